@@ -1,0 +1,65 @@
+// Exceptions by cause. What ends a run throws; what is expected (a cache miss, an unparsable verdict) is a value.
+#pragma once
+#include <stdexcept>
+#include <string>
+
+namespace dmoerm {
+
+/// Base of every error that dmoerm reports on purpose. `what()` is one message for the user: what happened, where (file, line
+/// or key), the two values that disagree, and what to do.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+  /// Exit code of the process when the error ends it: 1 failed, 2 bad usage, configuration or input.
+  [[nodiscard]] virtual int exit_code() const { return 1; }
+};
+
+/// A wrong command line or configuration.
+class ConfigError : public Error {
+ public:
+  using Error::Error;
+  [[nodiscard]] int exit_code() const override { return 2; }
+};
+
+/// Input files whose content cannot be used: data, checkpoints of others, tokenizers.
+class DataError : public Error {
+ public:
+  using Error::Error;
+  [[nodiscard]] int exit_code() const override { return 2; }
+};
+
+/// Tensors whose shapes or dtypes do not fit together.
+class ShapeError : public Error {
+ public:
+  using Error::Error;
+  [[nodiscard]] int exit_code() const override { return 2; }
+};
+
+/// The operating system refused a read or write.
+class IoError : public Error {
+ public:
+  using Error::Error;
+  [[nodiscard]] int exit_code() const override { return 2; }
+};
+
+/// A collective, a rank or the launcher failed.
+class CommError : public Error {
+  using Error::Error;
+};
+
+/// Training produced NaN or infinity; ends one task, not the run.
+class NumericError : public Error {
+  using Error::Error;
+};
+
+namespace detail {
+[[noreturn]] void check_failed(const char* condition, const char* file, int line, const std::string& message);
+}
+
+}  // namespace dmoerm
+
+/// A condition that only a bug of ours can break; always evaluated, in every build type.
+#define DMOERM_CHECK(condition, message)                                                  \
+  do {                                                                                    \
+    if (!(condition)) ::dmoerm::detail::check_failed(#condition, __FILE__, __LINE__, (message)); \
+  } while (false)

@@ -1,0 +1,101 @@
+#include "base/files.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace dmoerm {
+namespace {
+
+[[noreturn]] void fail(const std::filesystem::path& path, const char* action) {
+  throw IoError(fmt::format("{}: cannot {}: {}", path.string(), action, std::strerror(errno)));
+}
+
+/// A file descriptor that closes itself.
+class Descriptor {
+ public:
+  Descriptor(const std::filesystem::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
+    if (fd_ < 0) fail(path, "open");
+  }
+  ~Descriptor() { ::close(fd_); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  [[nodiscard]] int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path) {
+  Descriptor file(path, O_RDONLY);
+  std::string content;
+  char buffer[1 << 16];
+  for (;;) {
+    const ssize_t got = ::read(file.get(), buffer, sizeof buffer);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail(path, "read");
+    if (got == 0) return content;
+    content.append(buffer, static_cast<std::size_t>(got));
+  }
+}
+
+nlohmann::json read_json(const std::filesystem::path& path) {
+  const std::string text = read_file(path);
+  try {
+    return nlohmann::json::parse(text);
+  } catch (const nlohmann::json::parse_error& e) {
+    const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(e.byte, text.size()));
+    throw DataError(fmt::format("{}:{}: not valid JSON: {}", path.string(), 1 + std::count(text.begin(), end, '\n'), e.what()));
+  }
+}
+
+std::filesystem::path temporary_name(const std::filesystem::path& path) {
+  char host[256] = "host";
+  ::gethostname(host, sizeof host - 1);
+  return path.string() + fmt::format(".tmp-{}-{}", host, ::getpid());
+}
+
+void sync_path(const std::filesystem::path& path) {
+  Descriptor file(path, O_RDONLY);
+  if (::fsync(file.get()) != 0) fail(path, "flush to disk");
+}
+
+void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
+  sync_path(temporary);
+  if (::rename(temporary.c_str(), path.c_str()) != 0) fail(path, "rename a finished file to this name");
+  sync_path(path.has_parent_path() ? path.parent_path() : ".");
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
+  const std::filesystem::path temporary = temporary_name(path);
+  try {
+    {
+      Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+      while (!content.empty()) {
+        const ssize_t put = ::write(file.get(), content.data(), content.size());
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) fail(path, "write");
+        content.remove_prefix(static_cast<std::size_t>(put));
+      }
+    }
+    publish_file(temporary, path);
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+}
+
+void write_json_atomically(const std::filesystem::path& path, const nlohmann::json& value) {
+  write_file_atomically(path, value.dump(2) + "\n");
+}
+
+}  // namespace dmoerm

@@ -1,0 +1,26 @@
+// Files that are either whole or absent: written aside, fsynced, renamed.
+#pragma once
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+
+namespace dmoerm {
+
+/// Whole content of a file. @throws IoError naming the file and the reason
+std::string read_file(const std::filesystem::path& path);
+/// Parse a JSON file. @throws IoError, or DataError with file:line and what was expected
+nlohmann::json read_json(const std::filesystem::path& path);
+/// Replace `path` by `content` atomically: temporary name, fsync, rename, fsync of the directory. On failure (disk full) the
+/// old file stays and nothing is left behind. @throws IoError
+void write_file_atomically(const std::filesystem::path& path, std::string_view content);
+/// write_file_atomically() of indented JSON and a line end.
+void write_json_atomically(const std::filesystem::path& path, const nlohmann::json& value);
+/// Flush `path` (file or directory) to the disk. @throws IoError
+void sync_path(const std::filesystem::path& path);
+/// fsync `temporary`, rename it to `path`, fsync the directory. @throws IoError
+void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
+/// A name beside `path` that no other process uses: `path` + ".tmp-<host>-<pid>".
+std::filesystem::path temporary_name(const std::filesystem::path& path);
+
+}  // namespace dmoerm

@@ -1,0 +1,41 @@
+// dmoerm inspect config: the configuration as a run would see it.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+
+#include "base/error.h"
+#include "cli/verbs.h"
+#include "config/run_config.h"
+
+namespace dmoerm::cli {
+
+void add_inspect_config(CLI::App& inspect) {
+  struct Options {
+    std::string file;
+    std::vector<std::string> overrides;
+    bool reference = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = inspect.add_subcommand(
+      "config", "Print a configuration after defaults, environment and overrides, or the reference of all keys");
+  verb->add_option("--config", options->file, "YAML file");
+  verb->add_option("--set", options->overrides,
+                   "override a value: base.lr=1e-5, data.inputs.0.path=x.jsonl, categories.1.points=[a,b]")
+      ->take_all()
+      ->expected(1, -1)
+      ->type_name("KEY=VALUE");
+  verb->add_flag("--reference", options->reference, "print every key with type, default, range and meaning as Markdown");
+  verb->footer("Example: dmoerm inspect config --config configs/quickstart.yaml --set base.lr=2e-5");
+  verb->callback([options] {
+    if (options->reference) {
+      fmt::print("{}", config::reference());
+    } else if (options->file.empty()) {
+      throw ConfigError("inspect config: give --config FILE, or --reference");
+    } else {
+      fmt::print("{}", config::to_yaml(config::read_run_config(options->file, options->overrides)));
+    }
+  });
+}
+
+}  // namespace dmoerm::cli

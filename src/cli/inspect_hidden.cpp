@@ -1,0 +1,60 @@
+// dmoerm inspect hidden: the final hidden states of token ids, for comparison with transformers.
+#include <fmt/format.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "cli/verbs.h"
+#include "model/backbone.h"
+
+namespace dmoerm::cli {
+namespace {
+
+struct Options {
+  std::string model, ids, out, device = "cpu";
+  std::int64_t layers = 0;
+};
+
+std::vector<std::int32_t> parse_ids(const std::string& line, const std::string& where) {
+  const auto value = nlohmann::json::parse(line, nullptr, false);
+  if (!value.is_array() || value.empty()) throw DataError(fmt::format("{}: expected a JSON list of token ids with at least one id", where));
+  std::vector<std::int32_t> ids;
+  for (const auto& id : value) {
+    if (!id.is_number_integer()) throw DataError(fmt::format("{}: {} is not a token id", where, id.dump()));
+    ids.push_back(id.get<std::int32_t>());
+  }
+  return ids;
+}
+
+void run(const Options& options) {
+  std::ifstream file(options.ids);
+  if (!file) throw IoError(fmt::format("{}: cannot open", options.ids));
+  const auto backbone = model::Backbone::load(options.model, at::Device(options.device), options.layers);
+  tensor::NamedTensors states;
+  std::string line;
+  for (std::int64_t number = 1; std::getline(file, line); ++number) {
+    if (line.empty()) continue;
+    data::PackedBatch batch;
+    data::append_sequence(batch, parse_ids(line, fmt::format("{}:{}", options.ids, number)), backbone->reads_last());
+    states.emplace_back(std::to_string(states.size()), backbone->hidden(batch));
+  }
+  tensor::save_safetensors(options.out, states);
+  fmt::print("{} sequences -> {}\n", states.size(), options.out);
+}
+
+}  // namespace
+
+void add_inspect_hidden(CLI::App& inspect) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = inspect.add_subcommand("hidden", "Final hidden states of each line of token ids, as safetensors 0, 1, ... of shape [tokens, width]");
+  verb->footer("Example: echo '[1, 5, 9]' > ids.jsonl && dmoerm inspect hidden --model DIR --ids ids.jsonl --out states.safetensors");
+  verb->add_option("--model", options->model, "Hugging Face model directory")->required();
+  verb->add_option("--ids", options->ids, "JSON lines, each a list of token ids")->required();
+  verb->add_option("--out", options->out, "safetensors file to write")->required();
+  verb->add_option("--layers", options->layers, "use only the first n layers");
+  verb->add_option("--device", options->device, "cpu or cuda");
+  verb->callback([options] { run(*options); });
+}
+
+}  // namespace dmoerm::cli

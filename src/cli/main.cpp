@@ -1,0 +1,31 @@
+// dmoerm: double-layer mixture-of-experts reward models.
+#include <cstdio>
+#include <exception>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/verbs.h"
+
+int main(int argc, char** argv) {
+  CLI::App app{"Trains, evaluates and applies double-layer mixture-of-experts reward models (DMoERM, arXiv 2403.01197).", "dmoerm"};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "dmoerm 0.1.0");
+  app.footer("Start with: dmoerm run --config configs/quickstart.yaml");
+  dmoerm::cli::add_run(app);
+  dmoerm::cli::add_synth(app);
+  dmoerm::cli::add_ingest(app);
+  dmoerm::cli::add_score(app);
+  dmoerm::cli::add_inspect(app);
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  } catch (const dmoerm::Error& e) {
+    std::fprintf(stderr, "dmoerm: %s\n", e.what());
+    return e.exit_code();
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "dmoerm: internal error: %s\n", e.what());
+    return 1;
+  }
+}

@@ -1,0 +1,17 @@
+// One function a verb: each adds its subcommand, whose callback does the work and throws dmoerm::Error.
+#pragma once
+#include <CLI/CLI.hpp>
+
+namespace dmoerm::cli {
+
+void add_run(CLI::App& app);
+void add_synth(CLI::App& app);
+void add_ingest(CLI::App& app);
+void add_score(CLI::App& app);
+void add_inspect(CLI::App& app);
+// Parts of `inspect`.
+void add_inspect_tokens(CLI::App& inspect);
+void add_inspect_hidden(CLI::App& inspect);
+void add_inspect_config(CLI::App& inspect);
+
+}  // namespace dmoerm::cli

@@ -1,0 +1,90 @@
+#include "config/checks.h"
+
+#include <fmt/format.h>
+
+#include "config/nearest.h"
+
+namespace dmoerm::config {
+namespace {
+
+class Checker {
+ public:
+  Checker(const std::map<std::string, Position>& where, Problems& problems) : where_(where), problems_(problems) {}
+
+  /// Report at the value of `key`, or at the nearest section around it that was written.
+  void fail(const std::string& key, const std::string& message) {
+    for (std::string near = key;; near.resize(near.rfind('.'))) {
+      const auto found = where_.find(near);
+      const bool outermost = near.find('.') == std::string::npos;
+      if (found == where_.end() && !outermost) continue;
+      problems_.add(found == where_.end() ? Position{} : found->second, key + ": " + message);
+      return;
+    }
+  }
+
+  void no_repetition(std::map<std::string, std::string>& first, const std::string& key, const std::string& name) {
+    if (name.empty()) return;  // reported already
+    const auto [earlier, is_new] = first.emplace(name, key);
+    if (!is_new) fail(key, fmt::format("\"{}\" is also {}", name, earlier->second));
+  }
+
+  void train(const std::string& path, const TrainConfig& c) {
+    if (c.schedule != "constant" && c.epochs_max == 0 && c.steps_max == 0) {
+      fail(path + ".schedule", fmt::format("{} needs an end: set epochs_max or steps_max above 0", c.schedule));
+    }
+    if (c.steps_max > 0 && c.warmup_steps >= c.steps_max) {
+      fail(path + ".warmup_steps", fmt::format("{} steps of warm-up leave none of steps_max = {}", c.warmup_steps, c.steps_max));
+    }
+  }
+
+ private:
+  const std::map<std::string, Position>& where_;
+  Problems& problems_;
+};
+
+}  // namespace
+
+void check_together(const RunConfig& config, const std::map<std::string, Position>& where, Problems& problems) {
+  Checker check(where, problems);
+  const DataConfig& data = config.data;
+  if (data.validation_share + data.test_share >= 1) {
+    check.fail("data.test_share", fmt::format("validation_share + test_share = {} + {} leaves nothing to train on",
+                                              data.validation_share, data.test_share));
+  }
+  if (data.min_prompt_tokens >= data.max_length) {
+    check.fail("data.min_prompt_tokens",
+               fmt::format("{} leaves no room for a response in max_length = {}", data.min_prompt_tokens, data.max_length));
+  }
+
+  std::map<std::string, std::string> categories;
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < config.categories.size(); ++i) {
+    const CategoryConfig& category = config.categories[i];
+    const std::string key = fmt::format("categories.{}", i);
+    check.no_repetition(categories, key + ".name", category.name);
+    names.push_back(category.name);
+    std::map<std::string, std::string> points;
+    for (std::size_t k = 0; k < category.points.size(); ++k) {
+      const std::string point_key = fmt::format("{}.points.{}", key, k);
+      check.no_repetition(points, point_key, category.points[k]);
+      if (category.points[k] == "overall")
+        check.fail(point_key, "\"overall\" names the preference over all: choose another name for the point");
+    }
+  }
+  for (std::size_t i = 0; i < data.inputs.size(); ++i) {
+    const std::string& category = data.inputs[i].category;
+    if (category.empty() || names.empty() || categories.contains(category)) continue;
+    const auto near = nearest(category, names);
+    check.fail(fmt::format("data.inputs.{}.category", i),
+               fmt::format("\"{}\" is not among `categories`{}", category,
+                           near && !near->empty() ? fmt::format("; did you mean {}?", *near) : ""));
+  }
+
+  check.train("base", config.base);
+  check.train("experts.train", config.experts.train);
+  if (config.experts.train.trains == "all") {
+    check.fail("experts.train.trains", "experts share one frozen base: only lora trains here");
+  }
+}
+
+}  // namespace dmoerm::config

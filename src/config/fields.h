@@ -1,0 +1,175 @@
+// The one table of configuration keys: name, member, range, meaning. Reading, writing, comparing and the reference all visit it,
+// so that a new key is one line here beside its member in run_config.h.
+#pragma once
+#include <concepts>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "config/run_config.h"
+
+namespace dmoerm::config {
+
+/// What a value must be beyond its type.
+struct Rule {
+  double min = -std::numeric_limits<double>::infinity();
+  double max = std::numeric_limits<double>::infinity();
+  bool min_excluded = false;
+  bool max_excluded = false;
+  std::vector<std::string> words = {};  ///< the only ones allowed; empty = any text
+  bool required = false;                ///< must be given and must not be empty
+  bool is_path = false;                 ///< relative to the configuration file's directory
+  bool is_name = false;                 ///< becomes a directory's name: [A-Za-z0-9_.-], no leading dot or dash
+};
+
+inline Rule any() { return {}; }
+inline Rule at_least(double min) { return {.min = min}; }
+inline Rule above(double min) { return {.min = min, .min_excluded = true}; }
+inline Rule between(double min, double max) { return {.min = min, .max = max}; }
+/// 0 <= x < 1
+inline Rule share() { return {.min = 0, .max = 1, .max_excluded = true}; }
+inline Rule one_of(std::vector<std::string> words) { return {.words = std::move(words)}; }
+inline Rule required() { return {.required = true}; }
+inline Rule required_path() { return {.required = true, .is_path = true}; }
+inline Rule required_name() { return {.required = true, .is_name = true}; }
+
+/// A section that a visitor may change or only look at.
+template <class T, class Section>
+concept Like = std::same_as<std::remove_const_t<T>, Section>;
+
+template <class T>
+inline constexpr bool is_list = false;
+template <class T>
+inline constexpr bool is_list<std::vector<T>> = true;
+/// A struct with keys of its own.
+template <class T>
+inline constexpr bool is_section = std::is_class_v<T> && !std::same_as<T, std::string> && !is_list<T>;
+
+// describe(visit, section) calls visit(name, member, rule, meaning) for each key in the order of the canonical text.
+
+template <class Visit, Like<BackboneConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("dir", c.dir, required_path(),
+        "Hugging Face directory of the pretrained backbone: config.json, safetensors, tokenizer.json");
+  visit("chat_template", c.chat_template, one_of({"chatml", "llama3", "mistral", "plain", "dmoerm"}),
+        "how a conversation becomes one text");
+  visit("dtype", c.dtype, one_of({"float32", "bfloat16"}), "arithmetic");
+  visit("layers", c.layers, at_least(0), "use only the first n layers; 0 = all");
+}
+
+template <class Visit, Like<ComputeConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("device", c.device, one_of({"auto", "cpu", "cuda"}), "where the arithmetic runs");
+  visit("threads", c.threads, between(1, 1024),
+        "threads of a rank; part of the result, as sums may round differently with another number");
+  visit("micro_batch_tokens", c.micro_batch_tokens, at_least(1),
+        "tokens of one forward pass; bounds memory and fixes the order of sums");
+}
+
+template <class Visit, Like<InputConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("path", c.path, required_path(), "JSON lines, plain, .gz or .zst");
+  visit("form", c.form, any(), "auto, or a form that `dmoerm ingest --forms` lists");
+  visit("category", c.category, any(), "category of all rows; empty = the row's own");
+  visit("split", c.split, one_of({"", "train", "validation", "test"}),
+        "split of all rows; empty = the row's own, else by hash of the prompt");
+  visit("weight", c.weight, above(0), "share of the file's groups to take: 0.5 = a half, 2 = each twice a pass");
+}
+
+template <class Visit, Like<DataConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("inputs", c.inputs, required(), "the preference data");
+  visit("max_length", c.max_length, at_least(2), "tokens of prompt + response; longer groups lose the start of the prompt");
+  visit("min_prompt_tokens", c.min_prompt_tokens, at_least(1),
+        "tokens kept of a cut prompt; a response that leaves less room loses its end");
+  visit("bad_lines_max", c.bad_lines_max, at_least(0), "tolerated unreadable lines over all files");
+  visit("responses_per_group_max", c.responses_per_group_max, at_least(0), "thin larger groups by a seeded draw; 0 = keep all");
+  visit("groups_per_category_max", c.groups_per_category_max, at_least(0),
+        "train groups per category, by a seeded draw; 0 = keep all");
+  visit("validation_share", c.validation_share, share(), "of the prompts without a split of their own");
+  visit("test_share", c.test_share, share(), "of the prompts without a split of their own");
+  visit("special_tokens_in_text", c.special_tokens_in_text, any(),
+        "true: \"<|im_end|>\" written in a text becomes the special token");
+}
+
+template <class Visit, Like<CategoryConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("name", c.name, required_name(), "name of the task category, as in the data");
+  visit("points", c.points, required_name(), "capability points; one expert each");
+  visit("clear_margin", c.clear_margin, at_least(0), "a score gap below this is no preference; 0 = any gap counts");
+}
+
+template <class Visit, Like<TrainConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("trains", c.trains, one_of({"all", "lora"}), "every weight of the backbone, or an adapter");
+  visit("lr", c.lr, above(0), "learning rate of AdamW");
+  visit("beta1", c.beta1, share(), "decay of AdamW's first moment");
+  visit("beta2", c.beta2, share(), "decay of AdamW's second moment");
+  visit("eps", c.eps, above(0), "AdamW's epsilon");
+  visit("weight_decay", c.weight_decay, at_least(0), "decoupled weight decay");
+  visit("clip_norm", c.clip_norm, at_least(0), "largest norm of the whole gradient; 0 = off");
+  visit("schedule", c.schedule, one_of({"constant", "linear", "cosine"}),
+        "learning rate after the warm-up; linear and cosine go down to zero");
+  visit("warmup_steps", c.warmup_steps, at_least(0), "steps of linear warm-up");
+  visit("epochs_max", c.epochs_max, at_least(0), "passes over the groups");
+  visit("steps_max", c.steps_max, at_least(0), "optimizer steps; 0 = as epochs_max says");
+  visit("groups_per_step", c.groups_per_step, at_least(1), "global batch, in groups");
+  visit("eval_every_steps", c.eval_every_steps, at_least(1), "steps between evaluations on the validation split");
+  visit("patience", c.patience, at_least(1), "evaluations without a strict improvement before stopping");
+  visit("eval_groups_max", c.eval_groups_max, at_least(0), "validation groups of one evaluation, a fixed seeded draw; 0 = all");
+  visit("reward_centring", c.reward_centring, at_least(0), "weight of mean(reward^2) in the loss; 0 = off");
+  visit("checkpoint_every_s", c.checkpoint_every_s, at_least(0), "seconds between checkpoints; does not change the result");
+  visit("lora_rank", c.lora_rank, between(1, 4096), "rank of the adapter, where trains = lora");
+  visit("lora_alpha", c.lora_alpha, above(0), "the adapter's update is scaled by lora_alpha / lora_rank");
+  visit("lora_dropout", c.lora_dropout, share(), "dropout before the adapter");
+}
+
+template <class Visit, Like<RouterConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("lr", c.lr, above(0), "learning rate of AdamW");
+  visit("steps_max", c.steps_max, at_least(1), "optimizer steps");
+  visit("weight_decay", c.weight_decay, at_least(0), "decoupled weight decay");
+  visit("confidence_min", c.confidence_min, between(0, 1), "below it the model of all categories scores instead");
+  visit("pooling", c.pooling, one_of({"mean", "last"}), "which of the base states of the prompt the router reads");
+}
+
+template <class Visit, Like<AggregatorConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("kind", c.kind, one_of({"mlp", "linear", "best"}), "best = whichever wins on the validation groups");
+  visit("lr", c.lr, above(0), "learning rate of AdamW");
+  visit("weight_decay", c.weight_decay, at_least(0), "decoupled weight decay");
+  visit("clip_norm", c.clip_norm, at_least(0), "largest norm of the whole gradient; 0 = off");
+  visit("steps_max", c.steps_max, at_least(1), "optimizer steps");
+  visit("groups_per_step", c.groups_per_step, at_least(1), "global batch, in groups");
+  visit("eval_every_steps", c.eval_every_steps, at_least(1), "steps between evaluations on the validation split");
+  visit("patience", c.patience, at_least(1), "evaluations without a strict improvement before stopping");
+}
+
+template <class Visit, Like<ExpertsConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("train", c.train, any(), "one adapter and value head per capability point");
+  visit("fuse", c.fuse, at_least(1), "experts of one category stepped together over one base");
+  visit("labels_min", c.labels_min, at_least(1), "a point with fewer labelled pairs in the train split is refused");
+}
+
+template <class Visit, Like<RunConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("name", c.name, required_name(), "the run's directory is `runs_dir`/`name`");
+  visit("runs_dir", c.runs_dir, required(), "where runs are kept, relative to the current directory");
+  visit("seed", c.seed, any(), "of every draw of the run");
+  visit("log_level", c.log_level, one_of({"debug", "info", "warn", "error"}), "what rank 0 logs");
+  visit("base_share", c.base_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true},
+        "share of the train groups for phase 1; the rest trains the aggregator");
+  visit("backbone", c.backbone, any(), "the pretrained model");
+  visit("compute", c.compute, any(), "where and how the arithmetic runs");
+  visit("data", c.data, any(), "preference data and how it is cut");
+  visit("categories", c.categories, required(), "task categories and their capability points");
+  visit("router", c.router, any(), "which category a prompt belongs to");
+  visit("base", c.base, any(), "phase 1, and the baselines");
+  visit("experts", c.experts, any(), "phase 2");
+  visit("aggregator", c.aggregator, any(), "phase 3");
+  visit("baselines", c.baselines, any(), "train the single model and one per category on all train groups beside it");
+}
+
+}  // namespace dmoerm::config

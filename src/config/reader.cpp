@@ -1,0 +1,169 @@
+// From YAML to a checked RunConfig.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <optional>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "config/checks.h"
+#include "config/flatten.h"
+#include "config/nearest.h"
+#include "config/values.h"
+
+namespace dmoerm::config {
+namespace {
+
+/// What all sections of one document share.
+struct Document {
+  Problems& problems;
+  std::map<std::string, Position>& where;  ///< dotted key -> its value
+  std::string directory;
+};
+
+std::string join(const std::string& path, std::string_view name) {
+  return path.empty() ? std::string(name) : fmt::format("{}.{}", path, name);
+}
+
+/// Reads the keys of one map into one struct.
+class SectionReader {
+ public:
+  SectionReader(Document& document, const Tree& map, std::string path) : document_(document), map_(map), path_(std::move(path)) {}
+
+  template <class T>
+  void operator()(std::string_view name, T& value, const Rule& rule, std::string_view meaning) {
+    keys_.emplace_back(name);
+    const Tree::Entry* entry = map_.find(keys_.back());
+    const std::string key = join(path_, name);
+    if (entry != nullptr) {
+      document_.where[key] = entry->value.where;
+      read(key, entry->value, value, rule);
+    } else if constexpr (is_section<T>) {
+      Tree nothing;
+      nothing.where = map_.where;
+      read(key, nothing, value, rule);  // says which of its keys are missing
+    } else if constexpr (requires { value.empty(); }) {
+      if (rule.required && value.empty()) document_.problems.add(map_.where, fmt::format("{}: is missing: {}", key, meaning));
+    }
+  }
+
+  /// After all known keys: what else the map holds.
+  void refuse_other_keys() {
+    std::map<std::string, Position> seen;
+    for (const Tree::Entry& entry : map_.entries) {
+      const std::string key = join(path_, entry.key);
+      if (const auto [first, is_new] = seen.emplace(entry.key, entry.where); !is_new) {
+        document_.problems.add(entry.where,
+                               fmt::format("{}: given twice, first at {}", key, document_.problems.place(first->second)));
+      } else if (std::find(keys_.begin(), keys_.end(), entry.key) == keys_.end()) {
+        document_.problems.add(entry.where, fmt::format("{}: unknown key{}", key, advice(entry.key)));
+      }
+    }
+  }
+
+ private:
+  template <class T>
+  void read(const std::string& key, const Tree& tree, T& value, const Rule& rule) {
+    if constexpr (is_section<T>) {
+      read_section(document_, tree, key, value);
+    } else if constexpr (is_list<T>) {
+      if (tree.kind != Tree::Kind::list && tree.kind != Tree::Kind::null)
+        return problem(tree, key, "expected a list: [a, b], or one \"- \" line for each element");
+      value.clear();
+      for (std::size_t i = 0; i < tree.items.size(); ++i) {
+        const std::string element_key = fmt::format("{}.{}", key, i);
+        document_.where[element_key] = tree.items[i].where;
+        typename T::value_type element{};
+        read(element_key, tree.items[i], element, rule);
+        value.push_back(std::move(element));
+      }
+      if (rule.required && value.empty()) problem(tree, key, "must have at least one element");
+    } else {
+      [[maybe_unused]] const T initial = value;
+      std::string wrong = read_value(tree, value);
+      if constexpr (std::same_as<T, std::string>) {
+        if (wrong.empty()) wrong = check_text(value, rule);
+        if (wrong.empty() && rule.is_path) value = absolute(value);
+      } else if constexpr (!std::same_as<T, bool>) {
+        if (wrong.empty()) wrong = check_range(static_cast<double>(value), rule);
+        if (!wrong.empty()) value = initial;  // so that checks between keys do not complain a second time
+      }
+      if (!wrong.empty()) problem(tree, key, wrong);
+    }
+  }
+
+  void problem(const Tree& tree, const std::string& key, const std::string& message) {
+    document_.problems.add(tree.where, key + ": " + message);
+  }
+
+  [[nodiscard]] std::string absolute(const std::string& path) const {
+    return std::filesystem::absolute(std::filesystem::path(document_.directory) / path).lexically_normal().string();
+  }
+
+  /// The nearest key of this section, else the same key of another section, else all keys of this one.
+  [[nodiscard]] std::string advice(const std::string& key) const {
+    if (const auto near = nearest(key, keys_)) return fmt::format(", did you mean {}?", *near);
+    std::vector<std::string> elsewhere;
+    static const std::vector<std::string> kAll = all_keys();
+    for (const std::string& other : kAll) {
+      if (other.ends_with("." + key)) elsewhere.push_back(other);
+    }
+    if (!elsewhere.empty()) return fmt::format(", did you mean {}?", fmt::join(elsewhere, " or "));
+    return fmt::format("; known here: {}", fmt::join(keys_, ", "));
+  }
+
+  template <class T>
+  friend void read_section(Document& document, const Tree& tree, const std::string& path, T& value);
+
+  Document& document_;
+  const Tree& map_;
+  std::string path_;
+  std::vector<std::string> keys_;
+};
+
+template <class T>
+void read_section(Document& document, const Tree& tree, const std::string& path, T& value) {
+  if (tree.kind != Tree::Kind::map && tree.kind != Tree::Kind::null) {
+    document.problems.add(tree.where,
+                          fmt::format("{}{}expected keys with values (key: value), found {}", path, path.empty() ? "" : ": ",
+                                      tree.kind == Tree::Kind::list ? "a list" : "\"" + tree.text + "\""));
+    return;
+  }
+  SectionReader reader(document, tree, path);
+  describe(reader, value);
+  reader.refuse_other_keys();
+}
+
+}  // namespace
+
+RunConfig parse_run_config(const std::string& text, const std::string& file, const std::string& directory,
+                           const std::vector<std::string>& overrides) {
+  Problems problems(file, overrides);
+  std::optional<Tree> root = parse_tree(text, 0, problems);
+  if (root && root->kind == Tree::Kind::null) {
+    problems.add({}, "is empty: it needs at least backbone.dir, data.inputs and categories");
+  }
+  problems.throw_if_any();  // nothing below would be right
+  if (root->kind == Tree::Kind::map) {
+    for (std::size_t i = 0; i < overrides.size(); ++i) apply_override(*root, overrides[i], static_cast<int>(i) + 1, problems);
+  }
+  RunConfig config;
+  std::map<std::string, Position> where;
+  Document document{problems, where, directory};
+  read_section(document, *root, "", config);
+  if (root->kind == Tree::Kind::map) check_together(config, where, problems);
+  problems.throw_if_any();
+  return config;
+}
+
+RunConfig read_run_config(const std::string& path, const std::vector<std::string>& overrides) {
+  const std::filesystem::path file(path);
+  std::error_code ignored;
+  if (std::filesystem::is_directory(file, ignored)) throw ConfigError(path + ": is a directory, not a configuration file");
+  if (!std::filesystem::exists(file, ignored)) throw ConfigError(path + ": there is no such configuration file");
+  return parse_run_config(read_file(file), path, file.parent_path().string(), overrides);
+}
+
+}  // namespace dmoerm::config

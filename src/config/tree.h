@@ -1,0 +1,44 @@
+// A YAML document as a plain tree with positions. The only door to yaml-cpp: everything else sees this tree.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/problems.h"
+
+namespace dmoerm::config {
+
+/// One value. A map keeps its entries in the order written, duplicate keys included, so that the reader can refuse them.
+struct Tree {
+  enum class Kind { null, scalar, list, map };
+  struct Entry;
+
+  Kind kind = Kind::null;
+  std::string text;     ///< of a scalar
+  bool quoted = false;  ///< a scalar in quotes or a block: always a text
+  Position where;
+  std::vector<Tree> items;     ///< of a list
+  std::vector<Entry> entries;  ///< of a map
+
+  /// First entry of that key, or nullptr.
+  Entry* find(const std::string& key);
+  const Entry* find(const std::string& key) const;
+};
+
+struct Tree::Entry {
+  std::string key;
+  Position where;
+  Tree value;
+};
+
+/// Parse one YAML document with its events, so that neither aliases nor yaml-cpp's conversions play a part. Refused: more
+/// than one document, anchors, aliases, tags, keys that are not plain text, text that is not UTF-8, control characters, tabs as
+/// indentation, more than 1 MiB. The first such problem goes to `problems`, and there is no result then.
+/// @param source  Position::source of every value
+std::optional<Tree> parse_tree(const std::string& text, int source, Problems& problems);
+
+/// Set the value that `override` ("train.lr=1e-5", "data.inputs.0.path=x", "points=[a, b]") names, making the maps and list
+/// elements on the way; `source` is its number. What is wrong with it goes to `problems`.
+void apply_override(Tree& root, const std::string& override, int source, Problems& problems);
+
+}  // namespace dmoerm::config

@@ -1,0 +1,207 @@
+#include "config/values.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
+#include <system_error>
+
+#include "config/nearest.h"
+#include "config/utf8.h"
+
+namespace dmoerm::config {
+namespace {
+
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_alnum(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+
+/// "a number (> 0)" was expected, this was found.
+std::string expected(const char* what, const Tree& tree) {
+  if (tree.kind != Tree::Kind::scalar) {
+    return fmt::format("expected {}, found {}", what,
+                       tree.kind == Tree::Kind::list  ? "a list"
+                       : tree.kind == Tree::Kind::map ? "a section with keys"
+                                                      : "no value");
+  }
+  if (tree.quoted) return fmt::format("expected {}, found the text \"{}\": remove the quotes", what, tree.text);
+  if (tree.text.find("${") != std::string::npos) {
+    return fmt::format("expected {}, found {}: the environment is read in texts only; use --set", what, tree.text);
+  }
+  return fmt::format("expected {}, found \"{}\"", what, tree.text);
+}
+
+/// Complaint about a leading zero, or "". YAML 1.1 reads 010 as 8, YAML 1.2 as 10.
+std::string leading_zero(const std::string& text) {
+  const std::size_t start = !text.empty() && text[0] == '-' ? 1 : 0;
+  if (text.size() < start + 2 || text[start] != '0' || !is_digit(text[start + 1])) return "";
+  std::size_t first = start;
+  while (first + 1 < text.size() && text[first] == '0' && is_digit(text[first + 1])) ++first;
+  return fmt::format("\"{}\" starts with 0, which YAML may read as octal: write {}{}", text, text.substr(0, start),
+                     text.substr(first));
+}
+
+template <class T>
+std::string read_whole(const Tree& tree, T& value, const char* what) {
+  if (tree.kind != Tree::Kind::scalar || tree.quoted) return expected(what, tree);
+  if (std::string advice = leading_zero(tree.text); !advice.empty()) return advice;
+  const char* end = tree.text.data() + tree.text.size();
+  T parsed{};
+  const auto [stop, error] = std::from_chars(tree.text.data(), end, parsed);
+  if (error == std::errc::result_out_of_range) return fmt::format("{} does not fit into 64 bits", tree.text);
+  if (error == std::errc{} && stop == end) {
+    value = parsed;
+    return "";
+  }
+  double number = 0;
+  const auto [number_stop, number_error] = std::from_chars(tree.text.data(), end, number);
+  if (number_error == std::errc{} && number_stop == end && number == std::floor(number) && std::fabs(number) < 1e15 &&
+      number >= (std::is_signed_v<T> ? -1e15 : 0)) {
+    return fmt::format("{}: write {:.0f}", expected(what, tree), number);
+  }
+  return expected(what, tree);
+}
+
+/// Replace ${...} from the environment. Returns what is wrong, or "".
+std::string expand(const std::string& text, std::string& result) {
+  for (std::size_t i = 0; i < text.size();) {
+    if (text.compare(i, 3, "$${") == 0) {
+      result += "${";
+      i += 3;
+      continue;
+    }
+    if (text.compare(i, 2, "${") != 0) {
+      result += text[i++];
+      continue;
+    }
+    const std::size_t end = text.find('}', i);
+    if (end == std::string::npos)
+      return fmt::format("\"{}\" has no closing brace; a literal ${{ is written $${{", text.substr(i));
+    const std::string inside = text.substr(i + 2, end - i - 2);
+    const std::size_t colon = inside.find(":-");
+    const std::string name = inside.substr(0, colon);
+    const bool good_name = !name.empty() && !is_digit(name[0]) &&
+                           std::all_of(name.begin(), name.end(), [](char c) { return is_alnum(c) || c == '_'; });
+    if (!good_name)
+      return fmt::format(
+          "\"${{{}}}\" names no environment variable: write ${{NAME}} or ${{NAME:-default}}; a literal ${{ is written $${{",
+          inside);
+    const char* value = std::getenv(name.c_str());
+    const bool given =
+        value != nullptr && (colon == std::string::npos || *value != '\0');  // as in a shell, :- also replaces an empty value
+    if (!given && colon == std::string::npos)
+      return fmt::format("environment variable {} is not set: set it, or write ${{{}:-default}}", name, name);
+    result += given ? std::string(value) : inside.substr(colon + 2);
+    i = end + 1;
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string read_value(const Tree& tree, bool& value) {
+  if (tree.kind != Tree::Kind::scalar || tree.quoted || (tree.text != "true" && tree.text != "false"))
+    return expected("true or false", tree);
+  value = tree.text == "true";
+  return "";
+}
+
+std::string read_value(const Tree& tree, std::int64_t& value) { return read_whole(tree, value, "a whole number"); }
+std::string read_value(const Tree& tree, std::uint64_t& value) { return read_whole(tree, value, "a whole number >= 0"); }
+
+std::string read_value(const Tree& tree, double& value) {
+  if (tree.kind != Tree::Kind::scalar || tree.quoted) return expected("a number", tree);
+  if (std::string advice = leading_zero(tree.text); !advice.empty()) return advice;
+  const char* end = tree.text.data() + tree.text.size();
+  double parsed = 0;
+  const auto [stop, error] = std::from_chars(tree.text.data(), end, parsed);
+  if (error == std::errc::result_out_of_range) return fmt::format("{} is too large or too small for a double", tree.text);
+  const bool infinite = tree.text.find(".inf") != std::string::npos || tree.text.find(".nan") != std::string::npos;
+  if (infinite || (error == std::errc{} && stop == end && !std::isfinite(parsed)))
+    return fmt::format("{} is not finite", tree.text);
+  if (error != std::errc{} || stop != end) return expected("a number", tree);
+  value = parsed;
+  return "";
+}
+
+std::string read_value(const Tree& tree, std::string& value) {
+  if (tree.kind == Tree::Kind::null) return "has no value: write \"\" for an empty text";
+  if (tree.kind != Tree::Kind::scalar) return expected("a text", tree);
+  std::string expanded;
+  if (std::string problem = expand(tree.text, expanded); !problem.empty()) return problem;
+  for (std::size_t i = 0; i < expanded.size();) {
+    const std::size_t length = utf8_length(expanded, i);
+    const auto byte = static_cast<unsigned char>(expanded[i]);
+    if (length == 0) return fmt::format("holds byte 0x{:02x}, which is not UTF-8", byte);
+    if (byte < 0x20 || byte == 0x7f) return fmt::format("holds a line end or control character (0x{:02x})", byte);
+    i += length;
+  }
+  value = std::move(expanded);
+  return "";
+}
+
+std::string write_value(bool value) { return value ? "true" : "false"; }
+std::string write_value(std::int64_t value) { return fmt::format("{}", value); }
+std::string write_value(std::uint64_t value) { return fmt::format("{}", value); }
+std::string write_value(double value) { return fmt::format("{}", value); }
+
+std::string write_value(const std::string& value) {
+  const bool plain = !value.empty() && (is_alnum(value[0]) || value[0] == '/' || value[0] == '_') && !is_digit(value[0]) &&
+                     std::all_of(value.begin(), value.end(), [](char c) {
+                       return is_alnum(c) || std::string_view("_./-").find(c) != std::string_view::npos;
+                     });
+  // Words that YAML reads as something else than a text.
+  static const std::vector<std::string> kTaken = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"};
+  std::string lower = value;
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  if (plain && std::find(kTaken.begin(), kTaken.end(), lower) == kTaken.end()) return value;
+  std::string quoted = "\"";
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (value[i] == '"' || value[i] == '\\') quoted += '\\';
+    if (value.compare(i, 2, "${") == 0) quoted += '$';
+    quoted += value[i];
+  }
+  return quoted + '"';
+}
+
+std::string check_range(double value, const Rule& rule) {
+  const bool low = rule.min_excluded ? value <= rule.min : value < rule.min;
+  const bool high = rule.max_excluded ? value >= rule.max : value > rule.max;
+  return low || high ? fmt::format("{} is out of range: {}", value, describe_range(rule)) : "";
+}
+
+std::string check_text(const std::string& value, const Rule& rule) {
+  if (!rule.words.empty() && std::find(rule.words.begin(), rule.words.end(), value) == rule.words.end()) {
+    const std::optional<std::string> near = nearest(value, rule.words);
+    return fmt::format("\"{}\" is none of {}{}", value, describe_range(rule),
+                       near && !near->empty() ? fmt::format("; did you mean {}?", *near) : "");
+  }
+  if (rule.required && value.empty()) return "must not be empty";
+  if (rule.is_path && value.starts_with('~')) return "~ is a shell's word: write ${HOME}";
+  if (rule.is_name) {
+    const auto fits = [](char c) { return is_alnum(c) || c == '_' || c == '.' || c == '-'; };
+    if (!std::all_of(value.begin(), value.end(), fits) || value[0] == '.' || value[0] == '-' || value.size() > 100) {
+      return fmt::format(
+          "\"{}\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start with a letter, digit or _", value);
+    }
+  }
+  return "";
+}
+
+std::string describe_range(const Rule& rule) {
+  if (!rule.words.empty()) {
+    std::vector<std::string> words = rule.words;
+    for (std::string& word : words) word = word.empty() ? "\"\"" : word;
+    return fmt::format("{}", fmt::join(words, ", "));
+  }
+  const char* low = rule.min_excluded ? "<" : "<=";
+  const char* high = rule.max_excluded ? "<" : "<=";
+  if (std::isfinite(rule.min) && std::isfinite(rule.max)) return fmt::format("{} {} x {} {}", rule.min, low, high, rule.max);
+  if (std::isfinite(rule.min)) return fmt::format("{} {}", rule.min_excluded ? ">" : ">=", rule.min);
+  if (rule.is_name) return "A-Z a-z 0-9 _ . -";
+  return rule.required ? "not empty" : "";
+}
+
+}  // namespace dmoerm::config

@@ -1,0 +1,45 @@
+// Named, pinned chat templates: how a prompt and a response become token ids. Their text is hashed into every artefact.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/tokenizer.h"
+#include "pair/group.h"
+
+namespace dmoerm::data {
+
+/// A template bound to a tokenizer. Template markers become special tokens where the tokenizer has them, and ordinary text where it has
+/// not; message contents are data (special tokens written in them stay text) unless `special_in_text`.
+class ChatTemplate {
+ public:
+  /// @param name  one of names(). @throws ConfigError listing them
+  ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bool special_in_text);
+
+  /// chatml, llama3, mistral, plain, dmoerm.
+  static std::vector<std::string> names();
+
+  /// Ids of prompt + response in full, ending with the template's end-of-turn marker (if it has one): what the reward model reads.
+  /// The ids of `prompt` are the same for every response up to tokens that merge across the border: share the longest common prefix.
+  [[nodiscard]] std::vector<std::int32_t> render(std::span<const pair::Message> prompt, std::string_view response) const;
+  /// Ids of the prompt alone (the router reads this).
+  [[nodiscard]] std::vector<std::int32_t> render_prompt(std::span<const pair::Message> prompt) const;
+  /// Number of ids at the start of every rendering that left-cutting must keep (e.g. a BOS or [CLS]).
+  [[nodiscard]] std::int64_t head_tokens() const;
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  /// The template written out, one role a line.
+  [[nodiscard]] const std::string& text() const { return text_; }
+  /// SHA-256 of text(), hexadecimal.
+  [[nodiscard]] const std::string& digest() const { return digest_; }
+
+ private:
+  struct Piece;  // marker text of one role: before and after the content
+  std::string name_, text_, digest_;
+  const Tokenizer* tokenizer_;
+  bool special_in_text_;
+};
+
+}  // namespace dmoerm::data

@@ -1,0 +1,145 @@
+#include "model/backbone.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/native_layer_norm.h>
+#include <ATen/ops/native_layer_norm_backward.h>
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "base/error.h"
+#include "model/ops.h"
+
+namespace dmoerm::model {
+namespace {
+
+at::Tensor to_device_long(const std::vector<std::int32_t>& values, at::Device device) {
+  return at::tensor(at::ArrayRef<std::int32_t>(values), at::TensorOptions().dtype(at::kInt)).to(device, at::kLong);
+}
+
+/// Frequencies of the rotary embedding in float32, as transformers computes them.
+at::Tensor rope_frequencies(const BackboneSpec& spec) {
+  const RopeSpec& rope = spec.rope;
+  const std::int64_t half = spec.head_dim / 2;
+  at::Tensor frequencies = at::empty({half}, at::TensorOptions().dtype(at::kFloat));
+  for (std::int64_t i = 0; i < half; ++i) {
+    double f = 1.0 / std::pow(rope.theta, static_cast<double>(2 * i) / static_cast<double>(spec.head_dim));
+    if (rope.type == "linear") f /= rope.factor;
+    if (rope.type == "llama3") {  // long wavelengths slowed by factor, short ones kept, a ramp between
+      const double wavelength = 2 * std::numbers::pi / f, context = static_cast<double>(rope.original_max_positions);
+      const double low = context / rope.low_freq_factor, high = context / rope.high_freq_factor;
+      if (wavelength > low) {
+        f /= rope.factor;
+      } else if (wavelength >= high) {
+        const double share = (context / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
+        f = (1 - share) * f / rope.factor + share * f;
+      }
+    }
+    frequencies.data_ptr<float>()[i] = static_cast<float>(f);
+  }
+  return frequencies;
+}
+
+void check_batch(const data::PackedBatch& batch, const BackboneSpec& spec) {
+  for (const std::int32_t id : batch.ids) {
+    if (id < 0 || id >= spec.vocab) throw ShapeError(fmt::format("token id {} is outside the model's vocabulary of {}: tokenizer and weights do not belong together", id, spec.vocab));
+  }
+  const std::int64_t longest = batch.positions.empty() ? 0 : 1 + *std::ranges::max_element(batch.positions);
+  if (spec.encoder() && longest > spec.max_positions) {
+    throw ShapeError(fmt::format("a text has {} tokens, the model has {} positions: lower data.max_length", longest, spec.max_positions));
+  }
+  if (spec.sliding_window > 0 && longest > spec.sliding_window) {
+    throw ShapeError(fmt::format("a text has {} tokens, more than the model's sliding window of {}: lower data.max_length", longest, spec.sliding_window));
+  }
+}
+
+}  // namespace
+
+Backbone::Backbone(const BackboneSpec& spec, Weights weights) : spec_(spec), weights_(std::move(weights)) {
+  if (!spec_.encoder()) inverse_frequencies_E = rope_frequencies(spec_).to(device());
+}
+
+std::shared_ptr<Backbone> Backbone::load(const std::filesystem::path& directory, at::Device device, std::int64_t layers) {
+  BackboneSpec spec = read_backbone_spec(directory);
+  if (layers > spec.layers) throw ConfigError(fmt::format("backbone.layers: {} asked for, {} has {}", layers, directory.string(), spec.layers));
+  if (layers > 0) spec.layers = layers;
+  return std::make_shared<Backbone>(spec, Weights::load(spec, directory, device));
+}
+
+at::Tensor Backbone::embed(ForwardState& state) const {
+  at::Tensor x_TD = weights_.embed_tokens.index_select(0, state.ids_T);
+  if (!spec_.encoder()) return x_TD;
+  x_TD.add_(weights_.embed_positions.index_select(0, state.positions_T)).add_(weights_.embed_types.select(0, 0));
+  state.embedded_TD = x_TD;
+  auto [y, mean, rstd] = at::native_layer_norm(x_TD, {spec_.width}, weights_.embed_norm_w, weights_.embed_norm_b, spec_.norm_eps);
+  state.embed_mean = mean, state.embed_rstd = rstd;
+  return y;
+}
+
+void Backbone::embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const {
+  at::Tensor dx = dx_TD;
+  if (spec_.encoder()) {
+    auto [d, dw, db] = at::native_layer_norm_backward(dx_TD, state.embedded_TD, {spec_.width}, state.embed_mean, state.embed_rstd, weights_.embed_norm_w,
+                                                      weights_.embed_norm_b, {true, true, true});
+    sink.embed_norm_w.add_(dw), sink.embed_norm_b.add_(db);
+    sink.embed_positions.index_add_(0, state.positions_T, d);
+    sink.embed_types.select(0, 0).add_(d.sum(0));
+    dx = d;
+  }
+  sink.embed_tokens.index_add_(0, state.ids_T, dx);
+}
+
+at::Tensor Backbone::run(const data::PackedBatch& batch, std::span<const ExpertRows> experts, bool all_rows, ForwardState* keep) const {
+  check_batch(batch, spec_);
+  ForwardState local;
+  ForwardState& state = keep != nullptr ? *keep : local;
+  state.experts.assign(experts.begin(), experts.end());
+  state.ids_T = to_device_long(batch.ids, device());
+  state.positions_T = to_device_long(batch.positions, device());
+  state.batch.experts = state.experts;
+  state.batch.all = plan_all_rows(batch, !spec_.encoder());
+  state.batch.reads = plan_read_rows(batch, !spec_.encoder());
+  state.batch.read_rows_R = to_device_long(batch.read_rows, device());
+  if (!spec_.encoder()) {
+    const at::Tensor angles_TE = state.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_E.unsqueeze(0);
+    state.batch.cos_TE = angles_TE.cos(), state.batch.sin_TE = angles_TE.sin();
+  }
+  if (keep != nullptr) state.layers.resize(weights_.layers.size());
+  const auto layer_forward = spec_.encoder() ? encoder_forward : decoder_forward;
+  at::Tensor x = embed(state);
+  for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
+    const bool ends_at_reads = !all_rows && i + 1 == weights_.layers.size();
+    x = layer_forward(spec_, weights_.layers[i], state.batch, i, ends_at_reads, x, keep != nullptr ? &state.layers[i] : nullptr);
+  }
+  if (spec_.encoder()) return x;
+  state.last_RD = x;
+  return rms_norm(x, weights_.final_norm_w, spec_.norm_eps, &state.rstd_R);
+}
+
+at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep) const { return run(batch, experts, false, keep); }
+
+at::Tensor Backbone::hidden(const data::PackedBatch& batch) const { return run(batch, {}, true, nullptr); }
+
+void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const BackboneGradients& gradients) const {
+  const at::Tensor none;
+  at::Tensor dx = grad_RD;
+  if (!spec_.encoder()) {
+    dx = rms_norm_backward(grad_RD, keep.last_RD, weights_.final_norm_w, keep.rstd_R, none, gradients.weights != nullptr ? gradients.weights->final_norm_w : none);
+  }
+  const auto layer_backward = spec_.encoder() ? encoder_backward : decoder_backward;
+  for (std::size_t i = weights_.layers.size(); i-- > 0;) {
+    LayerGradients layer;
+    layer.weights = gradients.weights != nullptr ? &gradients.weights->layers[i] : nullptr;
+    layer.experts = gradients.experts;
+    layer.input = i > 0 || gradients.weights != nullptr;
+    dx = layer_backward(spec_, weights_.layers[i], keep.batch, i, i + 1 == weights_.layers.size(), dx, keep.layers[i], layer);
+    keep.layers[i] = {};  // free as we go
+  }
+  if (gradients.weights != nullptr) embed_backward(dx, keep, *gradients.weights);
+}
+
+}  // namespace dmoerm::model

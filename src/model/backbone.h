@@ -1,0 +1,66 @@
+// The pretrained transformer under every expert: token ids of a packed batch to hidden states, and back.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "data/packed_batch.h"
+#include "model/expert.h"
+#include "model/layer.h"
+#include "model/weights.h"
+
+namespace dmoerm::model {
+
+/// What a forward pass kept for its backward pass.
+struct ForwardState {
+  LayerBatch batch;
+  std::vector<ExpertRows> experts;
+  std::vector<LayerSaved> layers;
+  at::Tensor ids_T, positions_T;
+  at::Tensor embedded_TD, embed_mean, embed_rstd;  ///< encoder: input of the embedding norm
+  at::Tensor last_RD, rstd_R;                      ///< decoder: input of the final norm
+};
+
+/// Where gradients go: undefined or null parts are not computed.
+struct BackboneGradients {
+  Weights* weights = nullptr;              ///< of all weights of the backbone
+  std::vector<Expert*> experts;            ///< one for each ExpertRows of the forward pass; empty: none
+};
+
+class Backbone {
+ public:
+  /// @throws DataError as read_backbone_spec() and Weights::load() do
+  /// @param layers  use only the first n layers; 0 = all
+  static std::shared_ptr<Backbone> load(const std::filesystem::path& directory, at::Device device, std::int64_t layers = 0);
+  Backbone(const BackboneSpec& spec, Weights weights);
+
+  /// Final states (after the last norm) of each response's read row, [R, D].
+  /// @param experts  adapters by rows; empty: the base model
+  /// @param keep  null in inference; else receives what backward() needs
+  /// @throws ShapeError for ids outside the vocabulary or texts longer than the model's positions
+  [[nodiscard]] at::Tensor forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep) const;
+  /// Add the gradients of a forward pass. @param grad_RD  gradient in its result. `keep` is used up.
+  void backward(const at::Tensor& grad_RD, ForwardState& keep, const BackboneGradients& gradients) const;
+  /// Final states of every row, [T, D], without adapters.
+  [[nodiscard]] at::Tensor hidden(const data::PackedBatch& batch) const;
+
+  [[nodiscard]] const BackboneSpec& spec() const { return spec_; }
+  [[nodiscard]] const Weights& weights() const { return weights_; }
+  [[nodiscard]] Weights& weights() { return weights_; }
+  [[nodiscard]] at::Device device() const { return weights_.flat.device(); }
+  /// Decoders share a group's prompt; encoders cannot.
+  [[nodiscard]] bool shares_prefix() const { return !spec_.encoder(); }
+  [[nodiscard]] bool reads_last() const { return !spec_.encoder(); }
+
+ private:
+  at::Tensor run(const data::PackedBatch& batch, std::span<const ExpertRows> experts, bool all_rows, ForwardState* keep) const;
+  at::Tensor embed(ForwardState& state) const;
+  void embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const;
+  BackboneSpec spec_;
+  Weights weights_;
+  at::Tensor inverse_frequencies_E;  ///< of the rotary embedding, float32
+};
+
+}  // namespace dmoerm::model

@@ -1,0 +1,42 @@
+#include "model/pairwise_loss.h"
+
+#include <cmath>
+
+namespace dmoerm::model {
+
+double pairwise_loss(std::span<const float> rewards, std::span<const data::Preference> pairs, double gradient_scale, std::span<float> gradient) {
+  const double share = 1.0 / static_cast<double>(pairs.size());
+  double loss = 0;
+  for (const data::Preference& pair : pairs) {
+    const auto w = static_cast<std::size_t>(pair.winner), l = static_cast<std::size_t>(pair.loser);
+    const double gap = static_cast<double>(rewards[w]) - static_cast<double>(rewards[l]) - static_cast<double>(pair.margin);
+    loss += std::max(-gap, 0.0) + std::log1p(std::exp(-std::abs(gap)));
+    const double slope = gap >= 0 ? std::exp(-gap) / (1 + std::exp(-gap)) : 1 / (1 + std::exp(gap));  // sigmoid(-gap)
+    const auto push = static_cast<float>(slope * share * gradient_scale);
+    gradient[w] -= push;
+    gradient[l] += push;
+  }
+  return loss * share;
+}
+
+double centring_loss(std::span<const float> rewards, double centring, double gradient_scale, std::span<float> gradient) {
+  if (centring <= 0) return 0;
+  const double share = centring / static_cast<double>(rewards.size());
+  double loss = 0;
+  for (std::size_t i = 0; i < rewards.size(); ++i) {
+    loss += static_cast<double>(rewards[i]) * rewards[i] * share;
+    gradient[i] += static_cast<float>(2.0 * rewards[i] * share * gradient_scale);
+  }
+  return loss;
+}
+
+double pairs_right(std::span<const float> rewards, std::span<const data::Preference> pairs) {
+  double right = 0;
+  for (const data::Preference& pair : pairs) {
+    const float gap = rewards[static_cast<std::size_t>(pair.winner)] - rewards[static_cast<std::size_t>(pair.loser)];
+    right += gap > 0 ? 1.0 : gap == 0 ? 0.5 : 0.0;
+  }
+  return right;
+}
+
+}  // namespace dmoerm::model

@@ -1,0 +1,57 @@
+// The parameters of a backbone: one flat buffer, seen through tensors fused for speed (q, k, v in one; gate and up in one) and through slices
+// named as transformers names them.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "model/backbone_spec.h"
+#include "tensor/safetensors.h"
+
+namespace dmoerm::model {
+
+/// Weights of one layer. Linear weights are [out, in]. Undefined tensors: this family has none.
+struct LayerWeights {
+  at::Tensor norm1_w, norm1_b;  ///< decoder: before attention; encoder: after it
+  at::Tensor qkv_w, qkv_b;      ///< rows: q, k, v
+  at::Tensor q_norm_w, k_norm_w;
+  at::Tensor o_w, o_b;
+  at::Tensor norm2_w, norm2_b;  ///< decoder: before the MLP; encoder: after it
+  at::Tensor up_w, up_b;        ///< decoder rows: gate, up; encoder: intermediate
+  at::Tensor down_w, down_b;
+};
+
+/// All weights of a backbone as views of `flat`. The same layout serves gradients and optimizer states.
+class Weights {
+ public:
+  /// Zeros of the spec's shapes, float32.
+  explicit Weights(const BackboneSpec& spec, at::Device device = at::kCPU);
+  Weights(Weights&&) = default;
+  Weights& operator=(Weights&&) = default;
+
+  /// Weights of a Hugging Face directory (float32, float16 or bfloat16 on disk).
+  /// @throws DataError naming a missing, unknown or misshapen tensor (both shapes), or one that holds NaN or infinity
+  static Weights load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device);
+
+  at::Tensor flat;                                   ///< [parameters], float32
+  at::Tensor embed_tokens;                           ///< [vocab, width]
+  at::Tensor embed_positions, embed_types, embed_norm_w, embed_norm_b;  ///< encoder
+  std::vector<LayerWeights> layers;
+  at::Tensor final_norm_w;                           ///< decoder
+
+  /// Slices named as a bare transformers model names them ("layers.0.self_attn.q_proj.weight"), views of `flat`.
+  [[nodiscard]] const tensor::NamedTensors& named() const { return named_; }
+  /// A copy with its own buffer.
+  [[nodiscard]] Weights clone() const;
+
+ private:
+  BackboneSpec spec_;
+  tensor::NamedTensors named_;
+};
+
+/// What transformers puts before the names of Weights::named() in models with a head: "model." or "bert.".
+std::string head_model_prefix(const BackboneSpec& spec);
+
+}  // namespace dmoerm::model

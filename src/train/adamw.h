@@ -1,0 +1,34 @@
+// AdamW on flat float32 buffers, as torch.optim.AdamW computes it.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "config/run_config.h"
+
+namespace dmoerm::train {
+
+/// Moments of some flat parameter buffers.
+class AdamW {
+ public:
+  AdamW(const std::vector<at::Tensor>& parameters, const config::TrainConfig& config);
+
+  /// One update. `gradients` as the parameters; scaled by `gradient_scale` (from clipping) on the way.
+  /// @param step  1 for the first update
+  void step(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients, double lr, std::int64_t step, double gradient_scale);
+
+  std::vector<at::Tensor> first, second;  ///< moments, checkpointed
+
+ private:
+  double beta1_, beta2_, eps_, weight_decay_;
+};
+
+/// Euclidean norm over all buffers, summed in float64 in a fixed order.
+double gradient_norm(const std::vector<at::Tensor>& gradients);
+
+/// Learning rate of an update: a linear warm-up, then constant, or linear / cosine down to zero at `steps_total`.
+/// @param step  0 for the first update
+double learning_rate(const config::TrainConfig& config, std::int64_t step, std::int64_t steps_total);
+
+}  // namespace dmoerm::train

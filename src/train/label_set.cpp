@@ -1,0 +1,95 @@
+#include "train/label_set.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/rng.h"
+
+namespace dmoerm::train {
+namespace {
+
+bool belongs(const data::TokenGroup& group, Part part, const config::RunConfig& config) {
+  if (part == Part::validation) return group.split == pair::Split::validation;
+  if (part == Part::test) return group.split == pair::Split::test;
+  if (group.split != pair::Split::train) return false;
+  if (part == Part::train) return true;
+  // By a hash of the group's id: adding groups does not move others to the other part.
+  const double place = static_cast<double>(mix64(stable_hash(group.id) ^ config.seed)) * 0x1.0p-64;
+  return (place < config.base_share) == (part == Part::base);
+}
+
+}  // namespace
+
+std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Part part, const config::RunConfig& config) {
+  std::vector<std::int64_t> groups;
+  for (std::int64_t i = 0; i < store.size(); ++i) {
+    const data::TokenGroup group = store.group(i);
+    if ((category < 0 || group.category == category) && belongs(group, part, config)) groups.push_back(i);
+  }
+  return groups;
+}
+
+std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part, std::string_view label, const config::RunConfig& config) {
+  std::map<std::string, double> margins;
+  for (const config::CategoryConfig& c : config.categories) margins[c.name] = c.clear_margin;
+  std::vector<LabelledGroup> result;
+  for (const std::int64_t index : groups_of(store, category, part, config)) {
+    const data::TokenGroup group = store.group(index);
+    LabelledGroup labelled;
+    labelled.group = index;
+    labelled.pairs = store.preferences(index, label, margins[store.categories()[static_cast<std::size_t>(group.category)]]);
+    if (labelled.pairs.empty()) continue;
+    std::vector<std::int32_t> place(group.responses.size(), -1);
+    const auto use = [&](std::int32_t& response) {
+      std::int32_t& slot = place[static_cast<std::size_t>(response)];
+      if (slot < 0) {
+        slot = static_cast<std::int32_t>(labelled.responses.size());
+        labelled.responses.push_back(response);
+      }
+      response = slot;
+    };
+    for (data::Preference& pair : labelled.pairs) use(pair.winner), use(pair.loser);
+    result.push_back(std::move(labelled));
+  }
+  return result;
+}
+
+std::int64_t count_pairs(const std::vector<LabelledGroup>& groups) {
+  std::int64_t pairs = 0;
+  for (const LabelledGroup& group : groups) pairs += static_cast<std::int64_t>(group.pairs.size());
+  return pairs;
+}
+
+GroupOrder::GroupOrder(std::vector<std::int32_t> copies, std::uint64_t seed, std::string name) : seed_(seed), name_(std::move(name)) {
+  for (std::size_t i = 0; i < copies.size(); ++i) slots_.insert(slots_.end(), static_cast<std::size_t>(std::max(1, copies[i])), i);
+  DMOERM_CHECK(!slots_.empty(), "training needs groups");
+}
+
+std::size_t GroupOrder::at(std::int64_t position) {
+  const std::int64_t wanted = position / pass();
+  if (wanted != shuffled_pass_) {
+    shuffled_ = slots_;
+    Rng(seed_, "order/" + name_, static_cast<std::uint64_t>(wanted)).shuffle(shuffled_);
+    shuffled_pass_ = wanted;
+  }
+  return shuffled_[static_cast<std::size_t>(position % pass())];
+}
+
+std::vector<std::vector<std::size_t>> cut_micro_batches(const data::TokenStore& store, const std::vector<const LabelledGroup*>& groups, bool share_prefix, std::int64_t tokens_max) {
+  std::vector<std::vector<std::size_t>> batches;
+  std::int64_t tokens = 0;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    const std::int64_t more = data::packed_tokens(store.group(groups[i]->group), groups[i]->responses, share_prefix);
+    if (batches.empty() || tokens + more > tokens_max) {
+      batches.emplace_back();
+      tokens = 0;
+    }
+    batches.back().push_back(i);
+    tokens += more;
+  }
+  return batches;
+}
+
+}  // namespace dmoerm::train

@@ -1,0 +1,64 @@
+#include "train/pipeline.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "train/dispatch_loop.h"
+
+namespace dmoerm::train {
+namespace {
+
+/// Refuse, or with `update` remove, finished tasks that were made with other settings.
+void reconcile(const RunContext& context, const std::vector<RunTask>& tasks, bool update) {
+  std::string differences;
+  std::vector<std::string> stale;
+  for (const RunTask& task : tasks) {
+    const auto change = context.directory().change(task.node.id, task.identity);
+    if (!change) continue;
+    stale.push_back(task.node.id);
+    for (const std::string& difference : change->differences) differences += fmt::format("\n  {}: {}", task.node.id, difference);
+    if (update) spdlog::info("[run] task={} is done again: {}", task.node.id, change->differences.empty() ? "an input changed" : change->differences.front());
+  }
+  if (stale.empty()) return;
+  if (!update) {
+    throw ConfigError(fmt::format("{} was made with another configuration or other data; {} tasks would be done again:{}\nrun with --update to do that, or give the run another name",
+                                  context.directory().root().string(), stale.size(), differences));
+  }
+  for (const std::string& id : stale) context.directory().forget(id);
+}
+
+}  // namespace
+
+PipelineSummary run_pipeline(RunContext& context, comm::World& world, bool update) {
+  const std::vector<RunTask> tasks = plan_tasks(context.config(), context.store());
+  std::set<std::string> done;
+  plan::TaskGraph graph;
+  std::map<std::string, const RunTask*> by_id;
+  for (const RunTask& task : tasks) {
+    graph.add(task.node);
+    by_id[task.node.id] = &task;
+  }
+  if (world.rank() == 0) {  // its coordinator alone decides what is done
+    reconcile(context, tasks, update);
+    for (const RunTask& task : tasks) {
+      if (context.directory().done(task.node.id, task.identity)) done.insert(task.node.id);
+    }
+    spdlog::info("[run] {} tasks, {} done already, {} ranks, {}", tasks.size(), done.size(), world.size(), context.directory().root().string());
+  }
+  const RunSummary summary = run_tasks(world, graph, done, [&](const std::string& id, comm::Communicator& group) {
+    const RunTask& task = *by_id.at(id);
+    if (group.rank() == 0) spdlog::info("[run] task={} starts on {} ranks", id, group.size());
+    task.run(context, task.identity, group);
+    if (group.rank() == 0) spdlog::info("[run] task={} done", id);
+  });
+  PipelineSummary result;
+  for (const auto& [id, message] : summary.failed) result.failed.push_back(id + ": " + message);
+  result.skipped.assign(summary.skipped.begin(), summary.skipped.end());
+  result.complete = result.failed.empty() && result.skipped.empty();
+  return result;
+}
+
+}  // namespace dmoerm::train

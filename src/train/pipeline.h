@@ -1,0 +1,37 @@
+// The whole run as a graph of tasks: what exists, what is done, what must be done, and who does it.
+#pragma once
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "comm/world.h"
+#include "plan/task_graph.h"
+#include "train/run_context.h"
+
+namespace dmoerm::train {
+
+/// One task with what decides its result and the function that does it.
+struct RunTask {
+  plan::Task node;
+  TaskIdentity identity;
+  std::function<void(RunContext&, const TaskIdentity&, comm::Communicator&)> run;
+};
+
+/// All tasks of a run, in an order that respects their inputs. Checks the data against the configuration first.
+/// @throws ConfigError listing every category without data and every point whose labels are missing, of one kind only, or too few
+std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store);
+
+/// What a run came to.
+struct PipelineSummary {
+  bool complete = false;               ///< every task is done
+  std::vector<std::string> failed;     ///< "task: message"
+  std::vector<std::string> skipped;    ///< tasks that a failed one kept from starting
+};
+
+/// Do what is not done yet. Collective over the world.
+/// @param update  redo tasks whose settings or inputs changed; otherwise such a run directory is refused
+/// @throws ConfigError naming what differs from the configuration that the directory was made with
+PipelineSummary run_pipeline(RunContext& context, comm::World& world, bool update);
+
+}  // namespace dmoerm::train

@@ -1,0 +1,119 @@
+#include "train/run_context.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/rng.h"
+
+namespace dmoerm::train {
+namespace {
+
+constexpr const char* kModelFile = "model.safetensors";
+
+at::Device pick_device(const std::string& wanted) {
+  const bool cuda = at::globalContext().hasCUDA();
+  if (wanted == "cuda" && !cuda) throw ConfigError("compute.device: cuda asked for, but this build or machine has none; use auto or cpu");
+  return wanted == "cpu" || !cuda ? at::Device(at::kCPU) : at::Device(at::kCUDA);
+}
+
+model::LoraSpec lora_of(const config::TrainConfig& train) { return {train.lora_rank, train.lora_alpha, train.lora_dropout}; }
+
+}  // namespace
+
+RunContext::RunContext(const config::RunConfig& config, const data::TokenStore& store, RunDirectory directory)
+    : config_(config), store_(store), directory_(std::move(directory)), device_(pick_device(config.compute.device)) {
+  at::set_num_threads(static_cast<int>(config.compute.threads));
+}
+
+std::shared_ptr<model::Backbone> RunContext::pretrained() {
+  if (!pretrained_) pretrained_ = model::Backbone::load(config_.backbone.dir, device_, config_.backbone.layers);
+  return pretrained_;
+}
+
+std::shared_ptr<model::Backbone> RunContext::trainable_copy() { return std::make_shared<model::Backbone>(pretrained()->spec(), pretrained()->weights().clone()); }
+
+LoadedModel RunContext::fresh_model(const std::string& name) {
+  LoadedModel fresh;
+  fresh.trains_all = config_.base.trains == "all";
+  fresh.backbone = fresh.trains_all ? trainable_copy() : pretrained();
+  fresh.expert = std::make_shared<model::Expert>(fresh.backbone->spec(), lora_of(config_.base), device_);
+  if (!fresh.trains_all) fresh.expert->initialise(mix64(config_.seed) ^ stable_hash(name));
+  return fresh;
+}
+
+LoadedModel RunContext::load_model(const std::string& task) {
+  if (loaded_task_ == task) return loaded_;
+  loaded_ = {};  // free the old one first
+  LoadedModel model;
+  model.trains_all = config_.base.trains == "all";
+  if (model.trains_all) {
+    const auto file = directory_.task(task) / kModelFile;
+    const auto reader = tensor::SafetensorsReader::open(file);
+    model.backbone = trainable_copy();
+    for (const auto& [name, slot] : model.backbone->weights().named()) slot.copy_(reader.load(name));
+    model.expert = std::make_shared<model::Expert>(model.backbone->spec(), lora_of(config_.base), device_);
+    model.expert->head_D.copy_(reader.load("score.weight"));
+  } else {
+    model.backbone = pretrained();
+    model.expert = std::make_shared<model::Expert>(model::Expert::load(model.backbone->spec(), directory_.task(task), device_));
+  }
+  loaded_task_ = task;
+  return loaded_ = model;
+}
+
+std::vector<std::string> RunContext::save_model(const std::string& task, const LoadedModel& trained) const {
+  if (!trained.trains_all) {
+    trained.expert->save(directory_.task(task));
+    return {"adapter_config.json", "adapter_model.safetensors"};
+  }
+  tensor::NamedTensors tensors = trained.backbone->weights().named();
+  tensors.emplace_back("score.weight", trained.expert->head_D);
+  std::filesystem::create_directories(directory_.task(task));
+  tensor::save_safetensors(directory_.task(task) / kModelFile, tensors);
+  return {kModelFile};
+}
+
+std::string RunContext::expert_task(std::int32_t category_index, std::size_t point) const {
+  const config::CategoryConfig& c = category(category_index);
+  const auto fuse = static_cast<std::size_t>(config_.experts.fuse);
+  std::string id = fmt::format("expert/{}/", c.name);
+  const std::size_t first = point / fuse * fuse;
+  for (std::size_t p = first; p < std::min(first + fuse, c.points.size()); ++p) id += (p > first ? "+" : "") + c.points[p];
+  return id;
+}
+
+std::vector<std::shared_ptr<model::Expert>> RunContext::load_experts(std::int32_t category_index) {
+  std::vector<std::shared_ptr<model::Expert>> experts;
+  const config::CategoryConfig& c = category(category_index);
+  for (std::size_t p = 0; p < c.points.size(); ++p) {
+    experts.push_back(std::make_shared<model::Expert>(model::Expert::load(pretrained()->spec(), directory_.task(expert_task(category_index, p)) / c.points[p], device_)));
+  }
+  return experts;
+}
+
+model::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<LabelledGroup>& groups, comm::Communicator& group) {
+  const LoadedModel base = context.load_model("base/" + context.category(category).name);
+  const auto experts = context.load_experts(category);
+  model::ExpertFeatures features;
+  for (std::size_t k = 0; k < experts.size(); ++k) {
+    const FrozenModel frozen{base.backbone.get(), experts[k].get(), experts[k]->head_D};
+    const GroupRewards scored = score_groups(context.store(), frozen, groups, context.config().compute.micro_batch_tokens, true, group);
+    const std::int64_t n = scored.states_ND.size(0), width = scored.states_ND.size(1), count = static_cast<std::int64_t>(experts.size());
+    if (k == 0) {
+      features.states_NKH = at::empty({n, count, width});
+      features.rewards_NK = at::empty({n, count});
+      for (std::size_t g = 0; g < groups.size(); ++g) {
+        features.groups.push_back({static_cast<std::int64_t>(scored.first[g]), static_cast<std::int64_t>(groups[g].responses.size()), groups[g].pairs});
+      }
+    }
+    features.states_NKH.select(1, static_cast<std::int64_t>(k)).copy_(scored.states_ND);
+    for (std::int64_t i = 0; i < n; ++i) features.rewards_NK.data_ptr<float>()[i * count + static_cast<std::int64_t>(k)] = scored.rewards[static_cast<std::size_t>(i)];
+  }
+  return features;
+}
+
+}  // namespace dmoerm::train

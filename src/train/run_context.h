@@ -1,0 +1,64 @@
+// What every task of a run works with, and how the models of finished tasks are loaded again.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/run_config.h"
+#include "data/token_store.h"
+#include "model/aggregator.h"
+#include "model/backbone.h"
+#include "model/category_router.h"
+#include "train/run_directory.h"
+#include "train/score_groups.h"
+
+namespace dmoerm::train {
+
+/// A base (its own weights, or the shared pretrained ones) with an adapter and a head.
+struct LoadedModel {
+  std::shared_ptr<model::Backbone> backbone;
+  std::shared_ptr<model::Expert> expert;
+  bool trains_all = false;
+  [[nodiscard]] FrozenModel frozen() const { return {backbone.get(), trains_all ? nullptr : expert.get(), expert->head_D}; }
+};
+
+class RunContext {
+ public:
+  RunContext(const config::RunConfig& config, const data::TokenStore& store, RunDirectory directory);
+
+  [[nodiscard]] const config::RunConfig& config() const { return config_; }
+  [[nodiscard]] const data::TokenStore& store() const { return store_; }
+  [[nodiscard]] const RunDirectory& directory() const { return directory_; }
+  [[nodiscard]] at::Device device() const { return device_; }
+
+  /// The pretrained backbone, loaded once a process. Frozen users share it.
+  std::shared_ptr<model::Backbone> pretrained();
+  /// A copy of the pretrained backbone to train.
+  std::shared_ptr<model::Backbone> trainable_copy();
+  /// An untrained model of phase 1: the pretrained weights (a copy if all are trained) and a head of zeros.
+  LoadedModel fresh_model(const std::string& name);
+  /// What a phase-1 task ("base/<c>", "single", "category/<c>") left. The last one loaded is kept.
+  LoadedModel load_model(const std::string& task);
+  /// Write a phase-1 model into its task's folder. @return its files, relative
+  std::vector<std::string> save_model(const std::string& task, const LoadedModel& trained) const;
+  /// Experts of a category in the order of its points.
+  std::vector<std::shared_ptr<model::Expert>> load_experts(std::int32_t category);
+
+  [[nodiscard]] const config::CategoryConfig& category(std::int32_t index) const { return config_.categories[static_cast<std::size_t>(index)]; }
+  /// Task that trains a point: "expert/<category>/<point>", or the points of its fused set joined by "+".
+  [[nodiscard]] std::string expert_task(std::int32_t category, std::size_t point) const;
+
+ private:
+  const config::RunConfig& config_;
+  const data::TokenStore& store_;
+  RunDirectory directory_;
+  at::Device device_;
+  std::shared_ptr<model::Backbone> pretrained_;
+  std::string loaded_task_;
+  LoadedModel loaded_;
+};
+
+/// States and rewards of all experts of a category for some groups. @param loaded  the category's base
+model::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<LabelledGroup>& groups, comm::Communicator& group);
+
+}  // namespace dmoerm::train

@@ -1,0 +1,74 @@
+#include "train/score_groups.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mv.h>
+
+#include <cstring>
+
+#include "model/pairwise_loss.h"
+
+namespace dmoerm::train {
+
+GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& frozen, const std::vector<LabelledGroup>& groups, std::int64_t tokens_max, bool with_states,
+                          comm::Communicator& group) {
+  GroupRewards result;
+  std::vector<const LabelledGroup*> pointers;
+  std::size_t total = 0;
+  for (const LabelledGroup& g : groups) {
+    pointers.push_back(&g);
+    result.first.push_back(total);
+    total += g.responses.size();
+  }
+  const bool share = frozen.backbone->shares_prefix();
+  const std::int64_t width = frozen.backbone->spec().width;
+  const auto batches = cut_micro_batches(store, pointers, share, tokens_max);
+  std::vector<float> own;  // of this rank's batches: rewards, then states if wanted
+  for (std::size_t b = static_cast<std::size_t>(group.rank()); b < batches.size(); b += static_cast<std::size_t>(group.size())) {
+    data::PackedBatch batch;
+    for (const std::size_t i : batches[b]) data::append_group(batch, store.group(groups[i].group), groups[i].responses, share, frozen.backbone->reads_last());
+    const auto reads = static_cast<std::int64_t>(batch.responses.size());
+    const model::ExpertRows rows{frozen.adapter, 0, batch.tokens(), 0, reads, 0};
+    const at::Tensor states = frozen.backbone->forward(batch, {&rows, 1}, nullptr);
+    const at::Tensor rewards = at::mv(states, frozen.head_D).cpu();
+    own.insert(own.end(), rewards.const_data_ptr<float>(), rewards.const_data_ptr<float>() + reads);
+    if (with_states) {
+      const at::Tensor local = states.cpu().contiguous();
+      own.insert(own.end(), local.const_data_ptr<float>(), local.const_data_ptr<float>() + reads * width);
+    }
+  }
+  const auto gathered = group.all_gather(std::as_bytes(std::span<const float>(own)));
+  result.rewards.resize(total);
+  if (with_states) result.states_ND = at::empty({static_cast<std::int64_t>(total), width});
+  std::vector<const float*> cursor;
+  for (const auto& bytes : gathered) cursor.push_back(reinterpret_cast<const float*>(bytes.data()));
+  for (std::size_t b = 0; b < batches.size(); ++b) {
+    const float*& from = cursor[b % static_cast<std::size_t>(group.size())];
+    const std::size_t first = result.first[batches[b].front()];
+    std::size_t reads = 0;
+    for (const std::size_t i : batches[b]) reads += groups[i].responses.size();
+    std::memcpy(result.rewards.data() + first, from, reads * sizeof(float));
+    from += reads;
+    if (with_states) {
+      std::memcpy(result.states_ND.data_ptr<float>() + first * static_cast<std::size_t>(width), from, reads * static_cast<std::size_t>(width) * sizeof(float));
+      from += reads * static_cast<std::size_t>(width);
+    }
+  }
+  return result;
+}
+
+PairFigures pair_figures(const GroupRewards& scored, const std::vector<LabelledGroup>& groups) {
+  PairFigures figures;
+  double right = 0, loss = 0;
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    const std::span<const float> rewards(scored.rewards.data() + scored.first[i], groups[i].responses.size());
+    std::vector<float> unused(rewards.size());
+    right += model::pairs_right(rewards, groups[i].pairs);
+    loss += model::pairwise_loss(rewards, groups[i].pairs, 0.0, unused) * static_cast<double>(groups[i].pairs.size());
+    figures.pairs += static_cast<std::int64_t>(groups[i].pairs.size());
+  }
+  if (figures.pairs > 0) figures.accuracy = right / static_cast<double>(figures.pairs), figures.loss = loss / static_cast<double>(figures.pairs);
+  return figures;
+}
+
+}  // namespace dmoerm::train

@@ -1,0 +1,75 @@
+// Phases 1 and 2, and the baselines, which are phase 1 on other groups.
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "train/checkpoint.h"
+#include "train/reward_trainer.h"
+#include "train/tasks.h"
+
+namespace dmoerm::train {
+namespace {
+
+nlohmann::json metrics_of(const TrainOutcome& outcome, const Trainee& trainee) {
+  return {{"validation_accuracy", outcome.accuracy}, {"validation_loss", outcome.loss}, {"best_step", outcome.best_step}, {"steps", outcome.steps}, {"tokens", outcome.tokens},
+          {"seconds", outcome.seconds}, {"groups", trainee.training.size()}, {"pairs", count_pairs(trainee.training)}, {"validation_groups", trainee.validation.size()},
+          {"validation_pairs", count_pairs(trainee.validation)}};
+}
+
+}  // namespace
+
+void run_base(RunContext& context, const std::string& task, std::int32_t category, Part part, std::int64_t steps_max, const TaskIdentity& identity, comm::Communicator& group) {
+  const LoadedModel fresh = context.fresh_model(task);
+  std::vector<Trainee> trainees(1);
+  trainees[0] = {task, fresh.backbone, fresh.expert, fresh.trains_all, labelled_groups(context.store(), category, part, pair::kOverall, context.config()),
+                 labelled_groups(context.store(), category, Part::validation, pair::kOverall, context.config())};
+  config::TrainConfig train = context.config().base;
+  if (steps_max > 0) train.steps_max = steps_max;
+  const TrainerContext trainer{context.store(), train, context.config().compute, context.config().seed, group, context.directory().task(task), identity.key()};
+  const TrainOutcome outcome = train_rewards(trainer, trainees).front();
+  if (!outcome.failure.empty()) throw NumericError(outcome.failure);
+  if (group.rank() != 0) return;
+  const auto files = context.save_model(task, fresh);
+  context.directory().complete(task, identity, files, metrics_of(outcome, trainees[0]));
+  remove_checkpoints(context.directory().task(task));
+}
+
+void run_experts(RunContext& context, const std::string& task, std::int32_t category, std::size_t first_point, std::size_t points, const TaskIdentity& identity,
+                 comm::Communicator& group) {
+  const config::CategoryConfig& c = context.category(category);
+  const LoadedModel base = context.load_model("base/" + c.name);
+  const config::TrainConfig& train = context.config().experts.train;
+  std::vector<Trainee> trainees;
+  for (std::size_t p = first_point; p < first_point + points; ++p) {
+    std::shared_ptr<model::Expert> expert;
+    if (base.trains_all) {  // a new adapter on the category's own weights, the head copied from the base
+      expert = std::make_shared<model::Expert>(base.backbone->spec(), model::LoraSpec{train.lora_rank, train.lora_alpha, train.lora_dropout}, context.device());
+      expert->initialise(mix64(context.config().seed) ^ stable_hash(task + "/" + c.points[p]));
+      expert->head_D.copy_(base.expert->head_D);
+    } else {  // phase 1 trained an adapter: the expert starts as a copy of it, so that all categories share one base
+      expert = std::make_shared<model::Expert>(base.backbone->spec(), model::LoraSpec{train.lora_rank, train.lora_alpha, train.lora_dropout}, context.device());
+      expert->flat.copy_(base.expert->flat);
+    }
+    trainees.push_back({"expert/" + c.name + "/" + c.points[p], base.backbone, expert, false, labelled_groups(context.store(), category, Part::base, c.points[p], context.config()),
+                        labelled_groups(context.store(), category, Part::validation, c.points[p], context.config())});
+  }
+  const TrainerContext trainer{context.store(), train, context.config().compute, context.config().seed, group, context.directory().task(task), identity.key()};
+  const std::vector<TrainOutcome> outcomes = train_rewards(trainer, trainees);
+  std::string failures;
+  for (const TrainOutcome& outcome : outcomes) failures += outcome.failure.empty() ? "" : (failures.empty() ? "" : "; ") + outcome.failure;
+  if (!failures.empty()) throw NumericError(failures);
+  if (group.rank() != 0) return;
+  std::vector<std::string> files;
+  nlohmann::json metrics = nlohmann::json::object();
+  for (std::size_t i = 0; i < trainees.size(); ++i) {
+    const std::string& point = c.points[first_point + i];
+    trainees[i].expert->save(context.directory().task(task) / point);
+    files.push_back(point + "/adapter_config.json");
+    files.push_back(point + "/adapter_model.safetensors");
+    metrics[point] = metrics_of(outcomes[i], trainees[i]);
+  }
+  context.directory().complete(task, identity, files, metrics);
+  remove_checkpoints(context.directory().task(task));
+}
+
+}  // namespace dmoerm::train

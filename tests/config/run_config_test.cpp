@@ -1,0 +1,331 @@
+#include "config/run_config.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "config/fields.h"
+#include "config/flatten.h"
+
+namespace dmoerm::config {
+namespace {
+
+const std::string kSmallest =
+    "backbone: {dir: model}\n"
+    "data:\n"
+    "  inputs:\n"
+    "    - path: a.jsonl\n"
+    "categories:\n"
+    "  - {name: chat, points: [tone, logic]}\n";
+
+RunConfig parse(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  return parse_run_config(text, "c.yaml", "/base", overrides);
+}
+
+/// The message of the ConfigError that reading `text` ends in; "" if it is accepted.
+std::string problems(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  try {
+    parse(text, overrides);
+  } catch (const ConfigError& e) {
+    return e.what();
+  }
+  return "";
+}
+
+TEST(RunConfig, ReadsTheSmallestFileWithDefaults) {
+  const RunConfig c = parse(kSmallest);
+  EXPECT_EQ(c.backbone.dir, "/base/model");
+  ASSERT_EQ(c.data.inputs.size(), 1U);
+  EXPECT_EQ(c.data.inputs[0].path, "/base/a.jsonl");
+  ASSERT_EQ(c.categories.size(), 1U);
+  EXPECT_EQ(c.categories[0].points, (std::vector<std::string>{"tone", "logic"}));
+  EXPECT_EQ(c.runs_dir, "runs");
+  EXPECT_EQ(c.base.lr, 1e-5);
+  EXPECT_EQ(c.base.trains, "all");
+  EXPECT_EQ(c.experts.train.trains, "lora");
+}
+
+TEST(RunConfig, ReadsEveryTypeOfValue) {
+  const RunConfig c = parse(
+      kSmallest +
+      "seed: 18446744073709551615\nbaselines: false\nbase:\n  lr: 2.5e-4\n  steps_max: 12\n  schedule: linear\nname: 007\n");
+  EXPECT_EQ(c.seed, 18446744073709551615ULL);
+  EXPECT_FALSE(c.baselines);
+  EXPECT_EQ(c.base.lr, 2.5e-4);
+  EXPECT_EQ(c.base.steps_max, 12);
+  EXPECT_EQ(c.base.schedule, "linear");
+  EXPECT_EQ(c.name, "007");  // a text is not a number: nothing is dropped
+}
+
+TEST(RunConfig, NamesUnknownKeysWithPlaceAndNearestRightKey) {
+  EXPECT_EQ(problems(kSmallest + "base:\n  lora_rnak: 4\n"), "c.yaml:8:3: base.lora_rnak: unknown key, did you mean lora_rank?");
+  EXPECT_EQ(problems(kSmallest + "train: {lr: 1}\n"), "c.yaml:7:1: train: unknown key, did you mean experts.train?");
+  EXPECT_EQ(problems(kSmallest + "lora_alpha: 1\n"),
+            "c.yaml:7:1: lora_alpha: unknown key, did you mean base.lora_alpha or experts.train.lora_alpha?");
+  EXPECT_EQ(problems(kSmallest + "compute: {zebra: 1}\n"),
+            "c.yaml:7:11: compute.zebra: unknown key; known here: device, threads, micro_batch_tokens");
+}
+
+TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
+  const std::string text =
+      "bse: 1\n"
+      "backbone:\n"
+      "  dtype: float23\n"
+      "data:\n"
+      "  inputs: []\n"
+      "  test_share: 0.6\n"
+      "  validation_share: 0.4\n"
+      "categories:\n"
+      "  - name: a/b\n"
+      "    points: []\n"
+      "base:\n"
+      "  lr: 1e-5x\n"
+      "  lr: 2\n"
+      "experts: {fuse: 0}\n";
+  EXPECT_EQ(problems(text, {"router.pooling=men"}),
+            "c.yaml:1:1: bse: unknown key, did you mean base?\n"
+            "c.yaml:3:3: backbone.dir: is missing: Hugging Face directory of the pretrained backbone: config.json, safetensors, "
+            "tokenizer.json\n"
+            "c.yaml:3:10: backbone.dtype: \"float23\" is none of float32, bfloat16; did you mean float32?\n"
+            "c.yaml:5:11: data.inputs: must have at least one element\n"
+            "c.yaml:6:15: data.test_share: validation_share + test_share = 0.4 + 0.6 leaves nothing to train on\n"
+            "c.yaml:9:11: categories.0.name: \"a/b\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start "
+            "with a letter, digit "
+            "or _\n"
+            "c.yaml:10:13: categories.0.points: must have at least one element\n"
+            "c.yaml:12:7: base.lr: expected a number, found \"1e-5x\"\n"
+            "c.yaml:13:3: base.lr: given twice, first at c.yaml:12:3\n"
+            "c.yaml:14:17: experts.fuse: 0 is out of range: >= 1\n"
+            "--set router.pooling=men: router.pooling: \"men\" is none of mean, last; did you mean mean?");
+}
+
+TEST(RunConfig, ShowsTheFirstHundredProblemsOfAWildFile) {
+  std::string text = kSmallest;
+  for (int i = 0; i < 50000; ++i) text += "wrong" + std::to_string(i) + ": 1\n";
+  const std::string found = problems(text);
+  EXPECT_EQ(std::count(found.begin(), found.end(), '\n'), 100);
+  EXPECT_TRUE(found.ends_with("... and 49900 more problems"));
+}
+
+/// One value of the table: what is written, and a part of the answer.
+struct BadValue {
+  std::string line;
+  std::string message;
+};
+
+class BadValues : public testing::TestWithParam<BadValue> {};
+
+TEST_P(BadValues, AreRefusedWithAdvice) {
+  const std::string found = problems(kSmallest + GetParam().line + "\n");
+  EXPECT_NE(found.find(GetParam().message), std::string::npos) << "found: " << found;
+  EXPECT_EQ(found.find('\n'), std::string::npos) << "one problem, several complaints: " << found;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    RunConfig, BadValues,
+    testing::Values(
+        BadValue{"base: {lr: fast}", "base.lr: expected a number, found \"fast\""},
+        BadValue{"base: {lr: \"1e-5\"}", "remove the quotes"}, BadValue{"base: {lr: [1]}", "expected a number, found a list"},
+        BadValue{"base: {lr: }", "expected a number, found no value"},
+        BadValue{"base: {lr: 0}", "base.lr: 0 is out of range: > 0"}, BadValue{"base: {lr: .nan}", ".nan is not finite"},
+        BadValue{"base: {lr: nan}", "nan is not finite"}, BadValue{"base: {lr: -.inf}", "-.inf is not finite"},
+        BadValue{"base: {lr: inf}", "inf is not finite"}, BadValue{"base: {lr: 1e999}", "too large"},
+        BadValue{"base: {lr: \"${LR}\"}", "remove the quotes"}, BadValue{"base:\n  lr: ${LR}", "use --set"},
+        BadValue{"base: {steps_max: 010}", "\"010\" starts with 0, which YAML may read as octal: write 10"},
+        BadValue{"base: {steps_max: -00}", "write -0"}, BadValue{"base: {lr: 01.5}", "write 1.5"},
+        BadValue{"base: {lr: 00.5}", "write 0.5"}, BadValue{"base: {steps_max: 1e3}", "write 1000"},
+        BadValue{"base: {steps_max: 1.5}", "expected a whole number, found \"1.5\""},
+        BadValue{"base: {steps_max: 0x10}", "expected a whole number"},
+        BadValue{"base: {steps_max: 99999999999999999999}", "does not fit"},
+        BadValue{"base: {steps_max: -1}", "base.steps_max: -1 is out of range: >= 0"},
+        BadValue{"seed: -1", "expected a whole number >= 0"}, BadValue{"baselines: yes", "expected true or false, found \"yes\""},
+        BadValue{"base: {lora_dropout: 1}", "1 is out of range: 0 <= x < 1"},
+        BadValue{"base_share: 1", "base_share: 1 is out of range: 0 < x < 1"},
+        BadValue{"base: 3", "base: expected keys with values"}, BadValue{"base: [1]", "found a list"},
+        BadValue{"name: ..", "becomes a directory's name"}, BadValue{"name: ''", "name: must not be empty"},
+        BadValue{"name:", "name: has no value"}, BadValue{"runs_dir: ''", "runs_dir: must not be empty"},
+        BadValue{"runs_dir: \"a\\nb\"", "line end or control character"}, BadValue{"base: {trains: Lora}", "did you mean lora?"},
+        BadValue{"base: {schedule: cosine, epochs_max: 0}", "base.schedule: cosine needs an end"},
+        BadValue{"base: {steps_max: 5, warmup_steps: 5}", "base.warmup_steps: 5 steps of warm-up leave none of steps_max = 5"},
+        BadValue{"experts: {train: {trains: all}}", "experts share one frozen base"},
+        BadValue{"seed: 1\nseed: 1", "seed: given twice, first at c.yaml:7:1"},
+        BadValue{"runs_dir: ${DMOERM_TEST_UNSET}", "environment variable DMOERM_TEST_UNSET is not set"},
+        BadValue{"runs_dir: ${1x}", "names no environment variable"}, BadValue{"runs_dir: a${b", "no closing brace"}));
+
+TEST(RunConfig, RefusesRepeatedAndReservedNames) {
+  const std::string text =
+      "backbone: {dir: m}\ndata: {inputs: [{path: a, category: chta}]}\n"
+      "categories:\n  - {name: chat, points: [tone, tone]}\n  - {name: chat, points: [overall]}\n  - {points: [x]}\n";
+  EXPECT_EQ(problems(text),
+            "c.yaml:2:37: data.inputs.0.category: \"chta\" is not among `categories`; did you mean chat?\n"
+            "c.yaml:4:33: categories.0.points.1: \"tone\" is also categories.0.points.0\n"
+            "c.yaml:5:12: categories.1.name: \"chat\" is also categories.0.name\n"
+            "c.yaml:5:27: categories.1.points.0: \"overall\" names the preference over all: choose another name for the point\n"
+            "c.yaml:6:5: categories.2.name: is missing: name of the task category, as in the data");
+}
+
+TEST(RunConfig, RefusesWhatIsNoConfigurationWithOneMessage) {
+  EXPECT_NE(problems("").find("c.yaml:1:1: is empty"), std::string::npos);
+  EXPECT_NE(problems("# only a comment\n").find("is empty"), std::string::npos);
+  EXPECT_NE(problems("- a\n- b\n").find("expected keys with values (key: value), found a list"), std::string::npos);
+  EXPECT_NE(problems("hello").find("found \"hello\""), std::string::npos);
+  EXPECT_EQ(problems("base:\n\tlr: 1\n"), "c.yaml:2:1: a tab: YAML indents with spaces only");
+  EXPECT_EQ(problems("name: \xff\n"), "c.yaml:1:7: byte 0xff is not UTF-8: save the file as UTF-8");
+  EXPECT_EQ(problems("name: a\x01\n"), "c.yaml:1:8: control character 0x01: remove it");
+  EXPECT_NE(problems("a: &x [1]\nb: *x\n").find("c.yaml:1:4: anchors and aliases"), std::string::npos);
+  EXPECT_NE(problems("name: !!str a\n").find("tags are not read"), std::string::npos);
+  EXPECT_NE(problems(kSmallest + "---\nname: b\n").find("a second document starts here"), std::string::npos);
+  EXPECT_NE(problems("? [a, b]\n: 1\n").find("not a plain word"), std::string::npos);
+  EXPECT_NE(problems("a: [1, 2\n").find("c.yaml:"), std::string::npos);
+  EXPECT_NE(problems(std::string(2 << 20, '#')).find("too large"), std::string::npos);
+  EXPECT_NE(problems(std::string(100000, '[')).find("c.yaml:1:"), std::string::npos);
+}
+
+TEST(RunConfig, RefusesMissingFilesAndDirectories) {
+  EXPECT_THROW(
+      {
+        try {
+          read_run_config("/nowhere/c.yaml", {});
+        } catch (const ConfigError& e) {
+          EXPECT_STREQ(e.what(), "/nowhere/c.yaml: there is no such configuration file");
+          throw;
+        }
+      },
+      ConfigError);
+  EXPECT_THROW(read_run_config("/", {}), ConfigError);
+}
+
+TEST(RunConfig, TakesRelativePathsFromTheFilesDirectory) {
+  const std::filesystem::path directory = std::filesystem::path(testing::TempDir()) / "dmoerm_config_test";
+  std::filesystem::create_directories(directory);
+  std::ofstream(directory / "c.yaml") << "backbone: {dir: ../model}\ndata: {inputs: [{path: /abs/a.jsonl}, {path: b.jsonl}]}\n"
+                                         "categories: [{name: a, points: [p]}]\nruns_dir: elsewhere\n";
+  const RunConfig c = read_run_config((directory / "c.yaml").string(), {});
+  EXPECT_EQ(c.backbone.dir, (directory.parent_path() / "model").lexically_normal().string());
+  EXPECT_EQ(c.data.inputs[0].path, "/abs/a.jsonl");
+  EXPECT_EQ(c.data.inputs[1].path, (directory / "b.jsonl").lexically_normal().string());
+  EXPECT_EQ(c.runs_dir, "elsewhere");
+  std::filesystem::remove_all(directory);
+}
+
+TEST(RunConfig, AppliesOverridesAnywhere) {
+  const RunConfig c = parse(kSmallest, {"base.lr=3e-4", "data.inputs.0.path=/x=y", "data.inputs.1.path=b",
+                                        "categories.0.points=[a, b, c]", "name=z", "name=w", "data.inputs.0.category="});
+  EXPECT_EQ(c.base.lr, 3e-4);
+  EXPECT_EQ(c.data.inputs.at(0).path, "/x=y");
+  EXPECT_EQ(c.data.inputs.at(1).path, "/base/b");
+  EXPECT_EQ(c.categories[0].points.size(), 3U);
+  EXPECT_EQ(c.name, "w");
+  EXPECT_EQ(parse("backbone: {dir: m}\n", {"data.inputs.0.path=a", "categories=[{name: c, points: [p]}]"}).categories[0].name,
+            "c");
+}
+
+TEST(RunConfig, ChecksOverridesLikeTheFile) {
+  EXPECT_EQ(problems(kSmallest, {"base.lora_rnak=4"}),
+            "--set base.lora_rnak=4: base.lora_rnak: unknown key, did you mean lora_rank?");
+  EXPECT_EQ(problems(kSmallest, {"base.lr=1e-5x"}), "--set base.lr=1e-5x: base.lr: expected a number, found \"1e-5x\"");
+  EXPECT_NE(problems(kSmallest, {"data.inputs.7.path=x"}).find("has 1 elements: name one by its number, 0 to 1"),
+            std::string::npos);
+  EXPECT_NE(problems(kSmallest, {"data.inputs.first.path=x"}).find("name one by its number"), std::string::npos);
+  EXPECT_NE(problems(kSmallest, {"backbone.dir.x=1"}).find("lies inside the single value \"model\""), std::string::npos);
+  EXPECT_NE(problems(kSmallest, {"base.lr"}).find("is written key=value"), std::string::npos);
+  EXPECT_NE(problems(kSmallest, {"name=[a"}).find("--set name=[a: not valid YAML"), std::string::npos);
+}
+
+TEST(RunConfig, ReplacesVariablesOfTheEnvironmentInTexts) {
+  ::setenv("DMOERM_TEST_DIR", "/models", 1);
+  ::setenv("DMOERM_TEST_EMPTY", "", 1);
+  ::unsetenv("DMOERM_TEST_UNSET");
+  const RunConfig c = parse(
+      kSmallest, {"backbone.dir=${DMOERM_TEST_DIR}/a", "name=${DMOERM_TEST_UNSET:-x}${DMOERM_TEST_EMPTY:-y}", "runs_dir=$${A}$"});
+  EXPECT_EQ(c.backbone.dir, "/models/a");
+  EXPECT_EQ(c.name, "xy");
+  EXPECT_EQ(c.runs_dir, "${A}$");
+  EXPECT_EQ(difference(c, parse(to_yaml(c))), "");
+}
+
+/// Fills every key with random valid values.
+struct Randomizer {
+  Rng rng;
+
+  template <class T>
+  void operator()(std::string_view, T& value, const Rule& rule, std::string_view) {
+    if constexpr (is_section<T>) {
+      describe(*this, value);
+    } else if constexpr (std::same_as<T, std::vector<std::string>>) {
+      value = {"p" + std::to_string(rng.below(1000000)), "q", "true"};
+    } else if constexpr (is_list<T>) {
+      value.resize(1 + rng.below(3));
+      for (auto& element : value) describe(*this, element);
+    } else if constexpr (std::same_as<T, std::string>) {
+      static const std::vector<std::string> kTexts = {"a b",  "\"quoted\"", "back\\slash", "x: y",     "# no",  "${A}",  "$${A}",
+                                                      "null", "007",        "-",           "é ü 日本", "'",     "{",     "[a]",
+                                                      "&x",   "*x",         "%",           "@",        " lead", "trail "};
+      value = !rule.words.empty() ? rule.words[rng.below(rule.words.size())]
+              : rule.is_name      ? "n" + std::to_string(rng.next())
+              : rule.is_path      ? "/" + kTexts[rng.below(kTexts.size())]
+                                  : kTexts[rng.below(kTexts.size())];
+    } else if constexpr (std::same_as<T, bool>) {
+      value = rng.below(2) == 0;
+    } else if constexpr (std::same_as<T, double>) {
+      value = rule.max <= 1 ? rng.uniform() * 0.5 + 1e-9 : std::exp(rng.normal() * 20);
+    } else if constexpr (std::same_as<T, std::uint64_t>) {
+      value = rng.next();
+    } else {
+      value = static_cast<T>(rule.max < 1e6 ? 1 + rng.below(1000) : 2 + (rng.next() >> 2));
+    }
+  }
+};
+
+TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
+  for (std::uint64_t seed = 0; seed < 200; ++seed) {
+    RunConfig c;
+    Randomizer randomizer{Rng(seed)};
+    describe(randomizer, c);
+    c.data.min_prompt_tokens = c.data.max_length - 1;  // what must hold between keys
+    for (TrainConfig* train : {&c.base, &c.experts.train}) train->warmup_steps = 0;
+    c.experts.train.trains = "lora";
+    for (InputConfig& input : c.data.inputs) input.category = c.categories[0].name;
+    const std::string text = to_yaml(c);
+    const RunConfig again = parse_run_config(text, "c.yaml", "/other", {});
+    EXPECT_EQ(difference(c, again), "") << text;
+    EXPECT_EQ(to_yaml(again), text);
+    EXPECT_EQ(again.base.lr, c.base.lr);
+    EXPECT_EQ(again.backbone.dir, c.backbone.dir);
+    EXPECT_EQ(again.runs_dir, c.runs_dir);
+  }
+}
+
+TEST(RunConfig, SaysWhichValuesDiffer) {
+  const RunConfig a = parse(kSmallest);
+  EXPECT_EQ(difference(a, a), "");
+  const RunConfig b = parse(kSmallest, {"base.lr=2e-5", "categories.0.points=[tone]", "data.inputs.1={path: b}"});
+  EXPECT_EQ(difference(a, b),
+            "categories.0.points: [tone, logic] before, [tone] now\n"
+            "base.lr: 1e-05 before, 2e-05 now\n"
+            "data.inputs.1.path: absent before, /base/b now\n"
+            "data.inputs.1.form: absent before, auto now\n"
+            "data.inputs.1.category: absent before, \"\" now\n"
+            "data.inputs.1.split: absent before, \"\" now\n"
+            "data.inputs.1.weight: absent before, 1 now");
+}
+
+TEST(RunConfig, HasAReferenceThatNamesEveryKey) {
+  const std::string text = reference();
+  const RunConfig c = parse(kSmallest);
+  for (const auto& [key, value] : flatten(c)) {
+    std::string name = key;
+    if (const std::size_t zero = name.find(".0."); zero != std::string::npos) name.replace(zero, 3, "[].");
+    EXPECT_NE(text.find("`" + name + "`"), std::string::npos) << name;
+  }
+  EXPECT_NE(text.find("| `base.lr` | number | `1e-05` | > 0 | learning rate of AdamW |"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace dmoerm::config

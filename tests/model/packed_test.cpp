@@ -1,0 +1,294 @@
+// Packed = unpacked, shared prefix = unshared, hand-written loops = ATen, and every gradient against finite differences.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "base/rng.h"
+#include "model/backbone.h"
+#include "model/ops.h"
+#include "model/pairwise_loss.h"
+
+namespace dmoerm::model {
+namespace {
+
+BackboneSpec tiny_spec(Family family) {
+  BackboneSpec spec;
+  spec.family = family;
+  spec.vocab = 50, spec.width = 24, spec.intermediate = 40, spec.layers = 3, spec.heads = 6, spec.kv_heads = 2, spec.head_dim = 4, spec.max_positions = 400;
+  spec.norm_eps = 1e-5;
+  spec.qk_norm = family == Family::qwen3;
+  spec.qkv_bias = family == Family::qwen2;
+  if (family == Family::bert) {
+    spec.kv_heads = spec.heads, spec.type_vocab = 2, spec.norm_eps = 1e-12;
+    spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
+  }
+  return spec;
+}
+
+Backbone tiny_backbone(Family family, std::uint64_t seed = 3) {
+  const BackboneSpec spec = tiny_spec(family);
+  Weights weights(spec);
+  at::manual_seed(seed);
+  for (const auto& [name, slot] : weights.named()) {
+    slot.copy_(at::randn(slot.sizes()) * (slot.dim() == 1 ? 0.2 : 1.0 / std::sqrt(static_cast<double>(slot.size(-1)))));
+    if (name.find("norm") != std::string::npos || name.find("LayerNorm.weight") != std::string::npos) slot.add_(1.0);
+  }
+  return {spec, std::move(weights)};
+}
+
+Expert random_expert(const BackboneSpec& spec, std::uint64_t seed, double dropout = 0.0) {
+  Expert expert(spec, {4, 8.0, dropout});
+  at::manual_seed(seed);
+  expert.flat.copy_(at::randn(expert.flat.sizes()) * 0.2);
+  return expert;
+}
+
+/// Token ids of groups; the views of TokenGroup point into it.
+struct Texts {
+  std::vector<std::int32_t> prefix;
+  std::vector<std::vector<std::int32_t>> responses;
+  [[nodiscard]] data::TokenGroup group() const {
+    data::TokenGroup g;
+    g.prefix = prefix;
+    for (const auto& r : responses) g.responses.emplace_back(r);
+    return g;
+  }
+};
+
+std::vector<Texts> random_groups(std::uint64_t seed) {
+  Rng rng(seed, "groups");
+  std::vector<Texts> groups;
+  const std::vector<std::pair<int, std::vector<int>>> lengths = {{5, {3, 1, 7}}, {0, {4, 6}}, {90, {2, 130, 70, 1}}, {1, {1, 1}}};
+  for (const auto& [prefix, responses] : lengths) {
+    Texts texts;
+    const auto draw = [&](int n) {
+      std::vector<std::int32_t> ids;
+      for (int i = 0; i < n; ++i) ids.push_back(static_cast<std::int32_t>(rng.below(50)));
+      return ids;
+    };
+    texts.prefix = draw(prefix);
+    for (int n : responses) texts.responses.push_back(draw(n));
+    groups.push_back(texts);
+  }
+  return groups;
+}
+
+std::vector<std::int32_t> all_of(const data::TokenGroup& group) {
+  std::vector<std::int32_t> indices(group.responses.size());
+  for (std::size_t i = 0; i < indices.size(); ++i) indices[i] = static_cast<std::int32_t>(i);
+  return indices;
+}
+
+data::PackedBatch pack(const std::vector<Texts>& groups, const Backbone& backbone, bool share) {
+  data::PackedBatch batch;
+  for (const Texts& texts : groups) append_group(batch, texts.group(), all_of(texts.group()), share, backbone.reads_last());
+  return batch;
+}
+
+/// Rewards and all gradients of the mean of the groups' losses.
+struct Step {
+  double loss = 0;
+  at::Tensor rewards, expert_gradient, weight_gradient;
+};
+
+std::vector<data::Preference> all_pairs(std::int32_t n) {
+  std::vector<data::Preference> pairs;
+  for (std::int32_t i = 0; i < n; ++i) {
+    for (std::int32_t j = i + 1; j < n; ++j) pairs.push_back({i, j, 0.1F});
+  }
+  return pairs;
+}
+
+Step packed_step(const Backbone& backbone, const Expert& expert, const data::PackedBatch& batch, std::uint64_t dropout_key = 0) {
+  Step step;
+  const ExpertRows rows{&expert, 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), dropout_key};
+  ForwardState keep;
+  const at::Tensor states = backbone.forward(batch, {&rows, 1}, &keep);
+  step.rewards = at::mv(states, expert.head_D);
+  at::Tensor push = at::zeros_like(step.rewards);
+  std::int32_t begin = 0;
+  for (const std::int32_t end : batch.group_ends) {
+    const auto n = static_cast<std::size_t>(end - begin);
+    step.loss += pairwise_loss({step.rewards.data_ptr<float>() + begin, n}, all_pairs(end - begin), 1.0, {push.data_ptr<float>() + begin, n});
+    begin = end;
+  }
+  Expert gradient(backbone.spec(), expert.lora());
+  Weights weights(backbone.spec());
+  gradient.head_D.copy_(at::mv(states.t(), push));
+  backbone.backward(at::outer(push, expert.head_D), keep, {&weights, {&gradient}});
+  step.expert_gradient = gradient.flat;
+  step.weight_gradient = weights.flat;
+  return step;
+}
+
+double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+
+class PackedBatchOf : public testing::TestWithParam<Family> {};
+
+TEST_P(PackedBatchOf, SharedPrefixGivesTheRewardsAndGradientsOfOneByOne) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  const Expert expert = random_expert(backbone.spec(), 5);
+  const std::vector<Texts> groups = random_groups(1);
+  const Step packed = packed_step(backbone, expert, pack(groups, backbone, backbone.shares_prefix()));
+
+  std::vector<at::Tensor> rewards;
+  at::Tensor expert_gradient = at::zeros_like(packed.expert_gradient), weight_gradient = at::zeros_like(packed.weight_gradient);
+  double loss = 0;
+  for (const Texts& texts : groups) {
+    const Step alone = packed_step(backbone, expert, pack({texts}, backbone, false));
+    rewards.push_back(alone.rewards);
+    loss += alone.loss;
+    expert_gradient += alone.expert_gradient;
+    weight_gradient += alone.weight_gradient;
+  }
+  EXPECT_LT(largest_gap(packed.rewards, at::cat(rewards)), 2e-5);
+  EXPECT_NEAR(packed.loss, loss, 1e-4);
+  EXPECT_LT(largest_gap(packed.expert_gradient, expert_gradient), 1e-4 * (1 + expert_gradient.abs().max().item<double>()));
+  EXPECT_LT(largest_gap(packed.weight_gradient, weight_gradient), 1e-4 * (1 + weight_gradient.abs().max().item<double>()));
+  EXPECT_GT(expert_gradient.abs().max().item<double>(), 1e-3);  // the comparison is not of zeros
+}
+
+TEST_P(PackedBatchOf, GradientsAgreeWithFiniteDifferences) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  Expert expert = random_expert(backbone.spec(), 6);
+  const data::PackedBatch batch = pack({random_groups(2)[0], random_groups(2)[1]}, backbone, backbone.shares_prefix());
+  const Step step = packed_step(backbone, expert, batch);
+  const auto check = [&](const at::Tensor& values, const at::Tensor& gradient, const std::string& what) {
+    // Along the gradient and one random direction: the slope must be the inner product. Central differences of a float32 loss carry noise.
+    at::manual_seed(11);
+    for (const at::Tensor& raw : {gradient, at::randn(gradient.sizes())}) {
+      const at::Tensor direction = raw / raw.norm();
+      const double expected = (gradient.to(at::kDouble) * direction.to(at::kDouble)).sum().item<double>();
+      const double h = 2e-3;
+      const at::Tensor before = values.clone();
+      values.add_(direction, h);
+      const double up = packed_step(backbone, expert, batch).loss;
+      values.copy_(before).add_(direction, -h);
+      const double down = packed_step(backbone, expert, batch).loss;
+      values.copy_(before);
+      EXPECT_NEAR((up - down) / (2 * h), expected, 0.02 * std::abs(expected) + 3e-3) << what;
+    }
+  };
+  check(expert.flat, step.expert_gradient, "expert");
+  for (std::size_t i = 0; i < backbone.weights().named().size(); ++i) {
+    const auto& [name, slot] = backbone.weights().named()[i];
+    const std::int64_t begin = slot.storage_offset();
+    const at::Tensor gradient = step.weight_gradient.narrow(0, begin, slot.numel()).view(slot.sizes());
+    if (gradient.abs().max().item<double>() == 0) continue;  // unused rows, key biases
+    check(slot, gradient, name);
+  }
+}
+
+TEST_P(PackedBatchOf, AnAdapterWithZeroBIsTheBaseModel) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  Expert expert(backbone.spec(), {4, 8.0, 0.05});
+  expert.initialise(9);
+  const data::PackedBatch batch = pack(random_groups(3), backbone, backbone.shares_prefix());
+  const ExpertRows rows{&expert, 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), 77};
+  EXPECT_EQ(largest_gap(backbone.forward(batch, {&rows, 1}, nullptr), backbone.forward(batch, {}, nullptr)), 0.0);
+}
+
+TEST_P(PackedBatchOf, ExpertsPackedTogetherGiveWhatEachGivesAlone) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  const Expert one = random_expert(backbone.spec(), 5, 0.3), two = random_expert(backbone.spec(), 8, 0.3);
+  const std::vector<Texts> groups = random_groups(4);
+  const data::PackedBatch first = pack({groups[0], groups[1]}, backbone, backbone.shares_prefix()), second = pack({groups[2]}, backbone, backbone.shares_prefix());
+  const data::PackedBatch both = pack({groups[0], groups[1], groups[2]}, backbone, backbone.shares_prefix());
+  const auto reads = [](const data::PackedBatch& b) { return static_cast<std::int64_t>(b.responses.size()); };
+  const ExpertRows alone_one{&one, 0, first.tokens(), 0, reads(first), 21}, alone_two{&two, 0, second.tokens(), 0, reads(second), 22};
+  const ExpertRows fused[2] = {alone_one, {&two, first.tokens(), second.tokens(), reads(first), reads(second), 22}};
+  ForwardState keep, keep_one, keep_two;
+  const at::Tensor states = backbone.forward(both, fused, &keep);
+  const at::Tensor states_one = backbone.forward(first, {&alone_one, 1}, &keep_one), states_two = backbone.forward(second, {&alone_two, 1}, &keep_two);
+  EXPECT_LT(largest_gap(states, at::cat({states_one, states_two})), 2e-5);
+  at::manual_seed(4);
+  const at::Tensor push = at::randn(states.sizes());
+  Expert g1(backbone.spec(), one.lora()), g2(backbone.spec(), two.lora()), a1(backbone.spec(), one.lora()), a2(backbone.spec(), two.lora());
+  backbone.backward(push, keep, {nullptr, {&g1, &g2}});
+  backbone.backward(push.narrow(0, 0, reads(first)), keep_one, {nullptr, {&a1}});
+  backbone.backward(push.narrow(0, reads(first), reads(second)), keep_two, {nullptr, {&a2}});
+  for (const auto& [together, alone] : {std::pair(g1.flat, a1.flat), std::pair(g2.flat, a2.flat)}) {
+    EXPECT_LT(largest_gap(together, alone), 2e-5 * (1 + alone.abs().max().item<double>()));
+    EXPECT_GT(alone.abs().max().item<double>(), 0.1);
+  }
+}
+
+TEST_P(PackedBatchOf, HandWrittenAttentionEqualsAten) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  const data::PackedBatch batch = pack(random_groups(5), backbone, backbone.shares_prefix());
+  const HeadShape shape{6, GetParam() == Family::bert ? 6 : 2, 4};
+  for (const bool reads : {false, true}) {
+    const AttentionPlan plan = reads ? plan_read_rows(batch, backbone.reads_last()) : plan_all_rows(batch, backbone.reads_last());
+    at::manual_seed(5);
+    const std::int64_t rows = batch.tokens(), queries = reads ? static_cast<std::int64_t>(batch.responses.size()) : rows;
+    const at::Tensor q = at::randn({queries, 24}), k = at::randn({rows, shape.kv_heads * 4}), v = at::randn({rows, shape.kv_heads * 4}), dout = at::randn({queries, 24});
+    at::Tensor lse, lse_ref;
+    const at::Tensor out = attention(q, k, v, plan, shape, &lse), ref = generic::attention(q, k, v, plan, shape, &lse_ref);
+    EXPECT_LT(largest_gap(out, ref), 5e-6);
+    EXPECT_LT(largest_gap(lse, lse_ref), 5e-6);
+    at::Tensor dq = at::empty_like(q), dk = at::zeros_like(k), dv = at::zeros_like(v), dq2 = at::empty_like(q), dk2 = at::zeros_like(k), dv2 = at::zeros_like(v);
+    attention_backward(dout, q, k, v, out, lse, plan, shape, dq, dk, dv);
+    generic::attention_backward(dout, q, k, v, ref, lse_ref, plan, shape, dq2, dk2, dv2);
+    EXPECT_LT(largest_gap(dq, dq2), 2e-5);
+    EXPECT_LT(largest_gap(dk, dk2), 2e-5);
+    EXPECT_LT(largest_gap(dv, dv2), 2e-5);
+  }
+}
+
+std::string family_name(const testing::TestParamInfo<Family>& param) {
+  return param.param == Family::llama ? "llama" : param.param == Family::qwen2 ? "qwen2" : param.param == Family::qwen3 ? "qwen3" : "bert";
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, PackedBatchOf, testing::Values(Family::llama, Family::qwen2, Family::qwen3, Family::bert), family_name);
+
+TEST(Ops, HandWrittenLoopsEqualAtenInDouble) {
+  at::manual_seed(1);
+  const at::Tensor x = at::randn({37, 70}), w = at::randn({70}), dy = at::randn({37, 70}), past = at::randn({37, 70});
+  at::Tensor rstd, rstd_ref;
+  // A double tensor takes the ATen branch.
+  const auto wide = [](const at::Tensor& t) { return t.to(at::kDouble); };
+  EXPECT_LT(largest_gap(rms_norm(x, w, 1e-5, &rstd), rms_norm(wide(x), wide(w), 1e-5, &rstd_ref)), 1e-5);
+  EXPECT_LT(largest_gap(rms_norm_backward(dy, x, w, rstd, past, {}), rms_norm_backward(wide(dy), wide(x), wide(w), wide(rstd_ref), wide(past), {})), 1e-5);
+  const at::Tensor gate_up = at::randn({37, 140}) * 5;
+  at::Tensor act, act_ref;
+  EXPECT_LT(largest_gap(swiglu(gate_up), swiglu(wide(gate_up))), 2e-5);
+  EXPECT_LT(largest_gap(swiglu_backward(dy, gate_up, &act), swiglu_backward(wide(dy), wide(gate_up), &act_ref)), 5e-5);
+  EXPECT_LT(largest_gap(act, act_ref), 2e-5);
+  const at::Tensor angle = at::randn({37, 5}), turned = x.clone(), turned_ref = wide(x).clone();
+  rotate(turned, angle.cos(), angle.sin(), false);
+  rotate(turned_ref, wide(angle).cos(), wide(angle).sin(), false);
+  EXPECT_LT(largest_gap(turned, turned_ref), 1e-6);
+  rotate(turned, angle.cos(), angle.sin(), true);
+  EXPECT_LT(largest_gap(turned, x), 1e-6);
+}
+
+TEST(Ops, DropoutKeepsTheAskedShareAndRepeatsForTheSameKey) {
+  const at::Tensor x = at::ones({400, 500});
+  const at::Tensor a = dropout(x, 0.3, 42, 0), again = dropout(x, 0.3, 42, 0), other = dropout(x, 0.3, 43, 0);
+  EXPECT_TRUE(a.equal(again));
+  EXPECT_FALSE(a.equal(other));
+  EXPECT_NEAR((a == 0).to(at::kDouble).mean().item<double>(), 0.3, 0.005);
+  EXPECT_NEAR(((a == 0) & (other == 0)).to(at::kDouble).mean().item<double>(), 0.09, 0.005);  // masks of two keys are independent
+  EXPECT_NEAR(a.mean().item<double>(), 1.0, 0.01);
+}
+
+TEST(PairwiseLoss, MatchesTheGoldenValuesAndStaysFinite) {
+  std::vector<float> gradient(2, 0.0F);
+  const std::vector<data::Preference> pair = {{0, 1, 0.0F}};
+  EXPECT_NEAR(pairwise_loss(std::vector<float>{1, 0}, pair, 1, gradient), 0.31326169, 1e-7);
+  EXPECT_NEAR(pairwise_loss(std::vector<float>{-2, 0}, pair, 1, gradient), 2.12692801, 1e-7);
+  gradient.assign(2, 0.0F);
+  EXPECT_NEAR(pairwise_loss(std::vector<float>{-300, 0}, pair, 1, gradient), 300, 1e-6);  // log(sigmoid) would be infinite
+  EXPECT_FLOAT_EQ(gradient[0], -1.0F);
+  EXPECT_FLOAT_EQ(gradient[1], 1.0F);
+}
+
+TEST(PairwiseLoss, SwappingChosenAndRejectedNegatesTheGapAndAConstantChangesNothing) {
+  std::vector<float> g1(2, 0.0F), g2(2, 0.0F), g3(2, 0.0F);
+  const std::vector<data::Preference> pair = {{0, 1, 0.0F}}, swapped = {{1, 0, 0.0F}};
+  const double forward = pairwise_loss(std::vector<float>{0.7F, -0.2F}, pair, 1, g1), backward = pairwise_loss(std::vector<float>{0.7F, -0.2F}, swapped, 1, g2);
+  EXPECT_NEAR(backward - forward, 0.9, 1e-6);  // softplus(g) - softplus(-g) = g
+  EXPECT_NEAR(pairwise_loss(std::vector<float>{5.7F, 4.8F}, pair, 1, g3), forward, 1e-6);
+}
+
+}  // namespace
+}  // namespace dmoerm::model
