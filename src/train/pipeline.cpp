@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <set>
 
 #include "base/error.h"
@@ -9,13 +10,11 @@
 #include "train/dispatch_loop.h"
 
 namespace dmoerm::train {
-namespace {
 
-/// Refuse, or with `update` remove, finished tasks that were made with other settings.
-void reconcile(const RunContext& context, const std::vector<RunTask>& tasks, bool update) {
+void check_run_directory(const RunContext& context, bool update) {
   std::string differences;
   std::vector<std::string> stale;
-  for (const RunTask& task : tasks) {
+  for (const RunTask& task : plan_tasks(context.config(), context.store())) {
     const auto change = context.directory().change(task.node.id, task.identity);
     if (!change) continue;
     stale.push_back(task.node.id);
@@ -30,9 +29,7 @@ void reconcile(const RunContext& context, const std::vector<RunTask>& tasks, boo
   for (const std::string& id : stale) context.directory().forget(id);
 }
 
-}  // namespace
-
-PipelineSummary run_pipeline(RunContext& context, comm::World& world, bool update) {
+PipelineSummary run_pipeline(RunContext& context, comm::World& world) {
   const std::vector<RunTask> tasks = plan_tasks(context.config(), context.store());
   std::set<std::string> done;
   plan::TaskGraph graph;
@@ -42,7 +39,6 @@ PipelineSummary run_pipeline(RunContext& context, comm::World& world, bool updat
     by_id[task.node.id] = &task;
   }
   if (world.rank() == 0) {  // its coordinator alone decides what is done
-    reconcile(context, tasks, update);
     for (const RunTask& task : tasks) {
       if (context.directory().done(task.node.id, task.identity)) done.insert(task.node.id);
     }

@@ -29,9 +29,12 @@ struct PipelineSummary {
   std::vector<std::string> skipped;    ///< tasks that a failed one kept from starting
 };
 
+/// Before the ranks start together, on the first of them: check data and configuration, and the run directory against both.
+/// @param update  forget tasks whose settings or inputs changed, so that they are done again; otherwise such a run directory is refused
+/// @throws ConfigError as plan_tasks(), or naming what differs from the configuration that the directory was made with
+void check_run_directory(const RunContext& context, bool update);
+
 /// Do what is not done yet. Collective over the world.
-/// @param update  redo tasks whose settings or inputs changed; otherwise such a run directory is refused
-/// @throws ConfigError naming what differs from the configuration that the directory was made with
-PipelineSummary run_pipeline(RunContext& context, comm::World& world, bool update);
+PipelineSummary run_pipeline(RunContext& context, comm::World& world);
 
 }  // namespace dmoerm::train

@@ -1,0 +1,14 @@
+// dmoerm inspect: looks at parts of what the other verbs use.
+#include "cli/verbs.h"
+
+namespace dmoerm::cli {
+
+void add_inspect(CLI::App& app) {
+  CLI::App* inspect = app.add_subcommand("inspect", "Look at a tokenizer, a backbone's states, or a configuration");
+  inspect->require_subcommand(1);
+  add_inspect_tokens(*inspect);
+  add_inspect_hidden(*inspect);
+  add_inspect_config(*inspect);
+}
+
+}  // namespace dmoerm::cli

@@ -1,0 +1,137 @@
+// dmoerm run: the whole pipeline, from preference data to a bundle, alone or under mpirun / srun.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "cli/make_bundle.h"
+#include "cli/verbs.h"
+#include "comm/world.h"
+#include "data/chat_template.h"
+#include "data/ingest.h"
+#include "train/pipeline.h"
+
+namespace dmoerm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+struct Options {
+  std::string config;
+  std::vector<std::string> overrides;
+  bool update = false;
+};
+
+/// What the token store depends on.
+train::TaskIdentity ingest_identity(const config::RunConfig& config, const data::Tokenizer& tokenizer, const data::ChatTemplate& chat_template) {
+  json files = json::array(), categories = json::array();
+  for (const config::InputConfig& input : config.data.inputs) {
+    files.push_back({{"path", input.path}, {"sha256", sha256_file(input.path)}, {"form", input.form}, {"category", input.category}, {"split", input.split}, {"weight", input.weight}});
+  }
+  for (const config::CategoryConfig& c : config.categories) categories.push_back({{"name", c.name}, {"points", c.points}});
+  const config::DataConfig& d = config.data;
+  return {{{"inputs", files},
+           {"categories", categories},
+           {"tokenizer", tokenizer.digest()},
+           {"template", chat_template.digest()},
+           {"seed", config.seed},
+           {"data",
+            {{"max_length", d.max_length}, {"min_prompt_tokens", d.min_prompt_tokens}, {"bad_lines_max", d.bad_lines_max}, {"responses_per_group_max", d.responses_per_group_max},
+             {"groups_per_category_max", d.groups_per_category_max}, {"validation_share", d.validation_share}, {"test_share", d.test_share},
+             {"special_tokens_in_text", d.special_tokens_in_text}}}},
+          {}};
+}
+
+/// Tokenise the inputs unless a store of the same inputs is there. @return path of the store
+fs::path ingest(const config::RunConfig& config, const train::RunDirectory& directory, bool update) {
+  const data::Tokenizer tokenizer = data::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json");
+  const data::ChatTemplate chat_template(config.backbone.chat_template, tokenizer, config.data.special_tokens_in_text);
+  const train::TaskIdentity identity = ingest_identity(config, tokenizer, chat_template);
+  const fs::path store = directory.task("ingest") / "store.h5";
+  if (directory.done("ingest", identity)) return store;
+  if (const auto change = directory.change("ingest", identity); change && !update) {
+    std::string differences;
+    for (const std::string& difference : change->differences) differences += "\n  ingest: " + difference;
+    throw ConfigError(fmt::format("{} was made with other data or another configuration:{}\nrun with --update to ingest again and redo what depends on it, or give the run another name",
+                                  directory.root().string(), differences));
+  }
+  fs::create_directories(store.parent_path());
+  data::ingest_for_run(config, tokenizer, chat_template, store);
+  directory.complete("ingest", identity, {"store.h5"}, json::object());
+  return store;
+}
+
+/// Run `work` on the first rank; all ranks leave together with its exit code if it fails, and only the first speaks.
+template <class Work>
+void on_first_rank(comm::World& world, const Work& work) {
+  int code = 0;
+  std::exception_ptr error;
+  if (world.rank() == 0) {
+    try {
+      work();
+    } catch (const Error& e) {
+      code = e.exit_code(), error = std::current_exception();
+    } catch (...) {
+      code = 1, error = std::current_exception();
+    }
+  }
+  world.all().broadcast(std::as_writable_bytes(std::span(&code, 1)), 0);
+  if (error) std::rethrow_exception(error);
+  if (code != 0) throw CLI::RuntimeError(code);
+}
+
+int run(const Options& options) {
+  const auto world = comm::init_world();
+  config::RunConfig config;
+  on_first_rank(*world, [&] { config = config::read_run_config(options.config, options.overrides); });
+  if (world->rank() != 0) config = config::read_run_config(options.config, options.overrides);
+  init_log(world->rank(), world->size(), config.log_level);
+  const train::RunDirectory directory(fs::path(config.runs_dir) / config.name);
+  on_first_rank(*world, [&] {
+    fs::create_directories(directory.root());
+    const fs::path store_path = ingest(config, directory, options.update);
+    const data::TokenStore store = data::TokenStore::open(store_path);
+    train::RunContext context(config, store, directory);
+    train::check_run_directory(context, options.update);
+    context.pretrained();  // a broken backbone is an input error, not a failed task
+    write_file_atomically(directory.root() / "config.yaml", config::to_yaml(config));
+  });
+  const data::TokenStore store = data::TokenStore::open(directory.task("ingest") / "store.h5");
+  train::RunContext context(config, store, directory);
+  const train::PipelineSummary summary = train::run_pipeline(context, *world);
+  if (summary.complete) {
+    on_first_rank(*world, [&] {
+      const fs::path bundle = make_bundle(context);
+      fmt::print("{}\nThe model: {}\nScore a response of your own:\n  launch/dmoerm score --bundle {} --prompt \"...\" --response \"...\"\n", read_file(directory.task("report") / "report.md"),
+                 bundle.string(), bundle.string());
+    });
+    return 0;
+  }
+  if (world->rank() == 0) {
+    for (const std::string& failure : summary.failed) fmt::print(stderr, "dmoerm: failed: {}\n", failure);
+    for (const std::string& task : summary.skipped) fmt::print(stderr, "dmoerm: not started, because a task it needs failed: {}\n", task);
+  }
+  return 1;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = app.add_subcommand("run", "Ingest, train router, bases, experts and aggregators, evaluate, and write the bundle; run again to continue");
+  verb->footer("Example: launch/dmoerm --np 2 run --config configs/quickstart.yaml --set base.lr=1e-4");
+  verb->add_option("--config", options->config, "YAML configuration")->required();
+  verb->add_option("--set", options->overrides, "override a key: --set experts.train.lr=1e-4");
+  verb->add_flag("--update", options->update, "redo what changed settings or inputs touch, instead of refusing the run directory");
+  verb->callback([options] {
+    if (const int code = run(*options); code != 0) throw CLI::RuntimeError(code);
+  });
+}
+
+}  // namespace dmoerm::cli

@@ -1,0 +1,14 @@
+// The world of an MPI launcher: mpirun, or srun --mpi=pmix.
+#pragma once
+#include <memory>
+
+#include "comm/world.h"
+
+namespace dmoerm::comm {
+
+/// True if a launcher's environment is there.
+bool launched_by_mpi();
+/// Initialise MPI with full thread support. @throws CommError
+std::unique_ptr<World> make_mpi_world();
+
+}  // namespace dmoerm::comm

@@ -1,0 +1,52 @@
+#include "comm/single_world.h"
+
+#include <unistd.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <deque>
+#include <mutex>
+
+namespace dmoerm::comm {
+namespace {
+
+class SingleWorld final : public World {
+ public:
+  [[nodiscard]] int rank() const override { return 0; }
+  [[nodiscard]] int size() const override { return 1; }
+  [[nodiscard]] std::string host() const override {
+    char name[256] = "localhost";
+    ::gethostname(name, sizeof name - 1);
+    return name;
+  }
+  Communicator& all() override { return *all_; }
+  std::unique_ptr<Communicator> make_group(const std::vector<int>& /*ranks*/, int /*tag*/) override { return single(); }
+
+  void send_control(int /*rank*/, bool to_coordinator, const std::string& text) override {
+    const std::lock_guard lock(mutex_);
+    queues_[to_coordinator ? 1 : 0].push_back({0, text});
+    changed_.notify_all();
+  }
+  std::optional<ControlMessage> receive_control(bool as_coordinator, int timeout_ms) override {
+    std::unique_lock lock(mutex_);
+    auto& queue = queues_[as_coordinator ? 1 : 0];
+    if (!changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return !queue.empty(); })) return std::nullopt;
+    ControlMessage message = queue.front();
+    queue.pop_front();
+    return message;
+  }
+  [[noreturn]] void abort(int exit_code) override { std::_Exit(exit_code); }
+
+ private:
+  std::unique_ptr<Communicator> all_ = single();
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<ControlMessage> queues_[2];  ///< to the worker, to the coordinator
+};
+
+}  // namespace
+
+std::unique_ptr<World> make_single_world() { return std::make_unique<SingleWorld>(); }
+
+}  // namespace dmoerm::comm

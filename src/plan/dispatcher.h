@@ -1,0 +1,47 @@
+// The coordinator's state: which tasks run where, what can start next, what a failure keeps from starting. No I/O.
+#pragma once
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "plan/placement.h"
+#include "plan/task_graph.h"
+
+namespace dmoerm::plan {
+
+struct Assignment {
+  std::string task;
+  std::vector<int> ranks;
+  int tag = 0;  ///< different for every assignment
+};
+
+class Dispatcher {
+ public:
+  /// @param done  tasks that need not run
+  Dispatcher(const TaskGraph& graph, const std::set<std::string>& done);
+
+  /// A rank has nothing to do. @return what starts now
+  std::vector<Assignment> on_idle(int rank);
+  /// A task ended; its ranks report idle on their own. @param message  why it failed
+  std::vector<Assignment> on_done(const std::string& task, bool ok, const std::string& message);
+
+  /// Nothing runs and nothing can start.
+  [[nodiscard]] bool finished() const;
+  [[nodiscard]] const std::set<std::string>& done() const { return done_; }
+  [[nodiscard]] const std::map<std::string, std::string>& failed() const { return failed_; }
+  /// Tasks that a failed one keeps from starting.
+  [[nodiscard]] std::set<std::string> skipped() const;
+
+ private:
+  [[nodiscard]] std::vector<ReadyTask> ready() const;
+  std::vector<Assignment> assign();
+  const TaskGraph& graph_;
+  std::map<std::string, double> chain_;
+  std::set<std::string> done_, running_;
+  std::map<std::string, std::string> failed_;
+  std::vector<int> idle_;
+  int tag_ = 0;
+};
+
+}  // namespace dmoerm::plan

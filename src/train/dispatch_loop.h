@@ -1,0 +1,25 @@
+// Runs a task graph over the world: the coordinator's thread on the first rank hands out tasks, every rank works.
+#pragma once
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+
+#include "comm/world.h"
+#include "plan/task_graph.h"
+
+namespace dmoerm::train {
+
+struct RunSummary {
+  std::set<std::string> done;
+  std::map<std::string, std::string> failed;  ///< task -> message
+  std::set<std::string> skipped;
+};
+
+/// Collective over the world; all ranks return the same summary. `run_task` is called on every rank of a task's group. A dmoerm::Error it throws fails that task
+/// alone (once all its ranks have left it); any other exception ends all ranks.
+/// @param done  tasks that need not run; the first rank's counts
+RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
+                     const std::function<void(const std::string& task, comm::Communicator& group)>& run_task);
+
+}  // namespace dmoerm::train

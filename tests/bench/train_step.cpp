@@ -1,0 +1,142 @@
+// Times training steps of one LoRA expert (or several over one base) on groups of token ids: the arithmetic of `dmoerm run` without its data path.
+// Input: JSON lines {"prefix": [ids], "responses": [[ids], ...], "pairs": [[winner, loser], ...]}. Output: one JSON line.
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/mv.h>
+#include <ATen/ops/outer.h>
+#include <ATen/ops/tensor.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/rng.h"
+#include "model/backbone.h"
+#include "model/pairwise_loss.h"
+#include "train/adamw.h"
+
+namespace {
+
+using namespace dmoerm;
+
+struct Texts {
+  std::vector<std::int32_t> prefix;
+  std::vector<std::vector<std::int32_t>> responses;
+  std::vector<data::Preference> pairs;
+  [[nodiscard]] data::TokenGroup view() const {
+    data::TokenGroup group;
+    group.prefix = prefix;
+    for (const auto& r : responses) group.responses.emplace_back(r);
+    return group;
+  }
+};
+
+std::vector<Texts> read_groups(const std::string& path) {
+  std::ifstream file(path);
+  std::vector<Texts> groups;
+  for (std::string line; std::getline(file, line);) {
+    const auto row = nlohmann::json::parse(line);
+    Texts texts{row.at("prefix"), row.at("responses"), {}};
+    for (const auto& pair : row.at("pairs")) texts.pairs.push_back({pair.at(0), pair.at(1), 0.0F});
+    groups.push_back(std::move(texts));
+  }
+  return groups;
+}
+
+std::vector<std::int32_t> all_responses(const Texts& texts) {
+  std::vector<std::int32_t> all(texts.responses.size());
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = static_cast<std::int32_t>(i);
+  return all;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string model_dir, groups_file;
+  std::int64_t groups_per_step = 8, threads = 2, repeats = 3, tokens_max = 2048, experts = 1;
+  double dropout = 0.0;
+  CLI::App app{"Times training steps"};
+  app.add_option("--model", model_dir)->required();
+  app.add_option("--groups", groups_file)->required();
+  app.add_option("--groups-per-step", groups_per_step);
+  app.add_option("--threads", threads);
+  app.add_option("--repeats", repeats);
+  app.add_option("--micro-batch-tokens", tokens_max);
+  app.add_option("--experts", experts);
+  app.add_option("--dropout", dropout);
+  CLI11_PARSE(app, argc, argv);
+  at::set_num_threads(static_cast<int>(threads));
+  const auto backbone = model::Backbone::load(model_dir, at::kCPU);
+  const std::vector<Texts> groups = read_groups(groups_file);
+  const bool share = backbone->shares_prefix();
+
+  std::vector<std::unique_ptr<model::Expert>> trained, gradients;
+  std::vector<std::unique_ptr<train::AdamW>> optimizers;
+  config::TrainConfig config;
+  config.lr = 1e-4;
+  for (std::int64_t k = 0; k < experts; ++k) {
+    trained.push_back(std::make_unique<model::Expert>(backbone->spec(), model::LoraSpec{32, 32.0, dropout}));
+    trained.back()->initialise(17 + static_cast<std::uint64_t>(k));
+    gradients.push_back(std::make_unique<model::Expert>(backbone->spec(), trained.back()->lora()));
+    optimizers.push_back(std::make_unique<train::AdamW>(std::vector<at::Tensor>{trained.back()->flat}, config));
+    std::vector<float> head(static_cast<std::size_t>(backbone->spec().width));
+    Rng rng(99);
+    for (float& h : head) h = static_cast<float>(rng.normal() * 0.02);
+    trained.back()->head_D.copy_(at::tensor(head));
+  }
+
+  std::vector<double> seconds;
+  double first_loss = 0, first_norm = 0;
+  std::int64_t packed = 0, pairs = 0, step = 0;
+  for (std::int64_t repeat = 0; repeat < repeats; ++repeat) {
+    const auto start = std::chrono::steady_clock::now();
+    packed = pairs = 0;
+    for (std::size_t begin = 0; begin < groups.size(); begin += static_cast<std::size_t>(groups_per_step), ++step) {
+      const std::size_t end = std::min(groups.size(), begin + static_cast<std::size_t>(groups_per_step));
+      for (std::size_t k = 0; k < trained.size(); ++k) {
+        gradients[k]->flat.zero_();
+        double loss = 0;
+        for (std::size_t i = begin; i < end;) {
+          data::PackedBatch batch;
+          const std::size_t first = i;
+          do {
+            append_group(batch, groups[i].view(), all_responses(groups[i]), share, backbone->reads_last());
+            ++i;
+          } while (i < end && batch.tokens() + data::packed_tokens(groups[i].view(), all_responses(groups[i]), share) <= tokens_max);
+          packed += batch.tokens();
+          const model::ExpertRows rows{trained[k].get(), 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), dropout > 0 ? static_cast<std::uint64_t>(step + 1) : 0};
+          model::ForwardState keep;
+          const at::Tensor states = backbone->forward(batch, {&rows, 1}, &keep);
+          const at::Tensor rewards = at::mv(states, trained[k]->head_D);
+          std::vector<float> push(static_cast<std::size_t>(rewards.numel()), 0.0F);
+          std::size_t at = 0;
+          for (std::size_t g = first; g < i; ++g) {
+            const std::size_t n = groups[g].responses.size();
+            loss += model::pairwise_loss({rewards.data_ptr<float>() + at, n}, groups[g].pairs, 1.0 / static_cast<double>(end - begin), {push.data() + at, n});
+            at += n;
+            pairs += static_cast<std::int64_t>(groups[g].pairs.size());
+          }
+          const at::Tensor push_R = at::tensor(push);
+          gradients[k]->head_D.add_(at::mv(states.t(), push_R));
+          backbone->backward(at::outer(push_R, trained[k]->head_D), keep, {nullptr, {gradients[k].get()}});
+        }
+        const double norm = train::gradient_norm({gradients[k]->flat});
+        if (step == 0 && k == 0) first_loss = loss / static_cast<double>(end - begin), first_norm = norm;
+        optimizers[k]->step({trained[k]->flat}, {gradients[k]->flat}, config.lr, step + 1, norm > 1 ? 1 / norm : 1);
+      }
+    }
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  std::ranges::sort(seconds);
+  const double median = seconds[seconds.size() / 2];
+  const double gflops = 4e-9 * backbone->spec().linear_macs_per_token() * static_cast<double>(packed) / median;
+  fmt::print("{}\n", nlohmann::json{{"seconds", seconds}, {"pairs", pairs}, {"packed_tokens", packed}, {"pairs_per_s", static_cast<double>(pairs) / median},
+                                    {"packed_tokens_per_s", static_cast<double>(packed) / median}, {"gflops_linear", gflops}, {"peak_mib", usage.ru_maxrss / 1024}, {"first_loss", first_loss},
+                                    {"first_grad_norm", first_norm}}.dump());
+  return 0;
+}
