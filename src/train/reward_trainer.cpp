@@ -384,7 +384,11 @@ class Training {
     checkpoint.step = step_;
     checkpoint.state = {{"key", context_.key}, {"seconds", seconds()}, {"tokens", tokens_}, {"loss_since", loss_since_}, {"steps_since", steps_since_}, {"courses", json::array()}};
     for (std::size_t i = 0; i < courses_.size(); ++i) courses_[i]->write(checkpoint, fmt::format("{}.", i));
-    save_checkpoint(context_.directory, checkpoint);
+    try {
+      save_checkpoint(context_.directory, checkpoint);
+    } catch (const IoError& e) {  // the other ranks are in the next step already, and the result does not need it
+      spdlog::warn("[train] no checkpoint at step {}, training goes on: {}", step_, e.what());
+    }
     saved_ = Clock::now();
   }
 

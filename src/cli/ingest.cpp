@@ -1,0 +1,57 @@
+// dmoerm ingest: preference files to a token store.
+#include "data/ingest.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/verbs.h"
+#include "pair/forms.h"
+
+namespace dmoerm::cli {
+namespace {
+
+struct Options {
+  std::string config, out;
+  std::vector<std::string> overrides, files;
+  config::RunConfig run;
+  bool list_forms = false;
+};
+
+void run(Options& options) {
+  if (options.list_forms) {
+    for (const pair::Form& form : pair::forms()) fmt::print("{:<24} {}\n", form.name, form.looks);
+    return;
+  }
+  init_log(0, 1, "warn");
+  if (options.out.empty()) throw ConfigError("--out FILE is needed: where to write the token store");
+  if (!options.config.empty()) {
+    options.run = config::read_run_config(options.config, options.overrides);
+  } else {
+    if (options.files.empty() || options.run.backbone.dir.empty()) throw ConfigError("give --config FILE, or input files and --model DIR");
+    for (const std::string& file : options.files) options.run.data.inputs.push_back({file, "auto", "", "", 1.0});
+  }
+  const auto tokenizer = data::Tokenizer::load(std::filesystem::path(options.run.backbone.dir) / "tokenizer.json");
+  const data::ChatTemplate chat_template(options.run.backbone.chat_template, tokenizer, options.run.data.special_tokens_in_text);
+  fmt::print("{}\n{}\n", data::to_text(data::ingest_for_run(options.run, tokenizer, chat_template, options.out)), options.out);
+}
+
+}  // namespace
+
+void add_ingest(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = app.add_subcommand("ingest", "Read preference files into one token store (HDF5)");
+  verb->footer("Example: dmoerm ingest pairs.jsonl.gz --model DIR --template chatml --out store.h5");
+  verb->add_option("files", options->files, "JSONL files, plain, .gz or .zst");
+  verb->add_option("--config", options->config, "YAML configuration of a run");
+  verb->add_option("--set", options->overrides, "override a key of the configuration");
+  verb->add_option("--out", options->out, "token store to write");
+  verb->add_option("--model", options->run.backbone.dir, "Hugging Face directory with tokenizer.json");
+  verb->add_option("--template", options->run.backbone.chat_template, "chatml, llama3, mistral, plain or dmoerm");
+  verb->add_option("--max-length", options->run.data.max_length, "tokens of prompt + response");
+  verb->add_option("--bad-lines", options->run.data.bad_lines_max, "tolerated bad lines");
+  verb->add_flag("--forms", options->list_forms, "list the forms that are read");
+  verb->callback([options] { run(*options); });
+}
+
+}  // namespace dmoerm::cli

@@ -1,0 +1,81 @@
+#include "eval/statistics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/rng.h"
+
+namespace dmoerm::eval {
+namespace {
+
+double share(double right, double pairs) { return pairs > 0 ? right / pairs : 0.5; }
+
+/// 95 % percentile interval of `statistic(indices)` over resampled group indices.
+template <class Statistic>
+Interval bootstrap(std::size_t groups, std::uint64_t seed, int resamples, const Statistic& statistic) {
+  std::vector<std::size_t> drawn(groups);
+  for (std::size_t i = 0; i < groups; ++i) drawn[i] = i;
+  Interval interval;
+  interval.value = statistic(drawn);
+  Rng rng(seed, "bootstrap");
+  std::vector<double> values;
+  for (int r = 0; r < resamples; ++r) {
+    for (std::size_t& i : drawn) i = rng.below(groups);
+    values.push_back(statistic(drawn));
+  }
+  std::ranges::sort(values);
+  const auto at = [&](double q) { return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1) + 0.5)]; };
+  interval.low = at(0.025), interval.high = at(0.975);
+  return interval;
+}
+
+double accuracy_of(const std::vector<GroupResult>& results, const std::vector<std::size_t>& drawn) {
+  double right = 0, pairs = 0;
+  for (const std::size_t i : drawn) right += results[i].right, pairs += results[i].pairs;
+  return share(right, pairs);
+}
+
+/// Characters of a UTF-8 text.
+std::size_t width(const std::string& text) {
+  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+}
+
+}  // namespace
+
+Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64_t seed, int resamples) {
+  const bool any = std::ranges::any_of(results, [](const GroupResult& r) { return r.pairs > 0; });
+  if (!any) return {0.5, 0.0, 1.0};
+  return bootstrap(results.size(), seed, resamples, [&](const std::vector<std::size_t>& drawn) { return accuracy_of(results, drawn); });
+}
+
+Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed, int resamples) {
+  DMOERM_CHECK(a.size() == b.size(), "a paired difference is over the same groups");
+  if (a.empty()) return {0.0, -1.0, 1.0};
+  return bootstrap(a.size(), seed, resamples, [&](const std::vector<std::size_t>& drawn) { return accuracy_of(a, drawn) - accuracy_of(b, drawn); });
+}
+
+std::string markdown_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()), 3);
+    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], width(row[c]));
+  }
+  std::string text;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    for (std::size_t c = 0; c < widths.size(); ++c) {
+      const std::string cell = c < rows[r].size() ? rows[r][c] : "";
+      text += "| " + cell + std::string(widths[c] - width(cell) + 1, ' ');
+    }
+    text += "|\n";
+    if (r > 0) continue;
+    for (const std::size_t w : widths) text += "|" + std::string(w + 2, '-');
+    text += "|\n";
+  }
+  return text;
+}
+
+std::string to_string(const Interval& interval) { return fmt::format("{:.3f} [{:.3f}, {:.3f}]", interval.value, interval.low, interval.high); }
+
+}  // namespace dmoerm::eval

@@ -1,0 +1,31 @@
+// Accuracies with honest intervals: groups are drawn again, not pairs, because pairs of one group are not independent.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace dmoerm::eval {
+
+/// What a model did on one group.
+struct GroupResult {
+  double right = 0;  ///< pairs ordered rightly
+  double pairs = 0;
+};
+
+struct Interval {
+  double value = 0, low = 0, high = 0;
+};
+
+/// Share of pairs ordered rightly, with the percentile bootstrap interval (95 %) over groups. {0.5, 0, 1} without pairs.
+Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64_t seed, int resamples = 2000);
+
+/// Accuracy of `a` minus that of `b` on the same groups: both are drawn together. @throws std::logic_error if their lengths differ
+Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed, int resamples = 2000);
+
+/// A Markdown table whose columns are aligned for reading as plain text too. The first row is the head.
+std::string markdown_table(const std::vector<std::vector<std::string>>& rows);
+
+/// "0.713 [0.660, 0.762]"
+std::string to_string(const Interval& interval);
+
+}  // namespace dmoerm::eval

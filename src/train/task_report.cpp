@@ -1,0 +1,119 @@
+// The tables that a run ends with.
+#include <fmt/format.h>
+
+#include "base/files.h"
+#include "eval/statistics.h"
+#include "train/tasks.h"
+
+namespace dmoerm::train {
+namespace {
+
+using eval::GroupResult;
+using nlohmann::json;
+
+struct Column {
+  const char* key;
+  const char* title;
+};
+constexpr Column kColumns[] = {{"single", "single model"}, {"category", "one per category"}, {"mean", "mean of experts"}, {"linear", "linear"}, {"mlp", "MLP"}, {"dmoerm", "DMoERM"}};
+
+std::vector<GroupResult> results_of(const json& right, const json& pairs) {
+  std::vector<GroupResult> results;
+  for (std::size_t i = 0; i < pairs.size(); ++i) results.push_back({right.at(i).get<double>(), pairs.at(i).get<double>()});
+  return results;
+}
+
+json to_json(const eval::Interval& interval) { return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}}; }
+
+class Report {
+ public:
+  explicit Report(RunContext& context) : context_(context), seed_(context.config().seed) {}
+
+  void add_category(const std::string& name) {
+    const json results = read_json(context_.directory().task("eval/" + name) / "results.json");
+    std::vector<std::string> row = {name};
+    double pairs = 0;
+    for (const json& n : results["pairs"]) pairs += n.get<double>();
+    row.push_back(fmt::format("{} / {}", results["pairs"].size(), pairs));
+    for (const Column& column : kColumns) {
+      if (!results["right"].contains(column.key)) {
+        row.emplace_back("-");
+        continue;
+      }
+      const auto own = results_of(results["right"][column.key], results["pairs"]);
+      row.push_back(put(name, column.key, own));
+      auto& all = all_[column.key];
+      all.insert(all.end(), own.begin(), own.end());
+    }
+    accuracy_.push_back(row);
+    add_points(name, results["points"]);
+    add_routes(name, results["routes"]);
+  }
+
+  void finish() {
+    std::vector<std::string> row = {"all", ""};
+    for (const Column& column : kColumns) row.push_back(all_.contains(column.key) ? put("all", column.key, all_[column.key]) : "-");
+    accuracy_.push_back(row);
+    std::string text = fmt::format("# {}: accuracy on the test split\n\nShare of ordered pairs that a model orders rightly, with 95 % bootstrap intervals over groups.\n\n{}", context_.config().name,
+                                   eval::markdown_table(accuracy_));
+    for (const char* rival : {"single", "category", "mean"}) {
+      if (!all_.contains(rival)) continue;
+      const eval::Interval gap = eval::bootstrap_difference(all_["dmoerm"], all_[rival], seed_);
+      numbers_["difference"][std::string("dmoerm-") + rival] = to_json(gap);
+      text += fmt::format("\nDMoERM minus {}: {:+.3f} [{:+.3f}, {:+.3f}], paired over all groups.\n", rival, gap.value, gap.low, gap.high);
+    }
+    text += "\n## Experts on their own point's labels\n\n" + eval::markdown_table(points_) + "\n## Routing and aggregators\n\n" + eval::markdown_table(routes_);
+    const auto directory = context_.directory().task("report");
+    std::filesystem::create_directories(directory);
+    write_file_atomically(directory / "report.md", text);
+    write_json_atomically(directory / "report.json", numbers_);
+  }
+
+ private:
+  std::string put(const std::string& row, const std::string& column, const std::vector<GroupResult>& results) {
+    const eval::Interval interval = eval::bootstrap_accuracy(results, seed_);
+    numbers_["accuracy"][row][column] = to_json(interval);
+    return eval::to_string(interval);
+  }
+
+  void add_points(const std::string& name, const json& points) {
+    for (const auto& [point, figures] : points.items()) {
+      const auto results = results_of(figures["right"], figures["pairs"]);
+      double pairs = 0;
+      for (const GroupResult& r : results) pairs += r.pairs;
+      const eval::Interval interval = eval::bootstrap_accuracy(results, seed_);
+      numbers_["points"][name][point] = to_json(interval);
+      points_.push_back({name, point, fmt::format("{}", pairs), pairs > 0 ? eval::to_string(interval) : "-"});
+    }
+  }
+
+  void add_routes(const std::string& name, const json& routes) {
+    double right = 0, fallback = 0;
+    for (const json& route : routes) right += route["category"] == name, fallback += route["category"] == "";
+    const double n = std::max<double>(1, static_cast<double>(routes.size()));
+    const json aggregator = context_.directory().metrics("aggregator/" + name);
+    numbers_["routes"][name] = {{"right", right / n}, {"fallback", fallback / n}, {"aggregator", aggregator["chosen"]}};
+    const auto accuracy = [&](const char* kind) { return fmt::format("{:.3f}", aggregator[kind]["validation_accuracy"].get<double>()); };
+    routes_.push_back({name, fmt::format("{:.3f}", right / n), fmt::format("{:.3f}", fallback / n), aggregator["chosen"].get<std::string>(), accuracy("mean"), accuracy("linear"), accuracy("mlp")});
+  }
+
+  RunContext& context_;
+  std::uint64_t seed_;
+  json numbers_;
+  std::map<std::string, std::vector<GroupResult>> all_;
+  std::vector<std::vector<std::string>> accuracy_ = {{"category", "groups / pairs", "single model", "one per category", "mean of experts", "linear", "MLP", "DMoERM"}};
+  std::vector<std::vector<std::string>> points_ = {{"category", "point", "pairs", "accuracy"}};
+  std::vector<std::vector<std::string>> routes_ = {{"category", "routed rightly", "to the single model", "aggregator chosen", "mean (validation)", "linear", "MLP"}};
+};
+
+}  // namespace
+
+void run_report(RunContext& context, const std::string& task, const TaskIdentity& identity, comm::Communicator& group) {
+  if (group.rank() != 0) return;
+  Report report(context);
+  for (const config::CategoryConfig& c : context.config().categories) report.add_category(c.name);
+  report.finish();
+  context.directory().complete(task, identity, {"report.md", "report.json"}, json::object());
+}
+
+}  // namespace dmoerm::train
