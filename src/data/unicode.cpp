@@ -86,9 +86,7 @@ std::vector<std::uint16_t> build_flags() {
   for (char32_t c = 0; c < kEnd; ++c) {
     const auto category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
     if (category == UTF8PROC_CATEGORY_CN || category == UTF8PROC_CATEGORY_CS) continue;
-    table[c] = category_flags(category);
-    if (category != UTF8PROC_CATEGORY_CO && category != UTF8PROC_CATEGORY_SO) table[c] |= movement(c);
-    if (category == UTF8PROC_CATEGORY_SO) table[c] |= movement(c) & (kMovesNfc | kMovesNfd | kMovesNfkc | kMovesNfkd);
+    table[c] = static_cast<std::uint16_t>(category_flags(category) | movement(c));
   }
   const auto set = [&table](std::uint16_t flag, std::initializer_list<Range> ranges) {
     for_each(ranges, [&](char32_t c, const Range&) { table[c] |= flag; });
