@@ -1,0 +1,134 @@
+// Writing a bundle: every part beside the final name, dmoerm.json with checksums last, then one rename.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "serve/bundle.h"
+#include "serve/bundle_files.h"
+
+namespace dmoerm::serve {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+const char* classifier_name(model::Family family) {
+  switch (family) {
+    case model::Family::llama: return "LlamaForSequenceClassification";
+    case model::Family::mistral: return "MistralForSequenceClassification";
+    case model::Family::qwen2: return "Qwen2ForSequenceClassification";
+    case model::Family::qwen3: return "Qwen3ForSequenceClassification";
+    case model::Family::bert: return "BertForSequenceClassification";
+  }
+  return "";
+}
+
+/// config.json of the source as transformers wants it for a one-label sequence classifier. transformers reads the reward at the last token that is not padding, so
+/// the padding token must not be one that ends a text.
+json classifier_config(const fs::path& source, const model::BackboneSpec& spec) {
+  json config = read_json(source / "config.json");
+  config["architectures"] = {classifier_name(spec.family)};
+  config["id2label"] = {{"0", "LABEL_0"}};
+  config["label2id"] = {{"LABEL_0", 0}};
+  config["num_hidden_layers"] = spec.layers;
+  config.erase("torch_dtype");
+  config["dtype"] = "float32";
+  const auto id = [&](const char* key) { return config.contains(key) && config[key].is_number_integer() ? config[key].get<std::int64_t>() : -1; };
+  if (id("pad_token_id") < 0 || id("pad_token_id") == id("eos_token_id")) config["pad_token_id"] = id("eos_token_id") == 0 ? 1 : 0;
+  return config;
+}
+
+/// A transformers checkpoint of a backbone with a head.
+void save_base(const fs::path& directory, const fs::path& source, const model::Backbone& base, const at::Tensor& head_D) {
+  fs::create_directories(directory);
+  write_json_atomically(directory / "config.json", classifier_config(source, base.spec()));
+  tensor::NamedTensors tensors;
+  for (const auto& [name, slot] : base.weights().named()) tensors.emplace_back(model::head_model_prefix(base.spec()) + name, slot);
+  tensors.emplace_back(base.spec().encoder() ? "classifier.weight" : "score.weight", head_D.view({1, -1}));
+  tensor::save_safetensors(directory / "model.safetensors", tensors);
+}
+
+void copy_tokenizer(const fs::path& source, const fs::path& directory) {
+  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
+    if (fs::exists(source / name)) write_file_atomically(directory / name, read_file(source / name));
+  }
+}
+
+json golden_json(const Bundle& bundle, const std::vector<std::pair<std::vector<pair::Message>, std::vector<std::string>>>& golden) {
+  json list = json::array();
+  const auto add = [&](const auto& prompt, const auto& responses, const std::string& category) {
+    json messages = json::array();
+    for (const pair::Message& m : prompt) messages.push_back({{"role", m.role}, {"content", m.content}});
+    json scores = json::array();
+    for (const Score& s : score_group(bundle, prompt, responses, category).responses) scores.push_back(s.reward);
+    list.push_back({{"prompt", messages}, {"responses", responses}, {"category", category}, {"scores", scores}});
+  };
+  for (const auto& [prompt, responses] : golden) {
+    add(prompt, responses, "");
+    for (const CategoryModel& c : bundle.categories) add(prompt, responses, c.name);
+  }
+  return list;
+}
+
+}  // namespace
+
+void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path& source_model,
+                 const std::vector<std::pair<std::vector<pair::Message>, std::vector<std::string>>>& golden) {
+  const fs::path temporary = temporary_name(directory);
+  try {
+    fs::remove_all(temporary);
+    fs::create_directories(temporary);
+    const at::Tensor zero_D = at::zeros({bundle.base->spec().width});
+    save_base(temporary / "base", source_model, *bundle.base, zero_D);
+    copy_tokenizer(source_model, temporary / "base");
+    json manifest = {{"schema_version", kBundleSchema}, {"template", {{"name", bundle.chat_template->name()}, {"sha256", bundle.chat_template->digest()}, {"text", bundle.chat_template->text()}}},
+                     {"max_length", bundle.max_length}, {"min_prompt_tokens", bundle.min_prompt_tokens}, {"batch_tokens", bundle.batch_tokens}, {"provenance", bundle.provenance}, {"special_tokens_in_text", false}};
+    bundle.router.save(temporary / "router");
+    for (const CategoryModel& c : bundle.categories) {
+      std::string base = "base";
+      if (c.base != bundle.base) save_base(temporary / (base = "base/" + c.name), source_model, *c.base, zero_D);
+      for (std::size_t k = 0; k < c.points.size(); ++k) c.experts[k]->save(temporary / "experts" / c.name / c.points[k]);
+      fs::create_directories(temporary / "aggregator");
+      c.aggregator.save(temporary / "aggregator" / (c.name + ".safetensors"));
+      manifest["categories"].push_back({{"name", c.name}, {"base", base}, {"points", c.points}, {"aggregator", c.aggregator.kind()}});
+      const auto stats = bundle.score_stats.find(c.name);
+      if (stats != bundle.score_stats.end()) manifest["score_stats"][c.name] = {{"mean", stats->second.mean}, {"std", stats->second.std}, {"count", stats->second.count}};
+    }
+    const bool adapter = bundle.single.base == bundle.base;
+    if (adapter) {
+      bundle.single.expert->save(temporary / "single");
+    } else {
+      save_base(temporary / "single", source_model, *bundle.single.base, bundle.single.expert->head_D);
+    }
+    manifest["single"] = adapter ? "adapter" : "checkpoint";
+    manifest["golden"] = golden_json(bundle, golden);
+    manifest["files"] = file_sums(temporary);
+    write_json_atomically(temporary / kBundleManifest, manifest);
+    load_bundle(temporary, bundle.base->device());  // loaded again and compared before anyone is told that it is saved
+    const fs::path old = directory.string() + ".old";
+    fs::remove_all(old);
+    if (fs::exists(directory)) fs::rename(directory, old);
+    fs::rename(temporary, directory);
+    sync_path(directory.has_parent_path() ? directory.parent_path() : fs::path("."));
+    fs::remove_all(old);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    throw;
+  }
+}
+
+json file_sums(const fs::path& directory) {
+  json sums = json::object();
+  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+    if (entry.is_regular_file() && entry.path().filename() != kBundleManifest) sums[fs::relative(entry.path(), directory).string()] = sha256_file(entry.path());
+  }
+  return sums;
+}
+
+}  // namespace dmoerm::serve
