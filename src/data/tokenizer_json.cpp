@@ -8,7 +8,8 @@
 namespace dmoerm::data {
 namespace {
 const nlohmann::json kNull;
-}
+constexpr std::size_t kLongestPath = 400;  // a hostile file nests Sequences without end
+}  // namespace
 
 void JsonPart::fail(const std::string& problem) const {
   throw DataError(fmt::format("{}: {}: {}", file_, path_.empty() ? "top level" : path_, problem));
@@ -20,6 +21,7 @@ void JsonPart::fail_unsupported(std::string_view found, std::string_view support
 
 JsonPart JsonPart::get(const char* key) const {
   if (!value_->is_object()) fail(fmt::format("expected an object with \"{}\", found {}", key, value_->type_name()));
+  if (path_.size() > kLongestPath) fail("nested too deeply");
   return {value_->contains(key) ? value_->at(key) : kNull, file_, path_.empty() ? key : fmt::format("{}.{}", path_, key)};
 }
 

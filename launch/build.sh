@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Builds into build/release (or the folder in DMOERM_BUILD). Usage: launch/build.sh [ninja targets...]
+set -euo pipefail
+# shellcheck source=launch/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+if [ ! -f "$DMOERM_BUILD/build.ninja" ]; then
+  cmake -S "$DMOERM_ROOT" -B "$DMOERM_BUILD" -G Ninja -DCMAKE_BUILD_TYPE=Release -DDMOERM_PYTHON="$DMOERM_PYTHON" >&2
+fi
+# A file that includes ATen takes up to 1.7 GB.
+memory_jobs=$(($(awk '/MemAvailable/ {print $2}' /proc/meminfo) / 1700000))
+jobs=$(nproc)
+[ "$memory_jobs" -lt "$jobs" ] && jobs=$((memory_jobs > 0 ? memory_jobs : 1))
+ninja -C "$DMOERM_BUILD" -j "$jobs" "$@" >&2

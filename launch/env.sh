@@ -1,0 +1,16 @@
+# shellcheck shell=bash
+# Sourced by the scripts of this folder: where things are. Every path can be set from outside.
+: "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
+DMOERM_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+export DMOERM_HOME="${DMOERM_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/dmoerm}"
+export DMOERM_MODELS="${DMOERM_MODELS:-$DMOERM_HOME/models}"
+export DMOERM_PYTHON="${DMOERM_PYTHON:-$DMOERM_HOME/venv/bin/python}"
+export DMOERM_BUILD="${DMOERM_BUILD:-$DMOERM_ROOT/build/release}"
+
+# shellcheck disable=SC2034  # for the scripts that source this
+DMOERM_VENV="$DMOERM_HOME/venv"  # what setup.sh makes; DMOERM_PYTHON may be another
+
+die() { echo "$(basename "$0"): $*" >&2; exit 1; }
+say() { echo "== $*" >&2; }
+# Exit code 2, as the program itself gives for bad usage.
+bad_usage() { echo "$(basename "$0"): $*" >&2; exit 2; }

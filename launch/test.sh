@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Sets up, builds and runs the tests. Usage: launch/test.sh [ctest label...]   (default: all but stress and fuzz)
+set -euo pipefail
+# shellcheck source=launch/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+cd "$DMOERM_ROOT"
+launch/setup.sh --with smollm2 --with tests
+launch/build.sh
+select=(-LE "stress|fuzz")
+[ $# -gt 0 ] && select=(-L "$(IFS='|'; echo "$*")")
+export DMOERM_SMOLLM2="$DMOERM_MODELS/smollm2-135m-instruct" DMOERM_MINILM="$DMOERM_MODELS/minilm-l6"
+ctest --test-dir "$DMOERM_BUILD" --output-on-failure --no-tests=error "${select[@]}"

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Runs one torture test of tests/torture. Usage: launch/torture.sh NAME [--runs N --seed S]
+set -euo pipefail
+# shellcheck source=launch/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+name="${1:-}"
+script="$DMOERM_ROOT/tests/torture/${name//-/_}.py"
+if [ -z "$name" ] || [ ! -f "$script" ]; then
+  die "unknown torture test \"$name\"; known: $(cd "$DMOERM_ROOT/tests/torture" && ls -- *.py | sed 's/\.py$//; s/_/-/g' | tr '\n' ' ')"
+fi
+shift
+export DMOERM_BUILD DMOERM_ROOT
+exec python3 "$script" "$@"

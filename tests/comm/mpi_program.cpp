@@ -1,0 +1,123 @@
+// Run under mpirun with 1, 2 and 4 ranks: collectives against a serial computation, groups side by side, time limits. Exit code 0 = all held.
+#include <fmt/format.h>
+
+#include <bit>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "comm/world.h"
+
+namespace {
+
+using namespace dmoerm;
+using namespace dmoerm::comm;
+
+int failures = 0;
+
+void expect(bool good, const std::string& what) {
+  if (good) return;
+  ++failures;
+  fmt::print(stderr, "FAILED: {}\n", what);
+}
+
+std::vector<float> part_of(int rank, std::size_t count) {
+  Rng rng(static_cast<std::uint64_t>(rank) * 7919 + count);
+  std::vector<float> values(count);
+  for (float& v : values) v = static_cast<float>(rng.normal() * std::pow(10.0, 6 * rng.uniform() - 3));
+  if (count > 0) values[0] = -0.0F;
+  return values;
+}
+
+void check_tree_sum(Communicator& group) {
+  for (const std::size_t count : {std::size_t{1}, std::size_t{3}, std::size_t{1000}, std::size_t{5'000'001}}) {
+    for (int contributors = 1; contributors <= group.size(); ++contributors) {
+      std::vector<std::vector<float>> parts;
+      for (int r = 0; r < contributors; ++r) parts.push_back(part_of(r, count));
+      for (std::size_t step = 1; step < parts.size(); step *= 2) {
+        for (std::size_t r = 0; r + step < parts.size(); r += 2 * step) {
+          for (std::size_t i = 0; i < count; ++i) parts[r][i] += parts[r + step][i];
+        }
+      }
+      std::vector<float> values = part_of(group.rank(), count);
+      group.tree_sum(values, contributors);
+      expect(std::memcmp(values.data(), parts[0].data(), count * sizeof(float)) == 0, fmt::format("tree_sum of {} floats from {} ranks", count, contributors));
+    }
+  }
+}
+
+void check_gather(Communicator& group) {
+  std::vector<std::byte> own(static_cast<std::size_t>(group.rank()) * 3, static_cast<std::byte>(group.rank()));
+  const auto all = group.all_gather(own);
+  expect(static_cast<int>(all.size()) == group.size(), "all_gather gives one part a rank");
+  for (int r = 0; r < group.size(); ++r) {
+    const auto& part = all[static_cast<std::size_t>(r)];
+    expect(part == std::vector<std::byte>(static_cast<std::size_t>(r) * 3, static_cast<std::byte>(r)), "all_gather keeps lengths and bytes");
+  }
+  for (int root = 0; root < group.size(); ++root) {
+    int value = group.rank() == root ? 42 + root : 0;
+    group.broadcast(std::as_writable_bytes(std::span(&value, 1)), root);
+    expect(value == 42 + root, "broadcast from every root");
+  }
+}
+
+void check_groups(World& world) {
+  // Even and odd ranks work at the same time, again and again.
+  for (int turn = 0; turn < 20; ++turn) {
+    std::vector<int> ranks;
+    for (int r = world.rank() % 2; r < world.size(); r += 2) ranks.push_back(r);
+    const auto group = world.make_group(ranks, 1 + turn * 2 + world.rank() % 2);
+    expect(group->size() == static_cast<int>(ranks.size()), "a group has its ranks");
+    std::vector<float> one = {1.0F};
+    group->tree_sum(one, group->size());
+    expect(one[0] == static_cast<float>(ranks.size()), "a group sums over itself only");
+  }
+}
+
+void check_control(World& world) {
+  world.send_control(0, true, fmt::format("from {}", world.rank()));
+  if (world.rank() == 0) {
+    for (int i = 0; i < world.size(); ++i) {
+      const auto message = world.receive_control(true, 5000);
+      expect(message && message->text == fmt::format("from {}", message->source), "the coordinator hears every rank");
+    }
+    for (int r = 0; r < world.size(); ++r) world.send_control(r, false, "quit");
+  }
+  const auto answer = world.receive_control(false, 5000);
+  expect(answer && answer->text == "quit", "every worker hears the coordinator");
+  expect(!world.receive_control(false, 10), "nothing more comes");
+}
+
+/// A rank that never joins: the others say so within the limit instead of waiting for ever.
+int check_timeout(World& world) {
+  if (world.rank() == world.size() - 1) {
+    (void)world.receive_control(false, 4000);  // never joins the barrier; the others end the job
+    return 1;
+  }
+  try {
+    world.all().barrier();
+  } catch (const CommError& e) {
+    fmt::print("timed out as it should: {}\n", e.what());
+    std::fflush(stdout);
+    world.abort(0);
+  }
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto world = init_world();
+  if (argc > 1 && std::string(argv[1]) == "--timeout") return check_timeout(*world);
+  if (argc > 1) expect(world->size() == std::atoi(argv[1]), "the world has the ranks that were asked for");
+  check_tree_sum(world->all());
+  check_gather(world->all());
+  check_groups(*world);
+  world->all().barrier();
+  check_control(*world);
+  world->all().barrier();
+  if (world->rank() == 0) fmt::print("{} ranks, {} failures\n", world->size(), failures);
+  return failures == 0 ? 0 : 1;
+}

@@ -1,0 +1,11 @@
+# --- MPI: the collectives under a real launcher, with 1, 2 and 4 ranks ---
+add_executable(mpi_program comm/mpi_program.cpp)
+target_link_libraries(mpi_program PRIVATE dmoerm_comm)
+set(mpi_environment OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
+  OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_btl=self,vader,tcp OMPI_MCA_pml=ob1 OMPI_MCA_plm_rsh_agent=)
+foreach(ranks 1 2 4)
+  add_test(NAME mpi_collectives_${ranks} COMMAND mpirun -np ${ranks} --oversubscribe --bind-to none $<TARGET_FILE:mpi_program> ${ranks})
+  set_tests_properties(mpi_collectives_${ranks} PROPERTIES LABELS mpi TIMEOUT 120 ENVIRONMENT "${mpi_environment}")
+endforeach()
+add_test(NAME mpi_timeout COMMAND mpirun -np 2 --oversubscribe --bind-to none $<TARGET_FILE:mpi_program> --timeout)
+set_tests_properties(mpi_timeout PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "${mpi_environment};DMOERM_COMM_TIMEOUT_S=2" PASS_REGULAR_EXPRESSION "timed out as it should.*barrier took longer than 2 s")
