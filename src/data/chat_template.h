@@ -1,6 +1,7 @@
 // Named, pinned chat templates: how a prompt and a response become token ids. Their text is hashed into every artefact.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,14 +31,25 @@ class ChatTemplate {
   [[nodiscard]] std::int64_t head_tokens() const;
 
   [[nodiscard]] const std::string& name() const { return name_; }
-  /// The template written out, one role a line.
+  /// The template written out, one role a line; rendering interprets this text. {x} is the token x (text where the tokenizer lacks it),
+  /// {head} and {tail} what the tokenizer's post-processor puts around a text, {end} its end-of-text token, {sep|x} its [SEP] or else x.
   [[nodiscard]] const std::string& text() const { return text_; }
   /// SHA-256 of text(), hexadecimal.
   [[nodiscard]] const std::string& digest() const { return digest_; }
 
  private:
-  struct Piece;  // marker text of one role: before and after the content
+  /// One element of a line of the template: literal text, or a placeholder in braces.
+  struct Element {
+    enum class Kind : std::uint8_t { text, token, content, trimmed, role, head, tail, separator, end } kind;
+    std::string text;  ///< of a text; of a token; what stands for a separator where the tokenizer has none
+  };
+  class Rendering;
+
+  [[nodiscard]] const std::vector<Element>& line(std::string_view role) const;
+  void render_prompt(std::span<const pair::Message> prompt, Rendering& out) const;
+
   std::string name_, text_, digest_;
+  std::map<std::string, std::vector<Element>, std::less<>> lines_;
   const Tokenizer* tokenizer_;
   bool special_in_text_;
 };

@@ -146,7 +146,7 @@ std::vector<Preference> TokenStore::preferences(std::int64_t index, std::string_
   const std::int32_t wanted = label_index(c.category[g], label);
   std::vector<Preference> result;
   std::set<std::pair<std::int32_t, std::int32_t>> settled;  // unordered pairs that a stated pair or a verdict decides
-  const auto key = [](std::int32_t a, std::int32_t b) { return std::minmax(a, b); };
+  const auto key = [](std::int32_t a, std::int32_t b) { return std::pair<std::int32_t, std::int32_t>(std::min(a, b), std::max(a, b)); };
   if (wanted >= 0) {
     std::map<std::pair<std::int32_t, std::int32_t>, std::vector<Preference>> stated;
     for (auto i = static_cast<std::size_t>(impl_->pair_begin[g]); i < static_cast<std::size_t>(impl_->pair_begin[g + 1]); ++i) {

@@ -64,7 +64,7 @@ struct Tokenizer::Impl {
   void read_vocabulary(const JsonPart& part);
   void read_added(const JsonPart& part);
   void name_token(const std::string& token, std::int32_t id, const JsonPart& part);
-  void encode(std::string_view text, bool parse_special, Scratch& scratch, std::vector<std::int32_t>& ids) const;
+  void encode(std::string_view text, bool parse_special, bool at_start, Scratch& scratch, std::vector<std::int32_t>& ids) const;
 };
 
 void Tokenizer::Impl::name_token(const std::string& token, std::int32_t id, const JsonPart& part) {
@@ -99,7 +99,7 @@ void Tokenizer::Impl::read_added(const JsonPart& part) {
   }
 }
 
-void Tokenizer::Impl::encode(std::string_view text, bool parse_special, Scratch& scratch, std::vector<std::int32_t>& ids) const {
+void Tokenizer::Impl::encode(std::string_view text, bool parse_special, bool at_start, Scratch& scratch, std::vector<std::int32_t>& ids) const {
   constexpr std::size_t longest = std::size_t{1} << 30;
   if (text.size() > longest) throw DataError(fmt::format("{}: a text of {} bytes cannot be tokenised, at most {}", name, text.size(), longest));
   std::string repaired;
@@ -113,7 +113,7 @@ void Tokenizer::Impl::encode(std::string_view text, bool parse_special, Scratch&
   plain_finder.split(
       text, parse_special,
       [&](std::string_view piece) {
-        const bool starts = piece.data() == text.data();
+        const bool starts = at_start && piece.data() == text.data();
         if (normalizer) {
           scratch.normalized.assign(piece);
           normalizer->apply(scratch.normalized, scratch.pieces);
@@ -155,21 +155,24 @@ Tokenizer Tokenizer::parse(std::string_view json, std::string_view name) {
   return Tokenizer(std::move(impl));
 }
 
-std::vector<std::int32_t> Tokenizer::encode(std::string_view text, bool parse_special) const {
+std::vector<std::int32_t> Tokenizer::encode(std::string_view text, bool parse_special, bool at_start) const {
   auto scratch = impl_->pool.take();
   std::vector<std::int32_t> ids;
   ids.reserve(text.size() / 4 + 8);
-  impl_->encode(text, parse_special, *scratch, ids);
+  impl_->encode(text, parse_special, at_start, *scratch, ids);
   impl_->pool.give(std::move(scratch));
   return ids;
 }
 
 std::vector<std::int32_t> Tokenizer::encode_with_post_processor(std::string_view text, bool parse_special) const {
   std::vector<std::int32_t> ids = encode(text, parse_special);
-  ids.insert(ids.begin(), impl_->post_processor.before.begin(), impl_->post_processor.before.end());
-  ids.insert(ids.end(), impl_->post_processor.after.begin(), impl_->post_processor.after.end());
+  ids.insert(ids.begin(), leading_ids().begin(), leading_ids().end());
+  ids.insert(ids.end(), trailing_ids().begin(), trailing_ids().end());
   return ids;
 }
+
+const std::vector<std::int32_t>& Tokenizer::leading_ids() const { return impl_->post_processor.before; }
+const std::vector<std::int32_t>& Tokenizer::trailing_ids() const { return impl_->post_processor.after; }
 
 std::optional<std::int32_t> Tokenizer::id_of(std::string_view token) const {
   if (const auto added = impl_->added.find(token); added != impl_->added.end()) return added->second.id;

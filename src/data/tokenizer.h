@@ -26,9 +26,14 @@ class Tokenizer {
   /// Ids of `text` (UTF-8), nothing added before or after. Invalid UTF-8 bytes are read as U+FFFD.
   /// @param parse_special  true: the content of a special token inside the text becomes that token (what the `tokenizers` package does);
   ///                       false: such text is data and is split like any other. Added tokens that are not special are always found.
-  [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text, bool parse_special) const;
+  /// @param at_start       false: the text continues one whose beginning was encoded before (Metaspace "first" adds no space then)
+  [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text, bool parse_special, bool at_start = true) const;
   /// encode() with the special tokens of the post-processor around it, e.g. [CLS] ... [SEP] or a leading BOS.
   [[nodiscard]] std::vector<std::int32_t> encode_with_post_processor(std::string_view text, bool parse_special) const;
+
+  /// Special tokens that the post-processor puts before and after a single text.
+  [[nodiscard]] const std::vector<std::int32_t>& leading_ids() const;
+  [[nodiscard]] const std::vector<std::int32_t>& trailing_ids() const;
 
   /// Id of a token's exact content, special or ordinary.
   [[nodiscard]] std::optional<std::int32_t> id_of(std::string_view token) const;

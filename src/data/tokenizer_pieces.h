@@ -1,7 +1,5 @@
 // A text cut into pieces, and the ways of cutting it: what pre-tokenizers work on.
 #pragma once
-#include <pcre2.h>
-
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -24,14 +22,14 @@ struct Match {
 /// What happens to the matches of a pattern.
 enum class Behavior : std::uint8_t { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
+struct RegexScratch;
+
 /// Buffers of one encode() call, reused by the next.
 struct PieceScratch {
   std::vector<Match> matches;
   std::vector<Piece> pieces;
   std::string text;
-  std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match_data{nullptr, pcre2_match_data_free};
-  std::unique_ptr<pcre2_match_context, decltype(&pcre2_match_context_free)> match_context{nullptr, pcre2_match_context_free};
-  std::unique_ptr<pcre2_jit_stack, decltype(&pcre2_jit_stack_free)> jit_stack{nullptr, pcre2_jit_stack_free};
+  std::shared_ptr<RegexScratch> regex;  // PCRE2's, made by the first search
 };
 
 /// A text and its pieces. `text` is the caller's, or `storage` once a step had to rewrite it.

@@ -1,14 +1,41 @@
 #include "data/tokenizer_regex.h"
 
+#define PCRE2_CODE_UNIT_WIDTH 8
 #include <fmt/format.h>
+#include <pcre2.h>
 
 #include <array>
+#include <cctype>
 
 #include "base/error.h"
 #include "data/unicode.h"
 #include "data/unicode_tables.h"
 
 namespace dmoerm::data {
+
+template <class T, void (*kFree)(T*)>
+struct Freed {
+  void operator()(T* object) const { kFree(object); }
+};
+template <class T, void (*kFree)(T*)>
+using Handle = std::unique_ptr<T, Freed<T, kFree>>;
+
+struct TokenizerRegex::Code {
+  Handle<pcre2_code, pcre2_code_free> pointer;
+};
+
+struct RegexScratch {
+  Handle<pcre2_match_data, pcre2_match_data_free> match_data{pcre2_match_data_create(1, nullptr)};
+  Handle<pcre2_match_context, pcre2_match_context_free> context{pcre2_match_context_create(nullptr)};
+  Handle<pcre2_jit_stack, pcre2_jit_stack_free> stack{pcre2_jit_stack_create(1 << 15, 1 << 22, nullptr)};
+
+  RegexScratch() {
+    constexpr std::uint32_t step_limit = 20'000'000;
+    pcre2_set_match_limit(context.get(), step_limit);
+    pcre2_jit_stack_assign(context.get(), nullptr, stack.get());
+  }
+};
+
 namespace {
 
 constexpr std::string_view kSpaces = R"(\x09-\x0d\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
@@ -198,7 +225,7 @@ class Translator {
 
 std::string pcre2_pattern(std::string_view pattern, const JsonPart& where) { return Translator(pattern, where).run(); }
 
-TokenizerRegex::TokenizerRegex(const JsonPart& pattern) : code_(nullptr, pcre2_code_free) {
+TokenizerRegex::TokenizerRegex(const JsonPart& pattern) {
   constexpr std::size_t longest = 1 << 14;
   const std::string& original = pattern.text();
   if (original.size() > longest) pattern.fail(fmt::format("the pattern has {} bytes, at most {} are supported", original.size(), longest));
@@ -206,31 +233,25 @@ TokenizerRegex::TokenizerRegex(const JsonPart& pattern) : code_(nullptr, pcre2_c
   const std::string translated = pcre2_pattern(original, pattern);
   int error = 0;
   PCRE2_SIZE at = 0;
-  const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(pcre2_compile_context_create(nullptr),
-                                                                                              pcre2_compile_context_free);
+  const Handle<pcre2_compile_context, pcre2_compile_context_free> context(pcre2_compile_context_create(nullptr));
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
-  code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-                            PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NO_UTF_CHECK, &error, &at, context.get()));
-  if (!code_) {
+  pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
+                                   PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NO_UTF_CHECK, &error, &at, context.get());
+  if (code == nullptr) {
     std::array<PCRE2_UCHAR, 200> message{};
     pcre2_get_error_message(error, message.data(), message.size());
     pattern.fail(fmt::format("not a valid pattern: {}", reinterpret_cast<const char*>(message.data())));
   }
+  code_ = std::make_shared<const Code>(Code{Handle<pcre2_code, pcre2_code_free>(code)});
   std::uint32_t empty = 0;
-  pcre2_pattern_info(code_.get(), PCRE2_INFO_MATCHEMPTY, &empty);
+  pcre2_pattern_info(code, PCRE2_INFO_MATCHEMPTY, &empty);
   if (empty != 0) pattern.fail("the pattern can match the empty text, which is not supported");
-  pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);  // where there is no JIT the interpreter runs it
+  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where there is no JIT the interpreter runs it
 }
 
 void TokenizerRegex::find(std::string_view text, Piece piece, PieceScratch& scratch, std::vector<Match>& matches) const {
-  constexpr std::uint32_t step_limit = 20'000'000;
-  if (!scratch.match_data) {
-    scratch.match_data.reset(pcre2_match_data_create(1, nullptr));
-    scratch.match_context.reset(pcre2_match_context_create(nullptr));
-    scratch.jit_stack.reset(pcre2_jit_stack_create(1 << 15, 1 << 22, nullptr));
-    pcre2_set_match_limit(scratch.match_context.get(), step_limit);
-    pcre2_jit_stack_assign(scratch.match_context.get(), nullptr, scratch.jit_stack.get());
-  }
+  if (!scratch.regex) scratch.regex = std::make_shared<RegexScratch>();
+  const RegexScratch& regex = *scratch.regex;
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data()) + piece.begin;
   const std::uint32_t size = piece.end - piece.begin;
   const auto add = [&](std::uint32_t begin, std::uint32_t end, bool is_match) {
@@ -238,13 +259,13 @@ void TokenizerRegex::find(std::string_view text, Piece piece, PieceScratch& scra
   };
   std::uint32_t done = 0;
   while (done < size) {
-    const int count = pcre2_match(code_.get(), subject, size, done, PCRE2_NO_UTF_CHECK, scratch.match_data.get(), scratch.match_context.get());
+    const int count = pcre2_match(code_->pointer.get(), subject, size, done, PCRE2_NO_UTF_CHECK, regex.match_data.get(), regex.context.get());
     if (count == PCRE2_ERROR_NOMATCH) break;
-    if (count < 0) throw DataError(fmt::format("split pattern \"{}\" gives up on a text of {} bytes (PCRE2 error {}): shorten the text", where_, size, count));
-    const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(scratch.match_data.get());
+    if (count < 0)
+      throw DataError(fmt::format("split pattern \"{}\" gives up on a text of {} bytes (PCRE2 error {}): shorten the text", where_, size, count));
+    const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(regex.match_data.get());
     const auto begin = static_cast<std::uint32_t>(ends[0]), end = static_cast<std::uint32_t>(ends[1]);
     if (begin > done) add(done, begin, false);
-    if (end <= done) break;  // only a look-behind trick could; nothing more can be cut
     add(begin, end, true);
     done = end;
   }

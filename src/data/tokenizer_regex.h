@@ -1,7 +1,5 @@
 // Regular expressions of tokenizer.json (Oniguruma's Ruby syntax) run by PCRE2.
 #pragma once
-#include <pcre2.h>
-
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,7 +23,8 @@ class TokenizerRegex {
   void find(std::string_view text, Piece piece, PieceScratch& scratch, std::vector<Match>& matches) const;
 
  private:
-  std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> code_;
+  struct Code;
+  std::shared_ptr<const Code> code_;
   std::string where_;
 };
 

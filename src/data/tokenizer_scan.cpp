@@ -83,7 +83,7 @@ void scan_llama3(std::string_view text, Piece piece, int digits, std::vector<Pie
     const bool newline = byte == '\r' || byte == '\n';
     std::size_t after_second = after_first;
     const bool more = after_first < in.text.size();
-    const std::uint16_t second = more ? in.kind(after_second) : kSpace;
+    const std::uint16_t second = more ? in.kind(after_second) : std::uint16_t{kSpace};
     if (!newline && second == kLetter) return in.run(after_second, kLetter);  // one other character joins the letters behind it
     if (first == 0 || (byte == ' ' && second == 0)) {
       std::size_t end = in.run(first == 0 ? after_first : after_second, 0);

@@ -14,6 +14,7 @@ namespace dmoerm::data::unicode {
 namespace {
 
 constexpr char32_t kEnd = 0x110000;
+constexpr std::uint16_t kMovesAll = kMovesNfc | kMovesNfd | kMovesNfkc | kMovesNfkd;
 
 std::string normalize(std::string_view text, Form form) {
   int options = UTF8PROC_STABLE;
@@ -56,10 +57,9 @@ std::uint16_t category_flags(utf8proc_category_t category) {
 
 /// Which normal forms may change the character or join it to the one before.
 std::uint16_t movement(char32_t c) {
-  constexpr std::uint16_t all = kMovesNfc | kMovesNfd | kMovesNfkc | kMovesNfkd;
   const utf8proc_property_t* property = utf8proc_get_property(static_cast<utf8proc_int32_t>(c));
   const bool jamo = (c >= 0x1161 && c <= 0x1175) || (c >= 0x11A8 && c <= 0x11C2);
-  if (property->combining_class != 0) return all;
+  if (property->combining_class != 0) return kMovesAll;
   std::uint16_t moves = 0;
   // What joins the character before it: Hangul vowels and finals, and some spacing marks.
   if (jamo || property->category == UTF8PROC_CATEGORY_MC || property->category == UTF8PROC_CATEGORY_MN) moves |= kMovesNfc | kMovesNfkc;
@@ -103,10 +103,10 @@ std::vector<std::uint16_t> build_flags() {
   clear(kNonspacing, not_yet_nonspacing());
   clear(kMark, not_yet_mark());
   clear(kOther, not_yet_format());
-  clear(kMovesNfc | kMovesNfd | kMovesNfkc | kMovesNfkd, normalization_inert());
+  for_each(normalization_inert(), [&](char32_t c, const Range&) { table[c] = static_cast<std::uint16_t>((table[c] & ~kMovesAll) | kUnknownToForms); });
   constexpr std::uint16_t known_to_old = kPunctuation | kNonspacing | kMark | kOther;
   for_each(recent(), [&](char32_t c, const CategoryRange& range) {
-    table[c] = static_cast<std::uint16_t>(category_flags(range.category) & ~known_to_old);
+    table[c] = static_cast<std::uint16_t>((category_flags(range.category) & ~known_to_old) | kUnknownToForms);
   });
   set(kPunctuation, {{0x166D, 0x166D}, {0x111C9, 0x111C9}});
   set(kNonspacing, {{0x1734, 0x1734}});
@@ -212,8 +212,8 @@ void append_normalized(std::string& out, std::string_view text, Form form) {
   std::size_t copied = 0, last = 0;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t start = at;
-    if ((flags(next(text, at)) & moves) == 0) {
-      last = start;
+    if (const std::uint16_t here = flags(next(text, at)); (here & moves) == 0) {
+      last = (here & kUnknownToForms) == 0 ? start : at;
       continue;
     }
     const std::size_t begin = joins ? last : start;

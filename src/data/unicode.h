@@ -21,6 +21,7 @@ enum Flag : std::uint16_t {
   kMovesNfd = 1024,
   kMovesNfkc = 2048,
   kMovesNfkd = 4096,
+  kUnknownToForms = 8192,  ///< the normal forms leave it alone, and nothing joins it
 };
 
 namespace detail {

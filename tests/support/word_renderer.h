@@ -1,0 +1,37 @@
+// A stand-in for tokenizer and template in tests of what comes after them: every word is one token, numbered by a hash.
+#pragma once
+#include <sstream>
+#include <string>
+
+#include "base/hash.h"
+#include "data/ingest.h"
+
+namespace dmoerm::test {
+
+inline std::vector<std::int32_t> word_ids(const std::string& text, std::int64_t vocab) {
+  std::vector<std::int32_t> ids;
+  std::istringstream words(text);
+  for (std::string word; words >> word;) ids.push_back(static_cast<std::int32_t>(2 + stable_hash(word) % static_cast<std::uint64_t>(vocab - 2)));
+  return ids;
+}
+
+/// Prompt words, a 0, response words, a 1 at the end.
+inline data::Renderer word_renderer(std::int64_t vocab) {
+  data::Renderer renderer;
+  renderer.render_prompt = [vocab](std::span<const pair::Message> prompt) {
+    std::string text;
+    for (const pair::Message& m : prompt) text += m.content + " ";
+    std::vector<std::int32_t> ids = word_ids(text, vocab);
+    ids.push_back(0);
+    return ids;
+  };
+  renderer.render = [vocab, prompt_ids = renderer.render_prompt](std::span<const pair::Message> prompt, std::string_view response) {
+    std::vector<std::int32_t> ids = prompt_ids(prompt);
+    for (const std::int32_t id : word_ids(std::string(response), vocab)) ids.push_back(id);
+    ids.push_back(1);
+    return ids;
+  };
+  return renderer;
+}
+
+}  // namespace dmoerm::test
