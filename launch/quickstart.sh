@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Sets up, builds, and runs the main job on embedded data: three categories, twelve experts, two ranks. Run again: it continues, or shows the result.
+# Sets up, builds, and runs the main job on embedded data: three categories, nine experts, two ranks. Run again: it continues, or shows the result.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$DMOERM_ROOT"
 launch/setup.sh
 launch/build.sh dmoerm
-[ -f runs/quickstart-data/synth.jsonl ] || { mkdir -p runs/quickstart-data; launch/dmoerm synth --out runs/quickstart-data/synth.jsonl; }
+[ -f runs/quickstart-data/synth.jsonl ] || { mkdir -p runs/quickstart-data; launch/dmoerm synth --groups 220 --responses 3 --out runs/quickstart-data/synth.jsonl; }
 launch/dmoerm --np 2 run --config configs/quickstart.yaml

@@ -28,7 +28,8 @@ void run(const Options& options) {
       const auto text = nlohmann::json::parse(line, nullptr, false);
       if (text.is_string()) line = text.get<std::string>();
     }
-    const auto ids = options.add_special ? tokenizer.encode_with_post_processor(line, options.special) : tokenizer.encode(line, options.special);
+    const auto ids = options.add_special ? tokenizer.encode_with_post_processor(line, options.special)
+                                         : tokenizer.encode(line, options.special);
     fmt::print("[{}]\n", fmt::join(ids, ","));
   }
 }
@@ -37,10 +38,13 @@ void run(const Options& options) {
 
 void add_inspect_tokens(CLI::App& inspect) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = inspect.add_subcommand("tokens", "Token ids of each line of standard input (plain text, or a JSON string in quotes), as JSON lists");
+  CLI::App* verb = inspect.add_subcommand(
+      "tokens", "Token ids of each line of standard input (plain text, or a JSON string in quotes), as JSON lists");
   verb->add_option("--model", options->model, "directory with tokenizer.json, or the file itself")->required();
-  verb->add_flag("--special", options->special, "special tokens written in the text become tokens; without, they are text like any other");
-  verb->add_flag("--add-special", options->add_special, "put the tokenizer's own special tokens around each text, such as [CLS] and [SEP]");
+  verb->add_flag("--special", options->special,
+                 "special tokens written in the text become tokens; without, they are text like any other");
+  verb->add_flag("--add-special", options->add_special,
+                 "put the tokenizer's own special tokens around each text, such as [CLS] and [SEP]");
   verb->footer("Example: echo 'How are you?' | dmoerm inspect tokens --model smollm2-135m");
   verb->callback([options] { run(*options); });
 }

@@ -15,8 +15,8 @@ struct Source {
   std::string_view name, text;
 };
 
-// One line a role; "other" is any other role, "answer" leads to the response and belongs to the prompt. Rendering interprets these texts and
-// nothing else, so that the digest names all there is. \n is a line end.
+// One line a role; "other" is any other role, "answer" leads to the response and belongs to the prompt. Rendering interprets
+// these texts and nothing else, so that the digest names all there is. \n is a line end.
 constexpr std::array<Source, 5> kSources = {{
     {"chatml",
      R"(system: {<|im_start|>}system\n{content}{<|im_end|>}\n
@@ -65,7 +65,8 @@ response:  {content}{end}
 )"},
 }};
 
-constexpr std::array<std::string_view, 7> kEnds = {"[SEP]", "<|im_end|>", "<|eot_id|>", "</s>", "<|end_of_text|>", "<|endoftext|>", "<eos>"};
+constexpr std::array<std::string_view, 7> kEnds = {"[SEP]",           "<|im_end|>",    "<|eot_id|>", "</s>",
+                                                   "<|end_of_text|>", "<|endoftext|>", "<eos>"};
 
 std::string_view trimmed(std::string_view text) {
   constexpr std::string_view spaces = " \t\r\n\v\f";
@@ -85,7 +86,8 @@ std::string unescaped(std::string_view text) {
 
 }  // namespace
 
-/// Ids in the making. Text waits until a token or the end cuts it off, so that words of the template and contents are tokenised together.
+/// Ids in the making. Text waits until a token or the end cuts it off, so that words of the template and contents are tokenised
+/// together.
 class ChatTemplate::Rendering {
  public:
   explicit Rendering(const ChatTemplate& chat) : tokenizer_(*chat.tokenizer_), special_in_text_(chat.special_in_text_) {}
@@ -115,9 +117,7 @@ class ChatTemplate::Rendering {
       case Kind::separator:
         if (!add_token("[SEP]")) text_ += element.text;
         break;
-      case Kind::end:
-        std::ranges::any_of(kEnds, [this](std::string_view token) { return add_token(token); });
-        break;
+      case Kind::end: std::ranges::any_of(kEnds, [this](std::string_view token) { return add_token(token); }); break;
     }
   }
 
@@ -151,11 +151,13 @@ ChatTemplate::ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bo
   const auto source = std::ranges::find(kSources, name, &Source::name);
   if (source == kSources.end())
     throw ConfigError(fmt::format("chat template \"{}\" is unknown; known: {}", name, fmt::join(names(), ", ")));
-  text_ = fmt::format("template: {}\n{}special tokens in contents: {}\n", name, source->text, special_in_text ? "parsed" : "data");
+  text_ =
+      fmt::format("template: {}\n{}special tokens in contents: {}\n", name, source->text, special_in_text ? "parsed" : "data");
   digest_ = sha256_hex(text_);
   using Kind = Element::Kind;
-  static const std::map<std::string_view, Kind> kinds = {{"content", Kind::content}, {"trimmed", Kind::trimmed}, {"role", Kind::role},
-                                                         {"head", Kind::head}, {"tail", Kind::tail}, {"end", Kind::end}};
+  static const std::map<std::string_view, Kind> kinds = {{"content", Kind::content}, {"trimmed", Kind::trimmed},
+                                                         {"role", Kind::role},       {"head", Kind::head},
+                                                         {"tail", Kind::tail},       {"end", Kind::end}};
   for (std::string_view rest = source->text; !rest.empty(); rest.remove_prefix(rest.find('\n') + 1)) {
     std::string_view line = rest.substr(0, rest.find('\n'));
     const std::size_t colon = line.find(": ");
@@ -169,9 +171,12 @@ ChatTemplate::ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bo
       }
       const std::string_view inside = line.substr(1, close - 1);
       const auto kind = kinds.find(inside);
-      if (kind != kinds.end()) elements.push_back({kind->second, ""});
-      else if (inside.starts_with("sep|")) elements.push_back({Kind::separator, unescaped(inside.substr(4))});
-      else elements.push_back({Kind::token, std::string(inside)});
+      if (kind != kinds.end())
+        elements.push_back({kind->second, ""});
+      else if (inside.starts_with("sep|"))
+        elements.push_back({Kind::separator, unescaped(inside.substr(4))});
+      else
+        elements.push_back({Kind::token, std::string(inside)});
       line.remove_prefix(close + 1);
     }
   }

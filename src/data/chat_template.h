@@ -12,8 +12,8 @@
 
 namespace dmoerm::data {
 
-/// A template bound to a tokenizer. Template markers become special tokens where the tokenizer has them, and ordinary text where it has
-/// not; message contents are data (special tokens written in them stay text) unless `special_in_text`.
+/// A template bound to a tokenizer. Template markers become special tokens where the tokenizer has them, and ordinary text where
+/// it has not; message contents are data (special tokens written in them stay text) unless `special_in_text`.
 class ChatTemplate {
  public:
   /// @param name  one of names(). @throws ConfigError listing them
@@ -22,8 +22,9 @@ class ChatTemplate {
   /// chatml, llama3, mistral, plain, dmoerm.
   static std::vector<std::string> names();
 
-  /// Ids of prompt + response in full, ending with the template's end-of-turn marker (if it has one): what the reward model reads.
-  /// The ids of `prompt` are the same for every response up to tokens that merge across the border: share the longest common prefix.
+  /// Ids of prompt + response in full, ending with the template's end-of-turn marker (if it has one): what the reward model
+  /// reads. The ids of `prompt` are the same for every response up to tokens that merge across the border: share the longest
+  /// common prefix.
   [[nodiscard]] std::vector<std::int32_t> render(std::span<const pair::Message> prompt, std::string_view response) const;
   /// Ids of the prompt alone (the router reads this).
   [[nodiscard]] std::vector<std::int32_t> render_prompt(std::span<const pair::Message> prompt) const;
@@ -31,8 +32,9 @@ class ChatTemplate {
   [[nodiscard]] std::int64_t head_tokens() const;
 
   [[nodiscard]] const std::string& name() const { return name_; }
-  /// The template written out, one role a line; rendering interprets this text. {x} is the token x (text where the tokenizer lacks it),
-  /// {head} and {tail} what the tokenizer's post-processor puts around a text, {end} its end-of-text token, {sep|x} its [SEP] or else x.
+  /// The template written out, one role a line; rendering interprets this text. {x} is the token x (text where the tokenizer
+  /// lacks it), {head} and {tail} what the tokenizer's post-processor puts around a text, {end} its end-of-text token, {sep|x}
+  /// its [SEP] or else x.
   [[nodiscard]] const std::string& text() const { return text_; }
   /// SHA-256 of text(), hexadecimal.
   [[nodiscard]] const std::string& digest() const { return digest_; }

@@ -1,14 +1,16 @@
 // Preference files to a token store: read, split by prompt, deduplicated, tokenised, cut, counted.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/run_config.h"
 #include "data/chat_template.h"
+#include "data/ingest_report.h"
 #include "data/tokenizer.h"
 #include "pair/group.h"
 
@@ -16,46 +18,31 @@ namespace dmoerm::data {
 
 /// How texts become ids.
 struct Renderer {
-  std::function<std::vector<std::int32_t>(std::span<const pair::Message>, std::string_view)> render;         ///< prompt + response in full
-  std::function<std::vector<std::int32_t>(std::span<const pair::Message>)> render_prompt;                    ///< the prompt alone
-  std::int64_t head_tokens = 0;                                                                              ///< never cut
-  std::string provenance = "{}";                                                                             ///< JSON about tokenizer and template
+  /// Prompt and response in full.
+  std::function<std::vector<std::int32_t>(std::span<const pair::Message>, std::string_view)> render;
+  /// The prompt alone.
+  std::function<std::vector<std::int32_t>(std::span<const pair::Message>)> render_prompt;
+  std::int64_t head_tokens = 0;   ///< never cut
+  std::string provenance = "{}";  ///< JSON about tokenizer and template
 };
 
 struct IngestRequest {
   config::DataConfig data;
-  std::vector<config::CategoryConfig> categories;   ///< empty: those of the data, sorted, with all their points
+  std::vector<config::CategoryConfig> categories;  ///< empty: those of the data, sorted, with all their points
   std::uint64_t seed = 17;
   Renderer renderer;
   std::filesystem::path output;
 };
 
-/// Counts of one category in one split.
-struct SplitCounts {
-  std::int64_t groups = 0, responses = 0, tokens = 0;
-};
-
-struct IngestReport {
-  struct Input {
-    std::string path, form;
-    std::int64_t groups = 0;
-  };
-  std::vector<Input> inputs;
-  std::map<std::string, std::map<std::string, SplitCounts>> counts;         ///< category -> split
-  std::map<std::string, std::map<std::string, std::int64_t>> cut;           ///< category -> "prompts" | "responses" that lost tokens
-  std::map<std::string, std::int64_t> dropped;                              ///< reason -> rows
-  std::map<std::string, std::map<std::string, std::int64_t>> verdicts;      ///< category/point -> outcome -> count
-  std::filesystem::path dropped_file;                                       ///< JSON lines: file, line, reason
-};
-
-/// Read all inputs and write the store. Nothing is left at `output` when it fails.
-/// @throws DataError for more bad lines than tolerated (file:line, expected, found), ConfigError for a configured category without data, IoError
+/// Read all inputs and write the store, and beside it what was dropped (.dropped.jsonl) and the report (.report.json). The inputs
+/// are read twice: what is wrong with them is found, and splits are settled, before anything is tokenised. Memory holds two
+/// hashes a group. Nothing is left at `output` or beside it when it fails.
+/// @throws DataError for more bad lines than tolerated (file:line, expected, found), ConfigError for a configured category
+/// without data, IoError
 IngestReport ingest(const IngestRequest& request);
 
 /// ingest() for a run: tokenizer and template bound, the report logged.
-IngestReport ingest_for_run(const config::RunConfig& config, const Tokenizer& tokenizer, const ChatTemplate& chat_template, const std::filesystem::path& output);
-
-/// The report as a text for people.
-std::string to_text(const IngestReport& report);
+IngestReport ingest_for_run(const config::RunConfig& config, const Tokenizer& tokenizer, const ChatTemplate& chat_template,
+                            const std::filesystem::path& output);
 
 }  // namespace dmoerm::data

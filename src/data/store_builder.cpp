@@ -2,74 +2,107 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "base/error.h"
+#include "data/preference_rule.h"
+#include "pair/swap_check.h"
 
 namespace dmoerm::data {
 
-std::int32_t StoreBuilder::number_of(std::vector<std::string>& names, const std::string& name) {
-  const auto found = std::ranges::find(names, name);
-  if (found != names.end()) return static_cast<std::int32_t>(found - names.begin());
-  names.push_back(name);
-  return static_cast<std::int32_t>(names.size()) - 1;
+std::int32_t NumberedNames::number_of(const std::string& name) {
+  const auto [place, fresh] = numbers_.try_emplace(name, static_cast<std::int32_t>(list_.size()));
+  if (fresh) list_.push_back(name);
+  return place->second;
 }
 
-std::int32_t StoreBuilder::label_of(const std::string& category, const std::string& label) {
-  return number_of(attributes_.labels, label == pair::kOverall ? label : category + "/" + label);
+StoreBuilder::StoreBuilder(const std::filesystem::path& path, const std::vector<std::string>& categories) : file_(path) {
+  for (const std::string& name : categories) categories_.number_of(name);
+  DMOERM_CHECK(labels_.number_of(std::string(pair::kOverall)) == kOverallLabel, "overall is the first label");
 }
 
-void StoreBuilder::add(const pair::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt, pair::Split split, double weight) {
-  const std::int64_t index = groups();
-  StoreColumns& c = columns_;
-  file_.append_tokens(layout.prefix);
-  for (const auto& response : layout.responses) file_.append_tokens(response);
-  const bool shared = prompt.size() <= layout.prefix.size() && std::equal(prompt.begin(), prompt.end(), layout.prefix.begin());
-  if (!shared) file_.append_tokens(prompt);
-  c.prefix_length.push_back(static_cast<std::int32_t>(layout.prefix.size()));
-  c.response_count.push_back(static_cast<std::int32_t>(layout.responses.size()));
-  c.prompt_shared.push_back(shared ? static_cast<std::int32_t>(prompt.size()) : 0);
-  c.prompt_extra.push_back(shared ? 0 : static_cast<std::int32_t>(prompt.size()));
-  c.category.push_back(number_of(attributes_.categories, group.category));
-  c.id_length.push_back(static_cast<std::int32_t>(group.id.size()));
-  c.id_bytes.insert(c.id_bytes.end(), group.id.begin(), group.id.end());
-  c.file.push_back(number_of(attributes_.files, group.file));
-  c.line.push_back(group.line);
-  c.split.push_back(static_cast<std::uint8_t>(split));
-  c.weight.push_back(static_cast<float>(weight));
+std::int32_t StoreBuilder::label_of(const pair::Group& group, const std::string& label) {
+  return label == pair::kOverall ? kOverallLabel : labels_.number_of(group.category + "/" + label);
+}
+
+/// The columns of one group alone: it is group 0, its responses are numbered from 0.
+StoreColumns StoreBuilder::columns_of(const pair::Group& group, const GroupLayout& layout,
+                                      const std::vector<std::int32_t>& prompt) {
+  StoreColumns c;
+  c.tokens = layout.prefix;
   for (std::size_t r = 0; r < layout.responses.size(); ++r) {
     const pair::Response& response = group.responses[r];
+    c.tokens.insert(c.tokens.end(), layout.responses[r].begin(), layout.responses[r].end());
     c.response_length.push_back(static_cast<std::int32_t>(layout.responses[r].size()));
     c.overall.push_back(response.overall);
     for (const auto& [point, value] : response.scores) {
       if (std::isnan(value)) continue;
-      c.score_response.push_back(responses_);
-      c.score_label.push_back(label_of(group.category, point));
+      c.score_response.push_back(static_cast<std::int64_t>(r));
+      c.score_label.push_back(label_of(group, point));
       c.score_value.push_back(value);
     }
-    ++responses_;
   }
+  const bool shared = prompt.size() <= layout.prefix.size() && std::equal(prompt.begin(), prompt.end(), layout.prefix.begin());
+  if (!shared) c.tokens.insert(c.tokens.end(), prompt.begin(), prompt.end());
+  c.prompt_shared = {shared ? static_cast<std::int32_t>(prompt.size()) : 0};
+  c.prompt_extra = {shared ? 0 : static_cast<std::int32_t>(prompt.size())};
+  c.prefix_length = {static_cast<std::int32_t>(layout.prefix.size())};
+  c.response_count = {static_cast<std::int32_t>(layout.responses.size())};
+  c.category = {categories_.number_of(group.category)};
+  c.id_length = {static_cast<std::int32_t>(group.id.size())};
+  c.id_bytes.assign(group.id.begin(), group.id.end());
+  c.file = {files_.number_of(group.file)};
+  c.line = {group.line};
   for (const pair::StatedPair& p : group.pairs) {
-    c.pair_group.push_back(index), c.pair_label.push_back(label_of(group.category, p.label));
+    c.pair_group.push_back(0), c.pair_label.push_back(label_of(group, p.label));
     c.pair_winner.push_back(p.winner), c.pair_loser.push_back(p.loser), c.pair_margin.push_back(static_cast<float>(p.margin));
   }
   for (const pair::RecordedVerdict& v : group.verdicts) {
-    c.verdict_group.push_back(index), c.verdict_label.push_back(label_of(group.category, v.point));
+    c.verdict_group.push_back(0), c.verdict_label.push_back(label_of(group, v.point));
     c.verdict_a.push_back(v.a), c.verdict_b.push_back(v.b);
     c.verdict_outcome.push_back(static_cast<std::uint8_t>(pair::check_swap(v.first_order, v.second_order)));
   }
+  return c;
 }
 
-void StoreBuilder::finish(const std::vector<std::string>& categories, const std::string& provenance) {
-  std::vector<std::int32_t> order;
-  for (const std::string& name : attributes_.categories) {
-    const auto found = std::ranges::find(categories, name);
-    DMOERM_CHECK(found != categories.end(), "every stored category is listed");
-    order.push_back(static_cast<std::int32_t>(found - categories.begin()));
+void StoreBuilder::count_pairs(const StoreColumns& one, const std::string& category, pair::Split split, double clear_margin) {
+  const StoreIndex index(one, {categories_.list(), files_.list(), labels_.list(), {}});
+  std::set<std::int32_t> labels{kOverallLabel};
+  for (const auto* column : {&one.score_label, &one.pair_label, &one.verdict_label})
+    labels.insert(column->begin(), column->end());
+  std::size_t total = 0;
+  for (const std::int32_t label : labels) {
+    const std::size_t pairs = preferences_of(one, index, 0, label, clear_margin).size();
+    total += pairs;
+    const std::string& name = labels_.list()[static_cast<std::size_t>(label)];
+    const std::string point = label == kOverallLabel ? name : name.substr(category.size() + 1);
+    pairs_[category][point][static_cast<std::size_t>(split)] += static_cast<std::int64_t>(pairs);
   }
-  for (std::int32_t& category : columns_.category) category = order[static_cast<std::size_t>(category)];
-  attributes_.categories = categories;
-  attributes_.provenance = provenance;
-  file_.finish(columns_, attributes_);
+  groups_without_pairs_ += total == 0 ? 1 : 0;
+}
+
+void StoreBuilder::append(StoreColumns& one) {
+  for (std::int64_t& response : one.score_response) response += responses_;
+  std::ranges::fill(one.pair_group, groups_);
+  std::ranges::fill(one.verdict_group, groups_);
+  responses_ += static_cast<std::int64_t>(one.response_length.size());
+  ++groups_;
+  StoreColumns::each([](const char*, auto& all, const auto& more) { all.insert(all.end(), more.begin(), more.end()); }, columns_,
+                     one);
+}
+
+void StoreBuilder::add(const pair::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt,
+                       pair::Split split, double weight, double clear_margin) {
+  StoreColumns one = columns_of(group, layout, prompt);
+  one.split = {static_cast<std::uint8_t>(split)};
+  one.weight = {static_cast<float>(weight)};
+  count_pairs(one, group.category, split, clear_margin);
+  append(one);
+  file_.write_chunks(columns_);
+}
+
+void StoreBuilder::finish(const std::string& provenance) {
+  file_.finish(columns_, {categories_.list(), files_.list(), labels_.list(), provenance});
 }
 
 }  // namespace dmoerm::data

@@ -1,35 +1,55 @@
-// Turns groups of texts into rows of a token store.
+// Turns groups of texts into rows of a token store, streamed to its file.
 #pragma once
 #include <filesystem>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "data/group_layout.h"
+#include "data/ingest_report.h"
 #include "data/token_store_hdf5.h"
 #include "pair/group.h"
-#include "pair/swap_check.h"
 
 namespace dmoerm::data {
 
-class StoreBuilder {
+/// Names numbered in the order of their first use.
+class NumberedNames {
  public:
-  explicit StoreBuilder(const std::filesystem::path& path) : file_(path) {}
-
-  /// Add one group. @param layout  its tokens; @param prompt  ids of the prompt alone, already cut
-  void add(const pair::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt, pair::Split split, double weight);
-  [[nodiscard]] std::int64_t groups() const { return static_cast<std::int64_t>(columns_.category.size()); }
-  /// Names found so far, in order of their numbers.
-  [[nodiscard]] const std::vector<std::string>& categories() const { return attributes_.categories; }
-  /// Write the rest and close. @param categories  their final order; all found ones must be in it
-  void finish(const std::vector<std::string>& categories, const std::string& provenance);
+  std::int32_t number_of(const std::string& name);
+  [[nodiscard]] const std::vector<std::string>& list() const { return list_; }
 
  private:
-  static std::int32_t number_of(std::vector<std::string>& names, const std::string& name);
-  std::int32_t label_of(const std::string& category, const std::string& label);
+  std::vector<std::string> list_;
+  std::unordered_map<std::string, std::int32_t> numbers_;
+};
+
+class StoreBuilder {
+ public:
+  /// @param categories  all names, in the order of their numbers. @throws IoError
+  StoreBuilder(const std::filesystem::path& path, const std::vector<std::string>& categories);
+
+  /// Add one group. @param layout  its tokens; @param prompt  ids of the prompt alone, already cut
+  /// @param clear_margin  of its category, for the counts of pairs
+  void add(const pair::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt, pair::Split split,
+           double weight, double clear_margin);
+  /// Strictly ordered pairs so far.
+  [[nodiscard]] const PairCounts& pairs() const { return pairs_; }
+  /// Groups without any such pair.
+  [[nodiscard]] std::int64_t groups_without_pairs() const { return groups_without_pairs_; }
+  /// Write the rest and close. @throws IoError
+  void finish(const std::string& provenance);
+
+ private:
+  StoreColumns columns_of(const pair::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt);
+  std::int32_t label_of(const pair::Group& group, const std::string& label);
+  void count_pairs(const StoreColumns& one, const std::string& category, pair::Split split, double clear_margin);
+  void append(StoreColumns& one);
+
   StoreFile file_;
-  StoreColumns columns_;
-  StoreAttributes attributes_;
-  std::int64_t responses_ = 0;
+  StoreColumns columns_;  ///< what the file does not have yet
+  NumberedNames categories_, labels_, files_;
+  std::int64_t groups_ = 0, responses_ = 0, groups_without_pairs_ = 0;
+  PairCounts pairs_;
 };
 
 }  // namespace dmoerm::data

@@ -2,14 +2,14 @@
 #pragma once
 #include <filesystem>
 #include <memory>
-#include <span>
 #include <string>
 
 #include "data/token_store_schema.h"
 
 namespace dmoerm::data {
 
-/// Writes a store: tokens as they come, everything else at the end. Chunked, shuffled, deflated, with a checksum on every chunk.
+/// Writes a store piece by piece. Every column is chunked, shuffled, deflated, with a checksum on every chunk; the datasets
+/// "attributes" (JSON: schema, digest, names) and "provenance" (JSON) come last.
 class StoreFile {
  public:
   /// Create `path`. @throws IoError
@@ -18,10 +18,10 @@ class StoreFile {
   StoreFile(const StoreFile&) = delete;
   StoreFile& operator=(const StoreFile&) = delete;
 
-  /// Append tokens; buffered, written in chunks.
-  void append_tokens(std::span<const std::int32_t> tokens);
-  /// Write the other columns and the attributes, and close. @throws IoError (disk full)
-  void finish(const StoreColumns& columns, const StoreAttributes& attributes);
+  /// Move whole chunks from the front of each column to the file; what fills no chunk stays. @throws IoError (disk full)
+  void write_chunks(StoreColumns& columns);
+  /// Write what is left in the columns and the attributes, and close. @throws IoError (disk full)
+  void finish(StoreColumns& columns, const StoreAttributes& attributes);
 
  private:
   struct Impl;
@@ -31,5 +31,8 @@ class StoreFile {
 /// Read a whole store; schema, checksums and content digest are verified. @param digest  receives the content digest
 /// @throws IoError, DataError naming what is wrong
 void read_store(const std::filesystem::path& path, StoreColumns& columns, StoreAttributes& attributes, std::string& digest);
+
+/// read_store() that keeps nothing: that what was written can be read again. @return the content digest
+std::string verify_store(const std::filesystem::path& path);
 
 }  // namespace dmoerm::data

@@ -1,4 +1,4 @@
-// What a token store holds: flat columns. Shared by writer and reader. See docs/formats.md.
+// What a token store holds: flat columns, one HDF5 dataset each. Shared by writer and reader.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -6,23 +6,22 @@
 
 namespace dmoerm::data {
 
-inline constexpr std::int64_t kStoreSchema = 1;
+inline constexpr std::int64_t kStoreSchema = 2;
 
-/// All columns of a store in memory (the writer streams `tokens` and keeps it empty).
 struct StoreColumns {
-  std::vector<std::int32_t> tokens;               ///< of each group: prefix, then each response's own tokens; then the prompt's, where it is no part of the prefix
-  // one value a group
-  std::vector<std::int32_t> prefix_length, response_count, prompt_shared, prompt_extra;  ///< prompt ids = first prompt_shared of the prefix, then prompt_extra tokens
-  std::vector<std::int32_t> category, id_length, file;
+  std::vector<std::int32_t>
+      tokens;  ///< of each group: prefix, then each response's own tokens, then the prompt's where it is no part of the prefix
+  // one value a group; the prompt's ids are the first prompt_shared of the prefix, or the prompt_extra after the responses
+  std::vector<std::int32_t> prefix_length, response_count, prompt_shared, prompt_extra, category, id_length, file;
   std::vector<std::int64_t> line;
   std::vector<std::uint8_t> split;
   std::vector<float> weight;
   std::vector<std::uint8_t> id_bytes;
   // one value a response
   std::vector<std::int32_t> response_length;
-  std::vector<double> overall;
-  // sparse labels
-  std::vector<std::int64_t> score_response;       ///< number of the response in the store
+  std::vector<double> overall;  ///< NaN: none
+  // sparse labels, in the order of the groups
+  std::vector<std::int64_t> score_response;  ///< number of the response in the store
   std::vector<std::int32_t> score_label;
   std::vector<double> score_value;
   std::vector<std::int64_t> pair_group;
@@ -30,27 +29,48 @@ struct StoreColumns {
   std::vector<float> pair_margin;
   std::vector<std::int64_t> verdict_group;
   std::vector<std::int32_t> verdict_label, verdict_a, verdict_b;
-  std::vector<std::uint8_t> verdict_outcome;
+  std::vector<std::uint8_t> verdict_outcome;  ///< pair::SwapOutcome
 
-  /// Call visit(name, column) for every column but `tokens`, in the file's order.
-  template <class Self, class Visit>
-  static void each(Self& self, const Visit& visit) {
-    visit("groups/prefix_length", self.prefix_length), visit("groups/response_count", self.response_count), visit("groups/prompt_shared", self.prompt_shared);
-    visit("groups/prompt_extra", self.prompt_extra), visit("groups/category", self.category), visit("groups/id_length", self.id_length), visit("groups/file", self.file);
-    visit("groups/line", self.line), visit("groups/split", self.split), visit("groups/weight", self.weight), visit("groups/id_bytes", self.id_bytes);
-    visit("responses/length", self.response_length), visit("responses/overall", self.overall);
-    visit("scores/response", self.score_response), visit("scores/label", self.score_label), visit("scores/value", self.score_value);
-    visit("pairs/group", self.pair_group), visit("pairs/label", self.pair_label), visit("pairs/winner", self.pair_winner), visit("pairs/loser", self.pair_loser);
-    visit("pairs/margin", self.pair_margin);
-    visit("verdicts/group", self.verdict_group), visit("verdicts/label", self.verdict_label), visit("verdicts/a", self.verdict_a), visit("verdicts/b", self.verdict_b);
-    visit("verdicts/outcome", self.verdict_outcome);
+  /// Call visit(name, column of self, same column of others...) for every column, in the file's order.
+  template <class Visit, class Self, class... Others>
+  static void each(const Visit& visit, Self& self, Others&... others) {
+    using C = StoreColumns;
+    const auto column = [&](const char* name, auto member) { visit(name, self.*member, (others.*member)...); };
+    column("tokens", &C::tokens);
+    column("groups/prefix_length", &C::prefix_length);
+    column("groups/response_count", &C::response_count);
+    column("groups/prompt_shared", &C::prompt_shared);
+    column("groups/prompt_extra", &C::prompt_extra);
+    column("groups/category", &C::category);
+    column("groups/id_length", &C::id_length);
+    column("groups/file", &C::file);
+    column("groups/line", &C::line);
+    column("groups/split", &C::split);
+    column("groups/weight", &C::weight);
+    column("groups/id_bytes", &C::id_bytes);
+    column("responses/length", &C::response_length);
+    column("responses/overall", &C::overall);
+    column("scores/response", &C::score_response);
+    column("scores/label", &C::score_label);
+    column("scores/value", &C::score_value);
+    column("pairs/group", &C::pair_group);
+    column("pairs/label", &C::pair_label);
+    column("pairs/winner", &C::pair_winner);
+    column("pairs/loser", &C::pair_loser);
+    column("pairs/margin", &C::pair_margin);
+    column("verdicts/group", &C::verdict_group);
+    column("verdicts/label", &C::verdict_label);
+    column("verdicts/a", &C::verdict_a);
+    column("verdicts/b", &C::verdict_b);
+    column("verdicts/outcome", &C::verdict_outcome);
   }
 };
 
-/// Texts about the store as a whole, attributes of the file.
+/// Texts about the store as a whole.
 struct StoreAttributes {
-  std::vector<std::string> categories, labels, files;
-  std::string provenance;  ///< JSON
+  std::vector<std::string> categories, files;
+  std::vector<std::string> labels;  ///< the first is "overall", the others are "<category>/<point>"
+  std::string provenance = "{}";    ///< JSON
 };
 
 }  // namespace dmoerm::data

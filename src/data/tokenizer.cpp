@@ -49,14 +49,14 @@ class ScratchPool {
 }  // namespace
 
 struct Tokenizer::Impl {
-  TokenMap vocabulary;                                   // the model's
+  TokenMap vocabulary;  // the model's
   std::unordered_map<std::string, AddedToken, StringHash, std::equal_to<>> added;
   std::unordered_map<std::int32_t, std::string> tokens;  // by id, added ones too
   std::int64_t vocab_size = 0;
   std::unique_ptr<Normalizer> normalizer;
   std::unique_ptr<PreTokenizer> pre_tokenizer;
   std::unique_ptr<Model> model;
-  AddedTokenFinder plain_finder, normalized_finder;      // before and behind the normalizer
+  AddedTokenFinder plain_finder, normalized_finder;  // before and behind the normalizer
   PostProcessor post_processor;
   std::string digest, name;
   mutable ScratchPool pool;
@@ -74,7 +74,8 @@ void Tokenizer::Impl::name_token(const std::string& token, std::int32_t id, cons
 }
 
 void Tokenizer::Impl::read_vocabulary(const JsonPart& part) {
-  if (!part.value().is_object()) part.fail_unsupported(part.value().type_name(), "an object of tokens and their ids (BPE, WordPiece)");
+  if (!part.value().is_object())
+    part.fail(fmt::format("expected an object of tokens and their ids, found {}", part.value().type_name()));
   vocabulary.reserve(part.value().size());
   for (const auto& [token, id] : part.value().items()) {
     const JsonPart entry(id, name, "model.vocab[\"" + token + "\"]");
@@ -99,9 +100,11 @@ void Tokenizer::Impl::read_added(const JsonPart& part) {
   }
 }
 
-void Tokenizer::Impl::encode(std::string_view text, bool parse_special, bool at_start, Scratch& scratch, std::vector<std::int32_t>& ids) const {
+void Tokenizer::Impl::encode(std::string_view text, bool parse_special, bool at_start, Scratch& scratch,
+                             std::vector<std::int32_t>& ids) const {
   constexpr std::size_t longest = std::size_t{1} << 30;
-  if (text.size() > longest) throw DataError(fmt::format("{}: a text of {} bytes cannot be tokenised, at most {}", name, text.size(), longest));
+  if (text.size() > longest)
+    throw DataError(fmt::format("{}: a text of {} bytes cannot be tokenised, at most {}", name, text.size(), longest));
   std::string repaired;
   if (unicode::valid_prefix(text) < text.size()) text = repaired = unicode::repair(text);
   const auto token = [&ids](std::int32_t id) { ids.push_back(id); };
@@ -143,6 +146,7 @@ Tokenizer Tokenizer::parse(std::string_view json, std::string_view name) {
   impl->name = name;
   impl->digest = sha256_hex(json);
   const JsonPart root(document, std::string(name), "");
+  Model::type(root.at("model"));  // first: other models have another kind of vocabulary
   impl->read_vocabulary(root.at("model").at("vocab"));
   impl->normalizer = Normalizer::parse(root.get("normalizer"));
   impl->pre_tokenizer = PreTokenizer::parse(root.get("pre_tokenizer"));
@@ -150,8 +154,10 @@ Tokenizer Tokenizer::parse(std::string_view json, std::string_view name) {
   impl->read_added(root.get("added_tokens"));
   impl->post_processor = PostProcessor::parse(root.get("post_processor"));
   if (impl->pre_tokenizer && impl->pre_tokenizer->needs_start() && impl->normalizer && impl->normalizer->may_drop_start())
-    root.at("pre_tokenizer").fail("Metaspace with prepend_scheme \"first\" behind a normalizer that removes characters is not supported; "
-                                  "supported: always, never, or normalizers that keep the start");
+    root.at("pre_tokenizer")
+        .fail(
+            "Metaspace with prepend_scheme \"first\" behind a normalizer that removes characters is not supported; "
+            "supported: always, never, or normalizers that keep the start");
   return Tokenizer(std::move(impl));
 }
 

@@ -28,7 +28,8 @@ AddedToken::AddedToken(const JsonPart& part)
 
 std::int32_t AddedTokenFinder::child(std::int32_t node, unsigned char byte) const {
   const auto& next = nodes_[static_cast<std::size_t>(node)].next;
-  const auto found = std::lower_bound(next.begin(), next.end(), byte, [](const auto& entry, unsigned char b) { return entry.first < b; });
+  const auto found =
+      std::lower_bound(next.begin(), next.end(), byte, [](const auto& entry, unsigned char b) { return entry.first < b; });
   return found != next.end() && found->first == byte ? found->second : -1;
 }
 
@@ -51,7 +52,8 @@ void AddedTokenFinder::add(std::string_view pattern, const AddedToken& token) {
   tokens_.push_back(token);
 }
 
-AddedTokenFinder::Found AddedTokenFinder::find(std::string_view text, std::size_t at, std::size_t done, bool parse_special) const {
+AddedTokenFinder::Found AddedTokenFinder::find(std::string_view text, std::size_t at, std::size_t done,
+                                               bool parse_special) const {
   for (;; ++at) {
     while (at < text.size() && !starts_[static_cast<unsigned char>(text[at])]) ++at;
     if (at >= text.size()) return {};
@@ -69,7 +71,8 @@ AddedTokenFinder::Found AddedTokenFinder::find(std::string_view text, std::size_
     const AddedToken& token = tokens_[static_cast<std::size_t>(longest)];
     // A token that does not count hides what overlaps it, as in the package.
     const bool is_data = token.special && !parse_special;
-    const bool inside_word = token.single_word && (has_flag_before(text, at, unicode::kWord) || has_flag_at(text, end, unicode::kWord));
+    const bool inside_word =
+        token.single_word && (has_flag_before(text, at, unicode::kWord) || has_flag_at(text, end, unicode::kWord));
     if (is_data || inside_word) {
       at = end - 1;
       continue;

@@ -20,7 +20,8 @@ struct AddedToken {
 /// Finds added tokens in a text: leftmost first, of several there the longest.
 class AddedTokenFinder {
  public:
-  /// @param pattern  what stands in the text for the token; an empty one is never found. A pattern given twice: the later token wins
+  /// @param pattern  what stands in the text for the token; an empty one is never found. A pattern given twice: the later token
+  /// wins
   void add(std::string_view pattern, const AddedToken& token);
   [[nodiscard]] bool empty() const { return tokens_.empty(); }
 

@@ -11,8 +11,8 @@ namespace dmoerm::data {
 namespace {
 
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";
-constexpr std::size_t kShort = 48;            // symbols up to which a scan beats a heap
-constexpr char32_t kCharacters = 0x3000;      // characters looked up in a table
+constexpr std::size_t kShort = 48;        // symbols up to which a scan beats a heap
+constexpr char32_t kCharacters = 0x3000;  // characters looked up in a table
 constexpr std::string_view kHexDigits = "0123456789ABCDEF";
 
 /// GPT-2's letter for a byte.
@@ -70,7 +70,8 @@ Bpe::Bpe(const JsonPart& part, const TokenMap& vocabulary, bool byte_level)
   if (part.has("dropout") && !(part.at("dropout").value().is_number() && part.at("dropout").value().get<double>() == 0.0))
     part.at("dropout").fail_unsupported(part.at("dropout").value().dump(), "null or 0: the same text must give the same ids");
   if (byte_level && !(prefix_.empty() && suffix_.empty()))
-    part.fail("continuing_subword_prefix and end_of_word_suffix are not supported behind a ByteLevel pre-tokenizer; supported: null");
+    part.fail(
+        "continuing_subword_prefix and end_of_word_suffix are not supported behind a ByteLevel pre-tokenizer; supported: null");
   const auto id_of = [&vocabulary](std::string_view token) {
     const auto found = vocabulary.find(token);
     return found == vocabulary.end() ? -1 : found->second;
@@ -82,8 +83,10 @@ Bpe::Bpe(const JsonPart& part, const TokenMap& vocabulary, bool byte_level)
   }
   for (unsigned byte = 0; byte < 256; ++byte) {
     std::string token;
-    if (byte_level) unicode::append(token, byte_letter(byte));
-    else token = fmt::format("<0x{:02X}>", byte);
+    if (byte_level)
+      unicode::append(token, byte_letter(byte));
+    else
+      token = fmt::format("<0x{:02X}>", byte);
     bytes_[byte] = id_of(token);
   }
   if (byte_level && byte_fallback_ && std::find(bytes_.begin(), bytes_.end(), -1) != bytes_.end())
@@ -126,17 +129,20 @@ void Bpe::read_merges(const JsonPart& part) {
       const std::string_view line = item.get_ref<const std::string&>();
       const std::size_t space = line.find(' ');
       if (line.starts_with("#version")) continue;
-      if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) fail("expected two tokens with a space between");
+      if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos)
+        fail("expected two tokens with a space between");
       left = line.substr(0, space);
       right = line.substr(space + 1);
     } else {
-      if (!item.is_array() || item.size() != 2 || !item[0].is_string() || !item[1].is_string()) fail("expected a list of two texts");
+      if (!item.is_array() || item.size() != 2 || !item[0].is_string() || !item[1].is_string())
+        fail("expected a list of two texts");
       left = item[0].get_ref<const std::string&>();
       right = item[1].get_ref<const std::string&>();
     }
     if (!right.starts_with(prefix_)) fail(fmt::format("\"{}\" does not begin with the prefix \"{}\"", right, prefix_));
-    const std::string joined = std::string(left).append(right.substr(prefix_.size()));
-    merges_.add(id_of(left), id_of(right), {rank++, id_of(joined)});
+    const std::int32_t left_id = id_of(left), right_id = id_of(right);
+    const std::int32_t joined_id = id_of(std::string(left).append(right.substr(prefix_.size())));
+    merges_.add(left_id, right_id, {rank++, joined_id});
     ++number;
   }
 }
@@ -265,17 +271,22 @@ void Bpe::encode_whole(std::string_view word, ModelScratch& scratch, std::vector
     if (const auto found = tokens.find(word); found != tokens.end()) return ids.push_back(found->second);
   }
   scratch.symbols.clear();
-  if (byte_level_) byte_symbols(word, scratch.symbols);
-  else character_symbols(word, scratch);
-  if (scratch.symbols.size() <= kShort) merge_short(scratch);
-  else merge_long(scratch);
+  if (byte_level_)
+    byte_symbols(word, scratch.symbols);
+  else
+    character_symbols(word, scratch);
+  if (scratch.symbols.size() <= kShort)
+    merge_short(scratch);
+  else
+    merge_long(scratch);
   ids.insert(ids.end(), scratch.symbols.begin(), scratch.symbols.end());
 }
 
 void Bpe::encode(std::string_view word, ModelScratch& scratch, std::vector<std::int32_t>& ids) const {
   const auto whole = [&](std::string_view part) { encode_whole(part, scratch, ids); };
   if (!cut_at_metaspace_) return encode_cached(word, scratch.cache, ids, whole);
-  // Models without a pre-tokenizer get whole texts. Cut them where no merge can reach across, so that the cache works and no heap grows.
+  // Models without a pre-tokenizer get whole texts. Cut them where no merge can reach across, so that the cache works and no heap
+  // grows.
   while (!word.empty()) {
     std::size_t begin = 0;
     while (word.substr(begin).starts_with(kMetaspace)) begin += kMetaspace.size();

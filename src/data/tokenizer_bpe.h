@@ -34,7 +34,9 @@ class MergeTable {
   static std::uint64_t pack(std::int32_t left, std::int32_t right) {
     return static_cast<std::uint64_t>(static_cast<std::uint32_t>(left)) << 32 | static_cast<std::uint32_t>(right);
   }
-  [[nodiscard]] std::size_t place(std::uint64_t key) const { return static_cast<std::size_t>(key * 0x9e3779b97f4a7c15ULL >> shift_); }
+  [[nodiscard]] std::size_t place(std::uint64_t key) const {
+    return static_cast<std::size_t>(key * 0x9e3779b97f4a7c15ULL >> shift_);
+  }
   std::vector<Slot> slots_;
   std::size_t mask_ = 0;
   int shift_ = 0;
@@ -56,13 +58,13 @@ class Bpe : public Model {
 
   const TokenMap& vocabulary_;
   MergeTable merges_;
-  std::array<std::int32_t, 256> bytes_{};    // byte-level: id of each byte's letter; else of <0xNN>; -1 if there is none
-  TokenMap raw_tokens_;                      // byte-level and ignore_merges: tokens as raw bytes
-  std::vector<std::int32_t> characters_;     // id of each character below kCharacters
+  std::array<std::int32_t, 256> bytes_{};  // byte-level: id of each byte's letter; else of <0xNN>; -1 if there is none
+  TokenMap raw_tokens_;                    // byte-level and ignore_merges: tokens as raw bytes
+  std::vector<std::int32_t> characters_;   // id of each character below kCharacters
   std::string prefix_, suffix_;
   std::int32_t unknown_ = -1;
   bool byte_level_, fuse_unknown_ = false, byte_fallback_ = false, ignore_merges_ = false;
-  bool cut_at_metaspace_ = false;            // no token crosses the border before a metaspace
+  bool cut_at_metaspace_ = false;  // no token crosses the border before a metaspace
 };
 
 }  // namespace dmoerm::data

@@ -15,7 +15,9 @@ class JsonPart {
 
   [[nodiscard]] const nlohmann::json& value() const { return *value_; }
   [[nodiscard]] bool is_null() const { return value_->is_null(); }
-  [[nodiscard]] bool has(const char* key) const { return value_->is_object() && value_->contains(key) && !value_->at(key).is_null(); }
+  [[nodiscard]] bool has(const char* key) const {
+    return value_->is_object() && value_->contains(key) && !value_->at(key).is_null();
+  }
   /// Member of an object. @throws DataError if it is absent or this is no object
   [[nodiscard]] JsonPart at(const char* key) const;
   /// Member of an object, or a null part.
@@ -34,7 +36,9 @@ class JsonPart {
 
   /// Value of a member, or `otherwise` if it is absent or null.
   [[nodiscard]] bool boolean_or(const char* key, bool otherwise) const { return has(key) ? at(key).boolean() : otherwise; }
-  [[nodiscard]] std::string text_or(const char* key, const char* otherwise) const { return has(key) ? at(key).text() : otherwise; }
+  [[nodiscard]] std::string text_or(const char* key, const char* otherwise) const {
+    return has(key) ? at(key).text() : otherwise;
+  }
 
   /// @throws DataError "file: path: problem"
   [[noreturn]] void fail(const std::string& problem) const;

@@ -62,6 +62,8 @@ class Model {
   /// Append the ids of a word (not empty), from the cache where they are.
   virtual void encode(std::string_view word, ModelScratch& scratch, std::vector<std::int32_t>& ids) const = 0;
 
+  /// BPE or WordPiece. @throws DataError naming another type and these
+  static std::string type(const JsonPart& part);
   /// @param byte_level  words are raw bytes that stand for GPT-2's byte alphabet
   /// @throws DataError naming the part and what is supported
   static std::unique_ptr<Model> parse(const JsonPart& part, const TokenMap& vocabulary, bool byte_level);

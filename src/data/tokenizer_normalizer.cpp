@@ -67,7 +67,8 @@ class Strip : public Normalizer {
   explicit Strip(const JsonPart& part) : left_(part.at("strip_left").boolean()), right_(part.at("strip_right").boolean()) {}
   void apply(std::string& text, PieceScratch&) const override {
     std::size_t end = text.size(), begin = 0;
-    for (std::size_t at = end; right_ && at > 0 && (unicode::flags(unicode::previous(text, at)) & unicode::kSpace) != 0;) end = at;
+    for (std::size_t at = end; right_ && at > 0 && (unicode::flags(unicode::previous(text, at)) & unicode::kSpace) != 0;)
+      end = at;
     for (std::size_t at = 0; left_ && at < end && (unicode::flags(unicode::next(text, at)) & unicode::kSpace) != 0;) begin = at;
     text.resize(end);
     text.erase(0, begin);
@@ -111,7 +112,8 @@ class Replace : public Normalizer {
       scratch.matches.clear();
       regex_->find(text, {0, static_cast<std::uint32_t>(text.size())}, scratch, scratch.matches);
       for (const Match& match : scratch.matches)
-        out.append(match.is_match ? std::string_view(content_) : std::string_view(text).substr(match.begin, match.end - match.begin));
+        out.append(match.is_match ? std::string_view(content_)
+                                  : std::string_view(text).substr(match.begin, match.end - match.begin));
     } else {
       std::size_t done = 0;
       for (std::size_t found; (found = text.find(string_, done)) != std::string::npos; done = found + string_.size())
@@ -131,8 +133,9 @@ class Replace : public Normalizer {
 
 /// The Han blocks that BERT puts between spaces. U+2B820..U+2B91F is missing in the package, so it is here.
 bool is_bert_han(char32_t c) {
-  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B81F) ||
-         (c >= 0x2B920 && c <= 0x2CEAF) || (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+  return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) ||
+         (c >= 0x2A700 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) || (c >= 0xF900 && c <= 0xFAFF) ||
+         (c >= 0x2F800 && c <= 0x2FA1F);
 }
 
 class Bert : public Normalizer {
@@ -175,8 +178,10 @@ class Bert : public Normalizer {
     for (const char c : text) {
       char to = c;
       if (clean_) {
-        if (c == '\t' || c == '\n' || c == '\r') to = ' ';
-        else if (c < 0x20 || c == 0x7F) continue;
+        if (c == '\t' || c == '\n' || c == '\r')
+          to = ' ';
+        else if (c < 0x20 || c == 0x7F)
+          continue;
       }
       if (lowercase_ && to >= 'A' && to <= 'Z') to = static_cast<char>(to + 32);
       text[kept++] = to;

@@ -17,7 +17,8 @@ void append_pieces(std::vector<Piece>& out, const std::vector<Match>& matches, B
       return;
     case Behavior::contiguous:
     case Behavior::merged_with_previous: {
-      // A match joins what lies before it; several in a row join only if the behaviour is contiguous, which also joins non-matches.
+      // A match joins what lies before it; several in a row join only if the behaviour is contiguous, which also joins
+      // non-matches.
       bool previous = false;
       for (const Match& match : matches) {
         const bool joins = behavior == Behavior::contiguous ? match.is_match == previous : match.is_match && !previous;

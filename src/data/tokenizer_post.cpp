@@ -15,7 +15,8 @@ PostProcessor parse_template(const JsonPart& part) {
       continue;
     }
     const std::string& name = piece.at("SpecialToken").at("id").text();
-    for (const JsonPart& id : part.at("special_tokens").at(name.c_str()).at("ids").items()) (seen ? result.after : result.before).push_back(id.token_id());
+    for (const JsonPart& id : part.at("special_tokens").at(name.c_str()).at("ids").items())
+      (seen ? result.after : result.before).push_back(id.token_id());
   }
   if (!seen) part.at("single").fail("the sequence A is missing");
   return result;

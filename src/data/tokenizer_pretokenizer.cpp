@@ -81,7 +81,8 @@ class Whitespace : public PreTokenizer {
       for (std::size_t at = piece.begin; at < piece.end;) {
         const auto begin = static_cast<std::uint32_t>(at);
         const std::uint16_t kind = unicode::flags(unicode::next(text, at)) & kinds;
-        for (std::size_t ahead = at; ahead < piece.end && (unicode::flags(unicode::next(text, ahead)) & kinds) == kind;) at = ahead;
+        for (std::size_t ahead = at; ahead < piece.end && (unicode::flags(unicode::next(text, ahead)) & kinds) == kind;)
+          at = ahead;
         matches.push_back({begin, static_cast<std::uint32_t>(at), kind == unicode::kSpace});
       }
     });
@@ -108,8 +109,10 @@ class Split : public PreTokenizer {
     if (known_) {
       scratch.pieces.clear();
       for (const Piece piece : pieces.pieces) {
-        if (known_->gpt2) scan_gpt2(pieces.text, piece, scratch.pieces);
-        else scan_llama3(pieces.text, piece, known_->digits, scratch.pieces);
+        if (known_->gpt2)
+          scan_gpt2(pieces.text, piece, scratch.pieces);
+        else
+          scan_llama3(pieces.text, piece, known_->digits, scratch.pieces);
       }
       pieces.pieces.swap(scratch.pieces);
     } else if (regex_) {
@@ -167,11 +170,15 @@ class Metaspace : public PreTokenizer {
   explicit Metaspace(const JsonPart& part) : split_(part.boolean_or("split", true)) {
     unicode::append(replacement_, part.at("replacement").character());
     const std::string scheme = part.text_or("prepend_scheme", "always");
-    if (scheme == "first") scheme_ = Scheme::first;
-    else if (scheme == "never") scheme_ = Scheme::never;
-    else if (scheme != "always") part.at("prepend_scheme").fail_unsupported(scheme, "first, never, always");
+    if (scheme == "first")
+      scheme_ = Scheme::first;
+    else if (scheme == "never")
+      scheme_ = Scheme::never;
+    else if (scheme != "always")
+      part.at("prepend_scheme").fail_unsupported(scheme, "first, never, always");
     if (part.has("add_prefix_space") && !part.at("add_prefix_space").boolean()) {
-      if (part.has("prepend_scheme") && scheme_ != Scheme::never) part.fail("add_prefix_space false contradicts prepend_scheme \"" + scheme + "\"");
+      if (part.has("prepend_scheme") && scheme_ != Scheme::never)
+        part.fail("add_prefix_space false contradicts prepend_scheme \"" + scheme + "\"");
       scheme_ = Scheme::never;
     }
   }
@@ -206,7 +213,8 @@ class PreTokenizerSequence : public PreTokenizer {
       auto step = parse(item);
       if (!step) continue;
       if (byte_level()) item.fail("nothing may follow ByteLevel; supported: ByteLevel as the last of a Sequence");
-      if (step->needs_start() && !steps_.empty()) item.fail("prepend_scheme \"first\" is supported only at the start of a Sequence");
+      if (step->needs_start() && !steps_.empty())
+        item.fail("prepend_scheme \"first\" is supported only at the start of a Sequence");
       steps_.push_back(std::move(step));
     }
   }
@@ -229,15 +237,18 @@ std::unique_ptr<PreTokenizer> PreTokenizer::parse(const JsonPart& part) {
   if (name == "ByteLevel") return std::make_unique<ByteLevel>(part);
   if (name == "Split") return std::make_unique<Split>(part);
   if (name == "Digits")
-    return std::make_unique<Flags>(unicode::kNumeric, part.at("individual_digits").boolean() ? Behavior::isolated : Behavior::contiguous);
+    return std::make_unique<Flags>(unicode::kNumeric,
+                                   part.at("individual_digits").boolean() ? Behavior::isolated : Behavior::contiguous);
   if (name == "Punctuation")
-    return std::make_unique<Flags>(unicode::kPunctuation, part.has("behavior") ? Split::behavior(part.at("behavior")) : Behavior::isolated);
+    return std::make_unique<Flags>(unicode::kPunctuation,
+                                   part.has("behavior") ? Split::behavior(part.at("behavior")) : Behavior::isolated);
   if (name == "Metaspace") return std::make_unique<Metaspace>(part);
   if (name == "BertPreTokenizer") return std::make_unique<BertWords>();
   if (name == "Whitespace") return std::make_unique<Whitespace>();
   if (name == "WhitespaceSplit") return std::make_unique<Flags>(unicode::kSpace, Behavior::removed);
   if (name == "Sequence") return std::make_unique<PreTokenizerSequence>(part);
-  type.fail_unsupported(name, "ByteLevel, Split, Digits, Punctuation, Metaspace, BertPreTokenizer, Whitespace, WhitespaceSplit, Sequence");
+  type.fail_unsupported(
+      name, "ByteLevel, Split, Digits, Punctuation, Metaspace, BertPreTokenizer, Whitespace, WhitespaceSplit, Sequence");
 }
 
 }  // namespace dmoerm::data

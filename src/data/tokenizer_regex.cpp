@@ -38,18 +38,22 @@ struct RegexScratch {
 
 namespace {
 
-constexpr std::string_view kSpaces = R"(\x09-\x0d\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+constexpr std::string_view kSpaces =
+    R"(\x09-\x0d\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 constexpr std::string_view kSupported =
-    "literals, classes without nesting or &&, \\s \\S \\w \\d \\D \\p{category} \\P{category} \\p{Han}, escapes of control characters and "
+    "literals, classes without nesting or &&, \\s \\S \\w \\d \\D \\p{category} \\P{category} \\p{Han}, escapes of control "
+    "characters and "
     "punctuation, groups ( (?: (?i: (?= (?! (?<= (?<! (?>, alternatives, repeats, ^ $ .";
 
-void append_range(std::string& out, char32_t first, char32_t last) { out += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", +first, +last); }
-
+void append_range(std::string& out, char32_t first, char32_t last) {
+  out += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", +first, +last);
+}
 
 /// Two-letter name of a category as in \p{..}.
 std::string_view short_name(utf8proc_category_t category) {
-  constexpr std::array<std::string_view, 30> names = {"Cn", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps",
-                                                      "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co"};
+  constexpr std::array<std::string_view, 30> names = {"Cn", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd",
+                                                      "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm",
+                                                      "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co"};
   return names[static_cast<std::size_t>(category)];
 }
 
@@ -110,8 +114,9 @@ class Translator {
   /// A repeat {n,m}. Oniguruma reads a plus after it as a repeat of the repeat, PCRE2 as possessive.
   void interval() {
     const std::size_t close = in_.find('}', at_);
-    if (close == std::string_view::npos || in_.substr(at_ + 1, close - at_ - 1).find_first_not_of("0123456789,") != std::string_view::npos ||
-        peek(1) == ',' || peek(1) == '}')
+    if (close == std::string_view::npos ||
+        in_.substr(at_ + 1, close - at_ - 1).find_first_not_of("0123456789,") != std::string_view::npos || peek(1) == ',' ||
+        peek(1) == '}')
       refuse("{");
     out_ += in_.substr(at_, close + 1 - at_);
     at_ = close + 1;
@@ -155,14 +160,21 @@ class Translator {
       case 'd': items(in_class, false, property_items("Nd")); break;
       case 'D': items(in_class, true, property_items("Nd")); break;
       case 'w':
-        items(in_class, false, property_items("L") + property_items("M") + property_items("Nd") +
-                                   R"(\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})");
+        items(in_class, false,
+              property_items("L") + property_items("M") + property_items("Nd") +
+                  R"(\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})");
         break;
       case 'p':
       case 'P': return property(in_class);
-      case 'r': case 'n': case 't': case 'f': case 'a': case 'e': out_ += shown; break;
+      case 'r':
+      case 'n':
+      case 't':
+      case 'f':
+      case 'a':
+      case 'e': out_ += shown; break;
       case 'v': out_ += "\\x0b"; break;
-      case 'x': case 'u': return code_point(c == 'u');
+      case 'x':
+      case 'u': return code_point(c == 'u');
       default:
         if (c == '\0' || static_cast<unsigned char>(c) >= 0x80 || std::isalnum(static_cast<unsigned char>(c)) != 0) refuse(shown);
         out_ += shown;
@@ -207,7 +219,8 @@ class Translator {
       length = close - begin;
     }
     const std::string digits(in_.substr(std::min(begin, in_.size()), length));
-    if (digits.empty() || digits.size() != length || digits.size() > 6 || digits.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
+    if (digits.empty() || digits.size() != length || digits.size() > 6 ||
+        digits.find_first_not_of("0123456789abcdefABCDEF") != std::string::npos)
       refuse(in_.substr(at_, 4));
     const unsigned long c = std::stoul(digits, nullptr, 16);
     if (c > 0x10FFFF || (!four_digits && !braces && c > 0x7F)) refuse(in_.substr(at_, 4));  // \x80 is a byte in Oniguruma
@@ -228,7 +241,8 @@ std::string pcre2_pattern(std::string_view pattern, const JsonPart& where) { ret
 TokenizerRegex::TokenizerRegex(const JsonPart& pattern) {
   constexpr std::size_t longest = 1 << 14;
   const std::string& original = pattern.text();
-  if (original.size() > longest) pattern.fail(fmt::format("the pattern has {} bytes, at most {} are supported", original.size(), longest));
+  if (original.size() > longest)
+    pattern.fail(fmt::format("the pattern has {} bytes, at most {} are supported", original.size(), longest));
   where_ = original.substr(0, 60);
   const std::string translated = pcre2_pattern(original, pattern);
   int error = 0;
@@ -259,10 +273,12 @@ void TokenizerRegex::find(std::string_view text, Piece piece, PieceScratch& scra
   };
   std::uint32_t done = 0;
   while (done < size) {
-    const int count = pcre2_match(code_->pointer.get(), subject, size, done, PCRE2_NO_UTF_CHECK, regex.match_data.get(), regex.context.get());
+    const int count =
+        pcre2_match(code_->pointer.get(), subject, size, done, PCRE2_NO_UTF_CHECK, regex.match_data.get(), regex.context.get());
     if (count == PCRE2_ERROR_NOMATCH) break;
     if (count < 0)
-      throw DataError(fmt::format("split pattern \"{}\" gives up on a text of {} bytes (PCRE2 error {}): shorten the text", where_, size, count));
+      throw DataError(fmt::format("split pattern \"{}\" gives up on a text of {} bytes (PCRE2 error {}): shorten the text",
+                                  where_, size, count));
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(regex.match_data.get());
     const auto begin = static_cast<std::uint32_t>(ends[0]), end = static_cast<std::uint32_t>(ends[1]);
     if (begin > done) add(done, begin, false);

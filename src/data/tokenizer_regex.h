@@ -9,8 +9,8 @@
 
 namespace dmoerm::data {
 
-/// The part of Oniguruma's syntax that means the same in PCRE2, rewritten where it differs: \s, \w, \d, \p{..} get the characters that
-/// PCRE2's older Unicode lacks. @throws DataError (from `where`) naming what is not supported
+/// The part of Oniguruma's syntax that means the same in PCRE2, rewritten where it differs: \s, \w, \d, \p{..} get the characters
+/// that PCRE2's older Unicode lacks. @throws DataError (from `where`) naming what is not supported
 std::string pcre2_pattern(std::string_view pattern, const JsonPart& where);
 
 /// A compiled pattern; may be used by several threads, each with its own scratch.

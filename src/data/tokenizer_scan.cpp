@@ -28,7 +28,8 @@ struct Reader {
   }
 };
 
-/// End of a run of white space by `\s+(?!\S)|\s+`: all of it at the end of the text, else all but its last character, but at least one.
+/// End of a run of white space by `\s+(?!\S)|\s+`: all of it at the end of the text, else all but its last character, but at
+/// least one.
 std::size_t end_of_spaces(const Reader& in, std::size_t begin) {
   std::size_t last = begin, end = begin;
   for (std::size_t next = begin; end < in.text.size() && in.kind(next) == kSpace; end = next) last = end;

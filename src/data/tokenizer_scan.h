@@ -1,4 +1,5 @@
-// Scanners for the split patterns of GPT-2 and of Llama 3 / Qwen2: the same cuts as the regular expressions, an order of magnitude faster.
+// Scanners for the split patterns of GPT-2 and of Llama 3 / Qwen2: the same cuts as the regular expressions, an order of
+// magnitude faster.
 #pragma once
 #include <optional>
 #include <string_view>

@@ -9,7 +9,8 @@
 namespace dmoerm::data {
 
 WordPiece::WordPiece(const JsonPart& part, const TokenMap& vocabulary)
-    : vocabulary_(vocabulary), most_characters_(static_cast<std::size_t>(part.at("max_input_chars_per_word").integer(0, INT32_MAX))) {
+    : vocabulary_(vocabulary),
+      most_characters_(static_cast<std::size_t>(part.at("max_input_chars_per_word").integer(0, INT32_MAX))) {
   const std::string unknown = part.at("unk_token").text();
   const auto found = vocabulary.find(unknown);
   if (found == vocabulary.end()) part.at("unk_token").fail(fmt::format("\"{}\" is not in the vocabulary", unknown));
@@ -50,11 +51,15 @@ void WordPiece::encode_whole(std::string_view word, std::vector<std::int32_t>& i
   }
 }
 
-std::unique_ptr<Model> Model::parse(const JsonPart& part, const TokenMap& vocabulary, bool byte_level) {
+std::string Model::type(const JsonPart& part) {
   // Files of the first versions name no type: merges tell BPE.
   const std::string type = part.has("type") ? part.at("type").text() : part.has("merges") ? "BPE" : "WordPiece";
-  if (type == "BPE") return std::make_unique<Bpe>(part, vocabulary, byte_level);
-  if (type != "WordPiece") part.at("type").fail_unsupported(type, "BPE, WordPiece");
+  if (type != "BPE" && type != "WordPiece") part.at("type").fail_unsupported(type, "BPE, WordPiece");
+  return type;
+}
+
+std::unique_ptr<Model> Model::parse(const JsonPart& part, const TokenMap& vocabulary, bool byte_level) {
+  if (type(part) == "BPE") return std::make_unique<Bpe>(part, vocabulary, byte_level);
   if (byte_level) part.fail("WordPiece behind a ByteLevel pre-tokenizer is not supported; supported: BPE");
   return std::make_unique<WordPiece>(part, vocabulary);
 }

@@ -13,7 +13,7 @@ class WordPiece : public Model {
   void encode_whole(std::string_view word, std::vector<std::int32_t>& ids) const;
 
   const TokenMap& vocabulary_;
-  TokenMap continuations_;  // without their prefix
+  TokenMap continuations_;                              // without their prefix
   std::size_t longest_ = 0, longest_continuation_ = 0;  // bytes
   std::size_t most_characters_ = 0;
   std::int32_t unknown_ = -1;

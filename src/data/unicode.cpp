@@ -21,8 +21,8 @@ std::string normalize(std::string_view text, Form form) {
   options |= form == Form::nfc || form == Form::nfkc ? UTF8PROC_COMPOSE : UTF8PROC_DECOMPOSE;
   if (form == Form::nfkc || form == Form::nfkd) options |= UTF8PROC_COMPAT;
   utf8proc_uint8_t* raw = nullptr;
-  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), static_cast<utf8proc_ssize_t>(text.size()), &raw,
-                                   static_cast<utf8proc_option_t>(options));
+  const auto length = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                   static_cast<utf8proc_ssize_t>(text.size()), &raw, static_cast<utf8proc_option_t>(options));
   const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> result(raw, std::free);
   DMOERM_CHECK(length >= 0, utf8proc_errmsg(length));
   return {reinterpret_cast<const char*>(raw), static_cast<std::size_t>(length)};
@@ -62,7 +62,8 @@ std::uint16_t movement(char32_t c) {
   if (property->combining_class != 0) return kMovesAll;
   std::uint16_t moves = 0;
   // What joins the character before it: Hangul vowels and finals, and some spacing marks.
-  if (jamo || property->category == UTF8PROC_CATEGORY_MC || property->category == UTF8PROC_CATEGORY_MN) moves |= kMovesNfc | kMovesNfkc;
+  if (jamo || property->category == UTF8PROC_CATEGORY_MC || property->category == UTF8PROC_CATEGORY_MN)
+    moves |= kMovesNfc | kMovesNfkc;
   if (c >= 0xAC00 && c <= 0xD7A3) moves |= kMovesNfd | kMovesNfkd;
   if (property->decomp_seqindex != UINT16_MAX) {
     std::string text;
@@ -96,14 +97,23 @@ std::vector<std::uint16_t> build_flags() {
   };
   for (const char32_t c : U"$+<=>^`|~")
     if (c != 0) table[c] |= kPunctuation;
-  set(kSpace, {{0x09, 0x0D}, {0x20, 0x20}, {0x85, 0x85}, {0xA0, 0xA0}, {0x1680, 0x1680}, {0x2000, 0x200A}, {0x2028, 0x2029},
-               {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}});
+  set(kSpace, {{0x09, 0x0D},
+               {0x20, 0x20},
+               {0x85, 0x85},
+               {0xA0, 0xA0},
+               {0x1680, 0x1680},
+               {0x2000, 0x200A},
+               {0x2028, 0x2029},
+               {0x202F, 0x202F},
+               {0x205F, 0x205F},
+               {0x3000, 0x3000}});
   set(kWord, {{0x200C, 0x200D}, {0x24B6, 0x24E9}, {0x1F130, 0x1F149}, {0x1F150, 0x1F169}, {0x1F170, 0x1F189}});
   clear(kPunctuation, not_yet_punctuation());
   clear(kNonspacing, not_yet_nonspacing());
   clear(kMark, not_yet_mark());
   clear(kOther, not_yet_format());
-  for_each(normalization_inert(), [&](char32_t c, const Range&) { table[c] = static_cast<std::uint16_t>((table[c] & ~kMovesAll) | kUnknownToForms); });
+  for_each(normalization_inert(),
+           [&](char32_t c, const Range&) { table[c] = static_cast<std::uint16_t>((table[c] & ~kMovesAll) | kUnknownToForms); });
   constexpr std::uint16_t known_to_old = kPunctuation | kNonspacing | kMark | kOther;
   for_each(recent(), [&](char32_t c, const CategoryRange& range) {
     table[c] = static_cast<std::uint16_t>((category_flags(range.category) & ~known_to_old) | kUnknownToForms);
@@ -206,7 +216,10 @@ void append_lower(std::string& out, char32_t c) {
 }
 
 void append_normalized(std::string& out, std::string_view text, Form form) {
-  const std::uint16_t moves = form == Form::nfc ? kMovesNfc : form == Form::nfd ? kMovesNfd : form == Form::nfkc ? kMovesNfkc : kMovesNfkd;
+  const std::uint16_t moves = form == Form::nfc    ? kMovesNfc
+                              : form == Form::nfd  ? kMovesNfd
+                              : form == Form::nfkc ? kMovesNfkc
+                                                   : kMovesNfkd;
   const bool joins = form == Form::nfc || form == Form::nfkc;
   // Only runs of characters that may change go through utf8proc, with the character before them where they may join it.
   std::size_t copied = 0, last = 0;

@@ -1,4 +1,5 @@
-// UTF-8, character classes, lower case and normal forms, each as the `tokenizers` package sees them (unicode_tables.h says why that differs).
+// UTF-8, character classes, lower case and normal forms, each as the `tokenizers` package sees them (unicode_tables.h says why
+// that differs).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -8,16 +9,16 @@ namespace dmoerm::data::unicode {
 
 /// Classes of a code point; a character may have several.
 enum Flag : std::uint16_t {
-  kLetter = 1,             ///< \p{L} of a split pattern
-  kNumber = 2,             ///< \p{N} of a split pattern
-  kSpace = 4,              ///< \s, and Rust's char::is_whitespace
-  kNumeric = 8,            ///< Rust's char::is_numeric (Digits)
-  kWord = 16,              ///< \w of the regex crate (Whitespace, single_word)
-  kPunctuation = 32,       ///< ASCII punctuation or category P (Punctuation, BertPreTokenizer)
-  kOther = 64,             ///< categories Cc, Cf, Co (BertNormalizer)
-  kNonspacing = 128,       ///< category Mn (BertNormalizer)
-  kMark = 256,             ///< category M (StripAccents)
-  kMovesNfc = 512,         ///< may change, or join the character before it, in the normal form named
+  kLetter = 1,        ///< \p{L} of a split pattern
+  kNumber = 2,        ///< \p{N} of a split pattern
+  kSpace = 4,         ///< \s, and Rust's char::is_whitespace
+  kNumeric = 8,       ///< Rust's char::is_numeric (Digits)
+  kWord = 16,         ///< \w of the regex crate (Whitespace, single_word)
+  kPunctuation = 32,  ///< ASCII punctuation or category P (Punctuation, BertPreTokenizer)
+  kOther = 64,        ///< categories Cc, Cf, Co (BertNormalizer)
+  kNonspacing = 128,  ///< category Mn (BertNormalizer)
+  kMark = 256,        ///< category M (StripAccents)
+  kMovesNfc = 512,    ///< may change, or join the character before it, in the normal form named
   kMovesNfd = 1024,
   kMovesNfkc = 2048,
   kMovesNfkd = 4096,

@@ -1,6 +1,6 @@
-// Where the Unicode versions of utf8proc (15.0), PCRE2 (14.0) and the parts of the `tokenizers` package 0.23 differ. Oniguruma and the regex
-// crate know Unicode 16, Rust's char 17, `unicode_categories` and `unicode-normalization-alignments` versions from before 2018. Found by
-// asking the package about every code point; tests/data/tokenizer_property.py --sweep asks again.
+// Where the Unicode versions of utf8proc (15.0), PCRE2 (14.0) and the parts of the `tokenizers` package 0.23 differ. Oniguruma
+// and the regex crate know Unicode 16, Rust's char 17, `unicode_categories` and `unicode-normalization-alignments` versions from
+// before 2018. Found by asking the package about every code point; tests/data/tokenizer_property.py --sweep asks again.
 #pragma once
 #include <utf8proc.h>
 

@@ -57,4 +57,9 @@ struct Group {
 
 std::string_view to_string(Split split);
 
+/// Put `kept` in the place of the group's responses; pairs and verdicts follow. Those that name a response that is gone, or one
+/// response twice, are dropped.
+/// @param place  for each old response its number in `kept`, or -1
+void replace_responses(Group& group, std::vector<Response> kept, const std::vector<int>& place);
+
 }  // namespace dmoerm::pair

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
+#include <string_view>
+#include <unordered_map>
 
 #include "base/error.h"
+#include "pair/row_fields.h"
 
 namespace dmoerm::pair {
 namespace {
@@ -15,6 +17,16 @@ using nlohmann::json;
 constexpr int kDepthMax = 64;
 
 bool blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; }
+
+/// What nlohmann says, without its own name, without "line 1" (a row is one line) and without the text that it read.
+std::string reason_of(const json::exception& e) {
+  std::string text = e.what();  // "[json.exception.parse_error.101] parse error at line 1, column 9: ...; last read: '...'"
+  const auto cut = text.find("] ");
+  if (cut != std::string::npos) text.erase(0, cut + 2);
+  text = text.substr(0, text.find("; last read"));
+  constexpr std::string_view kPlace = "parse error at line 1, ";
+  return text.starts_with(kPlace) ? text.substr(kPlace.size()) : text;
+}
 
 /// Parse one line; a nesting bomb is refused before it is built.
 json parse_line(const std::string& line) {
@@ -25,16 +37,28 @@ json parse_line(const std::string& line) {
   try {
     return json::parse(line, limit);
   } catch (const json::exception& e) {
-    const std::string text = e.what();  // "[json.exception.parse_error.101] parse error at line 1, column 9: ..."
-    const auto cut = text.find("] ");
-    throw RowError("not valid JSON: " + (cut == std::string::npos ? text : text.substr(cut + 2)));
+    throw RowError(fmt::format("expected one JSON object, found none: {}", reason_of(e)));
   }
 }
 
 void check_group(const Group& group) {
-  if (group.prompt.empty() || std::ranges::all_of(group.prompt, [](const Message& m) { return blank(m.content); })) throw RowError("the prompt is empty");
+  const auto empty = [](const Message& m) { return blank(m.content); };
+  if (std::ranges::all_of(group.prompt, empty)) throw RowError("expected a prompt, found an empty one");
+  if (group.responses.size() > kResponsesMax) {
+    throw RowError(fmt::format("expected at most {} responses, found {}", kResponsesMax, group.responses.size()));
+  }
   for (std::size_t i = 0; i < group.responses.size(); ++i) {
-    if (blank(group.responses[i].text)) throw RowError(fmt::format("response {} is empty", i));
+    if (blank(group.responses[i].text)) throw RowError(fmt::format("expected a text in response {}, found an empty one", i));
+  }
+}
+
+/// Put the responses and labels of another row with the same prompt behind those of `group`.
+void append_row(Group& group, Group& row) {
+  const auto shift = static_cast<int>(group.responses.size());
+  for (Response& r : row.responses) group.responses.push_back(std::move(r));
+  for (StatedPair& p : row.pairs) group.pairs.push_back({std::move(p.label), p.winner + shift, p.loser + shift, p.margin});
+  for (RecordedVerdict& v : row.verdicts) {
+    group.verdicts.push_back({std::move(v.point), v.a + shift, v.b + shift, std::move(v.first_order), std::move(v.second_order)});
   }
 }
 
@@ -47,32 +71,40 @@ std::string prompt_key(const std::vector<Message>& prompt) {
 }
 
 void merge_equal_responses(Group& group) {
+  std::unordered_map<std::string_view, int> first;  // views stay good: the texts move only after the last look-up
   std::vector<int> place;
-  std::vector<Response> kept;
-  for (Response& response : group.responses) {
-    const auto same = std::ranges::find_if(kept, [&](const Response& k) { return k.text == response.text; });
-    place.push_back(static_cast<int>(same - kept.begin()));
-    if (same == kept.end()) {
-      kept.push_back(std::move(response));
+  std::vector<std::size_t> kept_from;
+  for (std::size_t i = 0; i < group.responses.size(); ++i) {
+    const auto [same, fresh] = first.try_emplace(group.responses[i].text, static_cast<int>(kept_from.size()));
+    place.push_back(same->second);
+    if (fresh) {
+      kept_from.push_back(i);
       continue;
     }
-    if (std::isnan(same->overall)) same->overall = response.overall;
-    same->scores.insert(response.scores.begin(), response.scores.end());
+    Response& earlier = group.responses[kept_from[static_cast<std::size_t>(same->second)]];
+    if (std::isnan(earlier.overall)) earlier.overall = group.responses[i].overall;
+    earlier.scores.insert(group.responses[i].scores.begin(), group.responses[i].scores.end());
   }
-  if (kept.size() == group.responses.size()) {
-    group.responses = std::move(kept);
-    return;
-  }
-  group.responses = std::move(kept);
-  const auto move = [&](int& index) { index = place[static_cast<std::size_t>(index)]; };
-  for (StatedPair& p : group.pairs) move(p.winner), move(p.loser);
-  for (RecordedVerdict& v : group.verdicts) move(v.a), move(v.b);
-  std::erase_if(group.pairs, [](const StatedPair& p) { return p.winner == p.loser; });
-  std::erase_if(group.verdicts, [](const RecordedVerdict& v) { return v.a == v.b; });
+  if (kept_from.size() == group.responses.size()) return;
+  std::vector<Response> kept;
+  for (const std::size_t i : kept_from) kept.push_back(std::move(group.responses[i]));
+  replace_responses(group, std::move(kept), place);
 }
 
-GroupReader::GroupReader(const std::filesystem::path& path, const std::string& form, std::function<void(const Dropped&)> on_dropped)
-    : path_(path.string()), lines_(path), form_(form == "auto" ? nullptr : &form_by_name(form)), on_dropped_(std::move(on_dropped)) {}
+GroupReader::GroupReader(const std::filesystem::path& path, const std::string& form,
+                         std::function<void(const Dropped&)> on_dropped)
+    : path_(path.string()),
+      lines_(path),
+      form_(form == "auto" ? nullptr : &form_by_name(form)),
+      on_dropped_(std::move(on_dropped)) {}
+
+void GroupReader::detect(const json& row) {
+  form_ = detect_form(row);
+  if (form_ != nullptr) return;
+  throw DataError(
+      fmt::format("{}:{}: expected a row of a known form, found one with the keys {}. `dmoerm ingest --forms` lists them", path_,
+                  lines_.number(), keys_of(row)));
+}
 
 std::optional<Group> GroupReader::next_row() {
   std::string line;
@@ -80,26 +112,18 @@ std::optional<Group> GroupReader::next_row() {
     if (blank(line)) continue;
     try {
       const json row = parse_line(line);
-      if (form_ == nullptr) {
-        form_ = detect_form(row);
-        if (form_ == nullptr) {
-          throw DataError(fmt::format("{}:{}: this row has none of the known forms; its keys are {}. `dmoerm ingest --forms` lists what is read", path_, lines_.number(),
-                                      row.is_object() ? [&] {
-                                        std::string keys;
-                                        for (const auto& [key, value] : row.items()) keys += (keys.empty() ? "" : ", ") + key;
-                                        return keys;
-                                      }() : "none: it is not an object"));
-        }
+      if (form_ == nullptr) detect(row);
+      if (!row.is_object() || !form_->matches(row)) {
+        throw RowError(fmt::format("expected a row of form {}: {}; found the keys {}", form_->name, form_->looks, keys_of(row)));
       }
-      if (!row.is_object() || !form_->matches(row)) throw RowError(fmt::format("expected a row of form {}: {}", form_->name, form_->looks));
       Group group = form_->parse(row);
       check_group(group);
       group.file = path_, group.line = lines_.number();
       return group;
     } catch (const RowError& e) {
-      on_dropped_({path_, lines_.number(), e.what(), true});
+      on_dropped_({path_, lines_.number(), e.what(), e.bad()});
     } catch (const json::exception& e) {
-      on_dropped_({path_, lines_.number(), e.what(), true});
+      on_dropped_({path_, lines_.number(), reason_of(e), true});
     }
   }
   return std::nullopt;
@@ -120,7 +144,9 @@ std::optional<Group> GroupReader::next() {
     if (!group) return std::nullopt;
     if (form_->merges_rows) {
       const std::string key = prompt_key(group->prompt);
-      while ((held_ = next_row()) && prompt_key(held_->prompt) == key) group->responses.push_back(std::move(held_->responses.front()));
+      while ((held_ = next_row()) && group->responses.size() < kResponsesMax && prompt_key(held_->prompt) == key) {
+        append_row(*group, *held_);
+      }
     }
     if (finish(*group)) return group;
   }

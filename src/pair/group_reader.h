@@ -29,6 +29,7 @@ class GroupReader {
 
  private:
   std::optional<Group> next_row();
+  void detect(const nlohmann::json& row);
   bool finish(Group& group);
   std::string path_;
   LineReader lines_;

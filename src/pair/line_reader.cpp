@@ -40,7 +40,8 @@ class ZlibSource final : public Source {
     const int got = gzread(file_, out, kBlock);
     int code = Z_OK;
     const char* reason = gzerror(file_, &code);
-    if (got < 0 || (code != Z_OK && code != Z_STREAM_END)) throw DataError(fmt::format("{}: damaged or truncated gzip file: {}", path_, reason));
+    if (got < 0 || (code != Z_OK && code != Z_STREAM_END))
+      throw DataError(fmt::format("{}: damaged or truncated gzip file: {}", path_, reason));
     return static_cast<std::size_t>(got);
   }
 
@@ -52,7 +53,10 @@ class ZlibSource final : public Source {
 class ZstdSource final : public Source {
  public:
   explicit ZstdSource(const std::filesystem::path& path)
-      : path_(path.string()), file_(std::fopen(path.c_str(), "rb"), std::fclose), stream_(ZSTD_createDStream(), ZSTD_freeDStream), packed_(kBlock) {
+      : path_(path.string()),
+        file_(std::fopen(path.c_str(), "rb"), std::fclose),
+        stream_(ZSTD_createDStream(), ZSTD_freeDStream),
+        packed_(kBlock) {
     if (!file_) throw IoError(fmt::format("{}: cannot open: {}", path_, std::strerror(errno)));
   }
   std::size_t read(char* out) override {
@@ -66,7 +70,8 @@ class ZstdSource final : public Source {
         }
       }
       pending_ = ZSTD_decompressStream(stream_.get(), &to, &from_);
-      if (ZSTD_isError(pending_) != 0U) throw DataError(fmt::format("{}: damaged zstd file: {}", path_, ZSTD_getErrorName(pending_)));
+      if (ZSTD_isError(pending_) != 0U)
+        throw DataError(fmt::format("{}: damaged zstd file: {}", path_, ZSTD_getErrorName(pending_)));
     }
     return to.pos;
   }

@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -42,6 +43,11 @@ LoadedModel RunContext::fresh_model(const std::string& name) {
   fresh.backbone = fresh.trains_all ? trainable_copy() : pretrained();
   fresh.expert = std::make_shared<model::Expert>(fresh.backbone->spec(), lora_of(config_.base), device_);
   if (!fresh.trains_all) fresh.expert->initialise(mix64(config_.seed) ^ stable_hash(name));
+  // A small random head: with zeros the adapter would get no gradient until the head has moved.
+  Rng rng(config_.seed, "head/" + name);
+  std::vector<float> head(static_cast<std::size_t>(fresh.backbone->spec().width));
+  for (float& h : head) h = static_cast<float>(0.02 * rng.normal());
+  fresh.expert->head_D.copy_(at::from_blob(head.data(), {static_cast<std::int64_t>(head.size())}, at::TensorOptions().dtype(at::kFloat)));
   return fresh;
 }
 

@@ -35,7 +35,7 @@ class RunContext {
   std::shared_ptr<model::Backbone> pretrained();
   /// A copy of the pretrained backbone to train.
   std::shared_ptr<model::Backbone> trainable_copy();
-  /// An untrained model of phase 1: the pretrained weights (a copy if all are trained) and a head of zeros.
+  /// An untrained model of phase 1: the pretrained weights (a copy if all are trained) and a small random head.
   LoadedModel fresh_model(const std::string& name);
   /// What a phase-1 task ("base/<c>", "single", "category/<c>") left. The last one loaded is kept.
   LoadedModel load_model(const std::string& task);

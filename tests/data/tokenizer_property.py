@@ -20,16 +20,20 @@ from tokenizers import Tokenizer
 
 SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2003\u2007\u200a\u2028\u2029\u202f\u205f\u3000\u180e\u200b\ufeff"
 RANGES = [  # first, last of what random characters come from, all about equally often
-    (0x20, 0x7E), (0x20, 0x7E), (0x00, 0x1F), (0x7F, 0xFF), (0x100, 0x24F), (0x250, 0x2FF), (0x300, 0x36F), (0x370, 0x5FF), (0x600, 0x8FF),
-    (0x900, 0xDFF), (0xE00, 0xFFF), (0x1000, 0x10FF), (0x1100, 0x11FF), (0x1200, 0x1DFF), (0x1E00, 0x1FFF), (0x2000, 0x206F), (0x2070, 0x2BFF),
-    (0x2C00, 0x2FFF), (0x3000, 0x30FF), (0x3100, 0x4DBF), (0x4E00, 0x9FFF), (0xA000, 0xABFF), (0xAC00, 0xD7FF), (0xE000, 0xF8FF), (0xF900, 0xFFFF),
-    (0x10000, 0x107FF), (0x10800, 0x10FFF), (0x11000, 0x11FFF), (0x12000, 0x16FFF), (0x17000, 0x1BFFF), (0x1C000, 0x1CFFF), (0x1D000, 0x1DFFF),
-    (0x1E000, 0x1EFFF), (0x1F000, 0x1F2FF), (0x1F300, 0x1FAFF), (0x1FB00, 0x1FFFF), (0x20000, 0x2FFFF), (0x30000, 0x3FFFF), (0x40000, 0xEFFFF),
-    (0xE0000, 0xE01EF), (0xF0000, 0x10FFFF)]
-WORDS = ("the of and a to in is you that it he was for on are as with his they I at be this have from or one had by word but not what all were we when "
-         "your can said there use an each which she do how their if will up other about out many then them these so some her would make like him "
-         "into time has look two more write go see number no way could people my than first water been call who oil its now find long down day did "
-         "get come made may part tokenizer uncharacteristically antidisestablishmentarianism HTTPServer camelCase snake_case").split()
+    (0x20, 0x7E), (0x20, 0x7E), (0x00, 0x1F), (0x7F, 0xFF), (0x100, 0x24F), (0x250, 0x2FF), (0x300, 0x36F),
+    (0x370, 0x5FF), (0x600, 0x8FF), (0x900, 0xDFF), (0xE00, 0xFFF), (0x1000, 0x10FF), (0x1100, 0x11FF),
+    (0x1200, 0x1DFF), (0x1E00, 0x1FFF), (0x2000, 0x206F), (0x2070, 0x2BFF), (0x2C00, 0x2FFF), (0x3000, 0x30FF),
+    (0x3100, 0x4DBF), (0x4E00, 0x9FFF), (0xA000, 0xABFF), (0xAC00, 0xD7FF), (0xE000, 0xF8FF), (0xF900, 0xFFFF),
+    (0x10000, 0x107FF), (0x10800, 0x10FFF), (0x11000, 0x11FFF), (0x12000, 0x16FFF), (0x17000, 0x1BFFF),
+    (0x1C000, 0x1CFFF), (0x1D000, 0x1DFFF), (0x1E000, 0x1EFFF), (0x1F000, 0x1F2FF), (0x1F300, 0x1FAFF),
+    (0x1FB00, 0x1FFFF), (0x20000, 0x2FFFF), (0x30000, 0x3FFFF), (0x40000, 0xEFFFF), (0xE0000, 0xE01EF),
+    (0xF0000, 0x10FFFF)]
+WORDS = ("the of and a to in is you that it he was for on are as with his they I at be this have from or one "
+         "had by word but not what all were we when your can said there use an each which she do how their if "
+         "will up other about out many then them these so some her would make like him into time has look two "
+         "more write go see number no way could people my than first water been call who oil its now find "
+         "long down day did get come made may part tokenizer uncharacteristically "
+         "antidisestablishmentarianism HTTPServer camelCase snake_case").split()
 TAILS = ["'s", "'T", "'re", "'VE", "'m", "'Ll", "'d", "\u2019s", "'\u017f", "''", "'"]
 DIGITS = "0123456789\u0660\u0661\u0966\u0e53\u2075\u2164\u2460\u3007\u3024\u0bf0\U0001d7d8\U0001f102\U00010107\uff13\xb2\xbd\u0f33"
 MARKS = "\u0301\u0300\u0316\u0327\u0334\u0345\u093c\u094d\u0e38\u3099\u20dd\u0bbe\u09d7\u05b0\u064b\u1dce\u0489\ufe0f\u200d\U0001f3fd\u1161\u11a8"

@@ -1,0 +1,84 @@
+#include "data/ingest_inputs.h"
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include "base/hash.h"
+#include "base/rng.h"
+
+namespace dmoerm::data {
+namespace {
+
+TextKey key_of(const std::string& text) {
+  const Digest digest = sha256(text);
+  TextKey key;
+  std::memcpy(&key.high, digest.data(), 8);
+  std::memcpy(&key.low, digest.data() + 8, 8);
+  return key;
+}
+
+/// Labels of points that the configuration does not name are of no use.
+void keep_points(pair::Group& group, const std::vector<std::string>& points) {
+  const auto other = [&](const std::string& label) {
+    return label != pair::kOverall && std::ranges::find(points, label) == points.end();
+  };
+  for (pair::Response& r : group.responses) std::erase_if(r.scores, [&](const auto& score) { return other(score.first); });
+  std::erase_if(group.pairs, [&](const pair::StatedPair& p) { return other(p.label); });
+  std::erase_if(group.verdicts, [&](const pair::RecordedVerdict& v) { return other(v.point); });
+}
+
+TextKey content_key(const pair::Group& group, const std::string& prompt) {
+  std::vector<std::string> texts;
+  std::set<std::string> labels;
+  for (const pair::Response& r : group.responses) {
+    texts.push_back(r.text);
+    for (const auto& [point, score] : r.scores) labels.insert(point);
+  }
+  for (const pair::StatedPair& p : group.pairs) labels.insert(p.label);
+  for (const pair::RecordedVerdict& v : group.verdicts) labels.insert(v.point);
+  std::ranges::sort(texts);
+  std::string content = group.category + "\x1d" + prompt;
+  for (const std::string& text : texts) content += "\x1d" + text;
+  for (const std::string& label : labels) content += "\x1c" + label;
+  return key_of(content);
+}
+
+void apply(const config::InputConfig& input, const std::vector<config::CategoryConfig>& categories, InputGroup& item) {
+  pair::Group& group = item.group;
+  if (!input.category.empty()) group.category = input.category;
+  if (group.category.empty()) group.category = categories.size() == 1 ? categories.front().name : "default";
+  for (const pair::Split split : {pair::Split::train, pair::Split::validation, pair::Split::test}) {
+    if (input.split == to_string(split)) group.split = split;
+  }
+  const auto known = std::ranges::find(categories, group.category, &config::CategoryConfig::name);
+  item.configured = categories.empty() || known != categories.end();
+  if (known != categories.end()) keep_points(group, known->points);
+  item.weight = std::max(1.0, input.weight);
+  const std::string prompt = pair::prompt_key(group.prompt);
+  item.prompt = key_of(prompt);
+  item.content = content_key(group, prompt);
+}
+
+}  // namespace
+
+double place_of(std::uint64_t key, std::uint64_t seed) { return static_cast<double>(mix64(key ^ mix64(seed)) >> 11) * 0x1.0p-53; }
+
+std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const std::function<bool(InputGroup&&)>& on_group,
+                                             const std::function<void(const pair::Dropped&)>& on_dropped) {
+  std::vector<IngestReport::Input> inputs;
+  for (const config::InputConfig& input : request.data.inputs) {
+    pair::GroupReader reader(input.path, input.form, on_dropped);
+    std::int64_t taken = 0;
+    while (auto group = reader.next()) {
+      InputGroup item{std::move(*group), {}, {}};
+      apply(input, request.categories, item);
+      if (input.weight < 1 && place_of(item.content.high, request.seed) >= input.weight) continue;
+      if (on_group(std::move(item))) ++taken;
+    }
+    inputs.push_back({input.path, reader.form() != nullptr ? reader.form()->name : "(no rows)", taken});
+  }
+  return inputs;
+}
+
+}  // namespace dmoerm::data

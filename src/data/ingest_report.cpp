@@ -1,0 +1,64 @@
+#include "data/ingest_report.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "pair/group.h"
+
+namespace dmoerm::data {
+
+using nlohmann::json;
+
+std::string to_text(const IngestReport& report) {
+  std::string text;
+  for (const IngestReport::Input& input : report.inputs) {
+    text += fmt::format("{}: form {}, {} groups taken\n", input.path, input.form, input.groups);
+  }
+  text += fmt::format("{:<28} {:<24} {:>10} {:>10} {:>12}\n", "category", "split", "groups", "responses", "tokens");
+  for (const auto& [category, splits] : report.counts) {
+    for (const auto& [split, c] : splits) {
+      text += fmt::format("{:<28} {:<24} {:>10} {:>10} {:>12}\n", category, split, c.groups, c.responses, c.tokens);
+    }
+  }
+  text += fmt::format("{:<28} {:<24} {:>10} {:>10} {:>12}\n", "ordered pairs of", "label", "train", "validation", "test");
+  for (const auto& [category, labels] : report.pairs) {
+    for (const auto& [label, n] : labels)
+      text += fmt::format("{:<28} {:<24} {:>10} {:>10} {:>12}\n", category, label, n[0], n[1], n[2]);
+  }
+  for (const auto& [stream, outcomes] : report.verdicts) {
+    text += fmt::format("verdicts {:<44}", stream);
+    for (const auto& [outcome, n] : outcomes) text += fmt::format(" {} {}", outcome, n);
+    text += "\n";
+  }
+  for (const auto& [category, kinds] : report.cut) {
+    for (const auto& [kind, n] : kinds) text += fmt::format("{}: {} {} cut to fit data.max_length\n", category, n, kind);
+  }
+  for (const auto& [what, n] : report.noted) text += fmt::format("noted {:>8}: {}\n", n, what);
+  for (const auto& [reason, n] : report.dropped) text += fmt::format("dropped {:>6}: {}\n", n, reason);
+  text += fmt::format("everything dropped, with file and line: {}", report.dropped_file.string());
+  return text;
+}
+
+json to_json(const IngestReport& report) {
+  json inputs = json::array(), counts = json::object(), pairs = json::object();
+  for (const IngestReport::Input& i : report.inputs) inputs.push_back({{"path", i.path}, {"form", i.form}, {"groups", i.groups}});
+  for (const auto& [category, splits] : report.counts) {
+    for (const auto& [split, c] : splits) {
+      counts[category][split] = {{"groups", c.groups}, {"responses", c.responses}, {"tokens", c.tokens}};
+    }
+  }
+  for (const auto& [category, labels] : report.pairs) {
+    for (const auto& [label, n] : labels) pairs[category][label] = {{"train", n[0]}, {"validation", n[1]}, {"test", n[2]}};
+  }
+  return {{"inputs", inputs},
+          {"counts", counts},
+          {"pairs", pairs},
+          {"cut", report.cut},
+          {"dropped", report.dropped},
+          {"noted", report.noted},
+          {"verdicts", report.verdicts},
+          {"digest", report.digest}};
+}
+
+}  // namespace dmoerm::data

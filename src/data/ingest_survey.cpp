@@ -1,0 +1,132 @@
+#include "data/ingest_survey.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <unordered_set>
+
+#include "base/error.h"
+#include "base/rng.h"
+
+namespace dmoerm::data {
+namespace {
+
+using pair::Split;
+constexpr std::size_t kBadLinesShown = 10;
+constexpr std::size_t kNamesShown = 20;
+
+std::uint64_t draw_key(const InputGroup& item, std::uint64_t seed) { return mix64(item.content.low ^ mix64(seed)); }
+
+/// Order in which splits win a prompt that rows put into several.
+int rank_of(Split split) { return split == Split::unset ? -1 : static_cast<int>(split); }
+static_assert(Split::train < Split::validation && Split::validation < Split::test);
+
+std::string join(const std::set<std::string>& names) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+class Surveyor {
+ public:
+  explicit Surveyor(const IngestRequest& request) : request_(request) {}
+
+  Survey run() {
+    read_inputs(
+        request_, [&](InputGroup&& item) { return add(item); }, [&](const pair::Dropped& d) { drop(d); });
+    if (bad_lines_ > request_.data.bad_lines_max) refuse("");
+    settle_categories();
+    for (auto& [prompt, split] : survey_.splits) {
+      if (split == Split::unset) split = hashed_split(prompt);
+    }
+    settle_draw();
+    return std::move(survey_);
+  }
+
+ private:
+  struct Draw {
+    TextKey prompt;
+    std::uint64_t key;
+  };
+
+  bool add(const InputGroup& item) {
+    if (!item.configured) {
+      if (other_.size() < kNamesShown) other_.insert(item.group.category);
+      return false;
+    }
+    found_.insert(item.group.category);
+    Split& split = survey_.splits.try_emplace(item.prompt, Split::unset).first->second;
+    if (rank_of(item.group.split) > rank_of(split)) split = item.group.split;
+    if (request_.data.groups_per_category_max > 0 && seen_.insert(item.content).second) {
+      draws_[item.group.category].push_back({item.prompt, draw_key(item, request_.seed)});
+    }
+    return true;
+  }
+
+  void drop(const pair::Dropped& d) {
+    if (!d.bad) return;
+    if (bad_.size() < kBadLinesShown) bad_.push_back(fmt::format("{}:{}: {}", d.file, d.line, d.reason));
+    if (++bad_lines_ > request_.data.bad_lines_max && bad_.size() == kBadLinesShown) refuse("at least ");
+  }
+
+  [[noreturn]] void refuse(const char* at_least) const {
+    std::string text = fmt::format("found {}{} bad line{}, tolerated are {} (data.bad_lines_max):", at_least, bad_lines_,
+                                   bad_lines_ == 1 ? "" : "s", request_.data.bad_lines_max);
+    for (const std::string& line : bad_) text += "\n  " + line;
+    throw DataError(text);
+  }
+
+  void settle_categories() {
+    if (found_.empty() && other_.empty()) throw DataError("the inputs hold no group that can be used");
+    std::set<std::string> missing, all = other_;
+    for (const config::CategoryConfig& c : request_.categories) {
+      survey_.categories.push_back(c.name);
+      if (!found_.contains(c.name)) missing.insert(c.name);
+    }
+    all.merge(std::set<std::string>(found_));
+    if (!missing.empty()) {
+      throw ConfigError(fmt::format("categories without any data: {}; the inputs hold: {}", join(missing), join(all)));
+    }
+    if (request_.categories.empty()) survey_.categories.assign(found_.begin(), found_.end());
+  }
+
+  [[nodiscard]] Split hashed_split(const TextKey& prompt) const {
+    const double place = place_of(prompt.high, request_.seed);
+    if (place < request_.data.test_share) return Split::test;
+    return place < request_.data.test_share + request_.data.validation_share ? Split::validation : Split::train;
+  }
+
+  void settle_draw() {
+    const auto most = static_cast<std::size_t>(request_.data.groups_per_category_max);
+    for (const auto& [category, draws] : draws_) {
+      std::vector<std::uint64_t> keys;
+      for (const Draw& draw : draws) {
+        if (survey_.splits.at(draw.prompt) == Split::train) keys.push_back(draw.key);
+      }
+      if (keys.size() <= most) continue;
+      const auto end = keys.begin() + static_cast<std::ptrdiff_t>(most);
+      std::ranges::nth_element(keys, end);
+      survey_.draw_end[category] = *end;
+    }
+  }
+
+  const IngestRequest& request_;
+  Survey survey_;
+  std::set<std::string> found_, other_;
+  std::unordered_set<TextKey, TextKeyHash> seen_;
+  std::map<std::string, std::vector<Draw>> draws_;
+  std::vector<std::string> bad_;
+  std::int64_t bad_lines_ = 0;
+};
+
+}  // namespace
+
+bool Survey::thinned(const InputGroup& item, Split split, std::uint64_t seed) const {
+  const auto end = draw_end.find(item.group.category);
+  return split == Split::train && end != draw_end.end() && draw_key(item, seed) >= end->second;
+}
+
+Survey survey_inputs(const IngestRequest& request) { return Surveyor(request).run(); }
+
+}  // namespace dmoerm::data

@@ -1,0 +1,26 @@
+// The first pass over the inputs: what must be known about all groups before the first one is stored.
+#pragma once
+#include <map>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "data/ingest_inputs.h"
+
+namespace dmoerm::data {
+
+struct Survey {
+  std::vector<std::string> categories;                           ///< of the store: as configured, or those found, sorted
+  std::unordered_map<TextKey, pair::Split, TextKeyHash> splits;  ///< of every prompt
+  std::map<std::string, std::uint64_t> draw_end;  ///< category -> its train groups with a draw_key from here on are thinned out
+
+  /// Whether data.groups_per_category_max leaves this group out.
+  [[nodiscard]] bool thinned(const InputGroup& item, pair::Split split, std::uint64_t seed) const;
+};
+
+/// Read everything once. A prompt that rows put into several splits goes to test before validation before train; one without a
+/// stated split goes by its hash.
+/// @throws DataError listing the bad lines if there are more than tolerated; ConfigError for configured categories without data
+Survey survey_inputs(const IngestRequest& request);
+
+}  // namespace dmoerm::data

@@ -1,0 +1,43 @@
+// Typed access to the fields of a JSON row. What does not fit is a RowError: expected ..., found ...
+#pragma once
+#include <initializer_list>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "pair/forms.h"
+
+namespace dmoerm::pair {
+
+/// A value as it stands in the row, shortened for a message.
+std::string shown(const nlohmann::json& value);
+/// The keys of a row, for a message.
+std::string keys_of(const nlohmann::json& row);
+/// Whether all keys are there and not null.
+bool has(const nlohmann::json& row, std::initializer_list<const char*> keys);
+/// Whether the key holds a list that begins with an object.
+bool has_objects(const nlohmann::json& row, const char* key);
+
+const nlohmann::json& need(const nlohmann::json& row, const char* key);
+const nlohmann::json& need_list(const nlohmann::json& row, const char* key);
+std::string text_of(const nlohmann::json& value, const char* key);
+/// A finite number.
+double number_of(const nlohmann::json& value, const char* key);
+/// number_of(), or kMissing for null.
+double score_of(const nlohmann::json& value, const char* key);
+
+/// A list of {role, content}, or a string as one user message.
+std::vector<Message> messages_of(const nlohmann::json& value, const char* key);
+
+/// A response with the turns that stand before it in the same field.
+struct Completion {
+  std::vector<Message> before;
+  std::string text;
+};
+/// A string, or messages that end with one of the assistant.
+Completion completion_of(const nlohmann::json& value, const char* key);
+
+/// id, split and category (`category`, `label` or `task_name`), where the row has them.
+void read_common(const nlohmann::json& row, Group& group);
+
+}  // namespace dmoerm::pair
