@@ -9,3 +9,7 @@ foreach(ranks 1 2 4)
 endforeach()
 add_test(NAME mpi_timeout COMMAND mpirun -np 2 --oversubscribe --bind-to none $<TARGET_FILE:mpi_program> --timeout)
 set_tests_properties(mpi_timeout PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "${mpi_environment};DMOERM_COMM_TIMEOUT_S=2" PASS_REGULAR_EXPRESSION "timed out as it should.*barrier took longer than 2 s")
+
+# --- The whole pipeline: same bits on 1, 2 and 4 ranks, and after kills (more of them: launch/torture.sh same-bits --runs 50) ---
+add_test(NAME same_bits COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh same-bits --runs 1)
+set_tests_properties(same_bits PROPERTIES LABELS mpi TIMEOUT 1500 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")

@@ -58,20 +58,19 @@ class Outputs {
  public:
   explicit Outputs(std::vector<fs::path> paths) : paths_(std::move(paths)) {}
   ~Outputs() {
+    if (published_ == paths_.size()) return;
     std::error_code ignored;
-    if (published_) return;
-    for (const fs::path& path : paths_) fs::remove(temporary_name(path), ignored);
+    for (std::size_t i = 0; i < paths_.size(); ++i) fs::remove(i < published_ ? paths_[i] : temporary_name(paths_[i]), ignored);
   }
   Outputs(const Outputs&) = delete;
   Outputs& operator=(const Outputs&) = delete;
   void publish() {
-    for (const fs::path& path : paths_) publish_file(temporary_name(path), path);
-    published_ = true;
+    for (; published_ < paths_.size(); ++published_) publish_file(temporary_name(paths_[published_]), paths_[published_]);
   }
 
  private:
   std::vector<fs::path> paths_;
-  bool published_ = false;
+  std::size_t published_ = 0;
 };
 
 class Ingest {

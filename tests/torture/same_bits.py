@@ -1,0 +1,139 @@
+"""The same bits for any number of ranks, and after kill -9 at random moments.
+
+One small run (configs/small/same_bits.yaml) is done undisturbed on 1, 2 and 4 ranks, then `--runs` times with kills: a random layout is started, killed with
+SIGKILL after a random time (mpirun, or one of its ranks), started again on another random layout, until it ends by itself. Every trained tensor and every
+number of the report must be the same in all of them. Ends with one JSON line.
+"""
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = os.environ["DMOERM_ROOT"]
+LAYOUTS = [1, 2, 4]
+
+
+def command(ranks, name, data, runs):
+    environment = dict(os.environ, DMOERM_DATA=data)
+    arguments = [f"{ROOT}/launch/dmoerm", "--np", str(ranks), "run", "--config", f"{ROOT}/configs/small/same_bits.yaml",
+                 "--set", f"name={name}", "--set", f"runs_dir={runs}"]
+    return arguments, environment
+
+
+def start(ranks, name, data, runs, log):
+    arguments, environment = command(ranks, name, data, runs)
+    return subprocess.Popen(arguments, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+
+
+def ranks_of(session):
+    """Process ids of the program's ranks in a session."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                fields = f.read().rsplit(")", 1)[1].split()
+            with open(f"/proc/{pid}/comm") as f:
+                if int(fields[3]) == session and f.read().strip() == "dmoerm":
+                    found.append(int(pid))
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def kill_all(process):
+    """SIGKILL whatever is left of a run."""
+    for pid in ranks_of(process.pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+    while ranks_of(process.pid):
+        time.sleep(0.05)
+
+
+def fingerprint(directory):
+    """Checksums of every tensor file of the tasks and of the report's numbers."""
+    sums = {}
+    for folder, _, files in os.walk(directory):
+        for name in files:
+            path = os.path.join(folder, name)
+            relative = os.path.relpath(path, directory)
+            if (name.endswith(".safetensors") or relative == "report/report.json") and not relative.startswith("bundle/"):
+                with open(path, "rb") as f:
+                    sums[relative] = hashlib.sha256(f.read()).hexdigest()
+    return sums
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="runs with kills")
+    parser.add_argument("--seed", type=int, default=1)
+    a = parser.parse_args()
+    rng = random.Random(a.seed)
+    base = os.path.join(ROOT, "runs", f"torture-{os.getpid()}")
+    shutil.rmtree(base, ignore_errors=True)
+    os.makedirs(base)
+    data = os.path.join(base, "data")
+    os.makedirs(data)
+    subprocess.run([f"{ROOT}/launch/dmoerm", "synth", "--out", f"{data}/synth.jsonl", "--groups", "60", "--categories", "2"], check=True, stdout=subprocess.DEVNULL)
+    reference, seconds, different, runs = None, 60.0, 0, 0
+    process = None
+    try:
+        with open(os.path.join(base, "log"), "w") as log:
+            for ranks in LAYOUTS:
+                began = time.time()
+                process = start(ranks, f"np{ranks}", data, base, log)
+                if process.wait(timeout=900) != 0:
+                    raise SystemExit(f"the undisturbed run on {ranks} ranks failed: see {base}/log")
+                seconds = time.time() - began
+                found = fingerprint(os.path.join(base, f"np{ranks}"))
+                reference = reference or found
+                same = found == reference and len(found) > 5
+                different += not same
+                runs += 1
+                print(f"undisturbed on {ranks} ranks: {len(found)} files, {'same' if same else 'DIFFERENT'} ({seconds:.0f} s)", flush=True)
+            for number in range(a.runs):
+                name, kills, starts = f"killed{number}", 0, []
+                while True:
+                    ranks = rng.choice(LAYOUTS)
+                    starts.append(ranks)
+                    process = start(ranks, name, data, base, log)
+                    patience = rng.uniform(0.02, 0.6) * seconds if kills < 6 else 900
+                    try:
+                        if process.wait(timeout=patience) == 0:
+                            break
+                        raise SystemExit(f"run {number} failed on its own: see {base}/log")
+                    except subprocess.TimeoutExpired:
+                        victims = ranks_of(process.pid)
+                        if victims and rng.random() < 0.5:
+                            os.kill(rng.choice(victims), signal.SIGKILL)
+                            time.sleep(0.3)
+                        kill_all(process)
+                        kills += 1
+                found = fingerprint(os.path.join(base, name))
+                wrong = sorted(k for k in set(found) | set(reference) if found.get(k) != reference.get(k))
+                different += bool(wrong)
+                runs += 1
+                print(f"run {number}: {kills} kills, ranks {starts}, {'same' if not wrong else 'DIFFERENT: ' + ', '.join(wrong[:5])}", flush=True)
+    finally:
+        if process is not None and process.poll() is None:
+            kill_all(process)
+    if different == 0:
+        shutil.rmtree(base)
+    print(json.dumps({"name": "same-bits", "layouts": LAYOUTS, "runs": runs, "different": different}))
+    sys.exit(1 if different else 0)
+
+
+if __name__ == "__main__":
+    main()
