@@ -28,12 +28,14 @@ void run(Options& options) {
   if (!options.config.empty()) {
     options.run = config::read_run_config(options.config, options.overrides);
   } else {
-    if (options.files.empty() || options.run.backbone.dir.empty()) throw ConfigError("give --config FILE, or input files and --model DIR");
+    if (options.files.empty() || options.run.backbone.dir.empty())
+      throw ConfigError("give --config FILE, or input files and --model DIR");
     for (const std::string& file : options.files) options.run.data.inputs.push_back({file, "auto", "", "", 1.0});
   }
   const auto tokenizer = data::Tokenizer::load(std::filesystem::path(options.run.backbone.dir) / "tokenizer.json");
   const data::ChatTemplate chat_template(options.run.backbone.chat_template, tokenizer, options.run.data.special_tokens_in_text);
-  fmt::print("{}\n{}\n", data::to_text(data::ingest_for_run(options.run, tokenizer, chat_template, options.out)), options.out);
+  const data::IngestReport report = data::ingest_for_run(options.run, tokenizer, chat_template, options.out);
+  fmt::print("{}\ntoken store: {}\n", data::to_text(report), options.out);
 }
 
 }  // namespace
@@ -42,14 +44,22 @@ void add_ingest(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand("ingest", "Read preference files into one token store (HDF5)");
   verb->footer("Example: dmoerm ingest pairs.jsonl.gz --model DIR --template chatml --out store.h5");
-  verb->add_option("files", options->files, "JSONL files, plain, .gz or .zst");
-  verb->add_option("--config", options->config, "YAML configuration of a run");
-  verb->add_option("--set", options->overrides, "override a key of the configuration");
+  CLI::Option* config = verb->add_option("--config", options->config, "YAML configuration of a run");
+  verb->add_option("--set", options->overrides, "override a key of the configuration")->needs(config);
   verb->add_option("--out", options->out, "token store to write");
-  verb->add_option("--model", options->run.backbone.dir, "Hugging Face directory with tokenizer.json");
-  verb->add_option("--template", options->run.backbone.chat_template, "chatml, llama3, mistral, plain or dmoerm");
-  verb->add_option("--max-length", options->run.data.max_length, "tokens of prompt + response");
-  verb->add_option("--bad-lines", options->run.data.bad_lines_max, "tolerated bad lines");
+  verb->add_option("files", options->files, "JSONL files, plain, .gz or .zst")->excludes(config);
+  verb->add_option("--model", options->run.backbone.dir, "Hugging Face directory with tokenizer.json")->excludes(config);
+  verb->add_option("--template", options->run.backbone.chat_template, "chatml, llama3, mistral, plain or dmoerm")
+      ->excludes(config)
+      ->capture_default_str();
+  verb->add_option("--max-length", options->run.data.max_length, "tokens of prompt + response")
+      ->excludes(config)
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verb->add_option("--bad-lines", options->run.data.bad_lines_max, "tolerated bad lines")
+      ->excludes(config)
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   verb->add_flag("--forms", options->list_forms, "list the forms that are read");
   verb->callback([options] { run(*options); });
 }

@@ -1,16 +1,17 @@
 #include "data/ingest.h"
 
-#include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <fstream>
+#include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/rng.h"
 #include "data/group_layout.h"
 #include "data/token_store.h"
+#include "pair/group_reader.h"
+#include "support/scratch.h"
 #include "support/word_renderer.h"
 
 namespace dmoerm::data {
@@ -18,227 +19,346 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
+using pair::Split;
 
-class IngestFolder : public testing::Test {
+const char* const kDuplicate = "duplicate: same prompt and responses as an earlier row";
+const char* const kThinned = "left out by data.groups_per_category_max";
+
+std::string row(const std::string& prompt, const std::string& chosen, const std::string& rejected,
+                const json& more = json::object()) {
+  json r{{"prompt", prompt}, {"chosen", chosen}, {"rejected", rejected}};
+  r.update(more);
+  return r.dump() + "\n";
+}
+
+class IngestFolder : public test::Scratch {
  protected:
-  void SetUp() override {
-    directory_ = fs::temp_directory_path() / ("dmoerm_ingest_" + std::to_string(::getpid()));
-    fs::remove_all(directory_);
-    fs::create_directories(directory_);
-  }
-  void TearDown() override { fs::remove_all(directory_); }
-
-  std::string write(const std::string& name, const std::string& text) const {
-    std::ofstream(directory_ / name, std::ios::binary) << text;
-    return (directory_ / name).string();
-  }
-  IngestRequest request(const std::vector<std::string>& files) const {
+  [[nodiscard]] IngestRequest request(const std::vector<std::string>& files) const {
     IngestRequest request;
     for (const std::string& file : files) request.data.inputs.push_back({file, "auto", "", "", 1.0});
-    request.renderer = test::word_renderer(500);
+    request.renderer = test::word_renderer(1 << 30);  // no two words with the same id
     request.output = directory_ / "store.h5";
     return request;
   }
-  std::string refusal(const IngestRequest& r) const {
-    try {
-      ingest(r);
-    } catch (const Error& e) {
-      EXPECT_EQ(e.exit_code(), 2);
-      std::size_t left = 0;
-      for (const auto& entry : fs::directory_iterator(directory_)) left += entry.path().filename().string().starts_with("store") ? 1 : 0;
-      EXPECT_EQ(left, 0U) << "something was left behind";
-      return e.what();
+  [[nodiscard]] TokenStore store() const { return TokenStore::open(directory_ / "store.h5"); }
+  [[nodiscard]] std::vector<std::string> left() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(directory_)) {
+      if (entry.path().filename().string().starts_with("store")) names.push_back(entry.path().filename().string());
     }
-    return "";
+    std::ranges::sort(names);
+    return names;
   }
-  fs::path directory_;
+  /// What an ingest that must fail says.
+  [[nodiscard]] std::string refusal(const IngestRequest& r) const {
+    const std::string said = test::message_of<Error>([&] { ingest(r); });
+    EXPECT_EQ(left(), std::vector<std::string>{}) << "something was left behind";
+    return said;
+  }
+  /// Splits in which each prompt stands.
+  [[nodiscard]] static std::map<std::vector<std::int32_t>, std::set<Split>> splits_of(const TokenStore& store) {
+    std::map<std::vector<std::int32_t>, std::set<Split>> splits;
+    for (std::int64_t i = 0; i < store.size(); ++i) {
+      const TokenGroup g = store.group(i);
+      splits[{g.prompt.begin(), g.prompt.end()}].insert(g.split);
+    }
+    return splits;
+  }
 };
 
-const char* const kPairs =
-    "{\"prompt\":\"one two three\",\"chosen\":\"good answer here\",\"rejected\":\"bad answer\",\"margin\":0.5,\"split\":\"train\"}\n"
-    "\n"
-    "{\"prompt\":\"four five\",\"chosen\":\"yes\",\"rejected\":\"no\",\"split\":\"test\"}\n";
-
 TEST_F(IngestFolder, WritesWhatItReadAndGivesItBack) {
-  const IngestReport report = ingest(request({write("p.jsonl", kPairs)}));
+  const IngestReport report = ingest(
+      request({write("p.jsonl", row("one two three", "good answer here", "bad answer", {{"margin", 0.5}, {"split", "train"}}) +
+                                    "\n" + row("four five", "yes", "no", {{"split", "test"}}))}));
   EXPECT_EQ(report.inputs.at(0).form, "standard");
-  const TokenStore store = TokenStore::open(directory_ / "store.h5");
-  ASSERT_EQ(store.size(), 2);
-  const TokenGroup group = store.group(0);
+  EXPECT_EQ(report.inputs.at(0).groups, 2);
+  EXPECT_EQ(left(), (std::vector<std::string>{"store.h5", "store.h5.dropped.jsonl", "store.h5.report.json"}));
+  const TokenStore s = store();
+  ASSERT_EQ(s.size(), 2);
+  EXPECT_EQ(s.digest(), report.digest);
+  EXPECT_EQ(s.categories(), std::vector<std::string>{"default"});
+  const TokenGroup group = s.group(0);
   EXPECT_EQ(group.id, "p.jsonl:1");
-  EXPECT_EQ(group.split, pair::Split::train);
-  const auto full = test::word_renderer(500).render(std::vector<pair::Message>{{"user", "one two three"}}, "good answer here");
+  EXPECT_EQ(group.split, Split::train);
+  EXPECT_EQ(s.group(1).split, Split::test);
+  const auto full =
+      test::word_renderer(1 << 30).render(std::vector<pair::Message>{{"user", "one two three"}}, "good answer here");
   std::vector<std::int32_t> joined(group.prefix.begin(), group.prefix.end());
   joined.insert(joined.end(), group.responses[0].begin(), group.responses[0].end());
   EXPECT_EQ(joined, full);
   EXPECT_EQ(group.prefix.size(), 4U);  // three words and the mark: "good" and "bad" differ
-  EXPECT_EQ(std::vector<std::int32_t>(group.prompt.begin(), group.prompt.end()), std::vector<std::int32_t>(full.begin(), full.begin() + 4));
-  EXPECT_EQ(store.preferences(0, pair::kOverall, 0), (std::vector<Preference>{{0, 1, 0.5F}}));
+  EXPECT_TRUE(std::ranges::equal(group.prompt, group.prefix));
+  EXPECT_EQ(s.preferences(0, pair::kOverall, 0), (std::vector<Preference>{{0, 1, 0.5F}}));
+  const json summary = read_json(directory_ / "store.h5.report.json");
+  EXPECT_EQ(summary["pairs"]["default"]["overall"]["test"], 1);
+  EXPECT_EQ(summary["counts"]["default"]["train"]["groups"], 1);
+  EXPECT_EQ(json::parse(s.provenance())["inputs"][0]["form"], "standard");
+  EXPECT_NE(to_text(report).find("form standard, 2 groups"), std::string::npos);
 }
 
 TEST_F(IngestFolder, EqualInputGivesAnEqualDigestAndOtherLabelsAnother) {
-  ingest(request({write("p.jsonl", kPairs)}));
-  const std::string first = TokenStore::open(directory_ / "store.h5").digest();
-  ingest(request({(directory_ / "p.jsonl").string()}));
-  EXPECT_EQ(TokenStore::open(directory_ / "store.h5").digest(), first);
-  std::string other = kPairs;
-  other.replace(other.find("0.5"), 3, "0.6");
-  ingest(request({write("p.jsonl", other)}));
-  EXPECT_NE(TokenStore::open(directory_ / "store.h5").digest(), first);
+  const auto digest = [&](const std::string& name, double margin) {
+    return ingest(request({write(name, row("a b", "c", "d", {{"margin", margin}, {"id", "x"}}))})).digest;
+  };
+  const std::string first = digest("p.jsonl", 0.5);
+  EXPECT_EQ(digest("elsewhere.jsonl", 0.5), first) << "where it was read from is no content";
+  EXPECT_NE(digest("p.jsonl", 0.6), first);
 }
 
-TEST_F(IngestFolder, BadLinesAreNamedWithFileAndLine) {
-  const std::vector<std::pair<std::string, std::string>> cases = {
-      {"{\"prompt\":\"a b\",\"chosen\":\"c\"}", ":4:"},
-      {"{\"prompt\":\"a b\",\"chosen\":\"c\",\"rejected\":7}", "expected a string"},
-      {"{\"prompt\":\" \",\"chosen\":\"c\",\"rejected\":\"d\"}", "prompt is empty"},
-      {"{\"prompt\":\"a\",\"chosen\":\"\",\"rejected\":\"d\"}", "response 0 is empty"},
-      {"{\"prompt\":\"a\",\"chosen\":\"c\",\"rejected\":\"d\",\"margin\":1e999}", "JSON"},
-      {"{\"prompt\":\"a\",\"chosen\":\"c\",\"rejected\":\"d\",\"margin\":\"NaN\"}", "expected a number"},
-      {"{\"prompt\":\"a\",\"chosen\":\"c\",\"rejected\":\"d\",\"split\":\"later\"}", "train, validation or test"},
-      {"{\"prompt\":\"a\",\"chosen\":\"c\",", "JSON"},
-      {"{\"prompt\":\"a\",\"chosen\":\"\xff\xfe\",\"rejected\":\"d\"}", "JSON"},
-      {std::string(200000, '['), "nested deeper"},
-      {"[1]", "expected a row of form standard"},
-  };
-  for (const auto& [line, expected] : cases) {
-    const std::string message = refusal(request({write("p.jsonl", std::string(kPairs) + line + "\n")}));
-    EXPECT_NE(message.find("p.jsonl:4:"), std::string::npos) << message;
-    EXPECT_NE(message.find(expected), std::string::npos) << "wanted " << expected << " in " << message;
-  }
-  IngestRequest tolerant = request({(directory_ / "p.jsonl").string()});
-  tolerant.data.bad_lines_max = 1;
-  const IngestReport report = ingest(tolerant);
-  EXPECT_EQ(report.dropped.at("bad line"), 1);
-  EXPECT_NE(read_file(report.dropped_file).find("\"line\":4"), std::string::npos);
+TEST_F(IngestFolder, MoreBadLinesThanToleratedAreListedAndNothingIsLeft) {
+  std::string text = row("a b", "c", "d");
+  for (int i = 0; i < 30; ++i) text += "{\"prompt\":\"x\",\"chosen\":" + std::to_string(i) + ",\"rejected\":\"y\"}\n";
+  IngestRequest r = request({write("p.jsonl", text)});
+  std::string said = refusal(r);
+  EXPECT_NE(said.find("found at least 10 bad lines, tolerated are 0"), std::string::npos) << said;
+  EXPECT_NE(said.find("p.jsonl:2: \"chosen\": expected a string"), std::string::npos) << said;
+  EXPECT_EQ(std::ranges::count(said, '\n'), 10);
+  r.data.bad_lines_max = 29;
+  EXPECT_NE(refusal(r).find("30 bad lines, tolerated are 29"), std::string::npos);
+  r.data.bad_lines_max = 30;
+  const IngestReport report = ingest(r);
+  EXPECT_EQ(report.dropped.at("bad line"), 30);
+  const std::string log = read_file(report.dropped_file);
+  EXPECT_EQ(std::ranges::count(log, '\n'), 30);
+  const json entry = json::parse(log.substr(0, log.find('\n')));
+  EXPECT_EQ(entry["line"], 2);
+  EXPECT_TRUE(entry["reason"].get<std::string>().starts_with("\"chosen\": expected a string"));
 }
 
-TEST_F(IngestFolder, EveryFormIsDetectedAndMeansWhatItsAuthorsMean) {
-  struct Case {
-    const char *form, *row;
-    std::vector<Preference> overall;
-  };
-  const std::vector<Case> cases = {
-      {"standard", R"({"prompt":"The sky is","chosen":" blue.","rejected":" green."})", {{0, 1, 0}}},
-      {"standard-implicit", R"({"chosen":"The sky is blue.","rejected":"The sky is green.","margin":2})", {{0, 1, 2}}},
-      {"conversational", R"({"prompt":[{"role":"user","content":"Hi"}],"chosen":[{"role":"assistant","content":"Hello"}],"rejected":[{"role":"assistant","content":"No"}]})", {{0, 1, 0}}},
-      {"conversational-implicit",
-       R"({"chosen":[{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello"}],"rejected":[{"role":"user","content":"Hi"},{"role":"assistant","content":"No"}]})", {{0, 1, 0}}},
-      {"dmoerm-ranked", R"({"src":["q1","q2"],"tgt":["a1"],"response":["w","x","y","z"],"rank":[1,2,2,3],"label":"chat"})", {{0, 1, 0}, {0, 2, 0}, {0, 3, 0}, {1, 3, 0}, {2, 3, 0}}},
-      {"nemo", R"({"context":[{"role":"user","content":"Hi"}],"completions":[{"rank":1,"completion":[{"role":"assistant","content":"b"}]},{"rank":0,"completion":[{"role":"assistant","content":"a"}]}]})",
-       {{1, 0, 0}}},
-      {"swift", R"({"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"good"}],"rejected_response":"bad"})", {{0, 1, 0}}},
-      {"helpsteer-preference", R"({"prompt":"p","response_1":"a","response_2":"b","preference_strength":-2})", {{0, 1, 0}}},
-      {"ultrafeedback",
-       R"({"instruction":"do","completions":[{"response":"a","annotations":{"helpfulness":{"Rating":"2"},"honesty":{"Rating":"N/A"}}},{"response":"b","annotations":{"helpfulness":{"Rating":"5"},"honesty":{"Rating":"4"}}}]})",
-       {{1, 0, 0}}},
-      {"native", R"({"prompt":"p","responses":[{"text":"a","overall":1,"scores":{}},{"text":"b","overall":3,"scores":{}}],"preferences":[[0,1,"a"]]})", {{0, 1, 0}}},
-  };
-  for (const Case& c : cases) {
-    const IngestReport report = ingest(request({write("f.jsonl", std::string(c.row) + "\n")}));
-    EXPECT_EQ(report.inputs.at(0).form, c.form);
-    EXPECT_EQ(TokenStore::open(directory_ / "store.h5").preferences(0, pair::kOverall, 0), c.overall) << c.form;
-  }
+TEST_F(IngestFolder, UnusableInputsAreRefused) {
+  EXPECT_NE(refusal(request({(directory_ / "absent.jsonl").string()})).find("absent.jsonl: cannot open"), std::string::npos);
+  EXPECT_NE(refusal(request({write("empty.jsonl", "")})).find("no group that can be used"), std::string::npos);
+  EXPECT_NE(refusal(request({write("cut.gz", std::string("\x1f\x8b\x08\0\0\0\0\0\0\x03\xab", 11))})).find("truncated gzip"),
+            std::string::npos);
+  IngestRequest r = request({write("p.jsonl", row("a", "b", "c"))});
+  r.data.max_length = 32;
+  EXPECT_NE(refusal(r).find("data.max_length"), std::string::npos);
+  r = request({write("p.jsonl", row("a", "b", "c"))});
+  r.output = directory_ / "no" / "store.h5";
+  EXPECT_NE(refusal(r).find("does its directory exist"), std::string::npos);
 }
 
-TEST_F(IngestFolder, ConsecutiveHelpSteerRowsOfOnePromptAreOneGroup) {
-  const auto row = [](const char* prompt, const char* response, int help) {
-    return json{{"prompt", prompt}, {"response", response}, {"helpfulness", help}, {"correctness", 4 - help}, {"coherence", 4}, {"complexity", 1}, {"verbosity", 2}}.dump() + "\n";
+TEST_F(IngestFolder, AFailureHalfWayLeavesNothingAndTheOldStoreStays) {
+  IngestRequest r = request({write("p.jsonl", row("a", "b", "c") + row("d", "e", "f"))});
+  int calls = 0;
+  const auto render = r.renderer.render;
+  r.renderer.render = [&](std::span<const pair::Message> prompt, std::string_view response) {
+    if (++calls == 4) throw IoError("no more");
+    return render(prompt, response);
   };
-  ingest(request({write("h.jsonl", row("a", "x", 1) + row("a", "y", 3) + row("b", "x", 2) + row("b", "z", 0))}));
-  const TokenStore store = TokenStore::open(directory_ / "store.h5");
-  ASSERT_EQ(store.size(), 2);
-  EXPECT_EQ(store.preferences(0, pair::kOverall, 0), (std::vector<Preference>{{1, 0, 0}}));
-  EXPECT_EQ(store.preferences(0, "correctness", 0), (std::vector<Preference>{{0, 1, 0}}));
-  EXPECT_TRUE(store.preferences(0, "coherence", 0).empty());
-}
-
-TEST_F(IngestFolder, VerdictsCountOnlyWhenBothOrdersAgreeAndMarginsCutScores) {
-  const std::string row = R"({"prompt":"p","responses":[{"text":"a","scores":{"s":1}},{"text":"b","scores":{"s":2}},{"text":"c","scores":{"s":4}}],"verdicts":[)"
-                          R"({"point":"s","a":0,"b":1,"first_order":"first","second_order":"second"},{"point":"s","a":1,"b":2,"first_order":"first","second_order":"first"}]})";
-  ingest(request({write("v.jsonl", row + "\n")}));
-  const TokenStore store = TokenStore::open(directory_ / "store.h5");
-  // The judge overrules the score of (0, 1), disagrees with itself about (1, 2), and said nothing of (0, 2).
-  EXPECT_EQ(store.preferences(0, "s", 0), (std::vector<Preference>{{0, 1, 0}, {2, 0, 0}}));
-  EXPECT_EQ(store.preferences(0, "s", 3.5), (std::vector<Preference>{{0, 1, 0}}));
+  EXPECT_EQ(refusal(r), "no more");
+  r.renderer.render = render;
+  const std::string digest = ingest(r).digest;
+  calls = 0;
+  r.renderer.render = [&](std::span<const pair::Message>, std::string_view) -> std::vector<std::int32_t> {
+    throw IoError("no more");
+  };
+  EXPECT_THROW(ingest(r), IoError);
+  EXPECT_EQ(left().size(), 3U);
+  EXPECT_EQ(store().digest(), digest);
 }
 
 TEST_F(IngestFolder, APromptNeverStandsInTwoSplitsAndDuplicatesGo) {
   std::string text;
   Rng rng(3);
   for (int i = 0; i < 400; ++i) {
-    text += json{{"prompt", "prompt " + std::to_string(rng.below(60))}, {"chosen", "w" + std::to_string(rng.below(9))}, {"rejected", "x" + std::to_string(rng.below(9))}}.dump() + "\n";
+    text +=
+        row("prompt " + std::to_string(rng.below(60)), "w" + std::to_string(rng.below(9)), "x" + std::to_string(rng.below(9)));
   }
-  IngestRequest r = request({write("d.jsonl", text)});
-  r.renderer = test::word_renderer(1 << 30);  // no two prompts with the same ids
-  const IngestReport report = ingest(r);
-  EXPECT_GT(report.dropped.at("duplicate: same prompt and responses as an earlier row"), 0);
-  const TokenStore store = TokenStore::open(directory_ / "store.h5");
-  std::map<std::vector<std::int32_t>, std::set<int>> splits;
-  std::set<int> all;
-  for (std::int64_t i = 0; i < store.size(); ++i) {
-    const TokenGroup g = store.group(i);
-    splits[{g.prompt.begin(), g.prompt.end()}].insert(static_cast<int>(g.split));
-    all.insert(static_cast<int>(g.split));
+  const IngestReport report = ingest(request({write("d.jsonl", text), write("again.jsonl", text)}));
+  const TokenStore s = store();
+  EXPECT_EQ(report.dropped.at(kDuplicate) + s.size(), 800);
+  EXPECT_EQ(report.inputs.at(1).groups, 0) << "the second file is all duplicates";
+  std::set<Split> all;
+  for (const auto& [prompt, in] : splits_of(s)) {
+    EXPECT_EQ(in.size(), 1U);
+    all.insert(in.begin(), in.end());
   }
-  for (const auto& [prompt, in] : splits) EXPECT_EQ(in.size(), 1U);
   EXPECT_EQ(all.size(), 3U);
 }
 
-TEST_F(IngestFolder, ADamagedStoreIsRefused) {
-  ingest(request({write("p.jsonl", kPairs)}));
-  const fs::path file = directory_ / "store.h5";
-  const std::string whole = read_file(file);
-  Rng rng(11);
-  int refused = 0, tried = 0;
-  for (int i = 0; i < 200; ++i, ++tried) {
-    std::string bytes = whole;
-    const std::size_t at = rng.below(bytes.size());
-    bytes[at] = static_cast<char>(bytes[at] ^ (1 << rng.below(8)));
-    std::ofstream(file, std::ios::binary) << bytes;
-    try {
-      EXPECT_EQ(TokenStore::open(file).size(), 2);  // an unused byte: then the content is intact
-    } catch (const Error&) {
-      ++refused;
-    }
-  }
-  EXPECT_GT(refused, 0);
-  for (const std::size_t size : {std::size_t{0}, std::size_t{100}, whole.size() / 2, whole.size() - 1}) {
-    std::ofstream(file, std::ios::binary) << whole.substr(0, size);
-    EXPECT_THROW((void)TokenStore::open(file), Error) << size;
-  }
+TEST_F(IngestFolder, TheSameResponsesInAnotherOrderAreADuplicate) {
+  const IngestReport report = ingest(request({write("d.jsonl", row("p", "a", "b") + row("p", "b", "a") + row("p", "a", "c"))}));
+  EXPECT_EQ(report.dropped.at(kDuplicate), 1);
+  EXPECT_EQ(store().size(), 2);
+}
+
+TEST_F(IngestFolder, ConflictingSplitsGoToTestBeforeValidationBeforeTrain) {
+  const IngestReport report = ingest(request({write("a.jsonl", row("p", "a", "b", {{"split", "train"}}) + row("q", "a", "b")),
+                                              write("b.jsonl", row("p", "a", "c", {{"split", "test"}}) + row("p", "a", "d") +
+                                                                   row("q", "a", "c", {{"split", "validation"}}))}));
+  const TokenStore s = store();
+  ASSERT_EQ(s.size(), 5);
+  for (std::int64_t i = 0; i < 5; ++i) EXPECT_EQ(s.group(i).split, i == 1 || i == 4 ? Split::validation : Split::test) << i;
+  EXPECT_EQ(report.noted.at("rows moved to the split that another row states for their prompt"), 1);
+  EXPECT_NE(read_file(report.dropped_file).find("\"kept\":true,\"line\":1"), std::string::npos);
+}
+
+TEST_F(IngestFolder, HashedSplitsFollowTheirShares) {
+  std::string text;
+  for (int i = 0; i < 3000; ++i) text += row("prompt " + std::to_string(i), "a", "b");
+  IngestRequest r = request({write("d.jsonl", text)});
+  r.data.test_share = 0.2, r.data.validation_share = 0.05;
+  auto counts = ingest(r).counts["default"];
+  EXPECT_NEAR(static_cast<double>(counts["test"].groups), 600, 90);  // four standard deviations
+  EXPECT_NEAR(static_cast<double>(counts["validation"].groups), 150, 48);
+}
+
+TEST_F(IngestFolder, WeightsTakeAShareOrCountTwice) {
+  std::string text;
+  for (int i = 0; i < 2000; ++i) text += row("prompt " + std::to_string(i), "a", "b");
+  IngestRequest r = request({write("d.jsonl", text), write("e.jsonl", row("other", "a", "b"))});
+  r.data.inputs[0].weight = 0.25, r.data.inputs[1].weight = 2;
+  r.data.inputs[1].category = "second", r.data.inputs[1].split = "test";
+  const IngestReport report = ingest(r);
+  EXPECT_NEAR(static_cast<double>(report.inputs.at(0).groups), 500, 78);
+  const TokenStore s = store();
+  const TokenGroup last = s.group(s.size() - 1);
+  EXPECT_EQ(last.weight, 2.0F);
+  EXPECT_EQ(s.categories().at(static_cast<std::size_t>(last.category)), "second");
+  EXPECT_EQ(last.split, Split::test);
+  EXPECT_EQ(s.group(0).weight, 1.0F);
+}
+
+TEST_F(IngestFolder, ThinningKeepsWholeTestSplitsAndLabelsOfKeptResponses) {
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += row("prompt " + std::to_string(i), "a", "b", {{"split", i % 5 == 0 ? "test" : "train"}});
+  json many{{"prompt", "many"}, {"category", "many"}, {"split", "train"}};
+  for (int i = 0; i < 12; ++i) many["responses"].push_back({{"text", "r" + std::to_string(i)}, {"overall", i}});
+  IngestRequest r = request({write("d.jsonl", text), write("m.jsonl", many.dump() + "\n")});
+  r.data.groups_per_category_max = 30, r.data.responses_per_group_max = 5;
+  const IngestReport report = ingest(r);
+  EXPECT_EQ(report.counts.at("default").at("train").groups, 30);
+  EXPECT_EQ(report.counts.at("default").at("test").groups, 20);
+  EXPECT_EQ(report.dropped.at(kThinned), 50);
+  EXPECT_EQ(report.counts.at("many").at("train").responses, 5);
+  EXPECT_EQ(report.pairs.at("many").at("overall")[0], 10);
+  const std::string digest = report.digest;
+  EXPECT_EQ(ingest(r).digest, digest) << "seeded";
+  r.seed = 18;
+  EXPECT_NE(ingest(r).digest, digest);
+}
+
+TEST_F(IngestFolder, OnlyConfiguredCategoriesAndPointsAreKept) {
+  const auto native = [](const char* category, const char* text) {
+    return json{{"prompt", text},
+                {"category", category},
+                {"responses",
+                 {{{"text", "a"}, {"scores", {{"x", 1}, {"y", 2}}}}, {{"text", "b"}, {"scores", {{"x", 2}, {"y", 1}}}}}}}
+               .dump() +
+           "\n";
+  };
+  IngestRequest r = request({write("n.jsonl", native("chat", "p") + native("news", "q") + native("news", "r"))});
+  r.categories = {{"chat", {"x"}, 2}};
+  const IngestReport report = ingest(r);
+  EXPECT_EQ(report.dropped.at("category not in the configuration"), 2);
+  EXPECT_EQ(store().labels(), (std::vector<std::string>{"overall", "chat/x"}));
+  EXPECT_EQ(report.pairs.at("chat").at("x"), (std::array<std::int64_t, 3>{})) << "a gap of 1 is below the clear margin of 2";
+  EXPECT_EQ(report.noted.at("groups without any ordered pair"), 1);
 }
 
 TEST_F(IngestFolder, ACategoryWithoutDataIsNamed) {
-  IngestRequest r = request({write("p.jsonl", kPairs)});
+  IngestRequest r =
+      request({write("p.jsonl", row("a", "b", "c", {{"category", "chat"}}) + row("b", "b", "c", {{"category", "news"}}))});
   r.categories = {{"chat", {"x"}, 0}, {"code", {"y"}, 0}};
-  r.data.inputs[0].category = "chat";
-  const std::string message = refusal(r);
-  EXPECT_NE(message.find("without any data: code; the inputs hold: chat"), std::string::npos) << message;
+  EXPECT_EQ(refusal(r), "categories without any data: code; the inputs hold: chat, news");
 }
 
+TEST_F(IngestFolder, CutsAreCountedAndContradictionsNoted) {
+  std::string words;
+  for (int i = 0; i < 200; ++i) words += "w" + std::to_string(i) + " ";
+  const std::string both = R"({"prompt":"p","responses":[{"text":"a"},{"text":"b"}],"preferences":[[0,1,"a"],[1,0,"a"]]})";
+  IngestRequest r =
+      request({write("p.jsonl", row(words, "a", "b") + row("short one", words, "b") + row("short", words + "x", words + "y")),
+               write("n.jsonl", both + "\n")});
+  r.data.max_length = 64, r.data.min_prompt_tokens = 4;
+  const IngestReport report = ingest(r);
+  EXPECT_EQ(report.cut.at("default").at("prompts"), 1);
+  EXPECT_EQ(report.cut.at("default").at("responses"), 1);
+  EXPECT_EQ(report.dropped.at("all responses have the same tokens (after the cut to data.max_length)"), 1);
+  EXPECT_EQ(report.noted.at("pairs stated in both orders, which cancel out"), 1);
+  const TokenStore s = store();
+  EXPECT_EQ(s.group(0).prefix.size() + 2, 64U);
+  EXPECT_EQ(s.group(0).prompt.size(), s.group(0).prefix.size()) << "the router reads the same cut prompt";
+}
+
+TEST_F(IngestFolder, VerdictsAreCountedByOutcome) {
+  const std::string text =
+      R"({"prompt":"p","responses":[{"text":"a","scores":{"s":1}},{"text":"b","scores":{"s":2}},{"text":"c","scores":{"s":4}}],"verdicts":[)"
+      R"({"point":"s","a":0,"b":1,"first_order":"first","second_order":"second"},{"point":"s","a":1,"b":2,"first_order":"first","second_order":"first"}]})";
+  const IngestReport report = ingest(request({write("v.jsonl", text + "\n")}));
+  EXPECT_EQ(report.verdicts.at("default/s"), (std::map<std::string, std::int64_t>{{"first", 1}, {"inconsistent", 1}}));
+  // The judge overrules the score of (0, 1), disagrees with itself about (1, 2), and said nothing of (0, 2).
+  EXPECT_EQ(store().preferences(0, "s", 0), (std::vector<Preference>{{0, 1, 0}, {2, 0, 0}}));
+  EXPECT_EQ(store().preferences(0, "s", 3.5), (std::vector<Preference>{{0, 1, 0}}));
+}
+
+/// The table "Pairs per (category, capability)" of the data's own README, and the margins of capabilities.json.
 TEST_F(IngestFolder, TheRealDataGiveTheCountsOfTheirReadme) {
   const fs::path data = fs::path(DMOERM_SHARED) / "data";
   if (!fs::exists(data)) GTEST_SKIP() << "skipped: no ../shared";
   IngestRequest r = request({(data / "capability.jsonl.gz").string()});
-  r.data.max_length = 100000;
-  ingest(r);
-  const TokenStore store = TokenStore::open(directory_ / "store.h5");
-  const auto pairs = [&](const std::string& category, const std::string& label, double margin, int split) {
-    std::int64_t count = 0;
-    for (std::int64_t i = 0; i < store.size(); ++i) {
-      const TokenGroup g = store.group(i);
-      if (store.categories()[static_cast<std::size_t>(g.category)] == category && (split < 0 || static_cast<int>(g.split) == split)) count += static_cast<std::int64_t>(store.preferences(i, label, margin).size());
+  r.renderer = test::tiny_renderer();
+  const IngestReport report = ingest(r);
+  EXPECT_TRUE(report.dropped.empty());
+  const TokenStore s = store();
+  EXPECT_EQ(s.size(), 1933);
+  const std::map<std::string, std::array<std::int64_t, 3>> queries = {
+      {"story_writing", {56, 16, 16}},  {"summarization", {80, 10, 10}}, {"grounded_dialogue", {42, 9, 9}},
+      {"data_to_text", {726, 91, 91}},  {"knowledge_qa", {400, 50, 50}}, {"safety", {158, 20, 19}},
+      {"general_assistant", {64, 8, 8}}};
+  for (const auto& [category, n] : queries) {
+    const auto& splits = report.counts.at(category);
+    EXPECT_EQ((std::array<std::int64_t, 3>{splits.at("train").groups, splits.at("validation").groups, splits.at("test").groups}),
+              n)
+        << category;
+  }
+  const json capabilities = read_json(data / "capabilities.json");
+  std::istringstream readme(read_file(data / "README.md"));
+  int rows = 0;
+  for (std::string line; std::getline(readme, line);) {
+    char category[64], label[64], gap[16], clear[16];
+    int train = 0, validation = 0, test = 0;
+    std::erase(line, ',');
+    if (std::sscanf(line.c_str(), "| %63s / %63s | %*s | %15s | %15s | %d/%d/%d |", category, label, gap, clear, &train,
+                    &validation, &test) != 7)
+      continue;
+    ++rows;
+    const std::string point = std::string_view(label) == "(overall)" ? "overall" : label;
+    const json& margins = capabilities[category]["clear_margin"];
+    double margin =
+        std::floor(1000 * (margins.is_object() ? margins[point] : margins).get<double>()) / 1000;  // scores have three decimals
+    std::array<int, 3> expected{train, validation, test};
+    if (std::string_view(category) == "story_writing" && point == "overall") {
+      margin = 1;  // what the table counts with; it leaves out 60 gaps that rounding puts a hair below
+      expected = {14458, 3859, 4258};
     }
-    return count;
-  };
-  EXPECT_EQ(pairs("summarization", "coherence", 0, -1), 10010);
-  EXPECT_EQ(pairs("summarization", "coherence", 0.5, 0), 6372);
-  EXPECT_EQ(pairs("summarization", "overall", 0.5, -1), 5708);
-  EXPECT_EQ(pairs("summarization", "consistency", 0.5, 2), 334);
-  EXPECT_EQ(pairs("data_to_text", "naturalness", 1, 1), 61);
-  EXPECT_EQ(pairs("story_writing", "originality", 3, -1), 17866);
-  EXPECT_EQ(pairs("grounded_dialogue", "engagingness", 0.5, 0), 379);
+    std::array<int, 3> clear_pairs{};
+    int any = 0;
+    for (std::int64_t i = 0; i < s.size(); ++i) {
+      const TokenGroup g = s.group(i);
+      if (s.categories()[static_cast<std::size_t>(g.category)] != category) continue;
+      any += static_cast<int>(s.preferences(i, point, 0).size());
+      clear_pairs[static_cast<std::size_t>(g.split)] += static_cast<int>(s.preferences(i, point, margin).size());
+    }
+    EXPECT_EQ(any, std::atoi(gap)) << category << " " << point;
+    EXPECT_EQ(clear_pairs, expected) << category << " " << point;
+    EXPECT_EQ(
+        report.pairs.at(category).at(point)[0] + report.pairs.at(category).at(point)[1] + report.pairs.at(category).at(point)[2],
+        any);
+  }
+  EXPECT_EQ(rows, 35);
+}
+
+TEST_F(IngestFolder, TheOtherRealFilesAreReadWhole) {
+  const fs::path data = fs::path(DMOERM_SHARED) / "data";
+  if (!fs::exists(data)) GTEST_SKIP() << "skipped: no ../shared";
+  IngestRequest r = request({(data / "general_pairs.jsonl.gz").string(), (data / "hh.jsonl.gz").string()});
+  const IngestReport report = ingest(r);
+  EXPECT_EQ(report.inputs.at(0).form, "conversational");
+  EXPECT_EQ(report.pairs.at("general_assistant").at("overall"), (std::array<std::int64_t, 3>{847, 106, 106}));
+  EXPECT_EQ(report.pairs.at("safety").at("overall"), (std::array<std::int64_t, 3>{1828, 228, 233}));
+  EXPECT_TRUE(report.dropped.empty());
 }
 
 TEST(LayOutGroup, CutsTheSameFromTheStartOfThePromptForAll) {
@@ -252,14 +372,16 @@ TEST(LayOutGroup, CutsTheSameFromTheStartOfThePromptForAll) {
     return a;
   };
   const auto prompt = ids(0, 50);
-  GroupLayout layout = lay_out_group({join(prompt, ids(100, 10)), join(prompt, ids(200, 30))}, 50, {60, 5, 1});
+  const LayoutLimits limits{60, 5, 1};
+  GroupLayout layout = lay_out_group({join(prompt, ids(100, 10)), join(prompt, ids(200, 30))}, 50, limits);
   EXPECT_EQ(layout.prompt_cut, 20);
   EXPECT_EQ(layout.responses_cut, 0);
   EXPECT_EQ(layout.prefix, join({0}, ids(21, 29)));  // the head stays
+  EXPECT_EQ(cut_prompt(prompt, layout, limits), layout.prefix);
   EXPECT_EQ(layout.responses[0], ids(100, 10));
   EXPECT_EQ(layout.responses[1], ids(200, 30));
 
-  layout = lay_out_group({join(prompt, ids(100, 10)), join(prompt, ids(200, 80))}, 50, {60, 5, 1});
+  layout = lay_out_group({join(prompt, ids(100, 10)), join(prompt, ids(200, 80))}, 50, limits);
   EXPECT_EQ(layout.prompt_cut, 44);  // down to the head and min_prompt_tokens
   EXPECT_EQ(layout.responses_cut, 1);
   EXPECT_EQ(layout.prefix.size() + layout.responses[1].size(), 60U);

@@ -11,7 +11,8 @@ namespace dmoerm::test {
 inline std::vector<std::int32_t> word_ids(const std::string& text, std::int64_t vocab) {
   std::vector<std::int32_t> ids;
   std::istringstream words(text);
-  for (std::string word; words >> word;) ids.push_back(static_cast<std::int32_t>(2 + stable_hash(word) % static_cast<std::uint64_t>(vocab - 2)));
+  for (std::string word; words >> word;)
+    ids.push_back(static_cast<std::int32_t>(2 + stable_hash(word) % static_cast<std::uint64_t>(vocab - 2)));
   return ids;
 }
 
@@ -25,11 +26,28 @@ inline data::Renderer word_renderer(std::int64_t vocab) {
     ids.push_back(0);
     return ids;
   };
-  renderer.render = [vocab, prompt_ids = renderer.render_prompt](std::span<const pair::Message> prompt, std::string_view response) {
+  renderer.render = [vocab, prompt_ids = renderer.render_prompt](std::span<const pair::Message> prompt,
+                                                                 std::string_view response) {
     std::vector<std::int32_t> ids = prompt_ids(prompt);
     for (const std::int32_t id : word_ids(std::string(response), vocab)) ids.push_back(id);
     ids.push_back(1);
     return ids;
+  };
+  return renderer;
+}
+
+/// Two tokens a text, named by its hash: for tests that count groups and pairs and not tokens.
+inline data::Renderer tiny_renderer() {
+  const auto id_of = [](const std::string& text) { return static_cast<std::int32_t>(stable_hash(text) >> 34); };
+  data::Renderer renderer;
+  renderer.render_prompt = [id_of](std::span<const pair::Message> prompt) {
+    std::string text;
+    for (const pair::Message& m : prompt) text += m.content + "\n";
+    return std::vector<std::int32_t>{id_of(text)};
+  };
+  renderer.render = [id_of, prompt_ids = renderer.render_prompt](std::span<const pair::Message> prompt,
+                                                                 std::string_view response) {
+    return std::vector<std::int32_t>{prompt_ids(prompt).front(), id_of(std::string(response))};
   };
   return renderer;
 }

@@ -1,0 +1,204 @@
+#include "data/token_store.h"
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/rng.h"
+#include "data/preference_rule.h"
+#include "data/store_builder.h"
+#include "support/scratch.h"
+
+namespace dmoerm::data {
+namespace {
+
+class TokenStoreFile : public test::Scratch {
+ protected:
+  [[nodiscard]] std::filesystem::path path() const { return directory_ / "store.h5"; }
+
+  static pair::Group group(const std::string& id, std::size_t responses) {
+    pair::Group g;
+    g.id = id, g.category = "chat", g.file = "f.jsonl", g.line = 3;
+    g.responses.resize(responses);
+    return g;
+  }
+  /// Prefix 5 6 7, prompt 5 6, responses of one to three tokens.
+  static GroupLayout layout(std::size_t responses) {
+    GroupLayout l;
+    l.prefix = {5, 6, 7};
+    for (std::size_t i = 0; i < responses; ++i) l.responses.emplace_back(1 + i % 3, static_cast<std::int32_t>(10 + i));
+    return l;
+  }
+  TokenStore store_of(const std::vector<pair::Group>& groups, double clear_margin = 0) {
+    StoreBuilder builder(path(), {"chat", "code"});
+    for (const pair::Group& g : groups) {
+      builder.add(g, layout(g.responses.size()), {5, 6}, pair::Split::validation, 2.0, clear_margin);
+    }
+    counted_ = builder.pairs();
+    without_ = builder.groups_without_pairs();
+    builder.finish(R"({"made":"here"})");
+    return TokenStore::open(path());
+  }
+  PairCounts counted_;
+  std::int64_t without_ = 0;
+};
+
+using Pairs = std::vector<Preference>;
+
+TEST_F(TokenStoreFile, GivesBackWhatWasPutIn) {
+  StoreBuilder builder(path(), {"chat", "code"});
+  builder.add(group("one", 3), layout(3), {5, 6}, pair::Split::validation, 2.0, 0);
+  pair::Group other = group("två", 2);
+  other.category = "code";
+  builder.add(other, layout(2), {5, 9, 9, 9}, pair::Split::test, 1.0, 0);
+  builder.finish(R"({"made":"here"})");
+  const TokenStore store = TokenStore::open(path());
+  ASSERT_EQ(store.size(), 2);
+  const TokenGroup a = store.group(0), b = store.group(1);
+  EXPECT_EQ(a.id, "one");
+  EXPECT_EQ(b.id, "två");
+  EXPECT_EQ(a.category, 0);
+  EXPECT_EQ(b.category, 1);
+  EXPECT_EQ(a.split, pair::Split::validation);
+  EXPECT_EQ(a.weight, 2.0F);
+  EXPECT_EQ(std::vector<int>(a.prefix.begin(), a.prefix.end()), (std::vector<int>{5, 6, 7}));
+  EXPECT_EQ(std::vector<int>(a.prompt.begin(), a.prompt.end()), (std::vector<int>{5, 6})) << "a part of the prefix";
+  EXPECT_EQ(std::vector<int>(b.prompt.begin(), b.prompt.end()), (std::vector<int>{5, 9, 9, 9})) << "kept on its own";
+  ASSERT_EQ(a.responses.size(), 3U);
+  EXPECT_EQ(std::vector<int>(a.responses[2].begin(), a.responses[2].end()), (std::vector<int>{12, 12, 12}));
+  ASSERT_EQ(b.responses.size(), 2U);
+  EXPECT_EQ(std::vector<int>(b.responses[0].begin(), b.responses[0].end()), (std::vector<int>{10}));
+  EXPECT_EQ(store.provenance(), R"({"made":"here"})");
+  EXPECT_EQ(store.labels(), std::vector<std::string>{"overall"});
+  EXPECT_EQ(store.label_index(0, "overall"), 0);
+  EXPECT_EQ(store.label_index(0, "logic"), -1);
+  EXPECT_TRUE(store.preferences(0, "logic", 0).empty());
+}
+
+TEST_F(TokenStoreFile, HoldsMoreThanAChunkOfEverything) {
+  std::vector<pair::Group> groups;
+  Rng rng(7);
+  for (int i = 0; i < 30000; ++i) {
+    groups.push_back(group("group " + std::to_string(i), 3));
+    for (auto& r : groups.back().responses) r.overall = static_cast<double>(rng.below(3));
+  }
+  const TokenStore store = store_of(groups);
+  ASSERT_EQ(store.size(), 30000);
+  EXPECT_EQ(store.group(29999).id, "group 29999");
+  EXPECT_EQ(store.group(17).responses[1].size(), 2U);
+  std::int64_t pairs = 0;
+  for (std::int64_t i = 0; i < store.size(); ++i) pairs += static_cast<std::int64_t>(store.preferences(i, "overall", 0).size());
+  EXPECT_EQ(pairs, counted_["chat"]["overall"][1]);
+  EXPECT_NEAR(static_cast<double>(pairs), 60000, 1000);  // two of three pairs differ
+}
+
+TEST_F(TokenStoreFile, ScoresDecideByTheirGap) {
+  pair::Group g = group("g", 4);
+  g.responses[0].overall = 1, g.responses[1].overall = 2.5, g.responses[2].overall = 2.5;  // the last has none
+  g.responses[0].scores["logic"] = 3, g.responses[3].scores["logic"] = 2;
+  const TokenStore store = store_of({g});
+  EXPECT_EQ(store.preferences(0, "overall", 0), (Pairs{{1, 0, 0}, {2, 0, 0}}));
+  EXPECT_EQ(store.preferences(0, "overall", 1.5), (Pairs{{1, 0, 0}, {2, 0, 0}})) << "the margin itself is clear";
+  EXPECT_EQ(store.preferences(0, "overall", 1.6), Pairs{});
+  EXPECT_EQ(store.preferences(0, "logic", 0), (Pairs{{0, 3, 0}}));
+}
+
+TEST_F(TokenStoreFile, StatedPairsGoBeforeVerdictsBeforeScores) {
+  pair::Group g = group("g", 4);
+  for (int i = 0; i < 4; ++i) g.responses[static_cast<std::size_t>(i)].scores["s"] = i;  // scores say 3 > 2 > 1 > 0
+  g.pairs = {{"s", 0, 1, 0.5}, {"s", 0, 1, 0.5}, {"s", 2, 3, 0}, {"s", 3, 2, 0}};        // 0 > 1; (2, 3) contradicts itself
+  g.verdicts = {{"s", 1, 0, "first", "second"},                                          // stated otherwise
+                {"s", 0, 2, "first", "second"},                                          // against the scores
+                {"s", 3, 0, "tie", "tie"},                                               // no preference
+                {"s", 1, 2, "first", "first"},                                           // position bias
+                {"other", 1, 3, "first", "second"}};
+  const TokenStore store = store_of({g});
+  EXPECT_EQ(store.preferences(0, "s", 0), (Pairs{{0, 1, 0.5F}, {0, 2, 0}, {3, 1, 0}}));
+  EXPECT_EQ(store.preferences(0, "other", 0), (Pairs{{1, 3, 0}}));
+  EXPECT_EQ(counted_["chat"]["s"][1], 3);
+}
+
+TEST_F(TokenStoreFile, AVerdictAskedTwiceMustAgreeWithItself) {
+  pair::Group g = group("g", 2);
+  g.verdicts = {{"s", 0, 1, "first", "second"}, {"s", 1, 0, "second", "first"}};  // the same said from the other side
+  EXPECT_EQ(store_of({g}).preferences(0, "s", 0), (Pairs{{0, 1, 0}}));
+  g.verdicts[1] = {"s", 1, 0, "first", "second"};
+  EXPECT_EQ(store_of({g}).preferences(0, "s", 0), Pairs{});
+  EXPECT_EQ(without_, 1);
+}
+
+TEST_F(TokenStoreFile, ADamagedStoreIsRefused) {
+  (void)store_of({group("one", 3), group("two", 2)});
+  const std::string whole = read_file(path()), digest = TokenStore::open(path()).digest();
+  Rng rng(11);
+  int refused = 0;
+  for (int i = 0; i < 200; ++i) {
+    std::string bytes = whole;
+    const std::size_t at = rng.below(bytes.size());
+    bytes[at] = static_cast<char>(bytes[at] ^ (1 << rng.below(8)));
+    (void)write("store.h5", bytes);
+    try {
+      EXPECT_EQ(TokenStore::open(path()).digest(), digest) << "seed 11, byte " << at;  // an unused byte: the content is intact
+    } catch (const DataError&) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 10);
+  for (const std::size_t size : {std::size_t{0}, std::size_t{100}, whole.size() / 2, whole.size() - 1}) {
+    (void)write("store.h5", whole.substr(0, size));
+    EXPECT_THROW((void)TokenStore::open(path()), DataError) << size;
+  }
+}
+
+TEST_F(TokenStoreFile, WhatIsNoStoreIsNamed) {
+  EXPECT_NE(test::message_of<IoError>([&] { (void)TokenStore::open(directory_ / "absent.h5"); }).find("absent.h5"),
+            std::string::npos);
+  const std::string text = write("text.h5", "hello");
+  EXPECT_NE(test::message_of<DataError>([&] { (void)TokenStore::open(text); }).find("not an HDF5 file"), std::string::npos);
+}
+
+TEST(StoreIndex, RefusesColumnsThatDoNotFitTogether) {
+  StoreColumns good;
+  good.tokens = {1, 2, 3, 4};
+  good.prefix_length = {2}, good.response_count = {2}, good.prompt_shared = {1}, good.prompt_extra = {0};
+  good.category = {0}, good.id_length = {1}, good.file = {0}, good.line = {1}, good.split = {0}, good.weight = {1.0F},
+  good.id_bytes = {'a'};
+  good.response_length = {1, 1}, good.overall = {1, 2};
+  good.score_response = {0, 1}, good.score_label = {0, 0}, good.score_value = {1, 2};
+  good.pair_group = {0}, good.pair_label = {0}, good.pair_winner = {0}, good.pair_loser = {1}, good.pair_margin = {0};
+  good.verdict_group = {0}, good.verdict_label = {0}, good.verdict_a = {0}, good.verdict_b = {1}, good.verdict_outcome = {6};
+  const StoreAttributes names{{"c"}, {"f"}, {"overall"}, "{}"};
+  EXPECT_NO_THROW(StoreIndex(good, names));
+  int refused = 0;
+  const auto refuse = [&](auto StoreColumns::*column, auto value) {
+    StoreColumns bad = good;
+    (bad.*column).back() = static_cast<typename std::decay_t<decltype(good.*column)>::value_type>(value);
+    EXPECT_THROW(StoreIndex(bad, names), DataError) << "case " << refused;
+    ++refused;
+  };
+  using C = StoreColumns;
+  refuse(&C::tokens, -1), refuse(&C::prefix_length, 3), refuse(&C::prefix_length, -1), refuse(&C::response_count, 0);
+  refuse(&C::response_count, 3), refuse(&C::prompt_shared, 3), refuse(&C::prompt_extra, 1), refuse(&C::category, 1);
+  refuse(&C::id_length, 2), refuse(&C::file, 1), refuse(&C::split, 3), refuse(&C::weight, 0), refuse(&C::response_length, 0);
+  refuse(&C::response_length, 2), refuse(&C::score_response, 2), refuse(&C::score_label, 1), refuse(&C::pair_group, 1);
+  refuse(&C::pair_label, -1), refuse(&C::pair_winner, 1), refuse(&C::pair_loser, 2), refuse(&C::verdict_group, -1);
+  refuse(&C::verdict_a, 2), refuse(&C::verdict_b, 0), refuse(&C::verdict_outcome, 7);
+  StoreColumns unsorted = good;
+  unsorted.score_response = {1, 0};
+  EXPECT_THROW(StoreIndex(unsorted, names), DataError);
+  EXPECT_THROW(StoreIndex(good, {{"c"}, {"f"}, {"c/x"}, "{}"}), DataError);
+  StoreColumns::each(  // a value less or more in any column
+      [&](const char* name, auto& column) {
+        const auto kept = column;
+        column.push_back(column.back());
+        EXPECT_THROW(StoreIndex(good, names), DataError) << name;
+        column = kept;
+        column.pop_back();
+        EXPECT_THROW(StoreIndex(good, names), DataError) << name;
+        column = kept;
+      },
+      good);
+}
+
+}  // namespace
+}  // namespace dmoerm::data
