@@ -66,7 +66,7 @@ logged() {
     tail -n 15 "$scratch/log" >&2
     if grep -qiE 'no space left' "$scratch/log"; then
       die "$what failed: no disk space left"
-    elif grep -qiE 'temporary failure|could not resolve|failed to establish|connection (refused|timed out)|network is unreachable|failed to fetch|ConnectTimeout|Read timed out' "$scratch/log"; then
+    elif grep -qiE 'temporary failure|could not resolve|failed to establish|connection (refused|timed out)|network is unreachable|failed to fetch|from versions: none|ConnectTimeout|Read timed out' "$scratch/log"; then
       die "$what failed: no network? A proxy or a mirror is set as usual: http_proxy, PIP_INDEX_URL, /etc/apt/sources.list"
     fi
     die "$what failed (above: the end of its output)"
@@ -140,9 +140,10 @@ install_requirements() {
     fi
     say "the environment cannot be mended, making a new one (it said: $(tail -n 1 "$scratch/log"))"
   fi
-  local part=$DMOERM_VENV.part
+  local part=$DMOERM_VENV.part python=/usr/bin/python3 # the one that python3-venv belongs to, whatever comes first in PATH
+  [[ -x $python ]] || python=python3
   rm -rf "$part"
-  logged "making a virtual environment" python3 -m venv "$part"
+  logged "making a virtual environment" "$python" -m venv --prompt dmoerm "$part"
   logged "pip install" pip_install "$part/bin/python" "${requirements[@]}"
   logged "loading the installed packages" venv_works "$part/bin/python"
   # an environment knows its own path; it is about to get another

@@ -13,3 +13,12 @@ set_tests_properties(mpi_timeout PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "$
 # --- The whole pipeline: same bits on 1, 2 and 4 ranks, and after kills (more of them: launch/torture.sh same-bits --runs 50) ---
 add_test(NAME same_bits COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh same-bits --runs 1)
 set_tests_properties(same_bits PROPERTIES LABELS mpi TIMEOUT 1500 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
+
+# --- House rules ---
+add_test(NAME layering COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/layering_test.py)
+set_tests_properties(layering PROPERTIES LABELS fast TIMEOUT 30)
+
+# --- Fuzzers: clang only, see launch/dev fuzz ---
+if(DMOERM_FUZZ)
+  add_subdirectory(fuzz)
+endif()

@@ -1,6 +1,9 @@
 #include "data/ingest.h"
 
+#include <sys/resource.h>
+
 #include <cmath>
+#include <csignal>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -156,6 +159,25 @@ TEST_F(IngestFolder, AFailureHalfWayLeavesNothingAndTheOldStoreStays) {
   EXPECT_THROW(ingest(r), IoError);
   EXPECT_EQ(left().size(), 3U);
   EXPECT_EQ(store().digest(), digest);
+}
+
+using IngestFolderDeathTest = IngestFolder;
+
+TEST_F(IngestFolderDeathTest, AFullDiskIsSaidAndNothingIsLeft) {
+  std::string text;
+  Rng rng(5);
+  for (int i = 0; i < 20000; ++i) text += row(std::to_string(rng.next()), std::to_string(rng.next()), "b");
+  const IngestRequest r = request({write("p.jsonl", text)});
+  // In a process of its own: the limit stays, and so does what HDF5 could not write.
+  const auto fill = [&] {
+    ::signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{200000, 200000};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    const std::string said = test::message_of<IoError>([&] { ingest(r); });
+    std::fputs(said.c_str(), stderr);
+    std::exit(left().empty() ? 2 : 1);
+  };
+  EXPECT_EXIT(fill(), testing::ExitedWithCode(2), "is the disk full");
 }
 
 TEST_F(IngestFolder, APromptNeverStandsInTwoSplitsAndDuplicatesGo) {

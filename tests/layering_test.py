@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Checks the house rules that a compiler does not: which folder may include which, where costly headers may stand, file sizes, top level.
+
+Exits 1 and lists every violation. First plants one of each kind and expects it to be found.
+"""
+import os
+import re
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LIBRARIES = {
+    "base": "", "config": "base", "pair": "base", "plan": "base config", "label": "pair config base", "data": "pair config base",
+    "tensor": "base", "model": "tensor data pair config base", "comm": "base", "eval": "model tensor data pair config base",
+    "train": "eval model tensor data pair config plan label comm base", "serve": "eval model tensor data pair config base",
+    "cli": "base config pair plan label data tensor model comm eval train serve",
+}
+# header: places that may include it
+KEPT = {
+    r"mpi\.h": r"src/comm/[^/]*\.cpp", r"nccl\.h": r"src/comm/[^/]*\.cpp", r"hdf5\.h": r"src/data/token_store[^/]*\.cpp",
+    r"yaml-cpp/.*": r"src/config/[^/]*\.cpp", r"torch/torch\.h": r"(?!)",
+}
+TOP = {"CMakeLists.txt", "CMakePresets.json", "README.md", "LICENSE", "src", "launch", "configs", "kernels", "tests", "cluster", "docs"}
+LINES_MAX = 500
+
+
+def violations(files):
+    """files: path -> text. Yields messages."""
+    for path, text in files.items():
+        top = path.split("/")[0]
+        if top not in TOP and not top.startswith("."):
+            yield f"{path}: the top level holds {', '.join(sorted(TOP))} and dot files only"
+        if path.startswith("src/") and text.count("\n") > LINES_MAX:
+            yield f"{path}: {text.count(chr(10))} lines, at most {LINES_MAX}: split it"
+        if not path.startswith(("src/", "tests/")) or not path.endswith((".h", ".cpp", ".cu")):
+            continue
+        folder = path.split("/")[1]
+        for number, line in enumerate(text.splitlines(), 1):
+            found = re.match(r'\s*#\s*include\s*[<"]([^>"]+)[>"]', line)
+            if not found:
+                continue
+            header = found.group(1)
+            target = header.split("/")[0]
+            if path.startswith("src/") and "/" in header and target in LIBRARIES and target != folder and target not in LIBRARIES[folder].split():
+                yield f"{path}:{number}: {folder} may not include {header} (it may use: {LIBRARIES[folder] or 'nothing'})"
+            for pattern, places in KEPT.items():
+                if re.fullmatch(pattern, header) and not re.fullmatch(places, path):
+                    yield f"{path}:{number}: {header} is not to be included here"
+
+
+def tracked():
+    names = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], check=True, capture_output=True, text=True).stdout.split("\0")
+    files = {}
+    for name in filter(None, names):
+        try:
+            with open(os.path.join(ROOT, name), encoding="utf-8") as f:
+                files[name] = f.read()
+        except (OSError, UnicodeDecodeError):
+            files[name] = ""
+    return files
+
+
+def self_test():
+    planted = {
+        "src/base/a.h": '#include "model/x.h"\n', "src/train/b.cpp": "#include <mpi.h>\n", "src/model/c.cpp": "#include <torch/torch.h>\n",
+        "src/pair/d.cpp": "\n" * 501, "extra/e.txt": "", "src/model/fine.cpp": '#include "data/packed_batch.h"\n',
+    }
+    found = list(violations(planted))
+    assert len(found) == 5, found
+    assert not any("fine.cpp" in v for v in found), found
+
+
+def main():
+    self_test()
+    found = list(violations(tracked()))
+    print("\n".join(found) if found else "layering: no violation")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+#include "model/aggregator.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "model/category_router.h"
+
+namespace dmoerm::model {
+namespace {
+
+constexpr std::int64_t kExperts = 3, kWidth = 8;
+
+/// Groups of four responses whose true order is a function of the experts' states and rewards.
+ExpertFeatures planted(std::int64_t groups, std::uint64_t seed, bool nonlinear) {
+  at::manual_seed(seed);
+  ExpertFeatures f;
+  const std::int64_t n = groups * 4;
+  f.rewards_NK = at::randn({n, kExperts}) * at::tensor({1.0F, 5.0F, 0.2F}) + 3.0;
+  f.states_NKH = at::randn({n, kExperts, kWidth});
+  const at::Tensor linear = 2.0 * f.rewards_NK.select(1, 0) - 0.1 * f.rewards_NK.select(1, 1);  // the second expert counts against, the third not at all
+  const at::Tensor bent = f.states_NKH.select(1, 0).select(1, 2).abs() + f.states_NKH.select(1, 2).select(1, 5);
+  const at::Tensor truth = (nonlinear ? bent : linear).contiguous();
+  for (std::int64_t g = 0; g < groups; ++g) {
+    ExpertFeatures::Group group{g * 4, 4, {}};
+    for (std::int32_t i = 0; i < 4; ++i) {
+      for (std::int32_t j = i + 1; j < 4; ++j) {
+        const bool first = truth[g * 4 + i].item<float>() > truth[g * 4 + j].item<float>();
+        group.pairs.push_back({first ? i : j, first ? j : i, 0.0F});
+      }
+    }
+    f.groups.push_back(group);
+  }
+  return f;
+}
+
+double accuracy(const Aggregator& a, const ExpertFeatures& f) { return pair_accuracy(a.forward(f.states_NKH, f.rewards_NK), f.groups); }
+
+config::AggregatorConfig quick() {
+  config::AggregatorConfig config;
+  config.lr = 0.02, config.steps_max = 600, config.weight_decay = 0.0;
+  return config;
+}
+
+TEST(Aggregator, LinearRecoversAPlantedCombinationThatTheMeanMisses) {
+  const ExpertFeatures train = planted(60, 1, false), validation = planted(30, 2, false), test = planted(60, 3, false);
+  const Aggregator linear = Aggregator::fit("linear", train, validation, quick(), 1);
+  EXPECT_GT(accuracy(linear, test), 0.95);
+  EXPECT_LT(accuracy(Aggregator::mean(train), test), 0.85);
+  EXPECT_GT(linear.weight_K[0].item<float>(), 0.0F);
+  EXPECT_LT(linear.weight_K[1].item<float>(), 0.0F);
+}
+
+TEST(Aggregator, MlpLearnsFromStatesWhatRewardsDoNotSay) {
+  const ExpertFeatures train = planted(300, 4, true), validation = planted(60, 5, true), test = planted(100, 6, true);
+  const Aggregator mlp = Aggregator::fit("mlp", train, validation, quick(), 1);
+  EXPECT_GT(accuracy(mlp, test), 0.85);
+  EXPECT_LT(accuracy(Aggregator::fit("linear", train, validation, quick(), 1), test), 0.65);
+  EXPECT_EQ(mlp.w1_HF.sizes(), (std::vector<std::int64_t>{kWidth, kExperts * kWidth}));  // Linear(KH, H)
+}
+
+TEST(Aggregator, KeepsItsBestStepAndNotItsLast) {
+  const ExpertFeatures train = planted(6, 7, true), validation = planted(40, 8, true);  // overfits within a few steps
+  config::AggregatorConfig config = quick();
+  config.lr = 0.05;
+  const Aggregator a = Aggregator::fit("mlp", train, validation, config, 3);
+  EXPECT_DOUBLE_EQ(accuracy(a, validation), a.validation_accuracy());
+  EXPECT_LT(a.best_step(), config.steps_max);
+}
+
+TEST(Aggregator, IsTheSameAgainAndAfterSaveAndLoad) {
+  const ExpertFeatures train = planted(20, 9, true), validation = planted(10, 10, true);
+  const std::filesystem::path file = std::filesystem::temp_directory_path() / ("dmoerm_aggregator_" + std::to_string(::getpid()));
+  for (const char* kind : {"linear", "mlp"}) {
+    const Aggregator a = Aggregator::fit(kind, train, validation, quick(), 3), b = Aggregator::fit(kind, train, validation, quick(), 3);
+    EXPECT_TRUE(a.forward(train.states_NKH, train.rewards_NK).equal(b.forward(train.states_NKH, train.rewards_NK)));
+    a.save(file);
+    const Aggregator loaded = Aggregator::load(file);
+    EXPECT_TRUE(loaded.forward(train.states_NKH, train.rewards_NK).equal(a.forward(train.states_NKH, train.rewards_NK)));
+    EXPECT_EQ(loaded.kind(), kind);
+    EXPECT_EQ(loaded.best_step(), a.best_step());
+  }
+  std::filesystem::remove(file);
+}
+
+/// Points around one centre a category; a share of the labels is wrong.
+std::pair<at::Tensor, std::vector<std::int32_t>> prompts(std::int64_t n, std::uint64_t seed, double wrong) {
+  at::manual_seed(seed);
+  std::vector<std::int32_t> labels;
+  at::Tensor x = at::randn({n, 10}) * 0.7;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto label = static_cast<std::int32_t>(i % 3);
+    x[i][label] += 4.0;
+    labels.push_back(at::rand({1}).item<double>() < wrong ? (label + 1) % 3 : label);
+  }
+  return {x, labels};
+}
+
+CategoryRouter fit_router(double wrong, double confidence_min) {
+  const auto [train, train_labels] = prompts(600, 1, wrong);
+  const auto [validation, validation_labels] = prompts(600, 2, wrong);
+  config::RouterConfig config;
+  config.confidence_min = confidence_min;
+  return CategoryRouter::fit({"a", "b", "c"}, train, train_labels, validation, validation_labels, config, 1);
+}
+
+TEST(CategoryRouter, SeparatesWhatIsSeparable) {
+  const CategoryRouter router = fit_router(0.0, 0.5);
+  const auto [x, labels] = prompts(300, 3, 0.0);
+  int right = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) right += router.route(x[static_cast<std::int64_t>(i)]).category == labels[i] ? 1 : 0;
+  EXPECT_GT(right, 297);
+}
+
+TEST(CategoryRouter, ItsConfidenceIsTheShareThatIsRight) {
+  const CategoryRouter router = fit_router(0.3, 0.0);  // nobody can be right more often than in 70 % of the cases
+  const auto [x, labels] = prompts(900, 4, 0.3);
+  double confidence = 0, right = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const Route route = router.route(x[static_cast<std::int64_t>(i)]);
+    confidence += route.confidence, right += route.likeliest == labels[i] ? 1 : 0;
+    double sum = 0;
+    for (const double p : route.probabilities) sum += p;
+    ASSERT_NEAR(sum, 1.0, 1e-9);
+  }
+  EXPECT_NEAR(confidence / 900, right / 900, 0.05);  // a second softmax would squash it towards a third
+}
+
+TEST(CategoryRouter, FallsBackBelowItsThresholdAndSurvivesSaveAndLoad) {
+  const CategoryRouter router = fit_router(0.0, 0.9);
+  at::Tensor between = at::zeros({10});
+  between[0] = 4.0, between[1] = 4.0;
+  EXPECT_EQ(router.route(between).category, -1);
+  const std::filesystem::path dir = std::filesystem::temp_directory_path() / ("dmoerm_router_" + std::to_string(::getpid()));
+  router.save(dir);
+  const CategoryRouter loaded = CategoryRouter::load(dir);
+  EXPECT_EQ(loaded.route(between).probabilities, router.route(between).probabilities);
+  EXPECT_EQ(loaded.categories(), router.categories());
+  std::filesystem::remove_all(dir);
+}
+
+}  // namespace
+}  // namespace dmoerm::model

@@ -1,0 +1,191 @@
+#include "serve/bundle.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace dmoerm::serve {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Texts = std::vector<std::string>;
+
+/// A tiny random BERT with a tokenizer of single letters, as a Hugging Face directory.
+void write_model(const fs::path& directory) {
+  fs::create_directories(directory);
+  json vocab = {{"[PAD]", 0}, {"[UNK]", 1}, {"[CLS]", 2}, {"[SEP]", 3}};
+  for (char c = 'a'; c <= 'z'; ++c) {
+    vocab[std::string(1, c)] = vocab.size();
+    vocab["##" + std::string(1, c)] = vocab.size();
+  }
+  json added = json::array();
+  for (const char* t : {"[PAD]", "[UNK]", "[CLS]", "[SEP]"}) {
+    added.push_back({{"id", vocab[t]}, {"content", t}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}});
+  }
+  write_json_atomically(directory / "tokenizer.json",
+                        {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added},
+                         {"normalizer", {{"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", true}, {"strip_accents", nullptr}, {"lowercase", true}}},
+                         {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+                         {"post_processor", {{"type", "BertProcessing"}, {"sep", {"[SEP]", 3}}, {"cls", {"[CLS]", 2}}}},
+                         {"decoder", nullptr},
+                         {"model", {{"type", "WordPiece"}, {"unk_token", "[UNK]"}, {"continuing_subword_prefix", "##"}, {"max_input_chars_per_word", 100}, {"vocab", vocab}}}});
+  write_json_atomically(directory / "config.json", {{"model_type", "bert"}, {"vocab_size", vocab.size()}, {"hidden_size", 16}, {"intermediate_size", 24}, {"num_hidden_layers", 2},
+                                                    {"num_attention_heads", 2}, {"max_position_embeddings", 64}, {"type_vocab_size", 2}, {"pad_token_id", 0}});
+  const model::BackboneSpec spec = model::read_backbone_spec(directory);
+  model::Weights weights(spec);
+  at::manual_seed(5);
+  for (const auto& [name, slot] : weights.named()) slot.copy_(at::randn(slot.sizes()) * 0.3 + (name.find("LayerNorm.weight") != std::string::npos ? 1.0 : 0.0));
+  tensor::save_safetensors(directory / "model.safetensors", weights.named());
+}
+
+class BundleFolder : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("dmoerm_bundle_" + std::to_string(::getpid()));
+    fs::remove_all(folder_);
+    write_model(folder_ / "model");
+    bundle_.base = model::Backbone::load(folder_ / "model", at::kCPU);
+    bundle_.tokenizer = std::make_shared<data::Tokenizer>(data::Tokenizer::load(folder_ / "model" / "tokenizer.json"));
+    bundle_.chat_template = std::make_shared<data::ChatTemplate>("dmoerm", *bundle_.tokenizer, false);
+    bundle_.max_length = 60, bundle_.min_prompt_tokens = 8, bundle_.batch_tokens = 100;
+    at::manual_seed(6);
+    const at::Tensor x = at::randn({20, 16});
+    std::vector<std::int32_t> labels;
+    for (int i = 0; i < 20; ++i) labels.push_back(x[i][0].item<float>() > 0 ? 1 : 0);
+    config::RouterConfig router;
+    router.confidence_min = 0.0;
+    bundle_.router = model::CategoryRouter::fit({"chat", "code"}, x, labels, x, labels, router, 1);
+    for (const char* name : {"chat", "code"}) {
+      CategoryModel category{name, bundle_.base, {"p", "q"}, {random_expert(), random_expert()}, {}};
+      model::ExpertFeatures features{at::randn({8, 2, 16}), at::randn({8, 2}), {}};
+      category.aggregator = model::Aggregator::mean(features);
+      bundle_.categories.push_back(category);
+      bundle_.score_stats[name] = {0.5, 2.0, 8};
+    }
+    bundle_.single = {bundle_.base, random_expert()};
+    bundle_.provenance = {{"run", "test"}};
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::shared_ptr<model::Expert> random_expert() const {
+    auto expert = std::make_shared<model::Expert>(bundle_.base->spec(), model::LoraSpec{3, 6.0, 0.05});
+    expert->flat.copy_(at::randn(expert->flat.sizes()) * 0.2);
+    return expert;
+  }
+  fs::path save() const {
+    save_bundle(bundle_, folder_ / "bundle", folder_ / "model", {{{{"user", "hello there"}}, {"a good answer", "bad"}}});
+    return folder_ / "bundle";
+  }
+  std::string refusal() const {
+    try {
+      load_bundle(folder_ / "bundle", at::kCPU);
+    } catch (const DataError& e) {
+      return e.what();
+    }
+    return "";
+  }
+
+  fs::path folder_;
+  Bundle bundle_;
+};
+
+std::vector<double> rewards(const GroupScore& scored) {
+  std::vector<double> values;
+  for (const Score& s : scored.responses) values.push_back(s.reward);
+  return values;
+}
+
+TEST_F(BundleFolder, WhatIsSavedScoresTheSameWhenLoaded) {
+  const Bundle loaded = load_bundle(save(), at::kCPU);
+  for (const char* category : {"", "chat", "code"}) {
+    const GroupScore before = score_group(bundle_, {{"user", "why"}}, {"because", "so it is"}, category), after = score_group(loaded, {{"user", "why"}}, {"because", "so it is"}, category);
+    EXPECT_EQ(rewards(before), rewards(after));
+    EXPECT_EQ(before.responses[1].points, after.responses[1].points);
+    EXPECT_EQ(before.route.probabilities, after.route.probabilities);
+  }
+  EXPECT_EQ(loaded.score_stats.at("code").std, 2.0);
+}
+
+TEST_F(BundleFolder, AScoreDoesNotDependOnWhatItIsScoredWith) {
+  const std::vector<pair::Message> prompt = {{"user", "tell me something"}};
+  const Texts texts = {"one thing", "another thing that is longer", "x", "the last of them"};
+  const auto together = rewards(score_group(bundle_, prompt, texts, "chat"));
+  const auto backwards = rewards(score_group(bundle_, prompt, Texts(texts.rbegin(), texts.rend()), "chat"));
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_NEAR(together[i], rewards(score_group(bundle_, prompt, {texts[i]}, "chat"))[0], 1e-5);
+    EXPECT_NEAR(together[i], backwards[texts.size() - 1 - i], 1e-5);
+  }
+  EXPECT_GT(std::abs(together[0] - together[1]), 1e-4);  // not one number for all
+}
+
+TEST_F(BundleFolder, TheSingleModelScoresWhenTheRouterIsUnsure) {
+  config::RouterConfig config;
+  config.confidence_min = 1.1;
+  const at::Tensor x = at::randn({4, 16});
+  bundle_.router = model::CategoryRouter::fit({"chat", "code"}, x, {0, 1, 0, 1}, x, {0, 1, 0, 1}, config, 1);
+  const GroupScore scored = score_group(bundle_, {{"user", "hm"}}, {"yes"}, "");
+  EXPECT_EQ(scored.category, "");
+  EXPECT_TRUE(scored.responses[0].points.empty());
+  EXPECT_EQ(score_group(bundle_, {{"user", "hm"}}, {"yes"}, "code").category, "code");
+}
+
+TEST_F(BundleFolder, BadInputIsRefusedWithAReason) {
+  EXPECT_THROW(score_group(bundle_, {{"user", " "}}, {"x"}, ""), DataError);
+  EXPECT_THROW(score_group(bundle_, {{"user", "x"}}, {"\n"}, ""), DataError);
+  EXPECT_THROW(score_group(bundle_, {{"user", "x"}}, {}, ""), DataError);
+  try {
+    score_group(bundle_, {{"user", "x"}}, {"y"}, "poetry");
+    FAIL();
+  } catch (const DataError& e) {
+    EXPECT_NE(std::string(e.what()).find("chat, code"), std::string::npos);
+  }
+  std::string endless;
+  for (int i = 0; i < 500; ++i) endless += "word ";
+  EXPECT_TRUE(std::isfinite(score_group(bundle_, {{"user", endless}}, {endless, "short"}, "chat").responses[0].reward));  // cut, not crashed
+}
+
+TEST_F(BundleFolder, DamageAnotherSchemaAndOtherGoldenScoresAreNamed) {
+  const fs::path bundle = save();
+  for (const char* file : {"experts/chat/p/adapter_model.safetensors", "base/model.safetensors", "router/router.safetensors", "aggregator/code.safetensors"}) {
+    const std::string whole = read_file(bundle / file);
+    std::string bytes = whole;
+    bytes[bytes.size() - 3] = static_cast<char>(bytes[bytes.size() - 3] ^ 4);
+    std::ofstream(bundle / file, std::ios::binary) << bytes;
+    EXPECT_NE(refusal().find(file), std::string::npos) << refusal();
+    std::ofstream(bundle / file, std::ios::binary) << whole;
+  }
+  EXPECT_EQ(refusal(), "");
+  const json manifest = read_json(bundle / "dmoerm.json");
+  json other = manifest;
+  other["schema_version"] = 7;
+  write_json_atomically(bundle / "dmoerm.json", other);
+  EXPECT_NE(refusal().find("schema version 7, this program reads 1"), std::string::npos) << refusal();
+  other = manifest;
+  other["golden"][0]["scores"][0] = 99.0;
+  write_json_atomically(bundle / "dmoerm.json", other);
+  EXPECT_NE(refusal().find("golden score 0"), std::string::npos) << refusal();
+  other = manifest;
+  other["template"]["sha256"] = "0";
+  write_json_atomically(bundle / "dmoerm.json", other);
+  EXPECT_NE(refusal().find("template dmoerm has digest"), std::string::npos) << refusal();
+}
+
+TEST_F(BundleFolder, ASaveThatFailsLeavesTheOldBundle) {
+  save();
+  bundle_.categories[1].experts[0]->head_D.fill_(std::nan(""));
+  EXPECT_THROW(save(), Error);
+  EXPECT_EQ(refusal(), "");
+  std::size_t entries = 0;
+  for ([[maybe_unused]] const auto& entry : fs::directory_iterator(folder_)) ++entries;
+  EXPECT_EQ(entries, 2U);  // model and bundle
+}
+
+}  // namespace
+}  // namespace dmoerm::serve
