@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 name="${1:-}"
 script="$DMOERM_ROOT/tests/bench/${name//-/_}.py"
 if [ -z "$name" ] || [ ! -f "$script" ]; then
-  die "unknown benchmark \"$name\"; known: $(cd "$DMOERM_ROOT/tests/bench" && ls -- *.py | sed 's/\.py$//; s/_/-/g' | tr '\n' ' ')"
+  bad_usage "unknown benchmark \"$name\"; known: $(names_in "$DMOERM_ROOT/tests/bench")"
 fi
 shift
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=68719476736 MALLOC_TOP_PAD_=268435456 DMOERM_BUILD DMOERM_ROOT

@@ -14,3 +14,5 @@ die() { echo "$(basename "$0"): $*" >&2; exit 1; }
 say() { echo "== $*" >&2; }
 # Exit code 2, as the program itself gives for bad usage.
 bad_usage() { echo "$(basename "$0"): $*" >&2; exit 2; }
+# The names that FOLDER/*.py answer to, as bench.sh and torture.sh take them.
+names_in() { find "$1" -maxdepth 1 -name '*.py' -printf '%f\n' | sed 's/\.py$//; s/_/-/g' | sort | tr '\n' ' '; }

@@ -16,7 +16,7 @@ packages=(g++ cmake ninja-build ccache pkg-config libopenmpi-dev openmpi-bin lib
   libmimalloc2.0 python3 python3-venv ca-certificates)
 requirements=(requirements.txt)
 models=(minilm-l6)
-disk_free_gib_min=10 # the wheels of torch and of what it needs, packed and unpacked
+disk_free_gib_min=${DMOERM_DISK_FREE_GIB_MIN:-10} # the wheels of torch and of what it needs, packed and unpacked
 
 while (($# > 0)); do
   case "$1 ${2-}" in

@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 name="${1:-}"
 script="$DMOERM_ROOT/tests/torture/${name//-/_}.py"
 if [ -z "$name" ] || [ ! -f "$script" ]; then
-  die "unknown torture test \"$name\"; known: $(cd "$DMOERM_ROOT/tests/torture" && ls -- *.py | sed 's/\.py$//; s/_/-/g' | tr '\n' ' ')"
+  bad_usage "unknown torture test \"$name\"; known: $(names_in "$DMOERM_ROOT/tests/torture")"
 fi
 shift
 export DMOERM_BUILD DMOERM_ROOT

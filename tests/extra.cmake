@@ -22,3 +22,7 @@ set_tests_properties(layering PROPERTIES LABELS fast TIMEOUT 30)
 if(DMOERM_FUZZ)
   add_subdirectory(fuzz)
 endif()
+
+# --- Launch scripts ---
+add_test(NAME launch_scripts COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/launch/scripts_test.sh)
+set_tests_properties(launch_scripts PROPERTIES LABELS fast TIMEOUT 120)

@@ -14,6 +14,7 @@
 #include "comm/world.h"
 #include "data/chat_template.h"
 #include "data/ingest.h"
+#include "data/token_store_schema.h"
 #include "train/pipeline.h"
 
 namespace dmoerm::cli {
@@ -37,6 +38,7 @@ train::TaskIdentity ingest_identity(const config::RunConfig& config, const data:
   for (const config::CategoryConfig& c : config.categories) categories.push_back({{"name", c.name}, {"points", c.points}});
   const config::DataConfig& d = config.data;
   return {{{"inputs", files},
+           {"schema", data::kStoreSchema},
            {"categories", categories},
            {"tokenizer", tokenizer.digest()},
            {"template", chat_template.digest()},
@@ -99,7 +101,10 @@ int run(const Options& options) {
     const data::TokenStore store = data::TokenStore::open(store_path);
     train::RunContext context(config, store, directory);
     train::check_run_directory(context, options.update);
-    context.pretrained();  // a broken backbone is an input error, not a failed task
+    const model::BackboneSpec& spec = context.pretrained()->spec();  // a broken backbone is an input error, not a failed task
+    if (spec.encoder() && config.data.max_length > spec.max_positions) {
+      throw ConfigError(fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length, spec.max_positions, config.backbone.dir));
+    }
     write_file_atomically(directory.root() / "config.yaml", config::to_yaml(config));
   });
   const data::TokenStore store = data::TokenStore::open(directory.task("ingest") / "store.h5");

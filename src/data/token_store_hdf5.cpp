@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "data/store_seal.h"
 
 namespace dmoerm::data {
 namespace {
@@ -41,12 +42,27 @@ class Handle {
   herr_t (*close_)(hid_t);
 };
 
-/// Errors are ours to report. Files are closed by their handles: at exit HDF5 1.10 crashes over one that could not be written.
-void silence_hdf5() {
-  static const bool once = H5dont_atexit() >= 0;
-  (void)once;
-  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-}
+/// HDF5 for as long as the process lives. Its errors are ours to report, and it is closed by us: at exit HDF5 1.10 crashes over a
+/// file that could not be written.
+class Library {
+ public:
+  static Library& get() {
+    static Library library;
+    return library;
+  }
+  /// Leave it as it is at exit.
+  void abandon() { abandoned_ = true; }
+
+ private:
+  Library() {
+    H5dont_atexit();
+    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  }
+  ~Library() {
+    if (!abandoned_) H5close();
+  }
+  bool abandoned_ = false;
+};
 
 hid_t type_of(std::int32_t) { return H5T_NATIVE_INT32; }
 hid_t type_of(std::int64_t) { return H5T_NATIVE_INT64; }
@@ -54,16 +70,8 @@ hid_t type_of(std::uint8_t) { return H5T_NATIVE_UINT8; }
 hid_t type_of(float) { return H5T_NATIVE_FLOAT; }
 hid_t type_of(double) { return H5T_NATIVE_DOUBLE; }
 
-/// Running hash of one column, in pieces of kChunk values.
-struct ColumnDigest {
-  std::string state;
-  void add(const void* data, std::size_t bytes) {
-    state = sha256_hex(state + std::string(static_cast<const char*>(data), bytes));
-  }
-};
-
 /// Of all columns but where the rows were read from: equal data have equal digests.
-std::string content_digest(const std::map<std::string, ColumnDigest>& columns, const StoreAttributes& attributes) {
+std::string content_digest(const std::map<std::string, PieceDigest>& columns, const StoreAttributes& attributes) {
   std::string all = json{attributes.categories, attributes.labels}.dump();
   for (const auto& [name, digest] : columns) {
     if (name != "groups/file" && name != "groups/line") all += "\n" + name + " " + digest.state;
@@ -116,15 +124,15 @@ json read_json_text(hid_t file, const std::string& name, const std::string& path
 
 /// Read one column in pieces. @param take  gets the number of all values, then each piece
 template <class T>
-ColumnDigest read_column(hid_t file, const std::string& name, std::uintmax_t file_size, const std::string& path,
-                         const std::function<void(std::size_t, std::span<const T>)>& take) {
+PieceDigest read_column(hid_t file, const std::string& name, std::uintmax_t file_size, const std::string& path,
+                        const std::function<void(std::size_t, std::span<const T>)>& take) {
   const std::string failed =
       fmt::format("{}: column {} cannot be read: damaged (checksum), truncated or of another schema; ingest again", path, name);
   Handle dataset(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose, failed), space(H5Dget_space(dataset), H5Sclose, failed);
   hsize_t size = 0;
   const bool flat = H5Sget_simple_extent_ndims(space) == 1 && H5Sget_simple_extent_dims(space, &size, nullptr) == 1;
   if (!flat || size > file_size * kDeflateRatioMax) throw DataError(failed);
-  ColumnDigest digest;
+  PieceDigest digest;
   std::vector<T> piece;
   for (std::size_t at = 0; at < size; at += piece.size()) {
     piece.resize(std::min<std::size_t>(kChunk, size - at));
@@ -140,14 +148,13 @@ ColumnDigest read_column(hid_t file, const std::string& name, std::uintmax_t fil
 
 /// Read a store; columns go to `columns` unless it is null.
 std::string read(const std::filesystem::path& file_path, StoreColumns* columns, StoreAttributes& attributes) {
-  silence_hdf5();
+  Library::get();
+  check_seal(file_path);
   const std::string path = file_path.string();
-  std::error_code error;
-  const std::uintmax_t file_size = std::filesystem::file_size(file_path, error);
-  if (error) throw IoError(fmt::format("{}: cannot read the token store: {}", path, error.message()));
+  const std::uintmax_t file_size = std::filesystem::file_size(file_path);
   try {
     Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose,
-                fmt::format("{}: not an HDF5 file, truncated or damaged; ingest again", path));
+                fmt::format("{}: HDF5 cannot open it: damaged; ingest again", path));
     const json stored = read_json_text(file, "attributes", path);
     if (stored.value("schema", json()) != kStoreSchema) {
       throw DataError(fmt::format("{}: expected a token store of schema {}, found {}; ingest again", path, kStoreSchema,
@@ -161,7 +168,7 @@ std::string read(const std::filesystem::path& file_path, StoreColumns* columns, 
       throw DataError(fmt::format("{}: its attributes are damaged; ingest again", path));
     }
     attributes.provenance = read_json_text(file, "provenance", path).dump();
-    std::map<std::string, ColumnDigest> digests;
+    std::map<std::string, PieceDigest> digests;
     StoreColumns unused;
     StoreColumns::each(
         [&](const char* name, auto& column) {
@@ -189,8 +196,9 @@ struct StoreFile::Impl {
   std::string path;
   Handle file;
   std::map<std::string, Handle> datasets;
-  std::map<std::string, ColumnDigest> digests;
+  std::map<std::string, PieceDigest> digests;
   std::map<std::string, hsize_t> written;
+  bool finished = false;
 
   /// Write the front of a column: whole chunks, or all of it.
   template <class T>
@@ -216,14 +224,12 @@ struct StoreFile::Impl {
 };
 
 StoreFile::StoreFile(const std::filesystem::path& path) {
-  silence_hdf5();
-  const std::string name = path.string();
-  impl_ = std::make_unique<Impl>(Impl{name,
-                                      Handle(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose,
-                                             fmt::format("{}: cannot create this file", name)),
-                                      {},
-                                      {},
-                                      {}});
+  Library::get();
+  const std::string name = path.string(), failed = fmt::format("{}: cannot create this file", name);
+  Handle properties(H5Pcreate(H5P_FILE_CREATE), H5Pclose, failed);
+  H5Pset_userblock(properties, kSealBytes);
+  Handle file(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, properties, H5P_DEFAULT), H5Fclose, failed);
+  impl_ = std::make_unique<Impl>(Impl{name, std::move(file), {}, {}, {}, false});
   StoreColumns none;
   StoreColumns::each(
       [&](const char* column_name, auto& column) {
@@ -233,7 +239,9 @@ StoreFile::StoreFile(const std::filesystem::path& path) {
       },
       none);
 }
-StoreFile::~StoreFile() = default;
+StoreFile::~StoreFile() {
+  if (impl_ && !impl_->finished) Library::get().abandon();
+}
 
 void StoreFile::write_chunks(StoreColumns& columns) {
   StoreColumns::each([&](const char* name, auto& column) { impl_->drain(name, column, false); }, columns);
@@ -250,6 +258,8 @@ void StoreFile::finish(StoreColumns& columns, const StoreAttributes& attributes)
   if (!good || H5Fflush(impl_->file, H5F_SCOPE_GLOBAL) < 0 || !impl_->file.close()) {
     throw IoError(fmt::format("{}: cannot finish writing: is the disk full?", impl_->path));
   }
+  impl_->finished = true;
+  write_seal(impl_->path);
 }
 
 void read_store(const std::filesystem::path& path, StoreColumns& columns, StoreAttributes& attributes, std::string& digest) {

@@ -9,7 +9,7 @@
 namespace dmoerm::data {
 
 /// Writes a store piece by piece. Every column is chunked, shuffled, deflated, with a checksum on every chunk; the datasets
-/// "attributes" (JSON: schema, digest, names) and "provenance" (JSON) come last.
+/// "attributes" (JSON: schema, digest, names) and "provenance" (JSON) come last, then the seal over all of it.
 class StoreFile {
  public:
   /// Create `path`. @throws IoError

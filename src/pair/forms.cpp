@@ -57,7 +57,8 @@ const std::vector<Form>& forms() {
        },
        parse_rewardbench},
       {"conversational",
-       R"({"prompt":[messages],"chosen":[messages],"rejected":[messages],"margin","score_chosen","score_rejected"}, TRL, OpenRLHF)",
+       R"({"prompt":[messages],"chosen":[messages],"rejected":[messages],"margin","score_chosen","score_rejected"}, )"
+       R"(TRL, OpenRLHF)",
        [](const json& r) {
          return has(r, {"prompt", "chosen", "rejected"}) && r["prompt"].is_array();
        },

@@ -6,12 +6,21 @@
 namespace dmoerm::pair {
 
 /// What the two answers about one pair and point came to. Seven different things, all kept.
-enum class SwapOutcome : std::uint8_t { first = 0, second = 1, tie = 2, inconsistent = 3, unparsable = 4, refused = 5, error = 6 };
+enum class SwapOutcome : std::uint8_t {
+  first = 0,
+  second = 1,
+  tie = 2,
+  inconsistent = 3,
+  unparsable = 4,
+  refused = 5,
+  error = 6
+};
 
 /// @param first_order   the verdict when response a was shown first: "first", "second", "tie", "unparsable", "refused", "error"
 /// @param second_order  the verdict when response b was shown first
-/// @return `first` if both mean a, `second` if both mean b, `tie` if both say so; a failed answer makes the pair that failure (error before refused before
-///         unparsable); else inconsistent (position bias). Unknown words count as unparsable.
+/// @return `first` if both mean a, `second` if both mean b, `tie` if both say so; a failed answer makes the pair that failure
+/// (error
+///         before refused before unparsable); else inconsistent (position bias). Unknown words count as unparsable.
 /// @see arXiv:2403.01197, capability point labelling
 SwapOutcome check_swap(std::string_view first_order, std::string_view second_order);
 

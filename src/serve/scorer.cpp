@@ -33,10 +33,9 @@ Packed pack(const Bundle& bundle, const std::vector<pair::Message>& prompt, cons
   }
   Packed packed;
   packed.prompt = bundle.chat_template->render_prompt(prompt);
-  const std::int64_t head = bundle.chat_template->head_tokens();
-  packed.layout = data::lay_out_group(std::move(ids), static_cast<std::int64_t>(packed.prompt.size()), {bundle.max_length, bundle.min_prompt_tokens, head});
-  const std::int64_t over = std::max(packed.layout.prompt_cut, static_cast<std::int64_t>(packed.prompt.size()) - bundle.max_length);
-  if (over > 0) packed.prompt.erase(packed.prompt.begin() + head, packed.prompt.begin() + std::min<std::int64_t>(head + over, static_cast<std::int64_t>(packed.prompt.size())));
+  const data::LayoutLimits limits{bundle.max_length, bundle.min_prompt_tokens, bundle.chat_template->head_tokens()};
+  packed.layout = data::lay_out_group(std::move(ids), static_cast<std::int64_t>(packed.prompt.size()), limits);
+  packed.prompt = data::cut_prompt(std::move(packed.prompt), packed.layout, limits);
 
   data::TokenGroup group;
   group.prefix = packed.layout.prefix;

@@ -166,12 +166,12 @@ using IngestFolderDeathTest = IngestFolder;
 TEST_F(IngestFolderDeathTest, AFullDiskIsSaidAndNothingIsLeft) {
   std::string text;
   Rng rng(5);
-  for (int i = 0; i < 20000; ++i) text += row(std::to_string(rng.next()), std::to_string(rng.next()), "b");
+  for (int i = 0; i < 4000; ++i) text += row(std::to_string(rng.next()), std::to_string(rng.next()), "b");
   const IngestRequest r = request({write("p.jsonl", text)});
   // In a process of its own: the limit stays, and so does what HDF5 could not write.
   const auto fill = [&] {
     ::signal(SIGXFSZ, SIG_IGN);
-    const rlimit limit{200000, 200000};
+    const rlimit limit{30000, 30000};
     ::setrlimit(RLIMIT_FSIZE, &limit);
     const std::string said = test::message_of<IoError>([&] { ingest(r); });
     std::fputs(said.c_str(), stderr);

@@ -1,4 +1,4 @@
-"""Read a token store with h5py alone and check it: filters, sizes, ranges, the content digest. Prints a summary as JSON.
+"""Read a token store with h5py alone and check it: seal, filters, sizes, ranges, content digest. Prints a summary as JSON.
 
     python tests/data/read_store.py STORE.h5 [REPORT.json]
 
@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 CHUNK = 65536
+SEAL = 512
 SPLITS = ["train", "validation", "test"]
 
 
@@ -22,13 +23,17 @@ def columns_of(file):
     return found
 
 
+def chain(data, piece):
+    state = ""
+    for at in range(0, len(data), piece):
+        state = hashlib.sha256(state.encode() + bytes(data[at : at + piece])).hexdigest()
+    return state
+
+
 def digest_of(columns, names):
     text = json.dumps([names["categories"], names["labels"]], separators=(",", ":"), ensure_ascii=False)
     for name in sorted(columns):
-        state = ""
-        values = columns[name][:]
-        for at in range(0, len(values), CHUNK):
-            state = hashlib.sha256(state.encode() + values[at : at + CHUNK].tobytes()).hexdigest()
+        state = chain(columns[name][:].tobytes(), CHUNK * columns[name].dtype.itemsize)
         if name not in ("groups/file", "groups/line"):
             text += f"\n{name} {state}"
     return hashlib.sha256(text.encode()).hexdigest()
@@ -40,6 +45,8 @@ def check(good, what):
 
 
 def main(path, report=None):
+    with open(path, "rb") as file:
+        check(file.read(SEAL).rstrip(b"\0\n").split()[-1].decode() == chain(file.read(), 1 << 20), "the seal is broken")
     with h5py.File(path) as file:
         about = json.loads(file["attributes"][()])
         provenance = json.loads(file["provenance"][()])

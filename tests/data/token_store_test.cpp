@@ -7,6 +7,7 @@
 #include "base/rng.h"
 #include "data/preference_rule.h"
 #include "data/store_builder.h"
+#include "data/store_seal.h"
 #include "support/scratch.h"
 
 namespace dmoerm::data {
@@ -129,32 +130,47 @@ TEST_F(TokenStoreFile, AVerdictAskedTwiceMustAgreeWithItself) {
 
 TEST_F(TokenStoreFile, ADamagedStoreIsRefused) {
   (void)store_of({group("one", 3), group("two", 2)});
-  const std::string whole = read_file(path()), digest = TokenStore::open(path()).digest();
+  const std::string whole = read_file(path());
   Rng rng(11);
-  int refused = 0;
   for (int i = 0; i < 200; ++i) {
     std::string bytes = whole;
     const std::size_t at = rng.below(bytes.size());
     bytes[at] = static_cast<char>(bytes[at] ^ (1 << rng.below(8)));
     (void)write("store.h5", bytes);
-    try {
-      EXPECT_EQ(TokenStore::open(path()).digest(), digest) << "seed 11, byte " << at;  // an unused byte: the content is intact
-    } catch (const DataError&) {
-      ++refused;
-    }
+    EXPECT_THROW((void)TokenStore::open(path()), DataError) << "seed 11, byte " << at;
   }
-  EXPECT_GT(refused, 10);
   for (const std::size_t size : {std::size_t{0}, std::size_t{100}, whole.size() / 2, whole.size() - 1}) {
     (void)write("store.h5", whole.substr(0, size));
     EXPECT_THROW((void)TokenStore::open(path()), DataError) << size;
   }
 }
 
+TEST_F(TokenStoreFile, AStoreThatIsSealedButBrokenIsRefused) {
+  // Damage that was there when the seal was made: HDF5's checksums and our content digest still see it.
+  (void)store_of({group("one", 3), group("two", 2)});
+  const std::string whole = read_file(path());
+  const std::size_t names = whole.find("\"schema\":2"), digest = whole.find("\"digest\":\"") + 10, id = whole.find("overall");
+  for (const auto& [at, byte] : {std::pair(names + 9, '9'), std::pair(digest, 'x'), std::pair(id, 'O')}) {
+    std::string bytes = whole;
+    bytes.at(at) = byte;
+    write_seal(write("store.h5", bytes));
+    EXPECT_THROW((void)TokenStore::open(path()), DataError) << at;
+  }
+  std::string bytes = whole;
+  bytes.at(names + 9) = '9';
+  write_seal(write("store.h5", bytes));
+  EXPECT_NE(
+      test::message_of<DataError>([&] { (void)TokenStore::open(path()); }).find("expected a token store of schema 2, found 9"),
+      std::string::npos);
+  write_seal(write("store.h5", whole));
+  EXPECT_EQ(TokenStore::open(path()).size(), 2);
+}
+
 TEST_F(TokenStoreFile, WhatIsNoStoreIsNamed) {
   EXPECT_NE(test::message_of<IoError>([&] { (void)TokenStore::open(directory_ / "absent.h5"); }).find("absent.h5"),
             std::string::npos);
   const std::string text = write("text.h5", "hello");
-  EXPECT_NE(test::message_of<DataError>([&] { (void)TokenStore::open(text); }).find("not an HDF5 file"), std::string::npos);
+  EXPECT_NE(test::message_of<DataError>([&] { (void)TokenStore::open(text); }).find("no token store"), std::string::npos);
 }
 
 TEST(StoreIndex, RefusesColumnsThatDoNotFitTogether) {

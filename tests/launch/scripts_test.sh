@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# The launch scripts' own promises: clear refusals, nothing left half-made, tools whose rules bite. No network.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failures=0
+
+fail() {
+  echo "FAILED: $*"
+  failures=$((failures + 1))
+}
+
+# expect NAME EXIT_CODE TEXT COMMAND...: the command ends with that code and says the text
+expect() {
+  local name=$1 code=$2 text=$3 got=0
+  shift 3
+  "$@" >"$scratch/out" 2>&1 </dev/null || got=$?
+  [[ $got == "$code" ]] || { cat "$scratch/out" && fail "$name: exit code $got, not $code"; }
+  [[ -z $text ]] || grep -qF -- "$text" "$scratch/out" || { cat "$scratch/out" && fail "$name: does not say '$text'"; }
+}
+
+expect "an unknown benchmark lists the known ones" 2 "tokenizer-speed" "$root/launch/bench.sh" no-such
+expect "an unknown torture test lists the known ones" 2 "same-bits" "$root/launch/torture.sh" no-such
+expect "set-up refuses an unknown part" 2 "unknown argument '--with nothing'" "$root/launch/setup.sh" --with nothing
+expect "dev refuses an unknown verb" 2 "Usage: launch/dev" "$root/launch/dev" no-such
+mkdir "$scratch/empty"
+expect "dmoerm says how to build" 1 "launch/build.sh" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --version
+printf '#!/bin/sh\necho "ran: $*"\n' >"$scratch/empty/dmoerm"
+chmod +x "$scratch/empty/dmoerm"
+expect "dmoerm runs from any directory" 0 "ran: a b c" env -C / DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" a "b c"
+expect "dmoerm refuses --np 0" 1 "--np wants" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 0 run
+
+# Set-up in a home of its own, without an index to install from.
+setup=(env -u DMOERM_PYTHON -u DMOERM_MODELS -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 DMOERM_SKIP_PACKAGES=1 DMOERM_HOME="$scratch/home")
+expect "set-up says that room is short" 1 "make room" "${setup[@]}" DMOERM_DISK_FREE_GIB_MIN=99999999 "$root/launch/setup.sh"
+expect "set-up says that there is no network" 1 "no network?" "${setup[@]}" DMOERM_DISK_FREE_GIB_MIN=0 "$root/launch/setup.sh"
+[[ ! -e $scratch/home/venv ]] || fail "a failed set-up left an environment that looks finished"
+compgen -G "$scratch/home/.scratch.*" >/dev/null && fail "a failed set-up left its scratch directory"
+
+# A finished set-up is left alone: with everything in place nothing is said.
+mkdir -p "$scratch/home/venv/bin" "$scratch/home/models/minilm-l6"
+ln -s /bin/true "$scratch/home/venv/bin/python"
+sha256sum <"$root/launch/requirements.txt" >"$scratch/home/venv/.installed-requirements.txt"
+expect "a finished set-up has nothing to do" 0 "" "${setup[@]}" "$root/launch/setup.sh"
+[[ ! -s $scratch/out ]] || fail "a finished set-up speaks: $(<"$scratch/out")"
+
+if command -v shellcheck >/dev/null; then
+  (cd "$root" && shellcheck -x launch/*.sh launch/dmoerm launch/dev .ci/run tests/launch/*.sh) || fail "shellcheck"
+fi
+if command -v clang-tidy-14 >/dev/null; then
+  cat >"$scratch/planted.cpp" <<'CPP'
+#include <string>
+int BadFunction(std::string copied) { return static_cast<int>(copied.size()); }
+class Thing {
+  int unmarked = 0;
+ public:
+  int get() const { return unmarked; }
+};
+int fine(const Thing& t) {
+  const int hidden_BTD = t.get();
+  const int DiffB = 1;
+  return hidden_BTD + DiffB;
+}
+CPP
+  clang-tidy-14 --quiet --config-file="$root/.clang-tidy" "$scratch/planted.cpp" -- -std=c++20 >"$scratch/out" 2>&1 && fail "clang-tidy accepts planted violations"
+  for name in BadFunction copied unmarked DiffB; do
+    grep -q "error:.*'$name'" "$scratch/out" || fail "clang-tidy does not report $name"
+  done
+  grep -q "error:.*'hidden_BTD'" "$scratch/out" && fail "clang-tidy rejects a shape suffix"
+fi
+
+((failures == 0)) && echo "launch scripts: as promised"
