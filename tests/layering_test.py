@@ -22,6 +22,7 @@ KEPT = {
 }
 TOP = {"CMakeLists.txt", "CMakePresets.json", "README.md", "LICENSE", "src", "launch", "configs", "kernels", "tests", "cluster", "docs"}
 LINES_MAX = 500
+MACHINE_PATH = re.compile(r"/(?:work|farm|root|home/[a-z]+)/")
 
 
 def violations(files):
@@ -32,6 +33,9 @@ def violations(files):
             yield f"{path}: the top level holds {', '.join(sorted(TOP))} and dot files only"
         if path.startswith("src/") and text.count("\n") > LINES_MAX:
             yield f"{path}: {text.count(chr(10))} lines, at most {LINES_MAX}: split it"
+        for number, line in enumerate(text.splitlines(), 1):
+            if MACHINE_PATH.search(line) and path != "tests/layering_test.py":
+                yield f"{path}:{number}: names a path of one machine"
         if not path.startswith(("src/", "tests/")) or not path.endswith((".h", ".cpp", ".cu")):
             continue
         folder = path.split("/")[1]
@@ -63,10 +67,10 @@ def tracked():
 def self_test():
     planted = {
         "src/base/a.h": '#include "model/x.h"\n', "src/train/b.cpp": "#include <mpi.h>\n", "src/model/c.cpp": "#include <torch/torch.h>\n",
-        "src/pair/d.cpp": "\n" * 501, "extra/e.txt": "", "src/model/fine.cpp": '#include "data/packed_batch.h"\n',
+        "src/pair/d.cpp": "\n" * 501, "extra/e.txt": "", "docs/g.md": "see /home/someone/notes\n", "src/model/fine.cpp": '#include "data/packed_batch.h"\n',
     }
     found = list(violations(planted))
-    assert len(found) == 5, found
+    assert len(found) == 6, found
     assert not any("fine.cpp" in v for v in found), found
 
 

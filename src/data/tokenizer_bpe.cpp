@@ -13,7 +13,6 @@ namespace {
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";
 constexpr std::size_t kShort = 48;        // symbols up to which a scan beats a heap
 constexpr char32_t kCharacters = 0x3000;  // characters looked up in a table
-constexpr std::string_view kHexDigits = "0123456789ABCDEF";
 
 /// GPT-2's letter for a byte.
 char32_t byte_letter(unsigned byte) {

@@ -32,16 +32,16 @@ expect "dmoerm runs from any directory" 0 "ran: a b c" env -C / DMOERM_BUILD="$s
 expect "dmoerm refuses --np 0" 1 "--np wants" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 0 run
 
 # Set-up in a home of its own, without an index to install from.
-setup=(env -u DMOERM_PYTHON -u DMOERM_MODELS -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 DMOERM_SKIP_PACKAGES=1 DMOERM_HOME="$scratch/home")
+setup=(env -u DMOERM_PYTHON -u DMOERM_MODELS -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 DMOERM_SKIP_PACKAGES=1 DMOERM_HOME="$scratch/place")
 expect "set-up says that room is short" 1 "make room" "${setup[@]}" DMOERM_DISK_FREE_GIB_MIN=99999999 "$root/launch/setup.sh"
 expect "set-up says that there is no network" 1 "no network?" "${setup[@]}" DMOERM_DISK_FREE_GIB_MIN=0 "$root/launch/setup.sh"
-[[ ! -e $scratch/home/venv ]] || fail "a failed set-up left an environment that looks finished"
-compgen -G "$scratch/home/.scratch.*" >/dev/null && fail "a failed set-up left its scratch directory"
+[[ ! -e $scratch/place/venv ]] || fail "a failed set-up left an environment that looks finished"
+compgen -G "$scratch/place/.scratch.*" >/dev/null && fail "a failed set-up left its scratch directory"
 
 # A finished set-up is left alone: with everything in place nothing is said.
-mkdir -p "$scratch/home/venv/bin" "$scratch/home/models/minilm-l6"
-ln -s /bin/true "$scratch/home/venv/bin/python"
-sha256sum <"$root/launch/requirements.txt" >"$scratch/home/venv/.installed-requirements.txt"
+mkdir -p "$scratch/place/venv/bin" "$scratch/place/models/minilm-l6"
+ln -s /bin/true "$scratch/place/venv/bin/python"
+sha256sum <"$root/launch/requirements.txt" >"$scratch/place/venv/.installed-requirements.txt"
 expect "a finished set-up has nothing to do" 0 "" "${setup[@]}" "$root/launch/setup.sh"
 [[ ! -s $scratch/out ]] || fail "a finished set-up speaks: $(<"$scratch/out")"
 
