@@ -10,4 +10,5 @@ if [ -z "$name" ] || [ ! -f "$script" ]; then
 fi
 shift
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=68719476736 MALLOC_TOP_PAD_=268435456 DMOERM_BUILD DMOERM_ROOT
+export PYTHONPATH="$DMOERM_ROOT/tests/bench/support${PYTHONPATH:+:$PYTHONPATH}"
 exec "${DMOERM_PEER_PYTHON:-$DMOERM_PYTHON}" "$script" "$@"

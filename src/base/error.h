@@ -10,7 +10,7 @@ namespace dmoerm {
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
-  /// Exit code of the process when the error ends it: 1 failed, 2 bad usage, configuration or input.
+  /// Exit code of the process when the error ends it: 1 failed, 2 bad usage, configuration or input, 3 stopped at request or at a limit: run again.
   [[nodiscard]] virtual int exit_code() const { return 1; }
 };
 
@@ -50,6 +50,13 @@ class CommError : public Error {
 /// Training produced NaN or infinity; ends one task, not the run.
 class NumericError : public Error {
   using Error::Error;
+};
+
+/// Work broke off because a signal or a limit asked for it; what is done is saved.
+class Stopped : public Error {
+ public:
+  using Error::Error;
+  [[nodiscard]] int exit_code() const override { return 3; }
 };
 
 namespace detail {

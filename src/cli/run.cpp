@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/stop.h"
 #include "cli/make_bundle.h"
 #include "cli/verbs.h"
 #include "comm/world.h"
@@ -35,7 +36,7 @@ train::TaskIdentity ingest_identity(const config::RunConfig& config, const data:
   for (const config::InputConfig& input : config.data.inputs) {
     files.push_back({{"path", input.path}, {"sha256", sha256_file(input.path)}, {"form", input.form}, {"category", input.category}, {"split", input.split}, {"weight", input.weight}});
   }
-  for (const config::CategoryConfig& c : config.categories) categories.push_back({{"name", c.name}, {"points", c.points}});
+  for (const config::CategoryConfig& c : config.categories) categories.push_back({{"name", c.name}, {"points", c.points}, {"responses_per_group_max", c.responses_per_group_max}, {"groups_max", c.groups_max}});
   const config::DataConfig& d = config.data;
   return {{{"inputs", files},
            {"schema", data::kStoreSchema},
@@ -69,23 +70,29 @@ fs::path ingest(const config::RunConfig& config, const train::RunDirectory& dire
   return store;
 }
 
-/// Run `work` on the first rank; all ranks leave together with its exit code if it fails, and only the first speaks.
+/// Run `work` on the first rank, however long it takes; all ranks leave together with its exit code if it fails, and only the first speaks.
 template <class Work>
 void on_first_rank(comm::World& world, const Work& work) {
-  int code = 0;
-  std::exception_ptr error;
-  if (world.rank() == 0) {
-    try {
-      work();
-    } catch (const Error& e) {
-      code = e.exit_code(), error = std::current_exception();
-    } catch (...) {
-      code = 1, error = std::current_exception();
-    }
+  constexpr int kPatienceMs = 1000;
+  if (world.rank() != 0) {
+    std::optional<comm::ControlMessage> message;
+    while (!message) message = world.receive_control(false, kPatienceMs);
+    if (const int code = std::stoi(message->text); code != 0) throw CLI::RuntimeError(code);
+    return;
   }
-  world.all().broadcast(std::as_writable_bytes(std::span(&code, 1)), 0);
-  if (error) std::rethrow_exception(error);
-  if (code != 0) throw CLI::RuntimeError(code);
+  const auto tell = [&](int code) {
+    for (int rank = 1; rank < world.size(); ++rank) world.send_control(rank, false, std::to_string(code));
+  };
+  try {
+    work();
+  } catch (const Error& e) {
+    tell(e.exit_code());
+    throw;
+  } catch (...) {
+    tell(1);
+    throw;
+  }
+  tell(0);
 }
 
 int run(const Options& options) {
@@ -94,6 +101,7 @@ int run(const Options& options) {
   on_first_rank(*world, [&] { config = config::read_run_config(options.config, options.overrides); });
   if (world->rank() != 0) config = config::read_run_config(options.config, options.overrides);
   init_log(world->rank(), world->size(), config.log_level);
+  catch_stop_signals();
   const train::RunDirectory directory(fs::path(config.runs_dir) / config.name);
   on_first_rank(*world, [&] {
     fs::create_directories(directory.root());
@@ -120,9 +128,13 @@ int run(const Options& options) {
   }
   if (world->rank() == 0) {
     for (const std::string& failure : summary.failed) fmt::print(stderr, "dmoerm: failed: {}\n", failure);
-    for (const std::string& task : summary.skipped) fmt::print(stderr, "dmoerm: not started, because a task it needs failed: {}\n", task);
+    if (summary.stopped) {
+      fmt::print(stderr, "dmoerm: stopped by {}; {} tasks are left: run the same command again to continue\n", stop_signal(), summary.skipped.size());
+    } else {
+      for (const std::string& task : summary.skipped) fmt::print(stderr, "dmoerm: not started, because a task it needs failed: {}\n", task);
+    }
   }
-  return 1;
+  return summary.failed.empty() && summary.stopped ? Stopped("").exit_code() : summary.exit_code;
 }
 
 }  // namespace

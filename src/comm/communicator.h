@@ -26,7 +26,12 @@ class Communicator {
   /// Every rank's bytes (lengths may differ), in rank order.
   virtual std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> bytes) = 0;
   virtual void barrier() = 0;
+  /// From now on a collective that takes longer than this throws CommError; default: DMOERM_COMM_TIMEOUT_S, or 600.
+  virtual void limit_waits(double seconds) = 0;
 };
+
+/// Whether any rank of the group says so. Collective.
+bool any_rank(Communicator& group, bool here);
 
 /// A group of one.
 std::unique_ptr<Communicator> single();

@@ -37,7 +37,7 @@ double timeout_s() {
 }
 
 /// Wait without burning a core: spin shortly, then sleep; give up after the time limit.
-void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who) {
+void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who, double limit_s = timeout_s()) {
   const auto start = Clock::now();
   for (std::int64_t turn = 0;; ++turn) {
     int done = 0;
@@ -46,8 +46,8 @@ void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::s
     const double waited = std::chrono::duration<double>(Clock::now() - start).count();
     if (waited < 50e-6) {
       ::sched_yield();
-    } else if (waited > timeout_s()) {
-      throw CommError(fmt::format("{} took longer than {} s on {}: a rank of the group is gone or stuck (DMOERM_COMM_TIMEOUT_S sets the limit)", what, timeout_s(), who));
+    } else if (waited > limit_s) {
+      throw CommError(fmt::format("{} took longer than {} s on {}: a rank of the group is gone or stuck (DMOERM_COMM_TIMEOUT_S sets the limit)", what, limit_s, who));
     } else {
       std::this_thread::sleep_for(std::chrono::microseconds(waited < 0.01 ? 20 : 200));
     }
@@ -82,7 +82,7 @@ class MpiCommunicator final : public Communicator {
       std::vector<MPI_Request> request(1);
       const auto part = bytes.subspan(begin, std::min(kPieceBytes, bytes.size() - begin));
       DMOERM_MPI(MPI_Ibcast(part.data(), static_cast<int>(part.size()), MPI_BYTE, root, comm_, request.data()));
-      wait_all(request, "broadcast", who());
+      wait_all(request, "broadcast", who(), limit_s_);
     }
   }
 
@@ -91,7 +91,7 @@ class MpiCommunicator final : public Communicator {
     std::uint64_t own = bytes.size();
     std::vector<MPI_Request> request(1);
     DMOERM_MPI(MPI_Iallgather(&own, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, comm_, request.data()));
-    wait_all(request, "all_gather", who());
+    wait_all(request, "all_gather", who(), limit_s_);
     std::vector<std::vector<std::byte>> gathered;
     for (int r = 0; r < size_; ++r) {
       gathered.emplace_back(sizes[static_cast<std::size_t>(r)]);
@@ -104,8 +104,10 @@ class MpiCommunicator final : public Communicator {
   void barrier() override {
     std::vector<MPI_Request> request(1);
     DMOERM_MPI(MPI_Ibarrier(comm_, request.data()));
-    wait_all(request, "barrier", who());
+    wait_all(request, "barrier", who(), limit_s_);
   }
+
+  void limit_waits(double seconds) override { limit_s_ = seconds; }
 
  private:
   [[nodiscard]] std::string who() const { return fmt::format("rank {} of group {}", ranks_.empty() ? rank_ : ranks_[static_cast<std::size_t>(rank_)], ranks_); }
@@ -134,7 +136,7 @@ class MpiCommunicator final : public Communicator {
       const auto [begin, end] = chunk(values.size(), r);
       if (r != rank_) DMOERM_MPI(MPI_Isend(values.data() + begin, static_cast<int>(end - begin), MPI_FLOAT, r, kTag, comm_, post()));
     }
-    wait_all(requests, "tree_sum", who());
+    wait_all(requests, "tree_sum", who(), limit_s_);
     for (std::size_t step = 1; step < parts.size(); step *= 2) {
       for (std::size_t r = 0; r + step < parts.size(); r += 2 * step) {
         for (std::size_t i = 0; i < own; ++i) parts[r][i] += parts[r + step][i];
@@ -148,10 +150,11 @@ class MpiCommunicator final : public Communicator {
     }
     requests.assign(1, MPI_REQUEST_NULL);
     DMOERM_MPI(MPI_Iallgatherv(parts[0].data(), static_cast<int>(own), MPI_FLOAT, values.data(), counts.data(), offsets.data(), MPI_FLOAT, comm_, requests.data()));
-    wait_all(requests, "tree_sum", who());
+    wait_all(requests, "tree_sum", who(), limit_s_);
   }
 
   static constexpr int kTag = 7;
+  double limit_s_ = timeout_s();
   MPI_Comm comm_;
   std::vector<int> ranks_;
   int rank_ = 0, size_ = 1;

@@ -11,9 +11,18 @@ class Single final : public Communicator {
   void broadcast(std::span<std::byte> /*bytes*/, int /*root*/) override {}
   std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> bytes) override { return {{bytes.begin(), bytes.end()}}; }
   void barrier() override {}
+  void limit_waits(double /*seconds*/) override {}
 };
 
 }  // namespace
+
+bool any_rank(Communicator& group, bool here) {
+  if (group.size() == 1) return here;
+  const std::byte own{here ? std::uint8_t{1} : std::uint8_t{0}};
+  bool any = false;
+  for (const auto& bytes : group.all_gather({&own, 1})) any = any || bytes.at(0) != std::byte{0};
+  return any;
+}
 
 std::unique_ptr<Communicator> single() { return std::make_unique<Single>(); }
 

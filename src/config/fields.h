@@ -54,7 +54,6 @@ void describe(Visit& visit, Section& c) {
         "Hugging Face directory of the pretrained backbone: config.json, safetensors, tokenizer.json");
   visit("chat_template", c.chat_template, one_of({"chatml", "llama3", "mistral", "plain", "dmoerm"}),
         "how a conversation becomes one text");
-  visit("dtype", c.dtype, one_of({"float32", "bfloat16"}), "arithmetic");
   visit("layers", c.layers, at_least(0), "use only the first n layers; 0 = all");
 }
 
@@ -63,6 +62,8 @@ void describe(Visit& visit, Section& c) {
   visit("device", c.device, one_of({"auto", "cpu", "cuda"}), "where the arithmetic runs");
   visit("threads", c.threads, between(1, 1024),
         "threads of a rank; part of the result, as sums may round differently with another number");
+  visit("trunk_cache_mb", c.trunk_cache_mb, at_least(0),
+        "MiB a rank may keep of states below the adapted layers (lora_layers); does not change the result");
   visit("micro_batch_tokens", c.micro_batch_tokens, at_least(1),
         "tokens of one forward pass; bounds memory and fixes the order of sums");
 }
@@ -98,6 +99,9 @@ void describe(Visit& visit, Section& c) {
   visit("name", c.name, required_name(), "name of the task category, as in the data");
   visit("points", c.points, required_name(), "capability points; one expert each");
   visit("clear_margin", c.clear_margin, at_least(0), "a score gap below this is no preference; 0 = any gap counts");
+  visit("responses_per_group_max", c.responses_per_group_max, at_least(0),
+        "thin larger groups of this category by a seeded draw; 0 = as data.responses_per_group_max");
+  visit("groups_max", c.groups_max, at_least(0), "train groups of this category, by a seeded draw; 0 = as data.groups_per_category_max");
 }
 
 template <class Visit, Like<TrainConfig> Section>
@@ -120,6 +124,8 @@ void describe(Visit& visit, Section& c) {
   visit("eval_groups_max", c.eval_groups_max, at_least(0), "validation groups of one evaluation, a fixed seeded draw; 0 = all");
   visit("reward_centring", c.reward_centring, at_least(0), "weight of mean(reward^2) in the loss; 0 = off");
   visit("checkpoint_every_s", c.checkpoint_every_s, at_least(0), "seconds between checkpoints; does not change the result");
+  visit("lora_layers", c.lora_layers, at_least(0),
+        "adapt only the top n layers, where trains = lora; 0 = all. The states below are computed once (compute.trunk_cache_mb)");
   visit("lora_rank", c.lora_rank, between(1, 4096), "rank of the adapter, where trains = lora");
   visit("lora_alpha", c.lora_alpha, above(0), "the adapter's update is scaled by lora_alpha / lora_rank");
   visit("lora_dropout", c.lora_dropout, share(), "dropout before the adapter");

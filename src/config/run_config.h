@@ -11,7 +11,6 @@ namespace dmoerm::config {
 struct BackboneConfig {
   std::string dir;                  ///< Hugging Face directory: config.json, safetensors, tokenizer.json
   std::string chat_template = "dmoerm";  ///< named, pinned template: chatml, llama3, mistral, plain, dmoerm
-  std::string dtype = "float32";    ///< arithmetic: float32, bfloat16
   std::int64_t layers = 0;          ///< use only the first n decoder or encoder layers; 0 = all
 };
 
@@ -19,6 +18,7 @@ struct BackboneConfig {
 struct ComputeConfig {
   std::string device = "auto";       ///< auto, cpu, cuda
   std::int64_t threads = 1;          ///< threads of a rank; sums may round differently with another number
+  std::int64_t trunk_cache_mb = 4096;    ///< memory of a rank for the states below the adapted layers; not part of the result
   std::int64_t micro_batch_tokens = 1024;  ///< tokens of one forward pass; bounds memory, and fixes the order of sums
 };
 
@@ -48,6 +48,8 @@ struct CategoryConfig {
   std::string name;
   std::vector<std::string> points;       ///< capability points; one expert each
   double clear_margin = 0.0;             ///< a score gap below this is no preference; 0 = any gap counts
+  std::int64_t responses_per_group_max = 0;  ///< 0 = as data.responses_per_group_max says
+  std::int64_t groups_max = 0;           ///< of the train split; 0 = as data.groups_per_category_max says
 };
 
 /// AdamW and its schedule, early stopping, checkpoints: the same keys for every phase.
@@ -69,6 +71,7 @@ struct TrainConfig {
   std::int64_t eval_groups_max = 200;    ///< validation groups of one evaluation, a fixed seeded draw; 0 = all
   double reward_centring = 0.0;          ///< weight of mean(reward^2) in the loss; 0 = off
   double checkpoint_every_s = 60.0;      ///< seconds between checkpoints; does not change the result
+  std::int64_t lora_layers = 0;          ///< adapt the top n layers only; 0 = all
   std::int64_t lora_rank = 32;
   double lora_alpha = 32.0;
   double lora_dropout = 0.05;

@@ -36,6 +36,8 @@ class ChatTemplate {
   /// lacks it), {head} and {tail} what the tokenizer's post-processor puts around a text, {end} its end-of-text token, {sep|x}
   /// its [SEP] or else x.
   [[nodiscard]] const std::string& text() const { return text_; }
+  /// Whether special tokens written in a text count as such.
+  [[nodiscard]] bool special_in_text() const { return special_in_text_; }
   /// SHA-256 of text(), hexadecimal.
   [[nodiscard]] const std::string& digest() const { return digest_; }
 

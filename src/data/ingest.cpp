@@ -139,8 +139,8 @@ class Ingest {
     if (settled == survey_.splits.end()) throw DataError(fmt::format("{}: the file changed while it was read", group.file));
     const Split split = settled->second;
     if (!seen_.insert(item.content).second) return refuse("duplicate: same prompt and responses as an earlier row");
-    if (survey_.thinned(item, split, request_.seed)) return refuse("left out by data.groups_per_category_max");
-    thin_responses(group, request_.data.responses_per_group_max, request_.seed);
+    if (survey_.thinned(item, split, request_.seed)) return refuse("left out by data.groups_per_category_max or the category's groups_max");
+    thin_responses(group, responses_max(request_, group.category), request_.seed);
 
     std::vector<std::vector<std::int32_t>> texts;
     for (const pair::Response& r : group.responses) texts.push_back(request_.renderer.render(group.prompt, r.text));

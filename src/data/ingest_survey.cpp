@@ -58,7 +58,7 @@ class Surveyor {
     found_.insert(item.group.category);
     Split& split = survey_.splits.try_emplace(item.prompt, Split::unset).first->second;
     if (rank_of(item.group.split) > rank_of(split)) split = item.group.split;
-    if (request_.data.groups_per_category_max > 0 && seen_.insert(item.content).second) {
+    if (groups_max(request_, item.group.category) > 0 && seen_.insert(item.content).second) {
       draws_[item.group.category].push_back({item.prompt, draw_key(item, request_.seed)});
     }
     return true;
@@ -98,8 +98,8 @@ class Surveyor {
   }
 
   void settle_draw() {
-    const auto most = static_cast<std::size_t>(request_.data.groups_per_category_max);
     for (const auto& [category, draws] : draws_) {
+      const auto most = static_cast<std::size_t>(groups_max(request_, category));
       std::vector<std::uint64_t> keys;
       for (const Draw& draw : draws) {
         if (survey_.splits.at(draw.prompt) == Split::train) keys.push_back(draw.key);
@@ -125,6 +125,16 @@ class Surveyor {
 bool Survey::thinned(const InputGroup& item, Split split, std::uint64_t seed) const {
   const auto end = draw_end.find(item.group.category);
   return split == Split::train && end != draw_end.end() && draw_key(item, seed) >= end->second;
+}
+
+std::int64_t groups_max(const IngestRequest& request, const std::string& category) {
+  const auto own = std::ranges::find(request.categories, category, &config::CategoryConfig::name);
+  return own != request.categories.end() && own->groups_max > 0 ? own->groups_max : request.data.groups_per_category_max;
+}
+
+std::int64_t responses_max(const IngestRequest& request, const std::string& category) {
+  const auto own = std::ranges::find(request.categories, category, &config::CategoryConfig::name);
+  return own != request.categories.end() && own->responses_per_group_max > 0 ? own->responses_per_group_max : request.data.responses_per_group_max;
 }
 
 Survey survey_inputs(const IngestRequest& request) { return Surveyor(request).run(); }

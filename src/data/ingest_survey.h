@@ -14,9 +14,13 @@ struct Survey {
   std::unordered_map<TextKey, pair::Split, TextKeyHash> splits;  ///< of every prompt
   std::map<std::string, std::uint64_t> draw_end;  ///< category -> its train groups with a draw_key from here on are thinned out
 
-  /// Whether data.groups_per_category_max leaves this group out.
+  /// Whether data.groups_per_category_max or the category's groups_max leaves this group out.
   [[nodiscard]] bool thinned(const InputGroup& item, pair::Split split, std::uint64_t seed) const;
 };
+
+/// Most train groups of a category, most responses of its groups: its own setting before that of all; 0 = no limit.
+std::int64_t groups_max(const IngestRequest& request, const std::string& category);
+std::int64_t responses_max(const IngestRequest& request, const std::string& category);
 
 /// Read everything once. A prompt that rows put into several splits goes to test before validation before train; one without a
 /// stated split goes by its hash.

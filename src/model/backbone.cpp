@@ -93,36 +93,54 @@ void Backbone::embed_backward(const at::Tensor& dx_TD, const ForwardState& state
   sink.embed_tokens.index_add_(0, state.ids_T, dx);
 }
 
-at::Tensor Backbone::run(const data::PackedBatch& batch, std::span<const ExpertRows> experts, bool all_rows, ForwardState* keep) const {
+void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) const {
   check_batch(batch, spec_);
-  ForwardState local;
-  ForwardState& state = keep != nullptr ? *keep : local;
-  state.experts.assign(experts.begin(), experts.end());
   state.ids_T = to_device_long(batch.ids, device());
   state.positions_T = to_device_long(batch.positions, device());
   state.batch.experts = state.experts;
   state.batch.all = plan_all_rows(batch, !spec_.encoder());
   state.batch.reads = plan_read_rows(batch, !spec_.encoder());
   state.batch.read_rows_R = to_device_long(batch.read_rows, device());
-  if (!spec_.encoder()) {
-    const at::Tensor angles_TE = state.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_E.unsqueeze(0);
-    state.batch.cos_TE = angles_TE.cos(), state.batch.sin_TE = angles_TE.sin();
-  }
+  if (spec_.encoder()) return;
+  const at::Tensor angles_TE = state.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_E.unsqueeze(0);
+  state.batch.cos_TE = angles_TE.cos(), state.batch.sin_TE = angles_TE.sin();
+}
+
+at::Tensor Backbone::layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved) const {
+  const auto forward = spec_.encoder() ? encoder_forward : decoder_forward;
+  return forward(spec_, weights_.layers[layer], state.batch, layer, ends_at_reads, x_TD, saved);
+}
+
+at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep, const Trunk& trunk) const {
+  ForwardState local;
+  ForwardState& state = keep != nullptr ? *keep : local;
+  state.experts.assign(experts.begin(), experts.end());
+  prepare(batch, state);
+  state.first_layer = experts.empty() ? 0 : weights_.layers.size();
+  for (const ExpertRows& rows : experts) state.first_layer = std::min(state.first_layer, rows.expert != nullptr ? rows.expert->first_layer() : 0);
   if (keep != nullptr) state.layers.resize(weights_.layers.size());
-  const auto layer_forward = spec_.encoder() ? encoder_forward : decoder_forward;
-  at::Tensor x = embed(state);
-  for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
-    const bool ends_at_reads = !all_rows && i + 1 == weights_.layers.size();
-    x = layer_forward(spec_, weights_.layers[i], state.batch, i, ends_at_reads, x, keep != nullptr ? &state.layers[i] : nullptr);
+  if (trunk.x_TD.defined() && trunk.layer > state.first_layer) throw ShapeError(fmt::format("a pass that adapts layer {} cannot start at layer {}", state.first_layer, trunk.layer));
+  at::Tensor x = trunk.x_TD.defined() ? trunk.x_TD : embed(state);
+  for (std::size_t i = trunk.x_TD.defined() ? trunk.layer : 0; i < weights_.layers.size(); ++i) {
+    x = layer_forward(state, i, i + 1 == weights_.layers.size(), x, keep != nullptr && i >= state.first_layer ? &state.layers[i] : nullptr);
   }
   if (spec_.encoder()) return x;
   state.last_RD = x;
   return rms_norm(x, weights_.final_norm_w, spec_.norm_eps, &state.rstd_R);
 }
 
-at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep) const { return run(batch, experts, false, keep); }
+at::Tensor Backbone::trunk(const data::PackedBatch& batch, std::size_t layers) const {
+  ForwardState state;
+  prepare(batch, state);
+  at::Tensor x = embed(state);
+  for (std::size_t i = 0; i < layers; ++i) x = layer_forward(state, i, false, x, nullptr);
+  return x;
+}
 
-at::Tensor Backbone::hidden(const data::PackedBatch& batch) const { return run(batch, {}, true, nullptr); }
+at::Tensor Backbone::hidden(const data::PackedBatch& batch) const {
+  const at::Tensor x = trunk(batch, weights_.layers.size());
+  return spec_.encoder() ? x : rms_norm(x, weights_.final_norm_w, spec_.norm_eps, nullptr);
+}
 
 void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const BackboneGradients& gradients) const {
   const at::Tensor none;
@@ -131,11 +149,11 @@ void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const Bac
     dx = rms_norm_backward(grad_RD, keep.last_RD, weights_.final_norm_w, keep.rstd_R, none, gradients.weights != nullptr ? gradients.weights->final_norm_w : none);
   }
   const auto layer_backward = spec_.encoder() ? encoder_backward : decoder_backward;
-  for (std::size_t i = weights_.layers.size(); i-- > 0;) {
+  for (std::size_t i = weights_.layers.size(); i-- > keep.first_layer;) {
     LayerGradients layer;
     layer.weights = gradients.weights != nullptr ? &gradients.weights->layers[i] : nullptr;
     layer.experts = gradients.experts;
-    layer.input = i > 0 || gradients.weights != nullptr;
+    layer.input = i > keep.first_layer || gradients.weights != nullptr;
     dx = layer_backward(spec_, weights_.layers[i], keep.batch, i, i + 1 == weights_.layers.size(), dx, keep.layers[i], layer);
     keep.layers[i] = {};  // free as we go
   }

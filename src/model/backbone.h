@@ -18,9 +18,16 @@ struct ForwardState {
   LayerBatch batch;
   std::vector<ExpertRows> experts;
   std::vector<LayerSaved> layers;
+  std::size_t first_layer = 0;                     ///< the lowest that is trained or adapted; nothing is kept of those below
   at::Tensor ids_T, positions_T;
   at::Tensor embedded_TD, embed_mean, embed_rstd;  ///< encoder: input of the embedding norm
   at::Tensor last_RD, rstd_R;                      ///< decoder: input of the final norm
+};
+
+/// States of a batch's rows below layer `layer`, from trunk(): the pass starts there.
+struct Trunk {
+  std::size_t layer = 0;
+  at::Tensor x_TD;
 };
 
 /// Where gradients go: undefined or null parts are not computed.
@@ -39,10 +46,13 @@ class Backbone {
   /// Final states (after the last norm) of each response's read row, [R, D].
   /// @param experts  adapters by rows; empty: the base model
   /// @param keep  null in inference; else receives what backward() needs
+  /// @param trunk  what the layers below the adapted ones give for these rows, if it is known; default: computed
   /// @throws ShapeError for ids outside the vocabulary or texts longer than the model's positions
-  [[nodiscard]] at::Tensor forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep) const;
+  [[nodiscard]] at::Tensor forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep, const Trunk& trunk = {}) const;
   /// Add the gradients of a forward pass. @param grad_RD  gradient in its result. `keep` is used up.
   void backward(const at::Tensor& grad_RD, ForwardState& keep, const BackboneGradients& gradients) const;
+  /// States of every row after the first `layers` layers, [T, D], without adapters.
+  [[nodiscard]] at::Tensor trunk(const data::PackedBatch& batch, std::size_t layers) const;
   /// Final states of every row, [T, D], without adapters.
   [[nodiscard]] at::Tensor hidden(const data::PackedBatch& batch) const;
 
@@ -55,7 +65,9 @@ class Backbone {
   [[nodiscard]] bool reads_last() const { return !spec_.encoder(); }
 
  private:
-  at::Tensor run(const data::PackedBatch& batch, std::span<const ExpertRows> experts, bool all_rows, ForwardState* keep) const;
+  /// The tables of a batch that its layers need.
+  void prepare(const data::PackedBatch& batch, ForwardState& state) const;
+  at::Tensor layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved) const;
   at::Tensor embed(ForwardState& state) const;
   void embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const;
   BackboneSpec spec_;

@@ -6,6 +6,8 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <stdexcept>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -18,7 +20,19 @@ namespace {
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kTensorFile = "adapter_model.safetensors";
 
-LoraSpec read_lora_spec(const std::filesystem::path& file) {
+/// The first adapted layer: PEFT lists the adapted ones, of which the top ones are supported.
+std::int64_t first_adapted(const nlohmann::json& config, std::int64_t layers) {
+  const auto listed = config.find("layers_to_transform");
+  if (listed == config.end() || listed->is_null()) return 0;
+  std::set<std::int64_t> adapted;
+  if (listed->is_number()) adapted = {listed->get<std::int64_t>()};
+  if (listed->is_array()) adapted = listed->get<std::set<std::int64_t>>();
+  const bool top = !adapted.empty() && *adapted.begin() >= 0 && *adapted.rbegin() == layers - 1 && static_cast<std::int64_t>(adapted.size()) == layers - *adapted.begin();
+  if (!top) throw std::invalid_argument(fmt::format("layers_to_transform {} must be the last layers of the {}, without a gap", listed->dump(), layers));
+  return *adapted.begin();
+}
+
+LoraSpec read_lora_spec(const std::filesystem::path& file, std::int64_t layers) {
   const nlohmann::json config = read_json(file);
   const auto refuse = [&](const std::string& why) { return DataError(fmt::format("{}: {}", file.string(), why)); };
   try {
@@ -35,8 +49,11 @@ LoraSpec read_lora_spec(const std::filesystem::path& file) {
     lora.alpha = config.at("lora_alpha").get<double>();
     lora.dropout = config.value("lora_dropout", 0.0);
     if (lora.rank < 1) throw refuse(fmt::format("r {} must be at least 1", lora.rank));
+    lora.first_layer = first_adapted(config, layers);
     return lora;
   } catch (const nlohmann::json::exception& e) {
+    throw refuse(e.what());
+  } catch (const std::invalid_argument& e) {
     throw refuse(e.what());
   }
 }
@@ -46,21 +63,22 @@ LoraSpec read_lora_spec(const std::filesystem::path& file) {
 Expert::Expert(const BackboneSpec& spec, const LoraSpec& lora, at::Device device) : layers(static_cast<std::size_t>(spec.layers)), spec_(spec), lora_(lora) {
   const std::int64_t d = spec.width, r = lora.rank, q = spec.q_width(), kv = spec.kv_width();
   const std::int64_t per_layer = 2 * r * d + q * r + kv * r;
-  flat = at::zeros({spec.layers * per_layer + d}, at::TensorOptions().dtype(at::kFloat).device(device));
+  DMOERM_CHECK(lora.first_layer >= 0 && lora.first_layer < spec.layers, "an adapter has a layer to adapt");
+  flat = at::zeros({(spec.layers - lora.first_layer) * per_layer + d}, at::TensorOptions().dtype(at::kFloat).device(device));
   std::int64_t begin = 0;
   const auto take = [&](std::int64_t rows, std::int64_t columns) {
     at::Tensor view = flat.narrow(0, begin, rows * columns).view({rows, columns});
     begin += rows * columns;
     return view;
   };
-  for (LoraLayer& layer : layers) layer = {take(2 * r, d), take(q, r), take(kv, r)};
+  for (std::size_t i = first_layer(); i < layers.size(); ++i) layers[i] = {take(2 * r, d), take(q, r), take(kv, r)};
   head_D = take(1, d).view({d});
 }
 
 void Expert::initialise(std::uint64_t seed) {
   flat.zero_();
   const double bound = 1.0 / std::sqrt(static_cast<double>(spec_.width));
-  for (std::size_t i = 0; i < layers.size(); ++i) {
+  for (std::size_t i = first_layer(); i < layers.size(); ++i) {
     Rng rng(seed, "lora_A", i);
     at::Tensor a = at::zeros({2 * lora_.rank, spec_.width});
     float* values = a.data_ptr<float>();
@@ -73,7 +91,7 @@ tensor::NamedTensors Expert::named() const {
   tensor::NamedTensors named;
   const std::string prefix = "base_model.model." + head_model_prefix(spec_);
   const std::int64_t r = lora_.rank;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
+  for (std::size_t i = first_layer(); i < layers.size(); ++i) {
     const std::string at = spec_.encoder() ? fmt::format("{}encoder.layer.{}.attention.self.", prefix, i) : fmt::format("{}layers.{}.self_attn.", prefix, i);
     const std::string q = at + (spec_.encoder() ? "query" : "q_proj"), v = at + (spec_.encoder() ? "value" : "v_proj");
     named.emplace_back(q + ".lora_A.weight", layers[i].a_qv.narrow(0, 0, r));
@@ -89,14 +107,20 @@ void Expert::save(const std::filesystem::path& directory) const {
   std::filesystem::create_directories(directory);
   tensor::save_safetensors(directory / kTensorFile, named());
   const nlohmann::json targets = spec_.encoder() ? nlohmann::json{"query", "value"} : nlohmann::json{"q_proj", "v_proj"};
-  write_json_atomically(directory / kConfigFile, {{"peft_type", "LORA"}, {"task_type", "SEQ_CLS"}, {"r", lora_.rank}, {"lora_alpha", lora_.alpha},
+  nlohmann::json config = {{"peft_type", "LORA"}, {"task_type", "SEQ_CLS"}, {"r", lora_.rank}, {"lora_alpha", lora_.alpha},
                                                   {"lora_dropout", lora_.dropout}, {"target_modules", targets}, {"bias", "none"}, {"inference_mode", true},
                                                   {"fan_in_fan_out", false}, {"init_lora_weights", true}, {"base_model_name_or_path", nullptr},
-                                                  {"modules_to_save", {spec_.encoder() ? "classifier" : "score"}}});
+                                                  {"modules_to_save", {spec_.encoder() ? "classifier" : "score"}}};
+  if (lora_.first_layer > 0) {  // as PEFT says it
+    config["layers_to_transform"] = nlohmann::json::array();
+    for (std::size_t i = first_layer(); i < layers.size(); ++i) config["layers_to_transform"].push_back(i);
+    config["layers_pattern"] = spec_.encoder() ? "layer" : "layers";
+  }
+  write_json_atomically(directory / kConfigFile, config);
 }
 
 Expert Expert::load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device) {
-  Expert expert(spec, read_lora_spec(directory / kConfigFile), device);
+  Expert expert(spec, read_lora_spec(directory / kConfigFile, spec.layers), device);
   const auto reader = tensor::SafetensorsReader::open(directory / kTensorFile);
   const std::string head_prefix = head_model_prefix(spec);
   const std::string head_name = expert.named().back().first;

@@ -1,4 +1,4 @@
-// An expert: one LoRA adapter on q and v of every layer, and its value head. y = W x + (alpha / rank) B A dropout(x) (PEFT's definition).
+// An expert: one LoRA adapter on q and v of every layer, or of the top ones, and its value head. y = W x + (alpha / rank) B A dropout(x) (PEFT's definition).
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -15,6 +15,7 @@ struct LoraSpec {
   std::int64_t rank = 32;
   double alpha = 32.0;
   double dropout = 0.05;  ///< of the adapter's input, in training
+  std::int64_t first_layer = 0;  ///< layers below it are not adapted: their states of a text are the base model's
   [[nodiscard]] double scale() const { return alpha / static_cast<double>(rank); }
 };
 
@@ -35,10 +36,12 @@ class Expert {
   void initialise(std::uint64_t seed);
 
   at::Tensor flat;  ///< [parameters], float32
-  std::vector<LoraLayer> layers;
+  std::vector<LoraLayer> layers;  ///< [layers of the backbone]; undefined tensors below lora().first_layer
   at::Tensor head_D;  ///< value head, no bias
 
   [[nodiscard]] const LoraSpec& lora() const { return lora_; }
+  [[nodiscard]] std::size_t first_layer() const { return static_cast<std::size_t>(lora_.first_layer); }
+  [[nodiscard]] bool adapts(std::size_t layer) const { return layer >= first_layer(); }
   /// Slices named as PEFT names them for a sequence classifier, score last.
   [[nodiscard]] tensor::NamedTensors named() const;
 

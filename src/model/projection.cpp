@@ -101,7 +101,7 @@ Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatc
     out = {all.narrow(1, 0, q), all.narrow(1, q, kv), all.narrow(1, q + kv, kv)};
   }
   for (const ExpertRows& rows : batch.experts) {
-    if (rows.expert != nullptr) add_adapter(rows, batch, layer, ends_at_reads, n_TD, out);
+    if (rows.expert != nullptr && rows.expert->adapts(layer)) add_adapter(rows, batch, layer, ends_at_reads, n_TD, out);
   }
   return out;
 }
@@ -132,7 +132,7 @@ at::Tensor project_qkv_backward(const BackboneSpec& spec, const LayerWeights& w,
   }
   for (std::size_t i = 0; i < batch.experts.size(); ++i) {
     Expert* sink = gradients.experts.empty() ? nullptr : gradients.experts[i];
-    if (batch.experts[i].expert != nullptr && (sink != nullptr || gradients.input)) {
+    if (batch.experts[i].expert != nullptr && batch.experts[i].expert->adapts(layer) && (sink != nullptr || gradients.input)) {
       adapter_backward(batch.experts[i], batch, layer, ends_at_reads, n_TD, d, sink, dn_TD);
     }
   }

@@ -10,6 +10,7 @@ Dispatcher::Dispatcher(const TaskGraph& graph, const std::set<std::string>& done
 
 std::vector<ReadyTask> Dispatcher::ready() const {
   std::vector<ReadyTask> ready;
+  if (stopped_) return ready;
   for (const Task& task : graph_.tasks()) {
     if (done_.contains(task.id) || running_.contains(task.id) || failed_.contains(task.id)) continue;
     if (std::ranges::all_of(task.inputs, [&](const std::string& input) { return done_.contains(input); })) ready.push_back({task.id, chain_.at(task.id), task.cost, task.ranks_max});
@@ -40,6 +41,11 @@ std::vector<Assignment> Dispatcher::on_done(const std::string& task, bool ok, co
     failed_[task] = message;
   }
   return assign();
+}
+
+void Dispatcher::on_stopped(const std::string& task) {
+  running_.erase(task);
+  stop();
 }
 
 bool Dispatcher::finished() const { return running_.empty() && ready().empty(); }

@@ -26,6 +26,12 @@ class Dispatcher {
   /// A task ended; its ranks report idle on their own. @param message  why it failed
   std::vector<Assignment> on_done(const std::string& task, bool ok, const std::string& message);
 
+  /// A running task broke off, to be continued by a later run.
+  void on_stopped(const std::string& task);
+  /// Start nothing more.
+  void stop() { stopped_ = true; }
+  [[nodiscard]] bool stopped() const { return stopped_; }
+
   /// Nothing runs and nothing can start.
   [[nodiscard]] bool finished() const;
   [[nodiscard]] const std::set<std::string>& done() const { return done_; }
@@ -42,6 +48,7 @@ class Dispatcher {
   std::map<std::string, std::string> failed_;
   std::vector<int> idle_;
   int tag_ = 0;
+  bool stopped_ = false;
 };
 
 }  // namespace dmoerm::plan

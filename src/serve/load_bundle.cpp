@@ -44,7 +44,7 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
   bundle.base = model::Backbone::load(directory / "base", device);
   bundle.tokenizer = std::make_shared<data::Tokenizer>(data::Tokenizer::load(directory / "base" / "tokenizer.json"));
   const std::string name = manifest.at("template").at("name");
-  bundle.chat_template = std::make_shared<data::ChatTemplate>(name, *bundle.tokenizer, false);
+  bundle.chat_template = std::make_shared<data::ChatTemplate>(name, *bundle.tokenizer, manifest.at("special_tokens_in_text").get<bool>());
   if (bundle.chat_template->digest() != manifest.at("template").at("sha256").get<std::string>()) {
     throw DataError(fmt::format("{}: template {} has digest {} in this program, the bundle was made with {}", directory.string(), name, bundle.chat_template->digest(),
                                 manifest.at("template").at("sha256").get<std::string>()));

@@ -87,7 +87,7 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
     save_base(temporary / "base", source_model, *bundle.base, zero_D);
     copy_tokenizer(source_model, temporary / "base");
     json manifest = {{"schema_version", kBundleSchema}, {"template", {{"name", bundle.chat_template->name()}, {"sha256", bundle.chat_template->digest()}, {"text", bundle.chat_template->text()}}},
-                     {"max_length", bundle.max_length}, {"min_prompt_tokens", bundle.min_prompt_tokens}, {"batch_tokens", bundle.batch_tokens}, {"provenance", bundle.provenance}, {"special_tokens_in_text", false}};
+                     {"max_length", bundle.max_length}, {"min_prompt_tokens", bundle.min_prompt_tokens}, {"batch_tokens", bundle.batch_tokens}, {"provenance", bundle.provenance}, {"special_tokens_in_text", bundle.chat_template->special_in_text()}};
     bundle.router.save(temporary / "router");
     for (const CategoryModel& c : bundle.categories) {
       std::string base = "base";

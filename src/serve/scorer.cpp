@@ -59,16 +59,24 @@ Packed pack(const Bundle& bundle, const std::vector<pair::Message>& prompt, cons
   return packed;
 }
 
+/// What lies below the adapted layers of some experts, for each batch; it is the same for all of them.
+std::vector<model::Trunk> trunks_of(const model::Backbone& base, std::size_t layers, const Packed& packed) {
+  std::vector<model::Trunk> trunks;
+  for (const data::PackedBatch& batch : packed.batches) trunks.push_back(layers == 0 ? model::Trunk{} : model::Trunk{layers, base.trunk(batch, layers)});
+  return trunks;
+}
+
 /// States of all responses under one model, [N, H], on the CPU.
-at::Tensor states_of(const model::Backbone& base, const model::Expert* adapter, const Packed& packed) {
+at::Tensor states_of(const model::Backbone& base, const model::Expert* adapter, const Packed& packed, const std::vector<model::Trunk>& trunks) {
   at::Tensor states_NH;
   std::int64_t first = 0, total = 0;
   for (const data::PackedBatch& batch : packed.batches) total += static_cast<std::int64_t>(batch.responses.size());
   states_NH = at::empty({total, base.spec().width});
-  for (const data::PackedBatch& batch : packed.batches) {
+  for (std::size_t b = 0; b < packed.batches.size(); ++b) {
+    const data::PackedBatch& batch = packed.batches[b];
     const auto reads = static_cast<std::int64_t>(batch.responses.size());
     const model::ExpertRows rows{adapter, 0, batch.tokens(), 0, reads, 0};
-    states_NH.narrow(0, first, reads).copy_(base.forward(batch, {&rows, 1}, nullptr));
+    states_NH.narrow(0, first, reads).copy_(base.forward(batch, {&rows, 1}, nullptr, trunks[b]));
     first += reads;
   }
   return states_NH;
@@ -94,16 +102,19 @@ GroupScore score_group(const Bundle& bundle, const std::vector<pair::Message>& p
   const auto n = static_cast<std::int64_t>(responses.size());
   if (chosen == nullptr) {
     const bool adapter = bundle.single.base == bundle.base;
-    const at::Tensor rewards = at::mv(states_of(*bundle.single.base, adapter ? bundle.single.expert.get() : nullptr, packed), bundle.single.expert->head_D.cpu());
+    const at::Tensor rewards = at::mv(states_of(*bundle.single.base, adapter ? bundle.single.expert.get() : nullptr, packed, trunks_of(*bundle.single.base, 0, packed)), bundle.single.expert->head_D.cpu());
     for (std::int64_t i = 0; i < n; ++i) result.responses[static_cast<std::size_t>(i)].reward = rewards[i].item<double>();
     return result;
   }
   result.category = chosen->name;
   const auto k = static_cast<std::int64_t>(chosen->experts.size());
   at::Tensor states_NKH = at::empty({n, k, chosen->base->spec().width}), rewards_NK = at::empty({n, k});
+  std::size_t frozen = chosen->experts.front()->first_layer();
+  for (const auto& expert : chosen->experts) frozen = std::min(frozen, expert->first_layer());
+  const auto trunks = trunks_of(*chosen->base, frozen, packed);
   for (std::int64_t e = 0; e < k; ++e) {
     const model::Expert& expert = *chosen->experts[static_cast<std::size_t>(e)];
-    const at::Tensor states_NH = states_of(*chosen->base, &expert, packed);
+    const at::Tensor states_NH = states_of(*chosen->base, &expert, packed, trunks);
     states_NKH.select(1, e).copy_(states_NH);
     rewards_NK.select(1, e).copy_(at::mv(states_NH, expert.head_D.cpu()));
   }

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stop.h"
 #include "plan/dispatcher.h"
 
 namespace dmoerm::train {
@@ -15,9 +16,9 @@ namespace {
 using nlohmann::json;
 constexpr int kPatienceMs = 1000;
 
-json summary_json(const plan::Dispatcher& dispatcher) { return {{"done", dispatcher.done()}, {"failed", dispatcher.failed()}, {"skipped", dispatcher.skipped()}}; }
+constexpr double kLeaveTogetherS = 30;  // ranks that fail together leave a task within a step of each other
 
-/// The coordinator: hears {"idle": rank} and {"done": task, "ok": b, "message": m}; answers {"run": task, "ranks": [...], "tag": n} and at the end {"quit": summary}.
+/// The coordinator: hears {"idle": rank} and {"ended": task, "code": exit code or 0, "message": m}; answers {"run": task, "ranks": [...], "tag": n} and at the end {"quit": summary}.
 void coordinate(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done) {
   plan::Dispatcher dispatcher(graph, done);
   const auto start = [&](const std::vector<plan::Assignment>& assignments) {
@@ -26,42 +27,61 @@ void coordinate(comm::World& world, const plan::TaskGraph& graph, const std::set
     }
   };
   std::set<int> idle;
+  int exit_code = 0;
   while (!dispatcher.finished() || static_cast<int>(idle.size()) < world.size()) {
     const auto message = world.receive_control(true, kPatienceMs);
+    if (stop_requested()) dispatcher.stop();
     if (!message) continue;
     const json event = json::parse(message->text);
     std::vector<plan::Assignment> assignments;
     if (event.contains("idle")) {
       idle.insert(event["idle"].get<int>());
       assignments = dispatcher.on_idle(event["idle"]);
+    } else if (const int code = event["code"]; code == Stopped("").exit_code()) {
+      dispatcher.on_stopped(event["ended"]);
     } else {
-      assignments = dispatcher.on_done(event["done"], event["ok"], event["message"]);
+      exit_code = std::max(exit_code, code);
+      assignments = dispatcher.on_done(event["ended"], code == 0, event["message"]);
     }
     for (const plan::Assignment& a : assignments) {
       for (const int rank : a.ranks) idle.erase(rank);
     }
     start(assignments);
   }
-  for (int rank = 0; rank < world.size(); ++rank) world.send_control(rank, false, json{{"quit", summary_json(dispatcher)}}.dump());
+  const json summary{{"done", dispatcher.done()}, {"failed", dispatcher.failed()}, {"skipped", dispatcher.skipped()}, {"code", exit_code}, {"stopped", dispatcher.stopped()}};
+  for (int rank = 0; rank < world.size(); ++rank) world.send_control(rank, false, json{{"quit", summary}}.dump());
 }
 
 /// Run one task in its group; all ranks agree on the outcome before the first reports it.
 void work_on(comm::World& world, const json& order, const std::function<void(const std::string&, comm::Communicator&)>& run_task) {
   const std::string task = order.at("run");
-  const auto group = world.make_group(order.at("ranks").get<std::vector<int>>(), order.at("tag"));
-  std::string failure;
+  const auto ranks = order.at("ranks").get<std::vector<int>>();
+  const int tag = order.at("tag");
+  const auto group = world.make_group(ranks, 2 * tag);
+  const auto outcome = world.make_group(ranks, 2 * tag + 1);  // apart from what the others of the group may still be waiting in
+  json end{{"code", 0}, {"message", ""}};
   try {
     run_task(task, *group);
   } catch (const CommError&) {
     throw;  // the group itself is broken
   } catch (const Error& e) {
-    failure = e.what();
+    end = {{"code", e.exit_code()}, {"message", e.what()}};
+    outcome->limit_waits(kLeaveTogetherS);
   }
-  std::string message;
-  for (const auto& bytes : group->all_gather(std::as_bytes(std::span<const char>(failure)))) {
-    if (message.empty()) message.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const std::string own = end.dump(-1, ' ', false, json::error_handler_t::replace);
+  std::vector<std::vector<std::byte>> all;
+  try {
+    all = outcome->all_gather(std::as_bytes(std::span<const char>(own)));
+  } catch (const CommError&) {
+    if (end["code"] == 0) throw;
+    throw CommError(fmt::format("task {} failed on this rank alone, and the rest of its group cannot go on without it: {}", task, end["message"].get<std::string>()));
   }
-  if (group->rank() == 0) world.send_control(0, true, json{{"done", task}, {"ok", message.empty()}, {"message", message}}.dump());
+  for (const auto& bytes : all) {
+    const json other = json::parse(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    if (end["code"] == 0 && other["code"] != 0) end = other;
+  }
+  end["ended"] = task;
+  if (group->rank() == 0) world.send_control(0, true, end.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 RunSummary work(comm::World& world, const std::function<void(const std::string&, comm::Communicator&)>& run_task) {
@@ -72,7 +92,7 @@ RunSummary work(comm::World& world, const std::function<void(const std::string&,
     const json order = json::parse(message->text);
     if (order.contains("quit")) {
       const json& s = order["quit"];
-      return {s.at("done").get<std::set<std::string>>(), s.at("failed").get<std::map<std::string, std::string>>(), s.at("skipped").get<std::set<std::string>>()};
+      return {s.at("done").get<std::set<std::string>>(), s.at("failed").get<std::map<std::string, std::string>>(), s.at("skipped").get<std::set<std::string>>(), s.at("code"), s.at("stopped")};
     }
     work_on(world, order, run_task);
   }

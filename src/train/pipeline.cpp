@@ -53,6 +53,7 @@ PipelineSummary run_pipeline(RunContext& context, comm::World& world) {
   PipelineSummary result;
   for (const auto& [id, message] : summary.failed) result.failed.push_back(id + ": " + message);
   result.skipped.assign(summary.skipped.begin(), summary.skipped.end());
+  result.exit_code = summary.exit_code, result.stopped = summary.stopped;
   result.complete = result.failed.empty() && result.skipped.empty();
   return result;
 }

@@ -26,7 +26,9 @@ std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::Tok
 struct PipelineSummary {
   bool complete = false;               ///< every task is done
   std::vector<std::string> failed;     ///< "task: message"
-  std::vector<std::string> skipped;    ///< tasks that a failed one kept from starting
+  std::vector<std::string> skipped;    ///< tasks that did not start, or broke off
+  int exit_code = 0;                   ///< what the failures ask for
+  bool stopped = false;                ///< by a signal; running again continues
 };
 
 /// Before the ranks start together, on the first of them: check data and configuration, and the run directory against both.

@@ -16,7 +16,7 @@ json train_settings(const config::TrainConfig& t) {
   return {{"trains", t.trains}, {"lr", t.lr}, {"beta1", t.beta1}, {"beta2", t.beta2}, {"eps", t.eps}, {"weight_decay", t.weight_decay}, {"clip_norm", t.clip_norm}, {"schedule", t.schedule},
           {"warmup_steps", t.warmup_steps}, {"epochs_max", t.epochs_max}, {"steps_max", t.steps_max}, {"groups_per_step", t.groups_per_step}, {"eval_every_steps", t.eval_every_steps},
           {"patience", t.patience}, {"eval_groups_max", t.eval_groups_max}, {"reward_centring", t.reward_centring}, {"lora_rank", t.lora_rank}, {"lora_alpha", t.lora_alpha},
-          {"lora_dropout", t.lora_dropout}};
+          {"lora_dropout", t.lora_dropout}, {"lora_layers", t.lora_layers}};
 }
 
 json category_settings(const config::CategoryConfig& c) { return {{"name", c.name}, {"points", c.points}, {"clear_margin", c.clear_margin}}; }
@@ -53,7 +53,7 @@ double group_tokens(const data::TokenStore& store, const std::vector<LabelledGro
 class Planner {
  public:
   Planner(const config::RunConfig& config, const data::TokenStore& store) : config_(config), store_(store) {
-    common_ = {{"seed", config.seed}, {"data", store.digest()}, {"backbone", {{"dir", config.backbone.dir}, {"dtype", config.backbone.dtype}, {"layers", config.backbone.layers}}},
+    common_ = {{"seed", config.seed}, {"data", store.digest()}, {"backbone", {{"dir", config.backbone.dir}, {"layers", config.backbone.layers}}},
                {"threads", config.compute.threads}, {"micro_batch_tokens", config.compute.micro_batch_tokens}, {"device", config.compute.device}};
   }
 
@@ -170,9 +170,10 @@ class Planner {
 std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store) {
   std::vector<std::string> names;
   for (const config::CategoryConfig& c : config.categories) names.push_back(c.name);
-  if (config.base.trains == "lora" && (config.base.lora_rank != config.experts.train.lora_rank || config.base.lora_alpha != config.experts.train.lora_alpha)) {
-    throw ConfigError(fmt::format("base.trains is lora, so experts start as copies of the base's adapter: base has lora_rank {} and lora_alpha {}, experts.train {} and {}; make them equal",
-                                  config.base.lora_rank, config.base.lora_alpha, config.experts.train.lora_rank, config.experts.train.lora_alpha));
+  const config::TrainConfig &base = config.base, &experts = config.experts.train;
+  if (base.trains == "lora" && (base.lora_rank != experts.lora_rank || base.lora_alpha != experts.lora_alpha || base.lora_layers != experts.lora_layers)) {
+    const auto said = [](const config::TrainConfig& t) { return fmt::format("lora_rank {}, lora_alpha {}, lora_layers {}", t.lora_rank, t.lora_alpha, t.lora_layers); };
+    throw ConfigError(fmt::format("base.trains is lora, so experts start as copies of the base's adapter: base has {}, experts.train {}; make them equal", said(base), said(experts)));
   }
   check_labels(config, store);
   if (names != store.categories()) throw ConfigError("the token store has other categories than the configuration, or another order: ingest again");

@@ -6,10 +6,12 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -18,6 +20,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/stop.h"
 #include "model/pairwise_loss.h"
 #include "train/adamw.h"
 #include "train/checkpoint.h"
@@ -102,7 +105,7 @@ class Course {
   /// Look at the validation groups; keep the weights if they are the best, stop if patience is over.
   void evaluate(const TrainerContext& context, std::int64_t step, double train_loss, double seconds) {
     outcome_.steps = step;
-    const FrozenModel frozen{trainee_.backbone.get(), adapter(), trainee_.expert->head_D};
+    const FrozenModel frozen{trainee_.backbone.get(), adapter(), trainee_.expert->head_D, &context.trunks};
     const PairFigures figures = pair_figures(score_groups(context.store, frozen, validation_, context.compute.micro_batch_tokens, false, context.group), validation_);
     const bool first = history_.empty();
     const bool better = first || figures.pairs == 0 || figures.accuracy > outcome_.accuracy || (figures.accuracy == outcome_.accuracy && figures.loss < outcome_.loss);
@@ -123,9 +126,9 @@ class Course {
   }
 
   /// Put the best weights back and report.
-  TrainOutcome finish(std::int64_t tokens, double seconds) {
+  TrainOutcome finish(std::int64_t tokens, double seconds, double peak_mib) {
     for (std::size_t i = 0; i < best_.size(); ++i) parameters_[i].copy_(best_[i]);
-    outcome_.tokens = tokens, outcome_.seconds = seconds;
+    outcome_.tokens = tokens, outcome_.seconds = seconds, outcome_.peak_mib = peak_mib;
     return outcome_;
   }
 
@@ -200,7 +203,7 @@ class Pass {
       sinks.weights = part.course->gradient_weights();
     }
     model::ForwardState keep;
-    const at::Tensor states_RD = backbone.forward(batch_, rows, &keep);
+    const at::Tensor states_RD = backbone.forward(batch_, rows, &keep, trunk());
     const at::Tensor grad_RD = at::zeros_like(states_RD);
     std::vector<double> losses;
     for (Part& part : parts_) losses.push_back(head_pass(part, states_RD.narrow(0, part.rows.first_read, part.rows.reads), grad_RD.narrow(0, part.rows.first_read, part.rows.reads)));
@@ -211,6 +214,13 @@ class Pass {
   [[nodiscard]] const std::string& bad_group() const { return bad_group_; }
 
  private:
+  /// States of all parts' rows below the adapted layers, which every part shares.
+  [[nodiscard]] model::Trunk trunk() const {
+    std::vector<const LabelledGroup*> groups;
+    for (const Part& part : parts_) groups.insert(groups.end(), part.groups.begin(), part.groups.end());
+    return context_.trunks.of(*parts_.front().course->trainee().backbone, parts_.front().course->adapter(), context_.store, groups);
+  }
+
   struct Part {
     Course* course;
     model::ExpertRows rows;
@@ -263,16 +273,32 @@ class Training {
     for (;; ++step_, evaluated = false) {
       if (!evaluated) evaluate_due();
       if (std::ranges::none_of(courses_, [](const auto& c) { return c->active(); })) break;
+      stop_if_asked();
       save_if_due();
       take_step();
     }
     std::vector<TrainOutcome> outcomes;
-    for (const auto& course : courses_) outcomes.push_back(course->finish(tokens_, seconds()));
+    const double peak = peak_mib();
+    for (const auto& course : courses_) outcomes.push_back(course->finish(tokens_, seconds(), peak));
     return outcomes;
   }
 
  private:
   [[nodiscard]] double seconds() const { return seconds_before_ + std::chrono::duration<double>(Clock::now() - started_).count(); }
+
+  /// Largest resident memory of the group's ranks so far.
+  [[nodiscard]] double peak_mib() const {
+    struct rusage usage {};
+    getrusage(RUSAGE_SELF, &usage);
+    const double own = static_cast<double>(usage.ru_maxrss) / 1024;
+    double largest = 0;
+    for (const auto& bytes : context_.group.all_gather(std::as_bytes(std::span(&own, 1)))) {
+      double other = 0;
+      std::memcpy(&other, bytes.data(), sizeof other);
+      largest = std::max(largest, other);
+    }
+    return largest;
+  }
 
   void evaluate_due() {
     bool any = false;
@@ -303,7 +329,7 @@ class Training {
       if (!course->active()) continue;
       active.push_back(course.get());
       groups.push_back(course->groups_of_step(step_, context_.train.groups_per_step));
-      cuts.push_back(cut_micro_batches(context_.store, groups.back(), course->trainee().backbone->shares_prefix(), context_.compute.micro_batch_tokens));
+      cuts.push_back(cut_micro_batches(context_.store, groups.back(), course->trainee().backbone->shares_prefix(), tokens_of_a_pass()));
       passes = std::max(passes, cuts.back().size());
     }
     // One tree of sums for each course and buffer, over the numbers of the micro batches. The last buffer carries the loss behind the gradient.
@@ -342,6 +368,10 @@ class Training {
     ++steps_since_;
   }
 
+  /// Tokens of one expert in a pass: the experts that step together share micro_batch_tokens, which bounds memory. Those that have stopped still count, so
+  /// that the cut does not depend on them.
+  [[nodiscard]] std::int64_t tokens_of_a_pass() const { return std::max<std::int64_t>(1, context_.compute.micro_batch_tokens / static_cast<std::int64_t>(courses_.size())); }
+
   /// One micro batch's gradients, and its loss behind the last of them, into their trees.
   static void add_leaf(const std::vector<at::Tensor>& gradients, double loss, std::vector<comm::TreeSum>& sums) {
     for (std::size_t b = 0; b < gradients.size(); ++b) {
@@ -378,8 +408,18 @@ class Training {
     if (context_.group.rank() == 0) spdlog::error("[train] task={} broke off: not finite at step {} group={}", course.name(), step_, named);
   }
 
+  /// The ranks agree at a step's edge that it is the last one now.
+  void stop_if_asked() {
+    if (!comm::any_rank(context_.group, stop_requested())) return;
+    if (context_.group.rank() == 0) save();
+    throw Stopped(fmt::format("{} broke off at step {} and is saved", courses_.front()->name(), step_));
+  }
+
   void save_if_due() {
-    if (context_.group.rank() != 0 || std::chrono::duration<double>(Clock::now() - saved_).count() < context_.train.checkpoint_every_s) return;
+    if (context_.group.rank() == 0 && std::chrono::duration<double>(Clock::now() - saved_).count() >= context_.train.checkpoint_every_s) save();
+  }
+
+  void save() {
     Checkpoint checkpoint;
     checkpoint.step = step_;
     checkpoint.state = {{"key", context_.key}, {"seconds", seconds()}, {"tokens", tokens_}, {"loss_since", loss_since_}, {"steps_since", steps_since_}, {"courses", json::array()}};

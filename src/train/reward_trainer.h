@@ -10,6 +10,7 @@
 #include "config/run_config.h"
 #include "model/backbone.h"
 #include "train/label_set.h"
+#include "train/trunk_cache.h"
 
 namespace dmoerm::train {
 
@@ -28,6 +29,7 @@ struct TrainOutcome {
   std::int64_t best_step = 0, steps = 0;
   std::int64_t tokens = 0;                          ///< computed forward and backward by all ranks
   double seconds = 0;                               ///< spent training, over restarts
+  double peak_mib = 0;                              ///< largest resident memory of a rank of the group so far
   std::string failure;                              ///< not empty: it broke off (NaN), with the group and expert named
 };
 
@@ -39,6 +41,7 @@ struct TrainerContext {
   comm::Communicator& group;
   std::filesystem::path directory;                  ///< for checkpoints and metrics.jsonl
   std::string key;                                  ///< of the task: a checkpoint of another key is not resumed
+  TrunkCache& trunks;
 };
 
 /// Train all of them to their early stop or last step, resuming from the directory's checkpoint if there is one.

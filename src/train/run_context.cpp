@@ -21,18 +21,22 @@ at::Device pick_device(const std::string& wanted) {
   return wanted == "cpu" || !cuda ? at::Device(at::kCPU) : at::Device(at::kCUDA);
 }
 
-model::LoraSpec lora_of(const config::TrainConfig& train) { return {train.lora_rank, train.lora_alpha, train.lora_dropout}; }
-
 }  // namespace
 
 RunContext::RunContext(const config::RunConfig& config, const data::TokenStore& store, RunDirectory directory)
-    : config_(config), store_(store), directory_(std::move(directory)), device_(pick_device(config.compute.device)) {
+    : config_(config), store_(store), directory_(std::move(directory)), device_(pick_device(config.compute.device)), trunks_(static_cast<std::size_t>(config.compute.trunk_cache_mb) << 20) {
   at::set_num_threads(static_cast<int>(config.compute.threads));
 }
 
 std::shared_ptr<model::Backbone> RunContext::pretrained() {
   if (!pretrained_) pretrained_ = model::Backbone::load(config_.backbone.dir, device_, config_.backbone.layers);
   return pretrained_;
+}
+
+model::LoraSpec RunContext::lora_of(const config::TrainConfig& train) {
+  const std::int64_t layers = pretrained()->spec().layers;
+  if (train.lora_layers > layers) throw ConfigError(fmt::format("lora_layers: {} asked for, {} has {} layers", train.lora_layers, config_.backbone.dir, layers));
+  return {train.lora_rank, train.lora_alpha, train.lora_dropout, train.lora_layers > 0 ? layers - train.lora_layers : 0};
 }
 
 std::shared_ptr<model::Backbone> RunContext::trainable_copy() { return std::make_shared<model::Backbone>(pretrained()->spec(), pretrained()->weights().clone()); }
@@ -54,6 +58,7 @@ LoadedModel RunContext::fresh_model(const std::string& name) {
 LoadedModel RunContext::load_model(const std::string& task) {
   if (loaded_task_ == task) return loaded_;
   loaded_ = {};  // free the old one first
+  if (config_.base.trains == "all") trunks_.clear();
   LoadedModel model;
   model.trains_all = config_.base.trains == "all";
   if (model.trains_all) {
@@ -106,8 +111,7 @@ model::ExpertFeatures expert_features(RunContext& context, std::int32_t category
   const auto experts = context.load_experts(category);
   model::ExpertFeatures features;
   for (std::size_t k = 0; k < experts.size(); ++k) {
-    const FrozenModel frozen{base.backbone.get(), experts[k].get(), experts[k]->head_D};
-    const GroupRewards scored = score_groups(context.store(), frozen, groups, context.config().compute.micro_batch_tokens, true, group);
+    const GroupRewards scored = score_groups(context.store(), context.frozen(base, *experts[k]), groups, context.config().compute.micro_batch_tokens, true, group);
     const std::int64_t n = scored.states_ND.size(0), width = scored.states_ND.size(1), count = static_cast<std::int64_t>(experts.size());
     if (k == 0) {
       features.states_NKH = at::empty({n, count, width});

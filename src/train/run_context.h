@@ -19,7 +19,6 @@ struct LoadedModel {
   std::shared_ptr<model::Backbone> backbone;
   std::shared_ptr<model::Expert> expert;
   bool trains_all = false;
-  [[nodiscard]] FrozenModel frozen() const { return {backbone.get(), trains_all ? nullptr : expert.get(), expert->head_D}; }
 };
 
 class RunContext {
@@ -41,6 +40,12 @@ class RunContext {
   LoadedModel load_model(const std::string& task);
   /// Write a phase-1 model into its task's folder. @return its files, relative
   std::vector<std::string> save_model(const std::string& task, const LoadedModel& trained) const;
+  /// A phase-1 model, or an expert over one, to score with.
+  [[nodiscard]] FrozenModel frozen(const LoadedModel& model) { return {model.backbone.get(), model.trains_all ? nullptr : model.expert.get(), model.expert->head_D, &trunks_}; }
+  [[nodiscard]] FrozenModel frozen(const LoadedModel& base, const model::Expert& expert) { return {base.backbone.get(), &expert, expert.head_D, &trunks_}; }
+  [[nodiscard]] TrunkCache& trunks() { return trunks_; }
+  /// The adapter that a training makes.
+  [[nodiscard]] model::LoraSpec lora_of(const config::TrainConfig& train);
   /// Experts of a category in the order of its points.
   std::vector<std::shared_ptr<model::Expert>> load_experts(std::int32_t category);
 
@@ -54,6 +59,7 @@ class RunContext {
   RunDirectory directory_;
   at::Device device_;
   std::shared_ptr<model::Backbone> pretrained_;
+  TrunkCache trunks_;
   std::string loaded_task_;
   LoadedModel loaded_;
 };

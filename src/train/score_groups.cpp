@@ -6,6 +6,8 @@
 
 #include <cstring>
 
+#include "base/error.h"
+#include "base/stop.h"
 #include "model/pairwise_loss.h"
 
 namespace dmoerm::train {
@@ -24,12 +26,15 @@ GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& froz
   const std::int64_t width = frozen.backbone->spec().width;
   const auto batches = cut_micro_batches(store, pointers, share, tokens_max);
   std::vector<float> own;  // of this rank's batches: rewards, then states if wanted
-  for (std::size_t b = static_cast<std::size_t>(group.rank()); b < batches.size(); b += static_cast<std::size_t>(group.size())) {
+  for (std::size_t b = static_cast<std::size_t>(group.rank()); b < batches.size() && !stop_requested(); b += static_cast<std::size_t>(group.size())) {
     data::PackedBatch batch;
+    std::vector<const LabelledGroup*> members;
+    for (const std::size_t i : batches[b]) members.push_back(&groups[i]);
     for (const std::size_t i : batches[b]) data::append_group(batch, store.group(groups[i].group), groups[i].responses, share, frozen.backbone->reads_last());
     const auto reads = static_cast<std::int64_t>(batch.responses.size());
     const model::ExpertRows rows{frozen.adapter, 0, batch.tokens(), 0, reads, 0};
-    const at::Tensor states = frozen.backbone->forward(batch, {&rows, 1}, nullptr);
+    const model::Trunk trunk = frozen.trunks != nullptr ? frozen.trunks->of(*frozen.backbone, frozen.adapter, store, members) : model::Trunk{};
+    const at::Tensor states = frozen.backbone->forward(batch, {&rows, 1}, nullptr, trunk);
     const at::Tensor rewards = at::mv(states, frozen.head_D).cpu();
     own.insert(own.end(), rewards.const_data_ptr<float>(), rewards.const_data_ptr<float>() + reads);
     if (with_states) {
@@ -37,6 +42,7 @@ GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& froz
       own.insert(own.end(), local.const_data_ptr<float>(), local.const_data_ptr<float>() + reads * width);
     }
   }
+  if (comm::any_rank(group, stop_requested())) throw Stopped("scoring broke off");
   const auto gathered = group.all_gather(std::as_bytes(std::span<const float>(own)));
   result.rewards.resize(total);
   if (with_states) result.states_ND = at::empty({static_cast<std::int64_t>(total), width});

@@ -7,6 +7,7 @@
 #include "comm/communicator.h"
 #include "model/backbone.h"
 #include "train/label_set.h"
+#include "train/trunk_cache.h"
 
 namespace dmoerm::train {
 
@@ -15,6 +16,7 @@ struct FrozenModel {
   const model::Backbone* backbone = nullptr;
   const model::Expert* adapter = nullptr;
   at::Tensor head_D;
+  TrunkCache* trunks = nullptr;         ///< for adapters of the top layers
 };
 
 /// Results of all groups, response after response in the order of `groups`.

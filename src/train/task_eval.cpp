@@ -52,7 +52,7 @@ json point_figures(RunContext& context, std::int32_t category, comm::Communicato
   const auto experts = context.load_experts(category);
   for (std::size_t k = 0; k < experts.size(); ++k) {
     const auto groups = labelled_groups(context.store(), category, Part::test, c.points[k], context.config());
-    const GroupRewards scored = score_groups(context.store(), {base.backbone.get(), experts[k].get(), experts[k]->head_D}, groups, context.config().compute.micro_batch_tokens, false, group);
+    const GroupRewards scored = score_groups(context.store(), context.frozen(base, *experts[k]), groups, context.config().compute.micro_batch_tokens, false, group);
     json pairs = json::array();
     for (const LabelledGroup& g : groups) pairs.push_back(g.pairs.size());
     points[c.points[k]] = {{"pairs", pairs}, {"right", right_pairs(scored.rewards, scored.first, groups)}};
@@ -68,7 +68,7 @@ void run_eval(RunContext& context, const std::string& task, std::int32_t categor
   const std::int64_t tokens = context.config().compute.micro_batch_tokens;
   json models;
   const auto add_base = [&](const char* label, const std::string& source) {
-    const GroupRewards scored = score_groups(context.store(), context.load_model(source).frozen(), groups, tokens, false, group);
+    const GroupRewards scored = score_groups(context.store(), context.frozen(context.load_model(source)), groups, tokens, false, group);
     models[label] = right_pairs(scored.rewards, scored.first, groups);
   };
   add_base("single", "single");

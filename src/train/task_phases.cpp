@@ -12,7 +12,7 @@ namespace {
 
 nlohmann::json metrics_of(const TrainOutcome& outcome, const Trainee& trainee) {
   return {{"validation_accuracy", outcome.accuracy}, {"validation_loss", outcome.loss}, {"best_step", outcome.best_step}, {"steps", outcome.steps}, {"tokens", outcome.tokens},
-          {"seconds", outcome.seconds}, {"groups", trainee.training.size()}, {"pairs", count_pairs(trainee.training)}, {"validation_groups", trainee.validation.size()},
+          {"seconds", outcome.seconds}, {"peak_mib", outcome.peak_mib}, {"groups", trainee.training.size()}, {"pairs", count_pairs(trainee.training)}, {"validation_groups", trainee.validation.size()},
           {"validation_pairs", count_pairs(trainee.validation)}};
 }
 
@@ -25,7 +25,7 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
                  labelled_groups(context.store(), category, Part::validation, pair::kOverall, context.config())};
   config::TrainConfig train = context.config().base;
   if (steps_max > 0) train.steps_max = steps_max;
-  const TrainerContext trainer{context.store(), train, context.config().compute, context.config().seed, group, context.directory().task(task), identity.key()};
+  const TrainerContext trainer{context.store(), train, context.config().compute, context.config().seed, group, context.directory().task(task), identity.key(), context.trunks()};
   const TrainOutcome outcome = train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
   if (group.rank() != 0) return;
@@ -43,17 +43,17 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
   for (std::size_t p = first_point; p < first_point + points; ++p) {
     std::shared_ptr<model::Expert> expert;
     if (base.trains_all) {  // a new adapter on the category's own weights, the head copied from the base
-      expert = std::make_shared<model::Expert>(base.backbone->spec(), model::LoraSpec{train.lora_rank, train.lora_alpha, train.lora_dropout}, context.device());
+      expert = std::make_shared<model::Expert>(base.backbone->spec(), context.lora_of(train), context.device());
       expert->initialise(mix64(context.config().seed) ^ stable_hash(task + "/" + c.points[p]));
       expert->head_D.copy_(base.expert->head_D);
     } else {  // phase 1 trained an adapter: the expert starts as a copy of it, so that all categories share one base
-      expert = std::make_shared<model::Expert>(base.backbone->spec(), model::LoraSpec{train.lora_rank, train.lora_alpha, train.lora_dropout}, context.device());
+      expert = std::make_shared<model::Expert>(base.backbone->spec(), context.lora_of(train), context.device());
       expert->flat.copy_(base.expert->flat);
     }
     trainees.push_back({"expert/" + c.name + "/" + c.points[p], base.backbone, expert, false, labelled_groups(context.store(), category, Part::base, c.points[p], context.config()),
                         labelled_groups(context.store(), category, Part::validation, c.points[p], context.config())});
   }
-  const TrainerContext trainer{context.store(), train, context.config().compute, context.config().seed, group, context.directory().task(task), identity.key()};
+  const TrainerContext trainer{context.store(), train, context.config().compute, context.config().seed, group, context.directory().task(task), identity.key(), context.trunks()};
   const std::vector<TrainOutcome> outcomes = train_rewards(trainer, trainees);
   std::string failures;
   for (const TrainOutcome& outcome : outcomes) failures += outcome.failure.empty() ? "" : (failures.empty() ? "" : "; ") + outcome.failure;

@@ -1,6 +1,8 @@
 // The tables that a run ends with.
 #include <fmt/format.h>
 
+#include <set>
+
 #include "base/files.h"
 #include "eval/statistics.h"
 #include "train/tasks.h"
@@ -63,13 +65,53 @@ class Report {
       text += fmt::format("\nDMoERM minus {}: {:+.3f} [{:+.3f}, {:+.3f}], paired over all groups.\n", rival, gap.value, gap.low, gap.high);
     }
     text += "\n## Experts on their own point's labels\n\n" + eval::markdown_table(points_) + "\n## Routing and aggregators\n\n" + eval::markdown_table(routes_);
+    text += "\n## What it cost\n\nTraining alone, a rank's seconds from first to last step; routing, features and evaluation come on top.\n\n" + cost_table();
     const auto directory = context_.directory().task("report");
     std::filesystem::create_directories(directory);
     write_file_atomically(directory / "report.md", text);
     write_json_atomically(directory / "report.json", numbers_);
+    write_json_atomically(directory / "cost.json", cost_);  // apart: seconds and memory differ from run to run
   }
 
  private:
+  struct Cost {
+    double steps = 0, tokens = 0, seconds = 0, peak_mib = 0;
+    void add(const json& metrics) {
+      steps += metrics.at("steps").get<double>(), tokens += metrics.at("tokens").get<double>(), seconds += metrics.at("seconds").get<double>();
+      peak_mib = std::max(peak_mib, metrics.at("peak_mib").get<double>());
+    }
+  };
+
+  std::string cost_table() {
+    std::vector<std::vector<std::string>> rows = {{"trained", "steps", "tokens", "seconds", "tokens/s", "peak MiB of a rank"}};
+    const auto row = [&](const std::string& title, const Cost& cost) {
+      rows.push_back({title, fmt::format("{}", cost.steps), fmt::format("{}", cost.tokens), fmt::format("{:.0f}", cost.seconds), fmt::format("{:.0f}", cost.tokens / std::max(1e-9, cost.seconds)),
+                      fmt::format("{:.0f}", cost.peak_mib)});
+      cost_[title] = {{"steps", cost.steps}, {"tokens", cost.tokens}, {"seconds", cost.seconds}, {"peak_mib", cost.peak_mib}};
+    };
+    const auto model = [&](const std::string& task) {
+      Cost cost;
+      cost.add(context_.directory().metrics(task));
+      return cost;
+    };
+    for (std::size_t i = 0; i < context_.config().categories.size(); ++i) {
+      const config::CategoryConfig& c = context_.config().categories[i];
+      row("base " + c.name, model("base/" + c.name));
+      Cost experts;
+      std::set<std::string> seen;
+      for (std::size_t p = 0; p < c.points.size(); ++p) {
+        const std::string task = context_.expert_task(static_cast<std::int32_t>(i), p);
+        json metrics = context_.directory().metrics(task).at(c.points[p]);
+        if (!seen.insert(task).second) metrics["tokens"] = 0, metrics["seconds"] = 0;  // experts that stepped together have these in common
+        experts.add(metrics);
+      }
+      row(fmt::format("{} experts {}", c.points.size(), c.name), experts);
+      if (context_.config().baselines) row("one per category " + c.name, model("category/" + c.name));
+    }
+    row("single model", model("single"));
+    return eval::markdown_table(rows);
+  }
+
   std::string put(const std::string& row, const std::string& column, const std::vector<GroupResult>& results) {
     const eval::Interval interval = eval::bootstrap_accuracy(results, seed_);
     numbers_["accuracy"][row][column] = to_json(interval);
@@ -99,7 +141,7 @@ class Report {
 
   RunContext& context_;
   std::uint64_t seed_;
-  json numbers_;
+  json numbers_, cost_;
   std::map<std::string, std::vector<GroupResult>> all_;
   std::vector<std::vector<std::string>> accuracy_ = {{"category", "groups / pairs", "single model", "one per category", "mean of experts", "linear", "MLP", "DMoERM"}};
   std::vector<std::vector<std::string>> points_ = {{"category", "point", "pairs", "accuracy"}};
@@ -113,7 +155,7 @@ void run_report(RunContext& context, const std::string& task, const TaskIdentity
   Report report(context);
   for (const config::CategoryConfig& c : context.config().categories) report.add_category(c.name);
   report.finish();
-  context.directory().complete(task, identity, {"report.md", "report.json"}, json::object());
+  context.directory().complete(task, identity, {"report.md", "report.json", "cost.json"}, json::object());
 }
 
 }  // namespace dmoerm::train

@@ -7,14 +7,9 @@ import argparse
 import gzip
 import json
 import os
-import statistics
-import subprocess
-import sys
 import tempfile
 
-ROOT = os.environ["DMOERM_ROOT"]
-SHARED = os.path.join(ROOT, "..", "shared")
-sys.path.insert(0, os.path.join(SHARED, "peers"))
+from bench_common import DEFAULT_MODEL, SHARED, run_ours, run_peer, shared_layout, verdict, write_lines
 
 
 def text_of(side):
@@ -23,33 +18,24 @@ def text_of(side):
 
 def write_inputs(model, count, max_length, folder):
     """The first train pairs: as texts for the peer, as token ids with the shared prefix for ours."""
-    from peer_common import encode, shared_prefix
+    from peer_common import encode
     from transformers import AutoTokenizer
     tokenizer = AutoTokenizer.from_pretrained(model)
-    pairs, groups = os.path.join(folder, "pairs.jsonl"), os.path.join(folder, "groups.jsonl")
-    with gzip.open(os.path.join(SHARED, "data", "hh.jsonl.gz"), "rt") as source, open(pairs, "w") as p, open(groups, "w") as g:
+    pairs, groups = [], []
+    with gzip.open(os.path.join(SHARED, "data", "hh.jsonl.gz"), "rt") as source:
         for line in source:
             row = json.loads(line)
-            if row["split"] != "train":
+            if row["split"] != "train" or len(pairs) == count:
                 continue
             row.update(chosen=text_of(row["chosen"]), rejected=text_of(row["rejected"]), capability="hh")
-            a, b = (encode(tokenizer, row["prompt"], row[k], max_length) for k in ("chosen", "rejected"))
-            n = min(shared_prefix(a, b), len(a) - 1, len(b) - 1)
-            p.write(json.dumps(row) + "\n")
-            g.write(json.dumps({"prefix": a[:n], "responses": [a[n:], b[n:]], "pairs": [[0, 1]]}) + "\n")
-            count -= 1
-            if count == 0:
-                break
-    return pairs, groups
-
-
-def last_json(text):
-    return json.loads(text[text.index("{"):])
+            pairs.append(row)
+            groups.append(shared_layout([encode(tokenizer, row["prompt"], row[k], max_length) for k in ("chosen", "rejected")], [(0, 1)]))
+    return write_lines(os.path.join(folder, "pairs.jsonl"), pairs), write_lines(os.path.join(folder, "groups.jsonl"), groups)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default=os.path.join(os.environ.get("DMOERM_MODELS", ""), "smollm2-135m-instruct"))
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--pairs", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
@@ -57,19 +43,12 @@ def main():
     ours, peer = [], []
     with tempfile.TemporaryDirectory() as folder:
         pairs, groups = write_inputs(a.model, a.pairs, 512, folder)
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
         for _ in range(a.repeats):
-            out = subprocess.run([os.path.join(os.environ["DMOERM_BUILD"], "tests", "bench", "bench_train_step"), "--model", a.model, "--groups", groups, "--groups-per-step", "8",
-                                  "--threads", str(a.threads), "--repeats", "3"], check=True, capture_output=True, text=True)
-            ours.append(last_json(out.stdout)["pairs_per_s"])  # the median of three passes: the first also warms up, as the peer does before it counts
-            out = subprocess.run([sys.executable, os.path.join(SHARED, "peers", "peer_train.py"), "--model", a.model, "--data", pairs, "--peer", "loop", "--micro-pairs", "2", "--experts", "1",
-                                  "--pairs", str(a.pairs), "--threads", str(a.threads)], check=True, capture_output=True, text=True, env=environment)
-            summary = last_json(out.stdout)["summary"]
-            peer.append(summary["pairs_per_s"])
+            # The median of three passes: the first also warms up, as the peer does before it counts.
+            ours.append(run_ours(a.model, groups, a.threads, "--groups-per-step", 8, "--repeats", 3)["pairs_per_s"])
+            peer.append(run_peer("peer_train.py", a.model, a.threads, "--data", pairs, "--peer", "loop", "--micro-pairs", 2, "--experts", 1, "--pairs", a.pairs)["summary"]["pairs_per_s"])
             print(f"ours {ours[-1]:.3f} pairs/s, peer {peer[-1]:.3f} pairs/s", flush=True)
-    o, p = statistics.median(ours), statistics.median(peer)
-    print(json.dumps({"name": "train-hh", "unit": "pairs/s", "ours": round(o, 4), "peer": round(p, 4), "ratio": round(o / p, 3),
-                      "spread": {"ours": [round(min(ours), 4), round(max(ours), 4)], "peer": [round(min(peer), 4), round(max(peer), 4)]}}))
+    verdict("train-hh", "pairs/s", ours, peer)
 
 
 if __name__ == "__main__":

@@ -69,14 +69,14 @@ TEST(RunConfig, NamesUnknownKeysWithPlaceAndNearestRightKey) {
   EXPECT_EQ(problems(kSmallest + "lora_alpha: 1\n"),
             "c.yaml:7:1: lora_alpha: unknown key, did you mean base.lora_alpha or experts.train.lora_alpha?");
   EXPECT_EQ(problems(kSmallest + "compute: {zebra: 1}\n"),
-            "c.yaml:7:11: compute.zebra: unknown key; known here: device, threads, micro_batch_tokens");
+            "c.yaml:7:11: compute.zebra: unknown key; known here: device, threads, trunk_cache_mb, micro_batch_tokens");
 }
 
 TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
   const std::string text =
       "bse: 1\n"
       "backbone:\n"
-      "  dtype: float23\n"
+      "  chat_template: llama4\n"
       "data:\n"
       "  inputs: []\n"
       "  test_share: 0.6\n"
@@ -92,7 +92,7 @@ TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
             "c.yaml:1:1: bse: unknown key, did you mean base?\n"
             "c.yaml:3:3: backbone.dir: is missing: Hugging Face directory of the pretrained backbone: config.json, safetensors, "
             "tokenizer.json\n"
-            "c.yaml:3:10: backbone.dtype: \"float23\" is none of float32, bfloat16; did you mean float32?\n"
+            "c.yaml:3:18: backbone.chat_template: \"llama4\" is none of chatml, llama3, mistral, plain, dmoerm; did you mean llama3?\n"
             "c.yaml:5:11: data.inputs: must have at least one element\n"
             "c.yaml:6:15: data.test_share: validation_share + test_share = 0.4 + 0.6 leaves nothing to train on\n"
             "c.yaml:9:11: categories.0.name: \"a/b\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start "

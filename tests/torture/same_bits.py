@@ -1,7 +1,7 @@
 """The same bits for any number of ranks, and after kill -9 at random moments.
 
 One small run (configs/small/same_bits.yaml) is done undisturbed on 1, 2 and 4 ranks, then `--runs` times with kills: a random layout is started, killed with
-SIGKILL after a random time (mpirun, or one of its ranks), started again on another random layout, until it ends by itself. Every trained tensor and every
+SIGKILL after a random time (mpirun, or one of its ranks) or stopped with SIGTERM, started again on another random layout, until it ends by itself. Every trained tensor and every
 number of the report must be the same in all of them. Ends with one JSON line.
 """
 import argparse
@@ -31,7 +31,7 @@ def start(ranks, name, data, runs, log):
     return subprocess.Popen(arguments, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
-def ranks_of(session):
+def ranks_of(session, names=("dmoerm",)):
     """Process ids of the program's ranks in a session."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -39,7 +39,7 @@ def ranks_of(session):
             with open(f"/proc/{pid}/stat") as f:
                 fields = f.read().rsplit(")", 1)[1].split()
             with open(f"/proc/{pid}/comm") as f:
-                if int(fields[3]) == session and f.read().strip() == "dmoerm":
+                if int(fields[3]) == session and f.read().strip() in names:
                     found.append(int(pid))
         except (OSError, IndexError):
             continue
@@ -48,7 +48,7 @@ def ranks_of(session):
 
 def kill_all(process):
     """SIGKILL whatever is left of a run."""
-    for pid in ranks_of(process.pid):
+    for pid in ranks_of(process.pid, ("dmoerm", "mpirun")):
         try:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -60,6 +60,23 @@ def kill_all(process):
     process.wait()
     while ranks_of(process.pid):
         time.sleep(0.05)
+
+
+def interrupt(process, rng):
+    """SIGKILL to a rank or to everything, or SIGTERM to the launcher, which must end the run by itself."""
+    victims = ranks_of(process.pid)
+    kind = rng.choice(["rank", "everything", "stop"])
+    if kind == "rank" and victims:
+        os.kill(rng.choice(victims), signal.SIGKILL)
+        time.sleep(0.3)
+    if kind == "stop":
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            kill_all(process)
+            raise SystemExit("SIGTERM did not end the run within 60 s")
+    kill_all(process)
 
 
 def fingerprint(directory):
@@ -115,11 +132,7 @@ def main():
                             break
                         raise SystemExit(f"run {number} failed on its own: see {base}/log")
                     except subprocess.TimeoutExpired:
-                        victims = ranks_of(process.pid)
-                        if victims and rng.random() < 0.5:
-                            os.kill(rng.choice(victims), signal.SIGKILL)
-                            time.sleep(0.3)
-                        kill_all(process)
+                        interrupt(process, rng)
                         kills += 1
                 found = fingerprint(os.path.join(base, name))
                 wrong = sorted(k for k in set(found) | set(reference) if found.get(k) != reference.get(k))

@@ -58,7 +58,7 @@ class TinyTraining : public testing::Test {
     t.name = name;
     t.trains_all = all;
     t.backbone = all ? std::make_shared<model::Backbone>(backbone_->spec(), backbone_->weights().clone()) : backbone_;
-    t.expert = std::make_shared<model::Expert>(backbone_->spec(), model::LoraSpec{4, 8.0, train_.lora_dropout});
+    t.expert = std::make_shared<model::Expert>(backbone_->spec(), model::LoraSpec{4, 8.0, train_.lora_dropout, first_layer_});
     t.expert->initialise(stable_hash(name));
     at::manual_seed(static_cast<std::uint64_t>(name.size()));
     t.expert->head_D.copy_(at::randn(t.expert->head_D.sizes()) * 0.1);
@@ -69,7 +69,8 @@ class TinyTraining : public testing::Test {
 
   std::vector<TrainOutcome> train(std::vector<Trainee>& trainees, const std::string& folder = "none") {
     const auto group = comm::single();
-    return train_rewards({*store_, train_, compute_, 17, *group, *folder_ / folder, "key"}, trainees);
+    TrunkCache trunks(trunk_bytes_);
+    return train_rewards({*store_, train_, compute_, 17, *group, *folder_ / folder, "key", trunks}, trainees);
   }
   at::Tensor trained(const std::string& name, bool all = false) {
     std::vector<Trainee> one = {trainee(name, pair::kOverall, all)};
@@ -84,6 +85,8 @@ class TinyTraining : public testing::Test {
   config::RunConfig config_;
   config::TrainConfig train_;
   config::ComputeConfig compute_;
+  std::int64_t first_layer_ = 0;
+  std::size_t trunk_bytes_ = 1 << 20;
 };
 
 fs::path* TinyTraining::folder_ = nullptr;
@@ -104,6 +107,39 @@ TEST_F(TinyTraining, LearnsItsLabelsAndLeavesTheFrozenBaseAlone) {
   EXPECT_TRUE(backbone_->weights().flat.equal(before));
   EXPECT_FALSE(one[0].expert->head_D.equal(head));              // fault 3: heads that were never trained
   EXPECT_FALSE(one[0].expert->layers[0].b_q.equal(adapter));
+}
+
+TEST_F(TinyTraining, TopLayersEndTheSameWhateverIsKeptOfThoseBelow) {
+  first_layer_ = 1;
+  const at::Tensor kept = trained("expert");
+  trunk_bytes_ = 20000;  // a few groups
+  EXPECT_TRUE(trained("expert").equal(kept));
+  trunk_bytes_ = 0;
+  EXPECT_TRUE(trained("expert").equal(kept));
+}
+
+TEST_F(TinyTraining, AnAdapterOfTheTopLayersIsAFullOneWhoseLowerPartIsZero) {
+  first_layer_ = 1;
+  const Trainee top = trainee("expert");
+  for (const auto& layer : {top.expert->layers[1]}) layer.b_q.copy_(at::randn(layer.b_q.sizes())), layer.b_v.copy_(at::randn(layer.b_v.sizes()));
+  model::Expert full(backbone_->spec(), model::LoraSpec{4, 8.0, train_.lora_dropout});
+  for (const auto& [name, slot] : full.named()) {
+    for (const auto& [other, value] : top.expert->named()) {
+      if (name == other) slot.copy_(value);
+    }
+  }
+  TrunkCache trunks(1 << 20);
+  const auto group = comm::single();
+  const auto with = [&](const model::Expert& expert) { return score_groups(*store_, {backbone_.get(), &expert, expert.head_D, &trunks}, top.validation, 300, true, *group).states_ND; };
+  EXPECT_LT(relative_gap(with(*top.expert), with(full)), 1e-5);
+  EXPECT_GT(trunks.bytes(), 0U);
+  EXPECT_GT(relative_gap(with(*top.expert), with(model::Expert(backbone_->spec(), model::LoraSpec{4, 8.0, 0.0}))), 1e-2);  // the adapter matters
+
+  const fs::path folder = *folder_ / "top";
+  top.expert->save(folder);
+  const model::Expert again = model::Expert::load(backbone_->spec(), folder, at::kCPU);
+  EXPECT_EQ(again.lora().first_layer, 1);
+  EXPECT_TRUE(again.flat.equal(top.expert->flat));
 }
 
 TEST_F(TinyTraining, FusedExpertsEndWhereEachEndsAlone) {
