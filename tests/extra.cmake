@@ -26,3 +26,8 @@ endif()
 # --- Launch scripts ---
 add_test(NAME launch_scripts COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/launch/scripts_test.sh)
 set_tests_properties(launch_scripts PROPERTIES LABELS fast TIMEOUT 120)
+
+# --- Against other people's programs: tokenizers, h5py, transformers, peft (launch/setup.sh --with smollm2 --with tests) ---
+add_test(NAME tokenizer_property COMMAND bash -c "source '${CMAKE_SOURCE_DIR}/launch/env.sh' && exec \"$DMOERM_PYTHON\" '${CMAKE_CURRENT_SOURCE_DIR}/data/tokenizer_property.py' --binary '$<TARGET_FILE:dmoerm>' --strings 1000 --variants \"$DMOERM_MODELS/minilm-l6\" \"$DMOERM_MODELS/smollm2-135m-instruct\"")
+add_test(NAME bundle_peers COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/serve/bundle_test.sh)
+set_tests_properties(tokenizer_property bundle_peers PROPERTIES LABELS peers TIMEOUT 600 SKIP_RETURN_CODE 77 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")

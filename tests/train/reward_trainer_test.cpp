@@ -10,6 +10,7 @@
 
 #include "base/files.h"
 #include "pair/synth.h"
+#include "support/tiny_backbone.h"
 #include "support/word_renderer.h"
 #include "train/checkpoint.h"
 #include "train/score_groups.h"
@@ -42,12 +43,7 @@ class TinyTraining : public testing::Test {
   }
 
   TinyTraining() {
-    model::BackboneSpec spec;
-    spec.vocab = kVocab, spec.width = 24, spec.intermediate = 32, spec.layers = 2, spec.heads = 4, spec.kv_heads = 2, spec.head_dim = 6, spec.max_positions = 512;
-    model::Weights weights(spec);
-    at::manual_seed(1);
-    for (const auto& [name, slot] : weights.named()) slot.copy_(name.find("norm") != std::string::npos ? at::ones(slot.sizes()) : at::randn(slot.sizes()) * 0.15);
-    backbone_ = std::make_shared<model::Backbone>(spec, std::move(weights));
+    backbone_ = test::tiny_backbone(kVocab);
     for (const std::string& name : store_->categories()) config_.categories.push_back({name, {}, 0.0});
     train_.lr = 5e-3, train_.groups_per_step = 6, train_.steps_max = 12, train_.eval_every_steps = 4, train_.lora_dropout = 0.1, train_.checkpoint_every_s = 1e9;
     compute_.micro_batch_tokens = 300;

@@ -1,0 +1,95 @@
+// Why there is an outer layer at all (arXiv 2403.01197, section 3): two categories that want the opposite, and nothing in the prompt that tells them apart.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+#include "base/hash.h"
+#include "base/rng.h"
+#include "data/ingest.h"
+#include "support/scratch.h"
+#include "support/tiny_backbone.h"
+#include "support/word_renderer.h"
+#include "train/reward_trainer.h"
+#include "train/score_groups.h"
+
+namespace dmoerm::train {
+namespace {
+
+constexpr std::int64_t kVocab = 300;
+constexpr int kGroups = 160;
+
+/// Two responses to a prompt of random words, one ending politely and one curtly: "warm" prefers the first, "brisk" the second.
+std::string opposite_rows() {
+  std::string rows;
+  for (int i = 0; i < 2 * kGroups; ++i) {
+    Rng rng(5, "rows", static_cast<std::uint64_t>(i));
+    const auto words = [&] {
+      std::string text;
+      for (int w = 0; w < 4; ++w) text += fmt::format("word{} ", rng.below(40));
+      return text;
+    };
+    const bool warm = i % 2 == 0;
+    const std::string polite = words() + "please", curt = words() + "now";
+    rows += fmt::format("{{\"id\":\"{}\",\"category\":\"{}\",\"split\":\"{}\",\"prompt\":\"{}\",\"chosen\":\"{}\",\"rejected\":\"{}\"}}\n", i, warm ? "warm" : "brisk",
+                        i % 5 == 0 ? "test" : i % 5 == 1 ? "validation" : "train", words() + std::to_string(i), warm ? polite : curt, warm ? curt : polite);
+  }
+  return rows;
+}
+
+class OppositePreferences : public test::Scratch {
+ protected:
+  OppositePreferences() {
+    data::IngestRequest request;
+    request.data.inputs.push_back({write("rows.jsonl", opposite_rows()), "auto", "", "", 1.0});
+    request.renderer = test::word_renderer(kVocab);
+    request.output = directory_ / "store.h5";
+    data::ingest(request);
+    store_ = std::make_unique<data::TokenStore>(data::TokenStore::open(request.output));
+    for (const std::string& name : store_->categories()) {
+      config_.categories.emplace_back();
+      config_.categories.back().name = name;
+    }
+    train_.lr = 1e-2, train_.groups_per_step = 8, train_.steps_max = 30, train_.eval_every_steps = 15, train_.checkpoint_every_s = 1e9;
+  }
+
+  /// A reward model of one category (or of both: -1).
+  FrozenModel train(std::int32_t category) {
+    Trainee trainee;
+    trainee.name = fmt::format("model/{}", category);
+    trainee.backbone = backbone_;
+    trainee.expert = std::make_shared<model::Expert>(backbone_->spec(), model::LoraSpec{4, 8.0, 0.0});
+    trainee.expert->initialise(stable_hash(trainee.name));
+    at::manual_seed(3);
+    trainee.expert->head_D.copy_(at::randn(trainee.expert->head_D.sizes()) * 0.1);
+    trainee.training = labelled_groups(*store_, category, Part::train, pair::kOverall, config_);
+    trainee.validation = labelled_groups(*store_, category, Part::validation, pair::kOverall, config_);
+    std::vector<Trainee> one = {trainee};
+    train_rewards({*store_, train_, compute_, 17, *group_, directory_ / trainee.name, "key", trunks_}, one);
+    experts_.push_back(one[0].expert);
+    return {backbone_.get(), experts_.back().get(), experts_.back()->head_D};
+  }
+
+  double test_accuracy(const FrozenModel& model, std::int32_t category) {
+    const auto groups = labelled_groups(*store_, category, Part::test, pair::kOverall, config_);
+    return pair_figures(score_groups(*store_, model, groups, 1000, false, *group_), groups).accuracy;
+  }
+
+  std::unique_ptr<data::TokenStore> store_;
+  std::shared_ptr<model::Backbone> backbone_ = test::tiny_backbone(kVocab);
+  std::vector<std::shared_ptr<model::Expert>> experts_;
+  std::unique_ptr<comm::Communicator> group_ = comm::single();
+  config::RunConfig config_;
+  config::TrainConfig train_;
+  config::ComputeConfig compute_;
+  TrunkCache trunks_{0};
+};
+
+TEST_F(OppositePreferences, OneModelCannotServeBothAndOneForEachCan) {
+  const FrozenModel single = train(-1);
+  EXPECT_LT(test_accuracy(single, -1), 0.62);
+  for (const std::int32_t category : {0, 1}) EXPECT_GT(test_accuracy(train(category), category), 0.9);
+}
+
+}  // namespace
+}  // namespace dmoerm::train
