@@ -113,6 +113,7 @@ int run(const Options& options) {
     if (spec.encoder() && config.data.max_length > spec.max_positions) {
       throw ConfigError(fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length, spec.max_positions, config.backbone.dir));
     }
+    for (const config::TrainConfig* train : {&config.base, &config.experts.train}) static_cast<void>(context.lora_of(*train));  // the layers must be there
     write_file_atomically(directory.root() / "config.yaml", config::to_yaml(config));
   });
   const data::TokenStore store = data::TokenStore::open(directory.task("ingest") / "store.h5");

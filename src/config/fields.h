@@ -120,7 +120,7 @@ void describe(Visit& visit, Section& c) {
   visit("steps_max", c.steps_max, at_least(0), "optimizer steps; 0 = as epochs_max says");
   visit("groups_per_step", c.groups_per_step, at_least(1), "global batch, in groups");
   visit("eval_every_steps", c.eval_every_steps, at_least(1), "steps between evaluations on the validation split");
-  visit("patience", c.patience, at_least(1), "evaluations without a strict improvement before stopping");
+  visit("patience", c.patience, at_least(1), "evaluations in a row that neither raise the accuracy nor lower the loss before stopping");
   visit("eval_groups_max", c.eval_groups_max, at_least(0), "validation groups of one evaluation, a fixed seeded draw; 0 = all");
   visit("reward_centring", c.reward_centring, at_least(0), "weight of mean(reward^2) in the loss; 0 = off");
   visit("checkpoint_every_s", c.checkpoint_every_s, at_least(0), "seconds between checkpoints; does not change the result");

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -112,10 +113,10 @@ class Course {
     if (better) {
       outcome_.accuracy = figures.accuracy, outcome_.loss = figures.loss, outcome_.best_step = step;
       for (std::size_t i = 0; i < best_.size(); ++i) best_[i].copy_(parameters_[i]);
-      waited_ = 0;
-    } else {
-      ++waited_;
     }
+    // The accuracy of few pairs is a coarse measure: a falling loss shows progress too, and patience starts again.
+    waited_ = better || figures.loss < lowest_loss_ ? 0 : waited_ + 1;
+    lowest_loss_ = std::min(lowest_loss_, figures.loss);
     history_.push_back({{"task", name()}, {"step", step}, {"train_loss", train_loss}, {"validation_accuracy", figures.accuracy}, {"validation_loss", figures.loss},
                         {"lr", learning_rate(context.train, step, steps_total_)}, {"gradient_norm", last_norm_}, {"seconds", seconds}});
     if (context.group.rank() == 0) {
@@ -134,14 +135,14 @@ class Course {
 
   void write(Checkpoint& checkpoint, const std::string& prefix) const {
     checkpoint.state["courses"].push_back({{"name", name()}, {"active", active_}, {"accuracy", outcome_.accuracy}, {"loss", outcome_.loss}, {"best_step", outcome_.best_step},
-                                           {"steps", outcome_.steps}, {"failure", outcome_.failure}, {"waited", waited_}, {"norm", last_norm_}, {"history", history_}});
+                                           {"steps", outcome_.steps}, {"failure", outcome_.failure}, {"waited", waited_}, {"lowest_loss", lowest_loss_}, {"norm", last_norm_}, {"history", history_}});
     for (const auto& [label, tensors] : slots()) {
       for (std::size_t i = 0; i < tensors->size(); ++i) checkpoint.tensors.emplace_back(fmt::format("{}{}.{}", prefix, label, i), (*tensors)[i]);
     }
   }
 
   void read(const Checkpoint& checkpoint, const json& state, const std::string& prefix) {
-    active_ = state.at("active"), waited_ = state.at("waited"), last_norm_ = state.at("norm"), history_ = state.at("history");
+    active_ = state.at("active"), waited_ = state.at("waited"), lowest_loss_ = state.at("lowest_loss"), last_norm_ = state.at("norm"), history_ = state.at("history");
     outcome_.accuracy = state.at("accuracy"), outcome_.loss = state.at("loss"), outcome_.best_step = state.at("best_step");
     outcome_.steps = state.at("steps"), outcome_.failure = state.at("failure");
     std::map<std::string, at::Tensor> stored(checkpoint.tensors.begin(), checkpoint.tensors.end());
@@ -168,6 +169,7 @@ class Course {
   TrainOutcome outcome_;
   bool active_ = true;
   std::int64_t waited_ = 0;
+  double lowest_loss_ = std::numeric_limits<double>::max();
   double last_norm_ = 0;
   json history_ = json::array();
 };

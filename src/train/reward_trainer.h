@@ -45,7 +45,8 @@ struct TrainerContext {
 };
 
 /// Train all of them to their early stop or last step, resuming from the directory's checkpoint if there is one.
-/// Evaluated every eval_every_steps on the validation groups; an improvement is a higher accuracy, or the same accuracy with a lower loss.
+/// Evaluated every eval_every_steps on the validation groups. The weights of the highest accuracy are kept (of equal ones, those of the lowest loss); training
+/// stops after `patience` evaluations that raised neither the accuracy nor lowered the loss.
 std::vector<TrainOutcome> train_rewards(const TrainerContext& context, std::vector<Trainee>& trainees);
 
 /// Updates that training takes at most: steps_max, or epochs_max passes.
