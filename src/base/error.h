@@ -10,7 +10,8 @@ namespace dmoerm {
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
-  /// Exit code of the process when the error ends it: 1 failed, 2 bad usage, configuration or input, 3 stopped at request or at a limit: run again.
+  /// Exit code of the process when the error ends it: 1 failed, 2 bad usage, configuration or input, 3 stopped at request or at a
+  /// limit: run again.
   [[nodiscard]] virtual int exit_code() const { return 1; }
 };
 
@@ -66,7 +67,7 @@ namespace detail {
 }  // namespace dmoerm
 
 /// A condition that only a bug of ours can break; always evaluated, in every build type.
-#define DMOERM_CHECK(condition, message)                                                  \
-  do {                                                                                    \
+#define DMOERM_CHECK(condition, message)                                                         \
+  do {                                                                                           \
     if (!(condition)) ::dmoerm::detail::check_failed(#condition, __FILE__, __LINE__, (message)); \
   } while (false)

@@ -33,10 +33,14 @@ bool stop_requested() { return came != 0; }
 
 const char* stop_signal() {
   switch (came) {
-    case 0: return "";
-    case SIGTERM: return "SIGTERM";
-    case SIGINT: return "SIGINT";
-    default: return "SIGUSR2";
+    case 0:
+      return "";
+    case SIGTERM:
+      return "SIGTERM";
+    case SIGINT:
+      return "SIGINT";
+    default:
+      return "SIGUSR2";
   }
 }
 

@@ -1,9 +1,11 @@
-// A request to stop: SIGTERM, SIGINT or the preemption signal ask the run to save what it has and leave; running it again continues.
+// A request to stop: SIGTERM, SIGINT or the preemption signal ask the run to save what it has and leave; running it again
+// continues.
 #pragma once
 
 namespace dmoerm {
 
-/// Let SIGTERM, SIGINT and SIGUSR2 (which schedulers send ahead of a preemption) set a flag instead of ending the process. A second SIGINT ends it at once.
+/// Let SIGTERM, SIGINT and SIGUSR2 (which schedulers send ahead of a preemption) set a flag instead of ending the process. A
+/// second SIGINT ends it at once.
 void catch_stop_signals();
 /// True once such a signal has come.
 bool stop_requested();

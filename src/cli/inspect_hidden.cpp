@@ -18,7 +18,8 @@ struct Options {
 
 std::vector<std::int32_t> parse_ids(const std::string& line, const std::string& where) {
   const auto value = nlohmann::json::parse(line, nullptr, false);
-  if (!value.is_array() || value.empty()) throw DataError(fmt::format("{}: expected a JSON list of token ids with at least one id", where));
+  if (!value.is_array() || value.empty())
+    throw DataError(fmt::format("{}: expected a JSON list of token ids with at least one id", where));
   std::vector<std::int32_t> ids;
   for (const auto& id : value) {
     if (!id.is_number_integer()) throw DataError(fmt::format("{}: {} is not a token id", where, id.dump()));
@@ -47,8 +48,10 @@ void run(const Options& options) {
 
 void add_inspect_hidden(CLI::App& inspect) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = inspect.add_subcommand("hidden", "Final hidden states of each line of token ids, as safetensors 0, 1, ... of shape [tokens, width]");
-  verb->footer("Example: echo '[1, 5, 9]' > ids.jsonl && dmoerm inspect hidden --model DIR --ids ids.jsonl --out states.safetensors");
+  CLI::App* verb = inspect.add_subcommand(
+      "hidden", "Final hidden states of each line of token ids, as safetensors 0, 1, ... of shape [tokens, width]");
+  verb->footer(
+      "Example: echo '[1, 5, 9]' > ids.jsonl && dmoerm inspect hidden --model DIR --ids ids.jsonl --out states.safetensors");
   verb->add_option("--model", options->model, "Hugging Face model directory")->required();
   verb->add_option("--ids", options->ids, "JSON lines, each a list of token ids")->required();
   verb->add_option("--out", options->out, "safetensors file to write")->required();

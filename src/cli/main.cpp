@@ -7,7 +7,8 @@
 #include "cli/verbs.h"
 
 int main(int argc, char** argv) {
-  CLI::App app{"Trains, evaluates and applies double-layer mixture-of-experts reward models (DMoERM, arXiv 2403.01197).", "dmoerm"};
+  CLI::App app{"Trains, evaluates and applies double-layer mixture-of-experts reward models (DMoERM, arXiv 2403.01197).",
+               "dmoerm"};
   app.require_subcommand(1);
   app.set_version_flag("--version", "dmoerm 0.1.0");
   app.footer("Start with: dmoerm run --config configs/quickstart.yaml");

@@ -15,8 +15,11 @@ namespace fs = std::filesystem;
 
 /// Texts whose scores every load of the bundle checks.
 std::vector<std::pair<std::vector<pair::Message>, std::vector<std::string>>> golden_texts() {
-  return {{{{"user", "How do I keep bread fresh for longer?"}}, {"Store it in a paper bag at room temperature, or freeze what you will not eat within two days.", "Bread is bread."}},
-          {{{"user", "My parcel is late and nobody answers."}, {"assistant", "I am sorry to hear that."}, {"user", "Then do something."}},
+  return {{{{"user", "How do I keep bread fresh for longer?"}},
+           {"Store it in a paper bag at room temperature, or freeze what you will not eat within two days.", "Bread is bread."}},
+          {{{"user", "My parcel is late and nobody answers."},
+            {"assistant", "I am sorry to hear that."},
+            {"user", "Then do something."}},
            {"I have just asked the carrier to trace it and will write to you before noon tomorrow.", "ok"}}};
 }
 
@@ -27,12 +30,14 @@ fs::path make_bundle(train::RunContext& context) {
   const fs::path directory = context.directory().root() / "bundle";
   const std::string source = read_json(context.directory().task("report") / "manifest.json").at("key");
   const fs::path manifest = directory / "dmoerm.json";
-  if (fs::exists(manifest) && read_json(manifest).value("provenance", nlohmann::json::object()).value("report_key", "") == source) return directory;
+  if (fs::exists(manifest) && read_json(manifest).value("provenance", nlohmann::json::object()).value("report_key", "") == source)
+    return directory;
 
   serve::Bundle bundle;
   bundle.base = context.pretrained();
   bundle.tokenizer = std::make_shared<data::Tokenizer>(data::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json"));
-  bundle.chat_template = std::make_shared<data::ChatTemplate>(config.backbone.chat_template, *bundle.tokenizer, config.data.special_tokens_in_text);
+  bundle.chat_template =
+      std::make_shared<data::ChatTemplate>(config.backbone.chat_template, *bundle.tokenizer, config.data.special_tokens_in_text);
   bundle.max_length = config.data.max_length, bundle.min_prompt_tokens = config.data.min_prompt_tokens;
   bundle.batch_tokens = config.compute.micro_batch_tokens;
   bundle.router = model::CategoryRouter::load(context.directory().task("router"));
@@ -41,8 +46,12 @@ fs::path make_bundle(train::RunContext& context) {
     const auto index = static_cast<std::int32_t>(i);
     const nlohmann::json metrics = context.directory().metrics("aggregator/" + c.name);
     const std::string chosen = metrics.at("chosen");
-    serve::CategoryModel category{c.name, context.load_model("base/" + c.name).backbone, c.points, {},
-                                  model::Aggregator::load(context.directory().task("aggregator/" + c.name) / (chosen + ".safetensors"))};
+    serve::CategoryModel category{
+        c.name,
+        context.load_model("base/" + c.name).backbone,
+        c.points,
+        {},
+        model::Aggregator::load(context.directory().task("aggregator/" + c.name) / (chosen + ".safetensors"))};
     for (const auto& expert : context.load_experts(index)) category.experts.push_back(expert);
     bundle.categories.push_back(std::move(category));
     const nlohmann::json& score = metrics.at(chosen).at("score");

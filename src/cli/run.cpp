@@ -31,12 +31,22 @@ struct Options {
 };
 
 /// What the token store depends on.
-train::TaskIdentity ingest_identity(const config::RunConfig& config, const data::Tokenizer& tokenizer, const data::ChatTemplate& chat_template) {
+train::TaskIdentity ingest_identity(const config::RunConfig& config, const data::Tokenizer& tokenizer,
+                                    const data::ChatTemplate& chat_template) {
   json files = json::array(), categories = json::array();
   for (const config::InputConfig& input : config.data.inputs) {
-    files.push_back({{"path", input.path}, {"sha256", sha256_file(input.path)}, {"form", input.form}, {"category", input.category}, {"split", input.split}, {"weight", input.weight}});
+    files.push_back({{"path", input.path},
+                     {"sha256", sha256_file(input.path)},
+                     {"form", input.form},
+                     {"category", input.category},
+                     {"split", input.split},
+                     {"weight", input.weight}});
   }
-  for (const config::CategoryConfig& c : config.categories) categories.push_back({{"name", c.name}, {"points", c.points}, {"responses_per_group_max", c.responses_per_group_max}, {"groups_max", c.groups_max}});
+  for (const config::CategoryConfig& c : config.categories)
+    categories.push_back({{"name", c.name},
+                          {"points", c.points},
+                          {"responses_per_group_max", c.responses_per_group_max},
+                          {"groups_max", c.groups_max}});
   const config::DataConfig& d = config.data;
   return {{{"inputs", files},
            {"schema", data::kStoreSchema},
@@ -45,8 +55,13 @@ train::TaskIdentity ingest_identity(const config::RunConfig& config, const data:
            {"template", chat_template.digest()},
            {"seed", config.seed},
            {"data",
-            {{"max_length", d.max_length}, {"min_prompt_tokens", d.min_prompt_tokens}, {"bad_lines_max", d.bad_lines_max}, {"responses_per_group_max", d.responses_per_group_max},
-             {"groups_per_category_max", d.groups_per_category_max}, {"validation_share", d.validation_share}, {"test_share", d.test_share},
+            {{"max_length", d.max_length},
+             {"min_prompt_tokens", d.min_prompt_tokens},
+             {"bad_lines_max", d.bad_lines_max},
+             {"responses_per_group_max", d.responses_per_group_max},
+             {"groups_per_category_max", d.groups_per_category_max},
+             {"validation_share", d.validation_share},
+             {"test_share", d.test_share},
              {"special_tokens_in_text", d.special_tokens_in_text}}}},
           {}};
 }
@@ -61,8 +76,10 @@ fs::path ingest(const config::RunConfig& config, const train::RunDirectory& dire
   if (const auto change = directory.change("ingest", identity); change && !update) {
     std::string differences;
     for (const std::string& difference : change->differences) differences += "\n  ingest: " + difference;
-    throw ConfigError(fmt::format("{} was made with other data or another configuration:{}\nrun with --update to ingest again and redo what depends on it, or give the run another name",
-                                  directory.root().string(), differences));
+    throw ConfigError(
+        fmt::format("{} was made with other data or another configuration:{}\nrun with --update to ingest again and redo what "
+                    "depends on it, or give the run another name",
+                    directory.root().string(), differences));
   }
   fs::create_directories(store.parent_path());
   data::ingest_for_run(config, tokenizer, chat_template, store);
@@ -70,7 +87,8 @@ fs::path ingest(const config::RunConfig& config, const train::RunDirectory& dire
   return store;
 }
 
-/// Run `work` on the first rank, however long it takes; all ranks leave together with its exit code if it fails, and only the first speaks.
+/// Run `work` on the first rank, however long it takes; all ranks leave together with its exit code if it fails, and only the
+/// first speaks.
 template <class Work>
 void on_first_rank(comm::World& world, const Work& work) {
   constexpr int kPatienceMs = 1000;
@@ -111,9 +129,11 @@ int run(const Options& options) {
     train::check_run_directory(context, options.update);
     const model::BackboneSpec& spec = context.pretrained()->spec();  // a broken backbone is an input error, not a failed task
     if (spec.encoder() && config.data.max_length > spec.max_positions) {
-      throw ConfigError(fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length, spec.max_positions, config.backbone.dir));
+      throw ConfigError(fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length,
+                                    spec.max_positions, config.backbone.dir));
     }
-    for (const config::TrainConfig* train : {&config.base, &config.experts.train}) static_cast<void>(context.lora_of(*train));  // the layers must be there
+    for (const config::TrainConfig* train : {&config.base, &config.experts.train})
+      static_cast<void>(context.lora_of(*train));  // the layers must be there
     write_file_atomically(directory.root() / "config.yaml", config::to_yaml(config));
   });
   const data::TokenStore store = data::TokenStore::open(directory.task("ingest") / "store.h5");
@@ -122,17 +142,21 @@ int run(const Options& options) {
   if (summary.complete) {
     on_first_rank(*world, [&] {
       const fs::path bundle = make_bundle(context);
-      fmt::print("{}\nThe model: {}\nScore a response of your own:\n  launch/dmoerm score --bundle {} --prompt \"...\" --response \"...\"\n", read_file(directory.task("report") / "report.md"),
-                 bundle.string(), bundle.string());
+      fmt::print(
+          "{}\nThe model: {}\nScore a response of your own:\n  launch/dmoerm score --bundle {} --prompt \"...\" --response "
+          "\"...\"\n",
+          read_file(directory.task("report") / "report.md"), bundle.string(), bundle.string());
     });
     return 0;
   }
   if (world->rank() == 0) {
     for (const std::string& failure : summary.failed) fmt::print(stderr, "dmoerm: failed: {}\n", failure);
     if (summary.stopped) {
-      fmt::print(stderr, "dmoerm: stopped by {}; {} tasks are left: run the same command again to continue\n", stop_signal(), summary.skipped.size());
+      fmt::print(stderr, "dmoerm: stopped by {}; {} tasks are left: run the same command again to continue\n", stop_signal(),
+                 summary.skipped.size());
     } else {
-      for (const std::string& task : summary.skipped) fmt::print(stderr, "dmoerm: not started, because a task it needs failed: {}\n", task);
+      for (const std::string& task : summary.skipped)
+        fmt::print(stderr, "dmoerm: not started, because a task it needs failed: {}\n", task);
     }
   }
   return summary.failed.empty() && summary.stopped ? Stopped("").exit_code() : summary.exit_code;
@@ -142,11 +166,13 @@ int run(const Options& options) {
 
 void add_run(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = app.add_subcommand("run", "Ingest, train router, bases, experts and aggregators, evaluate, and write the bundle; run again to continue");
+  CLI::App* verb = app.add_subcommand(
+      "run", "Ingest, train router, bases, experts and aggregators, evaluate, and write the bundle; run again to continue");
   verb->footer("Example: launch/dmoerm --np 2 run --config configs/quickstart.yaml --set base.lr=1e-4");
   verb->add_option("--config", options->config, "YAML configuration")->required();
   verb->add_option("--set", options->overrides, "override a key: --set experts.train.lr=1e-4");
-  verb->add_flag("--update", options->update, "redo what changed settings or inputs touch, instead of refusing the run directory");
+  verb->add_flag("--update", options->update,
+                 "redo what changed settings or inputs touch, instead of refusing the run directory");
   verb->callback([options] {
     if (const int code = run(*options); code != 0) throw CLI::RuntimeError(code);
   });

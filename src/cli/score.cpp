@@ -36,16 +36,20 @@ struct Question {
 /// A line of input: one response, several, a pair, or any form that `ingest` reads.
 Question parse_line(const std::string& line, const std::string& where) {
   const json row = json::parse(line, nullptr, false);
-  if (!row.is_object()) throw DataError(fmt::format("{}: expected a JSON object with \"prompt\" and \"responses\" (or \"response\"), found {}", where, line.substr(0, 60)));
+  if (!row.is_object())
+    throw DataError(fmt::format("{}: expected a JSON object with \"prompt\" and \"responses\" (or \"response\"), found {}", where,
+                                line.substr(0, 60)));
   Question question;
   question.id = row.value("id", json());
   try {
-    const bool strings = row.contains("responses") && row["responses"].is_array() && !row["responses"].empty() && row["responses"][0].is_string();
+    const bool strings =
+        row.contains("responses") && row["responses"].is_array() && !row["responses"].empty() && row["responses"][0].is_string();
     if (row.contains("prompt") && (strings || row.contains("response"))) {
       if (row["prompt"].is_string()) {
         question.prompt = {{"user", row["prompt"].get<std::string>()}};
       } else {
-        for (const json& m : row["prompt"]) question.prompt.push_back({m.at("role").get<std::string>(), m.at("content").get<std::string>()});
+        for (const json& m : row["prompt"])
+          question.prompt.push_back({m.at("role").get<std::string>(), m.at("content").get<std::string>()});
       }
       if (strings) {
         question.responses = row["responses"].get<std::vector<std::string>>();
@@ -55,7 +59,9 @@ Question parse_line(const std::string& line, const std::string& where) {
       return question;
     }
     const pair::Form* form = pair::detect_form(row);
-    if (form == nullptr) throw DataError(fmt::format("{}: expected \"prompt\" and \"responses\", \"prompt\" and \"response\", or a form of `dmoerm ingest --forms`", where));
+    if (form == nullptr)
+      throw DataError(fmt::format(
+          "{}: expected \"prompt\" and \"responses\", \"prompt\" and \"response\", or a form of `dmoerm ingest --forms`", where));
     const pair::Group group = form->parse(row);
     question.prompt = group.prompt;
     for (const pair::Response& r : group.responses) question.responses.push_back(r.text);
@@ -79,8 +85,13 @@ json answer(const serve::Bundle& bundle, const Question& question, const Options
     scores.push_back(options.normalise ? normalised(bundle, scored.category, s.reward) : s.reward);
     points.push_back(s.points);
   }
-  json line = {{"scores", scores}, {"points", points}, {"scored_by", scored.category.empty() ? "single" : scored.category},
-               {"route", {{"category", bundle.router.categories()[static_cast<std::size_t>(scored.route.likeliest)]}, {"confidence", scored.route.confidence}, {"fallback", scored.category.empty()}}}};
+  json line = {{"scores", scores},
+               {"points", points},
+               {"scored_by", scored.category.empty() ? "single" : scored.category},
+               {"route",
+                {{"category", bundle.router.categories()[static_cast<std::size_t>(scored.route.likeliest)]},
+                 {"confidence", scored.route.confidence},
+                 {"fallback", scored.category.empty()}}}};
   if (!question.id.is_null()) line["id"] = question.id;
   return line;
 }
@@ -95,8 +106,8 @@ void print_table(const json& line, const std::vector<std::string>& responses) {
     row.push_back(responses[i].substr(0, 60));
     rows.push_back(row);
   }
-  fmt::print("route: {} (confidence {:.3f}), scored by: {}\n{}", line["route"]["category"].get<std::string>(), line["route"]["confidence"].get<double>(), line["scored_by"].get<std::string>(),
-             eval::markdown_table(rows));
+  fmt::print("route: {} (confidence {:.3f}), scored by: {}\n{}", line["route"]["category"].get<std::string>(),
+             line["route"]["confidence"].get<double>(), line["scored_by"].get<std::string>(), eval::markdown_table(rows));
 }
 
 void run(const Options& options) {
@@ -139,8 +150,11 @@ void run(const Options& options) {
 
 void add_score(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb = app.add_subcommand("score", "Score responses with a bundle: JSON lines in, JSON lines out, or one prompt on the command line");
-  verb->footer("Example: dmoerm score --bundle runs/quickstart/bundle --prompt \"Where is my order?\" --response \"On its way.\" --response \"No idea.\"");
+  CLI::App* verb = app.add_subcommand(
+      "score", "Score responses with a bundle: JSON lines in, JSON lines out, or one prompt on the command line");
+  verb->footer(
+      "Example: dmoerm score --bundle runs/quickstart/bundle --prompt \"Where is my order?\" --response \"On its way.\" "
+      "--response \"No idea.\"");
   verb->add_option("--bundle", options->bundle, "bundle directory")->required();
   verb->add_option("--input", options->input, "JSON lines {\"prompt\", \"responses\"}; - = standard input");
   verb->add_option("--output", options->output, "JSON lines; - = standard output");
@@ -149,7 +163,8 @@ void add_score(CLI::App& app) {
   verb->add_option("--response", options->responses, "a response to --prompt; may be repeated")->needs(prompt);
   verb->add_option("--threads", options->threads, "threads; 0 = as many as cores");
   verb->add_option("--device", options->device, "cpu or cuda");
-  verb->add_flag("--normalise", options->normalise, "subtract the mean and divide by the deviation of the category's training scores");
+  verb->add_flag("--normalise", options->normalise,
+                 "subtract the mean and divide by the deviation of the category's training scores");
   verb->callback([options] { run(*options); });
 }
 

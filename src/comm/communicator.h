@@ -16,9 +16,9 @@ class Communicator {
   [[nodiscard]] virtual int rank() const = 0;
   [[nodiscard]] virtual int size() const = 0;
 
-  /// Sum `values` over the ranks in one fixed binary tree over rank numbers: ((0+1)+(2+3))+..., skipping ranks from `contributors` on, which
-  /// hold nothing. All ranks receive the sum, with the same bits for any size() that is a power of two, when each rank's own part was
-  /// summed in the same tree over the micro batches it holds (see micro_batch_range).
+  /// Sum `values` over the ranks in one fixed binary tree over rank numbers: ((0+1)+(2+3))+..., skipping ranks from
+  /// `contributors` on, which hold nothing. All ranks receive the sum, with the same bits for any size() that is a power of two,
+  /// when each rank's own part was summed in the same tree over the micro batches it holds (see micro_batch_range).
   /// @param contributors  number of leading ranks that hold a summand, 1..size()
   virtual void tree_sum(std::span<float> values, int contributors) = 0;
   /// Send `bytes` of rank `root` to all.
@@ -36,8 +36,8 @@ bool any_rank(Communicator& group, bool here);
 /// A group of one.
 std::unique_ptr<Communicator> single();
 
-/// The micro batches [first, last) of a rank: leaves of a complete binary tree over `count` micro batches, cut into `size` (a power of two) equal
-/// subtrees. `contributors` is how many leading ranks get at least one.
+/// The micro batches [first, last) of a rank: leaves of a complete binary tree over `count` micro batches, cut into `size` (a
+/// power of two) equal subtrees. `contributors` is how many leading ranks get at least one.
 struct MicroBatchRange {
   std::int64_t first = 0, last = 0;
   int contributors = 1;

@@ -47,7 +47,9 @@ void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::s
     if (waited < 50e-6) {
       ::sched_yield();
     } else if (waited > limit_s) {
-      throw CommError(fmt::format("{} took longer than {} s on {}: a rank of the group is gone or stuck (DMOERM_COMM_TIMEOUT_S sets the limit)", what, limit_s, who));
+      throw CommError(fmt::format(
+          "{} took longer than {} s on {}: a rank of the group is gone or stuck (DMOERM_COMM_TIMEOUT_S sets the limit)", what,
+          limit_s, who));
     } else {
       std::this_thread::sleep_for(std::chrono::microseconds(waited < 0.01 ? 20 : 200));
     }
@@ -74,7 +76,8 @@ class MpiCommunicator final : public Communicator {
     if (size_ == 1) return;
     // In pieces; of each piece every rank sums one chunk over all contributors in the tree's order, then all gather the chunks.
     const std::size_t piece = kPieceBytes / sizeof(float);
-    for (std::size_t begin = 0; begin < values.size(); begin += piece) sum_piece(values.subspan(begin, std::min(piece, values.size() - begin)), contributors);
+    for (std::size_t begin = 0; begin < values.size(); begin += piece)
+      sum_piece(values.subspan(begin, std::min(piece, values.size() - begin)), contributors);
   }
 
   void broadcast(std::span<std::byte> bytes, int root) override {
@@ -110,7 +113,9 @@ class MpiCommunicator final : public Communicator {
   void limit_waits(double seconds) override { limit_s_ = seconds; }
 
  private:
-  [[nodiscard]] std::string who() const { return fmt::format("rank {} of group {}", ranks_.empty() ? rank_ : ranks_[static_cast<std::size_t>(rank_)], ranks_); }
+  [[nodiscard]] std::string who() const {
+    return fmt::format("rank {} of group {}", ranks_.empty() ? rank_ : ranks_[static_cast<std::size_t>(rank_)], ranks_);
+  }
 
   /// Chunk c of `count` floats: [first, second).
   [[nodiscard]] std::pair<std::size_t, std::size_t> chunk(std::size_t count, int c) const {
@@ -129,12 +134,14 @@ class MpiCommunicator final : public Communicator {
       if (r == rank_) {
         std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(first), own, parts[static_cast<std::size_t>(r)].begin());
       } else {
-        DMOERM_MPI(MPI_Irecv(parts[static_cast<std::size_t>(r)].data(), static_cast<int>(own), MPI_FLOAT, r, kTag, comm_, post()));
+        DMOERM_MPI(
+            MPI_Irecv(parts[static_cast<std::size_t>(r)].data(), static_cast<int>(own), MPI_FLOAT, r, kTag, comm_, post()));
       }
     }
     for (int r = 0; r < size_ && rank_ < contributors; ++r) {
       const auto [begin, end] = chunk(values.size(), r);
-      if (r != rank_) DMOERM_MPI(MPI_Isend(values.data() + begin, static_cast<int>(end - begin), MPI_FLOAT, r, kTag, comm_, post()));
+      if (r != rank_)
+        DMOERM_MPI(MPI_Isend(values.data() + begin, static_cast<int>(end - begin), MPI_FLOAT, r, kTag, comm_, post()));
     }
     wait_all(requests, "tree_sum", who(), limit_s_);
     for (std::size_t step = 1; step < parts.size(); step *= 2) {
@@ -149,7 +156,8 @@ class MpiCommunicator final : public Communicator {
       counts.push_back(static_cast<int>(end - begin)), offsets.push_back(static_cast<int>(begin));
     }
     requests.assign(1, MPI_REQUEST_NULL);
-    DMOERM_MPI(MPI_Iallgatherv(parts[0].data(), static_cast<int>(own), MPI_FLOAT, values.data(), counts.data(), offsets.data(), MPI_FLOAT, comm_, requests.data()));
+    DMOERM_MPI(MPI_Iallgatherv(parts[0].data(), static_cast<int>(own), MPI_FLOAT, values.data(), counts.data(), offsets.data(),
+                               MPI_FLOAT, comm_, requests.data()));
     wait_all(requests, "tree_sum", who(), limit_s_);
   }
 
@@ -165,7 +173,8 @@ class MpiWorld final : public World {
   MpiWorld() {
     int provided = 0;
     DMOERM_MPI(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
-    if (provided < MPI_THREAD_MULTIPLE) throw CommError("this MPI library gives no MPI_THREAD_MULTIPLE, which the coordinator's thread needs");
+    if (provided < MPI_THREAD_MULTIPLE)
+      throw CommError("this MPI library gives no MPI_THREAD_MULTIPLE, which the coordinator's thread needs");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     DMOERM_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
     DMOERM_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size_));
@@ -204,7 +213,8 @@ class MpiWorld final : public World {
 
   void send_control(int rank, bool to_coordinator, const std::string& text) override {
     std::vector<MPI_Request> request(1);
-    DMOERM_MPI(MPI_Isend(text.data(), static_cast<int>(text.size()), MPI_CHAR, rank, 0, control_[to_coordinator ? 1 : 0], request.data()));
+    DMOERM_MPI(MPI_Isend(text.data(), static_cast<int>(text.size()), MPI_CHAR, rank, 0, control_[to_coordinator ? 1 : 0],
+                         request.data()));
     wait_all(request, "control message", fmt::format("rank {}", rank_));
   }
 

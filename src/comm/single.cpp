@@ -9,7 +9,9 @@ class Single final : public Communicator {
   [[nodiscard]] int size() const override { return 1; }
   void tree_sum(std::span<float> /*values*/, int /*contributors*/) override {}
   void broadcast(std::span<std::byte> /*bytes*/, int /*root*/) override {}
-  std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> bytes) override { return {{bytes.begin(), bytes.end()}}; }
+  std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> bytes) override {
+    return {{bytes.begin(), bytes.end()}};
+  }
   void barrier() override {}
   void limit_waits(double /*seconds*/) override {}
 };

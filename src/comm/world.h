@@ -1,4 +1,5 @@
-// The processes of a run: who they are, how they pass work around, how groups are made. The only header that knows about launchers.
+// The processes of a run: who they are, how they pass work around, how groups are made. The only header that knows about
+// launchers.
 #pragma once
 #include <functional>
 #include <memory>
@@ -26,8 +27,8 @@ class World {
 
   /// The group of all ranks.
   virtual Communicator& all() = 0;
-  /// A communicator of `ranks` (ascending world ranks, this one among them). Collective over those ranks only; `tag` is unique to the
-  /// call and equal on its ranks.
+  /// A communicator of `ranks` (ascending world ranks, this one among them). Collective over those ranks only; `tag` is unique to
+  /// the call and equal on its ranks.
   virtual std::unique_ptr<Communicator> make_group(const std::vector<int>& ranks, int tag) = 0;
 
   /// Send a control message; thread safe. Rank 0 may send to itself.
@@ -40,7 +41,8 @@ class World {
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };
 
-/// The world this process was started in: MPI when a launcher's environment is there (mpirun, srun --mpi=pmix), else a world of one.
+/// The world this process was started in: MPI when a launcher's environment is there (mpirun, srun --mpi=pmix), else a world of
+/// one.
 /// @throws CommError
 std::unique_ptr<World> init_world();
 

@@ -101,7 +101,8 @@ void describe(Visit& visit, Section& c) {
   visit("clear_margin", c.clear_margin, at_least(0), "a score gap below this is no preference; 0 = any gap counts");
   visit("responses_per_group_max", c.responses_per_group_max, at_least(0),
         "thin larger groups of this category by a seeded draw; 0 = as data.responses_per_group_max");
-  visit("groups_max", c.groups_max, at_least(0), "train groups of this category, by a seeded draw; 0 = as data.groups_per_category_max");
+  visit("groups_max", c.groups_max, at_least(0),
+        "train groups of this category, by a seeded draw; 0 = as data.groups_per_category_max");
 }
 
 template <class Visit, Like<TrainConfig> Section>
@@ -120,7 +121,8 @@ void describe(Visit& visit, Section& c) {
   visit("steps_max", c.steps_max, at_least(0), "optimizer steps; 0 = as epochs_max says");
   visit("groups_per_step", c.groups_per_step, at_least(1), "global batch, in groups");
   visit("eval_every_steps", c.eval_every_steps, at_least(1), "steps between evaluations on the validation split");
-  visit("patience", c.patience, at_least(1), "evaluations in a row that neither raise the accuracy nor lower the loss before stopping");
+  visit("patience", c.patience, at_least(1),
+        "evaluations in a row that neither raise the accuracy nor lower the loss before stopping");
   visit("eval_groups_max", c.eval_groups_max, at_least(0), "validation groups of one evaluation, a fixed seeded draw; 0 = all");
   visit("reward_centring", c.reward_centring, at_least(0), "weight of mean(reward^2) in the loss; 0 = off");
   visit("checkpoint_every_s", c.checkpoint_every_s, at_least(0), "seconds between checkpoints; does not change the result");

@@ -20,7 +20,8 @@ class Problems {
   void add(const Position& where, std::string message) { problems_.push_back({where, std::move(message)}); }
   /// "file:line:column" or "--set train.lr=1".
   [[nodiscard]] std::string place(const Position& where) const;
-  /// @throws ConfigError with all problems (of a wild file, the first 100), one a line, sorted by position; returns if there are none
+  /// @throws ConfigError with all problems (of a wild file, the first 100), one a line, sorted by position; returns if there are
+  /// none
   void throw_if_any() const;
 
  private:

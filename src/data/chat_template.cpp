@@ -105,19 +105,33 @@ class ChatTemplate::Rendering {
   void add(const Element& element, std::string_view role, std::string_view content) {
     using Kind = Element::Kind;
     switch (element.kind) {
-      case Kind::text: text_ += element.text; break;
-      case Kind::content: text_ += content; break;
-      case Kind::trimmed: text_ += trimmed(content); break;
-      case Kind::role: text_ += role; break;
-      case Kind::head: add(tokenizer_.leading_ids()); break;
-      case Kind::tail: add(tokenizer_.trailing_ids()); break;
+      case Kind::text:
+        text_ += element.text;
+        break;
+      case Kind::content:
+        text_ += content;
+        break;
+      case Kind::trimmed:
+        text_ += trimmed(content);
+        break;
+      case Kind::role:
+        text_ += role;
+        break;
+      case Kind::head:
+        add(tokenizer_.leading_ids());
+        break;
+      case Kind::tail:
+        add(tokenizer_.trailing_ids());
+        break;
       case Kind::token:
         if (!add_token(element.text)) text_ += element.text;
         break;
       case Kind::separator:
         if (!add_token("[SEP]")) text_ += element.text;
         break;
-      case Kind::end: std::ranges::any_of(kEnds, [this](std::string_view token) { return add_token(token); }); break;
+      case Kind::end:
+        std::ranges::any_of(kEnds, [this](std::string_view token) { return add_token(token); });
+        break;
     }
   }
 

@@ -139,7 +139,8 @@ class Ingest {
     if (settled == survey_.splits.end()) throw DataError(fmt::format("{}: the file changed while it was read", group.file));
     const Split split = settled->second;
     if (!seen_.insert(item.content).second) return refuse("duplicate: same prompt and responses as an earlier row");
-    if (survey_.thinned(item, split, request_.seed)) return refuse("left out by data.groups_per_category_max or the category's groups_max");
+    if (survey_.thinned(item, split, request_.seed))
+      return refuse("left out by data.groups_per_category_max or the category's groups_max");
     thin_responses(group, responses_max(request_, group.category), request_.seed);
 
     std::vector<std::vector<std::int32_t>> texts;

@@ -134,7 +134,8 @@ std::int64_t groups_max(const IngestRequest& request, const std::string& categor
 
 std::int64_t responses_max(const IngestRequest& request, const std::string& category) {
   const auto own = std::ranges::find(request.categories, category, &config::CategoryConfig::name);
-  return own != request.categories.end() && own->responses_per_group_max > 0 ? own->responses_per_group_max : request.data.responses_per_group_max;
+  return own != request.categories.end() && own->responses_per_group_max > 0 ? own->responses_per_group_max
+                                                                             : request.data.responses_per_group_max;
 }
 
 Survey survey_inputs(const IngestRequest& request) { return Surveyor(request).run(); }

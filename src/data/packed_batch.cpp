@@ -17,7 +17,8 @@ void append_response(PackedBatch& batch, PackedResponse response, bool read_last
 
 }  // namespace
 
-void append_group(PackedBatch& batch, const TokenGroup& group, std::span<const std::int32_t> responses, bool share_prefix, bool read_last) {
+void append_group(PackedBatch& batch, const TokenGroup& group, std::span<const std::int32_t> responses, bool share_prefix,
+                  bool read_last) {
   Span prefix;
   if (share_prefix && !group.prefix.empty()) {
     prefix = append_tokens(batch, group.prefix, 0);
@@ -44,7 +45,8 @@ void append_sequence(PackedBatch& batch, std::span<const std::int32_t> ids, bool
 std::int64_t packed_tokens(const TokenGroup& group, std::span<const std::int32_t> responses, bool share_prefix) {
   const auto prefix = static_cast<std::int64_t>(group.prefix.size());
   std::int64_t tokens = share_prefix ? prefix : prefix * static_cast<std::int64_t>(responses.size());
-  for (std::int32_t index : responses) tokens += static_cast<std::int64_t>(group.responses[static_cast<std::size_t>(index)].size());
+  for (std::int32_t index : responses)
+    tokens += static_cast<std::int64_t>(group.responses[static_cast<std::size_t>(index)].size());
   return tokens;
 }
 

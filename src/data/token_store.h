@@ -22,12 +22,12 @@ struct Preference {
 /// One tokenised group; spans point into the store.
 struct TokenGroup {
   std::string_view id;
-  std::int32_t category = 0;                               ///< index into TokenStore::categories()
+  std::int32_t category = 0;  ///< index into TokenStore::categories()
   pair::Split split = pair::Split::train;
-  float weight = 1.0F;                                     ///< of its input file
-  std::span<const std::int32_t> prefix;                    ///< tokens common to all responses
-  std::vector<std::span<const std::int32_t>> responses;    ///< the rest of each, at least one token
-  std::span<const std::int32_t> prompt;                    ///< ids of the prompt alone, for the router
+  float weight = 1.0F;                                   ///< of its input file
+  std::span<const std::int32_t> prefix;                  ///< tokens common to all responses
+  std::vector<std::span<const std::int32_t>> responses;  ///< the rest of each, at least one token
+  std::span<const std::int32_t> prompt;                  ///< ids of the prompt alone, for the router
 };
 
 /// Read side. Everything is verified at open: schema, checksums, ranges.
@@ -38,15 +38,15 @@ class TokenStore {
   ~TokenStore();
   TokenStore(TokenStore&&) noexcept;
 
-  [[nodiscard]] std::int64_t size() const;                              ///< groups
+  [[nodiscard]] std::int64_t size() const;  ///< groups
   [[nodiscard]] TokenGroup group(std::int64_t index) const;
   [[nodiscard]] const std::vector<std::string>& categories() const;
-  [[nodiscard]] const std::vector<std::string>& labels() const;         ///< "overall" and "<category>/<point>" streams
+  [[nodiscard]] const std::vector<std::string>& labels() const;  ///< "overall" and "<category>/<point>" streams
   /// Index of a category's label stream ("overall" or a point) in labels(), or -1.
   [[nodiscard]] std::int32_t label_index(std::int32_t category, std::string_view label) const;
 
-  /// Strictly ordered pairs of a group under one label ("overall" or a capability point of its category): stated pairs, consistent
-  /// recorded verdicts, and score gaps >= clear_margin (any gap > 0 if it is 0), each ordered pair once.
+  /// Strictly ordered pairs of a group under one label ("overall" or a capability point of its category): stated pairs,
+  /// consistent recorded verdicts, and score gaps >= clear_margin (any gap > 0 if it is 0), each ordered pair once.
   [[nodiscard]] std::vector<Preference> preferences(std::int64_t group, std::string_view label, double clear_margin) const;
 
   /// Content hash of the store: equal for equal groups, tokens and labels.

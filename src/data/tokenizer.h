@@ -10,8 +10,8 @@
 
 namespace dmoerm::data {
 
-/// Reads tokenizer.json: BPE (byte-level or with byte fallback) and WordPiece, with their normalisers, pre-tokenizers, added tokens and
-/// post-processors. Immutable after construction and safe to use from several threads.
+/// Reads tokenizer.json: BPE (byte-level or with byte fallback) and WordPiece, with their normalisers, pre-tokenizers, added
+/// tokens and post-processors. Immutable after construction and safe to use from several threads.
 class Tokenizer {
  public:
   /// @param path  tokenizer.json. Truncation and padding settings inside it are ignored.
@@ -24,9 +24,12 @@ class Tokenizer {
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
   /// Ids of `text` (UTF-8), nothing added before or after. Invalid UTF-8 bytes are read as U+FFFD.
-  /// @param parse_special  true: the content of a special token inside the text becomes that token (what the `tokenizers` package does);
-  ///                       false: such text is data and is split like any other. Added tokens that are not special are always found.
-  /// @param at_start       false: the text continues one whose beginning was encoded before (Metaspace "first" adds no space then)
+  /// @param parse_special  true: the content of a special token inside the text becomes that token (what the `tokenizers` package
+  /// does);
+  ///                       false: such text is data and is split like any other. Added tokens that are not special are always
+  ///                       found.
+  /// @param at_start       false: the text continues one whose beginning was encoded before (Metaspace "first" adds no space
+  /// then)
   [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text, bool parse_special, bool at_start = true) const;
   /// encode() with the special tokens of the post-processor around it, e.g. [CLS] ... [SEP] or a leading BOS.
   [[nodiscard]] std::vector<std::int32_t> encode_with_post_processor(std::string_view text, bool parse_special) const;

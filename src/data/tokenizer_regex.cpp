@@ -155,26 +155,40 @@ class Translator {
     const char c = peek(1);
     const std::string_view shown = in_.substr(at_, 2);
     switch (c) {
-      case 's': items(in_class, false, kSpaces); break;
-      case 'S': items(in_class, true, kSpaces); break;
-      case 'd': items(in_class, false, property_items("Nd")); break;
-      case 'D': items(in_class, true, property_items("Nd")); break;
+      case 's':
+        items(in_class, false, kSpaces);
+        break;
+      case 'S':
+        items(in_class, true, kSpaces);
+        break;
+      case 'd':
+        items(in_class, false, property_items("Nd"));
+        break;
+      case 'D':
+        items(in_class, true, property_items("Nd"));
+        break;
       case 'w':
         items(in_class, false,
               property_items("L") + property_items("M") + property_items("Nd") +
                   R"(\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})");
         break;
       case 'p':
-      case 'P': return property(in_class);
+      case 'P':
+        return property(in_class);
       case 'r':
       case 'n':
       case 't':
       case 'f':
       case 'a':
-      case 'e': out_ += shown; break;
-      case 'v': out_ += "\\x0b"; break;
+      case 'e':
+        out_ += shown;
+        break;
+      case 'v':
+        out_ += "\\x0b";
+        break;
       case 'x':
-      case 'u': return code_point(c == 'u');
+      case 'u':
+        return code_point(c == 'u');
       default:
         if (c == '\0' || static_cast<unsigned char>(c) >= 0x80 || std::isalnum(static_cast<unsigned char>(c)) != 0) refuse(shown);
         out_ += shown;

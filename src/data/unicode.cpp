@@ -34,24 +34,33 @@ std::uint16_t category_flags(utf8proc_category_t category) {
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: return kLetter | kWord;
-    case UTF8PROC_CATEGORY_MN: return kMark | kWord | kNonspacing;
+    case UTF8PROC_CATEGORY_LO:
+      return kLetter | kWord;
+    case UTF8PROC_CATEGORY_MN:
+      return kMark | kWord | kNonspacing;
     case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME: return kMark | kWord;
+    case UTF8PROC_CATEGORY_ME:
+      return kMark | kWord;
     case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL: return kNumber | kNumeric | kWord;
-    case UTF8PROC_CATEGORY_NO: return kNumber | kNumeric;
-    case UTF8PROC_CATEGORY_PC: return kPunctuation | kWord;
+    case UTF8PROC_CATEGORY_NL:
+      return kNumber | kNumeric | kWord;
+    case UTF8PROC_CATEGORY_NO:
+      return kNumber | kNumeric;
+    case UTF8PROC_CATEGORY_PC:
+      return kPunctuation | kWord;
     case UTF8PROC_CATEGORY_PD:
     case UTF8PROC_CATEGORY_PS:
     case UTF8PROC_CATEGORY_PE:
     case UTF8PROC_CATEGORY_PI:
     case UTF8PROC_CATEGORY_PF:
-    case UTF8PROC_CATEGORY_PO: return kPunctuation;
+    case UTF8PROC_CATEGORY_PO:
+      return kPunctuation;
     case UTF8PROC_CATEGORY_CC:
     case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CO: return kOther;
-    default: return 0;
+    case UTF8PROC_CATEGORY_CO:
+      return kOther;
+    default:
+      return 0;
   }
 }
 

@@ -39,7 +39,8 @@ double accuracy_of(const std::vector<GroupResult>& results, const std::vector<st
 
 /// Characters of a UTF-8 text.
 std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
 }
 
 }  // namespace
@@ -47,13 +48,16 @@ std::size_t width(const std::string& text) {
 Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64_t seed, int resamples) {
   const bool any = std::ranges::any_of(results, [](const GroupResult& r) { return r.pairs > 0; });
   if (!any) return {0.5, 0.0, 1.0};
-  return bootstrap(results.size(), seed, resamples, [&](const std::vector<std::size_t>& drawn) { return accuracy_of(results, drawn); });
+  return bootstrap(results.size(), seed, resamples,
+                   [&](const std::vector<std::size_t>& drawn) { return accuracy_of(results, drawn); });
 }
 
-Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed, int resamples) {
+Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed,
+                              int resamples) {
   DMOERM_CHECK(a.size() == b.size(), "a paired difference is over the same groups");
   if (a.empty()) return {0.0, -1.0, 1.0};
-  return bootstrap(a.size(), seed, resamples, [&](const std::vector<std::size_t>& drawn) { return accuracy_of(a, drawn) - accuracy_of(b, drawn); });
+  return bootstrap(a.size(), seed, resamples,
+                   [&](const std::vector<std::size_t>& drawn) { return accuracy_of(a, drawn) - accuracy_of(b, drawn); });
 }
 
 std::string markdown_table(const std::vector<std::vector<std::string>>& rows) {
@@ -76,6 +80,8 @@ std::string markdown_table(const std::vector<std::vector<std::string>>& rows) {
   return text;
 }
 
-std::string to_string(const Interval& interval) { return fmt::format("{:.3f} [{:.3f}, {:.3f}]", interval.value, interval.low, interval.high); }
+std::string to_string(const Interval& interval) {
+  return fmt::format("{:.3f} [{:.3f}, {:.3f}]", interval.value, interval.low, interval.high);
+}
 
 }  // namespace dmoerm::eval

@@ -19,8 +19,10 @@ struct Interval {
 /// Share of pairs ordered rightly, with the percentile bootstrap interval (95 %) over groups. {0.5, 0, 1} without pairs.
 Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64_t seed, int resamples = 2000);
 
-/// Accuracy of `a` minus that of `b` on the same groups: both are drawn together. @throws std::logic_error if their lengths differ
-Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed, int resamples = 2000);
+/// Accuracy of `a` minus that of `b` on the same groups: both are drawn together. @throws std::logic_error if their lengths
+/// differ
+Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed,
+                              int resamples = 2000);
 
 /// A Markdown table whose columns are aligned for reading as plain text too. The first row is the head.
 std::string markdown_table(const std::vector<std::vector<std::string>>& rows);

@@ -6,7 +6,8 @@
 
 namespace dmoerm::model {
 
-FitResult fit_adamw(std::vector<at::Tensor>& parameters, const FitOptions& options, const std::function<at::Tensor(std::int64_t step)>& loss,
+FitResult fit_adamw(std::vector<at::Tensor>& parameters, const FitOptions& options,
+                    const std::function<at::Tensor(std::int64_t step)>& loss,
                     const std::function<std::pair<double, double>()>& figure) {
   std::vector<at::Tensor> first, second, best;
   for (at::Tensor& p : parameters) {
@@ -30,7 +31,8 @@ FitResult fit_adamw(std::vector<at::Tensor>& parameters, const FitOptions& optio
     for (at::Tensor& p : parameters) p.mutable_grad() = at::Tensor();
     loss(step).backward();
     double norm = 0;
-    for (const at::Tensor& p : parameters) norm += p.grad().defined() ? p.grad().to(at::kDouble).square().sum().item<double>() : 0.0;
+    for (const at::Tensor& p : parameters)
+      norm += p.grad().defined() ? p.grad().to(at::kDouble).square().sum().item<double>() : 0.0;
     norm = std::sqrt(norm);
     const double clip = options.clip_norm > 0 && norm > options.clip_norm ? options.clip_norm / norm : 1.0;
     const double correction1 = 1 - std::pow(0.9, step + 1), correction2 = 1 - std::pow(0.999, step + 1);

@@ -14,13 +14,14 @@ struct FitOptions {
 };
 
 struct FitResult {
-  double best = 0;            ///< the figure at the step kept
+  double best = 0;  ///< the figure at the step kept
   std::int64_t best_step = 0;
 };
 
-/// Minimise loss(step) in `parameters`; every eval_every_steps (and before the first step) figure() is taken, larger is better, and the parameters of the best figure (a
-/// pair: compared in order, so the second breaks ties) are put back at the end.
-FitResult fit_adamw(std::vector<at::Tensor>& parameters, const FitOptions& options, const std::function<at::Tensor(std::int64_t step)>& loss,
+/// Minimise loss(step) in `parameters`; every eval_every_steps (and before the first step) figure() is taken, larger is better,
+/// and the parameters of the best figure (a pair: compared in order, so the second breaks ties) are put back at the end.
+FitResult fit_adamw(std::vector<at::Tensor>& parameters, const FitOptions& options,
+                    const std::function<at::Tensor(std::int64_t step)>& loss,
                     const std::function<std::pair<double, double>()>& figure);
 
 }  // namespace dmoerm::model

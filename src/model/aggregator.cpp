@@ -39,7 +39,9 @@ PairRows pair_rows(const std::vector<ExpertFeatures::Group>& groups, const std::
       weight.push_back(1.0F / static_cast<float>(groups[g].pairs.size() * chosen.size())), margin.push_back(p.margin);
     }
   }
-  const auto longs = [](const std::vector<std::int64_t>& v) { return at::tensor(at::ArrayRef<std::int64_t>(v), at::TensorOptions().dtype(at::kLong)); };
+  const auto longs = [](const std::vector<std::int64_t>& v) {
+    return at::tensor(at::ArrayRef<std::int64_t>(v), at::TensorOptions().dtype(at::kLong));
+  };
   return {longs(winner), longs(loser), at::tensor(at::ArrayRef<float>(weight)), at::tensor(at::ArrayRef<float>(margin))};
 }
 
@@ -86,7 +88,8 @@ Aggregator Aggregator::mean(const ExpertFeatures& train) {
   return aggregator;
 }
 
-Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation, const config::AggregatorConfig& config, std::uint64_t seed) {
+Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
+                           const config::AggregatorConfig& config, std::uint64_t seed) {
   Aggregator a = mean(train);
   a.kind_ = kind;
   const std::int64_t k = train.states_NKH.size(1), h = train.states_NKH.size(2);
@@ -95,7 +98,8 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
     parameters = {a.weight_K};
   } else if (kind == "mlp") {
     Rng rng(seed, "aggregator");
-    parameters = {uniform({h, k * h}, 1.0 / std::sqrt(static_cast<double>(k * h)), rng), at::zeros({h}), at::full({1}, 0.25), uniform({h}, 1.0 / std::sqrt(static_cast<double>(h)), rng), at::zeros({1})};
+    parameters = {uniform({h, k * h}, 1.0 / std::sqrt(static_cast<double>(k * h)), rng), at::zeros({h}), at::full({1}, 0.25),
+                  uniform({h}, 1.0 / std::sqrt(static_cast<double>(h)), rng), at::zeros({1})};
   } else {
     throw ConfigError(fmt::format("aggregator.kind {} is unknown (mlp, linear)", kind));
   }
@@ -109,12 +113,14 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
   const std::vector<std::size_t> usable = groups_with_pairs(train.groups);
   const bool validated = !groups_with_pairs(validation.groups).empty();
   if (usable.empty()) throw DataError("the aggregator has no group with an overall preference to learn from");
-  FitOptions options{config.lr, config.weight_decay, config.clip_norm, config.steps_max, config.eval_every_steps, config.patience};
+  FitOptions options{config.lr,        config.weight_decay,     config.clip_norm,
+                     config.steps_max, config.eval_every_steps, config.patience};
   if (!validated) {
     options.steps_max = std::max<std::int64_t>(1, config.steps_max / 10);
     spdlog::warn("[aggregator] no validation pairs: {} is trained for {} steps without early stopping", kind, options.steps_max);
   }
-  const auto batch = static_cast<std::size_t>(std::min<std::int64_t>(config.groups_per_step, static_cast<std::int64_t>(usable.size())));
+  const auto batch =
+      static_cast<std::size_t>(std::min<std::int64_t>(config.groups_per_step, static_cast<std::int64_t>(usable.size())));
   std::vector<std::size_t> order;
   std::size_t at = 0;
   std::uint64_t pass = 0;
@@ -154,25 +160,34 @@ at::Tensor Aggregator::forward(const at::Tensor& states_NKH, const at::Tensor& r
 void Aggregator::save(const std::filesystem::path& file) const {
   tensor::NamedTensors tensors = {{"reward_mean", reward_mean_K}, {"reward_std", reward_std_K}, {"weight", weight_K}};
   if (kind_ == "mlp") {
-    for (const auto& [name, tensor] : std::initializer_list<std::pair<const char*, at::Tensor>>{{"w1", w1_HF}, {"b1", b1_H}, {"slope", slope}, {"w2", w2_H}, {"b2", b2}}) tensors.emplace_back(name, tensor);
+    for (const auto& [name, tensor] : std::initializer_list<std::pair<const char*, at::Tensor>>{
+             {"w1", w1_HF}, {"b1", b1_H}, {"slope", slope}, {"w2", w2_H}, {"b2", b2}})
+      tensors.emplace_back(name, tensor);
   }
-  tensor::save_safetensors(file, tensors, {{"kind", kind_}, {"validation_accuracy", fmt::format("{}", validation_accuracy_)}, {"best_step", std::to_string(best_step_)}});
+  tensor::save_safetensors(file, tensors,
+                           {{"kind", kind_},
+                            {"validation_accuracy", fmt::format("{}", validation_accuracy_)},
+                            {"best_step", std::to_string(best_step_)}});
 }
 
 Aggregator Aggregator::load(const std::filesystem::path& file) {
   const auto reader = tensor::SafetensorsReader::open(file);
   const auto text = [&](const char* key) {
     const auto found = reader.metadata().find(key);
-    if (found == reader.metadata().end()) throw DataError(fmt::format("{}: metadata {} is missing: not an aggregator", file.string(), key));
+    if (found == reader.metadata().end())
+      throw DataError(fmt::format("{}: metadata {} is missing: not an aggregator", file.string(), key));
     return found->second;
   };
   Aggregator a;
   a.kind_ = text("kind");
-  if (a.kind_ != "mean" && a.kind_ != "linear" && a.kind_ != "mlp") throw DataError(fmt::format("{}: aggregator kind {} is unknown", file.string(), a.kind_));
+  if (a.kind_ != "mean" && a.kind_ != "linear" && a.kind_ != "mlp")
+    throw DataError(fmt::format("{}: aggregator kind {} is unknown", file.string(), a.kind_));
   a.validation_accuracy_ = std::strtod(text("validation_accuracy").c_str(), nullptr);
   a.best_step_ = std::strtoll(text("best_step").c_str(), nullptr, 10);
   a.reward_mean_K = reader.load("reward_mean"), a.reward_std_K = reader.load("reward_std"), a.weight_K = reader.load("weight");
-  if (a.kind_ == "mlp") a.w1_HF = reader.load("w1"), a.b1_H = reader.load("b1"), a.slope = reader.load("slope"), a.w2_H = reader.load("w2"), a.b2 = reader.load("b2");
+  if (a.kind_ == "mlp")
+    a.w1_HF = reader.load("w1"), a.b1_H = reader.load("b1"), a.slope = reader.load("slope"), a.w2_H = reader.load("w2"),
+    a.b2 = reader.load("b2");
   return a;
 }
 

@@ -14,24 +14,25 @@ namespace dmoerm::model {
 
 /// What the frozen experts said about the responses of some groups; computed once and cached.
 struct ExpertFeatures {
-  at::Tensor states_NKH;   ///< last-token states, float32, CPU
-  at::Tensor rewards_NK;   ///< value heads' rewards
+  at::Tensor states_NKH;  ///< last-token states, float32, CPU
+  at::Tensor rewards_NK;  ///< value heads' rewards
   struct Group {
-    std::int64_t first = 0, count = 0;            ///< responses [first, first + count)
-    std::vector<data::Preference> pairs;          ///< overall preferences, indices within the group; may be empty
+    std::int64_t first = 0, count = 0;    ///< responses [first, first + count)
+    std::vector<data::Preference> pairs;  ///< overall preferences, indices within the group; may be empty
   };
   std::vector<Group> groups;
 };
 
-/// The fitted combination: mean (of standardised rewards), linear (on standardised rewards) or mlp (Linear(KH, H) -> PReLU -> Linear(H, 1) on the
-/// concatenated states).
+/// The fitted combination: mean (of standardised rewards), linear (on standardised rewards) or mlp (Linear(KH, H) -> PReLU ->
+/// Linear(H, 1) on the concatenated states).
 class Aggregator {
  public:
   /// The mean of the experts' rewards, each standardised on `train`: the baseline "mean of experts".
   static Aggregator mean(const ExpertFeatures& train);
-  /// Fit one kind ("linear", "mlp") by AdamW on the Bradley-Terry loss; stops early on `validation` accuracy, the best weights are kept (the start counts:
-  /// linear starts at the mean, mlp at small random weights). Deterministic in `seed`.
-  static Aggregator fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation, const config::AggregatorConfig& config, std::uint64_t seed);
+  /// Fit one kind ("linear", "mlp") by AdamW on the Bradley-Terry loss; stops early on `validation` accuracy, the best weights
+  /// are kept (the start counts: linear starts at the mean, mlp at small random weights). Deterministic in `seed`.
+  static Aggregator fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
+                        const config::AggregatorConfig& config, std::uint64_t seed);
 
   /// Rewards [N].
   [[nodiscard]] at::Tensor forward(const at::Tensor& states_NKH, const at::Tensor& rewards_NK) const;
@@ -45,9 +46,9 @@ class Aggregator {
   void save(const std::filesystem::path& file) const;
   static Aggregator load(const std::filesystem::path& file);
 
-  at::Tensor reward_mean_K, reward_std_K;  ///< of the experts' rewards on the training groups
-  at::Tensor weight_K;                     ///< linear, mean
-  at::Tensor w1_HF, b1_H, slope, w2_H, b2; ///< mlp: F = K * H inputs
+  at::Tensor reward_mean_K, reward_std_K;   ///< of the experts' rewards on the training groups
+  at::Tensor weight_K;                      ///< linear, mean
+  at::Tensor w1_HF, b1_H, slope, w2_H, b2;  ///< mlp: F = K * H inputs
 
  private:
   std::string kind_;

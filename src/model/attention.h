@@ -8,8 +8,8 @@
 
 namespace dmoerm::model {
 
-/// Queries that see the same keys: all of `prefix`, then `own`. The queries are the last `q_count` places of `own` (decoders: query i sees own keys up to its
-/// place) or any rows of it (encoders: all keys).
+/// Queries that see the same keys: all of `prefix`, then `own`. The queries are the last `q_count` places of `own` (decoders:
+/// query i sees own keys up to its place) or any rows of it (encoders: all keys).
 struct AttentionItem {
   std::int64_t q_begin = 0, q_count = 0;  ///< rows of the query matrix
   data::Span prefix, own;                 ///< rows of the key and value matrices
@@ -36,17 +36,21 @@ struct HeadShape {
 /// softmax(q k' / sqrt(head_dim)) v for each head, grouped heads sharing keys (GQA). Rows may be strided.
 /// @param lse_HT  receives log-sum-exp of each query's scores, [heads, query rows]
 /// @return [query rows, heads * head_dim]
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan, const HeadShape& shape, at::Tensor* lse_HT);
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
+                     const HeadShape& shape, at::Tensor* lse_HT);
 
 /// Gradients of attention(). dq is overwritten; dk and dv must be zeros. Rows may be strided.
-void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse_HT,
-                        const AttentionPlan& plan, const HeadShape& shape, at::Tensor dq, at::Tensor dk, at::Tensor dv);
+void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                        const at::Tensor& out, const at::Tensor& lse_HT, const AttentionPlan& plan, const HeadShape& shape,
+                        at::Tensor dq, at::Tensor dk, at::Tensor dv);
 
 namespace generic {
 /// The same in ATen operations, for any device and dtype; also the reference in tests.
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan, const HeadShape& shape, at::Tensor* lse_HT);
-void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse_HT,
-                        const AttentionPlan& plan, const HeadShape& shape, at::Tensor dq, at::Tensor dk, at::Tensor dv);
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
+                     const HeadShape& shape, at::Tensor* lse_HT);
+void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                        const at::Tensor& out, const at::Tensor& lse_HT, const AttentionPlan& plan, const HeadShape& shape,
+                        at::Tensor dq, at::Tensor dk, at::Tensor dv);
 }  // namespace generic
 
 }  // namespace dmoerm::model

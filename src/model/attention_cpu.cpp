@@ -1,4 +1,5 @@
-// Attention for float32 on the CPU: tiles of queries, scores in a scratch that stays in cache, products by the BLAS that libtorch brings.
+// Attention for float32 on the CPU: tiles of queries, scores in a scratch that stays in cache, products by the BLAS that libtorch
+// brings.
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
@@ -8,8 +9,9 @@
 #include "model/attention.h"
 #include "model/simd_math.h"
 
-extern "C" void sgemm_(const char* transa, const char* transb, const int* m, const int* n, const int* k, const float* alpha, const float* a, const int* lda,
-                       const float* b, const int* ldb, const float* beta, float* c, const int* ldc);
+extern "C" void sgemm_(const char* transa, const char* transb, const int* m, const int* n, const int* k, const float* alpha,
+                       const float* a, const int* lda, const float* b, const int* ldb, const float* beta, float* c,
+                       const int* ldc);
 
 namespace dmoerm::model {
 namespace {
@@ -27,10 +29,10 @@ struct Rows {
 Rows rows_of(const at::Tensor& x) { return {const_cast<float*>(x.const_data_ptr<float>()), x.stride(0)}; }
 
 /// Row-major C[m, n] = alpha op(A) op(B) + beta C.
-void gemm(bool trans_a, bool trans_b, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const float* a, std::int64_t lda, const float* b,
-          std::int64_t ldb, float beta, float* c, std::int64_t ldc) {
-  const int mi = static_cast<int>(n), ni = static_cast<int>(m), ki = static_cast<int>(k), la = static_cast<int>(ldb), lb = static_cast<int>(lda),
-            lc = static_cast<int>(ldc);
+void gemm(bool trans_a, bool trans_b, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const float* a,
+          std::int64_t lda, const float* b, std::int64_t ldb, float beta, float* c, std::int64_t ldc) {
+  const int mi = static_cast<int>(n), ni = static_cast<int>(m), ki = static_cast<int>(k), la = static_cast<int>(ldb),
+            lb = static_cast<int>(lda), lc = static_cast<int>(ldc);
   sgemm_(trans_b ? "T" : "N", trans_a ? "T" : "N", &mi, &ni, &ki, &alpha, b, &la, a, &lb, &beta, c, &lc);
 }
 
@@ -50,22 +52,34 @@ Tile make_tile(const AttentionItem& item, std::int64_t first, bool causal) {
 }
 
 /// scores[count, keys] = scale * q k' over the prefix and own keys.
-void tile_scores(const Tile& tile, const AttentionItem& item, const Rows& q, const Rows& k, std::int64_t dim, float scale, float* scores) {
+void tile_scores(const Tile& tile, const AttentionItem& item, const Rows& q, const Rows& k, std::int64_t dim, float scale,
+                 float* scores) {
   const float* queries = q.at(item.q_begin + tile.first);
-  if (tile.prefix > 0) gemm(false, true, tile.count, tile.prefix, dim, scale, queries, q.stride, k.at(item.prefix.begin), k.stride, 0, scores, tile.keys());
-  gemm(false, true, tile.count, tile.own, dim, scale, queries, q.stride, k.at(item.own.begin), k.stride, 0, scores + tile.prefix, tile.keys());
+  if (tile.prefix > 0)
+    gemm(false, true, tile.count, tile.prefix, dim, scale, queries, q.stride, k.at(item.prefix.begin), k.stride, 0, scores,
+         tile.keys());
+  gemm(false, true, tile.count, tile.own, dim, scale, queries, q.stride, k.at(item.own.begin), k.stride, 0, scores + tile.prefix,
+       tile.keys());
 }
 
 /// out[count, dim] = weights[count, keys] * rows of the prefix and own.
-void weigh_rows(const Tile& tile, const AttentionItem& item, const float* weights, const Rows& v, std::int64_t dim, float* out, std::int64_t out_stride) {
-  if (tile.prefix > 0) gemm(false, false, tile.count, dim, tile.prefix, 1, weights, tile.keys(), v.at(item.prefix.begin), v.stride, 0, out, out_stride);
-  gemm(false, false, tile.count, dim, tile.own, 1, weights + tile.prefix, tile.keys(), v.at(item.own.begin), v.stride, tile.prefix > 0 ? 1 : 0, out, out_stride);
+void weigh_rows(const Tile& tile, const AttentionItem& item, const float* weights, const Rows& v, std::int64_t dim, float* out,
+                std::int64_t out_stride) {
+  if (tile.prefix > 0)
+    gemm(false, false, tile.count, dim, tile.prefix, 1, weights, tile.keys(), v.at(item.prefix.begin), v.stride, 0, out,
+         out_stride);
+  gemm(false, false, tile.count, dim, tile.own, 1, weights + tile.prefix, tile.keys(), v.at(item.own.begin), v.stride,
+       tile.prefix > 0 ? 1 : 0, out, out_stride);
 }
 
 /// rows of the prefix and own += weights' * x[count, dim].
-void scatter_rows(const Tile& tile, const AttentionItem& item, const float* weights, const float* x, std::int64_t x_stride, std::int64_t dim, const Rows& sink) {
-  if (tile.prefix > 0) gemm(true, false, tile.prefix, dim, tile.count, 1, weights, tile.keys(), x, x_stride, 1, sink.at(item.prefix.begin), sink.stride);
-  gemm(true, false, tile.own, dim, tile.count, 1, weights + tile.prefix, tile.keys(), x, x_stride, 1, sink.at(item.own.begin), sink.stride);
+void scatter_rows(const Tile& tile, const AttentionItem& item, const float* weights, const float* x, std::int64_t x_stride,
+                  std::int64_t dim, const Rows& sink) {
+  if (tile.prefix > 0)
+    gemm(true, false, tile.prefix, dim, tile.count, 1, weights, tile.keys(), x, x_stride, 1, sink.at(item.prefix.begin),
+         sink.stride);
+  gemm(true, false, tile.own, dim, tile.count, 1, weights + tile.prefix, tile.keys(), x, x_stride, 1, sink.at(item.own.begin),
+       sink.stride);
 }
 
 float softmax_row(float* row, std::int64_t visible, std::int64_t keys) {
@@ -94,9 +108,11 @@ float* scratch(std::size_t slot, std::int64_t floats) {
 /// Run `work(cluster, kv_head)` for all of them: they write to different rows and columns.
 template <class Work>
 void for_each_task(const AttentionPlan& plan, const HeadShape& shape, const Work& work) {
-  at::parallel_for(0, static_cast<std::int64_t>(plan.clusters.size()) * shape.kv_heads, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t task = begin; task < end; ++task) work(plan.clusters[static_cast<std::size_t>(task / shape.kv_heads)], task % shape.kv_heads);
-  });
+  at::parallel_for(0, static_cast<std::int64_t>(plan.clusters.size()) * shape.kv_heads, 1,
+                   [&](std::int64_t begin, std::int64_t end) {
+                     for (std::int64_t task = begin; task < end; ++task)
+                       work(plan.clusters[static_cast<std::size_t>(task / shape.kv_heads)], task % shape.kv_heads);
+                   });
 }
 
 /// Call `work(item, tile, head)` for the query heads that share one key head.
@@ -114,7 +130,8 @@ bool fits(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFl
 
 }  // namespace
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan, const HeadShape& shape, at::Tensor* lse_HT) {
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
+                     const HeadShape& shape, at::Tensor* lse_HT) {
   if (!fits(q) || !fits(k) || !fits(v)) return generic::attention(q, k, v, plan, shape, lse_HT);
   const std::int64_t dim = shape.head_dim, queries = q.size(0);
   at::Tensor out = at::empty({queries, shape.heads * dim}, q.options());
@@ -136,19 +153,21 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   return out;
 }
 
-void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse_HT,
-                        const AttentionPlan& plan, const HeadShape& shape, at::Tensor dq, at::Tensor dk, at::Tensor dv) {
+void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                        const at::Tensor& out, const at::Tensor& lse_HT, const AttentionPlan& plan, const HeadShape& shape,
+                        at::Tensor dq, at::Tensor dk, at::Tensor dv) {
   if (!fits(q) || !fits(dout) || !fits(dq) || !fits(dk) || !fits(dv)) {
     generic::attention_backward(dout, q, k, v, out, lse_HT, plan, shape, dq, dk, dv);
     return;
   }
   const std::int64_t dim = shape.head_dim, queries = q.size(0);
-  const Rows all_q = rows_of(q), all_k = rows_of(k), all_v = rows_of(v), all_out = rows_of(out), all_dout = rows_of(dout), all_dq = rows_of(dq),
-             all_dk = rows_of(dk), all_dv = rows_of(dv);
+  const Rows all_q = rows_of(q), all_k = rows_of(k), all_v = rows_of(v), all_out = rows_of(out), all_dout = rows_of(dout),
+             all_dq = rows_of(dq), all_dk = rows_of(dk), all_dv = rows_of(dv);
   const float* lse = lse_HT.const_data_ptr<float>();
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
   for_each_task(plan, shape, [&](const AttentionCluster& cluster, std::int64_t kv_head) {
-    const Rows kh = all_k.head(kv_head, dim), vh = all_v.head(kv_head, dim), dkh = all_dk.head(kv_head, dim), dvh = all_dv.head(kv_head, dim);
+    const Rows kh = all_k.head(kv_head, dim), vh = all_v.head(kv_head, dim), dkh = all_dk.head(kv_head, dim),
+               dvh = all_dv.head(kv_head, dim);
     for_each_tile(cluster, kv_head, shape, plan.causal, [&](const AttentionItem& item, const Tile& tile, std::int64_t h) {
       const std::int64_t keys = tile.keys(), row = item.q_begin + tile.first;
       float *p = scratch(0, tile.count * keys), *dp = scratch(1, tile.count * keys);

@@ -61,9 +61,12 @@ at::Tensor keys_of(const at::Tensor& x, const AttentionItem& item) {
   return item.prefix.length == 0 ? own : at::cat({x.narrow(0, item.prefix.begin, item.prefix.length), own});
 }
 
-ItemTensors gather(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionItem& item, bool causal, const HeadShape& shape) {
+ItemTensors gather(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionItem& item, bool causal,
+                   const HeadShape& shape) {
   const std::int64_t repeat = shape.heads / shape.kv_heads, keys = item.prefix.length + item.own.length;
-  const auto expand = [&](const at::Tensor& x) { return split_heads(keys_of(x, item), shape.kv_heads).repeat_interleave(repeat, 0); };
+  const auto expand = [&](const at::Tensor& x) {
+    return split_heads(keys_of(x, item), shape.kv_heads).repeat_interleave(repeat, 0);
+  };
   at::Tensor hidden = at::ones({item.q_count, keys}, q.options().dtype(at::kBool));
   hidden = causal ? hidden.triu(keys - item.q_count + 1) : hidden.logical_not();
   return {split_heads(q.narrow(0, item.q_begin, item.q_count), shape.heads), expand(k), expand(v), hidden};
@@ -78,7 +81,8 @@ at::Tensor join_heads(const at::Tensor& x) { return x.transpose(0, 1).reshape({x
 
 }  // namespace
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan, const HeadShape& shape, at::Tensor* lse_HT) {
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
+                     const HeadShape& shape, at::Tensor* lse_HT) {
   at::Tensor out = at::empty({q.size(0), shape.heads * shape.head_dim}, q.options());
   *lse_HT = at::empty({shape.heads, q.size(0)}, q.options());
   for (const AttentionCluster& cluster : plan.clusters) {
@@ -92,8 +96,9 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   return out;
 }
 
-void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse_HT,
-                        const AttentionPlan& plan, const HeadShape& shape, at::Tensor dq, at::Tensor dk, at::Tensor dv) {
+void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                        const at::Tensor& out, const at::Tensor& lse_HT, const AttentionPlan& plan, const HeadShape& shape,
+                        at::Tensor dq, at::Tensor dk, at::Tensor dv) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
   const std::int64_t repeat = shape.heads / shape.kv_heads;
   const auto add_keys = [&](at::Tensor& sink, const at::Tensor& grad_heads, const AttentionItem& item) {

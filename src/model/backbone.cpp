@@ -46,14 +46,18 @@ at::Tensor rope_frequencies(const BackboneSpec& spec) {
 
 void check_batch(const data::PackedBatch& batch, const BackboneSpec& spec) {
   for (const std::int32_t id : batch.ids) {
-    if (id < 0 || id >= spec.vocab) throw ShapeError(fmt::format("token id {} is outside the model's vocabulary of {}: tokenizer and weights do not belong together", id, spec.vocab));
+    if (id < 0 || id >= spec.vocab)
+      throw ShapeError(fmt::format(
+          "token id {} is outside the model's vocabulary of {}: tokenizer and weights do not belong together", id, spec.vocab));
   }
   const std::int64_t longest = batch.positions.empty() ? 0 : 1 + *std::ranges::max_element(batch.positions);
   if (spec.encoder() && longest > spec.max_positions) {
-    throw ShapeError(fmt::format("a text has {} tokens, the model has {} positions: lower data.max_length", longest, spec.max_positions));
+    throw ShapeError(
+        fmt::format("a text has {} tokens, the model has {} positions: lower data.max_length", longest, spec.max_positions));
   }
   if (spec.sliding_window > 0 && longest > spec.sliding_window) {
-    throw ShapeError(fmt::format("a text has {} tokens, more than the model's sliding window of {}: lower data.max_length", longest, spec.sliding_window));
+    throw ShapeError(fmt::format("a text has {} tokens, more than the model's sliding window of {}: lower data.max_length",
+                                 longest, spec.sliding_window));
   }
 }
 
@@ -65,7 +69,8 @@ Backbone::Backbone(const BackboneSpec& spec, Weights weights) : spec_(spec), wei
 
 std::shared_ptr<Backbone> Backbone::load(const std::filesystem::path& directory, at::Device device, std::int64_t layers) {
   BackboneSpec spec = read_backbone_spec(directory);
-  if (layers > spec.layers) throw ConfigError(fmt::format("backbone.layers: {} asked for, {} has {}", layers, directory.string(), spec.layers));
+  if (layers > spec.layers)
+    throw ConfigError(fmt::format("backbone.layers: {} asked for, {} has {}", layers, directory.string(), spec.layers));
   if (layers > 0) spec.layers = layers;
   return std::make_shared<Backbone>(spec, Weights::load(spec, directory, device));
 }
@@ -83,8 +88,8 @@ at::Tensor Backbone::embed(ForwardState& state) const {
 void Backbone::embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const {
   at::Tensor dx = dx_TD;
   if (spec_.encoder()) {
-    auto [d, dw, db] = at::native_layer_norm_backward(dx_TD, state.embedded_TD, {spec_.width}, state.embed_mean, state.embed_rstd, weights_.embed_norm_w,
-                                                      weights_.embed_norm_b, {true, true, true});
+    auto [d, dw, db] = at::native_layer_norm_backward(dx_TD, state.embedded_TD, {spec_.width}, state.embed_mean, state.embed_rstd,
+                                                      weights_.embed_norm_w, weights_.embed_norm_b, {true, true, true});
     sink.embed_norm_w.add_(dw), sink.embed_norm_b.add_(db);
     sink.embed_positions.index_add_(0, state.positions_T, d);
     sink.embed_types.select(0, 0).add_(d.sum(0));
@@ -106,23 +111,28 @@ void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) cons
   state.batch.cos_TE = angles_TE.cos(), state.batch.sin_TE = angles_TE.sin();
 }
 
-at::Tensor Backbone::layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved) const {
+at::Tensor Backbone::layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD,
+                                   LayerSaved* saved) const {
   const auto forward = spec_.encoder() ? encoder_forward : decoder_forward;
   return forward(spec_, weights_.layers[layer], state.batch, layer, ends_at_reads, x_TD, saved);
 }
 
-at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep, const Trunk& trunk) const {
+at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep,
+                             const Trunk& trunk) const {
   ForwardState local;
   ForwardState& state = keep != nullptr ? *keep : local;
   state.experts.assign(experts.begin(), experts.end());
   prepare(batch, state);
   state.first_layer = experts.empty() ? 0 : weights_.layers.size();
-  for (const ExpertRows& rows : experts) state.first_layer = std::min(state.first_layer, rows.expert != nullptr ? rows.expert->first_layer() : 0);
+  for (const ExpertRows& rows : experts)
+    state.first_layer = std::min(state.first_layer, rows.expert != nullptr ? rows.expert->first_layer() : 0);
   if (keep != nullptr) state.layers.resize(weights_.layers.size());
-  if (trunk.x_TD.defined() && trunk.layer > state.first_layer) throw ShapeError(fmt::format("a pass that adapts layer {} cannot start at layer {}", state.first_layer, trunk.layer));
+  if (trunk.x_TD.defined() && trunk.layer > state.first_layer)
+    throw ShapeError(fmt::format("a pass that adapts layer {} cannot start at layer {}", state.first_layer, trunk.layer));
   at::Tensor x = trunk.x_TD.defined() ? trunk.x_TD : embed(state);
   for (std::size_t i = trunk.x_TD.defined() ? trunk.layer : 0; i < weights_.layers.size(); ++i) {
-    x = layer_forward(state, i, i + 1 == weights_.layers.size(), x, keep != nullptr && i >= state.first_layer ? &state.layers[i] : nullptr);
+    x = layer_forward(state, i, i + 1 == weights_.layers.size(), x,
+                      keep != nullptr && i >= state.first_layer ? &state.layers[i] : nullptr);
   }
   if (spec_.encoder()) return x;
   state.last_RD = x;
@@ -146,7 +156,8 @@ void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const Bac
   const at::Tensor none;
   at::Tensor dx = grad_RD;
   if (!spec_.encoder()) {
-    dx = rms_norm_backward(grad_RD, keep.last_RD, weights_.final_norm_w, keep.rstd_R, none, gradients.weights != nullptr ? gradients.weights->final_norm_w : none);
+    dx = rms_norm_backward(grad_RD, keep.last_RD, weights_.final_norm_w, keep.rstd_R, none,
+                           gradients.weights != nullptr ? gradients.weights->final_norm_w : none);
   }
   const auto layer_backward = spec_.encoder() ? encoder_backward : decoder_backward;
   for (std::size_t i = weights_.layers.size(); i-- > keep.first_layer;) {

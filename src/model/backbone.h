@@ -18,7 +18,7 @@ struct ForwardState {
   LayerBatch batch;
   std::vector<ExpertRows> experts;
   std::vector<LayerSaved> layers;
-  std::size_t first_layer = 0;                     ///< the lowest that is trained or adapted; nothing is kept of those below
+  std::size_t first_layer = 0;  ///< the lowest that is trained or adapted; nothing is kept of those below
   at::Tensor ids_T, positions_T;
   at::Tensor embedded_TD, embed_mean, embed_rstd;  ///< encoder: input of the embedding norm
   at::Tensor last_RD, rstd_R;                      ///< decoder: input of the final norm
@@ -32,8 +32,8 @@ struct Trunk {
 
 /// Where gradients go: undefined or null parts are not computed.
 struct BackboneGradients {
-  Weights* weights = nullptr;              ///< of all weights of the backbone
-  std::vector<Expert*> experts;            ///< one for each ExpertRows of the forward pass; empty: none
+  Weights* weights = nullptr;    ///< of all weights of the backbone
+  std::vector<Expert*> experts;  ///< one for each ExpertRows of the forward pass; empty: none
 };
 
 class Backbone {
@@ -48,7 +48,8 @@ class Backbone {
   /// @param keep  null in inference; else receives what backward() needs
   /// @param trunk  what the layers below the adapted ones give for these rows, if it is known; default: computed
   /// @throws ShapeError for ids outside the vocabulary or texts longer than the model's positions
-  [[nodiscard]] at::Tensor forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep, const Trunk& trunk = {}) const;
+  [[nodiscard]] at::Tensor forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep,
+                                   const Trunk& trunk = {}) const;
   /// Add the gradients of a forward pass. @param grad_RD  gradient in its result. `keep` is used up.
   void backward(const at::Tensor& grad_RD, ForwardState& keep, const BackboneGradients& gradients) const;
   /// States of every row after the first `layers` layers, [T, D], without adapters.
@@ -67,7 +68,8 @@ class Backbone {
  private:
   /// The tables of a batch that its layers need.
   void prepare(const data::PackedBatch& batch, ForwardState& state) const;
-  at::Tensor layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved) const;
+  at::Tensor layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD,
+                           LayerSaved* saved) const;
   at::Tensor embed(ForwardState& state) const;
   void embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const;
   BackboneSpec spec_;

@@ -13,8 +13,11 @@ namespace {
 
 using nlohmann::json;
 
-const std::map<std::string, Family> kFamilies = {
-    {"llama", Family::llama}, {"mistral", Family::mistral}, {"qwen2", Family::qwen2}, {"qwen3", Family::qwen3}, {"bert", Family::bert}};
+const std::map<std::string, Family> kFamilies = {{"llama", Family::llama},
+                                                 {"mistral", Family::mistral},
+                                                 {"qwen2", Family::qwen2},
+                                                 {"qwen3", Family::qwen3},
+                                                 {"bert", Family::bert}};
 
 /// Reads keys of config.json; null counts as absent.
 class Keys {
@@ -33,7 +36,8 @@ class Keys {
   [[nodiscard]] std::int64_t size(const char* key, std::int64_t fallback = 0) const {
     const auto value = get<std::int64_t>(key, fallback);
     if (value <= 0 || value > (std::int64_t{1} << 31)) {
-      throw DataError(fmt::format("{}: {}: {}, expected a whole number from 1 to 2^31", file_, key, has(key) ? std::to_string(value) : "missing"));
+      throw DataError(fmt::format("{}: {}: {}, expected a whole number from 1 to 2^31", file_, key,
+                                  has(key) ? std::to_string(value) : "missing"));
     }
     return value;
   }
@@ -62,16 +66,19 @@ RopeSpec read_rope(const Keys& keys) {
   rope.low_freq_factor = scaling.get("low_freq_factor", rope.low_freq_factor);
   rope.high_freq_factor = scaling.get("high_freq_factor", rope.high_freq_factor);
   rope.original_max_positions = scaling.get("original_max_position_embeddings", rope.original_max_positions);
-  if (!(rope.factor > 0) || !(rope.theta > 0)) throw DataError(fmt::format("{}: factor and rope_theta must be above 0", scaling.file()));
+  if (!(rope.factor > 0) || !(rope.theta > 0))
+    throw DataError(fmt::format("{}: factor and rope_theta must be above 0", scaling.file()));
   if (rope.type == "llama3" && !(rope.high_freq_factor > rope.low_freq_factor)) {
-    throw DataError(fmt::format("{}: high_freq_factor {} must be above low_freq_factor {}", scaling.file(), rope.high_freq_factor, rope.low_freq_factor));
+    throw DataError(fmt::format("{}: high_freq_factor {} must be above low_freq_factor {}", scaling.file(), rope.high_freq_factor,
+                                rope.low_freq_factor));
   }
   return rope;
 }
 
 void read_activation(const Keys& keys, BackboneSpec& spec) {
   const auto activation = keys.get<std::string>("hidden_act", spec.encoder() ? "gelu" : "silu");
-  const bool known = spec.encoder() ? activation == "gelu" || activation == "gelu_new" || activation == "gelu_pytorch_tanh" : activation == "silu";
+  const bool known = spec.encoder() ? activation == "gelu" || activation == "gelu_new" || activation == "gelu_pytorch_tanh"
+                                    : activation == "silu";
   if (!known) {
     throw DataError(fmt::format("{}: hidden_act {} is not supported for this architecture ({})", keys.file(), activation,
                                 spec.encoder() ? "gelu, gelu_new" : "silu"));
@@ -93,7 +100,9 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
   const auto type = keys.get<std::string>("model_type", "");
   const auto found = kFamilies.find(type);
   if (found == kFamilies.end()) {
-    throw DataError(fmt::format("{}: model_type \"{}\" is not supported. Supported: llama (Llama 2, 3.x, SmolLM2), mistral, qwen2, qwen3, bert", file, type));
+    throw DataError(fmt::format(
+        "{}: model_type \"{}\" is not supported. Supported: llama (Llama 2, 3.x, SmolLM2), mistral, qwen2, qwen3, bert", file,
+        type));
   }
   BackboneSpec spec;
   spec.family = found->second;
@@ -106,19 +115,24 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
   spec.head_dim = keys.size("head_dim", spec.width / spec.heads);
   spec.max_positions = keys.size("max_position_embeddings", 2048);
   if (spec.heads % spec.kv_heads != 0) {
-    throw DataError(fmt::format("{}: num_attention_heads {} is not a multiple of num_key_value_heads {}", file, spec.heads, spec.kv_heads));
+    throw DataError(
+        fmt::format("{}: num_attention_heads {} is not a multiple of num_key_value_heads {}", file, spec.heads, spec.kv_heads));
   }
   read_activation(keys, spec);
   if (spec.encoder()) {
-    if (keys.get<std::string>("position_embedding_type", "absolute") != "absolute") throw DataError(fmt::format("{}: only absolute position embeddings are supported", file));
+    if (keys.get<std::string>("position_embedding_type", "absolute") != "absolute")
+      throw DataError(fmt::format("{}: only absolute position embeddings are supported", file));
     if (keys.get("is_decoder", false)) throw DataError(fmt::format("{}: is_decoder true is not supported for bert", file));
     spec.norm_eps = keys.get("layer_norm_eps", 1e-12);
     spec.type_vocab = keys.size("type_vocab_size", 2);
     spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
-    if (spec.head_dim * spec.heads != spec.width) throw DataError(fmt::format("{}: hidden_size {} is not a multiple of num_attention_heads {}", file, spec.width, spec.heads));
+    if (spec.head_dim * spec.heads != spec.width)
+      throw DataError(
+          fmt::format("{}: hidden_size {} is not a multiple of num_attention_heads {}", file, spec.width, spec.heads));
     return spec;
   }
-  if (spec.head_dim % 2 != 0) throw DataError(fmt::format("{}: head_dim {} must be even for rotary embeddings", file, spec.head_dim));
+  if (spec.head_dim % 2 != 0)
+    throw DataError(fmt::format("{}: head_dim {} must be even for rotary embeddings", file, spec.head_dim));
   spec.norm_eps = keys.get("rms_norm_eps", 1e-6);
   spec.rope = read_rope(keys);
   const bool attention_bias = keys.get("attention_bias", false);
@@ -133,7 +147,8 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
 
 BackboneSpec read_backbone_spec(const std::filesystem::path& directory) {
   const std::filesystem::path file = directory / "config.json";
-  if (!std::filesystem::exists(file)) throw DataError(fmt::format("{}: no config.json: is it a Hugging Face model directory?", directory.string()));
+  if (!std::filesystem::exists(file))
+    throw DataError(fmt::format("{}: no config.json: is it a Hugging Face model directory?", directory.string()));
   return parse_backbone_spec(read_json(file), file.string());
 }
 

@@ -25,8 +25,8 @@ struct BackboneSpec {
   std::int64_t sliding_window = 0;  ///< 0 = none
   double norm_eps = 1e-6;
   bool qkv_bias = false, o_bias = false, mlp_bias = false;
-  bool qk_norm = false;             ///< Qwen3: RMS norm of each head's q and k
-  bool tanh_gelu = false;           ///< BERT with gelu_new
+  bool qk_norm = false;    ///< Qwen3: RMS norm of each head's q and k
+  bool tanh_gelu = false;  ///< BERT with gelu_new
   RopeSpec rope;
 
   [[nodiscard]] bool encoder() const { return family == Family::bert; }
@@ -39,7 +39,8 @@ struct BackboneSpec {
 
 /// Read the JSON of a config.json.
 /// @param file  name used in messages
-/// @throws DataError: unsupported architecture (lists the supported ones), missing or contradictory keys, unsupported rope or activation
+/// @throws DataError: unsupported architecture (lists the supported ones), missing or contradictory keys, unsupported rope or
+/// activation
 BackboneSpec parse_backbone_spec(const nlohmann::json& config, const std::string& file);
 
 /// parse_backbone_spec() of DIR/config.json.

@@ -26,9 +26,12 @@ namespace {
 constexpr const char* kTensorFile = "router.safetensors";
 constexpr const char* kSettingsFile = "router.json";
 
-at::Tensor label_tensor(const std::vector<std::int32_t>& labels) { return at::tensor(at::ArrayRef<std::int32_t>(labels), at::TensorOptions().dtype(at::kInt)).to(at::kLong); }
+at::Tensor label_tensor(const std::vector<std::int32_t>& labels) {
+  return at::tensor(at::ArrayRef<std::int32_t>(labels), at::TensorOptions().dtype(at::kInt)).to(at::kLong);
+}
 
-/// The temperature in [1/20, 20] that minimises the cross-entropy of logits / temperature: golden-section search on its logarithm.
+/// The temperature in [1/20, 20] that minimises the cross-entropy of logits / temperature: golden-section search on its
+/// logarithm.
 double best_temperature(const at::Tensor& logits_MC, const at::Tensor& labels_M) {
   const at::Tensor wide = logits_MC.to(at::kDouble);
   const auto loss = [&](double log_t) { return at::cross_entropy_loss(wide / std::exp(log_t), labels_M).item<double>(); };
@@ -43,8 +46,10 @@ double best_temperature(const at::Tensor& logits_MC, const at::Tensor& labels_M)
 
 }  // namespace
 
-CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const at::Tensor& train_ND, const std::vector<std::int32_t>& train_labels, const at::Tensor& validation_MD,
-                                   const std::vector<std::int32_t>& validation_labels, const config::RouterConfig& config, std::uint64_t /*seed*/) {
+CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const at::Tensor& train_ND,
+                                   const std::vector<std::int32_t>& train_labels, const at::Tensor& validation_MD,
+                                   const std::vector<std::int32_t>& validation_labels, const config::RouterConfig& config,
+                                   std::uint64_t /*seed*/) {
   CategoryRouter router;
   router.categories_ = std::move(categories);
   router.pooling_ = config.pooling, router.confidence_min_ = config.confidence_min;
@@ -58,8 +63,11 @@ CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const at
   std::vector<at::Tensor> parameters = {at::zeros({c, d}), at::zeros({c})};  // convex: no random start
   const auto logits = [&](const at::Tensor& features) { return at::addmm(parameters[1], features, parameters[0].t()); };
   const FitOptions options{config.lr, config.weight_decay, 0.0, config.steps_max, 10, 20};
-  fit_adamw(parameters, options, [&](std::int64_t) { return at::cross_entropy_loss(logits(x), y); },
-            [&]() -> std::pair<double, double> { return {-at::cross_entropy_loss(logits(vx), vy).item<double>(), 0.0}; });
+  fit_adamw(
+      parameters, options, [&](std::int64_t) { return at::cross_entropy_loss(logits(x), y); },
+      [&]() -> std::pair<double, double> {
+        return {-at::cross_entropy_loss(logits(vx), vy).item<double>(), 0.0};
+      });
   router.w_CD = parameters[0], router.b_C = parameters[1];
   if (validated) router.temperature_ = best_temperature(logits(vx).detach(), vy);
   return router;
@@ -80,7 +88,9 @@ Route CategoryRouter::route(const at::Tensor& pooled_D) const {
 void CategoryRouter::save(const std::filesystem::path& directory) const {
   std::filesystem::create_directories(directory);
   tensor::save_safetensors(directory / kTensorFile, {{"mean", mean_D}, {"std", std_D}, {"weight", w_CD}, {"bias", b_C}});
-  write_json_atomically(directory / kSettingsFile, {{"categories", categories_}, {"pooling", pooling_}, {"temperature", temperature_}, {"confidence_min", confidence_min_}});
+  write_json_atomically(
+      directory / kSettingsFile,
+      {{"categories", categories_}, {"pooling", pooling_}, {"temperature", temperature_}, {"confidence_min", confidence_min_}});
 }
 
 CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
@@ -89,18 +99,22 @@ CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
   CategoryRouter router;
   try {
     router.categories_ = settings.at("categories").get<std::vector<std::string>>();
-    router.pooling_ = settings.at("pooling"), router.temperature_ = settings.at("temperature"), router.confidence_min_ = settings.at("confidence_min");
+    router.pooling_ = settings.at("pooling"), router.temperature_ = settings.at("temperature"),
+    router.confidence_min_ = settings.at("confidence_min");
   } catch (const nlohmann::json::exception& e) {
     throw DataError(fmt::format("{}: {}", (directory / kSettingsFile).string(), e.what()));
   }
-  router.mean_D = reader.load("mean"), router.std_D = reader.load("std"), router.w_CD = reader.load("weight"), router.b_C = reader.load("bias");
+  router.mean_D = reader.load("mean"), router.std_D = reader.load("std"), router.w_CD = reader.load("weight"),
+  router.b_C = reader.load("bias");
   if (router.w_CD.size(0) != static_cast<std::int64_t>(router.categories_.size())) {
-    throw DataError(fmt::format("{}: {} categories, but weights for {}", directory.string(), router.categories_.size(), router.w_CD.size(0)));
+    throw DataError(
+        fmt::format("{}: {} categories, but weights for {}", directory.string(), router.categories_.size(), router.w_CD.size(0)));
   }
   return router;
 }
 
-at::Tensor pool_prompts(const Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts, const std::string& pooling, std::int64_t batch_tokens) {
+at::Tensor pool_prompts(const Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
+                        const std::string& pooling, std::int64_t batch_tokens) {
   at::Tensor pooled_ND = at::empty({static_cast<std::int64_t>(prompts.size()), backbone.spec().width});
   for (std::size_t begin = 0; begin < prompts.size();) {
     data::PackedBatch batch;

@@ -15,7 +15,8 @@ at::Tensor norm_heads(const at::Tensor& x, const at::Tensor& w, double eps) {
   return rms_norm(x.reshape({-1, w.size(0)}), w, eps, nullptr).view({x.size(0), -1});
 }
 
-at::Tensor norm_heads_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& w, double eps, const at::Tensor& grad_w) {
+at::Tensor norm_heads_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& w, double eps,
+                               const at::Tensor& grad_w) {
   const at::Tensor heads = x.reshape({-1, w.size(0)});
   at::Tensor rstd;
   rms_norm(heads, w, eps, &rstd);
@@ -41,8 +42,8 @@ HeadShape heads_of(const BackboneSpec& spec) { return {spec.heads, spec.kv_heads
 
 }  // namespace
 
-at::Tensor decoder_forward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD,
-                           LayerSaved* saved) {
+at::Tensor decoder_forward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
+                           bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved) {
   LayerSaved s;
   s.x_TD = x_TD;
   const at::Tensor n1_TD = rms_norm(x_TD, w.norm1_w, spec.norm_eps, &s.rstd1);
@@ -65,8 +66,8 @@ at::Tensor decoder_forward(const BackboneSpec& spec, const LayerWeights& w, cons
   return y;
 }
 
-at::Tensor decoder_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& dy,
-                            const LayerSaved& s, const LayerGradients& gradients) {
+at::Tensor decoder_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
+                            bool ends_at_reads, const at::Tensor& dy, const LayerSaved& s, const LayerGradients& gradients) {
   LayerWeights* g = gradients.weights;
   at::Tensor none, dh;
   {
@@ -80,12 +81,14 @@ at::Tensor decoder_backward(const BackboneSpec& spec, const LayerWeights& w, con
   }
   if (g != nullptr) add_linear_gradient(dh, s.attended, g->o_w, g->o_b);
   Qkv d = empty_qkv(spec, s.x_TD.size(0), s.q.size(0), ends_at_reads, dy.options());
-  attention_backward(at::mm(dh, w.o_w), s.q, s.k_TC, s.v_TC, s.attended, s.lse_HT, ends_at_reads ? batch.reads : batch.all, heads_of(spec), d.q, d.k_TC, d.v_TC);
+  attention_backward(at::mm(dh, w.o_w), s.q, s.k_TC, s.v_TC, s.attended, s.lse_HT, ends_at_reads ? batch.reads : batch.all,
+                     heads_of(spec), d.q, d.k_TC, d.v_TC);
   const Tables tables = query_tables(batch, ends_at_reads);
   rotate(d.q, tables.cos_q, tables.sin_q, true);
   rotate(d.k_TC, batch.cos_TE, batch.sin_TE, true);
   if (spec.qk_norm) {
-    const at::Tensor q_raw = s.qk_raw.narrow(0, 0, d.q.numel()).view(d.q.sizes()), k_raw = s.qk_raw.narrow(0, d.q.numel(), d.k_TC.numel()).view(d.k_TC.sizes());
+    const at::Tensor q_raw = s.qk_raw.narrow(0, 0, d.q.numel()).view(d.q.sizes()),
+                     k_raw = s.qk_raw.narrow(0, d.q.numel(), d.k_TC.numel()).view(d.k_TC.sizes());
     d.q.copy_(norm_heads_backward(d.q, q_raw, w.q_norm_w, spec.norm_eps, g != nullptr ? g->q_norm_w : none));
     d.k_TC.copy_(norm_heads_backward(d.k_TC, k_raw, w.k_norm_w, spec.norm_eps, g != nullptr ? g->k_norm_w : none));
   }
@@ -94,7 +97,8 @@ at::Tensor decoder_backward(const BackboneSpec& spec, const LayerWeights& w, con
   below.input = gradients.input || g != nullptr;  // the norm's weight wants it too
   const at::Tensor dn_TD = project_qkv_backward(spec, w, batch, layer, ends_at_reads, n1_TD, d, below);
   if (!dn_TD.defined()) return {};
-  at::Tensor dx_TD = rms_norm_backward(dn_TD, s.x_TD, w.norm1_w, s.rstd1, ends_at_reads ? none : dh, g != nullptr ? g->norm1_w : none);
+  at::Tensor dx_TD =
+      rms_norm_backward(dn_TD, s.x_TD, w.norm1_w, s.rstd1, ends_at_reads ? none : dh, g != nullptr ? g->norm1_w : none);
   if (ends_at_reads) dx_TD.index_add_(0, batch.read_rows_R, dh);
   return dx_TD;
 }

@@ -27,8 +27,11 @@ std::int64_t first_adapted(const nlohmann::json& config, std::int64_t layers) {
   std::set<std::int64_t> adapted;
   if (listed->is_number()) adapted = {listed->get<std::int64_t>()};
   if (listed->is_array()) adapted = listed->get<std::set<std::int64_t>>();
-  const bool top = !adapted.empty() && *adapted.begin() >= 0 && *adapted.rbegin() == layers - 1 && static_cast<std::int64_t>(adapted.size()) == layers - *adapted.begin();
-  if (!top) throw std::invalid_argument(fmt::format("layers_to_transform {} must be the last layers of the {}, without a gap", listed->dump(), layers));
+  const bool top = !adapted.empty() && *adapted.begin() >= 0 && *adapted.rbegin() == layers - 1 &&
+                   static_cast<std::int64_t>(adapted.size()) == layers - *adapted.begin();
+  if (!top)
+    throw std::invalid_argument(
+        fmt::format("layers_to_transform {} must be the last layers of the {}, without a gap", listed->dump(), layers));
   return *adapted.begin();
 }
 
@@ -36,7 +39,8 @@ LoraSpec read_lora_spec(const std::filesystem::path& file, std::int64_t layers) 
   const nlohmann::json config = read_json(file);
   const auto refuse = [&](const std::string& why) { return DataError(fmt::format("{}: {}", file.string(), why)); };
   try {
-    if (config.value("peft_type", "") != "LORA") throw refuse(fmt::format("peft_type {} is not supported (LORA)", config.value("peft_type", "")));
+    if (config.value("peft_type", "") != "LORA")
+      throw refuse(fmt::format("peft_type {} is not supported (LORA)", config.value("peft_type", "")));
     for (const char* key : {"use_dora", "use_rslora", "fan_in_fan_out"}) {
       if (config.contains(key) && config[key] == true) throw refuse(fmt::format("{}: true is not supported", key));
     }
@@ -60,7 +64,8 @@ LoraSpec read_lora_spec(const std::filesystem::path& file, std::int64_t layers) 
 
 }  // namespace
 
-Expert::Expert(const BackboneSpec& spec, const LoraSpec& lora, at::Device device) : layers(static_cast<std::size_t>(spec.layers)), spec_(spec), lora_(lora) {
+Expert::Expert(const BackboneSpec& spec, const LoraSpec& lora, at::Device device)
+    : layers(static_cast<std::size_t>(spec.layers)), spec_(spec), lora_(lora) {
   const std::int64_t d = spec.width, r = lora.rank, q = spec.q_width(), kv = spec.kv_width();
   const std::int64_t per_layer = 2 * r * d + q * r + kv * r;
   DMOERM_CHECK(lora.first_layer >= 0 && lora.first_layer < spec.layers, "an adapter has a layer to adapt");
@@ -92,14 +97,16 @@ tensor::NamedTensors Expert::named() const {
   const std::string prefix = "base_model.model." + head_model_prefix(spec_);
   const std::int64_t r = lora_.rank;
   for (std::size_t i = first_layer(); i < layers.size(); ++i) {
-    const std::string at = spec_.encoder() ? fmt::format("{}encoder.layer.{}.attention.self.", prefix, i) : fmt::format("{}layers.{}.self_attn.", prefix, i);
+    const std::string at = spec_.encoder() ? fmt::format("{}encoder.layer.{}.attention.self.", prefix, i)
+                                           : fmt::format("{}layers.{}.self_attn.", prefix, i);
     const std::string q = at + (spec_.encoder() ? "query" : "q_proj"), v = at + (spec_.encoder() ? "value" : "v_proj");
     named.emplace_back(q + ".lora_A.weight", layers[i].a_qv.narrow(0, 0, r));
     named.emplace_back(q + ".lora_B.weight", layers[i].b_q);
     named.emplace_back(v + ".lora_A.weight", layers[i].a_qv.narrow(0, r, r));
     named.emplace_back(v + ".lora_B.weight", layers[i].b_v);
   }
-  named.emplace_back(spec_.encoder() ? "base_model.model.classifier.weight" : "base_model.model.score.weight", head_D.view({1, -1}));
+  named.emplace_back(spec_.encoder() ? "base_model.model.classifier.weight" : "base_model.model.score.weight",
+                     head_D.view({1, -1}));
   return named;
 }
 
@@ -107,10 +114,18 @@ void Expert::save(const std::filesystem::path& directory) const {
   std::filesystem::create_directories(directory);
   tensor::save_safetensors(directory / kTensorFile, named());
   const nlohmann::json targets = spec_.encoder() ? nlohmann::json{"query", "value"} : nlohmann::json{"q_proj", "v_proj"};
-  nlohmann::json config = {{"peft_type", "LORA"}, {"task_type", "SEQ_CLS"}, {"r", lora_.rank}, {"lora_alpha", lora_.alpha},
-                                                  {"lora_dropout", lora_.dropout}, {"target_modules", targets}, {"bias", "none"}, {"inference_mode", true},
-                                                  {"fan_in_fan_out", false}, {"init_lora_weights", true}, {"base_model_name_or_path", nullptr},
-                                                  {"modules_to_save", {spec_.encoder() ? "classifier" : "score"}}};
+  nlohmann::json config = {{"peft_type", "LORA"},
+                           {"task_type", "SEQ_CLS"},
+                           {"r", lora_.rank},
+                           {"lora_alpha", lora_.alpha},
+                           {"lora_dropout", lora_.dropout},
+                           {"target_modules", targets},
+                           {"bias", "none"},
+                           {"inference_mode", true},
+                           {"fan_in_fan_out", false},
+                           {"init_lora_weights", true},
+                           {"base_model_name_or_path", nullptr},
+                           {"modules_to_save", {spec_.encoder() ? "classifier" : "score"}}};
   if (lora_.first_layer > 0) {  // as PEFT says it
     config["layers_to_transform"] = nlohmann::json::array();
     for (std::size_t i = first_layer(); i < layers.size(); ++i) config["layers_to_transform"].push_back(i);
@@ -127,23 +142,27 @@ Expert Expert::load(const BackboneSpec& spec, const std::filesystem::path& direc
   std::size_t used = 0;
   for (const auto& [name, slot] : expert.named()) {
     std::string stored = name;  // an adapter of the bare model lacks "model." in its names
-    if (!reader.has(stored)) stored = "base_model.model." + name.substr(std::min(name.size(), std::string("base_model.model.").size() + head_prefix.size()));
+    if (!reader.has(stored))
+      stored =
+          "base_model.model." + name.substr(std::min(name.size(), std::string("base_model.model.").size() + head_prefix.size()));
     if (!reader.has(stored)) {
       if (name == head_name) continue;
       throw DataError(fmt::format("{}: tensor {} is missing", (directory / kTensorFile).string(), name));
     }
     if (reader.shape(stored) != slot.sizes().vec()) {
-      throw DataError(fmt::format("{}: tensor {} has shape {}, the backbone and r ask for {}", reader.file_of(stored), stored, tensor::shape_text(reader.shape(stored)),
-                                  tensor::shape_text(slot.sizes().vec())));
+      throw DataError(fmt::format("{}: tensor {} has shape {}, the backbone and r ask for {}", reader.file_of(stored), stored,
+                                  tensor::shape_text(reader.shape(stored)), tensor::shape_text(slot.sizes().vec())));
     }
     slot.copy_(reader.load(stored));
     ++used;
   }
   if (used != reader.names().size()) {
-    throw DataError(fmt::format("{}: holds {} tensors, LoRA on q and v with a head has {}: other target modules are not supported", (directory / kTensorFile).string(),
-                                reader.names().size(), expert.named().size()));
+    throw DataError(
+        fmt::format("{}: holds {} tensors, LoRA on q and v with a head has {}: other target modules are not supported",
+                    (directory / kTensorFile).string(), reader.names().size(), expert.named().size()));
   }
-  if (!at::isfinite(expert.flat).all().item<bool>()) throw DataError(fmt::format("{}: holds NaN or infinity", (directory / kTensorFile).string()));
+  if (!at::isfinite(expert.flat).all().item<bool>())
+    throw DataError(fmt::format("{}: holds NaN or infinity", (directory / kTensorFile).string()));
   return expert;
 }
 

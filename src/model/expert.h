@@ -1,4 +1,5 @@
-// An expert: one LoRA adapter on q and v of every layer, or of the top ones, and its value head. y = W x + (alpha / rank) B A dropout(x) (PEFT's definition).
+// An expert: one LoRA adapter on q and v of every layer, or of the top ones, and its value head. y = W x + (alpha / rank) B A
+// dropout(x) (PEFT's definition).
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -14,7 +15,7 @@ namespace dmoerm::model {
 struct LoraSpec {
   std::int64_t rank = 32;
   double alpha = 32.0;
-  double dropout = 0.05;  ///< of the adapter's input, in training
+  double dropout = 0.05;         ///< of the adapter's input, in training
   std::int64_t first_layer = 0;  ///< layers below it are not adapted: their states of a text are the base model's
   [[nodiscard]] double scale() const { return alpha / static_cast<double>(rank); }
 };
@@ -32,12 +33,13 @@ class Expert {
   /// Zeros.
   Expert(const BackboneSpec& spec, const LoraSpec& lora, at::Device device = at::kCPU);
 
-  /// A drawn as PEFT draws it (Kaiming uniform with a = sqrt 5: +-1 / sqrt(width)), B zero, head zero: the base model's hidden states, until trained.
+  /// A drawn as PEFT draws it (Kaiming uniform with a = sqrt 5: +-1 / sqrt(width)), B zero, head zero: the base model's hidden
+  /// states, until trained.
   void initialise(std::uint64_t seed);
 
-  at::Tensor flat;  ///< [parameters], float32
+  at::Tensor flat;                ///< [parameters], float32
   std::vector<LoraLayer> layers;  ///< [layers of the backbone]; undefined tensors below lora().first_layer
-  at::Tensor head_D;  ///< value head, no bias
+  at::Tensor head_D;              ///< value head, no bias
 
   [[nodiscard]] const LoraSpec& lora() const { return lora_; }
   [[nodiscard]] std::size_t first_layer() const { return static_cast<std::size_t>(lora_.first_layer); }
@@ -59,9 +61,9 @@ class Expert {
 /// Which rows of a packed batch an expert computes, and how its dropout is drawn.
 struct ExpertRows {
   const Expert* expert = nullptr;
-  std::int64_t first_row = 0, rows = 0;        ///< of the batch's tokens
-  std::int64_t first_read = 0, reads = 0;      ///< of its responses
-  std::uint64_t dropout_key = 0;               ///< names the masks of this pass; 0 = no dropout
+  std::int64_t first_row = 0, rows = 0;    ///< of the batch's tokens
+  std::int64_t first_read = 0, reads = 0;  ///< of its responses
+  std::uint64_t dropout_key = 0;           ///< names the masks of this pass; 0 = no dropout
 };
 
 }  // namespace dmoerm::model

@@ -54,8 +54,8 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, a
   return y_TD;
 }
 
-at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T, const at::Tensor& residual_TD,
-                             const at::Tensor& grad_w_D) {
+at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T,
+                             const at::Tensor& residual_TD, const at::Tensor& grad_w_D) {
   if (grad_w_D.defined()) grad_w_D.add_((dy_TD * x_TD * rstd_T.unsqueeze(-1)).sum(0));
   const std::int64_t rows = x_TD.size(0), d = x_TD.size(1);
   if (!cpu_float(x_TD) || !dy_TD.is_contiguous() || (residual_TD.defined() && !residual_TD.is_contiguous())) {
@@ -65,7 +65,8 @@ at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, co
     return residual_TD.defined() ? dx + residual_TD : dx;
   }
   at::Tensor dx_TD = at::empty({rows, d}, x_TD.options());
-  const float *dy = dy_TD.const_data_ptr<float>(), *x = x_TD.const_data_ptr<float>(), *w = w_D.const_data_ptr<float>(), *r = rstd_T.const_data_ptr<float>();
+  const float *dy = dy_TD.const_data_ptr<float>(), *x = x_TD.const_data_ptr<float>(), *w = w_D.const_data_ptr<float>(),
+              *r = rstd_T.const_data_ptr<float>();
   const float* residual = residual_TD.defined() ? residual_TD.const_data_ptr<float>() : nullptr;
   float* dx = dx_TD.data_ptr<float>();
   const std::int64_t stride = x_TD.stride(0);
@@ -142,7 +143,8 @@ void rotate(at::Tensor x_TD, const at::Tensor& cos_TE, const at::Tensor& sin_TE,
   if (!cpu_float(x_TD)) {
     const at::Tensor x = x_TD.view({rows, heads, 2, half});
     const at::Tensor a = x.select(2, 0).clone(), b = x.select(2, 1).clone();
-    const at::Tensor c = cos_TE.unsqueeze(1).to(x.scalar_type()), s = (inverse ? -sin_TE : sin_TE).unsqueeze(1).to(x.scalar_type());
+    const at::Tensor c = cos_TE.unsqueeze(1).to(x.scalar_type()),
+                     s = (inverse ? -sin_TE : sin_TE).unsqueeze(1).to(x.scalar_type());
     x.select(2, 0).copy_(a * c - b * s);
     x.select(2, 1).copy_(b * c + a * s);
     return;
@@ -168,7 +170,8 @@ void rotate(at::Tensor x_TD, const at::Tensor& cos_TE, const at::Tensor& sin_TE,
 }
 
 at::Tensor dropout(const at::Tensor& x_TD, double p, std::uint64_t key, std::int64_t first_row) {
-  const at::Tensor x_cpu = x_TD.cpu().to(at::kFloat).contiguous();  // the mask is a function of (key, row, column), not of the device
+  const at::Tensor x_cpu =
+      x_TD.cpu().to(at::kFloat).contiguous();  // the mask is a function of (key, row, column), not of the device
   const std::int64_t rows = x_cpu.size(0), d = x_cpu.size(1);
   at::Tensor y_TD = at::empty_like(x_cpu);
   const float* x = x_cpu.const_data_ptr<float>();

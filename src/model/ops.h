@@ -1,5 +1,6 @@
-// The elementwise passes of a decoder layer, fused. Shapes: T rows (tokens), D width, F intermediate width. float32 on the CPU takes hand-written
-// loops; any other device or dtype the same formulas in ATen operations (also what the tests compare the loops with).
+// The elementwise passes of a decoder layer, fused. Shapes: T rows (tokens), D width, F intermediate width. float32 on the CPU
+// takes hand-written loops; any other device or dtype the same formulas in ATen operations (also what the tests compare the loops
+// with).
 #pragma once
 #include <ATen/core/ATen_fwd.h>
 
@@ -13,8 +14,8 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, a
 
 /// Gradient of rms_norm() in x, plus `residual_TD` if defined (the gradient that went past the norm).
 /// @param grad_w_D  if defined, the gradient in w is added to it
-at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T, const at::Tensor& residual_TD,
-                             const at::Tensor& grad_w_D);
+at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T,
+                             const at::Tensor& residual_TD, const at::Tensor& grad_w_D);
 
 /// silu(gate) * up; gate_up holds the gate in columns [0, F) and up in [F, 2F).
 at::Tensor swiglu(const at::Tensor& gate_up_T2F);
@@ -26,7 +27,8 @@ at::Tensor swiglu_backward(const at::Tensor& dact_TF, const at::Tensor& gate_up_
 /// @param inverse  true for the backward pass: rotates the other way
 void rotate(at::Tensor x_TD, const at::Tensor& cos_TE, const at::Tensor& sin_TE, bool inverse);
 
-/// x * mask / (1 - p), where element i of row t is kept unless a hash of (key, first_row + t, i) falls below p. The same key gives the same mask.
+/// x * mask / (1 - p), where element i of row t is kept unless a hash of (key, first_row + t, i) falls below p. The same key
+/// gives the same mask.
 at::Tensor dropout(const at::Tensor& x_TD, double p, std::uint64_t key, std::int64_t first_row);
 
 }  // namespace dmoerm::model

@@ -4,7 +4,8 @@
 
 namespace dmoerm::model {
 
-double pairwise_loss(std::span<const float> rewards, std::span<const data::Preference> pairs, double gradient_scale, std::span<float> gradient) {
+double pairwise_loss(std::span<const float> rewards, std::span<const data::Preference> pairs, double gradient_scale,
+                     std::span<float> gradient) {
   const double share = 1.0 / static_cast<double>(pairs.size());
   double loss = 0;
   for (const data::Preference& pair : pairs) {

@@ -9,13 +9,15 @@
 
 namespace dmoerm::model {
 
-/// Mean over the group's strictly ordered pairs of -log sigmoid(r_winner - r_loser - margin), computed as softplus so that no gap overflows.
+/// Mean over the group's strictly ordered pairs of -log sigmoid(r_winner - r_loser - margin), computed as softplus so that no gap
+/// overflows.
 /// @param rewards  of the group's responses, float32
 /// @param pairs  indices into rewards; at least one
 /// @param gradient_scale  factor on the gradient (e.g. 1 / groups of the step)
 /// @param gradient  same length as rewards; the gradient is added
 /// @see arXiv:2403.01197 section 3
-double pairwise_loss(std::span<const float> rewards, std::span<const data::Preference> pairs, double gradient_scale, std::span<float> gradient);
+double pairwise_loss(std::span<const float> rewards, std::span<const data::Preference> pairs, double gradient_scale,
+                     std::span<float> gradient);
 
 /// Penalty centring * mean(r^2), which keeps the rewards of a group near zero; adds its gradient.
 double centring_loss(std::span<const float> rewards, double centring, double gradient_scale, std::span<float> gradient);

@@ -20,12 +20,17 @@ at::Tensor adapter_input(const ExpertRows& rows, std::size_t layer, const at::Te
 }
 
 /// Read rows of one expert, counted from its first row.
-at::Tensor own_reads(const ExpertRows& rows, const LayerBatch& batch) { return batch.read_rows_R.narrow(0, rows.first_read, rows.reads) - rows.first_row; }
+at::Tensor own_reads(const ExpertRows& rows, const LayerBatch& batch) {
+  return batch.read_rows_R.narrow(0, rows.first_read, rows.reads) - rows.first_row;
+}
 
 /// The tensor that holds q, k, v (or k, v) side by side, seen through its first part.
-at::Tensor widen(const at::Tensor& first, std::int64_t columns) { return first.as_strided({first.size(0), columns}, {first.stride(0), 1}); }
+at::Tensor widen(const at::Tensor& first, std::int64_t columns) {
+  return first.as_strided({first.size(0), columns}, {first.stride(0), 1});
+}
 
-void add_adapter(const ExpertRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& n_TD, Qkv& out) {
+void add_adapter(const ExpertRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& n_TD,
+                 Qkv& out) {
   const LoraLayer& lora = rows.expert->layers[layer];
   const std::int64_t r = rows.expert->lora().rank;
   const double scale = rows.expert->lora().scale();
@@ -36,8 +41,8 @@ void add_adapter(const ExpertRows& rows, const LayerBatch& batch, std::size_t la
 }
 
 /// Gradients of one adapter; adds its part of the gradient in n to `dn_TD` if that is defined.
-void adapter_backward(const ExpertRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& n_TD, const Qkv& d, Expert* sink,
-                      const at::Tensor& dn_TD) {
+void adapter_backward(const ExpertRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
+                      const at::Tensor& n_TD, const Qkv& d, Expert* sink, const at::Tensor& dn_TD) {
   const LoraLayer& lora = rows.expert->layers[layer];
   const std::int64_t r = rows.expert->lora().rank;
   const double scale = rows.expert->lora().scale();
@@ -74,28 +79,36 @@ void adapter_backward(const ExpertRows& rows, const LayerBatch& batch, std::size
 
 }  // namespace
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b) { return b.defined() ? at::addmm(b, x, w.t()) : at::mm(x, w.t()); }
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b) {
+  return b.defined() ? at::addmm(b, x, w.t()) : at::mm(x, w.t());
+}
 
 void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& dw, at::Tensor& db) {
   if (dw.defined()) dw.addmm_(dy.t(), x);
   if (db.defined()) db.add_(dy.sum(0));
 }
 
-Qkv empty_qkv(const BackboneSpec& spec, std::int64_t rows, std::int64_t reads, bool ends_at_reads, const at::TensorOptions& options) {
+Qkv empty_qkv(const BackboneSpec& spec, std::int64_t rows, std::int64_t reads, bool ends_at_reads,
+              const at::TensorOptions& options) {
   const std::int64_t q = spec.q_width(), kv = spec.kv_width();
   at::Tensor all = at::empty({rows, ends_at_reads ? 2 * kv : q + 2 * kv}, options);
   const std::int64_t begin = ends_at_reads ? 0 : q;
   all.narrow(1, begin, 2 * kv).zero_();
-  return {ends_at_reads ? at::empty({reads, q}, options) : all.narrow(1, 0, q), all.narrow(1, begin, kv), all.narrow(1, begin + kv, kv)};
+  return {ends_at_reads ? at::empty({reads, q}, options) : all.narrow(1, 0, q), all.narrow(1, begin, kv),
+          all.narrow(1, begin + kv, kv)};
 }
 
-Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& n_TD) {
+Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
+                const at::Tensor& n_TD) {
   const std::int64_t q = spec.q_width(), kv = spec.kv_width();
-  const auto part = [](const at::Tensor& x, std::int64_t begin, std::int64_t count) { return x.defined() ? x.narrow(0, begin, count) : x; };
+  const auto part = [](const at::Tensor& x, std::int64_t begin, std::int64_t count) {
+    return x.defined() ? x.narrow(0, begin, count) : x;
+  };
   Qkv out;
   if (ends_at_reads) {
     const at::Tensor both = linear(n_TD, part(w.qkv_w, q, 2 * kv), part(w.qkv_b, q, 2 * kv));
-    out = {linear(n_TD.index_select(0, batch.read_rows_R), part(w.qkv_w, 0, q), part(w.qkv_b, 0, q)), both.narrow(1, 0, kv), both.narrow(1, kv, kv)};
+    out = {linear(n_TD.index_select(0, batch.read_rows_R), part(w.qkv_w, 0, q), part(w.qkv_b, 0, q)), both.narrow(1, 0, kv),
+           both.narrow(1, kv, kv)};
   } else {
     const at::Tensor all = linear(n_TD, w.qkv_w, w.qkv_b);
     out = {all.narrow(1, 0, q), all.narrow(1, q, kv), all.narrow(1, q + kv, kv)};
@@ -106,8 +119,8 @@ Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatc
   return out;
 }
 
-at::Tensor project_qkv_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& n_TD,
-                                const Qkv& d, const LayerGradients& gradients) {
+at::Tensor project_qkv_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
+                                bool ends_at_reads, const at::Tensor& n_TD, const Qkv& d, const LayerGradients& gradients) {
   const std::int64_t q = spec.q_width(), kv = spec.kv_width();
   const at::Tensor d_all = ends_at_reads ? widen(d.k_TC, 2 * kv) : widen(d.q, q + 2 * kv);
   if (gradients.weights != nullptr) {

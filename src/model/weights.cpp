@@ -41,8 +41,8 @@ class Layout {
 
 /// Tensors of a file that belong to other heads or are computed, not read.
 bool ignorable(const std::string& name, std::int64_t layers) {
-  if (name.starts_with("lm_head.") || name.starts_with("score.") || name.starts_with("cls.") || name.starts_with("classifier.") || name.starts_with("pooler.") ||
-      name.ends_with("rotary_emb.inv_freq") || name == "embeddings.position_ids") {
+  if (name.starts_with("lm_head.") || name.starts_with("score.") || name.starts_with("cls.") || name.starts_with("classifier.") ||
+      name.starts_with("pooler.") || name.ends_with("rotary_emb.inv_freq") || name == "embeddings.position_ids") {
     return true;
   }
   for (const char* prefix : {"layers.", "encoder.layer."}) {  // layers past the ones asked for
@@ -91,7 +91,9 @@ Weights::Weights(const BackboneSpec& spec, at::Device device) : layers(static_ca
   const auto name = [&](const std::string& key, const at::Tensor& tensor) {
     if (tensor.defined()) named_.emplace_back(key, tensor);
   };
-  const auto rows = [](const at::Tensor& tensor, std::int64_t begin, std::int64_t count) { return tensor.defined() ? tensor.narrow(0, begin, count) : tensor; };
+  const auto rows = [](const at::Tensor& tensor, std::int64_t begin, std::int64_t count) {
+    return tensor.defined() ? tensor.narrow(0, begin, count) : tensor;
+  };
   const std::int64_t q = spec.q_width(), kv = spec.kv_width();
   name(spec.encoder() ? "embeddings.word_embeddings.weight" : "embed_tokens.weight", embed_tokens);
   name("embeddings.position_embeddings.weight", embed_positions);
@@ -109,8 +111,8 @@ Weights::Weights(const BackboneSpec& spec, at::Device device) : layers(static_ca
     const char* bert_parts[3] = {"query", "key", "value"};
     const std::int64_t begins[3] = {0, q, q + kv}, counts[3] = {q, kv, kv};
     for (std::size_t p = 0; p < 3; ++p) {
-      linear(spec.encoder() ? std::string("attention.self.") + bert_parts[p] : std::string("self_attn.") + parts[p], rows(layer.qkv_w, begins[p], counts[p]),
-             rows(layer.qkv_b, begins[p], counts[p]));
+      linear(spec.encoder() ? std::string("attention.self.") + bert_parts[p] : std::string("self_attn.") + parts[p],
+             rows(layer.qkv_w, begins[p], counts[p]), rows(layer.qkv_b, begins[p], counts[p]));
     }
     if (spec.encoder()) {
       linear("attention.output.dense", layer.o_w, layer.o_b);
@@ -139,21 +141,25 @@ Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& dir
   std::set<std::string> used;
   for (const auto& [name, slot] : weights.named_) {
     const std::string stored = reader.has(prefix + name) ? prefix + name : name;
-    if (!reader.has(stored)) throw DataError(fmt::format("{}: tensor {} (or {}{}) is missing: expected shape {}", directory.string(), name, prefix, name, tensor::shape_text(slot.sizes().vec())));
-    if (reader.shape(stored) != slot.sizes().vec()) {
-      throw DataError(fmt::format("{}: tensor {} has shape {}, config.json asks for {}", reader.file_of(stored), stored, tensor::shape_text(reader.shape(stored)),
+    if (!reader.has(stored))
+      throw DataError(fmt::format("{}: tensor {} (or {}{}) is missing: expected shape {}", directory.string(), name, prefix, name,
                                   tensor::shape_text(slot.sizes().vec())));
+    if (reader.shape(stored) != slot.sizes().vec()) {
+      throw DataError(fmt::format("{}: tensor {} has shape {}, config.json asks for {}", reader.file_of(stored), stored,
+                                  tensor::shape_text(reader.shape(stored)), tensor::shape_text(slot.sizes().vec())));
     }
     at::Tensor loaded = reader.load(stored).to(at::kFloat);
-    if (!at::isfinite(loaded).all().item<bool>()) throw DataError(fmt::format("{}: tensor {} holds NaN or infinity", reader.file_of(stored), stored));
+    if (!at::isfinite(loaded).all().item<bool>())
+      throw DataError(fmt::format("{}: tensor {} holds NaN or infinity", reader.file_of(stored), stored));
     slot.copy_(loaded);
     used.insert(stored);
   }
   for (const std::string& stored : reader.names()) {
     const std::string bare = stored.starts_with(prefix) ? stored.substr(prefix.size()) : stored;
     if (!used.contains(stored) && !ignorable(bare, spec.layers)) {
-      throw DataError(fmt::format("{}: tensor {} {} is not part of this architecture: config.json and weights do not belong together", reader.file_of(stored), stored,
-                                  tensor::shape_text(reader.shape(stored))));
+      throw DataError(
+          fmt::format("{}: tensor {} {} is not part of this architecture: config.json and weights do not belong together",
+                      reader.file_of(stored), stored, tensor::shape_text(reader.shape(stored))));
     }
   }
   return weights;

@@ -1,5 +1,5 @@
-// The parameters of a backbone: one flat buffer, seen through tensors fused for speed (q, k, v in one; gate and up in one) and through slices
-// named as transformers names them.
+// The parameters of a backbone: one flat buffer, seen through tensors fused for speed (q, k, v in one; gate and up in one) and
+// through slices named as transformers names them.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -35,11 +35,11 @@ class Weights {
   /// @throws DataError naming a missing, unknown or misshapen tensor (both shapes), or one that holds NaN or infinity
   static Weights load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device);
 
-  at::Tensor flat;                                   ///< [parameters], float32
-  at::Tensor embed_tokens;                           ///< [vocab, width]
+  at::Tensor flat;                                                      ///< [parameters], float32
+  at::Tensor embed_tokens;                                              ///< [vocab, width]
   at::Tensor embed_positions, embed_types, embed_norm_w, embed_norm_b;  ///< encoder
   std::vector<LayerWeights> layers;
-  at::Tensor final_norm_w;                           ///< decoder
+  at::Tensor final_norm_w;  ///< decoder
 
   /// Slices named as a bare transformers model names them ("layers.0.self_attn.q_proj.weight"), views of `flat`.
   [[nodiscard]] const tensor::NamedTensors& named() const { return named_; }

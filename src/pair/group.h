@@ -21,8 +21,9 @@ struct Message {
   std::string content;
 };
 
-/// What a judge said about one pair and one point, asked in both orders. `first_order`: response a shown first; `second_order`: b shown
-/// first. Each holds the judge's verdict about what it was shown: "first", "second", "tie", "unparsable", "refused" or "error".
+/// What a judge said about one pair and one point, asked in both orders. `first_order`: response a shown first; `second_order`: b
+/// shown first. Each holds the judge's verdict about what it was shown: "first", "second", "tie", "unparsable", "refused" or
+/// "error".
 struct RecordedVerdict {
   std::string point;
   int a = 0, b = 0;  ///< indices into Group::responses
@@ -31,28 +32,28 @@ struct RecordedVerdict {
 
 /// A stated preference between two responses of the group.
 struct StatedPair {
-  std::string label;   ///< kOverall or a capability point
+  std::string label;  ///< kOverall or a capability point
   int winner = 0, loser = 0;
   double margin = 0.0;  ///< demanded reward gap, 0 if none was given
 };
 
 struct Response {
-  std::string text;                       ///< the last assistant turn
-  double overall = kMissing;              ///< higher is better; ranks are stored as their negative
-  std::map<std::string, double> scores;   ///< capability point -> score, higher is better
+  std::string text;                      ///< the last assistant turn
+  double overall = kMissing;             ///< higher is better; ranks are stored as their negative
+  std::map<std::string, double> scores;  ///< capability point -> score, higher is better
 };
 
 /// One prompt with its responses.
 struct Group {
   std::string id;
-  std::string category;                   ///< "" if the row names none
+  std::string category;  ///< "" if the row names none
   Split split = Split::unset;
-  std::vector<Message> prompt;            ///< everything before the responses
+  std::vector<Message> prompt;  ///< everything before the responses
   std::vector<Response> responses;
   std::vector<StatedPair> pairs;
   std::vector<RecordedVerdict> verdicts;
-  std::string file;                       ///< provenance
-  std::int64_t line = 0;                  ///< 1-based line of the (first) row it came from
+  std::string file;       ///< provenance
+  std::int64_t line = 0;  ///< 1-based line of the (first) row it came from
 };
 
 std::string_view to_string(Split split);

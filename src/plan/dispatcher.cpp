@@ -13,7 +13,8 @@ std::vector<ReadyTask> Dispatcher::ready() const {
   if (stopped_) return ready;
   for (const Task& task : graph_.tasks()) {
     if (done_.contains(task.id) || running_.contains(task.id) || failed_.contains(task.id)) continue;
-    if (std::ranges::all_of(task.inputs, [&](const std::string& input) { return done_.contains(input); })) ready.push_back({task.id, chain_.at(task.id), task.cost, task.ranks_max});
+    if (std::ranges::all_of(task.inputs, [&](const std::string& input) { return done_.contains(input); }))
+      ready.push_back({task.id, chain_.at(task.id), task.cost, task.ranks_max});
   }
   return ready;
 }

@@ -17,8 +17,8 @@ struct Placed {
   std::vector<int> ranks;  ///< ascending; a power of two of them
 };
 
-/// Place tasks on idle ranks: the highest priority first, one rank each; ranks left over when every ready task has one double the groups that then
-/// would take longest. Deterministic in its arguments.
+/// Place tasks on idle ranks: the highest priority first, one rank each; ranks left over when every ready task has one double the
+/// groups that then would take longest. Deterministic in its arguments.
 std::vector<Placed> place(std::vector<ReadyTask> ready, std::vector<int> idle, double efficiency_per_doubling = 0.9);
 
 }  // namespace dmoerm::plan

@@ -11,7 +11,8 @@ namespace dmoerm::plan {
 void TaskGraph::add(const Task& task) {
   DMOERM_CHECK(!index_.contains(task.id), fmt::format("task {} is in the graph once", task.id));
   DMOERM_CHECK(task.cost > 0 && task.ranks_max >= 1, fmt::format("task {} has a cost and a group", task.id));
-  for (const std::string& input : task.inputs) DMOERM_CHECK(index_.contains(input), fmt::format("input {} of task {} is known", input, task.id));
+  for (const std::string& input : task.inputs)
+    DMOERM_CHECK(index_.contains(input), fmt::format("input {} of task {} is known", input, task.id));
   index_[task.id] = tasks_.size();
   tasks_.push_back(task);
 }

@@ -19,8 +19,8 @@ namespace dmoerm::serve {
 /// One category's part of the model.
 struct CategoryModel {
   std::string name;
-  std::shared_ptr<const model::Backbone> base;      ///< shared between categories when phase 1 trained adapters only
-  std::vector<std::string> points;                  ///< one expert each
+  std::shared_ptr<const model::Backbone> base;  ///< shared between categories when phase 1 trained adapters only
+  std::vector<std::string> points;              ///< one expert each
   std::vector<std::shared_ptr<const model::Expert>> experts;
   model::Aggregator aggregator;
 };
@@ -28,7 +28,7 @@ struct CategoryModel {
 /// A model without experts: the single model of all categories. With an adapter, or with its own full weights and a head.
 struct SingleModel {
   std::shared_ptr<const model::Backbone> base;
-  std::shared_ptr<const model::Expert> expert;      ///< its head is always used; its adapter is zero when all weights were trained
+  std::shared_ptr<const model::Expert> expert;  ///< its head is always used; its adapter is zero when all weights were trained
 };
 
 /// Mean and deviation of final rewards on the training groups, per category; a consumer may normalise with them, scores are raw.
@@ -39,38 +39,42 @@ struct ScoreStats {
 
 struct Bundle {
   std::filesystem::path directory;
-  std::shared_ptr<const model::Backbone> base;      ///< the pretrained backbone, which the router reads
+  std::shared_ptr<const model::Backbone> base;  ///< the pretrained backbone, which the router reads
   std::shared_ptr<const data::Tokenizer> tokenizer;
   std::shared_ptr<const data::ChatTemplate> chat_template;
   std::int64_t max_length = 1024, min_prompt_tokens = 32;
-  std::int64_t batch_tokens = 2048;                 ///< of one forward pass
+  std::int64_t batch_tokens = 2048;  ///< of one forward pass
   model::CategoryRouter router;
-  std::vector<CategoryModel> categories;            ///< in the router's order
-  SingleModel single;                               ///< the fallback
+  std::vector<CategoryModel> categories;  ///< in the router's order
+  SingleModel single;                     ///< the fallback
   std::map<std::string, ScoreStats> score_stats;
-  nlohmann::json provenance;                        ///< run name, config hash, data digest, figures
+  nlohmann::json provenance;  ///< run name, config hash, data digest, figures
 };
 
 /// Score of one response.
 struct Score {
   double reward = 0;
-  std::map<std::string, double> points;             ///< capability point -> its expert's reward, standardised on the training groups; empty when the fallback scored
+  std::map<std::string, double>
+      points;  ///< capability point -> its expert's reward, standardised on the training groups; empty when the fallback scored
 };
 
 /// A prompt with its responses, scored.
 struct GroupScore {
-  std::string category;                             ///< the model that scored; "" = the single model of all categories
+  std::string category;  ///< the model that scored; "" = the single model of all categories
   model::Route route;
   std::vector<Score> responses;
 };
 
-/// Score responses to one prompt. The prompt's tokens are computed once for all of them (decoders). Over-long texts are cut by the rule of `ingest`.
+/// Score responses to one prompt. The prompt's tokens are computed once for all of them (decoders). Over-long texts are cut by
+/// the rule of `ingest`.
 /// @param category  a category's name to override the router; "" = let the router choose
 /// @throws DataError for an empty prompt or response or an unknown category (lists them)
-GroupScore score_group(const Bundle& bundle, const std::vector<pair::Message>& prompt, const std::vector<std::string>& responses, const std::string& category);
+GroupScore score_group(const Bundle& bundle, const std::vector<pair::Message>& prompt, const std::vector<std::string>& responses,
+                       const std::string& category);
 
-/// Write the bundle to `directory` (temporary name, then rename; an older bundle there is replaced only when the new one is complete), load it again and compare
-/// golden scores before returning. `golden` are texts whose scores are stored and checked at every load.
+/// Write the bundle to `directory` (temporary name, then rename; an older bundle there is replaced only when the new one is
+/// complete), load it again and compare golden scores before returning. `golden` are texts whose scores are stored and checked at
+/// every load.
 /// @param source_model  the Hugging Face directory of the backbone: its config.json, tokenizer files are copied
 void save_bundle(const Bundle& bundle, const std::filesystem::path& directory, const std::filesystem::path& source_model,
                  const std::vector<std::pair<std::vector<pair::Message>, std::vector<std::string>>>& golden);

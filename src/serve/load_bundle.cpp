@@ -18,7 +18,9 @@ void check_files(const fs::path& directory, const json& expected) {
   const json found = file_sums(directory);
   for (const auto& [file, sum] : expected.items()) {
     if (!found.contains(file)) throw DataError(fmt::format("{}: {} is missing", directory.string(), file));
-    if (found[file] != sum) throw DataError(fmt::format("{}: {} has checksum {}, {} says {}: damaged or edited", directory.string(), file, found[file].dump(), kBundleManifest, sum.dump()));
+    if (found[file] != sum)
+      throw DataError(fmt::format("{}: {} has checksum {}, {} says {}: damaged or edited", directory.string(), file,
+                                  found[file].dump(), kBundleManifest, sum.dump()));
   }
 }
 
@@ -27,12 +29,15 @@ void check_golden(const Bundle& bundle, const json& golden) {
   for (const json& item : golden) {
     std::vector<pair::Message> prompt;
     for (const json& m : item.at("prompt")) prompt.push_back({m.at("role"), m.at("content")});
-    const GroupScore scored = score_group(bundle, prompt, item.at("responses").get<std::vector<std::string>>(), item.at("category"));
+    const GroupScore scored =
+        score_group(bundle, prompt, item.at("responses").get<std::vector<std::string>>(), item.at("category"));
     for (std::size_t i = 0; i < scored.responses.size(); ++i) {
       const double expected = item.at("scores").at(i), got = scored.responses[i].reward;
       if (!(std::abs(got - expected) <= 1e-4 + 1e-4 * std::abs(expected))) {
-        throw DataError(fmt::format("{}: golden score {} ({}) is {:.6f} here, {:.6f} when it was saved: this program or machine computes something else", bundle.directory.string(), i,
-                                    item.at("category").get<std::string>().empty() ? "routed" : item.at("category").get<std::string>(), got, expected));
+        throw DataError(fmt::format(
+            "{}: golden score {} ({}) is {:.6f} here, {:.6f} when it was saved: this program or machine computes something else",
+            bundle.directory.string(), i,
+            item.at("category").get<std::string>().empty() ? "routed" : item.at("category").get<std::string>(), got, expected));
       }
     }
   }
@@ -44,29 +49,38 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
   bundle.base = model::Backbone::load(directory / "base", device);
   bundle.tokenizer = std::make_shared<data::Tokenizer>(data::Tokenizer::load(directory / "base" / "tokenizer.json"));
   const std::string name = manifest.at("template").at("name");
-  bundle.chat_template = std::make_shared<data::ChatTemplate>(name, *bundle.tokenizer, manifest.at("special_tokens_in_text").get<bool>());
+  bundle.chat_template =
+      std::make_shared<data::ChatTemplate>(name, *bundle.tokenizer, manifest.at("special_tokens_in_text").get<bool>());
   if (bundle.chat_template->digest() != manifest.at("template").at("sha256").get<std::string>()) {
-    throw DataError(fmt::format("{}: template {} has digest {} in this program, the bundle was made with {}", directory.string(), name, bundle.chat_template->digest(),
-                                manifest.at("template").at("sha256").get<std::string>()));
+    throw DataError(fmt::format("{}: template {} has digest {} in this program, the bundle was made with {}", directory.string(),
+                                name, bundle.chat_template->digest(), manifest.at("template").at("sha256").get<std::string>()));
   }
-  bundle.max_length = manifest.at("max_length"), bundle.min_prompt_tokens = manifest.at("min_prompt_tokens"), bundle.batch_tokens = manifest.at("batch_tokens");
+  bundle.max_length = manifest.at("max_length"), bundle.min_prompt_tokens = manifest.at("min_prompt_tokens"),
+  bundle.batch_tokens = manifest.at("batch_tokens");
   bundle.provenance = manifest.at("provenance");
   bundle.router = model::CategoryRouter::load(directory / "router");
   for (const json& c : manifest.at("categories")) {
     const std::string category = c.at("name"), base = c.at("base");
-    CategoryModel model{category, base == "base" ? bundle.base : model::Backbone::load(directory / base, device), c.at("points").get<std::vector<std::string>>(), {},
+    CategoryModel model{category,
+                        base == "base" ? bundle.base : model::Backbone::load(directory / base, device),
+                        c.at("points").get<std::vector<std::string>>(),
+                        {},
                         model::Aggregator::load(directory / "aggregator" / (category + ".safetensors"))};
     for (const std::string& point : model.points) {
-      model.experts.push_back(std::make_shared<model::Expert>(model::Expert::load(model.base->spec(), directory / "experts" / category / point, device)));
+      model.experts.push_back(std::make_shared<model::Expert>(
+          model::Expert::load(model.base->spec(), directory / "experts" / category / point, device)));
     }
     bundle.categories.push_back(std::move(model));
   }
   if (manifest.at("single") == "adapter") {
-    bundle.single = {bundle.base, std::make_shared<model::Expert>(model::Expert::load(bundle.base->spec(), directory / "single", device))};
+    bundle.single = {bundle.base,
+                     std::make_shared<model::Expert>(model::Expert::load(bundle.base->spec(), directory / "single", device))};
   } else {
     bundle.single.base = model::Backbone::load(directory / "single", device);
     auto head = std::make_shared<model::Expert>(bundle.single.base->spec(), model::LoraSpec{1, 1.0, 0.0}, device);
-    head->head_D.copy_(tensor::SafetensorsReader::open_model(directory / "single").load(bundle.single.base->spec().encoder() ? "classifier.weight" : "score.weight").view({-1}));
+    head->head_D.copy_(tensor::SafetensorsReader::open_model(directory / "single")
+                           .load(bundle.single.base->spec().encoder() ? "classifier.weight" : "score.weight")
+                           .view({-1}));
     bundle.single.expert = head;
   }
   const json stats_list = manifest.value("score_stats", json::object());
@@ -79,10 +93,13 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
 }  // namespace
 
 Bundle load_bundle(const fs::path& directory, at::Device device) {
-  if (!fs::exists(directory / kBundleManifest)) throw DataError(fmt::format("{}: no {}: is it the bundle directory of a finished run?", directory.string(), kBundleManifest));
+  if (!fs::exists(directory / kBundleManifest))
+    throw DataError(fmt::format("{}: no {}: is it the bundle directory of a finished run?", directory.string(), kBundleManifest));
   const json manifest = read_json(directory / kBundleManifest);
   const json version = manifest.value("schema_version", json());
-  if (version != kBundleSchema) throw DataError(fmt::format("{}: schema version {}, this program reads {}: use the program that wrote it", directory.string(), version.dump(), kBundleSchema));
+  if (version != kBundleSchema)
+    throw DataError(fmt::format("{}: schema version {}, this program reads {}: use the program that wrote it", directory.string(),
+                                version.dump(), kBundleSchema));
   try {
     check_files(directory, manifest.at("files"));
     Bundle bundle = read(directory, manifest, device);

@@ -19,17 +19,22 @@ using nlohmann::json;
 
 const char* classifier_name(model::Family family) {
   switch (family) {
-    case model::Family::llama: return "LlamaForSequenceClassification";
-    case model::Family::mistral: return "MistralForSequenceClassification";
-    case model::Family::qwen2: return "Qwen2ForSequenceClassification";
-    case model::Family::qwen3: return "Qwen3ForSequenceClassification";
-    case model::Family::bert: return "BertForSequenceClassification";
+    case model::Family::llama:
+      return "LlamaForSequenceClassification";
+    case model::Family::mistral:
+      return "MistralForSequenceClassification";
+    case model::Family::qwen2:
+      return "Qwen2ForSequenceClassification";
+    case model::Family::qwen3:
+      return "Qwen3ForSequenceClassification";
+    case model::Family::bert:
+      return "BertForSequenceClassification";
   }
   return "";
 }
 
-/// config.json of the source as transformers wants it for a one-label sequence classifier. transformers reads the reward at the last token that is not padding, so
-/// the padding token must not be one that ends a text.
+/// config.json of the source as transformers wants it for a one-label sequence classifier. transformers reads the reward at the
+/// last token that is not padding, so the padding token must not be one that ends a text.
 json classifier_config(const fs::path& source, const model::BackboneSpec& spec) {
   json config = read_json(source / "config.json");
   config["architectures"] = {classifier_name(spec.family)};
@@ -38,8 +43,11 @@ json classifier_config(const fs::path& source, const model::BackboneSpec& spec) 
   config["num_hidden_layers"] = spec.layers;
   config.erase("torch_dtype");
   config["dtype"] = "float32";
-  const auto id = [&](const char* key) { return config.contains(key) && config[key].is_number_integer() ? config[key].get<std::int64_t>() : -1; };
-  if (id("pad_token_id") < 0 || id("pad_token_id") == id("eos_token_id")) config["pad_token_id"] = id("eos_token_id") == 0 ? 1 : 0;
+  const auto id = [&](const char* key) {
+    return config.contains(key) && config[key].is_number_integer() ? config[key].get<std::int64_t>() : -1;
+  };
+  if (id("pad_token_id") < 0 || id("pad_token_id") == id("eos_token_id"))
+    config["pad_token_id"] = id("eos_token_id") == 0 ? 1 : 0;
   return config;
 }
 
@@ -48,7 +56,8 @@ void save_base(const fs::path& directory, const fs::path& source, const model::B
   fs::create_directories(directory);
   write_json_atomically(directory / "config.json", classifier_config(source, base.spec()));
   tensor::NamedTensors tensors;
-  for (const auto& [name, slot] : base.weights().named()) tensors.emplace_back(model::head_model_prefix(base.spec()) + name, slot);
+  for (const auto& [name, slot] : base.weights().named())
+    tensors.emplace_back(model::head_model_prefix(base.spec()) + name, slot);
   tensors.emplace_back(base.spec().encoder() ? "classifier.weight" : "score.weight", head_D.view({1, -1}));
   tensor::save_safetensors(directory / "model.safetensors", tensors);
 }
@@ -59,7 +68,8 @@ void copy_tokenizer(const fs::path& source, const fs::path& directory) {
   }
 }
 
-json golden_json(const Bundle& bundle, const std::vector<std::pair<std::vector<pair::Message>, std::vector<std::string>>>& golden) {
+json golden_json(const Bundle& bundle,
+                 const std::vector<std::pair<std::vector<pair::Message>, std::vector<std::string>>>& golden) {
   json list = json::array();
   const auto add = [&](const auto& prompt, const auto& responses, const std::string& category) {
     json messages = json::array();
@@ -86,8 +96,16 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
     const at::Tensor zero_D = at::zeros({bundle.base->spec().width});
     save_base(temporary / "base", source_model, *bundle.base, zero_D);
     copy_tokenizer(source_model, temporary / "base");
-    json manifest = {{"schema_version", kBundleSchema}, {"template", {{"name", bundle.chat_template->name()}, {"sha256", bundle.chat_template->digest()}, {"text", bundle.chat_template->text()}}},
-                     {"max_length", bundle.max_length}, {"min_prompt_tokens", bundle.min_prompt_tokens}, {"batch_tokens", bundle.batch_tokens}, {"provenance", bundle.provenance}, {"special_tokens_in_text", bundle.chat_template->special_in_text()}};
+    json manifest = {{"schema_version", kBundleSchema},
+                     {"template",
+                      {{"name", bundle.chat_template->name()},
+                       {"sha256", bundle.chat_template->digest()},
+                       {"text", bundle.chat_template->text()}}},
+                     {"max_length", bundle.max_length},
+                     {"min_prompt_tokens", bundle.min_prompt_tokens},
+                     {"batch_tokens", bundle.batch_tokens},
+                     {"provenance", bundle.provenance},
+                     {"special_tokens_in_text", bundle.chat_template->special_in_text()}};
     bundle.router.save(temporary / "router");
     for (const CategoryModel& c : bundle.categories) {
       std::string base = "base";
@@ -95,9 +113,12 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
       for (std::size_t k = 0; k < c.points.size(); ++k) c.experts[k]->save(temporary / "experts" / c.name / c.points[k]);
       fs::create_directories(temporary / "aggregator");
       c.aggregator.save(temporary / "aggregator" / (c.name + ".safetensors"));
-      manifest["categories"].push_back({{"name", c.name}, {"base", base}, {"points", c.points}, {"aggregator", c.aggregator.kind()}});
+      manifest["categories"].push_back(
+          {{"name", c.name}, {"base", base}, {"points", c.points}, {"aggregator", c.aggregator.kind()}});
       const auto stats = bundle.score_stats.find(c.name);
-      if (stats != bundle.score_stats.end()) manifest["score_stats"][c.name] = {{"mean", stats->second.mean}, {"std", stats->second.std}, {"count", stats->second.count}};
+      if (stats != bundle.score_stats.end())
+        manifest["score_stats"][c.name] = {
+            {"mean", stats->second.mean}, {"std", stats->second.std}, {"count", stats->second.count}};
     }
     const bool adapter = bundle.single.base == bundle.base;
     if (adapter) {
@@ -126,7 +147,8 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
 json file_sums(const fs::path& directory) {
   json sums = json::object();
   for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-    if (entry.is_regular_file() && entry.path().filename() != kBundleManifest) sums[fs::relative(entry.path(), directory).string()] = sha256_file(entry.path());
+    if (entry.is_regular_file() && entry.path().filename() != kBundleManifest)
+      sums[fs::relative(entry.path(), directory).string()] = sha256_file(entry.path());
   }
   return sums;
 }

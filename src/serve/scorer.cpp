@@ -22,7 +22,8 @@ struct Packed {
 };
 
 Packed pack(const Bundle& bundle, const std::vector<pair::Message>& prompt, const std::vector<std::string>& responses) {
-  const bool blank_prompt = std::ranges::all_of(prompt, [](const pair::Message& m) { return m.content.find_first_not_of(" \t\r\n") == std::string::npos; });
+  const bool blank_prompt = std::ranges::all_of(
+      prompt, [](const pair::Message& m) { return m.content.find_first_not_of(" \t\r\n") == std::string::npos; });
   if (blank_prompt) throw DataError("the prompt is empty");
   if (responses.empty()) throw DataError("there is no response to score");
   std::vector<std::vector<std::int32_t>> ids;
@@ -62,12 +63,14 @@ Packed pack(const Bundle& bundle, const std::vector<pair::Message>& prompt, cons
 /// What lies below the adapted layers of some experts, for each batch; it is the same for all of them.
 std::vector<model::Trunk> trunks_of(const model::Backbone& base, std::size_t layers, const Packed& packed) {
   std::vector<model::Trunk> trunks;
-  for (const data::PackedBatch& batch : packed.batches) trunks.push_back(layers == 0 ? model::Trunk{} : model::Trunk{layers, base.trunk(batch, layers)});
+  for (const data::PackedBatch& batch : packed.batches)
+    trunks.push_back(layers == 0 ? model::Trunk{} : model::Trunk{layers, base.trunk(batch, layers)});
   return trunks;
 }
 
 /// States of all responses under one model, [N, H], on the CPU.
-at::Tensor states_of(const model::Backbone& base, const model::Expert* adapter, const Packed& packed, const std::vector<model::Trunk>& trunks) {
+at::Tensor states_of(const model::Backbone& base, const model::Expert* adapter, const Packed& packed,
+                     const std::vector<model::Trunk>& trunks) {
   at::Tensor states_NH;
   std::int64_t first = 0, total = 0;
   for (const data::PackedBatch& batch : packed.batches) total += static_cast<std::int64_t>(batch.responses.size());
@@ -93,16 +96,22 @@ const CategoryModel* find_category(const Bundle& bundle, const std::string& name
 
 }  // namespace
 
-GroupScore score_group(const Bundle& bundle, const std::vector<pair::Message>& prompt, const std::vector<std::string>& responses, const std::string& category) {
+GroupScore score_group(const Bundle& bundle, const std::vector<pair::Message>& prompt, const std::vector<std::string>& responses,
+                       const std::string& category) {
   const Packed packed = pack(bundle, prompt, responses);
   GroupScore result;
-  result.route = bundle.router.route(model::pool_prompts(*bundle.base, {packed.prompt}, bundle.router.pooling(), bundle.batch_tokens)[0]);
-  const CategoryModel* chosen = !category.empty() ? find_category(bundle, category) : result.route.category < 0 ? nullptr : &bundle.categories[static_cast<std::size_t>(result.route.category)];
+  result.route =
+      bundle.router.route(model::pool_prompts(*bundle.base, {packed.prompt}, bundle.router.pooling(), bundle.batch_tokens)[0]);
+  const CategoryModel* chosen = !category.empty()           ? find_category(bundle, category)
+                                : result.route.category < 0 ? nullptr
+                                                            : &bundle.categories[static_cast<std::size_t>(result.route.category)];
   result.responses.resize(responses.size());
   const auto n = static_cast<std::int64_t>(responses.size());
   if (chosen == nullptr) {
     const bool adapter = bundle.single.base == bundle.base;
-    const at::Tensor rewards = at::mv(states_of(*bundle.single.base, adapter ? bundle.single.expert.get() : nullptr, packed, trunks_of(*bundle.single.base, 0, packed)), bundle.single.expert->head_D.cpu());
+    const at::Tensor rewards = at::mv(states_of(*bundle.single.base, adapter ? bundle.single.expert.get() : nullptr, packed,
+                                                trunks_of(*bundle.single.base, 0, packed)),
+                                      bundle.single.expert->head_D.cpu());
     for (std::int64_t i = 0; i < n; ++i) result.responses[static_cast<std::size_t>(i)].reward = rewards[i].item<double>();
     return result;
   }
@@ -123,7 +132,8 @@ GroupScore score_group(const Bundle& bundle, const std::vector<pair::Message>& p
   for (std::int64_t i = 0; i < n; ++i) {
     Score& score = result.responses[static_cast<std::size_t>(i)];
     score.reward = final_N[i].item<double>();
-    for (std::int64_t e = 0; e < k; ++e) score.points[chosen->points[static_cast<std::size_t>(e)]] = standard_NK[i][e].item<double>();
+    for (std::int64_t e = 0; e < k; ++e)
+      score.points[chosen->points[static_cast<std::size_t>(e)]] = standard_NK[i][e].item<double>();
   }
   return result;
 }

@@ -22,8 +22,9 @@ struct DtypeName {
   at::ScalarType dtype;
   const char* name;
 };
-constexpr DtypeName kDtypes[] = {{at::kFloat, "F32"}, {at::kBFloat16, "BF16"}, {at::kHalf, "F16"}, {at::kDouble, "F64"}, {at::kLong, "I64"},
-                                 {at::kInt, "I32"},   {at::kShort, "I16"},     {at::kChar, "I8"},  {at::kByte, "U8"},    {at::kBool, "BOOL"}};
+constexpr DtypeName kDtypes[] = {{at::kFloat, "F32"}, {at::kBFloat16, "BF16"}, {at::kHalf, "F16"},  {at::kDouble, "F64"},
+                                 {at::kLong, "I64"},  {at::kInt, "I32"},       {at::kShort, "I16"}, {at::kChar, "I8"},
+                                 {at::kByte, "U8"},   {at::kBool, "BOOL"}};
 
 at::ScalarType dtype_of(const std::string& name) {
   for (const DtypeName& d : kDtypes) {
@@ -101,7 +102,8 @@ SafetensorsReader SafetensorsReader::open_model(const std::filesystem::path& dir
   const auto index_path = directory / (single_name + ".index.json");
   if (!std::filesystem::exists(index_path)) {
     if (!std::filesystem::exists(directory / single_name)) {
-      throw DataError(fmt::format("{}: holds neither {} nor {}.index.json: is it a Hugging Face model directory?", directory.string(), single_name, single_name));
+      throw DataError(fmt::format("{}: holds neither {} nor {}.index.json: is it a Hugging Face model directory?",
+                                  directory.string(), single_name, single_name));
     }
     return open(directory / single_name);
   }
@@ -114,13 +116,15 @@ SafetensorsReader SafetensorsReader::open_model(const std::filesystem::path& dir
   std::map<std::string, std::vector<std::string>> shards;
   for (const auto& [name, shard] : index["weight_map"].items()) {
     const std::string file = shard.is_string() ? shard.get<std::string>() : "";
-    if (file.empty() || file.find('/') != std::string::npos) throw DataError(fmt::format("{}: {}: not a file name", index_path.string(), name));
+    if (file.empty() || file.find('/') != std::string::npos)
+      throw DataError(fmt::format("{}: {}: not a file name", index_path.string(), name));
     shards[file].push_back(name);
   }
   for (const auto& [file, names] : shards) {
     reader.add(directory / file);
     for (const std::string& name : names) {
-      if (!reader.has(name)) throw DataError(fmt::format("{}: tensor {} should be in {} and is not", index_path.string(), name, file));
+      if (!reader.has(name))
+        throw DataError(fmt::format("{}: tensor {} should be in {} and is not", index_path.string(), name, file));
     }
   }
   return reader;
@@ -149,14 +153,16 @@ at::Tensor SafetensorsReader::load(const std::string& name) const {
   return tensor;
 }
 
-void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, std::map<std::string, std::string> metadata) {
+void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                      std::map<std::string, std::string> metadata) {
   metadata.emplace("format", "pt");
   nlohmann::ordered_json header;
   header["__metadata__"] = metadata;
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
     const std::uint64_t bytes = static_cast<std::uint64_t>(tensor.numel()) * tensor.element_size();
-    header[name] = {{"dtype", name_of(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
+    header[name] = {
+        {"dtype", name_of(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
     offset += bytes;
   }
   std::string text = header.dump();
@@ -169,7 +175,9 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
   bool good = std::fwrite(&header_bytes, 8, 1, file) == 1 && std::fwrite(text.data(), 1, text.size(), file) == text.size();
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor local = tensor.detach().cpu().contiguous();
-    if (good && local.numel() > 0) good = std::fwrite(local.data_ptr(), local.element_size(), static_cast<std::size_t>(local.numel()), file) == static_cast<std::size_t>(local.numel());
+    if (good && local.numel() > 0)
+      good = std::fwrite(local.data_ptr(), local.element_size(), static_cast<std::size_t>(local.numel()), file) ==
+             static_cast<std::size_t>(local.numel());
   }
   const int reason = errno;
   if (std::fclose(file) != 0 || !good) {

@@ -22,7 +22,8 @@ class SafetensorsReader {
   /// A single file. @throws IoError, DataError
   static SafetensorsReader open(const std::filesystem::path& file);
   /// A Hugging Face directory: model.safetensors.index.json with its shards, or model.safetensors, or `single_name` in its place.
-  static SafetensorsReader open_model(const std::filesystem::path& directory, const std::string& single_name = "model.safetensors");
+  static SafetensorsReader open_model(const std::filesystem::path& directory,
+                                      const std::string& single_name = "model.safetensors");
 
   [[nodiscard]] std::vector<std::string> names() const;
   [[nodiscard]] bool has(const std::string& name) const { return entries_.contains(name); }
@@ -50,6 +51,7 @@ class SafetensorsReader {
 /// Write tensors (any device, made contiguous) to `path`: temporary name, fsync, rename. Keys are written in the order given.
 /// @param metadata  "format": "pt" is added, older transformers want it
 /// @throws IoError (nothing is left behind)
-void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors, std::map<std::string, std::string> metadata = {});
+void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                      std::map<std::string, std::string> metadata = {});
 
 }  // namespace dmoerm::tensor

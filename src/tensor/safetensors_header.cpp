@@ -22,14 +22,17 @@ std::uint64_t element_count(const TensorEntry& entry, const std::string& file) {
   std::uint64_t count = 1;
   for (std::int64_t extent : entry.shape) {
     if (__builtin_mul_overflow(count, static_cast<std::uint64_t>(extent), &count)) {
-      throw DataError(fmt::format("{}: tensor {}: shape {} has more elements than 64 bits count", file, entry.name, shape_text(entry.shape)));
+      throw DataError(
+          fmt::format("{}: tensor {}: shape {} has more elements than 64 bits count", file, entry.name, shape_text(entry.shape)));
     }
   }
   return count;
 }
 
 TensorEntry parse_entry(const std::string& name, const json& value, const std::string& file) {
-  const auto refuse = [&](const std::string& why) -> DataError { return DataError(fmt::format("{}: tensor {}: {}", file, name, why)); };
+  const auto refuse = [&](const std::string& why) -> DataError {
+    return DataError(fmt::format("{}: tensor {}: {}", file, name, why));
+  };
   if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") || !value.contains("data_offsets")) {
     throw refuse("its header entry must be an object with dtype, shape and data_offsets");
   }
@@ -38,7 +41,8 @@ TensorEntry parse_entry(const std::string& name, const json& value, const std::s
   if (!value["dtype"].is_string()) throw refuse("dtype must be a string");
   entry.dtype = value["dtype"].get<std::string>();
   const std::uint64_t element = element_size(entry.dtype);
-  if (element == 0) throw refuse(fmt::format("dtype {} is not supported (F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL)", entry.dtype));
+  if (element == 0)
+    throw refuse(fmt::format("dtype {} is not supported (F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL)", entry.dtype));
   if (!value["shape"].is_array()) throw refuse("shape must be a list");
   for (const json& extent : value["shape"]) {
     if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX)) {
@@ -53,9 +57,10 @@ TensorEntry parse_entry(const std::string& name, const json& value, const std::s
   entry.begin = offsets[0].get<std::uint64_t>();
   entry.end = offsets[1].get<std::uint64_t>();
   std::uint64_t bytes = 0;
-  if (__builtin_mul_overflow(element_count(entry, file), element, &bytes) || entry.end < entry.begin || entry.end - entry.begin != bytes) {
-    throw refuse(fmt::format("shape {} of {} needs {} bytes, data_offsets [{}, {}] give another number", shape_text(entry.shape), entry.dtype, bytes,
-                             entry.begin, entry.end));
+  if (__builtin_mul_overflow(element_count(entry, file), element, &bytes) || entry.end < entry.begin ||
+      entry.end - entry.begin != bytes) {
+    throw refuse(fmt::format("shape {} of {} needs {} bytes, data_offsets [{}, {}] give another number", shape_text(entry.shape),
+                             entry.dtype, bytes, entry.begin, entry.end));
   }
   return entry;
 }
@@ -64,7 +69,8 @@ json parse_json(std::string_view text, const std::string& file) {
   std::set<std::string> seen;
   std::string duplicate;
   const auto watch = [&](int depth, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::key && depth == 1 && !seen.insert(value.get<std::string>()).second) duplicate = value.get<std::string>();
+    if (event == json::parse_event_t::key && depth == 1 && !seen.insert(value.get<std::string>()).second)
+      duplicate = value.get<std::string>();
     return true;
   };
   json header;
@@ -90,11 +96,13 @@ std::uint64_t element_size(std::string_view dtype) {
 std::string shape_text(const std::vector<std::int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 SafetensorsHeader parse_safetensors_header(std::string_view start, std::uint64_t file_bytes, const std::string& file) {
-  if (file_bytes < 8 || start.size() < 8) throw DataError(fmt::format("{}: {} bytes are too few for a safetensors file", file, file_bytes));
+  if (file_bytes < 8 || start.size() < 8)
+    throw DataError(fmt::format("{}: {} bytes are too few for a safetensors file", file, file_bytes));
   std::uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, start.data(), 8);
   if (header_bytes > kHeaderBytesMax || header_bytes > file_bytes - 8 || header_bytes > start.size() - 8) {
-    throw DataError(fmt::format("{}: the header claims {} bytes, the file has {}: truncated, or not a safetensors file", file, header_bytes, file_bytes));
+    throw DataError(fmt::format("{}: the header claims {} bytes, the file has {}: truncated, or not a safetensors file", file,
+                                header_bytes, file_bytes));
   }
   const json parsed = parse_json(start.substr(8, header_bytes), file);
   SafetensorsHeader header;
@@ -110,18 +118,21 @@ SafetensorsHeader parse_safetensors_header(std::string_view start, std::uint64_t
       header.tensors.push_back(parse_entry(name, value, file));
     }
   }
-  std::ranges::sort(header.tensors, [](const TensorEntry& a, const TensorEntry& b) { return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name); });
+  std::ranges::sort(header.tensors, [](const TensorEntry& a, const TensorEntry& b) {
+    return std::tie(a.begin, a.end, a.name) < std::tie(b.begin, b.end, b.name);
+  });
   const std::uint64_t data_bytes = file_bytes - header.data_offset;
   std::uint64_t expected = 0;
   for (const TensorEntry& entry : header.tensors) {
     if (entry.begin != expected) {
-      throw DataError(fmt::format("{}: tensor {} starts at byte {}, the one before it ends at {}: overlapping or missing data", file, entry.name,
-                                  entry.begin, expected));
+      throw DataError(fmt::format("{}: tensor {} starts at byte {}, the one before it ends at {}: overlapping or missing data",
+                                  file, entry.name, entry.begin, expected));
     }
     expected = entry.end;
   }
   if (expected != data_bytes) {
-    throw DataError(fmt::format("{}: the tensors need {} bytes of data, the file has {}: truncated or damaged", file, expected, data_bytes));
+    throw DataError(
+        fmt::format("{}: the tensors need {} bytes of data, the file has {}: truncated or damaged", file, expected, data_bytes));
   }
   return header;
 }

@@ -25,8 +25,8 @@ struct SafetensorsHeader {
 /// Bytes of one element, 0 for an unknown dtype.
 std::uint64_t element_size(std::string_view dtype);
 
-/// Parse and check the start of a file: length field, JSON, every entry's shape against its byte range, ranges inside the file, in order,
-/// without overlap or gap.
+/// Parse and check the start of a file: length field, JSON, every entry's shape against its byte range, ranges inside the file,
+/// in order, without overlap or gap.
 /// @param start  the file's first bytes, at least the whole header (or as much as the file has)
 /// @param file_bytes  size of the file
 /// @param file  name used in messages

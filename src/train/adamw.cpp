@@ -18,8 +18,10 @@ AdamW::AdamW(const std::vector<at::Tensor>& parameters, const config::TrainConfi
   }
 }
 
-void AdamW::step(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients, double lr, std::int64_t step, double gradient_scale) {
-  const double correction1 = 1.0 - std::pow(beta1_, static_cast<double>(step)), correction2 = 1.0 - std::pow(beta2_, static_cast<double>(step));
+void AdamW::step(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients, double lr,
+                 std::int64_t step, double gradient_scale) {
+  const double correction1 = 1.0 - std::pow(beta1_, static_cast<double>(step)),
+               correction2 = 1.0 - std::pow(beta2_, static_cast<double>(step));
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     if (!parameters[i].is_cpu()) {
       const at::Tensor g = gradients[i].mul(gradient_scale);
@@ -32,8 +34,10 @@ void AdamW::step(const std::vector<at::Tensor>& parameters, const std::vector<at
     DMOERM_CHECK(parameters[i].is_contiguous() && gradients[i].is_contiguous(), "optimizer buffers are flat");
     float *p = parameters[i].data_ptr<float>(), *m = first[i].data_ptr<float>(), *v = second[i].data_ptr<float>();
     const float* g = gradients[i].const_data_ptr<float>();
-    const auto b1 = static_cast<float>(beta1_), b2 = static_cast<float>(beta2_), scale = static_cast<float>(gradient_scale), eps = static_cast<float>(eps_);
-    const auto keep = static_cast<float>(1.0 - lr * weight_decay_), size = static_cast<float>(lr / correction1), root = static_cast<float>(1.0 / std::sqrt(correction2));
+    const auto b1 = static_cast<float>(beta1_), b2 = static_cast<float>(beta2_), scale = static_cast<float>(gradient_scale),
+               eps = static_cast<float>(eps_);
+    const auto keep = static_cast<float>(1.0 - lr * weight_decay_), size = static_cast<float>(lr / correction1),
+               root = static_cast<float>(1.0 / std::sqrt(correction2));
     at::parallel_for(0, parameters[i].numel(), 1 << 15, [&](std::int64_t begin, std::int64_t end) {
 #pragma omp simd
       for (std::int64_t j = begin; j < end; ++j) {

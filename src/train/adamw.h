@@ -16,7 +16,8 @@ class AdamW {
 
   /// One update. `gradients` as the parameters; scaled by `gradient_scale` (from clipping) on the way.
   /// @param step  1 for the first update
-  void step(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients, double lr, std::int64_t step, double gradient_scale);
+  void step(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients, double lr, std::int64_t step,
+            double gradient_scale);
 
   std::vector<at::Tensor> first, second;  ///< moments, checkpointed
 

@@ -36,7 +36,9 @@ void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
   fs::create_directories(directory);
   const fs::path manifest = directory / fmt::format("checkpoint-{}.json", checkpoint.step);
   tensor::save_safetensors(tensor_file(manifest), checkpoint.tensors, {{"state", checkpoint.state.dump()}});
-  write_json_atomically(manifest, {{"step", checkpoint.step}, {"sha256", sha256_file(tensor_file(manifest))}, {"key", checkpoint.state.value("key", "")}});
+  write_json_atomically(
+      manifest,
+      {{"step", checkpoint.step}, {"sha256", sha256_file(tensor_file(manifest))}, {"key", checkpoint.state.value("key", "")}});
   std::size_t kept = 0;
   for (const auto& [step, path] : manifests(directory)) {
     if (++kept > kKept) {
@@ -55,7 +57,8 @@ std::optional<Checkpoint> load_checkpoint(const fs::path& directory, const std::
         continue;
       }
       const std::string found = sha256_file(tensor_file(path)), expected = manifest.value("sha256", "");
-      if (found != expected) throw DataError(fmt::format("{}: checksum {} is not the manifest's {}", tensor_file(path).string(), found, expected));
+      if (found != expected)
+        throw DataError(fmt::format("{}: checksum {} is not the manifest's {}", tensor_file(path).string(), found, expected));
       const auto reader = tensor::SafetensorsReader::open(tensor_file(path));
       Checkpoint checkpoint;
       checkpoint.step = step;

@@ -18,12 +18,14 @@ constexpr int kPatienceMs = 1000;
 
 constexpr double kLeaveTogetherS = 30;  // ranks that fail together leave a task within a step of each other
 
-/// The coordinator: hears {"idle": rank} and {"ended": task, "code": exit code or 0, "message": m}; answers {"run": task, "ranks": [...], "tag": n} and at the end {"quit": summary}.
+/// The coordinator: hears {"idle": rank} and {"ended": task, "code": exit code or 0, "message": m}; answers {"run": task,
+/// "ranks": [...], "tag": n} and at the end {"quit": summary}.
 void coordinate(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done) {
   plan::Dispatcher dispatcher(graph, done);
   const auto start = [&](const std::vector<plan::Assignment>& assignments) {
     for (const plan::Assignment& a : assignments) {
-      for (const int rank : a.ranks) world.send_control(rank, false, json{{"run", a.task}, {"ranks", a.ranks}, {"tag", a.tag}}.dump());
+      for (const int rank : a.ranks)
+        world.send_control(rank, false, json{{"run", a.task}, {"ranks", a.ranks}, {"tag", a.tag}}.dump());
     }
   };
   std::set<int> idle;
@@ -48,12 +50,17 @@ void coordinate(comm::World& world, const plan::TaskGraph& graph, const std::set
     }
     start(assignments);
   }
-  const json summary{{"done", dispatcher.done()}, {"failed", dispatcher.failed()}, {"skipped", dispatcher.skipped()}, {"code", exit_code}, {"stopped", dispatcher.stopped()}};
+  const json summary{{"done", dispatcher.done()},
+                     {"failed", dispatcher.failed()},
+                     {"skipped", dispatcher.skipped()},
+                     {"code", exit_code},
+                     {"stopped", dispatcher.stopped()}};
   for (int rank = 0; rank < world.size(); ++rank) world.send_control(rank, false, json{{"quit", summary}}.dump());
 }
 
 /// Run one task in its group; all ranks agree on the outcome before the first reports it.
-void work_on(comm::World& world, const json& order, const std::function<void(const std::string&, comm::Communicator&)>& run_task) {
+void work_on(comm::World& world, const json& order,
+             const std::function<void(const std::string&, comm::Communicator&)>& run_task) {
   const std::string task = order.at("run");
   const auto ranks = order.at("ranks").get<std::vector<int>>();
   const int tag = order.at("tag");
@@ -74,7 +81,8 @@ void work_on(comm::World& world, const json& order, const std::function<void(con
     all = outcome->all_gather(std::as_bytes(std::span<const char>(own)));
   } catch (const CommError&) {
     if (end["code"] == 0) throw;
-    throw CommError(fmt::format("task {} failed on this rank alone, and the rest of its group cannot go on without it: {}", task, end["message"].get<std::string>()));
+    throw CommError(fmt::format("task {} failed on this rank alone, and the rest of its group cannot go on without it: {}", task,
+                                end["message"].get<std::string>()));
   }
   for (const auto& bytes : all) {
     const json other = json::parse(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
@@ -92,7 +100,8 @@ RunSummary work(comm::World& world, const std::function<void(const std::string&,
     const json order = json::parse(message->text);
     if (order.contains("quit")) {
       const json& s = order["quit"];
-      return {s.at("done").get<std::set<std::string>>(), s.at("failed").get<std::map<std::string, std::string>>(), s.at("skipped").get<std::set<std::string>>(), s.at("code"), s.at("stopped")};
+      return {s.at("done").get<std::set<std::string>>(), s.at("failed").get<std::map<std::string, std::string>>(),
+              s.at("skipped").get<std::set<std::string>>(), s.at("code"), s.at("stopped")};
     }
     work_on(world, order, run_task);
   }

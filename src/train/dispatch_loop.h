@@ -14,12 +14,13 @@ struct RunSummary {
   std::set<std::string> done;
   std::map<std::string, std::string> failed;  ///< task -> message
   std::set<std::string> skipped;
-  int exit_code = 0;                          ///< the gravest of the failures'
-  bool stopped = false;                       ///< a signal broke it off; what is not done is in `skipped`
+  int exit_code = 0;     ///< the gravest of the failures'
+  bool stopped = false;  ///< a signal broke it off; what is not done is in `skipped`
 };
 
-/// Collective over the world; all ranks return the same summary. `run_task` is called on every rank of a task's group. A dmoerm::Error it throws fails that task
-/// alone, if all its ranks leave it; one that leaves alone ends the run, as the others wait for it. Stopped breaks the run off. Any other exception ends all ranks.
+/// Collective over the world; all ranks return the same summary. `run_task` is called on every rank of a task's group. A
+/// dmoerm::Error it throws fails that task alone, if all its ranks leave it; one that leaves alone ends the run, as the others
+/// wait for it. Stopped breaks the run off. Any other exception ends all ranks.
 /// @param done  tasks that need not run; the first rank's counts
 RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
                      const std::function<void(const std::string& task, comm::Communicator& group)>& run_task);

@@ -22,7 +22,8 @@ bool belongs(const data::TokenGroup& group, Part part, const config::RunConfig& 
 
 }  // namespace
 
-std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Part part, const config::RunConfig& config) {
+std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Part part,
+                                    const config::RunConfig& config) {
   std::vector<std::int64_t> groups;
   for (std::int64_t i = 0; i < store.size(); ++i) {
     const data::TokenGroup group = store.group(i);
@@ -31,7 +32,8 @@ std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t 
   return groups;
 }
 
-std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part, std::string_view label, const config::RunConfig& config) {
+std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part,
+                                           std::string_view label, const config::RunConfig& config) {
   std::map<std::string, double> margins;
   for (const config::CategoryConfig& c : config.categories) margins[c.name] = c.clear_margin;
   std::vector<LabelledGroup> result;
@@ -62,8 +64,10 @@ std::int64_t count_pairs(const std::vector<LabelledGroup>& groups) {
   return pairs;
 }
 
-GroupOrder::GroupOrder(std::vector<std::int32_t> copies, std::uint64_t seed, std::string name) : seed_(seed), name_(std::move(name)) {
-  for (std::size_t i = 0; i < copies.size(); ++i) slots_.insert(slots_.end(), static_cast<std::size_t>(std::max(1, copies[i])), i);
+GroupOrder::GroupOrder(std::vector<std::int32_t> copies, std::uint64_t seed, std::string name)
+    : seed_(seed), name_(std::move(name)) {
+  for (std::size_t i = 0; i < copies.size(); ++i)
+    slots_.insert(slots_.end(), static_cast<std::size_t>(std::max(1, copies[i])), i);
   DMOERM_CHECK(!slots_.empty(), "training needs groups");
 }
 
@@ -77,7 +81,9 @@ std::size_t GroupOrder::at(std::int64_t position) {
   return shuffled_[static_cast<std::size_t>(position % pass())];
 }
 
-std::vector<std::vector<std::size_t>> cut_micro_batches(const data::TokenStore& store, const std::vector<const LabelledGroup*>& groups, bool share_prefix, std::int64_t tokens_max) {
+std::vector<std::vector<std::size_t>> cut_micro_batches(const data::TokenStore& store,
+                                                        const std::vector<const LabelledGroup*>& groups, bool share_prefix,
+                                                        std::int64_t tokens_max) {
   std::vector<std::vector<std::size_t>> batches;
   std::int64_t tokens = 0;
   for (std::size_t i = 0; i < groups.size(); ++i) {

@@ -14,25 +14,28 @@ namespace dmoerm::train {
 
 /// One group with the pairs of one label. Only responses that are in some pair are computed.
 struct LabelledGroup {
-  std::int64_t group = 0;                      ///< index into the store
-  std::vector<std::int32_t> responses;         ///< indices into the group's responses
-  std::vector<data::Preference> pairs;         ///< indices into `responses`
+  std::int64_t group = 0;               ///< index into the store
+  std::vector<std::int32_t> responses;  ///< indices into the group's responses
+  std::vector<data::Preference> pairs;  ///< indices into `responses`
 };
 
-/// Which part of a category's groups a task sees. Phase 1 and 2 learn on one part of the train split, phase 3 on the other, so that the experts'
-/// states that the aggregator learns from are of prompts the experts have not seen.
+/// Which part of a category's groups a task sees. Phase 1 and 2 learn on one part of the train split, phase 3 on the other, so
+/// that the experts' states that the aggregator learns from are of prompts the experts have not seen.
 enum class Part { base, aggregator, train, validation, test };
 
 /// Groups of a part, in the store's order. @param category  index, or -1 for all
-std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Part part, const config::RunConfig& config);
+std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Part part,
+                                    const config::RunConfig& config);
 
 /// Groups of a part that have at least one pair under `label` ("overall" or a capability point).
-std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part, std::string_view label, const config::RunConfig& config);
+std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part,
+                                           std::string_view label, const config::RunConfig& config);
 
 /// Pairs of all groups.
 std::int64_t count_pairs(const std::vector<LabelledGroup>& groups);
 
-/// The order in which training visits its groups: position p of an endless sequence of shuffled passes. A pure function of (seed, name, p).
+/// The order in which training visits its groups: position p of an endless sequence of shuffled passes. A pure function of (seed,
+/// name, p).
 class GroupOrder {
  public:
   /// @param copies  how often each group comes in a pass (from the weights of input files), >= 1 each
@@ -49,8 +52,11 @@ class GroupOrder {
   std::int64_t shuffled_pass_ = -1;
 };
 
-/// Cut a list of groups into micro batches of at most `tokens_max` tokens (a larger group stands alone), in order. Does not depend on ranks.
+/// Cut a list of groups into micro batches of at most `tokens_max` tokens (a larger group stands alone), in order. Does not
+/// depend on ranks.
 /// @return for each micro batch the indices into `groups`
-std::vector<std::vector<std::size_t>> cut_micro_batches(const data::TokenStore& store, const std::vector<const LabelledGroup*>& groups, bool share_prefix, std::int64_t tokens_max);
+std::vector<std::vector<std::size_t>> cut_micro_batches(const data::TokenStore& store,
+                                                        const std::vector<const LabelledGroup*>& groups, bool share_prefix,
+                                                        std::int64_t tokens_max);
 
 }  // namespace dmoerm::train

@@ -19,12 +19,16 @@ void check_run_directory(const RunContext& context, bool update) {
     if (!change) continue;
     stale.push_back(task.node.id);
     for (const std::string& difference : change->differences) differences += fmt::format("\n  {}: {}", task.node.id, difference);
-    if (update) spdlog::info("[run] task={} is done again: {}", task.node.id, change->differences.empty() ? "an input changed" : change->differences.front());
+    if (update)
+      spdlog::info("[run] task={} is done again: {}", task.node.id,
+                   change->differences.empty() ? "an input changed" : change->differences.front());
   }
   if (stale.empty()) return;
   if (!update) {
-    throw ConfigError(fmt::format("{} was made with another configuration or other data; {} tasks would be done again:{}\nrun with --update to do that, or give the run another name",
-                                  context.directory().root().string(), stale.size(), differences));
+    throw ConfigError(
+        fmt::format("{} was made with another configuration or other data; {} tasks would be done again:{}\nrun with --update to "
+                    "do that, or give the run another name",
+                    context.directory().root().string(), stale.size(), differences));
   }
   for (const std::string& id : stale) context.directory().forget(id);
 }
@@ -42,7 +46,8 @@ PipelineSummary run_pipeline(RunContext& context, comm::World& world) {
     for (const RunTask& task : tasks) {
       if (context.directory().done(task.node.id, task.identity)) done.insert(task.node.id);
     }
-    spdlog::info("[run] {} tasks, {} done already, {} ranks, {}", tasks.size(), done.size(), world.size(), context.directory().root().string());
+    spdlog::info("[run] {} tasks, {} done already, {} ranks, {}", tasks.size(), done.size(), world.size(),
+                 context.directory().root().string());
   }
   const RunSummary summary = run_tasks(world, graph, done, [&](const std::string& id, comm::Communicator& group) {
     const RunTask& task = *by_id.at(id);

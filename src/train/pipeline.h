@@ -24,15 +24,16 @@ std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::Tok
 
 /// What a run came to.
 struct PipelineSummary {
-  bool complete = false;               ///< every task is done
-  std::vector<std::string> failed;     ///< "task: message"
-  std::vector<std::string> skipped;    ///< tasks that did not start, or broke off
-  int exit_code = 0;                   ///< what the failures ask for
-  bool stopped = false;                ///< by a signal; running again continues
+  bool complete = false;             ///< every task is done
+  std::vector<std::string> failed;   ///< "task: message"
+  std::vector<std::string> skipped;  ///< tasks that did not start, or broke off
+  int exit_code = 0;                 ///< what the failures ask for
+  bool stopped = false;              ///< by a signal; running again continues
 };
 
 /// Before the ranks start together, on the first of them: check data and configuration, and the run directory against both.
-/// @param update  forget tasks whose settings or inputs changed, so that they are done again; otherwise such a run directory is refused
+/// @param update  forget tasks whose settings or inputs changed, so that they are done again; otherwise such a run directory is
+/// refused
 /// @throws ConfigError as plan_tasks(), or naming what differs from the configuration that the directory was made with
 void check_run_directory(const RunContext& context, bool update);
 

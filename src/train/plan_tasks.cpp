@@ -13,13 +13,31 @@ using nlohmann::json;
 
 /// Settings that change a task's bits, and no others: run names, log levels and checkpoint intervals do not.
 json train_settings(const config::TrainConfig& t) {
-  return {{"trains", t.trains}, {"lr", t.lr}, {"beta1", t.beta1}, {"beta2", t.beta2}, {"eps", t.eps}, {"weight_decay", t.weight_decay}, {"clip_norm", t.clip_norm}, {"schedule", t.schedule},
-          {"warmup_steps", t.warmup_steps}, {"epochs_max", t.epochs_max}, {"steps_max", t.steps_max}, {"groups_per_step", t.groups_per_step}, {"eval_every_steps", t.eval_every_steps},
-          {"patience", t.patience}, {"eval_groups_max", t.eval_groups_max}, {"reward_centring", t.reward_centring}, {"lora_rank", t.lora_rank}, {"lora_alpha", t.lora_alpha},
-          {"lora_dropout", t.lora_dropout}, {"lora_layers", t.lora_layers}};
+  return {{"trains", t.trains},
+          {"lr", t.lr},
+          {"beta1", t.beta1},
+          {"beta2", t.beta2},
+          {"eps", t.eps},
+          {"weight_decay", t.weight_decay},
+          {"clip_norm", t.clip_norm},
+          {"schedule", t.schedule},
+          {"warmup_steps", t.warmup_steps},
+          {"epochs_max", t.epochs_max},
+          {"steps_max", t.steps_max},
+          {"groups_per_step", t.groups_per_step},
+          {"eval_every_steps", t.eval_every_steps},
+          {"patience", t.patience},
+          {"eval_groups_max", t.eval_groups_max},
+          {"reward_centring", t.reward_centring},
+          {"lora_rank", t.lora_rank},
+          {"lora_alpha", t.lora_alpha},
+          {"lora_dropout", t.lora_dropout},
+          {"lora_layers", t.lora_layers}};
 }
 
-json category_settings(const config::CategoryConfig& c) { return {{"name", c.name}, {"points", c.points}, {"clear_margin", c.clear_margin}}; }
+json category_settings(const config::CategoryConfig& c) {
+  return {{"name", c.name}, {"points", c.points}, {"clear_margin", c.clear_margin}};
+}
 
 /// Refuse data that cannot train what the configuration asks for, all problems at once.
 void check_labels(const config::RunConfig& config, const data::TokenStore& store) {
@@ -34,8 +52,11 @@ void check_labels(const config::RunConfig& config, const data::TokenStore& store
     const auto need = [&](std::string_view label, Part part, const char* where, std::int64_t least, bool advice) {
       const std::int64_t pairs = count_pairs(labelled_groups(store, index, part, label, config));
       if (pairs >= least) return;
-      problems += fmt::format("\n  category {}, {}: {} ordered pairs in the {} groups, at least {} are needed{}", c.name, label, pairs, where, least,
-                              advice ? "; labels that all tie or contradict each other give none (clear_margin is " + fmt::format("{}", c.clear_margin) + ")" : "");
+      problems += fmt::format("\n  category {}, {}: {} ordered pairs in the {} groups, at least {} are needed{}", c.name, label,
+                              pairs, where, least,
+                              advice ? "; labels that all tie or contradict each other give none (clear_margin is " +
+                                           fmt::format("{}", c.clear_margin) + ")"
+                                     : "");
     };
     need(pair::kOverall, Part::base, "phase 1", 1, true);
     need(pair::kOverall, Part::aggregator, "phase 3", 1, true);
@@ -46,15 +67,20 @@ void check_labels(const config::RunConfig& config, const data::TokenStore& store
 
 double group_tokens(const data::TokenStore& store, const std::vector<LabelledGroup>& groups) {
   double tokens = 0;
-  for (const LabelledGroup& g : groups) tokens += static_cast<double>(data::packed_tokens(store.group(g.group), g.responses, true));
+  for (const LabelledGroup& g : groups)
+    tokens += static_cast<double>(data::packed_tokens(store.group(g.group), g.responses, true));
   return tokens;
 }
 
 class Planner {
  public:
   Planner(const config::RunConfig& config, const data::TokenStore& store) : config_(config), store_(store) {
-    common_ = {{"seed", config.seed}, {"data", store.digest()}, {"backbone", {{"dir", config.backbone.dir}, {"layers", config.backbone.layers}}},
-               {"threads", config.compute.threads}, {"micro_batch_tokens", config.compute.micro_batch_tokens}, {"device", config.compute.device}};
+    common_ = {{"seed", config.seed},
+               {"data", store.digest()},
+               {"backbone", {{"dir", config.backbone.dir}, {"layers", config.backbone.layers}}},
+               {"threads", config.compute.threads},
+               {"micro_batch_tokens", config.compute.micro_batch_tokens},
+               {"device", config.compute.device}};
   }
 
   std::vector<RunTask> plan() {
@@ -65,7 +91,8 @@ class Planner {
     add_model("single", -1, Part::train, all_steps);
     std::vector<std::string> evals;
     for (std::int32_t i = 0; i < count(); ++i) evals.push_back(add_eval(i));
-    add("report", evals, {{"categories", all_categories()}}, 1, 1, [](RunContext& c, const TaskIdentity& id, comm::Communicator& g) { run_report(c, "report", id, g); });
+    add("report", evals, {{"categories", all_categories()}}, 1, 1,
+        [](RunContext& c, const TaskIdentity& id, comm::Communicator& g) { run_report(c, "report", id, g); });
     return std::move(tasks_);
   }
 
@@ -76,10 +103,16 @@ class Planner {
   [[nodiscard]] std::int32_t index_of(const std::string& name) const {
     return static_cast<std::int32_t>(std::ranges::find(store_.categories(), name) - store_.categories().begin());
   }
-  [[nodiscard]] double tokens_of(std::int32_t category, Part part) const { return group_tokens(store_, labelled_groups(store_, category, part, pair::kOverall, config_)); }
+  [[nodiscard]] double tokens_of(std::int32_t category, Part part) const {
+    return group_tokens(store_, labelled_groups(store_, category, part, pair::kOverall, config_));
+  }
   [[nodiscard]] json router_settings() const {
     const config::RouterConfig& r = config_.router;
-    return {{"lr", r.lr}, {"steps_max", r.steps_max}, {"weight_decay", r.weight_decay}, {"confidence_min", r.confidence_min}, {"pooling", r.pooling}};
+    return {{"lr", r.lr},
+            {"steps_max", r.steps_max},
+            {"weight_decay", r.weight_decay},
+            {"confidence_min", r.confidence_min},
+            {"pooling", r.pooling}};
   }
   [[nodiscard]] json all_categories() const {
     json all = json::array();
@@ -103,10 +136,14 @@ class Planner {
   std::int64_t add_model(const std::string& id, std::int32_t category, Part part, std::int64_t steps_max) {
     const auto groups = labelled_groups(store_, category, part, pair::kOverall, config_);
     const std::int64_t steps = steps_max > 0 ? steps_max : total_steps(config_.base, store_, groups);
-    const double cost = 1.5 * group_tokens(store_, groups) / static_cast<double>(std::max<std::size_t>(1, groups.size())) * static_cast<double>(steps * config_.base.groups_per_step);
+    const double cost = 1.5 * group_tokens(store_, groups) / static_cast<double>(std::max<std::size_t>(1, groups.size())) *
+                        static_cast<double>(steps * config_.base.groups_per_step);
     json margins = all_categories();
-    add(id, {}, {{"train", train_settings(config_.base)}, {"steps", steps}, {"base_share", config_.base_share}, {"categories", margins}}, cost, kRanksMax,
-        [id, category, part, steps_max](RunContext& c, const TaskIdentity& identity, comm::Communicator& g) { run_base(c, id, category, part, steps_max, identity, g); });
+    add(id, {},
+        {{"train", train_settings(config_.base)}, {"steps", steps}, {"base_share", config_.base_share}, {"categories", margins}},
+        cost, kRanksMax, [id, category, part, steps_max](RunContext& c, const TaskIdentity& identity, comm::Communicator& g) {
+          run_base(c, id, category, part, steps_max, identity, g);
+        });
     return steps;
   }
 
@@ -126,22 +163,39 @@ class Planner {
         const auto groups = labelled_groups(store_, category, Part::base, c.points[p], config_);
         const std::int64_t own = total_steps(config_.experts.train, store_, groups);
         steps += own;
-        cost += group_tokens(store_, groups) / static_cast<double>(groups.size()) * static_cast<double>(own * config_.experts.train.groups_per_step);
+        cost += group_tokens(store_, groups) / static_cast<double>(groups.size()) *
+                static_cast<double>(own * config_.experts.train.groups_per_step);
       }
       experts.push_back(id);
-      add(id, {"base/" + c.name}, {{"train", train_settings(config_.experts.train)}, {"base_share", config_.base_share}, {"category", category_settings(c)}}, cost, kRanksMax,
-          [id, category, first, points](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) { run_experts(run, id, category, first, points, identity, g); });
+      add(id, {"base/" + c.name},
+          {{"train", train_settings(config_.experts.train)},
+           {"base_share", config_.base_share},
+           {"category", category_settings(c)}},
+          cost, kRanksMax, [id, category, first, points](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
+            run_experts(run, id, category, first, points, identity, g);
+          });
     }
     const auto k = static_cast<double>(c.points.size());
     const double feature_cost = 0.4 * k * (tokens_of(category, Part::aggregator) + tokens_of(category, Part::validation));
     const std::string features = "features/" + c.name, aggregator = "aggregator/" + c.name;
     add(features, experts, {{"base_share", config_.base_share}, {"category", category_settings(c)}}, feature_cost, kRanksMax,
-        [features, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) { run_features(run, features, category, identity, g); });
+        [features, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
+          run_features(run, features, category, identity, g);
+        });
     const config::AggregatorConfig& a = config_.aggregator;
     add(aggregator, {features},
-        {{"aggregator", {{"kind", a.kind}, {"lr", a.lr}, {"weight_decay", a.weight_decay}, {"clip_norm", a.clip_norm}, {"steps_max", a.steps_max}, {"groups_per_step", a.groups_per_step},
-                         {"eval_every_steps", a.eval_every_steps}, {"patience", a.patience}}}},
-        0.1 * feature_cost, 1, [aggregator, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) { run_aggregator(run, aggregator, category, identity, g); });
+        {{"aggregator",
+          {{"kind", a.kind},
+           {"lr", a.lr},
+           {"weight_decay", a.weight_decay},
+           {"clip_norm", a.clip_norm},
+           {"steps_max", a.steps_max},
+           {"groups_per_step", a.groups_per_step},
+           {"eval_every_steps", a.eval_every_steps},
+           {"patience", a.patience}}}},
+        0.1 * feature_cost, 1, [aggregator, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
+          run_aggregator(run, aggregator, category, identity, g);
+        });
     if (config_.baselines) add_model("category/" + c.name, category, Part::train, steps);
     return steps;
   }
@@ -150,7 +204,8 @@ class Planner {
     const std::string& name = config_.categories[static_cast<std::size_t>(i)].name;
     const std::string id = "eval/" + name;
     std::vector<std::string> inputs = {"router", "single", "base/" + name};
-    for (const config::CategoryConfig& c : config_.categories) inputs.push_back("aggregator/" + c.name);  // a prompt may be routed to any of them
+    for (const config::CategoryConfig& c : config_.categories)
+      inputs.push_back("aggregator/" + c.name);  // a prompt may be routed to any of them
     if (config_.baselines) inputs.push_back("category/" + name);
     add(id, inputs, {{"categories", all_categories()}, {"baselines", config_.baselines}}, tokens_of(i, Part::test) * 3, kRanksMax,
         [id, i](RunContext& c, const TaskIdentity& identity, comm::Communicator& g) { run_eval(c, id, i, identity, g); });
@@ -171,12 +226,18 @@ std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::Tok
   std::vector<std::string> names;
   for (const config::CategoryConfig& c : config.categories) names.push_back(c.name);
   const config::TrainConfig &base = config.base, &experts = config.experts.train;
-  if (base.trains == "lora" && (base.lora_rank != experts.lora_rank || base.lora_alpha != experts.lora_alpha || base.lora_layers != experts.lora_layers)) {
-    const auto said = [](const config::TrainConfig& t) { return fmt::format("lora_rank {}, lora_alpha {}, lora_layers {}", t.lora_rank, t.lora_alpha, t.lora_layers); };
-    throw ConfigError(fmt::format("base.trains is lora, so experts start as copies of the base's adapter: base has {}, experts.train {}; make them equal", said(base), said(experts)));
+  if (base.trains == "lora" &&
+      (base.lora_rank != experts.lora_rank || base.lora_alpha != experts.lora_alpha || base.lora_layers != experts.lora_layers)) {
+    const auto said = [](const config::TrainConfig& t) {
+      return fmt::format("lora_rank {}, lora_alpha {}, lora_layers {}", t.lora_rank, t.lora_alpha, t.lora_layers);
+    };
+    throw ConfigError(fmt::format(
+        "base.trains is lora, so experts start as copies of the base's adapter: base has {}, experts.train {}; make them equal",
+        said(base), said(experts)));
   }
   check_labels(config, store);
-  if (names != store.categories()) throw ConfigError("the token store has other categories than the configuration, or another order: ingest again");
+  if (names != store.categories())
+    throw ConfigError("the token store has other categories than the configuration, or another order: ingest again");
   return Planner(config, store).plan();
 }
 

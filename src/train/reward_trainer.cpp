@@ -40,7 +40,8 @@ std::vector<std::int32_t> copies_of(const data::TokenStore& store, const std::ve
 }
 
 /// A fixed seeded draw of at most `count` groups, in order.
-std::vector<LabelledGroup> draw(std::vector<LabelledGroup> groups, std::int64_t count, std::uint64_t seed, const std::string& name) {
+std::vector<LabelledGroup> draw(std::vector<LabelledGroup> groups, std::int64_t count, std::uint64_t seed,
+                                const std::string& name) {
   if (count <= 0 || static_cast<std::int64_t>(groups.size()) <= count) return groups;
   std::vector<std::size_t> order(groups.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -56,8 +57,10 @@ std::vector<LabelledGroup> draw(std::vector<LabelledGroup> groups, std::int64_t 
 class Course {
  public:
   Course(Trainee& trainee, const TrainerContext& context)
-      : trainee_(trainee), validation_(draw(trainee.validation, context.train.eval_groups_max, context.seed, trainee.name)),
-        order_(copies_of(context.store, trainee.training), context.seed, trainee.name), steps_total_(total_steps(context.train, context.store, trainee.training)),
+      : trainee_(trainee),
+        validation_(draw(trainee.validation, context.train.eval_groups_max, context.seed, trainee.name)),
+        order_(copies_of(context.store, trainee.training), context.seed, trainee.name),
+        steps_total_(total_steps(context.train, context.store, trainee.training)),
         gradient_expert_(trainee.backbone->spec(), trainee.expert->lora(), trainee.backbone->device()) {
     if (trainee.trains_all) {
       gradient_weights_ = std::make_unique<model::Weights>(trainee.backbone->spec(), trainee.backbone->device());
@@ -107,9 +110,11 @@ class Course {
   void evaluate(const TrainerContext& context, std::int64_t step, double train_loss, double seconds) {
     outcome_.steps = step;
     const FrozenModel frozen{trainee_.backbone.get(), adapter(), trainee_.expert->head_D, &context.trunks};
-    const PairFigures figures = pair_figures(score_groups(context.store, frozen, validation_, context.compute.micro_batch_tokens, false, context.group), validation_);
+    const PairFigures figures = pair_figures(
+        score_groups(context.store, frozen, validation_, context.compute.micro_batch_tokens, false, context.group), validation_);
     const bool first = history_.empty();
-    const bool better = first || figures.pairs == 0 || figures.accuracy > outcome_.accuracy || (figures.accuracy == outcome_.accuracy && figures.loss < outcome_.loss);
+    const bool better = first || figures.pairs == 0 || figures.accuracy > outcome_.accuracy ||
+                        (figures.accuracy == outcome_.accuracy && figures.loss < outcome_.loss);
     if (better) {
       outcome_.accuracy = figures.accuracy, outcome_.loss = figures.loss, outcome_.best_step = step;
       for (std::size_t i = 0; i < best_.size(); ++i) best_[i].copy_(parameters_[i]);
@@ -117,11 +122,17 @@ class Course {
     // The accuracy of few pairs is a coarse measure: a falling loss shows progress too, and patience starts again.
     waited_ = better || figures.loss < lowest_loss_ ? 0 : waited_ + 1;
     lowest_loss_ = std::min(lowest_loss_, figures.loss);
-    history_.push_back({{"task", name()}, {"step", step}, {"train_loss", train_loss}, {"validation_accuracy", figures.accuracy}, {"validation_loss", figures.loss},
-                        {"lr", learning_rate(context.train, step, steps_total_)}, {"gradient_norm", last_norm_}, {"seconds", seconds}});
+    history_.push_back({{"task", name()},
+                        {"step", step},
+                        {"train_loss", train_loss},
+                        {"validation_accuracy", figures.accuracy},
+                        {"validation_loss", figures.loss},
+                        {"lr", learning_rate(context.train, step, steps_total_)},
+                        {"gradient_norm", last_norm_},
+                        {"seconds", seconds}});
     if (context.group.rank() == 0) {
-      spdlog::info("[train] task={} step={}/{} train_loss={:.4f} validation_accuracy={:.4f} validation_loss={:.4f}{}", name(), step, steps_total_, train_loss, figures.accuracy,
-                   figures.loss, better ? " best" : "");
+      spdlog::info("[train] task={} step={}/{} train_loss={:.4f} validation_accuracy={:.4f} validation_loss={:.4f}{}", name(),
+                   step, steps_total_, train_loss, figures.accuracy, figures.loss, better ? " best" : "");
     }
     if (step >= steps_total_ || waited_ >= context.train.patience) active_ = false;
   }
@@ -134,15 +145,26 @@ class Course {
   }
 
   void write(Checkpoint& checkpoint, const std::string& prefix) const {
-    checkpoint.state["courses"].push_back({{"name", name()}, {"active", active_}, {"accuracy", outcome_.accuracy}, {"loss", outcome_.loss}, {"best_step", outcome_.best_step},
-                                           {"steps", outcome_.steps}, {"failure", outcome_.failure}, {"waited", waited_}, {"lowest_loss", lowest_loss_}, {"norm", last_norm_}, {"history", history_}});
+    checkpoint.state["courses"].push_back({{"name", name()},
+                                           {"active", active_},
+                                           {"accuracy", outcome_.accuracy},
+                                           {"loss", outcome_.loss},
+                                           {"best_step", outcome_.best_step},
+                                           {"steps", outcome_.steps},
+                                           {"failure", outcome_.failure},
+                                           {"waited", waited_},
+                                           {"lowest_loss", lowest_loss_},
+                                           {"norm", last_norm_},
+                                           {"history", history_}});
     for (const auto& [label, tensors] : slots()) {
-      for (std::size_t i = 0; i < tensors->size(); ++i) checkpoint.tensors.emplace_back(fmt::format("{}{}.{}", prefix, label, i), (*tensors)[i]);
+      for (std::size_t i = 0; i < tensors->size(); ++i)
+        checkpoint.tensors.emplace_back(fmt::format("{}{}.{}", prefix, label, i), (*tensors)[i]);
     }
   }
 
   void read(const Checkpoint& checkpoint, const json& state, const std::string& prefix) {
-    active_ = state.at("active"), waited_ = state.at("waited"), lowest_loss_ = state.at("lowest_loss"), last_norm_ = state.at("norm"), history_ = state.at("history");
+    active_ = state.at("active"), waited_ = state.at("waited"), lowest_loss_ = state.at("lowest_loss"),
+    last_norm_ = state.at("norm"), history_ = state.at("history");
     outcome_.accuracy = state.at("accuracy"), outcome_.loss = state.at("loss"), outcome_.best_step = state.at("best_step");
     outcome_.steps = state.at("steps"), outcome_.failure = state.at("failure");
     std::map<std::string, at::Tensor> stored(checkpoint.tensors.begin(), checkpoint.tensors.end());
@@ -185,15 +207,19 @@ class Pass {
     part.rows.expert = course.adapter();
     part.rows.first_row = batch_.tokens(), part.rows.first_read = static_cast<std::int64_t>(batch_.responses.size());
     for (const std::size_t i : chosen) {
-      data::append_group(batch_, context_.store.group(step_groups[i]->group), step_groups[i]->responses, backbone.shares_prefix(), backbone.reads_last());
+      data::append_group(batch_, context_.store.group(step_groups[i]->group), step_groups[i]->responses, backbone.shares_prefix(),
+                         backbone.reads_last());
       part.groups.push_back(step_groups[i]);
     }
-    part.rows.rows = batch_.tokens() - part.rows.first_row, part.rows.reads = static_cast<std::int64_t>(batch_.responses.size()) - part.rows.first_read;
-    part.rows.dropout_key = Rng(context_.seed, "dropout/" + course.name(), static_cast<std::uint64_t>(step_ * 4096 + number_)).next() | 1;
+    part.rows.rows = batch_.tokens() - part.rows.first_row,
+    part.rows.reads = static_cast<std::int64_t>(batch_.responses.size()) - part.rows.first_read;
+    part.rows.dropout_key =
+        Rng(context_.seed, "dropout/" + course.name(), static_cast<std::uint64_t>(step_ * 4096 + number_)).next() | 1;
     parts_.push_back(std::move(part));
   }
 
-  /// Compute; every course's gradients are overwritten by this pass's. Returns the loss of each added course, summed over its groups.
+  /// Compute; every course's gradients are overwritten by this pass's. Returns the loss of each added course, summed over its
+  /// groups.
   std::vector<double> run() {
     const model::Backbone& backbone = *parts_.front().course->trainee().backbone;
     std::vector<model::ExpertRows> rows;
@@ -208,7 +234,9 @@ class Pass {
     const at::Tensor states_RD = backbone.forward(batch_, rows, &keep, trunk());
     const at::Tensor grad_RD = at::zeros_like(states_RD);
     std::vector<double> losses;
-    for (Part& part : parts_) losses.push_back(head_pass(part, states_RD.narrow(0, part.rows.first_read, part.rows.reads), grad_RD.narrow(0, part.rows.first_read, part.rows.reads)));
+    for (Part& part : parts_)
+      losses.push_back(head_pass(part, states_RD.narrow(0, part.rows.first_read, part.rows.reads),
+                                 grad_RD.narrow(0, part.rows.first_read, part.rows.reads)));
     backbone.backward(grad_RD, keep, sinks);
     return losses;
   }
@@ -220,7 +248,8 @@ class Pass {
   [[nodiscard]] model::Trunk trunk() const {
     std::vector<const LabelledGroup*> groups;
     for (const Part& part : parts_) groups.insert(groups.end(), part.groups.begin(), part.groups.end());
-    return context_.trunks.of(*parts_.front().course->trainee().backbone, parts_.front().course->adapter(), context_.store, groups);
+    return context_.trunks.of(*parts_.front().course->trainee().backbone, parts_.front().course->adapter(), context_.store,
+                              groups);
   }
 
   struct Part {
@@ -241,7 +270,8 @@ class Pass {
       const std::size_t n = group->responses.size();
       const std::span<const float> own(rewards.const_data_ptr<float>() + first, n);
       const std::span<float> slope(push.data() + first, n);
-      const double group_loss = model::pairwise_loss(own, group->pairs, scale, slope) + model::centring_loss(own, context_.train.reward_centring, scale, slope);
+      const double group_loss = model::pairwise_loss(own, group->pairs, scale, slope) +
+                                model::centring_loss(own, context_.train.reward_centring, scale, slope);
       if (!std::isfinite(group_loss) && bad_group_.empty()) bad_group_ = std::string(context_.store.group(group->group).id);
       loss += group_loss;
       first += n;
@@ -286,7 +316,9 @@ class Training {
   }
 
  private:
-  [[nodiscard]] double seconds() const { return seconds_before_ + std::chrono::duration<double>(Clock::now() - started_).count(); }
+  [[nodiscard]] double seconds() const {
+    return seconds_before_ + std::chrono::duration<double>(Clock::now() - started_).count();
+  }
 
   /// Largest resident memory of the group's ranks so far.
   [[nodiscard]] double peak_mib() const {
@@ -331,17 +363,23 @@ class Training {
       if (!course->active()) continue;
       active.push_back(course.get());
       groups.push_back(course->groups_of_step(step_, context_.train.groups_per_step));
-      cuts.push_back(cut_micro_batches(context_.store, groups.back(), course->trainee().backbone->shares_prefix(), tokens_of_a_pass()));
+      cuts.push_back(
+          cut_micro_batches(context_.store, groups.back(), course->trainee().backbone->shares_prefix(), tokens_of_a_pass()));
       passes = std::max(passes, cuts.back().size());
     }
-    // One tree of sums for each course and buffer, over the numbers of the micro batches. The last buffer carries the loss behind the gradient.
+    // One tree of sums for each course and buffer, over the numbers of the micro batches. The last buffer carries the loss behind
+    // the gradient.
     std::vector<std::vector<comm::TreeSum>> sums(active.size());
     for (std::size_t c = 0; c < active.size(); ++c) {
       const auto& gradients = active[c]->gradients();
-      for (std::size_t b = 0; b < gradients.size(); ++b) sums[c].emplace_back(static_cast<std::size_t>(gradients[b].numel()) + (b + 1 == gradients.size() ? 1 : 0));
-      for (const LabelledGroup* g : groups[c]) tokens_ += data::packed_tokens(context_.store.group(g->group), g->responses, active[c]->trainee().backbone->shares_prefix());
+      for (std::size_t b = 0; b < gradients.size(); ++b)
+        sums[c].emplace_back(static_cast<std::size_t>(gradients[b].numel()) + (b + 1 == gradients.size() ? 1 : 0));
+      for (const LabelledGroup* g : groups[c])
+        tokens_ +=
+            data::packed_tokens(context_.store.group(g->group), g->responses, active[c]->trainee().backbone->shares_prefix());
     }
-    const comm::MicroBatchRange range = comm::micro_batch_range(static_cast<std::int64_t>(passes), context_.group.rank(), context_.group.size());
+    const comm::MicroBatchRange range =
+        comm::micro_batch_range(static_cast<std::int64_t>(passes), context_.group.rank(), context_.group.size());
     std::string bad_group;
     for (std::int64_t number = range.first; number < range.last; ++number) {
       Pass pass(context_, step_, number);
@@ -362,7 +400,9 @@ class Training {
         context_.group.tree_sum(sum, contributors);
         at::Tensor& gradient = active[c]->gradients()[b];
         gradient.copy_(at::from_blob(sum.data(), gradient.sizes(), at::TensorOptions().dtype(at::kFloat)));
-        if (b + 1 == sums[c].size()) loss_since_ += sum.back() / static_cast<double>(context_.train.groups_per_step * static_cast<std::int64_t>(active.size()));
+        if (b + 1 == sums[c].size())
+          loss_since_ +=
+              sum.back() / static_cast<double>(context_.train.groups_per_step * static_cast<std::int64_t>(active.size()));
       }
       active[c]->update(context_, step_);
       if (!active[c]->active()) name_failure(*active[c], bad_group);
@@ -370,9 +410,11 @@ class Training {
     ++steps_since_;
   }
 
-  /// Tokens of one expert in a pass: the experts that step together share micro_batch_tokens, which bounds memory. Those that have stopped still count, so
-  /// that the cut does not depend on them.
-  [[nodiscard]] std::int64_t tokens_of_a_pass() const { return std::max<std::int64_t>(1, context_.compute.micro_batch_tokens / static_cast<std::int64_t>(courses_.size())); }
+  /// Tokens of one expert in a pass: the experts that step together share micro_batch_tokens, which bounds memory. Those that
+  /// have stopped still count, so that the cut does not depend on them.
+  [[nodiscard]] std::int64_t tokens_of_a_pass() const {
+    return std::max<std::int64_t>(1, context_.compute.micro_batch_tokens / static_cast<std::int64_t>(courses_.size()));
+  }
 
   /// One micro batch's gradients, and its loss behind the last of them, into their trees.
   static void add_leaf(const std::vector<at::Tensor>& gradients, double loss, std::vector<comm::TreeSum>& sums) {
@@ -405,9 +447,11 @@ class Training {
     for (const auto& bytes : context_.group.all_gather(std::as_bytes(std::span<const char>(bad_group)))) {
       if (named.empty()) named.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     }
-    course.fail(fmt::format("{}: loss or gradient became NaN or infinite at step {}{}; lower the learning rate or look at that group", course.name(), step_,
-                            named.empty() ? "" : ", group " + named));
-    if (context_.group.rank() == 0) spdlog::error("[train] task={} broke off: not finite at step {} group={}", course.name(), step_, named);
+    course.fail(
+        fmt::format("{}: loss or gradient became NaN or infinite at step {}{}; lower the learning rate or look at that group",
+                    course.name(), step_, named.empty() ? "" : ", group " + named));
+    if (context_.group.rank() == 0)
+      spdlog::error("[train] task={} broke off: not finite at step {} group={}", course.name(), step_, named);
   }
 
   /// The ranks agree at a step's edge that it is the last one now.
@@ -418,13 +462,16 @@ class Training {
   }
 
   void save_if_due() {
-    if (context_.group.rank() == 0 && std::chrono::duration<double>(Clock::now() - saved_).count() >= context_.train.checkpoint_every_s) save();
+    if (context_.group.rank() == 0 &&
+        std::chrono::duration<double>(Clock::now() - saved_).count() >= context_.train.checkpoint_every_s)
+      save();
   }
 
   void save() {
     Checkpoint checkpoint;
     checkpoint.step = step_;
-    checkpoint.state = {{"key", context_.key}, {"seconds", seconds()}, {"tokens", tokens_}, {"loss_since", loss_since_}, {"steps_since", steps_since_}, {"courses", json::array()}};
+    checkpoint.state = {{"key", context_.key},       {"seconds", seconds()},        {"tokens", tokens_},
+                        {"loss_since", loss_since_}, {"steps_since", steps_since_}, {"courses", json::array()}};
     for (std::size_t i = 0; i < courses_.size(); ++i) courses_[i]->write(checkpoint, fmt::format("{}.", i));
     try {
       save_checkpoint(context_.directory, checkpoint);
@@ -446,11 +493,14 @@ class Training {
     context_.group.broadcast(std::as_writable_bytes(std::span(&step, 1)), 0);
     if (step < 0) return false;
     if (context_.group.rank() != 0) checkpoint = load_checkpoint(context_.directory, context_.key);
-    if (!checkpoint || checkpoint->step != step) throw IoError(fmt::format("{}: rank {} does not see the checkpoint of step {}: is the run directory shared?", context_.directory.string(), context_.group.rank(), step));
+    if (!checkpoint || checkpoint->step != step)
+      throw IoError(fmt::format("{}: rank {} does not see the checkpoint of step {}: is the run directory shared?",
+                                context_.directory.string(), context_.group.rank(), step));
     step_ = step;
     seconds_before_ = checkpoint->state.at("seconds"), tokens_ = checkpoint->state.at("tokens");
     loss_since_ = checkpoint->state.at("loss_since"), steps_since_ = checkpoint->state.at("steps_since");
-    for (std::size_t i = 0; i < courses_.size(); ++i) courses_[i]->read(*checkpoint, checkpoint->state.at("courses").at(i), fmt::format("{}.", i));
+    for (std::size_t i = 0; i < courses_.size(); ++i)
+      courses_[i]->read(*checkpoint, checkpoint->state.at("courses").at(i), fmt::format("{}.", i));
     if (context_.group.rank() == 0) spdlog::info("[train] {} resumes at step {}", courses_.front()->name(), step_);
     return true;
   }
@@ -464,13 +514,17 @@ class Training {
 
 }  // namespace
 
-std::int64_t total_steps(const config::TrainConfig& train, const data::TokenStore& store, const std::vector<LabelledGroup>& groups) {
+std::int64_t total_steps(const config::TrainConfig& train, const data::TokenStore& store,
+                         const std::vector<LabelledGroup>& groups) {
   if (train.steps_max > 0) return train.steps_max;
   std::int64_t pass = 0;
   for (const std::int32_t copies : copies_of(store, groups)) pass += std::max(1, copies);
-  return std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(train.epochs_max * static_cast<double>(pass) / static_cast<double>(train.groups_per_step))));
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(train.epochs_max * static_cast<double>(pass) /
+                                                                       static_cast<double>(train.groups_per_step))));
 }
 
-std::vector<TrainOutcome> train_rewards(const TrainerContext& context, std::vector<Trainee>& trainees) { return Training(context, trainees).run(); }
+std::vector<TrainOutcome> train_rewards(const TrainerContext& context, std::vector<Trainee>& trainees) {
+  return Training(context, trainees).run();
+}
 
 }  // namespace dmoerm::train

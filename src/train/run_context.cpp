@@ -17,14 +17,19 @@ constexpr const char* kModelFile = "model.safetensors";
 
 at::Device pick_device(const std::string& wanted) {
   const bool cuda = at::globalContext().hasCUDA();
-  if (wanted == "cuda" && !cuda) throw ConfigError("compute.device: cuda asked for, but this build or machine has none; use auto or cpu");
+  if (wanted == "cuda" && !cuda)
+    throw ConfigError("compute.device: cuda asked for, but this build or machine has none; use auto or cpu");
   return wanted == "cpu" || !cuda ? at::Device(at::kCPU) : at::Device(at::kCUDA);
 }
 
 }  // namespace
 
 RunContext::RunContext(const config::RunConfig& config, const data::TokenStore& store, RunDirectory directory)
-    : config_(config), store_(store), directory_(std::move(directory)), device_(pick_device(config.compute.device)), trunks_(static_cast<std::size_t>(config.compute.trunk_cache_mb) << 20) {
+    : config_(config),
+      store_(store),
+      directory_(std::move(directory)),
+      device_(pick_device(config.compute.device)),
+      trunks_(static_cast<std::size_t>(config.compute.trunk_cache_mb) << 20) {
   at::set_num_threads(static_cast<int>(config.compute.threads));
 }
 
@@ -35,11 +40,15 @@ std::shared_ptr<model::Backbone> RunContext::pretrained() {
 
 model::LoraSpec RunContext::lora_of(const config::TrainConfig& train) {
   const std::int64_t layers = pretrained()->spec().layers;
-  if (train.lora_layers > layers) throw ConfigError(fmt::format("lora_layers: {} asked for, {} has {} layers", train.lora_layers, config_.backbone.dir, layers));
+  if (train.lora_layers > layers)
+    throw ConfigError(
+        fmt::format("lora_layers: {} asked for, {} has {} layers", train.lora_layers, config_.backbone.dir, layers));
   return {train.lora_rank, train.lora_alpha, train.lora_dropout, train.lora_layers > 0 ? layers - train.lora_layers : 0};
 }
 
-std::shared_ptr<model::Backbone> RunContext::trainable_copy() { return std::make_shared<model::Backbone>(pretrained()->spec(), pretrained()->weights().clone()); }
+std::shared_ptr<model::Backbone> RunContext::trainable_copy() {
+  return std::make_shared<model::Backbone>(pretrained()->spec(), pretrained()->weights().clone());
+}
 
 LoadedModel RunContext::fresh_model(const std::string& name) {
   LoadedModel fresh;
@@ -51,7 +60,8 @@ LoadedModel RunContext::fresh_model(const std::string& name) {
   Rng rng(config_.seed, "head/" + name);
   std::vector<float> head(static_cast<std::size_t>(fresh.backbone->spec().width));
   for (float& h : head) h = static_cast<float>(0.02 * rng.normal());
-  fresh.expert->head_D.copy_(at::from_blob(head.data(), {static_cast<std::int64_t>(head.size())}, at::TensorOptions().dtype(at::kFloat)));
+  fresh.expert->head_D.copy_(
+      at::from_blob(head.data(), {static_cast<std::int64_t>(head.size())}, at::TensorOptions().dtype(at::kFloat)));
   return fresh;
 }
 
@@ -101,27 +111,34 @@ std::vector<std::shared_ptr<model::Expert>> RunContext::load_experts(std::int32_
   std::vector<std::shared_ptr<model::Expert>> experts;
   const config::CategoryConfig& c = category(category_index);
   for (std::size_t p = 0; p < c.points.size(); ++p) {
-    experts.push_back(std::make_shared<model::Expert>(model::Expert::load(pretrained()->spec(), directory_.task(expert_task(category_index, p)) / c.points[p], device_)));
+    experts.push_back(std::make_shared<model::Expert>(
+        model::Expert::load(pretrained()->spec(), directory_.task(expert_task(category_index, p)) / c.points[p], device_)));
   }
   return experts;
 }
 
-model::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<LabelledGroup>& groups, comm::Communicator& group) {
+model::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<LabelledGroup>& groups,
+                                      comm::Communicator& group) {
   const LoadedModel base = context.load_model("base/" + context.category(category).name);
   const auto experts = context.load_experts(category);
   model::ExpertFeatures features;
   for (std::size_t k = 0; k < experts.size(); ++k) {
-    const GroupRewards scored = score_groups(context.store(), context.frozen(base, *experts[k]), groups, context.config().compute.micro_batch_tokens, true, group);
-    const std::int64_t n = scored.states_ND.size(0), width = scored.states_ND.size(1), count = static_cast<std::int64_t>(experts.size());
+    const GroupRewards scored = score_groups(context.store(), context.frozen(base, *experts[k]), groups,
+                                             context.config().compute.micro_batch_tokens, true, group);
+    const std::int64_t n = scored.states_ND.size(0), width = scored.states_ND.size(1),
+                       count = static_cast<std::int64_t>(experts.size());
     if (k == 0) {
       features.states_NKH = at::empty({n, count, width});
       features.rewards_NK = at::empty({n, count});
       for (std::size_t g = 0; g < groups.size(); ++g) {
-        features.groups.push_back({static_cast<std::int64_t>(scored.first[g]), static_cast<std::int64_t>(groups[g].responses.size()), groups[g].pairs});
+        features.groups.push_back(
+            {static_cast<std::int64_t>(scored.first[g]), static_cast<std::int64_t>(groups[g].responses.size()), groups[g].pairs});
       }
     }
     features.states_NKH.select(1, static_cast<std::int64_t>(k)).copy_(scored.states_ND);
-    for (std::int64_t i = 0; i < n; ++i) features.rewards_NK.data_ptr<float>()[i * count + static_cast<std::int64_t>(k)] = scored.rewards[static_cast<std::size_t>(i)];
+    for (std::int64_t i = 0; i < n; ++i)
+      features.rewards_NK.data_ptr<float>()[i * count + static_cast<std::int64_t>(k)] =
+          scored.rewards[static_cast<std::size_t>(i)];
   }
   return features;
 }

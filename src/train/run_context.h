@@ -41,15 +41,21 @@ class RunContext {
   /// Write a phase-1 model into its task's folder. @return its files, relative
   std::vector<std::string> save_model(const std::string& task, const LoadedModel& trained) const;
   /// A phase-1 model, or an expert over one, to score with.
-  [[nodiscard]] FrozenModel frozen(const LoadedModel& model) { return {model.backbone.get(), model.trains_all ? nullptr : model.expert.get(), model.expert->head_D, &trunks_}; }
-  [[nodiscard]] FrozenModel frozen(const LoadedModel& base, const model::Expert& expert) { return {base.backbone.get(), &expert, expert.head_D, &trunks_}; }
+  [[nodiscard]] FrozenModel frozen(const LoadedModel& model) {
+    return {model.backbone.get(), model.trains_all ? nullptr : model.expert.get(), model.expert->head_D, &trunks_};
+  }
+  [[nodiscard]] FrozenModel frozen(const LoadedModel& base, const model::Expert& expert) {
+    return {base.backbone.get(), &expert, expert.head_D, &trunks_};
+  }
   [[nodiscard]] TrunkCache& trunks() { return trunks_; }
   /// The adapter that a training makes.
   [[nodiscard]] model::LoraSpec lora_of(const config::TrainConfig& train);
   /// Experts of a category in the order of its points.
   std::vector<std::shared_ptr<model::Expert>> load_experts(std::int32_t category);
 
-  [[nodiscard]] const config::CategoryConfig& category(std::int32_t index) const { return config_.categories[static_cast<std::size_t>(index)]; }
+  [[nodiscard]] const config::CategoryConfig& category(std::int32_t index) const {
+    return config_.categories[static_cast<std::size_t>(index)];
+  }
   /// Task that trains a point: "expert/<category>/<point>", or the points of its fused set joined by "+".
   [[nodiscard]] std::string expert_task(std::int32_t category, std::size_t point) const;
 
@@ -65,6 +71,7 @@ class RunContext {
 };
 
 /// States and rewards of all experts of a category for some groups. @param loaded  the category's base
-model::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<LabelledGroup>& groups, comm::Communicator& group);
+model::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<LabelledGroup>& groups,
+                                      comm::Communicator& group);
 
 }  // namespace dmoerm::train

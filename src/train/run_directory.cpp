@@ -56,7 +56,8 @@ std::optional<TaskChange> RunDirectory::change(const std::string& id, const Task
   const auto before = flatten(manifest.value("settings", json::object())), after = flatten(identity.settings);
   for (const auto& [key, value] : after) {
     const auto old = before.find(key);
-    if (old == before.end() || old->second != value) change.differences.push_back(fmt::format("{}: {} -> {}", key, old == before.end() ? "(absent)" : old->second, value));
+    if (old == before.end() || old->second != value)
+      change.differences.push_back(fmt::format("{}: {} -> {}", key, old == before.end() ? "(absent)" : old->second, value));
   }
   for (const auto& [key, value] : before) {
     if (!after.contains(key)) change.differences.push_back(fmt::format("{}: {} -> (absent)", key, value));
@@ -64,11 +65,17 @@ std::optional<TaskChange> RunDirectory::change(const std::string& id, const Task
   return change;
 }
 
-void RunDirectory::complete(const std::string& id, const TaskIdentity& identity, const std::vector<std::string>& outputs, const json& metrics) const {
+void RunDirectory::complete(const std::string& id, const TaskIdentity& identity, const std::vector<std::string>& outputs,
+                            const json& metrics) const {
   json sums = json::object();
   for (const std::string& output : outputs) sums[output] = sha256_file(task(id) / output);
   fs::create_directories(task(id));
-  write_json_atomically(task(id) / kManifest, {{"task", id}, {"key", identity.key()}, {"settings", identity.settings}, {"inputs", identity.inputs}, {"outputs", sums}, {"metrics", metrics}});
+  write_json_atomically(task(id) / kManifest, {{"task", id},
+                                               {"key", identity.key()},
+                                               {"settings", identity.settings},
+                                               {"inputs", identity.inputs},
+                                               {"outputs", sums},
+                                               {"metrics", metrics}});
 }
 
 json RunDirectory::metrics(const std::string& id) const { return read_json(task(id) / kManifest).at("metrics"); }

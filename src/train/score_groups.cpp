@@ -12,8 +12,8 @@
 
 namespace dmoerm::train {
 
-GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& frozen, const std::vector<LabelledGroup>& groups, std::int64_t tokens_max, bool with_states,
-                          comm::Communicator& group) {
+GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& frozen, const std::vector<LabelledGroup>& groups,
+                          std::int64_t tokens_max, bool with_states, comm::Communicator& group) {
   GroupRewards result;
   std::vector<const LabelledGroup*> pointers;
   std::size_t total = 0;
@@ -26,14 +26,17 @@ GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& froz
   const std::int64_t width = frozen.backbone->spec().width;
   const auto batches = cut_micro_batches(store, pointers, share, tokens_max);
   std::vector<float> own;  // of this rank's batches: rewards, then states if wanted
-  for (std::size_t b = static_cast<std::size_t>(group.rank()); b < batches.size() && !stop_requested(); b += static_cast<std::size_t>(group.size())) {
+  for (std::size_t b = static_cast<std::size_t>(group.rank()); b < batches.size() && !stop_requested();
+       b += static_cast<std::size_t>(group.size())) {
     data::PackedBatch batch;
     std::vector<const LabelledGroup*> members;
     for (const std::size_t i : batches[b]) members.push_back(&groups[i]);
-    for (const std::size_t i : batches[b]) data::append_group(batch, store.group(groups[i].group), groups[i].responses, share, frozen.backbone->reads_last());
+    for (const std::size_t i : batches[b])
+      data::append_group(batch, store.group(groups[i].group), groups[i].responses, share, frozen.backbone->reads_last());
     const auto reads = static_cast<std::int64_t>(batch.responses.size());
     const model::ExpertRows rows{frozen.adapter, 0, batch.tokens(), 0, reads, 0};
-    const model::Trunk trunk = frozen.trunks != nullptr ? frozen.trunks->of(*frozen.backbone, frozen.adapter, store, members) : model::Trunk{};
+    const model::Trunk trunk =
+        frozen.trunks != nullptr ? frozen.trunks->of(*frozen.backbone, frozen.adapter, store, members) : model::Trunk{};
     const at::Tensor states = frozen.backbone->forward(batch, {&rows, 1}, nullptr, trunk);
     const at::Tensor rewards = at::mv(states, frozen.head_D).cpu();
     own.insert(own.end(), rewards.const_data_ptr<float>(), rewards.const_data_ptr<float>() + reads);
@@ -56,7 +59,8 @@ GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& froz
     std::memcpy(result.rewards.data() + first, from, reads * sizeof(float));
     from += reads;
     if (with_states) {
-      std::memcpy(result.states_ND.data_ptr<float>() + first * static_cast<std::size_t>(width), from, reads * static_cast<std::size_t>(width) * sizeof(float));
+      std::memcpy(result.states_ND.data_ptr<float>() + first * static_cast<std::size_t>(width), from,
+                  reads * static_cast<std::size_t>(width) * sizeof(float));
       from += reads * static_cast<std::size_t>(width);
     }
   }
@@ -73,7 +77,8 @@ PairFigures pair_figures(const GroupRewards& scored, const std::vector<LabelledG
     loss += model::pairwise_loss(rewards, groups[i].pairs, 0.0, unused) * static_cast<double>(groups[i].pairs.size());
     figures.pairs += static_cast<std::int64_t>(groups[i].pairs.size());
   }
-  if (figures.pairs > 0) figures.accuracy = right / static_cast<double>(figures.pairs), figures.loss = loss / static_cast<double>(figures.pairs);
+  if (figures.pairs > 0)
+    figures.accuracy = right / static_cast<double>(figures.pairs), figures.loss = loss / static_cast<double>(figures.pairs);
   return figures;
 }
 

@@ -16,20 +16,20 @@ struct FrozenModel {
   const model::Backbone* backbone = nullptr;
   const model::Expert* adapter = nullptr;
   at::Tensor head_D;
-  TrunkCache* trunks = nullptr;         ///< for adapters of the top layers
+  TrunkCache* trunks = nullptr;  ///< for adapters of the top layers
 };
 
 /// Results of all groups, response after response in the order of `groups`.
 struct GroupRewards {
-  std::vector<float> rewards;           ///< [N]
-  at::Tensor states_ND;                 ///< float32 on the CPU; only if asked for
-  std::vector<std::size_t> first;       ///< of each group in `rewards`
+  std::vector<float> rewards;      ///< [N]
+  at::Tensor states_ND;            ///< float32 on the CPU; only if asked for
+  std::vector<std::size_t> first;  ///< of each group in `rewards`
 };
 
-/// Score the groups in packed batches of at most `tokens_max` tokens, which the ranks of `group` share; every rank gets all results. The batches, and so
-/// the bits, do not depend on the number of ranks.
-GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& frozen, const std::vector<LabelledGroup>& groups, std::int64_t tokens_max, bool with_states,
-                          comm::Communicator& group);
+/// Score the groups in packed batches of at most `tokens_max` tokens, which the ranks of `group` share; every rank gets all
+/// results. The batches, and so the bits, do not depend on the number of ranks.
+GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& frozen, const std::vector<LabelledGroup>& groups,
+                          std::int64_t tokens_max, bool with_states, comm::Communicator& group);
 
 /// Accuracy and mean loss over all pairs. {0.5, log 2} without pairs.
 struct PairFigures {

@@ -16,29 +16,35 @@ constexpr const char* kParts[] = {"train", "validation"};
 /// Mean and deviation of the final rewards, for consumers that want them normalised.
 nlohmann::json score_statistics(const at::Tensor& rewards_N) {
   const at::Tensor wide = rewards_N.to(at::kDouble);
-  return {{"mean", wide.numel() > 0 ? wide.mean().item<double>() : 0.0}, {"std", wide.numel() > 1 ? wide.std().item<double>() : 1.0}, {"count", wide.numel()}};
+  return {{"mean", wide.numel() > 0 ? wide.mean().item<double>() : 0.0},
+          {"std", wide.numel() > 1 ? wide.std().item<double>() : 1.0},
+          {"count", wide.numel()}};
 }
 
 }  // namespace
 
 std::vector<LabelledGroup> feature_groups(const RunContext& context, std::int32_t category, const std::string& part) {
-  return labelled_groups(context.store(), category, part == "train" ? Part::aggregator : Part::validation, pair::kOverall, context.config());
+  return labelled_groups(context.store(), category, part == "train" ? Part::aggregator : Part::validation, pair::kOverall,
+                         context.config());
 }
 
-void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity, comm::Communicator& group) {
+void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
+                  comm::Communicator& group) {
   std::vector<std::string> files;
   for (const std::string part : kParts) {
     const model::ExpertFeatures features = expert_features(context, category, feature_groups(context, category, part), group);
     if (group.rank() != 0) continue;
     std::filesystem::create_directories(context.directory().task(task));
     files.push_back(part + ".safetensors");
-    tensor::save_safetensors(context.directory().task(task) / files.back(), {{"states", features.states_NKH}, {"rewards", features.rewards_NK}});
+    tensor::save_safetensors(context.directory().task(task) / files.back(),
+                             {{"states", features.states_NKH}, {"rewards", features.rewards_NK}});
   }
   if (group.rank() == 0) context.directory().complete(task, identity, files, nlohmann::json::object());
 }
 
 model::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& part) {
-  const auto reader = tensor::SafetensorsReader::open(context.directory().task("features/" + context.category(category).name) / (part + ".safetensors"));
+  const auto reader = tensor::SafetensorsReader::open(context.directory().task("features/" + context.category(category).name) /
+                                                      (part + ".safetensors"));
   model::ExpertFeatures features{reader.load("states"), reader.load("rewards"), {}};
   std::int64_t first = 0;
   for (const LabelledGroup& g : feature_groups(context, category, part)) {
@@ -49,17 +55,22 @@ model::ExpertFeatures load_features(RunContext& context, std::int32_t category, 
   return features;
 }
 
-void run_aggregator(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity, comm::Communicator& group) {
+void run_aggregator(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
+                    comm::Communicator& group) {
   if (group.rank() != 0) return;
-  const model::ExpertFeatures train = load_features(context, category, "train"), validation = load_features(context, category, "validation");
+  const model::ExpertFeatures train = load_features(context, category, "train"),
+                              validation = load_features(context, category, "validation");
   const config::AggregatorConfig& config = context.config().aggregator;
   const auto directory = context.directory().task(task);
   std::filesystem::create_directories(directory);
   nlohmann::json metrics;
   const auto keep = [&](const model::Aggregator& aggregator) {
     aggregator.save(directory / (aggregator.kind() + ".safetensors"));
-    metrics[aggregator.kind()] = {{"validation_accuracy", model::pair_accuracy(aggregator.forward(validation.states_NKH, validation.rewards_NK), validation.groups)},
-                                  {"best_step", aggregator.best_step()}, {"score", score_statistics(aggregator.forward(train.states_NKH, train.rewards_NK))}};
+    metrics[aggregator.kind()] = {
+        {"validation_accuracy",
+         model::pair_accuracy(aggregator.forward(validation.states_NKH, validation.rewards_NK), validation.groups)},
+        {"best_step", aggregator.best_step()},
+        {"score", score_statistics(aggregator.forward(train.states_NKH, train.rewards_NK))}};
   };
   keep(model::Aggregator::mean(train));
   for (const char* kind : {"linear", "mlp"}) keep(model::Aggregator::fit(kind, train, validation, config, context.config().seed));
@@ -68,7 +79,8 @@ void run_aggregator(RunContext& context, const std::string& task, std::int32_t c
   const std::string chosen = config.kind != "best" ? config.kind : accuracy("mlp") > accuracy("linear") ? "mlp" : "linear";
   metrics["chosen"] = chosen;
   metrics["groups"] = train.groups.size();
-  spdlog::info("[aggregator] category={} mean={:.4f} linear={:.4f} mlp={:.4f} chosen={}", context.category(category).name, accuracy("mean"), accuracy("linear"), accuracy("mlp"), chosen);
+  spdlog::info("[aggregator] category={} mean={:.4f} linear={:.4f} mlp={:.4f} chosen={}", context.category(category).name,
+               accuracy("mean"), accuracy("linear"), accuracy("mlp"), chosen);
   context.directory().complete(task, identity, {"mean.safetensors", "linear.safetensors", "mlp.safetensors"}, metrics);
 }
 

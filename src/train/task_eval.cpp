@@ -13,10 +13,12 @@ namespace {
 using nlohmann::json;
 
 /// Pairs ordered rightly, for each group.
-std::vector<double> right_pairs(const std::vector<float>& rewards, const std::vector<std::size_t>& first, const std::vector<LabelledGroup>& groups) {
+std::vector<double> right_pairs(const std::vector<float>& rewards, const std::vector<std::size_t>& first,
+                                const std::vector<LabelledGroup>& groups) {
   std::vector<double> right;
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    right.push_back(model::pairs_right(std::span<const float>(rewards.data() + first[i], groups[i].responses.size()), groups[i].pairs));
+    right.push_back(
+        model::pairs_right(std::span<const float>(rewards.data() + first[i], groups[i].responses.size()), groups[i].pairs));
   }
   return right;
 }
@@ -29,7 +31,8 @@ std::vector<double> right_pairs(const at::Tensor& rewards_N, const std::vector<L
     first.push_back(total);
     total += g.responses.size();
   }
-  return right_pairs(std::vector<float>(local.const_data_ptr<float>(), local.const_data_ptr<float>() + local.numel()), first, groups);
+  return right_pairs(std::vector<float>(local.const_data_ptr<float>(), local.const_data_ptr<float>() + local.numel()), first,
+                     groups);
 }
 
 std::vector<LabelledGroup> pick(const std::vector<LabelledGroup>& groups, const std::vector<std::size_t>& indices) {
@@ -52,7 +55,8 @@ json point_figures(RunContext& context, std::int32_t category, comm::Communicato
   const auto experts = context.load_experts(category);
   for (std::size_t k = 0; k < experts.size(); ++k) {
     const auto groups = labelled_groups(context.store(), category, Part::test, c.points[k], context.config());
-    const GroupRewards scored = score_groups(context.store(), context.frozen(base, *experts[k]), groups, context.config().compute.micro_batch_tokens, false, group);
+    const GroupRewards scored = score_groups(context.store(), context.frozen(base, *experts[k]), groups,
+                                             context.config().compute.micro_batch_tokens, false, group);
     json pairs = json::array();
     for (const LabelledGroup& g : groups) pairs.push_back(g.pairs.size());
     points[c.points[k]] = {{"pairs", pairs}, {"right", right_pairs(scored.rewards, scored.first, groups)}};
@@ -62,13 +66,16 @@ json point_figures(RunContext& context, std::int32_t category, comm::Communicato
 
 }  // namespace
 
-void run_eval(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity, comm::Communicator& group) {
+void run_eval(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
+              comm::Communicator& group) {
   const std::string& name = context.category(category).name;
-  const std::vector<LabelledGroup> groups = labelled_groups(context.store(), category, Part::test, pair::kOverall, context.config());
+  const std::vector<LabelledGroup> groups =
+      labelled_groups(context.store(), category, Part::test, pair::kOverall, context.config());
   const std::int64_t tokens = context.config().compute.micro_batch_tokens;
   json models;
   const auto add_base = [&](const char* label, const std::string& source) {
-    const GroupRewards scored = score_groups(context.store(), context.frozen(context.load_model(source)), groups, tokens, false, group);
+    const GroupRewards scored =
+        score_groups(context.store(), context.frozen(context.load_model(source)), groups, tokens, false, group);
     models[label] = right_pairs(scored.rewards, scored.first, groups);
   };
   add_base("single", "single");
@@ -76,7 +83,8 @@ void run_eval(RunContext& context, const std::string& task, std::int32_t categor
   add_base("base", "base/" + name);
   const model::ExpertFeatures own = expert_features(context, category, groups, group);
   for (const char* kind : {"mean", "linear", "mlp", "chosen"}) {
-    models[std::string(kind) == "chosen" ? "oracle_route" : kind] = right_pairs(load_aggregator(context, category, kind).forward(own.states_NKH, own.rewards_NK), groups);
+    models[std::string(kind) == "chosen" ? "oracle_route" : kind] =
+        right_pairs(load_aggregator(context, category, kind).forward(own.states_NKH, own.rewards_NK), groups);
   }
 
   // DMoERM end to end: the router chooses; below its threshold the single model scores.
@@ -89,7 +97,8 @@ void run_eval(RunContext& context, const std::string& task, std::int32_t categor
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const model::Route route = router.route(pooled_ND[static_cast<std::int64_t>(i)]);
     by_route[route.category].push_back(i);
-    routes.push_back({{"category", route.category < 0 ? "" : router.categories()[static_cast<std::size_t>(route.category)]}, {"confidence", route.confidence}});
+    routes.push_back({{"category", route.category < 0 ? "" : router.categories()[static_cast<std::size_t>(route.category)]},
+                      {"confidence", route.confidence}});
   }
   std::vector<double> routed(groups.size());
   for (const auto& [target, members] : by_route) {
@@ -112,7 +121,9 @@ void run_eval(RunContext& context, const std::string& task, std::int32_t categor
     pairs.push_back(g.pairs.size());
   }
   std::filesystem::create_directories(context.directory().task(task));
-  write_json_atomically(context.directory().task(task) / "results.json", {{"category", name}, {"ids", ids}, {"pairs", pairs}, {"right", models}, {"routes", routes}, {"points", points}});
+  write_json_atomically(
+      context.directory().task(task) / "results.json",
+      {{"category", name}, {"ids", ids}, {"pairs", pairs}, {"right", models}, {"routes", routes}, {"points", points}});
   context.directory().complete(task, identity, {"results.json"}, json::object());
 }
 

@@ -11,21 +11,36 @@ namespace dmoerm::train {
 namespace {
 
 nlohmann::json metrics_of(const TrainOutcome& outcome, const Trainee& trainee) {
-  return {{"validation_accuracy", outcome.accuracy}, {"validation_loss", outcome.loss}, {"best_step", outcome.best_step}, {"steps", outcome.steps}, {"tokens", outcome.tokens},
-          {"seconds", outcome.seconds}, {"peak_mib", outcome.peak_mib}, {"groups", trainee.training.size()}, {"pairs", count_pairs(trainee.training)}, {"validation_groups", trainee.validation.size()},
+  return {{"validation_accuracy", outcome.accuracy},
+          {"validation_loss", outcome.loss},
+          {"best_step", outcome.best_step},
+          {"steps", outcome.steps},
+          {"tokens", outcome.tokens},
+          {"seconds", outcome.seconds},
+          {"peak_mib", outcome.peak_mib},
+          {"groups", trainee.training.size()},
+          {"pairs", count_pairs(trainee.training)},
+          {"validation_groups", trainee.validation.size()},
           {"validation_pairs", count_pairs(trainee.validation)}};
 }
 
 }  // namespace
 
-void run_base(RunContext& context, const std::string& task, std::int32_t category, Part part, std::int64_t steps_max, const TaskIdentity& identity, comm::Communicator& group) {
+void run_base(RunContext& context, const std::string& task, std::int32_t category, Part part, std::int64_t steps_max,
+              const TaskIdentity& identity, comm::Communicator& group) {
   const LoadedModel fresh = context.fresh_model(task);
   std::vector<Trainee> trainees(1);
-  trainees[0] = {task, fresh.backbone, fresh.expert, fresh.trains_all, labelled_groups(context.store(), category, part, pair::kOverall, context.config()),
+  trainees[0] = {task,
+                 fresh.backbone,
+                 fresh.expert,
+                 fresh.trains_all,
+                 labelled_groups(context.store(), category, part, pair::kOverall, context.config()),
                  labelled_groups(context.store(), category, Part::validation, pair::kOverall, context.config())};
   config::TrainConfig train = context.config().base;
   if (steps_max > 0) train.steps_max = steps_max;
-  const TrainerContext trainer{context.store(), train, context.config().compute, context.config().seed, group, context.directory().task(task), identity.key(), context.trunks()};
+  const TrainerContext trainer{context.store(),       train,           context.config().compute,
+                               context.config().seed, group,           context.directory().task(task),
+                               identity.key(),        context.trunks()};
   const TrainOutcome outcome = train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
   if (group.rank() != 0) return;
@@ -34,8 +49,8 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
   remove_checkpoints(context.directory().task(task));
 }
 
-void run_experts(RunContext& context, const std::string& task, std::int32_t category, std::size_t first_point, std::size_t points, const TaskIdentity& identity,
-                 comm::Communicator& group) {
+void run_experts(RunContext& context, const std::string& task, std::int32_t category, std::size_t first_point, std::size_t points,
+                 const TaskIdentity& identity, comm::Communicator& group) {
   const config::CategoryConfig& c = context.category(category);
   const LoadedModel base = context.load_model("base/" + c.name);
   const config::TrainConfig& train = context.config().experts.train;
@@ -50,13 +65,17 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
       expert = std::make_shared<model::Expert>(base.backbone->spec(), context.lora_of(train), context.device());
       expert->flat.copy_(base.expert->flat);
     }
-    trainees.push_back({"expert/" + c.name + "/" + c.points[p], base.backbone, expert, false, labelled_groups(context.store(), category, Part::base, c.points[p], context.config()),
+    trainees.push_back({"expert/" + c.name + "/" + c.points[p], base.backbone, expert, false,
+                        labelled_groups(context.store(), category, Part::base, c.points[p], context.config()),
                         labelled_groups(context.store(), category, Part::validation, c.points[p], context.config())});
   }
-  const TrainerContext trainer{context.store(), train, context.config().compute, context.config().seed, group, context.directory().task(task), identity.key(), context.trunks()};
+  const TrainerContext trainer{context.store(),       train,           context.config().compute,
+                               context.config().seed, group,           context.directory().task(task),
+                               identity.key(),        context.trunks()};
   const std::vector<TrainOutcome> outcomes = train_rewards(trainer, trainees);
   std::string failures;
-  for (const TrainOutcome& outcome : outcomes) failures += outcome.failure.empty() ? "" : (failures.empty() ? "" : "; ") + outcome.failure;
+  for (const TrainOutcome& outcome : outcomes)
+    failures += outcome.failure.empty() ? "" : (failures.empty() ? "" : "; ") + outcome.failure;
   if (!failures.empty()) throw NumericError(failures);
   if (group.rank() != 0) return;
   std::vector<std::string> files;

@@ -17,7 +17,12 @@ struct Column {
   const char* key;
   const char* title;
 };
-constexpr Column kColumns[] = {{"single", "single model"}, {"category", "one per category"}, {"mean", "mean of experts"}, {"linear", "linear"}, {"mlp", "MLP"}, {"dmoerm", "DMoERM"}};
+constexpr Column kColumns[] = {{"single", "single model"},
+                               {"category", "one per category"},
+                               {"mean", "mean of experts"},
+                               {"linear", "linear"},
+                               {"mlp", "MLP"},
+                               {"dmoerm", "DMoERM"}};
 
 std::vector<GroupResult> results_of(const json& right, const json& pairs) {
   std::vector<GroupResult> results;
@@ -25,7 +30,9 @@ std::vector<GroupResult> results_of(const json& right, const json& pairs) {
   return results;
 }
 
-json to_json(const eval::Interval& interval) { return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}}; }
+json to_json(const eval::Interval& interval) {
+  return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}};
+}
 
 class Report {
  public:
@@ -54,18 +61,26 @@ class Report {
 
   void finish() {
     std::vector<std::string> row = {"all", ""};
-    for (const Column& column : kColumns) row.push_back(all_.contains(column.key) ? put("all", column.key, all_[column.key]) : "-");
+    for (const Column& column : kColumns)
+      row.push_back(all_.contains(column.key) ? put("all", column.key, all_[column.key]) : "-");
     accuracy_.push_back(row);
-    std::string text = fmt::format("# {}: accuracy on the test split\n\nShare of ordered pairs that a model orders rightly, with 95 % bootstrap intervals over groups.\n\n{}", context_.config().name,
-                                   eval::markdown_table(accuracy_));
+    std::string text = fmt::format(
+        "# {}: accuracy on the test split\n\nShare of ordered pairs that a model orders rightly, with 95 % bootstrap intervals "
+        "over groups.\n\n{}",
+        context_.config().name, eval::markdown_table(accuracy_));
     for (const char* rival : {"single", "category", "mean"}) {
       if (!all_.contains(rival)) continue;
       const eval::Interval gap = eval::bootstrap_difference(all_["dmoerm"], all_[rival], seed_);
       numbers_["difference"][std::string("dmoerm-") + rival] = to_json(gap);
-      text += fmt::format("\nDMoERM minus {}: {:+.3f} [{:+.3f}, {:+.3f}], paired over all groups.\n", rival, gap.value, gap.low, gap.high);
+      text += fmt::format("\nDMoERM minus {}: {:+.3f} [{:+.3f}, {:+.3f}], paired over all groups.\n", rival, gap.value, gap.low,
+                          gap.high);
     }
-    text += "\n## Experts on their own point's labels\n\n" + eval::markdown_table(points_) + "\n## Routing and aggregators\n\n" + eval::markdown_table(routes_);
-    text += "\n## What it cost\n\nTraining alone, a rank's seconds from first to last step; routing, features and evaluation come on top.\n\n" + cost_table();
+    text += "\n## Experts on their own point's labels\n\n" + eval::markdown_table(points_) + "\n## Routing and aggregators\n\n" +
+            eval::markdown_table(routes_);
+    text +=
+        "\n## What it cost\n\nTraining alone, a rank's seconds from first to last step; routing, features and evaluation come on "
+        "top.\n\n" +
+        cost_table();
     const auto directory = context_.directory().task("report");
     std::filesystem::create_directories(directory);
     write_file_atomically(directory / "report.md", text);
@@ -77,7 +92,8 @@ class Report {
   struct Cost {
     double steps = 0, tokens = 0, seconds = 0, peak_mib = 0;
     void add(const json& metrics) {
-      steps += metrics.at("steps").get<double>(), tokens += metrics.at("tokens").get<double>(), seconds += metrics.at("seconds").get<double>();
+      steps += metrics.at("steps").get<double>(), tokens += metrics.at("tokens").get<double>(),
+          seconds += metrics.at("seconds").get<double>();
       peak_mib = std::max(peak_mib, metrics.at("peak_mib").get<double>());
     }
   };
@@ -85,8 +101,8 @@ class Report {
   std::string cost_table() {
     std::vector<std::vector<std::string>> rows = {{"trained", "steps", "tokens", "seconds", "tokens/s", "peak MiB of a rank"}};
     const auto row = [&](const std::string& title, const Cost& cost) {
-      rows.push_back({title, fmt::format("{}", cost.steps), fmt::format("{}", cost.tokens), fmt::format("{:.0f}", cost.seconds), fmt::format("{:.0f}", cost.tokens / std::max(1e-9, cost.seconds)),
-                      fmt::format("{:.0f}", cost.peak_mib)});
+      rows.push_back({title, fmt::format("{}", cost.steps), fmt::format("{}", cost.tokens), fmt::format("{:.0f}", cost.seconds),
+                      fmt::format("{:.0f}", cost.tokens / std::max(1e-9, cost.seconds)), fmt::format("{:.0f}", cost.peak_mib)});
       cost_[title] = {{"steps", cost.steps}, {"tokens", cost.tokens}, {"seconds", cost.seconds}, {"peak_mib", cost.peak_mib}};
     };
     const auto model = [&](const std::string& task) {
@@ -102,7 +118,8 @@ class Report {
       for (std::size_t p = 0; p < c.points.size(); ++p) {
         const std::string task = context_.expert_task(static_cast<std::int32_t>(i), p);
         json metrics = context_.directory().metrics(task).at(c.points[p]);
-        if (!seen.insert(task).second) metrics["tokens"] = 0, metrics["seconds"] = 0;  // experts that stepped together have these in common
+        if (!seen.insert(task).second)
+          metrics["tokens"] = 0, metrics["seconds"] = 0;  // experts that stepped together have these in common
         experts.add(metrics);
       }
       row(fmt::format("{} experts {}", c.points.size(), c.name), experts);
@@ -135,17 +152,22 @@ class Report {
     const double n = std::max<double>(1, static_cast<double>(routes.size()));
     const json aggregator = context_.directory().metrics("aggregator/" + name);
     numbers_["routes"][name] = {{"right", right / n}, {"fallback", fallback / n}, {"aggregator", aggregator["chosen"]}};
-    const auto accuracy = [&](const char* kind) { return fmt::format("{:.3f}", aggregator[kind]["validation_accuracy"].get<double>()); };
-    routes_.push_back({name, fmt::format("{:.3f}", right / n), fmt::format("{:.3f}", fallback / n), aggregator["chosen"].get<std::string>(), accuracy("mean"), accuracy("linear"), accuracy("mlp")});
+    const auto accuracy = [&](const char* kind) {
+      return fmt::format("{:.3f}", aggregator[kind]["validation_accuracy"].get<double>());
+    };
+    routes_.push_back({name, fmt::format("{:.3f}", right / n), fmt::format("{:.3f}", fallback / n),
+                       aggregator["chosen"].get<std::string>(), accuracy("mean"), accuracy("linear"), accuracy("mlp")});
   }
 
   RunContext& context_;
   std::uint64_t seed_;
   json numbers_, cost_;
   std::map<std::string, std::vector<GroupResult>> all_;
-  std::vector<std::vector<std::string>> accuracy_ = {{"category", "groups / pairs", "single model", "one per category", "mean of experts", "linear", "MLP", "DMoERM"}};
+  std::vector<std::vector<std::string>> accuracy_ = {
+      {"category", "groups / pairs", "single model", "one per category", "mean of experts", "linear", "MLP", "DMoERM"}};
   std::vector<std::vector<std::string>> points_ = {{"category", "point", "pairs", "accuracy"}};
-  std::vector<std::vector<std::string>> routes_ = {{"category", "routed rightly", "to the single model", "aggregator chosen", "mean (validation)", "linear", "MLP"}};
+  std::vector<std::vector<std::string>> routes_ = {
+      {"category", "routed rightly", "to the single model", "aggregator chosen", "mean (validation)", "linear", "MLP"}};
 };
 
 }  // namespace

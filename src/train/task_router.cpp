@@ -13,7 +13,8 @@ at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& 
     const auto ids = context.store().group(index).prompt;
     prompts.emplace_back(ids.begin(), ids.end());
   }
-  return model::pool_prompts(*context.pretrained(), prompts, context.config().router.pooling, context.config().compute.micro_batch_tokens);
+  return model::pool_prompts(*context.pretrained(), prompts, context.config().router.pooling,
+                             context.config().compute.micro_batch_tokens);
 }
 
 void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& group) {
@@ -26,14 +27,18 @@ void run_router(RunContext& context, const TaskIdentity& identity, comm::Communi
   };
   const auto train = prompts_of(Part::train), validation = prompts_of(Part::validation);
   const at::Tensor validation_MD = pooled_prompts(context, validation);
-  const auto router = model::CategoryRouter::fit(context.store().categories(), pooled_prompts(context, train), labels_of(train), validation_MD, labels_of(validation),
-                                                 context.config().router, context.config().seed);
+  const auto router =
+      model::CategoryRouter::fit(context.store().categories(), pooled_prompts(context, train), labels_of(train), validation_MD,
+                                 labels_of(validation), context.config().router, context.config().seed);
   std::int64_t right = 0;
-  for (std::size_t i = 0; i < validation.size(); ++i) right += router.route(validation_MD[static_cast<std::int64_t>(i)]).likeliest == context.store().group(validation[i]).category;
+  for (std::size_t i = 0; i < validation.size(); ++i)
+    right += router.route(validation_MD[static_cast<std::int64_t>(i)]).likeliest == context.store().group(validation[i]).category;
   const double accuracy = validation.empty() ? 0.0 : static_cast<double>(right) / static_cast<double>(validation.size());
   spdlog::info("[router] prompts={} validation_accuracy={:.4f} temperature={:.3f}", train.size(), accuracy, router.temperature());
   router.save(context.directory().task("router"));
-  context.directory().complete("router", identity, {"router.json", "router.safetensors"}, {{"validation_accuracy", accuracy}, {"temperature", router.temperature()}, {"prompts", train.size()}});
+  context.directory().complete(
+      "router", identity, {"router.json", "router.safetensors"},
+      {{"validation_accuracy", accuracy}, {"temperature", router.temperature()}, {"prompts", train.size()}});
 }
 
 }  // namespace dmoerm::train

@@ -16,7 +16,8 @@ void TrunkCache::clear() {
   backbone_ = nullptr;
 }
 
-model::Trunk TrunkCache::of(const model::Backbone& backbone, const model::Expert* adapter, const data::TokenStore& store, std::span<const LabelledGroup* const> groups) {
+model::Trunk TrunkCache::of(const model::Backbone& backbone, const model::Expert* adapter, const data::TokenStore& store,
+                            std::span<const LabelledGroup* const> groups) {
   if (adapter == nullptr || adapter->first_layer() == 0) return {};
   const std::size_t layer = adapter->first_layer();
   if (backbone_ != &backbone || layer_ != layer) clear();
@@ -42,7 +43,8 @@ model::Trunk TrunkCache::of(const model::Backbone& backbone, const model::Expert
   return {layer, at::cat(parts).to(backbone.device())};
 }
 
-at::Tensor TrunkCache::whole(const model::Backbone& backbone, std::size_t layer, const data::TokenGroup& group, std::int64_t index) {
+at::Tensor TrunkCache::whole(const model::Backbone& backbone, std::size_t layer, const data::TokenGroup& group,
+                             std::int64_t index) {
   ++clock_;
   if (const auto found = kept_.find(index); found != kept_.end()) {
     found->second.used = clock_;
@@ -59,8 +61,8 @@ at::Tensor TrunkCache::whole(const model::Backbone& backbone, std::size_t layer,
 
 void TrunkCache::keep(std::int64_t index, const at::Tensor& x_TD) {
   const std::size_t bytes = x_TD.nbytes();
-  // Passes go round and round over the same groups: throwing out the oldest of these would lose each one just before its turn. Only what several rounds
-  // have not touched, another category's groups, makes room.
+  // Passes go round and round over the same groups: throwing out the oldest of these would lose each one just before its turn.
+  // Only what several rounds have not touched, another category's groups, makes room.
   while (bytes_ + bytes > bytes_max_ && !kept_.empty()) {
     const auto oldest = std::ranges::min_element(kept_, {}, [](const auto& entry) { return entry.second.used; });
     if (clock_ - oldest->second.used < 4 * kept_.size()) return;

@@ -1,5 +1,5 @@
-// States of whole groups below the adapted layers. Where experts adapt the top layers only, everything below gives the same for every expert, every
-// pass and every phase: it is computed once a group and kept while memory allows.
+// States of whole groups below the adapted layers. Where experts adapt the top layers only, everything below gives the same for
+// every expert, every pass and every phase: it is computed once a group and kept while memory allows.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -17,9 +17,11 @@ class TrunkCache {
  public:
   explicit TrunkCache(std::size_t bytes_max) : bytes_max_(bytes_max) {}
 
-  /// The trunk of the rows that append_group() lays out for these groups in this order, for an adapter of this backbone (frozen). Empty if the adapter
-  /// adapts every layer. A group is always computed whole and alone, so that the bits depend neither on the batch nor on what is kept.
-  model::Trunk of(const model::Backbone& backbone, const model::Expert* adapter, const data::TokenStore& store, std::span<const LabelledGroup* const> groups);
+  /// The trunk of the rows that append_group() lays out for these groups in this order, for an adapter of this backbone (frozen).
+  /// Empty if the adapter adapts every layer. A group is always computed whole and alone, so that the bits depend neither on the
+  /// batch nor on what is kept.
+  model::Trunk of(const model::Backbone& backbone, const model::Expert* adapter, const data::TokenStore& store,
+                  std::span<const LabelledGroup* const> groups);
 
   /// Forget everything: another backbone comes.
   void clear();

@@ -1,5 +1,6 @@
-// Times training steps of one LoRA expert (or several over one base) on groups of token ids: the arithmetic of `dmoerm run` without its data path.
-// Input: JSON lines {"prefix": [ids], "responses": [[ids], ...], "pairs": [[winner, loser], ...]}. Output: one JSON line.
+// Times training steps of one LoRA expert (or several over one base) on groups of token ids: the arithmetic of `dmoerm run`
+// without its data path. Input: JSON lines {"prefix": [ids], "responses": [[ids], ...], "pairs": [[winner, loser], ...]}. Output:
+// one JSON line.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/mv.h>
@@ -105,9 +106,15 @@ int main(int argc, char** argv) {
           do {
             append_group(batch, groups[i].view(), all_responses(groups[i]), share, backbone->reads_last());
             ++i;
-          } while (i < end && batch.tokens() + data::packed_tokens(groups[i].view(), all_responses(groups[i]), share) <= tokens_max);
+          } while (i < end &&
+                   batch.tokens() + data::packed_tokens(groups[i].view(), all_responses(groups[i]), share) <= tokens_max);
           packed += batch.tokens();
-          const model::ExpertRows rows{trained[k].get(), 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), dropout > 0 ? static_cast<std::uint64_t>(step + 1) : 0};
+          const model::ExpertRows rows{trained[k].get(),
+                                       0,
+                                       batch.tokens(),
+                                       0,
+                                       static_cast<std::int64_t>(batch.responses.size()),
+                                       dropout > 0 ? static_cast<std::uint64_t>(step + 1) : 0};
           model::ForwardState keep;
           const at::Tensor states = backbone->forward(batch, {&rows, 1}, &keep);
           const at::Tensor rewards = at::mv(states, trained[k]->head_D);
@@ -115,7 +122,8 @@ int main(int argc, char** argv) {
           std::size_t at = 0;
           for (std::size_t g = first; g < i; ++g) {
             const std::size_t n = groups[g].responses.size();
-            loss += model::pairwise_loss({rewards.data_ptr<float>() + at, n}, groups[g].pairs, 1.0 / static_cast<double>(end - begin), {push.data() + at, n});
+            loss += model::pairwise_loss({rewards.data_ptr<float>() + at, n}, groups[g].pairs,
+                                         1.0 / static_cast<double>(end - begin), {push.data() + at, n});
             at += n;
             pairs += static_cast<std::int64_t>(groups[g].pairs.size());
           }
@@ -135,8 +143,15 @@ int main(int argc, char** argv) {
   std::ranges::sort(seconds);
   const double median = seconds[seconds.size() / 2];
   const double gflops = 4e-9 * backbone->spec().linear_macs_per_token() * static_cast<double>(packed) / median;
-  fmt::print("{}\n", nlohmann::json{{"seconds", seconds}, {"pairs", pairs}, {"packed_tokens", packed}, {"pairs_per_s", static_cast<double>(pairs) / median},
-                                    {"packed_tokens_per_s", static_cast<double>(packed) / median}, {"gflops_linear", gflops}, {"peak_mib", usage.ru_maxrss / 1024}, {"first_loss", first_loss},
-                                    {"first_grad_norm", first_norm}}.dump());
+  fmt::print("{}\n", nlohmann::json{{"seconds", seconds},
+                                    {"pairs", pairs},
+                                    {"packed_tokens", packed},
+                                    {"pairs_per_s", static_cast<double>(pairs) / median},
+                                    {"packed_tokens_per_s", static_cast<double>(packed) / median},
+                                    {"gflops_linear", gflops},
+                                    {"peak_mib", usage.ru_maxrss / 1024},
+                                    {"first_loss", first_loss},
+                                    {"first_grad_norm", first_norm}}
+                         .dump());
   return 0;
 }

@@ -1,4 +1,5 @@
-// Run under mpirun with 1, 2 and 4 ranks: collectives against a serial computation, groups side by side, time limits. Exit code 0 = all held.
+// Run under mpirun with 1, 2 and 4 ranks: collectives against a serial computation, groups side by side, time limits. Exit code 0
+// = all held.
 #include <fmt/format.h>
 
 #include <bit>
@@ -43,7 +44,8 @@ void check_tree_sum(Communicator& group) {
       }
       std::vector<float> values = part_of(group.rank(), count);
       group.tree_sum(values, contributors);
-      expect(std::memcmp(values.data(), parts[0].data(), count * sizeof(float)) == 0, fmt::format("tree_sum of {} floats from {} ranks", count, contributors));
+      expect(std::memcmp(values.data(), parts[0].data(), count * sizeof(float)) == 0,
+             fmt::format("tree_sum of {} floats from {} ranks", count, contributors));
     }
   }
 }
@@ -54,7 +56,8 @@ void check_gather(Communicator& group) {
   expect(static_cast<int>(all.size()) == group.size(), "all_gather gives one part a rank");
   for (int r = 0; r < group.size(); ++r) {
     const auto& part = all[static_cast<std::size_t>(r)];
-    expect(part == std::vector<std::byte>(static_cast<std::size_t>(r) * 3, static_cast<std::byte>(r)), "all_gather keeps lengths and bytes");
+    expect(part == std::vector<std::byte>(static_cast<std::size_t>(r) * 3, static_cast<std::byte>(r)),
+           "all_gather keeps lengths and bytes");
   }
   for (int root = 0; root < group.size(); ++root) {
     int value = group.rank() == root ? 42 + root : 0;

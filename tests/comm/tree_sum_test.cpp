@@ -31,7 +31,9 @@ std::vector<std::vector<float>> random_leaves(std::size_t count, std::size_t wid
 }
 
 bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](float x, float y) { return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y); });
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](float x, float y) {
+           return std::bit_cast<std::uint32_t>(x) == std::bit_cast<std::uint32_t>(y);
+         });
 }
 
 TEST(TreeSum, IsTheCompleteBinaryTreeForAnyNumberOfLeaves) {
@@ -70,7 +72,8 @@ TEST(MicroBatchRange, RanksOfAnySizeTogetherMakeTheSameTree) {
         if (rank < range.contributors) parts.push_back(sum.finish());
       }
       EXPECT_EQ(covered, count);
-      EXPECT_TRUE(same_bits(tree(parts, 0, std::bit_ceil(parts.size())), expected)) << count << " micro batches over " << size << " ranks";
+      EXPECT_TRUE(same_bits(tree(parts, 0, std::bit_ceil(parts.size())), expected))
+          << count << " micro batches over " << size << " ranks";
     }
   }
 }

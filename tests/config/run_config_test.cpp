@@ -88,21 +88,22 @@ TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
       "  lr: 1e-5x\n"
       "  lr: 2\n"
       "experts: {fuse: 0}\n";
-  EXPECT_EQ(problems(text, {"router.pooling=men"}),
-            "c.yaml:1:1: bse: unknown key, did you mean base?\n"
-            "c.yaml:3:3: backbone.dir: is missing: Hugging Face directory of the pretrained backbone: config.json, safetensors, "
-            "tokenizer.json\n"
-            "c.yaml:3:18: backbone.chat_template: \"llama4\" is none of chatml, llama3, mistral, plain, dmoerm; did you mean llama3?\n"
-            "c.yaml:5:11: data.inputs: must have at least one element\n"
-            "c.yaml:6:15: data.test_share: validation_share + test_share = 0.4 + 0.6 leaves nothing to train on\n"
-            "c.yaml:9:11: categories.0.name: \"a/b\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start "
-            "with a letter, digit "
-            "or _\n"
-            "c.yaml:10:13: categories.0.points: must have at least one element\n"
-            "c.yaml:12:7: base.lr: expected a number, found \"1e-5x\"\n"
-            "c.yaml:13:3: base.lr: given twice, first at c.yaml:12:3\n"
-            "c.yaml:14:17: experts.fuse: 0 is out of range: >= 1\n"
-            "--set router.pooling=men: router.pooling: \"men\" is none of mean, last; did you mean mean?");
+  EXPECT_EQ(
+      problems(text, {"router.pooling=men"}),
+      "c.yaml:1:1: bse: unknown key, did you mean base?\n"
+      "c.yaml:3:3: backbone.dir: is missing: Hugging Face directory of the pretrained backbone: config.json, safetensors, "
+      "tokenizer.json\n"
+      "c.yaml:3:18: backbone.chat_template: \"llama4\" is none of chatml, llama3, mistral, plain, dmoerm; did you mean llama3?\n"
+      "c.yaml:5:11: data.inputs: must have at least one element\n"
+      "c.yaml:6:15: data.test_share: validation_share + test_share = 0.4 + 0.6 leaves nothing to train on\n"
+      "c.yaml:9:11: categories.0.name: \"a/b\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start "
+      "with a letter, digit "
+      "or _\n"
+      "c.yaml:10:13: categories.0.points: must have at least one element\n"
+      "c.yaml:12:7: base.lr: expected a number, found \"1e-5x\"\n"
+      "c.yaml:13:3: base.lr: given twice, first at c.yaml:12:3\n"
+      "c.yaml:14:17: experts.fuse: 0 is out of range: >= 1\n"
+      "--set router.pooling=men: router.pooling: \"men\" is none of mean, last; did you mean mean?");
 }
 
 TEST(RunConfig, ShowsTheFirstHundredProblemsOfAWildFile) {

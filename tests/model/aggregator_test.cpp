@@ -18,7 +18,8 @@ ExpertFeatures planted(std::int64_t groups, std::uint64_t seed, bool nonlinear) 
   const std::int64_t n = groups * 4;
   f.rewards_NK = at::randn({n, kExperts}) * at::tensor({1.0F, 5.0F, 0.2F}) + 3.0;
   f.states_NKH = at::randn({n, kExperts, kWidth});
-  const at::Tensor linear = 2.0 * f.rewards_NK.select(1, 0) - 0.1 * f.rewards_NK.select(1, 1);  // the second expert counts against, the third not at all
+  const at::Tensor linear = 2.0 * f.rewards_NK.select(1, 0) -
+                            0.1 * f.rewards_NK.select(1, 1);  // the second expert counts against, the third not at all
   const at::Tensor bent = f.states_NKH.select(1, 0).select(1, 2).abs() + f.states_NKH.select(1, 2).select(1, 5);
   const at::Tensor truth = (nonlinear ? bent : linear).contiguous();
   for (std::int64_t g = 0; g < groups; ++g) {
@@ -34,7 +35,9 @@ ExpertFeatures planted(std::int64_t groups, std::uint64_t seed, bool nonlinear) 
   return f;
 }
 
-double accuracy(const Aggregator& a, const ExpertFeatures& f) { return pair_accuracy(a.forward(f.states_NKH, f.rewards_NK), f.groups); }
+double accuracy(const Aggregator& a, const ExpertFeatures& f) {
+  return pair_accuracy(a.forward(f.states_NKH, f.rewards_NK), f.groups);
+}
 
 config::AggregatorConfig quick() {
   config::AggregatorConfig config;
@@ -72,7 +75,8 @@ TEST(Aggregator, IsTheSameAgainAndAfterSaveAndLoad) {
   const ExpertFeatures train = planted(20, 9, true), validation = planted(10, 10, true);
   const std::filesystem::path file = std::filesystem::temp_directory_path() / ("dmoerm_aggregator_" + std::to_string(::getpid()));
   for (const char* kind : {"linear", "mlp"}) {
-    const Aggregator a = Aggregator::fit(kind, train, validation, quick(), 3), b = Aggregator::fit(kind, train, validation, quick(), 3);
+    const Aggregator a = Aggregator::fit(kind, train, validation, quick(), 3),
+                     b = Aggregator::fit(kind, train, validation, quick(), 3);
     EXPECT_TRUE(a.forward(train.states_NKH, train.rewards_NK).equal(b.forward(train.states_NKH, train.rewards_NK)));
     a.save(file);
     const Aggregator loaded = Aggregator::load(file);
@@ -108,7 +112,8 @@ TEST(CategoryRouter, SeparatesWhatIsSeparable) {
   const CategoryRouter router = fit_router(0.0, 0.5);
   const auto [x, labels] = prompts(300, 3, 0.0);
   int right = 0;
-  for (std::size_t i = 0; i < labels.size(); ++i) right += router.route(x[static_cast<std::int64_t>(i)]).category == labels[i] ? 1 : 0;
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    right += router.route(x[static_cast<std::int64_t>(i)]).category == labels[i] ? 1 : 0;
   EXPECT_GT(right, 297);
 }
 

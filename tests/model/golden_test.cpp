@@ -39,15 +39,18 @@ TEST_P(GoldenBackbone, HiddenStatesAgreeWithTransformersInBothConfigSpellings) {
     const BackboneSpec spec = parse_backbone_spec(read_json(dir / config), config);
     Weights weights = Weights::load(spec, dir, at::kCPU);
     const bool has_types = io.has("token_type_ids");
-    if (has_types) {  // the file's second token type starts at place 5; ours is always type 0, so fold the difference into the positions
-      weights.embed_positions.narrow(0, 5, spec.max_positions - 5).add_(weights.embed_types.select(0, 1) - weights.embed_types.select(0, 0));
+    if (has_types) {  // the file's second token type starts at place 5; ours is always type 0, so fold the difference into the
+                      // positions
+      weights.embed_positions.narrow(0, 5, spec.max_positions - 5)
+          .add_(weights.embed_types.select(0, 1) - weights.embed_types.select(0, 0));
     }
     const Backbone backbone(spec, std::move(weights));
     for (std::int64_t i = 0; i < ids.size(0); ++i) {
       const auto length = lengths[i].item<std::int64_t>();
       data::PackedBatch batch;
       data::append_sequence(batch, ids_of(ids[i], length), backbone.reads_last());
-      EXPECT_LT(largest_gap(backbone.hidden(batch), expected[i].narrow(0, 0, length)), kTolerance) << GetParam() << " " << config << " sequence " << i;
+      EXPECT_LT(largest_gap(backbone.hidden(batch), expected[i].narrow(0, 0, length)), kTolerance)
+          << GetParam() << " " << config << " sequence " << i;
     }
   }
 }
@@ -71,7 +74,8 @@ TEST(GoldenLora, AdaptersOfPeftGiveItsHiddenStates) {
     const ExpertRows rows{&expert, 0, batch.tokens(), 0, ids.size(0), 0};
     const at::Tensor states = backbone->forward(batch, {&rows, 1}, nullptr);
     for (std::int64_t i = 0; i < ids.size(0); ++i) {
-      EXPECT_LT(largest_gap(states[i], expected[i][lengths[static_cast<std::size_t>(i)] - 1]), kTolerance) << kind << " sequence " << i;
+      EXPECT_LT(largest_gap(states[i], expected[i][lengths[static_cast<std::size_t>(i)] - 1]), kTolerance)
+          << kind << " sequence " << i;
     }
     if (std::string(kind) == "seqcls") {
       const at::Tensor rewards = at::mv(states, expert.head_D);
@@ -93,7 +97,8 @@ TEST(GoldenStep, LossAndGradientsOfAPairwiseStepAgreeWithPeft) {
 
   const at::Tensor ids = step.load("step0.input_ids"), mask = step.load("step0.attention_mask");
   data::PackedBatch batch;  // rows: chosen 0..2, rejected 3..5
-  for (std::int64_t i = 0; i < ids.size(0); ++i) data::append_sequence(batch, ids_of(ids[i], mask[i].sum().item<std::int64_t>()), true);
+  for (std::int64_t i = 0; i < ids.size(0); ++i)
+    data::append_sequence(batch, ids_of(ids[i], mask[i].sum().item<std::int64_t>()), true);
   const ExpertRows rows{&expert, 0, batch.tokens(), 0, ids.size(0), 0};
   ForwardState keep;
   const at::Tensor states = backbone->forward(batch, {&rows, 1}, &keep);

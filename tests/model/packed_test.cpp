@@ -13,7 +13,8 @@ namespace {
 BackboneSpec tiny_spec(Family family) {
   BackboneSpec spec;
   spec.family = family;
-  spec.vocab = 50, spec.width = 24, spec.intermediate = 40, spec.layers = 3, spec.heads = 6, spec.kv_heads = 2, spec.head_dim = 4, spec.max_positions = 400;
+  spec.vocab = 50, spec.width = 24, spec.intermediate = 40, spec.layers = 3, spec.heads = 6, spec.kv_heads = 2, spec.head_dim = 4,
+  spec.max_positions = 400;
   spec.norm_eps = 1e-5;
   spec.qk_norm = family == Family::qwen3;
   spec.qkv_bias = family == Family::qwen2;
@@ -108,7 +109,8 @@ Step packed_step(const Backbone& backbone, const Expert& expert, const data::Pac
   std::int32_t begin = 0;
   for (const std::int32_t end : batch.group_ends) {
     const auto n = static_cast<std::size_t>(end - begin);
-    step.loss += pairwise_loss({step.rewards.data_ptr<float>() + begin, n}, all_pairs(end - begin), 1.0, {push.data_ptr<float>() + begin, n});
+    step.loss += pairwise_loss({step.rewards.data_ptr<float>() + begin, n}, all_pairs(end - begin), 1.0,
+                               {push.data_ptr<float>() + begin, n});
     begin = end;
   }
   Expert gradient(backbone.spec(), expert.lora());
@@ -153,7 +155,8 @@ TEST_P(PackedBatchOf, GradientsAgreeWithFiniteDifferences) {
   const data::PackedBatch batch = pack({random_groups(2)[0], random_groups(2)[1]}, backbone, backbone.shares_prefix());
   const Step step = packed_step(backbone, expert, batch);
   const auto check = [&](const at::Tensor& values, const at::Tensor& gradient, const std::string& what) {
-    // Along the gradient and one random direction: the slope must be the inner product. Central differences of a float32 loss carry noise.
+    // Along the gradient and one random direction: the slope must be the inner product. Central differences of a float32 loss
+    // carry noise.
     at::manual_seed(11);
     for (const at::Tensor& raw : {gradient, at::randn(gradient.sizes())}) {
       const at::Tensor direction = raw / raw.norm();
@@ -191,18 +194,22 @@ TEST_P(PackedBatchOf, ExpertsPackedTogetherGiveWhatEachGivesAlone) {
   const Backbone backbone = tiny_backbone(GetParam());
   const Expert one = random_expert(backbone.spec(), 5, 0.3), two = random_expert(backbone.spec(), 8, 0.3);
   const std::vector<Texts> groups = random_groups(4);
-  const data::PackedBatch first = pack({groups[0], groups[1]}, backbone, backbone.shares_prefix()), second = pack({groups[2]}, backbone, backbone.shares_prefix());
+  const data::PackedBatch first = pack({groups[0], groups[1]}, backbone, backbone.shares_prefix()),
+                          second = pack({groups[2]}, backbone, backbone.shares_prefix());
   const data::PackedBatch both = pack({groups[0], groups[1], groups[2]}, backbone, backbone.shares_prefix());
   const auto reads = [](const data::PackedBatch& b) { return static_cast<std::int64_t>(b.responses.size()); };
-  const ExpertRows alone_one{&one, 0, first.tokens(), 0, reads(first), 21}, alone_two{&two, 0, second.tokens(), 0, reads(second), 22};
+  const ExpertRows alone_one{&one, 0, first.tokens(), 0, reads(first), 21},
+      alone_two{&two, 0, second.tokens(), 0, reads(second), 22};
   const ExpertRows fused[2] = {alone_one, {&two, first.tokens(), second.tokens(), reads(first), reads(second), 22}};
   ForwardState keep, keep_one, keep_two;
   const at::Tensor states = backbone.forward(both, fused, &keep);
-  const at::Tensor states_one = backbone.forward(first, {&alone_one, 1}, &keep_one), states_two = backbone.forward(second, {&alone_two, 1}, &keep_two);
+  const at::Tensor states_one = backbone.forward(first, {&alone_one, 1}, &keep_one),
+                   states_two = backbone.forward(second, {&alone_two, 1}, &keep_two);
   EXPECT_LT(largest_gap(states, at::cat({states_one, states_two})), 2e-5);
   at::manual_seed(4);
   const at::Tensor push = at::randn(states.sizes());
-  Expert g1(backbone.spec(), one.lora()), g2(backbone.spec(), two.lora()), a1(backbone.spec(), one.lora()), a2(backbone.spec(), two.lora());
+  Expert g1(backbone.spec(), one.lora()), g2(backbone.spec(), two.lora()), a1(backbone.spec(), one.lora()),
+      a2(backbone.spec(), two.lora());
   backbone.backward(push, keep, {nullptr, {&g1, &g2}});
   backbone.backward(push.narrow(0, 0, reads(first)), keep_one, {nullptr, {&a1}});
   backbone.backward(push.narrow(0, reads(first), reads(second)), keep_two, {nullptr, {&a2}});
@@ -220,12 +227,14 @@ TEST_P(PackedBatchOf, HandWrittenAttentionEqualsAten) {
     const AttentionPlan plan = reads ? plan_read_rows(batch, backbone.reads_last()) : plan_all_rows(batch, backbone.reads_last());
     at::manual_seed(5);
     const std::int64_t rows = batch.tokens(), queries = reads ? static_cast<std::int64_t>(batch.responses.size()) : rows;
-    const at::Tensor q = at::randn({queries, 24}), k = at::randn({rows, shape.kv_heads * 4}), v = at::randn({rows, shape.kv_heads * 4}), dout = at::randn({queries, 24});
+    const at::Tensor q = at::randn({queries, 24}), k = at::randn({rows, shape.kv_heads * 4}),
+                     v = at::randn({rows, shape.kv_heads * 4}), dout = at::randn({queries, 24});
     at::Tensor lse, lse_ref;
     const at::Tensor out = attention(q, k, v, plan, shape, &lse), ref = generic::attention(q, k, v, plan, shape, &lse_ref);
     EXPECT_LT(largest_gap(out, ref), 5e-6);
     EXPECT_LT(largest_gap(lse, lse_ref), 5e-6);
-    at::Tensor dq = at::empty_like(q), dk = at::zeros_like(k), dv = at::zeros_like(v), dq2 = at::empty_like(q), dk2 = at::zeros_like(k), dv2 = at::zeros_like(v);
+    at::Tensor dq = at::empty_like(q), dk = at::zeros_like(k), dv = at::zeros_like(v), dq2 = at::empty_like(q),
+               dk2 = at::zeros_like(k), dv2 = at::zeros_like(v);
     attention_backward(dout, q, k, v, out, lse, plan, shape, dq, dk, dv);
     generic::attention_backward(dout, q, k, v, ref, lse_ref, plan, shape, dq2, dk2, dv2);
     EXPECT_LT(largest_gap(dq, dq2), 2e-5);
@@ -235,10 +244,14 @@ TEST_P(PackedBatchOf, HandWrittenAttentionEqualsAten) {
 }
 
 std::string family_name(const testing::TestParamInfo<Family>& param) {
-  return param.param == Family::llama ? "llama" : param.param == Family::qwen2 ? "qwen2" : param.param == Family::qwen3 ? "qwen3" : "bert";
+  return param.param == Family::llama   ? "llama"
+         : param.param == Family::qwen2 ? "qwen2"
+         : param.param == Family::qwen3 ? "qwen3"
+                                        : "bert";
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, PackedBatchOf, testing::Values(Family::llama, Family::qwen2, Family::qwen3, Family::bert), family_name);
+INSTANTIATE_TEST_SUITE_P(Families, PackedBatchOf, testing::Values(Family::llama, Family::qwen2, Family::qwen3, Family::bert),
+                         family_name);
 
 TEST(Ops, HandWrittenLoopsEqualAtenInDouble) {
   at::manual_seed(1);
@@ -247,7 +260,9 @@ TEST(Ops, HandWrittenLoopsEqualAtenInDouble) {
   // A double tensor takes the ATen branch.
   const auto wide = [](const at::Tensor& t) { return t.to(at::kDouble); };
   EXPECT_LT(largest_gap(rms_norm(x, w, 1e-5, &rstd), rms_norm(wide(x), wide(w), 1e-5, &rstd_ref)), 1e-5);
-  EXPECT_LT(largest_gap(rms_norm_backward(dy, x, w, rstd, past, {}), rms_norm_backward(wide(dy), wide(x), wide(w), wide(rstd_ref), wide(past), {})), 1e-5);
+  EXPECT_LT(largest_gap(rms_norm_backward(dy, x, w, rstd, past, {}),
+                        rms_norm_backward(wide(dy), wide(x), wide(w), wide(rstd_ref), wide(past), {})),
+            1e-5);
   const at::Tensor gate_up = at::randn({37, 140}) * 5;
   at::Tensor act, act_ref;
   EXPECT_LT(largest_gap(swiglu(gate_up), swiglu(wide(gate_up))), 2e-5);
@@ -285,7 +300,8 @@ TEST(PairwiseLoss, MatchesTheGoldenValuesAndStaysFinite) {
 TEST(PairwiseLoss, SwappingChosenAndRejectedNegatesTheGapAndAConstantChangesNothing) {
   std::vector<float> g1(2, 0.0F), g2(2, 0.0F), g3(2, 0.0F);
   const std::vector<data::Preference> pair = {{0, 1, 0.0F}}, swapped = {{1, 0, 0.0F}};
-  const double forward = pairwise_loss(std::vector<float>{0.7F, -0.2F}, pair, 1, g1), backward = pairwise_loss(std::vector<float>{0.7F, -0.2F}, swapped, 1, g2);
+  const double forward = pairwise_loss(std::vector<float>{0.7F, -0.2F}, pair, 1, g1),
+               backward = pairwise_loss(std::vector<float>{0.7F, -0.2F}, swapped, 1, g2);
   EXPECT_NEAR(backward - forward, 0.9, 1e-6);  // softplus(g) - softplus(-g) = g
   EXPECT_NEAR(pairwise_loss(std::vector<float>{5.7F, 4.8F}, pair, 1, g3), forward, 1e-6);
 }

@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
-#include <bit>
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "base/rng.h"
@@ -37,7 +37,8 @@ TEST(Place, RespectsTheLargestUsefulGroupAndPowersOfTwo) {
   for (int trial = 0; trial < 500; ++trial) {
     std::vector<ReadyTask> ready;
     std::vector<int> idle;
-    for (std::uint64_t i = 0, n = rng.below(6); i < n; ++i) ready.push_back({"t" + std::to_string(i), rng.uniform(), 0.1 + rng.uniform(), 1 << rng.below(4)});
+    for (std::uint64_t i = 0, n = rng.below(6); i < n; ++i)
+      ready.push_back({"t" + std::to_string(i), rng.uniform(), 0.1 + rng.uniform(), 1 << rng.below(4)});
     for (int r = 0; r < static_cast<int>(rng.below(20)); ++r) idle.push_back(r);
     const auto placed = place(ready, idle);
     EXPECT_EQ(placed.size(), std::min(ready.size(), idle.size()));
@@ -61,7 +62,9 @@ double simulate(const TaskGraph& graph, int ranks, std::set<std::string>* done) 
   std::vector<Running> running;
   double now = 0;
   const auto start = [&](const std::vector<Assignment>& assignments) {
-    for (const Assignment& a : assignments) running.push_back({now + graph.at(a.task).cost / (static_cast<double>(a.ranks.size()) * std::pow(0.9, std::log2(a.ranks.size()))), a});
+    for (const Assignment& a : assignments)
+      running.push_back(
+          {now + graph.at(a.task).cost / (static_cast<double>(a.ranks.size()) * std::pow(0.9, std::log2(a.ranks.size()))), a});
   };
   for (int r = 0; r < ranks; ++r) start(dispatcher.on_idle(r));
   while (!running.empty()) {

@@ -27,21 +27,48 @@ void write_model(const fs::path& directory) {
   }
   json added = json::array();
   for (const char* t : {"[PAD]", "[UNK]", "[CLS]", "[SEP]"}) {
-    added.push_back({{"id", vocab[t]}, {"content", t}, {"single_word", false}, {"lstrip", false}, {"rstrip", false}, {"normalized", false}, {"special", true}});
+    added.push_back({{"id", vocab[t]},
+                     {"content", t},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
   }
   write_json_atomically(directory / "tokenizer.json",
-                        {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added},
-                         {"normalizer", {{"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", true}, {"strip_accents", nullptr}, {"lowercase", true}}},
+                        {{"version", "1.0"},
+                         {"truncation", nullptr},
+                         {"padding", nullptr},
+                         {"added_tokens", added},
+                         {"normalizer",
+                          {{"type", "BertNormalizer"},
+                           {"clean_text", true},
+                           {"handle_chinese_chars", true},
+                           {"strip_accents", nullptr},
+                           {"lowercase", true}}},
                          {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
                          {"post_processor", {{"type", "BertProcessing"}, {"sep", {"[SEP]", 3}}, {"cls", {"[CLS]", 2}}}},
                          {"decoder", nullptr},
-                         {"model", {{"type", "WordPiece"}, {"unk_token", "[UNK]"}, {"continuing_subword_prefix", "##"}, {"max_input_chars_per_word", 100}, {"vocab", vocab}}}});
-  write_json_atomically(directory / "config.json", {{"model_type", "bert"}, {"vocab_size", vocab.size()}, {"hidden_size", 16}, {"intermediate_size", 24}, {"num_hidden_layers", 2},
-                                                    {"num_attention_heads", 2}, {"max_position_embeddings", 64}, {"type_vocab_size", 2}, {"pad_token_id", 0}});
+                         {"model",
+                          {{"type", "WordPiece"},
+                           {"unk_token", "[UNK]"},
+                           {"continuing_subword_prefix", "##"},
+                           {"max_input_chars_per_word", 100},
+                           {"vocab", vocab}}}});
+  write_json_atomically(directory / "config.json", {{"model_type", "bert"},
+                                                    {"vocab_size", vocab.size()},
+                                                    {"hidden_size", 16},
+                                                    {"intermediate_size", 24},
+                                                    {"num_hidden_layers", 2},
+                                                    {"num_attention_heads", 2},
+                                                    {"max_position_embeddings", 64},
+                                                    {"type_vocab_size", 2},
+                                                    {"pad_token_id", 0}});
   const model::BackboneSpec spec = model::read_backbone_spec(directory);
   model::Weights weights(spec);
   at::manual_seed(5);
-  for (const auto& [name, slot] : weights.named()) slot.copy_(at::randn(slot.sizes()) * 0.3 + (name.find("LayerNorm.weight") != std::string::npos ? 1.0 : 0.0));
+  for (const auto& [name, slot] : weights.named())
+    slot.copy_(at::randn(slot.sizes()) * 0.3 + (name.find("LayerNorm.weight") != std::string::npos ? 1.0 : 0.0));
   tensor::save_safetensors(directory / "model.safetensors", weights.named());
 }
 
@@ -105,7 +132,8 @@ std::vector<double> rewards(const GroupScore& scored) {
 TEST_F(BundleFolder, WhatIsSavedScoresTheSameWhenLoaded) {
   const Bundle loaded = load_bundle(save(), at::kCPU);
   for (const char* category : {"", "chat", "code"}) {
-    const GroupScore before = score_group(bundle_, {{"user", "why"}}, {"because", "so it is"}, category), after = score_group(loaded, {{"user", "why"}}, {"because", "so it is"}, category);
+    const GroupScore before = score_group(bundle_, {{"user", "why"}}, {"because", "so it is"}, category),
+                     after = score_group(loaded, {{"user", "why"}}, {"because", "so it is"}, category);
     EXPECT_EQ(rewards(before), rewards(after));
     EXPECT_EQ(before.responses[1].points, after.responses[1].points);
     EXPECT_EQ(before.route.probabilities, after.route.probabilities);
@@ -148,12 +176,14 @@ TEST_F(BundleFolder, BadInputIsRefusedWithAReason) {
   }
   std::string endless;
   for (int i = 0; i < 500; ++i) endless += "word ";
-  EXPECT_TRUE(std::isfinite(score_group(bundle_, {{"user", endless}}, {endless, "short"}, "chat").responses[0].reward));  // cut, not crashed
+  EXPECT_TRUE(std::isfinite(
+      score_group(bundle_, {{"user", endless}}, {endless, "short"}, "chat").responses[0].reward));  // cut, not crashed
 }
 
 TEST_F(BundleFolder, DamageAnotherSchemaAndOtherGoldenScoresAreNamed) {
   const fs::path bundle = save();
-  for (const char* file : {"experts/chat/p/adapter_model.safetensors", "base/model.safetensors", "router/router.safetensors", "aggregator/code.safetensors"}) {
+  for (const char* file : {"experts/chat/p/adapter_model.safetensors", "base/model.safetensors", "router/router.safetensors",
+                           "aggregator/code.safetensors"}) {
     const std::string whole = read_file(bundle / file);
     std::string bytes = whole;
     bytes[bytes.size() - 3] = static_cast<char>(bytes[bytes.size() - 3] ^ 4);

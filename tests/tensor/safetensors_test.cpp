@@ -42,9 +42,13 @@ TEST(SafetensorsHeader, RefusesEveryKindOfHostileHeader) {
       {file_of(R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})", 4), "whole numbers"},
       {file_of(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,0]}})", 0), "more elements"},
       {file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8), "starts at byte 4"},
-      {file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})", 6), "overlapping"},
+      {file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[2,6]}})",
+               6),
+       "overlapping"},
       {file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 5), "the file has 5"},
-      {file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8), "twice"},
+      {file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})",
+               8),
+       "twice"},
       {file_of(R"({"a":{"dtype":"F32","shape":[1]}})", 4), "data_offsets"},
       {file_of(R"({"__metadata__":{"a":1}})", 0), "string"},
   };
@@ -56,7 +60,9 @@ TEST(SafetensorsHeader, RefusesEveryKindOfHostileHeader) {
 }
 
 TEST(SafetensorsHeader, SurvivesRandomDamage) {
-  const std::string whole = file_of(R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"b":{"dtype":"BF16","shape":[],"data_offsets":[24,26]}})", 26);
+  const std::string whole = file_of(
+      R"({"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},"b":{"dtype":"BF16","shape":[],"data_offsets":[24,26]}})",
+      26);
   Rng rng(20261124);
   for (int i = 0; i < 20000; ++i) {
     std::string bytes = whole;
@@ -70,7 +76,8 @@ TEST(Safetensors, WhatIsSavedIsLoadedAgainInEveryDtype) {
   const fs::path file = fs::temp_directory_path() / ("dmoerm_tensors_" + std::to_string(::getpid()));
   at::manual_seed(1);
   NamedTensors tensors;
-  for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16}) tensors.emplace_back(c10::toString(dtype), at::randn({3, 5}).to(dtype).t());
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kHalf, at::kBFloat16})
+    tensors.emplace_back(c10::toString(dtype), at::randn({3, 5}).to(dtype).t());
   tensors.emplace_back("none", at::empty({0, 4}));
   tensors.emplace_back("number", at::scalar_tensor(7, at::kLong));
   save_safetensors(file, tensors, {{"note", "x"}});
@@ -86,7 +93,9 @@ TEST(Safetensors, ShardsReadAsOneAndAMissingPieceIsNamed) {
   fs::create_directories(dir);
   save_safetensors(dir / "model-1.safetensors", {{"a", at::ones({2})}});
   save_safetensors(dir / "model-2.safetensors", {{"b", at::zeros({3})}});
-  const auto index = [&](const std::string& map) { write_file_atomically(dir / "model.safetensors.index.json", "{\"weight_map\":" + map + "}"); };
+  const auto index = [&](const std::string& map) {
+    write_file_atomically(dir / "model.safetensors.index.json", "{\"weight_map\":" + map + "}");
+  };
   index(R"({"a":"model-1.safetensors","b":"model-2.safetensors"})");
   EXPECT_EQ(SafetensorsReader::open_model(dir).names(), (std::vector<std::string>{"a", "b"}));
   index(R"({"a":"model-1.safetensors","c":"model-2.safetensors"})");

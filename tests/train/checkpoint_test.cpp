@@ -68,7 +68,8 @@ TEST_F(CheckpointFolder, IsNotUsedForAnotherTask) {
 
 TEST_F(CheckpointFolder, ARunDirectoryKnowsWhatIsDoneAndWhatChanged) {
   const RunDirectory run(directory_);
-  const TaskIdentity before{{{"lr", 0.1}, {"nested", {{"rank", 4}}}}, {{"input", "abc"}}}, after{{{"lr", 0.2}, {"nested", {{"rank", 4}}}}, {{"input", "abc"}}};
+  const TaskIdentity before{{{"lr", 0.1}, {"nested", {{"rank", 4}}}}, {{"input", "abc"}}},
+      after{{{"lr", 0.2}, {"nested", {{"rank", 4}}}}, {{"input", "abc"}}};
   EXPECT_FALSE(run.done("base/a", before));
   fs::create_directories(run.task("base/a"));
   write_file_atomically(run.task("base/a") / "out.bin", "content");

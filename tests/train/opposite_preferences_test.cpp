@@ -1,8 +1,8 @@
-// Why there is an outer layer at all (arXiv 2403.01197, section 3): two categories that want the opposite, and nothing in the prompt that tells them apart.
+// Why there is an outer layer at all (arXiv 2403.01197, section 3): two categories that want the opposite, and nothing in the
+// prompt that tells them apart.
 #include <ATen/ATen.h>
-#include <gtest/gtest.h>
-
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
 #include "base/hash.h"
 #include "base/rng.h"
@@ -31,8 +31,13 @@ std::string opposite_rows() {
     };
     const bool warm = i % 2 == 0;
     const std::string polite = words() + "please", curt = words() + "now";
-    rows += fmt::format("{{\"id\":\"{}\",\"category\":\"{}\",\"split\":\"{}\",\"prompt\":\"{}\",\"chosen\":\"{}\",\"rejected\":\"{}\"}}\n", i, warm ? "warm" : "brisk",
-                        i % 5 == 0 ? "test" : i % 5 == 1 ? "validation" : "train", words() + std::to_string(i), warm ? polite : curt, warm ? curt : polite);
+    rows += fmt::format(
+        "{{\"id\":\"{}\",\"category\":\"{}\",\"split\":\"{}\",\"prompt\":\"{}\",\"chosen\":\"{}\",\"rejected\":\"{}\"}}\n", i,
+        warm ? "warm" : "brisk",
+        i % 5 == 0   ? "test"
+        : i % 5 == 1 ? "validation"
+                     : "train",
+        words() + std::to_string(i), warm ? polite : curt, warm ? curt : polite);
   }
   return rows;
 }
@@ -50,7 +55,8 @@ class OppositePreferences : public test::Scratch {
       config_.categories.emplace_back();
       config_.categories.back().name = name;
     }
-    train_.lr = 1e-2, train_.groups_per_step = 8, train_.steps_max = 30, train_.eval_every_steps = 15, train_.checkpoint_every_s = 1e9;
+    train_.lr = 1e-2, train_.groups_per_step = 8, train_.steps_max = 30, train_.eval_every_steps = 15,
+    train_.checkpoint_every_s = 1e9;
   }
 
   /// A reward model of one category (or of both: -1).

@@ -1,4 +1,5 @@
-// Training on a tiny random backbone and generated data. Faults of the authors' code are numbered as in the reference notes on it.
+// Training on a tiny random backbone and generated data. Faults of the authors' code are numbered as in the reference notes on
+// it.
 #include "train/reward_trainer.h"
 
 #include <ATen/ATen.h>
@@ -45,7 +46,8 @@ class TinyTraining : public testing::Test {
   TinyTraining() {
     backbone_ = test::tiny_backbone(kVocab);
     for (const std::string& name : store_->categories()) config_.categories.push_back({name, {}, 0.0});
-    train_.lr = 5e-3, train_.groups_per_step = 6, train_.steps_max = 12, train_.eval_every_steps = 4, train_.lora_dropout = 0.1, train_.checkpoint_every_s = 1e9;
+    train_.lr = 5e-3, train_.groups_per_step = 6, train_.steps_max = 12, train_.eval_every_steps = 4, train_.lora_dropout = 0.1,
+    train_.checkpoint_every_s = 1e9;
     compute_.micro_batch_tokens = 300;
   }
 
@@ -98,10 +100,12 @@ TEST_F(TinyTraining, LearnsItsLabelsAndLeavesTheFrozenBaseAlone) {
   const at::Tensor head = one[0].expert->head_D.clone(), adapter = one[0].expert->layers[0].b_q.clone();
   train(one);
   const auto group = comm::single();
-  const PairFigures figures = pair_figures(score_groups(*store_, {backbone_.get(), one[0].expert.get(), one[0].expert->head_D}, one[0].training, 1000, false, *group), one[0].training);
+  const PairFigures figures = pair_figures(
+      score_groups(*store_, {backbone_.get(), one[0].expert.get(), one[0].expert->head_D}, one[0].training, 1000, false, *group),
+      one[0].training);
   EXPECT_GT(figures.accuracy, 0.8);
   EXPECT_TRUE(backbone_->weights().flat.equal(before));
-  EXPECT_FALSE(one[0].expert->head_D.equal(head));              // fault 3: heads that were never trained
+  EXPECT_FALSE(one[0].expert->head_D.equal(head));  // fault 3: heads that were never trained
   EXPECT_FALSE(one[0].expert->layers[0].b_q.equal(adapter));
 }
 
@@ -117,7 +121,8 @@ TEST_F(TinyTraining, TopLayersEndTheSameWhateverIsKeptOfThoseBelow) {
 TEST_F(TinyTraining, AnAdapterOfTheTopLayersIsAFullOneWhoseLowerPartIsZero) {
   first_layer_ = 1;
   const Trainee top = trainee("expert");
-  for (const auto& layer : {top.expert->layers[1]}) layer.b_q.copy_(at::randn(layer.b_q.sizes())), layer.b_v.copy_(at::randn(layer.b_v.sizes()));
+  for (const auto& layer : {top.expert->layers[1]})
+    layer.b_q.copy_(at::randn(layer.b_q.sizes())), layer.b_v.copy_(at::randn(layer.b_v.sizes()));
   model::Expert full(backbone_->spec(), model::LoraSpec{4, 8.0, train_.lora_dropout});
   for (const auto& [name, slot] : full.named()) {
     for (const auto& [other, value] : top.expert->named()) {
@@ -126,10 +131,13 @@ TEST_F(TinyTraining, AnAdapterOfTheTopLayersIsAFullOneWhoseLowerPartIsZero) {
   }
   TrunkCache trunks(1 << 20);
   const auto group = comm::single();
-  const auto with = [&](const model::Expert& expert) { return score_groups(*store_, {backbone_.get(), &expert, expert.head_D, &trunks}, top.validation, 300, true, *group).states_ND; };
+  const auto with = [&](const model::Expert& expert) {
+    return score_groups(*store_, {backbone_.get(), &expert, expert.head_D, &trunks}, top.validation, 300, true, *group).states_ND;
+  };
   EXPECT_LT(relative_gap(with(*top.expert), with(full)), 1e-5);
   EXPECT_GT(trunks.bytes(), 0U);
-  EXPECT_GT(relative_gap(with(*top.expert), with(model::Expert(backbone_->spec(), model::LoraSpec{4, 8.0, 0.0}))), 1e-2);  // the adapter matters
+  EXPECT_GT(relative_gap(with(*top.expert), with(model::Expert(backbone_->spec(), model::LoraSpec{4, 8.0, 0.0}))),
+            1e-2);  // the adapter matters
 
   const fs::path folder = *folder_ / "top";
   top.expert->save(folder);
@@ -189,7 +197,8 @@ TEST_F(TinyTraining, ResumedTrainingEndsWithTheSameBits) {
     ASSERT_EQ(load_checkpoint(*folder_ / "resume", "key")->step, 10);
     std::vector<Trainee> again = {trainee("x", pair::kOverall, all)};
     train(again, "resume");
-    const at::Tensor resumed = all ? at::cat({again[0].backbone->weights().flat, again[0].expert->head_D}) : again[0].expert->flat;
+    const at::Tensor resumed =
+        all ? at::cat({again[0].backbone->weights().flat, again[0].expert->head_D}) : again[0].expert->flat;
     EXPECT_TRUE(resumed.equal(whole)) << (all ? "all weights" : "adapter");
     fs::remove_all(*folder_ / "resume");
     train_.checkpoint_every_s = 1e9;
@@ -214,7 +223,9 @@ TEST_F(TinyTraining, KeepsTheBestWeightsAndStopsWhenPatienceIsOver) {  // fault 
   const TrainOutcome outcome = train(one).front();
   EXPECT_LT(outcome.steps, 200);
   const auto group = comm::single();
-  const auto figures = pair_figures(score_groups(*store_, {backbone_.get(), one[0].expert.get(), one[0].expert->head_D}, one[0].validation, 300, false, *group), one[0].validation);
+  const auto figures = pair_figures(
+      score_groups(*store_, {backbone_.get(), one[0].expert.get(), one[0].expert->head_D}, one[0].validation, 300, false, *group),
+      one[0].validation);
   EXPECT_DOUBLE_EQ(figures.accuracy, outcome.accuracy);
 }
 
