@@ -1,6 +1,7 @@
 #include "train/label_set.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "base/error.h"
@@ -56,6 +57,12 @@ std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::i
     result.push_back(std::move(labelled));
   }
   return result;
+}
+
+std::vector<std::int32_t> copies_of(const data::TokenStore& store, const std::vector<LabelledGroup>& groups) {
+  std::vector<std::int32_t> copies;
+  for (const LabelledGroup& g : groups) copies.push_back(static_cast<std::int32_t>(std::lround(store.group(g.group).weight)));
+  return copies;
 }
 
 std::int64_t count_pairs(const std::vector<LabelledGroup>& groups) {

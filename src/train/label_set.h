@@ -31,6 +31,9 @@ std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t 
 std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                            std::string_view label, const config::RunConfig& config);
 
+/// How often a pass takes each group: the rounded weight of its input file.
+std::vector<std::int32_t> copies_of(const data::TokenStore& store, const std::vector<LabelledGroup>& groups);
+
 /// Pairs of all groups.
 std::int64_t count_pairs(const std::vector<LabelledGroup>& groups);
 

@@ -12,10 +12,8 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <limits>
-#include <map>
 #include <nlohmann/json.hpp>
-#include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -23,178 +21,14 @@
 #include "base/rng.h"
 #include "base/stop.h"
 #include "model/pairwise_loss.h"
-#include "train/adamw.h"
 #include "train/checkpoint.h"
-#include "train/score_groups.h"
+#include "train/course.h"
 
 namespace dmoerm::train {
 namespace {
 
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
-
-std::vector<std::int32_t> copies_of(const data::TokenStore& store, const std::vector<LabelledGroup>& groups) {
-  std::vector<std::int32_t> copies;
-  for (const LabelledGroup& g : groups) copies.push_back(static_cast<std::int32_t>(std::lround(store.group(g.group).weight)));
-  return copies;
-}
-
-/// A fixed seeded draw of at most `count` groups, in order.
-std::vector<LabelledGroup> draw(std::vector<LabelledGroup> groups, std::int64_t count, std::uint64_t seed,
-                                const std::string& name) {
-  if (count <= 0 || static_cast<std::int64_t>(groups.size()) <= count) return groups;
-  std::vector<std::size_t> order(groups.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  Rng(seed, "validation/" + name).shuffle(order);
-  order.resize(static_cast<std::size_t>(count));
-  std::ranges::sort(order);
-  std::vector<LabelledGroup> drawn;
-  for (const std::size_t i : order) drawn.push_back(groups[i]);
-  return drawn;
-}
-
-/// One trainee with its buffers: parameters, gradients, moments, the best weights so far.
-class Course {
- public:
-  Course(Trainee& trainee, const TrainerContext& context)
-      : trainee_(trainee),
-        validation_(draw(trainee.validation, context.train.eval_groups_max, context.seed, trainee.name)),
-        order_(copies_of(context.store, trainee.training), context.seed, trainee.name),
-        steps_total_(total_steps(context.train, context.store, trainee.training)),
-        gradient_expert_(trainee.backbone->spec(), trainee.expert->lora(), trainee.backbone->device()) {
-    if (trainee.trains_all) {
-      gradient_weights_ = std::make_unique<model::Weights>(trainee.backbone->spec(), trainee.backbone->device());
-      parameters_ = {trainee.backbone->weights().flat, trainee.expert->head_D};
-      gradients_ = {gradient_weights_->flat, gradient_expert_.head_D};
-    } else {
-      parameters_ = {trainee.expert->flat};
-      gradients_ = {gradient_expert_.flat};
-    }
-    for (const at::Tensor& p : parameters_) best_.push_back(p.clone());
-    optimizer_ = std::make_unique<AdamW>(parameters_, context.train);
-  }
-
-  [[nodiscard]] const std::string& name() const { return trainee_.name; }
-  [[nodiscard]] bool active() const { return active_; }
-  [[nodiscard]] std::int64_t steps_total() const { return steps_total_; }
-  [[nodiscard]] const Trainee& trainee() const { return trainee_; }
-  [[nodiscard]] std::vector<at::Tensor>& gradients() { return gradients_; }
-  [[nodiscard]] model::Expert* gradient_expert() { return &gradient_expert_; }
-  [[nodiscard]] model::Weights* gradient_weights() { return gradient_weights_.get(); }
-  [[nodiscard]] const model::Expert* adapter() const { return trainee_.trains_all ? nullptr : trainee_.expert.get(); }
-
-  /// The groups of one step.
-  std::vector<const LabelledGroup*> groups_of_step(std::int64_t step, std::int64_t count) {
-    std::vector<const LabelledGroup*> groups;
-    for (std::int64_t i = 0; i < count; ++i) groups.push_back(&trainee_.training[order_.at(step * count + i)]);
-    return groups;
-  }
-
-  void update(const TrainerContext& context, std::int64_t step) {
-    const double norm = gradient_norm(gradients_);
-    if (!std::isfinite(norm)) {
-      fail("the gradient is not finite");
-      return;
-    }
-    const double clip = context.train.clip_norm > 0 && norm > context.train.clip_norm ? context.train.clip_norm / norm : 1.0;
-    optimizer_->step(parameters_, gradients_, learning_rate(context.train, step, steps_total_), step + 1, clip);
-    last_norm_ = norm;
-  }
-
-  void fail(const std::string& why) {
-    outcome_.failure = why;
-    active_ = false;
-  }
-
-  /// Look at the validation groups; keep the weights if they are the best, stop if patience is over.
-  void evaluate(const TrainerContext& context, std::int64_t step, double train_loss, double seconds) {
-    outcome_.steps = step;
-    const FrozenModel frozen{trainee_.backbone.get(), adapter(), trainee_.expert->head_D, &context.trunks};
-    const PairFigures figures = pair_figures(
-        score_groups(context.store, frozen, validation_, context.compute.micro_batch_tokens, false, context.group), validation_);
-    const bool first = history_.empty();
-    const bool better = first || figures.pairs == 0 || figures.accuracy > outcome_.accuracy ||
-                        (figures.accuracy == outcome_.accuracy && figures.loss < outcome_.loss);
-    if (better) {
-      outcome_.accuracy = figures.accuracy, outcome_.loss = figures.loss, outcome_.best_step = step;
-      for (std::size_t i = 0; i < best_.size(); ++i) best_[i].copy_(parameters_[i]);
-    }
-    // The accuracy of few pairs is a coarse measure: a falling loss shows progress too, and patience starts again.
-    waited_ = better || figures.loss < lowest_loss_ ? 0 : waited_ + 1;
-    lowest_loss_ = std::min(lowest_loss_, figures.loss);
-    history_.push_back({{"task", name()},
-                        {"step", step},
-                        {"train_loss", train_loss},
-                        {"validation_accuracy", figures.accuracy},
-                        {"validation_loss", figures.loss},
-                        {"lr", learning_rate(context.train, step, steps_total_)},
-                        {"gradient_norm", last_norm_},
-                        {"seconds", seconds}});
-    if (context.group.rank() == 0) {
-      spdlog::info("[train] task={} step={}/{} train_loss={:.4f} validation_accuracy={:.4f} validation_loss={:.4f}{}", name(),
-                   step, steps_total_, train_loss, figures.accuracy, figures.loss, better ? " best" : "");
-    }
-    if (step >= steps_total_ || waited_ >= context.train.patience) active_ = false;
-  }
-
-  /// Put the best weights back and report.
-  TrainOutcome finish(std::int64_t tokens, double seconds, double peak_mib) {
-    for (std::size_t i = 0; i < best_.size(); ++i) parameters_[i].copy_(best_[i]);
-    outcome_.tokens = tokens, outcome_.seconds = seconds, outcome_.peak_mib = peak_mib;
-    return outcome_;
-  }
-
-  void write(Checkpoint& checkpoint, const std::string& prefix) const {
-    checkpoint.state["courses"].push_back({{"name", name()},
-                                           {"active", active_},
-                                           {"accuracy", outcome_.accuracy},
-                                           {"loss", outcome_.loss},
-                                           {"best_step", outcome_.best_step},
-                                           {"steps", outcome_.steps},
-                                           {"failure", outcome_.failure},
-                                           {"waited", waited_},
-                                           {"lowest_loss", lowest_loss_},
-                                           {"norm", last_norm_},
-                                           {"history", history_}});
-    for (const auto& [label, tensors] : slots()) {
-      for (std::size_t i = 0; i < tensors->size(); ++i)
-        checkpoint.tensors.emplace_back(fmt::format("{}{}.{}", prefix, label, i), (*tensors)[i]);
-    }
-  }
-
-  void read(const Checkpoint& checkpoint, const json& state, const std::string& prefix) {
-    active_ = state.at("active"), waited_ = state.at("waited"), lowest_loss_ = state.at("lowest_loss"),
-    last_norm_ = state.at("norm"), history_ = state.at("history");
-    outcome_.accuracy = state.at("accuracy"), outcome_.loss = state.at("loss"), outcome_.best_step = state.at("best_step");
-    outcome_.steps = state.at("steps"), outcome_.failure = state.at("failure");
-    std::map<std::string, at::Tensor> stored(checkpoint.tensors.begin(), checkpoint.tensors.end());
-    for (const auto& [label, tensors] : slots()) {
-      for (std::size_t i = 0; i < tensors->size(); ++i) (*tensors)[i].copy_(stored.at(fmt::format("{}{}.{}", prefix, label, i)));
-    }
-  }
-
-  [[nodiscard]] const json& history() const { return history_; }
-
- private:
-  [[nodiscard]] std::vector<std::pair<const char*, const std::vector<at::Tensor>*>> slots() const {
-    return {{"parameter", &parameters_}, {"best", &best_}, {"first", &optimizer_->first}, {"second", &optimizer_->second}};
-  }
-
-  Trainee& trainee_;
-  std::vector<LabelledGroup> validation_;
-  GroupOrder order_;
-  std::int64_t steps_total_;
-  model::Expert gradient_expert_;
-  std::unique_ptr<model::Weights> gradient_weights_;
-  std::vector<at::Tensor> parameters_, gradients_, best_;
-  std::unique_ptr<AdamW> optimizer_;
-  TrainOutcome outcome_;
-  bool active_ = true;
-  std::int64_t waited_ = 0;
-  double lowest_loss_ = std::numeric_limits<double>::max();
-  double last_norm_ = 0;
-  json history_ = json::array();
-};
 
 /// One forward and backward pass: micro batch number `number` of each course that has one.
 class Pass {
@@ -242,6 +76,7 @@ class Pass {
   }
 
   [[nodiscard]] const std::string& bad_group() const { return bad_group_; }
+  [[nodiscard]] std::int64_t tokens() const { return batch_.tokens(); }
 
  private:
   /// States of all parts' rows below the adapted layers, which every part shares.
@@ -363,8 +198,8 @@ class Training {
       if (!course->active()) continue;
       active.push_back(course.get());
       groups.push_back(course->groups_of_step(step_, context_.train.groups_per_step));
-      cuts.push_back(
-          cut_micro_batches(context_.store, groups.back(), course->trainee().backbone->shares_prefix(), tokens_of_a_pass()));
+      cuts.push_back(cut_micro_batches(context_.store, groups.back(), course->trainee().backbone->shares_prefix(),
+                                       context_.compute.micro_batch_tokens));
       passes = std::max(passes, cuts.back().size());
     }
     // One tree of sums for each course and buffer, over the numbers of the micro batches. The last buffer carries the loss behind
@@ -381,17 +216,27 @@ class Training {
     const comm::MicroBatchRange range =
         comm::micro_batch_range(static_cast<std::int64_t>(passes), context_.group.rank(), context_.group.size());
     std::string bad_group;
+    std::vector<std::size_t> taking;  // the courses of the pass that is being filled
+    std::optional<Pass> pass;
+    const auto compute = [&] {
+      if (taking.empty()) return;
+      const std::vector<double> losses = pass->run();
+      if (bad_group.empty()) bad_group = pass->bad_group();
+      for (std::size_t i = 0; i < taking.size(); ++i) add_leaf(active[taking[i]]->gradients(), losses[i], sums[taking[i]]);
+      taking.clear();
+    };
     for (std::int64_t number = range.first; number < range.last; ++number) {
-      Pass pass(context_, step_, number);
-      std::vector<std::size_t> taking;
       for (std::size_t c = 0; c < active.size(); ++c) {
         if (static_cast<std::size_t>(number) >= cuts[c].size()) continue;
-        pass.add(*active[c], groups[c], cuts[c][static_cast<std::size_t>(number)]);
+        const std::vector<std::size_t>& chosen = cuts[c][static_cast<std::size_t>(number)];
+        // Experts share a pass while it stays within micro_batch_tokens.
+        if (!taking.empty() && pass->tokens() + tokens_of(*active[c], groups[c], chosen) > context_.compute.micro_batch_tokens)
+          compute();
+        if (taking.empty()) pass.emplace(context_, step_, number);
+        pass->add(*active[c], groups[c], chosen);
         taking.push_back(c);
       }
-      const std::vector<double> losses = pass.run();
-      if (bad_group.empty()) bad_group = pass.bad_group();
-      for (std::size_t i = 0; i < taking.size(); ++i) add_leaf(active[taking[i]]->gradients(), losses[i], sums[taking[i]]);
+      compute();
     }
     for (std::size_t c = 0; c < active.size(); ++c) {
       const int contributors = contributors_of(static_cast<std::int64_t>(cuts[c].size()), static_cast<std::int64_t>(passes));
@@ -410,10 +255,14 @@ class Training {
     ++steps_since_;
   }
 
-  /// Tokens of one expert in a pass: the experts that step together share micro_batch_tokens, which bounds memory. Those that
-  /// have stopped still count, so that the cut does not depend on them.
-  [[nodiscard]] std::int64_t tokens_of_a_pass() const {
-    return std::max<std::int64_t>(1, context_.compute.micro_batch_tokens / static_cast<std::int64_t>(courses_.size()));
+  [[nodiscard]] std::int64_t tokens_of(const Course& course, const std::vector<const LabelledGroup*>& step_groups,
+                                       const std::vector<std::size_t>& chosen) const {
+    std::int64_t tokens = 0;
+    for (const std::size_t i : chosen) {
+      tokens += data::packed_tokens(context_.store.group(step_groups[i]->group), step_groups[i]->responses,
+                                    course.trainee().backbone->shares_prefix());
+    }
+    return tokens;
   }
 
   /// One micro batch's gradients, and its loss behind the last of them, into their trees.

@@ -25,7 +25,7 @@ using nlohmann::json;
 using pair::Split;
 
 const char* const kDuplicate = "duplicate: same prompt and responses as an earlier row";
-const char* const kThinned = "left out by data.groups_per_category_max";
+const char* const kThinned = "left out by data.groups_per_category_max or the category's groups_max";
 
 std::string row(const std::string& prompt, const std::string& chosen, const std::string& rejected,
                 const json& more = json::object()) {
