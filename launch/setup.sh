@@ -12,7 +12,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 packages=(g++ cmake ninja-build ccache pkg-config libopenmpi-dev openmpi-bin libhdf5-dev libyaml-cpp-dev libspdlog-dev
-  nlohmann-json3-dev libcli11-dev libutf8proc-dev libpcre2-dev libzstd-dev zlib1g-dev libssl-dev libgtest-dev libgmock-dev
+  nlohmann-json3-dev libcli11-dev libutf8proc-dev libpcre2-dev libzstd-dev zlib1g-dev libssl-dev
+  libcurl4-openssl-dev libsqlite3-dev libcpp-httplib-dev libgtest-dev libgmock-dev
   libmimalloc2.0 python3 python3-venv ca-certificates)
 requirements=(requirements.txt)
 models=(minilm-l6)

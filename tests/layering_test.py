@@ -17,7 +17,8 @@ LIBRARIES = {
 }
 # header: places that may include it
 KEPT = {
-    r"mpi\.h": r"src/comm/[^/]*\.cpp", r"nccl\.h": r"src/comm/[^/]*\.cpp", r"hdf5\.h": r"src/data/token_store[^/]*\.cpp",
+    r"mpi\.h": r"src/comm/[^/]*\.cpp", r"nccl\.h": r"src/comm/[^/]*\.cpp", r"hdf5\.h": r"src/data/token_store[^/]*\.cpp|src/label/label_segment\.cpp",
+    r"curl/.*": r"src/label/http_multi\.cpp", r"sqlite3\.h": r"src/label/label_journal\.cpp",
     r"yaml-cpp/.*": r"src/config/[^/]*\.cpp", r"torch/torch\.h": r"(?!)",
 }
 TOP = {"CMakeLists.txt", "CMakePresets.json", "README.md", "LICENSE", "src", "launch", "configs", "kernels", "tests", "cluster", "docs"}

@@ -1,0 +1,35 @@
+// A secret that authorises paid requests. It comes from the environment or from a file that only its owner may read, and leaves only towards its endpoint.
+#pragma once
+#include <string>
+#include <string_view>
+
+namespace dmoerm::label {
+
+class ApiKey {
+ public:
+  /// No key: servers of one's own.
+  ApiKey() = default;
+  /// Read the key. Both empty: no key.
+  /// @param variable  name of an environment variable
+  /// @param file      a file with the key in its first line, of mode 0600 or stricter, owned by this user or root
+  /// @throws ConfigError if both are named, the variable is not set, the file is missing or open to others, or what is there cannot be a key. The message names
+  /// the variable or file, never the content.
+  static ApiKey load(const std::string& variable, const std::string& file);
+
+  ApiKey(ApiKey&& other) noexcept;
+  ApiKey& operator=(ApiKey&& other) noexcept;
+  ApiKey(const ApiKey&) = delete;
+  ApiKey& operator=(const ApiKey&) = delete;
+  ~ApiKey();
+
+  [[nodiscard]] bool empty() const { return secret_.empty(); }
+  /// For the authorization header, and nothing else.
+  [[nodiscard]] const std::string& secret() const { return secret_; }
+  /// `text` with each occurrence of the key replaced: servers like to quote it.
+  [[nodiscard]] std::string redact(std::string text) const;
+
+ private:
+  std::string secret_;
+};
+
+}  // namespace dmoerm::label

@@ -1,0 +1,59 @@
+// A judge for tests: an OpenAI-compatible server that answers chat completions about two responses, and misbehaves when told to.
+//
+//   judge_server --port 0 --port-file F [--tls --cert C --key K] [--data capability.jsonl.gz | --synthetic] [--log F] [--misbehave KIND=WHEN ...] [--rpm N]
+//
+// Prompts hold blocks "<response_1 TAG>\n...\n</response_1 TAG>" and a line "point: NAME". The verdict comes as {"verdict":"1"} if a JSON schema is asked for, else
+// in a last line "Verdict: 1".
+#include <csignal>
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "judge_answer.h"
+#include "plain_server.h"
+#include "tls_server.h"
+
+int main(int argc, char** argv) {
+  using namespace dmoerm;
+  judge::AnswerOptions options;
+  std::string port_file, certificate, key_file;
+  int port = 0;
+  bool tls = false, synthetic = false;
+  CLI::App app("a judge for tests");
+  app.add_option("--port", port, "on 127.0.0.1; 0 = any free one");
+  app.add_option("--port-file", port_file, "is written, whole, once the server listens");
+  app.add_flag("--tls", tls, "serve HTTPS");
+  app.add_option("--cert", certificate, "PEM file of the certificate chain");
+  app.add_option("--key", key_file, "PEM file of the certificate's key");
+  auto* data = app.add_option("--data", options.data, "rows of preference data to answer from");
+  app.add_flag("--synthetic", synthetic, "answer from the texts alone (what is done without --data)")->excludes(data);
+  app.add_option("--log", options.log, "append a line for each POST: sha256 of the body, ms, status, misbehaviour");
+  app.add_option("--misbehave", options.misbehave, "KIND=WHEN; WHEN: a share, every:N, first:N tries of a body, from:N. Kinds: " + judge::Misbehaviour::kinds());
+  app.add_option("--rpm", options.requests_per_minute, "requests of any 60 seconds");
+  app.add_option("--require-key", options.key, "answer 401 to other API keys");
+  app.add_option("--model", options.model, "answer 404 to other models");
+  app.add_option("--latency-ms", options.latency_ms, "thinking time");
+  app.add_option("--slow-s", options.slow_s, "of slow_headers and slow_body");
+  app.add_flag("--gzip", options.gzip, "compress where the client takes it");
+  app.add_option("--seed", options.seed, "of the order effect and of shares");
+  CLI11_PARSE(app, argc, argv);
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    judge::JudgeAnswer answer(options);
+    const auto listening = [&](int bound) {
+      if (!port_file.empty()) write_file_atomically(port_file, std::to_string(bound) + "\n");
+      std::fprintf(stderr, "[judge] port=%d\n", bound);
+    };
+    if (tls) {
+      judge::serve_tls(answer, port, certificate, key_file, listening);
+    } else {
+      judge::serve_plain(answer, port, listening);
+    }
+  } catch (const Error& e) {
+    std::fprintf(stderr, "judge_server: %s\n", e.what());
+    return e.exit_code();
+  }
+  return 0;
+}

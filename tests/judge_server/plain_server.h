@@ -1,0 +1,13 @@
+// The test judge over plain HTTP/1.1: one thread, epoll, keep-alive; fast enough to measure a client with, and able to break the protocol.
+#pragma once
+#include <functional>
+
+#include "judge_answer.h"
+
+namespace dmoerm::judge {
+
+/// Serve on 127.0.0.1 until the process ends. @param port  0 = any free one  @param listening  told the port
+/// @throws IoError if the port cannot be had
+void serve_plain(JudgeAnswer& judge, int port, const std::function<void(int)>& listening);
+
+}  // namespace dmoerm::judge
