@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "config/nearest.h"
 
 namespace dmoerm::config {
@@ -26,6 +28,37 @@ class Checker {
     if (name.empty()) return;  // reported already
     const auto [earlier, is_new] = first.emplace(name, key);
     if (!is_new) fail(key, fmt::format("\"{}\" is also {}", name, earlier->second));
+  }
+
+  void labels(const LabelsConfig& c) {
+    std::map<std::string, std::string> models;
+    bool priced = false;
+    for (std::size_t i = 0; i < c.judges.size(); ++i) {
+      const JudgeConfig& judge = c.judges[i];
+      const std::string key = fmt::format("labels.judges.{}", i);
+      no_repetition(models, key + ".model", judge.model);
+      priced = priced || judge.price_prompt > 0 || judge.price_completion > 0;
+      if (judge.max_tokens >= judge.context_tokens) {
+        fail(key + ".max_tokens",
+             fmt::format("{} leaves no room for a question in context_tokens = {}", judge.max_tokens, judge.context_tokens));
+      }
+      if (c.samples > 1 && judge.temperature == 0) {
+        fail(key + ".temperature",
+             fmt::format("labels.samples = {} would ask the same thing again: raise it above 0", c.samples));
+      }
+      if (!judge.extra.empty() && !nlohmann::json::parse(judge.extra, nullptr, false).is_object()) {
+        fail(key + ".extra", fmt::format("expected a JSON object such as {{\"seed\": 7}}, found {}", judge.extra));
+      }
+      for (std::size_t e = 0; e < judge.endpoints.size(); ++e) {
+        const EndpointConfig& endpoint = judge.endpoints[e];
+        if (!endpoint.key_env.empty() && !endpoint.key_file.empty())
+          fail(fmt::format("{}.endpoints.{}.key_file", key, e), "key_env is given too: keep one");
+      }
+    }
+    if (c.budget.cost_max > 0 && !priced)
+      fail("labels.budget.cost_max", "no judge has a price: set price_prompt and price_completion (per million tokens)");
+    if (c.pairs.choose == "uncertain" && c.pairs.bundle.empty())
+      fail("labels.pairs.bundle", "choose: uncertain needs a finished model: name its directory");
   }
 
   void train(const std::string& path, const TrainConfig& c) {
@@ -80,6 +113,7 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
                            near && !near->empty() ? fmt::format("; did you mean {}?", *near) : ""));
   }
 
+  check.labels(config.labels);
   check.train("base", config.base);
   check.train("experts.train", config.experts.train);
   if (config.experts.train.trains == "all") {

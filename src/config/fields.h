@@ -31,6 +31,7 @@ inline Rule between(double min, double max) { return {.min = min, .max = max}; }
 inline Rule share() { return {.min = 0, .max = 1, .max_excluded = true}; }
 inline Rule one_of(std::vector<std::string> words) { return {.words = std::move(words)}; }
 inline Rule required() { return {.required = true}; }
+inline Rule optional_path() { return {.is_path = true}; }
 inline Rule required_path() { return {.required = true, .is_path = true}; }
 inline Rule required_name() { return {.required = true, .is_name = true}; }
 
@@ -133,6 +134,73 @@ void describe(Visit& visit, Section& c) {
   visit("lora_dropout", c.lora_dropout, share(), "dropout before the adapter");
 }
 
+template <class Visit, Like<EndpointConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("url", c.url, required(), "base address of an OpenAI-compatible server, e.g. https://host/v1");
+  visit("key_env", c.key_env, any(), "environment variable that holds the API key; empty = none");
+  visit("key_file", c.key_file, optional_path(), "or a file of mode 0600 that holds it");
+  visit("requests_per_minute", c.requests_per_minute, at_least(0), "0 = as the server's headers say, else no limit");
+  visit("tokens_per_minute", c.tokens_per_minute, at_least(0), "0 = as the server's headers say, else no limit");
+  visit("concurrency_max", c.concurrency_max, between(1, 4096), "requests in flight; how many it bears is found out");
+  visit("ca_file", c.ca_file, optional_path(), "certificates to trust instead of the system's");
+  visit("connect_timeout_s", c.connect_timeout_s, above(0), "seconds for name, connection and TLS");
+  visit("request_timeout_s", c.request_timeout_s, above(0), "seconds of one try, to the last byte");
+}
+
+template <class Visit, Like<JudgeConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("model", c.model, required(), "the model's name as the server knows it");
+  visit("endpoints", c.endpoints, required(), "its servers, asked side by side; one that fails is left out until it works again");
+  visit("weight", c.weight, above(0), "of its votes, where several judges are asked");
+  visit("via", c.via, one_of({"online", "batch"}), "batch = the provider's batch API: cheaper, within a day");
+  visit("answer", c.answer, one_of({"auto", "json_schema", "verdict_line"}),
+        "how it is told to answer; auto = json_schema if the server takes it, else verdict_line");
+  visit("probabilities", c.probabilities, any(), "ask for token log-probabilities and keep that of the verdict");
+  visit("temperature", c.temperature, between(0, 2), "of the sampling");
+  visit("max_tokens", c.max_tokens, at_least(1), "of an answer; reserved in the budget");
+  visit("context_tokens", c.context_tokens, at_least(64), "question and answer together");
+  visit("tokenizer", c.tokenizer, optional_path(),
+        "directory with the judge's tokenizer.json, to count tokens with; empty = an estimate");
+  visit("price_prompt", c.price_prompt, at_least(0), "of a million prompt tokens, in `currency`");
+  visit("price_completion", c.price_completion, at_least(0), "of a million completion tokens");
+  visit("extra", c.extra, any(), "JSON object merged into every request, e.g. '{\"seed\": 7}'");
+}
+
+template <class Visit, Like<PairChoiceConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("choose", c.choose, one_of({"all", "per_group", "uncertain"}),
+        "pairs of a group: all, `per_group` of them by a seeded draw, or those that the experts of `bundle` are least sure of");
+  visit("per_group", c.per_group, at_least(1), "for per_group and uncertain: at most so many pairs of a group");
+  visit("pairs_max", c.pairs_max, at_least(0), "pairs of one point over all groups; 0 = no limit");
+  visit("bundle", c.bundle, optional_path(), "for uncertain: a finished model");
+}
+
+template <class Visit, Like<BudgetConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("cost_max", c.cost_max, at_least(0), "hard limit in `currency`, over all that the store has ever paid; 0 = none");
+  visit("requests_max", c.requests_max, at_least(0), "likewise, in requests");
+  visit("tokens_max", c.tokens_max, at_least(0), "likewise, in tokens");
+}
+
+template <class Visit, Like<LabelsConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("judges", c.judges, any(), "LLM judges that label the capability points; none = labels come from the data");
+  visit("store", c.store, optional_path(), "directory of the label store; empty = `runs_dir`/labels, shared by the runs there");
+  visit("prompt", c.prompt, any(), "prompt template of configs/judge: pairwise-en, pairwise-zh");
+  visit("prompt_file", c.prompt_file, optional_path(), "a template of your own instead");
+  visit("points_file", c.points_file, optional_path(), "what the points mean; empty = configs/judge/points-LANGUAGE.yaml");
+  visit("splits", c.splits, {.words = {"train", "validation", "test"}, .required = true}, "splits whose groups are labelled");
+  visit("samples", c.samples, between(1, 64), "questions of each order; more than 1 wants a temperature above 0");
+  visit("pairs", c.pairs, any(), "which pairs are asked about");
+  visit("too_long", c.too_long, one_of({"truncate", "skip"}), "a question that does not fit context_tokens");
+  visit("vote", c.vote, one_of({"majority", "weights"}), "how several judges or samples become one outcome");
+  visit("soft", c.soft, any(), "train with the share of the votes instead of their winner");
+  visit("retry_errors", c.retry_errors, any(), "ask again what ended in an error in an earlier run");
+  visit("currency", c.currency, required(), "name of the currency, for display");
+  visit("batch_discount", c.batch_discount, between(0, 1), "price of a batch request, as a share of the full one");
+  visit("budget", c.budget, any(), "when to stop; running again with a higher limit goes on");
+}
+
 template <class Visit, Like<RouterConfig> Section>
 void describe(Visit& visit, Section& c) {
   visit("lr", c.lr, above(0), "learning rate of AdamW");
@@ -173,6 +241,7 @@ void describe(Visit& visit, Section& c) {
   visit("compute", c.compute, any(), "where and how the arithmetic runs");
   visit("data", c.data, any(), "preference data and how it is cut");
   visit("categories", c.categories, required(), "task categories and their capability points");
+  visit("labels", c.labels, any(), "capability labels from LLM judges");
   visit("router", c.router, any(), "which category a prompt belongs to");
   visit("base", c.base, any(), "phase 1, and the baselines");
   visit("experts", c.experts, any(), "phase 2");

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "config/label_config.h"
+
 namespace dmoerm::config {
 
 /// Where the pretrained backbone comes from and how texts are laid out for it.
@@ -113,6 +115,7 @@ struct RunConfig {
   ComputeConfig compute;
   DataConfig data;
   std::vector<CategoryConfig> categories;
+  LabelsConfig labels;  ///< capability labels from LLM judges
   RouterConfig router;
   TrainConfig base;             ///< phase 1, and the baselines
   ExpertsConfig experts;        ///< phase 2

@@ -131,6 +131,14 @@ TEST_P(BadValues, AreRefusedWithAdvice) {
 INSTANTIATE_TEST_SUITE_P(
     RunConfig, BadValues,
     testing::Values(
+        BadValue{"labels: {judges: [{model: m}]}", "labels.judges.0.endpoints: is missing"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h, key_env: A, key_file: b}]}]}",
+                 "key_env is given too: keep one"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}]}], budget: {cost_max: 5}}", "no judge has a price"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}]}], samples: 3}", "would ask the same thing again"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], extra: \"[1]\"}]}", "expected a JSON object"},
+        BadValue{"labels: {pairs: {choose: uncertain}}", "needs a finished model"},
+        BadValue{"labels: {splits: [trian]}", "did you mean train?"},
         BadValue{"base: {lr: fast}", "base.lr: expected a number, found \"fast\""},
         BadValue{"base: {lr: \"1e-5\"}", "remove the quotes"}, BadValue{"base: {lr: [1]}", "expected a number, found a list"},
         BadValue{"base: {lr: }", "expected a number, found no value"},
@@ -260,7 +268,7 @@ struct Randomizer {
     if constexpr (is_section<T>) {
       describe(*this, value);
     } else if constexpr (std::same_as<T, std::vector<std::string>>) {
-      value = {"p" + std::to_string(rng.below(1000000)), "q", "true"};
+      if (rule.words.empty()) value = {"p" + std::to_string(rng.below(1000000)), "q", "true"};
     } else if constexpr (is_list<T>) {
       value.resize(1 + rng.below(3));
       for (auto& element : value) describe(*this, element);
@@ -275,11 +283,11 @@ struct Randomizer {
     } else if constexpr (std::same_as<T, bool>) {
       value = rng.below(2) == 0;
     } else if constexpr (std::same_as<T, double>) {
-      value = rule.max <= 1 ? rng.uniform() * 0.5 + 1e-9 : std::exp(rng.normal() * 20);
+      value = rule.max <= 2 ? rng.uniform() * 0.5 + 1e-9 : std::exp(rng.normal() * 20);
     } else if constexpr (std::same_as<T, std::uint64_t>) {
       value = rng.next();
     } else {
-      value = static_cast<T>(rule.max < 1e6 ? 1 + rng.below(1000) : 2 + (rng.next() >> 2));
+      value = static_cast<T>(rule.max < 1e6 ? 1 + rng.below(static_cast<std::uint64_t>(rule.max)) : 2 + (rng.next() >> 2));
     }
   }
 };
@@ -293,6 +301,13 @@ TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
     for (TrainConfig* train : {&c.base, &c.experts.train}) train->warmup_steps = 0;
     c.experts.train.trains = "lora";
     for (InputConfig& input : c.data.inputs) input.category = c.categories[0].name;
+    for (std::size_t i = 0; i < c.labels.judges.size(); ++i) {
+      JudgeConfig& judge = c.labels.judges[i];
+      judge.model = "judge" + std::to_string(i);
+      judge.max_tokens = 2, judge.extra = "{}";
+      for (EndpointConfig& endpoint : judge.endpoints) endpoint.key_file.clear();
+    }
+    c.labels.pairs.bundle = "/b";
     const std::string text = to_yaml(c);
     const RunConfig again = parse_run_config(text, "c.yaml", "/other", {});
     EXPECT_EQ(difference(c, again), "") << text;
