@@ -16,8 +16,9 @@ bool belongs(const data::TokenGroup& group, Part part, const config::RunConfig& 
   if (part == Part::test) return group.split == pair::Split::test;
   if (group.split != pair::Split::train) return false;
   if (part == Part::train) return true;
-  // By a hash of the group's id: adding groups does not move others to the other part.
-  const double place = static_cast<double>(mix64(stable_hash(group.id) ^ config.seed)) * 0x1.0p-64;
+  // By a hash of the prompt: rows that share one stay together, and adding groups does not move others to the other part.
+  const std::string_view prompt(reinterpret_cast<const char*>(group.prompt.data()), group.prompt.size_bytes());
+  const double place = static_cast<double>(mix64(stable_hash(prompt) ^ config.seed)) * 0x1.0p-64;
   return (place < config.base_share) == (part == Part::base);
 }
 

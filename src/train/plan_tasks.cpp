@@ -77,6 +77,7 @@ class Planner {
   Planner(const config::RunConfig& config, const data::TokenStore& store) : config_(config), store_(store) {
     common_ = {{"seed", config.seed},
                {"data", store.digest()},
+               {"parts", "by prompt"},
                {"backbone", {{"dir", config.backbone.dir}, {"layers", config.backbone.layers}}},
                {"threads", config.compute.threads},
                {"micro_batch_tokens", config.compute.micro_batch_tokens},
