@@ -6,16 +6,13 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <set>
-#include <unordered_set>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "base/rng.h"
 #include "data/group_layout.h"
-#include "data/ingest_survey.h"
+#include "data/group_selection.h"
 #include "data/store_builder.h"
 #include "pair/swap_check.h"
 
@@ -25,23 +22,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using pair::Split;
-
-/// Keep some responses of a group by a seeded draw; labels follow.
-void thin_responses(pair::Group& group, std::int64_t most, std::uint64_t seed) {
-  if (most <= 0 || static_cast<std::int64_t>(group.responses.size()) <= most) return;
-  std::vector<std::size_t> order(group.responses.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  Rng(seed, "thin/" + group.id).shuffle(order);
-  order.resize(static_cast<std::size_t>(std::max<std::int64_t>(2, most)));
-  std::ranges::sort(order);
-  std::vector<int> place(group.responses.size(), -1);
-  std::vector<pair::Response> kept;
-  for (const std::size_t i : order) {
-    place[i] = static_cast<int>(kept.size());
-    kept.push_back(std::move(group.responses[i]));
-  }
-  replace_responses(group, std::move(kept), place);
-}
 
 /// Pairs of responses that stated pairs under one label put in both orders.
 std::int64_t contradictions(const pair::Group& group) {
@@ -78,7 +58,7 @@ class Ingest {
   explicit Ingest(const IngestRequest& request)
       : request_(request),
         limits_{request.data.max_length, request.data.min_prompt_tokens, request.renderer.head_tokens},
-        survey_(survey_inputs(request)) {}
+        selection_(request) {}
 
   IngestReport run() {
     const fs::path& store = request_.output;
@@ -97,7 +77,7 @@ class Ingest {
     log_.open(temporary_name(report_.dropped_file));
     if (!log_)
       throw IoError(fmt::format("{}: cannot create this file: does its directory exist?", report_.dropped_file.string()));
-    StoreBuilder builder(path, survey_.categories);
+    StoreBuilder builder(path, selection_.categories());
     report_.inputs = read_inputs(
         request_, [&](InputGroup&& item) { return add(std::move(item), builder); },
         [&](const pair::Dropped& d) { drop(d.file, d.line, d.bad ? "bad line" : d.reason, d.reason); });
@@ -134,14 +114,9 @@ class Ingest {
       drop(group.file, group.line, kind, kind + detail);
       return false;
     };
-    if (!item.configured) return refuse("category not in the configuration", ": " + group.category);
-    const auto settled = survey_.splits.find(item.prompt);
-    if (settled == survey_.splits.end()) throw DataError(fmt::format("{}: the file changed while it was read", group.file));
-    const Split split = settled->second;
-    if (!seen_.insert(item.content).second) return refuse("duplicate: same prompt and responses as an earlier row");
-    if (survey_.thinned(item, split, request_.seed))
-      return refuse("left out by data.groups_per_category_max or the category's groups_max");
-    thin_responses(group, responses_max(request_, group.category), request_.seed);
+    const Split stated = group.split;
+    if (const std::string why = selection_.select(item); !why.empty())
+      return refuse(why, item.configured ? "" : ": " + group.category);
 
     std::vector<std::vector<std::int32_t>> texts;
     for (const pair::Response& r : group.responses) texts.push_back(request_.renderer.render(group.prompt, r.text));
@@ -152,12 +127,12 @@ class Ingest {
     const bool equal = std::ranges::all_of(layout.responses, [&](const auto& ids) { return ids == layout.responses.front(); });
     if (equal) return refuse("all responses have the same tokens (after the cut to data.max_length)");
     prompt = cut_prompt(std::move(prompt), layout, limits_);
-    builder.add(group, layout, prompt, split, item.weight, clear_margin(group.category));
+    builder.add(group, layout, prompt, group.split, item.weight, clear_margin(group.category));
 
-    const bool moved = group.split != Split::unset && group.split != split;
+    const bool moved = stated != Split::unset && stated != group.split;
     note(group, "rows moved to the split that another row states for their prompt", moved ? 1 : 0);
     note(group, "pairs stated in both orders, which cancel out", contradictions(group));
-    count(group, layout, split);
+    count(group, layout, group.split);
     return true;
   }
 
@@ -181,8 +156,7 @@ class Ingest {
 
   const IngestRequest& request_;
   const LayoutLimits limits_;
-  const Survey survey_;
-  std::unordered_set<TextKey, TextKeyHash> seen_;
+  GroupSelection selection_;
   std::ofstream log_;
   IngestReport report_;
 };

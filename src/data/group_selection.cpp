@@ -1,0 +1,83 @@
+#include "data/group_selection.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/rng.h"
+#include "pair/group_json.h"
+
+namespace dmoerm::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Keep some responses of a group by a seeded draw; labels follow.
+void thin_responses(pair::Group& group, std::int64_t most, std::uint64_t seed) {
+  if (most <= 0 || static_cast<std::int64_t>(group.responses.size()) <= most) return;
+  std::vector<std::size_t> order(group.responses.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  Rng(seed, "thin/" + group.id).shuffle(order);
+  order.resize(static_cast<std::size_t>(std::max<std::int64_t>(2, most)));
+  std::ranges::sort(order);
+  std::vector<int> place(group.responses.size(), -1);
+  std::vector<pair::Response> kept;
+  for (const std::size_t i : order) {
+    place[i] = static_cast<int>(kept.size());
+    kept.push_back(std::move(group.responses[i]));
+  }
+  replace_responses(group, std::move(kept), place);
+}
+
+}  // namespace
+
+GroupSelection::GroupSelection(const IngestRequest& request) : request_(request), survey_(survey_inputs(request)) {}
+
+std::string GroupSelection::select(InputGroup& item) {
+  pair::Group& group = item.group;
+  if (!item.configured) return "category not in the configuration";
+  const auto settled = survey_.splits.find(item.prompt);
+  if (settled == survey_.splits.end()) throw DataError(fmt::format("{}: the file changed while it was read", group.file));
+  if (!seen_.insert(item.content).second) return "duplicate: same prompt and responses as an earlier row";
+  if (survey_.thinned(item, settled->second, request_.seed))
+    return "left out by data.groups_per_category_max or the category's groups_max";
+  group.split = settled->second;
+  thin_responses(group, responses_max(request_, group.category), request_.seed);
+  return "";
+}
+
+std::int64_t write_selected_groups(const config::RunConfig& config, const fs::path& path) {
+  IngestRequest request;
+  request.data = config.data;
+  request.categories = config.categories;
+  request.seed = config.seed;
+  GroupSelection selection(request);
+  const fs::path temporary = temporary_name(path);
+  std::int64_t count = 0;
+  try {
+    std::ofstream file(temporary, std::ios::binary);
+    read_inputs(
+        request,
+        [&](InputGroup&& item) {
+          if (!selection.select(item).empty()) return false;
+          file << pair::to_json_line(item.group) << '\n';
+          ++count;
+          return true;
+        },
+        [](const pair::Dropped&) {});
+    file.close();
+    if (!file) throw IoError(fmt::format("{}: cannot write: is there such a directory, is the disk full?", temporary.string()));
+    publish_file(temporary, path);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove(temporary, ignored);
+    throw;
+  }
+  return count;
+}
+
+}  // namespace dmoerm::data
