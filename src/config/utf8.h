@@ -24,4 +24,14 @@ inline std::size_t utf8_length(std::string_view text, std::size_t i) {
   return 0;
 }
 
+/// Whether all of a text is well-formed UTF-8.
+inline bool is_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t length = utf8_length(text, i);
+    if (length == 0) return false;
+    i += length;
+  }
+  return true;
+}
+
 }  // namespace dmoerm::config

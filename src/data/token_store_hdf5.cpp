@@ -11,8 +11,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file_seal.h"
 #include "base/hash.h"
-#include "data/store_seal.h"
 
 namespace dmoerm::data {
 namespace {
@@ -149,7 +149,7 @@ PieceDigest read_column(hid_t file, const std::string& name, std::uintmax_t file
 /// Read a store; columns go to `columns` unless it is null.
 std::string read(const std::filesystem::path& file_path, StoreColumns* columns, StoreAttributes& attributes) {
   Library::get();
-  check_seal(file_path);
+  check_seal(file_path, kTokenStoreSeal);
   const std::string path = file_path.string();
   const std::uintmax_t file_size = std::filesystem::file_size(file_path);
   try {
@@ -259,7 +259,7 @@ void StoreFile::finish(StoreColumns& columns, const StoreAttributes& attributes)
     throw IoError(fmt::format("{}: cannot finish writing: is the disk full?", impl_->path));
   }
   impl_->finished = true;
-  write_seal(impl_->path);
+  write_seal(impl_->path, kTokenStoreSeal);
 }
 
 void read_store(const std::filesystem::path& path, StoreColumns& columns, StoreAttributes& attributes, std::string& digest) {

@@ -4,9 +4,12 @@
 #include <memory>
 #include <string>
 
+#include "base/file_seal.h"
 #include "data/token_store_schema.h"
 
 namespace dmoerm::data {
+
+inline constexpr SealKind kTokenStoreSeal{"token store", "ingest again"};
 
 /// Writes a store piece by piece. Every column is chunked, shuffled, deflated, with a checksum on every chunk; the datasets
 /// "attributes" (JSON: schema, digest, names) and "provenance" (JSON) come last, then the seal over all of it.

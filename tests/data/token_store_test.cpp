@@ -3,11 +3,12 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/file_seal.h"
 #include "base/files.h"
 #include "base/rng.h"
 #include "data/preference_rule.h"
 #include "data/store_builder.h"
-#include "data/store_seal.h"
+#include "data/token_store_hdf5.h"
 #include "support/scratch.h"
 
 namespace dmoerm::data {
@@ -153,16 +154,16 @@ TEST_F(TokenStoreFile, AStoreThatIsSealedButBrokenIsRefused) {
   for (const auto& [at, byte] : {std::pair(names + 9, '9'), std::pair(digest, 'x'), std::pair(id, 'O')}) {
     std::string bytes = whole;
     bytes.at(at) = byte;
-    write_seal(write("store.h5", bytes));
+    write_seal(write("store.h5", bytes), kTokenStoreSeal);
     EXPECT_THROW((void)TokenStore::open(path()), DataError) << at;
   }
   std::string bytes = whole;
   bytes.at(names + 9) = '9';
-  write_seal(write("store.h5", bytes));
+  write_seal(write("store.h5", bytes), kTokenStoreSeal);
   EXPECT_NE(
       test::message_of<DataError>([&] { (void)TokenStore::open(path()); }).find("expected a token store of schema 2, found 9"),
       std::string::npos);
-  write_seal(write("store.h5", whole));
+  write_seal(write("store.h5", whole), kTokenStoreSeal);
   EXPECT_EQ(TokenStore::open(path()).size(), 2);
 }
 
