@@ -18,6 +18,7 @@ namespace dmoerm::label {
 namespace {
 
 constexpr std::size_t kKeyMax = 4096;
+constexpr std::size_t kSecretMin = 16;  // bytes of a key that is worth hiding in data
 
 struct Descriptor {
   int fd;
@@ -32,10 +33,12 @@ void check_mode(int fd, const std::string& file) {
   if (::fstat(fd, &status) != 0) throw ConfigError(fmt::format("key file {}: {}", file, std::strerror(errno)));
   if (!S_ISREG(status.st_mode)) throw ConfigError(fmt::format("key file {}: not a regular file", file));
   if ((status.st_mode & 077) != 0) {
-    throw ConfigError(fmt::format("key file {}: its mode is {:04o}, others may read it; make it private: chmod 600 {}", file, status.st_mode & 07777, file));
+    throw ConfigError(fmt::format("key file {}: its mode is {:04o}, others may read it; make it private: chmod 600 {}", file,
+                                  status.st_mode & 07777, file));
   }
   if (status.st_uid != ::geteuid() && status.st_uid != 0) {
-    throw ConfigError(fmt::format("key file {}: it belongs to user {}, not to the one who runs this ({})", file, status.st_uid, ::geteuid()));
+    throw ConfigError(
+        fmt::format("key file {}: it belongs to user {}, not to the one who runs this ({})", file, status.st_uid, ::geteuid()));
   }
 }
 
@@ -72,12 +75,15 @@ ApiKey ApiKey::load(const std::string& variable, const std::string& file) {
   if (key.secret_.empty()) throw ConfigError(fmt::format("{}: empty: it has to hold the API key", place));
   const bool plain = std::all_of(key.secret_.begin(), key.secret_.end(), [](char c) { return c > ' ' && c < 127; });
   if (!plain || key.secret_.size() > kKeyMax) {
-    throw ConfigError(fmt::format("{}: this cannot be an API key: one word of at most {} visible ASCII characters is expected", place, kKeyMax));
+    throw ConfigError(fmt::format("{}: this cannot be an API key: one word of at most {} visible ASCII characters is expected",
+                                  place, kKeyMax));
   }
   return key;
 }
 
-ApiKey::ApiKey(ApiKey&& other) noexcept : secret_(other.secret_) { ::explicit_bzero(other.secret_.data(), other.secret_.size()), other.secret_.clear(); }
+ApiKey::ApiKey(ApiKey&& other) noexcept : secret_(other.secret_) {
+  ::explicit_bzero(other.secret_.data(), other.secret_.size()), other.secret_.clear();
+}
 
 ApiKey& ApiKey::operator=(ApiKey&& other) noexcept {
   std::swap(secret_, other.secret_);
@@ -88,8 +94,11 @@ ApiKey::~ApiKey() { ::explicit_bzero(secret_.data(), secret_.size()); }
 
 std::string ApiKey::redact(std::string text) const {
   if (secret_.empty()) return text;
-  for (std::size_t at = text.find(secret_); at != std::string::npos; at = text.find(secret_, at)) text.replace(at, secret_.size(), "[key]");
+  for (std::size_t at = text.find(secret_); at != std::string::npos; at = text.find(secret_, at))
+    text.replace(at, secret_.size(), "[key]");
   return text;
 }
+
+std::string ApiKey::redact_data(std::string text) const { return secret_.size() < kSecretMin ? text : redact(std::move(text)); }
 
 }  // namespace dmoerm::label

@@ -1,4 +1,5 @@
-// The HTTP body of a chat completion, read with distrust: whatever bytes come, the answer is a value, never a crash and never an exception.
+// The HTTP body of a chat completion, read with distrust: whatever bytes come, the answer is a value, never a crash and never an
+// exception.
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>
@@ -30,7 +31,8 @@ struct ApiProblem {
 
 /// Read the body of a reply with HTTP status 200.
 ChatReply parse_chat_reply(std::string_view body);
-/// Read the body of a reply with another status, or of ChatReply::Kind::failed. Never fails: a body that is no JSON becomes the message, cut.
+/// Read the body of a reply with another status, or of ChatReply::Kind::failed. Never fails: a body that is no JSON becomes the
+/// message, cut.
 ApiProblem parse_api_problem(std::string_view body);
 
 /// Text of a stranger for a log line or message: one line, no control characters, valid UTF-8, at most `bytes_max` bytes.

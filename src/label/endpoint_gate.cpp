@@ -12,8 +12,12 @@ constexpr int kPatientThrottles = 2;  // in a row before the whole endpoint paus
 }  // namespace
 
 EndpointGate::EndpointGate(const GateLimits& limits, std::uint64_t seed)
-    : limits_(limits), requests_(limits.requests_per_minute), tokens_(limits.tokens_per_minute), concurrency_(limits.concurrency_max),
-      circuit_(limits.circuit_failures_max), rng_(seed) {}
+    : limits_(limits),
+      requests_(limits.requests_per_minute),
+      tokens_(limits.tokens_per_minute),
+      concurrency_(limits.concurrency_max),
+      circuit_(limits.circuit_failures_max),
+      rng_(seed) {}
 
 TimePoint EndpointGate::ready_at(double tokens, TimePoint now) const {
   if (in_flight_ >= concurrency_.limit()) return kNever;
@@ -29,7 +33,8 @@ void EndpointGate::sent(double tokens, TimePoint now) {
 }
 
 void EndpointGate::heed(TokenBucket& bucket, bool configured, const LimitState& state, bool throttled, TimePoint now) {
-  // A configured pace is changed only by proof that it is too fast. An unknown one is learnt from a limit that is one by the minute.
+  // A configured pace is changed only by proof that it is too fast. An unknown one is learnt from a limit that is one by the
+  // minute.
   const bool by_minute = state.reset_s && *state.reset_s <= kMinute_s;
   if (state.limit && *state.limit >= 1 && by_minute) {
     const bool too_fast = bucket.per_minute() == 0 || bucket.per_minute() > *state.limit;
@@ -37,7 +42,8 @@ void EndpointGate::heed(TokenBucket& bucket, bool configured, const LimitState& 
   }
   if (state.remaining) bucket.at_most(*state.remaining, now);
   // Nothing left and refused: only now is it certain that the reset has to be waited for. Before, a bucket may refill at once.
-  if (throttled && state.remaining && *state.remaining < 1 && state.reset_s) bucket.hold(after(now, std::min(*state.reset_s, kHoldMax_s)));
+  if (throttled && state.remaining && *state.remaining < 1 && state.reset_s)
+    bucket.hold(after(now, std::min(*state.reset_s, kHoldMax_s)));
 }
 
 void EndpointGate::throttle(const Feedback& feedback, TimePoint now) {

@@ -1,4 +1,5 @@
-// When one endpoint may be sent the next request: its two rate limits, its concurrency and its circuit breaker in one. Pure logic, like rate_limit.h.
+// When one endpoint may be sent the next request: its two rate limits, its concurrency and its circuit breaker in one. Pure
+// logic, like rate_limit.h.
 #pragma once
 #include "label/rate_headers.h"
 #include "label/rate_limit.h"

@@ -29,7 +29,8 @@ void check(CURLMcode code, const char* action) {
 template <class Value>
 void set(CURL* handle, CURLoption option, Value value) {
   const CURLcode code = curl_easy_setopt(handle, option, value);
-  if (code != CURLE_OK) throw Error(fmt::format("libcurl refuses option {}: {}", static_cast<int>(option), curl_easy_strerror(code)));
+  if (code != CURLE_OK)
+    throw Error(fmt::format("libcurl refuses option {}: {}", static_cast<int>(option), curl_easy_strerror(code)));
 }
 
 /// libcurl's process-wide state.
@@ -100,7 +101,8 @@ std::size_t on_header(char* data, std::size_t, std::size_t bytes, void* user) {
   if (colon == std::string_view::npos) return bytes;
   const std::string_view name = line.substr(0, colon), value = line.substr(colon + 1);
   transfer.headers.add(name, value);
-  if (name.size() == 8 && strncasecmp(data, "location", 8) == 0) transfer.location = value.substr(std::min(value.find_first_not_of(' '), value.size()), 1000);
+  if (name.size() == 8 && strncasecmp(data, "location", 8) == 0)
+    transfer.location = value.substr(std::min(value.find_first_not_of(' '), value.size()), 1000);
   return bytes;
 }
 
@@ -115,8 +117,9 @@ int on_request(void* user, char*, char*, int, int) {
 HttpResult::End end_of(const Transfer& transfer, CURLcode code) {
   if (code == CURLE_OK) return HttpResult::End::replied;
   if (transfer.too_big) return HttpResult::End::too_big;
-  const bool trust = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_ISSUER_ERROR ||
-                     code == CURLE_SSL_INVALIDCERTSTATUS || code == CURLE_SSL_PINNEDPUBKEYNOTMATCH;
+  const bool trust = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
+                     code == CURLE_SSL_ISSUER_ERROR || code == CURLE_SSL_INVALIDCERTSTATUS ||
+                     code == CURLE_SSL_PINNEDPUBKEYNOTMATCH;
   if (trust && !transfer.requested) return HttpResult::End::untrusted;
   return transfer.requested ? HttpResult::End::cut_off : HttpResult::End::not_reached;
 }
@@ -159,7 +162,9 @@ struct HttpMulti::Impl {
     if (what != CURL_POLL_OUT) event.events |= EPOLLIN;
     if (what != CURL_POLL_IN) event.events |= EPOLLOUT;
     const int change = known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
-    if (::epoll_ctl(self.epoll, change, socket, &event) != 0 && ::epoll_ctl(self.epoll, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket, &event) != 0) return -1;
+    if (::epoll_ctl(self.epoll, change, socket, &event) != 0 &&
+        ::epoll_ctl(self.epoll, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket, &event) != 0)
+      return -1;
     if (!known) curl_multi_assign(self.multi.get(), socket, &self);
     return 0;
   }
@@ -176,7 +181,6 @@ struct HttpMulti::Impl {
     CURL* handle = transfer.handle.get();
     const Target& target = targets[static_cast<std::size_t>(number)];
     curl_easy_reset(handle);
-    set(handle, CURLOPT_URL, target.spec.url.c_str());
     set(handle, CURLOPT_PROTOCOLS_STR, "http,https");
     set(handle, CURLOPT_HTTPHEADER, target.headers.get());
     set(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
@@ -204,7 +208,8 @@ struct HttpMulti::Impl {
     transfer.target = number;
   }
 
-  void start(std::uint64_t id, int number, const std::string& body) {
+  /// A transfer for the target, reset as far as requests differ.
+  std::unique_ptr<Transfer> take(std::uint64_t id, int number) {
     const auto same = std::find_if(spare.rbegin(), spare.rend(), [&](const auto& t) { return t->target == number; });
     std::unique_ptr<Transfer> transfer;
     if (same != spare.rend()) {
@@ -215,17 +220,33 @@ struct HttpMulti::Impl {
       if (!transfer->handle) throw std::bad_alloc();
       prepare(*transfer, number);
     }
-    CURL* handle = transfer->handle.get();
-    set(handle, CURLOPT_POSTFIELDS, body.c_str());
-    set(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
     transfer->id = id;
-    transfer->begun = Steady::now();
     transfer->location.clear();
     transfer->headers = {};
     transfer->requested = transfer->repeated = transfer->too_big = false;
     transfer->error[0] = 0;
-    check(curl_multi_add_handle(multi.get(), handle), "start a request");
+    return transfer;
+  }
+
+  void launch(std::unique_ptr<Transfer> transfer) {
+    transfer->begun = Steady::now();
+    check(curl_multi_add_handle(multi.get(), transfer->handle.get()), "start a request");
     busy.push_back(std::move(transfer));
+  }
+
+  void start(std::uint64_t id, int number, const std::string& body) {
+    std::unique_ptr<Transfer> transfer = take(id, number);
+    set(transfer->handle.get(), CURLOPT_URL, targets[static_cast<std::size_t>(number)].spec.url.c_str());
+    set(transfer->handle.get(), CURLOPT_POSTFIELDS, body.c_str());
+    set(transfer->handle.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
+    launch(std::move(transfer));
+  }
+
+  void get(std::uint64_t id, int number, const std::string& path) {
+    std::unique_ptr<Transfer> transfer = take(id, number);
+    set(transfer->handle.get(), CURLOPT_HTTPGET, 1L);
+    set(transfer->handle.get(), CURLOPT_URL, join_url(targets[static_cast<std::size_t>(number)].spec.url, path).c_str());
+    launch(std::move(transfer));
   }
 
   HttpResult finish(Transfer& transfer, CURLcode code) {
@@ -274,7 +295,8 @@ struct HttpMulti::Impl {
       const auto now = Steady::now();
       const auto next = timer ? std::min(until, *timer) : until;
       const auto pause = next > now ? std::chrono::ceil<std::chrono::milliseconds>(next - now) : std::chrono::milliseconds(0);
-      const int ready = ::epoll_wait(epoll, events.data(), static_cast<int>(events.size()), static_cast<int>(std::min<std::int64_t>(pause.count(), 60000)));
+      const int ready = ::epoll_wait(epoll, events.data(), static_cast<int>(events.size()),
+                                     static_cast<int>(std::min<std::int64_t>(pause.count(), 60000)));
       if (ready < 0 && errno != EINTR) throw Error(fmt::format("cannot wait for the network: {}", std::strerror(errno)));
       int running = 0;
       for (int i = 0; i < ready; ++i) {
@@ -301,17 +323,20 @@ struct HttpMulti::Impl {
   std::vector<std::unique_ptr<Transfer>> busy, spare;
 };
 
-HttpMulti::HttpMulti(int connections_max, std::size_t body_bytes_max) : impl_(std::make_unique<Impl>(connections_max, body_bytes_max)) {}
+HttpMulti::HttpMulti(int connections_max, std::size_t body_bytes_max)
+    : impl_(std::make_unique<Impl>(connections_max, body_bytes_max)) {}
 HttpMulti::~HttpMulti() = default;
 
 int HttpMulti::add_target(HttpTarget target) {
   std::unique_ptr<CURLU, void (*)(CURLU*)> url(curl_url(), curl_url_cleanup);
   if (!url || curl_url_set(url.get(), CURLUPART_URL, target.url.c_str(), 0) != CURLUE_OK) {
-    throw ConfigError(fmt::format("endpoint address {}: not a web address: expected one like https://host/v1", shown(target.url)));
+    throw ConfigError(
+        fmt::format("endpoint address {}: not a web address: expected one like https://host/v1", shown(target.url)));
   }
   const std::string scheme = part_of(url.get(), CURLUPART_SCHEME), host = part_of(url.get(), CURLUPART_HOST);
   if (!part_of(url.get(), CURLUPART_USER).empty() || !part_of(url.get(), CURLUPART_PASSWORD).empty()) {
-    throw ConfigError(fmt::format("endpoint address at host {}: holds a user or password: name an environment variable or a key file instead", host));
+    throw ConfigError(fmt::format(
+        "endpoint address at host {}: holds a user or password: name an environment variable or a key file instead", host));
   }
   const bool hostless = target.url.find(":///") != std::string::npos;  // libcurl would take the path for the host
   if ((scheme != "http" && scheme != "https") || host.empty() || hostless) {
@@ -320,9 +345,13 @@ int HttpMulti::add_target(HttpTarget target) {
   if (!target.ca_file.empty() && ::access(target.ca_file.c_str(), R_OK) != 0) {
     throw ConfigError(fmt::format("certificate file {}: {}", target.ca_file, std::strerror(errno)));
   }
+  if (!(target.connect_timeout_s > 0) || !(target.request_timeout_s > 0)) {
+    throw ConfigError(fmt::format("endpoint {}: time limits of {} s to connect and {} s a request: expected more than 0",
+                                  shown(target.url), target.connect_timeout_s, target.request_timeout_s));
+  }
   Target added;
   added.tls = scheme == "https";
-  added.add_header("Content-Type: application/json");
+  added.add_header("Content-Type: " + target.content_type);
   added.add_header("Accept: application/json");
   added.add_header("Expect:");  // no waiting for "100 Continue"
   added.add_header("User-Agent: dmoerm");
@@ -333,6 +362,7 @@ int HttpMulti::add_target(HttpTarget target) {
 }
 
 void HttpMulti::start(std::uint64_t id, int target, const std::string& body) { impl_->start(id, target, body); }
+void HttpMulti::get(std::uint64_t id, int target, const std::string& path) { impl_->get(id, target, path); }
 std::vector<HttpResult> HttpMulti::step(std::chrono::milliseconds wait) { return impl_->step(wait); }
 std::size_t HttpMulti::in_flight() const { return impl_->busy.size(); }
 
@@ -340,7 +370,9 @@ std::string join_url(const std::string& base, const std::string& path) {
   const std::size_t query = std::min(base.find('?'), base.size());
   std::string head = base.substr(0, query);
   while (!head.empty() && head.back() == '/' && !head.ends_with("://")) head.pop_back();
-  return head + path + base.substr(query);
+  std::string tail = base.substr(query);
+  if (!tail.empty() && path.find('?') != std::string::npos) tail[0] = '&';
+  return head + path + tail;
 }
 
 }  // namespace dmoerm::label

@@ -12,9 +12,9 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "label/api_key.h"
 #include "label/chat_reply.h"
 #include "label/endpoint_gate.h"
+#include "label/endpoint_words.h"
 #include "label/http_multi.h"
 
 namespace dmoerm::label {
@@ -32,32 +32,10 @@ struct Request {
 };
 
 struct Server {
-  Endpoint spec;
-  std::string shown;  ///< its address without the query, which may hold secrets
-  ApiKey key;
+  EndpointWords words;
   EndpointGate gate;
   int target = -1;
 };
-
-/// What to do after a try.
-struct Judgement {
-  enum class Next : std::uint8_t { finish, retry, retry_throttled, retry_bad, retry_unreached };
-  Next next = Next::finish;
-  EndpointGate::Outcome outcome = EndpointGate::Outcome::answered;
-};
-
-bool mentions_quota(const ApiProblem& problem) {
-  for (const char* word : {"insufficient_quota", "billing_hard_limit_reached", "quota_exceeded", "credits_exhausted", "insufficient_balance"}) {
-    if (problem.code == word || problem.type == word) return true;
-  }
-  return false;
-}
-
-bool plain_to_elsewhere(const std::string& url) {
-  if (url.rfind("http://", 0) != 0) return false;
-  const std::string host = url.substr(7, url.find_first_of(":/?", 7) - 7);
-  return host != "localhost" && host.rfind("127.", 0) != 0 && host.rfind("[", 0) != 0;
-}
 
 const char* name_of(CircuitBreaker::State state) {
   return state == CircuitBreaker::State::closed ? "closed" : state == CircuitBreaker::State::open ? "open" : "probing";
@@ -66,8 +44,8 @@ const char* name_of(CircuitBreaker::State state) {
 }  // namespace
 
 std::string_view to_string(JudgeReply::Status status) {
-  constexpr std::string_view kNames[] = {"ok",           "refused",       "error",           "cancelled",
-                                         "unauthorised", "model_unknown", "quota_exhausted", "untrusted", "unreachable"};
+  constexpr std::string_view kNames[] = {
+      "ok", "refused", "error", "cancelled", "unauthorised", "model_unknown", "quota_exhausted", "untrusted", "unreachable"};
   return kNames[status];
 }
 
@@ -77,16 +55,16 @@ struct JudgeClient::Impl {
   Impl(std::vector<Endpoint> endpoints, const RetryPolicy& retry)
       : policy(retry), rng(retry.seed ? retry.seed : std::random_device{}()), http(connections(endpoints), retry.body_bytes_max) {
     if (endpoints.empty()) throw ConfigError("no endpoint to ask: name at least one address of a judge");
-    for (Endpoint& spec : endpoints) {
-      ApiKey key = ApiKey::load(spec.key_env, spec.key_file);
-      const int target = http.add_target(
-          {join_url(spec.url, "/chat/completions"), key.secret(), spec.ca_file, spec.connect_timeout_s, spec.request_timeout_s});
-      std::string shown = spec.url.substr(0, spec.url.find('?'));
-      if (!key.empty() && plain_to_elsewhere(spec.url)) {
-        spdlog::warn("[label] endpoint={} warning=\"http sends the API key and the texts in the clear; use https\"", shown);
-      }
-      const GateLimits limits{spec.requests_per_minute, spec.tokens_per_minute, spec.concurrency_max, 5, {policy.backoff_base_s, policy.backoff_cap_s}};
-      servers.push_back(std::make_unique<Server>(Server{std::move(spec), std::move(shown), std::move(key), EndpointGate(limits, rng.next()), target}));
+    for (const Endpoint& spec : endpoints) {
+      EndpointWords words(spec, policy.total_time_s);
+      const int target = http.add_target({join_url(spec.url, "/chat/completions"), words.key().secret(), spec.ca_file,
+                                          spec.connect_timeout_s, spec.request_timeout_s});
+      const GateLimits limits{spec.requests_per_minute,
+                              spec.tokens_per_minute,
+                              spec.concurrency_max,
+                              5,
+                              {policy.backoff_base_s, policy.backoff_cap_s}};
+      servers.push_back(std::make_unique<Server>(Server{std::move(words), EndpointGate(limits, rng.next()), target}));
     }
   }
 
@@ -109,7 +87,8 @@ struct JudgeClient::Impl {
         wake = std::min(wake, ready);
         continue;
       }
-      const double load = server.gate.in_flight() / static_cast<double>(server.gate.concurrency()) + (static_cast<int>(i) == request.endpoint ? 1 : 0);
+      const double load = server.gate.in_flight() / static_cast<double>(server.gate.concurrency()) +
+                          (static_cast<int>(i) == request.endpoint ? 1 : 0);
       if (!best || load < best_load) {
         best = &server;
         best_load = load;
@@ -124,7 +103,8 @@ struct JudgeClient::Impl {
     server->gate.sent(request->tokens, now);
     request->sent_at = now;
     request->first_sent = std::min(request->first_sent, now);
-    request->endpoint = static_cast<int>(std::find_if(servers.begin(), servers.end(), [&](const auto& s) { return s.get() == server; }) - servers.begin());
+    request->endpoint = static_cast<int>(
+        std::find_if(servers.begin(), servers.end(), [&](const auto& s) { return s.get() == server; }) - servers.begin());
     http.start(request->ticket, server->target, request->body);
     wire[request->ticket] = std::move(request);
     return true;
@@ -167,110 +147,28 @@ struct JudgeClient::Impl {
   }
 
   /// A usable or useless reply of status 200.
-  Judgement judge_body(Request& request, const Server& server, const HttpResult& result, std::string& problem) {
-    const std::string& body = result.body;
+  Judgement judge_body(Request& request, const EndpointWords& words, HttpResult& result) {
+    const std::string body = words.key().redact_data(std::move(result.body));
     ChatReply chat = parse_chat_reply(body);
     if (chat.kind == ChatReply::Kind::failed) {
       const ApiProblem report = parse_api_problem(body);
-      return judge_status(request, server, report.status ? report.status : 500, report, result.headers, problem);
+      return words.judge_status(report.status ? report.status : 500, report, result.headers);
     }
-    if (chat.kind == ChatReply::Kind::bad) {
-      problem = chat.problem;
-      return {Judgement::Next::retry_bad, EndpointGate::Outcome::answered};
-    }
-    JudgeReply& reply = request.reply;
-    reply.text = server.key.redact(std::move(chat.text));
-    reply.finish_reason = server.key.redact(std::move(chat.finish_reason));
-    reply.prompt_tokens = chat.prompt_tokens;
-    reply.completion_tokens = chat.completion_tokens;
-    reply.logprobs = std::move(chat.logprobs);
+    if (chat.kind == ChatReply::Kind::bad) return words.judge_bad(chat.problem);
+    take_answer(request.reply, words.key(), std::move(chat));
     ++stats.answered;
-    reply.status = chat.kind == ChatReply::Kind::refused ? JudgeReply::refused : JudgeReply::ok;
-    return {};
+    Judgement judgement;
+    judgement.status = request.reply.status;
+    return judgement;
   }
 
-  /// An error status. Sets the reply's status where it is final.
-  Judgement judge_status(Request& request, const Server& server, int status, const ApiProblem& report, const RateHeaders& headers,
-                         std::string& problem) {
-    problem = fmt::format("{} answered {}{}{}", server.shown, status, report.message.empty() ? "" : ": ", report.message);
-    using Outcome = EndpointGate::Outcome;
-    JudgeReply::Status& result = request.reply.status;
-    result = JudgeReply::error;
-    switch (status) {
-      case 401:
-      case 403:
-        result = JudgeReply::unauthorised;
-        problem += server.key.empty() ? "; no API key was sent: name a variable or file with one (key_env, key_file)"
-                                      : fmt::format("; check the API key in {}", server.spec.key_env.empty() ? server.spec.key_file : server.spec.key_env);
-        return {};
-      case 402:
-        result = JudgeReply::quota_exhausted;
-        return {};
-      case 404:
-        result = JudgeReply::model_unknown;
-        problem += "; check the judge's model name and the endpoint's address";
-        return {};
-      case 429:
-        if (mentions_quota(report)) {
-          result = JudgeReply::quota_exhausted;
-          return {};
-        }
-        if (headers.retry_after_s && *headers.retry_after_s > policy.total_time_s) {
-          result = JudgeReply::quota_exhausted;
-          problem += fmt::format("; it asks for a pause of {:.0f} s: run again then", *headers.retry_after_s);
-          return {};
-        }
-        return {Judgement::Next::retry_throttled, Outcome::throttled};
-      case 503:
-        return {Judgement::Next::retry_throttled, Outcome::overloaded};
-      case 408:
-      case 409:
-      case 425:
-        return {Judgement::Next::retry, Outcome::answered};
-      default:
-        break;
-    }
-    if (status >= 500) return {Judgement::Next::retry, Outcome::failed};
-    if (report.code == "content_filter" || report.code == "content_policy_violation") result = JudgeReply::refused;
-    return {};
-  }
-
-  Judgement judge(Request& request, const Server& server, HttpResult& result, std::string& problem) {
-    using End = HttpResult::End;
-    using Outcome = EndpointGate::Outcome;
-    if (result.end == End::not_reached) {
-      problem = fmt::format("{} is not reached: {}", server.shown, one_line(result.problem));
-      return {Judgement::Next::retry_unreached, Outcome::failed};
-    }
-    if (result.end == End::untrusted) {
-      request.reply.status = JudgeReply::untrusted;
-      problem = fmt::format("{}: its certificate does not hold: {}; nothing was sent. For a server with a certificate of your own name its CA (ca_file)",
-                            server.shown, one_line(result.problem));
-      return {Judgement::Next::finish, Outcome::failed};
-    }
-    ++request.reply.tries;
-    if (result.end == End::cut_off) {
-      problem = fmt::format("{}: {}", server.shown, one_line(result.problem));
-      mark_billed(request);
-      return {Judgement::Next::retry, Outcome::failed};
-    }
-    if (result.end == End::too_big) {
-      problem = fmt::format("{}: {}", server.shown, result.problem);
-      return {Judgement::Next::retry_bad, Outcome::answered};
-    }
-    result.body = server.key.redact(std::move(result.body));
-    if (result.status == 200) {
-      const Judgement judgement = judge_body(request, server, result, problem);
-      if (judgement.next == Judgement::Next::retry_bad) problem = fmt::format("{} answered 200 with {}", server.shown, problem);
-      return judgement;
-    }
-    if (result.status >= 300 && result.status < 400) {
-      problem = fmt::format("{} answered {}, a redirect to \"{}\": redirects are not followed; set the endpoint's address to where the service is",
-                            server.shown, result.status, one_line(server.key.redact(result.location), 200));
-      request.reply.status = JudgeReply::error;
-      return {};
-    }
-    return judge_status(request, server, result.status, parse_api_problem(result.body), result.headers, problem);
+  Judgement judge(Request& request, const EndpointWords& words, HttpResult& result) {
+    request.reply.tries += was_sent(result) ? 1 : 0;
+    const bool replied = result.end == HttpResult::End::replied;
+    Judgement judgement = replied && result.status == 200 ? judge_body(request, words, result) : words.judge(result);
+    if (judgement.next == Judgement::Next::retry_bad || result.end == HttpResult::End::cut_off) mark_billed(request);
+    if (judgement.next == Judgement::Next::retry_unreached && request.reply.tries == 0) request.first_sent = kNever;
+    return judgement;
   }
 
   void mark_billed(Request& request) {
@@ -282,8 +180,12 @@ struct JudgeClient::Impl {
   bool may_retry(Request& request, Judgement::Next next, TimePoint now, double delay_s) const {
     using Next = Judgement::Next;
     if (next == Next::retry_unreached) return true;  // costs nothing; the circuit and the outage limit bound it
-    int& count = next == Next::retry_throttled ? request.throttles : next == Next::retry_bad ? request.bad_replies : request.failures;
-    const int max = next == Next::retry_throttled ? policy.throttled_tries_max : next == Next::retry_bad ? policy.bad_replies_max : policy.tries_max;
+    int& count = next == Next::retry_throttled ? request.throttles
+                 : next == Next::retry_bad     ? request.bad_replies
+                                               : request.failures;
+    const int max = next == Next::retry_throttled ? policy.throttled_tries_max
+                    : next == Next::retry_bad     ? policy.bad_replies_max
+                                                  : policy.tries_max;
     return ++count < max && seconds_between(request.first_sent, now) + delay_s <= policy.total_time_s;
   }
 
@@ -300,18 +202,14 @@ struct JudgeClient::Impl {
     DMOERM_CHECK(!node.empty(), "a reply to a request that is not on the wire");
     std::unique_ptr<Request> request = std::move(node.mapped());
     Server& server = *servers[static_cast<std::size_t>(request->endpoint)];
-    std::string problem;
-    Judgement judgement = judge(*request, server, result, problem);
-    problem = server.key.redact(std::move(problem));
-    using Next = Judgement::Next;
     request->reply.seconds = result.seconds;
-    if (judgement.next == Next::retry_bad) mark_billed(*request);
-    count(judgement, *request, result);
-    tell_gate(server, *request, judgement, result.headers, problem, now);
-    if (judgement.next == Next::finish) {
-      const auto status = request->reply.status;
-      if (ends_all(status)) end(problem);
-      finish(*request, status, std::move(problem));
+    const Judgement judgement = judge(*request, server.words, result);
+    const std::string& problem = judgement.problem;
+    count(judgement, result);
+    tell_gate(server, *request, judgement, result.headers, now);
+    if (judgement.next == Judgement::Next::finish) {
+      if (ends_all(judgement.status)) end(problem);
+      finish(*request, judgement.status, problem);
       return;
     }
     if (!ended.empty()) {
@@ -323,27 +221,28 @@ struct JudgeClient::Impl {
       finish(*request, JudgeReply::error, fmt::format("given up after {} tries: {}", request->reply.tries, problem));
       return;
     }
-    last_problem = std::move(problem);
+    last_problem = problem;
     later.emplace(after(now, delay), std::move(request));
   }
 
-  void count(const Judgement& judgement, const Request& request, const HttpResult& result) {
+  void count(const Judgement& judgement, const HttpResult& result) {
     using Next = Judgement::Next;
-    if (judgement.next == Next::retry_unreached || request.reply.status == JudgeReply::untrusted) {
+    if (!was_sent(result)) {
       ++stats.not_reached;
       return;
     }
     ++stats.sent;
     if (judgement.next == Next::retry_throttled) {
       ++stats.throttled;
-    } else if (judgement.next != Next::finish || (request.reply.status != JudgeReply::ok && request.reply.status != JudgeReply::refused)) {
+    } else if (judgement.next != Next::finish ||
+               (judgement.status != JudgeReply::ok && judgement.status != JudgeReply::refused)) {
       ++stats.failed;
     } else {
       stats.latency_s += result.seconds;
     }
   }
 
-  void tell_gate(Server& server, const Request& request, const Judgement& judgement, const RateHeaders& headers, const std::string& problem, TimePoint now) {
+  void tell_gate(Server& server, const Request& request, const Judgement& judgement, const RateHeaders& headers, TimePoint now) {
     const auto before = server.gate.circuit().state();
     const JudgeReply& reply = request.reply;
     const bool counted = judgement.next == Judgement::Next::finish && reply.prompt_tokens >= 0 && reply.completion_tokens >= 0;
@@ -351,11 +250,13 @@ struct JudgeClient::Impl {
     server.gate.done({judgement.outcome, request.sent_at, request.tokens, used, headers}, now);
     const auto state = server.gate.circuit().state();
     if (judgement.outcome == EndpointGate::Outcome::answered || judgement.outcome == EndpointGate::Outcome::throttled) met = true;
-    if (judgement.next == Judgement::Next::finish && state != CircuitBreaker::State::closed) return;  // it ends everything, and says so
+    if (judgement.next == Judgement::Next::finish && state != CircuitBreaker::State::closed)
+      return;  // it ends everything, and says so
     if (before == CircuitBreaker::State::closed && state == CircuitBreaker::State::open) {
-      spdlog::warn("[label] endpoint={} circuit=open reason=\"{}\": trying again until it works", server.shown, problem);
+      spdlog::warn("[label] endpoint={} circuit=open reason=\"{}\": trying again until it works", server.words.shown(),
+                   judgement.problem);
     } else if (before != CircuitBreaker::State::closed && state == CircuitBreaker::State::closed) {
-      spdlog::info("[label] endpoint={} circuit=closed: it works again", server.shown);
+      spdlog::info("[label] endpoint={} circuit=closed: it works again", server.words.shown());
     }
   }
 
@@ -369,7 +270,8 @@ struct JudgeClient::Impl {
       if (since != kNever) wake = std::min(wake, after(since, limit));
       return;
     }
-    const std::string why = fmt::format("no judge has worked for {:.0f} s, the last problem: {}; run again when it works", limit, last_problem);
+    const std::string why =
+        fmt::format("no judge has worked for {:.0f} s, the last problem: {}; run again when it works", limit, last_problem);
     auto first = later.empty() ? nullptr : std::move(later.begin()->second);
     if (first) later.erase(later.begin());
     if (!first && !queue.empty()) first = std::move(queue.front()), queue.pop_front();
@@ -400,20 +302,21 @@ struct JudgeClient::Impl {
   RetryPolicy policy;
   Rng rng;
   std::vector<std::unique_ptr<Server>> servers;
-  std::deque<std::unique_ptr<Request>> queue;                  ///< not sent yet
-  std::multimap<TimePoint, std::unique_ptr<Request>> later;    ///< to be sent again, by when
+  std::deque<std::unique_ptr<Request>> queue;                ///< not sent yet
+  std::multimap<TimePoint, std::unique_ptr<Request>> later;  ///< to be sent again, by when
   std::unordered_map<std::uint64_t, std::unique_ptr<Request>> wire;
-  std::unordered_set<std::uint64_t> tickets;                   ///< of queue, later and wire
+  std::unordered_set<std::uint64_t> tickets;  ///< of queue, later and wire
   std::vector<JudgeReply> done;
-  std::string ended;         ///< why nothing is sent any more; empty while all is well
+  std::string ended;  ///< why nothing is sent any more; empty while all is well
   std::string last_problem;
-  TimePoint wake = kNever;   ///< when something that waits may go
-  bool met = false;          ///< an endpoint has answered
+  TimePoint wake = kNever;  ///< when something that waits may go
+  bool met = false;         ///< an endpoint has answered
   ClientStats stats;
-  HttpMulti http;            ///< goes first: it still points at the bodies in `wire`
+  HttpMulti http;  ///< goes first: it still points at the bodies in `wire`
 };
 
-JudgeClient::JudgeClient(std::vector<Endpoint> endpoints, RetryPolicy policy) : impl_(std::make_unique<Impl>(std::move(endpoints), policy)) {}
+JudgeClient::JudgeClient(std::vector<Endpoint> endpoints, RetryPolicy policy)
+    : impl_(std::make_unique<Impl>(std::move(endpoints), policy)) {}
 JudgeClient::~JudgeClient() = default;
 
 void JudgeClient::submit(std::uint64_t ticket, std::string body, std::int32_t tokens_estimate) {
@@ -439,8 +342,8 @@ std::vector<JudgeReply> JudgeClient::poll(std::chrono::milliseconds wait) { retu
 ClientStats JudgeClient::stats() const {
   ClientStats stats = impl_->stats;
   for (const auto& server : impl_->servers) {
-    stats.endpoints.push_back({server->shown, name_of(server->gate.circuit().state()), server->gate.in_flight(), server->gate.concurrency(),
-                               server->gate.requests_per_minute()});
+    stats.endpoints.push_back({server->words.shown(), name_of(server->gate.circuit().state()), server->gate.in_flight(),
+                               server->gate.concurrency(), server->gate.requests_per_minute()});
   }
   return stats;
 }

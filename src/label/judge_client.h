@@ -1,6 +1,8 @@
-// Asks judges over the network: OpenAI-compatible chat completions, many at once, as fast as their limits allow, each as often as it takes and no oftener.
+// Asks judges over the network: OpenAI-compatible chat completions, many at once, as fast as their limits allow, each as often as
+// it takes and no oftener.
 //
-//   submit() -> queue -> [gate of an endpoint: rates, concurrency, circuit] -> wire -> reply, or back to the queue after a pause -> poll()
+//   submit() -> queue -> [gate of an endpoint: rates, concurrency, circuit] -> wire -> reply, or back to the queue after a pause
+//   -> poll()
 //
 // Everything happens inside poll(), in the thread that calls it.
 #pragma once
@@ -28,24 +30,24 @@ struct Endpoint {
 
 /// When to ask again and when to give up.
 struct RetryPolicy {
-  int tries_max = 6;               ///< of one request that failed with 408, 409, 425, 5xx, a timeout or a lost connection after it was sent
-  int throttled_tries_max = 30;    ///< of one request answered with 429 or 503
-  int bad_replies_max = 2;         ///< of one request, with status 200 and a body that cannot be used: each may have been paid
-  double total_time_s = 900;       ///< from a request's first try to the start of its last
-  double outage_max_s = 900;       ///< without reaching any endpoint; then everything ends as `unreachable`
-  double first_contact_max_s = 60; ///< the same before the first answer ever
+  int tries_max = 6;  ///< of one request that failed with 408, 409, 425, 5xx, a timeout or a lost connection after it was sent
+  int throttled_tries_max = 30;     ///< of one request answered with 429 or 503
+  int bad_replies_max = 2;          ///< of one request, with status 200 and a body that cannot be used: each may have been paid
+  double total_time_s = 900;        ///< from a request's first try to the start of its last
+  double outage_max_s = 900;        ///< without reaching any endpoint; then everything ends as `unreachable`
+  double first_contact_max_s = 60;  ///< the same before the first answer ever
   double backoff_base_s = 0.5, backoff_cap_s = 60;
-  std::size_t queue_max = 4096;    ///< requests that wait
+  std::size_t queue_max = 4096;          ///< requests that wait
   std::size_t body_bytes_max = 8 << 20;  ///< of a reply
-  std::uint64_t seed = 0;          ///< of the jitter; 0 = another each time
+  std::uint64_t seed = 0;                ///< of the jitter; 0 = another each time
 };
 
 struct JudgeReply {
   enum Status : std::uint8_t {
     ok,
-    refused,          ///< by the judge or its content filter
-    error,            ///< final for this request: see detail
-    cancelled,        ///< never answered, because the client was stopped or a reply below ended everything
+    refused,    ///< by the judge or its content filter
+    error,      ///< final for this request: see detail
+    cancelled,  ///< never answered, because the client was stopped or a reply below ended everything
     // These end everything: what waits is cancelled, what is in flight is waited for, nothing is sent any more.
     unauthorised,     ///< 401, 403
     model_unknown,    ///< 404
@@ -56,12 +58,12 @@ struct JudgeReply {
   std::uint64_t ticket = 0;
   Status status = error;
   std::string text, finish_reason;
-  std::string detail;  ///< of anything but ok: what happened, for the user
+  std::string detail;                                       ///< of anything but ok: what happened, for the user
   std::int32_t prompt_tokens = -1, completion_tokens = -1;  ///< as the server counted; -1 if it did not say
-  nlohmann::json logprobs;   ///< choices[0].logprobs
-  double seconds = 0;        ///< of the last try
-  int tries = 0;             ///< sent, at least in part
-  bool maybe_billed = false; ///< a try was cut off after it was sent, or its reply was useless: it may have cost money
+  nlohmann::json logprobs;                                  ///< choices[0].logprobs
+  double seconds = 0;                                       ///< of the last try
+  int tries = 0;                                            ///< sent, at least in part
+  bool maybe_billed = false;  ///< a try was cut off after it was sent, or its reply was useless: it may have cost money
 };
 
 /// "ok", "refused", ...
@@ -78,7 +80,7 @@ struct ClientStats {
   std::int64_t maybe_billed = 0;  ///< tries of unknown cost
   double latency_s = 0;           ///< summed over `answered`
   struct PerEndpoint {
-    std::string url, circuit;     ///< "closed", "open", "probing"
+    std::string url, circuit;  ///< "closed", "open", "probing"
     int in_flight = 0, concurrency = 0;
     double requests_per_minute = 0;  ///< the pace in force, 0 = none
   };
@@ -99,7 +101,8 @@ class JudgeClient {
   /// @param tokens_estimate  prompt and answer, for the token limit
   void submit(std::uint64_t ticket, std::string body, std::int32_t tokens_estimate);
   [[nodiscard]] bool full() const;
-  /// Send, receive, wait. Every submitted request is replied to exactly once. @param wait  returns earlier with at least one reply, or if none can come
+  /// Send, receive, wait. Every submitted request is replied to exactly once. @param wait  returns earlier with at least one
+  /// reply, or if none can come
   std::vector<JudgeReply> poll(std::chrono::milliseconds wait);
   /// Requests on the wire.
   [[nodiscard]] std::size_t in_flight() const;

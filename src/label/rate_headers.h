@@ -5,13 +5,15 @@
 
 namespace dmoerm::label {
 
-/// Seconds of "1s", "6m0s", "120ms", "1h2m3.5s", "1d2h" or a bare number of seconds. Nothing for other forms, negative values and more than 30 days.
+/// Seconds of "1s", "6m0s", "120ms", "1h2m3.5s", "1d2h" or a bare number of seconds. Nothing for other forms, negative values and
+/// more than 30 days.
 std::optional<double> parse_duration_s(std::string_view text);
 
 /// Seconds since 1970 of an HTTP date, e.g. "Sun, 06 Nov 1994 08:49:37 GMT" (the one form that servers may send today).
 std::optional<double> parse_http_date(std::string_view text);
 
-/// Seconds of a retry-after header: a number, or a date, which is read against the reply's own date header: this machine's wall clock plays no part.
+/// Seconds of a retry-after header: a number, or a date, which is read against the reply's own date header: this machine's wall
+/// clock plays no part.
 std::optional<double> parse_retry_after_s(std::string_view value, std::string_view date);
 
 /// Of requests or of tokens.

@@ -6,12 +6,12 @@
 namespace dmoerm::label {
 namespace {
 
-constexpr double kPace = 0.99;           // of the limit
-constexpr double kBurst = 0.005;         // of a minute's limit
-constexpr double kLongest_s = 1e7;       // later than that is never
+constexpr double kPace = 0.99;               // of the limit
+constexpr double kBurst = 0.005;             // of a minute's limit
+constexpr double kLongest_s = 1e7;           // later than that is never
 constexpr double kHarmlessLatency_s = 0.25;  // below it latency says nothing about a judge
 constexpr double kLatencyTolerance = 3;
-constexpr double kForgetRounds = 16;     // round trips over which what was usual rises to what is
+constexpr double kForgetRounds = 16;  // round trips over which what was usual rises to what is
 
 }  // namespace
 
@@ -72,7 +72,8 @@ void TokenBucket::set_per_minute(double per_minute, TimePoint now) {
   level_ = std::min(level_, burst_);
 }
 
-AdaptiveConcurrency::AdaptiveConcurrency(int max, int start) : limit_(std::clamp(start, 1, std::max(1, max))), max_(std::max(1, max)) {}
+AdaptiveConcurrency::AdaptiveConcurrency(int max, int start)
+    : limit_(std::clamp(start, 1, std::max(1, max))), max_(std::max(1, max)) {}
 
 int AdaptiveConcurrency::limit() const { return static_cast<int>(limit_); }
 
@@ -94,7 +95,9 @@ void AdaptiveConcurrency::throttled(TimePoint sent_at, TimePoint now) {
   halved_at_ = now;
 }
 
-double Backoff::delay_s(int attempt, Rng& rng) const { return rng.uniform() * std::min(cap_s, base_s * std::exp2(std::min(attempt, 30))); }
+double Backoff::delay_s(int attempt, Rng& rng) const {
+  return rng.uniform() * std::min(cap_s, base_s * std::exp2(std::min(attempt, 30)));
+}
 
 CircuitBreaker::CircuitBreaker(int failures_max, double open_min_s, double open_max_s)
     : failures_max_(failures_max), open_min_s_(open_min_s), open_max_s_(open_max_s), open_s_(open_min_s) {}
@@ -118,8 +121,8 @@ void CircuitBreaker::succeeded() {
 }
 
 void CircuitBreaker::failed(TimePoint sent_at, TimePoint now) {
-  if (state_ == State::open) return;                                 // sent before it opened
-  if (state_ == State::probing && sent_at < probe_sent_) return;     // so was this one
+  if (state_ == State::open) return;                              // sent before it opened
+  if (state_ == State::probing && sent_at < probe_sent_) return;  // so was this one
   if (state_ == State::closed && ++failures_ < failures_max_) return;
   if (state_ == State::probing) open_s_ = std::min(open_max_s_, open_s_ * 2);
   if (state_ == State::closed) open_since_ = now;

@@ -1,4 +1,5 @@
-// How fast one endpoint may be asked: pure logic, no I/O, no clock of its own. Every function gets the time it happens at, from a clock that never jumps.
+// How fast one endpoint may be asked: pure logic, no I/O, no clock of its own. Every function gets the time it happens at, from a
+// clock that never jumps.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -18,8 +19,8 @@ TimePoint after(TimePoint now, double seconds);
 /// From `begin` to `end` in seconds.
 double seconds_between(TimePoint begin, TimePoint end);
 
-/// Requests, or tokens, a minute. Paced evenly at 99 % of the limit with a burst of 0.5 % of it, so that no window of a minute, wherever it starts,
-/// holds more than the limit: servers that count in windows and servers with buckets both accept it.
+/// Requests, or tokens, a minute. Paced evenly at 99 % of the limit with a burst of 0.5 % of it, so that no window of a minute,
+/// wherever it starts, holds more than the limit: servers that count in windows and servers with buckets both accept it.
 class TokenBucket {
  public:
   /// @param per_minute  0 = no limit
@@ -46,8 +47,8 @@ class TokenBucket {
   TimePoint held_until_ = TimePoint::min();
 };
 
-/// How many requests may be in flight: doubles each round trip at first and grows by one after the first trouble, while replies come as fast as they
-/// used to; halves when the server says that it is too much, once a round trip.
+/// How many requests may be in flight: doubles each round trip at first and grows by one after the first trouble, while replies
+/// come as fast as they used to; halves when the server says that it is too much, once a round trip.
 class AdaptiveConcurrency {
  public:
   explicit AdaptiveConcurrency(int max, int start = 8);

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace dmoerm::label {
 namespace {
@@ -17,8 +18,10 @@ struct Found {
 };
 
 constexpr std::string_view kFence = "```";
-// What may surround a value or a label without changing its meaning. The wide ones are U+00A0, U+3000, and Chinese quotes and brackets.
-const Words kAround = {" ", "\t", "*", "_", "`", "\"", "'", "[", "]", "(", ")", "\u00a0", "\u3000", "“", "”", "「", "」", "【", "】"};
+// What may surround a value or a label without changing its meaning. The wide ones are U+00A0, U+3000, and Chinese quotes and
+// brackets.
+const Words kAround = {" ", "\t",     "*",      "_", "`", "\"", "'",  "[",  "]", "(",
+                       ")", "\u00a0", "\u3000", "“", "”", "「", "」", "【", "】"};
 const Words kStops = {".", "!", "。", "！"};
 const Words kLabels = {"verdict", "判断", "结论", "裁决"};
 const Words kFirst = {"1", "１", "response 1", "response_1", "回答1", "回答 1", "回复1", "回复 1", "回答一", "回复一"};
@@ -61,16 +64,26 @@ void skip_back(std::string_view& text, const Words& pieces) {
 std::string_view trim(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n";
   const std::size_t start = text.find_first_not_of(kSpace);
-  return start == std::string_view::npos ? std::string_view() : text.substr(start, text.find_last_not_of(kSpace) - start + 1);
+  return start == std::string_view::npos ? text.substr(text.size())
+                                         : text.substr(start, text.find_last_not_of(kSpace) - start + 1);
 }
+
+constexpr std::string_view kThought = "<think>", kThoughtEnd = "</think>";
 
 /// The text behind thoughts. An unclosed thought leaves nothing: the judge never came to its answer.
 std::string_view without_thoughts(std::string_view reply) {
-  constexpr std::string_view kOpen = "<think>", kClose = "</think>";
   reply = trim(reply);
-  if (!reply.starts_with(kOpen)) return reply;
-  const std::size_t end = reply.rfind(kClose);
-  return end == std::string_view::npos ? std::string_view() : trim(reply.substr(end + kClose.size()));
+  if (!reply.starts_with(kThought)) return reply;
+  const std::size_t end = reply.rfind(kThoughtEnd);
+  return end == std::string_view::npos ? reply.substr(reply.size()) : trim(reply.substr(end + kThoughtEnd.size()));
+}
+
+/// The text behind thoughts whose opening mark stood in the server's chat template, so that the reply holds the closing one
+/// alone.
+std::string_view without_opened_thoughts(std::string_view text) {
+  const std::size_t end = text.find(kThoughtEnd);
+  if (end == std::string_view::npos || text.find(kThoughtEnd, end + 1) != std::string_view::npos) return text;
+  return trim(text.substr(end + kThoughtEnd.size()));
 }
 
 bool contains(const Words& words, std::string_view word) { return std::find(words.begin(), words.end(), word) != words.end(); }
@@ -105,7 +118,10 @@ class VerdictSax : public nlohmann::json_sax<nlohmann::json> {
  private:
   bool take(const std::string& value) {
     if (!named_) return false;
-    verdict_ = value == "1" ? Verdict::first : value == "2" ? Verdict::second : allow_tie_ && value == "tie" ? Verdict::tie : Verdict::unparsable;
+    verdict_ = value == "1"                   ? Verdict::first
+               : value == "2"                 ? Verdict::second
+               : allow_tie_ && value == "tie" ? Verdict::tie
+                                              : Verdict::unparsable;
     return verdict_ != Verdict::unparsable;
   }
   bool allow_tie_, opened_ = false, named_ = false;
@@ -122,10 +138,11 @@ std::string_view inside_fence(std::string_view text) {
 
 /// @param text  part of `whole`
 Found find_json(std::string_view text, std::string_view whole, bool allow_tie) {
-  text = inside_fence(text);
+  text = inside_fence(without_opened_thoughts(text));
   VerdictSax sax(allow_tie);
   if (!nlohmann::json::sax_parse(text.begin(), text.end(), &sax)) return {};
-  const std::size_t value = text.find_first_not_of(" \t\r\n", text.find(':') + 1);  // there is one colon, as there is one key without one
+  const std::size_t value =
+      text.find_first_not_of(" \t\r\n", text.find(':') + 1);  // there is one colon, as there is one key without one
   const std::size_t at = value + (text[value] == '"' ? 1 : 0);
   return {sax.verdict(), static_cast<std::size_t>(text.data() - whole.data()) + at};
 }
@@ -150,7 +167,9 @@ Found read_line(std::string_view line, std::size_t label, bool allow_tie) {
   skip(before, kHeading);
   skip(before, kAround);
   skip_back(before, kAround);
-  if (!before.empty() && before != "final" && before != "my" && before != "my final" && before != "最终" && before != "最终的" && before != "我的") return {};
+  if (!before.empty() && before != "final" && before != "my" && before != "my final" && before != "最终" && before != "最终的" &&
+      before != "我的")
+    return {};
   skip(value, kAround);
   const std::size_t at = line.size() - static_cast<std::size_t>(line.data() + line.size() - value.data());
   skip_back(value, kAround);
@@ -161,31 +180,37 @@ Found read_line(std::string_view line, std::size_t label, bool allow_tie) {
   return {verdict, digit_last && value.size() > 3 ? at + value.find_last_of("12") : at};
 }
 
+/// Whether a line can be left out in asking which is the last: empty, or a mark such as the end of a code fence.
+bool is_mark(std::string_view line) { return line.find_first_not_of(" \t`*-_=") == std::string_view::npos; }
+
 /// @param text  part of `whole`
 Found find_line(std::string_view text, std::string_view whole, bool allow_tie) {
   const std::string low = lower(text);
   const std::size_t offset = static_cast<std::size_t>(text.data() - whole.data());
-  Found last;
-  bool contradicted = false;
+  Found found;
+  bool spoiled = false, opens = false, closes = false, begun = false;
   for (std::size_t start = 0; start < low.size();) {
     const std::size_t end = std::min(low.find_first_of("\r\n", start), low.size());
     const std::string_view line = std::string_view(low).substr(start, end - start);
-    for (std::size_t i = 0; i < line.size(); ++i) {
-      const std::size_t length = label_length(line.substr(i));
-      if (length == 0) continue;
-      Found found = read_line(line, i, allow_tie);
-      if (found.verdict != Verdict::unparsable) {
-        contradicted = contradicted || (last.verdict != Verdict::unparsable && last.verdict != found.verdict);
-        found.at += offset + start;
-      }
-      // A place that is no verdict line hides what came before it from being the last, but does not make it unsaid.
-      if (found.verdict == Verdict::unparsable && last.verdict != Verdict::unparsable) contradicted = true;
-      last = found;
-      i += length - 1;
+    const bool is_first = !begun;
+    if (!is_mark(line)) {
+      begun = true;
+      closes = false;
+    }
+    std::size_t label = 0;
+    while (label < line.size() && label_length(line.substr(label)) == 0) ++label;
+    if (label < line.size()) {
+      Found here = read_line(line, label, allow_tie);
+      // Words after a verdict that are no verdict take it back; so does a second verdict that differs.
+      spoiled = spoiled || (found.verdict != Verdict::unparsable && found.verdict != here.verdict);
+      here.at += offset + start;
+      found = here;
+      closes = true;
+      opens = opens || (is_first && here.verdict != Verdict::unparsable);
     }
     start = end + 1;
   }
-  return contradicted ? Found{} : last;
+  return spoiled || !(opens || closes) ? Found{} : found;
 }
 
 /// The reply's own answer. @param text  what is behind the thoughts in `whole`
@@ -196,14 +221,49 @@ Found find_verdict(std::string_view text, std::string_view whole, AnswerForm for
 /// Whether the reply begins by declining to answer. Later such words are talk about the responses.
 bool declines(std::string_view reply) {
   constexpr std::size_t kOpening = 160;  // bytes
-  static const Words kPhrases = {"i cannot provide", "i cannot assist", "i cannot help", "i cannot comply", "i cannot answer", "i cannot judge", "i cannot evaluate",
-                                 "i cannot compare", "i cannot choose", "i cannot select", "i cannot rate", "i cannot respond", "i cannot fulfill", "i cannot give",
-                                 "i cannot make", "i cannot engage", "i cannot participate", "i cannot continue", "i cannot in good", "i am unable to", "i am not able to",
-                                 "i will not ", "i must decline", "i have to decline", "i decline", "i apologize, but", "i am sorry, but", "sorry, but i", "as an ai",
-                                 "against my programming", "against my policy", "无法", "抱歉", "对不起", "我不能", "我拒绝"};
+  static const Words kPhrases = {"i cannot provide",
+                                 "i cannot assist",
+                                 "i cannot help",
+                                 "i cannot comply",
+                                 "i cannot answer",
+                                 "i cannot judge",
+                                 "i cannot evaluate",
+                                 "i cannot compare",
+                                 "i cannot choose",
+                                 "i cannot select",
+                                 "i cannot rate",
+                                 "i cannot respond",
+                                 "i cannot fulfill",
+                                 "i cannot give",
+                                 "i cannot make",
+                                 "i cannot engage",
+                                 "i cannot participate",
+                                 "i cannot continue",
+                                 "i cannot in good",
+                                 "i am unable to",
+                                 "i am not able to",
+                                 "i will not ",
+                                 "i must decline",
+                                 "i have to decline",
+                                 "i decline",
+                                 "i apologize, but",
+                                 "i am sorry, but",
+                                 "sorry, but i",
+                                 "as an ai",
+                                 "against my programming",
+                                 "against my policy",
+                                 "无法",
+                                 "抱歉",
+                                 "对不起",
+                                 "我不能",
+                                 "我拒绝"};
   std::string opening = lower(reply.substr(0, kOpening));
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kLong = {
-      {{"’", "'"}, {"can't", "cannot"}, {"can not", "cannot"}, {"i'm", "i am"}, {"won't", "will not"}, {"apologise", "apologize"}}};
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kLong = {{{"’", "'"},
+                                                                                   {"can't", "cannot"},
+                                                                                   {"can not", "cannot"},
+                                                                                   {"i'm", "i am"},
+                                                                                   {"won't", "will not"},
+                                                                                   {"apologise", "apologize"}}};
   for (const auto& [from, to] : kLong) {
     for (std::size_t i = 0; (i = opening.find(from, i)) != std::string::npos; i += to.size()) opening.replace(i, from.size(), to);
   }
@@ -224,7 +284,8 @@ struct Name {
 
 std::vector<Name> names_of(const VerdictNames& names) {
   std::vector<Name> result;
-  for (const auto& [list, verdict] : {std::pair(&names.first, Verdict::first), {&names.second, Verdict::second}, {&names.tie, Verdict::tie}}) {
+  for (const auto& [list, verdict] :
+       {std::pair(&names.first, Verdict::first), {&names.second, Verdict::second}, {&names.tie, Verdict::tie}}) {
     for (const std::string& name : *list) result.push_back({lower(name), verdict});
   }
   return result;
@@ -260,20 +321,24 @@ bool has_word(std::string_view text, std::string_view word) {
 /// Whether `after`, what follows a name, says that this is the better one.
 bool is_preferred(std::string_view after) {
   static const Words kIs = {" is ", " was ", " would be "};
-  static const Words kAdverbs = {"the ", "clearly ", "much ", "slightly ", "overall ", "therefore ", "thus ", "a ", "far ", "generally ", "significantly ", "my "};
+  static const Words kAdverbs = {"the ",  "clearly ", "much ", "slightly ",  "overall ",       "therefore ",
+                                 "thus ", "a ",       "far ",  "generally ", "significantly ", "my "};
   static const Words kBetter = {"better", "best", "superior", "preferred", "preferable", "stronger", "winner"};
   const auto is = std::find_if(kIs.begin(), kIs.end(), [&](std::string_view word) { return after.starts_with(word); });
   if (is == kIs.end()) return false;
   after.remove_prefix(is->size());
   skip(after, kAdverbs);
-  return std::any_of(kBetter.begin(), kBetter.end(),
-                     [&](std::string_view word) { return after.starts_with(word) && (after.size() == word.size() || !is_word(after[word.size()])); });
+  return std::any_of(kBetter.begin(), kBetter.end(), [&](std::string_view word) {
+    return after.starts_with(word) && (after.size() == word.size() || !is_word(after[word.size()]));
+  });
 }
 
 /// Whether `before`, what leads to a name, says that it is the better one.
 bool is_chosen(std::string_view before) {
-  static const Words kVerbs = {"i choose", "i prefer", "i pick", "i select", "i would choose", "i would prefer", "i would pick", "i would select",
-                               "i'd choose", "i'd prefer", "i would go with", "i go with", "my choice is", "my answer is", "my verdict is", "the winner is"};
+  static const Words kVerbs = {"i choose",       "i prefer",       "i pick",          "i select",
+                               "i would choose", "i would prefer", "i would pick",    "i would select",
+                               "i'd choose",     "i'd prefer",     "i would go with", "i go with",
+                               "my choice is",   "my answer is",   "my verdict is",   "the winner is"};
   static const Words kBetterOnes = {"better", "best", "superior", "preferred", "preferable", "stronger"};
   static const Words kThings = {"", " one", " output", " response", " answer", " choice", " option", " reply"};
   static const Words kEdge = {" ", "*", "`", "\"", ":"};
@@ -288,7 +353,8 @@ bool is_chosen(std::string_view before) {
 
 /// Add what one sentence in lower case concludes.
 void conclude(std::string_view sentence, const std::vector<Name>& names, std::vector<Verdict>& verdicts) {
-  for (const std::string_view word : {"not", "neither", "nor", "either", "cannot", "if", "whether", "unless", "although", "hard", "would have been"}) {
+  for (const std::string_view word :
+       {"not", "neither", "nor", "either", "cannot", "if", "whether", "unless", "although", "hard", "would have been"}) {
     if (has_word(sentence, word)) return;
   }
   if (sentence.find("n't") != std::string_view::npos || sentence.find("n’t") != std::string_view::npos) return;
@@ -358,7 +424,8 @@ Verdict parse_named_verdict(std::string_view reply, const VerdictNames& wanted) 
 
   static const Words kAnswers = {"answer", "verdict", "decision", "choice", "conclusion", "winner", "better", "preferred"};
   std::string_view last = trim(std::string_view(text).substr(std::min(text.size(), text.find_last_of('\n') + 1)));
-  if (const std::size_t colon = last.find(':'); colon != std::string_view::npos && ends_with_any(last.substr(0, colon), kAnswers)) last.remove_prefix(colon + 1);
+  if (const std::size_t colon = last.find(':'); colon != std::string_view::npos && ends_with_any(last.substr(0, colon), kAnswers))
+    last.remove_prefix(colon + 1);
   if (const Verdict verdict = exactly(last, names); verdict != Verdict::unparsable) return verdict;
 
   std::vector<Verdict> verdicts;
@@ -367,7 +434,8 @@ Verdict parse_named_verdict(std::string_view reply, const VerdictNames& wanted) 
     conclude(std::string_view(text).substr(start, end - start), names, verdicts);
     start = end + 1;
   }
-  if (!verdicts.empty() && std::all_of(verdicts.begin(), verdicts.end(), [&](Verdict v) { return v == verdicts.front(); })) return verdicts.front();
+  if (!verdicts.empty() && std::all_of(verdicts.begin(), verdicts.end(), [&](Verdict v) { return v == verdicts.front(); }))
+    return verdicts.front();
   return verdicts.empty() && declines(text) ? Verdict::refused : Verdict::unparsable;
 }
 
@@ -388,9 +456,11 @@ std::optional<double> first_probability(const nlohmann::json& logprobs, AnswerFo
   const nlohmann::json& token = content->at(index);
 
   std::vector<nlohmann::json> choices;
-  if (const auto top = token.find("top_logprobs"); top != token.end() && top->is_array()) choices.assign(top->begin(), top->end());
+  if (const auto top = token.find("top_logprobs"); top != token.end() && top->is_array())
+    choices.assign(top->begin(), top->end());
   const std::optional<std::string> said = token_text(token);
-  if (std::none_of(choices.begin(), choices.end(), [&](const nlohmann::json& choice) { return token_text(choice) == said; })) choices.push_back(token);
+  if (std::none_of(choices.begin(), choices.end(), [&](const nlohmann::json& choice) { return token_text(choice) == said; }))
+    choices.push_back(token);
   double first = 0, second = 0, tie = 0;
   for (const nlohmann::json& choice : choices) {
     const std::optional<std::string> text = token_text(choice);

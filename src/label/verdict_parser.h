@@ -22,12 +22,13 @@ std::string_view to_string(AnswerForm form);
 
 /// Read a reply. What a reasoning model thinks aloud in front (<think>...</think>) is not part of its answer.
 ///
-/// json_schema: the whole reply, or the whole content of one code fence around it, is an object with the one key "verdict", whose value is "1", "2" or
+/// json_schema: the whole reply, what follows the one "</think>" in it, or the whole content of one code fence around it, is an object with the one key "verdict", whose value is "1", "2" or
 /// "tie" (the numbers 1 and 2 as well).
 ///
 /// verdict_line: a verdict line holds nothing but the word "verdict" (判断, 结论, 裁决; "final" or 最终 may stand before it), a colon, and 1, 2, tie, or a
-/// phrase like "Response 1"; markdown emphasis, brackets and a final stop do not matter. The last place with such a word and a colon must be a verdict line, and
-/// all verdict lines must agree. So text in front of a verdict line can spoil it, but never turn it round.
+/// phrase like "Response 1"; markdown emphasis, brackets and a final stop do not matter. A verdict line must be the first or the last line of the reply, the last
+/// line with such a word and a colon must be one, and all of them must agree. So what a judge quotes of a response can spoil its verdict, but not turn it round,
+/// and is no verdict where it gives none.
 ///
 /// @param allow_tie  false: a tie is not among the answers, so it is unparsable
 /// @return first, second, tie; without any of them refused, if the reply begins by declining, else unparsable. Never error.

@@ -23,8 +23,10 @@ constexpr double kBytesPerToken = 4;
 HttpReply error_reply(int status, const std::string& message, const std::string& code = "") {
   HttpReply reply;
   reply.status = status;
-  reply.body = json{{"error", {{"message", message}, {"type", code.empty() ? "server_error" : code}, {"code", code.empty() ? json() : json(code)}}}}.dump(
-      -1, ' ', false, json::error_handler_t::replace);
+  reply.body =
+      json{{"error",
+            {{"message", message}, {"type", code.empty() ? "server_error" : code}, {"code", code.empty() ? json() : json(code)}}}}
+          .dump(-1, ' ', false, json::error_handler_t::replace);
   return reply;
 }
 
@@ -60,19 +62,28 @@ bool wants_json(const json& request) {
 }
 
 json completion(const json& request, const std::string& prompt, const std::string& content) {
-  const auto tokens = [](const std::string& text) { return static_cast<int>(std::ceil(static_cast<double>(text.size()) / kBytesPerToken)); };
+  const auto tokens = [](const std::string& text) {
+    return static_cast<int>(std::ceil(static_cast<double>(text.size()) / kBytesPerToken));
+  };
   return {{"id", "chatcmpl-test"},
           {"object", "chat.completion"},
           {"created", 0},
           {"model", request.value("model", "")},
-          {"choices", json::array({{{"index", 0}, {"message", {{"role", "assistant"}, {"content", content}}}, {"logprobs", nullptr}, {"finish_reason", "stop"}}})},
-          {"usage", {{"prompt_tokens", tokens(prompt)}, {"completion_tokens", tokens(content)}, {"total_tokens", tokens(prompt) + tokens(content)}}}};
+          {"choices", json::array({{{"index", 0},
+                                    {"message", {{"role", "assistant"}, {"content", content}}},
+                                    {"logprobs", nullptr},
+                                    {"finish_reason", "stop"}}})},
+          {"usage",
+           {{"prompt_tokens", tokens(prompt)},
+            {"completion_tokens", tokens(content)},
+            {"total_tokens", tokens(prompt) + tokens(content)}}}};
 }
 
 }  // namespace
 
 JudgeAnswer::JudgeAnswer(const AnswerOptions& options)
-    : options_(options), source_(options.data.empty() ? VerdictSource(options.seed) : VerdictSource(options.seed, options.data)),
+    : options_(options),
+      source_(options.data.empty() ? VerdictSource(options.seed) : VerdictSource(options.seed, options.data)),
       misbehaviour_(options.misbehave, options.seed) {
   if (options.log.empty()) return;
   log_ = ::open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
@@ -85,9 +96,11 @@ JudgeAnswer::~JudgeAnswer() {
 
 void JudgeAnswer::witness(const Digest& digest, int status, const std::string& kind) const {
   if (log_ < 0) return;
-  const auto now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  const auto now =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
   const std::string line = fmt::format("{} {} {} {}\n", to_hex(digest), now, status, kind.empty() ? "-" : kind);
-  if (::write(log_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) throw IoError(fmt::format("{}: cannot write: {}", options_.log, std::strerror(errno)));
+  if (::write(log_, line.data(), line.size()) != static_cast<ssize_t>(line.size()))
+    throw IoError(fmt::format("{}: cannot write: {}", options_.log, std::strerror(errno)));
 }
 
 HttpReply JudgeAnswer::limited(HttpReply reply, bool& refused) {
@@ -106,7 +119,8 @@ HttpReply JudgeAnswer::limited(HttpReply reply, bool& refused) {
   }
   const auto reset = ceil<milliseconds>(accepted_.back() + seconds(60) - now).count();
   reply.headers.emplace_back("x-ratelimit-limit-requests", std::to_string(options_.requests_per_minute));
-  reply.headers.emplace_back("x-ratelimit-remaining-requests", std::to_string(options_.requests_per_minute - static_cast<int>(accepted_.size())));
+  reply.headers.emplace_back("x-ratelimit-remaining-requests",
+                             std::to_string(options_.requests_per_minute - static_cast<int>(accepted_.size())));
   reply.headers.emplace_back("x-ratelimit-reset-requests", fmt::format("{:.3f}s", static_cast<double>(reset) / 1000));
   return reply;
 }
@@ -123,9 +137,12 @@ HttpReply JudgeAnswer::complete(const HttpRequest& http, const std::string& kind
   const std::string prompt = prompt_of(request);
   const Question question = read_question(prompt);
   const std::string verdict = kind == "bias" ? "1" : source_.verdict(question);
-  std::string content = wants_json(request) ? json{{"verdict", verdict}}.dump() : fmt::format("I compared both responses.\nVerdict: {}", verdict);
+  std::string content =
+      wants_json(request) ? json{{"verdict", verdict}}.dump() : fmt::format("I compared both responses.\nVerdict: {}", verdict);
   if (kind == "prose") {
-    content = "Response 1 reads well, though response 2 has 12 good ideas; in 1 or 2 places I would have wished for more. All in all I lean to one of them.";
+    content =
+        "Response 1 reads well, though response 2 has 12 good ideas; in 1 or 2 places I would have wished for more. All in all I "
+        "lean to one of them.";
   }
   json body = completion(request, prompt, content);
   json& choice = body["choices"][0];
@@ -151,7 +168,8 @@ HttpReply JudgeAnswer::complete(const HttpRequest& http, const std::string& kind
 
 HttpReply JudgeAnswer::fault(const std::string& kind, const HttpRequest& request) {
   HttpReply reply;
-  if (kind == "quota") return error_reply(429, "You exceeded your current quota, please check your plan and billing details.", "insufficient_quota");
+  if (kind == "quota")
+    return error_reply(429, "You exceeded your current quota, please check your plan and billing details.", "insufficient_quota");
   if (kind == "429_long") {
     reply = error_reply(429, "Daily limit reached", "rate_limit_exceeded");
     reply.headers.emplace_back("retry-after", "86400");
@@ -193,7 +211,8 @@ HttpReply JudgeAnswer::fault(const std::string& kind, const HttpRequest& request
       reply.headers.emplace_back("content-encoding", "gzip");
     }
   } else if (kind == "deep") {
-    reply.body = R"({"choices":[{"message":{"content":"1"},"logprobs":)" + std::string(1 << 20, '[') + std::string(1 << 20, ']') + "}]}";
+    reply.body =
+        R"({"choices":[{"message":{"content":"1"},"logprobs":)" + std::string(1 << 20, '[') + std::string(1 << 20, ']') + "}]}";
   } else if (kind == "not_utf8") {
     reply.body = "{\"choices\":[{\"message\":{\"content\":\"\xff\xfe\xc0\x80\"}}]}";
   } else if (kind == "not_http") {
@@ -212,10 +231,13 @@ HttpReply JudgeAnswer::decide(const HttpRequest& request, const Digest& digest, 
   }
   if (request.method == "GET" && request.path == "/v1/models") {
     HttpReply reply;
-    reply.body = json{{"object", "list"}, {"data", {{{"id", options_.model.empty() ? "judge" : options_.model}, {"object", "model"}}}}}.dump();
+    reply.body =
+        json{{"object", "list"}, {"data", {{{"id", options_.model.empty() ? "judge" : options_.model}, {"object", "model"}}}}}
+            .dump();
     return reply;
   }
-  if (!ours || request.method != "POST" || request.path != "/v1/chat/completions") return error_reply(404, "no such address", "not_found");
+  if (!ours || request.method != "POST" || request.path != "/v1/chat/completions")
+    return error_reply(404, "no such address", "not_found");
   kind = misbehaviour_.next(digest);
   if (options_.requests_per_minute > 0) {
     bool refused = false;
@@ -236,11 +258,13 @@ HttpReply JudgeAnswer::answer(const HttpRequest& request) {
   std::string kind;
   HttpReply reply = decide(request, digest, kind);
   reply.delay_s += options_.latency_ms / 1000;
-  if (options_.gzip && reply.wire == HttpReply::Wire::whole && kind != "gzip_bomb" && request.accept_encoding.find("gzip") != std::string::npos) {
+  if (options_.gzip && reply.wire == HttpReply::Wire::whole && kind != "gzip_bomb" &&
+      request.accept_encoding.find("gzip") != std::string::npos) {
     reply.body = gzip(reply.body);
     reply.headers.emplace_back("content-encoding", "gzip");
   }
-  if (request.method == "POST") witness(digest, reply.wire == HttpReply::Wire::reset || reply.wire == HttpReply::Wire::raw ? 0 : reply.status, kind);
+  if (request.method == "POST")
+    witness(digest, reply.wire == HttpReply::Wire::reset || reply.wire == HttpReply::Wire::raw ? 0 : reply.status, kind);
   return reply;
 }
 

@@ -14,15 +14,15 @@
 namespace dmoerm::judge {
 
 struct AnswerOptions {
-  std::string data;               ///< rows of preference data; empty: verdicts from the texts
+  std::string data;  ///< rows of preference data; empty: verdicts from the texts
   std::vector<std::string> misbehave;
-  std::string log;                ///< witness file; empty: none
-  std::string key;                ///< the API key to demand; empty: none
-  std::string model;              ///< the one model there is; empty: any
-  int requests_per_minute = 0;    ///< of any 60 s; 0 = no limit
-  double latency_ms = 0;          ///< thinking time
-  double slow_s = 5;              ///< of slow_headers, and of slow_body in all
-  bool gzip = false;              ///< compress where the client takes it
+  std::string log;              ///< witness file; empty: none
+  std::string key;              ///< the API key to demand; empty: none
+  std::string model;            ///< the one model there is; empty: any
+  int requests_per_minute = 0;  ///< of any 60 s; 0 = no limit
+  double latency_ms = 0;        ///< thinking time
+  double slow_s = 5;            ///< of slow_headers, and of slow_body in all
+  bool gzip = false;            ///< compress where the client takes it
   std::uint64_t seed = 17;
 };
 
@@ -54,7 +54,8 @@ class JudgeAnswer {
   JudgeAnswer(const JudgeAnswer&) = delete;
   JudgeAnswer& operator=(const JudgeAnswer&) = delete;
 
-  /// Decide on a request and write it to the log: a line "<sha256 of the body> <ms since 1970> <status, 0 if none is sent> <misbehaviour or ->", before a byte of it is sent.
+  /// Decide on a request and write it to the log: a line "<sha256 of the body> <ms since 1970> <status, 0 if none is sent>
+  /// <misbehaviour or ->", before a byte of it is sent.
   HttpReply answer(const HttpRequest& request);
   [[nodiscard]] double slow_s() const { return options_.slow_s; }
 

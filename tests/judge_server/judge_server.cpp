@@ -1,13 +1,13 @@
 // A judge for tests: an OpenAI-compatible server that answers chat completions about two responses, and misbehaves when told to.
 //
-//   judge_server --port 0 --port-file F [--tls --cert C --key K] [--data capability.jsonl.gz | --synthetic] [--log F] [--misbehave KIND=WHEN ...] [--rpm N]
+//   judge_server --port 0 --port-file F [--tls --cert C --key K] [--data capability.jsonl.gz | --synthetic] [--log F]
+//   [--misbehave KIND=WHEN ...] [--rpm N]
 //
-// Prompts hold blocks "<response_1 TAG>\n...\n</response_1 TAG>" and a line "point: NAME". The verdict comes as {"verdict":"1"} if a JSON schema is asked for, else
-// in a last line "Verdict: 1".
+// Prompts hold blocks "<response_1 TAG>\n...\n</response_1 TAG>" and a line "point: NAME". The verdict comes as {"verdict":"1"}
+// if a JSON schema is asked for, else in a last line "Verdict: 1".
+#include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
-
-#include <CLI/CLI.hpp>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -30,7 +30,8 @@ int main(int argc, char** argv) {
   auto* data = app.add_option("--data", options.data, "rows of preference data to answer from");
   app.add_flag("--synthetic", synthetic, "answer from the texts alone (what is done without --data)")->excludes(data);
   app.add_option("--log", options.log, "append a line for each POST: sha256 of the body, ms, status, misbehaviour");
-  app.add_option("--misbehave", options.misbehave, "KIND=WHEN; WHEN: a share, every:N, first:N tries of a body, from:N. Kinds: " + judge::Misbehaviour::kinds());
+  app.add_option("--misbehave", options.misbehave,
+                 "KIND=WHEN; WHEN: a share, every:N, first:N tries of a body, from:N. Kinds: " + judge::Misbehaviour::kinds());
   app.add_option("--rpm", options.requests_per_minute, "requests of any 60 seconds");
   app.add_option("--require-key", options.key, "answer 401 to other API keys");
   app.add_option("--model", options.model, "answer 404 to other models");

@@ -13,15 +13,18 @@ namespace dmoerm::judge {
 namespace {
 
 constexpr std::string_view kKinds[] = {
-    "429", "429_bare", "429_ms", "429_date", "429_long", "quota", "500", "502", "503", "503_wait", "400", "401", "403", "404", "408", "409", "425",
-    "reset", "slow_headers", "slow_body", "half_json", "cut_body", "wrong_json", "no_choices", "two_choices", "huge", "gzip_bomb", "redirect",
-    "refusal", "filter", "prose", "bias", "echo_key", "deep", "not_utf8", "not_http", "error_200", "empty"};
+    "429",         "429_bare", "429_ms",       "429_date",  "429_long",  "quota",    "500",        "502",
+    "503",         "503_wait", "400",          "401",       "403",       "404",      "408",        "409",
+    "425",         "reset",    "slow_headers", "slow_body", "half_json", "cut_body", "wrong_json", "no_choices",
+    "two_choices", "huge",     "gzip_bomb",    "redirect",  "refusal",   "filter",   "prose",      "bias",
+    "echo_key",    "deep",     "not_utf8",     "not_http",  "error_200", "empty"};
 
 template <class Number>
 Number number_of(std::string_view text, const std::string& rule) {
   Number value{};
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) throw ConfigError(fmt::format("--misbehave {}: \"{}\" is not a number", rule, text));
+  if (error != std::errc() || end != text.data() + text.size())
+    throw ConfigError(fmt::format("--misbehave {}: \"{}\" is not a number", rule, text));
   return value;
 }
 

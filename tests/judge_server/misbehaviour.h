@@ -11,8 +11,9 @@
 
 namespace dmoerm::judge {
 
-/// Rules "KIND=WHEN", tried in order; the first that applies to a request decides. WHEN: a share of requests ("0.05"; drawn by body and try, so that a repetition
-/// has a new chance), "every:7" (each 7th request), "first:2" (the first two tries of every body), "from:100" (all after the first 100 requests).
+/// Rules "KIND=WHEN", tried in order; the first that applies to a request decides. WHEN: a share of requests ("0.05"; drawn by
+/// body and try, so that a repetition has a new chance), "every:7" (each 7th request), "first:2" (the first two tries of every
+/// body), "from:100" (all after the first 100 requests).
 class Misbehaviour {
  public:
   /// @throws ConfigError for an unknown kind or form

@@ -34,10 +34,10 @@ struct Connection {
   int fd = -1;
   std::string in, out;
   std::size_t sent = 0;
-  bool close_after = false;          ///< once `out` is sent
-  bool busy = false;                 ///< a reply is due or being sent
-  bool waits_to_write = false;       ///< registered for EPOLLOUT
-  std::vector<std::string> pieces;   ///< of a slow body, the last first
+  bool close_after = false;         ///< once `out` is sent
+  bool busy = false;                ///< a reply is due or being sent
+  bool waits_to_write = false;      ///< registered for EPOLLOUT
+  std::vector<std::string> pieces;  ///< of a slow body, the last first
 };
 
 /// Take one whole request off the start of `in`. Nothing while it is incomplete. @throws DataError if it is none
@@ -52,7 +52,8 @@ std::optional<HttpRequest> take_request(std::string& in) {
   const std::string_view head = std::string_view(in).substr(0, head_end + 2);
   const std::size_t line_end = head.find("\r\n"), space = head.find(' ');
   const std::size_t space_2 = head.find(' ', space + 1);
-  if (space == std::string_view::npos || space_2 == std::string_view::npos || space_2 > line_end) throw DataError("no request line");
+  if (space == std::string_view::npos || space_2 == std::string_view::npos || space_2 > line_end)
+    throw DataError("no request line");
   request.method = head.substr(0, space);
   request.path = head.substr(space + 1, space_2 - space - 1);
   for (std::size_t at = line_end + 2; at < head.size();) {
@@ -199,7 +200,8 @@ class PlainServer {
       connection.close_after = true;
       return flush(connection);
     }
-    connection.out = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", reply.status, reason_of(reply.status), reply.body.size());
+    connection.out = fmt::format("HTTP/1.1 {} {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", reply.status,
+                                 reason_of(reply.status), reply.body.size());
     for (const auto& [name, value] : reply.headers) connection.out += name + ": " + value + "\r\n";
     connection.out += "\r\n";
     if (reply.wire == Wire::cut_body) {
@@ -217,7 +219,8 @@ class PlainServer {
 
   void flush(Connection& connection) {
     while (connection.sent < connection.out.size()) {
-      const ssize_t put = ::send(connection.fd, connection.out.data() + connection.sent, connection.out.size() - connection.sent, MSG_NOSIGNAL);
+      const ssize_t put =
+          ::send(connection.fd, connection.out.data() + connection.sent, connection.out.size() - connection.sent, MSG_NOSIGNAL);
       if (put < 0 && errno == EAGAIN) {
         if (!std::exchange(connection.waits_to_write, true)) watch(EPOLL_CTL_MOD, connection.fd, EPOLLIN | EPOLLOUT);
         return;

@@ -1,4 +1,5 @@
-// The test judge over plain HTTP/1.1: one thread, epoll, keep-alive; fast enough to measure a client with, and able to break the protocol.
+// The test judge over plain HTTP/1.1: one thread, epoll, keep-alive; fast enough to measure a client with, and able to break the
+// protocol.
 #pragma once
 #include <functional>
 

@@ -27,19 +27,21 @@ void send(const HttpReply& reply, double slow_s, httplib::Response& out) {
   // All that httplib can do of a reset or a cut is to end the connection in the middle of the body.
   const auto body = std::make_shared<std::string>(reply.body.empty() ? "{}" : reply.body);
   const bool slow = reply.wire == Wire::slow_body;
-  out.set_content_provider(body->size(), "application/json", [body, slow, slow_s](std::size_t offset, std::size_t length, httplib::DataSink& sink) {
-    if (!slow) {
-      sink.write(body->data() + offset, length / 2);
-      return false;
-    }
-    sleep_s(slow_s / kSlowPieces);
-    return sink.write(body->data() + offset, std::min(length, body->size() / kSlowPieces + 1));
-  });
+  out.set_content_provider(body->size(), "application/json",
+                           [body, slow, slow_s](std::size_t offset, std::size_t length, httplib::DataSink& sink) {
+                             if (!slow) {
+                               sink.write(body->data() + offset, length / 2);
+                               return false;
+                             }
+                             sleep_s(slow_s / kSlowPieces);
+                             return sink.write(body->data() + offset, std::min(length, body->size() / kSlowPieces + 1));
+                           });
 }
 
 }  // namespace
 
-void serve_tls(JudgeAnswer& judge, int port, const std::string& certificate, const std::string& key, const std::function<void(int)>& listening) {
+void serve_tls(JudgeAnswer& judge, int port, const std::string& certificate, const std::string& key,
+               const std::function<void(int)>& listening) {
   httplib::SSLServer server(certificate.c_str(), key.c_str());
   if (!server.is_valid()) throw IoError(fmt::format("certificate {} or key {} cannot be used", certificate, key));
   server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
@@ -47,7 +49,9 @@ void serve_tls(JudgeAnswer& judge, int port, const std::string& certificate, con
   server.set_keep_alive_timeout(60);
   server.set_tcp_nodelay(true);
   const auto answer = [&judge](const httplib::Request& in, httplib::Response& out) {
-    send(judge.answer({in.method, in.path, in.body, in.get_header_value("Authorization"), in.get_header_value("Accept-Encoding")}), judge.slow_s(), out);
+    send(
+        judge.answer({in.method, in.path, in.body, in.get_header_value("Authorization"), in.get_header_value("Accept-Encoding")}),
+        judge.slow_s(), out);
   };
   server.Get(".*", answer);
   server.Post(".*", answer);

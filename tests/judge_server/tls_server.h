@@ -7,8 +7,10 @@
 
 namespace dmoerm::judge {
 
-/// Serve on 127.0.0.1 until the process ends. @param certificate, key  PEM files  @param port  0 = any free one  @param listening  told the port
+/// Serve on 127.0.0.1 until the process ends. @param certificate, key  PEM files  @param port  0 = any free one  @param listening
+/// told the port
 /// @throws IoError if the port cannot be had or the certificate cannot be used
-void serve_tls(JudgeAnswer& judge, int port, const std::string& certificate, const std::string& key, const std::function<void(int)>& listening);
+void serve_tls(JudgeAnswer& judge, int port, const std::string& certificate, const std::string& key,
+               const std::function<void(int)>& listening);
 
 }  // namespace dmoerm::judge

@@ -22,7 +22,7 @@ namespace dmoerm::judge {
 namespace {
 
 using nlohmann::json;
-constexpr double kBias = 0.35;           // share of "the first shown" at a gap near 0
+constexpr double kBias = 0.35;  // share of "the first shown" at a gap near 0
 constexpr double kSyntheticMargin = 0.02;
 
 std::string_view trim(std::string_view text) {
@@ -95,8 +95,9 @@ struct VerdictSource::Data {
   };
   struct Row {
     std::string id, category, query;
-    std::map<std::int64_t, Response> responses;                                                    ///< by rid
-    std::map<std::string, std::map<std::pair<std::int64_t, std::int64_t>, std::array<std::string, 2>>> verdicts;  ///< by point, (a, b)
+    std::map<std::int64_t, Response> responses;  ///< by rid
+    std::map<std::string, std::map<std::pair<std::int64_t, std::int64_t>, std::array<std::string, 2>>>
+        verdicts;  ///< by point, (a, b)
   };
   struct Place {
     std::size_t row;
@@ -154,7 +155,8 @@ struct VerdictSource::Data {
   }
 
   /// What one row says of two of its responses, the first shown first.
-  [[nodiscard]] std::optional<std::string> of_row(std::uint64_t seed, const Row& row, const std::string& point, std::int64_t first, std::int64_t second) const {
+  [[nodiscard]] std::optional<std::string> of_row(std::uint64_t seed, const Row& row, const std::string& point,
+                                                  std::int64_t first, std::int64_t second) const {
     if (const auto recorded = row.verdicts.find(point); recorded != row.verdicts.end()) {
       for (const bool swapped : {false, true}) {
         const auto found = recorded->second.find(swapped ? std::pair(second, first) : std::pair(first, second));
@@ -190,12 +192,13 @@ struct VerdictSource::Data {
 
   std::vector<Row> rows;
   std::unordered_map<Digest, std::vector<Place>, DigestHash> places;  ///< by sha256 of the trimmed text
-  std::map<std::string, std::map<std::string, double>> margins;      ///< by category, point ("" = any)
+  std::map<std::string, std::map<std::string, double>> margins;       ///< by category, point ("" = any)
 };
 
 VerdictSource::VerdictSource(std::uint64_t seed) : seed_(seed) {}
 
-VerdictSource::VerdictSource(std::uint64_t seed, const std::filesystem::path& data) : seed_(seed), data_(std::make_unique<Data>()) {
+VerdictSource::VerdictSource(std::uint64_t seed, const std::filesystem::path& data)
+    : seed_(seed), data_(std::make_unique<Data>()) {
   data_->read_margins(data.parent_path() / "capabilities.json");
   pair::LineReader reader(data);
   for (std::string line; reader.next(line);) {
@@ -217,8 +220,8 @@ std::string VerdictSource::verdict(const Question& question) const {
   const std::string& low = swapped ? question.second : question.first;
   const std::string& high = swapped ? question.first : question.second;
   const std::string name = fmt::format("{}/{:016x}/{:016x}", question.point, stable_hash(low), stable_hash(high));
-  return judge_scores(seed_, name, made_up_score(seed_, question.point, question.first), made_up_score(seed_, question.point, question.second), swapped,
-                      kSyntheticMargin);
+  return judge_scores(seed_, name, made_up_score(seed_, question.point, question.first),
+                      made_up_score(seed_, question.point, question.second), swapped, kSyntheticMargin);
 }
 
 }  // namespace dmoerm::judge

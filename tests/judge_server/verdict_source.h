@@ -1,4 +1,5 @@
-// What the test judge thinks of two responses: replayed from preference data with the order effect of real judges, or made up from the texts.
+// What the test judge thinks of two responses: replayed from preference data with the order effect of real judges, or made up
+// from the texts.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -15,7 +16,8 @@ struct Question {
   std::string rest;           ///< the prompt without them
 };
 
-/// Find `<response_1 TAG>` ... `</response_1 TAG>`, the same of 2, and a line `point: NAME` outside of them. Parts that are not there stay empty.
+/// Find `<response_1 TAG>` ... `</response_1 TAG>`, the same of 2, and a line `point: NAME` outside of them. Parts that are not
+/// there stay empty.
 Question read_question(std::string_view prompt);
 
 /// The verdict function. A pure function of seed, data and question.
@@ -23,8 +25,9 @@ class VerdictSource {
  public:
   /// Verdicts from the texts alone.
   explicit VerdictSource(std::uint64_t seed);
-  /// Verdicts from rows of preference data where both texts are found there: recorded verdicts ("verdicts" of a row), else scores of the point (or "overall"),
-  /// with the order effect "Replay of a judge" and the margins of capabilities.json beside the file. @throws IoError, DataError
+  /// Verdicts from rows of preference data where both texts are found there: recorded verdicts ("verdicts" of a row), else scores
+  /// of the point (or "overall"), with the order effect "Replay of a judge" and the margins of capabilities.json beside the file.
+  /// @throws IoError, DataError
   VerdictSource(std::uint64_t seed, const std::filesystem::path& data);
   ~VerdictSource();
 

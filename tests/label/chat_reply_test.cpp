@@ -35,15 +35,20 @@ TEST(ChatReply, KnowsBothFormsOfRefusal) {
 }
 
 TEST(ChatReply, JoinsContentParts) {
-  EXPECT_EQ(parse_chat_reply(with_message(R"({"content":[{"type":"text","text":"Ver"},{"type":"image"},{"type":"text","text":"dict: 1"},7]})")).text, "Verdict: 1");
+  EXPECT_EQ(parse_chat_reply(
+                with_message(R"({"content":[{"type":"text","text":"Ver"},{"type":"image"},{"type":"text","text":"dict: 1"},7]})"))
+                .text,
+            "Verdict: 1");
   EXPECT_EQ(parse_chat_reply(with_message(R"({"content":null})")).text, "");
 }
 
 TEST(ChatReply, NeedsExactlyOneChoiceWithAMessage) {
-  for (const char* body : {"", " ", "null", "[]", "7", "\"1\"", "{}", R"({"choices":null})", R"({"choices":{}})", R"({"choices":[]})", R"({"choices":[1]})",
-                           R"({"choices":[{}]})", R"({"choices":[{"message":"1"}]})", R"({"choices":[{"message":{"content":1}}]})",
-                           R"({"choices":[{"message":{"content":"1"}},{"message":{"content":"1"}}]})", "{\"choices\":[{\"message\":{\"content\":\"\xff\xfe\"}}]}",
-                           "{\"choices\":[{\"message\":{\"content\":\"\xed\xa0\x80\"}}]}"}) {
+  for (const char* body :
+       {"", " ", "null", "[]", "7", "\"1\"", "{}", R"({"choices":null})", R"({"choices":{}})", R"({"choices":[]})",
+        R"({"choices":[1]})", R"({"choices":[{}]})", R"({"choices":[{"message":"1"}]})",
+        R"({"choices":[{"message":{"content":1}}]})", R"({"choices":[{"message":{"content":"1"}},{"message":{"content":"1"}}]})",
+        "{\"choices\":[{\"message\":{\"content\":\"\xff\xfe\"}}]}",
+        "{\"choices\":[{\"message\":{\"content\":\"\xed\xa0\x80\"}}]}"}) {
     const ChatReply reply = parse_chat_reply(body);
     EXPECT_EQ(reply.kind, Kind::bad) << body;
     EXPECT_FALSE(reply.problem.empty()) << body;
@@ -58,7 +63,8 @@ TEST(ChatReply, EveryPrefixIsRefused) {
 
 TEST(ChatReply, BelievesNoImpossibleTokenCount) {
   for (const char* tokens : {"-1", "1.5", "1e300", "\"12\"", "null", "99999999999999999999", "18446744073709551615", "[]"}) {
-    const ChatReply reply = parse_chat_reply(std::string(R"({"choices":[{"message":{"content":"1"}}],"usage":{"prompt_tokens":)") + tokens + "}}");
+    const ChatReply reply =
+        parse_chat_reply(std::string(R"({"choices":[{"message":{"content":"1"}}],"usage":{"prompt_tokens":)") + tokens + "}}");
     ASSERT_EQ(reply.kind, Kind::ok) << tokens;
     EXPECT_EQ(reply.prompt_tokens, -1) << tokens;
     EXPECT_EQ(reply.completion_tokens, -1);
@@ -71,7 +77,8 @@ TEST(ChatReply, DeepNestingIsRefusedWithoutRecursion) {
     for (int i = 0; i < 2'000'000; ++i) deep += bracket[0] == '[' ? "[" : "{\"a\":";
     EXPECT_EQ(parse_chat_reply(R"({"choices":[{"message":{"content":"1"},"logprobs":)" + deep).kind, Kind::bad);
   }
-  EXPECT_EQ(parse_chat_reply(with_message(R"({"content":")" + std::string(100000, '[') + R"("})")).kind, Kind::ok) << "brackets in a text do not nest";
+  EXPECT_EQ(parse_chat_reply(with_message(R"({"content":")" + std::string(100000, '[') + R"("})")).kind, Kind::ok)
+      << "brackets in a text do not nest";
 }
 
 TEST(ChatReply, SurvivesRandomDamage) {
@@ -82,9 +89,15 @@ TEST(ChatReply, SurvivesRandomDamage) {
     for (std::uint64_t n = 1 + rng.below(4); n > 0; --n) {
       const std::size_t at = rng.below(body.size());
       switch (rng.below(3)) {
-        case 0: body[at] = static_cast<char>(rng.below(256)); break;
-        case 1: body.erase(at, 1 + rng.below(8)); break;
-        default: body.insert(at, body.substr(rng.below(body.size()), rng.below(12))); break;
+        case 0:
+          body[at] = static_cast<char>(rng.below(256));
+          break;
+        case 1:
+          body.erase(at, 1 + rng.below(8));
+          break;
+        default:
+          body.insert(at, body.substr(rng.below(body.size()), rng.below(12)));
+          break;
       }
     }
     ok += parse_chat_reply(body).kind == Kind::ok;
@@ -96,7 +109,8 @@ TEST(ChatReply, SurvivesRandomDamage) {
 }
 
 TEST(ApiProblem, ReadsTheFormsOfSeveralServers) {
-  const ApiProblem openai = parse_api_problem(R"({"error":{"message":"No more.","type":"insufficient_quota","code":"insufficient_quota"}})");
+  const ApiProblem openai =
+      parse_api_problem(R"({"error":{"message":"No more.","type":"insufficient_quota","code":"insufficient_quota"}})");
   EXPECT_EQ(openai.message, "No more.");
   EXPECT_EQ(openai.code, "insufficient_quota");
   EXPECT_EQ(parse_api_problem(R"({"error":{"message":"x","code":429}})").status, 429);
@@ -111,7 +125,9 @@ TEST(ApiProblem, ReadsTheFormsOfSeveralServers) {
 TEST(OneLine, MakesAStrangersTextHarmless) {
   EXPECT_EQ(one_line("a\nb\x1b[31mc\x7f"), "a b [31mc");
   EXPECT_EQ(one_line("caf\xc3\xa9 \xff\xfe ok"), "caf\xc3\xa9 ok");
-  EXPECT_EQ(one_line("x\xc2\x9b" "31m"), "x 31m");
+  EXPECT_EQ(one_line("x\xc2\x9b"
+                     "31m"),
+            "x 31m");
   EXPECT_EQ(one_line(std::string(1000, 'a'), 10), "aaaaaaaaaa...");
   EXPECT_EQ(one_line("aaaaaaaaa\xc3\xa9", 10), "aaaaaaaaa...") << "cut between characters";
 }

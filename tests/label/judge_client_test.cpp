@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -22,6 +23,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "label/api_key.h"
+#include "label/verdict_parser.h"
 #include "pair/line_reader.h"
 #include "support/scratch.h"
 
@@ -35,7 +37,8 @@ const std::string kKey = "sk-test-4f9b2c7d8e1a0000secret";
 /// The test judge, for as long as the object lives.
 class Server {
  public:
-  Server(const std::filesystem::path& folder, std::vector<std::string> options) : folder_(folder), port_file_(folder / fmt::format("port{}", ++number_)) {
+  Server(const std::filesystem::path& folder, std::vector<std::string> options)
+      : folder_(folder), port_file_(folder / fmt::format("port{}", ++number_)) {
     options.insert(options.begin(), {DMOERM_JUDGE_SERVER, "--port-file", port_file_.string()});
     pid_ = ::fork();
     if (pid_ == 0) {
@@ -75,9 +78,10 @@ class Server {
 };
 
 std::string body_of(int i) {
-  return fmt::format(R"({{"model":"judge","messages":[{{"role":"user","content":"point: clarity\n<response_1 k3>\ntext {} of a\n</response_1 k3>\n)"
-                     R"(<response_2 k3>\nanother text {}\n</response_2 k3>\n"}}]}})",
-                     i, i * 7);
+  return fmt::format(
+      R"({{"model":"judge","messages":[{{"role":"user","content":"point: clarity\n<response_1 k3>\ntext {} of a\n</response_1 k3>\n)"
+      R"(<response_2 k3>\nanother text {}\n</response_2 k3>\n"}}]}})",
+      i, i * 7);
 }
 
 class JudgeClientTest : public test::Scratch {
@@ -274,7 +278,8 @@ TEST_F(JudgeClientTest, SlowServersAreCutOffAtTheTimeLimit) {
 }
 
 TEST_F(JudgeClientTest, AMixOfFaultsLosesNothing) {
-  Server server(directory_, with_log({"--misbehave", "429_ms=0.03", "500=0.02", "503=0.02", "reset=0.02", "cut_body=0.02", "half_json=0.01", "408=0.02", "not_http=0.01"}));
+  Server server(directory_, with_log({"--misbehave", "429_ms=0.03", "500=0.02", "503=0.02", "reset=0.02", "cut_body=0.02",
+                                      "half_json=0.01", "408=0.02", "not_http=0.01"}));
   RetryPolicy policy = quick();
   policy.bad_replies_max = 10;
   policy.tries_max = 20;
@@ -287,7 +292,8 @@ TEST_F(JudgeClientTest, AMixOfFaultsLosesNothing) {
   for (const auto& [ticket, reply] : replies) {
     tries += reply.tries;
     marked += reply.maybe_billed;
-    ASSERT_EQ(seen.by_body.at(sha256_hex(body_of(static_cast<int>(ticket)))), reply.tries) << "each try is counted, each is needed";
+    ASSERT_EQ(seen.by_body.at(sha256_hex(body_of(static_cast<int>(ticket)))), reply.tries)
+        << "each try is counted, each is needed";
     const bool twice = seen.paid.at(sha256_hex(body_of(static_cast<int>(ticket)))) > 1;
     ASSERT_TRUE(!twice || reply.maybe_billed) << "paid more than once without a word";
   }
@@ -433,10 +439,13 @@ TEST_F(JudgeClientTest, ReadsAKeyFromAFileOfItsOwnerOnly) {
   EXPECT_TRUE(ApiKey::load("", "").empty());
   EXPECT_NE(test::message_of<ConfigError>([&] { ApiKey::load("", file + ".missing"); }), "");
   EXPECT_NE(test::message_of<ConfigError>([&] { ApiKey::load("A", file); }), "");
-  EXPECT_NE(test::message_of<ConfigError>([&] { ApiKey::load("DMOERM_TEST_UNSET", ""); }).find("DMOERM_TEST_UNSET"), std::string::npos);
+  EXPECT_NE(test::message_of<ConfigError>([&] { ApiKey::load("DMOERM_TEST_UNSET", ""); }).find("DMOERM_TEST_UNSET"),
+            std::string::npos);
   ::mkfifo((directory_ / "pipe").c_str(), 0600);
-  EXPECT_NE(test::message_of<ConfigError>([&] { ApiKey::load("", (directory_ / "pipe").string()); }).find("not a regular file"), std::string::npos);
-  for (const std::string& bad : {std::string("two words"), std::string("a\nb"), std::string("\n"), std::string(""), std::string(10000, 'k'), std::string("k\xc3\xa9y")}) {
+  EXPECT_NE(test::message_of<ConfigError>([&] { ApiKey::load("", (directory_ / "pipe").string()); }).find("not a regular file"),
+            std::string::npos);
+  for (const std::string& bad : {std::string("two words"), std::string("a\nb"), std::string("\n"), std::string(""),
+                                 std::string(10000, 'k'), std::string("k\xc3\xa9y")}) {
     const std::string other = write("bad", bad);
     ::chmod(other.c_str(), 0600);
     const std::string message = test::message_of<ConfigError>([&] { ApiKey::load("", other); });
@@ -475,7 +484,8 @@ TEST_F(JudgeClientTest, TheKeyGoesToTheServerAndNowhereElse) {
     EXPECT_NE(reply.detail.find("check the API key in DMOERM_TEST_KEY"), std::string::npos) << reply.detail;
     seen += reply.detail;
   }
-  for (const std::string& url : {"https://user:" + kKey + "@host/v1", "ftp://host/?key=" + kKey, "https://ho st/?k=" + kKey, "nonsense://" + kKey + "@"}) {
+  for (const std::string& url :
+       {"https://user:" + kKey + "@host/v1", "ftp://host/?key=" + kKey, "https://ho st/?k=" + kKey, "nonsense://" + kKey + "@"}) {
     Endpoint e;
     e.url = url;
     seen += test::message_of<ConfigError>([&] { JudgeClient client({e}); });
@@ -489,8 +499,29 @@ TEST_F(JudgeClientTest, TheKeyGoesToTheServerAndNowhereElse) {
   EXPECT_EQ(logged.str().find(kKey), std::string::npos) << logged.str();
 }
 
+TEST_F(JudgeClientTest, ADummyKeyGarblesNoReply) {
+  for (const char* key : {"1", "tokens", "none"}) {
+    ::setenv("DMOERM_TEST_KEY", key, 1);
+    Server server(directory_, {"--require-key", key, "--misbehave", "bias=1"});
+    Endpoint e = endpoint(server);
+    e.key_env = "DMOERM_TEST_KEY";
+    JudgeClient client({e}, quick());
+    const JudgeReply reply = ask(client, 1).at(0);
+    EXPECT_EQ(reply.text, "I compared both responses.\nVerdict: 1") << key;
+    EXPECT_GT(reply.completion_tokens, 0) << key;
+  }
+  ::unsetenv("DMOERM_TEST_KEY");
+}
+
+TEST_F(JudgeClientTest, WhatAnUnhelpfulJudgeSaysComesToTheRightVerdict) {
+  EXPECT_EQ(parse_verdict(ask_one("prose=1").text, AnswerForm::verdict_line), Verdict::unparsable);
+  EXPECT_EQ(parse_verdict(ask_one("bias=1").text, AnswerForm::verdict_line), Verdict::first);
+  EXPECT_EQ(ask_one("refusal=1").text, "I'm sorry, I cannot help with that.");
+}
+
 TEST_F(JudgeClientTest, RefusesAddressesThatAreNone) {
-  for (const char* url : {"", "host", "ftp://host/v1", "https://", "https://user@host/v1", "file:///etc/passwd", "https://a b/"}) {
+  for (const char* url :
+       {"", "host", "ftp://host/v1", "https://", "https://user@host/v1", "file:///etc/passwd", "https://a b/"}) {
     Endpoint e;
     e.url = url;
     EXPECT_NE(test::message_of<ConfigError>([&] { JudgeClient client({e}); }), "") << url;
@@ -517,8 +548,9 @@ TEST_F(JudgeClientTest, TheReplayJudgeHasTheOrderEffectOfItsData) {
     const auto& responses = row["responses"];
     for (std::size_t i = 0; i < responses.size(); ++i) {
       for (std::size_t j = i + 1; j < responses.size(); ++j) {
-        pairs.push_back({row["prompt"].back()["content"], responses[i]["text"], responses[j]["text"],
-                         responses[i]["scores"]["naturalness"].get<double>() - responses[j]["scores"]["naturalness"].get<double>()});
+        pairs.push_back(
+            {row["prompt"].back()["content"], responses[i]["text"], responses[j]["text"],
+             responses[i]["scores"]["naturalness"].get<double>() - responses[j]["scores"]["naturalness"].get<double>()});
       }
     }
   }
@@ -531,9 +563,13 @@ TEST_F(JudgeClientTest, TheReplayJudgeHasTheOrderEffectOfItsData) {
       const Pair& pair = pairs[next / 2];
       const std::string& first = next % 2 ? pair.b : pair.a;
       const std::string& second = next % 2 ? pair.a : pair.b;
-      const std::string prompt = fmt::format("Which is better?\npoint: naturalness\n<prompt x9>\n{}\n</prompt x9>\n<response_1 x9>\n{}\n</response_1 x9>\n"
-                                             "<response_2 x9>\n{}\n</response_2 x9>\n", pair.prompt, first, second);
-      const nlohmann::json body = {{"model", "judge"}, {"response_format", {{"type", "json_schema"}}}, {"messages", {{{"role", "user"}, {"content", prompt}}}}};
+      const std::string prompt = fmt::format(
+          "Which is better?\npoint: naturalness\n<prompt x9>\n{}\n</prompt x9>\n<response_1 x9>\n{}\n</response_1 x9>\n"
+          "<response_2 x9>\n{}\n</response_2 x9>\n",
+          pair.prompt, first, second);
+      const nlohmann::json body = {{"model", "judge"},
+                                   {"response_format", {{"type", "json_schema"}}},
+                                   {"messages", {{{"role", "user"}, {"content", prompt}}}}};
       client.submit(next, body.dump(), 100);
     }
     const auto replies = client.poll(milliseconds(5000));
@@ -541,14 +577,17 @@ TEST_F(JudgeClientTest, TheReplayJudgeHasTheOrderEffectOfItsData) {
     for (const JudgeReply& reply : replies) verdicts[reply.ticket] = nlohmann::json::parse(reply.text)["verdict"];
   }
   int consistent = 0, right = 0, wrong = 0, tied = 0;
+  double expected = 0;
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     const std::string &one = verdicts[2 * i], &two = verdicts[2 * i + 1];
+    const double gap = std::abs(pairs[i].gap);
+    expected += 1 - (gap == 0 ? 0.7 : 0.35 * std::exp2(-gap / 0.5));  // 0.5: clear_margin of naturalness
     if (one == "tie" && two == "tie") ++tied;
     if ((one == "tie") != (two == "tie") || (one != "tie" && one == two)) continue;
     ++consistent;
     if (pairs[i].gap != 0) ((pairs[i].gap > 0) == (one == "1") ? right : wrong)++;
   }
-  EXPECT_NEAR(consistent / 895.0, 0.71, 0.04);
+  EXPECT_NEAR(consistent / 895.0, expected / 895, 3 * std::sqrt(0.25 / 895)) << "the share that the README's formula gives";
   EXPECT_EQ(wrong, 0) << "a consistent verdict follows the scores";
   EXPECT_GT(right, 450);
   EXPECT_GT(tied, 0);
@@ -569,21 +608,26 @@ class JudgeClientTls : public JudgeClientTest {
   }
   void issue(const std::string& name, const std::string& dates, const std::string& names) const {
     (void)write(name + ".ext", "subjectAltName=" + names + "\n");
-    run(fmt::format("openssl req -newkey rsa:2048 -nodes -keyout {0}.key -out {0}.csr -subj /CN={0} && "
+    run(
+        fmt::format("openssl req -newkey rsa:2048 -nodes -keyout {0}.key -out {0}.csr -subj /CN={0} && "
                     "openssl x509 -req -in {0}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {0}.pem -extfile {0}.ext {1}",
                     name, dates));
   }
   /// `openssl ca` is what can set both dates.
   void issue_expired() const {
-    (void)write("ca.cnf", "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial.txt\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n");
+    (void)write("ca.cnf",
+                "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial.txt\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n["
+                "p]\ncommonName=supplied\n");
     (void)write("index.txt", "");
     (void)write("serial.txt", "7001\n");
     (void)write("expired.ext", "subjectAltName=IP:127.0.0.1\n");
-    run("openssl req -newkey rsa:2048 -nodes -keyout expired.key -out expired.csr -subj /CN=expired && openssl ca -batch -config ca.cnf -cert ca.pem -keyfile ca.key "
+    run("openssl req -newkey rsa:2048 -nodes -keyout expired.key -out expired.csr -subj /CN=expired && openssl ca -batch -config "
+        "ca.cnf -cert ca.pem -keyfile ca.key "
         "-in expired.csr -out expired.pem -extfile expired.ext -startdate 20200101000000Z -enddate 20200102000000Z -notext");
   }
   [[nodiscard]] std::vector<std::string> tls(const std::string& name) const {
-    return with_log({"--tls", "--cert", (directory_ / (name + ".pem")).string(), "--key", (directory_ / (name + ".key")).string()});
+    return with_log(
+        {"--tls", "--cert", (directory_ / (name + ".pem")).string(), "--key", (directory_ / (name + ".key")).string()});
   }
   Endpoint secure(const Server& server, const std::string& ca) const {
     Endpoint e = endpoint(server);

@@ -31,7 +31,8 @@ TEST(TokenBucket, PacesEvenlyAtTheLimitAndNeverExceedsItInAnyMinute) {
     taken.push_back(seconds_between(kStart, now));
   }
   EXPECT_GE(taken.size(), 0.985 * 1800);
-  for (std::size_t i = 600; i < taken.size(); ++i) ASSERT_GE(taken[i] - taken[i - 600], 60.0) << "601 requests within a minute, from number " << i - 600;
+  for (std::size_t i = 600; i < taken.size(); ++i)
+    ASSERT_GE(taken[i] - taken[i - 600], 60.0) << "601 requests within a minute, from number " << i - 600;
 }
 
 TEST(TokenBucket, WithoutALimitIsAlwaysReady) {
@@ -182,7 +183,8 @@ TEST(RateHeaders, ReadsEveryFormOfDuration) {
   EXPECT_EQ(parse_duration_s(" 17 "), 17);
   EXPECT_EQ(parse_duration_s("0"), 0);
   EXPECT_EQ(parse_duration_s("2m59.56s"), 179.56);
-  for (const char* text : {"", "-1", "-1s", "s", "1x", "1m2", "nan", "inf", "1e9", "9999999999s", "1s garbage", "1 s", "0x10", "--", "1m-2s", "Mon"}) {
+  for (const char* text : {"", "-1", "-1s", "s", "1x", "1m2", "nan", "inf", "1e9", "9999999999s", "1s garbage", "1 s", "0x10",
+                           "--", "1m-2s", "Mon"}) {
     EXPECT_EQ(parse_duration_s(text), std::nullopt) << text;
   }
 }
@@ -190,13 +192,15 @@ TEST(RateHeaders, ReadsEveryFormOfDuration) {
 TEST(RateHeaders, ReadsDatesAgainstTheServersClock) {
   EXPECT_EQ(parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT"), 784111777);
   EXPECT_EQ(parse_http_date("Thu, 01 Jan 1970 00:00:00 GMT"), 0);
-  for (const char* text : {"Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun, 06 Xxx 1994 08:49:37 GMT", "",
-                           "Sun, -6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 CET"}) {
+  for (const char* text :
+       {"Sun, 31 Feb 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun, 06 Xxx 1994 08:49:37 GMT", "", "Sun, -6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 CET"}) {
     EXPECT_EQ(parse_http_date(text), std::nullopt) << text;
   }
   EXPECT_EQ(parse_retry_after_s("Sun, 06 Nov 1994 08:50:07 GMT", "Sun, 06 Nov 1994 08:49:37 GMT"), 30);
   EXPECT_EQ(parse_retry_after_s("Sun, 06 Nov 1994 08:49:07 GMT", "Sun, 06 Nov 1994 08:49:37 GMT"), 0);
-  EXPECT_EQ(parse_retry_after_s("Sun, 06 Nov 1994 08:50:07 GMT", ""), std::nullopt) << "without the server's clock a date says nothing";
+  EXPECT_EQ(parse_retry_after_s("Sun, 06 Nov 1994 08:50:07 GMT", ""), std::nullopt)
+      << "without the server's clock a date says nothing";
   EXPECT_EQ(parse_retry_after_s("12", ""), 12);
 }
 
@@ -270,7 +274,8 @@ struct Simulated {
   double refused() const { return static_cast<double>(rejected) / std::max(1, accepted + rejected); }
 };
 
-/// Five minutes of a client that always has something to ask, over a network that takes 5 to 50 ms, with answers that take 0.3 to 2 s.
+/// Five minutes of a client that always has something to ask, over a network that takes 5 to 50 ms, with answers that take 0.3 to
+/// 2 s.
 Simulated simulate(LimitedServer server, double configured) {
   EndpointGate gate({configured, 0, 64, 5, {}}, 3);
   Rng rng(11);
