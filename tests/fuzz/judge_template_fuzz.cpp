@@ -1,4 +1,4 @@
-// Fuzzer of judge templates, points and questions: any bytes are refused with a ConfigError or DataError, or make
+// Fuzzer of judge templates, points, questions and suspicion: any bytes are refused with a ConfigError or DataError, or make
 // questions that are canonical JSON and alike in both orders.
 #include <cstddef>
 #include <cstdint>
@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "label/question.h"
+#include "label/suspicion.h"
 
 namespace {
 
@@ -84,6 +85,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto points = [](const std::string& file) {
     return refused_or([&] { return label::PointCriteria::parse(file, "p.yaml"); });
   };
+  (void)label::find_suspicion(text);
   parse(text);
   points(text);
   points(edited(kPoints, text));
