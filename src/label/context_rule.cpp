@@ -47,7 +47,7 @@ std::string join(const std::vector<Turn>& turns, std::size_t from, std::string t
   return text;
 }
 
-/// The end of the conversation within `room` tokens.
+/// The end of the conversation within `room` tokens; "" if not even one character fits.
 std::string cut_conversation(const ContextRule& rule, const std::vector<Turn>& turns, std::string_view mark, std::int64_t room) {
   for (std::size_t from = 1; from < turns.size(); ++from) {
     if (std::string text = join(turns, from, std::string(mark)); rule.count_tokens(text) <= room) return text;
@@ -59,18 +59,16 @@ std::string cut_conversation(const ContextRule& rule, const std::vector<Turn>& t
   const std::size_t bytes = longest(
       last.text.size(), [&](std::size_t n) { return n == last.text.size() || starts_character(last.text[last.text.size() - n]); },
       [&](std::size_t n) { return rule.count_tokens(shown(n)) <= room; });
-  if (bytes == 0) too_small(room);
-  return shown(bytes);
+  return bytes == 0 ? "" : shown(bytes);
 }
 
-/// The beginning of a response within `room` tokens.
+/// The beginning of a response within `room` tokens, likewise.
 std::string cut_response(const ContextRule& rule, std::string_view text, std::string_view mark, std::int64_t room) {
   const auto shown = [&](std::size_t bytes) { return fmt::format("{}\n{}", text.substr(0, bytes), mark); };
   const std::size_t bytes = longest(
       text.size(), [&](std::size_t n) { return n == text.size() || starts_character(text[n]); },
       [&](std::size_t n) { return rule.count_tokens(shown(n)) <= room; });
-  if (bytes == 0) too_small(room);
-  return shown(bytes);
+  return bytes == 0 ? "" : shown(bytes);
 }
 
 }  // namespace
@@ -112,6 +110,7 @@ std::optional<Fitted> fit_texts(const ContextRule& rule, const std::vector<Turn>
     const std::int64_t limit = std::max(room - of_a - of_b, room / kConversationShare);
     if ((fitted.conversation_cut = of_conversation > limit)) {
       fitted.conversation = cut_conversation(rule, conversation, conversation_mark, limit);
+      if (fitted.conversation.empty()) too_small(room);
       of_conversation = rule.count_tokens(fitted.conversation);
     }
   }
@@ -121,6 +120,7 @@ std::optional<Fitted> fit_texts(const ContextRule& rule, const std::vector<Turn>
          {std::tuple(&fitted.a, &of_a, &fitted.a_cut), std::tuple(&fitted.b, &of_b, &fitted.b_cut)}) {
       if (*tokens <= limit) continue;
       *text = cut_response(rule, *text, response_mark, limit);
+      if (text->empty()) too_small(room);
       *tokens = rule.count_tokens(*text);
       *cut = true;
     }
