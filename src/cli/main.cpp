@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_run(app);
   dmoerm::cli::add_synth(app);
   dmoerm::cli::add_ingest(app);
+  dmoerm::cli::add_label(app);
   dmoerm::cli::add_score(app);
   dmoerm::cli::add_inspect(app);
   try {

@@ -7,6 +7,7 @@ namespace dmoerm::cli {
 void add_run(CLI::App& app);
 void add_synth(CLI::App& app);
 void add_ingest(CLI::App& app);
+void add_label(CLI::App& app);
 void add_score(CLI::App& app);
 void add_inspect(CLI::App& app);
 // Parts of `inspect`.

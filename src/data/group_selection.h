@@ -1,4 +1,5 @@
-// Which groups of the inputs a run uses: its splits, without duplicates, thinned. The same for tokens (ingest) and for texts (labelling).
+// Which groups of the inputs a run uses: its splits, without duplicates, thinned. The same for tokens (ingest) and for texts
+// (labelling).
 #pragma once
 #include <cstdint>
 #include <filesystem>

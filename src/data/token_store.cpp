@@ -64,6 +64,12 @@ TokenGroup TokenStore::group(std::int64_t number) const {
   return group;
 }
 
+std::pair<std::string_view, std::int64_t> TokenStore::source(std::int64_t index) const {
+  DMOERM_CHECK(index >= 0 && index < size(), "group number is in range");
+  const auto g = static_cast<std::size_t>(index);
+  return {impl_->attributes.files[static_cast<std::size_t>(impl_->columns.file[g])], impl_->columns.line[g]};
+}
+
 std::int32_t TokenStore::label_index(std::int32_t category, std::string_view label) const {
   if (label == pair::kOverall) return kOverallLabel;
   const std::string name = fmt::format("{}/{}", categories()[static_cast<std::size_t>(category)], label);

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "pair/group.h"
@@ -16,6 +17,7 @@ namespace dmoerm::data {
 struct Preference {
   std::int32_t winner = 0, loser = 0;  ///< response indices
   float margin = 0.0F;                 ///< demanded reward gap
+  float target = 1.0F;                 ///< probability that the winner is the better one, > 0.5; below 1 with soft labels
   bool operator==(const Preference&) const = default;
 };
 
@@ -40,6 +42,8 @@ class TokenStore {
 
   [[nodiscard]] std::int64_t size() const;  ///< groups
   [[nodiscard]] TokenGroup group(std::int64_t index) const;
+  /// File and line that a group was read from.
+  [[nodiscard]] std::pair<std::string_view, std::int64_t> source(std::int64_t index) const;
   [[nodiscard]] const std::vector<std::string>& categories() const;
   [[nodiscard]] const std::vector<std::string>& labels() const;  ///< "overall" and "<category>/<point>" streams
   /// Index of a category's label stream ("overall" or a point) in labels(), or -1.

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "base/text_table.h"
+
 namespace dmoerm::eval {
 
 /// What a model did on one group.
@@ -24,8 +26,7 @@ Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64
 Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed,
                               int resamples = 2000);
 
-/// A Markdown table whose columns are aligned for reading as plain text too. The first row is the head.
-std::string markdown_table(const std::vector<std::vector<std::string>>& rows);
+using dmoerm::markdown_table;
 
 /// "0.713 [0.660, 0.762]"
 std::string to_string(const Interval& interval);

@@ -63,6 +63,7 @@ class QuestionBuilder {
                                                    bool swapped, std::int32_t sample = 0) const;
 
   [[nodiscard]] const JudgeTemplate& judge_template() const { return template_; }
+  [[nodiscard]] const PointCriteria& criteria() const { return criteria_; }
   [[nodiscard]] const JudgeParameters& parameters() const { return parameters_; }
 
  private:

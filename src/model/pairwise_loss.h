@@ -10,7 +10,7 @@
 namespace dmoerm::model {
 
 /// Mean over the group's strictly ordered pairs of -log sigmoid(r_winner - r_loser - margin), computed as softplus so that no gap
-/// overflows.
+/// overflows. A pair with a soft target t costs t times that and 1 - t times the loss of the opposite order.
 /// @param rewards  of the group's responses, float32
 /// @param pairs  indices into rewards; at least one
 /// @param gradient_scale  factor on the gradient (e.g. 1 / groups of the step)

@@ -21,8 +21,8 @@ std::string to_json_line(const Group& group) {
     responses.push_back(std::move(response));
   }
   for (const StatedPair& p : group.pairs) pairs.push_back({p.label, p.winner, p.loser});
-  const json row{{"id", group.id},   {"category", group.category}, {"split", static_cast<int>(group.split)},
-                 {"prompt", prompt}, {"responses", responses},     {"pairs", pairs},
+  const json row{{"id", group.id},     {"category", group.category}, {"split", static_cast<int>(group.split)},
+                 {"prompt", prompt},   {"responses", responses},     {"pairs", pairs},
                  {"file", group.file}, {"line", group.line}};
   return row.dump(-1, ' ', false, json::error_handler_t::replace);
 }

@@ -1,0 +1,68 @@
+// dmoerm label: ask the judges about the pairs of a configuration.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <memory>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/stop.h"
+#include "cli/label_job.h"
+#include "cli/verbs.h"
+
+namespace dmoerm::cli {
+namespace {
+
+struct Options {
+  std::string config, store;
+  std::vector<std::string> overrides, points;
+  bool dry_run = false;
+  double cost_max = 0;
+  std::int64_t requests_max = 0, tokens_max = 0;
+};
+
+int run(const Options& options) {
+  config::RunConfig config = config::read_run_config(options.config, options.overrides);
+  if (!options.store.empty()) config.labels.store = options.store;
+  init_log(0, 1, config.log_level);
+  catch_stop_signals();
+  const train::RunDirectory directory(std::filesystem::path(config.runs_dir) / config.name);
+  LabelJob job(config, directory, options.points);
+  if (options.dry_run) {
+    fmt::print("{}", job.estimate());
+    return 0;
+  }
+  const label::SpendLimits limits{static_cast<std::int64_t>(std::llround(options.cost_max * 1e6)), options.requests_max,
+                                  options.tokens_max, "this run's limit"};
+  const label::LabelEnd end = job.run(limits, stop_requested, [](const std::string&) {});
+  fmt::print("{}\nlabel store: {}\nverdicts and this page: {}\n", read_file(directory.task("label") / "report.md"),
+             label_store_path(config).string(), directory.task("label").string());
+  if (end.why == label::LabelEnd::Why::complete) return 0;
+  fmt::print(stderr, "dmoerm: labelling ended early: {}; all answers so far are stored{}\n", end.message,
+             end.exit_code() == 3 ? ": run the same command again to go on" : "");
+  return end.exit_code();
+}
+
+}  // namespace
+
+void add_label(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = app.add_subcommand(
+      "label", "Ask LLM judges about the configuration's pairs, in both orders; what was paid for is never asked again");
+  verb->footer("Example: launch/dmoerm label --config my.yaml --dry-run");
+  verb->add_option("--config", options->config, "YAML configuration of a run, with `labels.judges`")->required();
+  verb->add_option("--set", options->overrides, "override a key: --set labels.samples=2");
+  verb->add_option("--points", options->points, "only these: category/point, or a category");
+  verb->add_option("--store", options->store, "label store instead of the configuration's");
+  verb->add_flag("--dry-run", options->dry_run, "print requests, tokens and cost by point; send nothing");
+  verb->add_option("--cost-max", options->cost_max, "stop this run before it has cost more")->check(CLI::PositiveNumber);
+  verb->add_option("--requests-max", options->requests_max, "stop this run after so many requests")->check(CLI::PositiveNumber);
+  verb->add_option("--tokens-max", options->tokens_max, "stop this run before it has used more tokens")
+      ->check(CLI::PositiveNumber);
+  verb->callback([options] {
+    if (const int code = run(*options); code != 0) throw CLI::RuntimeError(code);
+  });
+}
+
+}  // namespace dmoerm::cli

@@ -1,0 +1,49 @@
+#include "label/budget.h"
+
+#include <fmt/format.h>
+
+namespace dmoerm::label {
+
+bool Budget::reserve(const Spent& most) {
+  if (!shortage(most).empty()) return false;
+  reserved_ += most;
+  return true;
+}
+
+void Budget::settle(const Spent& most, const Spent& used) {
+  reserved_ -= most;
+  run_ += used;
+}
+
+std::string Budget::shortage(const Spent& most, const Spent& in_flight) const {
+  for (const auto& [limits, store] : limits_) {
+    Spent sum = store ? before_ : Spent{};
+    sum += run_;
+    sum += in_flight;
+    const auto exceeds = [&](std::int64_t limit, std::int64_t used, std::int64_t more) {
+      return limit > 0 && used + more > limit;
+    };
+    const std::int64_t tokens = sum.prompt_tokens + sum.completion_tokens;
+    const std::int64_t more_tokens = most.prompt_tokens + most.completion_tokens;
+    if (exceeds(limits.cost_micros, sum.cost_micros, most.cost_micros)) {
+      return fmt::format("cost: {:.6f} spent or in flight, the next request may cost {:.6f}, {} allows {:.6f}",
+                         static_cast<double>(sum.cost_micros) * 1e-6, static_cast<double>(most.cost_micros) * 1e-6, limits.source,
+                         static_cast<double>(limits.cost_micros) * 1e-6);
+    }
+    if (exceeds(limits.requests, sum.requests, most.requests)) {
+      return fmt::format("requests: {} sent, {} allows {}", sum.requests, limits.source, limits.requests);
+    }
+    if (exceeds(limits.tokens, tokens, more_tokens)) {
+      return fmt::format("tokens: {} used or in flight, the next request may take {}, {} allows {}", tokens, more_tokens,
+                         limits.source, limits.tokens);
+    }
+  }
+  return "";
+}
+
+std::string money(std::int64_t micros, const std::string& currency) {
+  const double value = static_cast<double>(micros) * 1e-6;
+  return fmt::format("{:.{}f} {}", value, value < 1 ? 6 : 2, currency);
+}
+
+}  // namespace dmoerm::label

@@ -1,0 +1,52 @@
+// Hard limits on what judges may cost. What is in flight is reserved at the most it can cost, so that no reply can exceed a
+// limit.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "label/label_columns.h"
+
+namespace dmoerm::label {
+
+/// One set of limits; 0 = none.
+struct SpendLimits {
+  std::int64_t cost_micros = 0, requests = 0, tokens = 0;
+  std::string source;  ///< where it was set, for messages: "labels.budget", "--requests-max"
+};
+
+class Budget {
+ public:
+  /// @param spent  what the store has paid so far; counts against limits of the store, not against those of this run
+  explicit Budget(const Spent& spent) : before_(spent) {}
+  void limit_store(const SpendLimits& limits) { limits_.push_back({limits, true}); }
+  void limit_run(const SpendLimits& limits) { limits_.push_back({limits, false}); }
+
+  /// Set aside the most that a request can cost. @return false, with nothing set aside, if a limit would be exceeded
+  bool reserve(const Spent& most);
+  /// A reserved request cost `used`.
+  void settle(const Spent& most, const Spent& used);
+  /// Whether a request can still be afforded once all that is in flight has cost nothing; false: stop.
+  [[nodiscard]] bool affordable(const Spent& most) const { return shortage(most, Spent{}).empty(); }
+  /// Which limit keeps a request from being sent, with both values; "" if none does.
+  [[nodiscard]] std::string shortage(const Spent& most) const { return shortage(most, reserved_); }
+
+  /// Spent since the start.
+  [[nodiscard]] const Spent& run() const { return run_; }
+  [[nodiscard]] const Spent& before() const { return before_; }
+
+ private:
+  struct Limit {
+    SpendLimits limits;
+    bool store;
+  };
+  [[nodiscard]] std::string shortage(const Spent& most, const Spent& in_flight) const;
+
+  std::vector<Limit> limits_;
+  Spent before_, run_, reserved_;
+};
+
+/// "0.012345 USD" of millionths.
+std::string money(std::int64_t micros, const std::string& currency);
+
+}  // namespace dmoerm::label

@@ -1,0 +1,42 @@
+// The groups that a run uses, with their texts, as lines of a file: read one at a time, so that memory does not grow with the
+// data.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "pair/group.h"
+
+namespace dmoerm::label {
+
+class GroupFile {
+ public:
+  /// What is kept in memory of a group.
+  struct Entry {
+    std::string id;
+    std::int64_t offset = 0;
+    std::int32_t category = 0;  ///< index into categories()
+    std::int32_t responses = 0;
+    pair::Split split = pair::Split::train;
+  };
+
+  /// A file of pair::to_json_line() lines. @throws IoError, DataError
+  explicit GroupFile(const std::filesystem::path& path);
+
+  [[nodiscard]] const std::vector<Entry>& entries() const { return entries_; }
+  [[nodiscard]] const std::vector<std::string>& categories() const { return categories_; }
+  /// Numbers of a category's groups in some splits, in the file's order.
+  [[nodiscard]] std::vector<std::size_t> of(const std::string& category, const std::vector<std::string>& splits) const;
+  /// Group number `index`. Not for several threads at once.
+  [[nodiscard]] pair::Group read(std::size_t index);
+
+ private:
+  std::filesystem::path path_;
+  std::ifstream file_;
+  std::vector<Entry> entries_;
+  std::vector<std::string> categories_;
+};
+
+}  // namespace dmoerm::label

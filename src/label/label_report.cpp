@@ -1,0 +1,134 @@
+#include "label/label_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/text_table.h"
+
+namespace dmoerm::label {
+namespace {
+
+using nlohmann::json;
+using pair::SwapOutcome;
+using Row = std::vector<std::string>;
+
+std::string percent(std::int64_t part, std::int64_t whole) {
+  return whole == 0 ? "-" : fmt::format("{:.1f} %", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+}
+
+std::int64_t of(const VerdictCounts& counts, SwapOutcome outcome) { return counts.outcomes[static_cast<std::size_t>(outcome)]; }
+
+std::string who(const VerdictCounts& counts) { return counts.judge.empty() ? "all (vote)" : counts.judge; }
+
+/// Counts of a point: each judge's; of several judges their vote as well.
+std::vector<const VerdictCounts*> rows_of(const PointVerdicts& point) {
+  std::vector<const VerdictCounts*> rows;
+  for (const VerdictCounts& judge : point.judges) rows.push_back(&judge);
+  if (rows.size() > 1) rows.push_back(&point.vote);
+  return rows;
+}
+
+Row outcome_row(const PointVerdicts& point, const VerdictCounts& c) {
+  const std::int64_t pairs = c.pairs(), inconsistent = of(c, SwapOutcome::inconsistent);
+  const std::int64_t failed = of(c, SwapOutcome::unparsable) + of(c, SwapOutcome::refused) + of(c, SwapOutcome::error);
+  return {point.target.category + "/" + point.target.point,
+          who(c),
+          std::to_string(pairs),
+          percent(of(c, SwapOutcome::first) + of(c, SwapOutcome::second), pairs),
+          percent(of(c, SwapOutcome::tie), pairs),
+          percent(inconsistent, c.judged()),
+          percent(c.first_both, c.judged()),
+          percent(c.second_both, c.judged()),
+          percent(of(c, SwapOutcome::unparsable), pairs),
+          percent(of(c, SwapOutcome::refused), pairs),
+          percent(of(c, SwapOutcome::error), pairs),
+          percent(failed, pairs)};
+}
+
+json counts_json(const VerdictCounts& c) {
+  json outcomes = json::object();
+  for (int i = 0; i < 7; ++i)
+    outcomes[std::string(pair::to_string(static_cast<SwapOutcome>(i)))] = c.outcomes[static_cast<std::size_t>(i)];
+  const auto agreement = [](const Agreement& a) { return json{{"right", a.right}, {"total", a.total}}; };
+  return {{"judge", c.judge},
+          {"template", c.template_name},
+          {"outcomes", outcomes},
+          {"first_shown_both", c.first_both},
+          {"second_shown_both", c.second_both},
+          {"agreement", {{"point", agreement(c.point)}, {"overall", agreement(c.overall)}}}};
+}
+
+}  // namespace
+
+std::string report_page(const std::vector<PointVerdicts>& points, const Spent& spent, const std::string& currency) {
+  std::vector<Row> outcomes = {{"point", "judge", "pairs", "believed", "tie", "position bias", "first shown twice",
+                                "second shown twice", "unparsable", "refused", "error", "failed"}};
+  std::vector<Row> agreement = {{"point", "judge", "with labels of the point", "pairs", "with the overall preference", "pairs"}};
+  std::vector<Row> notes = {{"point", "template", "pairs not asked yet", "responses shown", "that seem to talk to the judge"}};
+  for (const PointVerdicts& point : points) {
+    const std::string name = point.target.category + "/" + point.target.point;
+    for (const VerdictCounts* counts : rows_of(point)) {
+      outcomes.push_back(outcome_row(point, *counts));
+      agreement.push_back({name, who(*counts), percent(counts->point.right, counts->point.total),
+                           std::to_string(counts->point.total), percent(counts->overall.right, counts->overall.total),
+                           std::to_string(counts->overall.total)});
+    }
+    notes.push_back({name, point.judges.empty() ? "" : point.judges.front().template_name, std::to_string(point.not_asked),
+                     std::to_string(point.responses), percent(point.suspicious, point.responses)});
+  }
+  return fmt::format(
+      "# Labels of the judges\n\nEach pair is asked in both orders. *Believed*: the same response was preferred both times; "
+      "experts train on these. *Position bias*: the verdict "
+      "changed with the order (share of the pairs with a verdict in both orders), split into the first or the second place "
+      "preferred twice.\n\n{}\n"
+      "## Agreement of the believed verdicts with the data's own labels\n\n{}\n## What was asked\n\n{}\n"
+      "Paid so far: {} for {} requests, {} prompt and {} completion tokens (everything the label store ever paid).\n",
+      markdown_table(outcomes), markdown_table(agreement), markdown_table(notes), money(spent.cost_micros, currency),
+      spent.requests, spent.prompt_tokens, spent.completion_tokens);
+}
+
+json report_json(const std::vector<PointVerdicts>& points, const Spent& spent, const std::string& currency) {
+  json list = json::array();
+  for (const PointVerdicts& point : points) {
+    json judges = json::array();
+    for (const VerdictCounts& judge : point.judges) judges.push_back(counts_json(judge));
+    list.push_back({{"category", point.target.category},
+                    {"point", point.target.point},
+                    {"judges", judges},
+                    {"vote", counts_json(point.vote)},
+                    {"not_asked", point.not_asked},
+                    {"responses", point.responses},
+                    {"suspicious", point.suspicious}});
+  }
+  return {{"points", list},
+          {"spent",
+           {{"requests", spent.requests},
+            {"prompt_tokens", spent.prompt_tokens},
+            {"completion_tokens", spent.completion_tokens},
+            {"cost", static_cast<double>(spent.cost_micros) * 1e-6},
+            {"currency", currency}}}};
+}
+
+std::string estimate_table(const std::vector<PointEstimate>& estimates, const std::string& currency,
+                           const std::string& counted_with) {
+  std::vector<Row> rows = {{"point", "requests", "known already", "to ask", "prompt tokens", "completion tokens at most",
+                            "cost at most", "texts cut", "skipped"}};
+  PointEstimate all;
+  const auto row = [&](const std::string& name, const PointEstimate& e) {
+    rows.push_back({name, std::to_string(e.total), std::to_string(e.known), std::to_string(e.total - e.known - e.skipped),
+                    std::to_string(e.prompt_tokens), std::to_string(e.completion_tokens_max), money(e.cost_max_micros, currency),
+                    std::to_string(e.cut), std::to_string(e.skipped)});
+  };
+  for (const PointEstimate& e : estimates) {
+    row(e.target.category + "/" + e.target.point, e);
+    all.total += e.total, all.known += e.known, all.skipped += e.skipped, all.cut += e.cut;
+    all.prompt_tokens += e.prompt_tokens, all.completion_tokens_max += e.completion_tokens_max,
+        all.cost_max_micros += e.cost_max_micros;
+  }
+  row("all", all);
+  return fmt::format("{}\nTokens are counted with {}. Nothing was sent.\n", markdown_table(rows), counted_with);
+}
+
+}  // namespace dmoerm::label

@@ -1,0 +1,53 @@
+#include "label/point_questions.h"
+
+namespace dmoerm::label {
+
+std::optional<Slot> PointQuestions::next() {
+  while (group_ < pairs_.size() && pair_ >= pairs_[group_].pairs.size()) {
+    ++group_;
+    pair_ = 0;
+  }
+  if (group_ >= pairs_.size()) return std::nullopt;
+  const auto [a, b] = pairs_[group_].pairs[pair_];
+  const Slot slot{pairs_[group_].group, judge_, a, b, sample_, swapped_};
+  swapped_ = !swapped_;
+  if (swapped_) return slot;
+  if (++sample_ < samples_) return slot;
+  sample_ = 0;
+  if (++judge_ < judges_.size()) return slot;
+  judge_ = 0;
+  ++pair_;
+  return slot;
+}
+
+std::optional<BuiltQuestion> PointQuestions::build(const Slot& slot, std::size_t form) {
+  const pair::Group& g = group(slot.group);
+  const PairToAsk pair{g.id, g.prompt, g.responses.at(static_cast<std::size_t>(slot.a)).text,
+                       g.responses.at(static_cast<std::size_t>(slot.b)).text};
+  return judges_.at(slot.judge).forms.at(form).build(pair, target_.category, target_.point, slot.swapped, slot.sample);
+}
+
+const Known* PointQuestions::find(const Slot& slot, const LabelStore& store) {
+  for (std::size_t form = 0; form < judges_.at(slot.judge).forms.size(); ++form) {
+    const auto built = build(slot, form);
+    const Known* found = built ? store.find(built->question.key) : nullptr;
+    if (found != nullptr) return found;
+  }
+  return nullptr;
+}
+
+const pair::Group& PointQuestions::group(std::size_t number) {
+  if (loaded_number_ != number) {
+    loaded_ = groups_.read(number);
+    loaded_number_ = number;
+  }
+  return loaded_;
+}
+
+std::int64_t PointQuestions::size() const {
+  std::int64_t pairs = 0;
+  for (const GroupPairs& g : pairs_) pairs += static_cast<std::int64_t>(g.pairs.size());
+  return pairs * static_cast<std::int64_t>(judges_.size()) * samples_ * 2;
+}
+
+}  // namespace dmoerm::label

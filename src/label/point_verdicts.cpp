@@ -1,0 +1,170 @@
+#include "label/point_verdicts.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <set>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "label/suspicion.h"
+
+namespace dmoerm::label {
+namespace {
+
+using pair::SwapOutcome;
+
+/// What the data says about two responses under a label: 1 = a is better, -1 = b, 0 = nothing.
+int data_preference(const pair::Group& group, std::string_view label, int a, int b, double clear_margin) {
+  int stated = 0;
+  for (const pair::StatedPair& p : group.pairs) {
+    if (p.label != label) continue;
+    if (p.winner == a && p.loser == b) ++stated;
+    if (p.winner == b && p.loser == a) --stated;
+  }
+  if (stated != 0) return stated > 0 ? 1 : -1;
+  const auto score = [&](int r) {
+    const pair::Response& response = group.responses[static_cast<std::size_t>(r)];
+    if (label == pair::kOverall) return response.overall;
+    const auto found = response.scores.find(std::string(label));
+    return found == response.scores.end() ? pair::kMissing : found->second;
+  };
+  const double gap = score(a) - score(b);
+  if (std::isnan(gap) || gap == 0 || std::abs(gap) < clear_margin - 1e-9) return 0;
+  return gap > 0 ? 1 : -1;
+}
+
+void count(VerdictCounts& counts, SwapOutcome outcome, int point, int overall) {
+  ++counts.outcomes[static_cast<std::size_t>(outcome)];
+  if (outcome != SwapOutcome::first && outcome != SwapOutcome::second) return;
+  const int said = outcome == SwapOutcome::first ? 1 : -1;
+  for (const auto& [own, agreement] : {std::pair(point, &counts.point), {overall, &counts.overall}}) {
+    if (own == 0) continue;
+    ++agreement->total;
+    if (own == said) ++agreement->right;
+  }
+}
+
+SwapOutcome outcome_from(const std::string& word) {
+  for (int i = 0; i <= static_cast<int>(SwapOutcome::error); ++i) {
+    if (pair::to_string(static_cast<SwapOutcome>(i)) == word) return static_cast<SwapOutcome>(i);
+  }
+  throw DataError(fmt::format("\"{}\" is no outcome", word));
+}
+
+void count_bias(VerdictCounts& counts, const Ballot& ballot) {
+  if (ballot.first_order == Verdict::first && ballot.second_order == Verdict::first) ++counts.first_both;
+  if (ballot.first_order == Verdict::second && ballot.second_order == Verdict::second) ++counts.second_both;
+}
+
+/// Ballots of one pair, by judge.
+struct PairBallots {
+  std::vector<std::vector<Ballot>> of_judge;
+  bool complete = true;
+};
+
+}  // namespace
+
+std::int64_t VerdictCounts::pairs() const { return std::accumulate(outcomes.begin(), outcomes.end(), std::int64_t{0}); }
+
+PointVerdicts read_verdicts(PointQuestions questions, const LabelStore& store, const std::vector<Judge>& judges, bool by_weight) {
+  PointVerdicts verdicts;
+  verdicts.target = questions.target();
+  for (const Judge& judge : judges) {
+    VerdictCounts counts;
+    counts.judge = judge.config.model, counts.template_name = judge.forms.front().judge_template().id();
+    verdicts.judges.push_back(counts);
+  }
+  std::map<std::size_t, JudgedGroup> groups;
+  std::set<std::pair<std::size_t, int>> shown;
+  const auto decide = [&](const Slot& slot, const PairBallots& ballots) {
+    if (!ballots.complete) {
+      ++verdicts.not_asked;
+      return;
+    }
+    const pair::Group& group = questions.group(slot.group);
+    const Target& t = questions.target();
+    const int point = data_preference(group, t.point, slot.a, slot.b, t.clear_margin);
+    const int overall = data_preference(group, pair::kOverall, slot.a, slot.b, t.clear_margin);
+    std::vector<Ballot> all;
+    for (std::size_t j = 0; j < judges.size(); ++j) {
+      for (const Ballot& ballot : ballots.of_judge[j]) {
+        count(verdicts.judges[j], outcome_of(ballot), point, overall);
+        count_bias(verdicts.judges[j], ballot);
+        count_bias(verdicts.vote, ballot);
+        all.push_back(ballot);
+      }
+    }
+    const Vote vote = count_votes(all);
+    count(verdicts.vote, vote.outcome, point, overall);
+    JudgedGroup& judged = groups[slot.group];
+    judged.file = group.file, judged.line = group.line;
+    judged.pairs.push_back({slot.a, slot.b, vote});
+    for (const int r : {slot.a, slot.b}) {
+      if (!shown.emplace(slot.group, r).second) continue;
+      ++verdicts.responses;
+      if (find_suspicion(group.responses[static_cast<std::size_t>(r)].text) != Suspicion::none) ++verdicts.suspicious;
+    }
+  };
+  std::optional<Slot> last;
+  PairBallots ballots;
+  for (auto slot = questions.next();; slot = questions.next()) {
+    if (last && (!slot || slot->group != last->group || slot->a != last->a || slot->b != last->b)) {
+      decide(*last, ballots);
+      ballots = {};
+    }
+    if (!slot) break;
+    ballots.of_judge.resize(judges.size());
+    std::vector<Ballot>& own = ballots.of_judge[slot->judge];
+    if (!slot->swapped)
+      own.push_back({Verdict::error, Verdict::error, -1, -1, by_weight ? judges[slot->judge].config.weight : 1.0});
+    if (const Known* found = questions.find(*slot, store)) {
+      (slot->swapped ? own.back().second_order : own.back().first_order) = found->verdict;
+      (slot->swapped ? own.back().second_probability : own.back().first_probability) = found->first_probability;
+    } else {
+      ballots.complete = false;
+    }
+    last = slot;
+  }
+  for (auto& [number, group] : groups) verdicts.groups.push_back(std::move(group));
+  return verdicts;
+}
+
+void write_verdicts(const PointVerdicts& verdicts, const std::filesystem::path& path) {
+  std::string text;
+  for (const JudgedGroup& group : verdicts.groups) {
+    nlohmann::json pairs = nlohmann::json::array();
+    for (const JudgedPair& p : group.pairs) pairs.push_back({p.a, p.b, pair::to_string(p.vote.outcome), p.vote.share});
+    text += nlohmann::json{{"file", group.file}, {"line", group.line}, {"pairs", pairs}}.dump() + "\n";
+  }
+  write_file_atomically(path, text);
+}
+
+std::vector<JudgedGroup> read_judged_groups(const std::filesystem::path& path) {
+  std::istringstream text(read_file(path));
+  std::vector<JudgedGroup> groups;
+  std::int64_t number = 0;
+  for (std::string line; std::getline(text, line);) {
+    ++number;
+    try {
+      const auto row = nlohmann::json::parse(line);
+      JudgedGroup group{row.at("file"), row.at("line"), {}};
+      for (const auto& p : row.at("pairs")) {
+        JudgedPair judged{p.at(0), p.at(1), {}};
+        judged.vote.outcome = outcome_from(p.at(2).get<std::string>());
+        judged.vote.share = p.at(3);
+        group.pairs.push_back(judged);
+      }
+      groups.push_back(std::move(group));
+    } catch (const nlohmann::json::exception& e) {
+      throw DataError(fmt::format("{}:{}: not a line of verdicts: {}", path.string(), number, e.what()));
+    }
+  }
+  return groups;
+}
+
+}  // namespace dmoerm::label
