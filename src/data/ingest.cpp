@@ -138,6 +138,7 @@ class Ingest {
     const auto settled = survey_.splits.find(item.prompt);
     if (settled == survey_.splits.end()) throw DataError(fmt::format("{}: the file changed while it was read", group.file));
     const Split split = settled->second;
+    if (split == Split::train && item.beyond_weight(request_.seed)) return refuse("left out by the weight of its input");
     if (!seen_.insert(item.content).second) return refuse("duplicate: same prompt and responses as an earlier row");
     if (survey_.thinned(item, split, request_.seed))
       return refuse("left out by data.groups_per_category_max or the category's groups_max");
@@ -152,7 +153,7 @@ class Ingest {
     const bool equal = std::ranges::all_of(layout.responses, [&](const auto& ids) { return ids == layout.responses.front(); });
     if (equal) return refuse("all responses have the same tokens (after the cut to data.max_length)");
     prompt = cut_prompt(std::move(prompt), layout, limits_);
-    builder.add(group, layout, prompt, split, item.weight, clear_margin(group.category));
+    builder.add(group, layout, prompt, split, std::max(1.0, item.weight), clear_margin(group.category));
 
     const bool moved = group.split != Split::unset && group.split != split;
     note(group, "rows moved to the split that another row states for their prompt", moved ? 1 : 0);
