@@ -4,7 +4,10 @@ set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 if [ ! -f "$DMOERM_BUILD/build.ninja" ]; then
-  cmake -S "$DMOERM_ROOT" -B "$DMOERM_BUILD" -G Ninja -DCMAKE_BUILD_TYPE=Release -DDMOERM_PYTHON="$DMOERM_PYTHON" >&2
+  cuda=OFF # where there is a GPU and the wheel has its libraries
+  if [ -e /dev/nvidiactl ] && "$DMOERM_PYTHON" -c 'import importlib.util, pathlib, sys
+sys.exit(not (pathlib.Path(importlib.util.find_spec("torch").origin).parent / "lib/libtorch_cuda.so").exists())' 2>/dev/null; then cuda=ON; fi
+  cmake -S "$DMOERM_ROOT" -B "$DMOERM_BUILD" -G Ninja -DCMAKE_BUILD_TYPE=Release -DDMOERM_PYTHON="$DMOERM_PYTHON" -DDMOERM_CUDA="$cuda" >&2
 fi
 # A file that includes ATen takes up to 1.7 GB.
 memory_jobs=$(($(awk '/MemAvailable/ {print $2}' /proc/meminfo) / 1700000))

@@ -13,10 +13,19 @@ set_tests_properties(mpi_timeout PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "$
 # --- The whole pipeline: same bits on 1, 2 and 4 ranks, and after kills (more of them: launch/torture.sh same-bits --runs 50) ---
 add_test(NAME same_bits COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh same-bits --runs 1)
 set_tests_properties(same_bits PROPERTIES LABELS mpi TIMEOUT 1500 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
+foreach(variant adapters all-weights decoder)
+  add_test(NAME same_bits_${variant} COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh same-bits --variant ${variant} --runs 5 --seed 2)
+  set_tests_properties(same_bits_${variant} PROPERTIES LABELS stress TIMEOUT 1800 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
+endforeach()
 
 # --- House rules ---
 add_test(NAME layering COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/layering_test.py)
-set_tests_properties(layering PROPERTIES LABELS fast TIMEOUT 30)
+add_test(NAME format COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/format_test.sh)
+set_tests_properties(layering format PROPERTIES LABELS fast TIMEOUT 60 SKIP_RETURN_CODE 77)
+
+# --- The program as a whole on bad input: messages, exit codes, what is left ---
+add_test(NAME bad_input COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/cli/bad_input_test.py $<TARGET_FILE:dmoerm>)
+set_tests_properties(bad_input PROPERTIES LABELS fast TIMEOUT 300)
 
 # --- Fuzzers: clang only, see launch/dev fuzz ---
 if(DMOERM_FUZZ)

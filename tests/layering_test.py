@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARIES = {
@@ -23,6 +24,7 @@ KEPT = {
 }
 TOP = {"CMakeLists.txt", "CMakePresets.json", "README.md", "LICENSE", "src", "launch", "configs", "kernels", "tests", "cluster", "docs"}
 LINES_MAX = 500
+NOT_SOURCE = {".git", "build", "runs", ".cache", "__pycache__"}
 MACHINE_PATH = re.compile(r"/(?:work|farm|root|home/[a-z]+)/")
 
 
@@ -53,12 +55,29 @@ def violations(files):
                     yield f"{path}:{number}: {header} is not to be included here"
 
 
-def tracked():
-    names = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], check=True, capture_output=True, text=True).stdout.split("\0")
+def names_by_git(root):
+    """What git tracks, whoever owns the checkout; None without git or outside a checkout."""
+    try:
+        listed = subprocess.run(["git", "-c", "safe.directory=*", "-C", root, "ls-files", "-z"], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return [name for name in listed.stdout.split("\0") if name]
+
+
+def names_by_walk(root):
+    """Every file of the tree but what builds and runs leave there."""
+    names = []
+    for directory, folders, files in os.walk(root):
+        folders[:] = [f for f in folders if f not in NOT_SOURCE]
+        names += [os.path.relpath(os.path.join(directory, f), root) for f in files]
+    return names
+
+
+def read_all(root, names):
     files = {}
-    for name in filter(None, names):
+    for name in names:
         try:
-            with open(os.path.join(ROOT, name), encoding="utf-8") as f:
+            with open(os.path.join(root, name), encoding="utf-8") as f:
                 files[name] = f.read()
         except (OSError, UnicodeDecodeError):
             files[name] = ""
@@ -73,11 +92,20 @@ def self_test():
     found = list(violations(planted))
     assert len(found) == 6, found
     assert not any("fine.cpp" in v for v in found), found
+    with tempfile.TemporaryDirectory() as root:  # no checkout: an archive of the sources
+        for name in ("src/base/a.h", "build/generated.cpp", ".git/config", "tests/__pycache__/x.pyc"):
+            os.makedirs(os.path.dirname(os.path.join(root, name)), exist_ok=True)
+            with open(os.path.join(root, name), "w", encoding="utf-8") as f:
+                f.write('#include "model/x.h"\n')
+        assert names_by_git(root) is None, "git lists a folder that is no checkout"
+        assert names_by_walk(root) == ["src/base/a.h"], names_by_walk(root)
+        assert len(list(violations(read_all(root, names_by_walk(root))))) == 1
 
 
 def main():
     self_test()
-    found = list(violations(tracked()))
+    names = names_by_git(ROOT)
+    found = list(violations(read_all(ROOT, names_by_walk(ROOT) if names is None else names)))
     print("\n".join(found) if found else "layering: no violation")
     return 1 if found else 0
 

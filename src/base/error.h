@@ -1,5 +1,6 @@
 // Exceptions by cause. What ends a run throws; what is expected (a cache miss, an unparsable verdict) is a value.
 #pragma once
+#include <exception>
 #include <stdexcept>
 #include <string>
 
@@ -50,7 +51,9 @@ class CommError : public Error {
 
 /// Training produced NaN or infinity; ends one task, not the run.
 class NumericError : public Error {
+ public:
   using Error::Error;
+  [[nodiscard]] int exit_code() const override { return 2; }
 };
 
 /// Work broke off because a signal or a limit asked for it; what is done is saved.
@@ -59,6 +62,14 @@ class Stopped : public Error {
   using Error::Error;
   [[nodiscard]] int exit_code() const override { return 3; }
 };
+
+/// What the process says and returns when an exception ends it.
+struct Failure {
+  int exit_code = 1;
+  std::string message;
+};
+/// The failure that `e` means: an Error's own; that of a file system call that was refused, as IoError; anything else is a bug.
+Failure failure_of(const std::exception& e);
 
 namespace detail {
 [[noreturn]] void check_failed(const char* condition, const char* file, int line, const std::string& message);

@@ -6,8 +6,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "base/error.h"
 
@@ -16,6 +19,13 @@ namespace {
 
 [[noreturn]] void fail(const std::filesystem::path& path, const char* action) {
   throw IoError(fmt::format("{}: cannot {}: {}", path.string(), action, std::strerror(errno)));
+}
+
+/// What follows a file's name in temporary_name(), up to the process id.
+std::string temporary_suffix() {
+  char host[256] = "host";
+  ::gethostname(host, sizeof host - 1);
+  return fmt::format(".tmp-{}-", host);
 }
 
 /// A file descriptor that closes itself.
@@ -59,9 +69,25 @@ nlohmann::json read_json(const std::filesystem::path& path) {
 }
 
 std::filesystem::path temporary_name(const std::filesystem::path& path) {
-  char host[256] = "host";
-  ::gethostname(host, sizeof host - 1);
-  return path.string() + fmt::format(".tmp-{}-{}", host, ::getpid());
+  return path.string() + temporary_suffix() + std::to_string(::getpid());
+}
+
+void remove_stale_temporaries(const std::filesystem::path& directory) {
+  namespace fs = std::filesystem;
+  const std::string suffix = temporary_suffix();
+  std::vector<fs::path> stale;
+  for (auto entry = fs::recursive_directory_iterator(directory); entry != fs::recursive_directory_iterator(); ++entry) {
+    const std::string name = entry->path().filename().string();
+    const auto at = name.rfind(suffix);
+    if (at == std::string::npos) continue;
+    if (entry->is_directory()) entry.disable_recursion_pending();
+    const std::string digits = name.substr(at + suffix.size());
+    pid_t writer = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), writer);
+    if (error != std::errc() || end != digits.data() + digits.size() || writer <= 0) continue;
+    if (::kill(writer, 0) != 0 && errno == ESRCH) stale.push_back(entry->path());
+  }
+  for (const fs::path& path : stale) fs::remove_all(path);
 }
 
 void sync_path(const std::filesystem::path& path) {
@@ -70,8 +96,13 @@ void sync_path(const std::filesystem::path& path) {
 }
 
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
-  sync_path(temporary);
-  if (::rename(temporary.c_str(), path.c_str()) != 0) fail(path, "rename a finished file to this name");
+  try {
+    sync_path(temporary);
+    if (::rename(temporary.c_str(), path.c_str()) != 0) fail(path, "rename a finished file to this name");
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
   sync_path(path.has_parent_path() ? path.parent_path() : ".");
 }
 

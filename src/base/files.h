@@ -18,9 +18,11 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 void write_json_atomically(const std::filesystem::path& path, const nlohmann::json& value);
 /// Flush `path` (file or directory) to the disk. @throws IoError
 void sync_path(const std::filesystem::path& path);
-/// fsync `temporary`, rename it to `path`, fsync the directory. @throws IoError
+/// fsync `temporary`, rename it to `path`, fsync the directory. On failure `temporary` is removed. @throws IoError
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
 /// A name beside `path` that no other process uses: `path` + ".tmp-<host>-<pid>".
 std::filesystem::path temporary_name(const std::filesystem::path& path);
+/// Remove what processes of this host that are no more left under such names, anywhere below `directory`.
+void remove_stale_temporaries(const std::filesystem::path& directory);
 
 }  // namespace dmoerm

@@ -25,11 +25,9 @@ int main(int argc, char** argv) {
     return e.get_exit_code();
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
-  } catch (const dmoerm::Error& e) {
-    std::fprintf(stderr, "dmoerm: %s\n", e.what());
-    return e.exit_code();
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "dmoerm: internal error: %s\n", e.what());
-    return 1;
+    const dmoerm::Failure failure = dmoerm::failure_of(e);
+    std::fprintf(stderr, "dmoerm: %s\n", failure.message.c_str());
+    return failure.exit_code;
   }
 }

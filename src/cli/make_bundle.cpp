@@ -6,6 +6,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "serve/bundle.h"
+#include "serve/bundle_files.h"
 #include "train/pipeline.h"
 
 namespace dmoerm::cli {
@@ -23,15 +24,33 @@ std::vector<std::pair<std::vector<pair::Message>, std::vector<std::string>>> gol
            {"I have just asked the carrier to trace it and will write to you before noon tomorrow.", "ok"}}};
 }
 
+/// Whether a whole bundle made from these tasks is there.
+bool stands(const fs::path& directory, const std::string& report_key) {
+  const fs::path file = directory / serve::kBundleManifest;
+  if (!fs::exists(file)) return false;
+  try {
+    const nlohmann::json manifest = read_json(file);
+    if (manifest.at("provenance").at("report_key") != report_key) return false;
+    const nlohmann::json found = serve::file_sums(directory);
+    for (const auto& [name, sum] : manifest.at("files").items()) {
+      if (found.value(name, "") == sum) continue;
+      spdlog::warn("[bundle] {}: missing or damaged, the bundle is made again", (directory / name).string());
+      return false;
+    }
+    return true;
+  } catch (const std::exception& e) {  // of no form that we write
+    spdlog::warn("[bundle] {}: damaged, the bundle is made again: {}", file.string(), e.what());
+    return false;
+  }
+}
+
 }  // namespace
 
 fs::path make_bundle(train::RunContext& context) {
   const config::RunConfig& config = context.config();
   const fs::path directory = context.directory().root() / "bundle";
   const std::string source = read_json(context.directory().task("report") / "manifest.json").at("key");
-  const fs::path manifest = directory / "dmoerm.json";
-  if (fs::exists(manifest) && read_json(manifest).value("provenance", nlohmann::json::object()).value("report_key", "") == source)
-    return directory;
+  if (stands(directory, source)) return directory;
 
   serve::Bundle bundle;
   bundle.base = context.pretrained();

@@ -66,6 +66,27 @@ train::TaskIdentity ingest_identity(const config::RunConfig& config, const data:
           {}};
 }
 
+/// Makes a folder and those it lies in. Unless kept, the ones it made go again: what is wrong with the input or the configuration
+/// leaves nothing that a corrected run would have to get past.
+class MadeFolders {
+ public:
+  explicit MadeFolders(const fs::path& folder) {
+    for (fs::path path = folder; !path.empty() && !fs::exists(path); path = path.parent_path()) made_.push_back(path);
+    fs::create_directories(folder);
+  }
+  ~MadeFolders() {
+    std::error_code ignored;
+    if (!made_.empty()) fs::remove_all(made_.front(), ignored);
+    for (const fs::path& path : made_) fs::remove(path, ignored);  // only if empty
+  }
+  MadeFolders(const MadeFolders&) = delete;
+  MadeFolders& operator=(const MadeFolders&) = delete;
+  void keep() { made_.clear(); }
+
+ private:
+  std::vector<fs::path> made_;  ///< innermost first
+};
+
 /// Tokenise the inputs unless a store of the same inputs is there. @return path of the store
 fs::path ingest(const config::RunConfig& config, const train::RunDirectory& directory, bool update) {
   const data::Tokenizer tokenizer = data::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json");
@@ -81,7 +102,6 @@ fs::path ingest(const config::RunConfig& config, const train::RunDirectory& dire
                     "depends on it, or give the run another name",
                     directory.root().string(), differences));
   }
-  fs::create_directories(store.parent_path());
   data::ingest_for_run(config, tokenizer, chat_template, store);
   directory.complete("ingest", identity, {"store.h5"}, json::object());
   return store;
@@ -103,11 +123,8 @@ void on_first_rank(comm::World& world, const Work& work) {
   };
   try {
     work();
-  } catch (const Error& e) {
-    tell(e.exit_code());
-    throw;
-  } catch (...) {
-    tell(1);
+  } catch (const std::exception& e) {
+    tell(failure_of(e).exit_code);
     throw;
   }
   tell(0);
@@ -122,19 +139,14 @@ int run(const Options& options) {
   catch_stop_signals();
   const train::RunDirectory directory(fs::path(config.runs_dir) / config.name);
   on_first_rank(*world, [&] {
-    fs::create_directories(directory.root());
+    train::check_backbone(config);  // before the inputs are read, which may take long
+    MadeFolders folders(directory.task("ingest"));
+    remove_stale_temporaries(directory.root());
     const fs::path store_path = ingest(config, directory, options.update);
     const data::TokenStore store = data::TokenStore::open(store_path);
-    train::RunContext context(config, store, directory);
-    train::check_run_directory(context, options.update);
-    const model::BackboneSpec& spec = context.pretrained()->spec();  // a broken backbone is an input error, not a failed task
-    if (spec.encoder() && config.data.max_length > spec.max_positions) {
-      throw ConfigError(fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length,
-                                    spec.max_positions, config.backbone.dir));
-    }
-    for (const config::TrainConfig* train : {&config.base, &config.experts.train})
-      static_cast<void>(context.lora_of(*train));  // the layers must be there
+    train::check_run_directory(train::RunContext(config, store, directory), options.update);
     write_file_atomically(directory.root() / "config.yaml", config::to_yaml(config));
+    folders.keep();
   });
   const data::TokenStore store = data::TokenStore::open(directory.task("ingest") / "store.h5");
   train::RunContext context(config, store, directory);

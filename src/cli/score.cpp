@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -13,7 +13,9 @@
 #include "cli/verbs.h"
 #include "eval/statistics.h"
 #include "pair/forms.h"
+#include "pair/line_reader.h"
 #include "serve/bundle.h"
+#include "tensor/device.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -113,20 +115,17 @@ void print_table(const json& line, const std::vector<std::string>& responses) {
 void run(const Options& options) {
   init_log(0, 1, "warn");
   if (options.threads > 0) at::set_num_threads(options.threads);
-  const serve::Bundle bundle = serve::load_bundle(options.bundle, at::Device(options.device));
+  const serve::Bundle bundle = serve::load_bundle(options.bundle, tensor::pick_device(options.device, "--device"));
   if (!options.responses.empty()) {
     const Question question{{}, {{"user", options.prompt}}, options.responses};
     print_table(answer(bundle, question, options), options.responses);
     return;
   }
-  std::ifstream file;
-  if (options.input != "-") {
-    file.open(options.input);
-    if (!file) throw IoError(fmt::format("{}: cannot open", options.input));
-  }
-  std::istream& in = options.input == "-" ? std::cin : file;
+  std::optional<pair::LineReader> file;
+  if (options.input != "-") file.emplace(options.input);
+  const auto next = [&](std::string& line) { return file ? file->next(line) : static_cast<bool>(std::getline(std::cin, line)); };
   std::string text, line;
-  for (std::int64_t number = 1; std::getline(in, line); ++number) {
+  for (std::int64_t number = 1; next(line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const std::string where = fmt::format("{}:{}", options.input == "-" ? "stdin" : options.input, number);
     std::string result;
@@ -156,13 +155,14 @@ void add_score(CLI::App& app) {
       "Example: dmoerm score --bundle runs/quickstart/bundle --prompt \"Where is my order?\" --response \"On its way.\" "
       "--response \"No idea.\"");
   verb->add_option("--bundle", options->bundle, "bundle directory")->required();
-  verb->add_option("--input", options->input, "JSON lines {\"prompt\", \"responses\"}; - = standard input");
+  verb->add_option("--input", options->input, "JSON lines {\"prompt\", \"responses\"}, plain, .gz or .zst; - = standard input");
   verb->add_option("--output", options->output, "JSON lines; - = standard output");
   verb->add_option("--category", options->category, "score with this category's model instead of routing");
   CLI::Option* prompt = verb->add_option("--prompt", options->prompt, "a prompt; with --response, prints a table");
   verb->add_option("--response", options->responses, "a response to --prompt; may be repeated")->needs(prompt);
   verb->add_option("--threads", options->threads, "threads; 0 = as many as cores");
-  verb->add_option("--device", options->device, "cpu or cuda");
+  verb->add_option("--device", options->device, "cpu, cuda, or auto: cuda where it is there")
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   verb->add_flag("--normalise", options->normalise,
                  "subtract the mean and divide by the deviation of the category's training scores");
   verb->callback([options] { run(*options); });

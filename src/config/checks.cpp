@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "config/nearest.h"
@@ -105,6 +106,11 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
     }
   }
   for (std::size_t i = 0; i < data.inputs.size(); ++i) {
+    const double weight = data.inputs[i].weight;
+    if (weight > 1 && weight != std::floor(weight)) {
+      check.fail(fmt::format("data.inputs.{}.weight", i),
+                 fmt::format("{} is no whole number: above 1 it says how often a pass takes each group", weight));
+    }
     const std::string& category = data.inputs[i].category;
     if (category.empty() || names.empty() || categories.contains(category)) continue;
     const auto near = nearest(category, names);

@@ -76,7 +76,8 @@ void describe(Visit& visit, Section& c) {
   visit("category", c.category, any(), "category of all rows; empty = the row's own");
   visit("split", c.split, one_of({"", "train", "validation", "test"}),
         "split of all rows; empty = the row's own, else by hash of the prompt");
-  visit("weight", c.weight, above(0), "share of the file's groups to take: 0.5 = a half, 2 = each twice a pass");
+  visit("weight", c.weight, above(0),
+        "of the file's train groups: 0.5 = a half of them, by a seeded draw; 2 = each twice a pass");
 }
 
 template <class Visit, Like<DataConfig> Section>
@@ -225,8 +226,9 @@ void describe(Visit& visit, Section& c) {
 template <class Visit, Like<ExpertsConfig> Section>
 void describe(Visit& visit, Section& c) {
   visit("train", c.train, any(), "one adapter and value head per capability point");
-  visit("fuse", c.fuse, at_least(1), "experts of one category stepped together over one base");
-  visit("labels_min", c.labels_min, at_least(1), "a point with fewer labelled pairs in the train split is refused");
+  visit("fuse", c.fuse, at_least(1), "experts of one category stepped together over one base: one task, which fails as a whole");
+  visit("labels_min", c.labels_min, at_least(1),
+        "a point with fewer ordered pairs in the groups of phase 1 (base_share of the train split) is refused");
 }
 
 template <class Visit, Like<RunConfig> Section>

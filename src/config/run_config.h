@@ -30,7 +30,7 @@ struct InputConfig {
   std::string form = "auto";  ///< auto, or the name of a form that `dmoerm ingest --forms` lists
   std::string category;       ///< category of all rows; "" = the row's own
   std::string split;          ///< train, validation or test for all rows; "" = the row's own, else by hash of the prompt
-  double weight = 1.0;        ///< share of the file's groups to take, > 0: 0.5 = a half, 2 = each twice a pass
+  double weight = 1.0;        ///< of the file's train groups, > 0: below 1 the share to take, above 1 how often a pass takes each
 };
 
 struct DataConfig {
@@ -100,8 +100,8 @@ struct AggregatorConfig {
 
 struct ExpertsConfig {
   TrainConfig train{.trains = "lora"};  ///< only lora: the experts of a category share one frozen base
-  std::int64_t fuse = 1;                ///< experts of one category stepped together over one base
-  std::int64_t labels_min = 8;          ///< a point with fewer labelled pairs in the train split is refused
+  std::int64_t fuse = 1;                ///< experts of one category stepped together over one base; they fail together
+  std::int64_t labels_min = 8;          ///< a point with fewer ordered pairs in the groups of phase 1 is refused
 };
 
 /// Everything of one run.

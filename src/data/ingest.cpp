@@ -127,7 +127,7 @@ class Ingest {
     const bool equal = std::ranges::all_of(layout.responses, [&](const auto& ids) { return ids == layout.responses.front(); });
     if (equal) return refuse("all responses have the same tokens (after the cut to data.max_length)");
     prompt = cut_prompt(std::move(prompt), layout, limits_);
-    builder.add(group, layout, prompt, group.split, item.weight, clear_margin(group.category));
+    builder.add(group, layout, prompt, group.split, std::max(1.0, item.weight), clear_margin(group.category));
 
     const bool moved = stated != Split::unset && stated != group.split;
     note(group, "rows moved to the split that another row states for their prompt", moved ? 1 : 0);

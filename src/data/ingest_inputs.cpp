@@ -18,6 +18,20 @@ TextKey key_of(const std::string& text) {
   return key;
 }
 
+constexpr std::size_t kNamesMax = 200;  ///< of one category: names that are no points (one a rater, say) have no end
+
+/// Add the points that a group has labels of.
+void collect_points(const pair::Group& group, std::set<std::string>& points) {
+  const auto add = [&](const std::string& label) {
+    if (label != pair::kOverall && points.size() < kNamesMax) points.insert(label);
+  };
+  for (const pair::Response& r : group.responses) {
+    for (const auto& [point, score] : r.scores) add(point);
+  }
+  for (const pair::StatedPair& p : group.pairs) add(p.label);
+  for (const pair::RecordedVerdict& v : group.verdicts) add(v.point);
+}
+
 /// Labels of points that the configuration does not name are of no use.
 void keep_points(pair::Group& group, const std::vector<std::string>& points) {
   const auto other = [&](const std::string& label) {
@@ -44,17 +58,19 @@ TextKey content_key(const pair::Group& group, const std::string& prompt) {
   return key_of(content);
 }
 
-void apply(const config::InputConfig& input, const std::vector<config::CategoryConfig>& categories, InputGroup& item) {
+void apply(const config::InputConfig& input, const std::vector<config::CategoryConfig>& categories, InputGroup& item,
+           std::map<std::string, std::set<std::string>>& labels) {
   pair::Group& group = item.group;
   if (!input.category.empty()) group.category = input.category;
   if (group.category.empty()) group.category = categories.size() == 1 ? categories.front().name : "default";
   for (const pair::Split split : {pair::Split::train, pair::Split::validation, pair::Split::test}) {
     if (input.split == to_string(split)) group.split = split;
   }
+  collect_points(group, labels[group.category]);
   const auto known = std::ranges::find(categories, group.category, &config::CategoryConfig::name);
   item.configured = categories.empty() || known != categories.end();
   if (known != categories.end()) keep_points(group, known->points);
-  item.weight = std::max(1.0, input.weight);
+  item.weight = input.weight;
   const std::string prompt = pair::prompt_key(group.prompt);
   item.prompt = key_of(prompt);
   item.content = content_key(group, prompt);
@@ -69,14 +85,14 @@ std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const
   std::vector<IngestReport::Input> inputs;
   for (const config::InputConfig& input : request.data.inputs) {
     pair::GroupReader reader(input.path, input.form, on_dropped);
-    std::int64_t taken = 0;
+    IngestReport::Input about{input.path, "(no rows)", 0, {}};
     while (auto group = reader.next()) {
       InputGroup item{std::move(*group), {}, {}};
-      apply(input, request.categories, item);
-      if (input.weight < 1 && place_of(item.content.high, request.seed) >= input.weight) continue;
-      if (on_group(std::move(item))) ++taken;
+      apply(input, request.categories, item, about.labels);
+      if (on_group(std::move(item))) ++about.groups;
     }
-    inputs.push_back({input.path, reader.form() != nullptr ? reader.form()->name : "(no rows)", taken});
+    if (reader.form() != nullptr) about.form = reader.form()->name;
+    inputs.push_back(std::move(about));
   }
   return inputs;
 }

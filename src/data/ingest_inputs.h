@@ -28,10 +28,13 @@ struct InputGroup {
   TextKey prompt;          ///< of the prompt
   TextKey content;         ///< of category, prompt, set of responses, and names of labels: equal for duplicates
   bool configured = true;  ///< its category is one of the request's
-  double weight = 1.0;
+  double weight = 1.0;     ///< of its input
+
+  /// Whether the weight of its input leaves this group out of the train split.
+  [[nodiscard]] bool beyond_weight(std::uint64_t seed) const { return weight < 1 && place_of(content.high, seed) >= weight; }
 };
 
-/// Read all inputs in order, each with the share of its groups that its weight asks for.
+/// Read all inputs in order.
 /// @param on_group    returns whether it took the group
 /// @param on_dropped  gets every row that cannot be a group
 /// @return path, form and groups taken of each input

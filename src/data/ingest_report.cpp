@@ -42,7 +42,8 @@ std::string to_text(const IngestReport& report) {
 
 json to_json(const IngestReport& report) {
   json inputs = json::array(), counts = json::object(), pairs = json::object();
-  for (const IngestReport::Input& i : report.inputs) inputs.push_back({{"path", i.path}, {"form", i.form}, {"groups", i.groups}});
+  for (const IngestReport::Input& i : report.inputs)
+    inputs.push_back({{"path", i.path}, {"form", i.form}, {"groups", i.groups}, {"labels", i.labels}});
   for (const auto& [category, splits] : report.counts) {
     for (const auto& [split, c] : splits) {
       counts[category][split] = {{"groups", c.groups}, {"responses", c.responses}, {"tokens", c.tokens}};

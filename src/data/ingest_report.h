@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,8 @@ using PairCounts = std::map<std::string, std::map<std::string, std::array<std::i
 struct IngestReport {
   struct Input {
     std::string path, form;
-    std::int64_t groups = 0;  ///< taken
+    std::int64_t groups = 0;                              ///< taken
+    std::map<std::string, std::set<std::string>> labels;  ///< category -> points it has labels of, also those not asked for
   };
   std::vector<Input> inputs;
   std::map<std::string, std::map<std::string, SplitCounts>> counts;     ///< category -> split

@@ -58,7 +58,8 @@ class Surveyor {
     found_.insert(item.group.category);
     Split& split = survey_.splits.try_emplace(item.prompt, Split::unset).first->second;
     if (rank_of(item.group.split) > rank_of(split)) split = item.group.split;
-    if (groups_max(request_, item.group.category) > 0 && seen_.insert(item.content).second) {
+    const bool counts = groups_max(request_, item.group.category) > 0 && !item.beyond_weight(request_.seed);
+    if (counts && seen_.insert(item.content).second) {
       draws_[item.group.category].push_back({item.prompt, draw_key(item, request_.seed)});
     }
     return true;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/rng.h"
@@ -52,6 +53,18 @@ Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vect
   if (a.empty()) return {0.0, -1.0, 1.0};
   return bootstrap(a.size(), seed, resamples,
                    [&](const std::vector<std::size_t>& drawn) { return accuracy_of(a, drawn) - accuracy_of(b, drawn); });
+}
+
+double calibration_error(const std::vector<double>& confidence, const std::vector<bool>& right, int bins) {
+  DMOERM_CHECK(confidence.size() == right.size(), "every answer has a confidence");
+  std::vector<double> gap(static_cast<std::size_t>(bins));  // sum of confidence - right over a bin's members
+  for (std::size_t i = 0; i < confidence.size(); ++i) {
+    const int bin = std::clamp(static_cast<int>(confidence[i] * bins), 0, bins - 1);
+    gap[static_cast<std::size_t>(bin)] += confidence[i] - (right[i] ? 1.0 : 0.0);
+  }
+  double error = 0;
+  for (const double g : gap) error += std::abs(g);
+  return confidence.empty() ? 0.0 : error / static_cast<double>(confidence.size());
 }
 
 std::string to_string(const Interval& interval) {

@@ -26,6 +26,11 @@ Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64
 Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed,
                               int resamples = 2000);
 
+/// How far a model's confidence is from its accuracy: the mean over `bins` equal bins of [0, 1], weighted by their members, of
+/// |mean confidence - share of right answers|. 0 without answers.
+/// @see arXiv:1706.04599 section 2
+double calibration_error(const std::vector<double>& confidence, const std::vector<bool>& right, int bins = 10);
+
 using dmoerm::markdown_table;
 
 /// "0.713 [0.660, 0.762]"

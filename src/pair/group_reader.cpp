@@ -28,6 +28,14 @@ std::string reason_of(const json::exception& e) {
   return text.starts_with(kPlace) ? text.substr(kPlace.size()) : text;
 }
 
+/// The word at column `column` if it is what programs write for a number that is none; else "".
+std::string_view not_finite(std::string_view line, std::size_t column) {
+  for (const std::string_view word : {"NaN", "nan", "Infinity", "Inf", "inf"}) {
+    if (column >= 1 && column <= line.size() && line.substr(column - 1).starts_with(word)) return word;
+  }
+  return {};
+}
+
 /// Parse one line; a nesting bomb is refused before it is built.
 json parse_line(const std::string& line) {
   const auto limit = [](int depth, json::parse_event_t /*event*/, json& /*value*/) {
@@ -36,6 +44,12 @@ json parse_line(const std::string& line) {
   };
   try {
     return json::parse(line, limit);
+  } catch (const json::out_of_range& e) {  // 1e999
+    throw RowError(fmt::format("expected finite numbers: {}", reason_of(e)));
+  } catch (const json::parse_error& e) {
+    if (const std::string_view word = not_finite(line, e.byte); !word.empty())
+      throw RowError(fmt::format("expected finite numbers, found {} at column {}", word, e.byte));
+    throw RowError(fmt::format("expected one JSON object, found none: {}", reason_of(e)));
   } catch (const json::exception& e) {
     throw RowError(fmt::format("expected one JSON object, found none: {}", reason_of(e)));
   }
@@ -130,10 +144,15 @@ std::optional<Group> GroupReader::next_row() {
 }
 
 bool GroupReader::finish(Group& group) {
+  const std::size_t given = group.responses.size();
   merge_equal_responses(group);
   if (group.id.empty()) group.id = fmt::format("{}:{}", std::filesystem::path(path_).filename().string(), group.line);
   if (group.responses.size() >= 2) return true;
-  on_dropped_({path_, group.line, "fewer than two different responses", false});
+  if (given >= 2) {
+    on_dropped_({path_, group.line, fmt::format("expected different responses, found {} equal ones", given), true});
+  } else {
+    on_dropped_({path_, group.line, "a single response: nothing to prefer it to", false});
+  }
   return false;
 }
 

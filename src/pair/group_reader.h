@@ -13,7 +13,8 @@ struct Dropped {
   std::string file;
   std::int64_t line = 0;
   std::string reason;
-  bool bad = false;  ///< true: malformed, counts against the limit of tolerated bad lines; false: well-formed but of no use
+  bool bad = false;  ///< true: malformed, counts against the limit of tolerated bad lines; false: well-formed but of no use, e.g.
+                     ///< a single response
 };
 
 class GroupReader {

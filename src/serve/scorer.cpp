@@ -14,11 +14,12 @@
 namespace dmoerm::serve {
 namespace {
 
-/// The responses of one prompt as packed batches of bounded size, with a view of their tokens.
+/// The responses of one prompt, cut into parts of bounded size.
 struct Packed {
   data::GroupLayout layout;
   std::vector<std::int32_t> prompt;
-  std::vector<data::PackedBatch> batches;
+  data::TokenGroup group;  ///< points into the layout
+  std::vector<std::vector<std::int32_t>> parts;
 };
 
 Packed pack(const Bundle& bundle, const std::vector<pair::Message>& prompt, const std::vector<std::string>& responses) {
@@ -38,51 +39,53 @@ Packed pack(const Bundle& bundle, const std::vector<pair::Message>& prompt, cons
   packed.layout = data::lay_out_group(std::move(ids), static_cast<std::int64_t>(packed.prompt.size()), limits);
   packed.prompt = data::cut_prompt(std::move(packed.prompt), packed.layout, limits);
 
-  data::TokenGroup group;
-  group.prefix = packed.layout.prefix;
-  for (const auto& r : packed.layout.responses) group.responses.emplace_back(r);
-  const bool share = bundle.base->shares_prefix();
-  std::vector<std::int32_t> chosen;
-  const auto flush = [&] {
-    if (chosen.empty()) return;
-    data::append_group(packed.batches.emplace_back(), group, chosen, share, bundle.base->reads_last());
-    chosen.clear();
-  };
+  packed.group.prefix = packed.layout.prefix;
+  for (const auto& r : packed.layout.responses) packed.group.responses.emplace_back(r);
+  packed.parts.emplace_back();
   for (std::int32_t i = 0; i < static_cast<std::int32_t>(responses.size()); ++i) {
-    chosen.push_back(i);
-    if (chosen.size() > 1 && data::packed_tokens(group, chosen, share) > bundle.batch_tokens) {
-      chosen.pop_back();
-      flush();
-      chosen.push_back(i);
-    }
+    std::vector<std::int32_t>& part = packed.parts.back();
+    part.push_back(i);
+    if (part.size() == 1 || data::packed_tokens(packed.group, part, bundle.base->shares_prefix()) <= bundle.batch_tokens)
+      continue;
+    part.pop_back();
+    packed.parts.push_back({i});
   }
-  flush();
   return packed;
 }
 
-/// What lies below the adapted layers of some experts, for each batch; it is the same for all of them.
-std::vector<model::Trunk> trunks_of(const model::Backbone& base, std::size_t layers, const Packed& packed) {
-  std::vector<model::Trunk> trunks;
-  for (const data::PackedBatch& batch : packed.batches)
-    trunks.push_back(layers == 0 ? model::Trunk{} : model::Trunk{layers, base.trunk(batch, layers)});
-  return trunks;
-}
-
-/// States of all responses under one model, [N, H], on the CPU.
-at::Tensor states_of(const model::Backbone& base, const model::Expert* adapter, const Packed& packed,
-                     const std::vector<model::Trunk>& trunks) {
-  at::Tensor states_NH;
-  std::int64_t first = 0, total = 0;
-  for (const data::PackedBatch& batch : packed.batches) total += static_cast<std::int64_t>(batch.responses.size());
-  states_NH = at::empty({total, base.spec().width});
-  for (std::size_t b = 0; b < packed.batches.size(); ++b) {
-    const data::PackedBatch& batch = packed.batches[b];
-    const auto reads = static_cast<std::int64_t>(batch.responses.size());
-    const model::ExpertRows rows{adapter, 0, batch.tokens(), 0, reads, 0};
-    states_NH.narrow(0, first, reads).copy_(base.forward(batch, {&rows, 1}, nullptr, trunks[b]));
+/// States of all responses under several experts over one base, [N, K, H], on the CPU. As many experts as batch_tokens holds
+/// copies of the texts share a pass: the base's products are taken once for all of them. What lies below their adapted layers is
+/// the same for all and computed once.
+/// @param experts  adapters over `base`; a null one is the base alone
+at::Tensor states_of(const model::Backbone& base, const std::vector<const model::Expert*>& experts, const Packed& packed,
+                     std::int64_t batch_tokens) {
+  const auto k = static_cast<std::int64_t>(experts.size());
+  std::size_t frozen = experts.front() == nullptr ? 0 : experts.front()->first_layer();
+  for (const model::Expert* expert : experts) frozen = std::min(frozen, expert == nullptr ? 0 : expert->first_layer());
+  at::Tensor states_NKH = at::empty({static_cast<std::int64_t>(packed.group.responses.size()), k, base.spec().width});
+  std::int64_t first = 0;
+  for (const std::vector<std::int32_t>& part : packed.parts) {
+    const auto reads = static_cast<std::int64_t>(part.size());
+    data::PackedBatch once;
+    data::append_group(once, packed.group, part, base.shares_prefix(), base.reads_last());
+    const std::int64_t rows = once.tokens();
+    const at::Tensor trunk_TD = frozen > 0 ? base.trunk(once, frozen) : at::Tensor();
+    const std::int64_t together = std::clamp<std::int64_t>(batch_tokens / rows, 1, k);
+    for (std::int64_t begin = 0; begin < k; begin += together) {
+      const std::int64_t count = std::min(together, k - begin);
+      data::PackedBatch batch;
+      std::vector<model::ExpertRows> expert_rows;
+      for (std::int64_t e = 0; e < count; ++e) {
+        data::append_group(batch, packed.group, part, base.shares_prefix(), base.reads_last());
+        expert_rows.push_back({experts[static_cast<std::size_t>(begin + e)], e * rows, rows, e * reads, reads, 0});
+      }
+      const model::Trunk trunk = frozen > 0 ? model::Trunk{frozen, trunk_TD.repeat({count, 1})} : model::Trunk{};
+      const at::Tensor states = base.forward(batch, expert_rows, nullptr, trunk).view({count, reads, -1});
+      states_NKH.narrow(0, first, reads).narrow(1, begin, count).copy_(states.transpose(0, 1));
+    }
     first += reads;
   }
-  return states_NH;
+  return states_NKH;
 }
 
 const CategoryModel* find_category(const Bundle& bundle, const std::string& name) {
@@ -109,24 +112,20 @@ GroupScore score_group(const Bundle& bundle, const std::vector<pair::Message>& p
   const auto n = static_cast<std::int64_t>(responses.size());
   if (chosen == nullptr) {
     const bool adapter = bundle.single.base == bundle.base;
-    const at::Tensor rewards = at::mv(states_of(*bundle.single.base, adapter ? bundle.single.expert.get() : nullptr, packed,
-                                                trunks_of(*bundle.single.base, 0, packed)),
-                                      bundle.single.expert->head_D.cpu());
+    const at::Tensor states_NH =
+        states_of(*bundle.single.base, {adapter ? bundle.single.expert.get() : nullptr}, packed, bundle.batch_tokens)
+            .select(1, 0);
+    const at::Tensor rewards = at::mv(states_NH, bundle.single.expert->head_D.cpu());
     for (std::int64_t i = 0; i < n; ++i) result.responses[static_cast<std::size_t>(i)].reward = rewards[i].item<double>();
     return result;
   }
   result.category = chosen->name;
   const auto k = static_cast<std::int64_t>(chosen->experts.size());
-  at::Tensor states_NKH = at::empty({n, k, chosen->base->spec().width}), rewards_NK = at::empty({n, k});
-  std::size_t frozen = chosen->experts.front()->first_layer();
-  for (const auto& expert : chosen->experts) frozen = std::min(frozen, expert->first_layer());
-  const auto trunks = trunks_of(*chosen->base, frozen, packed);
-  for (std::int64_t e = 0; e < k; ++e) {
-    const model::Expert& expert = *chosen->experts[static_cast<std::size_t>(e)];
-    const at::Tensor states_NH = states_of(*chosen->base, &expert, packed, trunks);
-    states_NKH.select(1, e).copy_(states_NH);
-    rewards_NK.select(1, e).copy_(at::mv(states_NH, expert.head_D.cpu()));
-  }
+  std::vector<const model::Expert*> experts;
+  for (const auto& expert : chosen->experts) experts.push_back(expert.get());
+  const at::Tensor states_NKH = states_of(*chosen->base, experts, packed, bundle.batch_tokens), rewards_NK = at::empty({n, k});
+  for (std::int64_t e = 0; e < k; ++e)
+    rewards_NK.select(1, e).copy_(at::mv(states_NKH.select(1, e), experts[static_cast<std::size_t>(e)]->head_D.cpu()));
   const at::Tensor final_N = chosen->aggregator.forward(states_NKH, rewards_NK);
   const at::Tensor standard_NK = (rewards_NK - chosen->aggregator.reward_mean_K) / chosen->aggregator.reward_std_K;
   for (std::int64_t i = 0; i < n; ++i) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -67,13 +68,19 @@ void work_on(comm::World& world, const json& order,
   const auto group = world.make_group(ranks, 2 * tag);
   const auto outcome = world.make_group(ranks, 2 * tag + 1);  // apart from what the others of the group may still be waiting in
   json end{{"code", 0}, {"message", ""}};
+  const auto failed = [&](const std::exception& e) {
+    const Failure failure = failure_of(e);
+    end = {{"code", failure.exit_code}, {"message", failure.message}};
+    outcome->limit_waits(kLeaveTogetherS);
+  };
   try {
     run_task(task, *group);
   } catch (const CommError&) {
     throw;  // the group itself is broken
   } catch (const Error& e) {
-    end = {{"code", e.exit_code()}, {"message", e.what()}};
-    outcome->limit_waits(kLeaveTogetherS);
+    failed(e);
+  } catch (const std::filesystem::filesystem_error& e) {
+    failed(e);
   }
   const std::string own = end.dump(-1, ' ', false, json::error_handler_t::replace);
   std::vector<std::vector<std::byte>> all;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "train/check_labels.h"
 #include "train/pipeline.h"
 #include "train/reward_trainer.h"
 #include "train/tasks.h"
@@ -39,37 +40,17 @@ json category_settings(const config::CategoryConfig& c) {
   return {{"name", c.name}, {"points", c.points}, {"clear_margin", c.clear_margin}};
 }
 
-/// Refuse data that cannot train what the configuration asks for, all problems at once.
-void check_labels(const config::RunConfig& config, const data::TokenStore& store) {
-  std::string problems;
-  for (const config::CategoryConfig& c : config.categories) {
-    const auto found = std::ranges::find(store.categories(), c.name);
-    const auto index = static_cast<std::int32_t>(found - store.categories().begin());
-    if (found == store.categories().end() || groups_of(store, index, Part::train, config).empty()) {
-      problems += fmt::format("\n  category {}: no groups in the train split; remove it from `categories` or add data", c.name);
-      continue;
-    }
-    const auto need = [&](std::string_view label, Part part, const char* where, std::int64_t least, bool advice) {
-      const std::int64_t pairs = count_pairs(labelled_groups(store, index, part, label, config));
-      if (pairs >= least) return;
-      problems += fmt::format("\n  category {}, {}: {} ordered pairs in the {} groups, at least {} are needed{}", c.name, label,
-                              pairs, where, least,
-                              advice ? "; labels that all tie or contradict each other give none (clear_margin is " +
-                                           fmt::format("{}", c.clear_margin) + ")"
-                                     : "");
-    };
-    need(pair::kOverall, Part::base, "phase 1", 1, true);
-    need(pair::kOverall, Part::aggregator, "phase 3", 1, true);
-    for (const std::string& point : c.points) need(point, Part::base, "phase 1", config.experts.labels_min, true);
-  }
-  if (!problems.empty()) throw ConfigError("the data cannot train this configuration:" + problems);
-}
-
 double group_tokens(const data::TokenStore& store, const std::vector<LabelledGroup>& groups) {
   double tokens = 0;
   for (const LabelledGroup& g : groups)
     tokens += static_cast<double>(data::packed_tokens(store.group(g.group), g.responses, true));
   return tokens;
+}
+
+/// Steps of phase 1 that visit as many groups as `expert_steps` of phase 2, rounded up.
+std::int64_t budget_steps(const config::RunConfig& config, std::int64_t expert_steps) {
+  const std::int64_t groups = expert_steps * config.experts.train.groups_per_step, step = config.base.groups_per_step;
+  return (groups + step - 1) / step;
 }
 
 class Planner {
@@ -148,11 +129,13 @@ class Planner {
     return steps;
   }
 
-  /// Base, experts, features, aggregator of a category, and its baseline. Returns the steps spent, the baseline's budget.
+  /// Base, experts, features, aggregator of a category, and its baseline. Returns the steps of phase 1 that visit as many groups
+  /// as base and experts together: the baseline's budget.
   std::int64_t add_category(std::int32_t i) {
     const config::CategoryConfig& c = config_.categories[static_cast<std::size_t>(i)];
     const std::int32_t category = i;
-    std::int64_t steps = add_model("base/" + c.name, category, Part::base, 0);
+    const std::int64_t base_steps = add_model("base/" + c.name, category, Part::base, 0);
+    std::int64_t expert_steps = 0;
     std::vector<std::string> experts;
     const auto fuse = static_cast<std::size_t>(config_.experts.fuse);
     for (std::size_t first = 0; first < c.points.size(); first += fuse) {
@@ -163,7 +146,7 @@ class Planner {
         id += (p > first ? "+" : "") + c.points[p];
         const auto groups = labelled_groups(store_, category, Part::base, c.points[p], config_);
         const std::int64_t own = total_steps(config_.experts.train, store_, groups);
-        steps += own;
+        expert_steps += own;
         cost += group_tokens(store_, groups) / static_cast<double>(groups.size()) *
                 static_cast<double>(own * config_.experts.train.groups_per_step);
       }
@@ -197,6 +180,7 @@ class Planner {
         0.1 * feature_cost, 1, [aggregator, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
           run_aggregator(run, aggregator, category, identity, g);
         });
+    const std::int64_t steps = base_steps + budget_steps(config_, expert_steps);
     if (config_.baselines) add_model("category/" + c.name, category, Part::train, steps);
     return steps;
   }
@@ -208,12 +192,14 @@ class Planner {
     for (const config::CategoryConfig& c : config_.categories)
       inputs.push_back("aggregator/" + c.name);  // a prompt may be routed to any of them
     if (config_.baselines) inputs.push_back("category/" + name);
-    add(id, inputs, {{"categories", all_categories()}, {"baselines", config_.baselines}}, tokens_of(i, Part::test) * 3, kRanksMax,
+    add(id, inputs, {{"categories", all_categories()}, {"baselines", config_.baselines}, {"results", kResultsSchema}},
+        tokens_of(i, Part::test) * 3, kRanksMax,
         [id, i](RunContext& c, const TaskIdentity& identity, comm::Communicator& g) { run_eval(c, id, i, identity, g); });
     return id;
   }
 
   static constexpr int kRanksMax = 64;
+  static constexpr int kResultsSchema = 2;  ///< of eval's results.json; 2: the likeliest category of each route
   const config::RunConfig& config_;
   const data::TokenStore& store_;
   json common_;

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -184,8 +185,25 @@ class Training {
       for (const auto& course : courses_) {
         for (const json& line : course->history()) lines += line.dump() + "\n";
       }
-      std::filesystem::create_directories(context_.directory);
-      write_file_atomically(context_.directory / "metrics.jsonl", lines);
+      write_if_possible("metrics.jsonl", [&] {
+        std::filesystem::create_directories(context_.directory);
+        write_file_atomically(context_.directory / "metrics.jsonl", lines);
+      });
+    }
+  }
+
+  /// Write what the result does not need. The other ranks are in the next step already: a full disk must not keep this one.
+  template <class Write>
+  void write_if_possible(const char* what, const Write& write) const {
+    const auto warn = [&](const std::exception& e) {
+      spdlog::warn("[train] no {} at step {}, training goes on: {}", what, step_, failure_of(e).message);
+    };
+    try {
+      write();
+    } catch (const IoError& e) {
+      warn(e);
+    } catch (const std::filesystem::filesystem_error& e) {
+      warn(e);
     }
   }
 
@@ -322,11 +340,7 @@ class Training {
     checkpoint.state = {{"key", context_.key},       {"seconds", seconds()},        {"tokens", tokens_},
                         {"loss_since", loss_since_}, {"steps_since", steps_since_}, {"courses", json::array()}};
     for (std::size_t i = 0; i < courses_.size(); ++i) courses_[i]->write(checkpoint, fmt::format("{}.", i));
-    try {
-      save_checkpoint(context_.directory, checkpoint);
-    } catch (const IoError& e) {  // the other ranks are in the next step already, and the result does not need it
-      spdlog::warn("[train] no checkpoint at step {}, training goes on: {}", step_, e.what());
-    }
+    write_if_possible("checkpoint", [&] { save_checkpoint(context_.directory, checkpoint); });
     saved_ = Clock::now();
   }
 

@@ -1,6 +1,5 @@
 #include "train/run_context.h"
 
-#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
@@ -9,26 +8,38 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "tensor/device.h"
 
 namespace dmoerm::train {
 namespace {
 
 constexpr const char* kModelFile = "model.safetensors";
 
-at::Device pick_device(const std::string& wanted) {
-  const bool cuda = at::globalContext().hasCUDA();
-  if (wanted == "cuda" && !cuda)
-    throw ConfigError("compute.device: cuda asked for, but this build or machine has none; use auto or cpu");
-  return wanted == "cpu" || !cuda ? at::Device(at::kCPU) : at::Device(at::kCUDA);
+/// Layers below the adapted ones. @throws ConfigError if more are to be adapted than there are
+std::int64_t first_adapted(const config::RunConfig& config, const config::TrainConfig& train, std::int64_t layers) {
+  if (train.lora_layers > layers)
+    throw ConfigError(fmt::format("lora_layers: {} asked for, {} has {} layers", train.lora_layers, config.backbone.dir, layers));
+  return train.lora_layers > 0 ? layers - train.lora_layers : 0;
 }
 
 }  // namespace
+
+void check_backbone(const config::RunConfig& config) {
+  const at::Device device = tensor::pick_device(config.compute.device, "compute.device");
+  const auto backbone = model::Backbone::load(config.backbone.dir, device, config.backbone.layers);
+  const model::BackboneSpec& spec = backbone->spec();
+  if (spec.encoder() && config.data.max_length > spec.max_positions) {
+    throw ConfigError(fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length,
+                                  spec.max_positions, config.backbone.dir));
+  }
+  for (const config::TrainConfig* train : {&config.base, &config.experts.train}) first_adapted(config, *train, spec.layers);
+}
 
 RunContext::RunContext(const config::RunConfig& config, const data::TokenStore& store, RunDirectory directory)
     : config_(config),
       store_(store),
       directory_(std::move(directory)),
-      device_(pick_device(config.compute.device)),
+      device_(tensor::pick_device(config.compute.device, "compute.device")),
       trunks_(static_cast<std::size_t>(config.compute.trunk_cache_mb) << 20) {
   at::set_num_threads(static_cast<int>(config.compute.threads));
 }
@@ -39,11 +50,7 @@ std::shared_ptr<model::Backbone> RunContext::pretrained() {
 }
 
 model::LoraSpec RunContext::lora_of(const config::TrainConfig& train) {
-  const std::int64_t layers = pretrained()->spec().layers;
-  if (train.lora_layers > layers)
-    throw ConfigError(
-        fmt::format("lora_layers: {} asked for, {} has {} layers", train.lora_layers, config_.backbone.dir, layers));
-  return {train.lora_rank, train.lora_alpha, train.lora_dropout, train.lora_layers > 0 ? layers - train.lora_layers : 0};
+  return {train.lora_rank, train.lora_alpha, train.lora_dropout, first_adapted(config_, train, pretrained()->spec().layers)};
 }
 
 std::shared_ptr<model::Backbone> RunContext::trainable_copy() {

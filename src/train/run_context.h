@@ -70,6 +70,10 @@ class RunContext {
   LoadedModel loaded_;
 };
 
+/// Before any work: the backbone loads and has what the configuration asks of it.
+/// @throws DataError, IoError for a broken checkpoint; ConfigError for too few positions or layers, or an absent device
+void check_backbone(const config::RunConfig& config);
+
 /// States and rewards of all experts of a category for some groups. @param loaded  the category's base
 model::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<LabelledGroup>& groups,
                                       comm::Communicator& group);

@@ -98,6 +98,7 @@ void run_eval(RunContext& context, const std::string& task, std::int32_t categor
     const model::Route route = router.route(pooled_ND[static_cast<std::int64_t>(i)]);
     by_route[route.category].push_back(i);
     routes.push_back({{"category", route.category < 0 ? "" : router.categories()[static_cast<std::size_t>(route.category)]},
+                      {"likeliest", router.categories()[static_cast<std::size_t>(route.likeliest)]},
                       {"confidence", route.confidence}});
   }
   std::vector<double> routed(groups.size());

@@ -1,6 +1,7 @@
 // The tables that a run ends with.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/files.h"
@@ -77,6 +78,7 @@ class Report {
     }
     text += "\n## Experts on their own point's labels\n\n" + eval::markdown_table(points_) + "\n## Routing and aggregators\n\n" +
             eval::markdown_table(routes_);
+    text += router_text();
     text +=
         "\n## What it cost\n\nTraining alone, a rank's seconds from first to last step; routing, features and evaluation come on "
         "top.\n\n" +
@@ -130,6 +132,7 @@ class Report {
   }
 
   std::string put(const std::string& row, const std::string& column, const std::vector<GroupResult>& results) {
+    if (std::ranges::none_of(results, [](const GroupResult& r) { return r.pairs > 0; })) return "-";
     const eval::Interval interval = eval::bootstrap_accuracy(results, seed_);
     numbers_["accuracy"][row][column] = to_json(interval);
     return eval::to_string(interval);
@@ -148,7 +151,11 @@ class Report {
 
   void add_routes(const std::string& name, const json& routes) {
     double right = 0, fallback = 0;
-    for (const json& route : routes) right += route["category"] == name, fallback += route["category"] == "";
+    for (const json& route : routes) {
+      right += route["category"] == name, fallback += route["category"] == "";
+      ++confusion_[name][route["likeliest"].get<std::string>()];
+      confidence_.push_back(route["confidence"]), likeliest_right_.push_back(route["likeliest"] == name);
+    }
     const double n = std::max<double>(1, static_cast<double>(routes.size()));
     const json aggregator = context_.directory().metrics("aggregator/" + name);
     numbers_["routes"][name] = {{"right", right / n}, {"fallback", fallback / n}, {"aggregator", aggregator["chosen"]}};
@@ -159,9 +166,34 @@ class Report {
                        aggregator["chosen"].get<std::string>(), accuracy("mean"), accuracy("linear"), accuracy("mlp")});
   }
 
+  /// Which category each prompt was thought to belong to, and how far the router's confidence can be trusted.
+  std::string router_text() {
+    std::vector<std::vector<std::string>> rows = {{"true category \\ likeliest"}};
+    const auto& categories = context_.config().categories;
+    for (const config::CategoryConfig& c : categories) rows[0].push_back(c.name);
+    for (const config::CategoryConfig& c : categories) {
+      rows.push_back({c.name});
+      for (const config::CategoryConfig& likeliest : categories) {
+        const std::int64_t n = confusion_[c.name][likeliest.name];
+        rows.back().push_back(fmt::format("{}", n));
+        numbers_["router"]["confusion"][c.name][likeliest.name] = n;
+      }
+    }
+    const double error = eval::calibration_error(confidence_, likeliest_right_);
+    const double temperature = context_.directory().metrics("router").at("temperature");
+    numbers_["router"]["calibration_error"] = error, numbers_["router"]["temperature"] = temperature;
+    return fmt::format(
+        "\n## The router\n\nTest prompts by category and likeliest category, whatever the threshold.\n\n{}\nCalibrated by "
+        "temperature {:.3f}; expected calibration error {:.3f} over {} prompts, ten bins.\n",
+        eval::markdown_table(rows), temperature, error, confidence_.size());
+  }
+
   RunContext& context_;
   std::uint64_t seed_;
   json numbers_, cost_;
+  std::map<std::string, std::map<std::string, std::int64_t>> confusion_;  ///< true category -> likeliest -> prompts
+  std::vector<double> confidence_;                                        ///< of each route
+  std::vector<bool> likeliest_right_;
   std::map<std::string, std::vector<GroupResult>> all_;
   std::vector<std::vector<std::string>> accuracy_ = {
       {"category", "groups / pairs", "single model", "one per category", "mean of experts", "linear", "MLP", "DMoERM"}};

@@ -179,6 +179,15 @@ TEST(RunConfig, RefusesRepeatedAndReservedNames) {
             "c.yaml:6:5: categories.2.name: is missing: name of the task category, as in the data");
 }
 
+TEST(RunConfig, AWeightAboveOneIsANumberOfCopies) {
+  EXPECT_EQ(
+      problems(kSmallest, {"data.inputs.0.weight=1.5"}),
+      "--set data.inputs.0.weight=1.5: data.inputs.0.weight: 1.5 is no whole number: above 1 it says how often a pass takes "
+      "each group");
+  EXPECT_EQ(problems(kSmallest, {"data.inputs.0.weight=3"}), "");
+  EXPECT_EQ(problems(kSmallest, {"data.inputs.0.weight=0.3"}), "");
+}
+
 TEST(RunConfig, RefusesWhatIsNoConfigurationWithOneMessage) {
   EXPECT_NE(problems("").find("c.yaml:1:1: is empty"), std::string::npos);
   EXPECT_NE(problems("# only a comment\n").find("is empty"), std::string::npos);

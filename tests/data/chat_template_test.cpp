@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "support/shared.h"
 
 namespace dmoerm::data {
 namespace {
@@ -163,7 +164,7 @@ TEST(ChatTemplate, ListsTheNamesItKnows) {
 
 TEST(ChatTemplate, GivesCheckedIdsWithARealVocabulary) {
   const auto path = std::filesystem::path(DMOERM_SHARED) / "golden/tokenizers/tiny_digits_bytelevel.json";
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "skipped: no ../shared";
+  DMOERM_NEEDS(path);
   const Tokenizer tokenizer = Tokenizer::load(path);
   const std::vector<pair::Message> prompt = {{"user", "Hello world"}};
   EXPECT_EQ(ChatTemplate("chatml", tokenizer, false).render(prompt, "Hi 12"),

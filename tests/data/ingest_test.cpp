@@ -15,6 +15,7 @@
 #include "data/token_store.h"
 #include "pair/group_reader.h"
 #include "support/scratch.h"
+#include "support/shared.h"
 #include "support/word_renderer.h"
 
 namespace dmoerm::data {
@@ -226,20 +227,50 @@ TEST_F(IngestFolder, HashedSplitsFollowTheirShares) {
   EXPECT_NEAR(static_cast<double>(counts["validation"].groups), 150, 48);
 }
 
-TEST_F(IngestFolder, WeightsTakeAShareOrCountTwice) {
+TEST_F(IngestFolder, WeightsTakeAShareOfTheTrainSplitOrCountTwice) {
   std::string text;
-  for (int i = 0; i < 2000; ++i) text += row("prompt " + std::to_string(i), "a", "b");
+  for (int i = 0; i < 2000; ++i) text += row("prompt " + std::to_string(i), "a", "b", {{"split", "train"}});
+  for (int i = 0; i < 50; ++i)
+    text += row("judged " + std::to_string(i), "a", "b", {{"split", i % 2 == 0 ? "test" : "validation"}});
   IngestRequest r = request({write("d.jsonl", text), write("e.jsonl", row("other", "a", "b"))});
   r.data.inputs[0].weight = 0.25, r.data.inputs[1].weight = 2;
   r.data.inputs[1].category = "second", r.data.inputs[1].split = "test";
   const IngestReport report = ingest(r);
-  EXPECT_NEAR(static_cast<double>(report.inputs.at(0).groups), 500, 78);
+  const std::int64_t taken = report.counts.at("default").at("train").groups;
+  EXPECT_NEAR(static_cast<double>(taken), 500, 78);
+  EXPECT_EQ(report.dropped.at("left out by the weight of its input"), 2000 - taken);
+  EXPECT_EQ(report.counts.at("default").at("test").groups, 25) << "what is judged on stays whole";
+  EXPECT_EQ(report.counts.at("default").at("validation").groups, 25);
   const TokenStore s = store();
   const TokenGroup last = s.group(s.size() - 1);
   EXPECT_EQ(last.weight, 2.0F);
   EXPECT_EQ(s.categories().at(static_cast<std::size_t>(last.category)), "second");
   EXPECT_EQ(last.split, Split::test);
   EXPECT_EQ(s.group(0).weight, 1.0F);
+}
+
+TEST_F(IngestFolder, GroupsLeftOutByTheirWeightDoNotUseUpTheirCategorysPlaces) {
+  std::string text, more;
+  for (int i = 0; i < 400; ++i) text += row("prompt " + std::to_string(i), "a", "b", {{"split", "train"}});
+  for (int i = 0; i < 20; ++i) more += row("whole " + std::to_string(i), "a", "b", {{"split", "train"}});
+  IngestRequest r = request({write("d.jsonl", text), write("e.jsonl", more)});
+  r.data.inputs[0].weight = 0.25, r.data.groups_per_category_max = 60;
+  EXPECT_EQ(ingest(r).counts.at("default").at("train").groups, 60);
+}
+
+TEST_F(IngestFolder, TheReportNamesThePointsThatTheInputsLabelAlsoThoseNotAskedFor) {
+  const auto scored = [](const char* prompt, const char* point) {
+    return json{{"prompt", prompt},
+                {"category", "chat"},
+                {"responses", {{{"text", "a"}, {"scores", {{point, 1}}}}, {{"text", "b"}, {"scores", {{point, 2}}}}}}}
+               .dump() +
+           "\n";
+  };
+  IngestRequest r = request({write("d.jsonl", scored("p", "empathy") + scored("q", "clarity"))});
+  r.categories.push_back({"chat", {"empthy"}, 0.0});
+  const IngestReport report = ingest(r);
+  EXPECT_EQ(report.inputs.at(0).labels.at("chat"), (std::set<std::string>{"clarity", "empathy"}));
+  EXPECT_EQ(json::parse(store().provenance())["inputs"][0]["labels"]["chat"], (json{"clarity", "empathy"}));
 }
 
 TEST_F(IngestFolder, ThinningKeepsWholeTestSplitsAndLabelsOfKeptResponses) {
@@ -318,7 +349,7 @@ TEST_F(IngestFolder, VerdictsAreCountedByOutcome) {
 /// The table "Pairs per (category, capability)" of the data's own README, and the margins of capabilities.json.
 TEST_F(IngestFolder, TheRealDataGiveTheCountsOfTheirReadme) {
   const fs::path data = fs::path(DMOERM_SHARED) / "data";
-  if (!fs::exists(data)) GTEST_SKIP() << "skipped: no ../shared";
+  DMOERM_NEEDS(data);
   IngestRequest r = request({(data / "capability.jsonl.gz").string()});
   r.renderer = test::tiny_renderer();
   const IngestReport report = ingest(r);
@@ -374,7 +405,7 @@ TEST_F(IngestFolder, TheRealDataGiveTheCountsOfTheirReadme) {
 
 TEST_F(IngestFolder, TheOtherRealFilesAreReadWhole) {
   const fs::path data = fs::path(DMOERM_SHARED) / "data";
-  if (!fs::exists(data)) GTEST_SKIP() << "skipped: no ../shared";
+  DMOERM_NEEDS(data);
   IngestRequest r = request({(data / "general_pairs.jsonl.gz").string(), (data / "hh.jsonl.gz").string()});
   const IngestReport report = ingest(r);
   EXPECT_EQ(report.inputs.at(0).form, "conversational");

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "data/unicode.h"
+#include "support/shared.h"
 
 namespace dmoerm::data {
 namespace {
@@ -47,7 +48,7 @@ void expect_golden_ids(const std::string& name, const std::filesystem::path& pat
 class GoldenTokenizer : public testing::TestWithParam<const char*> {};
 
 TEST_P(GoldenTokenizer, GivesTheIdsOfTheTokenizersPackage) {
-  if (!std::filesystem::exists(golden())) GTEST_SKIP() << "skipped: no ../shared";
+  DMOERM_NEEDS(golden());
   expect_golden_ids(GetParam(), golden() / fmt::format("{}.json", GetParam()));
 }
 
@@ -55,17 +56,17 @@ INSTANTIATE_TEST_SUITE_P(Tiny, GoldenTokenizer,
                          testing::Values("tiny_digits_bytelevel", "tiny_split_bytelevel", "tiny_spm_bytefallback",
                                          "tiny_wordpiece"));
 
-TEST(RealTokenizer, GivesTheIdsOfSmolLM2) {
+TEST(GoldenRealTokenizer, GivesTheIdsOfSmolLM2) {
   const auto path = real("DMOERM_SMOLLM2", "smollm2-135m-instruct");
-  if (!std::filesystem::exists(golden()) || !std::filesystem::exists(path))
-    GTEST_SKIP() << "skipped: no ../shared, or no " << path;
+  DMOERM_NEEDS(golden());
+  DMOERM_NEEDS(path);
   expect_golden_ids("smollm2", path);
 }
 
-TEST(RealTokenizer, GivesTheIdsOfMiniLM) {
+TEST(GoldenRealTokenizer, GivesTheIdsOfMiniLM) {
   const auto path = real("DMOERM_MINILM", "minilm-l6");
-  if (!std::filesystem::exists(golden()) || !std::filesystem::exists(path))
-    GTEST_SKIP() << "skipped: no ../shared, or no " << path;
+  DMOERM_NEEDS(golden());
+  DMOERM_NEEDS(path);
   expect_golden_ids("minilm", path);
 }
 

@@ -58,5 +58,15 @@ TEST(MarkdownTable, AlignsCharactersNotBytes) {
   EXPECT_EQ(markdown_table({{"a", "bb"}, {"ä角", "c"}}), "| a   | bb  |\n|-----|-----|\n| ä角  | c   |\n");
 }
 
+TEST(CalibrationError, IsTheGapBetweenConfidenceAndAccuracyInsideEachBin) {
+  EXPECT_DOUBLE_EQ(calibration_error({}, {}), 0.0);
+  EXPECT_NEAR(calibration_error({0.75, 0.75, 0.75, 0.75}, {true, true, true, false}), 0.0, 1e-12);
+  EXPECT_NEAR(calibration_error({1.0, 1.0}, {true, false}), 0.5, 1e-12) << "the last bin holds 1.0";
+  // Bins of opposite sign do not cancel: 0.9 said and 0 right, 0.1 said and 1 right.
+  EXPECT_NEAR(calibration_error({0.95, 0.15}, {false, true}), (0.95 + 0.85) / 2, 1e-12);
+  // Weighted by members: three of four in a bin that is off by 0.3.
+  EXPECT_NEAR(calibration_error({0.7, 0.7, 0.7, 0.2}, {true, true, true, false}), (0.9 + 0.2) / 4, 1e-12);
+}
+
 }  // namespace
 }  // namespace dmoerm::eval

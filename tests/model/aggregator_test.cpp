@@ -131,6 +131,17 @@ TEST(CategoryRouter, ItsConfidenceIsTheShareThatIsRight) {
   EXPECT_NEAR(confidence / 900, right / 900, 0.05);  // a second softmax would squash it towards a third
 }
 
+TEST(CategoryRouter, KeepsItsBestWeightsAndNotItsLast) {  // fault 7
+  const auto [x, labels] = prompts(300, 5, 0.0);
+  std::vector<std::int32_t> wrong = labels;
+  for (std::int32_t& label : wrong) label = (label + 1) % 3;  // whatever it learns from these is wrong on the validation rows
+  config::RouterConfig config;
+  const CategoryRouter router = CategoryRouter::fit({"a", "b", "c"}, x, wrong, x, labels, config, 1);
+  for (const double p : router.route(x[0]).probabilities) EXPECT_NEAR(p, 1.0 / 3, 1e-6) << "its best are those of the start";
+  const CategoryRouter trusting = CategoryRouter::fit({"a", "b", "c"}, x, wrong, x, wrong, config, 1);
+  EXPECT_GT(trusting.route(x[0]).confidence, 0.9) << "the same steps move it far";
+}
+
 TEST(CategoryRouter, FallsBackBelowItsThresholdAndSurvivesSaveAndLoad) {
   const CategoryRouter router = fit_router(0.0, 0.9);
   at::Tensor between = at::zeros({10});

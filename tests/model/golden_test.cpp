@@ -9,6 +9,7 @@
 #include "base/files.h"
 #include "model/backbone.h"
 #include "model/pairwise_loss.h"
+#include "support/shared.h"
 
 namespace dmoerm::model {
 namespace {
@@ -17,9 +18,6 @@ namespace fs = std::filesystem;
 
 const fs::path kGolden = fs::path(DMOERM_SHARED) / "golden";
 constexpr double kTolerance = 2e-5;  // transformers disagrees with itself by 2e-6
-
-#define NEEDS_GOLDEN() \
-  if (!fs::exists(kGolden)) GTEST_SKIP() << "skipped: no ../shared"
 
 std::vector<std::int32_t> ids_of(const at::Tensor& row, std::int64_t length) {
   const at::Tensor ids = row.narrow(0, 0, length).to(at::kInt).contiguous();
@@ -31,7 +29,7 @@ double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a - b).ab
 class GoldenBackbone : public testing::TestWithParam<const char*> {};
 
 TEST_P(GoldenBackbone, HiddenStatesAgreeWithTransformersInBothConfigSpellings) {
-  NEEDS_GOLDEN();
+  DMOERM_NEEDS(kGolden);
   const fs::path dir = kGolden / "models" / GetParam();
   const auto io = tensor::SafetensorsReader::open(dir / "io.safetensors");
   const at::Tensor ids = io.load("input_ids"), lengths = io.load("lengths"), expected = io.load("last_hidden_state");
@@ -59,7 +57,7 @@ INSTANTIATE_TEST_SUITE_P(Families, GoldenBackbone, testing::Values("llama", "lla
                          [](const auto& family) { return std::string(family.param); });
 
 TEST(GoldenLora, AdaptersOfPeftGiveItsHiddenStates) {
-  NEEDS_GOLDEN();
+  DMOERM_NEEDS(kGolden);
   const auto backbone = Backbone::load(kGolden / "models" / "llama", at::kCPU);
   for (const char* kind : {"feature", "seqcls"}) {
     const auto io = tensor::SafetensorsReader::open(kGolden / "lora" / kind / "io.safetensors");
@@ -88,7 +86,7 @@ TEST(GoldenLora, AdaptersOfPeftGiveItsHiddenStates) {
 std::string step_name(const std::string& peft) { return peft.substr(std::string("base_model.model.").size()); }
 
 TEST(GoldenStep, LossAndGradientsOfAPairwiseStepAgreeWithPeft) {
-  NEEDS_GOLDEN();
+  DMOERM_NEEDS(kGolden);
   const auto backbone = Backbone::load(kGolden / "models" / "llama", at::kCPU);
   const auto step = tensor::SafetensorsReader::open(kGolden / "train" / "step.safetensors");
   LoraSpec lora{4, 8.0, 0.0};

@@ -297,6 +297,16 @@ TEST(PairwiseLoss, MatchesTheGoldenValuesAndStaysFinite) {
   EXPECT_FLOAT_EQ(gradient[1], 1.0F);
 }
 
+TEST(PairsRight, CountsWinnersWithTheHigherRewardAndHalfOfTies) {  // fault 6
+  const std::vector<data::Preference> pairs = {{0, 1, 0.0F}, {0, 2, 0.0F}, {3, 1, 0.0F}};
+  EXPECT_EQ(pairs_right(std::vector<float>{4, 1, 2, 3}, pairs), 3.0);
+  EXPECT_EQ(pairs_right(std::vector<float>{-4, -1, -2, -3}, pairs), 0.0);
+  EXPECT_EQ(pairs_right(std::vector<float>{4, 1, 4, 0}, pairs), 1.5);
+  const std::vector<data::Preference> demanding = {{0, 1, 100.0F}};
+  EXPECT_EQ(pairs_right(std::vector<float>{1.0F, 0.9999F}, demanding), 1.0) << "a margin is the loss's, not the order's";
+  EXPECT_EQ(pairs_right(std::vector<float>{0.9999F, 1.0F}, demanding), 0.0);
+}
+
 TEST(PairwiseLoss, SwappingChosenAndRejectedNegatesTheGapAndAConstantChangesNothing) {
   std::vector<float> g1(2, 0.0F), g2(2, 0.0F), g3(2, 0.0F);
   const std::vector<data::Preference> pair = {{0, 1, 0.0F}}, swapped = {{1, 0, 0.0F}};

@@ -41,8 +41,10 @@ TEST_F(GroupReaderFile, BadLinesAreReportedAndTheRestIsRead) {
       {R"({"prompt":"a b","chosen":"c"})", "expected a row of form standard"},
       {R"({"prompt":" ","chosen":"c","rejected":"d"})", "expected a prompt, found an empty one"},
       {R"({"prompt":"a","chosen":"\t","rejected":"d"})", "expected a text in response 0, found an empty one"},
-      {R"({"prompt":"a","chosen":"c","rejected":"d","margin":1e999})", "number overflow"},
-      {R"({"prompt":"a","chosen":"c","rejected":"d","margin":NaN})", "expected one JSON object, found none: column 5"},
+      {R"({"prompt":"a","chosen":"c","rejected":"d","margin":1e999})", "expected finite numbers: number overflow"},
+      {R"({"prompt":"a","chosen":"c","rejected":"d","margin":NaN})", "expected finite numbers, found NaN at column 49"},
+      {R"({"prompt":"a","responses":[{"text":"c","overall":-Infinity},{"text":"d"}]})",
+       "expected finite numbers, found Infinity"},
       {R"({"prompt":"a","chosen":"c",)", "expected one JSON object"},
       {"{\"prompt\":\"a\",\"chosen\":\"\xff\xfe\",\"rejected\":\"d\"}", "ill-formed UTF-8"},
       {R"({"prompt":"a","chosen":"\ud800","rejected":"d"})", "surrogate"},
@@ -96,11 +98,11 @@ TEST_F(GroupReaderFile, EqualTextsAreMergedAndLabelsFollow) {
   EXPECT_EQ(g.verdicts[0].b, 0);
 }
 
-TEST_F(GroupReaderFile, AGroupOfEqualTextsIsDroppedButNotBad) {
+TEST_F(GroupReaderFile, AGroupOfEqualTextsIsABadLine) {
   EXPECT_TRUE(read(R"({"prompt":"p","chosen":"a","rejected":"a"})").empty());
   ASSERT_EQ(dropped_.size(), 1U);
-  EXPECT_FALSE(dropped_[0].bad);
-  EXPECT_EQ(dropped_[0].reason, "fewer than two different responses");
+  EXPECT_TRUE(dropped_[0].bad);
+  EXPECT_EQ(dropped_[0].reason, "expected different responses, found 2 equal ones");
 }
 
 TEST_F(GroupReaderFile, ConsecutiveRowsOfOnePromptAreOneGroup) {
@@ -115,6 +117,8 @@ TEST_F(GroupReaderFile, ConsecutiveRowsOfOnePromptAreOneGroup) {
   EXPECT_EQ(groups[1].responses[1].overall, 0);
   ASSERT_EQ(dropped_.size(), 2U);
   EXPECT_EQ(dropped_[1].line, 6);
+  EXPECT_FALSE(dropped_[1].bad) << "nothing is wrong with it: it is alone";
+  EXPECT_EQ(dropped_[1].reason, "a single response: nothing to prefer it to");
 }
 
 TEST_F(GroupReaderFile, RowsOfSeveralPointsAreOneGroup) {

@@ -153,6 +153,57 @@ TEST_F(BundleFolder, AScoreDoesNotDependOnWhatItIsScoredWith) {
   EXPECT_GT(std::abs(together[0] - together[1]), 1e-4);  // not one number for all
 }
 
+TEST_F(BundleFolder, ExpertsThatShareAPassScoreAsEachInAPassOfItsOwn) {
+  const std::vector<pair::Message> prompt = {{"user", "tell me"}};
+  const Texts texts = {"one thing", "another", "x"};
+  const GroupScore shared = score_group(bundle_, prompt, texts, "chat");
+  bundle_.batch_tokens = 1;  // each response and each expert alone
+  const GroupScore alone = score_group(bundle_, prompt, texts, "chat");
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_NEAR(shared.responses[i].reward, alone.responses[i].reward, 1e-5);
+    for (const char* point : {"p", "q"})
+      EXPECT_NEAR(shared.responses[i].points.at(point), alone.responses[i].points.at(point), 1e-5) << point;
+    EXPECT_GT(std::abs(shared.responses[i].points.at("p") - shared.responses[i].points.at("q")), 1e-3);
+  }
+}
+
+TEST_F(BundleFolder, AdaptersOfTopLayersScoreAsFullOnesWhoseLowerPartIsZero) {
+  auto& experts = bundle_.categories[0].experts;
+  std::vector<std::shared_ptr<const model::Expert>> tops, wholes;
+  for (std::size_t e = 0; e < experts.size(); ++e) {
+    const auto top = std::make_shared<model::Expert>(bundle_.base->spec(), model::LoraSpec{3, 6.0, 0.05, 1});
+    top->flat.copy_(at::randn(top->flat.sizes()) * 0.2);
+    const auto whole = std::make_shared<model::Expert>(bundle_.base->spec(), model::LoraSpec{3, 6.0, 0.05, 0});
+    for (const auto& [name, slot] : whole->named()) {
+      for (const auto& [other, value] : top->named()) {
+        if (name == other) slot.copy_(value);
+      }
+    }
+    tops.push_back(top), wholes.push_back(whole);
+  }
+  const auto scores = [&](const auto& first, const auto& second) {
+    experts = {first, second};
+    return rewards(score_group(bundle_, {{"user", "tell me"}}, {"one thing", "another", "x"}, "chat"));
+  };
+  const auto expected = scores(wholes[0], wholes[1]), over_trunk = scores(tops[0], tops[1]), mixed = scores(tops[0], wholes[1]);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_NEAR(over_trunk[i], expected[i], 1e-5);
+    EXPECT_NEAR(mixed[i], expected[i], 1e-5);
+  }
+  EXPECT_GT(std::abs(expected[0] - expected[1]), 1e-4);
+}
+
+TEST_F(BundleFolder, TheRouterReadsTheWholeConversation) {  // fault 10: only the last turn reached it
+  const auto route = [&](const std::vector<pair::Message>& prompt) {
+    return score_group(bundle_, prompt, {"yes"}, "chat").route.probabilities;
+  };
+  const auto alone = route({{"user", "go on"}});
+  const auto after = route({{"user", "write a poem"}, {"assistant", "the sea"}, {"user", "go on"}});
+  const auto other = route({{"user", "sort a list"}, {"assistant", "done"}, {"user", "go on"}});
+  EXPECT_GT(std::abs(after[0] - alone[0]), 1e-6);
+  EXPECT_GT(std::abs(after[0] - other[0]), 1e-6);
+}
+
 TEST_F(BundleFolder, TheSingleModelScoresWhenTheRouterIsUnsure) {
   config::RouterConfig config;
   config.confidence_min = 1.1;

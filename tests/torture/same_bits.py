@@ -2,7 +2,7 @@
 
 One small run (configs/small/same_bits.yaml) is done undisturbed on 1, 2 and 4 ranks, then `--runs` times with kills: a random layout is started, killed with
 SIGKILL after a random time (mpirun, or one of its ranks) or stopped with SIGTERM, started again on another random layout, until it ends by itself. Every trained tensor and every
-number of the report must be the same in all of them. Ends with one JSON line.
+number of the report must be the same in all of them. Ends with one JSON line, also when a run fails.
 """
 import argparse
 import hashlib
@@ -17,17 +17,24 @@ import time
 
 ROOT = os.environ["DMOERM_ROOT"]
 LAYOUTS = [1, 2, 4]
+VARIANTS = {  # what is set beside configs/small/same_bits.yaml
+    "adapters": [],
+    "all-weights": ["base.trains=all", "baselines=true"],
+    "decoder": ["backbone.dir=${DMOERM_MODELS}/smollm2-135m-instruct", "backbone.chat_template=chatml", "backbone.layers=2", "base.lora_layers=1",
+                "experts.train.lora_layers=1", "experts.fuse=2", "data.special_tokens_in_text=true"],
+}
 
 
-def command(ranks, name, data, runs):
+def command(ranks, name, data, runs, variant):
     environment = dict(os.environ, DMOERM_DATA=data)
-    arguments = [f"{ROOT}/launch/dmoerm", "--np", str(ranks), "run", "--config", f"{ROOT}/configs/small/same_bits.yaml",
-                 "--set", f"name={name}", "--set", f"runs_dir={runs}"]
+    arguments = [f"{ROOT}/launch/dmoerm", "--np", str(ranks), "run", "--config", f"{ROOT}/configs/small/same_bits.yaml"]
+    for setting in [f"name={name}", f"runs_dir={runs}"] + VARIANTS[variant]:
+        arguments += ["--set", os.path.expandvars(setting)]
     return arguments, environment
 
 
-def start(ranks, name, data, runs, log):
-    arguments, environment = command(ranks, name, data, runs)
+def start(ranks, name, data, runs, log, variant):
+    arguments, environment = command(ranks, name, data, runs, variant)
     return subprocess.Popen(arguments, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
 
 
@@ -92,15 +99,9 @@ def fingerprint(directory):
     return sums
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="runs with kills")
-    parser.add_argument("--seed", type=int, default=1)
-    a = parser.parse_args()
+def torture(a, base):
+    """Returns how many runs there were and how many of them ended differently."""
     rng = random.Random(a.seed)
-    base = os.path.join(ROOT, "runs", f"torture-{os.getpid()}")
-    shutil.rmtree(base, ignore_errors=True)
-    os.makedirs(base)
     data = os.path.join(base, "data")
     os.makedirs(data)
     subprocess.run([f"{ROOT}/launch/dmoerm", "synth", "--out", f"{data}/synth.jsonl", "--groups", "60", "--categories", "2"], check=True, stdout=subprocess.DEVNULL)
@@ -110,7 +111,7 @@ def main():
         with open(os.path.join(base, "log"), "w") as log:
             for ranks in LAYOUTS:
                 began = time.time()
-                process = start(ranks, f"np{ranks}", data, base, log)
+                process = start(ranks, f"np{ranks}", data, base, log, a.variant)
                 if process.wait(timeout=900) != 0:
                     raise SystemExit(f"the undisturbed run on {ranks} ranks failed: see {base}/log")
                 seconds = time.time() - began
@@ -125,7 +126,7 @@ def main():
                 while True:
                     ranks = rng.choice(LAYOUTS)
                     starts.append(ranks)
-                    process = start(ranks, name, data, base, log)
+                    process = start(ranks, name, data, base, log, a.variant)
                     patience = rng.uniform(0.02, 0.6) * seconds if kills < 6 else 900
                     try:
                         if process.wait(timeout=patience) == 0:
@@ -142,10 +143,27 @@ def main():
     finally:
         if process is not None and process.poll() is None:
             kill_all(process)
-    if different == 0:
+    return runs, different
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="runs with kills")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--variant", choices=VARIANTS, default="adapters")
+    a = parser.parse_args()
+    base = os.path.join(ROOT, "runs", f"torture-{os.getpid()}")
+    shutil.rmtree(base, ignore_errors=True)
+    os.makedirs(base)
+    line = {"name": "same-bits", "variant": a.variant, "layouts": LAYOUTS, "runs": None, "different": None}
+    try:
+        line["runs"], line["different"] = torture(a, base)
+    except (SystemExit, subprocess.SubprocessError, OSError) as e:
+        line["failed"] = str(e)
+    if line["different"] == 0:
         shutil.rmtree(base)
-    print(json.dumps({"name": "same-bits", "layouts": LAYOUTS, "runs": runs, "different": different}))
-    sys.exit(1 if different else 0)
+    print(json.dumps(line))
+    sys.exit(0 if line["different"] == 0 else 1)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "support/shared.h"
 #include "tensor/safetensors.h"
 
 namespace dmoerm::train {
@@ -12,8 +13,8 @@ namespace {
 
 const std::filesystem::path kStep = std::filesystem::path(DMOERM_SHARED) / "golden" / "train" / "step.safetensors";
 
-TEST(AdamW, ThreeStepsOnTheGradientsOfPytorchGiveItsParameters) {
-  if (!std::filesystem::exists(kStep)) GTEST_SKIP() << "skipped: no ../shared";
+TEST(GoldenAdamW, ThreeStepsOnTheGradientsOfPytorchGiveItsParameters) {
+  DMOERM_NEEDS(kStep);
   const auto file = tensor::SafetensorsReader::open(kStep);
   config::TrainConfig config;
   config.lr = 0.01, config.weight_decay = 0.01;

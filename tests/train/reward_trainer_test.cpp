@@ -217,6 +217,24 @@ TEST_F(TinyTraining, ADivergingExpertLeavesAndTheOthersGoOn) {
   EXPECT_LT(relative_gap(both[1].expert->flat, alone[0].expert->flat), 1e-5);
 }
 
+TEST_F(TinyTraining, AnExpertTrainedAfterAnotherIsTheOneTrainedAlone) {  // fault 5: experts went on from the one before
+  for (const bool all : {false, true}) {
+    const at::Tensor alone = trained("b", all);
+    const at::Tensor before = backbone_->weights().flat.clone();
+    EXPECT_FALSE(trained("a", all).equal(alone)) << "they differ where they should";
+    EXPECT_TRUE(backbone_->weights().flat.equal(before));
+    EXPECT_TRUE(trained("b", all).equal(alone)) << (all ? "all weights" : "adapter");
+  }
+}
+
+TEST_F(TinyTraining, AMetricsFileThatCannotBeWrittenDoesNotStopTheTraining) {
+  const at::Tensor undisturbed = trained("x");
+  fs::create_directories(*folder_ / "x" / "metrics.jsonl" / "in the way");
+  EXPECT_TRUE(trained("x").equal(undisturbed));
+  std::ofstream(*folder_ / "x") << "a file where the folder should be";
+  EXPECT_TRUE(trained("x").equal(undisturbed));
+}
+
 TEST_F(TinyTraining, KeepsTheBestWeightsAndStopsWhenPatienceIsOver) {  // fault 7: the last weights were used
   train_.lr = 0.3, train_.steps_max = 200, train_.eval_every_steps = 2, train_.patience = 3;  // far too large: gets worse soon
   std::vector<Trainee> one = {trainee("x")};

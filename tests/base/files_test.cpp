@@ -1,0 +1,108 @@
+#include "base/files.h"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/error.h"
+#include "support/scratch.h"
+
+namespace dmoerm {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FilesFolder : public test::Scratch {
+ protected:
+  [[nodiscard]] std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::recursive_directory_iterator(directory_))
+      names.push_back(fs::relative(entry.path(), directory_).string());
+    std::ranges::sort(names);
+    return names;
+  }
+  /// Process id of a process that is no more.
+  [[nodiscard]] static pid_t ended_process() {
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(0);
+    ::waitpid(child, nullptr, 0);
+    return child;
+  }
+  /// temporary_name() as that process would have it.
+  [[nodiscard]] static std::string temporary_of(const fs::path& path, pid_t process) {
+    const std::string own = temporary_name(path).string();
+    return own.substr(0, own.rfind('-') + 1) + std::to_string(process);
+  }
+};
+
+TEST_F(FilesFolder, AWrittenFileHoldsItsBytesAndNothingLiesBesideIt) {
+  const std::string bytes("a\0b\n\xff", 5);
+  write_file_atomically(directory_ / "f", "old and longer than the new");
+  write_file_atomically(directory_ / "f", bytes);
+  EXPECT_EQ(read_file(directory_ / "f"), bytes);
+  write_file_atomically(directory_ / "empty", "");
+  EXPECT_EQ(read_file(directory_ / "empty"), "");
+  EXPECT_EQ(names(), (std::vector<std::string>{"empty", "f"}));
+}
+
+TEST_F(FilesFolder, AWriteThatDoesNotFitLeavesTheOldFileAndNothingElse) {
+  write_file_atomically(directory_ / "f", "old");
+  struct rlimit before {};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const struct rlimit small { 1000, before.rlim_max };
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const std::string said = test::message_of<IoError>([&] { write_file_atomically(directory_ / "f", std::string(5000, 'x')); });
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  EXPECT_NE(said.find("f: cannot write: "), std::string::npos) << said;
+  EXPECT_EQ(read_file(directory_ / "f"), "old");
+  EXPECT_EQ(names(), std::vector<std::string>{"f"});
+}
+
+TEST_F(FilesFolder, AFileThatCannotTakeItsNameIsRemoved) {
+  fs::create_directories(directory_ / "f" / "in the way");
+  const std::string temporary = write("f.tmp", "x");
+  EXPECT_THROW(publish_file(temporary, directory_ / "f"), IoError);
+  EXPECT_EQ(names(), (std::vector<std::string>{"f", "f/in the way"}));
+}
+
+TEST_F(FilesFolder, MessagesNameTheFileAndTheReason) {
+  EXPECT_NE(test::message_of<IoError>([&] { (void)read_file(directory_ / "absent"); }).find("absent: cannot open: No such file"),
+            std::string::npos);
+  const std::string said = test::message_of<DataError>([&] { (void)read_json(write("j.json", "{\n\"a\": 1,\n]")); });
+  EXPECT_NE(said.find("j.json:3: not valid JSON"), std::string::npos) << said;
+}
+
+TEST_F(FilesFolder, JsonComesBack) {
+  const nlohmann::json value = {{"a", {1, 2.5, nullptr}}};
+  write_json_atomically(directory_ / "j.json", value);
+  EXPECT_EQ(read_json(directory_ / "j.json"), value);
+  EXPECT_TRUE(read_file(directory_ / "j.json").ends_with("}\n"));
+}
+
+TEST_F(FilesFolder, WhatDeadProcessesOfThisHostLeftIsRemovedAndNothingElse) {
+  const pid_t dead = ended_process();
+  fs::create_directories(directory_ / "task" / "deep");
+  const fs::path folder = temporary_of(directory_ / "bundle", dead);
+  fs::create_directories(folder / "base");
+  const auto put = [](const fs::path& path) { std::ofstream(path) << "x"; };
+  put(folder / "base" / "model.safetensors");
+  put(temporary_of(directory_ / "task" / "deep" / "checkpoint-3.json", dead));
+  put(temporary_name(directory_ / "task" / "mine"));  // of a living process
+  put(directory_ / "task" / ("theirs.tmp-another-host-" + std::to_string(dead)));
+  put(directory_ / "task" / "checkpoint-2.json");
+  put(temporary_of(directory_ / "task" / "odd", dead).append("x"));
+  const std::size_t before = names().size();
+  remove_stale_temporaries(directory_);
+  EXPECT_FALSE(fs::exists(folder));
+  EXPECT_FALSE(fs::exists(temporary_of(directory_ / "task" / "deep" / "checkpoint-3.json", dead)));
+  EXPECT_EQ(names().size(), before - 4) << "the bundle's folder, base, its file, and one checkpoint";
+}
+
+}  // namespace
+}  // namespace dmoerm

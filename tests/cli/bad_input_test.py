@@ -1,0 +1,265 @@
+#!/usr/bin/env python3
+"""The built program and bad input: each kind ends with exit code 2 and one clear message, and leaves nothing half-done.
+
+Usage: bad_input_test.py PROGRAM [unittest arguments]. Runs on a random model of two tiny layers.
+"""
+import gzip
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import tiny_model  # noqa: E402
+
+PROGRAM = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else ""
+SPLITS = ["train", "train", "train", "validation", "test"]
+
+CONFIG = """name: tiny
+runs_dir: {root}/runs
+backbone:
+  dir: {root}/model
+compute:
+  device: cpu
+  micro_batch_tokens: 256
+data:
+  inputs:
+    - path: {root}/rows.jsonl
+  max_length: 96
+  min_prompt_tokens: 8
+categories:
+  - name: chat
+    points: [tone, fact]
+router:
+  steps_max: 5
+base:
+  trains: lora
+  lora_rank: 2
+  groups_per_step: 4
+  steps_max: 4
+  eval_every_steps: 2
+experts:
+  labels_min: 4
+  train:
+    lora_rank: 2
+    groups_per_step: 4
+    steps_max: 4
+    eval_every_steps: 2
+aggregator:
+  steps_max: 5
+baselines: false
+"""
+
+
+def rows(count=60):
+    rng = random.Random(3)
+    found = []
+    for i in range(count):
+        word = "".join(rng.choice("abcdefgh") for _ in range(6))
+        found.append({"id": str(i), "category": "chat", "split": SPLITS[i % 5], "prompt": f"say {word} {i}", "responses": [
+            {"text": f"{word} {quality}", "overall": place, "scores": {"tone": place, "fact": 2 - place}} for place, quality in enumerate(("poor", "fair", "good"))]})
+    return found
+
+
+class Tiny(unittest.TestCase):
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="dmoerm_cli_")
+        self.addCleanup(shutil.rmtree, self.root)
+        tiny_model.write_model(self.path("model"))
+        self.write_rows(rows())
+        self.config = CONFIG.format(root=self.root)
+
+    def path(self, *names):
+        return os.path.join(self.root, *names)
+
+    def write_rows(self, found):
+        with open(self.path("rows.jsonl"), "w", encoding="utf-8") as f:
+            f.writelines(row if isinstance(row, str) else json.dumps(row) + "\n" for row in found)
+
+    def dmoerm(self, *arguments, **more):
+        environment = dict(os.environ, OMP_NUM_THREADS="1", OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+        return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=120, env=environment, check=False, **more)
+
+    def run_it(self, *sets, **more):
+        with open(self.path("tiny.yaml"), "w", encoding="utf-8") as f:
+            f.write(self.config)
+        return self.dmoerm("run", "--config", self.path("tiny.yaml"), *[a for s in sets for a in ("--set", s)], **more)
+
+    def assert_refused(self, result, *texts):
+        self.assertEqual(result.returncode, 2, result.stderr)
+        for text in texts:
+            self.assertIn(text, result.stderr)
+        for text in ("internal error", "terminate called", "Exception raised from"):
+            self.assertNotIn(text, result.stderr)
+
+    def assert_refused_and_nothing_left(self, result, *texts):
+        self.assert_refused(result, *texts)
+        self.assertFalse(os.path.exists(self.path("runs")), [os.path.join(d, f) for d, _, fs in os.walk(self.path("runs")) for f in fs])
+
+
+class Configuration(Tiny):
+    def test_unknown_duplicate_and_mistyped_keys_are_named_together_with_their_places(self):
+        self.config = self.config.replace("lora_rank: 2", "lora_rnak: 2", 1).replace("baselines: false", "baselines: yes\nname: other")
+        self.assert_refused_and_nothing_left(
+            self.run_it(), "tiny.yaml:19:3: base.lora_rnak: unknown key, did you mean lora_rank?", "tiny.yaml:33:12: baselines: expected true or false",
+            "tiny.yaml:34:1: name: given twice, first at")
+
+    def test_more_adapted_layers_than_there_are(self):
+        self.assert_refused_and_nothing_left(self.run_it("base.lora_layers=5", "experts.train.lora_layers=5"), "lora_layers: 5 asked for", "has 2 layers")
+
+    def test_a_place_for_runs_that_cannot_be_made(self):
+        self.assert_refused(self.run_it("runs_dir=/proc/no_such_place"), "cannot create directories: ", "/proc/no_such_place")
+
+
+class Data(Tiny):
+    def with_row(self, row):
+        self.write_rows(rows() + [row])
+        return self.run_it()
+
+    def test_a_category_without_data(self):
+        self.config = self.config.replace("router:", "  - {name: code, points: [style]}\nrouter:", 1)
+        self.assert_refused_and_nothing_left(self.run_it(), "categories without any data: code; the inputs hold: chat")
+
+    def test_a_point_without_labels_gets_the_name_that_was_meant(self):
+        self.assert_refused_and_nothing_left(self.run_it("categories.0.points=[tnoe, fact]"), "category chat, tnoe: no labels; did you mean tone?")
+
+    def test_labels_of_one_kind_only(self):
+        found = rows()
+        for row in found:
+            for response in row["responses"]:
+                response["scores"]["tone"] = 1
+        self.write_rows(found)
+        self.assert_refused_and_nothing_left(self.run_it(), "category chat, tone: labels of one kind only")
+
+    def test_fewer_labels_than_needed(self):
+        self.assert_refused_and_nothing_left(self.run_it("experts.labels_min=5000"), "at least 5000 needed", "category chat, tone: ", "category chat, fact: ")
+
+    def test_no_validation_or_test_labels(self):
+        found = rows()
+        for row in found:
+            row["split"] = "train"
+        self.write_rows(found)
+        self.assert_refused_and_nothing_left(self.run_it(), "chat, overall: 0 ordered pairs, at least 1 needed, in the validation split", "in the test split")
+
+    def test_all_responses_of_a_group_equal(self):
+        row = dict(rows(1)[0], prompt="same", responses=[{"text": "x", "overall": 1}, {"text": "x", "overall": 2}])
+        self.assert_refused_and_nothing_left(self.with_row(row), "rows.jsonl:61: expected different responses, found 2 equal ones", "data.bad_lines_max")
+
+    def test_empty_prompt_and_empty_response(self):
+        self.assert_refused_and_nothing_left(self.with_row(dict(rows(1)[0], prompt="  ")), "rows.jsonl:61: expected a prompt, found an empty one")
+        row = rows(1)[0]
+        row["responses"][1]["text"] = ""
+        self.assert_refused_and_nothing_left(self.with_row(row), "rows.jsonl:61: expected a text in response 1")
+
+    def test_scores_that_are_no_numbers(self):
+        for score in ("NaN", "Infinity", "-Infinity", "1e999"):
+            row = json.dumps(dict(rows(1)[0], prompt="odd")).replace('"overall": 0', f'"overall": {score}') + "\n"
+            self.assert_refused_and_nothing_left(self.with_row(row), "rows.jsonl:61: expected finite numbers")
+
+    def test_no_disk_space(self):
+        result = self.run_it(restore_signals=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)))
+        self.assert_refused_and_nothing_left(result, "store.h5")
+
+
+class Weights(Tiny):
+    """Before the inputs are read: they are no preference data here."""
+
+    def setUp(self):
+        super().setUp()
+        self.write_rows(["no preference data\n"])
+
+    def with_weights(self, change):
+        tensors = tiny_model.weights()
+        change(tensors)
+        tiny_model.write_model(self.path("model"), tensors)
+        return self.run_it()
+
+    def test_nan(self):
+        def change(tensors):
+            tensors["model.layers.1.mlp.up_proj.weight"][1][7] = float("nan")
+        self.assert_refused_and_nothing_left(self.with_weights(change), "tensor model.layers.1.mlp.up_proj.weight holds NaN or infinity")
+
+    def test_missing_extra_and_misshapen_tensors(self):
+        name = "model.layers.0.mlp.down_proj.weight"
+        self.assert_refused_and_nothing_left(self.with_weights(lambda t: t.pop(name)), "mlp.down_proj.weight", "is missing: expected shape [16, 24]")
+        self.assert_refused_and_nothing_left(
+            self.with_weights(lambda t: t.update({name: ([24, 16], t[name][1])})), name + " has shape [24, 16], config.json asks for [16, 24]")
+        self.assert_refused_and_nothing_left(
+            self.with_weights(lambda t: t.update({"model.layers.0.extra.weight": ([2], [0.0, 0.0])})), "model.layers.0.extra.weight [2] is not part of this")
+
+    def test_a_truncated_file_and_an_architecture_that_is_not_supported(self):
+        with open(self.path("model", "model.safetensors"), "r+b") as f:
+            f.truncate(3000)
+        self.assert_refused_and_nothing_left(self.run_it(), "model.safetensors")
+        tiny_model.write_model(self.path("model"), settings=dict(tiny_model.config(), model_type="gpt2"))
+        self.assert_refused_and_nothing_left(self.run_it(), "gpt2", "llama", "mistral", "qwen2", "qwen3", "bert")
+
+
+class Training(Tiny):
+    def test_a_loss_that_becomes_nan_ends_its_task_alone_and_names_group_and_expert(self):
+        result = self.run_it("experts.train.lr=1e30")
+        self.assert_refused(result, "expert/chat/tone: loss or gradient became NaN", "group ")
+        for task, done in (("single", True), ("router", True), ("base/chat", True), ("expert/chat/tone", False), ("aggregator/chat", False)):
+            self.assertEqual(os.path.exists(self.path("runs", "tiny", task, "manifest.json")), done, task)
+
+
+class AfterARefusal(Tiny):
+    def test_the_corrected_run_goes_through_and_its_bundle_scores(self):
+        self.assert_refused_and_nothing_left(self.run_it("categories.0.points=[tnoe, fact]"), "did you mean tone?")
+        done = self.run_it()
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.check_report(done.stdout)
+        self.check_another_configuration()
+        self.check_damage()
+        self.check_scoring()
+
+    def check_report(self, text):
+        self.assertRegex(text, r"## The router[\s\S]*\| chat +\| 12 +\|")
+        self.assertRegex(text, r"temperature \d+\.\d+; expected calibration error 0\.\d+ over 12 prompts")
+        with open(self.path("runs", "tiny", "eval", "chat", "results.json"), encoding="utf-8") as f:
+            self.assertEqual({route["likeliest"] for route in json.load(f)["routes"]}, {"chat"})
+
+    def check_another_configuration(self):
+        self.assert_refused(self.run_it("base.lr=0.5"), "made with another configuration", "train.lr: ", "-> 0.5", "--update")
+
+    def check_damage(self):
+        """A damaged bundle is made again, and what a killed writer left is removed."""
+        ended = subprocess.Popen(["true"])
+        ended.wait()
+        left = self.path("runs", "tiny", "base", "chat", f"checkpoint-4.json.tmp-{os.uname().nodename}-{ended.pid}")
+        with open(left, "w", encoding="utf-8"):
+            pass
+        router = self.path("runs", "tiny", "bundle", "router", "router.json")
+        with open(router, "a", encoding="utf-8") as f:
+            f.write(" ")
+        again = self.run_it()
+        self.assertEqual(again.returncode, 0, again.stderr)
+        self.assertIn("router.json: missing or damaged, the bundle is made again", again.stderr + again.stdout)
+        self.assertFalse(os.path.exists(left))
+        unharmed = self.run_it()
+        self.assertNotIn("made again", unharmed.stderr + unharmed.stdout)
+
+    def check_scoring(self):
+        question = json.dumps({"prompt": "say it", "responses": ["poor", "good"]}) + "\n"
+        with gzip.open(self.path("q.jsonl.gz"), "wt", encoding="utf-8") as f:
+            f.write(question)
+        bundle = ["score", "--bundle", self.path("runs", "tiny", "bundle")]
+        plain = self.dmoerm(*bundle, input=question)
+        self.assertEqual(plain.returncode, 0, plain.stderr)
+        self.assertEqual(len(json.loads(plain.stdout)["scores"]), 2)
+        self.assertEqual(self.dmoerm(*bundle, "--input", self.path("q.jsonl.gz")).stdout, plain.stdout)
+        self.assert_refused(self.dmoerm(*bundle, "--device", "tpu", input=question), "--device")
+        self.assert_refused(self.dmoerm(*bundle, input="{}\n"), "stdin:1: expected")
+        if not os.path.exists("/dev/nvidiactl"):
+            self.assert_refused(self.dmoerm(*bundle, "--device", "cuda", input=question), "--device: cuda asked for")
+
+
+if __name__ == "__main__":
+    if not os.access(PROGRAM, os.X_OK):
+        sys.exit(f"usage: {sys.argv[0]} PROGRAM; there is none at {PROGRAM or '(nothing given)'}")
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:])

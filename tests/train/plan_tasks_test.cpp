@@ -1,0 +1,142 @@
+// What a run is planned to be: which data it refuses, and how much its baselines may train.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "support/scratch.h"
+#include "support/word_renderer.h"
+#include "train/pipeline.h"
+
+namespace dmoerm::train {
+namespace {
+
+using nlohmann::json;
+
+class Planning : public test::Scratch {
+ protected:
+  Planning() {
+    config_.categories = {{"chat", {"tone", "fact"}, 0.0}, {"code", {"style"}, 0.0}};
+    config_.experts.labels_min = 4;
+    config_.base.trains = "lora";
+    for (const char* split : {"train", "validation", "test"}) {
+      for (int i = 0; i < 20; ++i) {
+        rows_.push_back(row("chat", split, {{"tone", 1}, {"fact", 0}}));
+        rows_.push_back(row("code", split, {{"style", 1}}));
+      }
+    }
+  }
+
+  /// A prompt of its own with two responses, the first better in everything that `scores` names with a 1.
+  json row(const char* category, const char* split, const std::map<std::string, int>& scores) {
+    json first = json::object(), second = json::object();
+    for (const auto& [point, score] : scores) first[point] = score, second[point] = 0;
+    const int number = rows_made_++;
+    return {{"id", std::to_string(number)},
+            {"category", category},
+            {"split", split},
+            {"prompt", "prompt number " + std::to_string(number)},
+            {"responses",
+             {{{"text", "one " + std::to_string(number)}, {"overall", 1}, {"scores", first}},
+              {{"text", "two " + std::to_string(number)}, {"overall", 0}, {"scores", second}}}}};
+  }
+
+  std::vector<RunTask> plan() {
+    std::string text;
+    for (const json& r : rows_) text += r.dump() + "\n";
+    data::IngestRequest request;
+    request.data.inputs.push_back({write("rows.jsonl", text), "auto", "", "", 1.0});
+    request.categories = config_.categories;
+    request.renderer = test::word_renderer(1 << 30);
+    request.output = directory_ / "store.h5";
+    data::ingest(request);
+    const data::TokenStore store = data::TokenStore::open(request.output);
+    return plan_tasks(config_, store);
+  }
+  std::string refusal() {
+    return test::message_of<ConfigError>([&] { (void)plan(); });
+  }
+  /// Remove a label from the rows of some splits.
+  void forget(const std::string& point, const std::vector<std::string>& splits) {
+    for (json& r : rows_) {
+      if (std::ranges::find(splits, r["split"].get<std::string>()) == splits.end()) continue;
+      for (json& response : r["responses"]) response["scores"].erase(point);
+    }
+  }
+
+  int rows_made_ = 0;
+  std::vector<json> rows_;
+  config::RunConfig config_;
+};
+
+TEST_F(Planning, DataThatHoldsWhatIsAskedForIsTaken) { EXPECT_EQ(refusal(), ""); }
+
+TEST_F(Planning, NoLabelsOneKindAndTooFewAreDifferentMessagesAllAtOnce) {
+  config_.categories[0].points = {"tone", "fact", "humour"};  // fact is 0 for all
+  config_.categories[1].points = {"stile"};
+  config_.experts.labels_min = 15;  // phase 1 has about 12 of 20 groups
+  const std::string said = refusal();
+  EXPECT_NE(said.find("category chat, tone: 1"), std::string::npos) << said;
+  EXPECT_NE(said.find("ordered pairs, at least 15 needed, in the groups of phase 1 and 2 (base_share 0.6 of the train split"),
+            std::string::npos)
+      << said;
+  EXPECT_NE(said.find("category chat, fact: labels of one kind only: no two responses to a prompt differ"), std::string::npos)
+      << said;
+  EXPECT_NE(said.find("category chat, humour: no labels; the inputs label fact, tone"), std::string::npos) << said;
+  EXPECT_NE(said.find("category code, stile: no labels; did you mean style?"), std::string::npos) << said;
+}
+
+TEST_F(Planning, LabelsNobodyAskedForDoNotHideThatACategoryHasNone) {
+  config_.categories[1].points = {"style"};
+  forget("style", {"train", "validation", "test"});
+  config_.categories[0].points = {"tone"};
+  EXPECT_NE(refusal().find("category code, style: no labels; the inputs label no point of this category"), std::string::npos);
+}
+
+TEST_F(Planning, WithoutValidationOrTestLabelsNothingIsTrained) {
+  config_.categories[0].points = {"tone"};
+  forget("tone", {"validation"});
+  const std::string no_point = refusal();
+  EXPECT_NE(no_point.find("category chat, tone: 0 ordered pairs, at least 1 needed, in the validation split"), std::string::npos)
+      << no_point;
+  EXPECT_EQ(no_point.find("overall"), std::string::npos) << no_point;
+
+  for (json& r : rows_) {
+    if (r["split"] != "train") r["responses"][0]["overall"] = 0;
+  }
+  const std::string no_overall = refusal();
+  for (const char* category : {"chat", "code"}) {
+    for (const char* split : {"validation split", "test split"}) {
+      EXPECT_NE(
+          no_overall.find(std::string("category ") + category + ", overall: 0 ordered pairs, at least 1 needed, in the " + split),
+          std::string::npos)
+          << no_overall;
+    }
+  }
+}
+
+TEST_F(Planning, TheBaselinesVisitAsManyGroupsAsBaseAndExpertsTogether) {
+  config_.categories[0].points = {"tone"};
+  config_.base.steps_max = 10, config_.base.groups_per_step = 8;
+  config_.experts.train.steps_max = 13;
+  const auto steps = [&](std::int64_t groups_per_step) {
+    config_.experts.train.groups_per_step = groups_per_step;
+    std::map<std::string, std::int64_t> found;
+    for (const RunTask& task : plan()) {
+      if (task.identity.settings.contains("steps")) found[task.node.id] = task.identity.settings["steps"];
+    }
+    return found;
+  };
+  const auto equal = steps(8);
+  EXPECT_EQ(equal.at("base/chat"), 10);
+  EXPECT_EQ(equal.at("category/chat"), 10 + 13);
+  EXPECT_EQ(equal.at("single"), 2 * (10 + 13));
+  const auto half = steps(4);
+  EXPECT_EQ(half.at("category/chat"), 10 + 7) << "13 steps of 4 groups are 52 groups: 7 steps of 8";
+  EXPECT_EQ(half.at("single"), 2 * (10 + 7));
+  EXPECT_EQ(steps(16).at("category/code"), 10 + 26);
+}
+
+}  // namespace
+}  // namespace dmoerm::train
