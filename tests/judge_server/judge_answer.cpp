@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "batch_store.h"
 
 namespace dmoerm::judge {
 namespace {
@@ -84,7 +85,9 @@ json completion(const json& request, const std::string& prompt, const std::strin
 JudgeAnswer::JudgeAnswer(const AnswerOptions& options)
     : options_(options),
       source_(options.data.empty() ? VerdictSource(options.seed) : VerdictSource(options.seed, options.data)),
-      misbehaviour_(options.misbehave, options.seed) {
+      misbehaviour_(options.misbehave, options.seed),
+      batches_(
+          std::make_unique<BatchStore>(options.batch_delay_s, [this](const std::string& body) { return answer_line(body); })) {
   if (options.log.empty()) return;
   log_ = ::open(options.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (log_ < 0) throw IoError(fmt::format("{}: cannot open: {}", options.log, std::strerror(errno)));
@@ -224,6 +227,40 @@ HttpReply JudgeAnswer::fault(const std::string& kind, const HttpRequest& request
   return reply;
 }
 
+HttpReply JudgeAnswer::answer_line(const std::string& body) {
+  const Digest digest = sha256(body);
+  const std::string kind = misbehaviour_.next(digest, "");
+  HttpReply reply = fault(kind, {"POST", "/v1/chat/completions", body, "", "", ""});
+  if (reply.wire != HttpReply::Wire::whole) reply.status = 500;
+  witness(digest, reply.status, kind.empty() ? "batch" : kind);
+  return reply;
+}
+
+HttpReply JudgeAnswer::decide_batch(const HttpRequest& request, const Digest& digest, std::string& kind) {
+  HttpReply reply;
+  if (request.method == "GET") {
+    kind = misbehaviour_.next(digest, "get_");
+    if (kind == "get_500") return error_reply(500, "This is a test of 500");
+    reply = batches_->get(request.path);
+    if (kind == "get_cut") reply.wire = HttpReply::Wire::cut_body;
+  } else if (request.path == "/v1/files") {
+    kind = misbehaviour_.next(digest, "upload_");
+    reply = batches_->upload(request);
+    if (kind == "upload_cut") reply.wire = HttpReply::Wire::cut_body;
+    if (kind.empty()) kind = "upload";
+  } else if (request.path == "/v1/batches") {
+    kind = misbehaviour_.next(digest, "batch_");
+    if (kind == "batch_quota") return error_reply(429, "You exceeded your current quota", "insufficient_quota");
+    reply = batches_->create(request.body, kind);
+    if (kind == "batch_lost") reply.wire = HttpReply::Wire::reset;
+    if (kind == "batch_slow") reply.delay_s = options_.slow_s;
+    if (kind.empty()) kind = "create";
+  } else {
+    reply = error_reply(404, "no such address", "not_found");
+  }
+  return reply;
+}
+
 HttpReply JudgeAnswer::decide(const HttpRequest& request, const Digest& digest, std::string& kind) {
   const bool ours = request.path.rfind("/v1/", 0) == 0;
   if (!options_.key.empty() && request.authorization != "Bearer " + options_.key) {
@@ -236,9 +273,10 @@ HttpReply JudgeAnswer::decide(const HttpRequest& request, const Digest& digest, 
             .dump();
     return reply;
   }
+  if (ours && request.path != "/v1/chat/completions") return decide_batch(request, digest, kind);
   if (!ours || request.method != "POST" || request.path != "/v1/chat/completions")
     return error_reply(404, "no such address", "not_found");
-  kind = misbehaviour_.next(digest);
+  kind = misbehaviour_.next(digest, "");
   if (options_.requests_per_minute > 0) {
     bool refused = false;
     const HttpReply limit = limited({}, refused);
@@ -254,7 +292,7 @@ HttpReply JudgeAnswer::decide(const HttpRequest& request, const Digest& digest, 
 }
 
 HttpReply JudgeAnswer::answer(const HttpRequest& request) {
-  const Digest digest = sha256(request.body);
+  const Digest digest = sha256(request.method == "GET" ? request.path : request.body);
   std::string kind;
   HttpReply reply = decide(request, digest, kind);
   reply.delay_s += options_.latency_ms / 1000;

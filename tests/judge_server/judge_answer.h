@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -21,13 +22,14 @@ struct AnswerOptions {
   std::string model;            ///< the one model there is; empty: any
   int requests_per_minute = 0;  ///< of any 60 s; 0 = no limit
   double latency_ms = 0;        ///< thinking time
+  double batch_delay_s = 1;     ///< from the creation of a batch to its end
   double slow_s = 5;            ///< of slow_headers, and of slow_body in all
   bool gzip = false;            ///< compress where the client takes it
   std::uint64_t seed = 17;
 };
 
 struct HttpRequest {
-  std::string method, path, body, authorization, accept_encoding;
+  std::string method, path /* with its query */, body, authorization, accept_encoding, content_type;
 };
 
 struct HttpReply {
@@ -45,6 +47,8 @@ struct HttpReply {
   double delay_s = 0;  ///< before the first byte
 };
 
+class BatchStore;
+
 /// May be used by several threads.
 class JudgeAnswer {
  public:
@@ -61,6 +65,8 @@ class JudgeAnswer {
 
  private:
   HttpReply decide(const HttpRequest& request, const Digest& digest, std::string& kind);
+  HttpReply decide_batch(const HttpRequest& request, const Digest& digest, std::string& kind);
+  HttpReply answer_line(const std::string& body);
   HttpReply fault(const std::string& kind, const HttpRequest& request);
   HttpReply complete(const HttpRequest& request, const std::string& kind);
   HttpReply limited(HttpReply reply, bool& refused);
@@ -69,6 +75,7 @@ class JudgeAnswer {
   AnswerOptions options_;
   VerdictSource source_;
   Misbehaviour misbehaviour_;
+  std::unique_ptr<BatchStore> batches_;
   int log_ = -1;
   std::mutex mutex_;
   std::deque<std::chrono::steady_clock::time_point> accepted_;  ///< of the last minute

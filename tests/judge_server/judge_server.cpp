@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   app.add_option("--require-key", options.key, "answer 401 to other API keys");
   app.add_option("--model", options.model, "answer 404 to other models");
   app.add_option("--latency-ms", options.latency_ms, "thinking time");
+  app.add_option("--batch-delay-s", options.batch_delay_s, "from the creation of a batch to its end");
   app.add_option("--slow-s", options.slow_s, "of slow_headers and slow_body");
   app.add_flag("--gzip", options.gzip, "compress where the client takes it");
   app.add_option("--seed", options.seed, "of the order effect and of shares");

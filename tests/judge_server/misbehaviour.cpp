@@ -12,12 +12,61 @@
 namespace dmoerm::judge {
 namespace {
 
-constexpr std::string_view kKinds[] = {
-    "429",         "429_bare", "429_ms",       "429_date",  "429_long",  "quota",    "500",        "502",
-    "503",         "503_wait", "400",          "401",       "403",       "404",      "408",        "409",
-    "425",         "reset",    "slow_headers", "slow_body", "half_json", "cut_body", "wrong_json", "no_choices",
-    "two_choices", "huge",     "gzip_bomb",    "redirect",  "refusal",   "filter",   "prose",      "bias",
-    "echo_key",    "deep",     "not_utf8",     "not_http",  "error_200", "empty"};
+constexpr std::string_view kKinds[] = {"429",
+                                       "429_bare",
+                                       "429_ms",
+                                       "429_date",
+                                       "429_long",
+                                       "quota",
+                                       "500",
+                                       "502",
+                                       "503",
+                                       "503_wait",
+                                       "400",
+                                       "401",
+                                       "403",
+                                       "404",
+                                       "408",
+                                       "409",
+                                       "425",
+                                       "reset",
+                                       "slow_headers",
+                                       "slow_body",
+                                       "half_json",
+                                       "cut_body",
+                                       "wrong_json",
+                                       "no_choices",
+                                       "two_choices",
+                                       "huge",
+                                       "gzip_bomb",
+                                       "redirect",
+                                       "refusal",
+                                       "filter",
+                                       "prose",
+                                       "bias",
+                                       "echo_key",
+                                       "deep",
+                                       "not_utf8",
+                                       "not_http",
+                                       "error_200",
+                                       "empty",
+                                       "batch_fails",
+                                       "batch_expires",
+                                       "batch_missing_line",
+                                       "batch_bad_line",
+                                       "batch_lost",
+                                       "batch_slow",
+                                       "batch_quota",
+                                       "get_500",
+                                       "get_cut",
+                                       "upload_cut"};
+
+std::string_view scope_of(std::string_view kind) {
+  for (const std::string_view scope : {"batch_", "get_", "upload_"}) {
+    if (kind.starts_with(scope)) return scope;
+  }
+  return "";
+}
 
 template <class Number>
 Number number_of(std::string_view text, const std::string& rule) {
@@ -54,7 +103,7 @@ Misbehaviour::Misbehaviour(const std::vector<std::string>& rules, std::uint64_t 
   }
 }
 
-std::string Misbehaviour::next(const Digest& body) {
+std::string Misbehaviour::next(const Digest& body, std::string_view scope) {
   if (rules_.empty()) return "";
   std::uint64_t name = 0;
   std::memcpy(&name, body.data(), sizeof name);
@@ -62,6 +111,7 @@ std::string Misbehaviour::next(const Digest& body) {
   const std::uint64_t number = ++requests_;
   const std::uint32_t tries = ++tries_[name];
   for (const Rule& rule : rules_) {
+    if (scope_of(rule.kind) != scope) continue;
     const bool drawn = rule.share > 0 && Rng(mix64(seed_ ^ name) + tries, rule.kind).uniform() < rule.share;
     const bool counted = (rule.every && number % rule.every == 0) || tries <= rule.first || (rule.from && number > rule.from);
     if (drawn || counted) return rule.kind;

@@ -19,7 +19,9 @@ class Misbehaviour {
   /// @throws ConfigError for an unknown kind or form
   Misbehaviour(const std::vector<std::string>& rules, std::uint64_t seed);
   /// What to do with the next request, "" = answer it. @param body  its sha256
-  std::string next(const Digest& body);
+  /// @param scope  what the kinds that apply begin with: "batch_", "get_" or "upload_"; "" = the others, which are of chat
+  /// completions
+  std::string next(const Digest& body, std::string_view scope);
   /// The kinds there are, for the help text.
   static std::string kinds();
 

@@ -25,7 +25,7 @@ namespace dmoerm::judge {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::size_t kRequestMax = 64 << 20;
+constexpr std::size_t kRequestMax = 256 << 20;
 constexpr int kSlowPieces = 10;
 
 std::string_view reason_of(int status) { return status == 200 ? "OK" : status < 400 ? "Moved" : "Error"; }
@@ -65,6 +65,7 @@ std::optional<HttpRequest> take_request(std::string& in) {
       if (strcasecmp(name.c_str(), "content-length") == 0) std::from_chars(value.data(), value.data() + value.size(), length);
       if (strcasecmp(name.c_str(), "authorization") == 0) request.authorization = value;
       if (strcasecmp(name.c_str(), "accept-encoding") == 0) request.accept_encoding = value;
+      if (strcasecmp(name.c_str(), "content-type") == 0) request.content_type = value;
     }
     at = end + 2;
   }

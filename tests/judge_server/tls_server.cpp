@@ -48,13 +48,23 @@ void serve_tls(JudgeAnswer& judge, int port, const std::string& certificate, con
   server.set_keep_alive_max_count(1'000'000);
   server.set_keep_alive_timeout(60);
   server.set_tcp_nodelay(true);
-  const auto answer = [&judge](const httplib::Request& in, httplib::Response& out) {
-    send(
-        judge.answer({in.method, in.path, in.body, in.get_header_value("Authorization"), in.get_header_value("Accept-Encoding")}),
-        judge.slow_s(), out);
+  const auto answer = [&judge](const httplib::Request& in, const std::string& body, httplib::Response& out) {
+    send(judge.answer({in.method, in.target, body, in.get_header_value("Authorization"), in.get_header_value("Accept-Encoding"),
+                       in.get_header_value("Content-Type")}),
+         judge.slow_s(), out);
   };
-  server.Get(".*", answer);
-  server.Post(".*", answer);
+  server.Get(".*", [&](const httplib::Request& in, httplib::Response& out) { answer(in, "", out); });
+  server.Post("/v1/files", [&](const httplib::Request& in, httplib::Response& out) {
+    // httplib has taken the parts asunder already; they are put together again, for the one reader of both servers.
+    const std::string type = in.get_header_value("Content-Type");
+    const std::string boundary = "--" + type.substr(std::min(type.find("boundary=") + 9, type.size()));
+    std::string body;
+    for (const auto& [name, part] : in.files) {
+      body += boundary + "\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + part.content + "\r\n";
+    }
+    answer(in, body + boundary + "--\r\n", out);
+  });
+  server.Post(".*", [&](const httplib::Request& in, httplib::Response& out) { answer(in, in.body, out); });
   if (port == 0) {
     port = server.bind_to_any_port("127.0.0.1");
   } else if (!server.bind_to_port("127.0.0.1", port)) {

@@ -1,0 +1,51 @@
+// The batch API of the test judge, in the form of OpenAI's: uploaded files, batches over them, their result files. Kept in
+// memory.
+#pragma once
+#include <chrono>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "judge_answer.h"
+
+namespace dmoerm::judge {
+
+/// May be used by several threads.
+class BatchStore {
+ public:
+  /// @param delay_s  from the creation of a batch to its end  @param answer  of one line, told the body of its request
+  BatchStore(double delay_s, std::function<HttpReply(const std::string& body)> answer)
+      : delay_s_(delay_s), answer_(std::move(answer)) {}
+
+  /// POST /v1/files with a multipart body of the fields "purpose" and "file".
+  HttpReply upload(const HttpRequest& request);
+  /// POST /v1/batches. All lines are answered, and paid, at once; the results are shown when the time has come.
+  /// @param kind  "", or a misbehaviour: batch_fails, batch_expires (with half of its lines), batch_missing_line, batch_bad_line
+  HttpReply create(const std::string& body, const std::string& kind);
+  /// GET below /v1/batches and /v1/files.
+  HttpReply get(const std::string& target);
+
+ private:
+  struct Batch {
+    std::string id, input, output, errors, end;  ///< end: the status that it comes to
+    std::string metadata;                        ///< JSON
+    std::vector<std::string> failures;           ///< of the validation
+    std::size_t total = 0, completed = 0, failed = 0;
+    std::chrono::steady_clock::time_point created;
+  };
+  [[nodiscard]] nlohmann::json shown(const Batch& batch) const;
+  std::string keep(std::string content);
+  HttpReply list(const std::string& query) const;
+  void run(Batch& batch, const std::string& kind);
+
+  double delay_s_;
+  std::function<HttpReply(const std::string& body)> answer_;
+  std::mutex mutex_;
+  std::map<std::string, std::string> files_;  ///< content by id
+  std::vector<Batch> batches_;                ///< the newest last
+};
+
+}  // namespace dmoerm::judge
