@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_ingest(app);
   dmoerm::cli::add_label(app);
   dmoerm::cli::add_score(app);
+  dmoerm::cli::add_labels(app);
   dmoerm::cli::add_inspect(app);
   try {
     app.parse(argc, argv);

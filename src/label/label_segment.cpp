@@ -105,9 +105,9 @@ std::string about_text(const LabelColumns& rows, const std::vector<std::uint32_t
     runs.back().spent += rows.spent(i);
     last = std::max(last, rows.sequence[i]);
   }
-  json about{{"schema", kSegmentSchema}, {"rows", order.size()},         {"last_sequence", last},
-             {"names", rows.names},      {"replaces", notes.replaces},   {"salvaged", notes.salvaged},
-             {"runs", json::array()},    {"rows_dropped", json::array()}};
+  json about{{"schema", kSegmentSchema},     {"rows", order.size()},       {"last_sequence", last},
+             {"names", rows.names},          {"replaces", notes.replaces}, {"salvaged", notes.salvaged},
+             {"rows_lost", notes.rows_lost}, {"runs", json::array()},      {"rows_dropped", json::array()}};
   for (const SegmentRun& r : runs) {
     about["runs"].push_back({r.category, r.point, r.judge, r.template_name, r.first, r.rows, to_json(r.spent)});
   }
@@ -208,6 +208,7 @@ SegmentAbout about_of(const std::string& text, const std::string& path) {
     value.at("last_sequence").get_to(about.last_sequence);
     value.at("replaces").get_to(about.notes.replaces);
     value.at("salvaged").get_to(about.notes.salvaged);
+    value.at("rows_lost").get_to(about.notes.rows_lost);
     std::int64_t next = 0;
     const auto known = [&](std::int32_t name) { return name >= 0 && static_cast<std::size_t>(name) < about.names.size(); };
     for (const json& r : value.at("runs")) {

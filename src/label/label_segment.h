@@ -24,6 +24,7 @@ struct PointSpent {
 struct SegmentNotes {
   std::vector<std::string> replaces;     ///< segments whose rows are here: they count no longer
   std::string salvaged;                  ///< the damaged segment whose rows are here: it counts no longer
+  std::int64_t rows_lost = 0;            ///< labels of `salvaged` that could not be read any more
   std::vector<PointSpent> rows_dropped;  ///< costs of labels that were superseded or lost, and are in no segment any more
 };
 

@@ -1,0 +1,228 @@
+// dmoerm labels: looks into, checks, repairs, compacts, exports, imports and compares label stores.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "cli/verbs.h"
+#include "label/label_compact.h"
+#include "label/label_diff.h"
+#include "label/label_import.h"
+#include "label/label_repair.h"
+#include "label/label_stats.h"
+#include "label/label_text.h"
+#include "label/label_verify.h"
+
+namespace dmoerm::cli {
+namespace {
+
+using nlohmann::json;
+
+struct Options {
+  std::string directory, other, file, format = "jsonl", category, point;
+  std::int64_t rows = 1'000'000;
+  bool as_json = false;
+};
+
+json to_json(const label::Spent& s) {
+  return {{"requests", s.requests},
+          {"prompt_tokens", s.prompt_tokens},
+          {"completion_tokens", s.completion_tokens},
+          {"cost_micros", s.cost_micros}};
+}
+
+std::string cost(std::int64_t micros) { return fmt::format("{:.4f}", static_cast<double>(micros) / 1e6); }
+
+json to_json(const label::StoreStats& stats) {
+  json points = json::array();
+  for (const label::PointStats& p : stats.points) {
+    json verdicts;
+    for (std::size_t v = 0; v < p.verdicts.size(); ++v) {
+      verdicts[std::string(label::to_string(static_cast<label::Verdict>(v)))] = p.verdicts[v];
+    }
+    points.push_back({{"category", p.category},
+                      {"point", p.point},
+                      {"judge", p.judge},
+                      {"template", p.template_name},
+                      {"labels", p.labels},
+                      {"verdicts", verdicts},
+                      {"spent", to_json(p.spent)}});
+  }
+  return {{"labels", stats.labels},
+          {"spent", to_json(stats.spent)},
+          {"segments", stats.segments},
+          {"bytes", stats.bytes},
+          {"journal_rows", stats.lock ? json(stats.lock->journal_rows) : json()},
+          {"writer", stats.lock && stats.lock->held ? json(stats.lock->holder) : json()},
+          {"points", points}};
+}
+
+void stats(const Options& options) {
+  const label::StoreStats stats = label::store_stats(options.directory);
+  if (options.as_json) {
+    fmt::print("{}\n", to_json(stats).dump(2));
+    return;
+  }
+  fmt::print("{:<20} {:<20} {:<20} {:<26} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>12} {:>12} {:>12}\n", "category", "point",
+             "judge", "template", "labels", "first", "second", "tie", "unparsed", "refused", "error", "tokens_in", "tokens_out",
+             "cost");
+  for (const label::PointStats& p : stats.points) {
+    fmt::print("{:<20} {:<20} {:<20} {:<26} {:>8} {:>8} {:>12} {:>12} {:>12}\n", p.category, p.point, p.judge, p.template_name,
+               p.labels, fmt::format("{:>8}", fmt::join(p.verdicts, " ")), p.spent.prompt_tokens, p.spent.completion_tokens,
+               cost(p.spent.cost_micros));
+  }
+  fmt::print("{} labels in {} segments of {:.1f} MiB; {} requests, {} + {} tokens, cost {}\n", stats.labels, stats.segments,
+             static_cast<double>(stats.bytes) / (1 << 20), stats.spent.requests, stats.spent.prompt_tokens,
+             stats.spent.completion_tokens, cost(stats.spent.cost_micros));
+  if (!stats.lock) {
+    fmt::print("Whether labels wait in the journal is not known: there is no readable LOCK.\n");
+  } else if (stats.lock->journal_rows > 0) {
+    fmt::print("{} more wait in the journal and are not counted above.\n", stats.lock->journal_rows);
+  }
+  if (stats.lock && stats.lock->held) fmt::print("In use by {}.\n", stats.lock->holder);
+}
+
+void verify(const Options& options) {
+  const label::Verification result = label::verify_store(options.directory);
+  if (options.as_json) {
+    json damaged = json::array();
+    for (const label::DamagedFile& file : result.damaged)
+      damaged.push_back({{"path", file.path.string()}, {"damage", file.what}});
+    const json report{{"whole", result.whole()}, {"segments", result.segments},
+                      {"rows", result.rows},     {"journal_rows", result.journal_rows},
+                      {"damaged", damaged},      {"remarks", result.remarks}};
+    fmt::print("{}\n", report.dump(2, ' ', false, json::error_handler_t::replace));
+  } else {
+    for (const label::DamagedFile& file : result.damaged) fmt::print("damaged: {}\n", file.what);
+    for (const std::string& remark : result.remarks) fmt::print("remark: {}\n", remark);
+    fmt::print("{}: {} segments with {} labels and {} labels in the journal are whole, {} files are damaged\n", options.directory,
+               result.segments, result.rows, result.journal_rows, result.damaged.size());
+  }
+  if (!result.whole()) throw CLI::RuntimeError(1);
+}
+
+void repair(const Options& options) {
+  const auto repaired = label::repair_store(options.directory);
+  for (const label::RepairedFile& file : repaired) {
+    fmt::print("{}\n  {} labels saved in {}, {} lost; the damaged file is now {}\n", file.damage, file.saved,
+               file.segment.empty() ? "no segment" : file.segment.string(),
+               file.lost < 0 ? "an unknown number" : std::to_string(file.lost), file.moved_to.string());
+  }
+  fmt::print("{}: {} damaged files\n", options.directory, repaired.size());
+}
+
+void compact(const Options& options) {
+  const label::Compaction done = label::compact_store(options.directory, options.rows);
+  fmt::print("{}: {} segments of {} bytes are now {} of {}; {} superseded labels dropped\n", options.directory,
+             done.segments_before, done.bytes_before, done.segments_after, done.bytes_after, done.rows_dropped);
+}
+
+void export_labels(const Options& options) {
+  const label::TextForm form = options.format == "csv" ? label::TextForm::csv : label::TextForm::jsonl;
+  const label::LabelFilter filter{options.category, options.point, true};
+  const auto lock = label::StoreLock::read(options.directory);
+  const label::LabelReader reader(options.directory);
+  std::int64_t count = 0;
+  if (options.file.empty()) {
+    std::ios::sync_with_stdio(false);
+    count = label::export_labels(reader, filter, form, std::cout);
+  } else {
+    const std::filesystem::path temporary = temporary_name(options.file);
+    try {
+      std::ofstream out(temporary, std::ios::binary);
+      if (!out) throw IoError(fmt::format("{}: cannot create this file", temporary.string()));
+      count = label::export_labels(reader, filter, form, out);
+      out.close();
+      publish_file(temporary, options.file);
+    } catch (...) {
+      std::error_code ignored;
+      std::filesystem::remove(temporary, ignored);
+      throw;
+    }
+  }
+  fmt::print(stderr, "{} labels exported", count);
+  if (lock && lock->journal_rows > 0)
+    fmt::print(stderr, "; {} more wait in the journal and are not among them", lock->journal_rows);
+  fmt::print(stderr, "\n");
+}
+
+void import_labels(const Options& options) {
+  auto store = label::LabelStore::open(options.directory);
+  const label::Import done = label::import_labels(store, options.file, options.category);
+  fmt::print("{}: {} rows read, {} labels added, {} were there already\n", options.file, done.rows, done.added,
+             done.already_there);
+}
+
+void diff(const Options& options) {
+  const label::StoreDiff result = label::diff_stores(label::LabelReader(options.directory), label::LabelReader(options.other));
+  const auto word = [](const std::optional<label::Verdict>& v) {
+    return v ? std::string(label::to_string(*v)) : std::string("-");
+  };
+  if (options.as_json) {
+    json rows = json::array();
+    for (const label::DiffRow& r : result.rows) {
+      rows.push_back({{"key", to_hex(r.key)},
+                      {"category", r.category},
+                      {"point", r.point},
+                      {"judge", r.judge},
+                      {"a", r.a ? json(word(r.a)) : json()},
+                      {"b", r.b ? json(word(r.b)) : json()}});
+    }
+    const json report{{"same", result.same},
+                      {"only_a", result.only_a},
+                      {"only_b", result.only_b},
+                      {"differing", result.differing},
+                      {"rows", rows}};
+    fmt::print("{}\n", report.dump(2));
+    return;
+  }
+  for (const label::DiffRow& r : result.rows) {
+    fmt::print("{} {}/{} {}: {} {}\n", to_hex(r.key), r.category, r.point, r.judge, word(r.a), word(r.b));
+  }
+  fmt::print("{} the same, {} only in {}, {} only in {}, {} with another verdict\n", result.same, result.only_a,
+             options.directory, result.only_b, options.other, result.differing);
+}
+
+}  // namespace
+
+void add_labels(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* labels = app.add_subcommand("labels", "Look into, check and convert label stores");
+  labels->require_subcommand(1);
+  labels->footer("Example: dmoerm labels stats runs/mine/labels");
+  const auto add = [&](const char* name, const char* what, void (*work)(const Options&)) {
+    CLI::App* verb = labels->add_subcommand(name, what);
+    verb->add_option("DIR", options->directory, "the label store")->required();
+    verb->callback([options, work] { work(*options); });
+    return verb;
+  };
+  const auto json_flag = [&](CLI::App* verb) { verb->add_flag("--json", options->as_json, "as one JSON object"); };
+  json_flag(add("stats", "Labels, verdicts, tokens and cost by category, point, judge and template", stats));
+  json_flag(add("verify", "Check every checksum and list every damaged file; exit code 1 if there is one", verify));
+  add("repair", "Put damaged files aside in damaged/ and save what is readable of them", repair);
+  add("compact", "Make large segments of small ones and drop superseded labels", compact)
+      ->add_option("--rows", options->rows, "labels of one segment at most")
+      ->capture_default_str();
+  CLI::App* out = add("export", "Write the latest label of every key as text", export_labels);
+  out->add_option("--format", options->format, "jsonl (can be imported again) or csv")
+      ->check(CLI::IsMember({"jsonl", "csv"}))
+      ->capture_default_str();
+  out->add_option("--out", options->file, "file to write; without it, standard output");
+  out->add_option("--category", options->category, "labels of this category only");
+  out->add_option("--point", options->point, "labels of this capability point only");
+  CLI::App* in =
+      add("import", "Add labels from JSONL as exported, or from a points file with query, responses, rank, point", import_labels);
+  in->add_option("FILE", options->file, "file to read, plain, gzip or zstd")->required();
+  in->add_option("--category", options->category, "category of a points file's rows that name none");
+  CLI::App* compare = add("diff", "Keys that only one of two stores has, or whose verdicts differ", diff);
+  compare->add_option("OTHER", options->other, "the other store")->required();
+  json_flag(compare);
+}
+
+}  // namespace dmoerm::cli
