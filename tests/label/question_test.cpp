@@ -321,6 +321,12 @@ TEST(ContextRule, RefusesAContextThatHoldsNoTexts) {
     (void)builder(parameters(), context(500)).build({"g", kPrompt, words("x", 2000), "y"}, "chat", "proactivity", false);
   });
   EXPECT_NE(message.find("the judge's context leaves"), std::string::npos) << message;
+  for (const auto too_long : {ContextRule::TooLong::truncate, ContextRule::TooLong::skip}) {
+    EXPECT_THROW(
+        (void)builder(parameters(), context(300, too_long)).build({"g", kPrompt, "x", "y"}, "chat", "proactivity", false),
+        ConfigError)
+        << "not even the template fits: no pair is to be skipped for that";
+  }
 }
 
 /// What the vocabularies cl100k, o200k and DeepSeek V3 make of the texts, the largest of the three.
