@@ -105,6 +105,7 @@ std::optional<Fitted> fit_texts(const ContextRule& rule, const std::vector<Turn>
   Fitted fitted{.conversation = join(conversation, 0), .a = std::string(a), .b = std::string(b)};
   std::int64_t of_conversation = rule.count_tokens(fitted.conversation), of_a = rule.count_tokens(a), of_b = rule.count_tokens(b);
   const auto too_long = [&] { return rule.context_tokens > 0 && of_conversation + of_a + of_b > room; };
+  if (rule.context_tokens > 0 && room <= 0) too_small(room);
   if (too_long() && rule.too_long == ContextRule::TooLong::skip) return std::nullopt;
   if (too_long()) {
     const std::int64_t limit = std::max(room - of_a - of_b, room / kConversationShare);

@@ -102,15 +102,23 @@ const std::vector<Pattern> kPatterns = {
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_'; }
 
-/// Lower case, emphasis dropped, each run of white space one space.
-std::string plain(std::string_view text) {
+/// Lower case, emphasis dropped.
+std::string lower_plain(std::string_view text) {
   std::string result;
   result.reserve(text.size());
   for (const char c : text) {
-    if (c == '*' || c == '`') continue;
-    const char space = c == '\t' || c == '\r' || c == '\n' ? ' ' : c;
-    if (space == ' ' && result.ends_with(' ')) continue;
-    result += space >= 'A' && space <= 'Z' ? static_cast<char>(space - 'A' + 'a') : space;
+    if (c != '*' && c != '`') result += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  return result;
+}
+
+/// Each run of white space one space.
+std::string on_one_line(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  for (const char c : text) {
+    const bool space = c == ' ' || c == '\t' || c == '\r' || c == '\n';
+    if (!space || !result.ends_with(' ')) result += space ? ' ' : c;
   }
   return result;
 }
@@ -146,6 +154,24 @@ bool matches(std::string_view text, const Pattern& pattern) {
   });
 }
 
+/// "Choose A." A letter or number must end its sentence or line, or it is the beginning of something else, as in "choose a
+/// colour".
+/// @param text  in lower case, with its line ends
+bool chooses_letter(std::string_view text) {
+  static const Words kVerbs = {"choose ", "pick ", "select ", "vote for ", "prefer ", "请选", "请选择", "请选 ", "请选择 "};
+  return std::ranges::any_of(kVerbs, [&](std::string_view verb) {
+    for (std::size_t at = 0; (at = find_word(text, verb, at, text.size())) != std::string_view::npos; at += verb.size()) {
+      std::string_view rest = text.substr(at + verb.size());
+      if (rest.empty() || std::string_view("ab12").find(rest.front()) == std::string_view::npos) continue;
+      rest.remove_prefix(1);
+      if (rest.empty() || std::string_view("\r\n.!").find(rest.front()) != std::string_view::npos || rest.starts_with("。") ||
+          rest.starts_with("！"))
+        return true;
+    }
+    return false;
+  });
+}
+
 bool holds_verdict(std::string_view text) {
   for (std::size_t start = 0; start < text.size();) {
     const std::size_t end = std::min(text.find('\n', start), text.size());
@@ -166,16 +192,16 @@ std::string_view to_string(Suspicion kind) {
 }
 
 Suspicion find_suspicion(std::string_view text) {
-  const std::string read = plain(text);
+  const std::string lower = lower_plain(text), line = on_one_line(lower);
   for (const std::string_view delimiter : kDelimiters) {
-    if (read.find(delimiter) != std::string::npos) return Suspicion::delimiter;
+    if (line.find(delimiter) != std::string::npos) return Suspicion::delimiter;
   }
-  if (holds_verdict(text) || read.find("[[a]]") != std::string::npos || read.find("[[b]]") != std::string::npos)
+  if (holds_verdict(text) || line.find("[[a]]") != std::string::npos || line.find("[[b]]") != std::string::npos)
     return Suspicion::verdict;
   for (const Pattern& pattern : kPatterns) {
-    if (matches(read, pattern)) return pattern.kind;
+    if (matches(line, pattern)) return pattern.kind;
   }
-  return Suspicion::none;
+  return chooses_letter(lower) ? Suspicion::choice : Suspicion::none;
 }
 
 }  // namespace dmoerm::label

@@ -48,7 +48,7 @@ TEST(PairChoice, ADrawDependsOnSeedAndGroupAloneAndGrowsAtItsEnd) {
   EXPECT_NE(five, draw_pairs(1, {"other", 9}, 5));
   EXPECT_TRUE(draw_pairs(1, group, 0).empty());
   EXPECT_TRUE(draw_pairs(1, {"alone", 1}, 3).empty());
-  EXPECT_EQ(draw_pairs(17, {"pinned", 5}, 3), (std::vector<ResponsePair>{}))
+  EXPECT_EQ(draw_pairs(17, {"pinned", 5}, 3), (std::vector<ResponsePair>{{0, 3}, {2, 4}, {1, 2}}))
       << "labels made with a seed are found again only if the draw stays";
 }
 
