@@ -1,5 +1,6 @@
 // dmoerm label: ask the judges about the pairs of a configuration.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <memory>
@@ -35,7 +36,8 @@ int run(const Options& options) {
   }
   const label::SpendLimits limits{static_cast<std::int64_t>(std::llround(options.cost_max * 1e6)), options.requests_max,
                                   options.tokens_max, "this run's limit"};
-  const label::LabelEnd end = job.run(limits, stop_requested, [](const std::string&) {});
+  const label::LabelEnd end =
+      job.run({.limits = limits, .terminal = ::isatty(STDERR_FILENO) == 1, .stop = stop_requested, .point_done = {}});
   fmt::print("{}\nlabel store: {}\nverdicts and this page: {}\n", read_file(directory.task("label") / "report.md"),
              label_store_path(config).string(), directory.task("label").string());
   if (end.why == label::LabelEnd::Why::complete) return 0;

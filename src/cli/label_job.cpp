@@ -1,7 +1,6 @@
 #include "cli/label_job.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -175,15 +174,20 @@ label::PointQuestions LabelJob::questions(std::size_t target) const {
   return {targets_[target], *groups_, judges_, pairs_[target], static_cast<std::int32_t>(config_.labels.samples)};
 }
 
+bool LabelJob::any_open() const {
+  return std::ranges::any_of(identities_, [&](const auto& named) { return !directory_.done(named.first, named.second); });
+}
+
 std::string LabelJob::estimate() {
   StoreToLookAt look(store_path_);
   label::Labeller labeller(targets_, pairs_, *groups_, judges_, *look.store, config_.labels);
   return label::estimate_table(labeller.estimate(), config_.labels.currency, counted_with(config_.labels));
 }
 
-void LabelJob::write_point(std::size_t target, const label::LabelStore& store) {
+void LabelJob::write_point(std::size_t target) {
   const std::string id = task(targets_[target]);
-  const label::PointVerdicts verdicts = label::read_verdicts(questions(target), store, judges_, config_.labels.vote == "weights");
+  const label::PointVerdicts verdicts =
+      label::read_verdicts(questions(target), *store_, judges_, config_.labels.vote == "weights");
   train::TaskIdentity& identity = identities_.at(id);
   const fs::path folder = directory_.task(id), file = folder / kVerdicts;
   fs::create_directories(folder);
@@ -201,41 +205,54 @@ void LabelJob::write_point(std::size_t target, const label::LabelStore& store) {
                    static_cast<double>(std::max<std::int64_t>(1, verdicts.vote.pairs())));
 }
 
-void LabelJob::write_report(const label::LabelStore& store) {
+void LabelJob::write_report() {
   std::vector<label::PointVerdicts> points;
   for (std::size_t i = 0; i < targets_.size(); ++i) {
-    points.push_back(label::read_verdicts(questions(i), store, judges_, config_.labels.vote == "weights"));
+    points.push_back(label::read_verdicts(questions(i), *store_, judges_, config_.labels.vote == "weights"));
     points.back().groups.clear();
   }
   const fs::path folder = directory_.task("label");
-  write_file_atomically(folder / "report.md", label::report_page(points, store.spent(), config_.labels.currency));
-  write_json_atomically(folder / "report.json", label::report_json(points, store.spent(), config_.labels.currency));
+  write_file_atomically(folder / "report.md", label::report_page(points, store_->spent(), config_.labels.currency));
+  write_json_atomically(folder / "report.json", label::report_json(points, store_->spent(), config_.labels.currency));
 }
 
-label::LabelEnd LabelJob::run(const label::SpendLimits& run_limits, const std::function<bool()>& stop,
-                              const std::function<void(const std::string&)>& point_done) {
-  label::connect(judges_);
-  label::LabelStore store = label::LabelStore::open(store_path_);
-  label::Budget budget(store.spent());
+void LabelJob::open() {
+  if (store_) return;
+  label::connect(judges_, store_path_.string() + ".batches");
+  store_.emplace(label::LabelStore::open(store_path_));
+}
+
+label::LabelEnd LabelJob::run(const Run& how) {
+  open();
+  std::vector<std::size_t> numbers;
+  std::vector<label::Target> targets;
+  std::vector<std::vector<label::GroupPairs>> pairs;
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    if (!how.tasks.empty() && !how.tasks.contains(task(targets_[i]))) continue;
+    numbers.push_back(i);
+    targets.push_back(targets_[i]);
+    pairs.push_back(pairs_[i]);
+  }
+  label::Budget budget(store_->spent());
   const config::BudgetConfig& b = config_.labels.budget;
   budget.limit_store({static_cast<std::int64_t>(b.cost_max * 1e6), b.requests_max, b.tokens_max, "labels.budget"});
-  budget.limit_run(run_limits);
-  label::Labeller labeller(targets_, pairs_, *groups_, judges_, store, config_.labels);
+  budget.limit_run(how.limits);
+  label::Labeller labeller(targets, pairs, *groups_, judges_, *store_, config_.labels);
   label::LabelEnd end;
   {
-    label::ProgressLine line(config_.labels.currency, ::isatty(STDERR_FILENO) == 1);
+    label::ProgressLine line(config_.labels.currency, how.terminal);
     label::Labeller::Watch watch;
-    watch.stop = stop;
+    watch.stop = how.stop;
     watch.point_done = [&](std::size_t target) {
-      write_point(target, store);
-      point_done(task(targets_[target]));
+      write_point(numbers[target]);
+      if (how.point_done) how.point_done(task(targets[target]));
     };
     watch.progress = [&](const label::LabelProgress& progress) { line.update(progress); };
     end = labeller.run(budget, watch);
     line.update(labeller.progress(), true);
   }
-  store.seal();
-  write_report(store);
+  store_->seal();
+  write_report();
   return end;
 }
 

@@ -5,6 +5,8 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -30,24 +32,35 @@ class LabelJob {
   [[nodiscard]] const std::map<std::string, train::TaskIdentity>& identities() const { return identities_; }
   [[nodiscard]] const std::vector<label::Target>& targets() const { return targets_; }
 
+  /// Whether a point's verdicts are not in the run directory yet.
+  [[nodiscard]] bool any_open() const;
+
   /// The dry run's table. Looks answers up in the store if it can be opened.
   std::string estimate();
 
-  /// Ask what is not known. Opens the store for writing.
-  /// @param point_done  told the task whose verdicts are in the run directory now
-  /// @param run_limits  limits of this run alone
-  label::LabelEnd run(const label::SpendLimits& run_limits, const std::function<bool()>& stop,
-                      const std::function<void(const std::string& task)>& point_done);
+  /// Read the keys and lock the store. run() does it too: this says early what is wrong.
+  void open();
+
+  struct Run {
+    label::SpendLimits limits;                           ///< of this run alone
+    bool terminal = false;                               ///< draw the live line; else log one a minute
+    std::set<std::string> tasks = {};                    ///< label these only; empty: all
+    std::function<bool()> stop;                          ///< true: collect what is in flight, and end
+    std::function<void(const std::string&)> point_done;  ///< told each task whose verdicts are in the run directory now
+  };
+  /// Ask what is not known, and write the report.
+  label::LabelEnd run(const Run& how);
 
  private:
   [[nodiscard]] label::PointQuestions questions(std::size_t target) const;
-  void write_point(std::size_t target, const label::LabelStore& store);
-  void write_report(const label::LabelStore& store);
+  void write_point(std::size_t target);
+  void write_report();
 
   const config::RunConfig& config_;
   train::RunDirectory directory_;
   std::filesystem::path store_path_;
   std::vector<label::Judge> judges_;
+  std::optional<label::LabelStore> store_;
   std::unique_ptr<label::GroupFile> groups_;
   std::vector<label::Target> targets_;
   std::vector<std::vector<label::GroupPairs>> pairs_;

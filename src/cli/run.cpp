@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/stop.h"
+#include "cli/label_job.h"
 #include "cli/make_bundle.h"
 #include "cli/verbs.h"
 #include "comm/world.h"
@@ -138,19 +139,30 @@ int run(const Options& options) {
   init_log(world->rank(), world->size(), config.log_level);
   catch_stop_signals();
   const train::RunDirectory directory(fs::path(config.runs_dir) / config.name);
+  std::unique_ptr<LabelJob> labelling;
+  std::string label_end;
   on_first_rank(*world, [&] {
     train::check_backbone(config);  // before the inputs are read, which may take long
     MadeFolders folders(directory.task("ingest"));
     remove_stale_temporaries(directory.root());
     const fs::path store_path = ingest(config, directory, options.update);
     const data::TokenStore store = data::TokenStore::open(store_path);
+    if (!config.labels.judges.empty()) {
+      labelling = std::make_unique<LabelJob>(config, directory, std::vector<std::string>{});
+      train::save_label_plan(directory, labelling->identities());
+      if (labelling->any_open()) labelling->open();
+    }
     train::check_run_directory(train::RunContext(config, store, directory), options.update);
     write_file_atomically(directory.root() / "config.yaml", config::to_yaml(config));
     folders.keep();
   });
   const data::TokenStore store = data::TokenStore::open(directory.task("ingest") / "store.h5");
   train::RunContext context(config, store, directory);
-  const train::PipelineSummary summary = train::run_pipeline(context, *world);
+  const auto label = [&](const std::set<std::string>& open, const std::function<void(const std::string&)>& done) {
+    label_end =
+        labelling->run({.limits = {}, .terminal = false, .tasks = open, .stop = stop_requested, .point_done = done}).message;
+  };
+  const train::PipelineSummary summary = train::run_pipeline(context, *world, label);
   if (summary.complete) {
     on_first_rank(*world, [&] {
       const fs::path bundle = make_bundle(context);
@@ -164,7 +176,9 @@ int run(const Options& options) {
   if (world->rank() == 0) {
     for (const std::string& failure : summary.failed) fmt::print(stderr, "dmoerm: failed: {}\n", failure);
     if (summary.stopped) {
-      fmt::print(stderr, "dmoerm: stopped by {}; {} tasks are left: run the same command again to continue\n", stop_signal(),
+      fmt::print(stderr, "dmoerm: {}; {} tasks are left: run the same command again to continue\n",
+                 stop_requested() || label_end.empty() ? fmt::format("stopped by {}", stop_signal())
+                                                       : "labelling ended early: " + label_end,
                  summary.skipped.size());
     } else {
       for (const std::string& task : summary.skipped)

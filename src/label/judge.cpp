@@ -30,7 +30,7 @@ fs::path template_file(const config::LabelsConfig& config, const fs::path& folde
 
 std::vector<AnswerForm> forms_of(const config::JudgeConfig& judge) {
   if (judge.answer == "verdict_line") return {AnswerForm::verdict_line};
-  if (judge.answer == "json_schema") return {AnswerForm::json_schema};
+  if (judge.answer == "json_schema" || judge.via == "batch") return {AnswerForm::json_schema};  // a batch cannot be asked twice
   return {AnswerForm::json_schema, AnswerForm::verdict_line};
 }
 
@@ -78,15 +78,22 @@ std::vector<Judge> make_judges(const config::LabelsConfig& config, const fs::pat
   return judges;
 }
 
-void connect(std::vector<Judge>& judges) {
+void connect(std::vector<Judge>& judges, const fs::path& batches) {
   for (Judge& judge : judges) {
-    if (judge.config.via != "online") continue;
     std::vector<Endpoint> endpoints;
     for (const config::EndpointConfig& e : judge.config.endpoints) {
       endpoints.push_back({e.url, e.key_env, e.key_file, e.requests_per_minute, e.tokens_per_minute,
                            static_cast<int>(e.concurrency_max), e.ca_file, e.connect_timeout_s, e.request_timeout_s});
     }
-    judge.client = std::make_unique<JudgeClient>(std::move(endpoints));
+    if (judge.config.via == "online") {
+      judge.asker = ask_online(std::move(endpoints));
+    } else {
+      if (endpoints.size() > 1) {
+        throw ConfigError(fmt::format("labels.judges {}: via batch has {} endpoints: a batch lies with one provider, keep one", judge.config.model,
+                                      endpoints.size()));
+      }
+      judge.asker = ask_in_batches(endpoints.front(), batches / sha256_hex(judge.config.model + "\n" + endpoints.front().url).substr(0, 16));
+    }
   }
 }
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "config/label_config.h"
-#include "label/judge_client.h"
+#include "label/asker.h"
 #include "label/label_columns.h"
 #include "label/question.h"
 
@@ -22,7 +22,7 @@ struct Judge {
   std::size_t form = 0;                 ///< the one in use
   bool form_known = true;               ///< false: the first reply decides (`answer: auto`)
   double price_share = 1;               ///< of the online price
-  std::unique_ptr<JudgeClient> client;  ///< empty until connect()
+  std::unique_ptr<Asker> asker;         ///< empty until connect()
 
   /// The most that a question can cost.
   [[nodiscard]] Spent most(const BuiltQuestion& question) const;
@@ -37,7 +37,8 @@ struct Judge {
 std::vector<Judge> make_judges(const config::LabelsConfig& config, const std::filesystem::path& folder,
                                const std::function<TokenCounter(const std::string& directory)>& counter_of);
 
-/// Make the clients of the judges that are asked online. @throws ConfigError for a missing key or a bad address
-void connect(std::vector<Judge>& judges);
+/// Make the judges' askers. @param batches  folder for what is remembered of batches
+/// @throws ConfigError for a missing key or a bad address
+void connect(std::vector<Judge>& judges, const std::filesystem::path& batches);
 
 }  // namespace dmoerm::label

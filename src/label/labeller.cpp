@@ -127,36 +127,55 @@ struct Labeller::Impl {
     const std::uint64_t ticket = ++tickets;
     by_key[asked.built.question.key] = ticket;
     ++progress.points[asked.point].outstanding;
+    const Digest key = asked.built.question.key;
     std::string body = std::move(asked.built.question.body);
     asked.built.question.body.clear();
     const auto tokens =
         static_cast<std::int32_t>(std::min<std::int64_t>(asked.most.prompt_tokens + asked.most.completion_tokens, 1 << 30));
     on_their_way.emplace(ticket, std::move(asked));
-    judge.client->submit(ticket, std::move(body), tokens);
+    judge.asker->submit(ticket, key, std::move(body), tokens);
   }
 
   /// Send what may be sent. @return whether there may be more to send at once
   bool fill() {
     for (int sent = 0; !ended() && sent < kSlotsPerTurn; ++sent) {
       if (!held) held = next();
-      if (!held) return current < points.size();
+      if (!held && current < points.size()) return true;  // known ones only, in this turn
+      if (!held) {
+        flush();
+        return false;
+      }
       Judge& judge = judges[held->slot.judge];
-      if (on_their_way.size() >= kOnTheirWayMax || judge.client->full()) return false;
-      if (!judge.form_known && judge.client->pending() > 0) return false;  // the first reply decides how the others are asked
+      if (judge.asker->full() || (judge.config.via == "online" && online_pending() >= kOnTheirWayMax)) return false;
+      if (!judge.form_known && judge.asker->pending() > 0) return false;  // the first reply decides how the others are asked
       if (held->form != judge.form) {                                      // it was built before that was decided
         ++progress.points[held->point].outstanding;
         again.emplace_front(held->point, held->slot);
         held.reset();
         continue;
       }
-      if (!budget->reserve(held->most)) {
+      if (judge.asker->under_way(held->built.question.key)) {
+        held->most = {};  // paid for already
+      } else if (!budget->reserve(held->most)) {
         if (!budget->affordable(held->most)) end(LabelEnd::Why::limit, "budget reached: " + budget->shortage(held->most));
+        flush();
         return false;
       }
       send(std::move(*held));
       held.reset();
     }
     return !ended();
+  }
+
+  void flush() {
+    for (Judge& judge : judges) judge.asker->flush();
+  }
+
+  /// Questions that wait for the judges asked online.
+  [[nodiscard]] std::size_t online_pending() const {
+    std::size_t sum = 0;
+    for (const Judge& judge : judges) sum += judge.config.via == "online" ? judge.asker->pending() : 0;
+    return sum;
   }
 
   // --- from the judges ---
@@ -166,7 +185,7 @@ struct Labeller::Impl {
   void end(LabelEnd::Why why, std::string message) {
     if (ended()) return;
     result = {why, std::move(message)};
-    for (Judge& judge : judges) judge.client->stop_submitting();
+    for (Judge& judge : judges) judge.asker->stop_submitting();
   }
 
   /// What a reply cost: as the server counted, else as estimated; tries that may have been paid count at the most they can have
@@ -255,6 +274,9 @@ struct Labeller::Impl {
   void acknowledge() {
     if (batch.empty()) return;
     store.append(batch);
+    if (spdlog::should_log(spdlog::level::debug)) {
+      for (const Label& label : batch) spdlog::debug("[label] stored={}", to_hex(label.key));
+    }
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const Asked& asked = answered[i];
       PointProgress& point = progress.points[asked.point];
@@ -267,6 +289,7 @@ struct Labeller::Impl {
     }
     batch.clear();
     answered.clear();
+    for (Judge& judge : judges) judge.asker->acknowledge();
   }
 
   void count_consistency(const Asked& asked, Verdict verdict) {
@@ -288,7 +311,7 @@ struct Labeller::Impl {
 
   std::size_t pending() const {
     std::size_t sum = 0;
-    for (const Judge& judge : judges) sum += judge.client->pending();
+    for (const Judge& judge : judges) sum += judge.asker->pending();
     return sum;
   }
 
@@ -296,8 +319,8 @@ struct Labeller::Impl {
     progress.run = budget->run();
     progress.in_flight = progress.throttled = progress.failed = 0;
     for (const Judge& judge : judges) {
-      const ClientStats stats = judge.client->stats();
-      progress.in_flight += static_cast<std::int64_t>(judge.client->in_flight());
+      const ClientStats stats = judge.asker->stats();
+      progress.in_flight += static_cast<std::int64_t>(judge.asker->in_flight());
       progress.throttled += stats.throttled;
       progress.failed += stats.failed + stats.not_reached;
     }
@@ -307,7 +330,7 @@ struct Labeller::Impl {
   void collect(milliseconds wait) {
     const auto share = wait / static_cast<int>(judges.size());
     for (Judge& judge : judges) {
-      for (JudgeReply& reply : judge.client->poll(share)) take(std::move(reply));
+      for (JudgeReply& reply : judge.asker->poll(share)) take(std::move(reply));
     }
   }
 

@@ -5,14 +5,17 @@
 namespace dmoerm::plan {
 
 Dispatcher::Dispatcher(const TaskGraph& graph, const std::set<std::string>& done) : graph_(graph), done_(done) {
-  for (const Task& task : graph.tasks()) chain_[task.id] = graph.chain_cost(task.id);
+  for (const Task& task : graph.tasks()) {
+    chain_[task.id] = graph.chain_cost(task.id);
+    if (task.elsewhere && !done_.contains(task.id)) running_.insert(task.id);
+  }
 }
 
 std::vector<ReadyTask> Dispatcher::ready() const {
   std::vector<ReadyTask> ready;
   if (stopped_) return ready;
   for (const Task& task : graph_.tasks()) {
-    if (done_.contains(task.id) || running_.contains(task.id) || failed_.contains(task.id)) continue;
+    if (task.elsewhere || done_.contains(task.id) || running_.contains(task.id) || failed_.contains(task.id)) continue;
     if (std::ranges::all_of(task.inputs, [&](const std::string& input) { return done_.contains(input); }))
       ready.push_back({task.id, chain_.at(task.id), task.cost, task.ranks_max});
   }

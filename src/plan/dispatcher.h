@@ -26,6 +26,8 @@ class Dispatcher {
   /// A task ended; its ranks report idle on their own. @param message  why it failed
   std::vector<Assignment> on_done(const std::string& task, bool ok, const std::string& message);
 
+  /// A task that is done elsewhere is not done in this run: what waits for it does not start, all else goes on.
+  void on_left(const std::string& task) { running_.erase(task); }
   /// A running task broke off, to be continued by a later run.
   void on_stopped(const std::string& task);
   /// Start nothing more.

@@ -12,6 +12,7 @@ struct Task {
   std::vector<std::string> inputs;  ///< ids of tasks that must be done first
   double cost = 1.0;                ///< in any one unit, > 0
   int ranks_max = 1;                ///< largest useful group
+  bool elsewhere = false;           ///< done outside of the ranks (labelling); others may wait for it
 };
 
 class TaskGraph {

@@ -19,8 +19,8 @@ constexpr int kPatienceMs = 1000;
 
 constexpr double kLeaveTogetherS = 30;  // ranks that fail together leave a task within a step of each other
 
-/// The coordinator: hears {"idle": rank} and {"ended": task, "code": exit code or 0, "message": m}; answers {"run": task,
-/// "ranks": [...], "tag": n} and at the end {"quit": summary}.
+/// The coordinator: hears {"idle": rank}, {"ended": task, "code": exit code or 0, "message": m} and {"left": task}; answers
+/// {"run": task, "ranks": [...], "tag": n} and at the end {"quit": summary}.
 void coordinate(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done) {
   plan::Dispatcher dispatcher(graph, done);
   const auto start = [&](const std::vector<plan::Assignment>& assignments) {
@@ -31,6 +31,7 @@ void coordinate(comm::World& world, const plan::TaskGraph& graph, const std::set
   };
   std::set<int> idle;
   int exit_code = 0;
+  bool left = false;
   while (!dispatcher.finished() || static_cast<int>(idle.size()) < world.size()) {
     const auto message = world.receive_control(true, kPatienceMs);
     if (stop_requested()) dispatcher.stop();
@@ -40,6 +41,9 @@ void coordinate(comm::World& world, const plan::TaskGraph& graph, const std::set
     if (event.contains("idle")) {
       idle.insert(event["idle"].get<int>());
       assignments = dispatcher.on_idle(event["idle"]);
+    } else if (event.contains("left")) {
+      dispatcher.on_left(event["left"]);
+      left = true;
     } else if (const int code = event["code"]; code == Stopped("").exit_code()) {
       dispatcher.on_stopped(event["ended"]);
     } else {
@@ -55,7 +59,7 @@ void coordinate(comm::World& world, const plan::TaskGraph& graph, const std::set
                      {"failed", dispatcher.failed()},
                      {"skipped", dispatcher.skipped()},
                      {"code", exit_code},
-                     {"stopped", dispatcher.stopped()}};
+                     {"stopped", dispatcher.stopped() || left}};
   for (int rank = 0; rank < world.size(); ++rank) world.send_control(rank, false, json{{"quit", summary}}.dump());
 }
 
@@ -99,6 +103,27 @@ void work_on(comm::World& world, const json& order,
   if (group->rank() == 0) world.send_control(0, true, end.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
+/// Let `elsewhere` do its tasks, and see to it that the coordinator hears of each of them.
+void work_elsewhere(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
+                    const Elsewhere& elsewhere) {
+  std::set<std::string> open;
+  for (const plan::Task& task : graph.tasks()) {
+    if (task.elsewhere && !done.contains(task.id)) open.insert(task.id);
+  }
+  if (open.empty()) return;
+  const auto tell = [&](const json& event) {
+    world.send_control(0, true, event.dump(-1, ' ', false, json::error_handler_t::replace));
+  };
+  try {
+    elsewhere([&](const std::string& task) {
+      if (open.erase(task) > 0) tell({{"ended", task}, {"code", 0}, {"message", ""}});
+    });
+    for (const std::string& task : open) tell({{"left", task}});
+  } catch (const std::exception& e) {
+    for (const std::string& task : open) tell({{"ended", task}, {"code", failure_of(e).exit_code}, {"message", e.what()}});
+  }
+}
+
 RunSummary work(comm::World& world, const std::function<void(const std::string&, comm::Communicator&)>& run_task) {
   for (;;) {
     world.send_control(0, true, json{{"idle", world.rank()}}.dump());
@@ -117,12 +142,13 @@ RunSummary work(comm::World& world, const std::function<void(const std::string&,
 }  // namespace
 
 RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
+                     const Elsewhere& elsewhere,
                      const std::function<void(const std::string& task, comm::Communicator& group)>& run_task) {
   const auto end_all = [&](const char* who, const std::exception& e) {
     spdlog::error("[run] {} of rank {} on {}: {}", who, world.rank(), world.host(), e.what());
     world.abort(1);
   };
-  std::thread coordinator;
+  std::thread coordinator, apart;
   if (world.rank() == 0) {
     coordinator = std::thread([&] {
       try {
@@ -132,6 +158,7 @@ RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std
       }
     });
   }
+  if (world.rank() == 0 && elsewhere) apart = std::thread([&] { work_elsewhere(world, graph, done, elsewhere); });
   RunSummary summary;
   try {
     summary = work(world, run_task);
@@ -139,6 +166,7 @@ RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std
     end_all("a task", e);
   }
   if (coordinator.joinable()) coordinator.join();
+  if (apart.joinable()) apart.join();
   return summary;
 }
 

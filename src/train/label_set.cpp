@@ -1,8 +1,12 @@
 #include "train/label_set.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
+#include <optional>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -20,6 +24,36 @@ bool belongs(const data::TokenGroup& group, Part part, const config::RunConfig& 
   const std::string_view prompt(reinterpret_cast<const char*>(group.prompt.data()), group.prompt.size_bytes());
   const double place = static_cast<double>(mix64(stable_hash(prompt) ^ config.seed)) * 0x1.0p-64;
   return (place < config.base_share) == (part == Part::base);
+}
+
+/// A group with its pairs, without the responses that are in none. @param pairs  indices into the group's responses
+LabelledGroup with_pairs(std::int64_t index, std::size_t responses, std::vector<data::Preference> pairs) {
+  LabelledGroup labelled{index, {}, std::move(pairs)};
+  std::vector<std::int32_t> place(responses, -1);
+  const auto use = [&](std::int32_t& response) {
+    std::int32_t& slot = place[static_cast<std::size_t>(response)];
+    if (slot < 0) {
+      slot = static_cast<std::int32_t>(labelled.responses.size());
+      labelled.responses.push_back(response);
+    }
+    response = slot;
+  };
+  for (data::Preference& pair : labelled.pairs) use(pair.winner), use(pair.loser);
+  return labelled;
+}
+
+/// What a verdict means; nothing if it decides nothing.
+std::optional<data::Preference> preference_of(const label::JudgedPair& judged, bool soft) {
+  const pair::SwapOutcome outcome = judged.vote.outcome;
+  if (soft) {
+    const float share = judged.vote.share;
+    if (share == 0.5F) return std::nullopt;
+    return share > 0.5F ? data::Preference{judged.a, judged.b, 0.0F, share}
+                        : data::Preference{judged.b, judged.a, 0.0F, 1 - share};
+  }
+  if (outcome == pair::SwapOutcome::first) return data::Preference{judged.a, judged.b};
+  if (outcome == pair::SwapOutcome::second) return data::Preference{judged.b, judged.a};
+  return std::nullopt;
 }
 
 }  // namespace
@@ -41,21 +75,42 @@ std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::i
   std::vector<LabelledGroup> result;
   for (const std::int64_t index : groups_of(store, category, part, config)) {
     const data::TokenGroup group = store.group(index);
-    LabelledGroup labelled;
-    labelled.group = index;
-    labelled.pairs = store.preferences(index, label, margins[store.categories()[static_cast<std::size_t>(group.category)]]);
-    if (labelled.pairs.empty()) continue;
-    std::vector<std::int32_t> place(group.responses.size(), -1);
-    const auto use = [&](std::int32_t& response) {
-      std::int32_t& slot = place[static_cast<std::size_t>(response)];
-      if (slot < 0) {
-        slot = static_cast<std::int32_t>(labelled.responses.size());
-        labelled.responses.push_back(response);
-      }
-      response = slot;
-    };
-    for (data::Preference& pair : labelled.pairs) use(pair.winner), use(pair.loser);
-    result.push_back(std::move(labelled));
+    auto pairs = store.preferences(index, label, margins[store.categories()[static_cast<std::size_t>(group.category)]]);
+    if (!pairs.empty()) result.push_back(with_pairs(index, group.responses.size(), std::move(pairs)));
+  }
+  return result;
+}
+
+std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Part part,
+                                        const config::RunConfig& config) {
+  std::vector<LabelledGroup> result;
+  for (const std::int64_t index : groups_of(store, category, part, config)) {
+    LabelledGroup whole{index, std::vector<std::int32_t>(store.group(index).responses.size()), {}};
+    std::iota(whole.responses.begin(), whole.responses.end(), 0);
+    result.push_back(std::move(whole));
+  }
+  return result;
+}
+
+std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Part part,
+                                         const std::vector<label::JudgedGroup>& verdicts, bool soft,
+                                         const config::RunConfig& config) {
+  std::map<std::pair<std::string_view, std::int64_t>, const label::JudgedGroup*> by_source;
+  for (const label::JudgedGroup& judged : verdicts) by_source[{judged.file, judged.line}] = &judged;
+  std::vector<LabelledGroup> result;
+  for (const std::int64_t index : groups_of(store, category, part, config)) {
+    const auto found = by_source.find(store.source(index));
+    if (found == by_source.end()) continue;
+    const std::size_t responses = store.group(index).responses.size();
+    std::vector<data::Preference> pairs;
+    for (const label::JudgedPair& judged : found->second->pairs) {
+      const auto last = static_cast<std::size_t>(std::max(judged.a, judged.b));
+      if (std::min(judged.a, judged.b) < 0 || last >= responses)
+        throw DataError(fmt::format("{}:{}: judged as a group of more than {} responses: label and ingest again (run --update)",
+                                    found->second->file, found->second->line, responses));
+      if (const auto preference = preference_of(judged, soft)) pairs.push_back(*preference);
+    }
+    if (!pairs.empty()) result.push_back(with_pairs(index, responses, std::move(pairs)));
   }
   return result;
 }

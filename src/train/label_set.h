@@ -9,6 +9,7 @@
 #include "config/run_config.h"
 #include "data/packed_batch.h"
 #include "data/token_store.h"
+#include "label/point_verdicts.h"
 
 namespace dmoerm::train {
 
@@ -30,6 +31,16 @@ std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t 
 /// Groups of a part that have at least one pair under `label` ("overall" or a capability point).
 std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                            std::string_view label, const config::RunConfig& config);
+
+/// Groups of a part with all their responses and no pairs: what labels may be about.
+std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Part part,
+                                        const config::RunConfig& config);
+
+/// Groups of a part that have at least one pair by the judges' verdicts. @param soft  pairs have the share of the votes as their
+/// target, undecided ones too unless it is a half; else only the believed ones count
+std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Part part,
+                                         const std::vector<label::JudgedGroup>& verdicts, bool soft,
+                                         const config::RunConfig& config);
 
 /// How often a pass takes each group: the rounded weight of its input file.
 std::vector<std::int32_t> copies_of(const data::TokenStore& store, const std::vector<LabelledGroup>& groups);

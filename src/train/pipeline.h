@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,9 +19,17 @@ struct RunTask {
   std::function<void(RunContext&, const TaskIdentity&, comm::Communicator&)> run;
 };
 
+/// What decides the verdicts of each point that judges label, by task ("label/<category>/<point>").
+using LabelPlan = std::map<std::string, TaskIdentity>;
+/// The file of the run directory through which the first rank tells the others.
+void save_label_plan(const RunDirectory& directory, const LabelPlan& plan);
+/// Empty if the configuration names no judges.
+LabelPlan load_label_plan(const RunDirectory& directory, const config::RunConfig& config);
+
 /// All tasks of a run, in an order that respects their inputs. Checks the data against the configuration first.
+/// @param labels  a task each that is done elsewhere, and that the point's expert waits for
 /// @throws ConfigError listing every category without data and every point whose labels are missing, of one kind only, or too few
-std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store);
+std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const LabelPlan& labels = {});
 
 /// What a run came to.
 struct PipelineSummary {
@@ -28,7 +37,7 @@ struct PipelineSummary {
   std::vector<std::string> failed;   ///< "task: message"
   std::vector<std::string> skipped;  ///< tasks that did not start, or broke off
   int exit_code = 0;                 ///< what the failures ask for
-  bool stopped = false;              ///< by a signal; running again continues
+  bool stopped = false;              ///< by a signal, or labelling by a limit; running again continues
 };
 
 /// Before the ranks start together, on the first of them: check data and configuration, and the run directory against both.
@@ -38,6 +47,9 @@ struct PipelineSummary {
 void check_run_directory(const RunContext& context, bool update);
 
 /// Do what is not done yet. Collective over the world.
-PipelineSummary run_pipeline(RunContext& context, comm::World& world);
+/// @param label  labels the points of the label plan that are not done; called in a thread of the first rank with them
+PipelineSummary run_pipeline(RunContext& context, comm::World& world,
+                             const std::function<void(const std::set<std::string>& open,
+                                                      const std::function<void(const std::string& task)>& done)>& label = {});
 
 }  // namespace dmoerm::train

@@ -55,7 +55,8 @@ std::int64_t budget_steps(const config::RunConfig& config, std::int64_t expert_s
 
 class Planner {
  public:
-  Planner(const config::RunConfig& config, const data::TokenStore& store) : config_(config), store_(store) {
+  Planner(const config::RunConfig& config, const data::TokenStore& store, const LabelPlan& labels)
+      : config_(config), store_(store), labels_(labels) {
     common_ = {{"seed", config.seed},
                {"data", store.digest()},
                {"parts", "by prompt"},
@@ -66,6 +67,13 @@ class Planner {
   }
 
   std::vector<RunTask> plan() {
+    for (const auto& [id, identity] : labels_) {
+      RunTask task;
+      task.node.id = id, task.node.elsewhere = true;
+      task.identity = identity;
+      keys_[id] = identity.key();
+      tasks_.push_back(std::move(task));
+    }
     add("router", {}, {{"router", router_settings()}}, 0.2 * tokens_of(-1, Part::train), 1,
         [](RunContext& c, const TaskIdentity& id, comm::Communicator& g) { run_router(c, id, g); });
     std::int64_t all_steps = 0;
@@ -142,20 +150,30 @@ class Planner {
       const std::size_t points = std::min(fuse, c.points.size() - first);
       std::string id = fmt::format("expert/{}/", c.name);
       double cost = 0;
+      std::vector<std::string> inputs = {"base/" + c.name};
+      json settings{{"train", train_settings(config_.experts.train)},
+                    {"base_share", config_.base_share},
+                    {"category", category_settings(c)}};
       for (std::size_t p = first; p < first + points; ++p) {
         id += (p > first ? "+" : "") + c.points[p];
-        const auto groups = labelled_groups(store_, category, Part::base, c.points[p], config_);
+        const std::string label = fmt::format("label/{}/{}", c.name, c.points[p]);
+        const bool judged = labels_.contains(label);
+        if (judged) {
+          inputs.push_back(label);
+          settings["soft"] = config_.labels.soft;
+        }
+        // How many groups the judges will label is not known yet: at most all, so the baselines' budget is not below the
+        // experts'.
+        const auto groups = judged ? whole_groups(store_, category, Part::base, config_)
+                                   : labelled_groups(store_, category, Part::base, c.points[p], config_);
         const std::int64_t own = total_steps(config_.experts.train, store_, groups);
         expert_steps += own;
         cost += group_tokens(store_, groups) / static_cast<double>(groups.size()) *
                 static_cast<double>(own * config_.experts.train.groups_per_step);
       }
       experts.push_back(id);
-      add(id, {"base/" + c.name},
-          {{"train", train_settings(config_.experts.train)},
-           {"base_share", config_.base_share},
-           {"category", category_settings(c)}},
-          cost, kRanksMax, [id, category, first, points](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
+      add(id, inputs, std::move(settings), cost, kRanksMax,
+          [id, category, first, points](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
             run_experts(run, id, category, first, points, identity, g);
           });
     }
@@ -202,6 +220,7 @@ class Planner {
   static constexpr int kResultsSchema = 2;  ///< of eval's results.json; 2: the likeliest category of each route
   const config::RunConfig& config_;
   const data::TokenStore& store_;
+  const LabelPlan& labels_;
   json common_;
   std::map<std::string, std::string> keys_;
   std::vector<RunTask> tasks_;
@@ -209,7 +228,7 @@ class Planner {
 
 }  // namespace
 
-std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store) {
+std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const LabelPlan& labels) {
   std::vector<std::string> names;
   for (const config::CategoryConfig& c : config.categories) names.push_back(c.name);
   const config::TrainConfig &base = config.base, &experts = config.experts.train;
@@ -225,7 +244,7 @@ std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::Tok
   check_labels(config, store);
   if (names != store.categories())
     throw ConfigError("the token store has other categories than the configuration, or another order: ingest again");
-  return Planner(config, store).plan();
+  return Planner(config, store, labels).plan();
 }
 
 }  // namespace dmoerm::train

@@ -1,4 +1,6 @@
 // Phases 1 and 2, and the baselines, which are phase 1 on other groups.
+#include <fmt/format.h>
+
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -22,6 +24,37 @@ nlohmann::json metrics_of(const TrainOutcome& outcome, const Trainee& trainee) {
           {"pairs", count_pairs(trainee.training)},
           {"validation_groups", trainee.validation.size()},
           {"validation_pairs", count_pairs(trainee.validation)}};
+}
+
+struct PointLabels {
+  std::vector<LabelledGroup> training, validation;
+};
+
+/// A point's labels, from the judges where the configuration names any, else from the data.
+PointLabels labels_of(const RunContext& context, std::int32_t category, const std::string& point) {
+  const config::RunConfig& config = context.config();
+  const data::TokenStore& store = context.store();
+  if (config.labels.judges.empty()) {
+    return {labelled_groups(store, category, Part::base, point, config),
+            labelled_groups(store, category, Part::validation, point, config)};
+  }
+  const std::string task = "label/" + context.category(category).name + "/" + point;
+  const auto verdicts = label::read_judged_groups(context.directory().task(task) / "verdicts.jsonl");
+  PointLabels labels{judged_groups(store, category, Part::base, verdicts, config.labels.soft, config),
+                     judged_groups(store, category, Part::validation, verdicts, config.labels.soft, config)};
+  if (labels.validation.empty()) labels.validation = labelled_groups(store, category, Part::validation, point, config);
+  const std::int64_t pairs = count_pairs(labels.training);
+  if (pairs < config.experts.labels_min) {
+    throw DataError(
+        fmt::format("{}: {} pairs of phase 1 have a verdict that the judges gave in both orders, at least {} are needed "
+                    "(experts.labels_min); see "
+                    "label/report.md for what they answered",
+                    task, pairs, config.experts.labels_min));
+  }
+  if (labels.validation.empty())
+    throw DataError(
+        fmt::format("{}: no verdict on the validation split, which decides when to stop: add it to labels.splits", task));
+  return labels;
 }
 
 }  // namespace
@@ -65,9 +98,9 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
       expert = std::make_shared<model::Expert>(base.backbone->spec(), context.lora_of(train), context.device());
       expert->flat.copy_(base.expert->flat);
     }
-    trainees.push_back({"expert/" + c.name + "/" + c.points[p], base.backbone, expert, false,
-                        labelled_groups(context.store(), category, Part::base, c.points[p], context.config()),
-                        labelled_groups(context.store(), category, Part::validation, c.points[p], context.config())});
+    PointLabels labels = labels_of(context, category, c.points[p]);
+    trainees.push_back({"expert/" + c.name + "/" + c.points[p], base.backbone, expert, false, std::move(labels.training),
+                        std::move(labels.validation)});
   }
   const TrainerContext trainer{context.store(),       train,           context.config().compute,
                                context.config().seed, group,           context.directory().task(task),

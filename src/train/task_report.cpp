@@ -83,6 +83,8 @@ class Report {
         "\n## What it cost\n\nTraining alone, a rank's seconds from first to last step; routing, features and evaluation come on "
         "top.\n\n" +
         cost_table();
+    const auto judged = context_.directory().task("label") / "report.md";
+    if (!context_.config().labels.judges.empty() && std::filesystem::exists(judged)) text += "\n" + read_file(judged);
     const auto directory = context_.directory().task("report");
     std::filesystem::create_directories(directory);
     write_file_atomically(directory / "report.md", text);

@@ -1,0 +1,41 @@
+// Who takes a judge's questions and brings its replies: the judge itself, or the provider's batches. The labeller sees no difference.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/hash.h"
+#include "label/judge_client.h"
+
+namespace dmoerm::label {
+
+class Asker {
+ public:
+  virtual ~Asker() = default;
+  /// Whether the question has been under way since an earlier run: submit() then only waits for its reply, which is paid for.
+  [[nodiscard]] virtual bool under_way(const Digest& key) const = 0;
+  [[nodiscard]] virtual bool full() const = 0;
+  /// Take a question. Look at full() first. @param key  names its body for ever  @param tokens  most that it can take
+  virtual void submit(std::uint64_t ticket, const Digest& key, std::string body, std::int32_t tokens) = 0;
+  /// No more questions come for now: send what was taken.
+  virtual void flush() = 0;
+  /// @return replies by ticket, as JudgeClient::poll()
+  virtual std::vector<JudgeReply> poll(std::chrono::milliseconds wait) = 0;
+  /// All replies that poll() gave are stored.
+  virtual void acknowledge() = 0;
+  /// Replies that are worth waiting for when everything ends.
+  [[nodiscard]] virtual std::size_t pending() const = 0;
+  [[nodiscard]] virtual std::size_t in_flight() const = 0;
+  virtual void stop_submitting() = 0;
+  [[nodiscard]] virtual ClientStats stats() const = 0;
+};
+
+/// Online, at one or several endpoints.
+std::unique_ptr<Asker> ask_online(std::vector<Endpoint> endpoints);
+/// Through the batch API of one endpoint. @param folder  where it remembers which requests are in which batch
+std::unique_ptr<Asker> ask_in_batches(const Endpoint& endpoint, const std::filesystem::path& folder);
+
+}  // namespace dmoerm::label

@@ -1,0 +1,286 @@
+// The labeller against a real judge in a process of its own; the judge's log is the witness of what was asked.
+#include "label/labeller.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <map>
+#include <sstream>
+
+#include "label/label_reader.h"
+#include "label/point_verdicts.h"
+#include "pair/group_json.h"
+#include "support/judge_process.h"
+#include "support/scratch.h"
+
+namespace dmoerm::label {
+namespace {
+
+class LabellerTest : public test::Scratch {
+ protected:
+  LabellerTest() { write_groups({2, 3, 4}); }
+
+  /// Groups of so many responses.
+  void write_groups(const std::vector<int>& sizes) {
+    std::string text;
+    for (std::size_t g = 0; g < sizes.size(); ++g) {
+      pair::Group group;
+      group.id = fmt::format("g{}", g), group.category = "summarization", group.split = pair::Split::train;
+      group.prompt = {{"user", fmt::format("Summarise article {}.", g)}};
+      for (int r = 0; r < sizes[g]; ++r) {
+        group.responses.push_back({.text = fmt::format("Summary {} of article {}, at length.", r, g), .overall = 1.0 * r, .scores = {{"coherence", 1.0 * r}}});
+      }
+      group.file = "data", group.line = static_cast<std::int64_t>(g) + 1;
+      text += pair::to_json_line(group) + "\n";
+    }
+    groups_ = write("groups.jsonl", text);
+  }
+
+  [[nodiscard]] config::LabelsConfig labels(const test::JudgeProcess& server, const std::string& answer = "json_schema") const {
+    config::LabelsConfig labels;
+    config::JudgeConfig judge;
+    judge.model = "judge", judge.answer = answer, judge.price_prompt = 1, judge.price_completion = 10;
+    config::EndpointConfig endpoint;
+    endpoint.url = server.url();
+    judge.endpoints = {endpoint};
+    labels.judges = {judge};
+    return labels;
+  }
+
+  struct Run {
+    LabelEnd end;
+    LabelProgress progress;
+    std::vector<std::size_t> done;
+    PointVerdicts verdicts;  ///< of the first point
+    Spent run;
+  };
+
+  Run label(const config::LabelsConfig& labels, const std::vector<std::string>& points = {"coherence"}, const SpendLimits& limits = {},
+            const std::function<bool()>& stop = {}) {
+    GroupFile groups(groups_);
+    std::vector<Judge> judges = make_judges(labels, DMOERM_SOURCE "/configs/judge", {});
+    connect(judges, directory_ / "batches");
+    LabelStore store = LabelStore::open(directory_ / "store");
+    std::vector<Target> targets;
+    std::vector<std::vector<GroupPairs>> pairs;
+    for (const std::string& point : points) {
+      targets.push_back({"summarization", point});
+      pairs.emplace_back();
+      for (std::size_t g = 0; g < groups.entries().size(); ++g) {
+        pairs.back().push_back({g, {}});
+        for (int a = 0; a < groups.entries()[g].responses; ++a) {
+          for (int b = a + 1; b < groups.entries()[g].responses; ++b) pairs.back().back().pairs.emplace_back(a, b);
+        }
+      }
+    }
+    Budget budget(store.spent());
+    budget.limit_run(limits);
+    Labeller labeller(targets, pairs, groups, judges, store, labels);
+    Run result;
+    Labeller::Watch watch;
+    watch.stop = stop;
+    watch.point_done = [&](std::size_t target) { result.done.push_back(target); };
+    result.end = labeller.run(budget, watch);
+    result.progress = labeller.progress();
+    result.run = budget.run();
+    result.verdicts = read_verdicts({targets[0], groups, judges, pairs[0], static_cast<std::int32_t>(labels.samples)}, store, judges, false);
+    store.seal();
+    return result;
+  }
+
+  /// How often the judge answered each body with 200.
+  [[nodiscard]] std::map<std::string, int> answers() const {
+    std::map<std::string, int> counts;
+    std::ifstream log(directory_ / "log");
+    for (std::string line; std::getline(log, line);) {
+      std::string key, time, status;
+      std::istringstream(line) >> key >> time >> status;
+      if (status == "200") ++counts[key];
+    }
+    return counts;
+  }
+  [[nodiscard]] std::vector<std::string> options(std::vector<std::string> more = {}) const {
+    more.insert(more.end(), {"--log", (directory_ / "log").string()});
+    return more;
+  }
+
+  std::string groups_;
+};
+
+constexpr std::size_t kQuestions = 2 * (1 + 3 + 6);
+
+TEST_F(LabellerTest, AsksEachQuestionOnceAndNothingTheSecondTime) {
+  const test::JudgeProcess server(directory_, options());
+  const Run first = label(labels(server));
+  EXPECT_EQ(first.end.exit_code(), 0);
+  EXPECT_EQ(first.done, std::vector<std::size_t>{0});
+  EXPECT_EQ(answers().size(), kQuestions);
+  EXPECT_EQ(first.verdicts.vote.pairs(), 10);
+  EXPECT_EQ(first.progress.points[0].both, 10);
+  EXPECT_GT(first.run.cost_micros, 0);
+  const Run second = label(labels(server));
+  EXPECT_EQ(second.progress.points[0].known, static_cast<std::int64_t>(kQuestions));
+  EXPECT_EQ(second.verdicts.vote.outcomes, first.verdicts.vote.outcomes);
+  EXPECT_EQ(second.run.requests, 0);
+  for (const auto& [key, count] : answers()) EXPECT_EQ(count, 1) << key;
+}
+
+TEST_F(LabellerTest, ANewRowAndANewPointCostOnlyThemselves) {
+  const test::JudgeProcess server(directory_, options());
+  label(labels(server));
+  write_groups({2, 3, 4, 2});
+  EXPECT_EQ(label(labels(server)).run.requests, 2);
+  EXPECT_EQ(label(labels(server), {"coherence", "fluency"}).run.requests, static_cast<std::int64_t>(kQuestions) + 2);
+}
+
+TEST_F(LabellerTest, StopsAtALimitAndGoesOnFromThere) {
+  const test::JudgeProcess server(directory_, options());
+  const Run first = label(labels(server), {"coherence"}, {.requests = 7, .source = "test"});
+  EXPECT_EQ(first.end.why, LabelEnd::Why::limit);
+  EXPECT_EQ(first.end.exit_code(), 3);
+  EXPECT_NE(first.end.message.find("test allows 7"), std::string::npos) << first.end.message;
+  EXPECT_TRUE(first.done.empty());
+  EXPECT_EQ(answers().size(), 7U);
+  EXPECT_EQ(label(labels(server)).run.requests, static_cast<std::int64_t>(kQuestions) - 7);
+}
+
+TEST_F(LabellerTest, NeverSpendsMoreThanTheLimit) {
+  const test::JudgeProcess server(directory_, options());
+  const Run run = label(labels(server), {"coherence"}, {.cost_micros = 3000, .source = "test"});
+  EXPECT_EQ(run.end.why, LabelEnd::Why::limit);
+  EXPECT_GT(run.run.cost_micros, 1500);
+  EXPECT_LE(run.run.cost_micros, 3000);
+}
+
+TEST_F(LabellerTest, EqualQuestionsAreAskedOnce) {
+  write_groups({2});
+  std::ifstream file(groups_);
+  std::string line;
+  std::getline(file, line);
+  groups_ = write("twice.jsonl", line + "\n" + line + "\n");
+  const test::JudgeProcess server(directory_, options({"--latency-ms", "100"}));
+  const Run run = label(labels(server));
+  EXPECT_EQ(run.end.exit_code(), 0);
+  EXPECT_EQ(run.done.size(), 1U);
+  EXPECT_EQ(run.run.requests, 2);
+  EXPECT_EQ(run.verdicts.vote.pairs(), 2);
+}
+
+TEST_F(LabellerTest, ARejectedKeyStopsAtOnceWithNothingStored) {
+  const test::JudgeProcess server(directory_, options({"--require-key", "sk-other"}));
+  const Run run = label(labels(server));
+  EXPECT_EQ(run.end.why, LabelEnd::Why::refused);
+  EXPECT_EQ(run.end.exit_code(), 2);
+  EXPECT_NE(run.end.message.find("401"), std::string::npos) << run.end.message;
+  EXPECT_EQ(run.verdicts.not_asked, 10);
+  EXPECT_EQ(run.run.requests, 0);
+}
+
+TEST_F(LabellerTest, AnUnknownModelAndAUsedUpQuotaStopToo) {
+  {
+    const test::JudgeProcess server(directory_, options({"--model", "another"}));
+    EXPECT_EQ(label(labels(server)).end.exit_code(), 2);
+  }
+  const test::JudgeProcess server(directory_, options({"--misbehave", "quota=from:4"}));
+  const Run run = label(labels(server));
+  EXPECT_EQ(run.end.why, LabelEnd::Why::quota);
+  EXPECT_EQ(run.end.exit_code(), 3);
+  EXPECT_GT(run.progress.points[0].answered, 0);
+}
+
+TEST_F(LabellerTest, AutoAsksForAVerdictLineWhereTheServerTakesNoSchema) {
+  const test::JudgeProcess server(directory_, options({"--no-schema"}));
+  const Run run = label(labels(server, "auto"));
+  EXPECT_EQ(run.end.exit_code(), 0);
+  EXPECT_EQ(run.verdicts.vote.judged(), 10);
+  EXPECT_EQ(run.done.size(), 1U);
+  EXPECT_EQ(answers().size(), kQuestions);
+  EXPECT_EQ(label(labels(server, "auto")).run.requests, 0) << "answers in either form are known";
+}
+
+TEST_F(LabellerTest, WhatFailedIsKeptAndAskedAgainUnlessToldOtherwise) {
+  {
+    const test::JudgeProcess server(directory_, options({"--misbehave", "400=1"}));
+    const Run run = label(labels(server));
+    EXPECT_EQ(run.end.exit_code(), 0);
+    EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(pair::SwapOutcome::error)], 10);
+  }
+  const test::JudgeProcess server(directory_, options());
+  config::LabelsConfig keep = labels(server);
+  keep.retry_errors = false;
+  EXPECT_EQ(label(keep).run.requests, 0);
+  const Run again = label(labels(server));
+  EXPECT_EQ(again.run.requests, static_cast<std::int64_t>(kQuestions));
+  EXPECT_EQ(again.verdicts.vote.judged(), 10);
+}
+
+TEST_F(LabellerTest, RefusalsAndProseAreTheirOwnOutcomes) {
+  const test::JudgeProcess server(directory_, options({"--misbehave", "refusal=0.3", "--misbehave", "prose=0.3"}));
+  const Run run = label(labels(server));
+  EXPECT_EQ(run.end.exit_code(), 0);
+  const auto& outcomes = run.verdicts.vote.outcomes;
+  EXPECT_EQ(run.verdicts.vote.pairs(), 10);
+  EXPECT_GT(outcomes[static_cast<std::size_t>(pair::SwapOutcome::refused)], 0);
+  EXPECT_EQ(outcomes[static_cast<std::size_t>(pair::SwapOutcome::error)], 0);
+}
+
+TEST_F(LabellerTest, ABiasedJudgeIsFoundOut) {
+  const test::JudgeProcess server(directory_, options({"--misbehave", "bias=1"}));
+  const Run run = label(labels(server));
+  EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(pair::SwapOutcome::inconsistent)], 10);
+  EXPECT_EQ(run.verdicts.judges[0].first_both, 10);
+  EXPECT_EQ(run.progress.points[0].consistent, 0);
+}
+
+TEST_F(LabellerTest, ASignalCollectsWhatIsInFlight) {
+  const test::JudgeProcess server(directory_, options({"--latency-ms", "200"}));
+  int calls = 0;
+  const Run run = label(labels(server), {"coherence"}, {}, [&] { return ++calls > 3; });
+  EXPECT_EQ(run.end.why, LabelEnd::Why::stopped);
+  EXPECT_EQ(run.end.exit_code(), 3);
+  EXPECT_EQ(static_cast<std::size_t>(run.run.requests), answers().size()) << "all that the judge answered is stored";
+  EXPECT_LT(answers().size(), kQuestions);
+}
+
+TEST_F(LabellerTest, SeveralJudgesAndSamplesVote) {
+  const test::JudgeProcess server(directory_, options()), other(directory_, options({"--seed", "4"}));
+  config::LabelsConfig both = labels(server);
+  both.judges.push_back(labels(other).judges[0]);
+  both.judges[1].model = "second";
+  for (config::JudgeConfig& judge : both.judges) judge.temperature = 1;
+  both.samples = 2;
+  const Run run = label(both);
+  EXPECT_EQ(run.run.requests, static_cast<std::int64_t>(kQuestions) * 4);
+  EXPECT_EQ(run.verdicts.vote.pairs(), 10);
+  ASSERT_EQ(run.verdicts.judges.size(), 2U);
+  EXPECT_EQ(run.verdicts.judges[0].pairs(), 20);
+  EXPECT_EQ(run.verdicts.judges[1].judge, "second");
+}
+
+TEST_F(LabellerTest, VerdictsSurviveTheirFile) {
+  const test::JudgeProcess server(directory_, options());
+  const Run run = label(labels(server));
+  write_verdicts(run.verdicts, directory_ / "verdicts.jsonl");
+  const std::vector<JudgedGroup> read = read_judged_groups(directory_ / "verdicts.jsonl");
+  ASSERT_EQ(read.size(), run.verdicts.groups.size());
+  for (std::size_t g = 0; g < read.size(); ++g) {
+    EXPECT_EQ(read[g].line, run.verdicts.groups[g].line);
+    ASSERT_EQ(read[g].pairs.size(), run.verdicts.groups[g].pairs.size());
+    for (std::size_t p = 0; p < read[g].pairs.size(); ++p) {
+      EXPECT_EQ(read[g].pairs[p].vote.outcome, run.verdicts.groups[g].pairs[p].vote.outcome);
+      EXPECT_EQ(read[g].pairs[p].vote.share, run.verdicts.groups[g].pairs[p].vote.share);
+    }
+  }
+}
+
+TEST_F(LabellerTest, AgreementIsCountedAgainstTheDatasOwnLabels) {
+  const test::JudgeProcess server(directory_, options());
+  const Run run = label(labels(server));
+  const auto& outcomes = run.verdicts.vote.outcomes;
+  EXPECT_EQ(run.verdicts.vote.point.total, outcomes[0] + outcomes[1]);
+  EXPECT_EQ(run.verdicts.vote.point.right, outcomes[1]) << "the data prefers the later response of every pair";
+}
+
+}  // namespace
+}  // namespace dmoerm::label
