@@ -18,6 +18,13 @@ foreach(variant adapters all-weights decoder)
   set_tests_properties(same_bits_${variant} PROPERTIES LABELS stress TIMEOUT 1800 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
 endforeach()
 
+# --- Labelling by a judge inside a run, and killed labellings (more of them: launch/torture.sh label-kill) ---
+add_test(NAME run_with_judge COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/label/run_with_judge.py)
+add_test(NAME label_kill COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh label-kill --runs 4 --groups 10)
+set_tests_properties(run_with_judge label_kill PROPERTIES LABELS mpi TIMEOUT 600 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR};DMOERM_ROOT=${CMAKE_SOURCE_DIR}")
+add_test(NAME label_faults COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh label-faults --gone 20)
+set_tests_properties(label_faults PROPERTIES LABELS stress TIMEOUT 600 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
+
 # --- House rules ---
 add_test(NAME layering COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/layering_test.py)
 add_test(NAME format COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/format_test.sh)

@@ -34,10 +34,12 @@ int run(const Options& options) {
     fmt::print("{}", job.estimate());
     return 0;
   }
-  const label::SpendLimits limits{static_cast<std::int64_t>(std::llround(options.cost_max * 1e6)), options.requests_max,
-                                  options.tokens_max, "this run's limit"};
-  const label::LabelEnd end =
-      job.run({.limits = limits, .terminal = ::isatty(STDERR_FILENO) == 1, .stop = stop_requested, .point_done = {}});
+  LabelJob::Run how;
+  how.limits = {static_cast<std::int64_t>(std::llround(options.cost_max * 1e6)), options.requests_max, options.tokens_max,
+                "this run's limit"};
+  how.terminal = ::isatty(STDERR_FILENO) == 1;
+  how.stop = stop_requested;
+  const label::LabelEnd end = job.run(how);
   fmt::print("{}\nlabel store: {}\nverdicts and this page: {}\n", read_file(directory.task("label") / "report.md"),
              label_store_path(config).string(), directory.task("label").string());
   if (end.why == label::LabelEnd::Why::complete) return 0;

@@ -159,8 +159,9 @@ int run(const Options& options) {
   const data::TokenStore store = data::TokenStore::open(directory.task("ingest") / "store.h5");
   train::RunContext context(config, store, directory);
   const auto label = [&](const std::set<std::string>& open, const std::function<void(const std::string&)>& done) {
-    label_end =
-        labelling->run({.limits = {}, .terminal = false, .tasks = open, .stop = stop_requested, .point_done = done}).message;
+    LabelJob::Run how;
+    how.tasks = open, how.stop = stop_requested, how.point_done = done;
+    label_end = labelling->run(how).message;
   };
   const train::PipelineSummary summary = train::run_pipeline(context, *world, label);
   if (summary.complete) {

@@ -101,23 +101,7 @@ std::string free_tag(Digest digest, const PairToAsk& pair) {
   }
 }
 
-void append(std::string& bytes, std::string_view text) {
-  bytes += std::to_string(text.size()) + ':';
-  bytes += text;
-}
-
 }  // namespace
-
-Digest pair_digest(const std::vector<pair::Message>& prompt, std::string_view a, std::string_view b) {
-  std::string bytes = std::to_string(prompt.size()) + ':';
-  for (const pair::Message& message : prompt) {
-    append(bytes, message.role);
-    append(bytes, message.content);
-  }
-  append(bytes, a);
-  append(bytes, b);
-  return sha256(bytes);
-}
 
 Digest question_key(const std::string& body, std::int32_t sample) {
   return sha256(sample == 0 ? body : fmt::format("{}#{}", body, sample));

@@ -10,6 +10,7 @@
 #include "label/context_rule.h"
 #include "label/judge_template.h"
 #include "label/label.h"
+#include "label/pair_digest.h"
 #include "label/point_criteria.h"
 
 namespace dmoerm::label {
@@ -40,10 +41,6 @@ struct BuiltQuestion {
   std::int64_t prompt_tokens = 0;  ///< by the rule's count, 8 for the markup of each message included
   bool conversation_cut = false, a_cut = false, b_cut = false;  ///< to fit the judge's context
 };
-
-/// SHA-256 over the prompt and both texts in the data's order. Each role, content and response is hashed as its length in
-/// decimal, ":", its bytes; in front of them stands the number of messages with a ":".
-Digest pair_digest(const std::vector<pair::Message>& prompt, std::string_view a, std::string_view b);
 
 /// sha256(body); for samples after the first, sha256(body + "#" + number).
 Digest question_key(const std::string& body, std::int32_t sample);

@@ -134,6 +134,9 @@ HttpReply JudgeAnswer::complete(const HttpRequest& http, const std::string& kind
   if (request.is_discarded() || !request.is_object() || messages == request.end() || !messages->is_array()) {
     return error_reply(400, "the body is not a chat completion request", "invalid_request_error");
   }
+  if (options_.no_schema && request.contains("response_format")) {
+    return error_reply(400, "unknown parameter: response_format", "invalid_request_error");
+  }
   if (!options_.model.empty() && request.value("model", "") != options_.model) {
     return error_reply(404, fmt::format("The model `{}` does not exist", request.value("model", "")), "model_not_found");
   }

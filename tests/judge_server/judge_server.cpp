@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
   app.add_option("--latency-ms", options.latency_ms, "thinking time");
   app.add_option("--batch-delay-s", options.batch_delay_s, "from the creation of a batch to its end");
   app.add_option("--slow-s", options.slow_s, "of slow_headers and slow_body");
+  app.add_flag("--no-schema", options.no_schema, "answer 400 to requests with a response_format");
   app.add_flag("--gzip", options.gzip, "compress where the client takes it");
   app.add_option("--seed", options.seed, "of the order effect and of shares");
   CLI11_PARSE(app, argc, argv);

@@ -105,6 +105,30 @@ TEST(Dispatcher, FinishesRandomGraphsNearTheLowerBound) {
   EXPECT_LT(worst, 2.0) << "seed " << seed;  // list scheduling's guarantee is 2 - 1 / ranks
 }
 
+TEST(Dispatcher, WaitsForTasksThatAreDoneElsewhereAndGivesThemToNoRank) {
+  TaskGraph graph;
+  graph.add({"base", {}, 1, 1});
+  graph.add({"label", {}, 1, 1, true});
+  graph.add({"late", {}, 1, 1, true});
+  graph.add({"expert", {"base", "label"}, 1, 1});
+  graph.add({"other", {"base", "late"}, 1, 1});
+  Dispatcher dispatcher(graph, {});
+  const auto first = dispatcher.on_idle(0);
+  ASSERT_EQ(first.size(), 1U);
+  EXPECT_EQ(first[0].task, "base");
+  EXPECT_TRUE(dispatcher.on_done("base", true, "").empty()) << "the rank is not idle yet";
+  EXPECT_TRUE(dispatcher.on_idle(0).empty());
+  EXPECT_FALSE(dispatcher.finished()) << "labelling is under way";
+  const auto second = dispatcher.on_done("label", true, "");
+  ASSERT_EQ(second.size(), 1U);
+  EXPECT_EQ(second[0].task, "expert");
+  dispatcher.on_left("late");
+  dispatcher.on_done("expert", true, "");
+  EXPECT_TRUE(dispatcher.on_idle(0).empty());
+  EXPECT_TRUE(dispatcher.finished());
+  EXPECT_EQ(dispatcher.skipped(), (std::set<std::string>{"late", "other"}));
+}
+
 TEST(Dispatcher, AFailureStopsOnlyWhatNeedsIt) {
   TaskGraph graph;
   graph.add({"a", {}, 1, 1});
