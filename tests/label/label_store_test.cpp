@@ -280,6 +280,18 @@ TEST_F(Store, IsWholeAfterAJournalThatWasRemoved) {
   expect_labels(40);
 }
 
+TEST_F(Store, TakesUpSegmentsOfAnotherStore) {
+  {
+    auto other = LabelStore::open(directory_ / "other");
+    other.append(make_labels(10, 50));
+    other.seal();
+  }
+  LabelStore::open(path()).append(make_labels(0, 10));
+  std::filesystem::copy(directory_ / "other" / "segment-000001.h5", path());
+  LabelStore::open(path()).append(make_labels(60, 5));
+  expect_labels(65);
+}
+
 /// Append until the disk is full, which the message must say as `expected`, make room, go on.
 /// @param make_room  called once it is full
 void fill_and_go_on(const std::filesystem::path& path, const std::string& expected, const std::function<void()>& make_room,
