@@ -20,6 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 constexpr std::int64_t kJournalVersion = 1;
 constexpr int kVerdicts = 6;
+constexpr const char* kKept = "labels that were acknowledged are kept";
 
 constexpr const char* kTables =
     "CREATE TABLE label(sequence INTEGER PRIMARY KEY, key BLOB, pair BLOB, category TEXT, point TEXT, judge TEXT,"
@@ -55,6 +56,11 @@ class Database {
         throw full(action);
       case SQLITE_IOERR:
         if (system == ENOSPC || system == EDQUOT || system == EFBIG) throw full(action);
+        if (result == SQLITE_IOERR_WRITE) {  // SQLite does not always pass the reason on
+          throw IoError(
+              fmt::format("{}: cannot {}: the system refused to write: a quota, a limit on file sizes, or a broken disk; {}",
+                          path_, action, kKept));
+        }
         break;
       case SQLITE_CORRUPT:
       case SQLITE_NOTADB:
@@ -71,8 +77,8 @@ class Database {
       default:
         break;
     }
-    throw IoError(fmt::format("{}: cannot {}: {}{}{}; what was acknowledged is kept", path_, action, text,
-                              system != 0 ? ": " : "", system != 0 ? std::strerror(system) : ""));
+    throw IoError(fmt::format("{}: cannot {}: {}{}{}; {}", path_, action, text, system != 0 ? ": " : "",
+                              system != 0 ? std::strerror(system) : "", kKept));
   }
 
   void run(const char* sql, const char* action) const { check(sqlite3_exec(db_, sql, nullptr, nullptr, nullptr), action); }
@@ -81,9 +87,7 @@ class Database {
 
  private:
   [[nodiscard]] IoError full(const char* action) const {
-    return IoError(fmt::format(
-        "{}: cannot {}: no space left; free some and run again: what was acknowledged is kept, what was not is not there", path_,
-        action));
+    return IoError(fmt::format("{}: cannot {}: no space left; free some and run again; {}", path_, action, kKept));
   }
   std::string path_;
   sqlite3* db_ = nullptr;

@@ -4,6 +4,7 @@
 #include <hdf5.h>
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <tuple>
@@ -157,7 +158,9 @@ struct Shape {
 /// A dataset of `T` of this file, whatever its length. @throws DataError
 template <class T>
 Shape open_column(hid_t file, const std::string& name, const std::string& failed) {
-  Handle dataset(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose, failed), space(H5Dget_space(dataset), H5Sclose, failed);
+  const Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose, failed);
+  H5Pset_chunk_cache(access, 1, 2 * kChunkRows * sizeof(T), 1);  // the points before and behind share a chunk
+  Handle dataset(H5Dopen2(file, name.c_str(), access), H5Dclose, failed), space(H5Dget_space(dataset), H5Sclose, failed);
   const auto expected = shape<T>(0);
   std::vector<hsize_t> dims(expected.size());
   const int rank = static_cast<int>(dims.size());
@@ -249,23 +252,18 @@ Spent SegmentAbout::spent() const {
 void write_segment(const fs::path& path, const LabelColumns& rows, const SegmentNotes& notes) {
   quiet_library();
   const std::string image = image_of(rows, notes, path.string());
-  const fs::path temporary = temporary_name(path);
-  write_file_atomically(temporary, seal_of(image, kSegmentSeal) + image);
+  write_file_atomically(path, seal_of(image, kSegmentSeal) + image);
   std::error_code error;
-  fs::permissions(temporary, fs::perms::owner_read | fs::perms::group_read | fs::perms::others_read, error);
-  try {
-    if (error) throw IoError(fmt::format("{}: cannot make it read-only: {}", temporary.string(), error.message()));
-    publish_file(temporary, path);
-  } catch (...) {
-    fs::remove(temporary, error);
-    throw;
-  }
+  fs::permissions(path, fs::perms::owner_read | fs::perms::group_read | fs::perms::others_read, error);
+  if (error) throw IoError(fmt::format("{}: cannot make it read-only: {}", path.string(), error.message()));
 }
 
 struct Segment::Impl {
   fs::path path;
   Handle file;
   SegmentAbout about;
+  std::map<std::string, Shape> columns;
+  std::vector<std::uint64_t> ends_of_replies;
 
   static std::unique_ptr<Impl> open(const fs::path& path) {
     quiet_library();
@@ -275,37 +273,55 @@ struct Segment::Impl {
     SegmentAbout about = about_of(
         read_text(file, "attributes", fmt::format("{}: its attributes are missing or damaged; {}", name, kSegmentSeal.advice)),
         name);
-    return std::make_unique<Impl>(Impl{path, std::move(file), std::move(about)});
+    return std::make_unique<Impl>(Impl{path, std::move(file), std::move(about), {}, {}});
   }
 
   [[nodiscard]] std::string failed(const std::string& column) const {
     return fmt::format("{}: column {} cannot be read: damaged; {}", path.string(), column, kSegmentSeal.advice);
   }
 
-  void read(std::int64_t first, std::int64_t count, Part part, LabelColumns& into) const {
+  /// A column, opened once.
+  template <class T>
+  const Shape& column(const std::string& name) {
+    const auto found = columns.find(name);
+    return found != columns.end() ? found->second : columns.emplace(name, open_column<T>(file, name, failed(name))).first->second;
+  }
+
+  void read(std::int64_t first, std::int64_t count, Part part, LabelColumns& into) {
     const auto start = static_cast<hsize_t>(first), rows = static_cast<hsize_t>(count);
     LabelColumns got;
     got.names = about.names;
-    const auto read_column = [&](const std::string& name, auto& column) {
-      using T = typename std::decay_t<decltype(column)>::value_type;
+    const auto read_column = [&](const std::string& name, auto& values) {
+      using T = typename std::decay_t<decltype(values)>::value_type;
       const bool of_known = name == "key" || name == "sequence" || name == "verdict" || name == "first_probability";
       if ((part == Part::known && !of_known) || (part != Part::all && name == "reply_length")) return;
-      const std::string why = failed(name);
-      read_values<T>(open_column<T>(file, name, why), start, rows, column, why);
+      read_values<T>(column<T>(name), start, rows, values, failed(name));
     };
     LabelColumns::each(read_column, got);
-    if (part == Part::all) {
+    if (part == Part::all && count > 0) {
+      const std::vector<std::uint64_t>& ends = reply_ends();
       const std::string why = failed(kReplies);
-      std::vector<std::int32_t> before;
-      read_values(open_column<std::int32_t>(file, "reply_length", why), 0, start, before, why);
-      const auto sum = [](const std::vector<std::int32_t>& lengths) {
-        hsize_t bytes = 0;
-        for (const std::int32_t length : lengths) bytes += static_cast<hsize_t>(std::max(length, 0));
-        return bytes;
-      };
-      read_values(open_column<std::uint8_t>(file, kReplies, why), sum(before), sum(got.reply_length), got.reply_bytes, why);
+      if (start + rows > ends.size()) throw DataError(why);
+      const std::uint64_t from = start == 0 ? 0 : ends[start - 1];
+      read_values(column<std::uint8_t>(kReplies), from, ends[start + rows - 1] - from, got.reply_bytes, why);
     }
     append(got, into);
+  }
+
+  /// Where the reply of each row ends, read once.
+  const std::vector<std::uint64_t>& reply_ends() {
+    if (ends_of_replies.empty()) {
+      const std::string why = failed("reply_length");
+      const Shape& from = column<std::int32_t>("reply_length");
+      std::vector<std::int32_t> lengths;
+      read_values(from, 0, from.rows, lengths, why);
+      std::uint64_t end = 0;
+      for (const std::int32_t length : lengths) {
+        if (length < 0) throw DataError(why);
+        ends_of_replies.push_back(end += static_cast<std::uint64_t>(length));
+      }
+    }
+    return ends_of_replies;
   }
 
   /// Names get the numbers of `into`; what cannot be right is refused.
@@ -319,8 +335,7 @@ struct Segment::Impl {
         index = renamed[static_cast<std::size_t>(index)];
       }
     }
-    if (std::ranges::any_of(got.verdict, [](std::uint8_t v) { return v > static_cast<std::uint8_t>(Verdict::error); }) ||
-        std::ranges::any_of(got.reply_length, [](std::int32_t n) { return n < 0; })) {
+    if (std::ranges::any_of(got.verdict, [](std::uint8_t v) { return v > static_cast<std::uint8_t>(Verdict::error); })) {
       throw DataError(why);
     }
     const auto move_to = [](const char*, auto& from, auto& to) {

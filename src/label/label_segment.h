@@ -56,6 +56,7 @@ enum class Part {
   all,
 };
 
+/// Not for several threads at once, even for reading: HDF5 handles are opened as they are needed.
 class Segment {
  public:
   /// Check the seal, then open. @throws IoError, DataError if it is damaged or of a newer version

@@ -68,6 +68,19 @@ struct LabelStore::Impl {
       spent += columns.spent(i);
     }
     lock.note_journal_rows(journal.size());
+    // Numbers in the journal have no gaps, and segments that were copied here from another store may have taken the next ones.
+    if (journal.size() > 0 && next != columns.sequence.back() + 1) seal();
+  }
+
+  void seal() {
+    journal.clear(sealed);  // if that failed after the last segment
+    if (journal.size() == 0) return;
+    const LabelColumns rows = journal.rows();
+    write_segment(next_segment_path(directory), rows, {});
+    sealed = rows.sequence.back();
+    journal.clear(sealed);
+    seal_at = options.seal_rows;
+    lock.note_journal_rows(0);
   }
 };
 
@@ -111,16 +124,6 @@ void LabelStore::append(std::span<const Label> labels) {
   }
 }
 
-void LabelStore::seal() {
-  Impl& in = *impl_;
-  in.journal.clear(in.sealed);  // if that failed after the last segment
-  if (in.journal.size() == 0) return;
-  const LabelColumns rows = in.journal.rows();
-  write_segment(next_segment_path(in.directory), rows, {});
-  in.sealed = in.next - 1;
-  in.journal.clear(in.sealed);
-  in.seal_at = in.options.seal_rows;
-  in.lock.note_journal_rows(0);
-}
+void LabelStore::seal() { impl_->seal(); }
 
 }  // namespace dmoerm::label

@@ -13,6 +13,7 @@
 #include <limits>
 #include <random>
 #include <thread>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -134,7 +135,7 @@ TEST_F(Store, ReadsOnePointAlone) {
   }
   const LabelColumns rows = read_labels(path(), {"chat", "point-3", true});
   const auto starts = rows.reply_starts();
-  ASSERT_EQ(rows.size(), 13U);  // i % 3 == 0 and i % 5 == 3
+  ASSERT_EQ(rows.size(), 14U);  // i % 3 == 0 and i % 5 == 3
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const Label l = rows.label(i, starts[i]);
     EXPECT_EQ(l.category + "/" + l.point, "chat/point-3");
@@ -209,8 +210,8 @@ TEST_F(Store, RefusesAStoreOfANewerVersion) {
 
 TEST_F(Store, ContinuesACreationThatWasCutShort) {
   std::filesystem::create_directories(path());
-  write("labels/LOCK", "");
-  write("labels/store.json.tmp-a-1", "{");
+  std::ignore = write("labels/LOCK", "");
+  std::ignore = write("labels/store.json.tmp-a-1", "{");
   LabelStore::open(path()).append(make_labels(0, 3));
   EXPECT_FALSE(std::filesystem::exists(path() / "store.json.tmp-a-1"));
   expect_labels(3);
@@ -279,15 +280,29 @@ TEST_F(Store, IsWholeAfterAJournalThatWasRemoved) {
   expect_labels(40);
 }
 
-/// Append until the disk is full, make room, go on. @param make_room  called once it is full
-void fill_and_go_on(const std::filesystem::path& path, const std::function<void()>& make_room, int& stored) {
+TEST_F(Store, TakesUpSegmentsOfAnotherStore) {
+  {
+    auto other = LabelStore::open(directory_ / "other");
+    other.append(make_labels(10, 50));
+    other.seal();
+  }
+  LabelStore::open(path()).append(make_labels(0, 10));
+  std::filesystem::copy(directory_ / "other" / "segment-000001.h5", path());
+  LabelStore::open(path()).append(make_labels(60, 5));
+  expect_labels(65);
+}
+
+/// Append until the disk is full, which the message must say as `expected`, make room, go on.
+/// @param make_room  called once it is full
+void fill_and_go_on(const std::filesystem::path& path, const std::string& expected, const std::function<void()>& make_room,
+                    int& stored) {
   auto store = LabelStore::open(path, {.seal_rows = 1'000'000});
   std::string message;
   for (stored = 0; message.empty() && stored < 100'000;) {
     message = message_of<IoError>([&] { store.append(make_labels(stored, 50)); });
     if (message.empty()) stored += 50;
   }
-  if (message.find("no space left") == std::string::npos) throw DataError("expected a full disk, found: " + message);
+  if (message.find(expected) == std::string::npos) throw DataError("expected a full disk, found: " + message);
   if (message.find(path.string()) == std::string::npos) throw DataError("the message names no file: " + message);
   if (static_cast<int>(store.size()) != stored) throw DataError("labels that were not acknowledged are known");
   const std::string sealing = message_of<IoError>([&] { store.seal(); });
@@ -306,7 +321,7 @@ TEST_F(Store, LosesNothingWhenAFileMayNotGrow) {
     ::setrlimit(RLIMIT_FSIZE, &small);
     int stored = 0;
     fill_and_go_on(
-        path(), [&] { ::setrlimit(RLIMIT_FSIZE, &large); }, stored);
+        path(), "a limit on file sizes", [&] { ::setrlimit(RLIMIT_FSIZE, &large); }, stored);
     write_file_atomically(directory_ / "stored", std::to_string(stored));
   });
   ASSERT_EQ(wait_for(child), 0);
@@ -336,10 +351,10 @@ class Mount {
 TEST_F(Store, LosesNothingWhenTheDiskIsFull) {
   const Mount disk(directory_);
   if (!disk.mounted()) GTEST_SKIP() << "skipped: no right to mount a small file system";
-  write("ballast", std::string(300'000, 'x'));
+  std::ignore = write("ballast", std::string(500'000, 'x'));
   int stored = 0;
   fill_and_go_on(
-      path(), [&] { std::filesystem::remove(directory_ / "ballast"); }, stored);
+      path(), "no space left", [&] { std::filesystem::remove(directory_ / "ballast"); }, stored);
   EXPECT_GT(stored, 100);
   expect_labels(stored);
 }

@@ -8,6 +8,7 @@
 #include <random>
 #include <sstream>
 #include <thread>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -103,11 +104,11 @@ TEST_F(Tools, VerifyAndOpenNoticeAnyChangedByteOfASegment) {
   for (std::size_t at = 0; at < whole.size(); at += at < 600 ? 37 : 151) {
     std::string bytes = whole;
     bytes[at] = static_cast<char>(bytes[at] ^ (1 << at % 8));
-    write("labels/segment-000001.h5", bytes);
+    std::ignore = write("labels/segment-000001.h5", bytes);
     EXPECT_THROW(Segment{segment(1)}, DataError) << "byte " << at;
   }
   for (const std::size_t length : {std::size_t{0}, std::size_t{100}, std::size_t{512}, whole.size() / 2, whole.size() - 1}) {
-    write("labels/segment-000001.h5", whole.substr(0, length));
+    std::ignore = write("labels/segment-000001.h5", whole.substr(0, length));
     EXPECT_THROW(Segment{segment(1)}, DataError) << length << " bytes";
   }
   const Verification result = verify_store(path());
@@ -119,30 +120,30 @@ TEST_F(Tools, VerifyAndOpenNoticeAnyChangedByteOfASegment) {
 }
 
 TEST_F(Tools, RepairSavesWhatIsReadableAndNothingElse) {
-  make_store(9000, 9000);
+  make_store(5000, 5000);
   const std::string whole = read_file(segment(1));
   int fully = 0, partly = 0;
-  for (int i = 0; i < 24; ++i) {
+  for (int i = 0; i < 12; ++i) {
     fs::remove_all(path());
     LabelStore::open(path());
-    write("labels/segment-000001.h5", whole);
-    const std::size_t at = 512 + (whole.size() - 512) * static_cast<std::size_t>(i) / 24 + static_cast<std::size_t>(i * 7);
+    std::ignore = write("labels/segment-000001.h5", whole);
+    const std::size_t at = 512 + (whole.size() - 512) * static_cast<std::size_t>(i) / 12 + static_cast<std::size_t>(i * 7);
     flip(segment(1), at, static_cast<unsigned char>(1U << i % 8));
     const auto repaired = repair_store(path());
     ASSERT_EQ(repaired.size(), 1U) << "byte " << at;
     EXPECT_EQ(repaired[0].moved_to, path() / "damaged" / "segment-000001.h5");
     EXPECT_TRUE(fs::exists(repaired[0].moved_to));
     EXPECT_TRUE(verify_store(path()).whole()) << "byte " << at;
-    const int left = expect_only_true_labels(9000);
-    EXPECT_EQ(left, repaired[0].lost >= 0 ? 9000 - static_cast<int>(repaired[0].lost) : 0) << "byte " << at;
+    const int left = expect_only_true_labels(5000);
+    EXPECT_EQ(left, repaired[0].lost >= 0 ? 5000 - static_cast<int>(repaired[0].lost) : 0) << "byte " << at;
     if (repaired[0].lost >= 0) {
-      EXPECT_EQ(store_stats(path()).spent.requests, 9000) << "what was lost stays paid";
+      EXPECT_EQ(store_stats(path()).spent.requests, 5000) << "what was lost stays paid";
     }
-    fully += left == 9000 ? 1 : 0;
-    partly += left > 0 && left < 9000 ? 1 : 0;
+    fully += left == 5000 ? 1 : 0;
+    partly += left > 0 && left < 5000 ? 1 : 0;
   }
-  EXPECT_GT(partly, 5) << "a damaged chunk costs its rows only";
-  std::printf("of 24 flips: %d lost nothing, %d some rows, %d all rows of the segment\n", fully, partly, 24 - fully - partly);
+  EXPECT_GT(partly, 4) << "a damaged chunk costs its rows only";
+  std::printf("of 12 flips: %d lost nothing, %d some rows, %d all rows of the segment\n", fully, partly, 12 - fully - partly);
 }
 
 TEST_F(Tools, RepairThatWasCutShortIsContinued) {
@@ -179,7 +180,7 @@ TEST_F(Tools, ADamagedJournalIsNoticedOrHarmless) {
   ASSERT_GT(fs::file_size(original / "journal.sqlite-wal"), 100'000U);
   std::mt19937 random(7);
   int noticed = 0, harmless = 0;
-  for (int i = 0; i < 60; ++i) {
+  for (int i = 0; i < 40; ++i) {
     fs::remove_all(path());
     fs::copy(original, path());
     const fs::path file = path() / (i % 4 == 0 ? "journal.sqlite" : "journal.sqlite-wal");
@@ -193,7 +194,7 @@ TEST_F(Tools, ADamagedJournalIsNoticedOrHarmless) {
     if (whole) {
       const int left = expect_only_true_labels(300);
       // A log cut off or damaged in its last transaction looks like a crash before that was acknowledged.
-      if (i % 7 != 6) EXPECT_GE(left, 290) << file << " byte " << at;
+      EXPECT_GE(left, i % 7 == 6 ? 0 : 290) << file << " byte " << at;
       ++harmless;
       continue;
     }
@@ -204,8 +205,8 @@ TEST_F(Tools, ADamagedJournalIsNoticedOrHarmless) {
     EXPECT_EQ(expect_only_true_labels(300), static_cast<int>(repaired[0].saved));
     ++noticed;
   }
-  EXPECT_GT(noticed, 20);
-  std::printf("of 60 damaged journals: %d noticed, %d harmless\n", noticed, harmless);
+  EXPECT_GT(noticed, 15);
+  std::printf("of 40 damaged journals: %d noticed, %d harmless\n", noticed, harmless);
 }
 
 // ---- compaction ----
@@ -268,7 +269,7 @@ TEST_F(Tools, CompactKilledAnywhereLosesNothing) {
   const StoreStats stats = store_stats(path());
   const auto before = sorted_lines(exported());
   fs::copy(path(), directory_ / "old");
-  for (int i = 0; i < 12; ++i) {
+  for (int i = 0; i < 8; ++i) {
     fs::remove_all(path());
     fs::copy(directory_ / "old", path());
     const pid_t child = ::fork();
@@ -302,7 +303,7 @@ TEST_F(Tools, ExportedLabelsAreImportedAsTheyWere) {
     store.seal();
   }
   const std::string text = exported();
-  write("labels.jsonl", text);
+  std::ignore = write("labels.jsonl", text);
   const LabelReader original(path());
   auto copy = LabelStore::open(directory_ / "copy");
   const Import done = import_labels(copy, directory_ / "labels.jsonl", "");
@@ -335,12 +336,13 @@ TEST_F(Tools, CsvHasOneHeaderAndQuotedTexts) {
 }
 
 TEST_F(Tools, APointsFileBecomesTwoAgreeingLabelsAPair) {
-  write("points.jsonl", R"({"query": "q", "responses": ["a", "b"], "rank": [1, 2], "point": "logic"})"
-                        "\n"
-                        R"({"query": "q", "responses": ["c", "d"], "rank": [2, 1], "point": "logic", "category": "chat"})"
-                        "\n"
-                        R"({"query": "q", "responses": ["e", "f"], "rank": [1, 1], "point": "logic"})"
-                        "\n");
+  std::ignore =
+      write("points.jsonl", R"({"query": "q", "responses": ["a", "b"], "rank": [1, 2], "point": "logic"})"
+                            "\n"
+                            R"({"query": "q", "responses": ["c", "d"], "rank": [2, 1], "point": "logic", "category": "chat"})"
+                            "\n"
+                            R"({"query": "q", "responses": ["e", "f"], "rank": [1, 1], "point": "logic"})"
+                            "\n");
   {
     auto store = LabelStore::open(path());
     EXPECT_EQ(import_labels(store, directory_ / "points.jsonl", "text").added, 6);
