@@ -12,7 +12,7 @@ namespace dmoerm::label {
 /// One set of limits; 0 = none.
 struct SpendLimits {
   std::int64_t cost_micros = 0, requests = 0, tokens = 0;
-  std::string source;  ///< where it was set, for messages: "labels.budget", "--requests-max"
+  std::string source = {};  ///< where it was set, for messages: "labels.budget", "--requests-max"
 };
 
 class Budget {

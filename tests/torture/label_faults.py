@@ -143,7 +143,7 @@ def main():
     for run in range(arguments.runs):
         for name, case in cases.items():
             folder = tempfile.mkdtemp(prefix="dmoerm-label-faults-")
-            world = World(folder, 47, arguments.seed + run, ["--latency-ms", "15"])
+            world = World(folder, 58, arguments.seed + run, ["--latency-ms", "15"])
             try:
                 case(world, world.total(), problems)
                 done.append(name)

@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "sup
 from label_world import Ledger, World, said_stored  # noqa: E402
 
 KILLS_EACH = 10  # of one labelling
-GROUPS = 47      # x 3 categories x 0.8 x 6 pairs x 3 points x 2 orders: about 5,000 requests
+GROUPS = 58      # x 3 categories x 0.8 x 6 pairs x 3 points x 2 orders: about 5,000 requests
 
 
 def main():
