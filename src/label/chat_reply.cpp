@@ -32,13 +32,6 @@ int depth_of(std::string_view text) {
   return deepest;
 }
 
-/// The JSON value in `body`, or nothing.
-std::optional<json> parse(std::string_view body) {
-  if (depth_of(body) > kDepthMax) return std::nullopt;
-  json value = json::parse(body.begin(), body.end(), nullptr, false);
-  return value.is_discarded() ? std::nullopt : std::optional(std::move(value));
-}
-
 /// Member `name` of an object; a null for anything else.
 const json& member(const json& value, const char* name) {
   static const json null;
@@ -97,6 +90,12 @@ std::size_t utf8_length(std::string_view text) {
 
 }  // namespace
 
+std::optional<json> parse_json(std::string_view body) {
+  if (depth_of(body) > kDepthMax) return std::nullopt;
+  json value = json::parse(body.begin(), body.end(), nullptr, false);
+  return value.is_discarded() ? std::nullopt : std::optional(std::move(value));
+}
+
 std::string one_line(std::string_view text, std::size_t bytes_max) {
   std::string line;
   while (!text.empty()) {
@@ -117,7 +116,7 @@ std::string one_line(std::string_view text, std::size_t bytes_max) {
 
 ApiProblem parse_api_problem(std::string_view body) {
   ApiProblem problem;
-  const auto parsed = parse(body);
+  const auto parsed = parse_json(body);
   if (!parsed || !parsed->is_object()) {
     problem.message = one_line(body);
     return problem;
@@ -134,7 +133,7 @@ ApiProblem parse_api_problem(std::string_view body) {
 }
 
 ChatReply parse_chat_reply(std::string_view body) {
-  const auto parsed = parse(body);
+  const auto parsed = parse_json(body);
   if (!parsed) return bad(body.empty() ? "an empty body" : "a body that is not JSON, or nested too deep");
   if (!parsed->is_object()) return bad("a body that is not a JSON object");
   if (const json& error = member(*parsed, "error"); !error.is_null()) {

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -34,6 +35,10 @@ ChatReply parse_chat_reply(std::string_view body);
 /// Read the body of a reply with another status, or of ChatReply::Kind::failed. Never fails: a body that is no JSON becomes the
 /// message, cut.
 ApiProblem parse_api_problem(std::string_view body);
+
+/// The JSON value of a stranger, or nothing if it is none or nested deeper than 64, so that it can be copied and written without
+/// a thought to the stack.
+std::optional<nlohmann::json> parse_json(std::string_view body);
 
 /// Text of a stranger for a log line or message: one line, no control characters, valid UTF-8, at most `bytes_max` bytes.
 std::string one_line(std::string_view text, std::size_t bytes_max = 300);

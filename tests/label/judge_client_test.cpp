@@ -6,9 +6,7 @@
 #include <gtest/gtest.h>
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -25,6 +23,7 @@
 #include "label/api_key.h"
 #include "label/verdict_parser.h"
 #include "pair/line_reader.h"
+#include "support/judge_process.h"
 #include "support/scratch.h"
 
 namespace dmoerm::label {
@@ -32,50 +31,8 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
+using Server = test::JudgeProcess;
 const std::string kKey = "sk-test-4f9b2c7d8e1a0000secret";
-
-/// The test judge, for as long as the object lives.
-class Server {
- public:
-  Server(const std::filesystem::path& folder, std::vector<std::string> options)
-      : folder_(folder), port_file_(folder / fmt::format("port{}", ++number_)) {
-    options.insert(options.begin(), {DMOERM_JUDGE_SERVER, "--port-file", port_file_.string()});
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      std::vector<char*> arguments;
-      for (std::string& option : options) arguments.push_back(option.data());
-      arguments.push_back(nullptr);
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      const int null = ::open("/dev/null", O_WRONLY);
-      ::dup2(null, 2);
-      ::execv(arguments[0], arguments.data());
-      ::_exit(127);
-    }
-    for (int i = 0; i < 2000 && !std::filesystem::exists(port_file_); ++i) std::this_thread::sleep_for(milliseconds(10));
-    std::ifstream(port_file_) >> port_;
-    if (port_ == 0) throw Error("the test judge does not start");
-  }
-  ~Server() { stop(); }
-  Server(const Server&) = delete;
-  Server& operator=(const Server&) = delete;
-
-  void stop() {
-    if (pid_ <= 0) return;
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-    pid_ = -1;
-  }
-  [[nodiscard]] int port() const { return port_; }
-  [[nodiscard]] std::string url(const std::string& scheme = "http", const std::string& host = "127.0.0.1") const {
-    return fmt::format("{}://{}:{}/v1", scheme, host, port_);
-  }
-
- private:
-  static inline int number_ = 0;
-  std::filesystem::path folder_, port_file_;
-  pid_t pid_ = -1;
-  int port_ = 0;
-};
 
 std::string body_of(int i) {
   return fmt::format(
