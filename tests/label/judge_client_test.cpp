@@ -6,9 +6,12 @@
 #include <gtest/gtest.h>
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -615,6 +618,54 @@ TEST_F(JudgeClientTls, TrustsACertificateOfTheNamedCaAndNoOther) {
     EXPECT_EQ(count(replies, JudgeReply::untrusted) + count(replies, JudgeReply::cancelled), 30);
     EXPECT_EQ(witness().lines, 0) << "nothing was sent";
   }
+}
+
+TEST_F(JudgeClientTls, SpeaksHttp2WhereItIsOfferedOverFewConnections) {
+  if (std::system("command -v nghttpx > /dev/null") != 0) GTEST_SKIP() << "skipped: no nghttpx (Debian: nghttp2-proxy)";
+  std::filesystem::remove(log());
+  Server server(directory_, with_log({"--latency-ms", "20"}));
+  const int port = 20000 + ::getpid() % 20000;
+  const std::string access = (directory_ / "access.log").string();
+  const pid_t proxy = ::fork();
+  if (proxy == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int null = ::open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3; ++fd) ::dup2(null, fd);
+    ::execlp("nghttpx", "nghttpx", "--conf=/dev/null", "--workers=1", "--single-process",
+             fmt::format("--frontend=127.0.0.1,{}", port).c_str(), fmt::format("--backend=127.0.0.1,{}", server.port()).c_str(),
+             ("--accesslog-file=" + access).c_str(), "--accesslog-format=${remote_port} ${request}",
+             (directory_ / "good.key").c_str(), (directory_ / "good.pem").c_str(), nullptr);
+    ::_exit(127);
+  }
+  Endpoint e;
+  e.url = fmt::format("https://127.0.0.1:{}/v1", port);
+  e.ca_file = (directory_ / "ca.pem").string();
+  e.concurrency_max = 256;
+  {
+    JudgeClient client({e}, quick());
+    EXPECT_EQ(count(ask(client, 1000), JudgeReply::ok), 1000);
+  }
+  ::kill(proxy, SIGTERM);
+  int status = 0;
+  ::waitpid(proxy, &status, 0);
+  std::ifstream file(access);
+  std::map<std::string, int> connections;
+  int http2 = 0, lines = 0;
+  for (std::string line; std::getline(file, line); ++lines) {
+    ++connections[line.substr(0, line.find(' '))];
+    http2 += line.find("HTTP/2") != std::string::npos;
+  }
+  EXPECT_EQ(lines, 1000);
+  EXPECT_EQ(http2, 1000);
+  // Streams of a few connections, not a connection each. While one more is being made, libcurl makes some that carry a single
+  // request.
+  std::vector<int> carried;
+  for (const auto& [remote, requests] : connections) carried.push_back(requests);
+  std::sort(carried.rbegin(), carried.rend());
+  carried.resize(4);
+  EXPECT_GE(carried[0] + carried[1] + carried[2] + carried[3], 800);
+  EXPECT_LT(connections.size(), 128U);
+  EXPECT_EQ(witness().lines, 1000);
 }
 
 TEST_F(JudgeClientTls, FaultsOverTlsLoseNothing) {
