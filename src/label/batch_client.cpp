@@ -300,8 +300,12 @@ struct BatchClient::Impl {
     using Next = Judgement::Next;
     const TimePoint now = Clock::now();
     if (judgement.next == Next::finish) {
-      const std::string where =
-          job.record.batch_id.empty() ? "" : fmt::format(" (batch {}, {} requests)", job.record.batch_id, job.record.ids.size());
+      std::string where;
+      if (!job.record.batch_id.empty()) {
+        where = fmt::format(
+            " (about batch {} with {} requests, which stays in {}/batch-{}.json; remove that file to ask and pay them again)",
+            job.record.batch_id, job.record.ids.size(), folder.string(), job.record.name);
+      }
       return stop(judgement.status, judgement.problem + where);
     }
     failing_since = failing_since.value_or(now);

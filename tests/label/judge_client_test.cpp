@@ -24,6 +24,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "label/api_key.h"
+#include "label/batch_client.h"
 #include "label/verdict_parser.h"
 #include "pair/line_reader.h"
 #include "support/judge_process.h"
@@ -666,6 +667,22 @@ TEST_F(JudgeClientTls, SpeaksHttp2WhereItIsOfferedOverFewConnections) {
   EXPECT_GE(carried[0] + carried[1] + carried[2] + carried[3], 800);
   EXPECT_LT(connections.size(), 128U);
   EXPECT_EQ(witness().lines, 1000);
+}
+
+TEST_F(JudgeClientTls, TheBatchApiWorksOverTls) {
+  std::vector<std::string> options = tls("good");
+  options.insert(options.end(), {"--gzip", "--batch-delay-s", "0.1"});
+  Server server(directory_, options);
+  BatchPolicy policy;
+  policy.poll_min_s = 0.05;
+  BatchClient client(secure(server, "ca.pem"), directory_ / "batches", policy);
+  for (int i = 0; i < 50; ++i) client.add(std::to_string(i), body_of(i));
+  client.close_file();
+  std::vector<BatchResults> all;
+  for (int i = 0; i < 200 && all.empty() && !client.stopped(); ++i) all = client.step(milliseconds(100));
+  ASSERT_EQ(all.size(), 1U) << (client.stopped() ? client.stopped()->detail : "");
+  ASSERT_EQ(all[0].replies.size(), 50U);
+  for (const BatchReply& reply : all[0].replies) EXPECT_EQ(reply.reply.status, JudgeReply::ok) << reply.reply.detail;
 }
 
 TEST_F(JudgeClientTls, FaultsOverTlsLoseNothing) {
