@@ -47,3 +47,9 @@ set_tests_properties(launch_scripts PROPERTIES LABELS fast TIMEOUT 120)
 add_test(NAME tokenizer_property COMMAND bash -c "source '${CMAKE_SOURCE_DIR}/launch/env.sh' && exec \"$DMOERM_PYTHON\" '${CMAKE_CURRENT_SOURCE_DIR}/data/tokenizer_property.py' --binary '$<TARGET_FILE:dmoerm>' --strings 1000 --variants \"$DMOERM_MODELS/minilm-l6\" \"$DMOERM_MODELS/smollm2-135m-instruct\"")
 add_test(NAME bundle_peers COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/serve/bundle_test.sh)
 set_tests_properties(tokenizer_property bundle_peers PROPERTIES LABELS peers TIMEOUT 600 SKIP_RETURN_CODE 77 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
+
+# --- A real language model behind somebody else's server as the judge, for the wire ---
+add_executable(ask_judge label/ask_judge.cpp)
+target_link_libraries(ask_judge PRIVATE dmoerm_label CLI11::CLI11)
+add_test(NAME local_judge COMMAND bash -c "source '${CMAKE_SOURCE_DIR}/launch/env.sh' && exec \"$DMOERM_PYTHON\" '${CMAKE_CURRENT_SOURCE_DIR}/label/local_judge.py' --ask-judge '$<TARGET_FILE:ask_judge>' --model \"$DMOERM_MODELS/smollm2-135m-instruct\"")
+set_tests_properties(local_judge PROPERTIES LABELS peers TIMEOUT 800 SKIP_RETURN_CODE 77)

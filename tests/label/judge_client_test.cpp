@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <csignal>
@@ -23,8 +24,10 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "label/api_key.h"
+#include "label/batch_client.h"
 #include "label/verdict_parser.h"
 #include "pair/line_reader.h"
+#include "support/judge_process.h"
 #include "support/scratch.h"
 
 namespace dmoerm::label {
@@ -32,50 +35,8 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
+using Server = test::JudgeProcess;
 const std::string kKey = "sk-test-4f9b2c7d8e1a0000secret";
-
-/// The test judge, for as long as the object lives.
-class Server {
- public:
-  Server(const std::filesystem::path& folder, std::vector<std::string> options)
-      : folder_(folder), port_file_(folder / fmt::format("port{}", ++number_)) {
-    options.insert(options.begin(), {DMOERM_JUDGE_SERVER, "--port-file", port_file_.string()});
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      std::vector<char*> arguments;
-      for (std::string& option : options) arguments.push_back(option.data());
-      arguments.push_back(nullptr);
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      const int null = ::open("/dev/null", O_WRONLY);
-      ::dup2(null, 2);
-      ::execv(arguments[0], arguments.data());
-      ::_exit(127);
-    }
-    for (int i = 0; i < 2000 && !std::filesystem::exists(port_file_); ++i) std::this_thread::sleep_for(milliseconds(10));
-    std::ifstream(port_file_) >> port_;
-    if (port_ == 0) throw Error("the test judge does not start");
-  }
-  ~Server() { stop(); }
-  Server(const Server&) = delete;
-  Server& operator=(const Server&) = delete;
-
-  void stop() {
-    if (pid_ <= 0) return;
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-    pid_ = -1;
-  }
-  [[nodiscard]] int port() const { return port_; }
-  [[nodiscard]] std::string url(const std::string& scheme = "http", const std::string& host = "127.0.0.1") const {
-    return fmt::format("{}://{}:{}/v1", scheme, host, port_);
-  }
-
- private:
-  static inline int number_ = 0;
-  std::filesystem::path folder_, port_file_;
-  pid_t pid_ = -1;
-  int port_ = 0;
-};
 
 std::string body_of(int i) {
   return fmt::format(
@@ -658,6 +619,70 @@ TEST_F(JudgeClientTls, TrustsACertificateOfTheNamedCaAndNoOther) {
     EXPECT_EQ(count(replies, JudgeReply::untrusted) + count(replies, JudgeReply::cancelled), 30);
     EXPECT_EQ(witness().lines, 0) << "nothing was sent";
   }
+}
+
+TEST_F(JudgeClientTls, SpeaksHttp2WhereItIsOfferedOverFewConnections) {
+  if (std::system("command -v nghttpx > /dev/null") != 0) GTEST_SKIP() << "skipped: no nghttpx (Debian: nghttp2-proxy)";
+  std::filesystem::remove(log());
+  Server server(directory_, with_log({"--latency-ms", "20"}));
+  const int port = 20000 + ::getpid() % 20000;
+  const std::string access = (directory_ / "access.log").string();
+  const pid_t proxy = ::fork();
+  if (proxy == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const int null = ::open("/dev/null", O_RDWR);
+    for (int fd = 0; fd < 3; ++fd) ::dup2(null, fd);
+    ::execlp("nghttpx", "nghttpx", "--conf=/dev/null", "--workers=1", "--single-process",
+             fmt::format("--frontend=127.0.0.1,{}", port).c_str(), fmt::format("--backend=127.0.0.1,{}", server.port()).c_str(),
+             ("--accesslog-file=" + access).c_str(), "--accesslog-format=${remote_port} ${request}",
+             (directory_ / "good.key").c_str(), (directory_ / "good.pem").c_str(), nullptr);
+    ::_exit(127);
+  }
+  Endpoint e;
+  e.url = fmt::format("https://127.0.0.1:{}/v1", port);
+  e.ca_file = (directory_ / "ca.pem").string();
+  e.concurrency_max = 256;
+  {
+    JudgeClient client({e}, quick());
+    EXPECT_EQ(count(ask(client, 1000), JudgeReply::ok), 1000);
+  }
+  ::kill(proxy, SIGTERM);
+  int status = 0;
+  ::waitpid(proxy, &status, 0);
+  std::ifstream file(access);
+  std::map<std::string, int> connections;
+  int http2 = 0, lines = 0;
+  for (std::string line; std::getline(file, line); ++lines) {
+    ++connections[line.substr(0, line.find(' '))];
+    http2 += line.find("HTTP/2") != std::string::npos;
+  }
+  EXPECT_EQ(lines, 1000);
+  EXPECT_EQ(http2, 1000);
+  // Streams of a few connections, not a connection each. While one more is being made, libcurl makes some that carry a single
+  // request.
+  std::vector<int> carried;
+  for (const auto& [remote, requests] : connections) carried.push_back(requests);
+  std::sort(carried.rbegin(), carried.rend());
+  carried.resize(4);
+  EXPECT_GE(carried[0] + carried[1] + carried[2] + carried[3], 800);
+  EXPECT_LT(connections.size(), 128U);
+  EXPECT_EQ(witness().lines, 1000);
+}
+
+TEST_F(JudgeClientTls, TheBatchApiWorksOverTls) {
+  std::vector<std::string> options = tls("good");
+  options.insert(options.end(), {"--gzip", "--batch-delay-s", "0.1"});
+  Server server(directory_, options);
+  BatchPolicy policy;
+  policy.poll_min_s = 0.05;
+  BatchClient client(secure(server, "ca.pem"), directory_ / "batches", policy);
+  for (int i = 0; i < 50; ++i) client.add(std::to_string(i), body_of(i));
+  client.close_file();
+  std::vector<BatchResults> all;
+  for (int i = 0; i < 200 && all.empty() && !client.stopped(); ++i) all = client.step(milliseconds(100));
+  ASSERT_EQ(all.size(), 1U) << (client.stopped() ? client.stopped()->detail : "");
+  ASSERT_EQ(all[0].replies.size(), 50U);
+  for (const BatchReply& reply : all[0].replies) EXPECT_EQ(reply.reply.status, JudgeReply::ok) << reply.reply.detail;
 }
 
 TEST_F(JudgeClientTls, FaultsOverTlsLoseNothing) {
