@@ -32,7 +32,7 @@ set_tests_properties(layering format PROPERTIES LABELS fast TIMEOUT 60 SKIP_RETU
 
 # --- The program as a whole on bad input: messages, exit codes, what is left ---
 add_test(NAME bad_input COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/cli/bad_input_test.py $<TARGET_FILE:dmoerm>)
-set_tests_properties(bad_input PROPERTIES LABELS fast TIMEOUT 300)
+set_tests_properties(bad_input PROPERTIES LABELS fast TIMEOUT 600)
 
 # --- Fuzzers: clang only, see launch/dev fuzz ---
 if(DMOERM_FUZZ)

@@ -106,7 +106,7 @@ class Configuration(Tiny):
     def test_unknown_duplicate_and_mistyped_keys_are_named_together_with_their_places(self):
         self.config = self.config.replace("lora_rank: 2", "lora_rnak: 2", 1).replace("baselines: false", "baselines: yes\nname: other")
         self.assert_refused_and_nothing_left(
-            self.run_it(), "tiny.yaml:19:3: base.lora_rnak: unknown key, did you mean lora_rank?", "tiny.yaml:33:12: baselines: expected true or false",
+            self.run_it(), "tiny.yaml:20:3: base.lora_rnak: unknown key, did you mean lora_rank?", "tiny.yaml:33:12: baselines: expected true or false",
             "tiny.yaml:34:1: name: given twice, first at")
 
     def test_more_adapted_layers_than_there_are(self):
