@@ -1,10 +1,8 @@
 #include "label/asker.h"
 
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
-
-#include "base/log.h"
-#include "label/batch_client.h"
 
 namespace dmoerm::label {
 namespace {
@@ -15,6 +13,7 @@ class OnlineAsker : public Asker {
  public:
   explicit OnlineAsker(std::vector<Endpoint> endpoints) : client_(std::move(endpoints)) {}
   [[nodiscard]] bool under_way(const Digest&) const override { return false; }
+  void answered(const Digest&) override {}
   [[nodiscard]] bool full() const override { return client_.full(); }
   void submit(std::uint64_t ticket, const Digest&, std::string body, std::int32_t tokens) override {
     client_.submit(ticket, std::move(body), tokens);
@@ -33,9 +32,13 @@ class OnlineAsker : public Asker {
 
 class BatchAsker : public Asker {
  public:
-  BatchAsker(const Endpoint& endpoint, const std::filesystem::path& folder) : client_(endpoint, folder) {}
+  BatchAsker(const Endpoint& endpoint, const std::filesystem::path& folder, const BatchPolicy& policy)
+      : client_(endpoint, folder, policy) {}
 
   [[nodiscard]] bool under_way(const Digest& key) const override { return client_.has(to_hex(key)); }
+  void answered(const Digest& key) override {
+    if (early_.erase(to_hex(key)) == 0) stored_.insert(to_hex(key));
+  }
   [[nodiscard]] bool full() const override { return client_.full(); }
 
   void submit(std::uint64_t ticket, const Digest& key, std::string body, std::int32_t) override {
@@ -58,6 +61,7 @@ class BatchAsker : public Asker {
     for (BatchResults& results : client_.step(replies.empty() ? wait : milliseconds(0))) {
       unstored_.push_back(results.batch);
       for (BatchReply& reply : results.replies) {
+        if (stored_.erase(reply.id) > 0) continue;
         const auto asked = tickets_.find(reply.id);
         if (asked == tickets_.end()) {  // asked by an earlier run; the question comes later in this one, or not at all
           early_[reply.id] = std::move(reply.reply);
@@ -101,6 +105,8 @@ class BatchAsker : public Asker {
   BatchClient client_;
   std::unordered_map<std::string, std::uint64_t> tickets_;  ///< questions without a reply, by id
   std::unordered_map<std::string, JudgeReply> early_;       ///< replies to questions that were not asked in this run yet
+  std::unordered_set<std::string>
+      stored_;  ///< questions under way whose answers are stored: killed before the batch was acknowledged
   std::vector<JudgeReply> due_;
   std::vector<std::string> unstored_;  ///< batches whose replies were given but are not known to be stored
   bool stopped_ = false;
@@ -109,8 +115,8 @@ class BatchAsker : public Asker {
 }  // namespace
 
 std::unique_ptr<Asker> ask_online(std::vector<Endpoint> endpoints) { return std::make_unique<OnlineAsker>(std::move(endpoints)); }
-std::unique_ptr<Asker> ask_in_batches(const Endpoint& endpoint, const std::filesystem::path& folder) {
-  return std::make_unique<BatchAsker>(endpoint, folder);
+std::unique_ptr<Asker> ask_in_batches(const Endpoint& endpoint, const std::filesystem::path& folder, const BatchPolicy& policy) {
+  return std::make_unique<BatchAsker>(endpoint, folder, policy);
 }
 
 }  // namespace dmoerm::label

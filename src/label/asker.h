@@ -1,4 +1,5 @@
-// Who takes a judge's questions and brings its replies: the judge itself, or the provider's batches. The labeller sees no difference.
+// Who takes a judge's questions and brings its replies: the judge itself, or the provider's batches. The labeller sees no
+// difference.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "label/batch_client.h"
 #include "label/judge_client.h"
 
 namespace dmoerm::label {
@@ -17,6 +19,8 @@ class Asker {
   virtual ~Asker() = default;
   /// Whether the question has been under way since an earlier run: submit() then only waits for its reply, which is paid for.
   [[nodiscard]] virtual bool under_way(const Digest& key) const = 0;
+  /// A question that is under way has its answer stored already: its reply is not wanted.
+  virtual void answered(const Digest& key) = 0;
   [[nodiscard]] virtual bool full() const = 0;
   /// Take a question. Look at full() first. @param key  names its body for ever  @param tokens  most that it can take
   virtual void submit(std::uint64_t ticket, const Digest& key, std::string body, std::int32_t tokens) = 0;
@@ -36,6 +40,6 @@ class Asker {
 /// Online, at one or several endpoints.
 std::unique_ptr<Asker> ask_online(std::vector<Endpoint> endpoints);
 /// Through the batch API of one endpoint. @param folder  where it remembers which requests are in which batch
-std::unique_ptr<Asker> ask_in_batches(const Endpoint& endpoint, const std::filesystem::path& folder);
+std::unique_ptr<Asker> ask_in_batches(const Endpoint& endpoint, const std::filesystem::path& folder, const BatchPolicy& policy);
 
 }  // namespace dmoerm::label

@@ -78,7 +78,7 @@ std::vector<Judge> make_judges(const config::LabelsConfig& config, const fs::pat
   return judges;
 }
 
-void connect(std::vector<Judge>& judges, const fs::path& batches) {
+void connect(std::vector<Judge>& judges, const fs::path& batches, const BatchPolicy& policy) {
   for (Judge& judge : judges) {
     std::vector<Endpoint> endpoints;
     for (const config::EndpointConfig& e : judge.config.endpoints) {
@@ -89,10 +89,11 @@ void connect(std::vector<Judge>& judges, const fs::path& batches) {
       judge.asker = ask_online(std::move(endpoints));
     } else {
       if (endpoints.size() > 1) {
-        throw ConfigError(fmt::format("labels.judges {}: via batch has {} endpoints: a batch lies with one provider, keep one", judge.config.model,
-                                      endpoints.size()));
+        throw ConfigError(fmt::format("labels.judges {}: via batch has {} endpoints: a batch lies with one provider, keep one",
+                                      judge.config.model, endpoints.size()));
       }
-      judge.asker = ask_in_batches(endpoints.front(), batches / sha256_hex(judge.config.model + "\n" + endpoints.front().url).substr(0, 16));
+      judge.asker = ask_in_batches(endpoints.front(),
+                                   batches / sha256_hex(judge.config.model + "\n" + endpoints.front().url).substr(0, 16), policy);
     }
   }
 }

@@ -18,11 +18,11 @@ using TokenCounter = std::function<std::int64_t(std::string_view)>;
 
 struct Judge {
   config::JudgeConfig config;
-  std::vector<QuestionBuilder> forms;   ///< the answer forms it may be asked in, the preferred first
-  std::size_t form = 0;                 ///< the one in use
-  bool form_known = true;               ///< false: the first reply decides (`answer: auto`)
-  double price_share = 1;               ///< of the online price
-  std::unique_ptr<Asker> asker;         ///< empty until connect()
+  std::vector<QuestionBuilder> forms;  ///< the answer forms it may be asked in, the preferred first
+  std::size_t form = 0;                ///< the one in use
+  bool form_known = true;              ///< false: the first reply decides (`answer: auto`)
+  double price_share = 1;              ///< of the online price
+  std::unique_ptr<Asker> asker;        ///< empty until connect()
 
   /// The most that a question can cost.
   [[nodiscard]] Spent most(const BuiltQuestion& question) const;
@@ -39,6 +39,6 @@ std::vector<Judge> make_judges(const config::LabelsConfig& config, const std::fi
 
 /// Make the judges' askers. @param batches  folder for what is remembered of batches
 /// @throws ConfigError for a missing key or a bad address
-void connect(std::vector<Judge>& judges, const std::filesystem::path& batches);
+void connect(std::vector<Judge>& judges, const std::filesystem::path& batches, const BatchPolicy& policy = {});
 
 }  // namespace dmoerm::label

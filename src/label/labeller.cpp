@@ -106,6 +106,8 @@ struct Labeller::Impl {
       auto built = points[asked.point].build(asked.slot, asked.form);
       const bool too_long = !built;
       if (too_long || answered_before(asked.point, asked.slot, *built)) {
+        Asker* asker = judges[asked.slot.judge].asker.get();
+        if (!too_long && asker->under_way(built->question.key)) asker->answered(built->question.key);
         ++(too_long ? point.skipped : point.known);
         finish(asked.point);  // it may have been the last one, asked again in another form
         continue;
@@ -148,7 +150,7 @@ struct Labeller::Impl {
       Judge& judge = judges[held->slot.judge];
       if (judge.asker->full() || (judge.config.via == "online" && online_pending() >= kOnTheirWayMax)) return false;
       if (!judge.form_known && judge.asker->pending() > 0) return false;  // the first reply decides how the others are asked
-      if (held->form != judge.form) {                                      // it was built before that was decided
+      if (held->form != judge.form) {                                     // it was built before that was decided
         ++progress.points[held->point].outstanding;
         again.emplace_front(held->point, held->slot);
         held.reset();
@@ -289,7 +291,6 @@ struct Labeller::Impl {
     }
     batch.clear();
     answered.clear();
-    for (Judge& judge : judges) judge.asker->acknowledge();
   }
 
   void count_consistency(const Asked& asked, Verdict verdict) {
@@ -350,9 +351,13 @@ struct Labeller::Impl {
       if (ended() && pending() == 0) break;
       collect(more ? milliseconds(0) : kPollWait);
       acknowledge();
+      for (Judge& judge : judges) judge.asker->acknowledge();
       show();
     }
     show();
+    std::size_t in_batches = 0;
+    for (const Judge& judge : judges) in_batches += judge.config.via == "batch" ? judge.asker->in_flight() : 0;
+    if (ended() && in_batches > 0) result.message += fmt::format("; {} questions are in batches at the provider", in_batches);
     if (failure) std::rethrow_exception(failure);
     return result;
   }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <fstream>
 #include <map>
 #include <sstream>
@@ -29,7 +30,9 @@ class LabellerTest : public test::Scratch {
       group.id = fmt::format("g{}", g), group.category = "summarization", group.split = pair::Split::train;
       group.prompt = {{"user", fmt::format("Summarise article {}.", g)}};
       for (int r = 0; r < sizes[g]; ++r) {
-        group.responses.push_back({.text = fmt::format("Summary {} of article {}, at length.", r, g), .overall = 1.0 * r, .scores = {{"coherence", 1.0 * r}}});
+        group.responses.push_back({.text = fmt::format("Summary {} of article {}, at length.", r, g),
+                                   .overall = 1.0 * r,
+                                   .scores = {{"coherence", 1.0 * r}}});
       }
       group.file = "data", group.line = static_cast<std::int64_t>(g) + 1;
       text += pair::to_json_line(group) + "\n";
@@ -48,6 +51,12 @@ class LabellerTest : public test::Scratch {
     return labels;
   }
 
+  static BatchPolicy quick() {
+    BatchPolicy policy;
+    policy.poll_min_s = 0.05, policy.poll_max_s = 0.2, policy.lookup_pause_s = 0.1;
+    return policy;
+  }
+
   struct Run {
     LabelEnd end;
     LabelProgress progress;
@@ -56,11 +65,11 @@ class LabellerTest : public test::Scratch {
     Spent run;
   };
 
-  Run label(const config::LabelsConfig& labels, const std::vector<std::string>& points = {"coherence"}, const SpendLimits& limits = {},
-            const std::function<bool()>& stop = {}) {
+  Run label(const config::LabelsConfig& labels, const std::vector<std::string>& points = {"coherence"},
+            const SpendLimits& limits = {}, const std::function<bool()>& stop = {}) {
     GroupFile groups(groups_);
     std::vector<Judge> judges = make_judges(labels, DMOERM_SOURCE "/configs/judge", {});
-    connect(judges, directory_ / "batches");
+    connect(judges, directory_ / "batches", quick());
     LabelStore store = LabelStore::open(directory_ / "store");
     std::vector<Target> targets;
     std::vector<std::vector<GroupPairs>> pairs;
@@ -84,7 +93,8 @@ class LabellerTest : public test::Scratch {
     result.end = labeller.run(budget, watch);
     result.progress = labeller.progress();
     result.run = budget.run();
-    result.verdicts = read_verdicts({targets[0], groups, judges, pairs[0], static_cast<std::int32_t>(labels.samples)}, store, judges, false);
+    result.verdicts =
+        read_verdicts({targets[0], groups, judges, pairs[0], static_cast<std::int32_t>(labels.samples)}, store, judges, false);
     store.seal();
     return result;
   }
@@ -256,6 +266,43 @@ TEST_F(LabellerTest, SeveralJudgesAndSamplesVote) {
   ASSERT_EQ(run.verdicts.judges.size(), 2U);
   EXPECT_EQ(run.verdicts.judges[0].pairs(), 20);
   EXPECT_EQ(run.verdicts.judges[1].judge, "second");
+}
+
+TEST_F(LabellerTest, ABatchGivesTheSameLabelsAtItsPrice) {
+  const test::JudgeProcess server(directory_, options({"--batch-delay-s", "0.3"}));
+  const Run online = label(labels(server));
+  std::filesystem::remove_all(directory_ / "store");
+  std::filesystem::remove(directory_ / "log");
+  config::LabelsConfig batch = labels(server);
+  batch.judges[0].via = "batch";
+  const Run run = label(batch);
+  EXPECT_EQ(run.end.exit_code(), 0) << run.end.message;
+  EXPECT_EQ(run.done.size(), 1U);
+  EXPECT_EQ(run.verdicts.vote.outcomes, online.verdicts.vote.outcomes);
+  EXPECT_NEAR(static_cast<double>(run.run.cost_micros), 0.5 * static_cast<double>(online.run.cost_micros), kQuestions);
+  EXPECT_EQ(label(batch).run.requests, 0);
+}
+
+TEST_F(LabellerTest, ABatchUnderWayIsCollectedByALaterRunAndNotPaidAgain) {
+  const test::JudgeProcess server(directory_, options({"--batch-delay-s", "1.5"}));
+  config::LabelsConfig batch = labels(server);
+  batch.judges[0].via = "batch";
+  const auto begun = std::chrono::steady_clock::now();
+  const Run first =
+      label(batch, {"coherence"}, {}, [&] { return std::chrono::steady_clock::now() - begun > std::chrono::seconds(1); });
+  EXPECT_EQ(first.end.why, LabelEnd::Why::stopped);
+  EXPECT_EQ(first.run.requests, 0);
+  const Run second = label(batch, {"coherence"}, {.requests = 1, .source = "under way does not count"});
+  EXPECT_EQ(second.end.exit_code(), 0) << second.end.message;
+  EXPECT_EQ(second.verdicts.vote.judged(), 10);
+  EXPECT_EQ(second.run.requests, static_cast<std::int64_t>(kQuestions));
+  std::ifstream log(directory_ / "log");
+  std::map<std::string, int> paid;
+  for (std::string key, time, status, kind; log >> key >> time >> status >> kind;) {
+    if (kind == "batch" && status == "200") ++paid[key];
+  }
+  EXPECT_EQ(paid.size(), kQuestions);
+  for (const auto& [key, count] : paid) EXPECT_EQ(count, 1) << key;
 }
 
 TEST_F(LabellerTest, VerdictsSurviveTheirFile) {

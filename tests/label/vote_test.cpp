@@ -49,7 +49,8 @@ TEST(CountVotes, TheShareCountsEveryReplyWithAVerdict) {
   EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::tie)}).share, 0.75);
   EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::error)}).share, 1);
   EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::error, Verdict::refused)}).share, 0.5);
-  EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::second, 3), ballot(Verdict::second, Verdict::first, 1)}).share, 0.75);
+  EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::second, 3), ballot(Verdict::second, Verdict::first, 1)}).share,
+                  0.75);
 }
 
 TEST(CountVotes, TokenProbabilitiesTakeThePlaceOfVerdictsInTheShare) {

@@ -307,6 +307,24 @@ TEST(PairsRight, CountsWinnersWithTheHigherRewardAndHalfOfTies) {  // fault 6
   EXPECT_EQ(pairs_right(std::vector<float>{0.9999F, 1.0F}, demanding), 0.0);
 }
 
+TEST(PairwiseLoss, ASoftTargetWeighsBothOrders) {
+  const auto loss = [](float gap, data::Preference pair, std::vector<float>* slope) {
+    std::vector<float> gradient(2, 0.0F);
+    const double value = pairwise_loss(std::vector<float>{gap, 0}, std::vector<data::Preference>{pair}, 1, gradient);
+    if (slope != nullptr) *slope = gradient;
+    return value;
+  };
+  for (const float gap : {-5.0F, -0.3F, 0.0F, 0.8F, 40.0F}) {
+    std::vector<float> slope;
+    const double soft = loss(gap, {0, 1, 0.0F, 0.7F}, &slope);
+    EXPECT_NEAR(soft, 0.7 * loss(gap, {0, 1}, nullptr) + 0.3 * loss(gap, {1, 0}, nullptr), 1e-6 * std::max(1.0, std::abs(soft)));
+    const double difference =
+        (loss(gap + 1e-3F, {0, 1, 0.0F, 0.7F}, nullptr) - loss(gap - 1e-3F, {0, 1, 0.0F, 0.7F}, nullptr)) / 2e-3;
+    EXPECT_NEAR(slope[0], difference, 2e-3);
+    EXPECT_FLOAT_EQ(slope[0], -slope[1]);
+  }
+}
+
 TEST(PairwiseLoss, SwappingChosenAndRejectedNegatesTheGapAndAConstantChangesNothing) {
   std::vector<float> g1(2, 0.0F), g2(2, 0.0F), g3(2, 0.0F);
   const std::vector<data::Preference> pair = {{0, 1, 0.0F}}, swapped = {{1, 0, 0.0F}};
