@@ -218,6 +218,9 @@ struct Labeller::Impl {
     label.swapped = question.swapped, label.sample = question.sample;
     if (reply.status == JudgeReply::ok) {
       label.verdict = parse_verdict(reply.text, builder.parameters().form, builder.judge_template().ties());
+      // A reply that was cut off at max_tokens may end in a line that it only quotes.
+      const bool cut_off = reply.finish_reason == "length" && builder.parameters().form == AnswerForm::verdict_line;
+      if (cut_off) label.verdict = Verdict::unparsable;
       label.reply = reply.text;
       if (judge.config.probabilities) {
         const auto first = first_probability(reply.logprobs, builder.parameters().form, builder.judge_template().ties());
