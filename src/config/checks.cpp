@@ -31,7 +31,9 @@ class Checker {
     if (!is_new) fail(key, fmt::format("\"{}\" is also {}", name, earlier->second));
   }
 
-  void labels(const LabelsConfig& c) {
+  void labels(const LabelsConfig& c, const std::string& run) {
+    if (!c.judges.empty() && c.store.empty() && run == "labels")
+      fail("name", "\"labels\" is the folder of the label store below runs_dir: give the run another name, or set labels.store");
     std::map<std::string, std::string> models;
     bool priced = false;
     for (std::size_t i = 0; i < c.judges.size(); ++i) {
@@ -119,7 +121,7 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
                            near && !near->empty() ? fmt::format("; did you mean {}?", *near) : ""));
   }
 
-  check.labels(config.labels);
+  check.labels(config.labels, config.name);
   check.train("base", config.base);
   check.train("experts.train", config.experts.train);
   if (config.experts.train.trains == "all") {

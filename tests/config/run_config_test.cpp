@@ -137,6 +137,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}]}], budget: {cost_max: 5}}", "no judge has a price"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}]}], samples: 3}", "would ask the same thing again"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], extra: \"[1]\"}]}", "expected a JSON object"},
+        BadValue{"name: labels\nlabels: {judges: [{model: m, endpoints: [{url: http://h}]}]}", "give the run another name"},
         BadValue{"labels: {pairs: {choose: uncertain}}", "needs a finished model"},
         BadValue{"labels: {splits: [trian]}", "did you mean train?"},
         BadValue{"base: {lr: fast}", "base.lr: expected a number, found \"fast\""},

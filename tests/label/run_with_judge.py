@@ -1,6 +1,7 @@
 """`dmoerm run` with a judge: experts train on what it says while the rest is being labelled; a limit stops it cleanly and the same command with a higher one goes on; nothing is
 asked twice; the report has the judge's page."""
 import collections
+import json
 import os
 import subprocess
 import sys
@@ -55,6 +56,14 @@ def main():
             code, shown, said = dmoerm(*run, ranks=2)
             expect("exit code of a second run", code, 0)
             expect("questions after it", len(world.answers()), total)
+            # A second labelling asks where the experts of the finished model are least sure; its pairs are among those asked, so it costs nothing.
+            uncertain = ["--set", "name=second", "--set", "labels.pairs.choose=uncertain", "--set", "labels.pairs.pairs_max=20",
+                         "--set", f"labels.pairs.bundle={folder}/runs/same-bits/bundle"]
+            code, shown, said = dmoerm("label", *run[1:], *uncertain)
+            expect(f"exit code of the uncertain pairs ({said[-800:]})", code, 0)
+            expect("questions after them", len(world.answers()), total)
+            pairs = sum(len(json.loads(line)["pairs"]) for line in open(f"{folder}/runs/second/label/story_opening/imagery/verdicts.jsonl", encoding="utf-8"))
+            expect("uncertain pairs of a point", pairs, 20)
             code, shown, said = dmoerm(*run, "--set", "labels.samples=2", "--set", "labels.judges.0.temperature=1")
             expect("exit code with other labels and without --update", code, 2)
             if "label/" not in said:
