@@ -42,7 +42,7 @@ TEST_F(GroupReaderFile, BadLinesAreReportedAndTheRestIsRead) {
       {R"({"prompt":" ","chosen":"c","rejected":"d"})", "expected a prompt, found an empty one"},
       {R"({"prompt":"a","chosen":"\t","rejected":"d"})", "expected a text in response 0, found an empty one"},
       {R"({"prompt":"a","chosen":"c","rejected":"d","margin":1e999})", "expected finite numbers: number overflow"},
-      {R"({"prompt":"a","chosen":"c","rejected":"d","margin":NaN})", "expected finite numbers, found NaN at column 49"},
+      {R"({"prompt":"a","chosen":"c","rejected":"d","margin":NaN})", "expected finite numbers, found NaN at column 52"},
       {R"({"prompt":"a","responses":[{"text":"c","overall":-Infinity},{"text":"d"}]})",
        "expected finite numbers, found Infinity"},
       {R"({"prompt":"a","chosen":"c",)", "expected one JSON object"},

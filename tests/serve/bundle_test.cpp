@@ -194,14 +194,15 @@ TEST_F(BundleFolder, AdaptersOfTopLayersScoreAsFullOnesWhoseLowerPartIsZero) {
 }
 
 TEST_F(BundleFolder, TheRouterReadsTheWholeConversation) {  // fault 10: only the last turn reached it
-  const auto route = [&](const std::vector<pair::Message>& prompt) {
-    return score_group(bundle_, prompt, {"yes"}, "chat").route.probabilities;
+  const auto log_odds = [&](const std::vector<pair::Message>& prompt) {
+    const auto p = score_group(bundle_, prompt, {"yes"}, "chat").route.probabilities;
+    return std::log(p[0]) - std::log(p[1]);
   };
-  const auto alone = route({{"user", "go on"}});
-  const auto after = route({{"user", "write a poem"}, {"assistant", "the sea"}, {"user", "go on"}});
-  const auto other = route({{"user", "sort a list"}, {"assistant", "done"}, {"user", "go on"}});
-  EXPECT_GT(std::abs(after[0] - alone[0]), 1e-6);
-  EXPECT_GT(std::abs(after[0] - other[0]), 1e-6);
+  const double alone = log_odds({{"user", "go on"}});
+  const double after = log_odds({{"user", "write a poem"}, {"assistant", "the sea"}, {"user", "go on"}});
+  const double other = log_odds({{"user", "sort a list"}, {"assistant", "done"}, {"user", "go on"}});
+  EXPECT_GT(std::abs(after - alone), 1e-3);
+  EXPECT_GT(std::abs(after - other), 1e-3);
 }
 
 TEST_F(BundleFolder, TheSingleModelScoresWhenTheRouterIsUnsure) {

@@ -17,7 +17,7 @@ using nlohmann::json;
 class Planning : public test::Scratch {
  protected:
   Planning() {
-    config_.categories = {{"chat", {"tone", "fact"}, 0.0}, {"code", {"style"}, 0.0}};
+    config_.categories = {{"chat", {"tone"}, 0.0}, {"code", {"style"}, 0.0}};  // fact is 0 for all: of no use
     config_.experts.labels_min = 4;
     config_.base.trains = "lora";
     for (const char* split : {"train", "validation", "test"}) {
@@ -73,7 +73,7 @@ class Planning : public test::Scratch {
 TEST_F(Planning, DataThatHoldsWhatIsAskedForIsTaken) { EXPECT_EQ(refusal(), ""); }
 
 TEST_F(Planning, NoLabelsOneKindAndTooFewAreDifferentMessagesAllAtOnce) {
-  config_.categories[0].points = {"tone", "fact", "humour"};  // fact is 0 for all
+  config_.categories[0].points = {"tone", "fact", "humour"};
   config_.categories[1].points = {"stile"};
   config_.experts.labels_min = 15;  // phase 1 has about 12 of 20 groups
   const std::string said = refusal();
@@ -88,14 +88,11 @@ TEST_F(Planning, NoLabelsOneKindAndTooFewAreDifferentMessagesAllAtOnce) {
 }
 
 TEST_F(Planning, LabelsNobodyAskedForDoNotHideThatACategoryHasNone) {
-  config_.categories[1].points = {"style"};
   forget("style", {"train", "validation", "test"});
-  config_.categories[0].points = {"tone"};
   EXPECT_NE(refusal().find("category code, style: no labels; the inputs label no point of this category"), std::string::npos);
 }
 
 TEST_F(Planning, WithoutValidationOrTestLabelsNothingIsTrained) {
-  config_.categories[0].points = {"tone"};
   forget("tone", {"validation"});
   const std::string no_point = refusal();
   EXPECT_NE(no_point.find("category chat, tone: 0 ordered pairs, at least 1 needed, in the validation split"), std::string::npos)
@@ -117,7 +114,6 @@ TEST_F(Planning, WithoutValidationOrTestLabelsNothingIsTrained) {
 }
 
 TEST_F(Planning, TheBaselinesVisitAsManyGroupsAsBaseAndExpertsTogether) {
-  config_.categories[0].points = {"tone"};
   config_.base.steps_max = 10, config_.base.groups_per_step = 8;
   config_.experts.train.steps_max = 13;
   const auto steps = [&](std::int64_t groups_per_step) {
