@@ -24,7 +24,7 @@ struct AnswerOptions {
   double latency_ms = 0;        ///< thinking time
   double batch_delay_s = 1;     ///< from the creation of a batch to its end
   double slow_s = 5;            ///< of slow_headers, and of slow_body in all
-  bool no_schema = false;         ///< answer 400 to requests with a response_format
+  bool no_schema = false;       ///< answer 400 to requests with a response_format
   bool gzip = false;            ///< compress where the client takes it
   std::uint64_t seed = 17;
 };
