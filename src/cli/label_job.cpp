@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <optional>
 
@@ -186,8 +187,7 @@ std::string LabelJob::estimate() {
 
 void LabelJob::write_point(std::size_t target) {
   const std::string id = task(targets_[target]);
-  const label::PointVerdicts verdicts =
-      label::read_verdicts(questions(target), *store_, judges_, config_.labels.vote == "weights");
+  label::PointVerdicts verdicts = label::read_verdicts(questions(target), *store_, judges_, config_.labels.vote == "weights");
   train::TaskIdentity& identity = identities_.at(id);
   const fs::path folder = directory_.task(id), file = folder / kVerdicts;
   fs::create_directories(folder);
@@ -203,13 +203,18 @@ void LabelJob::write_point(std::size_t target) {
   spdlog::info("[label] {} done: {} pairs, {} believed ({:.1f} %)", id, verdicts.vote.pairs(), outcomes[0] + outcomes[1],
                100.0 * static_cast<double>(outcomes[0] + outcomes[1]) /
                    static_cast<double>(std::max<std::int64_t>(1, verdicts.vote.pairs())));
+  verdicts.groups.clear();
+  summaries_[target] = std::move(verdicts);
 }
 
 void LabelJob::write_report() {
   std::vector<label::PointVerdicts> points;
   for (std::size_t i = 0; i < targets_.size(); ++i) {
-    points.push_back(label::read_verdicts(questions(i), *store_, judges_, config_.labels.vote == "weights"));
-    points.back().groups.clear();
+    if (!summaries_.contains(i)) {
+      summaries_[i] = label::read_verdicts(questions(i), *store_, judges_, config_.labels.vote == "weights");
+      summaries_[i].groups.clear();
+    }
+    points.push_back(summaries_[i]);
   }
   const fs::path folder = directory_.task("label");
   write_file_atomically(folder / "report.md", label::report_page(points, store_->spent(), config_.labels.currency));
@@ -235,7 +240,7 @@ label::LabelEnd LabelJob::run(const Run& how) {
   }
   label::Budget budget(store_->spent());
   const config::BudgetConfig& b = config_.labels.budget;
-  budget.limit_store({static_cast<std::int64_t>(b.cost_max * 1e6), b.requests_max, b.tokens_max, "labels.budget"});
+  budget.limit_store({static_cast<std::int64_t>(std::llround(b.cost_max * 1e6)), b.requests_max, b.tokens_max, "labels.budget"});
   budget.limit_run(how.limits);
   label::Labeller labeller(targets, pairs, *groups_, judges_, *store_, config_.labels);
   label::LabelEnd end;

@@ -65,6 +65,7 @@ class LabelJob {
   std::vector<label::Target> targets_;
   std::vector<std::vector<label::GroupPairs>> pairs_;
   std::map<std::string, train::TaskIdentity> identities_;
+  std::map<std::size_t, label::PointVerdicts> summaries_;  ///< of targets, for the report, without their groups
 };
 
 /// Of `labels` where `store` is empty: `runs_dir`/labels.
