@@ -309,7 +309,10 @@ TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
     c.data.min_prompt_tokens = c.data.max_length - 1;  // what must hold between keys
     for (TrainConfig* train : {&c.base, &c.experts.train}) train->warmup_steps = 0;
     c.experts.train.trains = "lora";
-    for (InputConfig& input : c.data.inputs) input.category = c.categories[0].name;
+    for (InputConfig& input : c.data.inputs) {
+      input.category = c.categories[0].name;
+      if (input.weight > 1) input.weight = std::floor(input.weight);
+    }
     for (std::size_t i = 0; i < c.labels.judges.size(); ++i) {
       JudgeConfig& judge = c.labels.judges[i];
       judge.model = "judge" + std::to_string(i);
