@@ -312,7 +312,7 @@ TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
     c.experts.train.trains = "lora";
     for (InputConfig& input : c.data.inputs) {
       input.category = c.categories[0].name;
-      if (input.weight > 1) input.weight = 3;
+      if (input.weight > 1) input.weight = std::floor(input.weight);
     }
     for (std::size_t i = 0; i < c.labels.judges.size(); ++i) {
       JudgeConfig& judge = c.labels.judges[i];
