@@ -19,6 +19,7 @@ std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, 
         own.push_back(target);
     }
     if (own.empty()) continue;
+    spdlog::info("[label] category={} the experts of {} say where they are unsure", model.name, config.labels.pairs.bundle);
     for (const std::size_t number : groups.of(model.name, config.labels.splits)) {
       const pair::Group group = groups.read(number);
       std::vector<std::string> texts;

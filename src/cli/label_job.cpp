@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kVerdicts = "verdicts.jsonl";
+constexpr std::int64_t kQuicklyCounted = 10'000;  // questions
 
 fs::path judge_folder() {
   const char* folder = std::getenv("DMOERM_JUDGE_DIR");
@@ -207,9 +208,10 @@ void LabelJob::write_point(std::size_t target) {
   summaries_[target] = std::move(verdicts);
 }
 
-void LabelJob::write_report() {
+void LabelJob::write_report(bool quickly) {
   std::vector<label::PointVerdicts> points;
   for (std::size_t i = 0; i < targets_.size(); ++i) {
+    if (!summaries_.contains(i) && quickly && questions(i).size() > kQuicklyCounted) continue;
     if (!summaries_.contains(i)) {
       summaries_[i] = label::read_verdicts(questions(i), *store_, judges_, config_.labels.vote == "weights");
       summaries_[i].groups.clear();
@@ -223,8 +225,9 @@ void LabelJob::write_report() {
 
 void LabelJob::open() {
   if (store_) return;
-  label::connect(judges_, store_path_.string() + ".batches");
-  store_.emplace(label::LabelStore::open(store_path_));
+  label::LabelStore store = label::LabelStore::open(store_path_);
+  label::connect(judges_, store_path_ / "batches");
+  store_.emplace(std::move(store));
 }
 
 label::LabelEnd LabelJob::run(const Run& how) {
@@ -257,7 +260,7 @@ label::LabelEnd LabelJob::run(const Run& how) {
     line.update(labeller.progress(), true);
   }
   store_->seal();
-  write_report();
+  write_report(end.why == label::LabelEnd::Why::stopped);
   return end;
 }
 

@@ -54,7 +54,8 @@ class LabelJob {
  private:
   [[nodiscard]] label::PointQuestions questions(std::size_t target) const;
   void write_point(std::size_t target);
-  void write_report();
+  /// @param quickly  leave out unfinished points that take long to count: somebody waits for the end
+  void write_report(bool quickly);
 
   const config::RunConfig& config_;
   train::RunDirectory directory_;

@@ -161,7 +161,11 @@ int run(const Options& options) {
   const auto label = [&](const std::set<std::string>& open, const std::function<void(const std::string&)>& done) {
     LabelJob::Run how;
     how.tasks = open, how.stop = stop_requested, how.point_done = done;
-    label_end = labelling->run(how).message;
+    const label::LabelEnd end = labelling->run(how);
+    label_end = end.message;
+    if (end.why == label::LabelEnd::Why::complete) return;
+    spdlog::error("[label] labelling ended early: {}", end.message);
+    if (end.exit_code() == ConfigError("").exit_code()) throw ConfigError(end.message);  // mend it: running again does not help
   };
   const train::PipelineSummary summary = train::run_pipeline(context, *world, label);
   if (summary.complete) {

@@ -1,5 +1,6 @@
 #include "label/asker.h"
 
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -23,6 +24,11 @@ class OnlineAsker : public Asker {
   void acknowledge() override {}
   [[nodiscard]] std::size_t pending() const override { return client_.pending(); }
   [[nodiscard]] std::size_t in_flight() const override { return client_.in_flight(); }
+  [[nodiscard]] bool prompt() const override { return true; }
+  [[nodiscard]] std::size_t left_over() const override { return 0; }
+  void ask_before_repeating(std::function<bool(std::uint64_t)> may_repeat) override {
+    client_.ask_before_repeating(std::move(may_repeat));
+  }
   void stop_submitting() override { client_.stop_submitting(); }
   [[nodiscard]] ClientStats stats() const override { return client_.stats(); }
 
@@ -33,20 +39,26 @@ class OnlineAsker : public Asker {
 class BatchAsker : public Asker {
  public:
   BatchAsker(const Endpoint& endpoint, const std::filesystem::path& folder, const BatchPolicy& policy)
-      : client_(endpoint, folder, policy) {}
+      : client_(endpoint, folder, policy), left_over_(client_.pending()) {}
 
   [[nodiscard]] bool under_way(const Digest& key) const override { return client_.has(to_hex(key)); }
   void answered(const Digest& key) override {
-    if (early_.erase(to_hex(key)) == 0) stored_.insert(to_hex(key));
+    if (!take_early(to_hex(key))) stored_.insert(to_hex(key));
   }
   [[nodiscard]] bool full() const override { return client_.full(); }
 
   void submit(std::uint64_t ticket, const Digest& key, std::string body, std::int32_t) override {
     const std::string id = to_hex(key);
-    if (const auto early = early_.find(id); early != early_.end()) {
-      early->second.ticket = ticket;
-      due_.push_back(std::move(early->second));
-      early_.erase(early);
+    if (auto early = take_early(id)) {
+      early->ticket = ticket;
+      due_.push_back(std::move(*early));
+      return;
+    }
+    if (returned_.contains(id) && client_.has(id)) {  // its batch is kept for others of its replies
+      JudgeReply reply;
+      reply.ticket = ticket, reply.status = JudgeReply::cancelled;
+      reply.detail = "its batch came back without an answer to it";
+      due_.push_back(std::move(reply));
       return;
     }
     tickets_[id] = ticket;
@@ -59,14 +71,16 @@ class BatchAsker : public Asker {
     std::vector<JudgeReply> replies = std::exchange(due_, {});
     if (stopped_) return replies;
     for (BatchResults& results : client_.step(replies.empty() ? wait : milliseconds(0))) {
-      unstored_.push_back(results.batch);
+      std::size_t& unwanted = batches_[results.batch];
       for (BatchReply& reply : results.replies) {
         if (stored_.erase(reply.id) > 0) continue;
         const auto asked = tickets_.find(reply.id);
         if (asked == tickets_.end()) {  // asked by an earlier run; the question comes later in this one, or not at all
-          early_[reply.id] = std::move(reply.reply);
+          early_[reply.id] = {std::move(reply.reply), results.batch};
+          ++unwanted;
           continue;
         }
+        if (reply.reply.status == JudgeReply::cancelled) returned_.insert(reply.id);
         reply.reply.ticket = asked->second;
         replies.push_back(std::move(reply.reply));
         tickets_.erase(asked);
@@ -81,15 +95,26 @@ class BatchAsker : public Asker {
     return replies;
   }
 
-  /// A batch with a reply that nobody has asked for yet is kept: what was paid for is collected again by a run that asks for it.
+  /// A batch with a reply that nobody has asked for is kept: what was paid for is collected again by a run that asks for it.
   void acknowledge() override {
-    if (unstored_.empty() || !early_.empty() || !due_.empty()) return;
-    for (const std::string& batch : unstored_) client_.acknowledge(batch);
-    unstored_.clear();
+    if (!due_.empty()) return;
+    std::erase_if(batches_, [&](const auto& batch) {
+      if (batch.second > 0) return false;
+      client_.acknowledge(batch.first);
+      return true;
+    });
   }
 
-  [[nodiscard]] std::size_t pending() const override { return due_.size(); }
-  [[nodiscard]] std::size_t in_flight() const override { return tickets_.size(); }
+  [[nodiscard]] std::size_t pending() const override { return due_.size() + (client_.stopped() ? 0 : tickets_.size()); }
+  [[nodiscard]] std::size_t in_flight() const override {
+    std::size_t sum = 0;
+    for (const BatchProgress& batch : client_.progress())
+      sum += batch.provider_id.empty() ? 0 : static_cast<std::size_t>(batch.total);
+    return sum;
+  }
+  [[nodiscard]] bool prompt() const override { return false; }
+  [[nodiscard]] std::size_t left_over() const override { return left_over_; }
+  void ask_before_repeating(std::function<bool(std::uint64_t)>) override {}  // a batch is never repeated by itself
   void stop_submitting() override { stopped_ = true; }
 
   [[nodiscard]] ClientStats stats() const override {
@@ -102,13 +127,29 @@ class BatchAsker : public Asker {
   }
 
  private:
+  struct Early {
+    JudgeReply reply;
+    std::string batch;
+  };
+
+  std::optional<JudgeReply> take_early(const std::string& id) {
+    const auto found = early_.find(id);
+    if (found == early_.end()) return std::nullopt;
+    --batches_[found->second.batch];
+    JudgeReply reply = std::move(found->second.reply);
+    early_.erase(found);
+    return reply;
+  }
+
   BatchClient client_;
+  std::size_t left_over_;
   std::unordered_map<std::string, std::uint64_t> tickets_;  ///< questions without a reply, by id
-  std::unordered_map<std::string, JudgeReply> early_;       ///< replies to questions that were not asked in this run yet
-  std::unordered_set<std::string>
-      stored_;  ///< questions under way whose answers are stored: killed before the batch was acknowledged
+  std::unordered_map<std::string, Early> early_;            ///< replies to questions that were not asked in this run yet
+  std::unordered_map<std::string, std::size_t>
+      batches_;                               ///< collected and not acknowledged -> how many of its replies are in early_
+  std::unordered_set<std::string> stored_;    ///< under way with a stored answer: killed before the batch was acknowledged
+  std::unordered_set<std::string> returned_;  ///< came back without an answer
   std::vector<JudgeReply> due_;
-  std::vector<std::string> unstored_;  ///< batches whose replies were given but are not known to be stored
   bool stopped_ = false;
 };
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,9 +31,16 @@ class Asker {
   virtual std::vector<JudgeReply> poll(std::chrono::milliseconds wait) = 0;
   /// All replies that poll() gave are stored.
   virtual void acknowledge() = 0;
-  /// Replies that are worth waiting for when everything ends.
+  /// Questions without a reply.
   [[nodiscard]] virtual std::size_t pending() const = 0;
+  /// Of them, those that the judge or provider has.
   [[nodiscard]] virtual std::size_t in_flight() const = 0;
+  /// Whether replies come within seconds, so that the end of everything waits for them.
+  [[nodiscard]] virtual bool prompt() const = 0;
+  /// Questions that were under way before any was submitted here.
+  [[nodiscard]] virtual std::size_t left_over() const = 0;
+  /// Asked before a question is repeated whose last try may have been paid.
+  virtual void ask_before_repeating(std::function<bool(std::uint64_t ticket)> may_repeat) = 0;
   virtual void stop_submitting() = 0;
   [[nodiscard]] virtual ClientStats stats() const = 0;
 };

@@ -283,6 +283,7 @@ struct BatchClient::Impl {
         reply.reply = std::move(found->second);
       } else if (status == "completed") {
         reply.reply.maybe_billed = true;
+        reply.reply.billed_tries = 1;
         reply.reply.detail = fmt::format("batch {} is complete, but has no result of this request", job.record.batch_id);
       } else {
         reply.reply.status = JudgeReply::cancelled;

@@ -47,6 +47,7 @@ JudgeReply reply_of(const json& result, const EndpointWords& words) {
   if (code == 200 && chat.kind == ChatReply::Kind::bad) {
     reply.detail = words.judge_bad(chat.problem).problem;
     reply.maybe_billed = true;
+    reply.billed_tries = 1;
     return reply;
   }
   const ApiProblem problem = parse_api_problem(text);

@@ -24,9 +24,11 @@ class Budget {
 
   /// Set aside the most that a request can cost. @return false, with nothing set aside, if a limit would be exceeded
   bool reserve(const Spent& most);
+  /// Set aside what is under way already, limit or not.
+  void reserve_paid(const Spent& most) { reserved_ += most; }
   /// A reserved request cost `used`.
   void settle(const Spent& most, const Spent& used);
-  /// Whether a request can still be afforded once all that is in flight has cost nothing; false: stop.
+  /// Whether a request would fit even if everything in flight turned out free; false: stop.
   [[nodiscard]] bool affordable(const Spent& most) const { return shortage(most, Spent{}).empty(); }
   /// Which limit keeps a request from being sent, with both values; "" if none does.
   [[nodiscard]] std::string shortage(const Spent& most) const { return shortage(most, reserved_); }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <optional>
 
 #include "base/error.h"
 
@@ -28,6 +29,25 @@ fs::path template_file(const config::LabelsConfig& config, const fs::path& folde
                   config.prompt, folder.string(), known));
 }
 
+/// Most tokens of an answer: what is reserved in the context and in the budget. Newer models take the limit under another name.
+std::int64_t answer_limit(const config::JudgeConfig& judge, const nlohmann::json& extra) {
+  std::optional<std::int64_t> limit = judge.max_tokens;
+  for (const char* name : {"max_tokens", "max_completion_tokens", "max_output_tokens"}) {
+    const auto found = extra.find(name);
+    if (found == extra.end()) continue;
+    if (found->is_null()) {
+      limit.reset();
+    } else if (found->is_number_unsigned()) {
+      limit = found->get<std::int64_t>();
+    }
+  }
+  if (limit) return *limit;
+  throw ConfigError(fmt::format(
+      "labels.judges {}: extra takes max_tokens away: give the answer another limit, e.g. \"max_completion_tokens\": {}, or "
+      "nothing bounds what it can cost",
+      judge.model, judge.max_tokens));
+}
+
 std::vector<AnswerForm> forms_of(const config::JudgeConfig& judge) {
   if (judge.answer == "verdict_line") return {AnswerForm::verdict_line};
   if (judge.answer == "json_schema" || judge.via == "batch") return {AnswerForm::json_schema};  // a batch cannot be asked twice
@@ -44,7 +64,8 @@ std::int64_t Judge::cost_micros(std::int64_t prompt_tokens, std::int64_t complet
 }
 
 Spent Judge::most(const BuiltQuestion& question) const {
-  return {1, question.prompt_tokens, config.max_tokens, cost_micros(question.prompt_tokens, config.max_tokens)};
+  const std::int64_t answer = forms.front().parameters().max_tokens;
+  return {1, question.prompt_tokens, answer, cost_micros(question.prompt_tokens, answer)};
 }
 
 std::vector<Judge> make_judges(const config::LabelsConfig& config, const fs::path& folder,
@@ -69,6 +90,7 @@ std::vector<Judge> make_judges(const config::LabelsConfig& config, const fs::pat
       parameters.form = form;
       parameters.top_logprobs = c.probabilities ? kTopLogprobs : 0;
       if (!c.extra.empty()) parameters.extra = nlohmann::json::parse(c.extra);
+      parameters.max_tokens = answer_limit(c, parameters.extra);
       judge.forms.emplace_back(judge_template, criteria, parameters, rule);
     }
     judge.form_known = judge.forms.size() == 1;

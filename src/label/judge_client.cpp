@@ -173,6 +173,7 @@ struct JudgeClient::Impl {
 
   void mark_billed(Request& request) {
     request.reply.maybe_billed = true;
+    ++request.reply.billed_tries;
     ++stats.maybe_billed;
   }
 
@@ -219,6 +220,11 @@ struct JudgeClient::Impl {
     const double delay = delay_s(*request, judgement.next, result.headers);
     if (!may_retry(*request, judgement.next, now, delay)) {
       finish(*request, JudgeReply::error, fmt::format("given up after {} tries: {}", request->reply.tries, problem));
+      return;
+    }
+    const bool paid = judgement.next == Judgement::Next::retry_bad || result.end == HttpResult::End::cut_off;
+    if (paid && may_repeat && !may_repeat(request->ticket)) {
+      finish(*request, JudgeReply::error, fmt::format("not repeated, because the budget does not allow it: {}", problem));
       return;
     }
     last_problem = problem;
@@ -312,6 +318,7 @@ struct JudgeClient::Impl {
   TimePoint wake = kNever;  ///< when something that waits may go
   bool met = false;         ///< an endpoint has answered
   ClientStats stats;
+  std::function<bool(std::uint64_t)> may_repeat;
   HttpMulti http;  ///< goes first: it still points at the bodies in `wire`
 };
 
@@ -336,6 +343,9 @@ void JudgeClient::submit(std::uint64_t ticket, std::string body, std::int32_t to
 bool JudgeClient::full() const { return impl_->queue.size() + impl_->later.size() >= impl_->policy.queue_max; }
 std::size_t JudgeClient::in_flight() const { return impl_->http.in_flight(); }
 std::size_t JudgeClient::pending() const { return impl_->tickets.size() + impl_->done.size(); }
+void JudgeClient::ask_before_repeating(std::function<bool(std::uint64_t)> may_repeat) {
+  impl_->may_repeat = std::move(may_repeat);
+}
 void JudgeClient::stop_submitting() { impl_->end("stopped at request"); }
 std::vector<JudgeReply> JudgeClient::poll(std::chrono::milliseconds wait) { return impl_->poll(wait); }
 

@@ -8,6 +8,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -63,6 +64,7 @@ struct JudgeReply {
   nlohmann::json logprobs;                                  ///< choices[0].logprobs
   double seconds = 0;                                       ///< of the last try
   int tries = 0;                                            ///< sent, at least in part
+  int billed_tries = 0;       ///< tries without a usable reply that may have been paid; those a server refused are not among them
   bool maybe_billed = false;  ///< a try was cut off after it was sent, or its reply was useless: it may have cost money
 };
 
@@ -108,6 +110,9 @@ class JudgeClient {
   [[nodiscard]] std::size_t in_flight() const;
   /// Submitted and not yet replied to.
   [[nodiscard]] std::size_t pending() const;
+  /// Asked before a request is repeated whose last try may have been paid; false: it ends as an error. Without it all are
+  /// repeated.
+  void ask_before_repeating(std::function<bool(std::uint64_t ticket)> may_repeat);
   /// Send nothing any more: what waits becomes `cancelled`, what is in flight is still collected by poll().
   void stop_submitting();
   [[nodiscard]] ClientStats stats() const;

@@ -6,13 +6,15 @@
 #include <chrono>
 #include <cstring>
 #include <deque>
+#include <exception>
 #include <map>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/error.h"
 #include "base/log.h"
-#include "label/verdict_parser.h"
+#include "label/reply_label.h"
 #include "label/vote.h"
 
 namespace dmoerm::label {
@@ -22,6 +24,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kPollWait{20};
 constexpr std::size_t kOnTheirWayMax = 2048;  // questions of all judges, those that wait for their turn included
 constexpr int kSlotsPerTurn = 256;            // looked at before replies are collected again
+constexpr int kHopeless = 32;                 // first replies of a judge that are all errors: stop
+constexpr int kUnansweredMax = 3;             // batches that came back without an answer to a question
+constexpr double kRefusedS = 600;             // of nothing but "too much": stop
 
 struct KeyHash {
   std::size_t operator()(const Digest& key) const {
@@ -38,31 +43,21 @@ struct Asked {
   std::size_t form = 0;
   BuiltQuestion built;  ///< without its body once it was sent
   Spent most;
-  std::vector<std::size_t> waiting;  ///< points that have the same question
+  struct Waiting {
+    std::size_t point;
+    Slot slot;
+  };
+  int repeated = 0;              ///< tries that may have been paid and were repeated
+  std::vector<Waiting> waiting;  ///< the same question of other pairs or points
 };
 
-std::int64_t now_ms() {
-  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-/// Whether the server refuses the request because of its answer form.
-bool refuses_form(const JudgeReply& reply) {
-  const auto says = [&](std::string_view word) { return reply.detail.find(word) != std::string::npos; };
-  return reply.status == JudgeReply::error && (says("answered 400") || says("answered 422") || says("answered 501")) &&
-         (says("response_format") || says("schema") || says("guided") || says("grammar") || says("structured"));
-}
-
-LabelEnd::Why why_of(JudgeReply::Status status) {
-  if (status == JudgeReply::quota_exhausted) return LabelEnd::Why::quota;
-  return status == JudgeReply::unreachable ? LabelEnd::Why::unreachable : LabelEnd::Why::refused;
-}
+/// A question that comes back to be asked again.
+struct Again {
+  std::size_t point = 0;
+  Slot slot;
+};
 
 }  // namespace
-
-int LabelEnd::exit_code() const {
-  if (why == Why::complete) return 0;
-  return why == Why::refused ? ConfigError("").exit_code() : Stopped("").exit_code();
-}
 
 struct Labeller::Impl {
   Impl(std::vector<Target> targets, std::vector<std::vector<GroupPairs>> pairs_of, GroupFile& groups,
@@ -91,7 +86,7 @@ struct Labeller::Impl {
     for (int i = 0; i < kSlotsPerTurn && (current < points.size() || !again.empty()); ++i) {
       Asked asked;
       if (!again.empty()) {
-        std::tie(asked.point, asked.slot) = again.front();
+        asked.point = again.front().point, asked.slot = again.front().slot;
         again.pop_front();
         --progress.points[asked.point].outstanding;
       } else if (const auto slot = points[current].next()) {
@@ -113,7 +108,7 @@ struct Labeller::Impl {
         continue;
       }
       if (const auto same = by_key.find(built->question.key); same != by_key.end()) {
-        on_their_way.at(same->second).waiting.push_back(asked.point);
+        on_their_way.at(same->second).waiting.push_back({asked.point, asked.slot});
         ++point.outstanding;
         continue;
       }
@@ -152,12 +147,12 @@ struct Labeller::Impl {
       if (!judge.form_known && judge.asker->pending() > 0) return false;  // the first reply decides how the others are asked
       if (held->form != judge.form) {                                     // it was built before that was decided
         ++progress.points[held->point].outstanding;
-        again.emplace_front(held->point, held->slot);
+        again.push_front({held->point, held->slot});
         held.reset();
         continue;
       }
       if (judge.asker->under_way(held->built.question.key)) {
-        held->most = {};  // paid for already
+        // paid for already, and set aside by reserve_left_over()
       } else if (!budget->reserve(held->most)) {
         if (!budget->affordable(held->most)) end(LabelEnd::Why::limit, "budget reached: " + budget->shortage(held->most));
         flush();
@@ -184,68 +179,48 @@ struct Labeller::Impl {
 
   [[nodiscard]] bool ended() const { return result.why != LabelEnd::Why::complete; }
 
+  /// Send nothing new. At a limit what is under way was set aside and is waited for, batches too.
   void end(LabelEnd::Why why, std::string message) {
     if (ended()) return;
     result = {why, std::move(message)};
-    for (Judge& judge : judges) judge.asker->stop_submitting();
-  }
-
-  /// What a reply cost: as the server counted, else as estimated; tries that may have been paid count at the most they can have
-  /// cost.
-  static Spent cost_of(const Judge& judge, const Asked& asked, const JudgeReply& reply) {
-    const bool answered = reply.status == JudgeReply::ok || reply.status == JudgeReply::refused;
-    Spent used{1, 0, 0, 0};
-    if (answered) {
-      used.prompt_tokens = reply.prompt_tokens >= 0 ? reply.prompt_tokens : asked.most.prompt_tokens;
-      used.completion_tokens = reply.completion_tokens >= 0 ? reply.completion_tokens : estimate_tokens(reply.text);
-    }
-    if (reply.maybe_billed) {
-      const int unclear = std::max(1, reply.tries - (answered ? 1 : 0));
-      used.prompt_tokens += unclear * asked.most.prompt_tokens;
-      used.completion_tokens += unclear * asked.most.completion_tokens;
-    }
-    used.cost_micros = judge.cost_micros(used.prompt_tokens, used.completion_tokens);
-    return used;
-  }
-
-  Label label_of(const Judge& judge, const Asked& asked, const JudgeReply& reply, const Spent& used) const {
-    const Question& question = asked.built.question;
-    const QuestionBuilder& builder = judge.forms[asked.form];
-    Label label;
-    label.key = question.key, label.pair = question.pair;
-    label.category = question.category, label.point = question.point;
-    label.judge = question.judge, label.template_name = question.template_name;
-    label.swapped = question.swapped, label.sample = question.sample;
-    if (reply.status == JudgeReply::ok) {
-      label.verdict = parse_verdict(reply.text, builder.parameters().form, builder.judge_template().ties());
-      // A reply that was cut off at max_tokens may end in a line that it only quotes.
-      const bool cut_off = reply.finish_reason == "length" && builder.parameters().form == AnswerForm::verdict_line;
-      if (cut_off) label.verdict = Verdict::unparsable;
-      label.reply = reply.text;
-      if (judge.config.probabilities) {
-        const auto first = first_probability(reply.logprobs, builder.parameters().form, builder.judge_template().ties());
-        if (first) label.first_probability = static_cast<float>(*first);
+    std::size_t coming = 0;
+    double seconds = 0;
+    for (Judge& judge : judges) {
+      if (why == LabelEnd::Why::limit) {
+        judge.asker->flush();
+      } else {
+        judge.asker->stop_submitting();
       }
-    } else {
-      label.verdict = reply.status == JudgeReply::refused ? Verdict::refused : Verdict::error;
-      label.reply = reply.status == JudgeReply::refused && !reply.text.empty() ? reply.text : reply.detail;
+      coming += judge.asker->prompt() ? judge.asker->in_flight() : 0;
+      for (const config::EndpointConfig& e : judge.config.endpoints) seconds = std::max(seconds, e.request_timeout_s);
     }
-    label.prompt_tokens = static_cast<std::int32_t>(used.prompt_tokens);
-    label.completion_tokens = static_cast<std::int32_t>(used.completion_tokens);
-    label.cost_micros = used.cost_micros;
-    label.time_ms = now_ms();
-    return label;
+    if (coming > 0)
+      spdlog::info("[label] {}; waiting for {} answers that are on their way, at most {:.0f} s", result.message, coming, seconds);
   }
 
-  /// A question leaves the way: nobody waits for it any more.
+  /// A question leaves the way answered.
   void release(const Asked& asked) {
     by_key.erase(asked.built.question.key);
-    for (const std::size_t point : asked.waiting) {
-      --progress.points[point].outstanding;
-      finish(point);
+    for (const Asked::Waiting& waiting : asked.waiting) {
+      --progress.points[waiting.point].outstanding;
+      finish(waiting.point);
     }
     --progress.points[asked.point].outstanding;
     finish(asked.point);
+  }
+
+  /// A question leaves the way without an answer, to be asked again, and those that waited for it.
+  void put_back(const Asked& asked) {
+    by_key.erase(asked.built.question.key);
+    again.push_back({asked.point, asked.slot});
+    for (const Asked::Waiting& waiting : asked.waiting) again.push_back({waiting.point, waiting.slot});
+  }
+
+  /// What was set aside for a question, and for tries of it that may have been paid.
+  void settle(const Asked& asked, const Spent& used) {
+    Spent reserved = asked.most;
+    for (int i = 0; i < asked.repeated; ++i) reserved += asked.most;
+    budget->settle(reserved, used);
   }
 
   void take(JudgeReply&& reply) {
@@ -253,32 +228,70 @@ struct Labeller::Impl {
     DMOERM_CHECK(!node.empty(), "a reply to a question that was not asked");
     Asked& asked = node.mapped();
     Judge& judge = judges[asked.slot.judge];
-    if (reply.status == JudgeReply::cancelled || ends_all(reply.status)) {
-      budget->settle(asked.most, {});
-      by_key.erase(asked.built.question.key);
-      if (ends_all(reply.status)) end(why_of(reply.status), std::move(reply.detail));
+    const bool fatal = ends_all(reply.status);
+    if (fatal) end(why_of(reply.status), reply.detail);
+    if ((fatal || reply.status == JudgeReply::cancelled) && reply.billed_tries == 0) {
+      settle(asked, {});
+      if (ended()) {
+        by_key.erase(asked.built.question.key);
+      } else if (++unanswered[asked.built.question.key] < kUnansweredMax) {
+        put_back(asked);
+      } else {
+        end(LabelEnd::Why::unreachable,
+            fmt::format("{} batches of {} came back without an answer: {}", kUnansweredMax, judge.config.model, reply.detail));
+      }
       return;
     }
     if (!judge.form_known && refuses_form(reply)) {
       spdlog::warn("[label] judge={} takes no JSON schema ({}); it is asked for a verdict line instead", judge.config.model,
                    reply.detail);
-      budget->settle(asked.most, {});
+      settle(asked, {});
       judge.form = 1, judge.form_known = true;
-      by_key.erase(asked.built.question.key);
-      again.emplace_back(asked.point, asked.slot);
+      put_back(asked);
       return;
     }
-    if (reply.status != JudgeReply::error) judge.form_known = true;
-    const Spent used = cost_of(judge, asked, reply);
-    budget->settle(asked.most, used);
-    batch.push_back(label_of(judge, asked, reply, used));
+    const bool answer = reply.status == JudgeReply::ok || reply.status == JudgeReply::refused;
+    if (answer) judge.form_known = true;
+    count_errors(asked.slot.judge, answer, reply.detail);
+    const Spent used = cost_of(judge, asked.built, reply);
+    settle(asked, used);
+    batch.push_back(label_of(judge, asked.built.question, asked.form, reply, used));
     answered.push_back(std::move(asked));
+  }
+
+  /// A judge that answers with nothing but errors from the start is not asked on.
+  void count_errors(std::size_t judge, bool answer, const std::string& detail) {
+    if (answer) {
+      heard_at = std::chrono::steady_clock::now(), throttled_then = progress.throttled;
+      errors[judge] = -1;
+      return;
+    }
+    ++failed;
+    if (errors[judge] >= 0 && ++errors[judge] >= kHopeless) {
+      end(LabelEnd::Why::refused,
+          fmt::format("the first {} replies of {} are errors, the last: {}", kHopeless, judges[judge].config.model, detail));
+    }
+  }
+
+  /// A judge that says nothing but "too much" for long has had its day's share.
+  void look_for_silence() {
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - heard_at).count();
+    if (seconds < kRefusedS || progress.throttled <= throttled_then ||
+        progress.in_flight + static_cast<std::int64_t>(online_pending()) == 0)
+      return;
+    end(LabelEnd::Why::quota, fmt::format("no answer but \"too many requests\" for {:.0f} s: a used-up quota?", seconds));
   }
 
   /// Labels on disk: now they count.
   void acknowledge() {
     if (batch.empty()) return;
-    store.append(batch);
+    try {
+      store.append(batch);
+    } catch (const Error&) {  // disk full: what is in flight is still collected, and written if there is room again
+      if (!failure) failure = std::current_exception();
+      end(LabelEnd::Why::stopped, "the label store cannot be written");
+      return;
+    }
     if (spdlog::should_log(spdlog::level::debug)) {
       for (const Label& label : batch) spdlog::debug("[label] stored={}", to_hex(label.key));
     }
@@ -286,7 +299,7 @@ struct Labeller::Impl {
       const Asked& asked = answered[i];
       PointProgress& point = progress.points[asked.point];
       ++point.answered;
-      for (const std::size_t other : asked.waiting) ++progress.points[other].known;
+      for (const Asked::Waiting& waiting : asked.waiting) ++progress.points[waiting.point].known;
       ++point.verdicts[static_cast<std::size_t>(batch[i].verdict)];
       if (asked.built.conversation_cut || asked.built.a_cut || asked.built.b_cut) ++point.cut;
       count_consistency(asked, batch[i].verdict);
@@ -310,13 +323,34 @@ struct Labeller::Impl {
   }
 
   void finish(std::size_t point) {
-    if (progress.points[point].done() && watch->point_done) watch->point_done(point);
+    if (!progress.points[point].done() || !watch->point_done || result.why == LabelEnd::Why::refused) return;
+    try {
+      watch->point_done(point);
+    } catch (const std::exception&) {  // its verdicts cannot be written: what is in flight is still collected
+      if (!failure) failure = std::current_exception();
+      end(LabelEnd::Why::stopped, "verdicts cannot be written");
+    }
   }
 
-  std::size_t pending() const {
-    std::size_t sum = 0;
-    for (const Judge& judge : judges) sum += judge.asker->pending();
-    return sum;
+  /// Whether there is something to wait for now that everything ends.
+  [[nodiscard]] bool awaited() const {
+    return std::ranges::any_of(judges, [&](const Judge& judge) {
+      return judge.asker->pending() > 0 && (judge.asker->prompt() || result.why == LabelEnd::Why::limit);
+    });
+  }
+
+  /// Set aside what batches of earlier runs may cost, before anything new is sent.
+  void reserve_left_over() {
+    if (std::ranges::none_of(judges, [](const Judge& judge) { return judge.asker->left_over() > 0; })) return;
+    for (PointQuestions questions : points) {
+      while (const auto slot = questions.next()) {
+        const Judge& judge = judges[slot->judge];
+        if (judge.asker->left_over() == 0) continue;
+        const auto built = questions.build(*slot, judge.form);
+        if (!built || !judge.asker->under_way(built->question.key) || !counted.insert(built->question.key).second) continue;
+        budget->reserve_paid(judge.most(*built));
+      }
+    }
   }
 
   void show() {
@@ -340,28 +374,54 @@ struct Labeller::Impl {
 
   LabelEnd run(Budget& limits, const Watch& watcher) {
     budget = &limits, watch = &watcher;
-    std::exception_ptr failure;
+    errors.assign(judges.size(), 0);
+    for (Judge& judge : judges) {
+      judge.asker->ask_before_repeating([this](std::uint64_t ticket) {
+        Asked& asked = on_their_way.at(ticket);
+        const bool may = budget->reserve(asked.most);
+        if (may) ++asked.repeated;
+        return may;
+      });
+    }
+    reserve_left_over();
     for (;;) {
-      if (watch->stop && watch->stop()) end(LabelEnd::Why::stopped, "stopped by a signal");
+      if (watch->stop && watch->stop()) {
+        end(LabelEnd::Why::stopped, "stopped by a signal");
+        if (result.why == LabelEnd::Why::limit) result.why = LabelEnd::Why::stopped;  // no waiting for batches
+      }
       bool more = false;
       try {
         more = fill();
       } catch (const Error&) {  // a text that cannot be asked about: what is in flight is still collected
-        failure = std::current_exception();
+        if (!failure) failure = std::current_exception();
         end(LabelEnd::Why::refused, "");
       }
       if (!more && !held && again.empty() && on_their_way.empty()) break;
-      if (ended() && pending() == 0) break;
+      if (ended() && !awaited()) break;
       collect(more ? milliseconds(0) : kPollWait);
       acknowledge();
-      for (Judge& judge : judges) judge.asker->acknowledge();
+      if (batch.empty()) {
+        for (Judge& judge : judges) judge.asker->acknowledge();
+      }
       show();
+      look_for_silence();
     }
+    acknowledge();
     show();
+    if (failed > 0)
+      spdlog::warn("[label] {} questions ended in errors; they are stored as such{}", failed,
+                   config.retry_errors ? ", and asked again by the next run" : "");
+    if (failure) {
+      if (!batch.empty()) spdlog::error("[label] {} answers that were paid for could not be stored", batch.size());
+      std::rethrow_exception(failure);
+    }
+    if (!ended()) {
+      for (const PointProgress& point : progress.points)
+        DMOERM_CHECK(point.done(), "every question of a complete labelling is answered");
+    }
     std::size_t in_batches = 0;
-    for (const Judge& judge : judges) in_batches += judge.config.via == "batch" ? judge.asker->in_flight() : 0;
+    for (const Judge& judge : judges) in_batches += judge.asker->prompt() ? 0 : judge.asker->in_flight();
     if (ended() && in_batches > 0) result.message += fmt::format("; {} questions are in batches at the provider", in_batches);
-    if (failure) std::rethrow_exception(failure);
     return result;
   }
 
@@ -373,9 +433,9 @@ struct Labeller::Impl {
   const std::size_t stored_before;
   LabelProgress progress;
 
-  std::size_t current = 0;                         ///< point whose questions are looked at
-  std::optional<Asked> held;                       ///< could not be sent yet
-  std::deque<std::pair<std::size_t, Slot>> again;  ///< to be asked in another form
+  std::size_t current = 0;    ///< point whose questions are looked at
+  std::optional<Asked> held;  ///< could not be sent yet
+  std::deque<Again> again;    ///< to be asked in another form
   std::uint64_t tickets = 0;
   std::unordered_map<std::uint64_t, Asked> on_their_way;
   std::unordered_map<Digest, std::uint64_t, KeyHash> by_key;
@@ -386,6 +446,13 @@ struct Labeller::Impl {
   Budget* budget = nullptr;
   const Watch* watch = nullptr;
   LabelEnd result;
+  std::exception_ptr failure;
+  std::vector<int> errors;  ///< by judge: replies from the first on that were errors; -1 once it has answered
+  std::int64_t failed = 0;  ///< questions that ended in errors
+  std::chrono::steady_clock::time_point heard_at = std::chrono::steady_clock::now();  ///< of the last answer
+  std::int64_t throttled_then = 0;
+  std::unordered_map<Digest, int, KeyHash> unanswered;  ///< how often a batch came back without an answer to a question
+  std::unordered_set<Digest, KeyHash> counted;          ///< questions of earlier runs' batches that are set aside
 };
 
 Labeller::Labeller(std::vector<Target> targets, std::vector<std::vector<GroupPairs>> pairs, GroupFile& groups,

@@ -12,6 +12,7 @@
 
 #include "label/budget.h"
 #include "label/judge.h"
+#include "label/label_end.h"
 #include "label/label_store.h"
 #include "label/point_questions.h"
 
@@ -37,15 +38,6 @@ struct LabelProgress {
   Spent run, before;  ///< of this run, and of the store before it
   std::int64_t in_flight = 0;
   std::int64_t throttled = 0, failed = 0;  ///< tries
-};
-
-/// How a labelling ended.
-struct LabelEnd {
-  enum class Why : std::uint8_t { complete, limit, stopped, quota, unreachable, refused };
-  Why why = Why::complete;
-  std::string message;  ///< of anything but complete: one line for the user
-  /// 0; 2 for what the configuration has to mend (key, model, certificate); 3: run again.
-  [[nodiscard]] int exit_code() const;
 };
 
 /// What a dry run finds.

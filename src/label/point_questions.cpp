@@ -28,12 +28,14 @@ std::optional<BuiltQuestion> PointQuestions::build(const Slot& slot, std::size_t
 }
 
 const Known* PointQuestions::find(const Slot& slot, const LabelStore& store) {
+  const Known* failed = nullptr;
   for (std::size_t form = 0; form < judges_.at(slot.judge).forms.size(); ++form) {
     const auto built = build(slot, form);
     const Known* found = built ? store.find(built->question.key) : nullptr;
-    if (found != nullptr) return found;
+    if (found != nullptr && found->verdict != Verdict::error) return found;
+    if (found != nullptr) failed = found;
   }
-  return nullptr;
+  return failed;
 }
 
 const pair::Group& PointQuestions::group(std::size_t number) {

@@ -43,7 +43,8 @@ class PointQuestions {
   /// Its question in one of its judge's answer forms. @return nothing if it is too long and the rule is to skip
   /// @throws DataError, ConfigError as QuestionBuilder::build()
   std::optional<BuiltQuestion> build(const Slot& slot, std::size_t form);
-  /// A stored answer to its question, whichever form it was asked in. @return nullptr if there is none
+  /// A stored answer to its question, whichever form it was asked in; an error only if no form has an answer.
+  /// @return nullptr if there is none
   const Known* find(const Slot& slot, const LabelStore& store);
   /// The group of a slot; the last one read is kept.
   const pair::Group& group(std::size_t number);

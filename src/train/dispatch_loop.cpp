@@ -158,7 +158,15 @@ RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std
       }
     });
   }
-  if (world.rank() == 0 && elsewhere) apart = std::thread([&] { work_elsewhere(world, graph, done, elsewhere); });
+  if (world.rank() == 0 && elsewhere) {
+    apart = std::thread([&] {
+      try {
+        work_elsewhere(world, graph, done, elsewhere);
+      } catch (const std::exception& e) {
+        end_all("labelling", e);
+      }
+    });
+  }
   RunSummary summary;
   try {
     summary = work(world, run_task);

@@ -9,6 +9,7 @@
 #include <map>
 #include <sstream>
 
+#include "base/error.h"
 #include "label/label_reader.h"
 #include "label/point_verdicts.h"
 #include "pair/group_json.h"
@@ -89,7 +90,10 @@ class LabellerTest : public test::Scratch {
     Run result;
     Labeller::Watch watch;
     watch.stop = stop;
-    watch.point_done = [&](std::size_t target) { result.done.push_back(target); };
+    watch.point_done = [&](std::size_t target) {
+      if (point_done_) point_done_();
+      result.done.push_back(target);
+    };
     result.end = labeller.run(budget, watch);
     result.progress = labeller.progress();
     result.run = budget.run();
@@ -115,7 +119,18 @@ class LabellerTest : public test::Scratch {
     return more;
   }
 
+  /// How often each line of a batch was answered, and paid.
+  [[nodiscard]] std::map<std::string, int> batch_answers() const {
+    std::map<std::string, int> paid;
+    std::ifstream log(directory_ / "log");
+    for (std::string key, time, status, kind; log >> key >> time >> status >> kind;) {
+      if (kind == "batch" && status == "200") ++paid[key];
+    }
+    return paid;
+  }
+
   std::string groups_;
+  std::function<void()> point_done_;
 };
 
 constexpr std::size_t kQuestions = 2 * (1 + 3 + 6);
@@ -296,13 +311,107 @@ TEST_F(LabellerTest, ABatchUnderWayIsCollectedByALaterRunAndNotPaidAgain) {
   EXPECT_EQ(second.end.exit_code(), 0) << second.end.message;
   EXPECT_EQ(second.verdicts.vote.judged(), 10);
   EXPECT_EQ(second.run.requests, static_cast<std::int64_t>(kQuestions));
-  std::ifstream log(directory_ / "log");
-  std::map<std::string, int> paid;
-  for (std::string key, time, status, kind; log >> key >> time >> status >> kind;) {
-    if (kind == "batch" && status == "200") ++paid[key];
-  }
+  const std::map<std::string, int> paid = batch_answers();
   EXPECT_EQ(paid.size(), kQuestions);
   for (const auto& [key, count] : paid) EXPECT_EQ(count, 1) << key;
+}
+
+TEST_F(LabellerTest, ABatchUnderWayCountsAgainstTheBudgetOfTheNextRunAndIsCollected) {
+  const test::JudgeProcess server(directory_, options({"--batch-delay-s", "1.5"}));
+  config::LabelsConfig batch = labels(server);
+  batch.judges[0].via = "batch";
+  const SpendLimits limits{.requests = 10, .source = "test"};
+  const auto begun = std::chrono::steady_clock::now();
+  label(batch, {"coherence"}, limits, [&] { return std::chrono::steady_clock::now() - begun > std::chrono::seconds(1); });
+  const Run second = label(batch, {"coherence"}, limits);
+  EXPECT_EQ(second.end.why, LabelEnd::Why::limit);
+  EXPECT_EQ(second.run.requests, 10) << "those under way are collected";
+  EXPECT_EQ(batch_answers().size(), 10U) << "nothing new was bought beside them";
+}
+
+TEST_F(LabellerTest, WhatABatchDidNotAnswerIsAskedAgainAndNeverTakenForDone) {
+  config::LabelsConfig batch;
+  {
+    const test::JudgeProcess server(directory_, options({"--batch-delay-s", "0.2", "--misbehave", "batch_expires=1"}));
+    batch = labels(server);
+    batch.judges[0].via = "batch";
+    const Run run = label(batch);
+    EXPECT_EQ(run.end.why, LabelEnd::Why::unreachable) << run.end.message;
+    EXPECT_TRUE(run.done.empty());
+  }
+  const test::JudgeProcess server(directory_, options({"--batch-delay-s", "0.2"}));
+  batch.judges[0].endpoints[0].url = server.url();
+  EXPECT_EQ(label(batch).done.size(), 1U);
+  for (const auto& [key, count] : batch_answers()) EXPECT_EQ(count, 1) << key;
+}
+
+TEST_F(LabellerTest, AJudgeThatAnswersWithNothingButErrorsIsNotAskedOn) {
+  write_groups({9});
+  const test::JudgeProcess server(directory_, options({"--misbehave", "400=1"}));
+  const Run run = label(labels(server));
+  EXPECT_EQ(run.end.exit_code(), 2);
+  EXPECT_NE(run.end.message.find("are errors, the last:"), std::string::npos) << run.end.message;
+  EXPECT_TRUE(run.done.empty());
+}
+
+TEST_F(LabellerTest, TriesThatMayHaveBeenPaidAreBookedAndDoNotBreakTheLimit) {
+  const test::JudgeProcess server(directory_, options({"--misbehave", "cut_body=0.6"}));
+  const Run run = label(labels(server), {"coherence"}, {.cost_micros = 6000, .source = "test"});
+  EXPECT_LE(run.run.cost_micros, 6000);
+  EXPECT_GT(run.run.cost_micros, 3000);
+  std::filesystem::remove_all(directory_ / "store");
+  const auto begun = std::chrono::steady_clock::now();
+  const test::JudgeProcess broken(directory_, options({"--misbehave", "cut_body=1"}));
+  const Run stopped = label(labels(broken), {"coherence"}, {},
+                            [&] { return std::chrono::steady_clock::now() - begun > std::chrono::seconds(1); });
+  EXPECT_GT(stopped.run.cost_micros, 0) << "what was cut off may have been paid";
+}
+
+TEST_F(LabellerTest, VerdictsThatCannotBeWrittenLoseNoAnswer) {
+  const test::JudgeProcess server(directory_, options());
+  bool broke = false;
+  point_done_ = [&] {
+    if (!broke) {
+      broke = true;
+      throw IoError("no room for verdicts");
+    }
+  };
+  EXPECT_THROW(label(labels(server)), IoError);
+  EXPECT_EQ(label(labels(server)).run.requests, 0) << "all answers were stored";
+}
+
+TEST_F(LabellerTest, AQuestionThatIsTheSameInBothOrdersSurvivesAnotherAnswerForm) {
+  write_groups({2});
+  pair::Group group;
+  group.id = "same", group.category = "summarization", group.split = pair::Split::train, group.file = "data", group.line = 1;
+  group.prompt = {{"user", "Say something."}};
+  group.responses.resize(2);
+  for (pair::Response& response : group.responses) response.text = "The same words.";
+  groups_ = write("same.jsonl", pair::to_json_line(group) + "\n");
+  const test::JudgeProcess server(directory_, options({"--no-schema"}));
+  const Run run = label(labels(server, "auto"));
+  EXPECT_EQ(run.end.exit_code(), 0);
+  EXPECT_EQ(run.done.size(), 1U);
+  EXPECT_EQ(run.run.requests, 1);
+}
+
+TEST_F(LabellerTest, AnErrorInOneAnswerFormDoesNotHideTheAnswerInTheOther) {
+  {
+    const test::JudgeProcess server(directory_, options({"--misbehave", "redirect=1"}));
+    label(labels(server, "auto"), {"coherence"}, {.requests = 2, .source = "test"});
+  }
+  const test::JudgeProcess server(directory_, options({"--no-schema"}));
+  EXPECT_EQ(label(labels(server, "auto")).verdicts.vote.judged(), 10);
+  EXPECT_EQ(label(labels(server, "auto")).run.requests, 0);
+}
+
+TEST_F(LabellerTest, TheLimitOfAnAnswerIsThatOfTheRequestAsSent) {
+  const test::JudgeProcess server(directory_, options());
+  config::LabelsConfig c = labels(server);
+  c.judges[0].extra = R"({"max_tokens": null, "max_completion_tokens": 2000})";
+  EXPECT_EQ(make_judges(c, DMOERM_SOURCE "/configs/judge", {})[0].most({}).completion_tokens, 2000);
+  c.judges[0].extra = R"({"max_tokens": null})";
+  EXPECT_THROW(make_judges(c, DMOERM_SOURCE "/configs/judge", {}), ConfigError);
 }
 
 TEST_F(LabellerTest, VerdictsSurviveTheirFile) {
