@@ -161,18 +161,16 @@ void import_labels(const Options& options) {
 
 void diff(const Options& options) {
   const label::StoreDiff result = label::diff_stores(label::LabelReader(options.directory), label::LabelReader(options.other));
-  const auto word = [](const std::optional<label::Verdict>& v) {
-    return v ? std::string(label::to_string(*v)) : std::string("-");
-  };
   if (options.as_json) {
+    const auto word = [](const std::optional<label::Verdict>& v) { return v ? json(label::to_string(*v)) : json(); };
     json rows = json::array();
     for (const label::DiffRow& r : result.rows) {
       rows.push_back({{"key", to_hex(r.key)},
                       {"category", r.category},
                       {"point", r.point},
                       {"judge", r.judge},
-                      {"a", r.a ? json(word(r.a)) : json()},
-                      {"b", r.b ? json(word(r.b)) : json()}});
+                      {"a", word(r.a)},
+                      {"b", word(r.b)}});
     }
     const json report{{"same", result.same},
                       {"only_a", result.only_a},
@@ -182,13 +180,7 @@ void diff(const Options& options) {
     fmt::print("{}\n", report.dump(2));
     return;
   }
-  fmt::print("{} the same, {} only in {}, {} only in {}, {} with another verdict{}\n", result.same, result.only_a,
-             options.directory, result.only_b, options.other, result.differing,
-             result.equal() || options.all ? "" : " (--all lists them)");
-  if (!options.all) return;
-  for (const label::DiffRow& r : result.rows) {
-    fmt::print("{} {}/{} {}: {} {}\n", to_hex(r.key), r.category, r.point, r.judge, word(r.a), word(r.b));
-  }
+  fmt::print("{}", label::diff_text(result, options.directory, options.other, options.all));
 }
 
 }  // namespace

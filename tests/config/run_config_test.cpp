@@ -114,6 +114,26 @@ TEST(RunConfig, ShowsTheFirstHundredProblemsOfAWildFile) {
   EXPECT_TRUE(found.ends_with("... and 49900 more problems"));
 }
 
+/// The YAML block of a page after some words.
+std::string yaml_after(const std::string& page, const std::string& words) {
+  const std::string fence = "```yaml\n";
+  const std::size_t begin = page.find(fence, page.find(words)) + fence.size();
+  return page.substr(begin, page.find("```", begin) - begin);
+}
+
+TEST(RunConfig, ReadsTheExamplesOfTheLabellingPage) {
+  std::ifstream file(DMOERM_SOURCE "/docs/labelling.md");
+  const std::string page((std::istreambuf_iterator<char>(file)), {});
+  const std::string smallest = yaml_after(page, "The smallest configuration that labels:");
+  const RunConfig config = parse_run_config(smallest, "c.yaml", "/nowhere", {});
+  EXPECT_EQ(config.backbone.dir, "/nowhere/model");  // need not exist
+  EXPECT_EQ(config.labels.judges.at(0).endpoints.at(0).url, "http://127.0.0.1:8000/v1");
+  const std::string without_labels = smallest.substr(0, smallest.find("labels:\n"));
+  const RunConfig limited = parse_run_config(without_labels + yaml_after(page, "More judges, and limits:"), "c.yaml", "/", {});
+  EXPECT_EQ(limited.labels.judges.size(), 2U);
+  EXPECT_EQ(limited.labels.budget.cost_max, 200);
+}
+
 /// One value of the table: what is written, and a part of the answer.
 struct BadValue {
   std::string line;
