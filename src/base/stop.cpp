@@ -7,11 +7,11 @@
 namespace dmoerm {
 namespace {
 
-std::atomic<int> came{0};
+std::atomic<int> came{0}, interrupts{0};
 static_assert(std::atomic<int>::is_always_lock_free, "set from a signal handler");
 
 void on_signal(int signal) {
-  if (signal == SIGINT && came.exchange(signal) == SIGINT) {
+  if (signal == SIGINT && ++interrupts > 1) {
     std::signal(SIGINT, SIG_DFL);
     std::raise(SIGINT);
   }

@@ -5,7 +5,7 @@
 namespace dmoerm {
 
 /// Let SIGTERM, SIGINT and SIGUSR2 (which schedulers send ahead of a preemption) set a flag instead of ending the process. A
-/// second SIGINT ends it at once.
+/// second SIGINT ends it at once, whatever came between.
 void catch_stop_signals();
 /// True once such a signal has come.
 bool stop_requested();

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cmath>
 #include <memory>
 
 #include "base/error.h"
@@ -11,6 +10,7 @@
 #include "base/stop.h"
 #include "cli/label_job.h"
 #include "cli/verbs.h"
+#include "label/run_limits.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -19,13 +19,13 @@ struct Options {
   std::string config, store;
   std::vector<std::string> overrides, points;
   bool dry_run = false;
-  double cost_max = 0;
-  std::int64_t requests_max = 0, tokens_max = 0;
+  label::RunLimits limits;
 };
 
 int run(const Options& options) {
   config::RunConfig config = config::read_run_config(options.config, options.overrides);
   if (!options.store.empty()) config.labels.store = options.store;
+  const label::SpendLimits limits = label::spend_limits(options.limits, config.labels);
   init_log(0, 1, config.log_level);
   catch_stop_signals();
   const train::RunDirectory directory(std::filesystem::path(config.runs_dir) / config.name);
@@ -35,8 +35,7 @@ int run(const Options& options) {
     return 0;
   }
   LabelJob::Run how;
-  how.limits = {static_cast<std::int64_t>(std::llround(options.cost_max * 1e6)), options.requests_max, options.tokens_max,
-                "this run's limit"};
+  how.limits = limits;
   how.terminal = ::isatty(STDERR_FILENO) == 1;
   how.stop = stop_requested;
   const label::LabelEnd end = job.run(how);
@@ -60,10 +59,9 @@ void add_label(CLI::App& app) {
   verb->add_option("--points", options->points, "only these: category/point, or a category");
   verb->add_option("--store", options->store, "label store instead of the configuration's");
   verb->add_flag("--dry-run", options->dry_run, "print requests, tokens and cost by point; send nothing");
-  verb->add_option("--cost-max", options->cost_max, "stop this run before it has cost more")->check(CLI::PositiveNumber);
-  verb->add_option("--requests-max", options->requests_max, "stop this run after so many requests")->check(CLI::PositiveNumber);
-  verb->add_option("--tokens-max", options->tokens_max, "stop this run before it has used more tokens")
-      ->check(CLI::PositiveNumber);
+  verb->add_option("--cost-max", options->limits.cost_max, "stop this run before it has cost more");
+  verb->add_option("--requests-max", options->limits.requests_max, "stop this run after so many requests");
+  verb->add_option("--tokens-max", options->limits.tokens_max, "stop this run before it has used more tokens");
   verb->callback([options] {
     if (const int code = run(*options); code != 0) throw CLI::RuntimeError(code);
   });

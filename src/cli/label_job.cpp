@@ -139,6 +139,8 @@ LabelJob::LabelJob(const config::RunConfig& config, train::RunDirectory director
                       {"context_tokens", j.context_tokens},
                       {"tokenizer", j.tokenizer},
                       {"extra", j.extra}});
+    if (j.top_p != 1) judges.back()["top_p"] = j.top_p;  // only where they are sent: what was labelled before has no such keys
+    if (j.seed >= 0) judges.back()["seed"] = j.seed;
   }
   const std::string groups_sha = sha256_file(file);
   for (const label::Target& target : targets_) {

@@ -27,7 +27,7 @@ using nlohmann::json;
 struct Options {
   std::string directory, other, file, format = "jsonl", category, point;
   std::int64_t rows = 1'000'000;
-  bool as_json = false;
+  bool as_json = false, all = false;
 };
 
 json to_json(const label::Spent& s) {
@@ -161,18 +161,16 @@ void import_labels(const Options& options) {
 
 void diff(const Options& options) {
   const label::StoreDiff result = label::diff_stores(label::LabelReader(options.directory), label::LabelReader(options.other));
-  const auto word = [](const std::optional<label::Verdict>& v) {
-    return v ? std::string(label::to_string(*v)) : std::string("-");
-  };
   if (options.as_json) {
+    const auto word = [](const std::optional<label::Verdict>& v) { return v ? json(label::to_string(*v)) : json(); };
     json rows = json::array();
     for (const label::DiffRow& r : result.rows) {
       rows.push_back({{"key", to_hex(r.key)},
                       {"category", r.category},
                       {"point", r.point},
                       {"judge", r.judge},
-                      {"a", r.a ? json(word(r.a)) : json()},
-                      {"b", r.b ? json(word(r.b)) : json()}});
+                      {"a", word(r.a)},
+                      {"b", word(r.b)}});
     }
     const json report{{"same", result.same},
                       {"only_a", result.only_a},
@@ -182,11 +180,7 @@ void diff(const Options& options) {
     fmt::print("{}\n", report.dump(2));
     return;
   }
-  for (const label::DiffRow& r : result.rows) {
-    fmt::print("{} {}/{} {}: {} {}\n", to_hex(r.key), r.category, r.point, r.judge, word(r.a), word(r.b));
-  }
-  fmt::print("{} the same, {} only in {}, {} only in {}, {} with another verdict\n", result.same, result.only_a,
-             options.directory, result.only_b, options.other, result.differing);
+  fmt::print("{}", label::diff_text(result, options.directory, options.other, options.all));
 }
 
 }  // namespace
@@ -210,7 +204,8 @@ void add_labels(CLI::App& app) {
       ->add_option("--rows", options->rows, "labels of one segment at most")
       ->capture_default_str();
   CLI::App* out = add("export", "Write the latest label of every key as text", export_labels);
-  out->add_option("--format", options->format, "jsonl (can be imported again) or csv")
+  out->footer("`labels import` reads JSONL, not CSV.");
+  out->add_option("--format", options->format, "jsonl, or csv for spreadsheets (cannot be imported)")
       ->check(CLI::IsMember({"jsonl", "csv"}))
       ->capture_default_str();
   out->add_option("--out", options->file, "file to write; without it, standard output");
@@ -218,10 +213,12 @@ void add_labels(CLI::App& app) {
   out->add_option("--point", options->point, "labels of this capability point only");
   CLI::App* in =
       add("import", "Add labels from JSONL as exported, or from a points file with query, responses, rank, point", import_labels);
-  in->add_option("FILE", options->file, "file to read, plain, gzip or zstd")->required();
+  in->footer("CSV is not read: export as JSONL to import again.");
+  in->add_option("FILE", options->file, "JSONL file to read, plain, gzip or zstd")->required();
   in->add_option("--category", options->category, "category of a points file's rows that name none");
-  CLI::App* compare = add("diff", "Keys that only one of two stores has, or whose verdicts differ", diff);
+  CLI::App* compare = add("diff", "How many keys only one of two stores has, and how many have another verdict", diff);
   compare->add_option("OTHER", options->other, "the other store")->required();
+  compare->add_flag("--all", options->all, "list these keys after the sums");
   json_flag(compare);
 }
 

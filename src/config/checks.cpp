@@ -35,12 +35,11 @@ class Checker {
     if (!c.judges.empty() && c.store.empty() && run == "labels")
       fail("name", "\"labels\" is the folder of the label store below runs_dir: give the run another name, or set labels.store");
     std::map<std::string, std::string> models;
-    bool priced = false;
+    std::string unpriced;
     for (std::size_t i = 0; i < c.judges.size(); ++i) {
       const JudgeConfig& judge = c.judges[i];
       const std::string key = fmt::format("labels.judges.{}", i);
       no_repetition(models, key + ".model", judge.model);
-      priced = priced || judge.price_prompt > 0 || judge.price_completion > 0;
       if (judge.max_tokens >= judge.context_tokens) {
         fail(key + ".max_tokens",
              fmt::format("{} leaves no room for a question in context_tokens = {}", judge.max_tokens, judge.context_tokens));
@@ -50,16 +49,28 @@ class Checker {
              fmt::format("labels.samples = {} would ask the same thing again: raise it above 0", c.samples));
       }
       if (!judge.extra.empty() && !nlohmann::json::parse(judge.extra, nullptr, false).is_object()) {
-        fail(key + ".extra", fmt::format("expected a JSON object such as {{\"seed\": 7}}, found {}", judge.extra));
+        fail(key + ".extra", fmt::format("expected a JSON object such as {{\"min_p\": 0.1}}, found {}", judge.extra));
+      }
+      if (c.budget.cost_max > 0 && judge.price_prompt == 0 && judge.price_completion == 0)
+        unpriced += (unpriced.empty() ? "" : ", ") + (judge.model.empty() ? key : judge.model);
+      if (judge.via == "batch" && judge.endpoints.size() > 1) {
+        fail(key + ".endpoints.1", "a batch lies at one server: keep one endpoint, or ask with via: online");
       }
       for (std::size_t e = 0; e < judge.endpoints.size(); ++e) {
         const EndpointConfig& endpoint = judge.endpoints[e];
+        if (!endpoint.url.empty() && !endpoint.url.starts_with("http://") && !endpoint.url.starts_with("https://")) {
+          fail(fmt::format("{}.endpoints.{}.url", key, e),
+               fmt::format("\"{}\" starts with neither http:// nor https://", endpoint.url));
+        }
         if (!endpoint.key_env.empty() && !endpoint.key_file.empty())
           fail(fmt::format("{}.endpoints.{}.key_file", key, e), "key_env is given too: keep one");
       }
     }
-    if (c.budget.cost_max > 0 && !priced)
-      fail("labels.budget.cost_max", "no judge has a price: set price_prompt and price_completion (per million tokens)");
+    if (!unpriced.empty()) {
+      fail("labels.budget.cost_max", fmt::format("no price: {}; set price_prompt and price_completion (per million tokens) of "
+                                                 "each judge, or limit requests_max or tokens_max",
+                                                 unpriced));
+    }
     if (c.pairs.choose == "uncertain" && c.pairs.bundle.empty())
       fail("labels.pairs.bundle", "choose: uncertain needs a finished model: name its directory");
   }

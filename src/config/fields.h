@@ -158,13 +158,17 @@ void describe(Visit& visit, Section& c) {
         "how it is told to answer; auto = json_schema if the server takes it, else verdict_line");
   visit("probabilities", c.probabilities, any(), "ask for token log-probabilities and keep that of the verdict");
   visit("temperature", c.temperature, between(0, 2), "of the sampling");
+  visit("top_p", c.top_p, {.min = 0, .max = 1, .min_excluded = true},
+        "of the sampling: only the likeliest tokens that make up this share; 1 = not sent");
+  visit("seed", c.seed, at_least(-1), "of the server's draw, where it knows one; sample n is sent seed + n; -1 = not sent");
   visit("max_tokens", c.max_tokens, at_least(1), "of an answer; reserved in the budget");
   visit("context_tokens", c.context_tokens, at_least(64), "question and answer together");
   visit("tokenizer", c.tokenizer, optional_path(),
         "directory with the judge's tokenizer.json, to count tokens with; empty = an estimate");
   visit("price_prompt", c.price_prompt, at_least(0), "of a million prompt tokens, in `currency`");
   visit("price_completion", c.price_completion, at_least(0), "of a million completion tokens");
-  visit("extra", c.extra, any(), "JSON object merged into every request, e.g. '{\"seed\": 7}'");
+  visit("extra", c.extra, any(),
+        "JSON object merged into every request, e.g. '{\"chat_template_kwargs\": {\"enable_thinking\": false}}'");
 }
 
 template <class Visit, Like<PairChoiceConfig> Section>

@@ -28,6 +28,8 @@ struct JudgeConfig {
   std::string answer = "auto";
   bool probabilities = false;  ///< read the verdict's probability from the token log-probabilities
   double temperature = 0;
+  double top_p = 1;        ///< 1 = not sent
+  std::int64_t seed = -1;  ///< of the server's draw; sample n is sent seed + n; -1 = not sent
   std::int64_t max_tokens = 64;
   std::int64_t context_tokens = 8192;
   std::string tokenizer;    ///< directory with the judge's tokenizer.json, to count with; empty: an estimate

@@ -1,5 +1,7 @@
 #include "label/label_diff.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -51,6 +53,16 @@ StoreDiff diff_stores(const LabelReader& reader_a, const LabelReader& reader_b) 
     }
   }
   return diff;
+}
+
+std::string diff_text(const StoreDiff& diff, const std::string& a, const std::string& b, bool with_keys) {
+  std::string text = fmt::format("{} the same, {} only in {}, {} only in {}, {} with another verdict{}\n", diff.same, diff.only_a,
+                                 a, diff.only_b, b, diff.differing, diff.equal() || with_keys ? "" : " (--all lists them)");
+  if (!with_keys) return text;
+  const auto word = [](const std::optional<Verdict>& v) { return v ? to_string(*v) : "-"; };
+  for (const DiffRow& r : diff.rows)
+    text += fmt::format("{} {}/{} {}: {} {}\n", to_hex(r.key), r.category, r.point, r.judge, word(r.a), word(r.b));
+  return text;
 }
 
 }  // namespace dmoerm::label

@@ -25,4 +25,7 @@ struct StoreDiff {
 /// By the latest label of every key in the sealed segments; only verdicts are compared.
 StoreDiff diff_stores(const LabelReader& a, const LabelReader& b);
 
+/// For people: a line with the sums, then, if wanted, one for each key. @param a, b  what the stores are called
+std::string diff_text(const StoreDiff& diff, const std::string& a, const std::string& b, bool with_keys);
+
 }  // namespace dmoerm::label

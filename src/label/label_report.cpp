@@ -20,13 +20,15 @@ std::string percent(std::int64_t part, std::int64_t whole) {
 
 std::int64_t of(const VerdictCounts& counts, SwapOutcome outcome) { return counts.outcomes[static_cast<std::size_t>(outcome)]; }
 
-std::string who(const VerdictCounts& counts) { return counts.judge.empty() ? "all (vote)" : counts.judge; }
+bool is_vote(const VerdictCounts& counts) { return counts.judge.empty(); }
 
-/// Counts of a point: each judge's; of several judges their vote as well.
+std::string who(const VerdictCounts& counts) { return is_vote(counts) ? "all (vote)" : counts.judge; }
+
+/// Counts of a point: each judge's; of several judges or samples their vote as well.
 std::vector<const VerdictCounts*> rows_of(const PointVerdicts& point) {
   std::vector<const VerdictCounts*> rows;
   for (const VerdictCounts& judge : point.judges) rows.push_back(&judge);
-  if (rows.size() > 1) rows.push_back(&point.vote);
+  if (rows.size() > 1 || (rows.size() == 1 && rows.front()->pairs() > point.vote.pairs())) rows.push_back(&point.vote);
   return rows;
 }
 
@@ -39,8 +41,8 @@ Row outcome_row(const PointVerdicts& point, const VerdictCounts& c) {
           percent(of(c, SwapOutcome::first) + of(c, SwapOutcome::second), pairs),
           percent(of(c, SwapOutcome::tie), pairs),
           percent(inconsistent, c.judged()),
-          percent(c.first_both, c.judged()),
-          percent(c.second_both, c.judged()),
+          is_vote(c) ? "-" : percent(c.first_both, c.judged()),
+          is_vote(c) ? "-" : percent(c.second_both, c.judged()),
           percent(of(c, SwapOutcome::unparsable), pairs),
           percent(of(c, SwapOutcome::refused), pairs),
           percent(of(c, SwapOutcome::error), pairs),
@@ -52,21 +54,36 @@ json counts_json(const VerdictCounts& c) {
   for (int i = 0; i < 7; ++i)
     outcomes[std::string(pair::to_string(static_cast<SwapOutcome>(i)))] = c.outcomes[static_cast<std::size_t>(i)];
   const auto agreement = [](const Agreement& a) { return json{{"right", a.right}, {"total", a.total}}; };
-  return {{"judge", c.judge},
-          {"template", c.template_name},
-          {"outcomes", outcomes},
-          {"first_shown_both", c.first_both},
-          {"second_shown_both", c.second_both},
-          {"agreement", {{"point", agreement(c.point)}, {"overall", agreement(c.overall)}}}};
+  json result = {{"outcomes", outcomes}, {"agreement", {{"point", agreement(c.point)}, {"overall", agreement(c.overall)}}}};
+  if (is_vote(c)) return result;
+  result.update({{"judge", c.judge},
+                 {"template", c.template_name},
+                 {"first_shown_both", c.first_both},
+                 {"second_shown_both", c.second_both}});
+  return result;
+}
+
+/// For a point without verdicts, so that its empty rows are not overlooked; "" for others.
+std::string note_of(const PointVerdicts& point) {
+  if (point.vote.pairs() > 0) return "";
+  const std::string name = point.target.category + "/" + point.target.point;
+  if (point.not_asked + point.skipped == 0)
+    return fmt::format("**{} has no pair to ask about**: no group of its category in `labels.splits` has two responses.\n\n",
+                       name);
+  return fmt::format("**{} has no verdicts**: of its pairs {} are not asked yet and {} are too long for a judge.\n\n", name,
+                     point.not_asked, point.skipped);
 }
 
 }  // namespace
 
 std::string report_page(const std::vector<PointVerdicts>& points, const Spent& spent, const std::string& currency) {
-  std::vector<Row> outcomes = {{"point", "judge", "pairs", "believed", "tie", "position bias", "first shown twice",
-                                "second shown twice", "unparsable", "refused", "error", "failed"}};
-  std::vector<Row> agreement = {{"point", "judge", "with labels of the point", "pairs", "with the overall preference", "pairs"}};
-  std::vector<Row> notes = {{"point", "template", "pairs not asked yet", "responses shown", "that seem to talk to the judge"}};
+  std::vector<Row> outcomes = {{"point", "judge", "answers in both orders", "believed", "tie", "position bias",
+                                "first shown twice", "second shown twice", "unparsable", "refused", "error", "failed"}};
+  std::vector<Row> agreement = {
+      {"point", "judge", "with labels of the point", "compared", "with the overall preference", "compared"}};
+  std::vector<Row> notes = {{"point", "template", "pairs with verdicts", "of them with texts cut", "pairs not asked yet",
+                             "pairs skipped as too long", "responses shown", "that seem to talk to the judge"}};
+  std::string missing;
   for (const PointVerdicts& point : points) {
     const std::string name = point.target.category + "/" + point.target.point;
     for (const VerdictCounts* counts : rows_of(point)) {
@@ -75,17 +92,19 @@ std::string report_page(const std::vector<PointVerdicts>& points, const Spent& s
                            std::to_string(counts->point.total), percent(counts->overall.right, counts->overall.total),
                            std::to_string(counts->overall.total)});
     }
-    notes.push_back({name, point.judges.empty() ? "" : point.judges.front().template_name, std::to_string(point.not_asked),
+    notes.push_back({name, point.judges.empty() ? "" : point.judges.front().template_name, std::to_string(point.vote.pairs()),
+                     std::to_string(point.cut), std::to_string(point.not_asked), std::to_string(point.skipped),
                      std::to_string(point.responses), percent(point.suspicious, point.responses)});
+    missing += note_of(point);
   }
   return fmt::format(
       "# Labels of the judges\n\nEach pair is asked in both orders. *Believed*: the same response was preferred both times; "
       "experts train on these. *Position bias*: the verdict "
-      "changed with the order (share of the pairs with a verdict in both orders), split into the first or the second place "
-      "preferred twice.\n\n{}\n"
+      "changed with the order (share of the answers with a verdict in both orders), split into the first or the second place "
+      "preferred twice. Of a judge each sample of a pair counts, of the vote each pair.\n\n{}{}\n"
       "## Agreement of the believed verdicts with the data's own labels\n\n{}\n## What was asked\n\n{}\n"
       "Paid so far: {} for {} requests, {} prompt and {} completion tokens (everything the label store ever paid).\n",
-      markdown_table(outcomes), markdown_table(agreement), markdown_table(notes), money(spent.cost_micros, currency),
+      missing, markdown_table(outcomes), markdown_table(agreement), markdown_table(notes), money(spent.cost_micros, currency),
       spent.requests, spent.prompt_tokens, spent.completion_tokens);
 }
 
@@ -99,6 +118,8 @@ json report_json(const std::vector<PointVerdicts>& points, const Spent& spent, c
                     {"judges", judges},
                     {"vote", counts_json(point.vote)},
                     {"not_asked", point.not_asked},
+                    {"skipped", point.skipped},
+                    {"cut", point.cut},
                     {"responses", point.responses},
                     {"suspicious", point.suspicious}});
   }

@@ -10,7 +10,8 @@
 
 namespace dmoerm::label {
 
-/// Markdown page with one table of outcomes and bias, one of agreement, and what it cost.
+/// Markdown page with one table of outcomes and bias, one of agreement, what was asked and what it cost, and a note for each
+/// point that has no verdicts.
 std::string report_page(const std::vector<PointVerdicts>& points, const Spent& spent, const std::string& currency);
 /// The same numbers.
 nlohmann::json report_json(const std::vector<PointVerdicts>& points, const Spent& spent, const std::string& currency);

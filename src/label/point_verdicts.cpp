@@ -18,7 +18,22 @@ namespace {
 
 using pair::SwapOutcome;
 
-/// What the data says about two responses under a label: 1 = a is better, -1 = b, 0 = nothing.
+/// What the believed ones of the group's recorded verdicts say: 1 = a is better, -1 = b, 0 = nothing, or the one as often as the
+/// other.
+int recorded_preference(const pair::Group& group, std::string_view label, int a, int b) {
+  int said = 0;
+  for (const pair::RecordedVerdict& v : group.verdicts) {
+    const bool same = v.a == a && v.b == b;
+    if (v.point != label || !(same || (v.a == b && v.b == a))) continue;
+    const SwapOutcome outcome = pair::check_swap(v.first_order, v.second_order);
+    if (outcome == SwapOutcome::first) said += same ? 1 : -1;
+    if (outcome == SwapOutcome::second) said += same ? -1 : 1;
+  }
+  return said == 0 ? 0 : said > 0 ? 1 : -1;
+}
+
+/// What the data says about two responses under a label: 1 = a is better, -1 = b, 0 = nothing. Stated pairs go before scores,
+/// scores before verdicts that the data has recorded.
 int data_preference(const pair::Group& group, std::string_view label, int a, int b, double clear_margin) {
   int stated = 0;
   for (const pair::StatedPair& p : group.pairs) {
@@ -34,7 +49,8 @@ int data_preference(const pair::Group& group, std::string_view label, int a, int
     return found == response.scores.end() ? pair::kMissing : found->second;
   };
   const double gap = score(a) - score(b);
-  if (std::isnan(gap) || gap == 0 || std::abs(gap) < clear_margin - 1e-9) return 0;
+  if (std::isnan(gap)) return recorded_preference(group, label, a, b);
+  if (gap == 0 || std::abs(gap) < clear_margin - 1e-9) return 0;
   return gap > 0 ? 1 : -1;
 }
 
@@ -64,8 +80,28 @@ void count_bias(VerdictCounts& counts, const Ballot& ballot) {
 /// Ballots of one pair, by judge.
 struct PairBallots {
   std::vector<std::vector<Ballot>> of_judge;
-  bool complete = true;
+  bool complete = true, skipped = false, cut = false;
 };
+
+/// A slot's question, as far as it was asked.
+struct Asked {
+  const Known* answer = nullptr;
+  bool skipped = true;  ///< too long in every answer form
+  bool cut = false;
+};
+
+/// Like PointQuestions::find(), with what became of the texts.
+Asked look_up(PointQuestions& questions, const Slot& slot, std::size_t forms, const LabelStore& store) {
+  Asked asked;
+  for (std::size_t form = 0; form < forms && asked.answer == nullptr; ++form) {
+    const auto built = questions.build(slot, form);
+    if (!built) continue;
+    asked.skipped = false;
+    asked.cut = built->conversation_cut || built->a_cut || built->b_cut;
+    asked.answer = store.find(built->question.key);
+  }
+  return asked;
+}
 
 }  // namespace
 
@@ -82,10 +118,11 @@ PointVerdicts read_verdicts(PointQuestions questions, const LabelStore& store, c
   std::map<std::size_t, JudgedGroup> groups;
   std::set<std::pair<std::size_t, int>> shown;
   const auto decide = [&](const Slot& slot, const PairBallots& ballots) {
-    if (!ballots.complete) {
-      ++verdicts.not_asked;
+    if (ballots.skipped || !ballots.complete) {
+      ++(ballots.skipped ? verdicts.skipped : verdicts.not_asked);
       return;
     }
+    if (ballots.cut) ++verdicts.cut;
     const pair::Group& group = questions.group(slot.group);
     const Target& t = questions.target();
     const int point = data_preference(group, t.point, slot.a, slot.b, t.clear_margin);
@@ -95,7 +132,6 @@ PointVerdicts read_verdicts(PointQuestions questions, const LabelStore& store, c
       for (const Ballot& ballot : ballots.of_judge[j]) {
         count(verdicts.judges[j], outcome_of(ballot), point, overall);
         count_bias(verdicts.judges[j], ballot);
-        count_bias(verdicts.vote, ballot);
         all.push_back(ballot);
       }
     }
@@ -122,9 +158,12 @@ PointVerdicts read_verdicts(PointQuestions questions, const LabelStore& store, c
     std::vector<Ballot>& own = ballots.of_judge[slot->judge];
     if (!slot->swapped)
       own.push_back({Verdict::error, Verdict::error, -1, -1, by_weight ? judges[slot->judge].config.weight : 1.0});
-    if (const Known* found = questions.find(*slot, store)) {
-      (slot->swapped ? own.back().second_order : own.back().first_order) = found->verdict;
-      (slot->swapped ? own.back().second_probability : own.back().first_probability) = found->first_probability;
+    const Asked asked = look_up(questions, *slot, judges[slot->judge].forms.size(), store);
+    ballots.cut = ballots.cut || asked.cut;
+    ballots.skipped = ballots.skipped || asked.skipped;
+    if (asked.answer != nullptr) {
+      (slot->swapped ? own.back().second_order : own.back().first_order) = asked.answer->verdict;
+      (slot->swapped ? own.back().second_probability : own.back().first_probability) = asked.answer->first_probability;
     } else {
       ballots.complete = false;
     }

@@ -80,7 +80,10 @@ std::string progress_text(const LabelProgress& progress, const std::string& curr
   constexpr int kBar = 20;
   const int full = sums.total > 0 ? static_cast<int>(kBar * sums.done / sums.total) : kBar;
   text = fmt::format("[{:#>{}}{:.>{}}] {}", "", full, "", kBar - full, text);
-  return text.substr(0, static_cast<std::size_t>(std::max(20, width - 1)));
+  auto end = std::min(text.size(), static_cast<std::size_t>(std::max(20, width - 1)));
+  // Names may be of any script: half a character would be a broken one.
+  while (end < text.size() && end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
 }
 
 ProgressLine::ProgressLine(std::string currency, bool terminal) : currency_(std::move(currency)), terminal_(terminal) {}

@@ -20,14 +20,21 @@ pair::SwapOutcome outcome_of(const Ballot& ballot);
 
 struct Vote {
   pair::SwapOutcome outcome = pair::SwapOutcome::error;
-  /// Weight of the replies for a among those with a verdict, a tie counting half; with token probabilities their mean. 0.5 if
-  /// none has one.
+  /// Of the ballots with a verdict (a tie is one) in both orders, the weight of the replies for a, a tie counting half; with
+  /// token probabilities their mean. 0.5 if there is no such ballot: one order alone cannot be told from position bias.
   float share = 0.5F;
 };
 
-/// One ballot decides by itself. Of several, those that the swap rule believes are counted: the outcome with more weight than
-/// each other wins; judges that contradict each other with equal weight are inconsistent. If none is believed, what most of them
-/// are (of equally many the first of inconsistent, unparsable, refused, error).
+/// One ballot decides by itself. Of several, those that the swap rule believes are counted, and the outcome with more weight than
+/// each other wins: a plurality of the believed ballots, which need not be a half of them (3 first, 2 second, 2 tie are first).
+/// Judges that contradict each other with equal weight (but for rounding) are inconsistent. If none is believed, what most of
+/// them are (of equally many the first of inconsistent, unparsable, refused, error).
 Vote count_votes(const std::vector<Ballot>& ballots);
+
+/// What training makes of a vote: the probability that a is the better one, above or below a half; nothing if the vote decides
+/// nothing.
+/// @param soft  the share of the votes, where there were verdicts in both orders (inconsistent ones too); else 1 or 0, of the
+///              believed outcomes only
+std::optional<float> training_target(const Vote& vote, bool soft);
 
 }  // namespace dmoerm::label

@@ -21,9 +21,10 @@ std::string to_json_line(const Group& group) {
     responses.push_back(std::move(response));
   }
   for (const StatedPair& p : group.pairs) pairs.push_back({p.label, p.winner, p.loser});
-  const json row{{"id", group.id},     {"category", group.category}, {"split", static_cast<int>(group.split)},
-                 {"prompt", prompt},   {"responses", responses},     {"pairs", pairs},
-                 {"file", group.file}, {"line", group.line}};
+  json row{{"id", group.id},     {"category", group.category}, {"split", static_cast<int>(group.split)},
+           {"prompt", prompt},   {"responses", responses},     {"pairs", pairs},
+           {"file", group.file}, {"line", group.line}};
+  for (const RecordedVerdict& v : group.verdicts) row["verdicts"].push_back({v.point, v.a, v.b, v.first_order, v.second_order});
   return row.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -42,6 +43,9 @@ Group group_from_json_line(std::string_view line) {
       group.responses.push_back(std::move(response));
     }
     for (const json& p : row.at("pairs")) group.pairs.push_back({p.at(0), p.at(1), p.at(2), 0.0});
+    if (row.contains("verdicts")) {
+      for (const json& v : row["verdicts"]) group.verdicts.push_back({v.at(0), v.at(1), v.at(2), v.at(3), v.at(4)});
+    }
     return group;
   } catch (const json::exception& e) {
     throw DataError(fmt::format("not a line of selected groups: {}", e.what()));

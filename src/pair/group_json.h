@@ -7,7 +7,7 @@
 
 namespace dmoerm::pair {
 
-/// One line, no line end. Texts that are not UTF-8 get U+FFFD in the place of each bad byte. Recorded verdicts are left out.
+/// One line, no line end. Texts that are not UTF-8 get U+FFFD in the place of each bad byte.
 std::string to_json_line(const Group& group);
 /// The group that to_json_line() wrote. @throws DataError for anything else
 Group group_from_json_line(std::string_view line);

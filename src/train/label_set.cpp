@@ -44,16 +44,10 @@ LabelledGroup with_pairs(std::int64_t index, std::size_t responses, std::vector<
 
 /// What a verdict means; nothing if it decides nothing.
 std::optional<data::Preference> preference_of(const label::JudgedPair& judged, bool soft) {
-  const pair::SwapOutcome outcome = judged.vote.outcome;
-  if (soft) {
-    const float share = judged.vote.share;
-    if (share == 0.5F) return std::nullopt;
-    return share > 0.5F ? data::Preference{judged.a, judged.b, 0.0F, share}
-                        : data::Preference{judged.b, judged.a, 0.0F, 1 - share};
-  }
-  if (outcome == pair::SwapOutcome::first) return data::Preference{judged.a, judged.b};
-  if (outcome == pair::SwapOutcome::second) return data::Preference{judged.b, judged.a};
-  return std::nullopt;
+  const auto target = label::training_target(judged.vote, soft);
+  if (!target) return std::nullopt;
+  return *target > 0.5F ? data::Preference{judged.a, judged.b, 0.0F, *target}
+                        : data::Preference{judged.b, judged.a, 0.0F, 1 - *target};
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int3
                                         const config::RunConfig& config);
 
 /// Groups of a part that have at least one pair by the judges' verdicts. @param soft  pairs have the share of the votes as their
-/// target, undecided ones too unless it is a half; else only the believed ones count
+/// target, inconsistent ones and ties too unless it is a half; else only the believed ones count
 std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                          const std::vector<label::JudgedGroup>& verdicts, bool soft,
                                          const config::RunConfig& config);

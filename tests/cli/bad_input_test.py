@@ -116,6 +116,25 @@ class Configuration(Tiny):
         self.assert_refused(self.run_it("runs_dir=/proc/no_such_place"), "cannot create directories: ", "/proc/no_such_place")
 
 
+class Labelling(Tiny):
+    def label_it(self, *arguments):
+        with open(self.path("tiny.yaml"), "w", encoding="utf-8") as f:
+            f.write(self.config + "labels:\n  judges:\n    - model: free\n      endpoints: [{url: http://127.0.0.1:9/v1}]\n")
+        return self.dmoerm("label", "--config", self.path("tiny.yaml"), *arguments)
+
+    def test_limits_of_a_run_out_of_range(self):
+        for option in ("--requests-max", "--tokens-max"):
+            self.assert_refused_and_nothing_left(self.label_it(option, "0"), f"dmoerm: {option}: 0 is out of range: 1 or more\n")
+        self.assert_refused_and_nothing_left(self.label_it("--cost-max", "-1"), "dmoerm: --cost-max: -1 is out of range: ")
+
+    def test_a_limit_of_cost_for_a_judge_without_a_price(self):
+        self.assert_refused_and_nothing_left(self.label_it("--cost-max", "1"), "--cost-max: no price: free; ")
+
+    def test_export_and_import_say_that_csv_is_not_read(self):
+        self.assertIn("`labels import` reads JSONL, not CSV", self.dmoerm("labels", "export", "--help").stdout)
+        self.assertIn("CSV is not read", self.dmoerm("labels", "import", "--help").stdout)
+
+
 class Data(Tiny):
     def with_row(self, row):
         self.write_rows(rows() + [row])

@@ -114,6 +114,26 @@ TEST(RunConfig, ShowsTheFirstHundredProblemsOfAWildFile) {
   EXPECT_TRUE(found.ends_with("... and 49900 more problems"));
 }
 
+/// The YAML block of a page after some words.
+std::string yaml_after(const std::string& page, const std::string& words) {
+  const std::string fence = "```yaml\n";
+  const std::size_t begin = page.find(fence, page.find(words)) + fence.size();
+  return page.substr(begin, page.find("```", begin) - begin);
+}
+
+TEST(RunConfig, ReadsTheExamplesOfTheLabellingPage) {
+  std::ifstream file(DMOERM_SOURCE "/docs/labelling.md");
+  const std::string page((std::istreambuf_iterator<char>(file)), {});
+  const std::string smallest = yaml_after(page, "The smallest configuration that labels:");
+  const RunConfig config = parse_run_config(smallest, "c.yaml", "/nowhere", {});
+  EXPECT_EQ(config.backbone.dir, "/nowhere/model");  // need not exist
+  EXPECT_EQ(config.labels.judges.at(0).endpoints.at(0).url, "http://127.0.0.1:8000/v1");
+  const std::string without_labels = smallest.substr(0, smallest.find("labels:\n"));
+  const RunConfig limited = parse_run_config(without_labels + yaml_after(page, "More judges, and limits:"), "c.yaml", "/", {});
+  EXPECT_EQ(limited.labels.judges.size(), 2U);
+  EXPECT_EQ(limited.labels.budget.cost_max, 200);
+}
+
 /// One value of the table: what is written, and a part of the answer.
 struct BadValue {
   std::string line;
@@ -134,7 +154,23 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"labels: {judges: [{model: m}]}", "labels.judges.0.endpoints: is missing"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h, key_env: A, key_file: b}]}]}",
                  "key_env is given too: keep one"},
-        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}]}], budget: {cost_max: 5}}", "no judge has a price"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}]}], budget: {cost_max: 5}}",
+                 "labels.budget.cost_max: no price: m; set price_prompt"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}]}, {model: n, endpoints: [{url: http://h}], "
+                 "price_prompt: 1}, "
+                 "{model: o, endpoints: [{url: http://h}]}], budget: {cost_max: 5}}",
+                 "no price: m, o; set price_prompt"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}, {url: http://i}], via: batch}]}",
+                 ":59: labels.judges.0.endpoints.1: a batch lies at one server"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: h:8000/v1}]}]}",
+                 "labels.judges.0.endpoints.0.url: \"h:8000/v1\" starts with neither http:// nor https://"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], top_p: 0}]}",
+                 "labels.judges.0.top_p: 0 is out of range"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], top_p: 1.1}]}",
+                 "labels.judges.0.top_p: 1.1 is out of range"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], seed: -2}]}",
+                 "labels.judges.0.seed: -2 is out of range"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], seed: 0.5}]}", "labels.judges.0.seed"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}]}], samples: 3}", "would ask the same thing again"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], extra: \"[1]\"}]}", "expected a JSON object"},
         BadValue{"name: labels\nlabels: {judges: [{model: m, endpoints: [{url: http://h}]}]}", "give the run another name"},
@@ -318,7 +354,11 @@ TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
       JudgeConfig& judge = c.labels.judges[i];
       judge.model = "judge" + std::to_string(i);
       judge.max_tokens = 2, judge.extra = "{}";
-      for (EndpointConfig& endpoint : judge.endpoints) endpoint.key_file.clear();
+      judge.via = "online", judge.price_prompt = 1;
+      for (EndpointConfig& endpoint : judge.endpoints) {
+        endpoint.url = "http://" + endpoint.url;
+        endpoint.key_file.clear();
+      }
     }
     c.labels.pairs.bundle = "/b";
     const std::string text = to_yaml(c);

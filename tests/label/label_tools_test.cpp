@@ -317,6 +317,19 @@ TEST_F(Tools, ExportedLabelsAreImportedAsTheyWere) {
   EXPECT_EQ(import_labels(copy, directory_ / "labels.jsonl", "").already_there, 50);
 }
 
+TEST(DiffText, HasTheSumsFirstAndTheKeysOnlyIfTheyAreWanted) {
+  StoreDiff diff;
+  diff.same = 7, diff.only_a = 1, diff.differing = 1;
+  diff.rows = {{sha256("x"), "chat", "tone", "j", Verdict::first, std::nullopt},
+               {sha256("y"), "chat", "fact", "j", Verdict::tie, Verdict::error}};
+  EXPECT_EQ(diff_text(diff, "A", "B", false),
+            "7 the same, 1 only in A, 0 only in B, 1 with another verdict (--all lists them)\n");
+  EXPECT_EQ(diff_text(diff, "A", "B", true), "7 the same, 1 only in A, 0 only in B, 1 with another verdict\n" +
+                                                 to_hex(sha256("x")) + " chat/tone j: first -\n" + to_hex(sha256("y")) +
+                                                 " chat/fact j: tie error\n");
+  EXPECT_EQ(diff_text({}, "A", "B", false), "0 the same, 0 only in A, 0 only in B, 0 with another verdict\n");
+}
+
 TEST_F(Tools, CsvHasOneHeaderAndQuotedTexts) {
   {
     Label l = make_label(3);

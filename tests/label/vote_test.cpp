@@ -42,15 +42,48 @@ TEST(CountVotes, WithoutABelievedBallotTheMostFrequentFailureIsTheOutcome) {
   EXPECT_EQ(count_votes({}).outcome, SwapOutcome::error);
 }
 
-TEST(CountVotes, TheShareCountsEveryReplyWithAVerdict) {
+TEST(CountVotes, TheShareCountsBallotsWithAVerdictInBothOrders) {
   EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::second)}).share, 1);
   EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::second, Verdict::first)}).share, 0);
   EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::first)}).share, 0.5);
   EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::tie)}).share, 0.75);
-  EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::error)}).share, 1);
+  const Ballot half = ballot(Verdict::first, Verdict::error);  // what the other order said is not known
+  EXPECT_FLOAT_EQ(count_votes({half}).share, 0.5);
+  EXPECT_FLOAT_EQ(count_votes({half, ballot(Verdict::second, Verdict::first)}).share, 0);
   EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::error, Verdict::refused)}).share, 0.5);
   EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::second, 3), ballot(Verdict::second, Verdict::first, 1)}).share,
                   0.75);
+}
+
+TEST(CountVotes, WeightsThatDifferByRoundingAreEqual) {
+  const auto a = [](double weight) { return ballot(Verdict::first, Verdict::second, weight); };
+  const auto b = [](double weight) { return ballot(Verdict::second, Verdict::first, weight); };
+  EXPECT_NE(0.1 + 0.2, 0.3);
+  EXPECT_EQ(count_votes({a(0.1), a(0.2), b(0.3)}).outcome, SwapOutcome::inconsistent);
+  EXPECT_EQ(count_votes({a(0.3), b(0.1), b(0.2)}).outcome, SwapOutcome::inconsistent);
+  EXPECT_EQ(count_votes({a(0.1), a(0.2), b(0.301)}).outcome, SwapOutcome::second);
+  const Ballot biased = ballot(Verdict::first, Verdict::first, 0.3);
+  const Ballot r1 = ballot(Verdict::refused, Verdict::first, 0.1), r2 = ballot(Verdict::refused, Verdict::first, 0.2);
+  EXPECT_EQ(count_votes({r1, r2, biased}).outcome, SwapOutcome::inconsistent);  // of equally many the first
+}
+
+TEST(CountVotes, APluralityWins) {
+  const Ballot a = ballot(Verdict::first, Verdict::second), b = ballot(Verdict::second, Verdict::first);
+  const Ballot tie = ballot(Verdict::tie, Verdict::tie);
+  EXPECT_EQ(count_votes({a, a, a, b, b, tie, tie}).outcome, SwapOutcome::first);
+}
+
+TEST(TrainingTarget, IsOfTheBelievedOutcomesOrTheShareAndNeverOfAFailure) {
+  EXPECT_EQ(training_target({SwapOutcome::first, 0.7F}, false), 1.0F);
+  EXPECT_EQ(training_target({SwapOutcome::second, 0.7F}, false), 0.0F);
+  for (const SwapOutcome outcome : {SwapOutcome::tie, SwapOutcome::inconsistent}) {
+    EXPECT_EQ(training_target({outcome, 0.7F}, false), std::nullopt);
+    EXPECT_EQ(training_target({outcome, 0.7F}, true), 0.7F);
+    EXPECT_EQ(training_target({outcome, 0.5F}, true), std::nullopt);
+  }
+  for (const SwapOutcome outcome : {SwapOutcome::unparsable, SwapOutcome::refused, SwapOutcome::error}) {
+    for (const bool soft : {false, true}) EXPECT_EQ(training_target({outcome, 0.9F}, soft), std::nullopt);
+  }
 }
 
 TEST(CountVotes, TokenProbabilitiesTakeThePlaceOfVerdictsInTheShare) {

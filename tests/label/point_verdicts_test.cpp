@@ -1,0 +1,173 @@
+// Verdicts and report of a point from a store that the test fills itself: no judge is asked.
+#include "label/point_verdicts.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "label/label_report.h"
+#include "pair/group_json.h"
+#include "support/scratch.h"
+
+namespace dmoerm::label {
+namespace {
+
+class PointVerdictsTest : public test::Scratch {
+ protected:
+  using Answer = std::function<std::optional<Verdict>(const Slot&)>;
+
+  PointVerdictsTest() {
+    labels_.judges.resize(1);
+    labels_.judges[0].model = "judge", labels_.judges[0].answer = "verdict_line";
+  }
+
+  /// A group of two responses without labels of any kind. @param words  of each response
+  static pair::Group group(int number, int words = 5) {
+    pair::Group group;
+    group.id = "g" + std::to_string(number), group.category = "summarization", group.split = pair::Split::train;
+    group.prompt = {{"user", "Summarise article " + std::to_string(number) + "."}};
+    for (const char* name : {"first", "second"}) {
+      std::string text = std::string("The ") + name + " summary.";
+      for (int w = 0; w < words; ++w) text += " word";
+      group.responses.emplace_back().text = text;
+    }
+    group.file = "data", group.line = number + 1;
+    return group;
+  }
+
+  /// Store an answer to each question that `answer` has one for, and read what they come to.
+  PointVerdicts verdicts(const std::vector<pair::Group>& groups, const Answer& answer) {
+    std::string text;
+    std::vector<GroupPairs> pairs;
+    for (const pair::Group& g : groups) {
+      text += pair::to_json_line(g) + "\n";
+      pairs.push_back({pairs.size(), {{0, 1}}});
+    }
+    GroupFile file(write("groups.jsonl", text));
+    const std::vector<Judge> judges = make_judges(labels_, DMOERM_SOURCE "/configs/judge", {});
+    const PointQuestions questions({"summarization", "coherence"}, file, judges, pairs,
+                                   static_cast<std::int32_t>(labels_.samples));
+    LabelStore store = LabelStore::open(directory_ / "store");
+    PointQuestions to_answer = questions;
+    while (const auto slot = to_answer.next()) {
+      const auto built = to_answer.build(*slot, 0);
+      const auto verdict = answer(*slot);
+      if (!built || !verdict) continue;
+      Label label;
+      label.key = built->question.key, label.pair = built->question.pair;
+      label.verdict = *verdict;
+      store.append(std::vector{label});
+    }
+    return read_verdicts(questions, store, judges, false);
+  }
+
+  static std::optional<Verdict> prefers_a(const Slot& slot) { return slot.swapped ? Verdict::second : Verdict::first; }
+  static std::optional<Verdict> prefers_what_is_first(const Slot&) { return Verdict::first; }
+  static std::string page(const PointVerdicts& verdicts) { return report_page({verdicts}, {}, "USD"); }
+  static nlohmann::json json_of(const PointVerdicts& verdicts) { return report_json({verdicts}, {}, "USD")["points"][0]; }
+
+  config::LabelsConfig labels_;
+};
+
+TEST_F(PointVerdictsTest, PairsThatAreSkippedAsTooLongAreNotWaitedFor) {
+  labels_.too_long = "skip", labels_.judges[0].context_tokens = 1200;
+  const PointVerdicts v =
+      verdicts({group(0), group(1, 3000), group(2)}, [](const Slot& s) { return s.group == 2 ? std::nullopt : prefers_a(s); });
+  EXPECT_EQ(v.vote.pairs(), 1);
+  EXPECT_EQ(v.skipped, 1);
+  EXPECT_EQ(v.not_asked, 1);
+  EXPECT_EQ(v.cut, 0);
+  EXPECT_EQ(json_of(v)["skipped"], 1);
+  EXPECT_EQ(json_of(v)["not_asked"], 1);
+  EXPECT_NE(page(v).find("pairs skipped as too long"), std::string::npos);
+}
+
+TEST_F(PointVerdictsTest, PairsWhoseTextsWereCutAreCounted) {
+  labels_.too_long = "truncate", labels_.judges[0].context_tokens = 1200;
+  const PointVerdicts v = verdicts({group(0), group(1, 3000)}, prefers_a);
+  EXPECT_EQ(v.vote.pairs(), 2);
+  EXPECT_EQ(v.cut, 1);
+  EXPECT_EQ(v.skipped, 0);
+  EXPECT_EQ(json_of(v)["cut"], 1);
+  EXPECT_NE(page(v).find("of them with texts cut"), std::string::npos);
+}
+
+TEST_F(PointVerdictsTest, APointWithoutVerdictsHasANoteOnThePage) {
+  EXPECT_NE(page(verdicts({}, prefers_a)).find("**summarization/coherence has no pair to ask about**"), std::string::npos);
+  const std::string waiting = page(verdicts({group(0)}, [](const Slot&) { return std::nullopt; }));
+  EXPECT_NE(waiting.find("**summarization/coherence has no verdicts**: of its pairs 1 are not asked yet and 0"),
+            std::string::npos)
+      << waiting;
+  EXPECT_EQ(page(verdicts({group(0)}, prefers_a)).find("**"), std::string::npos);
+}
+
+TEST_F(PointVerdictsTest, PositionBiasIsCountedOfAnswersAndNotOfTheVote) {
+  labels_.samples = 3, labels_.judges[0].temperature = 1;
+  const PointVerdicts v = verdicts({group(0), group(1)}, prefers_what_is_first);
+  EXPECT_EQ(v.judges[0].pairs(), 6);
+  EXPECT_EQ(v.judges[0].first_both, 6);
+  EXPECT_EQ(v.vote.pairs(), 2);
+  EXPECT_EQ(v.vote.first_both, 0);
+  EXPECT_FALSE(json_of(v)["vote"].contains("first_shown_both"));
+  const std::string text = page(v);
+  EXPECT_NE(text.find("answers in both orders"), std::string::npos);
+  const std::size_t vote = text.find("all (vote)");
+  ASSERT_NE(vote, std::string::npos) << text;  // samples make a vote too
+  const std::string row = text.substr(vote, text.find('\n', vote) - vote);
+  EXPECT_NE(row.find("100.0 %"), std::string::npos) << row;  // position bias
+  EXPECT_EQ(row.find("100.0 %"), row.rfind("100.0 %")) << row;
+}
+
+/// The group with verdicts that its data has recorded.
+pair::Group recorded(pair::Group group, const std::vector<pair::RecordedVerdict>& verdicts) {
+  group.verdicts = verdicts;
+  return group;
+}
+
+TEST_F(PointVerdictsTest, AgreementCountsBelievedVerdictsOfTheData) {
+  const std::vector<pair::Group> groups = {
+      recorded(group(0), {{"coherence", 0, 1, "first", "second"}}),  // a
+      recorded(group(1), {{"coherence", 1, 0, "first", "second"}}),  // b
+      recorded(group(2), {{"coherence", 1, 0, "second", "first"}}),  // a
+      recorded(group(3), {{"coherence", 0, 1, "first", "first"}}),   // position bias: no opinion
+      recorded(group(4), {{"coherence", 0, 1, "first", "error"}}),   // no opinion
+      recorded(group(5), {{"fluency", 0, 1, "first", "second"}}),    // of another point
+      recorded(group(6), {{"coherence", 0, 1, "first", "second"}, {"coherence", 0, 1, "second", "first"}}),  // contradiction
+      recorded(group(7), {{"overall", 0, 1, "second", "first"}})};
+  const PointVerdicts v = verdicts(groups, prefers_a);
+  EXPECT_EQ(v.vote.point.total, 3);
+  EXPECT_EQ(v.vote.point.right, 2);
+  EXPECT_EQ(v.vote.overall.total, 1);
+  EXPECT_EQ(v.vote.overall.right, 0);
+}
+
+TEST_F(PointVerdictsTest, StatedPairsAndScoresGoBeforeRecordedVerdicts) {
+  std::vector<pair::Group> groups(3, recorded(group(0), {{"coherence", 0, 1, "second", "first"}}));  // b
+  for (int i = 0; i < 3; ++i) groups[static_cast<std::size_t>(i)].line = i + 1;
+  groups[0].pairs = {{"coherence", 0, 1}};
+  groups[1].responses[0].scores = {{"coherence", 2}}, groups[1].responses[1].scores = {{"coherence", 1}};
+  groups[2].responses[0].scores = {{"coherence", 1}}, groups[2].responses[1].scores = {{"coherence", 1}};  // equally good
+  const PointVerdicts v = verdicts(groups, prefers_a);
+  EXPECT_EQ(v.vote.point.total, 2);
+  EXPECT_EQ(v.vote.point.right, 2);
+}
+
+TEST(GroupJson, KeepsRecordedVerdicts) {
+  pair::Group group;
+  group.responses.resize(3);
+  group.verdicts = {{"tone", 0, 2, "first", "unparsable"}, {"fact", 1, 2, "tie", "tie"}};
+  const pair::Group again = pair::group_from_json_line(pair::to_json_line(group));
+  ASSERT_EQ(again.verdicts.size(), 2U);
+  EXPECT_EQ(again.verdicts[0].point, "tone");
+  EXPECT_EQ(again.verdicts[0].a, 0);
+  EXPECT_EQ(again.verdicts[0].b, 2);
+  EXPECT_EQ(again.verdicts[0].first_order, "first");
+  EXPECT_EQ(again.verdicts[0].second_order, "unparsable");
+  EXPECT_EQ(again.verdicts[1].point, "fact");
+  group.verdicts.clear();
+  EXPECT_EQ(pair::to_json_line(group).find("verdicts"), std::string::npos);  // files of before stay as they are
+}
+
+}  // namespace
+}  // namespace dmoerm::label
