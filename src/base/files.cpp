@@ -97,6 +97,11 @@ void sync_path(const std::filesystem::path& path) {
 
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
   try {
+    // A rename would put a file in the place of /dev/null or of a pipe.
+    std::error_code ignored;
+    const auto status = std::filesystem::status(path, ignored);
+    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+      throw IoError(fmt::format("{}: is there and no regular file: name another output", path.string()));
     sync_path(temporary);
     if (::rename(temporary.c_str(), path.c_str()) != 0) fail(path, "rename a finished file to this name");
   } catch (...) {

@@ -12,7 +12,7 @@ std::string read_file(const std::filesystem::path& path);
 /// Parse a JSON file. @throws IoError, or DataError with file:line and what was expected
 nlohmann::json read_json(const std::filesystem::path& path);
 /// Replace `path` by `content` atomically: temporary name, fsync, rename, fsync of the directory. On failure (disk full) the
-/// old file stays and nothing is left behind. @throws IoError
+/// old file stays and nothing is left behind. @throws IoError, also if `path` is there and no regular file (a device, a pipe)
 void write_file_atomically(const std::filesystem::path& path, std::string_view content);
 /// write_file_atomically() of indented JSON and a line end.
 void write_json_atomically(const std::filesystem::path& path, const nlohmann::json& value);

@@ -89,6 +89,8 @@ std::vector<Judge> make_judges(const config::LabelsConfig& config, const fs::pat
       parameters.max_tokens = c.max_tokens;
       parameters.form = form;
       parameters.top_logprobs = c.probabilities ? kTopLogprobs : 0;
+      if (c.seed >= 0) parameters.seed = c.seed;
+      if (c.top_p < 1) parameters.top_p = c.top_p;
       if (!c.extra.empty()) parameters.extra = nlohmann::json::parse(c.extra);
       parameters.max_tokens = answer_limit(c, parameters.extra);
       judge.forms.emplace_back(judge_template, criteria, parameters, rule);
@@ -110,10 +112,6 @@ void connect(std::vector<Judge>& judges, const fs::path& batches, const BatchPol
     if (judge.config.via == "online") {
       judge.asker = ask_online(std::move(endpoints));
     } else {
-      if (endpoints.size() > 1) {
-        throw ConfigError(fmt::format("labels.judges {}: via batch has {} endpoints: a batch lies with one provider, keep one",
-                                      judge.config.model, endpoints.size()));
-      }
       judge.asker = ask_in_batches(endpoints.front(),
                                    batches / sha256_hex(judge.config.model + "\n" + endpoints.front().url).substr(0, 16), policy);
     }

@@ -1,6 +1,7 @@
 #include "base/files.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -69,6 +70,14 @@ TEST_F(FilesFolder, AFileThatCannotTakeItsNameIsRemoved) {
   const std::string temporary = write("f.tmp", "x");
   EXPECT_THROW(publish_file(temporary, directory_ / "f"), IoError);
   EXPECT_EQ(names(), (std::vector<std::string>{"f", "f/in the way"}));
+}
+
+TEST_F(FilesFolder, ADeviceOrPipeIsNotReplacedByAFile) {
+  const fs::path pipe = directory_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_THROW(write_file_atomically(pipe, "text"), IoError);
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  EXPECT_EQ(names(), std::vector<std::string>{"pipe"});
 }
 
 TEST_F(FilesFolder, MessagesNameTheFileAndTheReason) {
