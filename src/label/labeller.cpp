@@ -78,7 +78,7 @@ struct Labeller::Impl {
       return found != nullptr && !(config.retry_errors && found->verdict == Verdict::error);
     };
     if (holds(store.find(built.question.key))) return true;
-    return judges[slot.judge].forms.size() > 1 && stored_before > 0 && holds(points[point].find(slot, store));
+    return judges[slot.judge].forms.size() > 1 && stored_before > 0 && holds(points[point].look_up(slot, store).answer);
   }
 
   /// The next question that has to be asked; nothing if there is none, or none was found in this turn.

@@ -27,15 +27,19 @@ std::optional<BuiltQuestion> PointQuestions::build(const Slot& slot, std::size_t
   return judges_.at(slot.judge).forms.at(form).build(pair, target_.category, target_.point, slot.swapped, slot.sample);
 }
 
-const Known* PointQuestions::find(const Slot& slot, const LabelStore& store) {
-  const Known* failed = nullptr;
+LookedUp PointQuestions::look_up(const Slot& slot, const LabelStore& store) {
+  LookedUp result;
   for (std::size_t form = 0; form < judges_.at(slot.judge).forms.size(); ++form) {
     const auto built = build(slot, form);
-    const Known* found = built ? store.find(built->question.key) : nullptr;
-    if (found != nullptr && found->verdict != Verdict::error) return found;
-    if (found != nullptr) failed = found;
+    if (!built) continue;
+    const Known* found = store.find(built->question.key);
+    const bool better = found != nullptr && (result.answer == nullptr || found->verdict != Verdict::error);
+    if (result.skipped || better) result.cut = built->conversation_cut || built->a_cut || built->b_cut;
+    result.skipped = false;
+    if (better) result.answer = found;
+    if (found != nullptr && found->verdict != Verdict::error) break;
   }
-  return failed;
+  return result;
 }
 
 const pair::Group& PointQuestions::group(std::size_t number) {

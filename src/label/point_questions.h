@@ -32,6 +32,13 @@ struct Slot {
   bool swapped = false;
 };
 
+/// What is known of a slot's question.
+struct LookedUp {
+  const Known* answer = nullptr;  ///< in whichever form it was asked; an error only if no form has an answer
+  bool skipped = true;            ///< too long in every answer form
+  bool cut = false;               ///< a text of the question as asked was cut to fit
+};
+
 class PointQuestions {
  public:
   PointQuestions(Target target, GroupFile& groups, const std::vector<Judge>& judges, const std::vector<GroupPairs>& pairs,
@@ -43,9 +50,8 @@ class PointQuestions {
   /// Its question in one of its judge's answer forms. @return nothing if it is too long and the rule is to skip
   /// @throws DataError, ConfigError as QuestionBuilder::build()
   std::optional<BuiltQuestion> build(const Slot& slot, std::size_t form);
-  /// A stored answer to its question, whichever form it was asked in; an error only if no form has an answer.
-  /// @return nullptr if there is none
-  const Known* find(const Slot& slot, const LabelStore& store);
+  /// Its answer in the store.
+  LookedUp look_up(const Slot& slot, const LabelStore& store);
   /// The group of a slot; the last one read is kept.
   const pair::Group& group(std::size_t number);
   [[nodiscard]] const Target& target() const { return target_; }

@@ -83,26 +83,6 @@ struct PairBallots {
   bool complete = true, skipped = false, cut = false;
 };
 
-/// A slot's question, as far as it was asked.
-struct Asked {
-  const Known* answer = nullptr;
-  bool skipped = true;  ///< too long in every answer form
-  bool cut = false;
-};
-
-/// Like PointQuestions::find(), with what became of the texts.
-Asked look_up(PointQuestions& questions, const Slot& slot, std::size_t forms, const LabelStore& store) {
-  Asked asked;
-  for (std::size_t form = 0; form < forms && asked.answer == nullptr; ++form) {
-    const auto built = questions.build(slot, form);
-    if (!built) continue;
-    asked.skipped = false;
-    asked.cut = built->conversation_cut || built->a_cut || built->b_cut;
-    asked.answer = store.find(built->question.key);
-  }
-  return asked;
-}
-
 }  // namespace
 
 std::int64_t VerdictCounts::pairs() const { return std::accumulate(outcomes.begin(), outcomes.end(), std::int64_t{0}); }
@@ -158,7 +138,7 @@ PointVerdicts read_verdicts(PointQuestions questions, const LabelStore& store, c
     std::vector<Ballot>& own = ballots.of_judge[slot->judge];
     if (!slot->swapped)
       own.push_back({Verdict::error, Verdict::error, -1, -1, by_weight ? judges[slot->judge].config.weight : 1.0});
-    const Asked asked = look_up(questions, *slot, judges[slot->judge].forms.size(), store);
+    const LookedUp asked = questions.look_up(*slot, store);
     ballots.cut = ballots.cut || asked.cut;
     ballots.skipped = ballots.skipped || asked.skipped;
     if (asked.answer != nullptr) {
