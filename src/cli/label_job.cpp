@@ -32,31 +32,15 @@ fs::path judge_folder() {
 
 /// What the selection of groups depends on.
 train::TaskIdentity selection_identity(const config::RunConfig& config) {
-  json files = json::array(), categories = json::array();
-  for (const config::InputConfig& i : config.data.inputs) {
-    files.push_back({{"path", i.path},
-                     {"sha256", sha256_file(i.path)},
-                     {"form", i.form},
-                     {"category", i.category},
-                     {"split", i.split},
-                     {"weight", i.weight}});
-  }
-  for (const config::CategoryConfig& c : config.categories) {
-    categories.push_back({{"name", c.name},
-                          {"points", c.points},
-                          {"responses_per_group_max", c.responses_per_group_max},
-                          {"groups_max", c.groups_max}});
-  }
   const config::DataConfig& d = config.data;
-  return {{{"inputs", files},
-           {"categories", categories},
-           {"seed", config.seed},
-           {"bad_lines_max", d.bad_lines_max},
-           {"responses_per_group_max", d.responses_per_group_max},
-           {"groups_per_category_max", d.groups_per_category_max},
-           {"validation_share", d.validation_share},
-           {"test_share", d.test_share}},
-          {}};
+  json settings = data::selection_settings(config);
+  settings.update({{"seed", config.seed},
+                   {"bad_lines_max", d.bad_lines_max},
+                   {"responses_per_group_max", d.responses_per_group_max},
+                   {"groups_per_category_max", d.groups_per_category_max},
+                   {"validation_share", d.validation_share},
+                   {"test_share", d.test_share}});
+  return {settings, {}};
 }
 
 /// The selected groups' texts, written once a data set. @return the file

@@ -15,6 +15,7 @@
 #include "cli/verbs.h"
 #include "comm/world.h"
 #include "data/chat_template.h"
+#include "data/group_selection.h"
 #include "data/ingest.h"
 #include "data/token_store_schema.h"
 #include "train/pipeline.h"
@@ -34,37 +35,22 @@ struct Options {
 /// What the token store depends on.
 train::TaskIdentity ingest_identity(const config::RunConfig& config, const data::Tokenizer& tokenizer,
                                     const data::ChatTemplate& chat_template) {
-  json files = json::array(), categories = json::array();
-  for (const config::InputConfig& input : config.data.inputs) {
-    files.push_back({{"path", input.path},
-                     {"sha256", sha256_file(input.path)},
-                     {"form", input.form},
-                     {"category", input.category},
-                     {"split", input.split},
-                     {"weight", input.weight}});
-  }
-  for (const config::CategoryConfig& c : config.categories)
-    categories.push_back({{"name", c.name},
-                          {"points", c.points},
-                          {"responses_per_group_max", c.responses_per_group_max},
-                          {"groups_max", c.groups_max}});
   const config::DataConfig& d = config.data;
-  return {{{"inputs", files},
-           {"schema", data::kStoreSchema},
-           {"categories", categories},
-           {"tokenizer", tokenizer.digest()},
-           {"template", chat_template.digest()},
-           {"seed", config.seed},
-           {"data",
-            {{"max_length", d.max_length},
-             {"min_prompt_tokens", d.min_prompt_tokens},
-             {"bad_lines_max", d.bad_lines_max},
-             {"responses_per_group_max", d.responses_per_group_max},
-             {"groups_per_category_max", d.groups_per_category_max},
-             {"validation_share", d.validation_share},
-             {"test_share", d.test_share},
-             {"special_tokens_in_text", d.special_tokens_in_text}}}},
-          {}};
+  json settings = data::selection_settings(config);
+  settings.update({{"schema", data::kStoreSchema},
+                   {"tokenizer", tokenizer.digest()},
+                   {"template", chat_template.digest()},
+                   {"seed", config.seed},
+                   {"data",
+                    {{"max_length", d.max_length},
+                     {"min_prompt_tokens", d.min_prompt_tokens},
+                     {"bad_lines_max", d.bad_lines_max},
+                     {"responses_per_group_max", d.responses_per_group_max},
+                     {"groups_per_category_max", d.groups_per_category_max},
+                     {"validation_share", d.validation_share},
+                     {"test_share", d.test_share},
+                     {"special_tokens_in_text", d.special_tokens_in_text}}}});
+  return {settings, {}};
 }
 
 /// Makes a folder and those it lies in. Unless kept, the ones it made go again: what is wrong with the input or the configuration

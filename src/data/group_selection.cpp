@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/rng.h"
 #include "pair/group_json.h"
 
@@ -49,6 +51,24 @@ std::string GroupSelection::select(InputGroup& item) {
   group.split = settled->second;
   thin_responses(group, responses_max(request_, group.category), request_.seed);
   return "";
+}
+
+nlohmann::json selection_settings(const config::RunConfig& config) {
+  nlohmann::json files = nlohmann::json::array(), categories = nlohmann::json::array();
+  for (const config::InputConfig& input : config.data.inputs) {
+    files.push_back({{"path", input.path},
+                     {"sha256", sha256_file(input.path)},
+                     {"form", input.form},
+                     {"category", input.category},
+                     {"split", input.split},
+                     {"weight", input.weight}});
+  }
+  for (const config::CategoryConfig& c : config.categories)
+    categories.push_back({{"name", c.name},
+                          {"points", c.points},
+                          {"responses_per_group_max", c.responses_per_group_max},
+                          {"groups_max", c.groups_max}});
+  return {{"inputs", files}, {"categories", categories}};
 }
 
 std::int64_t write_selected_groups(const config::RunConfig& config, const fs::path& path) {

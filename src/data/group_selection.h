@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <unordered_set>
 
@@ -25,6 +26,10 @@ class GroupSelection {
   const Survey survey_;
   std::unordered_set<TextKey, TextKeyHash> seen_;
 };
+
+/// The part of a configuration that says which files are read and what is taken of them, with the files' checksums: what a task
+/// over selected groups depends on. @throws IoError
+nlohmann::json selection_settings(const config::RunConfig& config);
 
 /// Write the selected groups as lines of pair::to_json_line(), whole or not at all.
 /// @return how many
