@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 
 #include "base/files.h"
@@ -56,6 +57,8 @@ void add_synth(CLI::App& app) {
   verb->footer("Example: dmoerm synth --out synth.jsonl --groups 300 --noise 0.3");
   verb->callback([arguments] {
     const pair::SynthData data = pair::synthesize(arguments->options);
+    const std::filesystem::path folder = std::filesystem::path(arguments->out).parent_path();
+    if (!folder.empty()) std::filesystem::create_directories(folder);
     write_file_atomically(arguments->out, data.jsonl);
     print_summary(data);
     fmt::print("\n{} rows in {}\n", std::count(data.jsonl.begin(), data.jsonl.end(), '\n'), arguments->out);
