@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <optional>
 
 #include "base/error.h"
 
@@ -31,17 +30,17 @@ fs::path template_file(const config::LabelsConfig& config, const fs::path& folde
 
 /// Most tokens of an answer: what is reserved in the context and in the budget. Newer models take the limit under another name.
 std::int64_t answer_limit(const config::JudgeConfig& judge, const nlohmann::json& extra) {
-  std::optional<std::int64_t> limit = judge.max_tokens;
+  std::int64_t limit = judge.max_tokens;  // 0: none
   for (const char* name : {"max_tokens", "max_completion_tokens", "max_output_tokens"}) {
     const auto found = extra.find(name);
     if (found == extra.end()) continue;
     if (found->is_null()) {
-      limit.reset();
+      limit = 0;
     } else if (found->is_number_unsigned()) {
       limit = found->get<std::int64_t>();
     }
   }
-  if (limit) return *limit;
+  if (limit > 0) return limit;
   throw ConfigError(fmt::format(
       "labels.judges {}: extra takes max_tokens away: give the answer another limit, e.g. \"max_completion_tokens\": {}, or "
       "nothing bounds what it can cost",
