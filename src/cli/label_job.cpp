@@ -101,7 +101,10 @@ LabelJob::LabelJob(const config::RunConfig& config, train::RunDirectory director
     : config_(config),
       directory_(std::move(directory)),
       store_path_(label_store_path(config)),
-      targets_(label::targets_of(config, only)) {
+      targets_(label::targets_of(config)) {
+  if (!only.empty()) {
+    for (const label::Target& target : label::targets_of(config, only)) only_.insert(task(target));
+  }
   const config::LabelsConfig& labels = config.labels;
   if (labels.judges.empty()) throw ConfigError("labels.judges: no judge to ask: name at least one with its model and endpoints");
   judges_ = label::make_judges(labels, judge_folder(), counter_of);
@@ -168,7 +171,8 @@ bool LabelJob::any_open() const {
 
 std::string LabelJob::estimate() {
   StoreToLookAt look(store_path_);
-  label::Labeller labeller(targets_, pairs_, *groups_, judges_, *look.store, config_.labels);
+  Part asked = part(only_);
+  label::Labeller labeller(std::move(asked.targets), std::move(asked.pairs), *groups_, judges_, *look.store, config_.labels);
   return label::estimate_table(labeller.estimate(), config_.labels.currency, counted_with(config_.labels));
 }
 
@@ -216,30 +220,33 @@ void LabelJob::open() {
   store_.emplace(std::move(store));
 }
 
+LabelJob::Part LabelJob::part(const std::set<std::string>& tasks) const {
+  Part part;
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    if (!tasks.empty() && !tasks.contains(task(targets_[i]))) continue;
+    part.numbers.push_back(i);
+    part.targets.push_back(targets_[i]);
+    part.pairs.push_back(pairs_[i]);
+  }
+  return part;
+}
+
 label::LabelEnd LabelJob::run(const Run& how) {
   open();
-  std::vector<std::size_t> numbers;
-  std::vector<label::Target> targets;
-  std::vector<std::vector<label::GroupPairs>> pairs;
-  for (std::size_t i = 0; i < targets_.size(); ++i) {
-    if (!how.tasks.empty() && !how.tasks.contains(task(targets_[i]))) continue;
-    numbers.push_back(i);
-    targets.push_back(targets_[i]);
-    pairs.push_back(pairs_[i]);
-  }
+  const Part asked = part(how.tasks.empty() ? only_ : how.tasks);
   label::Budget budget(store_->spent());
   const config::BudgetConfig& b = config_.labels.budget;
   budget.limit_store({static_cast<std::int64_t>(std::llround(b.cost_max * 1e6)), b.requests_max, b.tokens_max, "labels.budget"});
   budget.limit_run(how.limits);
-  label::Labeller labeller(targets, pairs, *groups_, judges_, *store_, config_.labels);
+  label::Labeller labeller(asked.targets, asked.pairs, *groups_, judges_, *store_, config_.labels);
   label::LabelEnd end;
   {
     label::ProgressLine line(config_.labels.currency, how.terminal);
     label::Labeller::Watch watch;
     watch.stop = how.stop;
     watch.point_done = [&](std::size_t target) {
-      write_point(numbers[target]);
-      if (how.point_done) how.point_done(task(targets[target]));
+      write_point(asked.numbers[target]);
+      if (how.point_done) how.point_done(task(asked.targets[target]));
     };
     watch.progress = [&](const label::LabelProgress& progress) { line.update(progress); };
     end = labeller.run(budget, watch);

@@ -53,6 +53,13 @@ class LabelJob {
 
  private:
   [[nodiscard]] label::PointQuestions questions(std::size_t target) const;
+  /// The targets of some tasks; of those asked for if `tasks` is empty.
+  struct Part {
+    std::vector<std::size_t> numbers;
+    std::vector<label::Target> targets;
+    std::vector<std::vector<label::GroupPairs>> pairs;
+  };
+  [[nodiscard]] Part part(const std::set<std::string>& tasks) const;
   void write_point(std::size_t target);
   /// @param quickly  leave out unfinished points that take long to count: somebody waits for the end
   void write_report(bool quickly);
@@ -63,7 +70,8 @@ class LabelJob {
   std::vector<label::Judge> judges_;
   std::optional<label::LabelStore> store_;
   std::unique_ptr<label::GroupFile> groups_;
-  std::vector<label::Target> targets_;
+  std::vector<label::Target> targets_;  ///< all of the configuration
+  std::set<std::string> only_;          ///< tasks that are asked for; empty: all
   std::vector<std::vector<label::GroupPairs>> pairs_;
   std::map<std::string, train::TaskIdentity> identities_;
   std::map<std::size_t, label::PointVerdicts> summaries_;  ///< of targets, for the report, without their groups

@@ -67,7 +67,6 @@ struct Labeller::Impl {
       points.emplace_back(targets[i], groups, judges, pairs[i], static_cast<std::int32_t>(config.samples));
       progress.points.push_back({targets[i], points[i].size()});
     }
-    progress.before = store.spent();
   }
 
   // --- towards the judges ---
@@ -301,7 +300,6 @@ struct Labeller::Impl {
       ++point.answered;
       for (const Asked::Waiting& waiting : asked.waiting) ++progress.points[waiting.point].known;
       ++point.verdicts[static_cast<std::size_t>(batch[i].verdict)];
-      if (asked.built.conversation_cut || asked.built.a_cut || asked.built.b_cut) ++point.cut;
       count_consistency(asked, batch[i].verdict);
       release(asked);
     }
@@ -342,12 +340,14 @@ struct Labeller::Impl {
   /// Set aside what batches of earlier runs may cost, before anything new is sent.
   void reserve_left_over() {
     if (std::ranges::none_of(judges, [](const Judge& judge) { return judge.asker->left_over() > 0; })) return;
-    for (PointQuestions questions : points) {
+    for (std::size_t i = 0; i < points.size(); ++i) {
+      PointQuestions questions = points[i];
       while (const auto slot = questions.next()) {
         const Judge& judge = judges[slot->judge];
         if (judge.asker->left_over() == 0) continue;
         const auto built = questions.build(*slot, judge.form);
-        if (!built || !judge.asker->under_way(built->question.key) || !counted.insert(built->question.key).second) continue;
+        if (!built || !judge.asker->under_way(built->question.key) || answered_before(i, *slot, *built)) continue;
+        if (!counted.insert(built->question.key).second) continue;
         budget->reserve_paid(judge.most(*built));
       }
     }
@@ -355,12 +355,10 @@ struct Labeller::Impl {
 
   void show() {
     progress.run = budget->run();
-    progress.in_flight = progress.throttled = progress.failed = 0;
+    progress.in_flight = progress.throttled = 0;
     for (const Judge& judge : judges) {
-      const ClientStats stats = judge.asker->stats();
       progress.in_flight += static_cast<std::int64_t>(judge.asker->in_flight());
-      progress.throttled += stats.throttled;
-      progress.failed += stats.failed + stats.not_reached;
+      progress.throttled += judge.asker->stats().throttled;
     }
     if (watch->progress) watch->progress(progress);
   }
@@ -386,8 +384,8 @@ struct Labeller::Impl {
     reserve_left_over();
     for (;;) {
       if (watch->stop && watch->stop()) {
+        if (result.why == LabelEnd::Why::limit) result.why = LabelEnd::Why::complete;  // no waiting for what a limit waits for
         end(LabelEnd::Why::stopped, "stopped by a signal");
-        if (result.why == LabelEnd::Why::limit) result.why = LabelEnd::Why::stopped;  // no waiting for batches
       }
       bool more = false;
       try {

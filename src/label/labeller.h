@@ -25,7 +25,6 @@ struct PointProgress {
   std::int64_t known = 0;                  ///< answered by an earlier run, or by an equal question
   std::int64_t answered = 0;               ///< in this run
   std::int64_t skipped = 0;                ///< too long for the judge
-  std::int64_t cut = 0;                    ///< asked in this run with a text cut to fit
   std::array<std::int64_t, 6> verdicts{};  ///< of this run, by Verdict
   std::int64_t both = 0, consistent = 0;   ///< pairs of this run with a verdict in both orders; of them believed
   bool enumerated = false;                 ///< its last question has been looked at
@@ -35,9 +34,9 @@ struct PointProgress {
 
 struct LabelProgress {
   std::vector<PointProgress> points;
-  Spent run, before;  ///< of this run, and of the store before it
+  Spent run;  ///< what this run has cost
   std::int64_t in_flight = 0;
-  std::int64_t throttled = 0, failed = 0;  ///< tries
+  std::int64_t throttled = 0;  ///< tries that were told "too much"
 };
 
 /// What a dry run finds.

@@ -64,6 +64,10 @@ def main():
             expect("questions after them", len(world.answers()), total)
             pairs = sum(len(json.loads(line)["pairs"]) for line in open(f"{folder}/runs/second/label/story_opening/imagery/verdicts.jsonl", encoding="utf-8"))
             expect("uncertain pairs of a point", pairs, 20)
+            code, shown, said = dmoerm("label", *run[1:], "--points", "story_opening/imagery")
+            expect(f"exit code of one point ({said[-800:]})", code, 0)
+            if "customer_support/empathy" not in shown:
+                sys.exit("labelling one point left the others out of the report")
             code, shown, said = dmoerm(*run, "--set", "labels.samples=2", "--set", "labels.judges.0.temperature=1")
             expect("exit code with other labels and without --update", code, 2)
             if "label/" not in said:
