@@ -82,6 +82,7 @@ class Checker {
     if (c.steps_max > 0 && c.warmup_steps >= c.steps_max) {
       fail(path + ".warmup_steps", fmt::format("{} steps of warm-up leave none of steps_max = {}", c.warmup_steps, c.steps_max));
     }
+    if (c.shard && c.trains != "all") fail(path + ".shard", "only where trains is all: an adapter's optimizer state is small");
   }
 
  private:
@@ -133,6 +134,12 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
   }
 
   check.labels(config.labels, config.name);
+  const WatchConfig& watch = config.watch;
+  if (watch.port >= 0 && watch.token_env.empty() && watch.address != "127.0.0.1" && watch.address != "localhost" &&
+      watch.address != "::1") {
+    check.fail("watch.address",
+               fmt::format("{} can be reached from other machines: set watch.token_env, or keep 127.0.0.1", watch.address));
+  }
   check.train("base", config.base);
   check.train("experts.train", config.experts.train);
   if (config.experts.train.trains == "all") {

@@ -67,6 +67,8 @@ void describe(Visit& visit, Section& c) {
         "MiB a rank may keep of states below the adapted layers (lora_layers); does not change the result");
   visit("micro_batch_tokens", c.micro_batch_tokens, at_least(1),
         "tokens of one forward pass; bounds memory and fixes the order of sums");
+  visit("peak_tflops", c.peak_tflops, at_least(0),
+        "of one rank's device, for the utilisation that is shown; 0 = measured on a CPU, known for common GPUs");
 }
 
 template <class Visit, Like<InputConfig> Section>
@@ -128,6 +130,11 @@ void describe(Visit& visit, Section& c) {
   visit("eval_groups_max", c.eval_groups_max, at_least(0), "validation groups of one evaluation, a fixed seeded draw; 0 = all");
   visit("reward_centring", c.reward_centring, at_least(0), "weight of mean(reward^2) in the loss; 0 = off");
   visit("checkpoint_every_s", c.checkpoint_every_s, at_least(0), "seconds between checkpoints; does not change the result");
+  visit("checkpoints_kept", c.checkpoints_kept, at_least(1), "the last n checkpoints; each also holds the best weights so far");
+  visit("shard", c.shard, any(),
+        "where trains = all: optimizer state and gradients are spread over the group's ranks (ZeRO stage 2); same result");
+  visit("recompute", c.recompute, any(),
+        "keep only the layers' inputs and compute the rest again in the backward pass: less memory, more time, same result");
   visit("lora_layers", c.lora_layers, at_least(0),
         "adapt only the top n layers, where trains = lora; 0 = all. The states below are computed once (compute.trunk_cache_mb)");
   visit("lora_rank", c.lora_rank, between(1, 4096), "rank of the adapter, where trains = lora");
@@ -235,6 +242,49 @@ void describe(Visit& visit, Section& c) {
         "a point with fewer ordered pairs in the groups of phase 1 (base_share of the train split) is refused");
 }
 
+template <class Visit, Like<ClusterConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("limit_s", c.limit_s, at_least(1), "seconds; a rank that is silent or a collective that takes longer ends the job");
+  visit("retries", c.retries, at_least(0), "a task that failed is tried again so often, from its last checkpoint");
+  visit("regroup", c.regroup, any(), "idle ranks join a running task at its next evaluation; same result");
+  visit("wire", c.wire, one_of({"float32", "bfloat16"}),
+        "gradients between ranks; bfloat16 halves the bytes, and the result then depends on the number of ranks");
+  visit("share_gpu", c.share_gpu, any(), "let several ranks of a node use one GPU");
+  visit("cost_per_device_hour", c.cost_per_device_hour, at_least(0), "for `dmoerm plan`, in `currency`");
+  visit("currency", c.currency, required(), "name of the currency, for display");
+}
+
+template <class Visit, Like<SlurmConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("partition", c.partition, any(), "empty = the cluster's default");
+  visit("account", c.account, any(), "empty = the cluster's default");
+  visit("qos", c.qos, any(), "empty = the cluster's default");
+  visit("constraint", c.constraint, any(), "node features, e.g. h100; nodes of one run want one kind of processor");
+  visit("nodes", c.nodes, at_least(1), "nodes of the job");
+  visit("ranks_per_node", c.ranks_per_node, at_least(1), "one a GPU, or one for some cores");
+  visit("gpus_per_node", c.gpus_per_node, at_least(0), "0 = none is asked for");
+  visit("cpus_per_rank", c.cpus_per_rank, at_least(0), "0 = compute.threads, and one for the coordinator");
+  visit("memory", c.memory, any(), "of a node, e.g. 64G; empty = the cluster's default");
+  visit("time", c.time, required(), "limit of one job; a longer run goes on in the next");
+  visit("start", c.start, one_of({"srun", "mpirun"}), "how the ranks are started: srun --mpi=pmix, or mpirun");
+  visit("signal_before_s", c.signal_before_s, at_least(1), "how long before its end the job is told to save");
+  visit("requeue", c.requeue, any(), "go on in a new job after a preemption, a time limit or a lost node");
+  visit("container", c.container, any(), "Apptainer image to run in; empty = none");
+  visit("setup", c.setup, any(), "shell lines before the start, e.g. module load openmpi");
+  visit("options", c.options, any(), "further #SBATCH options, e.g. --mail-type=END");
+}
+
+template <class Visit, Like<WatchConfig> Section>
+void describe(Visit& visit, Section& c) {
+  visit("screen", c.screen, one_of({"auto", "on", "off"}),
+        "one screen with every task; auto = if stderr is a terminal, else log lines");
+  visit("every_s", c.every_s, above(0), "seconds between two looks of screen and status.json");
+  visit("tensorboard", c.tensorboard, any(), "event files beside each task's metrics.jsonl");
+  visit("port", c.port, between(-1, 65535), "status page and Prometheus metrics of rank 0; -1 = none, 0 = any free port");
+  visit("address", c.address, required(), "address they are served on; beyond this machine only with a token");
+  visit("token_env", c.token_env, any(), "environment variable with the token that readers must send; empty = none");
+}
+
 template <class Visit, Like<RunConfig> Section>
 void describe(Visit& visit, Section& c) {
   visit("name", c.name, required_name(), "the run's directory is `runs_dir`/`name`");
@@ -252,6 +302,9 @@ void describe(Visit& visit, Section& c) {
   visit("base", c.base, any(), "phase 1, and the baselines");
   visit("experts", c.experts, any(), "phase 2");
   visit("aggregator", c.aggregator, any(), "phase 3");
+  visit("cluster", c.cluster, any(), "how ranks work together");
+  visit("slurm", c.slurm, any(), "the job script of `dmoerm launch --slurm`");
+  visit("watch", c.watch, any(), "how a run shows what it does");
   visit("baselines", c.baselines, any(), "train the single model and one per category on all train groups beside it");
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "config/cluster_config.h"
 #include "config/label_config.h"
 
 namespace dmoerm::config {
@@ -22,6 +23,7 @@ struct ComputeConfig {
   std::int64_t threads = 1;                ///< threads of a rank; sums may round differently with another number
   std::int64_t trunk_cache_mb = 4096;      ///< memory of a rank for the states below the adapted layers; not part of the result
   std::int64_t micro_batch_tokens = 1024;  ///< tokens of one forward pass; bounds memory, and fixes the order of sums
+  double peak_tflops = 0;  ///< of one rank's device, for the utilisation shown; 0 = measured on a CPU, known for common GPUs
 };
 
 /// One input file.
@@ -73,7 +75,10 @@ struct TrainConfig {
   std::int64_t eval_groups_max = 200;  ///< validation groups of one evaluation, a fixed seeded draw; 0 = all
   double reward_centring = 0.0;        ///< weight of mean(reward^2) in the loss; 0 = off
   double checkpoint_every_s = 60.0;    ///< seconds between checkpoints; does not change the result
-  std::int64_t lora_layers = 0;        ///< adapt the top n layers only; 0 = all
+  std::int64_t checkpoints_kept = 2;   ///< last n, beside the best weights that each holds; does not change the result
+  bool shard = false;            ///< optimizer state and gradients over the group's ranks (ZeRO stage 2), where trains = all
+  bool recompute = false;        ///< keep layer inputs only and compute the rest again in the backward pass
+  std::int64_t lora_layers = 0;  ///< adapt the top n layers only; 0 = all
   std::int64_t lora_rank = 32;
   double lora_alpha = 32.0;
   double lora_dropout = 0.05;
@@ -120,7 +125,10 @@ struct RunConfig {
   TrainConfig base;             ///< phase 1, and the baselines
   ExpertsConfig experts;        ///< phase 2
   AggregatorConfig aggregator;  ///< phase 3
-  bool baselines = true;        ///< train the single model and one per category on all train groups beside it
+  ClusterConfig cluster;
+  SlurmConfig slurm;
+  WatchConfig watch;
+  bool baselines = true;  ///< train the single model and one per category on all train groups beside it
 };
 
 /// Settings as they hold after defaults and overrides, in one canonical YAML text (keys in declaration order).
