@@ -1,7 +1,7 @@
 // The search for a good schedule: list scheduling under many orders and group sizes, then small changes to the best.
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <limits>
 
 #include "base/error.h"
 #include "base/rng.h"
@@ -73,14 +73,17 @@ class Search {
     return schedule;
   }
 
-  void attempt(const Sketch& sketch) {
-    --tries_, ++since_better_;
+  /// @param tolerance  by how much worse than the sketch that changes start from a schedule may be to be gone on from
+  void attempt(const Sketch& sketch, double tolerance) {
+    --tries_;
     std::vector<std::size_t> order;
     Schedule schedule = draw(sketch, order);
-    if (!best_.placed.empty() && schedule.objective() > best_.objective()) return;
-    if (best_.placed.empty() || schedule.objective() < best_.objective()) since_better_ = 0;
-    best_ = std::move(schedule), best_sketch_ = sketch;
-    for (std::size_t k = 0; k < n_; ++k) best_sketch_.priority[order[k]] = static_cast<double>(n_ - k);  // no two the same
+    const double objective = schedule.objective();
+    if (objective <= (1 + tolerance) * current_) {
+      current_ = objective, current_sketch_ = sketch;
+      for (std::size_t k = 0; k < n_; ++k) current_sketch_.priority[order[k]] = static_cast<double>(n_ - k);  // all differ
+    }
+    if (best_.placed.empty() || objective < best_.objective()) best_ = std::move(schedule);
   }
 
   /// Length of the longest chain from each task on, by the times that the sizes give.
@@ -112,20 +115,19 @@ class Search {
         sketch.size.push_back(size);
       }
       sketch.priority = chains(sketch.size);
-      attempt(sketch);
+      attempt(sketch, 0);
       for (std::size_t i = 0; i < n_; ++i) sketch.priority[i] = seconds(i, sketch.size[i]);
-      attempt(sketch);
+      attempt(sketch, 0);
       if (tries_ <= 0) return;
     }
   }
 
-  /// Random small changes, kept if no worse, until nothing more is to be won or seems to be.
+  /// Random small changes. At first they may make it somewhat worse, to get out of dead ends.
   void improve() {
+    constexpr double kNearEnough = 1.002, kTolerance = 0.15;
     Rng rng(n_ * 1000003 + problem_.cluster.size());
-    constexpr double kNearEnough = 1.002;
-    constexpr std::int64_t kPatience = 300;
-    while (tries_ > 0 && since_better_ < kPatience && best_.makespan > kNearEnough * bound_) {
-      Sketch sketch = best_sketch_;
+    for (const auto all = static_cast<double>(tries_); tries_ > 0 && best_.makespan > kNearEnough * bound_;) {
+      Sketch sketch = current_sketch_;
       for (std::uint64_t changes = 1 + rng.below(3); changes-- > 0;) {
         const auto i = static_cast<std::size_t>(rng.below(n_)), j = static_cast<std::size_t>(rng.below(n_));
         if (rng.below(2) == 0) {
@@ -134,17 +136,18 @@ class Search {
           std::swap(sketch.priority[i], sketch.priority[j]);
         }
       }
-      attempt(sketch);
+      attempt(sketch, kTolerance * std::max(0.0, static_cast<double>(tries_) / all - 0.2));
     }
   }
 
   const Problem& problem_;
-  std::int64_t tries_, since_better_ = 0;
+  std::int64_t tries_;
   double bound_ = 0;
   std::size_t n_;
   std::vector<std::vector<int>> sizes_;
   Schedule best_;
-  Sketch best_sketch_;
+  Sketch current_sketch_;  ///< that changes start from
+  double current_ = std::numeric_limits<double>::infinity();
 };
 
 constexpr double kTriesMin = 16, kTriesMax = 2000;

@@ -220,13 +220,13 @@ TEST(Dispatcher, DoesNotBreakOffForRanksThatOthersWillWantAtOnce) {
   graph.add(join);
   graph.add({"x", {"base"}, 10, 1});
   graph.add({"y", {"base"}, 10, 1});
-  graph.add({"short", {}, 1, 1});
-  Dispatcher dispatcher(graph, {}, {even_cluster(1, 3, 0), 0, true, 0.1});
+  graph.add({"other", {}, 11, 1});
+  Dispatcher dispatcher(graph, {}, {{}, 0, true, 0.1});
   const auto started = all_idle(dispatcher, 3);
   ASSERT_EQ(started.size(), 3U);
   dispatcher.on_progress("base", 0.5);
-  const auto other = std::ranges::find(started, std::string("short"), &Assignment::task);
-  dispatcher.on_done("short", true, "");
+  const auto other = std::ranges::find(started, std::string("other"), &Assignment::task);
+  dispatcher.on_done("other", true, "");
   dispatcher.on_idle(other->ranks[0]);
   EXPECT_TRUE(dispatcher.to_regroup().empty()) << "x and y start in half a second";
 }
