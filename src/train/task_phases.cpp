@@ -20,10 +20,17 @@ nlohmann::json metrics_of(const TrainOutcome& outcome, const Trainee& trainee) {
           {"tokens", outcome.tokens},
           {"seconds", outcome.seconds},
           {"peak_mib", outcome.peak_mib},
+          {"state_mib", outcome.state_mib},
+          {"comm_seconds", outcome.traffic.seconds},
+          {"comm_bytes", outcome.traffic.bytes},
           {"groups", trainee.training.size()},
           {"pairs", count_pairs(trainee.training)},
           {"validation_groups", trainee.validation.size()},
           {"validation_pairs", count_pairs(trainee.validation)}};
+}
+
+comm::Wire wire_of(const config::RunConfig& config) {
+  return config.cluster.wire == "bfloat16" ? comm::Wire::bfloat16 : comm::Wire::float32;
 }
 
 struct PointLabels {
@@ -81,6 +88,7 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
                                context.trunks(),
                                context.line(),
                                identity.settings};
+  group.use_wire(wire_of(context.config()));
   const TrainOutcome outcome = train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
   if (group.rank() != 0) return;
@@ -119,6 +127,7 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
                                context.trunks(),
                                context.line(),
                                identity.settings};
+  group.use_wire(wire_of(context.config()));
   const std::vector<TrainOutcome> outcomes = train_rewards(trainer, trainees);
   std::string failures;
   for (const TrainOutcome& outcome : outcomes)
