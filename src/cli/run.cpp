@@ -12,6 +12,7 @@
 #include "base/stop.h"
 #include "cli/label_job.h"
 #include "cli/make_bundle.h"
+#include "cli/run_watch.h"
 #include "cli/verbs.h"
 #include "comm/heartbeat.h"
 #include "comm/world.h"
@@ -128,6 +129,7 @@ int run(const Options& options) {
   comm::Heartbeat heartbeat(*world, config.cluster.limit_s);
   const train::RunDirectory directory(fs::path(config.runs_dir) / config.name);
   std::unique_ptr<LabelJob> labelling;
+  std::unique_ptr<RunWatch> watch;
   std::string label_end;
   on_first_rank(*world, [&] {
     train::check_backbone(config);  // before the inputs are read, which may take long
@@ -141,6 +143,7 @@ int run(const Options& options) {
       if (labelling->any_open()) labelling->open();
     }
     train::check_run_directory(train::RunContext(config, store, directory), options.update);
+    watch = std::make_unique<RunWatch>(config, directory, heartbeat);
     write_file_atomically(directory.root() / "config.yaml", config::to_yaml(config));
     folders.keep();
   });
@@ -149,6 +152,7 @@ int run(const Options& options) {
   const auto label = [&](const std::set<std::string>& open, const std::function<void(const std::string&)>& done) {
     LabelJob::Run how;
     how.tasks = open, how.stop = stop_requested, how.point_done = done;
+    how.progress = [&](const label::LabelProgress& progress) { watch->label(progress); };
     const label::LabelEnd end = labelling->run(how);
     label_end = end.message;
     if (end.why == label::LabelEnd::Why::complete) return;
@@ -158,10 +162,13 @@ int run(const Options& options) {
   train::PipelineHooks hooks;
   hooks.label = label;
   hooks.doing = [&](const std::string& what) { heartbeat.doing(what); };
+  if (watch) hooks.observe = [&](const json& event) { watch->hear(event); };
   const train::PipelineSummary summary = train::run_pipeline(context, *world, hooks);
   if (summary.complete) {
     on_first_rank(*world, [&] {
+      heartbeat.doing("making the bundle");
       const fs::path bundle = make_bundle(context);
+      watch->finish(0);
       fmt::print(
           "{}\nThe model: {}\nScore a response of your own:\n  launch/dmoerm score --bundle {} --prompt \"...\" --response "
           "\"...\"\n",

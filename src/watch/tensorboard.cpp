@@ -80,9 +80,9 @@ struct Events {
 Events read_events(std::string_view file) {
   Events events;
   constexpr std::size_t kHead = 12, kTail = 4;
-  const auto number = [&]<class Number>(std::size_t at, Number number) {
-    std::memcpy(&number, file.data() + at, sizeof number);
-    return number;
+  const auto number = [&]<class Number>(std::size_t at, Number value) {
+    std::memcpy(&value, file.data() + at, sizeof value);
+    return value;
   };
   while (file.size() - events.bytes >= kHead + kTail + kWallBytes) {
     const std::size_t at = events.bytes;
