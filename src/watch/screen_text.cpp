@@ -12,12 +12,12 @@
 namespace dmoerm::watch {
 namespace {
 
-constexpr int kTaskColumnsMin = 16;
+constexpr int kNameColumnsMin = 24;
+constexpr int kColumnMax = 12;
 
 /// A column behind the task's name. Those of the lowest `worth` go first where the terminal is narrow.
 struct Column {
   const char* head;
-  int columns;
   int worth;
   std::string (*text)(const RunState& state, const TaskState& task, double now);
 };
@@ -32,32 +32,40 @@ std::string step_text(const TaskState& t) {
 std::string known(std::string text) { return text == "-" ? "" : text; }
 
 constexpr std::array kColumns = {
-    Column{"state", 9, 9, [](const RunState&, const TaskState& t, double) { return std::string(to_text(t.status)); }},
-    Column{"step", 11, 8, [](const RunState&, const TaskState& t, double) { return step_text(t); }},
-    Column{"loss", 8, 5, [](const RunState&, const TaskState& t, double) { return known(loss_text(t.train_loss)); }},
-    Column{"accuracy", 8, 7,
-           [](const RunState&, const TaskState& t, double) { return known(percent_text(t.validation_accuracy)); }},
-    Column{"tokens/s", 8, 4,
+    Column{"state", 9, [](const RunState&, const TaskState& t, double) { return std::string(to_text(t.status)); }},
+    Column{"step", 8, [](const RunState&, const TaskState& t, double) { return step_text(t); }},
+    Column{"loss", 5, [](const RunState&, const TaskState& t, double) { return known(loss_text(t.train_loss)); }},
+    Column{"accuracy", 7, [](const RunState&, const TaskState& t, double) { return known(percent_text(t.validation_accuracy)); }},
+    Column{"tokens/s", 4,
            [](const RunState&, const TaskState& t, double) {
              return t.status == TaskStatus::running ? known(short_number(t.tokens_per_s)) : "";
            }},
-    Column{"MFU", 7, 3, [](const RunState& s, const TaskState& t, double) { return known(percent_text(s.mfu(t))); }},
-    Column{"ETA", 9, 6,
-           [](const RunState& s, const TaskState& t, double now) { return known(duration_text(s.task_eta(t, now))); }},
-    Column{"ranks", 9, 2, [](const RunState&, const TaskState& t, double) { return ranges_text(t.ranks); }},
+    Column{"MFU", 3, [](const RunState& s, const TaskState& t, double) { return known(percent_text(s.mfu(t))); }},
+    Column{"ETA", 6, [](const RunState& s, const TaskState& t, double now) { return known(duration_text(s.task_eta(t, now))); }},
+    Column{"ranks", 2, [](const RunState&, const TaskState& t, double) { return ranges_text(t.ranks); }},
 };
 
-/// Those that leave the names enough room.
-std::vector<const Column*> columns_for(int width) {
-  std::vector<const Column*> chosen;
-  for (const Column& column : kColumns) chosen.push_back(&column);
-  const auto used = [&] {
-    int sum = 0;
-    for (const Column* column : chosen) sum += column->columns + 1;
-    return sum;
-  };
-  while (!chosen.empty() && width - used() < kTaskColumnsMin) {
-    chosen.erase(std::ranges::min_element(chosen, {}, [](const Column* c) { return c->worth; }));
+struct Shown {
+  const Column* column;
+  int width;
+};
+
+/// Columns that hold anything, as wide as they must be; the least worthy ones are left out if names then have too little room.
+std::vector<Shown> columns_for(const RunState& state, const View& view) {
+  std::vector<Shown> chosen;
+  int names = columns_of("task"), used = 0;
+  for (const TaskState& task : state.tasks()) names = std::max(names, columns_of(printable(task.id)));
+  for (const Column& column : kColumns) {
+    int width = 0;
+    for (const TaskState& task : state.tasks()) width = std::max(width, columns_of(column.text(state, task, view.now)));
+    if (width == 0) continue;
+    chosen.push_back({&column, std::clamp(width, columns_of(column.head), kColumnMax)});
+    used += chosen.back().width + 1;
+  }
+  while (!chosen.empty() && view.width - used < std::min(names, kNameColumnsMin)) {
+    const auto least = std::ranges::min_element(chosen, {}, [](const Shown& shown) { return shown.column->worth; });
+    used -= least->width + 1;
+    chosen.erase(least);
   }
   return chosen;
 }
@@ -112,8 +120,9 @@ std::string counts_text(const std::array<std::int64_t, kStatuses.size()>& counts
 
 class Table {
  public:
-  Table(const RunState& state, const View& view) : state_(state), view_(view), columns_(columns_for(view.width)) {
-    for (const Column* column : columns_) used_ += column->columns + 1;
+  Table(const RunState& state, const View& view) : state_(state), view_(view), columns_(columns_for(state, view)) {
+    for (const Shown& shown : columns_) used_ += shown.width + 1;
+    for (const TaskState& task : state.tasks()) names_ = std::max(names_, columns_of(printable(task.id)));
   }
 
   std::vector<std::string> lines() {
@@ -121,14 +130,14 @@ class Table {
     put(bar() + ranks_text());
     const int room = view_.height > 0 ? std::max(1, view_.height - 3) : std::numeric_limits<int>::max();
     std::string head = pad_to("task", name_columns());
-    for (const Column* column : columns_) head += " " + pad_to(column->head, column->columns, right(*column));
+    for (const Shown& shown : columns_) head += " " + pad_to(shown.column->head, shown.width, right(*shown.column));
     put(head, "\033[1m");
     rows(room);
     return std::move(lines_);
   }
 
  private:
-  [[nodiscard]] int name_columns() const { return std::max(1, view_.width - used_); }
+  [[nodiscard]] int name_columns() const { return std::clamp(view_.width - used_, 1, std::max(names_, columns_of("task"))); }
   [[nodiscard]] static bool right(const Column& column) { return std::string_view(column.head) != "state"; }
 
   void put(const std::string& line, const char* colour = "") {
@@ -174,10 +183,8 @@ class Table {
 
   void row(const TaskState& task) {
     std::string line = pad_to(cut_to(printable(task.id), name_columns(), true), name_columns());
-    std::string state;
-    for (const Column* column : columns_) {
-      line += " " + pad_to(cut_to(column->text(state_, task, view_.now), column->columns), column->columns, right(*column));
-    }
+    for (const auto& [column, width] : columns_)
+      line += " " + pad_to(cut_to(column->text(state_, task, view_.now), width), width, right(*column));
     put(line, colour_of(task.status));
     if (!task.message.empty() && task.status != TaskStatus::done && view_.height == 0)
       put("    " + printable(task.message), colour_of(task.status));
@@ -236,8 +243,8 @@ class Table {
 
   const RunState& state_;
   const View& view_;
-  std::vector<const Column*> columns_;
-  int used_ = 0;
+  std::vector<Shown> columns_;
+  int used_ = 0, names_ = 0;
   std::vector<std::string> lines_;
 };
 
