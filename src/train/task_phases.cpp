@@ -80,6 +80,7 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
                                identity.key(),
                                context.trunks(),
                                context.line(),
+                               identity.settings,
                                context.config().watch.tensorboard};
   const TrainOutcome outcome = train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
@@ -118,6 +119,7 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
                                identity.key(),
                                context.trunks(),
                                context.line(),
+                               identity.settings,
                                context.config().watch.tensorboard};
   const std::vector<TrainOutcome> outcomes = train_rewards(trainer, trainees);
   std::string failures;
