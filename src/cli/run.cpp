@@ -187,10 +187,11 @@ int run(const Options& options) {
       heartbeat.doing("making the bundle");
       const fs::path bundle = make_bundle(context);
       watch->finish(0);
-      fmt::print(
+      const std::string result = fmt::format(
           "{}\nThe model: {}\nScore a response of your own:\n  launch/dmoerm score --bundle {} --prompt \"...\" --response "
           "\"...\"\n",
           read_file(directory.task("report") / "report.md"), bundle.string(), bundle.string());
+      std::fwrite(result.data(), 1, result.size(), stdout);  // if the terminal is gone, the report is on the disk all the same
     });
     return 0;
   }

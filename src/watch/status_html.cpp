@@ -18,10 +18,11 @@ p { margin: .2rem 0; }
 .bar { background: var(--soft); border-radius: 4px; height: .7rem; overflow: hidden; margin: .6rem 0; }
 .bar div { background: var(--run); height: 100%; }
 td .bar { height: .4rem; margin: .15rem 0 0; }
+.wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th { text-align: right; font-weight: 600; border-bottom: 2px solid var(--line); padding: .25rem .5rem; white-space: nowrap; }
 td { text-align: right; border-bottom: 1px solid var(--line); padding: .25rem .5rem; white-space: nowrap; vertical-align: top; }
-th:first-child, td:first-child, th.l, td.l { text-align: left; } td:first-child { white-space: normal; overflow-wrap: anywhere; }
+th:first-child, td:first-child, th.l, td.l { text-align: left; } td:first-child { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
 .running, .labelling { color: var(--run); font-weight: 600; } .done { color: var(--good); } .failed, .silent { color: var(--bad); font-weight: 600; }
 .retry, .paused, .stopped { color: var(--wait); font-weight: 600; } .waiting, .skipped, .ready { opacity: .6; }
 .message { color: var(--bad); font-size: .85rem; white-space: pre-wrap; }
@@ -102,14 +103,16 @@ std::string status_html(const RunState& state, double now, double every_s) {
                       state.finished() ? fmt::format("<b>ended with code {}</b>", state.exit_code())
                                        : "about " + duration_text(state.run_eta(now)) + " left");
   html +=
-      "<h2>Tasks</h2>\n<table><tr><th>task</th><th class=\"l\">state</th><th>step</th><th>loss</th><th>validation "
+      "<h2>Tasks</h2>\n<div class=\"wide\"><table><tr><th>task</th><th "
+      "class=\"l\">state</th><th>step</th><th>loss</th><th>validation "
       "loss</th><th>accuracy</th>"
       "<th>tokens/s</th><th>MFU</th><th>ETA</th><th>ranks</th></tr>\n";
   for (const TaskState& task : state.tasks()) html += task_row(state, task, now);
   html +=
-      "</table>\n<h2>Ranks</h2>\n<table><tr><th>rank</th><th class=\"l\">host</th><th class=\"l\">does</th><th>heard</th></tr>\n";
+      "</table></div>\n<h2>Ranks</h2>\n<div class=\"wide\"><table><tr><th>rank</th><th class=\"l\">host</th><th "
+      "class=\"l\">does</th><th>heard</th></tr>\n";
   for (const RankState& rank : state.ranks()) html += rank_row(state, rank, now);
-  return html + "</table>\n<p><a href=\"status.json\">status.json</a> <a href=\"metrics\">metrics</a></p></body></html>\n";
+  return html + "</table></div>\n<p><a href=\"status.json\">status.json</a> <a href=\"metrics\">metrics</a></p></body></html>\n";
 }
 
 }  // namespace dmoerm::watch
