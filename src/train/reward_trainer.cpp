@@ -23,6 +23,8 @@
 #include "model/pairwise_loss.h"
 #include "train/checkpoint.h"
 #include "train/course.h"
+#include "watch/status_file.h"
+#include "watch/tensorboard.h"
 
 namespace dmoerm::train {
 namespace {
@@ -197,6 +199,15 @@ class Training {
         std::filesystem::create_directories(context_.directory);
         write_file_atomically(context_.directory / "metrics.jsonl", lines);
       });
+      if (context_.tensorboard) write_if_possible("TensorBoard file", [&] { write_tensorboards(); });
+    }
+  }
+
+  void write_tensorboards() const {
+    for (const auto& course : courses_) {
+      const std::string point = course->name().substr(course->name().rfind('/') + 1);
+      watch::write_tensorboard(courses_.size() == 1 ? context_.directory : context_.directory / point, course->history(),
+                               watch::wall_clock());
     }
   }
 
