@@ -4,14 +4,18 @@
 
 complain() { echo "$(basename "$0"): $*" >&2; exit 1; }
 
+# Exit code of what cannot be done on this machine: tests take it as skipped.
+not_here() { echo "$(basename "$0"): $*" >&2; exit 77; }
+
 # need_tools PACKAGE=COMMAND...: end with the line that installs what is missing.
 need_tools() {
   local pair missing=()
   for pair in "$@"; do
     PATH=$PATH:/usr/sbin:/sbin command -v "${pair#*=}" >/dev/null || missing+=("${pair%%=*}")
   done
-  ((${#missing[@]} == 0)) || complain "missing: run as root: apt-get install --yes --no-install-recommends ${missing[*]}"
-  [[ $(id -u) == 0 ]] || complain "network namespaces want root"
+  ((${#missing[@]} == 0)) || not_here "programs are missing; as root: apt-get install --yes --no-install-recommends ${missing[*]}"
+  [[ $(id -u) == 0 ]] || not_here "network namespaces want root"
+  unshare --net true 2>/dev/null || not_here "this machine lets even root make no network namespace"
   PATH=$PATH:/usr/sbin:/sbin
 }
 
