@@ -15,10 +15,10 @@ mpi_settings() {
   # Plain TCP between hosts works everywhere; docs/cluster.md says what to set for InfiniBand and EFA.
   mpi_setting pml ob1
   mpi_setting btl self,vader,tcp
-  # A host that is gone is noticed after 2 + 3 x 1 s of silence instead of never; a link that heals within 5 s costs nothing.
-  mpi_setting oob_tcp_keepalive_time 2
+  # A host that is gone is noticed after 3 + 4 x 1 s of silence instead of never; a link that heals within 5 s costs nothing.
+  mpi_setting oob_tcp_keepalive_time 3
   mpi_setting oob_tcp_keepalive_intvl 1
-  mpi_setting oob_tcp_keepalive_probes 3
+  mpi_setting oob_tcp_keepalive_probes 4
 }
 
 # Names of the variables that every host is to see.

@@ -13,6 +13,7 @@ case "${1-}" in
     ;;
   on)
     running "$2" >/dev/null && complain "$2 is on"
+    rm -rf "$DMOERM_LOCAL_SLURM/spool-$2" && mkdir "$DMOERM_LOCAL_SLURM/spool-$2"  # as on a node whose spool is in memory
     start_node "$2"
     wait_until 60 "node $2" node_answers "$2"
     ;;

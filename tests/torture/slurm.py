@@ -14,7 +14,7 @@ import sys
 import time
 
 from support.local_slurm import LocalSlurm
-from support.trained_bits import CONFIG, ROOT, differences, fingerprint, make_data
+from support.trained_bits import CONFIG, ROOT, differences, fingerprint, make_data, tasks_done
 
 SCRIPT = f"{ROOT}/launch/slurm/dmoerm.sbatch"
 STARTS = ["srun", "mpirun"]
@@ -39,36 +39,36 @@ class Case:
     def submit_again(self):
         self.jobs.append(self._submit())
 
-    def strike_moment(self, rng, seconds):
-        """Wait until the job runs and then for some share of the run."""
-        self.slurm.wait_running(self.job)
-        while not os.path.isdir(self.directory):  # its first lines are out, the signals are caught
+    def strike_moment(self, rng):
+        """Wait until a random number of tasks is done, and some seconds more."""
+        share, deadline = rng.uniform(0, 0.6), time.time() + LIMIT_S
+        while tasks_done(self.directory) < 1 + share * 12 and time.time() < deadline:
             time.sleep(0.1)
-        time.sleep(rng.uniform(0.1, 0.6) * seconds)
+        time.sleep(rng.uniform(0, 1))
 
     def unfinished(self):
         return not os.path.exists(f"{self.directory}/bundle/dmoerm.json")
 
 
-def preempt(case, rng, seconds):
+def preempt(case, rng):
     """A more urgent job takes all nodes."""
-    case.strike_moment(rng, seconds)
+    case.strike_moment(rng)
     cut = case.unfinished()
     case.slurm.command("sbatch", "--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null", "--wrap=sleep 3")
     return cut
 
 
-def requeue(case, rng, seconds):
+def requeue(case, rng):
     """The administrator queues it again."""
-    case.strike_moment(rng, seconds)
+    case.strike_moment(rng)
     cut = case.unfinished()
     case.slurm.command("scontrol", "requeue", case.job)
     return cut
 
 
-def cancel(case, rng, seconds):
+def cancel(case, rng):
     """The user cancels it, and submits it again. It must not come back by itself in between."""
-    case.strike_moment(rng, seconds)
+    case.strike_moment(rng)
     cut = case.unfinished()
     case.slurm.command("scancel", case.job)
     job = case.slurm.wait_ended(case.job, 120)
@@ -81,22 +81,22 @@ def cancel(case, rng, seconds):
     return cut
 
 
-def time_limit(case, rng, seconds):
+def time_limit(case, rng):
     """The job's own limit of a minute; struck by Slurm."""
-    del rng, seconds
+    del rng
     case.slurm.wait(case.job, lambda job: int(job["Restarts"]) > 0 or job["JobState"] == "COMPLETED", 300)
     return True
 
 
-def power_cut(case, rng, seconds, victim):
+def power_cut(case, rng, victim):
     """A node loses its power; victim: the node with the job script, or another one."""
-    case.strike_moment(rng, seconds)
+    case.strike_moment(rng)
     cut = case.unfinished()
     job = case.slurm.job(case.job)
     nodes = subprocess.run(["scontrol", "show", "hostnames", job["NodeList"]], check=True, capture_output=True, text=True).stdout.split()
     node = job["BatchHost"] if victim == "first" else next(n for n in nodes if n != job["BatchHost"])
     case.slurm.power("off", node)
-    case.slurm.wait(case.job, lambda j: int(j["Restarts"]) > 0 or j["JobState"] in ("COMPLETED", "FAILED"), 240)
+    case.slurm.wait_node_down(node, 120)
     case.slurm.power("on", node)
     return cut
 
@@ -106,8 +106,8 @@ DISTURBANCES = {
     "requeue": requeue,
     "cancel": cancel,
     "time-limit": time_limit,
-    "power-cut": lambda case, rng, seconds: power_cut(case, rng, seconds, "other"),
-    "power-cut-first": lambda case, rng, seconds: power_cut(case, rng, seconds, "first"),
+    "power-cut": lambda case, rng: power_cut(case, rng, "other"),
+    "power-cut-first": lambda case, rng: power_cut(case, rng, "first"),
 }
 
 
@@ -115,27 +115,26 @@ def torture(a, base, line):
     rng = random.Random(a.seed)
     make_data(f"{base}/data")
     with LocalSlurm() as slurm:
-        reference, seconds = None, 60.0
+        reference = None
         for start in STARTS:
             case = Case(slurm, base, f"undisturbed-{start}", start)
             slurm.wait_running(case.job)
             began = time.time()
             job = slurm.wait_ended(case.job, LIMIT_S)
-            seconds = time.time() - began
             found = fingerprint(case.directory)
             reference = reference or found
             fine = job is not None and job["JobState"] == "COMPLETED" and len(found) > 5 and found == reference
             line["cases"] += 1
             line["different"] += not fine
             line["hung"] += job is None
-            print(f"{case.name}: {job and job['JobState']}, {len(found)} files, {'same' if fine else 'DIFFERENT'} ({seconds:.0f} s)", flush=True)
+            print(f"{case.name}: {job and job['JobState']}, {len(found)} files, {'same' if fine else 'DIFFERENT'} ({time.time() - began:.0f} s)", flush=True)
             if not fine:
                 raise SystemExit(f"the undisturbed run failed: see {case.log}")
         for number in range(a.runs):
             for kind in a.only or DISTURBANCES:
                 for start in STARTS:
                     case = Case(slurm, base, f"{kind}-{start}-{number}", start, ["--time=1", "--signal=B:USR2@40"] if kind == "time-limit" else [])
-                    cut = DISTURBANCES[kind](case, rng, seconds)
+                    cut = DISTURBANCES[kind](case, rng)
                     job = slurm.wait_ended(case.job, LIMIT_S)
                     if job is None:
                         slurm.command("scancel", case.job)

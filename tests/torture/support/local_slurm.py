@@ -59,6 +59,16 @@ class LocalSlurm:
     def wait_ended(self, number, limit_s):
         return self.wait(number, lambda job: job["JobState"] in ENDED, limit_s)
 
+    def wait_node_down(self, node, limit_s):
+        """Until Slurm has noticed that a node is gone."""
+        deadline = time.time() + limit_s
+        while time.time() < deadline:
+            shown = subprocess.run(["scontrol", "--oneliner", "show", "node", node], capture_output=True, text=True).stdout
+            if "State=DOWN" in shown:
+                return
+            time.sleep(0.5)
+        raise OSError(f"Slurm has not noticed within {limit_s} s that {node} is gone")
+
     def command(self, *words):
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
 

@@ -29,3 +29,8 @@ def fingerprint(directory):
 def differences(found, reference):
     """Names of the files that differ, or are in one only."""
     return sorted(k for k in set(found) | set(reference) if found.get(k) != reference.get(k))
+
+
+def tasks_done(directory):
+    """How many of the 16 tasks of a run of CONFIG are done."""
+    return sum("manifest.json" in files for _, _, files in os.walk(directory))
