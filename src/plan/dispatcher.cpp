@@ -4,7 +4,8 @@
 
 namespace dmoerm::plan {
 
-Dispatcher::Dispatcher(const TaskGraph& graph, const std::set<std::string>& done) : graph_(graph), done_(done) {
+Dispatcher::Dispatcher(const TaskGraph& graph, const std::set<std::string>& done, int retries)
+    : graph_(graph), done_(done), retries_(retries) {
   for (const Task& task : graph.tasks()) {
     chain_[task.id] = graph.chain_cost(task.id);
     if (task.elsewhere && !done_.contains(task.id)) running_.insert(task.id);
@@ -45,6 +46,13 @@ std::vector<Assignment> Dispatcher::on_done(const std::string& task, bool ok, co
     failed_[task] = message;
   }
   return assign();
+}
+
+bool Dispatcher::on_failed(const std::string& task, const std::string& message, bool may_retry) {
+  running_.erase(task);
+  if (may_retry && !stopped_ && tries_left_.emplace(task, retries_).first->second-- > 0) return true;
+  failed_[task] = message;
+  return false;
 }
 
 void Dispatcher::on_stopped(const std::string& task) {

@@ -19,12 +19,16 @@ struct Assignment {
 class Dispatcher {
  public:
   /// @param done  tasks that need not run
-  Dispatcher(const TaskGraph& graph, const std::set<std::string>& done);
+  /// @param retries  how often a task that failed is tried again
+  Dispatcher(const TaskGraph& graph, const std::set<std::string>& done, int retries = 0);
 
   /// A rank has nothing to do. @return what starts now
   std::vector<Assignment> on_idle(int rank);
   /// A task ended; its ranks report idle on their own. @param message  why it failed
   std::vector<Assignment> on_done(const std::string& task, bool ok, const std::string& message);
+
+  /// A task failed. @return true: it is ready again
+  bool on_failed(const std::string& task, const std::string& message, bool may_retry);
 
   /// A task that is done elsewhere is not done in this run: what waits for it does not start, all else goes on.
   void on_left(const std::string& task) { running_.erase(task); }
@@ -49,7 +53,8 @@ class Dispatcher {
   std::set<std::string> done_, running_;
   std::map<std::string, std::string> failed_;
   std::vector<int> idle_;
-  int tag_ = 0;
+  std::map<std::string, int> tries_left_;
+  int retries_, tag_ = 0;
   bool stopped_ = false;
 };
 
