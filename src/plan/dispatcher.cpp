@@ -210,7 +210,11 @@ std::vector<Assignment> Dispatcher::assign() {
     if (small()) {
       state.open = open_tasks({});
       planned_ = search_schedule(state, kSearchEffort).placed;
-      std::erase_if(*planned_, [](const Placed& p) { return p.start > 0; });
+      if (options_.regroup) {
+        start_what_would_wait(state);
+      } else {
+        std::erase_if(*planned_, [](const Placed& p) { return p.start > 0; });
+      }
     } else {
       constexpr std::size_t kSpare = 16;  // some more than there are ranks, to choose by base and by memory
       const auto most = static_cast<std::size_t>(idle_ + expected_) + kSpare;
@@ -234,6 +238,25 @@ std::vector<Assignment> Dispatcher::assign() {
     return true;
   });
   return assignments;
+}
+
+/// A schedule may leave ranks idle so that a task can have a larger group soon. Where groups can change under way, it starts on
+/// the idle ranks instead and is joined by the others when they are free, unless they soon are.
+void Dispatcher::start_what_would_wait(Problem& state) {
+  constexpr double kSoon = 4;  // times the cost of a pause
+  const double soon = kSoon * options_.pause_cost;
+  std::vector<std::size_t> late;
+  for (const Placed& placed : *planned_) {
+    for (const int r : placed.ranks) {
+      double& free_at = state.free_at[static_cast<std::size_t>(r)];
+      if (placed.start <= soon && free_at <= 0) free_at = std::numeric_limits<double>::infinity();
+    }
+    if (placed.start > soon && state_[placed.id] == State::ready) late.push_back(placed.id);
+  }
+  std::erase_if(*planned_, [](const Placed& p) { return p.start > 0; });
+  if (late.empty()) return;
+  std::erase_if(state.open, [&](const OpenTask& open) { return std::ranges::find(late, open.id) == late.end(); });
+  for (Placed& placed : place_by_rule(state)) planned_->push_back(std::move(placed));
 }
 
 /// How late things end, by the best schedule from here on: the last one, and all of them in the mean, as any may stop early.

@@ -94,6 +94,7 @@ class Dispatcher {
   [[nodiscard]] std::vector<OpenTask> open_tasks(std::optional<std::size_t> broken_off) const;
   [[nodiscard]] double value(std::optional<std::size_t> broken_off) const;
   std::vector<Assignment> assign();
+  void start_what_would_wait(Problem& state);
   struct Regrouping {
     std::size_t task;
     int more;  ///< ranks

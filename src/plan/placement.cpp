@@ -33,7 +33,9 @@ double duration(const OpenTask& open, int size, bool across, bool loaded) {
 std::vector<int> group_sizes(const Task& task, const Cluster& cluster) {
   std::vector<int> sizes;
   for (int size = 1; size <= task.ranks_max && size <= static_cast<int>(cluster.size()); size *= 2) {
-    if (std::ranges::count_if(cluster, [&](const Device& d) { return fits(task, size, d); }) >= size) sizes.push_back(size);
+    int fitting = 0;
+    for (std::size_t r = 0; r < cluster.size() && fitting < size; ++r) fitting += fits(task, size, cluster[r]) ? 1 : 0;
+    if (fitting == size) sizes.push_back(size);
   }
   return sizes;
 }
