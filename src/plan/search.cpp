@@ -155,7 +155,7 @@ constexpr double kTriesMin = 16, kTriesMax = 2000;
 /// Tries that the effort pays for.
 double tries(std::size_t open, std::size_t ranks, double effort) {
   const auto n = static_cast<double>(std::max<std::size_t>(1, open));
-  return effort / (n * (20 + n + 8 * static_cast<double>(ranks)));
+  return effort / (n * (20 + n + 16 * static_cast<double>(ranks)));
 }
 
 }  // namespace
