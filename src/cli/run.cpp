@@ -13,6 +13,7 @@
 #include "cli/label_job.h"
 #include "cli/make_bundle.h"
 #include "cli/verbs.h"
+#include "comm/heartbeat.h"
 #include "comm/world.h"
 #include "data/chat_template.h"
 #include "data/group_selection.h"
@@ -124,6 +125,7 @@ int run(const Options& options) {
   if (world->rank() != 0) config = config::read_run_config(options.config, options.overrides);
   init_log(world->rank(), world->size(), config.log_level);
   catch_stop_signals();
+  comm::Heartbeat heartbeat(*world, config.cluster.limit_s);
   const train::RunDirectory directory(fs::path(config.runs_dir) / config.name);
   std::unique_ptr<LabelJob> labelling;
   std::string label_end;
@@ -153,7 +155,10 @@ int run(const Options& options) {
     spdlog::error("[label] labelling ended early: {}", end.message);
     if (end.exit_code() == ConfigError("").exit_code()) throw ConfigError(end.message);  // mend it: running again does not help
   };
-  const train::PipelineSummary summary = train::run_pipeline(context, *world, label);
+  train::PipelineHooks hooks;
+  hooks.label = label;
+  hooks.doing = [&](const std::string& what) { heartbeat.doing(what); };
+  const train::PipelineSummary summary = train::run_pipeline(context, *world, hooks);
   if (summary.complete) {
     on_first_rank(*world, [&] {
       const fs::path bundle = make_bundle(context);

@@ -1,5 +1,6 @@
 // The collectives that training uses, behind one interface: a single process, MPI, NCCL.
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -28,10 +29,13 @@ class Communicator {
   virtual void barrier() = 0;
   /// From now on a collective that takes longer than this throws CommError; default: DMOERM_COMM_TIMEOUT_S, or 600.
   virtual void limit_waits(double seconds) = 0;
+  /// A collective under way or begun once `broken` is true throws CommError: the rest of the group has given up. Not to be used
+  /// any more then. @param broken  outlives the communicator
+  virtual void break_when(const std::atomic<bool>& broken) = 0;
 };
 
-/// Whether any rank of the group says so. Collective.
-bool any_rank(Communicator& group, bool here);
+/// The largest number that a rank of the group names. Collective. @param here  0..255
+int largest_of(Communicator& group, int here);
 
 /// A group of one.
 std::unique_ptr<Communicator> single();

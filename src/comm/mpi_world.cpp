@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
@@ -36,13 +37,16 @@ double timeout_s() {
   return text != nullptr && std::atof(text) > 0 ? std::atof(text) : 600.0;
 }
 
-/// Wait without burning a core: spin shortly, then sleep; give up after the time limit.
-void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who, double limit_s = timeout_s()) {
+/// Wait without burning a core: spin shortly, then sleep; give up after the time limit, or when `broken` says so.
+void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who, double limit_s = timeout_s(),
+              const std::atomic<bool>* broken = nullptr) {
   const auto start = Clock::now();
   for (std::int64_t turn = 0;; ++turn) {
     int done = 0;
     DMOERM_MPI(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE));
     if (done != 0) return;
+    if (broken != nullptr && *broken)
+      throw CommError(fmt::format("{} on {} cannot end: another rank of the group has failed", what, who));
     const double waited = std::chrono::duration<double>(Clock::now() - start).count();
     if (waited < 50e-6) {
       ::sched_yield();
@@ -64,7 +68,9 @@ class MpiCommunicator final : public Communicator {
     DMOERM_MPI(MPI_Comm_size(comm_, &size_));
     DMOERM_MPI(MPI_Comm_set_errhandler(comm_, MPI_ERRORS_RETURN));
   }
-  ~MpiCommunicator() override { MPI_Comm_free(&comm_); }
+  ~MpiCommunicator() override {
+    if (broken_ == nullptr || !*broken_) MPI_Comm_free(&comm_);  // else collectives are under way that nobody will finish
+  }
   MpiCommunicator(const MpiCommunicator&) = delete;
   MpiCommunicator& operator=(const MpiCommunicator&) = delete;
 
@@ -85,7 +91,7 @@ class MpiCommunicator final : public Communicator {
       std::vector<MPI_Request> request(1);
       const auto part = bytes.subspan(begin, std::min(kPieceBytes, bytes.size() - begin));
       DMOERM_MPI(MPI_Ibcast(part.data(), static_cast<int>(part.size()), MPI_BYTE, root, comm_, request.data()));
-      wait_all(request, "broadcast", who(), limit_s_);
+      wait_all(request, "broadcast", who(), limit_s_, broken_);
     }
   }
 
@@ -94,7 +100,7 @@ class MpiCommunicator final : public Communicator {
     std::uint64_t own = bytes.size();
     std::vector<MPI_Request> request(1);
     DMOERM_MPI(MPI_Iallgather(&own, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, comm_, request.data()));
-    wait_all(request, "all_gather", who(), limit_s_);
+    wait_all(request, "all_gather", who(), limit_s_, broken_);
     std::vector<std::vector<std::byte>> gathered;
     for (int r = 0; r < size_; ++r) {
       gathered.emplace_back(sizes[static_cast<std::size_t>(r)]);
@@ -107,10 +113,11 @@ class MpiCommunicator final : public Communicator {
   void barrier() override {
     std::vector<MPI_Request> request(1);
     DMOERM_MPI(MPI_Ibarrier(comm_, request.data()));
-    wait_all(request, "barrier", who(), limit_s_);
+    wait_all(request, "barrier", who(), limit_s_, broken_);
   }
 
   void limit_waits(double seconds) override { limit_s_ = seconds; }
+  void break_when(const std::atomic<bool>& broken) override { broken_ = &broken; }
 
  private:
   [[nodiscard]] std::string who() const {
@@ -143,7 +150,7 @@ class MpiCommunicator final : public Communicator {
       if (r != rank_)
         DMOERM_MPI(MPI_Isend(values.data() + begin, static_cast<int>(end - begin), MPI_FLOAT, r, kTag, comm_, post()));
     }
-    wait_all(requests, "tree_sum", who(), limit_s_);
+    wait_all(requests, "tree_sum", who(), limit_s_, broken_);
     for (std::size_t step = 1; step < parts.size(); step *= 2) {
       for (std::size_t r = 0; r + step < parts.size(); r += 2 * step) {
         for (std::size_t i = 0; i < own; ++i) parts[r][i] += parts[r + step][i];
@@ -158,11 +165,12 @@ class MpiCommunicator final : public Communicator {
     requests.assign(1, MPI_REQUEST_NULL);
     DMOERM_MPI(MPI_Iallgatherv(parts[0].data(), static_cast<int>(own), MPI_FLOAT, values.data(), counts.data(), offsets.data(),
                                MPI_FLOAT, comm_, requests.data()));
-    wait_all(requests, "tree_sum", who(), limit_s_);
+    wait_all(requests, "tree_sum", who(), limit_s_, broken_);
   }
 
   static constexpr int kTag = 7;
   double limit_s_ = timeout_s();
+  const std::atomic<bool>* broken_ = nullptr;
   MPI_Comm comm_;
   std::vector<int> ranks_;
   int rank_ = 0, size_ = 1;
@@ -179,6 +187,8 @@ class MpiWorld final : public World {
     DMOERM_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
     DMOERM_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size_));
     for (MPI_Comm& control : control_) DMOERM_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &control));
+    DMOERM_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &beat_comm_));
+    beats_.resize(static_cast<std::size_t>(size_));
     MPI_Comm all = MPI_COMM_NULL;
     DMOERM_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &all));
     std::vector<int> ranks(static_cast<std::size_t>(size_));
@@ -188,6 +198,7 @@ class MpiWorld final : public World {
   ~MpiWorld() override {
     all_.reset();
     for (MPI_Comm& control : control_) MPI_Comm_free(&control);
+    MPI_Comm_free(&beat_comm_);
     MPI_Finalize();
   }
 
@@ -219,23 +230,27 @@ class MpiWorld final : public World {
   }
 
   std::optional<ControlMessage> receive_control(bool as_coordinator, int timeout_ms) override {
-    const MPI_Comm comm = control_[as_coordinator ? 1 : 0];
     const auto start = Clock::now();
     for (;;) {
-      int there = 0;
-      MPI_Message message = MPI_MESSAGE_NULL;
-      MPI_Status status;
-      DMOERM_MPI(MPI_Improbe(MPI_ANY_SOURCE, 0, comm, &there, &message, &status));
-      if (there != 0) {
-        int length = 0;
-        DMOERM_MPI(MPI_Get_count(&status, MPI_CHAR, &length));
-        ControlMessage received{status.MPI_SOURCE, std::string(static_cast<std::size_t>(length), '\0')};
-        DMOERM_MPI(MPI_Mrecv(received.text.data(), length, MPI_CHAR, &message, MPI_STATUS_IGNORE));
-        return received;
-      }
+      if (auto received = take(control_[as_coordinator ? 1 : 0])) return received;
       if (std::chrono::duration<double, std::milli>(Clock::now() - start).count() > timeout_ms) return std::nullopt;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
+  }
+
+  void send_beat(int rank, const std::string& text) override {
+    Beat& beat = beats_[static_cast<std::size_t>(rank)];
+    int left = 1;
+    if (beat.request != MPI_REQUEST_NULL) DMOERM_MPI(MPI_Test(&beat.request, &left, MPI_STATUS_IGNORE));
+    if (left == 0) return;
+    beat.text = text;
+    DMOERM_MPI(MPI_Isend(beat.text.data(), static_cast<int>(beat.text.size()), MPI_CHAR, rank, 0, beat_comm_, &beat.request));
+  }
+
+  std::vector<ControlMessage> receive_beats() override {
+    std::vector<ControlMessage> received;
+    while (auto beat = take(beat_comm_)) received.push_back(std::move(*beat));
+    return received;
   }
 
   [[noreturn]] void abort(int exit_code) override {
@@ -244,7 +259,27 @@ class MpiWorld final : public World {
   }
 
  private:
+  struct Beat {
+    std::string text;
+    MPI_Request request = MPI_REQUEST_NULL;
+  };
+
+  /// The next message of a channel, if one is there.
+  static std::optional<ControlMessage> take(MPI_Comm comm) {
+    int there = 0, length = 0;
+    MPI_Message message = MPI_MESSAGE_NULL;
+    MPI_Status status;
+    DMOERM_MPI(MPI_Improbe(MPI_ANY_SOURCE, 0, comm, &there, &message, &status));
+    if (there == 0) return std::nullopt;
+    DMOERM_MPI(MPI_Get_count(&status, MPI_CHAR, &length));
+    ControlMessage received{status.MPI_SOURCE, std::string(static_cast<std::size_t>(length), '\0')};
+    DMOERM_MPI(MPI_Mrecv(received.text.data(), length, MPI_CHAR, &message, MPI_STATUS_IGNORE));
+    return received;
+  }
+
   int rank_ = 0, size_ = 1;
+  MPI_Comm beat_comm_ = MPI_COMM_NULL;
+  std::vector<Beat> beats_;                               ///< the last one sent to each rank
   MPI_Comm control_[2] = {MPI_COMM_NULL, MPI_COMM_NULL};  ///< to workers, to the coordinator
   std::unique_ptr<Communicator> all_;
 };

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "comm/communicator.h"
 
 namespace dmoerm::comm {
@@ -14,16 +16,17 @@ class Single final : public Communicator {
   }
   void barrier() override {}
   void limit_waits(double /*seconds*/) override {}
+  void break_when(const std::atomic<bool>& /*broken*/) override {}
 };
 
 }  // namespace
 
-bool any_rank(Communicator& group, bool here) {
+int largest_of(Communicator& group, int here) {
   if (group.size() == 1) return here;
-  const std::byte own{here ? std::uint8_t{1} : std::uint8_t{0}};
-  bool any = false;
-  for (const auto& bytes : group.all_gather({&own, 1})) any = any || bytes.at(0) != std::byte{0};
-  return any;
+  const std::byte own{static_cast<std::uint8_t>(here)};
+  int largest = here;
+  for (const auto& bytes : group.all_gather({&own, 1})) largest = std::max(largest, static_cast<int>(bytes.at(0)));
+  return largest;
 }
 
 std::unique_ptr<Communicator> single() { return std::make_unique<Single>(); }

@@ -100,7 +100,7 @@ std::vector<Assignment> Dispatcher::on_done(const std::string& task, bool ok, co
 
 bool Dispatcher::on_failed(const std::string& task, const std::string& message, bool may_retry) {
   const std::size_t i = graph_.index(task);
-  const bool again = may_retry && !graph_.tasks()[i].elsewhere && attempts_[i]++ < options_.retries;
+  const bool again = may_retry && !stopped_ && !graph_.tasks()[i].elsewhere && attempts_[i]++ < options_.retries;
   end(i, again ? State::waiting : State::failed);
   if (again) {
     ++open_;

@@ -106,6 +106,16 @@ TrainOutcome Course::finish(std::int64_t tokens, double seconds, double peak_mib
   return outcome_;
 }
 
+double Course::flops_per_token() const {
+  double weights = 0;
+  const auto& layers = trainee_.backbone->weights().layers;
+  for (auto i = static_cast<std::size_t>(trainee_.trains_all ? 0 : trainee_.expert->lora().first_layer); i < layers.size(); ++i) {
+    for (const at::Tensor* w : {&layers[i].qkv_w, &layers[i].o_w, &layers[i].up_w, &layers[i].down_w})
+      weights += static_cast<double>(w->numel());
+  }
+  return (trainee_.trains_all ? 6 : 4) * weights;
+}
+
 void Course::write(Checkpoint& checkpoint, const std::string& prefix) const {
   checkpoint.state["courses"].push_back({{"name", name()},
                                          {"active", active_},

@@ -26,6 +26,9 @@ class Course {
   [[nodiscard]] model::Expert* gradient_expert() { return &gradient_expert_; }
   [[nodiscard]] model::Weights* gradient_weights() { return gradient_weights_.get(); }
   [[nodiscard]] const model::Expert* adapter() const { return trainee_.trains_all ? nullptr : trainee_.expert.get(); }
+  /// Multiplications and additions of training on one token: two for each weight of a matrix that it passes, forward; as many for
+  /// the gradient in the states, and again for that in the weights if they are trained. Attention's own products are left out.
+  [[nodiscard]] double flops_per_token() const;
   [[nodiscard]] const nlohmann::json& history() const { return history_; }
 
   /// The groups of one step.

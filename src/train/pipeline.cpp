@@ -14,6 +14,25 @@ namespace dmoerm::train {
 
 namespace {
 
+/// The first event of a run: its ranks and tasks. Collective.
+void observe_run(const RunContext& context, comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
+                 const Observer& observe) {
+  const std::string host = world.host();
+  nlohmann::json ranks = nlohmann::json::array(), tasks = nlohmann::json::array();
+  for (const auto& bytes : world.all().all_gather(std::as_bytes(std::span<const char>(host)))) {
+    ranks.push_back({{"rank", ranks.size()}, {"host", std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())}});
+  }
+  if (world.rank() != 0 || !observe) return;
+  for (const plan::Task& task : graph.tasks()) {
+    tasks.push_back({{"id", task.id},
+                     {"cost", task.cost},
+                     {"inputs", task.inputs},
+                     {"done", done.contains(task.id)},
+                     {"elsewhere", task.elsewhere}});
+  }
+  observe(event("run", {{"name", context.config().name}, {"ranks", ranks}, {"tasks", tasks}}));
+}
+
 std::filesystem::path label_plan_file(const RunDirectory& directory) { return directory.task("label") / "plan.json"; }
 
 }  // namespace
@@ -55,9 +74,7 @@ void check_run_directory(const RunContext& context, bool update) {
   for (const std::string& id : stale) context.directory().forget(id);
 }
 
-PipelineSummary run_pipeline(RunContext& context, comm::World& world,
-                             const std::function<void(const std::set<std::string>& open,
-                                                      const std::function<void(const std::string& task)>& done)>& label) {
+PipelineSummary run_pipeline(RunContext& context, comm::World& world, const PipelineHooks& pipeline_hooks) {
   const std::vector<RunTask> tasks =
       plan_tasks(context.config(), context.store(), load_label_plan(context.directory(), context.config()));
   std::set<std::string> done;
@@ -74,27 +91,34 @@ PipelineSummary run_pipeline(RunContext& context, comm::World& world,
     spdlog::info("[run] {} tasks, {} done already, {} ranks, {}", tasks.size(), done.size(), world.size(),
                  context.directory().root().string());
   }
-  Elsewhere elsewhere;
-  if (label) {
-    elsewhere = [&](const std::function<void(const std::string&)>& finished) {
+  RunHooks hooks;
+  hooks.retries = static_cast<int>(context.config().cluster.retries);
+  hooks.doing = pipeline_hooks.doing, hooks.observe = pipeline_hooks.observe;
+  if (pipeline_hooks.label) {
+    hooks.elsewhere = [&](const std::function<void(const std::string&)>& finished) {
       std::set<std::string> open;
       for (const RunTask& task : tasks) {
         if (task.node.elsewhere && !done.contains(task.node.id)) open.insert(task.node.id);
       }
-      label(open, finished);
+      pipeline_hooks.label(open, finished);
     };
   }
-  const RunSummary summary = run_tasks(world, graph, done, elsewhere, [&](const std::string& id, comm::Communicator& group) {
+  hooks.run_task = [&](const std::string& id, comm::Communicator& group, const TaskLine& line) {
     const RunTask& task = *by_id.at(id);
     if (group.rank() == 0) spdlog::info("[run] task={} starts on {} ranks", id, group.size());
+    context.set_line(line);
     task.run(context, task.identity, group);
     if (group.rank() == 0) spdlog::info("[run] task={} done", id);
-  });
+  };
+  observe_run(context, world, graph, done, hooks.observe);
+  const RunSummary summary = run_tasks(world, graph, done, hooks);
   PipelineSummary result;
   for (const auto& [id, message] : summary.failed) result.failed.push_back(id + ": " + message);
   result.skipped.assign(summary.skipped.begin(), summary.skipped.end());
   result.exit_code = summary.exit_code, result.stopped = summary.stopped;
   result.complete = result.failed.empty() && result.skipped.empty();
+  if (world.rank() == 0 && hooks.observe)
+    hooks.observe(event("finish", {{"code", result.complete ? 0 : result.stopped ? Stopped("").exit_code() : result.exit_code}}));
   return result;
 }
 

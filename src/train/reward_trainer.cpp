@@ -30,6 +30,7 @@ namespace {
 
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
+constexpr double kReportS = 2.0;
 
 /// One forward and backward pass: micro batch number `number` of each course that has one.
 class Pass {
@@ -136,12 +137,14 @@ class Training {
   }
 
   std::vector<TrainOutcome> run() {
-    started_ = saved_ = Clock::now();
+    started_ = saved_ = reported_ = Clock::now();
     bool evaluated = resume();
+    tokens_reported_ = tokens_;
     for (;; ++step_, evaluated = false) {
       if (!evaluated) evaluate_due();
       if (std::ranges::none_of(courses_, [](const auto& c) { return c->active(); })) break;
-      stop_if_asked();
+      leave_if_asked();
+      report_if_due();
       save_if_due();
       take_step();
     }
@@ -179,6 +182,7 @@ class Training {
       any = true;
     }
     if (!any) return;
+    report_if_due(true);
     loss_since_ = 0, steps_since_ = 0;
     if (context_.group.rank() == 0) {
       std::string lines;
@@ -321,11 +325,46 @@ class Training {
       spdlog::error("[train] task={} broke off: not finite at step {} group={}", course.name(), step_, named);
   }
 
-  /// The ranks agree at a step's edge that it is the last one now.
-  void stop_if_asked() {
-    if (!comm::any_rank(context_.group, stop_requested())) return;
+  /// The ranks agree at a step's edge that it is the last one now, or the last in this group.
+  void leave_if_asked() {
+    const bool pause = context_.line.pause_asked && context_.line.pause_asked();
+    const int wish = stop_requested() ? 2 : pause ? 1 : 0;
+    const int agreed = comm::largest_of(context_.group, wish);
+    if (agreed == 0) return;
     if (context_.group.rank() == 0) save();
-    throw Stopped(fmt::format("{} broke off at step {} and is saved", courses_.front()->name(), step_));
+    const std::string where = fmt::format("{} broke off at step {} and is saved", courses_.front()->name(), step_);
+    if (agreed == 2) throw Stopped(where);
+    throw Paused(where);
+  }
+
+  /// Tell the coordinator how far it is, at evaluations and every few seconds between.
+  void report_if_due(bool now = false) {
+    if (context_.line.doing) context_.line.doing(fmt::format("step {}", step_));
+    const double since = std::chrono::duration<double>(Clock::now() - reported_).count();
+    if (!context_.line.report || context_.group.rank() != 0 || (!now && since < kReportS)) return;
+    double fraction = 1;  // of the slowest course
+    std::int64_t steps_max = 0;
+    json progress = json::object();
+    for (const auto& course : courses_) {
+      if (!course->active()) continue;
+      const double share = static_cast<double>(step_) / static_cast<double>(course->steps_total());
+      if (share <= fraction) fraction = share, steps_max = course->steps_total();
+    }
+    for (const auto& course : courses_) {
+      if (course->history().empty() || course->active() != (steps_max > 0)) continue;
+      for (const char* key : {"train_loss", "validation_accuracy", "validation_loss", "lr", "gradient_norm"})
+        progress[key] = course->history().back().at(key);
+    }
+    const auto tokens = static_cast<double>(tokens_ - tokens_reported_);
+    progress.update({{"step", step_},
+                     {"steps_max", std::max(steps_max, step_)},
+                     {"fraction", fraction},
+                     {"tokens", tokens_},
+                     {"seconds", seconds()}});
+    if (since > 0 && tokens > 0)
+      progress.update({{"tokens_per_s", tokens / since}, {"flops_per_s", tokens / since * courses_.front()->flops_per_token()}});
+    context_.line.report(progress);
+    reported_ = Clock::now(), tokens_reported_ = tokens_;
   }
 
   void save_if_due() {
@@ -370,9 +409,9 @@ class Training {
 
   const TrainerContext& context_;
   std::vector<std::unique_ptr<Course>> courses_;
-  std::int64_t step_ = 0, tokens_ = 0, steps_since_ = 0;
+  std::int64_t step_ = 0, tokens_ = 0, tokens_reported_ = 0, steps_since_ = 0;
   double loss_since_ = 0, seconds_before_ = 0;
-  Clock::time_point started_, saved_;
+  Clock::time_point started_, saved_, reported_;
 };
 
 }  // namespace

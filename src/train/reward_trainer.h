@@ -10,6 +10,7 @@
 #include "config/run_config.h"
 #include "model/backbone.h"
 #include "train/label_set.h"
+#include "train/task_line.h"
 #include "train/trunk_cache.h"
 
 namespace dmoerm::train {
@@ -42,6 +43,7 @@ struct TrainerContext {
   std::filesystem::path directory;  ///< for checkpoints and metrics.jsonl
   std::string key;                  ///< of the task: a checkpoint of another key is not resumed
   TrunkCache& trunks;
+  TaskLine line = {};
 };
 
 /// Train all of them to their early stop or last step, resuming from the directory's checkpoint if there is one.
