@@ -51,8 +51,13 @@ double seconds_per_token(const ModelShape& model, const DeviceModel& device, dou
   return flops / (device.peak_tflops * 1e12 * device.reached * pass_tokens / (pass_tokens + device.half_tokens));
 }
 
+double adapted_share(const Load& load, const ModelShape& model) {
+  return load.all_weights || load.adapted_layers <= 0 ? 1.0 : std::min(1.0, load.adapted_layers / model.layers);
+}
+
 double trained_parameters(const Load& load, const ModelShape& model) {
-  return load.all_weights ? model.parameters : load.adapted * load.adapter_rank * model.adapter_per_rank + model.width;
+  return load.all_weights ? model.parameters
+                          : adapted_share(load, model) * load.adapter_rank * model.adapter_per_rank + model.width;
 }
 
 }  // namespace
@@ -108,7 +113,10 @@ double micro_batches(const Load& load, std::int64_t micro_batch_tokens) {
   return std::max(1.0, std::ceil(load.groups_per_step / in_one));
 }
 
-void price(Task& task, const Load& load, const ModelShape& model, const DeviceModel& device, std::int64_t micro_batch_tokens) {
+void price(Task& task, const Load& stated, const ModelShape& model, const DeviceModel& device, std::int64_t micro_batch_tokens) {
+  Load load = stated;
+  if (!model.shares_prefix && load.plain_group_tokens > 0) load.group_tokens = load.plain_group_tokens;
+  const double adapted = adapted_share(load, model);
   const auto limit = static_cast<double>(micro_batch_tokens);
   const double count = micro_batches(load, micro_batch_tokens);
   const double own_tokens = load.groups_per_step * load.group_tokens / count;
@@ -116,16 +124,17 @@ void price(Task& task, const Load& load, const ModelShape& model, const DeviceMo
   const double read_tokens = std::max(load.group_tokens, limit);
   const double trained = trained_parameters(load, model);
   // Forward once; backward once for the states, and once more for the weights where they are trained.
-  const double passes_over = (load.all_weights ? 3.0 : 2.0 * load.adapted) + (load.recompute ? 1.0 : 0.0) * load.adapted;
+  const double passes_over = (load.all_weights ? 3.0 : 2.0 * adapted) + (load.recompute ? adapted : 0.0);
 
   Seconds s;
   const double per_token = seconds_per_token(model, device, passes_over, load.group_tokens, own_tokens * together);
   s.passes = per_token * load.groups_per_step * load.group_tokens * load.models;
   s.update = device.memory_gb_s > 0 ? trained * load.models * (load.all_weights ? 28 : 24) / (device.memory_gb_s * 1e9) : 0;
-  const double read = load.read_groups * load.models * (load.all_weights ? 1.0 : load.adapted) +
-                      load.trunk_groups * (1 - (load.all_weights ? 1.0 : load.adapted));
+  const double read = load.read_groups * load.models * adapted + load.trunk_groups * (1 - adapted);
   s.read = read * load.group_tokens * seconds_per_token(model, device, 1, load.group_tokens, read_tokens);
-  s.rest = load.seconds;
+  constexpr double kFitShare = 0.02;  // of the peak: small products; the two aggregators, both passes of two responses a group
+  s.rest = load.seconds +
+           load.fit_steps * 2 * 2 * 6 * load.models * model.width * model.width / (device.peak_tflops * 1e12 * kFitShare);
 
   const auto seconds_on = [&](int ranks, bool across) {
     const double share = largest_block(count, ranks) / count;
@@ -153,7 +162,7 @@ void price(Task& task, const Load& load, const ModelShape& model, const DeviceMo
   // Per trained number, float32: gradient, both moments, the best so far; and the weights themselves where the forward pass uses
   // fewer bits.
   const double state = trained * load.models * (16.0 + (load.all_weights && device.weight_bytes >= 4 ? 0.0 : 4.0));
-  const double kept_layers = load.all_weights ? model.layers : load.adapted * model.layers;
+  const double kept_layers = adapted * model.layers;
   const double of_a_layer = 4 * model.width + model.qkv_width + 3 * model.intermediate;
   const double kept = load.steps <= 0  ? of_a_layer
                       : load.recompute ? kept_layers * model.width + of_a_layer

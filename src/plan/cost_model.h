@@ -13,8 +13,9 @@ namespace dmoerm::plan {
 /// The backbone as far as cost goes.
 struct ModelShape {
   std::string name;
-  double parameters = 0;   ///< weights, embeddings included
-  double linear_macs = 0;  ///< multiply-adds of all linear layers for one token, forward
+  bool shares_prefix = true;  ///< a group's prompt is computed once; encoders cannot
+  double parameters = 0;      ///< weights, embeddings included
+  double linear_macs = 0;     ///< multiply-adds of all linear layers for one token, forward
   double layers = 0, width = 0, q_width = 0, qkv_width = 0, intermediate = 0;
   double adapter_per_rank = 0;  ///< parameters of an adapter on q and v of all layers, for each unit of its rank
 };
@@ -46,18 +47,20 @@ DeviceModel device_of(const config::ComputeConfig& compute);
 
 /// What a task computes.
 struct Load {
-  double steps = 0;            ///< of its longest course
-  double groups_per_step = 1;  ///< of one model
-  double group_tokens = 0;     ///< of one group in the packed batch
-  double read_groups = 0;      ///< in the forward pass only: evaluations, features, figures
-  int models = 1;              ///< that step together over one base, or that read the same groups
-  bool all_weights = false;    ///< else an adapter
-  double adapted = 1;          ///< share of the layers that the adapter is on; those below are computed once a group
-  double trunk_groups = 0;     ///< groups whose layers below are computed
+  double steps = 0;               ///< of its longest course
+  double groups_per_step = 1;     ///< of one model
+  double group_tokens = 0;        ///< of one group in the packed batch, its prompt once
+  double plain_group_tokens = 0;  ///< of one group with the prompt before every response (encoders); 0 = not known
+  double read_groups = 0;         ///< in the forward pass only: evaluations, features, figures
+  int models = 1;                 ///< that step together over one base, or that read the same groups
+  bool all_weights = false;       ///< else an adapter
+  double adapted_layers = 0;      ///< that the adapter is on, 0 = all; those below are computed once a group
+  double trunk_groups = 0;        ///< groups whose layers below are computed
   double adapter_rank = 0;
   bool shard = false, recompute = false;
   double bytes_sent = 4;  ///< of a gradient's number between ranks
-  double seconds = 0;     ///< beside all that, on one rank, not to be shared (a small fit on the processor)
+  double fit_steps = 0;   ///< groups that a small fit on the models' states sees (aggregators), not to be shared
+  double seconds = 0;     ///< beside all that, not to be shared
 };
 
 /// Set a task's cost (seconds on one rank of the device), speed-up, memory and base. The speed-up is limited by the micro batches

@@ -28,7 +28,7 @@ class Simulator {
       actual.add(shorter);
     }
     did_.resize(graph.tasks().size());
-    result_.lower_bound = lower_bound(actual, static_cast<int>(options.cluster.size()));
+    result_.bound = lower_bound(actual, static_cast<int>(options.cluster.size()));
     for (const Device& device : options.cluster) nodes_ = std::max(nodes_, device.node + 1);
   }
 
@@ -36,7 +36,7 @@ class Simulator {
     double failure = next_failure(0);
     while (!run_until(failure)) {
       result_.failures.push_back(now_);
-      now_ += options_.restart_s;
+      now_ += options_.restart_s, result_.down_s += options_.restart_s;
       failure = next_failure(now_);
     }
     result_.makespan = now_;

@@ -38,10 +38,11 @@ struct Stay {
 struct Simulation {
   std::vector<Stay> stays;       ///< in the order of their ends
   double makespan = 0;           ///< seconds
-  double lower_bound = 0;        ///< of the makespan, for what the tasks really took, without failures
+  Bound bound;                   ///< of the makespan, for what the tasks really took, without failures
   double busy_s = 0;             ///< rank seconds in which a rank belonged to a task
   double work_s = 0;             ///< what one rank alone would have needed for it
   double lost_s = 0;             ///< rank seconds thrown away by failures, without the waiting for the restart
+  double down_s = 0;             ///< seconds from failures to restarts
   std::vector<double> failures;  ///< their times
   int regroupings = 0;
 };

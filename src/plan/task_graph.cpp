@@ -42,19 +42,25 @@ std::vector<double> TaskGraph::chain_costs() const {
   return chain;
 }
 
-double lower_bound(const TaskGraph& graph, int ranks) {
-  double work = 0, longest = 0;
-  std::vector<double> end(graph.tasks().size());
-  for (std::size_t i = 0; i < end.size(); ++i) {
+Bound lower_bound(const TaskGraph& graph, int ranks) {
+  Bound bound;
+  const std::size_t none = graph.tasks().size();
+  std::vector<double> end(none);
+  std::vector<std::size_t> before(none, none);
+  std::size_t last = none;
+  for (std::size_t i = 0; i < none; ++i) {
     const Task& task = graph.tasks()[i];
-    for (const std::size_t input : graph.inputs(i)) end[i] = std::max(end[i], end[input]);
+    for (const std::size_t input : graph.inputs(i)) {
+      if (end[input] > end[i]) end[i] = end[input], before[i] = input;
+    }
     if (task.elsewhere) continue;
-    work += task.cost;
+    bound.work += task.cost / ranks;
     const int group = static_cast<int>(std::bit_floor(static_cast<unsigned>(std::min(task.ranks_max, ranks))));
     end[i] += task.cost / speedup(task, group);
-    longest = std::max(longest, end[i]);
+    if (end[i] > bound.chain) bound.chain = end[i], last = i;
   }
-  return std::max(work / ranks, longest);
+  for (std::size_t i = last; i != none; i = before[i]) bound.chain_tasks.insert(bound.chain_tasks.begin(), i);
+  return bound;
 }
 
 }  // namespace dmoerm::plan

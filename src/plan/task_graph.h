@@ -46,8 +46,14 @@ class TaskGraph {
   std::map<std::string, std::size_t> index_;
 };
 
-/// No schedule on so many ranks is shorter than this: the larger of all work shared out evenly and the longest chain, each task
-/// of it on the group that is fastest.
-double lower_bound(const TaskGraph& graph, int ranks);
+/// What no schedule on so many ranks can beat.
+struct Bound {
+  double work = 0;   ///< all work shared out evenly
+  double chain = 0;  ///< the longest chain, each task of it on the group that is fastest
+  std::vector<std::size_t> chain_tasks;
+  [[nodiscard]] double seconds() const { return work > chain ? work : chain; }
+};
+/// Tasks that are done elsewhere count as no work and no time.
+Bound lower_bound(const TaskGraph& graph, int ranks);
 
 }  // namespace dmoerm::plan

@@ -18,8 +18,9 @@ TEST(TaskGraph, KnowsTheLongestChainBehindATaskAndTheBound) {
   graph.add({"c", {"a"}, 10, 1});
   graph.add({"d", {"b", "c"}, 1, 1});
   EXPECT_EQ(graph.chain_costs(), (std::vector<double>{13, 4, 11, 1}));
-  EXPECT_DOUBLE_EQ(lower_bound(graph, 1), 16);
-  EXPECT_DOUBLE_EQ(lower_bound(graph, 4), 13);
+  EXPECT_DOUBLE_EQ(lower_bound(graph, 1).seconds(), 16);
+  EXPECT_DOUBLE_EQ(lower_bound(graph, 4).seconds(), 13);
+  EXPECT_EQ(lower_bound(graph, 4).chain_tasks, (std::vector<std::size_t>{0, 2, 3}));
   EXPECT_THROW(graph.add({"e", {"nowhere"}, 1, 1}), std::logic_error);
   EXPECT_THROW(graph.add({"a", {}, 1, 1}), std::logic_error);
 }
