@@ -8,6 +8,7 @@
 
 #include "base/text_table.h"
 #include "plan/gantt.h"
+#include "plan/placement.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -37,7 +38,7 @@ std::string kinds_text(const PlannedRun& run) {
     int tasks = 0;
     double cost = 0, memory_mib = 0, rank_seconds = 0;
     std::map<std::size_t, int> stays;  // by size of the group
-    double useful = 1;
+    int useful = 1;
   };
   std::map<std::string, Kind> kinds;
   std::vector<std::string> order;
@@ -46,10 +47,8 @@ std::string kinds_text(const PlannedRun& run) {
     const std::string kind = plan::kind_of(task.id);
     if (!kinds.contains(kind)) order.push_back(kind);
     ++kinds[kind].tasks, kinds[kind].cost += task.cost;
-    for (int ranks = 1; ranks <= task.ranks_max; ranks *= 2) {
-      if (plan::speedup(task, ranks) > 1.1 * plan::speedup(task, std::max(1, ranks / 2)))
-        kinds[kind].useful = std::max<double>(kinds[kind].useful, ranks);
-    }
+    const std::vector<int> sizes = plan::group_sizes(task, run.cluster);
+    kinds[kind].useful = std::max(kinds[kind].useful, sizes.empty() ? 1 : sizes.back());
   }
   for (const plan::Stay& stay : run.simulation.stays) {
     const plan::Task& task = run.graph.tasks()[stay.task];
@@ -66,7 +65,7 @@ std::string kinds_text(const PlannedRun& run) {
     for (const auto& [size, times] : kind.stays) groups += fmt::format("{}{} x {}", groups.empty() ? "" : ", ", size, times);
     rows.push_back({name, std::to_string(kind.tasks), readable_seconds(kind.cost / kind.tasks),
                     fmt::format("{:.2f}", kind.rank_seconds / kHour), fmt::format("{:.0f}", kind.memory_mib),
-                    fmt::format("{:.0f}", kind.useful), groups});
+                    std::to_string(kind.useful), groups});
   }
   return markdown_table(rows);
 }

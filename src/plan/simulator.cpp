@@ -28,7 +28,7 @@ class Simulator {
       actual.add(shorter);
     }
     did_.resize(graph.tasks().size());
-    result_.bound = lower_bound(actual, static_cast<int>(options.cluster.size()));
+    result_.bound = lower_bound(actual, options.cluster);
     for (const Device& device : options.cluster) nodes_ = std::max(nodes_, device.node + 1);
   }
 

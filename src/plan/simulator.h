@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "plan/cluster.h"
+#include "plan/placement.h"
 #include "plan/task_graph.h"
 
 namespace dmoerm::plan {

@@ -15,7 +15,7 @@ double speedup(const Task& task, int ranks, bool across_nodes) {
   const auto doublings = static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(ranks)) - 1);
   const std::vector<double>& curve = across_nodes && !task.speedup_across.empty() ? task.speedup_across : task.speedup;
   if (curve.empty()) return std::pow(2 * kOfADoubling, static_cast<double>(doublings));
-  return *std::max_element(curve.begin(), curve.begin() + static_cast<std::ptrdiff_t>(std::min(doublings + 1, curve.size())));
+  return curve[std::min(doublings, curve.size() - 1)];
 }
 
 double memory_mib(const Task& task, int ranks) { return task.memory_mib + task.sharded_mib / ranks; }
@@ -40,27 +40,6 @@ std::vector<double> TaskGraph::chain_costs() const {
     for (const std::size_t input : inputs_[i]) chain[input] = std::max(chain[input], chain[i]);
   }
   return chain;
-}
-
-Bound lower_bound(const TaskGraph& graph, int ranks) {
-  Bound bound;
-  const std::size_t none = graph.tasks().size();
-  std::vector<double> end(none);
-  std::vector<std::size_t> before(none, none);
-  std::size_t last = none;
-  for (std::size_t i = 0; i < none; ++i) {
-    const Task& task = graph.tasks()[i];
-    for (const std::size_t input : graph.inputs(i)) {
-      if (end[input] > end[i]) end[i] = end[input], before[i] = input;
-    }
-    if (task.elsewhere) continue;
-    bound.work += task.cost / ranks;
-    const int group = static_cast<int>(std::bit_floor(static_cast<unsigned>(std::min(task.ranks_max, ranks))));
-    end[i] += task.cost / speedup(task, group);
-    if (end[i] > bound.chain) bound.chain = end[i], last = i;
-  }
-  for (std::size_t i = last; i != none; i = before[i]) bound.chain_tasks.insert(bound.chain_tasks.begin(), i);
-  return bound;
 }
 
 }  // namespace dmoerm::plan
