@@ -16,8 +16,9 @@ json event(const std::string& name, json fields) {
   return fields;
 }
 
-Coordinator::Coordinator(comm::World& world, plan::Dispatcher dispatcher, Observer observe)
-    : world_(world), dispatcher_(std::move(dispatcher)), observe_(std::move(observe)) {}
+Coordinator::Coordinator(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
+                         const plan::DispatcherOptions& options, Observer observe)
+    : world_(world), graph_(graph), dispatcher_(graph, done, options), observe_(std::move(observe)) {}
 
 void Coordinator::run() {
   constexpr int kPatienceMs = 1000;
@@ -33,6 +34,7 @@ void Coordinator::run() {
 }
 
 void Coordinator::hear(const json& message) {
+  dispatcher_.on_time(std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count());
   if (message.contains("idle")) {
     idle_.insert(message["idle"].get<int>());
     start(dispatcher_.on_idle(message["idle"]));
@@ -40,6 +42,8 @@ void Coordinator::hear(const json& message) {
     json fields = message;
     fields["task"] = message["progress"];
     fields.erase("progress");
+    const std::string task = fields["task"];
+    dispatcher_.on_progress(task, (1 - fields.at("fraction").get<double>()) * graph_.at(task).cost);
     observe("progress", fields);
   } else if (message.contains("broken")) {
     const auto found = running_.find(message["broken"]);
@@ -55,6 +59,11 @@ void Coordinator::hear(const json& message) {
   } else {
     on_ended(message);
   }
+  for (const std::string& task : dispatcher_.to_regroup()) {
+    for (const auto& [tag, running] : running_) {
+      if (running.task == task) send(running.ranks, {{"pause", tag}});
+    }
+  }
 }
 
 void Coordinator::on_ended(const json& message) {
@@ -64,6 +73,8 @@ void Coordinator::on_ended(const json& message) {
   std::vector<plan::Assignment> next;
   if (outcome == "stopped") {
     dispatcher_.on_stopped(task);
+  } else if (outcome == "paused") {
+    dispatcher_.on_paused(task);
   } else if (outcome == "done") {
     next = dispatcher_.on_done(task, true, "");
   } else {

@@ -1,5 +1,6 @@
 // The first rank's coordinator: hands tasks to ranks and hears from them how they go.
 #pragma once
+#include <chrono>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -25,7 +26,8 @@ nlohmann::json event(const std::string& name, nlohmann::json fields);
 class Coordinator {
  public:
   /// @param observe  may be empty
-  Coordinator(comm::World& world, plan::Dispatcher dispatcher, Observer observe);
+  Coordinator(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
+              const plan::DispatcherOptions& options, Observer observe);
   /// Until nothing runs and nothing can start, and all ranks are told so.
   void run();
 
@@ -42,6 +44,8 @@ class Coordinator {
   void observe(const std::string& name, const nlohmann::json& fields);
 
   comm::World& world_;
+  const plan::TaskGraph& graph_;
+  std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   plan::Dispatcher dispatcher_;
   Observer observe_;
   std::map<int, Running> running_;  ///< by tag

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <numeric>
 
 #include "base/log.h"
@@ -57,7 +56,7 @@ std::vector<const LabelledGroup*> Course::groups_of_step(std::int64_t step, std:
 void Course::update(const TrainerContext& context, std::int64_t step) {
   const double norm = gradient_norm(gradients_);
   if (!std::isfinite(norm)) {
-    fail("the gradient is not finite");
+    fail("the gradient is not finite", step);
     return;
   }
   const double clip = context.train.clip_norm > 0 && norm > context.train.clip_norm ? context.train.clip_norm / norm : 1.0;
@@ -65,7 +64,8 @@ void Course::update(const TrainerContext& context, std::int64_t step) {
   last_norm_ = norm;
 }
 
-void Course::fail(const std::string& why) {
+void Course::fail(const std::string& why, std::int64_t step) {
+  failed_step_ = step;
   outcome_.failure = why;
   active_ = false;
 }
@@ -124,24 +124,25 @@ void Course::write(Checkpoint& checkpoint, const std::string& prefix) const {
                                          {"best_step", outcome_.best_step},
                                          {"steps", outcome_.steps},
                                          {"failure", outcome_.failure},
+                                         {"failed_step", failed_step_},
                                          {"waited", waited_},
                                          {"lowest_loss", lowest_loss_},
                                          {"norm", last_norm_},
                                          {"history", history_}});
   for (const auto& [label, tensors] : slots()) {
     for (std::size_t i = 0; i < tensors->size(); ++i)
-      checkpoint.tensors.emplace_back(fmt::format("{}{}.{}", prefix, label, i), (*tensors)[i]);
+      checkpoint.tensors.push_back({fmt::format("{}{}.{}", prefix, label, i), (*tensors)[i]});
   }
 }
 
-void Course::read(const Checkpoint& checkpoint, const nlohmann::json& state, const std::string& prefix) {
+void Course::read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix) {
   active_ = state.at("active"), waited_ = state.at("waited"), lowest_loss_ = state.at("lowest_loss"),
   last_norm_ = state.at("norm"), history_ = state.at("history");
   outcome_.accuracy = state.at("accuracy"), outcome_.loss = state.at("loss"), outcome_.best_step = state.at("best_step");
-  outcome_.steps = state.at("steps"), outcome_.failure = state.at("failure");
-  std::map<std::string, at::Tensor> stored(checkpoint.tensors.begin(), checkpoint.tensors.end());
+  outcome_.steps = state.at("steps"), outcome_.failure = state.at("failure"), failed_step_ = state.at("failed_step");
   for (const auto& [label, tensors] : slots()) {
-    for (std::size_t i = 0; i < tensors->size(); ++i) (*tensors)[i].copy_(stored.at(fmt::format("{}{}.{}", prefix, label, i)));
+    for (std::size_t i = 0; i < tensors->size(); ++i)
+      (*tensors)[i].copy_(checkpoint.load(fmt::format("{}{}.{}", prefix, label, i)));
   }
 }
 

@@ -35,7 +35,14 @@ class Course {
   std::vector<const LabelledGroup*> groups_of_step(std::int64_t step, std::int64_t count);
   /// One optimizer step on gradients(). Fails the course if they are not finite.
   void update(const TrainerContext& context, std::int64_t step);
-  void fail(const std::string& why);
+  void fail(const std::string& why, std::int64_t step);
+  /// What it failed of; "" if it did not.
+  [[nodiscard]] const std::string& failure() const { return outcome_.failure; }
+  /// Go on after a failure. @return the step that failed
+  std::int64_t try_again() {
+    outcome_.failure.clear(), active_ = true;
+    return failed_step_;
+  }
   /// Look at the validation groups; keep the weights if they are the best, stop if patience is over.
   void evaluate(const TrainerContext& context, std::int64_t step, double train_loss, double seconds);
   /// Put the best weights back and report.
@@ -43,7 +50,7 @@ class Course {
 
   /// Into and out of a checkpoint. @param prefix  of its tensors' names
   void write(Checkpoint& checkpoint, const std::string& prefix) const;
-  void read(const Checkpoint& checkpoint, const nlohmann::json& state, const std::string& prefix);
+  void read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix);
 
  private:
   [[nodiscard]] std::vector<std::pair<const char*, const std::vector<at::Tensor>*>> slots() const;
@@ -58,7 +65,7 @@ class Course {
   std::unique_ptr<AdamW> optimizer_;
   TrainOutcome outcome_;
   bool active_ = true;
-  std::int64_t waited_ = 0;
+  std::int64_t waited_ = 0, failed_step_ = 0;
   double lowest_loss_ = std::numeric_limits<double>::max();
   double last_norm_ = 0;
   nlohmann::json history_ = nlohmann::json::array();

@@ -109,7 +109,7 @@ RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std
   if (world.rank() == 0) {
     coordinator = std::thread([&] {
       try {
-        Coordinator(world, plan::Dispatcher(graph, done, {{}, hooks.retries}), hooks.observe).run();
+        Coordinator(world, graph, done, hooks.placement, hooks.observe).run();
       } catch (const std::exception& e) {
         end_all("the coordinator", e);
       }

@@ -31,7 +31,7 @@ struct RunHooks {
   Elsewhere elsewhere;                                 ///< may be empty if the graph has no such tasks; the first rank's counts
   Observer observe;                                    ///< may be empty; the first rank's counts
   std::function<void(const std::string& what)> doing;  ///< may be empty: what this rank does now
-  int retries = 0;                                     ///< of a task that failed
+  plan::DispatcherOptions placement;                   ///< the first rank's counts
 };
 
 /// Collective over the world; all ranks return the same summary. What run_task throws fails that task alone, also if only one

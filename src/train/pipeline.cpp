@@ -8,21 +8,34 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "train/checkpoint.h"
 #include "train/dispatch_loop.h"
 
 namespace dmoerm::train {
 
 namespace {
 
-/// The first event of a run: its ranks and tasks. Collective.
-void observe_run(const RunContext& context, comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
-                 const Observer& observe) {
+/// Where each rank runs. Collective.
+std::vector<std::string> hosts_of(comm::World& world) {
   const std::string host = world.host();
+  std::vector<std::string> hosts;
+  for (const auto& bytes : world.all().all_gather(std::as_bytes(std::span<const char>(host))))
+    hosts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return hosts;
+}
+
+plan::Cluster cluster_of(const std::vector<std::string>& hosts) {
+  plan::Cluster cluster;
+  std::map<std::string, int> nodes;
+  for (const std::string& host : hosts) cluster.push_back({nodes.emplace(host, static_cast<int>(nodes.size())).first->second, 0});
+  return cluster;
+}
+
+/// The first event of a run: its ranks and tasks.
+nlohmann::json run_event(const RunContext& context, const std::vector<std::string>& hosts, const plan::TaskGraph& graph,
+                         const std::set<std::string>& done) {
   nlohmann::json ranks = nlohmann::json::array(), tasks = nlohmann::json::array();
-  for (const auto& bytes : world.all().all_gather(std::as_bytes(std::span<const char>(host)))) {
-    ranks.push_back({{"rank", ranks.size()}, {"host", std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())}});
-  }
-  if (world.rank() != 0 || !observe) return;
+  for (const std::string& host : hosts) ranks.push_back({{"rank", ranks.size()}, {"host", host}});
   for (const plan::Task& task : graph.tasks()) {
     tasks.push_back({{"id", task.id},
                      {"cost", task.cost},
@@ -30,7 +43,7 @@ void observe_run(const RunContext& context, comm::World& world, const plan::Task
                      {"done", done.contains(task.id)},
                      {"elsewhere", task.elsewhere}});
   }
-  observe(event("run", {{"name", context.config().name}, {"ranks", ranks}, {"tasks", tasks}}));
+  return event("run", {{"name", context.config().name}, {"ranks", ranks}, {"tasks", tasks}});
 }
 
 std::filesystem::path label_plan_file(const RunDirectory& directory) { return directory.task("label") / "plan.json"; }
@@ -87,13 +100,14 @@ PipelineSummary run_pipeline(RunContext& context, comm::World& world, const Pipe
   }
   if (world.rank() == 0) {  // its coordinator alone decides what is done
     for (const RunTask& task : tasks) {
-      if (context.directory().done(task.node.id, task.identity)) done.insert(task.node.id);
+      if (!context.directory().done(task.node.id, task.identity)) continue;
+      done.insert(task.node.id);
+      remove_checkpoints(context.directory().task(task.node.id));  // left by a kill right after the manifest
     }
     spdlog::info("[run] {} tasks, {} done already, {} ranks, {}", tasks.size(), done.size(), world.size(),
                  context.directory().root().string());
   }
   RunHooks hooks;
-  hooks.retries = static_cast<int>(context.config().cluster.retries);
   hooks.doing = pipeline_hooks.doing, hooks.observe = pipeline_hooks.observe;
   if (pipeline_hooks.label) {
     hooks.elsewhere = [&](const std::function<void(const std::string&)>& finished) {
@@ -111,7 +125,11 @@ PipelineSummary run_pipeline(RunContext& context, comm::World& world, const Pipe
     task.run(context, task.identity, group);
     if (group.rank() == 0) spdlog::info("[run] task={} done", id);
   };
-  observe_run(context, world, graph, done, hooks.observe);
+  const std::vector<std::string> hosts = hosts_of(world);
+  hooks.placement.cluster = cluster_of(hosts);
+  hooks.placement.retries = static_cast<int>(context.config().cluster.retries);
+  hooks.placement.regroup = context.config().cluster.regroup;
+  if (world.rank() == 0 && hooks.observe) hooks.observe(run_event(context, hosts, graph, done));
   const RunSummary summary = run_tasks(world, graph, done, hooks);
   PipelineSummary result;
   for (const auto& [id, message] : summary.failed) result.failed.push_back(id + ": " + message);

@@ -129,7 +129,8 @@ class Pass {
 /// Everything of one call of train_rewards().
 class Training {
  public:
-  Training(const TrainerContext& context, std::vector<Trainee>& trainees) : context_(context) {
+  Training(const TrainerContext& context, std::vector<Trainee>& trainees)
+      : context_(context), writer_(context.directory, static_cast<int>(context.train.checkpoints_kept)) {
     for (Trainee& trainee : trainees) {
       DMOERM_CHECK(!trainee.trains_all || trainees.size() == 1, "a backbone under training belongs to one trainee");
       courses_.push_back(std::make_unique<Course>(trainee, context));
@@ -148,6 +149,8 @@ class Training {
       save_if_due();
       take_step();
     }
+    // The others' work is kept for when the failed ones are tried again.
+    if (courses_.size() > 1 && std::ranges::any_of(courses_, [](const auto& c) { return !c->failure().empty(); })) save();
     std::vector<TrainOutcome> outcomes;
     const double peak = peak_mib();
     for (const auto& course : courses_) outcomes.push_back(course->finish(tokens_, seconds(), peak));
@@ -320,7 +323,8 @@ class Training {
     }
     course.fail(
         fmt::format("{}: loss or gradient became NaN or infinite at step {}{}; lower the learning rate or look at that group",
-                    course.name(), step_, named.empty() ? "" : ", group " + named));
+                    course.name(), step_, named.empty() ? "" : ", group " + named),
+        step_);
     if (context_.group.rank() == 0)
       spdlog::error("[train] task={} broke off: not finite at step {} group={}", course.name(), step_, named);
   }
@@ -331,7 +335,8 @@ class Training {
     const int wish = stop_requested() ? 2 : pause ? 1 : 0;
     const int agreed = comm::largest_of(context_.group, wish);
     if (agreed == 0) return;
-    if (context_.group.rank() == 0) save();
+    save();
+    writer_.wait();
     const std::string where = fmt::format("{} broke off at step {} and is saved", courses_.front()->name(), step_);
     if (agreed == 2) throw Stopped(where);
     throw Paused(where);
@@ -368,18 +373,23 @@ class Training {
   }
 
   void save_if_due() {
-    if (context_.group.rank() == 0 &&
-        std::chrono::duration<double>(Clock::now() - saved_).count() >= context_.train.checkpoint_every_s)
-      save();
+    const double every = context_.train.checkpoint_every_s;
+    const bool free = every == 0 || !writer_.busy();  // 0: every step has its own
+    if (free && std::chrono::duration<double>(Clock::now() - saved_).count() >= every) save();
   }
 
   void save() {
+    if (context_.group.rank() != 0) return;
     Checkpoint checkpoint;
     checkpoint.step = step_;
-    checkpoint.state = {{"key", context_.key},       {"seconds", seconds()},        {"tokens", tokens_},
-                        {"loss_since", loss_since_}, {"steps_since", steps_since_}, {"courses", json::array()}};
+    checkpoint.identity = {{"key", context_.key}, {"settings", context_.settings}};
+    checkpoint.state = {{"seconds", seconds()},
+                        {"tokens", tokens_},
+                        {"loss_since", loss_since_},
+                        {"steps_since", steps_since_},
+                        {"courses", json::array()}};
     for (std::size_t i = 0; i < courses_.size(); ++i) courses_[i]->write(checkpoint, fmt::format("{}.", i));
-    write_if_possible("checkpoint", [&] { save_checkpoint(context_.directory, checkpoint); });
+    writer_.start(std::move(checkpoint));
     saved_ = Clock::now();
   }
 
@@ -387,28 +397,35 @@ class Training {
   bool resume() {
     // The first rank chooses, so that all take the same one.
     std::int64_t step = -1;
-    std::optional<Checkpoint> checkpoint;
+    std::optional<CheckpointReader> checkpoint;
     if (context_.group.rank() == 0) {
-      checkpoint = load_checkpoint(context_.directory, context_.key);
-      if (checkpoint) step = checkpoint->step;
+      checkpoint = find_checkpoint(context_.directory, context_.key);
+      if (checkpoint) step = checkpoint->step();
     }
     context_.group.broadcast(std::as_writable_bytes(std::span(&step, 1)), 0);
     if (step < 0) return false;
-    if (context_.group.rank() != 0) checkpoint = load_checkpoint(context_.directory, context_.key);
-    if (!checkpoint || checkpoint->step != step)
+    if (context_.group.rank() != 0) checkpoint = find_checkpoint(context_.directory, context_.key);
+    if (!checkpoint || checkpoint->step() != step)
       throw IoError(fmt::format("{}: rank {} does not see the checkpoint of step {}: is the run directory shared?",
                                 context_.directory.string(), context_.group.rank(), step));
+    const json& state = checkpoint->state();
     step_ = step;
-    seconds_before_ = checkpoint->state.at("seconds"), tokens_ = checkpoint->state.at("tokens");
-    loss_since_ = checkpoint->state.at("loss_since"), steps_since_ = checkpoint->state.at("steps_since");
+    seconds_before_ = state.at("seconds"), tokens_ = state.at("tokens");
+    loss_since_ = state.at("loss_since"), steps_since_ = state.at("steps_since");
     for (std::size_t i = 0; i < courses_.size(); ++i)
-      courses_[i]->read(*checkpoint, checkpoint->state.at("courses").at(i), fmt::format("{}.", i));
+      courses_[i]->read(*checkpoint, state.at("courses").at(i), fmt::format("{}.", i));
+    if (std::ranges::none_of(courses_, [](const auto& c) { return c->active(); })) {  // only what failed is left
+      for (const auto& course : courses_) {
+        if (!course->failure().empty()) step_ = std::min(step_, course->try_again());
+      }
+    }
     if (context_.group.rank() == 0) spdlog::info("[train] {} resumes at step {}", courses_.front()->name(), step_);
     return true;
   }
 
   const TrainerContext& context_;
   std::vector<std::unique_ptr<Course>> courses_;
+  CheckpointWriter writer_;
   std::int64_t step_ = 0, tokens_ = 0, tokens_reported_ = 0, steps_since_ = 0;
   double loss_since_ = 0, seconds_before_ = 0;
   Clock::time_point started_, saved_, reported_;

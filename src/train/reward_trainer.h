@@ -3,6 +3,7 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,7 @@ struct TrainerContext {
   std::string key;                  ///< of the task: a checkpoint of another key is not resumed
   TrunkCache& trunks;
   TaskLine line = {};
+  nlohmann::json settings = {};  ///< of the task, kept in its checkpoints to tell what differs
 };
 
 /// Train all of them to their early stop or last step, resuming from the directory's checkpoint if there is one.

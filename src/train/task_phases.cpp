@@ -79,7 +79,8 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
                                context.directory().task(task),
                                identity.key(),
                                context.trunks(),
-                               context.line()};
+                               context.line(),
+                               identity.settings};
   const TrainOutcome outcome = train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
   if (group.rank() != 0) return;
@@ -116,7 +117,8 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
                                context.directory().task(task),
                                identity.key(),
                                context.trunks(),
-                               context.line()};
+                               context.line(),
+                               identity.settings};
   const std::vector<TrainOutcome> outcomes = train_rewards(trainer, trainees);
   std::string failures;
   for (const TrainOutcome& outcome : outcomes)
