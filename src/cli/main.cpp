@@ -20,6 +20,7 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_label(app);
   dmoerm::cli::add_score(app);
   dmoerm::cli::add_labels(app);
+  dmoerm::cli::add_plan(app);
   dmoerm::cli::add_inspect(app);
   try {
     app.parse(argc, argv);
