@@ -3,17 +3,27 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <new>
 
 namespace dmoerm {
 
 Failure failure_of(const std::exception& e) {
-  if (const auto* ours = dynamic_cast<const Error*>(&e); ours != nullptr) return {ours->exit_code(), ours->what()};
+  if (const auto* ours = dynamic_cast<const Error*>(&e); ours != nullptr)
+    return {ours->exit_code(), ours->what(), ours->may_pass()};
   if (const auto* refused = dynamic_cast<const std::filesystem::filesystem_error*>(&e); refused != nullptr) {
     std::string call = refused->what();  // "filesystem error: cannot create directories: Permission denied [/x]"
     call.erase(0, call.find(": ") == std::string::npos ? 0 : call.find(": ") + 2);
     return {IoError("").exit_code(), call};
   }
-  return {1, fmt::format("internal error: {}", e.what())};
+  std::string what = e.what();
+  if (const auto trace = what.find("\nException raised from"); trace != std::string::npos) what.resize(trace);  // of libtorch
+  if (dynamic_cast<const std::bad_alloc*>(&e) != nullptr || what.find("can't allocate memory") != std::string::npos ||
+      what.find("out of memory") != std::string::npos) {
+    return {1, fmt::format(
+                   "out of memory ({}): lower compute.micro_batch_tokens or compute.trunk_cache_mb, or give a rank more memory",
+                   what)};
+  }
+  return {1, fmt::format("internal error: {}", what)};
 }
 
 namespace detail {

@@ -14,6 +14,8 @@ class Error : public std::runtime_error {
   /// Exit code of the process when the error ends it: 1 failed, 2 bad usage, configuration or input, 3 stopped at request or at a
   /// limit: run again.
   [[nodiscard]] virtual int exit_code() const { return 1; }
+  /// Whether the same work may succeed when it is tried again.
+  [[nodiscard]] virtual bool may_pass() const { return true; }
 };
 
 /// A wrong command line or configuration.
@@ -21,6 +23,7 @@ class ConfigError : public Error {
  public:
   using Error::Error;
   [[nodiscard]] int exit_code() const override { return 2; }
+  [[nodiscard]] bool may_pass() const override { return false; }
 };
 
 /// Input files whose content cannot be used: data, checkpoints of others, tokenizers.
@@ -28,6 +31,7 @@ class DataError : public Error {
  public:
   using Error::Error;
   [[nodiscard]] int exit_code() const override { return 2; }
+  [[nodiscard]] bool may_pass() const override { return false; }
 };
 
 /// Tensors whose shapes or dtypes do not fit together.
@@ -35,6 +39,7 @@ class ShapeError : public Error {
  public:
   using Error::Error;
   [[nodiscard]] int exit_code() const override { return 2; }
+  [[nodiscard]] bool may_pass() const override { return false; }
 };
 
 /// The operating system refused a read or write.
@@ -63,12 +68,19 @@ class Stopped : public Error {
   [[nodiscard]] int exit_code() const override { return 3; }
 };
 
+/// Work of a group of ranks broke off, saved, to go on with other ranks.
+class Paused : public Error {
+  using Error::Error;
+};
+
 /// What the process says and returns when an exception ends it.
 struct Failure {
   int exit_code = 1;
   std::string message;
+  bool may_pass = true;  ///< trying again may help
 };
-/// The failure that `e` means: an Error's own; that of a file system call that was refused, as IoError; anything else is a bug.
+/// The failure that `e` means: an Error's own; that of a file system call that was refused, as IoError; too little memory;
+/// anything else is a bug.
 Failure failure_of(const std::exception& e);
 
 namespace detail {

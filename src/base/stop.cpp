@@ -44,6 +44,8 @@ const char* stop_signal() {
   }
 }
 
+int stop_signal_number() { return came; }
+
 void request_stop(int signal) { came = signal; }
 
 }  // namespace dmoerm

@@ -11,6 +11,8 @@ void catch_stop_signals();
 bool stop_requested();
 /// Name of the signal that came, e.g. "SIGTERM"; "" if none.
 const char* stop_signal();
+/// Its number; 0 if none.
+int stop_signal_number();
 /// As if the signal had come.
 void request_stop(int signal);
 

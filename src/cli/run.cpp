@@ -9,15 +9,18 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/owner_file.h"
 #include "base/stop.h"
 #include "cli/label_job.h"
 #include "cli/make_bundle.h"
 #include "cli/verbs.h"
+#include "comm/heartbeat.h"
 #include "comm/world.h"
 #include "data/chat_template.h"
 #include "data/group_selection.h"
 #include "data/ingest.h"
 #include "data/token_store_schema.h"
+#include "train/check_ranks.h"
 #include "train/pipeline.h"
 
 namespace dmoerm::cli {
@@ -117,19 +120,35 @@ void on_first_rank(comm::World& world, const Work& work) {
   tell(0);
 }
 
+/// Every rank reads the configuration; all go on with the same one, or none.
+config::RunConfig agree_on_config(comm::World& world, const Options& options) {
+  std::optional<config::RunConfig> config;
+  std::string problem;
+  try {
+    config = config::read_run_config(options.config, options.overrides);
+  } catch (const Error& e) {
+    problem = e.what();
+  }
+  init_log(world.rank(), world.size(), config ? config->log_level : "info");
+  const std::vector<train::RankFacts> facts = train::gather_rank_facts(world, config, problem);
+  on_first_rank(world, [&] { train::check_rank_facts(facts); });
+  return *config;
+}
+
 int run(const Options& options) {
   const auto world = comm::init_world();
-  config::RunConfig config;
-  on_first_rank(*world, [&] { config = config::read_run_config(options.config, options.overrides); });
-  if (world->rank() != 0) config = config::read_run_config(options.config, options.overrides);
-  init_log(world->rank(), world->size(), config.log_level);
+  const config::RunConfig config = agree_on_config(*world, options);
   catch_stop_signals();
+  comm::Heartbeat heartbeat(*world, config.cluster.limit_s);
   const train::RunDirectory directory(fs::path(config.runs_dir) / config.name);
+  std::unique_ptr<OwnerFile> owner;
   std::unique_ptr<LabelJob> labelling;
   std::string label_end;
+  heartbeat.doing(world->rank() == 0 ? "reading the inputs" : "waiting for rank 0 to read the inputs");
   on_first_rank(*world, [&] {
-    train::check_backbone(config);  // before the inputs are read, which may take long
     MadeFolders folders(directory.task("ingest"));
+    auto own = std::make_unique<OwnerFile>(directory.root());
+    train::check_backbone(config);  // before the inputs are read, which may take long
     remove_stale_temporaries(directory.root());
     const fs::path store_path = ingest(config, directory, options.update);
     const data::TokenStore store = data::TokenStore::open(store_path);
@@ -140,6 +159,7 @@ int run(const Options& options) {
     }
     train::check_run_directory(train::RunContext(config, store, directory), options.update);
     write_file_atomically(directory.root() / "config.yaml", config::to_yaml(config));
+    owner = std::move(own);
     folders.keep();
   });
   const data::TokenStore store = data::TokenStore::open(directory.task("ingest") / "store.h5");
@@ -153,7 +173,10 @@ int run(const Options& options) {
     spdlog::error("[label] labelling ended early: {}", end.message);
     if (end.exit_code() == ConfigError("").exit_code()) throw ConfigError(end.message);  // mend it: running again does not help
   };
-  const train::PipelineSummary summary = train::run_pipeline(context, *world, label);
+  train::PipelineHooks hooks;
+  hooks.label = label;
+  hooks.doing = [&](const std::string& what) { heartbeat.doing(what); };
+  const train::PipelineSummary summary = train::run_pipeline(context, *world, hooks);
   if (summary.complete) {
     on_first_rank(*world, [&] {
       const fs::path bundle = make_bundle(context);

@@ -24,12 +24,12 @@ void Pending::wait() {
   done_.get();
 }
 
-bool any_rank(Communicator& group, bool here) {
+int largest_of(Communicator& group, int here) {
   if (group.size() == 1) return here;
-  const std::byte own{here ? std::uint8_t{1} : std::uint8_t{0}};
-  bool any = false;
-  for (const auto& bytes : group.all_gather({&own, 1})) any = any || bytes.at(0) != std::byte{0};
-  return any;
+  const std::byte own{static_cast<std::uint8_t>(here)};
+  int largest = here;
+  for (const auto& bytes : group.all_gather({&own, 1})) largest = std::max(largest, static_cast<int>(bytes.at(0)));
+  return largest;
 }
 
 Bounds chunks_of_blocks(std::size_t count, int size, std::size_t block) {

@@ -1,5 +1,6 @@
 // The collectives that training uses, behind one interface: a single process, MPI, NCCL.
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <future>
@@ -76,10 +77,13 @@ class Communicator {
   /// How tree_sum and reduce_scatter send from now on; default float32.
   virtual void use_wire(Wire wire) = 0;
   [[nodiscard]] virtual Traffic traffic() const = 0;
+  /// A collective under way or begun once `broken` is true throws CommError: the rest of the group has given up. Not to be used
+  /// any more then. @param broken  outlives the communicator
+  virtual void break_when(const std::atomic<bool>& broken) = 0;
 };
 
-/// Whether any rank of the group says so. Collective.
-bool any_rank(Communicator& group, bool here);
+/// The largest number that a rank of the group names. Collective. @param here  0..255
+int largest_of(Communicator& group, int here);
 
 /// A group of one.
 std::unique_ptr<Communicator> single();

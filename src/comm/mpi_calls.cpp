@@ -25,13 +25,16 @@ double default_limit_s() {
   return text != nullptr && std::atof(text) > 0 ? std::atof(text) : 600.0;
 }
 
-void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who, double limit_s) {
+void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who, double limit_s,
+              const std::atomic<bool>* broken) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   for (;;) {
     int done = 0;
     DMOERM_MPI(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE));
     if (done != 0) return;
+    if (broken != nullptr && *broken)
+      throw CommError(fmt::format("{} on {} cannot end: another rank of the group has failed", what, who));
     const double waited = std::chrono::duration<double>(Clock::now() - start).count();
     if (waited < 50e-6) {
       ::sched_yield();

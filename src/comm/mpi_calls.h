@@ -2,6 +2,7 @@
 #pragma once
 #include <mpi.h>
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -14,7 +15,9 @@ void check_mpi(int code, const char* call, const char* file, int line);
 /// DMOERM_COMM_TIMEOUT_S, or 600.
 double default_limit_s();
 
-/// Wait without burning a core: spin shortly, then sleep. @param who  for the message @throws CommError after the time limit
-void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who, double limit_s);
+/// Wait without burning a core: spin shortly, then sleep. @param who  for the message @param broken  may be null
+/// @throws CommError after the time limit, or when `broken` says so
+void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who, double limit_s,
+              const std::atomic<bool>* broken = nullptr);
 
 }  // namespace dmoerm::comm

@@ -36,7 +36,9 @@ class MpiCommunicator final : public Communicator {
   }
   ~MpiCommunicator() override {
     queue_.reset();  // ends what still uses the communicator
-    MPI_Comm_free(&comm_);
+    // Else collectives are under way that nobody will finish.
+    const std::atomic<bool>* given_up = given_up_;
+    if (given_up == nullptr || !*given_up) MPI_Comm_free(&comm_);
   }
   MpiCommunicator(const MpiCommunicator&) = delete;
   MpiCommunicator& operator=(const MpiCommunicator&) = delete;
@@ -88,7 +90,7 @@ class MpiCommunicator final : public Communicator {
       std::uint64_t own = bytes.size();
       std::vector<MPI_Request> request(1);
       DMOERM_MPI(MPI_Iallgather(&own, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, comm_, request.data()));
-      wait_all(request, "all_gather", who_, limit_s_);
+      wait_all(request, "all_gather", who_, limit_s_, given_up_);
       for (int r = 0; r < size_; ++r) {
         gathered.emplace_back(sizes[static_cast<std::size_t>(r)]);
         if (r == rank_) std::ranges::copy(bytes, gathered.back().begin());
@@ -102,11 +104,12 @@ class MpiCommunicator final : public Communicator {
     now([&] {
       std::vector<MPI_Request> request(1);
       DMOERM_MPI(MPI_Ibarrier(comm_, request.data()));
-      wait_all(request, "barrier", who_, limit_s_);
+      wait_all(request, "barrier", who_, limit_s_, given_up_);
     });
   }
 
   void limit_waits(double seconds) override { limit_s_ = seconds; }
+  void break_when(const std::atomic<bool>& broken) override { given_up_ = &broken; }
   void use_wire(Wire wire) override { wire_ = wire; }
   [[nodiscard]] Traffic traffic() const override { return {waited_, bytes_}; }
 
@@ -121,11 +124,11 @@ class MpiCommunicator final : public Communicator {
 
   /// Once a collective failed, those after it fail at once: the others will not come.
   void guarded(const std::function<void()>& job) {
-    if (broken_) throw CommError(fmt::format("an earlier collective failed on {}", who_));
+    if (failed_) throw CommError(fmt::format("an earlier collective failed on {}", who_));
     try {
       job();
     } catch (...) {
-      broken_ = true;
+      failed_ = true;
       throw;
     }
   }
@@ -143,7 +146,7 @@ class MpiCommunicator final : public Communicator {
       std::vector<MPI_Request> request(1);
       const auto part = bytes.subspan(begin, std::min(kPieceBytes, bytes.size() - begin));
       DMOERM_MPI(MPI_Ibcast(part.data(), static_cast<int>(part.size()), MPI_BYTE, root, comm_, request.data()));
-      wait_all(request, "broadcast", who_, limit_s_);
+      wait_all(request, "broadcast", who_, limit_s_, given_up_);
     }
     if (rank_ == root) bytes_ += bytes.size() * static_cast<std::size_t>(size_ - 1);
   }
@@ -202,7 +205,7 @@ class MpiCommunicator final : public Communicator {
         std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(mine.first), mine.size(), summand.begin());
         if (rounds) std::ranges::transform(summand, summand.begin(), [](float v) { return from_bfloat16(to_bfloat16(v)); });
       }
-      wait_all(requests, what, who_, limit_s_);
+      wait_all(requests, what, who_, limit_s_, given_up_);
       if (rounds && mine.size() > 0) {
         std::size_t next = 0;  // receives were posted first, in the order of ranks
         for (int r = 0; r < contributors; ++r) {
@@ -224,7 +227,7 @@ class MpiCommunicator final : public Communicator {
     }
     std::vector<MPI_Request> request(1);
     DMOERM_MPI(MPI_Iallgatherv(MPI_IN_PLACE, 0, type, data, counts.data(), offsets.data(), type, comm_, request.data()));
-    wait_all(request, what, who_, limit_s_);
+    wait_all(request, what, who_, limit_s_, given_up_);
     bytes_ += chunk(bounds, rank_).size() * bytes_each * static_cast<std::size_t>(size_ - 1);
   }
   void gather(const char* what, std::span<float> values, const Bounds& bounds) {
@@ -244,7 +247,8 @@ class MpiCommunicator final : public Communicator {
   int rank_ = 0, size_ = 1;
   std::atomic<double> limit_s_ = default_limit_s();
   Wire wire_ = Wire::float32;
-  std::atomic<bool> broken_ = false;
+  std::atomic<const std::atomic<bool>*> given_up_ = nullptr;
+  std::atomic<bool> failed_ = false;
   double waited_ = 0;
   std::atomic<std::uint64_t> bytes_ = 0;
   std::unique_ptr<OrderedQueue> queue_ = std::make_unique<OrderedQueue>();

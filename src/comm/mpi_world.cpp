@@ -4,6 +4,7 @@
 #include <mpi.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <thread>
@@ -28,6 +29,8 @@ class MpiWorld final : public World {
     DMOERM_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
     DMOERM_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size_));
     for (MPI_Comm& control : control_) DMOERM_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &control));
+    DMOERM_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &beat_comm_));
+    beats_.resize(static_cast<std::size_t>(size_));
     MPI_Comm all = MPI_COMM_NULL;
     DMOERM_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &all));
     std::vector<int> ranks(static_cast<std::size_t>(size_));
@@ -37,6 +40,7 @@ class MpiWorld final : public World {
   ~MpiWorld() override {
     all_.reset();
     for (MPI_Comm& control : control_) MPI_Comm_free(&control);
+    MPI_Comm_free(&beat_comm_);
     MPI_Finalize();
   }
 
@@ -68,23 +72,27 @@ class MpiWorld final : public World {
   }
 
   std::optional<ControlMessage> receive_control(bool as_coordinator, int timeout_ms) override {
-    const MPI_Comm comm = control_[as_coordinator ? 1 : 0];
     const auto start = Clock::now();
     for (;;) {
-      int there = 0;
-      MPI_Message message = MPI_MESSAGE_NULL;
-      MPI_Status status;
-      DMOERM_MPI(MPI_Improbe(MPI_ANY_SOURCE, 0, comm, &there, &message, &status));
-      if (there != 0) {
-        int length = 0;
-        DMOERM_MPI(MPI_Get_count(&status, MPI_CHAR, &length));
-        ControlMessage received{status.MPI_SOURCE, std::string(static_cast<std::size_t>(length), '\0')};
-        DMOERM_MPI(MPI_Mrecv(received.text.data(), length, MPI_CHAR, &message, MPI_STATUS_IGNORE));
-        return received;
-      }
+      if (auto received = take(control_[as_coordinator ? 1 : 0])) return received;
       if (std::chrono::duration<double, std::milli>(Clock::now() - start).count() > timeout_ms) return std::nullopt;
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
+  }
+
+  void send_beat(int rank, const std::string& text) override {
+    Beat& beat = beats_[static_cast<std::size_t>(rank)];
+    int left = 1;
+    if (beat.request != MPI_REQUEST_NULL) DMOERM_MPI(MPI_Test(&beat.request, &left, MPI_STATUS_IGNORE));
+    if (left == 0) return;
+    beat.text = text;
+    DMOERM_MPI(MPI_Isend(beat.text.data(), static_cast<int>(beat.text.size()), MPI_CHAR, rank, 0, beat_comm_, &beat.request));
+  }
+
+  std::vector<ControlMessage> receive_beats() override {
+    std::vector<ControlMessage> received;
+    while (auto beat = take(beat_comm_)) received.push_back(std::move(*beat));
+    return received;
   }
 
   [[noreturn]] void abort(int exit_code) override {
@@ -93,7 +101,27 @@ class MpiWorld final : public World {
   }
 
  private:
+  struct Beat {
+    std::string text;
+    MPI_Request request = MPI_REQUEST_NULL;
+  };
+
+  /// The next message of a channel, if one is there.
+  static std::optional<ControlMessage> take(MPI_Comm comm) {
+    int there = 0, length = 0;
+    MPI_Message message = MPI_MESSAGE_NULL;
+    MPI_Status status;
+    DMOERM_MPI(MPI_Improbe(MPI_ANY_SOURCE, 0, comm, &there, &message, &status));
+    if (there == 0) return std::nullopt;
+    DMOERM_MPI(MPI_Get_count(&status, MPI_CHAR, &length));
+    ControlMessage received{status.MPI_SOURCE, std::string(static_cast<std::size_t>(length), '\0')};
+    DMOERM_MPI(MPI_Mrecv(received.text.data(), length, MPI_CHAR, &message, MPI_STATUS_IGNORE));
+    return received;
+  }
+
   int rank_ = 0, size_ = 1;
+  MPI_Comm beat_comm_ = MPI_COMM_NULL;
+  std::vector<Beat> beats_;                               ///< the last one sent to each rank
   MPI_Comm control_[2] = {MPI_COMM_NULL, MPI_COMM_NULL};  ///< to workers, to the coordinator
   std::unique_ptr<Communicator> all_;
 };

@@ -24,6 +24,7 @@ class Single final : public Communicator {
   void limit_waits(double /*seconds*/) override {}
   void use_wire(Wire /*wire*/) override {}
   [[nodiscard]] Traffic traffic() const override { return {}; }
+  void break_when(const std::atomic<bool>& /*broken*/) override {}
 };
 
 }  // namespace

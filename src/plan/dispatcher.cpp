@@ -1,65 +1,337 @@
 #include "plan/dispatcher.h"
 
 #include <algorithm>
+#include <limits>
+#include <queue>
+
+#include "base/error.h"
 
 namespace dmoerm::plan {
+namespace {
 
-Dispatcher::Dispatcher(const TaskGraph& graph, const std::set<std::string>& done) : graph_(graph), done_(done) {
-  for (const Task& task : graph.tasks()) {
-    chain_[task.id] = graph.chain_cost(task.id);
-    if (task.elsewhere && !done_.contains(task.id)) running_.insert(task.id);
+constexpr double kSearchEffort = 4e5;  // some milliseconds at most
+constexpr std::size_t kOpenMax = 200;  // more open tasks are placed by rule
+
+}  // namespace
+
+Dispatcher::Dispatcher(const TaskGraph& graph, const std::set<std::string>& done, DispatcherOptions options)
+    : graph_(graph), options_(std::move(options)), done_(done) {
+  const std::size_t n = graph.tasks().size();
+  base_.resize(n, -1), state_.resize(n, State::waiting), tail_ = graph.chain_costs();
+  inputs_left_.resize(n), attempts_.resize(n), waiters_.resize(n);
+  std::map<std::string, int> bases;
+  for (std::size_t i = 0; i < n; ++i) {
+    const Task& task = graph.tasks()[i];
+    cost_left_.push_back(task.cost);
+    tail_[i] -= task.cost;
+    if (!task.base.empty()) base_[i] = bases.emplace(task.base, static_cast<int>(bases.size())).first->second;
+    for (const std::size_t input : graph.inputs(i)) {
+      waiters_[input].push_back(i);
+      if (!done_.contains(graph.tasks()[input].id)) ++inputs_left_[i];
+    }
+    if (!task.elsewhere && !options_.cluster.empty() && !done_.contains(task.id)) check_fits(task, options_.cluster);
+  }
+  ranks_.resize(options_.cluster.size());
+  expected_ = static_cast<int>(ranks_.size());
+  for (std::size_t i = 0; i < n; ++i) {
+    if (done_.contains(graph.tasks()[i].id)) {
+      state_[i] = State::done;
+    } else if (graph.tasks()[i].elsewhere) {
+      state_[i] = State::running, ++elsewhere_;
+    } else {
+      ++open_;
+      if (inputs_left_[i] == 0) make_ready(i);
+    }
   }
 }
 
-std::vector<ReadyTask> Dispatcher::ready() const {
-  std::vector<ReadyTask> ready;
-  if (stopped_) return ready;
-  for (const Task& task : graph_.tasks()) {
-    if (task.elsewhere || done_.contains(task.id) || running_.contains(task.id) || failed_.contains(task.id)) continue;
-    if (std::ranges::all_of(task.inputs, [&](const std::string& input) { return done_.contains(input); }))
-      ready.push_back({task.id, chain_.at(task.id), task.cost, task.ranks_max});
-  }
-  return ready;
+void Dispatcher::make_ready(std::size_t task) {
+  state_[task] = State::ready;
+  ready_.insert({-priority(task), task});
+  planned_.reset();
 }
 
-std::vector<Assignment> Dispatcher::assign() {
-  std::vector<Assignment> assignments;
-  for (const Placed& placed : place(ready(), idle_)) {
-    running_.insert(placed.id);
-    for (const int rank : placed.ranks) std::erase(idle_, rank);
-    assignments.push_back({placed.id, placed.ranks, ++tag_});
+/// What its ranks hold is known from now on, and that they will report.
+void Dispatcher::end(std::size_t task, State state) {
+  if (graph_.tasks()[task].elsewhere) {
+    elsewhere_ -= state_[task] == State::running ? 1 : 0;
+  } else if (const auto running = running_.find(task); running != running_.end()) {
+    for (const int r : running->second.ranks) {
+      Rank& rank = ranks_[static_cast<std::size_t>(r)];
+      if (rank.state != RankState::busy || rank.task != task) continue;  // it has reported already
+      rank.state = RankState::expected, ++expected_;
+    }
+    running_.erase(running);
   }
-  return assignments;
+  state_[task] = state;
+  planned_.reset();
+  regroup_due_ = true;
+  if (state != State::done) return;
+  done_.insert(graph_.tasks()[task].id);
+  for (const std::size_t waiter : waiters_[task]) {
+    if (--inputs_left_[waiter] == 0 && state_[waiter] == State::waiting) make_ready(waiter);
+  }
 }
 
 std::vector<Assignment> Dispatcher::on_idle(int rank) {
-  if (std::ranges::find(idle_, rank) == idle_.end()) idle_.push_back(rank);
+  const auto r = static_cast<std::size_t>(rank);
+  if (r >= ranks_.size()) {
+    ranks_.resize(r + 1);
+    expected_ = static_cast<int>(std::ranges::count(ranks_, RankState::expected, &Rank::state));
+    options_.cluster.resize(ranks_.size());
+    planned_.reset();
+  }
+  if (ranks_[r].state == RankState::idle) return assign();
+  if (ranks_[r].state == RankState::expected) {
+    --expected_;
+  } else {
+    planned_.reset();  // it reports before the first of its group says that the task ended
+  }
+  ranks_[r].state = RankState::idle, ++idle_;
+  regroup_due_ = true;
   return assign();
 }
 
 std::vector<Assignment> Dispatcher::on_done(const std::string& task, bool ok, const std::string& message) {
-  running_.erase(task);
-  if (ok) {
-    done_.insert(task);
-  } else {
-    failed_[task] = message;
-  }
+  end(graph_.index(task), ok ? State::done : State::failed);
+  if (!ok) failed_[task] = message;
   return assign();
 }
 
+bool Dispatcher::on_failed(const std::string& task, const std::string& message, bool may_retry) {
+  const std::size_t i = graph_.index(task);
+  const bool again = may_retry && !graph_.tasks()[i].elsewhere && attempts_[i]++ < options_.retries;
+  end(i, again ? State::waiting : State::failed);
+  if (again) {
+    ++open_;
+    make_ready(i);
+  } else {
+    failed_[task] = message;
+  }
+  return again;
+}
+
+void Dispatcher::on_progress(const std::string& task, double cost_left) {
+  const std::size_t i = graph_.index(task);
+  const auto running = running_.find(i);
+  if (running == running_.end()) return;
+  if (cost_left < cost_left_[i] && now_ > running->second.reported_at) {
+    measured_cost_ += (cost_left_[i] - cost_left) / running->second.speed;
+    measured_seconds_ += now_ - running->second.reported_at;
+  }
+  constexpr double kLeast = 1e-6;  // of the whole: it has not ended yet
+  cost_left_[i] = std::max(cost_left, kLeast * graph_.tasks()[i].cost);
+  running->second.reported_at = now_;
+  regroup_due_ = true;
+}
+
+void Dispatcher::on_paused(const std::string& task) {
+  const std::size_t i = graph_.index(task);
+  end(i, State::waiting);
+  ++open_;
+  make_ready(i);
+}
+
+void Dispatcher::on_left(const std::string& task) { end(graph_.index(task), State::left); }
+
 void Dispatcher::on_stopped(const std::string& task) {
-  running_.erase(task);
+  end(graph_.index(task), State::left);
   stop();
 }
 
-bool Dispatcher::finished() const { return running_.empty() && ready().empty(); }
+bool Dispatcher::finished() const { return running_.empty() && elsewhere_ == 0 && (stopped_ || ready_.empty()); }
 
 std::set<std::string> Dispatcher::skipped() const {
   std::set<std::string> skipped;
-  for (const Task& task : graph_.tasks()) {
-    if (!done_.contains(task.id) && !running_.contains(task.id) && !failed_.contains(task.id)) skipped.insert(task.id);
+  for (std::size_t i = 0; i < state_.size(); ++i) {
+    if (state_[i] != State::done && state_[i] != State::running && state_[i] != State::failed)
+      skipped.insert(graph_.tasks()[i].id);
   }
   return skipped;
+}
+
+double Dispatcher::seconds_left(std::size_t task, const Running& running) const {
+  constexpr double kOverdue = 0.05;  // of what it reported: it should have ended by now, so it will soon
+  const double left = cost_left_[task] / running.speed;
+  if (measured_cost_ <= 0) return left;
+  return std::max(kOverdue * left, left - (now_ - running.reported_at) * measured_cost_ / measured_seconds_);
+}
+
+bool Dispatcher::small() const { return open_ <= kOpenMax && searchable(open_, ranks_.size(), kSearchEffort); }
+
+Problem Dispatcher::problem() const {
+  Problem problem{options_.cluster, std::vector<double>(ranks_.size(), 0.0), {}, {}};
+  for (const Rank& rank : ranks_) problem.holds.push_back(rank.base);
+  for (const auto& [task, running] : running_) {
+    const double left = seconds_left(task, running);
+    for (const int r : running.ranks) {
+      const Rank& rank = ranks_[static_cast<std::size_t>(r)];
+      if (rank.state == RankState::busy && rank.task == task) problem.free_at[static_cast<std::size_t>(r)] = left;
+    }
+  }
+  return problem;
+}
+
+/// What can still be done in this run, but for what waits for tasks that are done elsewhere: nobody knows when those end.
+/// @param broken_off  a running task to look at as if it were paused
+std::vector<OpenTask> Dispatcher::open_tasks(std::optional<std::size_t> broken_off) const {
+  std::vector<OpenTask> open;
+  std::vector<int> position(state_.size(), -1);
+  for (std::size_t i = 0; i < state_.size(); ++i) {
+    const bool paused = broken_off == i;
+    if (!paused && state_[i] != State::waiting && state_[i] != State::ready) continue;
+    OpenTask task{&graph_.tasks()[i], i, base_[i], cost_left_[i], tail_[i], paused ? options_.pause_cost : 0.0, 0, {}};
+    std::vector<int> inputs;
+    bool reachable = true;
+    for (const std::size_t input : graph_.inputs(i)) {
+      if (state_[input] == State::done) continue;
+      if (position[input] >= 0) {
+        inputs.push_back(position[input]);
+      } else if (const auto running = running_.find(input); running != running_.end()) {
+        task.ready_at = std::max(task.ready_at, seconds_left(input, running->second));
+      } else {
+        reachable = false;
+      }
+    }
+    if (!reachable) continue;
+    position[i] = static_cast<int>(open.size());
+    task.inputs = static_cast<int>(inputs.size());
+    for (const int input : inputs) open[static_cast<std::size_t>(input)].waiters.push_back(position[i]);
+    open.push_back(std::move(task));
+  }
+  return open;
+}
+
+std::vector<Assignment> Dispatcher::assign() {
+  std::vector<Assignment> assignments;
+  if (stopped_ || ready_.empty() || idle_ == 0) return assignments;
+  if (!planned_) {
+    Problem state = problem();
+    if (small()) {
+      state.open = open_tasks({});
+      planned_ = search_schedule(state, kSearchEffort).placed;
+      std::erase_if(*planned_, [](const Placed& p) { return p.start > 0; });
+    } else {
+      constexpr std::size_t kSpare = 16;  // some more than there are ranks, to choose by base and by memory
+      const auto most = static_cast<std::size_t>(idle_ + expected_) + kSpare;
+      for (auto next = ready_.begin(); next != ready_.end() && (running_.empty() || state.open.size() < most); ++next) {
+        const std::size_t i = next->second;
+        state.open.push_back({&graph_.tasks()[i], i, base_[i], cost_left_[i], tail_[i], 0.0, 0, {}});
+      }
+      planned_ = place_by_rule(state);
+    }
+  }
+  std::erase_if(*planned_, [&](const Placed& placed) {
+    const auto is_idle = [&](int r) { return ranks_[static_cast<std::size_t>(r)].state == RankState::idle; };
+    if (!std::ranges::all_of(placed.ranks, is_idle)) return false;
+    const Task& task = graph_.tasks()[placed.id];
+    ready_.erase({-priority(placed.id), placed.id});
+    state_[placed.id] = State::running, --open_;
+    for (const int r : placed.ranks) ranks_[static_cast<std::size_t>(r)] = {RankState::busy, placed.id, base_[placed.id]};
+    idle_ -= static_cast<int>(placed.ranks.size());
+    running_[placed.id] = {placed.ranks, speedup(task, static_cast<int>(placed.ranks.size()), placed.across_nodes), now_};
+    assignments.push_back({task.id, placed.ranks, ++tag_});
+    return true;
+  });
+  return assignments;
+}
+
+/// How late things end, by the best schedule from here on: the last one, and all of them in the mean, as any may stop early.
+double Dispatcher::value(std::optional<std::size_t> broken_off) const {
+  Problem state = problem();
+  double last = 0, sum = 0;
+  for (const auto& [task, running] : running_) {
+    const double left = seconds_left(task, running);
+    if (broken_off == task) {
+      for (const int r : running.ranks) state.free_at[static_cast<std::size_t>(r)] = 0;
+    } else {
+      last = std::max(last, left), sum += left;
+    }
+  }
+  state.open = open_tasks(broken_off);
+  const Schedule schedule = search_schedule(state, kSearchEffort);
+  const auto open = static_cast<double>(schedule.placed.size()),
+             others = static_cast<double>(running_.size() - (broken_off ? 1 : 0));
+  return std::max(last, schedule.makespan) + (sum + schedule.mean_end * open) / (open + others);
+}
+
+/// Idle ranks double the groups that would end last; those that gain enough.
+std::vector<Dispatcher::Regrouping> Dispatcher::growing() const {
+  struct Wish {
+    std::size_t task;
+    const Running* running;
+    std::vector<int> sizes;
+    std::size_t size;
+  };
+  std::vector<Wish> wishes;
+  int left = idle_;
+  for (const auto& [task, running] : running_) {
+    left -= running.more;
+    if (running.named) continue;
+    Wish wish{task, &running, group_sizes(graph_.tasks()[task], options_.cluster), 0};
+    while (wish.size < wish.sizes.size() && wish.sizes[wish.size] < static_cast<int>(running.ranks.size())) ++wish.size;
+    if (wish.size + 1 < wish.sizes.size()) wishes.push_back(std::move(wish));
+  }
+  const auto seconds = [&](const Wish& w) {
+    return seconds_left(w.task, *w.running) * w.running->speed / speedup(graph_.tasks()[w.task], w.sizes[w.size]);
+  };
+  const auto sooner = [&](std::size_t a, std::size_t b) {
+    return seconds(wishes[a]) + tail_[wishes[a].task] < seconds(wishes[b]) + tail_[wishes[b].task];
+  };
+  std::priority_queue<std::size_t, std::vector<std::size_t>, decltype(sooner)> queue(sooner);
+  for (std::size_t i = 0; i < wishes.size(); ++i) queue.push(i);
+  while (left > 0 && !queue.empty()) {
+    const std::size_t at = queue.top();
+    Wish& wish = wishes[at];
+    queue.pop();
+    if (wish.size + 1 >= wish.sizes.size()) continue;
+    const int more = wish.sizes[wish.size + 1] - wish.sizes[wish.size];
+    if (more > left) continue;
+    left -= more, ++wish.size;
+    queue.push(at);
+  }
+  constexpr double kEnough = 0.85;  // of the time it would take as it is
+  std::vector<Regrouping> tasks;
+  for (const Wish& wish : wishes) {
+    if (options_.pause_cost + seconds(wish) < kEnough * seconds_left(wish.task, *wish.running))
+      tasks.push_back({wish.task, wish.sizes[wish.size] - static_cast<int>(wish.running->ranks.size())});
+  }
+  return tasks;
+}
+
+/// The running task whose break would let what is ready and long start on some of its ranks, if all then ends clearly sooner.
+std::vector<Dispatcher::Regrouping> Dispatcher::shrinking() const {
+  constexpr double kClearly = 0.85;
+  std::vector<Regrouping> tasks;
+  const double longest = -ready_.begin()->first;
+  double best = kClearly * value({});
+  for (const auto& [task, running] : running_) {
+    if (running.named) return {};  // ranks are about to be free
+    if (running.ranks.size() < 2 || longest < seconds_left(task, running)) continue;
+    if (const double broken = value(task); broken < best) best = broken, tasks = {{task, 0}};
+  }
+  return tasks;
+}
+
+std::vector<std::string> Dispatcher::to_regroup() {
+  std::vector<std::string> names;
+  if (!options_.regroup || stopped_ || !regroup_due_ || expected_ > 0 || running_.empty()) return names;
+  regroup_due_ = false;
+  std::vector<Regrouping> tasks;
+  if (ready_.empty() && idle_ > 0) {
+    tasks = growing();
+    if (!tasks.empty() && small()) {  // ranks that are idle now may be wanted soon
+      const double now = value({});
+      std::erase_if(tasks, [&](const Regrouping& r) { return value(r.task) >= now; });
+    }
+  } else if (!ready_.empty() && idle_ == 0 && small()) {
+    tasks = shrinking();
+  }
+  for (const auto& [task, more] : tasks) {
+    running_.at(task).named = true, running_.at(task).more = more;
+    names.push_back(graph_.tasks()[task].id);
+  }
+  return names;
 }
 
 }  // namespace dmoerm::plan

@@ -1,10 +1,12 @@
-// The coordinator's state: which tasks run where, what can start next, what a failure keeps from starting. No I/O.
+// The coordinator's state: which tasks run where, what starts next, what a failure keeps from starting. No I/O, no clock.
 #pragma once
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "plan/cluster.h"
 #include "plan/placement.h"
 #include "plan/task_graph.h"
 
@@ -12,22 +14,44 @@ namespace dmoerm::plan {
 
 struct Assignment {
   std::string task;
-  std::vector<int> ranks;
-  int tag = 0;  ///< different for every assignment
+  std::vector<int> ranks;  ///< ascending; a power of two of them
+  int tag = 0;             ///< different for every assignment
+};
+
+struct DispatcherOptions {
+  Cluster cluster;        ///< if given, all its ranks are expected to report, and no task is placed beyond a device's memory
+  int retries = 0;        ///< of a task that failed
+  bool regroup = true;    ///< to_regroup() may name tasks
+  double pause_cost = 2;  ///< of breaking a task off and going on in another group, in the unit of the tasks' costs
 };
 
 class Dispatcher {
  public:
   /// @param done  tasks that need not run
-  Dispatcher(const TaskGraph& graph, const std::set<std::string>& done);
+  /// @throws ConfigError naming the first task that no group of the cluster's ranks has the memory for
+  Dispatcher(const TaskGraph& graph, const std::set<std::string>& done, DispatcherOptions options = {});
 
+  /// Seconds since the start, never less than before. Without it the running tasks are believed to stand where they last
+  /// reported.
+  void on_time(double now_s) { now_ = now_s; }
   /// A rank has nothing to do. @return what starts now
   std::vector<Assignment> on_idle(int rank);
   /// A task ended; its ranks report idle on their own. @param message  why it failed
   std::vector<Assignment> on_done(const std::string& task, bool ok, const std::string& message);
+  /// A task failed. @param may_retry  whether trying again can help
+  /// @return true: it is ready again, and starts when its ranks are idle; false: it has failed, and what waits for it does not
+  /// start
+  bool on_failed(const std::string& task, const std::string& message, bool may_retry);
+  /// A running task has so much left to do at most, in the unit of its cost.
+  void on_progress(const std::string& task, double cost_left);
+  /// Running tasks that should break off at their next evaluation, because they would end enough sooner in another group: ranks
+  /// are idle and nothing is ready for them. Each is named once until it is paused or ended.
+  std::vector<std::string> to_regroup();
+  /// A running task broke off with a checkpoint. It is ready again, with what it had left.
+  void on_paused(const std::string& task);
 
   /// A task that is done elsewhere is not done in this run: what waits for it does not start, all else goes on.
-  void on_left(const std::string& task) { running_.erase(task); }
+  void on_left(const std::string& task);
   /// A running task broke off, to be continued by a later run.
   void on_stopped(const std::string& task);
   /// Start nothing more.
@@ -40,15 +64,61 @@ class Dispatcher {
   [[nodiscard]] const std::map<std::string, std::string>& failed() const { return failed_; }
   /// Tasks that a failed one keeps from starting.
   [[nodiscard]] std::set<std::string> skipped() const;
+  /// Ranks that have nothing to do.
+  [[nodiscard]] int idle() const { return idle_; }
+  /// Tasks that could start.
+  [[nodiscard]] std::size_t ready() const { return ready_.size(); }
 
  private:
-  [[nodiscard]] std::vector<ReadyTask> ready() const;
+  enum class State { waiting, ready, running, done, failed, left };
+  enum class RankState { expected, idle, busy };
+  struct Rank {
+    RankState state = RankState::expected;
+    std::size_t task = 0;  ///< that it is busy with
+    int base = -1;         ///< of the last task it ran
+  };
+  struct Running {
+    std::vector<int> ranks;
+    double speed = 1;  ///< cost done in a second
+    double reported_at = 0;
+    bool named = false;  ///< by to_regroup()
+    int more = 0;        ///< idle ranks meant for it, once it breaks off
+  };
+
+  [[nodiscard]] double priority(std::size_t task) const { return cost_left_[task] + tail_[task]; }
+  [[nodiscard]] double seconds_left(std::size_t task, const Running& running) const;
+  void make_ready(std::size_t task);
+  void end(std::size_t task, State state);
+  [[nodiscard]] bool small() const;
+  [[nodiscard]] Problem problem() const;
+  [[nodiscard]] std::vector<OpenTask> open_tasks(std::optional<std::size_t> broken_off) const;
+  [[nodiscard]] double value(std::optional<std::size_t> broken_off) const;
   std::vector<Assignment> assign();
+  struct Regrouping {
+    std::size_t task;
+    int more;  ///< ranks
+  };
+  [[nodiscard]] std::vector<Regrouping> growing() const;
+  [[nodiscard]] std::vector<Regrouping> shrinking() const;
+
   const TaskGraph& graph_;
-  std::map<std::string, double> chain_;
-  std::set<std::string> done_, running_;
+  DispatcherOptions options_;
+  std::vector<int> base_;  ///< of each task, as a number
+  std::vector<State> state_;
+  std::vector<double> cost_left_, tail_;  ///< of a task; of the longest chain that waits for it
+  std::vector<int> inputs_left_, attempts_;
+  std::vector<std::vector<std::size_t>> waiters_;
+  std::set<std::pair<double, std::size_t>> ready_;  ///< by falling priority
+  std::map<std::size_t, Running> running_;
+  std::size_t elsewhere_ = 0;  ///< tasks under way elsewhere
+  std::size_t open_ = 0;       ///< tasks waiting or ready
+  std::vector<Rank> ranks_;
+  int idle_ = 0, expected_ = 0;
+  std::optional<std::vector<Placed>> planned_;  ///< what starts as soon as its ranks are idle
+  bool regroup_due_ = false;
+  std::set<std::string> done_;
   std::map<std::string, std::string> failed_;
-  std::vector<int> idle_;
+  double now_ = 0, measured_seconds_ = 0, measured_cost_ = 0;
   int tag_ = 0;
   bool stopped_ = false;
 };

@@ -1,36 +1,171 @@
 #include "plan/placement.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
+#include <queue>
+#include <set>
+
+#include "base/error.h"
 
 namespace dmoerm::plan {
+namespace {
 
-std::vector<Placed> place(std::vector<ReadyTask> ready, std::vector<int> idle, double efficiency_per_doubling) {
-  std::ranges::sort(idle);
-  std::ranges::sort(ready, [](const ReadyTask& a, const ReadyTask& b) {
-    return a.priority != b.priority ? a.priority > b.priority : a.id < b.id;
+bool fits(const Task& task, int size, const Device& device) {
+  return device.memory_mib <= 0 || memory_mib(task, size) <= device.memory_mib;
+}
+
+struct Candidate {
+  double free_at;
+  bool holds;
+  int rank;
+};
+
+double duration(const OpenTask& open, int size, bool across, bool loaded) {
+  return open.cost / speedup(*open.task, size, across) + (loaded ? 0 : open.task->load_cost);
+}
+
+}  // namespace
+
+std::vector<int> group_sizes(const Task& task, const Cluster& cluster) {
+  std::vector<int> sizes;
+  for (int size = 1; size <= task.ranks_max && size <= static_cast<int>(cluster.size()); size *= 2) {
+    if (std::ranges::count_if(cluster, [&](const Device& d) { return fits(task, size, d); }) >= size) sizes.push_back(size);
+  }
+  return sizes;
+}
+
+void check_fits(const Task& task, const Cluster& cluster) {
+  if (!group_sizes(task, cluster).empty()) return;
+  const double largest = std::ranges::max_element(cluster, {}, &Device::memory_mib)->memory_mib;
+  const int size =
+      static_cast<int>(std::bit_floor(static_cast<unsigned>(std::min(task.ranks_max, static_cast<int>(cluster.size())))));
+  throw ConfigError(
+      fmt::format("task {} needs {:.0f} MiB on each of {} ranks, its largest group here; the largest device has {:.0f} MiB. Use "
+                  "more ranks{}, "
+                  "fewer compute.micro_batch_tokens, recompute, a smaller backbone or larger devices",
+                  task.id, memory_mib(task, size), size, largest, task.sharded_mib > 0 ? "" : " with base.shard"));
+}
+
+std::optional<Placed> find_group(const Problem& problem, const OpenTask& open, int size, double ready_at) {
+  std::vector<Candidate> candidates;
+  for (std::size_t r = 0; r < problem.free_at.size(); ++r) {
+    if (std::isinf(problem.free_at[r]) || !fits(*open.task, size, problem.cluster[r])) continue;
+    const bool holds = open.base >= 0 && problem.holds[r] == open.base;
+    candidates.push_back({std::max(problem.free_at[r], ready_at), holds, static_cast<int>(r)});
+  }
+  if (static_cast<int>(candidates.size()) < size) return std::nullopt;
+  std::ranges::sort(candidates, [](const Candidate& a, const Candidate& b) {
+    return a.free_at != b.free_at ? a.free_at < b.free_at : a.holds != b.holds ? a.holds : a.rank < b.rank;
   });
-  if (ready.size() > idle.size()) ready.resize(idle.size());
-  std::vector<int> sizes(ready.size(), 1);
-  auto left = static_cast<int>(idle.size() - ready.size());
-  const auto seconds = [&](std::size_t i) {
-    return ready[i].cost / (sizes[i] * std::pow(efficiency_per_doubling, std::log2(sizes[i])));
+  const auto node_of = [&](const Candidate& c) { return problem.cluster[static_cast<std::size_t>(c.rank)].node; };
+  const double any_start = candidates[static_cast<std::size_t>(size) - 1].free_at;
+  double node_start = std::numeric_limits<double>::infinity();
+  std::vector<int> free_of_node;
+  const auto count = [](std::vector<int>& of_node, int node) -> int& {
+    if (static_cast<int>(of_node.size()) <= node) of_node.resize(static_cast<std::size_t>(node) + 1);
+    return of_node[static_cast<std::size_t>(node)];
   };
-  for (;;) {  // double the slowest group that may grow
-    std::size_t best = ready.size();
-    for (std::size_t i = 0; i < ready.size(); ++i) {
-      const bool grows = sizes[i] * 2 <= ready[i].ranks_max && sizes[i] <= left;
-      if (grows && (best == ready.size() || seconds(i) > seconds(best))) best = i;
+  for (const Candidate& c : candidates) {
+    if (c.free_at > node_start) break;
+    if (++count(free_of_node, node_of(c)) == size && std::isinf(node_start)) node_start = c.free_at;
+  }
+  const bool inside = node_start + duration(open, size, false, true) <= any_start + duration(open, size, true, true);
+  const double start = inside ? node_start : any_start;
+  std::erase_if(candidates, [&](const Candidate& c) { return c.free_at > start; });
+  if (inside) {  // in the node with the fewest ranks to spare, so that large holes stay large; one that holds the base first
+    std::vector<int> holders(free_of_node.size());
+    for (const Candidate& c : candidates) holders[static_cast<std::size_t>(node_of(c))] += c.holds ? 1 : 0;
+    int best = -1;
+    const auto better = [&](std::size_t a, std::size_t b) {
+      const int held_a = std::min(holders[a], size), held_b = std::min(holders[b], size);
+      return held_a != held_b ? held_a > held_b : free_of_node[a] < free_of_node[b];
+    };
+    for (std::size_t node = 0; node < free_of_node.size(); ++node) {
+      if (free_of_node[node] >= size && (best < 0 || better(node, static_cast<std::size_t>(best)))) best = static_cast<int>(node);
     }
-    if (best == ready.size()) break;
-    left -= sizes[best];
-    sizes[best] *= 2;
+    std::erase_if(candidates, [&](const Candidate& c) { return node_of(c) != best; });
+  }
+  std::ranges::stable_sort(candidates, [](const Candidate& a, const Candidate& b) {  // the latest to become free waits least
+    return a.holds != b.holds ? a.holds : a.free_at > b.free_at;
+  });
+  candidates.resize(static_cast<std::size_t>(size));
+  Placed placed{open.id, {}, start, 0, !inside};
+  for (const Candidate& c : candidates) placed.ranks.push_back(c.rank);
+  std::ranges::sort(placed.ranks);
+  const bool loaded = open.base < 0 || std::ranges::all_of(candidates, &Candidate::holds);
+  const int first_node = node_of(candidates.front());
+  placed.across_nodes = std::ranges::any_of(candidates, [&](const Candidate& c) { return node_of(c) != first_node; });
+  placed.end = start + duration(open, size, placed.across_nodes, loaded);
+  return placed;
+}
+
+std::vector<Placed> place_by_rule(const Problem& problem) {
+  constexpr double kAboutEqual = 0.95;  // of the priority: then the task whose base a free rank holds goes first
+  struct Wish {
+    const OpenTask* open;
+    std::vector<int> sizes;
+    std::size_t size = 0;
+  };
+  Problem free{problem.cluster, problem.free_at, problem.holds, {}};
+  auto left = 0;
+  std::set<int> held;
+  for (std::size_t r = 0; r < free.free_at.size(); ++r) {
+    if (free.free_at[r] > 0) {
+      free.free_at[r] = std::numeric_limits<double>::infinity();
+    } else {
+      ++left, held.insert(free.holds[r]);
+    }
+  }
+  std::vector<const OpenTask*> order;
+  for (const OpenTask& open : problem.open) {
+    if (open.inputs == 0 && open.ready_at <= 0) order.push_back(&open);
+  }
+  std::ranges::stable_sort(order, [](const OpenTask* a, const OpenTask* b) { return a->cost + a->tail > b->cost + b->tail; });
+  for (std::size_t i = 0; i < order.size() && static_cast<int>(i) < left; ++i) {
+    const double least = kAboutEqual * (order[i]->cost + order[i]->tail);
+    for (std::size_t j = i; j < order.size() && order[j]->cost + order[j]->tail >= least; ++j) {
+      if (order[j]->base < 0 || !held.contains(order[j]->base)) continue;
+      std::rotate(order.begin() + static_cast<std::ptrdiff_t>(i), order.begin() + static_cast<std::ptrdiff_t>(j),
+                  order.begin() + static_cast<std::ptrdiff_t>(j) + 1);
+      break;
+    }
+  }
+  std::vector<Wish> wishes;
+  for (const OpenTask* open : order) {
+    if (left == 0) break;
+    Wish wish{open, group_sizes(*open->task, problem.cluster)};
+    if (wish.sizes.front() > left) continue;
+    left -= wish.sizes.front();
+    wishes.push_back(std::move(wish));
+  }
+  const auto seconds = [&](const Wish& wish) {
+    return (wish.open->cost + wish.open->tail) / speedup(*wish.open->task, wish.sizes[wish.size]);
+  };
+  const auto sooner = [&](std::size_t a, std::size_t b) { return seconds(wishes[a]) < seconds(wishes[b]); };
+  std::priority_queue<std::size_t, std::vector<std::size_t>, decltype(sooner)> growing(sooner);
+  for (std::size_t i = 0; i < wishes.size(); ++i) growing.push(i);
+  while (left > 0 && !growing.empty()) {
+    Wish& wish = wishes[growing.top()];
+    const std::size_t at = growing.top();
+    growing.pop();
+    if (wish.size + 1 >= wish.sizes.size()) continue;
+    const int more = wish.sizes[wish.size + 1] - wish.sizes[wish.size];
+    const double gain = speedup(*wish.open->task, wish.sizes[wish.size + 1]) / speedup(*wish.open->task, wish.sizes[wish.size]);
+    if (more > left || gain <= 1.01) continue;
+    left -= more, ++wish.size;
+    growing.push(at);
   }
   std::vector<Placed> placed;
-  auto next = idle.begin();
-  for (std::size_t i = 0; i < ready.size(); ++i) {
-    placed.push_back({ready[i].id, {next, next + sizes[i]}});
-    next += sizes[i];
+  for (const Wish& wish : wishes) {
+    std::optional<Placed> group;  // a device too small for the task may be among those counted: then a smaller group
+    for (std::size_t size = wish.size + 1; !group && size-- > 0;) group = find_group(free, *wish.open, wish.sizes[size], 0);
+    if (!group) continue;
+    for (const int r : group->ranks) free.free_at[static_cast<std::size_t>(r)] = std::numeric_limits<double>::infinity();
+    placed.push_back(std::move(*group));
   }
   return placed;
 }

@@ -1,24 +1,66 @@
-// Which ready task goes to which idle ranks. A pure function, shared by the program that trains and the one that simulates.
+// Which task runs on which ranks, and when. Pure functions, shared by the program that trains and the one that simulates.
 #pragma once
-#include <string>
+#include <optional>
 #include <vector>
+
+#include "plan/cluster.h"
+#include "plan/task_graph.h"
 
 namespace dmoerm::plan {
 
-struct ReadyTask {
-  std::string id;
-  double priority = 0;  ///< longest chain from here on: placed first, and given more ranks
-  double cost = 1;
-  int ranks_max = 1;
+/// A task that has not ended and does not run.
+struct OpenTask {
+  const Task* task = nullptr;
+  std::size_t id = 0;        ///< the caller's number of it
+  int base = -1;             ///< Task::base as a number
+  double cost = 0;           ///< what is left of it
+  double tail = 0;           ///< cost of the longest chain of tasks that wait for it
+  double ready_at = 0;       ///< not before, whatever else; in seconds from now
+  int inputs = 0;            ///< open tasks it waits for
+  std::vector<int> waiters;  ///< open tasks that wait for it, as positions in Problem::open
+};
+
+/// What is to be placed. Times are seconds from now.
+struct Problem {
+  const Cluster& cluster;
+  std::vector<double> free_at;  ///< of each rank; infinity = never
+  std::vector<int> holds;       ///< number of the base that each rank holds; -1 = none
+  std::vector<OpenTask> open;   ///< inputs before what waits for them
 };
 
 struct Placed {
-  std::string id;
+  std::size_t id = 0;
   std::vector<int> ranks;  ///< ascending; a power of two of them
+  double start = 0, end = 0;
+  bool across_nodes = false;
 };
 
-/// Place tasks on idle ranks: the highest priority first, one rank each; ranks left over when every ready task has one double the
-/// groups that then would take longest. Deterministic in its arguments.
-std::vector<Placed> place(std::vector<ReadyTask> ready, std::vector<int> idle, double efficiency_per_doubling = 0.9);
+struct Schedule {
+  std::vector<Placed> placed;  ///< in the order they were placed in; starts do not always rise
+  double makespan = 0;
+  double mean_end = 0;
+  /// What is made small: the makespan, and of equal ones the sooner ends. The small share decides little else.
+  [[nodiscard]] double objective() const { return makespan + 0.02 * mean_end; }
+};
+
+/// Group sizes that a task can have: powers of two up to its largest useful group for which enough ranks have the memory.
+/// Ascending, empty if it fits nowhere.
+std::vector<int> group_sizes(const Task& task, const Cluster& cluster);
+/// @throws ConfigError naming the task, what it needs on how many ranks, and the largest device, if it fits nowhere
+void check_fits(const Task& task, const Cluster& cluster);
+
+/// The group of `size` ranks that ends `open` soonest, inside one node if that is no later. Empty if no such ranks become free.
+std::optional<Placed> find_group(const Problem& problem, const OpenTask& open, int size, double ready_at);
+
+/// Good schedule of all open tasks: several orders and group sizes are tried, the best is improved by small changes.
+/// Deterministic. @param effort  elementary steps to spend, about ten nanoseconds each
+Schedule search_schedule(const Problem& problem, double effort);
+/// Whether search_schedule() can try enough at that effort to be worth it.
+bool searchable(std::size_t open, std::size_t ranks, double effort);
+
+/// One decision by rule, for problems too large to search: of the open tasks without open inputs the longest chains first, one
+/// rank each (or as many as its memory asks for); ranks left over double the groups that would end last. Uses the ranks that are
+/// free now, and those only.
+std::vector<Placed> place_by_rule(const Problem& problem);
 
 }  // namespace dmoerm::plan

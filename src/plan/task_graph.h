@@ -9,11 +9,22 @@ namespace dmoerm::plan {
 
 struct Task {
   std::string id;
-  std::vector<std::string> inputs;  ///< ids of tasks that must be done first
-  double cost = 1.0;                ///< in any one unit, > 0
-  int ranks_max = 1;                ///< largest useful group
-  bool elsewhere = false;           ///< done outside of the ranks (labelling); others may wait for it
+  std::vector<std::string> inputs;   ///< ids of tasks that must be done first
+  double cost = 1.0;                 ///< seconds on one rank, > 0; any other unit does where no time is told to the dispatcher
+  int ranks_max = 1;                 ///< largest useful group
+  bool elsewhere = false;            ///< done outside of the ranks (labelling); others may wait for it
+  std::string base = {};             ///< names the weights that its ranks must have loaded; "" = none
+  double load_cost = 0;              ///< of loading them, where a rank of the group does not hold them
+  double memory_mib = 0;             ///< on each rank of its group
+  double sharded_mib = 0;            ///< divided among the ranks of its group
+  std::vector<double> speedup = {};  ///< of groups of 1, 2, 4, ... ranks of one node; empty = 0.9 of the ranks for each doubling
+  std::vector<double> speedup_across = {};  ///< the same over several nodes; empty = as inside a node
 };
+
+/// How many times faster a group of `ranks` (a power of two) is than one rank, never less than a smaller group's.
+double speedup(const Task& task, int ranks, bool across_nodes = false);
+/// What each rank of such a group needs.
+double memory_mib(const Task& task, int ranks);
 
 class TaskGraph {
  public:
@@ -22,13 +33,21 @@ class TaskGraph {
 
   [[nodiscard]] const std::vector<Task>& tasks() const { return tasks_; }
   [[nodiscard]] const Task& at(const std::string& id) const { return tasks_[index_.at(id)]; }
+  [[nodiscard]] std::size_t index(const std::string& id) const { return index_.at(id); }
   [[nodiscard]] bool has(const std::string& id) const { return index_.contains(id); }
-  /// Cost of a task and of the longest chain of tasks that wait for it.
-  [[nodiscard]] double chain_cost(const std::string& id) const;
+  /// Numbers of the tasks that a task waits for.
+  [[nodiscard]] const std::vector<std::size_t>& inputs(std::size_t task) const { return inputs_[task]; }
+  /// For each task its cost and that of the longest chain of tasks that wait for it.
+  [[nodiscard]] std::vector<double> chain_costs() const;
 
  private:
   std::vector<Task> tasks_;
+  std::vector<std::vector<std::size_t>> inputs_;
   std::map<std::string, std::size_t> index_;
 };
+
+/// No schedule on so many ranks is shorter than this: the larger of all work shared out evenly and the longest chain, each task
+/// of it on the group that is fastest.
+double lower_bound(const TaskGraph& graph, int ranks);
 
 }  // namespace dmoerm::plan

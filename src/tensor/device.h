@@ -6,9 +6,12 @@
 
 namespace dmoerm::tensor {
 
+/// Of several GPUs, the one with the number of this process among the ranks of its node.
 /// @param wanted  "cpu", "cuda", or "auto": CUDA where this build and machine have it
 /// @param setting  names the setting in the message
 /// @throws ConfigError if it is another word, or CUDA is asked for and not there
 c10::Device pick_device(const std::string& wanted, const std::string& setting);
+/// Where a GPU sits on its machine's bus, which tells whether two processes use the same one; "" for a CPU.
+std::string gpu_address(c10::Device device);
 
 }  // namespace dmoerm::tensor

@@ -1,9 +1,11 @@
 #include "train/checkpoint.h"
 
+#include <ATen/ops/cat.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <chrono>
+#include <set>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -14,62 +16,246 @@ namespace dmoerm::train {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::size_t kKept = 2;
+using nlohmann::json;
+constexpr int kSchema = 2;
 
-/// Manifests of a directory, newest first.
-std::map<std::int64_t, fs::path, std::greater<>> manifests(const fs::path& directory) {
-  std::map<std::int64_t, fs::path, std::greater<>> found;
-  if (!fs::exists(directory)) return found;
-  for (const auto& entry : fs::directory_iterator(directory)) {
-    const std::string name = entry.path().filename().string();
-    std::int64_t step = 0;
-    if (name.ends_with(".json") && std::sscanf(name.c_str(), "checkpoint-%ld.json", &step) == 1) found[step] = entry.path();
-  }
-  return found;
+/// checkpoint-120.json, or checkpoint-120-2of4.json: the second of four parts.
+fs::path manifest_path(const fs::path& directory, std::int64_t step, int part, int parts) {
+  return directory /
+         (parts == 1 ? fmt::format("checkpoint-{}.json", step) : fmt::format("checkpoint-{}-{}of{}.json", step, part + 1, parts));
 }
 
 fs::path tensor_file(fs::path manifest) { return manifest.replace_extension(".safetensors"); }
 
-}  // namespace
+/// Manifests of one step that belong together: by part.
+struct Found {
+  std::int64_t step = 0;
+  int parts = 1;
+  std::map<int, fs::path> manifests;
+  [[nodiscard]] bool complete() const { return static_cast<int>(manifests.size()) == parts; }
+};
 
-void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint) {
-  fs::create_directories(directory);
-  const fs::path manifest = directory / fmt::format("checkpoint-{}.json", checkpoint.step);
-  tensor::save_safetensors(tensor_file(manifest), checkpoint.tensors, {{"state", checkpoint.state.dump()}});
-  write_json_atomically(
-      manifest,
-      {{"step", checkpoint.step}, {"sha256", sha256_file(tensor_file(manifest))}, {"key", checkpoint.state.value("key", "")}});
-  std::size_t kept = 0;
-  for (const auto& [step, path] : manifests(directory)) {
-    if (++kept > kKept) {
+/// Newest first.
+std::vector<Found> scan(const fs::path& directory) {
+  std::map<std::pair<std::int64_t, int>, Found> found;
+  if (!fs::exists(directory)) return {};
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    const std::string name = entry.path().filename().string();
+    std::int64_t step = 0;
+    int part = 1, parts = 1, read = 0;
+    if (!name.ends_with(".json")) continue;
+    const bool single =
+        std::sscanf(name.c_str(), "checkpoint-%ld.json%n", &step, &read) == 1 && read == static_cast<int>(name.size());
+    if (!single && (std::sscanf(name.c_str(), "checkpoint-%ld-%dof%d.json%n", &step, &part, &parts, &read) != 3 ||
+                    read != static_cast<int>(name.size()) || part < 1 || part > parts))
+      continue;
+    Found& group = found[{step, parts}];
+    group.step = step, group.parts = parts, group.manifests[part - 1] = entry.path();
+  }
+  std::vector<Found> newest;
+  for (auto& [key, group] : found) newest.insert(newest.begin(), std::move(group));
+  return newest;
+}
+
+constexpr const char* kSeal = "manifest_sha256";
+
+/// Over everything else in a manifest.
+std::string seal_of(json manifest) {
+  manifest.erase(kSeal);
+  return sha256_hex(manifest.dump());
+}
+
+/// @throws DataError, IoError if it is not as it was written
+json read_manifest(const fs::path& path) {
+  json manifest = read_json(path);
+  if (!manifest.is_object() || manifest.value(kSeal, "") != seal_of(manifest))
+    throw DataError(path.string() + ": not as it was written");
+  return manifest;
+}
+
+void verify(const fs::path& manifest_file, const json& manifest) {
+  const std::string found = sha256_file(tensor_file(manifest_file)), expected = manifest.value("sha256", "");
+  if (found != expected)
+    throw DataError(
+        fmt::format("{}: checksum {} is not the manifest's {}", tensor_file(manifest_file).string(), found, expected));
+}
+
+/// Files of steps older than the `kept` newest complete ones.
+void remove_older(const fs::path& directory, int kept) {
+  std::set<std::int64_t> complete;
+  for (const Found& found : scan(directory)) {
+    if (found.complete()) complete.insert(found.step);
+  }
+  if (static_cast<int>(complete.size()) <= kept) return;
+  const std::int64_t oldest = *std::next(complete.rbegin(), kept - 1);
+  for (const Found& found : scan(directory)) {
+    if (found.step >= oldest) continue;
+    for (const auto& [part, path] : found.manifests) {
       fs::remove(path);
       fs::remove(tensor_file(path));
     }
   }
 }
 
-std::optional<Checkpoint> load_checkpoint(const fs::path& directory, const std::string& key) {
-  for (const auto& [step, path] : manifests(directory)) {
-    try {
-      const nlohmann::json manifest = read_json(path);
-      if (manifest.value("key", "") != key) {
-        spdlog::warn("[checkpoint] {}: of another configuration or input, not used", path.string());
-        continue;
-      }
-      const std::string found = sha256_file(tensor_file(path)), expected = manifest.value("sha256", "");
-      if (found != expected)
-        throw DataError(fmt::format("{}: checksum {} is not the manifest's {}", tensor_file(path).string(), found, expected));
-      const auto reader = tensor::SafetensorsReader::open(tensor_file(path));
-      Checkpoint checkpoint;
-      checkpoint.step = step;
-      checkpoint.state = nlohmann::json::parse(reader.metadata().at("state"));
-      for (const std::string& name : reader.names()) checkpoint.tensors.emplace_back(name, reader.load(name));
-      return checkpoint;
-    } catch (const std::exception& e) {
-      spdlog::warn("[checkpoint] damaged, trying an older one: {}", e.what());
+std::uintmax_t bytes_of(const Checkpoint& checkpoint) {
+  std::uintmax_t bytes = 1 << 16;
+  for (const CheckpointTensor& t : checkpoint.tensors) bytes += static_cast<std::uintmax_t>(t.values.nbytes());
+  return bytes;
+}
+
+constexpr double kMib = 1024.0 * 1024.0;
+
+}  // namespace
+
+void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint, int kept) {
+  fs::create_directories(directory);
+  const std::uintmax_t need = bytes_of(checkpoint), free = fs::space(directory).available;
+  if (free < need) {
+    throw IoError(fmt::format("{}: a checkpoint needs {:.0f} MiB, the disk has {:.0f} MiB left", directory.string(),
+                              static_cast<double>(need) / kMib, static_cast<double>(free) / kMib));
+  }
+  const fs::path manifest = manifest_path(directory, checkpoint.step, checkpoint.part, checkpoint.parts);
+  tensor::NamedTensors tensors;
+  json slices = json::object();
+  for (const CheckpointTensor& t : checkpoint.tensors) {
+    tensors.emplace_back(t.name, t.values);
+    if (t.total > 0) slices[t.name] = {t.begin, t.begin + t.values.numel(), t.total};
+  }
+  tensor::save_safetensors(tensor_file(manifest), tensors, {{"state", checkpoint.state.dump()}, {"slices", slices.dump()}});
+  json content = checkpoint.identity;
+  content.update({{"schema", kSchema}, {"step", checkpoint.step}, {"sha256", sha256_file(tensor_file(manifest))}});
+  content[kSeal] = seal_of(content);
+  write_json_atomically(manifest, content);
+  if (checkpoint.part == 0) remove_older(directory, kept);
+}
+
+bool CheckpointWriter::busy() const {
+  return writing_.valid() && writing_.wait_for(std::chrono::seconds(0)) != std::future_status::ready;
+}
+
+void CheckpointWriter::start(Checkpoint checkpoint) {
+  wait();
+  for (CheckpointTensor& t : checkpoint.tensors) t.values = t.values.detach().cpu().clone();
+  writing_ = std::async(std::launch::async, [this, taken = std::move(checkpoint)] { write(taken); });
+}
+
+void CheckpointWriter::wait() {
+  if (writing_.valid()) writing_.get();
+}
+
+void CheckpointWriter::write(const Checkpoint& checkpoint) {
+  try {
+    save_checkpoint(directory_, checkpoint, kept_);
+    const std::uintmax_t need = bytes_of(checkpoint), free = fs::space(directory_).available;
+    if (free < 2 * need && !warned_of_space_) {
+      warned_of_space_ = true;
+      spdlog::warn(
+          "[checkpoint] {}: the disk has {:.0f} MiB left and a checkpoint takes {:.0f} MiB: make room, or the next ones fail",
+          directory_.string(), static_cast<double>(free) / kMib, static_cast<double>(need) / kMib);
     }
+  } catch (const std::exception& e) {
+    spdlog::warn("[checkpoint] none at step {}, training goes on: {}", checkpoint.step, failure_of(e).message);
+  }
+}
+
+std::optional<CheckpointReader> find_checkpoint(const fs::path& directory, const std::string& key) {
+  for (const Found& found : scan(directory)) {
+    if (!found.complete()) {
+      spdlog::warn("[checkpoint] {}: step {} has {} of {} parts, trying an older one", directory.string(), found.step,
+                   found.manifests.size(), found.parts);
+      continue;
+    }
+    CheckpointReader reader;
+    bool other = false;
+    try {
+      for (const auto& [part, path] : found.manifests) {
+        const json manifest = read_manifest(path);
+        verify(path, manifest);
+        if (manifest.value("schema", 0) != kSchema) {
+          throw ConfigError(
+              fmt::format("{}: a checkpoint of schema {}, this program reads schema {}: go on with the program that "
+                          "wrote it, or remove the folder to train this task anew",
+                          path.string(), manifest.value("schema", 0), kSchema));
+        }
+        other = other || manifest.value("key", "") != key;
+        reader.files_.push_back(tensor::SafetensorsReader::open(tensor_file(path)));
+        const tensor::SafetensorsReader& file = reader.files_.back();
+        const json slices = json::parse(file.metadata().at("slices"));
+        if (part == 0) reader.state_ = json::parse(file.metadata().at("state"));
+        for (const std::string& name : file.names()) {
+          CheckpointReader::Slice slice{reader.files_.size() - 1, name, 0, 0, 0};
+          if (slices.contains(name)) slice.begin = slices[name][0], slice.end = slices[name][1], slice.total = slices[name][2];
+          reader.slices_[name].push_back(slice);
+        }
+      }
+    } catch (const ConfigError&) {
+      throw;
+    } catch (const std::exception& e) {
+      spdlog::warn("[checkpoint] damaged, trying an older one: {}", failure_of(e).message);
+      continue;
+    }
+    if (other) {
+      spdlog::warn("[checkpoint] {}: step {} is of another configuration or input, not used", directory.string(), found.step);
+      continue;
+    }
+    reader.step_ = found.step;
+    return reader;
   }
   return std::nullopt;
+}
+
+at::Tensor CheckpointReader::load(const std::string& name) const {
+  const auto found = slices_.find(name);
+  if (found == slices_.end()) throw DataError("the checkpoint holds no " + name);
+  const Slice& first = found->second.front();
+  return first.total == 0 ? files_[first.file].load(first.stored) : load(name, 0, first.total);
+}
+
+at::Tensor CheckpointReader::load(const std::string& name, std::int64_t begin, std::int64_t end) const {
+  const auto found = slices_.find(name);
+  if (found == slices_.end()) throw DataError("the checkpoint holds no " + name);
+  std::vector<Slice> slices = found->second;
+  if (slices.front().total == 0) return files_[slices.front().file].load(name).flatten().slice(0, begin, end);
+  std::ranges::sort(slices, {}, &Slice::begin);
+  std::vector<at::Tensor> pieces;
+  std::int64_t at = begin;
+  for (const Slice& slice : slices) {
+    if (slice.end <= at || slice.begin > at || at >= end) continue;
+    const std::int64_t until = std::min(end, slice.end);
+    pieces.push_back(files_[slice.file].load(slice.stored).slice(0, at - slice.begin, until - slice.begin));
+    at = until;
+  }
+  if (at != end) throw DataError(fmt::format("the checkpoint's parts of {} leave out element {}", name, at));
+  return at::cat(pieces);
+}
+
+std::vector<std::string> CheckpointReader::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, slices] : slices_) names.push_back(name);
+  return names;
+}
+
+std::vector<CheckpointInfo> list_checkpoints(const fs::path& directory) {
+  std::vector<CheckpointInfo> infos;
+  for (const Found& found : scan(directory)) {
+    CheckpointInfo info;
+    info.step = found.step, info.parts = found.parts, info.parts_found = static_cast<int>(found.manifests.size());
+    if (!found.complete()) info.problem = fmt::format("{} of {} parts", info.parts_found, info.parts);
+    for (const auto& [part, path] : found.manifests) {
+      try {
+        const json manifest = read_manifest(path);
+        if (info.manifest.is_null()) info.manifest = manifest;
+        if (manifest.value("schema", 0) != kSchema)
+          info.problem = fmt::format("schema {}, this program reads {}", manifest.value("schema", 0), kSchema);
+        info.bytes += fs::file_size(tensor_file(path));
+        verify(path, manifest);
+      } catch (const std::exception& e) {
+        info.problem = failure_of(e).message;
+      }
+    }
+    infos.push_back(std::move(info));
+  }
+  return infos;
 }
 
 void remove_checkpoints(const fs::path& directory) {

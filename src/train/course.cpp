@@ -1,14 +1,12 @@
 #include "train/course.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <iterator>
-#include <map>
 #include <numeric>
 
 #include "base/log.h"
@@ -67,18 +65,16 @@ Course::Course(Trainee& trainee, const TrainerContext& context)
     gradient_weights_ = std::make_unique<model::Weights>(trainee.backbone->spec(), trainee.backbone->device(), kLayerBuffers);
   }
   for (std::size_t p = 0; p < whole_.size(); ++p) {
-    parameters_.push_back(own_of(p, whole_[p]));
+    parameters_.push_back(whole_[p].narrow(0, first_of(p), first_of(p, 1) - first_of(p)));
     best_.push_back(parameters_.back().clone());
   }
   optimizer_ = std::make_unique<AdamW>(parameters_, context.train);
 }
 
-at::Tensor Course::own_of(std::size_t part, const at::Tensor& whole) const {
-  if (!sharded_) return whole;
-  const comm::Bounds& bounds = sums_.bounds(part);
-  const auto r = static_cast<std::size_t>(group_.rank());
-  const auto clip = [&](std::size_t bound) { return std::min(whole.numel(), static_cast<std::int64_t>(bound)); };
-  return whole.narrow(0, clip(bounds[r]), clip(bounds[r + 1]) - clip(bounds[r]));
+std::int64_t Course::first_of(std::size_t part, int next) const {
+  if (!sharded_) return next * whole_[part].numel();
+  const auto bound = static_cast<std::int64_t>(sums_.bounds(part)[static_cast<std::size_t>(group_.rank() + next)]);
+  return std::min(bound, whole_[part].numel());  // the loss lies behind the last
 }
 
 std::vector<const LabelledGroup*> Course::groups_of_step(std::int64_t step, std::int64_t count) {
@@ -146,7 +142,7 @@ double Course::update(const TrainerContext& context, std::int64_t step) {
   }
   const double norm = norm_of(gradients, loss);
   if (!std::isfinite(norm)) {
-    fail("the gradient is not finite");
+    fail("the gradient is not finite", step);
     return loss;
   }
   const double clip = context.train.clip_norm > 0 && norm > context.train.clip_norm ? context.train.clip_norm / norm : 1.0;
@@ -156,7 +152,8 @@ double Course::update(const TrainerContext& context, std::int64_t step) {
   return loss;
 }
 
-comm::Pending Course::gather(std::size_t part, const at::Tensor& whole) const {
+comm::Pending Course::gather(std::size_t part) const {
+  const at::Tensor& whole = whole_[part];
   comm::Bounds bounds = sums_.bounds(part);
   for (std::size_t& bound : bounds) bound = std::min(bound, static_cast<std::size_t>(whole.numel()));
   const auto start = [&](const at::Tensor& t) {
@@ -169,22 +166,15 @@ comm::Pending Course::gather(std::size_t part, const at::Tensor& whole) const {
   return {};
 }
 
-at::Tensor Course::gathered(std::size_t part, const at::Tensor& own) const {
-  if (!sharded_) return own;
-  at::Tensor whole = at::empty_like(whole_[part]);
-  own_of(part, whole).copy_(own);
-  gather(part, whole).wait();
-  return whole;
-}
-
 void Course::gather_parameters() {
   if (!sharded_) return;
   std::vector<comm::Pending> pending;
-  for (std::size_t part = 0; part < whole_.size(); ++part) pending.push_back(gather(part, whole_[part]));
+  for (std::size_t part = 0; part < whole_.size(); ++part) pending.push_back(gather(part));
   for (comm::Pending& p : pending) p.wait();
 }
 
-void Course::fail(const std::string& why) {
+void Course::fail(const std::string& why, std::int64_t step) {
+  failed_step_ = step;
   outcome_.failure = why;
   active_ = false;
 }
@@ -233,6 +223,16 @@ TrainOutcome Course::finish(std::int64_t tokens, double seconds, double peak_mib
   return outcome_;
 }
 
+double Course::flops_per_token() const {
+  double weights = 0;
+  const auto& layers = trainee_.backbone->weights().layers;
+  for (auto i = static_cast<std::size_t>(trainee_.trains_all ? 0 : trainee_.expert->lora().first_layer); i < layers.size(); ++i) {
+    for (const at::Tensor* w : {&layers[i].qkv_w, &layers[i].o_w, &layers[i].up_w, &layers[i].down_w})
+      weights += static_cast<double>(w->numel());
+  }
+  return (trainee_.trains_all ? 6 : 4) * weights;
+}
+
 void Course::write(Checkpoint& checkpoint, const std::string& prefix) const {
   checkpoint.state["courses"].push_back({{"name", name()},
                                          {"active", active_},
@@ -241,32 +241,33 @@ void Course::write(Checkpoint& checkpoint, const std::string& prefix) const {
                                          {"best_step", outcome_.best_step},
                                          {"steps", outcome_.steps},
                                          {"failure", outcome_.failure},
+                                         {"failed_step", failed_step_},
                                          {"waited", waited_},
                                          {"lowest_loss", lowest_loss_},
                                          {"norm", last_norm_},
                                          {"history", history_}});
   for (const auto& [label, tensors] : slots()) {
     for (std::size_t i = 0; i < tensors->size(); ++i) {
-      const at::Tensor whole = tensors == &parameters_ ? whole_[i] : gathered(i, (*tensors)[i]);
-      if (!sharded_ || group_.rank() == 0) checkpoint.tensors.emplace_back(fmt::format("{}{}.{}", prefix, label, i), whole);
+      const at::Tensor& own = (*tensors)[i];
+      if (own.numel() == 0) continue;
+      const std::int64_t total = sharded_ ? whole_[i].numel() : 0;
+      checkpoint.tensors.push_back({fmt::format("{}{}.{}", prefix, label, i), own, first_of(i), total});
     }
   }
 }
 
-void Course::read(const Checkpoint& checkpoint, const nlohmann::json& state, const std::string& prefix) {
+void Course::read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix) {
   active_ = state.at("active"), waited_ = state.at("waited"), lowest_loss_ = state.at("lowest_loss"),
   last_norm_ = state.at("norm"), history_ = state.at("history");
   outcome_.accuracy = state.at("accuracy"), outcome_.loss = state.at("loss"), outcome_.best_step = state.at("best_step");
-  outcome_.steps = state.at("steps"), outcome_.failure = state.at("failure");
-  std::map<std::string, at::Tensor> stored(checkpoint.tensors.begin(), checkpoint.tensors.end());
+  outcome_.steps = state.at("steps"), outcome_.failure = state.at("failure"), failed_step_ = state.at("failed_step");
   for (const auto& [label, tensors] : slots()) {
     for (std::size_t i = 0; i < tensors->size(); ++i) {
-      const at::Tensor& whole = stored.at(fmt::format("{}{}.{}", prefix, label, i));
-      if (tensors == &parameters_) {
-        whole_[i].copy_(whole);
-      } else {
-        (*tensors)[i].copy_(own_of(i, whole));
-      }
+      const bool all = tensors == &parameters_;  // of which the ranks hold the whole
+      const at::Tensor& into = all ? whole_[i] : (*tensors)[i];
+      const std::int64_t first = all ? 0 : first_of(i);
+      if (into.numel() == 0) continue;
+      into.copy_(checkpoint.load(fmt::format("{}{}.{}", prefix, label, i), first, first + into.numel()));
     }
   }
 }

@@ -25,9 +25,12 @@ class Course {
   [[nodiscard]] const Trainee& trainee() const { return trainee_; }
   [[nodiscard]] model::Expert* gradient_expert() { return &gradient_expert_; }
   [[nodiscard]] GradientSums& sums() { return sums_; }
-  /// Whether moments, best weights and gradient sums are spread over the group: then a checkpoint is made by all ranks together.
+  /// Whether moments, best weights and gradient sums are spread over the group: then all ranks write a part of a checkpoint.
   [[nodiscard]] bool sharded() const { return sharded_; }
   [[nodiscard]] const model::Expert* adapter() const { return trainee_.trains_all ? nullptr : trainee_.expert.get(); }
+  /// Multiplications and additions of training on one token: two for each weight of a matrix that it passes, forward; as many for
+  /// the gradient in the states, and again for that in the weights if they are trained. Attention's own products are left out.
+  [[nodiscard]] double flops_per_token() const;
   [[nodiscard]] const nlohmann::json& history() const { return history_; }
 
   /// The groups of one step.
@@ -39,7 +42,14 @@ class Course {
   /// One optimizer step on what sums() give. Fails the course on all ranks if they are not finite. Collective.
   /// @return the loss, summed over the step's groups
   double update(const TrainerContext& context, std::int64_t step);
-  void fail(const std::string& why);
+  void fail(const std::string& why, std::int64_t step);
+  /// What it failed of; "" if it did not.
+  [[nodiscard]] const std::string& failure() const { return outcome_.failure; }
+  /// Go on after a failure. @return the step that failed
+  std::int64_t try_again() {
+    outcome_.failure.clear(), active_ = true;
+    return failed_step_;
+  }
   /// Look at the validation groups; keep the weights if they are the best, stop if patience is over.
   void evaluate(const TrainerContext& context, std::int64_t step, double train_loss, double seconds);
   /// Bytes of weights, moments, best weights, gradients and the most their sums took so far.
@@ -47,20 +57,18 @@ class Course {
   /// Put the best weights back and report. Collective.
   TrainOutcome finish(std::int64_t tokens, double seconds, double peak_mib);
 
-  /// Into and out of a checkpoint, whose tensors are whole: ranks of another number go on from it. Collective if sharded(), then
-  /// only the first rank's is complete. @param prefix  of its tensors' names
+  /// Into and out of a checkpoint. If sharded(), each rank writes its chunks; ranks of any number read them. @param prefix  of
+  /// its tensors' names
   void write(Checkpoint& checkpoint, const std::string& prefix) const;
-  void read(const Checkpoint& checkpoint, const nlohmann::json& state, const std::string& prefix);
+  void read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix);
 
  private:
   /// What is kept of each part.
   [[nodiscard]] std::vector<std::pair<const char*, const std::vector<at::Tensor>*>> slots() const;
-  /// The whole of a part, of which the ranks hold chunks.
-  [[nodiscard]] at::Tensor gathered(std::size_t part, const at::Tensor& own) const;
-  /// This rank's chunk of a part's parameters.
-  [[nodiscard]] at::Tensor own_of(std::size_t part, const at::Tensor& whole) const;
-  /// Chunks of a part to all ranks, in place.
-  [[nodiscard]] comm::Pending gather(std::size_t part, const at::Tensor& whole) const;
+  /// Where this rank's chunk of a part's parameters begins; @param next  1: where it ends
+  [[nodiscard]] std::int64_t first_of(std::size_t part, int next = 0) const;
+  /// The parameters of a part to all ranks.
+  [[nodiscard]] comm::Pending gather(std::size_t part) const;
   void gather_parameters();
   [[nodiscard]] double norm_of(const std::vector<at::Tensor>& gradients, double& loss) const;
 
@@ -78,7 +86,7 @@ class Course {
   std::unique_ptr<AdamW> optimizer_;
   TrainOutcome outcome_;
   bool active_ = true;
-  std::int64_t waited_ = 0;
+  std::int64_t waited_ = 0, failed_step_ = 0;
   double lowest_loss_ = std::numeric_limits<double>::max();
   double last_norm_ = 0;
   nlohmann::json history_ = nlohmann::json::array();

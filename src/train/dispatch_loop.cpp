@@ -1,106 +1,61 @@
 #include "train/dispatch_loop.h"
 
-#include <fmt/format.h>
-
-#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/stop.h"
-#include "plan/dispatcher.h"
+#include "train/station.h"
 
 namespace dmoerm::train {
 namespace {
 
 using nlohmann::json;
-constexpr int kPatienceMs = 1000;
-
-constexpr double kLeaveTogetherS = 30;  // ranks that fail together leave a task within a step of each other
-
-/// The coordinator: hears {"idle": rank}, {"ended": task, "code": exit code or 0, "message": m} and {"left": task}; answers
-/// {"run": task, "ranks": [...], "tag": n} and at the end {"quit": summary}.
-void coordinate(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done) {
-  plan::Dispatcher dispatcher(graph, done);
-  const auto start = [&](const std::vector<plan::Assignment>& assignments) {
-    for (const plan::Assignment& a : assignments) {
-      for (const int rank : a.ranks)
-        world.send_control(rank, false, json{{"run", a.task}, {"ranks", a.ranks}, {"tag", a.tag}}.dump());
-    }
-  };
-  std::set<int> idle;
-  int exit_code = 0;
-  bool left = false;
-  while (!dispatcher.finished() || static_cast<int>(idle.size()) < world.size()) {
-    const auto message = world.receive_control(true, kPatienceMs);
-    if (stop_requested()) dispatcher.stop();
-    if (!message) continue;
-    const json event = json::parse(message->text);
-    std::vector<plan::Assignment> assignments;
-    if (event.contains("idle")) {
-      idle.insert(event["idle"].get<int>());
-      assignments = dispatcher.on_idle(event["idle"]);
-    } else if (event.contains("left")) {
-      dispatcher.on_left(event["left"]);
-      left = true;
-    } else if (const int code = event["code"]; code == Stopped("").exit_code()) {
-      dispatcher.on_stopped(event["ended"]);
-    } else {
-      exit_code = std::max(exit_code, code);
-      assignments = dispatcher.on_done(event["ended"], code == 0, event["message"]);
-    }
-    for (const plan::Assignment& a : assignments) {
-      for (const int rank : a.ranks) idle.erase(rank);
-    }
-    start(assignments);
-  }
-  const json summary{{"done", dispatcher.done()},
-                     {"failed", dispatcher.failed()},
-                     {"skipped", dispatcher.skipped()},
-                     {"code", exit_code},
-                     {"stopped", dispatcher.stopped() || left}};
-  for (int rank = 0; rank < world.size(); ++rank) world.send_control(rank, false, json{{"quit", summary}}.dump());
-}
 
 /// Run one task in its group; all ranks agree on the outcome before the first reports it.
-void work_on(comm::World& world, const json& order,
-             const std::function<void(const std::string&, comm::Communicator&)>& run_task) {
+void work_on(comm::World& world, Station& station, const json& order, const RunHooks& hooks) {
   const std::string task = order.at("run");
   const auto ranks = order.at("ranks").get<std::vector<int>>();
   const int tag = order.at("tag");
+  station.begin(tag);
   const auto group = world.make_group(ranks, 2 * tag);
-  const auto outcome = world.make_group(ranks, 2 * tag + 1);  // apart from what the others of the group may still be waiting in
-  json end{{"code", 0}, {"message", ""}};
-  const auto failed = [&](const std::exception& e) {
-    const Failure failure = failure_of(e);
-    end = {{"code", failure.exit_code}, {"message", failure.message}};
-    outcome->limit_waits(kLeaveTogetherS);
+  const auto outcome = world.make_group(ranks, 2 * tag + 1);  // apart from what others of the group may be waiting in
+  group->break_when(station.broken());
+  TaskLine line;
+  line.pause_asked = [&] { return station.pause_asked(); };
+  line.doing = [&](const std::string& what) {
+    if (hooks.doing) hooks.doing("task " + task + ", " + what);
   };
+  line.report = [&](const json& progress) {
+    json message = progress;
+    message["progress"] = task, message["ranks"] = ranks.size();
+    if (group->rank() == 0) station.tell(message);
+  };
+  line.doing("starting");
+  json end{{"outcome", "done"}, {"code", 0}, {"message", ""}, {"may_pass", true}};
   try {
-    run_task(task, *group);
-  } catch (const CommError&) {
-    throw;  // the group itself is broken
-  } catch (const Error& e) {
-    failed(e);
-  } catch (const std::filesystem::filesystem_error& e) {
-    failed(e);
+    hooks.run_task(task, *group, line);
+  } catch (const Stopped& e) {
+    end.update({{"outcome", "stopped"}, {"message", e.what()}});
+  } catch (const Paused& e) {
+    end.update({{"outcome", "paused"}, {"message", e.what()}});
+  } catch (const CommError& e) {
+    if (!station.broken()) throw;  // the group itself is broken
+    end.update({{"outcome", "interrupted"}, {"message", e.what()}});
+  } catch (const std::exception& e) {
+    const Failure failure = failure_of(e);
+    end = {{"outcome", "failed"}, {"code", failure.exit_code}, {"message", failure.message}, {"may_pass", failure.may_pass}};
+    if (ranks.size() > 1) station.tell({{"broken", tag}, {"rank", world.rank()}, {"message", failure.message}});
   }
+  line.doing("waiting for its group");
   const std::string own = end.dump(-1, ' ', false, json::error_handler_t::replace);
-  std::vector<std::vector<std::byte>> all;
-  try {
-    all = outcome->all_gather(std::as_bytes(std::span<const char>(own)));
-  } catch (const CommError&) {
-    if (end["code"] == 0) throw;
-    throw CommError(fmt::format("task {} failed on this rank alone, and the rest of its group cannot go on without it: {}", task,
-                                end["message"].get<std::string>()));
+  for (const auto& bytes : outcome->all_gather(std::as_bytes(std::span<const char>(own)))) {
+    json other = json::parse(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+    if (end["outcome"] != "failed" && other["outcome"] != "done" && other["outcome"] != "interrupted") end = other;
   }
-  for (const auto& bytes : all) {
-    const json other = json::parse(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-    if (end["code"] == 0 && other["code"] != 0) end = other;
-  }
-  end["ended"] = task;
-  if (group->rank() == 0) world.send_control(0, true, end.dump(-1, ' ', false, json::error_handler_t::replace));
+  end["ended"] = task, end["tag"] = tag;
+  if (group->rank() == 0) station.tell(end);
+  if (hooks.doing) hooks.doing("waiting for work");
 }
 
 /// Let `elsewhere` do its tasks, and see to it that the coordinator hears of each of them.
@@ -116,34 +71,36 @@ void work_elsewhere(comm::World& world, const plan::TaskGraph& graph, const std:
   };
   try {
     elsewhere([&](const std::string& task) {
-      if (open.erase(task) > 0) tell({{"ended", task}, {"code", 0}, {"message", ""}});
+      if (open.erase(task) > 0) tell({{"ended", task}, {"outcome", "done"}, {"message", ""}});
     });
     for (const std::string& task : open) tell({{"left", task}});
   } catch (const std::exception& e) {
-    for (const std::string& task : open) tell({{"ended", task}, {"code", failure_of(e).exit_code}, {"message", e.what()}});
+    const Failure failure = failure_of(e);
+    for (const std::string& task : open)
+      tell({{"ended", task},
+            {"outcome", "failed"},
+            {"code", failure.exit_code},
+            {"message", failure.message},
+            {"may_pass", false}});
   }
 }
 
-RunSummary work(comm::World& world, const std::function<void(const std::string&, comm::Communicator&)>& run_task) {
+RunSummary work(comm::World& world, Station& station, const RunHooks& hooks) {
   for (;;) {
-    world.send_control(0, true, json{{"idle", world.rank()}}.dump());
-    std::optional<comm::ControlMessage> message;
-    while (!message) message = world.receive_control(false, kPatienceMs);
-    const json order = json::parse(message->text);
+    station.tell({{"idle", world.rank()}});
+    const json order = station.next_order();
     if (order.contains("quit")) {
       const json& s = order["quit"];
       return {s.at("done").get<std::set<std::string>>(), s.at("failed").get<std::map<std::string, std::string>>(),
               s.at("skipped").get<std::set<std::string>>(), s.at("code"), s.at("stopped")};
     }
-    work_on(world, order, run_task);
+    work_on(world, station, order, hooks);
   }
 }
 
 }  // namespace
 
-RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
-                     const Elsewhere& elsewhere,
-                     const std::function<void(const std::string& task, comm::Communicator& group)>& run_task) {
+RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done, const RunHooks& hooks) {
   const auto end_all = [&](const char* who, const std::exception& e) {
     spdlog::error("[run] {} of rank {} on {}: {}", who, world.rank(), world.host(), e.what());
     world.abort(1);
@@ -152,16 +109,16 @@ RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std
   if (world.rank() == 0) {
     coordinator = std::thread([&] {
       try {
-        coordinate(world, graph, done);
+        Coordinator(world, graph, done, hooks.placement, hooks.observe).run();
       } catch (const std::exception& e) {
         end_all("the coordinator", e);
       }
     });
   }
-  if (world.rank() == 0 && elsewhere) {
+  if (world.rank() == 0 && hooks.elsewhere) {
     apart = std::thread([&] {
       try {
-        work_elsewhere(world, graph, done, elsewhere);
+        work_elsewhere(world, graph, done, hooks.elsewhere);
       } catch (const std::exception& e) {
         end_all("labelling", e);
       }
@@ -169,7 +126,8 @@ RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std
   }
   RunSummary summary;
   try {
-    summary = work(world, run_task);
+    Station station(world);
+    summary = work(world, station, hooks);
   } catch (const std::exception& e) {
     end_all("a task", e);
   }

@@ -7,6 +7,8 @@
 
 #include "comm/world.h"
 #include "plan/task_graph.h"
+#include "train/coordinator.h"
+#include "train/task_line.h"
 
 namespace dmoerm::train {
 
@@ -22,13 +24,20 @@ struct RunSummary {
 /// done. Those it has not named when it returns are left for a later run; if it throws, they fail.
 using Elsewhere = std::function<void(const std::function<void(const std::string& task)>& done)>;
 
-/// Collective over the world; all ranks return the same summary. `run_task` is called on every rank of a task's group. A
-/// dmoerm::Error it throws fails that task alone, if all its ranks leave it; one that leaves alone ends the run, as the others
-/// wait for it. Stopped breaks the run off. Any other exception ends all ranks.
+/// What a run of tasks needs from its caller.
+struct RunHooks {
+  /// Called on every rank of a task's group.
+  std::function<void(const std::string& task, comm::Communicator& group, const TaskLine& line)> run_task;
+  Elsewhere elsewhere;                                 ///< may be empty if the graph has no such tasks; the first rank's counts
+  Observer observe;                                    ///< may be empty; the first rank's counts
+  std::function<void(const std::string& what)> doing;  ///< may be empty: what this rank does now
+  plan::DispatcherOptions placement;                   ///< the first rank's counts
+};
+
+/// Collective over the world; all ranks return the same summary. What run_task throws fails that task alone, also if only one
+/// rank of its group throws: the others are called out of their collectives. It is tried again from its last checkpoint if that
+/// may help (Error::may_pass). Stopped breaks the run off. A CommError ends all ranks.
 /// @param done  tasks that need not run; the first rank's counts
-/// @param elsewhere  may be empty if the graph has no such tasks; the first rank's counts
-RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
-                     const Elsewhere& elsewhere,
-                     const std::function<void(const std::string& task, comm::Communicator& group)>& run_task);
+RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done, const RunHooks& hooks);
 
 }  // namespace dmoerm::train

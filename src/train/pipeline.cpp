@@ -8,11 +8,43 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "train/checkpoint.h"
 #include "train/dispatch_loop.h"
 
 namespace dmoerm::train {
 
 namespace {
+
+/// Where each rank runs. Collective.
+std::vector<std::string> hosts_of(comm::World& world) {
+  const std::string host = world.host();
+  std::vector<std::string> hosts;
+  for (const auto& bytes : world.all().all_gather(std::as_bytes(std::span<const char>(host))))
+    hosts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return hosts;
+}
+
+plan::Cluster cluster_of(const std::vector<std::string>& hosts) {
+  plan::Cluster cluster;
+  std::map<std::string, int> nodes;
+  for (const std::string& host : hosts) cluster.push_back({nodes.emplace(host, static_cast<int>(nodes.size())).first->second, 0});
+  return cluster;
+}
+
+/// The first event of a run: its ranks and tasks.
+nlohmann::json run_event(const RunContext& context, const std::vector<std::string>& hosts, const plan::TaskGraph& graph,
+                         const std::set<std::string>& done) {
+  nlohmann::json ranks = nlohmann::json::array(), tasks = nlohmann::json::array();
+  for (const std::string& host : hosts) ranks.push_back({{"rank", ranks.size()}, {"host", host}});
+  for (const plan::Task& task : graph.tasks()) {
+    tasks.push_back({{"id", task.id},
+                     {"cost", task.cost},
+                     {"inputs", task.inputs},
+                     {"done", done.contains(task.id)},
+                     {"elsewhere", task.elsewhere}});
+  }
+  return event("run", {{"name", context.config().name}, {"ranks", ranks}, {"tasks", tasks}});
+}
 
 std::filesystem::path label_plan_file(const RunDirectory& directory) { return directory.task("label") / "plan.json"; }
 
@@ -55,9 +87,7 @@ void check_run_directory(const RunContext& context, bool update) {
   for (const std::string& id : stale) context.directory().forget(id);
 }
 
-PipelineSummary run_pipeline(RunContext& context, comm::World& world,
-                             const std::function<void(const std::set<std::string>& open,
-                                                      const std::function<void(const std::string& task)>& done)>& label) {
+PipelineSummary run_pipeline(RunContext& context, comm::World& world, const PipelineHooks& pipeline_hooks) {
   const std::vector<RunTask> tasks =
       plan_tasks(context.config(), context.store(), load_label_plan(context.directory(), context.config()));
   std::set<std::string> done;
@@ -69,32 +99,44 @@ PipelineSummary run_pipeline(RunContext& context, comm::World& world,
   }
   if (world.rank() == 0) {  // its coordinator alone decides what is done
     for (const RunTask& task : tasks) {
-      if (context.directory().done(task.node.id, task.identity)) done.insert(task.node.id);
+      if (!context.directory().done(task.node.id, task.identity)) continue;
+      done.insert(task.node.id);
+      remove_checkpoints(context.directory().task(task.node.id));  // left by a kill right after the manifest
     }
     spdlog::info("[run] {} tasks, {} done already, {} ranks, {}", tasks.size(), done.size(), world.size(),
                  context.directory().root().string());
   }
-  Elsewhere elsewhere;
-  if (label) {
-    elsewhere = [&](const std::function<void(const std::string&)>& finished) {
+  RunHooks hooks;
+  hooks.doing = pipeline_hooks.doing, hooks.observe = pipeline_hooks.observe;
+  if (pipeline_hooks.label) {
+    hooks.elsewhere = [&](const std::function<void(const std::string&)>& finished) {
       std::set<std::string> open;
       for (const RunTask& task : tasks) {
         if (task.node.elsewhere && !done.contains(task.node.id)) open.insert(task.node.id);
       }
-      label(open, finished);
+      pipeline_hooks.label(open, finished);
     };
   }
-  const RunSummary summary = run_tasks(world, graph, done, elsewhere, [&](const std::string& id, comm::Communicator& group) {
+  hooks.run_task = [&](const std::string& id, comm::Communicator& group, const TaskLine& line) {
     const RunTask& task = *by_id.at(id);
     if (group.rank() == 0) spdlog::info("[run] task={} starts on {} ranks", id, group.size());
+    context.set_line(line);
     task.run(context, task.identity, group);
     if (group.rank() == 0) spdlog::info("[run] task={} done", id);
-  });
+  };
+  const std::vector<std::string> hosts = hosts_of(world);
+  hooks.placement.cluster = cluster_of(hosts);
+  hooks.placement.retries = static_cast<int>(context.config().cluster.retries);
+  hooks.placement.regroup = context.config().cluster.regroup;
+  if (world.rank() == 0 && hooks.observe) hooks.observe(run_event(context, hosts, graph, done));
+  const RunSummary summary = run_tasks(world, graph, done, hooks);
   PipelineSummary result;
   for (const auto& [id, message] : summary.failed) result.failed.push_back(id + ": " + message);
   result.skipped.assign(summary.skipped.begin(), summary.skipped.end());
   result.exit_code = summary.exit_code, result.stopped = summary.stopped;
   result.complete = result.failed.empty() && result.skipped.empty();
+  if (world.rank() == 0 && hooks.observe)
+    hooks.observe(event("finish", {{"code", result.complete ? 0 : result.stopped ? Stopped("").exit_code() : result.exit_code}}));
   return result;
 }
 

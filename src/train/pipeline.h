@@ -8,6 +8,7 @@
 
 #include "comm/world.h"
 #include "plan/task_graph.h"
+#include "train/dispatch_loop.h"
 #include "train/run_context.h"
 
 namespace dmoerm::train {
@@ -46,10 +47,15 @@ struct PipelineSummary {
 /// @throws ConfigError as plan_tasks(), or naming what differs from the configuration that the directory was made with
 void check_run_directory(const RunContext& context, bool update);
 
+/// What a run needs from its caller. Each may be empty.
+struct PipelineHooks {
+  /// Labels the points of the label plan that are not done; called in a thread of the first rank with them.
+  std::function<void(const std::set<std::string>& open, const std::function<void(const std::string& task)>& done)> label;
+  Observer observe;                                    ///< hears the run's events, on the first rank
+  std::function<void(const std::string& what)> doing;  ///< what this rank does now
+};
+
 /// Do what is not done yet. Collective over the world.
-/// @param label  labels the points of the label plan that are not done; called in a thread of the first rank with them
-PipelineSummary run_pipeline(RunContext& context, comm::World& world,
-                             const std::function<void(const std::set<std::string>& open,
-                                                      const std::function<void(const std::string& task)>& done)>& label = {});
+PipelineSummary run_pipeline(RunContext& context, comm::World& world, const PipelineHooks& hooks = {});
 
 }  // namespace dmoerm::train

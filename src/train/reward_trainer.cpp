@@ -29,6 +29,7 @@ namespace {
 
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
+constexpr double kReportS = 2.0;
 
 /// One forward and backward pass: micro batch number `number` of each course that has one.
 class Pass {
@@ -125,7 +126,8 @@ class Pass {
 /// Everything of one call of train_rewards().
 class Training {
  public:
-  Training(const TrainerContext& context, std::vector<Trainee>& trainees) : context_(context) {
+  Training(const TrainerContext& context, std::vector<Trainee>& trainees)
+      : context_(context), writer_(context.directory, static_cast<int>(context.train.checkpoints_kept)) {
     for (Trainee& trainee : trainees) {
       DMOERM_CHECK(!trainee.trains_all || trainees.size() == 1, "a backbone under training belongs to one trainee");
       courses_.push_back(std::make_unique<Course>(trainee, context));
@@ -133,15 +135,19 @@ class Training {
   }
 
   std::vector<TrainOutcome> run() {
-    started_ = saved_ = Clock::now();
+    started_ = saved_ = reported_ = Clock::now();
     bool evaluated = resume();
+    tokens_reported_ = tokens_;
     for (;; ++step_, evaluated = false) {
       if (!evaluated) evaluate_due();
       if (std::ranges::none_of(courses_, [](const auto& c) { return c->active(); })) break;
-      stop_if_asked();
+      leave_if_asked();
+      report_if_due();
       save_if_due();
       take_step();
     }
+    // The others' work is kept for when the failed ones are tried again.
+    if (courses_.size() > 1 && std::ranges::any_of(courses_, [](const auto& c) { return !c->failure().empty(); })) save();
     std::vector<TrainOutcome> outcomes;
     const double peak = peak_mib();
     for (const auto& course : courses_) {
@@ -181,6 +187,7 @@ class Training {
       any = true;
     }
     if (!any) return;
+    report_if_due(true);
     loss_since_ = 0, steps_since_ = 0;
     if (context_.group.rank() == 0) {
       std::string lines;
@@ -274,34 +281,78 @@ class Training {
     }
     course.fail(
         fmt::format("{}: loss or gradient became NaN or infinite at step {}{}; lower the learning rate or look at that group",
-                    course.name(), step_, named.empty() ? "" : ", group " + named));
+                    course.name(), step_, named.empty() ? "" : ", group " + named),
+        step_);
     if (context_.group.rank() == 0)
       spdlog::error("[train] task={} broke off: not finite at step {} group={}", course.name(), step_, named);
   }
 
-  /// The ranks agree at a step's edge that it is the last one now.
-  void stop_if_asked() {
-    if (!comm::any_rank(context_.group, stop_requested())) return;
-    if (context_.group.rank() == 0 || sharded()) save();
-    throw Stopped(fmt::format("{} broke off at step {} and is saved", courses_.front()->name(), step_));
+  /// The ranks agree at a step's edge that it is the last one now, or the last in this group.
+  void leave_if_asked() {
+    const bool pause = context_.line.pause_asked && context_.line.pause_asked();
+    const int wish = stop_requested() ? 2 : pause ? 1 : 0;
+    const int agreed = comm::largest_of(context_.group, wish);
+    if (agreed == 0) return;
+    save();
+    writer_.wait();
+    const std::string where = fmt::format("{} broke off at step {} and is saved", courses_.front()->name(), step_);
+    if (agreed == 2) throw Stopped(where);
+    throw Paused(where);
   }
 
-  /// Whether a checkpoint takes all ranks of the group.
+  /// Tell the coordinator how far it is, at evaluations and every few seconds between.
+  void report_if_due(bool now = false) {
+    if (context_.line.doing) context_.line.doing(fmt::format("step {}", step_));
+    const double since = std::chrono::duration<double>(Clock::now() - reported_).count();
+    if (!context_.line.report || context_.group.rank() != 0 || (!now && since < kReportS)) return;
+    double fraction = 1;  // of the slowest course
+    std::int64_t steps_max = 0;
+    json progress = json::object();
+    for (const auto& course : courses_) {
+      if (!course->active()) continue;
+      const double share = static_cast<double>(step_) / static_cast<double>(course->steps_total());
+      if (share <= fraction) fraction = share, steps_max = course->steps_total();
+    }
+    for (const auto& course : courses_) {
+      if (course->history().empty() || course->active() != (steps_max > 0)) continue;
+      for (const char* key : {"train_loss", "validation_accuracy", "validation_loss", "lr", "gradient_norm"})
+        progress[key] = course->history().back().at(key);
+    }
+    const auto tokens = static_cast<double>(tokens_ - tokens_reported_);
+    progress.update({{"step", step_},
+                     {"steps_max", std::max(steps_max, step_)},
+                     {"fraction", fraction},
+                     {"tokens", tokens_},
+                     {"seconds", seconds()}});
+    if (since > 0 && tokens > 0)
+      progress.update({{"tokens_per_s", tokens / since}, {"flops_per_s", tokens / since * courses_.front()->flops_per_token()}});
+    context_.line.report(progress);
+    reported_ = Clock::now(), tokens_reported_ = tokens_;
+  }
+
+  /// Whether all ranks of the group write a part of a checkpoint.
   [[nodiscard]] bool sharded() const { return courses_.front()->sharded(); }
 
   void save_if_due() {
-    const bool due = context_.group.rank() == 0 &&
-                     std::chrono::duration<double>(Clock::now() - saved_).count() >= context_.train.checkpoint_every_s;
-    if (sharded() ? comm::any_rank(context_.group, due) : due) save();
+    const double every = context_.train.checkpoint_every_s;
+    const bool free = every == 0 || !writer_.busy();  // 0: every step has its own
+    const bool due = context_.group.rank() == 0 && free && std::chrono::duration<double>(Clock::now() - saved_).count() >= every;
+    if (sharded() ? comm::largest_of(context_.group, due ? 1 : 0) != 0 : due) save();
   }
 
   void save() {
+    if (context_.group.rank() != 0 && !sharded()) return;
     Checkpoint checkpoint;
     checkpoint.step = step_;
-    checkpoint.state = {{"key", context_.key},       {"seconds", seconds()},        {"tokens", tokens_},
-                        {"loss_since", loss_since_}, {"steps_since", steps_since_}, {"courses", json::array()}};
+    if (sharded()) checkpoint.part = context_.group.rank(), checkpoint.parts = context_.group.size();
+    checkpoint.identity = {{"key", context_.key}, {"settings", context_.settings}};
+    checkpoint.state = {{"seconds", seconds()},
+                        {"tokens", tokens_},
+                        {"loss_since", loss_since_},
+                        {"steps_since", steps_since_},
+                        {"courses", json::array()}};
     for (std::size_t i = 0; i < courses_.size(); ++i) courses_[i]->write(checkpoint, fmt::format("{}.", i));
-    if (context_.group.rank() == 0) write_if_possible("checkpoint", [&] { save_checkpoint(context_.directory, checkpoint); });
+    writer_.start(std::move(checkpoint));
     saved_ = Clock::now();
   }
 
@@ -309,31 +360,38 @@ class Training {
   bool resume() {
     // The first rank chooses, so that all take the same one.
     std::int64_t step = -1;
-    std::optional<Checkpoint> checkpoint;
+    std::optional<CheckpointReader> checkpoint;
     if (context_.group.rank() == 0) {
-      checkpoint = load_checkpoint(context_.directory, context_.key);
-      if (checkpoint) step = checkpoint->step;
+      checkpoint = find_checkpoint(context_.directory, context_.key);
+      if (checkpoint) step = checkpoint->step();
     }
     context_.group.broadcast(std::as_writable_bytes(std::span(&step, 1)), 0);
     if (step < 0) return false;
-    if (context_.group.rank() != 0) checkpoint = load_checkpoint(context_.directory, context_.key);
-    if (!checkpoint || checkpoint->step != step)
+    if (context_.group.rank() != 0) checkpoint = find_checkpoint(context_.directory, context_.key);
+    if (!checkpoint || checkpoint->step() != step)
       throw IoError(fmt::format("{}: rank {} does not see the checkpoint of step {}: is the run directory shared?",
                                 context_.directory.string(), context_.group.rank(), step));
+    const json& state = checkpoint->state();
     step_ = step;
-    seconds_before_ = checkpoint->state.at("seconds"), tokens_ = checkpoint->state.at("tokens");
-    loss_since_ = checkpoint->state.at("loss_since"), steps_since_ = checkpoint->state.at("steps_since");
+    seconds_before_ = state.at("seconds"), tokens_ = state.at("tokens");
+    loss_since_ = state.at("loss_since"), steps_since_ = state.at("steps_since");
     for (std::size_t i = 0; i < courses_.size(); ++i)
-      courses_[i]->read(*checkpoint, checkpoint->state.at("courses").at(i), fmt::format("{}.", i));
+      courses_[i]->read(*checkpoint, state.at("courses").at(i), fmt::format("{}.", i));
+    if (std::ranges::none_of(courses_, [](const auto& c) { return c->active(); })) {  // only what failed is left
+      for (const auto& course : courses_) {
+        if (!course->failure().empty()) step_ = std::min(step_, course->try_again());
+      }
+    }
     if (context_.group.rank() == 0) spdlog::info("[train] {} resumes at step {}", courses_.front()->name(), step_);
     return true;
   }
 
   const TrainerContext& context_;
   std::vector<std::unique_ptr<Course>> courses_;
-  std::int64_t step_ = 0, tokens_ = 0, steps_since_ = 0;
+  CheckpointWriter writer_;
+  std::int64_t step_ = 0, tokens_ = 0, tokens_reported_ = 0, steps_since_ = 0;
   double loss_since_ = 0, seconds_before_ = 0;
-  Clock::time_point started_, saved_;
+  Clock::time_point started_, saved_, reported_;
   comm::Traffic traffic_before_ = context_.group.traffic();
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "config/run_config.h"
 #include "model/backbone.h"
 #include "train/label_set.h"
+#include "train/task_line.h"
 #include "train/trunk_cache.h"
 
 namespace dmoerm::train {
@@ -44,6 +46,8 @@ struct TrainerContext {
   std::filesystem::path directory;  ///< for checkpoints and metrics.jsonl
   std::string key;                  ///< of the task: a checkpoint of another key is not resumed
   TrunkCache& trunks;
+  TaskLine line = {};
+  nlohmann::json settings = {};  ///< of the task, kept in its checkpoints to tell what differs
 };
 
 /// Train all of them to their early stop or last step, resuming from the directory's checkpoint if there is one.

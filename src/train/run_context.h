@@ -11,6 +11,7 @@
 #include "model/category_router.h"
 #include "train/run_directory.h"
 #include "train/score_groups.h"
+#include "train/task_line.h"
 
 namespace dmoerm::train {
 
@@ -28,6 +29,9 @@ class RunContext {
   [[nodiscard]] const config::RunConfig& config() const { return config_; }
   [[nodiscard]] const data::TokenStore& store() const { return store_; }
   [[nodiscard]] const RunDirectory& directory() const { return directory_; }
+  /// Of the task that runs now.
+  [[nodiscard]] const TaskLine& line() const { return line_; }
+  void set_line(const TaskLine& line) { line_ = line; }
   [[nodiscard]] at::Device device() const { return device_; }
 
   /// The pretrained backbone, loaded once a process. Frozen users share it.
@@ -66,6 +70,7 @@ class RunContext {
   at::Device device_;
   std::shared_ptr<model::Backbone> pretrained_;
   TrunkCache trunks_;
+  TaskLine line_;
   std::string loaded_task_;
   LoadedModel loaded_;
 };

@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "train/checkpoint.h"
 
 namespace dmoerm::train {
 namespace {
@@ -48,10 +49,13 @@ bool RunDirectory::done(const std::string& id, const TaskIdentity& identity) con
 }
 
 std::optional<TaskChange> RunDirectory::change(const std::string& id, const TaskIdentity& identity) const {
-  const fs::path file = task(id) / kManifest;
-  if (!fs::exists(file)) return std::nullopt;
-  const json manifest = read_json(file);
-  if (manifest.value("key", "") == identity.key()) return std::nullopt;
+  json manifest;
+  if (const fs::path file = task(id) / kManifest; fs::exists(file)) {
+    manifest = read_json(file);
+  } else if (const auto checkpoints = list_checkpoints(task(id)); !checkpoints.empty()) {
+    manifest = checkpoints.front().manifest;
+  }
+  if (manifest.is_null() || manifest.value("key", "") == identity.key()) return std::nullopt;
   TaskChange change{id, {}};
   const auto before = flatten(manifest.value("settings", json::object())), after = flatten(identity.settings);
   for (const auto& [key, value] : after) {

@@ -18,7 +18,7 @@ struct TaskIdentity {
   [[nodiscard]] std::string key() const;
 };
 
-/// Why a finished task does not fit any more.
+/// Why a finished or begun task does not fit any more.
 struct TaskChange {
   std::string task;
   std::vector<std::string> differences;  ///< "settings.lr: 0.001 -> 0.002"; empty if only inputs changed
@@ -34,7 +34,7 @@ class RunDirectory {
   /// True if the task's manifest has this identity and all outputs have their checksums. A damaged output counts as not done,
   /// with a warning.
   [[nodiscard]] bool done(const std::string& id, const TaskIdentity& identity) const;
-  /// If a manifest of another identity is there: what differs.
+  /// If a manifest of another identity is there, or a checkpoint of an unfinished task: what differs.
   [[nodiscard]] std::optional<TaskChange> change(const std::string& id, const TaskIdentity& identity) const;
   /// Write the manifest, last of all files: the task is done. @param outputs  paths relative to the task's folder
   void complete(const std::string& id, const TaskIdentity& identity, const std::vector<std::string>& outputs,

@@ -45,7 +45,7 @@ GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& froz
       own.insert(own.end(), local.const_data_ptr<float>(), local.const_data_ptr<float>() + reads * width);
     }
   }
-  if (comm::any_rank(group, stop_requested())) throw Stopped("scoring broke off");
+  if (comm::largest_of(group, stop_requested() ? 1 : 0) > 0) throw Stopped("scoring broke off");
   const auto gathered = group.all_gather(std::as_bytes(std::span<const float>(own)));
   result.rewards.resize(total);
   if (with_states) result.states_ND = at::empty({static_cast<std::int64_t>(total), width});

@@ -78,9 +78,16 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
                  labelled_groups(context.store(), category, Part::validation, pair::kOverall, context.config())};
   config::TrainConfig train = context.config().base;
   if (steps_max > 0) train.steps_max = steps_max;
-  const TrainerContext trainer{context.store(),       train,           context.config().compute,
-                               context.config().seed, group,           context.directory().task(task),
-                               identity.key(),        context.trunks()};
+  const TrainerContext trainer{context.store(),
+                               train,
+                               context.config().compute,
+                               context.config().seed,
+                               group,
+                               context.directory().task(task),
+                               identity.key(),
+                               context.trunks(),
+                               context.line(),
+                               identity.settings};
   group.use_wire(wire_of(context.config()));
   const TrainOutcome outcome = train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
@@ -110,9 +117,16 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
     trainees.push_back({"expert/" + c.name + "/" + c.points[p], base.backbone, expert, false, std::move(labels.training),
                         std::move(labels.validation)});
   }
-  const TrainerContext trainer{context.store(),       train,           context.config().compute,
-                               context.config().seed, group,           context.directory().task(task),
-                               identity.key(),        context.trunks()};
+  const TrainerContext trainer{context.store(),
+                               train,
+                               context.config().compute,
+                               context.config().seed,
+                               group,
+                               context.directory().task(task),
+                               identity.key(),
+                               context.trunks(),
+                               context.line(),
+                               identity.settings};
   group.use_wire(wire_of(context.config()));
   const std::vector<TrainOutcome> outcomes = train_rewards(trainer, trainees);
   std::string failures;

@@ -2,6 +2,8 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <barrier>
 #include <exception>
 #include <functional>
@@ -78,6 +80,7 @@ class ThreadCommunicator final : public comm::Communicator {
     exchange({}, [] {});
   }
   void limit_waits(double /*seconds*/) override {}
+  void break_when(const std::atomic<bool>& /*broken*/) override {}
   void use_wire(comm::Wire /*wire*/) override {}
   [[nodiscard]] comm::Traffic traffic() const override { return {0, bytes_}; }
 

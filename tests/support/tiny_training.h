@@ -67,7 +67,9 @@ class TinyTraining : public testing::Test {
   }
   std::vector<TrainOutcome> train(comm::Communicator& group, std::vector<Trainee>& trainees, const std::string& folder) const {
     TrunkCache trunks(trunk_bytes_);
-    return train_rewards({*store_, train_, compute_, 17, group, *folder_ / folder, "key", trunks}, trainees);
+    if (folder == "none" && group.rank() == 0) fs::remove_all(*folder_ / folder);
+    group.barrier();
+    return train_rewards({*store_, train_, compute_, 17, group, *folder_ / folder, "key", trunks, line_}, trainees);
   }
   at::Tensor trained(const std::string& name, bool all = false) {
     std::vector<Trainee> one = {trainee(name, pair::kOverall, all)};
@@ -82,6 +84,7 @@ class TinyTraining : public testing::Test {
   config::RunConfig config_;
   config::TrainConfig train_;
   config::ComputeConfig compute_;
+  TaskLine line_;
   std::int64_t first_layer_ = 0;
   std::size_t trunk_bytes_ = 1 << 20;
 };

@@ -5,7 +5,9 @@
 
 #include <fstream>
 
+#include "base/error.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "train/run_directory.h"
 
 namespace dmoerm::train {
@@ -21,8 +23,13 @@ class CheckpointFolder : public testing::Test {
   }
   void TearDown() override { fs::remove_all(directory_); }
 
-  void save(std::int64_t step) const {
-    save_checkpoint(directory_, {step, {{"key", "k"}, {"note", step}}, {{"a", at::full({3}, static_cast<double>(step))}}});
+  static Checkpoint checkpoint(std::int64_t step) {
+    return {step, {{"note", step}}, {{"key", "k"}}, {{"a", at::full({3}, static_cast<double>(step))}}};
+  }
+  void save(std::int64_t step, int kept = 2) const { save_checkpoint(directory_, checkpoint(step), kept); }
+  [[nodiscard]] std::int64_t found() const {
+    const auto reader = find_checkpoint(directory_, "k");
+    return reader ? reader->step() : -1;
   }
   void damage(const fs::path& file, std::size_t at) const {
     std::string bytes = read_file(file);
@@ -34,36 +41,118 @@ class CheckpointFolder : public testing::Test {
 
 TEST_F(CheckpointFolder, GivesBackTheNewestWithItsBitsAndKeepsTwo) {
   for (const std::int64_t step : {10, 20, 9, 30}) save(step);
-  const auto loaded = load_checkpoint(directory_, "k");
+  const auto loaded = find_checkpoint(directory_, "k");
   ASSERT_TRUE(loaded);
-  EXPECT_EQ(loaded->step, 30);
-  EXPECT_EQ(loaded->state.at("note"), 30);
-  EXPECT_TRUE(loaded->tensors.at(0).second.equal(at::full({3}, 30.0F)));
+  EXPECT_EQ(loaded->step(), 30);
+  EXPECT_EQ(loaded->state().at("note"), 30);
+  EXPECT_TRUE(loaded->load("a").equal(at::full({3}, 30.0F)));
+  EXPECT_TRUE(loaded->load("a", 1, 3).equal(at::full({2}, 30.0F)));
   EXPECT_FALSE(fs::exists(directory_ / "checkpoint-10.safetensors"));
   EXPECT_TRUE(fs::exists(directory_ / "checkpoint-20.safetensors"));
+  save(40, 4);
+  EXPECT_TRUE(fs::exists(directory_ / "checkpoint-20.safetensors")) << "four may stay";
 }
 
 TEST_F(CheckpointFolder, SkipsADamagedOneAtAnyByteAndUsesTheOlder) {
   save(1);
   save(2);
-  const fs::path file = directory_ / "checkpoint-2.safetensors";
-  const std::string whole = read_file(file);
-  for (const std::size_t at : {std::size_t{0}, std::size_t{12}, whole.size() / 2, whole.size() - 1}) {
-    damage(file, at);
-    EXPECT_EQ(load_checkpoint(directory_, "k")->step, 1) << "byte " << at;
-    damage(file, at);
+  for (const char* name : {"checkpoint-2.safetensors", "checkpoint-2.json"}) {
+    const fs::path file = directory_ / name;
+    const std::size_t size = read_file(file).size();
+    for (std::size_t at = 0; at < size; ++at) {
+      damage(file, at);
+      EXPECT_EQ(found(), 1) << name << " byte " << at;
+      damage(file, at);
+    }
+    EXPECT_EQ(found(), 2);
   }
-  EXPECT_EQ(load_checkpoint(directory_, "k")->step, 2);
-  fs::resize_file(file, whole.size() / 2);
-  EXPECT_EQ(load_checkpoint(directory_, "k")->step, 1);
+  const fs::path file = directory_ / "checkpoint-2.safetensors";
+  for (std::uintmax_t size = fs::file_size(file); size > 0; size /= 2) {
+    fs::resize_file(file, size - 1);
+    EXPECT_EQ(found(), 1) << "cut to " << size - 1 << " bytes";
+  }
   fs::remove(directory_ / "checkpoint-2.json");  // killed before the manifest
-  EXPECT_EQ(load_checkpoint(directory_, "k")->step, 1);
+  EXPECT_EQ(found(), 1);
 }
 
 TEST_F(CheckpointFolder, IsNotUsedForAnotherTask) {
   save(1);
-  EXPECT_FALSE(load_checkpoint(directory_, "other"));
-  EXPECT_FALSE(load_checkpoint(directory_ / "absent", "k"));
+  EXPECT_FALSE(find_checkpoint(directory_, "other"));
+  EXPECT_FALSE(find_checkpoint(directory_ / "absent", "k"));
+}
+
+TEST_F(CheckpointFolder, OfAnotherSchemaIsRefusedNamingBoth) {
+  save(1);
+  const fs::path file = directory_ / "checkpoint-1.json";
+  nlohmann::json manifest = read_json(file);
+  manifest["schema"] = 1;
+  manifest.erase("manifest_sha256");
+  manifest["manifest_sha256"] = sha256_hex(manifest.dump());
+  write_json_atomically(file, manifest);
+  try {
+    (void)found();
+    FAIL() << "a checkpoint of another schema was read";
+  } catch (const ConfigError& e) {
+    EXPECT_NE(std::string(e.what()).find("schema 1, this program reads schema 2"), std::string::npos) << e.what();
+  }
+}
+
+TEST_F(CheckpointFolder, IsWrittenWhileTheTensorsChange) {
+  at::Tensor values = at::full({1 << 20}, 1.0);
+  Checkpoint taken = checkpoint(5);
+  taken.tensors = {{"a", values}};
+  CheckpointWriter writer(directory_, 2);
+  writer.start(std::move(taken));
+  values.fill_(2.0);
+  writer.wait();
+  EXPECT_TRUE(find_checkpoint(directory_, "k")->load("a").equal(at::full({1 << 20}, 1.0F)));
+}
+
+TEST_F(CheckpointFolder, PartsOfSeveralRanksReadAsOneByAnyNumberOfThem) {
+  const at::Tensor whole = at::arange(10, at::kFloat);
+  const auto save_part = [&](int part) {
+    Checkpoint own = checkpoint(7);
+    own.part = part, own.parts = 3;
+    const std::int64_t begin = part * 4, end = std::min<std::int64_t>(10, begin + 4);
+    own.tensors = {{"m", whole.slice(0, begin, end), begin, 10}};
+    save_checkpoint(directory_, own, 2);
+  };
+  save(6);
+  save_part(0);
+  save_part(2);
+  EXPECT_EQ(found(), 6) << "one part is missing";
+  save_part(1);
+  const auto reader = find_checkpoint(directory_, "k");
+  ASSERT_EQ(reader->step(), 7);
+  EXPECT_TRUE(reader->load("m").equal(whole));
+  for (std::int64_t begin = 0; begin < 10; ++begin) {
+    for (std::int64_t end = begin + 1; end <= 10; ++end)
+      EXPECT_TRUE(reader->load("m", begin, end).equal(whole.slice(0, begin, end))) << begin << " to " << end;
+  }
+  damage(directory_ / "checkpoint-7-2of3.safetensors", 100);
+  EXPECT_EQ(found(), 6);
+}
+
+TEST_F(CheckpointFolder, AListSaysWhatIsWrong) {
+  save(1);
+  save(2);
+  damage(directory_ / "checkpoint-2.safetensors", 20);
+  const auto infos = list_checkpoints(directory_);
+  ASSERT_EQ(infos.size(), 2U);
+  EXPECT_EQ(infos[0].step, 2);
+  EXPECT_NE(infos[0].problem.find("checksum"), std::string::npos) << infos[0].problem;
+  EXPECT_EQ(infos[1].problem, "");
+}
+
+TEST_F(CheckpointFolder, ABegunTaskOfAnotherConfigurationIsAChange) {
+  const RunDirectory run(directory_);
+  const TaskIdentity before{{{"lr", 0.1}}, {}}, after{{{"lr", 0.2}}, {}};
+  Checkpoint begun = checkpoint(3);
+  begun.identity = {{"key", before.key()}, {"settings", before.settings}};
+  save_checkpoint(run.task("base/b"), begun, 2);
+  EXPECT_FALSE(run.change("base/b", before));
+  ASSERT_TRUE(run.change("base/b", after));
+  EXPECT_EQ(run.change("base/b", after)->differences, std::vector<std::string>{"lr: 0.1 -> 0.2"});
 }
 
 TEST_F(CheckpointFolder, ARunDirectoryKnowsWhatIsDoneAndWhatChanged) {

@@ -2,6 +2,7 @@
 // it.
 #include <set>
 
+#include "base/error.h"
 #include "support/tiny_training.h"
 #include "train/checkpoint.h"
 #include "train/score_groups.h"
@@ -94,9 +95,7 @@ TEST_F(TinyTraining, EvaluatingMoreOftenDoesNotSwitchDropoutOff) {  // fault 4
     std::vector<Trainee> one = {trainee("x")};
     fs::remove_all(*folder_ / "often");
     train(one, "often");
-    auto checkpoint = load_checkpoint(*folder_ / "often", "key");
-    std::map<std::string, at::Tensor> tensors(checkpoint->tensors.begin(), checkpoint->tensors.end());
-    return tensors.at("0.parameter.0");
+    return find_checkpoint(*folder_ / "often", "key")->load("0.parameter.0");
   };
   const at::Tensor rarely = last_of(8), often = last_of(1);
   EXPECT_TRUE(rarely.equal(often));
@@ -113,7 +112,7 @@ TEST_F(TinyTraining, ResumedTrainingEndsWithTheSameBits) {
     for (const auto& entry : fs::directory_iterator(*folder_ / "resume")) {  // as if killed before the last checkpoint
       if (entry.path().filename() == "checkpoint-11.json") fs::remove(entry.path());
     }
-    ASSERT_EQ(load_checkpoint(*folder_ / "resume", "key")->step, 10);
+    ASSERT_EQ(find_checkpoint(*folder_ / "resume", "key")->step(), 10);
     std::vector<Trainee> again = {trainee("x", pair::kOverall, all)};
     train(again, "resume");
     const at::Tensor resumed =
@@ -134,6 +133,34 @@ TEST_F(TinyTraining, ADivergingExpertLeavesAndTheOthersGoOn) {
   std::vector<Trainee> alone = {trainee("good", "next_step")};
   train(alone);
   EXPECT_LT(relative_gap(both[1].expert->flat, alone[0].expert->flat), 1e-5);
+}
+
+TEST_F(TinyTraining, WhatItsNeighboursDidIsKeptWhenAFailedExpertIsTriedAgain) {
+  const auto both = [&] {
+    std::vector<Trainee> trainees = {trainee("bad", "empathy"), trainee("good", "next_step")};
+    trainees[0].expert->head_D.fill_(std::numeric_limits<float>::infinity());
+    return trainees;
+  };
+  std::vector<Trainee> first = both(), second = both();
+  const auto before = train(first, "retry");
+  const auto after = train(second, "retry");
+  EXPECT_NE(after[0].failure, "") << "its first step fails again";
+  EXPECT_EQ(after[1].failure, "");
+  EXPECT_TRUE(first[1].expert->flat.equal(second[1].expert->flat));
+  EXPECT_LT(after[1].tokens - before[1].tokens, before[1].tokens / 4)
+      << "one step of one expert was computed, not the training of both";
+}
+
+TEST_F(TinyTraining, ATaskAskedToPauseIsSavedAndGoesOnWithTheSameBits) {
+  const at::Tensor whole = trained("x");
+  int looks = 0;
+  line_.pause_asked = [&] { return ++looks == 5; };
+  std::vector<Trainee> first = {trainee("x")}, again = {trainee("x")};
+  EXPECT_THROW(train(first, "pause"), Paused);
+  line_ = {};
+  EXPECT_EQ(find_checkpoint(*folder_ / "pause", "key")->step(), 4);
+  train(again, "pause");
+  EXPECT_TRUE(again[0].expert->flat.equal(whole));
 }
 
 TEST_F(TinyTraining, AnExpertTrainedAfterAnotherIsTheOneTrainedAlone) {  // fault 5: experts went on from the one before

@@ -1,0 +1,102 @@
+#include "comm/heartbeat.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+namespace dmoerm::comm {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr double kBeatS = 1.0, kLookS = 0.1;
+constexpr const char* kBye = "bye";
+
+double seconds_since(Clock::time_point then) { return std::chrono::duration<double>(Clock::now() - then).count(); }
+
+/// What is known of another rank.
+struct Peer {
+  Clock::time_point heard = Clock::now();
+  bool gone = false;  ///< it said goodbye
+  std::string host = "(not heard of yet)", doing = "starting";
+};
+
+}  // namespace
+
+Heartbeat::Heartbeat(World& world, double limit_s) : world_(world), limit_s_(limit_s), thread_([this] { watch(); }) {}
+
+Heartbeat::~Heartbeat() {
+  {
+    const std::lock_guard lock(mutex_);
+    leaving_ = true;
+  }
+  thread_.join();
+}
+
+void Heartbeat::doing(const std::string& what) {
+  const std::lock_guard lock(mutex_);
+  doing_ = what;
+}
+
+void Heartbeat::listen(std::function<void(int, const std::string&, const std::string&)> on_beat) {
+  const std::lock_guard lock(mutex_);
+  on_beat_ = std::move(on_beat);
+}
+
+void Heartbeat::watch() {
+  // All to the first rank, the first rank to all: "host\ndoing".
+  const bool first = world_.rank() == 0;
+  std::vector<int> others;
+  for (int rank = 0; rank < world_.size(); ++rank) {
+    if (rank != world_.rank() && (first || rank == 0)) others.push_back(rank);
+  }
+  std::vector<Peer> peers(static_cast<std::size_t>(world_.size()));
+  const double beat_s = std::min(kBeatS, limit_s_ / 5);
+  auto sent = Clock::now() - std::chrono::hours(1), looked = Clock::now();
+  for (;;) {
+    std::string what;
+    std::function<void(int, const std::string&, const std::string&)> on_beat;
+    bool leaving = false;
+    {
+      const std::lock_guard lock(mutex_);
+      what = doing_, on_beat = on_beat_, leaving = leaving_;
+    }
+    if (leaving || seconds_since(sent) >= beat_s) {
+      sent = Clock::now();
+      for (const int rank : others) world_.send_beat(rank, leaving ? kBye : world_.host() + "\n" + what);
+      if (on_beat) on_beat(world_.rank(), world_.host(), what);
+    }
+    if (leaving) return;
+    // This process was stopped itself, or the machine slept: the others get their whole time again.
+    if (seconds_since(looked) > std::max(limit_s_ / 2, 10 * kLookS)) {
+      for (Peer& peer : peers) peer.heard = Clock::now();
+    }
+    looked = Clock::now();
+    for (const ControlMessage& beat : world_.receive_beats()) {
+      Peer& peer = peers[static_cast<std::size_t>(beat.source)];
+      peer.heard = Clock::now();
+      if (beat.text == kBye) {
+        peer.gone = true;
+        continue;
+      }
+      const auto end = beat.text.find('\n');
+      peer.host = beat.text.substr(0, end), peer.doing = beat.text.substr(end + 1);
+      if (on_beat && beat.source != world_.rank()) on_beat(beat.source, peer.host, peer.doing);
+    }
+    for (const int rank : others) {
+      const Peer& peer = peers[static_cast<std::size_t>(rank)];
+      if (peer.gone || seconds_since(peer.heard) <= limit_s_) continue;
+      spdlog::critical(
+          "[run] rank {} on host {} has been silent for {:.1f} s (cluster.limit_s is {:g}): it was stopped, cut off, or its host "
+          "is "
+          "gone. Last it did: {}. Rank {} on {} ends the job; the same command continues it",
+          rank, peer.host, seconds_since(peer.heard), limit_s_, peer.doing, world_.rank(), world_.host());
+      world_.abort(1);
+    }
+    std::this_thread::sleep_for(std::chrono::duration<double>(std::min(kLookS, beat_s / 2)));
+  }
+}
+
+}  // namespace dmoerm::comm
