@@ -25,6 +25,10 @@ set_tests_properties(run_with_judge label_kill PROPERTIES LABELS mpi TIMEOUT 600
 add_test(NAME label_faults COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh label-faults --gone 20)
 set_tests_properties(label_faults PROPERTIES LABELS stress TIMEOUT 600 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
 
+# --- A run that is watched: on a terminal that is closed, over HTTP, by `status`, after a kill ---
+add_test(NAME run_watched COMMAND bash -c "source '${CMAKE_SOURCE_DIR}/launch/env.sh' && exec \"$DMOERM_PYTHON\" '${CMAKE_CURRENT_SOURCE_DIR}/watch/run_watched.py'")
+set_tests_properties(run_watched PROPERTIES LABELS mpi TIMEOUT 900 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR};DMOERM_ROOT=${CMAKE_SOURCE_DIR}")
+
 # --- House rules ---
 add_test(NAME layering COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/layering_test.py)
 add_test(NAME format COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/format_test.sh)
@@ -53,3 +57,10 @@ add_executable(ask_judge label/ask_judge.cpp)
 target_link_libraries(ask_judge PRIVATE dmoerm_label CLI11::CLI11)
 add_test(NAME local_judge COMMAND bash -c "source '${CMAKE_SOURCE_DIR}/launch/env.sh' && exec \"$DMOERM_PYTHON\" '${CMAKE_CURRENT_SOURCE_DIR}/label/local_judge.py' --ask-judge '$<TARGET_FILE:ask_judge>' --model \"$DMOERM_MODELS/smollm2-135m-instruct\"")
 set_tests_properties(local_judge PROPERTIES LABELS peers TIMEOUT 800 SKIP_RETURN_CODE 77)
+
+# --- The job script that `dmoerm launch --slurm` writes ---
+add_executable(cli_test cli/slurm_script_test.cpp ${CMAKE_SOURCE_DIR}/src/cli/slurm_script.cpp)
+target_link_libraries(cli_test PRIVATE dmoerm_config GTest::gtest GTest::gtest_main)
+target_compile_definitions(cli_test PRIVATE DMOERM_SOURCE="${CMAKE_SOURCE_DIR}")
+add_test(NAME cli COMMAND cli_test)
+set_tests_properties(cli PROPERTIES LABELS fast TIMEOUT 60)

@@ -74,12 +74,12 @@ class Communicator {
 
   /// From now on a collective that takes longer than this throws CommError; default: DMOERM_COMM_TIMEOUT_S, or 600.
   virtual void limit_waits(double seconds) = 0;
+  /// A collective that cannot end throws CommError once `given_up` is true: another rank has failed. The group is of no use then.
+  /// @param given_up  outlives the communicator
+  virtual void break_when(const std::atomic<bool>& given_up) = 0;
   /// How tree_sum and reduce_scatter send from now on; default float32.
   virtual void use_wire(Wire wire) = 0;
   [[nodiscard]] virtual Traffic traffic() const = 0;
-  /// A collective under way or begun once `broken` is true throws CommError: the rest of the group has given up. Not to be used
-  /// any more then. @param broken  outlives the communicator
-  virtual void break_when(const std::atomic<bool>& broken) = 0;
 };
 
 /// The largest number that a rank of the group names. Collective. @param here  0..255

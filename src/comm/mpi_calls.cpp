@@ -26,14 +26,14 @@ double default_limit_s() {
 }
 
 void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who, double limit_s,
-              const std::atomic<bool>* broken) {
+              const std::atomic<bool>* given_up) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   for (;;) {
     int done = 0;
     DMOERM_MPI(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE));
     if (done != 0) return;
-    if (broken != nullptr && *broken)
+    if (given_up != nullptr && *given_up)
       throw CommError(fmt::format("{} on {} cannot end: another rank of the group has failed", what, who));
     const double waited = std::chrono::duration<double>(Clock::now() - start).count();
     if (waited < 50e-6) {

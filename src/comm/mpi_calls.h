@@ -15,9 +15,10 @@ void check_mpi(int code, const char* call, const char* file, int line);
 /// DMOERM_COMM_TIMEOUT_S, or 600.
 double default_limit_s();
 
-/// Wait without burning a core: spin shortly, then sleep. @param who  for the message @param broken  may be null
-/// @throws CommError after the time limit, or when `broken` says so
+/// Wait without burning a core: spin shortly, then sleep. @param who  for the message
+/// @param given_up  null, or true once the others will not come
+/// @throws CommError after the time limit, or when it is given up
 void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who, double limit_s,
-              const std::atomic<bool>* broken = nullptr);
+              const std::atomic<bool>* given_up = nullptr);
 
 }  // namespace dmoerm::comm

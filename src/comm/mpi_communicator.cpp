@@ -35,10 +35,9 @@ class MpiCommunicator final : public Communicator {
     who_ = fmt::format("rank {} of group {}", ranks_[static_cast<std::size_t>(rank_)], ranks_);
   }
   ~MpiCommunicator() override {
-    queue_.reset();  // ends what still uses the communicator
-    // Else collectives are under way that nobody will finish.
-    const std::atomic<bool>* given_up = given_up_;
-    if (given_up == nullptr || !*given_up) MPI_Comm_free(&comm_);
+    queue_.reset();                                                           // ends what still uses the communicator
+    const bool unfinished = broken_ || (given_up_ != nullptr && *given_up_);  // freeing would wait for the others
+    if (!unfinished) MPI_Comm_free(&comm_);
   }
   MpiCommunicator(const MpiCommunicator&) = delete;
   MpiCommunicator& operator=(const MpiCommunicator&) = delete;
@@ -109,7 +108,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   void limit_waits(double seconds) override { limit_s_ = seconds; }
-  void break_when(const std::atomic<bool>& broken) override { given_up_ = &broken; }
+  void break_when(const std::atomic<bool>& given_up) override { given_up_ = &given_up; }
   void use_wire(Wire wire) override { wire_ = wire; }
   [[nodiscard]] Traffic traffic() const override { return {waited_, bytes_}; }
 
@@ -124,11 +123,11 @@ class MpiCommunicator final : public Communicator {
 
   /// Once a collective failed, those after it fail at once: the others will not come.
   void guarded(const std::function<void()>& job) {
-    if (failed_) throw CommError(fmt::format("an earlier collective failed on {}", who_));
+    if (broken_) throw CommError(fmt::format("an earlier collective failed on {}", who_));
     try {
       job();
     } catch (...) {
-      failed_ = true;
+      broken_ = true;
       throw;
     }
   }
@@ -246,9 +245,9 @@ class MpiCommunicator final : public Communicator {
   std::string who_;
   int rank_ = 0, size_ = 1;
   std::atomic<double> limit_s_ = default_limit_s();
+  const std::atomic<bool>* given_up_ = nullptr;
   Wire wire_ = Wire::float32;
-  std::atomic<const std::atomic<bool>*> given_up_ = nullptr;
-  std::atomic<bool> failed_ = false;
+  std::atomic<bool> broken_ = false;
   double waited_ = 0;
   std::atomic<std::uint64_t> bytes_ = 0;
   std::unique_ptr<OrderedQueue> queue_ = std::make_unique<OrderedQueue>();

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "comm/communicator.h"
 
 namespace dmoerm::comm {
@@ -22,9 +20,9 @@ class Single final : public Communicator {
   }
   void barrier() override {}
   void limit_waits(double /*seconds*/) override {}
+  void break_when(const std::atomic<bool>& /*given_up*/) override {}
   void use_wire(Wire /*wire*/) override {}
   [[nodiscard]] Traffic traffic() const override { return {}; }
-  void break_when(const std::atomic<bool>& /*broken*/) override {}
 };
 
 }  // namespace

@@ -47,6 +47,9 @@ std::vector<std::int64_t> widths_of(const std::vector<at::Tensor>& parts) {
   return widths;
 }
 
+/// JSON has no NaN and writes null.
+double number(const nlohmann::json& value) { return value.is_null() ? std::nan("") : value.get<double>(); }
+
 constexpr std::size_t kLayerBuffers = 2;  // one fills while the other is sent
 
 }  // namespace
@@ -65,16 +68,25 @@ Course::Course(Trainee& trainee, const TrainerContext& context)
     gradient_weights_ = std::make_unique<model::Weights>(trainee.backbone->spec(), trainee.backbone->device(), kLayerBuffers);
   }
   for (std::size_t p = 0; p < whole_.size(); ++p) {
-    parameters_.push_back(whole_[p].narrow(0, first_of(p), first_of(p, 1) - first_of(p)));
+    parameters_.push_back(own_of(p, whole_[p]));
     best_.push_back(parameters_.back().clone());
   }
   optimizer_ = std::make_unique<AdamW>(parameters_, context.train);
 }
 
-std::int64_t Course::first_of(std::size_t part, int next) const {
-  if (!sharded_) return next * whole_[part].numel();
-  const auto bound = static_cast<std::int64_t>(sums_.bounds(part)[static_cast<std::size_t>(group_.rank() + next)]);
-  return std::min(bound, whole_[part].numel());  // the loss lies behind the last
+std::pair<std::int64_t, std::int64_t> Course::own_range(std::size_t part) const {
+  const std::int64_t all = whole_[part].numel();
+  if (!sharded_) return {0, all};
+  const comm::Bounds& bounds = sums_.bounds(part);
+  const auto r = static_cast<std::size_t>(group_.rank());
+  const auto clip = [&](std::size_t bound) { return std::min(all, static_cast<std::int64_t>(bound)); };
+  return {clip(bounds[r]), clip(bounds[r + 1])};
+}
+
+at::Tensor Course::own_of(std::size_t part, const at::Tensor& whole) const {
+  if (!sharded_) return whole;
+  const auto [begin, end] = own_range(part);
+  return whole.narrow(0, begin, end - begin);
 }
 
 std::vector<const LabelledGroup*> Course::groups_of_step(std::int64_t step, std::int64_t count) {
@@ -152,8 +164,7 @@ double Course::update(const TrainerContext& context, std::int64_t step) {
   return loss;
 }
 
-comm::Pending Course::gather(std::size_t part) const {
-  const at::Tensor& whole = whole_[part];
+comm::Pending Course::gather(std::size_t part, const at::Tensor& whole) const {
   comm::Bounds bounds = sums_.bounds(part);
   for (std::size_t& bound : bounds) bound = std::min(bound, static_cast<std::size_t>(whole.numel()));
   const auto start = [&](const at::Tensor& t) {
@@ -169,7 +180,7 @@ comm::Pending Course::gather(std::size_t part) const {
 void Course::gather_parameters() {
   if (!sharded_) return;
   std::vector<comm::Pending> pending;
-  for (std::size_t part = 0; part < whole_.size(); ++part) pending.push_back(gather(part));
+  for (std::size_t part = 0; part < whole_.size(); ++part) pending.push_back(gather(part, whole_[part]));
   for (comm::Pending& p : pending) p.wait();
 }
 
@@ -248,26 +259,28 @@ void Course::write(Checkpoint& checkpoint, const std::string& prefix) const {
                                          {"history", history_}});
   for (const auto& [label, tensors] : slots()) {
     for (std::size_t i = 0; i < tensors->size(); ++i) {
-      const at::Tensor& own = (*tensors)[i];
-      if (own.numel() == 0) continue;
-      const std::int64_t total = sharded_ ? whole_[i].numel() : 0;
-      checkpoint.tensors.push_back({fmt::format("{}{}.{}", prefix, label, i), own, first_of(i), total});
+      CheckpointTensor entry{fmt::format("{}{}.{}", prefix, label, i), (*tensors)[i]};
+      if (sharded_) entry.begin = own_range(i).first, entry.total = whole_[i].numel();
+      checkpoint.tensors.push_back(std::move(entry));
     }
   }
 }
 
 void Course::read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix) {
-  active_ = state.at("active"), waited_ = state.at("waited"), lowest_loss_ = state.at("lowest_loss"),
-  last_norm_ = state.at("norm"), history_ = state.at("history");
-  outcome_.accuracy = state.at("accuracy"), outcome_.loss = state.at("loss"), outcome_.best_step = state.at("best_step");
+  active_ = state.at("active"), waited_ = state.at("waited"), history_ = state.at("history");
+  lowest_loss_ = number(state.at("lowest_loss")), last_norm_ = number(state.at("norm"));
+  outcome_.accuracy = number(state.at("accuracy")), outcome_.loss = number(state.at("loss"));
+  outcome_.best_step = state.at("best_step");
   outcome_.steps = state.at("steps"), outcome_.failure = state.at("failure"), failed_step_ = state.at("failed_step");
   for (const auto& [label, tensors] : slots()) {
     for (std::size_t i = 0; i < tensors->size(); ++i) {
-      const bool all = tensors == &parameters_;  // of which the ranks hold the whole
-      const at::Tensor& into = all ? whole_[i] : (*tensors)[i];
-      const std::int64_t first = all ? 0 : first_of(i);
-      if (into.numel() == 0) continue;
-      into.copy_(checkpoint.load(fmt::format("{}{}.{}", prefix, label, i), first, first + into.numel()));
+      const std::string stored = fmt::format("{}{}.{}", prefix, label, i);
+      if (tensors == &parameters_) {
+        whole_[i].copy_(checkpoint.load(stored).view_as(whole_[i]));
+      } else {
+        const auto [begin, end] = own_range(i);
+        (*tensors)[i].copy_(checkpoint.load(stored, begin, end).view_as((*tensors)[i]));
+      }
     }
   }
 }

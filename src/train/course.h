@@ -25,7 +25,7 @@ class Course {
   [[nodiscard]] const Trainee& trainee() const { return trainee_; }
   [[nodiscard]] model::Expert* gradient_expert() { return &gradient_expert_; }
   [[nodiscard]] GradientSums& sums() { return sums_; }
-  /// Whether moments, best weights and gradient sums are spread over the group: then all ranks write a part of a checkpoint.
+  /// Whether moments, best weights and gradient sums are spread over the group: then each rank writes its part of a checkpoint.
   [[nodiscard]] bool sharded() const { return sharded_; }
   [[nodiscard]] const model::Expert* adapter() const { return trainee_.trains_all ? nullptr : trainee_.expert.get(); }
   /// Multiplications and additions of training on one token: two for each weight of a matrix that it passes, forward; as many for
@@ -57,18 +57,20 @@ class Course {
   /// Put the best weights back and report. Collective.
   TrainOutcome finish(std::int64_t tokens, double seconds, double peak_mib);
 
-  /// Into and out of a checkpoint. If sharded(), each rank writes its chunks; ranks of any number read them. @param prefix  of
-  /// its tensors' names
+  /// Into and out of a checkpoint: what this rank holds of it. Ranks of another number go on from it.
+  /// @param prefix  of its tensors' names
   void write(Checkpoint& checkpoint, const std::string& prefix) const;
   void read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix);
 
  private:
   /// What is kept of each part.
   [[nodiscard]] std::vector<std::pair<const char*, const std::vector<at::Tensor>*>> slots() const;
-  /// Where this rank's chunk of a part's parameters begins; @param next  1: where it ends
-  [[nodiscard]] std::int64_t first_of(std::size_t part, int next = 0) const;
-  /// The parameters of a part to all ranks.
-  [[nodiscard]] comm::Pending gather(std::size_t part) const;
+  /// This rank's elements of a part.
+  [[nodiscard]] std::pair<std::int64_t, std::int64_t> own_range(std::size_t part) const;
+  /// This rank's chunk of a part's parameters.
+  [[nodiscard]] at::Tensor own_of(std::size_t part, const at::Tensor& whole) const;
+  /// Chunks of a part to all ranks, in place.
+  [[nodiscard]] comm::Pending gather(std::size_t part, const at::Tensor& whole) const;
   void gather_parameters();
   [[nodiscard]] double norm_of(const std::vector<at::Tensor>& gradients, double& loss) const;
 

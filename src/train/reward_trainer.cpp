@@ -23,6 +23,8 @@
 #include "model/pairwise_loss.h"
 #include "train/checkpoint.h"
 #include "train/course.h"
+#include "watch/status_file.h"
+#include "watch/tensorboard.h"
 
 namespace dmoerm::train {
 namespace {
@@ -141,9 +143,8 @@ class Training {
     for (;; ++step_, evaluated = false) {
       if (!evaluated) evaluate_due();
       if (std::ranges::none_of(courses_, [](const auto& c) { return c->active(); })) break;
-      leave_if_asked();
+      save_or_leave();
       report_if_due();
-      save_if_due();
       take_step();
     }
     // The others' work is kept for when the failed ones are tried again.
@@ -198,6 +199,15 @@ class Training {
         std::filesystem::create_directories(context_.directory);
         write_file_atomically(context_.directory / "metrics.jsonl", lines);
       });
+      if (context_.tensorboard) write_if_possible("TensorBoard file", [&] { write_tensorboards(); });
+    }
+  }
+
+  void write_tensorboards() const {
+    for (const auto& course : courses_) {
+      const std::string point = course->name().substr(course->name().rfind('/') + 1);
+      watch::write_tensorboard(courses_.size() == 1 ? context_.directory : context_.directory / point, course->history(),
+                               watch::wall_clock());
     }
   }
 
@@ -257,7 +267,8 @@ class Training {
     for (Course* course : active) course->sums().start();
     const auto step_groups = static_cast<double>(context_.train.groups_per_step * static_cast<std::int64_t>(active.size()));
     for (Course* course : active) {
-      loss_since_ += course->update(context_, step_) / step_groups;
+      const double loss = course->update(context_, step_) / step_groups;
+      if (course->active()) loss_since_ += loss;  // else it may be NaN
       if (!course->active()) name_failure(*course, bad_group);
     }
     ++steps_since_;
@@ -287,17 +298,25 @@ class Training {
       spdlog::error("[train] task={} broke off: not finite at step {} group={}", course.name(), step_, named);
   }
 
-  /// The ranks agree at a step's edge that it is the last one now, or the last in this group.
-  void leave_if_asked() {
-    const bool pause = context_.line.pause_asked && context_.line.pause_asked();
-    const int wish = stop_requested() ? 2 : pause ? 1 : 0;
+  /// The ranks agree at a step's edge to save, and whether the step was the last one now or the last in this group.
+  void save_or_leave() {
+    enum Wish { none, save_now, pause, stop };
+    const bool pauses = context_.line.pause_asked && context_.line.pause_asked();
+    const int wish = stop_requested() ? stop : pauses ? pause : context_.group.rank() == 0 && due() ? save_now : none;
     const int agreed = comm::largest_of(context_.group, wish);
-    if (agreed == 0) return;
+    if (agreed == none) return;
     save();
+    if (agreed == save_now) return;
     writer_.wait();
     const std::string where = fmt::format("{} broke off at step {} and is saved", courses_.front()->name(), step_);
-    if (agreed == 2) throw Stopped(where);
+    if (agreed == stop) throw Stopped(where);
     throw Paused(where);
+  }
+
+  [[nodiscard]] bool due() const {
+    const double every = context_.train.checkpoint_every_s;
+    const bool free = every == 0 || !writer_.busy();  // 0: every step has its own
+    return free && std::chrono::duration<double>(Clock::now() - saved_).count() >= every;
   }
 
   /// Tell the coordinator how far it is, at evaluations and every few seconds between.
@@ -330,21 +349,13 @@ class Training {
     reported_ = Clock::now(), tokens_reported_ = tokens_;
   }
 
-  /// Whether all ranks of the group write a part of a checkpoint.
-  [[nodiscard]] bool sharded() const { return courses_.front()->sharded(); }
-
-  void save_if_due() {
-    const double every = context_.train.checkpoint_every_s;
-    const bool free = every == 0 || !writer_.busy();  // 0: every step has its own
-    const bool due = context_.group.rank() == 0 && free && std::chrono::duration<double>(Clock::now() - saved_).count() >= every;
-    if (sharded() ? comm::largest_of(context_.group, due ? 1 : 0) != 0 : due) save();
-  }
-
+  /// Every rank writes its part if the optimizer's state is spread over the group, else the first rank writes all.
   void save() {
-    if (context_.group.rank() != 0 && !sharded()) return;
+    const bool parts = courses_.front()->sharded();
+    if (context_.group.rank() != 0 && !parts) return;
     Checkpoint checkpoint;
     checkpoint.step = step_;
-    if (sharded()) checkpoint.part = context_.group.rank(), checkpoint.parts = context_.group.size();
+    if (parts) checkpoint.part = context_.group.rank(), checkpoint.parts = context_.group.size();
     checkpoint.identity = {{"key", context_.key}, {"settings", context_.settings}};
     checkpoint.state = {{"seconds", seconds()},
                         {"tokens", tokens_},

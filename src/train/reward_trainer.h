@@ -48,6 +48,7 @@ struct TrainerContext {
   TrunkCache& trunks;
   TaskLine line = {};
   nlohmann::json settings = {};  ///< of the task, kept in its checkpoints to tell what differs
+  bool tensorboard = false;      ///< write event files beside metrics.jsonl, in a folder a trainee if there are several
 };
 
 /// Train all of them to their early stop or last step, resuming from the directory's checkpoint if there is one.

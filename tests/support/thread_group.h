@@ -2,8 +2,6 @@
 #pragma once
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <atomic>
 #include <barrier>
 #include <exception>
 #include <functional>
@@ -80,7 +78,7 @@ class ThreadCommunicator final : public comm::Communicator {
     exchange({}, [] {});
   }
   void limit_waits(double /*seconds*/) override {}
-  void break_when(const std::atomic<bool>& /*broken*/) override {}
+  void break_when(const std::atomic<bool>& /*given_up*/) override {}
   void use_wire(comm::Wire /*wire*/) override {}
   [[nodiscard]] comm::Traffic traffic() const override { return {0, bytes_}; }
 
