@@ -41,4 +41,16 @@ if(DMOERM_CUDA)
   torchwheel_import(torchwheel::torch_cuda "${torch_lib}/libtorch_cuda.so")
   target_link_libraries(torchwheel::torch_cuda INTERFACE torchwheel::torch torchwheel::c10_cuda)
   target_link_options(torchwheel::torch_cuda INTERFACE "LINKER:--no-as-needed,${torch_lib}/libtorch_cuda.so,--as-needed")
+  # The NCCL that libtorch_cuda loads. Its header wants those of the CUDA runtime and, where there is no toolkit, crt/ and cccl/
+  # of the packages nvidia-cuda-crt and nvidia-cuda-cccl.
+  get_filename_component(torch_site "${TORCHWHEEL_DIR}" DIRECTORY)
+  find_path(TORCHWHEEL_CUDA_INCLUDE cuda_runtime_api.h HINTS "${torch_site}/nvidia/cu13/include" /usr/local/cuda/include NO_DEFAULT_PATH REQUIRED)
+  find_path(TORCHWHEEL_CUDA_CRT crt/host_config.h HINTS "${TORCHWHEEL_CUDA_INCLUDE}" /usr/local/cuda/include NO_DEFAULT_PATH REQUIRED)
+  find_library(TORCHWHEEL_CUDART NAMES libcudart.so.13 libcudart.so HINTS "${torch_site}/nvidia/cu13/lib" /usr/local/cuda/lib64 NO_DEFAULT_PATH REQUIRED)
+  torchwheel_import(torchwheel::nccl "${torch_site}/nvidia/nccl/lib/libnccl.so.2")
+  target_compile_options(torchwheel::nccl INTERFACE "SHELL:-isystem ${torch_site}/nvidia/nccl/include" "SHELL:-isystem ${TORCHWHEEL_CUDA_INCLUDE}"
+    "SHELL:-isystem ${TORCHWHEEL_CUDA_CRT}")
+  target_link_libraries(torchwheel::nccl INTERFACE "${TORCHWHEEL_CUDART}")
+  get_filename_component(cudart_folder "${TORCHWHEEL_CUDART}" DIRECTORY)
+  target_link_options(torchwheel::nccl INTERFACE "LINKER:--allow-shlib-undefined" "LINKER:--disable-new-dtags,-rpath,${torch_site}/nvidia/nccl/lib:${cudart_folder}")
 endif()
