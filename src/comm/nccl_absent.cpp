@@ -1,4 +1,4 @@
-// In place of nccl_communicator.cpp in builds without DMOERM_CUDA.
+// In place of nccl_communicator.cpp in builds without NCCL (DMOERM_CUDA).
 #include "comm/nccl_communicator.h"
 
 namespace dmoerm::comm {

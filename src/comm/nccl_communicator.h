@@ -11,7 +11,7 @@ namespace dmoerm::comm {
 /// float32 on the wire. Collective over `host`.
 /// @param host  outlives the result; its limit and break_when() count here too
 /// @param device  number of this rank's GPU; negative: none
-/// @return nullptr on all ranks where that is not possible: the program was built without NCCL (DMOERM_CUDA), a rank has no GPU,
+/// @return nullptr on all ranks where that is not possible: the program was built without NCCL, a rank has no GPU,
 /// or two ranks share one, which NCCL refuses
 /// @throws CommError naming call, rank and place; when a collective takes too long, after ncclCommAbort
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, int device);
