@@ -7,8 +7,16 @@ foreach(ranks 1 2 4)
   add_test(NAME mpi_collectives_${ranks} COMMAND mpirun -np ${ranks} --oversubscribe --bind-to none $<TARGET_FILE:mpi_program> ${ranks})
   set_tests_properties(mpi_collectives_${ranks} PROPERTIES LABELS mpi TIMEOUT 120 ENVIRONMENT "${mpi_environment}")
 endforeach()
+if(TARGET torchwheel::nccl) # with as many GPUs as ranks; skipped without
+  add_executable(nccl_program comm/nccl_program.cpp)
+  target_link_libraries(nccl_program PRIVATE dmoerm_comm torchwheel::nccl)
+  foreach(ranks 1 2 4)
+    add_test(NAME nccl_collectives_${ranks} COMMAND mpirun -np ${ranks} --oversubscribe --bind-to none $<TARGET_FILE:nccl_program>)
+    set_tests_properties(nccl_collectives_${ranks} PROPERTIES LABELS gpu TIMEOUT 120 SKIP_RETURN_CODE 77 ENVIRONMENT "${mpi_environment}")
+  endforeach()
+endif()
 add_test(NAME mpi_timeout COMMAND mpirun -np 2 --oversubscribe --bind-to none $<TARGET_FILE:mpi_program> --timeout)
-set_tests_properties(mpi_timeout PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "${mpi_environment};DMOERM_COMM_TIMEOUT_S=2" PASS_REGULAR_EXPRESSION "timed out as it should.*barrier took longer than 2 s")
+set_tests_properties(mpi_timeout PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "${mpi_environment};DMOERM_COMM_TIMEOUT_S=2" PASS_REGULAR_EXPRESSION "timed out as it should.*barrier took longer than 2 s.*and then: an earlier collective failed")
 
 # --- The coordinator under a launcher: failures, retries, pauses, stops; a rank that falls silent is named ---
 add_executable(dispatch_program train/dispatch_program.cpp)
@@ -22,7 +30,7 @@ set_tests_properties(silent_rank PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "$
 # --- The whole pipeline: same bits on 1, 2 and 4 ranks, and after kills (more of them: launch/torture.sh same-bits --runs 50) ---
 add_test(NAME same_bits COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh same-bits --runs 1)
 set_tests_properties(same_bits PROPERTIES LABELS mpi TIMEOUT 1500 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
-foreach(variant adapters all-weights decoder)
+foreach(variant adapters all-weights all-weights-sharded decoder)
   add_test(NAME same_bits_${variant} COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh same-bits --variant ${variant} --runs 5 --seed 2)
   set_tests_properties(same_bits_${variant} PROPERTIES LABELS stress TIMEOUT 1800 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
 endforeach()

@@ -164,6 +164,11 @@ class MpiCommunicator final : public Communicator {
 
   void limit_waits(double seconds) override { limit_s_ = seconds; }
   void break_when(const std::atomic<bool>& given_up) override { given_up_ = &given_up; }
+  [[nodiscard]] double limit_s() const override { return limit_s_; }
+  [[nodiscard]] bool given_up() const override {
+    const std::atomic<bool>* flag = given_up_;
+    return flag != nullptr && *flag;
+  }
   void use_wire(Wire wire) override { wire_ = wire; }
   [[nodiscard]] Traffic traffic() const override { return {waited_, bytes_}; }
 

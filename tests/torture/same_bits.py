@@ -21,6 +21,7 @@ LAYOUTS = [1, 2, 4]
 VARIANTS = {  # what is set beside configs/small/same_bits.yaml
     "adapters": [],
     "all-weights": ["base.trains=all", "baselines=true"],
+    "all-weights-sharded": ["base.trains=all", "baselines=true", "base.shard=true", "base.recompute=true"],
     "decoder": ["backbone.dir=${DMOERM_MODELS}/smollm2-135m-instruct", "backbone.chat_template=chatml", "backbone.layers=2", "base.lora_layers=1",
                 "experts.train.lora_layers=1", "experts.fuse=2", "data.special_tokens_in_text=true"],
 }
