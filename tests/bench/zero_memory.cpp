@@ -1,8 +1,10 @@
-// Trains all weights of a model for a few steps under mpirun and tells what each rank's memory was. Output: one JSON line of the
-// first rank.
+// Trains a model for a few steps, alone or under mpirun, and tells what each rank's memory and time were. Output: one JSON line
+// of the first rank.
 #include <ATen/Parallel.h>
 #include <ATen/ops/arange.h>
 #include <fmt/format.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
 #include <cstring>
@@ -43,27 +45,35 @@ void make_store(const fs::path& store, std::int64_t vocab) {
 
 int main(int argc, char** argv) {
   std::string model_dir, folder;
+  bool adapter = false;
   config::TrainConfig train;
   config::ComputeConfig compute;
   train.lr = 1e-5, train.groups_per_step = 8, train.steps_max = 2, train.eval_every_steps = 1, train.eval_groups_max = 2;
+  train.patience = 1 << 20;
   train.checkpoint_every_s = 1e9, compute.micro_batch_tokens = 160;
-  CLI::App app{"Memory of training all weights, in shards or whole"};
+  CLI::App app{"Memory and time of training all weights, in shards or whole, or an adapter"};
   app.add_option("--model", model_dir)->required();
   app.add_option("--folder", folder, "the first rank's token store and metrics go there")->required();
   app.add_flag("--shard", train.shard);
   app.add_flag("--recompute", train.recompute);
   app.add_option("--micro-batch-tokens", compute.micro_batch_tokens);
+  app.add_option("--steps", train.steps_max);
+  app.add_option("--checkpoint-every-s", train.checkpoint_every_s);
+  app.add_flag("--adapter", adapter, "train an adapter instead of all weights");
   CLI11_PARSE(app, argc, argv);
   at::set_num_threads(1);
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("bench"));
+  spdlog::set_level(spdlog::level::debug);  // says when a checkpoint is written
   const auto world = comm::init_world();
   comm::Communicator& group = world->all();
   const fs::path store_file = fs::path(folder) / "store.h5";
 
   std::vector<train::Trainee> trainees(1);
   train::Trainee& t = trainees[0];
-  t.name = "single", t.trains_all = true;
+  t.name = "single", t.trains_all = !adapter;
   t.backbone = model::Backbone::load(model_dir, at::kCPU);
-  t.expert = std::make_shared<model::Expert>(t.backbone->spec(), model::LoraSpec{1, 1.0, 0.0});
+  t.expert = std::make_shared<model::Expert>(t.backbone->spec(), adapter ? model::LoraSpec{} : model::LoraSpec{1, 1.0, 0.0});
+  if (adapter) t.expert->initialise(17);
   t.expert->head_D.copy_(at::arange(t.backbone->spec().width).sub(100).mul(1e-4));
   if (group.rank() == 0) make_store(store_file, t.backbone->spec().vocab);
   group.barrier();
