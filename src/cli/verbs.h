@@ -5,6 +5,8 @@
 namespace dmoerm::cli {
 
 void add_run(CLI::App& app);
+void add_status(CLI::App& app);
+void add_launch(CLI::App& app);
 void add_synth(CLI::App& app);
 void add_ingest(CLI::App& app);
 void add_label(CLI::App& app);
@@ -16,5 +18,6 @@ void add_inspect(CLI::App& app);
 void add_inspect_tokens(CLI::App& inspect);
 void add_inspect_hidden(CLI::App& inspect);
 void add_inspect_config(CLI::App& inspect);
+void add_inspect_checkpoint(CLI::App& inspect);
 
 }  // namespace dmoerm::cli

@@ -215,7 +215,8 @@ at::Tensor CheckpointReader::load(const std::string& name, std::int64_t begin, s
   const auto found = slices_.find(name);
   if (found == slices_.end()) throw DataError("the checkpoint holds no " + name);
   std::vector<Slice> slices = found->second;
-  if (slices.front().total == 0) return files_[slices.front().file].load(name).flatten().slice(0, begin, end);
+  if (slices.front().total == 0 || begin == end)
+    return files_[slices.front().file].load(name).flatten().slice(0, begin, end);
   std::ranges::sort(slices, {}, &Slice::begin);
   std::vector<at::Tensor> pieces;
   std::int64_t at = begin;

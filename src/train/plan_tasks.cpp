@@ -67,6 +67,7 @@ class Planner {
                {"threads", config.compute.threads},
                {"micro_batch_tokens", config.compute.micro_batch_tokens},
                {"device", config.compute.device}};
+    if (config.cluster.wire != "float32") common_["wire"] = config.cluster.wire;
   }
 
   std::vector<RunTask> plan() {

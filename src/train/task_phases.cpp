@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "comm/nccl_communicator.h"
 #include "train/checkpoint.h"
 #include "train/reward_trainer.h"
 #include "train/tasks.h"
@@ -20,10 +21,38 @@ nlohmann::json metrics_of(const TrainOutcome& outcome, const Trainee& trainee) {
           {"tokens", outcome.tokens},
           {"seconds", outcome.seconds},
           {"peak_mib", outcome.peak_mib},
+          {"state_mib", outcome.state_mib},
+          {"comm_seconds", outcome.traffic.seconds},
+          {"comm_bytes", outcome.traffic.bytes},
           {"groups", trainee.training.size()},
           {"pairs", count_pairs(trainee.training)},
           {"validation_groups", trainee.validation.size()},
           {"validation_pairs", count_pairs(trainee.validation)}};
+}
+
+comm::Wire wire_of(const config::RunConfig& config) {
+  return config.cluster.wire == "bfloat16" ? comm::Wire::bfloat16 : comm::Wire::float32;
+}
+
+TrainerContext trainer_context(RunContext& context, const config::TrainConfig& train, const std::string& task,
+                               const TaskIdentity& identity, comm::Communicator& group) {
+  return {context.store(),
+          train,
+          context.config().compute,
+          context.config().seed,
+          group,
+          context.directory().task(task),
+          identity.key(),
+          context.trunks(),
+          context.line(),
+          identity.settings,
+          context.config().watch.tensorboard};
+}
+
+/// The group with sums on its ranks' GPUs, over NCCL; nullptr where they go over the host.
+std::unique_ptr<comm::Communicator> gpu_group(const RunContext& context, comm::Communicator& group) {
+  if (group.size() == 1) return nullptr;
+  return comm::make_nccl_communicator(group, context.device().is_cuda() ? context.device().index() : -1);
 }
 
 struct PointLabels {
@@ -71,16 +100,10 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
                  labelled_groups(context.store(), category, Part::validation, pair::kOverall, context.config())};
   config::TrainConfig train = context.config().base;
   if (steps_max > 0) train.steps_max = steps_max;
-  const TrainerContext trainer{context.store(),
-                               train,
-                               context.config().compute,
-                               context.config().seed,
-                               group,
-                               context.directory().task(task),
-                               identity.key(),
-                               context.trunks(),
-                               context.line(),
-                               identity.settings};
+  const auto gpus = gpu_group(context, group);
+  comm::Communicator& ranks = gpus ? *gpus : group;
+  ranks.use_wire(wire_of(context.config()));
+  const TrainerContext trainer = trainer_context(context, train, task, identity, ranks);
   const TrainOutcome outcome = train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
   if (group.rank() != 0) return;
@@ -109,16 +132,10 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
     trainees.push_back({"expert/" + c.name + "/" + c.points[p], base.backbone, expert, false, std::move(labels.training),
                         std::move(labels.validation)});
   }
-  const TrainerContext trainer{context.store(),
-                               train,
-                               context.config().compute,
-                               context.config().seed,
-                               group,
-                               context.directory().task(task),
-                               identity.key(),
-                               context.trunks(),
-                               context.line(),
-                               identity.settings};
+  const auto gpus = gpu_group(context, group);
+  comm::Communicator& ranks = gpus ? *gpus : group;
+  ranks.use_wire(wire_of(context.config()));
+  const TrainerContext trainer = trainer_context(context, train, task, identity, ranks);
   const std::vector<TrainOutcome> outcomes = train_rewards(trainer, trainees);
   std::string failures;
   for (const TrainOutcome& outcome : outcomes)
