@@ -53,7 +53,8 @@ set_tests_properties(layering format PROPERTIES LABELS fast TIMEOUT 60 SKIP_RETU
 
 # --- The program as a whole on bad input: messages, exit codes, what is left ---
 add_test(NAME bad_input COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/cli/bad_input_test.py $<TARGET_FILE:dmoerm>)
-set_tests_properties(bad_input PROPERTIES LABELS fast TIMEOUT 600)
+add_test(NAME plan_verb COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/cli/plan_test.py $<TARGET_FILE:dmoerm>)
+set_tests_properties(bad_input plan_verb PROPERTIES LABELS fast TIMEOUT 600)
 
 # --- Fuzzers: clang only, see launch/dev fuzz ---
 if(DMOERM_FUZZ)
