@@ -10,6 +10,15 @@ endforeach()
 add_test(NAME mpi_timeout COMMAND mpirun -np 2 --oversubscribe --bind-to none $<TARGET_FILE:mpi_program> --timeout)
 set_tests_properties(mpi_timeout PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "${mpi_environment};DMOERM_COMM_TIMEOUT_S=2" PASS_REGULAR_EXPRESSION "timed out as it should.*barrier took longer than 2 s")
 
+# --- The coordinator under a launcher: failures, retries, pauses, stops; a rank that falls silent is named ---
+add_executable(dispatch_program train/dispatch_program.cpp)
+target_link_libraries(dispatch_program PRIVATE dmoerm_train)
+add_test(NAME dispatch COMMAND mpirun -np 4 --oversubscribe --bind-to none $<TARGET_FILE:dispatch_program>)
+set_tests_properties(dispatch PROPERTIES LABELS mpi TIMEOUT 120 ENVIRONMENT "${mpi_environment}" PASS_REGULAR_EXPRESSION "all held")
+add_test(NAME silent_rank COMMAND mpirun -np 3 --oversubscribe --bind-to none $<TARGET_FILE:dispatch_program> --silent)
+set_tests_properties(silent_rank PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "${mpi_environment}"
+  PASS_REGULAR_EXPRESSION "rank 2 on host .* has been silent for .* Last it did: step 41 of a test")
+
 # --- The whole pipeline: same bits on 1, 2 and 4 ranks, and after kills (more of them: launch/torture.sh same-bits --runs 50) ---
 add_test(NAME same_bits COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh same-bits --runs 1)
 set_tests_properties(same_bits PROPERTIES LABELS mpi TIMEOUT 1500 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
@@ -57,3 +66,10 @@ add_executable(ask_judge label/ask_judge.cpp)
 target_link_libraries(ask_judge PRIVATE dmoerm_label CLI11::CLI11)
 add_test(NAME local_judge COMMAND bash -c "source '${CMAKE_SOURCE_DIR}/launch/env.sh' && exec \"$DMOERM_PYTHON\" '${CMAKE_CURRENT_SOURCE_DIR}/label/local_judge.py' --ask-judge '$<TARGET_FILE:ask_judge>' --model \"$DMOERM_MODELS/smollm2-135m-instruct\"")
 set_tests_properties(local_judge PROPERTIES LABELS peers TIMEOUT 800 SKIP_RETURN_CODE 77)
+
+# --- The job script that `dmoerm launch --slurm` writes ---
+add_executable(cli_test cli/slurm_script_test.cpp ${CMAKE_SOURCE_DIR}/src/cli/slurm_script.cpp)
+target_link_libraries(cli_test PRIVATE dmoerm_config GTest::gtest GTest::gtest_main)
+target_compile_definitions(cli_test PRIVATE DMOERM_SOURCE="${CMAKE_SOURCE_DIR}")
+add_test(NAME cli COMMAND cli_test)
+set_tests_properties(cli PROPERTIES LABELS fast TIMEOUT 60)

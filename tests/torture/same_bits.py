@@ -5,7 +5,6 @@ SIGKILL after a random time (mpirun, or one of its ranks) or stopped with SIGTER
 number of the report must be the same in all of them. Ends with one JSON line, also when a run fails.
 """
 import argparse
-import hashlib
 import json
 import os
 import random
@@ -14,6 +13,8 @@ import signal
 import subprocess
 import sys
 import time
+
+from support.trained_bits import CONFIG, differences, fingerprint, make_data
 
 ROOT = os.environ["DMOERM_ROOT"]
 LAYOUTS = [1, 2, 4]
@@ -27,7 +28,7 @@ VARIANTS = {  # what is set beside configs/small/same_bits.yaml
 
 def command(ranks, name, data, runs, variant):
     environment = dict(os.environ, DMOERM_DATA=data)
-    arguments = [f"{ROOT}/launch/dmoerm", "--np", str(ranks), "run", "--config", f"{ROOT}/configs/small/same_bits.yaml"]
+    arguments = [f"{ROOT}/launch/dmoerm", "--np", str(ranks), "run", "--config", CONFIG]
     for setting in [f"name={name}", f"runs_dir={runs}"] + VARIANTS[variant]:
         arguments += ["--set", os.path.expandvars(setting)]
     return arguments, environment
@@ -86,25 +87,11 @@ def interrupt(process, rng):
     kill_all(process)
 
 
-def fingerprint(directory):
-    """Checksums of every tensor file of the tasks and of the report's numbers."""
-    sums = {}
-    for folder, _, files in os.walk(directory):
-        for name in files:
-            path = os.path.join(folder, name)
-            relative = os.path.relpath(path, directory)
-            if (name.endswith(".safetensors") or relative == "report/report.json") and not relative.startswith("bundle/"):
-                with open(path, "rb") as f:
-                    sums[relative] = hashlib.sha256(f.read()).hexdigest()
-    return sums
-
-
 def torture(a, base):
     """Returns how many runs there were and how many of them ended differently."""
     rng = random.Random(a.seed)
     data = os.path.join(base, "data")
-    os.makedirs(data)
-    subprocess.run([f"{ROOT}/launch/dmoerm", "synth", "--out", f"{data}/synth.jsonl", "--groups", "60", "--categories", "2"], check=True, stdout=subprocess.DEVNULL)
+    make_data(data)
     reference, seconds, different, runs = None, 60.0, 0, 0
     process = None
     try:
@@ -136,7 +123,7 @@ def torture(a, base):
                         interrupt(process, rng)
                         kills += 1
                 found = fingerprint(os.path.join(base, name))
-                wrong = sorted(k for k in set(found) | set(reference) if found.get(k) != reference.get(k))
+                wrong = differences(found, reference)
                 different += bool(wrong)
                 runs += 1
                 print(f"run {number}: {kills} kills, ranks {starts}, {'same' if not wrong else 'DIFFERENT: ' + ', '.join(wrong[:5])}", flush=True)

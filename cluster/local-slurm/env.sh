@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Prints what a shell must know to use the local Slurm: source <(cluster/local-slurm/env.sh)
+set -euo pipefail
+# shellcheck source=cluster/local-slurm/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+printf 'export SLURM_CONF=%q\n' "$SLURM_CONF"

@@ -1,0 +1,169 @@
+// dmoerm launch: writes the job script of a run, and submits it.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/statfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "cli/slurm_script.h"
+#include "cli/verbs.h"
+
+namespace dmoerm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string out;
+  bool slurm = false;
+  bool submit = false;
+};
+
+struct Answer {
+  int exit_code = 0;
+  std::string text;  ///< stdout and stderr, without the last line end
+};
+
+/// Run a program found in PATH. @throws IoError if it cannot be started
+Answer answer_of(const std::vector<std::string>& words) {
+  std::string command;
+  for (const std::string& word : words) command += shell_quoted(word) + " ";
+  FILE* pipe = popen((command + "2>&1 </dev/null").c_str(), "r");
+  if (pipe == nullptr) throw IoError(fmt::format("cannot start {}", words.front()));
+  Answer answer;
+  std::array<char, 4096> part{};
+  for (std::size_t n = 0; (n = fread(part.data(), 1, part.size(), pipe)) > 0;) answer.text.append(part.data(), n);
+  const int status = pclose(pipe);
+  answer.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+  while (!answer.text.empty() && answer.text.back() == '\n') answer.text.pop_back();
+  return answer;
+}
+
+bool in_path(const std::string& program) {
+  const char* path = std::getenv("PATH");
+  std::string_view rest = path == nullptr ? "" : path;
+  while (!rest.empty()) {
+    const std::size_t colon = rest.find(':');
+    if (access((fs::path(rest.substr(0, colon)) / program).c_str(), X_OK) == 0) return true;
+    rest.remove_prefix(colon == std::string_view::npos ? rest.size() : colon + 1);
+  }
+  return false;
+}
+
+/// The file system of a disk of this machine alone, by name; "" if it may be shared, or is not known.
+std::string local_file_system(const fs::path& path) {
+  struct statfs found {};
+  if (statfs(path.c_str(), &found) != 0) return "";
+  switch (static_cast<unsigned long>(found.f_type)) {
+    case 0xEF53:
+      return "ext4";
+    case 0x58465342:
+      return "xfs";
+    case 0x9123683E:
+      return "btrfs";
+    case 0x01021994:
+      return "tmpfs, in memory";
+    case 0x794C7630:
+      return "overlay, of a container";
+    default:
+      return "";
+  }
+}
+
+/// What must be there before a job waits for hours in a queue. @throws ConfigError with all that is wrong
+void check(const config::RunConfig& config, const fs::path& run) {
+  std::vector<std::string> problems = slurm_problems(config);
+  for (const config::InputConfig& input : config.data.inputs) {
+    if (!fs::exists(input.path)) problems.push_back(fmt::format("data.inputs: there is no {}", input.path));
+  }
+  if (!fs::exists(fs::path(config.backbone.dir) / "config.json"))
+    problems.push_back(fmt::format("backbone.dir: there is no config.json in {}", config.backbone.dir));
+  if (!config.slurm.container.empty() && !fs::exists(config.slurm.container))
+    problems.push_back(fmt::format("slurm.container: there is no {}", config.slurm.container));
+  fs::path there = run;
+  while (!fs::exists(there)) there = there.parent_path();
+  if (!fs::is_directory(there) || access(there.c_str(), W_OK) != 0)
+    problems.push_back(fmt::format("runs_dir: {} cannot be made: {} is not writable", run.string(), there.string()));
+  if (!problems.empty()) throw ConfigError(fmt::format("no job script:\n  {}", fmt::join(problems, "\n  ")));
+
+  std::vector<std::string> hints = slurm_hints(config);
+  if (const std::string local = local_file_system(there); config.slurm.nodes > 1 && !local.empty())
+    hints.push_back(
+        fmt::format("runs_dir: {} lies on a disk of this machine ({}); every node must see it", there.string(), local));
+  for (const std::string& hint : hints) fmt::print(stderr, "dmoerm: hint: {}\n", hint);
+}
+
+fs::path project_folder() {
+  const char* folder = std::getenv("DMOERM_ROOT");
+  return fs::absolute(folder != nullptr && *folder != 0 ? folder : DMOERM_SOURCE).lexically_normal();
+}
+
+void submit(const config::RunConfig& config, const fs::path& script, const fs::path& run, const std::string& log_file) {
+  const Answer answer = answer_of({"sbatch", "--parsable", script.string()});
+  if (answer.exit_code != 0) throw ConfigError(fmt::format("sbatch refused {}: {}", script.string(), answer.text));
+  // Warnings may stand above; the number may be followed by ";cluster".
+  const std::string last = answer.text.substr(answer.text.rfind('\n') + 1);
+  const std::string job = last.substr(0, last.find(';'));
+  std::string log = log_file;
+  if (const std::size_t at = log.rfind("%j"); at != std::string::npos) log.replace(at, 2, job);
+  fmt::print("submitted: job {} ({} nodes x {} ranks, {} at most{})\n", job, config.slurm.nodes, config.slurm.ranks_per_node,
+             config.slurm.time, config.slurm.requeue ? ", then again until it is done" : "");
+  fmt::print("watch:  squeue --job={}   tail -F {}   launch/dmoerm status {}\n", job, shell_quoted(log),
+             shell_quoted(run.string()));
+  fmt::print("end:    scancel {}   (it saves; launch again to go on)\n", job);
+}
+
+void launch(const Options& options) {
+  if (!options.slurm)
+    throw ConfigError("launch wants --slurm; without Slurm: launch/dmoerm --hosts node1:2,node2:2 run --config ...");
+  const config::RunConfig config = config::read_run_config(options.config, options.overrides);
+  const fs::path run = fs::absolute(fs::path(config.runs_dir) / config.name).lexically_normal();
+  if (options.submit && !in_path("sbatch"))
+    throw ConfigError(
+        "--submit: there is no sbatch here: use a login node of the cluster, or leave out --submit and hand the script to sbatch "
+        "there");
+  check(config, run);
+
+  const fs::path folder = run / "slurm";
+  const SlurmJob job = {project_folder().string(), fs::current_path().string(),
+                        fs::absolute(options.config).lexically_normal().string(), options.overrides,
+                        (folder / "%j.log").string()};
+  const fs::path template_file = project_folder() / "launch" / "slurm" / "dmoerm.sbatch";
+  const std::string text = slurm_script(config, job, read_file(template_file));
+  fs::create_directories(folder);  // Slurm does not make the log's folder
+  const fs::path script = options.out.empty() ? folder / "job.sbatch" : fs::path(options.out);
+  write_file_atomically(script, text);
+  if (const Answer syntax = answer_of({"bash", "-n", script.string()}); syntax.exit_code != 0)
+    throw ConfigError(fmt::format("slurm.setup is no shell text: {}", syntax.text));
+  fmt::print("written: {}\n", script.string());
+  if (options.submit)
+    submit(config, script, run, job.log_file);
+  else
+    fmt::print("submit:  sbatch {}\n", shell_quoted(script.string()));
+}
+
+}  // namespace
+
+void add_launch(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb =
+      app.add_subcommand("launch", "Write the Slurm job script of a run, with the options of its section `slurm`, and submit it");
+  verb->footer("Example: launch/dmoerm launch --slurm --config my.yaml --set slurm.nodes=4 --submit");
+  verb->add_flag("--slurm", options->slurm, "for Slurm");
+  verb->add_option("--config", options->config, "YAML configuration")->required();
+  verb->add_option("--set", options->overrides, "override a key: --set slurm.time=12:00:00");
+  verb->add_option("--out", options->out, "where the script goes; default: slurm/job.sbatch in the run's directory");
+  verb->add_flag("--submit", options->submit, "hand it to sbatch");
+  verb->callback([options] { launch(*options); });
+}
+
+}  // namespace dmoerm::cli
