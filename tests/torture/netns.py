@@ -120,12 +120,12 @@ def slow_links(hosts, base, line, rate):
     if not os.path.isdir(backbone):
         print(f"slow links: skipped, there is no {backbone}: launch/setup.sh --with smollm2", flush=True)
         return False
-    train = {"trains": "lora", "lr": 1e-4, "groups_per_step": 16, "eval_groups_max": 4, "eval_every_steps": 100}
+    train = {"trains": "lora", "lr": 1e-4, "groups_per_step": 16, "eval_groups_max": 4, "eval_every_steps": 100, "lora_rank": 32, "lora_alpha": 32}
     config = {
         "name": "slow-links", "runs_dir": base, "backbone": {"dir": backbone, "chat_template": "chatml"}, "compute": {"device": "cpu", "micro_batch_tokens": 512},
         "data": {"inputs": [{"path": f"{base}/data/synth.jsonl", "category": "stories"}], "max_length": 256, "special_tokens_in_text": True},
-        "categories": [{"name": "stories", "points": ["imagery"]}], "base": dict(train, lora_layers=1, steps_max=1), "baselines": False,
-        "experts": {"labels_min": 4, "train": dict(train, lora_rank=32, lora_alpha=32, steps_max=4)}, "aggregator": {"steps_max": 5}, "router": {"steps_max": 5}}
+        "categories": [{"name": "stories", "points": ["imagery"]}], "base": dict(train, steps_max=1), "baselines": False,
+        "experts": {"labels_min": 4, "train": dict(train, steps_max=4)}, "aggregator": {"steps_max": 5}, "router": {"steps_max": 5}}
     with open(f"{base}/slow-links.yaml", "w") as f:
         json.dump(config, f)
     hosts.do("rate", rate)
