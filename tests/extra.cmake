@@ -25,6 +25,10 @@ set_tests_properties(run_with_judge label_kill PROPERTIES LABELS mpi TIMEOUT 600
 add_test(NAME label_faults COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh label-faults --gone 20)
 set_tests_properties(label_faults PROPERTIES LABELS stress TIMEOUT 600 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
 
+# --- A run that is watched: on a terminal that is closed, over HTTP, by `status`, after a kill ---
+add_test(NAME run_watched COMMAND bash -c "source '${CMAKE_SOURCE_DIR}/launch/env.sh' && exec \"$DMOERM_PYTHON\" '${CMAKE_CURRENT_SOURCE_DIR}/watch/run_watched.py'")
+set_tests_properties(run_watched PROPERTIES LABELS mpi TIMEOUT 900 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR};DMOERM_ROOT=${CMAKE_SOURCE_DIR}")
+
 # --- House rules ---
 add_test(NAME layering COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/layering_test.py)
 add_test(NAME format COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/format_test.sh)

@@ -11,15 +11,16 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LIBRARIES = {
-    "base": "", "config": "base", "pair": "base", "plan": "base config", "label": "pair config base", "data": "pair config base",
+    "base": "", "config": "base", "pair": "base", "plan": "base config", "watch": "base config", "label": "pair config base", "data": "pair config base",
     "tensor": "base", "model": "tensor data pair config base", "comm": "base", "eval": "model tensor data pair config base",
-    "train": "eval model tensor data pair config plan label comm base", "serve": "eval model tensor data pair config base",
-    "cli": "base config pair plan label data tensor model comm eval train serve",
+    "train": "eval model tensor data pair config plan watch label comm base", "serve": "eval model tensor data pair config base",
+    "cli": "base config pair plan watch label data tensor model comm eval train serve",
 }
 # header: places that may include it
 KEPT = {
     r"mpi\.h": r"src/comm/[^/]*\.cpp", r"nccl\.h": r"src/comm/[^/]*\.cpp", r"hdf5\.h": r"src/data/token_store[^/]*\.cpp|src/label/label_segment\.cpp",
     r"curl/.*": r"src/label/http_multi\.cpp", r"sqlite3\.h": r"src/label/label_journal\.cpp",
+    r"httplib\.h": r"src/watch/status_page\.cpp|tests/.*",
     r"yaml-cpp/.*": r"src/config/[^/]*\.cpp", r"torch/torch\.h": r"(?!)",
 }
 TOP = {"CMakeLists.txt", "CMakePresets.json", "README.md", "LICENSE", "src", "launch", "configs", "kernels", "tests", "cluster", "docs"}

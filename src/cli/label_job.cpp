@@ -248,7 +248,10 @@ label::LabelEnd LabelJob::run(const Run& how) {
       write_point(asked.numbers[target]);
       if (how.point_done) how.point_done(task(asked.targets[target]));
     };
-    watch.progress = [&](const label::LabelProgress& progress) { line.update(progress); };
+    watch.progress = [&](const label::LabelProgress& progress) {
+      line.update(progress);
+      if (how.progress) how.progress(progress);
+    };
     end = labeller.run(budget, watch);
     line.update(labeller.progress(), true);
   }

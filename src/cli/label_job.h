@@ -42,11 +42,12 @@ class LabelJob {
   void open();
 
   struct Run {
-    label::SpendLimits limits;                           ///< of this run alone
-    bool terminal = false;                               ///< draw the live line; else log one a minute
-    std::set<std::string> tasks = {};                    ///< label these only; empty: all
-    std::function<bool()> stop;                          ///< true: collect what is in flight, and end
-    std::function<void(const std::string&)> point_done;  ///< told each task whose verdicts are in the run directory now
+    label::SpendLimits limits;                                  ///< of this run alone
+    bool terminal = false;                                      ///< draw the live line; else log one a minute
+    std::set<std::string> tasks = {};                           ///< label these only; empty: all
+    std::function<bool()> stop;                                 ///< true: collect what is in flight, and end
+    std::function<void(const std::string&)> point_done;         ///< told each task whose verdicts are in the run directory now
+    std::function<void(const label::LabelProgress&)> progress;  ///< often told how far it is
   };
   /// Ask what is not known, and write the report.
   label::LabelEnd run(const Run& how);

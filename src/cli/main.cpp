@@ -13,12 +13,14 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", "dmoerm 0.1.0");
   app.footer("Start with: dmoerm run --config configs/quickstart.yaml");
   dmoerm::cli::add_run(app);
+  dmoerm::cli::add_status(app);
   dmoerm::cli::add_launch(app);
   dmoerm::cli::add_synth(app);
   dmoerm::cli::add_ingest(app);
   dmoerm::cli::add_label(app);
   dmoerm::cli::add_score(app);
   dmoerm::cli::add_labels(app);
+  dmoerm::cli::add_plan(app);
   dmoerm::cli::add_inspect(app);
   try {
     app.parse(argc, argv);

@@ -13,6 +13,7 @@
 #include "base/stop.h"
 #include "cli/label_job.h"
 #include "cli/make_bundle.h"
+#include "cli/run_watch.h"
 #include "cli/verbs.h"
 #include "comm/heartbeat.h"
 #include "comm/world.h"
@@ -143,6 +144,7 @@ int run(const Options& options) {
   const train::RunDirectory directory(fs::path(config.runs_dir) / config.name);
   std::unique_ptr<OwnerFile> owner;
   std::unique_ptr<LabelJob> labelling;
+  std::unique_ptr<RunWatch> watch;
   std::string label_end;
   heartbeat.doing(world->rank() == 0 ? "reading the inputs" : "waiting for rank 0 to read the inputs");
   on_first_rank(*world, [&] {
@@ -158,6 +160,7 @@ int run(const Options& options) {
       if (labelling->any_open()) labelling->open();
     }
     train::check_run_directory(train::RunContext(config, store, directory), options.update);
+    watch = std::make_unique<RunWatch>(config, directory, heartbeat);
     write_file_atomically(directory.root() / "config.yaml", config::to_yaml(config));
     owner = std::move(own);
     folders.keep();
@@ -167,6 +170,7 @@ int run(const Options& options) {
   const auto label = [&](const std::set<std::string>& open, const std::function<void(const std::string&)>& done) {
     LabelJob::Run how;
     how.tasks = open, how.stop = stop_requested, how.point_done = done;
+    how.progress = [&](const label::LabelProgress& progress) { watch->label(progress); };
     const label::LabelEnd end = labelling->run(how);
     label_end = end.message;
     if (end.why == label::LabelEnd::Why::complete) return;
@@ -176,14 +180,18 @@ int run(const Options& options) {
   train::PipelineHooks hooks;
   hooks.label = label;
   hooks.doing = [&](const std::string& what) { heartbeat.doing(what); };
+  if (watch) hooks.observe = [&](const json& event) { watch->hear(event); };
   const train::PipelineSummary summary = train::run_pipeline(context, *world, hooks);
   if (summary.complete) {
     on_first_rank(*world, [&] {
+      heartbeat.doing("making the bundle");
       const fs::path bundle = make_bundle(context);
-      fmt::print(
+      watch->finish(0);
+      const std::string result = fmt::format(
           "{}\nThe model: {}\nScore a response of your own:\n  launch/dmoerm score --bundle {} --prompt \"...\" --response "
           "\"...\"\n",
           read_file(directory.task("report") / "report.md"), bundle.string(), bundle.string());
+      std::fwrite(result.data(), 1, result.size(), stdout);  // if the terminal is gone, the report is on the disk all the same
     });
     return 0;
   }

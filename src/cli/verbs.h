@@ -5,12 +5,14 @@
 namespace dmoerm::cli {
 
 void add_run(CLI::App& app);
+void add_status(CLI::App& app);
 void add_launch(CLI::App& app);
 void add_synth(CLI::App& app);
 void add_ingest(CLI::App& app);
 void add_label(CLI::App& app);
 void add_score(CLI::App& app);
 void add_labels(CLI::App& app);
+void add_plan(CLI::App& app);
 void add_inspect(CLI::App& app);
 // Parts of `inspect`.
 void add_inspect_tokens(CLI::App& inspect);

@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "comm/communicator.h"
 
 namespace dmoerm::comm {
@@ -9,25 +7,25 @@ class Single final : public Communicator {
  public:
   [[nodiscard]] int rank() const override { return 0; }
   [[nodiscard]] int size() const override { return 1; }
-  void tree_sum(std::span<float> /*values*/, int /*contributors*/) override {}
+  Pending start_tree_sum(std::span<float> /*values*/, int /*contributors*/) override { return {}; }
+  Pending start_reduce_scatter(std::span<const float> values, const Bounds& /*bounds*/, int /*contributors*/,
+                               std::span<float> own) override {
+    if (own.data() != values.data()) std::ranges::copy(values, own.begin());
+    return {};
+  }
+  Pending start_all_gather(std::span<float> /*values*/, const Bounds& /*bounds*/) override { return {}; }
   void broadcast(std::span<std::byte> /*bytes*/, int /*root*/) override {}
   std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> bytes) override {
     return {{bytes.begin(), bytes.end()}};
   }
   void barrier() override {}
   void limit_waits(double /*seconds*/) override {}
-  void break_when(const std::atomic<bool>& /*broken*/) override {}
+  void break_when(const std::atomic<bool>& /*given_up*/) override {}
+  void use_wire(Wire /*wire*/) override {}
+  [[nodiscard]] Traffic traffic() const override { return {}; }
 };
 
 }  // namespace
-
-int largest_of(Communicator& group, int here) {
-  if (group.size() == 1) return here;
-  const std::byte own{static_cast<std::uint8_t>(here)};
-  int largest = here;
-  for (const auto& bytes : group.all_gather({&own, 1})) largest = std::max(largest, static_cast<int>(bytes.at(0)));
-  return largest;
-}
 
 std::unique_ptr<Communicator> single() { return std::make_unique<Single>(); }
 

@@ -131,8 +131,10 @@ at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const Exp
     throw ShapeError(fmt::format("a pass that adapts layer {} cannot start at layer {}", state.first_layer, trunk.layer));
   at::Tensor x = trunk.x_TD.defined() ? trunk.x_TD : embed(state);
   for (std::size_t i = trunk.x_TD.defined() ? trunk.layer : 0; i < weights_.layers.size(); ++i) {
-    x = layer_forward(state, i, i + 1 == weights_.layers.size(), x,
-                      keep != nullptr && i >= state.first_layer ? &state.layers[i] : nullptr);
+    const bool last = i + 1 == weights_.layers.size(), wanted = keep != nullptr && i >= state.first_layer;
+    const bool input_only = wanted && state.recompute && !last;  // the last layer's turn comes at once
+    if (input_only) state.layers[i].x_TD = x;
+    x = layer_forward(state, i, last, x, wanted && !input_only ? &state.layers[i] : nullptr);
   }
   if (spec_.encoder()) return x;
   state.last_RD = x;
@@ -152,23 +154,40 @@ at::Tensor Backbone::hidden(const data::PackedBatch& batch) const {
   return spec_.encoder() ? x : rms_norm(x, weights_.final_norm_w, spec_.norm_eps, nullptr);
 }
 
+LayerSaved Backbone::take_saved(ForwardState& state, std::size_t layer) const {
+  LayerSaved saved = std::move(state.layers[layer]);
+  state.layers[layer] = {};  // free as we go
+  if (state.recompute && layer + 1 < weights_.layers.size()) layer_forward(state, layer, false, saved.x_TD, &saved);
+  return saved;
+}
+
 void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const BackboneGradients& gradients) const {
+  const auto call = [&](const std::function<void(std::size_t)>& hook, std::size_t part) {
+    if (gradients.weights != nullptr && hook) hook(part);
+  };
   const at::Tensor none;
   at::Tensor dx = grad_RD;
+  call(gradients.before_part, 0);
   if (!spec_.encoder()) {
     dx = rms_norm_backward(grad_RD, keep.last_RD, weights_.final_norm_w, keep.rstd_R, none,
                            gradients.weights != nullptr ? gradients.weights->final_norm_w : none);
   }
+  call(gradients.after_part, 0);
   const auto layer_backward = spec_.encoder() ? encoder_backward : decoder_backward;
   for (std::size_t i = weights_.layers.size(); i-- > keep.first_layer;) {
+    call(gradients.before_part, weights_.part_of_layer(i));
+    const LayerSaved saved = take_saved(keep, i);
     LayerGradients layer;
     layer.weights = gradients.weights != nullptr ? &gradients.weights->layers[i] : nullptr;
     layer.experts = gradients.experts;
     layer.input = i > keep.first_layer || gradients.weights != nullptr;
-    dx = layer_backward(spec_, weights_.layers[i], keep.batch, i, i + 1 == weights_.layers.size(), dx, keep.layers[i], layer);
-    keep.layers[i] = {};  // free as we go
+    dx = layer_backward(spec_, weights_.layers[i], keep.batch, i, i + 1 == weights_.layers.size(), dx, saved, layer);
+    call(gradients.after_part, weights_.part_of_layer(i));
   }
-  if (gradients.weights != nullptr) embed_backward(dx, keep, *gradients.weights);
+  if (gradients.weights == nullptr) return;
+  call(gradients.before_part, weights_.parts() - 1);
+  embed_backward(dx, keep, *gradients.weights);
+  call(gradients.after_part, weights_.parts() - 1);
 }
 
 }  // namespace dmoerm::model

@@ -2,6 +2,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -18,6 +19,7 @@ struct ForwardState {
   LayerBatch batch;
   std::vector<ExpertRows> experts;
   std::vector<LayerSaved> layers;
+  bool recompute = false;  ///< set before forward(): keep the layers' inputs only; backward() computes the rest again, same bits
   std::size_t first_layer = 0;  ///< the lowest that is trained or adapted; nothing is kept of those below
   at::Tensor ids_T, positions_T;
   at::Tensor embedded_TD, embed_mean, embed_rstd;  ///< encoder: input of the embedding norm
@@ -34,6 +36,9 @@ struct Trunk {
 struct BackboneGradients {
   Weights* weights = nullptr;    ///< of all weights of the backbone
   std::vector<Expert*> experts;  ///< one for each ExpertRows of the forward pass; empty: none
+  /// Called with the number of each part of `weights` in order: before its first gradient is added, and after its last. May be
+  /// empty.
+  std::function<void(std::size_t part)> before_part, after_part;
 };
 
 class Backbone {
@@ -71,6 +76,8 @@ class Backbone {
   at::Tensor layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD,
                            LayerSaved* saved) const;
   at::Tensor embed(ForwardState& state) const;
+  /// What the layer's forward pass kept, computed again if only its input was.
+  LayerSaved take_saved(ForwardState& state, std::size_t layer) const;
   void embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const;
   BackboneSpec spec_;
   Weights weights_;

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <set>
+#include <span>
 
 #include "base/error.h"
 
@@ -22,6 +23,7 @@ class Layout {
     entries_.push_back({slot, std::move(shape), total_, count});
     total_ += (count + kAlign - 1) / kAlign * kAlign;
   }
+  [[nodiscard]] std::int64_t total() const { return total_; }
   at::Tensor cut(at::Device device) const {
     at::Tensor flat = at::zeros({total_}, at::TensorOptions().dtype(at::kFloat).device(device));
     for (const Entry& entry : entries_) *entry.slot = flat.narrow(0, entry.begin, entry.count).view(entry.shape);
@@ -58,9 +60,11 @@ bool ignorable(const std::string& name, std::int64_t layers) {
 
 std::string head_model_prefix(const BackboneSpec& spec) { return spec.encoder() ? "bert." : "model."; }
 
-Weights::Weights(const BackboneSpec& spec, at::Device device) : layers(static_cast<std::size_t>(spec.layers)), spec_(spec) {
+Weights::Weights(const BackboneSpec& spec, at::Device device, std::size_t layer_buffers)
+    : layers(static_cast<std::size_t>(spec.layers)), spec_(spec) {
   const std::int64_t d = spec.width, f = spec.intermediate;
   Layout layout;
+  bounds_ = {0};
   layout.add(&embed_tokens, {spec.vocab, d});
   if (spec.encoder()) {
     layout.add(&embed_positions, {spec.max_positions, d});
@@ -68,7 +72,9 @@ Weights::Weights(const BackboneSpec& spec, at::Device device) : layers(static_ca
     layout.add(&embed_norm_w, {d});
     layout.add(&embed_norm_b, {d});
   }
-  for (LayerWeights& layer : layers) {
+  const std::size_t buffers = layer_buffers > 0 ? std::min(layer_buffers, layers.size()) : layers.size();
+  for (LayerWeights& layer : std::span(layers).first(buffers)) {
+    bounds_.push_back(layout.total());
     layout.add(&layer.norm1_w, {d});
     layout.add(&layer.qkv_w, {spec.qkv_width(), d});
     if (spec.qkv_bias) layout.add(&layer.qkv_b, {spec.qkv_width()});
@@ -85,8 +91,11 @@ Weights::Weights(const BackboneSpec& spec, at::Device device) : layers(static_ca
     if (spec.encoder()) layout.add(&layer.norm1_b, {d});
     if (spec.encoder()) layout.add(&layer.norm2_b, {d});
   }
+  bounds_.push_back(layout.total());
   if (!spec.encoder()) layout.add(&final_norm_w, {d});
+  bounds_.push_back(layout.total());
   flat = layout.cut(device);
+  for (std::size_t i = buffers; i < layers.size(); ++i) layers[i] = layers[i % buffers];
 
   const auto name = [&](const std::string& key, const at::Tensor& tensor) {
     if (tensor.defined()) named_.emplace_back(key, tensor);
@@ -163,6 +172,14 @@ Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& dir
     }
   }
   return weights;
+}
+
+at::Tensor Weights::part(std::size_t number) const {
+  const std::size_t buffers = bounds_.size() - 3;
+  std::size_t piece = 0;                 // the embeddings
+  if (number == 0) piece = buffers + 1;  // the final norm
+  if (number >= 1 && number <= layers.size()) piece = 1 + (layers.size() - number) % buffers;
+  return flat.narrow(0, bounds_[piece], bounds_[piece + 1] - bounds_[piece]);
 }
 
 Weights Weights::clone() const {

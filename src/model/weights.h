@@ -27,7 +27,9 @@ struct LayerWeights {
 class Weights {
  public:
   /// Zeros of the spec's shapes, float32.
-  explicit Weights(const BackboneSpec& spec, at::Device device = at::kCPU);
+  /// @param layer_buffers  how many layers have memory of their own: layer i lies where layer i % layer_buffers does, for
+  /// gradients that are used layer by layer; 0 = all
+  explicit Weights(const BackboneSpec& spec, at::Device device = at::kCPU, std::size_t layer_buffers = 0);
   Weights(Weights&&) = default;
   Weights& operator=(Weights&&) = default;
 
@@ -41,6 +43,13 @@ class Weights {
   std::vector<LayerWeights> layers;
   at::Tensor final_norm_w;  ///< decoder
 
+  /// Parts of `flat`, in the order in which a backward pass completes their gradients: the final norm (nothing in encoders), the
+  /// layers from the last to the first, the embeddings.
+  [[nodiscard]] std::size_t parts() const { return layers.size() + 2; }
+  /// [floats of the part]
+  [[nodiscard]] at::Tensor part(std::size_t number) const;
+  [[nodiscard]] std::size_t part_of_layer(std::size_t layer) const { return layers.size() - layer; }
+
   /// Slices named as a bare transformers model names them ("layers.0.self_attn.q_proj.weight"), views of `flat`.
   [[nodiscard]] const tensor::NamedTensors& named() const { return named_; }
   /// A copy with its own buffer.
@@ -49,6 +58,7 @@ class Weights {
  private:
   BackboneSpec spec_;
   tensor::NamedTensors named_;
+  std::vector<std::int64_t> bounds_;  ///< of embeddings, layers that have memory, final norm in `flat`
 };
 
 /// What transformers puts before the names of Weights::named() in models with a head: "model." or "bert.".

@@ -18,7 +18,7 @@ Dispatcher::Dispatcher(const TaskGraph& graph, const std::set<std::string>& done
     : graph_(graph), options_(std::move(options)), done_(done) {
   const std::size_t n = graph.tasks().size();
   base_.resize(n, -1), state_.resize(n, State::waiting), tail_ = graph.chain_costs();
-  inputs_left_.resize(n), attempts_.resize(n), waiters_.resize(n);
+  sizes_.resize(n), inputs_left_.resize(n), attempts_.resize(n), waiters_.resize(n);
   std::map<std::string, int> bases;
   for (std::size_t i = 0; i < n; ++i) {
     const Task& task = graph.tasks()[i];
@@ -100,7 +100,7 @@ std::vector<Assignment> Dispatcher::on_done(const std::string& task, bool ok, co
 
 bool Dispatcher::on_failed(const std::string& task, const std::string& message, bool may_retry) {
   const std::size_t i = graph_.index(task);
-  const bool again = may_retry && !graph_.tasks()[i].elsewhere && attempts_[i]++ < options_.retries;
+  const bool again = may_retry && !stopped_ && !graph_.tasks()[i].elsewhere && attempts_[i]++ < options_.retries;
   end(i, again ? State::waiting : State::failed);
   if (again) {
     ++open_;
@@ -157,6 +157,12 @@ double Dispatcher::seconds_left(std::size_t task, const Running& running) const 
   return std::max(kOverdue * left, left - (now_ - running.reported_at) * measured_cost_ / measured_seconds_);
 }
 
+const std::vector<int>& Dispatcher::sizes_of(std::size_t task) const {
+  auto& [ranks, sizes] = sizes_[task];
+  if (ranks != ranks_.size()) ranks = ranks_.size(), sizes = group_sizes(graph_.tasks()[task], options_.cluster);
+  return sizes;
+}
+
 bool Dispatcher::small() const { return open_ <= kOpenMax && searchable(open_, ranks_.size(), kSearchEffort); }
 
 Problem Dispatcher::problem() const {
@@ -180,7 +186,8 @@ std::vector<OpenTask> Dispatcher::open_tasks(std::optional<std::size_t> broken_o
   for (std::size_t i = 0; i < state_.size(); ++i) {
     const bool paused = broken_off == i;
     if (!paused && state_[i] != State::waiting && state_[i] != State::ready) continue;
-    OpenTask task{&graph_.tasks()[i], i, base_[i], cost_left_[i], tail_[i], paused ? options_.pause_cost : 0.0, 0, {}};
+    OpenTask task{
+        &graph_.tasks()[i], i, base_[i], sizes_of(i), cost_left_[i], tail_[i], paused ? options_.pause_cost : 0.0, 0, {}};
     std::vector<int> inputs;
     bool reachable = true;
     for (const std::size_t input : graph_.inputs(i)) {
@@ -210,13 +217,17 @@ std::vector<Assignment> Dispatcher::assign() {
     if (small()) {
       state.open = open_tasks({});
       planned_ = search_schedule(state, kSearchEffort).placed;
-      std::erase_if(*planned_, [](const Placed& p) { return p.start > 0; });
+      if (options_.regroup) {
+        start_what_would_wait(state);
+      } else {
+        std::erase_if(*planned_, [](const Placed& p) { return p.start > 0; });
+      }
     } else {
       constexpr std::size_t kSpare = 16;  // some more than there are ranks, to choose by base and by memory
       const auto most = static_cast<std::size_t>(idle_ + expected_) + kSpare;
       for (auto next = ready_.begin(); next != ready_.end() && (running_.empty() || state.open.size() < most); ++next) {
         const std::size_t i = next->second;
-        state.open.push_back({&graph_.tasks()[i], i, base_[i], cost_left_[i], tail_[i], 0.0, 0, {}});
+        state.open.push_back({&graph_.tasks()[i], i, base_[i], sizes_of(i), cost_left_[i], tail_[i], 0.0, 0, {}});
       }
       planned_ = place_by_rule(state);
     }
@@ -234,6 +245,25 @@ std::vector<Assignment> Dispatcher::assign() {
     return true;
   });
   return assignments;
+}
+
+/// A schedule may leave ranks idle so that a task can have a larger group soon. Where groups can change under way, it starts on
+/// the idle ranks instead and is joined by the others when they are free, unless they soon are.
+void Dispatcher::start_what_would_wait(Problem& state) {
+  constexpr double kSoon = 4;  // times the cost of a pause
+  const double soon = kSoon * options_.pause_cost;
+  std::vector<std::size_t> late;
+  for (const Placed& placed : *planned_) {
+    for (const int r : placed.ranks) {
+      double& free_at = state.free_at[static_cast<std::size_t>(r)];
+      if (placed.start <= soon && free_at <= 0) free_at = std::numeric_limits<double>::infinity();
+    }
+    if (placed.start > soon && state_[placed.id] == State::ready) late.push_back(placed.id);
+  }
+  std::erase_if(*planned_, [](const Placed& p) { return p.start > 0; });
+  if (late.empty()) return;
+  std::erase_if(state.open, [&](const OpenTask& open) { return std::ranges::find(late, open.id) == late.end(); });
+  for (Placed& placed : place_by_rule(state)) planned_->push_back(std::move(placed));
 }
 
 /// How late things end, by the best schedule from here on: the last one, and all of them in the mean, as any may stop early.
@@ -268,12 +298,13 @@ std::vector<Dispatcher::Regrouping> Dispatcher::growing() const {
   for (const auto& [task, running] : running_) {
     left -= running.more;
     if (running.named) continue;
-    Wish wish{task, &running, group_sizes(graph_.tasks()[task], options_.cluster), 0};
+    Wish wish{task, &running, sizes_of(task), 0};
     while (wish.size < wish.sizes.size() && wish.sizes[wish.size] < static_cast<int>(running.ranks.size())) ++wish.size;
     if (wish.size + 1 < wish.sizes.size()) wishes.push_back(std::move(wish));
   }
   const auto seconds = [&](const Wish& w) {
-    return seconds_left(w.task, *w.running) * w.running->speed / speedup(graph_.tasks()[w.task], w.sizes[w.size]);
+    return seconds_left(w.task, *w.running) * w.running->speed /
+           best_speedup(graph_.tasks()[w.task], options_.cluster, w.sizes[w.size]);
   };
   const auto sooner = [&](std::size_t a, std::size_t b) {
     return seconds(wishes[a]) + tail_[wishes[a].task] < seconds(wishes[b]) + tail_[wishes[b].task];

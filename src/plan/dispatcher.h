@@ -86,6 +86,7 @@ class Dispatcher {
   };
 
   [[nodiscard]] double priority(std::size_t task) const { return cost_left_[task] + tail_[task]; }
+  const std::vector<int>& sizes_of(std::size_t task) const;
   [[nodiscard]] double seconds_left(std::size_t task, const Running& running) const;
   void make_ready(std::size_t task);
   void end(std::size_t task, State state);
@@ -94,6 +95,7 @@ class Dispatcher {
   [[nodiscard]] std::vector<OpenTask> open_tasks(std::optional<std::size_t> broken_off) const;
   [[nodiscard]] double value(std::optional<std::size_t> broken_off) const;
   std::vector<Assignment> assign();
+  void start_what_would_wait(Problem& state);
   struct Regrouping {
     std::size_t task;
     int more;  ///< ranks
@@ -114,7 +116,8 @@ class Dispatcher {
   std::size_t open_ = 0;       ///< tasks waiting or ready
   std::vector<Rank> ranks_;
   int idle_ = 0, expected_ = 0;
-  std::optional<std::vector<Placed>> planned_;  ///< what starts as soon as its ranks are idle
+  mutable std::vector<std::pair<std::size_t, std::vector<int>>> sizes_;  ///< of each task's groups, and for how many ranks
+  std::optional<std::vector<Placed>> planned_;                           ///< what starts as soon as its ranks are idle
   bool regroup_due_ = false;
   std::set<std::string> done_;
   std::map<std::string, std::string> failed_;

@@ -30,10 +30,26 @@ double duration(const OpenTask& open, int size, bool across, bool loaded) {
 
 }  // namespace
 
+double best_speedup(const Task& task, const Cluster& cluster, int ranks) {
+  std::vector<int> of_node;
+  for (const Device& device : cluster) {
+    if (static_cast<int>(of_node.size()) <= device.node) of_node.resize(static_cast<std::size_t>(device.node) + 1);
+    if (++of_node[static_cast<std::size_t>(device.node)] >= ranks) return speedup(task, ranks);
+  }
+  return speedup(task, ranks, true);
+}
+
 std::vector<int> group_sizes(const Task& task, const Cluster& cluster) {
+  constexpr double kFaster = 1.01;
   std::vector<int> sizes;
+  double fastest = 0;
   for (int size = 1; size <= task.ranks_max && size <= static_cast<int>(cluster.size()); size *= 2) {
-    if (std::ranges::count_if(cluster, [&](const Device& d) { return fits(task, size, d); }) >= size) sizes.push_back(size);
+    int fitting = 0;
+    for (std::size_t r = 0; r < cluster.size() && fitting < size; ++r) fitting += fits(task, size, cluster[r]) ? 1 : 0;
+    if (fitting < size) continue;
+    const double speed = best_speedup(task, cluster, size);
+    if (speed <= kFaster * fastest) continue;
+    sizes.push_back(size), fastest = speed;
   }
   return sizes;
 }
@@ -107,7 +123,6 @@ std::vector<Placed> place_by_rule(const Problem& problem) {
   constexpr double kAboutEqual = 0.95;  // of the priority: then the task whose base a free rank holds goes first
   struct Wish {
     const OpenTask* open;
-    std::vector<int> sizes;
     std::size_t size = 0;
   };
   Problem free{problem.cluster, problem.free_at, problem.holds, {}};
@@ -137,13 +152,12 @@ std::vector<Placed> place_by_rule(const Problem& problem) {
   std::vector<Wish> wishes;
   for (const OpenTask* open : order) {
     if (left == 0) break;
-    Wish wish{open, group_sizes(*open->task, problem.cluster)};
-    if (wish.sizes.front() > left) continue;
-    left -= wish.sizes.front();
-    wishes.push_back(std::move(wish));
+    if (open->sizes.front() > left) continue;
+    left -= open->sizes.front();
+    wishes.push_back({open});
   }
   const auto seconds = [&](const Wish& wish) {
-    return (wish.open->cost + wish.open->tail) / speedup(*wish.open->task, wish.sizes[wish.size]);
+    return (wish.open->cost + wish.open->tail) / best_speedup(*wish.open->task, problem.cluster, wish.open->sizes[wish.size]);
   };
   const auto sooner = [&](std::size_t a, std::size_t b) { return seconds(wishes[a]) < seconds(wishes[b]); };
   std::priority_queue<std::size_t, std::vector<std::size_t>, decltype(sooner)> growing(sooner);
@@ -152,22 +166,42 @@ std::vector<Placed> place_by_rule(const Problem& problem) {
     Wish& wish = wishes[growing.top()];
     const std::size_t at = growing.top();
     growing.pop();
-    if (wish.size + 1 >= wish.sizes.size()) continue;
-    const int more = wish.sizes[wish.size + 1] - wish.sizes[wish.size];
-    const double gain = speedup(*wish.open->task, wish.sizes[wish.size + 1]) / speedup(*wish.open->task, wish.sizes[wish.size]);
-    if (more > left || gain <= 1.01) continue;
+    if (wish.size + 1 >= wish.open->sizes.size()) continue;
+    const int more = wish.open->sizes[wish.size + 1] - wish.open->sizes[wish.size];
+    if (more > left) continue;
     left -= more, ++wish.size;
     growing.push(at);
   }
   std::vector<Placed> placed;
   for (const Wish& wish : wishes) {
     std::optional<Placed> group;  // a device too small for the task may be among those counted: then a smaller group
-    for (std::size_t size = wish.size + 1; !group && size-- > 0;) group = find_group(free, *wish.open, wish.sizes[size], 0);
+    for (std::size_t size = wish.size + 1; !group && size-- > 0;) group = find_group(free, *wish.open, wish.open->sizes[size], 0);
     if (!group) continue;
     for (const int r : group->ranks) free.free_at[static_cast<std::size_t>(r)] = std::numeric_limits<double>::infinity();
     placed.push_back(std::move(*group));
   }
   return placed;
+}
+
+Bound lower_bound(const TaskGraph& graph, const Cluster& cluster) {
+  Bound bound;
+  const std::size_t none = graph.tasks().size();
+  std::vector<double> end(none);
+  std::vector<std::size_t> before(none, none);
+  std::size_t last = none;
+  for (std::size_t i = 0; i < none; ++i) {
+    const Task& task = graph.tasks()[i];
+    for (const std::size_t input : graph.inputs(i)) {
+      if (end[input] > end[i]) end[i] = end[input], before[i] = input;
+    }
+    if (task.elsewhere) continue;
+    bound.work += task.cost / static_cast<double>(cluster.size());
+    const std::vector<int> sizes = group_sizes(task, cluster);
+    end[i] += task.cost / (sizes.empty() ? 1 : best_speedup(task, cluster, sizes.back()));
+    if (end[i] > bound.chain) bound.chain = end[i], last = i;
+  }
+  for (std::size_t i = last; i != none; i = before[i]) bound.chain_tasks.insert(bound.chain_tasks.begin(), i);
+  return bound;
 }
 
 }  // namespace dmoerm::plan

@@ -13,6 +13,7 @@ struct OpenTask {
   const Task* task = nullptr;
   std::size_t id = 0;        ///< the caller's number of it
   int base = -1;             ///< Task::base as a number
+  std::vector<int> sizes;    ///< group_sizes() of it
   double cost = 0;           ///< what is left of it
   double tail = 0;           ///< cost of the longest chain of tasks that wait for it
   double ready_at = 0;       ///< not before, whatever else; in seconds from now
@@ -43,7 +44,9 @@ struct Schedule {
   [[nodiscard]] double objective() const { return makespan + 0.02 * mean_end; }
 };
 
-/// Group sizes that a task can have: powers of two up to its largest useful group for which enough ranks have the memory.
+/// How many times faster than on one rank a task is at best on so many ranks of the cluster: of one node if they are on one.
+double best_speedup(const Task& task, const Cluster& cluster, int ranks);
+/// Group sizes that are of use to a task: powers of two for which enough ranks have the memory, each faster than the one before.
 /// Ascending, empty if it fits nowhere.
 std::vector<int> group_sizes(const Task& task, const Cluster& cluster);
 /// @throws ConfigError naming the task, what it needs on how many ranks, and the largest device, if it fits nowhere
@@ -62,5 +65,15 @@ bool searchable(std::size_t open, std::size_t ranks, double effort);
 /// rank each (or as many as its memory asks for); ranks left over double the groups that would end last. Uses the ranks that are
 /// free now, and those only.
 std::vector<Placed> place_by_rule(const Problem& problem);
+
+/// What no schedule on these ranks can beat.
+struct Bound {
+  double work = 0;   ///< all work shared out evenly
+  double chain = 0;  ///< the longest chain, each task of it on the group that is fastest
+  std::vector<std::size_t> chain_tasks;
+  [[nodiscard]] double seconds() const { return work > chain ? work : chain; }
+};
+/// Tasks that are done elsewhere count as no work and no time.
+Bound lower_bound(const TaskGraph& graph, const Cluster& cluster);
 
 }  // namespace dmoerm::plan

@@ -20,8 +20,10 @@ class Search {
  public:
   Search(const Problem& problem, std::int64_t tries) : problem_(problem), tries_(tries), n_(problem.open.size()) {
     for (const OpenTask& open : problem.open) {
-      sizes_.push_back(group_sizes(*open.task, problem.cluster));
-      DMOERM_CHECK(!sizes_.back().empty(), "a task to place fits somewhere: " + open.task->id);
+      DMOERM_CHECK(!open.sizes.empty(), "a task to place fits somewhere: " + open.task->id);
+      std::vector<double> seconds;
+      for (const int size : open.sizes) seconds.push_back(open.cost / best_speedup(*open.task, problem.cluster, size));
+      seconds_.push_back(std::move(seconds));
     }
   }
 
@@ -32,9 +34,7 @@ class Search {
   }
 
  private:
-  [[nodiscard]] double seconds(std::size_t task, std::size_t size) const {
-    return problem_.open[task].cost / speedup(*problem_.open[task].task, sizes_[task][size]);
-  }
+  [[nodiscard]] double seconds(std::size_t task, std::size_t size) const { return seconds_[task][size]; }
 
   /// List scheduling: of the tasks whose inputs are placed the one of highest priority takes the ranks that end it soonest.
   /// @param order  the tasks in the order they were placed in
@@ -55,7 +55,7 @@ class Search {
       can.pop_back();
       order.push_back(i);
       const OpenTask& open = problem_.open[i];
-      auto placed = find_group(state, open, sizes_[i][sketch.size[i]], ready_at[i]);
+      auto placed = find_group(state, open, open.sizes[sketch.size[i]], ready_at[i]);
       DMOERM_CHECK(placed.has_value(), "ranks for " + open.task->id + " become free");
       for (const int r : placed->ranks) {
         state.free_at[static_cast<std::size_t>(r)] = placed->end;
@@ -100,7 +100,7 @@ class Search {
   void try_rules() {
     std::vector<std::size_t> largest;
     double work = 0;
-    for (std::size_t i = 0; i < n_; ++i) largest.push_back(sizes_[i].size() - 1), work += problem_.open[i].cost;
+    for (std::size_t i = 0; i < n_; ++i) largest.push_back(seconds_[i].size() - 1), work += problem_.open[i].cost;
     const std::vector<double> shortest = chains(largest);
     const double bound =
         std::max(work / static_cast<double>(problem_.cluster.size()), *std::max_element(shortest.begin(), shortest.end()));
@@ -111,7 +111,7 @@ class Search {
       Sketch sketch;
       for (std::size_t i = 0; i < n_; ++i) {
         std::size_t size = 0;
-        while (size + 1 < sizes_[i].size() && seconds(i, size) > share * bound) ++size;
+        while (size + 1 < seconds_[i].size() && seconds(i, size) > share * bound) ++size;
         sketch.size.push_back(size);
       }
       sketch.priority = chains(sketch.size);
@@ -131,7 +131,7 @@ class Search {
       for (std::uint64_t changes = 1 + rng.below(3); changes-- > 0;) {
         const auto i = static_cast<std::size_t>(rng.below(n_)), j = static_cast<std::size_t>(rng.below(n_));
         if (rng.below(2) == 0) {
-          sketch.size[i] = static_cast<std::size_t>(rng.below(sizes_[i].size()));
+          sketch.size[i] = static_cast<std::size_t>(rng.below(seconds_[i].size()));
         } else {
           std::swap(sketch.priority[i], sketch.priority[j]);
         }
@@ -144,7 +144,7 @@ class Search {
   std::int64_t tries_;
   double bound_ = 0;
   std::size_t n_;
-  std::vector<std::vector<int>> sizes_;
+  std::vector<std::vector<double>> seconds_;  ///< of each task by group size
   Schedule best_;
   Sketch current_sketch_;  ///< that changes start from
   double current_ = std::numeric_limits<double>::infinity();
@@ -155,7 +155,7 @@ constexpr double kTriesMin = 16, kTriesMax = 2000;
 /// Tries that the effort pays for.
 double tries(std::size_t open, std::size_t ranks, double effort) {
   const auto n = static_cast<double>(std::max<std::size_t>(1, open));
-  return effort / (n * (20 + n + 8 * static_cast<double>(ranks)));
+  return effort / (n * (20 + n + 16 * static_cast<double>(ranks)));
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ double speedup(const Task& task, int ranks, bool across_nodes) {
   const auto doublings = static_cast<std::size_t>(std::bit_width(static_cast<unsigned>(ranks)) - 1);
   const std::vector<double>& curve = across_nodes && !task.speedup_across.empty() ? task.speedup_across : task.speedup;
   if (curve.empty()) return std::pow(2 * kOfADoubling, static_cast<double>(doublings));
-  return *std::max_element(curve.begin(), curve.begin() + static_cast<std::ptrdiff_t>(std::min(doublings + 1, curve.size())));
+  return curve[std::min(doublings, curve.size() - 1)];
 }
 
 double memory_mib(const Task& task, int ranks) { return task.memory_mib + task.sharded_mib / ranks; }
@@ -40,21 +40,6 @@ std::vector<double> TaskGraph::chain_costs() const {
     for (const std::size_t input : inputs_[i]) chain[input] = std::max(chain[input], chain[i]);
   }
   return chain;
-}
-
-double lower_bound(const TaskGraph& graph, int ranks) {
-  double work = 0, longest = 0;
-  std::vector<double> end(graph.tasks().size());
-  for (std::size_t i = 0; i < end.size(); ++i) {
-    const Task& task = graph.tasks()[i];
-    for (const std::size_t input : graph.inputs(i)) end[i] = std::max(end[i], end[input]);
-    if (task.elsewhere) continue;
-    work += task.cost;
-    const int group = static_cast<int>(std::bit_floor(static_cast<unsigned>(std::min(task.ranks_max, ranks))));
-    end[i] += task.cost / speedup(task, group);
-    longest = std::max(longest, end[i]);
-  }
-  return std::max(work / ranks, longest);
 }
 
 }  // namespace dmoerm::plan

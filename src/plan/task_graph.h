@@ -21,7 +21,7 @@ struct Task {
   std::vector<double> speedup_across = {};  ///< the same over several nodes; empty = as inside a node
 };
 
-/// How many times faster a group of `ranks` (a power of two) is than one rank, never less than a smaller group's.
+/// How many times faster a group of `ranks` (a power of two) is than one rank. Beyond its end a curve goes on level.
 double speedup(const Task& task, int ranks, bool across_nodes = false);
 /// What each rank of such a group needs.
 double memory_mib(const Task& task, int ranks);
@@ -45,9 +45,5 @@ class TaskGraph {
   std::vector<std::vector<std::size_t>> inputs_;
   std::map<std::string, std::size_t> index_;
 };
-
-/// No schedule on so many ranks is shorter than this: the larger of all work shared out evenly and the longest chain, each task
-/// of it on the group that is fastest.
-double lower_bound(const TaskGraph& graph, int ranks);
 
 }  // namespace dmoerm::plan

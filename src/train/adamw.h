@@ -25,7 +25,12 @@ class AdamW {
   double beta1_, beta2_, eps_, weight_decay_;
 };
 
-/// Euclidean norm over all buffers, summed in float64 in a fixed order.
+/// Norms are summed over blocks of so many elements, and then over the blocks in order: a buffer cut at blocks gives the same
+/// sum.
+constexpr std::int64_t kNormBlock = 1 << 12;
+/// The sum of squares of each block of a flat buffer, in float64.
+std::vector<double> block_squares(const at::Tensor& gradient);
+/// Euclidean norm over all buffers, in float64 in a fixed order.
 double gradient_norm(const std::vector<at::Tensor>& gradients);
 
 /// Learning rate of an update: a linear warm-up, then constant, or linear / cosine down to zero at `steps_total`.

@@ -1,9 +1,12 @@
 #include "train/course.h"
 
+#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <iterator>
 #include <numeric>
 
 #include "base/log.h"
@@ -27,24 +30,63 @@ std::vector<LabelledGroup> draw(std::vector<LabelledGroup> groups, std::int64_t 
   return drawn;
 }
 
+/// Parts in the order in which a backward pass completes their gradients.
+std::vector<at::Tensor> parts_of(const Trainee& trainee) {
+  if (!trainee.trains_all) return {trainee.expert->flat};
+  std::vector<at::Tensor> parts;
+  const model::Weights& weights = trainee.backbone->weights();
+  for (std::size_t p = 0; p < weights.parts(); ++p) parts.push_back(weights.part(p));
+  parts.push_back(trainee.expert->head_D);
+  return parts;
+}
+
+std::vector<std::int64_t> widths_of(const std::vector<at::Tensor>& parts) {
+  std::vector<std::int64_t> widths;
+  for (const at::Tensor& part : parts) widths.push_back(part.numel());
+  ++widths.back();  // the loss
+  return widths;
+}
+
+/// JSON has no NaN and writes null.
+double number(const nlohmann::json& value) { return value.is_null() ? std::nan("") : value.get<double>(); }
+
+constexpr std::size_t kLayerBuffers = 2;  // one fills while the other is sent
+
 }  // namespace
 
 Course::Course(Trainee& trainee, const TrainerContext& context)
     : trainee_(trainee),
+      group_(context.group),
       validation_(draw(trainee.validation, context.train.eval_groups_max, context.seed, trainee.name)),
       order_(copies_of(context.store, trainee.training), context.seed, trainee.name),
       steps_total_(total_steps(context.train, context.store, trainee.training)),
-      gradient_expert_(trainee.backbone->spec(), trainee.expert->lora(), trainee.backbone->device()) {
+      sharded_(trainee.trains_all && context.train.shard && context.group.size() > 1),
+      gradient_expert_(trainee.backbone->spec(), trainee.expert->lora(), trainee.backbone->device()),
+      whole_(parts_of(trainee)),
+      sums_(context.group, widths_of(whole_), {sharded_, trainee.trains_all, trainee.backbone->device()}) {
   if (trainee.trains_all) {
-    gradient_weights_ = std::make_unique<model::Weights>(trainee.backbone->spec(), trainee.backbone->device());
-    parameters_ = {trainee.backbone->weights().flat, trainee.expert->head_D};
-    gradients_ = {gradient_weights_->flat, gradient_expert_.head_D};
-  } else {
-    parameters_ = {trainee.expert->flat};
-    gradients_ = {gradient_expert_.flat};
+    gradient_weights_ = std::make_unique<model::Weights>(trainee.backbone->spec(), trainee.backbone->device(), kLayerBuffers);
   }
-  for (const at::Tensor& p : parameters_) best_.push_back(p.clone());
+  for (std::size_t p = 0; p < whole_.size(); ++p) {
+    parameters_.push_back(own_of(p, whole_[p]));
+    best_.push_back(parameters_.back().clone());
+  }
   optimizer_ = std::make_unique<AdamW>(parameters_, context.train);
+}
+
+std::pair<std::int64_t, std::int64_t> Course::own_range(std::size_t part) const {
+  const std::int64_t all = whole_[part].numel();
+  if (!sharded_) return {0, all};
+  const comm::Bounds& bounds = sums_.bounds(part);
+  const auto r = static_cast<std::size_t>(group_.rank());
+  const auto clip = [&](std::size_t bound) { return std::min(all, static_cast<std::int64_t>(bound)); };
+  return {clip(bounds[r]), clip(bounds[r + 1])};
+}
+
+at::Tensor Course::own_of(std::size_t part, const at::Tensor& whole) const {
+  if (!sharded_) return whole;
+  const auto [begin, end] = own_range(part);
+  return whole.narrow(0, begin, end - begin);
 }
 
 std::vector<const LabelledGroup*> Course::groups_of_step(std::int64_t step, std::int64_t count) {
@@ -53,15 +95,93 @@ std::vector<const LabelledGroup*> Course::groups_of_step(std::int64_t step, std:
   return groups;
 }
 
-void Course::update(const TrainerContext& context, std::int64_t step) {
-  const double norm = gradient_norm(gradients_);
+void Course::before_leaf(model::BackboneGradients& sinks) {
+  gradient_expert_.flat.zero_();
+  sinks.experts.push_back(&gradient_expert_);
+  if (!gradient_weights_) return;
+  sinks.weights = gradient_weights_.get();
+  sinks.before_part = [this](std::size_t part) {
+    at::Tensor buffer = gradient_weights_->part(part);
+    sums_.settle(buffer);
+    buffer.zero_();
+  };
+  sinks.after_part = [this](std::size_t part) { sums_.add(part, gradient_weights_->part(part)); };
+}
+
+void Course::after_leaf(double loss) {
+  const at::Tensor& last = trainee_.trains_all ? gradient_expert_.head_D : gradient_expert_.flat;
+  at::Tensor with_loss = at::empty({last.numel() + 1}, last.options());
+  with_loss.narrow(0, 0, last.numel()).copy_(last);
+  with_loss.narrow(0, last.numel(), 1).fill_(loss);
+  sums_.add(whole_.size() - 1, with_loss);
+  sums_.end_leaf();
+}
+
+double Course::norm_of(const std::vector<at::Tensor>& gradients, double& loss) const {
+  if (!sharded_) return gradient_norm(gradients);
+  // Everyone's blocks to everyone, then the loss, which the last rank holds; added in the order in which one rank adds them.
+  std::vector<double> own;
+  for (const at::Tensor& gradient : gradients) std::ranges::copy(block_squares(gradient), std::back_inserter(own));
+  own.push_back(loss);
+  std::vector<std::vector<double>> all;
+  for (const auto& bytes : group_.all_gather(std::as_bytes(std::span<const double>(own)))) {
+    all.emplace_back(bytes.size() / sizeof(double));
+    std::memcpy(all.back().data(), bytes.data(), bytes.size());
+  }
+  loss = all.back().back();
+  std::vector<std::size_t> next(all.size());
+  double sum = 0;
+  for (std::size_t part = 0; part < whole_.size(); ++part) {
+    const auto end = [&](std::size_t r) {
+      return std::min(whole_[part].numel(), static_cast<std::int64_t>(sums_.bounds(part)[r]));
+    };
+    for (std::size_t r = 0; r < all.size(); ++r) {
+      for (std::int64_t at = end(r); at < end(r + 1); at += kNormBlock) sum += all[r][next[r]++];
+    }
+  }
+  return std::sqrt(sum);
+}
+
+double Course::update(const TrainerContext& context, std::int64_t step) {
+  sums_.finish();
+  std::vector<at::Tensor> gradients;
+  double loss = 0;
+  for (std::size_t part = 0; part < whole_.size(); ++part) {
+    const at::Tensor sum = sums_.take(part);
+    const std::int64_t own = parameters_[part].numel();
+    if (part + 1 == whole_.size() && sum.numel() > own) loss = sum.narrow(0, own, 1).item<float>();
+    gradients.push_back(sum.narrow(0, 0, own).to(parameters_[part].device()));
+  }
+  const double norm = norm_of(gradients, loss);
   if (!std::isfinite(norm)) {
     fail("the gradient is not finite", step);
-    return;
+    return loss;
   }
   const double clip = context.train.clip_norm > 0 && norm > context.train.clip_norm ? context.train.clip_norm / norm : 1.0;
-  optimizer_->step(parameters_, gradients_, learning_rate(context.train, step, steps_total_), step + 1, clip);
+  optimizer_->step(parameters_, gradients, learning_rate(context.train, step, steps_total_), step + 1, clip);
+  gather_parameters();
   last_norm_ = norm;
+  return loss;
+}
+
+comm::Pending Course::gather(std::size_t part, const at::Tensor& whole) const {
+  comm::Bounds bounds = sums_.bounds(part);
+  for (std::size_t& bound : bounds) bound = std::min(bound, static_cast<std::size_t>(whole.numel()));
+  const auto start = [&](const at::Tensor& t) {
+    return group_.start_all_gather({t.data_ptr<float>(), static_cast<std::size_t>(t.numel())}, bounds);
+  };
+  if (whole.is_cpu() || group_.on_device()) return start(whole);
+  const at::Tensor host = whole.cpu();
+  start(host).wait();
+  whole.copy_(host);
+  return {};
+}
+
+void Course::gather_parameters() {
+  if (!sharded_) return;
+  std::vector<comm::Pending> pending;
+  for (std::size_t part = 0; part < whole_.size(); ++part) pending.push_back(gather(part, whole_[part]));
+  for (comm::Pending& p : pending) p.wait();
 }
 
 void Course::fail(const std::string& why, std::int64_t step) {
@@ -100,8 +220,16 @@ void Course::evaluate(const TrainerContext& context, std::int64_t step, double t
   if (step >= steps_total_ || waited_ >= context.train.patience) active_ = false;
 }
 
+std::int64_t Course::state_bytes() const {
+  std::int64_t floats = gradient_expert_.flat.numel() + (gradient_weights_ ? gradient_weights_->flat.numel() : 0);
+  for (const at::Tensor& whole : whole_) floats += whole.numel();
+  for (const at::Tensor& own : parameters_) floats += 3 * own.numel();
+  return floats * static_cast<std::int64_t>(sizeof(float)) + sums_.peak_bytes();
+}
+
 TrainOutcome Course::finish(std::int64_t tokens, double seconds, double peak_mib) {
   for (std::size_t i = 0; i < best_.size(); ++i) parameters_[i].copy_(best_[i]);
+  gather_parameters();
   outcome_.tokens = tokens, outcome_.seconds = seconds, outcome_.peak_mib = peak_mib;
   return outcome_;
 }
@@ -130,19 +258,30 @@ void Course::write(Checkpoint& checkpoint, const std::string& prefix) const {
                                          {"norm", last_norm_},
                                          {"history", history_}});
   for (const auto& [label, tensors] : slots()) {
-    for (std::size_t i = 0; i < tensors->size(); ++i)
-      checkpoint.tensors.push_back({fmt::format("{}{}.{}", prefix, label, i), (*tensors)[i]});
+    for (std::size_t i = 0; i < tensors->size(); ++i) {
+      CheckpointTensor entry{fmt::format("{}{}.{}", prefix, label, i), (*tensors)[i]};
+      if (sharded_) entry.begin = own_range(i).first, entry.total = whole_[i].numel();
+      checkpoint.tensors.push_back(std::move(entry));
+    }
   }
 }
 
 void Course::read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix) {
-  active_ = state.at("active"), waited_ = state.at("waited"), lowest_loss_ = state.at("lowest_loss"),
-  last_norm_ = state.at("norm"), history_ = state.at("history");
-  outcome_.accuracy = state.at("accuracy"), outcome_.loss = state.at("loss"), outcome_.best_step = state.at("best_step");
+  active_ = state.at("active"), waited_ = state.at("waited"), history_ = state.at("history");
+  lowest_loss_ = number(state.at("lowest_loss")), last_norm_ = number(state.at("norm"));
+  outcome_.accuracy = number(state.at("accuracy")), outcome_.loss = number(state.at("loss"));
+  outcome_.best_step = state.at("best_step");
   outcome_.steps = state.at("steps"), outcome_.failure = state.at("failure"), failed_step_ = state.at("failed_step");
   for (const auto& [label, tensors] : slots()) {
-    for (std::size_t i = 0; i < tensors->size(); ++i)
-      (*tensors)[i].copy_(checkpoint.load(fmt::format("{}{}.{}", prefix, label, i)));
+    for (std::size_t i = 0; i < tensors->size(); ++i) {
+      const std::string stored = fmt::format("{}{}.{}", prefix, label, i);
+      if (tensors == &parameters_) {
+        whole_[i].copy_(checkpoint.load(stored).view_as(whole_[i]));
+      } else {
+        const auto [begin, end] = own_range(i);
+        (*tensors)[i].copy_(checkpoint.load(stored, begin, end).view_as((*tensors)[i]));
+      }
+    }
   }
 }
 

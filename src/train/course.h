@@ -10,6 +10,7 @@
 
 #include "train/adamw.h"
 #include "train/checkpoint.h"
+#include "train/gradient_sums.h"
 #include "train/reward_trainer.h"
 
 namespace dmoerm::train {
@@ -22,9 +23,10 @@ class Course {
   [[nodiscard]] bool active() const { return active_; }
   [[nodiscard]] std::int64_t steps_total() const { return steps_total_; }
   [[nodiscard]] const Trainee& trainee() const { return trainee_; }
-  [[nodiscard]] std::vector<at::Tensor>& gradients() { return gradients_; }
   [[nodiscard]] model::Expert* gradient_expert() { return &gradient_expert_; }
-  [[nodiscard]] model::Weights* gradient_weights() { return gradient_weights_.get(); }
+  [[nodiscard]] GradientSums& sums() { return sums_; }
+  /// Whether moments, best weights and gradient sums are spread over the group: then each rank writes its part of a checkpoint.
+  [[nodiscard]] bool sharded() const { return sharded_; }
   [[nodiscard]] const model::Expert* adapter() const { return trainee_.trains_all ? nullptr : trainee_.expert.get(); }
   /// Multiplications and additions of training on one token: two for each weight of a matrix that it passes, forward; as many for
   /// the gradient in the states, and again for that in the weights if they are trained. Attention's own products are left out.
@@ -33,8 +35,13 @@ class Course {
 
   /// The groups of one step.
   std::vector<const LabelledGroup*> groups_of_step(std::int64_t step, std::int64_t count);
-  /// One optimizer step on gradients(). Fails the course if they are not finite.
-  void update(const TrainerContext& context, std::int64_t step);
+  /// Before a micro batch: zero what its gradients are added to, and have `sinks` carry them on part by part.
+  void before_leaf(model::BackboneGradients& sinks);
+  /// After it. @param loss  summed over its groups
+  void after_leaf(double loss);
+  /// One optimizer step on what sums() give. Fails the course on all ranks if they are not finite. Collective.
+  /// @return the loss, summed over the step's groups
+  double update(const TrainerContext& context, std::int64_t step);
   void fail(const std::string& why, std::int64_t step);
   /// What it failed of; "" if it did not.
   [[nodiscard]] const std::string& failure() const { return outcome_.failure; }
@@ -45,23 +52,39 @@ class Course {
   }
   /// Look at the validation groups; keep the weights if they are the best, stop if patience is over.
   void evaluate(const TrainerContext& context, std::int64_t step, double train_loss, double seconds);
-  /// Put the best weights back and report.
+  /// Bytes of weights, moments, best weights, gradients and the most their sums took so far.
+  [[nodiscard]] std::int64_t state_bytes() const;
+  /// Put the best weights back and report. Collective.
   TrainOutcome finish(std::int64_t tokens, double seconds, double peak_mib);
 
-  /// Into and out of a checkpoint. @param prefix  of its tensors' names
+  /// Into and out of a checkpoint: what this rank holds of it. Ranks of another number go on from it.
+  /// @param prefix  of its tensors' names
   void write(Checkpoint& checkpoint, const std::string& prefix) const;
   void read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix);
 
  private:
+  /// What is kept of each part.
   [[nodiscard]] std::vector<std::pair<const char*, const std::vector<at::Tensor>*>> slots() const;
+  /// This rank's elements of a part.
+  [[nodiscard]] std::pair<std::int64_t, std::int64_t> own_range(std::size_t part) const;
+  /// This rank's chunk of a part's parameters.
+  [[nodiscard]] at::Tensor own_of(std::size_t part, const at::Tensor& whole) const;
+  /// Chunks of a part to all ranks, in place.
+  [[nodiscard]] comm::Pending gather(std::size_t part, const at::Tensor& whole) const;
+  void gather_parameters();
+  [[nodiscard]] double norm_of(const std::vector<at::Tensor>& gradients, double& loss) const;
 
   Trainee& trainee_;
+  comm::Communicator& group_;
   std::vector<LabelledGroup> validation_;
   GroupOrder order_;
   std::int64_t steps_total_;
+  bool sharded_;
   model::Expert gradient_expert_;
-  std::unique_ptr<model::Weights> gradient_weights_;
-  std::vector<at::Tensor> parameters_, gradients_, best_;
+  std::unique_ptr<model::Weights> gradient_weights_;  ///< two layers' worth of layers, used in turn
+  std::vector<at::Tensor> whole_;              ///< parameters: parts of the backbone if it is trained, then head or adapter
+  GradientSums sums_;                          ///< of the same parts, the loss behind the last
+  std::vector<at::Tensor> parameters_, best_;  ///< this rank's chunks of the parts; all of them unless sharded
   std::unique_ptr<AdamW> optimizer_;
   TrainOutcome outcome_;
   bool active_ = true;

@@ -88,8 +88,9 @@ void check_run_directory(const RunContext& context, bool update) {
 }
 
 PipelineSummary run_pipeline(RunContext& context, comm::World& world, const PipelineHooks& pipeline_hooks) {
-  const std::vector<RunTask> tasks =
+  std::vector<RunTask> tasks =
       plan_tasks(context.config(), context.store(), load_label_plan(context.directory(), context.config()));
+  price_tasks(tasks, context.config(), plan::device_of(context.config().compute));
   std::set<std::string> done;
   plan::TaskGraph graph;
   std::map<std::string, const RunTask*> by_id;

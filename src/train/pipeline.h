@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "comm/world.h"
-#include "plan/task_graph.h"
+#include "plan/job.h"
 #include "train/dispatch_loop.h"
 #include "train/run_context.h"
 
@@ -16,6 +16,7 @@ namespace dmoerm::train {
 /// One task with what decides its result and the function that does it.
 struct RunTask {
   plan::Task node;
+  plan::Load load;  ///< what it computes
   TaskIdentity identity;
   std::function<void(RunContext&, const TaskIdentity&, comm::Communicator&)> run;
 };
@@ -31,6 +32,11 @@ LabelPlan load_label_plan(const RunDirectory& directory, const config::RunConfig
 /// @param labels  a task each that is done elsewhere, and that the point's expert waits for
 /// @throws ConfigError listing every category without data and every point whose labels are missing, of one kind only, or too few
 std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const LabelPlan& labels = {});
+
+/// The backbone's shape as its config.json says; layers as configured. @throws IoError, DataError
+plan::ModelShape shape_of(const config::RunConfig& config);
+/// Set cost, speed-up and memory of every task for a device.
+void price_tasks(std::vector<RunTask>& tasks, const config::RunConfig& config, const plan::DeviceModel& device);
 
 /// What a run came to.
 struct PipelineSummary {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "model/backbone_spec.h"
 #include "train/check_labels.h"
 #include "train/pipeline.h"
 #include "train/reward_trainer.h"
@@ -40,11 +41,13 @@ json category_settings(const config::CategoryConfig& c) {
   return {{"name", c.name}, {"points", c.points}, {"clear_margin", c.clear_margin}};
 }
 
-double group_tokens(const data::TokenStore& store, const std::vector<LabelledGroup>& groups) {
-  double tokens = 0;
-  for (const LabelledGroup& g : groups)
-    tokens += static_cast<double>(data::packed_tokens(store.group(g.group), g.responses, true));
-  return tokens;
+plan::GroupSizes sizes_of(const data::TokenStore& store, const std::vector<LabelledGroup>& groups) {
+  plan::GroupSizes sizes{static_cast<double>(groups.size()), 0, 0};
+  for (const LabelledGroup& g : groups) {
+    sizes.tokens += static_cast<double>(data::packed_tokens(store.group(g.group), g.responses, true)) / sizes.groups;
+    sizes.plain_tokens += static_cast<double>(data::packed_tokens(store.group(g.group), g.responses, false)) / sizes.groups;
+  }
+  return sizes;
 }
 
 /// Steps of phase 1 that visit as many groups as `expert_steps` of phase 2, rounded up.
@@ -64,6 +67,7 @@ class Planner {
                {"threads", config.compute.threads},
                {"micro_batch_tokens", config.compute.micro_batch_tokens},
                {"device", config.compute.device}};
+    if (config.cluster.wire != "float32") common_["wire"] = config.cluster.wire;
   }
 
   std::vector<RunTask> plan() {
@@ -74,14 +78,18 @@ class Planner {
       keys_[id] = identity.key();
       tasks_.push_back(std::move(task));
     }
-    add("router", {}, {{"router", router_settings()}}, 0.2 * tokens_of(-1, Part::train), 1,
+    plan::GroupSizes prompts = sizes(-1, Part::train);
+    prompts.tokens /= 2, prompts.plain_tokens = prompts.tokens;  // about half of a group is its prompt
+    add("router", {}, "backbone", {{"router", router_settings()}}, plan::reading_load(config_.base, prompts, 1), 1,
         [](RunContext& c, const TaskIdentity& id, comm::Communicator& g) { run_router(c, id, g); });
     std::int64_t all_steps = 0;
     for (std::int32_t i = 0; i < count(); ++i) all_steps += add_category(i);
     add_model("single", -1, Part::train, all_steps);
     std::vector<std::string> evals;
     for (std::int32_t i = 0; i < count(); ++i) evals.push_back(add_eval(i));
-    add("report", evals, {{"categories", all_categories()}}, 1, 1,
+    plan::Load report;
+    report.seconds = 0.1;
+    add("report", evals, "", {{"categories", all_categories()}}, report, 1,
         [](RunContext& c, const TaskIdentity& id, comm::Communicator& g) { run_report(c, "report", id, g); });
     return std::move(tasks_);
   }
@@ -93,8 +101,8 @@ class Planner {
   [[nodiscard]] std::int32_t index_of(const std::string& name) const {
     return static_cast<std::int32_t>(std::ranges::find(store_.categories(), name) - store_.categories().begin());
   }
-  [[nodiscard]] double tokens_of(std::int32_t category, Part part) const {
-    return group_tokens(store_, labelled_groups(store_, category, part, pair::kOverall, config_));
+  [[nodiscard]] plan::GroupSizes sizes(std::int32_t category, Part part) const {
+    return sizes_of(store_, labelled_groups(store_, category, part, pair::kOverall, config_));
   }
   [[nodiscard]] json router_settings() const {
     const config::RouterConfig& r = config_.router;
@@ -110,9 +118,12 @@ class Planner {
     return all;
   }
 
-  void add(const std::string& id, const std::vector<std::string>& inputs, json settings, double cost, int ranks_max, Body body) {
+  /// @param base  names the weights that its ranks load
+  void add(const std::string& id, const std::vector<std::string>& inputs, const std::string& base, json settings,
+           const plan::Load& load, int ranks_max, Body body) {
     RunTask task;
-    task.node.id = id, task.node.inputs = inputs, task.node.cost = std::max(1.0, cost), task.node.ranks_max = ranks_max;
+    task.node.id = id, task.node.inputs = inputs, task.node.base = base, task.node.ranks_max = ranks_max;
+    task.load = load;
     settings.update(common_);
     settings["task"] = id;
     task.identity.settings = std::move(settings);
@@ -126,12 +137,12 @@ class Planner {
   std::int64_t add_model(const std::string& id, std::int32_t category, Part part, std::int64_t steps_max) {
     const auto groups = labelled_groups(store_, category, part, pair::kOverall, config_);
     const std::int64_t steps = steps_max > 0 ? steps_max : total_steps(config_.base, store_, groups);
-    const double cost = 1.5 * group_tokens(store_, groups) / static_cast<double>(std::max<std::size_t>(1, groups.size())) *
-                        static_cast<double>(steps * config_.base.groups_per_step);
+    const plan::Load load = plan::training_load(config_.base, config_.cluster, sizes_of(store_, groups),
+                                                sizes(category, Part::validation), static_cast<double>(steps), 1);
     json margins = all_categories();
-    add(id, {},
+    add(id, {}, "backbone",
         {{"train", train_settings(config_.base)}, {"steps", steps}, {"base_share", config_.base_share}, {"categories", margins}},
-        cost, kRanksMax, [id, category, part, steps_max](RunContext& c, const TaskIdentity& identity, comm::Communicator& g) {
+        load, kRanksMax, [id, category, part, steps_max](RunContext& c, const TaskIdentity& identity, comm::Communicator& g) {
           run_base(c, id, category, part, steps_max, identity, g);
         });
     return steps;
@@ -143,13 +154,15 @@ class Planner {
     const config::CategoryConfig& c = config_.categories[static_cast<std::size_t>(i)];
     const std::int32_t category = i;
     const std::int64_t base_steps = add_model("base/" + c.name, category, Part::base, 0);
+    const std::string own_base = config_.base.trains == "all" ? "base/" + c.name : "backbone";
     std::int64_t expert_steps = 0;
     std::vector<std::string> experts;
     const auto fuse = static_cast<std::size_t>(config_.experts.fuse);
     for (std::size_t first = 0; first < c.points.size(); first += fuse) {
       const std::size_t points = std::min(fuse, c.points.size() - first);
       std::string id = fmt::format("expert/{}/", c.name);
-      double cost = 0;
+      double steps_max = 0;
+      plan::GroupSizes labelled;  // means over the points
       std::vector<std::string> inputs = {"base/" + c.name};
       json settings{{"train", train_settings(config_.experts.train)},
                     {"base_share", config_.base_share},
@@ -168,24 +181,32 @@ class Planner {
                                    : labelled_groups(store_, category, Part::base, c.points[p], config_);
         const std::int64_t own = total_steps(config_.experts.train, store_, groups);
         expert_steps += own;
-        cost += group_tokens(store_, groups) / static_cast<double>(groups.size()) *
-                static_cast<double>(own * config_.experts.train.groups_per_step);
+        const plan::GroupSizes point = sizes_of(store_, groups);
+        const auto share = 1.0 / static_cast<double>(points);
+        labelled.groups += share * point.groups, labelled.tokens += share * point.tokens;
+        labelled.plain_tokens += share * point.plain_tokens, steps_max += share * static_cast<double>(own);
       }
       experts.push_back(id);
-      add(id, inputs, std::move(settings), cost, kRanksMax,
+      const plan::Load load = plan::training_load(config_.experts.train, config_.cluster, labelled,
+                                                  sizes(category, Part::validation), steps_max, static_cast<int>(points));
+      add(id, inputs, own_base, std::move(settings), load, kRanksMax,
           [id, category, first, points](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
             run_experts(run, id, category, first, points, identity, g);
           });
     }
-    const auto k = static_cast<double>(c.points.size());
-    const double feature_cost = 0.4 * k * (tokens_of(category, Part::aggregator) + tokens_of(category, Part::validation));
+    const auto k = static_cast<int>(c.points.size());
+    plan::GroupSizes read = sizes(category, Part::aggregator);
+    read.groups += sizes(category, Part::validation).groups;
     const std::string features = "features/" + c.name, aggregator = "aggregator/" + c.name;
-    add(features, experts, {{"base_share", config_.base_share}, {"category", category_settings(c)}}, feature_cost, kRanksMax,
+    add(features, experts, own_base, {{"base_share", config_.base_share}, {"category", category_settings(c)}},
+        plan::reading_load(config_.experts.train, read, k), kRanksMax,
         [features, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
           run_features(run, features, category, identity, g);
         });
     const config::AggregatorConfig& a = config_.aggregator;
-    add(aggregator, {features},
+    plan::Load fit;
+    fit.fit_steps = static_cast<double>(a.steps_max * a.groups_per_step), fit.models = k;
+    add(aggregator, {features}, "",
         {{"aggregator",
           {{"kind", a.kind},
            {"lr", a.lr},
@@ -195,7 +216,7 @@ class Planner {
            {"groups_per_step", a.groups_per_step},
            {"eval_every_steps", a.eval_every_steps},
            {"patience", a.patience}}}},
-        0.1 * feature_cost, 1, [aggregator, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
+        fit, 1, [aggregator, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
           run_aggregator(run, aggregator, category, identity, g);
         });
     const std::int64_t steps = base_steps + budget_steps(config_, expert_steps);
@@ -210,8 +231,10 @@ class Planner {
     for (const config::CategoryConfig& c : config_.categories)
       inputs.push_back("aggregator/" + c.name);  // a prompt may be routed to any of them
     if (config_.baselines) inputs.push_back("category/" + name);
-    add(id, inputs, {{"categories", all_categories()}, {"baselines", config_.baselines}, {"results", kResultsSchema}},
-        tokens_of(i, Part::test) * 3, kRanksMax,
+    const auto models =
+        static_cast<int>(config_.categories[static_cast<std::size_t>(i)].points.size()) + (config_.baselines ? 3 : 2);
+    add(id, inputs, "backbone", {{"categories", all_categories()}, {"baselines", config_.baselines}, {"results", kResultsSchema}},
+        plan::reading_load(config_.experts.train, sizes(i, Part::test), models), kRanksMax,
         [id, i](RunContext& c, const TaskIdentity& identity, comm::Communicator& g) { run_eval(c, id, i, identity, g); });
     return id;
   }
@@ -227,6 +250,25 @@ class Planner {
 };
 
 }  // namespace
+
+plan::ModelShape shape_of(const config::RunConfig& config) {
+  model::BackboneSpec spec = model::read_backbone_spec(config.backbone.dir);
+  if (config.backbone.layers > 0) spec.layers = std::min(spec.layers, config.backbone.layers);
+  const auto number = [](std::int64_t n) { return static_cast<double>(n); };
+  plan::ModelShape shape =
+      plan::decoder_shape(config.backbone.dir, number(spec.vocab), number(spec.width), number(spec.intermediate),
+                          number(spec.layers), number(spec.heads), number(spec.kv_heads), number(spec.head_dim), true);
+  shape.linear_macs = spec.linear_macs_per_token();
+  shape.shares_prefix = !spec.encoder();
+  return shape;
+}
+
+void price_tasks(std::vector<RunTask>& tasks, const config::RunConfig& config, const plan::DeviceModel& device) {
+  const plan::ModelShape shape = shape_of(config);
+  for (RunTask& task : tasks) {
+    if (!task.node.elsewhere) plan::price(task.node, task.load, shape, device, config.compute.micro_batch_tokens);
+  }
+}
 
 std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const LabelPlan& labels) {
   std::vector<std::string> names;

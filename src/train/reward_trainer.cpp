@@ -1,6 +1,5 @@
 #include "train/reward_trainer.h"
 
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/outer.h>
 #include <ATen/ops/tensor.h>
@@ -24,6 +23,8 @@
 #include "model/pairwise_loss.h"
 #include "train/checkpoint.h"
 #include "train/course.h"
+#include "watch/status_file.h"
+#include "watch/tensorboard.h"
 
 namespace dmoerm::train {
 namespace {
@@ -54,19 +55,17 @@ class Pass {
     parts_.push_back(std::move(part));
   }
 
-  /// Compute; every course's gradients are overwritten by this pass's. Returns the loss of each added course, summed over its
-  /// groups.
-  std::vector<double> run() {
+  /// Compute; the gradients and the loss go into the sums of each course that was added.
+  void run() {
     const model::Backbone& backbone = *parts_.front().course->trainee().backbone;
     std::vector<model::ExpertRows> rows;
     model::BackboneGradients sinks;
     for (Part& part : parts_) {
       rows.push_back(part.rows);
-      for (at::Tensor& gradient : part.course->gradients()) gradient.zero_();
-      sinks.experts.push_back(part.course->gradient_expert());
-      sinks.weights = part.course->gradient_weights();
+      part.course->before_leaf(sinks);
     }
     model::ForwardState keep;
+    keep.recompute = context_.train.recompute;
     const at::Tensor states_RD = backbone.forward(batch_, rows, &keep, trunk());
     const at::Tensor grad_RD = at::zeros_like(states_RD);
     std::vector<double> losses;
@@ -74,7 +73,7 @@ class Pass {
       losses.push_back(head_pass(part, states_RD.narrow(0, part.rows.first_read, part.rows.reads),
                                  grad_RD.narrow(0, part.rows.first_read, part.rows.reads)));
     backbone.backward(grad_RD, keep, sinks);
-    return losses;
+    for (std::size_t i = 0; i < parts_.size(); ++i) parts_[i].course->after_leaf(losses[i]);
   }
 
   [[nodiscard]] const std::string& bad_group() const { return bad_group_; }
@@ -144,16 +143,20 @@ class Training {
     for (;; ++step_, evaluated = false) {
       if (!evaluated) evaluate_due();
       if (std::ranges::none_of(courses_, [](const auto& c) { return c->active(); })) break;
-      leave_if_asked();
+      save_or_leave();
       report_if_due();
-      save_if_due();
       take_step();
     }
     // The others' work is kept for when the failed ones are tried again.
     if (courses_.size() > 1 && std::ranges::any_of(courses_, [](const auto& c) { return !c->failure().empty(); })) save();
     std::vector<TrainOutcome> outcomes;
     const double peak = peak_mib();
-    for (const auto& course : courses_) outcomes.push_back(course->finish(tokens_, seconds(), peak));
+    for (const auto& course : courses_) {
+      outcomes.push_back(course->finish(tokens_, seconds(), peak));
+      outcomes.back().state_mib = static_cast<double>(course->state_bytes()) / (1 << 20);
+      const comm::Traffic now = context_.group.traffic();
+      outcomes.back().traffic = {now.seconds - traffic_before_.seconds, now.bytes - traffic_before_.bytes};
+    }
     return outcomes;
   }
 
@@ -196,6 +199,15 @@ class Training {
         std::filesystem::create_directories(context_.directory);
         write_file_atomically(context_.directory / "metrics.jsonl", lines);
       });
+      if (context_.tensorboard) write_if_possible("TensorBoard file", [&] { write_tensorboards(); });
+    }
+  }
+
+  void write_tensorboards() const {
+    for (const auto& course : courses_) {
+      const std::string point = course->name().substr(course->name().rfind('/') + 1);
+      watch::write_tensorboard(courses_.size() == 1 ? context_.directory : context_.directory / point, course->history(),
+                               watch::wall_clock());
     }
   }
 
@@ -227,55 +239,37 @@ class Training {
                                        context_.compute.micro_batch_tokens));
       passes = std::max(passes, cuts.back().size());
     }
-    // One tree of sums for each course and buffer, over the numbers of the micro batches. The last buffer carries the loss behind
-    // the gradient.
-    std::vector<std::vector<comm::TreeSum>> sums(active.size());
     for (std::size_t c = 0; c < active.size(); ++c) {
-      const auto& gradients = active[c]->gradients();
-      for (std::size_t b = 0; b < gradients.size(); ++b)
-        sums[c].emplace_back(static_cast<std::size_t>(gradients[b].numel()) + (b + 1 == gradients.size() ? 1 : 0));
+      active[c]->sums().begin(static_cast<std::int64_t>(cuts[c].size()), static_cast<std::int64_t>(passes));
       for (const LabelledGroup* g : groups[c])
         tokens_ +=
             data::packed_tokens(context_.store.group(g->group), g->responses, active[c]->trainee().backbone->shares_prefix());
     }
-    const comm::MicroBatchRange range =
-        comm::micro_batch_range(static_cast<std::int64_t>(passes), context_.group.rank(), context_.group.size());
     std::string bad_group;
-    std::vector<std::size_t> taking;  // the courses of the pass that is being filled
-    std::optional<Pass> pass;
+    std::optional<Pass> pass;  // that is being filled
     const auto compute = [&] {
-      if (taking.empty()) return;
-      const std::vector<double> losses = pass->run();
+      if (!pass) return;
+      pass->run();
       if (bad_group.empty()) bad_group = pass->bad_group();
-      for (std::size_t i = 0; i < taking.size(); ++i) add_leaf(active[taking[i]]->gradients(), losses[i], sums[taking[i]]);
-      taking.clear();
+      pass.reset();
     };
-    for (std::int64_t number = range.first; number < range.last; ++number) {
+    for (const std::int64_t number : active.front()->sums().numbers(static_cast<std::int64_t>(passes))) {
       for (std::size_t c = 0; c < active.size(); ++c) {
         if (static_cast<std::size_t>(number) >= cuts[c].size()) continue;
         const std::vector<std::size_t>& chosen = cuts[c][static_cast<std::size_t>(number)];
         // Experts share a pass while it stays within micro_batch_tokens.
-        if (!taking.empty() && pass->tokens() + tokens_of(*active[c], groups[c], chosen) > context_.compute.micro_batch_tokens)
-          compute();
-        if (taking.empty()) pass.emplace(context_, step_, number);
+        if (pass && pass->tokens() + tokens_of(*active[c], groups[c], chosen) > context_.compute.micro_batch_tokens) compute();
+        if (!pass) pass.emplace(context_, step_, number);
         pass->add(*active[c], groups[c], chosen);
-        taking.push_back(c);
       }
       compute();
     }
-    for (std::size_t c = 0; c < active.size(); ++c) {
-      const int contributors = contributors_of(static_cast<std::int64_t>(cuts[c].size()), static_cast<std::int64_t>(passes));
-      for (std::size_t b = 0; b < sums[c].size(); ++b) {
-        std::vector<float> sum = sums[c][b].finish();
-        context_.group.tree_sum(sum, contributors);
-        at::Tensor& gradient = active[c]->gradients()[b];
-        gradient.copy_(at::from_blob(sum.data(), gradient.sizes(), at::TensorOptions().dtype(at::kFloat)));
-        if (b + 1 == sums[c].size())
-          loss_since_ +=
-              sum.back() / static_cast<double>(context_.train.groups_per_step * static_cast<std::int64_t>(active.size()));
-      }
-      active[c]->update(context_, step_);
-      if (!active[c]->active()) name_failure(*active[c], bad_group);
+    for (Course* course : active) course->sums().start();
+    const auto step_groups = static_cast<double>(context_.train.groups_per_step * static_cast<std::int64_t>(active.size()));
+    for (Course* course : active) {
+      const double loss = course->update(context_, step_) / step_groups;
+      if (course->active()) loss_since_ += loss;  // else it may be NaN
+      if (!course->active()) name_failure(*course, bad_group);
     }
     ++steps_since_;
   }
@@ -288,31 +282,6 @@ class Training {
                                     course.trainee().backbone->shares_prefix());
     }
     return tokens;
-  }
-
-  /// One micro batch's gradients, and its loss behind the last of them, into their trees.
-  static void add_leaf(const std::vector<at::Tensor>& gradients, double loss, std::vector<comm::TreeSum>& sums) {
-    for (std::size_t b = 0; b < gradients.size(); ++b) {
-      const at::Tensor local = gradients[b].cpu();
-      const std::span<const float> values(local.const_data_ptr<float>(), static_cast<std::size_t>(local.numel()));
-      if (b + 1 < gradients.size()) {
-        sums[b].add(values);
-      } else {
-        std::vector<float> leaf(values.begin(), values.end());
-        leaf.push_back(static_cast<float>(loss));
-        sums[b].add(leaf);
-      }
-    }
-  }
-
-  /// Leading ranks of the group that hold at least one of a course's `count` micro batches when `passes` are shared out.
-  [[nodiscard]] int contributors_of(std::int64_t count, std::int64_t passes) const {
-    int contributors = 0;
-    for (int r = 0; r < context_.group.size(); ++r) {
-      const comm::MicroBatchRange range = comm::micro_batch_range(passes, r, context_.group.size());
-      if (range.first < range.last && range.first < count) contributors = r + 1;
-    }
-    return contributors;
   }
 
   /// All ranks learn which group broke a course.
@@ -329,17 +298,25 @@ class Training {
       spdlog::error("[train] task={} broke off: not finite at step {} group={}", course.name(), step_, named);
   }
 
-  /// The ranks agree at a step's edge that it is the last one now, or the last in this group.
-  void leave_if_asked() {
-    const bool pause = context_.line.pause_asked && context_.line.pause_asked();
-    const int wish = stop_requested() ? 2 : pause ? 1 : 0;
+  /// The ranks agree at a step's edge to save, and whether the step was the last one now or the last in this group.
+  void save_or_leave() {
+    enum Wish { none, save_now, pause, stop };
+    const bool pauses = context_.line.pause_asked && context_.line.pause_asked();
+    const int wish = stop_requested() ? stop : pauses ? pause : context_.group.rank() == 0 && due() ? save_now : none;
     const int agreed = comm::largest_of(context_.group, wish);
-    if (agreed == 0) return;
+    if (agreed == none) return;
     save();
+    if (agreed == save_now) return;
     writer_.wait();
     const std::string where = fmt::format("{} broke off at step {} and is saved", courses_.front()->name(), step_);
-    if (agreed == 2) throw Stopped(where);
+    if (agreed == stop) throw Stopped(where);
     throw Paused(where);
+  }
+
+  [[nodiscard]] bool due() const {
+    const double every = context_.train.checkpoint_every_s;
+    const bool free = every == 0 || !writer_.busy();  // 0: every step has its own
+    return free && std::chrono::duration<double>(Clock::now() - saved_).count() >= every;
   }
 
   /// Tell the coordinator how far it is, at evaluations and every few seconds between.
@@ -372,16 +349,13 @@ class Training {
     reported_ = Clock::now(), tokens_reported_ = tokens_;
   }
 
-  void save_if_due() {
-    const double every = context_.train.checkpoint_every_s;
-    const bool free = every == 0 || !writer_.busy();  // 0: every step has its own
-    if (free && std::chrono::duration<double>(Clock::now() - saved_).count() >= every) save();
-  }
-
+  /// Every rank writes its part if the optimizer's state is spread over the group, else the first rank writes all.
   void save() {
-    if (context_.group.rank() != 0) return;
+    const bool parts = courses_.front()->sharded();
+    if (context_.group.rank() != 0 && !parts) return;
     Checkpoint checkpoint;
     checkpoint.step = step_;
+    if (parts) checkpoint.part = context_.group.rank(), checkpoint.parts = context_.group.size();
     checkpoint.identity = {{"key", context_.key}, {"settings", context_.settings}};
     checkpoint.state = {{"seconds", seconds()},
                         {"tokens", tokens_},
@@ -429,6 +403,7 @@ class Training {
   std::int64_t step_ = 0, tokens_ = 0, tokens_reported_ = 0, steps_since_ = 0;
   double loss_since_ = 0, seconds_before_ = 0;
   Clock::time_point started_, saved_, reported_;
+  comm::Traffic traffic_before_ = context_.group.traffic();
 };
 
 }  // namespace

@@ -32,6 +32,8 @@ struct TrainOutcome {
   std::int64_t tokens = 0;  ///< computed forward and backward by all ranks
   double seconds = 0;       ///< spent training, over restarts
   double peak_mib = 0;      ///< largest resident memory of a rank of the group so far
+  double state_mib = 0;     ///< of this rank: weights, moments, best weights, gradients and their sums at their peak
+  comm::Traffic traffic;    ///< of this rank, since the last restart
   std::string failure;      ///< not empty: it broke off (NaN), with the group and expert named
 };
 
@@ -46,6 +48,7 @@ struct TrainerContext {
   TrunkCache& trunks;
   TaskLine line = {};
   nlohmann::json settings = {};  ///< of the task, kept in its checkpoints to tell what differs
+  bool tensorboard = false;      ///< write event files beside metrics.jsonl, in a folder a trainee if there are several
 };
 
 /// Train all of them to their early stop or last step, resuming from the directory's checkpoint if there is one.

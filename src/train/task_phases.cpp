@@ -20,10 +20,32 @@ nlohmann::json metrics_of(const TrainOutcome& outcome, const Trainee& trainee) {
           {"tokens", outcome.tokens},
           {"seconds", outcome.seconds},
           {"peak_mib", outcome.peak_mib},
+          {"state_mib", outcome.state_mib},
+          {"comm_seconds", outcome.traffic.seconds},
+          {"comm_bytes", outcome.traffic.bytes},
           {"groups", trainee.training.size()},
           {"pairs", count_pairs(trainee.training)},
           {"validation_groups", trainee.validation.size()},
           {"validation_pairs", count_pairs(trainee.validation)}};
+}
+
+comm::Wire wire_of(const config::RunConfig& config) {
+  return config.cluster.wire == "bfloat16" ? comm::Wire::bfloat16 : comm::Wire::float32;
+}
+
+TrainerContext trainer_context(RunContext& context, const config::TrainConfig& train, const std::string& task,
+                               const TaskIdentity& identity, comm::Communicator& group) {
+  return {context.store(),
+          train,
+          context.config().compute,
+          context.config().seed,
+          group,
+          context.directory().task(task),
+          identity.key(),
+          context.trunks(),
+          context.line(),
+          identity.settings,
+          context.config().watch.tensorboard};
 }
 
 struct PointLabels {
@@ -71,16 +93,8 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
                  labelled_groups(context.store(), category, Part::validation, pair::kOverall, context.config())};
   config::TrainConfig train = context.config().base;
   if (steps_max > 0) train.steps_max = steps_max;
-  const TrainerContext trainer{context.store(),
-                               train,
-                               context.config().compute,
-                               context.config().seed,
-                               group,
-                               context.directory().task(task),
-                               identity.key(),
-                               context.trunks(),
-                               context.line(),
-                               identity.settings};
+  group.use_wire(wire_of(context.config()));
+  const TrainerContext trainer = trainer_context(context, train, task, identity, group);
   const TrainOutcome outcome = train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
   if (group.rank() != 0) return;
@@ -109,16 +123,8 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
     trainees.push_back({"expert/" + c.name + "/" + c.points[p], base.backbone, expert, false, std::move(labels.training),
                         std::move(labels.validation)});
   }
-  const TrainerContext trainer{context.store(),
-                               train,
-                               context.config().compute,
-                               context.config().seed,
-                               group,
-                               context.directory().task(task),
-                               identity.key(),
-                               context.trunks(),
-                               context.line(),
-                               identity.settings};
+  group.use_wire(wire_of(context.config()));
+  const TrainerContext trainer = trainer_context(context, train, task, identity, group);
   const std::vector<TrainOutcome> outcomes = train_rewards(trainer, trainees);
   std::string failures;
   for (const TrainOutcome& outcome : outcomes)

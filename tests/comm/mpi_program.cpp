@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "comm/bfloat16.h"
 #include "comm/world.h"
 
 namespace {
@@ -48,6 +49,79 @@ void check_tree_sum(Communicator& group) {
              fmt::format("tree_sum of {} floats from {} ranks", count, contributors));
     }
   }
+}
+
+/// The tree's sum of the first `contributors` ranks' parts. @param rounded  each to bfloat16 first
+std::vector<float> expected_sum(std::size_t count, int contributors, bool rounded) {
+  std::vector<std::vector<float>> parts;
+  for (int r = 0; r < contributors; ++r) {
+    parts.push_back(part_of(r, count));
+    if (!rounded) continue;
+    for (float& v : parts.back()) v = from_bfloat16(to_bfloat16(v));
+  }
+  add_as_tree(parts);
+  return parts[0];
+}
+
+/// Several buffers under way at once, each summed and shared out in chunks of blocks, then gathered again.
+void check_chunks(Communicator& group) {
+  const std::vector<std::size_t> counts = {7, 1, 5000, 300'000, 4'200'001};
+  for (const int contributors : {1, group.size()}) {
+    std::vector<std::vector<float>> values, own;
+    std::vector<Bounds> bounds;
+    std::vector<Pending> pending;
+    for (const std::size_t count : counts) {
+      bounds.push_back(chunks_of_blocks(count, group.size(), 1000));
+      const auto r = static_cast<std::size_t>(group.rank());
+      own.emplace_back(bounds.back()[r + 1] - bounds.back()[r]);
+      values.push_back(group.rank() < contributors ? part_of(group.rank(), count) : std::vector<float>());
+    }
+    for (std::size_t i = 0; i < counts.size(); ++i)
+      pending.push_back(group.start_reduce_scatter(values[i], bounds[i], contributors, own[i]));
+    group.barrier();  // waits its turn behind them
+    for (Pending& p : pending) p.wait();
+    pending.clear();
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      values[i].assign(counts[i], -1.0F);
+      std::ranges::copy(own[i],
+                        values[i].begin() + static_cast<std::ptrdiff_t>(bounds[i][static_cast<std::size_t>(group.rank())]));
+      pending.push_back(group.start_all_gather(values[i], bounds[i]));
+    }
+    for (Pending& p : pending) p.wait();
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      const std::vector<float> expected = expected_sum(counts[i], contributors, false);
+      expect(std::memcmp(values[i].data(), expected.data(), counts[i] * sizeof(float)) == 0,
+             fmt::format("chunks of {} floats from {} ranks", counts[i], contributors));
+    }
+  }
+}
+
+/// Half the bytes; summands and the sum that all get are rounded, what stays in chunks is not.
+void check_bfloat16(Communicator& group) {
+  if (group.size() == 1) return;
+  constexpr std::size_t kCount = 100'000;
+  const auto sent = [&](const auto& work) {
+    const std::uint64_t before = group.traffic().bytes;
+    work();
+    return group.traffic().bytes - before;
+  };
+  std::vector<float> values = part_of(group.rank(), kCount);
+  const std::uint64_t whole = sent([&] { group.tree_sum(values, group.size()); });
+  group.use_wire(Wire::bfloat16);
+  values = part_of(group.rank(), kCount);
+  const std::uint64_t half = sent([&] { group.tree_sum(values, group.size()); });
+  expect(whole == 2 * half && half > 0, fmt::format("bfloat16 sends {} bytes, float32 {}", half, whole));
+  std::vector<float> expected = expected_sum(kCount, group.size(), true);
+  const Bounds bounds = chunks_of_blocks(kCount, group.size(), 1);
+  const std::size_t first = bounds[static_cast<std::size_t>(group.rank())],
+                    last = bounds[static_cast<std::size_t>(group.rank()) + 1];
+  std::vector<float> own(last - first);
+  group.start_reduce_scatter(part_of(group.rank(), kCount), bounds, group.size(), own).wait();
+  expect(std::memcmp(own.data(), expected.data() + first, own.size() * sizeof(float)) == 0, "chunks of rounded summands");
+  for (float& v : expected) v = from_bfloat16(to_bfloat16(v));
+  expect(std::memcmp(values.data(), expected.data(), kCount * sizeof(float)) == 0, "the rounded sum of rounded summands");
+  group.use_wire(Wire::float32);
+  expect(group.traffic().seconds > 0, "waiting is counted");
 }
 
 void check_gather(Communicator& group) {
@@ -116,6 +190,8 @@ int main(int argc, char** argv) {
   if (argc > 1 && std::string(argv[1]) == "--timeout") return check_timeout(*world);
   if (argc > 1) expect(world->size() == std::atoi(argv[1]), "the world has the ranks that were asked for");
   check_tree_sum(world->all());
+  check_chunks(world->all());
+  check_bfloat16(world->all());
   check_gather(world->all());
   check_groups(*world);
   world->all().barrier();

@@ -1,11 +1,16 @@
+#include "comm/tree_sum.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 
+#include "base/error.h"
 #include "base/rng.h"
+#include "comm/bfloat16.h"
 #include "comm/communicator.h"
+#include "comm/ordered_queue.h"
 
 namespace dmoerm::comm {
 namespace {
@@ -36,14 +41,24 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
          });
 }
 
+struct AddVectors {
+  void operator()(std::vector<float>& sum, const std::vector<float>& more) const {
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += more[i];
+  }
+};
+using VectorSum = TreeSum<std::vector<float>, AddVectors>;
+
 TEST(TreeSum, IsTheCompleteBinaryTreeForAnyNumberOfLeaves) {
   for (std::size_t count = 1; count <= 33; ++count) {
     const auto leaves = random_leaves(count, 5);
-    TreeSum sum(5);
-    for (const auto& leaf : leaves) sum.add(leaf);
-    EXPECT_TRUE(same_bits(sum.finish(), tree(leaves, 0, std::bit_ceil(count)))) << count;
+    VectorSum sum{AddVectors{}};
+    for (const auto& leaf : leaves) {
+      sum.add(leaf);
+      EXPECT_LE(sum.held(), static_cast<std::size_t>(std::bit_width(count)));
+    }
+    EXPECT_TRUE(same_bits(sum.finish().value(), tree(leaves, 0, std::bit_ceil(count)))) << count;
   }
-  EXPECT_EQ(TreeSum(2).finish(), (std::vector<float>{0, 0}));
+  EXPECT_FALSE(VectorSum{AddVectors{}}.finish().has_value());
 }
 
 TEST(TreeSum, TheOrderOfAdditionMatters) {
@@ -66,16 +81,63 @@ TEST(MicroBatchRange, RanksOfAnySizeTogetherMakeTheSameTree) {
         const MicroBatchRange range = micro_batch_range(count, rank, size);
         EXPECT_EQ(range.first, covered);
         covered = range.last;
-        TreeSum sum(3);
+        VectorSum sum{AddVectors{}};
         for (std::int64_t i = range.first; i < range.last; ++i) sum.add(leaves[static_cast<std::size_t>(i)]);
         EXPECT_EQ(rank < range.contributors, range.first < range.last) << count << " over " << size;
-        if (rank < range.contributors) parts.push_back(sum.finish());
+        if (rank < range.contributors) parts.push_back(sum.finish().value());
       }
       EXPECT_EQ(covered, count);
       EXPECT_TRUE(same_bits(tree(parts, 0, std::bit_ceil(parts.size())), expected))
           << count << " micro batches over " << size << " ranks";
     }
   }
+}
+
+TEST(RoundRobin, SumsOfRoundsAreTheSameTree) {  // sharded training: leaf t * R + r is rank r's in round t
+  for (std::int64_t count = 1; count <= 20; ++count) {
+    const auto leaves = random_leaves(static_cast<std::size_t>(count), 3);
+    const std::vector<float> expected = tree(leaves, 0, std::bit_ceil(static_cast<std::size_t>(count)));
+    for (const std::size_t size : {1U, 2U, 4U, 8U}) {
+      VectorSum rounds{AddVectors{}};
+      for (std::size_t first = 0; first < leaves.size(); first += size) {
+        const std::vector<std::vector<float>> round(
+            leaves.begin() + static_cast<std::ptrdiff_t>(first),
+            leaves.begin() + static_cast<std::ptrdiff_t>(std::min(leaves.size(), first + size)));
+        rounds.add(tree(round, 0, size));
+      }
+      EXPECT_TRUE(same_bits(rounds.finish().value(), expected)) << count << " micro batches over " << size << " ranks";
+    }
+  }
+}
+
+TEST(ChunksOfBlocks, CutAtBlocksAndCoverEverything) {
+  EXPECT_EQ(chunks_of_blocks(10, 4, 1), (Bounds{0, 2, 5, 7, 10}));
+  EXPECT_EQ(chunks_of_blocks(10, 2, 4), (Bounds{0, 4, 10}));
+  EXPECT_EQ(chunks_of_blocks(3, 4, 4), (Bounds{0, 0, 0, 0, 3}));
+  EXPECT_EQ(chunks_of_blocks(0, 2, 4), (Bounds{0, 0, 0}));
+}
+
+TEST(Bfloat16, RoundsToNearestEvenAndKeepsNanAndInfinity) {
+  EXPECT_EQ(from_bfloat16(to_bfloat16(1.0F)), 1.0F);
+  EXPECT_EQ(from_bfloat16(to_bfloat16(1.0F + 0x1p-8F)), 1.0F);                      // a tie, to even
+  EXPECT_EQ(from_bfloat16(to_bfloat16(1.0F + 0x1p-7F + 0x1p-8F)), 1.0F + 0x1p-6F);  // a tie, to even
+  EXPECT_EQ(from_bfloat16(to_bfloat16(1.0F + 0x1.1p-8F)), 1.0F + 0x1p-7F);
+  EXPECT_EQ(from_bfloat16(to_bfloat16(-INFINITY)), -INFINITY);
+  EXPECT_TRUE(std::isnan(from_bfloat16(to_bfloat16(std::bit_cast<float>(0x7f800001U)))));
+}
+
+TEST(OrderedQueue, CarriesOutInOrderAndPassesErrorsOn) {
+  OrderedQueue queue;
+  std::vector<int> order;
+  auto first = queue.post([&] { order.push_back(1); });
+  auto second = queue.post([&] {
+    order.push_back(2);
+    throw CommError("gone");
+  });
+  queue.run([&] { order.push_back(3); });
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
+  first.get();
+  EXPECT_THROW(second.get(), CommError);
 }
 
 }  // namespace

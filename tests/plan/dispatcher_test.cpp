@@ -18,19 +18,21 @@ TEST(TaskGraph, KnowsTheLongestChainBehindATaskAndTheBound) {
   graph.add({"c", {"a"}, 10, 1});
   graph.add({"d", {"b", "c"}, 1, 1});
   EXPECT_EQ(graph.chain_costs(), (std::vector<double>{13, 4, 11, 1}));
-  EXPECT_DOUBLE_EQ(lower_bound(graph, 1), 16);
-  EXPECT_DOUBLE_EQ(lower_bound(graph, 4), 13);
+  EXPECT_DOUBLE_EQ(lower_bound(graph, even_cluster(1, 1, 0)).seconds(), 16);
+  EXPECT_DOUBLE_EQ(lower_bound(graph, even_cluster(1, 4, 0)).seconds(), 13);
+  EXPECT_EQ(lower_bound(graph, even_cluster(1, 4, 0)).chain_tasks, (std::vector<std::size_t>{0, 2, 3}));
   EXPECT_THROW(graph.add({"e", {"nowhere"}, 1, 1}), std::logic_error);
   EXPECT_THROW(graph.add({"a", {}, 1, 1}), std::logic_error);
 }
 
-TEST(Speedup, NeverFallsWithMoreRanks) {
-  Task task{"a", {}, 1, 8};
-  task.speedup = {1, 1.8, 1.5};
-  EXPECT_DOUBLE_EQ(speedup(task, 1), 1);
-  EXPECT_DOUBLE_EQ(speedup(task, 2), 1.8);
-  EXPECT_DOUBLE_EQ(speedup(task, 4), 1.8);
-  EXPECT_DOUBLE_EQ(speedup(task, 8), 1.8) << "the curve goes on as it ends";
+TEST(GroupSizes, AreThoseThatMakeATaskFasterOnThisCluster) {
+  Task task{"a", {}, 1, 16};
+  task.speedup = {1, 1.9, 1.9, 3.5}, task.speedup_across = {1, 1.2, 1.4, 3, 3.2};
+  EXPECT_EQ(group_sizes(task, even_cluster(1, 16, 0)), (std::vector<int>{1, 2, 8}))
+      << "four are no faster than two, sixteen than eight";
+  EXPECT_EQ(group_sizes(task, even_cluster(8, 2, 0)), (std::vector<int>{1, 2, 8, 16})) << "by the curve over several nodes";
+  EXPECT_EQ(group_sizes(task, even_cluster(8, 1, 0)), (std::vector<int>{1, 2, 4, 8}));
+  EXPECT_DOUBLE_EQ(best_speedup(task, even_cluster(2, 4, 0), 8), 3);
 }
 
 /// Run a random graph on simulated ranks; returns the makespan.

@@ -39,7 +39,15 @@ Problem problem_of(const TaskGraph& graph, const Cluster& cluster) {
   const std::vector<double> chains = graph.chain_costs();
   for (std::size_t i = 0; i < graph.tasks().size(); ++i) {
     const Task& task = graph.tasks()[i];
-    problem.open.push_back({&task, i, -1, task.cost, chains[i] - task.cost, 0.0, static_cast<int>(graph.inputs(i).size()), {}});
+    problem.open.push_back({&task,
+                            i,
+                            -1,
+                            group_sizes(task, cluster),
+                            task.cost,
+                            chains[i] - task.cost,
+                            0.0,
+                            static_cast<int>(graph.inputs(i).size()),
+                            {}});
     for (const std::size_t input : graph.inputs(i)) problem.open[input].waiters.push_back(static_cast<int>(i));
   }
   return problem;
@@ -52,7 +60,11 @@ class BruteForce {
  public:
   BruteForce(const TaskGraph& graph, const Cluster& cluster) : graph_(graph), n_(graph.tasks().size()), ends_(n_) {
     for (const Task& task : graph.tasks()) {
-      sizes_.push_back(group_sizes(task, cluster));
+      sizes_.emplace_back();
+      for (int size = 1; size <= task.ranks_max; size *= 2) {
+        const auto fits = [&](const Device& d) { return d.memory_mib <= 0 || memory_mib(task, size) <= d.memory_mib; };
+        if (std::ranges::count_if(cluster, fits) >= size) sizes_.back().push_back(size);
+      }
       double best = std::numeric_limits<double>::infinity();
       for (const int size : sizes_.back()) best = std::min(best, task.cost / speedup(task, size));
       shortest_.push_back(best);
@@ -173,7 +185,7 @@ TEST(FindGroup, StaysInsideANodeWhereItCanAndPaysForNotDoingSo) {
   task.speedup = {1, 2, 4}, task.speedup_across = {1, 1.2, 1.5};
   const Cluster cluster = even_cluster(2, 3, 0);
   Problem problem{cluster, {0, 1, 1, 0, 0, 9}, std::vector<int>(6, -1), {}};
-  const OpenTask open{&task, 0, -1, 10, 0, 0, 0, {}};
+  const OpenTask open{&task, 0, -1, {1, 2, 4}, 10, 0, 0, 0, {}};
   const auto two = find_group(problem, open, 2, 0);
   ASSERT_TRUE(two.has_value());
   EXPECT_EQ(two->ranks, (std::vector<int>{3, 4}));

@@ -1,97 +1,14 @@
 // Training on a tiny random backbone and generated data. Faults of the authors' code are numbered as in the reference notes on
 // it.
-#include "train/reward_trainer.h"
-
-#include <ATen/ATen.h>
-#include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <fstream>
 #include <set>
 
 #include "base/error.h"
-#include "base/files.h"
-#include "pair/synth.h"
-#include "support/tiny_backbone.h"
-#include "support/word_renderer.h"
+#include "support/tiny_training.h"
 #include "train/checkpoint.h"
 #include "train/score_groups.h"
 
 namespace dmoerm::train {
 namespace {
-
-namespace fs = std::filesystem;
-constexpr std::int64_t kVocab = 300;
-
-class TinyTraining : public testing::Test {
- protected:
-  static void SetUpTestSuite() {
-    folder_ = new fs::path(fs::temp_directory_path() / ("dmoerm_training_" + std::to_string(::getpid())));
-    fs::create_directories(*folder_);
-    pair::SynthOptions options;
-    options.groups = 60, options.categories = 2, options.responses = 3, options.noise = 0.0;
-    std::ofstream(*folder_ / "synth.jsonl") << pair::synthesize(options).jsonl;
-    data::IngestRequest request;
-    request.data.inputs.push_back({(*folder_ / "synth.jsonl").string(), "auto", "", "", 1.0});
-    request.renderer = test::word_renderer(kVocab);
-    request.output = *folder_ / "store.h5";
-    data::ingest(request);
-    store_ = new data::TokenStore(data::TokenStore::open(request.output));
-  }
-  static void TearDownTestSuite() {
-    fs::remove_all(*folder_);
-    delete store_;
-    delete folder_;
-  }
-
-  TinyTraining() {
-    backbone_ = test::tiny_backbone(kVocab);
-    for (const std::string& name : store_->categories()) config_.categories.push_back({name, {}, 0.0});
-    train_.lr = 5e-3, train_.groups_per_step = 6, train_.steps_max = 12, train_.eval_every_steps = 4, train_.lora_dropout = 0.1,
-    train_.checkpoint_every_s = 1e9;
-    compute_.micro_batch_tokens = 300;
-  }
-
-  Trainee trainee(const std::string& name, std::string_view label = pair::kOverall, bool all = false) const {
-    Trainee t;
-    t.name = name;
-    t.trains_all = all;
-    t.backbone = all ? std::make_shared<model::Backbone>(backbone_->spec(), backbone_->weights().clone()) : backbone_;
-    t.expert = std::make_shared<model::Expert>(backbone_->spec(), model::LoraSpec{4, 8.0, train_.lora_dropout, first_layer_});
-    t.expert->initialise(stable_hash(name));
-    at::manual_seed(static_cast<std::uint64_t>(name.size()));
-    t.expert->head_D.copy_(at::randn(t.expert->head_D.sizes()) * 0.1);
-    t.training = labelled_groups(*store_, 0, Part::train, label, config_);
-    t.validation = labelled_groups(*store_, 0, Part::validation, label, config_);
-    return t;
-  }
-
-  std::vector<TrainOutcome> train(std::vector<Trainee>& trainees, const std::string& folder = "none") {
-    const auto group = comm::single();
-    TrunkCache trunks(trunk_bytes_);
-    if (folder == "none") fs::remove_all(*folder_ / folder);
-    return train_rewards({*store_, train_, compute_, 17, *group, *folder_ / folder, "key", trunks, line_}, trainees);
-  }
-  at::Tensor trained(const std::string& name, bool all = false) {
-    std::vector<Trainee> one = {trainee(name, pair::kOverall, all)};
-    train(one, name);
-    fs::remove_all(*folder_ / name);
-    return all ? at::cat({one[0].backbone->weights().flat, one[0].expert->head_D}) : one[0].expert->flat;
-  }
-
-  static fs::path* folder_;
-  static data::TokenStore* store_;
-  std::shared_ptr<model::Backbone> backbone_;
-  config::RunConfig config_;
-  config::TrainConfig train_;
-  config::ComputeConfig compute_;
-  TaskLine line_;
-  std::int64_t first_layer_ = 0;
-  std::size_t trunk_bytes_ = 1 << 20;
-};
-
-fs::path* TinyTraining::folder_ = nullptr;
-data::TokenStore* TinyTraining::store_ = nullptr;
 
 double relative_gap(const at::Tensor& a, const at::Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
 

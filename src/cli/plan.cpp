@@ -1,0 +1,306 @@
+// dmoerm plan: who would run what when, on a cluster that need not be there.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "cli/plan_report.h"
+#include "cli/verbs.h"
+#include "plan/calibration.h"
+#include "plan/gantt.h"
+#include "plan/job.h"
+#include "train/pipeline.h"
+
+namespace dmoerm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string config, device, shape, store, run, svg, json;
+  std::vector<std::string> overrides;
+  int nodes = 0, per_node = 0, ranks = 0;
+  double reached = 0, memory_gib = -1, cores = -1;
+  double mtbf_hours = 0, checkpoint_every_s = 0, restart_s = 180, stops_from = 0.3;
+  std::uint64_t seed = 17;
+  plan::JobSizes sizes;
+  bool stated = false;  ///< sizes are given
+  std::size_t lines = 60;
+};
+
+std::string joined(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
+
+/// Everything that the plan is made of, with what it takes for granted.
+class Planning {
+ public:
+  explicit Planning(const Options& options)
+      : options_(options), config_(config::read_run_config(options.config, options.overrides)) {
+    choose_device();
+    choose_cluster();
+    choose_shape();
+    choose_source();
+    choose_simulation();
+  }
+
+  void print() {
+    PlannedRun run = planned(config_.experts.fuse);
+    const Price price{config_.cluster.cost_per_device_hour, config_.cluster.currency};
+    const std::vector<FuseChoice> choices = options_.run.empty() ? compare_fuse() : std::vector<FuseChoice>{};
+    const std::string title = fmt::format("{}: {} on {} x {}, makespan {}", config_.name, shape_.name, run.cluster.size(),
+                                          device_.name, plan::readable_seconds(run.simulation.makespan));
+    fmt::print("# Plan of {}\n\n", title);
+    for (const std::string& assumption : assumptions_) fmt::print("- {}\n", assumption);
+    fmt::print("\n{}\n", summary_text(run, price));
+    if (!choices.empty()) fmt::print("{}\n", fuse_text(choices, config_.experts.fuse));
+    if (options_.lines > 0) fmt::print("{}\n", schedule_text(run, options_.lines));
+    if (!options_.svg.empty())
+      write_file_atomically(options_.svg, plan::gantt_svg(run.graph, run.simulation, run.cluster, title));
+    if (!options_.json.empty()) {
+      nlohmann::json json = plan_json(run, assumptions_, choices, price);
+      if (!options_.run.empty()) json["measured"] = {{"ranks", measured_.ranks}, {"seconds", measured_.seconds}};
+      write_json_atomically(options_.json, json);
+    }
+  }
+
+ private:
+  void choose_device() {
+    std::string name = options_.device;
+    if (name.empty()) name = config_.compute.device == "cuda" || options_.per_node > 0 ? "h100" : "cpu";
+    const auto known = plan::find_device(name);
+    if (!known) throw ConfigError(fmt::format("--device {}: not known; known are {}", name, joined(plan::device_names())));
+    device_ =
+        name == "cpu"
+            ? plan::device_of({.device = "cpu", .threads = config_.compute.threads, .peak_tflops = config_.compute.peak_tflops})
+            : *known;
+    if (options_.reached > 0) device_.reached = options_.reached;
+    if (options_.memory_gib >= 0) device_.memory_mib = 1024 * options_.memory_gib;
+    assumptions_.push_back(
+        fmt::format("device {}: peak {:.3g} TFLOP/s in {}, {} of it reached in long passes, half of that with {:.0f} tokens a "
+                    "pass; memory {}; links {} GB/s inside a node, {} "
+                    "between nodes",
+                    device_.name, device_.peak_tflops, device_.weight_bytes == 2 ? "bfloat16" : "float32",
+                    fmt::format("{:.0f} %", 100 * device_.reached), device_.half_tokens,
+                    device_.memory_mib > 0 ? fmt::format("{:.0f} GiB", device_.memory_mib / 1024) : "not limited",
+                    device_.inside_gb_s, device_.across_gb_s));
+  }
+
+  void choose_cluster() {
+    if (options_.ranks > 0 && (options_.nodes > 0 || options_.per_node > 0))
+      throw ConfigError("give --ranks (of one node), or --nodes and --gpus-per-node");
+    nodes_ = options_.ranks > 0 ? 1 : options_.nodes > 0 ? options_.nodes : static_cast<int>(config_.slurm.nodes);
+    per_node_ = options_.ranks > 0      ? options_.ranks
+                : options_.per_node > 0 ? options_.per_node
+                                        : static_cast<int>(std::max<std::int64_t>(1, config_.slurm.ranks_per_node));
+    cluster_ = plan::even_cluster(nodes_, per_node_, device_.memory_mib);
+    if (device_.name == "cpu") {
+      const double cores = options_.cores >= 0  ? options_.cores
+                           : options_.ranks > 0 ? static_cast<double>(std::thread::hardware_concurrency())
+                                                : 0;
+      simulation_.ranks_at_speed = cores / static_cast<double>(config_.compute.threads);
+      if (cores > 0) assumptions_.push_back(fmt::format("{:.0f} cores a node; ranks beyond them share them", cores));
+    }
+    simulation_.cluster = cluster_;
+  }
+
+  void choose_shape() {
+    if (!options_.shape.empty()) {
+      const auto known = plan::find_shape(options_.shape);
+      if (!known)
+        throw ConfigError(fmt::format("--shape {}: not known; known are {}", options_.shape, joined(plan::shape_names())));
+      shape_ = *known;
+    } else {
+      if (!fs::exists(fs::path(config_.backbone.dir) / "config.json")) {
+        throw ConfigError(fmt::format(
+            "backbone.dir {} has no config.json: point it at the backbone, or name a shape for the plan with --shape ({})",
+            config_.backbone.dir, joined(plan::shape_names())));
+      }
+      shape_ = train::shape_of(config_);
+      shape_.name = fs::path(config_.backbone.dir).filename().string();
+    }
+    assumptions_.push_back(fmt::format("backbone {}: {:.3g} parameters, {:.3g} multiply-adds a token in linear layers",
+                                       shape_.name, shape_.parameters, shape_.linear_macs));
+  }
+
+  void choose_source() {
+    const fs::path directory = options_.run.empty() ? fs::path(config_.runs_dir) / config_.name : fs::path(options_.run);
+    if (!options_.stated) {
+      store_ = options_.store.empty() ? directory / "ingest" / "store.h5" : fs::path(options_.store);
+      if (!fs::exists(store_)) {
+        throw ConfigError(
+            fmt::format("no token store at {}: make one (dmoerm ingest --config {} --out FILE, then --store FILE), or state how "
+                        "much data there will be: "
+                        "--groups-per-category N --tokens-per-group T [--labels-per-point L]",
+                        store_.string(), options_.config));
+      }
+      assumptions_.push_back(fmt::format("tokens as in {}", store_.string()));
+    } else {
+      assumptions_.push_back(fmt::format(
+          "stated: {:.0f} train groups a category of {:.0f} tokens each (prompt once, all responses), {} of phase 1's labelled a "
+          "point",
+          options_.sizes.groups_per_category, options_.sizes.tokens_per_group,
+          options_.sizes.labels_per_point > 0 ? fmt::format("at most {:.0f}", options_.sizes.labels_per_point) : "all"));
+    }
+    assumptions_.push_back("labels are there: labelling by judges takes no time in the plan");
+    if (options_.run.empty()) {
+      assumptions_.push_back("costs are modelled, not measured (--run DIR takes them from a real run)");
+      return;
+    }
+    if (options_.stated) throw ConfigError("--run takes sizes from the run's own token store: give no --groups-per-category");
+    measured_ = plan::calibrate(directory / "timeline.jsonl", graph_of(config_.experts.fuse), simulation_.ranks_at_speed);
+    calibrated_ = true;
+    assumptions_.push_back(
+        fmt::format("costs{} measured in {}: {} on {} ranks, {:.2f} times what the model says; early stops as they were there",
+                    measured_.speedup.empty() ? "" : " and speed-up of groups", directory.string(),
+                    plan::readable_seconds(measured_.seconds), measured_.ranks, measured_.of_all));
+  }
+
+  void choose_simulation() {
+    simulation_.regroup = config_.cluster.regroup;
+    simulation_.node_mtbf_s = 3600 * options_.mtbf_hours, simulation_.restart_s = options_.restart_s,
+    simulation_.seed = options_.seed;
+    simulation_.checkpoint_every_s =
+        options_.checkpoint_every_s > 0 ? options_.checkpoint_every_s : config_.experts.train.checkpoint_every_s;
+    if (!calibrated_) {
+      assumptions_.push_back(
+          options_.stops_from < 1
+              ? fmt::format(
+                    "early stops: each model ends at a share of its longest course drawn evenly from {:.2f} to 1 (seed {})",
+                    options_.stops_from, options_.seed)
+              : "no early stops");
+    }
+    if (options_.mtbf_hours > 0) {
+      assumptions_.push_back(fmt::format(
+          "a node fails every {:.0f} h in the mean (seed {}); the job restarts {:.0f} s later from checkpoints of every {:.0f} s",
+          options_.mtbf_hours, options_.seed, options_.restart_s, simulation_.checkpoint_every_s));
+    }
+  }
+
+  [[nodiscard]] std::vector<plan::SizedTask> sized_tasks(std::int64_t fuse) const {
+    config::RunConfig config = config_;
+    config.experts.fuse = fuse;
+    if (options_.stated) return plan::estimated_job(config, options_.sizes);
+    const train::RunDirectory directory(store_.parent_path().parent_path());
+    const data::TokenStore store = data::TokenStore::open(store_);
+    std::vector<plan::SizedTask> tasks;
+    for (train::RunTask& task : train::plan_tasks(config, store, train::load_label_plan(directory, config)))
+      tasks.push_back({std::move(task.node), task.load});
+    return tasks;
+  }
+
+  [[nodiscard]] plan::TaskGraph graph_of(std::int64_t fuse) const {
+    return plan::priced_graph(sized_tasks(fuse), shape_, device_, config_.compute.micro_batch_tokens);
+  }
+
+  [[nodiscard]] PlannedRun planned(std::int64_t fuse) const {
+    PlannedRun run{graph_of(fuse), cluster_, {}};
+    plan::SimulationOptions how = simulation_;
+    if (calibrated_) {
+      run.graph = plan::calibrated(run.graph, measured_);
+      how.share = measured_.share;
+    } else if (options_.stops_from < 1) {
+      how.share = plan::draw_early_stops(run.graph, options_.seed, options_.stops_from);
+    }
+    run.simulation = plan::simulate(run.graph, how);
+    return run;
+  }
+
+  [[nodiscard]] std::vector<FuseChoice> compare_fuse() const {
+    std::size_t most = 1;
+    for (const config::CategoryConfig& c : config_.categories) most = std::max(most, c.points.size());
+    std::vector<FuseChoice> choices;
+    for (std::int64_t fuse = 1; fuse <= static_cast<std::int64_t>(most); ++fuse) {
+      FuseChoice choice;
+      choice.fuse = fuse;
+      try {
+        const PlannedRun run = planned(fuse);
+        choice.makespan = run.simulation.makespan, choice.rank_hours = run.simulation.busy_s / 3600;
+        for (const plan::Stay& stay : run.simulation.stays) {
+          const plan::Task& task = run.graph.tasks()[stay.task];
+          if (plan::kind_of(task.id) == "expert")
+            choice.memory_mib = std::max(choice.memory_mib, plan::memory_mib(task, static_cast<int>(stay.ranks.size())));
+        }
+      } catch (const ConfigError& e) {
+        choice.refusal = e.what();
+      }
+      choices.push_back(choice);
+    }
+    return choices;
+  }
+
+  const Options& options_;
+  config::RunConfig config_;
+  plan::DeviceModel device_;
+  plan::ModelShape shape_;
+  plan::Cluster cluster_;
+  int nodes_ = 1, per_node_ = 1;
+  fs::path store_;
+  plan::SimulationOptions simulation_;
+  plan::Calibration measured_;
+  bool calibrated_ = false;
+  std::vector<std::string> assumptions_;
+};
+
+}  // namespace
+
+void add_plan(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb =
+      app.add_subcommand("plan", "Simulate a run on a cluster: who runs what when, how long, at what cost, and what limits it");
+  verb->footer(
+      "Example: launch/dmoerm plan --config configs/cluster/llama3-8b.yaml --shape llama3-8b --nodes 8 --gpus-per-node 8 "
+      "--groups-per-category 20000\n"
+      "  --tokens-per-group 1200 --svg plan.svg");
+  verb->add_option("--config", options->config, "YAML configuration")->required();
+  verb->add_option("--set", options->overrides, "override a key of the configuration");
+  verb->add_option("--nodes", options->nodes, "nodes; default: slurm.nodes")->check(CLI::PositiveNumber);
+  verb->add_option("--gpus-per-node", options->per_node, "ranks of a node, one a GPU; default: slurm.ranks_per_node")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--ranks", options->ranks, "ranks of one node instead")->check(CLI::PositiveNumber);
+  verb->add_option("--device", options->device, "of each rank: " + joined(plan::device_names()));
+  verb->add_option("--reached", options->reached, "share of the peak that long passes reach")->check(CLI::Range(0.001, 1.0));
+  verb->add_option("--memory-gib", options->memory_gib, "of a device; 0 = not limited")->check(CLI::NonNegativeNumber);
+  verb->add_option("--cores", options->cores,
+                   "of a node whose ranks compute on the processor; default with --ranks: this machine's")
+      ->check(CLI::NonNegativeNumber);
+  verb->add_option("--shape", options->shape, "plan without the backbone's files: " + joined(plan::shape_names()));
+  verb->add_option("--store", options->store, "token store of `dmoerm ingest`; default: the run directory's");
+  CLI::Option* groups = verb->add_option("--groups-per-category", options->sizes.groups_per_category,
+                                         "plan without data: train groups of a category")
+                            ->check(CLI::PositiveNumber);
+  CLI::Option* tokens = verb->add_option("--tokens-per-group", options->sizes.tokens_per_group,
+                                         "plan without data: tokens of a group, its prompt once")
+                            ->check(CLI::PositiveNumber);
+  tokens->needs(groups), groups->needs(tokens);
+  verb->add_option("--labels-per-point", options->sizes.labels_per_point,
+                   "plan without data: groups labelled for a point; 0 = all of phase 1")
+      ->needs(groups)
+      ->check(CLI::NonNegativeNumber);
+  verb->add_option("--run", options->run, "run directory whose timeline.jsonl says what tasks really cost");
+  verb->add_option("--stops-from", options->stops_from,
+                   "early stops: each model ends at a random share of its longest course from this to 1; 1 = none")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  verb->add_option("--node-mtbf-hours", options->mtbf_hours, "mean time between failures of a node; 0 = none fails")
+      ->check(CLI::NonNegativeNumber);
+  verb->add_option("--checkpoint-every-s", options->checkpoint_every_s, "default: experts.train.checkpoint_every_s")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--restart-s", options->restart_s, "from a failure until the ranks work again")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  verb->add_option("--seed", options->seed, "of early stops and failures")->capture_default_str();
+  verb->add_option("--lines", options->lines, "of the schedule to print; 0 = none")->capture_default_str();
+  verb->add_option("--svg", options->svg, "draw the schedule");
+  verb->add_option("--json", options->json, "write everything");
+  verb->callback([options, groups] {
+    init_log(0, 1, "warn");
+    options->stated = groups->count() > 0;
+    Planning(*options).print();
+  });
+}
+
+}  // namespace dmoerm::cli

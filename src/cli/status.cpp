@@ -1,0 +1,143 @@
+// dmoerm status: what a run is doing, from another terminal or a login node.
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/error.h"
+#include "cli/verbs.h"
+#include "watch/screen_text.h"
+#include "watch/status_file.h"
+#include "watch/terminal.h"
+#include "watch/timeline.h"
+
+namespace dmoerm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using watch::Life;
+
+struct Options {
+  std::string run;
+  bool as_json = false, follow = false;
+  double patience_s = 0;
+};
+
+struct Look {
+  watch::RunState state;
+  watch::Liveness liveness;
+  std::string page;
+  double now = 0;  ///< by the writer's clock, as far as it is known
+};
+
+Look look(const Options& options) {
+  const fs::path run = options.run;
+  if (!fs::is_directory(run)) throw ConfigError(fmt::format("{}: no such run directory", run.string()));
+  auto status = watch::read_status(run);
+  if (!status) {
+    Look found;
+    found.state = watch::state_from_directory(run);
+    if (found.state.tasks().empty())
+      throw ConfigError(fmt::format("{}: no run directory: neither status.json nor a task's manifest is there", run.string()));
+    found.liveness = {Life::silent,
+                      "no status.json: what the directory holds is shown, and whether a job works on it is not known"};
+    found.now = watch::wall_clock();
+    return found;
+  }
+  const double patience = options.patience_s > 0 ? options.patience_s : 3 * status->every_s + 5;
+  Look found;
+  found.liveness = watch::find_liveness(run, *status, patience);
+  // A live writer's clock stood at `written_at` a moment ago; ages are told from there, whatever this machine's clock says.
+  found.now = status->written_at;
+  found.state = std::move(status->state);
+  found.page = status->page;
+  return found;
+}
+
+const char* word(Life life) {
+  switch (life) {
+    case Life::ended:
+      return "ended";
+    case Life::alive:
+      return "alive";
+    case Life::dead:
+      return "dead";
+    default:
+      return "silent";
+  }
+}
+
+void print(const Options& options, const Look& found, bool terminal) {
+  std::string text;
+  if (options.as_json) {
+    json all = found.state.to_json();
+    all["liveness"] = word(found.liveness.life), all["liveness_text"] = found.liveness.text, all["page"] = found.page;
+    if (const double eta = found.state.run_eta(found.now); std::isfinite(eta)) all["eta_s"] = eta;
+    all["done_share"] = found.state.done_share();
+    text = watch::dump_line(all) + "\n";
+  } else {
+    const watch::TerminalSize size = watch::terminal_size(STDOUT_FILENO);
+    watch::View view;
+    view.width = terminal ? size.columns - 1 : 120;
+    view.height = options.follow && terminal ? std::max(4, size.lines - 4) : 0;
+    view.now = found.now;
+    view.colour = terminal;
+    text = found.liveness.text + "\n";
+    if (!found.page.empty() && found.liveness.life == Life::alive) text += "page: " + found.page + "\n";
+    for (const std::string& line : watch::screen_text(found.state, view)) text += line + "\n";
+    if (options.follow && terminal) text = "\033[H\033[2J" + text;
+  }
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+/// 0 alive or ended well, else what it ended with; 1 dead or silent.
+int exit_code(const Look& found) {
+  switch (found.liveness.life) {
+    case Life::ended:
+      return found.state.exit_code();
+    case Life::alive:
+      return 0;
+    default:
+      return 1;
+  }
+}
+
+int status(const Options& options) {
+  const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+  for (;;) {
+    const Look found = look(options);
+    print(options, found, terminal);
+    if (!options.follow || found.liveness.life != Life::alive || std::ferror(stdout) != 0) return exit_code(found);
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+  }
+}
+
+}  // namespace
+
+void add_status(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = app.add_subcommand("status", "Show what a run is doing, and whether its job is alive");
+  verb->footer(
+      "Example: launch/dmoerm status runs/quickstart --follow\n"
+      "Exit code: 0 alive; of an ended run its own; 1 dead, or silent for longer than --patience");
+  verb->add_option("run", options->run, "run directory")->required();
+  verb->add_flag("--json", options->as_json, "one JSON object instead of a table; with --follow one a line");
+  verb->add_flag("--follow", options->follow, "show it again every second until the run ends");
+  verb->add_option(
+      "--patience", options->patience_s,
+      "seconds to wait for news from another host before calling the run silent (default: three times watch.every_s, "
+      "and 5)");
+  verb->callback([options] {
+    if (const int code = status(*options); code != 0) throw CLI::RuntimeError(code);
+  });
+}
+
+}  // namespace dmoerm::cli

@@ -1,0 +1,176 @@
+#include "plan/cost_model.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace dmoerm::plan {
+namespace {
+
+/// Known devices. Peaks, memory and links are the makers' figures (dense bfloat16, one way); what is reached is an assumption
+/// until a run has been measured. CPU: one thread, float32, as measured in docs/results/speed.md.
+std::vector<DeviceModel> devices() {
+  std::vector<DeviceModel> all;
+  const auto gpu = [&](const char* name, double tflops, double memory_gib, double memory_gb_s, double inside, double across) {
+    DeviceModel d;
+    d.name = name, d.peak_tflops = tflops, d.memory_mib = 1024 * memory_gib, d.memory_gb_s = memory_gb_s;
+    d.inside_gb_s = inside, d.across_gb_s = across;
+    all.push_back(d);
+  };
+  gpu("h100", 989, 78, 3350, 450, 50);
+  gpu("h200", 989, 139, 4800, 450, 50);
+  gpu("a100", 312, 78, 2000, 300, 25);
+  gpu("l40s", 362, 44, 864, 25, 12);
+  gpu("rtx4090", 165, 23, 1008, 12, 3);
+  DeviceModel cpu;
+  cpu.name = "cpu", cpu.peak_tflops = 0.115, cpu.reached = 0.75, cpu.half_tokens = 16, cpu.memory_gb_s = 10;
+  cpu.inside_gb_s = 4, cpu.across_gb_s = 1, cpu.load_gb_s = 0.5, cpu.weight_bytes = 4;
+  all.push_back(cpu);
+  return all;
+}
+
+/// Largest share of `count` micro batches that falls to one of `ranks`: aligned blocks of a complete tree
+/// (comm::micro_batch_range).
+double largest_block(double count, int ranks) {
+  double leaves = ranks;
+  while (leaves < count) leaves *= 2;
+  return std::min(count, leaves / ranks);
+}
+
+/// Seconds of a task, split by how they fall with more ranks.
+struct Seconds {
+  double passes = 0;  ///< of a step's micro batches
+  double update = 0;  ///< of a step's optimizer
+  double read = 0;    ///< of what is read in the forward pass only, in all
+  double rest = 0;    ///< not shared
+};
+
+double seconds_per_token(const ModelShape& model, const DeviceModel& device, double passes_over, double group_tokens,
+                         double pass_tokens) {
+  const double attention = model.layers * model.q_width * group_tokens;  // a token attends to half of its group, twice
+  const double flops = 2 * passes_over * (model.linear_macs + attention);
+  return flops / (device.peak_tflops * 1e12 * device.reached * pass_tokens / (pass_tokens + device.half_tokens));
+}
+
+double adapted_share(const Load& load, const ModelShape& model) {
+  return load.all_weights || load.adapted_layers <= 0 ? 1.0 : std::min(1.0, load.adapted_layers / model.layers);
+}
+
+double trained_parameters(const Load& load, const ModelShape& model) {
+  return load.all_weights ? model.parameters
+                          : adapted_share(load, model) * load.adapter_rank * model.adapter_per_rank + model.width;
+}
+
+}  // namespace
+
+ModelShape decoder_shape(std::string name, double vocab, double width, double intermediate, double layers, double heads,
+                         double kv_heads, double head_dim, bool tied_embeddings) {
+  ModelShape m;
+  m.name = std::move(name), m.layers = layers, m.width = width, m.q_width = heads * head_dim, m.intermediate = intermediate;
+  m.qkv_width = m.q_width + 2 * kv_heads * head_dim;
+  m.linear_macs = layers * (width * m.qkv_width + m.q_width * width + 3 * width * intermediate);
+  m.parameters = m.linear_macs + vocab * width * (tied_embeddings ? 1 : 2);
+  m.adapter_per_rank = layers * (width + m.q_width + width + kv_heads * head_dim);
+  return m;
+}
+
+std::optional<ModelShape> find_shape(const std::string& name) {
+  // A reward model has no output embedding, so all count as tied.
+  const ModelShape known[] = {decoder_shape("smollm2-135m", 49152, 576, 1536, 30, 9, 3, 64, true),
+                              decoder_shape("qwen2.5-0.5b", 151936, 896, 4864, 24, 14, 2, 64, true),
+                              decoder_shape("qwen2.5-1.5b", 151936, 1536, 8960, 28, 12, 2, 128, true),
+                              decoder_shape("qwen2.5-7b", 152064, 3584, 18944, 28, 28, 4, 128, true),
+                              decoder_shape("llama3-8b", 128256, 4096, 14336, 32, 32, 8, 128, true)};
+  for (const ModelShape& shape : known) {
+    if (shape.name == name) return shape;
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> shape_names() { return {"smollm2-135m", "qwen2.5-0.5b", "qwen2.5-1.5b", "qwen2.5-7b", "llama3-8b"}; }
+
+std::optional<DeviceModel> find_device(const std::string& name) {
+  for (const DeviceModel& device : devices()) {
+    if (device.name == name) return device;
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> device_names() {
+  std::vector<std::string> names;
+  for (const DeviceModel& device : devices()) names.push_back(device.name);
+  return names;
+}
+
+DeviceModel device_of(const config::ComputeConfig& compute) {
+  DeviceModel device = *find_device(compute.device == "cuda" ? "h100" : "cpu");
+  if (compute.peak_tflops > 0) device.peak_tflops = compute.peak_tflops;
+  if (compute.device != "cuda" && compute.peak_tflops <= 0) device.peak_tflops *= static_cast<double>(compute.threads);
+  return device;
+}
+
+double micro_batches(const Load& load, std::int64_t micro_batch_tokens) {
+  const double in_one = std::max(1.0, std::floor(static_cast<double>(micro_batch_tokens) / std::max(1.0, load.group_tokens)));
+  return std::max(1.0, std::ceil(load.groups_per_step / in_one));
+}
+
+void price(Task& task, const Load& stated, const ModelShape& model, const DeviceModel& device, std::int64_t micro_batch_tokens) {
+  Load load = stated;
+  if (!model.shares_prefix && load.plain_group_tokens > 0) load.group_tokens = load.plain_group_tokens;
+  const double adapted = adapted_share(load, model);
+  const auto limit = static_cast<double>(micro_batch_tokens);
+  const double count = micro_batches(load, micro_batch_tokens);
+  const double own_tokens = load.groups_per_step * load.group_tokens / count;
+  const double together = std::clamp(std::floor(limit / std::max(1.0, own_tokens)), 1.0, static_cast<double>(load.models));
+  const double read_tokens = std::max(load.group_tokens, limit);
+  const double trained = trained_parameters(load, model);
+  // Forward once; backward once for the states, and once more for the weights where they are trained.
+  const double passes_over = (load.all_weights ? 3.0 : 2.0 * adapted) + (load.recompute ? adapted : 0.0);
+
+  Seconds s;
+  const double per_token = seconds_per_token(model, device, passes_over, load.group_tokens, own_tokens * together);
+  s.passes = per_token * load.groups_per_step * load.group_tokens * load.models;
+  s.update = device.memory_gb_s > 0 ? trained * load.models * (load.all_weights ? 28 : 24) / (device.memory_gb_s * 1e9) : 0;
+  const double read = load.read_groups * load.models * adapted + load.trunk_groups * (1 - adapted);
+  s.read = read * load.group_tokens * seconds_per_token(model, device, 1, load.group_tokens, read_tokens);
+  constexpr double kFitShare = 0.02;  // of the peak: small products; the two aggregators, both passes of two responses a group
+  s.rest = load.seconds +
+           load.fit_steps * 2 * 2 * 6 * load.models * model.width * model.width / (device.peak_tflops * 1e12 * kFitShare);
+
+  const auto seconds_on = [&](int ranks, bool across) {
+    const double share = largest_block(count, ranks) / count;
+    double sums = 0;
+    if (ranks > 1 && load.steps > 0) {
+      const double bytes = trained * load.models * load.bytes_sent,
+                   rate = (across ? device.across_gb_s : device.inside_gb_s) * 1e9;
+      const double hops = std::log2(ranks);
+      // Sharded: every rank gets the sum of its part, and the new weights of all. Else up a tree and down again.
+      sums = load.shard ? 2 * bytes / rate + 2 * hops * device.hop_us * 1e-6 : 2 * hops * (bytes / rate + device.hop_us * 1e-6);
+    }
+    const double update = s.update / (load.shard ? ranks : 1);
+    return load.steps * (s.passes * share + update + sums) + s.read / ranks + s.rest;
+  };
+  constexpr double kLeast = 1e-3;
+  task.cost = std::max(kLeast, seconds_on(1, false));
+  task.speedup.clear(), task.speedup_across.clear();
+  for (int ranks = 1; ranks <= task.ranks_max; ranks *= 2) {
+    task.speedup.push_back(task.cost / std::max(kLeast, seconds_on(ranks, false)));
+    task.speedup_across.push_back(task.cost / std::max(kLeast, seconds_on(ranks, true)));
+  }
+
+  constexpr double kMib = 1024.0 * 1024.0;
+  const double weights = model.parameters * device.weight_bytes;
+  // Per trained number, float32: gradient, both moments, the best so far; and the weights themselves where the forward pass uses
+  // fewer bits.
+  const double state = trained * load.models * (16.0 + (load.all_weights && device.weight_bytes >= 4 ? 0.0 : 4.0));
+  const double kept_layers = adapted * model.layers;
+  const double of_a_layer = 4 * model.width + model.qkv_width + 3 * model.intermediate;
+  const double kept = load.steps <= 0  ? of_a_layer
+                      : load.recompute ? kept_layers * model.width + of_a_layer
+                                       : kept_layers * of_a_layer;
+  const double activations = kept * std::max(own_tokens * together, std::min(limit, read_tokens)) * device.weight_bytes;
+  task.memory_mib = (weights + activations + (load.shard ? 0 : load.steps > 0 ? state : 0)) / kMib;
+  task.sharded_mib = load.shard && load.steps > 0 ? state / kMib : 0;
+  task.load_cost = weights / (device.load_gb_s * 1e9);
+}
+
+}  // namespace dmoerm::plan

@@ -1,0 +1,136 @@
+#include "train/gradient_sums.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "base/error.h"
+#include "train/adamw.h"
+
+namespace dmoerm::train {
+namespace {
+
+std::span<float> span_of(const at::Tensor& t) { return {t.data_ptr<float>(), static_cast<std::size_t>(t.numel())}; }
+
+}  // namespace
+
+GradientSums::GradientSums(comm::Communicator& group, const std::vector<std::int64_t>& widths, const Options& options)
+    : group_(group),
+      options_(options),
+      sums_(widths.size()),
+      started_(widths.size()),
+      tensor_options_(at::TensorOptions().dtype(at::kFloat).device(group.on_device() ? options.device : at::kCPU)) {
+  DMOERM_CHECK(std::has_single_bit(static_cast<unsigned>(group.size())), "a group has a power of two of ranks");
+  for (const std::int64_t width : widths) {
+    const auto count = static_cast<std::size_t>(width);
+    bounds_.push_back(options.shards ? comm::chunks_of_blocks(count, group.size(), static_cast<std::size_t>(kNormBlock))
+                                     : comm::Bounds{0, count});
+    trees_.emplace_back(AddTensor{});
+  }
+}
+
+std::int64_t GradientSums::own_width(std::size_t part) const {
+  const std::size_t chunk = options_.shards ? static_cast<std::size_t>(group_.rank()) : 0;
+  return static_cast<std::int64_t>(bounds_[part][chunk + 1] - bounds_[part][chunk]);
+}
+
+std::vector<std::int64_t> GradientSums::numbers(std::int64_t passes) const {
+  std::vector<std::int64_t> numbers;
+  if (options_.shards) {
+    for (std::int64_t n = group_.rank(); n < passes; n += group_.size()) numbers.push_back(n);
+    return numbers;
+  }
+  const comm::MicroBatchRange range = comm::micro_batch_range(passes, group_.rank(), group_.size());
+  for (std::int64_t n = range.first; n < range.last; ++n) numbers.push_back(n);
+  return numbers;
+}
+
+void GradientSums::begin(std::int64_t count, std::int64_t passes) {
+  count_ = count, done_ = 0;
+  std::ranges::fill(started_, 0);
+  const std::vector<std::int64_t> mine = numbers(passes);
+  own_ = std::ranges::count_if(mine, [&](std::int64_t n) { return n < count; });
+  rounds_ = (count + group_.size() - 1) / group_.size();
+  contributors_ = 1;
+  for (int r = 0; r < group_.size(); ++r) {
+    const comm::MicroBatchRange range = comm::micro_batch_range(passes, r, group_.size());
+    if (range.first < range.last && range.first < count) contributors_ = r + 1;
+  }
+}
+
+at::Tensor GradientSums::where_group_adds(const at::Tensor& leaf) const { return group_.on_device() ? leaf : leaf.cpu(); }
+
+void GradientSums::add(std::size_t part, const at::Tensor& leaf) {
+  if (options_.shards) return reduce_leaf(part, leaf);
+  const at::Tensor local = where_group_adds(leaf);
+  trees_[part].add(local.is_same(leaf) ? local.clone() : local);
+  note_bytes();
+  if (options_.overlap && done_ + 1 == own_) start_sum(part);
+}
+
+/// A part of one round. @param leaf  undefined: this rank has no micro batch in it
+void GradientSums::reduce_leaf(std::size_t part, const at::Tensor& leaf) {
+  InFlight flight;
+  flight.part = part;
+  if (leaf.defined()) flight.leaf = where_group_adds(leaf);
+  flight.arriving = at::empty({own_width(part)}, tensor_options_);
+  const auto contributors = static_cast<int>(std::min<std::int64_t>(group_.size(), count_ - done_ * group_.size()));
+  flight.pending = group_.start_reduce_scatter(leaf.defined() ? span_of(flight.leaf) : std::span<float>(), bounds_[part],
+                                               contributors, span_of(flight.arriving));
+  in_flight_.push_back(std::move(flight));
+  note_bytes();
+}
+
+void GradientSums::land_front() {
+  InFlight& flight = in_flight_.front();
+  flight.pending.wait();
+  if (options_.shards) trees_[flight.part].add(std::move(flight.arriving));
+  in_flight_.pop_front();
+}
+
+void GradientSums::settle(const at::Tensor& buffer) {
+  const auto uses = [&](const InFlight& f) { return f.leaf.defined() && f.leaf.data_ptr() == buffer.data_ptr(); };
+  while (std::ranges::any_of(in_flight_, uses)) land_front();
+}
+
+void GradientSums::start_sum(std::size_t part) {
+  sums_[part] = trees_[part].finish().value_or(at::Tensor());
+  if (!sums_[part].defined()) sums_[part] = at::zeros({own_width(part)}, tensor_options_);
+  started_[part] = 1;
+  InFlight flight;
+  flight.part = part;
+  flight.pending = group_.start_tree_sum(span_of(sums_[part]), contributors_);
+  in_flight_.push_back(std::move(flight));
+}
+
+void GradientSums::start() {
+  if (options_.shards) {
+    for (; done_ < rounds_; ++done_) {
+      for (std::size_t part = 0; part < trees_.size(); ++part) reduce_leaf(part, {});
+    }
+    return;
+  }
+  for (std::size_t part = 0; part < trees_.size(); ++part) {
+    if (started_[part] == 0) start_sum(part);
+  }
+}
+
+void GradientSums::finish() {
+  while (!in_flight_.empty()) land_front();
+  if (!options_.shards) return;
+  for (std::size_t part = 0; part < trees_.size(); ++part) sums_[part] = trees_[part].finish().value();
+}
+
+void GradientSums::note_bytes() {
+  std::int64_t floats = 0;
+  for (std::size_t part = 0; part < trees_.size(); ++part) {
+    floats += static_cast<std::int64_t>(trees_[part].held()) * own_width(part);
+    if (sums_[part].defined()) floats += sums_[part].numel();
+  }
+  for (const InFlight& flight : in_flight_) floats += flight.arriving.defined() ? flight.arriving.numel() : 0;
+  peak_bytes_ = std::max(peak_bytes_, floats * static_cast<std::int64_t>(sizeof(float)));
+}
+
+}  // namespace dmoerm::train

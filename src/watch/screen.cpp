@@ -1,0 +1,114 @@
+#include "watch/screen.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+
+#include "watch/text_cells.h"
+
+namespace dmoerm::watch {
+namespace {
+
+constexpr std::size_t kPendingMax = 1 << 18;
+constexpr auto kPatience = std::chrono::milliseconds(200);
+constexpr int kLastTries = 20;
+
+/// Columns of a line with ANSI colours.
+int shown_columns(std::string_view line) {
+  std::string bare;
+  for (std::size_t at = 0; at < line.size(); ++at) {
+    if (line[at] == '\033')
+      at = std::min(line.find('m', at), line.size());
+    else
+      bare += line[at];
+  }
+  return columns_of(bare);
+}
+
+/// Rows that lines take on a terminal that may have become narrower since they were drawn.
+int rows_of(const std::vector<std::string>& lines, int columns) {
+  int rows = 0;
+  for (const std::string& line : lines) rows += std::max(1, (shown_columns(line) + columns - 1) / columns);
+  return rows;
+}
+
+}  // namespace
+
+Screen::Screen(int fd) {
+  // Opened anew: O_NONBLOCK on what is there already would hold for every process that shares it.
+  fd_ = ::open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (fd_ < 0) fd_ = ::dup(fd);
+}
+
+Screen::~Screen() {
+  {
+    const std::unique_lock lock(output_, kPatience);
+    pollfd asked{fd_, POLLOUT, 0};
+    for (int tries = 0; lock && tries < kLastTries; ++tries) {
+      draw();
+      if (unsent_.empty() || ::poll(&asked, 1, static_cast<int>(kPatience.count())) != 1) break;
+    }
+  }
+  ::close(fd_);
+}
+
+void Screen::show(std::vector<std::string> lines) {
+  const std::unique_lock lock(output_, kPatience);
+  if (!lock) return;
+  wanted_ = std::move(lines);
+  draw();
+}
+
+void Screen::log(std::string_view text) {
+  {
+    const std::lock_guard lock(waiting_);
+    pending_ += text;
+    if (pending_.size() > kPendingMax) {  // the oldest lines are lost
+      const std::size_t end = pending_.find('\n', pending_.size() - kPendingMax);
+      pending_.erase(0, end == std::string::npos ? pending_.size() : end + 1);
+    }
+  }
+  const std::unique_lock lock(output_, kPatience);
+  if (lock) draw();
+}
+
+/// False if the terminal has not taken all of unsent_ now.
+bool Screen::send() {
+  while (!unsent_.empty()) {
+    const ssize_t put = ::write(fd_, unsent_.data(), unsent_.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0 && errno == EAGAIN) return false;
+    if (put <= 0)
+      unsent_.clear();  // the terminal is gone: nobody looks
+    else
+      unsent_.erase(0, static_cast<std::size_t>(put));
+  }
+  return true;
+}
+
+void Screen::draw() {
+  if (!send()) return;
+  std::string above;
+  {
+    const std::lock_guard lock(waiting_);
+    above.swap(pending_);
+  }
+  std::string text;
+  if (const int rows = rows_of(drawn_, size().columns); rows > 0) text = fmt::format("\r\033[{}A", rows);
+  while (!above.empty()) {
+    const std::size_t end = std::min(above.find('\n'), above.size());
+    text += above.substr(0, end) + "\033[K\n";
+    above.erase(0, end + 1);
+  }
+  for (const std::string& line : wanted_) text += line + "\033[K\n";
+  unsent_ = text + "\033[J";
+  drawn_ = wanted_;
+  send();
+}
+
+}  // namespace dmoerm::watch

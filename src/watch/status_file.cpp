@@ -1,0 +1,171 @@
+#include "watch/status_file.h"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "watch/json_fields.h"
+#include "watch/text_cells.h"
+#include "watch/timeline.h"
+
+namespace dmoerm::watch {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+constexpr int kSchema = 1;
+constexpr double kClocksS = 2;  // clocks that differ by less are taken as equal
+
+std::string first_line(const char* file) {
+  std::ifstream in(file);
+  std::string line;
+  std::getline(in, line);
+  return line;
+}
+
+/// Field 22 of /proc/<pid>/stat: when the process began. "" if there is none.
+std::string start_of(int pid) {
+  std::string line = first_line(fmt::format("/proc/{}/stat", pid).c_str());
+  const std::size_t name_end = line.rfind(')');  // the name may hold anything
+  if (name_end == std::string::npos) return "";
+  std::size_t at = name_end;
+  for (int field = 2; field < 22 && at != std::string::npos; ++field) at = line.find(' ', at + 1);
+  return at == std::string::npos ? "" : line.substr(at + 1, line.find(' ', at + 1) - at - 1);
+}
+
+double seconds_of(fs::file_time_type time) {
+  const auto system = std::chrono::file_clock::to_sys(time);
+  return std::chrono::duration<double>(system.time_since_epoch()).count();
+}
+
+std::string ago(double seconds) { return duration_text(std::max(0.0, seconds)); }
+
+/// How long ago it was written, by this machine's clock, and which clocks contradict each other.
+std::string age_text(const Status& status, const Place& here) {
+  const double now = wall_clock(), age = now - status.written_at;
+  std::string text = fmt::format("written {} ago", ago(age));
+  const double ahead = std::isnan(status.file_time) ? 0 : status.written_at - status.file_time;
+  if (status.place.host != here.host && age < -kClocksS)
+    text += fmt::format(" (the clock of {} is at least {} ahead of {}'s)", status.place.host, ago(-age), here.host);
+  else if (std::abs(ahead) > kClocksS + status.every_s)
+    text += fmt::format(" (the clocks of {} and of the file server differ by {})", status.place.host, ago(std::abs(ahead)));
+  return text;
+}
+
+}  // namespace
+
+double wall_clock() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+
+Place this_place() {
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  std::error_code ignored;
+  return {host.data(), first_line("/proc/sys/kernel/random/boot_id"), fs::read_symlink("/proc/self/ns/pid", ignored).string()};
+}
+
+Process this_process() { return {::getpid(), start_of(::getpid())}; }
+
+bool is_there(const Process& process) {
+  if (process.pid <= 0 || (::kill(process.pid, 0) != 0 && errno == ESRCH)) return false;
+  const std::string started = start_of(process.pid);
+  return started.empty() || process.started.empty() || started == process.started;
+}
+
+fs::path status_path(const fs::path& run_directory) { return run_directory / "status.json"; }
+
+void write_status(const fs::path& run_directory, const Status& status) {
+  json all = status.state.to_json();
+  all.update({{"schema", kSchema},
+              {"written_at", status.written_at},
+              {"every_s", status.every_s},
+              {"writes", status.writes},
+              {"host", status.place.host},
+              {"boot", status.place.boot},
+              {"pid_namespace", status.place.pid_namespace},
+              {"pid", status.process.pid},
+              {"pid_started", status.process.started},
+              {"page", status.page}});
+  write_file_atomically(status_path(run_directory), dump_line(all) + "\n");
+}
+
+std::optional<Status> read_status(const fs::path& run_directory) {
+  const fs::path path = status_path(run_directory);
+  std::error_code missing;
+  const auto time = fs::last_write_time(path, missing);
+  if (missing) return std::nullopt;
+  const json all = read_json(path);
+  if (const auto schema = integer_field(all, "schema"); schema != kSchema)
+    throw DataError(fmt::format("{}: schema {}, and this program reads schema {}", path.string(), schema, kSchema));
+  Status status;
+  try {
+    status.state = RunState::from_json(all);
+  } catch (const DataError& e) {
+    throw DataError(fmt::format("{}: {}", path.string(), e.what()));
+  }
+  status.written_at = number_field(all, "written_at");
+  status.file_time = seconds_of(time);
+  status.every_s = number_field(all, "every_s", 1);
+  status.writes = integer_field(all, "writes");
+  status.place = {text_field(all, "host"), text_field(all, "boot"), text_field(all, "pid_namespace")};
+  status.process = {static_cast<int>(integer_field(all, "pid")), text_field(all, "pid_started")};
+  status.page = text_field(all, "page");
+  return status;
+}
+
+RunState state_from_directory(const fs::path& run_directory) {
+  RunState state;
+  read_timeline(run_directory / "timeline.jsonl", [&](const json& event) { state.apply(event); });
+  if (!state.tasks().empty()) return state;
+  std::set<std::string> done, begun;
+  for (const auto& entry : fs::recursive_directory_iterator(run_directory)) {
+    const std::string name = entry.path().filename().string();
+    const std::string task = entry.path().parent_path().lexically_relative(run_directory).generic_string();
+    if (name == "manifest.json") done.insert(task);
+    if (name == "metrics.jsonl" || (name.starts_with("checkpoint-") && name.ends_with(".json"))) begun.insert(task);
+  }
+  begun.insert(done.begin(), done.end());
+  json tasks = json::array();
+  for (const std::string& task : begun) tasks.push_back({{"id", task}, {"done", done.contains(task)}});
+  state.apply({{"event", "run"}, {"name", run_directory.filename().string()}, {"tasks", tasks}});
+  state.apply({{"event", "finish"}});
+  return state;
+}
+
+Liveness find_liveness(const fs::path& run_directory, Status& status, double patience_s) {
+  const Place here = this_place();
+  const std::string who = fmt::format("pid {} on {}", status.process.pid, status.place.host);
+  if (status.state.finished()) {
+    const int code = status.state.exit_code();
+    return {Life::ended, fmt::format("ended with code {}{}", code, code == 3 ? ": stopped, the same command continues" : "")};
+  }
+  if (status.place == here) {
+    if (is_there(status.process)) return {Life::alive, fmt::format("alive: {}, {}", who, age_text(status, here))};
+    return {Life::dead, fmt::format("dead: {} is gone, {}; the same command continues", who, age_text(status, here))};
+  }
+  const double until = std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count() + patience_s;
+  const auto before = status.writes;
+  const auto process = status.process;
+  do {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    if (auto newer = read_status(run_directory)) status = std::move(*newer);
+    if (status.writes != before || status.process.pid != process.pid || status.process.started != process.started)
+      return {Life::alive, fmt::format("alive: pid {} on {}, {}", status.process.pid, status.place.host, age_text(status, here))};
+  } while (std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count() < until);
+  return {Life::silent,
+          fmt::format("silent: {} has written nothing for the {:.0f} s that this looked, {}; if it is gone, the same "
+                      "command continues",
+                      who, patience_s, age_text(status, here))};
+}
+
+}  // namespace dmoerm::watch

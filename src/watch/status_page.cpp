@@ -1,0 +1,148 @@
+#include "watch/status_page.h"
+
+#include <fmt/format.h>
+#include <httplib.h>
+#include <sys/socket.h>
+
+#include <cstdlib>
+#include <future>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "watch/timeline.h"
+
+namespace dmoerm::watch {
+namespace {
+
+constexpr int kPatienceS = 2;        // with a slow reader
+constexpr int kCloseS = 3;           // that the end of the run waits for readers
+constexpr std::size_t kThreads = 4;  // readers served at a time
+constexpr std::size_t kRequestMax = 16 << 10;
+
+bool local(const std::string& host) {
+  const std::string name = host.starts_with('[') ? host.substr(0, host.find(']') + 1) : host.substr(0, host.find(':'));
+  return name.empty() || name == "localhost" || name == "127.0.0.1" || name == "[::1]";
+}
+
+/// Without SO_REUSEPORT, httplib's default: with it a second run would share the port of the first.
+void reuse_address(int socket) {
+  const int yes = 1;
+  ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+}
+
+}  // namespace
+
+bool equal_secrets(const std::string& one, const std::string& other) {
+  const Digest a = sha256(one), b = sha256(other);
+  unsigned difference = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
+  return difference == 0;
+}
+
+struct StatusPage::Server {
+  explicit Server(const config::WatchConfig& config) : every_s(config.every_s) {
+    if (config.token_env.empty()) return;
+    const char* value = std::getenv(config.token_env.c_str());
+    if (value == nullptr || *value == '\0')
+      throw ConfigError(fmt::format(
+          "watch.token_env: the environment variable {} is not set: set it to the token that readers of the status page must "
+          "send, or set watch.port to -1",
+          config.token_env));
+    token = value;
+  }
+
+  [[nodiscard]] bool may_read(const httplib::Request& request) const {
+    if (token.empty()) return local(request.get_header_value("Host"));
+    const std::string sent = request.get_header_value("Authorization"), bearer = "Bearer ";
+    if (sent.starts_with(bearer)) return equal_secrets(sent.substr(bearer.size()), token);
+    return equal_secrets(request.get_param_value("token"), token);
+  }
+
+  /// Serve what `make` gives, made once a state.
+  void serve(const char* path, const char* type, std::function<std::string(const RunState&, double)> make) {
+    auto made = std::make_shared<std::pair<std::int64_t, std::string>>(-1, "");
+    http.Get(path, [this, type, make = std::move(make), made](const httplib::Request&, httplib::Response& response) {
+      const std::lock_guard lock(mutex);
+      if (made->first != version) *made = {version, make(state, now)};
+      response.set_content(made->second, type);
+    });
+  }
+
+  const double every_s;
+  std::string token, address;
+  httplib::Server http;
+  std::thread thread;
+  std::mutex mutex;
+  RunState state;
+  double now = 0;
+  std::int64_t version = 0;
+};
+
+StatusPage::StatusPage(const config::WatchConfig& config) : server_(std::make_shared<Server>(config)) {
+  httplib::Server& http = server_->http;
+  http.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
+  http.set_socket_options(reuse_address);
+  http.set_read_timeout(kPatienceS), http.set_write_timeout(kPatienceS), http.set_keep_alive_timeout(kPatienceS);
+  http.set_payload_max_length(kRequestMax);
+  http.set_default_headers(
+      {{"Cache-Control", "no-store"},
+       {"X-Content-Type-Options", "nosniff"},
+       {"Referrer-Policy", "no-referrer"},
+       {"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}});
+  http.set_pre_routing_handler([server = server_.get()](const httplib::Request& request, httplib::Response& response) {
+    if (request.path == "/healthz" || server->may_read(request)) return httplib::Server::HandlerResponse::Unhandled;
+    response.status = server->token.empty() ? 403 : 401;
+    response.set_content(
+        server->token.empty() ? "only for this machine\n" : "send the token: Authorization: Bearer TOKEN, or ?token=TOKEN\n",
+        "text/plain");
+    return httplib::Server::HandlerResponse::Handled;
+  });
+  server_->serve("/", "text/html; charset=utf-8",
+                 [every_s = config.every_s](const RunState& state, double now) { return status_html(state, now, every_s); });
+  server_->serve("/status.json", "application/json", [](const RunState& state, double now) {
+    nlohmann::json all = state.to_json();
+    all["written_at"] = now;
+    return dump_line(all) + "\n";
+  });
+  server_->serve("/metrics", "text/plain; version=0.0.4; charset=utf-8", metrics_text);
+  http.Get("/healthz", [](const httplib::Request&, httplib::Response& response) { response.set_content("ok\n", "text/plain"); });
+  const int port = config.port == 0                                                   ? http.bind_to_any_port(config.address)
+                   : http.bind_to_port(config.address, static_cast<int>(config.port)) ? static_cast<int>(config.port)
+                                                                                      : -1;
+  if (port < 0) {
+    spdlog::warn("[watch] no status page: {} port {} cannot be had (is another run there?); the run goes on without it",
+                 config.address, config.port);
+    return;
+  }
+  const bool v6 = config.address.find(':') != std::string::npos;
+  server_->address = fmt::format("http://{}{}{}:{}/", v6 ? "[" : "", config.address, v6 ? "]" : "", port);
+  server_->thread = std::thread([&http] { http.listen_after_bind(); });
+  while (!http.is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  spdlog::info("[watch] status page at {}{}", server_->address, server_->token.empty() ? "" : "?token=...");
+}
+
+StatusPage::~StatusPage() {
+  if (!server_->thread.joinable()) return;
+  server_->http.stop();
+  // Someone who sends or takes a byte a second would be waited for; the run is not to be.
+  const auto closed = std::make_shared<std::promise<void>>();
+  std::thread([server = server_, closed] {
+    server->thread.join();
+    closed->set_value();
+  }).detach();
+  closed->get_future().wait_for(std::chrono::seconds(kCloseS));
+}
+
+const std::string& StatusPage::address() const { return server_->address; }
+
+void StatusPage::publish(const RunState& state, double now) {
+  const std::lock_guard lock(server_->mutex);
+  server_->state = state, server_->now = now;
+  ++server_->version;
+}
+
+}  // namespace dmoerm::watch

@@ -1,0 +1,136 @@
+// All weights trained on several ranks: moments, best weights and gradient sums whole on each, or in shards (ZeRO stage 2).
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "support/thread_group.h"
+#include "support/tiny_training.h"
+#include "train/adamw.h"
+#include "train/checkpoint.h"
+
+namespace dmoerm::train {
+namespace {
+
+class ShardedTraining : public TinyTraining {
+ protected:
+  ShardedTraining() {
+    model::BackboneSpec spec = test::tiny_spec(kVocab);
+    spec.width = 64, spec.head_dim = 16, spec.intermediate = 160, spec.layers = 3;  // layers of several blocks of the norm
+    backbone_ = test::random_backbone(spec);
+    compute_.micro_batch_tokens = 100;  // several micro batches a step: gradient accumulation
+    train_.clip_norm = 0.02, train_.warmup_steps = 3, train_.schedule = "cosine", train_.lr = 2e-3;
+  }
+
+  struct End {
+    at::Tensor weights;
+    std::vector<TrainOutcome> outcomes;  // of every rank
+  };
+  /// Train on threads; all ranks must end with the same weights.
+  End train_on(int ranks, bool shard, const std::string& folder = "none") {
+    train_.shard = shard;
+    std::vector<std::vector<Trainee>> trainees;
+    for (int r = 0; r < ranks; ++r) trainees.push_back({trainee("x", pair::kOverall, true)});
+    End end;
+    end.outcomes.resize(static_cast<std::size_t>(ranks));
+    test::on_ranks(ranks, [&](comm::Communicator& group) {
+      const auto r = static_cast<std::size_t>(group.rank());
+      end.outcomes[r] = train(group, trainees[r], folder).front();
+    });
+    for (const auto& own : trainees) {
+      const at::Tensor weights = at::cat({own[0].backbone->weights().flat, own[0].expert->head_D});
+      EXPECT_TRUE(!end.weights.defined() || weights.equal(end.weights)) << "ranks differ";
+      end.weights = weights;
+    }
+    return end;
+  }
+  std::string metrics(const std::string& folder) const {
+    std::string text;
+    for (std::istringstream lines(read_file(*folder_ / folder / "metrics.jsonl")); std::getline(lines, line_);) {
+      nlohmann::json line = nlohmann::json::parse(line_);
+      line.erase("seconds");
+      text += line.dump() + "\n";
+    }
+    return text;
+  }
+  mutable std::string line_;
+};
+
+TEST_F(ShardedTraining, LossesNormsAndWeightsAreThoseOfOneRankBitForBit) {
+  const End one = train_on(1, false, "one");
+  const std::string losses = metrics("one");
+  EXPECT_GE(std::ranges::count(losses, '\n'), 4);
+  for (const int ranks : {1, 2, 4, 8}) {
+    for (const bool shard : {false, true}) {
+      const std::string folder = fmt::format("{}{}", ranks, shard);
+      const End end = train_on(ranks, shard, folder);
+      EXPECT_TRUE(end.weights.equal(one.weights)) << ranks << " ranks, shard " << shard;
+      EXPECT_EQ(metrics(folder), losses) << ranks << " ranks, shard " << shard;
+      fs::remove_all(*folder_ / folder);
+    }
+  }
+  train_.clip_norm = 0;
+  EXPECT_FALSE(train_on(1, false).weights.equal(one.weights));  // clipping was on
+}
+
+TEST_F(ShardedTraining, MemoryOfARankIsTheFormula) {
+  const auto floats = [](double mib) { return mib * (1 << 20) / sizeof(float); };
+  const auto n = static_cast<double>(backbone_->weights().flat.numel());
+  double layer = 0, rest = 0;  // gradient buffers: two layers, embeddings and final norm, adapter and head
+  for (std::size_t p = 0; p < backbone_->weights().parts(); ++p) {
+    const bool is_layer = p >= 1 && p + 1 < backbone_->weights().parts();
+    (is_layer ? layer : rest) = static_cast<double>(backbone_->weights().part(p).numel()) + (is_layer ? 0 : rest);
+  }
+  rest += static_cast<double>(trainee("x").expert->flat.numel());
+  compute_.micro_batch_tokens = 100000;  // one micro batch
+  const double whole = floats(train_on(1, false).outcomes[0].state_mib);
+  EXPECT_NEAR(whole, n + (2 + 1 + 1) * n + 2 * layer + rest, 0.005 * n);
+  for (const int ranks : {2, 4}) {
+    const End end = train_on(ranks, true);
+    for (int r = 0; r < ranks; ++r) {
+      double own = 0;  // about n / ranks
+      for (std::size_t p = 0; p < backbone_->weights().parts(); ++p) {
+        const auto bounds =
+            comm::chunks_of_blocks(static_cast<std::size_t>(backbone_->weights().part(p).numel()), ranks, kNormBlock);
+        own += static_cast<double>(bounds[static_cast<std::size_t>(r) + 1] - bounds[static_cast<std::size_t>(r)]);
+      }
+      EXPECT_NEAR(own, n / ranks, 0.05 * n);
+      EXPECT_NEAR(floats(end.outcomes[static_cast<std::size_t>(r)].state_mib), n + (2 + 1 + 1) * own + 2 * layer + rest,
+                  0.005 * n);
+    }
+  }
+}
+
+TEST_F(ShardedTraining, WhatIsNotFiniteFailsOnAllRanksTogether) {
+  train_.lr = 1e30, train_.clip_norm = 0, train_.warmup_steps = 0;
+  const End end = train_on(4, true);
+  for (const TrainOutcome& outcome : end.outcomes) {
+    EXPECT_NE(outcome.failure.find("became NaN or infinite at step"), std::string::npos) << outcome.failure;
+    EXPECT_EQ(outcome.failure, end.outcomes[0].failure);
+  }
+}
+
+TEST_F(ShardedTraining, GoesOnFromACheckpointOnAnotherNumberOfRanks) {
+  const End whole = train_on(1, false);
+  train_.checkpoint_every_s = 0;  // after every step
+  train_on(4, true, "resume");
+  for (const auto& [ranks, shard] : {std::pair(2, true), std::pair(1, false), std::pair(4, true)}) {
+    fs::remove_all(*folder_ / "again");
+    fs::copy(*folder_ / "resume", *folder_ / "again");
+    fs::remove(*folder_ / "again" / "checkpoint-11.json");  // as if killed before the last checkpoint
+    ASSERT_EQ(load_checkpoint(*folder_ / "again", "key")->step, 10);
+    EXPECT_TRUE(train_on(ranks, shard, "again").weights.equal(whole.weights)) << ranks << " ranks, shard " << shard;
+  }
+}
+
+TEST_F(TinyTraining, ComputingLayersAgainInTheBackwardPassChangesNoBit) {
+  for (const bool all : {false, true}) {
+    train_.recompute = false;
+    const at::Tensor kept = trained("x", all);
+    train_.recompute = true;
+    EXPECT_TRUE(trained("x", all).equal(kept)) << (all ? "all weights" : "adapter with dropout");
+  }
+}
+
+}  // namespace
+}  // namespace dmoerm::train
