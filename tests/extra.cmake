@@ -82,3 +82,11 @@ target_link_libraries(cli_test PRIVATE dmoerm_config GTest::gtest GTest::gtest_m
 target_compile_definitions(cli_test PRIVATE DMOERM_SOURCE="${CMAKE_SOURCE_DIR}")
 add_test(NAME cli COMMAND cli_test)
 set_tests_properties(cli PROPERTIES LABELS fast TIMEOUT 60)
+
+# --- Slurm and hosts with links on this machine: as root, where Slurm is installed, else skipped (more: launch/torture.sh slurm, netns) ---
+add_test(NAME local_slurm COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/cluster/local_slurm_test.py $<TARGET_FILE:dmoerm>)
+add_test(NAME local_hosts COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/cluster/local_hosts_test.sh)
+set_tests_properties(local_slurm local_hosts PROPERTIES LABELS mpi TIMEOUT 300 SKIP_RETURN_CODE 77 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
+add_test(NAME torture_slurm COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh slurm)
+add_test(NAME torture_netns COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh netns)
+set_tests_properties(torture_slurm torture_netns PROPERTIES LABELS stress TIMEOUT 3600 SKIP_RETURN_CODE 77 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")

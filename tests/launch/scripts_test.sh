@@ -30,6 +30,25 @@ printf '#!/bin/sh\necho "ran: $*"\n' >"$scratch/empty/dmoerm"
 chmod +x "$scratch/empty/dmoerm"
 expect "dmoerm runs from any directory" 0 "ran: a b c" env -C / DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" a "b c"
 expect "dmoerm refuses --np 0" 1 "--np wants" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 0 run
+expect "dmoerm refuses a host file that is not there" 1 "--hosts wants" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts no/such/file run
+expect "dmoerm refuses hosts that a shell would read otherwise" 1 "--hosts wants" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts 'a:2;b' run
+expect "dmoerm refuses an unknown way to map" 1 "--map-by wants" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --map-by socket run
+
+# What mpirun is given, by a stand-in that shows it.
+mkdir "$scratch/bin"
+# shellcheck disable=SC2016  # for the stand-in
+printf '#!/bin/sh\necho "mpirun: $* probes=$OMPI_MCA_oob_tcp_keepalive_probes pml=$OMPI_MCA_pml"\nexit 3\n' >"$scratch/bin/mpirun"
+chmod +x "$scratch/bin/mpirun"
+with_mpirun=(env -u SLURM_JOB_ID PATH="$scratch/bin:$PATH" DMOERM_BUILD="$scratch/empty" OMPI_MCA_pml=ucx NCCL_DEBUG=INFO MY_KEY=k DMOERM_FORWARD=MY_KEY)
+expect "mpirun's exit code is dmoerm's" 3 "--np 2" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 run --np 2
+expect "one machine may be oversubscribed" 3 "--map-by slot -np 2 --oversubscribe" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 run
+expect "settings are given, the caller's stay" 3 "probes=4 pml=ucx" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 run
+expect "several hosts are told apart" 3 "--map-by node --host n1:2,n2 " "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts n1:2,n2 --map-by node run
+for variable in DMOERM_BUILD NCCL_DEBUG OMP_NUM_THREADS MALLOC_TRIM_THRESHOLD_ MY_KEY; do
+  expect "$variable goes to all hosts" 3 "-x $variable " "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts n1:2,n2 run
+done
+touch "$scratch/host file"
+expect "a host file is one" 3 "--hostfile $scratch/host file" "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts "$scratch/host file" run
 
 # Set-up in a home of its own, without an index to install from.
 setup=(env -u DMOERM_PYTHON -u DMOERM_MODELS -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 DMOERM_SKIP_PACKAGES=1 DMOERM_HOME="$scratch/place")
@@ -46,7 +65,7 @@ expect "a finished set-up has nothing to do" 0 "" "${setup[@]}" "$root/launch/se
 [[ ! -s $scratch/out ]] || fail "a finished set-up speaks: $(<"$scratch/out")"
 
 if command -v shellcheck >/dev/null; then
-  (cd "$root" && shellcheck -x launch/*.sh launch/dmoerm launch/dev .ci/run tests/launch/*.sh) || fail "shellcheck"
+  (cd "$root" && shellcheck -x launch/*.sh launch/dmoerm launch/dev launch/slurm/dmoerm.sbatch cluster/*/*.sh .ci/run tests/launch/*.sh tests/cluster/*.sh) || fail "shellcheck"
 fi
 if command -v clang-tidy-14 >/dev/null; then
   cat >"$scratch/planted.cpp" <<'CPP'
