@@ -336,6 +336,7 @@ class Training {
       if (course->history().empty() || course->active() != (steps_max > 0)) continue;
       for (const char* key : {"train_loss", "validation_accuracy", "validation_loss", "lr", "gradient_norm"})
         progress[key] = course->history().back().at(key);
+      if (course->history().back().at("step") == 0) progress.erase("train_loss");  // no step was taken yet
     }
     const auto tokens = static_cast<double>(tokens_ - tokens_reported_);
     progress.update({{"step", step_},
