@@ -6,21 +6,23 @@
 namespace dmoerm::plan {
 namespace {
 
-/// Known devices. Peaks, memory and links are the makers' figures (dense bfloat16, one way); what is reached is an assumption
-/// until a run has been measured. CPU: one thread, float32, as measured in docs/results/speed.md.
-std::vector<DeviceModel> devices() {
+/// Known devices. Peaks (dense), memory and links (one way) are the makers' figures; what is reached is an assumption until a run
+/// has been measured. CPU: one thread, float32, as measured in docs/results/speed.md.
+std::vector<DeviceModel> devices(bool bfloat16) {
   std::vector<DeviceModel> all;
-  const auto gpu = [&](const char* name, double tflops, double memory_gib, double memory_gb_s, double inside, double across) {
+  const auto gpu = [&](const char* name, double tflops, double float32_tflops, double memory_gib, double memory_gb_s,
+                       double inside, double across) {
     DeviceModel d;
-    d.name = name, d.peak_tflops = tflops, d.memory_mib = 1024 * memory_gib, d.memory_gb_s = memory_gb_s;
+    d.name = name, d.peak_tflops = bfloat16 ? tflops : float32_tflops, d.reached = bfloat16 ? 0.4 : 0.7;
+    d.weight_bytes = bfloat16 ? 2 : 4, d.memory_mib = 1024 * memory_gib, d.memory_gb_s = memory_gb_s;
     d.inside_gb_s = inside, d.across_gb_s = across;
     all.push_back(d);
   };
-  gpu("h100", 989, 78, 3350, 450, 50);
-  gpu("h200", 989, 139, 4800, 450, 50);
-  gpu("a100", 312, 78, 2000, 300, 25);
-  gpu("l40s", 362, 44, 864, 25, 12);
-  gpu("rtx4090", 165, 23, 1008, 12, 3);
+  gpu("h100", 989, 67, 78, 3350, 450, 50);
+  gpu("h200", 989, 67, 139, 4800, 450, 50);
+  gpu("a100", 312, 19.5, 78, 2000, 300, 25);
+  gpu("l40s", 362, 91.6, 44, 864, 25, 12);
+  gpu("rtx4090", 165, 82.6, 23, 1008, 12, 3);
   DeviceModel cpu;
   cpu.name = "cpu", cpu.peak_tflops = 0.115, cpu.reached = 0.75, cpu.half_tokens = 16, cpu.memory_gb_s = 10;
   cpu.inside_gb_s = 4, cpu.across_gb_s = 1, cpu.load_gb_s = 0.5, cpu.weight_bytes = 4;
@@ -88,8 +90,8 @@ std::optional<ModelShape> find_shape(const std::string& name) {
 
 std::vector<std::string> shape_names() { return {"smollm2-135m", "qwen2.5-0.5b", "qwen2.5-1.5b", "qwen2.5-7b", "llama3-8b"}; }
 
-std::optional<DeviceModel> find_device(const std::string& name) {
-  for (const DeviceModel& device : devices()) {
+std::optional<DeviceModel> find_device(const std::string& name, bool bfloat16) {
+  for (const DeviceModel& device : devices(bfloat16)) {
     if (device.name == name) return device;
   }
   return std::nullopt;
@@ -97,7 +99,7 @@ std::optional<DeviceModel> find_device(const std::string& name) {
 
 std::vector<std::string> device_names() {
   std::vector<std::string> names;
-  for (const DeviceModel& device : devices()) names.push_back(device.name);
+  for (const DeviceModel& device : devices(false)) names.push_back(device.name);
   return names;
 }
 
@@ -168,7 +170,10 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
                       : load.recompute ? kept_layers * model.width + of_a_layer
                                        : kept_layers * of_a_layer;
   const double activations = kept * std::max(own_tokens * together, std::min(limit, read_tokens)) * device.weight_bytes;
-  task.memory_mib = (weights + activations + (load.shard ? 0 : load.steps > 0 ? state : 0)) / kMib;
+  // Whole gradients of two layers and the embeddings, while they are summed into shards.
+  const double buffers =
+      load.shard && load.steps > 0 ? 4 * (2 * model.linear_macs / model.layers + (model.parameters - model.linear_macs)) : 0;
+  task.memory_mib = (weights + activations + buffers + (load.shard ? 0 : load.steps > 0 ? state : 0)) / kMib;
   task.sharded_mib = load.shard && load.steps > 0 ? state / kMib : 0;
   task.pauses = load.steps > 0;
   task.load_cost = weights / (device.load_gb_s * 1e9);

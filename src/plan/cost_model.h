@@ -40,7 +40,8 @@ struct DeviceModel {
   double load_gb_s = 2;      ///< reading weights from the file system
   double weight_bytes = 2;   ///< of a weight in the forward pass: 2 = bfloat16, 4 = float32
 };
-std::optional<DeviceModel> find_device(const std::string& name);
+/// @param bfloat16  weights and products in bfloat16, as GPUs are rated; else in float32
+std::optional<DeviceModel> find_device(const std::string& name, bool bfloat16 = false);
 std::vector<std::string> device_names();
 /// The device that a configuration asks for: a CPU's threads, or the GPU that "cuda" is taken to be.
 DeviceModel device_of(const config::ComputeConfig& compute);

@@ -19,7 +19,7 @@ Load adapter_training() {
 
 Task priced(const Load& load, const char* device = "h100", std::int64_t micro_batch_tokens = 2000) {
   Task task{"expert/c/p", {}, 1, 64};
-  price(task, load, *find_shape("qwen2.5-1.5b"), *find_device(device), micro_batch_tokens);
+  price(task, load, *find_shape("qwen2.5-1.5b"), *find_device(device, true), micro_batch_tokens);
   return task;
 }
 
@@ -34,7 +34,7 @@ TEST(Shapes, HaveTheParametersOfThePublishedModels) {
 
 TEST(Price, CostsWhatTheArithmeticTakes) {
   const ModelShape shape = *find_shape("qwen2.5-1.5b");
-  DeviceModel device = *find_device("h100");
+  DeviceModel device = *find_device("h100", true);
   device.half_tokens = 0;
   Task task{"t", {}, 1, 1};
   price(task, adapter_training(), shape, device, 2000);
@@ -65,7 +65,8 @@ TEST(Price, SumsOverTheLinksSlowAGroupOfSeveralNodes) {
   EXPECT_LT(speedup(task, 4, true), 0.8 * speedup(task, 4, false));
   load.shard = true;
   EXPECT_LT(priced(load).memory_mib + priced(load).sharded_mib / 4, task.memory_mib);
-  EXPECT_NEAR(priced(load).memory_mib + priced(load).sharded_mib, task.memory_mib, 1);
+  EXPECT_NEAR(priced(load).sharded_mib, 20 * find_shape("qwen2.5-1.5b")->parameters / (1 << 20), 1)
+      << "in float32: master weights, gradient, two moments, the best so far";
 }
 
 TEST(Price, FusedExpertsShareTheBaseAndFillThePass) {
@@ -82,7 +83,7 @@ TEST(EstimatedJob, FitsTheDeviceOnlyInShards) {
   config::RunConfig config;
   config.categories = {{"chat", {"a", "b", "c"}}, {"code", {"d", "e"}}};
   config.base.trains = "all", config.base.shard = true, config.base.recompute = true;
-  const TaskGraph graph = priced_graph(estimated_job(config, {}), *find_shape("llama3-8b"), *find_device("h100"), 2048);
+  const TaskGraph graph = priced_graph(estimated_job(config, {}), *find_shape("llama3-8b"), *find_device("h100", true), 2048);
   EXPECT_EQ(graph.tasks().size(), 1U + 2 + 5 + 2 + 2 + 2 + 1 + 2 + 1);
   EXPECT_EQ(graph.at("eval/chat").inputs.size(), 6U);
   EXPECT_TRUE(group_sizes(graph.at("base/chat"), even_cluster(1, 1, 79872)).empty());
@@ -90,7 +91,7 @@ TEST(EstimatedJob, FitsTheDeviceOnlyInShards) {
   EXPECT_EQ(group_sizes(graph.at("expert/chat/a"), even_cluster(1, 8, 79872)).front(), 1);
   config.experts.fuse = 2;
   EXPECT_TRUE(
-      priced_graph(estimated_job(config, {}), *find_shape("llama3-8b"), *find_device("h100"), 2048).has("expert/chat/a+b"));
+      priced_graph(estimated_job(config, {}), *find_shape("llama3-8b"), *find_device("h100", true), 2048).has("expert/chat/a+b"));
 }
 
 class Calibrating : public test::Scratch {
