@@ -46,13 +46,12 @@ int main(int argc, char** argv) {
   config::TrainConfig train;
   config::ComputeConfig compute;
   train.lr = 1e-5, train.groups_per_step = 8, train.steps_max = 2, train.eval_every_steps = 1, train.eval_groups_max = 2;
-  train.checkpoint_every_s = 1e9, compute.micro_batch_tokens = 160;
+  train.checkpoint_every_s = 1e9, compute.micro_batch_tokens = 1;  // a group each
   CLI::App app{"Memory of training all weights, in shards or whole"};
   app.add_option("--model", model_dir)->required();
   app.add_option("--folder", folder, "the first rank's token store and metrics go there")->required();
   app.add_flag("--shard", train.shard);
   app.add_flag("--recompute", train.recompute);
-  app.add_option("--micro-batch-tokens", compute.micro_batch_tokens);
   CLI11_PARSE(app, argc, argv);
   at::set_num_threads(1);
   const auto world = comm::init_world();
