@@ -38,7 +38,7 @@ struct BackboneGradients {
   std::vector<Expert*> experts;  ///< one for each ExpertRows of the forward pass; empty: none
   /// Called with the number of each part of `weights` in order: before its first gradient is added, and after its last. May be
   /// empty.
-  std::function<void(std::size_t part)> before_part, after_part;
+  std::function<void(std::size_t part)> before_part{}, after_part{};
 };
 
 class Backbone {

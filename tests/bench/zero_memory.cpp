@@ -50,7 +50,7 @@ int main(int argc, char** argv) {
   config::ComputeConfig compute;
   train.lr = 1e-5, train.groups_per_step = 8, train.steps_max = 2, train.eval_every_steps = 1, train.eval_groups_max = 2;
   train.patience = 1 << 20;
-  train.checkpoint_every_s = 1e9, compute.micro_batch_tokens = 160;
+  train.checkpoint_every_s = 1e9, compute.micro_batch_tokens = 1;  // a group each
   CLI::App app{"Memory and time of training all weights, in shards or whole, or an adapter"};
   app.add_option("--model", model_dir)->required();
   app.add_option("--folder", folder, "the first rank's token store and metrics go there")->required();

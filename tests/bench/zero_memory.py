@@ -1,12 +1,13 @@
-"""zero-memory: memory of a rank that trains all weights of SmolLM2-135M, whole on one rank and in shards on 2 and 4, against the formula.
+"""zero-memory: memory of a rank that trains all weights of SmolLM2-135M, whole and in shards on 1, 2 and 4 ranks, against the formula.
 
-Formula: weights + (two moments, best weights, gradient sum) / ranks + buffers (two layers and the embeddings of gradients) + activations. The last is what one
-rank has beside the rest, and is taken from the run on one rank: so that run is exact by definition, the others are predicted. With gradient accumulation (two
-rounds of micro batches or more) up to one more sum a round waits: that is in "state_mib", which the program counts itself. Losses must be the same bits. MiB,
-the largest rank. Ends with one JSON line.
+Formula: N weights + (two moments + best weights + s sums) N / ranks + gradients of two layers and of the embeddings. A step has eight micro batches, one a group,
+so a rank adds b = 8 / ranks of them in a tree, which holds at most s = floor(log2(b + 1)) sums. "state_mib" is what the program counts of its tensors.
+"predicted_mib" adds what the run on one rank has beside them: activations, program, libraries. Losses must be the same bits. MiB of the largest rank. Ends with
+one JSON line.
 """
 import argparse
 import json
+import math
 import os
 import subprocess
 import tempfile
@@ -17,12 +18,12 @@ MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OM
        "OMPI_MCA_btl": "self,vader,tcp", "OMPI_MCA_pml": "ob1", "OMPI_MCA_plm_rsh_agent": "", "OMP_NUM_THREADS": "1"}
 
 
-def train(model, ranks, shard, recompute, tokens):
+def train(model, ranks, shard, recompute):
     """One training; its figures and its losses."""
     program = os.path.join(os.environ["DMOERM_BUILD"], "tests", "bench", "bench_zero_memory")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")} | MPI
     with tempfile.TemporaryDirectory() as folder:
-        command = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", program, "--model", model, "--folder", folder, "--micro-batch-tokens", str(tokens)]
+        command = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", program, "--model", model, "--folder", folder]
         command += ["--shard"] * shard + ["--recompute"] * recompute
         found = last_json(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
         with open(os.path.join(folder, "out", "metrics.jsonl"), encoding="utf-8") as file:
@@ -37,16 +38,16 @@ def largest(found, key):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--micro-batch-tokens", type=int, default=160)
     a = parser.parse_args()
-    one, losses = train(a.model, 1, False, False, a.micro_batch_tokens)
+    one, losses = train(a.model, 1, False, False)
     rest = largest(one, "peak_mib") - largest(one, "state_mib")  # activations, program, libraries
     rows, same = [], True
     for ranks, shard, recompute in [(1, False, False), (1, False, True), (2, False, False), (2, True, False), (4, True, False), (4, True, True)]:
-        found, own = (one, losses) if (ranks, recompute) == (1, False) else train(a.model, ranks, shard, recompute, a.micro_batch_tokens)
+        found, own = (one, losses) if (ranks, recompute) == (1, False) else train(a.model, ranks, shard, recompute)
         same = same and own == losses
         spread = ranks if shard else 1
-        formula = found["weights_mib"] * (1 + 4 / spread) + 2 * found["layer_mib"] + found["embeddings_mib"]
+        sums = int(math.log2(8 // ranks + 1))
+        formula = found["weights_mib"] * (1 + (3 + sums) / spread) + 2 * found["layer_mib"] + found["embeddings_mib"]
         rows.append({"ranks": ranks, "shard": shard, "recompute": recompute, "peak_mib": round(largest(found, "peak_mib")), "predicted_mib": round(largest(found, "state_mib") + rest),
                      "state_mib": round(largest(found, "state_mib")), "formula_mib": round(formula), "seconds": round(found["seconds"], 1),
                      "comm_seconds": round(largest(found, "comm_seconds"), 1), "comm_mib": round(largest(found, "comm_bytes") / 2**20)})
