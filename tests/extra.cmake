@@ -7,13 +7,30 @@ foreach(ranks 1 2 4)
   add_test(NAME mpi_collectives_${ranks} COMMAND mpirun -np ${ranks} --oversubscribe --bind-to none $<TARGET_FILE:mpi_program> ${ranks})
   set_tests_properties(mpi_collectives_${ranks} PROPERTIES LABELS mpi TIMEOUT 120 ENVIRONMENT "${mpi_environment}")
 endforeach()
+if(TARGET torchwheel::nccl) # with as many GPUs as ranks; skipped without
+  add_executable(nccl_program comm/nccl_program.cpp)
+  target_link_libraries(nccl_program PRIVATE dmoerm_comm torchwheel::nccl)
+  foreach(ranks 1 2 4)
+    add_test(NAME nccl_collectives_${ranks} COMMAND mpirun -np ${ranks} --oversubscribe --bind-to none $<TARGET_FILE:nccl_program>)
+    set_tests_properties(nccl_collectives_${ranks} PROPERTIES LABELS gpu TIMEOUT 120 SKIP_RETURN_CODE 77 ENVIRONMENT "${mpi_environment}")
+  endforeach()
+endif()
 add_test(NAME mpi_timeout COMMAND mpirun -np 2 --oversubscribe --bind-to none $<TARGET_FILE:mpi_program> --timeout)
-set_tests_properties(mpi_timeout PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "${mpi_environment};DMOERM_COMM_TIMEOUT_S=2" PASS_REGULAR_EXPRESSION "timed out as it should.*barrier took longer than 2 s")
+set_tests_properties(mpi_timeout PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "${mpi_environment};DMOERM_COMM_TIMEOUT_S=2" PASS_REGULAR_EXPRESSION "timed out as it should.*barrier took longer than 2 s.*and then: an earlier collective failed")
+
+# --- The coordinator under a launcher: failures, retries, pauses, stops; a rank that falls silent is named ---
+add_executable(dispatch_program train/dispatch_program.cpp)
+target_link_libraries(dispatch_program PRIVATE dmoerm_train)
+add_test(NAME dispatch COMMAND mpirun -np 4 --oversubscribe --bind-to none $<TARGET_FILE:dispatch_program>)
+set_tests_properties(dispatch PROPERTIES LABELS mpi TIMEOUT 120 ENVIRONMENT "${mpi_environment}" PASS_REGULAR_EXPRESSION "all held")
+add_test(NAME silent_rank COMMAND mpirun -np 3 --oversubscribe --bind-to none $<TARGET_FILE:dispatch_program> --silent)
+set_tests_properties(silent_rank PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "${mpi_environment}"
+  PASS_REGULAR_EXPRESSION "rank 2 on host .* has been silent for .* Last it did: step 41 of a test")
 
 # --- The whole pipeline: same bits on 1, 2 and 4 ranks, and after kills (more of them: launch/torture.sh same-bits --runs 50) ---
 add_test(NAME same_bits COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh same-bits --runs 1)
 set_tests_properties(same_bits PROPERTIES LABELS mpi TIMEOUT 1500 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
-foreach(variant adapters all-weights decoder)
+foreach(variant adapters all-weights all-weights-sharded decoder)
   add_test(NAME same_bits_${variant} COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh same-bits --variant ${variant} --runs 5 --seed 2)
   set_tests_properties(same_bits_${variant} PROPERTIES LABELS stress TIMEOUT 1800 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
 endforeach()
@@ -36,7 +53,8 @@ set_tests_properties(layering format PROPERTIES LABELS fast TIMEOUT 60 SKIP_RETU
 
 # --- The program as a whole on bad input: messages, exit codes, what is left ---
 add_test(NAME bad_input COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/cli/bad_input_test.py $<TARGET_FILE:dmoerm>)
-set_tests_properties(bad_input PROPERTIES LABELS fast TIMEOUT 600)
+add_test(NAME plan_verb COMMAND python3 ${CMAKE_CURRENT_SOURCE_DIR}/cli/plan_test.py $<TARGET_FILE:dmoerm>)
+set_tests_properties(bad_input plan_verb PROPERTIES LABELS fast TIMEOUT 600)
 
 # --- Fuzzers: clang only, see launch/dev fuzz ---
 if(DMOERM_FUZZ)

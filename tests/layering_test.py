@@ -18,7 +18,7 @@ LIBRARIES = {
 }
 # header: places that may include it
 KEPT = {
-    r"mpi\.h": r"src/comm/[^/]*\.cpp", r"nccl\.h": r"src/comm/[^/]*\.cpp", r"hdf5\.h": r"src/data/token_store[^/]*\.cpp|src/label/label_segment\.cpp",
+    r"mpi\.h": r"src/comm/([^/]*\.cpp|mpi_(calls|communicator)\.h)", r"nccl\.h": r"src/comm/[^/]*\.cpp", r"hdf5\.h": r"src/data/token_store[^/]*\.cpp|src/label/label_segment\.cpp",
     r"curl/.*": r"src/label/http_multi\.cpp", r"sqlite3\.h": r"src/label/label_journal\.cpp",
     r"httplib\.h": r"src/watch/status_page\.cpp|tests/.*",
     r"yaml-cpp/.*": r"src/config/[^/]*\.cpp", r"torch/torch\.h": r"(?!)",

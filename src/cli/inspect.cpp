@@ -4,11 +4,12 @@
 namespace dmoerm::cli {
 
 void add_inspect(CLI::App& app) {
-  CLI::App* inspect = app.add_subcommand("inspect", "Look at a tokenizer, a backbone's states, or a configuration");
+  CLI::App* inspect = app.add_subcommand("inspect", "Look at a tokenizer, a backbone's states, a configuration, or checkpoints");
   inspect->require_subcommand(1);
   add_inspect_tokens(*inspect);
   add_inspect_hidden(*inspect);
   add_inspect_config(*inspect);
+  add_inspect_checkpoint(*inspect);
 }
 
 }  // namespace dmoerm::cli

@@ -175,7 +175,7 @@ class Planning {
     }
     if (options_.mtbf_hours > 0) {
       assumptions_.push_back(fmt::format(
-          "a node fails every {:.0f} h in the mean (seed {}); the job restarts {:.0f} s later from checkpoints of every {:.0f} s",
+          "a node fails every {:.3g} h in the mean (seed {}); the job restarts {:.0f} s later from checkpoints of every {:.0f} s",
           options_.mtbf_hours, options_.seed, options_.restart_s, simulation_.checkpoint_every_s));
     }
   }

@@ -165,6 +165,9 @@ int run(const Options& options) {
     owner = std::move(own);
     folders.keep();
   });
+  // Lines of other ranks come past the first one's screen and would shift it; what they say is on it.
+  if (comm::largest_of(world->all(), watch && watch->on_screen() ? 1 : 0) == 1 && world->rank() != 0)
+    spdlog::set_level(spdlog::level::warn);
   const data::TokenStore store = data::TokenStore::open(directory.task("ingest") / "store.h5");
   train::RunContext context(config, store, directory);
   const auto label = [&](const std::set<std::string>& open, const std::function<void(const std::string&)>& done) {

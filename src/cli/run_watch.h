@@ -20,6 +20,8 @@ class RunWatch {
   /// @throws ConfigError if the status page's token is not set
   RunWatch(const config::RunConfig& config, const train::RunDirectory& directory, comm::Heartbeat& heartbeat);
 
+  /// Whether log lines go above a screen now.
+  [[nodiscard]] bool on_screen() const { return watcher_ && watcher_->on_screen(); }
   /// An event of the pipeline. That it has finished well is kept back: the bundle is still to be made.
   void hear(const nlohmann::json& event);
   /// How far labelling is; passed on every few seconds.

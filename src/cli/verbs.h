@@ -18,5 +18,6 @@ void add_inspect(CLI::App& app);
 void add_inspect_tokens(CLI::App& inspect);
 void add_inspect_hidden(CLI::App& inspect);
 void add_inspect_config(CLI::App& inspect);
+void add_inspect_checkpoint(CLI::App& inspect);
 
 }  // namespace dmoerm::cli

@@ -77,6 +77,8 @@ class Communicator {
   /// A collective that cannot end throws CommError once `given_up` is true: another rank has failed. The group is of no use then.
   /// @param given_up  outlives the communicator
   virtual void break_when(const std::atomic<bool>& given_up) = 0;
+  [[nodiscard]] virtual double limit_s() const = 0;
+  [[nodiscard]] virtual bool given_up() const = 0;
   /// How tree_sum and reduce_scatter send from now on; default float32.
   virtual void use_wire(Wire wire) = 0;
   [[nodiscard]] virtual Traffic traffic() const = 0;

@@ -5,7 +5,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <vector>
+
+#include "base/stop.h"
+#include "comm/mpi_world.h"
 
 namespace dmoerm::comm {
 namespace {
@@ -69,6 +73,11 @@ void Heartbeat::watch() {
       if (on_beat) on_beat(world_.rank(), world_.host(), what);
     }
     if (leaving) return;
+    if (launcher_gone() && !stop_requested()) {
+      spdlog::error("[run] the launcher of rank {} on {} is gone: what is done is saved, and the rank leaves", world_.rank(),
+                    world_.host());
+      request_stop(SIGTERM);
+    }
     // This process was stopped itself, or the machine slept: the others get their whole time again.
     if (seconds_since(looked) > std::max(limit_s_ / 2, 10 * kLookS)) {
       for (Peer& peer : peers) peer.heard = Clock::now();

@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <climits>
 #include <functional>
+#include <thread>
 
 #include "base/error.h"
 #include "comm/bfloat16.h"
@@ -24,6 +24,68 @@ constexpr int kTag = 7;
 struct Range {
   std::size_t first = 0, last = 0;
   [[nodiscard]] std::size_t size() const { return last - first; }
+};
+
+/// Messages between two ranks that are under way at once. Collectives are made of these and not of MPI's own, because those
+/// cannot be given up: MPI would go on writing into memory that is no longer theirs.
+class Messages {
+ public:
+  Messages(MPI_Comm comm, const std::string& who, double limit_s, const std::atomic<bool>* given_up,
+           std::atomic<std::uint64_t>& sent)
+      : comm_(comm), who_(who), limit_s_(limit_s), given_up_(given_up), sent_(sent) {}
+
+  void receive(void* data, std::size_t bytes, int from) {
+    in_pieces(data, bytes, [&](char* piece, int count, MPI_Request* request) {
+      DMOERM_MPI(MPI_Irecv(piece, count, MPI_BYTE, from, kTag, comm_, request));
+    });
+  }
+  void send(const void* data, std::size_t bytes, int to) {
+    in_pieces(const_cast<void*>(data), bytes, [&](char* piece, int count, MPI_Request* request) {  // MPI takes it as not const
+      DMOERM_MPI(MPI_Isend(piece, count, MPI_BYTE, to, kTag, comm_, request));
+    });
+    sent_ += bytes;
+  }
+  /// @throws CommError; nothing uses the memory of the messages any more then
+  void wait(const char* what) {
+    try {
+      wait_all(requests_, what, who_, limit_s_, given_up_);
+    } catch (...) {
+      give_up();
+      throw;
+    }
+    requests_.clear();
+  }
+
+ private:
+  template <class Post>
+  void in_pieces(void* data, std::size_t bytes, const Post& post) {
+    for (std::size_t begin = 0; begin < bytes; begin += kPieceBytes) {
+      const auto count = static_cast<int>(std::min(kPieceBytes, bytes - begin));
+      post(static_cast<char*>(data) + begin, count, &requests_.emplace_back(MPI_REQUEST_NULL));
+    }
+  }
+
+  /// Receives that nothing has arrived for are taken back; those under way end soon. What is left then are sends that nobody has
+  /// asked for: they touch nothing.
+  void give_up() {
+    constexpr double kEndSoonS = 5;
+    for (MPI_Request& request : requests_) {
+      if (request != MPI_REQUEST_NULL) MPI_Cancel(&request);
+    }
+    const auto start = std::chrono::steady_clock::now();
+    int done = 0;
+    while (done == 0 && std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() < kEndSoonS) {
+      MPI_Testall(static_cast<int>(requests_.size()), requests_.data(), &done, MPI_STATUSES_IGNORE);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+
+  MPI_Comm comm_;
+  const std::string& who_;
+  double limit_s_;
+  const std::atomic<bool>* given_up_;
+  std::atomic<std::uint64_t>& sent_;
+  std::vector<MPI_Request> requests_;
 };
 
 class MpiCommunicator final : public Communicator {
@@ -79,36 +141,34 @@ class MpiCommunicator final : public Communicator {
   }
 
   void broadcast(std::span<std::byte> bytes, int root) override {
-    now([&] { send_from(bytes, root); });
+    now([&] {
+      Messages messages = new_messages();
+      for (int r = 0; r < size_; ++r) {
+        if (rank_ == root && r != root) messages.send(bytes.data(), bytes.size(), r);
+      }
+      if (rank_ != root) messages.receive(bytes.data(), bytes.size(), root);
+      messages.wait("broadcast");
+    });
   }
 
   std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> bytes) override {
-    std::vector<std::vector<std::byte>> gathered;
-    now([&] {
-      std::vector<std::uint64_t> sizes(static_cast<std::size_t>(size_));
-      std::uint64_t own = bytes.size();
-      std::vector<MPI_Request> request(1);
-      DMOERM_MPI(MPI_Iallgather(&own, 1, MPI_UINT64_T, sizes.data(), 1, MPI_UINT64_T, comm_, request.data()));
-      wait_all(request, "all_gather", who_, limit_s_, given_up_);
-      for (int r = 0; r < size_; ++r) {
-        gathered.emplace_back(sizes[static_cast<std::size_t>(r)]);
-        if (r == rank_) std::ranges::copy(bytes, gathered.back().begin());
-        send_from(gathered.back(), r);
-      }
-    });
+    std::vector<std::vector<std::byte>> gathered(static_cast<std::size_t>(size_));
+    now([&] { gather_bytes("all_gather", bytes, gathered); });
     return gathered;
   }
 
   void barrier() override {
-    now([&] {
-      std::vector<MPI_Request> request(1);
-      DMOERM_MPI(MPI_Ibarrier(comm_, request.data()));
-      wait_all(request, "barrier", who_, limit_s_, given_up_);
-    });
+    std::vector<std::vector<std::byte>> nothing(static_cast<std::size_t>(size_));
+    now([&] { gather_bytes("barrier", {}, nothing); });
   }
 
   void limit_waits(double seconds) override { limit_s_ = seconds; }
   void break_when(const std::atomic<bool>& given_up) override { given_up_ = &given_up; }
+  [[nodiscard]] double limit_s() const override { return limit_s_; }
+  [[nodiscard]] bool given_up() const override {
+    const std::atomic<bool>* flag = given_up_;
+    return flag != nullptr && *flag;
+  }
   void use_wire(Wire wire) override { wire_ = wire; }
   [[nodiscard]] Traffic traffic() const override { return {waited_, bytes_}; }
 
@@ -140,14 +200,29 @@ class MpiCommunicator final : public Communicator {
     waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
 
-  void send_from(std::span<std::byte> bytes, int root) {
-    for (std::size_t begin = 0; begin < bytes.size(); begin += kPieceBytes) {
-      std::vector<MPI_Request> request(1);
-      const auto part = bytes.subspan(begin, std::min(kPieceBytes, bytes.size() - begin));
-      DMOERM_MPI(MPI_Ibcast(part.data(), static_cast<int>(part.size()), MPI_BYTE, root, comm_, request.data()));
-      wait_all(request, "broadcast", who_, limit_s_, given_up_);
+  Messages new_messages() { return {comm_, who_, limit_s_, given_up_, bytes_}; }
+
+  void gather_bytes(const char* what, std::span<const std::byte> own, std::vector<std::vector<std::byte>>& gathered) {
+    std::vector<std::uint64_t> sizes(gathered.size(), own.size());
+    Messages lengths = new_messages(), contents = new_messages();
+    const std::uint64_t own_size = own.size();
+    const auto to_all = [&](Messages& messages, const void* data, std::size_t bytes) {
+      for (int r = 0; r < size_; ++r) {
+        if (r != rank_) messages.send(data, bytes, r);
+      }
+      messages.wait(what);
+    };
+    for (int r = 0; r < size_; ++r) {
+      if (r != rank_) lengths.receive(&sizes[static_cast<std::size_t>(r)], sizeof(std::uint64_t), r);
     }
-    if (rank_ == root) bytes_ += bytes.size() * static_cast<std::size_t>(size_ - 1);
+    to_all(lengths, &own_size, sizeof own_size);
+    for (int r = 0; r < size_; ++r) {
+      auto& part = gathered[static_cast<std::size_t>(r)];
+      part.resize(sizes[static_cast<std::size_t>(r)]);
+      if (r != rank_) contents.receive(part.data(), part.size(), r);
+    }
+    std::ranges::copy(own, gathered[static_cast<std::size_t>(rank_)].begin());
+    to_all(contents, own.data(), own.size());
   }
 
   /// Calls `work` with piece after piece of every rank's chunk: a function from a rank to its range.
@@ -172,7 +247,7 @@ class MpiCommunicator final : public Communicator {
       const Range mine = part_of(rank_);
       std::vector<std::vector<float>> parts(static_cast<std::size_t>(contributors), std::vector<float>(mine.size()));
       std::vector<std::vector<std::uint16_t>> halves;  // bfloat16 under way; the heap buffers stay where they are
-      std::vector<MPI_Request> requests;
+      Messages messages = new_messages();
       const bool rounds = wire == Wire::bfloat16;
       const auto transfer = [&](float* floats, std::size_t count, int peer, bool receive) {
         if (count == 0) return;
@@ -182,13 +257,11 @@ class MpiCommunicator final : public Communicator {
           if (!receive) std::transform(floats, floats + count, half.begin(), to_bfloat16);
           data = half.data();
         }
-        MPI_Request* request = &requests.emplace_back(MPI_REQUEST_NULL);
-        const MPI_Datatype type = rounds ? MPI_UINT16_T : MPI_FLOAT;
+        const std::size_t bytes = count * (rounds ? sizeof(std::uint16_t) : sizeof(float));
         if (receive) {
-          DMOERM_MPI(MPI_Irecv(data, static_cast<int>(count), type, peer, kTag, comm_, request));
+          messages.receive(data, bytes, peer);
         } else {
-          DMOERM_MPI(MPI_Isend(data, static_cast<int>(count), type, peer, kTag, comm_, request));
-          bytes_ += count * (rounds ? sizeof(std::uint16_t) : sizeof(float));
+          messages.send(data, bytes, peer);
         }
       };
       for (int r = 0; r < contributors; ++r) {
@@ -204,7 +277,7 @@ class MpiCommunicator final : public Communicator {
         std::copy_n(values.begin() + static_cast<std::ptrdiff_t>(mine.first), mine.size(), summand.begin());
         if (rounds) std::ranges::transform(summand, summand.begin(), [](float v) { return from_bfloat16(to_bfloat16(v)); });
       }
-      wait_all(requests, what, who_, limit_s_, given_up_);
+      messages.wait(what);
       if (rounds && mine.size() > 0) {
         std::size_t next = 0;  // receives were posted first, in the order of ranks
         for (int r = 0; r < contributors; ++r) {
@@ -217,26 +290,28 @@ class MpiCommunicator final : public Communicator {
   }
 
   /// Chunks of `data` to all, in place.
-  void gather(const char* what, void* data, MPI_Datatype type, std::size_t bytes_each, const Bounds& bounds) {
-    if (bounds.back() > static_cast<std::size_t>(INT_MAX))
-      throw CommError(fmt::format("{} of {} elements on {}: MPI counts at most {}", what, bounds.back(), who_, INT_MAX));
-    std::vector<int> counts, offsets;
+  void gather(const char* what, void* data, std::size_t bytes_each, const Bounds& bounds) {
+    Messages messages = new_messages();
+    const auto part = [&](int r) {
+      const Range range = chunk(bounds, r);
+      return std::span(static_cast<std::byte*>(data) + range.first * bytes_each, range.size() * bytes_each);
+    };
     for (int r = 0; r < size_; ++r) {
-      counts.push_back(static_cast<int>(chunk(bounds, r).size())), offsets.push_back(static_cast<int>(chunk(bounds, r).first));
+      if (r != rank_) messages.receive(part(r).data(), part(r).size(), r);
     }
-    std::vector<MPI_Request> request(1);
-    DMOERM_MPI(MPI_Iallgatherv(MPI_IN_PLACE, 0, type, data, counts.data(), offsets.data(), type, comm_, request.data()));
-    wait_all(request, what, who_, limit_s_, given_up_);
-    bytes_ += chunk(bounds, rank_).size() * bytes_each * static_cast<std::size_t>(size_ - 1);
+    for (int r = 0; r < size_; ++r) {
+      if (r != rank_) messages.send(part(rank_).data(), part(rank_).size(), r);
+    }
+    messages.wait(what);
   }
   void gather(const char* what, std::span<float> values, const Bounds& bounds) {
-    gather(what, values.data(), MPI_FLOAT, sizeof(float), bounds);
+    gather(what, values.data(), sizeof(float), bounds);
   }
   void gather_rounded(std::span<float> values, const Bounds& bounds) {
     const Range own = chunk(bounds, rank_);
     std::vector<std::uint16_t> halves(values.size());
     for (std::size_t i = own.first; i < own.last; ++i) halves[i] = to_bfloat16(values[i]);
-    gather("tree_sum", halves.data(), MPI_UINT16_T, sizeof(std::uint16_t), bounds);
+    gather("tree_sum", halves.data(), sizeof(std::uint16_t), bounds);
     std::ranges::transform(halves, values.begin(), from_bfloat16);
   }
 

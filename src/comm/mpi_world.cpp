@@ -20,6 +20,7 @@ using Clock = std::chrono::steady_clock;
 class MpiWorld final : public World {
  public:
   MpiWorld() {
+    launcher_gone();
     int provided = 0;
     DMOERM_MPI(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
     if (provided < MPI_THREAD_MULTIPLE)
@@ -37,6 +38,7 @@ class MpiWorld final : public World {
     all_ = make_mpi_communicator(all, ranks);
   }
   ~MpiWorld() override {
+    if (launcher_gone()) std::_Exit(Stopped("").exit_code());  // MPI_Finalize would wait for it
     all_.reset();
     for (MPI_Comm& control : control_) MPI_Comm_free(&control);
     MPI_Comm_free(&beat_comm_);
@@ -132,6 +134,11 @@ bool launched_by_mpi() {
     if (std::getenv(name) != nullptr) return true;
   }
   return false;
+}
+
+bool launcher_gone() {
+  static const pid_t launcher = ::getppid();  // asked first while the world is made
+  return launched_by_mpi() && ::getppid() != launcher;
 }
 
 std::unique_ptr<World> make_mpi_world() { return std::make_unique<MpiWorld>(); }

@@ -19,10 +19,15 @@ class Single final : public Communicator {
     return {{bytes.begin(), bytes.end()}};
   }
   void barrier() override {}
-  void limit_waits(double /*seconds*/) override {}
+  void limit_waits(double seconds) override { limit_s_ = seconds; }
+  [[nodiscard]] double limit_s() const override { return limit_s_; }
+  [[nodiscard]] bool given_up() const override { return false; }
   void break_when(const std::atomic<bool>& /*given_up*/) override {}
   void use_wire(Wire /*wire*/) override {}
   [[nodiscard]] Traffic traffic() const override { return {}; }
+
+ private:
+  double limit_s_ = 600;
 };
 
 }  // namespace

@@ -170,6 +170,7 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
   const double activations = kept * std::max(own_tokens * together, std::min(limit, read_tokens)) * device.weight_bytes;
   task.memory_mib = (weights + activations + (load.shard ? 0 : load.steps > 0 ? state : 0)) / kMib;
   task.sharded_mib = load.shard && load.steps > 0 ? state / kMib : 0;
+  task.pauses = load.steps > 0;
   task.load_cost = weights / (device.load_gb_s * 1e9);
 }
 

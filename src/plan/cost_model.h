@@ -63,8 +63,9 @@ struct Load {
   double seconds = 0;     ///< beside all that, not to be shared
 };
 
-/// Set a task's cost (seconds on one rank of the device), speed-up, memory and base. The speed-up is limited by the micro batches
-/// of a step (ranks beyond them have nothing to do) and by the sums that go over the links.
+/// Set a task's cost (seconds on one rank of the device), speed-up, memory, and whether it can pause (what trains can). The
+/// speed-up is limited by the micro batches of a step (ranks beyond them have nothing to do) and by the sums that go over the
+/// links.
 void price(Task& task, const Load& load, const ModelShape& model, const DeviceModel& device, std::int64_t micro_batch_tokens);
 
 /// Micro batches of one model's step.

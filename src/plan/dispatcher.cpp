@@ -254,11 +254,13 @@ void Dispatcher::start_what_would_wait(Problem& state) {
   const double soon = kSoon * options_.pause_cost;
   std::vector<std::size_t> late;
   for (const Placed& placed : *planned_) {
+    const bool waits = placed.start > soon && state_[placed.id] == State::ready;
+    const bool joins = waits && graph_.tasks()[placed.id].pauses;
     for (const int r : placed.ranks) {
       double& free_at = state.free_at[static_cast<std::size_t>(r)];
-      if (placed.start <= soon && free_at <= 0) free_at = std::numeric_limits<double>::infinity();
+      if ((placed.start <= soon || (waits && !joins)) && free_at <= 0) free_at = std::numeric_limits<double>::infinity();
     }
-    if (placed.start > soon && state_[placed.id] == State::ready) late.push_back(placed.id);
+    if (joins) late.push_back(placed.id);
   }
   std::erase_if(*planned_, [](const Placed& p) { return p.start > 0; });
   if (late.empty()) return;
@@ -297,7 +299,7 @@ std::vector<Dispatcher::Regrouping> Dispatcher::growing() const {
   int left = idle_;
   for (const auto& [task, running] : running_) {
     left -= running.more;
-    if (running.named) continue;
+    if (running.named || !graph_.tasks()[task].pauses) continue;
     Wish wish{task, &running, sizes_of(task), 0};
     while (wish.size < wish.sizes.size() && wish.sizes[wish.size] < static_cast<int>(running.ranks.size())) ++wish.size;
     if (wish.size + 1 < wish.sizes.size()) wishes.push_back(std::move(wish));
@@ -338,7 +340,7 @@ std::vector<Dispatcher::Regrouping> Dispatcher::shrinking() const {
   double best = kClearly * value({});
   for (const auto& [task, running] : running_) {
     if (running.named) return {};  // ranks are about to be free
-    if (running.ranks.size() < 2 || longest < seconds_left(task, running)) continue;
+    if (running.ranks.size() < 2 || !graph_.tasks()[task].pauses || longest < seconds_left(task, running)) continue;
     if (const double broken = value(task); broken < best) best = broken, tasks = {{task, 0}};
   }
   return tasks;

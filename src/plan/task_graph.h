@@ -19,6 +19,7 @@ struct Task {
   double sharded_mib = 0;            ///< divided among the ranks of its group
   std::vector<double> speedup = {};  ///< of groups of 1, 2, 4, ... ranks of one node; empty = 0.9 of the ranks for each doubling
   std::vector<double> speedup_across = {};  ///< the same over several nodes; empty = as inside a node
+  bool pauses = true;                       ///< can break off at an evaluation and go on in another group
 };
 
 /// How many times faster a group of `ranks` (a power of two) is than one rank. Beyond its end a curve goes on level.

@@ -144,8 +144,12 @@ void CheckpointWriter::wait() {
 }
 
 void CheckpointWriter::write(const Checkpoint& checkpoint) {
+  const auto start = std::chrono::steady_clock::now();
   try {
     save_checkpoint(directory_, checkpoint, kept_);
+    spdlog::debug("[checkpoint] {} step={} is written, {:.1f} MiB in {:.2f} s", directory_.string(), checkpoint.step,
+                  static_cast<double>(bytes_of(checkpoint)) / kMib,
+                  std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     const std::uintmax_t need = bytes_of(checkpoint), free = fs::space(directory_).available;
     if (free < 2 * need && !warned_of_space_) {
       warned_of_space_ = true;
@@ -215,7 +219,7 @@ at::Tensor CheckpointReader::load(const std::string& name, std::int64_t begin, s
   const auto found = slices_.find(name);
   if (found == slices_.end()) throw DataError("the checkpoint holds no " + name);
   std::vector<Slice> slices = found->second;
-  if (slices.front().total == 0) return files_[slices.front().file].load(name).flatten().slice(0, begin, end);
+  if (slices.front().total == 0 || begin == end) return files_[slices.front().file].load(name).flatten().slice(0, begin, end);
   std::ranges::sort(slices, {}, &Slice::begin);
   std::vector<at::Tensor> pieces;
   std::int64_t at = begin;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
 
 #include "base/log.h"
 #include "base/stop.h"
@@ -73,6 +74,7 @@ void Coordinator::on_ended(const json& message) {
   std::vector<plan::Assignment> next;
   if (outcome == "stopped") {
     dispatcher_.on_stopped(task);
+    stop(message.value("signal", SIGTERM));
   } else if (outcome == "paused") {
     dispatcher_.on_paused(task);
   } else if (outcome == "done") {
@@ -97,9 +99,10 @@ void Coordinator::start(const std::vector<plan::Assignment>& assignments) {
 }
 
 void Coordinator::stop(int signal) {
-  if (dispatcher_.stopped()) return;
+  if (stopping_) return;
+  stopping_ = true;
   dispatcher_.stop();
-  for (int rank = 0; rank < world_.size(); ++rank) send({rank}, {{"stop", signal}});
+  for (int rank = 0; rank < world_.size(); ++rank) send({rank}, {{"stop", signal > 0 ? signal : SIGTERM}});
 }
 
 void Coordinator::send(const std::vector<int>& ranks, const json& message) {

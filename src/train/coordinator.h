@@ -51,7 +51,7 @@ class Coordinator {
   std::map<int, Running> running_;  ///< by tag
   std::set<int> idle_;
   int exit_code_ = 0;
-  bool left_ = false;
+  bool left_ = false, stopping_ = false;
 };
 
 }  // namespace dmoerm::train

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stop.h"
 #include "train/station.h"
 
 namespace dmoerm::train {
@@ -36,7 +37,7 @@ void work_on(comm::World& world, Station& station, const json& order, const RunH
   try {
     hooks.run_task(task, *group, line);
   } catch (const Stopped& e) {
-    end.update({{"outcome", "stopped"}, {"message", e.what()}});
+    end.update({{"outcome", "stopped"}, {"message", e.what()}, {"signal", stop_signal_number()}});
   } catch (const Paused& e) {
     end.update({{"outcome", "paused"}, {"message", e.what()}});
   } catch (const CommError& e) {

@@ -21,7 +21,8 @@ GradientSums::GradientSums(comm::Communicator& group, const std::vector<std::int
       options_(options),
       sums_(widths.size()),
       started_(widths.size()),
-      tensor_options_(at::TensorOptions().dtype(at::kFloat).device(group.on_device() ? options.device : at::kCPU)) {
+      stays_(group.on_device() || group.size() == 1),
+      tensor_options_(at::TensorOptions().dtype(at::kFloat).device(stays_ ? options.device : at::kCPU)) {
   DMOERM_CHECK(std::has_single_bit(static_cast<unsigned>(group.size())), "a group has a power of two of ranks");
   for (const std::int64_t width : widths) {
     const auto count = static_cast<std::size_t>(width);
@@ -60,7 +61,7 @@ void GradientSums::begin(std::int64_t count, std::int64_t passes) {
   }
 }
 
-at::Tensor GradientSums::where_group_adds(const at::Tensor& leaf) const { return group_.on_device() ? leaf : leaf.cpu(); }
+at::Tensor GradientSums::where_group_adds(const at::Tensor& leaf) const { return stays_ ? leaf : leaf.cpu(); }
 
 void GradientSums::add(std::size_t part, const at::Tensor& leaf) {
   if (options_.shards) return reduce_leaf(part, leaf);

@@ -73,6 +73,7 @@ class GradientSums {
   std::int64_t count_ = 0, own_ = 0, done_ = 0, rounds_ = 0;
   int contributors_ = 1;
   std::int64_t peak_bytes_ = 0;
+  bool stays_;                        ///< sums are made where the gradients lie; else in the host's memory
   at::TensorOptions tensor_options_;  ///< where the group adds
   std::deque<InFlight> in_flight_;    ///< first started first
 };

@@ -50,14 +50,19 @@ std::shared_ptr<model::Backbone> RunContext::pretrained() {
 }
 
 model::LoraSpec RunContext::lora_of(const config::TrainConfig& train) {
-  return {train.lora_rank, train.lora_alpha, train.lora_dropout, first_adapted(config_, train, pretrained()->spec().layers)};
+  const std::int64_t asked = config_.backbone.layers;
+  const std::int64_t layers = asked > 0 ? asked : model::read_backbone_spec(config_.backbone.dir).layers;
+  return {train.lora_rank, train.lora_alpha, train.lora_dropout, first_adapted(config_, train, layers)};
 }
 
 std::shared_ptr<model::Backbone> RunContext::trainable_copy() {
-  return std::make_shared<model::Backbone>(pretrained()->spec(), pretrained()->weights().clone());
+  // Read again rather than copied: beside what is trained, nothing is kept that nobody uses.
+  if (pretrained_.use_count() == 1) pretrained_.reset();
+  return model::Backbone::load(config_.backbone.dir, device_, config_.backbone.layers);
 }
 
 LoadedModel RunContext::fresh_model(const std::string& name) {
+  loaded_ = {}, loaded_task_.clear();
   LoadedModel fresh;
   fresh.trains_all = config_.base.trains == "all";
   fresh.backbone = fresh.trains_all ? trainable_copy() : pretrained();

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "comm/nccl_communicator.h"
 #include "train/checkpoint.h"
 #include "train/reward_trainer.h"
 #include "train/tasks.h"
@@ -46,6 +47,12 @@ TrainerContext trainer_context(RunContext& context, const config::TrainConfig& t
           context.line(),
           identity.settings,
           context.config().watch.tensorboard};
+}
+
+/// The group with sums on its ranks' GPUs, over NCCL; nullptr where they go over the host.
+std::unique_ptr<comm::Communicator> gpu_group(const RunContext& context, comm::Communicator& group) {
+  if (group.size() == 1) return nullptr;
+  return comm::make_nccl_communicator(group, context.device().is_cuda() ? context.device().index() : -1);
 }
 
 struct PointLabels {
@@ -93,8 +100,10 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
                  labelled_groups(context.store(), category, Part::validation, pair::kOverall, context.config())};
   config::TrainConfig train = context.config().base;
   if (steps_max > 0) train.steps_max = steps_max;
-  group.use_wire(wire_of(context.config()));
-  const TrainerContext trainer = trainer_context(context, train, task, identity, group);
+  const auto gpus = gpu_group(context, group);
+  comm::Communicator& ranks = gpus ? *gpus : group;
+  ranks.use_wire(wire_of(context.config()));
+  const TrainerContext trainer = trainer_context(context, train, task, identity, ranks);
   const TrainOutcome outcome = train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
   if (group.rank() != 0) return;
@@ -123,8 +132,10 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
     trainees.push_back({"expert/" + c.name + "/" + c.points[p], base.backbone, expert, false, std::move(labels.training),
                         std::move(labels.validation)});
   }
-  group.use_wire(wire_of(context.config()));
-  const TrainerContext trainer = trainer_context(context, train, task, identity, group);
+  const auto gpus = gpu_group(context, group);
+  comm::Communicator& ranks = gpus ? *gpus : group;
+  ranks.use_wire(wire_of(context.config()));
+  const TrainerContext trainer = trainer_context(context, train, task, identity, ranks);
   const std::vector<TrainOutcome> outcomes = train_rewards(trainer, trainees);
   std::string failures;
   for (const TrainOutcome& outcome : outcomes)

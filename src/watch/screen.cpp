@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
+#include <utility>
 
 #include "watch/text_cells.h"
 
@@ -15,7 +15,7 @@ namespace dmoerm::watch {
 namespace {
 
 constexpr std::size_t kPendingMax = 1 << 18;
-constexpr auto kPatience = std::chrono::milliseconds(200);
+constexpr int kPatienceMs = 200;  // with a slow terminal, at the end
 constexpr int kLastTries = 20;
 
 /// Columns of a line with ANSI colours.
@@ -47,34 +47,30 @@ Screen::Screen(int fd) {
 
 Screen::~Screen() {
   {
-    const std::unique_lock lock(output_, kPatience);
+    const std::lock_guard lock(mutex_);
     pollfd asked{fd_, POLLOUT, 0};
-    for (int tries = 0; lock && tries < kLastTries; ++tries) {
+    for (int tries = 0; tries < kLastTries; ++tries) {
       draw();
-      if (unsent_.empty() || ::poll(&asked, 1, static_cast<int>(kPatience.count())) != 1) break;
+      if (unsent_.empty() || ::poll(&asked, 1, kPatienceMs) != 1) break;
     }
   }
   ::close(fd_);
 }
 
 void Screen::show(std::vector<std::string> lines) {
-  const std::unique_lock lock(output_, kPatience);
-  if (!lock) return;
+  const std::lock_guard lock(mutex_);
   wanted_ = std::move(lines);
   draw();
 }
 
 void Screen::log(std::string_view text) {
-  {
-    const std::lock_guard lock(waiting_);
-    pending_ += text;
-    if (pending_.size() > kPendingMax) {  // the oldest lines are lost
-      const std::size_t end = pending_.find('\n', pending_.size() - kPendingMax);
-      pending_.erase(0, end == std::string::npos ? pending_.size() : end + 1);
-    }
+  const std::lock_guard lock(mutex_);
+  pending_ += text;
+  if (pending_.size() > kPendingMax) {  // the oldest lines are lost
+    const std::size_t end = pending_.find('\n', pending_.size() - kPendingMax);
+    pending_.erase(0, end == std::string::npos ? pending_.size() : end + 1);
   }
-  const std::unique_lock lock(output_, kPatience);
-  if (lock) draw();
+  draw();
 }
 
 /// False if the terminal has not taken all of unsent_ now.
@@ -93,17 +89,12 @@ bool Screen::send() {
 
 void Screen::draw() {
   if (!send()) return;
-  std::string above;
-  {
-    const std::lock_guard lock(waiting_);
-    above.swap(pending_);
-  }
+  const std::string above = std::exchange(pending_, "");
   std::string text;
   if (const int rows = rows_of(drawn_, size().columns); rows > 0) text = fmt::format("\r\033[{}A", rows);
-  while (!above.empty()) {
-    const std::size_t end = std::min(above.find('\n'), above.size());
-    text += above.substr(0, end) + "\033[K\n";
-    above.erase(0, end + 1);
+  for (std::size_t at = 0, end = 0; at < above.size(); at = end + 1) {
+    end = std::min(above.find('\n', at), above.size());
+    text += above.substr(at, end - at) + "\033[K\n";
   }
   for (const std::string& line : wanted_) text += line + "\033[K\n";
   unsent_ = text + "\033[J";

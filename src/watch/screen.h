@@ -30,12 +30,11 @@ class Screen {
  private:
   void draw();
   bool send();
-  int fd_;                   ///< of its own, on which writing never waits
-  std::string unsent_;       ///< rest of a redraw that the terminal has not taken
-  std::timed_mutex output_;  ///< the terminal, and what stands on it
+  int fd_;              ///< of its own, on which writing never waits
+  std::string unsent_;  ///< rest of a redraw that the terminal has not taken
+  std::mutex mutex_;
   std::vector<std::string> wanted_, drawn_;
-  std::mutex waiting_;  ///< log lines that are not printed yet
-  std::string pending_;
+  std::string pending_;  ///< log lines that are not printed yet
 };
 
 }  // namespace dmoerm::watch

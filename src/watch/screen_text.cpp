@@ -214,11 +214,12 @@ class Table {
     for (const TaskState& task : tasks) {
       if (urgency(task) < 3) seen.push_back(&task);
     }
-    std::map<std::string, std::vector<const TaskState*>> folded;
+    std::map<std::string, std::vector<const TaskState*>>
+        folded;  // of those that are not in `seen`, which is in the order of the run
     const auto fold_others = [&] {
       folded.clear();
       for (const TaskState& task : tasks) {
-        if (std::ranges::find(seen, &task) == seen.end()) folded[category_of(task.id)].push_back(&task);
+        if (!std::ranges::binary_search(seen, &task)) folded[category_of(task.id)].push_back(&task);
       }
     };
     fold_others();

@@ -29,6 +29,7 @@ class Watcher {
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
 
+  [[nodiscard]] bool on_screen() const { return screen_ != nullptr; }
   /// Take an event. Thread safe; never waits for a disk, a terminal or a reader.
   void operator()(const nlohmann::json& event);
 

@@ -167,7 +167,8 @@ void check_control(World& world) {
   expect(!world.receive_control(false, 10), "nothing more comes");
 }
 
-/// A rank that never joins: the others say so within the limit instead of waiting for ever.
+/// A rank that never joins: the others say so within the limit instead of waiting for ever, and what comes
+/// after it fails at once.
 int check_timeout(World& world) {
   if (world.rank() == world.size() - 1) {
     (void)world.receive_control(false, 4000);  // never joins the barrier; the others end the job
@@ -177,6 +178,13 @@ int check_timeout(World& world) {
     world.all().barrier();
   } catch (const CommError& e) {
     fmt::print("timed out as it should: {}\n", e.what());
+    std::vector<float> values(1000);
+    Pending later = world.all().start_tree_sum(values, world.size());
+    try {
+      later.wait();
+    } catch (const CommError& second) {
+      fmt::print("and then: {}\n", second.what());
+    }
     std::fflush(stdout);
     world.abort(0);
   }

@@ -2,6 +2,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "base/rng.h"
 #include "model/backbone.h"
 #include "model/ops.h"
@@ -89,6 +91,7 @@ data::PackedBatch pack(const std::vector<Texts>& groups, const Backbone& backbon
 struct Step {
   double loss = 0;
   at::Tensor rewards, expert_gradient, weight_gradient;
+  std::size_t kept = 0;
 };
 
 std::vector<data::Preference> all_pairs(std::int32_t n) {
@@ -99,11 +102,28 @@ std::vector<data::Preference> all_pairs(std::int32_t n) {
   return pairs;
 }
 
-Step packed_step(const Backbone& backbone, const Expert& expert, const data::PackedBatch& batch, std::uint64_t dropout_key = 0) {
+/// Bytes that a forward pass keeps for its layers, each storage once.
+std::size_t kept_bytes(const ForwardState& keep) {
+  std::map<const void*, std::size_t> storages;
+  for (const LayerSaved& s : keep.layers) {
+    for (const at::Tensor* t : {&s.x_TD, &s.q, &s.k_TC, &s.v_TC, &s.qk_raw, &s.attended, &s.lse_HT, &s.h, &s.up, &s.rstd1,
+                                &s.rstd2, &s.mean1, &s.mean2, &s.sum1, &s.sum2}) {
+      if (t->defined()) storages[t->storage().data()] = t->storage().nbytes();
+    }
+  }
+  std::size_t bytes = 0;
+  for (const auto& [data, size] : storages) bytes += size;
+  return bytes;
+}
+
+Step packed_step(const Backbone& backbone, const Expert& expert, const data::PackedBatch& batch, std::uint64_t dropout_key = 0,
+                 bool recompute = false) {
   Step step;
   const ExpertRows rows{&expert, 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), dropout_key};
   ForwardState keep;
+  keep.recompute = recompute;
   const at::Tensor states = backbone.forward(batch, {&rows, 1}, &keep);
+  step.kept = kept_bytes(keep);
   step.rewards = at::mv(states, expert.head_D);
   at::Tensor push = at::zeros_like(step.rewards);
   std::int32_t begin = 0;
@@ -179,6 +199,39 @@ TEST_P(PackedBatchOf, GradientsAgreeWithFiniteDifferences) {
     if (gradient.abs().max().item<double>() == 0) continue;  // unused rows, key biases
     check(slot, gradient, name);
   }
+}
+
+TEST_P(PackedBatchOf, ComputingLayersAgainGivesTheSameBitsAndKeepsTheirInputsOnly) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  const Expert expert = random_expert(backbone.spec(), 5, 0.3);
+  const data::PackedBatch batch = pack(random_groups(1), backbone, backbone.shares_prefix());
+  const Step kept = packed_step(backbone, expert, batch, 77), again = packed_step(backbone, expert, batch, 77, true);
+  EXPECT_TRUE(again.rewards.equal(kept.rewards));
+  EXPECT_TRUE(again.expert_gradient.equal(kept.expert_gradient));
+  EXPECT_TRUE(again.weight_gradient.equal(kept.weight_gradient));
+  EXPECT_LT(again.kept, kept.kept / 2);  // all of the last layer, whose turn comes at once, and the inputs of two others
+}
+
+TEST_P(PackedBatchOf, GradientsComePartByPartThroughBuffersThatTwoLayersShare) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  const data::PackedBatch batch = pack(random_groups(1), backbone, backbone.shares_prefix());
+  const auto backward = [&](const BackboneGradients& sinks) {
+    ForwardState keep;
+    const at::Tensor states = backbone.forward(batch, {}, &keep);
+    backbone.backward(at::ones_like(states) * 0.01, keep, sinks);
+  };
+  Weights whole(backbone.spec()), shared(backbone.spec(), at::kCPU, 2);
+  EXPECT_LT(shared.flat.numel(), whole.flat.numel());
+  backward({&whole, {}});
+  std::vector<std::size_t> order;
+  backward({&shared,
+            {},
+            [&](std::size_t part) { shared.part(part).zero_(); },
+            [&](std::size_t part) {
+              order.push_back(part);
+              EXPECT_TRUE(shared.part(part).equal(whole.part(part))) << part;
+            }});
+  EXPECT_EQ(order, (std::vector<std::size_t>{0, 1, 2, 3, 4}));
 }
 
 TEST_P(PackedBatchOf, AnAdapterWithZeroBIsTheBaseModel) {

@@ -233,6 +233,20 @@ TEST(Dispatcher, DoesNotBreakOffForRanksThatOthersWillWantAtOnce) {
   EXPECT_TRUE(dispatcher.to_regroup().empty()) << "x and y start in half a second";
 }
 
+TEST(Dispatcher, WhatCannotPauseIsNeverAskedTo) {
+  TaskGraph graph;
+  for (const char* id : {"a", "b"}) {
+    Task task{id, {}, 10, 4};
+    task.pauses = false;
+    graph.add(task);
+  }
+  Dispatcher dispatcher(graph, {}, {even_cluster(1, 2, 0), 0, true, 0.1});
+  all_idle(dispatcher, 2);
+  dispatcher.on_done("a", true, "");
+  dispatcher.on_idle(0);
+  EXPECT_TRUE(dispatcher.to_regroup().empty());
+}
+
 TEST(Dispatcher, ARankThatReportsBeforeItsGroupsLeaderIsNotWaitedForAgain) {
   TaskGraph graph;
   graph.add({"a", {}, 4, 2});

@@ -78,6 +78,8 @@ class ThreadCommunicator final : public comm::Communicator {
     exchange({}, [] {});
   }
   void limit_waits(double /*seconds*/) override {}
+  [[nodiscard]] double limit_s() const override { return 600; }
+  [[nodiscard]] bool given_up() const override { return false; }
   void break_when(const std::atomic<bool>& /*given_up*/) override {}
   void use_wire(comm::Wire /*wire*/) override {}
   [[nodiscard]] comm::Traffic traffic() const override { return {0, bytes_}; }

@@ -14,60 +14,18 @@ import subprocess
 import sys
 import time
 
-from support.trained_bits import CONFIG, differences, fingerprint, make_data
+from support.killable_run import kill_all, ranks_of, start
+from support.trained_bits import differences, fingerprint, make_data
 
 ROOT = os.environ["DMOERM_ROOT"]
 LAYOUTS = [1, 2, 4]
 VARIANTS = {  # what is set beside configs/small/same_bits.yaml
     "adapters": [],
     "all-weights": ["base.trains=all", "baselines=true"],
+    "all-weights-sharded": ["base.trains=all", "baselines=true", "base.shard=true", "base.recompute=true"],
     "decoder": ["backbone.dir=${DMOERM_MODELS}/smollm2-135m-instruct", "backbone.chat_template=chatml", "backbone.layers=2", "base.lora_layers=1",
                 "experts.train.lora_layers=1", "experts.fuse=2", "data.special_tokens_in_text=true"],
 }
-
-
-def command(ranks, name, data, runs, variant):
-    environment = dict(os.environ, DMOERM_DATA=data)
-    arguments = [f"{ROOT}/launch/dmoerm", "--np", str(ranks), "run", "--config", CONFIG]
-    for setting in [f"name={name}", f"runs_dir={runs}"] + VARIANTS[variant]:
-        arguments += ["--set", os.path.expandvars(setting)]
-    return arguments, environment
-
-
-def start(ranks, name, data, runs, log, variant):
-    arguments, environment = command(ranks, name, data, runs, variant)
-    return subprocess.Popen(arguments, env=environment, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
-
-
-def ranks_of(session, names=("dmoerm",)):
-    """Process ids of the program's ranks in a session."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{pid}/stat") as f:
-                fields = f.read().rsplit(")", 1)[1].split()
-            with open(f"/proc/{pid}/comm") as f:
-                if int(fields[3]) == session and f.read().strip() in names:
-                    found.append(int(pid))
-        except (OSError, IndexError):
-            continue
-    return found
-
-
-def kill_all(process):
-    """SIGKILL whatever is left of a run."""
-    for pid in ranks_of(process.pid, ("dmoerm", "mpirun")):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
-    while ranks_of(process.pid):
-        time.sleep(0.05)
 
 
 def interrupt(process, rng):
@@ -98,7 +56,7 @@ def torture(a, base):
         with open(os.path.join(base, "log"), "w") as log:
             for ranks in LAYOUTS:
                 began = time.time()
-                process = start(ranks, f"np{ranks}", data, base, log, a.variant)
+                process = start(ranks, f"np{ranks}", data, base, log, VARIANTS[a.variant])
                 if process.wait(timeout=900) != 0:
                     raise SystemExit(f"the undisturbed run on {ranks} ranks failed: see {base}/log")
                 seconds = time.time() - began
@@ -113,7 +71,7 @@ def torture(a, base):
                 while True:
                     ranks = rng.choice(LAYOUTS)
                     starts.append(ranks)
-                    process = start(ranks, name, data, base, log, a.variant)
+                    process = start(ranks, name, data, base, log, VARIANTS[a.variant])
                     patience = rng.uniform(0.02, 0.6) * seconds if kills < 6 else 900
                     try:
                         if process.wait(timeout=patience) == 0:

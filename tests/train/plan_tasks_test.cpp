@@ -134,5 +134,34 @@ TEST_F(Planning, TheBaselinesVisitAsManyGroupsAsBaseAndExpertsTogether) {
   EXPECT_EQ(steps(16).at("category/code"), 10 + 26);
 }
 
+TEST_F(Planning, APlanWithoutDataHasTheSameTasksAndFromTheSameSizesTheSameLoads) {
+  config_.categories[0].points = {"tone", "again"};
+  for (json& r : rows_) {
+    for (json& response : r["responses"]) {
+      if (response["scores"].contains("tone")) response["scores"]["again"] = response["scores"]["tone"];
+    }
+  }
+  config_.base.lora_layers = 3, config_.experts.train.lora_layers = 3;
+  for (const std::int64_t fuse : {1, 2}) {
+    config_.experts.fuse = fuse;
+    const std::vector<RunTask> tasks = plan();
+    plan::JobSizes sizes;
+    sizes.groups_per_category = 20, sizes.tokens_per_group = tasks.at(1).load.group_tokens;
+    const std::vector<plan::SizedTask> estimated = plan::estimated_job(config_, sizes);
+    ASSERT_EQ(estimated.size(), tasks.size());
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      const plan::Load &counted = tasks[i].load, &stated = estimated[i].load;
+      EXPECT_EQ(estimated[i].task.id, tasks[i].node.id);
+      EXPECT_EQ(estimated[i].task.inputs, tasks[i].node.inputs);
+      EXPECT_EQ(estimated[i].task.base, tasks[i].node.base);
+      EXPECT_EQ(estimated[i].task.ranks_max, tasks[i].node.ranks_max);
+      EXPECT_EQ(stated.models, counted.models) << tasks[i].node.id;
+      EXPECT_EQ(stated.adapted_layers, counted.adapted_layers);
+      EXPECT_NEAR(stated.steps, counted.steps, 1 + 0.35 * counted.steps) << tasks[i].node.id << ": parts are drawn by prompt";
+      EXPECT_NEAR(stated.group_tokens, counted.group_tokens, 0.2 * counted.group_tokens) << tasks[i].node.id;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace dmoerm::train

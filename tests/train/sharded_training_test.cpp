@@ -26,11 +26,17 @@ class ShardedTraining : public TinyTraining {
     at::Tensor weights;
     std::vector<TrainOutcome> outcomes;  // of every rank
   };
+  /// Judged on what it learns, so that the weights kept are not the first ones.
+  Trainee learner(bool all = true) const {
+    Trainee t = trainee("x", pair::kOverall, all);
+    t.validation = t.training;
+    return t;
+  }
   /// Train on threads; all ranks must end with the same weights.
   End train_on(int ranks, bool shard, const std::string& folder = "none") {
     train_.shard = shard;
     std::vector<std::vector<Trainee>> trainees;
-    for (int r = 0; r < ranks; ++r) trainees.push_back({trainee("x", pair::kOverall, true)});
+    for (int r = 0; r < ranks; ++r) trainees.push_back({learner()});
     End end;
     end.outcomes.resize(static_cast<std::size_t>(ranks));
     test::on_ranks(ranks, [&](comm::Communicator& group) {
@@ -59,7 +65,7 @@ class ShardedTraining : public TinyTraining {
 TEST_F(ShardedTraining, LossesNormsAndWeightsAreThoseOfOneRankBitForBit) {
   const End one = train_on(1, false, "one");
   const std::string losses = metrics("one");
-  EXPECT_GE(std::ranges::count(losses, '\n'), 4);
+  EXPECT_GT(one.outcomes[0].best_step, 0);
   for (const int ranks : {1, 2, 4, 8}) {
     for (const bool shard : {false, true}) {
       const std::string folder = fmt::format("{}{}", ranks, shard);
@@ -94,7 +100,7 @@ TEST_F(ShardedTraining, MemoryOfARankIsTheFormula) {
             comm::chunks_of_blocks(static_cast<std::size_t>(backbone_->weights().part(p).numel()), ranks, kNormBlock);
         own += static_cast<double>(bounds[static_cast<std::size_t>(r) + 1] - bounds[static_cast<std::size_t>(r)]);
       }
-      EXPECT_NEAR(own, n / ranks, 0.05 * n);
+      EXPECT_NEAR(own, n / ranks, 0.1 * n);
       EXPECT_NEAR(floats(end.outcomes[static_cast<std::size_t>(r)].state_mib), n + (2 + 1 + 1) * own + 2 * layer + rest,
                   0.005 * n);
     }
@@ -117,18 +123,22 @@ TEST_F(ShardedTraining, GoesOnFromACheckpointOnAnotherNumberOfRanks) {
   for (const auto& [ranks, shard] : {std::pair(2, true), std::pair(1, false), std::pair(4, true)}) {
     fs::remove_all(*folder_ / "again");
     fs::copy(*folder_ / "resume", *folder_ / "again");
-    fs::remove(*folder_ / "again" / "checkpoint-11.json");  // as if killed before the last checkpoint
-    ASSERT_EQ(load_checkpoint(*folder_ / "again", "key")->step, 10);
+    fs::remove(*folder_ / "again" / "checkpoint-11-3of4.json");  // as if a rank was killed while writing the last checkpoint
+    ASSERT_EQ(find_checkpoint(*folder_ / "again", "key")->step(), 10);
     EXPECT_TRUE(train_on(ranks, shard, "again").weights.equal(whole.weights)) << ranks << " ranks, shard " << shard;
   }
 }
 
-TEST_F(TinyTraining, ComputingLayersAgainInTheBackwardPassChangesNoBit) {
+TEST_F(ShardedTraining, ComputingLayersAgainInTheBackwardPassChangesNoBit) {
   for (const bool all : {false, true}) {
-    train_.recompute = false;
-    const at::Tensor kept = trained("x", all);
-    train_.recompute = true;
-    EXPECT_TRUE(trained("x", all).equal(kept)) << (all ? "all weights" : "adapter with dropout");
+    std::vector<std::vector<Trainee>> models;
+    for (const bool recompute : {false, true}) {
+      train_.recompute = recompute;
+      models.push_back({learner(all)});
+      EXPECT_GT(train(models.back()).front().best_step, 0);
+    }
+    EXPECT_TRUE(models[0][0].expert->flat.equal(models[1][0].expert->flat)) << (all ? "all weights" : "adapter with dropout");
+    EXPECT_TRUE(models[0][0].backbone->weights().flat.equal(models[1][0].backbone->weights().flat));
   }
 }
 

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""`dmoerm plan` without data and without a cluster: what it prints, draws and writes agree, and what cannot be planned is refused. Usage: plan_test.py PROGRAM"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PROGRAM = sys.argv[1]
+
+
+def plan(*words, config="qwen2.5-1.5b", shape="qwen2.5-1.5b", sizes=True):
+    stated = ["--groups-per-category", "2000", "--tokens-per-group", "800"] if sizes else []
+    command = [PROGRAM, "plan", "--config", f"{ROOT}/configs/cluster/{config}.yaml", "--shape", shape, *stated, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def refused(part, *words, **how):
+    done = plan(*words, **how)
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    assert part in done.stderr, (part, done.stderr)
+
+
+def check_plan(directory):
+    svg, out = os.path.join(directory, "plan.svg"), os.path.join(directory, "plan.json")
+    done = plan("--nodes", 2, "--gpus-per-node", 4, "--node-mtbf-hours", 0.1, "--svg", svg, "--json", out)
+    assert done.returncode == 0, done.stderr
+    for part in ("makespan", "limited by", "experts.fuse", "expert/roleplay/emotion", "USD", "costs are modelled", "a node fails every"):
+        assert part in done.stdout, (part, done.stdout)
+    with open(out, encoding="utf-8") as file:
+        result = json.load(file)
+    assert result["ranks"] == 8 and result["makespan_s"] >= result["bound_s"] > 0
+    ended = {s["task"]: s["end"] for s in result["stays"] if s["ending"] == "done"}
+    assert set(ended) == {t["id"] for t in result["tasks"]} and len(ended) == 27 + 5 * 5 + 3, len(ended)
+    for task in result["tasks"]:
+        for stay in result["stays"]:
+            if stay["task"] == task["id"]:
+                assert all(stay["start"] >= ended[i] - 1e-6 for i in task["inputs"]), stay
+    assert len(result["failures_s"]) > 0 and abs(max(ended.values()) - result["makespan_s"]) < 1e-6
+    bars = [e for e in xml.etree.ElementTree.parse(svg).iter() if e.tag.endswith("title")]
+    assert len(bars) >= len(result["stays"])
+    assert plan("--nodes", 2, "--gpus-per-node", 4, "--node-mtbf-hours", 0.1).stdout == done.stdout, "the same seed, another plan"
+    assert plan("--nodes", 2, "--gpus-per-node", 4, "--node-mtbf-hours", 0.1, "--seed", 2).stdout != done.stdout
+
+
+def main():
+    with tempfile.TemporaryDirectory() as directory:
+        check_plan(directory)
+    refused("needs", "--nodes", 1, "--gpus-per-node", 2, config="llama3-8b", shape="llama3-8b")
+    refused("base/roleplay", "--nodes", 1, "--gpus-per-node", 2, config="llama3-8b", shape="llama3-8b")
+    refused("--device abacus: not known; known are h100", "--device", "abacus")
+    refused("--shape gpt: not known", shape="gpt")
+    refused("--groups-per-category", "--nodes", 1, sizes=False)
+    refused("--ranks (of one node), or --nodes", "--ranks", 4, "--nodes", 2)
+    print("plan: as expected")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+#include "plan/cost_model.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "plan/calibration.h"
+#include "plan/job.h"
+#include "plan/simulator.h"
+#include "support/scratch.h"
+
+namespace dmoerm::plan {
+namespace {
+
+Load adapter_training() {
+  Load load;
+  load.steps = 100, load.groups_per_step = 8, load.group_tokens = 1000, load.adapter_rank = 32;
+  return load;
+}
+
+Task priced(const Load& load, const char* device = "h100", std::int64_t micro_batch_tokens = 2000) {
+  Task task{"expert/c/p", {}, 1, 64};
+  price(task, load, *find_shape("qwen2.5-1.5b"), *find_device(device), micro_batch_tokens);
+  return task;
+}
+
+TEST(Shapes, HaveTheParametersOfThePublishedModels) {
+  EXPECT_NEAR(find_shape("qwen2.5-1.5b")->parameters, 1.54e9, 0.01e9);
+  EXPECT_NEAR(find_shape("llama3-8b")->parameters, 8.03e9 - 128256.0 * 4096, 0.01e9) << "without the output embedding";
+  EXPECT_NEAR(find_shape("smollm2-135m")->parameters, 134.5e6, 0.5e6);
+  EXPECT_EQ(find_shape("llama3-8b")->adapter_per_rank * 32, 13631488) << "peft's count for q and v at rank 32";
+  for (const std::string& name : shape_names()) EXPECT_TRUE(find_shape(name).has_value());
+  EXPECT_FALSE(find_shape("nothing").has_value());
+}
+
+TEST(Price, CostsWhatTheArithmeticTakes) {
+  const ModelShape shape = *find_shape("qwen2.5-1.5b");
+  DeviceModel device = *find_device("h100");
+  device.half_tokens = 0;
+  Task task{"t", {}, 1, 1};
+  price(task, adapter_training(), shape, device, 2000);
+  const double attention = shape.layers * shape.q_width * 1000;
+  const double expected = 100 * 8 * 1000 * 2 * 2 * (shape.linear_macs + attention) / (989e12 * 0.4);
+  EXPECT_NEAR(task.cost, expected, 0.01 * expected);
+  Load all = adapter_training();
+  all.all_weights = true;
+  EXPECT_GT(priced(all).cost, 1.4 * priced(adapter_training()).cost);
+}
+
+TEST(Price, RanksBeyondTheMicroBatchesOfAStepGiveNothing) {
+  const Task task = priced(adapter_training());
+  EXPECT_EQ(micro_batches(adapter_training(), 2000), 4);
+  EXPECT_NEAR(speedup(task, 2), 2, 0.1);
+  EXPECT_NEAR(speedup(task, 4), 4, 0.3);
+  EXPECT_LT(speedup(task, 8), 1.02 * speedup(task, 4));
+  Load five = adapter_training();
+  five.groups_per_step = 10;
+  EXPECT_NEAR(speedup(priced(five), 2), 5.0 / 4, 0.05) << "five micro batches: four and one";
+  EXPECT_NEAR(speedup(priced(five), 8), 5, 0.3);
+}
+
+TEST(Price, SumsOverTheLinksSlowAGroupOfSeveralNodes) {
+  Load load = adapter_training();
+  load.all_weights = true;
+  const Task task = priced(load);
+  EXPECT_LT(speedup(task, 4, true), 0.8 * speedup(task, 4, false));
+  load.shard = true;
+  EXPECT_LT(priced(load).memory_mib + priced(load).sharded_mib / 4, task.memory_mib);
+  EXPECT_NEAR(priced(load).memory_mib + priced(load).sharded_mib, task.memory_mib, 1);
+}
+
+TEST(Price, FusedExpertsShareTheBaseAndFillThePass) {
+  Load load = adapter_training();
+  load.groups_per_step = 2, load.group_tokens = 100;
+  const Task one = priced(load);
+  load.models = 4;
+  const Task four = priced(load);
+  EXPECT_LT(four.cost, 2.5 * one.cost) << "short passes leave the device half idle";
+  EXPECT_LT(four.memory_mib, 1.2 * one.memory_mib) << "one base";
+}
+
+TEST(EstimatedJob, FitsTheDeviceOnlyInShards) {
+  config::RunConfig config;
+  config.categories = {{"chat", {"a", "b", "c"}}, {"code", {"d", "e"}}};
+  config.base.trains = "all", config.base.shard = true, config.base.recompute = true;
+  const TaskGraph graph = priced_graph(estimated_job(config, {}), *find_shape("llama3-8b"), *find_device("h100"), 2048);
+  EXPECT_EQ(graph.tasks().size(), 1U + 2 + 5 + 2 + 2 + 2 + 1 + 2 + 1);
+  EXPECT_EQ(graph.at("eval/chat").inputs.size(), 6U);
+  EXPECT_TRUE(group_sizes(graph.at("base/chat"), even_cluster(1, 1, 79872)).empty());
+  EXPECT_EQ(group_sizes(graph.at("base/chat"), even_cluster(1, 8, 79872)).front(), 4);
+  EXPECT_EQ(group_sizes(graph.at("expert/chat/a"), even_cluster(1, 8, 79872)).front(), 1);
+  config.experts.fuse = 2;
+  EXPECT_TRUE(
+      priced_graph(estimated_job(config, {}), *find_shape("llama3-8b"), *find_device("h100"), 2048).has("expert/chat/a+b"));
+}
+
+class Calibrating : public test::Scratch {
+ protected:
+  Calibrating() {
+    graph_.add({"base/c", {}, 10, 4});
+    graph_.add({"expert/c/p", {"base/c"}, 20, 4});
+    graph_.add({"expert/c/q", {"base/c"}, 40, 4});
+  }
+  TaskGraph graph_;
+};
+
+TEST_F(Calibrating, TakesCostsSharesAndSpeedupsFromATimeline) {
+  const auto file = write("timeline.jsonl",
+                          R"({"event":"run","at":100,"ranks":[{"rank":0,"host":"a"},{"rank":1,"host":"a"}],"tasks":[]}
+{"event":"start","at":100,"task":"base/c","ranks":[0]}
+{"event":"progress","at":105,"task":"base/c","step":5,"steps_max":10,"fraction":0.5}
+{"event":"progress","at":110,"task":"base/c","step":10,"steps_max":10,"fraction":1}
+{"event":"end","at":110,"task":"base/c","outcome":"done","message":""}
+{"event":"start","at":110,"task":"expert/c/p","ranks":[0]}
+{"event":"progress","at":118,"task":"expert/c/p","step":40,"steps_max":100,"fraction":0.4}
+{"event":"progress","at":120,"task":"expert/c/p","step":50,"steps_max":50,"fraction":1}
+{"event":"end","at":120,"task":"expert/c/p","outcome":"done","message":""}
+{"event":"start","at":120,"task":"expert/c/q","ranks":[0,1]}
+{"event":"progress","at":140,"task":"expert/c/q","step":80,"steps_max":100,"fraction":0.8}
+{"event":"progress","at":145,"task":"expert/c/q","step":100,"steps_max":100,"fraction":1}
+{"event":"end","at":145,"task":"expert/c/q","outcome":"done","message":""}
+{"event":"finish","at":146,"code":0}
+{"event":"start","at":1)");
+  const Calibration c = calibrate(file, graph_, 0);
+  EXPECT_EQ(c.ranks, 2);
+  EXPECT_DOUBLE_EQ(c.seconds, 46);
+  EXPECT_DOUBLE_EQ(c.of_task.at("base/c"), 1);
+  EXPECT_DOUBLE_EQ(c.share.at("expert/c/p"), 0.5) << "50 of 100 steps: it stopped early";
+  EXPECT_DOUBLE_EQ(c.of_task.at("expert/c/p"), 1) << "10 s for half of 20";
+  EXPECT_DOUBLE_EQ(c.speedup.at("expert").at(2), 1.6) << "40 in 25 s";
+  const TaskGraph graph = calibrated(graph_, c);
+  EXPECT_DOUBLE_EQ(graph.at("expert/c/q").cost, 40);
+  SimulationOptions options;
+  options.cluster = even_cluster(1, 1, 0), options.share = c.share;
+  EXPECT_DOUBLE_EQ(simulate(graph, options).makespan, 10 + 10 + 40);
+}
+
+TEST_F(Calibrating, RefusesATimelineOfAnotherRunAndOneThatIsNone) {
+  const auto other = write("other.jsonl", R"({"event":"start","at":1,"task":"x","ranks":[0]})"
+                                          "\n");
+  EXPECT_NE(test::message_of<DataError>([&] { calibrate(other, graph_, 0); }).find("another run"), std::string::npos);
+  const auto none = write("none.jsonl", "{\"at\":1}\n{}\n");
+  EXPECT_NE(test::message_of<DataError>([&] { calibrate(none, graph_, 0); }).find("none.jsonl:1"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace dmoerm::plan
