@@ -22,7 +22,7 @@ config::RunConfig small() {
 }
 
 SlurmJob job() {
-  return {"/opt/dmoerm", "/home/somebody", "/home/somebody/my.yaml", {}, "/home/somebody/runs/small/slurm/%j.log"};
+  return {"/opt/dmoerm", "/users/somebody", "/users/somebody/my.yaml", {}, "/users/somebody/runs/small/slurm/%j.log"};
 }
 
 std::string script(const config::RunConfig& config, const SlurmJob& of = job()) {
@@ -64,8 +64,8 @@ TEST(SlurmScript, EveryKeyOfTheSectionIsInTheScript) {
                            "#SBATCH --signal=B:USR2@300",
                            "#SBATCH --no-requeue",
                            "#SBATCH --open-mode=append",
-                           "#SBATCH --chdir=/home/somebody",
-                           "#SBATCH --output=/home/somebody/runs/small/slurm/%j.log",
+                           "#SBATCH --chdir=/users/somebody",
+                           "#SBATCH --output=/users/somebody/runs/small/slurm/%j.log",
                            "#SBATCH --mail-type=END",
                            "#SBATCH --exclusive",
                            "root=/opt/dmoerm",
@@ -74,7 +74,7 @@ TEST(SlurmScript, EveryKeyOfTheSectionIsInTheScript) {
                            "export DMOERM_CONTAINER='/images/dm oerm.sif'",
                            "  module load openmpi",
                            "  export NCCL_DEBUG=WARN",
-                           "arguments=(run --config /home/somebody/my.yaml)"}) {
+                           "arguments=(run --config /users/somebody/my.yaml)"}) {
     EXPECT_TRUE(has_line(text, line)) << line << "\n" << text;
   }
 }
@@ -102,7 +102,7 @@ TEST(SlurmScript, WhateverIsInAValueTheShellTakesItAsOneWord) {
   const std::size_t begin = text.find("\narguments=(") + 1;
   const std::string assignment = text.substr(begin, text.find("\n# <<< settings") - begin);
   EXPECT_EQ(output_of("bash -c " + shell_quoted(assignment + "; printf '<%s>' \"${arguments[@]}\"")),
-            "<run><--config></home/somebody/my.yaml><--set><" + nasty + "><--set><><--set><categories[0].name=a>");
+            "<run><--config></users/somebody/my.yaml><--set><" + nasty + "><--set><><--set><categories[0].name=a>");
 }
 
 TEST(SlurmScript, TheWholeScriptIsShellText) {
@@ -116,14 +116,14 @@ TEST(SlurmScript, TheWholeScriptIsShellText) {
 
 TEST(SlurmScript, PathsWithBlanksAreQuotedAndPercentSignsAreNoPatterns) {
   SlurmJob of = job();
-  of.working_directory = "/home/some body";
+  of.working_directory = "/users/some body";
   of.log_file = "/runs/50%jam/slurm/%j.log";
   const std::string text = script(small(), of);
-  EXPECT_TRUE(has_line(text, "#SBATCH --chdir=\"/home/some body\"")) << text;
+  EXPECT_TRUE(has_line(text, "#SBATCH --chdir=\"/users/some body\"")) << text;
   EXPECT_TRUE(has_line(text, "#SBATCH --output=/runs/50%%jam/slurm/%j.log")) << text;
-  of.working_directory = "/home/quo\"te";
+  of.working_directory = "/users/quo\"te";
   EXPECT_THROW(script(small(), of), ConfigError);
-  of.working_directory = "/home/line\n#SBATCH --uid=0";
+  of.working_directory = "/users/line\n#SBATCH --uid=0";
   EXPECT_THROW(script(small(), of), ConfigError);
 }
 
