@@ -30,7 +30,7 @@ def ranks_of(session, names=("dmoerm",)):
             with open(f"/proc/{pid}/stat") as f:
                 fields = f.read().rsplit(")", 1)[1].split()
             with open(f"/proc/{pid}/comm") as f:
-                if int(fields[3]) == session and f.read().strip() in names:
+                if fields[0] != "Z" and int(fields[3]) == session and f.read().strip() in names:
                     found.append(int(pid))
         except (OSError, IndexError):
             continue
