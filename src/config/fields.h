@@ -244,7 +244,7 @@ void describe(Visit& visit, Section& c) {
 
 template <class Visit, Like<ClusterConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("limit_s", c.limit_s, at_least(1), "seconds; a rank that is silent or a collective that takes longer ends the job");
+  visit("limit_s", c.limit_s, above(0), "seconds; a rank that is silent or a collective that takes longer ends the job");
   visit("retries", c.retries, at_least(0), "a task that failed is tried again so often, from its last checkpoint");
   visit("regroup", c.regroup, any(), "idle ranks join a running task at its next evaluation; same result");
   visit("wire", c.wire, one_of({"float32", "bfloat16"}),

@@ -68,8 +68,9 @@ TEST(RunConfig, NamesUnknownKeysWithPlaceAndNearestRightKey) {
   EXPECT_EQ(problems(kSmallest + "train: {lr: 1}\n"), "c.yaml:7:1: train: unknown key, did you mean experts.train?");
   EXPECT_EQ(problems(kSmallest + "lora_alpha: 1\n"),
             "c.yaml:7:1: lora_alpha: unknown key, did you mean base.lora_alpha or experts.train.lora_alpha?");
-  EXPECT_EQ(problems(kSmallest + "compute: {zebra: 1}\n"),
-            "c.yaml:7:11: compute.zebra: unknown key; known here: device, threads, trunk_cache_mb, micro_batch_tokens");
+  EXPECT_EQ(
+      problems(kSmallest + "compute: {zebra: 1}\n"),
+      "c.yaml:7:11: compute.zebra: unknown key; known here: device, threads, trunk_cache_mb, micro_batch_tokens, peak_tflops");
 }
 
 TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
@@ -344,8 +345,9 @@ TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
     Randomizer randomizer{Rng(seed)};
     describe(randomizer, c);
     c.data.min_prompt_tokens = c.data.max_length - 1;  // what must hold between keys
-    for (TrainConfig* train : {&c.base, &c.experts.train}) train->warmup_steps = 0;
+    for (TrainConfig* train : {&c.base, &c.experts.train}) train->warmup_steps = 0, train->shard = false;
     c.experts.train.trains = "lora";
+    c.watch.address = "127.0.0.1";
     for (InputConfig& input : c.data.inputs) {
       input.category = c.categories[0].name;
       if (input.weight > 1) input.weight = std::floor(input.weight);

@@ -63,11 +63,11 @@ class TinyTraining : public testing::Test {
 
   std::vector<TrainOutcome> train(std::vector<Trainee>& trainees, const std::string& folder = "none") {
     const auto group = comm::single();
+    if (folder == "none") fs::remove_all(*folder_ / folder);
     return train(*group, trainees, folder);
   }
   std::vector<TrainOutcome> train(comm::Communicator& group, std::vector<Trainee>& trainees, const std::string& folder) const {
     TrunkCache trunks(trunk_bytes_);
-    if (folder == "none") fs::remove_all(*folder_ / folder);
     return train_rewards({*store_, train_, compute_, 17, group, *folder_ / folder, "key", trunks, line_}, trainees);
   }
   at::Tensor trained(const std::string& name, bool all = false) {
