@@ -65,25 +65,33 @@ std::pair<std::int64_t, std::int64_t> version(int descriptor) {
 }  // namespace
 
 OwnerFile::OwnerFile(const std::filesystem::path& directory) : path_(directory / "owner.json") {
+  for (auto folder = directory; !folder.empty() && !std::filesystem::exists(folder); folder = folder.parent_path())
+    made_.push_back(folder);
   std::filesystem::create_directories(directory);
   try {
     json owner;
+    bool locks = true;
     do {  // until the locked file is the one with that name: an owner that leaves removes it
       if (descriptor_ >= 0) ::close(descriptor_);
       descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
       if (descriptor_ < 0) throw IoError(fmt::format("{}: cannot open: {}", path_.string(), std::strerror(errno)));
+      locks = ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0;
+      if (!locks && errno == EWOULDBLOCK) {
+        for (int i = 0; i < 10 && read_owner(descriptor_).empty(); ++i)  // it writes right after it has locked
+          std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        refuse(directory, read_owner(descriptor_));
+      }
       owner = read_owner(descriptor_);
-      if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) refuse(directory, owner);
     } while (!is_named(descriptor_, path_));
     const std::string host = owner.value("host", ""), id = owner.value("job", "");
-    if (!host.empty() && host != host_name() && (id.empty() || id != job())) {
-      // A host that shares no locks with this one? Then its file changes, unless it is gone.
+    if (!host.empty() && (host != host_name() || !locks) && (id.empty() || id != job())) {
+      // A host that shares no locks with this one, or a file system without any? Then the file changes, unless its owner is gone.
       const auto before = version(descriptor_);
       const auto until = std::chrono::steady_clock::now() + kWatch;
       while (std::chrono::steady_clock::now() < until) {
         std::this_thread::sleep_for(std::chrono::milliseconds(200));
         const int fresh = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);  // opening asks a network file system for what is new
-        if (fresh < 0) break;
+        if (fresh < 0) break;                                           // it has left
         const bool changed = version(fresh) != before;
         ::close(fresh);
         if (changed) refuse(directory, owner);
@@ -115,6 +123,8 @@ OwnerFile::~OwnerFile() {
   thread_.join();
   ::unlink(path_.c_str());
   ::close(descriptor_);
+  std::error_code in_use;  // what was made for nothing goes again
+  for (const std::filesystem::path& folder : made_) std::filesystem::remove(folder, in_use);
 }
 
 void OwnerFile::touch() {

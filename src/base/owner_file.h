@@ -5,6 +5,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace dmoerm {
 
@@ -22,6 +23,7 @@ class OwnerFile {
  private:
   void touch();
   std::filesystem::path path_;
+  std::vector<std::filesystem::path> made_;  ///< innermost first
   int descriptor_ = -1;
   std::mutex mutex_;
   std::condition_variable leaving_;

@@ -141,9 +141,12 @@ void launch(const Options& options) {
   const std::string text = slurm_script(config, job, read_file(template_file));
   fs::create_directories(folder);  // Slurm does not make the log's folder
   const fs::path script = options.out.empty() ? folder / "job.sbatch" : fs::path(options.out);
+  const fs::path draft = folder / "draft.sbatch";
+  write_file_atomically(draft, text);
+  const Answer syntax = answer_of({"bash", "-n", draft.string()});
+  fs::remove(draft);
+  if (syntax.exit_code != 0) throw ConfigError(fmt::format("slurm.setup is no shell text: {}", syntax.text));
   write_file_atomically(script, text);
-  if (const Answer syntax = answer_of({"bash", "-n", script.string()}); syntax.exit_code != 0)
-    throw ConfigError(fmt::format("slurm.setup is no shell text: {}", syntax.text));
   fmt::print("written: {}\n", script.string());
   if (options.submit)
     submit(config, script, run, job.log_file);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -161,6 +162,7 @@ class Planning {
 
   void choose_simulation() {
     simulation_.regroup = config_.cluster.regroup;
+    if (!std::isfinite(options_.mtbf_hours)) throw ConfigError("--node-mtbf-hours: expected a number of hours");
     simulation_.node_mtbf_s = 3600 * options_.mtbf_hours, simulation_.restart_s = options_.restart_s,
     simulation_.seed = options_.seed;
     simulation_.checkpoint_every_s =
@@ -257,10 +259,10 @@ void add_plan(CLI::App& app) {
       "  --tokens-per-group 1200 --svg plan.svg");
   verb->add_option("--config", options->config, "YAML configuration")->required();
   verb->add_option("--set", options->overrides, "override a key of the configuration");
-  verb->add_option("--nodes", options->nodes, "nodes; default: slurm.nodes")->check(CLI::PositiveNumber);
+  verb->add_option("--nodes", options->nodes, "nodes; default: slurm.nodes")->check(CLI::Range(1, 10000));
   verb->add_option("--gpus-per-node", options->per_node, "ranks of a node, one a GPU; default: slurm.ranks_per_node")
-      ->check(CLI::PositiveNumber);
-  verb->add_option("--ranks", options->ranks, "ranks of one node instead")->check(CLI::PositiveNumber);
+      ->check(CLI::Range(1, 1024));
+  verb->add_option("--ranks", options->ranks, "ranks of one node instead")->check(CLI::Range(1, 1024));
   verb->add_option("--device", options->device, "of each rank: " + joined(plan::device_names()));
   verb->add_option("--precision", options->precision, "of weights and products on a GPU; this version trains in float32")
       ->check(CLI::IsMember({"float32", "bfloat16"}))
@@ -274,22 +276,22 @@ void add_plan(CLI::App& app) {
   verb->add_option("--store", options->store, "token store of `dmoerm ingest`; default: the run directory's");
   CLI::Option* groups = verb->add_option("--groups-per-category", options->sizes.groups_per_category,
                                          "plan without data: train groups of a category")
-                            ->check(CLI::PositiveNumber);
+                            ->check(CLI::Range(1.0, 1e9));
   CLI::Option* tokens = verb->add_option("--tokens-per-group", options->sizes.tokens_per_group,
                                          "plan without data: tokens of a group, its prompt once")
-                            ->check(CLI::PositiveNumber);
+                            ->check(CLI::Range(1.0, 1e6));
   tokens->needs(groups), groups->needs(tokens);
   verb->add_option("--labels-per-point", options->sizes.labels_per_point,
                    "plan without data: groups labelled for a point; 0 = all of phase 1")
       ->needs(groups)
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0.0, 1e9));
   verb->add_option("--run", options->run, "run directory whose timeline.jsonl says what tasks really cost");
   verb->add_option("--stops-from", options->stops_from,
                    "early stops: each model ends at a random share of its longest course from this to 1; 1 = none")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   verb->add_option("--node-mtbf-hours", options->mtbf_hours, "mean time between failures of a node; 0 = none fails")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0.0, 1e9));
   verb->add_option("--checkpoint-every-s", options->checkpoint_every_s, "default: experts.train.checkpoint_every_s")
       ->check(CLI::PositiveNumber);
   verb->add_option("--restart-s", options->restart_s, "from a failure until the ranks work again")

@@ -98,8 +98,12 @@ fs::path ingest(const config::RunConfig& config, const train::RunDirectory& dire
   return store;
 }
 
+/// An error that all ranks know of, nested: they leave together.
+class AllKnow : public std::exception {};
+
 /// Run `work` on the first rank, however long it takes; all ranks leave together with its exit code if it fails, and only the
 /// first speaks.
+/// @throws AllKnow what `work` throws on the first rank, and RuntimeError on the others
 template <class Work>
 void on_first_rank(comm::World& world, const Work& work) {
   constexpr int kPatienceMs = 1000;
@@ -116,7 +120,7 @@ void on_first_rank(comm::World& world, const Work& work) {
     work();
   } catch (const std::exception& e) {
     tell(failure_of(e).exit_code);
-    throw;
+    std::throw_with_nested(AllKnow());
   }
   tell(0);
 }
@@ -136,11 +140,8 @@ config::RunConfig agree_on_config(comm::World& world, const Options& options) {
   return *config;
 }
 
-int run(const Options& options) {
-  const auto world = comm::init_world();
-  const config::RunConfig config = agree_on_config(*world, options);
-  catch_stop_signals();
-  comm::Heartbeat heartbeat(*world, config.cluster.limit_s);
+/// Everything from the inputs to the bundle. Collective over the world.
+int run_all(const config::RunConfig& config, const Options& options, comm::World* world, comm::Heartbeat& heartbeat) {
   const train::RunDirectory directory(fs::path(config.runs_dir) / config.name);
   std::unique_ptr<OwnerFile> owner;
   std::unique_ptr<LabelJob> labelling;
@@ -148,9 +149,9 @@ int run(const Options& options) {
   std::string label_end;
   heartbeat.doing(world->rank() == 0 ? "reading the inputs" : "waiting for rank 0 to read the inputs");
   on_first_rank(*world, [&] {
-    MadeFolders folders(directory.task("ingest"));
     auto own = std::make_unique<OwnerFile>(directory.root());
-    train::check_backbone(config);  // before the inputs are read, which may take long
+    MadeFolders folders(directory.task("ingest"));  // goes first: only the owner removes anything
+    train::check_backbone(config);                  // before the inputs are read, which may take long
     remove_stale_temporaries(directory.root());
     const fs::path store_path = ingest(config, directory, options.update);
     const data::TokenStore store = data::TokenStore::open(store_path);
@@ -188,7 +189,14 @@ int run(const Options& options) {
   if (summary.complete) {
     on_first_rank(*world, [&] {
       heartbeat.doing("making the bundle");
-      const fs::path bundle = make_bundle(context);
+      const fs::path bundle = [&] {
+        try {
+          return make_bundle(context);
+        } catch (const std::exception& e) {
+          watch->finish(failure_of(e).exit_code);
+          throw;
+        }
+      }();
       watch->finish(0);
       const std::string result = fmt::format(
           "{}\nThe model: {}\nScore a response of your own:\n  launch/dmoerm score --bundle {} --prompt \"...\" --response "
@@ -211,6 +219,31 @@ int run(const Options& options) {
     }
   }
   return summary.failed.empty() && summary.stopped ? Stopped("").exit_code() : summary.exit_code;
+}
+
+int run(const Options& options) {
+  const auto world = comm::init_world();
+  try {
+    const config::RunConfig config = agree_on_config(*world, options);
+    catch_stop_signals();
+    comm::Heartbeat heartbeat(*world, config.cluster.limit_s);
+    try {
+      return run_all(config, options, world.get(), heartbeat);
+    } catch (const AllKnow&) {
+      throw;
+    } catch (const CLI::RuntimeError&) {
+      throw;
+    } catch (const std::exception& e) {
+      if (world->size() == 1) throw;
+      const Failure failure = failure_of(e);  // the others wait for this rank
+      fmt::print(stderr, "dmoerm: rank {} on {}: {}\n", world->rank(), world->host(), failure.message);
+      world->abort(failure.exit_code);
+      return failure.exit_code;
+    }
+  } catch (const AllKnow& e) {
+    std::rethrow_if_nested(e);
+    throw;
+  }
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "cli/verbs.h"
 #include "watch/screen_text.h"
 #include "watch/status_file.h"
@@ -37,23 +38,44 @@ struct Look {
   double now = 0;  ///< by the writer's clock, as far as it is known
 };
 
+/// A job that works in the directory and has not written its state yet: it starts, or reads its inputs. "" if there is none.
+std::string starting_owner(const fs::path& run, const std::optional<watch::Status>& status) {
+  std::error_code missing;
+  if (!fs::exists(run / "owner.json", missing)) return "";
+  try {
+    const nlohmann::json owner = read_json(run / "owner.json");
+    const int pid = owner.at("pid");
+    const std::string host = owner.at("host");
+    if (status && status->process.pid == pid && status->place.host == host) return "";
+    if (host == watch::this_place().host && !watch::is_there({pid, ""})) return "";
+    return fmt::format(
+        "process {} on {} has been starting here since {}: it reads its inputs, and has not shown its tasks yet; what is shown "
+        "was before",
+        pid, host, owner.at("since").get<std::string>());
+  } catch (const std::exception&) {
+    return "";  // being written
+  }
+}
+
 Look look(const Options& options) {
   const fs::path run = options.run;
   if (!fs::is_directory(run)) throw ConfigError(fmt::format("{}: no such run directory", run.string()));
   auto status = watch::read_status(run);
+  const std::string owner = starting_owner(run, status);
   if (!status) {
     Look found;
     found.state = watch::state_from_directory(run);
-    if (found.state.tasks().empty())
+    if (found.state.tasks().empty() && owner.empty())
       throw ConfigError(fmt::format("{}: no run directory: neither status.json nor a task's manifest is there", run.string()));
     found.liveness = {Life::silent,
                       "no status.json: what the directory holds is shown, and whether a job works on it is not known"};
+    if (!owner.empty()) found.liveness = {Life::alive, owner};
     found.now = watch::wall_clock();
     return found;
   }
   const double patience = options.patience_s > 0 ? options.patience_s : 3 * status->every_s + 5;
   Look found;
-  found.liveness = watch::find_liveness(run, *status, patience);
+  found.liveness = owner.empty() ? watch::find_liveness(run, *status, patience) : watch::Liveness{Life::alive, owner};
   // A live writer's clock stood at `written_at` a moment ago; ages are told from there, whatever this machine's clock says.
   found.now = status->written_at;
   found.state = std::move(status->state);

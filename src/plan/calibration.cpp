@@ -40,9 +40,9 @@ class Timeline {
   void read(const json& event) {
     const std::string name = event.at("event");
     const double at = event.at("at");
+    if (name == "run") running_.clear();  // the time since a kill was nobody's
     pass(at);
     if (name == "run") {
-      running_.clear();
       for (const json& rank : event.at("ranks")) host_of_[rank.at("rank")] = rank.at("host");
       started_ = at;
     } else if (name == "start") {
@@ -101,8 +101,8 @@ Calibration calibrate(const std::filesystem::path& file, const TaskGraph& graph,
     try {
       timeline.read(json::parse(line));
     } catch (const json::exception& e) {
-      if (lines.eof()) break;  // the last line of a run that was killed
-      throw DataError(fmt::format("{}:{}: not an event of a run's timeline: {}", file.string(), number, e.what()));
+      if (json::accept(line))  // else torn by a kill
+        throw DataError(fmt::format("{}:{}: not an event of a run's timeline: {}", file.string(), number, e.what()));
     }
   }
   struct Sum {

@@ -46,6 +46,11 @@ class Estimate {
     SizedTask sized;
     sized.task.id = id, sized.task.inputs = inputs, sized.task.base = base, sized.task.ranks_max = ranks_max;
     sized.load = load;
+    if (id == "report" || id.starts_with("eval/")) {
+      std::vector<std::string> earlier;
+      for (const SizedTask& task : tasks_) earlier.push_back(task.task.id);
+      wait_for_what_is_read(sized.task, earlier);
+    }
     tasks_.push_back(std::move(sized));
   }
 
@@ -138,6 +143,14 @@ TaskGraph priced_graph(std::vector<SizedTask> tasks, const ModelShape& model, co
     graph.add(sized.task);
   }
   return graph;
+}
+
+void wait_for_what_is_read(Task& task, const std::vector<std::string>& earlier) {
+  for (const std::string& id : earlier) {
+    const bool model = id.starts_with("expert/") || id.starts_with("base/");
+    const bool reads = task.id == "report" ? !id.starts_with("eval/") && !id.starts_with("label/") : model;
+    if (reads && std::ranges::find(task.inputs, id) == task.inputs.end()) task.inputs.push_back(id);
+  }
 }
 
 }  // namespace dmoerm::plan

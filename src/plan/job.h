@@ -43,4 +43,8 @@ std::vector<SizedTask> estimated_job(const config::RunConfig& config, const JobS
 TaskGraph priced_graph(std::vector<SizedTask> tasks, const ModelShape& model, const DeviceModel& device,
                        std::int64_t micro_batch_tokens);
 
+/// Evaluations and the report read what tasks left that are not among their inputs' identities: were that lost, so that it is
+/// done again, they wait for it. @param earlier  ids of all tasks before this one
+void wait_for_what_is_read(Task& task, const std::vector<std::string>& earlier);
+
 }  // namespace dmoerm::plan

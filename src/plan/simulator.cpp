@@ -197,7 +197,7 @@ class Simulator {
   /// Back to the last checkpoints.
   void lose() {
     for (const Running& r : running_) {
-      const double since = std::fmod(now_ - r.start, options_.checkpoint_every_s);
+      const double since = options_.checkpoint_every_s > 0 ? std::fmod(now_ - r.start, options_.checkpoint_every_s) : 0;
       const double kept = std::max(r.began, did_[r.task] - since * r.speed * r.rate);
       result_.lost_s += std::min(since, now_ - r.start) * static_cast<double>(r.ranks.size());
       did_[r.task] = kept;

@@ -35,12 +35,13 @@ config::RunConfig parse(const RankFacts& facts) { return config::parse_run_confi
 
 std::vector<RankFacts> gather_rank_facts(comm::World& world, const std::optional<config::RunConfig>& config,
                                          const std::string& problem) {
-  json own{{"host", world.host()},
-           {"binary", sha256_file("/proc/self/exe")},
-           {"config", config ? config::to_yaml(*config) : ""},
-           {"problem", problem},
-           {"processor", processor_name()},
-           {"gpu", config ? tensor::gpu_address(tensor::pick_device(config->compute.device, "compute.device")) : ""}};
+  json own{{"host", world.host()}, {"binary", sha256_file("/proc/self/exe")}, {"config", config ? config::to_yaml(*config) : ""},
+           {"problem", problem},   {"processor", processor_name()},           {"gpu", ""}};
+  try {
+    if (config) own["gpu"] = tensor::gpu_address(tensor::pick_device(config->compute.device, "compute.device"));
+  } catch (const Error& e) {
+    own["problem"] = e.what();
+  }
   world.all().barrier();
   own["clock"] = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
   const std::string text = own.dump(-1, ' ', false, json::error_handler_t::replace);

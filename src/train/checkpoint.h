@@ -73,7 +73,8 @@ class CheckpointReader {
   [[nodiscard]] std::vector<std::string> names() const;
 
  private:
-  friend std::optional<CheckpointReader> find_checkpoint(const std::filesystem::path&, const std::string&);
+  friend std::optional<CheckpointReader> find_checkpoint(const std::filesystem::path&, const std::string&,
+                                                         std::optional<std::int64_t>);
   struct Slice {
     std::size_t file;
     std::string stored;
@@ -88,8 +89,10 @@ class CheckpointReader {
 /// The newest complete checkpoint whose checksums hold; damaged or half-written ones are skipped with a warning. nullopt: none,
 /// or none for `key`.
 /// @param key  identifies what is trained (a task's key): a checkpoint of another key is not used, with a warning
-/// @throws DataError for one of another schema, naming both
-std::optional<CheckpointReader> find_checkpoint(const std::filesystem::path& directory, const std::string& key);
+/// @param step  only that of this step, whose checksums another rank has verified
+/// @throws ConfigError for one of another schema, naming both
+std::optional<CheckpointReader> find_checkpoint(const std::filesystem::path& directory, const std::string& key,
+                                                std::optional<std::int64_t> step = std::nullopt);
 
 /// What lies in a folder, newest first, for `dmoerm inspect checkpoint`.
 struct CheckpointInfo {

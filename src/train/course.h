@@ -42,6 +42,7 @@ class Course {
   /// One optimizer step on what sums() give. Fails the course on all ranks if they are not finite. Collective.
   /// @return the loss, summed over the step's groups
   double update(const TrainerContext& context, std::int64_t step);
+  [[nodiscard]] bool evaluated_at(std::int64_t step) const { return !history_.empty() && history_.back().at("step") == step; }
   void fail(const std::string& why, std::int64_t step);
   /// What it failed of; "" if it did not.
   [[nodiscard]] const std::string& failure() const { return outcome_.failure; }

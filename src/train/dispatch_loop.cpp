@@ -13,6 +13,12 @@ namespace {
 
 using nlohmann::json;
 
+/// Whether the coordinator says that another rank has failed. A transport may notice that before its message is here.
+bool told_soon(const Station& station) {
+  for (int i = 0; i < 50 && !station.broken(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  return station.broken();
+}
+
 /// Run one task in its group; all ranks agree on the outcome before the first reports it.
 void work_on(comm::World& world, Station& station, const json& order, const RunHooks& hooks) {
   const std::string task = order.at("run");
@@ -41,7 +47,7 @@ void work_on(comm::World& world, Station& station, const json& order, const RunH
   } catch (const Paused& e) {
     end.update({{"outcome", "paused"}, {"message", e.what()}});
   } catch (const CommError& e) {
-    if (!station.broken()) throw;  // the group itself is broken
+    if (!told_soon(station)) throw;  // the group itself is broken
     end.update({{"outcome", "interrupted"}, {"message", e.what()}});
   } catch (const std::exception& e) {
     const Failure failure = failure_of(e);

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "model/backbone_spec.h"
+#include "plan/job.h"
 #include "train/check_labels.h"
 #include "train/pipeline.h"
 #include "train/reward_trainer.h"
@@ -91,6 +92,7 @@ class Planner {
     report.seconds = 0.1;
     add("report", evals, "", {{"categories", all_categories()}}, report, 1,
         [](RunContext& c, const TaskIdentity& id, comm::Communicator& g) { run_report(c, "report", id, g); });
+    plan::wait_for_what_is_read(tasks_.back().node, earlier());
     return std::move(tasks_);
   }
 
@@ -224,6 +226,13 @@ class Planner {
     return steps;
   }
 
+  /// Ids of all tasks but the last.
+  [[nodiscard]] std::vector<std::string> earlier() const {
+    std::vector<std::string> ids;
+    for (std::size_t t = 0; t + 1 < tasks_.size(); ++t) ids.push_back(tasks_[t].node.id);
+    return ids;
+  }
+
   std::string add_eval(std::int32_t i) {
     const std::string& name = config_.categories[static_cast<std::size_t>(i)].name;
     const std::string id = "eval/" + name;
@@ -236,6 +245,7 @@ class Planner {
     add(id, inputs, "backbone", {{"categories", all_categories()}, {"baselines", config_.baselines}, {"results", kResultsSchema}},
         plan::reading_load(config_.experts.train, sizes(i, Part::test), models), kRanksMax,
         [id, i](RunContext& c, const TaskIdentity& identity, comm::Communicator& g) { run_eval(c, id, i, identity, g); });
+    plan::wait_for_what_is_read(tasks_.back().node, earlier());
     return id;
   }
 

@@ -138,10 +138,10 @@ class Training {
 
   std::vector<TrainOutcome> run() {
     started_ = saved_ = reported_ = Clock::now();
-    bool evaluated = resume();
+    resume();
     tokens_reported_ = tokens_;
-    for (;; ++step_, evaluated = false) {
-      if (!evaluated) evaluate_due();
+    for (;; ++step_) {
+      evaluate_or_leave();
       if (std::ranges::none_of(courses_, [](const auto& c) { return c->active(); })) break;
       save_or_leave();
       report_if_due();
@@ -179,11 +179,23 @@ class Training {
     return largest;
   }
 
+  /// A signal breaks an evaluation off: the step is saved, and what was not evaluated at it is when training goes on.
+  void evaluate_or_leave() {
+    try {
+      evaluate_due();
+    } catch (const Stopped&) {
+      save();
+      writer_.wait();
+      throw;
+    }
+  }
+
   void evaluate_due() {
     bool any = false;
     for (std::size_t i = 0; i < courses_.size(); ++i) {
       Course& course = *courses_[i];
-      if (!course.active() || (step_ % context_.train.eval_every_steps != 0 && step_ != course.steps_total())) continue;
+      if (!course.active() || course.evaluated_at(step_)) continue;
+      if (step_ % context_.train.eval_every_steps != 0 && step_ != course.steps_total()) continue;
       course.evaluate(context_, step_, steps_since_ > 0 ? loss_since_ / static_cast<double>(steps_since_) : 0.0, seconds());
       any = true;
     }
@@ -368,8 +380,8 @@ class Training {
     saved_ = Clock::now();
   }
 
-  /// True if a checkpoint was loaded: it was written after the evaluation of its step.
-  bool resume() {
+  /// Go on from a checkpoint, if there is one.
+  void resume() {
     // The first rank chooses, so that all take the same one.
     std::int64_t step = -1;
     std::optional<CheckpointReader> checkpoint;
@@ -378,8 +390,8 @@ class Training {
       if (checkpoint) step = checkpoint->step();
     }
     context_.group.broadcast(std::as_writable_bytes(std::span(&step, 1)), 0);
-    if (step < 0) return false;
-    if (context_.group.rank() != 0) checkpoint = find_checkpoint(context_.directory, context_.key);
+    if (step < 0) return;
+    if (context_.group.rank() != 0) checkpoint = find_checkpoint(context_.directory, context_.key, step);
     if (!checkpoint || checkpoint->step() != step)
       throw IoError(fmt::format("{}: rank {} does not see the checkpoint of step {}: is the run directory shared?",
                                 context_.directory.string(), context_.group.rank(), step));
@@ -395,7 +407,6 @@ class Training {
       }
     }
     if (context_.group.rank() == 0) spdlog::info("[train] {} resumes at step {}", courses_.front()->name(), step_);
-    return true;
   }
 
   const TrainerContext& context_;

@@ -52,8 +52,10 @@ std::optional<TaskChange> RunDirectory::change(const std::string& id, const Task
   json manifest;
   if (const fs::path file = task(id) / kManifest; fs::exists(file)) {
     manifest = read_json(file);
-  } else if (const auto checkpoints = list_checkpoints(task(id)); !checkpoints.empty()) {
-    manifest = checkpoints.front().manifest;
+  } else {
+    for (const CheckpointInfo& checkpoint : list_checkpoints(task(id))) {
+      if (manifest.is_null()) manifest = checkpoint.manifest;  // the newest that can be read
+    }
   }
   if (manifest.is_null() || manifest.value("key", "") == identity.key()) return std::nullopt;
   TaskChange change{id, {}};

@@ -1,5 +1,7 @@
 #include "train/station.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/stop.h"
 
@@ -53,14 +55,18 @@ void Station::listen() {
     json order = json::parse(message->text);
     const std::lock_guard lock(mutex_);
     if (order.contains("pause")) {
-      paused_tag_ = order["pause"], pause_ = paused_tag_ == tag_;
+      paused_tag_ = std::max(paused_tag_, order["pause"].get<int>());
+      if (paused_tag_ == tag_) pause_ = true;
     } else if (order.contains("break")) {
-      broken_tag_ = order["break"], broken_ = broken_tag_ == tag_;
+      broken_tag_ = std::max(broken_tag_, order["break"].get<int>());
+      if (broken_tag_ == tag_) broken_ = true;
     } else if (order.contains("stop")) {
       if (!stop_requested()) request_stop(order["stop"]);
     } else {
+      const bool last = order.contains("quit");
       orders_.push_back(std::move(order));
       arrived_.notify_all();
+      if (last) return;  // what comes after it is not for this run of tasks
     }
   }
 }

@@ -34,15 +34,20 @@ std::string first_line(const char* file) {
   return line;
 }
 
-/// Field 22 of /proc/<pid>/stat: when the process began. "" if there is none.
-std::string start_of(int pid) {
+/// A field of /proc/<pid>/stat, counted from 1 and behind the name. "" if there is none.
+std::string stat_field(int pid, int wanted) {
   std::string line = first_line(fmt::format("/proc/{}/stat", pid).c_str());
   const std::size_t name_end = line.rfind(')');  // the name may hold anything
   if (name_end == std::string::npos) return "";
   std::size_t at = name_end;
-  for (int field = 2; field < 22 && at != std::string::npos; ++field) at = line.find(' ', at + 1);
+  for (int field = 2; field < wanted && at != std::string::npos; ++field) at = line.find(' ', at + 1);
   return at == std::string::npos ? "" : line.substr(at + 1, line.find(' ', at + 1) - at - 1);
 }
+
+/// When the process began.
+std::string start_of(int pid) { return stat_field(pid, 22); }
+/// It has ended, and its parent has not asked how.
+bool is_zombie(int pid) { return stat_field(pid, 3) == "Z"; }
 
 double seconds_of(fs::file_time_type time) {
   const auto system = std::chrono::file_clock::to_sys(time);
@@ -78,6 +83,7 @@ Process this_process() { return {::getpid(), start_of(::getpid())}; }
 
 bool is_there(const Process& process) {
   if (process.pid <= 0 || (::kill(process.pid, 0) != 0 && errno == ESRCH)) return false;
+  if (is_zombie(process.pid)) return false;
   const std::string started = start_of(process.pid);
   return started.empty() || process.started.empty() || started == process.started;
 }

@@ -27,11 +27,11 @@ def train(program, model, every_s, steps, adapter):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=2)
     args = parser.parse_args()
     program = os.path.join(os.environ["DMOERM_BUILD"], "tests", "bench", "bench_zero_memory")
     line = {"name": "checkpoint-cost", "unit": "% of step time at one checkpoint a minute"}
-    for name, adapter, steps, every_s in (("adapter", True, 40, 4), ("all_weights", False, 24, 15)):
+    for name, adapter, steps, every_s in (("adapter", True, 8, 2), ("all_weights", False, 8, 10)):
         costs = []
         for pair in range(args.pairs + 1):
             without, _ = train(program, args.model, 1e9, steps, adapter)

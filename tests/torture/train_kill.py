@@ -99,6 +99,9 @@ class Torture:
                     break
                 raise SystemExit(f"run {number} failed on its own with code {code}: see {self.log_path}")
             except subprocess.TimeoutExpired:
+                if len(starts) >= self.a.harms:
+                    self.hung += 1
+                    raise SystemExit(f"run {number} did not end within {patience:.0f} s undisturbed: see {self.log_path}") from None
                 kind = self.rng.choice(KINDS)
                 problem = harm(process, kind, self.rng, self.log_path)
                 self.kinds[kind] += 1
