@@ -85,7 +85,7 @@ TEST(EstimatedJob, FitsTheDeviceOnlyInShards) {
   config.base.trains = "all", config.base.shard = true, config.base.recompute = true;
   const TaskGraph graph = priced_graph(estimated_job(config, {}), *find_shape("llama3-8b"), *find_device("h100", true), 2048);
   EXPECT_EQ(graph.tasks().size(), 1U + 2 + 5 + 2 + 2 + 2 + 1 + 2 + 1);
-  EXPECT_EQ(graph.at("eval/chat").inputs.size(), 6U);
+  EXPECT_EQ(graph.at("eval/chat").inputs.size(), 12U);
   EXPECT_TRUE(group_sizes(graph.at("base/chat"), even_cluster(1, 1, 79872)).empty());
   EXPECT_EQ(group_sizes(graph.at("base/chat"), even_cluster(1, 8, 79872)).front(), 4);
   EXPECT_EQ(group_sizes(graph.at("expert/chat/a"), even_cluster(1, 8, 79872)).front(), 1);

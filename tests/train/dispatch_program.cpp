@@ -167,6 +167,21 @@ void check_stop(comm::World& world) {
   expect(summary.skipped.size() == static_cast<std::size_t>(world.size()) + 1, "all are left for later");
 }
 
+/// What the first rank says after the tasks is for the ranks themselves: nothing of the tasks listens any more.
+void check_after_quit(comm::World& world) {
+  for (int turn = 0; turn < 5; ++turn) {
+    plan::TaskGraph graph;
+    graph.add(task("short", 1, 1));
+    train::RunHooks hooks;
+    hooks.run_task = [](const std::string&, comm::Communicator&, const train::TaskLine&) {};
+    train::run_tasks(world, graph, {}, hooks);
+    for (int rank = 1; rank < world.size() && world.rank() == 0; ++rank) world.send_control(rank, false, "after");
+    if (world.rank() == 0) continue;
+    const auto message = world.receive_control(false, 5000);
+    expect(message && message->text == "after", "a message after the tasks reaches the rank");
+  }
+}
+
 /// The last rank falls silent: stopped, like by SIGSTOP, while the others wait for it.
 void fall_silent(comm::World& world) {
   comm::Heartbeat heartbeat(world, 2);
@@ -187,6 +202,7 @@ int main(int argc, char** argv) {
   check_one_rank_fails(*world);
   check_retry_helps(*world);
   check_regroup(*world);
+  check_after_quit(*world);
   check_stop(*world);
   const int all = comm::largest_of(world->all(), failures > 0 ? 1 : 0);
   if (world->rank() == 0 && all == 0) fmt::print("all held\n");

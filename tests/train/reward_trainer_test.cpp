@@ -1,8 +1,10 @@
 // Training on a tiny random backbone and generated data. Faults of the authors' code are numbered as in the reference notes on
 // it.
+#include <csignal>
 #include <set>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "support/tiny_training.h"
 #include "train/checkpoint.h"
 #include "train/score_groups.h"
@@ -161,6 +163,28 @@ TEST_F(TinyTraining, ATaskAskedToPauseIsSavedAndGoesOnWithTheSameBits) {
   EXPECT_EQ(find_checkpoint(*folder_ / "pause", "key")->step(), 4);
   train(again, "pause");
   EXPECT_TRUE(again[0].expert->flat.equal(whole));
+}
+
+TEST_F(TinyTraining, ASignalDuringAnEvaluationSavesTheStepAndTheEvaluationIsMadeUpFor) {
+  train_.eval_every_steps = 1;
+  const at::Tensor whole = trained("x");
+  int looks = 0;
+  line_.doing =
+      [&](const std::string& what) {  // said at the evaluation and after the step's edge: the next look is an evaluation's
+        if (what == "step 4" && ++looks == 2) request_stop(SIGTERM);
+      };
+  std::vector<Trainee> first = {trainee("x")}, again = {trainee("x")};
+  EXPECT_THROW(train(first, "stopped"), Stopped);
+  request_stop(0);
+  line_ = {};
+  const std::string before = read_file(*folder_ / "stopped" / "metrics.jsonl");
+  ASSERT_TRUE(find_checkpoint(*folder_ / "stopped", "key"));
+  EXPECT_EQ(find_checkpoint(*folder_ / "stopped", "key")->step(), 5);
+  train(again, "stopped");
+  EXPECT_TRUE(again[0].expert->flat.equal(whole));
+  const std::string lines = read_file(*folder_ / "stopped" / "metrics.jsonl");
+  EXPECT_EQ(std::ranges::count(lines, '\n'), 13) << "every evaluation once";
+  EXPECT_EQ(std::ranges::count(before, '\n'), 5);
 }
 
 TEST_F(TinyTraining, AnExpertTrainedAfterAnotherIsTheOneTrainedAlone) {  // fault 5: experts went on from the one before
