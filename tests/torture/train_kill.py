@@ -102,7 +102,7 @@ class Torture:
                 if len(starts) >= self.a.harms:
                     self.hung += 1
                     raise SystemExit(f"run {number} did not end within {patience:.0f} s undisturbed: see {self.log_path}") from None
-                kind = self.rng.choice(KINDS)
+                kind = self.rng.choice([k for k in KINDS if ranks > 1 or k != "silent"])  # a rank alone has nobody who would notice
                 problem = harm(process, kind, self.rng, self.log_path)
                 self.kinds[kind] += 1
                 starts.append(f"{ranks}:{kind}")
