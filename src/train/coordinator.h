@@ -20,7 +20,7 @@ using Observer = std::function<void(const nlohmann::json& event)>;
 /// An event with its name and the time now.
 nlohmann::json event(const std::string& name, nlohmann::json fields);
 
-/// Messages it hears: {"idle": rank}, {"progress": task, ...}, {"broken": tag, "rank", "message"}, {"left": task},
+/// Messages it hears: {"idle": rank}, {"progress": task, ...}, {"broken": tag, "rank"}, {"left": task},
 /// {"stopping": signal}, {"ended": task, "tag", "outcome": done|failed|paused|stopped, "code", "message", "may_pass"}.
 /// Messages it sends: {"run": task, "ranks", "tag"}, {"pause": tag}, {"break": tag}, {"stop": signal}, {"quit": summary}.
 class Coordinator {

@@ -52,7 +52,7 @@ void work_on(comm::World& world, Station& station, const json& order, const RunH
   } catch (const std::exception& e) {
     const Failure failure = failure_of(e);
     end = {{"outcome", "failed"}, {"code", failure.exit_code}, {"message", failure.message}, {"may_pass", failure.may_pass}};
-    if (ranks.size() > 1) station.tell({{"broken", tag}, {"rank", world.rank()}, {"message", failure.message}});
+    if (ranks.size() > 1) station.tell({{"broken", tag}, {"rank", world.rank()}});
   }
   line.doing("waiting for its group");
   const std::string own = end.dump(-1, ' ', false, json::error_handler_t::replace);
