@@ -1,6 +1,7 @@
 # --- MPI: the collectives under a real launcher, with 1, 2 and 4 ranks ---
 add_executable(mpi_program comm/mpi_program.cpp)
 target_link_libraries(mpi_program PRIVATE dmoerm_comm)
+target_include_directories(mpi_program PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
 set(mpi_environment OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
   OMPI_MCA_btl_vader_single_copy_mechanism=none OMPI_MCA_btl=self,vader,tcp OMPI_MCA_pml=ob1 OMPI_MCA_plm_rsh_agent=)
 foreach(ranks 1 2 4)
@@ -10,6 +11,7 @@ endforeach()
 if(TARGET torchwheel::nccl) # with as many GPUs as ranks; skipped without
   add_executable(nccl_program comm/nccl_program.cpp)
   target_link_libraries(nccl_program PRIVATE dmoerm_comm torchwheel::nccl)
+  target_include_directories(nccl_program PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
   foreach(ranks 1 2 4)
     add_test(NAME nccl_collectives_${ranks} COMMAND mpirun -np ${ranks} --oversubscribe --bind-to none $<TARGET_FILE:nccl_program>)
     set_tests_properties(nccl_collectives_${ranks} PROPERTIES LABELS gpu TIMEOUT 120 SKIP_RETURN_CODE 77 ENVIRONMENT "${mpi_environment}")
@@ -21,6 +23,7 @@ set_tests_properties(mpi_timeout PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "$
 # --- The coordinator under a launcher: failures, retries, pauses, stops; a rank that falls silent is named ---
 add_executable(dispatch_program train/dispatch_program.cpp)
 target_link_libraries(dispatch_program PRIVATE dmoerm_train)
+target_include_directories(dispatch_program PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
 add_test(NAME dispatch COMMAND mpirun -np 4 --oversubscribe --bind-to none $<TARGET_FILE:dispatch_program>)
 set_tests_properties(dispatch PROPERTIES LABELS mpi TIMEOUT 120 ENVIRONMENT "${mpi_environment}" PASS_REGULAR_EXPRESSION "all held")
 add_test(NAME silent_rank COMMAND mpirun -np 3 --oversubscribe --bind-to none $<TARGET_FILE:dispatch_program> --silent)
@@ -30,7 +33,7 @@ set_tests_properties(silent_rank PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "$
 # --- The whole pipeline: same bits on 1, 2 and 4 ranks, and after kills (more of them: launch/torture.sh same-bits --runs 50) ---
 add_test(NAME same_bits COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh same-bits --runs 1)
 set_tests_properties(same_bits PROPERTIES LABELS mpi TIMEOUT 1500 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
-foreach(variant adapters all-weights all-weights-sharded decoder)
+foreach(variant adapters all-weights bfloat16 all-weights-sharded decoder)
   add_test(NAME same_bits_${variant} COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh same-bits --variant ${variant} --runs 5 --seed 2)
   set_tests_properties(same_bits_${variant} PROPERTIES LABELS stress TIMEOUT 1800 ENVIRONMENT "DMOERM_BUILD=${CMAKE_BINARY_DIR}")
 endforeach()

@@ -7,12 +7,13 @@
 #include "base/error.h"
 #include "cli/verbs.h"
 #include "model/backbone.h"
+#include "tensor/device.h"
 
 namespace dmoerm::cli {
 namespace {
 
 struct Options {
-  std::string model, ids, out, device = "cpu";
+  std::string model, ids, out, device = "cpu", dtype = "float32";
   std::int64_t layers = 0;
 };
 
@@ -31,7 +32,8 @@ std::vector<std::int32_t> parse_ids(const std::string& line, const std::string& 
 void run(const Options& options) {
   std::ifstream file(options.ids);
   if (!file) throw IoError(fmt::format("{}: cannot open", options.ids));
-  const auto backbone = model::Backbone::load(options.model, at::Device(options.device), options.layers);
+  const auto backbone =
+      model::Backbone::load(options.model, at::Device(options.device), options.layers, tensor::pick_dtype(options.dtype));
   tensor::NamedTensors states;
   std::string line;
   for (std::int64_t number = 1; std::getline(file, line); ++number) {
@@ -57,6 +59,7 @@ void add_inspect_hidden(CLI::App& inspect) {
   verb->add_option("--out", options->out, "safetensors file to write")->required();
   verb->add_option("--layers", options->layers, "use only the first n layers");
   verb->add_option("--device", options->device, "cpu or cuda");
+  verb->add_option("--dtype", options->dtype, "of weights and products: float32 or bfloat16")->capture_default_str();
   verb->callback([options] { run(*options); });
 }
 

@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Options {
-  std::string config, device, precision = "float32", shape, store, run, svg, json;
+  std::string config, device, shape, store, run, svg, json;
   std::vector<std::string> overrides;
   int nodes = 0, per_node = 0, ranks = 0;
   double reached = 0, memory_gib = -1, cores = -1;
@@ -72,7 +72,7 @@ class Planning {
   void choose_device() {
     std::string name = options_.device;
     if (name.empty()) name = config_.compute.device == "cuda" || options_.per_node > 0 ? "h100" : "cpu";
-    const auto known = plan::find_device(name, options_.precision == "bfloat16");
+    const auto known = plan::find_device(name, config_.compute.dtype == "bfloat16");
     if (!known) throw ConfigError(fmt::format("--device {}: not known; known are {}", name, joined(plan::device_names())));
     device_ =
         name == "cpu"
@@ -264,9 +264,6 @@ void add_plan(CLI::App& app) {
       ->check(CLI::Range(1, 1024));
   verb->add_option("--ranks", options->ranks, "ranks of one node instead")->check(CLI::Range(1, 1024));
   verb->add_option("--device", options->device, "of each rank: " + joined(plan::device_names()));
-  verb->add_option("--precision", options->precision, "of weights and products on a GPU; this version trains in float32")
-      ->check(CLI::IsMember({"float32", "bfloat16"}))
-      ->capture_default_str();
   verb->add_option("--reached", options->reached, "share of the peak that long passes reach")->check(CLI::Range(0.001, 1.0));
   verb->add_option("--memory-gib", options->memory_gib, "of a device; 0 = not limited")->check(CLI::NonNegativeNumber);
   verb->add_option("--cores", options->cores,

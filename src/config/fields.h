@@ -61,6 +61,8 @@ void describe(Visit& visit, Section& c) {
 template <class Visit, Like<ComputeConfig> Section>
 void describe(Visit& visit, Section& c) {
   visit("device", c.device, one_of({"auto", "cpu", "cuda"}), "where the arithmetic runs");
+  visit("dtype", c.dtype, one_of({"float32", "bfloat16"}),
+        "of the backbone's weights, states and products; what is trained and summed is float32 either way");
   visit("threads", c.threads, between(1, 1024),
         "threads of a rank; part of the result, as sums may round differently with another number");
   visit("trunk_cache_mb", c.trunk_cache_mb, at_least(0),

@@ -20,6 +20,7 @@ struct BackboneConfig {
 /// Where and how the arithmetic runs. Part of a task's hash: other values may round differently.
 struct ComputeConfig {
   std::string device = "auto";             ///< auto, cpu, cuda
+  std::string dtype = "float32";           ///< of the backbone's weights, states and products: float32, bfloat16
   std::int64_t threads = 1;                ///< threads of a rank; sums may round differently with another number
   std::int64_t trunk_cache_mb = 4096;      ///< memory of a rank for the states below the adapted layers; not part of the result
   std::int64_t micro_batch_tokens = 1024;  ///< tokens of one forward pass; bounds memory, and fixes the order of sums

@@ -1,4 +1,4 @@
-// Attention in ATen operations: any device, any dtype.
+// Attention in ATen operations: any device, any dtype. Scores and their softmax are float32.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
@@ -74,7 +74,8 @@ ItemTensors gather(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v
 
 at::Tensor scores_of(const ItemTensors& t, const HeadShape& shape) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
-  return (at::matmul(t.q, t.k.transpose(1, 2)) * scale).masked_fill(t.hidden, -std::numeric_limits<double>::infinity());
+  return (at::matmul(t.q, t.k.transpose(1, 2)).to(at::kFloat) * scale)
+      .masked_fill(t.hidden, -std::numeric_limits<double>::infinity());
 }
 
 at::Tensor join_heads(const at::Tensor& x) { return x.transpose(0, 1).reshape({x.size(1), -1}); }
@@ -84,12 +85,12 @@ at::Tensor join_heads(const at::Tensor& x) { return x.transpose(0, 1).reshape({x
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
                      const HeadShape& shape, at::Tensor* lse_HT) {
   at::Tensor out = at::empty({q.size(0), shape.heads * shape.head_dim}, q.options());
-  *lse_HT = at::empty({shape.heads, q.size(0)}, q.options());
+  *lse_HT = at::empty({shape.heads, q.size(0)}, q.options().dtype(at::kFloat));
   for (const AttentionCluster& cluster : plan.clusters) {
     for (const AttentionItem& item : cluster) {
       const ItemTensors t = gather(q, k, v, item, plan.causal, shape);
       const at::Tensor scores = scores_of(t, shape);
-      out.narrow(0, item.q_begin, item.q_count).copy_(join_heads(at::matmul(at::softmax(scores, -1), t.v)));
+      out.narrow(0, item.q_begin, item.q_count).copy_(join_heads(at::matmul(at::softmax(scores, -1).to(v.scalar_type()), t.v)));
       lse_HT->narrow(1, item.q_begin, item.q_count).copy_(at::logsumexp(scores, {-1}));
     }
   }
@@ -102,7 +103,8 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::T
   const double scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
   const std::int64_t repeat = shape.heads / shape.kv_heads;
   const auto add_keys = [&](at::Tensor& sink, const at::Tensor& grad_heads, const AttentionItem& item) {
-    const at::Tensor grad = join_heads(grad_heads.reshape({shape.kv_heads, repeat, grad_heads.size(1), shape.head_dim}).sum(1));
+    const at::Tensor grad =
+        join_heads(grad_heads.reshape({shape.kv_heads, repeat, grad_heads.size(1), shape.head_dim}).sum(1, false, at::kFloat));
     if (item.prefix.length > 0) sink.narrow(0, item.prefix.begin, item.prefix.length).add_(grad.narrow(0, 0, item.prefix.length));
     sink.narrow(0, item.own.begin, item.own.length).add_(grad.narrow(0, item.prefix.length, item.own.length));
   };
@@ -112,10 +114,11 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::T
       const at::Tensor p = (scores_of(t, shape) - lse_HT.narrow(1, item.q_begin, item.q_count).unsqueeze(-1)).exp();
       const at::Tensor g = split_heads(dout.narrow(0, item.q_begin, item.q_count), shape.heads);
       const at::Tensor o = split_heads(out.narrow(0, item.q_begin, item.q_count), shape.heads);
-      const at::Tensor ds = p * (at::matmul(g, t.v.transpose(1, 2)) - (g * o).sum(-1, true)) * scale;
+      const at::Tensor slope = (g.to(at::kFloat) * o).sum(-1, true);
+      const at::Tensor ds = (p * (at::matmul(g, t.v.transpose(1, 2)).to(at::kFloat) - slope) * scale).to(q.scalar_type());
       dq.narrow(0, item.q_begin, item.q_count).copy_(join_heads(at::matmul(ds, t.k)));
       add_keys(dk, at::matmul(ds.transpose(1, 2), t.q), item);
-      add_keys(dv, at::matmul(p.transpose(1, 2), g), item);
+      add_keys(dv, at::matmul(p.to(g.scalar_type()).transpose(1, 2), g), item);
     }
   }
 }

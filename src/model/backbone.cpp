@@ -67,12 +67,13 @@ Backbone::Backbone(const BackboneSpec& spec, Weights weights) : spec_(spec), wei
   if (!spec_.encoder()) inverse_frequencies_E = rope_frequencies(spec_).to(device());
 }
 
-std::shared_ptr<Backbone> Backbone::load(const std::filesystem::path& directory, at::Device device, std::int64_t layers) {
+std::shared_ptr<Backbone> Backbone::load(const std::filesystem::path& directory, at::Device device, std::int64_t layers,
+                                         at::ScalarType dtype) {
   BackboneSpec spec = read_backbone_spec(directory);
   if (layers > spec.layers)
     throw ConfigError(fmt::format("backbone.layers: {} asked for, {} has {}", layers, directory.string(), spec.layers));
   if (layers > 0) spec.layers = layers;
-  return std::make_shared<Backbone>(spec, Weights::load(spec, directory, device));
+  return std::make_shared<Backbone>(spec, Weights::load(spec, directory, device, dtype));
 }
 
 at::Tensor Backbone::embed(ForwardState& state) const {
@@ -88,14 +89,15 @@ at::Tensor Backbone::embed(ForwardState& state) const {
 void Backbone::embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const {
   at::Tensor dx = dx_TD;
   if (spec_.encoder()) {
-    auto [d, dw, db] = at::native_layer_norm_backward(dx_TD, state.embedded_TD, {spec_.width}, state.embed_mean, state.embed_rstd,
-                                                      weights_.embed_norm_w, weights_.embed_norm_b, {true, true, true});
+    const auto [d, dw, db] =
+        at::native_layer_norm_backward(dx_TD, state.embedded_TD, {spec_.width}, state.embed_mean, state.embed_rstd,
+                                       weights_.embed_norm_w, weights_.embed_norm_b, {true, true, true});
     sink.embed_norm_w.add_(dw), sink.embed_norm_b.add_(db);
-    sink.embed_positions.index_add_(0, state.positions_T, d);
-    sink.embed_types.select(0, 0).add_(d.sum(0));
-    dx = d;
+    dx = d.to(at::kFloat);
+    sink.embed_positions.index_add_(0, state.positions_T, dx);
+    sink.embed_types.select(0, 0).add_(dx.sum(0));
   }
-  sink.embed_tokens.index_add_(0, state.ids_T, dx);
+  sink.embed_tokens.index_add_(0, state.ids_T, dx.to(at::kFloat));
 }
 
 void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) const {
@@ -136,9 +138,12 @@ at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const Exp
     if (input_only) state.layers[i].x_TD = x;
     x = layer_forward(state, i, last, x, wanted && !input_only ? &state.layers[i] : nullptr);
   }
-  if (spec_.encoder()) return x;
-  state.last_RD = x;
-  return rms_norm(x, weights_.final_norm_w, spec_.norm_eps, &state.rstd_R);
+  state.last_RD = x.to(at::kFloat);
+  return spec_.encoder() ? state.last_RD : final_norm(state.last_RD, &state.rstd_R);
+}
+
+at::Tensor Backbone::final_norm(const at::Tensor& x, at::Tensor* rstd) const {
+  return rms_norm(x.to(at::kFloat), weights_.final_norm_w.to(at::kFloat), spec_.norm_eps, rstd);
 }
 
 at::Tensor Backbone::trunk(const data::PackedBatch& batch, std::size_t layers) const {
@@ -151,7 +156,7 @@ at::Tensor Backbone::trunk(const data::PackedBatch& batch, std::size_t layers) c
 
 at::Tensor Backbone::hidden(const data::PackedBatch& batch) const {
   const at::Tensor x = trunk(batch, weights_.layers.size());
-  return spec_.encoder() ? x : rms_norm(x, weights_.final_norm_w, spec_.norm_eps, nullptr);
+  return spec_.encoder() ? x.to(at::kFloat) : final_norm(x, nullptr);
 }
 
 LayerSaved Backbone::take_saved(ForwardState& state, std::size_t layer) const {
@@ -169,9 +174,10 @@ void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const Bac
   at::Tensor dx = grad_RD;
   call(gradients.before_part, 0);
   if (!spec_.encoder()) {
-    dx = rms_norm_backward(grad_RD, keep.last_RD, weights_.final_norm_w, keep.rstd_R, none,
+    dx = rms_norm_backward(grad_RD, keep.last_RD, weights_.final_norm_w.to(at::kFloat), keep.rstd_R, none,
                            gradients.weights != nullptr ? gradients.weights->final_norm_w : none);
   }
+  dx = dx.to(dtype());
   call(gradients.after_part, 0);
   const auto layer_backward = spec_.encoder() ? encoder_backward : decoder_backward;
   for (std::size_t i = weights_.layers.size(); i-- > keep.first_layer;) {

@@ -3,14 +3,17 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/bitwise_right_shift.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/tensor.h>
 
 #include <cmath>
+#include <vector>
 
 #include "base/rng.h"
 #include "model/simd_math.h"
@@ -22,6 +25,18 @@ bool cpu_float(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at
 
 /// Rows of a task: enough work to pay for a thread.
 std::int64_t grain(std::int64_t width) { return std::max<std::int64_t>(1, 16384 / width); }
+
+constexpr std::uint32_t kGolden = 0x9e3779b9U, kMix1 = 0x85ebca6bU, kMix2 = 0xc2b2ae35U;
+
+/// The hash of dropout()'s loop in ATen operations: int64 elements, of which the lower 32 bits count.
+at::Tensor murmur3_finaliser(at::Tensor h) {
+  constexpr std::int64_t kLow = 0xffffffff;
+  const auto shifted = [](const at::Tensor& x, std::int64_t bits) { return x.bitwise_xor(at::bitwise_right_shift(x, bits)); };
+  h = h.bitwise_and(kLow);
+  h = (shifted(h, 16) * static_cast<std::int64_t>(kMix1)).bitwise_and(kLow);
+  h = (shifted(h, 13) * static_cast<std::int64_t>(kMix2)).bitwise_and(kLow);
+  return shifted(h, 16);
+}
 
 }  // namespace
 
@@ -56,13 +71,13 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, a
 
 at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T,
                              const at::Tensor& residual_TD, const at::Tensor& grad_w_D) {
-  if (grad_w_D.defined()) grad_w_D.add_((dy_TD * x_TD * rstd_T.unsqueeze(-1)).sum(0));
+  if (grad_w_D.defined()) grad_w_D.add_((dy_TD.to(at::kFloat) * x_TD * rstd_T.unsqueeze(-1)).sum(0));
   const std::int64_t rows = x_TD.size(0), d = x_TD.size(1);
   if (!cpu_float(x_TD) || !dy_TD.is_contiguous() || (residual_TD.defined() && !residual_TD.is_contiguous())) {
-    const at::Tensor dn = dy_TD * w_D;
-    const at::Tensor rstd = rstd_T.unsqueeze(-1);
-    at::Tensor dx = rstd * (dn - x_TD * (rstd * rstd) * (dn * x_TD).mean(-1, true));
-    return residual_TD.defined() ? dx + residual_TD : dx;
+    const at::Tensor x = x_TD.to(at::kFloat), dn = dy_TD.to(at::kFloat) * w_D, rstd = rstd_T.unsqueeze(-1);
+    at::Tensor dx = rstd * (dn - x * (rstd * rstd) * (dn * x).mean(-1, true));
+    if (residual_TD.defined()) dx += residual_TD;
+    return dx.to(x_TD.scalar_type());
   }
   at::Tensor dx_TD = at::empty({rows, d}, x_TD.options());
   const float *dy = dy_TD.const_data_ptr<float>(), *x = x_TD.const_data_ptr<float>(), *w = w_D.const_data_ptr<float>(),
@@ -110,10 +125,10 @@ at::Tensor swiglu(const at::Tensor& gate_up_T2F) {
 at::Tensor swiglu_backward(const at::Tensor& dact_TF, const at::Tensor& gate_up_T2F, at::Tensor* act_TF) {
   const std::int64_t rows = gate_up_T2F.size(0), f = gate_up_T2F.size(1) / 2;
   if (!cpu_float(gate_up_T2F) || !dact_TF.is_contiguous()) {
-    const at::Tensor gate = gate_up_T2F.narrow(1, 0, f), up = gate_up_T2F.narrow(1, f, f);
+    const at::Tensor gate = gate_up_T2F.narrow(1, 0, f).to(at::kFloat), up = gate_up_T2F.narrow(1, f, f);
     const at::Tensor s = at::sigmoid(gate), silu = gate * s;
-    if (act_TF != nullptr) *act_TF = silu * up;
-    return at::cat({dact_TF * up * s * (1 + gate * (1 - s)), dact_TF * silu}, 1);
+    if (act_TF != nullptr) *act_TF = (silu * up).to(gate_up_T2F.scalar_type());
+    return at::cat({dact_TF * up * s * (1 + gate * (1 - s)), dact_TF * silu}, 1).to(gate_up_T2F.scalar_type());
   }
   at::Tensor dgu_T2F = at::empty({rows, 2 * f}, gate_up_T2F.options());
   if (act_TF != nullptr) *act_TF = at::empty({rows, f}, gate_up_T2F.options());
@@ -142,9 +157,9 @@ void rotate(at::Tensor x_TD, const at::Tensor& cos_TE, const at::Tensor& sin_TE,
   const std::int64_t rows = x_TD.size(0), half = cos_TE.size(1), heads = x_TD.size(1) / (2 * half);
   if (!cpu_float(x_TD)) {
     const at::Tensor x = x_TD.view({rows, heads, 2, half});
-    const at::Tensor a = x.select(2, 0).clone(), b = x.select(2, 1).clone();
-    const at::Tensor c = cos_TE.unsqueeze(1).to(x.scalar_type()),
-                     s = (inverse ? -sin_TE : sin_TE).unsqueeze(1).to(x.scalar_type());
+    const auto wide = [](const at::Tensor& half_of_x) { return half_of_x.to(at::kFloat, false, /*copy=*/true); };
+    const at::Tensor a = wide(x.select(2, 0)), b = wide(x.select(2, 1));
+    const at::Tensor c = cos_TE.unsqueeze(1), s = (inverse ? -sin_TE : sin_TE).unsqueeze(1);
     x.select(2, 0).copy_(a * c - b * s);
     x.select(2, 1).copy_(b * c + a * s);
     return;
@@ -170,28 +185,39 @@ void rotate(at::Tensor x_TD, const at::Tensor& cos_TE, const at::Tensor& sin_TE,
 }
 
 at::Tensor dropout(const at::Tensor& x_TD, double p, std::uint64_t key, std::int64_t first_row) {
-  const at::Tensor x_cpu =
-      x_TD.cpu().to(at::kFloat).contiguous();  // the mask is a function of (key, row, column), not of the device
-  const std::int64_t rows = x_cpu.size(0), d = x_cpu.size(1);
-  at::Tensor y_TD = at::empty_like(x_cpu);
-  const float* x = x_cpu.const_data_ptr<float>();
-  float* y = y_TD.data_ptr<float>();
+  const std::int64_t rows = x_TD.size(0), d = x_TD.size(1);
   const auto threshold = static_cast<std::uint32_t>(p * 4294967296.0);
   const auto keep = static_cast<float>(1.0 / (1.0 - p));
+  const auto row_key = [&](std::int64_t t) {
+    return static_cast<std::uint32_t>(mix64(key + static_cast<std::uint64_t>(first_row + t)));
+  };
+  if (!cpu_float(x_TD)) {
+    std::vector<std::int64_t> keys(static_cast<std::size_t>(rows));
+    for (std::int64_t t = 0; t < rows; ++t) keys[static_cast<std::size_t>(t)] = row_key(t);
+    const at::TensorOptions whole = at::TensorOptions().dtype(at::kLong).device(x_TD.device());
+    const at::Tensor hash = murmur3_finaliser(at::tensor(at::ArrayRef<std::int64_t>(keys)).to(x_TD.device()).unsqueeze(1) +
+                                              at::arange(d, whole) * static_cast<std::int64_t>(kGolden));
+    return (x_TD * keep).masked_fill_(hash < static_cast<std::int64_t>(threshold), 0);
+  }
+  at::Tensor y_TD = at::empty({rows, d}, x_TD.options());
+  const float* x = x_TD.const_data_ptr<float>();
+  float* y = y_TD.data_ptr<float>();
+  const std::int64_t stride = x_TD.stride(0);
   at::parallel_for(0, rows, grain(d), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
-      const auto row_key = static_cast<std::uint32_t>(mix64(key + static_cast<std::uint64_t>(first_row + t)));
+      const std::uint32_t of_row = row_key(t);
+      const float* row = x + t * stride;
 #pragma omp simd
       for (std::int64_t i = 0; i < d; ++i) {
-        std::uint32_t h = row_key + static_cast<std::uint32_t>(i) * 0x9e3779b9U;  // murmur3's finaliser
-        h = (h ^ (h >> 16)) * 0x85ebca6bU;
-        h = (h ^ (h >> 13)) * 0xc2b2ae35U;
+        std::uint32_t h = of_row + static_cast<std::uint32_t>(i) * kGolden;  // murmur3's finaliser
+        h = (h ^ (h >> 16)) * kMix1;
+        h = (h ^ (h >> 13)) * kMix2;
         h ^= h >> 16;
-        y[t * d + i] = h < threshold ? 0.0F : x[t * d + i] * keep;
+        y[t * d + i] = h < threshold ? 0.0F : row[i] * keep;
       }
     }
   });
-  return y_TD.to(x_TD.options());
+  return y_TD;
 }
 
 }  // namespace dmoerm::model

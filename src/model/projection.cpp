@@ -29,9 +29,30 @@ at::Tensor widen(const at::Tensor& first, std::int64_t columns) {
   return first.as_strided({first.size(0), columns}, {first.stride(0), 1});
 }
 
+/// sink += scale a b. The product has the dtype of its factors; what is summed is float32.
+void add_product(at::Tensor sink, const at::Tensor& a, const at::Tensor& b, double scale = 1) {
+  if (sink.scalar_type() == a.scalar_type()) {
+    sink.addmm_(a, b, 1, scale);
+  } else {
+    sink.add_(at::mm(a, b), scale);
+  }
+}
+
+/// An adapter's matrices of one layer in the dtype of the states.
+LoraLayer in_dtype(const LoraLayer& lora, at::ScalarType dtype) {
+  return {lora.a_qv.to(dtype), lora.b_q.to(dtype), lora.b_v.to(dtype)};
+}
+
+/// Gradients of q, k and v in the dtype of the states, for the products.
+Qkv in_dtype(const Qkv& d, std::int64_t q, std::int64_t kv, bool ends_at_reads, at::ScalarType dtype) {
+  const std::int64_t begin = ends_at_reads ? 0 : q;
+  const at::Tensor all = widen(ends_at_reads ? d.k_TC : d.q, begin + 2 * kv).to(dtype);
+  return {ends_at_reads ? d.q.to(dtype) : all.narrow(1, 0, q), all.narrow(1, begin, kv), all.narrow(1, begin + kv, kv)};
+}
+
 void add_adapter(const ExpertRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& n_TD,
                  Qkv& out) {
-  const LoraLayer& lora = rows.expert->layers[layer];
+  const LoraLayer lora = in_dtype(rows.expert->layers[layer], n_TD.scalar_type());
   const std::int64_t r = rows.expert->lora().rank;
   const double scale = rows.expert->lora().scale();
   const at::Tensor u = at::mm(adapter_input(rows, layer, n_TD), lora.a_qv.t());
@@ -43,7 +64,7 @@ void add_adapter(const ExpertRows& rows, const LayerBatch& batch, std::size_t la
 /// Gradients of one adapter; adds its part of the gradient in n to `dn_TD` if that is defined.
 void adapter_backward(const ExpertRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
                       const at::Tensor& n_TD, const Qkv& d, Expert* sink, const at::Tensor& dn_TD) {
-  const LoraLayer& lora = rows.expert->layers[layer];
+  const LoraLayer lora = in_dtype(rows.expert->layers[layer], n_TD.scalar_type());
   const std::int64_t r = rows.expert->lora().rank;
   const double scale = rows.expert->lora().scale();
   const at::Tensor dq = d.q.narrow(0, ends_at_reads ? rows.first_read : rows.first_row, ends_at_reads ? rows.reads : rows.rows);
@@ -63,9 +84,9 @@ void adapter_backward(const ExpertRows& rows, const LayerBatch& batch, std::size
     const at::Tensor u = at::mm(input, lora.a_qv.t());
     const at::Tensor u_q = ends_at_reads ? u.narrow(1, 0, r).index_select(0, own_reads(rows, batch)) : u.narrow(1, 0, r);
     LoraLayer& into = sink->layers[layer];
-    into.a_qv.addmm_(g.t(), input);
-    into.b_q.addmm_(dq.t(), u_q, 1, scale);
-    into.b_v.addmm_(dv.t(), u.narrow(1, r, r), 1, scale);
+    add_product(into.a_qv, g.t(), input);
+    add_product(into.b_q, dq.t(), u_q, scale);
+    add_product(into.b_v, dv.t(), u.narrow(1, r, r), scale);
   }
   if (!dn_TD.defined()) return;
   at::Tensor own = dn_TD.narrow(0, rows.first_row, rows.rows);
@@ -84,17 +105,17 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b)
 }
 
 void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& dw, at::Tensor& db) {
-  if (dw.defined()) dw.addmm_(dy.t(), x);
-  if (db.defined()) db.add_(dy.sum(0));
+  if (dw.defined()) add_product(dw, dy.t(), x);
+  if (db.defined()) db.add_(dy.sum(at::IntArrayRef{0}, false, at::kFloat));
 }
 
 Qkv empty_qkv(const BackboneSpec& spec, std::int64_t rows, std::int64_t reads, bool ends_at_reads,
               const at::TensorOptions& options) {
   const std::int64_t q = spec.q_width(), kv = spec.kv_width();
-  at::Tensor all = at::empty({rows, ends_at_reads ? 2 * kv : q + 2 * kv}, options);
+  at::Tensor all = at::empty({rows, ends_at_reads ? 2 * kv : q + 2 * kv}, options.dtype(at::kFloat));
   const std::int64_t begin = ends_at_reads ? 0 : q;
   all.narrow(1, begin, 2 * kv).zero_();
-  return {ends_at_reads ? at::empty({reads, q}, options) : all.narrow(1, 0, q), all.narrow(1, begin, kv),
+  return {ends_at_reads ? at::empty({reads, q}, all.options()) : all.narrow(1, 0, q), all.narrow(1, begin, kv),
           all.narrow(1, begin + kv, kv)};
 }
 
@@ -120,8 +141,9 @@ Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatc
 }
 
 at::Tensor project_qkv_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
-                                bool ends_at_reads, const at::Tensor& n_TD, const Qkv& d, const LayerGradients& gradients) {
+                                bool ends_at_reads, const at::Tensor& n_TD, const Qkv& d_qkv, const LayerGradients& gradients) {
   const std::int64_t q = spec.q_width(), kv = spec.kv_width();
+  const Qkv d = in_dtype(d_qkv, q, kv, ends_at_reads, n_TD.scalar_type());
   const at::Tensor d_all = ends_at_reads ? widen(d.k_TC, 2 * kv) : widen(d.q, q + 2 * kv);
   if (gradients.weights != nullptr) {
     at::Tensor &dw = gradients.weights->qkv_w, &db = gradients.weights->qkv_b;

@@ -6,7 +6,7 @@ namespace dmoerm::model {
 
 /// x w' + b; b may be undefined.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b);
-/// dw += dy' x and db += sum of dy over rows; undefined sinks are skipped.
+/// dw += dy' x and db += sum of dy over rows, both float32; undefined sinks are skipped.
 void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& dw, at::Tensor& db);
 
 /// q, k, v of rows; q only of the read rows when `ends_at_reads`.
@@ -25,7 +25,7 @@ Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatc
 at::Tensor project_qkv_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
                                 bool ends_at_reads, const at::Tensor& n_TD, const Qkv& d, const LayerGradients& gradients);
 
-/// Empty q, k, v gradients laid out as project_qkv_backward() wants them, k and v zero.
+/// Empty q, k, v gradients laid out as project_qkv_backward() wants them, float32, k and v zero.
 Qkv empty_qkv(const BackboneSpec& spec, std::int64_t rows, std::int64_t reads, bool ends_at_reads,
               const at::TensorOptions& options);
 

@@ -24,14 +24,14 @@ class Layout {
     total_ += (count + kAlign - 1) / kAlign * kAlign;
   }
   [[nodiscard]] std::int64_t total() const { return total_; }
-  at::Tensor cut(at::Device device) const {
-    at::Tensor flat = at::zeros({total_}, at::TensorOptions().dtype(at::kFloat).device(device));
+  at::Tensor cut(at::Device device, at::ScalarType dtype) const {
+    at::Tensor flat = at::zeros({total_}, at::TensorOptions().dtype(dtype).device(device));
     for (const Entry& entry : entries_) *entry.slot = flat.narrow(0, entry.begin, entry.count).view(entry.shape);
     return flat;
   }
 
  private:
-  static constexpr std::int64_t kAlign = 16;  // floats: 64 bytes
+  static constexpr std::int64_t kAlign = 16;  // 64 bytes of float32
   struct Entry {
     at::Tensor* slot;
     std::vector<std::int64_t> shape;
@@ -60,7 +60,7 @@ bool ignorable(const std::string& name, std::int64_t layers) {
 
 std::string head_model_prefix(const BackboneSpec& spec) { return spec.encoder() ? "bert." : "model."; }
 
-Weights::Weights(const BackboneSpec& spec, at::Device device, std::size_t layer_buffers)
+Weights::Weights(const BackboneSpec& spec, at::Device device, std::size_t layer_buffers, at::ScalarType dtype)
     : layers(static_cast<std::size_t>(spec.layers)), spec_(spec) {
   const std::int64_t d = spec.width, f = spec.intermediate;
   Layout layout;
@@ -94,7 +94,7 @@ Weights::Weights(const BackboneSpec& spec, at::Device device, std::size_t layer_
   bounds_.push_back(layout.total());
   if (!spec.encoder()) layout.add(&final_norm_w, {d});
   bounds_.push_back(layout.total());
-  flat = layout.cut(device);
+  flat = layout.cut(device, dtype);
   for (std::size_t i = buffers; i < layers.size(); ++i) layers[i] = layers[i % buffers];
 
   const auto name = [&](const std::string& key, const at::Tensor& tensor) {
@@ -143,10 +143,10 @@ Weights::Weights(const BackboneSpec& spec, at::Device device, std::size_t layer_
   name("norm.weight", final_norm_w);
 }
 
-Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device) {
+Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device, at::ScalarType dtype) {
   const auto reader = tensor::SafetensorsReader::open_model(directory);
   const std::string prefix = head_model_prefix(spec);
-  Weights weights(spec, device);
+  Weights weights(spec, device, 0, dtype);
   std::set<std::string> used;
   for (const auto& [name, slot] : weights.named_) {
     const std::string stored = reader.has(prefix + name) ? prefix + name : name;
@@ -182,8 +182,8 @@ at::Tensor Weights::part(std::size_t number) const {
   return flat.narrow(0, bounds_[piece], bounds_[piece + 1] - bounds_[piece]);
 }
 
-Weights Weights::clone() const {
-  Weights copy(spec_, flat.device());
+Weights Weights::clone(std::optional<at::ScalarType> dtype) const {
+  Weights copy(spec_, flat.device(), 0, dtype.value_or(flat.scalar_type()));
   copy.flat.copy_(flat);
   return copy;
 }

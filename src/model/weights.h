@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,21 +24,23 @@ struct LayerWeights {
   at::Tensor down_w, down_b;
 };
 
-/// All weights of a backbone as views of `flat`. The same layout serves gradients and optimizer states.
+/// All weights of a backbone as views of `flat`. The same layout serves gradients.
 class Weights {
  public:
-  /// Zeros of the spec's shapes, float32.
+  /// Zeros of the spec's shapes.
   /// @param layer_buffers  how many layers have memory of their own: layer i lies where layer i % layer_buffers does, for
   /// gradients that are used layer by layer; 0 = all
-  explicit Weights(const BackboneSpec& spec, at::Device device = at::kCPU, std::size_t layer_buffers = 0);
+  explicit Weights(const BackboneSpec& spec, at::Device device = at::kCPU, std::size_t layer_buffers = 0,
+                   at::ScalarType dtype = at::kFloat);
   Weights(Weights&&) = default;
   Weights& operator=(Weights&&) = default;
 
-  /// Weights of a Hugging Face directory (float32, float16 or bfloat16 on disk).
+  /// Weights of a Hugging Face directory (float32, float16 or bfloat16 on disk), kept as `dtype`.
   /// @throws DataError naming a missing, unknown or misshapen tensor (both shapes), or one that holds NaN or infinity
-  static Weights load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device);
+  static Weights load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device,
+                      at::ScalarType dtype = at::kFloat);
 
-  at::Tensor flat;                                                      ///< [parameters], float32
+  at::Tensor flat;                                                      ///< [parameters]
   at::Tensor embed_tokens;                                              ///< [vocab, width]
   at::Tensor embed_positions, embed_types, embed_norm_w, embed_norm_b;  ///< encoder
   std::vector<LayerWeights> layers;
@@ -46,14 +49,14 @@ class Weights {
   /// Parts of `flat`, in the order in which a backward pass completes their gradients: the final norm (nothing in encoders), the
   /// layers from the last to the first, the embeddings.
   [[nodiscard]] std::size_t parts() const { return layers.size() + 2; }
-  /// [floats of the part]
+  /// [numbers of the part]
   [[nodiscard]] at::Tensor part(std::size_t number) const;
   [[nodiscard]] std::size_t part_of_layer(std::size_t layer) const { return layers.size() - layer; }
 
   /// Slices named as a bare transformers model names them ("layers.0.self_attn.q_proj.weight"), views of `flat`.
   [[nodiscard]] const tensor::NamedTensors& named() const { return named_; }
-  /// A copy with its own buffer.
-  [[nodiscard]] Weights clone() const;
+  /// A copy with its own buffer. @param dtype  default: the same
+  [[nodiscard]] Weights clone(std::optional<at::ScalarType> dtype = {}) const;
 
  private:
   BackboneSpec spec_;

@@ -104,7 +104,7 @@ std::vector<std::string> device_names() {
 }
 
 DeviceModel device_of(const config::ComputeConfig& compute) {
-  DeviceModel device = *find_device(compute.device == "cuda" ? "h100" : "cpu");
+  DeviceModel device = *find_device(compute.device == "cuda" ? "h100" : "cpu", compute.dtype == "bfloat16");
   if (compute.peak_tflops > 0) device.peak_tflops = compute.peak_tflops;
   if (compute.device != "cuda" && compute.peak_tflops <= 0) device.peak_tflops *= static_cast<double>(compute.threads);
   return device;

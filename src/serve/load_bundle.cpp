@@ -7,6 +7,7 @@
 #include "base/files.h"
 #include "serve/bundle.h"
 #include "serve/bundle_files.h"
+#include "tensor/device.h"
 
 namespace dmoerm::serve {
 namespace {
@@ -26,6 +27,7 @@ void check_files(const fs::path& directory, const json& expected) {
 
 /// The scores that the bundle was saved with must come out again.
 void check_golden(const Bundle& bundle, const json& golden) {
+  const double tolerance = bundle.base->dtype() == at::kFloat ? 1e-4 : 3e-2;
   for (const json& item : golden) {
     std::vector<pair::Message> prompt;
     for (const json& m : item.at("prompt")) prompt.push_back({m.at("role"), m.at("content")});
@@ -33,7 +35,7 @@ void check_golden(const Bundle& bundle, const json& golden) {
         score_group(bundle, prompt, item.at("responses").get<std::vector<std::string>>(), item.at("category"));
     for (std::size_t i = 0; i < scored.responses.size(); ++i) {
       const double expected = item.at("scores").at(i), got = scored.responses[i].reward;
-      if (!(std::abs(got - expected) <= 1e-4 + 1e-4 * std::abs(expected))) {
+      if (!(std::abs(got - expected) <= tolerance * (1 + std::abs(expected)))) {
         throw DataError(fmt::format(
             "{}: golden score {} ({}) is {:.6f} here, {:.6f} when it was saved: this program or machine computes something else",
             bundle.directory.string(), i,
@@ -46,7 +48,9 @@ void check_golden(const Bundle& bundle, const json& golden) {
 Bundle read(const fs::path& directory, const json& manifest, at::Device device) {
   Bundle bundle;
   bundle.directory = directory;
-  bundle.base = model::Backbone::load(directory / "base", device);
+  const at::ScalarType dtype = tensor::pick_dtype(manifest.value("dtype", "float32"));
+  const auto load_base = [&](const std::string& folder) { return model::Backbone::load(directory / folder, device, 0, dtype); };
+  bundle.base = load_base("base");
   bundle.tokenizer = std::make_shared<data::Tokenizer>(data::Tokenizer::load(directory / "base" / "tokenizer.json"));
   const std::string name = manifest.at("template").at("name");
   bundle.chat_template =
@@ -62,7 +66,7 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
   for (const json& c : manifest.at("categories")) {
     const std::string category = c.at("name"), base = c.at("base");
     CategoryModel model{category,
-                        base == "base" ? bundle.base : model::Backbone::load(directory / base, device),
+                        base == "base" ? bundle.base : load_base(base),
                         c.at("points").get<std::vector<std::string>>(),
                         {},
                         model::Aggregator::load(directory / "aggregator" / (category + ".safetensors"))};
@@ -76,7 +80,7 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
     bundle.single = {bundle.base,
                      std::make_shared<model::Expert>(model::Expert::load(bundle.base->spec(), directory / "single", device))};
   } else {
-    bundle.single.base = model::Backbone::load(directory / "single", device);
+    bundle.single.base = load_base("single");
     auto head = std::make_shared<model::Expert>(bundle.single.base->spec(), model::LoraSpec{1, 1.0, 0.0}, device);
     head->head_D.copy_(tensor::SafetensorsReader::open_model(directory / "single")
                            .load(bundle.single.base->spec().encoder() ? "classifier.weight" : "score.weight")

@@ -17,6 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+std::string dtype_name(const model::Backbone& base) { return base.dtype() == at::kBFloat16 ? "bfloat16" : "float32"; }
+
 const char* classifier_name(model::Family family) {
   switch (family) {
     case model::Family::llama:
@@ -35,14 +37,15 @@ const char* classifier_name(model::Family family) {
 
 /// config.json of the source as transformers wants it for a one-label sequence classifier. transformers reads the reward at the
 /// last token that is not padding, so the padding token must not be one that ends a text.
-json classifier_config(const fs::path& source, const model::BackboneSpec& spec) {
+json classifier_config(const fs::path& source, const model::Backbone& base) {
+  const model::BackboneSpec& spec = base.spec();
   json config = read_json(source / "config.json");
   config["architectures"] = {classifier_name(spec.family)};
   config["id2label"] = {{"0", "LABEL_0"}};
   config["label2id"] = {{"LABEL_0", 0}};
   config["num_hidden_layers"] = spec.layers;
   config.erase("torch_dtype");
-  config["dtype"] = "float32";
+  config["dtype"] = dtype_name(base);
   const auto id = [&](const char* key) {
     return config.contains(key) && config[key].is_number_integer() ? config[key].get<std::int64_t>() : -1;
   };
@@ -54,7 +57,7 @@ json classifier_config(const fs::path& source, const model::BackboneSpec& spec) 
 /// A transformers checkpoint of a backbone with a head.
 void save_base(const fs::path& directory, const fs::path& source, const model::Backbone& base, const at::Tensor& head_D) {
   fs::create_directories(directory);
-  write_json_atomically(directory / "config.json", classifier_config(source, base.spec()));
+  write_json_atomically(directory / "config.json", classifier_config(source, base));
   tensor::NamedTensors tensors;
   for (const auto& [name, slot] : base.weights().named())
     tensors.emplace_back(model::head_model_prefix(base.spec()) + name, slot);
@@ -101,6 +104,7 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
                       {{"name", bundle.chat_template->name()},
                        {"sha256", bundle.chat_template->digest()},
                        {"text", bundle.chat_template->text()}}},
+                     {"dtype", dtype_name(*bundle.base)},
                      {"max_length", bundle.max_length},
                      {"min_prompt_tokens", bundle.min_prompt_tokens},
                      {"batch_tokens", bundle.batch_tokens},

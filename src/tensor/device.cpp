@@ -34,6 +34,12 @@ c10::Device pick_device(const std::string& wanted, const std::string& setting) {
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(gpus > 0 ? local_rank() % gpus : 0)};
 }
 
+c10::ScalarType pick_dtype(const std::string& name) {
+  if (name == "float32") return c10::kFloat;
+  if (name == "bfloat16") return c10::kBFloat16;
+  throw ConfigError(fmt::format("dtype {} is not supported (float32, bfloat16)", name));
+}
+
 std::string gpu_address(c10::Device device) {
   if (!device.is_cuda()) return "";
   // The runtime that libtorch has loaded; there is no header of it without a CUDA toolkit.

@@ -68,7 +68,7 @@ Course::Course(Trainee& trainee, const TrainerContext& context)
     gradient_weights_ = std::make_unique<model::Weights>(trainee.backbone->spec(), trainee.backbone->device(), kLayerBuffers);
   }
   for (std::size_t p = 0; p < whole_.size(); ++p) {
-    parameters_.push_back(own_of(p, whole_[p]));
+    parameters_.push_back(own_of(p, whole_[p]).to(at::kFloat));
     best_.push_back(parameters_.back().clone());
   }
   optimizer_ = std::make_unique<AdamW>(parameters_, context.train);
@@ -159,14 +159,17 @@ double Course::update(const TrainerContext& context, std::int64_t step) {
   }
   const double clip = context.train.clip_norm > 0 && norm > context.train.clip_norm ? context.train.clip_norm / norm : 1.0;
   optimizer_->step(parameters_, gradients, learning_rate(context.train, step, steps_total_), step + 1, clip);
-  gather_parameters();
+  publish_parameters();
   last_norm_ = norm;
   return loss;
 }
 
-comm::Pending Course::gather(std::size_t part, const at::Tensor& whole) const {
+comm::Pending Course::gather(std::size_t part) const {
+  // Bytes are moved, not numbers: bfloat16 go two by two as one float. Chunks end at blocks, and parts at a multiple of two.
+  const at::Tensor whole = whole_[part].view(at::kFloat);
+  const std::size_t in_one = sizeof(float) / whole_[part].element_size();
   comm::Bounds bounds = sums_.bounds(part);
-  for (std::size_t& bound : bounds) bound = std::min(bound, static_cast<std::size_t>(whole.numel()));
+  for (std::size_t& bound : bounds) bound = std::min(bound, static_cast<std::size_t>(whole_[part].numel())) / in_one;
   const auto start = [&](const at::Tensor& t) {
     return group_.start_all_gather({t.data_ptr<float>(), static_cast<std::size_t>(t.numel())}, bounds);
   };
@@ -177,10 +180,13 @@ comm::Pending Course::gather(std::size_t part, const at::Tensor& whole) const {
   return {};
 }
 
-void Course::gather_parameters() {
+void Course::publish_parameters() {
+  for (std::size_t part = 0; part < whole_.size(); ++part) {
+    if (whole_[part].scalar_type() != at::kFloat) own_of(part, whole_[part]).copy_(parameters_[part]);
+  }
   if (!sharded_) return;
   std::vector<comm::Pending> pending;
-  for (std::size_t part = 0; part < whole_.size(); ++part) pending.push_back(gather(part, whole_[part]));
+  for (std::size_t part = 0; part < whole_.size(); ++part) pending.push_back(gather(part));
   for (comm::Pending& p : pending) p.wait();
 }
 
@@ -221,15 +227,17 @@ void Course::evaluate(const TrainerContext& context, std::int64_t step, double t
 }
 
 std::int64_t Course::state_bytes() const {
-  std::int64_t floats = gradient_expert_.flat.numel() + (gradient_weights_ ? gradient_weights_->flat.numel() : 0);
-  for (const at::Tensor& whole : whole_) floats += whole.numel();
-  for (const at::Tensor& own : parameters_) floats += 3 * own.numel();
-  return floats * static_cast<std::int64_t>(sizeof(float)) + sums_.peak_bytes();
+  std::size_t bytes = gradient_expert_.flat.nbytes() + (gradient_weights_ ? gradient_weights_->flat.nbytes() : 0);
+  for (std::size_t part = 0; part < whole_.size(); ++part) {
+    const bool master = whole_[part].scalar_type() != at::kFloat;
+    bytes += whole_[part].nbytes() + (master ? 4 : 3) * parameters_[part].nbytes();
+  }
+  return static_cast<std::int64_t>(bytes) + sums_.peak_bytes();
 }
 
 TrainOutcome Course::finish(std::int64_t tokens, double seconds, double peak_mib) {
   for (std::size_t i = 0; i < best_.size(); ++i) parameters_[i].copy_(best_[i]);
-  gather_parameters();
+  publish_parameters();
   outcome_.tokens = tokens, outcome_.seconds = seconds, outcome_.peak_mib = peak_mib;
   return outcome_;
 }
@@ -276,7 +284,9 @@ void Course::read(const CheckpointReader& checkpoint, const nlohmann::json& stat
     for (std::size_t i = 0; i < tensors->size(); ++i) {
       const std::string stored = fmt::format("{}{}.{}", prefix, label, i);
       if (tensors == &parameters_) {
-        whole_[i].copy_(checkpoint.load(stored).view_as(whole_[i]));
+        const at::Tensor values = checkpoint.load(stored);
+        whole_[i].copy_(values.view_as(whole_[i]));
+        parameters_[i].copy_(own_of(i, values.view({-1})));
       } else {
         const auto [begin, end] = own_range(i);
         (*tensors)[i].copy_(checkpoint.load(stored, begin, end).view_as((*tensors)[i]));

@@ -71,8 +71,9 @@ class Course {
   /// This rank's chunk of a part's parameters.
   [[nodiscard]] at::Tensor own_of(std::size_t part, const at::Tensor& whole) const;
   /// Chunks of a part to all ranks, in place.
-  [[nodiscard]] comm::Pending gather(std::size_t part, const at::Tensor& whole) const;
-  void gather_parameters();
+  [[nodiscard]] comm::Pending gather(std::size_t part) const;
+  /// What was set in parameters_ to all ranks' models.
+  void publish_parameters();
   [[nodiscard]] double norm_of(const std::vector<at::Tensor>& gradients, double& loss) const;
 
   Trainee& trainee_;
@@ -83,9 +84,11 @@ class Course {
   bool sharded_;
   model::Expert gradient_expert_;
   std::unique_ptr<model::Weights> gradient_weights_;  ///< two layers' worth of layers, used in turn
-  std::vector<at::Tensor> whole_;              ///< parameters: parts of the backbone if it is trained, then head or adapter
-  GradientSums sums_;                          ///< of the same parts, the loss behind the last
-  std::vector<at::Tensor> parameters_, best_;  ///< this rank's chunks of the parts; all of them unless sharded
+  std::vector<at::Tensor> whole_;  ///< the model's: parts of the backbone if it is trained, then head or adapter
+  GradientSums sums_;              ///< of the same parts, the loss behind the last
+  /// This rank's chunks of the parts, all of them unless sharded: what is trained, float32, and its best values so far. A part of
+  /// the model that is float32 too is seen through parameters_; one in bfloat16 has a master copy there.
+  std::vector<at::Tensor> parameters_, best_;
   std::unique_ptr<AdamW> optimizer_;
   TrainOutcome outcome_;
   bool active_ = true;

@@ -68,6 +68,7 @@ class Planner {
                {"threads", config.compute.threads},
                {"micro_batch_tokens", config.compute.micro_batch_tokens},
                {"device", config.compute.device}};
+    if (config.compute.dtype != "float32") common_["dtype"] = config.compute.dtype;
     if (config.cluster.wire != "float32") common_["wire"] = config.cluster.wire;
   }
 

@@ -44,8 +44,12 @@ RunContext::RunContext(const config::RunConfig& config, const data::TokenStore& 
   at::set_num_threads(static_cast<int>(config.compute.threads));
 }
 
+std::shared_ptr<model::Backbone> RunContext::read_backbone() const {
+  return model::Backbone::load(config_.backbone.dir, device_, config_.backbone.layers, tensor::pick_dtype(config_.compute.dtype));
+}
+
 std::shared_ptr<model::Backbone> RunContext::pretrained() {
-  if (!pretrained_) pretrained_ = model::Backbone::load(config_.backbone.dir, device_, config_.backbone.layers);
+  if (!pretrained_) pretrained_ = read_backbone();
   return pretrained_;
 }
 
@@ -58,7 +62,7 @@ model::LoraSpec RunContext::lora_of(const config::TrainConfig& train) {
 std::shared_ptr<model::Backbone> RunContext::trainable_copy() {
   // Read again rather than copied: beside what is trained, nothing is kept that nobody uses.
   if (pretrained_.use_count() == 1) pretrained_.reset();
-  return model::Backbone::load(config_.backbone.dir, device_, config_.backbone.layers);
+  return read_backbone();
 }
 
 LoadedModel RunContext::fresh_model(const std::string& name) {

@@ -68,6 +68,8 @@ class RunContext {
   const data::TokenStore& store_;
   RunDirectory directory_;
   at::Device device_;
+  std::shared_ptr<model::Backbone> read_backbone() const;
+
   std::shared_ptr<model::Backbone> pretrained_;
   TrunkCache trunks_;
   TaskLine line_;

@@ -17,6 +17,7 @@
 #include "base/rng.h"
 #include "model/backbone.h"
 #include "model/pairwise_loss.h"
+#include "tensor/device.h"
 #include "train/adamw.h"
 
 namespace {
@@ -56,7 +57,7 @@ std::vector<std::int32_t> all_responses(const Texts& texts) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string model_dir, groups_file;
+  std::string model_dir, groups_file, device_name = "cpu", dtype = "float32";
   std::int64_t groups_per_step = 8, threads = 2, repeats = 3, tokens_max = 2048, experts = 1;
   double dropout = 0.0;
   CLI::App app{"Times training steps"};
@@ -68,9 +69,12 @@ int main(int argc, char** argv) {
   app.add_option("--micro-batch-tokens", tokens_max);
   app.add_option("--experts", experts);
   app.add_option("--dropout", dropout);
+  app.add_option("--device", device_name);
+  app.add_option("--dtype", dtype);
   CLI11_PARSE(app, argc, argv);
+  const at::Device device = tensor::pick_device(device_name, "--device");
   at::set_num_threads(static_cast<int>(threads));
-  const auto backbone = model::Backbone::load(model_dir, at::kCPU);
+  const auto backbone = model::Backbone::load(model_dir, device, 0, tensor::pick_dtype(dtype));
   const std::vector<Texts> groups = read_groups(groups_file);
   const bool share = backbone->shares_prefix();
 
@@ -79,9 +83,9 @@ int main(int argc, char** argv) {
   config::TrainConfig config;
   config.lr = 1e-4;
   for (std::int64_t k = 0; k < experts; ++k) {
-    trained.push_back(std::make_unique<model::Expert>(backbone->spec(), model::LoraSpec{32, 32.0, dropout}));
+    trained.push_back(std::make_unique<model::Expert>(backbone->spec(), model::LoraSpec{32, 32.0, dropout}, device));
     trained.back()->initialise(17 + static_cast<std::uint64_t>(k));
-    gradients.push_back(std::make_unique<model::Expert>(backbone->spec(), trained.back()->lora()));
+    gradients.push_back(std::make_unique<model::Expert>(backbone->spec(), trained.back()->lora(), device));
     optimizers.push_back(std::make_unique<train::AdamW>(std::vector<at::Tensor>{trained.back()->flat}, config));
     std::vector<float> head(static_cast<std::size_t>(backbone->spec().width));
     Rng rng(99);
@@ -117,7 +121,7 @@ int main(int argc, char** argv) {
                                        dropout > 0 ? static_cast<std::uint64_t>(step + 1) : 0};
           model::ForwardState keep;
           const at::Tensor states = backbone->forward(batch, {&rows, 1}, &keep);
-          const at::Tensor rewards = at::mv(states, trained[k]->head_D);
+          const at::Tensor rewards = at::mv(states, trained[k]->head_D).cpu();
           std::vector<float> push(static_cast<std::size_t>(rewards.numel()), 0.0F);
           std::size_t at = 0;
           for (std::size_t g = first; g < i; ++g) {
@@ -127,7 +131,7 @@ int main(int argc, char** argv) {
             at += n;
             pairs += static_cast<std::int64_t>(groups[g].pairs.size());
           }
-          const at::Tensor push_R = at::tensor(push);
+          const at::Tensor push_R = at::tensor(push).to(device);
           gradients[k]->head_D.add_(at::mv(states.t(), push_R));
           backbone->backward(at::outer(push_R, trained[k]->head_D), keep, {nullptr, {gradients[k].get()}});
         }

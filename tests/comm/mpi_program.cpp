@@ -11,19 +11,15 @@
 #include "base/rng.h"
 #include "comm/bfloat16.h"
 #include "comm/world.h"
+#include "support/expect.h"
 
 namespace {
 
 using namespace dmoerm;
 using namespace dmoerm::comm;
 
-int failures = 0;
-
-void expect(bool good, const std::string& what) {
-  if (good) return;
-  ++failures;
-  fmt::print(stderr, "FAILED: {}\n", what);
-}
+using test::expect;
+using test::failures;
 
 std::vector<float> part_of(int rank, std::size_t count) {
   Rng rng(static_cast<std::uint64_t>(rank) * 7919 + count);

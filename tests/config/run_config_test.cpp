@@ -70,7 +70,7 @@ TEST(RunConfig, NamesUnknownKeysWithPlaceAndNearestRightKey) {
             "c.yaml:7:1: lora_alpha: unknown key, did you mean base.lora_alpha or experts.train.lora_alpha?");
   EXPECT_EQ(
       problems(kSmallest + "compute: {zebra: 1}\n"),
-      "c.yaml:7:11: compute.zebra: unknown key; known here: device, threads, trunk_cache_mb, micro_batch_tokens, peak_tflops");
+      "c.yaml:7:11: compute.zebra: unknown key; known here: device, dtype, threads, trunk_cache_mb, micro_batch_tokens, peak_tflops");
 }
 
 TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {

@@ -296,6 +296,27 @@ TEST_P(PackedBatchOf, HandWrittenAttentionEqualsAten) {
   }
 }
 
+double relative_gap(const at::Tensor& a, const at::Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
+
+TEST_P(PackedBatchOf, Bfloat16ComesNearFloat32WithTheSameWeights) {
+  const Weights rounded = tiny_backbone(GetParam()).weights().clone(at::kBFloat16);
+  const BackboneSpec spec = tiny_spec(GetParam());
+  const Backbone half(spec, rounded.clone()), full(spec, rounded.clone(at::kFloat));
+  ASSERT_EQ(half.dtype(), at::kBFloat16);
+  const Expert expert = random_expert(spec, 5, 0.3);
+  const data::PackedBatch batch = pack(random_groups(1), half, half.shares_prefix());
+  const Step got = packed_step(half, expert, batch, 77), expected = packed_step(full, expert, batch, 77);
+  const double rounding = 1.0 / 256;  // half of the distance of two neighbours
+  EXPECT_EQ(got.rewards.scalar_type(), at::kFloat);
+  EXPECT_LT(relative_gap(got.rewards, expected.rewards), 6 * rounding);
+  EXPECT_LT(relative_gap(got.expert_gradient, expected.expert_gradient), 16 * rounding);
+  EXPECT_LT(relative_gap(got.weight_gradient, expected.weight_gradient), 16 * rounding);
+  EXPECT_GT(relative_gap(got.rewards, expected.rewards), rounding / 256);  // it is not float32 by another name
+  const Step again = packed_step(half, expert, batch, 77, true);
+  EXPECT_TRUE(again.expert_gradient.equal(got.expert_gradient));
+  EXPECT_TRUE(again.weight_gradient.equal(got.weight_gradient));
+}
+
 std::string family_name(const testing::TestParamInfo<Family>& param) {
   return param.param == Family::llama   ? "llama"
          : param.param == Family::qwen2 ? "qwen2"
@@ -337,6 +358,15 @@ TEST(Ops, DropoutKeepsTheAskedShareAndRepeatsForTheSameKey) {
   EXPECT_NEAR((a == 0).to(at::kDouble).mean().item<double>(), 0.3, 0.005);
   EXPECT_NEAR(((a == 0) & (other == 0)).to(at::kDouble).mean().item<double>(), 0.09, 0.005);  // masks of two keys are independent
   EXPECT_NEAR(a.mean().item<double>(), 1.0, 0.01);
+}
+
+TEST(Ops, DropoutHasTheSameMaskInLoopsAndInAten) {
+  const at::Tensor x = at::ones({300, 129});
+  const at::Tensor loops = dropout(x, 0.3, 42, 5), aten = dropout(x.to(at::kDouble), 0.3, 42, 5);
+  EXPECT_TRUE((loops == 0).equal(aten == 0));
+  EXPECT_LT(largest_gap(loops, aten), 1e-6);
+  const at::Tensor wide = at::randn({300, 200}), rows = wide.narrow(1, 7, 129);  // rows that are not contiguous
+  EXPECT_TRUE(dropout(rows, 0.3, 42, 5).equal(dropout(rows.contiguous(), 0.3, 42, 5)));
 }
 
 TEST(PairwiseLoss, MatchesTheGoldenValuesAndStaysFinite) {

@@ -141,6 +141,22 @@ TEST_F(BundleFolder, WhatIsSavedScoresTheSameWhenLoaded) {
   EXPECT_EQ(loaded.score_stats.at("code").std, 2.0);
 }
 
+TEST_F(BundleFolder, OneInBfloat16IsKeptAndLoadedAsThat) {
+  const GroupScore in_float = score_group(bundle_, {{"user", "why"}}, {"because", "so it is"}, "chat");
+  bundle_.base = model::Backbone::load(folder_ / "model", at::kCPU, 0, at::kBFloat16);
+  for (CategoryModel& c : bundle_.categories) c.base = bundle_.base;
+  bundle_.single.base = bundle_.base;
+  const GroupScore before = score_group(bundle_, {{"user", "why"}}, {"because", "so it is"}, "chat");
+  const Bundle loaded = load_bundle(save(), at::kCPU);
+  EXPECT_EQ(loaded.base->dtype(), at::kBFloat16);
+  EXPECT_EQ(read_json(folder_ / "bundle" / "base" / "config.json").at("dtype"), "bfloat16");
+  EXPECT_EQ(rewards(score_group(loaded, {{"user", "why"}}, {"because", "so it is"}, "chat")), rewards(before));
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_NEAR(rewards(before)[i], rewards(in_float)[i], 0.05);
+    EXPECT_NE(rewards(before)[i], rewards(in_float)[i]);
+  }
+}
+
 TEST_F(BundleFolder, AScoreDoesNotDependOnWhatItIsScoredWith) {
   const std::vector<pair::Message> prompt = {{"user", "tell me something"}};
   const Texts texts = {"one thing", "another thing that is longer", "x", "the last of them"};

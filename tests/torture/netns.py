@@ -11,10 +11,10 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import time
 
 from support.netns import HOSTS, Hosts
+from support.torture import torture
 from support.trained_bits import CONFIG, ROOT, differences, fingerprint, make_data, tasks_done
 
 ENDS_WITHIN_S = 15  # after a permanent cut
@@ -168,7 +168,7 @@ def slow_links(hosts, base, line, rate):
     return charged >= SHARE_MAX or step_bytes == 0
 
 
-def torture(a, base, line):
+def cut_and_slow(a, base, line):
     rng = random.Random(a.seed)
     make_data(f"{base}/data")
     with Hosts() as hosts:
@@ -198,21 +198,8 @@ def main():
     parser.add_argument("--rate", default="100mbit", help="of the slow links")
     parser.add_argument("--skip", action="append", choices=["cuts", "rate"], default=[], help="leave this part out")
     a = parser.parse_args()
-    base = os.path.join(ROOT, "runs", f"torture-netns-{os.getpid()}")
-    os.makedirs(base)
-    line = {"name": "netns", "hosts": 3, "cases": 0, "healed": 0, "ended_after_s_max": 0, "different": 0, "hung": 0}
-    try:
-        torture(a, base, line)
-    except (SystemExit, subprocess.SubprocessError, OSError, KeyError) as e:
-        if isinstance(e, SystemExit) and e.code == 77:
-            shutil.rmtree(base)
-            raise  # skipped: net.sh has said why
-        line["failed"] = f"{type(e).__name__}: {e}"
-    fine = not (line["different"] or line["hung"] or "failed" in line)
-    if fine:
-        shutil.rmtree(base)
-    print(json.dumps(line))
-    sys.exit(0 if fine else 1)
+    torture(lambda base, line: cut_and_slow(a, base, line),
+            {"name": "netns", "hosts": 3, "cases": 0, "healed": 0, "ended_after_s_max": 0, "different": 0, "hung": 0})
 
 
 if __name__ == "__main__":

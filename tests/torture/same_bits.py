@@ -5,24 +5,22 @@ SIGKILL after a random time (mpirun, or one of its ranks) or stopped with SIGTER
 number of the report must be the same in all of them. Ends with one JSON line, also when a run fails.
 """
 import argparse
-import json
 import os
 import random
-import shutil
 import signal
 import subprocess
-import sys
 import time
 
 from support.killable_run import kill_all, ranks_of, start
+from support.torture import torture
 from support.trained_bits import differences, fingerprint, make_data
 
-ROOT = os.environ["DMOERM_ROOT"]
 LAYOUTS = [1, 2, 4]
 VARIANTS = {  # what is set beside configs/small/same_bits.yaml
     "adapters": [],
     "all-weights": ["base.trains=all", "baselines=true"],
     "all-weights-sharded": ["base.trains=all", "baselines=true", "base.shard=true", "base.recompute=true"],
+    "bfloat16": ["base.trains=all", "base.shard=true", "compute.dtype=bfloat16"],
     "decoder": ["backbone.dir=${DMOERM_MODELS}/smollm2-135m-instruct", "backbone.chat_template=chatml", "backbone.layers=2", "base.lora_layers=1",
                 "experts.train.lora_layers=1", "experts.fuse=2", "data.special_tokens_in_text=true"],
 }
@@ -45,7 +43,7 @@ def interrupt(process, rng):
     kill_all(process)
 
 
-def torture(a, base):
+def compare_runs(a, base):
     """Returns how many runs there were and how many of them ended differently."""
     rng = random.Random(a.seed)
     data = os.path.join(base, "data")
@@ -97,18 +95,11 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--variant", choices=VARIANTS, default="adapters")
     a = parser.parse_args()
-    base = os.path.join(ROOT, "runs", f"torture-{os.getpid()}")
-    shutil.rmtree(base, ignore_errors=True)
-    os.makedirs(base)
-    line = {"name": "same-bits", "variant": a.variant, "layouts": LAYOUTS, "runs": None, "different": None}
-    try:
-        line["runs"], line["different"] = torture(a, base)
-    except (SystemExit, subprocess.SubprocessError, OSError) as e:
-        line["failed"] = str(e)
-    if line["different"] == 0:
-        shutil.rmtree(base)
-    print(json.dumps(line))
-    sys.exit(0 if line["different"] == 0 else 1)
+
+    def body(base, line):
+        line["runs"], line["different"] = compare_runs(a, base)
+
+    torture(body, {"name": "same-bits", "variant": a.variant, "layouts": LAYOUTS, "runs": None, "different": None})
 
 
 if __name__ == "__main__":

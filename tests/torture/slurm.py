@@ -5,15 +5,13 @@ launch/slurm/dmoerm.sbatch, then once for each disturbance and start, struck at 
 report must be the same in all of them. Ends with one JSON line, also when a case fails.
 """
 import argparse
-import json
 import os
 import random
-import shutil
 import subprocess
-import sys
 import time
 
 from support.local_slurm import LocalSlurm
+from support.torture import torture
 from support.trained_bits import CONFIG, ROOT, differences, fingerprint, make_data, tasks_done
 
 SCRIPT = f"{ROOT}/launch/slurm/dmoerm.sbatch"
@@ -111,7 +109,7 @@ DISTURBANCES = {
 }
 
 
-def torture(a, base, line):
+def disturb_all(a, base, line):
     rng = random.Random(a.seed)
     make_data(f"{base}/data")
     with LocalSlurm() as slurm:
@@ -157,20 +155,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", action="append", choices=DISTURBANCES, help="this disturbance; may be given again")
     a = parser.parse_args()
-    base = os.path.join(ROOT, "runs", f"torture-slurm-{os.getpid()}")
-    os.makedirs(base)
-    line = {"name": "slurm", "nodes": 4, "cases": 0, "missed": 0, "different": 0, "hung": 0}
-    try:
-        torture(a, base, line)
-    except (SystemExit, subprocess.SubprocessError, OSError) as e:
-        if isinstance(e, SystemExit) and e.code == 77:
-            raise  # skipped: up.sh has said why
-        line["failed"] = str(e)
-    fine = not (line["different"] or line["hung"] or "failed" in line)
-    if fine:
-        shutil.rmtree(base)
-    print(json.dumps(line))
-    sys.exit(0 if fine else 1)
+    torture(lambda base, line: disturb_all(a, base, line), {"name": "slurm", "nodes": 4, "cases": 0, "missed": 0, "different": 0, "hung": 0})
 
 
 if __name__ == "__main__":

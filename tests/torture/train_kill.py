@@ -11,19 +11,17 @@ Then it is started again on another number of ranks, until it ends by itself. A 
 """
 import argparse
 import collections
-import json
 import os
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 from support.killable_run import kill_all, ranks_of, start
+from support.torture import torture
 from support.trained_bits import differences, fingerprint, make_data
 
-ROOT = os.environ["DMOERM_ROOT"]
 LAYOUTS = [1, 2, 4, 8]
 LIMIT_S, PATIENCE_S = 5, 40
 SETTINGS = [f"cluster.limit_s={LIMIT_S}"]
@@ -127,20 +125,15 @@ def main():
     parser.add_argument("--harms", type=int, default=3, help="at most so many in one run")
     parser.add_argument("--seed", type=int, default=1)
     a = parser.parse_args()
-    base = os.path.join(ROOT, "runs", f"torture-train-kill-{os.getpid()}")
-    os.makedirs(base)
-    torture = Torture(a, base)
-    line = {"name": "train-kill", "layouts": LAYOUTS}
-    try:
-        torture.run()
-    except (SystemExit, subprocess.SubprocessError, OSError) as e:
-        line["failed"] = str(e)
-    line.update(runs=torture.runs, harms=dict(torture.kinds), different=torture.different, hung=torture.hung)
-    good = torture.different == 0 and torture.hung == 0 and "failed" not in line
-    if good:
-        shutil.rmtree(base)
-    print(json.dumps(line))
-    sys.exit(0 if good else 1)
+
+    def body(base, line):
+        kills = Torture(a, base)
+        try:
+            kills.run()
+        finally:
+            line.update(runs=kills.runs, harms=dict(kills.kinds), different=kills.different, hung=kills.hung)
+
+    torture(body, {"name": "train-kill", "layouts": LAYOUTS})
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/stop.h"
 #include "comm/heartbeat.h"
+#include "support/expect.h"
 #include "train/dispatch_loop.h"
 
 namespace {
@@ -24,13 +25,8 @@ namespace {
 using namespace dmoerm;
 using nlohmann::json;
 
-int failures = 0;
-
-void expect(bool good, const std::string& what) {
-  if (good) return;
-  ++failures;
-  fmt::print(stderr, "FAILED: {}\n", what);
-}
+using test::expect;
+using test::failures;
 
 plan::Task task(const std::string& id, int ranks_max, double cost, std::vector<std::string> inputs = {}) {
   plan::Task made;

@@ -129,6 +129,31 @@ TEST_F(ShardedTraining, GoesOnFromACheckpointOnAnotherNumberOfRanks) {
   }
 }
 
+TEST_F(ShardedTraining, InBfloat16TheMastersAreFloat32AndTheBitsTheSame) {
+  const at::Tensor start = backbone_->weights().flat.clone();
+  train_.lr = 2e-4, train_.schedule = "constant";  // a step is less than half of what two neighbours in bfloat16 lie apart
+  const at::Tensor full = train_on(1, false).weights.narrow(0, 0, start.numel()) - start;
+  backbone_ = std::make_shared<model::Backbone>(backbone_->spec(), backbone_->weights().clone(at::kBFloat16));
+  train_.checkpoint_every_s = 0;
+  const End one = train_on(1, false, "one");
+  const std::string losses = metrics("one");
+  const at::Tensor half = one.weights.narrow(0, 0, start.numel()) - start.to(at::kBFloat16).to(at::kFloat);
+  // Each weight took the way that it takes in float32, to the nearest bfloat16; without masters it would not have moved.
+  const double along = (full * half).sum().item<double>() / full.square().sum().item<double>();
+  EXPECT_NEAR(along, 1.0, 0.15);
+  for (const auto& [ranks, shard] : {std::pair(2, false), std::pair(4, true)}) {
+    const std::string folder = fmt::format("half{}", ranks);
+    EXPECT_TRUE(train_on(ranks, shard, folder).weights.equal(one.weights)) << ranks << " ranks";
+    EXPECT_EQ(metrics(folder), losses) << ranks << " ranks";
+  }
+  for (const auto& file : fs::directory_iterator(*folder_ / "half4")) {  // as if it was killed after step 10
+    const std::string name = file.path().filename();
+    if (name.starts_with("checkpoint-12") || name.starts_with("checkpoint-11")) fs::remove(file.path());
+  }
+  ASSERT_EQ(find_checkpoint(*folder_ / "half4", "key")->step(), 10);
+  EXPECT_TRUE(train_on(2, true, "half4").weights.equal(one.weights)) << "gone on on two ranks";
+}
+
 TEST_F(ShardedTraining, ComputingLayersAgainInTheBackwardPassChangesNoBit) {
   for (const bool all : {false, true}) {
     std::vector<std::vector<Trainee>> models;

@@ -1,0 +1,77 @@
+"""step-time: a training step of one LoRA expert on random weights of Qwen2.5-1.5B's shapes, in bfloat16 on a GPU unless told otherwise, and its MFU.
+
+A step is eight groups of four responses: 512 tokens of prompt, 128 of each response. MFU counts four operations for each weight of a linear layer and token (forward and the gradient in
+the states), and leaves attention's own products out. --peak-tflops is the device's (H100: 989 in bfloat16). Ends with one JSON line.
+"""
+import argparse
+import json
+import os
+import random
+import tempfile
+
+import torch
+from bench_common import run_ours, write_lines
+
+SHAPE = {"model_type": "qwen2", "vocab_size": 151936, "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12,
+         "num_key_value_heads": 2, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "rope_theta": 1000000.0, "hidden_act": "silu", "tie_word_embeddings": True}
+
+
+def tensor_shapes(c):
+    """Names and shapes of a bare model of the configuration."""
+    d, kv = c["hidden_size"], c["hidden_size"] // c["num_attention_heads"] * c["num_key_value_heads"]
+    yield "embed_tokens.weight", [c["vocab_size"], d]
+    for i in range(c["num_hidden_layers"]):
+        for name, rows in (("q", d), ("k", kv), ("v", kv)):
+            yield f"layers.{i}.self_attn.{name}_proj.weight", [rows, d]
+            yield f"layers.{i}.self_attn.{name}_proj.bias", [rows]
+        yield f"layers.{i}.self_attn.o_proj.weight", [d, d]
+        for name in ("gate", "up"):
+            yield f"layers.{i}.mlp.{name}_proj.weight", [c["intermediate_size"], d]
+        yield f"layers.{i}.mlp.down_proj.weight", [d, c["intermediate_size"]]
+        for name in ("input_layernorm", "post_attention_layernorm"):
+            yield f"layers.{i}.{name}.weight", [d]
+    yield "norm.weight", [d]
+
+
+def write_model(folder, config):
+    """A Hugging Face directory of random bfloat16 weights."""
+    with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
+        json.dump(config, file)
+    header, end = {}, 0
+    for name, shape in tensor_shapes(config):
+        size = 2 * int(torch.tensor(shape).prod())
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    torch.manual_seed(1)
+    with open(os.path.join(folder, "model.safetensors"), "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, shape in tensor_shapes(config):
+            values = torch.ones(shape) if "norm" in name else torch.randn(shape) * 0.02
+            file.write(values.to(torch.bfloat16).contiguous().view(torch.uint8).numpy().tobytes())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--layers", type=int, default=SHAPE["num_hidden_layers"], help="use fewer to try it on a small machine")
+    parser.add_argument("--steps", type=int, default=3, help="of a repeat")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peak-tflops", type=float, default=989)
+    a = parser.parse_args()
+    draw = random.Random(1)
+    ids = lambda count: [draw.randrange(SHAPE["vocab_size"]) for _ in range(count)]  # noqa: E731
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(folder, SHAPE | {"num_hidden_layers": a.layers})
+        groups = write_lines(os.path.join(folder, "groups.jsonl"), [{"prefix": ids(512), "responses": [ids(128) for _ in range(4)], "pairs": [[0, 1], [1, 2], [2, 3]]} for _ in range(8 * a.steps)])
+        found = run_ours(folder, groups, a.threads, "--device", a.device, "--dtype", a.dtype, "--groups-per-step", 8, "--micro-batch-tokens", 8192, "--repeats", a.repeats)
+    step = [s / a.steps for s in found["seconds"]]
+    print(json.dumps({"name": "step-time", "unit": "s", "device": a.device, "dtype": a.dtype, "layers": a.layers, "ours": round(step[len(step) // 2], 4),
+                      "spread": [round(step[0], 4), round(step[-1], 4)], "tokens_per_s": round(found["packed_tokens_per_s"]), "tflops": round(found["gflops_linear"] / 1000, 2),
+                      "mfu": round(found["gflops_linear"] / 1000 / a.peak_tflops, 3), "first_loss": found["first_loss"]}))
+
+
+if __name__ == "__main__":
+    main()
