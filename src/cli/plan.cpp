@@ -74,10 +74,11 @@ class Planning {
     if (name.empty()) name = config_.compute.device == "cuda" || options_.per_node > 0 ? "h100" : "cpu";
     const auto known = plan::find_device(name, config_.compute.dtype == "bfloat16");
     if (!known) throw ConfigError(fmt::format("--device {}: not known; known are {}", name, joined(plan::device_names())));
-    device_ =
-        name == "cpu"
-            ? plan::device_of({.device = "cpu", .threads = config_.compute.threads, .peak_tflops = config_.compute.peak_tflops})
-            : *known;
+    device_ = name == "cpu" ? plan::device_of({.device = "cpu",
+                                               .dtype = config_.compute.dtype,
+                                               .threads = config_.compute.threads,
+                                               .peak_tflops = config_.compute.peak_tflops})
+                            : *known;
     if (options_.reached > 0) device_.reached = options_.reached;
     if (options_.memory_gib >= 0) device_.memory_mib = 1024 * options_.memory_gib;
     assumptions_.push_back(

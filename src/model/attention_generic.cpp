@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "model/attention.h"
+#include "model/ops.h"
 
 namespace dmoerm::model {
 
@@ -74,8 +75,7 @@ ItemTensors gather(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v
 
 at::Tensor scores_of(const ItemTensors& t, const HeadShape& shape) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
-  return (at::matmul(t.q, t.k.transpose(1, 2)).to(at::kFloat) * scale)
-      .masked_fill(t.hidden, -std::numeric_limits<double>::infinity());
+  return (product_in_float(t.q, t.k.transpose(1, 2)) * scale).masked_fill(t.hidden, -std::numeric_limits<double>::infinity());
 }
 
 at::Tensor join_heads(const at::Tensor& x) { return x.transpose(0, 1).reshape({x.size(1), -1}); }
@@ -115,7 +115,7 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::T
       const at::Tensor g = split_heads(dout.narrow(0, item.q_begin, item.q_count), shape.heads);
       const at::Tensor o = split_heads(out.narrow(0, item.q_begin, item.q_count), shape.heads);
       const at::Tensor slope = (g.to(at::kFloat) * o).sum(-1, true);
-      const at::Tensor ds = (p * (at::matmul(g, t.v.transpose(1, 2)).to(at::kFloat) - slope) * scale).to(q.scalar_type());
+      const at::Tensor ds = (p * (product_in_float(g, t.v.transpose(1, 2)) - slope) * scale).to(q.scalar_type());
       dq.narrow(0, item.q_begin, item.q_count).copy_(join_heads(at::matmul(ds, t.k)));
       add_keys(dk, at::matmul(ds.transpose(1, 2), t.q), item);
       add_keys(dv, at::matmul(p.to(g.scalar_type()).transpose(1, 2), g), item);

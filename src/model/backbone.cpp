@@ -2,8 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/native_layer_norm.h>
-#include <ATen/ops/native_layer_norm_backward.h>
 #include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
@@ -44,6 +42,15 @@ at::Tensor rope_frequencies(const BackboneSpec& spec) {
   return frequencies;
 }
 
+/// table[index] += rows. Repeated indices add in a fixed order; on a GPU index_add_ adds in any.
+void add_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& rows) {
+  if (table.is_cpu()) {
+    table.index_add_(0, index, rows);
+  } else {
+    table.index_put_(c10::List<std::optional<at::Tensor>>({index}), rows, /*accumulate=*/true);
+  }
+}
+
 void check_batch(const data::PackedBatch& batch, const BackboneSpec& spec) {
   for (const std::int32_t id : batch.ids) {
     if (id < 0 || id >= spec.vocab)
@@ -81,23 +88,21 @@ at::Tensor Backbone::embed(ForwardState& state) const {
   if (!spec_.encoder()) return x_TD;
   x_TD.add_(weights_.embed_positions.index_select(0, state.positions_T)).add_(weights_.embed_types.select(0, 0));
   state.embedded_TD = x_TD;
-  auto [y, mean, rstd] = at::native_layer_norm(x_TD, {spec_.width}, weights_.embed_norm_w, weights_.embed_norm_b, spec_.norm_eps);
-  state.embed_mean = mean, state.embed_rstd = rstd;
-  return y;
+  const Normed normed = layer_norm(x_TD, weights_.embed_norm_w, weights_.embed_norm_b, spec_.norm_eps);
+  state.embed_mean = normed.mean, state.embed_rstd = normed.rstd;
+  return normed.y;
 }
 
 void Backbone::embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const {
   at::Tensor dx = dx_TD;
   if (spec_.encoder()) {
-    const auto [d, dw, db] =
-        at::native_layer_norm_backward(dx_TD, state.embedded_TD, {spec_.width}, state.embed_mean, state.embed_rstd,
-                                       weights_.embed_norm_w, weights_.embed_norm_b, {true, true, true});
-    sink.embed_norm_w.add_(dw), sink.embed_norm_b.add_(db);
-    dx = d.to(at::kFloat);
-    sink.embed_positions.index_add_(0, state.positions_T, dx);
+    dx = layer_norm_backward(dx_TD, state.embedded_TD, weights_.embed_norm_w, weights_.embed_norm_b, state.embed_mean,
+                             state.embed_rstd, sink.embed_norm_w, sink.embed_norm_b)
+             .to(at::kFloat);
+    add_rows(sink.embed_positions, state.positions_T, dx);
     sink.embed_types.select(0, 0).add_(dx.sum(0));
   }
-  sink.embed_tokens.index_add_(0, state.ids_T, dx.to(at::kFloat));
+  add_rows(sink.embed_tokens, state.ids_T, dx.to(at::kFloat));
 }
 
 void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) const {

@@ -2,33 +2,13 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/gelu_backward.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/native_layer_norm.h>
-#include <ATen/ops/native_layer_norm_backward.h>
 
 #include "model/layer.h"
+#include "model/ops.h"
 #include "model/projection.h"
 
 namespace dmoerm::model {
 namespace {
-
-struct Normed {
-  at::Tensor y, mean, rstd;
-};
-
-Normed layer_norm(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, double eps) {
-  auto [y, mean, rstd] = at::native_layer_norm(x, {x.size(1)}, w, b, eps);
-  return {y, mean, rstd};
-}
-
-/// Gradient in x; adds those of w and b where wanted.
-at::Tensor layer_norm_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& w, const at::Tensor& b,
-                               const at::Tensor& mean, const at::Tensor& rstd, const at::Tensor& grad_w,
-                               const at::Tensor& grad_b) {
-  const bool wanted = grad_w.defined();
-  auto [dx, dw, db] = at::native_layer_norm_backward(dy, x, {x.size(1)}, mean, rstd, w, b, {true, wanted, wanted});
-  if (wanted) grad_w.add_(dw), grad_b.add_(db);
-  return dx;
-}
 
 const char* gelu_kind(const BackboneSpec& spec) { return spec.tanh_gelu ? "tanh" : "none"; }
 

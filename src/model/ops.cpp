@@ -2,18 +2,20 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/core/Tensor.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/bitwise_right_shift.h>
+#include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/native_layer_norm.h>
+#include <ATen/ops/native_layer_norm_backward.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/silu.h>
-#include <ATen/ops/tensor.h>
 
 #include <cmath>
-#include <vector>
 
 #include "base/rng.h"
 #include "model/simd_math.h"
@@ -28,17 +30,36 @@ std::int64_t grain(std::int64_t width) { return std::max<std::int64_t>(1, 16384 
 
 constexpr std::uint32_t kGolden = 0x9e3779b9U, kMix1 = 0x85ebca6bU, kMix2 = 0xc2b2ae35U;
 
-/// The hash of dropout()'s loop in ATen operations: int64 elements, of which the lower 32 bits count.
-at::Tensor murmur3_finaliser(at::Tensor h) {
-  constexpr std::int64_t kLow = 0xffffffff;
-  const auto shifted = [](const at::Tensor& x, std::int64_t bits) { return x.bitwise_xor(at::bitwise_right_shift(x, bits)); };
-  h = h.bitwise_and(kLow);
-  h = (shifted(h, 16) * static_cast<std::int64_t>(kMix1)).bitwise_and(kLow);
-  h = (shifted(h, 13) * static_cast<std::int64_t>(kMix2)).bitwise_and(kLow);
-  return shifted(h, 16);
+std::uint32_t row_key(std::uint64_t key, std::int64_t row) {
+  return static_cast<std::uint32_t>(mix64(key + static_cast<std::uint64_t>(row)));
+}
+
+/// The elements that dropout()'s loop drops, in ATen operations where the rows are: int32 wraps as uint32 does.
+at::Tensor dropped(std::int64_t rows, std::int64_t columns, std::uint32_t threshold, std::uint64_t key, std::int64_t first_row,
+                   at::Device device) {
+  const auto signed_ = [](std::uint32_t u) { return static_cast<std::int64_t>(static_cast<std::int32_t>(u)); };
+  const at::TensorOptions whole = at::TensorOptions().dtype(at::kInt);
+  const at::Tensor keys = at::empty({rows, 1}, whole);
+  for (std::int64_t t = 0; t < rows; ++t)
+    keys.data_ptr<std::int32_t>()[t] = static_cast<std::int32_t>(row_key(key, first_row + t));
+  at::Tensor h = keys.to(device) + at::arange(columns, whole.device(device)) * signed_(kGolden);
+  const auto mix = [&](std::int64_t bits) {  // h ^= h >> bits, without the sign that comes in from the left
+    h.bitwise_xor_(at::bitwise_right_shift(h, bits).bitwise_and_((std::int64_t{1} << (32 - bits)) - 1));
+  };
+  mix(16);
+  h.mul_(signed_(kMix1));
+  mix(13);
+  h.mul_(signed_(kMix2));
+  mix(16);
+  return h.bitwise_xor_(signed_(0x80000000U)) < signed_(threshold ^ 0x80000000U);  // unsigned order
 }
 
 }  // namespace
+
+at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b) {
+  if (a.is_cuda() && a.scalar_type() != at::kFloat) return a.dim() == 2 ? at::mm(a, b, at::kFloat) : at::bmm(a, b, at::kFloat);
+  return at::matmul(a.to(at::kFloat), b.to(at::kFloat));
+}
 
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, at::Tensor* rstd_T) {
   const std::int64_t rows = x_TD.size(0), d = x_TD.size(1);
@@ -104,6 +125,21 @@ at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, co
     }
   });
   return dx_TD;
+}
+
+Normed layer_norm(const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& b_D, double eps) {
+  auto [y, mean, rstd] = at::native_layer_norm(x_TD.to(at::kFloat), {x_TD.size(1)}, w_D.to(at::kFloat), b_D.to(at::kFloat), eps);
+  return {y.to(x_TD.scalar_type()), mean, rstd};
+}
+
+at::Tensor layer_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& b_D,
+                               const at::Tensor& mean, const at::Tensor& rstd, const at::Tensor& grad_w_D,
+                               const at::Tensor& grad_b_D) {
+  const bool wanted = grad_w_D.defined();
+  auto [dx, dw, db] = at::native_layer_norm_backward(dy_TD.to(at::kFloat), x_TD.to(at::kFloat), {x_TD.size(1)}, mean, rstd,
+                                                     w_D.to(at::kFloat), b_D.to(at::kFloat), {true, wanted, wanted});
+  if (wanted) grad_w_D.add_(dw), grad_b_D.add_(db);
+  return dx.to(x_TD.scalar_type());
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up_T2F) {
@@ -188,24 +224,14 @@ at::Tensor dropout(const at::Tensor& x_TD, double p, std::uint64_t key, std::int
   const std::int64_t rows = x_TD.size(0), d = x_TD.size(1);
   const auto threshold = static_cast<std::uint32_t>(p * 4294967296.0);
   const auto keep = static_cast<float>(1.0 / (1.0 - p));
-  const auto row_key = [&](std::int64_t t) {
-    return static_cast<std::uint32_t>(mix64(key + static_cast<std::uint64_t>(first_row + t)));
-  };
-  if (!cpu_float(x_TD)) {
-    std::vector<std::int64_t> keys(static_cast<std::size_t>(rows));
-    for (std::int64_t t = 0; t < rows; ++t) keys[static_cast<std::size_t>(t)] = row_key(t);
-    const at::TensorOptions whole = at::TensorOptions().dtype(at::kLong).device(x_TD.device());
-    const at::Tensor hash = murmur3_finaliser(at::tensor(at::ArrayRef<std::int64_t>(keys)).to(x_TD.device()).unsqueeze(1) +
-                                              at::arange(d, whole) * static_cast<std::int64_t>(kGolden));
-    return (x_TD * keep).masked_fill_(hash < static_cast<std::int64_t>(threshold), 0);
-  }
+  if (!cpu_float(x_TD)) return (x_TD * keep).masked_fill_(dropped(rows, d, threshold, key, first_row, x_TD.device()), 0);
   at::Tensor y_TD = at::empty({rows, d}, x_TD.options());
   const float* x = x_TD.const_data_ptr<float>();
   float* y = y_TD.data_ptr<float>();
   const std::int64_t stride = x_TD.stride(0);
   at::parallel_for(0, rows, grain(d), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
-      const std::uint32_t of_row = row_key(t);
+      const std::uint32_t of_row = row_key(key, first_row + t);
       const float* row = x + t * stride;
 #pragma omp simd
       for (std::int64_t i = 0; i < d; ++i) {

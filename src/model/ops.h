@@ -2,11 +2,14 @@
 // takes hand-written loops; any other device or dtype the same formulas in ATen operations (also what the tests compare the loops
 // with).
 #pragma once
-#include <ATen/core/ATen_fwd.h>
+#include <ATen/core/Tensor.h>
 
 #include <cstdint>
 
 namespace dmoerm::model {
+
+/// a b in float32 whatever the factors' dtype: nothing is rounded to theirs on the way. Two matrices, or two batches of them.
+at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b);
 
 /// Root-mean-square norm: y = x / sqrt(mean(x^2) + eps) * w.
 /// @param rstd_T  receives 1 / sqrt(mean(x^2) + eps) of each row; may be null
@@ -16,6 +19,16 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, a
 /// @param grad_w_D  if defined, the gradient in w is added to it
 at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T,
                              const at::Tensor& residual_TD, const at::Tensor& grad_w_D);
+
+/// Layer norm with its mean and 1 / standard deviation of each row, which are float32.
+struct Normed {
+  at::Tensor y, mean, rstd;
+};
+Normed layer_norm(const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& b_D, double eps);
+/// Gradient of layer_norm() in x. @param grad_w_D, grad_b_D  if defined, those in w and b are added to them
+at::Tensor layer_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& b_D,
+                               const at::Tensor& mean, const at::Tensor& rstd, const at::Tensor& grad_w_D,
+                               const at::Tensor& grad_b_D);
 
 /// silu(gate) * up; gate_up holds the gate in columns [0, F) and up in [F, 2F).
 at::Tensor swiglu(const at::Tensor& gate_up_T2F);

@@ -29,12 +29,12 @@ at::Tensor widen(const at::Tensor& first, std::int64_t columns) {
   return first.as_strided({first.size(0), columns}, {first.stride(0), 1});
 }
 
-/// sink += scale a b. The product has the dtype of its factors; what is summed is float32.
+/// sink += scale a b, in float32.
 void add_product(at::Tensor sink, const at::Tensor& a, const at::Tensor& b, double scale = 1) {
   if (sink.scalar_type() == a.scalar_type()) {
     sink.addmm_(a, b, 1, scale);
   } else {
-    sink.add_(at::mm(a, b), scale);
+    sink.add_(product_in_float(a, b), scale);
   }
 }
 

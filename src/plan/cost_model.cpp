@@ -7,7 +7,8 @@ namespace dmoerm::plan {
 namespace {
 
 /// Known devices. Peaks (dense), memory and links (one way) are the makers' figures; what is reached is an assumption until a run
-/// has been measured. CPU: one thread, float32, as measured in docs/results/speed.md.
+/// has been measured. CPU: one thread, float32, as measured in docs/results/speed.md (what bfloat16 is on a CPU
+/// depends on its kind: the same is assumed).
 std::vector<DeviceModel> devices(bool bfloat16) {
   std::vector<DeviceModel> all;
   const auto gpu = [&](const char* name, double tflops, double float32_tflops, double memory_gib, double memory_gb_s,
@@ -25,7 +26,7 @@ std::vector<DeviceModel> devices(bool bfloat16) {
   gpu("rtx4090", 165, 82.6, 23, 1008, 12, 3);
   DeviceModel cpu;
   cpu.name = "cpu", cpu.peak_tflops = 0.115, cpu.reached = 0.75, cpu.half_tokens = 16, cpu.memory_gb_s = 10;
-  cpu.inside_gb_s = 4, cpu.across_gb_s = 1, cpu.load_gb_s = 0.5, cpu.weight_bytes = 4;
+  cpu.inside_gb_s = 4, cpu.across_gb_s = 1, cpu.load_gb_s = 0.5, cpu.weight_bytes = bfloat16 ? 2 : 4;
   all.push_back(cpu);
   return all;
 }
@@ -143,10 +144,12 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
     double sums = 0;
     if (ranks > 1 && load.steps > 0) {
       const double bytes = trained * load.models * load.bytes_sent,
-                   rate = (across ? device.across_gb_s : device.inside_gb_s) * 1e9;
+                   new_weights = trained * load.models * device.weight_bytes,  // to all ranks, never rounded
+          rate = (across ? device.across_gb_s : device.inside_gb_s) * 1e9;
       const double hops = std::log2(ranks);
       // Sharded: every rank gets the sum of its part, and the new weights of all. Else up a tree and down again.
-      sums = load.shard ? 2 * bytes / rate + 2 * hops * device.hop_us * 1e-6 : 2 * hops * (bytes / rate + device.hop_us * 1e-6);
+      sums = load.shard ? (bytes + new_weights) / rate + 2 * hops * device.hop_us * 1e-6
+                        : 2 * hops * (bytes / rate + device.hop_us * 1e-6);
     }
     const double update = s.update / (load.shard ? ranks : 1);
     return load.steps * (s.passes * share + update + sums) + s.read / ranks + s.rest;

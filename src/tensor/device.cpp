@@ -30,6 +30,7 @@ c10::Device pick_device(const std::string& wanted, const std::string& setting) {
     throw ConfigError(
         fmt::format("{}: cuda asked for, but this build of dmoerm or this machine has none; use auto or cpu", setting));
   if (!cuda) return {c10::kCPU};
+  at::globalContext().setAllowBF16ReductionCuBLAS(false);  // partial sums of bfloat16 products stay float32
   const auto gpus = static_cast<int>(c10::impl::VirtualGuardImpl(c10::kCUDA).deviceCount());
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(gpus > 0 ? local_rank() % gpus : 0)};
 }

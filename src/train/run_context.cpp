@@ -26,7 +26,8 @@ std::int64_t first_adapted(const config::RunConfig& config, const config::TrainC
 
 void check_backbone(const config::RunConfig& config) {
   const at::Device device = tensor::pick_device(config.compute.device, "compute.device");
-  const auto backbone = model::Backbone::load(config.backbone.dir, device, config.backbone.layers);
+  const auto backbone =
+      model::Backbone::load(config.backbone.dir, device, config.backbone.layers, tensor::pick_dtype(config.compute.dtype));
   const model::BackboneSpec& spec = backbone->spec();
   if (spec.encoder() && config.data.max_length > spec.max_positions) {
     throw ConfigError(fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length,

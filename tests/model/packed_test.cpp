@@ -296,6 +296,27 @@ TEST_P(PackedBatchOf, HandWrittenAttentionEqualsAten) {
   }
 }
 
+TEST_P(PackedBatchOf, AttentionInBfloat16KeepsLargeScoresApart) {
+  // Keys far from zero, as Qwen2's: all scores are large and near each other, and rounding them would decide who is attended to.
+  const Backbone backbone = tiny_backbone(GetParam());
+  const data::PackedBatch batch = pack(random_groups(5), backbone, backbone.shares_prefix());
+  const HeadShape shape{6, GetParam() == Family::bert ? 6 : 2, 4};
+  const AttentionPlan plan = plan_all_rows(batch, backbone.reads_last());
+  at::manual_seed(5);
+  const auto half = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
+  const at::Tensor q = half(at::randn({batch.tokens(), 24})), k = half(at::randn({batch.tokens(), shape.kv_heads * 4}) + 100),
+                   v = half(at::randn({batch.tokens(), shape.kv_heads * 4})), dout = half(at::randn({batch.tokens(), 24}));
+  const auto run = [&](at::ScalarType dtype) {
+    at::Tensor lse, dq = at::empty(q.sizes()), dk = at::zeros(k.sizes()), dv = at::zeros(v.sizes());
+    const at::Tensor out = generic::attention(q.to(dtype), k.to(dtype), v.to(dtype), plan, shape, &lse);
+    generic::attention_backward(dout.to(dtype), q.to(dtype), k.to(dtype), v.to(dtype), out, lse, plan, shape, dq, dk, dv);
+    return std::vector<at::Tensor>{out.to(at::kFloat), lse, dv};
+  };
+  const std::vector<at::Tensor> got = run(at::kBFloat16), expected = run(at::kFloat);
+  for (std::size_t i = 0; i < got.size(); ++i)
+    EXPECT_LT(((got[i] - expected[i]).norm() / expected[i].norm()).item<double>(), 0.01) << i;
+}
+
 double relative_gap(const at::Tensor& a, const at::Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
 
 TEST_P(PackedBatchOf, Bfloat16ComesNearFloat32WithTheSameWeights) {
