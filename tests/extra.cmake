@@ -26,9 +26,13 @@ target_link_libraries(dispatch_program PRIVATE dmoerm_train)
 target_include_directories(dispatch_program PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
 add_test(NAME dispatch COMMAND mpirun -np 4 --oversubscribe --bind-to none $<TARGET_FILE:dispatch_program>)
 set_tests_properties(dispatch PROPERTIES LABELS mpi TIMEOUT 120 ENVIRONMENT "${mpi_environment}" PASS_REGULAR_EXPRESSION "all held")
-add_test(NAME silent_rank COMMAND mpirun -np 3 --oversubscribe --bind-to none $<TARGET_FILE:dispatch_program> --silent)
-set_tests_properties(silent_rank PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "${mpi_environment}"
-  PASS_REGULAR_EXPRESSION "rank 2 on host .* has been silent for .* Last it did: step 41 of a test")
+foreach(when working leaving left starting)
+  add_test(NAME silent_rank_${when} COMMAND mpirun -np 3 --oversubscribe --bind-to none $<TARGET_FILE:dispatch_program> --silent ${when})
+  set_tests_properties(silent_rank_${when} PROPERTIES LABELS mpi TIMEOUT 60 ENVIRONMENT "${mpi_environment}"
+    PASS_REGULAR_EXPRESSION "rank 2 on host .* has been silent for .* Last it did: step 41 of a test")
+endforeach()
+set_tests_properties(silent_rank_left PROPERTIES PASS_REGULAR_EXPRESSION "not all ranks have left within 2 s")
+set_tests_properties(silent_rank_starting PROPERTIES PASS_REGULAR_EXPRESSION "not all ranks have started within 4 s")
 
 # --- The whole pipeline: same bits on 1, 2 and 4 ranks, and after kills (more of them: launch/torture.sh same-bits --runs 50) ---
 add_test(NAME same_bits COMMAND ${CMAKE_SOURCE_DIR}/launch/torture.sh same-bits --runs 1)

@@ -15,6 +15,7 @@
 #include "cli/make_bundle.h"
 #include "cli/run_watch.h"
 #include "cli/verbs.h"
+#include "comm/deadline.h"
 #include "comm/heartbeat.h"
 #include "comm/world.h"
 #include "data/chat_template.h"
@@ -125,20 +126,33 @@ void on_first_rank(comm::World& world, const Work& work) {
   tell(0);
 }
 
-/// Every rank reads the configuration; all go on with the same one, or none.
-config::RunConfig agree_on_config(comm::World& world, const Options& options) {
+/// A configuration, or why there is none.
+struct ReadConfig {
   std::optional<config::RunConfig> config;
   std::string problem;
+};
+
+ReadConfig read_config(const Options& options) {
   try {
-    config = config::read_run_config(options.config, options.overrides);
+    return {config::read_run_config(options.config, options.overrides), ""};
   } catch (const Error& e) {
-    problem = e.what();
+    return {std::nullopt, e.what()};
   }
-  init_log(world.rank(), world.size(), config ? config->log_level : "info");
-  const std::vector<train::RankFacts> facts = train::gather_rank_facts(world, config, problem);
-  on_first_rank(world, [&] { train::check_rank_facts(facts); });
-  return *config;
 }
+
+/// Every rank has read the configuration; all go on with the same one, or none.
+config::RunConfig agree_on_config(comm::World& world, const ReadConfig& own) {
+  init_log(world.rank(), world.size(), own.config ? own.config->log_level : "info");
+  const std::vector<train::RankFacts> facts = train::gather_rank_facts(world, own.config, own.problem);
+  on_first_rank(world, [&] { train::check_rank_facts(facts); });
+  return *own.config;
+}
+
+/// Calls a function at the end of its scope.
+struct AtEnd {
+  std::function<void()> call;
+  ~AtEnd() { call(); }
+};
 
 /// Everything from the inputs to the bundle. Collective over the world.
 int run_all(const config::RunConfig& config, const Options& options, comm::World* world, comm::Heartbeat& heartbeat) {
@@ -222,11 +236,18 @@ int run_all(const config::RunConfig& config, const Options& options, comm::World
 }
 
 int run(const Options& options) {
+  constexpr double kStartLimits = 5;  // programs are loaded, hosts reached
+  const ReadConfig own = read_config(options);
+  const double limit_s = own.config ? own.config->cluster.limit_s : config::ClusterConfig().limit_s;
+  comm::Deadline deadline;
+  deadline.begin(kStartLimits * limit_s, "not all ranks have started");
   const auto world = comm::init_world();
+  const AtEnd leaving{[&] { deadline.begin(limit_s, "not all ranks have left"); }};  // goes before the world
   try {
-    const config::RunConfig config = agree_on_config(*world, options);
+    const config::RunConfig config = agree_on_config(*world, own);
     catch_stop_signals();
     comm::Heartbeat heartbeat(*world, config.cluster.limit_s);
+    deadline.end();
     try {
       return run_all(config, options, world.get(), heartbeat);
     } catch (const AllKnow&) {

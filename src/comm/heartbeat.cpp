@@ -23,7 +23,8 @@ double seconds_since(Clock::time_point then) { return std::chrono::duration<doub
 /// What is known of another rank.
 struct Peer {
   Clock::time_point heard = Clock::now();
-  bool gone = false;  ///< it said goodbye
+  bool gone = false;  ///< it said goodbye; the first rank does when all others have
+  bool told = false;  ///< a goodbye to it has left
   std::string host = "(not heard of yet)", doing = "starting";
 };
 
@@ -67,12 +68,21 @@ void Heartbeat::watch() {
       const std::lock_guard lock(mutex_);
       what = doing_, on_beat = on_beat_, leaving = leaving_;
     }
-    if (leaving || seconds_since(sent) >= beat_s) {
+    const auto all = [&](bool Peer::*said) {
+      return std::ranges::all_of(others, [&](int rank) { return peers[static_cast<std::size_t>(rank)].*said; });
+    };
+    const bool goodbye = leaving && (!first || all(&Peer::gone));
+    if (goodbye || seconds_since(sent) >= beat_s) {
       sent = Clock::now();
-      for (const int rank : others) world_.send_beat(rank, leaving ? kBye : world_.host() + "\n" + what);
+      for (const int rank : others) {
+        Peer& peer = peers[static_cast<std::size_t>(rank)];
+        if (peer.told) continue;
+        const bool left = world_.send_beat(rank, goodbye ? kBye : world_.host() + "\n" + what);
+        peer.told = goodbye && left;
+      }
       if (on_beat) on_beat(world_.rank(), world_.host(), what);
     }
-    if (leaving) return;
+    if (goodbye && all(&Peer::told) && all(&Peer::gone)) return;
     if (launcher_gone() && !stop_requested()) {
       spdlog::error("[run] the launcher of rank {} on {} is gone: what is done is saved, and the rank leaves", world_.rank(),
                     world_.host());

@@ -15,7 +15,7 @@ class Heartbeat {
   /// Starts a thread; on every rank at about the same time.
   /// @param limit_s  a rank silent for so long ends the job, > 0
   Heartbeat(World& world, double limit_s);
-  /// Says goodbye: silence from here on is none.
+  /// Says goodbye and waits until all have, so that a rank that falls silent on its way out is noticed too. On every rank.
   ~Heartbeat();
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
@@ -32,7 +32,7 @@ class Heartbeat {
   std::mutex mutex_;
   std::string doing_ = "starting";
   std::function<void(int, const std::string&, const std::string&)> on_beat_;
-  bool leaving_ = false;
+  bool leaving_ = false;  ///< this rank has nothing more to do
   std::thread thread_;
 };
 

@@ -81,13 +81,14 @@ class MpiWorld final : public World {
     }
   }
 
-  void send_beat(int rank, const std::string& text) override {
+  bool send_beat(int rank, const std::string& text) override {
     Beat& beat = beats_[static_cast<std::size_t>(rank)];
     int left = 1;
     if (beat.request != MPI_REQUEST_NULL) DMOERM_MPI(MPI_Test(&beat.request, &left, MPI_STATUS_IGNORE));
-    if (left == 0) return;
+    if (left == 0) return false;
     beat.text = text;
     DMOERM_MPI(MPI_Isend(beat.text.data(), static_cast<int>(beat.text.size()), MPI_CHAR, rank, 0, beat_comm_, &beat.request));
+    return true;
   }
 
   std::vector<ControlMessage> receive_beats() override {

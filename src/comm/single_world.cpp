@@ -38,7 +38,10 @@ class SingleWorld final : public World {
     queue.pop_front();
     return message;
   }
-  void send_beat(int /*rank*/, const std::string& text) override { beats_.push_back({0, text}); }
+  bool send_beat(int /*rank*/, const std::string& text) override {
+    beats_.push_back({0, text});
+    return true;
+  }
   std::vector<ControlMessage> receive_beats() override { return std::exchange(beats_, {}); }
   [[noreturn]] void abort(int exit_code) override { std::_Exit(exit_code); }
 

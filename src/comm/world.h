@@ -37,9 +37,9 @@ class World {
   /// Wait for the next control message without burning a core. nullopt after `timeout_ms`.
   virtual std::optional<ControlMessage> receive_control(bool as_coordinator, int timeout_ms) = 0;
 
-  /// Post a small message of the heartbeat without waiting; dropped if the last one to that rank has not left yet. Both from one
-  /// thread only.
-  virtual void send_beat(int rank, const std::string& text) = 0;
+  /// Post a small message of the heartbeat without waiting; dropped, which gives false, if the last one to that rank has not left
+  /// yet. Both from one thread only.
+  virtual bool send_beat(int rank, const std::string& text) = 0;
   /// All messages of the heartbeat that are there.
   virtual std::vector<ControlMessage> receive_beats() = 0;
 

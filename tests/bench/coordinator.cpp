@@ -31,7 +31,7 @@ class SimulatedWorld final : public comm::World {
   [[nodiscard]] std::string host() const override { return "simulated"; }
   comm::Communicator& all() override { std::abort(); }
   std::unique_ptr<comm::Communicator> make_group(const std::vector<int>&, int) override { std::abort(); }
-  void send_beat(int, const std::string&) override {}
+  bool send_beat(int, const std::string&) override { return true; }
   std::vector<comm::ControlMessage> receive_beats() override { return {}; }
   [[noreturn]] void abort(int code) override { std::_Exit(code); }
 

@@ -16,6 +16,7 @@
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "comm/deadline.h"
 #include "comm/heartbeat.h"
 #include "support/expect.h"
 #include "train/dispatch_loop.h"
@@ -178,23 +179,39 @@ void check_after_quit(comm::World& world) {
   }
 }
 
-/// The last rank falls silent: stopped, like by SIGSTOP, while the others wait for it.
-void fall_silent(comm::World& world) {
-  comm::Heartbeat heartbeat(world, 2);
-  heartbeat.doing("step 41 of a test");
-  work_for(1);
-  if (world.rank() == world.size() - 1) ::kill(::getpid(), SIGSTOP);
-  world.all().barrier();
+/// The last rank falls silent, stopped by SIGSTOP, while the others wait for it in some way.
+/// @param when  starting: before MPI has; working: before a collective; leaving: before its goodbye; left: after it
+void fall_silent(const std::string& when) {
+  const auto stop_if = [&](bool last, const char* now) {
+    if (last && when == now) ::kill(::getpid(), SIGSTOP);
+  };
+  const char* rank = std::getenv("OMPI_COMM_WORLD_RANK");
+  comm::Deadline deadline;
+  deadline.begin(4, "not all ranks have started");
+  stop_if(rank != nullptr && std::string(rank) == "2", "starting");
+  const auto world = comm::init_world();
+  const bool last = world->rank() == world->size() - 1;
+  {
+    comm::Heartbeat heartbeat(*world, 2);
+    deadline.end();
+    heartbeat.doing("step 41 of a test");
+    work_for(1);
+    stop_if(last, "working");
+    if (when == "working") world->all().barrier();
+    stop_if(last, "leaving");
+  }
+  deadline.begin(2, "not all ranks have left");
+  stop_if(last, "left");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto world = comm::init_world();
-  if (argc > 1 && std::strcmp(argv[1], "--silent") == 0) {
-    fall_silent(*world);
+  if (argc > 2 && std::strcmp(argv[1], "--silent") == 0) {
+    fall_silent(argv[2]);
     return 0;
   }
+  const auto world = comm::init_world();
   check_one_rank_fails(*world);
   check_retry_helps(*world);
   check_regroup(*world);
