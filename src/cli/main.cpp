@@ -1,10 +1,27 @@
 // dmoerm: double-layer mixture-of-experts reward models.
+#include <spdlog/spdlog.h>
+
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/verbs.h"
+#include "comm/world.h"
+
+namespace {
+
+/// Ranks leave at once when MPI is over: one that is stopped while it tears itself down would keep the launcher waiting, and
+/// nobody else is left to notice.
+int leave(int exit_code) {
+  if (!dmoerm::comm::launched_by_mpi()) return exit_code;
+  spdlog::shutdown();
+  std::fflush(nullptr);
+  std::_Exit(exit_code);
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   CLI::App app{"Trains, evaluates and applies double-layer mixture-of-experts reward models (DMoERM, arXiv 2403.01197).",
@@ -24,14 +41,14 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_inspect(app);
   try {
     app.parse(argc, argv);
-    return 0;
+    return leave(0);
   } catch (const CLI::RuntimeError& e) {  // a verb's own exit code
-    return e.get_exit_code();
+    return leave(e.get_exit_code());
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   } catch (const std::exception& e) {
     const dmoerm::Failure failure = dmoerm::failure_of(e);
     std::fprintf(stderr, "dmoerm: %s\n", failure.message.c_str());
-    return failure.exit_code;
+    return leave(failure.exit_code);
   }
 }

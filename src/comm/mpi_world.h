@@ -6,8 +6,6 @@
 
 namespace dmoerm::comm {
 
-/// True if a launcher's environment is there.
-bool launched_by_mpi();
 /// True once the launcher that started this process (mpirun, its daemon, slurmstepd) has died.
 bool launcher_gone();
 /// Initialise MPI with full thread support. @throws CommError
