@@ -226,7 +226,8 @@ void describe(Visit& visit, Section& c) {
 
 template <class Visit, Like<AggregatorConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("kind", c.kind, one_of({"mlp", "linear", "best"}), "best = whichever wins on the validation groups");
+  visit("kind", c.kind, one_of({"mlp", "linear", "best"}),
+        "best = mean, linear or mlp, whichever orders most pairs of groups held out of its fit");
   visit("lr", c.lr, above(0), "learning rate of AdamW");
   visit("weight_decay", c.weight_decay, at_least(0), "decoupled weight decay");
   visit("clip_norm", c.clip_norm, at_least(0), "largest norm of the whole gradient; 0 = off");

@@ -66,6 +66,20 @@ at::Tensor uniform(at::IntArrayRef shape, double bound, Rng& rng) {
   return values;
 }
 
+/// Some groups of the features, with their rows.
+ExpertFeatures select_groups(const ExpertFeatures& all, const std::vector<std::size_t>& chosen) {
+  ExpertFeatures some;
+  std::vector<std::int64_t> rows;
+  for (const std::size_t g : chosen) {
+    some.groups.push_back(all.groups[g]);
+    some.groups.back().first = static_cast<std::int64_t>(rows.size());
+    for (std::int64_t i = 0; i < all.groups[g].count; ++i) rows.push_back(all.groups[g].first + i);
+  }
+  const at::Tensor index = at::tensor(at::ArrayRef<std::int64_t>(rows), at::TensorOptions().dtype(at::kLong));
+  some.states_NKH = all.states_NKH.index_select(0, index), some.rewards_NK = all.rewards_NK.index_select(0, index);
+  return some;
+}
+
 }  // namespace
 
 double pair_accuracy(const at::Tensor& rewards_N, const std::vector<ExpertFeatures::Group>& groups) {
@@ -149,6 +163,27 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
   a.validation_accuracy_ = validated ? result.best : 0.5;
   a.best_step_ = result.best_step;
   return a;
+}
+
+double held_out_accuracy(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
+                         const config::AggregatorConfig& config, std::uint64_t seed) {
+  std::vector<std::size_t> usable = groups_with_pairs(train.groups);
+  const std::size_t folds = std::min(kFolds, usable.size());
+  if (folds < 2) return 0.5;
+  Rng(seed, "aggregator/folds").shuffle(usable);
+  double right = 0, pairs = 0;
+  for (std::size_t fold = 0; fold < folds; ++fold) {
+    std::vector<std::size_t> seen, unseen;
+    for (std::size_t i = 0; i < usable.size(); ++i) (i % folds == fold ? unseen : seen).push_back(usable[i]);
+    const ExpertFeatures fitted = select_groups(train, seen), held_out = select_groups(train, unseen);
+    const Aggregator aggregator =
+        kind == "mean" ? Aggregator::mean(fitted) : Aggregator::fit(kind, fitted, validation, config, seed);
+    double count = 0;
+    for (const ExpertFeatures::Group& group : held_out.groups) count += static_cast<double>(group.pairs.size());
+    right += count * pair_accuracy(aggregator.forward(held_out.states_NKH, held_out.rewards_NK), held_out.groups);
+    pairs += count;
+  }
+  return right / pairs;
 }
 
 at::Tensor Aggregator::forward(const at::Tensor& states_NKH, const at::Tensor& rewards_NK) const {

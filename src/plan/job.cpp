@@ -79,9 +79,7 @@ class Estimate {
     const double read = train() * (1 - config_.base_share) + beside(config_.data.validation_share);
     const Load features = reading_load(config_.experts.train, groups(read), points);
     add("features/" + c.name, experts, base, kRanksMax, features);
-    Load fit;
-    fit.fit_steps = static_cast<double>(config_.aggregator.steps_max * config_.aggregator.groups_per_step), fit.models = points;
-    add("aggregator/" + c.name, {"features/" + c.name}, "", 1, fit);
+    add("aggregator/" + c.name, {"features/" + c.name}, "", 1, fitting_load(config_.aggregator, points));
     const double all = base_steps + std::ceil(steps * points * static_cast<double>(config_.experts.train.groups_per_step) /
                                               static_cast<double>(config_.base.groups_per_step));
     if (config_.baselines) add_model("category/" + c.name, train(), all);
@@ -128,6 +126,13 @@ Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, in
   load.models = models, load.adapted_layers = train.trains == "all" ? 0 : static_cast<double>(train.lora_layers),
   load.trunk_groups = groups.groups;
   load.adapter_rank = static_cast<double>(train.lora_rank);
+  return load;
+}
+
+Load fitting_load(const config::AggregatorConfig& aggregator, int models) {
+  constexpr double kFits = 6;  // model::kFolds and one
+  Load load;
+  load.fit_steps = kFits * static_cast<double>(aggregator.steps_max * aggregator.groups_per_step), load.models = models;
   return load;
 }
 

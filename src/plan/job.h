@@ -28,6 +28,8 @@ Load training_load(const config::TrainConfig& train, const config::ClusterConfig
                    const GroupSizes& validation, double steps, int models);
 /// Groups that `models` models read.
 Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, int models);
+/// The aggregators of `models` experts, each fitted once on all groups and once for each fold that is held out.
+Load fitting_load(const config::AggregatorConfig& aggregator, int models);
 
 /// What a plan without data states.
 struct JobSizes {

@@ -207,8 +207,6 @@ class Planner {
           run_features(run, features, category, identity, g);
         });
     const config::AggregatorConfig& a = config_.aggregator;
-    plan::Load fit;
-    fit.fit_steps = static_cast<double>(a.steps_max * a.groups_per_step), fit.models = k;
     add(aggregator, {features}, "",
         {{"aggregator",
           {{"kind", a.kind},
@@ -218,8 +216,10 @@ class Planner {
            {"steps_max", a.steps_max},
            {"groups_per_step", a.groups_per_step},
            {"eval_every_steps", a.eval_every_steps},
-           {"patience", a.patience}}}},
-        fit, 1, [aggregator, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
+           {"patience", a.patience},
+           {"best", "of groups held out"}}}},
+        plan::fitting_load(a, k), 1,
+        [aggregator, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
           run_aggregator(run, aggregator, category, identity, g);
         });
     const std::int64_t steps = base_steps + budget_steps(config_, expert_steps);

@@ -69,18 +69,24 @@ void run_aggregator(RunContext& context, const std::string& task, std::int32_t c
     metrics[aggregator.kind()] = {
         {"validation_accuracy",
          model::pair_accuracy(aggregator.forward(validation.states_NKH, validation.rewards_NK), validation.groups)},
+        {"held_out_accuracy", model::held_out_accuracy(aggregator.kind(), train, validation, config, context.config().seed)},
         {"best_step", aggregator.best_step()},
         {"score", score_statistics(aggregator.forward(train.states_NKH, train.rewards_NK))}};
   };
   keep(model::Aggregator::mean(train));
   for (const char* kind : {"linear", "mlp"}) keep(model::Aggregator::fit(kind, train, validation, config, context.config().seed));
-  const auto accuracy = [&](const char* kind) { return metrics[kind]["validation_accuracy"].get<double>(); };
-  // Validation decides, never the test split; at a tie the smaller model.
-  const std::string chosen = config.kind != "best" ? config.kind : accuracy("mlp") > accuracy("linear") ? "mlp" : "linear";
+  const auto accuracy = [&](const std::string& kind) { return metrics[kind]["held_out_accuracy"].get<double>(); };
+  std::string chosen = config.kind;
+  if (config.kind == "best") {  // on groups that the candidates have not seen, never the test split; at a tie the smaller one
+    chosen = "mean";
+    for (const char* larger : {"linear", "mlp"}) {
+      if (accuracy(larger) > accuracy(chosen)) chosen = larger;
+    }
+  }
   metrics["chosen"] = chosen;
   metrics["groups"] = train.groups.size();
-  spdlog::info("[aggregator] category={} mean={:.4f} linear={:.4f} mlp={:.4f} chosen={}", context.category(category).name,
-               accuracy("mean"), accuracy("linear"), accuracy("mlp"), chosen);
+  spdlog::info("[aggregator] category={} held out: mean={:.4f} linear={:.4f} mlp={:.4f} chosen={}",
+               context.category(category).name, accuracy("mean"), accuracy("linear"), accuracy("mlp"), chosen);
   context.directory().complete(task, identity, {"mean.safetensors", "linear.safetensors", "mlp.safetensors"}, metrics);
 }
 

@@ -162,7 +162,7 @@ class Report {
     const json aggregator = context_.directory().metrics("aggregator/" + name);
     numbers_["routes"][name] = {{"right", right / n}, {"fallback", fallback / n}, {"aggregator", aggregator["chosen"]}};
     const auto accuracy = [&](const char* kind) {
-      return fmt::format("{:.3f}", aggregator[kind]["validation_accuracy"].get<double>());
+      return fmt::format("{:.3f}", aggregator[kind]["held_out_accuracy"].get<double>());
     };
     routes_.push_back({name, fmt::format("{:.3f}", right / n), fmt::format("{:.3f}", fallback / n),
                        aggregator["chosen"].get<std::string>(), accuracy("mean"), accuracy("linear"), accuracy("mlp")});
@@ -201,7 +201,7 @@ class Report {
       {"category", "groups / pairs", "single model", "one per category", "mean of experts", "linear", "MLP", "DMoERM"}};
   std::vector<std::vector<std::string>> points_ = {{"category", "point", "pairs", "accuracy"}};
   std::vector<std::vector<std::string>> routes_ = {
-      {"category", "routed rightly", "to the single model", "aggregator chosen", "mean (validation)", "linear", "MLP"}};
+      {"category", "routed rightly", "to the single model", "aggregator chosen", "mean (held out)", "linear", "MLP"}};
 };
 
 }  // namespace

@@ -62,6 +62,34 @@ TEST(Aggregator, MlpLearnsFromStatesWhatRewardsDoNotSay) {
   EXPECT_EQ(mlp.w1_HF.sizes(), (std::vector<std::int64_t>{kWidth, kExperts * kWidth}));  // Linear(KH, H)
 }
 
+TEST(Aggregator, HeldOutGroupsTellWhichKindIsBetter) {
+  const ExpertFeatures bent = planted(150, 4, true), straight = planted(60, 1, false), validation_bent = planted(60, 5, true),
+                       validation_straight = planted(30, 2, false);
+  const auto held_out = [](const char* kind, const ExpertFeatures& train, const ExpertFeatures& validation) {
+    return held_out_accuracy(kind, train, validation, quick(), 1);
+  };
+  EXPECT_GT(held_out("mlp", bent, validation_bent), held_out("linear", bent, validation_bent) + 0.1);
+  EXPECT_GT(held_out("linear", straight, validation_straight), held_out("mean", straight, validation_straight) + 0.1);
+  EXPECT_NEAR(held_out("linear", straight, validation_straight),
+              accuracy(Aggregator::fit("linear", straight, validation_straight, quick(), 1), planted(60, 3, false)), 0.05);
+}
+
+TEST(Aggregator, HeldOutGroupsShowThatThereIsNothingToLearnWhereValidationSaysOtherwise) {
+  double validated = 0, held_out = 0;
+  constexpr int kDraws = 8;
+  for (int draw = 0; draw < kDraws; ++draw) {
+    ExpertFeatures train = planted(40, 1, true), validation = planted(5, 2, true);
+    at::manual_seed(static_cast<std::uint64_t>(draw));  // states that have nothing to do with the pairs
+    for (ExpertFeatures* f : {&train, &validation}) f->states_NKH = at::randn(f->states_NKH.sizes());
+    validated += Aggregator::fit("mlp", train, validation, quick(), 1).validation_accuracy() / kDraws;
+    held_out += held_out_accuracy("mlp", train, validation, quick(), 1) / kDraws;
+  }
+  EXPECT_GT(validated, 0.58);  // it stopped where luck was best
+  EXPECT_NEAR(held_out, 0.5, 0.04);
+  const ExpertFeatures one{at::randn({4, kExperts, kWidth}), at::randn({4, kExperts}), {planted(1, 1, true).groups}};
+  EXPECT_EQ(held_out_accuracy("mlp", one, one, quick(), 1), 0.5);
+}
+
 TEST(Aggregator, KeepsItsBestStepAndNotItsLast) {
   const ExpertFeatures train = planted(6, 7, true), validation = planted(40, 8, true);  // overfits within a few steps
   config::AggregatorConfig config = quick();
