@@ -195,14 +195,15 @@ int run_all(const config::RunConfig& config, const Options& options, comm::World
     spdlog::error("[label] labelling ended early: {}", end.message);
     if (end.exit_code() == ConfigError("").exit_code()) throw ConfigError(end.message);  // mend it: running again does not help
   };
+  heartbeat.doing("waiting for tasks");
   train::PipelineHooks hooks;
   hooks.label = label;
   hooks.doing = [&](const std::string& what) { heartbeat.doing(what); };
   if (watch) hooks.observe = [&](const json& event) { watch->hear(event); };
   const train::PipelineSummary summary = train::run_pipeline(context, *world, hooks);
   if (summary.complete) {
+    heartbeat.doing(world->rank() == 0 ? "making the bundle" : "waiting for rank 0 to make the bundle");
     on_first_rank(*world, [&] {
-      heartbeat.doing("making the bundle");
       const fs::path bundle = [&] {
         try {
           return make_bundle(context);

@@ -35,7 +35,7 @@ Heartbeat::Heartbeat(World& world, double limit_s) : world_(world), limit_s_(lim
 Heartbeat::~Heartbeat() {
   {
     const std::lock_guard lock(mutex_);
-    leaving_ = true;
+    leaving_ = true, doing_ = "leaving";
   }
   thread_.join();
 }

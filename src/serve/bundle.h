@@ -79,8 +79,8 @@ GroupScore score_group(const Bundle& bundle, const std::vector<pair::Message>& p
 void save_bundle(const Bundle& bundle, const std::filesystem::path& directory, const std::filesystem::path& source_model,
                  const std::vector<std::pair<std::vector<pair::Message>, std::vector<std::string>>>& golden);
 
-/// Load and check golden scores (tolerance, absolute and relative: 1e-4, of a bundle in bfloat16 3e-2; says by how much they
-/// differ).
+/// Load and check golden scores (tolerance, absolute and relative: 1e-4; of a bundle in bfloat16 0.5, with a warning above
+/// 3e-2; says by how much they differ).
 /// @throws DataError for an unknown schema version (names both), missing or damaged files, golden scores that differ
 Bundle load_bundle(const std::filesystem::path& directory, at::Device device);
 
