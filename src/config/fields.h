@@ -227,7 +227,7 @@ void describe(Visit& visit, Section& c) {
 template <class Visit, Like<AggregatorConfig> Section>
 void describe(Visit& visit, Section& c) {
   visit("kind", c.kind, one_of({"mlp", "linear", "best"}),
-        "best = mean, linear or mlp, whichever orders most pairs of groups held out of its fit");
+        "best = the mean, unless linear or mlp order held-out groups better by more than a standard error");
   visit("lr", c.lr, above(0), "learning rate of AdamW");
   visit("weight_decay", c.weight_decay, at_least(0), "decoupled weight decay");
   visit("clip_norm", c.clip_norm, at_least(0), "largest norm of the whole gradient; 0 = off");

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -165,25 +166,40 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
   return a;
 }
 
-double held_out_accuracy(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
-                         const config::AggregatorConfig& config, std::uint64_t seed) {
+HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
+                 const config::AggregatorConfig& config, std::uint64_t seed) {
   std::vector<std::size_t> usable = groups_with_pairs(train.groups);
   const std::size_t folds = std::min(kFolds, usable.size());
-  if (folds < 2) return 0.5;
+  HeldOut result;
+  if (folds < 2) return result;
   Rng(seed, "aggregator/folds").shuffle(usable);
-  double right = 0, pairs = 0;
   for (std::size_t fold = 0; fold < folds; ++fold) {
     std::vector<std::size_t> seen, unseen;
     for (std::size_t i = 0; i < usable.size(); ++i) (i % folds == fold ? unseen : seen).push_back(usable[i]);
-    const ExpertFeatures fitted = select_groups(train, seen), held_out = select_groups(train, unseen);
+    const ExpertFeatures fitted = select_groups(train, seen), rest = select_groups(train, unseen);
     const Aggregator aggregator =
         kind == "mean" ? Aggregator::mean(fitted) : Aggregator::fit(kind, fitted, validation, config, seed);
-    double count = 0;
-    for (const ExpertFeatures::Group& group : held_out.groups) count += static_cast<double>(group.pairs.size());
-    right += count * pair_accuracy(aggregator.forward(held_out.states_NKH, held_out.rewards_NK), held_out.groups);
-    pairs += count;
+    const at::Tensor rewards_N = aggregator.forward(rest.states_NKH, rest.rewards_NK);
+    for (const ExpertFeatures::Group& group : rest.groups) {
+      result.pairs.push_back(static_cast<double>(group.pairs.size()));
+      result.right.push_back(result.pairs.back() * pair_accuracy(rewards_N, {group}));
+    }
   }
-  return right / pairs;
+  return result;
+}
+
+double HeldOut::accuracy() const {
+  return pairs.empty() ? 0.5 : std::reduce(right.begin(), right.end()) / std::reduce(pairs.begin(), pairs.end());
+}
+
+bool clearly_better(const HeldOut& one, const HeldOut& other) {
+  const auto n = static_cast<double>(one.right.size());
+  double sum = 0, squares = 0;
+  for (std::size_t g = 0; g < one.right.size(); ++g) {
+    const double difference = one.right[g] - other.right[g];
+    sum += difference, squares += difference * difference;
+  }
+  return n > 1 && sum > std::sqrt(n / (n - 1) * (squares - sum * sum / n));
 }
 
 at::Tensor Aggregator::forward(const at::Tensor& states_NKH, const at::Tensor& rewards_NK) const {

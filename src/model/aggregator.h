@@ -56,11 +56,18 @@ class Aggregator {
   std::int64_t best_step_ = 0;
 };
 
-/// How well a kind ("mean", "linear", "mlp") does on groups that it has not seen: `train` is cut into folds by group, and the
-/// pairs of each fold are ordered by the aggregator that fit() makes of the others. Validation figures are too good for choosing
-/// between kinds, as each kind has stopped where they were best. 0.5 with fewer than two groups with pairs.
-double held_out_accuracy(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
-                         const config::AggregatorConfig& config, std::uint64_t seed);
+/// How well a kind ("mean", "linear", "mlp") does on groups that it has not seen.
+struct HeldOut {
+  std::vector<double> right, pairs;  ///< of each group with pairs, in an order that all kinds share
+  [[nodiscard]] double accuracy() const;
+};
+/// `train` is cut into folds by group, and the pairs of each fold are ordered by the aggregator that fit() makes of the others.
+/// Validation figures are too good for choosing between kinds, as each kind has stopped where they were best. Empty with fewer
+/// than two groups with pairs.
+HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
+                 const config::AggregatorConfig& config, std::uint64_t seed);
+/// Whether one kind orders more pairs than another, by more than one standard error of the difference over groups.
+bool clearly_better(const HeldOut& one, const HeldOut& other);
 constexpr std::size_t kFolds = 5;
 
 /// Share of all pairs of all groups that `rewards_N` orders rightly (a tie counts half). 0.5 if there are no pairs.

@@ -217,7 +217,7 @@ class Planner {
            {"groups_per_step", a.groups_per_step},
            {"eval_every_steps", a.eval_every_steps},
            {"patience", a.patience},
-           {"best", "of groups held out"}}}},
+           {"best", "held out, by a standard error"}}}},
         plan::fitting_load(a, k), 1,
         [aggregator, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
           run_aggregator(run, aggregator, category, identity, g);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -64,29 +65,31 @@ void run_aggregator(RunContext& context, const std::string& task, std::int32_t c
   const auto directory = context.directory().task(task);
   std::filesystem::create_directories(directory);
   nlohmann::json metrics;
+  std::map<std::string, model::HeldOut> held_out;
   const auto keep = [&](const model::Aggregator& aggregator) {
+    held_out[aggregator.kind()] = model::held_out(aggregator.kind(), train, validation, config, context.config().seed);
     aggregator.save(directory / (aggregator.kind() + ".safetensors"));
     metrics[aggregator.kind()] = {
         {"validation_accuracy",
          model::pair_accuracy(aggregator.forward(validation.states_NKH, validation.rewards_NK), validation.groups)},
-        {"held_out_accuracy", model::held_out_accuracy(aggregator.kind(), train, validation, config, context.config().seed)},
+        {"held_out_accuracy", held_out[aggregator.kind()].accuracy()},
         {"best_step", aggregator.best_step()},
         {"score", score_statistics(aggregator.forward(train.states_NKH, train.rewards_NK))}};
   };
   keep(model::Aggregator::mean(train));
   for (const char* kind : {"linear", "mlp"}) keep(model::Aggregator::fit(kind, train, validation, config, context.config().seed));
-  const auto accuracy = [&](const std::string& kind) { return metrics[kind]["held_out_accuracy"].get<double>(); };
   std::string chosen = config.kind;
-  if (config.kind == "best") {  // on groups that the candidates have not seen, never the test split; at a tie the smaller one
+  if (config.kind == "best") {  // the smallest one, unless groups that none has seen speak for a larger one; never the test split
     chosen = "mean";
     for (const char* larger : {"linear", "mlp"}) {
-      if (accuracy(larger) > accuracy(chosen)) chosen = larger;
+      if (model::clearly_better(held_out[larger], held_out[chosen])) chosen = larger;
     }
   }
   metrics["chosen"] = chosen;
   metrics["groups"] = train.groups.size();
   spdlog::info("[aggregator] category={} held out: mean={:.4f} linear={:.4f} mlp={:.4f} chosen={}",
-               context.category(category).name, accuracy("mean"), accuracy("linear"), accuracy("mlp"), chosen);
+               context.category(category).name, held_out["mean"].accuracy(), held_out["linear"].accuracy(),
+               held_out["mlp"].accuracy(), chosen);
   context.directory().complete(task, identity, {"mean.safetensors", "linear.safetensors", "mlp.safetensors"}, metrics);
 }
 

@@ -65,29 +65,43 @@ TEST(Aggregator, MlpLearnsFromStatesWhatRewardsDoNotSay) {
 TEST(Aggregator, HeldOutGroupsTellWhichKindIsBetter) {
   const ExpertFeatures bent = planted(150, 4, true), straight = planted(60, 1, false), validation_bent = planted(60, 5, true),
                        validation_straight = planted(30, 2, false);
-  const auto held_out = [](const char* kind, const ExpertFeatures& train, const ExpertFeatures& validation) {
-    return held_out_accuracy(kind, train, validation, quick(), 1);
+  const auto judged = [](const char* kind, const ExpertFeatures& train, const ExpertFeatures& validation) {
+    return held_out(kind, train, validation, quick(), 1);
   };
-  EXPECT_GT(held_out("mlp", bent, validation_bent), held_out("linear", bent, validation_bent) + 0.1);
-  EXPECT_GT(held_out("linear", straight, validation_straight), held_out("mean", straight, validation_straight) + 0.1);
-  EXPECT_NEAR(held_out("linear", straight, validation_straight),
+  const HeldOut linear = judged("linear", straight, validation_straight), mean = judged("mean", straight, validation_straight);
+  EXPECT_TRUE(clearly_better(judged("mlp", bent, validation_bent), judged("linear", bent, validation_bent)));
+  EXPECT_TRUE(clearly_better(linear, mean));
+  EXPECT_FALSE(clearly_better(mean, linear));
+  EXPECT_FALSE(clearly_better(linear, linear));
+  EXPECT_NEAR(linear.accuracy(),
               accuracy(Aggregator::fit("linear", straight, validation_straight, quick(), 1), planted(60, 3, false)), 0.05);
 }
 
 TEST(Aggregator, HeldOutGroupsShowThatThereIsNothingToLearnWhereValidationSaysOtherwise) {
-  double validated = 0, held_out = 0;
+  double validated = 0, unseen = 0;
+  int misled = 0;
   constexpr int kDraws = 8;
   for (int draw = 0; draw < kDraws; ++draw) {
     ExpertFeatures train = planted(40, 1, true), validation = planted(5, 2, true);
     at::manual_seed(static_cast<std::uint64_t>(draw));  // states that have nothing to do with the pairs
     for (ExpertFeatures* f : {&train, &validation}) f->states_NKH = at::randn(f->states_NKH.sizes());
     validated += Aggregator::fit("mlp", train, validation, quick(), 1).validation_accuracy() / kDraws;
-    held_out += held_out_accuracy("mlp", train, validation, quick(), 1) / kDraws;
+    const HeldOut mlp = held_out("mlp", train, validation, quick(), 1);
+    unseen += mlp.accuracy() / kDraws;
+    misled += clearly_better(mlp, held_out("linear", train, validation, quick(), 1));
   }
   EXPECT_GT(validated, 0.58);  // it stopped where luck was best
-  EXPECT_NEAR(held_out, 0.5, 0.04);
+  EXPECT_NEAR(unseen, 0.5, 0.04);
+  EXPECT_LE(misled, kDraws / 2);
   const ExpertFeatures one{at::randn({4, kExperts, kWidth}), at::randn({4, kExperts}), {planted(1, 1, true).groups}};
-  EXPECT_EQ(held_out_accuracy("mlp", one, one, quick(), 1), 0.5);
+  EXPECT_EQ(held_out("mlp", one, one, quick(), 1).accuracy(), 0.5);
+}
+
+TEST(Aggregator, ALargerKindMustBeBetterByMoreThanAStandardError) {
+  const HeldOut smaller{{3, 3, 3, 3}, {6, 6, 6, 6}}, once{{3, 3, 3, 4}, {6, 6, 6, 6}}, often{{4, 4, 3, 4}, {6, 6, 6, 6}};
+  EXPECT_FALSE(clearly_better(once, smaller));  // one pair more in one group: 1 against a standard error of 1
+  EXPECT_TRUE(clearly_better(often, smaller));  // 3 against 1
+  EXPECT_DOUBLE_EQ(often.accuracy(), 15.0 / 24);
 }
 
 TEST(Aggregator, KeepsItsBestStepAndNotItsLast) {
