@@ -68,9 +68,9 @@ TEST(RunConfig, NamesUnknownKeysWithPlaceAndNearestRightKey) {
   EXPECT_EQ(problems(kSmallest + "train: {lr: 1}\n"), "c.yaml:7:1: train: unknown key, did you mean experts.train?");
   EXPECT_EQ(problems(kSmallest + "lora_alpha: 1\n"),
             "c.yaml:7:1: lora_alpha: unknown key, did you mean base.lora_alpha or experts.train.lora_alpha?");
-  EXPECT_EQ(
-      problems(kSmallest + "compute: {zebra: 1}\n"),
-      "c.yaml:7:11: compute.zebra: unknown key; known here: device, dtype, threads, trunk_cache_mb, micro_batch_tokens, peak_tflops");
+  EXPECT_EQ(problems(kSmallest + "compute: {zebra: 1}\n"),
+            "c.yaml:7:11: compute.zebra: unknown key; known here: device, dtype, threads, trunk_cache_mb, micro_batch_tokens, "
+            "peak_tflops");
 }
 
 TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
