@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Single-thread speed of our tokenizer beside the `tokenizers` package: same texts, warm caches, passes taken in turn, medians.
 
-    tokenizer_speed.py --program build/tests/bench/bench_tokenizer --data FILE.jsonl[.gz] [--passes 7] [--megabytes 4] TOKENIZER
+    launch/bench.sh tokenizer-speed --data FILE.jsonl[.gz] [--passes 7] [--megabytes 4] TOKENIZER
 
 The texts are all strings of 20 and more characters in the rows of FILE. The package runs encode_batch and encode_batch_fast; the faster counts.
 Last line: {"name","unit","ours","peer","ratio","spread"} in megabytes of UTF-8 a second. Needs: pip install tokenizers==0.23.3.
@@ -20,6 +20,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 from tokenizers import Tokenizer  # noqa: E402  (reads the environment)
 
+PROGRAM = os.path.join(os.environ["DMOERM_BUILD"], "tests", "bench", "bench_tokenizer")
+
 
 def strings(value):
     if isinstance(value, str):
@@ -33,7 +35,6 @@ def strings(value):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tokenizer")
-    parser.add_argument("--program", required=True)
     parser.add_argument("--data", required=True)
     parser.add_argument("--passes", type=int, default=7)
     parser.add_argument("--megabytes", type=float, default=4)
@@ -58,7 +59,7 @@ def main():
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
         file.writelines(json.dumps(t) + "\n" for t in texts)
         file.flush()
-        program = subprocess.Popen([args.program, path, file.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        program = subprocess.Popen([PROGRAM, path, file.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
         def ours():
             program.stdin.write("\n")
