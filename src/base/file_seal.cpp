@@ -63,6 +63,12 @@ void write_seal(const std::filesystem::path& path, const SealKind& kind) {
   if (!file.flush()) throw IoError(fmt::format("{}: cannot write: is the disk full?", path.string()));
 }
 
+bool begins_with_seal(const std::filesystem::path& path, const SealKind& kind) {
+  std::string head(title(kind).size(), '\0');
+  std::ifstream(path, std::ios::binary).read(head.data(), static_cast<std::streamsize>(head.size()));
+  return head == title(kind);
+}
+
 void check_seal(const std::filesystem::path& path, const SealKind& kind) {
   if (std::filesystem::is_directory(path)) {
     throw IoError(fmt::format("{}: is a directory, expected a {}", path.string(), kind.what));

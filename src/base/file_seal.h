@@ -27,6 +27,8 @@ struct PieceDigest {
 std::string seal_of(std::string_view content, const SealKind& kind);
 /// Write the seal of a finished file that keeps kSealBytes free for it. @throws IoError
 void write_seal(const std::filesystem::path& path, const SealKind& kind);
+/// Whether the file begins as one with such a seal, whole or damaged.
+bool begins_with_seal(const std::filesystem::path& path, const SealKind& kind);
 /// @throws IoError if the file cannot be read, DataError if it has no seal or another content than the seal says
 void check_seal(const std::filesystem::path& path, const SealKind& kind);
 

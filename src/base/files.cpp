@@ -72,22 +72,46 @@ std::filesystem::path temporary_name(const std::filesystem::path& path) {
   return path.string() + temporary_suffix() + std::to_string(::getpid());
 }
 
+namespace {
+
+/// Whether a file name is a temporary_name() of a process of this host that is no more.
+bool is_stale(const std::string& name) {
+  const std::string suffix = temporary_suffix();
+  const auto at = name.rfind(suffix);
+  if (at == std::string::npos) return false;
+  const std::string digits = name.substr(at + suffix.size());
+  pid_t writer = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), writer);
+  if (error != std::errc() || end != digits.data() + digits.size() || writer <= 0) return false;
+  return ::kill(writer, 0) != 0 && errno == ESRCH;
+}
+
+void remove_all(const std::vector<std::filesystem::path>& paths) {
+  for (const std::filesystem::path& path : paths) std::filesystem::remove_all(path);
+}
+
+}  // namespace
+
 void remove_stale_temporaries(const std::filesystem::path& directory) {
   namespace fs = std::filesystem;
-  const std::string suffix = temporary_suffix();
   std::vector<fs::path> stale;
   for (auto entry = fs::recursive_directory_iterator(directory); entry != fs::recursive_directory_iterator(); ++entry) {
     const std::string name = entry->path().filename().string();
-    const auto at = name.rfind(suffix);
-    if (at == std::string::npos) continue;
-    if (entry->is_directory()) entry.disable_recursion_pending();
-    const std::string digits = name.substr(at + suffix.size());
-    pid_t writer = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), writer);
-    if (error != std::errc() || end != digits.data() + digits.size() || writer <= 0) continue;
-    if (::kill(writer, 0) != 0 && errno == ESRCH) stale.push_back(entry->path());
+    if (entry->is_directory() && name.find(temporary_suffix()) != std::string::npos) entry.disable_recursion_pending();
+    if (is_stale(name)) stale.push_back(entry->path());
   }
-  for (const fs::path& path : stale) fs::remove_all(path);
+  remove_all(stale);
+}
+
+void remove_stale_temporaries_of(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  std::vector<fs::path> stale;
+  std::error_code ignored;  // a directory that is not there is the writer's to name
+  for (const auto& entry : fs::directory_iterator(path.has_parent_path() ? path.parent_path() : fs::path("."), ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(path.filename().string() + temporary_suffix()) && is_stale(name)) stale.push_back(entry.path());
+  }
+  remove_all(stale);
 }
 
 void sync_path(const std::filesystem::path& path) {

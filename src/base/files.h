@@ -24,5 +24,7 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
 std::filesystem::path temporary_name(const std::filesystem::path& path);
 /// Remove what processes of this host that are no more left under such names, anywhere below `directory`.
 void remove_stale_temporaries(const std::filesystem::path& directory);
+/// Remove what such processes left under temporary_name(path).
+void remove_stale_temporaries_of(const std::filesystem::path& path);
 
 }  // namespace dmoerm

@@ -3,9 +3,13 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "base/error.h"
 #include "base/log.h"
+#include "base/stop.h"
 #include "cli/verbs.h"
+#include "data/token_store_hdf5.h"
 #include "pair/forms.h"
 
 namespace dmoerm::cli {
@@ -18,12 +22,29 @@ struct Options {
   bool list_forms = false;
 };
 
+/// No input is written over, nor a file that is no store.
+void check_output(const std::filesystem::path& output, const std::vector<config::InputConfig>& inputs) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  for (const config::InputConfig& input : inputs) {
+    for (const char* beside : {"", ".dropped.jsonl", ".report.json"}) {
+      if (fs::equivalent(input.path, output.string() + beside, ignored))
+        throw ConfigError(
+            fmt::format("--out {}: the input {} would be written over: name another output", output.string(), input.path));
+    }
+  }
+  if (!fs::is_regular_file(output, ignored) || fs::file_size(output, ignored) == 0) return;
+  if (!begins_with_seal(output, data::kTokenStoreSeal))
+    throw ConfigError(fmt::format("--out {}: is there and no token store: name another output, or remove it", output.string()));
+}
+
 void run(Options& options) {
   if (options.list_forms) {
     for (const pair::Form& form : pair::forms()) fmt::print("{:<24} {}\n", form.name, form.looks);
     return;
   }
   init_log(0, 1, "warn");
+  catch_stop_signals();
   if (options.out.empty()) throw ConfigError("--out FILE is needed: where to write the token store");
   if (!options.config.empty()) {
     options.run = config::read_run_config(options.config, options.overrides);
@@ -32,6 +53,7 @@ void run(Options& options) {
       throw ConfigError("give --config FILE, or input files and --model DIR");
     for (const std::string& file : options.files) options.run.data.inputs.push_back({file, "auto", "", "", 1.0});
   }
+  check_output(options.out, options.run.data.inputs);
   const auto tokenizer = data::Tokenizer::load(std::filesystem::path(options.run.backbone.dir) / "tokenizer.json");
   const data::ChatTemplate chat_template(options.run.backbone.chat_template, tokenizer, options.run.data.special_tokens_in_text);
   const data::IngestReport report = data::ingest_for_run(options.run, tokenizer, chat_template, options.out);

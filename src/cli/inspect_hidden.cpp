@@ -23,7 +23,8 @@ std::vector<std::int32_t> parse_ids(const std::string& line, const std::string& 
     throw DataError(fmt::format("{}: expected a JSON list of token ids with at least one id", where));
   std::vector<std::int32_t> ids;
   for (const auto& id : value) {
-    if (!id.is_number_integer()) throw DataError(fmt::format("{}: {} is not a token id", where, id.dump()));
+    const bool fits = id.is_number_integer() && (!id.is_number_unsigned() || id.get<std::uint64_t>() <= INT32_MAX);
+    if (!fits || id.get<std::int64_t>() < 0) throw DataError(fmt::format("{}: {} is not a token id", where, id.dump()));
     ids.push_back(id.get<std::int32_t>());
   }
   return ids;
@@ -32,8 +33,8 @@ std::vector<std::int32_t> parse_ids(const std::string& line, const std::string& 
 void run(const Options& options) {
   std::ifstream file(options.ids);
   if (!file) throw IoError(fmt::format("{}: cannot open", options.ids));
-  const auto backbone =
-      model::Backbone::load(options.model, at::Device(options.device), options.layers, tensor::pick_dtype(options.dtype));
+  const auto backbone = model::Backbone::load(options.model, tensor::pick_device(options.device, "--device"), options.layers,
+                                              tensor::pick_dtype(options.dtype));
   tensor::NamedTensors states;
   std::string line;
   for (std::int64_t number = 1; std::getline(file, line); ++number) {
@@ -57,7 +58,7 @@ void add_inspect_hidden(CLI::App& inspect) {
   verb->add_option("--model", options->model, "Hugging Face model directory")->required();
   verb->add_option("--ids", options->ids, "JSON lines, each a list of token ids")->required();
   verb->add_option("--out", options->out, "safetensors file to write")->required();
-  verb->add_option("--layers", options->layers, "use only the first n layers");
+  verb->add_option("--layers", options->layers, "use only the first n layers; 0 = all")->check(CLI::NonNegativeNumber);
   verb->add_option("--device", options->device, "cpu or cuda");
   verb->add_option("--dtype", options->dtype, "of weights and products: float32 or bfloat16")->capture_default_str();
   verb->callback([options] { run(*options); });

@@ -192,6 +192,9 @@ ChatTemplate::ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bo
       else
         elements.push_back({Kind::token, std::string(inside)});
       line.remove_prefix(close + 1);
+      if (elements.back().kind != Kind::token || tokenizer.id_of(elements.back().text)) continue;
+      if (std::ranges::find(missing_tokens_, elements.back().text) == missing_tokens_.end())
+        missing_tokens_.push_back(elements.back().text);
     }
   }
 }

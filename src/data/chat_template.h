@@ -32,6 +32,8 @@ class ChatTemplate {
   [[nodiscard]] std::int64_t head_tokens() const;
 
   [[nodiscard]] const std::string& name() const { return name_; }
+  /// Tokens of the template that the tokenizer lacks, each once: they are written as text, which hints at a wrong template.
+  [[nodiscard]] const std::vector<std::string>& missing_tokens() const { return missing_tokens_; }
   /// The template written out, one role a line; rendering interprets this text. {x} is the token x (text where the tokenizer
   /// lacks it), {head} and {tail} what the tokenizer's post-processor puts around a text, {end} its end-of-text token, {sep|x}
   /// its [SEP] or else x.
@@ -54,6 +56,7 @@ class ChatTemplate {
 
   std::string name_, text_, digest_;
   std::map<std::string, std::vector<Element>, std::less<>> lines_;
+  std::vector<std::string> missing_tokens_;
   const Tokenizer* tokenizer_;
   bool special_in_text_;
 };

@@ -45,7 +45,7 @@ std::string GroupSelection::select(InputGroup& item) {
   const auto settled = survey_.splits.find(item.prompt);
   if (settled == survey_.splits.end()) throw DataError(fmt::format("{}: the file changed while it was read", group.file));
   if (settled->second == pair::Split::train && item.beyond_weight(request_.seed)) return "left out by the weight of its input";
-  if (!seen_.insert(item.content).second) return "duplicate: same prompt and responses as an earlier row";
+  if (!seen_.insert(item.statement).second) return "duplicate: same prompt, responses and labels as an earlier row";
   if (survey_.thinned(item, settled->second, request_.seed))
     return "left out by data.groups_per_category_max or the category's groups_max";
   group.split = settled->second;

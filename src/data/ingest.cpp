@@ -64,6 +64,7 @@ class Ingest {
     const fs::path& store = request_.output;
     report_.dropped_file = store.string() + ".dropped.jsonl";
     const fs::path summary = store.string() + ".report.json";
+    for (const fs::path& output : {report_.dropped_file, summary, store}) remove_stale_temporaries_of(output);
     Outputs outputs({report_.dropped_file, summary, store});  // the store last: where it is, the others are
     write_store(temporary_name(store));
     report_.digest = verify_store(temporary_name(store));
@@ -174,6 +175,9 @@ IngestReport ingest(const IngestRequest& request) {
 
 IngestReport ingest_for_run(const config::RunConfig& config, const Tokenizer& tokenizer, const ChatTemplate& chat_template,
                             const fs::path& output) {
+  if (!chat_template.missing_tokens().empty())
+    spdlog::warn("[ingest] template {}: the tokenizer lacks {}, written as plain text: is it the template of this model?",
+                 chat_template.name(), fmt::join(chat_template.missing_tokens(), ", "));
   IngestRequest request;
   request.data = config.data;
   request.categories = config.categories;

@@ -1,11 +1,15 @@
 #include "data/ingest_inputs.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <set>
 
+#include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "base/stop.h"
 
 namespace dmoerm::data {
 namespace {
@@ -58,6 +62,25 @@ TextKey content_key(const pair::Group& group, const std::string& prompt) {
   return key_of(content);
 }
 
+/// What the labels say of the responses' texts, in whatever order the row has them.
+TextKey statement_key(const pair::Group& group, const TextKey& content) {
+  std::vector<std::string> said;
+  const auto text = [&](int response) -> const std::string& { return group.responses[static_cast<std::size_t>(response)].text; };
+  for (const pair::Response& r : group.responses) {
+    said.push_back(fmt::format("{}\x1d{}", r.text, r.overall));
+    for (const auto& [point, score] : r.scores) said.push_back(fmt::format("{}\x1d{}\x1d{}", r.text, point, score));
+  }
+  for (const pair::StatedPair& p : group.pairs)
+    said.push_back(fmt::format("{}\x1d{}\x1d{}\x1d{}", text(p.winner), text(p.loser), p.label, p.margin));
+  for (const pair::RecordedVerdict& v : group.verdicts) {
+    const bool turned = text(v.b) < text(v.a);
+    said.push_back(fmt::format("{}\x1d{}\x1d{}\x1d{}\x1d{}", text(turned ? v.b : v.a), text(turned ? v.a : v.b), v.point,
+                               turned ? v.second_order : v.first_order, turned ? v.first_order : v.second_order));
+  }
+  std::ranges::sort(said);
+  return key_of(fmt::format("{:x}{:x}\x1c{}", content.high, content.low, fmt::join(said, "\x1c")));
+}
+
 void apply(const config::InputConfig& input, const std::vector<config::CategoryConfig>& categories, InputGroup& item,
            std::map<std::string, std::set<std::string>>& labels) {
   pair::Group& group = item.group;
@@ -74,6 +97,7 @@ void apply(const config::InputConfig& input, const std::vector<config::CategoryC
   const std::string prompt = pair::prompt_key(group.prompt);
   item.prompt = key_of(prompt);
   item.content = content_key(group, prompt);
+  item.statement = statement_key(group, item.content);
 }
 
 }  // namespace
@@ -87,7 +111,8 @@ std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const
     pair::GroupReader reader(input.path, input.form, on_dropped);
     IngestReport::Input about{input.path, "(no rows)", 0, {}};
     while (auto group = reader.next()) {
-      InputGroup item{std::move(*group), {}, {}};
+      if (stop_requested()) throw Stopped(fmt::format("reading the inputs broke off by {}; nothing was written", stop_signal()));
+      InputGroup item{std::move(*group), {}, {}, {}};
       apply(input, request.categories, item, about.labels);
       if (on_group(std::move(item))) ++about.groups;
     }

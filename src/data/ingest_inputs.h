@@ -26,7 +26,8 @@ double place_of(std::uint64_t key, std::uint64_t seed);
 struct InputGroup {
   pair::Group group;
   TextKey prompt;          ///< of the prompt
-  TextKey content;         ///< of category, prompt, set of responses, and names of labels: equal for duplicates
+  TextKey content;         ///< of category, prompt, set of responses, and names of labels: what a seeded draw goes by
+  TextKey statement;       ///< of content and what the labels say: equal for duplicates
   bool configured = true;  ///< its category is one of the request's
   double weight = 1.0;     ///< of its input
 

@@ -59,27 +59,41 @@ class Surveyor {
     Split& split = survey_.splits.try_emplace(item.prompt, Split::unset).first->second;
     if (rank_of(item.group.split) > rank_of(split)) split = item.group.split;
     const bool counts = groups_max(request_, item.group.category) > 0 && !item.beyond_weight(request_.seed);
-    if (counts && seen_.insert(item.content).second) {
+    if (counts && seen_.insert(item.statement).second) {
       draws_[item.group.category].push_back({item.prompt, draw_key(item, request_.seed)});
     }
     return true;
   }
 
   void drop(const pair::Dropped& d) {
-    if (!d.bad) return;
+    if (!d.bad) {
+      const auto [first, fresh] = unused_.try_emplace(d.reason, Unused{fmt::format("{}:{}", d.file, d.line)});
+      if (!fresh || unused_.size() <= kNamesShown) ++first->second.times;
+      if (unused_.size() > kNamesShown) unused_.erase(first);
+      return;
+    }
     if (bad_.size() < kBadLinesShown) bad_.push_back(fmt::format("{}:{}: {}", d.file, d.line, d.reason));
     if (++bad_lines_ > request_.data.bad_lines_max && bad_.size() == kBadLinesShown) refuse("at least ");
   }
 
   [[noreturn]] void refuse(const char* at_least) const {
-    std::string text = fmt::format("found {}{} bad line{}, tolerated are {} (data.bad_lines_max):", at_least, bad_lines_,
-                                   bad_lines_ == 1 ? "" : "s", request_.data.bad_lines_max);
+    std::string text = fmt::format("found {}{} bad line{}, tolerated are {} (data.bad_lines_max, --bad-lines):", at_least,
+                                   bad_lines_, bad_lines_ == 1 ? "" : "s", request_.data.bad_lines_max);
     for (const std::string& line : bad_) text += "\n  " + line;
     throw DataError(text);
   }
 
+  [[noreturn]] void refuse_empty() const {
+    std::string text = "the inputs hold no group that can be used:";
+    for (const config::InputConfig& input : request_.data.inputs) text += "\n  " + input.path;
+    for (const auto& [reason, unused] : unused_)
+      text += fmt::format("\n  {} of {}, first {}", unused.times, reason, unused.first);
+    if (unused_.empty()) text += "\n  no rows";
+    throw DataError(text);
+  }
+
   void settle_categories() {
-    if (found_.empty() && other_.empty()) throw DataError("the inputs hold no group that can be used");
+    if (found_.empty() && other_.empty()) refuse_empty();
     std::set<std::string> missing, all = other_;
     for (const config::CategoryConfig& c : request_.categories) {
       survey_.categories.push_back(c.name);
@@ -119,6 +133,11 @@ class Surveyor {
   std::map<std::string, std::vector<Draw>> draws_;
   std::vector<std::string> bad_;
   std::int64_t bad_lines_ = 0;
+  struct Unused {
+    std::string first;  ///< file:line
+    std::int64_t times = 0;
+  };
+  std::map<std::string, Unused> unused_;  ///< well-formed rows of no use, by reason
 };
 
 }  // namespace

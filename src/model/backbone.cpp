@@ -1,8 +1,10 @@
 #include "model/backbone.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/pow.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,27 +21,24 @@ at::Tensor to_device_long(const std::vector<std::int32_t>& values, at::Device de
   return at::tensor(at::ArrayRef<std::int32_t>(values), at::TensorOptions().dtype(at::kInt)).to(device, at::kLong);
 }
 
-/// Frequencies of the rotary embedding in float32, as transformers computes them.
+/// Frequencies of the rotary embedding in float32, step by step as transformers computes them: a last bit of a frequency grows
+/// with the position.
 at::Tensor rope_frequencies(const BackboneSpec& spec) {
   const RopeSpec& rope = spec.rope;
-  const std::int64_t half = spec.head_dim / 2;
-  at::Tensor frequencies = at::empty({half}, at::TensorOptions().dtype(at::kFloat));
-  for (std::int64_t i = 0; i < half; ++i) {
-    double f = 1.0 / std::pow(rope.theta, static_cast<double>(2 * i) / static_cast<double>(spec.head_dim));
-    if (rope.type == "linear") f /= rope.factor;
-    if (rope.type == "llama3") {  // long wavelengths slowed by factor, short ones kept, a ramp between
-      const double wavelength = 2 * std::numbers::pi / f, context = static_cast<double>(rope.original_max_positions);
-      const double low = context / rope.low_freq_factor, high = context / rope.high_freq_factor;
-      if (wavelength > low) {
-        f /= rope.factor;
-      } else if (wavelength >= high) {
-        const double share = (context / wavelength - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor);
-        f = (1 - share) * f / rope.factor + share * f;
-      }
-    }
-    frequencies.data_ptr<float>()[i] = static_cast<float>(f);
-  }
-  return frequencies;
+  const auto options = at::TensorOptions().dtype(at::kFloat);
+  const at::Tensor exponents = at::arange(0, spec.head_dim, 2, options).div(spec.head_dim);
+  const at::Tensor plain = at::pow(rope.theta, exponents).reciprocal();
+  if (rope.type == "linear") return plain.div(rope.factor);
+  if (rope.type != "llama3") return plain;
+  // long wavelengths slowed by factor, short ones kept, a ramp between
+  const auto context = static_cast<double>(rope.original_max_positions);
+  const double low = context / rope.low_freq_factor, high = context / rope.high_freq_factor;
+  const at::Tensor wavelength = plain.reciprocal().mul(2 * std::numbers::pi);
+  const at::Tensor slowed = at::where(wavelength.gt(low), plain.div(rope.factor), plain);
+  const at::Tensor share =
+      wavelength.reciprocal().mul(context).sub(rope.low_freq_factor).div(rope.high_freq_factor - rope.low_freq_factor);
+  const at::Tensor ramp = share.neg().add(1).mul(slowed).div(rope.factor).add(share.mul(slowed));
+  return at::where(wavelength.lt(high).logical_or(wavelength.gt(low)), slowed, ramp);
 }
 
 /// table[index] += rows. Repeated indices add in a fixed order; on a GPU index_add_ adds in any.

@@ -19,6 +19,8 @@ const std::map<std::string, Family> kFamilies = {{"llama", Family::llama},
                                                  {"qwen3", Family::qwen3},
                                                  {"bert", Family::bert}};
 
+constexpr std::int64_t kPositions = 2048, kLayersMax = 4096;
+
 /// Reads keys of config.json; null counts as absent.
 class Keys {
  public:
@@ -33,16 +35,38 @@ class Keys {
       throw DataError(fmt::format("{}: {}: {} is not of the expected type", file_, key, object_[key].dump()));
     }
   }
-  [[nodiscard]] std::int64_t size(const char* key, std::int64_t fallback = 0) const {
-    const auto value = get<std::int64_t>(key, fallback);
-    if (value <= 0 || value > (std::int64_t{1} << 31)) {
-      throw DataError(fmt::format("{}: {}: {}, expected a whole number from 1 to 2^31", file_, key,
-                                  has(key) ? std::to_string(value) : "missing"));
+  [[nodiscard]] std::int64_t size(const char* key, std::int64_t fallback = 0, std::int64_t most = std::int64_t{1} << 31) const {
+    const bool whole = !has(key) || object_[key].is_number_integer();
+    const auto value = whole ? get<std::int64_t>(key, fallback) : 0;
+    if (value <= 0 || value > most) {
+      throw DataError(fmt::format("{}: {}: {}, expected a whole number from 1 to {}", file_, key,
+                                  has(key) ? object_[key].dump() : "missing", most));
     }
     return value;
   }
+  /// A positive number that must be there.
+  [[nodiscard]] double factor(const char* key) const {
+    const auto value = get(key, 0.0);
+    if (!(value > 0)) {
+      throw DataError(
+          fmt::format("{}: {}: {}, expected a number above 0", file_, key, has(key) ? object_[key].dump() : "missing"));
+    }
+    return value;
+  }
+  /// A key that only one value is supported of.
+  void refuse_unless(const char* key, const json& only) const {
+    if (has(key) && object_[key] != only)
+      throw DataError(fmt::format("{}: {}: {} is not supported, only {}", file_, key, object_[key].dump(), only.dump()));
+  }
   [[nodiscard]] Keys child(const char* key) const { return {object_[key], fmt::format("{}: {}", file_, key)}; }
-  [[nodiscard]] bool is_object(const char* key) const { return has(key) && object_[key].is_object(); }
+  /// Whether the key is there, if only as null.
+  [[nodiscard]] bool stated(const char* key) const { return object_.contains(key); }
+  /// Whether the key holds an object. @throws DataError for another value but null
+  [[nodiscard]] bool is_object(const char* key) const {
+    if (has(key) && !object_[key].is_object())
+      throw DataError(fmt::format("{}: {}: expected an object, found {}", file_, key, object_[key].dump()));
+    return has(key);
+  }
   [[nodiscard]] const std::string& file() const { return file_; }
 
  private:
@@ -50,11 +74,12 @@ class Keys {
   std::string file_;
 };
 
-/// transformers 5 writes rope_parameters; older ones rope_theta and rope_scaling (with "type" or "rope_type").
+/// transformers 5 writes rope_parameters; older ones rope_theta and rope_scaling (with "type" or "rope_type"), which count where
+/// both are there. Defaults are those of transformers.
 RopeSpec read_rope(const Keys& keys) {
   RopeSpec rope;
   rope.theta = keys.get("rope_theta", rope.theta);
-  const char* section = keys.is_object("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  const char* section = keys.is_object("rope_scaling") ? "rope_scaling" : "rope_parameters";
   if (!keys.is_object(section)) return rope;
   const Keys scaling = keys.child(section);
   rope.theta = scaling.get("rope_theta", rope.theta);
@@ -62,13 +87,16 @@ RopeSpec read_rope(const Keys& keys) {
   if (rope.type != "default" && rope.type != "linear" && rope.type != "llama3") {
     throw DataError(fmt::format("{}: rope type {} is not supported (default, linear, llama3)", scaling.file(), rope.type));
   }
-  rope.factor = scaling.get("factor", rope.factor);
-  rope.low_freq_factor = scaling.get("low_freq_factor", rope.low_freq_factor);
-  rope.high_freq_factor = scaling.get("high_freq_factor", rope.high_freq_factor);
-  rope.original_max_positions = scaling.get("original_max_position_embeddings", rope.original_max_positions);
-  if (!(rope.factor > 0) || !(rope.theta > 0))
-    throw DataError(fmt::format("{}: factor and rope_theta must be above 0", scaling.file()));
-  if (rope.type == "llama3" && !(rope.high_freq_factor > rope.low_freq_factor)) {
+  scaling.refuse_unless("partial_rotary_factor", 1.0);
+  if (!(rope.theta > 0)) throw DataError(fmt::format("{}: rope_theta must be above 0", scaling.file()));
+  if (rope.type != "default") rope.factor = scaling.factor("factor");
+  if (rope.type != "llama3") return rope;
+  rope.low_freq_factor = scaling.factor("low_freq_factor");
+  rope.high_freq_factor = scaling.factor("high_freq_factor");
+  const char* original = "original_max_position_embeddings";
+  const std::int64_t all = keys.size("max_position_embeddings", kPositions);
+  rope.original_max_positions = keys.has(original) ? keys.size(original) : scaling.size(original, all);
+  if (!(rope.high_freq_factor > rope.low_freq_factor)) {
     throw DataError(fmt::format("{}: high_freq_factor {} must be above low_freq_factor {}", scaling.file(), rope.high_freq_factor,
                                 rope.low_freq_factor));
   }
@@ -109,11 +137,13 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
   spec.vocab = keys.size("vocab_size");
   spec.width = keys.size("hidden_size");
   spec.intermediate = keys.size("intermediate_size");
-  spec.layers = keys.size("num_hidden_layers");
+  spec.layers = keys.size("num_hidden_layers", 0, kLayersMax);
   spec.heads = keys.size("num_attention_heads");
-  spec.kv_heads = keys.size("num_key_value_heads", spec.heads);
-  spec.head_dim = keys.size("head_dim", spec.width / spec.heads);
-  spec.max_positions = keys.size("max_position_embeddings", 2048);
+  spec.kv_heads = spec.encoder() ? spec.heads : keys.size("num_key_value_heads", spec.heads);
+  if (spec.width % spec.heads != 0 && (spec.encoder() || !keys.has("head_dim")))
+    throw DataError(fmt::format("{}: hidden_size {} is not a multiple of num_attention_heads {}", file, spec.width, spec.heads));
+  spec.head_dim = spec.encoder() ? spec.width / spec.heads : keys.size("head_dim", spec.width / spec.heads);
+  spec.max_positions = keys.size("max_position_embeddings", kPositions);
   if (spec.heads % spec.kv_heads != 0) {
     throw DataError(
         fmt::format("{}: num_attention_heads {} is not a multiple of num_key_value_heads {}", file, spec.heads, spec.kv_heads));
@@ -126,22 +156,24 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
     spec.norm_eps = keys.get("layer_norm_eps", 1e-12);
     spec.type_vocab = keys.size("type_vocab_size", 2);
     spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
-    if (spec.head_dim * spec.heads != spec.width)
-      throw DataError(
-          fmt::format("{}: hidden_size {} is not a multiple of num_attention_heads {}", file, spec.width, spec.heads));
     return spec;
   }
   if (spec.head_dim % 2 != 0)
     throw DataError(fmt::format("{}: head_dim {} must be even for rotary embeddings", file, spec.head_dim));
+  keys.refuse_unless("is_causal", true);
+  keys.refuse_unless("partial_rotary_factor", 1.0);
   spec.norm_eps = keys.get("rms_norm_eps", 1e-6);
   spec.rope = read_rope(keys);
-  const bool attention_bias = keys.get("attention_bias", false);
+  const bool may_have_bias = spec.family == Family::llama || spec.family == Family::qwen3;  // transformers reads the keys there
+  const bool attention_bias = may_have_bias && keys.get("attention_bias", false);
   spec.qkv_bias = attention_bias || spec.family == Family::qwen2;
-  spec.o_bias = attention_bias && spec.family != Family::qwen2;
-  spec.mlp_bias = keys.get("mlp_bias", false);
+  spec.o_bias = attention_bias;
+  spec.mlp_bias = spec.family == Family::llama && keys.get("mlp_bias", false);
   spec.qk_norm = spec.family == Family::qwen3;
   const bool windowed = spec.family == Family::mistral || keys.get("use_sliding_window", false);
-  if (windowed) spec.sliding_window = keys.get<std::int64_t>("sliding_window", 0);
+  constexpr std::int64_t kWindow = 4096;  // of transformers where the key is missing; null is no window
+  if (windowed && (keys.has("sliding_window") || !keys.stated("sliding_window")))
+    spec.sliding_window = keys.size("sliding_window", kWindow);
   return spec;
 }
 

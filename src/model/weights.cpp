@@ -19,7 +19,11 @@ class Layout {
   /// Reserve `shape`; `slot` receives the view when the buffer is there.
   void add(at::Tensor* slot, std::vector<std::int64_t> shape) {
     std::int64_t count = 1;
-    for (std::int64_t extent : shape) count *= extent;
+    constexpr std::int64_t kMost = std::int64_t{1} << 50;  // no sum of layers leaves 64 bits
+    for (std::int64_t extent : shape) {
+      if (__builtin_mul_overflow(count, extent, &count) || count > kMost)
+        throw DataError(fmt::format("config.json asks for a tensor of shape {}: too large", tensor::shape_text(shape)));
+    }
     entries_.push_back({slot, std::move(shape), total_, count});
     total_ += (count + kAlign - 1) / kAlign * kAlign;
   }
@@ -44,7 +48,8 @@ class Layout {
 /// Tensors of a file that belong to other heads or are computed, not read.
 bool ignorable(const std::string& name, std::int64_t layers) {
   if (name.starts_with("lm_head.") || name.starts_with("score.") || name.starts_with("cls.") || name.starts_with("classifier.") ||
-      name.starts_with("pooler.") || name.ends_with("rotary_emb.inv_freq") || name == "embeddings.position_ids") {
+      name.starts_with("pooler.") || name.starts_with("qa_outputs.") || name.ends_with("rotary_emb.inv_freq") ||
+      name == "embeddings.position_ids") {
     return true;
   }
   for (const char* prefix : {"layers.", "encoder.layer."}) {  // layers past the ones asked for
@@ -54,6 +59,21 @@ bool ignorable(const std::string& name, std::int64_t layers) {
     }
   }
   return false;
+}
+
+/// The name under which the files keep a tensor: with the prefix of models with a head or without, and norms of BERT also by
+/// their names of TensorFlow (bert-base-uncased). "" if it is not there.
+std::string stored_name(const tensor::SafetensorsReader& reader, const std::string& prefix, const std::string& name) {
+  std::vector<std::string> names = {name};
+  for (const auto& [ours, old] :
+       {std::pair("LayerNorm.weight", "LayerNorm.gamma"), std::pair("LayerNorm.bias", "LayerNorm.beta")}) {
+    if (name.ends_with(ours)) names.push_back(name.substr(0, name.size() - std::string_view(ours).size()) + old);
+  }
+  for (const std::string& candidate : names) {
+    if (reader.has(prefix + candidate)) return prefix + candidate;
+    if (reader.has(candidate)) return candidate;
+  }
+  return "";
 }
 
 }  // namespace
@@ -146,17 +166,20 @@ Weights::Weights(const BackboneSpec& spec, at::Device device, std::size_t layer_
 Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device, at::ScalarType dtype) {
   const auto reader = tensor::SafetensorsReader::open_model(directory);
   const std::string prefix = head_model_prefix(spec);
-  Weights weights(spec, device, 0, dtype);
   std::set<std::string> used;
-  for (const auto& [name, slot] : weights.named_) {
-    const std::string stored = reader.has(prefix + name) ? prefix + name : name;
-    if (!reader.has(stored))
+  for (const auto& [name, slot] : Weights(spec, at::kMeta, 0, dtype).named_) {  // before memory is taken
+    const std::string stored = stored_name(reader, prefix, name);
+    if (stored.empty())
       throw DataError(fmt::format("{}: tensor {} (or {}{}) is missing: expected shape {}", directory.string(), name, prefix, name,
                                   tensor::shape_text(slot.sizes().vec())));
     if (reader.shape(stored) != slot.sizes().vec()) {
       throw DataError(fmt::format("{}: tensor {} has shape {}, config.json asks for {}", reader.file_of(stored), stored,
                                   tensor::shape_text(reader.shape(stored)), tensor::shape_text(slot.sizes().vec())));
     }
+  }
+  Weights weights(spec, device, 0, dtype);
+  for (const auto& [name, slot] : weights.named_) {
+    const std::string stored = stored_name(reader, prefix, name);
     at::Tensor loaded = reader.load(stored).to(at::kFloat);
     if (!at::isfinite(loaded).all().item<bool>())
       throw DataError(fmt::format("{}: tensor {} holds NaN or infinity", reader.file_of(stored), stored));

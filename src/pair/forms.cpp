@@ -10,11 +10,21 @@ namespace dmoerm::pair {
 
 using nlohmann::json;
 
+namespace {
+
+bool prompt_is(const json& row, json::value_t type) {
+  const char* column = prompt_column(row);
+  return column != nullptr && row[column].type() == type;
+}
+
+}  // namespace
+
 const std::vector<Form>& forms() {
   static const std::vector<Form> kForms = {
       {"native",
        R"({"id","category","split","prompt","responses":[{"rid","text","scores":{point: x},"overall": x}],)"
-       R"("preferences":[[rid,rid,"a"|"b"|"tie"]],"verdicts":[{"point","a","b","first_order","second_order"}]})",
+       R"("preferences":[[rid,rid,"a"|"b"|"tie"]],"verdicts":[{"point","a","b","first_order","second_order"}]}; )"
+       R"(orders: a shown first, b shown first; each says "first", "second", "tie", "unparsable", "refused" or "error" of what was shown)",
        [](const json& r) { return has(r, {"prompt"}) && has_objects(r, "responses"); }, parse_native},
       {"dmoerm-ranked",
        R"({"src":[user turns],"tgt":[assistant turns],"response":[...],"rank":[...],"label"}, lower rank = better)",
@@ -34,7 +44,8 @@ const std::vector<Form>& forms() {
       {"ultrafeedback",
        R"({"instruction","completions":[{"response","annotations":{aspect:{"Rating"}},"overall_score"}]}, aspects = points)",
        [](const json& r) { return has(r, {"instruction"}) && has_objects(r, "completions"); }, parse_ultrafeedback},
-      {"helpsteer-preference", R"({"prompt","response_1","response_2","preference_strength"}, negative = the first is better)",
+      {"helpsteer-preference",
+       R"({"prompt","response_1","response_2","preference_strength"}, negative = the first is better; its size is not used)",
        [](const json& r) {
          return has(r, {"prompt", "response_1", "response_2", "preference_strength"});
        },
@@ -60,7 +71,14 @@ const std::vector<Form>& forms() {
        R"({"prompt":[messages],"chosen":[messages],"rejected":[messages],"margin","score_chosen","score_rejected"}, )"
        R"(TRL, OpenRLHF)",
        [](const json& r) {
-         return has(r, {"prompt", "chosen", "rejected"}) && r["prompt"].is_array();
+         return has(r, {"chosen", "rejected"}) && prompt_is(r, json::value_t::array);
+       },
+       parse_chosen_rejected},
+      {"standard",
+       R"({"prompt","chosen","rejected","margin","score_chosen","score_rejected"}, TRL, OpenRLHF, LLaMA-Factory; the prompt may be )"
+       R"(called question, instruction (with input), query, input, context or context_messages; system and history go before it)",
+       [](const json& r) {
+         return has(r, {"chosen", "rejected"}) && prompt_is(r, json::value_t::string);
        },
        parse_chosen_rejected},
       {"conversational-implicit",
@@ -69,15 +87,11 @@ const std::vector<Form>& forms() {
          return has(r, {"chosen", "rejected"}) && r["chosen"].is_array() && !has(r, {"prompt"});
        },
        parse_chosen_rejected},
-      {"standard", R"({"prompt","chosen","rejected","margin","score_chosen","score_rejected"}, TRL, OpenRLHF)",
-       [](const json& r) {
-         return has(r, {"prompt", "chosen", "rejected"});
-       },
-       parse_chosen_rejected},
       {"standard-implicit",
-       R"({"chosen","rejected",...} or {"text_chosen","text_rejected",...}: the prompt is what both begin with)",
+       R"({"chosen","rejected",...} or {"text_chosen","text_rejected",...}: the prompt is what both begin with; )"
+       R"("\n\nHuman: ...\n\nAssistant: ..." (Anthropic HH) is read as turns)",
        [](const json& r) {
-         return has(r, {"chosen", "rejected"}) || has(r, {"text_chosen", "text_rejected"});
+         return !has(r, {"prompt"}) && (has(r, {"chosen", "rejected"}) || has(r, {"text_chosen", "text_rejected"}));
        },
        parse_chosen_rejected},
   };

@@ -1,8 +1,8 @@
 // Forms with any number of responses, ranked or scored.
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cmath>
-#include <cstdlib>
 #include <unordered_map>
 
 #include "pair/row_fields.h"
@@ -55,14 +55,24 @@ void add_score(Response& response, const std::string& point, double value) {
   }
 }
 
+/// What a judge said, in the words of RecordedVerdict.
+std::string verdict_of(const json& row, const char* key) {
+  const std::string word = text_of(need(row, key), key);
+  for (const char* known : {"first", "second", "tie", "unparsable", "refused", "error"}) {
+    if (word == known) return word;
+  }
+  throw RowError(
+      fmt::format("\"{}\": expected first, second, tie, unparsable, refused or error, found {}", key, shown(row[key])));
+}
+
 /// A rating as UltraFeedback writes it: a number, a number in a string, or "N/A" and null for none.
 double rating_of(const json& rating, const std::string& aspect) {
   if (!rating.is_string()) return score_of(rating, aspect.c_str());
   const std::string text = rating.get<std::string>();
   if (text == "N/A") return kMissing;
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (end == text.c_str() || *end != '\0' || !std::isfinite(value)) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
     throw RowError(fmt::format("\"{}.Rating\": expected a finite number or N/A, found {}", aspect, shown(rating)));
   }
   return value;
@@ -73,7 +83,7 @@ double rating_of(const json& rating, const std::string& aspect) {
 Group parse_native(const json& row) {
   Group group;
   read_common(row, group);
-  group.prompt = messages_of(row["prompt"], "prompt");
+  group.prompt = prompt_of(row, "prompt");
   for (const json& r : need_list(row, "responses")) {
     Response response;
     response.text = text_of(need(r, "text"), "text");
@@ -99,8 +109,8 @@ Group parse_native(const json& row) {
   if (has(row, {"verdicts"})) {
     for (const json& v : need_list(row, "verdicts")) {
       const auto [a, b] = numbers.places(need(v, "a"), need(v, "b"), "verdicts");
-      group.verdicts.push_back({text_of(need(v, "point"), "point"), a, b, text_of(need(v, "first_order"), "first_order"),
-                                text_of(need(v, "second_order"), "second_order")});
+      group.verdicts.push_back(
+          {text_of(need(v, "point"), "point"), a, b, verdict_of(v, "first_order"), verdict_of(v, "second_order")});
     }
   }
   return group;
@@ -131,7 +141,7 @@ Group parse_authors_ranked(const json& row) {
 Group parse_nemo(const json& row) {
   Group group;
   read_common(row, group);
-  group.prompt = messages_of(row["context"], "context");
+  group.prompt = prompt_of(row, "context");
   for (const json& c : need_list(row, "completions")) {
     Completion completion = completion_of(need(c, "completion"), "completion");
     if (!completion.before.empty())
@@ -144,7 +154,7 @@ Group parse_nemo(const json& row) {
 Group parse_ultrafeedback(const json& row) {
   Group group;
   read_common(row, group);
-  group.prompt = messages_of(row["instruction"], "instruction");
+  group.prompt = prompt_of(row, "instruction");
   for (const json& c : need_list(row, "completions")) {
     Response response;
     response.text = text_of(need(c, "response"), "response");
@@ -169,7 +179,7 @@ Group parse_ultrafeedback(const json& row) {
 Group parse_helpsteer(const json& row) {
   Group group;
   read_common(row, group);
-  group.prompt = messages_of(row["prompt"], "prompt");
+  group.prompt = prompt_of(row, "prompt");
   Response response;
   response.text = text_of(row["response"], "response");
   for (const char* point : {"helpfulness", "correctness", "coherence", "complexity", "verbosity"}) {

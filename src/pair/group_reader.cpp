@@ -66,8 +66,10 @@ void check_group(const Group& group) {
   }
 }
 
-/// Put the responses and labels of another row with the same prompt behind those of `group`.
+/// Put the responses and labels of another row with the same prompt behind those of `group`. Of two splits, test goes before
+/// validation before train.
 void append_row(Group& group, Group& row) {
+  if (group.split == Split::unset || (row.split != Split::unset && row.split > group.split)) group.split = row.split;
   const auto shift = static_cast<int>(group.responses.size());
   for (Response& r : row.responses) group.responses.push_back(std::move(r));
   for (StatedPair& p : row.pairs) group.pairs.push_back({std::move(p.label), p.winner + shift, p.loser + shift, p.margin});
@@ -120,10 +122,18 @@ void GroupReader::detect(const json& row) {
                   lines_.number(), keys_of(row)));
 }
 
+void GroupReader::refuse_array(const std::string& line) const {
+  if (line[line.find_first_not_of(" \t\r")] != '[') return;
+  throw DataError(fmt::format(
+      "{}:{}: expected one JSON object a line, found the beginning of a list. jq -c '.[]' FILE writes its elements so", path_,
+      lines_.number()));
+}
+
 std::optional<Group> GroupReader::next_row() {
   std::string line;
   while (lines_.next(line)) {
     if (blank(line)) continue;
+    if (form_ == nullptr) refuse_array(line);
     try {
       const json row = parse_line(line);
       if (form_ == nullptr) detect(row);
@@ -163,7 +173,8 @@ std::optional<Group> GroupReader::next() {
     if (!group) return std::nullopt;
     if (form_->merges_rows) {
       const std::string key = prompt_key(group->prompt);
-      while ((held_ = next_row()) && group->responses.size() < kResponsesMax && prompt_key(held_->prompt) == key) {
+      while ((held_ = next_row()) && group->responses.size() < kResponsesMax && prompt_key(held_->prompt) == key &&
+             held_->category == group->category) {
         append_row(*group, *held_);
       }
     }

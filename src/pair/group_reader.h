@@ -31,6 +31,7 @@ class GroupReader {
  private:
   std::optional<Group> next_row();
   void detect(const nlohmann::json& row);
+  void refuse_array(const std::string& line) const;
   bool finish(Group& group);
   std::string path_;
   LineReader lines_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 namespace dmoerm::pair {
 
@@ -24,7 +25,10 @@ std::string shown(const json& value) { return shorten(value.dump(-1, ' ', false,
 std::string keys_of(const json& row) {
   if (!row.is_object()) return "none: it is " + shown(row);
   std::string keys;
-  for (const auto& [key, value] : row.items()) keys += (keys.empty() ? "" : ", ") + key;
+  for (const auto& [key, value] : row.items()) {
+    const char* what = value.is_null() ? " (null)" : value.is_array() && value.empty() ? " (empty)" : "";
+    keys += (keys.empty() ? "" : ", ") + key + what;
+  }
   return shorten(keys, 200);
 }
 
@@ -59,7 +63,11 @@ double number_of(const json& value, const char* key) {
   if (!value.is_number() || !std::isfinite(value.get<double>())) {
     throw RowError(fmt::format("\"{}\": expected a finite number, found {}", key, shown(value)));
   }
-  return value.get<double>();
+  const double number = value.get<double>();
+  if (std::abs(number) > std::numeric_limits<float>::max()) {
+    throw RowError(fmt::format("\"{}\": expected a number that float32 can hold, found {}", key, shown(value)));
+  }
+  return number;
 }
 
 double score_of(const json& value, const char* key) { return value.is_null() ? kMissing : number_of(value, key); }
@@ -74,6 +82,10 @@ std::vector<Message> messages_of(const json& value, const char* key) {
     if (!m.is_object() || !m.contains("role") || !m.contains("content")) {
       throw RowError(fmt::format("\"{}\": expected messages {{\"role\", \"content\"}}, found {}", key, shown(m)));
     }
+    for (const char* calls : {"tool_calls", "function_call"}) {
+      if (has(m, {calls}) && !m[calls].empty())
+        throw RowError::unusable(fmt::format("a message with \"{}\": no chat template here writes them", calls));
+    }
     Message message{text_of(m["role"], "role"), text_of(m["content"], "content")};
     if (message.role != "system" && message.role != "user" && message.role != "assistant") {
       throw RowError(fmt::format("\"{}\": expected the role system, user or assistant, found {}", key, shown(m["role"])));
@@ -81,6 +93,21 @@ std::vector<Message> messages_of(const json& value, const char* key) {
     messages.push_back(std::move(message));
   }
   return messages;
+}
+
+void add_system(const json& row, std::vector<Message>& prompt) {
+  for (const char* column : {"system", "system_prompt"}) {
+    if (prompt.empty() || prompt.back().content.empty() || prompt.front().role == "system") return;
+    if (!row.contains(column) || !row[column].is_string()) continue;
+    if (std::string text = row[column].get<std::string>(); !text.empty())
+      prompt.insert(prompt.begin(), {"system", std::move(text)});
+  }
+}
+
+std::vector<Message> prompt_of(const json& row, const char* key) {
+  std::vector<Message> prompt = messages_of(row[key], key);
+  add_system(row, prompt);
+  return prompt;
 }
 
 Completion completion_of(const json& value, const char* key) {
@@ -92,6 +119,13 @@ Completion completion_of(const json& value, const char* key) {
   std::string text = std::move(messages.back().content);
   messages.pop_back();
   return {std::move(messages), std::move(text)};
+}
+
+const char* prompt_column(const json& row) {
+  for (const char* key : {"prompt", "question", "instruction", "query", "input", "context", "context_messages"}) {
+    if (row.contains(key) && (row[key].is_string() || row[key].is_array())) return key;
+  }
+  return nullptr;
 }
 
 void read_common(const json& row, Group& group) {

@@ -11,7 +11,7 @@ namespace dmoerm::pair {
 
 /// A value as it stands in the row, shortened for a message.
 std::string shown(const nlohmann::json& value);
-/// The keys of a row, for a message.
+/// The keys of a row, for a message; those that hold nothing are marked.
 std::string keys_of(const nlohmann::json& row);
 /// Whether all keys are there and not null.
 bool has(const nlohmann::json& row, std::initializer_list<const char*> keys);
@@ -28,6 +28,13 @@ double score_of(const nlohmann::json& value, const char* key);
 
 /// A list of {role, content}, or a string as one user message.
 std::vector<Message> messages_of(const nlohmann::json& value, const char* key);
+/// Put the system message that stands in a column of its own, `system` or `system_prompt`, before a prompt that has none.
+void add_system(const nlohmann::json& row, std::vector<Message>& prompt);
+/// messages_of() the row's `key`, and add_system().
+std::vector<Message> prompt_of(const nlohmann::json& row, const char* key);
+
+/// The column in which a row of two responses has its prompt, or null: "prompt", or what else people call it.
+const char* prompt_column(const nlohmann::json& row);
 
 /// A response with the turns that stand before it in the same field.
 struct Completion {

@@ -100,12 +100,10 @@ SafetensorsReader SafetensorsReader::open(const std::filesystem::path& file) {
 
 SafetensorsReader SafetensorsReader::open_model(const std::filesystem::path& directory, const std::string& single_name) {
   const auto index_path = directory / (single_name + ".index.json");
+  if (std::filesystem::exists(directory / single_name)) return open(directory / single_name);  // before an index, as transformers
   if (!std::filesystem::exists(index_path)) {
-    if (!std::filesystem::exists(directory / single_name)) {
-      throw DataError(fmt::format("{}: holds neither {} nor {}.index.json: is it a Hugging Face model directory?",
-                                  directory.string(), single_name, single_name));
-    }
-    return open(directory / single_name);
+    throw DataError(fmt::format("{}: holds neither {} nor {}.index.json: is it a Hugging Face model directory?",
+                                directory.string(), single_name, single_name));
   }
   SafetensorsReader reader;
   reader.source_ = directory.string();

@@ -153,8 +153,8 @@ double Course::update(const TrainerContext& context, std::int64_t step) {
     gradients.push_back(sum.narrow(0, 0, own).to(parameters_[part].device()));
   }
   const double norm = norm_of(gradients, loss);
-  if (!std::isfinite(norm)) {
-    fail("the gradient is not finite", step);
+  if (!std::isfinite(norm) || !std::isfinite(loss)) {
+    fail("the loss or its gradient is not finite", step);
     return loss;
   }
   const double clip = context.train.clip_norm > 0 && norm > context.train.clip_norm ? context.train.clip_norm / norm : 1.0;

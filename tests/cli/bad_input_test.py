@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
@@ -100,6 +101,41 @@ class Tiny(unittest.TestCase):
     def assert_refused_and_nothing_left(self, result, *texts):
         self.assert_refused(result, *texts)
         self.assertFalse(os.path.exists(self.path("runs")), [os.path.join(d, f) for d, _, fs in os.walk(self.path("runs")) for f in fs])
+
+
+class Ingest(Tiny):
+    def ingest(self, *files, out):
+        return self.dmoerm("ingest", *files, "--model", self.path("model"), "--template", "plain", "--out", out)
+
+    def content(self, name):
+        with open(self.path(name), encoding="utf-8") as f:
+            return f.read()
+
+    def test_no_input_and_no_other_file_is_written_over(self):
+        rows_file = self.path("rows.jsonl")
+        before = self.content("rows.jsonl")
+        self.assert_refused(self.ingest(rows_file, out=rows_file), "would be written over")
+        shutil.copy(rows_file, self.path("x.h5.report.json"))
+        self.assert_refused(self.ingest(self.path("x.h5.report.json"), out=self.path("x.h5")), "would be written over")
+        shutil.copy(rows_file, self.path("notes.txt"))
+        self.assert_refused(self.ingest(rows_file, out=self.path("notes.txt")), "is there and no token store")
+        self.assertEqual(self.content("rows.jsonl"), before)
+        self.assertEqual(self.content("notes.txt"), before)
+        self.assertEqual(self.ingest(rows_file, out=self.path("x.h5")).returncode, 0)
+        self.assertEqual(self.ingest(rows_file, out=self.path("x.h5")).returncode, 0, "a store may be made again")
+
+    def test_a_signal_ends_it_and_nothing_is_left(self):
+        self.write_rows(rows(60000))
+        process = subprocess.Popen([PROGRAM, "ingest", self.path("rows.jsonl"), "--model", self.path("model"), "--template", "plain", "--out", self.path("x.h5")],
+                                   stderr=subprocess.PIPE, text=True)
+        deadline = time.time() + 60
+        while process.poll() is None and time.time() < deadline and not any(".tmp-" in f for f in os.listdir(self.root)):
+            time.sleep(0.01)
+        process.terminate()
+        said = process.communicate(timeout=60)[1]
+        self.assertEqual(process.returncode, 3, said)
+        self.assertIn("broke off by SIGTERM", said)
+        self.assertEqual([f for f in os.listdir(self.root) if f.startswith("x.h5")], [])
 
 
 class Configuration(Tiny):

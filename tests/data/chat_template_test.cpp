@@ -162,6 +162,12 @@ TEST(ChatTemplate, ListsTheNamesItKnows) {
   }
 }
 
+TEST(ChatTemplate, NamesTheTokensThatTheTokenizerLacks) {
+  const Tokenizer tokenizer = ascii({"<|im_start|>"});
+  EXPECT_EQ(ChatTemplate("chatml", tokenizer, false).missing_tokens(), (std::vector<std::string>{"<|im_end|>"}));
+  EXPECT_TRUE(ChatTemplate("dmoerm", tokenizer, false).missing_tokens().empty());
+}
+
 TEST(ChatTemplate, GivesCheckedIdsWithARealVocabulary) {
   const auto path = std::filesystem::path(DMOERM_SHARED) / "golden/tokenizers/tiny_digits_bytelevel.json";
   DMOERM_NEEDS(path);

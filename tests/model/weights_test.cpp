@@ -61,6 +61,38 @@ TEST_F(WeightsFolder, WholeShardedAndWithThePrefixOfAHeadModelAreTheSame) {
   EXPECT_TRUE(load().equal(expected));
 }
 
+TEST_F(WeightsFolder, AWholeFileCountsBeforeAnIndexBesideIt) {
+  save();
+  write_json_atomically(directory_ / "model.safetensors.index.json", {{"weight_map", {{kUp, "gone.safetensors"}}}});
+  EXPECT_TRUE(load().equal(backbone_->weights().flat));
+}
+
+TEST_F(WeightsFolder, NormsOfBertMayHaveTheirOldNames) {
+  BackboneSpec spec = test::tiny_spec(50);
+  spec.family = Family::bert, spec.kv_heads = spec.heads, spec.type_vocab = 2;
+  spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
+  backbone_ = test::random_backbone(spec);
+  tensors_.clear();
+  for (const auto& [name, slot] : backbone_->weights().named()) {
+    std::string old = name;
+    if (name.ends_with("LayerNorm.weight")) old = name.substr(0, name.size() - 6) + "gamma";
+    if (name.ends_with("LayerNorm.bias")) old = name.substr(0, name.size() - 4) + "beta";
+    tensors_.emplace_back("bert." + old, slot.clone());
+  }
+  save();
+  EXPECT_TRUE(load().equal(backbone_->weights().flat));
+}
+
+TEST_F(WeightsFolder, SizesThatNoMemoryHoldsAreComparedWithTheFileFirst) {
+  save();
+  BackboneSpec spec = backbone_->spec();
+  spec.width = std::int64_t{1} << 31;
+  const auto refused = [&] { return test::message_of<DataError>([&] { (void)Weights::load(spec, directory_, at::kCPU); }); };
+  EXPECT_NE(refused().find("has shape"), std::string::npos) << refused();
+  spec.intermediate = spec.vocab = spec.width;
+  EXPECT_NE(refused().find("too large"), std::string::npos) << refused();
+}
+
 TEST_F(WeightsFolder, HalfPrecisionOnDiskIsReadAsTheNumbersThatItHolds) {
   for (const auto type : {at::kBFloat16, at::kHalf}) {
     at::Tensor expected = backbone_->weights().clone().flat;

@@ -94,6 +94,50 @@ TEST(Forms, ConversationsThatGoOnFromThePromptOrRepeatIt) {
             std::string::npos);
 }
 
+TEST(Forms, PromptsInColumnsOfOtherNames) {
+  const char* const orca = R"({"system":"Be kind","question":"What is 2+2?","chosen":"It is four.","rejected":"It is five."})";
+  Group g = read("standard", orca);
+  EXPECT_EQ(prompt_of(g), "system: Be kind | user: What is 2+2?");
+  EXPECT_EQ(g.responses.at(0).text, "It is four.");
+  g = read("standard", R"({"instruction":"Add","input":"2 2","history":[["Hi","Hello"]],"chosen":"4","rejected":"5"})");
+  EXPECT_EQ(prompt_of(g), "user: Hi | assistant: Hello | user: Add\n2 2");
+  g = read("conversational", R"({"context_messages":[{"role":"user","content":"Hi"}],"chosen":"a","rejected":"b"})");
+  EXPECT_EQ(prompt_of(g), "user: Hi");
+  g = read("standard",
+           R"({"question":"Q","chosen":[{"role":"assistant","content":"a"}],"rejected":[{"role":"assistant","content":"b"}]})");
+  EXPECT_EQ(prompt_of(g), "user: Q");
+  const char* const whole = R"({"context":"source 7","chosen":[{"role":"user","content":"Hi"},{"role":"assistant","content":"a"}],
+      "rejected":[{"role":"user","content":"Hi"},{"role":"assistant","content":"b"}]})";
+  EXPECT_EQ(prompt_of(read("standard", whole)), "user: Hi") << "a whole conversation needs no other column";
+  const char* const with_system = R"({"prompt":[{"role":"system","content":"S"},{"role":"user","content":"Hi"}],
+      "chosen":[{"role":"user","content":"Hi"},{"role":"assistant","content":"a"}],
+      "rejected":[{"role":"user","content":"Hi"},{"role":"assistant","content":"b"}]})";
+  EXPECT_EQ(prompt_of(read("conversational", with_system)), "system: S | user: Hi");
+  EXPECT_EQ(prompt_of(read("helpsteer", R"({"system":"S","prompt":"p","response":"a","helpfulness":1})")), "system: S | user: p");
+  EXPECT_EQ(detect_form(json::parse(R"({"prompt":{"role":"user"},"chosen":"a b","rejected":"a c"})")), nullptr)
+      << "a prompt is there, so none is taken from the responses";
+}
+
+TEST(Forms, TranscriptsAreReadAsTurns) {
+  const char* const row = R"({"chosen":"\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Sure?\n\nAssistant: I'm not sure",
+      "rejected":"\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Sure?\n\nAssistant: I'm not going"})";
+  Group g = read("standard-implicit", row);
+  EXPECT_EQ(prompt_of(g), "user: Hi | assistant: Hello | user: Sure?");
+  EXPECT_EQ(g.responses.at(0).text, "I'm not sure");
+  EXPECT_EQ(g.responses.at(1).text, "I'm not going");
+  g = read("standard", R"({"prompt":"\n\nHuman: Hi\n\nAssistant:","chosen":" a","rejected":" b"})");
+  EXPECT_EQ(prompt_of(g), "user: Hi");
+  EXPECT_EQ(refusal(R"({"chosen":"\n\nHuman: Hi\n\nAssistant: a","rejected":"\n\nHuman: Ho\n\nAssistant: b"})"),
+            "unusable: \"chosen\" and \"rejected\" part before their last message: a group holds one prompt");
+  EXPECT_EQ(prompt_of(read("standard-implicit", R"({"chosen":"天空是蓝色","rejected":"天空是绿色"})")), "user: 天空是")
+      << "without white space, at the border of a character";
+}
+
+TEST(Forms, ACallOfAToolIsNamed) {
+  EXPECT_EQ(refusal(R"({"prompt":[{"role":"assistant","content":"","tool_calls":[{"id":1}]}],"chosen":"a","rejected":"b"})"),
+            "unusable: a message with \"tool_calls\": no chat template here writes them");
+}
+
 TEST(Forms, RanksOfTheAuthorsAndOfNemo) {
   Group g = read("dmoerm-ranked", R"({"src":["q1","q2"],"tgt":["a1"],"response":["w","x","y"],"rank":[1,2,2],"label":"chat"})");
   EXPECT_EQ(prompt_of(g), "user: q1 | assistant: a1 | user: q2");
@@ -166,6 +210,8 @@ TEST(Forms, WrongRowsSayWhatWasExpectedAndFound) {
       {R"({"prompt":"p","chosen":"a","rejected":3})", "\"rejected\": expected a string or a list of messages, found 3"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","margin":-1})", "\"margin\": expected a number >= 0, found -1"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","margin":"1"})", "\"margin\": expected a finite number, found \"1\""},
+      {R"({"prompt":"p","chosen":"a","rejected":"b","margin":1e39})",
+       "\"margin\": expected a number that float32 can hold, found 1e+39"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","score_chosen":1,"score_rejected":2})",
        "\"score_chosen\": expected at least"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","split":"later"})",
@@ -190,6 +236,9 @@ TEST(Forms, WrongRowsSayWhatWasExpectedAndFound) {
       {R"({"prompt":"p","responses":[{"text":"a","overall":true}]})", "\"overall\": expected a finite number, found true"},
       {R"({"prompt":"p","responses":[{"text":"a"},{"text":"b"}],"verdicts":[{"point":"s","a":0,"b":1}]})",
        "expected the key \"first_order\""},
+      {R"({"prompt":"p","responses":[{"text":"a"},{"text":"b"}],
+          "verdicts":[{"point":"s","a":0,"b":1,"first_order":"A","second_order":"first"}]})",
+       "\"first_order\": expected first, second, tie, unparsable, refused or error, found \"A\""},
       {R"({"prompt":"p","responses":[{"text":"a"},3]})", "expected the key \"text\", found 3"},
       {R"({"instruction":"i","completions":[{"response":"a","annotations":[]}]})",
        "\"annotations\": expected an object, found []"},

@@ -1,5 +1,7 @@
 #include "pair/group_reader.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -119,6 +121,25 @@ TEST_F(GroupReaderFile, ConsecutiveRowsOfOnePromptAreOneGroup) {
   EXPECT_EQ(dropped_[1].line, 6);
   EXPECT_FALSE(dropped_[1].bad) << "nothing is wrong with it: it is alone";
   EXPECT_EQ(dropped_[1].reason, "a single response: nothing to prefer it to");
+}
+
+TEST_F(GroupReaderFile, MergedRowsKeepTheirCategoryAndNeverLoseATestRow) {
+  const auto row = [](const char* response, const char* split, const char* category) {
+    return fmt::format(R"({{"prompt":"p","response":"{}","helpfulness":1,"split":"{}","category":"{}"}})", response, split,
+                       category) +
+           "\n";
+  };
+  const auto groups = read(row("a", "train", "A") + row("b", "test", "A") + row("c", "train", "B") + row("d", "train", "B"));
+  ASSERT_EQ(groups.size(), 2U);
+  EXPECT_EQ(groups[0].split, Split::test);
+  EXPECT_EQ(groups[1].category, "B");
+}
+
+TEST_F(GroupReaderFile, AListIsRefusedWithAWayOut) {
+  EXPECT_NE(test::message_of<DataError>([&] {
+              (void)read("[\n{\"chosen\":\"a b\"}]");
+            }).find(":1: expected one JSON object a line, found the beginning of a list"),
+            std::string::npos);
 }
 
 TEST_F(GroupReaderFile, RowsOfSeveralPointsAreOneGroup) {

@@ -1,5 +1,6 @@
 #include "pair/line_reader.h"
 
+#include <sys/stat.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -91,7 +92,31 @@ TEST_F(LineReaderFile, RefusesTruncatedCompression) {
   }
 }
 
+TEST_F(LineReaderFile, RefusesBytesBehindAGzipMemberButZeros) {
+  const std::string text = long_text();
+  const auto whole = lines(write("whole.gz", gzip(text) + gzip(text)));
+  EXPECT_EQ(lines(write("padded.gz", gzip(text) + gzip(text) + std::string(100, '\0'))), whole);
+  std::string broken = gzip(text);
+  broken[1] = 'x';  // of its magic
+  for (const std::string& behind : {broken, std::string("{}"), std::string(16, '\0') + "xx"}) {
+    const std::string path = write("behind.gz", gzip(text) + behind);
+    EXPECT_NE(test::message_of<DataError>([&] { (void)lines(path); }).find("damaged gzip file"), std::string::npos);
+  }
+  const std::string path = write("behind.gz", gzip(text) + gzip(text).substr(0, 1));
+  EXPECT_NE(test::message_of<DataError>([&] { (void)lines(path); }).find("truncated gzip file"), std::string::npos);
+}
+
+TEST_F(LineReaderFile, NamesWhatIsNoText) {
+  EXPECT_NE(test::message_of<DataError>([&] {
+              (void)lines(write("x.parquet", "PAR1..."));
+            }).find("x.parquet: expected JSON lines in UTF-8"),
+            std::string::npos);
+  EXPECT_NE(test::message_of<DataError>([&] { (void)lines(write("x", "\xFF\xFE{")); }).find("iconv"), std::string::npos);
+}
+
 TEST_F(LineReaderFile, RefusesWhatIsNoFile) {
+  ASSERT_EQ(::mkfifo((directory_ / "pipe").c_str(), 0600), 0);
+  EXPECT_NE(test::message_of<IoError>([&] { LineReader{directory_ / "pipe"}; }).find("inputs are read twice"), std::string::npos);
   EXPECT_THROW(LineReader{directory_}, IoError);
   EXPECT_THROW(LineReader(directory_ / "absent"), IoError);
 }
