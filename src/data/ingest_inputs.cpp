@@ -6,10 +6,8 @@
 #include <cstring>
 #include <set>
 
-#include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
-#include "base/stop.h"
 
 namespace dmoerm::data {
 namespace {
@@ -111,7 +109,6 @@ std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const
     pair::GroupReader reader(input.path, input.form, on_dropped);
     IngestReport::Input about{input.path, "(no rows)", 0, {}};
     while (auto group = reader.next()) {
-      if (stop_requested()) throw Stopped(fmt::format("reading the inputs broke off by {}; nothing was written", stop_signal()));
       InputGroup item{std::move(*group), {}, {}, {}};
       apply(input, request.categories, item, about.labels);
       if (on_group(std::move(item))) ++about.groups;

@@ -16,7 +16,9 @@ using pair::Split;
 constexpr std::size_t kBadLinesShown = 10;
 constexpr std::size_t kNamesShown = 20;
 
-std::uint64_t draw_key(const InputGroup& item, std::uint64_t seed) { return mix64(item.content.low ^ mix64(seed)); }
+DrawKey draw_key(const InputGroup& item, std::uint64_t seed) {
+  return {mix64(item.content.low ^ mix64(seed)), item.statement.low};
+}
 
 /// Order in which splits win a prompt that rows put into several.
 int rank_of(Split split) { return split == Split::unset ? -1 : static_cast<int>(split); }
@@ -47,7 +49,7 @@ class Surveyor {
  private:
   struct Draw {
     TextKey prompt;
-    std::uint64_t key;
+    DrawKey key;
   };
 
   bool add(const InputGroup& item) {
@@ -88,7 +90,8 @@ class Surveyor {
     for (const config::InputConfig& input : request_.data.inputs) text += "\n  " + input.path;
     for (const auto& [reason, unused] : unused_)
       text += fmt::format("\n  {} of {}, first {}", unused.times, reason, unused.first);
-    if (unused_.empty()) text += "\n  no rows";
+    if (!bad_.empty()) text += fmt::format("\n  bad lines: {}, first {}", bad_lines_, bad_.front());
+    if (unused_.empty() && bad_.empty()) text += "\n  no rows";
     throw DataError(text);
   }
 
@@ -115,7 +118,7 @@ class Surveyor {
   void settle_draw() {
     for (const auto& [category, draws] : draws_) {
       const auto most = static_cast<std::size_t>(groups_max(request_, category));
-      std::vector<std::uint64_t> keys;
+      std::vector<DrawKey> keys;
       for (const Draw& draw : draws) {
         if (survey_.splits.at(draw.prompt) == Split::train) keys.push_back(draw.key);
       }

@@ -3,16 +3,20 @@
 #include <map>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "data/ingest_inputs.h"
 
 namespace dmoerm::data {
 
+/// Order of a category's train groups in the draw of those that are kept: of the content, then of what the labels say.
+using DrawKey = std::pair<std::uint64_t, std::uint64_t>;
+
 struct Survey {
   std::vector<std::string> categories;                           ///< of the store: as configured, or those found, sorted
   std::unordered_map<TextKey, pair::Split, TextKeyHash> splits;  ///< of every prompt
-  std::map<std::string, std::uint64_t> draw_end;  ///< category -> its train groups with a draw_key from here on are thinned out
+  std::map<std::string, DrawKey> draw_end;  ///< category -> its train groups with a draw_key from here on are thinned out
 
   /// Whether data.groups_per_category_max or the category's groups_max leaves this group out.
   [[nodiscard]] bool thinned(const InputGroup& item, pair::Split split, std::uint64_t seed) const;

@@ -19,7 +19,7 @@ const std::map<std::string, Family> kFamilies = {{"llama", Family::llama},
                                                  {"qwen3", Family::qwen3},
                                                  {"bert", Family::bert}};
 
-constexpr std::int64_t kPositions = 2048, kLayersMax = 4096;
+constexpr std::int64_t kPositions = 2048, kLayersMax = 4096, kHeadsMax = 1 << 20;
 
 /// Reads keys of config.json; null counts as absent.
 class Keys {
@@ -61,11 +61,11 @@ class Keys {
   [[nodiscard]] Keys child(const char* key) const { return {object_[key], fmt::format("{}: {}", file_, key)}; }
   /// Whether the key is there, if only as null.
   [[nodiscard]] bool stated(const char* key) const { return object_.contains(key); }
-  /// Whether the key holds an object. @throws DataError for another value but null
+  /// Whether the key holds an object with something in it. @throws DataError for another value but null
   [[nodiscard]] bool is_object(const char* key) const {
     if (has(key) && !object_[key].is_object())
       throw DataError(fmt::format("{}: {}: expected an object, found {}", file_, key, object_[key].dump()));
-    return has(key);
+    return has(key) && !object_[key].empty();
   }
   [[nodiscard]] const std::string& file() const { return file_; }
 
@@ -138,11 +138,11 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
   spec.width = keys.size("hidden_size");
   spec.intermediate = keys.size("intermediate_size");
   spec.layers = keys.size("num_hidden_layers", 0, kLayersMax);
-  spec.heads = keys.size("num_attention_heads");
-  spec.kv_heads = spec.encoder() ? spec.heads : keys.size("num_key_value_heads", spec.heads);
+  spec.heads = keys.size("num_attention_heads", 0, kHeadsMax);
+  spec.kv_heads = spec.encoder() ? spec.heads : keys.size("num_key_value_heads", spec.heads, kHeadsMax);
   if (spec.width % spec.heads != 0 && (spec.encoder() || !keys.has("head_dim")))
     throw DataError(fmt::format("{}: hidden_size {} is not a multiple of num_attention_heads {}", file, spec.width, spec.heads));
-  spec.head_dim = spec.encoder() ? spec.width / spec.heads : keys.size("head_dim", spec.width / spec.heads);
+  spec.head_dim = spec.encoder() ? spec.width / spec.heads : keys.size("head_dim", spec.width / spec.heads, kHeadsMax);
   spec.max_positions = keys.size("max_position_embeddings", kPositions);
   if (spec.heads % spec.kv_heads != 0) {
     throw DataError(

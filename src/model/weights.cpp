@@ -19,7 +19,7 @@ class Layout {
   /// Reserve `shape`; `slot` receives the view when the buffer is there.
   void add(at::Tensor* slot, std::vector<std::int64_t> shape) {
     std::int64_t count = 1;
-    constexpr std::int64_t kMost = std::int64_t{1} << 50;  // no sum of layers leaves 64 bits
+    constexpr std::int64_t kMost = std::int64_t{1} << 46;  // no sum of layers leaves 64 bits
     for (std::int64_t extent : shape) {
       if (__builtin_mul_overflow(count, extent, &count) || count > kMost)
         throw DataError(fmt::format("config.json asks for a tensor of shape {}: too large", tensor::shape_text(shape)));

@@ -75,7 +75,7 @@ double rating_of(const json& rating, const std::string& aspect) {
   if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
     throw RowError(fmt::format("\"{}.Rating\": expected a finite number or N/A, found {}", aspect, shown(rating)));
   }
-  return value;
+  return number_of(json(value), (aspect + ".Rating").c_str());
 }
 
 }  // namespace
@@ -132,6 +132,7 @@ Group parse_authors_ranked(const json& row) {
     group.prompt.push_back({"user", text_of(src[i], "src")});
     if (i + 1 < src.size()) group.prompt.push_back({"assistant", text_of(tgt[i], "tgt")});
   }
+  add_system(row, group.prompt);
   for (std::size_t i = 0; i < responses.size(); ++i) {
     group.responses.push_back({text_of(responses[i], "response"), -number_of(rank[i], "rank"), {}});  // lower rank = better
   }

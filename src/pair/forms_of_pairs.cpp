@@ -31,13 +31,12 @@ std::size_t shared_text(const std::string& a, const std::string& b) {
   std::size_t n = parted;
   while (n > 0 && !space(a[n - 1])) --n;
   while (n > 0 && space(a[n - 1])) --n;
-  if (n > 0) return n;
+  if (n > 0 || std::ranges::any_of(a, space) || std::ranges::any_of(b, space)) return n;
   for (n = parted; n > 0 && n < a.size() && (static_cast<unsigned char>(a[n]) & 0xC0U) == 0x80U;) --n;
   return n;
 }
 
-/// A transcript as Anthropic's HH writes it, "\n\nHuman: ...\n\nAssistant: ...", as messages; nothing if it is none. A last turn
-/// that is the assistant's and empty only asks for the response and is left out.
+/// A transcript as Anthropic's HH writes it, "\n\nHuman: ...\n\nAssistant: ...", as messages; nothing if it is none.
 std::vector<Message> transcript_of(const std::string& text) {
   constexpr std::pair<std::string_view, const char*> kTurns[] = {{"\n\nHuman:", "user"}, {"\n\nAssistant:", "assistant"}};
   if (!text.starts_with(kTurns[0].first) || text.find(kTurns[1].first) == std::string::npos) return {};
@@ -50,7 +49,6 @@ std::vector<Message> transcript_of(const std::string& text) {
     messages.push_back({role, text.substr(at, end - at)});
     at = end;
   }
-  if (messages.back().role == "assistant" && messages.back().content.empty()) messages.pop_back();
   return messages;
 }
 
@@ -58,7 +56,10 @@ std::vector<Message> transcript_of(const std::string& text) {
 std::vector<Message> stated_prompt(const json& row, const std::string& column) {
   std::vector<Message> prompt;
   if (row[column].is_string()) prompt = transcript_of(row[column].get<std::string>());
+  if (!prompt.empty() && prompt.back().role == "assistant" && prompt.back().content.empty())
+    prompt.pop_back();  // asks for the response
   if (prompt.empty()) prompt = messages_of(row[column], column.c_str());
+  if (prompt.empty()) throw RowError(fmt::format("\"{}\": expected a prompt, found an empty list", column));
   if (column == "instruction" && has(row, {"input"})) {
     std::string& text = prompt.back().content;
     if (const std::string more = text_of(row["input"], "input"); !more.empty()) text += (text.empty() ? "" : "\n") + more;
@@ -79,7 +80,9 @@ std::vector<Message> stated_prompt(const json& row, const std::string& column) {
 Completion response_of(const json& value, const char* key) {
   if (value.is_string()) {
     std::vector<Message> messages = transcript_of(value.get<std::string>());
-    if (!messages.empty() && messages.back().role == "assistant") {
+    if (!messages.empty() && messages.back().role != "assistant")
+      throw RowError::unusable(fmt::format("\"{}\" is a transcript that does not end with a turn of the assistant", key));
+    if (!messages.empty()) {
       std::string text = std::move(messages.back().content);
       messages.pop_back();
       return {std::move(messages), std::move(text)};
@@ -150,6 +153,7 @@ Group parse_swift(const json& row) {
   read_common(row, group);
   Completion chosen = completion_of(need_list(row, "messages"), "messages");
   group.prompt = std::move(chosen.before);
+  add_system(row, group.prompt);
   add_pair(row, std::move(chosen.text), text_of(row["rejected_response"], "rejected_response"), group);
   return group;
 }

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/stop.h"
 #include "pair/row_fields.h"
 
 namespace dmoerm::pair {
@@ -132,6 +133,7 @@ void GroupReader::refuse_array(const std::string& line) const {
 std::optional<Group> GroupReader::next_row() {
   std::string line;
   while (lines_.next(line)) {
+    if (stop_requested()) throw Stopped(fmt::format("reading {} broke off by {}", path_, stop_signal()));
     if (blank(line)) continue;
     if (form_ == nullptr) refuse_array(line);
     try {

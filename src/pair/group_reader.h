@@ -23,7 +23,7 @@ class GroupReader {
   GroupReader(const std::filesystem::path& path, const std::string& form, std::function<void(const Dropped&)> on_dropped);
 
   /// The next group that can be used: prompt and responses not blank, at least two different responses.
-  /// @throws DataError for a damaged file, or one whose first row has no known form
+  /// @throws DataError for a damaged file, or one whose first row has no known form; Stopped after a signal (base/stop.h)
   std::optional<Group> next();
   /// The form taken; null before the first row.
   [[nodiscard]] const Form* form() const { return form_; }

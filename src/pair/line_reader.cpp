@@ -138,7 +138,9 @@ std::unique_ptr<Source> open_source(const std::filesystem::path& path) {
   const auto begins = [&](std::string_view magic) { return head.starts_with(magic); };
   const char* other = nullptr;
   if (begins("\x1F\x8B")) return std::make_unique<GzipSource>(path);
-  if (begins("\x28\xB5\x2F\xFD")) return std::make_unique<ZstdSource>(path);
+  const bool skippable =
+      head.size() >= 4 && (head[0] & 0xF0) == 0x50 && head.compare(1, 3, "\x2A\x4D\x18") == 0;  // as pzstd begins
+  if (begins("\x28\xB5\x2F\xFD") || skippable) return std::make_unique<ZstdSource>(path);
   if (begins("PAR1")) other = "a Parquet file: pandas writes it so with df.to_json(NAME, orient=\"records\", lines=True)";
   if (begins("ARROW1")) other = "an Arrow file: its dataset's to_json(NAME) writes it so";
   if (begins("PK\x03\x04")) other = "a zip file: unpack it";

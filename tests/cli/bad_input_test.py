@@ -125,7 +125,8 @@ class Ingest(Tiny):
         self.assertEqual(self.ingest(rows_file, out=self.path("x.h5")).returncode, 0, "a store may be made again")
 
     def test_a_signal_ends_it_and_nothing_is_left(self):
-        self.write_rows(rows(60000))
+        useless = {"prompt": [{"role": "user", "content": "a", "tool_calls": [1]}], "responses": [{"text": "a"}, {"text": "b"}]}
+        self.write_rows(rows(60000) + [useless] * 200000)
         process = subprocess.Popen([PROGRAM, "ingest", self.path("rows.jsonl"), "--model", self.path("model"), "--template", "plain", "--out", self.path("x.h5")],
                                    stderr=subprocess.PIPE, text=True)
         deadline = time.time() + 60

@@ -192,6 +192,26 @@ TEST_F(IngestFolder, RowsThatSayTheOppositeAreNoDuplicates) {
   EXPECT_EQ(store().size(), 4);
 }
 
+TEST_F(IngestFolder, GroupsOfEqualTextsAreThinnedToTheNumberAsked) {
+  std::string text;
+  for (const char* prompt : {"p", "q", "r"}) {
+    for (const bool turned : {false, true}) text += row(prompt, turned ? "b" : "a", turned ? "a" : "b", {{"split", "train"}});
+  }
+  for (int most = 1; most <= 6; ++most) {
+    IngestRequest r = request({write("p.jsonl", text)});
+    r.data.groups_per_category_max = most;
+    ingest(r);
+    EXPECT_EQ(store().size(), most);
+  }
+}
+
+TEST_F(IngestFolder, AFolderInTheWayIsSaidBeforeAnythingIsWritten) {
+  fs::create_directory(directory_ / "store.h5");
+  const std::string notes = write("store.h5.report.json", "mine");
+  EXPECT_THROW(ingest(request({write("p.jsonl", row("p", "a", "b"))})), IoError);
+  EXPECT_EQ(read_file(notes), "mine");
+}
+
 TEST_F(IngestFolder, InputsWithoutAGroupSayWhy) {
   const std::string single = R"({"prompt":"p","response":"a","helpfulness":1})";
   const std::string file = write("one.jsonl", single + "\n"), empty = write("empty.jsonl", "");

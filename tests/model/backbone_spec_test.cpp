@@ -33,6 +33,7 @@ TEST(BackboneSpec, TheOldSectionOfRotaryEmbeddingsCountsBeforeTheNew) {
   EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}}).rope.theta, 5e5);
   EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}}).rope.factor, 4.0);
   EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}, {"rope_scaling", nullptr}}).rope.factor, 4.0);
+  EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}, {"rope_scaling", json::object()}}).rope.factor, 4.0);
   EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}, {"rope_scaling", old}}).rope.factor, 2.0);
 }
 

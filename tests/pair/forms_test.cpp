@@ -24,6 +24,8 @@ std::string prompt_of(const Group& group) {
   return text;
 }
 
+bool blank_prompt(const Group& group) { return group.prompt.size() == 1 && group.prompt.front().content.empty(); }
+
 Group read(const std::string& form, const char* row) {
   const json value = json::parse(row);
   const Form* found = detect_form(value);
@@ -114,6 +116,8 @@ TEST(Forms, PromptsInColumnsOfOtherNames) {
       "rejected":[{"role":"user","content":"Hi"},{"role":"assistant","content":"b"}]})";
   EXPECT_EQ(prompt_of(read("conversational", with_system)), "system: S | user: Hi");
   EXPECT_EQ(prompt_of(read("helpsteer", R"({"system":"S","prompt":"p","response":"a","helpfulness":1})")), "system: S | user: p");
+  EXPECT_EQ(prompt_of(read("dmoerm-ranked", R"({"system":"S","src":["q"],"response":["a","b"],"rank":[1,2]})")),
+            "system: S | user: q");
   EXPECT_EQ(detect_form(json::parse(R"({"prompt":{"role":"user"},"chosen":"a b","rejected":"a c"})")), nullptr)
       << "a prompt is there, so none is taken from the responses";
 }
@@ -131,6 +135,21 @@ TEST(Forms, TranscriptsAreReadAsTurns) {
             "unusable: \"chosen\" and \"rejected\" part before their last message: a group holds one prompt");
   EXPECT_EQ(prompt_of(read("standard-implicit", R"({"chosen":"天空是蓝色","rejected":"天空是绿色"})")), "user: 天空是")
       << "without white space, at the border of a character";
+}
+
+TEST(Forms, WhatNoPromptCanBeTakenFromIsNotGuessed) {
+  EXPECT_TRUE(
+      blank_prompt(read("standard-implicit", R"({"my_prompt":"Who?","chosen":"That cat sat","rejected":"This dog ran"})")));
+  EXPECT_EQ(refusal(R"({"instruction":[],"input":"x","chosen":"a b","rejected":"c d"})"),
+            "bad: \"instruction\": expected a prompt, found an empty list");
+  EXPECT_EQ(
+      refusal(R"({"chosen":"\n\nHuman: a\n\nAssistant: b\n\nHuman: c","rejected":"\n\nHuman: a\n\nAssistant: b\n\nHuman: d"})"),
+      "unusable: \"chosen\" is a transcript that does not end with a turn of the assistant");
+  EXPECT_EQ(read("standard-implicit", R"({"chosen":"\n\nHuman: a\n\nAssistant: b","rejected":"\n\nHuman: a\n\nAssistant:"})")
+                .responses.at(1)
+                .text,
+            "")
+      << "the reader names an empty response";
 }
 
 TEST(Forms, ACallOfAToolIsNamed) {
@@ -242,6 +261,8 @@ TEST(Forms, WrongRowsSayWhatWasExpectedAndFound) {
       {R"({"prompt":"p","responses":[{"text":"a"},3]})", "expected the key \"text\", found 3"},
       {R"({"instruction":"i","completions":[{"response":"a","annotations":[]}]})",
        "\"annotations\": expected an object, found []"},
+      {R"({"instruction":"i","completions":[{"response":"a","annotations":{"honesty":{"Rating":"1e39"}}}]})",
+       "\"honesty.Rating\": expected a number that float32 can hold"},
       {R"({"query":"q","responses":["a"],"rank":[1],"point":"x"})", "expected two \"responses\" and two ranks, found 1 and 1"},
   };
   for (const auto& [row, expected] : cases) {
