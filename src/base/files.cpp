@@ -119,13 +119,16 @@ void sync_path(const std::filesystem::path& path) {
   if (::fsync(file.get()) != 0) fail(path, "flush to disk");
 }
 
+void expect_no_special_file(const std::filesystem::path& path) {
+  std::error_code ignored;
+  const auto status = std::filesystem::status(path, ignored);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    throw IoError(fmt::format("{}: is there and no regular file: name another output", path.string()));
+}
+
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
   try {
-    // A rename would put a file in the place of /dev/null or of a pipe.
-    std::error_code ignored;
-    const auto status = std::filesystem::status(path, ignored);
-    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
-      throw IoError(fmt::format("{}: is there and no regular file: name another output", path.string()));
+    expect_no_special_file(path);
     sync_path(temporary);
     if (::rename(temporary.c_str(), path.c_str()) != 0) fail(path, "rename a finished file to this name");
   } catch (...) {
@@ -135,23 +138,37 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
   sync_path(path.has_parent_path() ? path.parent_path() : ".");
 }
 
-void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
-  const std::filesystem::path temporary = temporary_name(path);
-  try {
-    {
-      Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-      while (!content.empty()) {
-        const ssize_t put = ::write(file.get(), content.data(), content.size());
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0) fail(path, "write");
-        content.remove_prefix(static_cast<std::size_t>(put));
-      }
-    }
-    publish_file(temporary, path);
-  } catch (...) {
-    ::unlink(temporary.c_str());
-    throw;
+PendingFile::PendingFile(const std::filesystem::path& path) : path_(path), temporary_(temporary_name(path)) {
+  expect_no_special_file(path);
+  fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd_ < 0) fail(path, "create");
+}
+
+PendingFile::~PendingFile() {
+  if (fd_ < 0) return;
+  ::close(fd_);
+  ::unlink(temporary_.c_str());
+}
+
+void PendingFile::write(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t put = ::write(fd_, text.data(), text.size());
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail(path_, "write");
+    text.remove_prefix(static_cast<std::size_t>(put));
   }
+}
+
+void PendingFile::publish() {
+  ::close(fd_);
+  fd_ = -1;
+  publish_file(temporary_, path_);
+}
+
+void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
+  PendingFile file(path);
+  file.write(content);
+  file.publish();
 }
 
 void write_json_atomically(const std::filesystem::path& path, const nlohmann::json& value) {

@@ -190,7 +190,7 @@ class Planning {
     const train::RunDirectory directory(store_.parent_path().parent_path());
     const data::TokenStore store = data::TokenStore::open(store_);
     std::vector<plan::SizedTask> tasks;
-    for (train::RunTask& task : train::plan_tasks(config, store, train::load_label_plan(directory, config)))
+    for (train::RunTask& task : train::plan_tasks(config, store, {}, train::load_label_plan(directory, config)))
       tasks.push_back({std::move(task.node), task.load});
     return tasks;
   }

@@ -164,8 +164,8 @@ int run_all(const config::RunConfig& config, const Options& options, comm::World
   heartbeat.doing(world->rank() == 0 ? "reading the inputs" : "waiting for rank 0 to read the inputs");
   on_first_rank(*world, [&] {
     auto own = std::make_unique<OwnerFile>(directory.root());
-    MadeFolders folders(directory.task("ingest"));  // goes first: only the owner removes anything
-    train::check_backbone(config);                  // before the inputs are read, which may take long
+    MadeFolders folders(directory.task("ingest"));               // goes first: only the owner removes anything
+    const train::ComputedOn on = train::check_backbone(config);  // before the inputs are read, which may take long
     remove_stale_temporaries(directory.root());
     const fs::path store_path = ingest(config, directory, options.update);
     const data::TokenStore store = data::TokenStore::open(store_path);
@@ -174,7 +174,7 @@ int run_all(const config::RunConfig& config, const Options& options, comm::World
       train::save_label_plan(directory, labelling->identities());
       if (labelling->any_open()) labelling->open();
     }
-    train::check_run_directory(train::RunContext(config, store, directory), options.update);
+    train::check_run_directory(train::RunContext(config, store, directory), on, options.update);
     watch = std::make_unique<RunWatch>(config, directory, heartbeat);
     write_file_atomically(directory.root() / "config.yaml", config::to_yaml(config));
     owner = std::move(own);
@@ -240,13 +240,13 @@ int run(const Options& options) {
   constexpr double kStartLimits = 5;  // programs are loaded, hosts reached
   const ReadConfig own = read_config(options);
   const double limit_s = own.config ? own.config->cluster.limit_s : config::ClusterConfig().limit_s;
+  catch_stop_signals();
   comm::Deadline deadline;
   deadline.begin(kStartLimits * limit_s, "not all ranks have started");
   const auto world = comm::init_world();
   const AtEnd leaving{[&] { deadline.begin(limit_s, "not all ranks have left"); }};  // goes before the world
   try {
     const config::RunConfig config = agree_on_config(*world, own);
-    catch_stop_signals();
     comm::Heartbeat heartbeat(*world, config.cluster.limit_s);
     deadline.end();
     try {

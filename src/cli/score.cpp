@@ -1,8 +1,12 @@
 // dmoerm score: rewards of one's own responses from a bundle.
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <sched.h>
 
+#include <cerrno>
 #include <cmath>
+#include <cstring>
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -26,6 +30,7 @@ struct Options {
   std::string bundle, input = "-", output = "-", category, prompt, device = "cpu";
   std::vector<std::string> responses;
   int threads = 0;
+  std::int64_t bad_lines_max = 0;
   bool normalise = false;
 };
 
@@ -35,60 +40,45 @@ struct Question {
   std::vector<std::string> responses;
 };
 
-/// A line of input: one response, several, a pair, or any form that `ingest` reads.
-Question parse_line(const std::string& line, const std::string& where) {
-  const json row = json::parse(line, nullptr, false);
-  if (!row.is_object())
-    throw DataError(fmt::format("{}: expected a JSON object with \"prompt\" and \"responses\" (or \"response\"), found {}", where,
-                                line.substr(0, 60)));
-  Question question;
-  question.id = row.value("id", json());
-  try {
-    const bool strings =
-        row.contains("responses") && row["responses"].is_array() && !row["responses"].empty() && row["responses"][0].is_string();
-    if (row.contains("prompt") && (strings || row.contains("response"))) {
-      if (row["prompt"].is_string()) {
-        question.prompt = {{"user", row["prompt"].get<std::string>()}};
-      } else {
-        for (const json& m : row["prompt"])
-          question.prompt.push_back({m.at("role").get<std::string>(), m.at("content").get<std::string>()});
-      }
-      if (strings) {
-        question.responses = row["responses"].get<std::vector<std::string>>();
-      } else {
-        question.responses = {row["response"].get<std::string>()};
-      }
-      return question;
-    }
-    const pair::Form* form = pair::detect_form(row);
-    if (form == nullptr)
-      throw DataError(fmt::format(
-          "{}: expected \"prompt\" and \"responses\", \"prompt\" and \"response\", or a form of `dmoerm ingest --forms`", where));
-    const pair::Group group = form->parse(row);
-    question.prompt = group.prompt;
-    for (const pair::Response& r : group.responses) question.responses.push_back(r.text);
-    return question;
-  } catch (const pair::RowError& e) {
-    throw DataError(fmt::format("{}: {}", where, e.what()));
-  } catch (const json::exception& e) {
-    throw DataError(fmt::format("{}: {}", where, e.what()));
+/// One response, several, a pair, or any form that `ingest` reads. @throws pair::RowError
+Question question_of(const json& row) {
+  if (!row.is_object()) throw pair::RowError(fmt::format("expected a JSON object, found {}", row.dump().substr(0, 60)));
+  const bool texts = row.contains("responses") && row["responses"].is_array() && !row["responses"].empty() &&
+                     (row["responses"][0].is_string() || row["responses"][0].contains("role"));
+  const pair::Form* form = pair::detect_form(row);
+  pair::Group group;
+  if (row.contains("response") && form == nullptr) {
+    group = pair::parse_unlabelled(row);
+  } else if (texts && (form == nullptr || form->name == "native")) {
+    group = pair::parse_unlabelled(row);
+  } else if (form != nullptr) {
+    group = form->parse(row);
+  } else {
+    throw pair::RowError(
+        "expected \"prompt\" and \"responses\", \"prompt\" and \"response\", or a form of `dmoerm ingest --forms`");
   }
+  Question question{row.value("id", json()), std::move(group.prompt), {}};
+  for (pair::Response& r : group.responses) question.responses.push_back(std::move(r.text));
+  return question;
 }
 
 double normalised(const serve::Bundle& bundle, const std::string& category, double reward) {
-  const auto stats = bundle.score_stats.find(category);
-  return stats == bundle.score_stats.end() ? reward : (reward - stats->second.mean) / std::max(stats->second.std, 1e-6);
+  const auto found = bundle.score_stats.find(category);
+  const serve::ScoreStats stats = found == bundle.score_stats.end() ? bundle.single.stats : found->second;
+  return (reward - stats.mean) / std::max(stats.std, 1e-6);
 }
 
 json answer(const serve::Bundle& bundle, const Question& question, const Options& options) {
   const serve::GroupScore scored = serve::score_group(bundle, question.prompt, question.responses, options.category);
-  json scores = json::array(), points = json::array();
+  json scores = json::array(), points = json::array(), cut = json::array();
   for (const serve::Score& s : scored.responses) {
     scores.push_back(options.normalise ? normalised(bundle, scored.category, s.reward) : s.reward);
     points.push_back(s.points);
+    cut.push_back(s.cut_tokens);
   }
   json line = {{"scores", scores},
                {"points", points},
+               {"cut_tokens", cut},
                {"scored_by", scored.category.empty() ? "single" : scored.category},
                {"route",
                 {{"category", bundle.router.categories()[static_cast<std::size_t>(scored.route.likeliest)]},
@@ -98,51 +88,107 @@ json answer(const serve::Bundle& bundle, const Question& question, const Options
   return line;
 }
 
-void print_table(const json& line, const std::vector<std::string>& responses) {
+/// The beginning of a text, fit for a cell of a table.
+std::string one_line(const std::string& text) {
+  constexpr std::size_t kMost = 60;
+  std::string line = text.substr(0, kMost);
+  while (line.size() < text.size() && (static_cast<unsigned char>(text[line.size()]) & 0xC0U) == 0x80U) line.pop_back();
+  for (char& c : line) c = c == '\n' || c == '\r' || c == '\t' ? ' ' : c == '|' ? '/' : c;
+  return line;
+}
+
+std::string table_of(const json& line, const std::vector<std::string>& responses) {
   std::vector<std::vector<std::string>> rows = {{"score"}};
   for (const auto& [point, value] : line["points"][0].items()) rows[0].push_back(point);
   rows[0].emplace_back("response");
   for (std::size_t i = 0; i < responses.size(); ++i) {
     std::vector<std::string> row = {fmt::format("{:.4f}", line["scores"][i].get<double>())};
     for (const auto& [point, value] : line["points"][i].items()) row.push_back(fmt::format("{:+.2f}", value.get<double>()));
-    row.push_back(responses[i].substr(0, 60));
+    row.push_back(one_line(responses[i]));
     rows.push_back(row);
   }
-  fmt::print("route: {} (confidence {:.3f}), scored by: {}\n{}", line["route"]["category"].get<std::string>(),
-             line["route"]["confidence"].get<double>(), line["scored_by"].get<std::string>(), eval::markdown_table(rows));
+  return fmt::format("route: {} (confidence {:.3f}), scored by: {}\n{}", line["route"]["category"].get<std::string>(),
+                     line["route"]["confidence"].get<double>(), line["scored_by"].get<std::string>(), eval::markdown_table(rows));
 }
+
+/// Cores that this process may use.
+int cores() {
+  cpu_set_t set;
+  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+/// Before a model is loaded: no input is written over, nor the bundle.
+void check_output(const Options& options) {
+  namespace fs = std::filesystem;
+  if (options.output == "-") return;
+  std::error_code ignored;
+  if (fs::equivalent(options.input, options.output, ignored))
+    throw ConfigError(fmt::format("--output {}: is the input: name another output", options.output));
+  const std::string inside =
+      fs::weakly_canonical(options.output, ignored).lexically_relative(fs::weakly_canonical(options.bundle, ignored));
+  if (!inside.empty() && !inside.starts_with(".."))
+    throw ConfigError(fmt::format("--output {}: lies in the bundle: name another output", options.output));
+}
+
+/// Where answers go: standard output, line by line, or a file that appears when all are there.
+class Answers {
+ public:
+  explicit Answers(const std::string& output) {
+    if (output != "-") file_.emplace(output);
+  }
+  void write(const std::string& line) {
+    if (file_) return file_->write(line);
+    if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fflush(stdout) != 0)
+      throw IoError(fmt::format("standard output: cannot write: {}", std::strerror(errno)));
+  }
+  void finish() {
+    if (file_) file_->publish();
+  }
+
+ private:
+  std::optional<PendingFile> file_;
+};
 
 void run(const Options& options) {
   init_log(0, 1, "warn");
-  if (options.threads > 0) at::set_num_threads(options.threads);
+  check_output(options);
+  Answers answers(options.output);
+  at::set_num_threads(options.threads > 0 ? options.threads : cores());
   const serve::Bundle bundle = serve::load_bundle(options.bundle, tensor::pick_device(options.device, "--device"));
+  if (!options.category.empty()) serve::find_category(bundle, options.category);
   if (!options.responses.empty()) {
     const Question question{{}, {{"user", options.prompt}}, options.responses};
-    print_table(answer(bundle, question, options), options.responses);
+    answers.write(table_of(answer(bundle, question, options), options.responses));
     return;
   }
   std::optional<pair::LineReader> file;
   if (options.input != "-") file.emplace(options.input);
   const auto next = [&](std::string& line) { return file ? file->next(line) : static_cast<bool>(std::getline(std::cin, line)); };
-  std::string text, line;
+  std::string line;
+  std::int64_t bad_lines = 0;
   for (std::int64_t number = 1; next(line); ++number) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const std::string where = fmt::format("{}:{}", options.input == "-" ? "stdin" : options.input, number);
-    std::string result;
+    json result, id;
+    const auto tolerate = [&](const std::exception& e) {
+      const std::string message = fmt::format("{}:{}: {}", options.input == "-" ? "stdin" : options.input, number, e.what());
+      if (++bad_lines > options.bad_lines_max)
+        throw DataError(fmt::format("{} (more than --bad-lines {})", message, options.bad_lines_max));
+      spdlog::warn("[score] {}", message);
+      result = {{"error", e.what()}};
+      if (!id.is_null()) result["id"] = id;
+    };
     try {
-      result = answer(bundle, parse_line(line, where), options).dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+      const json row = pair::parse_row(line);
+      if (row.is_object()) id = row.value("id", json());
+      result = answer(bundle, question_of(row), options);
+    } catch (const pair::RowError& e) {
+      tolerate(e);
     } catch (const DataError& e) {
-      const std::string message = e.what();
-      throw DataError(message.starts_with(where) ? message : where + ": " + message);
+      tolerate(e);
     }
-    if (options.output == "-") {
-      fmt::print("{}", result);
-      std::fflush(stdout);
-    } else {
-      text += result;
-    }
+    answers.write(result.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
   }
-  if (options.output != "-") write_file_atomically(options.output, text);
+  answers.finish();
 }
 
 }  // namespace
@@ -155,12 +201,18 @@ void add_score(CLI::App& app) {
       "Example: dmoerm score --bundle runs/quickstart/bundle --prompt \"Where is my order?\" --response \"On its way.\" "
       "--response \"No idea.\"");
   verb->add_option("--bundle", options->bundle, "bundle directory")->required();
-  verb->add_option("--input", options->input, "JSON lines {\"prompt\", \"responses\"}, plain, .gz or .zst; - = standard input");
-  verb->add_option("--output", options->output, "JSON lines; - = standard output");
+  CLI::Option* input = verb->add_option(
+      "--input", options->input, "JSON lines {\"prompt\", \"responses\"}: a file, plain, .gz or .zst; - = standard input, plain");
+  CLI::Option* output = verb->add_option("--output", options->output, "JSON lines; - = standard output");
   verb->add_option("--category", options->category, "score with this category's model instead of routing");
   CLI::Option* prompt = verb->add_option("--prompt", options->prompt, "a prompt; with --response, prints a table");
-  verb->add_option("--response", options->responses, "a response to --prompt; may be repeated")->needs(prompt);
-  verb->add_option("--threads", options->threads, "threads; 0 = as many as cores");
+  CLI::Option* response = verb->add_option("--response", options->responses, "a response to --prompt; may be repeated");
+  response->needs(prompt);
+  prompt->needs(response)->excludes(input)->excludes(output);
+  verb->add_option("--bad-lines", options->bad_lines_max,
+                   "tolerated lines that cannot be scored; each gives a line {\"id\", \"error\"}")
+      ->check(CLI::NonNegativeNumber);
+  verb->add_option("--threads", options->threads, "threads; 0 = as many as cores")->check(CLI::NonNegativeNumber);
   verb->add_option("--device", options->device, "cpu, cuda, or auto: cuda where it is there")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   verb->add_flag("--normalise", options->normalise,

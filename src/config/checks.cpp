@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -29,6 +30,21 @@ class Checker {
     if (name.empty()) return;  // reported already
     const auto [earlier, is_new] = first.emplace(name, key);
     if (!is_new) fail(key, fmt::format("\"{}\" is also {}", name, earlier->second));
+  }
+
+  /// Experts that are stepped together share a folder, named by all of them.
+  void fused_names(const std::string& key, const std::vector<std::string>& points, std::size_t fuse) {
+    constexpr std::size_t kNameMax = 255;
+    for (std::size_t first = 0; first < points.size(); first += fuse) {
+      std::size_t length = 0;
+      for (std::size_t p = first; p < std::min(first + fuse, points.size()); ++p)
+        length += points[p].size() + (p > first ? 1 : 0);
+      if (length > kNameMax)
+        fail(key,
+             fmt::format("the names of {} points that experts.fuse = {} puts together make a folder's name of {} characters, "
+                         "at most {} are possible: shorten them or lower experts.fuse",
+                         std::min(fuse, points.size() - first), fuse, length, kNameMax));
+    }
   }
 
   void labels(const LabelsConfig& c, const std::string& run) {
@@ -118,6 +134,7 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
       if (category.points[k] == "overall")
         check.fail(point_key, "\"overall\" names the preference over all: choose another name for the point");
     }
+    check.fused_names(key + ".points", category.points, static_cast<std::size_t>(config.experts.fuse));
   }
   for (std::size_t i = 0; i < data.inputs.size(); ++i) {
     const double weight = data.inputs[i].weight;

@@ -72,7 +72,7 @@ struct TrainConfig {
   std::int64_t steps_max = 0;        ///< 0 = as epochs_max says
   std::int64_t groups_per_step = 8;  ///< global batch
   std::int64_t eval_every_steps = 100;
-  std::int64_t patience = 20;          ///< evaluations without a strict improvement before stopping
+  std::int64_t patience = 20;  ///< evaluations in a row that neither raise the accuracy nor lower the loss before stopping
   std::int64_t eval_groups_max = 200;  ///< validation groups of one evaluation, a fixed seeded draw; 0 = all
   double reward_centring = 0.0;        ///< weight of mean(reward^2) in the loss; 0 = off
   double checkpoint_every_s = 60.0;    ///< seconds between checkpoints; does not change the result
@@ -94,7 +94,7 @@ struct RouterConfig {
 };
 
 struct AggregatorConfig {
-  std::string kind = "best";  ///< mlp, linear, or best = whichever wins on the validation groups
+  std::string kind = "best";  ///< mlp, linear, or best = mean, unless one is clearly better on groups held out of its fit
   double lr = 1e-4;
   double weight_decay = 1e-2;
   double clip_norm = 1.0;

@@ -65,8 +65,7 @@ class Ingest {
     report_.dropped_file = store.string() + ".dropped.jsonl";
     const fs::path summary = store.string() + ".report.json";
     for (const fs::path& output : {report_.dropped_file, summary, store}) {
-      if (const auto status = fs::status(output); fs::exists(status) && !fs::is_regular_file(status))
-        throw IoError(fmt::format("{}: is there and no regular file: name another output", output.string()));
+      expect_no_special_file(output);
       remove_stale_temporaries_of(output);
     }
     Outputs outputs({report_.dropped_file, summary, store});  // the store last: where it is, the others are

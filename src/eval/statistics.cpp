@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "base/error.h"
 #include "base/rng.h"
@@ -38,13 +39,23 @@ double accuracy_of(const std::vector<GroupResult>& results, const std::vector<st
   return share(right, pairs);
 }
 
+/// Wilson's 95 % interval of a share over `n` independent trials.
+Interval wilson(double share, double n) {
+  constexpr double kZ = 1.959964;
+  const double spread = kZ * std::sqrt(share * (1 - share) / n + kZ * kZ / (4 * n * n)), weight = 1 + kZ * kZ / n;
+  const double middle = share + kZ * kZ / (2 * n);
+  return {share, std::max(0.0, (middle - spread) / weight), std::min(1.0, (middle + spread) / weight)};
+}
+
 }  // namespace
 
 Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64_t seed, int resamples) {
-  const bool any = std::ranges::any_of(results, [](const GroupResult& r) { return r.pairs > 0; });
-  if (!any) return {0.5, 0.0, 1.0};
-  return bootstrap(results.size(), seed, resamples,
-                   [&](const std::vector<std::size_t>& drawn) { return accuracy_of(results, drawn); });
+  std::vector<GroupResult> counted;
+  std::ranges::copy_if(results, std::back_inserter(counted), [](const GroupResult& r) { return r.pairs > 0; });
+  if (counted.empty()) return {0.5, 0.0, 1.0};
+  const Interval interval = bootstrap(counted.size(), seed, resamples,
+                                      [&](const std::vector<std::size_t>& drawn) { return accuracy_of(counted, drawn); });
+  return interval.low < interval.high ? interval : wilson(interval.value, static_cast<double>(counted.size()));
 }
 
 Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed,

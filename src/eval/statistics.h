@@ -18,7 +18,9 @@ struct Interval {
   double value = 0, low = 0, high = 0;
 };
 
-/// Share of pairs ordered rightly, with the percentile bootstrap interval (95 %) over groups. {0.5, 0, 1} without pairs.
+/// Share of pairs ordered rightly, with the percentile bootstrap interval (95 %) over groups; where all
+/// resamples agree (everything right, a single group), with Wilson's interval, a group counted as one trial. {0.5, 0, 1} without
+/// pairs.
 Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64_t seed, int resamples = 2000);
 
 /// Accuracy of `a` minus that of `b` on the same groups: both are drawn together. @throws std::logic_error if their lengths

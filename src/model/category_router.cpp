@@ -48,8 +48,7 @@ double best_temperature(const at::Tensor& logits_MC, const at::Tensor& labels_M)
 
 CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const at::Tensor& train_ND,
                                    const std::vector<std::int32_t>& train_labels, const at::Tensor& validation_MD,
-                                   const std::vector<std::int32_t>& validation_labels, const config::RouterConfig& config,
-                                   std::uint64_t /*seed*/) {
+                                   const std::vector<std::int32_t>& validation_labels, const config::RouterConfig& config) {
   CategoryRouter router;
   router.categories_ = std::move(categories);
   router.pooling_ = config.pooling, router.confidence_min_ = config.confidence_min;

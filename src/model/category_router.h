@@ -29,8 +29,7 @@ class CategoryRouter {
   /// @param labels  category index of each row
   static CategoryRouter fit(std::vector<std::string> categories, const at::Tensor& train_ND,
                             const std::vector<std::int32_t>& train_labels, const at::Tensor& validation_MD,
-                            const std::vector<std::int32_t>& validation_labels, const config::RouterConfig& config,
-                            std::uint64_t seed);
+                            const std::vector<std::int32_t>& validation_labels, const config::RouterConfig& config);
 
   /// Route one pooled state [D].
   [[nodiscard]] Route route(const at::Tensor& pooled_D) const;

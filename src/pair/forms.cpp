@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <string_view>
+
 #include "base/error.h"
 #include "pair/row_fields.h"
 
@@ -12,12 +14,40 @@ using nlohmann::json;
 
 namespace {
 
+constexpr int kDepthMax = 64;
+
 bool prompt_is(const json& row, json::value_t type) {
   const char* column = prompt_column(row);
   return column != nullptr && row[column].type() == type;
 }
 
+/// The word at column `column` if it is what programs write for a number that is none; else "".
+std::string_view not_finite(std::string_view line, std::size_t column) {
+  for (const std::string_view word : {"NaN", "nan", "Infinity", "Inf", "inf"}) {
+    if (column >= 1 && column <= line.size() && line.substr(column - 1).starts_with(word)) return word;
+  }
+  return {};
+}
+
 }  // namespace
+
+json parse_row(const std::string& line) {
+  const auto limit = [](int depth, json::parse_event_t /*event*/, json& /*value*/) {
+    if (depth > kDepthMax) throw RowError(fmt::format("nested deeper than {} levels", kDepthMax));
+    return true;
+  };
+  try {
+    return json::parse(line, limit);
+  } catch (const json::out_of_range& e) {  // 1e999
+    throw RowError(fmt::format("expected finite numbers: {}", reason_of(e)));
+  } catch (const json::parse_error& e) {
+    if (const std::string_view word = not_finite(line, e.byte); !word.empty())
+      throw RowError(fmt::format("expected finite numbers, found {} at column {}", word, e.byte));
+    throw RowError(fmt::format("expected one JSON object, found none: {}", reason_of(e)));
+  } catch (const json::exception& e) {
+    throw RowError(fmt::format("expected one JSON object, found none: {}", reason_of(e)));
+  }
+}
 
 const std::vector<Form>& forms() {
   static const std::vector<Form> kForms = {
@@ -44,6 +74,29 @@ const std::vector<Form>& forms() {
       {"ultrafeedback",
        R"({"instruction","completions":[{"response","annotations":{aspect:{"Rating"}},"overall_score"}]}, aspects = points)",
        [](const json& r) { return has(r, {"instruction"}) && has_objects(r, "completions"); }, parse_ultrafeedback},
+      {"nectar", R"({"prompt","answers":[{"answer","rank"}]}, lower rank = better)",
+       [](const json& r) { return has(r, {"prompt"}) && has_objects(r, "answers"); }, parse_nectar},
+      {"helpsteer3",
+       R"({"context":[messages],"response1","response2","overall_preference","domain"}, negative = the first is better; its size is )"
+       R"(not used; category = domain)",
+       [](const json& r) {
+         return has(r, {"context", "response1", "response2", "overall_preference"});
+       },
+       parse_helpsteer3},
+      {"safe-rlhf",
+       R"({"prompt","response_0","response_1","better_response_id","safer_response_id"}, ids 0 or 1, -1 = neither; the safer one )"
+       R"(as point "safety")",
+       [](const json& r) {
+         return has(r, {"prompt", "response_0", "response_1"}) &&
+                (r.contains("better_response_id") || r.contains("safer_response_id"));
+       },
+       parse_safe_rlhf},
+      {"arena",
+       R"({"conversation_a":[messages],"conversation_b":[messages],"winner":"model_a"|"model_b"|"tie"|...}, LMSYS and LMArena)",
+       [](const json& r) {
+         return has(r, {"conversation_a", "conversation_b", "winner"});
+       },
+       parse_arena},
       {"helpsteer-preference",
        R"({"prompt","response_1","response_2","preference_strength"}, negative = the first is better; its size is not used)",
        [](const json& r) {
@@ -76,7 +129,7 @@ const std::vector<Form>& forms() {
        parse_chosen_rejected},
       {"standard",
        R"({"prompt","chosen","rejected","margin","score_chosen","score_rejected"}, TRL, OpenRLHF, LLaMA-Factory; the prompt may be )"
-       R"(called question, instruction (with input), query, input, context or context_messages; system and history go before it)",
+       R"(called question, instruction (with input), query, input, context, context_messages or conversations; system and history go before it)",
        [](const json& r) {
          return has(r, {"chosen", "rejected"}) && prompt_is(r, json::value_t::string);
        },

@@ -43,6 +43,13 @@ const Form* detect_form(const nlohmann::json& row);
 /// A form by name. @throws ConfigError listing the names
 const Form& form_by_name(const std::string& name);
 
+/// A row as JSON. A nesting bomb is refused before it is built. @throws RowError saying why it is none
+nlohmann::json parse_row(const std::string& line);
+
+/// What `score` reads beside the forms: a prompt as in the forms of two responses, and "responses" (a list of texts) or
+/// "response". @throws RowError
+Group parse_unlabelled(const nlohmann::json& row);
+
 // One function a form: row to group. @throws RowError
 Group parse_native(const nlohmann::json& row);
 Group parse_authors_ranked(const nlohmann::json& row);
@@ -51,6 +58,10 @@ Group parse_nemo(const nlohmann::json& row);
 Group parse_ultrafeedback(const nlohmann::json& row);
 Group parse_helpsteer(const nlohmann::json& row);
 Group parse_helpsteer_preference(const nlohmann::json& row);
+Group parse_helpsteer3(const nlohmann::json& row);
+Group parse_safe_rlhf(const nlohmann::json& row);
+Group parse_arena(const nlohmann::json& row);
+Group parse_nectar(const nlohmann::json& row);
 Group parse_swift(const nlohmann::json& row);
 Group parse_rewardbench(const nlohmann::json& row);
 Group parse_chosen_rejected(const nlohmann::json& row);  ///< TRL's four forms and OpenRLHF's

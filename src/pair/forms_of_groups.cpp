@@ -152,6 +152,15 @@ Group parse_nemo(const json& row) {
   return group;
 }
 
+Group parse_nectar(const json& row) {
+  Group group;
+  read_common(row, group);
+  group.prompt = prompt_of(row, "prompt");
+  for (const json& a : need_list(row, "answers"))
+    group.responses.push_back({text_of(need(a, "answer"), "answer"), -number_of(need(a, "rank"), "rank"), {}});
+  return group;
+}
+
 Group parse_ultrafeedback(const json& row) {
   Group group;
   read_common(row, group);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <string_view>
 #include <utility>
 
@@ -36,29 +37,9 @@ std::size_t shared_text(const std::string& a, const std::string& b) {
   return n;
 }
 
-/// A transcript as Anthropic's HH writes it, "\n\nHuman: ...\n\nAssistant: ...", as messages; nothing if it is none.
-std::vector<Message> transcript_of(const std::string& text) {
-  constexpr std::pair<std::string_view, const char*> kTurns[] = {{"\n\nHuman:", "user"}, {"\n\nAssistant:", "assistant"}};
-  if (!text.starts_with(kTurns[0].first) || text.find(kTurns[1].first) == std::string::npos) return {};
-  std::vector<Message> messages;
-  for (std::size_t at = 0; at < text.size();) {
-    const auto& [mark, role] = kTurns[text.compare(at, kTurns[0].first.size(), kTurns[0].first) == 0 ? 0 : 1];
-    at += mark.size();
-    const std::size_t end = std::min({text.find(kTurns[0].first, at), text.find(kTurns[1].first, at), text.size()});
-    if (at < end && text[at] == ' ') ++at;
-    messages.push_back({role, text.substr(at, end - at)});
-    at = end;
-  }
-  return messages;
-}
-
 /// The prompt in a column of its own, behind the turns of `history` as LLaMA-Factory keeps them.
 std::vector<Message> stated_prompt(const json& row, const std::string& column) {
-  std::vector<Message> prompt;
-  if (row[column].is_string()) prompt = transcript_of(row[column].get<std::string>());
-  if (!prompt.empty() && prompt.back().role == "assistant" && prompt.back().content.empty())
-    prompt.pop_back();  // asks for the response
-  if (prompt.empty()) prompt = messages_of(row[column], column.c_str());
+  std::vector<Message> prompt = prompt_messages(row[column], column.c_str());
   if (prompt.empty()) throw RowError(fmt::format("\"{}\": expected a prompt, found an empty list", column));
   if (column == "instruction" && has(row, {"input"})) {
     std::string& text = prompt.back().content;
@@ -91,6 +72,14 @@ Completion response_of(const json& value, const char* key) {
   return completion_of(value, key);
 }
 
+/// A response to the prompt of the row: a text, or one message of the assistant.
+std::string completion_text(const json& value, const char* key) {
+  Completion completion = completion_of(value, key);
+  if (!completion.before.empty())
+    throw RowError(fmt::format("\"{}\": expected one message a response, found {}", key, shown(value)));
+  return std::move(completion.text);
+}
+
 double margin_of(const json& row) {
   const double margin = has(row, {"margin"}) ? number_of(row["margin"], "margin") : 0.0;
   if (margin < 0) throw RowError(fmt::format("\"margin\": expected a number >= 0, found {}", margin));
@@ -109,6 +98,18 @@ void add_pair(const json& row, std::string chosen, std::string rejected, Group& 
     throw RowError(fmt::format("\"score_chosen\": expected at least \"score_rejected\" = {}, found {}",
                                group.responses[1].overall, group.responses[0].overall));
   }
+}
+
+/// Two responses and a number that is negative where the first is better, zero for a tie.
+Group signed_preference(const json& row, const char* prompt, std::array<const char*, 2> responses, const char* preference) {
+  Group group;
+  read_common(row, group);
+  group.prompt = prompt_of(row, prompt);
+  for (const char* key : responses) group.responses.push_back({text_of(row[key], key), kMissing, {}});
+  const double strength = number_of(row[preference], preference);
+  const int winner = strength < 0 ? 0 : 1;
+  if (strength != 0) group.pairs.push_back({std::string(kOverall), winner, 1 - winner, 0.0});
+  return group;
 }
 
 }  // namespace
@@ -142,6 +143,22 @@ Group parse_chosen_rejected(const json& row) {
   return group;
 }
 
+Group parse_unlabelled(const json& row) {
+  Group group;
+  const char* column = prompt_column(row);
+  if (column == nullptr) throw RowError(fmt::format("expected the key \"prompt\", found {}", keys_of(row)));
+  group.prompt = stated_prompt(row, column);
+  add_system(row, group.prompt);
+  if (has(row, {"response", "responses"})) throw RowError("expected \"response\" or \"responses\", found both");
+  if (has(row, {"response"})) {
+    group.responses.push_back({completion_text(row["response"], "response"), kMissing, {}});
+    return group;
+  }
+  for (const json& text : need_list(row, "responses"))
+    group.responses.push_back({completion_text(text, "responses"), kMissing, {}});
+  return group;
+}
+
 Group parse_rewardbench(const json& row) {
   Group group = parse_chosen_rejected(row);
   if (group.category.empty()) group.category = text_of(row["subset"], "subset");
@@ -159,13 +176,49 @@ Group parse_swift(const json& row) {
 }
 
 Group parse_helpsteer_preference(const json& row) {
+  return signed_preference(row, "prompt", {"response_1", "response_2"}, "preference_strength");
+}
+
+Group parse_helpsteer3(const json& row) {
+  Group group = signed_preference(row, "context", {"response1", "response2"}, "overall_preference");
+  if (group.category.empty() && has(row, {"domain"})) group.category = text_of(row["domain"], "domain");
+  return group;
+}
+
+Group parse_safe_rlhf(const json& row) {
   Group group;
   read_common(row, group);
   group.prompt = prompt_of(row, "prompt");
-  for (const char* key : {"response_1", "response_2"}) group.responses.push_back({text_of(row[key], key), kMissing, {}});
-  const double strength = number_of(row["preference_strength"], "preference_strength");
-  const int winner = strength < 0 ? 0 : 1;
-  if (strength != 0) group.pairs.push_back({std::string(kOverall), winner, 1 - winner, 0.0});
+  for (const char* key : {"response_0", "response_1"}) group.responses.push_back({text_of(row[key], key), kMissing, {}});
+  for (const auto& [key, label] : {std::pair{"better_response_id", std::string(kOverall)}, {"safer_response_id", "safety"}}) {
+    if (!has(row, {key})) continue;
+    const double winner = number_of(row[key], key);
+    if (winner != -1 && winner != 0 && winner != 1)
+      throw RowError(fmt::format("\"{}\": expected 0, 1 or -1, found {}", key, shown(row[key])));
+    if (winner >= 0) group.pairs.push_back({label, static_cast<int>(winner), 1 - static_cast<int>(winner), 0.0});
+  }
+  return group;
+}
+
+Group parse_arena(const json& row) {
+  Group group;
+  read_common(row, group);
+  Completion a = completion_of(need_list(row, "conversation_a"), "conversation_a");
+  Completion b = completion_of(need_list(row, "conversation_b"), "conversation_b");
+  if (!equal(a.before, b.before)) {
+    throw RowError::unusable(
+        "\"conversation_a\" and \"conversation_b\" part before their last message: a group holds one prompt");
+  }
+  group.prompt = std::move(a.before);
+  add_system(row, group.prompt);
+  for (std::string* text : {&a.text, &b.text}) group.responses.push_back({std::move(*text), kMissing, {}});
+  const std::string winner = text_of(row["winner"], "winner");
+  if (winner == "model_a" || winner == "model_b") {
+    const int first = winner == "model_a" ? 0 : 1;
+    group.pairs.push_back({std::string(kOverall), first, 1 - first, 0.0});
+  } else if (!winner.starts_with("tie") && winner != "both_bad") {
+    throw RowError(fmt::format("\"winner\": expected model_a, model_b, both_bad or tie, found {}", shown(row["winner"])));
+  }
   return group;
 }
 

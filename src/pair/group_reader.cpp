@@ -15,46 +15,8 @@ namespace dmoerm::pair {
 namespace {
 
 using nlohmann::json;
-constexpr int kDepthMax = 64;
 
 bool blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; }
-
-/// What nlohmann says, without its own name, without "line 1" (a row is one line) and without the text that it read.
-std::string reason_of(const json::exception& e) {
-  std::string text = e.what();  // "[json.exception.parse_error.101] parse error at line 1, column 9: ...; last read: '...'"
-  const auto cut = text.find("] ");
-  if (cut != std::string::npos) text.erase(0, cut + 2);
-  text = text.substr(0, text.find("; last read"));
-  constexpr std::string_view kPlace = "parse error at line 1, ";
-  return text.starts_with(kPlace) ? text.substr(kPlace.size()) : text;
-}
-
-/// The word at column `column` if it is what programs write for a number that is none; else "".
-std::string_view not_finite(std::string_view line, std::size_t column) {
-  for (const std::string_view word : {"NaN", "nan", "Infinity", "Inf", "inf"}) {
-    if (column >= 1 && column <= line.size() && line.substr(column - 1).starts_with(word)) return word;
-  }
-  return {};
-}
-
-/// Parse one line; a nesting bomb is refused before it is built.
-json parse_line(const std::string& line) {
-  const auto limit = [](int depth, json::parse_event_t /*event*/, json& /*value*/) {
-    if (depth > kDepthMax) throw RowError(fmt::format("nested deeper than {} levels", kDepthMax));
-    return true;
-  };
-  try {
-    return json::parse(line, limit);
-  } catch (const json::out_of_range& e) {  // 1e999
-    throw RowError(fmt::format("expected finite numbers: {}", reason_of(e)));
-  } catch (const json::parse_error& e) {
-    if (const std::string_view word = not_finite(line, e.byte); !word.empty())
-      throw RowError(fmt::format("expected finite numbers, found {} at column {}", word, e.byte));
-    throw RowError(fmt::format("expected one JSON object, found none: {}", reason_of(e)));
-  } catch (const json::exception& e) {
-    throw RowError(fmt::format("expected one JSON object, found none: {}", reason_of(e)));
-  }
-}
 
 void check_group(const Group& group) {
   const auto empty = [](const Message& m) { return blank(m.content); };
@@ -137,7 +99,7 @@ std::optional<Group> GroupReader::next_row() {
     if (blank(line)) continue;
     if (form_ == nullptr) refuse_array(line);
     try {
-      const json row = parse_line(line);
+      const json row = parse_row(line);
       if (form_ == nullptr) detect(row);
       if (!row.is_object() || !form_->matches(row)) {
         throw RowError(fmt::format("expected a row of form {}: {}; found the keys {}", form_->name, form_->looks, keys_of(row)));

@@ -13,6 +13,8 @@ namespace dmoerm::pair {
 std::string shown(const nlohmann::json& value);
 /// The keys of a row, for a message; those that hold nothing are marked.
 std::string keys_of(const nlohmann::json& row);
+/// What nlohmann says, without its own name, without "line 1" (a row is one line) and without the text that it read.
+std::string reason_of(const nlohmann::json::exception& e);
 /// Whether all keys are there and not null.
 bool has(const nlohmann::json& row, std::initializer_list<const char*> keys);
 /// Whether the key holds a list that begins with an object.
@@ -26,11 +28,15 @@ double number_of(const nlohmann::json& value, const char* key);
 /// number_of(), or kMissing for null.
 double score_of(const nlohmann::json& value, const char* key);
 
-/// A list of {role, content}, or a string as one user message.
+/// A list of {role, content} or of ShareGPT's {from, value}, one such message, or a string as one of the user.
 std::vector<Message> messages_of(const nlohmann::json& value, const char* key);
+/// A transcript as Anthropic's HH writes it, "\n\nHuman: ...\n\nAssistant: ...", as messages; nothing if it is none.
+std::vector<Message> transcript_of(const std::string& text);
+/// messages_of(), a transcript as its turns, without a last empty turn of the assistant.
+std::vector<Message> prompt_messages(const nlohmann::json& value, const char* key);
 /// Put the system message that stands in a column of its own, `system` or `system_prompt`, before a prompt that has none.
 void add_system(const nlohmann::json& row, std::vector<Message>& prompt);
-/// messages_of() the row's `key`, and add_system().
+/// prompt_messages() of the row's `key`, and add_system().
 std::vector<Message> prompt_of(const nlohmann::json& row, const char* key);
 
 /// The column in which a row of two responses has its prompt, or null: "prompt", or what else people call it.

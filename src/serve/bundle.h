@@ -25,18 +25,18 @@ struct CategoryModel {
   model::Aggregator aggregator;
 };
 
-/// A model without experts: the single model of all categories. With an adapter, or with its own full weights and a head.
-struct SingleModel {
-  std::shared_ptr<const model::Backbone> base;
-  std::shared_ptr<const model::Expert> expert;  ///< its head is always used; its adapter is zero when all weights were trained
-};
-
 /// Mean and deviation of final rewards on the training groups, per category; a consumer may normalise with them, scores are raw.
 struct ScoreStats {
   double mean = 0, std = 1;
   std::int64_t count = 0;
 };
 
+/// A model without experts: the single model of all categories. With an adapter, or with its own full weights and a head.
+struct SingleModel {
+  std::shared_ptr<const model::Backbone> base;
+  std::shared_ptr<const model::Expert> expert;  ///< its head is always used; its adapter is zero when all weights were trained
+  ScoreStats stats{};                           ///< on the validation groups
+};
 struct Bundle {
   std::filesystem::path directory;
   std::shared_ptr<const model::Backbone> base;  ///< the pretrained backbone, which the router reads
@@ -54,6 +54,7 @@ struct Bundle {
 /// Score of one response.
 struct Score {
   double reward = 0;
+  std::int64_t cut_tokens = 0;  ///< of prompt and response together that the model did not read: beyond max_length
   std::map<std::string, double>
       points;  ///< capability point -> its expert's reward, standardised on the training groups; empty when the fallback scored
 };
@@ -65,12 +66,15 @@ struct GroupScore {
   std::vector<Score> responses;
 };
 
-/// Score responses to one prompt. The prompt's tokens are computed once for all of them (decoders). Over-long texts are cut by
-/// the rule of `ingest`.
+/// Score responses to one prompt. The prompt's tokens are computed once for all of them (decoders). A response that is too long
+/// with its prompt is cut by the rule of `ingest`, by itself: neither the route nor any score depends on the other responses.
 /// @param category  a category's name to override the router; "" = let the router choose
 /// @throws DataError for an empty prompt or response or an unknown category (lists them)
 GroupScore score_group(const Bundle& bundle, const std::vector<pair::Message>& prompt, const std::vector<std::string>& responses,
                        const std::string& category);
+
+/// A category's model. @throws DataError listing those that there are
+const CategoryModel& find_category(const Bundle& bundle, const std::string& name);
 
 /// Write the bundle to `directory` (temporary name, then rename; an older bundle there is replaced only when the new one is
 /// complete), load it again and compare golden scores before returning. `golden` are texts whose scores are stored and checked at

@@ -98,10 +98,10 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
                            .view({-1}));
     bundle.single.expert = head;
   }
+  const auto stats_of = [](const json& stats) { return ScoreStats{stats.at("mean"), stats.at("std"), stats.at("count")}; };
   const json stats_list = manifest.value("score_stats", json::object());
-  for (const auto& [category, stats] : stats_list.items()) {
-    bundle.score_stats[category] = {stats.at("mean"), stats.at("std"), stats.at("count")};
-  }
+  for (const auto& [category, stats] : stats_list.items()) bundle.score_stats[category] = stats_of(stats);
+  if (manifest.contains("single_stats")) bundle.single.stats = stats_of(manifest["single_stats"]);
   return bundle;
 }
 
@@ -111,11 +111,11 @@ Bundle load_bundle(const fs::path& directory, at::Device device) {
   if (!fs::exists(directory / kBundleManifest))
     throw DataError(fmt::format("{}: no {}: is it the bundle directory of a finished run?", directory.string(), kBundleManifest));
   const json manifest = read_json(directory / kBundleManifest);
-  const json version = manifest.value("schema_version", json());
-  if (version != kBundleSchema)
-    throw DataError(fmt::format("{}: schema version {}, this program reads {}: use the program that wrote it", directory.string(),
-                                version.dump(), kBundleSchema));
   try {
+    const json version = manifest.value("schema_version", json());
+    if (version != kBundleSchema)
+      throw DataError(fmt::format("{}: schema version {}, this program reads {}: use the program that wrote it",
+                                  directory.string(), version.dump(), kBundleSchema));
     check_files(directory, manifest.at("files"));
     Bundle bundle = read(directory, manifest, device);
     check_golden(bundle, manifest.at("golden"));

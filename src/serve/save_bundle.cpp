@@ -65,9 +65,19 @@ void save_base(const fs::path& directory, const fs::path& source, const model::B
   tensor::save_safetensors(directory / "model.safetensors", tensors);
 }
 
-void copy_tokenizer(const fs::path& source, const fs::path& directory) {
-  for (const char* name : {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}) {
-    if (fs::exists(source / name)) write_file_atomically(directory / name, read_file(source / name));
+json to_json(const ScoreStats& stats) { return {{"mean", stats.mean}, {"std", stats.std}, {"count", stats.count}}; }
+
+/// The source's tokenizer, padding with the token that the base's config.json names, and without the source's chat template,
+/// which is not the one that this model has learnt.
+void copy_tokenizer(const fs::path& source, const fs::path& directory, const data::Tokenizer& tokenizer) {
+  write_file_atomically(directory / "tokenizer.json", read_file(source / "tokenizer.json"));
+  const std::string pad = tokenizer.token_of(read_json(directory / "config.json").at("pad_token_id").get<std::int32_t>());
+  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
+    if (!fs::exists(source / name)) continue;
+    json config = read_json(source / name);
+    if (!pad.empty()) config["pad_token"] = pad;
+    config.erase("chat_template");
+    write_json_atomically(directory / name, config);
   }
 }
 
@@ -98,7 +108,7 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
     fs::create_directories(temporary);
     const at::Tensor zero_D = at::zeros({bundle.base->spec().width});
     save_base(temporary / "base", source_model, *bundle.base, zero_D);
-    copy_tokenizer(source_model, temporary / "base");
+    copy_tokenizer(source_model, temporary / "base", *bundle.tokenizer);
     json manifest = {{"schema_version", kBundleSchema},
                      {"template",
                       {{"name", bundle.chat_template->name()},
@@ -120,9 +130,7 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
       manifest["categories"].push_back(
           {{"name", c.name}, {"base", base}, {"points", c.points}, {"aggregator", c.aggregator.kind()}});
       const auto stats = bundle.score_stats.find(c.name);
-      if (stats != bundle.score_stats.end())
-        manifest["score_stats"][c.name] = {
-            {"mean", stats->second.mean}, {"std", stats->second.std}, {"count", stats->second.count}};
+      if (stats != bundle.score_stats.end()) manifest["score_stats"][c.name] = to_json(stats->second);
     }
     const bool adapter = bundle.single.base == bundle.base;
     if (adapter) {
@@ -131,6 +139,7 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
       save_base(temporary / "single", source_model, *bundle.single.base, bundle.single.expert->head_D);
     }
     manifest["single"] = adapter ? "adapter" : "checkpoint";
+    manifest["single_stats"] = to_json(bundle.single.stats);
     manifest["golden"] = golden_json(bundle, golden);
     manifest["files"] = file_sums(temporary);
     write_json_atomically(temporary / kBundleManifest, manifest);
@@ -152,7 +161,7 @@ json file_sums(const fs::path& directory) {
   json sums = json::object();
   for (const auto& entry : fs::recursive_directory_iterator(directory)) {
     if (entry.is_regular_file() && entry.path().filename() != kBundleManifest)
-      sums[fs::relative(entry.path(), directory).string()] = sha256_file(entry.path());
+      sums[entry.path().lexically_relative(directory).string()] = sha256_file(entry.path());
   }
   return sums;
 }

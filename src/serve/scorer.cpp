@@ -14,35 +14,49 @@
 namespace dmoerm::serve {
 namespace {
 
-/// The responses of one prompt, cut into parts of bounded size.
+bool blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; }
+
+/// Responses to one prompt that share its tokens, cut into parts of bounded size.
 struct Packed {
+  std::vector<std::int64_t> which;  ///< of the responses to the prompt
   data::GroupLayout layout;
-  std::vector<std::int32_t> prompt;
   data::TokenGroup group;  ///< points into the layout
   std::vector<std::vector<std::int32_t>> parts;
 };
 
-Packed pack(const Bundle& bundle, const std::vector<pair::Message>& prompt, const std::vector<std::string>& responses) {
-  const bool blank_prompt = std::ranges::all_of(
-      prompt, [](const pair::Message& m) { return m.content.find_first_not_of(" \t\r\n") == std::string::npos; });
-  if (blank_prompt) throw DataError("the prompt is empty");
-  if (responses.empty()) throw DataError("there is no response to score");
-  std::vector<std::vector<std::int32_t>> ids;
-  for (std::size_t i = 0; i < responses.size(); ++i) {
-    if (responses[i].find_first_not_of(" \t\r\n") == std::string::npos) throw DataError(fmt::format("response {} is empty", i));
-    ids.push_back(bundle.chat_template->render(prompt, responses[i]));
-    if (ids.back().empty()) throw DataError(fmt::format("response {} has no tokens in the model's vocabulary", i));
-  }
-  Packed packed;
-  packed.prompt = bundle.chat_template->render_prompt(prompt);
-  const data::LayoutLimits limits{bundle.max_length, bundle.min_prompt_tokens, bundle.chat_template->head_tokens()};
-  packed.layout = data::lay_out_group(std::move(ids), static_cast<std::int64_t>(packed.prompt.size()), limits);
-  packed.prompt = data::cut_prompt(std::move(packed.prompt), packed.layout, limits);
+/// Prompt and responses as ids.
+struct Texts {
+  std::vector<std::int32_t> prompt;
+  std::vector<std::vector<std::int32_t>> responses;  ///< behind the prompt
+};
 
+Texts render(const Bundle& bundle, const std::vector<pair::Message>& prompt, const std::vector<std::string>& responses) {
+  if (std::ranges::all_of(prompt, [](const pair::Message& m) { return blank(m.content); }))
+    throw DataError("the prompt is empty");
+  if (responses.empty()) throw DataError("there is no response to score");
+  Texts texts{bundle.chat_template->render_prompt(prompt), {}};
+  for (std::size_t i = 0; i < responses.size(); ++i) {
+    if (blank(responses[i])) throw DataError(fmt::format("response {} is empty", i));
+    texts.responses.push_back(bundle.chat_template->render(prompt, responses[i]));
+    if (texts.responses.back().empty()) throw DataError(fmt::format("response {} has no tokens in the model's vocabulary", i));
+  }
+  return texts;
+}
+
+data::LayoutLimits limits_of(const Bundle& bundle) {
+  return {bundle.max_length, bundle.min_prompt_tokens, bundle.chat_template->head_tokens()};
+}
+
+Packed pack(const Bundle& bundle, const Texts& texts, std::vector<std::int64_t> which) {
+  Packed packed;
+  std::vector<std::vector<std::int32_t>> ids;
+  for (const std::int64_t i : which) ids.push_back(texts.responses[static_cast<std::size_t>(i)]);
+  packed.which = std::move(which);
+  packed.layout = data::lay_out_group(std::move(ids), static_cast<std::int64_t>(texts.prompt.size()), limits_of(bundle));
   packed.group.prefix = packed.layout.prefix;
   for (const auto& r : packed.layout.responses) packed.group.responses.emplace_back(r);
   packed.parts.emplace_back();
-  for (std::int32_t i = 0; i < static_cast<std::int32_t>(responses.size()); ++i) {
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(packed.which.size()); ++i) {
     std::vector<std::int32_t>& part = packed.parts.back();
     part.push_back(i);
     if (part.size() == 1 || data::packed_tokens(packed.group, part, bundle.base->shares_prefix()) <= bundle.batch_tokens)
@@ -51,6 +65,22 @@ Packed pack(const Bundle& bundle, const std::vector<pair::Message>& prompt, cons
     packed.parts.push_back({i});
   }
   return packed;
+}
+
+/// A response that is too long stands alone with a prompt cut for it: what it is scored beside keeps the whole prompt, and no
+/// score depends on the others.
+std::vector<Packed> pack_all(const Bundle& bundle, const Texts& texts) {
+  std::vector<Packed> packs;
+  std::vector<std::int64_t> fitting;
+  for (std::int64_t i = 0; i < static_cast<std::int64_t>(texts.responses.size()); ++i) {
+    if (static_cast<std::int64_t>(texts.responses[static_cast<std::size_t>(i)].size()) <= bundle.max_length) {
+      fitting.push_back(i);
+    } else {
+      packs.push_back(pack(bundle, texts, {i}));
+    }
+  }
+  if (!fitting.empty()) packs.push_back(pack(bundle, texts, std::move(fitting)));
+  return packs;
 }
 
 /// States of all responses under several experts over one base, [N, K, H], on the CPU. As many experts as batch_tokens holds
@@ -88,33 +118,54 @@ at::Tensor states_of(const model::Backbone& base, const std::vector<const model:
   return states_NKH;
 }
 
-const CategoryModel* find_category(const Bundle& bundle, const std::string& name) {
+/// states_of() all packs, in the order of the responses.
+at::Tensor states_of(const model::Backbone& base, const std::vector<const model::Expert*>& experts,
+                     const std::vector<Packed>& packs, std::int64_t batch_tokens) {
+  std::size_t n = 0;
+  for (const Packed& packed : packs) n += packed.which.size();
+  at::Tensor states_NKH = at::empty({static_cast<std::int64_t>(n), static_cast<std::int64_t>(experts.size()), base.spec().width});
+  for (const Packed& packed : packs) {
+    const at::Tensor own_MKH = states_of(base, experts, packed, batch_tokens);
+    for (std::size_t i = 0; i < packed.which.size(); ++i)
+      states_NKH.select(0, packed.which[i]).copy_(own_MKH.select(0, static_cast<std::int64_t>(i)));
+  }
+  return states_NKH;
+}
+
+}  // namespace
+
+const CategoryModel& find_category(const Bundle& bundle, const std::string& name) {
   std::string names;
   for (const CategoryModel& category : bundle.categories) {
-    if (category.name == name) return &category;
+    if (category.name == name) return category;
     names += (names.empty() ? "" : ", ") + category.name;
   }
   throw DataError(fmt::format("category \"{}\" is unknown; the bundle has: {}", name, names));
 }
 
-}  // namespace
-
 GroupScore score_group(const Bundle& bundle, const std::vector<pair::Message>& prompt, const std::vector<std::string>& responses,
                        const std::string& category) {
-  const Packed packed = pack(bundle, prompt, responses);
+  const Texts texts = render(bundle, prompt, responses);
+  const std::vector<Packed> packs = pack_all(bundle, texts);
   GroupScore result;
-  result.route =
-      bundle.router.route(model::pool_prompts(*bundle.base, {packed.prompt}, bundle.router.pooling(), bundle.batch_tokens)[0]);
-  const CategoryModel* chosen = !category.empty()           ? find_category(bundle, category)
+  result.route = bundle.router.route(model::pool_prompts(*bundle.base, {data::cut_prompt(texts.prompt, {}, limits_of(bundle))},
+                                                         bundle.router.pooling(), bundle.batch_tokens)[0]);
+  const CategoryModel* chosen = !category.empty()           ? &find_category(bundle, category)
                                 : result.route.category < 0 ? nullptr
                                                             : &bundle.categories[static_cast<std::size_t>(result.route.category)];
   result.responses.resize(responses.size());
+  for (const Packed& packed : packs) {
+    for (std::size_t i = 0; i < packed.which.size(); ++i) {
+      const auto at = static_cast<std::size_t>(packed.which[i]);
+      const std::size_t kept = packed.layout.prefix.size() + packed.layout.responses[i].size();
+      result.responses[at].cut_tokens = static_cast<std::int64_t>(texts.responses[at].size() - kept);
+    }
+  }
   const auto n = static_cast<std::int64_t>(responses.size());
   if (chosen == nullptr) {
     const bool adapter = bundle.single.base == bundle.base;
     const at::Tensor states_NH =
-        states_of(*bundle.single.base, {adapter ? bundle.single.expert.get() : nullptr}, packed, bundle.batch_tokens)
-            .select(1, 0);
+        states_of(*bundle.single.base, {adapter ? bundle.single.expert.get() : nullptr}, packs, bundle.batch_tokens).select(1, 0);
     const at::Tensor rewards = at::mv(states_NH, bundle.single.expert->head_D.cpu());
     for (std::int64_t i = 0; i < n; ++i) result.responses[static_cast<std::size_t>(i)].reward = rewards[i].item<double>();
     return result;
@@ -123,7 +174,7 @@ GroupScore score_group(const Bundle& bundle, const std::vector<pair::Message>& p
   const auto k = static_cast<std::int64_t>(chosen->experts.size());
   std::vector<const model::Expert*> experts;
   for (const auto& expert : chosen->experts) experts.push_back(expert.get());
-  const at::Tensor states_NKH = states_of(*chosen->base, experts, packed, bundle.batch_tokens), rewards_NK = at::empty({n, k});
+  const at::Tensor states_NKH = states_of(*chosen->base, experts, packs, bundle.batch_tokens), rewards_NK = at::empty({n, k});
   for (std::int64_t e = 0; e < k; ++e)
     rewards_NK.select(1, e).copy_(at::mv(states_NKH.select(1, e), experts[static_cast<std::size_t>(e)]->head_D.cpu()));
   const at::Tensor final_N = chosen->aggregator.forward(states_NKH, rewards_NK);

@@ -213,15 +213,16 @@ void Course::evaluate(const TrainerContext& context, std::int64_t step, double t
   lowest_loss_ = std::min(lowest_loss_, figures.loss);
   history_.push_back({{"task", name()},
                       {"step", step},
-                      {"train_loss", train_loss},
+                      {"train_loss", step > 0 ? nlohmann::json(train_loss) : nlohmann::json()},  // null: no step was taken yet
                       {"validation_accuracy", figures.accuracy},
                       {"validation_loss", figures.loss},
                       {"lr", learning_rate(context.train, step, steps_total_)},
-                      {"gradient_norm", last_norm_},
+                      {"gradient_norm", step > 0 ? nlohmann::json(last_norm_) : nlohmann::json()},
                       {"seconds", seconds}});
   if (context.group.rank() == 0) {
-    spdlog::info("[train] task={} step={}/{} train_loss={:.4f} validation_accuracy={:.4f} validation_loss={:.4f}{}", name(), step,
-                 steps_total_, train_loss, figures.accuracy, figures.loss, better ? " best" : "");
+    spdlog::info("[train] task={} step={}/{}{} validation_accuracy={:.4f} validation_loss={:.4f}{}", name(), step, steps_total_,
+                 step > 0 ? fmt::format(" train_loss={:.4f}", train_loss) : "", figures.accuracy, figures.loss,
+                 better ? " best" : "");
   }
   if (step >= steps_total_ || waited_ >= context.train.patience) active_ = false;
 }

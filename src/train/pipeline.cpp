@@ -47,6 +47,11 @@ nlohmann::json run_event(const RunContext& context, const std::vector<std::strin
 }
 
 std::filesystem::path label_plan_file(const RunDirectory& directory) { return directory.task("label") / "plan.json"; }
+std::filesystem::path computed_on_file(const RunDirectory& directory) { return directory.root() / "computed_on.json"; }
+
+std::vector<RunTask> tasks_of(const RunContext& context, const ComputedOn& on) {
+  return plan_tasks(context.config(), context.store(), on, load_label_plan(context.directory(), context.config()));
+}
 
 }  // namespace
 
@@ -64,11 +69,10 @@ LabelPlan load_label_plan(const RunDirectory& directory, const config::RunConfig
   return plan;
 }
 
-void check_run_directory(const RunContext& context, bool update) {
+void check_run_directory(const RunContext& context, const ComputedOn& on, bool update) {
   std::string differences;
   std::vector<std::string> stale;
-  for (const RunTask& task :
-       plan_tasks(context.config(), context.store(), load_label_plan(context.directory(), context.config()))) {
+  for (const RunTask& task : tasks_of(context, on)) {
     const auto change = context.directory().change(task.node.id, task.identity);
     if (!change) continue;
     stale.push_back(task.node.id);
@@ -77,19 +81,19 @@ void check_run_directory(const RunContext& context, bool update) {
       spdlog::info("[run] task={} is done again: {}", task.node.id,
                    change->differences.empty() ? "an input changed" : change->differences.front());
   }
-  if (stale.empty()) return;
-  if (!update) {
+  if (!stale.empty() && !update) {
     throw ConfigError(
         fmt::format("{} was made with another configuration or other data; {} tasks would be done again:{}\nrun with --update to "
                     "do that, or give the run another name",
                     context.directory().root().string(), stale.size(), differences));
   }
   for (const std::string& id : stale) context.directory().forget(id);
+  write_json_atomically(computed_on_file(context.directory()), {{"backbone", on.backbone}, {"device", on.device}});
 }
 
 PipelineSummary run_pipeline(RunContext& context, comm::World& world, const PipelineHooks& pipeline_hooks) {
-  std::vector<RunTask> tasks =
-      plan_tasks(context.config(), context.store(), load_label_plan(context.directory(), context.config()));
+  const nlohmann::json on = read_json(computed_on_file(context.directory()));
+  std::vector<RunTask> tasks = tasks_of(context, {on.at("backbone"), on.at("device")});
   price_tasks(tasks, context.config(), plan::device_of(context.config().compute));
   std::set<std::string> done;
   plan::TaskGraph graph;

@@ -29,9 +29,11 @@ void save_label_plan(const RunDirectory& directory, const LabelPlan& plan);
 LabelPlan load_label_plan(const RunDirectory& directory, const config::RunConfig& config);
 
 /// All tasks of a run, in an order that respects their inputs. Checks the data against the configuration first.
+/// @param on  part of what decides every task's result; whoever wants no identities may leave it out
 /// @param labels  a task each that is done elsewhere, and that the point's expert waits for
 /// @throws ConfigError listing every category without data and every point whose labels are missing, of one kind only, or too few
-std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const LabelPlan& labels = {});
+std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on = {},
+                                const LabelPlan& labels = {});
 
 /// The backbone's shape as its config.json says; layers as configured. @throws IoError, DataError
 plan::ModelShape shape_of(const config::RunConfig& config);
@@ -48,10 +50,11 @@ struct PipelineSummary {
 };
 
 /// Before the ranks start together, on the first of them: check data and configuration, and the run directory against both.
+/// @param on  from check_backbone(); kept in the run directory for the other ranks
 /// @param update  forget tasks whose settings or inputs changed, so that they are done again; otherwise such a run directory is
 /// refused
 /// @throws ConfigError as plan_tasks(), or naming what differs from the configuration that the directory was made with
-void check_run_directory(const RunContext& context, bool update);
+void check_run_directory(const RunContext& context, const ComputedOn& on, bool update);
 
 /// What a run needs from its caller. Each may be empty.
 struct PipelineHooks {

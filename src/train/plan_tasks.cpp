@@ -59,15 +59,15 @@ std::int64_t budget_steps(const config::RunConfig& config, std::int64_t expert_s
 
 class Planner {
  public:
-  Planner(const config::RunConfig& config, const data::TokenStore& store, const LabelPlan& labels)
+  Planner(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on, const LabelPlan& labels)
       : config_(config), store_(store), labels_(labels) {
     common_ = {{"seed", config.seed},
                {"data", store.digest()},
                {"parts", "by prompt"},
-               {"backbone", {{"dir", config.backbone.dir}, {"layers", config.backbone.layers}}},
+               {"backbone", {{"digest", on.backbone}, {"layers", config.backbone.layers}}},
                {"threads", config.compute.threads},
                {"micro_batch_tokens", config.compute.micro_batch_tokens},
-               {"device", config.compute.device}};
+               {"device", on.device}};
     if (config.compute.dtype != "float32") common_["dtype"] = config.compute.dtype;
     if (config.cluster.wire != "float32") common_["wire"] = config.cluster.wire;
   }
@@ -281,7 +281,8 @@ void price_tasks(std::vector<RunTask>& tasks, const config::RunConfig& config, c
   }
 }
 
-std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const LabelPlan& labels) {
+std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on,
+                                const LabelPlan& labels) {
   std::vector<std::string> names;
   for (const config::CategoryConfig& c : config.categories) names.push_back(c.name);
   const config::TrainConfig &base = config.base, &experts = config.experts.train;
@@ -297,7 +298,7 @@ std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::Tok
   check_labels(config, store);
   if (names != store.categories())
     throw ConfigError("the token store has other categories than the configuration, or another order: ingest again");
-  return Planner(config, store, labels).plan();
+  return Planner(config, store, on, labels).plan();
 }
 
 }  // namespace dmoerm::train

@@ -302,12 +302,13 @@ class Training {
     for (const auto& bytes : context_.group.all_gather(std::as_bytes(std::span<const char>(bad_group)))) {
       if (named.empty()) named.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     }
-    course.fail(
-        fmt::format("{}: loss or gradient became NaN or infinite at step {}{}; lower the learning rate or look at that group",
-                    course.name(), step_, named.empty() ? "" : ", group " + named),
-        step_);
+    course.fail(fmt::format("{}: loss or gradient became NaN or infinite at step {}{}", course.name(), step_,
+                            named.empty() ? "; lower the learning rate"
+                                          : fmt::format(", group {}; lower the learning rate or look at that group", named)),
+                step_);
     if (context_.group.rank() == 0)
-      spdlog::error("[train] task={} broke off: not finite at step {} group={}", course.name(), step_, named);
+      spdlog::error("[train] task={} broke off: not finite at step {} group={}", course.name(), step_,
+                    named.empty() ? "unknown" : named);
   }
 
   /// The ranks agree at a step's edge to save, and whether the step was the last one now or the last in this group.
@@ -346,9 +347,9 @@ class Training {
     }
     for (const auto& course : courses_) {
       if (course->history().empty() || course->active() != (steps_max > 0)) continue;
-      for (const char* key : {"train_loss", "validation_accuracy", "validation_loss", "lr", "gradient_norm"})
-        progress[key] = course->history().back().at(key);
-      if (course->history().back().at("step") == 0) progress.erase("train_loss");  // no step was taken yet
+      for (const char* key : {"train_loss", "validation_accuracy", "validation_loss", "lr", "gradient_norm"}) {
+        if (const json& value = course->history().back().at(key); !value.is_null()) progress[key] = value;
+      }
     }
     const auto tokens = static_cast<double>(tokens_ - tokens_reported_);
     progress.update({{"step", step_},

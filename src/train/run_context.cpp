@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/files.h"
 #include "base/hash.h"
 #include "base/rng.h"
 #include "tensor/device.h"
@@ -22,9 +23,19 @@ std::int64_t first_adapted(const config::RunConfig& config, const config::TrainC
   return train.lora_layers > 0 ? layers - train.lora_layers : 0;
 }
 
+/// The same for the same weights, however they are spread over files.
+std::string digest_of(const model::Backbone& backbone, const std::filesystem::path& directory) {
+  std::string parts = read_file(directory / "config.json");
+  for (const auto& [name, slot] : backbone.weights().named()) {
+    const at::Tensor local = slot.cpu().contiguous();
+    parts += name + sha256_hex({static_cast<const char*>(local.const_data_ptr()), local.nbytes()});
+  }
+  return sha256_hex(parts);
+}
+
 }  // namespace
 
-void check_backbone(const config::RunConfig& config) {
+ComputedOn check_backbone(const config::RunConfig& config) {
   const at::Device device = tensor::pick_device(config.compute.device, "compute.device");
   const auto backbone =
       model::Backbone::load(config.backbone.dir, device, config.backbone.layers, tensor::pick_dtype(config.compute.dtype));
@@ -34,6 +45,7 @@ void check_backbone(const config::RunConfig& config) {
                                   spec.max_positions, config.backbone.dir));
   }
   for (const config::TrainConfig* train : {&config.base, &config.experts.train}) first_adapted(config, *train, spec.layers);
+  return {digest_of(*backbone, config.backbone.dir), device.is_cuda() ? "cuda" : "cpu"};
 }
 
 RunContext::RunContext(const config::RunConfig& config, const data::TokenStore& store, RunDirectory directory)

@@ -36,8 +36,6 @@ class RunContext {
 
   /// The pretrained backbone, loaded once a process. Frozen users share it.
   std::shared_ptr<model::Backbone> pretrained();
-  /// A copy of the pretrained backbone to train.
-  std::shared_ptr<model::Backbone> trainable_copy();
   /// An untrained model of phase 1: the pretrained weights (a copy if all are trained) and a small random head.
   LoadedModel fresh_model(const std::string& name);
   /// What a phase-1 task ("base/<c>", "single", "category/<c>") left. The last one loaded is kept.
@@ -69,6 +67,8 @@ class RunContext {
   RunDirectory directory_;
   at::Device device_;
   std::shared_ptr<model::Backbone> read_backbone() const;
+  /// A copy of the pretrained backbone to train.
+  std::shared_ptr<model::Backbone> trainable_copy();
 
   std::shared_ptr<model::Backbone> pretrained_;
   TrunkCache trunks_;
@@ -77,9 +77,15 @@ class RunContext {
   LoadedModel loaded_;
 };
 
+/// What tasks are computed with and on that the configuration only names.
+struct ComputedOn {
+  std::string backbone;  ///< sha256 over config.json and every weight as loaded
+  std::string device;    ///< cpu or cuda
+};
+
 /// Before any work: the backbone loads and has what the configuration asks of it.
 /// @throws DataError, IoError for a broken checkpoint; ConfigError for too few positions or layers, or an absent device
-void check_backbone(const config::RunConfig& config);
+ComputedOn check_backbone(const config::RunConfig& config);
 
 /// States and rewards of all experts of a category for some groups. @param loaded  the category's base
 model::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<LabelledGroup>& groups,

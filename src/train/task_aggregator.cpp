@@ -22,12 +22,27 @@ nlohmann::json score_statistics(const at::Tensor& rewards_N) {
           {"count", wide.numel()}};
 }
 
-}  // namespace
-
+/// Labelled groups of the cached features, in their order. @param part  of kParts
 std::vector<LabelledGroup> feature_groups(const RunContext& context, std::int32_t category, const std::string& part) {
   return labelled_groups(context.store(), category, part == "train" ? Part::aggregator : Part::validation, pair::kOverall,
                          context.config());
 }
+
+/// What run_features() cached.
+model::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& part) {
+  const auto reader = tensor::SafetensorsReader::open(context.directory().task("features/" + context.category(category).name) /
+                                                      (part + ".safetensors"));
+  model::ExpertFeatures features{reader.load("states"), reader.load("rewards"), {}};
+  std::int64_t first = 0;
+  for (const LabelledGroup& g : feature_groups(context, category, part)) {
+    features.groups.push_back({first, static_cast<std::int64_t>(g.responses.size()), g.pairs});
+    first += features.groups.back().count;
+  }
+  DMOERM_CHECK(first == features.rewards_NK.size(0), "cached features belong to these groups");
+  return features;
+}
+
+}  // namespace
 
 void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
                   comm::Communicator& group) {
@@ -41,19 +56,6 @@ void run_features(RunContext& context, const std::string& task, std::int32_t cat
                              {{"states", features.states_NKH}, {"rewards", features.rewards_NK}});
   }
   if (group.rank() == 0) context.directory().complete(task, identity, files, nlohmann::json::object());
-}
-
-model::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& part) {
-  const auto reader = tensor::SafetensorsReader::open(context.directory().task("features/" + context.category(category).name) /
-                                                      (part + ".safetensors"));
-  model::ExpertFeatures features{reader.load("states"), reader.load("rewards"), {}};
-  std::int64_t first = 0;
-  for (const LabelledGroup& g : feature_groups(context, category, part)) {
-    features.groups.push_back({first, static_cast<std::int64_t>(g.responses.size()), g.pairs});
-    first += features.groups.back().count;
-  }
-  DMOERM_CHECK(first == features.rewards_NK.size(0), "cached features belong to these groups");
-  return features;
 }
 
 void run_aggregator(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,

@@ -27,9 +27,8 @@ void run_router(RunContext& context, const TaskIdentity& identity, comm::Communi
   };
   const auto train = prompts_of(Part::train), validation = prompts_of(Part::validation);
   const at::Tensor validation_MD = pooled_prompts(context, validation);
-  const auto router =
-      model::CategoryRouter::fit(context.store().categories(), pooled_prompts(context, train), labels_of(train), validation_MD,
-                                 labels_of(validation), context.config().router, context.config().seed);
+  const auto router = model::CategoryRouter::fit(context.store().categories(), pooled_prompts(context, train), labels_of(train),
+                                                 validation_MD, labels_of(validation), context.config().router);
   std::int64_t right = 0;
   for (std::size_t i = 0; i < validation.size(); ++i)
     right += router.route(validation_MD[static_cast<std::int64_t>(i)]).likeliest == context.store().group(validation[i]).category;

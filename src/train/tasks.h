@@ -20,7 +20,7 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
 /// States and rewards of the experts on the aggregator's part and on the validation groups, cached for phase 3.
 void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
                   comm::Communicator& group);
-/// Phase 3: mean, linear and MLP aggregators, and the choice between the last two.
+/// Phase 3: mean, linear and MLP aggregators, and the choice between them.
 void run_aggregator(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
                     comm::Communicator& group);
 /// Test figures of one category, group by group: results.json.
@@ -31,10 +31,5 @@ void run_report(RunContext& context, const std::string& task, const TaskIdentity
 
 /// Prompts of groups as token ids, and their pooled base states.
 at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups);
-
-/// Experts' features as they lie in the cache of run_features(). @param part  "train" or "validation"
-model::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& part);
-/// Labelled groups those features belong to, in the same order.
-std::vector<LabelledGroup> feature_groups(const RunContext& context, std::int32_t category, const std::string& part);
 
 }  // namespace dmoerm::train

@@ -282,6 +282,15 @@ class AfterARefusal(Tiny):
 
     def check_another_configuration(self):
         self.assert_refused(self.run_it("base.lr=0.5"), "made with another configuration", "train.lr: ", "-> 0.5", "--update")
+        tensors = tiny_model.weights()
+        tensors["model.norm.weight"][1][0] = 1.5
+        tiny_model.write_model(self.path("model"), tensors)
+        self.assert_refused(self.run_it(), "made with another configuration", "backbone.digest: ", "--update")
+        tiny_model.write_model(self.path("moved"))
+        moved = self.run_it("backbone.dir=" + self.path("moved"))
+        self.assertEqual(moved.returncode, 0, moved.stderr)
+        self.assertRegex(moved.stderr + moved.stdout, r"\[run\] (\d+) tasks, \1 done already")
+        tiny_model.write_model(self.path("model"))
 
     def check_damage(self):
         """A damaged bundle is made again, and what a killed writer left is removed."""
@@ -307,12 +316,50 @@ class AfterARefusal(Tiny):
         bundle = ["score", "--bundle", self.path("runs", "tiny", "bundle")]
         plain = self.dmoerm(*bundle, input=question)
         self.assertEqual(plain.returncode, 0, plain.stderr)
-        self.assertEqual(len(json.loads(plain.stdout)["scores"]), 2)
+        answer = json.loads(plain.stdout)
+        self.assertEqual(len(answer["scores"]), 2)
+        self.assertEqual((answer["scored_by"], answer["cut_tokens"], answer["route"]["category"], answer["route"]["fallback"]), ("chat", [0, 0], "chat", False))
+        self.assertEqual([set(p) for p in answer["points"]], [{"tone", "fact"}] * 2)
+        self.check_lines(bundle, question)
+        self.check_outputs(bundle, question)
         self.assertEqual(self.dmoerm(*bundle, "--input", self.path("q.jsonl.gz")).stdout, plain.stdout)
         self.assert_refused(self.dmoerm(*bundle, "--device", "tpu", input=question), "--device")
         self.assert_refused(self.dmoerm(*bundle, input="{}\n"), "stdin:1: expected")
         if not os.path.exists("/dev/nvidiactl"):
             self.assert_refused(self.dmoerm(*bundle, "--device", "cuda", input=question), "--device: cuda asked for")
+
+
+    def check_lines(self, bundle, question):
+        same = [{"prompt": "say it", "system": "be kind", "responses": ["poor"]}, {"prompt": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "say it"}], "response": "poor"}]
+        column, turn = self.dmoerm(*bundle, input="".join(json.dumps(row) + "\n" for row in same)).stdout.splitlines()
+        self.assertEqual(column, turn)
+        lines = question + json.dumps({"id": 7, "prompt": "say it", "responses": ["poor", " "]}) + "\n" + '{"prompt": "x", "responses": [NaN]}\n' + question
+        self.assert_refused(self.dmoerm(*bundle, "--bad-lines", "1", input=lines), "stdin:3: expected finite numbers, found NaN", "more than --bad-lines 1")
+        tolerated = self.dmoerm(*bundle, "--bad-lines", "2", input=lines)
+        self.assertEqual(tolerated.returncode, 0, tolerated.stderr)
+        answers = [json.loads(line) for line in tolerated.stdout.splitlines()]
+        self.assertEqual(answers[1], {"id": 7, "error": "response 1 is empty"})
+        self.assertEqual(answers[0]["scores"], answers[3]["scores"])
+
+    def check_outputs(self, bundle, question):
+        file = self.path("q.jsonl")
+        with open(file, "w", encoding="utf-8") as f:
+            f.write(question)
+        self.assert_refused(self.dmoerm(*bundle, "--input", file, "--output", file), "is the input")
+        self.assert_refused(self.dmoerm(*bundle, "--output", self.path("runs", "tiny", "bundle", "dmoerm.json"), input=question), "lies in the bundle")
+        self.assert_refused(self.dmoerm(*bundle, "--output", self.path("nowhere", "x"), input="no row\n"), "cannot create")
+        self.assert_refused(self.dmoerm(*bundle, "--category", "poetry", input=""), "the bundle has: chat")
+        for question_in in (dict(input=question), dict(stdin=subprocess.DEVNULL)):
+            more = [] if "input" in question_in else ["--prompt", "say it", "--response", "poor"]
+            with open("/dev/full", "w", encoding="utf-8") as full:
+                environment = dict(os.environ, OMP_NUM_THREADS="1")
+                result = subprocess.run([PROGRAM, *bundle, *more], stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, env=environment, check=False, **question_in)
+            self.assert_refused(result, "standard output: cannot write")
+        self.assert_refused(self.dmoerm(*bundle, "--output", self.path("x"), input=question + "{}\n"), "stdin:2: expected")
+        self.assertFalse(os.path.exists(self.path("x")))
+        self.assertEqual(self.dmoerm(*bundle, "--input", file, "--output", self.path("x")).returncode, 0)
+        with open(self.path("x"), encoding="utf-8") as f:
+            self.assertEqual(f.read(), self.dmoerm(*bundle, input=question).stdout)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,16 @@ TEST(BootstrapAccuracy, IsDeterministicAndDefinedWithoutPairs) {
   EXPECT_EQ(bootstrap_accuracy({{0, 0}}, 1).low, 0.0);
 }
 
+TEST(BootstrapAccuracy, IsNotSureOfWhatFewGroupsAgreeOn) {
+  const Interval perfect = bootstrap_accuracy(std::vector<GroupResult>(8, {1, 1}), 1);  // figures of Wilson's interval
+  EXPECT_EQ(perfect.value, 1.0);
+  EXPECT_NEAR(perfect.low, 0.6756, 1e-4);
+  EXPECT_EQ(perfect.high, 1.0);
+  const Interval one = bootstrap_accuracy({{0, 3}, {0, 0}}, 1);
+  EXPECT_EQ(one.low, 0.0);
+  EXPECT_NEAR(one.high, 0.7935, 1e-4) << "one group with pairs";
+}
+
 TEST(BootstrapDifference, PairingMakesASmallGapVisible) {
   Rng rng(3);
   const auto worse = simulate(rng, 80, 0.6);

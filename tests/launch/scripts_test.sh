@@ -50,6 +50,26 @@ done
 touch "$scratch/host file"
 expect "a host file is one" 3 "--hostfile $scratch/host file" "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts "$scratch/host file" run
 
+# A signal that comes while mpirun and the ranks start is not lost. Ranks that take their time, by a stand-in.
+cat >"$scratch/empty/dmoerm" <<'EOF'
+#!/usr/bin/env python3
+import signal, sys, time
+time.sleep(1)
+signal.signal(signal.SIGUSR2, lambda *_: sys.exit(3))
+time.sleep(60)
+EOF
+for wait_s in 0 0.1 0.5 2; do
+  env -u SLURM_JOB_ID DMOERM_BUILD="$scratch/empty" timeout -k 1 30 "$root/launch/dmoerm" --np 2 run >"$scratch/out" 2>&1 </dev/null &
+  launcher=$!
+  until dmoerm=$(pgrep -P "$launcher"); do sleep 0.01; done # of timeout
+  until [ -n "$(pgrep -P "$dmoerm")" ]; do sleep 0.01; done # it has started something
+  sleep "$wait_s"
+  kill -TERM "$dmoerm"
+  code=0
+  wait "$launcher" || code=$?
+  [[ $code == 3 ]] || { cat "$scratch/out" && fail "a signal after $wait_s s ends with code $code, not 3"; }
+done
+
 # Set-up in a home of its own, without an index to install from.
 setup=(env -u DMOERM_PYTHON -u DMOERM_MODELS -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 DMOERM_SKIP_PACKAGES=1 DMOERM_HOME="$scratch/place")
 expect "set-up says that room is short" 1 "make room" "${setup[@]}" DMOERM_DISK_FREE_GIB_MIN=99999999 "$root/launch/setup.sh"

@@ -147,7 +147,7 @@ CategoryRouter fit_router(double wrong, double confidence_min) {
   const auto [validation, validation_labels] = prompts(600, 2, wrong);
   config::RouterConfig config;
   config.confidence_min = confidence_min;
-  return CategoryRouter::fit({"a", "b", "c"}, train, train_labels, validation, validation_labels, config, 1);
+  return CategoryRouter::fit({"a", "b", "c"}, train, train_labels, validation, validation_labels, config);
 }
 
 TEST(CategoryRouter, SeparatesWhatIsSeparable) {
@@ -171,6 +171,7 @@ TEST(CategoryRouter, ItsConfidenceIsTheShareThatIsRight) {
     ASSERT_NEAR(sum, 1.0, 1e-9);
   }
   EXPECT_NEAR(confidence / 900, right / 900, 0.05);  // a second softmax would squash it towards a third
+  EXPECT_NEAR(router.temperature(), 1.0, 0.25) << "what is trained on these logits is sure enough by itself";  // fault 7
 }
 
 TEST(CategoryRouter, KeepsItsBestWeightsAndNotItsLast) {  // fault 7
@@ -178,9 +179,9 @@ TEST(CategoryRouter, KeepsItsBestWeightsAndNotItsLast) {  // fault 7
   std::vector<std::int32_t> wrong = labels;
   for (std::int32_t& label : wrong) label = (label + 1) % 3;  // whatever it learns from these is wrong on the validation rows
   config::RouterConfig config;
-  const CategoryRouter router = CategoryRouter::fit({"a", "b", "c"}, x, wrong, x, labels, config, 1);
+  const CategoryRouter router = CategoryRouter::fit({"a", "b", "c"}, x, wrong, x, labels, config);
   for (const double p : router.route(x[0]).probabilities) EXPECT_NEAR(p, 1.0 / 3, 1e-6) << "its best are those of the start";
-  const CategoryRouter trusting = CategoryRouter::fit({"a", "b", "c"}, x, wrong, x, wrong, config, 1);
+  const CategoryRouter trusting = CategoryRouter::fit({"a", "b", "c"}, x, wrong, x, wrong, config);
   EXPECT_GT(trusting.route(x[0]).confidence, 0.9) << "the same steps move it far";
 }
 

@@ -401,6 +401,18 @@ TEST(PairwiseLoss, MatchesTheGoldenValuesAndStaysFinite) {
   EXPECT_FLOAT_EQ(gradient[1], 1.0F);
 }
 
+TEST(PairwiseLoss, CentringPullsRewardsToZeroByItsOwnGradient) {
+  const std::vector<float> rewards = {1.5F, -0.5F, 2.0F};
+  std::vector<float> gradient(3, 0.0F), unused(3, 0.0F);
+  EXPECT_NEAR(centring_loss(rewards, 0.3, 0.5, gradient), 0.3 * (2.25 + 0.25 + 4.0) / 3, 1e-6);
+  for (std::size_t i = 0; i < 3; ++i) {
+    std::vector<float> up = rewards, down = rewards;
+    up[i] += 1e-2F, down[i] -= 1e-2F;
+    const double slope = (centring_loss(up, 0.3, 0.5, unused) - centring_loss(down, 0.3, 0.5, unused)) / 2e-2;
+    EXPECT_NEAR(gradient[i], 0.5 * slope, 1e-4);
+  }
+}
+
 TEST(PairsRight, CountsWinnersWithTheHigherRewardAndHalfOfTies) {  // fault 6
   const std::vector<data::Preference> pairs = {{0, 1, 0.0F}, {0, 2, 0.0F}, {3, 1, 0.0F}};
   EXPECT_EQ(pairs_right(std::vector<float>{4, 1, 2, 3}, pairs), 3.0);

@@ -198,6 +198,65 @@ TEST(Forms, HelpSteer) {
       read("helpsteer-preference", R"({"prompt":"p","response_1":"a","response_2":"b","preference_strength":0})").pairs.empty());
 }
 
+TEST(Forms, HelpSteer3) {
+  const Group g = read("helpsteer3", R"({"domain":"stem","language":"english","context":[{"role":"user","content":"1"},
+      {"role":"assistant","content":"2"},{"role":"user","content":"3"}],"response1":"a","response2":"b","overall_preference":2})");
+  EXPECT_EQ(prompt_of(g), "user: 1 | assistant: 2 | user: 3");
+  EXPECT_EQ(g.category, "stem");
+  EXPECT_EQ(g.pairs, (std::vector<StatedPair>{{"overall", 1, 0, 0.0}}));
+}
+
+TEST(Forms, SafeRlhfHasTwoLabels) {
+  Group g =
+      read("safe-rlhf", R"({"prompt":"p","response_0":"a","response_1":"b","is_response_0_safe":false,"is_response_1_safe":true,
+      "better_response_id":0,"safer_response_id":1})");
+  EXPECT_EQ(g.pairs, (std::vector<StatedPair>{{"overall", 0, 1, 0.0}, {"safety", 1, 0, 0.0}}));
+  g = read("safe-rlhf", R"({"prompt":"p","response_0":"a","response_1":"b","safer_response_id":-1})");
+  EXPECT_TRUE(g.pairs.empty());
+  EXPECT_EQ(refusal(R"({"prompt":"p","response_0":"a","response_1":"b","safer_response_id":2})"),
+            "bad: \"safer_response_id\": expected 0, 1 or -1, found 2");
+}
+
+TEST(Forms, ArenaVotes) {
+  const auto row = [](const char* winner) {
+    return std::string(R"({"conversation_a":[{"role":"user","content":"Hi"},{"role":"assistant","content":"a"}],
+        "conversation_b":[{"role":"user","content":[{"type":"text","text":"Hi"}]},{"role":"assistant","content":"b"}],"winner":")") +
+           winner + "\"}";
+  };
+  const Group g = read("arena", row("model_b").c_str());
+  EXPECT_EQ(prompt_of(g), "user: Hi");
+  EXPECT_EQ(g.responses.at(1).text, "b");
+  EXPECT_EQ(g.pairs, (std::vector<StatedPair>{{"overall", 1, 0, 0.0}}));
+  for (const char* none : {"tie", "tie (bothbad)", "both_bad"}) EXPECT_TRUE(read("arena", row(none).c_str()).pairs.empty());
+  EXPECT_EQ(refusal(row("A").c_str()), "bad: \"winner\": expected model_a, model_b, both_bad or tie, found \"A\"");
+  EXPECT_EQ(refusal(R"({"conversation_a":[{"role":"user","content":"Hi"},{"role":"assistant","content":"a"}],
+      "conversation_b":[{"role":"user","content":"Ho"},{"role":"assistant","content":"b"}],"winner":"tie"})"),
+            "unusable: \"conversation_a\" and \"conversation_b\" part before their last message: a group holds one prompt");
+}
+
+TEST(Forms, Nectar) {
+  const Group g = read("nectar", R"({"prompt":"\n\nHuman: Hi\n\nAssistant: ","answers":[{"answer":"b","rank":2.0,"model":"x"},
+      {"answer":"a","rank":1.0},{"answer":"c","rank":2.0}]})");
+  EXPECT_EQ(prompt_of(g), "user: Hi");
+  EXPECT_GT(g.responses.at(1).overall, g.responses.at(0).overall) << "lower rank = better";
+  EXPECT_EQ(g.responses.at(0).overall, g.responses.at(2).overall);
+}
+
+TEST(Forms, MessagesOfShareGptAndInParts) {
+  Group g = read("conversational", R"({"conversations":[{"from":"system","value":"S"},{"from":"human","value":"Hi"}],
+      "chosen":{"from":"gpt","value":"a"},"rejected":{"from":"gpt","value":"b"}})");
+  EXPECT_EQ(prompt_of(g), "system: S | user: Hi");
+  EXPECT_EQ(g.responses.at(0).text, "a");
+  g = read("conversational", R"({"prompt":[{"role":"user","content":[{"type":"text","text":"H"},{"type":"text","text":"i"}]}],
+      "chosen":"a","rejected":"b"})");
+  EXPECT_EQ(prompt_of(g), "user: Hi");
+  EXPECT_EQ(
+      refusal(R"({"prompt":[{"role":"user","content":[{"type":"image_url","image_url":"x"}]}],"chosen":"a","rejected":"b"})"),
+      "unusable: \"content\" with a part of type image_url: only text is read");
+  EXPECT_EQ(refusal(R"({"prompt":[{"from":"tool","value":"x"}],"chosen":"a","rejected":"b"})"),
+            "bad: \"prompt\": expected the role system, user or assistant (human, gpt), found \"tool\"");
+}
+
 TEST(Forms, SwiftAndRewardBench) {
   Group g = read("swift", R"({"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"good"}],
       "rejected_response":"bad","margin":1})");
@@ -270,6 +329,34 @@ TEST(Forms, WrongRowsSayWhatWasExpectedAndFound) {
     EXPECT_TRUE(said.starts_with("bad: ")) << row << " gives " << said;
     EXPECT_NE(said.find(expected), std::string::npos) << row << " gives " << said;
   }
+}
+
+TEST(Forms, WhatIsOnlyScoredHasItsPromptAsInTraining) {
+  const auto prompt_in = [](const char* row) { return prompt_of(parse_unlabelled(json::parse(row))); };
+  EXPECT_EQ(prompt_in(R"({"prompt":"Hi","system":"S","history":[["1","2"]],"responses":["a","b"]})"),
+            "system: S | user: 1 | assistant: 2 | user: Hi");
+  EXPECT_EQ(prompt_in(R"({"prompt":"\n\nHuman: Hi\n\nAssistant:","response":"a"})"), "user: Hi");
+  const Group g = parse_unlabelled(json::parse(R"({"question":"Q","responses":["a",{"role":"assistant","content":"b"}]})"));
+  EXPECT_EQ(g.responses.at(1).text, "b");
+  EXPECT_TRUE(g.pairs.empty());
+  const auto said = [](const char* row) {
+    try {
+      parse_unlabelled(json::parse(row));
+    } catch (const RowError& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(said(R"({"prompt":"Q","responses":["a",null]})").find("\"responses\": expected a string"), std::string::npos);
+  EXPECT_NE(said(R"({"prompt":"Q","responses":["a"],"response":"b"})").find("found both"), std::string::npos);
+  EXPECT_NE(said(R"({"text":"Q","response":"b"})").find("expected the key \"prompt\", found response, text"), std::string::npos);
+}
+
+TEST(Forms, ACategoryMayBeANumberButNothingElse) {
+  EXPECT_EQ(read("standard", R"({"prompt":"p","chosen":"a","rejected":"b","category":3})").category, "3");
+  EXPECT_EQ(refusal(R"({"prompt":"p","chosen":"a","rejected":"b","category":["x"]})"),
+            "bad: \"category\": expected a text or a whole number, found [\"x\"]");
+  EXPECT_EQ(read("standard", R"({"prompt":"p","chosen":"a","rejected":"b","category":null,"label":1})").category, "");
 }
 
 TEST(Forms, AnUnknownFormIsRefusedWithTheKnownOnes) {

@@ -88,7 +88,7 @@ class BundleFolder : public testing::Test {
     for (int i = 0; i < 20; ++i) labels.push_back(x[i][0].item<float>() > 0 ? 1 : 0);
     config::RouterConfig router;
     router.confidence_min = 0.0;
-    bundle_.router = model::CategoryRouter::fit({"chat", "code"}, x, labels, x, labels, router, 1);
+    bundle_.router = model::CategoryRouter::fit({"chat", "code"}, x, labels, x, labels, router);
     for (const char* name : {"chat", "code"}) {
       CategoryModel category{name, bundle_.base, {"p", "q"}, {random_expert(), random_expert()}, {}};
       model::ExpertFeatures features{at::randn({8, 2, 16}), at::randn({8, 2}), {}};
@@ -209,6 +209,45 @@ TEST_F(BundleFolder, AdaptersOfTopLayersScoreAsFullOnesWhoseLowerPartIsZero) {
   EXPECT_GT(std::abs(expected[0] - expected[1]), 1e-4);
 }
 
+TEST_F(BundleFolder, AnOverLongResponseChangesNothingOfThoseBesideIt) {
+  std::string prompt, endless;
+  for (int i = 0; i < 8; ++i) prompt += "word ";
+  for (int i = 0; i < 100; ++i) endless += "end ";
+  const auto confidence = [&](const std::vector<std::string>& responses) {
+    return score_group(bundle_, {{"user", prompt}}, responses, "").route.confidence;
+  };
+  EXPECT_EQ(confidence({"good"}), confidence({"good", endless}));
+  const auto alone = score_group(bundle_, {{"user", prompt}}, {"good"}, "chat").responses;
+  const auto beside = score_group(bundle_, {{"user", prompt}}, {endless, "good", endless}, "chat").responses;
+  EXPECT_NEAR(beside[1].reward, alone[0].reward, 1e-5);
+  EXPECT_NEAR(beside[0].reward, beside[2].reward, 1e-5);
+  EXPECT_EQ(beside[1].cut_tokens, 0);
+  const auto ids = bundle_.chat_template->render(std::vector<pair::Message>{{"user", prompt}}, endless);
+  EXPECT_EQ(beside[0].cut_tokens, static_cast<std::int64_t>(ids.size()) - bundle_.max_length);
+}
+
+TEST_F(BundleFolder, LinkedFilesAreFoundAndADamagedManifestIsNamed) {
+  const fs::path bundle = save(), linked = folder_ / "linked";
+  for (const auto& entry : fs::recursive_directory_iterator(bundle)) {
+    const fs::path to = linked / entry.path().lexically_relative(bundle);
+    if (entry.is_directory()) continue;
+    fs::create_directories(to.parent_path());
+    fs::create_symlink(entry.path(), to);
+  }
+  EXPECT_EQ(load_bundle(linked, at::kCPU).categories.size(), 2U);  // as a cache of downloads lays files out
+  std::ofstream(bundle / "dmoerm.json") << "[]";
+  EXPECT_NE(refusal().find("dmoerm.json"), std::string::npos) << refusal();
+}
+
+TEST_F(BundleFolder, TheTokenizerPadsWithWhatTheConfigurationNames) {
+  write_json_atomically(folder_ / "model" / "tokenizer_config.json",
+                        {{"pad_token", "[SEP]"}, {"chat_template", "{{ of another model }}"}, {"model_max_length", 64}});
+  const nlohmann::json config = read_json(save() / "base" / "tokenizer_config.json");
+  EXPECT_EQ(config.at("pad_token"), bundle_.tokenizer->token_of(0));
+  EXPECT_FALSE(config.contains("chat_template"));
+  EXPECT_EQ(config.at("model_max_length"), 64);
+}
+
 TEST_F(BundleFolder, TheRouterReadsTheWholeConversation) {  // fault 10: only the last turn reached it
   const auto log_odds = [&](const std::vector<pair::Message>& prompt) {
     const auto p = score_group(bundle_, prompt, {"yes"}, "chat").route.probabilities;
@@ -225,10 +264,18 @@ TEST_F(BundleFolder, TheSingleModelScoresWhenTheRouterIsUnsure) {
   config::RouterConfig config;
   config.confidence_min = 1.1;
   const at::Tensor x = at::randn({4, 16});
-  bundle_.router = model::CategoryRouter::fit({"chat", "code"}, x, {0, 1, 0, 1}, x, {0, 1, 0, 1}, config, 1);
+  bundle_.router = model::CategoryRouter::fit({"chat", "code"}, x, {0, 1, 0, 1}, x, {0, 1, 0, 1}, config);
   const GroupScore scored = score_group(bundle_, {{"user", "hm"}}, {"yes"}, "");
   EXPECT_EQ(scored.category, "");
   EXPECT_TRUE(scored.responses[0].points.empty());
+  const std::vector<std::int32_t> ids = bundle_.chat_template->render(std::vector<pair::Message>{{"user", "hm"}}, "yes");
+  data::TokenGroup text;
+  text.responses.emplace_back(ids);
+  data::PackedBatch batch;
+  data::append_group(batch, text, std::vector<std::int32_t>{0}, bundle_.base->shares_prefix(), bundle_.base->reads_last());
+  const model::ExpertRows rows{bundle_.single.expert.get(), 0, batch.tokens(), 0, 1, 0};
+  const at::Tensor state_D = bundle_.base->forward(batch, {&rows, 1}, nullptr)[0];
+  EXPECT_NEAR(scored.responses[0].reward, state_D.dot(bundle_.single.expert->head_D).item<double>(), 1e-5);
   EXPECT_EQ(score_group(bundle_, {{"user", "hm"}}, {"yes"}, "code").category, "code");
 }
 

@@ -12,8 +12,7 @@ import sys
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from tokenizers import Tokenizer
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 PROMPT = "How do I keep bread fresh for longer?"
 RESPONSES = ["Store it in a paper bag.", "Freeze what you will not eat within two days, in slices.", "No."]
@@ -29,7 +28,7 @@ def main():
         manifest = json.load(f)
     if manifest["template"]["name"] != "chatml":
         raise SystemExit("this check renders chatml only")
-    tokenizer = Tokenizer.from_file(os.path.join(a.bundle, "base", "tokenizer.json"))
+    tokenizer = AutoTokenizer.from_pretrained(os.path.join(a.bundle, "base"))
     texts = [f"<|im_start|>user\n{PROMPT}<|im_end|>\n<|im_start|>assistant\n{r}<|im_end|>" for r in RESPONSES]
     worst, compared = 0.0, 0
     for category in manifest["categories"]:
@@ -40,11 +39,11 @@ def main():
         for k, point in enumerate(category["points"]):
             base = AutoModelForSequenceClassification.from_pretrained(os.path.join(a.bundle, category["base"]))
             model = PeftModel.from_pretrained(base, os.path.join(a.bundle, "experts", category["name"], point)).eval()
-            for text, points in zip(texts, ours):
-                with torch.no_grad():
-                    theirs = model(input_ids=torch.tensor([tokenizer.encode(text).ids])).logits.item()
+            with torch.no_grad():
+                theirs = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits.flatten().tolist()
+            for reward, points in zip(theirs, ours):
                 raw = points[point] * scale["reward_std"][k].item() + scale["reward_mean"][k].item()
-                worst, compared = max(worst, abs(raw - theirs)), compared + 1
+                worst, compared = max(worst, abs(raw - reward)), compared + 1
     print(f"{compared} rewards compared with transformers and peft, largest difference {worst:.2e}")
     sys.exit(0 if compared and worst <= a.tolerance else 1)
 

@@ -137,6 +137,13 @@ TEST_F(TinyTraining, ADivergingExpertLeavesAndTheOthersGoOn) {
   EXPECT_LT(relative_gap(both[1].expert->flat, alone[0].expert->flat), 1e-5);
 }
 
+TEST_F(TinyTraining, ALossThatIsNotFiniteNamesItsGroupThoughTheGradientIs) {
+  std::vector<Trainee> one = {trainee("x")};
+  LabelledGroup& group = one[0].training.front();
+  group.pairs.front().margin = std::numeric_limits<float>::infinity();  // the loss is infinite, its slope is -1
+  EXPECT_NE(train(one)[0].failure.find(", group " + std::string(store_->group(group.group).id)), std::string::npos);
+}
+
 TEST_F(TinyTraining, WhatItsNeighboursDidIsKeptWhenAFailedExpertIsTriedAgain) {
   const auto both = [&] {
     std::vector<Trainee> trainees = {trainee("bad", "empathy"), trainee("good", "next_step")};
