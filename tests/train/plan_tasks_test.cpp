@@ -3,8 +3,11 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <type_traits>
 
 #include "base/error.h"
+#include "config/fields.h"
 #include "support/scratch.h"
 #include "support/word_renderer.h"
 #include "train/pipeline.h"
@@ -13,6 +16,39 @@ namespace dmoerm::train {
 namespace {
 
 using nlohmann::json;
+
+/// Gives one of a configuration's keys another value.
+class Change {
+ public:
+  explicit Change(std::size_t number) : number_(number) {}
+  template <class Member>
+  void operator()(const char* name, Member& member, const config::Rule& rule, const char* /*meaning*/) {
+    if constexpr (config::is_section<Member>) {
+      const std::string outside = path_;
+      path_ += std::string(name) + ".";
+      config::describe(*this, member);
+      path_ = outside;
+    } else if constexpr (!config::is_list<Member>) {
+      if (seen_++ != number_) return;
+      changed_ = path_ + name;
+      if constexpr (std::is_same_v<Member, bool>) {
+        member = !member;
+      } else if constexpr (std::is_same_v<Member, std::string>) {
+        member = rule.words.empty() ? member + "x" : member == rule.words.front() ? rule.words.back() : rule.words.front();
+      } else if constexpr (std::is_floating_point_v<Member>) {
+        member = member / 2 + 0.001;
+      } else {
+        member += 1;
+      }
+    }
+  }
+  /// Its dotted path; empty if there are fewer keys.
+  [[nodiscard]] const std::string& changed() const { return changed_; }
+
+ private:
+  std::size_t number_, seen_ = 0;
+  std::string path_, changed_;
+};
 
 class Planning : public test::Scratch {
  protected:
@@ -42,7 +78,8 @@ class Planning : public test::Scratch {
               {{"text", "two " + std::to_string(number)}, {"overall", 0}, {"scores", second}}}}};
   }
 
-  std::vector<RunTask> plan() {
+  std::vector<RunTask> plan() { return plan_tasks(config_, store()); }
+  data::TokenStore store() {
     std::string text;
     for (const json& r : rows_) text += r.dump() + "\n";
     data::IngestRequest request;
@@ -51,8 +88,7 @@ class Planning : public test::Scratch {
     request.renderer = test::word_renderer(1 << 30);
     request.output = directory_ / "store.h5";
     data::ingest(request);
-    const data::TokenStore store = data::TokenStore::open(request.output);
-    return plan_tasks(config_, store);
+    return data::TokenStore::open(request.output);
   }
   std::string refusal() {
     return test::message_of<ConfigError>([&] { (void)plan(); });
@@ -110,6 +146,52 @@ TEST_F(Planning, WithoutValidationOrTestLabelsNothingIsTrained) {
           std::string::npos)
           << no_overall;
     }
+  }
+}
+
+TEST_F(Planning, EveryKeyThatMayChangeAResultIsInTheIdentityOfATask) {
+  const std::set<std::string> no_part = {"name",
+                                         "runs_dir",
+                                         "log_level",
+                                         "backbone.dir",
+                                         "backbone.chat_template",  // what they name is in digests
+                                         "compute.device",
+                                         "compute.trunk_cache_mb",
+                                         "compute.peak_tflops",
+                                         "experts.fuse",  // fused sets are tasks of their own
+                                         "experts.labels_min",
+                                         "base.checkpoint_every_s",
+                                         "base.checkpoints_kept",
+                                         "base.shard",
+                                         "base.recompute",
+                                         "experts.train.checkpoint_every_s",
+                                         "experts.train.checkpoints_kept",
+                                         "experts.train.shard",
+                                         "experts.train.recompute"};
+  const auto elsewhere = [](const std::string& key) {  // the token store's identity, the label store's, and how ranks work
+    return key.starts_with("data.") || key.starts_with("labels.") || key.starts_with("slurm.") || key.starts_with("watch.") ||
+           (key.starts_with("cluster.") && key != "cluster.wire");
+  };
+  config_.base.trains = "all";
+  const data::TokenStore store = this->store();
+  const auto keys_of = [&](const config::RunConfig& config, const ComputedOn& on) {
+    std::map<std::string, std::string> keys;
+    for (const RunTask& task : plan_tasks(config, store, on)) keys[task.node.id] = task.identity.key();
+    return keys;
+  };
+  const auto before = keys_of(config_, {"weights", "cpu"});
+  EXPECT_NE(before, keys_of(config_, {"other weights", "cpu"}));
+  EXPECT_NE(before, keys_of(config_, {"weights", "cuda"}));
+  for (std::size_t number = 0;; ++number) {
+    config::RunConfig config = config_;
+    Change change(number);
+    config::describe(change, config);
+    if (change.changed().empty()) {
+      EXPECT_GT(number, 100U);
+      break;
+    }
+    EXPECT_EQ(keys_of(config, {"weights", "cpu"}) == before, no_part.contains(change.changed()) || elsewhere(change.changed()))
+        << change.changed();
   }
 }
 

@@ -222,6 +222,34 @@ TEST_F(TinyTraining, KeepsTheBestWeightsAndStopsWhenPatienceIsOver) {  // fault 
   EXPECT_DOUBLE_EQ(figures.accuracy, outcome.accuracy);
 }
 
+TEST_F(TinyTraining, PatienceStartsAgainWhereTheAccuracyRisesOrTheLossFalls) {  // docs/adr/0011
+  train_.steps_max = 60, train_.eval_every_steps = 1, train_.patience = 2;
+  int matters = 0;
+  for (const double lr : {0.1, 0.05, 0.03, 0.02, 0.01}) {
+    train_.lr = lr;
+    std::vector<Trainee> one = {trainee("x")};
+    const std::int64_t stopped = train(one).front().steps;
+    std::ifstream lines(*folder_ / "none" / "metrics.jsonl");
+    double best = -1, best_loss = 0, lowest = 1e9;
+    std::int64_t waited = 0, by_accuracy_alone = 0, expected = 60, last = 0;
+    for (std::string line; std::getline(lines, line);) {
+      const auto entry = nlohmann::json::parse(line);
+      const double accuracy = entry.at("validation_accuracy"), loss = entry.at("validation_loss");
+      last = entry.at("step");
+      const bool better = accuracy > best || (accuracy == best && loss < best_loss);
+      if (better) best = accuracy, best_loss = loss;
+      waited = better || loss < lowest ? 0 : waited + 1;
+      by_accuracy_alone = better ? 0 : by_accuracy_alone + 1;
+      if (by_accuracy_alone == 2 && waited < 2) ++matters;
+      lowest = std::min(lowest, loss);
+      if (waited == 2) expected = last;
+    }
+    EXPECT_EQ(stopped, expected) << lr;
+    EXPECT_EQ(stopped, last) << lr;
+  }
+  EXPECT_GT(matters, 0) << "or no run of these tells the rule from one that looks at the accuracy alone";
+}
+
 TEST_F(TinyTraining, PhasesSeeTheSharesTheyShouldAndNoGroupTwice) {  // faults 2 and 11
   std::set<std::int64_t> seen;
   std::map<int, std::size_t> sizes;
@@ -234,6 +262,25 @@ TEST_F(TinyTraining, PhasesSeeTheSharesTheyShouldAndNoGroupTwice) {  // faults 2
   EXPECT_EQ(sizes[static_cast<int>(Part::base)] + sizes[static_cast<int>(Part::aggregator)], train);
   EXPECT_NEAR(static_cast<double>(sizes[static_cast<int>(Part::base)]) / static_cast<double>(train), 0.6, 0.15);
   EXPECT_GT(train, 2 * sizes[static_cast<int>(Part::validation)]);
+}
+
+TEST_F(TinyTraining, AFileOfWeightTwoIsVisitedTwiceAPass) {
+  data::IngestRequest request;
+  request.data.inputs.push_back({(*folder_ / "synth.jsonl").string(), "auto", "", "", 2.0});
+  request.renderer = test::word_renderer(kVocab);
+  request.output = *folder_ / "twice.h5";
+  data::ingest(request);
+  const data::TokenStore store = data::TokenStore::open(request.output);
+  const auto groups = labelled_groups(store, 0, Part::train, pair::kOverall, config_);
+  const std::vector<std::int32_t> copies = copies_of(store, groups);
+  EXPECT_EQ(std::set<std::int32_t>(copies.begin(), copies.end()), std::set<std::int32_t>{2});
+  GroupOrder order({1, 3}, 17, "x");
+  ASSERT_EQ(order.pass(), 4);
+  for (std::int64_t pass = 0; pass < 3; ++pass) {
+    std::int64_t second = 0;
+    for (std::int64_t p = 0; p < 4; ++p) second += static_cast<std::int64_t>(order.at(4 * pass + p));
+    EXPECT_EQ(second, 3);
+  }
 }
 
 TEST_F(TinyTraining, APairOfAGroupIsEveryStrictOrderOnce) {  // fault 6: an index off by one, a reward compared with itself
