@@ -123,6 +123,13 @@ TEST_F(Planning, NoLabelsOneKindAndTooFewAreDifferentMessagesAllAtOnce) {
   EXPECT_NE(said.find("category code, stile: no labels; did you mean style?"), std::string::npos) << said;
 }
 
+TEST_F(Planning, ARefusalSaysHowToSeeWhatWasDropped) {
+  config_.categories[0].points = {"humour"};
+  EXPECT_EQ(refusal().find("dropped"), std::string::npos);
+  rows_.push_back(row("poetry", "train", {{"tone", 1}}));  // of no configured category
+  EXPECT_NE(refusal().find("rows were dropped: `dmoerm ingest --config FILE"), std::string::npos);
+}
+
 TEST_F(Planning, LabelsNobodyAskedForDoNotHideThatACategoryHasNone) {
   forget("style", {"train", "validation", "test"});
   EXPECT_NE(refusal().find("category code, style: no labels; the inputs label no point of this category"), std::string::npos);
