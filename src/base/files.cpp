@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/host.h"
 
 namespace dmoerm {
 namespace {
@@ -22,11 +23,7 @@ namespace {
 }
 
 /// What follows a file's name in temporary_name(), up to the process id.
-std::string temporary_suffix() {
-  char host[256] = "host";
-  ::gethostname(host, sizeof host - 1);
-  return fmt::format(".tmp-{}-", host);
-}
+std::string temporary_suffix() { return fmt::format(".tmp-{}-", host_name()); }
 
 /// A file descriptor that closes itself.
 class Descriptor {

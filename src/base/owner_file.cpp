@@ -14,18 +14,13 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/host.h"
 
 namespace dmoerm {
 namespace {
 
 using nlohmann::json;
 constexpr std::chrono::milliseconds kTouch{2000}, kWatch{7000};
-
-std::string host_name() {
-  char host[256] = "host";
-  ::gethostname(host, sizeof host - 1);
-  return host;
-}
 
 std::string job() {
   const char* id = std::getenv("SLURM_JOB_ID");

@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 
+#include "base/host.h"
+
 namespace dmoerm::comm {
 
 using Clock = std::chrono::steady_clock;
@@ -40,11 +42,9 @@ void Deadline::watch() {
     if (!running_) {
       changed_.wait(lock);
     } else if (changed_.wait_until(lock, until_) == std::cv_status::timeout && running_ && Clock::now() >= until_) {
-      char host[256] = "localhost";
-      ::gethostname(host, sizeof host - 1);
       fmt::print(stderr,
                  "dmoerm: {} within {:g} s: a rank was stopped or cut off, or its host is gone. Process {} on {} ends the job\n",
-                 what_, limit_s_, ::getpid(), host);
+                 what_, limit_s_, ::getpid(), host_name());
       std::_Exit(1);
     }
   }

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/host.h"
 #include "comm/mpi_calls.h"
 #include "comm/mpi_communicator.h"
 
@@ -47,11 +48,7 @@ class MpiWorld final : public World {
 
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int size() const override { return size_; }
-  [[nodiscard]] std::string host() const override {
-    char name[256] = "localhost";
-    ::gethostname(name, sizeof name - 1);
-    return name;
-  }
+  [[nodiscard]] std::string host() const override { return host_name(); }
   Communicator& all() override { return *all_; }
 
   std::unique_ptr<Communicator> make_group(const std::vector<int>& ranks, int tag) override {

@@ -1,7 +1,5 @@
 #include "comm/single_world.h"
 
-#include <unistd.h>
-
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
@@ -10,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/host.h"
+
 namespace dmoerm::comm {
 namespace {
 
@@ -17,11 +17,7 @@ class SingleWorld final : public World {
  public:
   [[nodiscard]] int rank() const override { return 0; }
   [[nodiscard]] int size() const override { return 1; }
-  [[nodiscard]] std::string host() const override {
-    char name[256] = "localhost";
-    ::gethostname(name, sizeof name - 1);
-    return name;
-  }
+  [[nodiscard]] std::string host() const override { return host_name(); }
   Communicator& all() override { return *all_; }
   std::unique_ptr<Communicator> make_group(const std::vector<int>& /*ranks*/, int /*tag*/) override { return single(); }
 

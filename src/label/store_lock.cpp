@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/host.h"
 
 namespace dmoerm::label {
 namespace {
@@ -41,15 +42,13 @@ std::string user_name() {
 
 /// This process as others are told of it.
 std::string describe_self() {
-  char host[256] = "?";
-  ::gethostname(host, sizeof host - 1);
   std::ifstream words("/proc/self/cmdline", std::ios::binary);
   std::string command((std::istreambuf_iterator<char>(words)), std::istreambuf_iterator<char>());
   while (!command.empty() && command.back() == '\0') command.pop_back();
   std::ranges::replace_if(
       command, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
   if (command.size() > kCommandMax) command = command.substr(0, kCommandMax) + "...";
-  return fmt::format("pid {} of user {} on host {}, since {:%Y-%m-%d %H:%M:%S} UTC ({})", ::getpid(), user_name(), host,
+  return fmt::format("pid {} of user {} on host {}, since {:%Y-%m-%d %H:%M:%S} UTC ({})", ::getpid(), user_name(), host_name(),
                      fmt::gmtime(std::time(nullptr)), command);
 }
 

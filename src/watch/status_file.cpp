@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <fstream>
@@ -15,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/host.h"
 #include "watch/json_fields.h"
 #include "watch/text_cells.h"
 #include "watch/timeline.h"
@@ -73,10 +73,8 @@ std::string age_text(const Status& status, const Place& here) {
 double wall_clock() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 Place this_place() {
-  std::array<char, 256> host{};
-  ::gethostname(host.data(), host.size() - 1);
   std::error_code ignored;
-  return {host.data(), first_line("/proc/sys/kernel/random/boot_id"), fs::read_symlink("/proc/self/ns/pid", ignored).string()};
+  return {host_name(), first_line("/proc/sys/kernel/random/boot_id"), fs::read_symlink("/proc/self/ns/pid", ignored).string()};
 }
 
 Process this_process() { return {::getpid(), start_of(::getpid())}; }
