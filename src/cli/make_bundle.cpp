@@ -1,6 +1,5 @@
 #include "cli/make_bundle.h"
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -45,22 +44,7 @@ bool stands(const fs::path& directory, const std::string& report_key) {
   }
 }
 
-/// Of the model of all categories, on the validation groups.
-serve::ScoreStats score_statistics(train::RunContext& context, const train::LoadedModel& single) {
-  const auto groups = train::whole_groups(context.store(), -1, train::Part::validation, context.config());
-  const auto alone = comm::single();
-  const train::GroupRewards scored = train::score_groups(context.store(), context.frozen(single), groups,
-                                                         context.config().compute.micro_batch_tokens, false, *alone);
-  serve::ScoreStats stats;
-  double squares = 0;
-  for (const float reward : scored.rewards) stats.mean += reward, squares += static_cast<double>(reward) * reward;
-  stats.count = static_cast<std::int64_t>(scored.rewards.size());
-  if (stats.count < 2) return stats;
-  const auto n = static_cast<double>(stats.count);
-  stats.mean /= n;
-  stats.std = std::sqrt(std::max(0.0, (squares - n * stats.mean * stats.mean) / (n - 1)));
-  return stats;
-}
+serve::ScoreStats stats_of(const nlohmann::json& score) { return {score.at("mean"), score.at("std"), score.at("count")}; }
 
 }  // namespace
 
@@ -91,11 +75,10 @@ fs::path make_bundle(train::RunContext& context) {
         model::Aggregator::load(context.directory().task("aggregator/" + c.name) / (chosen + ".safetensors"))};
     for (const auto& expert : context.load_experts(index)) category.experts.push_back(expert);
     bundle.categories.push_back(std::move(category));
-    const nlohmann::json& score = metrics.at(chosen).at("score");
-    bundle.score_stats[c.name] = {score.at("mean"), score.at("std"), score.at("count")};
+    bundle.score_stats[c.name] = stats_of(metrics.at(chosen).at("score"));
   }
   const train::LoadedModel single = context.load_model("single");
-  bundle.single = {single.backbone, single.expert, score_statistics(context, single)};
+  bundle.single = {single.backbone, single.expert, stats_of(context.directory().metrics("single").at("score"))};
   bundle.provenance = {{"run", config.name}, {"report_key", source}, {"data", context.store().digest()}, {"seed", config.seed}};
   serve::save_bundle(bundle, directory, config.backbone.dir, golden_texts());
   spdlog::info("[bundle] saved, loaded again and compared: {}", directory.string());

@@ -217,7 +217,9 @@ int run_all(const config::RunConfig& config, const Options& options, comm::World
           "{}\nThe model: {}\nScore a response of your own:\n  launch/dmoerm score --bundle {} --prompt \"...\" --response "
           "\"...\"\n",
           read_file(directory.task("report") / "report.md"), bundle.string(), bundle.string());
-      std::fwrite(result.data(), 1, result.size(), stdout);  // if the terminal is gone, the report is on the disk all the same
+      std::fwrite(result.data(), 1, result.size(), stdout);
+      if (std::fflush(stdout) != 0 && std::freopen("/dev/null", "w", stdout) == nullptr)
+        spdlog::warn("[run] the report could not be shown");  // if the terminal is gone, it is on the disk all the same
     });
     return 0;
   }

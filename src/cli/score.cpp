@@ -43,15 +43,12 @@ struct Question {
 /// One response, several, a pair, or any form that `ingest` reads. @throws pair::RowError
 Question question_of(const json& row) {
   if (!row.is_object()) throw pair::RowError(fmt::format("expected a JSON object, found {}", row.dump().substr(0, 60)));
-  const bool texts = row.contains("responses") && row["responses"].is_array() && !row["responses"].empty() &&
-                     (row["responses"][0].is_string() || row["responses"][0].contains("role"));
-  const pair::Form* form = pair::detect_form(row);
+  const auto is_text = [](const json& r) { return r.is_string() || (r.is_object() && !r.contains("text")); };  // or a message
+  const json several = row.value("responses", json()), one = row.value("response", json());
   pair::Group group;
-  if (row.contains("response") && form == nullptr) {
+  if (is_text(one) || (several.is_array() && !several.empty() && is_text(several[0]))) {
     group = pair::parse_unlabelled(row);
-  } else if (texts && (form == nullptr || form->name == "native")) {
-    group = pair::parse_unlabelled(row);
-  } else if (form != nullptr) {
+  } else if (const pair::Form* form = pair::detect_form(row)) {
     group = form->parse(row);
   } else {
     throw pair::RowError(
@@ -63,8 +60,7 @@ Question question_of(const json& row) {
 }
 
 double normalised(const serve::Bundle& bundle, const std::string& category, double reward) {
-  const auto found = bundle.score_stats.find(category);
-  const serve::ScoreStats stats = found == bundle.score_stats.end() ? bundle.single.stats : found->second;
+  const serve::ScoreStats& stats = category.empty() ? bundle.single.stats : bundle.score_stats.at(category);
   return (reward - stats.mean) / std::max(stats.std, 1e-6);
 }
 
@@ -152,6 +148,7 @@ class Answers {
 void run(const Options& options) {
   init_log(0, 1, "warn");
   check_output(options);
+  if (options.output != "-") remove_stale_temporaries_of(options.output);
   Answers answers(options.output);
   at::set_num_threads(options.threads > 0 ? options.threads : cores());
   const serve::Bundle bundle = serve::load_bundle(options.bundle, tensor::pick_device(options.device, "--device"));

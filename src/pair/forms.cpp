@@ -74,29 +74,6 @@ const std::vector<Form>& forms() {
       {"ultrafeedback",
        R"({"instruction","completions":[{"response","annotations":{aspect:{"Rating"}},"overall_score"}]}, aspects = points)",
        [](const json& r) { return has(r, {"instruction"}) && has_objects(r, "completions"); }, parse_ultrafeedback},
-      {"nectar", R"({"prompt","answers":[{"answer","rank"}]}, lower rank = better)",
-       [](const json& r) { return has(r, {"prompt"}) && has_objects(r, "answers"); }, parse_nectar},
-      {"helpsteer3",
-       R"({"context":[messages],"response1","response2","overall_preference","domain"}, negative = the first is better; its size is )"
-       R"(not used; category = domain)",
-       [](const json& r) {
-         return has(r, {"context", "response1", "response2", "overall_preference"});
-       },
-       parse_helpsteer3},
-      {"safe-rlhf",
-       R"({"prompt","response_0","response_1","better_response_id","safer_response_id"}, ids 0 or 1, -1 = neither; the safer one )"
-       R"(as point "safety")",
-       [](const json& r) {
-         return has(r, {"prompt", "response_0", "response_1"}) &&
-                (r.contains("better_response_id") || r.contains("safer_response_id"));
-       },
-       parse_safe_rlhf},
-      {"arena",
-       R"({"conversation_a":[messages],"conversation_b":[messages],"winner":"model_a"|"model_b"|"tie"|...}, LMSYS and LMArena)",
-       [](const json& r) {
-         return has(r, {"conversation_a", "conversation_b", "winner"});
-       },
-       parse_arena},
       {"helpsteer-preference",
        R"({"prompt","response_1","response_2","preference_strength"}, negative = the first is better; its size is not used)",
        [](const json& r) {
@@ -147,6 +124,32 @@ const std::vector<Form>& forms() {
          return !has(r, {"prompt"}) && (has(r, {"chosen", "rejected"}) || has(r, {"text_chosen", "text_rejected"}));
        },
        parse_chosen_rejected},
+      {"nectar", R"({"prompt","answers":[{"answer","rank"}]}, lower rank = better)",
+       [](const json& r) {
+         return has(r, {"prompt"}) && has_objects(r, "answers") && has(r["answers"][0], {"answer", "rank"});
+       },
+       parse_nectar},
+      {"helpsteer3",
+       R"({"context":[messages],"response1","response2","overall_preference","domain"}, negative = the first is better; its size is )"
+       R"(not used; category = domain)",
+       [](const json& r) {
+         return has(r, {"context", "response1", "response2", "overall_preference"});
+       },
+       parse_helpsteer3},
+      {"safe-rlhf",
+       R"({"prompt","response_0","response_1","better_response_id","safer_response_id"}, ids 0 or 1, -1 = neither; the safer one )"
+       R"(as point "safety")",
+       [](const json& r) {
+         return has(r, {"prompt", "response_0", "response_1"}) &&
+                (r.contains("better_response_id") || r.contains("safer_response_id"));
+       },
+       parse_safe_rlhf},
+      {"arena",
+       R"({"conversation_a":[messages],"conversation_b":[messages],"winner":"model_a"|"model_b"|"tie"|...}, LMSYS and LMArena)",
+       [](const json& r) {
+         return has(r, {"conversation_a", "conversation_b", "winner"});
+       },
+       parse_arena},
   };
   return kForms;
 }

@@ -34,7 +34,7 @@ std::string content_of(const json& content, const char* key) {
 }
 
 Message message_of(const json& m, const char* key) {
-  const bool sharegpt = m.is_object() && m.contains("from");
+  const bool sharegpt = m.is_object() && !has(m, {"role"}) && has(m, {"from"});
   const char *role = sharegpt ? "from" : "role", *content = sharegpt ? "value" : "content";
   if (!m.is_object() || !m.contains(role) || !m.contains(content))
     throw RowError(fmt::format("\"{}\": expected messages {{\"{}\", \"{}\"}}, found {}", key, role, content, shown(m)));

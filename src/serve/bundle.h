@@ -37,6 +37,7 @@ struct SingleModel {
   std::shared_ptr<const model::Expert> expert;  ///< its head is always used; its adapter is zero when all weights were trained
   ScoreStats stats{};                           ///< on the validation groups
 };
+
 struct Bundle {
   std::filesystem::path directory;
   std::shared_ptr<const model::Backbone> base;  ///< the pretrained backbone, which the router reads

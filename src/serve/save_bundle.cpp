@@ -35,9 +35,34 @@ const char* classifier_name(model::Family family) {
   return "";
 }
 
-/// config.json of the source as transformers wants it for a one-label sequence classifier. transformers reads the reward at the
-/// last token that is not padding, so the padding token must not be one that ends a text.
-json classifier_config(const fs::path& source, const model::Backbone& base) {
+/// The id to pad with. transformers reads the reward at the last token that is not padding, so it must not be one that ends a
+/// text; and as a tokenizer treats it as special, it should be a special token already.
+std::int64_t pad_id(const fs::path& source, const data::Tokenizer& tokenizer, const data::ChatTemplate& chat_template) {
+  const json config = read_json(source / "config.json");
+  const auto stated = [&](const char* key) {
+    return config.contains(key) && config[key].is_number_integer() ? config[key].get<std::int64_t>() : -1;
+  };
+  const std::int64_t eos = stated("eos_token_id"),
+                     end = chat_template.render(std::vector<pair::Message>{{"user", "a"}}, "b").back();
+  const auto fits = [&](std::int64_t id) { return id >= 0 && id != eos && id != end; };
+  if (fits(stated("pad_token_id"))) return stated("pad_token_id");
+  std::vector<std::string> names;
+  if (fs::exists(source / "tokenizer_config.json")) {
+    const json own = read_json(source / "tokenizer_config.json").value("pad_token", json());
+    if (own.is_string()) names.push_back(own);
+    if (own.is_object()) names.push_back(own.value("content", ""));
+  }
+  for (const char* name :
+       {"<|finetune_right_pad_id|>", "<|endoftext|>", "<pad>", "[PAD]", "<unk>", "<|reserved_special_token_0|>"})
+    names.emplace_back(name);
+  for (const std::string& name : names) {
+    if (const auto id = tokenizer.id_of(name); id && fits(*id)) return *id;
+  }
+  return fits(0) ? 0 : fits(1) ? 1 : 2;
+}
+
+/// config.json of the source as transformers wants it for a one-label sequence classifier.
+json classifier_config(const fs::path& source, const model::Backbone& base, std::int64_t pad) {
   const model::BackboneSpec& spec = base.spec();
   json config = read_json(source / "config.json");
   config["architectures"] = {classifier_name(spec.family)};
@@ -46,18 +71,15 @@ json classifier_config(const fs::path& source, const model::Backbone& base) {
   config["num_hidden_layers"] = spec.layers;
   config.erase("torch_dtype");
   config["dtype"] = dtype_name(base);
-  const auto id = [&](const char* key) {
-    return config.contains(key) && config[key].is_number_integer() ? config[key].get<std::int64_t>() : -1;
-  };
-  if (id("pad_token_id") < 0 || id("pad_token_id") == id("eos_token_id"))
-    config["pad_token_id"] = id("eos_token_id") == 0 ? 1 : 0;
+  config["pad_token_id"] = pad;
   return config;
 }
 
 /// A transformers checkpoint of a backbone with a head.
-void save_base(const fs::path& directory, const fs::path& source, const model::Backbone& base, const at::Tensor& head_D) {
+void save_base(const fs::path& directory, const fs::path& source, const model::Backbone& base, std::int64_t pad,
+               const at::Tensor& head_D) {
   fs::create_directories(directory);
-  write_json_atomically(directory / "config.json", classifier_config(source, base));
+  write_json_atomically(directory / "config.json", classifier_config(source, base, pad));
   tensor::NamedTensors tensors;
   for (const auto& [name, slot] : base.weights().named())
     tensors.emplace_back(model::head_model_prefix(base.spec()) + name, slot);
@@ -69,9 +91,8 @@ json to_json(const ScoreStats& stats) { return {{"mean", stats.mean}, {"std", st
 
 /// The source's tokenizer, padding with the token that the base's config.json names, and without the source's chat template,
 /// which is not the one that this model has learnt.
-void copy_tokenizer(const fs::path& source, const fs::path& directory, const data::Tokenizer& tokenizer) {
+void copy_tokenizer(const fs::path& source, const fs::path& directory, const std::string& pad) {
   write_file_atomically(directory / "tokenizer.json", read_file(source / "tokenizer.json"));
-  const std::string pad = tokenizer.token_of(read_json(directory / "config.json").at("pad_token_id").get<std::int32_t>());
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
     if (!fs::exists(source / name)) continue;
     json config = read_json(source / name);
@@ -107,8 +128,9 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
     fs::remove_all(temporary);
     fs::create_directories(temporary);
     const at::Tensor zero_D = at::zeros({bundle.base->spec().width});
-    save_base(temporary / "base", source_model, *bundle.base, zero_D);
-    copy_tokenizer(source_model, temporary / "base", *bundle.tokenizer);
+    const std::int64_t pad = pad_id(source_model, *bundle.tokenizer, *bundle.chat_template);
+    save_base(temporary / "base", source_model, *bundle.base, pad, zero_D);
+    copy_tokenizer(source_model, temporary / "base", bundle.tokenizer->token_of(static_cast<std::int32_t>(pad)));
     json manifest = {{"schema_version", kBundleSchema},
                      {"template",
                       {{"name", bundle.chat_template->name()},
@@ -123,7 +145,7 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
     bundle.router.save(temporary / "router");
     for (const CategoryModel& c : bundle.categories) {
       std::string base = "base";
-      if (c.base != bundle.base) save_base(temporary / (base = "base/" + c.name), source_model, *c.base, zero_D);
+      if (c.base != bundle.base) save_base(temporary / (base = "base/" + c.name), source_model, *c.base, pad, zero_D);
       for (std::size_t k = 0; k < c.points.size(); ++k) c.experts[k]->save(temporary / "experts" / c.name / c.points[k]);
       fs::create_directories(temporary / "aggregator");
       c.aggregator.save(temporary / "aggregator" / (c.name + ".safetensors"));
@@ -136,7 +158,7 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
     if (adapter) {
       bundle.single.expert->save(temporary / "single");
     } else {
-      save_base(temporary / "single", source_model, *bundle.single.base, bundle.single.expert->head_D);
+      save_base(temporary / "single", source_model, *bundle.single.base, pad, bundle.single.expert->head_D);
     }
     manifest["single"] = adapter ? "adapter" : "checkpoint";
     manifest["single_stats"] = to_json(bundle.single.stats);

@@ -27,7 +27,7 @@ struct Packed {
 /// Prompt and responses as ids.
 struct Texts {
   std::vector<std::int32_t> prompt;
-  std::vector<std::vector<std::int32_t>> responses;  ///< behind the prompt
+  std::vector<std::vector<std::int32_t>> responses;  ///< of prompt and response together
 };
 
 Texts render(const Bundle& bundle, const std::vector<pair::Message>& prompt, const std::vector<std::string>& responses) {

@@ -14,14 +14,6 @@ namespace {
 
 constexpr const char* kParts[] = {"train", "validation"};
 
-/// Mean and deviation of the final rewards, for consumers that want them normalised.
-nlohmann::json score_statistics(const at::Tensor& rewards_N) {
-  const at::Tensor wide = rewards_N.to(at::kDouble);
-  return {{"mean", wide.numel() > 0 ? wide.mean().item<double>() : 0.0},
-          {"std", wide.numel() > 1 ? wide.std().item<double>() : 1.0},
-          {"count", wide.numel()}};
-}
-
 /// Labelled groups of the cached features, in their order. @param part  of kParts
 std::vector<LabelledGroup> feature_groups(const RunContext& context, std::int32_t category, const std::string& part) {
   return labelled_groups(context.store(), category, part == "train" ? Part::aggregator : Part::validation, pair::kOverall,
@@ -43,6 +35,13 @@ model::ExpertFeatures load_features(RunContext& context, std::int32_t category, 
 }
 
 }  // namespace
+
+nlohmann::json score_statistics(const at::Tensor& rewards_N) {
+  const at::Tensor wide = rewards_N.to(at::kDouble);
+  return {{"mean", wide.numel() > 0 ? wide.mean().item<double>() : 0.0},
+          {"std", wide.numel() > 1 ? wide.std().item<double>() : 1.0},
+          {"count", wide.numel()}};
+}
 
 void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
                   comm::Communicator& group) {

@@ -1,4 +1,5 @@
 // Phases 1 and 2, and the baselines, which are phase 1 on other groups.
+#include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -106,9 +107,15 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
   const TrainerContext trainer = trainer_context(context, train, task, identity, ranks);
   const TrainOutcome outcome = train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
+  nlohmann::json metrics = metrics_of(outcome, trainees[0]);
+  if (category < 0) {  // the fallback, whose scores may be wanted normalised
+    const GroupRewards scored = score_groups(context.store(), context.frozen(fresh), trainees[0].validation,
+                                             context.config().compute.micro_batch_tokens, false, group);
+    metrics["score"] = score_statistics(at::tensor(at::ArrayRef<float>(scored.rewards)));
+  }
   if (group.rank() != 0) return;
   const auto files = context.save_model(task, fresh);
-  context.directory().complete(task, identity, files, metrics_of(outcome, trainees[0]));
+  context.directory().complete(task, identity, files, metrics);
   remove_checkpoints(context.directory().task(task));
 }
 

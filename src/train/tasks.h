@@ -29,6 +29,8 @@ void run_eval(RunContext& context, const std::string& task, std::int32_t categor
 /// Tables over all categories: report.json, report.md.
 void run_report(RunContext& context, const std::string& task, const TaskIdentity& identity, comm::Communicator& group);
 
+/// Mean and deviation of rewards [N], for consumers that want them normalised: {"mean", "std", "count"}.
+nlohmann::json score_statistics(const at::Tensor& rewards_N);
 /// Prompts of groups as token ids, and their pooled base states.
 at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups);
 

@@ -333,6 +333,8 @@ class AfterARefusal(Tiny):
         same = [{"prompt": "say it", "system": "be kind", "responses": ["poor"]}, {"prompt": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "say it"}], "response": "poor"}]
         column, turn = self.dmoerm(*bundle, input="".join(json.dumps(row) + "\n" for row in same)).stdout.splitlines()
         self.assertEqual(column, turn)
+        columns = dict(json.loads(question), chosen="good", rejected="poor")
+        self.assertEqual(self.dmoerm(*bundle, input=json.dumps(columns) + "\n").stdout, self.dmoerm(*bundle, input=question).stdout)
         lines = question + json.dumps({"id": 7, "prompt": "say it", "responses": ["poor", " "]}) + "\n" + '{"prompt": "x", "responses": [NaN]}\n' + question
         self.assert_refused(self.dmoerm(*bundle, "--bad-lines", "1", input=lines), "stdin:3: expected finite numbers, found NaN", "more than --bad-lines 1")
         tolerated = self.dmoerm(*bundle, "--bad-lines", "2", input=lines)

@@ -242,6 +242,16 @@ TEST(Forms, Nectar) {
   EXPECT_EQ(g.responses.at(0).overall, g.responses.at(2).overall);
 }
 
+TEST(Forms, StatedPairsGoBeforeWhatTheyWereMadeOf) {
+  const char* const both =
+      R"({"prompt":"p","chosen":"a","rejected":"b","answers":[{"text":"x"}],"response_0":"b","response_1":"a",
+      "better_response_id":1})";
+  EXPECT_EQ(read("standard", both).responses.at(0).text, "a");
+  const char* const merged =
+      R"({"prompt":[{"role":"user","content":"Hi","from":null,"value":null}],"chosen":"a","rejected":"b"})";
+  EXPECT_EQ(prompt_of(read("conversational", merged)), "user: Hi");
+}
+
 TEST(Forms, MessagesOfShareGptAndInParts) {
   Group g = read("conversational", R"({"conversations":[{"from":"system","value":"S"},{"from":"human","value":"Hi"}],
       "chosen":{"from":"gpt","value":"a"},"rejected":{"from":"gpt","value":"b"}})");
