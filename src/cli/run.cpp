@@ -218,7 +218,8 @@ int run_all(const config::RunConfig& config, const Options& options, comm::World
           "\"...\"\n",
           read_file(directory.task("report") / "report.md"), bundle.string(), bundle.string());
       std::fwrite(result.data(), 1, result.size(), stdout);
-      if (std::fflush(stdout) != 0 && std::freopen("/dev/null", "w", stdout) == nullptr)
+      std::fflush(stdout);
+      if (std::ferror(stdout) != 0 && std::freopen("/dev/null", "w", stdout) == nullptr)
         spdlog::warn("[run] the report could not be shown");  // if the terminal is gone, it is on the disk all the same
     });
     return 0;
