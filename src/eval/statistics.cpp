@@ -28,7 +28,9 @@ Interval bootstrap(std::size_t groups, std::uint64_t seed, int resamples, const 
     values.push_back(statistic(drawn));
   }
   std::ranges::sort(values);
-  const auto at = [&](double q) { return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1) + 0.5)]; };
+  const auto at = [&](double q) {
+    return values[static_cast<std::size_t>(std::lround(q * static_cast<double>(values.size() - 1)))];
+  };
   interval.low = at(0.025), interval.high = at(0.975);
   return interval;
 }

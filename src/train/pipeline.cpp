@@ -136,7 +136,7 @@ PipelineSummary run_pipeline(RunContext& context, comm::World& world, const Pipe
   if (world.rank() == 0 && hooks.observe) hooks.observe(run_event(context, hosts, graph, done));
   const RunSummary summary = run_tasks(world, graph, done, hooks);
   PipelineSummary result;
-  for (const auto& [id, message] : summary.failed) result.failed.push_back(id + ": " + message);
+  for (const auto& [id, message] : summary.failed) result.failed.push_back(fmt::format("{}: {}", id, message));
   result.skipped.assign(summary.skipped.begin(), summary.skipped.end());
   result.exit_code = summary.exit_code, result.stopped = summary.stopped;
   result.complete = result.failed.empty() && result.skipped.empty();

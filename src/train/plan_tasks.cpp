@@ -236,7 +236,7 @@ class Planner {
 
   std::string add_eval(std::int32_t i) {
     const std::string& name = config_.categories[static_cast<std::size_t>(i)].name;
-    const std::string id = "eval/" + name;
+    std::string id = "eval/" + name;
     std::vector<std::string> inputs = {"router", "single", "base/" + name};
     for (const config::CategoryConfig& c : config_.categories)
       inputs.push_back("aggregator/" + c.name);  // a prompt may be routed to any of them

@@ -54,7 +54,7 @@ at::Tensor TrunkCache::whole(const model::Backbone& backbone, std::size_t layer,
   std::iota(all.begin(), all.end(), 0);
   data::PackedBatch batch;
   data::append_group(batch, group, all, backbone.shares_prefix(), backbone.reads_last());
-  const at::Tensor x_TD = backbone.trunk(batch, layer).cpu();
+  at::Tensor x_TD = backbone.trunk(batch, layer).cpu();
   keep(index, x_TD);
   return x_TD;
 }
