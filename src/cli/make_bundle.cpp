@@ -44,8 +44,6 @@ bool stands(const fs::path& directory, const std::string& report_key) {
   }
 }
 
-serve::ScoreStats stats_of(const nlohmann::json& score) { return {score.at("mean"), score.at("std"), score.at("count")}; }
-
 }  // namespace
 
 fs::path make_bundle(train::RunContext& context) {
@@ -75,10 +73,10 @@ fs::path make_bundle(train::RunContext& context) {
         model::Aggregator::load(context.directory().task("aggregator/" + c.name) / (chosen + ".safetensors"))};
     for (const auto& expert : context.load_experts(index)) category.experts.push_back(expert);
     bundle.categories.push_back(std::move(category));
-    bundle.score_stats[c.name] = stats_of(metrics.at(chosen).at("score"));
+    bundle.score_stats[c.name] = serve::stats_of(metrics.at(chosen).at("score"));
   }
   const train::LoadedModel single = context.load_model("single");
-  bundle.single = {single.backbone, single.expert, stats_of(context.directory().metrics("single").at("score"))};
+  bundle.single = {single.backbone, single.expert, serve::stats_of(context.directory().metrics("single").at("score"))};
   bundle.provenance = {{"run", config.name}, {"report_key", source}, {"data", context.store().digest()}, {"seed", config.seed}};
   serve::save_bundle(bundle, directory, config.backbone.dir, golden_texts());
   spdlog::info("[bundle] saved, loaded again and compared: {}", directory.string());

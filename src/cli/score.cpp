@@ -164,7 +164,7 @@ void run(const Options& options) {
   std::string line;
   std::int64_t bad_lines = 0;
   for (std::int64_t number = 1; next(line); ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    if (pair::blank(line)) continue;
     json result, id;
     const auto tolerate = [&](const std::exception& e) {
       const std::string message = fmt::format("{}:{}: {}", options.input == "-" ? "stdin" : options.input, number, e.what());

@@ -31,6 +31,8 @@ std::string_view not_finite(std::string_view line, std::size_t column) {
 
 }  // namespace
 
+bool blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; }
+
 json parse_row(const std::string& line) {
   const auto limit = [](int depth, json::parse_event_t /*event*/, json& /*value*/) {
     if (depth > kDepthMax) throw RowError(fmt::format("nested deeper than {} levels", kDepthMax));

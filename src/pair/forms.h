@@ -43,6 +43,9 @@ const Form* detect_form(const nlohmann::json& row);
 /// A form by name. @throws ConfigError listing the names
 const Form& form_by_name(const std::string& name);
 
+/// Whether a text has nothing but white space.
+bool blank(const std::string& text);
+
 /// A row as JSON. A nesting bomb is refused before it is built. @throws RowError saying why it is none
 nlohmann::json parse_row(const std::string& line);
 

@@ -16,8 +16,6 @@ namespace {
 
 using nlohmann::json;
 
-bool blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; }
-
 void check_group(const Group& group) {
   const auto empty = [](const Message& m) { return blank(m.content); };
   if (std::ranges::all_of(group.prompt, empty)) throw RowError("expected a prompt, found an empty one");

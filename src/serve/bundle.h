@@ -31,6 +31,9 @@ struct ScoreStats {
   std::int64_t count = 0;
 };
 
+/// From {"mean", "std", "count"}, as a task's metrics and a bundle's manifest have them.
+ScoreStats stats_of(const nlohmann::json& score);
+
 /// A model without experts: the single model of all categories. With an adapter, or with its own full weights and a head.
 struct SingleModel {
   std::shared_ptr<const model::Backbone> base;

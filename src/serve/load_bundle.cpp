@@ -98,7 +98,6 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
                            .view({-1}));
     bundle.single.expert = head;
   }
-  const auto stats_of = [](const json& stats) { return ScoreStats{stats.at("mean"), stats.at("std"), stats.at("count")}; };
   const json stats_list = manifest.value("score_stats", json::object());
   for (const auto& [category, stats] : stats_list.items()) bundle.score_stats[category] = stats_of(stats);
   if (manifest.contains("single_stats")) bundle.single.stats = stats_of(manifest["single_stats"]);
@@ -106,6 +105,8 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
 }
 
 }  // namespace
+
+ScoreStats stats_of(const json& score) { return {score.at("mean"), score.at("std"), score.at("count")}; }
 
 Bundle load_bundle(const fs::path& directory, at::Device device) {
   if (!fs::exists(directory / kBundleManifest))

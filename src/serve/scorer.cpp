@@ -9,12 +9,11 @@
 
 #include "base/error.h"
 #include "data/group_layout.h"
+#include "pair/forms.h"
 #include "serve/bundle.h"
 
 namespace dmoerm::serve {
 namespace {
-
-bool blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; }
 
 /// Responses to one prompt that share its tokens, cut into parts of bounded size.
 struct Packed {
@@ -31,12 +30,12 @@ struct Texts {
 };
 
 Texts render(const Bundle& bundle, const std::vector<pair::Message>& prompt, const std::vector<std::string>& responses) {
-  if (std::ranges::all_of(prompt, [](const pair::Message& m) { return blank(m.content); }))
+  if (std::ranges::all_of(prompt, [](const pair::Message& m) { return pair::blank(m.content); }))
     throw DataError("the prompt is empty");
   if (responses.empty()) throw DataError("there is no response to score");
   Texts texts{bundle.chat_template->render_prompt(prompt), {}};
   for (std::size_t i = 0; i < responses.size(); ++i) {
-    if (blank(responses[i])) throw DataError(fmt::format("response {} is empty", i));
+    if (pair::blank(responses[i])) throw DataError(fmt::format("response {} is empty", i));
     texts.responses.push_back(bundle.chat_template->render(prompt, responses[i]));
     if (texts.responses.back().empty()) throw DataError(fmt::format("response {} has no tokens in the model's vocabulary", i));
   }

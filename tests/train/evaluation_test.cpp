@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "support/scratch.h"
 #include "support/tiny_backbone.h"
+#include "support/tiny_model_directory.h"
 #include "support/word_renderer.h"
 #include "train/run_context.h"
 
@@ -77,19 +78,7 @@ TEST_F(Evaluation, AccuracyIsTheShareOfAllPairsAndAPairOfTwoIsOneOrNothing) {  /
 }
 
 TEST_F(Evaluation, CategoriesWhoseBasesAreAdaptersShareOneBackbone) {
-  const auto tiny = test::tiny_backbone(50);
-  const auto& spec = tiny->spec();
-  std::filesystem::create_directories(directory_ / "model");
-  write_json_atomically(directory_ / "model" / "config.json", {{"model_type", "llama"},
-                                                               {"vocab_size", spec.vocab},
-                                                               {"hidden_size", spec.width},
-                                                               {"intermediate_size", spec.intermediate},
-                                                               {"num_hidden_layers", spec.layers},
-                                                               {"num_attention_heads", spec.heads},
-                                                               {"num_key_value_heads", spec.kv_heads},
-                                                               {"head_dim", spec.head_dim},
-                                                               {"max_position_embeddings", spec.max_positions}});
-  tensor::save_safetensors(directory_ / "model" / "model.safetensors", tiny->weights().named());
+  test::write_tiny_model(directory_ / "model", 50);
   config_.backbone.dir = (directory_ / "model").string();
   config_.compute.device = "cpu";
   for (const char* trains : {"lora", "all"}) {

@@ -140,7 +140,7 @@ TEST_F(TinyTraining, ADivergingExpertLeavesAndTheOthersGoOn) {
 TEST_F(TinyTraining, ALossThatIsNotFiniteNamesItsGroupThoughTheGradientIs) {
   std::vector<Trainee> one = {trainee("x")};
   LabelledGroup& group = one[0].training.front();
-  group.pairs.front().margin = std::numeric_limits<float>::infinity();  // the loss is infinite, its slope is -1
+  group.pairs.front().margin = std::numeric_limits<float>::infinity();  // the loss is not finite, its slope is
   EXPECT_NE(train(one)[0].failure.find(", group " + std::string(store_->group(group.group).id)), std::string::npos);
 }
 

@@ -13,7 +13,7 @@
 
 #include "base/files.h"
 #include "pair/synth.h"
-#include "support/tiny_backbone.h"
+#include "support/tiny_model_directory.h"
 #include "support/word_renderer.h"
 #include "train/pipeline.h"
 
@@ -24,22 +24,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr std::int64_t kVocab = 300;
-
-/// A backbone as a Hugging Face directory.
-void write_backbone(const fs::path& directory) {
-  const model::BackboneSpec spec = test::tiny_spec(kVocab);
-  write_json_atomically(directory / "config.json", {{"model_type", "llama"},
-                                                    {"vocab_size", spec.vocab},
-                                                    {"hidden_size", spec.width},
-                                                    {"intermediate_size", spec.intermediate},
-                                                    {"num_hidden_layers", spec.layers},
-                                                    {"num_attention_heads", spec.heads},
-                                                    {"num_key_value_heads", spec.kv_heads},
-                                                    {"max_position_embeddings", spec.max_positions},
-                                                    {"rms_norm_eps", 1e-5},
-                                                    {"tie_word_embeddings", true}});
-  tensor::save_safetensors(directory / "model.safetensors", test::tiny_backbone(kVocab)->weights().named());
-}
 
 /// A whole run, made once for adapters and once for bases whose every weight is trained.
 class Tasks : public testing::TestWithParam<const char*> {
@@ -64,8 +48,7 @@ class Tasks : public testing::TestWithParam<const char*> {
 
   static void make(Run& run, const std::string& trains) {
     const fs::path place = folder() / trains;
-    fs::create_directories(place);
-    write_backbone(place);
+    test::write_tiny_model(place, kVocab);
     pair::SynthOptions options;
     options.groups = 90, options.categories = 2, options.responses = 3;
     const pair::SynthData made = pair::synthesize(options);

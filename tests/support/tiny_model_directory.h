@@ -1,0 +1,27 @@
+// The tiny random decoder as a Hugging Face directory, for tests of what loads its backbone by name.
+#pragma once
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "support/tiny_backbone.h"
+#include "tensor/safetensors.h"
+
+namespace dmoerm::test {
+
+inline void write_tiny_model(const std::filesystem::path& directory, std::int64_t vocab) {
+  const model::BackboneSpec spec = tiny_spec(vocab);
+  std::filesystem::create_directories(directory);
+  write_json_atomically(directory / "config.json", {{"model_type", "llama"},
+                                                    {"vocab_size", spec.vocab},
+                                                    {"hidden_size", spec.width},
+                                                    {"intermediate_size", spec.intermediate},
+                                                    {"num_hidden_layers", spec.layers},
+                                                    {"num_attention_heads", spec.heads},
+                                                    {"num_key_value_heads", spec.kv_heads},
+                                                    {"head_dim", spec.head_dim},
+                                                    {"max_position_embeddings", spec.max_positions}});
+  tensor::save_safetensors(directory / "model.safetensors", tiny_backbone(vocab)->weights().named());
+}
+
+}  // namespace dmoerm::test
