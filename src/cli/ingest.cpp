@@ -10,7 +10,7 @@
 #include "base/stop.h"
 #include "cli/verbs.h"
 #include "data/token_store_hdf5.h"
-#include "pair/forms.h"
+#include "preference/forms.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -40,7 +40,7 @@ void check_output(const std::filesystem::path& output, const std::vector<config:
 
 void run(Options& options) {
   if (options.list_forms) {
-    for (const pair::Form& form : pair::forms()) fmt::print("{:<24} {}\n", form.name, form.looks);
+    for (const preference::Form& form : preference::forms()) fmt::print("{:<24} {}\n", form.name, form.looks);
     return;
   }
   init_log(0, 1, "warn");
@@ -54,8 +54,9 @@ void run(Options& options) {
     for (const std::string& file : options.files) options.run.data.inputs.push_back({file, "auto", "", "", 1.0});
   }
   check_output(options.out, options.run.data.inputs);
-  const auto tokenizer = data::Tokenizer::load(std::filesystem::path(options.run.backbone.dir) / "tokenizer.json");
-  const data::ChatTemplate chat_template(options.run.backbone.chat_template, tokenizer, options.run.data.special_tokens_in_text);
+  const auto tokenizer = tokenizer::Tokenizer::load(std::filesystem::path(options.run.backbone.dir) / "tokenizer.json");
+  const tokenizer::ChatTemplate chat_template(options.run.backbone.chat_template, tokenizer,
+                                              options.run.data.special_tokens_in_text);
   const data::IngestReport report = data::ingest_for_run(options.run, tokenizer, chat_template, options.out);
   fmt::print("{}\ntoken store: {}\n", data::to_text(report), options.out);
 }

@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "cli/verbs.h"
-#include "model/backbone.h"
-#include "tensor/device.h"
+#include "nn/backbone.h"
+#include "nn/device.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -33,9 +33,9 @@ std::vector<std::int32_t> parse_ids(const std::string& line, const std::string& 
 void run(const Options& options) {
   std::ifstream file(options.ids);
   if (!file) throw IoError(fmt::format("{}: cannot open", options.ids));
-  const auto backbone = model::Backbone::load(options.model, tensor::pick_device(options.device, "--device"), options.layers,
-                                              tensor::pick_dtype(options.dtype));
-  tensor::NamedTensors states;
+  const auto backbone = nn::Backbone::load(options.model, nn::pick_device(options.device, "--device"), options.layers,
+                                           nn::pick_dtype(options.dtype));
+  nn::NamedTensors states;
   std::string line;
   for (std::int64_t number = 1; std::getline(file, line); ++number) {
     if (line.empty()) continue;
@@ -43,7 +43,7 @@ void run(const Options& options) {
     data::append_sequence(batch, parse_ids(line, fmt::format("{}:{}", options.ids, number)), backbone->reads_last());
     states.emplace_back(std::to_string(states.size()), backbone->hidden(batch));
   }
-  tensor::save_safetensors(options.out, states);
+  nn::save_safetensors(options.out, states);
   fmt::print("{} sequences -> {}\n", states.size(), options.out);
 }
 

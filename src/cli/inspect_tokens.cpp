@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/verbs.h"
-#include "data/tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -20,7 +20,7 @@ struct Options {
 void run(const Options& options) {
   std::filesystem::path path = options.model;
   if (std::filesystem::is_directory(path)) path /= "tokenizer.json";
-  const auto tokenizer = data::Tokenizer::load(path);
+  const auto tokenizer = tokenizer::Tokenizer::load(path);
   std::ios::sync_with_stdio(false);
   std::string line;
   while (std::getline(std::cin, line)) {

@@ -8,9 +8,9 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/stop.h"
-#include "cli/label_job.h"
 #include "cli/verbs.h"
 #include "label/run_limits.h"
+#include "run/label_job.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -28,19 +28,19 @@ int run(const Options& options) {
   const label::SpendLimits limits = label::spend_limits(options.limits, config.labels);
   init_log(0, 1, config.log_level);
   catch_stop_signals();
-  const train::RunDirectory directory(std::filesystem::path(config.runs_dir) / config.name);
-  LabelJob job(config, directory, options.points);
+  const run::RunDirectory directory(std::filesystem::path(config.runs_dir) / config.name);
+  run::LabelJob job(config, directory, options.points);
   if (options.dry_run) {
     fmt::print("{}", job.estimate());
     return 0;
   }
-  LabelJob::Run how;
+  run::LabelJob::Run how;
   how.limits = limits;
   how.terminal = ::isatty(STDERR_FILENO) == 1;
   how.stop = stop_requested;
   const label::LabelEnd end = job.run(how);
   fmt::print("{}\nlabel store: {}\nverdicts and this page: {}\n", read_file(directory.task("label") / "report.md"),
-             label_store_path(config).string(), directory.task("label").string());
+             run::label_store_path(config).string(), directory.task("label").string());
   if (end.why == label::LabelEnd::Why::complete) return 0;
   fmt::print(stderr, "dmoerm: labelling ended early: {}; all answers so far are stored{}\n", end.message,
              end.exit_code() == 3 ? ": run the same command again to go on" : "");

@@ -11,13 +11,13 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "cli/verbs.h"
-#include "label/label_compact.h"
-#include "label/label_diff.h"
-#include "label/label_import.h"
-#include "label/label_repair.h"
-#include "label/label_stats.h"
-#include "label/label_text.h"
-#include "label/label_verify.h"
+#include "label_store/compact.h"
+#include "label_store/diff.h"
+#include "label_store/import.h"
+#include "label_store/repair.h"
+#include "label_store/stats.h"
+#include "label_store/text_export.h"
+#include "label_store/verify.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -30,7 +30,7 @@ struct Options {
   bool as_json = false, all = false;
 };
 
-json to_json(const label::Spent& s) {
+json to_json(const judge::Usage& s) {
   return {{"requests", s.requests},
           {"prompt_tokens", s.prompt_tokens},
           {"completion_tokens", s.completion_tokens},
@@ -39,12 +39,12 @@ json to_json(const label::Spent& s) {
 
 std::string cost(std::int64_t micros) { return fmt::format("{:.4f}", static_cast<double>(micros) / 1e6); }
 
-json to_json(const label::StoreStats& stats) {
+json to_json(const label_store::StoreStats& stats) {
   json points = json::array();
-  for (const label::PointStats& p : stats.points) {
+  for (const label_store::PointStats& p : stats.points) {
     json verdicts;
     for (std::size_t v = 0; v < p.verdicts.size(); ++v) {
-      verdicts[std::string(label::to_string(static_cast<label::Verdict>(v)))] = p.verdicts[v];
+      verdicts[std::string(to_string(static_cast<preference::Verdict>(v)))] = p.verdicts[v];
     }
     points.push_back({{"category", p.category},
                       {"point", p.point},
@@ -64,7 +64,7 @@ json to_json(const label::StoreStats& stats) {
 }
 
 void stats(const Options& options) {
-  const label::StoreStats stats = label::store_stats(options.directory);
+  const label_store::StoreStats stats = label_store::store_stats(options.directory);
   if (options.as_json) {
     fmt::print("{}\n", to_json(stats).dump(2));
     return;
@@ -72,7 +72,7 @@ void stats(const Options& options) {
   fmt::print("{:<20} {:<20} {:<20} {:<26} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>12} {:>12} {:>12}\n", "category", "point",
              "judge", "template", "labels", "first", "second", "tie", "unparsed", "refused", "error", "tokens_in", "tokens_out",
              "cost");
-  for (const label::PointStats& p : stats.points) {
+  for (const label_store::PointStats& p : stats.points) {
     fmt::print("{:<20} {:<20} {:<20} {:<26} {:>8} {:>8} {:>12} {:>12} {:>12}\n", p.category, p.point, p.judge, p.template_name,
                p.labels, fmt::format("{:>8}", fmt::join(p.verdicts, " ")), p.spent.prompt_tokens, p.spent.completion_tokens,
                cost(p.spent.cost_micros));
@@ -89,17 +89,17 @@ void stats(const Options& options) {
 }
 
 void verify(const Options& options) {
-  const label::Verification result = label::verify_store(options.directory);
+  const label_store::Verification result = label_store::verify_store(options.directory);
   if (options.as_json) {
     json damaged = json::array();
-    for (const label::DamagedFile& file : result.damaged)
+    for (const label_store::DamagedFile& file : result.damaged)
       damaged.push_back({{"path", file.path.string()}, {"damage", file.what}});
     const json report{{"whole", result.whole()}, {"segments", result.segments},
                       {"rows", result.rows},     {"journal_rows", result.journal_rows},
                       {"damaged", damaged},      {"remarks", result.remarks}};
     fmt::print("{}\n", report.dump(2, ' ', false, json::error_handler_t::replace));
   } else {
-    for (const label::DamagedFile& file : result.damaged) fmt::print("damaged: {}\n", file.what);
+    for (const label_store::DamagedFile& file : result.damaged) fmt::print("damaged: {}\n", file.what);
     for (const std::string& remark : result.remarks) fmt::print("remark: {}\n", remark);
     fmt::print("{}: {} segments with {} labels and {} labels in the journal are whole, {} files are damaged\n", options.directory,
                result.segments, result.rows, result.journal_rows, result.damaged.size());
@@ -108,8 +108,8 @@ void verify(const Options& options) {
 }
 
 void repair(const Options& options) {
-  const auto repaired = label::repair_store(options.directory);
-  for (const label::RepairedFile& file : repaired) {
+  const auto repaired = label_store::repair_store(options.directory);
+  for (const label_store::RepairedFile& file : repaired) {
     fmt::print("{}\n  {} labels saved in {}, {} lost; the damaged file is now {}\n", file.damage, file.saved,
                file.segment.empty() ? "no segment" : file.segment.string(),
                file.lost < 0 ? "an unknown number" : std::to_string(file.lost), file.moved_to.string());
@@ -118,26 +118,26 @@ void repair(const Options& options) {
 }
 
 void compact(const Options& options) {
-  const label::Compaction done = label::compact_store(options.directory, options.rows);
+  const label_store::Compaction done = label_store::compact_store(options.directory, options.rows);
   fmt::print("{}: {} segments of {} bytes are now {} of {}; {} superseded labels dropped\n", options.directory,
              done.segments_before, done.bytes_before, done.segments_after, done.bytes_after, done.rows_dropped);
 }
 
 void export_labels(const Options& options) {
-  const label::TextForm form = options.format == "csv" ? label::TextForm::csv : label::TextForm::jsonl;
-  const label::LabelFilter filter{options.category, options.point, true};
-  const auto lock = label::StoreLock::read(options.directory);
-  const label::LabelReader reader(options.directory);
+  const label_store::TextForm form = options.format == "csv" ? label_store::TextForm::csv : label_store::TextForm::jsonl;
+  const label_store::LabelFilter filter{options.category, options.point, true};
+  const auto lock = label_store::StoreLock::read(options.directory);
+  const label_store::LabelReader reader(options.directory);
   std::int64_t count = 0;
   if (options.file.empty()) {
     std::ios::sync_with_stdio(false);
-    count = label::export_labels(reader, filter, form, std::cout);
+    count = label_store::export_labels(reader, filter, form, std::cout);
   } else {
     const std::filesystem::path temporary = temporary_name(options.file);
     try {
       std::ofstream out(temporary, std::ios::binary);
       if (!out) throw IoError(fmt::format("{}: cannot create this file", temporary.string()));
-      count = label::export_labels(reader, filter, form, out);
+      count = label_store::export_labels(reader, filter, form, out);
       out.close();
       publish_file(temporary, options.file);
     } catch (...) {
@@ -153,18 +153,19 @@ void export_labels(const Options& options) {
 }
 
 void import_labels(const Options& options) {
-  auto store = label::LabelStore::open(options.directory);
-  const label::Import done = label::import_labels(store, options.file, options.category);
+  auto store = label_store::LabelStore::open(options.directory);
+  const label_store::Import done = label_store::import_labels(store, options.file, options.category);
   fmt::print("{}: {} rows read, {} labels added, {} were there already\n", options.file, done.rows, done.added,
              done.already_there);
 }
 
 void diff(const Options& options) {
-  const label::StoreDiff result = label::diff_stores(label::LabelReader(options.directory), label::LabelReader(options.other));
+  const label_store::StoreDiff result =
+      label_store::diff_stores(label_store::LabelReader(options.directory), label_store::LabelReader(options.other));
   if (options.as_json) {
-    const auto word = [](const std::optional<label::Verdict>& v) { return v ? json(label::to_string(*v)) : json(); };
+    const auto word = [](const std::optional<preference::Verdict>& v) { return v ? json(to_string(*v)) : json(); };
     json rows = json::array();
-    for (const label::DiffRow& r : result.rows) {
+    for (const label_store::DiffRow& r : result.rows) {
       rows.push_back({{"key", to_hex(r.key)},
                       {"category", r.category},
                       {"point", r.point},
@@ -180,7 +181,7 @@ void diff(const Options& options) {
     fmt::print("{}\n", report.dump(2));
     return;
   }
-  fmt::print("{}", label::diff_text(result, options.directory, options.other, options.all));
+  fmt::print("{}", label_store::diff_text(result, options.directory, options.other, options.all));
 }
 
 }  // namespace

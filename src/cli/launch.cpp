@@ -12,8 +12,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "cli/slurm_script.h"
 #include "cli/verbs.h"
+#include "run/slurm_script.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -36,7 +36,7 @@ struct Answer {
 /// Run a program found in PATH. @throws IoError if it cannot be started
 Answer answer_of(const std::vector<std::string>& words) {
   std::string command;
-  for (const std::string& word : words) command += shell_quoted(word) + " ";
+  for (const std::string& word : words) command += run::shell_quoted(word) + " ";
   FILE* pipe = popen((command + "2>&1 </dev/null").c_str(), "r");
   if (pipe == nullptr) throw IoError(fmt::format("cannot start {}", words.front()));
   Answer answer;
@@ -81,7 +81,7 @@ std::string local_file_system(const fs::path& path) {
 
 /// What must be there before a job waits for hours in a queue. @throws ConfigError with all that is wrong
 void check(const config::RunConfig& config, const fs::path& run) {
-  std::vector<std::string> problems = slurm_problems(config);
+  std::vector<std::string> problems = run::slurm_problems(config);
   for (const config::InputConfig& input : config.data.inputs) {
     if (!fs::exists(input.path)) problems.push_back(fmt::format("data.inputs: there is no {}", input.path));
   }
@@ -95,7 +95,7 @@ void check(const config::RunConfig& config, const fs::path& run) {
     problems.push_back(fmt::format("runs_dir: {} cannot be made: {} is not writable", run.string(), there.string()));
   if (!problems.empty()) throw ConfigError(fmt::format("no job script:\n  {}", fmt::join(problems, "\n  ")));
 
-  std::vector<std::string> hints = slurm_hints(config);
+  std::vector<std::string> hints = run::slurm_hints(config);
   if (const std::string local = local_file_system(there); config.slurm.nodes > 1 && !local.empty())
     hints.push_back(
         fmt::format("runs_dir: {} lies on a disk of this machine ({}); every node must see it", there.string(), local));
@@ -117,8 +117,8 @@ void submit(const config::RunConfig& config, const fs::path& script, const fs::p
   if (const std::size_t at = log.rfind("%j"); at != std::string::npos) log.replace(at, 2, job);
   fmt::print("submitted: job {} ({} nodes x {} ranks, {} at most{})\n", job, config.slurm.nodes, config.slurm.ranks_per_node,
              config.slurm.time, config.slurm.requeue ? ", then again until it is done" : "");
-  fmt::print("watch:  squeue --job={}   tail -F {}   launch/dmoerm status {}\n", job, shell_quoted(log),
-             shell_quoted(run.string()));
+  fmt::print("watch:  squeue --job={}   tail -F {}   launch/dmoerm status {}\n", job, run::shell_quoted(log),
+             run::shell_quoted(run.string()));
   fmt::print("end:    scancel {}   (it saves; launch again to go on)\n", job);
 }
 
@@ -134,11 +134,11 @@ void launch(const Options& options) {
   check(config, run);
 
   const fs::path folder = run / "slurm";
-  const SlurmJob job = {project_folder().string(), fs::current_path().string(),
-                        fs::absolute(options.config).lexically_normal().string(), options.overrides,
-                        (folder / "%j.log").string()};
+  const run::SlurmJob job = {project_folder().string(), fs::current_path().string(),
+                             fs::absolute(options.config).lexically_normal().string(), options.overrides,
+                             (folder / "%j.log").string()};
   const fs::path template_file = project_folder() / "launch" / "slurm" / "dmoerm.sbatch";
-  const std::string text = slurm_script(config, job, read_file(template_file));
+  const std::string text = run::slurm_script(config, job, read_file(template_file));
   fs::create_directories(folder);  // Slurm does not make the log's folder
   const fs::path script = options.out.empty() ? folder / "job.sbatch" : fs::path(options.out);
   const fs::path draft = folder / "draft.sbatch";
@@ -151,7 +151,7 @@ void launch(const Options& options) {
   if (options.submit)
     submit(config, script, run, job.log_file);
   else
-    fmt::print("submit:  sbatch {}\n", shell_quoted(script.string()));
+    fmt::print("submit:  sbatch {}\n", run::shell_quoted(script.string()));
 }
 
 }  // namespace

@@ -10,12 +10,12 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "cli/plan_report.h"
 #include "cli/verbs.h"
 #include "plan/calibration.h"
 #include "plan/gantt.h"
 #include "plan/job.h"
-#include "train/pipeline.h"
+#include "plan/plan_report.h"
+#include "run/pipeline.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -49,20 +49,20 @@ class Planning {
   }
 
   void print() {
-    PlannedRun run = planned(config_.experts.fuse);
-    const Price price{config_.cluster.cost_per_device_hour, config_.cluster.currency};
-    const std::vector<FuseChoice> choices = options_.run.empty() ? compare_fuse() : std::vector<FuseChoice>{};
+    plan::PlannedRun run = planned(config_.experts.fuse);
+    const plan::Price price{config_.cluster.cost_per_device_hour, config_.cluster.currency};
+    const std::vector<plan::FuseChoice> choices = options_.run.empty() ? compare_fuse() : std::vector<plan::FuseChoice>{};
     const std::string title = fmt::format("{}: {} on {} x {}, makespan {}", config_.name, shape_.name, run.cluster.size(),
                                           device_.name, plan::readable_seconds(run.simulation.makespan));
     fmt::print("# Plan of {}\n\n", title);
     for (const std::string& assumption : assumptions_) fmt::print("- {}\n", assumption);
-    fmt::print("\n{}\n", summary_text(run, price));
-    if (!choices.empty()) fmt::print("{}\n", fuse_text(choices, config_.experts.fuse));
-    if (options_.lines > 0) fmt::print("{}\n", schedule_text(run, options_.lines));
+    fmt::print("\n{}\n", plan::summary_text(run, price));
+    if (!choices.empty()) fmt::print("{}\n", plan::fuse_text(choices, config_.experts.fuse));
+    if (options_.lines > 0) fmt::print("{}\n", plan::schedule_text(run, options_.lines));
     if (!options_.svg.empty())
       write_file_atomically(options_.svg, plan::gantt_svg(run.graph, run.simulation, run.cluster, title));
     if (!options_.json.empty()) {
-      nlohmann::json json = plan_json(run, assumptions_, choices, price);
+      nlohmann::json json = plan::plan_json(run, assumptions_, choices, price);
       if (!options_.run.empty()) json["measured"] = {{"ranks", measured_.ranks}, {"seconds", measured_.seconds}};
       write_json_atomically(options_.json, json);
     }
@@ -121,7 +121,7 @@ class Planning {
             "backbone.dir {} has no config.json: point it at the backbone, or name a shape for the plan with --shape ({})",
             config_.backbone.dir, joined(plan::shape_names())));
       }
-      shape_ = train::shape_of(config_);
+      shape_ = run::shape_of(config_);
       shape_.name = fs::path(config_.backbone.dir).filename().string();
     }
     assumptions_.push_back(fmt::format("backbone {}: {:.3g} parameters, {:.3g} multiply-adds a token in linear layers",
@@ -187,10 +187,10 @@ class Planning {
     config::RunConfig config = config_;
     config.experts.fuse = fuse;
     if (options_.stated) return plan::estimated_job(config, options_.sizes);
-    const train::RunDirectory directory(store_.parent_path().parent_path());
+    const run::RunDirectory directory(store_.parent_path().parent_path());
     const data::TokenStore store = data::TokenStore::open(store_);
     std::vector<plan::SizedTask> tasks;
-    for (train::RunTask& task : train::plan_tasks(config, store, {}, train::load_label_plan(directory, config)))
+    for (run::RunTask& task : run::plan_tasks(config, store, {}, run::load_label_plan(directory, config)))
       tasks.push_back({std::move(task.node), task.load});
     return tasks;
   }
@@ -199,8 +199,8 @@ class Planning {
     return plan::priced_graph(sized_tasks(fuse), shape_, device_, config_.compute.micro_batch_tokens);
   }
 
-  [[nodiscard]] PlannedRun planned(std::int64_t fuse) const {
-    PlannedRun run{graph_of(fuse), cluster_, {}};
+  [[nodiscard]] plan::PlannedRun planned(std::int64_t fuse) const {
+    plan::PlannedRun run{graph_of(fuse), cluster_, {}};
     plan::SimulationOptions how = simulation_;
     if (calibrated_) {
       run.graph = plan::calibrated(run.graph, measured_);
@@ -212,15 +212,15 @@ class Planning {
     return run;
   }
 
-  [[nodiscard]] std::vector<FuseChoice> compare_fuse() const {
+  [[nodiscard]] std::vector<plan::FuseChoice> compare_fuse() const {
     std::size_t most = 1;
     for (const config::CategoryConfig& c : config_.categories) most = std::max(most, c.points.size());
-    std::vector<FuseChoice> choices;
+    std::vector<plan::FuseChoice> choices;
     for (std::int64_t fuse = 1; fuse <= static_cast<std::int64_t>(most); ++fuse) {
-      FuseChoice choice;
+      plan::FuseChoice choice;
       choice.fuse = fuse;
       try {
-        const PlannedRun run = planned(fuse);
+        const plan::PlannedRun run = planned(fuse);
         choice.makespan = run.simulation.makespan, choice.rank_hours = run.simulation.busy_s / 3600;
         for (const plan::Stay& stay : run.simulation.stays) {
           const plan::Task& task = run.graph.tasks()[stay.task];

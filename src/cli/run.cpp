@@ -9,21 +9,21 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/owner_file.h"
 #include "base/stop.h"
-#include "cli/label_job.h"
-#include "cli/make_bundle.h"
-#include "cli/run_watch.h"
 #include "cli/verbs.h"
 #include "comm/deadline.h"
 #include "comm/heartbeat.h"
 #include "comm/world.h"
-#include "data/chat_template.h"
 #include "data/group_selection.h"
 #include "data/ingest.h"
 #include "data/token_store_schema.h"
-#include "train/check_ranks.h"
-#include "train/pipeline.h"
+#include "run/check_ranks.h"
+#include "run/label_job.h"
+#include "run/make_bundle.h"
+#include "run/owner_file.h"
+#include "run/pipeline.h"
+#include "run/run_watch.h"
+#include "tokenizer/chat_template.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -38,8 +38,8 @@ struct Options {
 };
 
 /// What the token store depends on.
-train::TaskIdentity ingest_identity(const config::RunConfig& config, const data::Tokenizer& tokenizer,
-                                    const data::ChatTemplate& chat_template) {
+run::TaskIdentity ingest_identity(const config::RunConfig& config, const tokenizer::Tokenizer& tokenizer,
+                                  const tokenizer::ChatTemplate& chat_template) {
   const config::DataConfig& d = config.data;
   json settings = data::selection_settings(config);
   settings.update({{"schema", data::kStoreSchema},
@@ -80,10 +80,10 @@ class MadeFolders {
 };
 
 /// Tokenise the inputs unless a store of the same inputs is there. @return path of the store
-fs::path ingest(const config::RunConfig& config, const train::RunDirectory& directory, bool update) {
-  const data::Tokenizer tokenizer = data::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json");
-  const data::ChatTemplate chat_template(config.backbone.chat_template, tokenizer, config.data.special_tokens_in_text);
-  const train::TaskIdentity identity = ingest_identity(config, tokenizer, chat_template);
+fs::path ingest(const config::RunConfig& config, const run::RunDirectory& directory, bool update) {
+  const tokenizer::Tokenizer tokenizer = tokenizer::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json");
+  const tokenizer::ChatTemplate chat_template(config.backbone.chat_template, tokenizer, config.data.special_tokens_in_text);
+  const run::TaskIdentity identity = ingest_identity(config, tokenizer, chat_template);
   const fs::path store = directory.task("ingest") / "store.h5";
   if (directory.done("ingest", identity)) return store;
   if (const auto change = directory.change("ingest", identity); change && !update) {
@@ -143,8 +143,8 @@ ReadConfig read_config(const Options& options) {
 /// Every rank has read the configuration; all go on with the same one, or none.
 config::RunConfig agree_on_config(comm::World& world, const ReadConfig& own) {
   init_log(world.rank(), world.size(), own.config ? own.config->log_level : "info");
-  const std::vector<train::RankFacts> facts = train::gather_rank_facts(world, own.config, own.problem);
-  on_first_rank(world, [&] { train::check_rank_facts(facts); });
+  const std::vector<run::RankFacts> facts = run::gather_rank_facts(world, own.config, own.problem);
+  on_first_rank(world, [&] { run::check_rank_facts(facts); });
   return *own.config;
 }
 
@@ -156,26 +156,26 @@ struct AtEnd {
 
 /// Everything from the inputs to the bundle. Collective over the world.
 int run_all(const config::RunConfig& config, const Options& options, comm::World* world, comm::Heartbeat& heartbeat) {
-  const train::RunDirectory directory(fs::path(config.runs_dir) / config.name);
-  std::unique_ptr<OwnerFile> owner;
-  std::unique_ptr<LabelJob> labelling;
-  std::unique_ptr<RunWatch> watch;
+  const run::RunDirectory directory(fs::path(config.runs_dir) / config.name);
+  std::unique_ptr<run::OwnerFile> owner;
+  std::unique_ptr<run::LabelJob> labelling;
+  std::unique_ptr<run::RunWatch> watch;
   std::string label_end;
   heartbeat.doing(world->rank() == 0 ? "reading the inputs" : "waiting for rank 0 to read the inputs");
   on_first_rank(*world, [&] {
-    auto own = std::make_unique<OwnerFile>(directory.root());
-    MadeFolders folders(directory.task("ingest"));               // goes first: only the owner removes anything
-    const train::ComputedOn on = train::check_backbone(config);  // before the inputs are read, which may take long
+    auto own = std::make_unique<run::OwnerFile>(directory.root());
+    MadeFolders folders(directory.task("ingest"));           // goes first: only the owner removes anything
+    const run::ComputedOn on = run::check_backbone(config);  // before the inputs are read, which may take long
     remove_stale_temporaries(directory.root());
     const fs::path store_path = ingest(config, directory, options.update);
     const data::TokenStore store = data::TokenStore::open(store_path);
     if (!config.labels.judges.empty()) {
-      labelling = std::make_unique<LabelJob>(config, directory, std::vector<std::string>{});
-      train::save_label_plan(directory, labelling->identities());
+      labelling = std::make_unique<run::LabelJob>(config, directory, std::vector<std::string>{});
+      run::save_label_plan(directory, labelling->identities());
       if (labelling->any_open()) labelling->open();
     }
-    train::check_run_directory(train::RunContext(config, store, directory), on, options.update);
-    watch = std::make_unique<RunWatch>(config, directory, heartbeat);
+    run::check_run_directory(run::RunContext(config, store, directory), on, options.update);
+    watch = std::make_unique<run::RunWatch>(config, directory, heartbeat);
     write_file_atomically(directory.root() / "config.yaml", config::to_yaml(config));
     owner = std::move(own);
     folders.keep();
@@ -184,9 +184,9 @@ int run_all(const config::RunConfig& config, const Options& options, comm::World
   if (comm::largest_of(world->all(), watch && watch->on_screen() ? 1 : 0) == 1 && world->rank() != 0)
     spdlog::set_level(spdlog::level::warn);
   const data::TokenStore store = data::TokenStore::open(directory.task("ingest") / "store.h5");
-  train::RunContext context(config, store, directory);
+  run::RunContext context(config, store, directory);
   const auto label = [&](const std::set<std::string>& open, const std::function<void(const std::string&)>& done) {
-    LabelJob::Run how;
+    run::LabelJob::Run how;
     how.tasks = open, how.stop = stop_requested, how.point_done = done;
     how.progress = [&](const label::LabelProgress& progress) { watch->label(progress); };
     const label::LabelEnd end = labelling->run(how);
@@ -196,17 +196,17 @@ int run_all(const config::RunConfig& config, const Options& options, comm::World
     if (end.exit_code() == ConfigError("").exit_code()) throw ConfigError(end.message);  // mend it: running again does not help
   };
   heartbeat.doing("waiting for tasks");
-  train::PipelineHooks hooks;
+  run::PipelineHooks hooks;
   hooks.label = label;
   hooks.doing = [&](const std::string& what) { heartbeat.doing(what); };
   if (watch) hooks.observe = [&](const json& event) { watch->hear(event); };
-  const train::PipelineSummary summary = train::run_pipeline(context, *world, hooks);
+  const run::PipelineSummary summary = run::run_pipeline(context, *world, hooks);
   if (summary.complete) {
     heartbeat.doing(world->rank() == 0 ? "making the bundle" : "waiting for rank 0 to make the bundle");
     on_first_rank(*world, [&] {
       const fs::path bundle = [&] {
         try {
-          return make_bundle(context);
+          return run::make_bundle(context);
         } catch (const std::exception& e) {
           watch->finish(failure_of(e).exit_code);
           throw;

@@ -14,12 +14,12 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/text_table.h"
 #include "cli/verbs.h"
-#include "eval/statistics.h"
-#include "pair/forms.h"
-#include "pair/line_reader.h"
-#include "serve/bundle.h"
-#include "tensor/device.h"
+#include "moe/bundle.h"
+#include "nn/device.h"
+#include "preference/forms.h"
+#include "preference/line_reader.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -36,38 +36,38 @@ struct Options {
 
 struct Question {
   json id;
-  std::vector<pair::Message> prompt;
+  std::vector<preference::Message> prompt;
   std::vector<std::string> responses;
 };
 
 /// One response, several, a pair, or any form that `ingest` reads. @throws pair::RowError
 Question question_of(const json& row) {
-  if (!row.is_object()) throw pair::RowError(fmt::format("expected a JSON object, found {}", row.dump().substr(0, 60)));
+  if (!row.is_object()) throw preference::RowError(fmt::format("expected a JSON object, found {}", row.dump().substr(0, 60)));
   const auto is_text = [](const json& r) { return r.is_string() || (r.is_object() && !r.contains("text")); };  // or a message
   const json several = row.value("responses", json()), one = row.value("response", json());
-  pair::Group group;
+  preference::Group group;
   if (is_text(one) || (several.is_array() && !several.empty() && is_text(several[0]))) {
-    group = pair::parse_unlabelled(row);
-  } else if (const pair::Form* form = pair::detect_form(row)) {
+    group = preference::parse_unlabelled(row);
+  } else if (const preference::Form* form = preference::detect_form(row)) {
     group = form->parse(row);
   } else {
-    throw pair::RowError(
+    throw preference::RowError(
         "expected \"prompt\" and \"responses\", \"prompt\" and \"response\", or a form of `dmoerm ingest --forms`");
   }
   Question question{row.value("id", json()), std::move(group.prompt), {}};
-  for (pair::Response& r : group.responses) question.responses.push_back(std::move(r.text));
+  for (preference::Response& r : group.responses) question.responses.push_back(std::move(r.text));
   return question;
 }
 
-double normalised(const serve::Bundle& bundle, const std::string& category, double reward) {
-  const serve::ScoreStats& stats = category.empty() ? bundle.single.stats : bundle.score_stats.at(category);
+double normalised(const moe::Bundle& bundle, const std::string& category, double reward) {
+  const moe::ScoreStats& stats = category.empty() ? bundle.single.stats : bundle.score_stats.at(category);
   return (reward - stats.mean) / std::max(stats.std, 1e-6);
 }
 
-json answer(const serve::Bundle& bundle, const Question& question, const Options& options) {
-  const serve::GroupScore scored = serve::score_group(bundle, question.prompt, question.responses, options.category);
+json answer(const moe::Bundle& bundle, const Question& question, const Options& options) {
+  const moe::GroupScore scored = moe::score_group(bundle, question.prompt, question.responses, options.category);
   json scores = json::array(), points = json::array(), cut = json::array();
-  for (const serve::Score& s : scored.responses) {
+  for (const moe::Score& s : scored.responses) {
     scores.push_back(options.normalise ? normalised(bundle, scored.category, s.reward) : s.reward);
     points.push_back(s.points);
     cut.push_back(s.cut_tokens);
@@ -104,7 +104,7 @@ std::string table_of(const json& line, const std::vector<std::string>& responses
     rows.push_back(row);
   }
   return fmt::format("route: {} (confidence {:.3f}), scored by: {}\n{}", line["route"]["category"].get<std::string>(),
-                     line["route"]["confidence"].get<double>(), line["scored_by"].get<std::string>(), eval::markdown_table(rows));
+                     line["route"]["confidence"].get<double>(), line["scored_by"].get<std::string>(), markdown_table(rows));
 }
 
 /// Cores that this process may use.
@@ -151,20 +151,20 @@ void run(const Options& options) {
   if (options.output != "-") remove_stale_temporaries_of(options.output);
   Answers answers(options.output);
   at::set_num_threads(options.threads > 0 ? options.threads : cores());
-  const serve::Bundle bundle = serve::load_bundle(options.bundle, tensor::pick_device(options.device, "--device"));
-  if (!options.category.empty()) serve::find_category(bundle, options.category);
+  const moe::Bundle bundle = moe::load_bundle(options.bundle, nn::pick_device(options.device, "--device"));
+  if (!options.category.empty()) moe::find_category(bundle, options.category);
   if (!options.responses.empty()) {
     const Question question{{}, {{"user", options.prompt}}, options.responses};
     answers.write(table_of(answer(bundle, question, options), options.responses));
     return;
   }
-  std::optional<pair::LineReader> file;
+  std::optional<preference::LineReader> file;
   if (options.input != "-") file.emplace(options.input);
   const auto next = [&](std::string& line) { return file ? file->next(line) : static_cast<bool>(std::getline(std::cin, line)); };
   std::string line;
   std::int64_t bad_lines = 0;
   for (std::int64_t number = 1; next(line); ++number) {
-    if (pair::blank(line)) continue;
+    if (preference::blank(line)) continue;
     json result, id;
     const auto tolerate = [&](const std::exception& e) {
       const std::string message = fmt::format("{}:{}: {}", options.input == "-" ? "stdin" : options.input, number, e.what());
@@ -175,10 +175,10 @@ void run(const Options& options) {
       if (!id.is_null()) result["id"] = id;
     };
     try {
-      const json row = pair::parse_row(line);
+      const json row = preference::parse_row(line);
       if (row.is_object()) id = row.value("id", json());
       result = answer(bundle, question_of(row), options);
-    } catch (const pair::RowError& e) {
+    } catch (const preference::RowError& e) {
       tolerate(e);
     } catch (const DataError& e) {
       tolerate(e);

@@ -1,5 +1,5 @@
 // dmoerm synth: preference data with planted preferences.
-#include "pair/synth.h"
+#include "synth/synth.h"
 
 #include <fmt/format.h>
 
@@ -15,16 +15,16 @@ namespace {
 
 std::string percent(int part, int whole) { return whole == 0 ? "-" : fmt::format("{:.1f} %", 100.0 * part / whole); }
 
-void print_summary(const pair::SynthData& data) {
+void print_summary(const synth::SynthData& data) {
   fmt::print("{:<18} {:>6} {:>10} {:>5} {:>12} {:>8} {:>13}\n", "category", "train", "validation", "test", "human labels",
              "flipped", "against gold");
-  for (const pair::SynthSummary& c : data.categories) {
+  for (const synth::SynthSummary& c : data.categories) {
     fmt::print("{:<18} {:>6} {:>10} {:>5} {:>12} {:>8} {:>13}\n", c.category, c.groups[0], c.groups[1], c.groups[2],
                c.human_labels, percent(c.flipped, c.human_labels), percent(c.against_gold, c.human_labels));
   }
   fmt::print("\n{:<34} {:>12} {:>11} {:>22}\n", "judge: category / point", "asked twice", "consistent", "right where unequal");
-  for (const pair::SynthSummary& c : data.categories) {
-    for (const pair::SynthSummary::Point& p : c.points) {
+  for (const synth::SynthSummary& c : data.categories) {
+    for (const synth::SynthSummary::Point& p : c.points) {
       fmt::print("{:<34} {:>12} {:>11} {:>22}\n", c.category + " / " + p.name, p.asked, percent(p.consistent, p.asked),
                  percent(p.right, p.right + p.wrong));
     }
@@ -36,10 +36,10 @@ void print_summary(const pair::SynthData& data) {
 void add_synth(CLI::App& app) {
   struct Arguments {
     std::string out;
-    pair::SynthOptions options;
+    synth::SynthOptions options;
   };
   auto arguments = std::make_shared<Arguments>();
-  pair::SynthOptions& o = arguments->options;
+  synth::SynthOptions& o = arguments->options;
   CLI::App* verb = app.add_subcommand("synth", "Make preference data in plain English with planted, partly opposite preferences");
   verb->option_defaults()->always_capture_default();
   verb->add_option("--out", arguments->out, "file to write (.jsonl)")->required();
@@ -56,7 +56,7 @@ void add_synth(CLI::App& app) {
   verb->add_flag("--noisy-test", o.noisy_test, "flip human labels of the test split too, instead of writing gold scores");
   verb->footer("Example: dmoerm synth --out synth.jsonl --groups 300 --noise 0.3");
   verb->callback([arguments] {
-    const pair::SynthData data = pair::synthesize(arguments->options);
+    const synth::SynthData data = synth::synthesize(arguments->options);
     const std::filesystem::path folder = std::filesystem::path(arguments->out).parent_path();
     if (!folder.empty()) std::filesystem::create_directories(folder);
     write_file_atomically(arguments->out, data.jsonl);

@@ -87,9 +87,6 @@ class Communicator {
 /// The largest number that a rank of the group names. Collective. @param here  0..255
 int largest_of(Communicator& group, int here);
 
-/// A group of one.
-std::unique_ptr<Communicator> single();
-
 /// `count` elements in chunks of whole blocks, as even as they go; the last chunk is empty only if all are.
 Bounds chunks_of_blocks(std::size_t count, int size, std::size_t block);
 

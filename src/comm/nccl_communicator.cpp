@@ -1,5 +1,7 @@
 #include "comm/nccl_communicator.h"
 
+#ifdef DMOERM_WITH_NCCL
+
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 #include <nccl.h>
@@ -29,7 +31,7 @@ void check_nccl(ncclResult_t code, const char* call, const char* file, int line)
   if (code == ncclSuccess || code == ncclInProgress) return;
   throw CommError(fmt::format("{} failed: {} ({}:{})", call, ncclGetErrorString(code), file, line));
 }
-#define DMOERM_NCCL(call) check_nccl((call), #call, __FILE__, __LINE__)
+#define DMOERM_NCCL_CALL(call) check_nccl((call), #call, __FILE__, __LINE__)
 
 class Event {
  public:
@@ -50,16 +52,16 @@ class NcclCommunicator final : public Communicator {
     DMOERM_CUDA_CALL(cudaSetDevice(device_));
     DMOERM_CUDA_CALL(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
     ncclUniqueId id{};
-    if (rank_ == 0) DMOERM_NCCL(ncclGetUniqueId(&id));
+    if (rank_ == 0) DMOERM_NCCL_CALL(ncclGetUniqueId(&id));
     host_.broadcast(std::as_writable_bytes(std::span(&id, 1)), 0);
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     try {
-      DMOERM_NCCL(ncclCommInitRankConfig(&all_, size_, id, rank_, &config));
+      DMOERM_NCCL_CALL(ncclCommInitRankConfig(&all_, size_, id, rank_, &config));
       settle(all_, "ncclCommInitRank");
       for (int bit = 1; bit < size_; bit *= 2) {
         ncclComm_t& pair = pairs_.emplace_back(nullptr);
-        DMOERM_NCCL(ncclCommSplit(all_, rank_ & ~bit, rank_, &pair, &config));
+        DMOERM_NCCL_CALL(ncclCommSplit(all_, rank_ & ~bit, rank_, &pair, &config));
         settle(all_, "ncclCommSplit");
         settle(pair, "ncclCommSplit");
       }
@@ -155,7 +157,7 @@ class NcclCommunicator final : public Communicator {
     const auto start = Clock::now();
     for (;;) {
       ncclResult_t state = ncclSuccess;
-      DMOERM_NCCL(ncclCommGetAsyncError(comm, &state));
+      DMOERM_NCCL_CALL(ncclCommGetAsyncError(comm, &state));
       if (state == ncclSuccess) return;
       if (state != ncclInProgress)
         throw CommError(fmt::format("{} failed on rank {} of the group: {}", what, rank_, ncclGetErrorString(state)));
@@ -227,18 +229,18 @@ class NcclCommunicator final : public Communicator {
           if ((c & (bit - 1)) == (rank_ & (bit - 1)) && count > 0) work((c & bit) != 0 ? 1 : 0, first, count);
         }
       };
-      DMOERM_NCCL(ncclGroupStart());
+      DMOERM_NCCL_CALL(ncclGroupStart());
       each([&](int root, std::size_t first, std::size_t count) {
         if (mine && theirs) {
-          DMOERM_NCCL(ncclReduce(from + first, to + first, count, ncclFloat, ncclSum, root, pairs_[level], stream_));
+          DMOERM_NCCL_CALL(ncclReduce(from + first, to + first, count, ncclFloat, ncclSum, root, pairs_[level], stream_));
         } else if (mine && root != me) {
-          DMOERM_NCCL(ncclSend(from + first, count, ncclFloat, root, pairs_[level], stream_));
+          DMOERM_NCCL_CALL(ncclSend(from + first, count, ncclFloat, root, pairs_[level], stream_));
         } else if (theirs && root == me) {
-          DMOERM_NCCL(ncclRecv(to + first, count, ncclFloat, 1 - me, pairs_[level], stream_));
+          DMOERM_NCCL_CALL(ncclRecv(to + first, count, ncclFloat, 1 - me, pairs_[level], stream_));
         }
         if (mine && root != me) bytes_ += count * sizeof(float);
       });
-      DMOERM_NCCL(ncclGroupEnd());
+      DMOERM_NCCL_CALL(ncclGroupEnd());
       settle(pairs_[level], "reduce_scatter");
       if (mine && !theirs) {
         each([&](int root, std::size_t first, std::size_t count) {
@@ -251,14 +253,14 @@ class NcclCommunicator final : public Communicator {
   }
 
   void gather(std::span<float> values, const Bounds& bounds) {
-    DMOERM_NCCL(ncclGroupStart());
+    DMOERM_NCCL_CALL(ncclGroupStart());
     for (int r = 0; r < size_; ++r) {
       float* const chunk = values.data() + bounds[static_cast<std::size_t>(r)];
       const std::size_t count = bounds[static_cast<std::size_t>(r) + 1] - bounds[static_cast<std::size_t>(r)];
-      if (count > 0) DMOERM_NCCL(ncclBroadcast(chunk, chunk, count, ncclFloat, r, all_, stream_));
+      if (count > 0) DMOERM_NCCL_CALL(ncclBroadcast(chunk, chunk, count, ncclFloat, r, all_, stream_));
       if (r == rank_) bytes_ += count * sizeof(float) * static_cast<std::size_t>(size_ - 1);
     }
-    DMOERM_NCCL(ncclGroupEnd());
+    DMOERM_NCCL_CALL(ncclGroupEnd());
     settle(all_, "all_gather");
   }
 
@@ -294,3 +296,13 @@ std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, int dev
 }
 
 }  // namespace dmoerm::comm
+
+#else  // built without NCCL
+
+namespace dmoerm::comm {
+
+std::unique_ptr<Communicator> make_nccl_communicator(Communicator& /*host*/, int /*device*/) { return nullptr; }
+
+}  // namespace dmoerm::comm
+
+#endif

@@ -10,7 +10,7 @@
 #include <sstream>
 #include <utility>
 
-#include "config/utf8.h"
+#include "base/utf8.h"
 
 namespace dmoerm::config {
 namespace {

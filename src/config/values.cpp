@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "base/utf8.h"
 #include "config/nearest.h"
-#include "config/utf8.h"
 
 namespace dmoerm::config {
 namespace {

@@ -11,7 +11,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/rng.h"
-#include "pair/group_json.h"
+#include "preference/group_json.h"
 
 namespace dmoerm::data {
 namespace {
@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Keep some responses of a group by a seeded draw; labels follow.
-void thin_responses(pair::Group& group, std::int64_t most, std::uint64_t seed) {
+void thin_responses(preference::Group& group, std::int64_t most, std::uint64_t seed) {
   if (most <= 0 || static_cast<std::int64_t>(group.responses.size()) <= most) return;
   std::vector<std::size_t> order(group.responses.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -27,7 +27,7 @@ void thin_responses(pair::Group& group, std::int64_t most, std::uint64_t seed) {
   order.resize(static_cast<std::size_t>(std::max<std::int64_t>(2, most)));
   std::ranges::sort(order);
   std::vector<int> place(group.responses.size(), -1);
-  std::vector<pair::Response> kept;
+  std::vector<preference::Response> kept;
   for (const std::size_t i : order) {
     place[i] = static_cast<int>(kept.size());
     kept.push_back(std::move(group.responses[i]));
@@ -40,11 +40,12 @@ void thin_responses(pair::Group& group, std::int64_t most, std::uint64_t seed) {
 GroupSelection::GroupSelection(const IngestRequest& request) : request_(request), survey_(survey_inputs(request)) {}
 
 std::string GroupSelection::select(InputGroup& item) {
-  pair::Group& group = item.group;
+  preference::Group& group = item.group;
   if (!item.configured) return "category not in the configuration";
   const auto settled = survey_.splits.find(item.prompt);
   if (settled == survey_.splits.end()) throw DataError(fmt::format("{}: the file changed while it was read", group.file));
-  if (settled->second == pair::Split::train && item.beyond_weight(request_.seed)) return "left out by the weight of its input";
+  if (settled->second == preference::Split::train && item.beyond_weight(request_.seed))
+    return "left out by the weight of its input";
   if (!seen_.insert(item.statement).second) return "duplicate: same prompt, responses and labels as an earlier row";
   if (survey_.thinned(item, settled->second, request_.seed))
     return "left out by data.groups_per_category_max or the category's groups_max";
@@ -85,11 +86,11 @@ std::int64_t write_selected_groups(const config::RunConfig& config, const fs::pa
         request,
         [&](InputGroup&& item) {
           if (!selection.select(item).empty()) return false;
-          file << pair::to_json_line(item.group) << '\n';
+          file << preference::to_json_line(item.group) << '\n';
           ++count;
           return true;
         },
-        [](const pair::Dropped&) {});
+        [](const preference::Dropped&) {});
     file.close();
     if (!file) throw IoError(fmt::format("{}: cannot write: is there such a directory, is the disk full?", temporary.string()));
     publish_file(temporary, path);

@@ -14,19 +14,19 @@
 #include "data/group_layout.h"
 #include "data/group_selection.h"
 #include "data/store_builder.h"
-#include "pair/swap_check.h"
+#include "preference/swap_check.h"
 
 namespace dmoerm::data {
 namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-using pair::Split;
+using preference::Split;
 
 /// Pairs of responses that stated pairs under one label put in both orders.
-std::int64_t contradictions(const pair::Group& group) {
+std::int64_t contradictions(const preference::Group& group) {
   std::set<std::tuple<std::string, int, int>> said;
-  for (const pair::StatedPair& p : group.pairs) said.insert({p.label, p.winner, p.loser});
+  for (const preference::StatedPair& p : group.pairs) said.insert({p.label, p.winner, p.loser});
   return std::ranges::count_if(said, [&](const auto& s) {
     const auto& [label, winner, loser] = s;
     return winner < loser && said.contains({label, loser, winner});
@@ -84,7 +84,7 @@ class Ingest {
     StoreBuilder builder(path, selection_.categories());
     report_.inputs = read_inputs(
         request_, [&](InputGroup&& item) { return add(std::move(item), builder); },
-        [&](const pair::Dropped& d) { drop(d.file, d.line, d.bad ? "bad line" : d.reason, d.reason); });
+        [&](const preference::Dropped& d) { drop(d.file, d.line, d.bad ? "bad line" : d.reason, d.reason); });
     report_.pairs = builder.pairs();
     if (builder.groups_without_pairs() > 0) report_.noted["groups without any ordered pair"] = builder.groups_without_pairs();
     json provenance = json::parse(request_.renderer.provenance);
@@ -106,14 +106,14 @@ class Ingest {
     write_log(file, line, reason, false);
   }
 
-  void note(const pair::Group& group, const std::string& what, std::int64_t times) {
+  void note(const preference::Group& group, const std::string& what, std::int64_t times) {
     if (times == 0) return;
     report_.noted[what] += times;
     write_log(group.file, group.line, what, true);
   }
 
   bool add(InputGroup&& item, StoreBuilder& builder) {
-    pair::Group& group = item.group;
+    preference::Group& group = item.group;
     const auto refuse = [&](const std::string& kind, const std::string& detail = "") {
       drop(group.file, group.line, kind, kind + detail);
       return false;
@@ -123,7 +123,7 @@ class Ingest {
       return refuse(why, item.configured ? "" : ": " + group.category);
 
     std::vector<std::vector<std::int32_t>> texts;
-    for (const pair::Response& r : group.responses) texts.push_back(request_.renderer.render(group.prompt, r.text));
+    for (const preference::Response& r : group.responses) texts.push_back(request_.renderer.render(group.prompt, r.text));
     std::vector<std::int32_t> prompt = request_.renderer.render_prompt(group.prompt);
     const bool wordless = prompt.empty() || std::ranges::any_of(texts, [](const auto& ids) { return ids.empty(); });
     if (wordless) return refuse("a text has no tokens in this vocabulary");
@@ -145,7 +145,7 @@ class Ingest {
     return found == request_.categories.end() ? 0.0 : found->clear_margin;
   }
 
-  void count(const pair::Group& group, const GroupLayout& layout, Split split) {
+  void count(const preference::Group& group, const GroupLayout& layout, Split split) {
     SplitCounts& counts = report_.counts[group.category][std::string(to_string(split))];
     ++counts.groups;
     counts.responses += static_cast<std::int64_t>(layout.responses.size());
@@ -153,8 +153,9 @@ class Ingest {
     for (const auto& r : layout.responses) counts.tokens += static_cast<std::int64_t>(r.size());
     if (layout.prompt_cut > 0) ++report_.cut[group.category]["prompts"];
     if (layout.responses_cut > 0) report_.cut[group.category]["responses"] += layout.responses_cut;
-    for (const pair::RecordedVerdict& v : group.verdicts) {
-      ++report_.verdicts[group.category + "/" + v.point][std::string(to_string(pair::check_swap(v.first_order, v.second_order)))];
+    for (const preference::RecordedVerdict& v : group.verdicts) {
+      ++report_.verdicts[group.category + "/" + v.point]
+                        [std::string(to_string(preference::check_swap(v.first_order, v.second_order)))];
     }
   }
 
@@ -176,8 +177,8 @@ IngestReport ingest(const IngestRequest& request) {
   return Ingest(request).run();
 }
 
-IngestReport ingest_for_run(const config::RunConfig& config, const Tokenizer& tokenizer, const ChatTemplate& chat_template,
-                            const fs::path& output) {
+IngestReport ingest_for_run(const config::RunConfig& config, const tokenizer::Tokenizer& tokenizer,
+                            const tokenizer::ChatTemplate& chat_template, const fs::path& output) {
   if (!chat_template.missing_tokens().empty())
     spdlog::warn("[ingest] template {}: the tokenizer lacks {}, written as plain text: is it the template of this model?",
                  chat_template.name(), fmt::join(chat_template.missing_tokens(), ", "));
@@ -186,10 +187,12 @@ IngestReport ingest_for_run(const config::RunConfig& config, const Tokenizer& to
   request.categories = config.categories;
   request.seed = config.seed;
   request.output = output;
-  request.renderer.render = [&](std::span<const pair::Message> prompt, std::string_view response) {
+  request.renderer.render = [&](std::span<const preference::Message> prompt, std::string_view response) {
     return chat_template.render(prompt, response);
   };
-  request.renderer.render_prompt = [&](std::span<const pair::Message> prompt) { return chat_template.render_prompt(prompt); };
+  request.renderer.render_prompt = [&](std::span<const preference::Message> prompt) {
+    return chat_template.render_prompt(prompt);
+  };
   request.renderer.head_tokens = chat_template.head_tokens();
   request.renderer.provenance =
       json{{"tokenizer", tokenizer.digest()}, {"template", chat_template.name()}, {"template_digest", chat_template.digest()}}

@@ -9,19 +9,19 @@
 #include <vector>
 
 #include "config/run_config.h"
-#include "data/chat_template.h"
 #include "data/ingest_report.h"
-#include "data/tokenizer.h"
-#include "pair/group.h"
+#include "preference/group.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
 
 namespace dmoerm::data {
 
 /// How texts become ids.
 struct Renderer {
   /// Prompt and response in full.
-  std::function<std::vector<std::int32_t>(std::span<const pair::Message>, std::string_view)> render;
+  std::function<std::vector<std::int32_t>(std::span<const preference::Message>, std::string_view)> render;
   /// The prompt alone.
-  std::function<std::vector<std::int32_t>(std::span<const pair::Message>)> render_prompt;
+  std::function<std::vector<std::int32_t>(std::span<const preference::Message>)> render_prompt;
   std::int64_t head_tokens = 0;   ///< never cut
   std::string provenance = "{}";  ///< JSON about tokenizer and template
 };
@@ -42,7 +42,7 @@ struct IngestRequest {
 IngestReport ingest(const IngestRequest& request);
 
 /// ingest() for a run: tokenizer and template bound, the report logged.
-IngestReport ingest_for_run(const config::RunConfig& config, const Tokenizer& tokenizer, const ChatTemplate& chat_template,
-                            const std::filesystem::path& output);
+IngestReport ingest_for_run(const config::RunConfig& config, const tokenizer::Tokenizer& tokenizer,
+                            const tokenizer::ChatTemplate& chat_template, const std::filesystem::path& output);
 
 }  // namespace dmoerm::data

@@ -23,36 +23,36 @@ TextKey key_of(const std::string& text) {
 constexpr std::size_t kNamesMax = 200;  ///< of one category: names that are no points (one a rater, say) have no end
 
 /// Add the points that a group has labels of.
-void collect_points(const pair::Group& group, std::set<std::string>& points) {
+void collect_points(const preference::Group& group, std::set<std::string>& points) {
   const auto add = [&](const std::string& label) {
-    if (label != pair::kOverall && points.size() < kNamesMax) points.insert(label);
+    if (label != preference::kOverall && points.size() < kNamesMax) points.insert(label);
   };
-  for (const pair::Response& r : group.responses) {
+  for (const preference::Response& r : group.responses) {
     for (const auto& [point, score] : r.scores) add(point);
   }
-  for (const pair::StatedPair& p : group.pairs) add(p.label);
-  for (const pair::RecordedVerdict& v : group.verdicts) add(v.point);
+  for (const preference::StatedPair& p : group.pairs) add(p.label);
+  for (const preference::RecordedVerdict& v : group.verdicts) add(v.point);
 }
 
 /// Labels of points that the configuration does not name are of no use.
-void keep_points(pair::Group& group, const std::vector<std::string>& points) {
+void keep_points(preference::Group& group, const std::vector<std::string>& points) {
   const auto other = [&](const std::string& label) {
-    return label != pair::kOverall && std::ranges::find(points, label) == points.end();
+    return label != preference::kOverall && std::ranges::find(points, label) == points.end();
   };
-  for (pair::Response& r : group.responses) std::erase_if(r.scores, [&](const auto& score) { return other(score.first); });
-  std::erase_if(group.pairs, [&](const pair::StatedPair& p) { return other(p.label); });
-  std::erase_if(group.verdicts, [&](const pair::RecordedVerdict& v) { return other(v.point); });
+  for (preference::Response& r : group.responses) std::erase_if(r.scores, [&](const auto& score) { return other(score.first); });
+  std::erase_if(group.pairs, [&](const preference::StatedPair& p) { return other(p.label); });
+  std::erase_if(group.verdicts, [&](const preference::RecordedVerdict& v) { return other(v.point); });
 }
 
-TextKey content_key(const pair::Group& group, const std::string& prompt) {
+TextKey content_key(const preference::Group& group, const std::string& prompt) {
   std::vector<std::string> texts;
   std::set<std::string> labels;
-  for (const pair::Response& r : group.responses) {
+  for (const preference::Response& r : group.responses) {
     texts.push_back(r.text);
     for (const auto& [point, score] : r.scores) labels.insert(point);
   }
-  for (const pair::StatedPair& p : group.pairs) labels.insert(p.label);
-  for (const pair::RecordedVerdict& v : group.verdicts) labels.insert(v.point);
+  for (const preference::StatedPair& p : group.pairs) labels.insert(p.label);
+  for (const preference::RecordedVerdict& v : group.verdicts) labels.insert(v.point);
   std::ranges::sort(texts);
   std::string content = group.category + "\x1d" + prompt;
   for (const std::string& text : texts) content += "\x1d" + text;
@@ -61,19 +61,20 @@ TextKey content_key(const pair::Group& group, const std::string& prompt) {
 }
 
 /// What the labels say of the responses' texts, in whatever order the row has them.
-TextKey statement_key(const pair::Group& group, const TextKey& content) {
+TextKey statement_key(const preference::Group& group, const TextKey& content) {
   std::vector<std::string> said;
   const auto text = [&](int response) -> const std::string& { return group.responses[static_cast<std::size_t>(response)].text; };
-  for (const pair::Response& r : group.responses) {
+  for (const preference::Response& r : group.responses) {
     said.push_back(fmt::format("{}\x1d{}", r.text, r.overall));
     for (const auto& [point, score] : r.scores) said.push_back(fmt::format("{}\x1d{}\x1d{}", r.text, point, score));
   }
-  for (const pair::StatedPair& p : group.pairs)
+  for (const preference::StatedPair& p : group.pairs)
     said.push_back(fmt::format("{}\x1d{}\x1d{}\x1d{}", text(p.winner), text(p.loser), p.label, p.margin));
-  for (const pair::RecordedVerdict& v : group.verdicts) {
+  for (const preference::RecordedVerdict& v : group.verdicts) {
     const bool turned = text(v.b) < text(v.a);
     said.push_back(fmt::format("{}\x1d{}\x1d{}\x1d{}\x1d{}", text(turned ? v.b : v.a), text(turned ? v.a : v.b), v.point,
-                               turned ? v.second_order : v.first_order, turned ? v.first_order : v.second_order));
+                               to_string(turned ? v.second_order : v.first_order),
+                               to_string(turned ? v.first_order : v.second_order)));
   }
   std::ranges::sort(said);
   return key_of(fmt::format("{:x}{:x}\x1c{}", content.high, content.low, fmt::join(said, "\x1c")));
@@ -81,10 +82,10 @@ TextKey statement_key(const pair::Group& group, const TextKey& content) {
 
 void apply(const config::InputConfig& input, const std::vector<config::CategoryConfig>& categories, InputGroup& item,
            std::map<std::string, std::set<std::string>>& labels) {
-  pair::Group& group = item.group;
+  preference::Group& group = item.group;
   if (!input.category.empty()) group.category = input.category;
   if (group.category.empty()) group.category = categories.size() == 1 ? categories.front().name : "default";
-  for (const pair::Split split : {pair::Split::train, pair::Split::validation, pair::Split::test}) {
+  for (const preference::Split split : {preference::Split::train, preference::Split::validation, preference::Split::test}) {
     if (input.split == to_string(split)) group.split = split;
   }
   collect_points(group, labels[group.category]);
@@ -92,7 +93,7 @@ void apply(const config::InputConfig& input, const std::vector<config::CategoryC
   item.configured = categories.empty() || known != categories.end();
   if (known != categories.end()) keep_points(group, known->points);
   item.weight = input.weight;
-  const std::string prompt = pair::prompt_key(group.prompt);
+  const std::string prompt = preference::prompt_key(group.prompt);
   item.prompt = key_of(prompt);
   item.content = content_key(group, prompt);
   item.statement = statement_key(group, item.content);
@@ -103,10 +104,10 @@ void apply(const config::InputConfig& input, const std::vector<config::CategoryC
 double place_of(std::uint64_t key, std::uint64_t seed) { return static_cast<double>(mix64(key ^ mix64(seed)) >> 11) * 0x1.0p-53; }
 
 std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const std::function<bool(InputGroup&&)>& on_group,
-                                             const std::function<void(const pair::Dropped&)>& on_dropped) {
+                                             const std::function<void(const preference::Dropped&)>& on_dropped) {
   std::vector<IngestReport::Input> inputs;
   for (const config::InputConfig& input : request.data.inputs) {
-    pair::GroupReader reader(input.path, input.form, on_dropped);
+    preference::GroupReader reader(input.path, input.form, on_dropped);
     IngestReport::Input about{input.path, "(no rows)", 0, {}};
     while (auto group = reader.next()) {
       InputGroup item{std::move(*group), {}, {}, {}};

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "data/ingest.h"
-#include "pair/group_reader.h"
+#include "preference/group_reader.h"
 
 namespace dmoerm::data {
 
@@ -24,7 +24,7 @@ double place_of(std::uint64_t key, std::uint64_t seed);
 
 /// A group with the settings of its input applied: category, split, points.
 struct InputGroup {
-  pair::Group group;
+  preference::Group group;
   TextKey prompt;          ///< of the prompt
   TextKey content;         ///< of category, prompt, set of responses, and names of labels: what a seeded draw goes by
   TextKey statement;       ///< of content and what the labels say: equal for duplicates
@@ -41,6 +41,6 @@ struct InputGroup {
 /// @return path, form and groups taken of each input
 /// @throws IoError, DataError
 std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const std::function<bool(InputGroup&&)>& on_group,
-                                             const std::function<void(const pair::Dropped&)>& on_dropped);
+                                             const std::function<void(const preference::Dropped&)>& on_dropped);
 
 }  // namespace dmoerm::data

@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "pair/group.h"
+#include "preference/group.h"
 
 namespace dmoerm::data {
 

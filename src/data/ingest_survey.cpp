@@ -12,7 +12,7 @@
 namespace dmoerm::data {
 namespace {
 
-using pair::Split;
+using preference::Split;
 constexpr std::size_t kBadLinesShown = 10;
 constexpr std::size_t kNamesShown = 20;
 
@@ -36,7 +36,7 @@ class Surveyor {
 
   Survey run() {
     read_inputs(
-        request_, [&](InputGroup&& item) { return add(item); }, [&](const pair::Dropped& d) { drop(d); });
+        request_, [&](InputGroup&& item) { return add(item); }, [&](const preference::Dropped& d) { drop(d); });
     if (bad_lines_ > request_.data.bad_lines_max) refuse("");
     settle_categories();
     for (auto& [prompt, split] : survey_.splits) {
@@ -67,7 +67,7 @@ class Surveyor {
     return true;
   }
 
-  void drop(const pair::Dropped& d) {
+  void drop(const preference::Dropped& d) {
     if (!d.bad) {
       const auto [first, fresh] = unused_.try_emplace(d.reason, Unused{fmt::format("{}:{}", d.file, d.line)});
       if (!fresh || unused_.size() <= kNamesShown) ++first->second.times;

@@ -14,12 +14,12 @@ namespace dmoerm::data {
 using DrawKey = std::pair<std::uint64_t, std::uint64_t>;
 
 struct Survey {
-  std::vector<std::string> categories;                           ///< of the store: as configured, or those found, sorted
-  std::unordered_map<TextKey, pair::Split, TextKeyHash> splits;  ///< of every prompt
+  std::vector<std::string> categories;                                 ///< of the store: as configured, or those found, sorted
+  std::unordered_map<TextKey, preference::Split, TextKeyHash> splits;  ///< of every prompt
   std::map<std::string, DrawKey> draw_end;  ///< category -> its train groups with a draw_key from here on are thinned out
 
   /// Whether data.groups_per_category_max or the category's groups_max leaves this group out.
-  [[nodiscard]] bool thinned(const InputGroup& item, pair::Split split, std::uint64_t seed) const;
+  [[nodiscard]] bool thinned(const InputGroup& item, preference::Split split, std::uint64_t seed) const;
 };
 
 /// Most train groups of a category, most responses of its groups: its own setting before that of all; 0 = no limit.

@@ -4,32 +4,33 @@
 #include <cmath>
 #include <map>
 
-#include "pair/swap_check.h"
+#include "preference/group.h"
+#include "preference/swap_check.h"
 
 namespace dmoerm::data {
 namespace {
 
-constexpr Preference kNone{-1, -1, 0.0F};
+constexpr preference::Preference kNone{-1, -1, 0.0F};
 constexpr double kRounding = 1e-9;  // scores that are means of ratings may miss the margin by a hair
 
 /// What was said about unordered pairs of responses: a preference, or kNone.
-using Said = std::map<std::pair<std::int32_t, std::int32_t>, Preference>;
+using Said = std::map<std::pair<std::int32_t, std::int32_t>, preference::Preference>;
 
-void say(Said& said, std::int32_t a, std::int32_t b, const Preference& preference) {
+void say(Said& said, std::int32_t a, std::int32_t b, const preference::Preference& preference) {
   const auto [place, fresh] = said.try_emplace({std::min(a, b), std::max(a, b)}, preference);
   if (!fresh && place->second.winner != preference.winner) place->second = kNone;  // contradictions cancel out
 }
 
-Preference meaning(std::uint8_t outcome, std::int32_t a, std::int32_t b) {
-  if (static_cast<pair::SwapOutcome>(outcome) == pair::SwapOutcome::first) return {a, b, 0.0F};
-  if (static_cast<pair::SwapOutcome>(outcome) == pair::SwapOutcome::second) return {b, a, 0.0F};
+preference::Preference meaning(std::uint8_t outcome, std::int32_t a, std::int32_t b) {
+  if (static_cast<preference::SwapOutcome>(outcome) == preference::SwapOutcome::first) return {a, b, 0.0F};
+  if (static_cast<preference::SwapOutcome>(outcome) == preference::SwapOutcome::second) return {b, a, 0.0F};
   return kNone;
 }
 
 std::vector<double> scores_of(const StoreColumns& c, const StoreIndex& index, std::size_t group, std::int32_t label) {
   std::vector<double> scores;
   for (auto r = static_cast<std::size_t>(index.responses[group]); r < static_cast<std::size_t>(index.responses[group + 1]); ++r) {
-    double score = label == kOverallLabel ? c.overall[r] : pair::kMissing;
+    double score = label == kOverallLabel ? c.overall[r] : preference::kMissing;
     for (auto i = static_cast<std::size_t>(index.scores[r]); i < static_cast<std::size_t>(index.scores[r + 1]); ++i) {
       if (c.score_label[i] == label) score = c.score_value[i];
     }
@@ -40,9 +41,9 @@ std::vector<double> scores_of(const StoreColumns& c, const StoreIndex& index, st
 
 }  // namespace
 
-std::vector<Preference> preferences_of(const StoreColumns& c, const StoreIndex& index, std::int64_t group, std::int32_t label,
-                                       double clear_margin) {
-  std::vector<Preference> result;
+std::vector<preference::Preference> preferences_of(const StoreColumns& c, const StoreIndex& index, std::int64_t group,
+                                                   std::int32_t label, double clear_margin) {
+  std::vector<preference::Preference> result;
   if (label < 0) return result;
   const auto g = static_cast<std::size_t>(group);
   Said stated, judged;
@@ -65,7 +66,7 @@ std::vector<Preference> preferences_of(const StoreColumns& c, const StoreIndex& 
       const auto i = static_cast<std::int32_t>(a), j = static_cast<std::int32_t>(b);
       const double gap = scores[a] - scores[b];
       if (std::isnan(gap) || gap == 0 || std::abs(gap) < clear_margin - kRounding || decided.contains({i, j})) continue;
-      result.push_back(gap > 0 ? Preference{i, j, 0.0F} : Preference{j, i, 0.0F});
+      result.push_back(gap > 0 ? preference::Preference{i, j, 0.0F} : preference::Preference{j, i, 0.0F});
     }
   }
   return result;

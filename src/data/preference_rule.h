@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "data/store_index.h"
-#include "data/token_store.h"
+#include "preference/preference.h"
 
 namespace dmoerm::data {
 
@@ -15,7 +15,7 @@ inline constexpr std::int32_t kOverallLabel = 0;
 /// where it decides for none (statements that contradict each other, a judge that did not mean the same response in both orders).
 /// Scores decide the rest, by a gap >= clear_margin, or any gap if it is 0.
 /// @param label  number of the label; one below 0 gives no pairs
-std::vector<Preference> preferences_of(const StoreColumns& columns, const StoreIndex& index, std::int64_t group,
-                                       std::int32_t label, double clear_margin);
+std::vector<preference::Preference> preferences_of(const StoreColumns& columns, const StoreIndex& index, std::int64_t group,
+                                                   std::int32_t label, double clear_margin);
 
 }  // namespace dmoerm::data

@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 #include "data/preference_rule.h"
-#include "pair/swap_check.h"
+#include "preference/swap_check.h"
 
 namespace dmoerm::data {
 
@@ -18,20 +18,20 @@ std::int32_t NumberedNames::number_of(const std::string& name) {
 
 StoreBuilder::StoreBuilder(const std::filesystem::path& path, const std::vector<std::string>& categories) : file_(path) {
   for (const std::string& name : categories) categories_.number_of(name);
-  DMOERM_CHECK(labels_.number_of(std::string(pair::kOverall)) == kOverallLabel, "overall is the first label");
+  DMOERM_CHECK(labels_.number_of(std::string(preference::kOverall)) == kOverallLabel, "overall is the first label");
 }
 
-std::int32_t StoreBuilder::label_of(const pair::Group& group, const std::string& label) {
-  return label == pair::kOverall ? kOverallLabel : labels_.number_of(group.category + "/" + label);
+std::int32_t StoreBuilder::label_of(const preference::Group& group, const std::string& label) {
+  return label == preference::kOverall ? kOverallLabel : labels_.number_of(group.category + "/" + label);
 }
 
 /// The columns of one group alone: it is group 0, its responses are numbered from 0.
-StoreColumns StoreBuilder::columns_of(const pair::Group& group, const GroupLayout& layout,
+StoreColumns StoreBuilder::columns_of(const preference::Group& group, const GroupLayout& layout,
                                       const std::vector<std::int32_t>& prompt) {
   StoreColumns c;
   c.tokens = layout.prefix;
   for (std::size_t r = 0; r < layout.responses.size(); ++r) {
-    const pair::Response& response = group.responses[r];
+    const preference::Response& response = group.responses[r];
     c.tokens.insert(c.tokens.end(), layout.responses[r].begin(), layout.responses[r].end());
     c.response_length.push_back(static_cast<std::int32_t>(layout.responses[r].size()));
     c.overall.push_back(response.overall);
@@ -53,19 +53,20 @@ StoreColumns StoreBuilder::columns_of(const pair::Group& group, const GroupLayou
   c.id_bytes.assign(group.id.begin(), group.id.end());
   c.file = {files_.number_of(group.file)};
   c.line = {group.line};
-  for (const pair::StatedPair& p : group.pairs) {
+  for (const preference::StatedPair& p : group.pairs) {
     c.pair_group.push_back(0), c.pair_label.push_back(label_of(group, p.label));
     c.pair_winner.push_back(p.winner), c.pair_loser.push_back(p.loser), c.pair_margin.push_back(static_cast<float>(p.margin));
   }
-  for (const pair::RecordedVerdict& v : group.verdicts) {
+  for (const preference::RecordedVerdict& v : group.verdicts) {
     c.verdict_group.push_back(0), c.verdict_label.push_back(label_of(group, v.point));
     c.verdict_a.push_back(v.a), c.verdict_b.push_back(v.b);
-    c.verdict_outcome.push_back(static_cast<std::uint8_t>(pair::check_swap(v.first_order, v.second_order)));
+    c.verdict_outcome.push_back(static_cast<std::uint8_t>(preference::check_swap(v.first_order, v.second_order)));
   }
   return c;
 }
 
-void StoreBuilder::count_pairs(const StoreColumns& one, const std::string& category, pair::Split split, double clear_margin) {
+void StoreBuilder::count_pairs(const StoreColumns& one, const std::string& category, preference::Split split,
+                               double clear_margin) {
   const StoreIndex index(one, {categories_.list(), files_.list(), labels_.list(), {}});
   std::set<std::int32_t> labels{kOverallLabel};
   for (const auto* column : {&one.score_label, &one.pair_label, &one.verdict_label})
@@ -91,8 +92,8 @@ void StoreBuilder::append(StoreColumns& one) {
                      one);
 }
 
-void StoreBuilder::add(const pair::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt,
-                       pair::Split split, double weight, double clear_margin) {
+void StoreBuilder::add(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt,
+                       preference::Split split, double weight, double clear_margin) {
   StoreColumns one = columns_of(group, layout, prompt);
   one.split = {static_cast<std::uint8_t>(split)};
   one.weight = {static_cast<float>(weight)};

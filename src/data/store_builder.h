@@ -8,7 +8,7 @@
 #include "data/group_layout.h"
 #include "data/ingest_report.h"
 #include "data/token_store_hdf5.h"
-#include "pair/group.h"
+#include "preference/group.h"
 
 namespace dmoerm::data {
 
@@ -30,8 +30,8 @@ class StoreBuilder {
 
   /// Add one group. @param layout  its tokens; @param prompt  ids of the prompt alone, already cut
   /// @param clear_margin  of its category, for the counts of pairs
-  void add(const pair::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt, pair::Split split,
-           double weight, double clear_margin);
+  void add(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt,
+           preference::Split split, double weight, double clear_margin);
   /// Strictly ordered pairs so far.
   [[nodiscard]] const PairCounts& pairs() const { return pairs_; }
   /// Groups without any such pair.
@@ -40,9 +40,9 @@ class StoreBuilder {
   void finish(const std::string& provenance);
 
  private:
-  StoreColumns columns_of(const pair::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt);
-  std::int32_t label_of(const pair::Group& group, const std::string& label);
-  void count_pairs(const StoreColumns& one, const std::string& category, pair::Split split, double clear_margin);
+  StoreColumns columns_of(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt);
+  std::int32_t label_of(const preference::Group& group, const std::string& label);
+  void count_pairs(const StoreColumns& one, const std::string& category, preference::Split split, double clear_margin);
   void append(StoreColumns& one);
 
   StoreFile file_;

@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "base/error.h"
-#include "pair/group.h"
+#include "preference/group.h"
 
 namespace dmoerm::data {
 namespace {
@@ -47,7 +47,7 @@ bool name_two(const StoreColumns& c, const std::vector<std::int64_t>& group, con
 
 StoreIndex::StoreIndex(const StoreColumns& c, const StoreAttributes& attributes) : tokens{0}, responses{0}, ids{0} {
   const std::size_t n = c.category.size(), labels = attributes.labels.size();
-  check(labels > 0 && attributes.labels[0] == pair::kOverall, "the first label is not overall");
+  check(labels > 0 && attributes.labels[0] == preference::kOverall, "the first label is not overall");
   check(same_size(n, c.prefix_length, c.response_count, c.prompt_shared, c.prompt_extra, c.id_length, c.file, c.line, c.split,
                   c.weight),
         "the columns of groups differ in length");

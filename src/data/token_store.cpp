@@ -49,7 +49,7 @@ TokenGroup TokenStore::group(std::int64_t number) const {
   TokenGroup group;
   group.id = {reinterpret_cast<const char*>(c.id_bytes.data()) + index.ids[g], static_cast<std::size_t>(c.id_length[g])};
   group.category = c.category[g];
-  group.split = static_cast<pair::Split>(c.split[g]);
+  group.split = static_cast<preference::Split>(c.split[g]);
   group.weight = c.weight[g];
   const std::int32_t* token = c.tokens.data() + index.tokens[g];
   group.prefix = {token, static_cast<std::size_t>(c.prefix_length[g])};
@@ -71,13 +71,14 @@ std::pair<std::string_view, std::int64_t> TokenStore::source(std::int64_t index)
 }
 
 std::int32_t TokenStore::label_index(std::int32_t category, std::string_view label) const {
-  if (label == pair::kOverall) return kOverallLabel;
+  if (label == preference::kOverall) return kOverallLabel;
   const std::string name = fmt::format("{}/{}", categories()[static_cast<std::size_t>(category)], label);
   const auto found = std::ranges::find(labels(), name);
   return found == labels().end() ? -1 : static_cast<std::int32_t>(found - labels().begin());
 }
 
-std::vector<Preference> TokenStore::preferences(std::int64_t group, std::string_view label, double clear_margin) const {
+std::vector<preference::Preference> TokenStore::preferences(std::int64_t group, std::string_view label,
+                                                            double clear_margin) const {
   const std::int32_t category = impl_->columns.category[static_cast<std::size_t>(group)];
   return preferences_of(impl_->columns, impl_->index, group, label_index(category, label), clear_margin);
 }

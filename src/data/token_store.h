@@ -9,23 +9,16 @@
 #include <utility>
 #include <vector>
 
-#include "pair/group.h"
+#include "preference/group.h"
+#include "preference/preference.h"
 
 namespace dmoerm::data {
-
-/// A preference between two responses of one group.
-struct Preference {
-  std::int32_t winner = 0, loser = 0;  ///< response indices
-  float margin = 0.0F;                 ///< demanded reward gap
-  float target = 1.0F;                 ///< probability that the winner is the better one, > 0.5; below 1 with soft labels
-  bool operator==(const Preference&) const = default;
-};
 
 /// One tokenised group; spans point into the store.
 struct TokenGroup {
   std::string_view id;
   std::int32_t category = 0;  ///< index into TokenStore::categories()
-  pair::Split split = pair::Split::train;
+  preference::Split split = preference::Split::train;
   float weight = 1.0F;                                   ///< of its input file
   std::span<const std::int32_t> prefix;                  ///< tokens common to all responses
   std::vector<std::span<const std::int32_t>> responses;  ///< the rest of each, at least one token
@@ -51,7 +44,8 @@ class TokenStore {
 
   /// Strictly ordered pairs of a group under one label ("overall" or a capability point of its category): stated pairs,
   /// consistent recorded verdicts, and score gaps >= clear_margin (any gap > 0 if it is 0), each ordered pair once.
-  [[nodiscard]] std::vector<Preference> preferences(std::int64_t group, std::string_view label, double clear_margin) const;
+  [[nodiscard]] std::vector<preference::Preference> preferences(std::int64_t group, std::string_view label,
+                                                                double clear_margin) const;
 
   /// Content hash of the store: equal for equal groups, tokens and labels.
   [[nodiscard]] const std::string& digest() const;

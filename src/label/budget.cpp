@@ -4,20 +4,20 @@
 
 namespace dmoerm::label {
 
-bool Budget::reserve(const Spent& most) {
+bool Budget::reserve(const judge::Usage& most) {
   if (!shortage(most).empty()) return false;
   reserved_ += most;
   return true;
 }
 
-void Budget::settle(const Spent& most, const Spent& used) {
+void Budget::settle(const judge::Usage& most, const judge::Usage& used) {
   reserved_ -= most;
   run_ += used;
 }
 
-std::string Budget::shortage(const Spent& most, const Spent& in_flight) const {
+std::string Budget::shortage(const judge::Usage& most, const judge::Usage& in_flight) const {
   for (const auto& [limits, store] : limits_) {
-    Spent sum = store ? before_ : Spent{};
+    judge::Usage sum = store ? before_ : judge::Usage{};
     sum += run_;
     sum += in_flight;
     const auto exceeds = [&](std::int64_t limit, std::int64_t used, std::int64_t more) {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "label/label_columns.h"
+#include "label_store/columns.h"
 
 namespace dmoerm::label {
 
@@ -18,34 +18,34 @@ struct SpendLimits {
 class Budget {
  public:
   /// @param spent  what the store has paid so far; counts against limits of the store, not against those of this run
-  explicit Budget(const Spent& spent) : before_(spent) {}
+  explicit Budget(const judge::Usage& spent) : before_(spent) {}
   void limit_store(const SpendLimits& limits) { limits_.push_back({limits, true}); }
   void limit_run(const SpendLimits& limits) { limits_.push_back({limits, false}); }
 
   /// Set aside the most that a request can cost. @return false, with nothing set aside, if a limit would be exceeded
-  bool reserve(const Spent& most);
+  bool reserve(const judge::Usage& most);
   /// Set aside what is under way already, limit or not.
-  void reserve_paid(const Spent& most) { reserved_ += most; }
+  void reserve_paid(const judge::Usage& most) { reserved_ += most; }
   /// A reserved request cost `used`.
-  void settle(const Spent& most, const Spent& used);
+  void settle(const judge::Usage& most, const judge::Usage& used);
   /// Whether a request would fit even if everything in flight turned out free; false: stop.
-  [[nodiscard]] bool affordable(const Spent& most) const { return shortage(most, Spent{}).empty(); }
+  [[nodiscard]] bool affordable(const judge::Usage& most) const { return shortage(most, judge::Usage{}).empty(); }
   /// Which limit keeps a request from being sent, with both values; "" if none does.
-  [[nodiscard]] std::string shortage(const Spent& most) const { return shortage(most, reserved_); }
+  [[nodiscard]] std::string shortage(const judge::Usage& most) const { return shortage(most, reserved_); }
 
   /// Spent since the start.
-  [[nodiscard]] const Spent& run() const { return run_; }
-  [[nodiscard]] const Spent& before() const { return before_; }
+  [[nodiscard]] const judge::Usage& run() const { return run_; }
+  [[nodiscard]] const judge::Usage& before() const { return before_; }
 
  private:
   struct Limit {
     SpendLimits limits;
     bool store;
   };
-  [[nodiscard]] std::string shortage(const Spent& most, const Spent& in_flight) const;
+  [[nodiscard]] std::string shortage(const judge::Usage& most, const judge::Usage& in_flight) const;
 
   std::vector<Limit> limits_;
-  Spent before_, run_, reserved_;
+  judge::Usage before_, run_, reserved_;
 };
 
 /// "0.012345 USD" of millionths.

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "pair/group_json.h"
+#include "preference/group_json.h"
 
 namespace dmoerm::label {
 
@@ -13,7 +13,7 @@ GroupFile::GroupFile(const std::filesystem::path& path) : path_(path), file_(pat
   if (!file_) throw IoError(fmt::format("{}: cannot open", path.string()));
   std::int64_t offset = 0;
   for (std::string line; std::getline(file_, line); offset += static_cast<std::int64_t>(line.size()) + 1) {
-    const pair::Group group = pair::group_from_json_line(line);
+    const preference::Group group = preference::group_from_json_line(line);
     auto known = std::ranges::find(categories_, group.category);
     if (known == categories_.end()) known = categories_.insert(known, group.category);
     entries_.push_back({group.id, offset, static_cast<std::int32_t>(known - categories_.begin()),
@@ -26,17 +26,17 @@ std::vector<std::size_t> GroupFile::of(const std::string& category, const std::v
   std::vector<std::size_t> groups;
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     if (entries_[i].category != index) continue;
-    if (std::ranges::find(splits, pair::to_string(entries_[i].split)) != splits.end()) groups.push_back(i);
+    if (std::ranges::find(splits, preference::to_string(entries_[i].split)) != splits.end()) groups.push_back(i);
   }
   return groups;
 }
 
-pair::Group GroupFile::read(std::size_t index) {
+preference::Group GroupFile::read(std::size_t index) {
   std::string line;
   file_.clear();
   file_.seekg(entries_.at(index).offset);
   if (!std::getline(file_, line)) throw IoError(fmt::format("{}: cannot read line {}", path_.string(), index + 1));
-  return pair::group_from_json_line(line);
+  return preference::group_from_json_line(line);
 }
 
 }  // namespace dmoerm::label

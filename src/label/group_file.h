@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "pair/group.h"
+#include "preference/group.h"
 
 namespace dmoerm::label {
 
@@ -19,7 +19,7 @@ class GroupFile {
     std::int64_t offset = 0;
     std::int32_t category = 0;  ///< index into categories()
     std::int32_t responses = 0;
-    pair::Split split = pair::Split::train;
+    preference::Split split = preference::Split::train;
   };
 
   /// A file of pair::to_json_line() lines. @throws IoError, DataError
@@ -30,7 +30,7 @@ class GroupFile {
   /// Numbers of a category's groups in some splits, in the file's order.
   [[nodiscard]] std::vector<std::size_t> of(const std::string& category, const std::vector<std::string>& splits) const;
   /// Group number `index`. Not for several threads at once.
-  [[nodiscard]] pair::Group read(std::size_t index);
+  [[nodiscard]] preference::Group read(std::size_t index);
 
  private:
   std::filesystem::path path_;

@@ -9,9 +9,9 @@ int LabelEnd::exit_code() const {
   return why == Why::refused ? ConfigError("").exit_code() : Stopped("").exit_code();
 }
 
-LabelEnd::Why why_of(JudgeReply::Status status) {
-  if (status == JudgeReply::quota_exhausted) return LabelEnd::Why::quota;
-  return status == JudgeReply::unreachable ? LabelEnd::Why::unreachable : LabelEnd::Why::refused;
+LabelEnd::Why why_of(judge::JudgeReply::Status status) {
+  if (status == judge::JudgeReply::quota_exhausted) return LabelEnd::Why::quota;
+  return status == judge::JudgeReply::unreachable ? LabelEnd::Why::unreachable : LabelEnd::Why::refused;
 }
 
 }  // namespace dmoerm::label

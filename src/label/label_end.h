@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "label/judge_client.h"
+#include "judge/judge_client.h"
 
 namespace dmoerm::label {
 
@@ -17,6 +17,6 @@ struct LabelEnd {
 };
 
 /// What a reply that ends everything means.
-LabelEnd::Why why_of(JudgeReply::Status status);
+LabelEnd::Why why_of(judge::JudgeReply::Status status);
 
 }  // namespace dmoerm::label

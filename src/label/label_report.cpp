@@ -11,7 +11,7 @@ namespace dmoerm::label {
 namespace {
 
 using nlohmann::json;
-using pair::SwapOutcome;
+using preference::SwapOutcome;
 using Row = std::vector<std::string>;
 
 std::string percent(std::int64_t part, std::int64_t whole) {
@@ -52,7 +52,7 @@ Row outcome_row(const PointVerdicts& point, const VerdictCounts& c) {
 json counts_json(const VerdictCounts& c) {
   json outcomes = json::object();
   for (int i = 0; i < 7; ++i)
-    outcomes[std::string(pair::to_string(static_cast<SwapOutcome>(i)))] = c.outcomes[static_cast<std::size_t>(i)];
+    outcomes[std::string(preference::to_string(static_cast<SwapOutcome>(i)))] = c.outcomes[static_cast<std::size_t>(i)];
   const auto agreement = [](const Agreement& a) { return json{{"right", a.right}, {"total", a.total}}; };
   json result = {{"outcomes", outcomes}, {"agreement", {{"point", agreement(c.point)}, {"overall", agreement(c.overall)}}}};
   if (is_vote(c)) return result;
@@ -76,7 +76,7 @@ std::string note_of(const PointVerdicts& point) {
 
 }  // namespace
 
-std::string report_page(const std::vector<PointVerdicts>& points, const Spent& spent, const std::string& currency) {
+std::string report_page(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency) {
   std::vector<Row> outcomes = {{"point", "judge", "answers in both orders", "believed", "tie", "position bias",
                                 "first shown twice", "second shown twice", "unparsable", "refused", "error", "failed"}};
   std::vector<Row> agreement = {
@@ -108,7 +108,7 @@ std::string report_page(const std::vector<PointVerdicts>& points, const Spent& s
       spent.requests, spent.prompt_tokens, spent.completion_tokens);
 }
 
-json report_json(const std::vector<PointVerdicts>& points, const Spent& spent, const std::string& currency) {
+json report_json(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency) {
   json list = json::array();
   for (const PointVerdicts& point : points) {
     json judges = json::array();

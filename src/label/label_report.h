@@ -12,9 +12,9 @@ namespace dmoerm::label {
 
 /// Markdown page with one table of outcomes and bias, one of agreement, what was asked and what it cost, and a note for each
 /// point that has no verdicts.
-std::string report_page(const std::vector<PointVerdicts>& points, const Spent& spent, const std::string& currency);
+std::string report_page(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency);
 /// The same numbers.
-nlohmann::json report_json(const std::vector<PointVerdicts>& points, const Spent& spent, const std::string& currency);
+nlohmann::json report_json(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency);
 
 /// Table of a dry run: by point requests, what is known already, tokens, the most it can cost.
 std::string estimate_table(const std::vector<PointEstimate>& estimates, const std::string& currency,

@@ -41,8 +41,8 @@ struct Asked {
   std::size_t point = 0;
   Slot slot;
   std::size_t form = 0;
-  BuiltQuestion built;  ///< without its body once it was sent
-  Spent most;
+  judge::BuiltQuestion built;  ///< without its body once it was sent
+  judge::Usage most;
   struct Waiting {
     std::size_t point;
     Slot slot;
@@ -61,7 +61,7 @@ struct Again {
 
 struct Labeller::Impl {
   Impl(std::vector<Target> targets, std::vector<std::vector<GroupPairs>> pairs_of, GroupFile& groups,
-       std::vector<Judge>& judge_list, LabelStore& label_store, const config::LabelsConfig& labels)
+       std::vector<judge::Judge>& judge_list, label_store::LabelStore& label_store, const config::LabelsConfig& labels)
       : pairs(std::move(pairs_of)), judges(judge_list), store(label_store), config(labels), stored_before(label_store.size()) {
     for (std::size_t i = 0; i < targets.size(); ++i) {
       points.emplace_back(targets[i], groups, judges, pairs[i], static_cast<std::int32_t>(config.samples));
@@ -72,9 +72,9 @@ struct Labeller::Impl {
   // --- towards the judges ---
 
   /// Whether a slot needs no asking. @param built  its question in the form in use
-  bool answered_before(std::size_t point, const Slot& slot, const BuiltQuestion& built) {
-    const auto holds = [&](const Known* found) {
-      return found != nullptr && !(config.retry_errors && found->verdict == Verdict::error);
+  bool answered_before(std::size_t point, const Slot& slot, const judge::BuiltQuestion& built) {
+    const auto holds = [&](const label_store::Known* found) {
+      return found != nullptr && !(config.retry_errors && found->verdict == preference::Verdict::error);
     };
     if (holds(store.find(built.question.key))) return true;
     return judges[slot.judge].forms.size() > 1 && stored_before > 0 && holds(points[point].look_up(slot, store).answer);
@@ -100,7 +100,7 @@ struct Labeller::Impl {
       auto built = points[asked.point].build(asked.slot, asked.form);
       const bool too_long = !built;
       if (too_long || answered_before(asked.point, asked.slot, *built)) {
-        Asker* asker = judges[asked.slot.judge].asker.get();
+        judge::Asker* asker = judges[asked.slot.judge].asker.get();
         if (!too_long && asker->under_way(built->question.key)) asker->answered(built->question.key);
         ++(too_long ? point.skipped : point.known);
         finish(asked.point);  // it may have been the last one, asked again in another form
@@ -119,7 +119,7 @@ struct Labeller::Impl {
   }
 
   void send(Asked&& asked) {
-    Judge& judge = judges[asked.slot.judge];
+    judge::Judge& judge = judges[asked.slot.judge];
     const std::uint64_t ticket = ++tickets;
     by_key[asked.built.question.key] = ticket;
     ++progress.points[asked.point].outstanding;
@@ -141,7 +141,7 @@ struct Labeller::Impl {
         flush();
         return false;
       }
-      Judge& judge = judges[held->slot.judge];
+      judge::Judge& judge = judges[held->slot.judge];
       if (judge.asker->full() || (judge.config.via == "online" && online_pending() >= kOnTheirWayMax)) return false;
       if (!judge.form_known && judge.asker->pending() > 0) return false;  // the first reply decides how the others are asked
       if (held->form != judge.form) {                                     // it was built before that was decided
@@ -164,13 +164,13 @@ struct Labeller::Impl {
   }
 
   void flush() {
-    for (Judge& judge : judges) judge.asker->flush();
+    for (judge::Judge& judge : judges) judge.asker->flush();
   }
 
   /// Questions that wait for the judges asked online.
   [[nodiscard]] std::size_t online_pending() const {
     std::size_t sum = 0;
-    for (const Judge& judge : judges) sum += judge.config.via == "online" ? judge.asker->pending() : 0;
+    for (const judge::Judge& judge : judges) sum += judge.config.via == "online" ? judge.asker->pending() : 0;
     return sum;
   }
 
@@ -184,7 +184,7 @@ struct Labeller::Impl {
     result = {why, std::move(message)};
     std::size_t coming = 0;
     double seconds = 0;
-    for (Judge& judge : judges) {
+    for (judge::Judge& judge : judges) {
       if (why == LabelEnd::Why::limit) {
         judge.asker->flush();
       } else {
@@ -216,20 +216,20 @@ struct Labeller::Impl {
   }
 
   /// What was set aside for a question, and for tries of it that may have been paid.
-  void settle(const Asked& asked, const Spent& used) {
-    Spent reserved = asked.most;
+  void settle(const Asked& asked, const judge::Usage& used) {
+    judge::Usage reserved = asked.most;
     for (int i = 0; i < asked.repeated; ++i) reserved += asked.most;
     budget->settle(reserved, used);
   }
 
-  void take(JudgeReply&& reply) {
+  void take(judge::JudgeReply&& reply) {
     auto node = on_their_way.extract(reply.ticket);
     DMOERM_CHECK(!node.empty(), "a reply to a question that was not asked");
     Asked& asked = node.mapped();
-    Judge& judge = judges[asked.slot.judge];
-    const bool fatal = ends_all(reply.status);
+    judge::Judge& judge = judges[asked.slot.judge];
+    const bool fatal = judge::ends_all(reply.status);
     if (fatal) end(why_of(reply.status), reply.detail);
-    if ((fatal || reply.status == JudgeReply::cancelled) && reply.billed_tries == 0) {
+    if ((fatal || reply.status == judge::JudgeReply::cancelled) && reply.billed_tries == 0) {
       settle(asked, {});
       if (ended()) {
         by_key.erase(asked.built.question.key);
@@ -249,10 +249,10 @@ struct Labeller::Impl {
       put_back(asked);
       return;
     }
-    const bool answer = reply.status == JudgeReply::ok || reply.status == JudgeReply::refused;
+    const bool answer = reply.status == judge::JudgeReply::ok || reply.status == judge::JudgeReply::refused;
     if (answer) judge.form_known = true;
     count_errors(asked.slot.judge, answer, reply.detail);
-    const Spent used = cost_of(judge, asked.built, reply);
+    const judge::Usage used = cost_of(judge, asked.built, reply);
     settle(asked, used);
     batch.push_back(label_of(judge, asked.built.question, asked.form, reply, used));
     answered.push_back(std::move(asked));
@@ -292,7 +292,7 @@ struct Labeller::Impl {
       return;
     }
     if (spdlog::should_log(spdlog::level::debug)) {
-      for (const Label& label : batch) spdlog::debug("[label] stored={}", to_hex(label.key));
+      for (const label_store::Label& label : batch) spdlog::debug("[label] stored={}", to_hex(label.key));
     }
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const Asked& asked = answered[i];
@@ -307,17 +307,17 @@ struct Labeller::Impl {
     answered.clear();
   }
 
-  void count_consistency(const Asked& asked, Verdict verdict) {
+  void count_consistency(const Asked& asked, preference::Verdict verdict) {
     const Slot& s = asked.slot;
     const auto [other, fresh] = one_order.try_emplace({asked.point, s.group, s.a, s.b, s.judge, s.sample}, verdict);
     if (fresh) return;
     Ballot ballot{verdict, other->second};
     if (s.swapped) std::swap(ballot.first_order, ballot.second_order);
     one_order.erase(other);
-    const pair::SwapOutcome outcome = outcome_of(ballot);
+    const preference::SwapOutcome outcome = outcome_of(ballot);
     PointProgress& point = progress.points[asked.point];
-    if (outcome <= pair::SwapOutcome::inconsistent) ++point.both;
-    if (outcome < pair::SwapOutcome::inconsistent) ++point.consistent;
+    if (outcome <= preference::SwapOutcome::inconsistent) ++point.both;
+    if (outcome < preference::SwapOutcome::inconsistent) ++point.consistent;
   }
 
   void finish(std::size_t point) {
@@ -332,18 +332,18 @@ struct Labeller::Impl {
 
   /// Whether there is something to wait for now that everything ends.
   [[nodiscard]] bool awaited() const {
-    return std::ranges::any_of(judges, [&](const Judge& judge) {
+    return std::ranges::any_of(judges, [&](const judge::Judge& judge) {
       return judge.asker->pending() > 0 && (judge.asker->prompt() || result.why == LabelEnd::Why::limit);
     });
   }
 
   /// Set aside what batches of earlier runs may cost, before anything new is sent.
   void reserve_left_over() {
-    if (std::ranges::none_of(judges, [](const Judge& judge) { return judge.asker->left_over() > 0; })) return;
+    if (std::ranges::none_of(judges, [](const judge::Judge& judge) { return judge.asker->left_over() > 0; })) return;
     for (std::size_t i = 0; i < points.size(); ++i) {
       PointQuestions questions = points[i];
       while (const auto slot = questions.next()) {
-        const Judge& judge = judges[slot->judge];
+        const judge::Judge& judge = judges[slot->judge];
         if (judge.asker->left_over() == 0) continue;
         const auto built = questions.build(*slot, judge.form);
         if (!built || !judge.asker->under_way(built->question.key) || answered_before(i, *slot, *built)) continue;
@@ -356,7 +356,7 @@ struct Labeller::Impl {
   void show() {
     progress.run = budget->run();
     progress.in_flight = progress.throttled = 0;
-    for (const Judge& judge : judges) {
+    for (const judge::Judge& judge : judges) {
       progress.in_flight += static_cast<std::int64_t>(judge.asker->in_flight());
       progress.throttled += judge.asker->stats().throttled;
     }
@@ -365,15 +365,15 @@ struct Labeller::Impl {
 
   void collect(milliseconds wait) {
     const auto share = wait / static_cast<int>(judges.size());
-    for (Judge& judge : judges) {
-      for (JudgeReply& reply : judge.asker->poll(share)) take(std::move(reply));
+    for (judge::Judge& judge : judges) {
+      for (judge::JudgeReply& reply : judge.asker->poll(share)) take(std::move(reply));
     }
   }
 
   LabelEnd run(Budget& limits, const Watch& watcher) {
     budget = &limits, watch = &watcher;
     errors.assign(judges.size(), 0);
-    for (Judge& judge : judges) {
+    for (judge::Judge& judge : judges) {
       judge.asker->ask_before_repeating([this](std::uint64_t ticket) {
         Asked& asked = on_their_way.at(ticket);
         const bool may = budget->reserve(asked.most);
@@ -399,7 +399,7 @@ struct Labeller::Impl {
       collect(more ? milliseconds(0) : kPollWait);
       acknowledge();
       if (batch.empty()) {
-        for (Judge& judge : judges) judge.asker->acknowledge();
+        for (judge::Judge& judge : judges) judge.asker->acknowledge();
       }
       show();
       look_for_silence();
@@ -418,15 +418,15 @@ struct Labeller::Impl {
         DMOERM_CHECK(point.done(), "every question of a complete labelling is answered");
     }
     std::size_t in_batches = 0;
-    for (const Judge& judge : judges) in_batches += judge.asker->prompt() ? 0 : judge.asker->in_flight();
+    for (const judge::Judge& judge : judges) in_batches += judge.asker->prompt() ? 0 : judge.asker->in_flight();
     if (ended() && in_batches > 0) result.message += fmt::format("; {} questions are in batches at the provider", in_batches);
     return result;
   }
 
   std::vector<std::vector<GroupPairs>> pairs;
   std::deque<PointQuestions> points;
-  std::vector<Judge>& judges;
-  LabelStore& store;
+  std::vector<judge::Judge>& judges;
+  label_store::LabelStore& store;
   const config::LabelsConfig& config;
   const std::size_t stored_before;
   LabelProgress progress;
@@ -437,9 +437,9 @@ struct Labeller::Impl {
   std::uint64_t tickets = 0;
   std::unordered_map<std::uint64_t, Asked> on_their_way;
   std::unordered_map<Digest, std::uint64_t, KeyHash> by_key;
-  std::vector<Label> batch;     ///< answers that are not stored yet
-  std::vector<Asked> answered;  ///< their questions
-  std::map<std::tuple<std::size_t, std::size_t, int, int, std::size_t, std::int32_t>, Verdict>
+  std::vector<label_store::Label> batch;  ///< answers that are not stored yet
+  std::vector<Asked> answered;            ///< their questions
+  std::map<std::tuple<std::size_t, std::size_t, int, int, std::size_t, std::int32_t>, preference::Verdict>
       one_order;  ///< of pairs whose other order is awaited
   Budget* budget = nullptr;
   const Watch* watch = nullptr;
@@ -454,7 +454,7 @@ struct Labeller::Impl {
 };
 
 Labeller::Labeller(std::vector<Target> targets, std::vector<std::vector<GroupPairs>> pairs, GroupFile& groups,
-                   std::vector<Judge>& judges, LabelStore& store, const config::LabelsConfig& config)
+                   std::vector<judge::Judge>& judges, label_store::LabelStore& store, const config::LabelsConfig& config)
     : impl_(std::make_unique<Impl>(std::move(targets), std::move(pairs), groups, judges, store, config)) {}
 Labeller::~Labeller() = default;
 
@@ -466,14 +466,14 @@ std::vector<PointEstimate> Labeller::estimate() {
     estimate.target = questions.target();
     while (const auto slot = questions.next()) {
       ++estimate.total;
-      const Judge& judge = impl_->judges[slot->judge];
+      const judge::Judge& judge = impl_->judges[slot->judge];
       const auto built = questions.build(*slot, judge.form);
       if (!built) {
         ++estimate.skipped;
       } else if (impl_->answered_before(i, *slot, *built)) {
         ++estimate.known;
       } else {
-        const Spent most = judge.most(*built);
+        const judge::Usage most = judge.most(*built);
         estimate.prompt_tokens += most.prompt_tokens;
         estimate.completion_tokens_max += most.completion_tokens;
         estimate.cost_max_micros += most.cost_micros;

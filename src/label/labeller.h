@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "judge/judge.h"
 #include "label/budget.h"
-#include "label/judge.h"
 #include "label/label_end.h"
-#include "label/label_store.h"
 #include "label/point_questions.h"
+#include "label_store/label_store.h"
 
 namespace dmoerm::label {
 
@@ -34,7 +34,7 @@ struct PointProgress {
 
 struct LabelProgress {
   std::vector<PointProgress> points;
-  Spent run;  ///< what this run has cost
+  judge::Usage run;  ///< what this run has cost
   std::int64_t in_flight = 0;
   std::int64_t throttled = 0;  ///< tries that were told "too much"
 };
@@ -51,8 +51,8 @@ struct PointEstimate {
 class Labeller {
  public:
   /// @param pairs  for each target the pairs to ask about
-  Labeller(std::vector<Target> targets, std::vector<std::vector<GroupPairs>> pairs, GroupFile& groups, std::vector<Judge>& judges,
-           LabelStore& store, const config::LabelsConfig& config);
+  Labeller(std::vector<Target> targets, std::vector<std::vector<GroupPairs>> pairs, GroupFile& groups,
+           std::vector<judge::Judge>& judges, label_store::LabelStore& store, const config::LabelsConfig& config);
   ~Labeller();
 
   /// What a run would ask, and the most it can cost. Sends nothing.

@@ -20,29 +20,29 @@ std::optional<Slot> PointQuestions::next() {
   return slot;
 }
 
-std::optional<BuiltQuestion> PointQuestions::build(const Slot& slot, std::size_t form) {
-  const pair::Group& g = group(slot.group);
-  const PairToAsk pair{g.id, g.prompt, g.responses.at(static_cast<std::size_t>(slot.a)).text,
-                       g.responses.at(static_cast<std::size_t>(slot.b)).text};
+std::optional<judge::BuiltQuestion> PointQuestions::build(const Slot& slot, std::size_t form) {
+  const preference::Group& g = group(slot.group);
+  const judge::PairToAsk pair{g.id, g.prompt, g.responses.at(static_cast<std::size_t>(slot.a)).text,
+                              g.responses.at(static_cast<std::size_t>(slot.b)).text};
   return judges_.at(slot.judge).forms.at(form).build(pair, target_.category, target_.point, slot.swapped, slot.sample);
 }
 
-LookedUp PointQuestions::look_up(const Slot& slot, const LabelStore& store) {
+LookedUp PointQuestions::look_up(const Slot& slot, const label_store::LabelStore& store) {
   LookedUp result;
   for (std::size_t form = 0; form < judges_.at(slot.judge).forms.size(); ++form) {
     const auto built = build(slot, form);
     if (!built) continue;
-    const Known* found = store.find(built->question.key);
-    const bool better = found != nullptr && (result.answer == nullptr || found->verdict != Verdict::error);
+    const label_store::Known* found = store.find(built->question.key);
+    const bool better = found != nullptr && (result.answer == nullptr || found->verdict != preference::Verdict::error);
     if (result.skipped || better) result.cut = built->conversation_cut || built->a_cut || built->b_cut;
     result.skipped = false;
     if (better) result.answer = found;
-    if (found != nullptr && found->verdict != Verdict::error) break;
+    if (found != nullptr && found->verdict != preference::Verdict::error) break;
   }
   return result;
 }
 
-const pair::Group& PointQuestions::group(std::size_t number) {
+const preference::Group& PointQuestions::group(std::size_t number) {
   if (loaded_number_ != number) {
     loaded_ = groups_.read(number);
     loaded_number_ = number;

@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "judge/judge.h"
 #include "label/group_file.h"
-#include "label/judge.h"
-#include "label/label_store.h"
+#include "label_store/label_store.h"
 
 namespace dmoerm::label {
 
@@ -34,14 +34,14 @@ struct Slot {
 
 /// What is known of a slot's question.
 struct LookedUp {
-  const Known* answer = nullptr;  ///< in whichever form it was asked; an error only if no form has an answer
-  bool skipped = true;            ///< too long in every answer form
-  bool cut = false;               ///< a text of the question as asked was cut to fit
+  const label_store::Known* answer = nullptr;  ///< in whichever form it was asked; an error only if no form has an answer
+  bool skipped = true;                         ///< too long in every answer form
+  bool cut = false;                            ///< a text of the question as asked was cut to fit
 };
 
 class PointQuestions {
  public:
-  PointQuestions(Target target, GroupFile& groups, const std::vector<Judge>& judges, const std::vector<GroupPairs>& pairs,
+  PointQuestions(Target target, GroupFile& groups, const std::vector<judge::Judge>& judges, const std::vector<GroupPairs>& pairs,
                  std::int32_t samples)
       : target_(std::move(target)), groups_(groups), judges_(judges), pairs_(pairs), samples_(samples) {}
 
@@ -49,11 +49,11 @@ class PointQuestions {
   std::optional<Slot> next();
   /// Its question in one of its judge's answer forms. @return nothing if it is too long and the rule is to skip
   /// @throws DataError, ConfigError as QuestionBuilder::build()
-  std::optional<BuiltQuestion> build(const Slot& slot, std::size_t form);
+  std::optional<judge::BuiltQuestion> build(const Slot& slot, std::size_t form);
   /// Its answer in the store.
-  LookedUp look_up(const Slot& slot, const LabelStore& store);
+  LookedUp look_up(const Slot& slot, const label_store::LabelStore& store);
   /// The group of a slot; the last one read is kept.
-  const pair::Group& group(std::size_t number);
+  const preference::Group& group(std::size_t number);
   [[nodiscard]] const Target& target() const { return target_; }
   /// Slots in all.
   [[nodiscard]] std::int64_t size() const;
@@ -61,14 +61,14 @@ class PointQuestions {
  private:
   Target target_;
   GroupFile& groups_;
-  const std::vector<Judge>& judges_;
+  const std::vector<judge::Judge>& judges_;
   const std::vector<GroupPairs>& pairs_;
   std::int32_t samples_;
   std::size_t group_ = 0, pair_ = 0, judge_ = 0;
   std::int32_t sample_ = 0;
   bool swapped_ = false;
   std::optional<std::size_t> loaded_number_;
-  pair::Group loaded_;
+  preference::Group loaded_;
 };
 
 }  // namespace dmoerm::label

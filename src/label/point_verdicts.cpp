@@ -16,16 +16,16 @@
 namespace dmoerm::label {
 namespace {
 
-using pair::SwapOutcome;
+using preference::SwapOutcome;
 
 /// What the believed ones of the group's recorded verdicts say: 1 = a is better, -1 = b, 0 = nothing, or the one as often as the
 /// other.
-int recorded_preference(const pair::Group& group, std::string_view label, int a, int b) {
+int recorded_preference(const preference::Group& group, std::string_view label, int a, int b) {
   int said = 0;
-  for (const pair::RecordedVerdict& v : group.verdicts) {
+  for (const preference::RecordedVerdict& v : group.verdicts) {
     const bool same = v.a == a && v.b == b;
     if (v.point != label || !(same || (v.a == b && v.b == a))) continue;
-    const SwapOutcome outcome = pair::check_swap(v.first_order, v.second_order);
+    const SwapOutcome outcome = preference::check_swap(v.first_order, v.second_order);
     if (outcome == SwapOutcome::first) said += same ? 1 : -1;
     if (outcome == SwapOutcome::second) said += same ? -1 : 1;
   }
@@ -34,19 +34,19 @@ int recorded_preference(const pair::Group& group, std::string_view label, int a,
 
 /// What the data says about two responses under a label: 1 = a is better, -1 = b, 0 = nothing. Stated pairs go before scores,
 /// scores before verdicts that the data has recorded.
-int data_preference(const pair::Group& group, std::string_view label, int a, int b, double clear_margin) {
+int data_preference(const preference::Group& group, std::string_view label, int a, int b, double clear_margin) {
   int stated = 0;
-  for (const pair::StatedPair& p : group.pairs) {
+  for (const preference::StatedPair& p : group.pairs) {
     if (p.label != label) continue;
     if (p.winner == a && p.loser == b) ++stated;
     if (p.winner == b && p.loser == a) --stated;
   }
   if (stated != 0) return stated > 0 ? 1 : -1;
   const auto score = [&](int r) {
-    const pair::Response& response = group.responses[static_cast<std::size_t>(r)];
-    if (label == pair::kOverall) return response.overall;
+    const preference::Response& response = group.responses[static_cast<std::size_t>(r)];
+    if (label == preference::kOverall) return response.overall;
     const auto found = response.scores.find(std::string(label));
-    return found == response.scores.end() ? pair::kMissing : found->second;
+    return found == response.scores.end() ? preference::kMissing : found->second;
   };
   const double gap = score(a) - score(b);
   if (std::isnan(gap)) return recorded_preference(group, label, a, b);
@@ -67,14 +67,15 @@ void count(VerdictCounts& counts, SwapOutcome outcome, int point, int overall) {
 
 SwapOutcome outcome_from(const std::string& word) {
   for (int i = 0; i <= static_cast<int>(SwapOutcome::error); ++i) {
-    if (pair::to_string(static_cast<SwapOutcome>(i)) == word) return static_cast<SwapOutcome>(i);
+    if (preference::to_string(static_cast<SwapOutcome>(i)) == word) return static_cast<SwapOutcome>(i);
   }
   throw DataError(fmt::format("\"{}\" is no outcome", word));
 }
 
 void count_bias(VerdictCounts& counts, const Ballot& ballot) {
-  if (ballot.first_order == Verdict::first && ballot.second_order == Verdict::first) ++counts.first_both;
-  if (ballot.first_order == Verdict::second && ballot.second_order == Verdict::second) ++counts.second_both;
+  if (ballot.first_order == preference::Verdict::first && ballot.second_order == preference::Verdict::first) ++counts.first_both;
+  if (ballot.first_order == preference::Verdict::second && ballot.second_order == preference::Verdict::second)
+    ++counts.second_both;
 }
 
 /// Ballots of one pair, by judge.
@@ -87,10 +88,11 @@ struct PairBallots {
 
 std::int64_t VerdictCounts::pairs() const { return std::accumulate(outcomes.begin(), outcomes.end(), std::int64_t{0}); }
 
-PointVerdicts read_verdicts(PointQuestions questions, const LabelStore& store, const std::vector<Judge>& judges, bool by_weight) {
+PointVerdicts read_verdicts(PointQuestions questions, const label_store::LabelStore& store,
+                            const std::vector<judge::Judge>& judges, bool by_weight) {
   PointVerdicts verdicts;
   verdicts.target = questions.target();
-  for (const Judge& judge : judges) {
+  for (const judge::Judge& judge : judges) {
     VerdictCounts counts;
     counts.judge = judge.config.model, counts.template_name = judge.forms.front().judge_template().id();
     verdicts.judges.push_back(counts);
@@ -103,10 +105,10 @@ PointVerdicts read_verdicts(PointQuestions questions, const LabelStore& store, c
       return;
     }
     if (ballots.cut) ++verdicts.cut;
-    const pair::Group& group = questions.group(slot.group);
+    const preference::Group& group = questions.group(slot.group);
     const Target& t = questions.target();
     const int point = data_preference(group, t.point, slot.a, slot.b, t.clear_margin);
-    const int overall = data_preference(group, pair::kOverall, slot.a, slot.b, t.clear_margin);
+    const int overall = data_preference(group, preference::kOverall, slot.a, slot.b, t.clear_margin);
     std::vector<Ballot> all;
     for (std::size_t j = 0; j < judges.size(); ++j) {
       for (const Ballot& ballot : ballots.of_judge[j]) {
@@ -137,7 +139,8 @@ PointVerdicts read_verdicts(PointQuestions questions, const LabelStore& store, c
     ballots.of_judge.resize(judges.size());
     std::vector<Ballot>& own = ballots.of_judge[slot->judge];
     if (!slot->swapped)
-      own.push_back({Verdict::error, Verdict::error, -1, -1, by_weight ? judges[slot->judge].config.weight : 1.0});
+      own.push_back(
+          {preference::Verdict::error, preference::Verdict::error, -1, -1, by_weight ? judges[slot->judge].config.weight : 1.0});
     const LookedUp asked = questions.look_up(*slot, store);
     ballots.cut = ballots.cut || asked.cut;
     ballots.skipped = ballots.skipped || asked.skipped;
@@ -157,7 +160,7 @@ void write_verdicts(const PointVerdicts& verdicts, const std::filesystem::path& 
   std::string text;
   for (const JudgedGroup& group : verdicts.groups) {
     nlohmann::json pairs = nlohmann::json::array();
-    for (const JudgedPair& p : group.pairs) pairs.push_back({p.a, p.b, pair::to_string(p.vote.outcome), p.vote.share});
+    for (const JudgedPair& p : group.pairs) pairs.push_back({p.a, p.b, preference::to_string(p.vote.outcome), p.vote.share});
     text += nlohmann::json{{"file", group.file}, {"line", group.line}, {"pairs", pairs}}.dump() + "\n";
   }
   write_file_atomically(path, text);

@@ -57,7 +57,8 @@ struct PointVerdicts {
 
 /// Read the answers of all questions of a point from the store.
 /// @param by_weight  judges' votes have their weights; else one each
-PointVerdicts read_verdicts(PointQuestions questions, const LabelStore& store, const std::vector<Judge>& judges, bool by_weight);
+PointVerdicts read_verdicts(PointQuestions questions, const label_store::LabelStore& store,
+                            const std::vector<judge::Judge>& judges, bool by_weight);
 
 /// Write the groups' verdicts as JSON lines {"file","line","pairs":[[a,b,outcome,share],...]}.
 void write_verdicts(const PointVerdicts& verdicts, const std::filesystem::path& path);

@@ -38,7 +38,8 @@ Sums sums_of(const LabelProgress& progress) {
     sums.total += p.total;
     sums.done += p.known + p.answered + p.skipped;
     sums.answered += p.answered;
-    for (const Verdict v : {Verdict::unparsable, Verdict::refused, Verdict::error})
+    for (const preference::Verdict v :
+         {preference::Verdict::unparsable, preference::Verdict::refused, preference::Verdict::error})
       sums.failures += p.verdicts[static_cast<std::size_t>(v)];
   }
   return sums;
@@ -96,7 +97,7 @@ ProgressLine::Rates ProgressLine::rates(const LabelProgress& progress, Clock::ti
   const double seconds = duration<double>(now - measured_).count();
   const bool early = duration<double>(now - begun_).count() < kMeasureS;
   if (seconds >= kMeasureS || early) {
-    const auto tokens = [](const Spent& s) { return static_cast<double>(s.prompt_tokens + s.completion_tokens); };
+    const auto tokens = [](const judge::Usage& s) { return static_cast<double>(s.prompt_tokens + s.completion_tokens); };
     if (seconds > 0) {
       rates_.requests = static_cast<double>(progress.run.requests - measured_run_.requests) / seconds;
       rates_.tokens = (tokens(progress.run) - tokens(measured_run_)) / seconds;

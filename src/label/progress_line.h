@@ -29,7 +29,7 @@ class ProgressLine {
   std::string currency_;
   bool terminal_, drawn_ = false;
   Clock::time_point begun_ = Clock::now(), shown_ = begun_, measured_ = begun_;
-  Spent measured_run_;
+  judge::Usage measured_run_;
   Rates rates_;
 };
 

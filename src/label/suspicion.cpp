@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "label/verdict_parser.h"
+#include "judge/verdict_parser.h"
 
 namespace dmoerm::label {
 namespace {
@@ -176,8 +176,8 @@ bool holds_verdict(std::string_view text) {
   for (std::size_t start = 0; start < text.size();) {
     const std::size_t end = std::min(text.find('\n', start), text.size());
     const std::string_view line = text.substr(start, end - start);
-    for (const AnswerForm form : {AnswerForm::verdict_line, AnswerForm::json_schema}) {
-      if (parse_verdict(line, form) <= Verdict::tie) return true;
+    for (const judge::AnswerForm form : {judge::AnswerForm::verdict_line, judge::AnswerForm::json_schema}) {
+      if (judge::parse_verdict(line, form) <= preference::Verdict::tie) return true;
     }
     start = end + 1;
   }

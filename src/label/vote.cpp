@@ -6,13 +6,13 @@
 namespace dmoerm::label {
 namespace {
 
-using pair::SwapOutcome;
+using preference::SwapOutcome;
 
 /// For a, from 0 to 1; nothing without a verdict.
-std::optional<double> for_a(Verdict verdict, float probability, bool swapped) {
+std::optional<double> for_a(preference::Verdict verdict, float probability, bool swapped) {
   double first = 0.5;
-  if (verdict == Verdict::first || verdict == Verdict::second || verdict == Verdict::tie) {
-    first = verdict == Verdict::first ? 1 : verdict == Verdict::second ? 0 : 0.5;
+  if (verdict == preference::Verdict::first || verdict == preference::Verdict::second || verdict == preference::Verdict::tie) {
+    first = verdict == preference::Verdict::first ? 1 : verdict == preference::Verdict::second ? 0 : 0.5;
     if (probability >= 0) first = probability;
   } else {
     return std::nullopt;
@@ -31,9 +31,7 @@ Place first_of_the_largest(Place begin, Place end) {
 
 }  // namespace
 
-SwapOutcome outcome_of(const Ballot& ballot) {
-  return pair::check_swap(to_string(ballot.first_order), to_string(ballot.second_order));
-}
+SwapOutcome outcome_of(const Ballot& ballot) { return preference::check_swap(ballot.first_order, ballot.second_order); }
 
 Vote count_votes(const std::vector<Ballot>& ballots) {
   std::array<double, 7> weight{};

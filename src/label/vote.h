@@ -3,23 +3,23 @@
 #include <optional>
 #include <vector>
 
-#include "label/label.h"
-#include "pair/swap_check.h"
+#include "label_store/label.h"
+#include "preference/swap_check.h"
 
 namespace dmoerm::label {
 
 /// What one judge said in one sample. Verdicts are about what was shown: the first order shows a first.
 struct Ballot {
-  Verdict first_order = Verdict::error, second_order = Verdict::error;
+  preference::Verdict first_order = preference::Verdict::error, second_order = preference::Verdict::error;
   float first_probability = -1, second_probability = -1;  ///< Label::first_probability of the two
   double weight = 1;
 };
 
 /// The swap rule for one ballot.
-pair::SwapOutcome outcome_of(const Ballot& ballot);
+preference::SwapOutcome outcome_of(const Ballot& ballot);
 
 struct Vote {
-  pair::SwapOutcome outcome = pair::SwapOutcome::error;
+  preference::SwapOutcome outcome = preference::SwapOutcome::error;
   /// Of the ballots with a verdict (a tie is one) in both orders, the weight of the replies for a, a tie counting half; with
   /// token probabilities their mean. 0.5 if there is no such ballot: one order alone cannot be told from position bias.
   float share = 0.5F;

@@ -115,13 +115,13 @@ void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint, in
                               static_cast<double>(need) / kMib, static_cast<double>(free) / kMib));
   }
   const fs::path manifest = manifest_path(directory, checkpoint.step, checkpoint.part, checkpoint.parts);
-  tensor::NamedTensors tensors;
+  nn::NamedTensors tensors;
   json slices = json::object();
   for (const CheckpointTensor& t : checkpoint.tensors) {
     tensors.emplace_back(t.name, t.values);
     if (t.total > 0) slices[t.name] = {t.begin, t.begin + t.values.numel(), t.total};
   }
-  tensor::save_safetensors(tensor_file(manifest), tensors, {{"state", checkpoint.state.dump()}, {"slices", slices.dump()}});
+  nn::save_safetensors(tensor_file(manifest), tensors, {{"state", checkpoint.state.dump()}, {"slices", slices.dump()}});
   json content = checkpoint.identity;
   content.update({{"schema", kSchema}, {"step", checkpoint.step}, {"sha256", sha256_file(tensor_file(manifest))}});
   content[kSeal] = seal_of(content);
@@ -184,8 +184,8 @@ std::optional<CheckpointReader> find_checkpoint(const fs::path& directory, const
                           path.string(), manifest.value("schema", 0), kSchema));
         }
         other = other || manifest.value("key", "") != key;
-        reader.files_.push_back(tensor::SafetensorsReader::open(tensor_file(path)));
-        const tensor::SafetensorsReader& file = reader.files_.back();
+        reader.files_.push_back(nn::SafetensorsReader::open(tensor_file(path)));
+        const nn::SafetensorsReader& file = reader.files_.back();
         const json slices = json::parse(file.metadata().at("slices"));
         if (part == 0) reader.state_ = json::parse(file.metadata().at("state"));
         for (const std::string& name : file.names()) {

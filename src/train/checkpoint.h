@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "tensor/safetensors.h"
+#include "nn/safetensors.h"
 
 namespace dmoerm::train {
 
@@ -82,7 +82,7 @@ class CheckpointReader {
   };
   std::int64_t step_ = 0;
   nlohmann::json state_;
-  std::vector<tensor::SafetensorsReader> files_;
+  std::vector<nn::SafetensorsReader> files_;
   std::map<std::string, std::vector<Slice>> slices_;
 };
 

@@ -34,7 +34,7 @@ std::vector<LabelledGroup> draw(std::vector<LabelledGroup> groups, std::int64_t 
 std::vector<at::Tensor> parts_of(const Trainee& trainee) {
   if (!trainee.trains_all) return {trainee.expert->flat};
   std::vector<at::Tensor> parts;
-  const model::Weights& weights = trainee.backbone->weights();
+  const nn::Weights& weights = trainee.backbone->weights();
   for (std::size_t p = 0; p < weights.parts(); ++p) parts.push_back(weights.part(p));
   parts.push_back(trainee.expert->head_D);
   return parts;
@@ -65,7 +65,7 @@ Course::Course(Trainee& trainee, const TrainerContext& context)
       whole_(parts_of(trainee)),
       sums_(context.group, widths_of(whole_), {sharded_, trainee.trains_all, trainee.backbone->device()}) {
   if (trainee.trains_all) {
-    gradient_weights_ = std::make_unique<model::Weights>(trainee.backbone->spec(), trainee.backbone->device(), kLayerBuffers);
+    gradient_weights_ = std::make_unique<nn::Weights>(trainee.backbone->spec(), trainee.backbone->device(), kLayerBuffers);
   }
   for (std::size_t p = 0; p < whole_.size(); ++p) {
     parameters_.push_back(own_of(p, whole_[p]).to(at::kFloat));
@@ -95,7 +95,7 @@ std::vector<const LabelledGroup*> Course::groups_of_step(std::int64_t step, std:
   return groups;
 }
 
-void Course::before_leaf(model::BackboneGradients& sinks) {
+void Course::before_leaf(nn::BackboneGradients& sinks) {
   gradient_expert_.flat.zero_();
   sinks.experts.push_back(&gradient_expert_);
   if (!gradient_weights_) return;

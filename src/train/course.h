@@ -23,11 +23,11 @@ class Course {
   [[nodiscard]] bool active() const { return active_; }
   [[nodiscard]] std::int64_t steps_total() const { return steps_total_; }
   [[nodiscard]] const Trainee& trainee() const { return trainee_; }
-  [[nodiscard]] model::Expert* gradient_expert() { return &gradient_expert_; }
+  [[nodiscard]] nn::Expert* gradient_expert() { return &gradient_expert_; }
   [[nodiscard]] GradientSums& sums() { return sums_; }
   /// Whether moments, best weights and gradient sums are spread over the group: then each rank writes its part of a checkpoint.
   [[nodiscard]] bool sharded() const { return sharded_; }
-  [[nodiscard]] const model::Expert* adapter() const { return trainee_.trains_all ? nullptr : trainee_.expert.get(); }
+  [[nodiscard]] const nn::Expert* adapter() const { return trainee_.trains_all ? nullptr : trainee_.expert.get(); }
   /// Multiplications and additions of training on one token: two for each weight of a matrix that it passes, forward; as many for
   /// the gradient in the states, and again for that in the weights if they are trained. Attention's own products are left out.
   [[nodiscard]] double flops_per_token() const;
@@ -36,7 +36,7 @@ class Course {
   /// The groups of one step.
   std::vector<const LabelledGroup*> groups_of_step(std::int64_t step, std::int64_t count);
   /// Before a micro batch: zero what its gradients are added to, and have `sinks` carry them on part by part.
-  void before_leaf(model::BackboneGradients& sinks);
+  void before_leaf(nn::BackboneGradients& sinks);
   /// After it. @param loss  summed over its groups
   void after_leaf(double loss);
   /// One optimizer step on what sums() give. Fails the course on all ranks if they are not finite. Collective.
@@ -82,10 +82,10 @@ class Course {
   GroupOrder order_;
   std::int64_t steps_total_;
   bool sharded_;
-  model::Expert gradient_expert_;
-  std::unique_ptr<model::Weights> gradient_weights_;  ///< two layers' worth of layers, used in turn
-  std::vector<at::Tensor> whole_;  ///< the model's: parts of the backbone if it is trained, then head or adapter
-  GradientSums sums_;              ///< of the same parts, the loss behind the last
+  nn::Expert gradient_expert_;
+  std::unique_ptr<nn::Weights> gradient_weights_;  ///< two layers' worth of layers, used in turn
+  std::vector<at::Tensor> whole_;                  ///< the model's: parts of the backbone if it is trained, then head or adapter
+  GradientSums sums_;                              ///< of the same parts, the loss behind the last
   /// This rank's chunks of the parts, all of them unless sharded: what is trained, float32, and its best values so far. A part of
   /// the model that is float32 too is seen through parameters_; one in bfloat16 has a master copy there.
   std::vector<at::Tensor> parameters_, best_;

@@ -16,9 +16,9 @@ namespace dmoerm::train {
 namespace {
 
 bool belongs(const data::TokenGroup& group, Part part, const config::RunConfig& config) {
-  if (part == Part::validation) return group.split == pair::Split::validation;
-  if (part == Part::test) return group.split == pair::Split::test;
-  if (group.split != pair::Split::train) return false;
+  if (part == Part::validation) return group.split == preference::Split::validation;
+  if (part == Part::test) return group.split == preference::Split::test;
+  if (group.split != preference::Split::train) return false;
   if (part == Part::train) return true;
   // By a hash of the prompt: rows that share one stay together, and adding groups does not move others to the other part.
   const std::string_view prompt(reinterpret_cast<const char*>(group.prompt.data()), group.prompt.size_bytes());
@@ -27,7 +27,7 @@ bool belongs(const data::TokenGroup& group, Part part, const config::RunConfig& 
 }
 
 /// A group with its pairs, without the responses that are in none. @param pairs  indices into the group's responses
-LabelledGroup with_pairs(std::int64_t index, std::size_t responses, std::vector<data::Preference> pairs) {
+LabelledGroup with_pairs(std::int64_t index, std::size_t responses, std::vector<preference::Preference> pairs) {
   LabelledGroup labelled{index, {}, std::move(pairs)};
   std::vector<std::int32_t> place(responses, -1);
   const auto use = [&](std::int32_t& response) {
@@ -38,16 +38,16 @@ LabelledGroup with_pairs(std::int64_t index, std::size_t responses, std::vector<
     }
     response = slot;
   };
-  for (data::Preference& pair : labelled.pairs) use(pair.winner), use(pair.loser);
+  for (preference::Preference& pair : labelled.pairs) use(pair.winner), use(pair.loser);
   return labelled;
 }
 
 /// What a verdict means; nothing if it decides nothing.
-std::optional<data::Preference> preference_of(const label::JudgedPair& judged, bool soft) {
+std::optional<preference::Preference> preference_of(const label::JudgedPair& judged, bool soft) {
   const auto target = label::training_target(judged.vote, soft);
   if (!target) return std::nullopt;
-  return *target > 0.5F ? data::Preference{judged.a, judged.b, 0.0F, *target}
-                        : data::Preference{judged.b, judged.a, 0.0F, 1 - *target};
+  return *target > 0.5F ? preference::Preference{judged.a, judged.b, 0.0F, *target}
+                        : preference::Preference{judged.b, judged.a, 0.0F, 1 - *target};
 }
 
 }  // namespace
@@ -96,7 +96,7 @@ std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int
     const auto found = by_source.find(store.source(index));
     if (found == by_source.end()) continue;
     const std::size_t responses = store.group(index).responses.size();
-    std::vector<data::Preference> pairs;
+    std::vector<preference::Preference> pairs;
     for (const label::JudgedPair& judged : found->second->pairs) {
       const auto last = static_cast<std::size_t>(std::max(judged.a, judged.b));
       if (std::min(judged.a, judged.b) < 0 || last >= responses)

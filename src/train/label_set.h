@@ -15,9 +15,9 @@ namespace dmoerm::train {
 
 /// One group with the pairs of one label. Only responses that are in some pair are computed.
 struct LabelledGroup {
-  std::int64_t group = 0;               ///< index into the store
-  std::vector<std::int32_t> responses;  ///< indices into the group's responses
-  std::vector<data::Preference> pairs;  ///< indices into `responses`
+  std::int64_t group = 0;                     ///< index into the store
+  std::vector<std::int32_t> responses;        ///< indices into the group's responses
+  std::vector<preference::Preference> pairs;  ///< indices into `responses`
 };
 
 /// Which part of a category's groups a task sees. Phase 1 and 2 learn on one part of the train split, phase 3 on the other, so

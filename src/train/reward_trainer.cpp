@@ -20,7 +20,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/stop.h"
-#include "model/pairwise_loss.h"
+#include "nn/pairwise_loss.h"
 #include "train/checkpoint.h"
 #include "train/course.h"
 #include "watch/status_file.h"
@@ -39,7 +39,7 @@ class Pass {
   Pass(const TrainerContext& context, std::int64_t step, std::int64_t number) : context_(context), step_(step), number_(number) {}
 
   void add(Course& course, const std::vector<const LabelledGroup*>& step_groups, const std::vector<std::size_t>& chosen) {
-    const model::Backbone& backbone = *course.trainee().backbone;
+    const nn::Backbone& backbone = *course.trainee().backbone;
     Part part{&course, {}, {}};
     part.rows.expert = course.adapter();
     part.rows.first_row = batch_.tokens(), part.rows.first_read = static_cast<std::int64_t>(batch_.responses.size());
@@ -57,14 +57,14 @@ class Pass {
 
   /// Compute; the gradients and the loss go into the sums of each course that was added.
   void run() {
-    const model::Backbone& backbone = *parts_.front().course->trainee().backbone;
-    std::vector<model::ExpertRows> rows;
-    model::BackboneGradients sinks;
+    const nn::Backbone& backbone = *parts_.front().course->trainee().backbone;
+    std::vector<nn::ExpertRows> rows;
+    nn::BackboneGradients sinks;
     for (Part& part : parts_) {
       rows.push_back(part.rows);
       part.course->before_leaf(sinks);
     }
-    model::ForwardState keep;
+    nn::ForwardState keep;
     keep.recompute = context_.train.recompute;
     const at::Tensor states_RD = backbone.forward(batch_, rows, &keep, trunk());
     const at::Tensor grad_RD = at::zeros_like(states_RD);
@@ -81,7 +81,7 @@ class Pass {
 
  private:
   /// States of all parts' rows below the adapted layers, which every part shares.
-  [[nodiscard]] model::Trunk trunk() const {
+  [[nodiscard]] nn::Trunk trunk() const {
     std::vector<const LabelledGroup*> groups;
     for (const Part& part : parts_) groups.insert(groups.end(), part.groups.begin(), part.groups.end());
     return context_.trunks.of(*parts_.front().course->trainee().backbone, parts_.front().course->adapter(), context_.store,
@@ -90,7 +90,7 @@ class Pass {
 
   struct Part {
     Course* course;
-    model::ExpertRows rows;
+    nn::ExpertRows rows;
     std::vector<const LabelledGroup*> groups;
   };
 
@@ -106,8 +106,8 @@ class Pass {
       const std::size_t n = group->responses.size();
       const std::span<const float> own(rewards.const_data_ptr<float>() + first, n);
       const std::span<float> slope(push.data() + first, n);
-      const double group_loss = model::pairwise_loss(own, group->pairs, scale, slope) +
-                                model::centring_loss(own, context_.train.reward_centring, scale, slope);
+      const double group_loss = nn::pairwise_loss(own, group->pairs, scale, slope) +
+                                nn::centring_loss(own, context_.train.reward_centring, scale, slope);
       if (!std::isfinite(group_loss) && bad_group_.empty()) bad_group_ = std::string(context_.store.group(group->group).id);
       loss += group_loss;
       first += n;

@@ -9,7 +9,7 @@
 
 #include "comm/communicator.h"
 #include "config/run_config.h"
-#include "model/backbone.h"
+#include "nn/backbone.h"
 #include "train/label_set.h"
 #include "train/task_line.h"
 #include "train/trunk_cache.h"
@@ -18,9 +18,9 @@ namespace dmoerm::train {
 
 /// A model to train.
 struct Trainee {
-  std::string name;                           ///< names its random streams and its lines in the log, e.g. expert/chat/logic
-  std::shared_ptr<model::Backbone> backbone;  ///< trained too if trains_all (then its alone), else frozen and shared
-  std::shared_ptr<model::Expert> expert;      ///< adapter and head; only the head is trained if trains_all
+  std::string name;                        ///< names its random streams and its lines in the log, e.g. expert/chat/logic
+  std::shared_ptr<nn::Backbone> backbone;  ///< trained too if trains_all (then its alone), else frozen and shared
+  std::shared_ptr<nn::Expert> expert;      ///< adapter and head; only the head is trained if trains_all
   bool trains_all = false;
   std::vector<LabelledGroup> training, validation;
 };

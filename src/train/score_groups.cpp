@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/stop.h"
-#include "model/pairwise_loss.h"
+#include "nn/pairwise_loss.h"
 
 namespace dmoerm::train {
 
@@ -34,9 +34,9 @@ GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& froz
     for (const std::size_t i : batches[b])
       data::append_group(batch, store.group(groups[i].group), groups[i].responses, share, frozen.backbone->reads_last());
     const auto reads = static_cast<std::int64_t>(batch.responses.size());
-    const model::ExpertRows rows{frozen.adapter, 0, batch.tokens(), 0, reads, 0};
-    const model::Trunk trunk =
-        frozen.trunks != nullptr ? frozen.trunks->of(*frozen.backbone, frozen.adapter, store, members) : model::Trunk{};
+    const nn::ExpertRows rows{frozen.adapter, 0, batch.tokens(), 0, reads, 0};
+    const nn::Trunk trunk =
+        frozen.trunks != nullptr ? frozen.trunks->of(*frozen.backbone, frozen.adapter, store, members) : nn::Trunk{};
     const at::Tensor states = frozen.backbone->forward(batch, {&rows, 1}, nullptr, trunk);
     const at::Tensor rewards = at::mv(states, frozen.head_D).cpu();
     own.insert(own.end(), rewards.const_data_ptr<float>(), rewards.const_data_ptr<float>() + reads);
@@ -73,8 +73,8 @@ PairFigures pair_figures(const GroupRewards& scored, const std::vector<LabelledG
   for (std::size_t i = 0; i < groups.size(); ++i) {
     const std::span<const float> rewards(scored.rewards.data() + scored.first[i], groups[i].responses.size());
     std::vector<float> unused(rewards.size());
-    right += model::pairs_right(rewards, groups[i].pairs);
-    loss += model::pairwise_loss(rewards, groups[i].pairs, 0.0, unused) * static_cast<double>(groups[i].pairs.size());
+    right += nn::pairs_right(rewards, groups[i].pairs);
+    loss += nn::pairwise_loss(rewards, groups[i].pairs, 0.0, unused) * static_cast<double>(groups[i].pairs.size());
     figures.pairs += static_cast<std::int64_t>(groups[i].pairs.size());
   }
   if (figures.pairs > 0)

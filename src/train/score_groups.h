@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "comm/communicator.h"
-#include "model/backbone.h"
+#include "nn/backbone.h"
 #include "train/label_set.h"
 #include "train/trunk_cache.h"
 
@@ -13,8 +13,8 @@ namespace dmoerm::train {
 
 /// A frozen reward model: base, adapter (may be null: the base's own weights were trained) and value head.
 struct FrozenModel {
-  const model::Backbone* backbone = nullptr;
-  const model::Expert* adapter = nullptr;
+  const nn::Backbone* backbone = nullptr;
+  const nn::Expert* adapter = nullptr;
   at::Tensor head_D;
   TrunkCache* trunks = nullptr;  ///< for adapters of the top layers
 };

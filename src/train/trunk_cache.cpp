@@ -16,8 +16,8 @@ void TrunkCache::clear() {
   backbone_ = nullptr;
 }
 
-model::Trunk TrunkCache::of(const model::Backbone& backbone, const model::Expert* adapter, const data::TokenStore& store,
-                            std::span<const LabelledGroup* const> groups) {
+nn::Trunk TrunkCache::of(const nn::Backbone& backbone, const nn::Expert* adapter, const data::TokenStore& store,
+                         std::span<const LabelledGroup* const> groups) {
   if (adapter == nullptr || adapter->first_layer() == 0) return {};
   const std::size_t layer = adapter->first_layer();
   if (backbone_ != &backbone || layer_ != layer) clear();
@@ -43,8 +43,7 @@ model::Trunk TrunkCache::of(const model::Backbone& backbone, const model::Expert
   return {layer, at::cat(parts).to(backbone.device())};
 }
 
-at::Tensor TrunkCache::whole(const model::Backbone& backbone, std::size_t layer, const data::TokenGroup& group,
-                             std::int64_t index) {
+at::Tensor TrunkCache::whole(const nn::Backbone& backbone, std::size_t layer, const data::TokenGroup& group, std::int64_t index) {
   ++clock_;
   if (const auto found = kept_.find(index); found != kept_.end()) {
     found->second.used = clock_;

@@ -8,7 +8,7 @@
 #include <unordered_map>
 
 #include "data/token_store.h"
-#include "model/backbone.h"
+#include "nn/backbone.h"
 #include "train/label_set.h"
 
 namespace dmoerm::train {
@@ -20,8 +20,8 @@ class TrunkCache {
   /// The trunk of the rows that append_group() lays out for these groups in this order, for an adapter of this backbone (frozen).
   /// Empty if the adapter adapts every layer. A group is always computed whole and alone, so that the bits depend neither on the
   /// batch nor on what is kept.
-  model::Trunk of(const model::Backbone& backbone, const model::Expert* adapter, const data::TokenStore& store,
-                  std::span<const LabelledGroup* const> groups);
+  nn::Trunk of(const nn::Backbone& backbone, const nn::Expert* adapter, const data::TokenStore& store,
+               std::span<const LabelledGroup* const> groups);
 
   /// Forget everything: another backbone comes.
   void clear();
@@ -32,11 +32,11 @@ class TrunkCache {
     at::Tensor x_TD;  ///< of all the group's rows, on the CPU
     std::uint64_t used = 0;
   };
-  at::Tensor whole(const model::Backbone& backbone, std::size_t layer, const data::TokenGroup& group, std::int64_t index);
+  at::Tensor whole(const nn::Backbone& backbone, std::size_t layer, const data::TokenGroup& group, std::int64_t index);
   void keep(std::int64_t index, const at::Tensor& x_TD);
 
   std::size_t bytes_max_, bytes_ = 0, layer_ = 0;
-  const model::Backbone* backbone_ = nullptr;
+  const nn::Backbone* backbone_ = nullptr;
   std::uint64_t clock_ = 0;
   std::unordered_map<std::int64_t, Kept> kept_;
 };

@@ -1,6 +1,6 @@
 // The coordinator with simulated workers in one process: time it takes for a message, from having received it until it asks for
 // the next, all answers sent. Usage: bench_coordinator WORKERS CATEGORIES
-#include "train/coordinator.h"
+#include "run/coordinator.h"
 
 #include <fmt/format.h>
 
@@ -106,7 +106,7 @@ int main(int argc, char** argv) {
   options.cluster.resize(static_cast<std::size_t>(workers));
   options.retries = 1, options.regroup = true;
   std::size_t events = 0;
-  train::Coordinator(world, graph, {}, options, [&](const json&) { ++events; }).run();
+  run::Coordinator(world, graph, {}, options, [&](const json&) { ++events; }).run();
   std::vector<double>& spent = world.spent_us;
   std::ranges::sort(spent);
   double sum = 0;

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "label/judge_client.h"
+#include "judge/judge_client.h"
 
 namespace {
 
@@ -52,7 +52,7 @@ double cpu_s() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  label::Endpoint endpoint;
+  judge::Endpoint endpoint;
   std::uint64_t requests = 0;
   double seconds = 0;
   CLI::App app("benchmark of the judge client");
@@ -62,21 +62,21 @@ int main(int argc, char** argv) {
   app.add_option("--in-flight", endpoint.concurrency_max);
   CLI11_PARSE(app, argc, argv);
   try {
-    label::JudgeClient client({endpoint});
+    judge::JudgeClient client({endpoint});
     const auto begun = Steady::now();
     const auto elapsed = [&] { return std::chrono::duration<double>(Steady::now() - begun).count(); };
     std::uint64_t next = 0, done = 0, ok = 0;
     std::vector<double> memory_mb;  // resident, at each twentieth of the requests
     while (requests ? done < requests : elapsed() < seconds) {
       for (; (requests == 0 || next < requests) && !client.full(); ++next) client.submit(next, body_of(next), 500);
-      for (const label::JudgeReply& reply : client.poll(std::chrono::milliseconds(100))) {
+      for (const judge::JudgeReply& reply : client.poll(std::chrono::milliseconds(100))) {
         ++done;
-        ok += reply.status == label::JudgeReply::ok ? 1 : 0;
+        ok += reply.status == judge::JudgeReply::ok ? 1 : 0;
         if (requests && done % std::max<std::uint64_t>(1, requests / 20) == 0) memory_mb.push_back(status_mb("VmRSS"));
       }
     }
     const double wall = elapsed(), cpu = cpu_s();
-    const label::ClientStats stats = client.stats();
+    const judge::ClientStats stats = client.stats();
     const nlohmann::json line = {{"done", done},
                                  {"ok", ok},
                                  {"sent", stats.sent},

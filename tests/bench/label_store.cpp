@@ -1,5 +1,5 @@
 // Fills, opens and reads a label store and says how long that took; tests/bench/label_store.py drives it, a process a step.
-#include "label/label_store.h"
+#include "label_store/label_store.h"
 
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -13,8 +13,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/rng.h"
-#include "label/label_compact.h"
-#include "label/label_reader.h"
+#include "label_store/compact.h"
+#include "label_store/reader.h"
 
 namespace {
 
@@ -33,9 +33,9 @@ std::string point_of(int number) { return fmt::format("capability-{}", number); 
 std::string category_of(int number) { return fmt::format("category-{}", number / 6); }
 
 /// Label `i` of a run that asks pair by pair: all points of a pair, both orders each.
-label::Label make(std::int64_t i) {
+label_store::Label make(std::int64_t i) {
   Rng random(1, "label", static_cast<std::uint64_t>(i));
-  label::Label l;
+  label_store::Label l;
   const std::int64_t pair = i / (2 * kPoints);
   const int point = static_cast<int>(i / 2 % kPoints);
   l.key = sha256(fmt::format("body {}", i)), l.pair = sha256(fmt::format("pair {}", pair));
@@ -43,15 +43,15 @@ label::Label make(std::int64_t i) {
   l.judge = "gpt-4o-mini-2024-07-18", l.template_name = "pairwise-en@3f9c01d2a4b7";
   l.swapped = i % 2 == 1;
   const std::uint64_t drawn = random.below(100);
-  l.verdict = drawn < 46   ? label::Verdict::first
-              : drawn < 90 ? label::Verdict::second
-              : drawn < 97 ? label::Verdict::tie
-              : drawn < 99 ? label::Verdict::unparsable
-                           : label::Verdict::refused;
+  l.verdict = drawn < 46   ? preference::Verdict::first
+              : drawn < 90 ? preference::Verdict::second
+              : drawn < 97 ? preference::Verdict::tie
+              : drawn < 99 ? preference::Verdict::unparsable
+                           : preference::Verdict::refused;
   if (drawn < 90) l.first_probability = static_cast<float>(random.uniform());
   l.reply = "{\"reason\": \"";
   for (std::uint64_t words = 6 + random.below(20); words > 0; --words) l.reply += std::string(kWords[random.below(30)]) + " ";
-  l.reply += fmt::format("\", \"better\": \"{}\"}}", label::to_string(l.verdict));
+  l.reply += fmt::format("\", \"better\": \"{}\"}}", to_string(l.verdict));
   l.prompt_tokens = 300 + static_cast<std::int32_t>(random.below(1500));
   l.completion_tokens = 15 + static_cast<std::int32_t>(random.below(60));
   l.cost_micros = (l.prompt_tokens * 15 + l.completion_tokens * 60) / 100;
@@ -60,8 +60,8 @@ label::Label make(std::int64_t i) {
 }
 
 void fill(const std::string& directory, std::int64_t count) {
-  auto store = label::LabelStore::open(directory);
-  std::vector<label::Label> batch;
+  auto store = label_store::LabelStore::open(directory);
+  std::vector<label_store::Label> batch;
   double seconds = 0, longest = 0;
   for (std::int64_t i = 0; i < count;) {
     batch.clear();
@@ -79,7 +79,7 @@ void fill(const std::string& directory, std::int64_t count) {
 
 void open(const std::string& directory) {
   const auto start = std::chrono::steady_clock::now();
-  const auto store = label::LabelStore::open(directory);
+  const auto store = label_store::LabelStore::open(directory);
   const double seconds = seconds_since(start);
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
@@ -89,7 +89,7 @@ void open(const std::string& directory) {
 /// Every point once: seconds to open, then rows and seconds over all points.
 void read(const std::string& directory, bool replies) {
   const auto start = std::chrono::steady_clock::now();
-  const label::LabelReader reader(directory);
+  const label_store::LabelReader reader(directory);
   fmt::print("{:.6f}", seconds_since(start));
   std::size_t rows = 0;
   const auto reading = std::chrono::steady_clock::now();
@@ -111,7 +111,7 @@ int main(int argc, char** argv) {
       read(argv[2], step == "read-replies");
     } else if (step == "compact") {
       const auto start = std::chrono::steady_clock::now();
-      label::compact_store(argv[2], 1'000'000);
+      label_store::compact_store(argv[2], 1'000'000);
       fmt::print("{:.6f}\n", seconds_since(start));
     } else {
       std::fputs("usage: bench_label_store fill DIR LABELS | open DIR | read DIR | read-replies DIR | compact DIR\n", stderr);

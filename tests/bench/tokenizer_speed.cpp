@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/error.h"
-#include "data/tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 int main(int argc, char** argv) {
   if (argc != 3) {
@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    const auto tokenizer = dmoerm::data::Tokenizer::load(argv[1]);
+    const auto tokenizer = dmoerm::tokenizer::Tokenizer::load(argv[1]);
     std::vector<std::string> texts;
     std::ifstream file(argv[2]);
     for (std::string line; std::getline(file, line);) texts.push_back(nlohmann::json::parse(line).get<std::string>());

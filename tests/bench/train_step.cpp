@@ -15,9 +15,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/rng.h"
-#include "model/backbone.h"
-#include "model/pairwise_loss.h"
-#include "tensor/device.h"
+#include "nn/backbone.h"
+#include "nn/device.h"
+#include "nn/pairwise_loss.h"
 #include "train/adamw.h"
 
 namespace {
@@ -27,7 +27,7 @@ using namespace dmoerm;
 struct Texts {
   std::vector<std::int32_t> prefix;
   std::vector<std::vector<std::int32_t>> responses;
-  std::vector<data::Preference> pairs;
+  std::vector<preference::Preference> pairs;
   [[nodiscard]] data::TokenGroup view() const {
     data::TokenGroup group;
     group.prefix = prefix;
@@ -72,20 +72,20 @@ int main(int argc, char** argv) {
   app.add_option("--device", device_name);
   app.add_option("--dtype", dtype);
   CLI11_PARSE(app, argc, argv);
-  const at::Device device = tensor::pick_device(device_name, "--device");
+  const at::Device device = nn::pick_device(device_name, "--device");
   at::set_num_threads(static_cast<int>(threads));
-  const auto backbone = model::Backbone::load(model_dir, device, 0, tensor::pick_dtype(dtype));
+  const auto backbone = nn::Backbone::load(model_dir, device, 0, nn::pick_dtype(dtype));
   const std::vector<Texts> groups = read_groups(groups_file);
   const bool share = backbone->shares_prefix();
 
-  std::vector<std::unique_ptr<model::Expert>> trained, gradients;
+  std::vector<std::unique_ptr<nn::Expert>> trained, gradients;
   std::vector<std::unique_ptr<train::AdamW>> optimizers;
   config::TrainConfig config;
   config.lr = 1e-4;
   for (std::int64_t k = 0; k < experts; ++k) {
-    trained.push_back(std::make_unique<model::Expert>(backbone->spec(), model::LoraSpec{32, 32.0, dropout}, device));
+    trained.push_back(std::make_unique<nn::Expert>(backbone->spec(), nn::LoraSpec{32, 32.0, dropout}, device));
     trained.back()->initialise(17 + static_cast<std::uint64_t>(k));
-    gradients.push_back(std::make_unique<model::Expert>(backbone->spec(), trained.back()->lora(), device));
+    gradients.push_back(std::make_unique<nn::Expert>(backbone->spec(), trained.back()->lora(), device));
     optimizers.push_back(std::make_unique<train::AdamW>(std::vector<at::Tensor>{trained.back()->flat}, config));
     std::vector<float> head(static_cast<std::size_t>(backbone->spec().width));
     Rng rng(99);
@@ -113,21 +113,21 @@ int main(int argc, char** argv) {
           } while (i < end &&
                    batch.tokens() + data::packed_tokens(groups[i].view(), all_responses(groups[i]), share) <= tokens_max);
           packed += batch.tokens();
-          const model::ExpertRows rows{trained[k].get(),
-                                       0,
-                                       batch.tokens(),
-                                       0,
-                                       static_cast<std::int64_t>(batch.responses.size()),
-                                       dropout > 0 ? static_cast<std::uint64_t>(step + 1) : 0};
-          model::ForwardState keep;
+          const nn::ExpertRows rows{trained[k].get(),
+                                    0,
+                                    batch.tokens(),
+                                    0,
+                                    static_cast<std::int64_t>(batch.responses.size()),
+                                    dropout > 0 ? static_cast<std::uint64_t>(step + 1) : 0};
+          nn::ForwardState keep;
           const at::Tensor states = backbone->forward(batch, {&rows, 1}, &keep);
           const at::Tensor rewards = at::mv(states, trained[k]->head_D).cpu();
           std::vector<float> push(static_cast<std::size_t>(rewards.numel()), 0.0F);
           std::size_t at = 0;
           for (std::size_t g = first; g < i; ++g) {
             const std::size_t n = groups[g].responses.size();
-            loss += model::pairwise_loss({rewards.data_ptr<float>() + at, n}, groups[g].pairs,
-                                         1.0 / static_cast<double>(end - begin), {push.data() + at, n});
+            loss += nn::pairwise_loss({rewards.data_ptr<float>() + at, n}, groups[g].pairs,
+                                      1.0 / static_cast<double>(end - begin), {push.data() + at, n});
             at += n;
             pairs += static_cast<std::int64_t>(groups[g].pairs.size());
           }

@@ -12,8 +12,8 @@
 #include <nlohmann/json.hpp>
 
 #include "comm/world.h"
-#include "pair/synth.h"
 #include "support/word_renderer.h"
+#include "synth/synth.h"
 #include "train/reward_trainer.h"
 
 namespace {
@@ -31,9 +31,9 @@ double status_mib(const std::string& name) {
 }
 
 void make_store(const fs::path& store, std::int64_t vocab) {
-  pair::SynthOptions options;
+  synth::SynthOptions options;
   options.groups = 60, options.categories = 2, options.responses = 3;
-  std::ofstream(store.string() + ".jsonl") << pair::synthesize(options).jsonl;
+  std::ofstream(store.string() + ".jsonl") << synth::synthesize(options).jsonl;
   data::IngestRequest request;
   request.data.inputs.push_back({store.string() + ".jsonl", "auto", "", "", 1.0});
   request.renderer = test::word_renderer(vocab);
@@ -71,8 +71,8 @@ int main(int argc, char** argv) {
   std::vector<train::Trainee> trainees(1);
   train::Trainee& t = trainees[0];
   t.name = "single", t.trains_all = !adapter;
-  t.backbone = model::Backbone::load(model_dir, at::kCPU);
-  t.expert = std::make_shared<model::Expert>(t.backbone->spec(), adapter ? model::LoraSpec{} : model::LoraSpec{1, 1.0, 0.0});
+  t.backbone = nn::Backbone::load(model_dir, at::kCPU);
+  t.expert = std::make_shared<nn::Expert>(t.backbone->spec(), adapter ? nn::LoraSpec{} : nn::LoraSpec{1, 1.0, 0.0});
   if (adapter) t.expert->initialise(17);
   t.expert->head_D.copy_(at::arange(t.backbone->spec().width).sub(100).mul(1e-4));
   if (group.rank() == 0) make_store(store_file, t.backbone->spec().vocab);
@@ -80,8 +80,8 @@ int main(int argc, char** argv) {
   const auto store = data::TokenStore::open(store_file);
   config::RunConfig config;
   for (const std::string& name : store.categories()) config.categories.push_back({name, {}, 0.0});
-  t.training = labelled_groups(store, -1, train::Part::train, pair::kOverall, config);
-  t.validation = labelled_groups(store, -1, train::Part::validation, pair::kOverall, config);
+  t.training = labelled_groups(store, -1, train::Part::train, preference::kOverall, config);
+  t.validation = labelled_groups(store, -1, train::Part::validation, preference::kOverall, config);
 
   const double before = status_mib("VmRSS");
   std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM begins anew
@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
                      {"comm_seconds", values[3]},
                      {"comm_bytes", values[4]}});
   }
-  const model::Weights& weights = t.backbone->weights();
+  const nn::Weights& weights = t.backbone->weights();
   const auto mib = [](std::int64_t floats) { return static_cast<double>(floats) * sizeof(float) / (1 << 20); };
   fmt::print("{}\n", nlohmann::json{{"ranks", ranks},
                                     {"seconds", outcome[0].seconds},

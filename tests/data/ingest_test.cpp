@@ -13,7 +13,7 @@
 #include "base/rng.h"
 #include "data/group_layout.h"
 #include "data/token_store.h"
-#include "pair/group_reader.h"
+#include "preference/group_reader.h"
 #include "support/scratch.h"
 #include "support/shared.h"
 #include "support/word_renderer.h"
@@ -23,7 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using nlohmann::json;
-using pair::Split;
+using preference::Split;
 
 const char* const kDuplicate = "duplicate: same prompt, responses and labels as an earlier row";
 const char* const kThinned = "left out by data.groups_per_category_max or the category's groups_max";
@@ -86,13 +86,13 @@ TEST_F(IngestFolder, WritesWhatItReadAndGivesItBack) {
   EXPECT_EQ(group.split, Split::train);
   EXPECT_EQ(s.group(1).split, Split::test);
   const auto full =
-      test::word_renderer(1 << 30).render(std::vector<pair::Message>{{"user", "one two three"}}, "good answer here");
+      test::word_renderer(1 << 30).render(std::vector<preference::Message>{{"user", "one two three"}}, "good answer here");
   std::vector<std::int32_t> joined(group.prefix.begin(), group.prefix.end());
   joined.insert(joined.end(), group.responses[0].begin(), group.responses[0].end());
   EXPECT_EQ(joined, full);
   EXPECT_EQ(group.prefix.size(), 4U);  // three words and the mark: "good" and "bad" differ
   EXPECT_TRUE(std::ranges::equal(group.prompt, group.prefix));
-  EXPECT_EQ(s.preferences(0, pair::kOverall, 0), (std::vector<Preference>{{0, 1, 0.5F}}));
+  EXPECT_EQ(s.preferences(0, preference::kOverall, 0), (std::vector<preference::Preference>{{0, 1, 0.5F}}));
   const json summary = read_json(directory_ / "store.h5.report.json");
   EXPECT_EQ(summary["pairs"]["default"]["overall"]["test"], 1);
   EXPECT_EQ(summary["counts"]["default"]["train"]["groups"], 1);
@@ -146,7 +146,7 @@ TEST_F(IngestFolder, AFailureHalfWayLeavesNothingAndTheOldStoreStays) {
   IngestRequest r = request({write("p.jsonl", row("a", "b", "c") + row("d", "e", "f"))});
   int calls = 0;
   const auto render = r.renderer.render;
-  r.renderer.render = [&](std::span<const pair::Message> prompt, std::string_view response) {
+  r.renderer.render = [&](std::span<const preference::Message> prompt, std::string_view response) {
     if (++calls == 4) throw IoError("no more");
     return render(prompt, response);
   };
@@ -154,7 +154,7 @@ TEST_F(IngestFolder, AFailureHalfWayLeavesNothingAndTheOldStoreStays) {
   r.renderer.render = render;
   const std::string digest = ingest(r).digest;
   calls = 0;
-  r.renderer.render = [&](std::span<const pair::Message>, std::string_view) -> std::vector<std::int32_t> {
+  r.renderer.render = [&](std::span<const preference::Message>, std::string_view) -> std::vector<std::int32_t> {
     throw IoError("no more");
   };
   EXPECT_THROW(ingest(r), IoError);
@@ -386,8 +386,8 @@ TEST_F(IngestFolder, VerdictsAreCountedByOutcome) {
   const IngestReport report = ingest(request({write("v.jsonl", text + "\n")}));
   EXPECT_EQ(report.verdicts.at("default/s"), (std::map<std::string, std::int64_t>{{"first", 1}, {"inconsistent", 1}}));
   // The judge overrules the score of (0, 1), disagrees with itself about (1, 2), and said nothing of (0, 2).
-  EXPECT_EQ(store().preferences(0, "s", 0), (std::vector<Preference>{{0, 1, 0}, {2, 0, 0}}));
-  EXPECT_EQ(store().preferences(0, "s", 3.5), (std::vector<Preference>{{0, 1, 0}}));
+  EXPECT_EQ(store().preferences(0, "s", 0), (std::vector<preference::Preference>{{0, 1, 0}, {2, 0, 0}}));
+  EXPECT_EQ(store().preferences(0, "s", 3.5), (std::vector<preference::Preference>{{0, 1, 0}}));
 }
 
 /// The table "Pairs per (category, capability)" of the data's own README, and the margins of capabilities.json.

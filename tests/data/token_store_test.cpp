@@ -18,8 +18,8 @@ class TokenStoreFile : public test::Scratch {
  protected:
   [[nodiscard]] std::filesystem::path path() const { return directory_ / "store.h5"; }
 
-  static pair::Group group(const std::string& id, std::size_t responses) {
-    pair::Group g;
+  static preference::Group group(const std::string& id, std::size_t responses) {
+    preference::Group g;
     g.id = id, g.category = "chat", g.file = "f.jsonl", g.line = 3;
     g.responses.resize(responses);
     return g;
@@ -31,10 +31,10 @@ class TokenStoreFile : public test::Scratch {
     for (std::size_t i = 0; i < responses; ++i) l.responses.emplace_back(1 + i % 3, static_cast<std::int32_t>(10 + i));
     return l;
   }
-  TokenStore store_of(const std::vector<pair::Group>& groups, double clear_margin = 0) {
+  TokenStore store_of(const std::vector<preference::Group>& groups, double clear_margin = 0) {
     StoreBuilder builder(path(), {"chat", "code"});
-    for (const pair::Group& g : groups) {
-      builder.add(g, layout(g.responses.size()), {5, 6}, pair::Split::validation, 2.0, clear_margin);
+    for (const preference::Group& g : groups) {
+      builder.add(g, layout(g.responses.size()), {5, 6}, preference::Split::validation, 2.0, clear_margin);
     }
     counted_ = builder.pairs();
     without_ = builder.groups_without_pairs();
@@ -45,14 +45,14 @@ class TokenStoreFile : public test::Scratch {
   std::int64_t without_ = 0;
 };
 
-using Pairs = std::vector<Preference>;
+using Pairs = std::vector<preference::Preference>;
 
 TEST_F(TokenStoreFile, GivesBackWhatWasPutIn) {
   StoreBuilder builder(path(), {"chat", "code"});
-  builder.add(group("one", 3), layout(3), {5, 6}, pair::Split::validation, 2.0, 0);
-  pair::Group other = group("två", 2);
+  builder.add(group("one", 3), layout(3), {5, 6}, preference::Split::validation, 2.0, 0);
+  preference::Group other = group("två", 2);
   other.category = "code";
-  builder.add(other, layout(2), {5, 9, 9, 9}, pair::Split::test, 1.0, 0);
+  builder.add(other, layout(2), {5, 9, 9, 9}, preference::Split::test, 1.0, 0);
   builder.finish(R"({"made":"here"})");
   const TokenStore store = TokenStore::open(path());
   ASSERT_EQ(store.size(), 2);
@@ -61,7 +61,7 @@ TEST_F(TokenStoreFile, GivesBackWhatWasPutIn) {
   EXPECT_EQ(b.id, "två");
   EXPECT_EQ(a.category, 0);
   EXPECT_EQ(b.category, 1);
-  EXPECT_EQ(a.split, pair::Split::validation);
+  EXPECT_EQ(a.split, preference::Split::validation);
   EXPECT_EQ(a.weight, 2.0F);
   EXPECT_EQ(std::vector<int>(a.prefix.begin(), a.prefix.end()), (std::vector<int>{5, 6, 7}));
   EXPECT_EQ(std::vector<int>(a.prompt.begin(), a.prompt.end()), (std::vector<int>{5, 6})) << "a part of the prefix";
@@ -78,7 +78,7 @@ TEST_F(TokenStoreFile, GivesBackWhatWasPutIn) {
 }
 
 TEST_F(TokenStoreFile, HoldsMoreThanAChunkOfEverything) {
-  std::vector<pair::Group> groups;
+  std::vector<preference::Group> groups;
   Rng rng(7);
   for (int i = 0; i < 30000; ++i) {
     groups.push_back(group("group " + std::to_string(i), 3));
@@ -95,7 +95,7 @@ TEST_F(TokenStoreFile, HoldsMoreThanAChunkOfEverything) {
 }
 
 TEST_F(TokenStoreFile, ScoresDecideByTheirGap) {
-  pair::Group g = group("g", 4);
+  preference::Group g = group("g", 4);
   g.responses[0].overall = 1, g.responses[1].overall = 2.5, g.responses[2].overall = 2.5;  // the last has none
   g.responses[0].scores["logic"] = 3, g.responses[3].scores["logic"] = 2;
   const TokenStore store = store_of({g});
@@ -106,14 +106,14 @@ TEST_F(TokenStoreFile, ScoresDecideByTheirGap) {
 }
 
 TEST_F(TokenStoreFile, StatedPairsGoBeforeVerdictsBeforeScores) {
-  pair::Group g = group("g", 4);
+  preference::Group g = group("g", 4);
   for (int i = 0; i < 4; ++i) g.responses[static_cast<std::size_t>(i)].scores["s"] = i;  // scores say 3 > 2 > 1 > 0
   g.pairs = {{"s", 0, 1, 0.5}, {"s", 0, 1, 0.5}, {"s", 2, 3, 0}, {"s", 3, 2, 0}};        // 0 > 1; (2, 3) contradicts itself
-  g.verdicts = {{"s", 1, 0, "first", "second"},                                          // stated otherwise
-                {"s", 0, 2, "first", "second"},                                          // against the scores
-                {"s", 3, 0, "tie", "tie"},                                               // no preference
-                {"s", 1, 2, "first", "first"},                                           // position bias
-                {"other", 1, 3, "first", "second"}};
+  g.verdicts = {{"s", 1, 0, preference::Verdict::first, preference::Verdict::second},    // stated otherwise
+                {"s", 0, 2, preference::Verdict::first, preference::Verdict::second},    // against the scores
+                {"s", 3, 0, preference::Verdict::tie, preference::Verdict::tie},         // no preference
+                {"s", 1, 2, preference::Verdict::first, preference::Verdict::first},     // position bias
+                {"other", 1, 3, preference::Verdict::first, preference::Verdict::second}};
   const TokenStore store = store_of({g});
   EXPECT_EQ(store.preferences(0, "s", 0), (Pairs{{0, 1, 0.5F}, {0, 2, 0}, {3, 1, 0}}));
   EXPECT_EQ(store.preferences(0, "other", 0), (Pairs{{1, 3, 0}}));
@@ -121,10 +121,11 @@ TEST_F(TokenStoreFile, StatedPairsGoBeforeVerdictsBeforeScores) {
 }
 
 TEST_F(TokenStoreFile, AVerdictAskedTwiceMustAgreeWithItself) {
-  pair::Group g = group("g", 2);
-  g.verdicts = {{"s", 0, 1, "first", "second"}, {"s", 1, 0, "second", "first"}};  // the same said from the other side
+  preference::Group g = group("g", 2);
+  g.verdicts = {{"s", 0, 1, preference::Verdict::first, preference::Verdict::second},
+                {"s", 1, 0, preference::Verdict::second, preference::Verdict::first}};  // the same said from the other side
   EXPECT_EQ(store_of({g}).preferences(0, "s", 0), (Pairs{{0, 1, 0}}));
-  g.verdicts[1] = {"s", 1, 0, "first", "second"};
+  g.verdicts[1] = {"s", 1, 0, preference::Verdict::first, preference::Verdict::second};
   EXPECT_EQ(store_of({g}).preferences(0, "s", 0), Pairs{});
   EXPECT_EQ(without_, 1);
 }

@@ -12,14 +12,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string smallest = "backbone: {dir: m}\ndata: {inputs: [{path: a}]}\ncategories: [{name: c, points: [p]}]\n";
   using namespace dmoerm::config;
   for (const bool as_override : {false, true}) {
-    RunConfig config;
+    config::RunConfig config;
     try {
-      config = parse_run_config(as_override ? smallest : text, "fuzz.yaml", "/",
-                                as_override ? std::vector{text} : std::vector<std::string>{});
+      config = config::parse_run_config(as_override ? smallest : text, "fuzz.yaml", "/",
+                                        as_override ? std::vector{text} : std::vector<std::string>{});
     } catch (const dmoerm::ConfigError&) {
       continue;
     }
-    if (!difference(config, parse_run_config(to_yaml(config), "again.yaml", "/", {})).empty()) std::abort();
+    if (!config::difference(config, config::parse_run_config(config::to_yaml(config), "again.yaml", "/", {})).empty())
+      std::abort();
   }
   return 0;
 }

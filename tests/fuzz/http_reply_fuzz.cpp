@@ -7,8 +7,8 @@
 #include <string>
 #include <string_view>
 
-#include "label/chat_reply.h"
-#include "label/rate_headers.h"
+#include "judge/chat_reply.h"
+#include "judge/rate_headers.h"
 
 namespace {
 
@@ -30,21 +30,21 @@ void check_line(const std::string& line, std::size_t bytes_max) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  const ChatReply reply = parse_chat_reply(text);
-  demand((reply.kind == ChatReply::Kind::bad) == !reply.problem.empty());
+  const judge::ChatReply reply = judge::parse_chat_reply(text);
+  demand((reply.kind == judge::ChatReply::Kind::bad) == !reply.problem.empty());
   demand(reply.prompt_tokens >= -1 && reply.completion_tokens >= -1);
   check_line(reply.problem, 1000);
   check_line(reply.finish_reason, 40);
-  if (reply.kind == ChatReply::Kind::ok) (void)nlohmann::json(reply.text).dump();
+  if (reply.kind == judge::ChatReply::Kind::ok) (void)nlohmann::json(reply.text).dump();
 
-  const ApiProblem problem = parse_api_problem(text);
+  const judge::ApiProblem problem = judge::parse_api_problem(text);
   check_line(problem.message, 300);
   check_line(problem.type, 80);
   check_line(problem.code, 80);
   demand(problem.status == 0 || (problem.status >= 400 && problem.status <= 599));
-  check_line(one_line(text, 100), 100);
+  check_line(judge::one_line(text, 100), 100);
 
-  RateHeaderReader reader;
+  judge::RateHeaderReader reader;
   for (std::size_t start = 0; start < text.size();) {
     const std::size_t end = std::min(text.find('\n', start), text.size());
     const std::string_view line = text.substr(start, end - start);
@@ -52,9 +52,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (colon != std::string_view::npos) reader.add(line.substr(0, colon), line.substr(colon + 1));
     start = end + 1;
   }
-  const RateHeaders headers = reader.get();
+  const judge::RateHeaders headers = reader.get();
   check(headers.retry_after_s);
-  for (const LimitState& state : {headers.requests, headers.tokens}) {
+  for (const judge::LimitState& state : {headers.requests, headers.tokens}) {
     check(state.limit);
     check(state.remaining);
     check(state.reset_s);

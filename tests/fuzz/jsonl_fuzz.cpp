@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "pair/group_reader.h"
+#include "preference/group_reader.h"
 
 namespace {
 
@@ -16,7 +16,7 @@ void demand(bool good) {
   if (!good) std::abort();
 }
 
-void check(const dmoerm::pair::Group& group) {
+void check(const dmoerm::preference::Group& group) {
   const auto count = static_cast<int>(group.responses.size());
   demand(count >= 2 && !group.prompt.empty() && !group.id.empty() && group.line > 0);
   for (const auto& p : group.pairs)
@@ -32,7 +32,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string path = "/proc/self/fd/" + std::to_string(file);
   std::int64_t bad = 0;
   try {
-    dmoerm::pair::GroupReader reader(path, "auto", [&](const dmoerm::pair::Dropped& d) { bad += d.reason.empty() ? 0 : 1; });
+    dmoerm::preference::GroupReader reader(path, "auto",
+                                           [&](const dmoerm::preference::Dropped& d) { bad += d.reason.empty() ? 0 : 1; });
     while (const auto group = reader.next()) check(*group);
   } catch (const dmoerm::DataError&) {
     ++bad;

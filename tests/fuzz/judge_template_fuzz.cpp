@@ -7,7 +7,7 @@
 #include <string>
 
 #include "base/error.h"
-#include "label/question.h"
+#include "judge/question.h"
 #include "label/suspicion.h"
 
 namespace {
@@ -62,13 +62,13 @@ auto refused_or(const Work& work) -> std::optional<decltype(work())> {
 }
 
 /// Both orders of a pair are asked alike, and the bytes are canonical JSON.
-void check_question(const label::QuestionBuilder& ask, const std::string& a, const std::string& b) {
-  const std::vector<pair::Message> prompt = {{"user", "Q " + b}};
+void check_question(const judge::QuestionBuilder& ask, const std::string& a, const std::string& b) {
+  const std::vector<preference::Message> prompt = {{"user", "Q " + b}};
   const auto given = refused_or([&] { return ask.build({"g", prompt, a, b}, "c", "p", false); });
   const auto swapped = refused_or([&] { return ask.build({"g", prompt, a, b}, "c", "p", true, 1); });
   if (given.has_value() != swapped.has_value()) std::abort();
   if (!given || !*given) return;
-  const label::BuiltQuestion &one = **given, &two = **swapped;
+  const judge::BuiltQuestion &one = **given, &two = **swapped;
   if (one.question.pair != two.question.pair || one.prompt_tokens != two.prompt_tokens || one.a_cut != two.a_cut ||
       one.b_cut != two.b_cut)
     std::abort();
@@ -80,10 +80,10 @@ void check_question(const label::QuestionBuilder& ask, const std::string& a, con
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
   const auto parse = [](const std::string& file) {
-    return refused_or([&] { return label::JudgeTemplate::parse(file, "t.yaml"); });
+    return refused_or([&] { return judge::JudgeTemplate::parse(file, "t.yaml"); });
   };
   const auto points = [](const std::string& file) {
-    return refused_or([&] { return label::PointCriteria::parse(file, "p.yaml"); });
+    return refused_or([&] { return judge::PointCriteria::parse(file, "p.yaml"); });
   };
   (void)label::find_suspicion(text);
   parse(text);
@@ -91,12 +91,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   points(edited(kPoints, text));
   const auto judge_template = parse(edited(kTemplate, text));
   if (!judge_template || judge_template->language() != "en") return 0;
-  label::JudgeParameters parameters;
+  judge::JudgeParameters parameters;
   parameters.model = "m";
-  parameters.form = size % 2 == 0 ? label::AnswerForm::json_schema : label::AnswerForm::verdict_line;
-  label::ContextRule rule;
+  parameters.form = size % 2 == 0 ? judge::AnswerForm::json_schema : judge::AnswerForm::verdict_line;
+  judge::ContextRule rule;
   rule.context_tokens = 300 + static_cast<std::int64_t>(size % 7) * 100;
-  const label::QuestionBuilder ask(*judge_template, *points(kPoints), parameters, rule);
+  const judge::QuestionBuilder ask(*judge_template, *points(kPoints), parameters, rule);
   check_question(ask, text.empty() ? "a" : text, "b");
   check_question(ask, text.substr(size / 2), text.substr(0, size / 2));
   return 0;

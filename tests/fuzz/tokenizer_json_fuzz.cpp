@@ -4,7 +4,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "data/tokenizer.h"
+#include "tokenizer/tokenizer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   // The file, and behind the first zero byte a text for it.
@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view text =
       end == std::string_view::npos ? "The caf\xC3\xA9's 12 <s>\xE2\x96\x81\n  \xFF" : input.substr(end + 1);
   try {
-    const auto tokenizer = dmoerm::data::Tokenizer::parse(input.substr(0, end), "fuzz.json");
+    const auto tokenizer = dmoerm::tokenizer::Tokenizer::parse(input.substr(0, end), "fuzz.json");
     for (const bool special : {false, true}) (void)tokenizer.encode_with_post_processor(text, special);
   } catch (const dmoerm::DataError&) {
   }

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "label/verdict_parser.h"
+#include "judge/verdict_parser.h"
 
 namespace {
 
@@ -34,28 +34,29 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   const std::size_t step = 1 + data[0] % 8;
   const std::string_view reply(reinterpret_cast<const char*>(data) + 1, size - 1);
-  for (const AnswerForm form : {AnswerForm::json_schema, AnswerForm::verdict_line}) {
-    const Verdict verdict = parse_verdict(reply, form);
-    demand(verdict <= Verdict::refused);
-    const Verdict without_tie = parse_verdict(reply, form, false);
-    demand(verdict != Verdict::first || without_tie == Verdict::first);
-    demand(verdict != Verdict::second || without_tie == Verdict::second);
-    if (verdict == Verdict::tie) demand(without_tie == Verdict::unparsable || without_tie == Verdict::refused);
-    if (verdict == Verdict::first || verdict == Verdict::second) {  // the value that was read is there
-      demand(reply.find(verdict == Verdict::first ? "1" : "2") != std::string_view::npos ||
+  for (const judge::AnswerForm form : {judge::AnswerForm::json_schema, judge::AnswerForm::verdict_line}) {
+    const preference::Verdict verdict = judge::parse_verdict(reply, form);
+    demand(verdict <= preference::Verdict::refused);
+    const preference::Verdict without_tie = judge::parse_verdict(reply, form, false);
+    demand(verdict != preference::Verdict::first || without_tie == preference::Verdict::first);
+    demand(verdict != preference::Verdict::second || without_tie == preference::Verdict::second);
+    if (verdict == preference::Verdict::tie)
+      demand(without_tie == preference::Verdict::unparsable || without_tie == preference::Verdict::refused);
+    if (verdict == preference::Verdict::first || verdict == preference::Verdict::second) {  // the value that was read is there
+      demand(reply.find(verdict == preference::Verdict::first ? "1" : "2") != std::string_view::npos ||
              reply.find("回") != std::string_view::npos || reply.find("\xef\xbc") != std::string_view::npos);
     }
     if (size < 4096) {
-      const auto probability = first_probability(as_tokens(reply, step), form);
+      const auto probability = judge::first_probability(as_tokens(reply, step), form);
       if (probability) demand(*probability >= 0 && *probability <= 1);
-      if (probability) demand(verdict <= Verdict::tie);
+      if (probability) demand(verdict <= preference::Verdict::tie);
     }
-    (void)first_probability(nlohmann::json::parse(reply.begin(), reply.end(), nullptr, false), form);
+    (void)judge::first_probability(nlohmann::json::parse(reply.begin(), reply.end(), nullptr, false), form);
   }
-  const Verdict named = parse_named_verdict(reply, {{"Output (a)"}, {"Output (b)"}, {"tie"}});
-  const Verdict mirrored = parse_named_verdict(reply, {{"Output (b)"}, {"Output (a)"}, {"tie"}});
-  demand(named != Verdict::error && mirrored == (named == Verdict::first    ? Verdict::second
-                                                 : named == Verdict::second ? Verdict::first
-                                                                            : named));
+  const preference::Verdict named = judge::parse_named_verdict(reply, {{"Output (a)"}, {"Output (b)"}, {"tie"}});
+  const preference::Verdict mirrored = judge::parse_named_verdict(reply, {{"Output (b)"}, {"Output (a)"}, {"tie"}});
+  demand(named != preference::Verdict::error && mirrored == (named == preference::Verdict::first    ? preference::Verdict::second
+                                                             : named == preference::Verdict::second ? preference::Verdict::first
+                                                                                                    : named));
   return 0;
 }

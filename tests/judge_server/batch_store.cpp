@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-namespace dmoerm::judge {
+namespace dmoerm::judge_server {
 namespace {
 
 using nlohmann::json;
@@ -178,4 +178,4 @@ HttpReply BatchStore::get(const std::string& target) {
   return problem(404, "no such batch or file");
 }
 
-}  // namespace dmoerm::judge
+}  // namespace dmoerm::judge_server

@@ -11,7 +11,7 @@
 
 #include "judge_answer.h"
 
-namespace dmoerm::judge {
+namespace dmoerm::judge_server {
 
 /// May be used by several threads.
 class BatchStore {
@@ -48,4 +48,4 @@ class BatchStore {
   std::vector<Batch> batches_;                ///< the newest last
 };
 
-}  // namespace dmoerm::judge
+}  // namespace dmoerm::judge_server

@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "batch_store.h"
 
-namespace dmoerm::judge {
+namespace dmoerm::judge_server {
 namespace {
 
 using nlohmann::json;
@@ -309,4 +309,4 @@ HttpReply JudgeAnswer::answer(const HttpRequest& request) {
   return reply;
 }
 
-}  // namespace dmoerm::judge
+}  // namespace dmoerm::judge_server

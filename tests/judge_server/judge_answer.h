@@ -12,7 +12,7 @@
 #include "misbehaviour.h"
 #include "verdict_source.h"
 
-namespace dmoerm::judge {
+namespace dmoerm::judge_server {
 
 struct AnswerOptions {
   std::string data;  ///< rows of preference data; empty: verdicts from the texts
@@ -82,4 +82,4 @@ class JudgeAnswer {
   std::deque<std::chrono::steady_clock::time_point> accepted_;  ///< of the last minute
 };
 
-}  // namespace dmoerm::judge
+}  // namespace dmoerm::judge_server

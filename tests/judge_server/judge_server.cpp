@@ -17,7 +17,7 @@
 
 int main(int argc, char** argv) {
   using namespace dmoerm;
-  judge::AnswerOptions options;
+  judge_server::AnswerOptions options;
   std::string port_file, certificate, key_file;
   int port = 0;
   bool tls = false, synthetic = false;
@@ -30,8 +30,9 @@ int main(int argc, char** argv) {
   auto* data = app.add_option("--data", options.data, "rows of preference data to answer from");
   app.add_flag("--synthetic", synthetic, "answer from the texts alone (what is done without --data)")->excludes(data);
   app.add_option("--log", options.log, "append a line for each POST: sha256 of the body, ms, status, misbehaviour");
-  app.add_option("--misbehave", options.misbehave,
-                 "KIND=WHEN; WHEN: a share, every:N, first:N tries of a body, from:N. Kinds: " + judge::Misbehaviour::kinds());
+  app.add_option(
+      "--misbehave", options.misbehave,
+      "KIND=WHEN; WHEN: a share, every:N, first:N tries of a body, from:N. Kinds: " + judge_server::Misbehaviour::kinds());
   app.add_option("--rpm", options.requests_per_minute, "requests of any 60 seconds");
   app.add_option("--require-key", options.key, "answer 401 to other API keys");
   app.add_option("--model", options.model, "answer 404 to other models");
@@ -44,15 +45,15 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   std::signal(SIGPIPE, SIG_IGN);
   try {
-    judge::JudgeAnswer answer(options);
+    judge_server::JudgeAnswer answer(options);
     const auto listening = [&](int bound) {
       if (!port_file.empty()) write_file_atomically(port_file, std::to_string(bound) + "\n");
       std::fprintf(stderr, "[judge] port=%d\n", bound);
     };
     if (tls) {
-      judge::serve_tls(answer, port, certificate, key_file, listening);
+      judge_server::serve_tls(answer, port, certificate, key_file, listening);
     } else {
-      judge::serve_plain(answer, port, listening);
+      judge_server::serve_plain(answer, port, listening);
     }
   } catch (const Error& e) {
     std::fprintf(stderr, "judge_server: %s\n", e.what());

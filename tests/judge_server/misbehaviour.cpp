@@ -9,7 +9,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 
-namespace dmoerm::judge {
+namespace dmoerm::judge_server {
 namespace {
 
 constexpr std::string_view kKinds[] = {"429",
@@ -119,4 +119,4 @@ std::string Misbehaviour::next(const Digest& body, std::string_view scope) {
   return "";
 }
 
-}  // namespace dmoerm::judge
+}  // namespace dmoerm::judge_server

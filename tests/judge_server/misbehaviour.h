@@ -9,7 +9,7 @@
 
 #include "base/hash.h"
 
-namespace dmoerm::judge {
+namespace dmoerm::judge_server {
 
 /// Rules "KIND=WHEN", tried in order; the first that applies to a request decides. WHEN: a share of requests ("0.05"; drawn by
 /// body and try, so that a repetition has a new chance), "every:7" (each 7th request), "first:2" (the first two tries of every
@@ -38,4 +38,4 @@ class Misbehaviour {
   std::unordered_map<std::uint64_t, std::uint32_t> tries_;  ///< by the start of the body's hash
 };
 
-}  // namespace dmoerm::judge
+}  // namespace dmoerm::judge_server

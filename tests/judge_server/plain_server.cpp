@@ -21,7 +21,7 @@
 
 #include "base/error.h"
 
-namespace dmoerm::judge {
+namespace dmoerm::judge_server {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -260,4 +260,4 @@ void serve_plain(JudgeAnswer& judge, int port, const std::function<void(int)>& l
   server.run();
 }
 
-}  // namespace dmoerm::judge
+}  // namespace dmoerm::judge_server

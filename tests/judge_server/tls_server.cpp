@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace dmoerm::judge {
+namespace dmoerm::judge_server {
 namespace {
 
 constexpr int kThreads = 64;
@@ -75,4 +75,4 @@ void serve_tls(JudgeAnswer& judge, int port, const std::string& certificate, con
   server.listen_after_bind();
 }
 
-}  // namespace dmoerm::judge
+}  // namespace dmoerm::judge_server

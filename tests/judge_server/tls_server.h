@@ -5,7 +5,7 @@
 
 #include "judge_answer.h"
 
-namespace dmoerm::judge {
+namespace dmoerm::judge_server {
 
 /// Serve on 127.0.0.1 until the process ends. @param certificate, key  PEM files  @param port  0 = any free one  @param listening
 /// told the port
@@ -13,4 +13,4 @@ namespace dmoerm::judge {
 void serve_tls(JudgeAnswer& judge, int port, const std::string& certificate, const std::string& key,
                const std::function<void(int)>& listening);
 
-}  // namespace dmoerm::judge
+}  // namespace dmoerm::judge_server

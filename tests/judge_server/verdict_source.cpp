@@ -16,9 +16,9 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/rng.h"
-#include "pair/line_reader.h"
+#include "preference/line_reader.h"
 
-namespace dmoerm::judge {
+namespace dmoerm::judge_server {
 namespace {
 
 using nlohmann::json;
@@ -200,7 +200,7 @@ VerdictSource::VerdictSource(std::uint64_t seed) : seed_(seed) {}
 VerdictSource::VerdictSource(std::uint64_t seed, const std::filesystem::path& data)
     : seed_(seed), data_(std::make_unique<Data>()) {
   data_->read_margins(data.parent_path() / "capabilities.json");
-  pair::LineReader reader(data);
+  preference::LineReader reader(data);
   for (std::string line; reader.next(line);) {
     try {
       if (!line.empty()) data_->add(json::parse(line));
@@ -224,4 +224,4 @@ std::string VerdictSource::verdict(const Question& question) const {
                       made_up_score(seed_, question.point, question.second), swapped, kSyntheticMargin);
 }
 
-}  // namespace dmoerm::judge
+}  // namespace dmoerm::judge_server

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace dmoerm::judge {
+namespace dmoerm::judge_server {
 
 /// What a prompt asks: the parts between its delimiters.
 struct Question {
@@ -40,4 +40,4 @@ class VerdictSource {
   std::unique_ptr<Data> data_;
 };
 
-}  // namespace dmoerm::judge
+}  // namespace dmoerm::judge_server

@@ -5,7 +5,7 @@
 namespace dmoerm::label {
 namespace {
 
-constexpr Spent kMost{1, 100, 10, 50};
+constexpr judge::Usage kMost{1, 100, 10, 50};
 
 TEST(Budget, WhatIsInFlightCountsAtTheMostItCanCost) {
   Budget budget({});
@@ -28,7 +28,7 @@ TEST(Budget, NeverExceedsALimitWhateverTheOrderOfReplies) {
       if (i % 3 != 2 && budget.reserve(kMost)) ++in_flight;
       if (i % 5 == 4 && in_flight > 0) budget.settle(kMost, kMost), --in_flight;
     }
-    const Spent& run = budget.run();
+    const judge::Usage& run = budget.run();
     EXPECT_TRUE(limits.cost_micros == 0 || run.cost_micros <= limits.cost_micros);
     EXPECT_TRUE(limits.requests == 0 || run.requests <= limits.requests);
     EXPECT_TRUE(limits.tokens == 0 || run.prompt_tokens + run.completion_tokens <= limits.tokens);
@@ -38,7 +38,7 @@ TEST(Budget, NeverExceedsALimitWhateverTheOrderOfReplies) {
 }
 
 TEST(Budget, TheStoresLimitCountsWhatEarlierRunsPaidAndTheRunsOwnDoesNot) {
-  const Spent before{1000, 0, 0, 1000};
+  const judge::Usage before{1000, 0, 0, 1000};
   Budget by_run(before), by_store(before);
   by_run.limit_run({.requests = 2, .source = "--requests-max"});
   by_store.limit_store({.requests = 1001, .source = "labels.budget"});

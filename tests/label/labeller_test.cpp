@@ -10,9 +10,9 @@
 #include <sstream>
 
 #include "base/error.h"
-#include "label/label_reader.h"
 #include "label/point_verdicts.h"
-#include "pair/group_json.h"
+#include "label_store/reader.h"
+#include "preference/group_json.h"
 #include "support/judge_process.h"
 #include "support/scratch.h"
 
@@ -27,8 +27,8 @@ class LabellerTest : public test::Scratch {
   void write_groups(const std::vector<int>& sizes) {
     std::string text;
     for (std::size_t g = 0; g < sizes.size(); ++g) {
-      pair::Group group;
-      group.id = fmt::format("g{}", g), group.category = "summarization", group.split = pair::Split::train;
+      preference::Group group;
+      group.id = fmt::format("g{}", g), group.category = "summarization", group.split = preference::Split::train;
       group.prompt = {{"user", fmt::format("Summarise article {}.", g)}};
       for (int r = 0; r < sizes[g]; ++r) {
         group.responses.push_back({.text = fmt::format("Summary {} of article {}, at length.", r, g),
@@ -36,7 +36,7 @@ class LabellerTest : public test::Scratch {
                                    .scores = {{"coherence", 1.0 * r}}});
       }
       group.file = "data", group.line = static_cast<std::int64_t>(g) + 1;
-      text += pair::to_json_line(group) + "\n";
+      text += preference::to_json_line(group) + "\n";
     }
     groups_ = write("groups.jsonl", text);
   }
@@ -52,8 +52,8 @@ class LabellerTest : public test::Scratch {
     return labels;
   }
 
-  static BatchPolicy quick() {
-    BatchPolicy policy;
+  static judge::BatchPolicy quick() {
+    judge::BatchPolicy policy;
     policy.poll_min_s = 0.05, policy.poll_max_s = 0.2, policy.lookup_pause_s = 0.1;
     return policy;
   }
@@ -63,15 +63,15 @@ class LabellerTest : public test::Scratch {
     LabelProgress progress;
     std::vector<std::size_t> done;
     PointVerdicts verdicts;  ///< of the first point
-    Spent run;
+    judge::Usage run;
   };
 
   Run label(const config::LabelsConfig& labels, const std::vector<std::string>& points = {"coherence"},
             const SpendLimits& limits = {}, const std::function<bool()>& stop = {}) {
     GroupFile groups(groups_);
-    std::vector<Judge> judges = make_judges(labels, DMOERM_SOURCE "/configs/judge", {});
-    connect(judges, directory_ / "batches", quick());
-    LabelStore store = LabelStore::open(directory_ / "store");
+    std::vector<judge::Judge> judges = judge::make_judges(labels, DMOERM_SOURCE "/configs/judge", {});
+    judge::connect(judges, directory_ / "batches", quick());
+    label_store::LabelStore store = label_store::LabelStore::open(directory_ / "store");
     std::vector<Target> targets;
     std::vector<std::vector<GroupPairs>> pairs;
     for (const std::string& point : points) {
@@ -229,7 +229,7 @@ TEST_F(LabellerTest, WhatFailedIsKeptAndAskedAgainUnlessToldOtherwise) {
     const test::JudgeProcess server(directory_, options({"--misbehave", "400=1"}));
     const Run run = label(labels(server));
     EXPECT_EQ(run.end.exit_code(), 0);
-    EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(pair::SwapOutcome::error)], 10);
+    EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(preference::SwapOutcome::error)], 10);
   }
   const test::JudgeProcess server(directory_, options());
   config::LabelsConfig keep = labels(server);
@@ -246,14 +246,14 @@ TEST_F(LabellerTest, RefusalsAndProseAreTheirOwnOutcomes) {
   EXPECT_EQ(run.end.exit_code(), 0);
   const auto& outcomes = run.verdicts.vote.outcomes;
   EXPECT_EQ(run.verdicts.vote.pairs(), 10);
-  EXPECT_GT(outcomes[static_cast<std::size_t>(pair::SwapOutcome::refused)], 0);
-  EXPECT_EQ(outcomes[static_cast<std::size_t>(pair::SwapOutcome::error)], 0);
+  EXPECT_GT(outcomes[static_cast<std::size_t>(preference::SwapOutcome::refused)], 0);
+  EXPECT_EQ(outcomes[static_cast<std::size_t>(preference::SwapOutcome::error)], 0);
 }
 
 TEST_F(LabellerTest, ABiasedJudgeIsFoundOut) {
   const test::JudgeProcess server(directory_, options({"--misbehave", "bias=1"}));
   const Run run = label(labels(server));
-  EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(pair::SwapOutcome::inconsistent)], 10);
+  EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(preference::SwapOutcome::inconsistent)], 10);
   EXPECT_EQ(run.verdicts.judges[0].first_both, 10);
   EXPECT_EQ(run.progress.points[0].consistent, 0);
 }
@@ -382,12 +382,13 @@ TEST_F(LabellerTest, VerdictsThatCannotBeWrittenLoseNoAnswer) {
 
 TEST_F(LabellerTest, AQuestionThatIsTheSameInBothOrdersSurvivesAnotherAnswerForm) {
   write_groups({2});
-  pair::Group group;
-  group.id = "same", group.category = "summarization", group.split = pair::Split::train, group.file = "data", group.line = 1;
+  preference::Group group;
+  group.id = "same", group.category = "summarization", group.split = preference::Split::train, group.file = "data",
+  group.line = 1;
   group.prompt = {{"user", "Say something."}};
   group.responses.resize(2);
-  for (pair::Response& response : group.responses) response.text = "The same words.";
-  groups_ = write("same.jsonl", pair::to_json_line(group) + "\n");
+  for (preference::Response& response : group.responses) response.text = "The same words.";
+  groups_ = write("same.jsonl", preference::to_json_line(group) + "\n");
   const test::JudgeProcess server(directory_, options({"--no-schema"}));
   const Run run = label(labels(server, "auto"));
   EXPECT_EQ(run.end.exit_code(), 0);
@@ -409,9 +410,9 @@ TEST_F(LabellerTest, TheLimitOfAnAnswerIsThatOfTheRequestAsSent) {
   const test::JudgeProcess server(directory_, options());
   config::LabelsConfig c = labels(server);
   c.judges[0].extra = R"({"max_tokens": null, "max_completion_tokens": 2000})";
-  EXPECT_EQ(make_judges(c, DMOERM_SOURCE "/configs/judge", {})[0].most({}).completion_tokens, 2000);
+  EXPECT_EQ(judge::make_judges(c, DMOERM_SOURCE "/configs/judge", {})[0].most({}).completion_tokens, 2000);
   c.judges[0].extra = R"({"max_tokens": null})";
-  EXPECT_THROW(make_judges(c, DMOERM_SOURCE "/configs/judge", {}), ConfigError);
+  EXPECT_THROW(judge::make_judges(c, DMOERM_SOURCE "/configs/judge", {}), ConfigError);
 }
 
 TEST_F(LabellerTest, VerdictsSurviveTheirFile) {

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "label/label_report.h"
-#include "pair/group_json.h"
+#include "preference/group_json.h"
 #include "support/scratch.h"
 
 namespace dmoerm::label {
@@ -15,7 +15,7 @@ namespace {
 
 class PointVerdictsTest : public test::Scratch {
  protected:
-  using Answer = std::function<std::optional<Verdict>(const Slot&)>;
+  using Answer = std::function<std::optional<preference::Verdict>(const Slot&)>;
 
   PointVerdictsTest() {
     labels_.judges.resize(1);
@@ -23,9 +23,9 @@ class PointVerdictsTest : public test::Scratch {
   }
 
   /// A group of two responses without labels of any kind. @param words  of each response
-  static pair::Group group(int number, int words = 5) {
-    pair::Group group;
-    group.id = "g" + std::to_string(number), group.category = "summarization", group.split = pair::Split::train;
+  static preference::Group group(int number, int words = 5) {
+    preference::Group group;
+    group.id = "g" + std::to_string(number), group.category = "summarization", group.split = preference::Split::train;
     group.prompt = {{"user", "Summarise article " + std::to_string(number) + "."}};
     for (const char* name : {"first", "second"}) {
       std::string text = std::string("The ") + name + " summary.";
@@ -37,24 +37,24 @@ class PointVerdictsTest : public test::Scratch {
   }
 
   /// Store an answer to each question that `answer` has one for, and read what they come to.
-  PointVerdicts verdicts(const std::vector<pair::Group>& groups, const Answer& answer) {
+  PointVerdicts verdicts(const std::vector<preference::Group>& groups, const Answer& answer) {
     std::string text;
     std::vector<GroupPairs> pairs;
-    for (const pair::Group& g : groups) {
-      text += pair::to_json_line(g) + "\n";
+    for (const preference::Group& g : groups) {
+      text += preference::to_json_line(g) + "\n";
       pairs.push_back({pairs.size(), {{0, 1}}});
     }
     GroupFile file(write("groups.jsonl", text));
-    const std::vector<Judge> judges = make_judges(labels_, DMOERM_SOURCE "/configs/judge", {});
+    const std::vector<judge::Judge> judges = judge::make_judges(labels_, DMOERM_SOURCE "/configs/judge", {});
     const PointQuestions questions({"summarization", "coherence"}, file, judges, pairs,
                                    static_cast<std::int32_t>(labels_.samples));
-    LabelStore store = LabelStore::open(directory_ / "store");
+    label_store::LabelStore store = label_store::LabelStore::open(directory_ / "store");
     PointQuestions to_answer = questions;
     while (const auto slot = to_answer.next()) {
       const auto built = to_answer.build(*slot, 0);
       const auto verdict = answer(*slot);
       if (!built || !verdict) continue;
-      Label label;
+      label_store::Label label;
       label.key = built->question.key, label.pair = built->question.pair;
       label.verdict = *verdict;
       store.append(std::vector{label});
@@ -62,8 +62,10 @@ class PointVerdictsTest : public test::Scratch {
     return read_verdicts(questions, store, judges, false);
   }
 
-  static std::optional<Verdict> prefers_a(const Slot& slot) { return slot.swapped ? Verdict::second : Verdict::first; }
-  static std::optional<Verdict> prefers_what_is_first(const Slot&) { return Verdict::first; }
+  static std::optional<preference::Verdict> prefers_a(const Slot& slot) {
+    return slot.swapped ? preference::Verdict::second : preference::Verdict::first;
+  }
+  static std::optional<preference::Verdict> prefers_what_is_first(const Slot&) { return preference::Verdict::first; }
   static std::string page(const PointVerdicts& verdicts) { return report_page({verdicts}, {}, "USD"); }
   static nlohmann::json json_of(const PointVerdicts& verdicts) { return report_json({verdicts}, {}, "USD")["points"][0]; }
 
@@ -120,21 +122,23 @@ TEST_F(PointVerdictsTest, PositionBiasIsCountedOfAnswersAndNotOfTheVote) {
 }
 
 /// The group with verdicts that its data has recorded.
-pair::Group recorded(pair::Group group, const std::vector<pair::RecordedVerdict>& verdicts) {
+preference::Group recorded(preference::Group group, const std::vector<preference::RecordedVerdict>& verdicts) {
   group.verdicts = verdicts;
   return group;
 }
 
 TEST_F(PointVerdictsTest, AgreementCountsBelievedVerdictsOfTheData) {
-  const std::vector<pair::Group> groups = {
-      recorded(group(0), {{"coherence", 0, 1, "first", "second"}}),  // a
-      recorded(group(1), {{"coherence", 1, 0, "first", "second"}}),  // b
-      recorded(group(2), {{"coherence", 1, 0, "second", "first"}}),  // a
-      recorded(group(3), {{"coherence", 0, 1, "first", "first"}}),   // position bias: no opinion
-      recorded(group(4), {{"coherence", 0, 1, "first", "error"}}),   // no opinion
-      recorded(group(5), {{"fluency", 0, 1, "first", "second"}}),    // of another point
-      recorded(group(6), {{"coherence", 0, 1, "first", "second"}, {"coherence", 0, 1, "second", "first"}}),  // contradiction
-      recorded(group(7), {{"overall", 0, 1, "second", "first"}})};
+  const std::vector<preference::Group> groups = {
+      recorded(group(0), {{"coherence", 0, 1, preference::Verdict::first, preference::Verdict::second}}),  // a
+      recorded(group(1), {{"coherence", 1, 0, preference::Verdict::first, preference::Verdict::second}}),  // b
+      recorded(group(2), {{"coherence", 1, 0, preference::Verdict::second, preference::Verdict::first}}),  // a
+      recorded(group(3),
+               {{"coherence", 0, 1, preference::Verdict::first, preference::Verdict::first}}),  // position bias: no opinion
+      recorded(group(4), {{"coherence", 0, 1, preference::Verdict::first, preference::Verdict::error}}),  // no opinion
+      recorded(group(5), {{"fluency", 0, 1, preference::Verdict::first, preference::Verdict::second}}),   // of another point
+      recorded(group(6), {{"coherence", 0, 1, preference::Verdict::first, preference::Verdict::second},
+                          {"coherence", 0, 1, preference::Verdict::second, preference::Verdict::first}}),  // contradiction
+      recorded(group(7), {{"overall", 0, 1, preference::Verdict::second, preference::Verdict::first}})};
   const PointVerdicts v = verdicts(groups, prefers_a);
   EXPECT_EQ(v.vote.point.total, 3);
   EXPECT_EQ(v.vote.point.right, 2);
@@ -143,7 +147,8 @@ TEST_F(PointVerdictsTest, AgreementCountsBelievedVerdictsOfTheData) {
 }
 
 TEST_F(PointVerdictsTest, StatedPairsAndScoresGoBeforeRecordedVerdicts) {
-  std::vector<pair::Group> groups(3, recorded(group(0), {{"coherence", 0, 1, "second", "first"}}));  // b
+  std::vector<preference::Group> groups(
+      3, recorded(group(0), {{"coherence", 0, 1, preference::Verdict::second, preference::Verdict::first}}));  // b
   for (int i = 0; i < 3; ++i) groups[static_cast<std::size_t>(i)].line = i + 1;
   groups[0].pairs = {{"coherence", 0, 1}};
   groups[1].responses[0].scores = {{"coherence", 2}}, groups[1].responses[1].scores = {{"coherence", 1}};
@@ -154,19 +159,20 @@ TEST_F(PointVerdictsTest, StatedPairsAndScoresGoBeforeRecordedVerdicts) {
 }
 
 TEST(GroupJson, KeepsRecordedVerdicts) {
-  pair::Group group;
+  preference::Group group;
   group.responses.resize(3);
-  group.verdicts = {{"tone", 0, 2, "first", "unparsable"}, {"fact", 1, 2, "tie", "tie"}};
-  const pair::Group again = pair::group_from_json_line(pair::to_json_line(group));
+  group.verdicts = {{"tone", 0, 2, preference::Verdict::first, preference::Verdict::unparsable},
+                    {"fact", 1, 2, preference::Verdict::tie, preference::Verdict::tie}};
+  const preference::Group again = preference::group_from_json_line(preference::to_json_line(group));
   ASSERT_EQ(again.verdicts.size(), 2U);
   EXPECT_EQ(again.verdicts[0].point, "tone");
   EXPECT_EQ(again.verdicts[0].a, 0);
   EXPECT_EQ(again.verdicts[0].b, 2);
-  EXPECT_EQ(again.verdicts[0].first_order, "first");
-  EXPECT_EQ(again.verdicts[0].second_order, "unparsable");
+  EXPECT_EQ(again.verdicts[0].first_order, preference::Verdict::first);
+  EXPECT_EQ(again.verdicts[0].second_order, preference::Verdict::unparsable);
   EXPECT_EQ(again.verdicts[1].point, "fact");
   group.verdicts.clear();
-  EXPECT_EQ(pair::to_json_line(group).find("verdicts"), std::string::npos);  // files of before stay as they are
+  EXPECT_EQ(preference::to_json_line(group).find("verdicts"), std::string::npos);  // files of before stay as they are
 }
 
 }  // namespace

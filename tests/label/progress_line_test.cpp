@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "config/utf8.h"
+#include "base/utf8.h"
 
 namespace dmoerm::label {
 namespace {
@@ -14,11 +14,11 @@ TEST(ProgressText, IsNeverCutInsideACharacter) {
   point.total = 100, point.answered = 10, point.outstanding = 2, point.both = 5, point.consistent = 4;
   progress.points = {point};
   const std::string whole = progress_text(progress, "元", 1, 100, 10'000);
-  ASSERT_TRUE(config::is_utf8(whole));
+  ASSERT_TRUE(is_utf8(whole));
   ASSERT_NE(whole.find(point.target.point), std::string::npos);
   for (int width = 1; width < static_cast<int>(whole.size()) + 3; ++width) {
     const std::string text = progress_text(progress, "元", 1, 100, width);
-    EXPECT_TRUE(config::is_utf8(text)) << width;
+    EXPECT_TRUE(is_utf8(text)) << width;
     EXPECT_TRUE(whole.starts_with(text)) << width;
     const int most = std::max(20, width - 1);
     EXPECT_LE(static_cast<int>(text.size()), most);

@@ -32,7 +32,7 @@ TEST(SpendLimits, NameTheOptionThatWasGiven) {
   EXPECT_EQ(both.cost_micros, 250'000);
   EXPECT_EQ(both.tokens, 9);
   EXPECT_EQ(both.requests, 0);
-  Budget budget(Spent{});
+  Budget budget(judge::Usage{});
   budget.limit_run(spend_limits({.requests_max = 1}, {}));
   EXPECT_EQ(budget.shortage({.requests = 2}), "requests: 0 sent, --requests-max allows 1");
 }

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "pair/group_reader.h"
+#include "preference/group_reader.h"
 
 namespace dmoerm::label {
 namespace {
@@ -71,10 +71,10 @@ TEST(Suspicion, AccusesFewerThanOneInTwoHundredOrdinaryResponses) {
   const std::string folder = DMOERM_SHARED "/data/";
   if (!std::filesystem::exists(folder)) GTEST_SKIP() << "skipped: no ../shared";
   for (const char* name : {"capability.jsonl.gz", "general_pairs.jsonl.gz", "hh.jsonl.gz"}) {
-    pair::GroupReader reader(folder + name, "auto", [](const pair::Dropped&) {});
+    preference::GroupReader reader(folder + name, "auto", [](const preference::Dropped&) {});
     int responses = 0, accused = 0;
     while (const auto group = reader.next()) {
-      for (const pair::Response& response : group->responses) {
+      for (const preference::Response& response : group->responses) {
         ++responses;
         accused += find_suspicion(response.text) != Suspicion::none;
       }

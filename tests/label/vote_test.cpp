@@ -5,71 +5,84 @@
 namespace dmoerm::label {
 namespace {
 
-using pair::SwapOutcome;
+using preference::SwapOutcome;
 
-Ballot ballot(Verdict first, Verdict second, double weight = 1) { return {first, second, -1, -1, weight}; }
+Ballot ballot(preference::Verdict first, preference::Verdict second, double weight = 1) {
+  return {first, second, -1, -1, weight};
+}
 
 TEST(CountVotes, OneBallotFollowsTheSwapRule) {
-  const Verdict all[] = {Verdict::first, Verdict::second, Verdict::tie, Verdict::unparsable, Verdict::refused, Verdict::error};
-  for (const Verdict first : all) {
-    for (const Verdict second : all) {
-      EXPECT_EQ(count_votes({ballot(first, second)}).outcome, pair::check_swap(to_string(first), to_string(second)));
+  const preference::Verdict all[] = {preference::Verdict::first,      preference::Verdict::second,  preference::Verdict::tie,
+                                     preference::Verdict::unparsable, preference::Verdict::refused, preference::Verdict::error};
+  for (const preference::Verdict first : all) {
+    for (const preference::Verdict second : all) {
+      EXPECT_EQ(count_votes({ballot(first, second)}).outcome, preference::check_swap(first, second));
     }
   }
 }
 
 TEST(CountVotes, TheMajorityOfBelievedBallotsWinsAndOthersHaveNoVoice) {
-  const Ballot a = ballot(Verdict::first, Verdict::second), b = ballot(Verdict::second, Verdict::first);
-  const Ballot biased = ballot(Verdict::first, Verdict::first), failed = ballot(Verdict::error, Verdict::first);
+  const Ballot a = ballot(preference::Verdict::first, preference::Verdict::second),
+               b = ballot(preference::Verdict::second, preference::Verdict::first);
+  const Ballot biased = ballot(preference::Verdict::first, preference::Verdict::first),
+               failed = ballot(preference::Verdict::error, preference::Verdict::first);
   EXPECT_EQ(count_votes({a, a, b}).outcome, SwapOutcome::first);
   EXPECT_EQ(count_votes({b, biased, biased, failed}).outcome, SwapOutcome::second);
 }
 
 TEST(CountVotes, JudgesThatContradictEachOtherEquallyAreNoTie) {
-  EXPECT_EQ(count_votes({ballot(Verdict::first, Verdict::second), ballot(Verdict::second, Verdict::first)}).outcome,
+  EXPECT_EQ(count_votes({ballot(preference::Verdict::first, preference::Verdict::second),
+                         ballot(preference::Verdict::second, preference::Verdict::first)})
+                .outcome,
             SwapOutcome::inconsistent);
 }
 
 TEST(CountVotes, AWeightierJudgeOutvotesTwo) {
-  const Ballot heavy = ballot(Verdict::second, Verdict::first, 3), light = ballot(Verdict::first, Verdict::second, 1);
+  const Ballot heavy = ballot(preference::Verdict::second, preference::Verdict::first, 3),
+               light = ballot(preference::Verdict::first, preference::Verdict::second, 1);
   EXPECT_EQ(count_votes({heavy, light, light}).outcome, SwapOutcome::second);
 }
 
 TEST(CountVotes, WithoutABelievedBallotTheMostFrequentFailureIsTheOutcome) {
-  const Ballot refused = ballot(Verdict::refused, Verdict::first), biased = ballot(Verdict::second, Verdict::second);
+  const Ballot refused = ballot(preference::Verdict::refused, preference::Verdict::first),
+               biased = ballot(preference::Verdict::second, preference::Verdict::second);
   EXPECT_EQ(count_votes({refused, refused, biased}).outcome, SwapOutcome::refused);
   EXPECT_EQ(count_votes({refused, biased}).outcome, SwapOutcome::inconsistent);
   EXPECT_EQ(count_votes({}).outcome, SwapOutcome::error);
 }
 
 TEST(CountVotes, TheShareCountsBallotsWithAVerdictInBothOrders) {
-  EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::second)}).share, 1);
-  EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::second, Verdict::first)}).share, 0);
-  EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::first)}).share, 0.5);
-  EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::tie)}).share, 0.75);
-  const Ballot half = ballot(Verdict::first, Verdict::error);  // what the other order said is not known
+  EXPECT_FLOAT_EQ(count_votes({ballot(preference::Verdict::first, preference::Verdict::second)}).share, 1);
+  EXPECT_FLOAT_EQ(count_votes({ballot(preference::Verdict::second, preference::Verdict::first)}).share, 0);
+  EXPECT_FLOAT_EQ(count_votes({ballot(preference::Verdict::first, preference::Verdict::first)}).share, 0.5);
+  EXPECT_FLOAT_EQ(count_votes({ballot(preference::Verdict::first, preference::Verdict::tie)}).share, 0.75);
+  const Ballot half = ballot(preference::Verdict::first, preference::Verdict::error);  // what the other order said is not known
   EXPECT_FLOAT_EQ(count_votes({half}).share, 0.5);
-  EXPECT_FLOAT_EQ(count_votes({half, ballot(Verdict::second, Verdict::first)}).share, 0);
-  EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::error, Verdict::refused)}).share, 0.5);
-  EXPECT_FLOAT_EQ(count_votes({ballot(Verdict::first, Verdict::second, 3), ballot(Verdict::second, Verdict::first, 1)}).share,
+  EXPECT_FLOAT_EQ(count_votes({half, ballot(preference::Verdict::second, preference::Verdict::first)}).share, 0);
+  EXPECT_FLOAT_EQ(count_votes({ballot(preference::Verdict::error, preference::Verdict::refused)}).share, 0.5);
+  EXPECT_FLOAT_EQ(count_votes({ballot(preference::Verdict::first, preference::Verdict::second, 3),
+                               ballot(preference::Verdict::second, preference::Verdict::first, 1)})
+                      .share,
                   0.75);
 }
 
 TEST(CountVotes, WeightsThatDifferByRoundingAreEqual) {
-  const auto a = [](double weight) { return ballot(Verdict::first, Verdict::second, weight); };
-  const auto b = [](double weight) { return ballot(Verdict::second, Verdict::first, weight); };
+  const auto a = [](double weight) { return ballot(preference::Verdict::first, preference::Verdict::second, weight); };
+  const auto b = [](double weight) { return ballot(preference::Verdict::second, preference::Verdict::first, weight); };
   EXPECT_NE(0.1 + 0.2, 0.3);
   EXPECT_EQ(count_votes({a(0.1), a(0.2), b(0.3)}).outcome, SwapOutcome::inconsistent);
   EXPECT_EQ(count_votes({a(0.3), b(0.1), b(0.2)}).outcome, SwapOutcome::inconsistent);
   EXPECT_EQ(count_votes({a(0.1), a(0.2), b(0.301)}).outcome, SwapOutcome::second);
-  const Ballot biased = ballot(Verdict::first, Verdict::first, 0.3);
-  const Ballot r1 = ballot(Verdict::refused, Verdict::first, 0.1), r2 = ballot(Verdict::refused, Verdict::first, 0.2);
+  const Ballot biased = ballot(preference::Verdict::first, preference::Verdict::first, 0.3);
+  const Ballot r1 = ballot(preference::Verdict::refused, preference::Verdict::first, 0.1),
+               r2 = ballot(preference::Verdict::refused, preference::Verdict::first, 0.2);
   EXPECT_EQ(count_votes({r1, r2, biased}).outcome, SwapOutcome::inconsistent);  // of equally many the first
 }
 
 TEST(CountVotes, APluralityWins) {
-  const Ballot a = ballot(Verdict::first, Verdict::second), b = ballot(Verdict::second, Verdict::first);
-  const Ballot tie = ballot(Verdict::tie, Verdict::tie);
+  const Ballot a = ballot(preference::Verdict::first, preference::Verdict::second),
+               b = ballot(preference::Verdict::second, preference::Verdict::first);
+  const Ballot tie = ballot(preference::Verdict::tie, preference::Verdict::tie);
   EXPECT_EQ(count_votes({a, a, a, b, b, tie, tie}).outcome, SwapOutcome::first);
 }
 
@@ -87,7 +100,7 @@ TEST(TrainingTarget, IsOfTheBelievedOutcomesOrTheShareAndNeverOfAFailure) {
 }
 
 TEST(CountVotes, TokenProbabilitiesTakeThePlaceOfVerdictsInTheShare) {
-  Ballot sure = ballot(Verdict::first, Verdict::second);
+  Ballot sure = ballot(preference::Verdict::first, preference::Verdict::second);
   sure.first_probability = 0.9F, sure.second_probability = 0.3F;  // of what was shown first: a with 0.9, then b with 0.3
   EXPECT_FLOAT_EQ(count_votes({sure}).share, 0.8F);
 }

@@ -4,13 +4,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.h"
+#include "nn/safetensors.h"
 #include "support/tiny_backbone.h"
-#include "tensor/safetensors.h"
 
 namespace dmoerm::test {
 
 inline void write_tiny_model(const std::filesystem::path& directory, std::int64_t vocab) {
-  const model::BackboneSpec spec = tiny_spec(vocab);
+  const nn::BackboneSpec spec = tiny_spec(vocab);
   std::filesystem::create_directories(directory);
   write_json_atomically(directory / "config.json", {{"model_type", "llama"},
                                                     {"vocab_size", spec.vocab},
@@ -21,7 +21,7 @@ inline void write_tiny_model(const std::filesystem::path& directory, std::int64_
                                                     {"num_key_value_heads", spec.kv_heads},
                                                     {"head_dim", spec.head_dim},
                                                     {"max_position_embeddings", spec.max_positions}});
-  tensor::save_safetensors(directory / "model.safetensors", tiny_backbone(vocab)->weights().named());
+  nn::save_safetensors(directory / "model.safetensors", tiny_backbone(vocab)->weights().named());
 }
 
 }  // namespace dmoerm::test

@@ -7,9 +7,10 @@
 #include <fstream>
 
 #include "base/files.h"
-#include "pair/synth.h"
+#include "comm/single_process.h"
 #include "support/tiny_backbone.h"
 #include "support/word_renderer.h"
+#include "synth/synth.h"
 #include "train/reward_trainer.h"
 
 namespace dmoerm::train {
@@ -23,9 +24,9 @@ class TinyTraining : public testing::Test {
   static void SetUpTestSuite() {
     folder_ = new fs::path(fs::temp_directory_path() / ("dmoerm_training_" + std::to_string(::getpid())));
     fs::create_directories(*folder_);
-    pair::SynthOptions options;
+    synth::SynthOptions options;
     options.groups = 60, options.categories = 2, options.responses = 3, options.noise = 0.0;
-    std::ofstream(*folder_ / "synth.jsonl") << pair::synthesize(options).jsonl;
+    std::ofstream(*folder_ / "synth.jsonl") << synth::synthesize(options).jsonl;
     data::IngestRequest request;
     request.data.inputs.push_back({(*folder_ / "synth.jsonl").string(), "auto", "", "", 1.0});
     request.renderer = test::word_renderer(kVocab);
@@ -47,31 +48,32 @@ class TinyTraining : public testing::Test {
     compute_.micro_batch_tokens = 300;
   }
 
-  Trainee trainee(const std::string& name, std::string_view label = pair::kOverall, bool all = false) const {
-    Trainee t;
+  train::Trainee trainee(const std::string& name, std::string_view label = preference::kOverall, bool all = false) const {
+    train::Trainee t;
     t.name = name;
     t.trains_all = all;
-    t.backbone = all ? std::make_shared<model::Backbone>(backbone_->spec(), backbone_->weights().clone()) : backbone_;
-    t.expert = std::make_shared<model::Expert>(backbone_->spec(), model::LoraSpec{4, 8.0, train_.lora_dropout, first_layer_});
+    t.backbone = all ? std::make_shared<nn::Backbone>(backbone_->spec(), backbone_->weights().clone()) : backbone_;
+    t.expert = std::make_shared<nn::Expert>(backbone_->spec(), nn::LoraSpec{4, 8.0, train_.lora_dropout, first_layer_});
     t.expert->initialise(stable_hash(name));
     at::manual_seed(static_cast<std::uint64_t>(name.size()));
     t.expert->head_D.copy_(at::randn(t.expert->head_D.sizes()) * 0.1);
-    t.training = labelled_groups(*store_, 0, Part::train, label, config_);
-    t.validation = labelled_groups(*store_, 0, Part::validation, label, config_);
+    t.training = train::labelled_groups(*store_, 0, train::Part::train, label, config_);
+    t.validation = train::labelled_groups(*store_, 0, train::Part::validation, label, config_);
     return t;
   }
 
-  std::vector<TrainOutcome> train(std::vector<Trainee>& trainees, const std::string& folder = "none") {
+  std::vector<train::TrainOutcome> train(std::vector<train::Trainee>& trainees, const std::string& folder = "none") {
     const auto group = comm::single();
     if (folder == "none") fs::remove_all(*folder_ / folder);
     return train(*group, trainees, folder);
   }
-  std::vector<TrainOutcome> train(comm::Communicator& group, std::vector<Trainee>& trainees, const std::string& folder) const {
-    TrunkCache trunks(trunk_bytes_);
-    return train_rewards({*store_, train_, compute_, 17, group, *folder_ / folder, "key", trunks, line_}, trainees);
+  std::vector<train::TrainOutcome> train(comm::Communicator& group, std::vector<train::Trainee>& trainees,
+                                         const std::string& folder) const {
+    train::TrunkCache trunks(trunk_bytes_);
+    return train::train_rewards({*store_, train_, compute_, 17, group, *folder_ / folder, "key", trunks, line_}, trainees);
   }
   at::Tensor trained(const std::string& name, bool all = false) {
-    std::vector<Trainee> one = {trainee(name, pair::kOverall, all)};
+    std::vector<train::Trainee> one = {trainee(name, preference::kOverall, all)};
     train(one, name);
     fs::remove_all(*folder_ / name);
     return all ? at::cat({one[0].backbone->weights().flat, one[0].expert->head_D}) : one[0].expert->flat;
@@ -79,11 +81,11 @@ class TinyTraining : public testing::Test {
 
   inline static fs::path* folder_ = nullptr;
   inline static data::TokenStore* store_ = nullptr;
-  std::shared_ptr<model::Backbone> backbone_;
+  std::shared_ptr<nn::Backbone> backbone_;
   config::RunConfig config_;
   config::TrainConfig train_;
   config::ComputeConfig compute_;
-  TaskLine line_;
+  train::TaskLine line_;
   std::int64_t first_layer_ = 0;
   std::size_t trunk_bytes_ = 1 << 20;
 };

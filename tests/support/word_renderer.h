@@ -19,14 +19,14 @@ inline std::vector<std::int32_t> word_ids(const std::string& text, std::int64_t 
 /// Prompt words, a 0, response words, a 1 at the end.
 inline data::Renderer word_renderer(std::int64_t vocab) {
   data::Renderer renderer;
-  renderer.render_prompt = [vocab](std::span<const pair::Message> prompt) {
+  renderer.render_prompt = [vocab](std::span<const preference::Message> prompt) {
     std::string text;
-    for (const pair::Message& m : prompt) text += m.content + " ";
+    for (const preference::Message& m : prompt) text += m.content + " ";
     std::vector<std::int32_t> ids = word_ids(text, vocab);
     ids.push_back(0);
     return ids;
   };
-  renderer.render = [vocab, prompt_ids = renderer.render_prompt](std::span<const pair::Message> prompt,
+  renderer.render = [vocab, prompt_ids = renderer.render_prompt](std::span<const preference::Message> prompt,
                                                                  std::string_view response) {
     std::vector<std::int32_t> ids = prompt_ids(prompt);
     for (const std::int32_t id : word_ids(std::string(response), vocab)) ids.push_back(id);
@@ -40,12 +40,12 @@ inline data::Renderer word_renderer(std::int64_t vocab) {
 inline data::Renderer tiny_renderer() {
   const auto id_of = [](const std::string& text) { return static_cast<std::int32_t>(stable_hash(text) >> 34); };
   data::Renderer renderer;
-  renderer.render_prompt = [id_of](std::span<const pair::Message> prompt) {
+  renderer.render_prompt = [id_of](std::span<const preference::Message> prompt) {
     std::string text;
-    for (const pair::Message& m : prompt) text += m.content + "\n";
+    for (const preference::Message& m : prompt) text += m.content + "\n";
     return std::vector<std::int32_t>{id_of(text)};
   };
-  renderer.render = [id_of, prompt_ids = renderer.render_prompt](std::span<const pair::Message> prompt,
+  renderer.render = [id_of, prompt_ids = renderer.render_prompt](std::span<const preference::Message> prompt,
                                                                  std::string_view response) {
     return std::vector<std::int32_t>{prompt_ids(prompt).front(), id_of(std::string(response))};
   };

@@ -5,8 +5,8 @@
 
 #include <filesystem>
 
+#include "nn/safetensors.h"
 #include "support/shared.h"
-#include "tensor/safetensors.h"
 
 namespace dmoerm::train {
 namespace {
@@ -15,7 +15,7 @@ const std::filesystem::path kStep = std::filesystem::path(DMOERM_SHARED) / "gold
 
 TEST(GoldenAdamW, ThreeStepsOnTheGradientsOfPytorchGiveItsParameters) {
   DMOERM_NEEDS(kStep);
-  const auto file = tensor::SafetensorsReader::open(kStep);
+  const auto file = nn::SafetensorsReader::open(kStep);
   config::TrainConfig config;
   config.lr = 0.01, config.weight_decay = 0.01;
   int checked = 0;

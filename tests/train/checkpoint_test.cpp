@@ -8,7 +8,6 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
-#include "train/run_directory.h"
 
 namespace dmoerm::train {
 namespace {
@@ -142,36 +141,6 @@ TEST_F(CheckpointFolder, AListSaysWhatIsWrong) {
   EXPECT_EQ(infos[0].step, 2);
   EXPECT_NE(infos[0].problem.find("checksum"), std::string::npos) << infos[0].problem;
   EXPECT_EQ(infos[1].problem, "");
-}
-
-TEST_F(CheckpointFolder, ABegunTaskOfAnotherConfigurationIsAChange) {
-  const RunDirectory run(directory_);
-  const TaskIdentity before{{{"lr", 0.1}}, {}}, after{{{"lr", 0.2}}, {}};
-  Checkpoint begun = checkpoint(3);
-  begun.identity = {{"key", before.key()}, {"settings", before.settings}};
-  save_checkpoint(run.task("base/b"), begun, 2);
-  EXPECT_FALSE(run.change("base/b", before));
-  ASSERT_TRUE(run.change("base/b", after));
-  EXPECT_EQ(run.change("base/b", after)->differences, std::vector<std::string>{"lr: 0.1 -> 0.2"});
-}
-
-TEST_F(CheckpointFolder, ARunDirectoryKnowsWhatIsDoneAndWhatChanged) {
-  const RunDirectory run(directory_);
-  const TaskIdentity before{{{"lr", 0.1}, {"nested", {{"rank", 4}}}}, {{"input", "abc"}}},
-      after{{{"lr", 0.2}, {"nested", {{"rank", 4}}}}, {{"input", "abc"}}};
-  EXPECT_FALSE(run.done("base/a", before));
-  fs::create_directories(run.task("base/a"));
-  write_file_atomically(run.task("base/a") / "out.bin", "content");
-  run.complete("base/a", before, {"out.bin"}, {{"accuracy", 0.7}});
-  EXPECT_TRUE(run.done("base/a", before));
-  EXPECT_FALSE(run.change("base/a", before));
-  EXPECT_FALSE(run.done("base/a", after));
-  const auto change = run.change("base/a", after);
-  ASSERT_TRUE(change);
-  EXPECT_EQ(change->differences, std::vector<std::string>{"lr: 0.1 -> 0.2"});
-  EXPECT_EQ(run.metrics("base/a").at("accuracy"), 0.7);
-  write_file_atomically(run.task("base/a") / "out.bin", "damaged");
-  EXPECT_FALSE(run.done("base/a", before));
 }
 
 }  // namespace

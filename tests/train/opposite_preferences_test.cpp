@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "comm/single_process.h"
 #include "data/ingest.h"
 #include "support/scratch.h"
 #include "support/tiny_backbone.h"
@@ -64,12 +65,12 @@ class OppositePreferences : public test::Scratch {
     Trainee trainee;
     trainee.name = fmt::format("model/{}", category);
     trainee.backbone = backbone_;
-    trainee.expert = std::make_shared<model::Expert>(backbone_->spec(), model::LoraSpec{4, 8.0, 0.0});
+    trainee.expert = std::make_shared<nn::Expert>(backbone_->spec(), nn::LoraSpec{4, 8.0, 0.0});
     trainee.expert->initialise(stable_hash(trainee.name));
     at::manual_seed(3);
     trainee.expert->head_D.copy_(at::randn(trainee.expert->head_D.sizes()) * 0.1);
-    trainee.training = labelled_groups(*store_, category, Part::train, pair::kOverall, config_);
-    trainee.validation = labelled_groups(*store_, category, Part::validation, pair::kOverall, config_);
+    trainee.training = labelled_groups(*store_, category, Part::train, preference::kOverall, config_);
+    trainee.validation = labelled_groups(*store_, category, Part::validation, preference::kOverall, config_);
     std::vector<Trainee> one = {trainee};
     train_rewards({*store_, train_, compute_, 17, *group_, directory_ / trainee.name, "key", trunks_}, one);
     experts_.push_back(one[0].expert);
@@ -77,13 +78,13 @@ class OppositePreferences : public test::Scratch {
   }
 
   double test_accuracy(const FrozenModel& model, std::int32_t category) {
-    const auto groups = labelled_groups(*store_, category, Part::test, pair::kOverall, config_);
+    const auto groups = labelled_groups(*store_, category, Part::test, preference::kOverall, config_);
     return pair_figures(score_groups(*store_, model, groups, 1000, false, *group_), groups).accuracy;
   }
 
   std::unique_ptr<data::TokenStore> store_;
-  std::shared_ptr<model::Backbone> backbone_ = test::tiny_backbone(kVocab);
-  std::vector<std::shared_ptr<model::Expert>> experts_;
+  std::shared_ptr<nn::Backbone> backbone_ = test::tiny_backbone(kVocab);
+  std::vector<std::shared_ptr<nn::Expert>> experts_;
   std::unique_ptr<comm::Communicator> group_ = comm::single();
   config::RunConfig config_;
   config::TrainConfig train_;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "comm/single_process.h"
 #include "support/tiny_training.h"
 #include "train/checkpoint.h"
 #include "train/score_groups.h"
@@ -45,7 +46,7 @@ TEST_F(TinyTraining, AnAdapterOfTheTopLayersIsAFullOneWhoseLowerPartIsZero) {
   const Trainee top = trainee("expert");
   for (const auto& layer : {top.expert->layers[1]})
     layer.b_q.copy_(at::randn(layer.b_q.sizes())), layer.b_v.copy_(at::randn(layer.b_v.sizes()));
-  model::Expert full(backbone_->spec(), model::LoraSpec{4, 8.0, train_.lora_dropout});
+  nn::Expert full(backbone_->spec(), nn::LoraSpec{4, 8.0, train_.lora_dropout});
   for (const auto& [name, slot] : full.named()) {
     for (const auto& [other, value] : top.expert->named()) {
       if (name == other) slot.copy_(value);
@@ -53,17 +54,17 @@ TEST_F(TinyTraining, AnAdapterOfTheTopLayersIsAFullOneWhoseLowerPartIsZero) {
   }
   TrunkCache trunks(1 << 20);
   const auto group = comm::single();
-  const auto with = [&](const model::Expert& expert) {
+  const auto with = [&](const nn::Expert& expert) {
     return score_groups(*store_, {backbone_.get(), &expert, expert.head_D, &trunks}, top.validation, 300, true, *group).states_ND;
   };
   EXPECT_LT(relative_gap(with(*top.expert), with(full)), 1e-5);
   EXPECT_GT(trunks.bytes(), 0U);
-  EXPECT_GT(relative_gap(with(*top.expert), with(model::Expert(backbone_->spec(), model::LoraSpec{4, 8.0, 0.0}))),
+  EXPECT_GT(relative_gap(with(*top.expert), with(nn::Expert(backbone_->spec(), nn::LoraSpec{4, 8.0, 0.0}))),
             1e-2);  // the adapter matters
 
   const fs::path folder = *folder_ / "top";
   top.expert->save(folder);
-  const model::Expert again = model::Expert::load(backbone_->spec(), folder, at::kCPU);
+  const nn::Expert again = nn::Expert::load(backbone_->spec(), folder, at::kCPU);
   EXPECT_EQ(again.lora().first_layer, 1);
   EXPECT_TRUE(again.flat.equal(top.expert->flat));
 }
@@ -109,13 +110,13 @@ TEST_F(TinyTraining, ResumedTrainingEndsWithTheSameBits) {
   for (const bool all : {false, true}) {
     const at::Tensor whole = trained("x", all);
     train_.checkpoint_every_s = 0;  // after every step
-    std::vector<Trainee> first = {trainee("x", pair::kOverall, all)};
+    std::vector<Trainee> first = {trainee("x", preference::kOverall, all)};
     train(first, "resume");
     for (const auto& entry : fs::directory_iterator(*folder_ / "resume")) {  // as if killed before the last checkpoint
       if (entry.path().filename() == "checkpoint-11.json") fs::remove(entry.path());
     }
     ASSERT_EQ(find_checkpoint(*folder_ / "resume", "key")->step(), 10);
-    std::vector<Trainee> again = {trainee("x", pair::kOverall, all)};
+    std::vector<Trainee> again = {trainee("x", preference::kOverall, all)};
     train(again, "resume");
     const at::Tensor resumed =
         all ? at::cat({again[0].backbone->weights().flat, again[0].expert->head_D}) : again[0].expert->flat;
@@ -271,7 +272,7 @@ TEST_F(TinyTraining, AFileOfWeightTwoIsVisitedTwiceAPass) {
   request.output = *folder_ / "twice.h5";
   data::ingest(request);
   const data::TokenStore store = data::TokenStore::open(request.output);
-  const auto groups = labelled_groups(store, 0, Part::train, pair::kOverall, config_);
+  const auto groups = labelled_groups(store, 0, Part::train, preference::kOverall, config_);
   const std::vector<std::int32_t> copies = copies_of(store, groups);
   EXPECT_EQ(std::set<std::int32_t>(copies.begin(), copies.end()), std::set<std::int32_t>{2});
   GroupOrder order({1, 3}, 17, "x");
@@ -284,9 +285,9 @@ TEST_F(TinyTraining, AFileOfWeightTwoIsVisitedTwiceAPass) {
 }
 
 TEST_F(TinyTraining, APairOfAGroupIsEveryStrictOrderOnce) {  // fault 6: an index off by one, a reward compared with itself
-  for (const LabelledGroup& g : labelled_groups(*store_, 0, Part::test, pair::kOverall, config_)) {
+  for (const LabelledGroup& g : labelled_groups(*store_, 0, Part::test, preference::kOverall, config_)) {
     std::set<std::pair<int, int>> unordered;
-    for (const data::Preference& p : g.pairs) {
+    for (const preference::Preference& p : g.pairs) {
       EXPECT_NE(p.winner, p.loser);
       EXPECT_TRUE(unordered.insert(std::minmax({p.winner, p.loser})).second);
     }

@@ -15,7 +15,7 @@ namespace {
 class ShardedTraining : public TinyTraining {
  protected:
   ShardedTraining() {
-    model::BackboneSpec spec = test::tiny_spec(kVocab);
+    nn::BackboneSpec spec = test::tiny_spec(kVocab);
     spec.width = 64, spec.head_dim = 16, spec.intermediate = 160, spec.layers = 3;  // layers of several blocks of the norm
     backbone_ = test::random_backbone(spec);
     compute_.micro_batch_tokens = 100;  // several micro batches a step: gradient accumulation
@@ -28,7 +28,7 @@ class ShardedTraining : public TinyTraining {
   };
   /// Judged on what it learns, so that the weights kept are not the first ones.
   Trainee learner(bool all = true) const {
-    Trainee t = trainee("x", pair::kOverall, all);
+    Trainee t = trainee("x", preference::kOverall, all);
     t.validation = t.training;
     return t;
   }
@@ -133,7 +133,7 @@ TEST_F(ShardedTraining, InBfloat16TheMastersAreFloat32AndTheBitsTheSame) {
   const at::Tensor start = backbone_->weights().flat.clone();
   train_.lr = 2e-4, train_.schedule = "constant";  // a step is less than half of what two neighbours in bfloat16 lie apart
   const at::Tensor full = train_on(1, false).weights.narrow(0, 0, start.numel()) - start;
-  backbone_ = std::make_shared<model::Backbone>(backbone_->spec(), backbone_->weights().clone(at::kBFloat16));
+  backbone_ = std::make_shared<nn::Backbone>(backbone_->spec(), backbone_->weights().clone(at::kBFloat16));
   train_.checkpoint_every_s = 0;
   const End one = train_on(1, false, "one");
   const std::string losses = metrics("one");

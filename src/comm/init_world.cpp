@@ -1,8 +1,0 @@
-#include "comm/mpi_world.h"
-#include "comm/single_world.h"
-
-namespace dmoerm::comm {
-
-std::unique_ptr<World> init_world() { return launched_by_mpi() ? make_mpi_world() : make_single_world(); }
-
-}  // namespace dmoerm::comm

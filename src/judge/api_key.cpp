@@ -1,0 +1,104 @@
+#include "judge/api_key.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+
+namespace dmoerm::judge {
+namespace {
+
+constexpr std::size_t kKeyMax = 4096;
+constexpr std::size_t kSecretMin = 16;  // bytes of a key that is worth hiding in data
+
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+/// @throws ConfigError if the open file can be read by others
+void check_mode(int fd, const std::string& file) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) throw ConfigError(fmt::format("key file {}: {}", file, std::strerror(errno)));
+  if (!S_ISREG(status.st_mode)) throw ConfigError(fmt::format("key file {}: not a regular file", file));
+  if ((status.st_mode & 077) != 0) {
+    throw ConfigError(fmt::format("key file {}: its mode is {:04o}, others may read it; make it private: chmod 600 {}", file,
+                                  status.st_mode & 07777, file));
+  }
+  if (status.st_uid != ::geteuid() && status.st_uid != 0) {
+    throw ConfigError(
+        fmt::format("key file {}: it belongs to user {}, not to the one who runs this ({})", file, status.st_uid, ::geteuid()));
+  }
+}
+
+std::string read_key_file(const std::string& file) {
+  const Descriptor descriptor{::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (descriptor.fd < 0) throw ConfigError(fmt::format("key file {}: {}", file, std::strerror(errno)));
+  check_mode(descriptor.fd, file);
+  std::string content(kKeyMax + 2, '\0');
+  const ssize_t got = ::read(descriptor.fd, content.data(), content.size());
+  if (got < 0) throw ConfigError(fmt::format("key file {}: {}", file, std::strerror(errno)));
+  content.resize(static_cast<std::size_t>(got));
+  return content;
+}
+
+}  // namespace
+
+ApiKey ApiKey::load(const std::string& variable, const std::string& file) {
+  if (variable.empty() && file.empty()) return {};
+  if (!variable.empty() && !file.empty()) {
+    throw ConfigError(fmt::format("an endpoint has both a key variable ({}) and a key file ({}): keep one", variable, file));
+  }
+  ApiKey key;
+  std::string place;
+  if (!variable.empty()) {
+    place = fmt::format("environment variable {}", variable);
+    const char* value = std::getenv(variable.c_str());
+    if (!value || !*value) throw ConfigError(fmt::format("{} is not set: it has to hold the API key", place));
+    key.secret_ = value;
+  } else {
+    place = fmt::format("key file {}", file);
+    key.secret_ = read_key_file(file);
+  }
+  while (!key.secret_.empty() && (key.secret_.back() == '\n' || key.secret_.back() == '\r')) key.secret_.pop_back();
+  if (key.secret_.empty()) throw ConfigError(fmt::format("{}: empty: it has to hold the API key", place));
+  const bool plain = std::all_of(key.secret_.begin(), key.secret_.end(), [](char c) { return c > ' ' && c < 127; });
+  if (!plain || key.secret_.size() > kKeyMax) {
+    throw ConfigError(fmt::format("{}: this cannot be an API key: one word of at most {} visible ASCII characters is expected",
+                                  place, kKeyMax));
+  }
+  return key;
+}
+
+ApiKey::ApiKey(ApiKey&& other) noexcept : secret_(other.secret_) {
+  ::explicit_bzero(other.secret_.data(), other.secret_.size()), other.secret_.clear();
+}
+
+ApiKey& ApiKey::operator=(ApiKey&& other) noexcept {
+  std::swap(secret_, other.secret_);
+  return *this;
+}
+
+ApiKey::~ApiKey() { ::explicit_bzero(secret_.data(), secret_.size()); }
+
+std::string ApiKey::redact(std::string text) const {
+  if (secret_.empty()) return text;
+  for (std::size_t at = text.find(secret_); at != std::string::npos; at = text.find(secret_, at))
+    text.replace(at, secret_.size(), "[key]");
+  return text;
+}
+
+std::string ApiKey::redact_data(std::string text) const { return secret_.size() < kSecretMin ? text : redact(std::move(text)); }
+
+}  // namespace dmoerm::judge

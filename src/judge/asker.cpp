@@ -1,0 +1,163 @@
+#include "judge/asker.h"
+
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+namespace dmoerm::judge {
+namespace {
+
+using std::chrono::milliseconds;
+
+class OnlineAsker : public Asker {
+ public:
+  explicit OnlineAsker(std::vector<Endpoint> endpoints) : client_(std::move(endpoints)) {}
+  [[nodiscard]] bool under_way(const Digest&) const override { return false; }
+  void answered(const Digest&) override {}
+  [[nodiscard]] bool full() const override { return client_.full(); }
+  void submit(std::uint64_t ticket, const Digest&, std::string body, std::int32_t tokens) override {
+    client_.submit(ticket, std::move(body), tokens);
+  }
+  void flush() override {}
+  std::vector<JudgeReply> poll(milliseconds wait) override { return client_.poll(wait); }
+  void acknowledge() override {}
+  [[nodiscard]] std::size_t pending() const override { return client_.pending(); }
+  [[nodiscard]] std::size_t in_flight() const override { return client_.in_flight(); }
+  [[nodiscard]] bool prompt() const override { return true; }
+  [[nodiscard]] std::size_t left_over() const override { return 0; }
+  void ask_before_repeating(std::function<bool(std::uint64_t)> may_repeat) override {
+    client_.ask_before_repeating(std::move(may_repeat));
+  }
+  void stop_submitting() override { client_.stop_submitting(); }
+  [[nodiscard]] ClientStats stats() const override { return client_.stats(); }
+
+ private:
+  JudgeClient client_;
+};
+
+class BatchAsker : public Asker {
+ public:
+  BatchAsker(const Endpoint& endpoint, const std::filesystem::path& folder, const BatchPolicy& policy)
+      : client_(endpoint, folder, policy), left_over_(client_.pending()) {}
+
+  [[nodiscard]] bool under_way(const Digest& key) const override { return client_.has(to_hex(key)); }
+  void answered(const Digest& key) override {
+    if (!take_early(to_hex(key))) stored_.insert(to_hex(key));
+  }
+  [[nodiscard]] bool full() const override { return client_.full(); }
+
+  void submit(std::uint64_t ticket, const Digest& key, std::string body, std::int32_t) override {
+    const std::string id = to_hex(key);
+    if (auto early = take_early(id)) {
+      early->ticket = ticket;
+      due_.push_back(std::move(*early));
+      return;
+    }
+    if (returned_.contains(id) && client_.has(id)) {  // its batch is kept for others of its replies
+      JudgeReply reply;
+      reply.ticket = ticket, reply.status = JudgeReply::cancelled;
+      reply.detail = "its batch came back without an answer to it";
+      due_.push_back(std::move(reply));
+      return;
+    }
+    tickets_[id] = ticket;
+    if (!client_.has(id)) client_.add(id, body);
+  }
+
+  void flush() override { client_.close_file(); }
+
+  std::vector<JudgeReply> poll(milliseconds wait) override {
+    std::vector<JudgeReply> replies = std::exchange(due_, {});
+    if (stopped_) return replies;
+    for (BatchResults& results : client_.step(replies.empty() ? wait : milliseconds(0))) {
+      std::size_t& unwanted = batches_[results.batch];
+      for (BatchReply& reply : results.replies) {
+        if (stored_.erase(reply.id) > 0) continue;
+        const auto asked = tickets_.find(reply.id);
+        if (asked == tickets_.end()) {  // asked by an earlier run; the question comes later in this one, or not at all
+          early_[reply.id] = {std::move(reply.reply), results.batch};
+          ++unwanted;
+          continue;
+        }
+        if (reply.reply.status == JudgeReply::cancelled) returned_.insert(reply.id);
+        reply.reply.ticket = asked->second;
+        replies.push_back(std::move(reply.reply));
+        tickets_.erase(asked);
+      }
+    }
+    if (const auto& why = client_.stopped(); why && !tickets_.empty()) {
+      JudgeReply end = *why;
+      end.ticket = tickets_.begin()->second;
+      tickets_.erase(tickets_.begin());
+      replies.push_back(std::move(end));
+    }
+    return replies;
+  }
+
+  /// A batch with a reply that nobody has asked for is kept: what was paid for is collected again by a run that asks for it.
+  void acknowledge() override {
+    if (!due_.empty()) return;
+    std::erase_if(batches_, [&](const auto& batch) {
+      if (batch.second > 0) return false;
+      client_.acknowledge(batch.first);
+      return true;
+    });
+  }
+
+  [[nodiscard]] std::size_t pending() const override { return due_.size() + (client_.stopped() ? 0 : tickets_.size()); }
+  [[nodiscard]] std::size_t in_flight() const override {
+    std::size_t sum = 0;
+    for (const BatchProgress& batch : client_.progress())
+      sum += batch.provider_id.empty() ? 0 : static_cast<std::size_t>(batch.total);
+    return sum;
+  }
+  [[nodiscard]] bool prompt() const override { return false; }
+  [[nodiscard]] std::size_t left_over() const override { return left_over_; }
+  void ask_before_repeating(std::function<bool(std::uint64_t)>) override {}  // a batch is never repeated by itself
+  void stop_submitting() override { stopped_ = true; }
+
+  [[nodiscard]] ClientStats stats() const override {
+    ClientStats stats;
+    for (const BatchProgress& batch : client_.progress()) {
+      stats.answered += batch.completed;
+      stats.failed += batch.failed;
+    }
+    return stats;
+  }
+
+ private:
+  struct Early {
+    JudgeReply reply;
+    std::string batch;
+  };
+
+  std::optional<JudgeReply> take_early(const std::string& id) {
+    const auto found = early_.find(id);
+    if (found == early_.end()) return std::nullopt;
+    --batches_[found->second.batch];
+    JudgeReply reply = std::move(found->second.reply);
+    early_.erase(found);
+    return reply;
+  }
+
+  BatchClient client_;
+  std::size_t left_over_;
+  std::unordered_map<std::string, std::uint64_t> tickets_;  ///< questions without a reply, by id
+  std::unordered_map<std::string, Early> early_;            ///< replies to questions that were not asked in this run yet
+  std::unordered_map<std::string, std::size_t>
+      batches_;                               ///< collected and not acknowledged -> how many of its replies are in early_
+  std::unordered_set<std::string> stored_;    ///< under way with a stored answer: killed before the batch was acknowledged
+  std::unordered_set<std::string> returned_;  ///< came back without an answer
+  std::vector<JudgeReply> due_;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Asker> ask_online(std::vector<Endpoint> endpoints) { return std::make_unique<OnlineAsker>(std::move(endpoints)); }
+std::unique_ptr<Asker> ask_in_batches(const Endpoint& endpoint, const std::filesystem::path& folder, const BatchPolicy& policy) {
+  return std::make_unique<BatchAsker>(endpoint, folder, policy);
+}
+
+}  // namespace dmoerm::judge

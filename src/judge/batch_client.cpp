@@ -1,0 +1,423 @@
+#include "judge/batch_client.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <unordered_set>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "judge/batch_files.h"
+#include "judge/batch_state.h"
+#include "judge/endpoint_words.h"
+#include "judge/http_multi.h"
+#include "judge/rate_limit.h"
+
+namespace dmoerm::judge {
+namespace {
+
+using nlohmann::json;
+constexpr const char* kNameField = "dmoerm_batch";  // of the metadata
+constexpr int kLooks = 2;                           // for a batch that may have been created
+constexpr int kEmptyEnds = 3;                       // times that "completed" without files is not believed
+constexpr int kPause_s = 3600;
+
+enum class Stage : std::uint8_t { upload, create, look, poll, output, errors, delivered };
+
+/// One batch on its way.
+struct Job {
+  BatchRecord record;
+  Stage stage = Stage::upload;
+  TimePoint due = TimePoint::min();
+  std::string content;  ///< of the upload, or of the creation
+  int failures = 0, looks = 0, polls = 0, empty_ends = 0;
+  std::string page;  ///< of the list of batches: the last id of the page before
+  BatchProgress progress;
+  std::string output_file, error_file;
+  BatchFound found;
+};
+
+std::string text_at(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+std::int64_t count_at(const json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_number_unsigned() && *found < 1'000'000'000 ? found->get<std::int64_t>() : 0;
+}
+
+/// What a provider calls something, if it can stand in an address.
+bool is_plain_id(const std::string& id) {
+  return !id.empty() && id.size() <= 256 && std::all_of(id.begin(), id.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.';
+  });
+}
+
+}  // namespace
+
+struct BatchClient::Impl {
+  Impl(const Endpoint& endpoint, std::filesystem::path where, const BatchPolicy& limits)
+      : policy(limits),
+        folder(std::move(where)),
+        rng(policy.seed ? policy.seed : std::random_device{}()),
+        words(endpoint, kPause_s),
+        http(4, policy.results_bytes_max) {
+    const auto target = [&](const char* path, std::string type) {
+      return http.add_target({join_url(endpoint.url, path), words.key().secret(), endpoint.ca_file, endpoint.connect_timeout_s,
+                              policy.transfer_time_s, std::move(type)});
+    };
+    files = target("/files", std::string(kUploadType));
+    batches = target("/batches", "application/json");
+    base = target("", "application/json");
+    for (BatchRecord& record : load_batches(folder)) {
+      if (record.endpoint != words.shown()) {
+        throw DataError(
+            fmt::format("{}/batch-{}.json: {} requests are in a batch of {}, but this run asks {}: run it with that address to "
+                        "collect them, or remove the "
+                        "file to ask and pay them again",
+                        folder.string(), record.name, record.ids.size(), record.endpoint, words.shown()));
+      }
+      ids.insert(record.ids.begin(), record.ids.end());
+      auto job = std::make_unique<Job>();
+      job->stage = record.batch_id.empty() ? Stage::look : Stage::poll;
+      job->progress.status = record.batch_id.empty() ? "creating" : "unknown";
+      job->record = std::move(record);
+      jobs.push_back(std::move(job));
+    }
+  }
+
+  // --- towards the wire ---
+
+  void close_file() {
+    if (lines.empty()) return;
+    auto job = std::make_unique<Job>();
+    job->record.name = new_batch_name();
+    job->record.endpoint = words.shown();
+    job->record.ids = std::exchange(added, {});
+    job->content = upload_body(std::exchange(lines, {}));
+    job->progress.status = "uploading";
+    jobs.push_back(std::move(job));
+  }
+
+  Job* next_job() {
+    Job* next = nullptr;
+    for (const auto& job : jobs) {
+      if (job->stage != Stage::delivered && (!next || job->due < next->due)) next = job.get();
+    }
+    return next;
+  }
+
+  void begin(Job& job) {
+    calling = &job;
+    switch (job.stage) {
+      case Stage::upload:
+        return http.start(0, files, job.content);
+      case Stage::create:
+        job.content = json{{"input_file_id", job.record.file_id},
+                           {"endpoint", "/v1/chat/completions"},
+                           {"completion_window", "24h"},
+                           {"metadata", {{kNameField, job.record.name}}}}
+                          .dump();
+        return http.start(0, batches, job.content);
+      case Stage::look:
+        return http.get(0, base, "/batches?limit=100" + (job.page.empty() ? "" : "&after=" + job.page));
+      case Stage::poll:
+        return http.get(0, base, "/batches/" + job.record.batch_id);
+      case Stage::output:
+        return http.get(0, base, "/files/" + job.output_file + "/content");
+      case Stage::errors:
+        return http.get(0, base, "/files/" + job.error_file + "/content");
+      case Stage::delivered:
+        DMOERM_CHECK(false, "a call for a batch that is done");
+    }
+  }
+
+  // --- from the wire ---
+
+  void stop(JudgeReply::Status status, const std::string& detail) {
+    stopped.emplace();
+    stopped->status = status;
+    stopped->detail = detail;
+  }
+
+  void go(Job& job, Stage stage, double delay_s = 0) {
+    job.stage = stage;
+    job.due = after(Clock::now(), delay_s);
+  }
+
+  void look_for(Job& job, double delay_s) {
+    job.looks = 0;
+    job.page.clear();
+    go(job, Stage::look, delay_s);
+  }
+
+  void keep_batch_id(Job& job, const std::string& id) {
+    job.record.batch_id = id;
+    job.content.clear();
+    go(job, Stage::poll, policy.poll_min_s);  // ahead of what may throw: it must not be created again
+    save_batch(folder, job.record);
+    spdlog::info("[label] batch={} provider_id={} requests={}: created", job.record.name, id, job.record.ids.size());
+  }
+
+  /// The replies with status 200. @return what is wrong with the body; empty if nothing
+  std::string uploaded(Job& job, const json& body) {
+    job.record.file_id = text_at(body, "id");
+    if (!is_plain_id(job.record.file_id)) return "a file without a usable id";
+    save_batch(folder, job.record);  // before the creation, which is what is paid
+    job.content.clear();
+    job.progress.status = "creating";
+    go(job, Stage::create);
+    return "";
+  }
+
+  std::string created(Job& job, const json& body) {
+    const std::string id = text_at(body, "id");
+    if (!is_plain_id(id)) return "a batch without a usable id";
+    keep_batch_id(job, id);
+    return "";
+  }
+
+  std::string looked(Job& job, const json& body) {
+    const auto data = body.find("data");
+    if (data == body.end() || !data->is_array()) return "no list of batches";
+    for (const json& batch : *data) {
+      const auto metadata = batch.is_object() ? batch.find("metadata") : batch.end();
+      if (metadata == batch.end() || !metadata->is_object() || text_at(*metadata, kNameField) != job.record.name) continue;
+      const std::string id = text_at(batch, "id");
+      if (!is_plain_id(id)) return "a batch without a usable id";
+      keep_batch_id(job, id);
+      return "";
+    }
+    const bool more = body.value("has_more", json(false)) == true && !data->empty() && data->back().is_object();
+    const std::string last = more ? text_at(data->back(), "id") : "";
+    if (more && (!is_plain_id(last) || last == job.page)) return "a list of batches whose pages do not go on";
+    job.page = last;
+    if (more) {
+      go(job, Stage::look);
+    } else if (++job.looks < kLooks) {
+      go(job, Stage::look, policy.lookup_pause_s);
+    } else {
+      go(job, Stage::create);
+    }
+    return "";
+  }
+
+  std::string polled(Job& job, const json& body) {
+    BatchProgress& progress = job.progress;
+    progress.status = one_line(text_at(body, "status"), 40);
+    if (const auto counts = body.find("request_counts"); counts != body.end() && counts->is_object()) {
+      progress.total = count_at(*counts, "total");
+      progress.completed = count_at(*counts, "completed");
+      progress.failed = count_at(*counts, "failed");
+    }
+    if (progress.status.empty()) return "a batch without a status";
+    const bool partial = progress.status == "expired" || progress.status == "cancelled";
+    if (progress.status != "completed" && progress.status != "failed" && !partial) {
+      const double pause = std::min(policy.poll_max_s, policy.poll_min_s * std::pow(1.5, std::min(++job.polls, 40)));
+      go(job, Stage::poll, pause * (0.9 + 0.2 * rng.uniform()));
+      return "";
+    }
+    job.output_file = text_at(body, "output_file_id");
+    job.error_file = text_at(body, "error_file_id");
+    for (const std::string& id : {job.output_file, job.error_file}) {
+      if (!id.empty() && !is_plain_id(id)) return "a file without a usable id";
+    }
+    if (progress.status == "completed" && job.output_file.empty() && job.error_file.empty() && ++job.empty_ends <= kEmptyEnds) {
+      go(job, Stage::poll, policy.poll_min_s);
+      return "";
+    }
+    if (progress.status == "failed") refuse_all(job, body);
+    go(job, !job.output_file.empty() ? Stage::output : !job.error_file.empty() ? Stage::errors : Stage::delivered);
+    return "";
+  }
+
+  /// The provider did not take the batch: nothing was asked, and a repetition would end as this did.
+  void refuse_all(Job& job, const json& body) {
+    std::string why;
+    const auto errors = body.find("errors");
+    if (errors != body.end() && errors->is_object()) {
+      for (const json& error : errors->value("data", json::array())) {
+        if (error.is_object() && why.size() < 300) why += (why.empty() ? "" : "; ") + text_at(error, "message");
+      }
+    }
+    const std::string detail = words.key().redact(fmt::format("{} refused batch {}: {}", words.shown(), job.record.batch_id,
+                                                              why.empty() ? "it does not say why" : one_line(why)));
+    spdlog::error("[label] {}", detail);
+    for (const std::string& id : job.record.ids) job.found.replies[id].detail = detail;
+  }
+
+  std::string answered(Job& job, const HttpResult& result) {
+    if (job.stage == Stage::output || job.stage == Stage::errors) {
+      const bool more = job.stage == Stage::output && !job.error_file.empty();
+      read_batch_results(words.key().redact_data(result.body), words, job.found);
+      go(job, more ? Stage::errors : Stage::delivered);
+      return "";
+    }
+    const auto body = parse_json(result.body);
+    if (!body || !body->is_object()) return "a body that is not a JSON object";
+    switch (job.stage) {
+      case Stage::upload:
+        return uploaded(job, *body);
+      case Stage::create:
+        return created(job, *body);
+      case Stage::look:
+        return looked(job, *body);
+      default:
+        return polled(job, *body);
+    }
+  }
+
+  BatchResults deliver(Job& job) {
+    BatchResults results;
+    results.batch = job.record.name;
+    const std::string& status = job.progress.status;
+    for (const std::string& id : job.record.ids) {
+      const auto found = job.found.replies.find(id);
+      BatchReply reply{id, {}};
+      if (found != job.found.replies.end()) {
+        reply.reply = std::move(found->second);
+      } else if (status == "completed") {
+        reply.reply.maybe_billed = true;
+        reply.reply.billed_tries = 1;
+        reply.reply.detail = fmt::format("batch {} is complete, but has no result of this request", job.record.batch_id);
+      } else {
+        reply.reply.status = JudgeReply::cancelled;
+        reply.reply.detail = fmt::format("batch {} was {} before this request was answered", job.record.batch_id, status);
+      }
+      results.replies.push_back(std::move(reply));
+    }
+    spdlog::info("[label] batch={} status={} requests={} bad_lines={}: collected", job.record.name, status,
+                 results.replies.size(), job.found.bad_lines);
+    job.found = {};
+    return results;
+  }
+
+  void failed(Job& job, const Judgement& judgement, const RateHeaders& headers) {
+    using Next = Judgement::Next;
+    const TimePoint now = Clock::now();
+    if (judgement.next == Next::finish) {
+      std::string where;
+      if (!job.record.batch_id.empty()) {
+        where = fmt::format(
+            " (about batch {} with {} requests, which stays in {}/batch-{}.json; remove that file to ask and pay them again)",
+            job.record.batch_id, job.record.ids.size(), folder.string(), job.record.name);
+      }
+      return stop(judgement.status, judgement.problem + where);
+    }
+    failing_since = failing_since.value_or(now);
+    if (seconds_between(*failing_since, now) > policy.outage_max_s) {
+      return stop(JudgeReply::unreachable,
+                  fmt::format("no call has worked for {:.0f} s, the last problem: {}; run again when it works",
+                              policy.outage_max_s, judgement.problem));
+    }
+    spdlog::debug("[label] batch={} problem=\"{}\": trying again", job.record.name, judgement.problem);
+    double delay = Backoff{policy.backoff_base_s, policy.backoff_cap_s}.delay_s(job.failures++, rng);
+    if (headers.retry_after_s) delay += *headers.retry_after_s;
+    // A creation without a clear "no" may have come about.
+    const bool unclear = job.stage == Stage::create && judgement.next != Next::retry_unreached &&
+                         judgement.outcome != EndpointGate::Outcome::throttled;
+    if (unclear) {
+      look_for(job, delay);
+    } else {
+      go(job, job.stage, delay);
+    }
+  }
+
+  std::vector<BatchResults> step(std::chrono::milliseconds wait) {
+    std::vector<BatchResults> results;
+    const TimePoint now = Clock::now();
+    Job* next = calling ? nullptr : next_job();
+    if (stopped || (!calling && !next)) return results;
+    if (next && next->due > now) {
+      wait = std::min(wait, std::chrono::ceil<std::chrono::milliseconds>(next->due - now));
+    } else if (next) {
+      begin(*next);
+    }
+    for (HttpResult& result : http.step(wait)) {
+      Job& job = *std::exchange(calling, nullptr);
+      std::string problem;
+      const bool ok = result.end == HttpResult::End::replied && result.status == 200;
+      if (ok) problem = answered(job, result);
+      if (!ok || !problem.empty()) {
+        failed(job, ok ? words.judge_bad(problem) : words.judge(result), result.headers);
+        continue;
+      }
+      failing_since.reset();
+      job.failures = 0;
+      if (job.stage == Stage::delivered) results.push_back(deliver(job));
+    }
+    return results;
+  }
+
+  void acknowledge(const std::string& name) {
+    const auto at = std::find_if(jobs.begin(), jobs.end(), [&](const auto& job) { return job->record.name == name; });
+    DMOERM_CHECK(at != jobs.end() && (*at)->stage == Stage::delivered, "acknowledge() of a batch that was not collected");
+    forget_batch(folder, name);
+    for (const std::string& id : (*at)->record.ids) ids.erase(id);
+    jobs.erase(at);
+  }
+
+  BatchPolicy policy;
+  std::filesystem::path folder;
+  Rng rng;
+  EndpointWords words;
+  int files = -1, batches = -1, base = -1;  ///< targets of http
+  std::vector<std::unique_ptr<Job>> jobs;
+  std::unordered_set<std::string> ids;  ///< of all jobs and of the open file
+  std::string lines;                    ///< of the open file
+  std::vector<std::string> added;       ///< its ids
+  Job* calling = nullptr;               ///< whose call is on the wire
+  std::optional<TimePoint> failing_since;
+  std::optional<JudgeReply> stopped;
+  HttpMulti http;  ///< goes first: it still points at the contents in `jobs`
+};
+
+BatchClient::BatchClient(const Endpoint& endpoint, std::filesystem::path folder, BatchPolicy policy)
+    : impl_(std::make_unique<Impl>(endpoint, std::move(folder), policy)) {}
+BatchClient::~BatchClient() = default;
+
+bool BatchClient::has(const std::string& id) const { return impl_->ids.contains(id); }
+std::size_t BatchClient::pending() const { return impl_->ids.size(); }
+
+void BatchClient::add(const std::string& id, std::string_view body) {
+  DMOERM_CHECK(!full(), "add() to a full batch client");
+  DMOERM_CHECK(!has(id), "two requests with one id");
+  const std::string line = batch_line(id, body);
+  if (line.size() > impl_->policy.bytes_max) {
+    throw DataError(fmt::format("request {}: {} bytes, a file of a batch may have {}", id, line.size(), impl_->policy.bytes_max));
+  }
+  if (impl_->lines.size() + line.size() > impl_->policy.bytes_max) impl_->close_file();
+  impl_->lines += line;
+  impl_->added.push_back(id);
+  impl_->ids.insert(id);
+  if (impl_->added.size() >= impl_->policy.requests_max) impl_->close_file();
+}
+
+bool BatchClient::full() const {
+  const auto& jobs = impl_->jobs;
+  return static_cast<int>(jobs.size()) >= impl_->policy.batches_max ||
+         std::any_of(jobs.begin(), jobs.end(), [](const auto& job) { return job->stage == Stage::upload; });
+}
+
+void BatchClient::close_file() { impl_->close_file(); }
+std::vector<BatchResults> BatchClient::step(std::chrono::milliseconds wait) { return impl_->step(wait); }
+void BatchClient::acknowledge(const std::string& batch) { impl_->acknowledge(batch); }
+const std::optional<JudgeReply>& BatchClient::stopped() const { return impl_->stopped; }
+
+std::vector<BatchProgress> BatchClient::progress() const {
+  std::vector<BatchProgress> all;
+  for (const auto& job : impl_->jobs) {
+    all.push_back(job->progress);
+    all.back().batch = job->record.name;
+    all.back().provider_id = job->record.batch_id;
+    if (all.back().total == 0) all.back().total = static_cast<std::int64_t>(job->record.ids.size());
+  }
+  return all;
+}
+
+}  // namespace dmoerm::judge

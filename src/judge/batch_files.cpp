@@ -1,0 +1,98 @@
+#include "judge/batch_files.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace dmoerm::judge {
+namespace {
+
+using nlohmann::json;
+constexpr std::string_view kBoundary = "------dmoerm-batch-file";  // two dashes and what kUploadType names
+static_assert(kUploadType.substr(kUploadType.find('=') + 1) == kBoundary.substr(2));
+
+std::string text_at(const json& object, const char* name) {
+  if (!object.is_object()) return "";
+  const auto found = object.find(name);
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
+/// What one result says, apart from its id.
+JudgeReply reply_of(const json& result, const EndpointWords& words) {
+  JudgeReply reply;
+  reply.tries = 1;
+  const auto response = result.find("response");
+  const auto error = result.find("error");
+  if (response == result.end() || !response->is_object()) {
+    const json none;
+    const json& report = error == result.end() ? none : *error;
+    reply.status = JudgeReply::cancelled;
+    reply.tries = 0;
+    reply.detail =
+        words.key().redact(fmt::format("not answered: {}", one_line(text_at(report, "code") + " " + text_at(report, "message"))));
+    return reply;
+  }
+  const auto status = response->find("status_code");
+  const auto body = response->find("body");
+  const int code = status != response->end() && status->is_number_unsigned() && *status < 1000 ? status->get<int>() : 0;
+  const std::string text = body == response->end() ? "" : body->dump(-1, ' ', false, json::error_handler_t::replace);
+  ChatReply chat;
+  if (code == 200) chat = parse_chat_reply(text);
+  if (chat.kind == ChatReply::Kind::ok || chat.kind == ChatReply::Kind::refused) {
+    take_answer(reply, words.key(), std::move(chat));
+    return reply;
+  }
+  if (code == 200 && chat.kind == ChatReply::Kind::bad) {
+    reply.detail = words.judge_bad(chat.problem).problem;
+    reply.maybe_billed = true;
+    reply.billed_tries = 1;
+    return reply;
+  }
+  const ApiProblem problem = parse_api_problem(text);
+  const Judgement judgement = words.judge_status(code == 200 ? (problem.status ? problem.status : 500) : code, problem, {});
+  reply.status = judgement.next == Judgement::Next::finish ? judgement.status : JudgeReply::cancelled;
+  reply.detail = judgement.problem;
+  return reply;
+}
+
+}  // namespace
+
+std::string batch_line(const std::string& id, std::string_view body) {
+  const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 127 && c != '"' && c != '\\'; });
+  if (id.empty() || !plain)
+    throw DataError(fmt::format("\"{}\" cannot name a request of a batch: expected visible ASCII", one_line(id, 100)));
+  if (!body.starts_with('{') || !body.ends_with('}') || body.find_first_of("\r\n") != std::string_view::npos) {
+    throw DataError(fmt::format("request {}: its body is not one JSON object on one line", id));
+  }
+  return fmt::format(R"({{"custom_id":"{}","method":"POST","url":"/v1/chat/completions","body":{}}})"
+                     "\n",
+                     id, body);
+}
+
+std::string upload_body(std::string_view lines) {
+  return fmt::format(
+      "{0}\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n{0}\r\nContent-Disposition: form-data; "
+      "name=\"file\"; "
+      "filename=\"requests.jsonl\"\r\nContent-Type: application/jsonl\r\n\r\n{1}\r\n{0}--\r\n",
+      kBoundary, lines);
+}
+
+void read_batch_results(std::string_view content, const EndpointWords& words, BatchFound& found) {
+  for (std::size_t start = 0; start < content.size();) {
+    const std::size_t end = std::min(content.find('\n', start), content.size());
+    const std::string_view line = content.substr(start, end - start);
+    start = end + 1;
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const auto result = parse_json(line);
+    const std::string id = result ? text_at(*result, "custom_id") : "";
+    if (id.empty()) {
+      ++found.bad_lines;
+      continue;
+    }
+    found.replies.emplace(id, reply_of(*result, words));
+  }
+}
+
+}  // namespace dmoerm::judge

@@ -1,0 +1,79 @@
+#include "judge/endpoint_gate.h"
+
+#include <algorithm>
+
+namespace dmoerm::judge {
+namespace {
+
+constexpr double kMinute_s = 61;      // a limit that is whole again within it is one by the minute
+constexpr double kHoldMax_s = 3600;   // however long a server says: look again after an hour
+constexpr int kPatientThrottles = 2;  // in a row before the whole endpoint pauses unasked
+
+}  // namespace
+
+EndpointGate::EndpointGate(const GateLimits& limits, std::uint64_t seed)
+    : limits_(limits),
+      requests_(limits.requests_per_minute),
+      tokens_(limits.tokens_per_minute),
+      concurrency_(limits.concurrency_max),
+      circuit_(limits.circuit_failures_max),
+      rng_(seed) {}
+
+TimePoint EndpointGate::ready_at(double tokens, TimePoint now) const {
+  if (in_flight_ >= concurrency_.limit()) return kNever;
+  const TimePoint circuit = circuit_.ready_at(now);
+  return circuit == kNever ? kNever : std::max({circuit, requests_.ready_at(1, now), tokens_.ready_at(tokens, now)});
+}
+
+void EndpointGate::sent(double tokens, TimePoint now) {
+  ++in_flight_;
+  requests_.take(1, now);
+  tokens_.take(tokens, now);
+  circuit_.sent(now);
+}
+
+void EndpointGate::heed(TokenBucket& bucket, bool configured, const LimitState& state, bool throttled, TimePoint now) {
+  // A configured pace is changed only by proof that it is too fast. An unknown one is learnt from a limit that is one by the
+  // minute.
+  const bool by_minute = state.reset_s && *state.reset_s <= kMinute_s;
+  if (state.limit && *state.limit >= 1 && by_minute) {
+    const bool too_fast = bucket.per_minute() == 0 || bucket.per_minute() > *state.limit;
+    if (configured ? throttled && too_fast : bucket.per_minute() != *state.limit) bucket.set_per_minute(*state.limit, now);
+  }
+  if (state.remaining) bucket.at_most(*state.remaining, now);
+  // Nothing left and refused: only now is it certain that the reset has to be waited for. Before, a bucket may refill at once.
+  if (throttled && state.remaining && *state.remaining < 1 && state.reset_s)
+    bucket.hold(after(now, std::min(*state.reset_s, kHoldMax_s)));
+}
+
+void EndpointGate::throttle(const Feedback& feedback, TimePoint now) {
+  concurrency_.throttled(feedback.sent_at, now);
+  if (feedback.headers.retry_after_s) {
+    requests_.hold(after(now, std::min(*feedback.headers.retry_after_s, kHoldMax_s)));
+  } else if (feedback.sent_at > throttled_at_) {
+    throttled_at_ = now;
+    if (++throttles_ > kPatientThrottles) requests_.hold(after(now, limits_.pause.delay_s(throttles_ - kPatientThrottles, rng_)));
+  }
+}
+
+void EndpointGate::done(const Feedback& feedback, TimePoint now) {
+  const int in_flight = in_flight_--;
+  const bool throttled = feedback.outcome == Outcome::throttled, overloaded = feedback.outcome == Outcome::overloaded;
+  if (feedback.outcome == Outcome::answered) {
+    concurrency_.replied(seconds_between(feedback.sent_at, now), in_flight);
+    throttles_ = 0;
+    tokens_.settle(feedback.tokens_taken, feedback.tokens_used >= 0 ? feedback.tokens_used : feedback.tokens_taken, now);
+  } else {
+    tokens_.settle(feedback.tokens_taken, 0, now);
+  }
+  heed(requests_, limits_.requests_per_minute > 0, feedback.headers.requests, throttled, now);
+  heed(tokens_, limits_.tokens_per_minute > 0, feedback.headers.tokens, throttled, now);
+  if (throttled || overloaded) throttle(feedback, now);
+  if (feedback.outcome == Outcome::failed || overloaded) {
+    circuit_.failed(feedback.sent_at, now);
+  } else {
+    circuit_.succeeded();
+  }
+}
+
+}  // namespace dmoerm::judge

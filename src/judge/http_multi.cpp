@@ -1,0 +1,378 @@
+#include "judge/http_multi.h"
+
+#include <curl/curl.h>
+#include <fmt/format.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace dmoerm::judge {
+namespace {
+
+using Steady = std::chrono::steady_clock;
+constexpr const char* kLoopback = "localhost,127.0.0.1,::1";
+
+void check(CURLMcode code, const char* action) {
+  if (code != CURLM_OK) throw Error(fmt::format("libcurl cannot {}: {}", action, curl_multi_strerror(code)));
+}
+
+template <class Value>
+void set(CURL* handle, CURLoption option, Value value) {
+  const CURLcode code = curl_easy_setopt(handle, option, value);
+  if (code != CURLE_OK)
+    throw Error(fmt::format("libcurl refuses option {}: {}", static_cast<int>(option), curl_easy_strerror(code)));
+}
+
+/// libcurl's process-wide state.
+void init_curl() {
+  static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (code != CURLE_OK) throw Error(fmt::format("libcurl cannot start: {}", curl_easy_strerror(code)));
+}
+
+std::string part_of(CURLU* url, CURLUPart part) {
+  char* text = nullptr;
+  if (curl_url_get(url, part, &text, 0) != CURLUE_OK) return "";
+  std::string copy = text;
+  curl_free(text);
+  return copy;
+}
+
+/// An address for a message: without what may be secret in it.
+std::string shown(const std::string& url) {
+  const std::string head = url.substr(0, url.find('?'));
+  const std::size_t at = head.rfind('@');
+  return at == std::string::npos ? head : "..." + head.substr(at);
+}
+
+struct Target {
+  HttpTarget spec;
+  std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers{nullptr, curl_slist_free_all};
+  bool tls = false;
+
+  void add_header(const std::string& line) {
+    curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
+    if (!longer) throw std::bad_alloc();
+    (void)headers.release();
+    headers.reset(longer);
+  }
+};
+
+/// One request on its way. Its handle is used again for later ones.
+struct Transfer {
+  explicit Transfer(std::size_t limit) : body_max(limit) {}
+  std::unique_ptr<CURL, void (*)(CURL*)> handle{curl_easy_init(), curl_easy_cleanup};
+  std::size_t body_max;
+  int target = -1;
+  std::uint64_t id = 0;
+  Steady::time_point begun;
+  std::string body, location;
+  RateHeaderReader headers;
+  bool requested = false;  ///< the request was, or is being, written to a connection
+  bool repeated = false;   ///< libcurl was about to write it a second time
+  bool too_big = false;
+  std::array<char, CURL_ERROR_SIZE> error{};
+};
+
+std::size_t on_body(char* data, std::size_t, std::size_t bytes, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  if (transfer.body.size() + bytes > transfer.body_max) {
+    transfer.too_big = true;
+    return 0;
+  }
+  transfer.body.append(data, bytes);
+  return bytes;
+}
+
+std::size_t on_header(char* data, std::size_t, std::size_t bytes, void* user) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  const std::string_view line(data, bytes);
+  const std::size_t colon = line.find(':');
+  if (line.substr(0, 5) == "HTTP/") transfer.headers = {};  // of an interim reply before
+  if (colon == std::string_view::npos) return bytes;
+  const std::string_view name = line.substr(0, colon), value = line.substr(colon + 1);
+  transfer.headers.add(name, value);
+  if (name.size() == 8 && strncasecmp(data, "location", 8) == 0)
+    transfer.location = value.substr(std::min(value.find_first_not_of(' '), value.size()), 1000);
+  return bytes;
+}
+
+/// Called ahead of each writing of the request. A repetition may be paid twice: that is for the caller to decide.
+int on_request(void* user, char*, char*, int, int) {
+  auto& transfer = *static_cast<Transfer*>(user);
+  transfer.repeated = transfer.requested;
+  transfer.requested = true;
+  return transfer.repeated ? CURL_PREREQFUNC_ABORT : CURL_PREREQFUNC_OK;
+}
+
+HttpResult::End end_of(const Transfer& transfer, CURLcode code) {
+  if (code == CURLE_OK) return HttpResult::End::replied;
+  if (transfer.too_big) return HttpResult::End::too_big;
+  const bool trust = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
+                     code == CURLE_SSL_ISSUER_ERROR || code == CURLE_SSL_INVALIDCERTSTATUS ||
+                     code == CURLE_SSL_PINNEDPUBKEYNOTMATCH;
+  if (trust && !transfer.requested) return HttpResult::End::untrusted;
+  return transfer.requested ? HttpResult::End::cut_off : HttpResult::End::not_reached;
+}
+
+}  // namespace
+
+struct HttpMulti::Impl {
+  Impl(int connections, std::size_t body_bytes_max) : body_max(body_bytes_max) {
+    init_curl();
+    multi.reset(curl_multi_init());
+    epoll = ::epoll_create1(EPOLL_CLOEXEC);
+    if (!multi || epoll < 0) throw Error(fmt::format("cannot start libcurl's multi interface: {}", std::strerror(errno)));
+    curl_multi_setopt(multi.get(), CURLMOPT_SOCKETFUNCTION, &Impl::on_socket);
+    curl_multi_setopt(multi.get(), CURLMOPT_SOCKETDATA, this);
+    curl_multi_setopt(multi.get(), CURLMOPT_TIMERFUNCTION, &Impl::on_timer);
+    curl_multi_setopt(multi.get(), CURLMOPT_TIMERDATA, this);
+    curl_multi_setopt(multi.get(), CURLMOPT_MAXCONNECTS, static_cast<long>(connections));
+    curl_multi_setopt(multi.get(), CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+    const char* direct = std::getenv("no_proxy");
+    if (!direct) direct = std::getenv("NO_PROXY");
+    no_proxy = direct && *direct ? fmt::format("{},{}", direct, kLoopback) : kLoopback;
+  }
+
+  ~Impl() {
+    for (const auto& transfer : busy) curl_multi_remove_handle(multi.get(), transfer->handle.get());
+    busy.clear();
+    spare.clear();
+    multi.reset();
+    if (epoll >= 0) ::close(epoll);
+  }
+
+  static int on_socket(CURL*, curl_socket_t socket, int what, void* user, void* known) {
+    auto& self = *static_cast<Impl*>(user);
+    if (what == CURL_POLL_REMOVE) {
+      ::epoll_ctl(self.epoll, EPOLL_CTL_DEL, socket, nullptr);
+      return 0;
+    }
+    epoll_event event{};
+    event.data.fd = socket;
+    if (what != CURL_POLL_OUT) event.events |= EPOLLIN;
+    if (what != CURL_POLL_IN) event.events |= EPOLLOUT;
+    const int change = known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (::epoll_ctl(self.epoll, change, socket, &event) != 0 &&
+        ::epoll_ctl(self.epoll, known ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, socket, &event) != 0)
+      return -1;
+    if (!known) curl_multi_assign(self.multi.get(), socket, &self);
+    return 0;
+  }
+
+  static int on_timer(CURLM*, long timeout_ms, void* user) {
+    auto& self = *static_cast<Impl*>(user);
+    self.timer.reset();
+    if (timeout_ms >= 0) self.timer = Steady::now() + std::chrono::milliseconds(timeout_ms);
+    return 0;
+  }
+
+  /// Options that stay with a handle for as long as it serves the same target.
+  void prepare(Transfer& transfer, int number) {
+    CURL* handle = transfer.handle.get();
+    const Target& target = targets[static_cast<std::size_t>(number)];
+    curl_easy_reset(handle);
+    set(handle, CURLOPT_PROTOCOLS_STR, "http,https");
+    set(handle, CURLOPT_HTTPHEADER, target.headers.get());
+    set(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
+    set(handle, CURLOPT_PIPEWAIT, target.tls ? 1L : 0L);  // wait for a connection that can be shared rather than open hundreds
+    set(handle, CURLOPT_SSL_VERIFYPEER, 1L);
+    set(handle, CURLOPT_SSL_VERIFYHOST, 2L);
+    set(handle, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+    if (!target.spec.ca_file.empty()) set(handle, CURLOPT_CAINFO, target.spec.ca_file.c_str());
+    set(handle, CURLOPT_FOLLOWLOCATION, 0L);
+    set(handle, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    set(handle, CURLOPT_NOPROXY, no_proxy.c_str());
+    set(handle, CURLOPT_ACCEPT_ENCODING, "gzip");
+    set(handle, CURLOPT_NOSIGNAL, 1L);
+    set(handle, CURLOPT_TCP_KEEPALIVE, 1L);
+    set(handle, CURLOPT_CONNECTTIMEOUT_MS, std::lround(target.spec.connect_timeout_s * 1000));
+    set(handle, CURLOPT_TIMEOUT_MS, std::lround(target.spec.request_timeout_s * 1000));
+    set(handle, CURLOPT_WRITEFUNCTION, &on_body);
+    set(handle, CURLOPT_WRITEDATA, &transfer);
+    set(handle, CURLOPT_HEADERFUNCTION, &on_header);
+    set(handle, CURLOPT_HEADERDATA, &transfer);
+    set(handle, CURLOPT_PREREQFUNCTION, &on_request);
+    set(handle, CURLOPT_PREREQDATA, &transfer);
+    set(handle, CURLOPT_ERRORBUFFER, transfer.error.data());
+    set(handle, CURLOPT_PRIVATE, &transfer);
+    transfer.target = number;
+  }
+
+  /// A transfer for the target, reset as far as requests differ.
+  std::unique_ptr<Transfer> take(std::uint64_t id, int number) {
+    const auto same = std::find_if(spare.rbegin(), spare.rend(), [&](const auto& t) { return t->target == number; });
+    std::unique_ptr<Transfer> transfer;
+    if (same != spare.rend()) {
+      transfer = std::move(*same);
+      spare.erase(std::next(same).base());
+    } else {
+      transfer = std::make_unique<Transfer>(body_max);
+      if (!transfer->handle) throw std::bad_alloc();
+      prepare(*transfer, number);
+    }
+    transfer->id = id;
+    transfer->location.clear();
+    transfer->headers = {};
+    transfer->requested = transfer->repeated = transfer->too_big = false;
+    transfer->error[0] = 0;
+    return transfer;
+  }
+
+  void launch(std::unique_ptr<Transfer> transfer) {
+    transfer->begun = Steady::now();
+    check(curl_multi_add_handle(multi.get(), transfer->handle.get()), "start a request");
+    busy.push_back(std::move(transfer));
+  }
+
+  void start(std::uint64_t id, int number, const std::string& body) {
+    std::unique_ptr<Transfer> transfer = take(id, number);
+    set(transfer->handle.get(), CURLOPT_URL, targets[static_cast<std::size_t>(number)].spec.url.c_str());
+    set(transfer->handle.get(), CURLOPT_POSTFIELDS, body.c_str());
+    set(transfer->handle.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
+    launch(std::move(transfer));
+  }
+
+  void get(std::uint64_t id, int number, const std::string& path) {
+    std::unique_ptr<Transfer> transfer = take(id, number);
+    set(transfer->handle.get(), CURLOPT_HTTPGET, 1L);
+    set(transfer->handle.get(), CURLOPT_URL, join_url(targets[static_cast<std::size_t>(number)].spec.url, path).c_str());
+    launch(std::move(transfer));
+  }
+
+  HttpResult finish(Transfer& transfer, CURLcode code) {
+    HttpResult result;
+    result.id = transfer.id;
+    result.end = end_of(transfer, code);
+    long status = 0;
+    curl_easy_getinfo(transfer.handle.get(), CURLINFO_RESPONSE_CODE, &status);
+    result.status = static_cast<int>(status);
+    result.seconds = std::chrono::duration<double>(Steady::now() - transfer.begun).count();
+    result.headers = transfer.headers.get();
+    result.location = std::move(transfer.location);
+    result.body = std::move(transfer.body);
+    transfer.body = {};
+    if (result.end == HttpResult::End::too_big) {
+      result.problem = fmt::format("the reply is larger than {} bytes", body_max);
+    } else if (transfer.repeated) {
+      result.problem = "the connection was closed after the request was sent, without a reply";
+    } else if (code != CURLE_OK) {
+      result.problem = transfer.error[0] ? transfer.error.data() : curl_easy_strerror(code);
+    }
+    return result;
+  }
+
+  void collect(std::vector<HttpResult>& results) {
+    int left = 0;
+    while (const CURLMsg* message = curl_multi_info_read(multi.get(), &left)) {
+      if (message->msg != CURLMSG_DONE) continue;
+      Transfer* transfer = nullptr;
+      curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+      const CURLcode code = message->data.result;
+      results.push_back(finish(*transfer, code));
+      check(curl_multi_remove_handle(multi.get(), transfer->handle.get()), "end a request");
+      const auto at = std::find_if(busy.begin(), busy.end(), [&](const auto& t) { return t.get() == transfer; });
+      std::swap(*at, busy.back());
+      spare.push_back(std::move(busy.back()));
+      busy.pop_back();
+    }
+  }
+
+  std::vector<HttpResult> step(std::chrono::milliseconds wait) {
+    std::vector<HttpResult> results;
+    const auto until = Steady::now() + std::max(wait, std::chrono::milliseconds(0));
+    std::array<epoll_event, 256> events{};
+    for (;;) {
+      const auto now = Steady::now();
+      const auto next = timer ? std::min(until, *timer) : until;
+      const auto pause = next > now ? std::chrono::ceil<std::chrono::milliseconds>(next - now) : std::chrono::milliseconds(0);
+      const int ready = ::epoll_wait(epoll, events.data(), static_cast<int>(events.size()),
+                                     static_cast<int>(std::min<std::int64_t>(pause.count(), 60000)));
+      if (ready < 0 && errno != EINTR) throw Error(fmt::format("cannot wait for the network: {}", std::strerror(errno)));
+      int running = 0;
+      for (int i = 0; i < ready; ++i) {
+        const auto& event = events[static_cast<std::size_t>(i)];
+        const int mask = ((event.events & EPOLLIN) ? CURL_CSELECT_IN : 0) | ((event.events & EPOLLOUT) ? CURL_CSELECT_OUT : 0) |
+                         ((event.events & (EPOLLERR | EPOLLHUP)) ? CURL_CSELECT_ERR : 0);
+        check(curl_multi_socket_action(multi.get(), event.data.fd, mask, &running), "move data");
+      }
+      if (timer && *timer <= Steady::now()) {
+        timer.reset();
+        check(curl_multi_socket_action(multi.get(), CURL_SOCKET_TIMEOUT, 0, &running), "handle a timeout");
+      }
+      collect(results);
+      if (!results.empty() || ready < 0 || Steady::now() >= until) return results;
+    }
+  }
+
+  std::size_t body_max;
+  std::string no_proxy;
+  std::unique_ptr<CURLM, CURLMcode (*)(CURLM*)> multi{nullptr, curl_multi_cleanup};
+  int epoll = -1;
+  std::optional<Steady::time_point> timer;
+  std::vector<Target> targets;
+  std::vector<std::unique_ptr<Transfer>> busy, spare;
+};
+
+HttpMulti::HttpMulti(int connections_max, std::size_t body_bytes_max)
+    : impl_(std::make_unique<Impl>(connections_max, body_bytes_max)) {}
+HttpMulti::~HttpMulti() = default;
+
+int HttpMulti::add_target(HttpTarget target) {
+  std::unique_ptr<CURLU, void (*)(CURLU*)> url(curl_url(), curl_url_cleanup);
+  if (!url || curl_url_set(url.get(), CURLUPART_URL, target.url.c_str(), 0) != CURLUE_OK) {
+    throw ConfigError(
+        fmt::format("endpoint address {}: not a web address: expected one like https://host/v1", shown(target.url)));
+  }
+  const std::string scheme = part_of(url.get(), CURLUPART_SCHEME), host = part_of(url.get(), CURLUPART_HOST);
+  if (!part_of(url.get(), CURLUPART_USER).empty() || !part_of(url.get(), CURLUPART_PASSWORD).empty()) {
+    throw ConfigError(fmt::format(
+        "endpoint address at host {}: holds a user or password: name an environment variable or a key file instead", host));
+  }
+  const bool hostless = target.url.find(":///") != std::string::npos;  // libcurl would take the path for the host
+  if ((scheme != "http" && scheme != "https") || host.empty() || hostless) {
+    throw ConfigError(fmt::format("endpoint address {}: expected http:// or https:// and a host", shown(target.url)));
+  }
+  if (!target.ca_file.empty() && ::access(target.ca_file.c_str(), R_OK) != 0) {
+    throw ConfigError(fmt::format("certificate file {}: {}", target.ca_file, std::strerror(errno)));
+  }
+  if (!(target.connect_timeout_s > 0) || !(target.request_timeout_s > 0)) {
+    throw ConfigError(fmt::format("endpoint {}: time limits of {} s to connect and {} s a request: expected more than 0",
+                                  shown(target.url), target.connect_timeout_s, target.request_timeout_s));
+  }
+  Target added;
+  added.tls = scheme == "https";
+  added.add_header("Content-Type: " + target.content_type);
+  added.add_header("Accept: application/json");
+  added.add_header("Expect:");  // no waiting for "100 Continue"
+  added.add_header("User-Agent: dmoerm");
+  if (!target.bearer.empty()) added.add_header("Authorization: Bearer " + target.bearer);
+  added.spec = std::move(target);
+  impl_->targets.push_back(std::move(added));
+  return static_cast<int>(impl_->targets.size()) - 1;
+}
+
+void HttpMulti::start(std::uint64_t id, int target, const std::string& body) { impl_->start(id, target, body); }
+void HttpMulti::get(std::uint64_t id, int target, const std::string& path) { impl_->get(id, target, path); }
+std::vector<HttpResult> HttpMulti::step(std::chrono::milliseconds wait) { return impl_->step(wait); }
+std::size_t HttpMulti::in_flight() const { return impl_->busy.size(); }
+
+std::string join_url(const std::string& base, const std::string& path) {
+  const std::size_t query = std::min(base.find('?'), base.size());
+  std::string head = base.substr(0, query);
+  while (!head.empty() && head.back() == '/' && !head.ends_with("://")) head.pop_back();
+  std::string tail = base.substr(query);
+  if (!tail.empty() && path.find('?') != std::string::npos) tail[0] = '&';
+  return head + path + tail;
+}
+
+}  // namespace dmoerm::judge

@@ -1,0 +1,185 @@
+#include "judge/question.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <limits>
+#include <utility>
+
+#include "base/error.h"
+#include "base/utf8.h"
+
+namespace dmoerm::judge {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::int64_t kMessageMarkup = 8;  // tokens that a chat template puts around a message, at most
+constexpr std::size_t kTagDigits = 12;
+
+/// Where a text stops being UTF-8, or npos.
+std::size_t bad_byte(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t length = utf8_length(text, i);
+    if (length == 0) return i;
+    i += length;
+  }
+  return std::string_view::npos;
+}
+
+bool blank(std::string_view text) { return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos; }
+
+void check_text(std::string_view text, std::string_view id, const std::string& what) {
+  if (const std::size_t at = bad_byte(text); at != std::string_view::npos) {
+    throw DataError(fmt::format("group {}: {} is not UTF-8: byte {} is 0x{:02x}; convert the data, or leave the group out", id,
+                                what, at, static_cast<unsigned char>(text[at])));
+  }
+}
+
+void check_pair(const PairToAsk& pair) {
+  bool any = false;
+  for (std::size_t i = 0; i < pair.prompt.size(); ++i) {
+    check_text(pair.prompt[i].role, pair.id, fmt::format("the role of message {} of the prompt", i));
+    check_text(pair.prompt[i].content, pair.id, fmt::format("message {} of the prompt", i));
+    any = any || !blank(pair.prompt[i].content);
+  }
+  if (!any)
+    throw DataError(
+        fmt::format("group {}: the prompt is blank: there is nothing to judge responses by; leave the group out", pair.id));
+  for (const auto& [text, what] : {std::pair(pair.a, "response a"), std::pair(pair.b, "response b")}) {
+    check_text(text, pair.id, what);
+    if (blank(text))
+      throw DataError(fmt::format("group {}: {} is blank: there is nothing to judge; leave it out", pair.id, what));
+  }
+}
+
+void check_parameters(const JudgeParameters& parameters) {
+  const auto require = [](bool holds, const char* name, const std::string& value, const char* range) {
+    if (!holds) throw ConfigError(fmt::format("judge: {} is {}: it must be {}", name, value, range));
+  };
+  const double temperature = parameters.temperature.value_or(0), top_p = parameters.top_p.value_or(1);
+  require(!parameters.model.empty() && bad_byte(parameters.model) == std::string_view::npos, "model",
+          '"' + parameters.model + '"', "a name in UTF-8");
+  require(temperature >= 0 && temperature <= 2, "temperature", fmt::to_string(temperature), "between 0 and 2");
+  require(parameters.max_tokens >= 1, "max_tokens", fmt::to_string(parameters.max_tokens), "at least 1");
+  require(top_p > 0 && top_p <= 1, "top_p", fmt::to_string(top_p), "above 0 and at most 1");
+  require(parameters.top_logprobs >= 0 && parameters.top_logprobs <= 20, "top_logprobs", fmt::to_string(parameters.top_logprobs),
+          "between 0 and 20");
+  require(parameters.seed.value_or(0) <= std::numeric_limits<std::int64_t>::max() - std::numeric_limits<std::int32_t>::max(),
+          "seed", "too large", "below 2^63 - 2^31");
+  require(parameters.extra.is_object(), "extra", parameters.extra.dump(-1, ' ', false, json::error_handler_t::replace),
+          "a map of request parameters");
+  for (const char* key : {"model", "messages", "n", "stream"}) {
+    if (parameters.extra.contains(key))
+      throw ConfigError(fmt::format("judge: extra.{} cannot be set: the labeller sees to it", key));
+  }
+  try {
+    (void)parameters.extra.dump();
+  } catch (const json::exception& e) {
+    throw ConfigError(fmt::format("judge: extra is not UTF-8: {}", e.what()));
+  }
+}
+
+json verdict_format(bool ties) {
+  json words = {"1", "2"};
+  if (ties) words.push_back("tie");
+  const json schema = {{"type", "object"},
+                       {"properties", {{"verdict", {{"type", "string"}, {"enum", std::move(words)}}}}},
+                       {"required", json::array({"verdict"})},
+                       {"additionalProperties", false}};
+  return {{"type", "json_schema"}, {"json_schema", {{"name", "verdict"}, {"strict", true}, {"schema", schema}}}};
+}
+
+/// Hex digits that stand in none of the texts: what delimits them cannot be closed from inside.
+std::string free_tag(Digest digest, const PairToAsk& pair) {
+  for (;; digest = sha256(to_hex(digest))) {
+    const std::string tag = to_hex(digest).substr(0, kTagDigits);
+    bool used = pair.a.find(tag) != std::string_view::npos || pair.b.find(tag) != std::string_view::npos;
+    for (const preference::Message& message : pair.prompt)
+      used = used || message.content.find(tag) != std::string::npos || message.role.find(tag) != std::string::npos;
+    if (!used) return tag;
+  }
+}
+
+}  // namespace
+
+Digest question_key(const std::string& body, std::int32_t sample) {
+  return sha256(sample == 0 ? body : fmt::format("{}#{}", body, sample));
+}
+
+QuestionBuilder::QuestionBuilder(JudgeTemplate judge_template, PointCriteria criteria, JudgeParameters parameters,
+                                 ContextRule rule)
+    : template_(std::move(judge_template)),
+      criteria_(std::move(criteria)),
+      parameters_(std::move(parameters)),
+      rule_(std::move(rule)) {
+  check_parameters(parameters_);
+  if (template_.language() != criteria_.language()) {
+    throw ConfigError(fmt::format("judge: template {} is in language {}, the points are in {}: name two files of one language",
+                                  template_.name(), template_.language(), criteria_.language()));
+  }
+  if (parameters_.form == AnswerForm::json_schema) response_format_ = verdict_format(template_.ties());
+}
+
+std::string QuestionBuilder::body(const std::vector<preference::Message>& messages, std::int32_t sample) const {
+  json request = {{"model", parameters_.model}, {"max_tokens", parameters_.max_tokens}, {"messages", json::array()}};
+  for (const preference::Message& message : messages)
+    request["messages"].push_back({{"role", message.role}, {"content", message.content}});
+  if (parameters_.temperature) request["temperature"] = *parameters_.temperature;
+  if (parameters_.top_p) request["top_p"] = *parameters_.top_p;
+  if (parameters_.seed) request["seed"] = *parameters_.seed + sample;
+  if (parameters_.top_logprobs > 0) {
+    request["logprobs"] = true;
+    request["top_logprobs"] = parameters_.top_logprobs;
+  }
+  if (!response_format_.is_null()) request["response_format"] = response_format_;
+  request.merge_patch(parameters_.extra);
+  return request.dump();
+}
+
+std::optional<BuiltQuestion> QuestionBuilder::build(const PairToAsk& pair, const std::string& category, const std::string& point,
+                                                    bool swapped, std::int32_t sample) const {
+  const std::string& criterion = criteria_.find(category, point);
+  check_pair(pair);
+  BuiltQuestion built;
+  Question& question = built.question;
+  question.category = category;
+  question.point = point;
+  question.judge = parameters_.model;
+  question.template_name = template_.id();
+  question.pair = preference::pair_digest(pair.prompt, pair.a, pair.b);
+  question.swapped = swapped;
+  question.sample = sample;
+
+  const std::string tag = free_tag(question.pair, pair);
+  FieldValues values;
+  const auto set = [&](Field field, std::string_view value) { values[static_cast<std::size_t>(field)] = value; };
+  set(Field::category, category);
+  set(Field::point, point);
+  set(Field::criterion, criterion);
+  set(Field::tag, tag);
+  std::int64_t fixed = response_format_.is_null() ? 0 : rule_.count_tokens(response_format_.dump());
+  for (const preference::Message& message : template_.render(values, parameters_.form))
+    fixed += kMessageMarkup + rule_.count_tokens(message.content);
+
+  std::vector<Turn> turns;
+  for (const preference::Message& message : pair.prompt)
+    turns.push_back({fmt::format("[{} {}]", template_.heading(message.role), tag), message.content});
+  const std::optional<Fitted> fitted =
+      fit_texts(rule_, turns, pair.a, pair.b, rule_.context_tokens - parameters_.max_tokens - fixed,
+                template_.conversation_mark(), template_.response_mark());
+  if (!fitted) return std::nullopt;
+  built.prompt_tokens = fixed + fitted->tokens;
+  built.conversation_cut = fitted->conversation_cut;
+  built.a_cut = fitted->a_cut;
+  built.b_cut = fitted->b_cut;
+
+  set(Field::conversation, fitted->conversation);
+  set(Field::response_1, swapped ? fitted->b : fitted->a);
+  set(Field::response_2, swapped ? fitted->a : fitted->b);
+  question.body = body(template_.render(values, parameters_.form), sample);
+  question.key = question_key(question.body, sample);
+  return built;
+}
+
+}  // namespace dmoerm::judge

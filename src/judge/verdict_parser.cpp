@@ -1,0 +1,480 @@
+#include "judge/verdict_parser.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+namespace dmoerm::judge {
+namespace {
+
+using Words = std::vector<std::string_view>;
+
+/// A verdict and where its value stands.
+struct Found {
+  preference::Verdict verdict = preference::Verdict::unparsable;
+  std::size_t at = std::string::npos;  ///< first byte of the value in the text that was searched
+};
+
+constexpr std::string_view kFence = "```";
+// What may surround a value or a label without changing its meaning. The wide ones are U+00A0, U+3000, and Chinese quotes and
+// brackets.
+const Words kAround = {" ", "\t",     "*",      "_", "`", "\"", "'",  "[",  "]", "(",
+                       ")", "\u00a0", "\u3000", "“", "”", "「", "」", "【", "】"};
+const Words kStops = {".", "!", "。", "！"};
+const Words kLabels = {"verdict", "判断", "结论", "裁决"};
+const Words kFirst = {"1", "１", "response 1", "response_1", "回答1", "回答 1", "回复1", "回复 1", "回答一", "回复一"};
+const Words kSecond = {"2", "２", "response 2", "response_2", "回答2", "回答 2", "回复2", "回复 2", "回答二", "回复二"};
+const Words kTie = {"tie", "draw", "平局", "平手"};
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  for (char& c : result) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return result;
+}
+
+bool is_word(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+
+/// Remove any of `pieces` from the front. @return bytes removed
+std::size_t skip(std::string_view& text, const Words& pieces) {
+  const std::size_t before = text.size();
+  for (bool again = true; again;) {
+    again = std::any_of(pieces.begin(), pieces.end(), [&](std::string_view piece) {
+      const bool here = text.starts_with(piece);
+      if (here) text.remove_prefix(piece.size());
+      return here;
+    });
+  }
+  return before - text.size();
+}
+
+void skip_back(std::string_view& text, const Words& pieces) {
+  for (bool again = true; again;) {
+    again = std::any_of(pieces.begin(), pieces.end(), [&](std::string_view piece) {
+      const bool here = text.ends_with(piece);
+      if (here) text.remove_suffix(piece.size());
+      return here;
+    });
+  }
+}
+
+std::string_view trim(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n";
+  const std::size_t start = text.find_first_not_of(kSpace);
+  return start == std::string_view::npos ? text.substr(text.size())
+                                         : text.substr(start, text.find_last_not_of(kSpace) - start + 1);
+}
+
+constexpr std::string_view kThought = "<think>", kThoughtEnd = "</think>";
+
+/// The text behind thoughts. An unclosed thought leaves nothing: the judge never came to its answer.
+std::string_view without_thoughts(std::string_view reply) {
+  reply = trim(reply);
+  if (!reply.starts_with(kThought)) return reply;
+  const std::size_t end = reply.rfind(kThoughtEnd);
+  return end == std::string_view::npos ? reply.substr(reply.size()) : trim(reply.substr(end + kThoughtEnd.size()));
+}
+
+/// The text behind thoughts whose opening mark stood in the server's chat template, so that the reply holds the closing one
+/// alone.
+std::string_view without_opened_thoughts(std::string_view text) {
+  const std::size_t end = text.find(kThoughtEnd);
+  if (end == std::string_view::npos || text.find(kThoughtEnd, end + 1) != std::string_view::npos) return text;
+  return trim(text.substr(end + kThoughtEnd.size()));
+}
+
+bool contains(const Words& words, std::string_view word) { return std::find(words.begin(), words.end(), word) != words.end(); }
+
+/// The verdict that a lower-case word stands for; unparsable for another word.
+preference::Verdict verdict_of(std::string_view word, bool allow_tie) {
+  if (contains(kFirst, word)) return preference::Verdict::first;
+  if (contains(kSecond, word)) return preference::Verdict::second;
+  return allow_tie && contains(kTie, word) ? preference::Verdict::tie : preference::Verdict::unparsable;
+}
+
+/// Takes {"verdict": VALUE} and ends the parse at anything else, a second key included.
+class VerdictSax : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  explicit VerdictSax(bool allow_tie) : allow_tie_(allow_tie) {}
+  [[nodiscard]] preference::Verdict verdict() const { return verdict_; }
+
+  bool start_object(std::size_t) override { return !std::exchange(opened_, true); }
+  bool key(string_t& name) override { return name == "verdict" && !std::exchange(named_, true); }
+  bool string(string_t& value) override { return take(value); }
+  bool number_integer(number_integer_t) override { return false; }  // negative ones
+  bool number_unsigned(number_unsigned_t value) override { return value <= 2 && take(std::to_string(value)); }
+  bool end_object() override { return named_; }
+  bool null() override { return false; }
+  bool boolean(bool) override { return false; }
+  bool number_float(number_float_t, const string_t&) override { return false; }
+  bool binary(binary_t&) override { return false; }
+  bool start_array(std::size_t) override { return false; }
+  bool end_array() override { return false; }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception&) override { return false; }
+
+ private:
+  bool take(const std::string& value) {
+    if (!named_) return false;
+    verdict_ = value == "1"                   ? preference::Verdict::first
+               : value == "2"                 ? preference::Verdict::second
+               : allow_tie_ && value == "tie" ? preference::Verdict::tie
+                                              : preference::Verdict::unparsable;
+    return verdict_ != preference::Verdict::unparsable;
+  }
+  bool allow_tie_, opened_ = false, named_ = false;
+  preference::Verdict verdict_ = preference::Verdict::unparsable;
+};
+
+/// The content of the code fence that `text` consists of, or `text`.
+std::string_view inside_fence(std::string_view text) {
+  if (!text.starts_with(kFence) || !text.ends_with(kFence) || text.size() < 2 * kFence.size()) return text;
+  text = text.substr(kFence.size(), text.size() - 2 * kFence.size());
+  while (!text.empty() && is_word(text.front())) text.remove_prefix(1);  // the language
+  return trim(text);
+}
+
+/// @param text  part of `whole`
+Found find_json(std::string_view text, std::string_view whole, bool allow_tie) {
+  text = inside_fence(without_opened_thoughts(text));
+  VerdictSax sax(allow_tie);
+  if (!nlohmann::json::sax_parse(text.begin(), text.end(), &sax)) return {};
+  const std::size_t value =
+      text.find_first_not_of(" \t\r\n", text.find(':') + 1);  // there is one colon, as there is one key without one
+  const std::size_t at = value + (text[value] == '"' ? 1 : 0);
+  return {sax.verdict(), static_cast<std::size_t>(text.data() - whole.data()) + at};
+}
+
+/// Bytes of a label with its colon at the start of `text`, which is in lower case; 0 if there is none.
+std::size_t label_length(std::string_view text) {
+  for (const std::string_view label : kLabels) {
+    if (!text.starts_with(label)) continue;
+    std::string_view rest = text.substr(label.size());
+    skip(rest, kAround);
+    for (const std::string_view colon : {std::string_view(":"), std::string_view("：")}) {
+      if (rest.starts_with(colon)) return text.size() - rest.size() + colon.size();
+    }
+  }
+  return 0;
+}
+
+/// What a line in lower case says that holds a label at `label`, or unparsable.
+Found read_line(std::string_view line, std::size_t label, bool allow_tie) {
+  std::string_view before = line.substr(0, label), value = line.substr(label + label_length(line.substr(label)));
+  static const Words kHeading = {"#", "-"};
+  skip(before, kHeading);
+  skip(before, kAround);
+  skip_back(before, kAround);
+  if (!before.empty() && before != "final" && before != "my" && before != "my final" && before != "最终" && before != "最终的" &&
+      before != "我的")
+    return {};
+  skip(value, kAround);
+  const std::size_t at = line.size() - static_cast<std::size_t>(line.data() + line.size() - value.data());
+  skip_back(value, kAround);
+  skip_back(value, kStops);
+  skip_back(value, kAround);
+  const preference::Verdict verdict = verdict_of(value, allow_tie);
+  const bool digit_last = verdict == preference::Verdict::first || verdict == preference::Verdict::second;
+  return {verdict, digit_last && value.size() > 3 ? at + value.find_last_of("12") : at};
+}
+
+/// Whether a line can be left out in asking which is the last: empty, or a mark such as the end of a code fence.
+bool is_mark(std::string_view line) { return line.find_first_not_of(" \t`*-_=") == std::string_view::npos; }
+
+/// @param text  part of `whole`
+Found find_line(std::string_view text, std::string_view whole, bool allow_tie) {
+  const std::string low = lower(text);
+  const std::size_t offset = static_cast<std::size_t>(text.data() - whole.data());
+  Found found;
+  bool spoiled = false, opens = false, closes = false, begun = false;
+  for (std::size_t start = 0; start < low.size();) {
+    const std::size_t end = std::min(low.find_first_of("\r\n", start), low.size());
+    const std::string_view line = std::string_view(low).substr(start, end - start);
+    const bool is_first = !begun;
+    if (!is_mark(line)) {
+      begun = true;
+      closes = false;
+    }
+    std::size_t label = 0;
+    while (label < line.size() && label_length(line.substr(label)) == 0) ++label;
+    if (label < line.size()) {
+      Found here = read_line(line, label, allow_tie);
+      // Words after a verdict that are no verdict take it back; so does a second verdict that differs.
+      spoiled = spoiled || (found.verdict != preference::Verdict::unparsable && found.verdict != here.verdict);
+      here.at += offset + start;
+      found = here;
+      closes = true;
+      opens = opens || (is_first && here.verdict != preference::Verdict::unparsable);
+    }
+    start = end + 1;
+  }
+  return spoiled || !(opens || closes) ? Found{} : found;
+}
+
+/// The reply's own answer. @param text  what is behind the thoughts in `whole`
+Found find_verdict(std::string_view text, std::string_view whole, AnswerForm form, bool allow_tie) {
+  return form == AnswerForm::json_schema ? find_json(text, whole, allow_tie) : find_line(text, whole, allow_tie);
+}
+
+/// Whether the reply begins by declining to answer. Later such words are talk about the responses.
+bool declines(std::string_view reply) {
+  constexpr std::size_t kOpening = 160;  // bytes
+  static const Words kPhrases = {"i cannot provide",
+                                 "i cannot assist",
+                                 "i cannot help",
+                                 "i cannot comply",
+                                 "i cannot answer",
+                                 "i cannot judge",
+                                 "i cannot evaluate",
+                                 "i cannot compare",
+                                 "i cannot choose",
+                                 "i cannot select",
+                                 "i cannot rate",
+                                 "i cannot respond",
+                                 "i cannot fulfill",
+                                 "i cannot give",
+                                 "i cannot make",
+                                 "i cannot engage",
+                                 "i cannot participate",
+                                 "i cannot continue",
+                                 "i cannot in good",
+                                 "i am unable to",
+                                 "i am not able to",
+                                 "i will not ",
+                                 "i must decline",
+                                 "i have to decline",
+                                 "i decline",
+                                 "i apologize, but",
+                                 "i am sorry, but",
+                                 "sorry, but i",
+                                 "as an ai",
+                                 "against my programming",
+                                 "against my policy",
+                                 "无法",
+                                 "抱歉",
+                                 "对不起",
+                                 "我不能",
+                                 "我拒绝"};
+  std::string opening = lower(reply.substr(0, kOpening));
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 6> kLong = {{{"’", "'"},
+                                                                                   {"can't", "cannot"},
+                                                                                   {"can not", "cannot"},
+                                                                                   {"i'm", "i am"},
+                                                                                   {"won't", "will not"},
+                                                                                   {"apologise", "apologize"}}};
+  for (const auto& [from, to] : kLong) {
+    for (std::size_t i = 0; (i = opening.find(from, i)) != std::string::npos; i += to.size()) opening.replace(i, from.size(), to);
+  }
+  // Inside quotes it is what a response said.
+  opening.resize(std::min({opening.size(), opening.find('"'), opening.find("“"), opening.find("「")}));
+  return std::any_of(kPhrases.begin(), kPhrases.end(), [&](std::string_view phrase) {
+    const std::size_t at = opening.find(phrase);
+    return at != std::string::npos && (at == 0 || !is_word(opening[at - 1]));
+  });
+}
+
+// --- Foreign styles ---
+
+struct Name {
+  std::string text;  ///< lower case
+  preference::Verdict verdict;
+};
+
+std::vector<Name> names_of(const VerdictNames& names) {
+  std::vector<Name> result;
+  for (const auto& [list, verdict] : {std::pair(&names.first, preference::Verdict::first),
+                                      {&names.second, preference::Verdict::second},
+                                      {&names.tie, preference::Verdict::tie}}) {
+    for (const std::string& name : *list) result.push_back({lower(name), verdict});
+  }
+  return result;
+}
+
+/// The verdict of a text that is nothing but a name.
+preference::Verdict exactly(std::string_view text, const std::vector<Name>& names) {
+  static const Words kEdge = {" ", "\t", "*", "`", "\"", "'"};  // brackets belong to names
+  skip(text, kEdge);
+  for (int i = 0; i < 2; ++i) {
+    skip_back(text, kEdge);
+    skip_back(text, kStops);
+  }
+  for (const Name& name : names) {
+    if (text == name.text) return name.verdict;
+  }
+  return preference::Verdict::unparsable;
+}
+
+bool ends_with_any(std::string_view text, const Words& endings) {
+  return std::any_of(endings.begin(), endings.end(), [&](std::string_view ending) {
+    return text.ends_with(ending) && (text.size() == ending.size() || !is_word(text[text.size() - ending.size() - 1]));
+  });
+}
+
+bool has_word(std::string_view text, std::string_view word) {
+  for (std::size_t i = 0; (i = text.find(word, i)) != std::string_view::npos; ++i) {
+    if ((i == 0 || !is_word(text[i - 1])) && (i + word.size() == text.size() || !is_word(text[i + word.size()]))) return true;
+  }
+  return false;
+}
+
+/// Whether `after`, what follows a name, says that this is the better one.
+bool is_preferred(std::string_view after) {
+  static const Words kIs = {" is ", " was ", " would be "};
+  static const Words kAdverbs = {"the ",  "clearly ", "much ", "slightly ",  "overall ",       "therefore ",
+                                 "thus ", "a ",       "far ",  "generally ", "significantly ", "my "};
+  static const Words kBetter = {"better", "best", "superior", "preferred", "preferable", "stronger", "winner"};
+  const auto is = std::find_if(kIs.begin(), kIs.end(), [&](std::string_view word) { return after.starts_with(word); });
+  if (is == kIs.end()) return false;
+  after.remove_prefix(is->size());
+  skip(after, kAdverbs);
+  return std::any_of(kBetter.begin(), kBetter.end(), [&](std::string_view word) {
+    return after.starts_with(word) && (after.size() == word.size() || !is_word(after[word.size()]));
+  });
+}
+
+/// Whether `before`, what leads to a name, says that it is the better one.
+bool is_chosen(std::string_view before) {
+  static const Words kVerbs = {"i choose",       "i prefer",       "i pick",          "i select",
+                               "i would choose", "i would prefer", "i would pick",    "i would select",
+                               "i'd choose",     "i'd prefer",     "i would go with", "i go with",
+                               "my choice is",   "my answer is",   "my verdict is",   "the winner is"};
+  static const Words kBetterOnes = {"better", "best", "superior", "preferred", "preferable", "stronger"};
+  static const Words kThings = {"", " one", " output", " response", " answer", " choice", " option", " reply"};
+  static const Words kEdge = {" ", "*", "`", "\"", ":"};
+  skip_back(before, kEdge);
+  if (ends_with_any(before, kVerbs)) return true;
+  if (!before.ends_with(" is")) return false;
+  before.remove_suffix(3);
+  return std::any_of(kThings.begin(), kThings.end(), [&](std::string_view thing) {
+    return before.ends_with(thing) && ends_with_any(before.substr(0, before.size() - thing.size()), kBetterOnes);
+  });
+}
+
+/// Add what one sentence in lower case concludes.
+void conclude(std::string_view sentence, const std::vector<Name>& names, std::vector<preference::Verdict>& verdicts) {
+  for (const std::string_view word :
+       {"not", "neither", "nor", "either", "cannot", "if", "whether", "unless", "although", "hard", "would have been"}) {
+    if (has_word(sentence, word)) return;
+  }
+  if (sentence.find("n't") != std::string_view::npos || sentence.find("n’t") != std::string_view::npos) return;
+  for (const Name& name : names) {
+    for (std::size_t i = 0; (i = sentence.find(name.text, i)) != std::string_view::npos; i += name.text.size()) {
+      const std::size_t end = i + name.text.size();
+      if ((i > 0 && is_word(sentence[i - 1])) || (end < sentence.size() && is_word(sentence[end]))) continue;
+      std::string_view after = sentence.substr(end);
+      while (after.starts_with('*')) after.remove_prefix(1);
+      if (is_preferred(after) || is_chosen(sentence.substr(0, i))) verdicts.push_back(name.verdict);
+    }
+  }
+}
+
+// --- Probabilities ---
+
+/// The text of a token; its bytes where given, as a token may hold a part of a character.
+std::optional<std::string> token_text(const nlohmann::json& token) {
+  if (!token.is_object()) return std::nullopt;
+  if (const auto bytes = token.find("bytes"); bytes != token.end() && bytes->is_array()) {
+    std::string text;
+    for (const nlohmann::json& byte : *bytes) {
+      if (!byte.is_number_unsigned() || byte.get<std::uint64_t>() > 255) return std::nullopt;
+      text += static_cast<char>(byte.get<std::uint8_t>());
+    }
+    return text;
+  }
+  const auto text = token.find("token");
+  return text != token.end() && text->is_string() ? std::optional(text->get<std::string>()) : std::nullopt;
+}
+
+std::optional<double> token_probability(const nlohmann::json& token) {
+  const auto logprob = token.find("logprob");
+  if (logprob == token.end() || !logprob->is_number()) return std::nullopt;
+  const double p = std::exp(logprob->get<double>());
+  return p >= 0 && p <= 1.001 ? std::optional(p) : std::nullopt;
+}
+
+/// What a token at the place of the value means.
+preference::Verdict token_verdict(const std::string& token, bool allow_tie) {
+  const std::string low = lower(token);
+  std::string_view text = low;
+  skip(text, kAround);
+  if (allow_tie && !text.empty()) {
+    for (const std::string_view tie : kTie) {  // it may take several tokens
+      if (tie.starts_with(text)) return preference::Verdict::tie;
+    }
+  }
+  const std::size_t end = static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), is_word) - text.begin());
+  return verdict_of(end == 0 ? text : text.substr(0, end), allow_tie);
+}
+
+}  // namespace
+
+std::string_view to_string(AnswerForm form) { return form == AnswerForm::json_schema ? "json_schema" : "verdict_line"; }
+
+preference::Verdict parse_verdict(std::string_view reply, AnswerForm form, bool allow_tie) {
+  const std::string_view text = without_thoughts(reply);
+  const preference::Verdict verdict = find_verdict(text, reply, form, allow_tie).verdict;
+  return verdict == preference::Verdict::unparsable && declines(text) ? preference::Verdict::refused : verdict;
+}
+
+preference::Verdict parse_named_verdict(std::string_view reply, const VerdictNames& wanted) {
+  const std::vector<Name> names = names_of(wanted);
+  const std::string text = lower(without_thoughts(reply));
+  if (const preference::Verdict verdict = exactly(text, names); verdict != preference::Verdict::unparsable) return verdict;
+
+  static const Words kAnswers = {"answer", "verdict", "decision", "choice", "conclusion", "winner", "better", "preferred"};
+  std::string_view last = trim(std::string_view(text).substr(std::min(text.size(), text.find_last_of('\n') + 1)));
+  if (const std::size_t colon = last.find(':'); colon != std::string_view::npos && ends_with_any(last.substr(0, colon), kAnswers))
+    last.remove_prefix(colon + 1);
+  if (const preference::Verdict verdict = exactly(last, names); verdict != preference::Verdict::unparsable) return verdict;
+
+  std::vector<preference::Verdict> verdicts;
+  for (std::size_t start = 0; start < text.size();) {
+    const std::size_t end = std::min(text.find_first_of(".!?;\n", start), text.size());
+    conclude(std::string_view(text).substr(start, end - start), names, verdicts);
+    start = end + 1;
+  }
+  if (!verdicts.empty() &&
+      std::all_of(verdicts.begin(), verdicts.end(), [&](preference::Verdict v) { return v == verdicts.front(); }))
+    return verdicts.front();
+  return verdicts.empty() && declines(text) ? preference::Verdict::refused : preference::Verdict::unparsable;
+}
+
+std::optional<double> first_probability(const nlohmann::json& logprobs, AnswerForm form, bool allow_tie) {
+  if (!logprobs.is_object()) return std::nullopt;
+  const auto content = logprobs.find("content");
+  if (content == logprobs.end() || !content->is_array()) return std::nullopt;
+  std::string reply;
+  std::vector<std::size_t> ends;
+  for (const nlohmann::json& token : *content) {
+    const std::optional<std::string> text = token_text(token);
+    if (!text) return std::nullopt;
+    ends.push_back((reply += *text).size());
+  }
+  const Found found = find_verdict(without_thoughts(reply), reply, form, allow_tie);
+  if (found.verdict == preference::Verdict::unparsable) return std::nullopt;
+  const std::size_t index = static_cast<std::size_t>(std::upper_bound(ends.begin(), ends.end(), found.at) - ends.begin());
+  const nlohmann::json& token = content->at(index);
+
+  std::vector<nlohmann::json> choices;
+  if (const auto top = token.find("top_logprobs"); top != token.end() && top->is_array())
+    choices.assign(top->begin(), top->end());
+  const std::optional<std::string> said = token_text(token);
+  if (std::none_of(choices.begin(), choices.end(), [&](const nlohmann::json& choice) { return token_text(choice) == said; }))
+    choices.push_back(token);
+  double first = 0, second = 0, tie = 0;
+  for (const nlohmann::json& choice : choices) {
+    const std::optional<std::string> text = token_text(choice);
+    const std::optional<double> p = text ? token_probability(choice) : std::nullopt;
+    if (!p) continue;
+    const preference::Verdict verdict = token_verdict(*text, allow_tie);
+    if (verdict == preference::Verdict::first) first += *p;
+    if (verdict == preference::Verdict::second) second += *p;
+    if (verdict == preference::Verdict::tie) tie += *p;
+  }
+  const double sum = first + second + tie;
+  return sum >= 0.5 ? std::optional((first + tie / 2) / sum) : std::nullopt;
+}
+
+}  // namespace dmoerm::judge

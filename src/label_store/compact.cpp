@@ -1,0 +1,115 @@
+#include "label_store/compact.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <system_error>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "label_store/reader.h"
+#include "label_store/store_directory.h"
+#include "label_store/store_lock.h"
+
+namespace dmoerm::label_store {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Costs by category, point, judge and template.
+class Costs {
+ public:
+  void add(const PointSpent& p) { sums_[{p.category, p.point, p.judge, p.template_name}] += p.spent; }
+  [[nodiscard]] std::vector<PointSpent> list() const {
+    std::vector<PointSpent> all;
+    for (const auto& [n, spent] : sums_) all.push_back({std::get<0>(n), std::get<1>(n), std::get<2>(n), std::get<3>(n), spent});
+    return all;
+  }
+
+ private:
+  std::map<std::tuple<std::string, std::string, std::string, std::string>, judge::Usage> sums_;
+};
+
+/// What becomes of some segments.
+class Batch {
+ public:
+  explicit Batch(const KeyTable& latest) : latest_(&latest) {}
+
+  void add(const Segment& segment) {
+    LabelColumns all;
+    segment.read(0, segment.about().rows, Part::all, all);
+    const std::vector<std::size_t> starts = all.reply_starts();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      if (latest_->sequence(all.key[i]) == all.sequence[i]) {
+        rows_.add_row(all, i, starts[i]);
+        continue;
+      }
+      const Label l = all.label(i, starts[i]);
+      costs_.add({l.category, l.point, l.judge, l.template_name, all.spent(i)});
+      ++dropped_;
+    }
+    for (const PointSpent& p : segment.about().notes.rows_dropped) costs_.add(p);
+    files_.push_back(segment.path());
+  }
+
+  [[nodiscard]] std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }
+
+  /// Publish the new segment, read it back, then remove what it replaces. One segment without superseded rows stays as it is.
+  void finish(const fs::path& directory, Compaction& result) {
+    if (files_.size() < 2 && dropped_ == 0) return;
+    SegmentNotes notes;
+    for (const fs::path& file : files_) notes.replaces.push_back(file.filename().string());
+    notes.rows_dropped = costs_.list();
+    const fs::path target = next_segment_path(directory);
+    write_segment(target, rows_, notes);
+    const Segment written(target);
+    DMOERM_CHECK(written.about().rows == rows(), "a segment holds the rows that were written");
+    for (const fs::path& file : files_) {
+      std::error_code error;
+      if (!fs::remove(file, error) && error) throw IoError(fmt::format("{}: cannot remove: {}", file.string(), error.message()));
+    }
+    sync_path(directory);
+    result.rows_dropped += dropped_;
+  }
+
+ private:
+  const KeyTable* latest_;
+  LabelColumns rows_;
+  Costs costs_;
+  std::vector<fs::path> files_;
+  std::int64_t dropped_ = 0;
+};
+
+void count(const std::vector<Segment>& segments, std::int64_t& number, std::int64_t& bytes) {
+  number = static_cast<std::int64_t>(segments.size());
+  for (const Segment& segment : segments) bytes += static_cast<std::int64_t>(fs::file_size(segment.path()));
+}
+
+}  // namespace
+
+Compaction compact_store(const fs::path& directory, std::int64_t rows_max) {
+  if (rows_max < 1) throw ConfigError(fmt::format("rows of a segment: expected 1 or more, found {}", rows_max));
+  require_store(directory);
+  const StoreLock lock(directory);
+  tidy(directory, open_whole_segments(directory));
+  const LabelReader reader(directory);
+  const KeyTable latest = reader.latest({});
+  Compaction result;
+  count(reader.segments(), result.segments_before, result.bytes_before);
+  Batch batch(latest);
+  for (const Segment& segment : reader.segments()) {
+    if (batch.rows() > 0 && batch.rows() + segment.about().rows > rows_max) {
+      batch.finish(directory, result);
+      batch = Batch(latest);
+    }
+    batch.add(segment);
+  }
+  batch.finish(directory, result);
+  count(LabelReader(directory).segments(), result.segments_after, result.bytes_after);
+  return result;
+}
+
+}  // namespace dmoerm::label_store

@@ -1,0 +1,123 @@
+#include "label_store/repair.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+#include <tuple>
+
+#include "base/error.h"
+#include "label_store/journal.h"
+#include "label_store/store_directory.h"
+#include "label_store/store_lock.h"
+#include "label_store/verify.h"
+
+namespace dmoerm::label_store {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr unsigned kSalvageSecondsMax = 300;  // HDF5 may go in circles over a damaged file
+
+/// Numbers of all labels in whole segments, in order.
+std::vector<std::int64_t> sealed_numbers(const std::vector<Segment>& segments) {
+  std::vector<std::int64_t> numbers;
+  for (const Segment& segment : segments) {
+    LabelColumns rows;
+    segment.read(0, segment.about().rows, Part::known, rows);
+    numbers.insert(numbers.end(), rows.sequence.begin(), rows.sequence.end());
+  }
+  std::ranges::sort(numbers);
+  return numbers;
+}
+
+/// Rows that no whole segment holds.
+LabelColumns without(const LabelColumns& rows, const std::vector<std::int64_t>& sealed) {
+  LabelColumns result;
+  const std::vector<std::size_t> starts = rows.reply_starts();
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (!std::ranges::binary_search(sealed, rows.sequence[i])) result.add_row(rows, i, starts[i]);
+  }
+  return result;
+}
+
+/// What the rows that are missing in `saved` have cost, by the damaged segment's own account.
+std::vector<PointSpent> costs_lost(const SegmentAbout& about, const LabelColumns& saved) {
+  std::map<std::tuple<std::string, std::string, std::string, std::string>, judge::Usage> by_point;
+  for (std::size_t i = 0; i < saved.size(); ++i) {
+    const Label l = saved.label(i, 0);
+    by_point[{l.category, l.point, l.judge, l.template_name}] += saved.spent(i);
+  }
+  std::vector<PointSpent> lost = about.notes.rows_dropped;
+  const auto word = [&](std::int32_t name) { return about.names[static_cast<std::size_t>(name)]; };
+  for (const SegmentRun& run : about.runs) {
+    PointSpent p{word(run.category), word(run.point), word(run.judge), word(run.template_name), run.spent};
+    p.spent -= by_point[{p.category, p.point, p.judge, p.template_name}];
+    if (p.spent.requests > 0) lost.push_back(std::move(p));
+  }
+  return lost;
+}
+
+/// In a process of its own: save the readable rows of `file` as `target`.
+bool salvage_segment(const fs::path& file, const fs::path& target, const std::vector<std::int64_t>& sealed) {
+  const pid_t child = ::fork();
+  if (child < 0) throw IoError("cannot start a process to read a damaged segment in");
+  if (child == 0) {
+    ::alarm(kSalvageSecondsMax);
+    try {
+      SegmentAbout about;
+      const LabelColumns saved = Segment::salvage(file, about);
+      SegmentNotes notes;
+      notes.salvaged = file.filename().string();
+      notes.rows_lost = about.rows - static_cast<std::int64_t>(saved.size());
+      notes.rows_dropped = costs_lost(about, saved);
+      write_segment(target, without(saved, sealed), notes);
+      ::_exit(0);
+    } catch (const std::exception&) {
+      ::_exit(1);
+    }
+  }
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+}  // namespace
+
+std::vector<RepairedFile> repair_store(const fs::path& directory) {
+  require_store(directory);
+  const StoreLock lock(directory);
+  tidy(directory, open_segments(directory));
+  std::vector<RepairedFile> repaired;
+  const StoreSegments found = open_segments(directory);
+  const std::vector<std::int64_t> sealed = sealed_numbers(found.segments);
+  for (const DamagedFile& file : found.damaged) {
+    RepairedFile done{{}, file.what, next_segment_path(directory), 0, -1};
+    if (salvage_segment(file.path, done.segment, sealed)) {
+      const Segment saved(done.segment);
+      done.saved = saved.about().rows;
+      done.lost = saved.about().notes.rows_lost;
+    } else {
+      done.segment.clear();
+    }
+    done.moved_to = put_aside(directory, file.path);
+    repaired.push_back(std::move(done));
+  }
+  const Journal::Salvaged journal = Journal::salvage(journal_path(directory));
+  if (!journal.damage.empty()) {
+    RepairedFile done{{}, journal.damage, {}, 0, -1};
+    const LabelColumns rows = without(journal.rows, sealed);
+    if (rows.size() > 0) {
+      done.segment = next_segment_path(directory);
+      write_segment(done.segment, rows, {});
+    }
+    done.saved = static_cast<std::int64_t>(rows.size());
+    for (const fs::path& file : Journal::files(journal_path(directory))) done.moved_to = put_aside(directory, file);
+    repaired.push_back(std::move(done));
+  }
+  return repaired;
+}
+
+}  // namespace dmoerm::label_store

@@ -1,0 +1,184 @@
+#include "label_store/store_directory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+
+namespace dmoerm::label_store {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::int64_t kStoreSchema = 1;
+constexpr const char* kWhat = "dmoerm label store";
+constexpr std::string_view kPrefix = "segment-", kSuffix = ".h5", kTemporary = ".tmp-";
+
+fs::path mark_of(const fs::path& directory) { return directory / "store.json"; }
+bool is_temporary(const fs::path& file) { return file.filename().string().find(kTemporary) != std::string::npos; }
+
+/// Number of a segment by its file name.
+std::optional<std::int64_t> number_of(const fs::path& file) {
+  const std::string name = file.filename().string();
+  if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return std::nullopt;
+  const char *first = name.data() + kPrefix.size(), *last = name.data() + name.size() - kSuffix.size();
+  std::int64_t number = 0;
+  const auto [end, error] = std::from_chars(first, last, number);
+  if (error != std::errc() || end != last || number < 1) return std::nullopt;
+  return number;
+}
+
+std::vector<fs::path> entries(const fs::path& directory) {
+  std::vector<fs::path> found;
+  std::error_code error;
+  for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) found.push_back(at->path());
+  if (error) throw IoError(fmt::format("{}: cannot list the directory: {}", directory.string(), error.message()));
+  return found;
+}
+
+std::vector<fs::path> segment_files(const fs::path& directory) {
+  std::vector<fs::path> found;
+  for (const fs::path& file : entries(directory)) {
+    if (number_of(file)) found.push_back(file);
+  }
+  std::ranges::sort(found, {}, number_of);
+  return found;
+}
+
+/// One look at the directory. Nothing if a segment vanished meanwhile, as a compaction removes what it has replaced.
+std::optional<StoreSegments> try_open_segments(const fs::path& directory) {
+  std::vector<Segment> opened;
+  std::vector<DamagedFile> damaged;
+  for (const fs::path& file : segment_files(directory)) {
+    try {
+      opened.emplace_back(file);
+    } catch (const Error& e) {
+      if (!fs::exists(file)) return std::nullopt;
+      damaged.push_back({file, e.what()});
+    }
+  }
+  std::set<std::string> replaced, salvaged;
+  for (const Segment& s : opened) {
+    replaced.insert(s.about().notes.replaces.begin(), s.about().notes.replaces.end());
+    salvaged.insert(s.about().notes.salvaged);
+  }
+  StoreSegments result;
+  for (Segment& s : opened) {
+    if (replaced.contains(s.path().filename().string())) {
+      result.replaced.push_back(s.path());
+    } else {
+      result.segments.push_back(std::move(s));
+    }
+  }
+  for (DamagedFile& file : damaged) {
+    const std::string name = file.path.filename().string();
+    if (replaced.contains(name)) {
+      result.replaced.push_back(file.path);
+    } else if (salvaged.contains(name)) {
+      result.salvaged.push_back(file.path);
+    } else {
+      result.damaged.push_back(std::move(file));
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+fs::path journal_path(const fs::path& directory) { return directory / "journal.sqlite"; }
+fs::path damaged_path(const fs::path& directory) { return directory / "damaged"; }
+
+fs::path next_segment_path(const fs::path& directory) {
+  std::int64_t last = 0;
+  for (const fs::path& folder : {directory, damaged_path(directory)}) {
+    if (!fs::exists(folder)) continue;
+    for (const fs::path& file : segment_files(folder)) last = std::max(last, *number_of(file));
+  }
+  return directory / fmt::format("{}{:06}{}", kPrefix, last + 1, kSuffix);
+}
+
+void require_store(const fs::path& directory) {
+  const fs::path mark = mark_of(directory);
+  if (!fs::is_directory(directory) || !fs::exists(mark)) {
+    throw ConfigError(fmt::format("{}: expected a label store (a directory with store.json), found {}", directory.string(),
+                                  !fs::exists(directory)        ? "nothing"
+                                  : fs::is_directory(directory) ? "a directory without it"
+                                                                : "a file"));
+  }
+  const nlohmann::json said = read_json(mark);
+  if (!said.is_object() || said.value("what", nlohmann::json()) != kWhat ||
+      !said.value("schema", nlohmann::json()).is_number_integer()) {
+    throw ConfigError(fmt::format("{}: expected the mark of a label store, found {}", mark.string(), said.dump()));
+  }
+  const auto schema = said.at("schema").get<std::int64_t>();
+  if (schema > kStoreSchema) {
+    throw ConfigError(fmt::format("{}: expected a label store of schema {} or older, found {}: use a newer dmoerm", mark.string(),
+                                  kStoreSchema, schema));
+  }
+}
+
+void create_store(const fs::path& directory) {
+  std::error_code error;
+  fs::create_directories(directory, error);
+  if (error) throw IoError(fmt::format("{}: cannot create the label store: {}", directory.string(), error.message()));
+  if (fs::exists(mark_of(directory))) return require_store(directory);
+  for (const fs::path& file : entries(directory)) {
+    if (file.filename() == "LOCK" || is_temporary(file)) continue;  // a start that was cut short
+    throw ConfigError(fmt::format("{}: is no label store and holds {}: name an empty directory or one that does not exist yet",
+                                  directory.string(), file.filename().string()));
+  }
+  write_json_atomically(mark_of(directory), {{"what", kWhat}, {"schema", kStoreSchema}});
+}
+
+StoreSegments open_segments(const fs::path& directory) {
+  for (int tries = 0; tries < 100; ++tries) {
+    if (auto found = try_open_segments(directory)) return std::move(*found);
+  }
+  throw IoError(fmt::format("{}: the segments change faster than they can be opened; try again", directory.string()));
+}
+
+StoreSegments open_whole_segments(const fs::path& directory) {
+  StoreSegments found = open_segments(directory);
+  if (found.damaged.empty()) return found;
+  std::string message;
+  for (const DamagedFile& file : found.damaged) message += (message.empty() ? "" : "\n") + file.what;
+  throw DataError(message);
+}
+
+void tidy(const fs::path& directory, const StoreSegments& found) {
+  std::vector<fs::path> gone = found.replaced;
+  for (const fs::path& file : entries(directory)) {
+    if (is_temporary(file)) gone.push_back(file);
+  }
+  for (const fs::path& file : gone) {
+    std::error_code error;
+    if (!fs::remove(file, error) && error) {
+      throw IoError(fmt::format("{}: cannot remove: {}", file.string(), error.message()));
+    }
+    spdlog::info("[label] removed={} why=\"left by a write that was cut short, or replaced\"", file.filename().string());
+  }
+  for (const fs::path& file : found.salvaged) put_aside(directory, file);
+  if (!gone.empty()) sync_path(directory);
+}
+
+fs::path put_aside(const fs::path& directory, const fs::path& file) {
+  const fs::path folder = damaged_path(directory);
+  fs::path target = folder / file.filename();
+  for (int i = 1; fs::exists(target); ++i) target = folder / fmt::format("{}.{}", file.filename().string(), i);
+  std::error_code error;
+  fs::create_directory(folder, error);
+  if (!error) fs::rename(file, target, error);
+  if (error) throw IoError(fmt::format("{}: cannot move to {}: {}", file.string(), target.string(), error.message()));
+  sync_path(folder);
+  sync_path(directory);
+  return target;
+}
+
+}  // namespace dmoerm::label_store

@@ -1,0 +1,112 @@
+#include "label_store/store_lock.h"
+
+#include <fcntl.h>
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <pwd.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <thread>
+
+#include "base/error.h"
+#include "base/host.h"
+
+namespace dmoerm::label_store {
+namespace {
+
+constexpr std::string_view kRows = "journal_rows: ", kHolder = "holder: ";
+constexpr std::size_t kCommandMax = 300;
+// A reader that looks whether the lock is held has it for a moment itself.
+constexpr int kTries = 20;
+constexpr std::chrono::milliseconds kTryAgain{25};
+
+std::filesystem::path lock_file(const std::filesystem::path& directory) { return directory / "LOCK"; }
+
+/// First line of the file, always equally long, so that it can be written over.
+std::string rows_line(std::int64_t rows) { return fmt::format("{}{:020}\n", kRows, rows); }
+
+std::string user_name() {
+  passwd entry{}, *found = nullptr;
+  char buffer[4096];
+  if (::getpwuid_r(::getuid(), &entry, buffer, sizeof buffer, &found) == 0 && found != nullptr) return found->pw_name;
+  return std::to_string(::getuid());
+}
+
+/// This process as others are told of it.
+std::string describe_self() {
+  std::ifstream words("/proc/self/cmdline", std::ios::binary);
+  std::string command((std::istreambuf_iterator<char>(words)), std::istreambuf_iterator<char>());
+  while (!command.empty() && command.back() == '\0') command.pop_back();
+  std::ranges::replace_if(
+      command, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+  if (command.size() > kCommandMax) command = command.substr(0, kCommandMax) + "...";
+  return fmt::format("pid {} of user {} on host {}, since {:%Y-%m-%d %H:%M:%S} UTC ({})", ::getpid(), user_name(), host_name(),
+                     fmt::gmtime(std::time(nullptr)), command);
+}
+
+void write_at(int fd, const std::string& text, off_t at) {
+  // A note only: the lock itself does not hang on it.
+  if (::pwrite(fd, text.data(), text.size(), at) < 0) return;
+}
+
+}  // namespace
+
+StoreLock::StoreLock(const std::filesystem::path& directory) {
+  const std::filesystem::path path = lock_file(directory);
+  fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd_ < 0) {
+    throw IoError(fmt::format("{}: cannot open for writing: {}; the label store must be writable for the one who labels",
+                              path.string(), std::strerror(errno)));
+  }
+  for (int tries = 1; ::flock(fd_, LOCK_EX | LOCK_NB) != 0; ++tries) {
+    const int error = errno;
+    if (error == EINTR || (error == EWOULDBLOCK && tries < kTries)) {
+      std::this_thread::sleep_for(kTryAgain);
+      continue;
+    }
+    ::close(fd_);
+    if (error != EWOULDBLOCK) throw IoError(fmt::format("{}: cannot lock: {}", path.string(), std::strerror(error)));
+    const auto note = read(directory);
+    throw ConfigError(fmt::format("{}: the label store is in use by {}; wait until that is done or stop it", directory.string(),
+                                  note && !note->holder.empty() ? note->holder : "another process"));
+  }
+  const auto before = read(directory);  // of the rows in the journal
+  if (::ftruncate(fd_, 0) == 0) {
+    write_at(fd_, rows_line(before ? before->journal_rows : 0) + std::string(kHolder) + describe_self() + "\n", 0);
+  }
+}
+
+StoreLock::~StoreLock() { ::close(fd_); }
+
+void StoreLock::note_journal_rows(std::int64_t rows) const { write_at(fd_, rows_line(rows), 0); }
+
+std::optional<LockNote> StoreLock::read(const std::filesystem::path& directory) {
+  const int fd = ::open(lock_file(directory).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return std::nullopt;
+  char buffer[1024];
+  const ssize_t got = ::pread(fd, buffer, sizeof buffer, 0);
+  LockNote note;
+  note.held = ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(fd);  // and with it a lock that we got
+  const std::string_view text(buffer, got > 0 ? static_cast<std::size_t>(got) : 0);
+  const auto after = [&](std::string_view word) {
+    const std::size_t at = text.find(word);
+    if (at == std::string_view::npos) return std::string_view();
+    const std::string_view rest = text.substr(at + word.size());
+    return rest.substr(0, rest.find('\n'));
+  };
+  note.holder = after(kHolder);
+  const std::string_view rows = after(kRows);
+  std::from_chars(rows.data(), rows.data() + rows.size(), note.journal_rows);
+  return note;
+}
+
+}  // namespace dmoerm::label_store

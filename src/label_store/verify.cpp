@@ -1,0 +1,93 @@
+#include "label_store/verify.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "label_store/journal.h"
+#include "label_store/store_lock.h"
+
+namespace dmoerm::label_store {
+namespace {
+
+constexpr std::int64_t kPiece = 1 << 16;
+
+/// Read all of a segment. @throws DataError saying what is wrong
+void check_segment(const Segment& segment) {
+  const SegmentAbout& about = segment.about();
+  const std::string name = segment.path().string();
+  std::int64_t last = 0;
+  for (const SegmentRun& run : about.runs) {
+    judge::Usage spent;
+    const auto word = [&](std::int32_t index) -> const std::string& { return about.names[static_cast<std::size_t>(index)]; };
+    for (std::int64_t at = 0; at < run.rows; at += kPiece) {
+      LabelColumns rows;
+      segment.read(run.first + at, std::min(kPiece, run.rows - at), Part::all, rows);
+      const std::vector<std::size_t> starts = rows.reply_starts();
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        const Label label = rows.label(i, starts[i]);
+        const std::int64_t row = run.first + at + static_cast<std::int64_t>(i);
+        if (row_check(label, rows.sequence[i]) != rows.check[i]) {
+          throw DataError(fmt::format("{}: row {} (key {}) is not what its checksum says", name, row, to_hex(label.key)));
+        }
+        if (label.category != word(run.category) || label.point != word(run.point) || label.judge != word(run.judge) ||
+            label.template_name != word(run.template_name)) {
+          throw DataError(fmt::format("{}: row {} is of {}/{}, the attributes say {}/{}", name, row, label.category, label.point,
+                                      word(run.category), word(run.point)));
+        }
+        spent += rows.spent(i);
+        last = std::max(last, rows.sequence[i]);
+      }
+    }
+    if (spent != run.spent)
+      throw DataError(fmt::format("{}: the costs from row {} on are not those of the attributes", name, run.first));
+  }
+  if (last != about.last_sequence) {
+    throw DataError(fmt::format("{}: expected the highest number {}, found {}", name, about.last_sequence, last));
+  }
+}
+
+bool is_held(const std::filesystem::path& directory) {
+  const auto note = StoreLock::read(directory);
+  return note && note->held;
+}
+
+}  // namespace
+
+Verification verify_store(const std::filesystem::path& directory) {
+  require_store(directory);
+  Verification result;
+  StoreSegments found = open_segments(directory);
+  result.damaged = std::move(found.damaged);
+  for (const Segment& segment : found.segments) {
+    try {
+      check_segment(segment);
+      ++result.segments;
+      result.rows += segment.about().rows;
+    } catch (const DataError& e) {
+      result.damaged.push_back({segment.path(), e.what()});
+    }
+  }
+  for (const auto& list : {found.replaced, found.salvaged}) {
+    for (const auto& file : list) {
+      result.remarks.push_back(fmt::format("{}: its labels are in another segment; the next labeller removes it", file.string()));
+    }
+  }
+  bool in_use = is_held(directory);
+  if (!in_use) {
+    const Journal::Salvaged journal = Journal::salvage(journal_path(directory));
+    in_use = is_held(directory);  // one that has started meanwhile changes what was copied
+    if (!in_use) {
+      result.journal_rows = static_cast<std::int64_t>(journal.rows.size());
+      if (!journal.damage.empty()) result.damaged.push_back({journal_path(directory), journal.damage});
+    }
+  }
+  if (in_use) {
+    result.remarks.push_back(fmt::format("{}: in use by {}; not checked", journal_path(directory).string(),
+                                         StoreLock::read(directory).value_or(LockNote{}).holder));
+  }
+  return result;
+}
+
+}  // namespace dmoerm::label_store

@@ -1,0 +1,15 @@
+// Names inside a bundle that its writer and reader share.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+
+namespace dmoerm::moe {
+
+inline constexpr std::int64_t kBundleSchema = 1;
+inline constexpr const char* kBundleManifest = "dmoerm.json";
+
+/// SHA-256 of every file of a bundle but its manifest, by relative path.
+nlohmann::json file_sums(const std::filesystem::path& directory);
+
+}  // namespace dmoerm::moe

@@ -1,0 +1,136 @@
+#include "moe/category_router.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mv.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "moe/adam_fit.h"
+#include "nn/safetensors.h"
+
+namespace dmoerm::moe {
+namespace {
+
+constexpr const char* kTensorFile = "router.safetensors";
+constexpr const char* kSettingsFile = "router.json";
+
+at::Tensor label_tensor(const std::vector<std::int32_t>& labels) {
+  return at::tensor(at::ArrayRef<std::int32_t>(labels), at::TensorOptions().dtype(at::kInt)).to(at::kLong);
+}
+
+/// The temperature in [1/20, 20] that minimises the cross-entropy of logits / temperature: golden-section search on its
+/// logarithm.
+double best_temperature(const at::Tensor& logits_MC, const at::Tensor& labels_M) {
+  const at::Tensor wide = logits_MC.to(at::kDouble);
+  const auto loss = [&](double log_t) { return at::cross_entropy_loss(wide / std::exp(log_t), labels_M).item<double>(); };
+  const double ratio = (std::sqrt(5.0) - 1) / 2;
+  double low = -std::log(20.0), high = std::log(20.0);
+  for (int i = 0; i < 60; ++i) {
+    const double a = high - ratio * (high - low), b = low + ratio * (high - low);
+    (loss(a) < loss(b) ? high : low) = loss(a) < loss(b) ? b : a;
+  }
+  return std::exp(0.5 * (low + high));
+}
+
+}  // namespace
+
+CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const at::Tensor& train_ND,
+                                   const std::vector<std::int32_t>& train_labels, const at::Tensor& validation_MD,
+                                   const std::vector<std::int32_t>& validation_labels, const config::RouterConfig& config) {
+  CategoryRouter router;
+  router.categories_ = std::move(categories);
+  router.pooling_ = config.pooling, router.confidence_min_ = config.confidence_min;
+  const std::int64_t d = train_ND.size(1), c = static_cast<std::int64_t>(router.categories_.size());
+  router.mean_D = train_ND.mean(0);
+  router.std_D = train_ND.size(0) > 1 ? train_ND.std(0).clamp_min(1e-6) : at::ones({d});
+  const auto standard = [&](const at::Tensor& x) { return (x - router.mean_D) / router.std_D; };
+  const at::Tensor x = standard(train_ND), y = label_tensor(train_labels);
+  const bool validated = !validation_labels.empty();
+  const at::Tensor vx = validated ? standard(validation_MD) : x, vy = validated ? label_tensor(validation_labels) : y;
+  std::vector<at::Tensor> parameters = {at::zeros({c, d}), at::zeros({c})};  // convex: no random start
+  const auto logits = [&](const at::Tensor& features) { return at::addmm(parameters[1], features, parameters[0].t()); };
+  const FitOptions options{config.lr, config.weight_decay, 0.0, config.steps_max, 10, 20};
+  fit_adamw(
+      parameters, options, [&](std::int64_t) { return at::cross_entropy_loss(logits(x), y); },
+      [&]() -> std::pair<double, double> {
+        return {-at::cross_entropy_loss(logits(vx), vy).item<double>(), 0.0};
+      });
+  router.w_CD = parameters[0], router.b_C = parameters[1];
+  if (validated) router.temperature_ = best_temperature(logits(vx).detach(), vy);
+  return router;
+}
+
+Route CategoryRouter::route(const at::Tensor& pooled_D) const {
+  const at::Tensor x = (pooled_D.cpu().to(at::kFloat) - mean_D) / std_D;
+  const at::Tensor p = at::softmax((at::mv(w_CD, x) + b_C).to(at::kDouble) / temperature_, 0);
+  Route route;
+  route.probabilities.assign(p.const_data_ptr<double>(), p.const_data_ptr<double>() + p.numel());
+  const auto top = std::ranges::max_element(route.probabilities);
+  route.likeliest = static_cast<std::int32_t>(top - route.probabilities.begin());
+  route.confidence = *top;
+  route.category = route.confidence >= confidence_min_ ? route.likeliest : -1;
+  return route;
+}
+
+void CategoryRouter::save(const std::filesystem::path& directory) const {
+  std::filesystem::create_directories(directory);
+  nn::save_safetensors(directory / kTensorFile, {{"mean", mean_D}, {"std", std_D}, {"weight", w_CD}, {"bias", b_C}});
+  write_json_atomically(
+      directory / kSettingsFile,
+      {{"categories", categories_}, {"pooling", pooling_}, {"temperature", temperature_}, {"confidence_min", confidence_min_}});
+}
+
+CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
+  const nlohmann::json settings = read_json(directory / kSettingsFile);
+  const auto reader = nn::SafetensorsReader::open(directory / kTensorFile);
+  CategoryRouter router;
+  try {
+    router.categories_ = settings.at("categories").get<std::vector<std::string>>();
+    router.pooling_ = settings.at("pooling"), router.temperature_ = settings.at("temperature"),
+    router.confidence_min_ = settings.at("confidence_min");
+  } catch (const nlohmann::json::exception& e) {
+    throw DataError(fmt::format("{}: {}", (directory / kSettingsFile).string(), e.what()));
+  }
+  router.mean_D = reader.load("mean"), router.std_D = reader.load("std"), router.w_CD = reader.load("weight"),
+  router.b_C = reader.load("bias");
+  if (router.w_CD.size(0) != static_cast<std::int64_t>(router.categories_.size())) {
+    throw DataError(
+        fmt::format("{}: {} categories, but weights for {}", directory.string(), router.categories_.size(), router.w_CD.size(0)));
+  }
+  return router;
+}
+
+at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
+                        const std::string& pooling, std::int64_t batch_tokens) {
+  at::Tensor pooled_ND = at::empty({static_cast<std::int64_t>(prompts.size()), backbone.spec().width});
+  for (std::size_t begin = 0; begin < prompts.size();) {
+    data::PackedBatch batch;
+    std::size_t end = begin;
+    do {
+      data::append_sequence(batch, prompts[end], backbone.reads_last());
+      ++end;
+    } while (end < prompts.size() && batch.tokens() + static_cast<std::int64_t>(prompts[end].size()) <= batch_tokens);
+    const at::Tensor hidden_TD = backbone.hidden(batch).cpu().to(at::kFloat);
+    for (std::size_t i = begin; i < end; ++i) {
+      const data::Span own = batch.responses[i - begin].own;
+      const at::Tensor rows = hidden_TD.narrow(0, own.begin, own.length);
+      pooled_ND.select(0, static_cast<std::int64_t>(i)).copy_(pooling == "last" ? rows[own.length - 1] : rows.mean(0));
+    }
+    begin = end;
+  }
+  return pooled_ND;
+}
+
+}  // namespace dmoerm::moe

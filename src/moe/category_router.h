@@ -1,0 +1,57 @@
+// The outer, sparse layer: which category a prompt belongs to. A linear head on pooled states of the base model, calibrated by a
+// temperature.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "config/run_config.h"
+#include "nn/backbone.h"
+
+namespace dmoerm::moe {
+
+/// Where a prompt goes.
+struct Route {
+  std::int32_t category =
+      -1;  ///< index into the router's categories; -1: below the threshold, the model of all categories scores
+  std::int32_t likeliest = 0;         ///< the category with the highest probability, whatever the threshold
+  double confidence = 0;              ///< calibrated probability of `likeliest`
+  std::vector<double> probabilities;  ///< of all categories
+};
+
+class CategoryRouter {
+ public:
+  /// Fit on pooled states by AdamW on the cross-entropy of logits (one softmax only), standardised features; the step with the
+  /// lowest validation loss is kept; then the temperature that minimises the validation cross-entropy. With no validation rows
+  /// the temperature is 1.
+  /// @param labels  category index of each row
+  static CategoryRouter fit(std::vector<std::string> categories, const at::Tensor& train_ND,
+                            const std::vector<std::int32_t>& train_labels, const at::Tensor& validation_MD,
+                            const std::vector<std::int32_t>& validation_labels, const config::RouterConfig& config);
+
+  /// Route one pooled state [D].
+  [[nodiscard]] Route route(const at::Tensor& pooled_D) const;
+  [[nodiscard]] const std::vector<std::string>& categories() const { return categories_; }
+  [[nodiscard]] const std::string& pooling() const { return pooling_; }
+  [[nodiscard]] double temperature() const { return temperature_; }
+  [[nodiscard]] double confidence_min() const { return confidence_min_; }
+
+  /// router.safetensors and router.json in `directory`.
+  void save(const std::filesystem::path& directory) const;
+  static CategoryRouter load(const std::filesystem::path& directory);
+
+ private:
+  std::vector<std::string> categories_;
+  std::string pooling_;
+  double temperature_ = 1, confidence_min_ = 0;
+  at::Tensor mean_D, std_D, w_CD, b_C;
+};
+
+/// Pooled states of prompts' token ids, [N, D]: "mean" over tokens or the "last" token of the frozen base. Batches of at most
+/// `batch_tokens` tokens.
+at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
+                        const std::string& pooling, std::int64_t batch_tokens);
+
+}  // namespace dmoerm::moe

@@ -1,0 +1,129 @@
+#include <ATen/core/Tensor.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "moe/bundle.h"
+#include "moe/bundle_files.h"
+#include "nn/device.h"
+
+namespace dmoerm::moe {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+void check_files(const fs::path& directory, const json& expected) {
+  const json found = file_sums(directory);
+  for (const auto& [file, sum] : expected.items()) {
+    if (!found.contains(file)) throw DataError(fmt::format("{}: {} is missing", directory.string(), file));
+    if (found[file] != sum)
+      throw DataError(fmt::format("{}: {} has checksum {}, {} says {}: damaged or edited", directory.string(), file,
+                                  found[file].dump(), kBundleManifest, sum.dump()));
+  }
+}
+
+/// The scores that the bundle was saved with must come out again. In bfloat16 another kind of processor rounds differently, and
+/// where experts differ little standardising makes much of it: then a difference is told, and only a large one refused.
+void check_golden(const Bundle& bundle, const json& golden) {
+  const bool half = bundle.base->dtype() != at::kFloat;
+  const double told = half ? 3e-2 : 1e-4, refused = half ? 0.5 : 1e-4;
+  double largest = 0;
+  for (const json& item : golden) {
+    std::vector<preference::Message> prompt;
+    for (const json& m : item.at("prompt")) prompt.push_back({m.at("role"), m.at("content")});
+    const GroupScore scored =
+        score_group(bundle, prompt, item.at("responses").get<std::vector<std::string>>(), item.at("category"));
+    for (std::size_t i = 0; i < scored.responses.size(); ++i) {
+      const double expected = item.at("scores").at(i), got = scored.responses[i].reward;
+      const double difference = std::abs(got - expected) / (1 + std::abs(expected));
+      largest = std::max(largest, difference);
+      if (!(difference <= refused)) {
+        throw DataError(fmt::format(
+            "{}: golden score {} ({}) is {:.6f} here, {:.6f} when it was saved: this program or machine computes something else",
+            bundle.directory.string(), i,
+            item.at("category").get<std::string>().empty() ? "routed" : item.at("category").get<std::string>(), got, expected));
+      }
+    }
+  }
+  if (largest > told)
+    spdlog::warn(
+        "[bundle] {}: golden scores are up to {:.2f} from those it was saved with: this processor rounds bfloat16 differently",
+        bundle.directory.string(), largest);
+}
+
+Bundle read(const fs::path& directory, const json& manifest, at::Device device) {
+  Bundle bundle;
+  bundle.directory = directory;
+  const at::ScalarType dtype = nn::pick_dtype(manifest.value("dtype", "float32"));
+  const auto load_base = [&](const std::string& folder) { return nn::Backbone::load(directory / folder, device, 0, dtype); };
+  bundle.base = load_base("base");
+  bundle.tokenizer = std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(directory / "base" / "tokenizer.json"));
+  const std::string name = manifest.at("template").at("name");
+  bundle.chat_template =
+      std::make_shared<tokenizer::ChatTemplate>(name, *bundle.tokenizer, manifest.at("special_tokens_in_text").get<bool>());
+  if (bundle.chat_template->digest() != manifest.at("template").at("sha256").get<std::string>()) {
+    throw DataError(fmt::format("{}: template {} has digest {} in this program, the bundle was made with {}", directory.string(),
+                                name, bundle.chat_template->digest(), manifest.at("template").at("sha256").get<std::string>()));
+  }
+  bundle.max_length = manifest.at("max_length"), bundle.min_prompt_tokens = manifest.at("min_prompt_tokens"),
+  bundle.batch_tokens = manifest.at("batch_tokens");
+  bundle.provenance = manifest.at("provenance");
+  bundle.router = moe::CategoryRouter::load(directory / "router");
+  for (const json& c : manifest.at("categories")) {
+    const std::string category = c.at("name"), base = c.at("base");
+    CategoryModel model{category,
+                        base == "base" ? bundle.base : load_base(base),
+                        c.at("points").get<std::vector<std::string>>(),
+                        {},
+                        moe::Aggregator::load(directory / "aggregator" / (category + ".safetensors"))};
+    for (const std::string& point : model.points) {
+      model.experts.push_back(
+          std::make_shared<nn::Expert>(nn::Expert::load(model.base->spec(), directory / "experts" / category / point, device)));
+    }
+    bundle.categories.push_back(std::move(model));
+  }
+  if (manifest.at("single") == "adapter") {
+    bundle.single = {bundle.base,
+                     std::make_shared<nn::Expert>(nn::Expert::load(bundle.base->spec(), directory / "single", device))};
+  } else {
+    bundle.single.base = load_base("single");
+    auto head = std::make_shared<nn::Expert>(bundle.single.base->spec(), nn::LoraSpec{1, 1.0, 0.0}, device);
+    head->head_D.copy_(nn::SafetensorsReader::open_model(directory / "single")
+                           .load(bundle.single.base->spec().encoder() ? "classifier.weight" : "score.weight")
+                           .view({-1}));
+    bundle.single.expert = head;
+  }
+  const json stats_list = manifest.value("score_stats", json::object());
+  for (const auto& [category, stats] : stats_list.items()) bundle.score_stats[category] = stats_of(stats);
+  if (manifest.contains("single_stats")) bundle.single.stats = stats_of(manifest["single_stats"]);
+  return bundle;
+}
+
+}  // namespace
+
+ScoreStats stats_of(const json& score) { return {score.at("mean"), score.at("std"), score.at("count")}; }
+
+Bundle load_bundle(const fs::path& directory, at::Device device) {
+  if (!fs::exists(directory / kBundleManifest))
+    throw DataError(fmt::format("{}: no {}: is it the bundle directory of a finished run?", directory.string(), kBundleManifest));
+  const json manifest = read_json(directory / kBundleManifest);
+  try {
+    const json version = manifest.value("schema_version", json());
+    if (version != kBundleSchema)
+      throw DataError(fmt::format("{}: schema version {}, this program reads {}: use the program that wrote it",
+                                  directory.string(), version.dump(), kBundleSchema));
+    check_files(directory, manifest.at("files"));
+    Bundle bundle = read(directory, manifest, device);
+    check_golden(bundle, manifest.at("golden"));
+    return bundle;
+  } catch (const json::exception& e) {
+    throw DataError(fmt::format("{}: {}", (directory / kBundleManifest).string(), e.what()));
+  }
+}
+
+}  // namespace dmoerm::moe

@@ -1,0 +1,190 @@
+// Writing a bundle: every part beside the final name, dmoerm.json with checksums last, then one rename.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "moe/bundle.h"
+#include "moe/bundle_files.h"
+
+namespace dmoerm::moe {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::string dtype_name(const nn::Backbone& base) { return base.dtype() == at::kBFloat16 ? "bfloat16" : "float32"; }
+
+const char* classifier_name(nn::Family family) {
+  switch (family) {
+    case nn::Family::llama:
+      return "LlamaForSequenceClassification";
+    case nn::Family::mistral:
+      return "MistralForSequenceClassification";
+    case nn::Family::qwen2:
+      return "Qwen2ForSequenceClassification";
+    case nn::Family::qwen3:
+      return "Qwen3ForSequenceClassification";
+    case nn::Family::bert:
+      return "BertForSequenceClassification";
+  }
+  return "";
+}
+
+/// The id to pad with. transformers reads the reward at the last token that is not padding, so it must not be one that ends a
+/// text; and as a tokenizer treats it as special, it should be a special token already.
+std::int64_t pad_id(const fs::path& source, const tokenizer::Tokenizer& tokenizer, const tokenizer::ChatTemplate& chat_template) {
+  const json config = read_json(source / "config.json");
+  const auto stated = [&](const char* key) {
+    return config.contains(key) && config[key].is_number_integer() ? config[key].get<std::int64_t>() : -1;
+  };
+  const std::int64_t eos = stated("eos_token_id"),
+                     end = chat_template.render(std::vector<preference::Message>{{"user", "a"}}, "b").back();
+  const auto fits = [&](std::int64_t id) { return id >= 0 && id != eos && id != end; };
+  if (fits(stated("pad_token_id"))) return stated("pad_token_id");
+  std::vector<std::string> names;
+  if (fs::exists(source / "tokenizer_config.json")) {
+    const json own = read_json(source / "tokenizer_config.json").value("pad_token", json());
+    if (own.is_string()) names.push_back(own);
+    if (own.is_object()) names.push_back(own.value("content", ""));
+  }
+  for (const char* name :
+       {"<|finetune_right_pad_id|>", "<|endoftext|>", "<pad>", "[PAD]", "<unk>", "<|reserved_special_token_0|>"})
+    names.emplace_back(name);
+  for (const std::string& name : names) {
+    if (const auto id = tokenizer.id_of(name); id && fits(*id)) return *id;
+  }
+  return fits(0) ? 0 : fits(1) ? 1 : 2;
+}
+
+/// config.json of the source as transformers wants it for a one-label sequence classifier.
+json classifier_config(const fs::path& source, const nn::Backbone& base, std::int64_t pad) {
+  const nn::BackboneSpec& spec = base.spec();
+  json config = read_json(source / "config.json");
+  config["architectures"] = {classifier_name(spec.family)};
+  config["id2label"] = {{"0", "LABEL_0"}};
+  config["label2id"] = {{"LABEL_0", 0}};
+  config["num_hidden_layers"] = spec.layers;
+  config.erase("torch_dtype");
+  config["dtype"] = dtype_name(base);
+  config["pad_token_id"] = pad;
+  return config;
+}
+
+/// A transformers checkpoint of a backbone with a head.
+void save_base(const fs::path& directory, const fs::path& source, const nn::Backbone& base, std::int64_t pad,
+               const at::Tensor& head_D) {
+  fs::create_directories(directory);
+  write_json_atomically(directory / "config.json", classifier_config(source, base, pad));
+  nn::NamedTensors tensors;
+  for (const auto& [name, slot] : base.weights().named()) tensors.emplace_back(nn::head_model_prefix(base.spec()) + name, slot);
+  tensors.emplace_back(base.spec().encoder() ? "classifier.weight" : "score.weight", head_D.view({1, -1}));
+  nn::save_safetensors(directory / "model.safetensors", tensors);
+}
+
+json to_json(const ScoreStats& stats) { return {{"mean", stats.mean}, {"std", stats.std}, {"count", stats.count}}; }
+
+/// The source's tokenizer, padding with the token that the base's config.json names, and without the source's chat template,
+/// which is not the one that this model has learnt.
+void copy_tokenizer(const fs::path& source, const fs::path& directory, const std::string& pad) {
+  write_file_atomically(directory / "tokenizer.json", read_file(source / "tokenizer.json"));
+  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
+    if (!fs::exists(source / name)) continue;
+    json config = read_json(source / name);
+    if (!pad.empty()) config["pad_token"] = pad;
+    config.erase("chat_template");
+    write_json_atomically(directory / name, config);
+  }
+}
+
+json golden_json(const Bundle& bundle,
+                 const std::vector<std::pair<std::vector<preference::Message>, std::vector<std::string>>>& golden) {
+  json list = json::array();
+  const auto add = [&](const auto& prompt, const auto& responses, const std::string& category) {
+    json messages = json::array();
+    for (const preference::Message& m : prompt) messages.push_back({{"role", m.role}, {"content", m.content}});
+    json scores = json::array();
+    for (const Score& s : score_group(bundle, prompt, responses, category).responses) scores.push_back(s.reward);
+    list.push_back({{"prompt", messages}, {"responses", responses}, {"category", category}, {"scores", scores}});
+  };
+  for (const auto& [prompt, responses] : golden) {
+    add(prompt, responses, "");
+    for (const CategoryModel& c : bundle.categories) add(prompt, responses, c.name);
+  }
+  return list;
+}
+
+}  // namespace
+
+void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path& source_model,
+                 const std::vector<std::pair<std::vector<preference::Message>, std::vector<std::string>>>& golden) {
+  const fs::path temporary = temporary_name(directory);
+  try {
+    fs::remove_all(temporary);
+    fs::create_directories(temporary);
+    const at::Tensor zero_D = at::zeros({bundle.base->spec().width});
+    const std::int64_t pad = pad_id(source_model, *bundle.tokenizer, *bundle.chat_template);
+    save_base(temporary / "base", source_model, *bundle.base, pad, zero_D);
+    copy_tokenizer(source_model, temporary / "base", bundle.tokenizer->token_of(static_cast<std::int32_t>(pad)));
+    json manifest = {{"schema_version", kBundleSchema},
+                     {"template",
+                      {{"name", bundle.chat_template->name()},
+                       {"sha256", bundle.chat_template->digest()},
+                       {"text", bundle.chat_template->text()}}},
+                     {"dtype", dtype_name(*bundle.base)},
+                     {"max_length", bundle.max_length},
+                     {"min_prompt_tokens", bundle.min_prompt_tokens},
+                     {"batch_tokens", bundle.batch_tokens},
+                     {"provenance", bundle.provenance},
+                     {"special_tokens_in_text", bundle.chat_template->special_in_text()}};
+    bundle.router.save(temporary / "router");
+    for (const CategoryModel& c : bundle.categories) {
+      std::string base = "base";
+      if (c.base != bundle.base) save_base(temporary / (base = "base/" + c.name), source_model, *c.base, pad, zero_D);
+      for (std::size_t k = 0; k < c.points.size(); ++k) c.experts[k]->save(temporary / "experts" / c.name / c.points[k]);
+      fs::create_directories(temporary / "aggregator");
+      c.aggregator.save(temporary / "aggregator" / (c.name + ".safetensors"));
+      manifest["categories"].push_back(
+          {{"name", c.name}, {"base", base}, {"points", c.points}, {"aggregator", c.aggregator.kind()}});
+      const auto stats = bundle.score_stats.find(c.name);
+      if (stats != bundle.score_stats.end()) manifest["score_stats"][c.name] = to_json(stats->second);
+    }
+    const bool adapter = bundle.single.base == bundle.base;
+    if (adapter) {
+      bundle.single.expert->save(temporary / "single");
+    } else {
+      save_base(temporary / "single", source_model, *bundle.single.base, pad, bundle.single.expert->head_D);
+    }
+    manifest["single"] = adapter ? "adapter" : "checkpoint";
+    manifest["single_stats"] = to_json(bundle.single.stats);
+    manifest["golden"] = golden_json(bundle, golden);
+    manifest["files"] = file_sums(temporary);
+    write_json_atomically(temporary / kBundleManifest, manifest);
+    load_bundle(temporary, bundle.base->device());  // loaded again and compared before anyone is told that it is saved
+    const fs::path old = directory.string() + ".old";
+    fs::remove_all(old);
+    if (fs::exists(directory)) fs::rename(directory, old);
+    fs::rename(temporary, directory);
+    sync_path(directory.has_parent_path() ? directory.parent_path() : fs::path("."));
+    fs::remove_all(old);
+  } catch (...) {
+    std::error_code ignored;
+    fs::remove_all(temporary, ignored);
+    throw;
+  }
+}
+
+json file_sums(const fs::path& directory) {
+  json sums = json::object();
+  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+    if (entry.is_regular_file() && entry.path().filename() != kBundleManifest)
+      sums[entry.path().lexically_relative(directory).string()] = sha256_file(entry.path());
+  }
+  return sums;
+}
+
+}  // namespace dmoerm::moe

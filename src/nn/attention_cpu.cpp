@@ -1,0 +1,200 @@
+// Attention for float32 on the CPU: tiles of queries, scores in a scratch that stays in cache, products by the BLAS that libtorch
+// brings.
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "nn/attention.h"
+#include "nn/simd_math.h"
+
+extern "C" void sgemm_(const char* transa, const char* transb, const int* m, const int* n, const int* k, const float* alpha,
+                       const float* a, const int* lda, const float* b, const int* ldb, const float* beta, float* c,
+                       const int* ldc);
+
+namespace dmoerm::nn {
+namespace {
+
+constexpr std::int64_t kTile = 64;  // queries of a tile: scores of 64 x 1,000 keys are 256 kB
+
+/// A matrix of rows in memory; `at(row)` of one head.
+struct Rows {
+  float* data;
+  std::int64_t stride;
+  [[nodiscard]] float* at(std::int64_t row) const { return data + row * stride; }
+  [[nodiscard]] Rows head(std::int64_t h, std::int64_t dim) const { return {data + h * dim, stride}; }
+};
+
+Rows rows_of(const at::Tensor& x) { return {const_cast<float*>(x.const_data_ptr<float>()), x.stride(0)}; }
+
+/// Row-major C[m, n] = alpha op(A) op(B) + beta C.
+void gemm(bool trans_a, bool trans_b, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const float* a,
+          std::int64_t lda, const float* b, std::int64_t ldb, float beta, float* c, std::int64_t ldc) {
+  const int mi = static_cast<int>(n), ni = static_cast<int>(m), ki = static_cast<int>(k), la = static_cast<int>(ldb),
+            lb = static_cast<int>(lda), lc = static_cast<int>(ldc);
+  sgemm_(trans_b ? "T" : "N", trans_a ? "T" : "N", &mi, &ni, &ki, &alpha, b, &la, a, &lb, &beta, c, &lc);
+}
+
+/// One tile of one item: `count` queries from `first`, of which query i sees the first keys(i) keys.
+struct Tile {
+  std::int64_t first, count;
+  std::int64_t prefix, own;  ///< keys looked at: all of the prefix, and own keys up to the tile's end
+  std::int64_t offset;       ///< own place of query 0 of the item
+  bool causal;
+  [[nodiscard]] std::int64_t keys() const { return prefix + own; }
+  [[nodiscard]] std::int64_t visible(std::int64_t i) const { return causal ? prefix + offset + first + i + 1 : keys(); }
+};
+
+Tile make_tile(const AttentionItem& item, std::int64_t first, bool causal) {
+  const std::int64_t count = std::min(kTile, item.q_count - first), offset = causal ? item.own.length - item.q_count : 0;
+  return {first, count, item.prefix.length, causal ? offset + first + count : item.own.length, offset, causal};
+}
+
+/// scores[count, keys] = scale * q k' over the prefix and own keys.
+void tile_scores(const Tile& tile, const AttentionItem& item, const Rows& q, const Rows& k, std::int64_t dim, float scale,
+                 float* scores) {
+  const float* queries = q.at(item.q_begin + tile.first);
+  if (tile.prefix > 0)
+    gemm(false, true, tile.count, tile.prefix, dim, scale, queries, q.stride, k.at(item.prefix.begin), k.stride, 0, scores,
+         tile.keys());
+  gemm(false, true, tile.count, tile.own, dim, scale, queries, q.stride, k.at(item.own.begin), k.stride, 0, scores + tile.prefix,
+       tile.keys());
+}
+
+/// out[count, dim] = weights[count, keys] * rows of the prefix and own.
+void weigh_rows(const Tile& tile, const AttentionItem& item, const float* weights, const Rows& v, std::int64_t dim, float* out,
+                std::int64_t out_stride) {
+  if (tile.prefix > 0)
+    gemm(false, false, tile.count, dim, tile.prefix, 1, weights, tile.keys(), v.at(item.prefix.begin), v.stride, 0, out,
+         out_stride);
+  gemm(false, false, tile.count, dim, tile.own, 1, weights + tile.prefix, tile.keys(), v.at(item.own.begin), v.stride,
+       tile.prefix > 0 ? 1 : 0, out, out_stride);
+}
+
+/// rows of the prefix and own += weights' * x[count, dim].
+void scatter_rows(const Tile& tile, const AttentionItem& item, const float* weights, const float* x, std::int64_t x_stride,
+                  std::int64_t dim, const Rows& sink) {
+  if (tile.prefix > 0)
+    gemm(true, false, tile.prefix, dim, tile.count, 1, weights, tile.keys(), x, x_stride, 1, sink.at(item.prefix.begin),
+         sink.stride);
+  gemm(true, false, tile.own, dim, tile.count, 1, weights + tile.prefix, tile.keys(), x, x_stride, 1, sink.at(item.own.begin),
+       sink.stride);
+}
+
+float softmax_row(float* row, std::int64_t visible, std::int64_t keys) {
+  float top = row[0];
+#pragma omp simd reduction(max : top)
+  for (std::int64_t j = 0; j < visible; ++j) top = std::max(top, row[j]);
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t j = 0; j < visible; ++j) {
+    row[j] = fast_exp(row[j] - top);
+    sum += row[j];
+  }
+  const float inverse = 1.0F / sum;
+#pragma omp simd
+  for (std::int64_t j = 0; j < visible; ++j) row[j] *= inverse;
+  std::fill(row + visible, row + keys, 0.0F);
+  return top + std::log(sum);
+}
+
+float* scratch(std::size_t slot, std::int64_t floats) {
+  thread_local std::vector<float> buffers[2];
+  if (buffers[slot].size() < static_cast<std::size_t>(floats)) buffers[slot].resize(static_cast<std::size_t>(floats));
+  return buffers[slot].data();
+}
+
+/// Run `work(cluster, kv_head)` for all of them: they write to different rows and columns.
+template <class Work>
+void for_each_task(const AttentionPlan& plan, const HeadShape& shape, const Work& work) {
+  at::parallel_for(0, static_cast<std::int64_t>(plan.clusters.size()) * shape.kv_heads, 1,
+                   [&](std::int64_t begin, std::int64_t end) {
+                     for (std::int64_t task = begin; task < end; ++task)
+                       work(plan.clusters[static_cast<std::size_t>(task / shape.kv_heads)], task % shape.kv_heads);
+                   });
+}
+
+/// Call `work(item, tile, head)` for the query heads that share one key head.
+template <class Work>
+void for_each_tile(const AttentionCluster& cluster, std::int64_t kv_head, const HeadShape& shape, bool causal, const Work& work) {
+  const std::int64_t repeat = shape.heads / shape.kv_heads;
+  for (const AttentionItem& item : cluster) {
+    for (std::int64_t h = kv_head * repeat; h < (kv_head + 1) * repeat; ++h) {
+      for (std::int64_t first = 0; first < item.q_count; first += kTile) work(item, make_tile(item, first, causal), h);
+    }
+  }
+}
+
+bool fits(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(1) == 1; }
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
+                     const HeadShape& shape, at::Tensor* lse_HT) {
+  if (!fits(q) || !fits(k) || !fits(v)) return generic::attention(q, k, v, plan, shape, lse_HT);
+  const std::int64_t dim = shape.head_dim, queries = q.size(0);
+  at::Tensor out = at::empty({queries, shape.heads * dim}, q.options());
+  *lse_HT = at::empty({shape.heads, queries}, q.options());
+  const Rows all_q = rows_of(q), all_k = rows_of(k), all_v = rows_of(v), all_out = rows_of(out);
+  float* lse = lse_HT->data_ptr<float>();
+  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
+  for_each_task(plan, shape, [&](const AttentionCluster& cluster, std::int64_t kv_head) {
+    const Rows kh = all_k.head(kv_head, dim), vh = all_v.head(kv_head, dim);
+    for_each_tile(cluster, kv_head, shape, plan.causal, [&](const AttentionItem& item, const Tile& tile, std::int64_t h) {
+      float* scores = scratch(0, tile.count * tile.keys());
+      tile_scores(tile, item, all_q.head(h, dim), kh, dim, scale, scores);
+      for (std::int64_t i = 0; i < tile.count; ++i) {
+        lse[h * queries + item.q_begin + tile.first + i] = softmax_row(scores + i * tile.keys(), tile.visible(i), tile.keys());
+      }
+      weigh_rows(tile, item, scores, vh, dim, all_out.head(h, dim).at(item.q_begin + tile.first), all_out.stride);
+    });
+  });
+  return out;
+}
+
+void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                        const at::Tensor& out, const at::Tensor& lse_HT, const AttentionPlan& plan, const HeadShape& shape,
+                        at::Tensor dq, at::Tensor dk, at::Tensor dv) {
+  if (!fits(q) || !fits(dout) || !fits(dq) || !fits(dk) || !fits(dv)) {
+    generic::attention_backward(dout, q, k, v, out, lse_HT, plan, shape, dq, dk, dv);
+    return;
+  }
+  const std::int64_t dim = shape.head_dim, queries = q.size(0);
+  const Rows all_q = rows_of(q), all_k = rows_of(k), all_v = rows_of(v), all_out = rows_of(out), all_dout = rows_of(dout),
+             all_dq = rows_of(dq), all_dk = rows_of(dk), all_dv = rows_of(dv);
+  const float* lse = lse_HT.const_data_ptr<float>();
+  const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
+  for_each_task(plan, shape, [&](const AttentionCluster& cluster, std::int64_t kv_head) {
+    const Rows kh = all_k.head(kv_head, dim), vh = all_v.head(kv_head, dim), dkh = all_dk.head(kv_head, dim),
+               dvh = all_dv.head(kv_head, dim);
+    for_each_tile(cluster, kv_head, shape, plan.causal, [&](const AttentionItem& item, const Tile& tile, std::int64_t h) {
+      const std::int64_t keys = tile.keys(), row = item.q_begin + tile.first;
+      float *p = scratch(0, tile.count * keys), *dp = scratch(1, tile.count * keys);
+      const Rows qh = all_q.head(h, dim), gh = all_dout.head(h, dim), oh = all_out.head(h, dim);
+      tile_scores(tile, item, qh, kh, dim, scale, p);
+      tile_scores(tile, item, gh, vh, dim, 1, dp);
+      for (std::int64_t i = 0; i < tile.count; ++i) {
+        float *pi = p + i * keys, *dpi = dp + i * keys;
+        const float *g = gh.at(row + i), *o = oh.at(row + i);
+        float delta = 0;
+#pragma omp simd reduction(+ : delta)
+        for (std::int64_t c = 0; c < dim; ++c) delta += g[c] * o[c];
+        const float shift = lse[h * queries + row + i];
+        const std::int64_t visible = tile.visible(i);
+#pragma omp simd
+        for (std::int64_t j = 0; j < visible; ++j) {
+          pi[j] = fast_exp(pi[j] - shift);
+          dpi[j] = pi[j] * (dpi[j] - delta) * scale;
+        }
+        std::fill(pi + visible, pi + keys, 0.0F);
+        std::fill(dpi + visible, dpi + keys, 0.0F);
+      }
+      weigh_rows(tile, item, dp, kh, dim, all_dq.head(h, dim).at(row), all_dq.stride);
+      scatter_rows(tile, item, dp, qh.at(row), qh.stride, dim, dkh);
+      scatter_rows(tile, item, p, gh.at(row), gh.stride, dim, dvh);
+    });
+  });
+}
+
+}  // namespace dmoerm::nn

@@ -1,0 +1,127 @@
+// Attention in ATen operations: any device, any dtype. Scores and their softmax are float32.
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/logsumexp.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/softmax.h>
+
+#include <cmath>
+#include <limits>
+
+#include "nn/attention.h"
+#include "nn/ops.h"
+
+namespace dmoerm::nn {
+
+AttentionPlan plan_all_rows(const data::PackedBatch& batch, bool causal) {
+  AttentionPlan plan;
+  plan.causal = causal;
+  for (const data::Span& prefix : batch.prefixes) plan.clusters.push_back({{prefix.begin, prefix.length, {}, prefix}});
+  std::size_t cluster = 0;  // prefixes come in the order of their responses
+  for (const data::PackedResponse& response : batch.responses) {
+    const AttentionItem item{response.own.begin, response.own.length, response.prefix, response.own};
+    if (response.prefix.length == 0) {
+      plan.clusters.push_back({item});
+    } else {
+      while (batch.prefixes[cluster].begin != response.prefix.begin) ++cluster;
+      plan.clusters[cluster].push_back(item);
+    }
+  }
+  return plan;
+}
+
+AttentionPlan plan_read_rows(const data::PackedBatch& batch, bool causal) {
+  AttentionPlan plan;
+  plan.causal = causal;
+  std::int32_t last_prefix = -1;
+  for (std::size_t i = 0; i < batch.responses.size(); ++i) {
+    const data::PackedResponse& response = batch.responses[i];
+    const AttentionItem item{static_cast<std::int64_t>(i), 1, response.prefix, response.own};
+    const bool joins = response.prefix.length > 0 && response.prefix.begin == last_prefix;
+    if (!joins) plan.clusters.emplace_back();
+    plan.clusters.back().push_back(item);
+    last_prefix = response.prefix.length > 0 ? response.prefix.begin : -1;
+  }
+  return plan;
+}
+
+namespace generic {
+namespace {
+
+/// Columns of one item as [heads, rows, head_dim], keys and values repeated for their query heads.
+struct ItemTensors {
+  at::Tensor q, k, v, hidden;  ///< hidden: [q rows, keys], true where a query may not look
+};
+
+at::Tensor split_heads(const at::Tensor& x, std::int64_t heads) { return x.reshape({x.size(0), heads, -1}).transpose(0, 1); }
+
+at::Tensor keys_of(const at::Tensor& x, const AttentionItem& item) {
+  const at::Tensor own = x.narrow(0, item.own.begin, item.own.length);
+  return item.prefix.length == 0 ? own : at::cat({x.narrow(0, item.prefix.begin, item.prefix.length), own});
+}
+
+ItemTensors gather(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionItem& item, bool causal,
+                   const HeadShape& shape) {
+  const std::int64_t repeat = shape.heads / shape.kv_heads, keys = item.prefix.length + item.own.length;
+  const auto expand = [&](const at::Tensor& x) {
+    return split_heads(keys_of(x, item), shape.kv_heads).repeat_interleave(repeat, 0);
+  };
+  at::Tensor hidden = at::ones({item.q_count, keys}, q.options().dtype(at::kBool));
+  hidden = causal ? hidden.triu(keys - item.q_count + 1) : hidden.logical_not();
+  return {split_heads(q.narrow(0, item.q_begin, item.q_count), shape.heads), expand(k), expand(v), hidden};
+}
+
+at::Tensor scores_of(const ItemTensors& t, const HeadShape& shape) {
+  const double scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
+  return (product_in_float(t.q, t.k.transpose(1, 2)) * scale).masked_fill(t.hidden, -std::numeric_limits<double>::infinity());
+}
+
+at::Tensor join_heads(const at::Tensor& x) { return x.transpose(0, 1).reshape({x.size(1), -1}); }
+
+}  // namespace
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
+                     const HeadShape& shape, at::Tensor* lse_HT) {
+  at::Tensor out = at::empty({q.size(0), shape.heads * shape.head_dim}, q.options());
+  *lse_HT = at::empty({shape.heads, q.size(0)}, q.options().dtype(at::kFloat));
+  for (const AttentionCluster& cluster : plan.clusters) {
+    for (const AttentionItem& item : cluster) {
+      const ItemTensors t = gather(q, k, v, item, plan.causal, shape);
+      const at::Tensor scores = scores_of(t, shape);
+      out.narrow(0, item.q_begin, item.q_count).copy_(join_heads(at::matmul(at::softmax(scores, -1).to(v.scalar_type()), t.v)));
+      lse_HT->narrow(1, item.q_begin, item.q_count).copy_(at::logsumexp(scores, {-1}));
+    }
+  }
+  return out;
+}
+
+void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                        const at::Tensor& out, const at::Tensor& lse_HT, const AttentionPlan& plan, const HeadShape& shape,
+                        at::Tensor dq, at::Tensor dk, at::Tensor dv) {
+  const double scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
+  const std::int64_t repeat = shape.heads / shape.kv_heads;
+  const auto add_keys = [&](at::Tensor& sink, const at::Tensor& grad_heads, const AttentionItem& item) {
+    const at::Tensor grad =
+        join_heads(grad_heads.reshape({shape.kv_heads, repeat, grad_heads.size(1), shape.head_dim}).sum(1, false, at::kFloat));
+    if (item.prefix.length > 0) sink.narrow(0, item.prefix.begin, item.prefix.length).add_(grad.narrow(0, 0, item.prefix.length));
+    sink.narrow(0, item.own.begin, item.own.length).add_(grad.narrow(0, item.prefix.length, item.own.length));
+  };
+  for (const AttentionCluster& cluster : plan.clusters) {
+    for (const AttentionItem& item : cluster) {
+      const ItemTensors t = gather(q, k, v, item, plan.causal, shape);
+      const at::Tensor p = (scores_of(t, shape) - lse_HT.narrow(1, item.q_begin, item.q_count).unsqueeze(-1)).exp();
+      const at::Tensor g = split_heads(dout.narrow(0, item.q_begin, item.q_count), shape.heads);
+      const at::Tensor o = split_heads(out.narrow(0, item.q_begin, item.q_count), shape.heads);
+      const at::Tensor slope = (g.to(at::kFloat) * o).sum(-1, true);
+      const at::Tensor ds = (p * (product_in_float(g, t.v.transpose(1, 2)) - slope) * scale).to(q.scalar_type());
+      dq.narrow(0, item.q_begin, item.q_count).copy_(join_heads(at::matmul(ds, t.k)));
+      add_keys(dk, at::matmul(ds.transpose(1, 2), t.q), item);
+      add_keys(dv, at::matmul(p.to(g.scalar_type()).transpose(1, 2), g), item);
+    }
+  }
+}
+
+}  // namespace generic
+}  // namespace dmoerm::nn

@@ -1,0 +1,203 @@
+#include "nn/backbone.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/pow.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "base/error.h"
+#include "nn/ops.h"
+
+namespace dmoerm::nn {
+namespace {
+
+at::Tensor to_device_long(const std::vector<std::int32_t>& values, at::Device device) {
+  return at::tensor(at::ArrayRef<std::int32_t>(values), at::TensorOptions().dtype(at::kInt)).to(device, at::kLong);
+}
+
+/// Frequencies of the rotary embedding in float32, step by step as transformers computes them: a last bit of a frequency grows
+/// with the position.
+at::Tensor rope_frequencies(const BackboneSpec& spec) {
+  const RopeSpec& rope = spec.rope;
+  const auto options = at::TensorOptions().dtype(at::kFloat);
+  const at::Tensor exponents = at::arange(0, spec.head_dim, 2, options).div(spec.head_dim);
+  const at::Tensor plain = at::pow(rope.theta, exponents).reciprocal();
+  if (rope.type == "linear") return plain.div(rope.factor);
+  if (rope.type != "llama3") return plain;
+  // long wavelengths slowed by factor, short ones kept, a ramp between
+  const auto context = static_cast<double>(rope.original_max_positions);
+  const double low = context / rope.low_freq_factor, high = context / rope.high_freq_factor;
+  const at::Tensor wavelength = plain.reciprocal().mul(2 * std::numbers::pi);
+  const at::Tensor slowed = at::where(wavelength.gt(low), plain.div(rope.factor), plain);
+  const at::Tensor share =
+      wavelength.reciprocal().mul(context).sub(rope.low_freq_factor).div(rope.high_freq_factor - rope.low_freq_factor);
+  const at::Tensor ramp = share.neg().add(1).mul(slowed).div(rope.factor).add(share.mul(slowed));
+  return at::where(wavelength.lt(high).logical_or(wavelength.gt(low)), slowed, ramp);
+}
+
+/// table[index] += rows. Repeated indices add in a fixed order; on a GPU index_add_ adds in any.
+void add_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& rows) {
+  if (table.is_cpu()) {
+    table.index_add_(0, index, rows);
+  } else {
+    table.index_put_(c10::List<std::optional<at::Tensor>>({index}), rows, /*accumulate=*/true);
+  }
+}
+
+void check_batch(const data::PackedBatch& batch, const BackboneSpec& spec) {
+  for (const std::int32_t id : batch.ids) {
+    if (id < 0 || id >= spec.vocab)
+      throw ShapeError(fmt::format(
+          "token id {} is outside the model's vocabulary of {}: tokenizer and weights do not belong together", id, spec.vocab));
+  }
+  const std::int64_t longest = batch.positions.empty() ? 0 : 1 + *std::ranges::max_element(batch.positions);
+  if (spec.encoder() && longest > spec.max_positions) {
+    throw ShapeError(
+        fmt::format("a text has {} tokens, the model has {} positions: lower data.max_length", longest, spec.max_positions));
+  }
+  if (spec.sliding_window > 0 && longest > spec.sliding_window) {
+    throw ShapeError(fmt::format("a text has {} tokens, more than the model's sliding window of {}: lower data.max_length",
+                                 longest, spec.sliding_window));
+  }
+}
+
+}  // namespace
+
+Backbone::Backbone(const BackboneSpec& spec, Weights weights) : spec_(spec), weights_(std::move(weights)) {
+  if (!spec_.encoder()) inverse_frequencies_E = rope_frequencies(spec_).to(device());
+}
+
+std::shared_ptr<Backbone> Backbone::load(const std::filesystem::path& directory, at::Device device, std::int64_t layers,
+                                         at::ScalarType dtype) {
+  BackboneSpec spec = read_backbone_spec(directory);
+  if (layers > spec.layers)
+    throw ConfigError(fmt::format("backbone.layers: {} asked for, {} has {}", layers, directory.string(), spec.layers));
+  if (layers > 0) spec.layers = layers;
+  return std::make_shared<Backbone>(spec, Weights::load(spec, directory, device, dtype));
+}
+
+at::Tensor Backbone::embed(ForwardState& state) const {
+  at::Tensor x_TD = weights_.embed_tokens.index_select(0, state.ids_T);
+  if (!spec_.encoder()) return x_TD;
+  x_TD.add_(weights_.embed_positions.index_select(0, state.positions_T)).add_(weights_.embed_types.select(0, 0));
+  state.embedded_TD = x_TD;
+  const Normed normed = layer_norm(x_TD, weights_.embed_norm_w, weights_.embed_norm_b, spec_.norm_eps);
+  state.embed_mean = normed.mean, state.embed_rstd = normed.rstd;
+  return normed.y;
+}
+
+void Backbone::embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const {
+  at::Tensor dx = dx_TD;
+  if (spec_.encoder()) {
+    dx = layer_norm_backward(dx_TD, state.embedded_TD, weights_.embed_norm_w, weights_.embed_norm_b, state.embed_mean,
+                             state.embed_rstd, sink.embed_norm_w, sink.embed_norm_b)
+             .to(at::kFloat);
+    add_rows(sink.embed_positions, state.positions_T, dx);
+    sink.embed_types.select(0, 0).add_(dx.sum(0));
+  }
+  add_rows(sink.embed_tokens, state.ids_T, dx.to(at::kFloat));
+}
+
+void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) const {
+  check_batch(batch, spec_);
+  state.ids_T = to_device_long(batch.ids, device());
+  state.positions_T = to_device_long(batch.positions, device());
+  state.batch.experts = state.experts;
+  state.batch.all = plan_all_rows(batch, !spec_.encoder());
+  state.batch.reads = plan_read_rows(batch, !spec_.encoder());
+  state.batch.read_rows_R = to_device_long(batch.read_rows, device());
+  if (spec_.encoder()) return;
+  const at::Tensor angles_TE = state.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_E.unsqueeze(0);
+  state.batch.cos_TE = angles_TE.cos(), state.batch.sin_TE = angles_TE.sin();
+}
+
+at::Tensor Backbone::layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD,
+                                   LayerSaved* saved) const {
+  const auto forward = spec_.encoder() ? encoder_forward : decoder_forward;
+  return forward(spec_, weights_.layers[layer], state.batch, layer, ends_at_reads, x_TD, saved);
+}
+
+at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep,
+                             const Trunk& trunk) const {
+  ForwardState local;
+  ForwardState& state = keep != nullptr ? *keep : local;
+  state.experts.assign(experts.begin(), experts.end());
+  prepare(batch, state);
+  state.first_layer = experts.empty() ? 0 : weights_.layers.size();
+  for (const ExpertRows& rows : experts)
+    state.first_layer = std::min(state.first_layer, rows.expert != nullptr ? rows.expert->first_layer() : 0);
+  if (keep != nullptr) state.layers.resize(weights_.layers.size());
+  if (trunk.x_TD.defined() && trunk.layer > state.first_layer)
+    throw ShapeError(fmt::format("a pass that adapts layer {} cannot start at layer {}", state.first_layer, trunk.layer));
+  at::Tensor x = trunk.x_TD.defined() ? trunk.x_TD : embed(state);
+  for (std::size_t i = trunk.x_TD.defined() ? trunk.layer : 0; i < weights_.layers.size(); ++i) {
+    const bool last = i + 1 == weights_.layers.size(), wanted = keep != nullptr && i >= state.first_layer;
+    const bool input_only = wanted && state.recompute && !last;  // the last layer's turn comes at once
+    if (input_only) state.layers[i].x_TD = x;
+    x = layer_forward(state, i, last, x, wanted && !input_only ? &state.layers[i] : nullptr);
+  }
+  state.last_RD = x.to(at::kFloat);
+  return spec_.encoder() ? state.last_RD : final_norm(state.last_RD, &state.rstd_R);
+}
+
+at::Tensor Backbone::final_norm(const at::Tensor& x, at::Tensor* rstd) const {
+  return rms_norm(x.to(at::kFloat), weights_.final_norm_w.to(at::kFloat), spec_.norm_eps, rstd);
+}
+
+at::Tensor Backbone::trunk(const data::PackedBatch& batch, std::size_t layers) const {
+  ForwardState state;
+  prepare(batch, state);
+  at::Tensor x = embed(state);
+  for (std::size_t i = 0; i < layers; ++i) x = layer_forward(state, i, false, x, nullptr);
+  return x;
+}
+
+at::Tensor Backbone::hidden(const data::PackedBatch& batch) const {
+  const at::Tensor x = trunk(batch, weights_.layers.size());
+  return spec_.encoder() ? x.to(at::kFloat) : final_norm(x, nullptr);
+}
+
+LayerSaved Backbone::take_saved(ForwardState& state, std::size_t layer) const {
+  LayerSaved saved = std::move(state.layers[layer]);
+  state.layers[layer] = {};  // free as we go
+  if (state.recompute && layer + 1 < weights_.layers.size()) layer_forward(state, layer, false, saved.x_TD, &saved);
+  return saved;
+}
+
+void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const BackboneGradients& gradients) const {
+  const auto call = [&](const std::function<void(std::size_t)>& hook, std::size_t part) {
+    if (gradients.weights != nullptr && hook) hook(part);
+  };
+  const at::Tensor none;
+  at::Tensor dx = grad_RD;
+  call(gradients.before_part, 0);
+  if (!spec_.encoder()) {
+    dx = rms_norm_backward(grad_RD, keep.last_RD, weights_.final_norm_w.to(at::kFloat), keep.rstd_R, none,
+                           gradients.weights != nullptr ? gradients.weights->final_norm_w : none);
+  }
+  dx = dx.to(dtype());
+  call(gradients.after_part, 0);
+  const auto layer_backward = spec_.encoder() ? encoder_backward : decoder_backward;
+  for (std::size_t i = weights_.layers.size(); i-- > keep.first_layer;) {
+    call(gradients.before_part, weights_.part_of_layer(i));
+    const LayerSaved saved = take_saved(keep, i);
+    LayerGradients layer;
+    layer.weights = gradients.weights != nullptr ? &gradients.weights->layers[i] : nullptr;
+    layer.experts = gradients.experts;
+    layer.input = i > keep.first_layer || gradients.weights != nullptr;
+    dx = layer_backward(spec_, weights_.layers[i], keep.batch, i, i + 1 == weights_.layers.size(), dx, saved, layer);
+    call(gradients.after_part, weights_.part_of_layer(i));
+  }
+  if (gradients.weights == nullptr) return;
+  call(gradients.before_part, weights_.parts() - 1);
+  embed_backward(dx, keep, *gradients.weights);
+  call(gradients.after_part, weights_.parts() - 1);
+}
+
+}  // namespace dmoerm::nn

@@ -1,0 +1,106 @@
+// Llama, Mistral, Qwen2, Qwen3: norm -> attention -> sum -> norm -> gated MLP -> sum.
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/mm.h>
+
+#include "nn/layer.h"
+#include "nn/ops.h"
+#include "nn/projection.h"
+
+namespace dmoerm::nn {
+namespace {
+
+/// Qwen3's norm of each head of q or k; rows [T, heads * head_dim] seen as [T * heads, head_dim].
+at::Tensor norm_heads(const at::Tensor& x, const at::Tensor& w, double eps) {
+  return rms_norm(x.reshape({-1, w.size(0)}), w, eps, nullptr).view({x.size(0), -1});
+}
+
+at::Tensor norm_heads_backward(const at::Tensor& dy, const at::Tensor& x, const at::Tensor& w, double eps,
+                               const at::Tensor& grad_w) {
+  const at::Tensor heads = x.reshape({-1, w.size(0)});
+  at::Tensor rstd;
+  rms_norm(heads, w, eps, &rstd);
+  return rms_norm_backward(dy.reshape({-1, w.size(0)}), heads, w, rstd, {}, grad_w).view({x.size(0), -1});
+}
+
+/// x + a w' (+ b)
+at::Tensor add_linear(const at::Tensor& x, const at::Tensor& a, const at::Tensor& w, const at::Tensor& b) {
+  at::Tensor y = at::addmm(x, a, w.t());
+  return b.defined() ? y.add_(b) : y;
+}
+
+struct Tables {
+  at::Tensor cos_q, sin_q;
+};
+
+Tables query_tables(const LayerBatch& batch, bool ends_at_reads) {
+  if (!ends_at_reads) return {batch.cos_TE, batch.sin_TE};
+  return {batch.cos_TE.index_select(0, batch.read_rows_R), batch.sin_TE.index_select(0, batch.read_rows_R)};
+}
+
+HeadShape heads_of(const BackboneSpec& spec) { return {spec.heads, spec.kv_heads, spec.head_dim}; }
+
+}  // namespace
+
+at::Tensor decoder_forward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
+                           bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved) {
+  LayerSaved s;
+  s.x_TD = x_TD;
+  const at::Tensor n1_TD = rms_norm(x_TD, w.norm1_w, spec.norm_eps, &s.rstd1);
+  Qkv qkv = project_qkv(spec, w, batch, layer, ends_at_reads, n1_TD);
+  if (spec.qk_norm) {
+    s.qk_raw = at::cat({qkv.q.reshape({-1}), qkv.k_TC.reshape({-1})});
+    qkv.q = norm_heads(qkv.q, w.q_norm_w, spec.norm_eps);
+    qkv.k_TC = norm_heads(qkv.k_TC, w.k_norm_w, spec.norm_eps);
+  }
+  const Tables tables = query_tables(batch, ends_at_reads);
+  rotate(qkv.q, tables.cos_q, tables.sin_q, false);
+  rotate(qkv.k_TC, batch.cos_TE, batch.sin_TE, false);
+  s.q = qkv.q, s.k_TC = qkv.k_TC, s.v_TC = qkv.v_TC;
+  s.attended = attention(s.q, s.k_TC, s.v_TC, ends_at_reads ? batch.reads : batch.all, heads_of(spec), &s.lse_HT);
+  const at::Tensor residual = ends_at_reads ? x_TD.index_select(0, batch.read_rows_R) : x_TD;
+  s.h = add_linear(residual, s.attended, w.o_w, w.o_b);
+  s.up = linear(rms_norm(s.h, w.norm2_w, spec.norm_eps, &s.rstd2), w.up_w, w.up_b);
+  at::Tensor y = add_linear(s.h, swiglu(s.up), w.down_w, w.down_b);
+  if (saved != nullptr) *saved = std::move(s);
+  return y;
+}
+
+at::Tensor decoder_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
+                            bool ends_at_reads, const at::Tensor& dy, const LayerSaved& s, const LayerGradients& gradients) {
+  LayerWeights* g = gradients.weights;
+  at::Tensor none, dh;
+  {
+    at::Tensor act;
+    const at::Tensor dup = swiglu_backward(at::mm(dy, w.down_w), s.up, g != nullptr ? &act : nullptr);
+    if (g != nullptr) {
+      add_linear_gradient(dy, act, g->down_w, g->down_b);
+      add_linear_gradient(dup, rms_norm(s.h, w.norm2_w, spec.norm_eps, nullptr), g->up_w, g->up_b);
+    }
+    dh = rms_norm_backward(at::mm(dup, w.up_w), s.h, w.norm2_w, s.rstd2, dy, g != nullptr ? g->norm2_w : none);
+  }
+  if (g != nullptr) add_linear_gradient(dh, s.attended, g->o_w, g->o_b);
+  Qkv d = empty_qkv(spec, s.x_TD.size(0), s.q.size(0), ends_at_reads, dy.options());
+  attention_backward(at::mm(dh, w.o_w), s.q, s.k_TC, s.v_TC, s.attended, s.lse_HT, ends_at_reads ? batch.reads : batch.all,
+                     heads_of(spec), d.q, d.k_TC, d.v_TC);
+  const Tables tables = query_tables(batch, ends_at_reads);
+  rotate(d.q, tables.cos_q, tables.sin_q, true);
+  rotate(d.k_TC, batch.cos_TE, batch.sin_TE, true);
+  if (spec.qk_norm) {
+    const at::Tensor q_raw = s.qk_raw.narrow(0, 0, d.q.numel()).view(d.q.sizes()),
+                     k_raw = s.qk_raw.narrow(0, d.q.numel(), d.k_TC.numel()).view(d.k_TC.sizes());
+    d.q.copy_(norm_heads_backward(d.q, q_raw, w.q_norm_w, spec.norm_eps, g != nullptr ? g->q_norm_w : none));
+    d.k_TC.copy_(norm_heads_backward(d.k_TC, k_raw, w.k_norm_w, spec.norm_eps, g != nullptr ? g->k_norm_w : none));
+  }
+  const at::Tensor n1_TD = rms_norm(s.x_TD, w.norm1_w, spec.norm_eps, nullptr);
+  LayerGradients below = gradients;
+  below.input = gradients.input || g != nullptr;  // the norm's weight wants it too
+  const at::Tensor dn_TD = project_qkv_backward(spec, w, batch, layer, ends_at_reads, n1_TD, d, below);
+  if (!dn_TD.defined()) return {};
+  at::Tensor dx_TD =
+      rms_norm_backward(dn_TD, s.x_TD, w.norm1_w, s.rstd1, ends_at_reads ? none : dh, g != nullptr ? g->norm1_w : none);
+  if (ends_at_reads) dx_TD.index_add_(0, batch.read_rows_R, dh);
+  return dx_TD;
+}
+
+}  // namespace dmoerm::nn

@@ -1,0 +1,54 @@
+#include "nn/device.h"
+
+#include <ATen/Context.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
+#include <fmt/format.h>
+
+#include <cstdlib>
+
+#include "base/error.h"
+
+namespace dmoerm::nn {
+namespace {
+
+/// This process's number among those of its node, as the launchers tell it; 0 without one.
+int local_rank() {
+  for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "MPI_LOCALRANKID"}) {
+    if (const char* text = std::getenv(name); text != nullptr) return std::atoi(text);
+  }
+  return 0;
+}
+
+}  // namespace
+
+c10::Device pick_device(const std::string& wanted, const std::string& setting) {
+  if (wanted != "cpu" && wanted != "cuda" && wanted != "auto")
+    throw ConfigError(fmt::format("{}: expected cpu, cuda or auto, found {}", setting, wanted));
+  const bool cuda = wanted != "cpu" && at::globalContext().hasCUDA();
+  if (wanted == "cuda" && !cuda)
+    throw ConfigError(
+        fmt::format("{}: cuda asked for, but this build of dmoerm or this machine has none; use auto or cpu", setting));
+  if (!cuda) return {c10::kCPU};
+  at::globalContext().setAllowBF16ReductionCuBLAS(false);  // partial sums of bfloat16 products stay float32
+  const auto gpus = static_cast<int>(c10::impl::VirtualGuardImpl(c10::kCUDA).deviceCount());
+  return {c10::kCUDA, static_cast<c10::DeviceIndex>(gpus > 0 ? local_rank() % gpus : 0)};
+}
+
+c10::ScalarType pick_dtype(const std::string& name) {
+  if (name == "float32") return c10::kFloat;
+  if (name == "bfloat16") return c10::kBFloat16;
+  throw ConfigError(fmt::format("dtype {} is not supported (float32, bfloat16)", name));
+}
+
+std::string gpu_address(c10::Device device) {
+  if (!device.is_cuda()) return "";
+  // The runtime that libtorch has loaded; there is no header of it without a CUDA toolkit.
+  using Function = int (*)(char*, int, int);
+  const auto address_of = reinterpret_cast<Function>(::dlsym(RTLD_DEFAULT, "cudaDeviceGetPCIBusId"));
+  char address[64] = "";
+  if (address_of == nullptr || address_of(address, sizeof address, device.index()) != 0) return "";
+  return address;
+}
+
+}  // namespace dmoerm::nn

@@ -1,0 +1,47 @@
+// The elementwise passes of a decoder layer, fused. Shapes: T rows (tokens), D width, F intermediate width. float32 on the CPU
+// takes hand-written loops; any other device or dtype the same formulas in ATen operations (also what the tests compare the loops
+// with).
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace dmoerm::nn {
+
+/// a b in float32 whatever the factors' dtype: nothing is rounded to theirs on the way. Two matrices, or two batches of them.
+at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b);
+
+/// Root-mean-square norm: y = x / sqrt(mean(x^2) + eps) * w.
+/// @param rstd_T  receives 1 / sqrt(mean(x^2) + eps) of each row; may be null
+at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, at::Tensor* rstd_T);
+
+/// Gradient of rms_norm() in x, plus `residual_TD` if defined (the gradient that went past the norm).
+/// @param grad_w_D  if defined, the gradient in w is added to it
+at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T,
+                             const at::Tensor& residual_TD, const at::Tensor& grad_w_D);
+
+/// Layer norm with its mean and 1 / standard deviation of each row, which are float32.
+struct Normed {
+  at::Tensor y, mean, rstd;
+};
+Normed layer_norm(const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& b_D, double eps);
+/// Gradient of layer_norm() in x. @param grad_w_D, grad_b_D  if defined, those in w and b are added to them
+at::Tensor layer_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& b_D,
+                               const at::Tensor& mean, const at::Tensor& rstd, const at::Tensor& grad_w_D,
+                               const at::Tensor& grad_b_D);
+
+/// silu(gate) * up; gate_up holds the gate in columns [0, F) and up in [F, 2F).
+at::Tensor swiglu(const at::Tensor& gate_up_T2F);
+/// Gradient of swiglu() in gate_up. @param act_TF  if not null, receives swiglu(gate_up) as well
+at::Tensor swiglu_backward(const at::Tensor& dact_TF, const at::Tensor& gate_up_T2F, at::Tensor* act_TF);
+
+/// Rotate the halves of each head in place (rotary position embedding): columns of `x` are heads of 2 * cos.size(1).
+/// @param cos_TE, sin_TE  [T, head_dim / 2] for the rows of x
+/// @param inverse  true for the backward pass: rotates the other way
+void rotate(at::Tensor x_TD, const at::Tensor& cos_TE, const at::Tensor& sin_TE, bool inverse);
+
+/// x * mask / (1 - p), where element i of row t is kept unless a hash of (key, first_row + t, i) falls below p. The same key
+/// gives the same mask.
+at::Tensor dropout(const at::Tensor& x_TD, double p, std::uint64_t key, std::int64_t first_row);
+
+}  // namespace dmoerm::nn

@@ -1,0 +1,177 @@
+#include "nn/projection.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
+#include <ATen/ops/zeros.h>
+
+#include "base/rng.h"
+#include "nn/ops.h"
+
+namespace dmoerm::nn {
+namespace {
+
+/// The adapter's input of an expert's rows in one layer, dropped out as its key says.
+at::Tensor adapter_input(const ExpertRows& rows, std::size_t layer, const at::Tensor& n_TD) {
+  const at::Tensor own = n_TD.narrow(0, rows.first_row, rows.rows);
+  const double p = rows.expert->lora().dropout;
+  return rows.dropout_key == 0 || p <= 0 ? own : dropout(own, p, mix64(rows.dropout_key + layer), 0);
+}
+
+/// Read rows of one expert, counted from its first row.
+at::Tensor own_reads(const ExpertRows& rows, const LayerBatch& batch) {
+  return batch.read_rows_R.narrow(0, rows.first_read, rows.reads) - rows.first_row;
+}
+
+/// The tensor that holds q, k, v (or k, v) side by side, seen through its first part.
+at::Tensor widen(const at::Tensor& first, std::int64_t columns) {
+  return first.as_strided({first.size(0), columns}, {first.stride(0), 1});
+}
+
+/// sink += scale a b, in float32.
+void add_product(at::Tensor sink, const at::Tensor& a, const at::Tensor& b, double scale = 1) {
+  if (sink.scalar_type() == a.scalar_type()) {
+    sink.addmm_(a, b, 1, scale);
+  } else {
+    sink.add_(product_in_float(a, b), scale);
+  }
+}
+
+/// An adapter's matrices of one layer in the dtype of the states.
+LoraLayer in_dtype(const LoraLayer& lora, at::ScalarType dtype) {
+  return {lora.a_qv.to(dtype), lora.b_q.to(dtype), lora.b_v.to(dtype)};
+}
+
+/// Gradients of q, k and v in the dtype of the states, for the products.
+Qkv in_dtype(const Qkv& d, std::int64_t q, std::int64_t kv, bool ends_at_reads, at::ScalarType dtype) {
+  const std::int64_t begin = ends_at_reads ? 0 : q;
+  const at::Tensor all = widen(ends_at_reads ? d.k_TC : d.q, begin + 2 * kv).to(dtype);
+  return {ends_at_reads ? d.q.to(dtype) : all.narrow(1, 0, q), all.narrow(1, begin, kv), all.narrow(1, begin + kv, kv)};
+}
+
+void add_adapter(const ExpertRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& n_TD,
+                 Qkv& out) {
+  const LoraLayer lora = in_dtype(rows.expert->layers[layer], n_TD.scalar_type());
+  const std::int64_t r = rows.expert->lora().rank;
+  const double scale = rows.expert->lora().scale();
+  const at::Tensor u = at::mm(adapter_input(rows, layer, n_TD), lora.a_qv.t());
+  const at::Tensor u_q = ends_at_reads ? u.narrow(1, 0, r).index_select(0, own_reads(rows, batch)) : u.narrow(1, 0, r);
+  out.q.narrow(0, ends_at_reads ? rows.first_read : rows.first_row, u_q.size(0)).addmm_(u_q, lora.b_q.t(), 1, scale);
+  out.v_TC.narrow(0, rows.first_row, rows.rows).addmm_(u.narrow(1, r, r), lora.b_v.t(), 1, scale);
+}
+
+/// Gradients of one adapter; adds its part of the gradient in n to `dn_TD` if that is defined.
+void adapter_backward(const ExpertRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
+                      const at::Tensor& n_TD, const Qkv& d, Expert* sink, const at::Tensor& dn_TD) {
+  const LoraLayer lora = in_dtype(rows.expert->layers[layer], n_TD.scalar_type());
+  const std::int64_t r = rows.expert->lora().rank;
+  const double scale = rows.expert->lora().scale();
+  const at::Tensor dq = d.q.narrow(0, ends_at_reads ? rows.first_read : rows.first_row, ends_at_reads ? rows.reads : rows.rows);
+  const at::Tensor dv = d.v_TC.narrow(0, rows.first_row, rows.rows);
+  at::Tensor g = at::empty({rows.rows, 2 * r}, n_TD.options());
+  at::Tensor g_q = g.narrow(1, 0, r), g_v = g.narrow(1, r, r);
+  if (ends_at_reads) {
+    g_q.zero_();
+    g_q.index_copy_(0, own_reads(rows, batch), at::mm(dq, lora.b_q));
+  } else {
+    at::mm_out(g_q, dq, lora.b_q);
+  }
+  at::mm_out(g_v, dv, lora.b_v);
+  g.mul_(scale);
+  if (sink != nullptr) {
+    const at::Tensor input = adapter_input(rows, layer, n_TD);
+    const at::Tensor u = at::mm(input, lora.a_qv.t());
+    const at::Tensor u_q = ends_at_reads ? u.narrow(1, 0, r).index_select(0, own_reads(rows, batch)) : u.narrow(1, 0, r);
+    LoraLayer& into = sink->layers[layer];
+    add_product(into.a_qv, g.t(), input);
+    add_product(into.b_q, dq.t(), u_q, scale);
+    add_product(into.b_v, dv.t(), u.narrow(1, r, r), scale);
+  }
+  if (!dn_TD.defined()) return;
+  at::Tensor own = dn_TD.narrow(0, rows.first_row, rows.rows);
+  const double p = rows.expert->lora().dropout;
+  if (rows.dropout_key == 0 || p <= 0) {
+    own.addmm_(g, lora.a_qv);
+  } else {
+    own.add_(dropout(at::mm(g, lora.a_qv), p, mix64(rows.dropout_key + layer), 0));
+  }
+}
+
+}  // namespace
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b) {
+  return b.defined() ? at::addmm(b, x, w.t()) : at::mm(x, w.t());
+}
+
+void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& dw, at::Tensor& db) {
+  if (dw.defined()) add_product(dw, dy.t(), x);
+  if (db.defined()) db.add_(dy.sum(at::IntArrayRef{0}, false, at::kFloat));
+}
+
+Qkv empty_qkv(const BackboneSpec& spec, std::int64_t rows, std::int64_t reads, bool ends_at_reads,
+              const at::TensorOptions& options) {
+  const std::int64_t q = spec.q_width(), kv = spec.kv_width();
+  at::Tensor all = at::empty({rows, ends_at_reads ? 2 * kv : q + 2 * kv}, options.dtype(at::kFloat));
+  const std::int64_t begin = ends_at_reads ? 0 : q;
+  all.narrow(1, begin, 2 * kv).zero_();
+  return {ends_at_reads ? at::empty({reads, q}, all.options()) : all.narrow(1, 0, q), all.narrow(1, begin, kv),
+          all.narrow(1, begin + kv, kv)};
+}
+
+Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
+                const at::Tensor& n_TD) {
+  const std::int64_t q = spec.q_width(), kv = spec.kv_width();
+  const auto part = [](const at::Tensor& x, std::int64_t begin, std::int64_t count) {
+    return x.defined() ? x.narrow(0, begin, count) : x;
+  };
+  Qkv out;
+  if (ends_at_reads) {
+    const at::Tensor both = linear(n_TD, part(w.qkv_w, q, 2 * kv), part(w.qkv_b, q, 2 * kv));
+    out = {linear(n_TD.index_select(0, batch.read_rows_R), part(w.qkv_w, 0, q), part(w.qkv_b, 0, q)), both.narrow(1, 0, kv),
+           both.narrow(1, kv, kv)};
+  } else {
+    const at::Tensor all = linear(n_TD, w.qkv_w, w.qkv_b);
+    out = {all.narrow(1, 0, q), all.narrow(1, q, kv), all.narrow(1, q + kv, kv)};
+  }
+  for (const ExpertRows& rows : batch.experts) {
+    if (rows.expert != nullptr && rows.expert->adapts(layer)) add_adapter(rows, batch, layer, ends_at_reads, n_TD, out);
+  }
+  return out;
+}
+
+at::Tensor project_qkv_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
+                                bool ends_at_reads, const at::Tensor& n_TD, const Qkv& d_qkv, const LayerGradients& gradients) {
+  const std::int64_t q = spec.q_width(), kv = spec.kv_width();
+  const Qkv d = in_dtype(d_qkv, q, kv, ends_at_reads, n_TD.scalar_type());
+  const at::Tensor d_all = ends_at_reads ? widen(d.k_TC, 2 * kv) : widen(d.q, q + 2 * kv);
+  if (gradients.weights != nullptr) {
+    at::Tensor &dw = gradients.weights->qkv_w, &db = gradients.weights->qkv_b;
+    if (ends_at_reads) {
+      at::Tensor dw_q = dw.narrow(0, 0, q), dw_kv = dw.narrow(0, q, 2 * kv);
+      at::Tensor db_q = db.defined() ? db.narrow(0, 0, q) : db, db_kv = db.defined() ? db.narrow(0, q, 2 * kv) : db;
+      add_linear_gradient(d.q, n_TD.index_select(0, batch.read_rows_R), dw_q, db_q);
+      add_linear_gradient(d_all, n_TD, dw_kv, db_kv);
+    } else {
+      add_linear_gradient(d_all, n_TD, dw, db);
+    }
+  }
+  at::Tensor dn_TD;
+  if (gradients.input) {
+    if (ends_at_reads) {
+      dn_TD = at::mm(d_all, w.qkv_w.narrow(0, q, 2 * kv));
+      dn_TD.index_add_(0, batch.read_rows_R, at::mm(d.q, w.qkv_w.narrow(0, 0, q)));
+    } else {
+      dn_TD = at::mm(d_all, w.qkv_w);
+    }
+  }
+  for (std::size_t i = 0; i < batch.experts.size(); ++i) {
+    Expert* sink = gradients.experts.empty() ? nullptr : gradients.experts[i];
+    if (batch.experts[i].expert != nullptr && batch.experts[i].expert->adapts(layer) && (sink != nullptr || gradients.input)) {
+      adapter_backward(batch.experts[i], batch, layer, ends_at_reads, n_TD, d, sink, dn_TD);
+    }
+  }
+  return dn_TD;
+}
+
+}  // namespace dmoerm::nn

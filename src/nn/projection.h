@@ -1,0 +1,32 @@
+// Linear layers of a transformer layer, with the adapters on q and v.
+#pragma once
+#include "nn/layer.h"
+
+namespace dmoerm::nn {
+
+/// x w' + b; b may be undefined.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b);
+/// dw += dy' x and db += sum of dy over rows, both float32; undefined sinks are skipped.
+void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& dw, at::Tensor& db);
+
+/// q, k, v of rows; q only of the read rows when `ends_at_reads`.
+struct Qkv {
+  at::Tensor q, k_TC, v_TC;
+};
+
+/// Project the (normed) rows, adapters included.
+Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
+                const at::Tensor& n_TD);
+
+/// Backward of project_qkv(): adds the gradients of the weights and adapters that are wanted.
+/// @param d  gradients in q, k, v, shaped as project_qkv() made them; k and v side by side in one buffer, q too unless
+/// ends_at_reads
+/// @return gradient in n, undefined if neither the input nor anything else wants it
+at::Tensor project_qkv_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
+                                bool ends_at_reads, const at::Tensor& n_TD, const Qkv& d, const LayerGradients& gradients);
+
+/// Empty q, k, v gradients laid out as project_qkv_backward() wants them, float32, k and v zero.
+Qkv empty_qkv(const BackboneSpec& spec, std::int64_t rows, std::int64_t reads, bool ends_at_reads,
+              const at::TensorOptions& options);
+
+}  // namespace dmoerm::nn

@@ -1,0 +1,188 @@
+#include "nn/safetensors.h"
+
+#include <ATen/ops/empty.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace dmoerm::nn {
+namespace {
+
+struct DtypeName {
+  at::ScalarType dtype;
+  const char* name;
+};
+constexpr DtypeName kDtypes[] = {{at::kFloat, "F32"}, {at::kBFloat16, "BF16"}, {at::kHalf, "F16"},  {at::kDouble, "F64"},
+                                 {at::kLong, "I64"},  {at::kInt, "I32"},       {at::kShort, "I16"}, {at::kChar, "I8"},
+                                 {at::kByte, "U8"},   {at::kBool, "BOOL"}};
+
+at::ScalarType dtype_of(const std::string& name) {
+  for (const DtypeName& d : kDtypes) {
+    if (name == d.name) return d.dtype;
+  }
+  throw DataError(fmt::format("dtype {} is not supported", name));
+}
+
+const char* name_of(at::ScalarType dtype) {
+  for (const DtypeName& d : kDtypes) {
+    if (dtype == d.dtype) return d.name;
+  }
+  throw ShapeError(fmt::format("tensors of dtype {} cannot be saved", c10::toString(dtype)));
+}
+
+}  // namespace
+
+/// A read-only memory map of a file, with its parsed header.
+class SafetensorsReader::Mapping {
+ public:
+  explicit Mapping(const std::filesystem::path& file) : file_(file.string()) {
+    const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) throw IoError(fmt::format("{}: cannot open: {}", file_, std::strerror(errno)));
+    struct stat status {};
+    const bool known = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+    bytes_ = known ? static_cast<std::size_t>(status.st_size) : 0;
+    void* map = bytes_ > 0 ? ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, fd, 0) : nullptr;
+    ::close(fd);
+    if (!known) throw IoError(fmt::format("{}: not a regular file", file_));
+    if (map == MAP_FAILED) throw IoError(fmt::format("{}: cannot map: {}", file_, std::strerror(errno)));
+    data_ = static_cast<const char*>(map);
+    try {
+      header_ = parse_safetensors_header({data_, bytes_}, bytes_, file_);
+    } catch (...) {
+      unmap();
+      throw;
+    }
+  }
+  ~Mapping() { unmap(); }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  [[nodiscard]] const SafetensorsHeader& header() const { return header_; }
+  [[nodiscard]] const char* data() const { return data_ + header_.data_offset; }
+  [[nodiscard]] const std::string& file() const { return file_; }
+
+ private:
+  void unmap() {
+    if (bytes_ > 0) ::munmap(const_cast<char*>(data_), bytes_);
+  }
+  std::string file_;
+  const char* data_ = nullptr;
+  std::size_t bytes_ = 0;
+  SafetensorsHeader header_;
+};
+
+void SafetensorsReader::add(const std::filesystem::path& file) {
+  const auto mapping = std::make_shared<const Mapping>(file);
+  for (const TensorEntry& entry : mapping->header().tensors) {
+    if (!entries_.emplace(entry.name, Located{mapping, mapping->data() + entry.begin, entry}).second) {
+      throw DataError(fmt::format("{}: tensor {} is in another shard too", file.string(), entry.name));
+    }
+  }
+  metadata_.insert(mapping->header().metadata.begin(), mapping->header().metadata.end());
+}
+
+SafetensorsReader SafetensorsReader::open(const std::filesystem::path& file) {
+  SafetensorsReader reader;
+  reader.source_ = file.string();
+  reader.add(file);
+  return reader;
+}
+
+SafetensorsReader SafetensorsReader::open_model(const std::filesystem::path& directory, const std::string& single_name) {
+  const auto index_path = directory / (single_name + ".index.json");
+  if (std::filesystem::exists(directory / single_name)) return open(directory / single_name);  // before an index, as transformers
+  if (!std::filesystem::exists(index_path)) {
+    throw DataError(fmt::format("{}: holds neither {} nor {}.index.json: is it a Hugging Face model directory?",
+                                directory.string(), single_name, single_name));
+  }
+  SafetensorsReader reader;
+  reader.source_ = directory.string();
+  const nlohmann::json index = read_json(index_path);
+  if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
+    throw DataError(fmt::format("{}: weight_map is missing", index_path.string()));
+  }
+  std::map<std::string, std::vector<std::string>> shards;
+  for (const auto& [name, shard] : index["weight_map"].items()) {
+    const std::string file = shard.is_string() ? shard.get<std::string>() : "";
+    if (file.empty() || file.find('/') != std::string::npos)
+      throw DataError(fmt::format("{}: {}: not a file name", index_path.string(), name));
+    shards[file].push_back(name);
+  }
+  for (const auto& [file, names] : shards) {
+    reader.add(directory / file);
+    for (const std::string& name : names) {
+      if (!reader.has(name))
+        throw DataError(fmt::format("{}: tensor {} should be in {} and is not", index_path.string(), name, file));
+    }
+  }
+  return reader;
+}
+
+const SafetensorsReader::Located& SafetensorsReader::at(const std::string& name) const {
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) throw DataError(fmt::format("{}: tensor {} is missing", source_, name));
+  return found->second;
+}
+
+std::vector<std::string> SafetensorsReader::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, located] : entries_) names.push_back(name);
+  return names;
+}
+
+const std::vector<std::int64_t>& SafetensorsReader::shape(const std::string& name) const { return at(name).entry.shape; }
+
+std::string SafetensorsReader::file_of(const std::string& name) const { return at(name).mapping->file(); }
+
+at::Tensor SafetensorsReader::load(const std::string& name) const {
+  const Located& located = at(name);
+  at::Tensor tensor = at::empty(located.entry.shape, at::TensorOptions().dtype(dtype_of(located.entry.dtype)));
+  std::memcpy(tensor.data_ptr(), located.data, located.entry.end - located.entry.begin);
+  return tensor;
+}
+
+void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                      std::map<std::string, std::string> metadata) {
+  metadata.emplace("format", "pt");
+  nlohmann::ordered_json header;
+  header["__metadata__"] = metadata;
+  std::uint64_t offset = 0;
+  for (const auto& [name, tensor] : tensors) {
+    const std::uint64_t bytes = static_cast<std::uint64_t>(tensor.numel()) * tensor.element_size();
+    header[name] = {
+        {"dtype", name_of(tensor.scalar_type())}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, offset + bytes}}};
+    offset += bytes;
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');  // data starts aligned
+  const std::uint64_t header_bytes = text.size();
+
+  const std::filesystem::path temporary = temporary_name(path);
+  FILE* file = std::fopen(temporary.c_str(), "wb");
+  if (file == nullptr) throw IoError(fmt::format("{}: cannot create: {}", path.string(), std::strerror(errno)));
+  bool good = std::fwrite(&header_bytes, 8, 1, file) == 1 && std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor local = tensor.detach().cpu().contiguous();
+    if (good && local.numel() > 0)
+      good = std::fwrite(local.data_ptr(), local.element_size(), static_cast<std::size_t>(local.numel()), file) ==
+             static_cast<std::size_t>(local.numel());
+  }
+  const int reason = errno;
+  if (std::fclose(file) != 0 || !good) {
+    std::filesystem::remove(temporary);
+    throw IoError(fmt::format("{}: cannot write {} bytes: {}", path.string(), offset, std::strerror(good ? errno : reason)));
+  }
+  publish_file(temporary, path);
+}
+
+}  // namespace dmoerm::nn

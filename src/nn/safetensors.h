@@ -1,0 +1,57 @@
+// Tensors from and to safetensors files; a model directory of one file or of shards reads like one.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "nn/safetensors_header.h"
+
+namespace dmoerm::nn {
+
+/// Tensors by name, in a fixed order.
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+/// One or several memory-mapped safetensors files read as one collection.
+class SafetensorsReader {
+ public:
+  /// A single file. @throws IoError, DataError
+  static SafetensorsReader open(const std::filesystem::path& file);
+  /// A Hugging Face directory: model.safetensors.index.json with its shards, or model.safetensors, or `single_name` in its place.
+  static SafetensorsReader open_model(const std::filesystem::path& directory,
+                                      const std::string& single_name = "model.safetensors");
+
+  [[nodiscard]] std::vector<std::string> names() const;
+  [[nodiscard]] bool has(const std::string& name) const { return entries_.contains(name); }
+  [[nodiscard]] const std::vector<std::int64_t>& shape(const std::string& name) const;
+  /// A copy of the tensor in the file's dtype, on the CPU. @throws DataError if there is no such tensor
+  [[nodiscard]] at::Tensor load(const std::string& name) const;
+  [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  /// The file a tensor lies in, for messages.
+  [[nodiscard]] std::string file_of(const std::string& name) const;
+
+ private:
+  class Mapping;
+  struct Located {
+    std::shared_ptr<const Mapping> mapping;
+    const char* data;
+    TensorEntry entry;
+  };
+  void add(const std::filesystem::path& file);
+  const Located& at(const std::string& name) const;
+  std::map<std::string, Located> entries_;
+  std::map<std::string, std::string> metadata_;
+  std::string source_;
+};
+
+/// Write tensors (any device, made contiguous) to `path`: temporary name, fsync, rename. Keys are written in the order given.
+/// @param metadata  "format": "pt" is added, older transformers want it
+/// @throws IoError (nothing is left behind)
+void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
+                      std::map<std::string, std::string> metadata = {});
+
+}  // namespace dmoerm::nn

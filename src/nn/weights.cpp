@@ -1,0 +1,214 @@
+#include "nn/weights.h"
+
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include <functional>
+#include <set>
+#include <span>
+
+#include "base/error.h"
+
+namespace dmoerm::nn {
+namespace {
+
+/// Lists every parameter tensor of a spec in order: first to size the buffer, then to cut it.
+class Layout {
+ public:
+  /// Reserve `shape`; `slot` receives the view when the buffer is there.
+  void add(at::Tensor* slot, std::vector<std::int64_t> shape) {
+    std::int64_t count = 1;
+    constexpr std::int64_t kMost = std::int64_t{1} << 46;  // no sum of layers leaves 64 bits
+    for (std::int64_t extent : shape) {
+      if (__builtin_mul_overflow(count, extent, &count) || count > kMost)
+        throw DataError(fmt::format("config.json asks for a tensor of shape {}: too large", nn::shape_text(shape)));
+    }
+    entries_.push_back({slot, std::move(shape), total_, count});
+    total_ += (count + kAlign - 1) / kAlign * kAlign;
+  }
+  [[nodiscard]] std::int64_t total() const { return total_; }
+  at::Tensor cut(at::Device device, at::ScalarType dtype) const {
+    at::Tensor flat = at::zeros({total_}, at::TensorOptions().dtype(dtype).device(device));
+    for (const Entry& entry : entries_) *entry.slot = flat.narrow(0, entry.begin, entry.count).view(entry.shape);
+    return flat;
+  }
+
+ private:
+  static constexpr std::int64_t kAlign = 16;  // 64 bytes of float32
+  struct Entry {
+    at::Tensor* slot;
+    std::vector<std::int64_t> shape;
+    std::int64_t begin, count;
+  };
+  std::vector<Entry> entries_;
+  std::int64_t total_ = 0;
+};
+
+/// Tensors of a file that belong to other heads or are computed, not read.
+bool ignorable(const std::string& name, std::int64_t layers) {
+  if (name.starts_with("lm_head.") || name.starts_with("score.") || name.starts_with("cls.") || name.starts_with("classifier.") ||
+      name.starts_with("pooler.") || name.starts_with("qa_outputs.") || name.ends_with("rotary_emb.inv_freq") ||
+      name == "embeddings.position_ids") {
+    return true;
+  }
+  for (const char* prefix : {"layers.", "encoder.layer."}) {  // layers past the ones asked for
+    if (name.starts_with(prefix)) {
+      const std::string number = name.substr(std::string(prefix).size());
+      return !number.empty() && std::isdigit(static_cast<unsigned char>(number[0])) && std::stoll(number.substr(0, 9)) >= layers;
+    }
+  }
+  return false;
+}
+
+/// The name under which the files keep a tensor: with the prefix of models with a head or without, and norms of BERT also by
+/// their names of TensorFlow (bert-base-uncased). "" if it is not there.
+std::string stored_name(const nn::SafetensorsReader& reader, const std::string& prefix, const std::string& name) {
+  std::vector<std::string> names = {name};
+  for (const auto& [ours, old] :
+       {std::pair("LayerNorm.weight", "LayerNorm.gamma"), std::pair("LayerNorm.bias", "LayerNorm.beta")}) {
+    if (name.ends_with(ours)) names.push_back(name.substr(0, name.size() - std::string_view(ours).size()) + old);
+  }
+  for (const std::string& candidate : names) {
+    if (reader.has(prefix + candidate)) return prefix + candidate;
+    if (reader.has(candidate)) return candidate;
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string head_model_prefix(const BackboneSpec& spec) { return spec.encoder() ? "bert." : "model."; }
+
+Weights::Weights(const BackboneSpec& spec, at::Device device, std::size_t layer_buffers, at::ScalarType dtype)
+    : layers(static_cast<std::size_t>(spec.layers)), spec_(spec) {
+  const std::int64_t d = spec.width, f = spec.intermediate;
+  Layout layout;
+  bounds_ = {0};
+  layout.add(&embed_tokens, {spec.vocab, d});
+  if (spec.encoder()) {
+    layout.add(&embed_positions, {spec.max_positions, d});
+    layout.add(&embed_types, {spec.type_vocab, d});
+    layout.add(&embed_norm_w, {d});
+    layout.add(&embed_norm_b, {d});
+  }
+  const std::size_t buffers = layer_buffers > 0 ? std::min(layer_buffers, layers.size()) : layers.size();
+  for (LayerWeights& layer : std::span(layers).first(buffers)) {
+    bounds_.push_back(layout.total());
+    layout.add(&layer.norm1_w, {d});
+    layout.add(&layer.qkv_w, {spec.qkv_width(), d});
+    if (spec.qkv_bias) layout.add(&layer.qkv_b, {spec.qkv_width()});
+    if (spec.qk_norm) layout.add(&layer.q_norm_w, {spec.head_dim});
+    if (spec.qk_norm) layout.add(&layer.k_norm_w, {spec.head_dim});
+    layout.add(&layer.o_w, {d, spec.q_width()});
+    if (spec.o_bias) layout.add(&layer.o_b, {d});
+    layout.add(&layer.norm2_w, {d});
+    const std::int64_t up = spec.encoder() ? f : 2 * f;
+    layout.add(&layer.up_w, {up, d});
+    if (spec.mlp_bias) layout.add(&layer.up_b, {up});
+    layout.add(&layer.down_w, {d, f});
+    if (spec.mlp_bias) layout.add(&layer.down_b, {d});
+    if (spec.encoder()) layout.add(&layer.norm1_b, {d});
+    if (spec.encoder()) layout.add(&layer.norm2_b, {d});
+  }
+  bounds_.push_back(layout.total());
+  if (!spec.encoder()) layout.add(&final_norm_w, {d});
+  bounds_.push_back(layout.total());
+  flat = layout.cut(device, dtype);
+  for (std::size_t i = buffers; i < layers.size(); ++i) layers[i] = layers[i % buffers];
+
+  const auto name = [&](const std::string& key, const at::Tensor& tensor) {
+    if (tensor.defined()) named_.emplace_back(key, tensor);
+  };
+  const auto rows = [](const at::Tensor& tensor, std::int64_t begin, std::int64_t count) {
+    return tensor.defined() ? tensor.narrow(0, begin, count) : tensor;
+  };
+  const std::int64_t q = spec.q_width(), kv = spec.kv_width();
+  name(spec.encoder() ? "embeddings.word_embeddings.weight" : "embed_tokens.weight", embed_tokens);
+  name("embeddings.position_embeddings.weight", embed_positions);
+  name("embeddings.token_type_embeddings.weight", embed_types);
+  name("embeddings.LayerNorm.weight", embed_norm_w);
+  name("embeddings.LayerNorm.bias", embed_norm_b);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const LayerWeights& layer = layers[i];
+    const std::string at = fmt::format("{}.{}.", spec.encoder() ? "encoder.layer" : "layers", i);
+    const auto linear = [&](const std::string& key, const at::Tensor& w, const at::Tensor& b) {
+      name(at + key + ".weight", w);
+      name(at + key + ".bias", b);
+    };
+    const char* parts[3] = {"q_proj", "k_proj", "v_proj"};
+    const char* bert_parts[3] = {"query", "key", "value"};
+    const std::int64_t begins[3] = {0, q, q + kv}, counts[3] = {q, kv, kv};
+    for (std::size_t p = 0; p < 3; ++p) {
+      linear(spec.encoder() ? std::string("attention.self.") + bert_parts[p] : std::string("self_attn.") + parts[p],
+             rows(layer.qkv_w, begins[p], counts[p]), rows(layer.qkv_b, begins[p], counts[p]));
+    }
+    if (spec.encoder()) {
+      linear("attention.output.dense", layer.o_w, layer.o_b);
+      linear("attention.output.LayerNorm", layer.norm1_w, layer.norm1_b);
+      linear("intermediate.dense", layer.up_w, layer.up_b);
+      linear("output.dense", layer.down_w, layer.down_b);
+      linear("output.LayerNorm", layer.norm2_w, layer.norm2_b);
+    } else {
+      linear("self_attn.o_proj", layer.o_w, layer.o_b);
+      linear("self_attn.q_norm", layer.q_norm_w, {});
+      linear("self_attn.k_norm", layer.k_norm_w, {});
+      linear("mlp.gate_proj", rows(layer.up_w, 0, f), rows(layer.up_b, 0, spec.mlp_bias ? f : 0));
+      linear("mlp.up_proj", rows(layer.up_w, f, f), rows(layer.up_b, f, spec.mlp_bias ? f : 0));
+      linear("mlp.down_proj", layer.down_w, layer.down_b);
+      linear("input_layernorm", layer.norm1_w, {});
+      linear("post_attention_layernorm", layer.norm2_w, {});
+    }
+  }
+  name("norm.weight", final_norm_w);
+}
+
+Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device, at::ScalarType dtype) {
+  const auto reader = nn::SafetensorsReader::open_model(directory);
+  const std::string prefix = head_model_prefix(spec);
+  std::set<std::string> used;
+  for (const auto& [name, slot] : Weights(spec, at::kMeta, 0, dtype).named_) {  // before memory is taken
+    const std::string stored = stored_name(reader, prefix, name);
+    if (stored.empty())
+      throw DataError(fmt::format("{}: tensor {} (or {}{}) is missing: expected shape {}", directory.string(), name, prefix, name,
+                                  nn::shape_text(slot.sizes().vec())));
+    if (reader.shape(stored) != slot.sizes().vec()) {
+      throw DataError(fmt::format("{}: tensor {} has shape {}, config.json asks for {}", reader.file_of(stored), stored,
+                                  nn::shape_text(reader.shape(stored)), nn::shape_text(slot.sizes().vec())));
+    }
+  }
+  Weights weights(spec, device, 0, dtype);
+  for (const auto& [name, slot] : weights.named_) {
+    const std::string stored = stored_name(reader, prefix, name);
+    at::Tensor loaded = reader.load(stored).to(at::kFloat);
+    if (!at::isfinite(loaded).all().item<bool>())
+      throw DataError(fmt::format("{}: tensor {} holds NaN or infinity", reader.file_of(stored), stored));
+    slot.copy_(loaded);
+    used.insert(stored);
+  }
+  for (const std::string& stored : reader.names()) {
+    const std::string bare = stored.starts_with(prefix) ? stored.substr(prefix.size()) : stored;
+    if (!used.contains(stored) && !ignorable(bare, spec.layers)) {
+      throw DataError(
+          fmt::format("{}: tensor {} {} is not part of this architecture: config.json and weights do not belong together",
+                      reader.file_of(stored), stored, nn::shape_text(reader.shape(stored))));
+    }
+  }
+  return weights;
+}
+
+at::Tensor Weights::part(std::size_t number) const {
+  const std::size_t buffers = bounds_.size() - 3;
+  std::size_t piece = 0;                 // the embeddings
+  if (number == 0) piece = buffers + 1;  // the final norm
+  if (number >= 1 && number <= layers.size()) piece = 1 + (layers.size() - number) % buffers;
+  return flat.narrow(0, bounds_[piece], bounds_[piece + 1] - bounds_[piece]);
+}
+
+Weights Weights::clone(std::optional<at::ScalarType> dtype) const {
+  Weights copy(spec_, flat.device(), 0, dtype.value_or(flat.scalar_type()));
+  copy.flat.copy_(flat);
+  return copy;
+}
+
+}  // namespace dmoerm::nn

@@ -1,0 +1,70 @@
+// The parameters of a backbone: one flat buffer, seen through tensors fused for speed (q, k, v in one; gate and up in one) and
+// through slices named as transformers names them.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/backbone_spec.h"
+#include "nn/safetensors.h"
+
+namespace dmoerm::nn {
+
+/// Weights of one layer. Linear weights are [out, in]. Undefined tensors: this family has none.
+struct LayerWeights {
+  at::Tensor norm1_w, norm1_b;  ///< decoder: before attention; encoder: after it
+  at::Tensor qkv_w, qkv_b;      ///< rows: q, k, v
+  at::Tensor q_norm_w, k_norm_w;
+  at::Tensor o_w, o_b;
+  at::Tensor norm2_w, norm2_b;  ///< decoder: before the MLP; encoder: after it
+  at::Tensor up_w, up_b;        ///< decoder rows: gate, up; encoder: intermediate
+  at::Tensor down_w, down_b;
+};
+
+/// All weights of a backbone as views of `flat`. The same layout serves gradients.
+class Weights {
+ public:
+  /// Zeros of the spec's shapes.
+  /// @param layer_buffers  how many layers have memory of their own: layer i lies where layer i % layer_buffers does, for
+  /// gradients that are used layer by layer; 0 = all
+  explicit Weights(const BackboneSpec& spec, at::Device device = at::kCPU, std::size_t layer_buffers = 0,
+                   at::ScalarType dtype = at::kFloat);
+  Weights(Weights&&) = default;
+  Weights& operator=(Weights&&) = default;
+
+  /// Weights of a Hugging Face directory (float32, float16 or bfloat16 on disk), kept as `dtype`.
+  /// @throws DataError naming a missing, unknown or misshapen tensor (both shapes), or one that holds NaN or infinity
+  static Weights load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device,
+                      at::ScalarType dtype = at::kFloat);
+
+  at::Tensor flat;                                                      ///< [parameters]
+  at::Tensor embed_tokens;                                              ///< [vocab, width]
+  at::Tensor embed_positions, embed_types, embed_norm_w, embed_norm_b;  ///< encoder
+  std::vector<LayerWeights> layers;
+  at::Tensor final_norm_w;  ///< decoder
+
+  /// Parts of `flat`, in the order in which a backward pass completes their gradients: the final norm (nothing in encoders), the
+  /// layers from the last to the first, the embeddings.
+  [[nodiscard]] std::size_t parts() const { return layers.size() + 2; }
+  /// [numbers of the part]
+  [[nodiscard]] at::Tensor part(std::size_t number) const;
+  [[nodiscard]] std::size_t part_of_layer(std::size_t layer) const { return layers.size() - layer; }
+
+  /// Slices named as a bare transformers model names them ("layers.0.self_attn.q_proj.weight"), views of `flat`.
+  [[nodiscard]] const nn::NamedTensors& named() const { return named_; }
+  /// A copy with its own buffer. @param dtype  default: the same
+  [[nodiscard]] Weights clone(std::optional<at::ScalarType> dtype = {}) const;
+
+ private:
+  BackboneSpec spec_;
+  nn::NamedTensors named_;
+  std::vector<std::int64_t> bounds_;  ///< of embeddings, layers that have memory, final norm in `flat`
+};
+
+/// What transformers puts before the names of Weights::named() in models with a head: "model." or "bert.".
+std::string head_model_prefix(const BackboneSpec& spec);
+
+}  // namespace dmoerm::nn

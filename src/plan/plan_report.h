@@ -1,0 +1,41 @@
+// What `dmoerm plan` says about a simulated run.
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "plan/cost_model.h"
+#include "plan/simulator.h"
+
+namespace dmoerm::plan {
+
+/// A run as planned.
+struct PlannedRun {
+  plan::TaskGraph graph;
+  plan::Cluster cluster;
+  plan::Simulation simulation;
+};
+
+/// One line of the comparison of experts.fuse.
+struct FuseChoice {
+  std::int64_t fuse = 1;
+  double makespan = 0;
+  double rank_hours = 0;  ///< in tasks
+  double memory_mib = 0;  ///< of the largest task of experts on its rank
+  std::string refusal;    ///< not empty: it does not fit
+};
+
+struct Price {
+  double per_device_hour = 0;
+  std::string currency;
+};
+
+/// Makespan, bound, use of the ranks, cost, what limits it, and group sizes.
+std::string summary_text(const PlannedRun& run, const Price& price);
+/// Who runs what when. @param most  lines
+std::string schedule_text(const PlannedRun& run, std::size_t most);
+std::string fuse_text(const std::vector<FuseChoice>& choices, std::int64_t configured);
+nlohmann::json plan_json(const PlannedRun& run, const std::vector<std::string>& assumptions,
+                         const std::vector<FuseChoice>& choices, const Price& price);
+
+}  // namespace dmoerm::plan

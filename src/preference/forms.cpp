@@ -1,0 +1,176 @@
+// The list of forms: how each looks, and which function reads it.
+#include "preference/forms.h"
+
+#include <fmt/format.h>
+
+#include <string_view>
+
+#include "base/error.h"
+#include "preference/row_fields.h"
+
+namespace dmoerm::preference {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr int kDepthMax = 64;
+
+bool prompt_is(const json& row, json::value_t type) {
+  const char* column = prompt_column(row);
+  return column != nullptr && row[column].type() == type;
+}
+
+/// The word at column `column` if it is what programs write for a number that is none; else "".
+std::string_view not_finite(std::string_view line, std::size_t column) {
+  for (const std::string_view word : {"NaN", "nan", "Infinity", "Inf", "inf"}) {
+    if (column >= 1 && column <= line.size() && line.substr(column - 1).starts_with(word)) return word;
+  }
+  return {};
+}
+
+}  // namespace
+
+bool blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; }
+
+json parse_row(const std::string& line) {
+  const auto limit = [](int depth, json::parse_event_t /*event*/, json& /*value*/) {
+    if (depth > kDepthMax) throw RowError(fmt::format("nested deeper than {} levels", kDepthMax));
+    return true;
+  };
+  try {
+    return json::parse(line, limit);
+  } catch (const json::out_of_range& e) {  // 1e999
+    throw RowError(fmt::format("expected finite numbers: {}", reason_of(e)));
+  } catch (const json::parse_error& e) {
+    if (const std::string_view word = not_finite(line, e.byte); !word.empty())
+      throw RowError(fmt::format("expected finite numbers, found {} at column {}", word, e.byte));
+    throw RowError(fmt::format("expected one JSON object, found none: {}", reason_of(e)));
+  } catch (const json::exception& e) {
+    throw RowError(fmt::format("expected one JSON object, found none: {}", reason_of(e)));
+  }
+}
+
+const std::vector<Form>& forms() {
+  static const std::vector<Form> kForms = {
+      {"native",
+       R"({"id","category","split","prompt","responses":[{"rid","text","scores":{point: x},"overall": x}],)"
+       R"("preferences":[[rid,rid,"a"|"b"|"tie"]],"verdicts":[{"point","a","b","first_order","second_order"}]}; )"
+       R"(orders: a shown first, b shown first; each says "first", "second", "tie", "unparsable", "refused" or "error" of what was shown)",
+       [](const json& r) { return has(r, {"prompt"}) && has_objects(r, "responses"); }, parse_native},
+      {"dmoerm-ranked",
+       R"({"src":[user turns],"tgt":[assistant turns],"response":[...],"rank":[...],"label"}, lower rank = better)",
+       [](const json& r) {
+         return has(r, {"src", "response", "rank"});
+       },
+       parse_authors_ranked},
+      {"dmoerm-points",
+       R"({"query","responses":[a,b],"rank":[1,2],"point"}, 1 = better; consecutive rows of one query are one group)",
+       [](const json& r) {
+         return has(r, {"query", "responses", "rank", "point"});
+       },
+       parse_authors_points, true},
+      {"nemo",
+       R"({"context":[messages],"completions":[{"rank","completion":[messages]}],"task_name"}, lower rank = better, NeMo-RL)",
+       [](const json& r) { return has(r, {"context"}) && has_objects(r, "completions"); }, parse_nemo},
+      {"ultrafeedback",
+       R"({"instruction","completions":[{"response","annotations":{aspect:{"Rating"}},"overall_score"}]}, aspects = points)",
+       [](const json& r) { return has(r, {"instruction"}) && has_objects(r, "completions"); }, parse_ultrafeedback},
+      {"helpsteer-preference",
+       R"({"prompt","response_1","response_2","preference_strength"}, negative = the first is better; its size is not used)",
+       [](const json& r) {
+         return has(r, {"prompt", "response_1", "response_2", "preference_strength"});
+       },
+       parse_helpsteer_preference},
+      {"helpsteer",
+       R"({"prompt","response","helpfulness","correctness","coherence","complexity","verbosity"}, overall = helpfulness; )"
+       R"(consecutive rows of one prompt are one group)",
+       [](const json& r) {
+         return has(r, {"prompt", "response", "helpfulness"});
+       },
+       parse_helpsteer, true},
+      {"swift", R"({"messages":[..., chosen last],"rejected_response","margin"}, ms-swift)",
+       [](const json& r) {
+         return has(r, {"messages", "rejected_response"});
+       },
+       parse_swift},
+      {"rewardbench", R"({"prompt","chosen","rejected","subset","id"}, category = subset)",
+       [](const json& r) {
+         return has(r, {"prompt", "chosen", "rejected", "subset"});
+       },
+       parse_rewardbench},
+      {"conversational",
+       R"({"prompt":[messages],"chosen":[messages],"rejected":[messages],"margin","score_chosen","score_rejected"}, )"
+       R"(TRL, OpenRLHF)",
+       [](const json& r) {
+         return has(r, {"chosen", "rejected"}) && prompt_is(r, json::value_t::array);
+       },
+       parse_chosen_rejected},
+      {"standard",
+       R"({"prompt","chosen","rejected","margin","score_chosen","score_rejected"}, TRL, OpenRLHF, LLaMA-Factory; the prompt may be )"
+       R"(called question, instruction (with input), query, input, context, context_messages or conversations; system and history go before it)",
+       [](const json& r) {
+         return has(r, {"chosen", "rejected"}) && prompt_is(r, json::value_t::string);
+       },
+       parse_chosen_rejected},
+      {"conversational-implicit",
+       R"({"chosen":[messages],"rejected":[messages],...}, TRL, OpenRLHF: the prompt is what both begin with)",
+       [](const json& r) {
+         return has(r, {"chosen", "rejected"}) && r["chosen"].is_array() && !has(r, {"prompt"});
+       },
+       parse_chosen_rejected},
+      {"standard-implicit",
+       R"({"chosen","rejected",...} or {"text_chosen","text_rejected",...}: the prompt is what both begin with; )"
+       R"("\n\nHuman: ...\n\nAssistant: ..." (Anthropic HH) is read as turns)",
+       [](const json& r) {
+         return !has(r, {"prompt"}) && (has(r, {"chosen", "rejected"}) || has(r, {"text_chosen", "text_rejected"}));
+       },
+       parse_chosen_rejected},
+      {"nectar", R"({"prompt","answers":[{"answer","rank"}]}, lower rank = better)",
+       [](const json& r) {
+         return has(r, {"prompt"}) && has_objects(r, "answers") && has(r["answers"][0], {"answer", "rank"});
+       },
+       parse_nectar},
+      {"helpsteer3",
+       R"({"context":[messages],"response1","response2","overall_preference","domain"}, negative = the first is better; its size is )"
+       R"(not used; category = domain)",
+       [](const json& r) {
+         return has(r, {"context", "response1", "response2", "overall_preference"});
+       },
+       parse_helpsteer3},
+      {"safe-rlhf",
+       R"({"prompt","response_0","response_1","better_response_id","safer_response_id"}, ids 0 or 1, -1 = neither; the safer one )"
+       R"(as point "safety")",
+       [](const json& r) {
+         return has(r, {"prompt", "response_0", "response_1"}) &&
+                (r.contains("better_response_id") || r.contains("safer_response_id"));
+       },
+       parse_safe_rlhf},
+      {"arena",
+       R"({"conversation_a":[messages],"conversation_b":[messages],"winner":"model_a"|"model_b"|"tie"|...}, LMSYS and LMArena)",
+       [](const json& r) {
+         return has(r, {"conversation_a", "conversation_b", "winner"});
+       },
+       parse_arena},
+  };
+  return kForms;
+}
+
+const Form* detect_form(const json& row) {
+  if (!row.is_object()) return nullptr;
+  for (const Form& form : forms()) {
+    if (form.matches(row)) return &form;
+  }
+  return nullptr;
+}
+
+const Form& form_by_name(const std::string& name) {
+  std::string names;
+  for (const Form& form : forms()) {
+    if (form.name == name) return form;
+    names += (names.empty() ? "" : ", ") + form.name;
+  }
+  throw ConfigError(fmt::format("form \"{}\" is unknown. Known: auto, {}", name, names));
+}
+
+}  // namespace dmoerm::preference

@@ -1,0 +1,203 @@
+// Forms with any number of responses, ranked or scored.
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "preference/row_fields.h"
+
+namespace dmoerm::preference {
+
+using nlohmann::json;
+
+namespace {
+
+/// Numbers of a row's responses: their "rid" where they have one, else their place.
+class ResponseNumbers {
+ public:
+  explicit ResponseNumbers(const json& responses) {
+    for (const json& r : responses) {
+      const auto place = static_cast<int>(places_.size());
+      const json& rid = r.contains("rid") ? r["rid"] : json(place);
+      if (!rid.is_number_integer()) throw RowError(fmt::format("\"rid\": expected a whole number, found {}", shown(rid)));
+      if (!places_.try_emplace(rid.get<std::int64_t>(), place).second) {
+        throw RowError(fmt::format("\"rid\": expected each number once, found {} twice", shown(rid)));
+      }
+    }
+  }
+  /// Places of two different responses.
+  [[nodiscard]] std::pair<int, int> places(const json& a, const json& b, const char* key) const {
+    const std::pair<int, int> found{place(a, key), place(b, key)};
+    if (found.first == found.second) {
+      throw RowError(fmt::format("\"{}\": expected two different responses, found {} twice", key, shown(a)));
+    }
+    return found;
+  }
+
+ private:
+  [[nodiscard]] int place(const json& rid, const char* key) const {
+    const auto found = rid.is_number_integer() ? places_.find(rid.get<std::int64_t>()) : places_.end();
+    if (found == places_.end()) {
+      throw RowError(
+          fmt::format("\"{}\": expected the rid of one of the {} responses, found {}", key, places_.size(), shown(rid)));
+    }
+    return found->second;
+  }
+  std::unordered_map<std::int64_t, int> places_;
+};
+
+void add_score(Response& response, const std::string& point, double value) {
+  if (point == kOverall) {
+    response.overall = value;
+  } else {
+    response.scores[point] = value;
+  }
+}
+
+Verdict verdict_of(const json& row, const char* key) {
+  try {
+    return verdict_from(text_of(need(row, key), key));
+  } catch (const DataError&) {
+    throw RowError(
+        fmt::format("\"{}\": expected first, second, tie, unparsable, refused or error, found {}", key, shown(row[key])));
+  }
+}
+
+/// A rating as UltraFeedback writes it: a number, a number in a string, or "N/A" and null for none.
+double rating_of(const json& rating, const std::string& aspect) {
+  if (!rating.is_string()) return score_of(rating, aspect.c_str());
+  const std::string text = rating.get<std::string>();
+  if (text == "N/A") return kMissing;
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
+    throw RowError(fmt::format("\"{}.Rating\": expected a finite number or N/A, found {}", aspect, shown(rating)));
+  }
+  return number_of(json(value), (aspect + ".Rating").c_str());
+}
+
+}  // namespace
+
+Group parse_native(const json& row) {
+  Group group;
+  read_common(row, group);
+  group.prompt = prompt_of(row, "prompt");
+  for (const json& r : need_list(row, "responses")) {
+    Response response;
+    response.text = text_of(need(r, "text"), "text");
+    if (has(r, {"overall"})) response.overall = number_of(r["overall"], "overall");
+    if (has(r, {"scores"})) {
+      if (!r["scores"].is_object()) {
+        throw RowError(fmt::format("\"scores\": expected an object of numbers, found {}", shown(r["scores"])));
+      }
+      for (const auto& [point, value] : r["scores"].items()) add_score(response, point, score_of(value, point.c_str()));
+    }
+    group.responses.push_back(std::move(response));
+  }
+  const ResponseNumbers numbers(row["responses"]);
+  if (has(row, {"preferences"})) {
+    for (const json& p : need_list(row, "preferences")) {
+      const bool triple = p.is_array() && p.size() == 3 && (p[2] == "a" || p[2] == "b" || p[2] == "tie");
+      if (!triple)
+        throw RowError(fmt::format("\"preferences\": expected [rid, rid, \"a\" | \"b\" | \"tie\"], found {}", shown(p)));
+      const auto [a, b] = numbers.places(p[0], p[1], "preferences");
+      if (p[2] != "tie") group.pairs.push_back({std::string(kOverall), p[2] == "a" ? a : b, p[2] == "a" ? b : a, 0.0});
+    }
+  }
+  if (has(row, {"verdicts"})) {
+    for (const json& v : need_list(row, "verdicts")) {
+      const auto [a, b] = numbers.places(need(v, "a"), need(v, "b"), "verdicts");
+      group.verdicts.push_back(
+          {text_of(need(v, "point"), "point"), a, b, verdict_of(v, "first_order"), verdict_of(v, "second_order")});
+    }
+  }
+  return group;
+}
+
+Group parse_authors_ranked(const json& row) {
+  Group group;
+  read_common(row, group);
+  const json &src = need_list(row, "src"), &responses = need_list(row, "response"), &rank = need_list(row, "rank");
+  const json none = json::array();
+  const json& tgt = has(row, {"tgt"}) ? need_list(row, "tgt") : none;
+  if (rank.size() != responses.size()) {
+    throw RowError(fmt::format("\"rank\": expected one a response, found {} for {}", rank.size(), responses.size()));
+  }
+  if (tgt.size() + 1 < src.size()) {
+    throw RowError(fmt::format("\"tgt\": expected a reply to each of {} turns but the last, found {}", src.size(), tgt.size()));
+  }
+  for (std::size_t i = 0; i < src.size(); ++i) {
+    group.prompt.push_back({"user", text_of(src[i], "src")});
+    if (i + 1 < src.size()) group.prompt.push_back({"assistant", text_of(tgt[i], "tgt")});
+  }
+  add_system(row, group.prompt);
+  for (std::size_t i = 0; i < responses.size(); ++i) {
+    group.responses.push_back({text_of(responses[i], "response"), -number_of(rank[i], "rank"), {}});  // lower rank = better
+  }
+  return group;
+}
+
+Group parse_nemo(const json& row) {
+  Group group;
+  read_common(row, group);
+  group.prompt = prompt_of(row, "context");
+  for (const json& c : need_list(row, "completions")) {
+    Completion completion = completion_of(need(c, "completion"), "completion");
+    if (!completion.before.empty())
+      throw RowError::unusable("a completion of several messages: a group holds one turn a response");
+    group.responses.push_back({std::move(completion.text), -number_of(need(c, "rank"), "rank"), {}});
+  }
+  return group;
+}
+
+Group parse_nectar(const json& row) {
+  Group group;
+  read_common(row, group);
+  group.prompt = prompt_of(row, "prompt");
+  for (const json& a : need_list(row, "answers"))
+    group.responses.push_back({text_of(need(a, "answer"), "answer"), -number_of(need(a, "rank"), "rank"), {}});
+  return group;
+}
+
+Group parse_ultrafeedback(const json& row) {
+  Group group;
+  read_common(row, group);
+  group.prompt = prompt_of(row, "instruction");
+  for (const json& c : need_list(row, "completions")) {
+    Response response;
+    response.text = text_of(need(c, "response"), "response");
+    const json& annotations = need(c, "annotations");
+    if (!annotations.is_object()) {
+      throw RowError(fmt::format("\"annotations\": expected an object, found {}", shown(annotations)));
+    }
+    double sum = 0;
+    for (const auto& [aspect, note] : annotations.items()) {
+      const double rating = has(note, {"Rating"}) ? rating_of(note["Rating"], aspect) : kMissing;
+      response.scores[aspect] = rating;
+      sum += rating;
+    }
+    // Without a score of its own: the mean of the aspects, if none is missing, as the means of different aspects do not compare.
+    response.overall = has(c, {"overall_score"}) ? number_of(c["overall_score"], "overall_score")
+                                                 : sum / static_cast<double>(annotations.size());
+    group.responses.push_back(std::move(response));
+  }
+  return group;
+}
+
+Group parse_helpsteer(const json& row) {
+  Group group;
+  read_common(row, group);
+  group.prompt = prompt_of(row, "prompt");
+  Response response;
+  response.text = text_of(row["response"], "response");
+  for (const char* point : {"helpfulness", "correctness", "coherence", "complexity", "verbosity"}) {
+    if (row.contains(point)) response.scores[point] = score_of(row[point], point);
+  }
+  response.overall = number_of(row["helpfulness"], "helpfulness");
+  group.responses.push_back(std::move(response));
+  return group;
+}
+
+}  // namespace dmoerm::preference

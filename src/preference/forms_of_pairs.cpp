@@ -1,0 +1,240 @@
+// Forms with two responses of which one is stated to be better.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "preference/row_fields.h"
+
+namespace dmoerm::preference {
+
+using nlohmann::json;
+
+namespace {
+
+bool equal(const Message& a, const Message& b) { return a.role == b.role && a.content == b.content; }
+
+bool equal(const std::vector<Message>& a, const std::vector<Message>& b) {
+  return std::ranges::equal(a, b, [](const Message& x, const Message& y) { return equal(x, y); });
+}
+
+bool ends_with(const std::vector<Message>& all, const std::vector<Message>& end) {
+  return all.size() >= end.size() && equal({all.end() - static_cast<std::ptrdiff_t>(end.size()), all.end()}, end);
+}
+
+/// Where two texts part, moved back to the border before the word: white space belongs to what follows it. In a text without
+/// white space, to the border of a character.
+std::size_t shared_text(const std::string& a, const std::string& b) {
+  const auto space = [](char c) { return c == ' ' || c == '\n' || c == '\t'; };
+  const auto parted = static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
+  std::size_t n = parted;
+  while (n > 0 && !space(a[n - 1])) --n;
+  while (n > 0 && space(a[n - 1])) --n;
+  if (n > 0 || std::ranges::any_of(a, space) || std::ranges::any_of(b, space)) return n;
+  for (n = parted; n > 0 && n < a.size() && (static_cast<unsigned char>(a[n]) & 0xC0U) == 0x80U;) --n;
+  return n;
+}
+
+/// The prompt in a column of its own, behind the turns of `history` as LLaMA-Factory keeps them.
+std::vector<Message> stated_prompt(const json& row, const std::string& column) {
+  std::vector<Message> prompt = prompt_messages(row[column], column.c_str());
+  if (prompt.empty()) throw RowError(fmt::format("\"{}\": expected a prompt, found an empty list", column));
+  if (column == "instruction" && has(row, {"input"})) {
+    std::string& text = prompt.back().content;
+    if (const std::string more = text_of(row["input"], "input"); !more.empty()) text += (text.empty() ? "" : "\n") + more;
+  }
+  if (!has(row, {"history"})) return prompt;
+  std::vector<Message> all;
+  for (const json& turn : need_list(row, "history")) {
+    if (!turn.is_array() || turn.size() != 2)
+      throw RowError(fmt::format("\"history\": expected lists of question and answer, found {}", shown(turn)));
+    all.push_back({"user", text_of(turn[0], "history")});
+    all.push_back({"assistant", text_of(turn[1], "history")});
+  }
+  all.insert(all.end(), prompt.begin(), prompt.end());
+  return all;
+}
+
+/// A response, with its conversation before it.
+Completion response_of(const json& value, const char* key) {
+  if (value.is_string()) {
+    std::vector<Message> messages = transcript_of(value.get<std::string>());
+    if (!messages.empty() && messages.back().role != "assistant")
+      throw RowError::unusable(fmt::format("\"{}\" is a transcript that does not end with a turn of the assistant", key));
+    if (!messages.empty()) {
+      std::string text = std::move(messages.back().content);
+      messages.pop_back();
+      return {std::move(messages), std::move(text)};
+    }
+  }
+  return completion_of(value, key);
+}
+
+/// A response to the prompt of the row: a text, or one message of the assistant.
+std::string completion_text(const json& value, const char* key) {
+  Completion completion = completion_of(value, key);
+  if (!completion.before.empty())
+    throw RowError(fmt::format("\"{}\": expected one message a response, found {}", key, shown(value)));
+  return std::move(completion.text);
+}
+
+double margin_of(const json& row) {
+  const double margin = has(row, {"margin"}) ? number_of(row["margin"], "margin") : 0.0;
+  if (margin < 0) throw RowError(fmt::format("\"margin\": expected a number >= 0, found {}", margin));
+  return margin;
+}
+
+/// Add the two responses, better one first, with what the row says about them.
+void add_pair(const json& row, std::string chosen, std::string rejected, Group& group) {
+  group.responses.push_back({std::move(chosen), kMissing, {}});
+  group.responses.push_back({std::move(rejected), kMissing, {}});
+  group.pairs.push_back({std::string(kOverall), 0, 1, margin_of(row)});
+  if (!has(row, {"score_chosen", "score_rejected"})) return;
+  group.responses[0].overall = number_of(row["score_chosen"], "score_chosen");
+  group.responses[1].overall = number_of(row["score_rejected"], "score_rejected");
+  if (group.responses[0].overall < group.responses[1].overall) {
+    throw RowError(fmt::format("\"score_chosen\": expected at least \"score_rejected\" = {}, found {}",
+                               group.responses[1].overall, group.responses[0].overall));
+  }
+}
+
+/// Two responses and a number that is negative where the first is better, zero for a tie.
+Group signed_preference(const json& row, const char* prompt, std::array<const char*, 2> responses, const char* preference) {
+  Group group;
+  read_common(row, group);
+  group.prompt = prompt_of(row, prompt);
+  for (const char* key : responses) group.responses.push_back({text_of(row[key], key), kMissing, {}});
+  const double strength = number_of(row[preference], preference);
+  const int winner = strength < 0 ? 0 : 1;
+  if (strength != 0) group.pairs.push_back({std::string(kOverall), winner, 1 - winner, 0.0});
+  return group;
+}
+
+}  // namespace
+
+Group parse_chosen_rejected(const json& row) {
+  Group group;
+  read_common(row, group);
+  const json& chosen = row.contains("chosen") ? row["chosen"] : need(row, "text_chosen");
+  const json& rejected = row.contains("rejected") ? row["rejected"] : need(row, "text_rejected");
+  Completion good = response_of(chosen, "chosen"), bad = response_of(rejected, "rejected");
+  if (!equal(good.before, bad.before)) {
+    throw RowError::unusable("\"chosen\" and \"rejected\" part before their last message: a group holds one prompt");
+  }
+  const char* column = prompt_column(row);
+  const bool whole = !good.before.empty() && good.before.front().role != "assistant";
+  if (column != nullptr && whole && std::string_view(column) != "prompt") column = nullptr;  // may be about something else
+  if (column != nullptr) group.prompt = stated_prompt(row, column);
+  if (column == nullptr && good.before.empty()) {
+    const std::size_t shared = shared_text(good.text, bad.text);
+    group.prompt = {{"user", good.text.substr(0, shared)}};
+    good.text.erase(0, shared), bad.text.erase(0, shared);
+  } else if (ends_with(good.before, group.prompt)) {
+    group.prompt = std::move(good.before);  // whole conversations, which repeat the prompt if the row states one
+  } else if (!whole) {
+    group.prompt.insert(group.prompt.end(), good.before.begin(), good.before.end());
+  } else if (!ends_with(group.prompt, good.before)) {
+    throw RowError(fmt::format("\"chosen\": expected it to repeat \"prompt\" or to go on from it, found {}", shown(chosen)));
+  }
+  add_system(row, group.prompt);
+  add_pair(row, std::move(good.text), std::move(bad.text), group);
+  return group;
+}
+
+Group parse_unlabelled(const json& row) {
+  Group group;
+  const char* column = prompt_column(row);
+  if (column == nullptr) throw RowError(fmt::format("expected the key \"prompt\", found {}", keys_of(row)));
+  group.prompt = stated_prompt(row, column);
+  add_system(row, group.prompt);
+  if (has(row, {"response", "responses"})) throw RowError("expected \"response\" or \"responses\", found both");
+  if (has(row, {"response"})) {
+    group.responses.push_back({completion_text(row["response"], "response"), kMissing, {}});
+    return group;
+  }
+  for (const json& text : need_list(row, "responses"))
+    group.responses.push_back({completion_text(text, "responses"), kMissing, {}});
+  return group;
+}
+
+Group parse_rewardbench(const json& row) {
+  Group group = parse_chosen_rejected(row);
+  if (group.category.empty()) group.category = text_of(row["subset"], "subset");
+  return group;
+}
+
+Group parse_swift(const json& row) {
+  Group group;
+  read_common(row, group);
+  Completion chosen = completion_of(need_list(row, "messages"), "messages");
+  group.prompt = std::move(chosen.before);
+  add_system(row, group.prompt);
+  add_pair(row, std::move(chosen.text), text_of(row["rejected_response"], "rejected_response"), group);
+  return group;
+}
+
+Group parse_helpsteer_preference(const json& row) {
+  return signed_preference(row, "prompt", {"response_1", "response_2"}, "preference_strength");
+}
+
+Group parse_helpsteer3(const json& row) {
+  Group group = signed_preference(row, "context", {"response1", "response2"}, "overall_preference");
+  if (group.category.empty() && has(row, {"domain"})) group.category = text_of(row["domain"], "domain");
+  return group;
+}
+
+Group parse_safe_rlhf(const json& row) {
+  Group group;
+  read_common(row, group);
+  group.prompt = prompt_of(row, "prompt");
+  for (const char* key : {"response_0", "response_1"}) group.responses.push_back({text_of(row[key], key), kMissing, {}});
+  for (const auto& [key, label] : {std::pair{"better_response_id", std::string(kOverall)}, {"safer_response_id", "safety"}}) {
+    if (!has(row, {key})) continue;
+    const double winner = number_of(row[key], key);
+    if (winner != -1 && winner != 0 && winner != 1)
+      throw RowError(fmt::format("\"{}\": expected 0, 1 or -1, found {}", key, shown(row[key])));
+    if (winner >= 0) group.pairs.push_back({label, static_cast<int>(winner), 1 - static_cast<int>(winner), 0.0});
+  }
+  return group;
+}
+
+Group parse_arena(const json& row) {
+  Group group;
+  read_common(row, group);
+  Completion a = completion_of(need_list(row, "conversation_a"), "conversation_a");
+  Completion b = completion_of(need_list(row, "conversation_b"), "conversation_b");
+  if (!equal(a.before, b.before)) {
+    throw RowError::unusable(
+        "\"conversation_a\" and \"conversation_b\" part before their last message: a group holds one prompt");
+  }
+  group.prompt = std::move(a.before);
+  add_system(row, group.prompt);
+  for (std::string* text : {&a.text, &b.text}) group.responses.push_back({std::move(*text), kMissing, {}});
+  const std::string winner = text_of(row["winner"], "winner");
+  if (winner == "model_a" || winner == "model_b") {
+    const int first = winner == "model_a" ? 0 : 1;
+    group.pairs.push_back({std::string(kOverall), first, 1 - first, 0.0});
+  } else if (!winner.starts_with("tie") && winner != "both_bad") {
+    throw RowError(fmt::format("\"winner\": expected model_a, model_b, both_bad or tie, found {}", shown(row["winner"])));
+  }
+  return group;
+}
+
+Group parse_authors_points(const json& row) {
+  Group group;
+  read_common(row, group);
+  group.prompt = prompt_of(row, "query");
+  const json &responses = need_list(row, "responses"), &rank = need_list(row, "rank");
+  if (responses.size() != 2 || rank.size() != 2) {
+    throw RowError(fmt::format("expected two \"responses\" and two ranks, found {} and {}", responses.size(), rank.size()));
+  }
+  for (const json& r : responses) group.responses.push_back({text_of(r, "responses"), kMissing, {}});
+  const double first = number_of(rank[0], "rank"), second = number_of(rank[1], "rank");
+  const int winner = first < second ? 0 : 1;
+  if (first != second) group.pairs.push_back({text_of(row["point"], "point"), winner, 1 - winner, 0.0});
+  return group;
+}
+
+}  // namespace dmoerm::preference

@@ -1,0 +1,147 @@
+#include "preference/group_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+#include <unordered_map>
+
+#include "base/error.h"
+#include "base/stop.h"
+#include "preference/row_fields.h"
+
+namespace dmoerm::preference {
+namespace {
+
+using nlohmann::json;
+
+void check_group(const Group& group) {
+  const auto empty = [](const Message& m) { return blank(m.content); };
+  if (std::ranges::all_of(group.prompt, empty)) throw RowError("expected a prompt, found an empty one");
+  if (group.responses.size() > kResponsesMax) {
+    throw RowError(fmt::format("expected at most {} responses, found {}", kResponsesMax, group.responses.size()));
+  }
+  for (std::size_t i = 0; i < group.responses.size(); ++i) {
+    if (blank(group.responses[i].text)) throw RowError(fmt::format("expected a text in response {}, found an empty one", i));
+  }
+}
+
+/// Put the responses and labels of another row with the same prompt behind those of `group`. Of two splits, test goes before
+/// validation before train.
+void append_row(Group& group, Group& row) {
+  if (group.split == Split::unset || (row.split != Split::unset && row.split > group.split)) group.split = row.split;
+  const auto shift = static_cast<int>(group.responses.size());
+  for (Response& r : row.responses) group.responses.push_back(std::move(r));
+  for (StatedPair& p : row.pairs) group.pairs.push_back({std::move(p.label), p.winner + shift, p.loser + shift, p.margin});
+  for (RecordedVerdict& v : row.verdicts) {
+    group.verdicts.push_back({std::move(v.point), v.a + shift, v.b + shift, v.first_order, v.second_order});
+  }
+}
+
+}  // namespace
+
+std::string prompt_key(const std::vector<Message>& prompt) {
+  std::string key;
+  for (const Message& m : prompt) key += m.role + "\x1f" + m.content + "\x1e";
+  return key;
+}
+
+void merge_equal_responses(Group& group) {
+  std::unordered_map<std::string_view, int> first;  // views stay good: the texts move only after the last look-up
+  std::vector<int> place;
+  std::vector<std::size_t> kept_from;
+  for (std::size_t i = 0; i < group.responses.size(); ++i) {
+    const auto [same, fresh] = first.try_emplace(group.responses[i].text, static_cast<int>(kept_from.size()));
+    place.push_back(same->second);
+    if (fresh) {
+      kept_from.push_back(i);
+      continue;
+    }
+    Response& earlier = group.responses[kept_from[static_cast<std::size_t>(same->second)]];
+    if (std::isnan(earlier.overall)) earlier.overall = group.responses[i].overall;
+    earlier.scores.insert(group.responses[i].scores.begin(), group.responses[i].scores.end());
+  }
+  if (kept_from.size() == group.responses.size()) return;
+  std::vector<Response> kept;
+  for (const std::size_t i : kept_from) kept.push_back(std::move(group.responses[i]));
+  replace_responses(group, std::move(kept), place);
+}
+
+GroupReader::GroupReader(const std::filesystem::path& path, const std::string& form,
+                         std::function<void(const Dropped&)> on_dropped)
+    : path_(path.string()),
+      lines_(path),
+      form_(form == "auto" ? nullptr : &form_by_name(form)),
+      on_dropped_(std::move(on_dropped)) {}
+
+void GroupReader::detect(const json& row) {
+  form_ = detect_form(row);
+  if (form_ != nullptr) return;
+  throw DataError(
+      fmt::format("{}:{}: expected a row of a known form, found one with the keys {}. `dmoerm ingest --forms` lists them", path_,
+                  lines_.number(), keys_of(row)));
+}
+
+void GroupReader::refuse_array(const std::string& line) const {
+  if (line[line.find_first_not_of(" \t\r")] != '[') return;
+  throw DataError(fmt::format(
+      "{}:{}: expected one JSON object a line, found the beginning of a list. jq -c '.[]' FILE writes its elements so", path_,
+      lines_.number()));
+}
+
+std::optional<Group> GroupReader::next_row() {
+  std::string line;
+  while (lines_.next(line)) {
+    if (stop_requested()) throw Stopped(fmt::format("reading {} broke off by {}", path_, stop_signal()));
+    if (blank(line)) continue;
+    if (form_ == nullptr) refuse_array(line);
+    try {
+      const json row = parse_row(line);
+      if (form_ == nullptr) detect(row);
+      if (!row.is_object() || !form_->matches(row)) {
+        throw RowError(fmt::format("expected a row of form {}: {}; found the keys {}", form_->name, form_->looks, keys_of(row)));
+      }
+      Group group = form_->parse(row);
+      check_group(group);
+      group.file = path_, group.line = lines_.number();
+      return group;
+    } catch (const RowError& e) {
+      on_dropped_({path_, lines_.number(), e.what(), e.bad()});
+    } catch (const json::exception& e) {
+      on_dropped_({path_, lines_.number(), reason_of(e), true});
+    }
+  }
+  return std::nullopt;
+}
+
+bool GroupReader::finish(Group& group) {
+  const std::size_t given = group.responses.size();
+  merge_equal_responses(group);
+  if (group.id.empty()) group.id = fmt::format("{}:{}", std::filesystem::path(path_).filename().string(), group.line);
+  if (group.responses.size() >= 2) return true;
+  if (given >= 2) {
+    on_dropped_({path_, group.line, fmt::format("expected different responses, found {} equal ones", given), true});
+  } else {
+    on_dropped_({path_, group.line, "a single response: nothing to prefer it to", false});
+  }
+  return false;
+}
+
+std::optional<Group> GroupReader::next() {
+  for (;;) {
+    std::optional<Group> group = held_ ? std::move(held_) : next_row();
+    held_.reset();
+    if (!group) return std::nullopt;
+    if (form_->merges_rows) {
+      const std::string key = prompt_key(group->prompt);
+      while ((held_ = next_row()) && group->responses.size() < kResponsesMax && prompt_key(held_->prompt) == key &&
+             held_->category == group->category) {
+        append_row(*group, *held_);
+      }
+    }
+    if (finish(*group)) return group;
+  }
+}
+
+}  // namespace dmoerm::preference

@@ -1,0 +1,201 @@
+#include "preference/line_reader.h"
+
+#include <fmt/format.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace dmoerm::preference {
+namespace {
+
+constexpr std::size_t kBlock = 1 << 18;
+constexpr std::size_t kLineMax = std::size_t{64} << 20;
+
+/// Where decompressed bytes come from.
+class Source {
+ public:
+  virtual ~Source() = default;
+  /// Up to kBlock bytes into `out`; 0 at the end.
+  virtual std::size_t read(char* out) = 0;
+};
+
+/// A file's own bytes.
+class PlainSource final : public Source {
+ public:
+  explicit PlainSource(const std::filesystem::path& path)
+      : path_(path.string()), file_(std::fopen(path.c_str(), "rb"), std::fclose) {
+    if (!file_) throw IoError(fmt::format("{}: cannot open: {}", path_, std::strerror(errno)));
+  }
+  std::size_t read(char* out) override {
+    const std::size_t got = std::fread(out, 1, kBlock, file_.get());
+    if (std::ferror(file_.get()) != 0) throw IoError(fmt::format("{}: cannot read: {}", path_, std::strerror(errno)));
+    return got;
+  }
+
+ private:
+  std::string path_;
+  std::unique_ptr<FILE, int (*)(FILE*)> file_;
+};
+
+/// Gzip, any number of members. Zeros may follow the last one (padding of tapes and blocks); other bytes are damage, which zlib's
+/// own file reader passes over.
+class GzipSource final : public Source {
+ public:
+  explicit GzipSource(const std::filesystem::path& path) : path_(path.string()), file_(path), packed_(kBlock) {
+    constexpr int kGzipOnly = 16;
+    if (inflateInit2(&stream_, MAX_WBITS + kGzipOnly) != Z_OK)
+      throw IoError(fmt::format("{}: not enough memory for zlib", path_));
+  }
+  ~GzipSource() override { inflateEnd(&stream_); }
+  GzipSource(const GzipSource&) = delete;
+  GzipSource& operator=(const GzipSource&) = delete;
+
+  std::size_t read(char* out) override {
+    stream_.next_out = reinterpret_cast<Bytef*>(out);
+    stream_.avail_out = kBlock;
+    while (stream_.avail_out > 0) {
+      if (stream_.avail_in == 0 && !fill()) {
+        if (inside_) throw DataError(fmt::format("{}: truncated gzip file", path_));
+        break;
+      }
+      if (!inside_ && members_ > 0 && skip_zeros()) continue;
+      inside_ = true;
+      const int code = inflate(&stream_, Z_NO_FLUSH);
+      if (code == Z_STREAM_END) {
+        inside_ = false;
+        ++members_;
+        inflateReset(&stream_);
+      } else if (code != Z_OK && code != Z_BUF_ERROR) {
+        const char* reason = stream_.msg == nullptr ? "unexpected bytes" : stream_.msg;
+        throw DataError(fmt::format("{}: damaged gzip file: {}{}", path_, reason, members_ > 0 ? " after a whole part" : ""));
+      }
+    }
+    return kBlock - stream_.avail_out;
+  }
+
+ private:
+  bool fill() {
+    stream_.next_in = reinterpret_cast<Bytef*>(packed_.data());
+    stream_.avail_in = static_cast<uInt>(file_.read(packed_.data()));
+    return stream_.avail_in > 0;
+  }
+  /// Pass over zeros between members and at the end. @return whether all that was read is used up
+  bool skip_zeros() {
+    for (; stream_.avail_in > 0 && *stream_.next_in == 0; ++stream_.next_in, --stream_.avail_in) {
+    }
+    return stream_.avail_in == 0;
+  }
+
+  std::string path_;
+  PlainSource file_;
+  std::vector<char> packed_;
+  z_stream stream_{};
+  bool inside_ = false;  ///< of a member
+  int members_ = 0;
+};
+
+class ZstdSource final : public Source {
+ public:
+  explicit ZstdSource(const std::filesystem::path& path)
+      : path_(path.string()), file_(path), stream_(ZSTD_createDStream(), ZSTD_freeDStream), packed_(kBlock) {}
+  std::size_t read(char* out) override {
+    ZSTD_outBuffer to{out, kBlock, 0};
+    while (to.pos < to.size) {
+      if (from_.pos == from_.size) {
+        from_ = {packed_.data(), file_.read(packed_.data()), 0};
+        if (from_.size == 0) {
+          if (pending_ != 0) throw DataError(fmt::format("{}: truncated zstd file", path_));
+          break;
+        }
+      }
+      pending_ = ZSTD_decompressStream(stream_.get(), &to, &from_);
+      if (ZSTD_isError(pending_) != 0U)
+        throw DataError(fmt::format("{}: damaged zstd file: {}", path_, ZSTD_getErrorName(pending_)));
+    }
+    return to.pos;
+  }
+
+ private:
+  std::string path_;
+  PlainSource file_;
+  std::unique_ptr<ZSTD_DStream, std::size_t (*)(ZSTD_DStream*)> stream_;
+  std::vector<char> packed_;
+  ZSTD_inBuffer from_{nullptr, 0, 0};
+  std::size_t pending_ = 0;
+};
+
+/// The source that a file's first bytes ask for. @throws DataError for what is no text
+std::unique_ptr<Source> open_source(const std::filesystem::path& path) {
+  std::string head(kBlock, '\0');
+  head.resize(PlainSource(path).read(head.data()));
+  const auto begins = [&](std::string_view magic) { return head.starts_with(magic); };
+  const char* other = nullptr;
+  if (begins("\x1F\x8B")) return std::make_unique<GzipSource>(path);
+  const bool skippable =
+      head.size() >= 4 && (head[0] & 0xF0) == 0x50 && head.compare(1, 3, "\x2A\x4D\x18") == 0;  // as pzstd begins
+  if (begins("\x28\xB5\x2F\xFD") || skippable) return std::make_unique<ZstdSource>(path);
+  if (begins("PAR1")) other = "a Parquet file: pandas writes it so with df.to_json(NAME, orient=\"records\", lines=True)";
+  if (begins("ARROW1")) other = "an Arrow file: its dataset's to_json(NAME) writes it so";
+  if (begins("PK\x03\x04")) other = "a zip file: unpack it";
+  if (begins("\xFF\xFE") || begins("\xFE\xFF")) other = "UTF-16 text: iconv -t UTF-8 writes it so";
+  if (other != nullptr)
+    throw DataError(fmt::format("{}: expected JSON lines in UTF-8, plain, gzip or zstd, found {}", path.string(), other));
+  return std::make_unique<PlainSource>(path);
+}
+
+}  // namespace
+
+struct LineReader::Impl {
+  std::string path;
+  std::unique_ptr<Source> source;
+  std::vector<char> block = std::vector<char>(kBlock);
+  std::size_t at = 0, size = 0;
+  std::int64_t number = 0;
+};
+
+LineReader::LineReader(const std::filesystem::path& path) : impl_(std::make_unique<Impl>()) {
+  impl_->path = path.string();
+  std::error_code error;
+  const auto status = std::filesystem::status(path, error);
+  if (std::filesystem::is_directory(status)) throw IoError(fmt::format("{}: is a directory, expected a JSONL file", impl_->path));
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    throw IoError(fmt::format("{}: expected a file, found a pipe or device: inputs are read twice", impl_->path));
+  impl_->source = open_source(path);
+}
+LineReader::~LineReader() = default;
+LineReader::LineReader(LineReader&&) noexcept = default;
+
+std::int64_t LineReader::number() const { return impl_->number; }
+
+bool LineReader::next(std::string& line) {
+  line.clear();
+  bool any = false;
+  for (;;) {
+    if (impl_->at == impl_->size) {
+      impl_->size = impl_->source->read(impl_->block.data());
+      impl_->at = 0;
+      if (impl_->size == 0) break;
+    }
+    any = true;
+    const char* begin = impl_->block.data() + impl_->at;
+    const auto* end = static_cast<const char*>(std::memchr(begin, '\n', impl_->size - impl_->at));
+    const std::size_t length = end != nullptr ? static_cast<std::size_t>(end - begin) : impl_->size - impl_->at;
+    line.append(begin, length);
+    impl_->at += length + (end != nullptr ? 1 : 0);
+    if (line.size() > kLineMax) throw DataError(fmt::format("{}:{}: line longer than 64 MiB", impl_->path, impl_->number + 1));
+    if (end != nullptr) break;
+  }
+  if (!any) return false;
+  if (impl_->number++ == 0 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
+  if (line.ends_with('\r')) line.pop_back();
+  return true;
+}
+
+}  // namespace dmoerm::preference

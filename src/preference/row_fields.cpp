@@ -1,0 +1,210 @@
+#include "preference/row_fields.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string_view>
+#include <utility>
+
+namespace dmoerm::preference {
+
+using nlohmann::json;
+
+namespace {
+
+std::string shorten(std::string text, std::size_t most) {
+  if (text.size() <= most) return text;
+  std::size_t end = most - 3;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80) --end;  // not inside a character
+  return text.substr(0, end) + "...";
+}
+
+/// The text of a message: a string, or OpenAI's list of parts.
+std::string content_of(const json& content, const char* key) {
+  if (!content.is_array()) return text_of(content, key);
+  std::string text;
+  for (const json& part : content) {
+    if (const std::string type = text_of(need(part, "type"), "type"); type != "text")
+      throw RowError::unusable(fmt::format("\"{}\" with a part of type {}: only text is read", key, type));
+    text += text_of(need(part, "text"), "text");
+  }
+  return text;
+}
+
+Message message_of(const json& m, const char* key) {
+  const bool sharegpt = m.is_object() && !has(m, {"role"}) && has(m, {"from"});
+  const char *role = sharegpt ? "from" : "role", *content = sharegpt ? "value" : "content";
+  if (!m.is_object() || !m.contains(role) || !m.contains(content))
+    throw RowError(fmt::format("\"{}\": expected messages {{\"{}\", \"{}\"}}, found {}", key, role, content, shown(m)));
+  for (const char* calls : {"tool_calls", "function_call"}) {
+    if (has(m, {calls}) && !m[calls].empty())
+      throw RowError::unusable(fmt::format("a message with \"{}\": no chat template here writes them", calls));
+  }
+  Message message{text_of(m[role], role), content_of(m[content], content)};
+  if (sharegpt && message.role == "human") message.role = "user";
+  if (sharegpt && message.role == "gpt") message.role = "assistant";
+  if (message.role != "system" && message.role != "user" && message.role != "assistant") {
+    throw RowError(fmt::format("\"{}\": expected the role system, user or assistant{}, found {}", key,
+                               sharegpt ? " (human, gpt)" : "", shown(m[role])));
+  }
+  return message;
+}
+
+}  // namespace
+
+std::string shown(const json& value) { return shorten(value.dump(-1, ' ', false, json::error_handler_t::replace), 80); }
+
+std::string keys_of(const json& row) {
+  if (!row.is_object()) return "none: it is " + shown(row);
+  std::string keys;
+  for (const auto& [key, value] : row.items()) {
+    const char* what = value.is_null() ? " (null)" : value.is_array() && value.empty() ? " (empty)" : "";
+    keys += (keys.empty() ? "" : ", ") + key + what;
+  }
+  return shorten(keys, 200);
+}
+
+std::string reason_of(const json::exception& e) {
+  std::string text = e.what();  // "[json.exception.parse_error.101] parse error at line 1, column 9: ...; last read: '...'"
+  const auto cut = text.find("] ");
+  if (cut != std::string::npos) text.erase(0, cut + 2);
+  text = text.substr(0, text.find("; last read"));
+  constexpr std::string_view kPlace = "parse error at line 1, ";
+  return text.starts_with(kPlace) ? text.substr(kPlace.size()) : text;
+}
+
+bool has(const json& row, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    if (!row.contains(key) || row[key].is_null()) return false;
+  }
+  return true;
+}
+
+bool has_objects(const json& row, const char* key) {
+  return row.contains(key) && row[key].is_array() && !row[key].empty() && row[key][0].is_object();
+}
+
+const json& need(const json& row, const char* key) {
+  if (!row.is_object() || !row.contains(key)) throw RowError(fmt::format("expected the key \"{}\", found {}", key, shown(row)));
+  return row[key];
+}
+
+const json& need_list(const json& row, const char* key) {
+  const json& value = need(row, key);
+  if (!value.is_array()) throw RowError(fmt::format("\"{}\": expected a list, found {}", key, shown(value)));
+  return value;
+}
+
+std::string text_of(const json& value, const char* key) {
+  if (!value.is_string()) throw RowError(fmt::format("\"{}\": expected a string, found {}", key, shown(value)));
+  return value.get<std::string>();
+}
+
+double number_of(const json& value, const char* key) {
+  if (!value.is_number() || !std::isfinite(value.get<double>())) {
+    throw RowError(fmt::format("\"{}\": expected a finite number, found {}", key, shown(value)));
+  }
+  const double number = value.get<double>();
+  if (std::abs(number) > std::numeric_limits<float>::max()) {
+    throw RowError(fmt::format("\"{}\": expected a number that float32 can hold, found {}", key, shown(value)));
+  }
+  return number;
+}
+
+double score_of(const json& value, const char* key) { return value.is_null() ? kMissing : number_of(value, key); }
+
+std::vector<Message> messages_of(const json& value, const char* key) {
+  if (value.is_string()) return {{"user", value.get<std::string>()}};
+  if (value.is_object()) return {message_of(value, key)};
+  if (!value.is_array()) {
+    throw RowError(fmt::format("\"{}\": expected a string or a list of messages, found {}", key, shown(value)));
+  }
+  std::vector<Message> messages;
+  for (const json& m : value) messages.push_back(message_of(m, key));
+  return messages;
+}
+
+std::vector<Message> transcript_of(const std::string& text) {
+  constexpr std::pair<std::string_view, const char*> kTurns[] = {{"\n\nHuman:", "user"}, {"\n\nAssistant:", "assistant"}};
+  if (!text.starts_with(kTurns[0].first) || text.find(kTurns[1].first) == std::string::npos) return {};
+  std::vector<Message> messages;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto& [mark, role] = kTurns[text.compare(at, kTurns[0].first.size(), kTurns[0].first) == 0 ? 0 : 1];
+    at += mark.size();
+    const std::size_t end = std::min({text.find(kTurns[0].first, at), text.find(kTurns[1].first, at), text.size()});
+    if (at < end && text[at] == ' ') ++at;
+    messages.push_back({role, text.substr(at, end - at)});
+    at = end;
+  }
+  return messages;
+}
+
+std::vector<Message> prompt_messages(const json& value, const char* key) {
+  std::vector<Message> prompt = value.is_string() ? transcript_of(value.get<std::string>()) : messages_of(value, key);
+  if (prompt.empty() && value.is_string()) prompt = messages_of(value, key);
+  if (prompt.size() > 1 && prompt.back().role == "assistant" && prompt.back().content.empty())
+    prompt.pop_back();  // asks for the response
+  return prompt;
+}
+
+void add_system(const json& row, std::vector<Message>& prompt) {
+  for (const char* column : {"system", "system_prompt"}) {
+    if (prompt.empty() || prompt.back().content.empty() || prompt.front().role == "system") return;
+    if (!row.contains(column) || !row[column].is_string()) continue;
+    if (std::string text = row[column].get<std::string>(); !text.empty())
+      prompt.insert(prompt.begin(), {"system", std::move(text)});
+  }
+}
+
+std::vector<Message> prompt_of(const json& row, const char* key) {
+  std::vector<Message> prompt = prompt_messages(row[key], key);
+  add_system(row, prompt);
+  return prompt;
+}
+
+Completion completion_of(const json& value, const char* key) {
+  if (value.is_string()) return {{}, value.get<std::string>()};
+  std::vector<Message> messages = messages_of(value, key);
+  if (messages.empty() || messages.back().role != "assistant") {
+    throw RowError(fmt::format("\"{}\": expected a last message of role assistant, found {}", key, shown(value)));
+  }
+  std::string text = std::move(messages.back().content);
+  messages.pop_back();
+  return {std::move(messages), std::move(text)};
+}
+
+const char* prompt_column(const json& row) {
+  for (const char* key :
+       {"prompt", "question", "instruction", "query", "input", "context", "context_messages", "conversations"}) {
+    if (row.contains(key) && (row[key].is_string() || row[key].is_array())) return key;
+  }
+  return nullptr;
+}
+
+void read_common(const json& row, Group& group) {
+  if (has(row, {"category"}) && !row["category"].is_string()) {
+    if (!row["category"].is_number_integer())
+      throw RowError(fmt::format("\"category\": expected a text or a whole number, found {}", shown(row["category"])));
+    group.category = row["category"].dump();
+  }
+  for (const char* key : {"category", "label", "task_name"}) {
+    if (group.category.empty() && row.contains(key) && row[key].is_string()) group.category = row[key].get<std::string>();
+  }
+  if (has(row, {"id"}) && row["id"].is_string()) group.id = row["id"].get<std::string>();
+  if (has(row, {"id"}) && row["id"].is_number_integer()) group.id = row["id"].dump();
+  if (!has(row, {"split"})) return;
+  const std::string split = text_of(row["split"], "split");
+  if (split == "train") {
+    group.split = Split::train;
+  } else if (split == "validation" || split == "valid" || split == "val" || split == "dev") {
+    group.split = Split::validation;
+  } else if (split == "test") {
+    group.split = Split::test;
+  } else {
+    throw RowError(fmt::format("\"split\": expected train, validation or test, found {}", shown(row["split"])));
+  }
+}
+
+}  // namespace dmoerm::preference

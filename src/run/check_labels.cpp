@@ -1,0 +1,124 @@
+#include "run/check_labels.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "base/error.h"
+#include "config/nearest.h"
+#include "train/label_set.h"
+
+namespace dmoerm::run {
+namespace {
+
+using nlohmann::json;
+constexpr std::size_t kNamesShown = 20;
+
+class LabelCheck {
+ public:
+  LabelCheck(const config::RunConfig& config, const data::TokenStore& store) : config_(config), store_(store) {}
+
+  void check(const config::CategoryConfig& category) {
+    const auto found = std::ranges::find(store_.categories(), category.name);
+    category_ = &category, index_ = static_cast<std::int32_t>(found - store_.categories().begin());
+    if (found == store_.categories().end() || train::groups_of(store_, index_, train::Part::train, config_).empty()) {
+      problem("", "no groups in the train split; remove it from `categories` or add data");
+      return;
+    }
+    check_overall();
+    if (!config_.labels.judges.empty()) return;  // the points' labels come from the judges
+    for (const std::string& point : category.points) check_point(point);
+  }
+
+  [[nodiscard]] const std::string& problems() const { return problems_; }
+
+ private:
+  void check_overall() {
+    if (pairs_anywhere(preference::kOverall) == 0) {
+      problem(preference::kOverall,
+              "no ordered pairs: the preferences over all are absent, or of one kind only. " + what_counts());
+      return;
+    }
+    need(preference::kOverall, train::Part::base, 1, "the groups of phase 1: raise base_share or add data");
+    need(preference::kOverall, train::Part::aggregator, 1, "the groups of phase 3: lower base_share or add data");
+    need(preference::kOverall, train::Part::validation, 1, kValidation);
+    need(preference::kOverall, train::Part::test, 1,
+         "the test split, which the report is about: raise data.test_share or add data");
+  }
+
+  void check_point(const std::string& point) {
+    if (store_.label_index(index_, point) < 0) {
+      problem(point, "no labels; " + names_instead(point));
+    } else if (pairs_anywhere(point) == 0) {
+      problem(point, "labels of one kind only: no two responses to a prompt differ. " + what_counts());
+    } else {
+      need(point, train::Part::base, config_.experts.labels_min,
+           fmt::format("the groups of phase 1 and 2 (base_share {} of the train split; experts.labels_min)", config_.base_share));
+      need(point, train::Part::validation, 1, kValidation);
+    }
+  }
+
+  [[nodiscard]] std::int64_t pairs(std::string_view label, train::Part part) const {
+    return train::count_pairs(train::labelled_groups(store_, index_, part, label, config_));
+  }
+  [[nodiscard]] std::int64_t pairs_anywhere(std::string_view label) const {
+    return pairs(label, train::Part::train) + pairs(label, train::Part::validation) + pairs(label, train::Part::test);
+  }
+  [[nodiscard]] std::string what_counts() const {
+    return fmt::format(
+        "A pair counts whose scores differ (by clear_margin, {}, or more) or whose verdict is the same in both orders",
+        category_->clear_margin);
+  }
+
+  void need(std::string_view label, train::Part part, std::int64_t least, const std::string& where) {
+    const std::int64_t found = pairs(label, part);
+    if (found < least) problem(label, fmt::format("{} ordered pairs, at least {} needed, in {}", found, least, where));
+  }
+
+  /// What the user may have meant, from the points that ingest saw labels of.
+  [[nodiscard]] std::string names_instead(const std::string& point) const {
+    std::set<std::string> names;
+    const json provenance = json::parse(store_.provenance());
+    for (const json& input : provenance.value("inputs", json::array())) {
+      for (const json& name : input.value("labels", json::object()).value(category_->name, json::array())) names.insert(name);
+    }
+    if (const auto near = config::nearest(point, {names.begin(), names.end()})) return fmt::format("did you mean {}?", *near);
+    if (names.empty()) return "the inputs label no point of this category";
+    std::string list;
+    std::size_t shown = 0;
+    for (const std::string& name : names) {
+      if (shown++ == kNamesShown) return "the inputs label " + list + ", ...";
+      list += (list.empty() ? "" : ", ") + name;
+    }
+    return "the inputs label " + list;
+  }
+
+  void problem(std::string_view label, const std::string& text) {
+    problems_ += fmt::format("\n  category {}{}{}: {}", category_->name, label.empty() ? "" : ", ", label, text);
+  }
+
+  static constexpr const char* kValidation =
+      "the validation split, which decides when to stop: raise data.validation_share or add data";
+  const config::RunConfig& config_;
+  const data::TokenStore& store_;
+  const config::CategoryConfig* category_ = nullptr;
+  std::int32_t index_ = -1;
+  std::string problems_;
+};
+
+}  // namespace
+
+void check_labels(const config::RunConfig& config, const data::TokenStore& store) {
+  LabelCheck check(config, store);
+  for (const config::CategoryConfig& category : config.categories) check.check(category);
+  if (check.problems().empty()) return;
+  const bool dropped = !json::parse(store.provenance()).value("dropped", json::object()).empty();
+  throw ConfigError("the data cannot train this configuration:" + check.problems() +
+                    (dropped ? "\nrows were dropped: `dmoerm ingest --config FILE --out store.h5` lists them in "
+                               "store.h5.dropped.jsonl (a run that is refused keeps nothing)"
+                             : ""));
+}
+
+}  // namespace dmoerm::run

@@ -1,0 +1,45 @@
+#include "run/label_gaps.h"
+
+#include <cmath>
+
+#include "base/log.h"
+#include "moe/bundle.h"
+#include "run/label_job.h"
+
+namespace dmoerm::run {
+
+std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, label::GroupFile& groups,
+                                               const std::vector<label::Target>& targets) {
+  const moe::Bundle bundle = moe::load_bundle(config.labels.pairs.bundle, at::Device(at::kCPU));
+  std::map<std::string, label::Gaps> gaps;
+  for (const moe::CategoryModel& model : bundle.categories) {
+    std::vector<label::Target> own;
+    for (const label::Target& target : targets) {
+      if (target.category == model.name && std::ranges::find(model.points, target.point) != model.points.end())
+        own.push_back(target);
+    }
+    if (own.empty()) continue;
+    spdlog::info("[label] category={} the experts of {} say where they are unsure", model.name, config.labels.pairs.bundle);
+    for (const std::size_t number : groups.of(model.name, config.labels.splits)) {
+      const preference::Group group = groups.read(number);
+      std::vector<std::string> texts;
+      for (const preference::Response& r : group.responses) texts.push_back(r.text);
+      const moe::GroupScore scores = moe::score_group(bundle, group.prompt, texts, model.name);
+      for (const label::Target& target : own) {
+        label::GapTable& table = gaps[LabelJob::task(target)][number];
+        for (const label::ResponsePair& pair : label::all_pairs(static_cast<int>(texts.size()))) {
+          const auto reward = [&](int r) { return scores.responses[static_cast<std::size_t>(r)].points.at(target.point); };
+          table[pair] = std::abs(reward(pair.a) - reward(pair.b));
+        }
+      }
+    }
+  }
+  for (const label::Target& target : targets) {
+    if (!gaps.contains(LabelJob::task(target)))
+      spdlog::warn("[label] {} has no expert for {}/{}: its pairs are drawn", config.labels.pairs.bundle, target.category,
+                   target.point);
+  }
+  return gaps;
+}
+
+}  // namespace dmoerm::run

@@ -1,0 +1,264 @@
+#include "run/label_job.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <optional>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "data/group_selection.h"
+#include "label/label_report.h"
+#include "label/progress_line.h"
+#include "run/label_gaps.h"
+#include "tokenizer/tokenizer.h"
+
+namespace dmoerm::run {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kVerdicts = "verdicts.jsonl";
+constexpr std::int64_t kQuicklyCounted = 10'000;  // questions
+
+fs::path judge_folder() {
+  const char* folder = std::getenv("DMOERM_JUDGE_DIR");
+  return folder != nullptr && *folder != 0 ? folder : DMOERM_SOURCE "/configs/judge";
+}
+
+/// What the selection of groups depends on.
+run::TaskIdentity selection_identity(const config::RunConfig& config) {
+  const config::DataConfig& d = config.data;
+  json settings = data::selection_settings(config);
+  settings.update({{"seed", config.seed},
+                   {"bad_lines_max", d.bad_lines_max},
+                   {"responses_per_group_max", d.responses_per_group_max},
+                   {"groups_per_category_max", d.groups_per_category_max},
+                   {"validation_share", d.validation_share},
+                   {"test_share", d.test_share}});
+  return {settings, {}};
+}
+
+/// The selected groups' texts, written once a data set. @return the file
+fs::path select_groups(const config::RunConfig& config, const run::RunDirectory& directory) {
+  const std::string task = "label/groups", file = "groups.jsonl";
+  const run::TaskIdentity identity = selection_identity(config);
+  const fs::path path = directory.task(task) / file;
+  if (directory.done(task, identity)) return path;
+  fs::create_directories(path.parent_path());
+  const std::int64_t groups = data::write_selected_groups(config, path);
+  directory.complete(task, identity, {file}, {{"groups", groups}});
+  return path;
+}
+
+judge::TokenCounter counter_of(const std::string& directory) {
+  const auto tokenizer =
+      std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(fs::path(directory) / "tokenizer.json"));
+  return [tokenizer](std::string_view text) { return static_cast<std::int64_t>(tokenizer->encode(text, false).size()); };
+}
+
+std::string counted_with(const config::LabelsConfig& labels) {
+  std::string text;
+  for (const config::JudgeConfig& judge : labels.judges) {
+    text += (text.empty() ? "" : "; ") + judge.model + ": " +
+            (judge.tokenizer.empty() ? "an estimate (about 6 letters a token, rather too many than too few)" : judge.tokenizer);
+  }
+  return text;
+}
+
+/// A store for the dry run: the real one, or an empty one that goes away again.
+class StoreToLookAt {
+ public:
+  explicit StoreToLookAt(const fs::path& path)
+      : made_(!fs::exists(path)), path_(made_ ? temporary_name(fs::temp_directory_path() / "dmoerm-labels") : path) {
+    store.emplace(label_store::LabelStore::open(path_));
+  }
+  ~StoreToLookAt() {
+    store.reset();
+    std::error_code ignored;
+    if (made_) fs::remove_all(path_, ignored);
+  }
+  StoreToLookAt(const StoreToLookAt&) = delete;
+  StoreToLookAt& operator=(const StoreToLookAt&) = delete;
+
+  std::optional<label_store::LabelStore> store;
+
+ private:
+  bool made_;
+  fs::path path_;
+};
+
+}  // namespace
+
+fs::path label_store_path(const config::RunConfig& config) {
+  return config.labels.store.empty() ? fs::path(config.runs_dir) / "labels" : fs::path(config.labels.store);
+}
+
+LabelJob::LabelJob(const config::RunConfig& config, run::RunDirectory directory, const std::vector<std::string>& only)
+    : config_(config),
+      directory_(std::move(directory)),
+      store_path_(label_store_path(config)),
+      targets_(label::targets_of(config)) {
+  if (!only.empty()) {
+    for (const label::Target& target : label::targets_of(config, only)) only_.insert(task(target));
+  }
+  const config::LabelsConfig& labels = config.labels;
+  if (labels.judges.empty()) throw ConfigError("labels.judges: no judge to ask: name at least one with its model and endpoints");
+  judges_ = judge::make_judges(labels, judge_folder(), counter_of);
+  for (const label::Target& target : targets_)
+    static_cast<void>(judges_.front().forms.front().criteria().find(target.category, target.point));  // known
+  const fs::path file = select_groups(config, directory_);
+  groups_ = std::make_unique<label::GroupFile>(file);
+  std::map<std::string, label::Gaps> gaps;
+  if (labels.pairs.choose == "uncertain") gaps = expert_gaps(config, *groups_, targets_);
+  json judges = json::array();
+  for (const judge::Judge& judge : judges_) {
+    const config::JudgeConfig& j = judge.config;
+    judges.push_back({{"model", j.model},
+                      {"weight", j.weight},
+                      {"answer", j.answer},
+                      {"probabilities", j.probabilities},
+                      {"temperature", j.temperature},
+                      {"max_tokens", j.max_tokens},
+                      {"context_tokens", j.context_tokens},
+                      {"tokenizer", j.tokenizer},
+                      {"extra", j.extra}});
+    if (j.top_p != 1) judges.back()["top_p"] = j.top_p;  // only where they are sent: what was labelled before has no such keys
+    if (j.seed >= 0) judges.back()["seed"] = j.seed;
+  }
+  const std::string groups_sha = sha256_file(file);
+  for (const label::Target& target : targets_) {
+    pairs_.push_back(label::choose_pairs(config, *groups_, target, gaps[task(target)]));
+    run::TaskIdentity identity;
+    identity.settings = {
+        {"task", task(target)},
+        {"groups", groups_sha},
+        {"splits", labels.splits},
+        {"judges", judges},
+        {"prompt", judges_.front().forms.front().judge_template().id()},
+        {"criterion", judges_.front().forms.front().criteria().find(target.category, target.point)},
+        {"samples", labels.samples},
+        {"vote", labels.vote},
+        {"too_long", labels.too_long},
+        {"pairs",
+         {{"choose", labels.pairs.choose},
+          {"per_group", labels.pairs.per_group},
+          {"pairs_max", labels.pairs.pairs_max},
+          {"bundle", labels.pairs.bundle.empty() ? "" : sha256_file(fs::path(labels.pairs.bundle) / "dmoerm.json")}}},
+        {"revision", 0}};
+    // Verdicts that changed later (errors asked again) count up the revision, so that what was trained on the old ones is known
+    // to be stale.
+    const fs::path manifest = directory_.task(task(target)) / "manifest.json";
+    if (fs::exists(manifest)) {
+      run::TaskIdentity revised = identity;
+      revised.settings["revision"] = read_json(manifest).at("settings").value("revision", 0);
+      if (!directory_.change(task(target), revised)) identity = std::move(revised);
+    }
+    identities_.emplace(task(target), std::move(identity));
+  }
+}
+
+label::PointQuestions LabelJob::questions(std::size_t target) const {
+  return {targets_[target], *groups_, judges_, pairs_[target], static_cast<std::int32_t>(config_.labels.samples)};
+}
+
+bool LabelJob::any_open() const {
+  return std::ranges::any_of(identities_, [&](const auto& named) { return !directory_.done(named.first, named.second); });
+}
+
+std::string LabelJob::estimate() {
+  StoreToLookAt look(store_path_);
+  Part asked = part(only_);
+  label::Labeller labeller(std::move(asked.targets), std::move(asked.pairs), *groups_, judges_, *look.store, config_.labels);
+  return label::estimate_table(labeller.estimate(), config_.labels.currency, counted_with(config_.labels));
+}
+
+void LabelJob::write_point(std::size_t target) {
+  const std::string id = task(targets_[target]);
+  label::PointVerdicts verdicts = label::read_verdicts(questions(target), *store_, judges_, config_.labels.vote == "weights");
+  run::TaskIdentity& identity = identities_.at(id);
+  const fs::path folder = directory_.task(id), file = folder / kVerdicts;
+  fs::create_directories(folder);
+  const std::string before = fs::exists(folder / "manifest.json") && fs::exists(file) ? sha256_file(file) : "";
+  label::write_verdicts(verdicts, file);
+  if (!before.empty() && !directory_.change(id, identity) && before != sha256_file(file)) {
+    identity.settings["revision"] = identity.settings["revision"].get<int>() + 1;
+  }
+  const auto& outcomes = verdicts.vote.outcomes;
+  directory_.complete(
+      id, identity, {kVerdicts},
+      {{"pairs", verdicts.vote.pairs()}, {"believed", outcomes[0] + outcomes[1]}, {"not_asked", verdicts.not_asked}});
+  spdlog::info("[label] {} done: {} pairs, {} believed ({:.1f} %)", id, verdicts.vote.pairs(), outcomes[0] + outcomes[1],
+               100.0 * static_cast<double>(outcomes[0] + outcomes[1]) /
+                   static_cast<double>(std::max<std::int64_t>(1, verdicts.vote.pairs())));
+  verdicts.groups.clear();
+  summaries_[target] = std::move(verdicts);
+}
+
+void LabelJob::write_report(bool quickly) {
+  std::vector<label::PointVerdicts> points;
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    if (!summaries_.contains(i) && quickly && questions(i).size() > kQuicklyCounted) continue;
+    if (!summaries_.contains(i)) {
+      summaries_[i] = label::read_verdicts(questions(i), *store_, judges_, config_.labels.vote == "weights");
+      summaries_[i].groups.clear();
+    }
+    points.push_back(summaries_[i]);
+  }
+  const fs::path folder = directory_.task("label");
+  write_file_atomically(folder / "report.md", label::report_page(points, store_->spent(), config_.labels.currency));
+  write_json_atomically(folder / "report.json", label::report_json(points, store_->spent(), config_.labels.currency));
+}
+
+void LabelJob::open() {
+  if (store_) return;
+  label_store::LabelStore store = label_store::LabelStore::open(store_path_);
+  judge::connect(judges_, store_path_ / "batches");
+  store_.emplace(std::move(store));
+}
+
+LabelJob::Part LabelJob::part(const std::set<std::string>& tasks) const {
+  Part part;
+  for (std::size_t i = 0; i < targets_.size(); ++i) {
+    if (!tasks.empty() && !tasks.contains(task(targets_[i]))) continue;
+    part.numbers.push_back(i);
+    part.targets.push_back(targets_[i]);
+    part.pairs.push_back(pairs_[i]);
+  }
+  return part;
+}
+
+label::LabelEnd LabelJob::run(const Run& how) {
+  open();
+  const Part asked = part(how.tasks.empty() ? only_ : how.tasks);
+  label::Budget budget(store_->spent());
+  const config::BudgetConfig& b = config_.labels.budget;
+  budget.limit_store({static_cast<std::int64_t>(std::llround(b.cost_max * 1e6)), b.requests_max, b.tokens_max, "labels.budget"});
+  budget.limit_run(how.limits);
+  label::Labeller labeller(asked.targets, asked.pairs, *groups_, judges_, *store_, config_.labels);
+  label::LabelEnd end;
+  {
+    label::ProgressLine line(config_.labels.currency, how.terminal);
+    label::Labeller::Watch watch;
+    watch.stop = how.stop;
+    watch.point_done = [&](std::size_t target) {
+      write_point(asked.numbers[target]);
+      if (how.point_done) how.point_done(task(asked.targets[target]));
+    };
+    watch.progress = [&](const label::LabelProgress& progress) {
+      line.update(progress);
+      if (how.progress) how.progress(progress);
+    };
+    end = labeller.run(budget, watch);
+    line.update(labeller.progress(), true);
+  }
+  store_->seal();
+  write_report(end.why == label::LabelEnd::Why::stopped);
+  return end;
+}
+
+}  // namespace dmoerm::run

@@ -1,0 +1,130 @@
+#include "run/owner_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/host.h"
+
+namespace dmoerm::run {
+namespace {
+
+using nlohmann::json;
+constexpr std::chrono::milliseconds kTouch{2000}, kWatch{7000};
+
+std::string job() {
+  const char* id = std::getenv("SLURM_JOB_ID");
+  return id == nullptr ? "" : id;
+}
+
+json read_owner(int descriptor) {
+  std::string text(4096, '\0');
+  const ssize_t got = ::pread(descriptor, text.data(), text.size(), 0);
+  text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+  json owner = json::parse(text, nullptr, false);
+  return owner.is_object() ? owner : json::object();
+}
+
+[[noreturn]] void refuse(const std::filesystem::path& directory, const json& owner) {
+  const std::string slurm = owner.value("job", "");
+  throw ConfigError(
+      fmt::format("{}: process {} on host {}{} is working in this run directory, since {}: wait for it, end it, or give the run "
+                  "another name",
+                  directory.string(), owner.value("pid", 0), owner.value("host", "(unknown)"),
+                  slurm.empty() ? "" : fmt::format(" (Slurm job {})", slurm), owner.value("since", "(unknown)")));
+}
+
+bool is_named(int descriptor, const std::filesystem::path& path) {
+  struct stat own {
+  }, named{};
+  return ::fstat(descriptor, &own) == 0 && ::stat(path.c_str(), &named) == 0 && own.st_ino == named.st_ino;
+}
+
+/// When a file was written last.
+std::pair<std::int64_t, std::int64_t> version(int descriptor) {
+  struct stat status {};
+  ::fstat(descriptor, &status);
+  return {status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
+}
+
+}  // namespace
+
+OwnerFile::OwnerFile(const std::filesystem::path& directory) : path_(directory / "owner.json") {
+  for (auto folder = directory; !folder.empty() && !std::filesystem::exists(folder); folder = folder.parent_path())
+    made_.push_back(folder);
+  std::filesystem::create_directories(directory);
+  try {
+    json owner;
+    bool locks = true;
+    do {  // until the locked file is the one with that name: an owner that leaves removes it
+      if (descriptor_ >= 0) ::close(descriptor_);
+      descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+      if (descriptor_ < 0) throw IoError(fmt::format("{}: cannot open: {}", path_.string(), std::strerror(errno)));
+      locks = ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0;
+      if (!locks && errno == EWOULDBLOCK) {
+        for (int i = 0; i < 10 && read_owner(descriptor_).empty(); ++i)  // it writes right after it has locked
+          std::this_thread::sleep_for(std::chrono::milliseconds(100));
+        refuse(directory, read_owner(descriptor_));
+      }
+      owner = read_owner(descriptor_);
+    } while (!is_named(descriptor_, path_));
+    const std::string host = owner.value("host", ""), id = owner.value("job", "");
+    if (!host.empty() && (host != host_name() || !locks) && (id.empty() || id != job())) {
+      // A host that shares no locks with this one, or a file system without any? Then the file changes, unless its owner is gone.
+      const auto before = version(descriptor_);
+      const auto until = std::chrono::steady_clock::now() + kWatch;
+      while (std::chrono::steady_clock::now() < until) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(200));
+        const int fresh = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);  // opening asks a network file system for what is new
+        if (fresh < 0) break;                                           // it has left
+        const bool changed = version(fresh) != before;
+        ::close(fresh);
+        if (changed) refuse(directory, owner);
+      }
+    }
+  } catch (...) {
+    if (descriptor_ >= 0) ::close(descriptor_);
+    throw;
+  }
+  const std::time_t now = std::time(nullptr);
+  char since[32] = "";
+  std::strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S", std::localtime(&now));
+  const std::string text = json{{"host", host_name()}, {"pid", ::getpid()}, {"job", job()}, {"since", since}}.dump(2) + "\n";
+  if (::ftruncate(descriptor_, 0) != 0 ||
+      ::pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
+    const int error = errno;
+    ::close(descriptor_);
+    throw IoError(fmt::format("{}: cannot write: {}", path_.string(), std::strerror(error)));
+  }
+  thread_ = std::thread([this] { touch(); });
+}
+
+OwnerFile::~OwnerFile() {
+  {
+    const std::lock_guard lock(mutex_);
+    left_ = true;
+  }
+  leaving_.notify_all();
+  thread_.join();
+  ::unlink(path_.c_str());
+  ::close(descriptor_);
+  std::error_code in_use;  // what was made for nothing goes again
+  for (const std::filesystem::path& folder : made_) std::filesystem::remove(folder, in_use);
+}
+
+void OwnerFile::touch() {
+  std::unique_lock lock(mutex_);
+  while (!leaving_.wait_for(lock, kTouch, [&] { return left_; })) ::futimens(descriptor_, nullptr);
+}
+
+}  // namespace dmoerm::run

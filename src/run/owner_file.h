@@ -1,0 +1,34 @@
+// Who works in a directory: one process at a time, on any host that sees it.
+#pragma once
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace dmoerm::run {
+
+/// Owns a directory while it lives, through `owner.json` in it: the host, process and job that work there. A lock on the file
+/// keeps others of hosts that share locks away; for file systems that keep locks to one host, a thread rewrites the file every
+/// few seconds, and a newcomer of another host watches whether it still changes.
+class OwnerFile {
+ public:
+  /// @throws ConfigError naming the owner, if another live process works there; IoError
+  explicit OwnerFile(const std::filesystem::path& directory);
+  ~OwnerFile();
+  OwnerFile(const OwnerFile&) = delete;
+  OwnerFile& operator=(const OwnerFile&) = delete;
+
+ private:
+  void touch();
+  std::filesystem::path path_;
+  std::vector<std::filesystem::path> made_;  ///< innermost first
+  int descriptor_ = -1;
+  std::mutex mutex_;
+  std::condition_variable leaving_;
+  bool left_ = false;
+  std::thread thread_;
+};
+
+}  // namespace dmoerm::run

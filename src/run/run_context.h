@@ -1,0 +1,94 @@
+// What every task of a run works with, and how the models of finished tasks are loaded again.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/run_config.h"
+#include "data/token_store.h"
+#include "moe/aggregator.h"
+#include "moe/category_router.h"
+#include "nn/backbone.h"
+#include "run/run_directory.h"
+#include "train/score_groups.h"
+#include "train/task_line.h"
+
+namespace dmoerm::run {
+
+/// A base (its own weights, or the shared pretrained ones) with an adapter and a head.
+struct LoadedModel {
+  std::shared_ptr<nn::Backbone> backbone;
+  std::shared_ptr<nn::Expert> expert;
+  bool trains_all = false;
+};
+
+class RunContext {
+ public:
+  RunContext(const config::RunConfig& config, const data::TokenStore& store, RunDirectory directory);
+
+  [[nodiscard]] const config::RunConfig& config() const { return config_; }
+  [[nodiscard]] const data::TokenStore& store() const { return store_; }
+  [[nodiscard]] const RunDirectory& directory() const { return directory_; }
+  /// Of the task that runs now.
+  [[nodiscard]] const train::TaskLine& line() const { return line_; }
+  void set_line(const train::TaskLine& line) { line_ = line; }
+  [[nodiscard]] at::Device device() const { return device_; }
+
+  /// The pretrained backbone, loaded once a process. Frozen users share it.
+  std::shared_ptr<nn::Backbone> pretrained();
+  /// An untrained model of phase 1: the pretrained weights (a copy if all are trained) and a small random head.
+  LoadedModel fresh_model(const std::string& name);
+  /// What a phase-1 task ("base/<c>", "single", "category/<c>") left. The last one loaded is kept.
+  LoadedModel load_model(const std::string& task);
+  /// Write a phase-1 model into its task's folder. @return its files, relative
+  std::vector<std::string> save_model(const std::string& task, const LoadedModel& trained) const;
+  /// A phase-1 model, or an expert over one, to score with.
+  [[nodiscard]] train::FrozenModel frozen(const LoadedModel& model) {
+    return {model.backbone.get(), model.trains_all ? nullptr : model.expert.get(), model.expert->head_D, &trunks_};
+  }
+  [[nodiscard]] train::FrozenModel frozen(const LoadedModel& base, const nn::Expert& expert) {
+    return {base.backbone.get(), &expert, expert.head_D, &trunks_};
+  }
+  [[nodiscard]] train::TrunkCache& trunks() { return trunks_; }
+  /// The adapter that a training makes.
+  [[nodiscard]] nn::LoraSpec lora_of(const config::TrainConfig& train);
+  /// Experts of a category in the order of its points.
+  std::vector<std::shared_ptr<nn::Expert>> load_experts(std::int32_t category);
+
+  [[nodiscard]] const config::CategoryConfig& category(std::int32_t index) const {
+    return config_.categories[static_cast<std::size_t>(index)];
+  }
+  /// Task that trains a point: "expert/<category>/<point>", or the points of its fused set joined by "+".
+  [[nodiscard]] std::string expert_task(std::int32_t category, std::size_t point) const;
+
+ private:
+  const config::RunConfig& config_;
+  const data::TokenStore& store_;
+  RunDirectory directory_;
+  at::Device device_;
+  std::shared_ptr<nn::Backbone> read_backbone() const;
+  /// A copy of the pretrained backbone to train.
+  std::shared_ptr<nn::Backbone> trainable_copy();
+
+  std::shared_ptr<nn::Backbone> pretrained_;
+  train::TrunkCache trunks_;
+  train::TaskLine line_;
+  std::string loaded_task_;
+  LoadedModel loaded_;
+};
+
+/// What tasks are computed with and on that the configuration only names.
+struct ComputedOn {
+  std::string backbone;  ///< sha256 over config.json and every weight as loaded
+  std::string device;    ///< cpu or cuda
+};
+
+/// Before any work: the backbone loads and has what the configuration asks of it.
+/// @throws DataError, IoError for a broken checkpoint; ConfigError for too few positions or layers, or an absent device
+ComputedOn check_backbone(const config::RunConfig& config);
+
+/// States and rewards of all experts of a category for some groups. @param loaded  the category's base
+moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
+                                    comm::Communicator& group);
+
+}  // namespace dmoerm::run

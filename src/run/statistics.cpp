@@ -1,0 +1,87 @@
+#include "run/statistics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+#include "base/error.h"
+#include "base/rng.h"
+
+namespace dmoerm::run {
+namespace {
+
+double share(double right, double pairs) { return pairs > 0 ? right / pairs : 0.5; }
+
+/// 95 % percentile interval of `statistic(indices)` over resampled group indices.
+template <class Statistic>
+Interval bootstrap(std::size_t groups, std::uint64_t seed, int resamples, const Statistic& statistic) {
+  std::vector<std::size_t> drawn(groups);
+  for (std::size_t i = 0; i < groups; ++i) drawn[i] = i;
+  Interval interval;
+  interval.value = statistic(drawn);
+  Rng rng(seed, "bootstrap");
+  std::vector<double> values;
+  for (int r = 0; r < resamples; ++r) {
+    for (std::size_t& i : drawn) i = rng.below(groups);
+    values.push_back(statistic(drawn));
+  }
+  std::ranges::sort(values);
+  const auto at = [&](double q) {
+    return values[static_cast<std::size_t>(std::lround(q * static_cast<double>(values.size() - 1)))];
+  };
+  interval.low = at(0.025), interval.high = at(0.975);
+  return interval;
+}
+
+double accuracy_of(const std::vector<GroupResult>& results, const std::vector<std::size_t>& drawn) {
+  double right = 0, pairs = 0;
+  for (const std::size_t i : drawn) right += results[i].right, pairs += results[i].pairs;
+  return share(right, pairs);
+}
+
+/// Wilson's 95 % interval of a share over `n` independent trials.
+Interval wilson(double share, double n) {
+  constexpr double kZ = 1.959964;
+  const double spread = kZ * std::sqrt(share * (1 - share) / n + kZ * kZ / (4 * n * n)), weight = 1 + kZ * kZ / n;
+  const double middle = share + kZ * kZ / (2 * n);
+  return {share, std::max(0.0, (middle - spread) / weight), std::min(1.0, (middle + spread) / weight)};
+}
+
+}  // namespace
+
+Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64_t seed, int resamples) {
+  std::vector<GroupResult> counted;
+  std::ranges::copy_if(results, std::back_inserter(counted), [](const GroupResult& r) { return r.pairs > 0; });
+  if (counted.empty()) return {0.5, 0.0, 1.0};
+  const Interval interval = bootstrap(counted.size(), seed, resamples,
+                                      [&](const std::vector<std::size_t>& drawn) { return accuracy_of(counted, drawn); });
+  return interval.low < interval.high ? interval : wilson(interval.value, static_cast<double>(counted.size()));
+}
+
+Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed,
+                              int resamples) {
+  DMOERM_CHECK(a.size() == b.size(), "a paired difference is over the same groups");
+  if (a.empty()) return {0.0, -1.0, 1.0};
+  return bootstrap(a.size(), seed, resamples,
+                   [&](const std::vector<std::size_t>& drawn) { return accuracy_of(a, drawn) - accuracy_of(b, drawn); });
+}
+
+double calibration_error(const std::vector<double>& confidence, const std::vector<bool>& right, int bins) {
+  DMOERM_CHECK(confidence.size() == right.size(), "every answer has a confidence");
+  std::vector<double> gap(static_cast<std::size_t>(bins));  // sum of confidence - right over a bin's members
+  for (std::size_t i = 0; i < confidence.size(); ++i) {
+    const int bin = std::clamp(static_cast<int>(confidence[i] * bins), 0, bins - 1);
+    gap[static_cast<std::size_t>(bin)] += confidence[i] - (right[i] ? 1.0 : 0.0);
+  }
+  double error = 0;
+  for (const double g : gap) error += std::abs(g);
+  return confidence.empty() ? 0.0 : error / static_cast<double>(confidence.size());
+}
+
+std::string to_string(const Interval& interval) {
+  return fmt::format("{:.3f} [{:.3f}, {:.3f}]", interval.value, interval.low, interval.high);
+}
+
+}  // namespace dmoerm::run

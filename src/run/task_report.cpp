@@ -1,0 +1,217 @@
+// The tables that a run ends with.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/files.h"
+#include "run/statistics.h"
+#include "run/tasks.h"
+
+namespace dmoerm::run {
+namespace {
+
+using nlohmann::json;
+using run::GroupResult;
+
+struct Column {
+  const char* key;
+  const char* title;
+};
+constexpr Column kColumns[] = {{"single", "single model"},
+                               {"category", "one per category"},
+                               {"mean", "mean of experts"},
+                               {"linear", "linear"},
+                               {"mlp", "MLP"},
+                               {"dmoerm", "DMoERM"}};
+
+std::vector<GroupResult> results_of(const json& right, const json& pairs) {
+  std::vector<GroupResult> results;
+  for (std::size_t i = 0; i < pairs.size(); ++i) results.push_back({right.at(i).get<double>(), pairs.at(i).get<double>()});
+  return results;
+}
+
+json to_json(const run::Interval& interval) {
+  return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}};
+}
+
+class Report {
+ public:
+  explicit Report(RunContext& context) : context_(context), seed_(context.config().seed) {}
+
+  void add_category(const std::string& name) {
+    const json results = read_json(context_.directory().task("eval/" + name) / "results.json");
+    std::vector<std::string> row = {name};
+    double pairs = 0;
+    for (const json& n : results["pairs"]) pairs += n.get<double>();
+    row.push_back(fmt::format("{} / {}", results["pairs"].size(), pairs));
+    for (const Column& column : kColumns) {
+      if (!results["right"].contains(column.key)) {
+        row.emplace_back("-");
+        continue;
+      }
+      const auto own = results_of(results["right"][column.key], results["pairs"]);
+      row.push_back(put(name, column.key, own));
+      auto& all = all_[column.key];
+      all.insert(all.end(), own.begin(), own.end());
+    }
+    accuracy_.push_back(row);
+    add_points(name, results["points"]);
+    add_routes(name, results["routes"]);
+  }
+
+  void finish() {
+    std::vector<std::string> row = {"all", ""};
+    for (const Column& column : kColumns)
+      row.push_back(all_.contains(column.key) ? put("all", column.key, all_[column.key]) : "-");
+    accuracy_.push_back(row);
+    std::string text = fmt::format(
+        "# {}: accuracy on the test split\n\nShare of ordered pairs that a model orders rightly, with 95 % bootstrap intervals "
+        "over groups.\n\n{}",
+        context_.config().name, markdown_table(accuracy_));
+    for (const char* rival : {"single", "category", "mean"}) {
+      if (!all_.contains(rival)) continue;
+      const run::Interval gap = run::bootstrap_difference(all_["dmoerm"], all_[rival], seed_);
+      numbers_["difference"][std::string("dmoerm-") + rival] = to_json(gap);
+      text += fmt::format("\nDMoERM minus {}: {:+.3f} [{:+.3f}, {:+.3f}], paired over all groups.\n", rival, gap.value, gap.low,
+                          gap.high);
+    }
+    text += "\n## Experts on their own point's labels\n\n" + markdown_table(points_) + "\n## Routing and aggregators\n\n" +
+            markdown_table(routes_);
+    text += router_text();
+    text +=
+        "\n## What it cost\n\nTraining alone, a rank's seconds from first to last step; routing, features and evaluation come on "
+        "top.\n\n" +
+        cost_table();
+    const auto judged = context_.directory().task("label") / "report.md";
+    if (!context_.config().labels.judges.empty() && std::filesystem::exists(judged)) text += "\n" + read_file(judged);
+    const auto directory = context_.directory().task("report");
+    std::filesystem::create_directories(directory);
+    write_file_atomically(directory / "report.md", text);
+    write_json_atomically(directory / "report.json", numbers_);
+    write_json_atomically(directory / "cost.json", cost_);  // apart: seconds and memory differ from run to run
+  }
+
+ private:
+  struct Cost {
+    double steps = 0, tokens = 0, seconds = 0, peak_mib = 0;
+    void add(const json& metrics) {
+      steps += metrics.at("steps").get<double>(), tokens += metrics.at("tokens").get<double>(),
+          seconds += metrics.at("seconds").get<double>();
+      peak_mib = std::max(peak_mib, metrics.at("peak_mib").get<double>());
+    }
+  };
+
+  std::string cost_table() {
+    std::vector<std::vector<std::string>> rows = {{"trained", "steps", "tokens", "seconds", "tokens/s", "peak MiB of a rank"}};
+    const auto row = [&](const std::string& title, const Cost& cost) {
+      rows.push_back({title, fmt::format("{}", cost.steps), fmt::format("{}", cost.tokens), fmt::format("{:.0f}", cost.seconds),
+                      fmt::format("{:.0f}", cost.tokens / std::max(1e-9, cost.seconds)), fmt::format("{:.0f}", cost.peak_mib)});
+      cost_[title] = {{"steps", cost.steps}, {"tokens", cost.tokens}, {"seconds", cost.seconds}, {"peak_mib", cost.peak_mib}};
+    };
+    const auto model = [&](const std::string& task) {
+      Cost cost;
+      cost.add(context_.directory().metrics(task));
+      return cost;
+    };
+    for (std::size_t i = 0; i < context_.config().categories.size(); ++i) {
+      const config::CategoryConfig& c = context_.config().categories[i];
+      row("base " + c.name, model("base/" + c.name));
+      Cost experts;
+      std::set<std::string> seen;
+      for (std::size_t p = 0; p < c.points.size(); ++p) {
+        const std::string task = context_.expert_task(static_cast<std::int32_t>(i), p);
+        json metrics = context_.directory().metrics(task).at(c.points[p]);
+        if (!seen.insert(task).second)
+          metrics["tokens"] = 0, metrics["seconds"] = 0;  // experts that stepped together have these in common
+        experts.add(metrics);
+      }
+      row(fmt::format("{} experts {}", c.points.size(), c.name), experts);
+      if (context_.config().baselines) row("one per category " + c.name, model("category/" + c.name));
+    }
+    row("single model", model("single"));
+    return markdown_table(rows);
+  }
+
+  std::string put(const std::string& row, const std::string& column, const std::vector<GroupResult>& results) {
+    if (std::ranges::none_of(results, [](const GroupResult& r) { return r.pairs > 0; })) return "-";
+    const run::Interval interval = run::bootstrap_accuracy(results, seed_);
+    numbers_["accuracy"][row][column] = to_json(interval);
+    return run::to_string(interval);
+  }
+
+  void add_points(const std::string& name, const json& points) {
+    for (const auto& [point, figures] : points.items()) {
+      const auto results = results_of(figures["right"], figures["pairs"]);
+      double pairs = 0;
+      for (const GroupResult& r : results) pairs += r.pairs;
+      const run::Interval interval = run::bootstrap_accuracy(results, seed_);
+      numbers_["points"][name][point] = to_json(interval);
+      points_.push_back({name, point, fmt::format("{}", pairs), pairs > 0 ? run::to_string(interval) : "-"});
+    }
+  }
+
+  void add_routes(const std::string& name, const json& routes) {
+    double right = 0, fallback = 0;
+    for (const json& route : routes) {
+      right += route["category"] == name, fallback += route["category"] == "";
+      ++confusion_[name][route["likeliest"].get<std::string>()];
+      confidence_.push_back(route["confidence"]), likeliest_right_.push_back(route["likeliest"] == name);
+    }
+    const double n = std::max<double>(1, static_cast<double>(routes.size()));
+    const json aggregator = context_.directory().metrics("aggregator/" + name);
+    numbers_["routes"][name] = {{"right", right / n}, {"fallback", fallback / n}, {"aggregator", aggregator["chosen"]}};
+    const auto accuracy = [&](const char* kind) {
+      return fmt::format("{:.3f}", aggregator[kind]["held_out_accuracy"].get<double>());
+    };
+    routes_.push_back({name, fmt::format("{:.3f}", right / n), fmt::format("{:.3f}", fallback / n),
+                       aggregator["chosen"].get<std::string>(), accuracy("mean"), accuracy("linear"), accuracy("mlp")});
+  }
+
+  /// Which category each prompt was thought to belong to, and how far the router's confidence can be trusted.
+  std::string router_text() {
+    std::vector<std::vector<std::string>> rows = {{"true category \\ likeliest"}};
+    const auto& categories = context_.config().categories;
+    for (const config::CategoryConfig& c : categories) rows[0].push_back(c.name);
+    for (const config::CategoryConfig& c : categories) {
+      rows.push_back({c.name});
+      for (const config::CategoryConfig& likeliest : categories) {
+        const std::int64_t n = confusion_[c.name][likeliest.name];
+        rows.back().push_back(fmt::format("{}", n));
+        numbers_["router"]["confusion"][c.name][likeliest.name] = n;
+      }
+    }
+    const double error = run::calibration_error(confidence_, likeliest_right_);
+    const double temperature = context_.directory().metrics("router").at("temperature");
+    numbers_["router"]["calibration_error"] = error, numbers_["router"]["temperature"] = temperature;
+    return fmt::format(
+        "\n## The router\n\nTest prompts by category and likeliest category, whatever the threshold.\n\n{}\nCalibrated by "
+        "temperature {:.3f}; expected calibration error {:.3f} over {} prompts, ten bins.\n",
+        markdown_table(rows), temperature, error, confidence_.size());
+  }
+
+  RunContext& context_;
+  std::uint64_t seed_;
+  json numbers_, cost_;
+  std::map<std::string, std::map<std::string, std::int64_t>> confusion_;  ///< true category -> likeliest -> prompts
+  std::vector<double> confidence_;                                        ///< of each route
+  std::vector<bool> likeliest_right_;
+  std::map<std::string, std::vector<GroupResult>> all_;
+  std::vector<std::vector<std::string>> accuracy_ = {
+      {"category", "groups / pairs", "single model", "one per category", "mean of experts", "linear", "MLP", "DMoERM"}};
+  std::vector<std::vector<std::string>> points_ = {{"category", "point", "pairs", "accuracy"}};
+  std::vector<std::vector<std::string>> routes_ = {
+      {"category", "routed rightly", "to the single model", "aggregator chosen", "mean (held out)", "linear", "MLP"}};
+};
+
+}  // namespace
+
+void run_report(RunContext& context, const std::string& task, const TaskIdentity& identity, comm::Communicator& group) {
+  if (group.rank() != 0) return;
+  Report report(context);
+  for (const config::CategoryConfig& c : context.config().categories) report.add_category(c.name);
+  report.finish();
+  context.directory().complete(task, identity, {"report.md", "report.json", "cost.json"}, json::object());
+}
+
+}  // namespace dmoerm::run

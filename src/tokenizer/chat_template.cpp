@@ -1,0 +1,260 @@
+#include "tokenizer/chat_template.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/error.h"
+#include "base/hash.h"
+
+namespace dmoerm::tokenizer {
+namespace {
+
+struct Source {
+  std::string_view name, text;
+};
+
+// One line a role; "other" is any other role, "answer" leads to the response and belongs to the prompt. Rendering interprets
+// these texts and nothing else, so that the digest names all there is. \n is a line end.
+constexpr std::array<Source, 5> kSources = {{
+    {"chatml",
+     R"(system: {<|im_start|>}system\n{content}{<|im_end|>}\n
+user: {<|im_start|>}user\n{content}{<|im_end|>}\n
+assistant: {<|im_start|>}assistant\n{content}{<|im_end|>}\n
+other: {<|im_start|>}{role}\n{content}{<|im_end|>}\n
+answer: {<|im_start|>}assistant\n
+response: {content}{<|im_end|>}
+)"},
+    {"llama3",
+     R"(start: {<|begin_of_text|>}
+system: {<|start_header_id|>}system{<|end_header_id|>}\n\n{trimmed}{<|eot_id|>}
+user: {<|start_header_id|>}user{<|end_header_id|>}\n\n{trimmed}{<|eot_id|>}
+assistant: {<|start_header_id|>}assistant{<|end_header_id|>}\n\n{trimmed}{<|eot_id|>}
+other: {<|start_header_id|>}{role}{<|end_header_id|>}\n\n{trimmed}{<|eot_id|>}
+answer: {<|start_header_id|>}assistant{<|end_header_id|>}\n\n
+response: {trimmed}{<|eot_id|>}
+)"},
+    // The system message goes before the next user content, with what "folded system" says behind it.
+    {"mistral",
+     R"(start: {<s>}
+folded system: {content}\n\n
+user: {[INST]} {content} {[/INST]}
+assistant:  {content}{</s>}
+other: {[INST]} {content} {[/INST]}
+response:  {content}{</s>}
+)"},
+    {"plain",
+     R"(start: {head}
+between: \n
+system: {content}
+user: {content}
+assistant: {content}
+other: {content}
+answer: {sep|\n}
+response: {content}{tail}
+)"},
+    {"dmoerm",
+     R"(start: {head}
+system: System: {content}\n
+user: User: {content}\n
+assistant: Assistant: {content}\n
+other: User: {content}\n
+answer: Assistant:{sep|}
+response:  {content}{end}
+)"},
+}};
+
+constexpr std::array<std::string_view, 7> kEnds = {"[SEP]",           "<|im_end|>",    "<|eot_id|>", "</s>",
+                                                   "<|end_of_text|>", "<|endoftext|>", "<eos>"};
+
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view spaces = " \t\r\n\v\f";
+  const auto first = text.find_first_not_of(spaces);
+  return first == std::string_view::npos ? "" : text.substr(first, text.find_last_not_of(spaces) - first + 1);
+}
+
+std::string unescaped(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool line_end = text.substr(i).starts_with("\\n");
+    out += line_end ? '\n' : text[i];
+    if (line_end) ++i;
+  }
+  return out;
+}
+
+}  // namespace
+
+/// Ids in the making. Text waits until a token or the end cuts it off, so that words of the template and contents are tokenised
+/// together.
+class ChatTemplate::Rendering {
+ public:
+  explicit Rendering(const ChatTemplate& chat) : tokenizer_(*chat.tokenizer_), special_in_text_(chat.special_in_text_) {}
+
+  void add(const std::vector<Element>& line, std::string_view role, std::string_view content) {
+    for (const Element& element : line) add(element, role, content);
+  }
+
+  std::vector<std::int32_t> finish() {
+    flush();
+    return std::move(ids_);
+  }
+
+ private:
+  void add(const Element& element, std::string_view role, std::string_view content) {
+    using Kind = Element::Kind;
+    switch (element.kind) {
+      case Kind::text:
+        text_ += element.text;
+        break;
+      case Kind::content:
+        text_ += content;
+        break;
+      case Kind::trimmed:
+        text_ += trimmed(content);
+        break;
+      case Kind::role:
+        text_ += role;
+        break;
+      case Kind::head:
+        add(tokenizer_.leading_ids());
+        break;
+      case Kind::tail:
+        add(tokenizer_.trailing_ids());
+        break;
+      case Kind::token:
+        if (!add_token(element.text)) text_ += element.text;
+        break;
+      case Kind::separator:
+        if (!add_token("[SEP]")) text_ += element.text;
+        break;
+      case Kind::end:
+        std::ranges::any_of(kEnds, [this](std::string_view token) { return add_token(token); });
+        break;
+    }
+  }
+
+  void add(const std::vector<std::int32_t>& ids) {
+    if (ids.empty()) return;
+    flush();
+    ids_.insert(ids_.end(), ids.begin(), ids.end());
+  }
+
+  bool add_token(std::string_view token) {
+    const auto id = tokenizer_.id_of(token);
+    if (id) add({*id});
+    return id.has_value();
+  }
+
+  void flush() {
+    if (text_.empty()) return;
+    const auto ids = tokenizer_.encode(text_, special_in_text_, ids_.empty());
+    ids_.insert(ids_.end(), ids.begin(), ids.end());
+    text_.clear();
+  }
+
+  const Tokenizer& tokenizer_;
+  bool special_in_text_;
+  std::vector<std::int32_t> ids_;
+  std::string text_;
+};
+
+ChatTemplate::ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bool special_in_text)
+    : name_(name), tokenizer_(&tokenizer), special_in_text_(special_in_text) {
+  const auto source = std::ranges::find(kSources, name, &Source::name);
+  if (source == kSources.end())
+    throw ConfigError(fmt::format("chat template \"{}\" is unknown; known: {}", name, fmt::join(names(), ", ")));
+  text_ =
+      fmt::format("template: {}\n{}special tokens in contents: {}\n", name, source->text, special_in_text ? "parsed" : "data");
+  digest_ = sha256_hex(text_);
+  using Kind = Element::Kind;
+  static const std::map<std::string_view, Kind> kinds = {{"content", Kind::content}, {"trimmed", Kind::trimmed},
+                                                         {"role", Kind::role},       {"head", Kind::head},
+                                                         {"tail", Kind::tail},       {"end", Kind::end}};
+  for (std::string_view rest = source->text; !rest.empty(); rest.remove_prefix(rest.find('\n') + 1)) {
+    std::string_view line = rest.substr(0, rest.find('\n'));
+    const std::size_t colon = line.find(": ");
+    std::vector<Element>& elements = lines_[std::string(line.substr(0, colon))];
+    for (line.remove_prefix(colon + 2); !line.empty();) {
+      const std::size_t open = std::min(line.find('{'), line.size()), close = std::min(line.find('}'), line.size());
+      if (open > 0) {
+        elements.push_back({Kind::text, unescaped(line.substr(0, open))});
+        line.remove_prefix(open);
+        continue;
+      }
+      const std::string_view inside = line.substr(1, close - 1);
+      const auto kind = kinds.find(inside);
+      if (kind != kinds.end())
+        elements.push_back({kind->second, ""});
+      else if (inside.starts_with("sep|"))
+        elements.push_back({Kind::separator, unescaped(inside.substr(4))});
+      else
+        elements.push_back({Kind::token, std::string(inside)});
+      line.remove_prefix(close + 1);
+      if (elements.back().kind != Kind::token || tokenizer.id_of(elements.back().text)) continue;
+      if (std::ranges::find(missing_tokens_, elements.back().text) == missing_tokens_.end())
+        missing_tokens_.push_back(elements.back().text);
+    }
+  }
+}
+
+std::vector<std::string> ChatTemplate::names() {
+  std::vector<std::string> names;
+  for (const Source& source : kSources) names.emplace_back(source.name);
+  return names;
+}
+
+const std::vector<ChatTemplate::Element>& ChatTemplate::line(std::string_view role) const {
+  static const std::vector<Element> none;
+  const auto found = lines_.find(role);
+  return found == lines_.end() ? none : found->second;
+}
+
+void ChatTemplate::render_prompt(std::span<const preference::Message> prompt, Rendering& out) const {
+  const bool folds = lines_.contains("folded system");
+  const std::string behind_system = folds ? line("folded system").back().text : "";
+  out.add(line("start"), "", "");
+  std::string system;
+  bool first = true;
+  const auto message = [&](std::string_view role, std::string_view content) {
+    if (!first) out.add(line("between"), "", "");
+    first = false;
+    const bool known = role == "system" || role == "user" || role == "assistant";
+    out.add(line(known ? role : "other"), role, content);
+  };
+  for (const auto& [role, content] : prompt) {
+    if (folds && role == "system") {
+      system += content + behind_system;
+    } else if (role == "assistant") {
+      message(role, content);
+    } else {
+      message(role, system + content);
+      system.clear();
+    }
+  }
+  if (!system.empty()) message("user", std::string_view(system).substr(0, system.size() - behind_system.size()));
+  out.add(line("answer"), "", "");
+}
+
+std::vector<std::int32_t> ChatTemplate::render_prompt(std::span<const preference::Message> prompt) const {
+  Rendering out(*this);
+  render_prompt(prompt, out);
+  return out.finish();
+}
+
+std::vector<std::int32_t> ChatTemplate::render(std::span<const preference::Message> prompt, std::string_view response) const {
+  Rendering out(*this);
+  render_prompt(prompt, out);
+  out.add(line("response"), "", response);
+  return out.finish();
+}
+
+std::int64_t ChatTemplate::head_tokens() const {
+  const auto& start = line("start");
+  if (start.empty()) return 0;
+  if (start.front().kind == Element::Kind::head) return static_cast<std::int64_t>(tokenizer_->leading_ids().size());
+  return tokenizer_->id_of(start.front().text) ? 1 : 0;
+}
+
+}  // namespace dmoerm::tokenizer

@@ -1,0 +1,64 @@
+// Named, pinned chat templates: how a prompt and a response become token ids. Their text is hashed into every artefact.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "preference/group.h"
+#include "tokenizer/tokenizer.h"
+
+namespace dmoerm::tokenizer {
+
+/// A template bound to a tokenizer. Template markers become special tokens where the tokenizer has them, and ordinary text where
+/// it has not; message contents are data (special tokens written in them stay text) unless `special_in_text`.
+class ChatTemplate {
+ public:
+  /// @param name  one of names(). @throws ConfigError listing them
+  ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bool special_in_text);
+
+  /// chatml, llama3, mistral, plain, dmoerm.
+  static std::vector<std::string> names();
+
+  /// Ids of prompt + response in full, ending with the template's end-of-turn marker (if it has one): what the reward model
+  /// reads. The ids of `prompt` are the same for every response up to tokens that merge across the border: share the longest
+  /// common prefix.
+  [[nodiscard]] std::vector<std::int32_t> render(std::span<const preference::Message> prompt, std::string_view response) const;
+  /// Ids of the prompt alone (the router reads this).
+  [[nodiscard]] std::vector<std::int32_t> render_prompt(std::span<const preference::Message> prompt) const;
+  /// Number of ids at the start of every rendering that left-cutting must keep (e.g. a BOS or [CLS]).
+  [[nodiscard]] std::int64_t head_tokens() const;
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  /// Tokens of the template that the tokenizer lacks, each once: they are written as text, which hints at a wrong template.
+  [[nodiscard]] const std::vector<std::string>& missing_tokens() const { return missing_tokens_; }
+  /// The template written out, one role a line; rendering interprets this text. {x} is the token x (text where the tokenizer
+  /// lacks it), {head} and {tail} what the tokenizer's post-processor puts around a text, {end} its end-of-text token, {sep|x}
+  /// its [SEP] or else x.
+  [[nodiscard]] const std::string& text() const { return text_; }
+  /// Whether special tokens written in a text count as such.
+  [[nodiscard]] bool special_in_text() const { return special_in_text_; }
+  /// SHA-256 of text(), hexadecimal.
+  [[nodiscard]] const std::string& digest() const { return digest_; }
+
+ private:
+  /// One element of a line of the template: literal text, or a placeholder in braces.
+  struct Element {
+    enum class Kind : std::uint8_t { text, token, content, trimmed, role, head, tail, separator, end } kind;
+    std::string text;  ///< of a text; of a token; what stands for a separator where the tokenizer has none
+  };
+  class Rendering;
+
+  [[nodiscard]] const std::vector<Element>& line(std::string_view role) const;
+  void render_prompt(std::span<const preference::Message> prompt, Rendering& out) const;
+
+  std::string name_, text_, digest_;
+  std::map<std::string, std::vector<Element>, std::less<>> lines_;
+  std::vector<std::string> missing_tokens_;
+  const Tokenizer* tokenizer_;
+  bool special_in_text_;
+};
+
+}  // namespace dmoerm::tokenizer

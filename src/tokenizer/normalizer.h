@@ -1,0 +1,23 @@
+// The "normalizer" of tokenizer.json: rewrites text before it is cut.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "tokenizer/json.h"
+#include "tokenizer/pieces.h"
+
+namespace dmoerm::tokenizer {
+
+class Normalizer {
+ public:
+  virtual ~Normalizer() = default;
+  /// Rewrite valid UTF-8 in place.
+  virtual void apply(std::string& text, PieceScratch& scratch) const = 0;
+  /// Whether it may drop characters at the start: then "the first word of the user's text" has no clear meaning behind it.
+  [[nodiscard]] virtual bool may_drop_start() const { return false; }
+
+  /// @return nullptr for null. @throws DataError naming the part and what is supported
+  static std::unique_ptr<Normalizer> parse(const JsonPart& part);
+};
+
+}  // namespace dmoerm::tokenizer

@@ -1,0 +1,136 @@
+#include "judge/chat_reply.h"
+
+#include <gtest/gtest.h>
+
+#include "base/rng.h"
+
+namespace dmoerm::judge {
+namespace {
+
+using Kind = ChatReply::Kind;
+const std::string kGood =
+    R"({"id":"x","choices":[{"index":0,"message":{"role":"assistant","content":"Verdict: 1"},"logprobs":{"content":[{"token":"1","logprob":-0.1}]},)"
+    R"("finish_reason":"stop"}],"usage":{"prompt_tokens":12,"completion_tokens":3,"total_tokens":15}})";
+
+std::string with_message(const std::string& message, const std::string& finish = "stop") {
+  return R"({"choices":[{"message":)" + message + R"(,"finish_reason":")" + finish + R"("}]})";
+}
+
+TEST(ChatReply, ReadsTextUsageAndLogprobs) {
+  const ChatReply reply = parse_chat_reply(kGood);
+  ASSERT_EQ(reply.kind, Kind::ok) << reply.problem;
+  EXPECT_EQ(reply.text, "Verdict: 1");
+  EXPECT_EQ(reply.finish_reason, "stop");
+  EXPECT_EQ(reply.prompt_tokens, 12);
+  EXPECT_EQ(reply.completion_tokens, 3);
+  EXPECT_EQ(reply.logprobs["content"][0]["token"], "1");
+}
+
+TEST(ChatReply, KnowsBothFormsOfRefusal) {
+  const ChatReply refusal = parse_chat_reply(with_message(R"({"content":null,"refusal":"I cannot."})"));
+  EXPECT_EQ(refusal.kind, Kind::refused);
+  EXPECT_EQ(refusal.text, "I cannot.");
+  EXPECT_EQ(parse_chat_reply(with_message(R"({"content":"I"})", "content_filter")).kind, Kind::refused);
+  EXPECT_EQ(parse_chat_reply(with_message(R"({"content":"2","refusal":null})")).kind, Kind::ok);
+}
+
+TEST(ChatReply, JoinsContentParts) {
+  EXPECT_EQ(parse_chat_reply(
+                with_message(R"({"content":[{"type":"text","text":"Ver"},{"type":"image"},{"type":"text","text":"dict: 1"},7]})"))
+                .text,
+            "Verdict: 1");
+  EXPECT_EQ(parse_chat_reply(with_message(R"({"content":null})")).text, "");
+}
+
+TEST(ChatReply, NeedsExactlyOneChoiceWithAMessage) {
+  for (const char* body :
+       {"", " ", "null", "[]", "7", "\"1\"", "{}", R"({"choices":null})", R"({"choices":{}})", R"({"choices":[]})",
+        R"({"choices":[1]})", R"({"choices":[{}]})", R"({"choices":[{"message":"1"}]})",
+        R"({"choices":[{"message":{"content":1}}]})", R"({"choices":[{"message":{"content":"1"}},{"message":{"content":"1"}}]})",
+        "{\"choices\":[{\"message\":{\"content\":\"\xff\xfe\"}}]}",
+        "{\"choices\":[{\"message\":{\"content\":\"\xed\xa0\x80\"}}]}"}) {
+    const ChatReply reply = parse_chat_reply(body);
+    EXPECT_EQ(reply.kind, Kind::bad) << body;
+    EXPECT_FALSE(reply.problem.empty()) << body;
+  }
+  EXPECT_EQ(parse_chat_reply(R"({"error":{"message":"no"},"choices":[{"message":{"content":"1"}}]})").kind, Kind::failed);
+  EXPECT_EQ(parse_chat_reply(R"({"error":null,"choices":[{"message":{"content":"1"}}]})").kind, Kind::ok);
+}
+
+TEST(ChatReply, EveryPrefixIsRefused) {
+  for (std::size_t n = 0; n < kGood.size(); ++n) ASSERT_EQ(parse_chat_reply(kGood.substr(0, n)).kind, Kind::bad) << n;
+}
+
+TEST(ChatReply, BelievesNoImpossibleTokenCount) {
+  for (const char* tokens : {"-1", "1.5", "1e300", "\"12\"", "null", "99999999999999999999", "18446744073709551615", "[]"}) {
+    const ChatReply reply =
+        parse_chat_reply(std::string(R"({"choices":[{"message":{"content":"1"}}],"usage":{"prompt_tokens":)") + tokens + "}}");
+    ASSERT_EQ(reply.kind, Kind::ok) << tokens;
+    EXPECT_EQ(reply.prompt_tokens, -1) << tokens;
+    EXPECT_EQ(reply.completion_tokens, -1);
+  }
+}
+
+TEST(ChatReply, DeepNestingIsRefusedWithoutRecursion) {
+  for (const std::string bracket : {"[]", "{}"}) {
+    std::string deep;
+    for (int i = 0; i < 2'000'000; ++i) deep += bracket[0] == '[' ? "[" : "{\"a\":";
+    EXPECT_EQ(parse_chat_reply(R"({"choices":[{"message":{"content":"1"},"logprobs":)" + deep).kind, Kind::bad);
+  }
+  EXPECT_EQ(parse_chat_reply(with_message(R"({"content":")" + std::string(100000, '[') + R"("})")).kind, Kind::ok)
+      << "brackets in a text do not nest";
+}
+
+TEST(ChatReply, SurvivesRandomDamage) {
+  Rng rng(5, "damage");
+  int ok = 0;
+  for (int i = 0; i < 20000; ++i) {
+    std::string body = kGood;
+    for (std::uint64_t n = 1 + rng.below(4); n > 0; --n) {
+      const std::size_t at = rng.below(body.size());
+      switch (rng.below(3)) {
+        case 0:
+          body[at] = static_cast<char>(rng.below(256));
+          break;
+        case 1:
+          body.erase(at, 1 + rng.below(8));
+          break;
+        default:
+          body.insert(at, body.substr(rng.below(body.size()), rng.below(12)));
+          break;
+      }
+    }
+    ok += parse_chat_reply(body).kind == Kind::ok;
+    const ApiProblem problem = parse_api_problem(body);
+    ASSERT_LE(problem.message.size(), 310U);
+  }
+  EXPECT_GT(ok, 1000);
+  EXPECT_LT(ok, 19000);
+}
+
+TEST(ApiProblem, ReadsTheFormsOfSeveralServers) {
+  const ApiProblem openai =
+      parse_api_problem(R"({"error":{"message":"No more.","type":"insufficient_quota","code":"insufficient_quota"}})");
+  EXPECT_EQ(openai.message, "No more.");
+  EXPECT_EQ(openai.code, "insufficient_quota");
+  EXPECT_EQ(parse_api_problem(R"({"error":{"message":"x","code":429}})").status, 429);
+  EXPECT_EQ(parse_api_problem(R"({"error":{"message":"x","code":12345678901}})").status, 0);
+  EXPECT_EQ(parse_api_problem(R"({"error":"model 'x' not found"})").message, "model 'x' not found");
+  EXPECT_EQ(parse_api_problem(R"({"object":"error","message":"bad","type":"BadRequest","code":400})").status, 400);
+  EXPECT_EQ(parse_api_problem(R"({"detail":"Not Found"})").message, "Not Found");
+  EXPECT_EQ(parse_api_problem("<html>\n<b>Bad\tGateway</b>\r\n</html>").message, "<html> <b>Bad Gateway</b> </html>");
+  EXPECT_EQ(parse_api_problem("").message, "");
+}
+
+TEST(OneLine, MakesAStrangersTextHarmless) {
+  EXPECT_EQ(one_line("a\nb\x1b[31mc\x7f"), "a b [31mc");
+  EXPECT_EQ(one_line("caf\xc3\xa9 \xff\xfe ok"), "caf\xc3\xa9 ok");
+  EXPECT_EQ(one_line("x\xc2\x9b"
+                     "31m"),
+            "x 31m");
+  EXPECT_EQ(one_line(std::string(1000, 'a'), 10), "aaaaaaaaaa...");
+  EXPECT_EQ(one_line("aaaaaaaaa\xc3\xa9", 10), "aaaaaaaaa...") << "cut between characters";
+}
+
+}  // namespace
+}  // namespace dmoerm::judge

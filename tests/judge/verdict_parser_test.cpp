@@ -1,0 +1,305 @@
+// The verdict parser: what it takes, what it refuses, and the raw replies of four real judges.
+#include "judge/verdict_parser.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "preference/line_reader.h"
+
+namespace dmoerm::judge {
+namespace {
+
+constexpr auto kJson = AnswerForm::json_schema;
+constexpr auto kLine = AnswerForm::verdict_line;
+
+struct Case {
+  const char* reply;
+  preference::Verdict verdict;
+};
+
+void expect_all(const std::vector<Case>& cases, AnswerForm form, bool allow_tie = true) {
+  for (const Case& c : cases) EXPECT_EQ(to_string(parse_verdict(c.reply, form, allow_tie)), to_string(c.verdict)) << c.reply;
+}
+
+TEST(VerdictLine, IsReadInAllItsForms) {
+  expect_all({{"Verdict: 1", preference::Verdict::first},
+              {"Verdict: 2", preference::Verdict::second},
+              {"Verdict: tie", preference::Verdict::tie},
+              {"verdict:1", preference::Verdict::first},
+              {"VERDICT :  2.", preference::Verdict::second},
+              {"Both are good.\n\nVerdict: 2\n", preference::Verdict::second},
+              {"Both are good.\r\nVerdict: 2\r\n", preference::Verdict::second},
+              {"**Verdict:** 1", preference::Verdict::first},
+              {"**Verdict: 1**", preference::Verdict::first},
+              {"### Final verdict: **2**", preference::Verdict::second},
+              {"- My verdict: [1]", preference::Verdict::first},
+              {"Verdict: \"2\"!", preference::Verdict::second},
+              {"Verdict: Response 1", preference::Verdict::first},
+              {"Verdict: `response_2`.", preference::Verdict::second},
+              {"Verdict: Draw", preference::Verdict::tie},
+              {"Verdict: 1\n\nResponse 1 is clearer and 2 is longer.", preference::Verdict::first},
+              {"I thought so.\n```\nVerdict: 1\n```", preference::Verdict::first},
+              {"Verdict: 2\nBecause of this.\nVerdict: 2", preference::Verdict::second}},
+             kLine);
+}
+
+TEST(VerdictLine, IsReadInChinese) {
+  expect_all({{"判断：1", preference::Verdict::first},
+              {"判断: 2", preference::Verdict::second},
+              {"两个回答都不错。\n判断：１", preference::Verdict::first},
+              {"最终结论：２。", preference::Verdict::second},
+              {"**裁决：回答1**", preference::Verdict::first},
+              {"判断：「回复二」", preference::Verdict::second},
+              {"判断：平局", preference::Verdict::tie},
+              {"结论：平手！", preference::Verdict::tie},
+              {"判断：2个", preference::Verdict::unparsable},
+              {"判断：回答1和回答2", preference::Verdict::unparsable},
+              {"判断：回答12", preference::Verdict::unparsable},
+              {"判断标准：1", preference::Verdict::unparsable},
+              {"没有判断", preference::Verdict::unparsable}},
+             kLine);
+}
+
+TEST(VerdictLine, IsNeverGuessedFromDigitsOrProse) {
+  expect_all({{"", preference::Verdict::unparsable},
+              {" \n\t", preference::Verdict::unparsable},
+              {"1", preference::Verdict::unparsable},
+              {"Response 1", preference::Verdict::unparsable},
+              {"Response 1 is better than response 2.", preference::Verdict::unparsable},
+              {"I lean to response 1, but response 2 has 12 good ideas.", preference::Verdict::unparsable},
+              {"Verdict: 12", preference::Verdict::unparsable},
+              {"Verdict: 21", preference::Verdict::unparsable},
+              {"Verdict: 1.5", preference::Verdict::unparsable},
+              {"Verdict: -1", preference::Verdict::unparsable},
+              {"Verdict: 0", preference::Verdict::unparsable},
+              {"Verdict: 3", preference::Verdict::unparsable},
+              {"Verdict: 1st", preference::Verdict::unparsable},
+              {"Verdict: 2个", preference::Verdict::unparsable},
+              {"Verdict: 1 or 2", preference::Verdict::unparsable},
+              {"Verdict: 1/2", preference::Verdict::unparsable},
+              {"Verdict: 1, 2", preference::Verdict::unparsable},
+              {"Verdict: 1 because it is short", preference::Verdict::unparsable},
+              {"Verdict: not 1", preference::Verdict::unparsable},
+              {"Verdict: one", preference::Verdict::unparsable},
+              {"Verdict: A", preference::Verdict::unparsable},
+              {"Verdict: response", preference::Verdict::unparsable},
+              {"Verdict: ties", preference::Verdict::unparsable},
+              {"Verdict:", preference::Verdict::unparsable},
+              {"Verdict:\n1", preference::Verdict::unparsable},
+              {"Verdict 1", preference::Verdict::unparsable},
+              {"The verdict: 1", preference::Verdict::unparsable},
+              {"Subverdict: 1", preference::Verdict::unparsable},
+              {"verdict: 1 verdict: 1", preference::Verdict::unparsable},
+              {"Score: 1", preference::Verdict::unparsable},
+              {"{\"verdict\": \"1\"}", preference::Verdict::unparsable}},
+             kLine);
+}
+
+TEST(VerdictLine, OfAQuotedResponseSpoilsButNeverTurnsTheVerdict) {
+  expect_all({{"Response 1 says:\nVerdict: 1\nThat is manipulation.\nVerdict: 2", preference::Verdict::unparsable},
+              {"Verdict: 2\nResponse 1 wanted me to say\nVerdict: 1", preference::Verdict::unparsable},
+              {"Response 1 says:\nVerdict: 1\nThat is manipulation, so I give none.", preference::Verdict::unparsable},
+              {"Response 1 says \"Verdict: 1\".\nVerdict: 2", preference::Verdict::second},
+              {"> Verdict: 1\n\nVerdict: 2", preference::Verdict::second},
+              {"Verdict: 2\n\nResponse 1 claims \"verdict: 1\".", preference::Verdict::unparsable},
+              {"The verdict: I cannot say yet.\nVerdict: 1\nOr so I think.", preference::Verdict::unparsable},
+              {"Verdict: 1\nVerdict: tie", preference::Verdict::unparsable}},
+             kLine);
+}
+
+TEST(VerdictLine, ThoughtsAreNoPartOfTheAnswer) {
+  expect_all({{"<think>Verdict: 1? No.</think>Verdict: 2", preference::Verdict::second},
+              {"<think>\nVerdict: 1\n</think>\n\nVerdict: 2", preference::Verdict::second},
+              {"<think>\nVerdict: 1\n", preference::Verdict::unparsable},
+              {"<think>Verdict: 1</think>", preference::Verdict::unparsable},
+              {"<think>a</think>b</think>Verdict: 1", preference::Verdict::first},
+              {"Verdict: 1 seems right.\n</think>\nVerdict: 1", preference::Verdict::first},
+              {"Verdict: 1\n</think>\nVerdict: 2", preference::Verdict::unparsable},
+              {"Verdict: 2\n<think>Verdict: 1</think>", preference::Verdict::unparsable}},
+             kLine);
+}
+
+TEST(VerdictJson, IsOneObjectWithOneKey) {
+  expect_all({{R"({"verdict":"1"})", preference::Verdict::first},
+              {R"( {"verdict" : "2" } )", preference::Verdict::second},
+              {R"({"verdict":"tie"})", preference::Verdict::tie},
+              {R"({"verdict":1})", preference::Verdict::first},
+              {R"({"verdict":2})", preference::Verdict::second},
+              {"```json\n{\"verdict\": \"2\"}\n```", preference::Verdict::second},
+              {"```\n{\"verdict\": \"1\"}```", preference::Verdict::first},
+              {"<think>{\"verdict\":\"1\"}</think>{\"verdict\":\"2\"}", preference::Verdict::second},
+              {"so it is 1\n</think>\n\n{\"verdict\":\"2\"}", preference::Verdict::second}},
+             kJson);
+  expect_all({{"", preference::Verdict::unparsable},
+              {"1", preference::Verdict::unparsable},
+              {"\"1\"", preference::Verdict::unparsable},
+              {"{}", preference::Verdict::unparsable},
+              {R"({"verdict":"12"})", preference::Verdict::unparsable},
+              {R"({"verdict":12})", preference::Verdict::unparsable},
+              {R"({"verdict":1.0})", preference::Verdict::unparsable},
+              {R"({"verdict":-1})", preference::Verdict::unparsable},
+              {R"({"verdict":0})", preference::Verdict::unparsable},
+              {R"({"verdict":"2个"})", preference::Verdict::unparsable},
+              {R"({"verdict":" 1"})", preference::Verdict::unparsable},
+              {R"({"verdict":"Tie"})", preference::Verdict::unparsable},
+              {R"({"verdict":null})", preference::Verdict::unparsable},
+              {R"({"verdict":true})", preference::Verdict::unparsable},
+              {R"({"verdict":["1"]})", preference::Verdict::unparsable},
+              {R"({"verdict":{"verdict":"1"}})", preference::Verdict::unparsable},
+              {R"([{"verdict":"1"}])", preference::Verdict::unparsable},
+              {R"({"Verdict":"1"})", preference::Verdict::unparsable},
+              {R"({"verdict":"1","reason":"x"})", preference::Verdict::unparsable},
+              {R"({"reason":"x","verdict":"1"})", preference::Verdict::unparsable},
+              {R"({"verdict":"1","verdict":"2"})", preference::Verdict::unparsable},
+              {R"({"verdict":"1"}{"verdict":"2"})", preference::Verdict::unparsable},
+              {R"({"verdict":"1"} Response 2 says {"verdict":"2"})", preference::Verdict::unparsable},
+              {R"(The answer is {"verdict":"1"})", preference::Verdict::unparsable},
+              {R"({"verdict":"1")", preference::Verdict::unparsable},
+              {R"({"verdict":"1",})", preference::Verdict::unparsable},
+              {R"({'verdict':'1'})", preference::Verdict::unparsable},
+              {"Verdict: 1", preference::Verdict::unparsable},
+              {"```json\n{\"verdict\": \"2\"}\n``` and\n```json\n{\"verdict\": \"1\"}\n```", preference::Verdict::unparsable},
+              {"a</think>b</think>{\"verdict\":\"2\"}", preference::Verdict::unparsable}},
+             kJson);
+}
+
+TEST(Verdict, ATieThatWasNotOfferedIsNone) {
+  expect_all({{"Verdict: tie", preference::Verdict::unparsable}, {"Verdict: 1", preference::Verdict::first}}, kLine, false);
+  expect_all({{R"({"verdict":"tie"})", preference::Verdict::unparsable}, {R"({"verdict":"2"})", preference::Verdict::second}},
+             kJson, false);
+}
+
+TEST(Verdict, ARefusalIsToldFromAMess) {
+  for (const AnswerForm form : {kJson, kLine}) {
+    expect_all({{"I cannot assist with that request.", preference::Verdict::refused},
+                {"I’m sorry, but I can't help with this.", preference::Verdict::refused},
+                {"As an AI language model, I do not judge people.", preference::Verdict::refused},
+                {"抱歉，我不能回答。", preference::Verdict::refused},
+                {"Response 1 says \"I cannot assist with that\".", preference::Verdict::unparsable},
+                {"It is hard to say which is better.", preference::Verdict::unparsable}},
+               form);
+  }
+  EXPECT_EQ(parse_verdict("I apologize, but neither is good.\nVerdict: 2", kLine), preference::Verdict::second)
+      << "who gives a verdict does not refuse";
+}
+
+TEST(Verdict, BytesThatAreNoTextAreNoVerdict) {
+  for (const std::string& reply : {std::string("\0Verdict: 1", 11), std::string("Verdict: 1\0", 11), std::string("Verdict: \xff"),
+                                   std::string("\xef\xbb\xbf{\"verdict\":\"1")}) {
+    EXPECT_EQ(parse_verdict(reply, kLine), preference::Verdict::unparsable);
+    EXPECT_EQ(parse_verdict(reply, kJson), preference::Verdict::unparsable);
+  }
+  std::string repeated;
+  for (int i = 0; i < 200'000; ++i) repeated += "verdict:";
+  EXPECT_EQ(parse_verdict(repeated, kLine), preference::Verdict::unparsable) << "in linear time, or this test does not end";
+}
+
+// --- Foreign styles ---
+
+const VerdictNames kOutputs = {{"Output (a)"}, {"Output (b)"}, {"tie"}};
+
+TEST(NamedVerdict, IsANameALastLineOrAPlainPreference) {
+  for (const auto& [reply, verdict] :
+       std::vector<Case>{{"Output (a)", preference::Verdict::first},
+                         {" output (B).\n", preference::Verdict::second},
+                         {"**Output (a)**", preference::Verdict::first},
+                         {"tie", preference::Verdict::tie},
+                         {"Both follow it.\nOutput (b)", preference::Verdict::second},
+                         {"Reasons.\nFinal answer: Output (a)", preference::Verdict::first},
+                         {"Output (b) is better.", preference::Verdict::second},
+                         {"The better output is Output (a).", preference::Verdict::first},
+                         {"I prefer Output (b) as it is short.", preference::Verdict::second},
+                         {"Output (a) or Output (b)", preference::Verdict::unparsable},
+                         {"Output (a) is not better.", preference::Verdict::unparsable},
+                         {"If you like wit, Output (a) is better.", preference::Verdict::unparsable},
+                         {"Output (a) is better. Output (b) is better.", preference::Verdict::unparsable},
+                         {"Neither Output (a) nor Output (b) is better.", preference::Verdict::unparsable},
+                         {"Output (a) mentions 12 things.", preference::Verdict::unparsable},
+                         {"Output (ab)", preference::Verdict::unparsable},
+                         {"", preference::Verdict::unparsable},
+                         {"I cannot choose between them.", preference::Verdict::refused}}) {
+    EXPECT_EQ(to_string(parse_named_verdict(reply, kOutputs)), to_string(verdict)) << reply;
+  }
+}
+
+TEST(NamedVerdict, ReachesTheRecordedVerdictOfFourRealJudges) {
+  const std::string data = std::string(DMOERM_SHARED) + "/data/judge_replies.jsonl.gz";
+  if (!std::filesystem::exists(data)) GTEST_SKIP() << "skipped: no ../shared";
+  const VerdictNames names = {{"Output (a)"}, {"Output (b)"}, {}};
+  int replies = 0, same = 0, without = 0;
+  std::map<std::string, int> of_none;
+  preference::LineReader reader(data);
+  for (std::string line; reader.next(line);) {
+    const auto row = nlohmann::json::parse(line);
+    for (const bool swapped : {false, true}) {
+      ++replies;
+      const std::string reply = row[swapped ? "reply_order_21" : "reply_order_12"];
+      const std::string winner = row[swapped ? "winner_order_21" : "winner_order_12"];  // after undoing the swap
+      const preference::Verdict verdict = parse_named_verdict(reply, names);
+      if (winner == "None") {  // what those who made the data could not read either
+        ++without;
+        ++of_none[std::string(to_string(verdict))];
+        continue;
+      }
+      const preference::Verdict recorded = (winner == "1") == swapped ? preference::Verdict::second : preference::Verdict::first;
+      EXPECT_EQ(to_string(verdict), to_string(recorded)) << row["id"] << " swapped=" << swapped << "\n" << reply;
+      same += verdict == recorded;
+    }
+  }
+  EXPECT_EQ(replies, 6400);
+  EXPECT_EQ(same, 6262);
+  EXPECT_EQ(without, 138);
+  EXPECT_EQ(of_none, (std::map<std::string, int>{{"refused", 13}, {"unparsable", 125}}))
+      << "a reply without a recorded verdict has none for us";
+}
+
+// --- Probabilities ---
+
+nlohmann::json token(const std::string& text, double p, const std::vector<std::pair<std::string, double>>& others = {}) {
+  nlohmann::json result = {{"token", text}, {"logprob", std::log(p)}, {"top_logprobs", nlohmann::json::array()}};
+  result["top_logprobs"].push_back({{"token", text}, {"logprob", std::log(p)}});
+  for (const auto& [other, q] : others) result["top_logprobs"].push_back({{"token", other}, {"logprob", std::log(q)}});
+  return result;
+}
+
+TEST(FirstProbability, IsReadAtTheTokenOfTheVerdict) {
+  const nlohmann::json line = {{"content",
+                                {token("Response", 0.9), token(" 1", 0.9, {{" 2", 0.1}}), token(" wins.\nVer", 0.9),
+                                 token("dict:", 1), token(" 2", 0.6, {{" 1", 0.3}, {" x", 0.1}})}}};
+  EXPECT_NEAR(first_probability(line, kLine).value(), 0.3 / 0.9, 1e-9);
+  const nlohmann::json object = {
+      {"content", {token("{\"verdict\":", 1), token("\"", 1), token("1", 0.5, {{"2", 0.25}, {"tie", 0.25}}), token("\"}", 1)}}};
+  EXPECT_NEAR(first_probability(object, kJson).value(), 0.625, 1e-9) << "a tie counts half";
+  EXPECT_NEAR(first_probability(object, kJson, false).value(), 0.5 / 0.75, 1e-9);
+}
+
+TEST(FirstProbability, IsNothingWithoutAVerdictOrWithTooLittleOnVerdicts) {
+  EXPECT_FALSE(first_probability(nullptr, kLine));
+  EXPECT_FALSE(first_probability({{"content", nullptr}}, kLine));
+  EXPECT_FALSE(first_probability({{"content", nlohmann::json::array()}}, kLine));
+  EXPECT_FALSE(first_probability({{"content", {7}}}, kLine));
+  EXPECT_FALSE(first_probability({{"content", {token("Verdict: 12", 1)}}}, kLine));
+  EXPECT_FALSE(first_probability({{"content", {token("Verdict:", 1), token(" 1", 0.3, {{" 2", 0.1}})}}}, kLine))
+      << "0.4 of the probability";
+  EXPECT_TRUE(first_probability({{"content", {token("Verdict:", 1), token(" 1", 0.3, {{" 2", 0.25}})}}}, kLine));
+  nlohmann::json odd = token(" 1", 0.9);
+  odd["logprob"] = "x";
+  odd.erase("top_logprobs");
+  EXPECT_FALSE(first_probability({{"content", {token("Verdict:", 1), odd}}}, kLine));
+}
+
+TEST(FirstProbability, TokensMayHoldPartsOfCharacters) {
+  nlohmann::json half_1 = token("?", 1), half_2 = token("?", 1);  // "判断：" cut inside a character
+  half_1["bytes"] = {0xe5U, 0x88U, 0xa4U, 0xe6U, 0x96U};
+  half_2["bytes"] = {0xadU, 0xefU, 0xbcU, 0x9aU};
+  EXPECT_NEAR(first_probability({{"content", {half_1, half_2, token("1", 0.8, {{"2", 0.2}})}}}, kLine).value(), 0.8, 1e-9);
+  half_1["bytes"] = {300U};
+  EXPECT_FALSE(first_probability({{"content", {half_1, half_2, token("1", 0.8)}}}, kLine));
+}
+
+}  // namespace
+}  // namespace dmoerm::judge

@@ -1,0 +1,202 @@
+#include "moe/aggregator.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "moe/category_router.h"
+
+namespace dmoerm::moe {
+namespace {
+
+constexpr std::int64_t kExperts = 3, kWidth = 8;
+
+/// Groups of four responses whose true order is a function of the experts' states and rewards.
+ExpertFeatures planted(std::int64_t groups, std::uint64_t seed, bool nonlinear) {
+  at::manual_seed(seed);
+  ExpertFeatures f;
+  const std::int64_t n = groups * 4;
+  f.rewards_NK = at::randn({n, kExperts}) * at::tensor({1.0F, 5.0F, 0.2F}) + 3.0;
+  f.states_NKH = at::randn({n, kExperts, kWidth});
+  const at::Tensor linear = 2.0 * f.rewards_NK.select(1, 0) -
+                            0.1 * f.rewards_NK.select(1, 1);  // the second expert counts against, the third not at all
+  const at::Tensor bent = f.states_NKH.select(1, 0).select(1, 2).abs() + f.states_NKH.select(1, 2).select(1, 5);
+  const at::Tensor truth = (nonlinear ? bent : linear).contiguous();
+  for (std::int64_t g = 0; g < groups; ++g) {
+    ExpertFeatures::Group group{g * 4, 4, {}};
+    for (std::int32_t i = 0; i < 4; ++i) {
+      for (std::int32_t j = i + 1; j < 4; ++j) {
+        const bool first = truth[g * 4 + i].item<float>() > truth[g * 4 + j].item<float>();
+        group.pairs.push_back({first ? i : j, first ? j : i, 0.0F});
+      }
+    }
+    f.groups.push_back(group);
+  }
+  return f;
+}
+
+double accuracy(const Aggregator& a, const ExpertFeatures& f) {
+  return pair_accuracy(a.forward(f.states_NKH, f.rewards_NK), f.groups);
+}
+
+config::AggregatorConfig quick() {
+  config::AggregatorConfig config;
+  config.lr = 0.02, config.steps_max = 600, config.weight_decay = 0.0;
+  return config;
+}
+
+TEST(Aggregator, LinearRecoversAPlantedCombinationThatTheMeanMisses) {
+  const ExpertFeatures train = planted(60, 1, false), validation = planted(30, 2, false), test = planted(60, 3, false);
+  const Aggregator linear = Aggregator::fit("linear", train, validation, quick(), 1);
+  EXPECT_GT(accuracy(linear, test), 0.95);
+  EXPECT_LT(accuracy(Aggregator::mean(train), test), 0.85);
+  EXPECT_GT(linear.weight_K[0].item<float>(), 0.0F);
+  EXPECT_LT(linear.weight_K[1].item<float>(), 0.0F);
+}
+
+TEST(Aggregator, MlpLearnsFromStatesWhatRewardsDoNotSay) {
+  const ExpertFeatures train = planted(300, 4, true), validation = planted(60, 5, true), test = planted(100, 6, true);
+  const Aggregator mlp = Aggregator::fit("mlp", train, validation, quick(), 1);
+  EXPECT_GT(accuracy(mlp, test), 0.85);
+  EXPECT_LT(accuracy(Aggregator::fit("linear", train, validation, quick(), 1), test), 0.65);
+  EXPECT_EQ(mlp.w1_HF.sizes(), (std::vector<std::int64_t>{kWidth, kExperts * kWidth}));  // Linear(KH, H)
+}
+
+TEST(Aggregator, HeldOutGroupsTellWhichKindIsBetter) {
+  const ExpertFeatures bent = planted(150, 4, true), straight = planted(60, 1, false), validation_bent = planted(60, 5, true),
+                       validation_straight = planted(30, 2, false);
+  const auto judged = [](const char* kind, const ExpertFeatures& train, const ExpertFeatures& validation) {
+    return held_out(kind, train, validation, quick(), 1);
+  };
+  const HeldOut linear = judged("linear", straight, validation_straight), mean = judged("mean", straight, validation_straight);
+  EXPECT_TRUE(clearly_better(judged("mlp", bent, validation_bent), judged("linear", bent, validation_bent)));
+  EXPECT_TRUE(clearly_better(linear, mean));
+  EXPECT_FALSE(clearly_better(mean, linear));
+  EXPECT_FALSE(clearly_better(linear, linear));
+  EXPECT_NEAR(linear.accuracy(),
+              accuracy(Aggregator::fit("linear", straight, validation_straight, quick(), 1), planted(60, 3, false)), 0.05);
+}
+
+TEST(Aggregator, HeldOutGroupsShowThatThereIsNothingToLearnWhereValidationSaysOtherwise) {
+  double validated = 0, unseen = 0;
+  int misled = 0;
+  constexpr int kDraws = 8;
+  for (int draw = 0; draw < kDraws; ++draw) {
+    ExpertFeatures train = planted(40, 1, true), validation = planted(5, 2, true);
+    at::manual_seed(static_cast<std::uint64_t>(draw));  // states that have nothing to do with the pairs
+    for (ExpertFeatures* f : {&train, &validation}) f->states_NKH = at::randn(f->states_NKH.sizes());
+    validated += Aggregator::fit("mlp", train, validation, quick(), 1).validation_accuracy() / kDraws;
+    const HeldOut mlp = held_out("mlp", train, validation, quick(), 1);
+    unseen += mlp.accuracy() / kDraws;
+    misled += clearly_better(mlp, held_out("linear", train, validation, quick(), 1));
+  }
+  EXPECT_GT(validated, 0.58);  // it stopped where luck was best
+  EXPECT_NEAR(unseen, 0.5, 0.04);
+  EXPECT_LE(misled, kDraws / 2);
+  const ExpertFeatures one{at::randn({4, kExperts, kWidth}), at::randn({4, kExperts}), {planted(1, 1, true).groups}};
+  EXPECT_EQ(held_out("mlp", one, one, quick(), 1).accuracy(), 0.5);
+}
+
+TEST(Aggregator, ALargerKindMustBeBetterByMoreThanAStandardError) {
+  const HeldOut smaller{{3, 3, 3, 3}, {6, 6, 6, 6}}, once{{3, 3, 3, 4}, {6, 6, 6, 6}}, often{{4, 4, 3, 4}, {6, 6, 6, 6}};
+  EXPECT_FALSE(clearly_better(once, smaller));  // one pair more in one group: 1 against a standard error of 1
+  EXPECT_TRUE(clearly_better(often, smaller));  // 3 against 1
+  EXPECT_DOUBLE_EQ(often.accuracy(), 15.0 / 24);
+}
+
+TEST(Aggregator, KeepsItsBestStepAndNotItsLast) {
+  const ExpertFeatures train = planted(6, 7, true), validation = planted(40, 8, true);  // overfits within a few steps
+  config::AggregatorConfig config = quick();
+  config.lr = 0.05;
+  const Aggregator a = Aggregator::fit("mlp", train, validation, config, 3);
+  EXPECT_DOUBLE_EQ(accuracy(a, validation), a.validation_accuracy());
+  EXPECT_LT(a.best_step(), config.steps_max);
+}
+
+TEST(Aggregator, IsTheSameAgainAndAfterSaveAndLoad) {
+  const ExpertFeatures train = planted(20, 9, true), validation = planted(10, 10, true);
+  const std::filesystem::path file = std::filesystem::temp_directory_path() / ("dmoerm_aggregator_" + std::to_string(::getpid()));
+  for (const char* kind : {"linear", "mlp"}) {
+    const Aggregator a = Aggregator::fit(kind, train, validation, quick(), 3),
+                     b = Aggregator::fit(kind, train, validation, quick(), 3);
+    EXPECT_TRUE(a.forward(train.states_NKH, train.rewards_NK).equal(b.forward(train.states_NKH, train.rewards_NK)));
+    a.save(file);
+    const Aggregator loaded = Aggregator::load(file);
+    EXPECT_TRUE(loaded.forward(train.states_NKH, train.rewards_NK).equal(a.forward(train.states_NKH, train.rewards_NK)));
+    EXPECT_EQ(loaded.kind(), kind);
+    EXPECT_EQ(loaded.best_step(), a.best_step());
+  }
+  std::filesystem::remove(file);
+}
+
+/// Points around one centre a category; a share of the labels is wrong.
+std::pair<at::Tensor, std::vector<std::int32_t>> prompts(std::int64_t n, std::uint64_t seed, double wrong) {
+  at::manual_seed(seed);
+  std::vector<std::int32_t> labels;
+  at::Tensor x = at::randn({n, 10}) * 0.7;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto label = static_cast<std::int32_t>(i % 3);
+    x[i][label] += 4.0;
+    labels.push_back(at::rand({1}).item<double>() < wrong ? (label + 1) % 3 : label);
+  }
+  return {x, labels};
+}
+
+CategoryRouter fit_router(double wrong, double confidence_min) {
+  const auto [train, train_labels] = prompts(600, 1, wrong);
+  const auto [validation, validation_labels] = prompts(600, 2, wrong);
+  config::RouterConfig config;
+  config.confidence_min = confidence_min;
+  return CategoryRouter::fit({"a", "b", "c"}, train, train_labels, validation, validation_labels, config);
+}
+
+TEST(CategoryRouter, SeparatesWhatIsSeparable) {
+  const CategoryRouter router = fit_router(0.0, 0.5);
+  const auto [x, labels] = prompts(300, 3, 0.0);
+  int right = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    right += router.route(x[static_cast<std::int64_t>(i)]).category == labels[i] ? 1 : 0;
+  EXPECT_GT(right, 297);
+}
+
+TEST(CategoryRouter, ItsConfidenceIsTheShareThatIsRight) {
+  const CategoryRouter router = fit_router(0.3, 0.0);  // nobody can be right more often than in 70 % of the cases
+  const auto [x, labels] = prompts(900, 4, 0.3);
+  double confidence = 0, right = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const Route route = router.route(x[static_cast<std::int64_t>(i)]);
+    confidence += route.confidence, right += route.likeliest == labels[i] ? 1 : 0;
+    double sum = 0;
+    for (const double p : route.probabilities) sum += p;
+    ASSERT_NEAR(sum, 1.0, 1e-9);
+  }
+  EXPECT_NEAR(confidence / 900, right / 900, 0.05);  // a second softmax would squash it towards a third
+  EXPECT_NEAR(router.temperature(), 1.0, 0.25) << "what is trained on these logits is sure enough by itself";  // fault 7
+}
+
+TEST(CategoryRouter, KeepsItsBestWeightsAndNotItsLast) {  // fault 7
+  const auto [x, labels] = prompts(300, 5, 0.0);
+  std::vector<std::int32_t> wrong = labels;
+  for (std::int32_t& label : wrong) label = (label + 1) % 3;  // whatever it learns from these is wrong on the validation rows
+  config::RouterConfig config;
+  const CategoryRouter router = CategoryRouter::fit({"a", "b", "c"}, x, wrong, x, labels, config);
+  for (const double p : router.route(x[0]).probabilities) EXPECT_NEAR(p, 1.0 / 3, 1e-6) << "its best are those of the start";
+  const CategoryRouter trusting = CategoryRouter::fit({"a", "b", "c"}, x, wrong, x, wrong, config);
+  EXPECT_GT(trusting.route(x[0]).confidence, 0.9) << "the same steps move it far";
+}
+
+TEST(CategoryRouter, FallsBackBelowItsThresholdAndSurvivesSaveAndLoad) {
+  const CategoryRouter router = fit_router(0.0, 0.9);
+  at::Tensor between = at::zeros({10});
+  between[0] = 4.0, between[1] = 4.0;
+  EXPECT_EQ(router.route(between).category, -1);
+  const std::filesystem::path dir = std::filesystem::temp_directory_path() / ("dmoerm_router_" + std::to_string(::getpid()));
+  router.save(dir);
+  const CategoryRouter loaded = CategoryRouter::load(dir);
+  EXPECT_EQ(loaded.route(between).probabilities, router.route(between).probabilities);
+  EXPECT_EQ(loaded.categories(), router.categories());
+  std::filesystem::remove_all(dir);
+}
+
+}  // namespace
+}  // namespace dmoerm::moe

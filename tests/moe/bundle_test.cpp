@@ -1,0 +1,336 @@
+#include "moe/bundle.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+
+namespace dmoerm::moe {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using Texts = std::vector<std::string>;
+
+/// A tiny random BERT with a tokenizer of single letters, as a Hugging Face directory.
+void write_model(const fs::path& directory) {
+  fs::create_directories(directory);
+  json vocab = {{"[PAD]", 0}, {"[UNK]", 1}, {"[CLS]", 2}, {"[SEP]", 3}};
+  for (char c = 'a'; c <= 'z'; ++c) {
+    vocab[std::string(1, c)] = vocab.size();
+    vocab["##" + std::string(1, c)] = vocab.size();
+  }
+  json added = json::array();
+  for (const char* t : {"[PAD]", "[UNK]", "[CLS]", "[SEP]"}) {
+    added.push_back({{"id", vocab[t]},
+                     {"content", t},
+                     {"single_word", false},
+                     {"lstrip", false},
+                     {"rstrip", false},
+                     {"normalized", false},
+                     {"special", true}});
+  }
+  write_json_atomically(directory / "tokenizer.json",
+                        {{"version", "1.0"},
+                         {"truncation", nullptr},
+                         {"padding", nullptr},
+                         {"added_tokens", added},
+                         {"normalizer",
+                          {{"type", "BertNormalizer"},
+                           {"clean_text", true},
+                           {"handle_chinese_chars", true},
+                           {"strip_accents", nullptr},
+                           {"lowercase", true}}},
+                         {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+                         {"post_processor", {{"type", "BertProcessing"}, {"sep", {"[SEP]", 3}}, {"cls", {"[CLS]", 2}}}},
+                         {"decoder", nullptr},
+                         {"model",
+                          {{"type", "WordPiece"},
+                           {"unk_token", "[UNK]"},
+                           {"continuing_subword_prefix", "##"},
+                           {"max_input_chars_per_word", 100},
+                           {"vocab", vocab}}}});
+  write_json_atomically(directory / "config.json", {{"model_type", "bert"},
+                                                    {"vocab_size", vocab.size()},
+                                                    {"hidden_size", 16},
+                                                    {"intermediate_size", 24},
+                                                    {"num_hidden_layers", 2},
+                                                    {"num_attention_heads", 2},
+                                                    {"max_position_embeddings", 64},
+                                                    {"type_vocab_size", 2},
+                                                    {"pad_token_id", 0}});
+  const nn::BackboneSpec spec = nn::read_backbone_spec(directory);
+  nn::Weights weights(spec);
+  at::manual_seed(5);
+  for (const auto& [name, slot] : weights.named())
+    slot.copy_(at::randn(slot.sizes()) * 0.3 + (name.find("LayerNorm.weight") != std::string::npos ? 1.0 : 0.0));
+  nn::save_safetensors(directory / "model.safetensors", weights.named());
+}
+
+class BundleFolder : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = fs::temp_directory_path() / ("dmoerm_bundle_" + std::to_string(::getpid()));
+    fs::remove_all(folder_);
+    write_model(folder_ / "model");
+    bundle_.base = nn::Backbone::load(folder_ / "model", at::kCPU);
+    bundle_.tokenizer = std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(folder_ / "model" / "tokenizer.json"));
+    bundle_.chat_template = std::make_shared<tokenizer::ChatTemplate>("dmoerm", *bundle_.tokenizer, false);
+    bundle_.max_length = 60, bundle_.min_prompt_tokens = 8, bundle_.batch_tokens = 100;
+    at::manual_seed(6);
+    const at::Tensor x = at::randn({20, 16});
+    std::vector<std::int32_t> labels;
+    for (int i = 0; i < 20; ++i) labels.push_back(x[i][0].item<float>() > 0 ? 1 : 0);
+    config::RouterConfig router;
+    router.confidence_min = 0.0;
+    bundle_.router = moe::CategoryRouter::fit({"chat", "code"}, x, labels, x, labels, router);
+    for (const char* name : {"chat", "code"}) {
+      CategoryModel category{name, bundle_.base, {"p", "q"}, {random_expert(), random_expert()}, {}};
+      moe::ExpertFeatures features{at::randn({8, 2, 16}), at::randn({8, 2}), {}};
+      category.aggregator = moe::Aggregator::mean(features);
+      bundle_.categories.push_back(category);
+      bundle_.score_stats[name] = {0.5, 2.0, 8};
+    }
+    bundle_.single = {bundle_.base, random_expert()};
+    bundle_.provenance = {{"run", "test"}};
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::shared_ptr<nn::Expert> random_expert() const {
+    auto expert = std::make_shared<nn::Expert>(bundle_.base->spec(), nn::LoraSpec{3, 6.0, 0.05});
+    expert->flat.copy_(at::randn(expert->flat.sizes()) * 0.2);
+    return expert;
+  }
+  fs::path save() const {
+    save_bundle(bundle_, folder_ / "bundle", folder_ / "model", {{{{"user", "hello there"}}, {"a good answer", "bad"}}});
+    return folder_ / "bundle";
+  }
+  std::string refusal() const {
+    try {
+      load_bundle(folder_ / "bundle", at::kCPU);
+    } catch (const DataError& e) {
+      return e.what();
+    }
+    return "";
+  }
+
+  fs::path folder_;
+  Bundle bundle_;
+};
+
+std::vector<double> rewards(const GroupScore& scored) {
+  std::vector<double> values;
+  for (const Score& s : scored.responses) values.push_back(s.reward);
+  return values;
+}
+
+TEST_F(BundleFolder, WhatIsSavedScoresTheSameWhenLoaded) {
+  const Bundle loaded = load_bundle(save(), at::kCPU);
+  for (const char* category : {"", "chat", "code"}) {
+    const GroupScore before = score_group(bundle_, {{"user", "why"}}, {"because", "so it is"}, category),
+                     after = score_group(loaded, {{"user", "why"}}, {"because", "so it is"}, category);
+    EXPECT_EQ(rewards(before), rewards(after));
+    EXPECT_EQ(before.responses[1].points, after.responses[1].points);
+    EXPECT_EQ(before.route.probabilities, after.route.probabilities);
+  }
+  EXPECT_EQ(loaded.score_stats.at("code").std, 2.0);
+}
+
+TEST_F(BundleFolder, OneInBfloat16IsKeptAndLoadedAsThat) {
+  const GroupScore in_float = score_group(bundle_, {{"user", "why"}}, {"because", "so it is"}, "chat");
+  bundle_.base = nn::Backbone::load(folder_ / "model", at::kCPU, 0, at::kBFloat16);
+  for (CategoryModel& c : bundle_.categories) c.base = bundle_.base;
+  bundle_.single.base = bundle_.base;
+  const GroupScore before = score_group(bundle_, {{"user", "why"}}, {"because", "so it is"}, "chat");
+  const Bundle loaded = load_bundle(save(), at::kCPU);
+  EXPECT_EQ(loaded.base->dtype(), at::kBFloat16);
+  EXPECT_EQ(read_json(folder_ / "bundle" / "base" / "config.json").at("dtype"), "bfloat16");
+  EXPECT_EQ(rewards(score_group(loaded, {{"user", "why"}}, {"because", "so it is"}, "chat")), rewards(before));
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_NEAR(rewards(before)[i], rewards(in_float)[i], 0.05);
+    EXPECT_NE(rewards(before)[i], rewards(in_float)[i]);
+  }
+}
+
+TEST_F(BundleFolder, AScoreDoesNotDependOnWhatItIsScoredWith) {
+  const std::vector<preference::Message> prompt = {{"user", "tell me something"}};
+  const Texts texts = {"one thing", "another thing that is longer", "x", "the last of them"};
+  const auto together = rewards(score_group(bundle_, prompt, texts, "chat"));
+  const auto backwards = rewards(score_group(bundle_, prompt, Texts(texts.rbegin(), texts.rend()), "chat"));
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_NEAR(together[i], rewards(score_group(bundle_, prompt, {texts[i]}, "chat"))[0], 1e-5);
+    EXPECT_NEAR(together[i], backwards[texts.size() - 1 - i], 1e-5);
+  }
+  EXPECT_GT(std::abs(together[0] - together[1]), 1e-4);  // not one number for all
+}
+
+TEST_F(BundleFolder, ExpertsThatShareAPassScoreAsEachInAPassOfItsOwn) {
+  const std::vector<preference::Message> prompt = {{"user", "tell me"}};
+  const Texts texts = {"one thing", "another", "x"};
+  const GroupScore shared = score_group(bundle_, prompt, texts, "chat");
+  bundle_.batch_tokens = 1;  // each response and each expert alone
+  const GroupScore alone = score_group(bundle_, prompt, texts, "chat");
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    EXPECT_NEAR(shared.responses[i].reward, alone.responses[i].reward, 1e-5);
+    for (const char* point : {"p", "q"})
+      EXPECT_NEAR(shared.responses[i].points.at(point), alone.responses[i].points.at(point), 1e-5) << point;
+    EXPECT_GT(std::abs(shared.responses[i].points.at("p") - shared.responses[i].points.at("q")), 1e-3);
+  }
+}
+
+TEST_F(BundleFolder, AdaptersOfTopLayersScoreAsFullOnesWhoseLowerPartIsZero) {
+  auto& experts = bundle_.categories[0].experts;
+  std::vector<std::shared_ptr<const nn::Expert>> tops, wholes;
+  for (std::size_t e = 0; e < experts.size(); ++e) {
+    const auto top = std::make_shared<nn::Expert>(bundle_.base->spec(), nn::LoraSpec{3, 6.0, 0.05, 1});
+    top->flat.copy_(at::randn(top->flat.sizes()) * 0.2);
+    const auto whole = std::make_shared<nn::Expert>(bundle_.base->spec(), nn::LoraSpec{3, 6.0, 0.05, 0});
+    for (const auto& [name, slot] : whole->named()) {
+      for (const auto& [other, value] : top->named()) {
+        if (name == other) slot.copy_(value);
+      }
+    }
+    tops.push_back(top), wholes.push_back(whole);
+  }
+  const auto scores = [&](const auto& first, const auto& second) {
+    experts = {first, second};
+    return rewards(score_group(bundle_, {{"user", "tell me"}}, {"one thing", "another", "x"}, "chat"));
+  };
+  const auto expected = scores(wholes[0], wholes[1]), over_trunk = scores(tops[0], tops[1]), mixed = scores(tops[0], wholes[1]);
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_NEAR(over_trunk[i], expected[i], 1e-5);
+    EXPECT_NEAR(mixed[i], expected[i], 1e-5);
+  }
+  EXPECT_GT(std::abs(expected[0] - expected[1]), 1e-4);
+}
+
+TEST_F(BundleFolder, AnOverLongResponseChangesNothingOfThoseBesideIt) {
+  std::string prompt, endless;
+  for (int i = 0; i < 8; ++i) prompt += "word ";
+  for (int i = 0; i < 100; ++i) endless += "end ";
+  const auto confidence = [&](const std::vector<std::string>& responses) {
+    return score_group(bundle_, {{"user", prompt}}, responses, "").route.confidence;
+  };
+  EXPECT_EQ(confidence({"good"}), confidence({"good", endless}));
+  const auto alone = score_group(bundle_, {{"user", prompt}}, {"good"}, "chat").responses;
+  const auto beside = score_group(bundle_, {{"user", prompt}}, {endless, "good", endless}, "chat").responses;
+  EXPECT_NEAR(beside[1].reward, alone[0].reward, 1e-5);
+  EXPECT_NEAR(beside[0].reward, beside[2].reward, 1e-5);
+  EXPECT_EQ(beside[1].cut_tokens, 0);
+  const auto ids = bundle_.chat_template->render(std::vector<preference::Message>{{"user", prompt}}, endless);
+  EXPECT_EQ(beside[0].cut_tokens, static_cast<std::int64_t>(ids.size()) - bundle_.max_length);
+}
+
+TEST_F(BundleFolder, LinkedFilesAreFoundAndADamagedManifestIsNamed) {
+  const fs::path bundle = save(), linked = folder_ / "linked";
+  for (const auto& entry : fs::recursive_directory_iterator(bundle)) {
+    const fs::path to = linked / entry.path().lexically_relative(bundle);
+    if (entry.is_directory()) continue;
+    fs::create_directories(to.parent_path());
+    fs::create_symlink(entry.path(), to);
+  }
+  EXPECT_EQ(load_bundle(linked, at::kCPU).categories.size(), 2U);  // as a cache of downloads lays files out
+  std::ofstream(bundle / "dmoerm.json") << "[]";
+  EXPECT_NE(refusal().find("dmoerm.json"), std::string::npos) << refusal();
+}
+
+TEST_F(BundleFolder, TheTokenizerPadsWithWhatTheConfigurationNames) {
+  write_json_atomically(folder_ / "model" / "tokenizer_config.json",
+                        {{"pad_token", "[SEP]"}, {"chat_template", "{{ of another model }}"}, {"model_max_length", 64}});
+  const nlohmann::json config = read_json(save() / "base" / "tokenizer_config.json");
+  EXPECT_EQ(config.at("pad_token"), bundle_.tokenizer->token_of(0));
+  EXPECT_FALSE(config.contains("chat_template"));
+  EXPECT_EQ(config.at("model_max_length"), 64);
+}
+
+TEST_F(BundleFolder, TheRouterReadsTheWholeConversation) {  // fault 10: only the last turn reached it
+  const auto log_odds = [&](const std::vector<preference::Message>& prompt) {
+    const auto p = score_group(bundle_, prompt, {"yes"}, "chat").route.probabilities;
+    return std::log(p[0]) - std::log(p[1]);
+  };
+  const double alone = log_odds({{"user", "go on"}});
+  const double after = log_odds({{"user", "write a poem"}, {"assistant", "the sea"}, {"user", "go on"}});
+  const double other = log_odds({{"user", "sort a list"}, {"assistant", "done"}, {"user", "go on"}});
+  EXPECT_GT(std::abs(after - alone), 1e-3);
+  EXPECT_GT(std::abs(after - other), 1e-3);
+}
+
+TEST_F(BundleFolder, TheSingleModelScoresWhenTheRouterIsUnsure) {
+  config::RouterConfig config;
+  config.confidence_min = 1.1;
+  const at::Tensor x = at::randn({4, 16});
+  bundle_.router = moe::CategoryRouter::fit({"chat", "code"}, x, {0, 1, 0, 1}, x, {0, 1, 0, 1}, config);
+  const GroupScore scored = score_group(bundle_, {{"user", "hm"}}, {"yes"}, "");
+  EXPECT_EQ(scored.category, "");
+  EXPECT_TRUE(scored.responses[0].points.empty());
+  const std::vector<std::int32_t> ids = bundle_.chat_template->render(std::vector<preference::Message>{{"user", "hm"}}, "yes");
+  data::TokenGroup text;
+  text.responses.emplace_back(ids);
+  data::PackedBatch batch;
+  data::append_group(batch, text, std::vector<std::int32_t>{0}, bundle_.base->shares_prefix(), bundle_.base->reads_last());
+  const nn::ExpertRows rows{bundle_.single.expert.get(), 0, batch.tokens(), 0, 1, 0};
+  const at::Tensor state_D = bundle_.base->forward(batch, {&rows, 1}, nullptr)[0];
+  EXPECT_NEAR(scored.responses[0].reward, state_D.dot(bundle_.single.expert->head_D).item<double>(), 1e-5);
+  EXPECT_EQ(score_group(bundle_, {{"user", "hm"}}, {"yes"}, "code").category, "code");
+}
+
+TEST_F(BundleFolder, BadInputIsRefusedWithAReason) {
+  EXPECT_THROW(score_group(bundle_, {{"user", " "}}, {"x"}, ""), DataError);
+  EXPECT_THROW(score_group(bundle_, {{"user", "x"}}, {"\n"}, ""), DataError);
+  EXPECT_THROW(score_group(bundle_, {{"user", "x"}}, {}, ""), DataError);
+  try {
+    score_group(bundle_, {{"user", "x"}}, {"y"}, "poetry");
+    FAIL();
+  } catch (const DataError& e) {
+    EXPECT_NE(std::string(e.what()).find("chat, code"), std::string::npos);
+  }
+  std::string endless;
+  for (int i = 0; i < 500; ++i) endless += "word ";
+  EXPECT_TRUE(std::isfinite(
+      score_group(bundle_, {{"user", endless}}, {endless, "short"}, "chat").responses[0].reward));  // cut, not crashed
+}
+
+TEST_F(BundleFolder, DamageAnotherSchemaAndOtherGoldenScoresAreNamed) {
+  const fs::path bundle = save();
+  for (const char* file : {"experts/chat/p/adapter_model.safetensors", "base/model.safetensors", "router/router.safetensors",
+                           "aggregator/code.safetensors"}) {
+    const std::string whole = read_file(bundle / file);
+    std::string bytes = whole;
+    bytes[bytes.size() - 3] = static_cast<char>(bytes[bytes.size() - 3] ^ 4);
+    std::ofstream(bundle / file, std::ios::binary) << bytes;
+    EXPECT_NE(refusal().find(file), std::string::npos) << refusal();
+    std::ofstream(bundle / file, std::ios::binary) << whole;
+  }
+  EXPECT_EQ(refusal(), "");
+  const json manifest = read_json(bundle / "dmoerm.json");
+  json other = manifest;
+  other["schema_version"] = 7;
+  write_json_atomically(bundle / "dmoerm.json", other);
+  EXPECT_NE(refusal().find("schema version 7, this program reads 1"), std::string::npos) << refusal();
+  other = manifest;
+  other["golden"][0]["scores"][0] = 99.0;
+  write_json_atomically(bundle / "dmoerm.json", other);
+  EXPECT_NE(refusal().find("golden score 0"), std::string::npos) << refusal();
+  other = manifest;
+  other["template"]["sha256"] = "0";
+  write_json_atomically(bundle / "dmoerm.json", other);
+  EXPECT_NE(refusal().find("template dmoerm has digest"), std::string::npos) << refusal();
+}
+
+TEST_F(BundleFolder, ASaveThatFailsLeavesTheOldBundle) {
+  save();
+  bundle_.categories[1].experts[0]->head_D.fill_(std::nan(""));
+  EXPECT_THROW(save(), Error);
+  EXPECT_EQ(refusal(), "");
+  std::size_t entries = 0;
+  for ([[maybe_unused]] const auto& entry : fs::directory_iterator(folder_)) ++entries;
+  EXPECT_EQ(entries, 2U);  // model and bundle
+}
+
+}  // namespace
+}  // namespace dmoerm::moe

@@ -1,0 +1,137 @@
+// Backbones, adapters and a training step against files computed by transformers and PEFT (../shared/golden, see its README).
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "nn/backbone.h"
+#include "nn/pairwise_loss.h"
+#include "support/shared.h"
+
+namespace dmoerm::nn {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kGolden = fs::path(DMOERM_SHARED) / "golden";
+constexpr double kTolerance = 2e-5;  // transformers disagrees with itself by 2e-6
+
+std::vector<std::int32_t> ids_of(const at::Tensor& row, std::int64_t length) {
+  const at::Tensor ids = row.narrow(0, 0, length).to(at::kInt).contiguous();
+  return {ids.data_ptr<std::int32_t>(), ids.data_ptr<std::int32_t>() + length};
+}
+
+double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+
+class GoldenBackbone : public testing::TestWithParam<const char*> {};
+
+TEST_P(GoldenBackbone, HiddenStatesAgreeWithTransformersInBothConfigSpellings) {
+  DMOERM_NEEDS(kGolden);
+  const fs::path dir = kGolden / "models" / GetParam();
+  const auto io = nn::SafetensorsReader::open(dir / "io.safetensors");
+  const at::Tensor ids = io.load("input_ids"), lengths = io.load("lengths"), expected = io.load("last_hidden_state");
+  for (const char* config : {"config.json", "config_v4.json"}) {
+    const BackboneSpec spec = parse_backbone_spec(read_json(dir / config), config);
+    Weights weights = Weights::load(spec, dir, at::kCPU);
+    const bool has_types = io.has("token_type_ids");
+    if (has_types) {  // the file's second token type starts at place 5; ours is always type 0, so fold the difference into the
+                      // positions
+      weights.embed_positions.narrow(0, 5, spec.max_positions - 5)
+          .add_(weights.embed_types.select(0, 1) - weights.embed_types.select(0, 0));
+    }
+    const Backbone backbone(spec, std::move(weights));
+    for (std::int64_t i = 0; i < ids.size(0); ++i) {
+      const auto length = lengths[i].item<std::int64_t>();
+      data::PackedBatch batch;
+      data::append_sequence(batch, ids_of(ids[i], length), backbone.reads_last());
+      EXPECT_LT(largest_gap(backbone.hidden(batch), expected[i].narrow(0, 0, length)), kTolerance)
+          << GetParam() << " " << config << " sequence " << i;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, GoldenBackbone, testing::Values("llama", "llama3_rope", "qwen2", "qwen3", "mistral", "bert"),
+                         [](const auto& family) { return std::string(family.param); });
+
+TEST(GoldenDecoders, HiddenStatesInBfloat16AreNearThem) {
+  DMOERM_NEEDS(kGolden);
+  for (const char* family : {"llama", "llama3_rope", "qwen2", "qwen3", "mistral"}) {
+    const fs::path dir = kGolden / "models" / family;
+    const auto io = nn::SafetensorsReader::open(dir / "io.safetensors");
+    const at::Tensor ids = io.load("input_ids"), lengths = io.load("lengths"), expected = io.load("last_hidden_state");
+    const auto backbone = Backbone::load(dir, at::kCPU, 0, at::kBFloat16);
+    for (std::int64_t i = 0; i < ids.size(0); ++i) {
+      const auto length = lengths[i].item<std::int64_t>();
+      data::PackedBatch batch;
+      data::append_sequence(batch, ids_of(ids[i], length), true);
+      const at::Tensor reference = expected[i].narrow(0, 0, length), states = backbone->hidden(batch);
+      EXPECT_LT(((states - reference).norm() / reference.norm()).item<double>(), 0.02) << family << " sequence " << i;
+    }
+  }
+}
+
+TEST(GoldenLora, AdaptersOfPeftGiveItsHiddenStates) {
+  DMOERM_NEEDS(kGolden);
+  const auto backbone = Backbone::load(kGolden / "models" / "llama", at::kCPU);
+  for (const char* kind : {"feature", "seqcls"}) {
+    const auto io = nn::SafetensorsReader::open(kGolden / "lora" / kind / "io.safetensors");
+    const Expert expert = Expert::load(backbone->spec(), kGolden / "lora" / kind, at::kCPU);
+    const at::Tensor ids = io.load("input_ids"), mask = io.load("attention_mask"), expected = io.load("last_hidden_state");
+    data::PackedBatch batch;
+    std::vector<std::int64_t> lengths;
+    for (std::int64_t i = 0; i < ids.size(0); ++i) {
+      lengths.push_back(mask[i].sum().item<std::int64_t>());
+      data::append_sequence(batch, ids_of(ids[i], lengths.back()), true);
+    }
+    const ExpertRows rows{&expert, 0, batch.tokens(), 0, ids.size(0), 0};
+    const at::Tensor states = backbone->forward(batch, {&rows, 1}, nullptr);
+    for (std::int64_t i = 0; i < ids.size(0); ++i) {
+      EXPECT_LT(largest_gap(states[i], expected[i][lengths[static_cast<std::size_t>(i)] - 1]), kTolerance)
+          << kind << " sequence " << i;
+    }
+    if (std::string(kind) == "seqcls") {
+      const at::Tensor rewards = at::mv(states, expert.head_D);
+      EXPECT_LT(largest_gap(rewards, io.load("rewards").reshape({-1})), kTolerance);
+    }
+  }
+}
+
+/// Names of train/step.safetensors: PEFT's without "base_model.model." (and ".weight" kept).
+std::string step_name(const std::string& peft) { return peft.substr(std::string("base_model.model.").size()); }
+
+TEST(GoldenStep, LossAndGradientsOfAPairwiseStepAgreeWithPeft) {
+  DMOERM_NEEDS(kGolden);
+  const auto backbone = Backbone::load(kGolden / "models" / "llama", at::kCPU);
+  const auto step = nn::SafetensorsReader::open(kGolden / "train" / "step.safetensors");
+  LoraSpec lora{4, 8.0, 0.0};
+  Expert expert(backbone->spec(), lora), gradient(backbone->spec(), lora);
+  for (const auto& [name, slot] : expert.named()) slot.copy_(step.load("init." + step_name(name)));
+
+  const at::Tensor ids = step.load("step0.input_ids"), mask = step.load("step0.attention_mask");
+  data::PackedBatch batch;  // rows: chosen 0..2, rejected 3..5
+  for (std::int64_t i = 0; i < ids.size(0); ++i)
+    data::append_sequence(batch, ids_of(ids[i], mask[i].sum().item<std::int64_t>()), true);
+  const ExpertRows rows{&expert, 0, batch.tokens(), 0, ids.size(0), 0};
+  ForwardState keep;
+  const at::Tensor states = backbone->forward(batch, {&rows, 1}, &keep);
+  const at::Tensor rewards = at::mv(states, expert.head_D);
+  EXPECT_LT(largest_gap(rewards, step.load("step0.rewards")), kTolerance);
+
+  std::vector<float> push(6, 0.0F);
+  const std::vector<preference::Preference> pairs = {{0, 3, 0}, {1, 4, 0}, {2, 5, 0}};
+  const double loss = pairwise_loss({rewards.data_ptr<float>(), 6}, pairs, 1.0, push);
+  EXPECT_NEAR(loss, step.load("step0.loss").item<double>(), 1e-6);
+  const at::Tensor d_rewards = at::tensor(push);
+  gradient.head_D.copy_(at::mv(states.t(), d_rewards));
+  Expert* sink = &gradient;
+  backbone->backward(at::outer(d_rewards, expert.head_D), keep, {nullptr, {sink}});
+  for (const auto& [name, slot] : gradient.named()) {
+    EXPECT_LT(largest_gap(slot, step.load("step0.grad." + step_name(name))), 2e-6) << name;  // float32 against float64 is 5e-7
+  }
+}
+
+}  // namespace
+}  // namespace dmoerm::nn

@@ -1,0 +1,454 @@
+// Packed = unpacked, shared prefix = unshared, hand-written loops = ATen, and every gradient against finite differences.
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include "base/rng.h"
+#include "nn/backbone.h"
+#include "nn/ops.h"
+#include "nn/pairwise_loss.h"
+
+namespace dmoerm::nn {
+namespace {
+
+BackboneSpec tiny_spec(Family family) {
+  BackboneSpec spec;
+  spec.family = family;
+  spec.vocab = 50, spec.width = 24, spec.intermediate = 40, spec.layers = 3, spec.heads = 6, spec.kv_heads = 2, spec.head_dim = 4,
+  spec.max_positions = 400;
+  spec.norm_eps = 1e-5;
+  spec.qk_norm = family == Family::qwen3;
+  spec.qkv_bias = family == Family::qwen2;
+  if (family == Family::bert) {
+    spec.kv_heads = spec.heads, spec.type_vocab = 2, spec.norm_eps = 1e-12;
+    spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
+  }
+  return spec;
+}
+
+Backbone tiny_backbone(Family family, std::uint64_t seed = 3) {
+  const BackboneSpec spec = tiny_spec(family);
+  Weights weights(spec);
+  at::manual_seed(seed);
+  for (const auto& [name, slot] : weights.named()) {
+    slot.copy_(at::randn(slot.sizes()) * (slot.dim() == 1 ? 0.2 : 1.0 / std::sqrt(static_cast<double>(slot.size(-1)))));
+    if (name.find("norm") != std::string::npos || name.find("LayerNorm.weight") != std::string::npos) slot.add_(1.0);
+  }
+  return {spec, std::move(weights)};
+}
+
+Expert random_expert(const BackboneSpec& spec, std::uint64_t seed, double dropout = 0.0) {
+  Expert expert(spec, {4, 8.0, dropout});
+  at::manual_seed(seed);
+  expert.flat.copy_(at::randn(expert.flat.sizes()) * 0.2);
+  return expert;
+}
+
+/// Token ids of groups; the views of TokenGroup point into it.
+struct Texts {
+  std::vector<std::int32_t> prefix;
+  std::vector<std::vector<std::int32_t>> responses;
+  [[nodiscard]] data::TokenGroup group() const {
+    data::TokenGroup g;
+    g.prefix = prefix;
+    for (const auto& r : responses) g.responses.emplace_back(r);
+    return g;
+  }
+};
+
+std::vector<Texts> random_groups(std::uint64_t seed) {
+  Rng rng(seed, "groups");
+  std::vector<Texts> groups;
+  const std::vector<std::pair<int, std::vector<int>>> lengths = {{5, {3, 1, 7}}, {0, {4, 6}}, {90, {2, 130, 70, 1}}, {1, {1, 1}}};
+  for (const auto& [prefix, responses] : lengths) {
+    Texts texts;
+    const auto draw = [&](int n) {
+      std::vector<std::int32_t> ids;
+      for (int i = 0; i < n; ++i) ids.push_back(static_cast<std::int32_t>(rng.below(50)));
+      return ids;
+    };
+    texts.prefix = draw(prefix);
+    for (int n : responses) texts.responses.push_back(draw(n));
+    groups.push_back(texts);
+  }
+  return groups;
+}
+
+std::vector<std::int32_t> all_of(const data::TokenGroup& group) {
+  std::vector<std::int32_t> indices(group.responses.size());
+  for (std::size_t i = 0; i < indices.size(); ++i) indices[i] = static_cast<std::int32_t>(i);
+  return indices;
+}
+
+data::PackedBatch pack(const std::vector<Texts>& groups, const Backbone& backbone, bool share) {
+  data::PackedBatch batch;
+  for (const Texts& texts : groups) append_group(batch, texts.group(), all_of(texts.group()), share, backbone.reads_last());
+  return batch;
+}
+
+/// Rewards and all gradients of the mean of the groups' losses.
+struct Step {
+  double loss = 0;
+  at::Tensor rewards, expert_gradient, weight_gradient;
+  std::size_t kept = 0;
+};
+
+std::vector<preference::Preference> all_pairs(std::int32_t n) {
+  std::vector<preference::Preference> pairs;
+  for (std::int32_t i = 0; i < n; ++i) {
+    for (std::int32_t j = i + 1; j < n; ++j) pairs.push_back({i, j, 0.1F});
+  }
+  return pairs;
+}
+
+/// Bytes that a forward pass keeps for its layers, each storage once.
+std::size_t kept_bytes(const ForwardState& keep) {
+  std::map<const void*, std::size_t> storages;
+  for (const LayerSaved& s : keep.layers) {
+    for (const at::Tensor* t : {&s.x_TD, &s.q, &s.k_TC, &s.v_TC, &s.qk_raw, &s.attended, &s.lse_HT, &s.h, &s.up, &s.rstd1,
+                                &s.rstd2, &s.mean1, &s.mean2, &s.sum1, &s.sum2}) {
+      if (t->defined()) storages[t->storage().data()] = t->storage().nbytes();
+    }
+  }
+  std::size_t bytes = 0;
+  for (const auto& [data, size] : storages) bytes += size;
+  return bytes;
+}
+
+Step packed_step(const Backbone& backbone, const Expert& expert, const data::PackedBatch& batch, std::uint64_t dropout_key = 0,
+                 bool recompute = false) {
+  Step step;
+  const ExpertRows rows{&expert, 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), dropout_key};
+  ForwardState keep;
+  keep.recompute = recompute;
+  const at::Tensor states = backbone.forward(batch, {&rows, 1}, &keep);
+  step.kept = kept_bytes(keep);
+  step.rewards = at::mv(states, expert.head_D);
+  at::Tensor push = at::zeros_like(step.rewards);
+  std::int32_t begin = 0;
+  for (const std::int32_t end : batch.group_ends) {
+    const auto n = static_cast<std::size_t>(end - begin);
+    step.loss += pairwise_loss({step.rewards.data_ptr<float>() + begin, n}, all_pairs(end - begin), 1.0,
+                               {push.data_ptr<float>() + begin, n});
+    begin = end;
+  }
+  Expert gradient(backbone.spec(), expert.lora());
+  Weights weights(backbone.spec());
+  gradient.head_D.copy_(at::mv(states.t(), push));
+  backbone.backward(at::outer(push, expert.head_D), keep, {&weights, {&gradient}});
+  step.expert_gradient = gradient.flat;
+  step.weight_gradient = weights.flat;
+  return step;
+}
+
+double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+
+class PackedBatchOf : public testing::TestWithParam<Family> {};
+
+TEST_P(PackedBatchOf, SharedPrefixGivesTheRewardsAndGradientsOfOneByOne) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  const Expert expert = random_expert(backbone.spec(), 5);
+  const std::vector<Texts> groups = random_groups(1);
+  const Step packed = packed_step(backbone, expert, pack(groups, backbone, backbone.shares_prefix()));
+
+  std::vector<at::Tensor> rewards;
+  at::Tensor expert_gradient = at::zeros_like(packed.expert_gradient), weight_gradient = at::zeros_like(packed.weight_gradient);
+  double loss = 0;
+  for (const Texts& texts : groups) {
+    const Step alone = packed_step(backbone, expert, pack({texts}, backbone, false));
+    rewards.push_back(alone.rewards);
+    loss += alone.loss;
+    expert_gradient += alone.expert_gradient;
+    weight_gradient += alone.weight_gradient;
+  }
+  EXPECT_LT(largest_gap(packed.rewards, at::cat(rewards)), 2e-5);
+  EXPECT_NEAR(packed.loss, loss, 1e-4);
+  EXPECT_LT(largest_gap(packed.expert_gradient, expert_gradient), 1e-4 * (1 + expert_gradient.abs().max().item<double>()));
+  EXPECT_LT(largest_gap(packed.weight_gradient, weight_gradient), 1e-4 * (1 + weight_gradient.abs().max().item<double>()));
+  EXPECT_GT(expert_gradient.abs().max().item<double>(), 1e-3);  // the comparison is not of zeros
+}
+
+TEST_P(PackedBatchOf, GradientsAgreeWithFiniteDifferences) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  Expert expert = random_expert(backbone.spec(), 6);
+  const data::PackedBatch batch = pack({random_groups(2)[0], random_groups(2)[1]}, backbone, backbone.shares_prefix());
+  const Step step = packed_step(backbone, expert, batch);
+  const auto check = [&](const at::Tensor& values, const at::Tensor& gradient, const std::string& what) {
+    // Along the gradient and one random direction: the slope must be the inner product. Central differences of a float32 loss
+    // carry noise.
+    at::manual_seed(11);
+    for (const at::Tensor& raw : {gradient, at::randn(gradient.sizes())}) {
+      const at::Tensor direction = raw / raw.norm();
+      const double expected = (gradient.to(at::kDouble) * direction.to(at::kDouble)).sum().item<double>();
+      const double h = 2e-3;
+      const at::Tensor before = values.clone();
+      values.add_(direction, h);
+      const double up = packed_step(backbone, expert, batch).loss;
+      values.copy_(before).add_(direction, -h);
+      const double down = packed_step(backbone, expert, batch).loss;
+      values.copy_(before);
+      EXPECT_NEAR((up - down) / (2 * h), expected, 0.02 * std::abs(expected) + 3e-3) << what;
+    }
+  };
+  check(expert.flat, step.expert_gradient, "expert");
+  for (std::size_t i = 0; i < backbone.weights().named().size(); ++i) {
+    const auto& [name, slot] = backbone.weights().named()[i];
+    const std::int64_t begin = slot.storage_offset();
+    const at::Tensor gradient = step.weight_gradient.narrow(0, begin, slot.numel()).view(slot.sizes());
+    if (gradient.abs().max().item<double>() == 0) continue;  // unused rows, key biases
+    check(slot, gradient, name);
+  }
+}
+
+TEST_P(PackedBatchOf, ComputingLayersAgainGivesTheSameBitsAndKeepsTheirInputsOnly) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  const Expert expert = random_expert(backbone.spec(), 5, 0.3);
+  const data::PackedBatch batch = pack(random_groups(1), backbone, backbone.shares_prefix());
+  const Step kept = packed_step(backbone, expert, batch, 77), again = packed_step(backbone, expert, batch, 77, true);
+  EXPECT_TRUE(again.rewards.equal(kept.rewards));
+  EXPECT_TRUE(again.expert_gradient.equal(kept.expert_gradient));
+  EXPECT_TRUE(again.weight_gradient.equal(kept.weight_gradient));
+  EXPECT_LT(again.kept, kept.kept / 2);  // all of the last layer, whose turn comes at once, and the inputs of two others
+}
+
+TEST_P(PackedBatchOf, GradientsComePartByPartThroughBuffersThatTwoLayersShare) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  const data::PackedBatch batch = pack(random_groups(1), backbone, backbone.shares_prefix());
+  const auto backward = [&](const BackboneGradients& sinks) {
+    ForwardState keep;
+    const at::Tensor states = backbone.forward(batch, {}, &keep);
+    backbone.backward(at::ones_like(states) * 0.01, keep, sinks);
+  };
+  Weights whole(backbone.spec()), shared(backbone.spec(), at::kCPU, 2);
+  EXPECT_LT(shared.flat.numel(), whole.flat.numel());
+  backward({&whole, {}});
+  std::vector<std::size_t> order;
+  backward({&shared,
+            {},
+            [&](std::size_t part) { shared.part(part).zero_(); },
+            [&](std::size_t part) {
+              order.push_back(part);
+              EXPECT_TRUE(shared.part(part).equal(whole.part(part))) << part;
+            }});
+  EXPECT_EQ(order, (std::vector<std::size_t>{0, 1, 2, 3, 4}));
+}
+
+TEST_P(PackedBatchOf, AnAdapterWithZeroBIsTheBaseModel) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  Expert expert(backbone.spec(), {4, 8.0, 0.05});
+  expert.initialise(9);
+  const data::PackedBatch batch = pack(random_groups(3), backbone, backbone.shares_prefix());
+  const ExpertRows rows{&expert, 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), 77};
+  EXPECT_EQ(largest_gap(backbone.forward(batch, {&rows, 1}, nullptr), backbone.forward(batch, {}, nullptr)), 0.0);
+}
+
+TEST_P(PackedBatchOf, ExpertsPackedTogetherGiveWhatEachGivesAlone) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  const Expert one = random_expert(backbone.spec(), 5, 0.3), two = random_expert(backbone.spec(), 8, 0.3);
+  const std::vector<Texts> groups = random_groups(4);
+  const data::PackedBatch first = pack({groups[0], groups[1]}, backbone, backbone.shares_prefix()),
+                          second = pack({groups[2]}, backbone, backbone.shares_prefix());
+  const data::PackedBatch both = pack({groups[0], groups[1], groups[2]}, backbone, backbone.shares_prefix());
+  const auto reads = [](const data::PackedBatch& b) { return static_cast<std::int64_t>(b.responses.size()); };
+  const ExpertRows alone_one{&one, 0, first.tokens(), 0, reads(first), 21},
+      alone_two{&two, 0, second.tokens(), 0, reads(second), 22};
+  const ExpertRows fused[2] = {alone_one, {&two, first.tokens(), second.tokens(), reads(first), reads(second), 22}};
+  ForwardState keep, keep_one, keep_two;
+  const at::Tensor states = backbone.forward(both, fused, &keep);
+  const at::Tensor states_one = backbone.forward(first, {&alone_one, 1}, &keep_one),
+                   states_two = backbone.forward(second, {&alone_two, 1}, &keep_two);
+  EXPECT_LT(largest_gap(states, at::cat({states_one, states_two})), 2e-5);
+  at::manual_seed(4);
+  const at::Tensor push = at::randn(states.sizes());
+  Expert g1(backbone.spec(), one.lora()), g2(backbone.spec(), two.lora()), a1(backbone.spec(), one.lora()),
+      a2(backbone.spec(), two.lora());
+  backbone.backward(push, keep, {nullptr, {&g1, &g2}});
+  backbone.backward(push.narrow(0, 0, reads(first)), keep_one, {nullptr, {&a1}});
+  backbone.backward(push.narrow(0, reads(first), reads(second)), keep_two, {nullptr, {&a2}});
+  for (const auto& [together, alone] : {std::pair(g1.flat, a1.flat), std::pair(g2.flat, a2.flat)}) {
+    EXPECT_LT(largest_gap(together, alone), 2e-5 * (1 + alone.abs().max().item<double>()));
+    EXPECT_GT(alone.abs().max().item<double>(), 0.1);
+  }
+}
+
+TEST_P(PackedBatchOf, HandWrittenAttentionEqualsAten) {
+  const Backbone backbone = tiny_backbone(GetParam());
+  const data::PackedBatch batch = pack(random_groups(5), backbone, backbone.shares_prefix());
+  const HeadShape shape{6, GetParam() == Family::bert ? 6 : 2, 4};
+  for (const bool reads : {false, true}) {
+    const AttentionPlan plan = reads ? plan_read_rows(batch, backbone.reads_last()) : plan_all_rows(batch, backbone.reads_last());
+    at::manual_seed(5);
+    const std::int64_t rows = batch.tokens(), queries = reads ? static_cast<std::int64_t>(batch.responses.size()) : rows;
+    const at::Tensor q = at::randn({queries, 24}), k = at::randn({rows, shape.kv_heads * 4}),
+                     v = at::randn({rows, shape.kv_heads * 4}), dout = at::randn({queries, 24});
+    at::Tensor lse, lse_ref;
+    const at::Tensor out = attention(q, k, v, plan, shape, &lse), ref = generic::attention(q, k, v, plan, shape, &lse_ref);
+    EXPECT_LT(largest_gap(out, ref), 5e-6);
+    EXPECT_LT(largest_gap(lse, lse_ref), 5e-6);
+    at::Tensor dq = at::empty_like(q), dk = at::zeros_like(k), dv = at::zeros_like(v), dq2 = at::empty_like(q),
+               dk2 = at::zeros_like(k), dv2 = at::zeros_like(v);
+    attention_backward(dout, q, k, v, out, lse, plan, shape, dq, dk, dv);
+    generic::attention_backward(dout, q, k, v, ref, lse_ref, plan, shape, dq2, dk2, dv2);
+    EXPECT_LT(largest_gap(dq, dq2), 2e-5);
+    EXPECT_LT(largest_gap(dk, dk2), 2e-5);
+    EXPECT_LT(largest_gap(dv, dv2), 2e-5);
+  }
+}
+
+TEST_P(PackedBatchOf, AttentionInBfloat16KeepsLargeScoresApart) {
+  // Keys far from zero, as Qwen2's: all scores are large and near each other, and rounding them would decide who is attended to.
+  const Backbone backbone = tiny_backbone(GetParam());
+  const data::PackedBatch batch = pack(random_groups(5), backbone, backbone.shares_prefix());
+  const HeadShape shape{6, GetParam() == Family::bert ? 6 : 2, 4};
+  const AttentionPlan plan = plan_all_rows(batch, backbone.reads_last());
+  at::manual_seed(5);
+  const auto half = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
+  const at::Tensor q = half(at::randn({batch.tokens(), 24})), k = half(at::randn({batch.tokens(), shape.kv_heads * 4}) + 100),
+                   v = half(at::randn({batch.tokens(), shape.kv_heads * 4})), dout = half(at::randn({batch.tokens(), 24}));
+  const auto run = [&](at::ScalarType dtype) {
+    at::Tensor lse, dq = at::empty(q.sizes()), dk = at::zeros(k.sizes()), dv = at::zeros(v.sizes());
+    const at::Tensor out = generic::attention(q.to(dtype), k.to(dtype), v.to(dtype), plan, shape, &lse);
+    generic::attention_backward(dout.to(dtype), q.to(dtype), k.to(dtype), v.to(dtype), out, lse, plan, shape, dq, dk, dv);
+    return std::vector<at::Tensor>{out.to(at::kFloat), lse, dv};
+  };
+  const std::vector<at::Tensor> got = run(at::kBFloat16), expected = run(at::kFloat);
+  for (std::size_t i = 0; i < got.size(); ++i)
+    EXPECT_LT(((got[i] - expected[i]).norm() / expected[i].norm()).item<double>(), 0.01) << i;
+}
+
+double relative_gap(const at::Tensor& a, const at::Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
+
+TEST_P(PackedBatchOf, Bfloat16ComesNearFloat32WithTheSameWeights) {
+  const Weights rounded = tiny_backbone(GetParam()).weights().clone(at::kBFloat16);
+  const BackboneSpec spec = tiny_spec(GetParam());
+  const Backbone half(spec, rounded.clone()), full(spec, rounded.clone(at::kFloat));
+  ASSERT_EQ(half.dtype(), at::kBFloat16);
+  const Expert expert = random_expert(spec, 5, 0.3);
+  const data::PackedBatch batch = pack(random_groups(1), half, half.shares_prefix());
+  const Step got = packed_step(half, expert, batch, 77), expected = packed_step(full, expert, batch, 77);
+  const double rounding = 1.0 / 256;  // half of the distance of two neighbours
+  EXPECT_EQ(got.rewards.scalar_type(), at::kFloat);
+  EXPECT_LT(relative_gap(got.rewards, expected.rewards), 6 * rounding);
+  EXPECT_LT(relative_gap(got.expert_gradient, expected.expert_gradient), 16 * rounding);
+  EXPECT_LT(relative_gap(got.weight_gradient, expected.weight_gradient), 16 * rounding);
+  EXPECT_GT(relative_gap(got.rewards, expected.rewards), rounding / 256);  // it is not float32 by another name
+  const Step again = packed_step(half, expert, batch, 77, true);
+  EXPECT_TRUE(again.expert_gradient.equal(got.expert_gradient));
+  EXPECT_TRUE(again.weight_gradient.equal(got.weight_gradient));
+}
+
+std::string family_name(const testing::TestParamInfo<Family>& param) {
+  return param.param == Family::llama   ? "llama"
+         : param.param == Family::qwen2 ? "qwen2"
+         : param.param == Family::qwen3 ? "qwen3"
+                                        : "bert";
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, PackedBatchOf, testing::Values(Family::llama, Family::qwen2, Family::qwen3, Family::bert),
+                         family_name);
+
+TEST(Ops, HandWrittenLoopsEqualAtenInDouble) {
+  at::manual_seed(1);
+  const at::Tensor x = at::randn({37, 70}), w = at::randn({70}), dy = at::randn({37, 70}), past = at::randn({37, 70});
+  at::Tensor rstd, rstd_ref;
+  // A double tensor takes the ATen branch.
+  const auto wide = [](const at::Tensor& t) { return t.to(at::kDouble); };
+  EXPECT_LT(largest_gap(rms_norm(x, w, 1e-5, &rstd), rms_norm(wide(x), wide(w), 1e-5, &rstd_ref)), 1e-5);
+  EXPECT_LT(largest_gap(rms_norm_backward(dy, x, w, rstd, past, {}),
+                        rms_norm_backward(wide(dy), wide(x), wide(w), wide(rstd_ref), wide(past), {})),
+            1e-5);
+  const at::Tensor gate_up = at::randn({37, 140}) * 5;
+  at::Tensor act, act_ref;
+  EXPECT_LT(largest_gap(swiglu(gate_up), swiglu(wide(gate_up))), 2e-5);
+  EXPECT_LT(largest_gap(swiglu_backward(dy, gate_up, &act), swiglu_backward(wide(dy), wide(gate_up), &act_ref)), 5e-5);
+  EXPECT_LT(largest_gap(act, act_ref), 2e-5);
+  const at::Tensor angle = at::randn({37, 5}), turned = x.clone(), turned_ref = wide(x).clone();
+  rotate(turned, angle.cos(), angle.sin(), false);
+  rotate(turned_ref, wide(angle).cos(), wide(angle).sin(), false);
+  EXPECT_LT(largest_gap(turned, turned_ref), 1e-6);
+  rotate(turned, angle.cos(), angle.sin(), true);
+  EXPECT_LT(largest_gap(turned, x), 1e-6);
+}
+
+TEST(Ops, DropoutKeepsTheAskedShareAndRepeatsForTheSameKey) {
+  const at::Tensor x = at::ones({400, 500});
+  const at::Tensor a = dropout(x, 0.3, 42, 0), again = dropout(x, 0.3, 42, 0), other = dropout(x, 0.3, 43, 0);
+  EXPECT_TRUE(a.equal(again));
+  EXPECT_FALSE(a.equal(other));
+  EXPECT_NEAR((a == 0).to(at::kDouble).mean().item<double>(), 0.3, 0.005);
+  EXPECT_NEAR(((a == 0) & (other == 0)).to(at::kDouble).mean().item<double>(), 0.09, 0.005);  // masks of two keys are independent
+  EXPECT_NEAR(a.mean().item<double>(), 1.0, 0.01);
+}
+
+TEST(Ops, DropoutHasTheSameMaskInLoopsAndInAten) {
+  const at::Tensor x = at::ones({300, 129});
+  const at::Tensor loops = dropout(x, 0.3, 42, 5), aten = dropout(x.to(at::kDouble), 0.3, 42, 5);
+  EXPECT_TRUE((loops == 0).equal(aten == 0));
+  EXPECT_LT(largest_gap(loops, aten), 1e-6);
+  const at::Tensor wide = at::randn({300, 200}), rows = wide.narrow(1, 7, 129);  // rows that are not contiguous
+  EXPECT_TRUE(dropout(rows, 0.3, 42, 5).equal(dropout(rows.contiguous(), 0.3, 42, 5)));
+}
+
+TEST(PairwiseLoss, MatchesTheGoldenValuesAndStaysFinite) {
+  std::vector<float> gradient(2, 0.0F);
+  const std::vector<preference::Preference> pair = {{0, 1, 0.0F}};
+  EXPECT_NEAR(pairwise_loss(std::vector<float>{1, 0}, pair, 1, gradient), 0.31326169, 1e-7);
+  EXPECT_NEAR(pairwise_loss(std::vector<float>{-2, 0}, pair, 1, gradient), 2.12692801, 1e-7);
+  gradient.assign(2, 0.0F);
+  EXPECT_NEAR(pairwise_loss(std::vector<float>{-300, 0}, pair, 1, gradient), 300, 1e-6);  // log(sigmoid) would be infinite
+  EXPECT_FLOAT_EQ(gradient[0], -1.0F);
+  EXPECT_FLOAT_EQ(gradient[1], 1.0F);
+}
+
+TEST(PairwiseLoss, CentringPullsRewardsToZeroByItsOwnGradient) {
+  const std::vector<float> rewards = {1.5F, -0.5F, 2.0F};
+  std::vector<float> gradient(3, 0.0F), unused(3, 0.0F);
+  EXPECT_NEAR(centring_loss(rewards, 0.3, 0.5, gradient), 0.3 * (2.25 + 0.25 + 4.0) / 3, 1e-6);
+  for (std::size_t i = 0; i < 3; ++i) {
+    std::vector<float> up = rewards, down = rewards;
+    up[i] += 1e-2F, down[i] -= 1e-2F;
+    const double slope = (centring_loss(up, 0.3, 0.5, unused) - centring_loss(down, 0.3, 0.5, unused)) / 2e-2;
+    EXPECT_NEAR(gradient[i], 0.5 * slope, 1e-4);
+  }
+}
+
+TEST(PairsRight, CountsWinnersWithTheHigherRewardAndHalfOfTies) {  // fault 6
+  const std::vector<preference::Preference> pairs = {{0, 1, 0.0F}, {0, 2, 0.0F}, {3, 1, 0.0F}};
+  EXPECT_EQ(pairs_right(std::vector<float>{4, 1, 2, 3}, pairs), 3.0);
+  EXPECT_EQ(pairs_right(std::vector<float>{-4, -1, -2, -3}, pairs), 0.0);
+  EXPECT_EQ(pairs_right(std::vector<float>{4, 1, 4, 0}, pairs), 1.5);
+  const std::vector<preference::Preference> demanding = {{0, 1, 100.0F}};
+  EXPECT_EQ(pairs_right(std::vector<float>{1.0F, 0.9999F}, demanding), 1.0) << "a margin is the loss's, not the order's";
+  EXPECT_EQ(pairs_right(std::vector<float>{0.9999F, 1.0F}, demanding), 0.0);
+}
+
+TEST(PairwiseLoss, ASoftTargetWeighsBothOrders) {
+  const auto loss = [](float gap, preference::Preference pair, std::vector<float>* slope) {
+    std::vector<float> gradient(2, 0.0F);
+    const double value = pairwise_loss(std::vector<float>{gap, 0}, std::vector<preference::Preference>{pair}, 1, gradient);
+    if (slope != nullptr) *slope = gradient;
+    return value;
+  };
+  for (const float gap : {-5.0F, -0.3F, 0.0F, 0.8F, 40.0F}) {
+    std::vector<float> slope;
+    const double soft = loss(gap, {0, 1, 0.0F, 0.7F}, &slope);
+    EXPECT_NEAR(soft, 0.7 * loss(gap, {0, 1}, nullptr) + 0.3 * loss(gap, {1, 0}, nullptr), 1e-6 * std::max(1.0, std::abs(soft)));
+    const double difference =
+        (loss(gap + 1e-3F, {0, 1, 0.0F, 0.7F}, nullptr) - loss(gap - 1e-3F, {0, 1, 0.0F, 0.7F}, nullptr)) / 2e-3;
+    EXPECT_NEAR(slope[0], difference, 2e-3);
+    EXPECT_FLOAT_EQ(slope[0], -slope[1]);
+  }
+}
+
+TEST(PairwiseLoss, SwappingChosenAndRejectedNegatesTheGapAndAConstantChangesNothing) {
+  std::vector<float> g1(2, 0.0F), g2(2, 0.0F), g3(2, 0.0F);
+  const std::vector<preference::Preference> pair = {{0, 1, 0.0F}}, swapped = {{1, 0, 0.0F}};
+  const double forward = pairwise_loss(std::vector<float>{0.7F, -0.2F}, pair, 1, g1),
+               backward = pairwise_loss(std::vector<float>{0.7F, -0.2F}, swapped, 1, g2);
+  EXPECT_NEAR(backward - forward, 0.9, 1e-6);  // softplus(g) - softplus(-g) = g
+  EXPECT_NEAR(pairwise_loss(std::vector<float>{5.7F, 4.8F}, pair, 1, g3), forward, 1e-6);
+}
+
+}  // namespace
+}  // namespace dmoerm::nn

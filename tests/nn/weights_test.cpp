@@ -1,0 +1,139 @@
+// Checkpoints as they come from elsewhere: whole, in parts, in half precision, and broken.
+#include "nn/weights.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "nn/backbone.h"
+#include "support/scratch.h"
+#include "support/tiny_backbone.h"
+
+namespace dmoerm::nn {
+namespace {
+
+namespace fs = std::filesystem;
+const std::string kUp = "layers.1.mlp.up_proj.weight";
+
+class WeightsFolder : public test::Scratch {
+ protected:
+  WeightsFolder() : backbone_(test::tiny_backbone(50)) {
+    for (const auto& [name, slot] : backbone_->weights().named()) tensors_.emplace_back(name, slot.clone());
+  }
+
+  at::Tensor& tensor(const std::string& name) {
+    return std::ranges::find(tensors_, name, &std::pair<std::string, at::Tensor>::first)->second;
+  }
+  [[nodiscard]] at::Tensor load() const { return Weights::load(backbone_->spec(), directory_, at::kCPU).flat; }
+  void save() const { nn::save_safetensors(directory_ / "model.safetensors", tensors_); }
+  /// What loading these tensors is refused with.
+  [[nodiscard]] std::string refusal() const {
+    save();
+    return test::message_of<DataError>([&] { (void)load(); });
+  }
+
+  std::shared_ptr<Backbone> backbone_;
+  nn::NamedTensors tensors_;
+};
+
+TEST_F(WeightsFolder, WholeShardedAndWithThePrefixOfAHeadModelAreTheSame) {
+  const at::Tensor& expected = backbone_->weights().flat;
+  save();
+  EXPECT_TRUE(load().equal(expected));
+  for (auto& [name, slot] : tensors_) name.insert(0, "model.");
+  tensors_.emplace_back("lm_head.weight", at::ones({50, 24}));  // of another head: not read
+  save();
+  EXPECT_TRUE(load().equal(expected));
+
+  fs::remove(directory_ / "model.safetensors");
+  nlohmann::json map;
+  nn::NamedTensors parts[2];
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    parts[i % 2].push_back(tensors_[i]);
+    map[tensors_[i].first] = i % 2 == 0 ? "a.safetensors" : "b.safetensors";
+  }
+  nn::save_safetensors(directory_ / "a.safetensors", parts[0]);
+  nn::save_safetensors(directory_ / "b.safetensors", parts[1]);
+  write_json_atomically(directory_ / "model.safetensors.index.json", {{"weight_map", map}});
+  EXPECT_TRUE(load().equal(expected));
+}
+
+TEST_F(WeightsFolder, AWholeFileCountsBeforeAnIndexBesideIt) {
+  save();
+  write_json_atomically(directory_ / "model.safetensors.index.json", {{"weight_map", {{kUp, "gone.safetensors"}}}});
+  EXPECT_TRUE(load().equal(backbone_->weights().flat));
+}
+
+TEST_F(WeightsFolder, NormsOfBertMayHaveTheirOldNames) {
+  BackboneSpec spec = test::tiny_spec(50);
+  spec.family = Family::bert, spec.kv_heads = spec.heads, spec.type_vocab = 2;
+  spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
+  backbone_ = test::random_backbone(spec);
+  tensors_.clear();
+  for (const auto& [name, slot] : backbone_->weights().named()) {
+    std::string old = name;
+    if (name.ends_with("LayerNorm.weight")) old = name.substr(0, name.size() - 6) + "gamma";
+    if (name.ends_with("LayerNorm.bias")) old = name.substr(0, name.size() - 4) + "beta";
+    tensors_.emplace_back("bert." + old, slot.clone());
+  }
+  save();
+  EXPECT_TRUE(load().equal(backbone_->weights().flat));
+}
+
+TEST_F(WeightsFolder, SizesThatNoMemoryHoldsAreComparedWithTheFileFirst) {
+  save();
+  BackboneSpec spec = backbone_->spec();
+  spec.width = std::int64_t{1} << 31;
+  const auto refused = [&] { return test::message_of<DataError>([&] { (void)Weights::load(spec, directory_, at::kCPU); }); };
+  EXPECT_NE(refused().find("has shape"), std::string::npos) << refused();
+  spec.intermediate = spec.vocab = spec.width;
+  EXPECT_NE(refused().find("too large"), std::string::npos) << refused();
+}
+
+TEST_F(WeightsFolder, HalfPrecisionOnDiskIsReadAsTheNumbersThatItHolds) {
+  for (const auto type : {at::kBFloat16, at::kHalf}) {
+    at::Tensor expected = backbone_->weights().clone().flat;
+    for (auto& [name, slot] : tensors_) slot = slot.to(at::kFloat).to(type);
+    expected = expected.to(type).to(at::kFloat);
+    save();
+    EXPECT_TRUE(load().equal(expected)) << c10::toString(type);
+    EXPECT_FALSE(expected.equal(backbone_->weights().flat)) << "nothing was rounded: the test says nothing";
+    for (std::size_t i = 0; i < tensors_.size(); ++i) tensors_[i].second = backbone_->weights().named()[i].second.clone();
+  }
+}
+
+TEST_F(WeightsFolder, AMissingExtraOrMisshapenTensorIsNamedWithItsShapes) {
+  tensor(kUp) = at::zeros({24, 32});
+  std::string said = refusal();
+  EXPECT_NE(said.find("tensor " + kUp + " has shape [24, 32], config.json asks for [32, 24]"), std::string::npos) << said;
+  std::erase_if(tensors_, [](const auto& t) { return t.first == kUp; });
+  said = refusal();
+  EXPECT_NE(said.find("tensor " + kUp + " (or model." + kUp + ") is missing: expected shape [32, 24]"), std::string::npos)
+      << said;
+  tensors_.emplace_back(kUp, at::zeros({32, 24}));
+  tensors_.emplace_back("layers.1.mlp.gate.bias", at::zeros({32}));
+  said = refusal();
+  EXPECT_NE(said.find("tensor layers.1.mlp.gate.bias [32] is not part of this architecture"), std::string::npos) << said;
+}
+
+TEST_F(WeightsFolder, ATensorThatHoldsNaNOrInfinityIsNamed) {
+  for (const double value : {std::numeric_limits<double>::quiet_NaN(), -std::numeric_limits<double>::infinity()}) {
+    tensor(kUp)[3][5] = value;
+    const std::string said = refusal();
+    EXPECT_NE(said.find("model.safetensors: tensor " + kUp + " holds NaN or infinity"), std::string::npos) << said;
+  }
+}
+
+TEST_F(WeightsFolder, AnotherArchitectureIsRefusedWithThoseThatAreSupported) {
+  save();
+  write_json_atomically(directory_ / "config.json", {{"model_type", "gpt2"}});
+  const std::string said = test::message_of<DataError>([&] { (void)Backbone::load(directory_, at::kCPU); });
+  for (const char* name : {"gpt2", "llama", "mistral", "qwen2", "qwen3", "bert"})
+    EXPECT_NE(said.find(name), std::string::npos) << name << " in " << said;
+}
+
+}  // namespace
+}  // namespace dmoerm::nn

@@ -1,0 +1,193 @@
+#include "preference/group_reader.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "support/scratch.h"
+
+namespace dmoerm::preference {
+namespace {
+
+using nlohmann::json;
+
+class GroupReaderFile : public test::Scratch {
+ protected:
+  std::vector<Group> read(const std::string& text, const std::string& form = "auto") {
+    dropped_.clear();
+    GroupReader reader(write("f.jsonl", text), form, [&](const Dropped& d) { dropped_.push_back(d); });
+    std::vector<Group> groups;
+    while (auto group = reader.next()) groups.push_back(std::move(*group));
+    return groups;
+  }
+  std::vector<Dropped> dropped_;
+};
+
+const std::string kGood = R"({"prompt":"p","chosen":"a","rejected":"b"})";
+
+TEST_F(GroupReaderFile, GivesGroupsWithTheirLines) {
+  const auto groups =
+      read("\xEF\xBB\xBF" + kGood + "\r\n\r\n  \n" + R"({"prompt":"q","chosen":"a","rejected":"b","id":"seven"})");
+  ASSERT_EQ(groups.size(), 2U);
+  EXPECT_TRUE(dropped_.empty());
+  EXPECT_EQ(groups[0].id, "f.jsonl:1");
+  EXPECT_EQ(groups[1].id, "seven");
+  EXPECT_EQ(groups[1].line, 4);
+}
+
+TEST_F(GroupReaderFile, BadLinesAreReportedAndTheRestIsRead) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {R"({"prompt":"a b","chosen":"c"})", "expected a row of form standard"},
+      {R"({"prompt":" ","chosen":"c","rejected":"d"})", "expected a prompt, found an empty one"},
+      {R"({"prompt":"a","chosen":"\t","rejected":"d"})", "expected a text in response 0, found an empty one"},
+      {R"({"prompt":"a","chosen":"c","rejected":"d","margin":1e999})", "expected finite numbers: number overflow"},
+      {R"({"prompt":"a","chosen":"c","rejected":"d","margin":NaN})", "expected finite numbers, found NaN at column 52"},
+      {R"({"prompt":"a","responses":[{"text":"c","overall":-Infinity},{"text":"d"}]})",
+       "expected finite numbers, found Infinity"},
+      {R"({"prompt":"a","chosen":"c",)", "expected one JSON object"},
+      {"{\"prompt\":\"a\",\"chosen\":\"\xff\xfe\",\"rejected\":\"d\"}", "ill-formed UTF-8"},
+      {R"({"prompt":"a","chosen":"\ud800","rejected":"d"})", "surrogate"},
+      {std::string("{\"prompt\":\"a\0\"}", 14), "expected one JSON object"},
+      {kGood + kGood, "expected one JSON object"},
+      {std::string(200000, '['), "nested deeper than 64"},
+      {std::string(200000, '{'), "expected one JSON object"},
+      {"[1]", "found the keys none: it is [1]"},
+  };
+  for (const auto& [line, expected] : cases) {
+    const auto groups = read(kGood + "\n" + line + "\n" + R"({"prompt":"z","chosen":"a","rejected":"b"})" + "\n");
+    EXPECT_EQ(groups.size(), 2U) << line.substr(0, 80);
+    ASSERT_EQ(dropped_.size(), 1U) << line.substr(0, 80);
+    EXPECT_TRUE(dropped_[0].bad);
+    EXPECT_EQ(dropped_[0].line, 2);
+    EXPECT_NE(dropped_[0].reason.find(expected), std::string::npos) << "wanted " << expected << " in " << dropped_[0].reason;
+    EXPECT_LT(dropped_[0].reason.size(), 400U) << "a message must not quote whole texts";
+  }
+}
+
+TEST_F(GroupReaderFile, AFileOfNoKnownFormIsRefusedWithItsKeys) {
+  const std::string said = test::message_of<DataError>([&] { (void)read("{\"text\":\"a\",\"stars\":3}\n"); });
+  EXPECT_NE(said.find("f.jsonl:1: expected a row of a known form, found one with the keys stars, text"), std::string::npos)
+      << said;
+  EXPECT_EQ(test::message_of<DataError>([&] { (void)read(""); }), "");
+}
+
+TEST_F(GroupReaderFile, ANamedFormIsHeldTo) {
+  EXPECT_TRUE(read(kGood + "\n", "swift").empty());
+  EXPECT_EQ(dropped_.size(), 1U);
+}
+
+TEST_F(GroupReaderFile, EqualTextsAreMergedAndLabelsFollow) {
+  const auto merged = read(
+      R"({"prompt":"p","responses":[{"text":"a","scores":{"s":1}},{"text":"b"},{"text":"a","scores":{"s":9,"t":2},"overall":4},{"text":"c"}],)"
+      R"("preferences":[[2,1,"a"],[0,2,"a"],[3,2,"b"]],"verdicts":[{"point":"s","a":3,"b":2,"first_order":"first","second_order":"second"},)"
+      R"({"point":"s","a":0,"b":2,"first_order":"first","second_order":"second"}]})");
+  ASSERT_EQ(merged.size(), 1U);
+  const Group& g = merged[0];
+  ASSERT_EQ(g.responses.size(), 3U);
+  EXPECT_EQ(g.responses[2].text, "c");
+  EXPECT_EQ(g.responses[0].scores.at("s"), 1) << "the first one's";
+  EXPECT_EQ(g.responses[0].scores.at("t"), 2);
+  EXPECT_EQ(g.responses[0].overall, 4);
+  ASSERT_EQ(g.pairs.size(), 2U);
+  EXPECT_EQ(g.pairs[0].winner, 0);
+  EXPECT_EQ(g.pairs[1].winner, 0);
+  EXPECT_EQ(g.pairs[1].loser, 2);
+  ASSERT_EQ(g.verdicts.size(), 1U);
+  EXPECT_EQ(g.verdicts[0].a, 2);
+  EXPECT_EQ(g.verdicts[0].b, 0);
+}
+
+TEST_F(GroupReaderFile, AGroupOfEqualTextsIsABadLine) {
+  EXPECT_TRUE(read(R"({"prompt":"p","chosen":"a","rejected":"a"})").empty());
+  ASSERT_EQ(dropped_.size(), 1U);
+  EXPECT_TRUE(dropped_[0].bad);
+  EXPECT_EQ(dropped_[0].reason, "expected different responses, found 2 equal ones");
+}
+
+TEST_F(GroupReaderFile, ConsecutiveRowsOfOnePromptAreOneGroup) {
+  const auto row = [](const char* prompt, const char* response, int help) {
+    return json{{"prompt", prompt}, {"response", response}, {"helpfulness", help}, {"coherence", 4}}.dump() + "\n";
+  };
+  const auto groups =
+      read(row("a", "x", 1) + row("a", "y", 3) + "{broken\n" + row("b", "x", 2) + row("b", "z", 0) + row("c", "alone", 1));
+  ASSERT_EQ(groups.size(), 2U);
+  EXPECT_EQ(groups[0].responses.size(), 2U);
+  EXPECT_EQ(groups[1].line, 4);
+  EXPECT_EQ(groups[1].responses[1].overall, 0);
+  ASSERT_EQ(dropped_.size(), 2U);
+  EXPECT_EQ(dropped_[1].line, 6);
+  EXPECT_FALSE(dropped_[1].bad) << "nothing is wrong with it: it is alone";
+  EXPECT_EQ(dropped_[1].reason, "a single response: nothing to prefer it to");
+}
+
+TEST_F(GroupReaderFile, MergedRowsKeepTheirCategoryAndNeverLoseATestRow) {
+  const auto row = [](const char* response, const char* split, const char* category) {
+    return fmt::format(R"({{"prompt":"p","response":"{}","helpfulness":1,"split":"{}","category":"{}"}})", response, split,
+                       category) +
+           "\n";
+  };
+  const auto groups = read(row("a", "train", "A") + row("b", "test", "A") + row("c", "train", "B") + row("d", "train", "B"));
+  ASSERT_EQ(groups.size(), 2U);
+  EXPECT_EQ(groups[0].split, Split::test);
+  EXPECT_EQ(groups[1].category, "B");
+}
+
+TEST_F(GroupReaderFile, AListIsRefusedWithAWayOut) {
+  EXPECT_NE(test::message_of<DataError>([&] {
+              (void)read("[\n{\"chosen\":\"a b\"}]");
+            }).find(":1: expected one JSON object a line, found the beginning of a list"),
+            std::string::npos);
+}
+
+TEST_F(GroupReaderFile, RowsOfSeveralPointsAreOneGroup) {
+  const auto row = [](const char* a, const char* b, int first, const char* point) {
+    return json{{"query", "q"}, {"responses", {a, b}}, {"rank", {first, 3 - first}}, {"point", point}}.dump() + "\n";
+  };
+  const auto groups = read(row("x", "y", 1, "logic") + row("y", "z", 2, "logic") + row("x", "z", 1, "style"));
+  ASSERT_EQ(groups.size(), 1U);
+  ASSERT_EQ(groups[0].responses.size(), 3U);
+  ASSERT_EQ(groups[0].pairs.size(), 3U);
+  EXPECT_EQ(groups[0].pairs[1].winner, 2);  // z
+  EXPECT_EQ(groups[0].pairs[1].loser, 1);   // y
+  EXPECT_EQ(groups[0].pairs[2].label, "style");
+  EXPECT_EQ(groups[0].pairs[2].loser, 2);
+}
+
+TEST_F(GroupReaderFile, TooManyResponsesAreRefused) {
+  json row{{"prompt", "p"}};
+  for (std::size_t i = 0; i <= kResponsesMax; ++i) row["responses"].push_back({{"text", std::to_string(i)}});
+  EXPECT_TRUE(read(row.dump()).empty());
+  EXPECT_NE(dropped_.at(0).reason.find("expected at most 4096 responses, found 4097"), std::string::npos);
+}
+
+TEST_F(GroupReaderFile, RandomDamageNeverGivesABrokenGroup) {
+  const std::string row =
+      R"({"id":"x","category":"c","split":"test","prompt":[{"role":"user","content":"p"}],"responses":[{"rid":0,"text":"a","scores":{"s":1}},)"
+      R"({"rid":1,"text":"b","overall":5}],"preferences":[[0,1,"b"]],"verdicts":[{"point":"s","a":0,"b":1,"first_order":"first","second_order":"tie"}]})";
+  Rng rng(29);
+  int whole = 0;
+  for (int round = 0; round < 200; ++round) {
+    std::string text = row + "\n";
+    for (int i = 0; i < 20; ++i) {
+      std::string line = row;
+      for (int hit = 0; hit < 3; ++hit) line[rng.below(line.size())] = R"([]{}",:0a\)"[rng.below(10)];
+      text += line + "\n";
+    }
+    const auto groups = read(text);
+    EXPECT_EQ(groups.size() + dropped_.size(), 21U) << "seed 29, round " << round;
+    for (const Group& g : groups) {
+      ++whole;
+      EXPECT_GE(g.responses.size(), 2U);
+      EXPECT_FALSE(g.prompt.empty());
+      for (const StatedPair& p : g.pairs)
+        EXPECT_TRUE(p.winner != p.loser && p.winner >= 0 && p.loser >= 0 && p.winner < 2 && p.loser < 2);
+    }
+  }
+  EXPECT_GT(whole, 200) << "the damage hits nothing but syntax";
+}
+
+}  // namespace
+}  // namespace dmoerm::preference

@@ -1,0 +1,132 @@
+#include "preference/line_reader.h"
+
+#include <sys/stat.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include <vector>
+
+#include "base/error.h"
+#include "support/scratch.h"
+
+namespace dmoerm::preference {
+namespace {
+
+class LineReaderFile : public test::Scratch {
+ protected:
+  [[nodiscard]] static std::vector<std::string> lines(const std::string& path) {
+    LineReader reader(path);
+    std::vector<std::string> all;
+    for (std::string line; reader.next(line);) {
+      all.push_back(line);
+      EXPECT_EQ(reader.number(), static_cast<std::int64_t>(all.size()));
+    }
+    return all;
+  }
+};
+
+std::string gzip(const std::string& text) {
+  std::string packed(compressBound(text.size()) + 64, '\0');
+  z_stream stream{};
+  deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(packed.data());
+  stream.avail_out = static_cast<uInt>(packed.size());
+  deflate(&stream, Z_FINISH);
+  packed.resize(stream.total_out);
+  deflateEnd(&stream);
+  return packed;
+}
+
+std::string zstd(const std::string& text) {
+  std::string packed(ZSTD_compressBound(text.size()), '\0');
+  packed.resize(ZSTD_compress(packed.data(), packed.size(), text.data(), text.size(), 3));
+  return packed;
+}
+
+/// Lines of random lengths around the size of the reader's block.
+std::string long_text() {
+  std::string text;
+  std::uint64_t x = 1;
+  for (int i = 0; i < 40; ++i) {
+    x = x * 6364136223846793005U + 1;
+    text += std::string(x % 60000, static_cast<char>('a' + i % 26)) + "\n";
+  }
+  return text;
+}
+
+TEST_F(LineReaderFile, GivesTheSameLinesPlainGzipAndZstd) {
+  const std::string text = long_text();
+  const std::vector<std::string> plain = lines(write("a", text));
+  ASSERT_EQ(plain.size(), 40U);
+  std::string joined;
+  for (const std::string& line : plain) joined += line + "\n";
+  EXPECT_EQ(joined, text);
+  EXPECT_EQ(lines(write("a.gz", gzip(text))), plain);
+  EXPECT_EQ(lines(write("misnamed.jsonl", zstd(text))), plain) << "told by content, not by name";
+}
+
+TEST_F(LineReaderFile, ReadsMembersOneAfterAnother) {
+  EXPECT_EQ(lines(write("a", gzip("one\ntw") + gzip("o\n"))), (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(lines(write("b", zstd("one\ntw") + zstd("o\n"))), (std::vector<std::string>{"one", "two"}));
+}
+
+TEST_F(LineReaderFile, DropsByteOrderMarkAndCarriageReturns) {
+  EXPECT_EQ(lines(write("a", "\xEF\xBB\xBFone\r\n\r\ntwo\xEF\xBB\xBF\r\nlast")),
+            (std::vector<std::string>{"one", "", "two\xEF\xBB\xBF", "last"}));
+}
+
+TEST_F(LineReaderFile, AnEmptyFileHasNoLines) {
+  EXPECT_TRUE(lines(write("a", "")).empty());
+  EXPECT_EQ(lines(write("b", "\n")), (std::vector<std::string>{""}));
+}
+
+TEST_F(LineReaderFile, RefusesTruncatedCompression) {
+  const std::string text = long_text();
+  for (const std::string& packed : {gzip(text), zstd(text)}) {
+    for (const std::size_t cut : {packed.size() - 1, packed.size() / 2, std::size_t{20}}) {
+      const std::string path = write("cut", packed.substr(0, cut));
+      EXPECT_NE(test::message_of<DataError>([&] { (void)lines(path); }).find("truncated"), std::string::npos) << cut;
+    }
+  }
+}
+
+TEST_F(LineReaderFile, RefusesBytesBehindAGzipMemberButZeros) {
+  const std::string text = long_text();
+  const auto whole = lines(write("whole.gz", gzip(text) + gzip(text)));
+  EXPECT_EQ(lines(write("padded.gz", gzip(text) + gzip(text) + std::string(100, '\0'))), whole);
+  std::string broken = gzip(text);
+  broken[1] = 'x';  // of its magic
+  for (const std::string& behind : {broken, std::string("{}"), std::string(16, '\0') + "xx"}) {
+    const std::string path = write("behind.gz", gzip(text) + behind);
+    EXPECT_NE(test::message_of<DataError>([&] { (void)lines(path); }).find("damaged gzip file"), std::string::npos);
+  }
+  const std::string path = write("behind.gz", gzip(text) + gzip(text).substr(0, 1));
+  EXPECT_NE(test::message_of<DataError>([&] { (void)lines(path); }).find("truncated gzip file"), std::string::npos);
+}
+
+TEST_F(LineReaderFile, NamesWhatIsNoText) {
+  EXPECT_NE(test::message_of<DataError>([&] {
+              (void)lines(write("x.parquet", "PAR1..."));
+            }).find("x.parquet: expected JSON lines in UTF-8"),
+            std::string::npos);
+  EXPECT_NE(test::message_of<DataError>([&] { (void)lines(write("x", "\xFF\xFE{")); }).find("iconv"), std::string::npos);
+}
+
+TEST_F(LineReaderFile, RefusesWhatIsNoFile) {
+  ASSERT_EQ(::mkfifo((directory_ / "pipe").c_str(), 0600), 0);
+  EXPECT_NE(test::message_of<IoError>([&] { LineReader{directory_ / "pipe"}; }).find("inputs are read twice"), std::string::npos);
+  EXPECT_THROW(LineReader{directory_}, IoError);
+  EXPECT_THROW(LineReader(directory_ / "absent"), IoError);
+}
+
+TEST_F(LineReaderFile, RefusesALineWithoutEnd) {
+  const std::string bomb = gzip(std::string(std::size_t{65} << 20, 'x'));
+  const std::string path = write("bomb.gz", bomb);
+  EXPECT_NE(test::message_of<DataError>([&] { (void)lines(path); }).find("bomb.gz:1: line longer than 64 MiB"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace dmoerm::preference

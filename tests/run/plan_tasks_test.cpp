@@ -1,0 +1,256 @@
+// What a run is planned to be: which data it refuses, and how much its baselines may train.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <type_traits>
+
+#include "base/error.h"
+#include "config/fields.h"
+#include "run/pipeline.h"
+#include "support/scratch.h"
+#include "support/word_renderer.h"
+
+namespace dmoerm::run {
+namespace {
+
+using nlohmann::json;
+
+/// Gives one of a configuration's keys another value.
+class Change {
+ public:
+  explicit Change(std::size_t number) : number_(number) {}
+  template <class Member>
+  void operator()(const char* name, Member& member, const config::Rule& rule, const char* /*meaning*/) {
+    if constexpr (config::is_section<Member>) {
+      const std::string outside = path_;
+      path_ += std::string(name) + ".";
+      config::describe(*this, member);
+      path_ = outside;
+    } else if constexpr (!config::is_list<Member>) {
+      if (seen_++ != number_) return;
+      changed_ = path_ + name;
+      if constexpr (std::is_same_v<Member, bool>) {
+        member = !member;
+      } else if constexpr (std::is_same_v<Member, std::string>) {
+        member = rule.words.empty() ? member + "x" : member == rule.words.front() ? rule.words.back() : rule.words.front();
+      } else if constexpr (std::is_floating_point_v<Member>) {
+        member = member / 2 + 0.001;
+      } else {
+        member += 1;
+      }
+    }
+  }
+  /// Its dotted path; empty if there are fewer keys.
+  [[nodiscard]] const std::string& changed() const { return changed_; }
+
+ private:
+  std::size_t number_, seen_ = 0;
+  std::string path_, changed_;
+};
+
+class Planning : public test::Scratch {
+ protected:
+  Planning() {
+    config_.categories = {{"chat", {"tone"}, 0.0}, {"code", {"style"}, 0.0}};  // fact is 0 for all: of no use
+    config_.experts.labels_min = 4;
+    config_.base.trains = "lora";
+    for (const char* split : {"train", "validation", "test"}) {
+      for (int i = 0; i < 20; ++i) {
+        rows_.push_back(row("chat", split, {{"tone", 1}, {"fact", 0}}));
+        rows_.push_back(row("code", split, {{"style", 1}}));
+      }
+    }
+  }
+
+  /// A prompt of its own with two responses, the first better in everything that `scores` names with a 1.
+  json row(const char* category, const char* split, const std::map<std::string, int>& scores) {
+    json first = json::object(), second = json::object();
+    for (const auto& [point, score] : scores) first[point] = score, second[point] = 0;
+    const int number = rows_made_++;
+    return {{"id", std::to_string(number)},
+            {"category", category},
+            {"split", split},
+            {"prompt", "prompt number " + std::to_string(number)},
+            {"responses",
+             {{{"text", "one " + std::to_string(number)}, {"overall", 1}, {"scores", first}},
+              {{"text", "two " + std::to_string(number)}, {"overall", 0}, {"scores", second}}}}};
+  }
+
+  std::vector<RunTask> plan() { return plan_tasks(config_, store()); }
+  data::TokenStore store() {
+    std::string text;
+    for (const json& r : rows_) text += r.dump() + "\n";
+    data::IngestRequest request;
+    request.data.inputs.push_back({write("rows.jsonl", text), "auto", "", "", 1.0});
+    request.categories = config_.categories;
+    request.renderer = test::word_renderer(1 << 30);
+    request.output = directory_ / "store.h5";
+    data::ingest(request);
+    return data::TokenStore::open(request.output);
+  }
+  std::string refusal() {
+    return test::message_of<ConfigError>([&] { (void)plan(); });
+  }
+  /// Remove a label from the rows of some splits.
+  void forget(const std::string& point, const std::vector<std::string>& splits) {
+    for (json& r : rows_) {
+      if (std::ranges::find(splits, r["split"].get<std::string>()) == splits.end()) continue;
+      for (json& response : r["responses"]) response["scores"].erase(point);
+    }
+  }
+
+  int rows_made_ = 0;
+  std::vector<json> rows_;
+  config::RunConfig config_;
+};
+
+TEST_F(Planning, DataThatHoldsWhatIsAskedForIsTaken) { EXPECT_EQ(refusal(), ""); }
+
+TEST_F(Planning, NoLabelsOneKindAndTooFewAreDifferentMessagesAllAtOnce) {
+  config_.categories[0].points = {"tone", "fact", "humour"};
+  config_.categories[1].points = {"stile"};
+  config_.experts.labels_min = 15;  // phase 1 has about 12 of 20 groups
+  const std::string said = refusal();
+  EXPECT_NE(said.find("category chat, tone: 1"), std::string::npos) << said;
+  EXPECT_NE(said.find("ordered pairs, at least 15 needed, in the groups of phase 1 and 2 (base_share 0.6 of the train split"),
+            std::string::npos)
+      << said;
+  EXPECT_NE(said.find("category chat, fact: labels of one kind only: no two responses to a prompt differ"), std::string::npos)
+      << said;
+  EXPECT_NE(said.find("category chat, humour: no labels; the inputs label fact, tone"), std::string::npos) << said;
+  EXPECT_NE(said.find("category code, stile: no labels; did you mean style?"), std::string::npos) << said;
+}
+
+TEST_F(Planning, ARefusalSaysHowToSeeWhatWasDropped) {
+  config_.categories[0].points = {"humour"};
+  EXPECT_EQ(refusal().find("dropped"), std::string::npos);
+  rows_.push_back(row("poetry", "train", {{"tone", 1}}));  // of no configured category
+  EXPECT_NE(refusal().find("rows were dropped: `dmoerm ingest --config FILE"), std::string::npos);
+}
+
+TEST_F(Planning, LabelsNobodyAskedForDoNotHideThatACategoryHasNone) {
+  forget("style", {"train", "validation", "test"});
+  EXPECT_NE(refusal().find("category code, style: no labels; the inputs label no point of this category"), std::string::npos);
+}
+
+TEST_F(Planning, WithoutValidationOrTestLabelsNothingIsTrained) {
+  forget("tone", {"validation"});
+  const std::string no_point = refusal();
+  EXPECT_NE(no_point.find("category chat, tone: 0 ordered pairs, at least 1 needed, in the validation split"), std::string::npos)
+      << no_point;
+  EXPECT_EQ(no_point.find("overall"), std::string::npos) << no_point;
+
+  for (json& r : rows_) {
+    if (r["split"] != "train") r["responses"][0]["overall"] = 0;
+  }
+  const std::string no_overall = refusal();
+  for (const char* category : {"chat", "code"}) {
+    for (const char* split : {"validation split", "test split"}) {
+      EXPECT_NE(
+          no_overall.find(std::string("category ") + category + ", overall: 0 ordered pairs, at least 1 needed, in the " + split),
+          std::string::npos)
+          << no_overall;
+    }
+  }
+}
+
+TEST_F(Planning, EveryKeyThatMayChangeAResultIsInTheIdentityOfATask) {
+  const std::set<std::string> no_part = {"name",
+                                         "runs_dir",
+                                         "log_level",
+                                         "backbone.dir",
+                                         "backbone.chat_template",  // what they name is in digests
+                                         "compute.device",
+                                         "compute.trunk_cache_mb",
+                                         "compute.peak_tflops",
+                                         "experts.fuse",  // fused sets are tasks of their own
+                                         "experts.labels_min",
+                                         "base.checkpoint_every_s",
+                                         "base.checkpoints_kept",
+                                         "base.shard",
+                                         "base.recompute",
+                                         "experts.train.checkpoint_every_s",
+                                         "experts.train.checkpoints_kept",
+                                         "experts.train.shard",
+                                         "experts.train.recompute"};
+  const auto elsewhere = [](const std::string& key) {  // the token store's identity, the label store's, and how ranks work
+    return key.starts_with("data.") || key.starts_with("labels.") || key.starts_with("slurm.") || key.starts_with("watch.") ||
+           (key.starts_with("cluster.") && key != "cluster.wire");
+  };
+  config_.base.trains = "all";
+  const data::TokenStore store = this->store();
+  const auto keys_of = [&](const config::RunConfig& config, const ComputedOn& on) {
+    std::map<std::string, std::string> keys;
+    for (const RunTask& task : plan_tasks(config, store, on)) keys[task.node.id] = task.identity.key();
+    return keys;
+  };
+  const auto before = keys_of(config_, {"weights", "cpu"});
+  EXPECT_NE(before, keys_of(config_, {"other weights", "cpu"}));
+  EXPECT_NE(before, keys_of(config_, {"weights", "cuda"}));
+  for (std::size_t number = 0;; ++number) {
+    config::RunConfig config = config_;
+    Change change(number);
+    config::describe(change, config);
+    if (change.changed().empty()) {
+      EXPECT_GT(number, 100U);
+      break;
+    }
+    EXPECT_EQ(keys_of(config, {"weights", "cpu"}) == before, no_part.contains(change.changed()) || elsewhere(change.changed()))
+        << change.changed();
+  }
+}
+
+TEST_F(Planning, TheBaselinesVisitAsManyGroupsAsBaseAndExpertsTogether) {
+  config_.base.steps_max = 10, config_.base.groups_per_step = 8;
+  config_.experts.train.steps_max = 13;
+  const auto steps = [&](std::int64_t groups_per_step) {
+    config_.experts.train.groups_per_step = groups_per_step;
+    std::map<std::string, std::int64_t> found;
+    for (const RunTask& task : plan()) {
+      if (task.identity.settings.contains("steps")) found[task.node.id] = task.identity.settings["steps"];
+    }
+    return found;
+  };
+  const auto equal = steps(8);
+  EXPECT_EQ(equal.at("base/chat"), 10);
+  EXPECT_EQ(equal.at("category/chat"), 10 + 13);
+  EXPECT_EQ(equal.at("single"), 2 * (10 + 13));
+  const auto half = steps(4);
+  EXPECT_EQ(half.at("category/chat"), 10 + 7) << "13 steps of 4 groups are 52 groups: 7 steps of 8";
+  EXPECT_EQ(half.at("single"), 2 * (10 + 7));
+  EXPECT_EQ(steps(16).at("category/code"), 10 + 26);
+}
+
+TEST_F(Planning, APlanWithoutDataHasTheSameTasksAndFromTheSameSizesTheSameLoads) {
+  config_.categories[0].points = {"tone", "again"};
+  for (json& r : rows_) {
+    for (json& response : r["responses"]) {
+      if (response["scores"].contains("tone")) response["scores"]["again"] = response["scores"]["tone"];
+    }
+  }
+  config_.base.lora_layers = 3, config_.experts.train.lora_layers = 3;
+  for (const std::int64_t fuse : {1, 2}) {
+    config_.experts.fuse = fuse;
+    const std::vector<RunTask> tasks = plan();
+    plan::JobSizes sizes;
+    sizes.groups_per_category = 20, sizes.tokens_per_group = tasks.at(1).load.group_tokens;
+    const std::vector<plan::SizedTask> estimated = plan::estimated_job(config_, sizes);
+    ASSERT_EQ(estimated.size(), tasks.size());
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      const plan::Load &counted = tasks[i].load, &stated = estimated[i].load;
+      EXPECT_EQ(estimated[i].task.id, tasks[i].node.id);
+      EXPECT_EQ(estimated[i].task.inputs, tasks[i].node.inputs);
+      EXPECT_EQ(estimated[i].task.base, tasks[i].node.base);
+      EXPECT_EQ(estimated[i].task.ranks_max, tasks[i].node.ranks_max);
+      EXPECT_EQ(stated.models, counted.models) << tasks[i].node.id;
+      EXPECT_EQ(stated.adapted_layers, counted.adapted_layers);
+      EXPECT_NEAR(stated.steps, counted.steps, 1 + 0.35 * counted.steps) << tasks[i].node.id << ": parts are drawn by prompt";
+      EXPECT_NEAR(stated.group_tokens, counted.group_tokens, 0.2 * counted.group_tokens) << tasks[i].node.id;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dmoerm::run

@@ -1,0 +1,82 @@
+#include "run/statistics.h"
+
+#include <gtest/gtest.h>
+
+#include "base/rng.h"
+
+namespace dmoerm::run {
+namespace {
+
+/// Groups of 5 pairs whose pairs share the group's own accuracy: not independent, as in real data.
+std::vector<GroupResult> simulate(Rng& rng, int groups, double accuracy) {
+  std::vector<GroupResult> results;
+  for (int g = 0; g < groups; ++g) {
+    const double own = std::min(1.0, std::max(0.0, accuracy + 0.2 * rng.normal()));
+    GroupResult result{0, 5};
+    for (int p = 0; p < 5; ++p) result.right += rng.uniform() < own ? 1 : 0;
+    results.push_back(result);
+  }
+  return results;
+}
+
+TEST(BootstrapAccuracy, ItsIntervalCoversTheTruthAboutAsOftenAsItSays) {
+  Rng rng(7);
+  int covered = 0;
+  const int trials = 200;
+  for (int t = 0; t < trials; ++t) {
+    const Interval i = bootstrap_accuracy(simulate(rng, 60, 0.6), static_cast<std::uint64_t>(t), 400);
+    covered += i.low <= 0.6 && 0.6 <= i.high ? 1 : 0;
+  }
+  EXPECT_GE(covered, 178);  // 95 % of 200 is 190; four deviations below
+  EXPECT_LE(covered, 199);
+}
+
+TEST(BootstrapAccuracy, IsDeterministicAndDefinedWithoutPairs) {
+  Rng rng(1);
+  const auto results = simulate(rng, 30, 0.7);
+  const Interval a = bootstrap_accuracy(results, 5), b = bootstrap_accuracy(results, 5);
+  EXPECT_EQ(a.low, b.low);
+  EXPECT_EQ(a.high, b.high);
+  EXPECT_LT(a.low, a.value);
+  EXPECT_GT(a.high, a.value);
+  EXPECT_EQ(bootstrap_accuracy({}, 1).value, 0.5);
+  EXPECT_EQ(bootstrap_accuracy({{0, 0}}, 1).low, 0.0);
+}
+
+TEST(BootstrapAccuracy, IsNotSureOfWhatFewGroupsAgreeOn) {
+  const Interval perfect = bootstrap_accuracy(std::vector<GroupResult>(8, {1, 1}), 1);  // figures of Wilson's interval
+  EXPECT_EQ(perfect.value, 1.0);
+  EXPECT_NEAR(perfect.low, 0.6756, 1e-4);
+  EXPECT_EQ(perfect.high, 1.0);
+  const Interval one = bootstrap_accuracy({{0, 3}, {0, 0}}, 1);
+  EXPECT_EQ(one.low, 0.0);
+  EXPECT_NEAR(one.high, 0.7935, 1e-4) << "one group with pairs";
+}
+
+TEST(BootstrapDifference, PairingMakesASmallGapVisible) {
+  Rng rng(3);
+  const auto worse = simulate(rng, 80, 0.6);
+  auto better = worse;
+  for (std::size_t g = 0; g < better.size(); g += 4) better[g].right = std::min(5.0, better[g].right + 1);
+  const Interval gap = bootstrap_difference(better, worse, 1);
+  EXPECT_GT(gap.low, 0.0);
+  EXPECT_LT(bootstrap_accuracy(better, 1).low, bootstrap_accuracy(worse, 1).high);  // unpaired, the intervals overlap
+  EXPECT_THROW(bootstrap_difference(better, {}, 1), std::logic_error);
+}
+
+TEST(MarkdownTable, AlignsCharactersNotBytes) {
+  EXPECT_EQ(markdown_table({{"a", "bb"}, {"ä角", "c"}}), "| a   | bb  |\n|-----|-----|\n| ä角  | c   |\n");
+}
+
+TEST(CalibrationError, IsTheGapBetweenConfidenceAndAccuracyInsideEachBin) {
+  EXPECT_DOUBLE_EQ(calibration_error({}, {}), 0.0);
+  EXPECT_NEAR(calibration_error({0.75, 0.75, 0.75, 0.75}, {true, true, true, false}), 0.0, 1e-12);
+  EXPECT_NEAR(calibration_error({1.0, 1.0}, {true, false}), 0.5, 1e-12) << "the last bin holds 1.0";
+  // Bins of opposite sign do not cancel: 0.9 said and 0 right, 0.1 said and 1 right.
+  EXPECT_NEAR(calibration_error({0.95, 0.15}, {false, true}), (0.95 + 0.85) / 2, 1e-12);
+  // Weighted by members: three of four in a bin that is off by 0.3.
+  EXPECT_NEAR(calibration_error({0.7, 0.7, 0.7, 0.2}, {true, true, true, false}), (0.9 + 0.2) / 4, 1e-12);
+}
+
+}  // namespace
+}  // namespace dmoerm::run

@@ -1,0 +1,330 @@
+// The tasks of a run on a tiny model: which groups each phase learns from, what an expert starts from, and that the figures of
+// evaluation and report are those of the models on the disk, counted here once more.
+#include "run/tasks.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "base/files.h"
+#include "comm/single_process.h"
+#include "run/pipeline.h"
+#include "support/tiny_model_directory.h"
+#include "support/word_renderer.h"
+#include "synth/synth.h"
+
+namespace dmoerm::run {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr std::int64_t kVocab = 300;
+
+/// A whole run, made once for adapters and once for bases whose every weight is trained.
+class Tasks : public testing::TestWithParam<const char*> {
+ protected:
+  struct Run {
+    config::RunConfig config;
+    std::unique_ptr<data::TokenStore> store;
+    std::unique_ptr<RunContext> context;
+  };
+
+  static Run& run_of(const std::string& trains) {
+    static std::map<std::string, Run> runs;
+    const auto [at, added] = runs.try_emplace(trains);
+    if (added) make(at->second, trains);
+    return at->second;
+  }
+  static const fs::path& folder() {
+    static const fs::path kFolder = fs::temp_directory_path() / ("dmoerm_tasks_" + std::to_string(::getpid()));
+    return kFolder;
+  }
+  static void TearDownTestSuite() { fs::remove_all(folder()); }
+
+  static void make(Run& run, const std::string& trains) {
+    const fs::path place = folder() / trains;
+    test::write_tiny_model(place, kVocab);
+    synth::SynthOptions options;
+    options.groups = 90, options.categories = 2, options.responses = 3;
+    const synth::SynthData made = synth::synthesize(options);
+    std::ofstream(place / "synth.jsonl") << made.jsonl;
+    run.config.backbone.dir = place;
+    run.config.compute.device = "cpu", run.config.compute.micro_batch_tokens = 600;
+    run.config.router.confidence_min = 0.0;
+    run.config.base.trains = trains;
+    for (config::TrainConfig* train : {&run.config.base, &run.config.experts.train})
+      train->lr = 5e-3, train->groups_per_step = 4, train->steps_max = 6, train->eval_every_steps = 3, train->lora_rank = 4;
+    run.config.aggregator.lr = 1e-2, run.config.aggregator.steps_max = 40;
+
+    data::IngestRequest request;
+    request.data.inputs.push_back({(place / "synth.jsonl").string(), "auto", "", "", 1.0});
+    request.renderer = test::word_renderer(kVocab);
+    request.output = place / "store.h5";
+    data::ingest(request);
+    run.store = std::make_unique<data::TokenStore>(data::TokenStore::open(request.output));
+    for (const std::string& name : run.store->categories()) {
+      const auto& summary = *std::ranges::find(made.categories, name, &synth::SynthSummary::category);
+      run.config.categories.push_back({name, {summary.points[0].name, summary.points[1].name}, 0.0});
+    }
+    run.context = std::make_unique<RunContext>(run.config, *run.store, RunDirectory(place / "run"));
+    for (const RunTask& task : plan_tasks(run.config, *run.store)) redo(run, task.node.id);
+  }
+
+  /// Run one task, as the plan has it.
+  static void redo(Run& run, const std::string& id) {
+    const auto alone = comm::single();
+    for (const RunTask& task : plan_tasks(run.config, *run.store)) {
+      if (task.node.id == id) task.run(*run.context, task.identity, *alone);
+    }
+  }
+
+  Run& run_ = run_of(GetParam());
+  RunContext& context_ = *run_.context;
+
+  std::vector<train::LabelledGroup> groups(std::int32_t category, train::Part part,
+                                           std::string_view label = preference::kOverall) const {
+    return train::labelled_groups(*run_.store, category, part, label, run_.config);
+  }
+  static std::int64_t responses(const std::vector<train::LabelledGroup>& groups) {
+    std::int64_t n = 0;
+    for (const train::LabelledGroup& g : groups) n += static_cast<std::int64_t>(g.responses.size());
+    return n;
+  }
+  void expect_learnt_from(const json& metrics, const std::vector<train::LabelledGroup>& training,
+                          const std::vector<train::LabelledGroup>& validation, const std::string& what) const {
+    EXPECT_NE(training.size(), validation.size());
+    EXPECT_EQ(metrics.at("groups"), training.size()) << what;
+    EXPECT_EQ(metrics.at("pairs"), train::count_pairs(training)) << what;
+    EXPECT_EQ(metrics.at("validation_groups"), validation.size()) << what;
+    EXPECT_EQ(metrics.at("validation_pairs"), train::count_pairs(validation)) << what;
+  }
+
+  /// Rewards of the responses of one group.
+  std::vector<float> rewards(const LoadedModel& model, const train::LabelledGroup& group) {
+    const auto alone = comm::single();
+    return train::score_groups(*run_.store, context_.frozen(model), {group}, 600, false, *alone).rewards;
+  }
+  std::vector<float> rewards(std::int32_t category, const std::string& aggregator, const train::LabelledGroup& group) {
+    const auto alone = comm::single();
+    const moe::ExpertFeatures features = expert_features(context_, category, {group}, *alone);
+    const at::Tensor rewards_N =
+        moe::Aggregator::load(context_.directory().task("aggregator/" + context_.category(category).name) /
+                              (aggregator + ".safetensors"))
+            .forward(features.states_NKH, features.rewards_NK)
+            .contiguous();
+    return {rewards_N.const_data_ptr<float>(), rewards_N.const_data_ptr<float>() + rewards_N.numel()};
+  }
+  /// Pairs whose winner has the higher reward.
+  static double right(const std::vector<float>& rewards, const train::LabelledGroup& group) {
+    double count = 0;
+    for (const preference::Preference& p : group.pairs) {
+      const float winner = rewards[static_cast<std::size_t>(p.winner)], loser = rewards[static_cast<std::size_t>(p.loser)];
+      count += winner > loser ? 1 : winner == loser ? 0.5 : 0;
+    }
+    return count;
+  }
+  json results(const std::string& category) const {
+    return read_json(context_.directory().task("eval/" + category) / "results.json");
+  }
+  std::string chosen(std::int32_t category) const {
+    return context_.directory().metrics("aggregator/" + context_.category(category).name).at("chosen");
+  }
+};
+
+TEST_P(Tasks, EachPhaseLearnsFromItsOwnGroups) {  // faults 2 and 11
+  expect_learnt_from(context_.directory().metrics("single"), groups(-1, train::Part::train), groups(-1, train::Part::validation),
+                     "single");
+  for (std::int32_t i = 0; i < 2; ++i) {
+    const config::CategoryConfig& c = context_.category(i);
+    ASSERT_NE(groups(i, train::Part::base).size(), groups(i, train::Part::aggregator).size())
+        << "or this test could not tell them apart";
+    const auto metrics = [&](const std::string& task) { return context_.directory().metrics(task); };
+    expect_learnt_from(metrics("base/" + c.name), groups(i, train::Part::base), groups(i, train::Part::validation), "base");
+    expect_learnt_from(metrics("category/" + c.name), groups(i, train::Part::train), groups(i, train::Part::validation),
+                       "category");
+    for (std::size_t p = 0; p < 2; ++p) {
+      expect_learnt_from(metrics(context_.expert_task(i, p)).at(c.points[p]), groups(i, train::Part::base, c.points[p]),
+                         groups(i, train::Part::validation, c.points[p]), c.points[p]);
+    }
+    for (const auto& [part, from] :
+         {std::pair("train", train::Part::aggregator), std::pair("validation", train::Part::validation)}) {
+      const auto reader =
+          nn::SafetensorsReader::open(context_.directory().task("features/" + c.name) / (std::string(part) + ".safetensors"));
+      EXPECT_EQ(reader.load("rewards").size(0), responses(groups(i, from))) << part;
+    }
+  }
+}
+
+TEST_P(Tasks, AnExpertStartsFromItsBase) {
+  run_.config.experts.train.lr = 1e-30;
+  const std::string name = context_.category(0).name, point = context_.category(0).points[1];
+  const fs::path kept = folder() / "kept", expert = context_.directory().task(context_.expert_task(0, 1));
+  fs::rename(expert, kept);
+  redo(run_, context_.expert_task(0, 1));
+  run_.config.experts.train.lr = 5e-3;
+  const LoadedModel base = context_.load_model("base/" + name);
+  const nn::Expert still = nn::Expert::load(base.backbone->spec(), expert / point, at::kCPU);
+  EXPECT_TRUE(still.head_D.equal(base.expert->head_D));
+  if (!base.trains_all) {
+    EXPECT_TRUE(still.flat.equal(base.expert->flat)) << "a copy of the base's adapter";
+  }
+  fs::remove_all(expert);
+  fs::rename(kept, expert);
+  const nn::Expert moved = nn::Expert::load(base.backbone->spec(), expert / point, at::kCPU);
+  EXPECT_FALSE(moved.head_D.equal(base.expert->head_D)) << "it learns at its own rate";
+}
+
+TEST_P(Tasks, TheAggregatorIsTheOneThatHeldOutGroupsSpeakFor) {
+  const auto alone = comm::single();
+  for (std::int32_t i = 0; i < 2; ++i) {
+    const moe::ExpertFeatures train = expert_features(context_, i, groups(i, train::Part::aggregator), *alone),
+                              validation = expert_features(context_, i, groups(i, train::Part::validation), *alone);
+    const auto held_out = [&](const char* kind) {
+      return moe::held_out(kind, train, validation, run_.config.aggregator, run_.config.seed);
+    };
+    std::string expected = "mean";
+    if (moe::clearly_better(held_out("linear"), held_out("mean"))) expected = "linear";
+    if (moe::clearly_better(held_out("mlp"), held_out(expected.c_str()))) expected = "mlp";
+    EXPECT_EQ(chosen(i), expected);
+  }
+  const std::string task = "aggregator/" + context_.category(0).name, before = chosen(0);
+  for (const char* kind : {"linear", "mlp", "best"}) {
+    run_.config.aggregator.kind = kind;
+    redo(run_, task);
+    EXPECT_EQ(chosen(0), std::string(kind) == "best" ? before : kind);
+  }
+}
+
+TEST_P(Tasks, EvaluationCountsWhatTheModelsSay) {  // fault 6: every group of the test split
+  for (std::int32_t i = 0; i < 2; ++i) {
+    const std::string name = context_.category(i).name;
+    const json found = results(name);
+    const auto test = groups(i, train::Part::test);
+    ASSERT_EQ(found.at("pairs").size(), test.size());
+    const LoadedModel single = context_.load_model("single");
+    const auto counted = [&](const std::string& model,
+                             const std::function<std::vector<float>(const train::LabelledGroup&)>& rewards_of) {
+      for (std::size_t g = 0; g < test.size(); ++g)
+        EXPECT_EQ(found.at("right").at(model).at(g), right(rewards_of(test[g]), test[g])) << model << " " << g;
+    };
+    counted("single", [&](const train::LabelledGroup& g) { return rewards(single, g); });
+    const LoadedModel own = context_.load_model("category/" + name);
+    counted("category", [&](const train::LabelledGroup& g) { return rewards(own, g); });
+    for (const char* kind : {"mean", "linear", "mlp"})
+      counted(kind, [&](const train::LabelledGroup& g) { return rewards(i, kind, g); });
+    for (const std::string& point : context_.category(i).points) {
+      double pairs = 0;
+      for (const json& n : found.at("points").at(point).at("pairs")) pairs += n.get<double>();
+      EXPECT_EQ(pairs, train::count_pairs(groups(i, train::Part::test, point)));
+    }
+  }
+}
+
+TEST_P(Tasks, DmoermIsTheModelThatTheRouterChooses) {  // fault 15
+  const std::string name = context_.category(0).name;
+  const auto test = groups(0, train::Part::test);
+  const auto check = [&] {
+    redo(run_, "eval/" + name);
+    const json found = results(name);
+    std::set<std::string> scored_by;
+    for (std::size_t g = 0; g < test.size(); ++g) {
+      const std::string route = found.at("routes").at(g).at("category");
+      scored_by.insert(route);
+      const auto target =
+          static_cast<std::int32_t>(std::ranges::find(run_.store->categories(), route) - run_.store->categories().begin());
+      const std::vector<float> said =
+          route.empty() ? rewards(context_.load_model("single"), test[g]) : rewards(target, chosen(target), test[g]);
+      EXPECT_EQ(found.at("right").at("dmoerm").at(g), right(said, test[g])) << g << " " << route;
+    }
+    return scored_by;
+  };
+  check();
+  const fs::path weights = context_.directory().task("router") / "router.safetensors";
+  {
+    const auto reader = nn::SafetensorsReader::open(weights);
+    nn::NamedTensors turned;
+    for (const char* name_of : {"mean", "std", "weight", "bias"}) turned.emplace_back(name_of, reader.load(name_of));
+    for (std::size_t t : {2, 3}) turned[t].second = turned[t].second.flip(0).contiguous();  // everything to the other category
+    nn::save_safetensors(weights, turned);
+  }
+  EXPECT_TRUE(check().contains(context_.category(1).name));
+  run_.config.router.confidence_min = 1.1;  // nothing is sure enough
+  redo(run_, "router");
+  EXPECT_EQ(check(), std::set<std::string>{""});
+  run_.config.router.confidence_min = 0.0;
+  redo(run_, "router");
+  redo(run_, "eval/" + name);
+}
+
+TEST_P(Tasks, TheReportAddsUpWhatWasCounted) {
+  const json numbers = read_json(context_.directory().task("report") / "report.json");
+  const std::string text = read_file(context_.directory().task("report") / "report.md");
+  const auto cells = [&](const std::string& first) {  // of the first table's row that begins with it
+    std::istringstream lines(text);
+    std::vector<std::string> found;
+    for (std::string line; found.empty() && std::getline(lines, line);) {
+      if (!line.starts_with("| " + first)) continue;
+      std::istringstream row(line);
+      for (std::string cell; std::getline(row, cell, '|');) {
+        while (cell.ends_with(" ")) cell.pop_back();
+        while (cell.starts_with(" ")) cell.erase(0, 1);
+        found.push_back(cell);
+      }
+    }
+    return found;
+  };
+  const std::map<std::string, std::string> titles = {{"single", "single model"},
+                                                     {"category", "one per category"},
+                                                     {"mean", "mean of experts"},
+                                                     {"linear", "linear"},
+                                                     {"mlp", "MLP"},
+                                                     {"dmoerm", "DMoERM"}};
+  const auto header = cells("category");
+  std::map<std::string, double> all_right;
+  double all_pairs = 0;
+  const auto expect_share = [&](const std::string& row, const std::string& model, double share) {
+    const json& said = numbers.at("accuracy").at(row).at(model);
+    EXPECT_NEAR(said.at("value").get<double>(), share, 1e-12) << row << " " << model;
+    EXPECT_LE(said.at("low").get<double>(), share);
+    EXPECT_GE(said.at("high").get<double>(), share);
+    const auto column = std::ranges::find(header, titles.at(model)) - header.begin();
+    ASSERT_LT(column, std::ssize(header)) << model;
+    EXPECT_TRUE(cells(row).at(static_cast<std::size_t>(column)).starts_with(fmt::format("{:.3f} [", share)))
+        << row << " " << model;
+  };
+  for (std::int32_t i = 0; i < 2; ++i) {
+    const std::string name = context_.category(i).name;
+    const json found = results(name);
+    double pairs = 0;
+    for (const json& n : found.at("pairs")) pairs += n.get<double>();
+    all_pairs += pairs;
+    for (const auto& [model, title] : titles) {
+      double count = 0;
+      for (const json& n : found.at("right").at(model)) count += n.get<double>();
+      all_right[model] += count;
+      expect_share(name, model, count / pairs);
+    }
+    for (const std::string& point : context_.category(i).points) {
+      double point_right = 0, point_pairs = 0;
+      for (const json& n : found.at("points").at(point).at("right")) point_right += n.get<double>();
+      for (const json& n : found.at("points").at(point).at("pairs")) point_pairs += n.get<double>();
+      EXPECT_NEAR(numbers.at("points").at(name).at(point).at("value").get<double>(), point_right / point_pairs, 1e-12);
+    }
+  }
+  for (const auto& [model, title] : titles) expect_share("all", model, all_right[model] / all_pairs);
+  for (const char* rival : {"single", "category", "mean"}) {
+    EXPECT_NEAR(numbers.at("difference").at(std::string("dmoerm-") + rival).at("value").get<double>(),
+                (all_right["dmoerm"] - all_right[rival]) / all_pairs, 1e-12);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, Tasks, testing::Values("lora", "all"), [](const auto& of) { return std::string(of.param); });
+
+}  // namespace
+}  // namespace dmoerm::run
