@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "base/text_table.h"
 #include "cli/verbs.h"
-#include "moe/bundle.h"
+#include "moe/load_bundle.h"
 #include "nn/device.h"
 #include "preference/forms.h"
 #include "preference/line_reader.h"
@@ -60,12 +60,12 @@ Question question_of(const json& row) {
 }
 
 double normalised(const moe::Bundle& bundle, const std::string& category, double reward) {
-  const moe::ScoreStats& stats = category.empty() ? bundle.single.stats : bundle.score_stats.at(category);
+  const moe::ScoreStats& stats = category.empty() ? bundle.model.fallback_stats : bundle.model.category(category).stats;
   return (reward - stats.mean) / std::max(stats.std, 1e-6);
 }
 
 json answer(const moe::Bundle& bundle, const Question& question, const Options& options) {
-  const moe::GroupScore scored = moe::score_group(bundle, question.prompt, question.responses, options.category);
+  const moe::GroupScore scored = moe::score_texts(bundle, question.prompt, question.responses, options.category);
   json scores = json::array(), points = json::array(), cut = json::array();
   for (const moe::Score& s : scored.responses) {
     scores.push_back(options.normalise ? normalised(bundle, scored.category, s.reward) : s.reward);
@@ -77,7 +77,7 @@ json answer(const moe::Bundle& bundle, const Question& question, const Options& 
                {"cut_tokens", cut},
                {"scored_by", scored.category.empty() ? "single" : scored.category},
                {"route",
-                {{"category", bundle.router.categories()[static_cast<std::size_t>(scored.route.likeliest)]},
+                {{"category", bundle.model.router.categories()[static_cast<std::size_t>(scored.route.likeliest)]},
                  {"confidence", scored.route.confidence},
                  {"fallback", scored.category.empty()}}}};
   if (!question.id.is_null()) line["id"] = question.id;
@@ -152,7 +152,7 @@ void run(const Options& options) {
   Answers answers(options.output);
   at::set_num_threads(options.threads > 0 ? options.threads : cores());
   const moe::Bundle bundle = moe::load_bundle(options.bundle, nn::pick_device(options.device, "--device"));
-  if (!options.category.empty()) moe::find_category(bundle, options.category);
+  if (!options.category.empty()) (void)bundle.model.category(options.category);  // refuse an unknown one before anything is read
   if (!options.responses.empty()) {
     const Question question{{}, {{"user", options.prompt}}, options.responses};
     answers.write(table_of(answer(bundle, question, options), options.responses));

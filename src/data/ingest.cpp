@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -88,6 +89,7 @@ class Ingest {
     report_.pairs = builder.pairs();
     if (builder.groups_without_pairs() > 0) report_.noted["groups without any ordered pair"] = builder.groups_without_pairs();
     json provenance = json::parse(request_.renderer.provenance);
+    provenance["head_tokens"] = request_.renderer.head_tokens;
     const json about = to_json(report_);
     for (const char* key : {"inputs", "counts", "cut", "dropped", "noted"}) provenance[key] = about[key];
     builder.finish(provenance.dump());
@@ -127,10 +129,20 @@ class Ingest {
     std::vector<std::int32_t> prompt = request_.renderer.render_prompt(group.prompt);
     const bool wordless = prompt.empty() || std::ranges::any_of(texts, [](const auto& ids) { return ids.empty(); });
     if (wordless) return refuse("a text has no tokens in this vocabulary");
-    const GroupLayout layout = lay_out_group(std::move(texts), static_cast<std::int64_t>(prompt.size()), limits_);
+    // Test texts stay whole: they are cut when they are scored, one by one, as a user's texts are.
+    std::vector<std::vector<std::int32_t>> whole;
+    if (group.split == Split::test) whole = texts;
+    GroupLayout layout = lay_out_group(std::move(texts), static_cast<std::int64_t>(prompt.size()), limits_);
     const bool equal = std::ranges::all_of(layout.responses, [&](const auto& ids) { return ids == layout.responses.front(); });
     if (equal) return refuse("all responses have the same tokens (after the cut to data.max_length)");
-    prompt = cut_prompt(std::move(prompt), layout, limits_);
+    if (whole.empty()) {
+      prompt = cut_prompt(std::move(prompt), layout, limits_);
+    } else {
+      const GroupLayout shared =
+          lay_out_group(std::move(whole), std::ssize(prompt), {.max_length = std::numeric_limits<std::int64_t>::max()});
+      layout.prefix = shared.prefix;
+      layout.responses = shared.responses;
+    }
     builder.add(group, layout, prompt, group.split, std::max(1.0, item.weight), clear_margin(group.category));
 
     const bool moved = stated != Split::unset && stated != group.split;

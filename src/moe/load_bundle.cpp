@@ -1,3 +1,5 @@
+#include "moe/load_bundle.h"
+
 #include <ATen/core/Tensor.h>
 #include <fmt/format.h>
 
@@ -7,7 +9,6 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "moe/bundle.h"
 #include "moe/bundle_files.h"
 #include "nn/device.h"
 
@@ -30,14 +31,14 @@ void check_files(const fs::path& directory, const json& expected) {
 /// The scores that the bundle was saved with must come out again. In bfloat16 another kind of processor rounds differently, and
 /// where experts differ little standardising makes much of it: then a difference is told, and only a large one refused.
 void check_golden(const Bundle& bundle, const json& golden) {
-  const bool half = bundle.base->dtype() != at::kFloat;
+  const bool half = bundle.model.backbone->dtype() != at::kFloat;
   const double told = half ? 3e-2 : 1e-4, refused = half ? 0.5 : 1e-4;
   double largest = 0;
   for (const json& item : golden) {
     std::vector<preference::Message> prompt;
     for (const json& m : item.at("prompt")) prompt.push_back({m.at("role"), m.at("content")});
     const GroupScore scored =
-        score_group(bundle, prompt, item.at("responses").get<std::vector<std::string>>(), item.at("category"));
+        score_texts(bundle, prompt, item.at("responses").get<std::vector<std::string>>(), item.at("category"));
     for (std::size_t i = 0; i < scored.responses.size(); ++i) {
       const double expected = item.at("scores").at(i), got = scored.responses[i].reward;
       const double difference = std::abs(got - expected) / (1 + std::abs(expected));
@@ -56,12 +57,28 @@ void check_golden(const Bundle& bundle, const json& golden) {
         bundle.directory.string(), largest);
 }
 
+ModelFiles files_of(const fs::path& directory, const json& manifest) {
+  ModelFiles files;
+  files.router = directory / "router";
+  const json stats = manifest.value("score_stats", json::object());
+  for (const json& c : manifest.at("categories")) {
+    ModelFiles::CategoryFiles category;
+    category.name = c.at("name");
+    category.points = c.at("points").get<std::vector<std::string>>();
+    if (c.at("base") != "base") category.base = directory / c.at("base").get<std::string>();
+    for (const std::string& point : category.points) category.experts.push_back(directory / "experts" / category.name / point);
+    category.aggregator = directory / "aggregator" / (category.name + ".safetensors");
+    if (stats.contains(category.name)) category.stats = stats_of(stats[category.name]);
+    files.categories.push_back(std::move(category));
+  }
+  files.fallback = directory / "single";
+  if (manifest.contains("single_stats")) files.fallback_stats = stats_of(manifest["single_stats"]);
+  return files;
+}
+
 Bundle read(const fs::path& directory, const json& manifest, at::Device device) {
   Bundle bundle;
   bundle.directory = directory;
-  const at::ScalarType dtype = nn::pick_dtype(manifest.value("dtype", "float32"));
-  const auto load_base = [&](const std::string& folder) { return nn::Backbone::load(directory / folder, device, 0, dtype); };
-  bundle.base = load_base("base");
   bundle.tokenizer = std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(directory / "base" / "tokenizer.json"));
   const std::string name = manifest.at("template").at("name");
   bundle.chat_template =
@@ -70,43 +87,16 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
     throw DataError(fmt::format("{}: template {} has digest {} in this program, the bundle was made with {}", directory.string(),
                                 name, bundle.chat_template->digest(), manifest.at("template").at("sha256").get<std::string>()));
   }
-  bundle.max_length = manifest.at("max_length"), bundle.min_prompt_tokens = manifest.at("min_prompt_tokens"),
-  bundle.batch_tokens = manifest.at("batch_tokens");
   bundle.provenance = manifest.at("provenance");
-  bundle.router = moe::CategoryRouter::load(directory / "router");
-  for (const json& c : manifest.at("categories")) {
-    const std::string category = c.at("name"), base = c.at("base");
-    CategoryModel model{category,
-                        base == "base" ? bundle.base : load_base(base),
-                        c.at("points").get<std::vector<std::string>>(),
-                        {},
-                        moe::Aggregator::load(directory / "aggregator" / (category + ".safetensors"))};
-    for (const std::string& point : model.points) {
-      model.experts.push_back(
-          std::make_shared<nn::Expert>(nn::Expert::load(model.base->spec(), directory / "experts" / category / point, device)));
-    }
-    bundle.categories.push_back(std::move(model));
-  }
-  if (manifest.at("single") == "adapter") {
-    bundle.single = {bundle.base,
-                     std::make_shared<nn::Expert>(nn::Expert::load(bundle.base->spec(), directory / "single", device))};
-  } else {
-    bundle.single.base = load_base("single");
-    auto head = std::make_shared<nn::Expert>(bundle.single.base->spec(), nn::LoraSpec{1, 1.0, 0.0}, device);
-    head->head_D.copy_(nn::SafetensorsReader::open_model(directory / "single")
-                           .load(bundle.single.base->spec().encoder() ? "classifier.weight" : "score.weight")
-                           .view({-1}));
-    bundle.single.expert = head;
-  }
-  const json stats_list = manifest.value("score_stats", json::object());
-  for (const auto& [category, stats] : stats_list.items()) bundle.score_stats[category] = stats_of(stats);
-  if (manifest.contains("single_stats")) bundle.single.stats = stats_of(manifest["single_stats"]);
+  const std::shared_ptr<nn::Backbone> base =
+      nn::Backbone::load(directory / "base", device, 0, nn::pick_dtype(manifest.value("dtype", "float32")));
+  const ScoringLimits limits{{manifest.at("max_length"), manifest.at("min_prompt_tokens"), bundle.chat_template->head_tokens()},
+                             manifest.at("batch_tokens")};
+  bundle.model = assemble(files_of(directory, manifest), {[&] { return base; }, {}}, limits);
   return bundle;
 }
 
 }  // namespace
-
-ScoreStats stats_of(const json& score) { return {score.at("mean"), score.at("std"), score.at("count")}; }
 
 Bundle load_bundle(const fs::path& directory, at::Device device) {
   if (!fs::exists(directory / kBundleManifest))

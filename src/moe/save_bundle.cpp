@@ -1,4 +1,5 @@
-// Writing a bundle: every part beside the final name, dmoerm.json with checksums last, then one rename.
+#include "moe/save_bundle.h"
+
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
@@ -8,8 +9,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
-#include "moe/bundle.h"
 #include "moe/bundle_files.h"
+#include "moe/load_bundle.h"
 
 namespace dmoerm::moe {
 namespace {
@@ -82,7 +83,7 @@ void save_base(const fs::path& directory, const fs::path& source, const nn::Back
   write_json_atomically(directory / "config.json", classifier_config(source, base, pad));
   nn::NamedTensors tensors;
   for (const auto& [name, slot] : base.weights().named()) tensors.emplace_back(nn::head_model_prefix(base.spec()) + name, slot);
-  tensors.emplace_back(base.spec().encoder() ? "classifier.weight" : "score.weight", head_D.view({1, -1}));
+  tensors.emplace_back(nn::head_name(base.spec()), head_D.view({1, -1}));
   nn::save_safetensors(directory / "model.safetensors", tensors);
 }
 
@@ -101,19 +102,18 @@ void copy_tokenizer(const fs::path& source, const fs::path& directory, const std
   }
 }
 
-json golden_json(const Bundle& bundle,
-                 const std::vector<std::pair<std::vector<preference::Message>, std::vector<std::string>>>& golden) {
+json golden_json(const Bundle& bundle, const std::vector<GoldenText>& golden) {
   json list = json::array();
   const auto add = [&](const auto& prompt, const auto& responses, const std::string& category) {
     json messages = json::array();
     for (const preference::Message& m : prompt) messages.push_back({{"role", m.role}, {"content", m.content}});
     json scores = json::array();
-    for (const Score& s : score_group(bundle, prompt, responses, category).responses) scores.push_back(s.reward);
+    for (const Score& s : score_texts(bundle, prompt, responses, category).responses) scores.push_back(s.reward);
     list.push_back({{"prompt", messages}, {"responses", responses}, {"category", category}, {"scores", scores}});
   };
   for (const auto& [prompt, responses] : golden) {
     add(prompt, responses, "");
-    for (const CategoryModel& c : bundle.categories) add(prompt, responses, c.name);
+    for (const Category& c : bundle.model.categories) add(prompt, responses, c.name);
   }
   return list;
 }
@@ -121,50 +121,53 @@ json golden_json(const Bundle& bundle,
 }  // namespace
 
 void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path& source_model,
-                 const std::vector<std::pair<std::vector<preference::Message>, std::vector<std::string>>>& golden) {
+                 const std::vector<GoldenText>& golden) {
+  const Model& model = bundle.model;
   const fs::path temporary = temporary_name(directory);
   try {
     fs::remove_all(temporary);
     fs::create_directories(temporary);
-    const at::Tensor zero_D = at::zeros({bundle.base->spec().width});
+    const at::Tensor zero_D = at::zeros({model.backbone->spec().width});
     const std::int64_t pad = pad_id(source_model, *bundle.tokenizer, *bundle.chat_template);
-    save_base(temporary / "base", source_model, *bundle.base, pad, zero_D);
+    save_base(temporary / "base", source_model, *model.backbone, pad, zero_D);
     copy_tokenizer(source_model, temporary / "base", bundle.tokenizer->token_of(static_cast<std::int32_t>(pad)));
     json manifest = {{"schema_version", kBundleSchema},
                      {"template",
                       {{"name", bundle.chat_template->name()},
                        {"sha256", bundle.chat_template->digest()},
                        {"text", bundle.chat_template->text()}}},
-                     {"dtype", dtype_name(*bundle.base)},
-                     {"max_length", bundle.max_length},
-                     {"min_prompt_tokens", bundle.min_prompt_tokens},
-                     {"batch_tokens", bundle.batch_tokens},
+                     {"dtype", dtype_name(*model.backbone)},
+                     {"max_length", model.limits.layout.max_length},
+                     {"min_prompt_tokens", model.limits.layout.min_prompt_tokens},
+                     {"batch_tokens", model.limits.batch_tokens},
                      {"provenance", bundle.provenance},
                      {"special_tokens_in_text", bundle.chat_template->special_in_text()}};
-    bundle.router.save(temporary / "router");
-    for (const CategoryModel& c : bundle.categories) {
+    model.router.save(temporary / "router");
+    for (const Category& c : model.categories) {
       std::string base = "base";
-      if (c.base != bundle.base) save_base(temporary / (base = "base/" + c.name), source_model, *c.base, pad, zero_D);
-      for (std::size_t k = 0; k < c.points.size(); ++k) c.experts[k]->save(temporary / "experts" / c.name / c.points[k]);
+      if (&c.backbone() != model.backbone.get()) {
+        base = "base/" + c.name;
+        save_base(temporary / base, source_model, c.backbone(), pad, zero_D);
+      }
+      for (std::size_t k = 0; k < c.points.size(); ++k) c.experts[k].save(temporary / "experts" / c.name / c.points[k]);
       fs::create_directories(temporary / "aggregator");
       c.aggregator.save(temporary / "aggregator" / (c.name + ".safetensors"));
       manifest["categories"].push_back(
           {{"name", c.name}, {"base", base}, {"points", c.points}, {"aggregator", c.aggregator.kind()}});
-      const auto stats = bundle.score_stats.find(c.name);
-      if (stats != bundle.score_stats.end()) manifest["score_stats"][c.name] = to_json(stats->second);
+      manifest["score_stats"][c.name] = to_json(c.stats);
     }
-    const bool adapter = bundle.single.base == bundle.base;
-    if (adapter) {
-      bundle.single.expert->save(temporary / "single");
+    if (model.fallback.adapter() != nullptr) {
+      model.fallback.save(temporary / "single");
+      manifest["single"] = "adapter";
     } else {
-      save_base(temporary / "single", source_model, *bundle.single.base, pad, bundle.single.expert->head_D);
+      save_base(temporary / "single", source_model, model.fallback.backbone(), pad, model.fallback.head().w_D);
+      manifest["single"] = "checkpoint";
     }
-    manifest["single"] = adapter ? "adapter" : "checkpoint";
-    manifest["single_stats"] = to_json(bundle.single.stats);
+    manifest["single_stats"] = to_json(model.fallback_stats);
     manifest["golden"] = golden_json(bundle, golden);
     manifest["files"] = file_sums(temporary);
     write_json_atomically(temporary / kBundleManifest, manifest);
-    load_bundle(temporary, bundle.base->device());  // loaded again and compared before anyone is told that it is saved
+    load_bundle(temporary, model.backbone->device());  // loaded again and compared before anyone is told that it is saved
     const fs::path old = directory.string() + ".old";
     fs::remove_all(old);
     if (fs::exists(directory)) fs::rename(directory, old);
@@ -176,15 +179,6 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
     fs::remove_all(temporary, ignored);
     throw;
   }
-}
-
-json file_sums(const fs::path& directory) {
-  json sums = json::object();
-  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
-    if (entry.is_regular_file() && entry.path().filename() != kBundleManifest)
-      sums[entry.path().lexically_relative(directory).string()] = sha256_file(entry.path());
-  }
-  return sums;
 }
 
 }  // namespace dmoerm::moe

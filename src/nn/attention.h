@@ -45,13 +45,4 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::T
                         const at::Tensor& out, const at::Tensor& lse_HT, const AttentionPlan& plan, const HeadShape& shape,
                         at::Tensor dq, at::Tensor dk, at::Tensor dv);
 
-namespace generic {
-/// The same in ATen operations, for any device and dtype; also the reference in tests.
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
-                     const HeadShape& shape, at::Tensor* lse_HT);
-void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                        const at::Tensor& out, const at::Tensor& lse_HT, const AttentionPlan& plan, const HeadShape& shape,
-                        at::Tensor dq, at::Tensor dk, at::Tensor dv);
-}  // namespace generic
-
 }  // namespace dmoerm::nn

@@ -1,12 +1,11 @@
-// Attention for float32 on the CPU: tiles of queries, scores in a scratch that stays in cache, products by the BLAS that libtorch
-// brings.
+#include "nn/attention_cpu.h"
+
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "nn/attention.h"
 #include "nn/simd_math.h"
 
 extern "C" void sgemm_(const char* transa, const char* transb, const int* m, const int* n, const int* k, const float* alpha,
@@ -126,13 +125,14 @@ void for_each_tile(const AttentionCluster& cluster, std::int64_t kv_head, const 
   }
 }
 
-bool fits(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(1) == 1; }
-
 }  // namespace
+
+namespace cpu {
+
+bool takes(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(1) == 1; }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
                      const HeadShape& shape, at::Tensor* lse_HT) {
-  if (!fits(q) || !fits(k) || !fits(v)) return generic::attention(q, k, v, plan, shape, lse_HT);
   const std::int64_t dim = shape.head_dim, queries = q.size(0);
   at::Tensor out = at::empty({queries, shape.heads * dim}, q.options());
   *lse_HT = at::empty({shape.heads, queries}, q.options());
@@ -156,10 +156,6 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                         const at::Tensor& out, const at::Tensor& lse_HT, const AttentionPlan& plan, const HeadShape& shape,
                         at::Tensor dq, at::Tensor dk, at::Tensor dv) {
-  if (!fits(q) || !fits(dout) || !fits(dq) || !fits(dk) || !fits(dv)) {
-    generic::attention_backward(dout, q, k, v, out, lse_HT, plan, shape, dq, dk, dv);
-    return;
-  }
   const std::int64_t dim = shape.head_dim, queries = q.size(0);
   const Rows all_q = rows_of(q), all_k = rows_of(k), all_v = rows_of(v), all_out = rows_of(out), all_dout = rows_of(dout),
              all_dq = rows_of(dq), all_dk = rows_of(dk), all_dv = rows_of(dv);
@@ -196,5 +192,7 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::T
     });
   });
 }
+
+}  // namespace cpu
 
 }  // namespace dmoerm::nn

@@ -12,6 +12,8 @@
 #include <numbers>
 
 #include "base/error.h"
+#include "nn/decoder_layer.h"
+#include "nn/encoder_layer.h"
 #include "nn/ops.h"
 
 namespace dmoerm::nn {
@@ -108,7 +110,7 @@ void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) cons
   check_batch(batch, spec_);
   state.ids_T = to_device_long(batch.ids, device());
   state.positions_T = to_device_long(batch.positions, device());
-  state.batch.experts = state.experts;
+  state.batch.adapters = state.adapters;
   state.batch.all = plan_all_rows(batch, !spec_.encoder());
   state.batch.reads = plan_read_rows(batch, !spec_.encoder());
   state.batch.read_rows_R = to_device_long(batch.read_rows, device());
@@ -123,15 +125,15 @@ at::Tensor Backbone::layer_forward(ForwardState& state, std::size_t layer, bool 
   return forward(spec_, weights_.layers[layer], state.batch, layer, ends_at_reads, x_TD, saved);
 }
 
-at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep,
+at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const AdapterRows> adapters, ForwardState* keep,
                              const Trunk& trunk) const {
   ForwardState local;
   ForwardState& state = keep != nullptr ? *keep : local;
-  state.experts.assign(experts.begin(), experts.end());
+  state.adapters.assign(adapters.begin(), adapters.end());
   prepare(batch, state);
-  state.first_layer = experts.empty() ? 0 : weights_.layers.size();
-  for (const ExpertRows& rows : experts)
-    state.first_layer = std::min(state.first_layer, rows.expert != nullptr ? rows.expert->first_layer() : 0);
+  state.first_layer = adapters.empty() ? 0 : weights_.layers.size();
+  for (const AdapterRows& rows : adapters)
+    state.first_layer = std::min(state.first_layer, rows.adapter != nullptr ? rows.adapter->first_layer() : 0);
   if (keep != nullptr) state.layers.resize(weights_.layers.size());
   if (trunk.x_TD.defined() && trunk.layer > state.first_layer)
     throw ShapeError(fmt::format("a pass that adapts layer {} cannot start at layer {}", state.first_layer, trunk.layer));
@@ -189,7 +191,7 @@ void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const Bac
     const LayerSaved saved = take_saved(keep, i);
     LayerGradients layer;
     layer.weights = gradients.weights != nullptr ? &gradients.weights->layers[i] : nullptr;
-    layer.experts = gradients.experts;
+    layer.adapters = gradients.adapters;
     layer.input = i > keep.first_layer || gradients.weights != nullptr;
     dx = layer_backward(spec_, weights_.layers[i], keep.batch, i, i + 1 == weights_.layers.size(), dx, saved, layer);
     call(gradients.after_part, weights_.part_of_layer(i));

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "data/packed_batch.h"
-#include "nn/expert.h"
 #include "nn/layer.h"
+#include "nn/lora_adapter.h"
 #include "nn/weights.h"
 
 namespace dmoerm::nn {
@@ -17,7 +17,7 @@ namespace dmoerm::nn {
 /// What a forward pass kept for its backward pass.
 struct ForwardState {
   LayerBatch batch;
-  std::vector<ExpertRows> experts;
+  std::vector<AdapterRows> adapters;
   std::vector<LayerSaved> layers;
   bool recompute = false;  ///< set before forward(): keep the layers' inputs only; backward() computes the rest again, same bits
   std::size_t first_layer = 0;  ///< the lowest that is trained or adapted; nothing is kept of those below
@@ -34,8 +34,8 @@ struct Trunk {
 
 /// Where gradients go: undefined or null parts are not computed.
 struct BackboneGradients {
-  Weights* weights = nullptr;    ///< of all weights of the backbone
-  std::vector<Expert*> experts;  ///< one for each ExpertRows of the forward pass; empty: none
+  Weights* weights = nullptr;          ///< of all weights of the backbone
+  std::vector<LoraAdapter*> adapters;  ///< one for each AdapterRows of the forward pass; empty: none
   /// Called with the number of each part of `weights` in order: before its first gradient is added, and after its last. May be
   /// empty.
   std::function<void(std::size_t part)> before_part{}, after_part{};
@@ -55,7 +55,7 @@ class Backbone {
   /// @param keep  null in inference; else receives what backward() needs
   /// @param trunk  what the layers below the adapted ones give for these rows, if it is known; default: computed
   /// @throws ShapeError for ids outside the vocabulary or texts longer than the model's positions
-  [[nodiscard]] at::Tensor forward(const data::PackedBatch& batch, std::span<const ExpertRows> experts, ForwardState* keep,
+  [[nodiscard]] at::Tensor forward(const data::PackedBatch& batch, std::span<const AdapterRows> adapters, ForwardState* keep,
                                    const Trunk& trunk = {}) const;
   /// Add the gradients of a forward pass, in float32. @param grad_RD  gradient in its result. `keep` is used up.
   void backward(const at::Tensor& grad_RD, ForwardState& keep, const BackboneGradients& gradients) const;

@@ -1,9 +1,9 @@
-// Llama, Mistral, Qwen2, Qwen3: norm -> attention -> sum -> norm -> gated MLP -> sum.
+#include "nn/decoder_layer.h"
+
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/mm.h>
 
-#include "nn/layer.h"
 #include "nn/ops.h"
 #include "nn/projection.h"
 

@@ -1,9 +1,9 @@
-// BERT: attention -> sum -> norm -> MLP with GELU -> sum -> norm.
+#include "nn/encoder_layer.h"
+
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/gelu_backward.h>
 #include <ATen/ops/mm.h>
 
-#include "nn/layer.h"
 #include "nn/ops.h"
 #include "nn/projection.h"
 

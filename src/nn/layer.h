@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "nn/attention.h"
-#include "nn/expert.h"
+#include "nn/lora_adapter.h"
 #include "nn/weights.h"
 
 namespace dmoerm::nn {
@@ -18,7 +18,7 @@ struct LayerBatch {
   AttentionPlan all, reads;   ///< queries: every row; only the read rows
   at::Tensor cos_TE, sin_TE;  ///< rotary tables of the rows (decoders)
   at::Tensor read_rows_R;     ///< int64
-  std::span<const ExpertRows> experts;
+  std::span<const AdapterRows> adapters;
 };
 
 /// What backward needs of a layer's forward pass.
@@ -35,25 +35,9 @@ struct LayerSaved {
 
 /// Gradients to add to; undefined members of `weights` are not wanted.
 struct LayerGradients {
-  LayerWeights* weights = nullptr;   ///< null: the layer is frozen
-  std::span<Expert* const> experts;  ///< one for each ExpertRows; empty: no adapters trained
-  bool input = true;                 ///< false: nothing below wants the gradient
+  LayerWeights* weights = nullptr;         ///< null: the layer is frozen
+  std::span<LoraAdapter* const> adapters;  ///< one for each AdapterRows; empty: no adapters trained
+  bool input = true;                       ///< false: nothing below wants the gradient
 };
-
-/// @param ends_at_reads  true in the last layer when only the read rows' states are wanted: queries, MLP and output then have R
-/// rows
-/// @param saved  null in inference
-/// @return output rows: [T or R, D]
-at::Tensor decoder_forward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
-                           bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved);
-/// @param dy  gradient in the output, same rows. @return gradient in the input [T, D]; undefined if not wanted
-at::Tensor decoder_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
-                            bool ends_at_reads, const at::Tensor& dy, const LayerSaved& saved, const LayerGradients& gradients);
-
-/// The same for a BERT layer (norms after the sums).
-at::Tensor encoder_forward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
-                           bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved);
-at::Tensor encoder_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
-                            bool ends_at_reads, const at::Tensor& dy, const LayerSaved& saved, const LayerGradients& gradients);
 
 }  // namespace dmoerm::nn

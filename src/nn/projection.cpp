@@ -13,14 +13,14 @@ namespace dmoerm::nn {
 namespace {
 
 /// The adapter's input of an expert's rows in one layer, dropped out as its key says.
-at::Tensor adapter_input(const ExpertRows& rows, std::size_t layer, const at::Tensor& n_TD) {
+at::Tensor adapter_input(const AdapterRows& rows, std::size_t layer, const at::Tensor& n_TD) {
   const at::Tensor own = n_TD.narrow(0, rows.first_row, rows.rows);
-  const double p = rows.expert->lora().dropout;
+  const double p = rows.adapter->lora().dropout;
   return rows.dropout_key == 0 || p <= 0 ? own : dropout(own, p, mix64(rows.dropout_key + layer), 0);
 }
 
 /// Read rows of one expert, counted from its first row.
-at::Tensor own_reads(const ExpertRows& rows, const LayerBatch& batch) {
+at::Tensor own_reads(const AdapterRows& rows, const LayerBatch& batch) {
   return batch.read_rows_R.narrow(0, rows.first_read, rows.reads) - rows.first_row;
 }
 
@@ -50,11 +50,11 @@ Qkv in_dtype(const Qkv& d, std::int64_t q, std::int64_t kv, bool ends_at_reads, 
   return {ends_at_reads ? d.q.to(dtype) : all.narrow(1, 0, q), all.narrow(1, begin, kv), all.narrow(1, begin + kv, kv)};
 }
 
-void add_adapter(const ExpertRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& n_TD,
+void add_adapter(const AdapterRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& n_TD,
                  Qkv& out) {
-  const LoraLayer lora = in_dtype(rows.expert->layers[layer], n_TD.scalar_type());
-  const std::int64_t r = rows.expert->lora().rank;
-  const double scale = rows.expert->lora().scale();
+  const LoraLayer lora = in_dtype(rows.adapter->layers[layer], n_TD.scalar_type());
+  const std::int64_t r = rows.adapter->lora().rank;
+  const double scale = rows.adapter->lora().scale();
   const at::Tensor u = at::mm(adapter_input(rows, layer, n_TD), lora.a_qv.t());
   const at::Tensor u_q = ends_at_reads ? u.narrow(1, 0, r).index_select(0, own_reads(rows, batch)) : u.narrow(1, 0, r);
   out.q.narrow(0, ends_at_reads ? rows.first_read : rows.first_row, u_q.size(0)).addmm_(u_q, lora.b_q.t(), 1, scale);
@@ -62,11 +62,11 @@ void add_adapter(const ExpertRows& rows, const LayerBatch& batch, std::size_t la
 }
 
 /// Gradients of one adapter; adds its part of the gradient in n to `dn_TD` if that is defined.
-void adapter_backward(const ExpertRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
-                      const at::Tensor& n_TD, const Qkv& d, Expert* sink, const at::Tensor& dn_TD) {
-  const LoraLayer lora = in_dtype(rows.expert->layers[layer], n_TD.scalar_type());
-  const std::int64_t r = rows.expert->lora().rank;
-  const double scale = rows.expert->lora().scale();
+void adapter_backward(const AdapterRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
+                      const at::Tensor& n_TD, const Qkv& d, LoraAdapter* sink, const at::Tensor& dn_TD) {
+  const LoraLayer lora = in_dtype(rows.adapter->layers[layer], n_TD.scalar_type());
+  const std::int64_t r = rows.adapter->lora().rank;
+  const double scale = rows.adapter->lora().scale();
   const at::Tensor dq = d.q.narrow(0, ends_at_reads ? rows.first_read : rows.first_row, ends_at_reads ? rows.reads : rows.rows);
   const at::Tensor dv = d.v_TC.narrow(0, rows.first_row, rows.rows);
   at::Tensor g = at::empty({rows.rows, 2 * r}, n_TD.options());
@@ -90,7 +90,7 @@ void adapter_backward(const ExpertRows& rows, const LayerBatch& batch, std::size
   }
   if (!dn_TD.defined()) return;
   at::Tensor own = dn_TD.narrow(0, rows.first_row, rows.rows);
-  const double p = rows.expert->lora().dropout;
+  const double p = rows.adapter->lora().dropout;
   if (rows.dropout_key == 0 || p <= 0) {
     own.addmm_(g, lora.a_qv);
   } else {
@@ -134,8 +134,8 @@ Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatc
     const at::Tensor all = linear(n_TD, w.qkv_w, w.qkv_b);
     out = {all.narrow(1, 0, q), all.narrow(1, q, kv), all.narrow(1, q + kv, kv)};
   }
-  for (const ExpertRows& rows : batch.experts) {
-    if (rows.expert != nullptr && rows.expert->adapts(layer)) add_adapter(rows, batch, layer, ends_at_reads, n_TD, out);
+  for (const AdapterRows& rows : batch.adapters) {
+    if (rows.adapter != nullptr && rows.adapter->adapts(layer)) add_adapter(rows, batch, layer, ends_at_reads, n_TD, out);
   }
   return out;
 }
@@ -165,10 +165,11 @@ at::Tensor project_qkv_backward(const BackboneSpec& spec, const LayerWeights& w,
       dn_TD = at::mm(d_all, w.qkv_w);
     }
   }
-  for (std::size_t i = 0; i < batch.experts.size(); ++i) {
-    Expert* sink = gradients.experts.empty() ? nullptr : gradients.experts[i];
-    if (batch.experts[i].expert != nullptr && batch.experts[i].expert->adapts(layer) && (sink != nullptr || gradients.input)) {
-      adapter_backward(batch.experts[i], batch, layer, ends_at_reads, n_TD, d, sink, dn_TD);
+  for (std::size_t i = 0; i < batch.adapters.size(); ++i) {
+    LoraAdapter* sink = gradients.adapters.empty() ? nullptr : gradients.adapters[i];
+    if (batch.adapters[i].adapter != nullptr && batch.adapters[i].adapter->adapts(layer) &&
+        (sink != nullptr || gradients.input)) {
+      adapter_backward(batch.adapters[i], batch, layer, ends_at_reads, n_TD, d, sink, dn_TD);
     }
   }
   return dn_TD;

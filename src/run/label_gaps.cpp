@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/log.h"
-#include "moe/bundle.h"
+#include "moe/load_bundle.h"
 #include "run/label_job.h"
 
 namespace dmoerm::run {
@@ -12,7 +12,7 @@ std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, 
                                                const std::vector<label::Target>& targets) {
   const moe::Bundle bundle = moe::load_bundle(config.labels.pairs.bundle, at::Device(at::kCPU));
   std::map<std::string, label::Gaps> gaps;
-  for (const moe::CategoryModel& model : bundle.categories) {
+  for (const moe::Category& model : bundle.model.categories) {
     std::vector<label::Target> own;
     for (const label::Target& target : targets) {
       if (target.category == model.name && std::ranges::find(model.points, target.point) != model.points.end())
@@ -24,7 +24,7 @@ std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, 
       const preference::Group group = groups.read(number);
       std::vector<std::string> texts;
       for (const preference::Response& r : group.responses) texts.push_back(r.text);
-      const moe::GroupScore scores = moe::score_group(bundle, group.prompt, texts, model.name);
+      const moe::GroupScore scores = moe::score_texts(bundle, group.prompt, texts, model.name);
       for (const label::Target& target : own) {
         label::GapTable& table = gaps[LabelJob::task(target)][number];
         for (const label::ResponsePair& pair : label::all_pairs(static_cast<int>(texts.size()))) {

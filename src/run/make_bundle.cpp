@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "moe/bundle.h"
 #include "moe/bundle_files.h"
+#include "moe/save_bundle.h"
 #include "run/pipeline.h"
 
 namespace dmoerm::run {
@@ -53,31 +53,11 @@ fs::path make_bundle(run::RunContext& context) {
   if (stands(directory, source)) return directory;
 
   moe::Bundle bundle;
-  bundle.base = context.pretrained();
+  bundle.model = *context.assemble_model();
   bundle.tokenizer =
       std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json"));
   bundle.chat_template = std::make_shared<tokenizer::ChatTemplate>(config.backbone.chat_template, *bundle.tokenizer,
                                                                    config.data.special_tokens_in_text);
-  bundle.max_length = config.data.max_length, bundle.min_prompt_tokens = config.data.min_prompt_tokens;
-  bundle.batch_tokens = config.compute.micro_batch_tokens;
-  bundle.router = moe::CategoryRouter::load(context.directory().task("router"));
-  for (std::size_t i = 0; i < config.categories.size(); ++i) {
-    const config::CategoryConfig& c = config.categories[i];
-    const auto index = static_cast<std::int32_t>(i);
-    const nlohmann::json metrics = context.directory().metrics("aggregator/" + c.name);
-    const std::string chosen = metrics.at("chosen");
-    moe::CategoryModel category{
-        c.name,
-        context.load_model("base/" + c.name).backbone,
-        c.points,
-        {},
-        moe::Aggregator::load(context.directory().task("aggregator/" + c.name) / (chosen + ".safetensors"))};
-    for (const auto& expert : context.load_experts(index)) category.experts.push_back(expert);
-    bundle.categories.push_back(std::move(category));
-    bundle.score_stats[c.name] = moe::stats_of(metrics.at(chosen).at("score"));
-  }
-  const run::LoadedModel single = context.load_model("single");
-  bundle.single = {single.backbone, single.expert, moe::stats_of(context.directory().metrics("single").at("score"))};
   bundle.provenance = {{"run", config.name}, {"report_key", source}, {"data", context.store().digest()}, {"seed", config.seed}};
   moe::save_bundle(bundle, directory, config.backbone.dir, golden_texts());
   spdlog::info("[bundle] saved, loaded again and compared: {}", directory.string());

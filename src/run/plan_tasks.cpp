@@ -7,7 +7,7 @@
 #include "run/check_labels.h"
 #include "run/pipeline.h"
 #include "run/tasks.h"
-#include "train/reward_trainer.h"
+#include "train/training_steps.h"
 
 namespace dmoerm::run {
 namespace {

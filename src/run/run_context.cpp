@@ -14,8 +14,6 @@
 namespace dmoerm::run {
 namespace {
 
-constexpr const char* kModelFile = "model.safetensors";
-
 /// Layers below the adapted ones. @throws ConfigError if more are to be adapted than there are
 std::int64_t first_adapted(const config::RunConfig& config, const config::TrainConfig& train, std::int64_t layers) {
   if (train.lora_layers > layers)
@@ -72,59 +70,74 @@ nn::LoraSpec RunContext::lora_of(const config::TrainConfig& train) {
   return {train.lora_rank, train.lora_alpha, train.lora_dropout, first_adapted(config_, train, layers)};
 }
 
-std::shared_ptr<nn::Backbone> RunContext::trainable_copy() {
-  // Read again rather than copied: beside what is trained, nothing is kept that nobody uses.
-  if (pretrained_.use_count() == 1) pretrained_.reset();
-  return read_backbone();
+nn::BackboneSource RunContext::backbones() {
+  return {[this] { return pretrained(); },
+          [this] {
+            trunks_.clear();  // a backbone that goes may leave its address to the next one
+            // Read again rather than copied: beside what is trained, nothing is kept that nobody uses.
+            if (pretrained_.use_count() == 1) pretrained_.reset();
+            return read_backbone();
+          }};
 }
 
-LoadedModel RunContext::fresh_model(const std::string& name) {
-  loaded_ = {}, loaded_task_.clear();
-  LoadedModel fresh;
-  fresh.trains_all = config_.base.trains == "all";
-  fresh.backbone = fresh.trains_all ? trainable_copy() : pretrained();
-  fresh.expert = std::make_shared<nn::Expert>(fresh.backbone->spec(), lora_of(config_.base), device_);
-  if (!fresh.trains_all) fresh.expert->initialise(mix64(config_.seed) ^ stable_hash(name));
+void RunContext::release_models() {
+  loaded_ = {};
+  loaded_task_.clear();
+  assembled_.reset();
+}
+
+nn::RewardModel RunContext::fresh_model(const std::string& name) {
+  release_models();
+  nn::RewardModel fresh;
+  if (config_.base.trains == "all") {
+    fresh = nn::RewardModel(backbones().own());
+  } else {
+    fresh = nn::RewardModel(pretrained(), lora_of(config_.base));
+    fresh.adapter()->initialise(mix64(config_.seed) ^ stable_hash(name));
+  }
   // A small random head: with zeros the adapter would get no gradient until the head has moved.
   Rng rng(config_.seed, "head/" + name);
-  std::vector<float> head(static_cast<std::size_t>(fresh.backbone->spec().width));
+  std::vector<float> head(static_cast<std::size_t>(fresh.backbone().spec().width));
   for (float& h : head) h = static_cast<float>(0.02 * rng.normal());
-  fresh.expert->head_D.copy_(
-      at::from_blob(head.data(), {static_cast<std::int64_t>(head.size())}, at::TensorOptions().dtype(at::kFloat)));
+  at::Tensor w_D = fresh.head().w_D;
+  w_D.copy_(at::from_blob(head.data(), {std::ssize(head)}, at::TensorOptions().dtype(at::kFloat)));
   return fresh;
 }
 
-LoadedModel RunContext::load_model(const std::string& task) {
+nn::RewardModel RunContext::load_model(const std::string& task) {
   if (loaded_task_ == task) return loaded_;
-  loaded_ = {};  // free the old one first
-  if (config_.base.trains == "all") trunks_.clear();
-  LoadedModel model;
-  model.trains_all = config_.base.trains == "all";
-  if (model.trains_all) {
-    const auto file = directory_.task(task) / kModelFile;
-    const auto reader = nn::SafetensorsReader::open(file);
-    model.backbone = trainable_copy();
-    for (const auto& [name, slot] : model.backbone->weights().named()) slot.copy_(reader.load(name));
-    model.expert = std::make_shared<nn::Expert>(model.backbone->spec(), lora_of(config_.base), device_);
-    model.expert->head_D.copy_(reader.load("score.weight"));
-  } else {
-    model.backbone = pretrained();
-    model.expert = std::make_shared<nn::Expert>(nn::Expert::load(model.backbone->spec(), directory_.task(task), device_));
-  }
+  release_models();  // free the old one first
+  loaded_ = nn::RewardModel::load(directory_.task(task), backbones());
   loaded_task_ = task;
-  return loaded_ = model;
+  return loaded_;
 }
 
-std::vector<std::string> RunContext::save_model(const std::string& task, const LoadedModel& trained) const {
-  if (!trained.trains_all) {
-    trained.expert->save(directory_.task(task));
-    return {"adapter_config.json", "adapter_model.safetensors"};
+std::shared_ptr<const moe::Model> RunContext::assemble_model() {
+  if (assembled_) return assembled_;
+  release_models();
+  moe::ModelFiles files;
+  files.router = directory_.task("router");
+  for (std::size_t i = 0; i < config_.categories.size(); ++i) {
+    const config::CategoryConfig& c = config_.categories[i];
+    const nlohmann::json metrics = directory_.metrics("aggregator/" + c.name);
+    const std::string chosen = metrics.at("chosen");
+    moe::ModelFiles::CategoryFiles category{.name = c.name,
+                                            .points = c.points,
+                                            .base = directory_.task("base/" + c.name),
+                                            .experts = {},
+                                            .aggregator = directory_.task("aggregator/" + c.name) / (chosen + ".safetensors"),
+                                            .stats = moe::stats_of(metrics.at(chosen).at("score"))};
+    for (std::size_t p = 0; p < c.points.size(); ++p)
+      category.experts.push_back(directory_.task(expert_task(static_cast<std::int32_t>(i), p)) / c.points[p]);
+    files.categories.push_back(std::move(category));
   }
-  nn::NamedTensors tensors = trained.backbone->weights().named();
-  tensors.emplace_back("score.weight", trained.expert->head_D);
-  std::filesystem::create_directories(directory_.task(task));
-  nn::save_safetensors(directory_.task(task) / kModelFile, tensors);
-  return {kModelFile};
+  files.fallback = directory_.task("single");
+  files.fallback_stats = moe::stats_of(directory_.metrics("single").at("score"));
+  const moe::ScoringLimits limits{{config_.data.max_length, config_.data.min_prompt_tokens,
+                                   nlohmann::json::parse(store_.provenance()).value("head_tokens", std::int64_t{0})},
+                                  config_.compute.micro_batch_tokens};
+  assembled_ = std::make_shared<const moe::Model>(moe::assemble(files, backbones(), limits));
+  return assembled_;
 }
 
 std::string RunContext::expert_task(std::int32_t category_index, std::size_t point) const {
@@ -136,24 +149,23 @@ std::string RunContext::expert_task(std::int32_t category_index, std::size_t poi
   return id;
 }
 
-std::vector<std::shared_ptr<nn::Expert>> RunContext::load_experts(std::int32_t category_index) {
-  std::vector<std::shared_ptr<nn::Expert>> experts;
+std::vector<nn::RewardModel> RunContext::load_experts(std::int32_t category_index) {
+  std::vector<nn::RewardModel> experts;
   const config::CategoryConfig& c = category(category_index);
+  const std::shared_ptr<nn::Backbone> base = load_model("base/" + c.name).shared_backbone();
   for (std::size_t p = 0; p < c.points.size(); ++p) {
-    experts.push_back(std::make_shared<nn::Expert>(
-        nn::Expert::load(pretrained()->spec(), directory_.task(expert_task(category_index, p)) / c.points[p], device_)));
+    experts.push_back(
+        nn::RewardModel::load(directory_.task(expert_task(category_index, p)) / c.points[p], {[&] { return base; }, {}}));
   }
   return experts;
 }
 
 moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
                                     comm::Communicator& group) {
-  const LoadedModel base = context.load_model("base/" + context.category(category).name);
-  const auto experts = context.load_experts(category);
+  const std::vector<nn::RewardModel> experts = context.load_experts(category);
   moe::ExpertFeatures features;
   for (std::size_t k = 0; k < experts.size(); ++k) {
-    const train::GroupRewards scored = train::score_groups(context.store(), context.frozen(base, *experts[k]), groups,
-                                                           context.config().compute.micro_batch_tokens, true, group);
+    const train::GroupRewards scored = context.scorer(group).rewards_and_states(experts[k], groups);
     const std::int64_t n = scored.states_ND.size(0), width = scored.states_ND.size(1),
                        count = static_cast<std::int64_t>(experts.size());
     if (k == 0) {

@@ -6,21 +6,12 @@
 
 #include "config/run_config.h"
 #include "data/token_store.h"
-#include "moe/aggregator.h"
-#include "moe/category_router.h"
-#include "nn/backbone.h"
+#include "moe/model.h"
 #include "run/run_directory.h"
-#include "train/score_groups.h"
+#include "train/group_scorer.h"
 #include "train/task_line.h"
 
 namespace dmoerm::run {
-
-/// A base (its own weights, or the shared pretrained ones) with an adapter and a head.
-struct LoadedModel {
-  std::shared_ptr<nn::Backbone> backbone;
-  std::shared_ptr<nn::Expert> expert;
-  bool trains_all = false;
-};
 
 class RunContext {
  public:
@@ -36,24 +27,21 @@ class RunContext {
 
   /// The pretrained backbone, loaded once a process. Frozen users share it.
   std::shared_ptr<nn::Backbone> pretrained();
-  /// An untrained model of phase 1: the pretrained weights (a copy if all are trained) and a small random head.
-  LoadedModel fresh_model(const std::string& name);
+  /// An untrained model of phase 1, with a small random head.
+  nn::RewardModel fresh_model(const std::string& name);
   /// What a phase-1 task ("base/<c>", "single", "category/<c>") left. The last one loaded is kept.
-  LoadedModel load_model(const std::string& task);
-  /// Write a phase-1 model into its task's folder. @return its files, relative
-  std::vector<std::string> save_model(const std::string& task, const LoadedModel& trained) const;
-  /// A phase-1 model, or an expert over one, to score with.
-  [[nodiscard]] train::FrozenModel frozen(const LoadedModel& model) {
-    return {model.backbone.get(), model.trains_all ? nullptr : model.expert.get(), model.expert->head_D, &trunks_};
-  }
-  [[nodiscard]] train::FrozenModel frozen(const LoadedModel& base, const nn::Expert& expert) {
-    return {base.backbone.get(), &expert, expert.head_D, &trunks_};
+  nn::RewardModel load_model(const std::string& task);
+  /// The finished double-layer model of this run. Kept until another model is made or loaded.
+  std::shared_ptr<const moe::Model> assemble_model();
+  /// What scores groups of the store in phases 1 to 3.
+  [[nodiscard]] train::GroupScorer scorer(comm::Communicator& ranks) {
+    return {store_, config_.compute.micro_batch_tokens, trunks_, ranks};
   }
   [[nodiscard]] train::TrunkCache& trunks() { return trunks_; }
   /// The adapter that a training makes.
   [[nodiscard]] nn::LoraSpec lora_of(const config::TrainConfig& train);
   /// Experts of a category in the order of its points.
-  std::vector<std::shared_ptr<nn::Expert>> load_experts(std::int32_t category);
+  std::vector<nn::RewardModel> load_experts(std::int32_t category);
 
   [[nodiscard]] const config::CategoryConfig& category(std::int32_t index) const {
     return config_.categories[static_cast<std::size_t>(index)];
@@ -67,14 +55,17 @@ class RunContext {
   RunDirectory directory_;
   at::Device device_;
   std::shared_ptr<nn::Backbone> read_backbone() const;
-  /// A copy of the pretrained backbone to train.
-  std::shared_ptr<nn::Backbone> trainable_copy();
+  /// The pretrained backbone, and copies of it to train.
+  nn::BackboneSource backbones();
+  /// Forget every model but the pretrained backbone.
+  void release_models();
 
   std::shared_ptr<nn::Backbone> pretrained_;
   train::TrunkCache trunks_;
   train::TaskLine line_;
   std::string loaded_task_;
-  LoadedModel loaded_;
+  nn::RewardModel loaded_;
+  std::shared_ptr<const moe::Model> assembled_;
 };
 
 /// What tasks are computed with and on that the configuration only names.

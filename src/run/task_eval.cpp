@@ -1,9 +1,12 @@
-// Test figures of a category: every model on the same groups, and DMoERM end to end with its own routing.
+// Test figures of a category: every model that the report compares, on the same groups, by the scorer that users call.
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
+#include <set>
 
+#include "base/error.h"
 #include "base/files.h"
+#include "base/stop.h"
 #include "nn/pairwise_loss.h"
 #include "run/tasks.h"
 
@@ -12,119 +15,147 @@ namespace {
 
 using nlohmann::json;
 
-/// Pairs ordered rightly, for each group.
-std::vector<double> right_pairs(const std::vector<float>& rewards, const std::vector<std::size_t>& first,
-                                const std::vector<train::LabelledGroup>& groups) {
-  std::vector<double> right;
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    right.push_back(
-        nn::pairs_right(std::span<const float>(rewards.data() + first[i], groups[i].responses.size()), groups[i].pairs));
+constexpr const char* kKinds[] = {"mean", "linear", "mlp"};
+
+std::vector<float> floats_of(const at::Tensor& rewards_N) {
+  const at::Tensor local = rewards_N.to(at::kFloat).contiguous();
+  return {local.const_data_ptr<float>(), local.const_data_ptr<float>() + local.numel()};
+}
+
+/// Scores a category's test groups, which the ranks share out.
+class Evaluation {
+ public:
+  Evaluation(RunContext& context, std::int32_t category, comm::Communicator& ranks)
+      : context_(context), category_(category), ranks_(ranks), overall_(labelled(preference::kOverall)) {
+    std::set<std::int64_t> indices;
+    for (const train::LabelledGroup& g : overall_) indices.insert(g.group);
+    for (const std::string& point : context_.category(category).points) {
+      points_.push_back(labelled(point));
+      for (const train::LabelledGroup& g : points_.back()) indices.insert(g.group);
+    }
+    std::int64_t number = 0;
+    for (const std::int64_t index : indices) {
+      if (number++ % ranks_.size() == ranks_.rank()) own_[index] = moe::texts_of(context_.store().group(index));
+    }
   }
-  return right;
-}
 
-std::vector<double> right_pairs(const at::Tensor& rewards_N, const std::vector<train::LabelledGroup>& groups) {
-  const at::Tensor local = rewards_N.contiguous();
-  std::vector<std::size_t> first;
-  std::size_t total = 0;
-  for (const train::LabelledGroup& g : groups) {
-    first.push_back(total);
-    total += g.responses.size();
+  /// Everything about the category as results.json holds it, on every rank.
+  json results() {
+    const std::string& name = context_.category(category_).name;
+    score_with_the_whole_model();
+    if (context_.config().baselines) score_with("category", "category/" + name);
+    score_with("base", "base/" + name);
+    gather();
+    json ids = json::array(), right = json::object(), routes = json::array(), points = json::object();
+    for (const train::LabelledGroup& g : overall_) {
+      ids.push_back(std::string(context_.store().group(g.group).id));
+      routes.push_back(routes_.at(g.group));
+    }
+    for (const std::string& model : models_) right[model] = right_pairs(model, overall_);
+    const std::vector<std::string>& names = context_.category(category_).points;
+    for (std::size_t p = 0; p < names.size(); ++p)
+      points[names[p]] = {{"pairs", pair_counts(points_[p])}, {"right", right_pairs("point/" + names[p], points_[p])}};
+    return {{"category", name}, {"ids", ids},       {"pairs", pair_counts(overall_)},
+            {"right", right},   {"routes", routes}, {"points", points}};
   }
-  return right_pairs(std::vector<float>(local.const_data_ptr<float>(), local.const_data_ptr<float>() + local.numel()), first,
-                     groups);
-}
 
-std::vector<train::LabelledGroup> pick(const std::vector<train::LabelledGroup>& groups, const std::vector<std::size_t>& indices) {
-  std::vector<train::LabelledGroup> picked;
-  for (const std::size_t i : indices) picked.push_back(groups[i]);
-  return picked;
-}
+ private:
+  [[nodiscard]] std::vector<train::LabelledGroup> labelled(std::string_view label) const {
+    return train::labelled_groups(context_.store(), category_, train::Part::test, label, context_.config());
+  }
 
-moe::Aggregator load_aggregator(const RunContext& context, std::int32_t category, const std::string& kind) {
-  const std::string task = "aggregator/" + context.category(category).name;
-  const std::string file = kind == "chosen" ? context.directory().metrics(task).at("chosen").get<std::string>() : kind;
-  return moe::Aggregator::load(context.directory().task(task) / (file + ".safetensors"));
-}
+  /// DMoERM end to end with its own routing, and the parts of it that the report shows beside it.
+  void score_with_the_whole_model() {
+    const std::shared_ptr<const moe::Model> whole = context_.assemble_model();
+    const moe::Model& model = *whole;
+    limits_ = model.limits;
+    const moe::Category& own = model.category(context_.category(category_).name);
+    std::map<std::string, moe::Aggregator> aggregators;
+    for (const char* kind : kKinds) {
+      aggregators.emplace(kind, moe::Aggregator::load(context_.directory().task("aggregator/" + own.name) /
+                                                      (std::string(kind) + ".safetensors")));
+    }
+    for (const auto& [index, texts] : own_) {
+      if (stop_requested()) return;
+      const moe::GroupScore scored = model.score(texts);
+      std::vector<float>& rewards = rewards_[index]["dmoerm"];
+      for (const moe::Score& score : scored.responses) rewards.push_back(static_cast<float>(score.reward));
+      routes_[index] = {{"category", scored.category},
+                        {"likeliest", model.router.categories()[static_cast<std::size_t>(scored.route.likeliest)]},
+                        {"confidence", scored.route.confidence}};
+      const moe::ExpertViews views = model.experts(own, texts);
+      rewards_[index]["oracle_route"] = floats_of(model.aggregate(own, views));
+      for (const auto& [kind, aggregator] : aggregators)
+        rewards_[index][kind] = floats_of(aggregator.forward(views.states_NKH, views.rewards_NK));
+      for (std::size_t p = 0; p < own.points.size(); ++p)
+        rewards_[index]["point/" + own.points[p]] = floats_of(views.rewards_NK.select(1, static_cast<std::int64_t>(p)));
+      rewards_[index]["single"] = floats_of(moe::rewards_of(model.fallback, texts, model.limits));
+    }
+    models_.insert({"dmoerm", "oracle_route", "single", "mean", "linear", "mlp"});
+  }
 
-/// Accuracy of each expert on its own point's test labels.
-json point_figures(RunContext& context, std::int32_t category, comm::Communicator& group) {
-  json points = json::object();
-  const config::CategoryConfig& c = context.category(category);
-  const LoadedModel base = context.load_model("base/" + c.name);
-  const auto experts = context.load_experts(category);
-  for (std::size_t k = 0; k < experts.size(); ++k) {
-    const auto groups = train::labelled_groups(context.store(), category, train::Part::test, c.points[k], context.config());
-    const train::GroupRewards scored = train::score_groups(context.store(), context.frozen(base, *experts[k]), groups,
-                                                           context.config().compute.micro_batch_tokens, false, group);
+  /// A model of phase 1 alone.
+  void score_with(const std::string& column, const std::string& task) {
+    const nn::RewardModel model = context_.load_model(task);
+    for (const auto& [index, texts] : own_) {
+      if (stop_requested()) return;
+      rewards_[index][column] = floats_of(moe::rewards_of(model, texts, limits_));
+    }
+    models_.insert(column);
+  }
+
+  /// Every rank gets what all have found. A signal to one of them ends the evaluation of all.
+  void gather() {
+    if (comm::largest_of(ranks_, stop_requested() ? 1 : 0) > 0) throw Stopped("the evaluation broke off");
+    json own = json::array();
+    for (const auto& [index, rewards] : rewards_) own.push_back({index, rewards, routes_.at(index)});
+    const std::vector<std::uint8_t> bytes = json::to_cbor(own);  // exact for every number
+    for (const auto& part : ranks_.all_gather(std::as_bytes(std::span(bytes)))) {
+      const auto* begin = reinterpret_cast<const std::uint8_t*>(part.data());
+      for (const json& group : json::from_cbor(begin, begin + part.size())) {
+        rewards_[group.at(0)] = group.at(1).get<std::map<std::string, std::vector<float>>>();
+        routes_[group.at(0)] = group.at(2);
+      }
+    }
+  }
+
+  /// Pairs that a model orders correctly, for each labelled group.
+  [[nodiscard]] json right_pairs(const std::string& model, const std::vector<train::LabelledGroup>& groups) const {
+    json right = json::array();
+    for (const train::LabelledGroup& g : groups) {
+      const std::vector<float>& all = rewards_.at(g.group).at(model);
+      std::vector<float> own;  // of the responses that the pairs are about
+      for (const std::int32_t r : g.responses) own.push_back(all[static_cast<std::size_t>(r)]);
+      right.push_back(nn::pairs_right(own, g.pairs));
+    }
+    return right;
+  }
+  [[nodiscard]] static json pair_counts(const std::vector<train::LabelledGroup>& groups) {
     json pairs = json::array();
     for (const train::LabelledGroup& g : groups) pairs.push_back(g.pairs.size());
-    points[c.points[k]] = {{"pairs", pairs}, {"right", right_pairs(scored.rewards, scored.first, groups)}};
+    return pairs;
   }
-  return points;
-}
+
+  RunContext& context_;
+  std::int32_t category_;
+  comm::Communicator& ranks_;
+  std::vector<train::LabelledGroup> overall_;
+  std::vector<std::vector<train::LabelledGroup>> points_;                      ///< one list a point
+  std::map<std::int64_t, moe::TokenTexts> own_;                                ///< this rank's groups
+  std::map<std::int64_t, std::map<std::string, std::vector<float>>> rewards_;  ///< group -> model -> rewards of its responses
+  std::map<std::int64_t, json> routes_;
+  std::set<std::string> models_;
+  moe::ScoringLimits limits_;
+};
 
 }  // namespace
 
 void run_eval(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
               comm::Communicator& group) {
-  const std::string& name = context.category(category).name;
-  const std::vector<train::LabelledGroup> groups =
-      train::labelled_groups(context.store(), category, train::Part::test, preference::kOverall, context.config());
-  const std::int64_t tokens = context.config().compute.micro_batch_tokens;
-  json models;
-  const auto add_base = [&](const char* label, const std::string& source) {
-    const train::GroupRewards scored =
-        train::score_groups(context.store(), context.frozen(context.load_model(source)), groups, tokens, false, group);
-    models[label] = right_pairs(scored.rewards, scored.first, groups);
-  };
-  add_base("single", "single");
-  if (context.config().baselines) add_base("category", "category/" + name);
-  add_base("base", "base/" + name);
-  const moe::ExpertFeatures own = expert_features(context, category, groups, group);
-  for (const char* kind : {"mean", "linear", "mlp", "chosen"}) {
-    models[std::string(kind) == "chosen" ? "oracle_route" : kind] =
-        right_pairs(load_aggregator(context, category, kind).forward(own.states_NKH, own.rewards_NK), groups);
-  }
-
-  // DMoERM end to end: the router chooses; below its threshold the single model scores.
-  const auto router = moe::CategoryRouter::load(context.directory().task("router"));
-  std::vector<std::int64_t> indices;
-  for (const train::LabelledGroup& g : groups) indices.push_back(g.group);
-  const at::Tensor pooled_ND = pooled_prompts(context, indices);
-  std::map<std::int32_t, std::vector<std::size_t>> by_route;
-  json routes = json::array();
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    const moe::Route route = router.route(pooled_ND[static_cast<std::int64_t>(i)]);
-    by_route[route.category].push_back(i);
-    routes.push_back({{"category", route.category < 0 ? "" : router.categories()[static_cast<std::size_t>(route.category)]},
-                      {"likeliest", router.categories()[static_cast<std::size_t>(route.likeliest)]},
-                      {"confidence", route.confidence}});
-  }
-  std::vector<double> routed(groups.size());
-  for (const auto& [target, members] : by_route) {
-    std::vector<double> right;
-    if (target == category || target < 0) {
-      for (const std::size_t i : members) right.push_back(models[target < 0 ? "single" : "oracle_route"][i].get<double>());
-    } else {
-      const std::vector<train::LabelledGroup> picked = pick(groups, members);
-      const moe::ExpertFeatures features = expert_features(context, target, picked, group);
-      right = right_pairs(load_aggregator(context, target, "chosen").forward(features.states_NKH, features.rewards_NK), picked);
-    }
-    for (std::size_t m = 0; m < members.size(); ++m) routed[members[m]] = right[m];
-  }
-  models["dmoerm"] = routed;
-  const json points = point_figures(context, category, group);
+  const json results = Evaluation(context, category, group).results();
   if (group.rank() != 0) return;
-  json ids = json::array(), pairs = json::array();
-  for (const train::LabelledGroup& g : groups) {
-    ids.push_back(std::string(context.store().group(g.group).id));
-    pairs.push_back(g.pairs.size());
-  }
   std::filesystem::create_directories(context.directory().task(task));
-  write_json_atomically(
-      context.directory().task(task) / "results.json",
-      {{"category", name}, {"ids", ids}, {"pairs", pairs}, {"right", models}, {"routes", routes}, {"points", points}});
+  write_json_atomically(context.directory().task(task) / "results.json", results);
   context.directory().complete(task, identity, {"results.json"}, json::object());
 }
 

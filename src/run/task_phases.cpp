@@ -92,14 +92,10 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
 
 void run_base(RunContext& context, const std::string& task, std::int32_t category, train::Part part, std::int64_t steps_max,
               const TaskIdentity& identity, comm::Communicator& group) {
-  const LoadedModel fresh = context.fresh_model(task);
+  const nn::RewardModel fresh = context.fresh_model(task);
   std::vector<train::Trainee> trainees(1);
   trainees[0] = {
-      task,
-      fresh.backbone,
-      fresh.expert,
-      fresh.trains_all,
-      train::labelled_groups(context.store(), category, part, preference::kOverall, context.config()),
+      task, fresh, train::labelled_groups(context.store(), category, part, preference::kOverall, context.config()),
       train::labelled_groups(context.store(), category, train::Part::validation, preference::kOverall, context.config())};
   config::TrainConfig train = context.config().base;
   if (steps_max > 0) train.steps_max = steps_max;
@@ -111,12 +107,11 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
   nlohmann::json metrics = metrics_of(outcome, trainees[0]);
   if (category < 0) {  // the fallback, whose scores may be wanted normalised
-    const train::GroupRewards scored = train::score_groups(context.store(), context.frozen(fresh), trainees[0].validation,
-                                                           context.config().compute.micro_batch_tokens, false, group);
+    const train::GroupRewards scored = context.scorer(group).rewards(fresh, trainees[0].validation);
     metrics["score"] = score_statistics(at::tensor(at::ArrayRef<float>(scored.rewards)));
   }
   if (group.rank() != 0) return;
-  const auto files = context.save_model(task, fresh);
+  const auto files = fresh.save(context.directory().task(task));
   context.directory().complete(task, identity, files, metrics);
   train::remove_checkpoints(context.directory().task(task));
 }
@@ -124,22 +119,15 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
 void run_experts(RunContext& context, const std::string& task, std::int32_t category, std::size_t first_point, std::size_t points,
                  const TaskIdentity& identity, comm::Communicator& group) {
   const config::CategoryConfig& c = context.category(category);
-  const LoadedModel base = context.load_model("base/" + c.name);
+  const nn::RewardModel base = context.load_model("base/" + c.name);
   const config::TrainConfig& train = context.config().experts.train;
   std::vector<train::Trainee> trainees;
   for (std::size_t p = first_point; p < first_point + points; ++p) {
-    std::shared_ptr<nn::Expert> expert;
-    if (base.trains_all) {  // a new adapter on the category's own weights, the head copied from the base
-      expert = std::make_shared<nn::Expert>(base.backbone->spec(), context.lora_of(train), context.device());
-      expert->initialise(mix64(context.config().seed) ^ stable_hash(task + "/" + c.points[p]));
-      expert->head_D.copy_(base.expert->head_D);
-    } else {  // phase 1 trained an adapter: the expert starts as a copy of it, so that all categories share one base
-      expert = std::make_shared<nn::Expert>(base.backbone->spec(), context.lora_of(train), context.device());
-      expert->flat.copy_(base.expert->flat);
-    }
     PointLabels labels = labels_of(context, category, c.points[p]);
-    trainees.push_back({"expert/" + c.name + "/" + c.points[p], base.backbone, expert, false, std::move(labels.training),
-                        std::move(labels.validation)});
+    nn::RewardModel expert =
+        base.start_expert(context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task + "/" + c.points[p]));
+    trainees.push_back(
+        {"expert/" + c.name + "/" + c.points[p], std::move(expert), std::move(labels.training), std::move(labels.validation)});
   }
   const auto gpus = gpu_group(context, group);
   comm::Communicator& ranks = gpus ? *gpus : group;
@@ -155,7 +143,7 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
   nlohmann::json metrics = nlohmann::json::object();
   for (std::size_t i = 0; i < trainees.size(); ++i) {
     const std::string& point = c.points[first_point + i];
-    trainees[i].expert->save(context.directory().task(task) / point);
+    trainees[i].model.save(context.directory().task(task) / point);
     files.push_back(point + "/adapter_config.json");
     files.push_back(point + "/adapter_model.safetensors");
     metrics[point] = metrics_of(outcomes[i], trainees[i]);

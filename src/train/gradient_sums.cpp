@@ -37,63 +37,63 @@ std::int64_t GradientSums::own_width(std::size_t part) const {
   return static_cast<std::int64_t>(bounds_[part][chunk + 1] - bounds_[part][chunk]);
 }
 
-std::vector<std::int64_t> GradientSums::numbers(std::int64_t passes) const {
+std::vector<std::int64_t> GradientSums::numbers(std::int64_t micro_batches) const {
   std::vector<std::int64_t> numbers;
   if (options_.shards) {
-    for (std::int64_t n = group_.rank(); n < passes; n += group_.size()) numbers.push_back(n);
+    for (std::int64_t n = group_.rank(); n < micro_batches; n += group_.size()) numbers.push_back(n);
     return numbers;
   }
-  const comm::MicroBatchRange range = comm::micro_batch_range(passes, group_.rank(), group_.size());
+  const comm::MicroBatchRange range = comm::micro_batch_range(micro_batches, group_.rank(), group_.size());
   for (std::int64_t n = range.first; n < range.last; ++n) numbers.push_back(n);
   return numbers;
 }
 
-void GradientSums::begin(std::int64_t count, std::int64_t passes) {
+void GradientSums::begin(std::int64_t count, std::int64_t micro_batches) {
   count_ = count, done_ = 0;
   std::ranges::fill(started_, 0);
-  const std::vector<std::int64_t> mine = numbers(passes);
+  const std::vector<std::int64_t> mine = numbers(micro_batches);
   own_ = std::ranges::count_if(mine, [&](std::int64_t n) { return n < count; });
   rounds_ = (count + group_.size() - 1) / group_.size();
   contributors_ = 1;
   for (int r = 0; r < group_.size(); ++r) {
-    const comm::MicroBatchRange range = comm::micro_batch_range(passes, r, group_.size());
+    const comm::MicroBatchRange range = comm::micro_batch_range(micro_batches, r, group_.size());
     if (range.first < range.last && range.first < count) contributors_ = r + 1;
   }
 }
 
-at::Tensor GradientSums::where_group_adds(const at::Tensor& leaf) const { return stays_ ? leaf : leaf.cpu(); }
+at::Tensor GradientSums::where_group_adds(const at::Tensor& gradient) const { return stays_ ? gradient : gradient.cpu(); }
 
-void GradientSums::add(std::size_t part, const at::Tensor& leaf) {
-  if (options_.shards) return reduce_leaf(part, leaf);
-  const at::Tensor local = where_group_adds(leaf);
-  trees_[part].add(local.is_same(leaf) ? local.clone() : local);
+void GradientSums::add(std::size_t part, const at::Tensor& gradient) {
+  if (options_.shards) return reduce_gradient(part, gradient);
+  const at::Tensor local = where_group_adds(gradient);
+  trees_[part].add(local.is_same(gradient) ? local.clone() : local);
   note_bytes();
   if (options_.overlap && done_ + 1 == own_) start_sum(part);
 }
 
-/// A part of one round. @param leaf  undefined: this rank has no micro batch in it
-void GradientSums::reduce_leaf(std::size_t part, const at::Tensor& leaf) {
+/// A part of one round. @param gradient  undefined: this rank has no micro batch in it
+void GradientSums::reduce_gradient(std::size_t part, const at::Tensor& gradient) {
   InFlight flight;
   flight.part = part;
-  if (leaf.defined()) flight.leaf = where_group_adds(leaf);
+  if (gradient.defined()) flight.gradient = where_group_adds(gradient);
   flight.arriving = at::empty({own_width(part)}, tensor_options_);
   const auto contributors = static_cast<int>(std::min<std::int64_t>(group_.size(), count_ - done_ * group_.size()));
-  flight.pending = group_.start_reduce_scatter(leaf.defined() ? span_of(flight.leaf) : std::span<float>(), bounds_[part],
+  flight.pending = group_.start_reduce_scatter(gradient.defined() ? span_of(flight.gradient) : std::span<float>(), bounds_[part],
                                                contributors, span_of(flight.arriving));
   in_flight_.push_back(std::move(flight));
   note_bytes();
 }
 
-void GradientSums::land_front() {
+void GradientSums::complete_oldest() {
   InFlight& flight = in_flight_.front();
   flight.pending.wait();
   if (options_.shards) trees_[flight.part].add(std::move(flight.arriving));
   in_flight_.pop_front();
 }
 
-void GradientSums::settle(const at::Tensor& buffer) {
-  const auto uses = [&](const InFlight& f) { return f.leaf.defined() && f.leaf.data_ptr() == buffer.data_ptr(); };
-  while (std::ranges::any_of(in_flight_, uses)) land_front();
+void GradientSums::wait_until_unused(const at::Tensor& buffer) {
+  const auto uses = [&](const InFlight& f) { return f.gradient.defined() && f.gradient.data_ptr() == buffer.data_ptr(); };
+  while (std::ranges::any_of(in_flight_, uses)) complete_oldest();
 }
 
 void GradientSums::start_sum(std::size_t part) {
@@ -109,7 +109,7 @@ void GradientSums::start_sum(std::size_t part) {
 void GradientSums::start() {
   if (options_.shards) {
     for (; done_ < rounds_; ++done_) {
-      for (std::size_t part = 0; part < trees_.size(); ++part) reduce_leaf(part, {});
+      for (std::size_t part = 0; part < trees_.size(); ++part) reduce_gradient(part, {});
     }
     return;
   }
@@ -119,7 +119,7 @@ void GradientSums::start() {
 }
 
 void GradientSums::finish() {
-  while (!in_flight_.empty()) land_front();
+  while (!in_flight_.empty()) complete_oldest();
   if (!options_.shards) return;
   for (std::size_t part = 0; part < trees_.size(); ++part) sums_[part] = trees_[part].finish().value();
 }

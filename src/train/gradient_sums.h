@@ -1,4 +1,4 @@
-// Sums one course's gradients over the micro batches of a step and the ranks of its group, part by part, in the tree that gives
+// Sums one trainee's gradients over the micro batches of a step and the ranks of its group, part by part, in the tree that gives
 // the same bits for any number of ranks.
 //
 // Whole sums: a rank computes the micro batches of one subtree (comm::micro_batch_range), sums their gradients, and the ranks'
@@ -21,22 +21,22 @@ class GradientSums {
  public:
   struct Options {
     bool shards = false;   ///< a rank receives the sums of its chunks only
-    bool overlap = false;  ///< send a part as soon as this rank's last gradient of it is there; for a course alone in its group
+    bool overlap = false;  ///< send a part as soon as this rank's last gradient of it is there; for a trainee alone in its group
     at::Device device = at::kCPU;  ///< of the gradients
   };
   /// @param widths  floats of each part, in the order in which a pass completes them
   GradientSums(comm::Communicator& group, const std::vector<std::int64_t>& widths, const Options& options);
 
-  /// Numbers of the micro batches that this rank computes in a step of `passes`.
-  [[nodiscard]] std::vector<std::int64_t> numbers(std::int64_t passes) const;
-  /// A new step: the course has `count` micro batches of the `passes` that its group shares out.
-  void begin(std::int64_t count, std::int64_t passes);
-  /// The gradient of a part in this rank's next micro batch, flat. May be overwritten after settle().
-  void add(std::size_t part, const at::Tensor& leaf);
+  /// Numbers of the micro batches that this rank computes in a step of `micro_batches`.
+  [[nodiscard]] std::vector<std::int64_t> numbers(std::int64_t micro_batches) const;
+  /// A new step: the trainee has `count` micro batches of the `micro_batches` that its group shares out.
+  void begin(std::int64_t count, std::int64_t micro_batches);
+  /// The gradient of a part in this rank's next micro batch, flat. May be overwritten after wait_until_unused().
+  void add(std::size_t part, const at::Tensor& gradient);
   /// Wait until nothing needs the buffer's content any more.
-  void settle(const at::Tensor& buffer);
+  void wait_until_unused(const at::Tensor& buffer);
   /// All parts of a micro batch were added.
-  void end_leaf() { ++done_; }
+  void end_micro_batch() { ++done_; }
   /// This rank has no more micro batches: start what is not started.
   void start();
   /// After start(): wait for the sums.
@@ -54,15 +54,15 @@ class GradientSums {
   };
   struct InFlight {
     std::size_t part = 0;
-    at::Tensor leaf, arriving;
+    at::Tensor gradient, arriving;
     comm::Pending pending;  // last: it waits before the tensors go
   };
-  void reduce_leaf(std::size_t part, const at::Tensor& leaf);
+  void reduce_gradient(std::size_t part, const at::Tensor& gradient);
   void start_sum(std::size_t part);
-  void land_front();
+  void complete_oldest();
   void note_bytes();
   [[nodiscard]] std::int64_t own_width(std::size_t part) const;
-  [[nodiscard]] at::Tensor where_group_adds(const at::Tensor& leaf) const;
+  [[nodiscard]] at::Tensor where_group_adds(const at::Tensor& gradient) const;
 
   comm::Communicator& group_;
   Options options_;

@@ -1,63 +1,16 @@
 // Phases 1 and 2: trains reward models on ranked groups. Several experts over one frozen base step together; each keeps its own
 // optimizer, order, early stop and failure. Data-parallel over a group of ranks with the same bits for any number of them.
 #pragma once
-#include <filesystem>
-#include <memory>
-#include <nlohmann/json.hpp>
-#include <string>
+#include <cstdint>
 #include <vector>
 
-#include "comm/communicator.h"
-#include "config/run_config.h"
-#include "nn/backbone.h"
-#include "train/label_set.h"
-#include "train/task_line.h"
-#include "train/trunk_cache.h"
+#include "train/trainee.h"
 
 namespace dmoerm::train {
-
-/// A model to train.
-struct Trainee {
-  std::string name;                        ///< names its random streams and its lines in the log, e.g. expert/chat/logic
-  std::shared_ptr<nn::Backbone> backbone;  ///< trained too if trains_all (then its alone), else frozen and shared
-  std::shared_ptr<nn::Expert> expert;      ///< adapter and head; only the head is trained if trains_all
-  bool trains_all = false;
-  std::vector<LabelledGroup> training, validation;
-};
-
-/// How a training ended. The trainee holds the best weights.
-struct TrainOutcome {
-  double accuracy = 0.5, loss = 0;  ///< on the validation groups, of the weights kept
-  std::int64_t best_step = 0, steps = 0;
-  std::int64_t tokens = 0;  ///< computed forward and backward by all ranks
-  double seconds = 0;       ///< spent training, over restarts
-  double peak_mib = 0;      ///< largest resident memory of a rank of the group so far
-  double state_mib = 0;     ///< of this rank: weights, moments, best weights, gradients and their sums at their peak
-  comm::Traffic traffic;    ///< of this rank, since the last restart
-  std::string failure;      ///< not empty: it broke off (NaN), with the group and expert named
-};
-
-struct TrainerContext {
-  const data::TokenStore& store;
-  const config::TrainConfig& train;
-  const config::ComputeConfig& compute;
-  std::uint64_t seed;
-  comm::Communicator& group;
-  std::filesystem::path directory;  ///< for checkpoints and metrics.jsonl
-  std::string key;                  ///< of the task: a checkpoint of another key is not resumed
-  TrunkCache& trunks;
-  TaskLine line = {};
-  nlohmann::json settings = {};  ///< of the task, kept in its checkpoints to tell what differs
-  bool tensorboard = false;      ///< write event files beside metrics.jsonl, in a folder a trainee if there are several
-};
 
 /// Train all of them to their early stop or last step, resuming from the directory's checkpoint if there is one.
 /// Evaluated every eval_every_steps on the validation groups. The weights of the highest accuracy are kept (of equal ones, those
 /// of the lowest loss); training stops after `patience` evaluations that raised neither the accuracy nor lowered the loss.
 std::vector<TrainOutcome> train_rewards(const TrainerContext& context, std::vector<Trainee>& trainees);
-
-/// Updates that training takes at most: steps_max, or epochs_max passes.
-std::int64_t total_steps(const config::TrainConfig& train, const data::TokenStore& store,
-                         const std::vector<LabelledGroup>& groups);
 
 }  // namespace dmoerm::train

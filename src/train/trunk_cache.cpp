@@ -16,7 +16,7 @@ void TrunkCache::clear() {
   backbone_ = nullptr;
 }
 
-nn::Trunk TrunkCache::of(const nn::Backbone& backbone, const nn::Expert* adapter, const data::TokenStore& store,
+nn::Trunk TrunkCache::of(const nn::Backbone& backbone, const nn::LoraAdapter* adapter, const data::TokenStore& store,
                          std::span<const LabelledGroup* const> groups) {
   if (adapter == nullptr || adapter->first_layer() == 0) return {};
   const std::size_t layer = adapter->first_layer();

@@ -20,7 +20,7 @@ class TrunkCache {
   /// The trunk of the rows that append_group() lays out for these groups in this order, for an adapter of this backbone (frozen).
   /// Empty if the adapter adapts every layer. A group is always computed whole and alone, so that the bits depend neither on the
   /// batch nor on what is kept.
-  nn::Trunk of(const nn::Backbone& backbone, const nn::Expert* adapter, const data::TokenStore& store,
+  nn::Trunk of(const nn::Backbone& backbone, const nn::LoraAdapter* adapter, const data::TokenStore& store,
                std::span<const LabelledGroup* const> groups);
 
   /// Forget everything: another backbone comes.

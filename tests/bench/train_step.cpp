@@ -18,6 +18,7 @@
 #include "nn/backbone.h"
 #include "nn/device.h"
 #include "nn/pairwise_loss.h"
+#include "support/expert.h"
 #include "train/adamw.h"
 
 namespace {
@@ -78,19 +79,19 @@ int main(int argc, char** argv) {
   const std::vector<Texts> groups = read_groups(groups_file);
   const bool share = backbone->shares_prefix();
 
-  std::vector<std::unique_ptr<nn::Expert>> trained, gradients;
+  std::vector<test::Expert> trained, gradients;
   std::vector<std::unique_ptr<train::AdamW>> optimizers;
   config::TrainConfig config;
   config.lr = 1e-4;
   for (std::int64_t k = 0; k < experts; ++k) {
-    trained.push_back(std::make_unique<nn::Expert>(backbone->spec(), nn::LoraSpec{32, 32.0, dropout}, device));
-    trained.back()->initialise(17 + static_cast<std::uint64_t>(k));
-    gradients.push_back(std::make_unique<nn::Expert>(backbone->spec(), trained.back()->lora(), device));
-    optimizers.push_back(std::make_unique<train::AdamW>(std::vector<at::Tensor>{trained.back()->flat}, config));
+    trained.emplace_back(backbone->spec(), nn::LoraSpec{32, 32.0, dropout}, device);
+    trained.back().adapter.initialise(17 + static_cast<std::uint64_t>(k));
+    gradients.emplace_back(backbone->spec(), trained.back().adapter.lora(), device);
+    optimizers.push_back(std::make_unique<train::AdamW>(std::vector<at::Tensor>{trained.back().flat}, config));
     std::vector<float> head(static_cast<std::size_t>(backbone->spec().width));
     Rng rng(99);
     for (float& h : head) h = static_cast<float>(rng.normal() * 0.02);
-    trained.back()->head_D.copy_(at::tensor(head));
+    trained.back().head.w_D.copy_(at::tensor(head));
   }
 
   std::vector<double> seconds;
@@ -102,7 +103,7 @@ int main(int argc, char** argv) {
     for (std::size_t begin = 0; begin < groups.size(); begin += static_cast<std::size_t>(groups_per_step), ++step) {
       const std::size_t end = std::min(groups.size(), begin + static_cast<std::size_t>(groups_per_step));
       for (std::size_t k = 0; k < trained.size(); ++k) {
-        gradients[k]->flat.zero_();
+        gradients[k].flat.zero_();
         double loss = 0;
         for (std::size_t i = begin; i < end;) {
           data::PackedBatch batch;
@@ -113,15 +114,15 @@ int main(int argc, char** argv) {
           } while (i < end &&
                    batch.tokens() + data::packed_tokens(groups[i].view(), all_responses(groups[i]), share) <= tokens_max);
           packed += batch.tokens();
-          const nn::ExpertRows rows{trained[k].get(),
-                                    0,
-                                    batch.tokens(),
-                                    0,
-                                    static_cast<std::int64_t>(batch.responses.size()),
-                                    dropout > 0 ? static_cast<std::uint64_t>(step + 1) : 0};
+          const nn::AdapterRows rows{&trained[k].adapter,
+                                     0,
+                                     batch.tokens(),
+                                     0,
+                                     static_cast<std::int64_t>(batch.responses.size()),
+                                     dropout > 0 ? static_cast<std::uint64_t>(step + 1) : 0};
           nn::ForwardState keep;
           const at::Tensor states = backbone->forward(batch, {&rows, 1}, &keep);
-          const at::Tensor rewards = at::mv(states, trained[k]->head_D).cpu();
+          const at::Tensor rewards = at::mv(states, trained[k].head.w_D).cpu();
           std::vector<float> push(static_cast<std::size_t>(rewards.numel()), 0.0F);
           std::size_t at = 0;
           for (std::size_t g = first; g < i; ++g) {
@@ -132,12 +133,12 @@ int main(int argc, char** argv) {
             pairs += static_cast<std::int64_t>(groups[g].pairs.size());
           }
           const at::Tensor push_R = at::tensor(push).to(device);
-          gradients[k]->head_D.add_(at::mv(states.t(), push_R));
-          backbone->backward(at::outer(push_R, trained[k]->head_D), keep, {nullptr, {gradients[k].get()}});
+          gradients[k].head.w_D.add_(at::mv(states.t(), push_R));
+          backbone->backward(at::outer(push_R, trained[k].head.w_D), keep, {nullptr, {&gradients[k].adapter}});
         }
-        const double norm = train::gradient_norm({gradients[k]->flat});
+        const double norm = train::gradient_norm({gradients[k].flat});
         if (step == 0 && k == 0) first_loss = loss / static_cast<double>(end - begin), first_norm = norm;
-        optimizers[k]->step({trained[k]->flat}, {gradients[k]->flat}, config.lr, step + 1, norm > 1 ? 1 / norm : 1);
+        optimizers[k]->step({trained[k].flat}, {gradients[k].flat}, config.lr, step + 1, norm > 1 ? 1 / norm : 1);
       }
     }
     seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

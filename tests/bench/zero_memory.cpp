@@ -70,12 +70,12 @@ int main(int argc, char** argv) {
 
   std::vector<train::Trainee> trainees(1);
   train::Trainee& t = trainees[0];
-  t.name = "single", t.trains_all = !adapter;
-  t.backbone = nn::Backbone::load(model_dir, at::kCPU);
-  t.expert = std::make_shared<nn::Expert>(t.backbone->spec(), adapter ? nn::LoraSpec{} : nn::LoraSpec{1, 1.0, 0.0});
-  if (adapter) t.expert->initialise(17);
-  t.expert->head_D.copy_(at::arange(t.backbone->spec().width).sub(100).mul(1e-4));
-  if (group.rank() == 0) make_store(store_file, t.backbone->spec().vocab);
+  t.name = "single";
+  const auto backbone = nn::Backbone::load(model_dir, at::kCPU);
+  t.model = adapter ? nn::RewardModel(backbone, nn::LoraSpec{}) : nn::RewardModel(backbone);
+  if (adapter) t.model.adapter()->initialise(17);
+  at::Tensor(t.model.head().w_D).copy_(at::arange(backbone->spec().width).sub(100).mul(1e-4));
+  if (group.rank() == 0) make_store(store_file, backbone->spec().vocab);
   group.barrier();
   const auto store = data::TokenStore::open(store_file);
   config::RunConfig config;

@@ -1,5 +1,3 @@
-#include "moe/bundle.h"
-
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -9,6 +7,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "moe/load_bundle.h"
+#include "moe/save_bundle.h"
 
 namespace dmoerm::moe {
 namespace {
@@ -78,33 +78,39 @@ class BundleFolder : public testing::Test {
     folder_ = fs::temp_directory_path() / ("dmoerm_bundle_" + std::to_string(::getpid()));
     fs::remove_all(folder_);
     write_model(folder_ / "model");
-    bundle_.base = nn::Backbone::load(folder_ / "model", at::kCPU);
+    bundle_.model.backbone = nn::Backbone::load(folder_ / "model", at::kCPU);
     bundle_.tokenizer = std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(folder_ / "model" / "tokenizer.json"));
     bundle_.chat_template = std::make_shared<tokenizer::ChatTemplate>("dmoerm", *bundle_.tokenizer, false);
-    bundle_.max_length = 60, bundle_.min_prompt_tokens = 8, bundle_.batch_tokens = 100;
+    bundle_.model.limits = {{60, 8, bundle_.chat_template->head_tokens()}, 100};
     at::manual_seed(6);
     const at::Tensor x = at::randn({20, 16});
     std::vector<std::int32_t> labels;
     for (int i = 0; i < 20; ++i) labels.push_back(x[i][0].item<float>() > 0 ? 1 : 0);
     config::RouterConfig router;
     router.confidence_min = 0.0;
-    bundle_.router = moe::CategoryRouter::fit({"chat", "code"}, x, labels, x, labels, router);
+    bundle_.model.router = moe::CategoryRouter::fit({"chat", "code"}, x, labels, x, labels, router);
     for (const char* name : {"chat", "code"}) {
-      CategoryModel category{name, bundle_.base, {"p", "q"}, {random_expert(), random_expert()}, {}};
+      Category category{name, {"p", "q"}, {random_expert(), random_expert()}, {}, {0.5, 2.0, 8}};
       moe::ExpertFeatures features{at::randn({8, 2, 16}), at::randn({8, 2}), {}};
       category.aggregator = moe::Aggregator::mean(features);
-      bundle_.categories.push_back(category);
-      bundle_.score_stats[name] = {0.5, 2.0, 8};
+      bundle_.model.categories.push_back(category);
     }
-    bundle_.single = {bundle_.base, random_expert()};
+    bundle_.model.fallback = random_expert();
     bundle_.provenance = {{"run", "test"}};
   }
   void TearDown() override { fs::remove_all(folder_); }
 
-  std::shared_ptr<nn::Expert> random_expert() const {
-    auto expert = std::make_shared<nn::Expert>(bundle_.base->spec(), nn::LoraSpec{3, 6.0, 0.05});
-    expert->flat.copy_(at::randn(expert->flat.sizes()) * 0.2);
+  nn::RewardModel random_expert(std::int64_t first_layer = 0) const {
+    nn::RewardModel expert(bundle_.model.backbone, nn::LoraSpec{3, 6.0, 0.05, first_layer});
+    at::Tensor all = expert.trained_parts()[0];
+    all.copy_(at::randn(all.sizes()) * 0.2);
     return expert;
+  }
+  /// The same adapter and head over another backbone.
+  static nn::RewardModel over(const std::shared_ptr<nn::Backbone>& backbone, const nn::RewardModel& expert) {
+    nn::RewardModel other(backbone, expert.adapter()->lora());
+    other.trained_parts()[0].copy_(expert.trained_parts()[0]);
+    return other;
   }
   fs::path save() const {
     save_bundle(bundle_, folder_ / "bundle", folder_ / "model", {{{{"user", "hello there"}}, {"a good answer", "bad"}}});
@@ -132,25 +138,28 @@ std::vector<double> rewards(const GroupScore& scored) {
 TEST_F(BundleFolder, WhatIsSavedScoresTheSameWhenLoaded) {
   const Bundle loaded = load_bundle(save(), at::kCPU);
   for (const char* category : {"", "chat", "code"}) {
-    const GroupScore before = score_group(bundle_, {{"user", "why"}}, {"because", "so it is"}, category),
-                     after = score_group(loaded, {{"user", "why"}}, {"because", "so it is"}, category);
+    const GroupScore before = score_texts(bundle_, {{"user", "why"}}, {"because", "so it is"}, category),
+                     after = score_texts(loaded, {{"user", "why"}}, {"because", "so it is"}, category);
     EXPECT_EQ(rewards(before), rewards(after));
     EXPECT_EQ(before.responses[1].points, after.responses[1].points);
     EXPECT_EQ(before.route.probabilities, after.route.probabilities);
   }
-  EXPECT_EQ(loaded.score_stats.at("code").std, 2.0);
+  EXPECT_EQ(loaded.model.category("code").stats.std, 2.0);
 }
 
 TEST_F(BundleFolder, OneInBfloat16IsKeptAndLoadedAsThat) {
-  const GroupScore in_float = score_group(bundle_, {{"user", "why"}}, {"because", "so it is"}, "chat");
-  bundle_.base = nn::Backbone::load(folder_ / "model", at::kCPU, 0, at::kBFloat16);
-  for (CategoryModel& c : bundle_.categories) c.base = bundle_.base;
-  bundle_.single.base = bundle_.base;
-  const GroupScore before = score_group(bundle_, {{"user", "why"}}, {"because", "so it is"}, "chat");
+  const GroupScore in_float = score_texts(bundle_, {{"user", "why"}}, {"because", "so it is"}, "chat");
+  Model& model = bundle_.model;
+  model.backbone = nn::Backbone::load(folder_ / "model", at::kCPU, 0, at::kBFloat16);
+  for (Category& c : model.categories) {
+    for (nn::RewardModel& expert : c.experts) expert = over(model.backbone, expert);
+  }
+  model.fallback = over(model.backbone, model.fallback);
+  const GroupScore before = score_texts(bundle_, {{"user", "why"}}, {"because", "so it is"}, "chat");
   const Bundle loaded = load_bundle(save(), at::kCPU);
-  EXPECT_EQ(loaded.base->dtype(), at::kBFloat16);
+  EXPECT_EQ(loaded.model.backbone->dtype(), at::kBFloat16);
   EXPECT_EQ(read_json(folder_ / "bundle" / "base" / "config.json").at("dtype"), "bfloat16");
-  EXPECT_EQ(rewards(score_group(loaded, {{"user", "why"}}, {"because", "so it is"}, "chat")), rewards(before));
+  EXPECT_EQ(rewards(score_texts(loaded, {{"user", "why"}}, {"because", "so it is"}, "chat")), rewards(before));
   for (std::size_t i = 0; i < 2; ++i) {
     EXPECT_NEAR(rewards(before)[i], rewards(in_float)[i], 0.05);
     EXPECT_NE(rewards(before)[i], rewards(in_float)[i]);
@@ -160,10 +169,10 @@ TEST_F(BundleFolder, OneInBfloat16IsKeptAndLoadedAsThat) {
 TEST_F(BundleFolder, AScoreDoesNotDependOnWhatItIsScoredWith) {
   const std::vector<preference::Message> prompt = {{"user", "tell me something"}};
   const Texts texts = {"one thing", "another thing that is longer", "x", "the last of them"};
-  const auto together = rewards(score_group(bundle_, prompt, texts, "chat"));
-  const auto backwards = rewards(score_group(bundle_, prompt, Texts(texts.rbegin(), texts.rend()), "chat"));
+  const auto together = rewards(score_texts(bundle_, prompt, texts, "chat"));
+  const auto backwards = rewards(score_texts(bundle_, prompt, Texts(texts.rbegin(), texts.rend()), "chat"));
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    EXPECT_NEAR(together[i], rewards(score_group(bundle_, prompt, {texts[i]}, "chat"))[0], 1e-5);
+    EXPECT_NEAR(together[i], rewards(score_texts(bundle_, prompt, {texts[i]}, "chat"))[0], 1e-5);
     EXPECT_NEAR(together[i], backwards[texts.size() - 1 - i], 1e-5);
   }
   EXPECT_GT(std::abs(together[0] - together[1]), 1e-4);  // not one number for all
@@ -172,9 +181,9 @@ TEST_F(BundleFolder, AScoreDoesNotDependOnWhatItIsScoredWith) {
 TEST_F(BundleFolder, ExpertsThatShareAPassScoreAsEachInAPassOfItsOwn) {
   const std::vector<preference::Message> prompt = {{"user", "tell me"}};
   const Texts texts = {"one thing", "another", "x"};
-  const GroupScore shared = score_group(bundle_, prompt, texts, "chat");
-  bundle_.batch_tokens = 1;  // each response and each expert alone
-  const GroupScore alone = score_group(bundle_, prompt, texts, "chat");
+  const GroupScore shared = score_texts(bundle_, prompt, texts, "chat");
+  bundle_.model.limits.batch_tokens = 1;  // each response and each expert alone
+  const GroupScore alone = score_texts(bundle_, prompt, texts, "chat");
   for (std::size_t i = 0; i < texts.size(); ++i) {
     EXPECT_NEAR(shared.responses[i].reward, alone.responses[i].reward, 1e-5);
     for (const char* point : {"p", "q"})
@@ -184,22 +193,21 @@ TEST_F(BundleFolder, ExpertsThatShareAPassScoreAsEachInAPassOfItsOwn) {
 }
 
 TEST_F(BundleFolder, AdaptersOfTopLayersScoreAsFullOnesWhoseLowerPartIsZero) {
-  auto& experts = bundle_.categories[0].experts;
-  std::vector<std::shared_ptr<const nn::Expert>> tops, wholes;
+  std::vector<nn::RewardModel>& experts = bundle_.model.categories[0].experts;
+  std::vector<nn::RewardModel> tops, wholes;
   for (std::size_t e = 0; e < experts.size(); ++e) {
-    const auto top = std::make_shared<nn::Expert>(bundle_.base->spec(), nn::LoraSpec{3, 6.0, 0.05, 1});
-    top->flat.copy_(at::randn(top->flat.sizes()) * 0.2);
-    const auto whole = std::make_shared<nn::Expert>(bundle_.base->spec(), nn::LoraSpec{3, 6.0, 0.05, 0});
-    for (const auto& [name, slot] : whole->named()) {
-      for (const auto& [other, value] : top->named()) {
+    tops.push_back(random_expert(1));
+    wholes.emplace_back(bundle_.model.backbone, nn::LoraSpec{3, 6.0, 0.05, 0});
+    for (const auto& [name, slot] : wholes.back().adapter()->named()) {
+      for (const auto& [other, value] : tops.back().adapter()->named()) {
         if (name == other) slot.copy_(value);
       }
     }
-    tops.push_back(top), wholes.push_back(whole);
+    at::Tensor(wholes.back().head().w_D).copy_(tops.back().head().w_D);
   }
   const auto scores = [&](const auto& first, const auto& second) {
     experts = {first, second};
-    return rewards(score_group(bundle_, {{"user", "tell me"}}, {"one thing", "another", "x"}, "chat"));
+    return rewards(score_texts(bundle_, {{"user", "tell me"}}, {"one thing", "another", "x"}, "chat"));
   };
   const auto expected = scores(wholes[0], wholes[1]), over_trunk = scores(tops[0], tops[1]), mixed = scores(tops[0], wholes[1]);
   for (std::size_t i = 0; i < expected.size(); ++i) {
@@ -214,16 +222,16 @@ TEST_F(BundleFolder, AnOverLongResponseChangesNothingOfThoseBesideIt) {
   for (int i = 0; i < 8; ++i) prompt += "word ";
   for (int i = 0; i < 100; ++i) endless += "end ";
   const auto confidence = [&](const std::vector<std::string>& responses) {
-    return score_group(bundle_, {{"user", prompt}}, responses, "").route.confidence;
+    return score_texts(bundle_, {{"user", prompt}}, responses, "").route.confidence;
   };
   EXPECT_EQ(confidence({"good"}), confidence({"good", endless}));
-  const auto alone = score_group(bundle_, {{"user", prompt}}, {"good"}, "chat").responses;
-  const auto beside = score_group(bundle_, {{"user", prompt}}, {endless, "good", endless}, "chat").responses;
+  const auto alone = score_texts(bundle_, {{"user", prompt}}, {"good"}, "chat").responses;
+  const auto beside = score_texts(bundle_, {{"user", prompt}}, {endless, "good", endless}, "chat").responses;
   EXPECT_NEAR(beside[1].reward, alone[0].reward, 1e-5);
   EXPECT_NEAR(beside[0].reward, beside[2].reward, 1e-5);
   EXPECT_EQ(beside[1].cut_tokens, 0);
   const auto ids = bundle_.chat_template->render(std::vector<preference::Message>{{"user", prompt}}, endless);
-  EXPECT_EQ(beside[0].cut_tokens, static_cast<std::int64_t>(ids.size()) - bundle_.max_length);
+  EXPECT_EQ(beside[0].cut_tokens, static_cast<std::int64_t>(ids.size()) - bundle_.model.limits.layout.max_length);
 }
 
 TEST_F(BundleFolder, LinkedFilesAreFoundAndADamagedManifestIsNamed) {
@@ -234,7 +242,7 @@ TEST_F(BundleFolder, LinkedFilesAreFoundAndADamagedManifestIsNamed) {
     fs::create_directories(to.parent_path());
     fs::create_symlink(entry.path(), to);
   }
-  EXPECT_EQ(load_bundle(linked, at::kCPU).categories.size(), 2U);  // as a cache of downloads lays files out
+  EXPECT_EQ(load_bundle(linked, at::kCPU).model.categories.size(), 2U);  // as a cache of downloads lays files out
   std::ofstream(bundle / "dmoerm.json") << "[]";
   EXPECT_NE(refusal().find("dmoerm.json"), std::string::npos) << refusal();
 }
@@ -248,9 +256,9 @@ TEST_F(BundleFolder, TheTokenizerPadsWithWhatTheConfigurationNames) {
   EXPECT_EQ(config.at("model_max_length"), 64);
 }
 
-TEST_F(BundleFolder, TheRouterReadsTheWholeConversation) {  // fault 10: only the last turn reached it
+TEST_F(BundleFolder, TheRouterReadsTheWholeConversation) {
   const auto log_odds = [&](const std::vector<preference::Message>& prompt) {
-    const auto p = score_group(bundle_, prompt, {"yes"}, "chat").route.probabilities;
+    const auto p = score_texts(bundle_, prompt, {"yes"}, "chat").route.probabilities;
     return std::log(p[0]) - std::log(p[1]);
   };
   const double alone = log_odds({{"user", "go on"}});
@@ -264,27 +272,28 @@ TEST_F(BundleFolder, TheSingleModelScoresWhenTheRouterIsUnsure) {
   config::RouterConfig config;
   config.confidence_min = 1.1;
   const at::Tensor x = at::randn({4, 16});
-  bundle_.router = moe::CategoryRouter::fit({"chat", "code"}, x, {0, 1, 0, 1}, x, {0, 1, 0, 1}, config);
-  const GroupScore scored = score_group(bundle_, {{"user", "hm"}}, {"yes"}, "");
+  bundle_.model.router = moe::CategoryRouter::fit({"chat", "code"}, x, {0, 1, 0, 1}, x, {0, 1, 0, 1}, config);
+  const GroupScore scored = score_texts(bundle_, {{"user", "hm"}}, {"yes"}, "");
   EXPECT_EQ(scored.category, "");
   EXPECT_TRUE(scored.responses[0].points.empty());
   const std::vector<std::int32_t> ids = bundle_.chat_template->render(std::vector<preference::Message>{{"user", "hm"}}, "yes");
+  const nn::Backbone& backbone = *bundle_.model.backbone;
   data::TokenGroup text;
   text.responses.emplace_back(ids);
   data::PackedBatch batch;
-  data::append_group(batch, text, std::vector<std::int32_t>{0}, bundle_.base->shares_prefix(), bundle_.base->reads_last());
-  const nn::ExpertRows rows{bundle_.single.expert.get(), 0, batch.tokens(), 0, 1, 0};
-  const at::Tensor state_D = bundle_.base->forward(batch, {&rows, 1}, nullptr)[0];
-  EXPECT_NEAR(scored.responses[0].reward, state_D.dot(bundle_.single.expert->head_D).item<double>(), 1e-5);
-  EXPECT_EQ(score_group(bundle_, {{"user", "hm"}}, {"yes"}, "code").category, "code");
+  data::append_group(batch, text, std::vector<std::int32_t>{0}, backbone.shares_prefix(), backbone.reads_last());
+  const nn::AdapterRows rows{bundle_.model.fallback.adapter(), 0, batch.tokens(), 0, 1, 0};
+  const at::Tensor state_D = backbone.forward(batch, {&rows, 1}, nullptr)[0];
+  EXPECT_NEAR(scored.responses[0].reward, state_D.dot(bundle_.model.fallback.head().w_D).item<double>(), 1e-5);
+  EXPECT_EQ(score_texts(bundle_, {{"user", "hm"}}, {"yes"}, "code").category, "code");
 }
 
 TEST_F(BundleFolder, BadInputIsRefusedWithAReason) {
-  EXPECT_THROW(score_group(bundle_, {{"user", " "}}, {"x"}, ""), DataError);
-  EXPECT_THROW(score_group(bundle_, {{"user", "x"}}, {"\n"}, ""), DataError);
-  EXPECT_THROW(score_group(bundle_, {{"user", "x"}}, {}, ""), DataError);
+  EXPECT_THROW(score_texts(bundle_, {{"user", " "}}, {"x"}, ""), DataError);
+  EXPECT_THROW(score_texts(bundle_, {{"user", "x"}}, {"\n"}, ""), DataError);
+  EXPECT_THROW(score_texts(bundle_, {{"user", "x"}}, {}, ""), DataError);
   try {
-    score_group(bundle_, {{"user", "x"}}, {"y"}, "poetry");
+    score_texts(bundle_, {{"user", "x"}}, {"y"}, "poetry");
     FAIL();
   } catch (const DataError& e) {
     EXPECT_NE(std::string(e.what()).find("chat, code"), std::string::npos);
@@ -292,7 +301,7 @@ TEST_F(BundleFolder, BadInputIsRefusedWithAReason) {
   std::string endless;
   for (int i = 0; i < 500; ++i) endless += "word ";
   EXPECT_TRUE(std::isfinite(
-      score_group(bundle_, {{"user", endless}}, {endless, "short"}, "chat").responses[0].reward));  // cut, not crashed
+      score_texts(bundle_, {{"user", endless}}, {endless, "short"}, "chat").responses[0].reward));  // cut, not crashed
 }
 
 TEST_F(BundleFolder, DamageAnotherSchemaAndOtherGoldenScoresAreNamed) {
@@ -324,7 +333,7 @@ TEST_F(BundleFolder, DamageAnotherSchemaAndOtherGoldenScoresAreNamed) {
 
 TEST_F(BundleFolder, ASaveThatFailsLeavesTheOldBundle) {
   save();
-  bundle_.categories[1].experts[0]->head_D.fill_(std::nan(""));
+  at::Tensor(bundle_.model.categories[1].experts[0].head().w_D).fill_(std::nan(""));
   EXPECT_THROW(save(), Error);
   EXPECT_EQ(refusal(), "");
   std::size_t entries = 0;

@@ -9,6 +9,8 @@
 #include "base/files.h"
 #include "nn/backbone.h"
 #include "nn/pairwise_loss.h"
+#include "nn/reward_model.h"
+#include "support/expert.h"
 #include "support/shared.h"
 
 namespace dmoerm::nn {
@@ -78,7 +80,7 @@ TEST(GoldenLora, AdaptersOfPeftGiveItsHiddenStates) {
   const auto backbone = Backbone::load(kGolden / "models" / "llama", at::kCPU);
   for (const char* kind : {"feature", "seqcls"}) {
     const auto io = nn::SafetensorsReader::open(kGolden / "lora" / kind / "io.safetensors");
-    const Expert expert = Expert::load(backbone->spec(), kGolden / "lora" / kind, at::kCPU);
+    const RewardModel expert = RewardModel::load(kGolden / "lora" / kind, {[&] { return backbone; }, {}});
     const at::Tensor ids = io.load("input_ids"), mask = io.load("attention_mask"), expected = io.load("last_hidden_state");
     data::PackedBatch batch;
     std::vector<std::int64_t> lengths;
@@ -86,14 +88,14 @@ TEST(GoldenLora, AdaptersOfPeftGiveItsHiddenStates) {
       lengths.push_back(mask[i].sum().item<std::int64_t>());
       data::append_sequence(batch, ids_of(ids[i], lengths.back()), true);
     }
-    const ExpertRows rows{&expert, 0, batch.tokens(), 0, ids.size(0), 0};
+    const AdapterRows rows{expert.adapter(), 0, batch.tokens(), 0, ids.size(0), 0};
     const at::Tensor states = backbone->forward(batch, {&rows, 1}, nullptr);
     for (std::int64_t i = 0; i < ids.size(0); ++i) {
       EXPECT_LT(largest_gap(states[i], expected[i][lengths[static_cast<std::size_t>(i)] - 1]), kTolerance)
           << kind << " sequence " << i;
     }
     if (std::string(kind) == "seqcls") {
-      const at::Tensor rewards = at::mv(states, expert.head_D);
+      const at::Tensor rewards = expert.rewards(states);
       EXPECT_LT(largest_gap(rewards, io.load("rewards").reshape({-1})), kTolerance);
     }
   }
@@ -107,17 +109,22 @@ TEST(GoldenStep, LossAndGradientsOfAPairwiseStepAgreeWithPeft) {
   const auto backbone = Backbone::load(kGolden / "models" / "llama", at::kCPU);
   const auto step = nn::SafetensorsReader::open(kGolden / "train" / "step.safetensors");
   LoraSpec lora{4, 8.0, 0.0};
-  Expert expert(backbone->spec(), lora), gradient(backbone->spec(), lora);
-  for (const auto& [name, slot] : expert.named()) slot.copy_(step.load("init." + step_name(name)));
+  const test::Expert expert(backbone->spec(), lora), gradient(backbone->spec(), lora);
+  const auto named = [&](const test::Expert& e) {  // the head last
+    NamedTensors all = e.adapter.named();
+    all.emplace_back("base_model.model." + head_name(backbone->spec()), e.head.w_D.view({1, -1}));
+    return all;
+  };
+  for (const auto& [name, slot] : named(expert)) slot.copy_(step.load("init." + step_name(name)));
 
   const at::Tensor ids = step.load("step0.input_ids"), mask = step.load("step0.attention_mask");
   data::PackedBatch batch;  // rows: chosen 0..2, rejected 3..5
   for (std::int64_t i = 0; i < ids.size(0); ++i)
     data::append_sequence(batch, ids_of(ids[i], mask[i].sum().item<std::int64_t>()), true);
-  const ExpertRows rows{&expert, 0, batch.tokens(), 0, ids.size(0), 0};
+  const AdapterRows rows{&expert.adapter, 0, batch.tokens(), 0, ids.size(0), 0};
   ForwardState keep;
   const at::Tensor states = backbone->forward(batch, {&rows, 1}, &keep);
-  const at::Tensor rewards = at::mv(states, expert.head_D);
+  const at::Tensor rewards = at::mv(states, expert.head.w_D);
   EXPECT_LT(largest_gap(rewards, step.load("step0.rewards")), kTolerance);
 
   std::vector<float> push(6, 0.0F);
@@ -125,10 +132,10 @@ TEST(GoldenStep, LossAndGradientsOfAPairwiseStepAgreeWithPeft) {
   const double loss = pairwise_loss({rewards.data_ptr<float>(), 6}, pairs, 1.0, push);
   EXPECT_NEAR(loss, step.load("step0.loss").item<double>(), 1e-6);
   const at::Tensor d_rewards = at::tensor(push);
-  gradient.head_D.copy_(at::mv(states.t(), d_rewards));
-  Expert* sink = &gradient;
-  backbone->backward(at::outer(d_rewards, expert.head_D), keep, {nullptr, {sink}});
-  for (const auto& [name, slot] : gradient.named()) {
+  gradient.head.w_D.copy_(at::mv(states.t(), d_rewards));
+  LoraAdapter sink = gradient.adapter;
+  backbone->backward(at::outer(d_rewards, expert.head.w_D), keep, {nullptr, {&sink}});
+  for (const auto& [name, slot] : named(gradient)) {
     EXPECT_LT(largest_gap(slot, step.load("step0.grad." + step_name(name))), 2e-6) << name;  // float32 against float64 is 5e-7
   }
 }

@@ -8,9 +8,12 @@
 #include "nn/backbone.h"
 #include "nn/ops.h"
 #include "nn/pairwise_loss.h"
+#include "support/expert.h"
 
 namespace dmoerm::nn {
 namespace {
+
+using test::Expert;
 
 BackboneSpec tiny_spec(Family family) {
   BackboneSpec spec;
@@ -119,12 +122,12 @@ std::size_t kept_bytes(const ForwardState& keep) {
 Step packed_step(const Backbone& backbone, const Expert& expert, const data::PackedBatch& batch, std::uint64_t dropout_key = 0,
                  bool recompute = false) {
   Step step;
-  const ExpertRows rows{&expert, 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), dropout_key};
+  const AdapterRows rows{&expert.adapter, 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), dropout_key};
   ForwardState keep;
   keep.recompute = recompute;
   const at::Tensor states = backbone.forward(batch, {&rows, 1}, &keep);
   step.kept = kept_bytes(keep);
-  step.rewards = at::mv(states, expert.head_D);
+  step.rewards = at::mv(states, expert.head.w_D);
   at::Tensor push = at::zeros_like(step.rewards);
   std::int32_t begin = 0;
   for (const std::int32_t end : batch.group_ends) {
@@ -133,10 +136,10 @@ Step packed_step(const Backbone& backbone, const Expert& expert, const data::Pac
                                {push.data_ptr<float>() + begin, n});
     begin = end;
   }
-  Expert gradient(backbone.spec(), expert.lora());
+  Expert gradient(backbone.spec(), expert.adapter.lora());
   Weights weights(backbone.spec());
-  gradient.head_D.copy_(at::mv(states.t(), push));
-  backbone.backward(at::outer(push, expert.head_D), keep, {&weights, {&gradient}});
+  gradient.head.w_D.copy_(at::mv(states.t(), push));
+  backbone.backward(at::outer(push, expert.head.w_D), keep, {&weights, {&gradient.adapter}});
   step.expert_gradient = gradient.flat;
   step.weight_gradient = weights.flat;
   return step;
@@ -237,9 +240,9 @@ TEST_P(PackedBatchOf, GradientsComePartByPartThroughBuffersThatTwoLayersShare) {
 TEST_P(PackedBatchOf, AnAdapterWithZeroBIsTheBaseModel) {
   const Backbone backbone = tiny_backbone(GetParam());
   Expert expert(backbone.spec(), {4, 8.0, 0.05});
-  expert.initialise(9);
+  expert.adapter.initialise(9);
   const data::PackedBatch batch = pack(random_groups(3), backbone, backbone.shares_prefix());
-  const ExpertRows rows{&expert, 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), 77};
+  const AdapterRows rows{&expert.adapter, 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), 77};
   EXPECT_EQ(largest_gap(backbone.forward(batch, {&rows, 1}, nullptr), backbone.forward(batch, {}, nullptr)), 0.0);
 }
 
@@ -251,9 +254,9 @@ TEST_P(PackedBatchOf, ExpertsPackedTogetherGiveWhatEachGivesAlone) {
                           second = pack({groups[2]}, backbone, backbone.shares_prefix());
   const data::PackedBatch both = pack({groups[0], groups[1], groups[2]}, backbone, backbone.shares_prefix());
   const auto reads = [](const data::PackedBatch& b) { return static_cast<std::int64_t>(b.responses.size()); };
-  const ExpertRows alone_one{&one, 0, first.tokens(), 0, reads(first), 21},
-      alone_two{&two, 0, second.tokens(), 0, reads(second), 22};
-  const ExpertRows fused[2] = {alone_one, {&two, first.tokens(), second.tokens(), reads(first), reads(second), 22}};
+  const AdapterRows alone_one{&one.adapter, 0, first.tokens(), 0, reads(first), 21},
+      alone_two{&two.adapter, 0, second.tokens(), 0, reads(second), 22};
+  const AdapterRows fused[2] = {alone_one, {&two.adapter, first.tokens(), second.tokens(), reads(first), reads(second), 22}};
   ForwardState keep, keep_one, keep_two;
   const at::Tensor states = backbone.forward(both, fused, &keep);
   const at::Tensor states_one = backbone.forward(first, {&alone_one, 1}, &keep_one),
@@ -261,11 +264,11 @@ TEST_P(PackedBatchOf, ExpertsPackedTogetherGiveWhatEachGivesAlone) {
   EXPECT_LT(largest_gap(states, at::cat({states_one, states_two})), 2e-5);
   at::manual_seed(4);
   const at::Tensor push = at::randn(states.sizes());
-  Expert g1(backbone.spec(), one.lora()), g2(backbone.spec(), two.lora()), a1(backbone.spec(), one.lora()),
-      a2(backbone.spec(), two.lora());
-  backbone.backward(push, keep, {nullptr, {&g1, &g2}});
-  backbone.backward(push.narrow(0, 0, reads(first)), keep_one, {nullptr, {&a1}});
-  backbone.backward(push.narrow(0, reads(first), reads(second)), keep_two, {nullptr, {&a2}});
+  Expert g1(backbone.spec(), one.adapter.lora()), g2(backbone.spec(), two.adapter.lora()),
+      a1(backbone.spec(), one.adapter.lora()), a2(backbone.spec(), two.adapter.lora());
+  backbone.backward(push, keep, {nullptr, {&g1.adapter, &g2.adapter}});
+  backbone.backward(push.narrow(0, 0, reads(first)), keep_one, {nullptr, {&a1.adapter}});
+  backbone.backward(push.narrow(0, reads(first), reads(second)), keep_two, {nullptr, {&a2.adapter}});
   for (const auto& [together, alone] : {std::pair(g1.flat, a1.flat), std::pair(g2.flat, a2.flat)}) {
     EXPECT_LT(largest_gap(together, alone), 2e-5 * (1 + alone.abs().max().item<double>()));
     EXPECT_GT(alone.abs().max().item<double>(), 0.1);

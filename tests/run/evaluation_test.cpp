@@ -85,14 +85,14 @@ TEST_F(Evaluation, CategoriesWhoseBasesAreAdaptersShareOneBackbone) {
     config_.base.trains = trains;
     RunContext context(config_, *store_, RunDirectory(directory_ / trains));
     for (const char* task : {"base/a", "base/b"}) {
-      const LoadedModel fresh = context.fresh_model(task);
-      fresh.expert->head_D.fill_(task[5] == 'a' ? 1.0 : 2.0);
-      context.save_model(task, fresh);
+      const nn::RewardModel fresh = context.fresh_model(task);
+      at::Tensor(fresh.head().w_D).fill_(task[5] == 'a' ? 1.0 : 2.0);
+      fresh.save(context.directory().task(task));
     }
-    const LoadedModel a = context.load_model("base/a"), b = context.load_model("base/b");
-    EXPECT_EQ(a.expert->head_D[0].item<float>(), 1.0F);
-    EXPECT_EQ(b.expert->head_D[0].item<float>(), 2.0F);
-    EXPECT_EQ(a.backbone == b.backbone, config_.base.trains == "lora") << trains;
+    const nn::RewardModel a = context.load_model("base/a"), b = context.load_model("base/b");
+    EXPECT_EQ(a.head().w_D[0].item<float>(), 1.0F);
+    EXPECT_EQ(b.head().w_D[0].item<float>(), 2.0F);
+    EXPECT_EQ(&a.backbone() == &b.backbone(), config_.base.trains == "lora") << trains;
   }
 }
 

@@ -106,9 +106,9 @@ class Tasks : public testing::TestWithParam<const char*> {
   }
 
   /// Rewards of the responses of one group.
-  std::vector<float> rewards(const LoadedModel& model, const train::LabelledGroup& group) {
+  std::vector<float> rewards(const nn::RewardModel& model, const train::LabelledGroup& group) {
     const auto alone = comm::single();
-    return train::score_groups(*run_.store, context_.frozen(model), {group}, 600, false, *alone).rewards;
+    return context_.scorer(*alone).rewards(model, {group}).rewards;
   }
   std::vector<float> rewards(std::int32_t category, const std::string& aggregator, const train::LabelledGroup& group) {
     const auto alone = comm::single();
@@ -168,16 +168,17 @@ TEST_P(Tasks, AnExpertStartsFromItsBase) {
   fs::rename(expert, kept);
   redo(run_, context_.expert_task(0, 1));
   run_.config.experts.train.lr = 5e-3;
-  const LoadedModel base = context_.load_model("base/" + name);
-  const nn::Expert still = nn::Expert::load(base.backbone->spec(), expert / point, at::kCPU);
-  EXPECT_TRUE(still.head_D.equal(base.expert->head_D));
-  if (!base.trains_all) {
-    EXPECT_TRUE(still.flat.equal(base.expert->flat)) << "a copy of the base's adapter";
+  const nn::RewardModel base = context_.load_model("base/" + name);
+  const nn::BackboneSource over_base{[&] { return base.shared_backbone(); }, {}};
+  const nn::RewardModel still = nn::RewardModel::load(expert / point, over_base);
+  EXPECT_TRUE(still.head().w_D.equal(base.head().w_D));
+  if (base.adapter() != nullptr) {
+    EXPECT_TRUE(still.adapter()->flat.equal(base.adapter()->flat)) << "a copy of the base's adapter";
   }
   fs::remove_all(expert);
   fs::rename(kept, expert);
-  const nn::Expert moved = nn::Expert::load(base.backbone->spec(), expert / point, at::kCPU);
-  EXPECT_FALSE(moved.head_D.equal(base.expert->head_D)) << "it learns at its own rate";
+  const nn::RewardModel moved = nn::RewardModel::load(expert / point, over_base);
+  EXPECT_FALSE(moved.head().w_D.equal(base.head().w_D)) << "it learns at its own rate";
 }
 
 TEST_P(Tasks, TheAggregatorIsTheOneThatHeldOutGroupsSpeakFor) {
@@ -207,14 +208,14 @@ TEST_P(Tasks, EvaluationCountsWhatTheModelsSay) {  // fault 6: every group of th
     const json found = results(name);
     const auto test = groups(i, train::Part::test);
     ASSERT_EQ(found.at("pairs").size(), test.size());
-    const LoadedModel single = context_.load_model("single");
+    const nn::RewardModel single = context_.load_model("single");
     const auto counted = [&](const std::string& model,
                              const std::function<std::vector<float>(const train::LabelledGroup&)>& rewards_of) {
       for (std::size_t g = 0; g < test.size(); ++g)
         EXPECT_EQ(found.at("right").at(model).at(g), right(rewards_of(test[g]), test[g])) << model << " " << g;
     };
     counted("single", [&](const train::LabelledGroup& g) { return rewards(single, g); });
-    const LoadedModel own = context_.load_model("category/" + name);
+    const nn::RewardModel own = context_.load_model("category/" + name);
     counted("category", [&](const train::LabelledGroup& g) { return rewards(own, g); });
     for (const char* kind : {"mean", "linear", "mlp"})
       counted(kind, [&](const train::LabelledGroup& g) { return rewards(i, kind, g); });

@@ -51,12 +51,15 @@ class TinyTraining : public testing::Test {
   train::Trainee trainee(const std::string& name, std::string_view label = preference::kOverall, bool all = false) const {
     train::Trainee t;
     t.name = name;
-    t.trains_all = all;
-    t.backbone = all ? std::make_shared<nn::Backbone>(backbone_->spec(), backbone_->weights().clone()) : backbone_;
-    t.expert = std::make_shared<nn::Expert>(backbone_->spec(), nn::LoraSpec{4, 8.0, train_.lora_dropout, first_layer_});
-    t.expert->initialise(stable_hash(name));
+    if (all) {
+      t.model = nn::RewardModel(std::make_shared<nn::Backbone>(backbone_->spec(), backbone_->weights().clone()));
+    } else {
+      t.model = nn::RewardModel(backbone_, nn::LoraSpec{4, 8.0, train_.lora_dropout, first_layer_});
+      t.model.adapter()->initialise(stable_hash(name));
+    }
     at::manual_seed(static_cast<std::uint64_t>(name.size()));
-    t.expert->head_D.copy_(at::randn(t.expert->head_D.sizes()) * 0.1);
+    at::Tensor w_D = t.model.head().w_D;
+    w_D.copy_(at::randn(w_D.sizes()) * 0.1);
     t.training = train::labelled_groups(*store_, 0, train::Part::train, label, config_);
     t.validation = train::labelled_groups(*store_, 0, train::Part::validation, label, config_);
     return t;
@@ -72,11 +75,13 @@ class TinyTraining : public testing::Test {
     train::TrunkCache trunks(trunk_bytes_);
     return train::train_rewards({*store_, train_, compute_, 17, group, *folder_ / folder, "key", trunks, line_}, trainees);
   }
+  /// Everything that training changes.
+  static at::Tensor all_of(const nn::RewardModel& model) { return at::cat(model.trained_parts()); }
   at::Tensor trained(const std::string& name, bool all = false) {
     std::vector<train::Trainee> one = {trainee(name, preference::kOverall, all)};
     train(one, name);
     fs::remove_all(*folder_ / name);
-    return all ? at::cat({one[0].backbone->weights().flat, one[0].expert->head_D}) : one[0].expert->flat;
+    return all_of(one[0].model);
   }
 
   inline static fs::path* folder_ = nullptr;

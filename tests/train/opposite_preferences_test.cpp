@@ -11,8 +11,8 @@
 #include "support/scratch.h"
 #include "support/tiny_backbone.h"
 #include "support/word_renderer.h"
+#include "train/group_scorer.h"
 #include "train/reward_trainer.h"
-#include "train/score_groups.h"
 
 namespace dmoerm::train {
 namespace {
@@ -61,30 +61,28 @@ class OppositePreferences : public test::Scratch {
   }
 
   /// A reward model of one category (or of both: -1).
-  FrozenModel train(std::int32_t category) {
+  nn::RewardModel train(std::int32_t category) {
     Trainee trainee;
     trainee.name = fmt::format("model/{}", category);
-    trainee.backbone = backbone_;
-    trainee.expert = std::make_shared<nn::Expert>(backbone_->spec(), nn::LoraSpec{4, 8.0, 0.0});
-    trainee.expert->initialise(stable_hash(trainee.name));
+    trainee.model = nn::RewardModel(backbone_, nn::LoraSpec{4, 8.0, 0.0});
+    trainee.model.adapter()->initialise(stable_hash(trainee.name));
     at::manual_seed(3);
-    trainee.expert->head_D.copy_(at::randn(trainee.expert->head_D.sizes()) * 0.1);
+    at::Tensor w_D = trainee.model.head().w_D;
+    w_D.copy_(at::randn(w_D.sizes()) * 0.1);
     trainee.training = labelled_groups(*store_, category, Part::train, preference::kOverall, config_);
     trainee.validation = labelled_groups(*store_, category, Part::validation, preference::kOverall, config_);
     std::vector<Trainee> one = {trainee};
     train_rewards({*store_, train_, compute_, 17, *group_, directory_ / trainee.name, "key", trunks_}, one);
-    experts_.push_back(one[0].expert);
-    return {backbone_.get(), experts_.back().get(), experts_.back()->head_D};
+    return one[0].model;
   }
 
-  double test_accuracy(const FrozenModel& model, std::int32_t category) {
+  double test_accuracy(const nn::RewardModel& model, std::int32_t category) {
     const auto groups = labelled_groups(*store_, category, Part::test, preference::kOverall, config_);
-    return pair_figures(score_groups(*store_, model, groups, 1000, false, *group_), groups).accuracy;
+    return pair_figures(GroupScorer{*store_, 1000, trunks_, *group_}.rewards(model, groups), groups).accuracy;
   }
 
   std::unique_ptr<data::TokenStore> store_;
   std::shared_ptr<nn::Backbone> backbone_ = test::tiny_backbone(kVocab);
-  std::vector<std::shared_ptr<nn::Expert>> experts_;
   std::unique_ptr<comm::Communicator> group_ = comm::single();
   config::RunConfig config_;
   config::TrainConfig train_;
@@ -93,7 +91,7 @@ class OppositePreferences : public test::Scratch {
 };
 
 TEST_F(OppositePreferences, OneModelCannotServeBothAndOneForEachCan) {
-  const FrozenModel single = train(-1);
+  const nn::RewardModel single = train(-1);
   EXPECT_LT(test_accuracy(single, -1), 0.62);
   for (const std::int32_t category : {0, 1}) EXPECT_GT(test_accuracy(train(category), category), 0.9);
 }

@@ -8,7 +8,7 @@
 #include "comm/single_process.h"
 #include "support/tiny_training.h"
 #include "train/checkpoint.h"
-#include "train/score_groups.h"
+#include "train/group_scorer.h"
 
 namespace dmoerm::train {
 namespace {
@@ -20,16 +20,16 @@ TEST_F(TinyTraining, LearnsItsLabelsAndLeavesTheFrozenBaseAlone) {
   train_.steps_max = 60, train_.eval_every_steps = 20, train_.lr = 1e-2;
   std::vector<Trainee> one = {trainee("expert", "empathy")};
   ASSERT_FALSE(one[0].training.empty());
-  const at::Tensor head = one[0].expert->head_D.clone(), adapter = one[0].expert->layers[0].b_q.clone();
+  const at::Tensor head = one[0].model.head().w_D.clone(), adapter = one[0].model.adapter()->layers[0].b_q.clone();
   train(one);
   const auto group = comm::single();
-  const PairFigures figures = pair_figures(
-      score_groups(*store_, {backbone_.get(), one[0].expert.get(), one[0].expert->head_D}, one[0].training, 1000, false, *group),
-      one[0].training);
+  TrunkCache trunks(0);
+  const PairFigures figures =
+      pair_figures(GroupScorer{*store_, 1000, trunks, *group}.rewards(one[0].model, one[0].training), one[0].training);
   EXPECT_GT(figures.accuracy, 0.8);
   EXPECT_TRUE(backbone_->weights().flat.equal(before));
-  EXPECT_FALSE(one[0].expert->head_D.equal(head));  // fault 3: heads that were never trained
-  EXPECT_FALSE(one[0].expert->layers[0].b_q.equal(adapter));
+  EXPECT_FALSE(one[0].model.head().w_D.equal(head));
+  EXPECT_FALSE(one[0].model.adapter()->layers[0].b_q.equal(adapter));
 }
 
 TEST_F(TinyTraining, TopLayersEndTheSameWhateverIsKeptOfThoseBelow) {
@@ -44,29 +44,29 @@ TEST_F(TinyTraining, TopLayersEndTheSameWhateverIsKeptOfThoseBelow) {
 TEST_F(TinyTraining, AnAdapterOfTheTopLayersIsAFullOneWhoseLowerPartIsZero) {
   first_layer_ = 1;
   const Trainee top = trainee("expert");
-  for (const auto& layer : {top.expert->layers[1]})
+  for (const auto& layer : {top.model.adapter()->layers[1]})
     layer.b_q.copy_(at::randn(layer.b_q.sizes())), layer.b_v.copy_(at::randn(layer.b_v.sizes()));
-  nn::Expert full(backbone_->spec(), nn::LoraSpec{4, 8.0, train_.lora_dropout});
-  for (const auto& [name, slot] : full.named()) {
-    for (const auto& [other, value] : top.expert->named()) {
+  const nn::RewardModel full(backbone_, nn::LoraSpec{4, 8.0, train_.lora_dropout});
+  for (const auto& [name, slot] : full.adapter()->named()) {
+    for (const auto& [other, value] : top.model.adapter()->named()) {
       if (name == other) slot.copy_(value);
     }
   }
   TrunkCache trunks(1 << 20);
   const auto group = comm::single();
-  const auto with = [&](const nn::Expert& expert) {
-    return score_groups(*store_, {backbone_.get(), &expert, expert.head_D, &trunks}, top.validation, 300, true, *group).states_ND;
+  const auto with = [&](const nn::RewardModel& model) {
+    return GroupScorer{*store_, 300, trunks, *group}.rewards_and_states(model, top.validation).states_ND;
   };
-  EXPECT_LT(relative_gap(with(*top.expert), with(full)), 1e-5);
+  EXPECT_LT(relative_gap(with(top.model), with(full)), 1e-5);
   EXPECT_GT(trunks.bytes(), 0U);
-  EXPECT_GT(relative_gap(with(*top.expert), with(nn::Expert(backbone_->spec(), nn::LoraSpec{4, 8.0, 0.0}))),
+  EXPECT_GT(relative_gap(with(top.model), with(nn::RewardModel(backbone_, nn::LoraSpec{4, 8.0, 0.0}))),
             1e-2);  // the adapter matters
 
   const fs::path folder = *folder_ / "top";
-  top.expert->save(folder);
-  const nn::Expert again = nn::Expert::load(backbone_->spec(), folder, at::kCPU);
-  EXPECT_EQ(again.lora().first_layer, 1);
-  EXPECT_TRUE(again.flat.equal(top.expert->flat));
+  top.model.save(folder);
+  const nn::RewardModel again = nn::RewardModel::load(folder, {[&] { return backbone_; }, {}});
+  EXPECT_EQ(again.adapter()->lora().first_layer, 1);
+  EXPECT_TRUE(all_of(again).equal(all_of(top.model)));
 }
 
 TEST_F(TinyTraining, FusedExpertsEndWhereEachEndsAlone) {
@@ -77,7 +77,7 @@ TEST_F(TinyTraining, FusedExpertsEndWhereEachEndsAlone) {
     std::vector<Trainee> alone = {trainee(name, point)};
     train(alone);
     const auto same = std::ranges::find(together, name, &Trainee::name);
-    EXPECT_LT(relative_gap(same->expert->flat, alone[0].expert->flat), 1e-5) << name;
+    EXPECT_LT(relative_gap(all_of(same->model), all_of(alone[0].model)), 1e-5) << name;
   }
 }
 
@@ -118,8 +118,7 @@ TEST_F(TinyTraining, ResumedTrainingEndsWithTheSameBits) {
     ASSERT_EQ(find_checkpoint(*folder_ / "resume", "key")->step(), 10);
     std::vector<Trainee> again = {trainee("x", preference::kOverall, all)};
     train(again, "resume");
-    const at::Tensor resumed =
-        all ? at::cat({again[0].backbone->weights().flat, again[0].expert->head_D}) : again[0].expert->flat;
+    const at::Tensor resumed = all_of(again[0].model);
     EXPECT_TRUE(resumed.equal(whole)) << (all ? "all weights" : "adapter");
     fs::remove_all(*folder_ / "resume");
     train_.checkpoint_every_s = 1e9;
@@ -128,14 +127,14 @@ TEST_F(TinyTraining, ResumedTrainingEndsWithTheSameBits) {
 
 TEST_F(TinyTraining, ADivergingExpertLeavesAndTheOthersGoOn) {
   std::vector<Trainee> both = {trainee("bad", "empathy"), trainee("good", "next_step")};
-  both[0].expert->head_D.fill_(std::numeric_limits<float>::infinity());
+  at::Tensor(both[0].model.head().w_D).fill_(std::numeric_limits<float>::infinity());
   const auto outcomes = train(both);
   EXPECT_NE(outcomes[0].failure.find("bad: loss or gradient became NaN"), std::string::npos) << outcomes[0].failure;
   EXPECT_NE(outcomes[0].failure.find("group "), std::string::npos) << outcomes[0].failure;
   EXPECT_EQ(outcomes[1].failure, "");
   std::vector<Trainee> alone = {trainee("good", "next_step")};
   train(alone);
-  EXPECT_LT(relative_gap(both[1].expert->flat, alone[0].expert->flat), 1e-5);
+  EXPECT_LT(relative_gap(all_of(both[1].model), all_of(alone[0].model)), 1e-5);
 }
 
 TEST_F(TinyTraining, ALossThatIsNotFiniteNamesItsGroupThoughTheGradientIs) {
@@ -148,7 +147,7 @@ TEST_F(TinyTraining, ALossThatIsNotFiniteNamesItsGroupThoughTheGradientIs) {
 TEST_F(TinyTraining, WhatItsNeighboursDidIsKeptWhenAFailedExpertIsTriedAgain) {
   const auto both = [&] {
     std::vector<Trainee> trainees = {trainee("bad", "empathy"), trainee("good", "next_step")};
-    trainees[0].expert->head_D.fill_(std::numeric_limits<float>::infinity());
+    at::Tensor(trainees[0].model.head().w_D).fill_(std::numeric_limits<float>::infinity());
     return trainees;
   };
   std::vector<Trainee> first = both(), second = both();
@@ -156,7 +155,7 @@ TEST_F(TinyTraining, WhatItsNeighboursDidIsKeptWhenAFailedExpertIsTriedAgain) {
   const auto after = train(second, "retry");
   EXPECT_NE(after[0].failure, "") << "its first step fails again";
   EXPECT_EQ(after[1].failure, "");
-  EXPECT_TRUE(first[1].expert->flat.equal(second[1].expert->flat));
+  EXPECT_TRUE(all_of(first[1].model).equal(all_of(second[1].model)));
   EXPECT_LT(after[1].tokens - before[1].tokens, before[1].tokens / 4)
       << "one step of one expert was computed, not the training of both";
 }
@@ -170,7 +169,7 @@ TEST_F(TinyTraining, ATaskAskedToPauseIsSavedAndGoesOnWithTheSameBits) {
   line_ = {};
   EXPECT_EQ(find_checkpoint(*folder_ / "pause", "key")->step(), 4);
   train(again, "pause");
-  EXPECT_TRUE(again[0].expert->flat.equal(whole));
+  EXPECT_TRUE(all_of(again[0].model).equal(whole));
 }
 
 TEST_F(TinyTraining, ASignalDuringAnEvaluationSavesTheStepAndTheEvaluationIsMadeUpFor) {
@@ -189,13 +188,13 @@ TEST_F(TinyTraining, ASignalDuringAnEvaluationSavesTheStepAndTheEvaluationIsMade
   ASSERT_TRUE(find_checkpoint(*folder_ / "stopped", "key"));
   EXPECT_EQ(find_checkpoint(*folder_ / "stopped", "key")->step(), 5);
   train(again, "stopped");
-  EXPECT_TRUE(again[0].expert->flat.equal(whole));
+  EXPECT_TRUE(all_of(again[0].model).equal(whole));
   const std::string lines = read_file(*folder_ / "stopped" / "metrics.jsonl");
   EXPECT_EQ(std::ranges::count(lines, '\n'), 13) << "every evaluation once";
   EXPECT_EQ(std::ranges::count(before, '\n'), 5);
 }
 
-TEST_F(TinyTraining, AnExpertTrainedAfterAnotherIsTheOneTrainedAlone) {  // fault 5: experts went on from the one before
+TEST_F(TinyTraining, AnExpertTrainedAfterAnotherIsTheOneTrainedAlone) {  // experts went on from the one before
   for (const bool all : {false, true}) {
     const at::Tensor alone = trained("b", all);
     const at::Tensor before = backbone_->weights().flat.clone();
@@ -211,15 +210,15 @@ TEST_F(TinyTraining, AMetricsFileThatCannotBeWrittenDoesNotStopTheTraining) {
   EXPECT_TRUE(trained("x").equal(undisturbed));
 }
 
-TEST_F(TinyTraining, KeepsTheBestWeightsAndStopsWhenPatienceIsOver) {  // fault 7: the last weights were used
+TEST_F(TinyTraining, KeepsTheBestWeightsAndStopsWhenPatienceIsOver) {                         // the last weights were used
   train_.lr = 0.3, train_.steps_max = 200, train_.eval_every_steps = 2, train_.patience = 3;  // far too large: gets worse soon
   std::vector<Trainee> one = {trainee("x")};
   const TrainOutcome outcome = train(one).front();
   EXPECT_LT(outcome.steps, 200);
   const auto group = comm::single();
-  const auto figures = pair_figures(
-      score_groups(*store_, {backbone_.get(), one[0].expert.get(), one[0].expert->head_D}, one[0].validation, 300, false, *group),
-      one[0].validation);
+  TrunkCache trunks(0);
+  const auto figures =
+      pair_figures(GroupScorer{*store_, 300, trunks, *group}.rewards(one[0].model, one[0].validation), one[0].validation);
   EXPECT_DOUBLE_EQ(figures.accuracy, outcome.accuracy);
 }
 
@@ -284,7 +283,7 @@ TEST_F(TinyTraining, AFileOfWeightTwoIsVisitedTwiceAPass) {
   }
 }
 
-TEST_F(TinyTraining, APairOfAGroupIsEveryStrictOrderOnce) {  // fault 6: an index off by one, a reward compared with itself
+TEST_F(TinyTraining, APairOfAGroupIsEveryStrictOrderOnce) {  // an index off by one, a reward compared with itself
   for (const LabelledGroup& g : labelled_groups(*store_, 0, Part::test, preference::kOverall, config_)) {
     std::set<std::pair<int, int>> unordered;
     for (const preference::Preference& p : g.pairs) {

@@ -44,7 +44,7 @@ class ShardedTraining : public TinyTraining {
       end.outcomes[r] = train(group, trainees[r], folder).front();
     });
     for (const auto& own : trainees) {
-      const at::Tensor weights = at::cat({own[0].backbone->weights().flat, own[0].expert->head_D});
+      const at::Tensor weights = all_of(own[0].model);
       EXPECT_TRUE(!end.weights.defined() || weights.equal(end.weights)) << "ranks differ";
       end.weights = weights;
     }
@@ -82,13 +82,13 @@ TEST_F(ShardedTraining, LossesNormsAndWeightsAreThoseOfOneRankBitForBit) {
 TEST_F(ShardedTraining, MemoryOfARankIsTheFormula) {
   const auto floats = [](double mib) { return mib * (1 << 20) / sizeof(float); };
   const auto n = static_cast<double>(backbone_->weights().flat.numel());
-  double layer = 0, rest = 0;  // gradient buffers: two layers, embeddings and final norm, adapter and head
+  double layer = 0, rest = 0;  // gradient buffers: two layers, embeddings and final norm, head
   for (std::size_t p = 0; p < backbone_->weights().parts(); ++p) {
     const bool is_layer = p >= 1 && p + 1 < backbone_->weights().parts();
     (is_layer ? layer : rest) = static_cast<double>(backbone_->weights().part(p).numel()) + (is_layer ? 0 : rest);
   }
-  rest += static_cast<double>(trainee("x").expert->flat.numel());
-  compute_.micro_batch_tokens = 100000;  // one micro batch
+  rest += static_cast<double>(backbone_->spec().width);  // the head
+  compute_.micro_batch_tokens = 100000;                  // one micro batch
   const double whole = floats(train_on(1, false).outcomes[0].state_mib);
   EXPECT_NEAR(whole, n + (2 + 1 + 1) * n + 2 * layer + rest, 0.005 * n);
   for (const int ranks : {2, 4}) {
@@ -162,8 +162,8 @@ TEST_F(ShardedTraining, ComputingLayersAgainInTheBackwardPassChangesNoBit) {
       models.push_back({learner(all)});
       EXPECT_GT(train(models.back()).front().best_step, 0);
     }
-    EXPECT_TRUE(models[0][0].expert->flat.equal(models[1][0].expert->flat)) << (all ? "all weights" : "adapter with dropout");
-    EXPECT_TRUE(models[0][0].backbone->weights().flat.equal(models[1][0].backbone->weights().flat));
+    EXPECT_TRUE(all_of(models[0][0].model).equal(all_of(models[1][0].model))) << (all ? "all weights" : "adapter with dropout");
+    EXPECT_TRUE(models[0][0].model.backbone().weights().flat.equal(models[1][0].model.backbone().weights().flat));
   }
 }
 

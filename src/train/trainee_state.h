@@ -11,35 +11,32 @@
 #include "train/adamw.h"
 #include "train/checkpoint.h"
 #include "train/gradient_sums.h"
-#include "train/reward_trainer.h"
+#include "train/trainee.h"
 
 namespace dmoerm::train {
 
-class Course {
+class TraineeState {
  public:
-  Course(Trainee& trainee, const TrainerContext& context);
+  TraineeState(Trainee& trainee, const TrainerContext& context);
 
   [[nodiscard]] const std::string& name() const { return trainee_.name; }
   [[nodiscard]] bool active() const { return active_; }
   [[nodiscard]] std::int64_t steps_total() const { return steps_total_; }
-  [[nodiscard]] const Trainee& trainee() const { return trainee_; }
-  [[nodiscard]] nn::Expert* gradient_expert() { return &gradient_expert_; }
+  [[nodiscard]] const nn::RewardModel& model() const { return trainee_.model; }
+  /// Gradients of the micro batch that is being computed.
+  [[nodiscard]] nn::RewardGradients& gradients() { return gradients_; }
   [[nodiscard]] GradientSums& sums() { return sums_; }
   /// Whether moments, best weights and gradient sums are spread over the group: then each rank writes its part of a checkpoint.
   [[nodiscard]] bool sharded() const { return sharded_; }
-  [[nodiscard]] const nn::Expert* adapter() const { return trainee_.trains_all ? nullptr : trainee_.expert.get(); }
-  /// Multiplications and additions of training on one token: two for each weight of a matrix that it passes, forward; as many for
-  /// the gradient in the states, and again for that in the weights if they are trained. Attention's own products are left out.
-  [[nodiscard]] double flops_per_token() const;
   [[nodiscard]] const nlohmann::json& history() const { return history_; }
 
   /// The groups of one step.
   std::vector<const LabelledGroup*> groups_of_step(std::int64_t step, std::int64_t count);
-  /// Before a micro batch: zero what its gradients are added to, and have `sinks` carry them on part by part.
-  void before_leaf(nn::BackboneGradients& sinks);
-  /// After it. @param loss  summed over its groups
-  void after_leaf(double loss);
-  /// One optimizer step on what sums() give. Fails the course on all ranks if they are not finite. Collective.
+  /// Have the backward pass of a micro batch add to gradients(), and hand each part on when it is complete.
+  void begin_micro_batch(nn::BackboneGradients& sinks);
+  /// Hand on what is left of the gradients. @param loss  summed over the micro batch's groups
+  void end_micro_batch(double loss);
+  /// One optimizer step on what sums() give. Fails the trainee on all ranks if they are not finite. Collective.
   /// @return the loss, summed over the step's groups
   double update(const TrainerContext& context, std::int64_t step);
   [[nodiscard]] bool evaluated_at(std::int64_t step) const { return !history_.empty() && history_.back().at("step") == step; }
@@ -81,11 +78,10 @@ class Course {
   std::vector<LabelledGroup> validation_;
   GroupOrder order_;
   std::int64_t steps_total_;
+  nn::RewardGradients gradients_;
+  std::vector<at::Tensor> whole_;  ///< the model's: parts of the backbone if it is trained, then head or adapter
   bool sharded_;
-  nn::Expert gradient_expert_;
-  std::unique_ptr<nn::Weights> gradient_weights_;  ///< two layers' worth of layers, used in turn
-  std::vector<at::Tensor> whole_;                  ///< the model's: parts of the backbone if it is trained, then head or adapter
-  GradientSums sums_;                              ///< of the same parts, the loss behind the last
+  GradientSums sums_;  ///< of the same parts, the loss behind the last
   /// This rank's chunks of the parts, all of them unless sharded: what is trained, float32, and its best values so far. A part of
   /// the model that is float32 too is seen through parameters_; one in bfloat16 has a master copy there.
   std::vector<at::Tensor> parameters_, best_;

@@ -1,8 +1,7 @@
-#include "train/score_groups.h"
+#include "train/group_scorer.h"
 
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mv.h>
 
 #include <cstring>
 
@@ -12,8 +11,13 @@
 
 namespace dmoerm::train {
 
-GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& frozen, const std::vector<LabelledGroup>& groups,
-                          std::int64_t tokens_max, bool with_states, comm::Communicator& group) {
+namespace {
+
+GroupRewards score(const GroupScorer& scorer, const nn::RewardModel& model, const std::vector<LabelledGroup>& groups,
+                   bool with_states) {
+  const data::TokenStore& store = scorer.store;
+  const nn::Backbone& backbone = model.backbone();
+  comm::Communicator& ranks = scorer.ranks;
   GroupRewards result;
   std::vector<const LabelledGroup*> pointers;
   std::size_t total = 0;
@@ -22,37 +26,36 @@ GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& froz
     result.first.push_back(total);
     total += g.responses.size();
   }
-  const bool share = frozen.backbone->shares_prefix();
-  const std::int64_t width = frozen.backbone->spec().width;
-  const auto batches = cut_micro_batches(store, pointers, share, tokens_max);
+  const bool share = backbone.shares_prefix();
+  const std::int64_t width = backbone.spec().width;
+  const auto batches = cut_micro_batches(store, pointers, share, scorer.tokens_max);
   std::vector<float> own;  // of this rank's batches: rewards, then states if wanted
-  for (std::size_t b = static_cast<std::size_t>(group.rank()); b < batches.size() && !stop_requested();
-       b += static_cast<std::size_t>(group.size())) {
+  for (std::size_t b = static_cast<std::size_t>(ranks.rank()); b < batches.size() && !stop_requested();
+       b += static_cast<std::size_t>(ranks.size())) {
     data::PackedBatch batch;
     std::vector<const LabelledGroup*> members;
     for (const std::size_t i : batches[b]) members.push_back(&groups[i]);
     for (const std::size_t i : batches[b])
-      data::append_group(batch, store.group(groups[i].group), groups[i].responses, share, frozen.backbone->reads_last());
+      data::append_group(batch, store.group(groups[i].group), groups[i].responses, share, backbone.reads_last());
     const auto reads = static_cast<std::int64_t>(batch.responses.size());
-    const nn::ExpertRows rows{frozen.adapter, 0, batch.tokens(), 0, reads, 0};
-    const nn::Trunk trunk =
-        frozen.trunks != nullptr ? frozen.trunks->of(*frozen.backbone, frozen.adapter, store, members) : nn::Trunk{};
-    const at::Tensor states = frozen.backbone->forward(batch, {&rows, 1}, nullptr, trunk);
-    const at::Tensor rewards = at::mv(states, frozen.head_D).cpu();
+    const nn::AdapterRows rows{model.adapter(), 0, batch.tokens(), 0, reads, 0};
+    const nn::Trunk trunk = scorer.trunks.of(backbone, model.adapter(), store, members);
+    const at::Tensor states = backbone.forward(batch, {&rows, 1}, nullptr, trunk);
+    const at::Tensor rewards = model.rewards(states).cpu();
     own.insert(own.end(), rewards.const_data_ptr<float>(), rewards.const_data_ptr<float>() + reads);
     if (with_states) {
       const at::Tensor local = states.cpu().contiguous();
       own.insert(own.end(), local.const_data_ptr<float>(), local.const_data_ptr<float>() + reads * width);
     }
   }
-  if (comm::largest_of(group, stop_requested() ? 1 : 0) > 0) throw Stopped("scoring broke off");
-  const auto gathered = group.all_gather(std::as_bytes(std::span<const float>(own)));
+  if (comm::largest_of(ranks, stop_requested() ? 1 : 0) > 0) throw Stopped("scoring broke off");
+  const auto gathered = ranks.all_gather(std::as_bytes(std::span<const float>(own)));
   result.rewards.resize(total);
   if (with_states) result.states_ND = at::empty({static_cast<std::int64_t>(total), width});
   std::vector<const float*> cursor;
   for (const auto& bytes : gathered) cursor.push_back(reinterpret_cast<const float*>(bytes.data()));
   for (std::size_t b = 0; b < batches.size(); ++b) {
-    const float*& from = cursor[b % static_cast<std::size_t>(group.size())];
+    const float*& from = cursor[b % static_cast<std::size_t>(ranks.size())];
     const std::size_t first = result.first[batches[b].front()];
     std::size_t reads = 0;
     for (const std::size_t i : batches[b]) reads += groups[i].responses.size();
@@ -65,6 +68,16 @@ GroupRewards score_groups(const data::TokenStore& store, const FrozenModel& froz
     }
   }
   return result;
+}
+
+}  // namespace
+
+GroupRewards GroupScorer::rewards(const nn::RewardModel& model, const std::vector<LabelledGroup>& groups) const {
+  return score(*this, model, groups, false);
+}
+
+GroupRewards GroupScorer::rewards_and_states(const nn::RewardModel& model, const std::vector<LabelledGroup>& groups) const {
+  return score(*this, model, groups, true);
 }
 
 PairFigures pair_figures(const GroupRewards& scored, const std::vector<LabelledGroup>& groups) {

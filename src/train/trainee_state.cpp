@@ -1,4 +1,4 @@
-#include "train/course.h"
+#include "train/trainee_state.h"
 
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
@@ -11,7 +11,9 @@
 
 #include "base/log.h"
 #include "base/rng.h"
-#include "train/score_groups.h"
+#include "train/group_scorer.h"
+#include "train/trainee.h"
+#include "train/training_steps.h"
 
 namespace dmoerm::train {
 namespace {
@@ -30,16 +32,6 @@ std::vector<LabelledGroup> draw(std::vector<LabelledGroup> groups, std::int64_t 
   return drawn;
 }
 
-/// Parts in the order in which a backward pass completes their gradients.
-std::vector<at::Tensor> parts_of(const Trainee& trainee) {
-  if (!trainee.trains_all) return {trainee.expert->flat};
-  std::vector<at::Tensor> parts;
-  const nn::Weights& weights = trainee.backbone->weights();
-  for (std::size_t p = 0; p < weights.parts(); ++p) parts.push_back(weights.part(p));
-  parts.push_back(trainee.expert->head_D);
-  return parts;
-}
-
 std::vector<std::int64_t> widths_of(const std::vector<at::Tensor>& parts) {
   std::vector<std::int64_t> widths;
   for (const at::Tensor& part : parts) widths.push_back(part.numel());
@@ -50,23 +42,19 @@ std::vector<std::int64_t> widths_of(const std::vector<at::Tensor>& parts) {
 /// JSON has no NaN and writes null.
 double number(const nlohmann::json& value) { return value.is_null() ? std::nan("") : value.get<double>(); }
 
-constexpr std::size_t kLayerBuffers = 2;  // one fills while the other is sent
-
 }  // namespace
 
-Course::Course(Trainee& trainee, const TrainerContext& context)
+TraineeState::TraineeState(Trainee& trainee, const TrainerContext& context)
     : trainee_(trainee),
       group_(context.group),
       validation_(draw(trainee.validation, context.train.eval_groups_max, context.seed, trainee.name)),
       order_(copies_of(context.store, trainee.training), context.seed, trainee.name),
       steps_total_(total_steps(context.train, context.store, trainee.training)),
-      sharded_(trainee.trains_all && context.train.shard && context.group.size() > 1),
-      gradient_expert_(trainee.backbone->spec(), trainee.expert->lora(), trainee.backbone->device()),
-      whole_(parts_of(trainee)),
-      sums_(context.group, widths_of(whole_), {sharded_, trainee.trains_all, trainee.backbone->device()}) {
-  if (trainee.trains_all) {
-    gradient_weights_ = std::make_unique<nn::Weights>(trainee.backbone->spec(), trainee.backbone->device(), kLayerBuffers);
-  }
+      gradients_(trainee.model),
+      whole_(trainee.model.trained_parts()),
+      sharded_(whole_.size() > 1 && context.train.shard && context.group.size() > 1),
+      sums_(context.group, widths_of(whole_),
+            {.shards = sharded_, .overlap = whole_.size() > 1, .device = trainee.model.backbone().device()}) {
   for (std::size_t p = 0; p < whole_.size(); ++p) {
     parameters_.push_back(own_of(p, whole_[p]).to(at::kFloat));
     best_.push_back(parameters_.back().clone());
@@ -74,7 +62,7 @@ Course::Course(Trainee& trainee, const TrainerContext& context)
   optimizer_ = std::make_unique<AdamW>(parameters_, context.train);
 }
 
-std::pair<std::int64_t, std::int64_t> Course::own_range(std::size_t part) const {
+std::pair<std::int64_t, std::int64_t> TraineeState::own_range(std::size_t part) const {
   const std::int64_t all = whole_[part].numel();
   if (!sharded_) return {0, all};
   const comm::Bounds& bounds = sums_.bounds(part);
@@ -83,41 +71,34 @@ std::pair<std::int64_t, std::int64_t> Course::own_range(std::size_t part) const 
   return {clip(bounds[r]), clip(bounds[r + 1])};
 }
 
-at::Tensor Course::own_of(std::size_t part, const at::Tensor& whole) const {
+at::Tensor TraineeState::own_of(std::size_t part, const at::Tensor& whole) const {
   if (!sharded_) return whole;
   const auto [begin, end] = own_range(part);
   return whole.narrow(0, begin, end - begin);
 }
 
-std::vector<const LabelledGroup*> Course::groups_of_step(std::int64_t step, std::int64_t count) {
+std::vector<const LabelledGroup*> TraineeState::groups_of_step(std::int64_t step, std::int64_t count) {
   std::vector<const LabelledGroup*> groups;
   for (std::int64_t i = 0; i < count; ++i) groups.push_back(&trainee_.training[order_.at(step * count + i)]);
   return groups;
 }
 
-void Course::before_leaf(nn::BackboneGradients& sinks) {
-  gradient_expert_.flat.zero_();
-  sinks.experts.push_back(&gradient_expert_);
-  if (!gradient_weights_) return;
-  sinks.weights = gradient_weights_.get();
-  sinks.before_part = [this](std::size_t part) {
-    at::Tensor buffer = gradient_weights_->part(part);
-    sums_.settle(buffer);
-    buffer.zero_();
-  };
-  sinks.after_part = [this](std::size_t part) { sums_.add(part, gradient_weights_->part(part)); };
+void TraineeState::begin_micro_batch(nn::BackboneGradients& sinks) {
+  gradients_.connect(
+      sinks, [this](std::size_t, const at::Tensor& buffer) { sums_.wait_until_unused(buffer); },
+      [this](std::size_t part, const at::Tensor& gradient) { sums_.add(part, gradient); });
 }
 
-void Course::after_leaf(double loss) {
-  const at::Tensor& last = trainee_.trains_all ? gradient_expert_.head_D : gradient_expert_.flat;
+void TraineeState::end_micro_batch(double loss) {
+  const at::Tensor& last = gradients_.last_part();
   at::Tensor with_loss = at::empty({last.numel() + 1}, last.options());
   with_loss.narrow(0, 0, last.numel()).copy_(last);
   with_loss.narrow(0, last.numel(), 1).fill_(loss);
   sums_.add(whole_.size() - 1, with_loss);
-  sums_.end_leaf();
+  sums_.end_micro_batch();
 }
 
-double Course::norm_of(const std::vector<at::Tensor>& gradients, double& loss) const {
+double TraineeState::norm_of(const std::vector<at::Tensor>& gradients, double& loss) const {
   if (!sharded_) return gradient_norm(gradients);
   // Everyone's blocks to everyone, then the loss, which the last rank holds; added in the order in which one rank adds them.
   std::vector<double> own;
@@ -142,7 +123,7 @@ double Course::norm_of(const std::vector<at::Tensor>& gradients, double& loss) c
   return std::sqrt(sum);
 }
 
-double Course::update(const TrainerContext& context, std::int64_t step) {
+double TraineeState::update(const TrainerContext& context, std::int64_t step) {
   sums_.finish();
   std::vector<at::Tensor> gradients;
   double loss = 0;
@@ -164,7 +145,7 @@ double Course::update(const TrainerContext& context, std::int64_t step) {
   return loss;
 }
 
-comm::Pending Course::gather(std::size_t part) const {
+comm::Pending TraineeState::gather(std::size_t part) const {
   // Bytes are moved, not numbers: bfloat16 go two by two as one float. Chunks end at blocks, and parts at a multiple of two.
   const at::Tensor whole = whole_[part].view(at::kFloat);
   const std::size_t in_one = sizeof(float) / whole_[part].element_size();
@@ -180,7 +161,7 @@ comm::Pending Course::gather(std::size_t part) const {
   return {};
 }
 
-void Course::publish_parameters() {
+void TraineeState::publish_parameters() {
   for (std::size_t part = 0; part < whole_.size(); ++part) {
     if (whole_[part].scalar_type() != at::kFloat) own_of(part, whole_[part]).copy_(parameters_[part]);
   }
@@ -190,17 +171,16 @@ void Course::publish_parameters() {
   for (comm::Pending& p : pending) p.wait();
 }
 
-void Course::fail(const std::string& why, std::int64_t step) {
+void TraineeState::fail(const std::string& why, std::int64_t step) {
   failed_step_ = step;
   outcome_.failure = why;
   active_ = false;
 }
 
-void Course::evaluate(const TrainerContext& context, std::int64_t step, double train_loss, double seconds) {
+void TraineeState::evaluate(const TrainerContext& context, std::int64_t step, double train_loss, double seconds) {
   outcome_.steps = step;
-  const FrozenModel frozen{trainee_.backbone.get(), adapter(), trainee_.expert->head_D, &context.trunks};
-  const PairFigures figures = pair_figures(
-      score_groups(context.store, frozen, validation_, context.compute.micro_batch_tokens, false, context.group), validation_);
+  const GroupScorer scorer{context.store, context.compute.micro_batch_tokens, context.trunks, context.group};
+  const PairFigures figures = pair_figures(scorer.rewards(trainee_.model, validation_), validation_);
   const bool first = history_.empty();
   const bool better = first || figures.pairs == 0 || figures.accuracy > outcome_.accuracy ||
                       (figures.accuracy == outcome_.accuracy && figures.loss < outcome_.loss);
@@ -227,8 +207,8 @@ void Course::evaluate(const TrainerContext& context, std::int64_t step, double t
   if (step >= steps_total_ || waited_ >= context.train.patience) active_ = false;
 }
 
-std::int64_t Course::state_bytes() const {
-  std::size_t bytes = gradient_expert_.flat.nbytes() + (gradient_weights_ ? gradient_weights_->flat.nbytes() : 0);
+std::int64_t TraineeState::state_bytes() const {
+  std::size_t bytes = gradients_.bytes();
   for (std::size_t part = 0; part < whole_.size(); ++part) {
     const bool master = whole_[part].scalar_type() != at::kFloat;
     bytes += whole_[part].nbytes() + (master ? 4 : 3) * parameters_[part].nbytes();
@@ -236,24 +216,14 @@ std::int64_t Course::state_bytes() const {
   return static_cast<std::int64_t>(bytes) + sums_.peak_bytes();
 }
 
-TrainOutcome Course::finish(std::int64_t tokens, double seconds, double peak_mib) {
+TrainOutcome TraineeState::finish(std::int64_t tokens, double seconds, double peak_mib) {
   for (std::size_t i = 0; i < best_.size(); ++i) parameters_[i].copy_(best_[i]);
   publish_parameters();
   outcome_.tokens = tokens, outcome_.seconds = seconds, outcome_.peak_mib = peak_mib;
   return outcome_;
 }
 
-double Course::flops_per_token() const {
-  double weights = 0;
-  const auto& layers = trainee_.backbone->weights().layers;
-  for (auto i = static_cast<std::size_t>(trainee_.trains_all ? 0 : trainee_.expert->lora().first_layer); i < layers.size(); ++i) {
-    for (const at::Tensor* w : {&layers[i].qkv_w, &layers[i].o_w, &layers[i].up_w, &layers[i].down_w})
-      weights += static_cast<double>(w->numel());
-  }
-  return (trainee_.trains_all ? 6 : 4) * weights;
-}
-
-void Course::write(Checkpoint& checkpoint, const std::string& prefix) const {
+void TraineeState::write(Checkpoint& checkpoint, const std::string& prefix) const {
   checkpoint.state["courses"].push_back({{"name", name()},
                                          {"active", active_},
                                          {"accuracy", outcome_.accuracy},
@@ -275,7 +245,7 @@ void Course::write(Checkpoint& checkpoint, const std::string& prefix) const {
   }
 }
 
-void Course::read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix) {
+void TraineeState::read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix) {
   active_ = state.at("active"), waited_ = state.at("waited"), history_ = state.at("history");
   lowest_loss_ = number(state.at("lowest_loss")), last_norm_ = number(state.at("norm"));
   outcome_.accuracy = number(state.at("accuracy")), outcome_.loss = number(state.at("loss"));
@@ -296,7 +266,7 @@ void Course::read(const CheckpointReader& checkpoint, const nlohmann::json& stat
   }
 }
 
-std::vector<std::pair<const char*, const std::vector<at::Tensor>*>> Course::slots() const {
+std::vector<std::pair<const char*, const std::vector<at::Tensor>*>> TraineeState::slots() const {
   return {{"parameter", &parameters_}, {"best", &best_}, {"first", &optimizer_->first}, {"second", &optimizer_->second}};
 }
 

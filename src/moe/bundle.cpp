@@ -1,0 +1,31 @@
+#include "moe/bundle.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "preference/forms.h"
+
+namespace dmoerm::moe {
+
+TokenTexts tokenize(const Bundle& bundle, const std::vector<preference::Message>& prompt,
+                    const std::vector<std::string>& responses) {
+  if (std::ranges::all_of(prompt, [](const preference::Message& m) { return preference::blank(m.content); }))
+    throw DataError("the prompt is empty");
+  if (responses.empty()) throw DataError("there is no response to score");
+  TokenTexts texts{bundle.chat_template->render_prompt(prompt), {}};
+  for (std::size_t i = 0; i < responses.size(); ++i) {
+    if (preference::blank(responses[i])) throw DataError(fmt::format("response {} is empty", i));
+    texts.responses.push_back(bundle.chat_template->render(prompt, responses[i]));
+    if (texts.responses.back().empty()) throw DataError(fmt::format("response {} has no tokens in the model's vocabulary", i));
+  }
+  return texts;
+}
+
+GroupScore score_texts(const Bundle& bundle, const std::vector<preference::Message>& prompt,
+                       const std::vector<std::string>& responses, const std::string& category) {
+  return bundle.model.score(tokenize(bundle, prompt, responses), category);
+}
+
+}  // namespace dmoerm::moe

@@ -1,0 +1,113 @@
+#include "moe/model.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace dmoerm::moe {
+namespace {
+
+std::vector<Score> without_rewards(const PackedTexts& packed) {
+  std::vector<Score> scores;
+  for (const std::int64_t cut : packed.cut_tokens()) scores.push_back({.cut_tokens = cut});
+  return scores;
+}
+
+ExpertViews views_of(const Category& category, const PackedTexts& packed) {
+  std::vector<const nn::LoraAdapter*> adapters;
+  for (const nn::RewardModel& expert : category.experts) adapters.push_back(expert.adapter());
+  ExpertViews views{packed.states(adapters), {}};
+  views.rewards_NK = at::empty({views.states_NKH.size(0), std::ssize(adapters)});
+  for (std::int64_t e = 0; e < std::ssize(adapters); ++e) {
+    const nn::ValueHead head{category.experts[static_cast<std::size_t>(e)].head().w_D.cpu()};
+    views.rewards_NK.select(1, e).copy_(head.rewards(views.states_NKH.select(1, e)));
+  }
+  return views;
+}
+
+at::Tensor rewards_of(const nn::RewardModel& model, const PackedTexts& packed) {
+  return nn::ValueHead{model.head().w_D.cpu()}.rewards(packed.states({model.adapter()}).select(1, 0));
+}
+
+}  // namespace
+
+ScoreStats stats_of(const nlohmann::json& score) { return {score.at("mean"), score.at("std"), score.at("count")}; }
+
+at::Tensor rewards_of(const nn::RewardModel& model, const TokenTexts& texts, const ScoringLimits& limits) {
+  return rewards_of(model, PackedTexts(texts, model.backbone(), limits));
+}
+
+Route Model::route(const std::vector<std::int32_t>& prompt) const {
+  return router.route(pool_prompts(*backbone, {routed_prompt(prompt, limits)}, router.pooling(), limits.batch_tokens)[0]);
+}
+
+ExpertViews Model::experts(const Category& category, const TokenTexts& texts) const {
+  return views_of(category, PackedTexts(texts, category.backbone(), limits));
+}
+
+at::Tensor Model::aggregate(const Category& category, const ExpertViews& views) const {
+  return category.aggregator.forward(views.states_NKH, views.rewards_NK);
+}
+
+GroupScore Model::score(const TokenTexts& texts, const std::string& name) const {
+  GroupScore result;
+  result.route = route(texts.prompt);
+  const Category* chosen = nullptr;
+  if (!name.empty()) {
+    chosen = &category(name);
+  } else if (result.route.category >= 0) {
+    chosen = &categories[static_cast<std::size_t>(result.route.category)];
+  }
+  const PackedTexts packed(texts, chosen == nullptr ? fallback.backbone() : chosen->backbone(), limits);
+  result.responses = without_rewards(packed);
+  if (chosen == nullptr) {
+    const at::Tensor rewards_N = rewards_of(fallback, packed);
+    for (std::size_t i = 0; i < result.responses.size(); ++i)
+      result.responses[i].reward = rewards_N[static_cast<std::int64_t>(i)].item<double>();
+    return result;
+  }
+  result.category = chosen->name;
+  const ExpertViews views = views_of(*chosen, packed);
+  const at::Tensor final_N = aggregate(*chosen, views);
+  const at::Tensor standard_NK = (views.rewards_NK - chosen->aggregator.reward_mean_K) / chosen->aggregator.reward_std_K;
+  for (std::size_t i = 0; i < result.responses.size(); ++i) {
+    const auto row = static_cast<std::int64_t>(i);
+    result.responses[i].reward = final_N[row].item<double>();
+    for (std::size_t e = 0; e < chosen->points.size(); ++e)
+      result.responses[i].points[chosen->points[e]] = standard_NK[row][static_cast<std::int64_t>(e)].item<double>();
+  }
+  return result;
+}
+
+const Category& Model::category(const std::string& name) const {
+  std::string names;
+  for (const Category& category : categories) {
+    if (category.name == name) return category;
+    names += (names.empty() ? "" : ", ") + category.name;
+  }
+  throw DataError(fmt::format("category \"{}\" is unknown; the model has: {}", name, names));
+}
+
+Model assemble(const ModelFiles& files, const nn::BackboneSource& source, const ScoringLimits& limits) {
+  Model model;
+  model.backbone = source.shared();
+  model.limits = limits;
+  model.router = CategoryRouter::load(files.router);
+  for (const ModelFiles::CategoryFiles& c : files.categories) {
+    const std::shared_ptr<nn::Backbone> base =
+        c.base.empty() ? model.backbone : nn::RewardModel::load(c.base, source).shared_backbone();
+    Category category{c.name, c.points, {}, Aggregator::load(c.aggregator), c.stats};
+    for (const auto& directory : c.experts)
+      category.experts.push_back(nn::RewardModel::load(directory, {[&] { return base; }, source.own}));
+    model.categories.push_back(std::move(category));
+  }
+  model.fallback = nn::RewardModel::load(files.fallback, source);
+  model.fallback_stats = files.fallback_stats;
+  return model;
+}
+
+}  // namespace dmoerm::moe

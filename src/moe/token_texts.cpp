@@ -1,0 +1,107 @@
+#include "moe/token_texts.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+
+#include "data/packed_batch.h"
+
+namespace dmoerm::moe {
+
+TokenTexts texts_of(const data::TokenGroup& group) {
+  TokenTexts texts{{group.prompt.begin(), group.prompt.end()}, {}};
+  for (const auto& response : group.responses) {
+    std::vector<std::int32_t>& ids = texts.responses.emplace_back(group.prefix.begin(), group.prefix.end());
+    ids.insert(ids.end(), response.begin(), response.end());
+  }
+  return texts;
+}
+
+std::vector<std::int32_t> routed_prompt(const std::vector<std::int32_t>& prompt, const ScoringLimits& limits) {
+  return data::cut_prompt(prompt, {}, limits.layout);
+}
+
+PackedTexts::PackedTexts(const TokenTexts& texts, const nn::Backbone& backbone, const ScoringLimits& limits)
+    : backbone_(backbone), limits_(limits) {
+  std::vector<std::int64_t> fitting;
+  for (std::int64_t i = 0; i < std::ssize(texts.responses); ++i) {
+    lengths_.push_back(std::ssize(texts.responses[static_cast<std::size_t>(i)]));
+    if (lengths_.back() <= limits.layout.max_length) {
+      fitting.push_back(i);
+    } else {
+      add(texts, {i});
+    }
+  }
+  if (!fitting.empty()) add(texts, std::move(fitting));
+}
+
+void PackedTexts::add(const TokenTexts& texts, std::vector<std::int64_t> which) {
+  Pack pack;
+  std::vector<std::vector<std::int32_t>> ids;
+  for (const std::int64_t i : which) ids.push_back(texts.responses[static_cast<std::size_t>(i)]);
+  pack.which = std::move(which);
+  pack.layout = data::lay_out_group(std::move(ids), std::ssize(texts.prompt), limits_.layout);
+  pack.group.prefix = pack.layout.prefix;
+  for (const auto& r : pack.layout.responses) pack.group.responses.emplace_back(r);
+  pack.parts.emplace_back();
+  for (std::int32_t i = 0; i < static_cast<std::int32_t>(pack.which.size()); ++i) {
+    std::vector<std::int32_t>& part = pack.parts.back();
+    part.push_back(i);
+    if (part.size() == 1 || data::packed_tokens(pack.group, part, backbone_.shares_prefix()) <= limits_.batch_tokens) continue;
+    part.pop_back();
+    pack.parts.push_back({i});
+  }
+  packs_.push_back(std::move(pack));
+}
+
+at::Tensor PackedTexts::states(const std::vector<const nn::LoraAdapter*>& adapters, const Pack& pack) const {
+  const auto k = std::ssize(adapters);
+  const auto first_layer = [](const nn::LoraAdapter* adapter) { return adapter == nullptr ? 0 : adapter->first_layer(); };
+  const std::size_t frozen = first_layer(*std::ranges::min_element(adapters, {}, first_layer));
+  at::Tensor states_NKH = at::empty({std::ssize(pack.group.responses), k, backbone_.spec().width});
+  std::int64_t first = 0;
+  for (const std::vector<std::int32_t>& part : pack.parts) {
+    const auto reads = std::ssize(part);
+    data::PackedBatch once;
+    data::append_group(once, pack.group, part, backbone_.shares_prefix(), backbone_.reads_last());
+    const std::int64_t rows = once.tokens();
+    const at::Tensor trunk_TD = frozen > 0 ? backbone_.trunk(once, frozen) : at::Tensor();
+    const std::int64_t together = std::clamp<std::int64_t>(limits_.batch_tokens / rows, 1, k);
+    for (std::int64_t begin = 0; begin < k; begin += together) {
+      const std::int64_t count = std::min(together, k - begin);
+      data::PackedBatch batch;
+      std::vector<nn::AdapterRows> adapter_rows;
+      for (std::int64_t a = 0; a < count; ++a) {
+        data::append_group(batch, pack.group, part, backbone_.shares_prefix(), backbone_.reads_last());
+        adapter_rows.push_back({adapters[static_cast<std::size_t>(begin + a)], a * rows, rows, a * reads, reads, 0});
+      }
+      const nn::Trunk trunk = frozen > 0 ? nn::Trunk{frozen, trunk_TD.repeat({count, 1})} : nn::Trunk{};
+      const at::Tensor states = backbone_.forward(batch, adapter_rows, nullptr, trunk).view({count, reads, -1});
+      states_NKH.narrow(0, first, reads).narrow(1, begin, count).copy_(states.transpose(0, 1));
+    }
+    first += reads;
+  }
+  return states_NKH;
+}
+
+at::Tensor PackedTexts::states(const std::vector<const nn::LoraAdapter*>& adapters) const {
+  at::Tensor states_NKH = at::empty({std::ssize(lengths_), std::ssize(adapters), backbone_.spec().width});
+  for (const Pack& pack : packs_) {
+    const at::Tensor own_MKH = states(adapters, pack);
+    for (std::size_t i = 0; i < pack.which.size(); ++i)
+      states_NKH.select(0, pack.which[i]).copy_(own_MKH.select(0, static_cast<std::int64_t>(i)));
+  }
+  return states_NKH;
+}
+
+std::vector<std::int64_t> PackedTexts::cut_tokens() const {
+  std::vector<std::int64_t> cut = lengths_;
+  for (const Pack& pack : packs_) {
+    for (std::size_t i = 0; i < pack.which.size(); ++i)
+      cut[static_cast<std::size_t>(pack.which[i])] -= std::ssize(pack.layout.prefix) + std::ssize(pack.layout.responses[i]);
+  }
+  return cut;
+}
+
+}  // namespace dmoerm::moe

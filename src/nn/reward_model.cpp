@@ -1,0 +1,126 @@
+#include "nn/reward_model.h"
+
+#include <ATen/ops/zeros.h>
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "nn/peft_adapter.h"
+#include "nn/safetensors.h"
+
+namespace dmoerm::nn {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr const char* kModelFile = "model.safetensors";
+constexpr const char* kModelHead = "score.weight";
+constexpr std::size_t kLayerBuffers = 2;  // one fills while the other is sent
+
+at::TensorOptions floats_on(at::Device device) { return at::TensorOptions().dtype(at::kFloat).device(device); }
+
+at::Tensor zero_adapter_and_head(const BackboneSpec& spec, const LoraSpec& lora, at::Device device) {
+  return at::zeros({LoraAdapter::parameters(spec, lora) + spec.width}, floats_on(device));
+}
+
+}  // namespace
+
+RewardModel::RewardModel(std::shared_ptr<Backbone> backbone, const LoraSpec& lora)
+    : backbone_(std::move(backbone)), adapter_and_head_(zero_adapter_and_head(backbone_->spec(), lora, backbone_->device())) {
+  const std::int64_t width = backbone_->spec().width, adapter = adapter_and_head_.numel() - width;
+  adapter_.emplace(backbone_->spec(), lora, adapter_and_head_.narrow(0, 0, adapter));
+  head_.w_D = adapter_and_head_.narrow(0, adapter, width);
+}
+
+RewardModel::RewardModel(std::shared_ptr<Backbone> backbone)
+    : backbone_(std::move(backbone)), head_{at::zeros({backbone_->spec().width}, floats_on(backbone_->device()))} {}
+
+RewardModel RewardModel::start_expert(const LoraSpec& lora, std::uint64_t seed) const {
+  RewardModel expert(backbone_, lora);
+  if (adapter_) {
+    expert.adapter_and_head_.copy_(adapter_and_head_);
+  } else {
+    expert.adapter_->initialise(seed);
+    expert.head_.w_D.copy_(head_.w_D);
+  }
+  return expert;
+}
+
+std::vector<at::Tensor> RewardModel::trained_parts() const {
+  if (adapter_) return {adapter_and_head_};
+  std::vector<at::Tensor> parts;
+  const Weights& weights = backbone_->weights();
+  for (std::size_t p = 0; p < weights.parts(); ++p) parts.push_back(weights.part(p));
+  parts.push_back(head_.w_D);
+  return parts;
+}
+
+double RewardModel::training_flops_per_token() const {
+  double weights = 0;
+  const auto& layers = backbone_->weights().layers;
+  for (std::size_t i = adapter_ ? adapter_->first_layer() : 0; i < layers.size(); ++i) {
+    for (const at::Tensor* w : {&layers[i].qkv_w, &layers[i].o_w, &layers[i].up_w, &layers[i].down_w})
+      weights += static_cast<double>(w->numel());
+  }
+  return (adapter_ ? 4 : 6) * weights;
+}
+
+std::vector<std::string> RewardModel::save(const fs::path& directory) const {
+  fs::create_directories(directory);
+  if (adapter_) return save_peft_adapter(directory, backbone_->spec(), *adapter_, head_);
+  NamedTensors tensors = backbone_->weights().named();
+  tensors.emplace_back(kModelHead, head_.w_D);
+  save_safetensors(directory / kModelFile, tensors);
+  return {kModelFile};
+}
+
+RewardModel RewardModel::load(const fs::path& directory, const BackboneSource& source) {
+  if (is_peft_adapter(directory)) {
+    std::shared_ptr<Backbone> backbone = source.shared();
+    RewardModel model(backbone, read_lora_spec(directory, backbone->spec()));
+    load_peft_adapter(directory, backbone->spec(), *model.adapter_, model.head_);
+    return model;
+  }
+  if (fs::exists(directory / "config.json")) {
+    const std::shared_ptr<Backbone> like = source.shared();
+    RewardModel model(Backbone::load(directory, like->device(), 0, like->dtype()));
+    model.head_.w_D.copy_(SafetensorsReader::open_model(directory).load(head_name(model.backbone_->spec())).view({-1}));
+    return model;
+  }
+  if (!fs::exists(directory / kModelFile))
+    throw DataError(fmt::format("{}: holds neither adapter_config.json nor config.json nor {}: this is not a reward model",
+                                directory.string(), kModelFile));
+  const auto reader = SafetensorsReader::open(directory / kModelFile);
+  RewardModel model(source.own());
+  for (const auto& [name, slot] : model.backbone_->weights().named()) slot.copy_(reader.load(name));
+  model.head_.w_D.copy_(reader.load(kModelHead));
+  return model;
+}
+
+RewardGradients::RewardGradients(const RewardModel& model) {
+  const BackboneSpec& spec = model.backbone().spec();
+  const at::Device device = model.backbone().device();
+  if (const LoraAdapter* like = model.adapter()) {
+    last_ = zero_adapter_and_head(spec, like->lora(), device);
+    adapter_.emplace(spec, like->lora(), last_.narrow(0, 0, last_.numel() - spec.width));
+  } else {
+    last_ = at::zeros({spec.width}, floats_on(device));
+    weights_ = std::make_unique<Weights>(spec, device, kLayerBuffers);
+  }
+  head_D_ = last_.narrow(0, last_.numel() - spec.width, spec.width);
+}
+
+void RewardGradients::connect(BackboneGradients& sinks, const OnPart& before_part, const OnPart& after_part) {
+  last_.zero_();
+  sinks.adapters.push_back(adapter_ ? &*adapter_ : nullptr);
+  if (!weights_) return;
+  sinks.weights = weights_.get();
+  sinks.before_part = [this, before_part](std::size_t part) {
+    at::Tensor buffer = weights_->part(part);
+    before_part(part, buffer);
+    buffer.zero_();
+  };
+  sinks.after_part = [this, after_part](std::size_t part) { after_part(part, weights_->part(part)); };
+}
+
+std::size_t RewardGradients::bytes() const { return last_.nbytes() + (weights_ ? weights_->flat.nbytes() : 0); }
+
+}  // namespace dmoerm::nn

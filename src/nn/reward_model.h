@@ -1,0 +1,95 @@
+// The product of training: a backbone, an adapter where only that was trained, and a value head.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nn/backbone.h"
+#include "nn/lora_adapter.h"
+#include "nn/value_head.h"
+
+namespace dmoerm::nn {
+
+/// Where a model that is loaded gets its backbone from.
+struct BackboneSource {
+  std::function<std::shared_ptr<Backbone>()> shared;  ///< frozen, for all models that are adapters over it
+  std::function<std::shared_ptr<Backbone>()> own;     ///< a copy that one model may overwrite
+};
+
+/// Scores a response: the head reads the state of its last token. A model either has an adapter, which is trained with the head
+/// over a frozen backbone that other models share, or a backbone of its own, which is trained with the head. Copies share memory.
+class RewardModel {
+ public:
+  RewardModel() = default;
+  /// An adapter over a backbone that others may share. Adapter and head are zeros.
+  RewardModel(std::shared_ptr<Backbone> backbone, const LoraSpec& lora);
+  /// A backbone of its own. The head is zeros.
+  explicit RewardModel(std::shared_ptr<Backbone> backbone);
+
+  /// An expert that starts from this model: a copy of its adapter, or, over a backbone of its own, a new adapter (drawn from
+  /// `seed`) with a copy of its head. @param lora  shaped like this model's adapter, if it has one
+  [[nodiscard]] RewardModel start_expert(const LoraSpec& lora, std::uint64_t seed) const;
+
+  [[nodiscard]] const Backbone& backbone() const { return *backbone_; }
+  [[nodiscard]] const std::shared_ptr<Backbone>& shared_backbone() const { return backbone_; }
+  /// Null if the model has a backbone of its own.
+  [[nodiscard]] const LoraAdapter* adapter() const { return adapter_ ? &*adapter_ : nullptr; }
+  [[nodiscard]] LoraAdapter* adapter() { return adapter_ ? &*adapter_ : nullptr; }
+  [[nodiscard]] const ValueHead& head() const { return head_; }
+  /// Rewards [R] of final states [R, D].
+  [[nodiscard]] at::Tensor rewards(const at::Tensor& states_RD) const { return head_.rewards(states_RD); }
+
+  /// What training changes, flat, in the order in which a backward pass completes the gradients: the parts of the backbone's
+  /// weights and then the head; or one part, the adapter with the head behind it.
+  [[nodiscard]] std::vector<at::Tensor> trained_parts() const;
+  /// Multiplications and additions of training on one token: two for each weight of a matrix that it passes, forward; as many for
+  /// the gradient in the states, and again for that in the weights if they are trained. Attention's own products are left out.
+  [[nodiscard]] double training_flops_per_token() const;
+
+  /// Write an adapter as PEFT does on the sequence classifier of its backbone (adapter_config.json, adapter_model.safetensors),
+  /// or all weights and the head as model.safetensors. @return the files, relative
+  std::vector<std::string> save(const std::filesystem::path& directory) const;
+  /// Read what save() wrote, an adapter by PEFT (LoRA on q and v; a missing head is zeros), or a transformers sequence
+  /// classifier.
+  /// @throws DataError naming the tensor and both shapes, or the setting that is not supported; IoError
+  static RewardModel load(const std::filesystem::path& directory, const BackboneSource& source);
+
+ private:
+  std::shared_ptr<Backbone> backbone_;
+  at::Tensor adapter_and_head_;  ///< the one trained part of a model with an adapter
+  std::optional<LoraAdapter> adapter_;
+  ValueHead head_;
+};
+
+/// Gradients of one micro batch in a model's trained parts, float32. Two layers' worth of memory for a backbone: what a layer's
+/// gradient is needed for must be done, or waited for, before the layer after the next one comes.
+class RewardGradients {
+ public:
+  explicit RewardGradients(const RewardModel& model);
+  RewardGradients(const RewardGradients&) = delete;
+  RewardGradients& operator=(const RewardGradients&) = delete;
+
+  /// Called with the number and the buffer of a part of the backbone.
+  using OnPart = std::function<void(std::size_t part, const at::Tensor& gradient)>;
+  /// Have a backward pass add its gradients here, from zero. @param before_part  called before the buffer is zeroed  @param
+  /// after_part  called after the part's last gradient
+  void connect(BackboneGradients& sinks, const OnPart& before_part, const OnPart& after_part);
+  /// The head's gradient, which the caller adds to.
+  [[nodiscard]] at::Tensor& head_D() { return head_D_; }
+  /// Gradient of the last trained part: adapter and head, or the head.
+  [[nodiscard]] const at::Tensor& last_part() const { return last_; }
+  [[nodiscard]] std::size_t bytes() const;
+
+ private:
+  at::Tensor last_, head_D_;
+  std::optional<LoraAdapter> adapter_;
+  std::unique_ptr<Weights> weights_;
+};
+
+}  // namespace dmoerm::nn
