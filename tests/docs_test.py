@@ -42,7 +42,7 @@ def problems_of(root, document):
             with open(linked, encoding="utf-8") as file:
                 if anchor not in anchors(file.read()):
                     yield f"{document}: links to {target}, which has no such heading"
-    for path in PATH.findall(prose):
+    for path in PATH.findall(prose) if not document.endswith("CHANGELOG.md") else []:  # which names what was
         if PLACEHOLDER.search(path):
             continue
         for one in expanded(path):
