@@ -12,6 +12,7 @@
 #include "nn/reward_model.h"
 #include "support/expert.h"
 #include "support/shared.h"
+#include "support/test_device.h"
 
 namespace dmoerm::nn {
 namespace {
@@ -26,7 +27,7 @@ std::vector<std::int32_t> ids_of(const at::Tensor& row, std::int64_t length) {
   return {ids.data_ptr<std::int32_t>(), ids.data_ptr<std::int32_t>() + length};
 }
 
-double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a.cpu() - b.cpu()).abs().max().item<double>(); }
 
 class GoldenBackbone : public testing::TestWithParam<const char*> {};
 
@@ -37,7 +38,7 @@ TEST_P(GoldenBackbone, HiddenStatesAgreeWithTransformersInBothConfigSpellings) {
   const at::Tensor ids = io.load("input_ids"), lengths = io.load("lengths"), expected = io.load("last_hidden_state");
   for (const char* config : {"config.json", "config_v4.json"}) {
     const BackboneSpec spec = parse_backbone_spec(read_json(dir / config), config);
-    Weights weights = Weights::load(spec, dir, at::kCPU);
+    Weights weights = Weights::load(spec, dir, test::test_device());
     const bool has_types = io.has("token_type_ids");
     if (has_types) {  // the file's second token type starts at place 5; ours is always type 0, so fold the difference into the
                       // positions
@@ -64,7 +65,7 @@ TEST(GoldenDecoders, HiddenStatesInBfloat16AreNearThem) {
     const fs::path dir = kGolden / "models" / family;
     const auto io = nn::SafetensorsReader::open(dir / "io.safetensors");
     const at::Tensor ids = io.load("input_ids"), lengths = io.load("lengths"), expected = io.load("last_hidden_state");
-    const auto backbone = Backbone::load(dir, at::kCPU, 0, at::kBFloat16);
+    const auto backbone = Backbone::load(dir, test::test_device(), 0, at::kBFloat16);
     for (std::int64_t i = 0; i < ids.size(0); ++i) {
       const auto length = lengths[i].item<std::int64_t>();
       data::PackedBatch batch;
@@ -77,7 +78,7 @@ TEST(GoldenDecoders, HiddenStatesInBfloat16AreNearThem) {
 
 TEST(GoldenLora, AdaptersOfPeftGiveItsHiddenStates) {
   DMOERM_NEEDS(kGolden);
-  const auto backbone = Backbone::load(kGolden / "models" / "llama", at::kCPU);
+  const auto backbone = Backbone::load(kGolden / "models" / "llama", test::test_device());
   for (const char* kind : {"feature", "seqcls"}) {
     const auto io = nn::SafetensorsReader::open(kGolden / "lora" / kind / "io.safetensors");
     const RewardModel expert = RewardModel::load(kGolden / "lora" / kind, {[&] { return backbone; }, {}});
@@ -106,7 +107,7 @@ std::string step_name(const std::string& peft) { return peft.substr(std::string(
 
 TEST(GoldenStep, LossAndGradientsOfAPairwiseStepAgreeWithPeft) {
   DMOERM_NEEDS(kGolden);
-  const auto backbone = Backbone::load(kGolden / "models" / "llama", at::kCPU);
+  const auto backbone = Backbone::load(kGolden / "models" / "llama", test::test_device());
   const auto step = nn::SafetensorsReader::open(kGolden / "train" / "step.safetensors");
   LoraSpec lora{4, 8.0, 0.0};
   const test::Expert expert(backbone->spec(), lora), gradient(backbone->spec(), lora);
@@ -124,14 +125,14 @@ TEST(GoldenStep, LossAndGradientsOfAPairwiseStepAgreeWithPeft) {
   const AdapterRows rows{&expert.adapter, 0, batch.tokens(), 0, ids.size(0), 0};
   ForwardState keep;
   const at::Tensor states = backbone->forward(batch, {&rows, 1}, &keep);
-  const at::Tensor rewards = at::mv(states, expert.head.w_D);
+  const at::Tensor rewards = expert.head.rewards(states).cpu();
   EXPECT_LT(largest_gap(rewards, step.load("step0.rewards")), kTolerance);
 
   std::vector<float> push(6, 0.0F);
   const std::vector<preference::Preference> pairs = {{0, 3, 0}, {1, 4, 0}, {2, 5, 0}};
   const double loss = pairwise_loss({rewards.data_ptr<float>(), 6}, pairs, 1.0, push);
   EXPECT_NEAR(loss, step.load("step0.loss").item<double>(), 1e-6);
-  const at::Tensor d_rewards = at::tensor(push);
+  const at::Tensor d_rewards = at::tensor(push).to(states.device());
   gradient.head.w_D.copy_(at::mv(states.t(), d_rewards));
   LoraAdapter sink = gradient.adapter;
   backbone->backward(at::outer(d_rewards, expert.head.w_D), keep, {nullptr, {&sink}});

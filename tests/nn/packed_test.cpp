@@ -32,7 +32,7 @@ BackboneSpec tiny_spec(Family family) {
 
 Backbone tiny_backbone(Family family, std::uint64_t seed = 3) {
   const BackboneSpec spec = tiny_spec(family);
-  Weights weights(spec);
+  Weights weights(spec, test::test_device());
   at::manual_seed(seed);
   for (const auto& [name, slot] : weights.named()) {
     slot.copy_(at::randn(slot.sizes()) * (slot.dim() == 1 ? 0.2 : 1.0 / std::sqrt(static_cast<double>(slot.size(-1)))));
@@ -127,7 +127,7 @@ Step packed_step(const Backbone& backbone, const Expert& expert, const data::Pac
   keep.recompute = recompute;
   const at::Tensor states = backbone.forward(batch, {&rows, 1}, &keep);
   step.kept = kept_bytes(keep);
-  step.rewards = at::mv(states, expert.head.w_D);
+  step.rewards = expert.head.rewards(states).cpu();
   at::Tensor push = at::zeros_like(step.rewards);
   std::int32_t begin = 0;
   for (const std::int32_t end : batch.group_ends) {
@@ -137,15 +137,16 @@ Step packed_step(const Backbone& backbone, const Expert& expert, const data::Pac
     begin = end;
   }
   Expert gradient(backbone.spec(), expert.adapter.lora());
-  Weights weights(backbone.spec());
-  gradient.head.w_D.copy_(at::mv(states.t(), push));
-  backbone.backward(at::outer(push, expert.head.w_D), keep, {&weights, {&gradient.adapter}});
+  Weights weights(backbone.spec(), backbone.device());
+  const at::Tensor push_R = push.to(states.device());
+  gradient.head.w_D.copy_(at::mv(states.t(), push_R));
+  backbone.backward(at::outer(push_R, expert.head.w_D), keep, {&weights, {&gradient.adapter}});
   step.expert_gradient = gradient.flat;
   step.weight_gradient = weights.flat;
   return step;
 }
 
-double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a - b).abs().max().item<double>(); }
+double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a.cpu() - b.cpu()).abs().max().item<double>(); }
 
 class PackedBatchOf : public testing::TestWithParam<Family> {};
 
@@ -263,7 +264,7 @@ TEST_P(PackedBatchOf, ExpertsPackedTogetherGiveWhatEachGivesAlone) {
                    states_two = backbone.forward(second, {&alone_two, 1}, &keep_two);
   EXPECT_LT(largest_gap(states, at::cat({states_one, states_two})), 2e-5);
   at::manual_seed(4);
-  const at::Tensor push = at::randn(states.sizes());
+  const at::Tensor push = at::randn(states.sizes()).to(states.device());
   Expert g1(backbone.spec(), one.adapter.lora()), g2(backbone.spec(), two.adapter.lora()),
       a1(backbone.spec(), one.adapter.lora()), a2(backbone.spec(), two.adapter.lora());
   backbone.backward(push, keep, {nullptr, {&g1.adapter, &g2.adapter}});

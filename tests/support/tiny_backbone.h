@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "nn/backbone.h"
+#include "support/test_device.h"
 
 namespace dmoerm::test {
 
@@ -16,7 +17,7 @@ inline nn::BackboneSpec tiny_spec(std::int64_t vocab) {
 }
 
 inline std::shared_ptr<nn::Backbone> random_backbone(const nn::BackboneSpec& spec) {
-  nn::Weights weights(spec);
+  nn::Weights weights(spec, test_device());
   at::manual_seed(1);
   for (const auto& [name, slot] : weights.named())
     slot.copy_(name.find("norm") != std::string::npos ? at::ones(slot.sizes()) : at::randn(slot.sizes()) * 0.15);
