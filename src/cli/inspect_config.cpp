@@ -6,7 +6,8 @@
 
 #include "base/error.h"
 #include "cli/verbs.h"
-#include "config/run_config.h"
+#include "config/reader.h"
+#include "config/writer.h"
 
 namespace dmoerm::cli {
 

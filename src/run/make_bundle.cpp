@@ -56,7 +56,7 @@ fs::path make_bundle(run::RunContext& context) {
   bundle.base = context.pretrained();
   bundle.tokenizer =
       std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json"));
-  bundle.chat_template = std::make_shared<tokenizer::ChatTemplate>(config.backbone.chat_template, *bundle.tokenizer,
+  bundle.chat_template = std::make_shared<tokenizer::ChatTemplate>(config::word(config.backbone.chat_template), *bundle.tokenizer,
                                                                    config.data.special_tokens_in_text);
   bundle.max_length = config.data.max_length, bundle.min_prompt_tokens = config.data.min_prompt_tokens;
   bundle.batch_tokens = config.compute.micro_batch_tokens;
