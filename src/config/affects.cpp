@@ -10,7 +10,8 @@ std::string describe_affects(Affects affects) {
                                     std::pair(Affects::labels, "labels"), std::pair(Affects::result, "result")}) {
     if (share_a_stage(affects, stage)) text += (text.empty() ? "" : ", ") + std::string(name);
   }
-  return text.empty() ? "nothing" : text;
+  if (text.empty()) return "nothing";
+  return by_content(affects) ? text + " (by content)" : text;
 }
 
 }  // namespace dmoerm::config

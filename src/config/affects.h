@@ -27,7 +27,7 @@ constexpr bool share_a_stage(Affects a, Affects b) {
 /// Whether what the setting resolves to stands in a stage's identity in its place.
 constexpr bool by_content(Affects a) { return (static_cast<unsigned>(a) & static_cast<unsigned>(Affects::by_content)) != 0; }
 
-/// The stages in words: "groups, result", "nothing".
+/// The stages in words: "groups, result", "tokens (by content)", "nothing".
 std::string describe_affects(Affects affects);
 
 }  // namespace dmoerm::config

@@ -208,7 +208,8 @@ void describe(Visit& visit, Section& c) {
   visit("tokens_per_minute", c.tokens_per_minute, at_least(0), nothing,
         "Largest number of tokens per minute; 0 means the limit that the server's headers state, or none.");
   visit("concurrency_max", c.concurrency_max, between(1, 4096), nothing,
-        "Largest number of requests in flight. The number starts small and grows while the server keeps up.");
+        "Largest number of requests in flight. The number in use grows while the server keeps up, and is halved when the server "
+        "is overloaded.");
   visit("ca_file", c.ca_file, optional_path(), nothing,
         "File of certificates to trust; empty means those of the operating system.");
   visit("connect_timeout_s", c.connect_timeout_s, above(0), nothing,
@@ -228,7 +229,7 @@ void describe(Visit& visit, Section& c) {
         "Way of asking: online sends single requests, batch uses the provider's batch API, which is cheaper and may take a day.");
   visit("answer", c.answer, one_of(c.answer), labels,
         "Form of the answer that the judge is asked for; auto means json_schema where the server supports it, and verdict_line "
-        "otherwise.");
+        "otherwise. With api: batch, auto means json_schema.");
   visit("probabilities", c.probabilities, any(), labels,
         "Whether token log-probabilities are requested and the verdict's probability is kept.");
   visit("temperature", c.temperature, between(0, 2), labels, "Sampling temperature; 0 takes the likeliest token.");

@@ -15,10 +15,10 @@ namespace {
 
 using nlohmann::json;
 
-// Rules that decide results and are no settings. A change of the rule needs a new word here, so that what was made by the old one
-// is done again.
-constexpr const char* kSplitRuleVersion = "by prompt";  ///< what trains phase 1 and what the aggregator
-constexpr const char* kAggregatorChoiceVersion = "held out, by a standard error";  ///< how the kind `best` chooses
+// Versions of rules that decide results but are not settings. A changed rule gets a new word, so that what the old rule made is
+// done again.
+constexpr const char* kSplitRuleVersion = "by prompt";  ///< divides the train groups between phase 1 and the aggregator
+constexpr const char* kAggregatorChoiceVersion = "held out, by a standard error";  ///< chooses for the kind `best`
 
 /// The settings of a section that change a task's bits.
 template <class Section>
