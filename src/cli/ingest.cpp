@@ -2,6 +2,7 @@
 #include "data/ingest.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <filesystem>
 
@@ -9,6 +10,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "cli/verbs.h"
+#include "config/reader.h"
 #include "data/token_store_hdf5.h"
 #include "preference/forms.h"
 
@@ -19,6 +21,7 @@ struct Options {
   std::string config, out;
   std::vector<std::string> overrides, files;
   config::RunConfig run;
+  std::string chat_template = config::word(run.backbone.chat_template);
   bool list_forms = false;
 };
 
@@ -51,11 +54,18 @@ void run(Options& options) {
   } else {
     if (options.files.empty() || options.run.backbone.dir.empty())
       throw ConfigError("give --config FILE, or input files and --model DIR");
-    for (const std::string& file : options.files) options.run.data.inputs.push_back({file, "auto", "", "", 1.0});
+    const auto known = config::from_word<config::ChatTemplateName>(options.chat_template);
+    if (!known) {
+      throw ConfigError(fmt::format("--template: \"{}\" is not one of {}", options.chat_template,
+                                    fmt::join(config::words<config::ChatTemplateName>(), ", ")));
+    }
+    options.run.backbone.chat_template = *known;
+    for (const std::string& file : options.files)
+      options.run.data.inputs.push_back({file, "auto", "", config::InputSplit::own, 1.0});
   }
   check_output(options.out, options.run.data.inputs);
   const auto tokenizer = tokenizer::Tokenizer::load(std::filesystem::path(options.run.backbone.dir) / "tokenizer.json");
-  const tokenizer::ChatTemplate chat_template(options.run.backbone.chat_template, tokenizer,
+  const tokenizer::ChatTemplate chat_template(config::word(options.run.backbone.chat_template), tokenizer,
                                               options.run.data.special_tokens_in_text);
   const data::IngestReport report = data::ingest_for_run(options.run, tokenizer, chat_template, options.out);
   fmt::print("{}\ntoken store: {}\n", data::to_text(report), options.out);
@@ -72,7 +82,7 @@ void add_ingest(CLI::App& app) {
   verb->add_option("--out", options->out, "token store to write");
   verb->add_option("files", options->files, "JSONL files, plain, .gz or .zst")->excludes(config);
   verb->add_option("--model", options->run.backbone.dir, "Hugging Face directory with tokenizer.json")->excludes(config);
-  verb->add_option("--template", options->run.backbone.chat_template, "chatml, llama3, mistral, plain or dmoerm")
+  verb->add_option("--template", options->chat_template, "chatml, llama3, mistral, plain or dmoerm")
       ->excludes(config)
       ->capture_default_str();
   verb->add_option("--max-length", options->run.data.max_length, "tokens of prompt + response")

@@ -6,7 +6,8 @@
 
 #include "base/error.h"
 #include "cli/verbs.h"
-#include "config/run_config.h"
+#include "config/reader.h"
+#include "config/writer.h"
 
 namespace dmoerm::cli {
 
@@ -25,7 +26,7 @@ void add_inspect_config(CLI::App& inspect) {
       ->take_all()
       ->expected(1, -1)
       ->type_name("KEY=VALUE");
-  verb->add_flag("--reference", options->reference, "print every key with type, default, range and meaning as Markdown");
+  verb->add_flag("--reference", options->reference, "Print every key with type, default, range, what it affects and meaning, as Markdown.");
   verb->footer("Example: dmoerm inspect config --config configs/quickstart.yaml --set base.lr=2e-5");
   verb->callback([options] {
     if (options->reference) {

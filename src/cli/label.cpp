@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "cli/verbs.h"
+#include "config/reader.h"
 #include "label/run_limits.h"
 #include "run/label_job.h"
 
@@ -26,7 +27,7 @@ int run(const Options& options) {
   config::RunConfig config = config::read_run_config(options.config, options.overrides);
   if (!options.store.empty()) config.labels.store = options.store;
   const label::SpendLimits limits = label::spend_limits(options.limits, config.labels);
-  init_log(0, 1, config.log_level);
+  init_log(0, 1, config::word(config.log_level));
   catch_stop_signals();
   const run::RunDirectory directory(std::filesystem::path(config.runs_dir) / config.name);
   run::LabelJob job(config, directory, options.points);

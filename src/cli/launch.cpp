@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "cli/verbs.h"
+#include "config/reader.h"
 #include "run/slurm_script.h"
 
 namespace dmoerm::cli {

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "cli/verbs.h"
+#include "config/reader.h"
 #include "plan/calibration.h"
 #include "plan/gantt.h"
 #include "plan/job.h"
@@ -49,7 +50,7 @@ class Planning {
   }
 
   void print() {
-    plan::PlannedRun run = planned(config_.experts.fuse);
+    plan::PlannedRun run = planned(config_.experts.per_task);
     const plan::Price price{config_.cluster.cost_per_device_hour, config_.cluster.currency};
     const std::vector<plan::FuseChoice> choices = options_.run.empty() ? compare_fuse() : std::vector<plan::FuseChoice>{};
     const std::string title = fmt::format("{}: {} on {} x {}, makespan {}", config_.name, shape_.name, run.cluster.size(),
@@ -57,7 +58,7 @@ class Planning {
     fmt::print("# Plan of {}\n\n", title);
     for (const std::string& assumption : assumptions_) fmt::print("- {}\n", assumption);
     fmt::print("\n{}\n", plan::summary_text(run, price));
-    if (!choices.empty()) fmt::print("{}\n", plan::fuse_text(choices, config_.experts.fuse));
+    if (!choices.empty()) fmt::print("{}\n", plan::fuse_text(choices, config_.experts.per_task));
     if (options_.lines > 0) fmt::print("{}\n", plan::schedule_text(run, options_.lines));
     if (!options_.svg.empty())
       write_file_atomically(options_.svg, plan::gantt_svg(run.graph, run.simulation, run.cluster, title));
@@ -71,10 +72,10 @@ class Planning {
  private:
   void choose_device() {
     std::string name = options_.device;
-    if (name.empty()) name = config_.compute.device == "cuda" || options_.per_node > 0 ? "h100" : "cpu";
-    const auto known = plan::find_device(name, config_.compute.dtype == "bfloat16");
+    if (name.empty()) name = config_.compute.device == config::Device::cuda || options_.per_node > 0 ? "h100" : "cpu";
+    const auto known = plan::find_device(name, config_.compute.dtype == config::Dtype::bfloat16);
     if (!known) throw ConfigError(fmt::format("--device {}: not known; known are {}", name, joined(plan::device_names())));
-    device_ = name == "cpu" ? plan::device_of({.device = "cpu",
+    device_ = name == "cpu" ? plan::device_of({.device = config::Device::cpu,
                                                .dtype = config_.compute.dtype,
                                                .threads = config_.compute.threads,
                                                .peak_tflops = config_.compute.peak_tflops})
@@ -153,7 +154,7 @@ class Planning {
       return;
     }
     if (options_.stated) throw ConfigError("--run takes sizes from the run's own token store: give no --groups-per-category");
-    measured_ = plan::calibrate(directory / "timeline.jsonl", graph_of(config_.experts.fuse), simulation_.ranks_at_speed);
+    measured_ = plan::calibrate(directory / "timeline.jsonl", graph_of(config_.experts.per_task), simulation_.ranks_at_speed);
     calibrated_ = true;
     assumptions_.push_back(
         fmt::format("costs{} measured in {}: {} on {} ranks, {:.2f} times what the model says; early stops as they were there",
@@ -185,7 +186,7 @@ class Planning {
 
   [[nodiscard]] std::vector<plan::SizedTask> sized_tasks(std::int64_t fuse) const {
     config::RunConfig config = config_;
-    config.experts.fuse = fuse;
+    config.experts.per_task = fuse;
     if (options_.stated) return plan::estimated_job(config, options_.sizes);
     const run::RunDirectory directory(store_.parent_path().parent_path());
     const data::TokenStore store = data::TokenStore::open(store_);

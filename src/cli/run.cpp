@@ -14,6 +14,9 @@
 #include "comm/deadline.h"
 #include "comm/heartbeat.h"
 #include "comm/world.h"
+#include "config/affects.h"
+#include "config/reader.h"
+#include "config/writer.h"
 #include "data/group_selection.h"
 #include "data/ingest.h"
 #include "data/token_store_schema.h"
@@ -40,21 +43,8 @@ struct Options {
 /// What the token store depends on.
 run::TaskIdentity ingest_identity(const config::RunConfig& config, const tokenizer::Tokenizer& tokenizer,
                                   const tokenizer::ChatTemplate& chat_template) {
-  const config::DataConfig& d = config.data;
-  json settings = data::selection_settings(config);
-  settings.update({{"schema", data::kStoreSchema},
-                   {"tokenizer", tokenizer.digest()},
-                   {"template", chat_template.digest()},
-                   {"seed", config.seed},
-                   {"data",
-                    {{"max_length", d.max_length},
-                     {"min_prompt_tokens", d.min_prompt_tokens},
-                     {"bad_lines_max", d.bad_lines_max},
-                     {"responses_per_group_max", d.responses_per_group_max},
-                     {"groups_per_category_max", d.groups_per_category_max},
-                     {"validation_share", d.validation_share},
-                     {"test_share", d.test_share},
-                     {"special_tokens_in_text", d.special_tokens_in_text}}}});
+  json settings = data::selection_settings(config, config::Affects::groups | config::Affects::tokens);
+  settings.update({{"schema", data::kStoreSchema}, {"tokenizer", tokenizer.digest()}, {"template", chat_template.digest()}});
   return {settings, {}};
 }
 
@@ -82,7 +72,8 @@ class MadeFolders {
 /// Tokenise the inputs unless a store of the same inputs is there. @return path of the store
 fs::path ingest(const config::RunConfig& config, const run::RunDirectory& directory, bool update) {
   const tokenizer::Tokenizer tokenizer = tokenizer::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json");
-  const tokenizer::ChatTemplate chat_template(config.backbone.chat_template, tokenizer, config.data.special_tokens_in_text);
+  const tokenizer::ChatTemplate chat_template(config::word(config.backbone.chat_template), tokenizer,
+                                              config.data.special_tokens_in_text);
   const run::TaskIdentity identity = ingest_identity(config, tokenizer, chat_template);
   const fs::path store = directory.task("ingest") / "store.h5";
   if (directory.done("ingest", identity)) return store;
@@ -142,7 +133,7 @@ ReadConfig read_config(const Options& options) {
 
 /// Every rank has read the configuration; all go on with the same one, or none.
 config::RunConfig agree_on_config(comm::World& world, const ReadConfig& own) {
-  init_log(world.rank(), world.size(), own.config ? own.config->log_level : "info");
+  init_log(world.rank(), world.size(), own.config ? config::word(own.config->log_level) : "info");
   const std::vector<run::RankFacts> facts = run::gather_rank_facts(world, own.config, own.problem);
   on_first_rank(world, [&] { run::check_rank_facts(facts); });
   return *own.config;
@@ -242,7 +233,7 @@ int run_all(const config::RunConfig& config, const Options& options, comm::World
 int run(const Options& options) {
   constexpr double kStartLimits = 5;  // programs are loaded, hosts reached
   const ReadConfig own = read_config(options);
-  const double limit_s = own.config ? own.config->cluster.limit_s : config::ClusterConfig().limit_s;
+  const double limit_s = own.config ? own.config->cluster.timeout_s : config::ClusterConfig().timeout_s;
   catch_stop_signals();
   comm::Deadline deadline;
   deadline.begin(kStartLimits * limit_s, "not all ranks have started");
@@ -250,7 +241,7 @@ int run(const Options& options) {
   const AtEnd leaving{[&] { deadline.begin(limit_s, "not all ranks have left"); }};  // goes before the world
   try {
     const config::RunConfig config = agree_on_config(*world, own);
-    comm::Heartbeat heartbeat(*world, config.cluster.limit_s);
+    comm::Heartbeat heartbeat(*world, config.cluster.timeout_s);
     deadline.end();
     try {
       return run_all(config, options, world.get(), heartbeat);

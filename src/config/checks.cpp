@@ -29,27 +29,28 @@ class Checker {
   void no_repetition(std::map<std::string, std::string>& first, const std::string& key, const std::string& name) {
     if (name.empty()) return;  // reported already
     const auto [earlier, is_new] = first.emplace(name, key);
-    if (!is_new) fail(key, fmt::format("\"{}\" is also {}", name, earlier->second));
+    if (!is_new) fail(key, fmt::format("\"{}\" is also the value of {}: names must differ", name, earlier->second));
   }
 
-  /// Experts that are stepped together share a folder, named by all of them.
-  void fused_names(const std::string& key, const std::vector<std::string>& points, std::size_t fuse) {
+  /// Experts that are trained together share a folder, which has the names of all of them.
+  void folder_names(const std::string& key, const std::vector<std::string>& points, std::size_t per_task) {
     constexpr std::size_t kNameMax = 255;
-    for (std::size_t first = 0; first < points.size(); first += fuse) {
+    for (std::size_t first = 0; first < points.size(); first += per_task) {
       std::size_t length = 0;
-      for (std::size_t p = first; p < std::min(first + fuse, points.size()); ++p)
+      for (std::size_t p = first; p < std::min(first + per_task, points.size()); ++p)
         length += points[p].size() + (p > first ? 1 : 0);
       if (length > kNameMax)
         fail(key,
-             fmt::format("the names of {} points that experts.fuse = {} puts together make a folder's name of {} characters, "
-                         "at most {} are possible: shorten them or lower experts.fuse",
-                         std::min(fuse, points.size() - first), fuse, length, kNameMax));
+             fmt::format(
+                 "experts.per_task = {} puts {} points into one folder, whose name would have {} characters; the file system "
+                 "allows {}: shorten the points' names or lower experts.per_task",
+                 per_task, std::min(per_task, points.size() - first), length, kNameMax));
     }
   }
 
   void labels(const LabelsConfig& c, const std::string& run) {
     if (!c.judges.empty() && c.store.empty() && run == "labels")
-      fail("name", "\"labels\" is the folder of the label store below runs_dir: give the run another name, or set labels.store");
+      fail("name", "runs_dir/labels is the label store: give the run another name, or set labels.store");
     std::map<std::string, std::string> models;
     std::string unpriced;
     for (std::size_t i = 0; i < c.judges.size(); ++i) {
@@ -58,47 +59,54 @@ class Checker {
       no_repetition(models, key + ".model", judge.model);
       if (judge.max_tokens >= judge.context_tokens) {
         fail(key + ".max_tokens",
-             fmt::format("{} leaves no room for a question in context_tokens = {}", judge.max_tokens, judge.context_tokens));
+             fmt::format("{} leaves no room for a question in context_tokens = {}: lower it or raise context_tokens",
+                         judge.max_tokens, judge.context_tokens));
       }
       if (c.samples > 1 && judge.temperature == 0) {
         fail(key + ".temperature",
-             fmt::format("labels.samples = {} would ask the same thing again: raise it above 0", c.samples));
+             fmt::format("0 would give the same answer in each of labels.samples = {} questions: set it above 0", c.samples));
       }
       if (!judge.extra.empty() && !nlohmann::json::parse(judge.extra, nullptr, false).is_object()) {
         fail(key + ".extra", fmt::format("expected a JSON object such as {{\"min_p\": 0.1}}, found {}", judge.extra));
       }
       if (c.budget.cost_max > 0 && judge.price_prompt == 0 && judge.price_completion == 0)
         unpriced += (unpriced.empty() ? "" : ", ") + (judge.model.empty() ? key : judge.model);
-      if (judge.via == "batch" && judge.endpoints.size() > 1) {
-        fail(key + ".endpoints.1", "a batch lies at one server: keep one endpoint, or ask with via: online");
+      if (judge.api == JudgeApi::batch && judge.endpoints.size() > 1) {
+        fail(key + ".endpoints.1", "a batch is sent to one server: keep one endpoint, or set api: online");
       }
       for (std::size_t e = 0; e < judge.endpoints.size(); ++e) {
         const EndpointConfig& endpoint = judge.endpoints[e];
         if (!endpoint.url.empty() && !endpoint.url.starts_with("http://") && !endpoint.url.starts_with("https://")) {
           fail(fmt::format("{}.endpoints.{}.url", key, e),
-               fmt::format("\"{}\" starts with neither http:// nor https://", endpoint.url));
+               fmt::format("\"{}\" must start with http:// or https://", endpoint.url));
         }
         if (!endpoint.key_env.empty() && !endpoint.key_file.empty())
-          fail(fmt::format("{}.endpoints.{}.key_file", key, e), "key_env is given too: keep one");
+          fail(fmt::format("{}.endpoints.{}.key_file", key, e), "key_env is set too: keep one of them");
       }
     }
     if (!unpriced.empty()) {
-      fail("labels.budget.cost_max", fmt::format("no price: {}; set price_prompt and price_completion (per million tokens) of "
-                                                 "each judge, or limit requests_max or tokens_max",
-                                                 unpriced));
+      fail("labels.budget.cost_max",
+           fmt::format("judges without a price: {}. Set price_prompt and price_completion (per million tokens) of "
+                       "each, or use requests_max or tokens_max instead",
+                       unpriced));
     }
-    if (c.pairs.choose == "uncertain" && c.pairs.bundle.empty())
-      fail("labels.pairs.bundle", "choose: uncertain needs a finished model: name its directory");
+    if (c.pairs.choose == PairChoice::uncertain && c.pairs.bundle.empty())
+      fail("labels.pairs.bundle", "labels.pairs.choose = uncertain needs a finished model: set its directory here");
   }
 
   void train(const std::string& path, const TrainConfig& c) {
-    if (c.schedule != "constant" && c.epochs_max == 0 && c.steps_max == 0) {
-      fail(path + ".schedule", fmt::format("{} needs an end: set epochs_max or steps_max above 0", c.schedule));
+    if (c.schedule != Schedule::constant && c.epochs_max == 0 && c.steps_max == 0) {
+      fail(path + ".schedule",
+           fmt::format("{} falls to zero at the last step, which is unknown: set epochs_max or steps_max above 0",
+                       word(c.schedule)));
     }
     if (c.steps_max > 0 && c.warmup_steps >= c.steps_max) {
-      fail(path + ".warmup_steps", fmt::format("{} steps of warm-up leave none of steps_max = {}", c.warmup_steps, c.steps_max));
+      fail(path + ".warmup_steps",
+           fmt::format("{} steps of warm-up leave nothing of steps_max = {}", c.warmup_steps, c.steps_max));
     }
-    if (c.shard && c.trains != "all") fail(path + ".shard", "only where trains is all: an adapter's optimizer state is small");
+    if (c.shard && c.tuning != Tuning::full)
+      fail(path + ".shard",
+           "only full tuning can be sharded, and tuning is lora: set shard to false (an adapter's optimizer state is small)");
   }
 
  private:
@@ -112,12 +120,14 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
   Checker check(where, problems);
   const DataConfig& data = config.data;
   if (data.validation_share + data.test_share >= 1) {
-    check.fail("data.test_share", fmt::format("validation_share + test_share = {} + {} leaves nothing to train on",
-                                              data.validation_share, data.test_share));
+    check.fail("data.test_share",
+               fmt::format("validation_share + test_share = {} + {} leaves no train split: their sum must be below 1",
+                           data.validation_share, data.test_share));
   }
   if (data.min_prompt_tokens >= data.max_length) {
     check.fail("data.min_prompt_tokens",
-               fmt::format("{} leaves no room for a response in max_length = {}", data.min_prompt_tokens, data.max_length));
+               fmt::format("{} leaves no room for a response in max_length = {}: lower it or raise max_length",
+                           data.min_prompt_tokens, data.max_length));
   }
 
   std::map<std::string, std::string> categories;
@@ -132,21 +142,21 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
       const std::string point_key = fmt::format("{}.points.{}", key, k);
       check.no_repetition(points, point_key, category.points[k]);
       if (category.points[k] == "overall")
-        check.fail(point_key, "\"overall\" names the preference over all: choose another name for the point");
+        check.fail(point_key, "\"overall\" is the name of the overall preference: choose another name for the point");
     }
-    check.fused_names(key + ".points", category.points, static_cast<std::size_t>(config.experts.fuse));
+    check.folder_names(key + ".points", category.points, static_cast<std::size_t>(config.experts.per_task));
   }
   for (std::size_t i = 0; i < data.inputs.size(); ++i) {
     const double weight = data.inputs[i].weight;
     if (weight > 1 && weight != std::floor(weight)) {
       check.fail(fmt::format("data.inputs.{}.weight", i),
-                 fmt::format("{} is no whole number: above 1 it says how often a pass takes each group", weight));
+                 fmt::format("{} must be a whole number: above 1 it is how often an epoch visits each group", weight));
     }
     const std::string& category = data.inputs[i].category;
     if (category.empty() || names.empty() || categories.contains(category)) continue;
     const auto near = nearest(category, names);
     check.fail(fmt::format("data.inputs.{}.category", i),
-               fmt::format("\"{}\" is not among `categories`{}", category,
+               fmt::format("\"{}\" is not one of `categories`{}", category,
                            near && !near->empty() ? fmt::format("; did you mean {}?", *near) : ""));
   }
 
@@ -155,12 +165,13 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
   if (watch.port >= 0 && watch.token_env.empty() && watch.address != "127.0.0.1" && watch.address != "localhost" &&
       watch.address != "::1") {
     check.fail("watch.address",
-               fmt::format("{} can be reached from other machines: set watch.token_env, or keep 127.0.0.1", watch.address));
+               fmt::format("{} can be reached from other machines: set watch.token_env, or use 127.0.0.1", watch.address));
   }
   check.train("base", config.base);
   check.train("experts.train", config.experts.train);
-  if (config.experts.train.trains == "all") {
-    check.fail("experts.train.trains", "experts share one frozen base: only lora trains here");
+  if (config.experts.train.tuning == Tuning::full) {
+    check.fail("experts.train.tuning",
+               "full is not possible, as the experts of a category share one frozen base: set it to lora");
   }
 }
 

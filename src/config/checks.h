@@ -1,4 +1,4 @@
-// What must hold between keys.
+// Checks between the values of several keys.
 #pragma once
 #include <map>
 #include <string>

@@ -1,5 +1,5 @@
-// The one table of configuration keys: name, member, range, meaning. Reading, writing, comparing and the reference all visit it,
-// so that a new key is one line here beside its member in run_config.h.
+// The one table of configuration keys: name, member, range, what it affects, meaning. Reading, writing, comparing, the identities
+// of a run's stages and the reference all visit it: a new key is one line here, and its member with the default in the struct.
 #pragma once
 #include <concepts>
 #include <limits>
@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "config/affects.h"
 #include "config/run_config.h"
 
 namespace dmoerm::config {
@@ -29,11 +30,23 @@ inline Rule above(double min) { return {.min = min, .min_excluded = true}; }
 inline Rule between(double min, double max) { return {.min = min, .max = max}; }
 /// 0 <= x < 1
 inline Rule share() { return {.min = 0, .max = 1, .max_excluded = true}; }
-inline Rule one_of(std::vector<std::string> words) { return {.words = std::move(words)}; }
+/// The words of a setting's type.
+template <WordSetting E>
+Rule one_of(const E&) {
+  return {.words = words<E>()};
+}
+/// At least one of the words of an element's type.
+template <WordSetting E>
+Rule some_of(const std::vector<E>&) {
+  return {.words = words<E>(), .required = true};
+}
 inline Rule required() { return {.required = true}; }
 inline Rule optional_path() { return {.is_path = true}; }
 inline Rule required_path() { return {.required = true, .is_path = true}; }
 inline Rule required_name() { return {.required = true, .is_name = true}; }
+
+/// What a section affects: see its keys.
+inline constexpr Affects kByKey = Affects::groups | Affects::tokens | Affects::labels | Affects::result;
 
 /// A section that a visitor may change or only look at.
 template <class T, class Section>
@@ -46,269 +59,371 @@ inline constexpr bool is_list<std::vector<T>> = true;
 /// A struct with keys of its own.
 template <class T>
 inline constexpr bool is_section = std::is_class_v<T> && !std::same_as<T, std::string> && !is_list<T>;
+/// A list of single values.
+template <class T>
+inline constexpr bool is_value_list = false;
+template <class T>
+inline constexpr bool is_value_list<std::vector<T>> = !is_section<T>;
 
-// describe(visit, section) calls visit(name, member, rule, meaning) for each key in the order of the canonical text.
+// describe(visit, section) calls visit(name, member, rule, affects, meaning) for each key in the order of the canonical text.
 
 template <class Visit, Like<BackboneConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("dir", c.dir, required_path(),
-        "Hugging Face directory of the pretrained backbone: config.json, safetensors, tokenizer.json");
-  visit("chat_template", c.chat_template, one_of({"chatml", "llama3", "mistral", "plain", "dmoerm"}),
-        "how a conversation becomes one text");
-  visit("layers", c.layers, at_least(0), "use only the first n layers; 0 = all");
+  using enum Affects;
+  visit("dir", c.dir, required_path(), tokens | result | by_content,
+        "Hugging Face directory of the pretrained backbone, with config.json, safetensors files and tokenizer.json.");
+  visit("chat_template", c.chat_template, one_of(c.chat_template), tokens | by_content,
+        "Template that turns a conversation into one text. Choose the one that the backbone was trained with.");
+  visit("layers", c.layers, at_least(0), result,
+        "Number of layers used, counted from the input; 0 means all. Fewer layers are faster and less accurate.");
 }
 
 template <class Visit, Like<ComputeConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("device", c.device, one_of({"auto", "cpu", "cuda"}), "where the arithmetic runs");
-  visit("dtype", c.dtype, one_of({"float32", "bfloat16"}),
-        "of the backbone's weights, states and products; what is trained and summed is float32 either way");
-  visit("threads", c.threads, between(1, 1024),
-        "threads of a rank; part of the result, as sums may round differently with another number");
-  visit("trunk_cache_mb", c.trunk_cache_mb, at_least(0),
-        "MiB a rank may keep of states below the adapted layers (lora_layers); does not change the result");
-  visit("micro_batch_tokens", c.micro_batch_tokens, at_least(1),
-        "tokens of one forward pass; bounds memory and fixes the order of sums");
-  visit("peak_tflops", c.peak_tflops, at_least(0),
-        "of one rank's device, for the utilisation that is shown; 0 = measured on a CPU, known for common GPUs");
+  using enum Affects;
+  visit("device", c.device, one_of(c.device), result | by_content,
+        "Device that computes. The value auto takes CUDA where this build and machine have it, and the CPU otherwise.");
+  visit("dtype", c.dtype, one_of(c.dtype), result,
+        "Number type of the backbone's weights, hidden states and products. The value bfloat16 halves their memory. Gradients, "
+        "optimizer state and sums are float32 with either.");
+  visit("threads", c.threads, between(1, 1024), result,
+        "Threads of each rank. Another number may round sums differently, so it counts as another run.");
+  visit("trunk_cache_mb", c.trunk_cache_mb, at_least(0), nothing,
+        "Memory in MiB that each rank may use to keep hidden states of the layers below the adapted ones (lora_layers). More "
+        "memory saves time; 0 computes them every time.");
+  visit("micro_batch_tokens", c.micro_batch_tokens, at_least(1), result,
+        "Largest number of tokens in one forward pass. More tokens need more memory and are faster. The number fixes the order "
+        "of sums, so it counts as another run.");
+  visit("peak_tflops", c.peak_tflops, at_least(0), nothing,
+        "Peak speed of one rank's device in TFLOP/s, used to show utilisation and to plan; 0 means measured on a CPU and looked "
+        "up for common GPUs.");
 }
 
 template <class Visit, Like<InputConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("path", c.path, required_path(), "JSON lines, plain, .gz or .zst");
-  visit("form", c.form, any(), "auto, or a form that `dmoerm ingest --forms` lists");
-  visit("category", c.category, any(), "category of all rows; empty = the row's own");
-  visit("split", c.split, one_of({"", "train", "validation", "test"}),
-        "split of all rows; empty = the row's own, else by hash of the prompt");
-  visit("weight", c.weight, above(0),
-        "of the file's train groups: 0.5 = a half of them, by a seeded draw; 2 = each twice a pass");
+  using enum Affects;
+  visit("path", c.path, required_path(), groups, "File of JSON lines, plain or compressed (.gz, .zst).");
+  visit("form", c.form, any(), groups,
+        "Data format of the file, one of those that `dmoerm ingest --forms` lists; auto detects it from the first rows.");
+  visit("category", c.category, any(), groups, "Category of all rows of the file; empty means that each row names its own.");
+  visit("split", c.split, one_of(c.split), groups,
+        "Split of all rows of the file; empty means the row's own, and where a row has none, a split drawn by its prompt.");
+  visit("weight", c.weight, above(0), groups,
+        "Weight of the file's train groups. Below 1 it is the share of them that is used, by a seeded draw; a whole number from "
+        "1 is how often an epoch visits each.");
 }
 
 template <class Visit, Like<DataConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("inputs", c.inputs, required(), "the preference data");
-  visit("max_length", c.max_length, at_least(2), "tokens of prompt + response; longer groups lose the start of the prompt");
-  visit("min_prompt_tokens", c.min_prompt_tokens, at_least(1),
-        "tokens kept of a cut prompt; a response that leaves less room loses its end");
-  visit("bad_lines_max", c.bad_lines_max, at_least(0), "tolerated unreadable lines over all files");
-  visit("responses_per_group_max", c.responses_per_group_max, at_least(0), "thin larger groups by a seeded draw; 0 = keep all");
-  visit("groups_per_category_max", c.groups_per_category_max, at_least(0),
-        "train groups per category, by a seeded draw; 0 = keep all");
-  visit("validation_share", c.validation_share, share(), "of the prompts without a split of their own");
-  visit("test_share", c.test_share, share(), "of the prompts without a split of their own");
-  visit("special_tokens_in_text", c.special_tokens_in_text, any(),
-        "true: \"<|im_end|>\" written in a text becomes the special token");
+  using enum Affects;
+  visit("inputs", c.inputs, required(), kByKey, "Files with the preference data.");
+  visit("max_length", c.max_length, at_least(2), tokens,
+        "Largest number of tokens in prompt and response together. A longer prompt loses its start.");
+  visit("min_prompt_tokens", c.min_prompt_tokens, at_least(1), tokens,
+        "Tokens of a prompt that are never cut. A response that leaves less room for the prompt loses its end.");
+  visit("bad_lines_max", c.bad_lines_max, at_least(0), groups,
+        "Number of unreadable lines, over all files, that are skipped; one more ends the program.");
+  visit("responses_per_group_max", c.responses_per_group_max, at_least(0), groups,
+        "Largest number of responses kept of one prompt, by a seeded draw; 0 keeps all.");
+  visit("groups_per_category_max", c.groups_per_category_max, at_least(0), groups,
+        "Largest number of train groups kept in one category, by a seeded draw; 0 keeps all.");
+  visit("validation_share", c.validation_share, share(), groups,
+        "Share of the prompts that becomes the validation split, among prompts whose rows name no split.");
+  visit("test_share", c.test_share, share(), groups,
+        "Share of the prompts that becomes the test split, among prompts whose rows name no split.");
+  visit("special_tokens_in_text", c.special_tokens_in_text, any(), tokens,
+        "Whether a special token that is written out in a text, such as \"<|im_end|>\", becomes that token. With false it stays "
+        "ordinary text.");
 }
 
 template <class Visit, Like<CategoryConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("name", c.name, required_name(), "name of the task category, as in the data");
-  visit("points", c.points, required_name(), "capability points; one expert each");
-  visit("clear_margin", c.clear_margin, at_least(0), "a score gap below this is no preference; 0 = any gap counts");
-  visit("responses_per_group_max", c.responses_per_group_max, at_least(0),
-        "thin larger groups of this category by a seeded draw; 0 = as data.responses_per_group_max");
-  visit("groups_max", c.groups_max, at_least(0),
-        "train groups of this category, by a seeded draw; 0 = as data.groups_per_category_max");
+  using enum Affects;
+  visit("name", c.name, required_name(), groups | result, "Name of the task category, as the data spells it.");
+  visit("points", c.points, required_name(), groups | result, "Capability points of the category. Each gets one expert.");
+  visit("score_gap_min", c.score_gap_min, at_least(0), result,
+        "Smallest gap between two scores that counts as a preference; 0 counts every gap.");
+  visit("responses_per_group_max", c.responses_per_group_max, at_least(0), groups,
+        "Largest number of responses kept of one prompt of this category, by a seeded draw; 0 means "
+        "data.responses_per_group_max.");
+  visit("groups_max", c.groups_max, at_least(0), groups,
+        "Largest number of train groups kept of this category, by a seeded draw; 0 means data.groups_per_category_max.");
 }
 
 template <class Visit, Like<TrainConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("trains", c.trains, one_of({"all", "lora"}), "every weight of the backbone, or an adapter");
-  visit("lr", c.lr, above(0), "learning rate of AdamW");
-  visit("beta1", c.beta1, share(), "decay of AdamW's first moment");
-  visit("beta2", c.beta2, share(), "decay of AdamW's second moment");
-  visit("eps", c.eps, above(0), "AdamW's epsilon");
-  visit("weight_decay", c.weight_decay, at_least(0), "decoupled weight decay");
-  visit("clip_norm", c.clip_norm, at_least(0), "largest norm of the whole gradient; 0 = off");
-  visit("schedule", c.schedule, one_of({"constant", "linear", "cosine"}),
-        "learning rate after the warm-up; linear and cosine go down to zero");
-  visit("warmup_steps", c.warmup_steps, at_least(0), "steps of linear warm-up");
-  visit("epochs_max", c.epochs_max, at_least(0), "passes over the groups");
-  visit("steps_max", c.steps_max, at_least(0), "optimizer steps; 0 = as epochs_max says");
-  visit("groups_per_step", c.groups_per_step, at_least(1), "global batch, in groups");
-  visit("eval_every_steps", c.eval_every_steps, at_least(1), "steps between evaluations on the validation split");
-  visit("patience", c.patience, at_least(1),
-        "evaluations in a row that neither raise the accuracy nor lower the loss before stopping");
-  visit("eval_groups_max", c.eval_groups_max, at_least(0), "validation groups of one evaluation, a fixed seeded draw; 0 = all");
-  visit("reward_centring", c.reward_centring, at_least(0), "weight of mean(reward^2) in the loss; 0 = off");
-  visit("checkpoint_every_s", c.checkpoint_every_s, at_least(0), "seconds between checkpoints; does not change the result");
-  visit("checkpoints_kept", c.checkpoints_kept, at_least(1), "the last n checkpoints; each also holds the best weights so far");
-  visit("shard", c.shard, any(),
-        "where trains = all: optimizer state and gradients are spread over the group's ranks (ZeRO stage 2); same result");
-  visit("recompute", c.recompute, any(),
-        "keep only the layers' inputs and compute the rest again in the backward pass: less memory, more time, same result");
-  visit("lora_layers", c.lora_layers, at_least(0),
-        "adapt only the top n layers, where trains = lora; 0 = all. The states below are computed once (compute.trunk_cache_mb)");
-  visit("lora_rank", c.lora_rank, between(1, 4096), "rank of the adapter, where trains = lora");
-  visit("lora_alpha", c.lora_alpha, above(0), "the adapter's update is scaled by lora_alpha / lora_rank");
-  visit("lora_dropout", c.lora_dropout, share(), "dropout before the adapter");
+  using enum Affects;
+  visit("tuning", c.tuning, one_of(c.tuning), result,
+        "Weights that are trained: full trains every weight of the backbone, lora trains an adapter beside it.");
+  visit("lr", c.lr, above(0), result, "Learning rate of AdamW after the warm-up.");
+  visit("beta1", c.beta1, share(), result, "Decay rate of AdamW's first moment.");
+  visit("beta2", c.beta2, share(), result, "Decay rate of AdamW's second moment.");
+  visit("eps", c.eps, above(0), result, "Epsilon of AdamW, which keeps its quotient finite.");
+  visit("weight_decay", c.weight_decay, at_least(0), result, "Decoupled weight decay of AdamW; 0 turns it off.");
+  visit("max_grad_norm", c.max_grad_norm, at_least(0), result,
+        "Largest norm of the gradient; a longer gradient is scaled down to it. 0 turns clipping off.");
+  visit("schedule", c.schedule, one_of(c.schedule), result,
+        "Course of the learning rate after the warm-up; linear and cosine fall to zero at the last step.");
+  visit("warmup_steps", c.warmup_steps, at_least(0), result, "Steps in which the learning rate rises linearly from zero.");
+  visit(
+      "epochs_max", c.epochs_max, at_least(0), result,
+      "Largest number of epochs (visits of all groups); part of an epoch is allowed. It does not count where steps_max is set.");
+  visit("steps_max", c.steps_max, at_least(0), result, "Largest number of optimizer steps; 0 means that epochs_max decides.");
+  visit("groups_per_step", c.groups_per_step, at_least(1), result, "Groups in one optimizer step, over all ranks together.");
+  visit("eval_every_steps", c.eval_every_steps, at_least(1), result, "Steps between two evaluations on the validation split.");
+  visit("patience", c.patience, at_least(1), result,
+        "Evaluations in a row that neither raise the accuracy nor lower the loss, after which training stops early.");
+  visit("eval_groups_max", c.eval_groups_max, at_least(0), result,
+        "Validation groups used in each evaluation, the same ones every time by a seeded draw; 0 means all.");
+  visit("center_rewards_coefficient", c.center_rewards_coefficient, at_least(0), result,
+        "Weight of the mean squared reward in the loss, which keeps rewards near zero; 0 turns it off.");
+  visit("checkpoint_every_s", c.checkpoint_every_s, at_least(0), nothing,
+        "Seconds between two checkpoints. After a crash, at most this much work is lost.");
+  visit("checkpoints_kept", c.checkpoints_kept, at_least(1), nothing,
+        "Number of newest checkpoints kept on disk. Each also holds the best weights so far.");
+  visit("shard", c.shard, any(), nothing,
+        "Whether ranks share optimizer state and gradients among them (ZeRO stage 2), where tuning is full. It saves memory on "
+        "several ranks.");
+  visit("gradient_checkpointing", c.gradient_checkpointing, any(), nothing,
+        "Whether the backward pass computes hidden states again instead of keeping them. It saves memory and takes more time.");
+  visit("lora_layers", c.lora_layers, at_least(0), result,
+        "Number of layers that get an adapter, counted from the output, where tuning is lora; 0 means all. Hidden states of the "
+        "other layers are computed once and kept (compute.trunk_cache_mb).");
+  visit("lora_rank", c.lora_rank, between(1, 4096), result, "Rank of the adapter, where tuning is lora.");
+  visit("lora_alpha", c.lora_alpha, above(0), result,
+        "Scale of the adapter: its update is multiplied by lora_alpha / lora_rank.");
+  visit("lora_dropout", c.lora_dropout, share(), result, "Probability of dropout on the adapter's input.");
 }
 
 template <class Visit, Like<EndpointConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("url", c.url, required(), "base address of an OpenAI-compatible server, e.g. https://host/v1");
-  visit("key_env", c.key_env, any(), "environment variable that holds the API key; empty = none");
-  visit("key_file", c.key_file, optional_path(), "or a file of mode 0600 that holds it");
-  visit("requests_per_minute", c.requests_per_minute, at_least(0), "0 = as the server's headers say, else no limit");
-  visit("tokens_per_minute", c.tokens_per_minute, at_least(0), "0 = as the server's headers say, else no limit");
-  visit("concurrency_max", c.concurrency_max, between(1, 4096), "requests in flight; how many it bears is found out");
-  visit("ca_file", c.ca_file, optional_path(), "certificates to trust instead of the system's");
-  visit("connect_timeout_s", c.connect_timeout_s, above(0), "seconds for name, connection and TLS");
-  visit("request_timeout_s", c.request_timeout_s, above(0), "seconds of one try, to the last byte");
+  using enum Affects;
+  visit("url", c.url, required(), nothing,
+        "Base address of an OpenAI-compatible server, e.g. https://host/v1; /chat/completions is added.");
+  visit("key_env", c.key_env, any(), nothing, "Environment variable that holds the API key; empty means that no key is sent.");
+  visit("key_file", c.key_file, optional_path(), nothing,
+        "File that holds the API key instead. Its mode must be 0600, so that nobody else can read it.");
+  visit("requests_per_minute", c.requests_per_minute, at_least(0), nothing,
+        "Largest number of requests per minute; 0 means the limit that the server's headers state, or none.");
+  visit("tokens_per_minute", c.tokens_per_minute, at_least(0), nothing,
+        "Largest number of tokens per minute; 0 means the limit that the server's headers state, or none.");
+  visit("concurrency_max", c.concurrency_max, between(1, 4096), nothing,
+        "Largest number of requests in flight. The number in use grows while the server keeps up, and is halved when the server "
+        "is overloaded.");
+  visit("ca_file", c.ca_file, optional_path(), nothing,
+        "File of certificates to trust; empty means those of the operating system.");
+  visit("connect_timeout_s", c.connect_timeout_s, above(0), nothing,
+        "Seconds allowed to look up the host, connect and set up TLS.");
+  visit("request_timeout_s", c.request_timeout_s, above(0), nothing,
+        "Seconds allowed for one try, up to the last byte of the reply.");
 }
 
 template <class Visit, Like<JudgeConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("model", c.model, required(), "the model's name as the server knows it");
-  visit("endpoints", c.endpoints, required(), "its servers, asked side by side; one that fails is left out until it works again");
-  visit("weight", c.weight, above(0), "of its votes, where several judges are asked");
-  visit("via", c.via, one_of({"online", "batch"}), "batch = the provider's batch API: cheaper, within a day");
-  visit("answer", c.answer, one_of({"auto", "json_schema", "verdict_line"}),
-        "how it is told to answer; auto = json_schema if the server takes it, else verdict_line");
-  visit("probabilities", c.probabilities, any(), "ask for token log-probabilities and keep that of the verdict");
-  visit("temperature", c.temperature, between(0, 2), "of the sampling");
-  visit("top_p", c.top_p, {.min = 0, .max = 1, .min_excluded = true},
-        "of the sampling: only the likeliest tokens that make up this share; 1 = not sent");
-  visit("seed", c.seed, at_least(-1), "of the server's draw, where it knows one; sample n is sent seed + n; -1 = not sent");
-  visit("max_tokens", c.max_tokens, at_least(1), "of an answer; reserved in the budget");
-  visit("context_tokens", c.context_tokens, at_least(64), "question and answer together");
-  visit("tokenizer", c.tokenizer, optional_path(),
-        "directory with the judge's tokenizer.json, to count tokens with; empty = an estimate");
-  visit("price_prompt", c.price_prompt, at_least(0), "of a million prompt tokens, in `currency`");
-  visit("price_completion", c.price_completion, at_least(0), "of a million completion tokens");
-  visit("extra", c.extra, any(),
-        "JSON object merged into every request, e.g. '{\"chat_template_kwargs\": {\"enable_thinking\": false}}'");
+  using enum Affects;
+  visit("model", c.model, required(), labels, "Name of the model, as the server knows it.");
+  visit("endpoints", c.endpoints, required(), kByKey,
+        "Servers of the model, asked side by side. One that fails is left out until it works again.");
+  visit("weight", c.weight, above(0), labels, "Weight of this judge's votes, where several judges are asked.");
+  visit("api", c.api, one_of(c.api), nothing,
+        "Way of asking: online sends single requests, batch uses the provider's batch API, which is cheaper and may take a day.");
+  visit("answer", c.answer, one_of(c.answer), labels,
+        "Form of the answer that the judge is asked for; auto means json_schema where the server supports it, and verdict_line "
+        "otherwise. With api: batch, auto means json_schema.");
+  visit("probabilities", c.probabilities, any(), labels,
+        "Whether token log-probabilities are requested and the verdict's probability is kept.");
+  visit("temperature", c.temperature, between(0, 2), labels, "Sampling temperature; 0 takes the likeliest token.");
+  visit("top_p", c.top_p, {.min = 0, .max = 1, .min_excluded = true}, labels,
+        "Probability mass of the likeliest tokens that sampling chooses from; 1 means all, and is not sent.");
+  visit("seed", c.seed, at_least(-1), labels,
+        "Seed of the server's sampling, where it supports one. Sample n is sent seed + n; -1 sends none.");
+  visit("max_tokens", c.max_tokens, at_least(1), labels, "Largest number of tokens in an answer. The budget reserves as many.");
+  visit("context_tokens", c.context_tokens, at_least(64), labels, "Largest number of tokens in question and answer together.");
+  visit("tokenizer", c.tokenizer, optional_path(), labels,
+        "Directory of the judge's tokenizer.json, which counts tokens exactly; empty means an estimate.");
+  visit("price_prompt", c.price_prompt, at_least(0), nothing, "Price of a million prompt tokens, in labels.currency.");
+  visit("price_completion", c.price_completion, at_least(0), nothing,
+        "Price of a million completion tokens, in labels.currency.");
+  visit("extra", c.extra, any(), labels,
+        "JSON object that is merged into every request, e.g. '{\"chat_template_kwargs\": {\"enable_thinking\": false}}'.");
 }
 
 template <class Visit, Like<PairChoiceConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("choose", c.choose, one_of({"all", "per_group", "uncertain"}),
-        "pairs of a group: all, `per_group` of them by a seeded draw, or those that the experts of `bundle` are least sure of");
-  visit("per_group", c.per_group, at_least(1), "for per_group and uncertain: at most so many pairs of a group");
-  visit("pairs_max", c.pairs_max, at_least(0), "pairs of one point over all groups; 0 = no limit");
-  visit("bundle", c.bundle, optional_path(), "for uncertain: a finished model");
+  using enum Affects;
+  visit("choose", c.choose, one_of(c.choose), labels,
+        "Pairs of a group that are asked about: all of them, per_group of them by a seeded draw, or those that the experts of "
+        "`bundle` are least certain about.");
+  visit("per_group", c.per_group, at_least(1), labels,
+        "Largest number of pairs of one group, where choose is per_group or uncertain.");
+  visit("pairs_max", c.pairs_max, at_least(0), labels, "Largest number of pairs of one point over all groups; 0 means no limit.");
+  visit("bundle", c.bundle, optional_path(), labels | by_content,
+        "Directory of a finished model (a bundle), whose experts are consulted where choose is uncertain.");
 }
 
 template <class Visit, Like<BudgetConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("cost_max", c.cost_max, at_least(0), "hard limit in `currency`, over all that the store has ever paid; 0 = none");
-  visit("requests_max", c.requests_max, at_least(0), "likewise, in requests");
-  visit("tokens_max", c.tokens_max, at_least(0), "likewise, in tokens");
+  using enum Affects;
+  visit("cost_max", c.cost_max, at_least(0), nothing,
+        "Largest cost in labels.currency of everything that the label store has ever paid for; 0 means no limit.");
+  visit("requests_max", c.requests_max, at_least(0), nothing,
+        "Largest number of requests that the label store has ever paid for; 0 means no limit.");
+  visit("tokens_max", c.tokens_max, at_least(0), nothing,
+        "Largest number of tokens that the label store has ever paid for; 0 means no limit.");
 }
 
 template <class Visit, Like<LabelsConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("judges", c.judges, any(), "LLM judges that label the capability points; none = labels come from the data");
-  visit("store", c.store, optional_path(), "directory of the label store; empty = `runs_dir`/labels, shared by the runs there");
-  visit("prompt", c.prompt, any(), "prompt template of configs/judge: pairwise-en, pairwise-zh");
-  visit("prompt_file", c.prompt_file, optional_path(), "a template of your own instead");
-  visit("points_file", c.points_file, optional_path(), "what the points mean; empty = configs/judge/points-LANGUAGE.yaml");
-  visit("splits", c.splits, {.words = {"train", "validation", "test"}, .required = true}, "splits whose groups are labelled");
-  visit("samples", c.samples, between(1, 64), "questions of each order; more than 1 wants a temperature above 0");
-  visit("pairs", c.pairs, any(), "which pairs are asked about");
-  visit("too_long", c.too_long, one_of({"truncate", "skip"}), "a question that does not fit context_tokens");
-  visit("vote", c.vote, one_of({"majority", "weights"}), "how several judges or samples become one outcome");
-  visit("soft", c.soft, any(), "train with the share of the votes instead of their winner");
-  visit("retry_errors", c.retry_errors, any(), "ask again what ended in an error in an earlier run");
-  visit("currency", c.currency, required(), "name of the currency, for display");
-  visit("batch_discount", c.batch_discount, between(0, 1), "price of a batch request, as a share of the full one");
-  visit("budget", c.budget, any(), "when to stop; running again with a higher limit goes on");
+  using enum Affects;
+  visit("judges", c.judges, any(), kByKey,
+        "LLM judges that label the capability points. Without any, the labels come from the data.");
+  visit("store", c.store, optional_path(), nothing,
+        "Directory of the label store; empty means `runs_dir`/labels, which all runs there share.");
+  visit("prompt", c.prompt, any(), labels | by_content,
+        "Prompt template that ships with the program: pairwise-en or pairwise-zh.");
+  visit("prompt_file", c.prompt_file, optional_path(), labels | by_content,
+        "File with a prompt template of your own, used instead of `prompt`.");
+  visit("points_file", c.points_file, optional_path(), labels | by_content,
+        "File that says what the capability points mean; empty means the one that ships for the template's language.");
+  visit("splits", c.splits, some_of(c.splits), labels, "Splits whose groups are labelled.");
+  visit("samples", c.samples, between(1, 64), labels,
+        "Number of times each question is asked in each order. More than one needs a temperature above 0.");
+  visit("pairs", c.pairs, any(), kByKey, "Pairs that the judges are asked about.");
+  visit("too_long", c.too_long, one_of(c.too_long), labels,
+        "Treatment of a question that does not fit context_tokens: truncate shortens its texts, skip leaves the pair out.");
+  visit("vote", c.vote, one_of(c.vote), labels,
+        "Rule that makes one outcome of several judges or samples: majority counts votes, weights counts the judges' weights.");
+  visit("soft", c.soft, any(), result,
+        "Whether experts are trained on the share of the votes. With false they are trained on the outcome alone.");
+  visit("retry_errors", c.retry_errors, any(), nothing,
+        "Whether questions that ended in an error in an earlier run are asked again.");
+  visit("currency", c.currency, required(), nothing, "Currency of prices and budget, for display.");
+  visit("batch_discount", c.batch_discount, between(0, 1), nothing, "Price of a batch request as a share of the online price.");
+  visit("budget", c.budget, any(), kByKey,
+        "Limits after which labelling stops. A later start with a higher limit continues where it stopped.");
 }
 
 template <class Visit, Like<RouterConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("lr", c.lr, above(0), "learning rate of AdamW");
-  visit("steps_max", c.steps_max, at_least(1), "optimizer steps");
-  visit("weight_decay", c.weight_decay, at_least(0), "decoupled weight decay");
-  visit("confidence_min", c.confidence_min, between(0, 1), "below it the model of all categories scores instead");
-  visit("pooling", c.pooling, one_of({"mean", "last"}), "which of the base states of the prompt the router reads");
+  using enum Affects;
+  visit("lr", c.lr, above(0), result, "Learning rate of AdamW.");
+  visit("steps_max", c.steps_max, at_least(1), result, "Number of optimizer steps.");
+  visit("weight_decay", c.weight_decay, at_least(0), result, "Decoupled weight decay of AdamW; 0 turns it off.");
+  visit("confidence_min", c.confidence_min, between(0, 1), result,
+        "Smallest probability of the likeliest category. Below it, the single model of all categories scores the prompt.");
+  visit("pooling", c.pooling, one_of(c.pooling), result,
+        "Hidden state that the router reads: the mean over the prompt's tokens, or that of the last token.");
 }
 
 template <class Visit, Like<AggregatorConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("kind", c.kind, one_of({"mlp", "linear", "best"}),
-        "best = the mean, unless linear or mlp order held-out groups better by more than a standard error");
-  visit("lr", c.lr, above(0), "learning rate of AdamW");
-  visit("weight_decay", c.weight_decay, at_least(0), "decoupled weight decay");
-  visit("clip_norm", c.clip_norm, at_least(0), "largest norm of the whole gradient; 0 = off");
-  visit("steps_max", c.steps_max, at_least(1), "optimizer steps");
-  visit("groups_per_step", c.groups_per_step, at_least(1), "global batch, in groups");
-  visit("eval_every_steps", c.eval_every_steps, at_least(1), "steps between evaluations on the validation split");
-  visit("patience", c.patience, at_least(1), "evaluations without a strict improvement before stopping");
+  using enum Affects;
+  visit("kind", c.kind, one_of(c.kind), result,
+        "Function that makes one reward of the experts' outputs. The value best takes their mean, unless linear or mlp orders "
+        "held-out groups better by more than one standard error.");
+  visit("lr", c.lr, above(0), result, "Learning rate of AdamW.");
+  visit("weight_decay", c.weight_decay, at_least(0), result, "Decoupled weight decay of AdamW; 0 turns it off.");
+  visit("max_grad_norm", c.max_grad_norm, at_least(0), result,
+        "Largest norm of the gradient; a longer gradient is scaled down to it. 0 turns clipping off.");
+  visit("steps_max", c.steps_max, at_least(1), result, "Largest number of optimizer steps.");
+  visit("groups_per_step", c.groups_per_step, at_least(1), result, "Groups in one optimizer step.");
+  visit("eval_every_steps", c.eval_every_steps, at_least(1), result, "Steps between two evaluations on the validation split.");
+  visit("patience", c.patience, at_least(1), result,
+        "Evaluations in a row that do not improve the accuracy, after which training stops early.");
 }
 
 template <class Visit, Like<ExpertsConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("train", c.train, any(), "one adapter and value head per capability point");
-  visit("fuse", c.fuse, at_least(1), "experts of one category stepped together over one base: one task, which fails as a whole");
-  visit("labels_min", c.labels_min, at_least(1),
-        "a point with fewer ordered pairs in the groups of phase 1 (base_share of the train split) is refused");
+  using enum Affects;
+  visit("train", c.train, any(), kByKey, "Training of one adapter and value head for each capability point.");
+  visit("per_task", c.per_task, at_least(1), result | by_content,
+        "Number of experts of one category that one task trains together over one copy of the base. More share the work of the "
+        "base, need more memory, and fail together.");
+  visit("labels_min", c.labels_min, at_least(1), nothing,
+        "Smallest number of ordered pairs that a capability point needs in the groups of phase 1; the run is refused if one has "
+        "fewer.");
 }
 
 template <class Visit, Like<ClusterConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("limit_s", c.limit_s, above(0), "seconds; a rank that is silent or a collective that takes longer ends the job");
-  visit("retries", c.retries, at_least(0), "a task that failed is tried again so often, from its last checkpoint");
-  visit("regroup", c.regroup, any(), "idle ranks join a running task at its next evaluation; same result");
-  visit("wire", c.wire, one_of({"float32", "bfloat16"}),
-        "gradients between ranks; bfloat16 halves the bytes, and the result then depends on the number of ranks");
-  visit("share_gpu", c.share_gpu, any(), "let several ranks of a node use one GPU");
-  visit("cost_per_device_hour", c.cost_per_device_hour, at_least(0), "for `dmoerm plan`, in `currency`");
-  visit("currency", c.currency, required(), "name of the currency, for display");
+  using enum Affects;
+  visit("timeout_s", c.timeout_s, above(0), nothing,
+        "Seconds after which a silent rank, or a collective that does not finish, ends the job. While MPI starts, five times as "
+        "many are allowed.");
+  visit("retries", c.retries, at_least(0), nothing, "Number of times a failed task is tried again, from its last checkpoint.");
+  visit("regroup", c.regroup, any(), nothing, "Whether idle ranks join a running task at its next evaluation.");
+  visit("gradient_dtype", c.gradient_dtype, one_of(c.gradient_dtype), result,
+        "Number type of gradients sent between ranks. The value bfloat16 halves the bytes; the result then depends on the number "
+        "of ranks.");
+  visit("share_gpu", c.share_gpu, any(), nothing, "Whether several ranks of a node may use one GPU.");
+  visit("cost_per_device_hour", c.cost_per_device_hour, at_least(0), nothing,
+        "Cost of one device for one hour in cluster.currency, which `dmoerm plan` adds up; 0 shows no cost.");
+  visit("currency", c.currency, required(), nothing, "Currency of cost_per_device_hour, for display.");
 }
 
 template <class Visit, Like<SlurmConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("partition", c.partition, any(), "empty = the cluster's default");
-  visit("account", c.account, any(), "empty = the cluster's default");
-  visit("qos", c.qos, any(), "empty = the cluster's default");
-  visit("constraint", c.constraint, any(), "node features, e.g. h100; nodes of one run want one kind of processor");
-  visit("nodes", c.nodes, at_least(1), "nodes of the job");
-  visit("ranks_per_node", c.ranks_per_node, at_least(1), "one a GPU, or one for some cores");
-  visit("gpus_per_node", c.gpus_per_node, at_least(0), "0 = none is asked for");
-  visit("cpus_per_rank", c.cpus_per_rank, at_least(0), "0 = compute.threads, and one for the coordinator");
-  visit("memory", c.memory, any(), "of a node, e.g. 64G; empty = the cluster's default");
-  visit("time", c.time, required(), "limit of one job; a longer run goes on in the next");
-  visit("start", c.start, one_of({"srun", "mpirun"}), "how the ranks are started: srun --mpi=pmix, or mpirun");
-  visit("signal_before_s", c.signal_before_s, at_least(1), "how long before its end the job is told to save");
-  visit("requeue", c.requeue, any(), "go on in a new job after a preemption, a time limit or a lost node");
-  visit("container", c.container, any(), "Apptainer image to run in; empty = none");
-  visit("setup", c.setup, any(), "shell lines before the start, e.g. module load openmpi");
-  visit("options", c.options, any(), "further #SBATCH options, e.g. --mail-type=END");
+  using enum Affects;
+  visit("partition", c.partition, any(), nothing, "Slurm partition; empty means the cluster's default.");
+  visit("account", c.account, any(), nothing, "Slurm account; empty means the cluster's default.");
+  visit("qos", c.qos, any(), nothing, "Slurm quality of service; empty means the cluster's default.");
+  visit("constraint", c.constraint, any(), nothing,
+        "Node features, e.g. h100. All nodes of a run should have the same processor, or results may differ in bits.");
+  visit("nodes", c.nodes, at_least(1), nothing, "Number of nodes.");
+  visit("ranks_per_node", c.ranks_per_node, at_least(1), nothing, "Ranks on each node: one per GPU, or one per few cores.");
+  visit("gpus_per_node", c.gpus_per_node, at_least(0), nothing, "GPUs requested on each node; 0 requests none.");
+  visit("cpus_per_rank", c.cpus_per_rank, at_least(0), nothing,
+        "Cores of each rank; 0 means compute.threads plus one for the coordinator.");
+  visit("memory", c.memory, any(), nothing, "Memory of each node, e.g. 64G; empty means the cluster's default.");
+  visit("time", c.time, required(), nothing, "Time limit of one job. A longer run continues in the next job.");
+  visit("start", c.start, one_of(c.start), nothing, "Program that starts the ranks: srun (with --mpi=pmix) or mpirun.");
+  visit("signal_before_s", c.signal_before_s, at_least(1), nothing,
+        "Seconds before the end of the job at which Slurm tells it to save and stop.");
+  visit("requeue", c.requeue, any(), nothing,
+        "Whether the run continues in a new job after a preemption, a time limit or a lost node.");
+  visit("container", c.container, any(), nothing, "Apptainer image that the ranks run in; empty means none.");
+  visit("setup", c.setup, any(), nothing, "Shell lines before the start of the ranks, e.g. module load openmpi.");
+  visit("options", c.options, any(), nothing, "Further options of sbatch, e.g. --mail-type=END.");
 }
 
 template <class Visit, Like<WatchConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("screen", c.screen, one_of({"auto", "on", "off"}),
-        "one screen with every task; auto = if stderr is a terminal, else log lines");
-  visit("every_s", c.every_s, above(0), "seconds between two looks of screen and status.json");
-  visit("tensorboard", c.tensorboard, any(), "event files beside each task's metrics.jsonl");
-  visit("port", c.port, between(-1, 65535), "status page and Prometheus metrics of rank 0; -1 = none, 0 = any free port");
-  visit("address", c.address, required(), "address they are served on; beyond this machine only with a token");
-  visit("token_env", c.token_env, any(), "environment variable with the token that readers must send; empty = none");
+  using enum Affects;
+  visit("screen", c.screen, one_of(c.screen), nothing,
+        "Screen that shows every task. The value auto shows it if stderr is a terminal, and log lines otherwise.");
+  visit("every_s", c.every_s, above(0), nothing, "Seconds between two updates of the screen and of status.json.");
+  visit("tensorboard", c.tensorboard, any(), nothing, "Whether TensorBoard event files are written beside each metrics.jsonl.");
+  visit("port", c.port, between(-1, 65535), nothing,
+        "TCP port of the first rank's status page and Prometheus metrics; -1 serves none, 0 takes any free port.");
+  visit("address", c.address, required(), nothing,
+        "Address that the status page listens on. One that other machines can reach needs token_env.");
+  visit("token_env", c.token_env, any(), nothing,
+        "Environment variable that holds the token which readers of the status page must send; empty means that none is needed.");
 }
 
 template <class Visit, Like<RunConfig> Section>
 void describe(Visit& visit, Section& c) {
-  visit("name", c.name, required_name(), "the run's directory is `runs_dir`/`name`");
-  visit("runs_dir", c.runs_dir, required(), "where runs are kept, relative to the current directory");
-  visit("seed", c.seed, any(), "of every draw of the run");
-  visit("log_level", c.log_level, one_of({"debug", "info", "warn", "error"}), "what rank 0 logs");
-  visit("base_share", c.base_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true},
-        "share of the train groups for phase 1; the rest trains the aggregator");
-  visit("backbone", c.backbone, any(), "the pretrained model");
-  visit("compute", c.compute, any(), "where and how the arithmetic runs");
-  visit("data", c.data, any(), "preference data and how it is cut");
-  visit("categories", c.categories, required(), "task categories and their capability points");
-  visit("labels", c.labels, any(), "capability labels from LLM judges");
-  visit("router", c.router, any(), "which category a prompt belongs to");
-  visit("base", c.base, any(), "phase 1, and the baselines");
-  visit("experts", c.experts, any(), "phase 2");
-  visit("aggregator", c.aggregator, any(), "phase 3");
-  visit("cluster", c.cluster, any(), "how ranks work together");
-  visit("slurm", c.slurm, any(), "the job script of `dmoerm launch --slurm`");
-  visit("watch", c.watch, any(), "how a run shows what it does");
-  visit("baselines", c.baselines, any(), "train the single model and one per category on all train groups beside it");
+  using enum Affects;
+  visit("name", c.name, required_name(), nothing, "Name of the run. Its directory is `runs_dir`/`name`.");
+  visit("runs_dir", c.runs_dir, required(), nothing, "Directory of all runs, relative to the current directory.");
+  visit("seed", c.seed, any(), groups | labels | result, "Seed of every random draw of the run.");
+  visit("log_level", c.log_level, one_of(c.log_level), nothing, "Least severe level that the first rank logs.");
+  visit("phase1_share", c.phase1_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true}, result,
+        "Share of the train groups that phases 1 and 2 train on. The rest trains the aggregator.");
+  visit("backbone", c.backbone, any(), kByKey, "Pretrained model that everything starts from.");
+  visit("compute", c.compute, any(), kByKey, "Device, number type and memory of the arithmetic.");
+  visit("data", c.data, any(), kByKey, "Preference data and how it is cut and split.");
+  visit("categories", c.categories, required(), kByKey, "Task categories with their capability points.");
+  visit("labels", c.labels, any(), kByKey, "Capability labels from LLM judges.");
+  visit("router", c.router, any(), kByKey, "Classifier that finds a prompt's category.");
+  visit("base", c.base, any(), kByKey, "Training of phase 1 (one model per category) and of the baselines.");
+  visit("experts", c.experts, any(), kByKey, "Training of phase 2: one expert per capability point.");
+  visit("aggregator", c.aggregator, any(), kByKey, "Training of phase 3: one reward of all experts of a category.");
+  visit("cluster", c.cluster, any(), kByKey, "Work of several ranks together.");
+  visit("slurm", c.slurm, any(), kByKey, "Job script that `dmoerm launch --slurm` writes.");
+  visit("watch", c.watch, any(), kByKey, "Display of a run while it works.");
+  visit("baselines", c.baselines, any(), result,
+        "Whether one baseline model per category is trained on all its train groups, for comparison.");
 }
 
 }  // namespace dmoerm::config

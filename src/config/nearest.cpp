@@ -5,7 +5,7 @@
 namespace dmoerm::config {
 namespace {
 
-constexpr std::size_t kLongestWord = 64;  // longer words are no slip of a key, and the table is quadratic
+constexpr std::size_t kLongestWord = 64;  // a longer word is not a misspelt key, and the table is quadratic
 
 std::size_t slips(std::string_view a, std::string_view b) {
   std::vector<std::vector<std::size_t>> cost(a.size() + 1, std::vector<std::size_t>(b.size() + 1));

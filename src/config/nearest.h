@@ -1,4 +1,4 @@
-// "did you mean ...?"
+// The key or word that was probably meant: "did you mean ...?"
 #pragma once
 #include <optional>
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace dmoerm::config {
 
-/// The candidate that `word` is most likely a slip of (fewest insertions, deletions, replacements and swaps of neighbours);
+/// The candidate that `word` most likely misspells (fewest insertions, deletions, replacements and swaps of neighbours);
 /// nothing if every candidate is more than a third of its length away.
 std::optional<std::string> nearest(std::string_view word, const std::vector<std::string>& candidates);
 

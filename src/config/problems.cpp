@@ -9,7 +9,7 @@
 namespace dmoerm::config {
 namespace {
 
-constexpr std::size_t kShown = 100;  // more is no configuration of ours
+constexpr std::size_t kShown = 100;  // a file with more is probably not a configuration
 
 }  // namespace
 

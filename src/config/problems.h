@@ -1,4 +1,4 @@
-// What is wrong with a configuration, collected so that the user sees all of it at once, in the order of the file.
+// The problems of a configuration, collected so that the user sees all of them at once, in the order of the file.
 #pragma once
 #include <string>
 #include <vector>
@@ -20,8 +20,8 @@ class Problems {
   void add(const Position& where, std::string message) { problems_.push_back({where, std::move(message)}); }
   /// "file:line:column" or "--set train.lr=1".
   [[nodiscard]] std::string place(const Position& where) const;
-  /// @throws ConfigError with all problems (of a wild file, the first 100), one a line, sorted by position; returns if there are
-  /// none
+  /// Returns if there are no problems.
+  /// @throws ConfigError with the first 100 problems, one a line, sorted by position
   void throw_if_any() const;
 
  private:

@@ -1,4 +1,5 @@
-// From YAML to a checked RunConfig.
+#include "config/reader.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,9 +10,12 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "config/checks.h"
-#include "config/flatten.h"
+#include "config/fields.h"
 #include "config/nearest.h"
+#include "config/overrides.h"
+#include "config/renamed_keys.h"
 #include "config/values.h"
+#include "config/writer.h"
 
 namespace dmoerm::config {
 namespace {
@@ -19,7 +23,7 @@ namespace {
 /// What all sections of one document share.
 struct Document {
   Problems& problems;
-  std::map<std::string, Position>& where;  ///< dotted key -> its value
+  std::map<std::string, Position>& where;  ///< dotted key -> place of its value
   std::string directory;
 };
 
@@ -33,7 +37,7 @@ class SectionReader {
   SectionReader(Document& document, const Tree& map, std::string path) : document_(document), map_(map), path_(std::move(path)) {}
 
   template <class T>
-  void operator()(std::string_view name, T& value, const Rule& rule, std::string_view meaning) {
+  void operator()(std::string_view name, T& value, const Rule& rule, Affects, std::string_view meaning) {
     keys_.emplace_back(name);
     const Tree::Entry* entry = map_.find(keys_.back());
     const std::string key = join(path_, name);
@@ -45,7 +49,7 @@ class SectionReader {
       nothing.where = map_.where;
       read(key, nothing, value, rule);  // says which of its keys are missing
     } else if constexpr (requires { value.empty(); }) {
-      if (rule.required && value.empty()) document_.problems.add(map_.where, fmt::format("{}: is missing: {}", key, meaning));
+      if (rule.required && value.empty()) document_.problems.add(map_.where, fmt::format("{}: is missing. {}", key, meaning));
     }
   }
 
@@ -57,6 +61,8 @@ class SectionReader {
       if (const auto [first, is_new] = seen.emplace(entry.key, entry.where); !is_new) {
         document_.problems.add(entry.where,
                                fmt::format("{}: given twice, first at {}", key, document_.problems.place(first->second)));
+      } else if (const RenamedKey* renamed = find_renamed(key)) {
+        document_.problems.add(entry.where, fmt::format("{}: {}", key, describe_renamed(*renamed, key, entry.value.text)));
       } else if (std::find(keys_.begin(), keys_.end(), entry.key) == keys_.end()) {
         document_.problems.add(entry.where, fmt::format("{}: unknown key{}", key, advice(entry.key)));
       }
@@ -80,6 +86,12 @@ class SectionReader {
         value.push_back(std::move(element));
       }
       if (rule.required && value.empty()) problem(tree, key, "must have at least one element");
+    } else if constexpr (WordSetting<T>) {
+      std::string text;
+      std::string wrong = read_value(tree, text);
+      if (wrong.empty()) wrong = check_text(text, rule);
+      if (!wrong.empty()) return problem(tree, key, wrong);
+      value = from_word<T>(text).value_or(value);
     } else {
       [[maybe_unused]] const T initial = value;
       std::string wrong = read_value(tree, value);
@@ -105,12 +117,12 @@ class SectionReader {
   /// The nearest key of this section, else the same key of another section, else all keys of this one.
   [[nodiscard]] std::string advice(const std::string& key) const {
     if (const auto near = nearest(key, keys_)) return fmt::format(", did you mean {}?", *near);
-    std::vector<std::string> elsewhere;
+    std::vector<std::string> others;
     static const std::vector<std::string> kAll = all_keys();
     for (const std::string& other : kAll) {
-      if (other.ends_with("." + key)) elsewhere.push_back(other);
+      if (other.ends_with("." + key)) others.push_back(other);
     }
-    if (!elsewhere.empty()) return fmt::format(", did you mean {}?", fmt::join(elsewhere, " or "));
+    if (!others.empty()) return fmt::format(", did you mean {}?", fmt::join(others, " or "));
     return fmt::format("; known here: {}", fmt::join(keys_, ", "));
   }
 
@@ -143,7 +155,7 @@ RunConfig parse_run_config(const std::string& text, const std::string& file, con
   Problems problems(file, overrides);
   std::optional<Tree> root = parse_tree(text, 0, problems);
   if (root && root->kind == Tree::Kind::null) {
-    problems.add({}, "is empty: it needs at least backbone.dir, data.inputs and categories");
+    problems.add({}, "the file is empty; it needs at least backbone.dir, data.inputs and categories");
   }
   problems.throw_if_any();  // nothing below would be right
   if (root->kind == Tree::Kind::map) {
@@ -162,7 +174,7 @@ RunConfig read_run_config(const std::string& path, const std::vector<std::string
   const std::filesystem::path file(path);
   std::error_code ignored;
   if (std::filesystem::is_directory(file, ignored)) throw ConfigError(path + ": is a directory, not a configuration file");
-  if (!std::filesystem::exists(file, ignored)) throw ConfigError(path + ": there is no such configuration file");
+  if (!std::filesystem::exists(file, ignored)) throw ConfigError(path + ": this configuration file does not exist");
   return parse_run_config(read_file(file), path, file.parent_path().string(), overrides);
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kLargestText = 1 << 20;
 
-/// Ends the parse: nothing after it would be read right.
+/// Ends the parse, as what follows could not be read correctly.
 struct Refused {
   Position where;
   std::string message;
@@ -29,7 +29,8 @@ class TreeBuilder : public YAML::EventHandler {
   Tree take() { return std::move(root_); }
 
   void OnDocumentStart(const YAML::Mark& mark) override {
-    if (documents_++ > 0) throw Refused{at(mark), "a second document starts here (---): one file holds one configuration"};
+    if (documents_++ > 0)
+      throw Refused{at(mark), "a second document starts here (---), but a file holds one configuration: remove one of them"};
   }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { put(value(Tree::Kind::null, mark, "", anchor)); }
@@ -53,16 +54,16 @@ class TreeBuilder : public YAML::EventHandler {
  private:
   struct Open {
     Tree tree;
-    std::optional<Tree> key;  ///< of a map: read, and its value is yet to come
+    std::optional<Tree> key;  ///< a key of this map whose value has not come yet
   };
 
   [[nodiscard]] Position at(const YAML::Mark& mark) const { return {source_, mark.line + 1, mark.column + 1}; }
   [[noreturn]] void refuse_anchor(const YAML::Mark& mark) const {
-    throw Refused{at(mark), "anchors and aliases (&, *) are not read: write the value out, or put it in quotes"};
+    throw Refused{at(mark), "anchors and aliases (&, *) are not supported: write the value out, or put it in quotes"};
   }
   Tree value(Tree::Kind kind, const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor) const {
     if (anchor != YAML::NullAnchor) refuse_anchor(mark);
-    if (tag != "" && tag != "?" && tag != "!") throw Refused{at(mark), fmt::format("tags are not read: remove {}", tag)};
+    if (tag != "" && tag != "?" && tag != "!") throw Refused{at(mark), fmt::format("tags are not supported: remove {}", tag)};
     Tree tree;
     tree.kind = kind;
     tree.where = at(mark);
@@ -85,7 +86,7 @@ class TreeBuilder : public YAML::EventHandler {
       if (tree.kind != Tree::Kind::scalar) throw Refused{tree.where, "a key is missing here, or is not a plain word"};
       parent.key = std::move(tree);
     } else {
-      if (tree.kind == Tree::Kind::null) tree.where = parent.key->where;  // nothing was written: yaml-cpp's mark is the next line
+      if (tree.kind == Tree::Kind::null) tree.where = parent.key->where;  // an absent value: yaml-cpp's mark is the next line
       parent.tree.entries.push_back({std::move(parent.key->text), parent.key->where, std::move(tree)});
       parent.key.reset();
     }
@@ -97,7 +98,7 @@ class TreeBuilder : public YAML::EventHandler {
   Tree root_;
 };
 
-/// What must hold of the bytes before yaml-cpp sees them: it replaces bad UTF-8 silently and ends at some control characters.
+/// Refuses bytes that yaml-cpp handles silently: it replaces bad UTF-8 and stops at some control characters.
 void check_text(const std::string& text, int source) {
   if (text.size() > kLargestText) {
     throw Refused{{source, 1, 1},
@@ -109,7 +110,7 @@ void check_text(const std::string& text, int source) {
     const std::size_t length = utf8_length(text, i);
     const auto byte = static_cast<unsigned char>(text[i]);
     if (length == 0) throw Refused{where, fmt::format("byte 0x{:02x} is not UTF-8: save the file as UTF-8", byte)};
-    if (byte == '\t' && indentation) throw Refused{where, "a tab: YAML indents with spaces only"};
+    if (byte == '\t' && indentation) throw Refused{where, "this line is indented with a tab: YAML allows spaces only"};
     if ((byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7f) {
       throw Refused{where, fmt::format("control character 0x{:02x}: remove it", byte)};
     }

@@ -14,11 +14,11 @@ struct Tree {
   struct Entry;
 
   Kind kind = Kind::null;
-  std::string text;     ///< of a scalar
-  bool quoted = false;  ///< a scalar in quotes or a block: always a text
+  std::string text;     ///< a scalar's text
+  bool quoted = false;  ///< a scalar in quotes or a block is always a text
   Position where;
-  std::vector<Tree> items;     ///< of a list
-  std::vector<Entry> entries;  ///< of a map
+  std::vector<Tree> items;     ///< a list's elements
+  std::vector<Entry> entries;  ///< a map's entries
 
   /// First entry of that key, or nullptr.
   Entry* find(const std::string& key);
@@ -36,9 +36,5 @@ struct Tree::Entry {
 /// indentation, more than 1 MiB. The first such problem goes to `problems`, and there is no result then.
 /// @param source  Position::source of every value
 std::optional<Tree> parse_tree(const std::string& text, int source, Problems& problems);
-
-/// Set the value that `override` ("train.lr=1e-5", "data.inputs.0.path=x", "points=[a, b]") names, making the maps and list
-/// elements on the way; `source` is its number. What is wrong with it goes to `problems`.
-void apply_override(Tree& root, const std::string& override, int source, Problems& problems);
 
 }  // namespace dmoerm::config

@@ -27,7 +27,7 @@ std::string expected(const char* what, const Tree& tree) {
   }
   if (tree.quoted) return fmt::format("expected {}, found the text \"{}\": remove the quotes", what, tree.text);
   if (tree.text.find("${") != std::string::npos) {
-    return fmt::format("expected {}, found {}: the environment is read in texts only; use --set", what, tree.text);
+    return fmt::format("expected {}, found {}: environment variables are replaced in texts only; use --set", what, tree.text);
   }
   return fmt::format("expected {}, found \"{}\"", what, tree.text);
 }
@@ -85,7 +85,8 @@ std::string expand(const std::string& text, std::string& result) {
                            std::all_of(name.begin(), name.end(), [](char c) { return is_alnum(c) || c == '_'; });
     if (!good_name)
       return fmt::format(
-          "\"${{{}}}\" names no environment variable: write ${{NAME}} or ${{NAME:-default}}; a literal ${{ is written $${{",
+          "\"${{{}}}\" does not name an environment variable: write ${{NAME}} or ${{NAME:-default}}; a literal ${{ is written "
+          "$${{",
           inside);
     const char* value = std::getenv(name.c_str());
     const bool given =
@@ -134,7 +135,7 @@ std::string read_value(const Tree& tree, std::string& value) {
     const std::size_t length = utf8_length(expanded, i);
     const auto byte = static_cast<unsigned char>(expanded[i]);
     if (length == 0) return fmt::format("holds byte 0x{:02x}, which is not UTF-8", byte);
-    if (byte < 0x20 || byte == 0x7f) return fmt::format("holds a line end or control character (0x{:02x})", byte);
+    if (byte < 0x20 || byte == 0x7f) return fmt::format("holds a line end or control character (0x{:02x}): remove it", byte);
     i += length;
   }
   value = std::move(expanded);
@@ -175,11 +176,11 @@ std::string check_range(double value, const Rule& rule) {
 std::string check_text(const std::string& value, const Rule& rule) {
   if (!rule.words.empty() && std::find(rule.words.begin(), rule.words.end(), value) == rule.words.end()) {
     const std::optional<std::string> near = nearest(value, rule.words);
-    return fmt::format("\"{}\" is none of {}{}", value, describe_range(rule),
+    return fmt::format("\"{}\" is not one of {}{}", value, describe_range(rule),
                        near && !near->empty() ? fmt::format("; did you mean {}?", *near) : "");
   }
   if (rule.required && value.empty()) return "must not be empty";
-  if (rule.is_path && value.starts_with('~')) return "~ is a shell's word: write ${HOME}";
+  if (rule.is_path && value.starts_with('~')) return "~ is not expanded; write ${HOME}";
   if (rule.is_name) {
     const auto fits = [](char c) { return is_alnum(c) || c == '_' || c == '.' || c == '-'; };
     if (!std::all_of(value.begin(), value.end(), fits) || value[0] == '.' || value[0] == '-' || value.size() > 100) {

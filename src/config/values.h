@@ -22,6 +22,10 @@ std::string write_value(std::int64_t value);
 std::string write_value(std::uint64_t value);
 std::string write_value(double value);
 std::string write_value(const std::string& value);
+template <WordSetting E>
+std::string write_value(E value) {
+  return write_value(word(value));
+}
 
 /// What is wrong with a value of the right type, or "".
 std::string check_range(double value, const Rule& rule);
@@ -37,6 +41,8 @@ std::string type_name() {
     return "number";
   else if constexpr (std::integral<T>)
     return "whole number";
+  else if constexpr (WordSetting<T>)
+    return "word";
   else
     return "text";
 }

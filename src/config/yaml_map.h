@@ -10,9 +10,9 @@ namespace dmoerm::config {
 
 class YamlMap {
  public:
-  /// @param tree   should be a map; if it is not, that is a problem and every key is missing without a further one
-  /// @param name   of the map in messages, "" for the whole file
-  /// @param known  the only keys there may be; empty: any
+  /// @param tree   must be a map; anything else is one problem, and no further problem is reported for its keys
+  /// @param name   what messages call the map, "" for the whole file
+  /// @param known  the only keys that are allowed; empty: any
   YamlMap(const config::Tree& tree, std::string name, std::vector<std::string> known, config::Problems& problems);
 
   /// Each returns what a missing or unusable value is: "", false, null.

@@ -11,6 +11,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "config/identity.h"
 #include "preference/group_json.h"
 
 namespace dmoerm::data {
@@ -54,22 +55,11 @@ std::string GroupSelection::select(InputGroup& item) {
   return "";
 }
 
-nlohmann::json selection_settings(const config::RunConfig& config) {
-  nlohmann::json files = nlohmann::json::array(), categories = nlohmann::json::array();
-  for (const config::InputConfig& input : config.data.inputs) {
-    files.push_back({{"path", input.path},
-                     {"sha256", sha256_file(input.path)},
-                     {"form", input.form},
-                     {"category", input.category},
-                     {"split", input.split},
-                     {"weight", input.weight}});
-  }
-  for (const config::CategoryConfig& c : config.categories)
-    categories.push_back({{"name", c.name},
-                          {"points", c.points},
-                          {"responses_per_group_max", c.responses_per_group_max},
-                          {"groups_max", c.groups_max}});
-  return {{"inputs", files}, {"categories", categories}};
+nlohmann::json selection_settings(const config::RunConfig& config, config::Affects affects) {
+  nlohmann::json settings = config::settings_that_affect(config, affects);
+  for (std::size_t i = 0; i < config.data.inputs.size(); ++i)
+    settings["data"]["inputs"][i]["sha256"] = sha256_file(config.data.inputs[i].path);
+  return settings;
 }
 
 std::int64_t write_selected_groups(const config::RunConfig& config, const fs::path& path) {

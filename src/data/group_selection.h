@@ -7,6 +7,7 @@
 #include <string>
 #include <unordered_set>
 
+#include "config/affects.h"
 #include "data/ingest_survey.h"
 
 namespace dmoerm::data {
@@ -27,9 +28,9 @@ class GroupSelection {
   std::unordered_set<TextKey, TextKeyHash> seen_;
 };
 
-/// The part of a configuration that says which files are read and what is taken of them, with the files' checksums: what a task
-/// over selected groups depends on. @throws IoError
-nlohmann::json selection_settings(const config::RunConfig& config);
+/// The settings that affect which groups are selected (or some other stage that reads the inputs), with the files' checksums:
+/// what a task over selected groups depends on. @throws IoError
+nlohmann::json selection_settings(const config::RunConfig& config, config::Affects affects = config::Affects::groups);
 
 /// Write the selected groups as lines of pair::to_json_line(), whole or not at all.
 /// @return how many

@@ -143,7 +143,7 @@ class Ingest {
       layout.prefix = shared.prefix;
       layout.responses = shared.responses;
     }
-    builder.add(group, layout, prompt, group.split, std::max(1.0, item.weight), clear_margin(group.category));
+    builder.add(group, layout, prompt, group.split, std::max(1.0, item.weight), score_gap_min(group.category));
 
     const bool moved = stated != Split::unset && stated != group.split;
     note(group, "rows moved to the split that another row states for their prompt", moved ? 1 : 0);
@@ -152,9 +152,9 @@ class Ingest {
     return true;
   }
 
-  [[nodiscard]] double clear_margin(const std::string& category) const {
+  [[nodiscard]] double score_gap_min(const std::string& category) const {
     const auto found = std::ranges::find(request_.categories, category, &config::CategoryConfig::name);
-    return found == request_.categories.end() ? 0.0 : found->clear_margin;
+    return found == request_.categories.end() ? 0.0 : found->score_gap_min;
   }
 
   void count(const preference::Group& group, const GroupLayout& layout, Split split) {

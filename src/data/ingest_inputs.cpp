@@ -86,7 +86,7 @@ void apply(const config::InputConfig& input, const std::vector<config::CategoryC
   if (!input.category.empty()) group.category = input.category;
   if (group.category.empty()) group.category = categories.size() == 1 ? categories.front().name : "default";
   for (const preference::Split split : {preference::Split::train, preference::Split::validation, preference::Split::test}) {
-    if (input.split == to_string(split)) group.split = split;
+    if (config::word(input.split) == to_string(split)) group.split = split;
   }
   collect_points(group, labels[group.category]);
   const auto known = std::ranges::find(categories, group.category, &config::CategoryConfig::name);

@@ -42,7 +42,7 @@ std::vector<double> scores_of(const StoreColumns& c, const StoreIndex& index, st
 }  // namespace
 
 std::vector<preference::Preference> preferences_of(const StoreColumns& c, const StoreIndex& index, std::int64_t group,
-                                                   std::int32_t label, double clear_margin) {
+                                                   std::int32_t label, double score_gap_min) {
   std::vector<preference::Preference> result;
   if (label < 0) return result;
   const auto g = static_cast<std::size_t>(group);
@@ -65,7 +65,7 @@ std::vector<preference::Preference> preferences_of(const StoreColumns& c, const 
     for (std::size_t b = a + 1; b < scores.size(); ++b) {
       const auto i = static_cast<std::int32_t>(a), j = static_cast<std::int32_t>(b);
       const double gap = scores[a] - scores[b];
-      if (std::isnan(gap) || gap == 0 || std::abs(gap) < clear_margin - kRounding || decided.contains({i, j})) continue;
+      if (std::isnan(gap) || gap == 0 || std::abs(gap) < score_gap_min - kRounding || decided.contains({i, j})) continue;
       result.push_back(gap > 0 ? preference::Preference{i, j, 0.0F} : preference::Preference{j, i, 0.0F});
     }
   }

@@ -66,14 +66,14 @@ StoreColumns StoreBuilder::columns_of(const preference::Group& group, const Grou
 }
 
 void StoreBuilder::count_pairs(const StoreColumns& one, const std::string& category, preference::Split split,
-                               double clear_margin) {
+                               double score_gap_min) {
   const StoreIndex index(one, {categories_.list(), files_.list(), labels_.list(), {}});
   std::set<std::int32_t> labels{kOverallLabel};
   for (const auto* column : {&one.score_label, &one.pair_label, &one.verdict_label})
     labels.insert(column->begin(), column->end());
   std::size_t total = 0;
   for (const std::int32_t label : labels) {
-    const std::size_t pairs = preferences_of(one, index, 0, label, clear_margin).size();
+    const std::size_t pairs = preferences_of(one, index, 0, label, score_gap_min).size();
     total += pairs;
     const std::string& name = labels_.list()[static_cast<std::size_t>(label)];
     const std::string point = label == kOverallLabel ? name : name.substr(category.size() + 1);
@@ -93,11 +93,11 @@ void StoreBuilder::append(StoreColumns& one) {
 }
 
 void StoreBuilder::add(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt,
-                       preference::Split split, double weight, double clear_margin) {
+                       preference::Split split, double weight, double score_gap_min) {
   StoreColumns one = columns_of(group, layout, prompt);
   one.split = {static_cast<std::uint8_t>(split)};
   one.weight = {static_cast<float>(weight)};
-  count_pairs(one, group.category, split, clear_margin);
+  count_pairs(one, group.category, split, score_gap_min);
   append(one);
   file_.write_chunks(columns_);
 }

@@ -29,9 +29,9 @@ class StoreBuilder {
   StoreBuilder(const std::filesystem::path& path, const std::vector<std::string>& categories);
 
   /// Add one group. @param layout  its tokens; @param prompt  ids of the prompt alone, already cut
-  /// @param clear_margin  of its category, for the counts of pairs
+  /// @param score_gap_min  of its category, for the counts of pairs
   void add(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt,
-           preference::Split split, double weight, double clear_margin);
+           preference::Split split, double weight, double score_gap_min);
   /// Strictly ordered pairs so far.
   [[nodiscard]] const PairCounts& pairs() const { return pairs_; }
   /// Groups without any such pair.
@@ -42,7 +42,7 @@ class StoreBuilder {
  private:
   StoreColumns columns_of(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt);
   std::int32_t label_of(const preference::Group& group, const std::string& label);
-  void count_pairs(const StoreColumns& one, const std::string& category, preference::Split split, double clear_margin);
+  void count_pairs(const StoreColumns& one, const std::string& category, preference::Split split, double score_gap_min);
   void append(StoreColumns& one);
 
   StoreFile file_;

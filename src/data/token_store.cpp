@@ -78,9 +78,9 @@ std::int32_t TokenStore::label_index(std::int32_t category, std::string_view lab
 }
 
 std::vector<preference::Preference> TokenStore::preferences(std::int64_t group, std::string_view label,
-                                                            double clear_margin) const {
+                                                            double score_gap_min) const {
   const std::int32_t category = impl_->columns.category[static_cast<std::size_t>(group)];
-  return preferences_of(impl_->columns, impl_->index, group, label_index(category, label), clear_margin);
+  return preferences_of(impl_->columns, impl_->index, group, label_index(category, label), score_gap_min);
 }
 
 }  // namespace dmoerm::data

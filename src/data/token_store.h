@@ -43,9 +43,9 @@ class TokenStore {
   [[nodiscard]] std::int32_t label_index(std::int32_t category, std::string_view label) const;
 
   /// Strictly ordered pairs of a group under one label ("overall" or a capability point of its category): stated pairs,
-  /// consistent recorded verdicts, and score gaps >= clear_margin (any gap > 0 if it is 0), each ordered pair once.
+  /// consistent recorded verdicts, and score gaps >= score_gap_min (any gap > 0 if it is 0), each ordered pair once.
   [[nodiscard]] std::vector<preference::Preference> preferences(std::int64_t group, std::string_view label,
-                                                                double clear_margin) const;
+                                                                double score_gap_min) const;
 
   /// Content hash of the store: equal for equal groups, tokens and labels.
   [[nodiscard]] const std::string& digest() const;

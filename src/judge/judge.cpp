@@ -48,8 +48,9 @@ std::int64_t answer_limit(const config::JudgeConfig& judge, const nlohmann::json
 }
 
 std::vector<AnswerForm> forms_of(const config::JudgeConfig& judge) {
-  if (judge.answer == "verdict_line") return {AnswerForm::verdict_line};
-  if (judge.answer == "json_schema" || judge.via == "batch") return {AnswerForm::json_schema};  // a batch cannot be asked twice
+  if (judge.answer == config::AnswerMode::verdict_line) return {AnswerForm::verdict_line};
+  if (judge.answer == config::AnswerMode::json_schema || judge.api == config::JudgeApi::batch)
+    return {AnswerForm::json_schema};  // a batch cannot be asked twice
   return {AnswerForm::json_schema, AnswerForm::verdict_line};
 }
 
@@ -79,7 +80,7 @@ std::vector<Judge> make_judges(const config::LabelsConfig& config, const fs::pat
     judge.config = c;
     ContextRule rule;
     rule.context_tokens = c.context_tokens;
-    rule.too_long = config.too_long == "skip" ? ContextRule::TooLong::skip : ContextRule::TooLong::truncate;
+    rule.too_long = config.too_long == config::TooLong::skip ? ContextRule::TooLong::skip : ContextRule::TooLong::truncate;
     if (!c.tokenizer.empty()) rule.count_tokens = counter_of(c.tokenizer);
     for (const AnswerForm form : forms_of(c)) {
       JudgeParameters parameters;
@@ -95,7 +96,7 @@ std::vector<Judge> make_judges(const config::LabelsConfig& config, const fs::pat
       judge.forms.emplace_back(judge_template, criteria, parameters, rule);
     }
     judge.form_known = judge.forms.size() == 1;
-    if (c.via == "batch") judge.price_share = config.batch_discount;
+    if (c.api == config::JudgeApi::batch) judge.price_share = config.batch_discount;
     judges.push_back(std::move(judge));
   }
   return judges;
@@ -108,7 +109,7 @@ void connect(std::vector<Judge>& judges, const fs::path& batches, const BatchPol
       endpoints.push_back({e.url, e.key_env, e.key_file, e.requests_per_minute, e.tokens_per_minute,
                            static_cast<int>(e.concurrency_max), e.ca_file, e.connect_timeout_s, e.request_timeout_s});
     }
-    if (judge.config.via == "online") {
+    if (judge.config.api == config::JudgeApi::online) {
       judge.asker = ask_online(std::move(endpoints));
     } else {
       judge.asker = ask_in_batches(endpoints.front(),

@@ -21,12 +21,13 @@ GroupFile::GroupFile(const std::filesystem::path& path) : path_(path), file_(pat
   }
 }
 
-std::vector<std::size_t> GroupFile::of(const std::string& category, const std::vector<std::string>& splits) const {
+std::vector<std::size_t> GroupFile::of(const std::string& category, const std::vector<config::Split>& splits) const {
   const auto index = static_cast<std::int32_t>(std::ranges::find(categories_, category) - categories_.begin());
   std::vector<std::size_t> groups;
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     if (entries_[i].category != index) continue;
-    if (std::ranges::find(splits, preference::to_string(entries_[i].split)) != splits.end()) groups.push_back(i);
+    const auto split = config::from_word<config::Split>(preference::to_string(entries_[i].split));
+    if (split && std::ranges::find(splits, *split) != splits.end()) groups.push_back(i);
   }
   return groups;
 }

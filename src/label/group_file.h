@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "config/words.h"
 #include "preference/group.h"
 
 namespace dmoerm::label {
@@ -28,7 +29,7 @@ class GroupFile {
   [[nodiscard]] const std::vector<Entry>& entries() const { return entries_; }
   [[nodiscard]] const std::vector<std::string>& categories() const { return categories_; }
   /// Numbers of a category's groups in some splits, in the file's order.
-  [[nodiscard]] std::vector<std::size_t> of(const std::string& category, const std::vector<std::string>& splits) const;
+  [[nodiscard]] std::vector<std::size_t> of(const std::string& category, const std::vector<config::Split>& splits) const;
   /// Group number `index`. Not for several threads at once.
   [[nodiscard]] preference::Group read(std::size_t index);
 

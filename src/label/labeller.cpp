@@ -142,7 +142,8 @@ struct Labeller::Impl {
         return false;
       }
       judge::Judge& judge = judges[held->slot.judge];
-      if (judge.asker->full() || (judge.config.via == "online" && online_pending() >= kOnTheirWayMax)) return false;
+      if (judge.asker->full() || (judge.config.api == config::JudgeApi::online && online_pending() >= kOnTheirWayMax))
+        return false;
       if (!judge.form_known && judge.asker->pending() > 0) return false;  // the first reply decides how the others are asked
       if (held->form != judge.form) {                                     // it was built before that was decided
         ++progress.points[held->point].outstanding;
@@ -170,7 +171,7 @@ struct Labeller::Impl {
   /// Questions that wait for the judges asked online.
   [[nodiscard]] std::size_t online_pending() const {
     std::size_t sum = 0;
-    for (const judge::Judge& judge : judges) sum += judge.config.via == "online" ? judge.asker->pending() : 0;
+    for (const judge::Judge& judge : judges) sum += judge.config.api == config::JudgeApi::online ? judge.asker->pending() : 0;
     return sum;
   }
 

@@ -15,7 +15,7 @@ namespace dmoerm::label {
 /// One capability point whose pairs are to be labelled.
 struct Target {
   std::string category, point;
-  double clear_margin = 0;  ///< smaller gaps of the data's own scores are no preference
+  double score_gap_min = 0;  ///< smaller gaps of the data's own scores are no preference
 };
 
 /// The pairs of a group that are asked about, a < b.

@@ -34,7 +34,7 @@ int recorded_preference(const preference::Group& group, std::string_view label, 
 
 /// What the data says about two responses under a label: 1 = a is better, -1 = b, 0 = nothing. Stated pairs go before scores,
 /// scores before verdicts that the data has recorded.
-int data_preference(const preference::Group& group, std::string_view label, int a, int b, double clear_margin) {
+int data_preference(const preference::Group& group, std::string_view label, int a, int b, double score_gap_min) {
   int stated = 0;
   for (const preference::StatedPair& p : group.pairs) {
     if (p.label != label) continue;
@@ -50,7 +50,7 @@ int data_preference(const preference::Group& group, std::string_view label, int 
   };
   const double gap = score(a) - score(b);
   if (std::isnan(gap)) return recorded_preference(group, label, a, b);
-  if (gap == 0 || std::abs(gap) < clear_margin - 1e-9) return 0;
+  if (gap == 0 || std::abs(gap) < score_gap_min - 1e-9) return 0;
   return gap > 0 ? 1 : -1;
 }
 
@@ -107,8 +107,8 @@ PointVerdicts read_verdicts(PointQuestions questions, const label_store::LabelSt
     if (ballots.cut) ++verdicts.cut;
     const preference::Group& group = questions.group(slot.group);
     const Target& t = questions.target();
-    const int point = data_preference(group, t.point, slot.a, slot.b, t.clear_margin);
-    const int overall = data_preference(group, preference::kOverall, slot.a, slot.b, t.clear_margin);
+    const int point = data_preference(group, t.point, slot.a, slot.b, t.score_gap_min);
+    const int overall = data_preference(group, preference::kOverall, slot.a, slot.b, t.score_gap_min);
     std::vector<Ballot> all;
     for (std::size_t j = 0; j < judges.size(); ++j) {
       for (const Ballot& ballot : ballots.of_judge[j]) {

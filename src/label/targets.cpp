@@ -21,7 +21,7 @@ std::vector<Target> targets_of(const config::RunConfig& config, const std::vecto
       const bool wanted =
           only.empty() || std::ranges::find(only, names.back()) != only.end() || std::ranges::find(only, c.name) != only.end();
       unused.erase(names.back());
-      if (wanted) targets.push_back({c.name, point, c.clear_margin});
+      if (wanted) targets.push_back({c.name, point, c.score_gap_min});
     }
     unused.erase(c.name);
   }
@@ -42,11 +42,12 @@ std::vector<GroupPairs> choose_pairs(const config::RunConfig& config, const Grou
   const auto per_group = static_cast<int>(choice.per_group);
   std::vector<std::vector<ResponsePair>> pairs;
   for (const GroupSize& size : sizes) {
-    pairs.push_back(choice.choose == "all" ? all_pairs(size.responses) : draw_pairs(config.seed, size, per_group));
+    pairs.push_back(choice.choose == config::PairChoice::all ? all_pairs(size.responses)
+                                                             : draw_pairs(config.seed, size, per_group));
   }
   std::vector<ChosenPair> chosen;
   const auto most = static_cast<std::size_t>(choice.pairs_max);
-  if (choice.choose == "uncertain") {
+  if (choice.choose == config::PairChoice::uncertain) {
     std::vector<GapTable> tables;
     for (const std::size_t group : groups) tables.push_back(gaps.contains(group) ? gaps.at(group) : GapTable{});
     std::vector<int> taken(groups.size(), 0);

@@ -128,7 +128,7 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
   const std::vector<std::size_t> usable = groups_with_pairs(train.groups);
   const bool validated = !groups_with_pairs(validation.groups).empty();
   if (usable.empty()) throw DataError("the aggregator has no group with an overall preference to learn from");
-  FitOptions options{config.lr,        config.weight_decay,     config.clip_norm,
+  FitOptions options{config.lr,        config.weight_decay,     config.max_grad_norm,
                      config.steps_max, config.eval_every_steps, config.patience};
   if (!validated) {
     options.steps_max = std::max<std::int64_t>(1, config.steps_max / 10);

@@ -10,6 +10,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -87,9 +88,10 @@ Route CategoryRouter::route(const at::Tensor& pooled_D) const {
 void CategoryRouter::save(const std::filesystem::path& directory) const {
   std::filesystem::create_directories(directory);
   nn::save_safetensors(directory / kTensorFile, {{"mean", mean_D}, {"std", std_D}, {"weight", w_CD}, {"bias", b_C}});
-  write_json_atomically(
-      directory / kSettingsFile,
-      {{"categories", categories_}, {"pooling", pooling_}, {"temperature", temperature_}, {"confidence_min", confidence_min_}});
+  write_json_atomically(directory / kSettingsFile, {{"categories", categories_},
+                                                    {"pooling", config::word(pooling_)},
+                                                    {"temperature", temperature_},
+                                                    {"confidence_min", confidence_min_}});
 }
 
 CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
@@ -98,7 +100,13 @@ CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
   CategoryRouter router;
   try {
     router.categories_ = settings.at("categories").get<std::vector<std::string>>();
-    router.pooling_ = settings.at("pooling"), router.temperature_ = settings.at("temperature"),
+    const std::string pooling = settings.at("pooling");
+    const auto known = config::from_word<config::Pooling>(pooling);
+    if (!known)
+      throw DataError(fmt::format("{}: pooling \"{}\" is not one of {}", (directory / kSettingsFile).string(), pooling,
+                                  fmt::join(config::words<config::Pooling>(), ", ")));
+    router.pooling_ = *known;
+    router.temperature_ = settings.at("temperature");
     router.confidence_min_ = settings.at("confidence_min");
   } catch (const nlohmann::json::exception& e) {
     throw DataError(fmt::format("{}: {}", (directory / kSettingsFile).string(), e.what()));
@@ -113,7 +121,7 @@ CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
 }
 
 at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
-                        const std::string& pooling, std::int64_t batch_tokens) {
+                        config::Pooling pooling, std::int64_t batch_tokens) {
   at::Tensor pooled_ND = at::empty({static_cast<std::int64_t>(prompts.size()), backbone.spec().width});
   for (std::size_t begin = 0; begin < prompts.size();) {
     data::PackedBatch batch;
@@ -126,7 +134,8 @@ at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vec
     for (std::size_t i = begin; i < end; ++i) {
       const data::Span own = batch.responses[i - begin].own;
       const at::Tensor rows = hidden_TD.narrow(0, own.begin, own.length);
-      pooled_ND.select(0, static_cast<std::int64_t>(i)).copy_(pooling == "last" ? rows[own.length - 1] : rows.mean(0));
+      pooled_ND.select(0, static_cast<std::int64_t>(i))
+          .copy_(pooling == config::Pooling::last ? rows[own.length - 1] : rows.mean(0));
     }
     begin = end;
   }

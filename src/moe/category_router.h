@@ -34,7 +34,7 @@ class CategoryRouter {
   /// Route one pooled state [D].
   [[nodiscard]] Route route(const at::Tensor& pooled_D) const;
   [[nodiscard]] const std::vector<std::string>& categories() const { return categories_; }
-  [[nodiscard]] const std::string& pooling() const { return pooling_; }
+  [[nodiscard]] config::Pooling pooling() const { return pooling_; }
   [[nodiscard]] double temperature() const { return temperature_; }
   [[nodiscard]] double confidence_min() const { return confidence_min_; }
 
@@ -44,14 +44,14 @@ class CategoryRouter {
 
  private:
   std::vector<std::string> categories_;
-  std::string pooling_;
+  config::Pooling pooling_ = config::Pooling::mean;
   double temperature_ = 1, confidence_min_ = 0;
   at::Tensor mean_D, std_D, w_CD, b_C;
 };
 
-/// Pooled states of prompts' token ids, [N, D]: "mean" over tokens or the "last" token of the frozen base. Batches of at most
+/// Pooled states of prompts' token ids, [N, D]: the mean over tokens or the last token of the frozen base. Batches of at most
 /// `batch_tokens` tokens.
 at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
-                        const std::string& pooling, std::int64_t batch_tokens);
+                        config::Pooling pooling, std::int64_t batch_tokens);
 
 }  // namespace dmoerm::moe

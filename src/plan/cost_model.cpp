@@ -105,9 +105,11 @@ std::vector<std::string> device_names() {
 }
 
 DeviceModel device_of(const config::ComputeConfig& compute) {
-  DeviceModel device = *find_device(compute.device == "cuda" ? "h100" : "cpu", compute.dtype == "bfloat16");
+  DeviceModel device =
+      *find_device(compute.device == config::Device::cuda ? "h100" : "cpu", compute.dtype == config::Dtype::bfloat16);
   if (compute.peak_tflops > 0) device.peak_tflops = compute.peak_tflops;
-  if (compute.device != "cuda" && compute.peak_tflops <= 0) device.peak_tflops *= static_cast<double>(compute.threads);
+  if (compute.device != config::Device::cuda && compute.peak_tflops <= 0)
+    device.peak_tflops *= static_cast<double>(compute.threads);
   return device;
 }
 

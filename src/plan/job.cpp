@@ -59,14 +59,14 @@ class Estimate {
   }
 
   double add_category(const config::CategoryConfig& c) {
-    const double of_base = train() * config_.base_share;
+    const double of_base = train() * config_.phase1_share;
     const double base_steps = steps_of(config_.base, of_base);
     add_model("base/" + c.name, of_base, base_steps);
-    const std::string base = config_.base.trains == "all" ? "base/" + c.name : "backbone";
+    const std::string base = config_.base.tuning == config::Tuning::full ? "base/" + c.name : "backbone";
     const double labelled = sizes_.labels_per_point > 0 ? std::min(of_base, sizes_.labels_per_point) : of_base;
     const double steps = steps_of(config_.experts.train, labelled);
     std::vector<std::string> experts;
-    const auto fuse = static_cast<std::size_t>(config_.experts.fuse);
+    const auto fuse = static_cast<std::size_t>(config_.experts.per_task);
     for (std::size_t first = 0; first < c.points.size(); first += fuse) {
       const std::size_t count = std::min(fuse, c.points.size() - first);
       std::string id = "expert/" + c.name + "/";
@@ -76,7 +76,7 @@ class Estimate {
       experts.push_back(id);
     }
     const auto points = static_cast<int>(c.points.size());
-    const double read = train() * (1 - config_.base_share) + beside(config_.data.validation_share);
+    const double read = train() * (1 - config_.phase1_share) + beside(config_.data.validation_share);
     const Load features = reading_load(config_.experts.train, groups(read), points);
     add("features/" + c.name, experts, base, kRanksMax, features);
     add("aggregator/" + c.name, {"features/" + c.name}, "", 1, fitting_load(config_.aggregator, points));
@@ -112,18 +112,19 @@ Load training_load(const config::TrainConfig& train, const config::ClusterConfig
   const double evaluated =
       train.eval_groups_max > 0 ? std::min(validation.groups, static_cast<double>(train.eval_groups_max)) : validation.groups;
   load.read_groups = (1 + std::ceil(steps / static_cast<double>(train.eval_every_steps))) * evaluated;
-  load.models = models, load.all_weights = train.trains == "all",
-  load.adapted_layers = train.trains == "all" ? 0 : static_cast<double>(train.lora_layers);
+  load.models = models, load.all_weights = train.tuning == config::Tuning::full,
+  load.adapted_layers = train.tuning == config::Tuning::full ? 0 : static_cast<double>(train.lora_layers);
   load.trunk_groups = std::min(training.groups, steps * load.groups_per_step) + evaluated;
   load.adapter_rank = static_cast<double>(train.lora_rank);
-  load.shard = train.shard, load.recompute = train.recompute, load.bytes_sent = cluster.wire == "bfloat16" ? 2 : 4;
+  load.shard = train.shard, load.recompute = train.gradient_checkpointing,
+  load.bytes_sent = cluster.gradient_dtype == config::Dtype::bfloat16 ? 2 : 4;
   return load;
 }
 
 Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, int models) {
   Load load;
   load.group_tokens = groups.tokens, load.plain_group_tokens = groups.plain_tokens, load.read_groups = groups.groups;
-  load.models = models, load.adapted_layers = train.trains == "all" ? 0 : static_cast<double>(train.lora_layers),
+  load.models = models, load.adapted_layers = train.tuning == config::Tuning::full ? 0 : static_cast<double>(train.lora_layers),
   load.trunk_groups = groups.groups;
   load.adapter_rank = static_cast<double>(train.lora_rank);
   return load;

@@ -62,7 +62,7 @@ void check_fits(const Task& task, const Cluster& cluster) {
   throw ConfigError(
       fmt::format("task {} needs {:.0f} MiB on each of {} ranks, its largest group here; the largest device has {:.0f} MiB. Use "
                   "more ranks{}, "
-                  "fewer compute.micro_batch_tokens, recompute, a smaller backbone or larger devices",
+                  "fewer compute.micro_batch_tokens, gradient_checkpointing, a smaller backbone or larger devices",
                   task.id, memory_mib(task, size), size, largest, task.sharded_mib > 0 ? "" : " with base.shard"));
 }
 

@@ -121,7 +121,7 @@ std::string schedule_text(const PlannedRun& run, std::size_t most) {
 
 std::string fuse_text(const std::vector<FuseChoice>& choices, std::int64_t configured) {
   if (choices.empty()) return "";
-  std::vector<std::vector<std::string>> rows = {{"experts.fuse", "makespan", "rank hours in tasks", "MiB a rank", ""}};
+  std::vector<std::vector<std::string>> rows = {{"experts.per_task", "makespan", "rank hours in tasks", "MiB a rank", ""}};
   const FuseChoice* best = nullptr;
   for (const FuseChoice& c : choices) {
     if (c.refusal.empty() && (best == nullptr || c.makespan < 0.995 * best->makespan)) best = &c;

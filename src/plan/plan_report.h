@@ -16,7 +16,7 @@ struct PlannedRun {
   plan::Simulation simulation;
 };
 
-/// One line of the comparison of experts.fuse.
+/// One line of the comparison of experts.per_task.
 struct FuseChoice {
   std::int64_t fuse = 1;
   double makespan = 0;

@@ -41,8 +41,8 @@ class LabelCheck {
               "no ordered pairs: the preferences over all are absent, or of one kind only. " + what_counts());
       return;
     }
-    need(preference::kOverall, train::Part::base, 1, "the groups of phase 1: raise base_share or add data");
-    need(preference::kOverall, train::Part::aggregator, 1, "the groups of phase 3: lower base_share or add data");
+    need(preference::kOverall, train::Part::base, 1, "the groups of phase 1: raise phase1_share or add data");
+    need(preference::kOverall, train::Part::aggregator, 1, "the groups of phase 3: lower phase1_share or add data");
     need(preference::kOverall, train::Part::validation, 1, kValidation);
     need(preference::kOverall, train::Part::test, 1,
          "the test split, which the report is about: raise data.test_share or add data");
@@ -55,7 +55,8 @@ class LabelCheck {
       problem(point, "labels of one kind only: no two responses to a prompt differ. " + what_counts());
     } else {
       need(point, train::Part::base, config_.experts.labels_min,
-           fmt::format("the groups of phase 1 and 2 (base_share {} of the train split; experts.labels_min)", config_.base_share));
+           fmt::format("the groups of phase 1 and 2 (phase1_share {} of the train split; experts.labels_min)",
+                       config_.phase1_share));
       need(point, train::Part::validation, 1, kValidation);
     }
   }
@@ -68,8 +69,8 @@ class LabelCheck {
   }
   [[nodiscard]] std::string what_counts() const {
     return fmt::format(
-        "A pair counts whose scores differ (by clear_margin, {}, or more) or whose verdict is the same in both orders",
-        category_->clear_margin);
+        "A pair counts whose scores differ (by score_gap_min, {}, or more) or whose verdict is the same in both orders",
+        category_->score_gap_min);
   }
 
   void need(std::string_view label, train::Part part, std::int64_t least, const std::string& where) {

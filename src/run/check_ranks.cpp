@@ -11,6 +11,8 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "config/reader.h"
+#include "config/writer.h"
 #include "nn/device.h"
 
 namespace dmoerm::run {
@@ -38,7 +40,7 @@ std::vector<RankFacts> gather_rank_facts(comm::World& world, const std::optional
   json own{{"host", world.host()}, {"binary", sha256_file("/proc/self/exe")}, {"config", config ? config::to_yaml(*config) : ""},
            {"problem", problem},   {"processor", processor_name()},           {"gpu", ""}};
   try {
-    if (config) own["gpu"] = nn::gpu_address(nn::pick_device(config->compute.device, "compute.device"));
+    if (config) own["gpu"] = nn::gpu_address(nn::pick_device(config::word(config->compute.device), "compute.device"));
   } catch (const Error& e) {
     own["problem"] = e.what();
   }

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "config/identity.h"
 #include "data/group_selection.h"
 #include "label/label_report.h"
 #include "label/progress_line.h"
@@ -31,17 +32,7 @@ fs::path judge_folder() {
 }
 
 /// What the selection of groups depends on.
-run::TaskIdentity selection_identity(const config::RunConfig& config) {
-  const config::DataConfig& d = config.data;
-  json settings = data::selection_settings(config);
-  settings.update({{"seed", config.seed},
-                   {"bad_lines_max", d.bad_lines_max},
-                   {"responses_per_group_max", d.responses_per_group_max},
-                   {"groups_per_category_max", d.groups_per_category_max},
-                   {"validation_share", d.validation_share},
-                   {"test_share", d.test_share}});
-  return {settings, {}};
-}
+run::TaskIdentity selection_identity(const config::RunConfig& config) { return {data::selection_settings(config), {}}; }
 
 /// The selected groups' texts, written once a data set. @return the file
 fs::path select_groups(const config::RunConfig& config, const run::RunDirectory& directory) {
@@ -114,22 +105,7 @@ LabelJob::LabelJob(const config::RunConfig& config, run::RunDirectory directory,
   const fs::path file = select_groups(config, directory_);
   groups_ = std::make_unique<label::GroupFile>(file);
   std::map<std::string, label::Gaps> gaps;
-  if (labels.pairs.choose == "uncertain") gaps = expert_gaps(config, *groups_, targets_);
-  json judges = json::array();
-  for (const judge::Judge& judge : judges_) {
-    const config::JudgeConfig& j = judge.config;
-    judges.push_back({{"model", j.model},
-                      {"weight", j.weight},
-                      {"answer", j.answer},
-                      {"probabilities", j.probabilities},
-                      {"temperature", j.temperature},
-                      {"max_tokens", j.max_tokens},
-                      {"context_tokens", j.context_tokens},
-                      {"tokenizer", j.tokenizer},
-                      {"extra", j.extra}});
-    if (j.top_p != 1) judges.back()["top_p"] = j.top_p;  // only where they are sent: what was labelled before has no such keys
-    if (j.seed >= 0) judges.back()["seed"] = j.seed;
-  }
+  if (labels.pairs.choose == config::PairChoice::uncertain) gaps = expert_gaps(config, *groups_, targets_);
   const std::string groups_sha = sha256_file(file);
   for (const label::Target& target : targets_) {
     pairs_.push_back(label::choose_pairs(config, *groups_, target, gaps[task(target)]));
@@ -137,18 +113,10 @@ LabelJob::LabelJob(const config::RunConfig& config, run::RunDirectory directory,
     identity.settings = {
         {"task", task(target)},
         {"groups", groups_sha},
-        {"splits", labels.splits},
-        {"judges", judges},
         {"prompt", judges_.front().forms.front().judge_template().id()},
         {"criterion", judges_.front().forms.front().criteria().find(target.category, target.point)},
-        {"samples", labels.samples},
-        {"vote", labels.vote},
-        {"too_long", labels.too_long},
-        {"pairs",
-         {{"choose", labels.pairs.choose},
-          {"per_group", labels.pairs.per_group},
-          {"pairs_max", labels.pairs.pairs_max},
-          {"bundle", labels.pairs.bundle.empty() ? "" : sha256_file(fs::path(labels.pairs.bundle) / "dmoerm.json")}}},
+        {"bundle", labels.pairs.bundle.empty() ? "" : sha256_file(fs::path(labels.pairs.bundle) / "dmoerm.json")},
+        {"settings", config::settings_that_affect(config, config::Affects::labels)},
         {"revision", 0}};
     // Verdicts that changed later (errors asked again) count up the revision, so that what was trained on the old ones is known
     // to be stale.
@@ -179,7 +147,8 @@ std::string LabelJob::estimate() {
 
 void LabelJob::write_point(std::size_t target) {
   const std::string id = task(targets_[target]);
-  label::PointVerdicts verdicts = label::read_verdicts(questions(target), *store_, judges_, config_.labels.vote == "weights");
+  label::PointVerdicts verdicts =
+      label::read_verdicts(questions(target), *store_, judges_, config_.labels.vote == config::Vote::weights);
   run::TaskIdentity& identity = identities_.at(id);
   const fs::path folder = directory_.task(id), file = folder / kVerdicts;
   fs::create_directories(folder);
@@ -204,7 +173,7 @@ void LabelJob::write_report(bool quickly) {
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     if (!summaries_.contains(i) && quickly && questions(i).size() > kQuicklyCounted) continue;
     if (!summaries_.contains(i)) {
-      summaries_[i] = label::read_verdicts(questions(i), *store_, judges_, config_.labels.vote == "weights");
+      summaries_[i] = label::read_verdicts(questions(i), *store_, judges_, config_.labels.vote == config::Vote::weights);
       summaries_[i].groups.clear();
     }
     points.push_back(summaries_[i]);

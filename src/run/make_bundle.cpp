@@ -56,7 +56,7 @@ fs::path make_bundle(run::RunContext& context) {
   bundle.model = *context.assemble_model();
   bundle.tokenizer =
       std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json"));
-  bundle.chat_template = std::make_shared<tokenizer::ChatTemplate>(config.backbone.chat_template, *bundle.tokenizer,
+  bundle.chat_template = std::make_shared<tokenizer::ChatTemplate>(config::word(config.backbone.chat_template), *bundle.tokenizer,
                                                                    config.data.special_tokens_in_text);
   bundle.provenance = {{"run", config.name}, {"report_key", source}, {"data", context.store().digest()}, {"seed", config.seed}};
   moe::save_bundle(bundle, directory, config.backbone.dir, golden_texts());

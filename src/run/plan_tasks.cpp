@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "config/identity.h"
 #include "nn/backbone_spec.h"
 #include "plan/job.h"
 #include "run/check_labels.h"
@@ -14,32 +15,15 @@ namespace {
 
 using nlohmann::json;
 
-/// Settings that change a task's bits, and no others: run names, log levels and checkpoint intervals do not.
-json train_settings(const config::TrainConfig& t) {
-  return {{"trains", t.trains},
-          {"lr", t.lr},
-          {"beta1", t.beta1},
-          {"beta2", t.beta2},
-          {"eps", t.eps},
-          {"weight_decay", t.weight_decay},
-          {"clip_norm", t.clip_norm},
-          {"schedule", t.schedule},
-          {"warmup_steps", t.warmup_steps},
-          {"epochs_max", t.epochs_max},
-          {"steps_max", t.steps_max},
-          {"groups_per_step", t.groups_per_step},
-          {"eval_every_steps", t.eval_every_steps},
-          {"patience", t.patience},
-          {"eval_groups_max", t.eval_groups_max},
-          {"reward_centring", t.reward_centring},
-          {"lora_rank", t.lora_rank},
-          {"lora_alpha", t.lora_alpha},
-          {"lora_dropout", t.lora_dropout},
-          {"lora_layers", t.lora_layers}};
-}
+// Versions of rules that decide results but are not settings. A changed rule gets a new word, so that what the old rule made is
+// done again.
+constexpr const char* kSplitRuleVersion = "by prompt";  ///< divides the train groups between phase 1 and the aggregator
+constexpr const char* kAggregatorChoiceVersion = "held out, by a standard error";  ///< chooses for the kind `best`
 
-json category_settings(const config::CategoryConfig& c) {
-  return {{"name", c.name}, {"points", c.points}, {"clear_margin", c.clear_margin}};
+/// The settings of a section that change a task's bits.
+template <class Section>
+json settings_of(const Section& section) {
+  return config::settings_that_affect(section, config::Affects::result);
 }
 
 plan::GroupSizes sizes_of(const data::TokenStore& store, const std::vector<train::LabelledGroup>& groups) {
@@ -61,15 +45,12 @@ class Planner {
  public:
   Planner(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on, const LabelPlan& labels)
       : config_(config), store_(store), labels_(labels) {
-    common_ = {{"seed", config.seed},
-               {"data", store.digest()},
-               {"parts", "by prompt"},
-               {"backbone", {{"digest", on.backbone}, {"layers", config.backbone.layers}}},
-               {"threads", config.compute.threads},
-               {"micro_batch_tokens", config.compute.micro_batch_tokens},
-               {"device", on.device}};
-    if (config.compute.dtype != "float32") common_["dtype"] = config.compute.dtype;
-    if (config.cluster.wire != "float32") common_["wire"] = config.cluster.wire;
+    json backbone = settings_of(config.backbone);
+    backbone["digest"] = on.backbone;
+    json compute = settings_of(config.compute);
+    compute["device"] = on.device;
+    common_ = {{"seed", config.seed},  {"data", store.digest()}, {"split_rule", kSplitRuleVersion},
+               {"backbone", backbone}, {"compute", compute},     {"cluster", settings_of(config.cluster)}};
   }
 
   std::vector<RunTask> plan() {
@@ -82,7 +63,7 @@ class Planner {
     }
     plan::GroupSizes prompts = sizes(-1, train::Part::train);
     prompts.tokens /= 2, prompts.plain_tokens = prompts.tokens;  // about half of a group is its prompt
-    add("router", {}, "backbone", {{"router", router_settings()}}, plan::reading_load(config_.base, prompts, 1), 1,
+    add("router", {}, "backbone", {{"router", settings_of(config_.router)}}, plan::reading_load(config_.base, prompts, 1), 1,
         [](RunContext& c, const TaskIdentity& id, comm::Communicator& g) { run_router(c, id, g); });
     std::int64_t all_steps = 0;
     for (std::int32_t i = 0; i < count(); ++i) all_steps += add_category(i);
@@ -107,17 +88,9 @@ class Planner {
   [[nodiscard]] plan::GroupSizes sizes(std::int32_t category, train::Part part) const {
     return sizes_of(store_, train::labelled_groups(store_, category, part, preference::kOverall, config_));
   }
-  [[nodiscard]] json router_settings() const {
-    const config::RouterConfig& r = config_.router;
-    return {{"lr", r.lr},
-            {"steps_max", r.steps_max},
-            {"weight_decay", r.weight_decay},
-            {"confidence_min", r.confidence_min},
-            {"pooling", r.pooling}};
-  }
   [[nodiscard]] json all_categories() const {
     json all = json::array();
-    for (const config::CategoryConfig& c : config_.categories) all.push_back(category_settings(c));
+    for (const config::CategoryConfig& c : config_.categories) all.push_back(settings_of(c));
     return all;
   }
 
@@ -144,7 +117,7 @@ class Planner {
                                                 sizes(category, train::Part::validation), static_cast<double>(steps), 1);
     json margins = all_categories();
     add(id, {}, "backbone",
-        {{"train", train_settings(config_.base)}, {"steps", steps}, {"base_share", config_.base_share}, {"categories", margins}},
+        {{"train", settings_of(config_.base)}, {"steps", steps}, {"phase1_share", config_.phase1_share}, {"categories", margins}},
         load, kRanksMax, [id, category, part, steps_max](RunContext& c, const TaskIdentity& identity, comm::Communicator& g) {
           run_base(c, id, category, part, steps_max, identity, g);
         });
@@ -157,26 +130,25 @@ class Planner {
     const config::CategoryConfig& c = config_.categories[static_cast<std::size_t>(i)];
     const std::int32_t category = i;
     const std::int64_t base_steps = add_model("base/" + c.name, category, train::Part::base, 0);
-    const std::string own_base = config_.base.trains == "all" ? "base/" + c.name : "backbone";
+    const std::string own_base = config_.base.tuning == config::Tuning::full ? "base/" + c.name : "backbone";
     std::int64_t expert_steps = 0;
     std::vector<std::string> experts;
-    const auto fuse = static_cast<std::size_t>(config_.experts.fuse);
-    for (std::size_t first = 0; first < c.points.size(); first += fuse) {
-      const std::size_t points = std::min(fuse, c.points.size() - first);
+    const auto per_task = static_cast<std::size_t>(config_.experts.per_task);
+    for (std::size_t first = 0; first < c.points.size(); first += per_task) {
+      const std::size_t points = std::min(per_task, c.points.size() - first);
       std::string id = fmt::format("expert/{}/", c.name);
       double steps_max = 0;
       plan::GroupSizes labelled;  // means over the points
       std::vector<std::string> inputs = {"base/" + c.name};
-      json settings{{"train", train_settings(config_.experts.train)},
-                    {"base_share", config_.base_share},
-                    {"category", category_settings(c)}};
+      json settings{
+          {"train", settings_of(config_.experts.train)}, {"phase1_share", config_.phase1_share}, {"category", settings_of(c)}};
       for (std::size_t p = first; p < first + points; ++p) {
         id += (p > first ? "+" : "") + c.points[p];
         const std::string label = fmt::format("label/{}/{}", c.name, c.points[p]);
         const bool judged = labels_.contains(label);
         if (judged) {
           inputs.push_back(label);
-          settings["soft"] = config_.labels.soft;
+          settings["labels"] = settings_of(config_.labels);
         }
         // How many groups the judges will label is not known yet: at most all, so the baselines' budget is not below the
         // experts'.
@@ -201,24 +173,14 @@ class Planner {
     plan::GroupSizes read = sizes(category, train::Part::aggregator);
     read.groups += sizes(category, train::Part::validation).groups;
     const std::string features = "features/" + c.name, aggregator = "aggregator/" + c.name;
-    add(features, experts, own_base, {{"base_share", config_.base_share}, {"category", category_settings(c)}},
+    add(features, experts, own_base, {{"phase1_share", config_.phase1_share}, {"category", settings_of(c)}},
         plan::reading_load(config_.experts.train, read, k), kRanksMax,
         [features, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
           run_features(run, features, category, identity, g);
         });
-    const config::AggregatorConfig& a = config_.aggregator;
-    add(aggregator, {features}, "",
-        {{"aggregator",
-          {{"kind", a.kind},
-           {"lr", a.lr},
-           {"weight_decay", a.weight_decay},
-           {"clip_norm", a.clip_norm},
-           {"steps_max", a.steps_max},
-           {"groups_per_step", a.groups_per_step},
-           {"eval_every_steps", a.eval_every_steps},
-           {"patience", a.patience},
-           {"best", "held out, by a standard error"}}}},
-        plan::fitting_load(a, k), 1,
+    json fit = settings_of(config_.aggregator);
+    fit["choice_rule"] = kAggregatorChoiceVersion;
+    add(aggregator, {features}, "", {{"aggregator", fit}}, plan::fitting_load(config_.aggregator, k), 1,
         [aggregator, category](RunContext& run, const TaskIdentity& identity, comm::Communicator& g) {
           run_aggregator(run, aggregator, category, identity, g);
         });
@@ -286,13 +248,13 @@ std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::Tok
   std::vector<std::string> names;
   for (const config::CategoryConfig& c : config.categories) names.push_back(c.name);
   const config::TrainConfig &base = config.base, &experts = config.experts.train;
-  if (base.trains == "lora" &&
+  if (base.tuning == config::Tuning::lora &&
       (base.lora_rank != experts.lora_rank || base.lora_alpha != experts.lora_alpha || base.lora_layers != experts.lora_layers)) {
     const auto said = [](const config::TrainConfig& t) {
       return fmt::format("lora_rank {}, lora_alpha {}, lora_layers {}", t.lora_rank, t.lora_alpha, t.lora_layers);
     };
     throw ConfigError(fmt::format(
-        "base.trains is lora, so experts start as copies of the base's adapter: base has {}, experts.train {}; make them equal",
+        "base.tuning is lora, so experts start as copies of the base's adapter: base has {}, experts.train {}; make them equal",
         said(base), said(experts)));
   }
   check_labels(config, store);

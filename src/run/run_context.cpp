@@ -34,9 +34,9 @@ std::string digest_of(const nn::Backbone& backbone, const std::filesystem::path&
 }  // namespace
 
 ComputedOn check_backbone(const config::RunConfig& config) {
-  const at::Device device = nn::pick_device(config.compute.device, "compute.device");
+  const at::Device device = nn::pick_device(config::word(config.compute.device), "compute.device");
   const auto backbone =
-      nn::Backbone::load(config.backbone.dir, device, config.backbone.layers, nn::pick_dtype(config.compute.dtype));
+      nn::Backbone::load(config.backbone.dir, device, config.backbone.layers, nn::pick_dtype(config::word(config.compute.dtype)));
   const nn::BackboneSpec& spec = backbone->spec();
   if (spec.encoder() && config.data.max_length > spec.max_positions) {
     throw ConfigError(fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length,
@@ -50,13 +50,14 @@ RunContext::RunContext(const config::RunConfig& config, const data::TokenStore& 
     : config_(config),
       store_(store),
       directory_(std::move(directory)),
-      device_(nn::pick_device(config.compute.device, "compute.device")),
+      device_(nn::pick_device(config::word(config.compute.device), "compute.device")),
       trunks_(static_cast<std::size_t>(config.compute.trunk_cache_mb) << 20) {
   at::set_num_threads(static_cast<int>(config.compute.threads));
 }
 
 std::shared_ptr<nn::Backbone> RunContext::read_backbone() const {
-  return nn::Backbone::load(config_.backbone.dir, device_, config_.backbone.layers, nn::pick_dtype(config_.compute.dtype));
+  return nn::Backbone::load(config_.backbone.dir, device_, config_.backbone.layers,
+                            nn::pick_dtype(config::word(config_.compute.dtype)));
 }
 
 std::shared_ptr<nn::Backbone> RunContext::pretrained() {
@@ -89,7 +90,7 @@ void RunContext::release_models() {
 nn::RewardModel RunContext::fresh_model(const std::string& name) {
   release_models();
   nn::RewardModel fresh;
-  if (config_.base.trains == "all") {
+  if (config_.base.tuning == config::Tuning::full) {
     fresh = nn::RewardModel(backbones().own());
   } else {
     fresh = nn::RewardModel(pretrained(), lora_of(config_.base));
@@ -142,10 +143,10 @@ std::shared_ptr<const moe::Model> RunContext::assemble_model() {
 
 std::string RunContext::expert_task(std::int32_t category_index, std::size_t point) const {
   const config::CategoryConfig& c = category(category_index);
-  const auto fuse = static_cast<std::size_t>(config_.experts.fuse);
+  const auto per_task = static_cast<std::size_t>(config_.experts.per_task);
   std::string id = fmt::format("expert/{}/", c.name);
-  const std::size_t first = point / fuse * fuse;
-  for (std::size_t p = first; p < std::min(first + fuse, c.points.size()); ++p) id += (p > first ? "+" : "") + c.points[p];
+  const std::size_t first = point / per_task * per_task;
+  for (std::size_t p = first; p < std::min(first + per_task, c.points.size()); ++p) id += (p > first ? "+" : "") + c.points[p];
   return id;
 }
 

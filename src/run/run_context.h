@@ -46,7 +46,7 @@ class RunContext {
   [[nodiscard]] const config::CategoryConfig& category(std::int32_t index) const {
     return config_.categories[static_cast<std::size_t>(index)];
   }
-  /// Task that trains a point: "expert/<category>/<point>", or the points of its fused set joined by "+".
+  /// Task that trains a point: "expert/<category>/<point>", or the points that it trains together joined by "+".
   [[nodiscard]] std::string expert_task(std::int32_t category, std::size_t point) const;
 
  private:

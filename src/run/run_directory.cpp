@@ -50,8 +50,10 @@ bool RunDirectory::done(const std::string& id, const TaskIdentity& identity) con
 
 std::optional<TaskChange> RunDirectory::change(const std::string& id, const TaskIdentity& identity) const {
   json manifest;
+  int schema = kIdentitySchema;
   if (const fs::path file = task(id) / kManifest; fs::exists(file)) {
     manifest = read_json(file);
+    schema = manifest.value("schema", 1);
   } else {
     for (const train::CheckpointInfo& checkpoint : train::list_checkpoints(task(id))) {
       if (manifest.is_null()) manifest = checkpoint.manifest;  // the newest that can be read
@@ -59,6 +61,11 @@ std::optional<TaskChange> RunDirectory::change(const std::string& id, const Task
   }
   if (manifest.is_null() || manifest.value("key", "") == identity.key()) return std::nullopt;
   TaskChange change{id, {}};
+  if (schema != kIdentitySchema) {
+    change.differences.push_back(
+        fmt::format("schema of the identity: {} -> {} (another version of dmoerm made it)", schema, kIdentitySchema));
+    return change;
+  }
   const auto before = flatten(manifest.value("settings", json::object())), after = flatten(identity.settings);
   for (const auto& [key, value] : after) {
     const auto old = before.find(key);
@@ -77,6 +84,7 @@ void RunDirectory::complete(const std::string& id, const TaskIdentity& identity,
   for (const std::string& output : outputs) sums[output] = sha256_file(task(id) / output);
   fs::create_directories(task(id));
   write_json_atomically(task(id) / kManifest, {{"task", id},
+                                               {"schema", kIdentitySchema},
                                                {"key", identity.key()},
                                                {"settings", identity.settings},
                                                {"inputs", identity.inputs},

@@ -10,6 +10,9 @@
 
 namespace dmoerm::run {
 
+/// Version of what identities hold. 2: settings by stage and under their new names.
+inline constexpr int kIdentitySchema = 2;
+
 /// What decides a task's result: its own settings, and its inputs by key.
 struct TaskIdentity {
   nlohmann::json settings;                    ///< everything of the configuration and data that it reads

@@ -93,7 +93,8 @@ std::string options_of(const config::RunConfig& config, const SlurmJob& job) {
 
 std::string settings_of(const config::RunConfig& config, const SlurmJob& job) {
   const config::SlurmConfig& s = config.slurm;
-  std::string text = fmt::format("root={}\nstart={}\nrequeue={}\n", shell_quoted(job.project), s.start, s.requeue ? "yes" : "no");
+  std::string text =
+      fmt::format("root={}\nstart={}\nrequeue={}\n", shell_quoted(job.project), config::word(s.start), s.requeue ? "yes" : "no");
   if (!s.container.empty()) {
     text += fmt::format("export DMOERM_CONTAINER={}\n", shell_quoted(s.container));
     if (s.gpus_per_node > 0) text += "export DMOERM_CONTAINER_OPTIONS=\"${DMOERM_CONTAINER_OPTIONS---nv}\"\n";
@@ -184,7 +185,7 @@ std::vector<std::string> slurm_problems(const config::RunConfig& config) {
   if (s.signal_before_s > kSignalBeforeMax)
     problem(fmt::format("slurm.signal_before_s: {} is more than Slurm takes, {}", s.signal_before_s, kSignalBeforeMax));
 
-  if (config.compute.device == "cuda" && s.gpus_per_node == 0)
+  if (config.compute.device == config::Device::cuda && s.gpus_per_node == 0)
     problem("compute.device: cuda, and slurm.gpus_per_node: 0 asks for none: set it, or compute.device: cpu");
   if (s.gpus_per_node > 0 && s.ranks_per_node > s.gpus_per_node && !config.cluster.share_gpu)
     problem(
@@ -213,10 +214,10 @@ std::vector<std::string> slurm_hints(const config::RunConfig& config) {
   if (s.gpus_per_node > s.ranks_per_node)
     hints.push_back(fmt::format("{} of {} GPUs of a node would be idle: a rank uses one (slurm.ranks_per_node: {})",
                                 s.gpus_per_node - s.ranks_per_node, s.gpus_per_node, s.ranks_per_node));
-  if (static_cast<double>(s.signal_before_s) < config.cluster.limit_s)
+  if (static_cast<double>(s.signal_before_s) < config.cluster.timeout_s)
     hints.push_back(
-        fmt::format("slurm.signal_before_s: {} is less than cluster.limit_s: {}: a run with a silent rank may not end in time",
-                    s.signal_before_s, config.cluster.limit_s));
+        fmt::format("slurm.signal_before_s: {} is less than cluster.timeout_s: {}: a run with a silent rank may not end in time",
+                    s.signal_before_s, config.cluster.timeout_s));
   if (s.nodes > 1 && s.constraint.empty())
     hints.emplace_back("slurm.constraint is empty: on nodes with different processors a resumed run may not have the same bits");
   return hints;

@@ -79,8 +79,9 @@ void run_aggregator(RunContext& context, const std::string& task, std::int32_t c
   };
   keep(moe::Aggregator::mean(train));
   for (const char* kind : {"linear", "mlp"}) keep(moe::Aggregator::fit(kind, train, validation, config, context.config().seed));
-  std::string chosen = config.kind;
-  if (config.kind == "best") {  // the smallest one, unless groups that none has seen speak for a larger one; never the test split
+  std::string chosen = config::word(config.kind);
+  if (config.kind == config::AggregatorKind::best) {  // the smallest one, unless groups that none has seen speak for a larger
+                                                      // one; never the test split
     chosen = "mean";
     for (const char* larger : {"linear", "mlp"}) {
       if (moe::clearly_better(held_out[larger], held_out[chosen])) chosen = larger;

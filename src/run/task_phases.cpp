@@ -32,7 +32,7 @@ nlohmann::json metrics_of(const train::TrainOutcome& outcome, const train::Train
 }
 
 comm::Wire wire_of(const config::RunConfig& config) {
-  return config.cluster.wire == "bfloat16" ? comm::Wire::bfloat16 : comm::Wire::float32;
+  return config.cluster.gradient_dtype == config::Dtype::bfloat16 ? comm::Wire::bfloat16 : comm::Wire::float32;
 }
 
 train::TrainerContext trainer_context(RunContext& context, const config::TrainConfig& train, const std::string& task,

@@ -23,7 +23,7 @@ bool belongs(const data::TokenGroup& group, Part part, const config::RunConfig& 
   // By a hash of the prompt: rows that share one stay together, and adding groups does not move others to the other part.
   const std::string_view prompt(reinterpret_cast<const char*>(group.prompt.data()), group.prompt.size_bytes());
   const double place = static_cast<double>(mix64(stable_hash(prompt) ^ config.seed)) * 0x1.0p-64;
-  return (place < config.base_share) == (part == Part::base);
+  return (place < config.phase1_share) == (part == Part::base);
 }
 
 /// A group with its pairs, without the responses that are in none. @param pairs  indices into the group's responses
@@ -65,7 +65,7 @@ std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t 
 std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                            std::string_view label, const config::RunConfig& config) {
   std::map<std::string, double> margins;
-  for (const config::CategoryConfig& c : config.categories) margins[c.name] = c.clear_margin;
+  for (const config::CategoryConfig& c : config.categories) margins[c.name] = c.score_gap_min;
   std::vector<LabelledGroup> result;
   for (const std::int64_t index : groups_of(store, category, part, config)) {
     const data::TokenGroup group = store.group(index);

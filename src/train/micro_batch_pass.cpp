@@ -40,7 +40,7 @@ void MicroBatchPass::run() {
     slice.trainee->begin_micro_batch(sinks);
   }
   nn::ForwardState keep;
-  keep.recompute = context_.train.recompute;
+  keep.recompute = context_.train.gradient_checkpointing;
   const at::Tensor states_RD = backbone.forward(batch_, rows, &keep, trunk());
   const at::Tensor grad_RD = at::zeros_like(states_RD);
   std::vector<double> losses;
@@ -70,7 +70,7 @@ double MicroBatchPass::head_pass(Slice& slice, const at::Tensor& states_RD, cons
     const std::span<const float> own(rewards.const_data_ptr<float>() + first, n);
     const std::span<float> slope(push.data() + first, n);
     const double group_loss =
-        nn::pairwise_loss(own, group->pairs, scale, slope) + nn::centring_loss(own, context_.train.reward_centring, scale, slope);
+        nn::pairwise_loss(own, group->pairs, scale, slope) + nn::centring_loss(own, context_.train.center_rewards_coefficient, scale, slope);
     if (!std::isfinite(group_loss) && bad_group_.empty()) bad_group_ = std::string(context_.store.group(group->group).id);
     loss += group_loss;
     first += n;

@@ -138,7 +138,8 @@ double TraineeState::update(const TrainerContext& context, std::int64_t step) {
     fail("the loss or its gradient is not finite", step);
     return loss;
   }
-  const double clip = context.train.clip_norm > 0 && norm > context.train.clip_norm ? context.train.clip_norm / norm : 1.0;
+  const double clip =
+      context.train.max_grad_norm > 0 && norm > context.train.max_grad_norm ? context.train.max_grad_norm / norm : 1.0;
   optimizer_->step(parameters_, gradients, learning_rate(context.train, step, steps_total_), step + 1, clip);
   publish_parameters();
   last_norm_ = norm;

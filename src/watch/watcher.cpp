@@ -20,7 +20,9 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kQueueMax = 4096;  // above it heartbeats and progress are dropped: later ones say more
 constexpr double kShareMax = 0.05;       // of a core that looking may take
 
-bool on_terminal(const std::string& screen) { return screen == "on" || (screen == "auto" && stderr_is_terminal()); }
+bool on_terminal(config::ScreenMode screen) {
+  return screen == config::ScreenMode::on || (screen == config::ScreenMode::automatic && stderr_is_terminal());
+}
 
 }  // namespace
 

@@ -35,7 +35,7 @@ void make_store(const fs::path& store, std::int64_t vocab) {
   options.groups = 60, options.categories = 2, options.responses = 3;
   std::ofstream(store.string() + ".jsonl") << synth::synthesize(options).jsonl;
   data::IngestRequest request;
-  request.data.inputs.push_back({store.string() + ".jsonl", "auto", "", "", 1.0});
+  request.data.inputs.push_back({store.string() + ".jsonl", "auto", "", config::InputSplit::own, 1.0});
   request.renderer = test::word_renderer(vocab);
   request.output = store;
   data::ingest(request);
@@ -55,7 +55,7 @@ int main(int argc, char** argv) {
   app.add_option("--model", model_dir)->required();
   app.add_option("--folder", folder, "the first rank's token store and metrics go there")->required();
   app.add_flag("--shard", train.shard);
-  app.add_flag("--recompute", train.recompute);
+  app.add_flag("--recompute", train.gradient_checkpointing);
   app.add_option("--micro-batch-tokens", compute.micro_batch_tokens);
   app.add_option("--steps", train.steps_max);
   app.add_option("--checkpoint-every-s", train.checkpoint_every_s);

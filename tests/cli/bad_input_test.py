@@ -39,7 +39,7 @@ categories:
 router:
   steps_max: 5
 base:
-  trains: lora
+  tuning: lora
   lora_rank: 2
   groups_per_step: 4
   steps_max: 4

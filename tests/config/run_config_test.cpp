@@ -1,5 +1,6 @@
 #include "config/run_config.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,11 +8,17 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/rng.h"
 #include "config/fields.h"
-#include "config/flatten.h"
+#include "config/identity.h"
+#include "config/reader.h"
+#include "config/renamed_keys.h"
+#include "config/writer.h"
 
 namespace dmoerm::config {
 namespace {
@@ -47,8 +54,8 @@ TEST(RunConfig, ReadsTheSmallestFileWithDefaults) {
   EXPECT_EQ(c.categories[0].points, (std::vector<std::string>{"tone", "logic"}));
   EXPECT_EQ(c.runs_dir, "runs");
   EXPECT_EQ(c.base.lr, 1e-5);
-  EXPECT_EQ(c.base.trains, "all");
-  EXPECT_EQ(c.experts.train.trains, "lora");
+  EXPECT_EQ(c.base.tuning, Tuning::full);
+  EXPECT_EQ(c.experts.train.tuning, Tuning::lora);
 }
 
 TEST(RunConfig, ReadsEveryTypeOfValue) {
@@ -59,7 +66,7 @@ TEST(RunConfig, ReadsEveryTypeOfValue) {
   EXPECT_FALSE(c.baselines);
   EXPECT_EQ(c.base.lr, 2.5e-4);
   EXPECT_EQ(c.base.steps_max, 12);
-  EXPECT_EQ(c.base.schedule, "linear");
+  EXPECT_EQ(c.base.schedule, Schedule::linear);
   EXPECT_EQ(c.name, "007");  // a text is not a number: nothing is dropped
 }
 
@@ -88,23 +95,25 @@ TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
       "base:\n"
       "  lr: 1e-5x\n"
       "  lr: 2\n"
-      "experts: {fuse: 0}\n";
+      "experts: {per_task: 0}\n";
   EXPECT_EQ(
       problems(text, {"router.pooling=men"}),
       "c.yaml:1:1: bse: unknown key, did you mean base?\n"
-      "c.yaml:3:3: backbone.dir: is missing: Hugging Face directory of the pretrained backbone: config.json, safetensors, "
-      "tokenizer.json\n"
-      "c.yaml:3:18: backbone.chat_template: \"llama4\" is none of chatml, llama3, mistral, plain, dmoerm; did you mean llama3?\n"
+      "c.yaml:3:3: backbone.dir: is missing. Hugging Face directory of the pretrained backbone, with config.json, safetensors "
+      "files "
+      "and tokenizer.json.\n"
+      "c.yaml:3:18: backbone.chat_template: \"llama4\" is not one of chatml, llama3, mistral, plain, dmoerm; did you mean "
+      "llama3?\n"
       "c.yaml:5:11: data.inputs: must have at least one element\n"
-      "c.yaml:6:15: data.test_share: validation_share + test_share = 0.4 + 0.6 leaves nothing to train on\n"
+      "c.yaml:6:15: data.test_share: validation_share + test_share = 0.4 + 0.6 leaves no train split: their sum must be below 1\n"
       "c.yaml:9:11: categories.0.name: \"a/b\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start "
       "with a letter, digit "
       "or _\n"
       "c.yaml:10:13: categories.0.points: must have at least one element\n"
       "c.yaml:12:7: base.lr: expected a number, found \"1e-5x\"\n"
       "c.yaml:13:3: base.lr: given twice, first at c.yaml:12:3\n"
-      "c.yaml:14:17: experts.fuse: 0 is out of range: >= 1\n"
-      "--set router.pooling=men: router.pooling: \"men\" is none of mean, last; did you mean mean?");
+      "c.yaml:14:21: experts.per_task: 0 is out of range: >= 1\n"
+      "--set router.pooling=men: router.pooling: \"men\" is not one of mean, last; did you mean mean?");
 }
 
 TEST(RunConfig, ShowsTheFirstHundredProblemsOfAWildFile) {
@@ -154,17 +163,17 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         BadValue{"labels: {judges: [{model: m}]}", "labels.judges.0.endpoints: is missing"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h, key_env: A, key_file: b}]}]}",
-                 "key_env is given too: keep one"},
+                 "key_env is set too: keep one of them"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}]}], budget: {cost_max: 5}}",
-                 "labels.budget.cost_max: no price: m; set price_prompt"},
+                 "labels.budget.cost_max: judges without a price: m. Set price_prompt"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}]}, {model: n, endpoints: [{url: http://h}], "
                  "price_prompt: 1}, "
                  "{model: o, endpoints: [{url: http://h}]}], budget: {cost_max: 5}}",
-                 "no price: m, o; set price_prompt"},
-        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}, {url: http://i}], via: batch}]}",
-                 ":59: labels.judges.0.endpoints.1: a batch lies at one server"},
+                 "judges without a price: m, o. Set price_prompt"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}, {url: http://i}], api: batch}]}",
+                 ":59: labels.judges.0.endpoints.1: a batch is sent to one server"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: h:8000/v1}]}]}",
-                 "labels.judges.0.endpoints.0.url: \"h:8000/v1\" starts with neither http:// nor https://"},
+                 "labels.judges.0.endpoints.0.url: \"h:8000/v1\" must start with http:// or https://"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], top_p: 0}]}",
                  "labels.judges.0.top_p: 0 is out of range"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], top_p: 1.1}]}",
@@ -172,7 +181,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], seed: -2}]}",
                  "labels.judges.0.seed: -2 is out of range"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], seed: 0.5}]}", "labels.judges.0.seed"},
-        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}]}], samples: 3}", "would ask the same thing again"},
+        BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}]}], samples: 3}",
+                 "would give the same answer in each of labels.samples = 3 questions"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], extra: \"[1]\"}]}", "expected a JSON object"},
         BadValue{"name: labels\nlabels: {judges: [{model: m, endpoints: [{url: http://h}]}]}", "give the run another name"},
         BadValue{"labels: {pairs: {choose: uncertain}}", "needs a finished model"},
@@ -193,49 +203,51 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"base: {steps_max: -1}", "base.steps_max: -1 is out of range: >= 0"},
         BadValue{"seed: -1", "expected a whole number >= 0"}, BadValue{"baselines: yes", "expected true or false, found \"yes\""},
         BadValue{"base: {lora_dropout: 1}", "1 is out of range: 0 <= x < 1"},
-        BadValue{"base_share: 1", "base_share: 1 is out of range: 0 < x < 1"},
+        BadValue{"phase1_share: 1", "phase1_share: 1 is out of range: 0 < x < 1"},
         BadValue{"base: 3", "base: expected keys with values"}, BadValue{"base: [1]", "found a list"},
         BadValue{"name: ..", "becomes a directory's name"}, BadValue{"name: ''", "name: must not be empty"},
         BadValue{"name:", "name: has no value"}, BadValue{"runs_dir: ''", "runs_dir: must not be empty"},
-        BadValue{"runs_dir: \"a\\nb\"", "line end or control character"}, BadValue{"base: {trains: Lora}", "did you mean lora?"},
-        BadValue{"base: {schedule: cosine, epochs_max: 0}", "base.schedule: cosine needs an end"},
-        BadValue{"base: {steps_max: 5, warmup_steps: 5}", "base.warmup_steps: 5 steps of warm-up leave none of steps_max = 5"},
-        BadValue{"experts: {train: {trains: all}}", "experts share one frozen base"},
+        BadValue{"runs_dir: \"a\\nb\"", "line end or control character"}, BadValue{"base: {tuning: Lora}", "did you mean lora?"},
+        BadValue{"base: {schedule: cosine, epochs_max: 0}",
+                 "base.schedule: cosine falls to zero at the last step, which is unknown"},
+        BadValue{"base: {steps_max: 5, warmup_steps: 5}", "base.warmup_steps: 5 steps of warm-up leave nothing of steps_max = 5"},
+        BadValue{"experts: {train: {tuning: full}}", "share one frozen base: set it to lora"},
+        BadValue{"base: {tuning: lora, shard: true}", "only full tuning can be sharded"},
         BadValue{"seed: 1\nseed: 1", "seed: given twice, first at c.yaml:7:1"},
         BadValue{"runs_dir: ${DMOERM_TEST_UNSET}", "environment variable DMOERM_TEST_UNSET is not set"},
-        BadValue{"runs_dir: ${1x}", "names no environment variable"}, BadValue{"runs_dir: a${b", "no closing brace"}));
+        BadValue{"runs_dir: ${1x}", "does not name an environment variable"}, BadValue{"runs_dir: a${b", "no closing brace"}));
 
 TEST(RunConfig, RefusesRepeatedAndReservedNames) {
   const std::string text =
       "backbone: {dir: m}\ndata: {inputs: [{path: a, category: chta}]}\n"
       "categories:\n  - {name: chat, points: [tone, tone]}\n  - {name: chat, points: [overall]}\n  - {points: [x]}\n";
-  EXPECT_EQ(problems(text),
-            "c.yaml:2:37: data.inputs.0.category: \"chta\" is not among `categories`; did you mean chat?\n"
-            "c.yaml:4:33: categories.0.points.1: \"tone\" is also categories.0.points.0\n"
-            "c.yaml:5:12: categories.1.name: \"chat\" is also categories.0.name\n"
-            "c.yaml:5:27: categories.1.points.0: \"overall\" names the preference over all: choose another name for the point\n"
-            "c.yaml:6:5: categories.2.name: is missing: name of the task category, as in the data");
+  EXPECT_EQ(
+      problems(text),
+      "c.yaml:2:37: data.inputs.0.category: \"chta\" is not one of `categories`; did you mean chat?\n"
+      "c.yaml:4:33: categories.0.points.1: \"tone\" is also the value of categories.0.points.0: names must differ\n"
+      "c.yaml:5:12: categories.1.name: \"chat\" is also the value of categories.0.name: names must differ\n"
+      "c.yaml:5:27: categories.1.points.0: \"overall\" is the name of the overall preference: choose another name for the point\n"
+      "c.yaml:6:5: categories.2.name: is missing. Name of the task category, as the data spells it.");
 }
 
 TEST(RunConfig, AWeightAboveOneIsANumberOfCopies) {
-  EXPECT_EQ(
-      problems(kSmallest, {"data.inputs.0.weight=1.5"}),
-      "--set data.inputs.0.weight=1.5: data.inputs.0.weight: 1.5 is no whole number: above 1 it says how often a pass takes "
-      "each group");
+  EXPECT_EQ(problems(kSmallest, {"data.inputs.0.weight=1.5"}),
+            "--set data.inputs.0.weight=1.5: data.inputs.0.weight: 1.5 must be a whole number: above 1 it is how often an epoch "
+            "visits each group");
   EXPECT_EQ(problems(kSmallest, {"data.inputs.0.weight=3"}), "");
   EXPECT_EQ(problems(kSmallest, {"data.inputs.0.weight=0.3"}), "");
 }
 
-TEST(RunConfig, RefusesWhatIsNoConfigurationWithOneMessage) {
-  EXPECT_NE(problems("").find("c.yaml:1:1: is empty"), std::string::npos);
+TEST(RunConfig, RefusesFilesThatAreNotConfigurationsWithOneMessage) {
+  EXPECT_NE(problems("").find("c.yaml:1:1: the file is empty"), std::string::npos);
   EXPECT_NE(problems("# only a comment\n").find("is empty"), std::string::npos);
   EXPECT_NE(problems("- a\n- b\n").find("expected keys with values (key: value), found a list"), std::string::npos);
   EXPECT_NE(problems("hello").find("found \"hello\""), std::string::npos);
-  EXPECT_EQ(problems("base:\n\tlr: 1\n"), "c.yaml:2:1: a tab: YAML indents with spaces only");
+  EXPECT_EQ(problems("base:\n\tlr: 1\n"), "c.yaml:2:1: this line is indented with a tab: YAML allows spaces only");
   EXPECT_EQ(problems("name: \xff\n"), "c.yaml:1:7: byte 0xff is not UTF-8: save the file as UTF-8");
   EXPECT_EQ(problems("name: a\x01\n"), "c.yaml:1:8: control character 0x01: remove it");
   EXPECT_NE(problems("a: &x [1]\nb: *x\n").find("c.yaml:1:4: anchors and aliases"), std::string::npos);
-  EXPECT_NE(problems("name: !!str a\n").find("tags are not read"), std::string::npos);
+  EXPECT_NE(problems("name: !!str a\n").find("tags are not supported"), std::string::npos);
   EXPECT_NE(problems(kSmallest + "---\nname: b\n").find("a second document starts here"), std::string::npos);
   EXPECT_NE(problems("? [a, b]\n: 1\n").find("not a plain word"), std::string::npos);
   EXPECT_NE(problems("a: [1, 2\n").find("c.yaml:"), std::string::npos);
@@ -249,7 +261,7 @@ TEST(RunConfig, RefusesMissingFilesAndDirectories) {
         try {
           read_run_config("/nowhere/c.yaml", {});
         } catch (const ConfigError& e) {
-          EXPECT_STREQ(e.what(), "/nowhere/c.yaml: there is no such configuration file");
+          EXPECT_STREQ(e.what(), "/nowhere/c.yaml: this configuration file does not exist");
           throw;
         }
       },
@@ -286,11 +298,11 @@ TEST(RunConfig, ChecksOverridesLikeTheFile) {
   EXPECT_EQ(problems(kSmallest, {"base.lora_rnak=4"}),
             "--set base.lora_rnak=4: base.lora_rnak: unknown key, did you mean lora_rank?");
   EXPECT_EQ(problems(kSmallest, {"base.lr=1e-5x"}), "--set base.lr=1e-5x: base.lr: expected a number, found \"1e-5x\"");
-  EXPECT_NE(problems(kSmallest, {"data.inputs.7.path=x"}).find("has 1 elements: name one by its number, 0 to 1"),
+  EXPECT_NE(problems(kSmallest, {"data.inputs.7.path=x"}).find("has 1 elements; name one by its number, 0 to 1"),
             std::string::npos);
   EXPECT_NE(problems(kSmallest, {"data.inputs.first.path=x"}).find("name one by its number"), std::string::npos);
-  EXPECT_NE(problems(kSmallest, {"backbone.dir.x=1"}).find("lies inside the single value \"model\""), std::string::npos);
-  EXPECT_NE(problems(kSmallest, {"base.lr"}).find("is written key=value"), std::string::npos);
+  EXPECT_NE(problems(kSmallest, {"backbone.dir.x=1"}).find("cannot be set inside the single value \"model\""), std::string::npos);
+  EXPECT_NE(problems(kSmallest, {"base.lr"}).find("must be written key=value"), std::string::npos);
   EXPECT_NE(problems(kSmallest, {"name=[a"}).find("--set name=[a: not valid YAML"), std::string::npos);
 }
 
@@ -311,11 +323,15 @@ struct Randomizer {
   Rng rng;
 
   template <class T>
-  void operator()(std::string_view, T& value, const Rule& rule, std::string_view) {
+  void operator()(std::string_view, T& value, const Rule& rule, Affects, std::string_view) {
     if constexpr (is_section<T>) {
       describe(*this, value);
+    } else if constexpr (WordSetting<T>) {
+      value = *from_word<T>(rule.words[rng.below(rule.words.size())]);
     } else if constexpr (std::same_as<T, std::vector<std::string>>) {
-      if (rule.words.empty()) value = {"p" + std::to_string(rng.below(1000000)), "q", "true"};
+      value = {"p" + std::to_string(rng.below(1000000)), "q", "true"};
+    } else if constexpr (std::same_as<T, std::vector<Split>>) {
+      value = {static_cast<Split>(rng.below(3))};
     } else if constexpr (is_list<T>) {
       value.resize(1 + rng.below(3));
       for (auto& element : value) describe(*this, element);
@@ -323,10 +339,9 @@ struct Randomizer {
       static const std::vector<std::string> kTexts = {"a b",  "\"quoted\"", "back\\slash", "x: y",     "# no",  "${A}",  "$${A}",
                                                       "null", "007",        "-",           "é ü 日本", "'",     "{",     "[a]",
                                                       "&x",   "*x",         "%",           "@",        " lead", "trail "};
-      value = !rule.words.empty() ? rule.words[rng.below(rule.words.size())]
-              : rule.is_name      ? "n" + std::to_string(rng.next())
-              : rule.is_path      ? "/" + kTexts[rng.below(kTexts.size())]
-                                  : kTexts[rng.below(kTexts.size())];
+      value = rule.is_name   ? "n" + std::to_string(rng.next())
+              : rule.is_path ? "/" + kTexts[rng.below(kTexts.size())]
+                             : kTexts[rng.below(kTexts.size())];
     } else if constexpr (std::same_as<T, bool>) {
       value = rng.below(2) == 0;
     } else if constexpr (std::same_as<T, double>) {
@@ -345,8 +360,11 @@ TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
     Randomizer randomizer{Rng(seed)};
     describe(randomizer, c);
     c.data.min_prompt_tokens = c.data.max_length - 1;  // what must hold between keys
-    for (TrainConfig* train : {&c.base, &c.experts.train}) train->warmup_steps = 0, train->shard = false;
-    c.experts.train.trains = "lora";
+    for (TrainConfig* train : {&c.base, &c.experts.train}) {
+      train->warmup_steps = 0;
+      train->shard = false;
+    }
+    c.experts.train.tuning = Tuning::lora;
     c.watch.address = "127.0.0.1";
     for (InputConfig& input : c.data.inputs) {
       input.category = c.categories[0].name;
@@ -356,7 +374,7 @@ TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
       JudgeConfig& judge = c.labels.judges[i];
       judge.model = "judge" + std::to_string(i);
       judge.max_tokens = 2, judge.extra = "{}";
-      judge.via = "online", judge.price_prompt = 1;
+      judge.api = JudgeApi::online, judge.price_prompt = 1;
       for (EndpointConfig& endpoint : judge.endpoints) {
         endpoint.url = "http://" + endpoint.url;
         endpoint.key_file.clear();
@@ -393,9 +411,143 @@ TEST(RunConfig, HasAReferenceThatNamesEveryKey) {
   for (const auto& [key, value] : flatten(c)) {
     std::string name = key;
     if (const std::size_t zero = name.find(".0."); zero != std::string::npos) name.replace(zero, 3, "[].");
-    EXPECT_NE(text.find("`" + name + "`"), std::string::npos) << name;
+    EXPECT_NE(text.find("| `" + name + "` |"), std::string::npos) << name;
   }
-  EXPECT_NE(text.find("| `base.lr` | number | `1e-05` | > 0 | learning rate of AdamW |"), std::string::npos);
+  EXPECT_NE(text.find("| `base.lr` | number | `1e-05` | > 0 | result | Learning rate of AdamW after the warm-up. |"),
+            std::string::npos);
+  EXPECT_NE(text.find("| `base.tuning` | word | `full` | full, lora | result |"), std::string::npos);
+  EXPECT_NE(text.find("| `labels.splits` | list of words | `[train, validation]` | train, validation, test | labels |"),
+            std::string::npos);
+}
+
+TEST(RunConfig, TheCommittedReferenceIsTheOneOfThisProgram) {
+  std::ifstream file(DMOERM_SOURCE "/docs/configuration.md");
+  const std::string committed((std::istreambuf_iterator<char>(file)), {});
+  EXPECT_TRUE(committed == reference()) << "run: launch/dmoerm inspect config --reference > docs/configuration.md";
+}
+
+/// Collects every key's meaning and what it affects.
+struct TableReader {
+  struct Row {
+    std::string key, meaning;
+    Affects affects = Affects::nothing;
+    bool section = false;
+  };
+  std::vector<Row> rows;
+  std::string prefix = "";
+
+  template <class T>
+  void operator()(std::string_view name, T& value, const Rule&, Affects affects, std::string_view meaning) {
+    const std::string key = prefix + std::string(name);
+    rows.push_back({key, std::string(meaning), affects, is_section<T> || (is_list<T> && !is_value_list<T>)});
+    const std::string outer = std::exchange(prefix, key + ".");
+    if constexpr (is_section<T>) {
+      describe(*this, value);
+    } else if constexpr (is_list<T> && !is_value_list<T>) {
+      typename T::value_type element{};
+      describe(*this, element);
+    }
+    prefix = outer;
+  }
+};
+
+std::vector<TableReader::Row> table() {
+  TableReader reader;
+  RunConfig config;
+  describe(reader, config);
+  return reader.rows;
+}
+
+TEST(RunConfig, TheMeaningOfAKeyIsAPlainSentence) {
+  for (const auto& [key, meaning, affects, section] : table()) {
+    EXPECT_TRUE(meaning.front() >= 'A' && meaning.front() <= 'Z') << key << ": " << meaning;
+    EXPECT_EQ(meaning.back(), '.') << key << ": " << meaning;
+    const std::string first = meaning.substr(0, meaning.find(' '));
+    for (const char* preposition : {"Of", "That", "In", "For", "To", "From", "On", "Where", "With", "By", "At"})
+      EXPECT_NE(first, preposition) << key << ": " << meaning;
+    for (const char* wrong : {" is no ", " are no ", "  ", "; 0 = ", " anew", "so often"})
+      EXPECT_EQ(meaning.find(wrong), std::string::npos) << key << ": " << meaning;
+  }
+}
+
+TEST(RunConfig, AnOldKeyIsAnsweredWithItsNewName) {
+  const std::vector<std::string> keys = all_keys();
+  for (const RenamedKey& renamed : kRenamedKeys) {
+    const std::string old_key(renamed.old_key), new_key(renamed.new_key);
+    EXPECT_NE(std::find(keys.begin(), keys.end(), new_key), keys.end()) << new_key;
+    EXPECT_EQ(std::find(keys.begin(), keys.end(), old_key), keys.end()) << old_key;
+    EXPECT_EQ(old_key.substr(0, old_key.rfind('.') + 1), new_key.substr(0, new_key.rfind('.') + 1)) << "another section";
+    const auto written = [](std::string key) {
+      for (const std::string list : {"categories.", "labels.judges."}) {
+        if (key.starts_with(list)) key.insert(list.size(), "0.");
+      }
+      return key;
+    };
+    const std::string override = written(old_key) + "=" + (renamed.old_value.empty() ? "1" : std::string(renamed.old_value));
+    const std::vector<std::string> judge = {"labels.judges=[{model: m, endpoints: [{url: http://h}]}]", override};
+    const std::string value = renamed.old_value.empty()
+                                  ? ""
+                                  : fmt::format(", and its value \"{}\" is now \"{}\"", renamed.old_value, renamed.new_value);
+    EXPECT_EQ(problems(kSmallest, judge),
+              fmt::format("--set {}: {}: this key is now {}{}", override, written(old_key), written(new_key), value));
+  }
+  EXPECT_EQ(problems(kSmallest + "base: {trains: all}\n"),
+            "c.yaml:7:8: base.trains: this key is now base.tuning, and its value \"all\" is now \"full\"");
+  EXPECT_EQ(problems(kSmallest + "base: {trains: lora}\n"), "c.yaml:7:8: base.trains: this key is now base.tuning");
+}
+
+TEST(RunConfig, SettingsThatAffectAStageAreThoseOfTheTable) {
+  RunConfig c = parse(kSmallest);
+  c.labels.judges.resize(1);
+  c.labels.judges[0].endpoints.resize(1);
+  for (const Affects stage : {Affects::groups, Affects::tokens, Affects::labels, Affects::result}) {
+    const nlohmann::json settings = settings_that_affect(c, stage);
+    for (const auto& [key, meaning, affects, section] : table()) {
+      if (section) continue;
+      std::string pointer = "/" + key;
+      std::replace(pointer.begin(), pointer.end(), '.', '/');
+      for (const std::string list : {"/inputs/", "/categories/", "/judges/", "/endpoints/"}) {
+        if (const std::size_t at = pointer.find(list); at != std::string::npos) pointer.insert(at + list.size(), "0/");
+      }
+      EXPECT_EQ(settings.contains(nlohmann::json::json_pointer(pointer)), share_a_stage(affects, stage) && !by_content(affects))
+          << key << " and " << describe_affects(stage);
+    }
+  }
+  EXPECT_EQ(settings_that_affect(c.cluster, Affects::result).dump(), R"({"gradient_dtype":"float32"})");
+  EXPECT_EQ(settings_that_affect(c, Affects::labels).at("labels").at("splits").dump(), R"(["train","validation"])");
+  EXPECT_TRUE(settings_that_affect(c.cluster, Affects::labels).empty());
+}
+
+/// Every value of a type of words has one word, and no two have the same.
+template <class E>
+void expect_one_word_each() {
+  std::set<std::string> all;
+  for (const auto& [value, text] : word_table(E{})) {
+    EXPECT_EQ(word(value), text);
+    EXPECT_TRUE(from_word<E>(text) == value) << text;
+    EXPECT_TRUE(all.insert(std::string(text)).second) << text;
+  }
+  EXPECT_FALSE(from_word<E>("something else"));
+}
+
+TEST(RunConfig, AWordStandsForOneValue) {
+  expect_one_word_each<LogLevel>();
+  expect_one_word_each<ChatTemplateName>();
+  expect_one_word_each<Device>();
+  expect_one_word_each<Dtype>();
+  expect_one_word_each<InputSplit>();
+  expect_one_word_each<Split>();
+  expect_one_word_each<Tuning>();
+  expect_one_word_each<Schedule>();
+  expect_one_word_each<JudgeApi>();
+  expect_one_word_each<AnswerMode>();
+  expect_one_word_each<PairChoice>();
+  expect_one_word_each<TooLong>();
+  expect_one_word_each<Vote>();
+  expect_one_word_each<Pooling>();
+  expect_one_word_each<AggregatorKind>();
+  expect_one_word_each<Starter>();
+  expect_one_word_each<ScreenMode>();
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ class IngestFolder : public test::Scratch {
  protected:
   [[nodiscard]] IngestRequest request(const std::vector<std::string>& files) const {
     IngestRequest request;
-    for (const std::string& file : files) request.data.inputs.push_back({file, "auto", "", "", 1.0});
+    for (const std::string& file : files) request.data.inputs.push_back({file, "auto", "", config::InputSplit::own, 1.0});
     request.renderer = test::word_renderer(1 << 30);  // no two words with the same id
     request.output = directory_ / "store.h5";
     return request;
@@ -278,7 +278,7 @@ TEST_F(IngestFolder, WeightsTakeAShareOfTheTrainSplitOrCountTwice) {
     text += row("judged " + std::to_string(i), "a", "b", {{"split", i % 2 == 0 ? "test" : "validation"}});
   IngestRequest r = request({write("d.jsonl", text), write("e.jsonl", row("other", "a", "b"))});
   r.data.inputs[0].weight = 0.25, r.data.inputs[1].weight = 2;
-  r.data.inputs[1].category = "second", r.data.inputs[1].split = "test";
+  r.data.inputs[1].category = "second", r.data.inputs[1].split = config::InputSplit::test;
   const IngestReport report = ingest(r);
   const std::int64_t taken = report.counts.at("default").at("train").groups;
   EXPECT_NEAR(static_cast<double>(taken), 500, 78);

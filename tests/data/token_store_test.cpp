@@ -31,10 +31,10 @@ class TokenStoreFile : public test::Scratch {
     for (std::size_t i = 0; i < responses; ++i) l.responses.emplace_back(1 + i % 3, static_cast<std::int32_t>(10 + i));
     return l;
   }
-  TokenStore store_of(const std::vector<preference::Group>& groups, double clear_margin = 0) {
+  TokenStore store_of(const std::vector<preference::Group>& groups, double score_gap_min = 0) {
     StoreBuilder builder(path(), {"chat", "code"});
     for (const preference::Group& g : groups) {
-      builder.add(g, layout(g.responses.size()), {5, 6}, preference::Split::validation, 2.0, clear_margin);
+      builder.add(g, layout(g.responses.size()), {5, 6}, preference::Split::validation, 2.0, score_gap_min);
     }
     counted_ = builder.pairs();
     without_ = builder.groups_without_pairs();

@@ -5,7 +5,8 @@
 #include <string>
 
 #include "base/error.h"
-#include "config/run_config.h"
+#include "config/reader.h"
+#include "config/writer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);

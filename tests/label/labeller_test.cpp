@@ -41,7 +41,8 @@ class LabellerTest : public test::Scratch {
     groups_ = write("groups.jsonl", text);
   }
 
-  [[nodiscard]] config::LabelsConfig labels(const test::JudgeProcess& server, const std::string& answer = "json_schema") const {
+  [[nodiscard]] config::LabelsConfig labels(const test::JudgeProcess& server,
+                                            config::AnswerMode answer = config::AnswerMode::json_schema) const {
     config::LabelsConfig labels;
     config::JudgeConfig judge;
     judge.model = "judge", judge.answer = answer, judge.price_prompt = 1, judge.price_completion = 10;
@@ -216,12 +217,12 @@ TEST_F(LabellerTest, AnUnknownModelAndAUsedUpQuotaStopToo) {
 
 TEST_F(LabellerTest, AutoAsksForAVerdictLineWhereTheServerTakesNoSchema) {
   const test::JudgeProcess server(directory_, options({"--no-schema"}));
-  const Run run = label(labels(server, "auto"));
+  const Run run = label(labels(server, config::AnswerMode::automatic));
   EXPECT_EQ(run.end.exit_code(), 0);
   EXPECT_EQ(run.verdicts.vote.judged(), 10);
   EXPECT_EQ(run.done.size(), 1U);
   EXPECT_EQ(answers().size(), kQuestions);
-  EXPECT_EQ(label(labels(server, "auto")).run.requests, 0) << "answers in either form are known";
+  EXPECT_EQ(label(labels(server, config::AnswerMode::automatic)).run.requests, 0) << "answers in either form are known";
 }
 
 TEST_F(LabellerTest, WhatFailedIsKeptAndAskedAgainUnlessToldOtherwise) {
@@ -289,7 +290,7 @@ TEST_F(LabellerTest, ABatchGivesTheSameLabelsAtItsPrice) {
   std::filesystem::remove_all(directory_ / "store");
   std::filesystem::remove(directory_ / "log");
   config::LabelsConfig batch = labels(server);
-  batch.judges[0].via = "batch";
+  batch.judges[0].api = config::JudgeApi::batch;
   const Run run = label(batch);
   EXPECT_EQ(run.end.exit_code(), 0) << run.end.message;
   EXPECT_EQ(run.done.size(), 1U);
@@ -301,7 +302,7 @@ TEST_F(LabellerTest, ABatchGivesTheSameLabelsAtItsPrice) {
 TEST_F(LabellerTest, ABatchUnderWayIsCollectedByALaterRunAndNotPaidAgain) {
   const test::JudgeProcess server(directory_, options({"--batch-delay-s", "1.5"}));
   config::LabelsConfig batch = labels(server);
-  batch.judges[0].via = "batch";
+  batch.judges[0].api = config::JudgeApi::batch;
   const auto begun = std::chrono::steady_clock::now();
   const Run first =
       label(batch, {"coherence"}, {}, [&] { return std::chrono::steady_clock::now() - begun > std::chrono::seconds(1); });
@@ -319,7 +320,7 @@ TEST_F(LabellerTest, ABatchUnderWayIsCollectedByALaterRunAndNotPaidAgain) {
 TEST_F(LabellerTest, ABatchUnderWayCountsAgainstTheBudgetOfTheNextRunAndIsCollected) {
   const test::JudgeProcess server(directory_, options({"--batch-delay-s", "1.5"}));
   config::LabelsConfig batch = labels(server);
-  batch.judges[0].via = "batch";
+  batch.judges[0].api = config::JudgeApi::batch;
   const SpendLimits limits{.requests = 10, .source = "test"};
   const auto begun = std::chrono::steady_clock::now();
   label(batch, {"coherence"}, limits, [&] { return std::chrono::steady_clock::now() - begun > std::chrono::seconds(1); });
@@ -334,7 +335,7 @@ TEST_F(LabellerTest, WhatABatchDidNotAnswerIsAskedAgainAndNeverTakenForDone) {
   {
     const test::JudgeProcess server(directory_, options({"--batch-delay-s", "0.2", "--misbehave", "batch_expires=1"}));
     batch = labels(server);
-    batch.judges[0].via = "batch";
+    batch.judges[0].api = config::JudgeApi::batch;
     const Run run = label(batch);
     EXPECT_EQ(run.end.why, LabelEnd::Why::unreachable) << run.end.message;
     EXPECT_TRUE(run.done.empty());
@@ -390,7 +391,7 @@ TEST_F(LabellerTest, AQuestionThatIsTheSameInBothOrdersSurvivesAnotherAnswerForm
   for (preference::Response& response : group.responses) response.text = "The same words.";
   groups_ = write("same.jsonl", preference::to_json_line(group) + "\n");
   const test::JudgeProcess server(directory_, options({"--no-schema"}));
-  const Run run = label(labels(server, "auto"));
+  const Run run = label(labels(server, config::AnswerMode::automatic));
   EXPECT_EQ(run.end.exit_code(), 0);
   EXPECT_EQ(run.done.size(), 1U);
   EXPECT_EQ(run.run.requests, 1);
@@ -402,8 +403,8 @@ TEST_F(LabellerTest, AnErrorInOneAnswerFormDoesNotHideTheAnswerInTheOther) {
     label(labels(server, "auto"), {"coherence"}, {.requests = 2, .source = "test"});
   }
   const test::JudgeProcess server(directory_, options({"--no-schema"}));
-  EXPECT_EQ(label(labels(server, "auto")).verdicts.vote.judged(), 10);
-  EXPECT_EQ(label(labels(server, "auto")).run.requests, 0);
+  EXPECT_EQ(label(labels(server, config::AnswerMode::automatic)).verdicts.vote.judged(), 10);
+  EXPECT_EQ(label(labels(server, config::AnswerMode::automatic)).run.requests, 0);
 }
 
 TEST_F(LabellerTest, TheLimitOfAnAnswerIsThatOfTheRequestAsSent) {

@@ -19,7 +19,7 @@ class PointVerdictsTest : public test::Scratch {
 
   PointVerdictsTest() {
     labels_.judges.resize(1);
-    labels_.judges[0].model = "judge", labels_.judges[0].answer = "verdict_line";
+    labels_.judges[0].model = "judge", labels_.judges[0].answer = config::AnswerMode::verdict_line;
   }
 
   /// A group of two responses without labels of any kind. @param words  of each response
@@ -73,7 +73,7 @@ class PointVerdictsTest : public test::Scratch {
 };
 
 TEST_F(PointVerdictsTest, PairsThatAreSkippedAsTooLongAreNotWaitedFor) {
-  labels_.too_long = "skip", labels_.judges[0].context_tokens = 1200;
+  labels_.too_long = config::TooLong::skip, labels_.judges[0].context_tokens = 1200;
   const PointVerdicts v =
       verdicts({group(0), group(1, 3000), group(2)}, [](const Slot& s) { return s.group == 2 ? std::nullopt : prefers_a(s); });
   EXPECT_EQ(v.vote.pairs(), 1);
@@ -86,7 +86,7 @@ TEST_F(PointVerdictsTest, PairsThatAreSkippedAsTooLongAreNotWaitedFor) {
 }
 
 TEST_F(PointVerdictsTest, PairsWhoseTextsWereCutAreCounted) {
-  labels_.too_long = "truncate", labels_.judges[0].context_tokens = 1200;
+  labels_.too_long = config::TooLong::truncate, labels_.judges[0].context_tokens = 1200;
   const PointVerdicts v = verdicts({group(0), group(1, 3000)}, prefers_a);
   EXPECT_EQ(v.vote.pairs(), 2);
   EXPECT_EQ(v.cut, 1);

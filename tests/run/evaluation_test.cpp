@@ -31,7 +31,8 @@ class Evaluation : public test::Scratch {
                        {"rank", {2, 1}},
                        {"label", "chat"}};
     data::IngestRequest request;
-    request.data.inputs.push_back({write("rows.jsonl", ranked.dump() + "\n" + pair.dump() + "\n"), "auto", "", "train", 1.0});
+    request.data.inputs.push_back(
+        {write("rows.jsonl", ranked.dump() + "\n" + pair.dump() + "\n"), "auto", "", config::InputSplit::train, 1.0});
     request.renderer = test::word_renderer(1 << 30);
     request.output = directory_ / "store.h5";
     data::ingest(request);
@@ -80,10 +81,10 @@ TEST_F(Evaluation, AccuracyIsTheShareOfAllPairsAndAPairOfTwoIsOneOrNothing) {  /
 TEST_F(Evaluation, CategoriesWhoseBasesAreAdaptersShareOneBackbone) {
   test::write_tiny_model(directory_ / "model", 50);
   config_.backbone.dir = (directory_ / "model").string();
-  config_.compute.device = "cpu";
-  for (const char* trains : {"lora", "all"}) {
-    config_.base.trains = trains;
-    RunContext context(config_, *store_, RunDirectory(directory_ / trains));
+  config_.compute.device = config::Device::cpu;
+  for (const config::Tuning tuning : {config::Tuning::lora, config::Tuning::full}) {
+    config_.base.tuning = tuning;
+    RunContext context(config_, *store_, RunDirectory(directory_ / config::word(tuning)));
     for (const char* task : {"base/a", "base/b"}) {
       const nn::RewardModel fresh = context.fresh_model(task);
       at::Tensor(fresh.head().w_D).fill_(task[5] == 'a' ? 1.0 : 2.0);
@@ -92,7 +93,7 @@ TEST_F(Evaluation, CategoriesWhoseBasesAreAdaptersShareOneBackbone) {
     const nn::RewardModel a = context.load_model("base/a"), b = context.load_model("base/b");
     EXPECT_EQ(a.head().w_D[0].item<float>(), 1.0F);
     EXPECT_EQ(b.head().w_D[0].item<float>(), 2.0F);
-    EXPECT_EQ(&a.backbone() == &b.backbone(), config_.base.trains == "lora") << trains;
+    EXPECT_EQ(&a.backbone() == &b.backbone(), config_.base.tuning == config::Tuning::lora) << config::word(tuning);
   }
 }
 

@@ -50,5 +50,19 @@ TEST_F(RunDirectoryTest, KnowsWhatIsDoneAndWhatChanged) {
   EXPECT_FALSE(run.done("base/a", before));
 }
 
+TEST_F(RunDirectoryTest, SaysThatAnotherVersionMadeATaskInsteadOfListingEverySetting) {
+  const RunDirectory run(directory_);
+  const TaskIdentity old{{{"trains", "all"}, {"wire", "float32"}}, {}}, now{{{"tuning", "full"}}, {}};
+  run.complete("base/a", old, {}, {});
+  const fs::path manifest = run.task("base/a") / "manifest.json";
+  nlohmann::json written = read_json(manifest);
+  EXPECT_EQ(written.at("schema"), kIdentitySchema);
+  written.erase("schema");
+  write_json_atomically(manifest, written);
+  ASSERT_TRUE(run.change("base/a", now));
+  EXPECT_EQ(run.change("base/a", now)->differences,
+            std::vector<std::string>{"schema of the identity: 1 -> 2 (another version of dmoerm made it)"});
+}
+
 }  // namespace
 }  // namespace dmoerm::run

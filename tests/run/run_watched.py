@@ -136,7 +136,7 @@ def watched_on_a_terminal(runs, ranks):
 
 def killed_and_resumed(runs):
     run = f"{runs}/killed"
-    arguments = command(runs, "killed", "experts.fuse=2", "base.checkpoint_every_s=0", "experts.train.checkpoint_every_s=0.5")
+    arguments = command(runs, "killed", "experts.per_task=2", "base.checkpoint_every_s=0", "experts.train.checkpoint_every_s=0.5")
     job = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # pylint: disable=consider-using-with
     until("an expert trains", lambda: any(e.get("task", "").startswith("expert/") and e["event"] == "progress" and e.get("step", 0) >= 5 for e in
                                           (timeline(run) if os.path.exists(f"{run}/timeline.jsonl") else [])))

@@ -47,7 +47,7 @@ TEST(SlurmScript, EveryKeyOfTheSectionIsInTheScript) {
   config::SlurmConfig& s = config.slurm;
   s.partition = "gpu", s.account = "ml-42", s.qos = "high", s.constraint = "[rack1|rack2]&h100";
   s.nodes = 4, s.ranks_per_node = 8, s.gpus_per_node = 8, s.cpus_per_rank = 12, s.memory = "900G", s.time = "2-12:00:00";
-  s.start = "mpirun", s.signal_before_s = 300, s.requeue = false, s.container = "/images/dm oerm.sif";
+  s.start = config::Starter::mpirun, s.signal_before_s = 300, s.requeue = false, s.container = "/images/dm oerm.sif";
   s.setup = {"module load openmpi", "export NCCL_DEBUG=WARN"}, s.options = {"--mail-type=END", "--exclusive"};
   const std::string text = script(config);
   for (const char* line : {"#SBATCH --job-name=dmoerm-small",
@@ -181,7 +181,7 @@ INSTANTIATE_TEST_SUITE_P(
               "65536 is more than Slurm takes, 65535"},
         Wrong{"shared GPU", [](config::RunConfig& c) { c.slurm.gpus_per_node = 2, c.slurm.ranks_per_node = 4; },
               "4 ranks for 2 GPUs of a node"},
-        Wrong{"no GPU", [](config::RunConfig& c) { c.compute.device = "cuda"; }, "slurm.gpus_per_node: 0"},
+        Wrong{"no GPU", [](config::RunConfig& c) { c.compute.device = config::Device::cuda; }, "slurm.gpus_per_node: 0"},
         Wrong{"few CPUs", [](config::RunConfig& c) { c.compute.threads = 4, c.slurm.cpus_per_rank = 2; }, "2 for 4 threads"}));
 
 TEST(SlurmChecks, TwoRanksOnOneGpuAreAllowedWhenAskedFor) {

@@ -35,10 +35,10 @@ class Tasks : public testing::TestWithParam<const char*> {
     std::unique_ptr<RunContext> context;
   };
 
-  static Run& run_of(const std::string& trains) {
+  static Run& run_of(const std::string& tuning) {
     static std::map<std::string, Run> runs;
-    const auto [at, added] = runs.try_emplace(trains);
-    if (added) make(at->second, trains);
+    const auto [at, added] = runs.try_emplace(tuning);
+    if (added) make(at->second, tuning);
     return at->second;
   }
   static const fs::path& folder() {
@@ -47,17 +47,17 @@ class Tasks : public testing::TestWithParam<const char*> {
   }
   static void TearDownTestSuite() { fs::remove_all(folder()); }
 
-  static void make(Run& run, const std::string& trains) {
-    const fs::path place = folder() / trains;
+  static void make(Run& run, const std::string& tuning) {
+    const fs::path place = folder() / tuning;
     test::write_tiny_model(place, kVocab);
     synth::SynthOptions options;
     options.groups = 90, options.categories = 2, options.responses = 3;
     const synth::SynthData made = synth::synthesize(options);
     std::ofstream(place / "synth.jsonl") << made.jsonl;
     run.config.backbone.dir = place;
-    run.config.compute.device = "cpu", run.config.compute.micro_batch_tokens = 600;
+    run.config.compute.device = config::Device::cpu, run.config.compute.micro_batch_tokens = 600;
     run.config.router.confidence_min = 0.0;
-    run.config.base.trains = trains;
+    run.config.base.tuning = *config::from_word<config::Tuning>(tuning);
     for (config::TrainConfig* train : {&run.config.base, &run.config.experts.train})
       train->lr = 5e-3, train->groups_per_step = 4, train->steps_max = 6, train->eval_every_steps = 3, train->lora_rank = 4;
     run.config.aggregator.lr = 1e-2, run.config.aggregator.steps_max = 40;
@@ -195,10 +195,11 @@ TEST_P(Tasks, TheAggregatorIsTheOneThatHeldOutGroupsSpeakFor) {
     EXPECT_EQ(chosen(i), expected);
   }
   const std::string task = "aggregator/" + context_.category(0).name, before = chosen(0);
-  for (const char* kind : {"linear", "mlp", "best"}) {
+  using config::AggregatorKind;
+  for (const AggregatorKind kind : {AggregatorKind::linear, AggregatorKind::mlp, AggregatorKind::best}) {
     run_.config.aggregator.kind = kind;
     redo(run_, task);
-    EXPECT_EQ(chosen(0), std::string(kind) == "best" ? before : kind);
+    EXPECT_EQ(chosen(0), kind == AggregatorKind::best ? before : config::word(kind));
   }
 }
 
@@ -325,7 +326,7 @@ TEST_P(Tasks, TheReportAddsUpWhatWasCounted) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Of, Tasks, testing::Values("lora", "all"), [](const auto& of) { return std::string(of.param); });
+INSTANTIATE_TEST_SUITE_P(Of, Tasks, testing::Values("lora", "full"), [](const auto& of) { return std::string(of.param); });
 
 }  // namespace
 }  // namespace dmoerm::run

@@ -33,7 +33,7 @@ class Run:
 
     def start(self):
         words = [f"{ROOT}/launch/dmoerm", "--hosts", "h1:2,h2:1,h3:1", "run", "--config", CONFIG]
-        for setting in (f"name={self.name}", f"runs_dir={self.base}", "cluster.limit_s=10"):
+        for setting in (f"name={self.name}", f"runs_dir={self.base}", "cluster.timeout_s=10"):
             words += ["--set", setting]
         with open(self.log, "a") as log:
             self.process = self.hosts.start("h1", words, log, {"DMOERM_DATA": f"{self.base}/data", "DMOERM_COMM_TIMEOUT_S": "10"})
@@ -124,7 +124,7 @@ def slow_links(hosts, base, line, rate):
     if not os.path.isdir(backbone):
         print(f"slow links: skipped, there is no {backbone}: launch/setup.sh --with smollm2", flush=True)
         return False
-    train = {"trains": "lora", "lr": 1e-4, "eval_groups_max": 4, "eval_every_steps": 100, "lora_rank": 32, "lora_alpha": 32}
+    train = {"tuning": "lora", "lr": 1e-4, "eval_groups_max": 4, "eval_every_steps": 100, "lora_rank": 32, "lora_alpha": 32}
     config = {
         "name": "slow-links", "runs_dir": base, "backbone": {"dir": backbone, "chat_template": "chatml", "layers": LAYERS},
         "compute": {"device": "cpu", "micro_batch_tokens": 512},

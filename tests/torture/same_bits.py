@@ -18,11 +18,11 @@ from support.trained_bits import differences, fingerprint, make_data
 LAYOUTS = [1, 2, 4]
 VARIANTS = {  # what is set beside configs/small/same_bits.yaml
     "adapters": [],
-    "all-weights": ["base.trains=all", "baselines=true"],
-    "all-weights-sharded": ["base.trains=all", "baselines=true", "base.shard=true", "base.recompute=true"],
-    "bfloat16": ["base.trains=all", "base.shard=true", "compute.dtype=bfloat16"],
+    "all-weights": ["base.tuning=full", "baselines=true"],
+    "all-weights-sharded": ["base.tuning=full", "baselines=true", "base.shard=true", "base.gradient_checkpointing=true"],
+    "bfloat16": ["base.tuning=full", "base.shard=true", "compute.dtype=bfloat16"],
     "decoder": ["backbone.dir=${DMOERM_MODELS}/smollm2-135m-instruct", "backbone.chat_template=chatml", "backbone.layers=2", "base.lora_layers=1",
-                "experts.train.lora_layers=1", "experts.fuse=2", "data.special_tokens_in_text=true"],
+                "experts.train.lora_layers=1", "experts.per_task=2", "data.special_tokens_in_text=true"],
 }
 
 

@@ -6,7 +6,7 @@ time one of these happens:
   launcher  kill -9 of mpirun: the ranks notice and leave
   term      SIGTERM to the launch script: everything is saved, exit code 3
   requeue   SIGUSR2, which schedulers send ahead of a preemption: the same
-  silent    SIGSTOP of one rank: the others end the job within cluster.limit_s (5 s here) and name it
+  silent    SIGSTOP of one rank: the others end the job within cluster.timeout_s (5 s here) and name it
 Then it is started again on another number of ranks, until it ends by itself. A job that is still there 40 s after the harm counts as hung. Ends with one JSON line.
 """
 import argparse
@@ -24,7 +24,7 @@ from support.trained_bits import differences, fingerprint, make_data
 
 LAYOUTS = [1, 2, 4, 8]
 LIMIT_S, PATIENCE_S = 5, 40
-SETTINGS = [f"cluster.limit_s={LIMIT_S}"]
+SETTINGS = [f"cluster.timeout_s={LIMIT_S}"]
 KINDS = ["rank", "launcher", "term", "requeue", "silent"]
 
 

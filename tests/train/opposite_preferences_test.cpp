@@ -47,7 +47,7 @@ class OppositePreferences : public test::Scratch {
  protected:
   OppositePreferences() {
     data::IngestRequest request;
-    request.data.inputs.push_back({write("rows.jsonl", opposite_rows()), "auto", "", "", 1.0});
+    request.data.inputs.push_back({write("rows.jsonl", opposite_rows()), "auto", "", config::InputSplit::own, 1.0});
     request.renderer = test::word_renderer(kVocab);
     request.output = directory_ / "store.h5";
     data::ingest(request);

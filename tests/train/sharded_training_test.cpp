@@ -19,7 +19,7 @@ class ShardedTraining : public TinyTraining {
     spec.width = 64, spec.head_dim = 16, spec.intermediate = 160, spec.layers = 3;  // layers of several blocks of the norm
     backbone_ = test::random_backbone(spec);
     compute_.micro_batch_tokens = 100;  // several micro batches a step: gradient accumulation
-    train_.clip_norm = 0.02, train_.warmup_steps = 3, train_.schedule = "cosine", train_.lr = 2e-3;
+    train_.max_grad_norm = 0.02, train_.warmup_steps = 3, train_.schedule = config::Schedule::cosine, train_.lr = 2e-3;
   }
 
   struct End {
@@ -75,7 +75,7 @@ TEST_F(ShardedTraining, LossesNormsAndWeightsAreThoseOfOneRankBitForBit) {
       fs::remove_all(*folder_ / folder);
     }
   }
-  train_.clip_norm = 0;
+  train_.max_grad_norm = 0;
   EXPECT_FALSE(train_on(1, false).weights.equal(one.weights));  // clipping was on
 }
 
@@ -108,7 +108,7 @@ TEST_F(ShardedTraining, MemoryOfARankIsTheFormula) {
 }
 
 TEST_F(ShardedTraining, WhatIsNotFiniteFailsOnAllRanksTogether) {
-  train_.lr = 1e30, train_.clip_norm = 0, train_.warmup_steps = 0;
+  train_.lr = 1e30, train_.max_grad_norm = 0, train_.warmup_steps = 0;
   const End end = train_on(4, true);
   for (const TrainOutcome& outcome : end.outcomes) {
     EXPECT_NE(outcome.failure.find("became NaN or infinite at step"), std::string::npos) << outcome.failure;
@@ -131,7 +131,8 @@ TEST_F(ShardedTraining, GoesOnFromACheckpointOnAnotherNumberOfRanks) {
 
 TEST_F(ShardedTraining, InBfloat16TheMastersAreFloat32AndTheBitsTheSame) {
   const at::Tensor start = backbone_->weights().flat.clone();
-  train_.lr = 2e-4, train_.schedule = "constant";  // a step is less than half of what two neighbours in bfloat16 lie apart
+  train_.lr = 2e-4,
+  train_.schedule = config::Schedule::constant;  // a step is less than half of what two neighbours in bfloat16 lie apart
   const at::Tensor full = train_on(1, false).weights.narrow(0, 0, start.numel()) - start;
   backbone_ = std::make_shared<nn::Backbone>(backbone_->spec(), backbone_->weights().clone(at::kBFloat16));
   train_.checkpoint_every_s = 0;
@@ -158,7 +159,7 @@ TEST_F(ShardedTraining, ComputingLayersAgainInTheBackwardPassChangesNoBit) {
   for (const bool all : {false, true}) {
     std::vector<std::vector<Trainee>> models;
     for (const bool recompute : {false, true}) {
-      train_.recompute = recompute;
+      train_.gradient_checkpointing = recompute;
       models.push_back({learner(all)});
       EXPECT_GT(train(models.back()).front().best_step, 0);
     }

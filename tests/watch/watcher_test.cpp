@@ -17,7 +17,7 @@ using WatchedRun = test::Scratch;
 
 config::WatchConfig quiet() {
   config::WatchConfig config;
-  config.screen = "off", config.every_s = 0.01;
+  config.screen = config::ScreenMode::off, config.every_s = 0.01;
   return config;
 }
 
