@@ -13,7 +13,7 @@
 #include "cli/verbs.h"
 #include "comm/deadline.h"
 #include "comm/heartbeat.h"
-#include "comm/world.h"
+#include "comm/init_world.h"
 #include "data/group_selection.h"
 #include "data/ingest.h"
 #include "data/token_store_schema.h"

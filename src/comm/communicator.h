@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace dmoerm::comm {
@@ -70,6 +71,8 @@ class Communicator {
   virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
   /// Every rank's bytes (lengths may differ), in rank order.
   virtual std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> bytes) = 0;
+  /// Every rank's text, in rank order.
+  std::vector<std::string> gather_text(std::string_view text);
   virtual void barrier() = 0;
 
   /// From now on a collective that takes longer than this throws CommError; default: DMOERM_COMM_TIMEOUT_S, or 600.
@@ -86,11 +89,5 @@ class Communicator {
 
 /// The largest number that a rank of the group names. Collective. @param here  0..255
 int largest_of(Communicator& group, int here);
-
-/// `count` elements in chunks of whole blocks, as even as they go; the last chunk is empty only if all are.
-Bounds chunks_of_blocks(std::size_t count, int size, std::size_t block);
-
-/// Where in a group's tree of sums a piece of chunk sums is added: parts[0] receives the sum of all parts in the order of ranks.
-void add_as_tree(std::span<std::vector<float>> parts);
 
 }  // namespace dmoerm::comm

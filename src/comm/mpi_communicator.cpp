@@ -13,6 +13,7 @@
 #include "comm/bfloat16.h"
 #include "comm/mpi_calls.h"
 #include "comm/ordered_queue.h"
+#include "comm/tree_sum.h"
 
 namespace dmoerm::comm {
 namespace {

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "comm/ordered_queue.h"
+#include "comm/tree_sum.h"
 
 namespace dmoerm::comm {
 namespace {
@@ -289,8 +290,7 @@ std::string gpu_name(int device) {
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, int device) {
   const std::string own = gpu_name(device);
   std::set<std::string> gpus;
-  for (const auto& name : host.all_gather(std::as_bytes(std::span<const char>(own))))
-    gpus.emplace(reinterpret_cast<const char*>(name.data()), name.size());
+  for (std::string& name : host.gather_text(own)) gpus.insert(std::move(name));
   if (gpus.contains("") || static_cast<int>(gpus.size()) < host.size()) return nullptr;
   return std::make_unique<NcclCommunicator>(host, device);
 }

@@ -3,8 +3,11 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
+
+#include "comm/communicator.h"
 
 namespace dmoerm::comm {
 
@@ -56,5 +59,12 @@ class TreeSum {
   Add add_;
   std::vector<std::pair<int, Buffer>> pending_;  // (height, sum), heights falling
 };
+
+/// Divide `count` elements into `size` chunks of whole blocks, as evenly as possible; the last chunk is empty only if all are.
+Bounds chunks_of_blocks(std::size_t count, int size, std::size_t block);
+
+/// Add up the ranks' summands of one chunk in the tree over rank numbers. parts[0] receives the sum.
+/// @param parts  one summand per rank, all of one length; overwritten
+void add_as_tree(std::span<std::vector<float>> parts);
 
 }  // namespace dmoerm::comm

@@ -47,12 +47,4 @@ class World {
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };
 
-/// True if a launcher's environment is there.
-bool launched_by_mpi();
-
-/// The world this process was started in: MPI when a launcher's environment is there (mpirun, srun --mpi=pmix), else a world of
-/// one.
-/// @throws CommError
-std::unique_ptr<World> init_world();
-
 }  // namespace dmoerm::comm

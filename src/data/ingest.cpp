@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "data/group_layout.h"
 #include "data/group_selection.h"
@@ -98,7 +99,7 @@ class Ingest {
   void write_log(const std::string& file, std::int64_t line, const std::string& reason, bool kept) {
     json entry{{"file", file}, {"line", line}, {"reason", reason}};
     if (kept) entry["kept"] = true;
-    log_ << entry.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+    log_ << json_line(entry) << "\n";
   }
 
   void drop(const std::string& file, std::int64_t line, const std::string& kind, const std::string& reason) {

@@ -114,7 +114,7 @@ std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const
       apply(input, request.categories, item, about.labels);
       if (on_group(std::move(item))) ++about.groups;
     }
-    if (reader.form() != nullptr) about.form = reader.form()->name;
+    if (reader.format() != nullptr) about.format = reader.format()->name;
     inputs.push_back(std::move(about));
   }
   return inputs;

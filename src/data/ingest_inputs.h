@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "data/ingest.h"
+#include "data/ingest_report.h"
+#include "data/ingest_request.h"
 #include "preference/group_reader.h"
 
 namespace dmoerm::data {
@@ -38,7 +39,7 @@ struct InputGroup {
 /// Read all inputs in order.
 /// @param on_group    returns whether it took the group
 /// @param on_dropped  gets every row that cannot be a group
-/// @return path, form and groups taken of each input
+/// @return path, format and number of groups taken of each input
 /// @throws IoError, DataError
 std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const std::function<bool(InputGroup&&)>& on_group,
                                              const std::function<void(const preference::Dropped&)>& on_dropped);

@@ -21,7 +21,7 @@ using PairCounts = std::map<std::string, std::map<std::string, std::array<std::i
 
 struct IngestReport {
   struct Input {
-    std::string path, form;
+    std::string path, format;
     std::int64_t groups = 0;                              ///< taken
     std::map<std::string, std::set<std::string>> labels;  ///< category -> points it has labels of, also those not asked for
   };

@@ -1,4 +1,4 @@
-// The HDF5 side of the token store. The only file that includes hdf5.h is the .cpp of this header.
+// Writing and reading the HDF5 file of a token store.
 #pragma once
 #include <filesystem>
 #include <memory>

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/text.h"
 
 namespace dmoerm::tokenizer {
 namespace {
@@ -68,12 +69,6 @@ response:  {content}{end}
 constexpr std::array<std::string_view, 7> kEnds = {"[SEP]",           "<|im_end|>",    "<|eot_id|>", "</s>",
                                                    "<|end_of_text|>", "<|endoftext|>", "<eos>"};
 
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view spaces = " \t\r\n\v\f";
-  const auto first = text.find_first_not_of(spaces);
-  return first == std::string_view::npos ? "" : text.substr(first, text.find_last_not_of(spaces) - first + 1);
-}
-
 std::string unescaped(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -112,7 +107,7 @@ class ChatTemplate::Rendering {
         text_ += content;
         break;
       case Kind::trimmed:
-        text_ += trimmed(content);
+        text_ += trim(content);
         break;
       case Kind::role:
         text_ += role;

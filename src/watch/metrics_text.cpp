@@ -1,10 +1,10 @@
-// A run as Prometheus metrics.
+#include "watch/metrics_text.h"
+
 #include <fmt/format.h>
 
 #include <cmath>
 #include <functional>
 
-#include "watch/status_page.h"
 #include "watch/text_cells.h"
 
 namespace dmoerm::watch {

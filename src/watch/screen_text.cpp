@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/text.h"
 #include "watch/text_cells.h"
 
 namespace dmoerm::watch {
@@ -41,7 +42,7 @@ constexpr std::array kColumns = {
              return t.status == TaskStatus::running ? known(short_number(t.tokens_per_s)) : "";
            }},
     Column{"MFU", 3, [](const RunState& s, const TaskState& t, double) { return known(percent_text(s.mfu(t))); }},
-    Column{"ETA", 6, [](const RunState& s, const TaskState& t, double now) { return known(duration_text(s.task_eta(t, now))); }},
+    Column{"ETA", 6, [](const RunState& s, const TaskState& t, double now) { return known(clock_text(s.task_eta(t, now))); }},
     Column{"ranks", 2, [](const RunState&, const TaskState& t, double) { return ranges_text(t.ranks); }},
 };
 
@@ -149,9 +150,9 @@ class Table {
   [[nodiscard]] std::string whole() const {
     std::string text = printable(state_.name()) + ": " + counts_text(state_.counts());
     text += fmt::format(" | {:.0f} %", 100 * state_.done_share());
-    if (!std::isnan(state_.began())) text += " | " + duration_text(state_.elapsed(view_.now));
+    if (!std::isnan(state_.began())) text += " | " + clock_text(state_.elapsed(view_.now));
     if (state_.finished()) return text;
-    return text + " | ETA " + duration_text(state_.run_eta(view_.now));
+    return text + " | ETA " + clock_text(state_.run_eta(view_.now));
   }
 
   [[nodiscard]] std::string bar() const {
@@ -168,7 +169,7 @@ class Table {
       hosts[printable(rank.host)].push_back(rank.rank);
       const double silence = RunState::silence(rank, view_.now);
       if (!state_.finished() && silence > view_.silent_s)
-        silent += fmt::format("rank {} on {} SILENT for {}, ", rank.rank, printable(rank.host), duration_text(silence));
+        silent += fmt::format("rank {} on {} SILENT for {}, ", rank.rank, printable(rank.host), clock_text(silence));
     }
     std::string text;
     for (auto& [host, ranks] : hosts) {

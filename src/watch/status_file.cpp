@@ -15,8 +15,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/host.h"
+#include "base/json_text.h"
+#include "base/text.h"
 #include "watch/json_fields.h"
-#include "watch/text_cells.h"
 #include "watch/timeline.h"
 
 namespace dmoerm::watch {
@@ -54,7 +55,7 @@ double seconds_of(fs::file_time_type time) {
   return std::chrono::duration<double>(system.time_since_epoch()).count();
 }
 
-std::string ago(double seconds) { return duration_text(std::max(0.0, seconds)); }
+std::string ago(double seconds) { return clock_text(std::max(0.0, seconds)); }
 
 /// How long ago it was written, by this machine's clock, and which clocks contradict each other.
 std::string age_text(const Status& status, const Place& here) {
@@ -100,7 +101,7 @@ void write_status(const fs::path& run_directory, const Status& status) {
               {"pid", status.process.pid},
               {"pid_started", status.process.started},
               {"page", status.page}});
-  write_file_atomically(status_path(run_directory), dump_line(all) + "\n");
+  write_file_atomically(status_path(run_directory), json_line(all) + "\n");
 }
 
 std::optional<Status> read_status(const fs::path& run_directory) {

@@ -12,8 +12,10 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/json_text.h"
 #include "base/log.h"
-#include "watch/timeline.h"
+#include "watch/metrics_text.h"
+#include "watch/status_html.h"
 
 namespace dmoerm::watch {
 namespace {
@@ -106,7 +108,7 @@ StatusPage::StatusPage(const config::WatchConfig& config) : server_(std::make_sh
   server_->serve("/status.json", "application/json", [](const RunState& state, double now) {
     nlohmann::json all = state.to_json();
     all["written_at"] = now;
-    return dump_line(all) + "\n";
+    return json_line(all) + "\n";
   });
   server_->serve("/metrics", "text/plain; version=0.0.4; charset=utf-8", metrics_text);
   http.Get("/healthz", [](const httplib::Request&, httplib::Response& response) { response.set_content("ok\n", "text/plain"); });

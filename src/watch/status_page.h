@@ -33,9 +33,4 @@ class StatusPage {
 /// Equal, in a time that depends on nothing but the lengths.
 bool equal_secrets(const std::string& one, const std::string& other);
 
-/// The page. Names and messages are escaped; nothing is loaded from elsewhere.
-std::string status_html(const RunState& state, double now, double every_s);
-/// Prometheus' text format.
-std::string metrics_text(const RunState& state, double now);
-
 }  // namespace dmoerm::watch

@@ -99,13 +99,6 @@ std::string pad_to(std::string text, int columns, bool right) {
   return right ? fill + text : text + fill;
 }
 
-std::string duration_text(double seconds) {
-  if (!(seconds < 1e9) || seconds < 0) return "-";
-  const auto s = static_cast<std::int64_t>(std::llround(seconds));
-  return s >= 86400 ? fmt::format("{}d {:02}:{:02}", s / 86400, s / 3600 % 24, s / 60 % 60)
-                    : fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
-}
-
 std::string short_number(double value) {
   if (!std::isfinite(value)) return "-";
   constexpr std::array kUnits = {"", "k", "M", "G", "T", "P"};
@@ -123,7 +116,5 @@ std::string loss_text(double value) {
   const double size = std::abs(value);
   return size == 0 || (size >= 1e-3 && size < 1e4) ? fmt::format("{:.4f}", value) : fmt::format("{:.2e}", value);
 }
-
-std::string percent_text(double share) { return std::isfinite(share) ? fmt::format("{:.1f} %", 100 * share) : "-"; }
 
 }  // namespace dmoerm::watch

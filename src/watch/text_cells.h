@@ -16,14 +16,10 @@ std::string cut_to(std::string_view text, int columns, bool keep_end = false);
 /// Filled with spaces up to `columns`.
 std::string pad_to(std::string text, int columns, bool right = false);
 
-/// "0:12:34", "2d 03:04"; "-" if not known.
-std::string duration_text(double seconds);
 /// "950", "12.3k", "4.56M"; "-" if not known.
 std::string short_number(double value);
 /// "{:.4f}" or, if small or large, "{:.3e}"; "-" if not known.
 std::string loss_text(double value);
-/// "71.4 %"; "-" if not known.
-std::string percent_text(double share);
 /// "0-3,6" of 0, 1, 2, 3, 6.
 template <class Numbers>
 std::string ranges_text(const Numbers& ascending) {

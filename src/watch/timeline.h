@@ -29,7 +29,4 @@ class Timeline {
 /// Hand every whole line to `take`, in order. A missing file has none.
 void read_timeline(const std::filesystem::path& file, const std::function<void(const nlohmann::json& event)>& take);
 
-/// Compact JSON in which text that is no UTF-8 is replaced.
-std::string dump_line(const nlohmann::json& value);
-
 }  // namespace dmoerm::watch

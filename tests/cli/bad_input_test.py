@@ -114,15 +114,21 @@ class Ingest(Tiny):
     def test_no_input_and_no_other_file_is_written_over(self):
         rows_file = self.path("rows.jsonl")
         before = self.content("rows.jsonl")
-        self.assert_refused(self.ingest(rows_file, out=rows_file), "would be written over")
+        self.assert_refused(self.ingest(rows_file, out=rows_file), "this would overwrite the input")
         shutil.copy(rows_file, self.path("x.h5.report.json"))
-        self.assert_refused(self.ingest(self.path("x.h5.report.json"), out=self.path("x.h5")), "would be written over")
+        self.assert_refused(self.ingest(self.path("x.h5.report.json"), out=self.path("x.h5")), "this would overwrite the input")
         shutil.copy(rows_file, self.path("notes.txt"))
-        self.assert_refused(self.ingest(rows_file, out=self.path("notes.txt")), "is there and no token store")
+        self.assert_refused(self.ingest(rows_file, out=self.path("notes.txt")), "exists and is not a token store")
         self.assertEqual(self.content("rows.jsonl"), before)
         self.assertEqual(self.content("notes.txt"), before)
         self.assertEqual(self.ingest(rows_file, out=self.path("x.h5")).returncode, 0)
         self.assertEqual(self.ingest(rows_file, out=self.path("x.h5")).returncode, 0, "a store may be made again")
+
+    def test_the_old_option_forms_names_the_new_one(self):
+        self.assert_refused(self.dmoerm("ingest", "--forms"), "--forms is now --formats")
+        listed = self.dmoerm("ingest", "--formats")
+        self.assertEqual(listed.returncode, 0, listed.stderr)
+        self.assertIn("rewardbench", listed.stdout)
 
     def test_a_signal_ends_it_and_nothing_is_left(self):
         useless = {"prompt": [{"role": "user", "content": "a", "tool_calls": [1]}], "responses": [{"text": "a"}, {"text": "b"}]}

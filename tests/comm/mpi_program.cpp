@@ -10,7 +10,8 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "comm/bfloat16.h"
-#include "comm/world.h"
+#include "comm/init_world.h"
+#include "comm/tree_sum.h"
 #include "support/expect.h"
 
 namespace {

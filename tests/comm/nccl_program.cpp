@@ -9,8 +9,9 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "comm/init_world.h"
 #include "comm/nccl_communicator.h"
-#include "comm/world.h"
+#include "comm/tree_sum.h"
 #include "support/expect.h"
 
 namespace {

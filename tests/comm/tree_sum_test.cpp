@@ -9,7 +9,6 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "comm/bfloat16.h"
-#include "comm/communicator.h"
 #include "comm/ordered_queue.h"
 
 namespace dmoerm::comm {

@@ -74,7 +74,7 @@ TEST_F(IngestFolder, WritesWhatItReadAndGivesItBack) {
   const IngestReport report = ingest(
       request({write("p.jsonl", row("one two three", "good answer here", "bad answer", {{"margin", 0.5}, {"split", "train"}}) +
                                     "\n" + row("four five", "yes", "no", {{"split", "test"}}))}));
-  EXPECT_EQ(report.inputs.at(0).form, "standard");
+  EXPECT_EQ(report.inputs.at(0).format, "standard");
   EXPECT_EQ(report.inputs.at(0).groups, 2);
   EXPECT_EQ(left(), (std::vector<std::string>{"store.h5", "store.h5.dropped.jsonl", "store.h5.report.json"}));
   const TokenStore s = store();
@@ -97,7 +97,7 @@ TEST_F(IngestFolder, WritesWhatItReadAndGivesItBack) {
   EXPECT_EQ(summary["pairs"]["default"]["overall"]["test"], 1);
   EXPECT_EQ(summary["counts"]["default"]["train"]["groups"], 1);
   EXPECT_EQ(json::parse(s.provenance())["inputs"][0]["form"], "standard");
-  EXPECT_NE(to_text(report).find("form standard, 2 groups"), std::string::npos);
+  EXPECT_NE(to_text(report).find("format standard, 2 groups"), std::string::npos);
 }
 
 TEST_F(IngestFolder, EqualInputGivesAnEqualDigestAndOtherLabelsAnother) {
@@ -452,7 +452,7 @@ TEST_F(IngestFolder, TheOtherRealFilesAreReadWhole) {
   DMOERM_NEEDS(data);
   IngestRequest r = request({(data / "general_pairs.jsonl.gz").string(), (data / "hh.jsonl.gz").string()});
   const IngestReport report = ingest(r);
-  EXPECT_EQ(report.inputs.at(0).form, "conversational");
+  EXPECT_EQ(report.inputs.at(0).format, "conversational");
   EXPECT_EQ(report.pairs.at("general_assistant").at("overall"), (std::array<std::int64_t, 3>{847, 106, 106}));
   EXPECT_EQ(report.pairs.at("safety").at("overall"), (std::array<std::int64_t, 3>{1828, 228, 233}));
   EXPECT_TRUE(report.dropped.empty());

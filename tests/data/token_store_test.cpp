@@ -172,7 +172,7 @@ TEST_F(TokenStoreFile, WhatIsNoStoreIsNamed) {
   EXPECT_NE(test::message_of<IoError>([&] { (void)TokenStore::open(directory_ / "absent.h5"); }).find("absent.h5"),
             std::string::npos);
   const std::string text = write("text.h5", "hello");
-  EXPECT_NE(test::message_of<DataError>([&] { (void)TokenStore::open(text); }).find("no token store"), std::string::npos);
+  EXPECT_NE(test::message_of<DataError>([&] { (void)TokenStore::open(text); }).find("not a token store"), std::string::npos);
 }
 
 TEST(StoreIndex, RefusesColumnsThatDoNotFitTogether) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "run_events.h"
 #include "watch/screen_text.h"
 #include "watch/text_cells.h"
@@ -168,8 +169,8 @@ TEST(TextCells, NothingThatATerminalObeysComesThrough) {
   EXPECT_EQ(cut_to("abcdef", 4, true), "\u2026def");
   EXPECT_EQ(cut_to("\u4e2d\u4e2d\u4e2d", 4), "\u4e2d\u2026");
   EXPECT_EQ(short_number(999.6), "1.00k");
-  EXPECT_EQ(duration_text(kUnknown), "-");
-  EXPECT_EQ(duration_text(90061), "1d 01:01");
+  EXPECT_EQ(clock_text(kUnknown), "-");
+  EXPECT_EQ(clock_text(90061), "1d 01:01");
   EXPECT_EQ(ranges_text(std::vector{0, 1, 2, 5, 7, 8}), "0-2,5,7-8");
 }
 

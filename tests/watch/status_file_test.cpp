@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_text.h"
 #include "run_events.h"
 #include "support/scratch.h"
 #include "watch/timeline.h"
@@ -109,7 +110,7 @@ TEST_F(TimelineFile, TornLastLineIsPassedOverAndTheNextStartBeginsALineOfItsOwn)
   { Timeline(file).append(run_event()); }
   {
     const std::string whole = read_file(file);
-    const std::string next = dump_line(start_event(1, "base/chat")) + "\n";
+    const std::string next = json_line(start_event(1, "base/chat")) + "\n";
     for (std::size_t cut = 0; cut < next.size(); ++cut) {  // killed after any byte
       (void)write("timeline.jsonl", whole + next.substr(0, cut));
       { Timeline(file).append(end_event(2, "base/chat", "done", "caf\xe9")); }

@@ -12,6 +12,8 @@
 #include "base/error.h"
 #include "run_events.h"
 #include "support/scratch.h"
+#include "watch/metrics_text.h"
+#include "watch/status_html.h"
 
 namespace dmoerm::watch {
 namespace {
