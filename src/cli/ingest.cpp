@@ -42,7 +42,7 @@ void check_output(const std::filesystem::path& output, const std::vector<config:
 void run(Options& options) {
   if (options.old_name) throw ConfigError("--forms is now --formats");
   if (options.list_formats) {
-    for (const preference::Format& format : preference::formats()) fmt::print("{:<24} {}\n", format.name, format.looks);
+    for (const preference::Format& format : preference::formats()) fmt::print("{:<24} {}\n", format.name, format.example);
     return;
   }
   init_log(0, 1, "warn");

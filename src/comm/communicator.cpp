@@ -8,7 +8,8 @@ namespace dmoerm::comm {
 
 Pending& Pending::operator=(Pending&& other) noexcept {
   if (done_.valid()) done_.wait();
-  done_ = std::move(other.done_), waited_ = other.waited_;
+  done_ = std::move(other.done_);
+  waited_ = other.waited_;
   return *this;
 }
 

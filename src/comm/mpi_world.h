@@ -8,9 +8,9 @@ namespace dmoerm::comm {
 
 /// Whether a launcher started this process: its environment variables are set.
 bool launched_by_mpi();
-/// True once the launcher that started this process (mpirun, its daemon, slurmstepd) has died.
+/// Whether the launcher that started this process (mpirun, its daemon, slurmstepd) has died.
 bool launcher_gone();
-/// Initialise MPI with full thread support. @throws CommError
+/// Initialise MPI with full thread support and make its world. @throws CommError
 std::unique_ptr<World> make_mpi_world();
 
 }  // namespace dmoerm::comm

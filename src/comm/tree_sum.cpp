@@ -5,7 +5,7 @@
 namespace dmoerm::comm {
 
 MicroBatchRange micro_batch_range(std::int64_t count, int rank, int size) {
-  std::int64_t leaves = size;  // a complete tree with at least one leaf a rank
+  std::int64_t leaves = size;  // number of leaves of a complete tree, at least one per rank
   while (leaves < count) leaves *= 2;
   const std::int64_t block = leaves / size;
   MicroBatchRange range;

@@ -76,7 +76,7 @@ void describe(Visit& visit, Section& c) {
 template <class Visit, Like<InputConfig> Section>
 void describe(Visit& visit, Section& c) {
   visit("path", c.path, required_path(), "JSON lines, plain, .gz or .zst");
-  visit("form", c.form, any(), "auto, or a form that `dmoerm ingest --forms` lists");
+  visit("form", c.form, any(), "auto, or a form that `dmoerm ingest --formats` lists");
   visit("category", c.category, any(), "category of all rows; empty = the row's own");
   visit("split", c.split, one_of({"", "train", "validation", "test"}),
         "split of all rows; empty = the row's own, else by hash of the prompt");

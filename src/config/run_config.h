@@ -30,7 +30,7 @@ struct ComputeConfig {
 /// One input file.
 struct InputConfig {
   std::string path;           ///< JSONL, plain, .gz or .zst
-  std::string form = "auto";  ///< auto, or the name of a form that `dmoerm ingest --forms` lists
+  std::string form = "auto";  ///< auto, or the name of a form that `dmoerm ingest --formats` lists
   std::string category;       ///< category of all rows; "" = the row's own
   std::string split;          ///< train, validation or test for all rows; "" = the row's own, else by hash of the prompt
   double weight = 1.0;        ///< of the file's train groups, > 0: below 1 the share to take, above 1 how often a pass takes each

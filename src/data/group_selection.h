@@ -1,5 +1,5 @@
-// Which groups of the inputs a run uses: its splits, without duplicates, thinned. The same for tokens (ingest) and for texts
-// (labelling).
+// Which groups of the inputs a run uses, and in which split: without duplicates, and at most as many as configured. Tokens
+// (ingest) and texts (labelling) are selected by the same rule.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -13,10 +13,11 @@ namespace dmoerm::data {
 
 class GroupSelection {
  public:
-  /// Reads the inputs once, as survey_inputs().
+  /// Reads all inputs once with survey_inputs(). The request must outlive the selection.
   explicit GroupSelection(const IngestRequest& request);
 
-  /// Settle the split of the next group of the second pass and thin its responses. @return why it is left out, "" if it is not
+  /// Set the split of the next group of the second pass and reduce its responses to the configured number.
+  /// @return the reason why the group is left out, or "" if it is used
   /// @throws DataError if the file has changed since the first pass
   std::string select(InputGroup& item);
   [[nodiscard]] const std::vector<std::string>& categories() const { return survey_.categories; }
@@ -27,13 +28,13 @@ class GroupSelection {
   std::unordered_set<TextKey, TextKeyHash> seen_;
 };
 
-/// The part of a configuration that says which files are read and what is taken of them, with the files' checksums: what a task
-/// over selected groups depends on. @throws IoError
+/// The settings that decide which groups are selected, with the checksums of the input files. Tasks that work on selected groups
+/// depend on them. @throws IoError
 nlohmann::json selection_settings(const config::RunConfig& config);
 
-/// Write the selected groups as lines of pair::to_json_line(), whole or not at all.
-/// @return how many
-/// @throws as ingest()
+/// Write the selected groups as lines of preference::to_json_line(). The file appears whole or not at all.
+/// @return number of groups
+/// @throws what ingest() throws
 std::int64_t write_selected_groups(const config::RunConfig& config, const std::filesystem::path& path);
 
 }  // namespace dmoerm::data

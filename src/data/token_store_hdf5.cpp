@@ -23,15 +23,14 @@ constexpr hsize_t kDeflateRatioMax = 1100;  // deflate reaches 1032
 
 using Handle = h5::Handle<IoError>;
 
-/// HDF5 for as long as the process lives. Its errors are ours to report, and it is closed by us: at exit HDF5 1.10 crashes over a
-/// file that could not be written.
+/// Closes HDF5 when the process ends, unless a file could not be finished: HDF5 1.10 crashes when it closes such a file.
 class Library {
  public:
   static Library& get() {
     static Library library;
     return library;
   }
-  /// Leave it as it is at exit.
+  /// Do not close HDF5 when the process ends.
   void abandon() { abandoned_ = true; }
 
  private:
@@ -42,7 +41,7 @@ class Library {
   bool abandoned_ = false;
 };
 
-/// Of all columns but where the rows were read from: equal data have equal digests.
+/// Digest of all columns except those that say where rows were read from, so that equal data have equal digests.
 std::string content_digest(const std::map<std::string, PieceDigest>& columns, const StoreAttributes& attributes) {
   std::string all = json{attributes.categories, attributes.labels}.dump();
   for (const auto& [name, digest] : columns) {
@@ -64,7 +63,7 @@ Handle create_dataset(hid_t file, const std::string& name, hid_t type, const std
   return {H5Dcreate2(file, name.c_str(), type, space, links, properties, H5P_DEFAULT), H5Dclose, failed};
 }
 
-/// The part [start, start + count) of a dataset, moved by `transfer` (H5Dwrite or H5Dread).
+/// Read or write the values [start, start + count) of a dataset. @param transfer  calls H5Dread or H5Dwrite
 template <class Transfer>
 bool move_part(hid_t dataset, hid_t type, hsize_t start, hsize_t count, const Transfer& transfer) {
   Handle all(H5Dget_space(dataset), H5Sclose, "no data space"),
@@ -81,7 +80,7 @@ json read_json_text(hid_t file, const std::string& name, const std::string& path
   return value;
 }
 
-/// Read one column in pieces. @param take  gets the number of all values, then each piece
+/// Read one column in pieces. @param take  called with the number of all values and each piece
 template <class T>
 PieceDigest read_column(hid_t file, const std::string& name, std::uintmax_t file_size, const std::string& path,
                         const std::function<void(std::size_t, std::span<const T>)>& take) {
@@ -105,7 +104,7 @@ PieceDigest read_column(hid_t file, const std::string& name, std::uintmax_t file
   return digest;
 }
 
-/// Read a store; columns go to `columns` unless it is null.
+/// Read a store into `columns`, or only verify it if `columns` is null. @return the content digest
 std::string read(const std::filesystem::path& file_path, StoreColumns* columns, StoreAttributes& attributes) {
   Library::get();
   check_seal(file_path, kTokenStoreSeal);
@@ -142,7 +141,7 @@ std::string read(const std::filesystem::path& file_path, StoreColumns* columns, 
     const std::string digest = content_digest(digests, attributes), expected = stored.value("digest", "");
     if (digest == expected) return digest;
     throw DataError(fmt::format("{}: expected the content digest {}, found {}: damaged; ingest again", path, expected, digest));
-  } catch (const IoError& e) {  // a handle that HDF5 did not give: what is in the file is at fault
+  } catch (const IoError& e) {  // HDF5 gave no handle, because the content of the file is wrong
     throw DataError(e.what());
   } catch (const json::exception&) {
     throw DataError(fmt::format("{}: its attributes are damaged; ingest again", path));
@@ -159,7 +158,7 @@ struct StoreFile::Impl {
   std::map<std::string, hsize_t> written;
   bool finished = false;
 
-  /// Write the front of a column: whole chunks, or all of it.
+  /// Write whole chunks from the front of a column, or all of it.
   template <class T>
   void drain(const std::string& name, std::vector<T>& column, bool all) {
     std::size_t at = 0;

@@ -13,7 +13,7 @@ inline constexpr std::size_t kResponsesMax = 4096;
 
 struct Format {
   std::string name;
-  std::string looks;  ///< example of a row, for `dmoerm ingest --formats`
+  std::string example;  ///< example of a row, for `dmoerm ingest --formats`
   bool (*matches)(const nlohmann::json& row);
   Group (*parse)(const nlohmann::json& row);  ///< throws RowError
   bool merges_rows = false;                   ///< whether consecutive rows with the same prompt are one group (HelpSteer)

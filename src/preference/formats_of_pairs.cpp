@@ -133,7 +133,8 @@ Group parse_chosen_rejected(const json& row) {
   if (column == nullptr && good.before.empty()) {
     const std::size_t shared = shared_text(good.text, bad.text);
     group.prompt = {{"user", good.text.substr(0, shared)}};
-    good.text.erase(0, shared), bad.text.erase(0, shared);
+    good.text.erase(0, shared);
+    bad.text.erase(0, shared);
   } else if (ends_with(good.before, group.prompt)) {
     group.prompt = std::move(good.before);  // whole conversations that repeat the prompt, if the row states one
   } else if (!whole) {

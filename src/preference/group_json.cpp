@@ -34,7 +34,10 @@ Group group_from_json_line(std::string_view line) {
   try {
     const json row = json::parse(line);
     Group group;
-    group.id = row.at("id"), group.category = row.at("category"), group.file = row.at("file"), group.line = row.at("line");
+    group.id = row.at("id");
+    group.category = row.at("category");
+    group.file = row.at("file");
+    group.line = row.at("line");
     group.split = static_cast<Split>(row.at("split").get<int>());
     for (const json& m : row.at("prompt")) group.prompt.push_back({m.at(0), m.at(1)});
     for (const json& r : row.at("responses")) {

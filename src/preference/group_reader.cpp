@@ -86,7 +86,7 @@ void GroupReader::detect(const json& row) {
 }
 
 void GroupReader::refuse_array(const std::string& line) const {
-  if (line[line.find_first_not_of(" \t\r")] != '[') return;
+  if (!trim(line).starts_with('[')) return;
   throw DataError(
       fmt::format("{}:{}: expected one JSON object per line, found the beginning of a list; convert it with jq -c '.[]' FILE",
                   path_, lines_.number()));
@@ -95,7 +95,7 @@ void GroupReader::refuse_array(const std::string& line) const {
 std::optional<Group> GroupReader::next_row() {
   std::string line;
   while (lines_.next(line)) {
-    if (stop_requested()) throw Stopped(fmt::format("reading {} broke off by {}", path_, stop_signal()));
+    if (stop_requested()) throw Stopped(fmt::format("reading {} was stopped by {}", path_, stop_signal()));
     if (is_blank(line)) continue;
     if (format_ == nullptr) refuse_array(line);
     try {
@@ -103,11 +103,12 @@ std::optional<Group> GroupReader::next_row() {
       if (format_ == nullptr) detect(row);
       if (!row.is_object() || !format_->matches(row)) {
         throw RowError(
-            fmt::format("expected a row of the format {}: {}; found the keys {}", format_->name, format_->looks, keys_of(row)));
+            fmt::format("expected a row of the format {}: {}; found the keys {}", format_->name, format_->example, keys_of(row)));
       }
       Group group = format_->parse(row);
       check_group(group);
-      group.file = path_, group.line = lines_.number();
+      group.file = path_;
+      group.line = lines_.number();
       return group;
     } catch (const RowError& e) {
       on_dropped_({path_, lines_.number(), e.what(), e.bad()});

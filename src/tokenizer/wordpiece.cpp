@@ -52,7 +52,7 @@ void WordPiece::encode_whole(std::string_view word, std::vector<std::int32_t>& i
 }
 
 std::string Model::type(const JsonPart& part) {
-  // Files of the first versions name no type: merges tell BPE.
+  // Files of the first versions have no type; those with merges are BPE.
   const std::string type = part.has("type") ? part.at("type").text() : part.has("merges") ? "BPE" : "WordPiece";
   if (type != "BPE" && type != "WordPiece") part.at("type").fail_unsupported(type, "BPE, WordPiece");
   return type;

@@ -50,7 +50,7 @@ void Timeline::append(const json& event) {
   if (open() && put((torn_ ? "\n" : "") + json_line(event) + "\n")) {
     warned_ = false;
   } else if (!warned_) {
-    spdlog::warn("[watch] {}: {}; the run goes on", file_.string(), std::strerror(errno));
+    spdlog::warn("[watch] {}: {}; the run continues", file_.string(), std::strerror(errno));
     warned_ = true;
   }
 }

@@ -141,7 +141,7 @@ class Ingest(Tiny):
         process.terminate()
         said = process.communicate(timeout=60)[1]
         self.assertEqual(process.returncode, 3, said)
-        self.assertIn("broke off by SIGTERM", said)
+        self.assertIn("was stopped by SIGTERM", said)
         self.assertEqual([f for f in os.listdir(self.root) if f.startswith("x.h5")], [])
 
 
@@ -185,7 +185,7 @@ class Data(Tiny):
 
     def test_a_category_without_data(self):
         self.config = self.config.replace("router:", "  - {name: code, points: [style]}\nrouter:", 1)
-        self.assert_refused_and_nothing_left(self.run_it(), "categories without any data: code; the inputs hold: chat")
+        self.assert_refused_and_nothing_left(self.run_it(), "these categories have no data: code; the inputs have data of: chat")
 
     def test_a_point_without_labels_gets_the_name_that_was_meant(self):
         self.assert_refused_and_nothing_left(self.run_it("categories.0.points=[tnoe, fact]"), "category chat, tnoe: no labels; did you mean tone?")
