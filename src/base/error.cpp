@@ -16,7 +16,8 @@ Failure failure_of(const std::exception& e) {
     return {IoError("").exit_code(), call};
   }
   std::string what = e.what();
-  if (const auto trace = what.find("\nException raised from"); trace != std::string::npos) what.resize(trace);  // of libtorch
+  // libtorch appends a stack trace.
+  if (const auto trace = what.find("\nException raised from"); trace != std::string::npos) what.resize(trace);
   if (dynamic_cast<const std::bad_alloc*>(&e) != nullptr || what.find("can't allocate memory") != std::string::npos ||
       what.find("out of memory") != std::string::npos) {
     return {1, fmt::format(

@@ -1,4 +1,4 @@
-// Exceptions by cause. What ends a run throws; what is expected (a cache miss, an unparsable verdict) is a value.
+// Exceptions by cause. What must end the work throws; what is expected (a cache miss, an unparsable verdict) is a return value.
 #pragma once
 #include <exception>
 #include <stdexcept>
@@ -6,13 +6,13 @@
 
 namespace dmoerm {
 
-/// Base of every error that dmoerm reports on purpose. `what()` is one message for the user: what happened, where (file, line
-/// or key), the two values that disagree, and what to do.
+/// Base of every error that dmoerm reports on purpose. `what()` is one message for the user. It says what happened, where (file,
+/// line or key), which two values disagree, and what to do.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
-  /// Exit code of the process when the error ends it: 1 failed, 2 bad usage, configuration or input, 3 stopped at request or at a
-  /// limit: run again.
+  /// Exit code of the process when the error ends it: 1 failed; 2 bad usage, configuration or input; 3 stopped on request or at a
+  /// limit, so that the same command continues.
   [[nodiscard]] virtual int exit_code() const { return 1; }
   /// Whether the same work may succeed when it is tried again.
   [[nodiscard]] virtual bool may_pass() const { return true; }
@@ -26,7 +26,7 @@ class ConfigError : public Error {
   [[nodiscard]] bool may_pass() const override { return false; }
 };
 
-/// Input files whose content cannot be used: data, checkpoints of others, tokenizers.
+/// Input files whose content cannot be used: data, checkpoints, tokenizers.
 class DataError : public Error {
  public:
   using Error::Error;
@@ -54,21 +54,21 @@ class CommError : public Error {
   using Error::Error;
 };
 
-/// Training produced NaN or infinity; ends one task, not the run.
+/// Training produced NaN or infinity. This ends one task, not the run.
 class NumericError : public Error {
  public:
   using Error::Error;
   [[nodiscard]] int exit_code() const override { return 2; }
 };
 
-/// Work broke off because a signal or a limit asked for it; what is done is saved.
+/// A signal or a limit stopped the work; what was done is saved.
 class Stopped : public Error {
  public:
   using Error::Error;
   [[nodiscard]] int exit_code() const override { return 3; }
 };
 
-/// Work of a group of ranks broke off, saved, to go on with other ranks.
+/// A group of ranks saved its work and stopped so that the work can continue on other ranks.
 class Paused : public Error {
   using Error::Error;
 };
@@ -77,10 +77,10 @@ class Paused : public Error {
 struct Failure {
   int exit_code = 1;
   std::string message;
-  bool may_pass = true;  ///< trying again may help
+  bool may_pass = true;  ///< whether the same work may succeed when it is tried again
 };
-/// The failure that `e` means: an Error's own; that of a file system call that was refused, as IoError; too little memory;
-/// anything else is a bug.
+/// What to report for an exception. An Error reports itself, a refused file system call counts as IoError, and lack of memory is
+/// named; anything else is reported as a bug.
 Failure failure_of(const std::exception& e);
 
 namespace detail {
@@ -89,7 +89,7 @@ namespace detail {
 
 }  // namespace dmoerm
 
-/// A condition that only a bug of ours can break; always evaluated, in every build type.
+/// Checks a condition that only a bug in dmoerm can break. It is evaluated in every build type.
 #define DMOERM_CHECK(condition, message)                                                         \
   do {                                                                                           \
     if (!(condition)) ::dmoerm::detail::check_failed(#condition, __FILE__, __LINE__, (message)); \

@@ -30,7 +30,7 @@ std::fstream open(const std::filesystem::path& path, std::ios::openmode mode, co
   return file;
 }
 
-/// The first kSealBytes as they must be.
+/// The seal that the content of the file requires.
 std::string seal_of_file(std::fstream& file, const SealKind& kind) {
   PieceDigest digest;
   std::vector<char> piece(kPiece);
@@ -77,11 +77,10 @@ void check_seal(const std::filesystem::path& path, const SealKind& kind) {
   std::string found(kSealBytes, '\0');
   file.read(found.data(), kSealBytes);
   if (!file || !found.starts_with(title(kind))) {
-    throw DataError(fmt::format("{}: no {}, or one of an older version; {}", path.string(), kind.what, kind.advice));
+    throw DataError(fmt::format("{}: not a {}, or one of an older version; {}", path.string(), kind.what, kind.advice));
   }
   if (found != seal_of_file(file, kind)) {
-    throw DataError(
-        fmt::format("{}: its content is not what its seal says: damaged or truncated; {}", path.string(), kind.advice));
+    throw DataError(fmt::format("{}: the content does not match the seal: damaged or truncated; {}", path.string(), kind.advice));
   }
 }
 

@@ -22,7 +22,7 @@ namespace {
   throw IoError(fmt::format("{}: cannot {}: {}", path.string(), action, std::strerror(errno)));
 }
 
-/// What follows a file's name in temporary_name(), up to the process id.
+/// The part of a temporary_name() between the file's name and the process id.
 std::string temporary_suffix() { return fmt::format(".tmp-{}-", host_name()); }
 
 /// A file descriptor that closes itself.
@@ -71,7 +71,7 @@ std::filesystem::path temporary_name(const std::filesystem::path& path) {
 
 namespace {
 
-/// Whether a file name is a temporary_name() of a process of this host that is no more.
+/// Whether a file name is a temporary_name() that a dead process of this host made.
 bool is_stale(const std::string& name) {
   const std::string suffix = temporary_suffix();
   const auto at = name.rfind(suffix);
@@ -103,7 +103,7 @@ void remove_stale_temporaries(const std::filesystem::path& directory) {
 void remove_stale_temporaries_of(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
   std::vector<fs::path> stale;
-  std::error_code ignored;  // a directory that is not there is the writer's to name
+  std::error_code ignored;  // the writer reports a missing directory
   for (const auto& entry : fs::directory_iterator(path.has_parent_path() ? path.parent_path() : fs::path("."), ignored)) {
     const std::string name = entry.path().filename().string();
     if (name.starts_with(path.filename().string() + temporary_suffix()) && is_stale(name)) stale.push_back(entry.path());
@@ -120,7 +120,7 @@ void expect_no_special_file(const std::filesystem::path& path) {
   std::error_code ignored;
   const auto status = std::filesystem::status(path, ignored);
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
-    throw IoError(fmt::format("{}: is there and no regular file: name another output", path.string()));
+    throw IoError(fmt::format("{}: exists and is not a regular file: name another output", path.string()));
 }
 
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {

@@ -1,4 +1,4 @@
-// SHA-256 of texts and files: names what an artefact was made from.
+// SHA-256 of texts and files, which identify what an artefact was made from.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -13,11 +13,11 @@ using Digest = std::array<std::uint8_t, 32>;
 
 /// SHA-256 of `bytes`.
 Digest sha256(std::string_view bytes);
-/// Lower-case hexadecimal form of a digest, 64 characters.
+/// A digest as 64 lower-case hexadecimal digits.
 std::string to_hex(const Digest& digest);
-/// sha256() as hexadecimal.
+/// SHA-256 of `bytes` in hexadecimal.
 std::string sha256_hex(std::string_view bytes);
-/// SHA-256 of a file's content as hexadecimal, read in pieces. @throws IoError
+/// SHA-256 of a file's content in hexadecimal. The file is read in pieces. @throws IoError
 std::string sha256_file(const std::filesystem::path& path);
 /// The first eight bytes of sha256(bytes) as a number: a stable key for splits and seeds.
 std::uint64_t stable_hash(std::string_view bytes);

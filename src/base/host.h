@@ -1,10 +1,10 @@
-// This machine's name, for messages and for names of files that several machines write.
+// The name of this machine, for messages and for file names that several machines use side by side.
 #pragma once
 #include <string>
 
 namespace dmoerm {
 
-/// What gethostname() says; "localhost" if it says nothing.
+/// The name that gethostname() gives, or "localhost" if it gives none.
 std::string host_name();
 
 }  // namespace dmoerm

@@ -1,4 +1,4 @@
-// Random numbers that are a pure function of a key: nothing to save in a checkpoint, the same on every rank and layout.
+// Random numbers that are a pure function of a key. No checkpoint has to save them, and they are the same on every rank.
 #pragma once
 #include <cstdint>
 #include <numeric>
@@ -18,11 +18,11 @@ constexpr std::uint64_t mix64(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-/// A stream of random numbers named by a key; number i of the stream is mix64(key + i * golden).
+/// A stream of random numbers that a key names. Number i of the stream is mix64(mix64(key) + i * golden), counted from 1.
 class Rng {
  public:
   explicit Rng(std::uint64_t key) : state_(mix64(key)) {}
-  /// A stream named by words and numbers, e.g. Rng(seed, "expert/chat/logic", epoch).
+  /// A stream named by a seed, a text and a number, as in Rng(seed, "expert/chat/logic", epoch).
   Rng(std::uint64_t seed, std::string_view name, std::uint64_t index = 0)
       : Rng(mix64(seed) ^ stable_hash(name) ^ mix64(index * 0x2545f4914f6cdd1dULL + 1)) {}
 
@@ -34,7 +34,7 @@ class Rng {
   double uniform() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }
   /// Uniform integer in [0, n), n >= 1. The bias of the modulo is below n / 2^64.
   std::uint64_t below(std::uint64_t n) { return next() % n; }
-  /// Standard normal (Box-Muller, one value a call).
+  /// A standard normal number (Box-Muller, one per call).
   double normal();
 
   /// Fisher-Yates shuffle.

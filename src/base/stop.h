@@ -1,19 +1,18 @@
-// A request to stop: SIGTERM, SIGINT or the preemption signal ask the run to save what it has and leave; running it again
-// continues.
+// Requests to stop. SIGTERM, SIGINT and SIGUSR2 ask a run to save its work and end; the same command continues it.
 #pragma once
 
 namespace dmoerm {
 
-/// Let SIGTERM, SIGINT and SIGUSR2 (which schedulers send ahead of a preemption) set a flag instead of ending the process. A
-/// second SIGINT ends it at once, whatever came between.
+/// Let SIGTERM, SIGINT and SIGUSR2 (which schedulers send before a preemption) set a flag instead of ending the process. A second
+/// SIGINT ends it at once, even if other signals came in between.
 void catch_stop_signals();
-/// True once such a signal has come.
+/// Whether such a signal has arrived.
 bool stop_requested();
-/// Name of the signal that came, e.g. "SIGTERM"; "" if none.
+/// Name of the signal that arrived, as in "SIGTERM"; "" if none did.
 const char* stop_signal();
-/// Its number; 0 if none.
+/// Number of the signal that arrived; 0 if none did.
 int stop_signal_number();
-/// As if the signal had come.
+/// Act as if the signal had arrived.
 void request_stop(int signal);
 
 }  // namespace dmoerm

@@ -2,28 +2,20 @@
 
 #include <algorithm>
 
+#include "base/text.h"
+
 namespace dmoerm {
-namespace {
-
-/// Characters of a UTF-8 text.
-std::size_t width(const std::string& text) {
-  return static_cast<std::size_t>(
-      std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
-}
-
-}  // namespace
-
 std::string markdown_table(const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {
     widths.resize(std::max(widths.size(), row.size()), 3);
-    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], width(row[c]));
+    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], utf8_characters(row[c]));
   }
   std::string text;
   for (std::size_t r = 0; r < rows.size(); ++r) {
     for (std::size_t c = 0; c < widths.size(); ++c) {
       const std::string cell = c < rows[r].size() ? rows[r][c] : "";
-      text += "| " + cell + std::string(widths[c] - width(cell) + 1, ' ');
+      text += "| " + cell + std::string(widths[c] - utf8_characters(cell) + 1, ' ');
     }
     text += "|\n";
     if (r > 0) continue;

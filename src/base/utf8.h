@@ -1,12 +1,12 @@
-// Well-formed UTF-8.
+// Checks for well-formed UTF-8.
 #pragma once
 #include <cstddef>
 #include <string_view>
 
 namespace dmoerm {
 
-/// Bytes of the character that starts at text[i], 1 to 4; 0 if they are no well-formed UTF-8 (overlong forms and surrogates
-/// included).
+/// Number of bytes, 1 to 4, of the character that starts at text[i]; 0 if the bytes there are not well-formed UTF-8. Overlong
+/// sequences and surrogates are not well-formed.
 inline std::size_t utf8_length(std::string_view text, std::size_t i) {
   const auto byte = [&](std::size_t k) { return k < text.size() ? static_cast<unsigned char>(text[k]) : 0U; };
   const auto follows = [&](std::size_t k, unsigned low = 0x80, unsigned high = 0xbf) {

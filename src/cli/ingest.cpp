@@ -12,7 +12,7 @@
 #include "cli/verbs.h"
 #include "config/reader.h"
 #include "data/token_store_hdf5.h"
-#include "preference/forms.h"
+#include "preference/formats.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -22,10 +22,10 @@ struct Options {
   std::vector<std::string> overrides, files;
   config::RunConfig run;
   std::string chat_template = config::word(run.backbone.chat_template);
-  bool list_forms = false;
+  bool list_formats = false, old_name = false;
 };
 
-/// No input is written over, nor a file that is no store.
+/// Check that the output replaces neither an input nor a file that is not a token store.
 void check_output(const std::filesystem::path& output, const std::vector<config::InputConfig>& inputs) {
   namespace fs = std::filesystem;
   std::error_code ignored;
@@ -33,17 +33,19 @@ void check_output(const std::filesystem::path& output, const std::vector<config:
     for (const char* beside : {"", ".dropped.jsonl", ".report.json"}) {
       if (fs::equivalent(input.path, output.string() + beside, ignored))
         throw ConfigError(
-            fmt::format("--out {}: the input {} would be written over: name another output", output.string(), input.path));
+            fmt::format("--out {}: this would overwrite the input {}: name another output", output.string(), input.path));
     }
   }
   if (!fs::is_regular_file(output, ignored) || fs::file_size(output, ignored) == 0) return;
   if (!begins_with_seal(output, data::kTokenStoreSeal))
-    throw ConfigError(fmt::format("--out {}: is there and no token store: name another output, or remove it", output.string()));
+    throw ConfigError(
+        fmt::format("--out {}: exists and is not a token store: name another output, or remove it", output.string()));
 }
 
 void run(Options& options) {
-  if (options.list_forms) {
-    for (const preference::Form& form : preference::forms()) fmt::print("{:<24} {}\n", form.name, form.looks);
+  if (options.old_name) throw ConfigError("--forms is now --formats");
+  if (options.list_formats) {
+    for (const preference::Format& format : preference::formats()) fmt::print("{:<24} {}\n", format.name, format.example);
     return;
   }
   init_log(0, 1, "warn");
@@ -93,7 +95,8 @@ void add_ingest(CLI::App& app) {
       ->excludes(config)
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  verb->add_flag("--forms", options->list_forms, "list the forms that are read");
+  verb->add_flag("--formats", options->list_formats, "list the data formats that are read, with an example row each");
+  verb->add_flag("--forms", options->old_name)->group("");  // until 0.1, without a line in the help
   verb->callback([options] { run(*options); });
 }
 

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/verbs.h"
-#include "comm/world.h"
+#include "comm/mpi_world.h"
 
 namespace {
 

@@ -13,13 +13,17 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_text.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "base/text_table.h"
 #include "cli/verbs.h"
 #include "moe/load_bundle.h"
 #include "nn/device.h"
-#include "preference/forms.h"
+#include "preference/formats.h"
+#include "preference/formats_of_pairs.h"
 #include "preference/line_reader.h"
+#include "preference/row_error.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -40,7 +44,7 @@ struct Question {
   std::vector<std::string> responses;
 };
 
-/// One response, several, a pair, or any form that `ingest` reads. @throws pair::RowError
+/// One response, several, a pair, or a row of any data format that `ingest` reads. @throws preference::RowError
 Question question_of(const json& row) {
   if (!row.is_object()) throw preference::RowError(fmt::format("expected a JSON object, found {}", row.dump().substr(0, 60)));
   const auto is_text = [](const json& r) { return r.is_string() || (r.is_object() && !r.contains("text")); };  // or a message
@@ -48,11 +52,12 @@ Question question_of(const json& row) {
   preference::Group group;
   if (is_text(one) || (several.is_array() && !several.empty() && is_text(several[0]))) {
     group = preference::parse_unlabelled(row);
-  } else if (const preference::Form* form = preference::detect_form(row)) {
-    group = form->parse(row);
+  } else if (const preference::Format* format = preference::detect_format(row)) {
+    group = format->parse(row);
   } else {
     throw preference::RowError(
-        "expected \"prompt\" and \"responses\", \"prompt\" and \"response\", or a form of `dmoerm ingest --forms`");
+        "expected \"prompt\" and \"responses\", \"prompt\" and \"response\", or a row of a data format that `dmoerm ingest "
+        "--formats` lists");
   }
   Question question{row.value("id", json()), std::move(group.prompt), {}};
   for (preference::Response& r : group.responses) question.responses.push_back(std::move(r.text));
@@ -164,7 +169,7 @@ void run(const Options& options) {
   std::string line;
   std::int64_t bad_lines = 0;
   for (std::int64_t number = 1; next(line); ++number) {
-    if (preference::blank(line)) continue;
+    if (is_blank(line)) continue;
     json result, id;
     const auto tolerate = [&](const std::exception& e) {
       const std::string message = fmt::format("{}:{}: {}", options.input == "-" ? "stdin" : options.input, number, e.what());
@@ -183,7 +188,7 @@ void run(const Options& options) {
     } catch (const DataError& e) {
       tolerate(e);
     }
-    answers.write(result.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
+    answers.write(json_line(result) + "\n");
   }
   answers.finish();
 }

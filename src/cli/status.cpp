@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_text.h"
 #include "cli/verbs.h"
 #include "watch/screen_text.h"
 #include "watch/status_file.h"
@@ -103,7 +104,7 @@ void print(const Options& options, const Look& found, bool terminal) {
     all["liveness"] = word(found.liveness.life), all["liveness_text"] = found.liveness.text, all["page"] = found.page;
     if (const double eta = found.state.run_eta(found.now); std::isfinite(eta)) all["eta_s"] = eta;
     all["done_share"] = found.state.done_share();
-    text = watch::dump_line(all) + "\n";
+    text = json_line(all) + "\n";
   } else {
     const watch::TerminalSize size = watch::terminal_size(STDOUT_FILENO);
     watch::View view;

@@ -1,4 +1,4 @@
-// float32 to the upper 16 bits of it and back, for the wire.
+// Conversion of float32 to bfloat16 and back, for values that travel between ranks.
 #pragma once
 #include <bit>
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The collectives that training uses, behind one interface: a single process, MPI, NCCL.
+// The collectives that training uses, behind one interface for a single process, MPI and NCCL.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -7,20 +7,21 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace dmoerm::comm {
 
-/// A collective under way. Its buffers must stay until it is done.
+/// A collective in progress. Its buffers must exist until it is done.
 class Pending {
  public:
-  /// Done already.
+  /// A collective that is done already.
   Pending() = default;
-  /// @param waited  receives the seconds that wait() takes
+  /// @param waited  counter to which wait() adds the seconds that it takes
   Pending(std::future<void> done, double* waited) : done_(std::move(done)), waited_(waited) {}
   Pending(Pending&&) = default;
   Pending& operator=(Pending&& other) noexcept;
-  /// Waits, so that nothing writes to buffers that are gone; errors are dropped.
+  /// Waits, so that nothing writes to buffers that no longer exist. Errors are dropped.
   ~Pending();
   /// @throws CommError as the collective would have
   void wait();
@@ -30,67 +31,67 @@ class Pending {
   double* waited_ = nullptr;
 };
 
-/// How floats of sums travel. bfloat16: summands are rounded before they are sent, a rank's own too, then added in float32 in the
-/// tree's order; the sum that all get is rounded again. Half the bytes, but the bits depend on the number of ranks.
+/// The type in which sums travel. With bfloat16 every summand is rounded before it is sent, the rank's own too. The summands are
+/// added in float32 in the order of the tree, and the sum that all ranks receive is rounded again. This halves the bytes, but the
+/// result depends on the number of ranks.
 enum class Wire { float32, bfloat16 };
 
-/// What a group's collectives cost a rank so far.
+/// What the collectives of a group have cost a rank so far.
 struct Traffic {
-  double seconds = 0;       ///< in which the rank waited for them
-  std::uint64_t bytes = 0;  ///< it sent
+  double seconds = 0;       ///< seconds that the rank waited
+  std::uint64_t bytes = 0;  ///< bytes that the rank sent
 };
 
-/// Chunks of a buffer: chunk r, of rank r, is [bounds[r], bounds[r + 1]). size() + 1 numbers, rising; chunks may be empty.
+/// Chunks of a buffer, one per rank: chunk r is [bounds[r], bounds[r + 1]). The bounds are size() + 1 ascending numbers; chunks
+/// may be empty.
 using Bounds = std::vector<std::size_t>;
 
-/// A group of ranks doing one task together. Calls are collective over the group and made in the same order by all its ranks;
-/// those named start_ return at once and are carried out in that order. One thread of a rank calls.
+/// A group of ranks that work on one task together. Every call is collective: all ranks of the group make the same calls in the
+/// same order. Calls named start_ return at once and are carried out in that order. Only one thread of a rank may call.
 class Communicator {
  public:
   virtual ~Communicator() = default;
   [[nodiscard]] virtual int rank() const = 0;
   [[nodiscard]] virtual int size() const = 0;
-  /// Where the floats of sums and chunks must lie: in the memory of the device, or in that of the host.
+  /// Whether the floats of sums and chunks must lie in the memory of the device. Otherwise they lie in that of the host.
   [[nodiscard]] virtual bool on_device() const { return false; }
 
-  /// Sum `values` over the ranks in one fixed binary tree over rank numbers: ((0+1)+(2+3))+..., skipping ranks from
-  /// `contributors` on, which hold nothing. All ranks receive the sum, with the same bits for any size() that is a power of two,
-  /// when each rank's own part was summed in the same tree over the micro batches it holds (see micro_batch_range).
+  /// Sum `values` over the ranks in one fixed binary tree over rank numbers: ((0+1)+(2+3))+... Ranks from `contributors` on hold
+  /// nothing and are skipped. All ranks receive the sum. Its bits are the same for any size() that is a power of two, if each
+  /// rank summed its own micro batches in the same tree (see micro_batch_range).
   /// @param contributors  number of leading ranks that hold a summand, 1..size()
   void tree_sum(std::span<float> values, int contributors) { start_tree_sum(values, contributors).wait(); }
   virtual Pending start_tree_sum(std::span<float> values, int contributors) = 0;
-  /// The same sum, of which each rank receives its chunk only. @param values  may be empty on ranks that hold no summand
-  /// @param own  receives the chunk; may be that part of `values`
+  /// Start the same sum, of which each rank receives its own chunk only.
+  /// @param values  summand; may be empty on ranks that hold none
+  /// @param own     receives the chunk; may be that part of `values`
   virtual Pending start_reduce_scatter(std::span<const float> values, const Bounds& bounds, int contributors,
                                        std::span<float> own) = 0;
-  /// Every rank holds its chunk of `values` and receives the others'. Never rounded.
+  /// Start to exchange the chunks of `values`: each rank holds its own chunk and receives the others. Nothing is rounded.
   virtual Pending start_all_gather(std::span<float> values, const Bounds& bounds) = 0;
 
-  /// Send `bytes` of rank `root` to all.
+  /// Send the bytes of rank `root` to all ranks.
   virtual void broadcast(std::span<std::byte> bytes, int root) = 0;
-  /// Every rank's bytes (lengths may differ), in rank order.
+  /// The bytes of every rank, in rank order. Their lengths may differ.
   virtual std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> bytes) = 0;
+  /// The text of every rank, in rank order.
+  std::vector<std::string> gather_text(std::string_view text);
   virtual void barrier() = 0;
 
-  /// From now on a collective that takes longer than this throws CommError; default: DMOERM_COMM_TIMEOUT_S, or 600.
+  /// Set the time after which a collective throws CommError. The default is DMOERM_COMM_TIMEOUT_S, or 600 s.
   virtual void limit_waits(double seconds) = 0;
-  /// A collective that cannot end throws CommError once `given_up` is true: another rank has failed. The group is of no use then.
-  /// @param given_up  outlives the communicator
+  /// Let collectives that are waiting throw CommError once `given_up` is true, because another rank has failed. The group cannot
+  /// be used after that.
+  /// @param given_up  flag that outlives the communicator
   virtual void break_when(const std::atomic<bool>& given_up) = 0;
   [[nodiscard]] virtual double limit_s() const = 0;
   [[nodiscard]] virtual bool given_up() const = 0;
-  /// How tree_sum and reduce_scatter send from now on; default float32.
+  /// Set the type in which tree_sum and reduce_scatter send. The default is float32.
   virtual void use_wire(Wire wire) = 0;
   [[nodiscard]] virtual Traffic traffic() const = 0;
 };
 
-/// The largest number that a rank of the group names. Collective. @param here  0..255
+/// The largest of the numbers that the ranks of a group pass. Collective. @param here  number of this rank, 0..255
 int largest_of(Communicator& group, int here);
-
-/// `count` elements in chunks of whole blocks, as even as they go; the last chunk is empty only if all are.
-Bounds chunks_of_blocks(std::size_t count, int size, std::size_t block);
-
-/// Where in a group's tree of sums a piece of chunk sums is added: parts[0] receives the sum of all parts in the order of ranks.
-void add_as_tree(std::span<std::vector<float>> parts);
 
 }  // namespace dmoerm::comm

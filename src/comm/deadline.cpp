@@ -25,7 +25,9 @@ Deadline::~Deadline() {
 void Deadline::begin(double limit_s, const std::string& what) {
   {
     const std::lock_guard lock(mutex_);
-    limit_s_ = limit_s, what_ = what, running_ = true;
+    limit_s_ = limit_s;
+    what_ = what;
+    running_ = true;
     until_ = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(limit_s));
   }
   changed_.notify_all();

@@ -1,5 +1,5 @@
-// Where all ranks wait for each other without a heartbeat, at MPI's start and end, a rank that was stopped or cut off would keep
-// the job for ever.
+// A time limit for the start and the end of MPI. All ranks wait for each other there without a heartbeat, so that a rank that was
+// stopped or cut off would block the job for ever.
 #pragma once
 #include <chrono>
 #include <condition_variable>
@@ -9,7 +9,7 @@
 
 namespace dmoerm::comm {
 
-/// A thread that ends this process if what was begun is not over in time; the launcher then ends the other ranks.
+/// A thread that ends this process if a step takes too long. The launcher then ends the other ranks.
 class Deadline {
  public:
   Deadline();
@@ -17,9 +17,9 @@ class Deadline {
   Deadline(const Deadline&) = delete;
   Deadline& operator=(const Deadline&) = delete;
 
-  /// From now on there are `limit_s` seconds. @param what  did not come about, for the message
+  /// Begin a step that may take `limit_s` seconds. @param what  beginning of the message if it takes longer
   void begin(double limit_s, const std::string& what);
-  /// It is over.
+  /// The step is over.
   void end();
 
  private:

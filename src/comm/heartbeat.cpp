@@ -20,12 +20,12 @@ constexpr const char* kBye = "bye";
 
 double seconds_since(Clock::time_point then) { return std::chrono::duration<double>(Clock::now() - then).count(); }
 
-/// What is known of another rank.
+/// What is known about another rank.
 struct Peer {
   Clock::time_point heard = Clock::now();
-  bool gone = false;  ///< it said goodbye; the first rank does when all others have
-  bool told = false;  ///< a goodbye to it has left
-  std::string host = "(not heard of yet)", doing = "starting";
+  bool gone = false;  ///< whether it said goodbye; the first rank does so when all others have
+  bool told = false;  ///< whether a goodbye to it has been sent
+  std::string host = "(not known yet)", doing = "starting";
 };
 
 }  // namespace
@@ -35,7 +35,8 @@ Heartbeat::Heartbeat(World& world, double limit_s) : world_(world), limit_s_(lim
 Heartbeat::~Heartbeat() {
   {
     const std::lock_guard lock(mutex_);
-    leaving_ = true, doing_ = "leaving";
+    leaving_ = true;
+    doing_ = "leaving";
   }
   thread_.join();
 }
@@ -51,7 +52,7 @@ void Heartbeat::listen(std::function<void(int, const std::string&, const std::st
 }
 
 void Heartbeat::watch() {
-  // All to the first rank, the first rank to all: "host\ndoing".
+  // Every rank sends "host\ndoing" to the first rank, and the first rank sends its own to all others.
   const bool first = world_.rank() == 0;
   std::vector<int> others;
   for (int rank = 0; rank < world_.size(); ++rank) {
@@ -66,7 +67,9 @@ void Heartbeat::watch() {
     bool leaving = false;
     {
       const std::lock_guard lock(mutex_);
-      what = doing_, on_beat = on_beat_, leaving = leaving_;
+      what = doing_;
+      on_beat = on_beat_;
+      leaving = leaving_;
     }
     const auto all = [&](bool Peer::*said) {
       return std::ranges::all_of(others, [&](int rank) { return peers[static_cast<std::size_t>(rank)].*said; });
@@ -84,11 +87,11 @@ void Heartbeat::watch() {
     }
     if (goodbye && all(&Peer::told) && all(&Peer::gone)) return;
     if (launcher_gone() && !stop_requested()) {
-      spdlog::error("[run] the launcher of rank {} on {} is gone: what is done is saved, and the rank leaves", world_.rank(),
+      spdlog::error("[run] the launcher of rank {} on {} is gone: the rank saves its work and ends", world_.rank(),
                     world_.host());
       request_stop(SIGTERM);
     }
-    // This process was stopped itself, or the machine slept: the others get their whole time again.
+    // If this process was stopped itself, or the machine slept, the others get their whole time again.
     if (seconds_since(looked) > std::max(limit_s_ / 2, 10 * kLookS)) {
       for (Peer& peer : peers) peer.heard = Clock::now();
     }
@@ -101,7 +104,8 @@ void Heartbeat::watch() {
         continue;
       }
       const auto end = beat.text.find('\n');
-      peer.host = beat.text.substr(0, end), peer.doing = beat.text.substr(end + 1);
+      peer.host = beat.text.substr(0, end);
+      peer.doing = beat.text.substr(end + 1);
       if (on_beat && beat.source != world_.rank()) on_beat(beat.source, peer.host, peer.doing);
     }
     for (const int rank : others) {
@@ -109,8 +113,7 @@ void Heartbeat::watch() {
       if (peer.gone || seconds_since(peer.heard) <= limit_s_) continue;
       spdlog::critical(
           "[run] rank {} on host {} has been silent for {:.1f} s (cluster.limit_s is {:g}): it was stopped, cut off, or its host "
-          "is "
-          "gone. Last it did: {}. Rank {} on {} ends the job; the same command continues it",
+          "is gone. It last reported: {}. Rank {} on {} ends the job; the same command continues it",
           rank, peer.host, seconds_since(peer.heard), limit_s_, peer.doing, world_.rank(), world_.host());
       world_.abort(1);
     }

@@ -1,5 +1,6 @@
-// Every rank tells the first one once a second that it lives and what it does, and hears back. A rank that falls silent (stopped,
-// cut off, its host gone) ends the job with a message that names it; mpirun and srun see only processes that die.
+// Every rank tells the first rank once a second that it is alive and what it does, and the first rank tells the others. If a rank
+// falls silent (stopped, cut off, its host gone), the job ends with a message that names it; mpirun and srun notice only
+// processes that die.
 #pragma once
 #include <functional>
 #include <mutex>
@@ -12,17 +13,17 @@ namespace dmoerm::comm {
 
 class Heartbeat {
  public:
-  /// Starts a thread; on every rank at about the same time.
-  /// @param limit_s  a rank silent for so long ends the job, > 0
+  /// Starts a thread. All ranks must do so at about the same time.
+  /// @param limit_s  seconds of silence after which a rank counts as lost, > 0
   Heartbeat(World& world, double limit_s);
-  /// Says goodbye and waits until all have, so that a rank that falls silent on its way out is noticed too. On every rank.
+  /// Says goodbye and waits until all ranks have done so. In this way a rank that falls silent at the end is noticed too.
   ~Heartbeat();
   Heartbeat(const Heartbeat&) = delete;
   Heartbeat& operator=(const Heartbeat&) = delete;
 
-  /// What this rank does from now on, as the message would name it. Thread safe.
+  /// Set what this rank does, for the message that would report it lost. Thread safe.
   void doing(const std::string& what);
-  /// On the first rank: called from the thread for each sign of life. Thread safe.
+  /// Set a function that the thread of the first rank calls for each sign of life. Thread safe.
   void listen(std::function<void(int rank, const std::string& host, const std::string& doing)> on_beat);
 
  private:
@@ -32,7 +33,7 @@ class Heartbeat {
   std::mutex mutex_;
   std::string doing_ = "starting";
   std::function<void(int, const std::string&, const std::string&)> on_beat_;
-  bool leaving_ = false;  ///< this rank has nothing more to do
+  bool leaving_ = false;  ///< whether this rank has finished
   std::thread thread_;
 };
 

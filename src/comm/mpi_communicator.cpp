@@ -13,21 +13,23 @@
 #include "comm/bfloat16.h"
 #include "comm/mpi_calls.h"
 #include "comm/ordered_queue.h"
+#include "comm/tree_sum.h"
 
 namespace dmoerm::comm {
 namespace {
 
-constexpr std::size_t kPieceBytes = std::size_t{16} << 20;  // of large transfers: bounds extra memory and keeps counts in an int
+// Size of the pieces of large transfers. It bounds the extra memory and keeps counts within an int.
+constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
 constexpr int kTag = 7;
 
-/// [first, second) of a buffer.
+/// The elements [first, second) of a buffer.
 struct Range {
   std::size_t first = 0, last = 0;
   [[nodiscard]] std::size_t size() const { return last - first; }
 };
 
-/// Messages between two ranks that are under way at once. Collectives are made of these and not of MPI's own, because those
-/// cannot be given up: MPI would go on writing into memory that is no longer theirs.
+/// Messages between pairs of ranks, all in progress at once. The collectives consist of such messages, because those of MPI
+/// cannot be cancelled: MPI would continue to write into memory that has been freed.
 class Messages {
  public:
   Messages(MPI_Comm comm, const std::string& who, double limit_s, const std::atomic<bool>* given_up,
@@ -40,12 +42,13 @@ class Messages {
     });
   }
   void send(const void* data, std::size_t bytes, int to) {
-    in_pieces(const_cast<void*>(data), bytes, [&](char* piece, int count, MPI_Request* request) {  // MPI takes it as not const
-      DMOERM_MPI(MPI_Isend(piece, count, MPI_BYTE, to, kTag, comm_, request));
-    });
+    in_pieces(const_cast<void*>(data), bytes,
+              [&](char* piece, int count, MPI_Request* request) {  // MPI wants a pointer to non-const
+                DMOERM_MPI(MPI_Isend(piece, count, MPI_BYTE, to, kTag, comm_, request));
+              });
     sent_ += bytes;
   }
-  /// @throws CommError; nothing uses the memory of the messages any more then
+  /// Wait for all messages. @throws CommError, after which nothing uses the memory of the messages
   void wait(const char* what) {
     try {
       wait_all(requests_, what, who_, limit_s_, given_up_);
@@ -65,8 +68,8 @@ class Messages {
     }
   }
 
-  /// Receives that nothing has arrived for are taken back; those under way end soon. What is left then are sends that nobody has
-  /// asked for: they touch nothing.
+  /// Cancel all receives to which nothing has arrived; those in progress end soon. Only sends without a receiver remain, and they
+  /// do not touch any memory.
   void give_up() {
     constexpr double kEndSoonS = 5;
     for (MPI_Request& request : requests_) {
@@ -97,7 +100,7 @@ class MpiCommunicator final : public Communicator {
     who_ = fmt::format("rank {} of group {}", ranks_[static_cast<std::size_t>(rank_)], ranks_);
   }
   ~MpiCommunicator() override {
-    queue_.reset();                                                           // ends what still uses the communicator
+    queue_.reset();                                                           // completes what still uses the communicator
     const bool unfinished = broken_ || (given_up_ != nullptr && *given_up_);  // freeing would wait for the others
     if (!unfinished) MPI_Comm_free(&comm_);
   }
@@ -181,7 +184,7 @@ class MpiCommunicator final : public Communicator {
     DMOERM_CHECK(contributors >= 1 && contributors <= size_, "contributors are leading ranks of the group");
   }
 
-  /// Once a collective failed, those after it fail at once: the others will not come.
+  /// Once a collective has failed, the later ones fail at once, because other ranks will not take part.
   void guarded(const std::function<void()>& job) {
     if (broken_) throw CommError(fmt::format("an earlier collective failed on {}", who_));
     try {
@@ -225,7 +228,7 @@ class MpiCommunicator final : public Communicator {
     to_all(contents, own.data(), own.size());
   }
 
-  /// Calls `work` with piece after piece of every rank's chunk: a function from a rank to its range.
+  /// Call `work` for one piece after another of all chunks, with a function that gives the range of each rank.
   template <class Work>
   void in_pieces(const Bounds& bounds, const Work& work) const {
     const std::size_t piece = kPieceBytes / sizeof(float) / static_cast<std::size_t>(size_);
@@ -239,14 +242,14 @@ class MpiCommunicator final : public Communicator {
     }
   }
 
-  /// Every rank sums its chunk over all contributors in the tree's order.
+  /// Let every rank sum its chunk over all contributors in the order of the tree.
   void reduce_scatter(const char* what, std::span<const float> values, const Bounds& bounds, int contributors,
                       std::span<float> own, Wire wire) {
     const std::size_t offset = chunk(bounds, rank_).first;
     in_pieces(bounds, [&](const auto& part_of) {
       const Range mine = part_of(rank_);
       std::vector<std::vector<float>> parts(static_cast<std::size_t>(contributors), std::vector<float>(mine.size()));
-      std::vector<std::vector<std::uint16_t>> halves;  // bfloat16 under way; the heap buffers stay where they are
+      std::vector<std::vector<std::uint16_t>> halves;  // bfloat16 values in transit; their heap buffers do not move
       Messages messages = new_messages();
       const bool rounds = wire == Wire::bfloat16;
       const auto transfer = [&](float* floats, std::size_t count, int peer, bool receive) {
@@ -269,7 +272,7 @@ class MpiCommunicator final : public Communicator {
       }
       for (int r = 0; r < size_ && rank_ < contributors; ++r) {
         const Range theirs = part_of(r);
-        // MPI takes what it sends as not const.
+        // MPI wants a pointer to non-const data even to send.
         if (r != rank_) transfer(const_cast<float*>(values.data()) + theirs.first, theirs.size(), r, false);
       }
       if (rank_ < contributors) {
@@ -289,7 +292,7 @@ class MpiCommunicator final : public Communicator {
     });
   }
 
-  /// Chunks of `data` to all, in place.
+  /// Exchange the chunks of `data` among all ranks, in place.
   void gather(const char* what, void* data, std::size_t bytes_each, const Bounds& bounds) {
     Messages messages = new_messages();
     const auto part = [&](int r) {

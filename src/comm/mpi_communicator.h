@@ -1,4 +1,4 @@
-// The collectives of a group over MPI, in the memory of the host.
+// The collectives of a group over MPI, on data in the memory of the host.
 #pragma once
 #include <mpi.h>
 
@@ -9,7 +9,8 @@
 
 namespace dmoerm::comm {
 
-/// @param comm  freed in the end @param ranks  of the world, for messages
+/// @param comm   communicator of MPI, which the result frees
+/// @param ranks  world ranks of the group, for messages
 std::unique_ptr<Communicator> make_mpi_communicator(MPI_Comm comm, const std::vector<int>& ranks);
 
 }  // namespace dmoerm::comm

@@ -25,7 +25,7 @@ class MpiWorld final : public World {
     int provided = 0;
     DMOERM_MPI(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
     if (provided < MPI_THREAD_MULTIPLE)
-      throw CommError("this MPI library gives no MPI_THREAD_MULTIPLE, which the coordinator's thread needs");
+      throw CommError("this MPI library does not support MPI_THREAD_MULTIPLE, which the coordinator's thread needs");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     DMOERM_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
     DMOERM_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size_));
@@ -39,7 +39,7 @@ class MpiWorld final : public World {
     all_ = make_mpi_communicator(all, ranks);
   }
   ~MpiWorld() override {
-    if (launcher_gone()) std::_Exit(Stopped("").exit_code());  // MPI_Finalize would wait for it
+    if (launcher_gone()) std::_Exit(Stopped("").exit_code());  // MPI_Finalize would wait for the launcher
     all_.reset();
     for (MPI_Comm& control : control_) MPI_Comm_free(&control);
     MPI_Comm_free(&beat_comm_);
@@ -105,7 +105,7 @@ class MpiWorld final : public World {
     MPI_Request request = MPI_REQUEST_NULL;
   };
 
-  /// The next message of a channel, if one is there.
+  /// The next message of a channel, if there is one.
   static std::optional<ControlMessage> take(MPI_Comm comm) {
     int there = 0, length = 0;
     MPI_Message message = MPI_MESSAGE_NULL;
@@ -120,8 +120,8 @@ class MpiWorld final : public World {
 
   int rank_ = 0, size_ = 1;
   MPI_Comm beat_comm_ = MPI_COMM_NULL;
-  std::vector<Beat> beats_;                               ///< the last one sent to each rank
-  MPI_Comm control_[2] = {MPI_COMM_NULL, MPI_COMM_NULL};  ///< to workers, to the coordinator
+  std::vector<Beat> beats_;                               ///< last beat sent to each rank
+  MPI_Comm control_[2] = {MPI_COMM_NULL, MPI_COMM_NULL};  ///< channels to the workers and to the coordinator
   std::unique_ptr<Communicator> all_;
 };
 
@@ -135,7 +135,7 @@ bool launched_by_mpi() {
 }
 
 bool launcher_gone() {
-  static const pid_t launcher = ::getppid();  // asked first while the world is made
+  static const pid_t launcher = ::getppid();  // set by the first call, while the world is made
   return launched_by_mpi() && ::getppid() != launcher;
 }
 

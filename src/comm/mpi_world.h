@@ -6,9 +6,11 @@
 
 namespace dmoerm::comm {
 
-/// True once the launcher that started this process (mpirun, its daemon, slurmstepd) has died.
+/// Whether a launcher started this process: its environment variables are set.
+bool launched_by_mpi();
+/// Whether the launcher that started this process (mpirun, its daemon, slurmstepd) has died.
 bool launcher_gone();
-/// Initialise MPI with full thread support. @throws CommError
+/// Initialise MPI with full thread support and make its world. @throws CommError
 std::unique_ptr<World> make_mpi_world();
 
 }  // namespace dmoerm::comm

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "comm/ordered_queue.h"
+#include "comm/tree_sum.h"
 
 namespace dmoerm::comm {
 namespace {
@@ -26,7 +27,7 @@ void check_cuda(cudaError_t code, const char* call, const char* file, int line) 
 }
 #define DMOERM_CUDA_CALL(call) check_cuda((call), #call, __FILE__, __LINE__)
 
-/// Calls on communicators that do not block may be in progress: settle() waits for them.
+/// A call on a non-blocking communicator may still be in progress; settle() waits for it.
 void check_nccl(ncclResult_t code, const char* call, const char* file, int line) {
   if (code == ncclSuccess || code == ncclInProgress) return;
   throw CommError(fmt::format("{} failed: {} ({}:{})", call, ncclGetErrorString(code), file, line));
@@ -72,7 +73,7 @@ class NcclCommunicator final : public Communicator {
     }
   }
   ~NcclCommunicator() override {
-    queue_.reset();  // ends what still uses the communicators
+    queue_.reset();  // completes what still uses the communicators
     if (broken_ || host_.given_up()) abort();
     for (ncclComm_t comm : communicators()) {
       try {
@@ -121,7 +122,7 @@ class NcclCommunicator final : public Communicator {
   [[nodiscard]] double limit_s() const override { return host_.limit_s(); }
   [[nodiscard]] bool given_up() const override { return host_.given_up(); }
   void use_wire(Wire wire) override {
-    if (wire != Wire::float32) throw ConfigError("cluster.wire: bfloat16 is there between CPUs only; GPUs send float32");
+    if (wire != Wire::float32) throw ConfigError("cluster.wire: bfloat16 is supported between CPUs only; GPUs send float32");
   }
   [[nodiscard]] Traffic traffic() const override {
     const Traffic host = host_.traffic();
@@ -129,7 +130,7 @@ class NcclCommunicator final : public Communicator {
   }
 
  private:
-  /// Pairs first: they were split off the group's.
+  /// Abort the communicators of the pairs first, because they were split off that of the group.
   [[nodiscard]] std::vector<ncclComm_t> communicators() const {
     std::vector<ncclComm_t> all = pairs_;
     all.push_back(all_);
@@ -138,21 +139,22 @@ class NcclCommunicator final : public Communicator {
   }
   void abort() {
     for (ncclComm_t comm : communicators()) ncclCommAbort(comm);
-    pairs_.clear(), all_ = nullptr;
+    pairs_.clear();
+    all_ = nullptr;
   }
 
-  /// Sleeps shortly. @throws CommError when it is time to give up
+  /// Sleep for a short time. @throws CommError when it is time to give up
   void pause(Clock::time_point start, const std::string& what) const {
     if (host_.given_up())
       throw CommError(fmt::format("{} on rank {} of the group cannot end: another rank has failed", what, rank_));
     if (std::chrono::duration<double>(Clock::now() - start).count() > host_.limit_s()) {
-      throw CommError(fmt::format("{} took longer than {} s on rank {} of the group: a rank of it is gone or stuck", what,
+      throw CommError(fmt::format("{} took longer than {} s on rank {} of the group: one of its ranks is gone or stuck", what,
                                   host_.limit_s(), rank_));
     }
     std::this_thread::sleep_for(std::chrono::microseconds(20));
   }
 
-  /// Until the communicator has done what was called on it; not what it put into the stream.
+  /// Wait until a call on the communicator has returned. Its work in the stream may continue.
   void settle(ncclComm_t comm, const std::string& what) const {
     const auto start = Clock::now();
     for (;;) {
@@ -165,7 +167,7 @@ class NcclCommunicator final : public Communicator {
     }
   }
 
-  /// Until the stream has done everything, looking for errors of the communicators meanwhile.
+  /// Wait until the stream has finished, and check the communicators for errors meanwhile.
   void drain(const std::string& what) const {
     const Event done;
     DMOERM_CUDA_CALL(cudaEventRecord(done.get(), stream_));
@@ -191,7 +193,7 @@ class NcclCommunicator final : public Communicator {
                 drain(what);
               } catch (...) {
                 broken_ = true;
-                abort();  // also ends kernels that wait for a rank that is gone
+                abort();  // this also ends kernels that wait for a lost rank
                 throw;
               }
             }),
@@ -200,7 +202,7 @@ class NcclCommunicator final : public Communicator {
 
   float* scratch(std::size_t count) {
     if (count > scratch_count_) {
-      DMOERM_CUDA_CALL(cudaFree(scratch_));  // waits for the device
+      DMOERM_CUDA_CALL(cudaFree(scratch_));  // this waits for the device
       scratch_ = nullptr, scratch_count_ = 0;
       void* memory = nullptr;
       DMOERM_CUDA_CALL(cudaMalloc(&memory, count * sizeof(float)));
@@ -214,9 +216,10 @@ class NcclCommunicator final : public Communicator {
       DMOERM_CUDA_CALL(cudaMemcpyAsync(to, from, count * sizeof(float), cudaMemcpyDeviceToDevice, stream_));
   }
 
-  /// Halving: at level k the ranks that differ in bit k alone add the sums of their subtrees, a chunk at the one whose number
-  /// agrees with the chunk's in that bit. NCCL adds two summands, whose order is of no matter, so this is the tree
-  /// ((0+1)+(2+3))+... and needs no arithmetic of ours. Subtrees without contributors add nothing.
+  /// Sum by recursive halving: at level k the two ranks whose numbers differ only in bit k add the sums of their subtrees. A
+  /// chunk is added at the rank whose number has the same bit k as the number of the chunk. NCCL adds two summands each time,
+  /// whose order does not matter, so that the result is that of the tree ((0+1)+(2+3))+... Subtrees without contributors add
+  /// nothing.
   void reduce_scatter(std::span<const float> values, const Bounds& bounds, int contributors, std::span<float> own) {
     const float* from = values.data();
     float* const to = size_ > 1 ? scratch(bounds.back()) : nullptr;
@@ -268,7 +271,7 @@ class NcclCommunicator final : public Communicator {
   int device_, rank_, size_;
   cudaStream_t stream_ = nullptr;
   ncclComm_t all_ = nullptr;
-  std::vector<ncclComm_t> pairs_;  ///< [k]: this rank and the one that differs in bit k
+  std::vector<ncclComm_t> pairs_;  ///< [k]: communicator of this rank and the one that differs in bit k
   float* scratch_ = nullptr;       ///< sums of subtrees
   std::size_t scratch_count_ = 0;
   std::atomic<bool> broken_ = false;
@@ -277,7 +280,7 @@ class NcclCommunicator final : public Communicator {
   std::unique_ptr<OrderedQueue> queue_ = std::make_unique<OrderedQueue>();
 };
 
-/// What tells GPUs of all machines apart; "" if there is none.
+/// A name that no other GPU of any machine has; "" if the device does not exist.
 std::string gpu_name(int device) {
   cudaDeviceProp properties{};
   if (device < 0 || cudaGetDeviceProperties(&properties, device) != cudaSuccess) return "";
@@ -289,8 +292,7 @@ std::string gpu_name(int device) {
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, int device) {
   const std::string own = gpu_name(device);
   std::set<std::string> gpus;
-  for (const auto& name : host.all_gather(std::as_bytes(std::span<const char>(own))))
-    gpus.emplace(reinterpret_cast<const char*>(name.data()), name.size());
+  for (std::string& name : host.gather_text(own)) gpus.insert(std::move(name));
   if (gpus.contains("") || static_cast<int>(gpus.size()) < host.size()) return nullptr;
   return std::make_unique<NcclCommunicator>(host, device);
 }

@@ -1,4 +1,4 @@
-// Groups whose sums and chunks lie in the memory of GPUs.
+// The collectives of a group over NCCL, on data in the memory of GPUs.
 #pragma once
 #include <memory>
 
@@ -6,14 +6,13 @@
 
 namespace dmoerm::comm {
 
-/// A group of the same ranks whose sums and chunks lie on this rank's GPU and travel over NCCL, in the same fixed tree; bytes and
-/// barriers go over `host`. What is started waits for the work that the caller's legacy default stream holds by then. Always
-/// float32 on the wire. Collective over `host`.
-/// @param host  outlives the result; its limit and break_when() count here too
-/// @param device  number of this rank's GPU; negative: none
-/// @return nullptr on all ranks where that is not possible: the program was built without NCCL, a rank has no GPU,
-/// or two ranks share one, which NCCL refuses
-/// @throws CommError naming call, rank and place; when a collective takes too long, after ncclCommAbort
+/// A group of the ranks of `host` whose sums and chunks lie on the rank's GPU and travel over NCCL in the same fixed tree, always
+/// as float32. Bytes and barriers use `host`. A collective waits for the work that is in the caller's legacy default stream when
+/// it is started. Collective over `host`.
+/// @param host    communicator that outlives the result; its time limit and break_when() apply here too
+/// @param device  number of this rank's GPU, or negative if it has none
+/// @return nullptr on all ranks if NCCL cannot be used: it is not built in, a rank has no GPU, or two ranks share one
+/// @throws CommError naming call, rank and place, and after ncclCommAbort if a collective takes too long
 std::unique_ptr<Communicator> make_nccl_communicator(Communicator& host, int device);
 
 }  // namespace dmoerm::comm

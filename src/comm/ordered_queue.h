@@ -1,5 +1,5 @@
-// A thread that carries out a group's collectives one after another while the caller computes: MPI moves large messages only
-// while somebody calls it.
+// A thread that carries out the collectives of a group one after another while the caller computes. It is needed because MPI
+// moves large messages only while it is called.
 #pragma once
 #include <condition_variable>
 #include <deque>
@@ -10,18 +10,18 @@
 
 namespace dmoerm::comm {
 
-/// The thread starts with the first job that is posted. One caller.
+/// A queue of jobs. Its thread starts with the first job that is posted. Only one thread may call.
 class OrderedQueue {
  public:
   OrderedQueue() = default;
   OrderedQueue(const OrderedQueue&) = delete;
   OrderedQueue& operator=(const OrderedQueue&) = delete;
-  /// Carries out what is posted, then ends.
+  /// Carries out all posted jobs, then ends the thread.
   ~OrderedQueue();
 
-  /// Carry out after everything posted before. The future receives what the job throws.
+  /// Carry out a job in the thread, after all jobs posted before. The future receives what the job throws.
   std::future<void> post(std::function<void()> job);
-  /// Carry out in the caller's thread, after everything posted before.
+  /// Carry out a job in the caller's thread, after all jobs posted before.
   void run(const std::function<void()>& job);
 
  private:

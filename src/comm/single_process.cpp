@@ -74,7 +74,7 @@ class SingleWorld final : public World {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<ControlMessage> beats_;
-  std::deque<ControlMessage> queues_[2];  ///< to the worker, to the coordinator
+  std::deque<ControlMessage> queues_[2];  ///< messages to the worker and to the coordinator
 };
 
 }  // namespace

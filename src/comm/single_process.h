@@ -1,4 +1,4 @@
-// A group and a world of one process, without MPI.
+// A group and a world that consist of this process only, without MPI.
 #pragma once
 #include <memory>
 
@@ -6,7 +6,7 @@
 
 namespace dmoerm::comm {
 
-/// A group of this process alone.
+/// A group of this process only.
 std::unique_ptr<Communicator> single();
 std::unique_ptr<World> make_single_world();
 

@@ -1,5 +1,4 @@
-// The processes of a run: who they are, how they pass work around, how groups are made. The only header that knows about
-// launchers.
+// The processes of a run: their numbers, the messages between coordinator and workers, and how groups are made.
 #pragma once
 #include <functional>
 #include <memory>
@@ -11,13 +10,14 @@
 
 namespace dmoerm::comm {
 
-/// A message of the control channel between the coordinator (rank 0's thread) and the workers.
+/// A message of the control channel between the coordinator, a thread of rank 0, and the workers.
 struct ControlMessage {
   int source = 0;
   std::string text;  ///< JSON
 };
 
-/// All ranks of the program. Made once; a program started without a launcher is a world of one and never touches MPI.
+/// All ranks of the program. The world is made once. A program that was started without a launcher is a world of one rank and
+/// does not use MPI.
 class World {
  public:
   virtual ~World() = default;
@@ -27,32 +27,24 @@ class World {
 
   /// The group of all ranks.
   virtual Communicator& all() = 0;
-  /// A communicator of `ranks` (ascending world ranks, this one among them). Collective over those ranks only; `tag` is unique to
-  /// the call and equal on its ranks.
+  /// A communicator of `ranks`, which are ascending world ranks and include this one. Collective over those ranks only.
+  /// @param tag  number that is the same on these ranks and different for every call
   virtual std::unique_ptr<Communicator> make_group(const std::vector<int>& ranks, int tag) = 0;
 
   /// Send a control message; thread safe. Rank 0 may send to itself.
-  /// @param to_coordinator  true: to rank 0's coordinator thread; false: to the worker of `rank`
+  /// @param to_coordinator  true for the coordinator's thread of rank 0, false for the worker of `rank`
   virtual void send_control(int rank, bool to_coordinator, const std::string& text) = 0;
-  /// Wait for the next control message without burning a core. nullopt after `timeout_ms`.
+  /// Wait for the next control message without occupying a core. @return nullopt after `timeout_ms`
   virtual std::optional<ControlMessage> receive_control(bool as_coordinator, int timeout_ms) = 0;
 
-  /// Post a small message of the heartbeat without waiting; dropped, which gives false, if the last one to that rank has not left
-  /// yet. Both from one thread only.
+  /// Send a small message of the heartbeat without waiting. Only one thread may send and receive beats.
+  /// @return false if the message was dropped, because the last one to that rank has not been sent yet
   virtual bool send_beat(int rank, const std::string& text) = 0;
-  /// All messages of the heartbeat that are there.
+  /// All messages of the heartbeat that have arrived.
   virtual std::vector<ControlMessage> receive_beats() = 0;
 
   /// End all ranks at once with this exit code.
   [[noreturn]] virtual void abort(int exit_code) = 0;
 };
-
-/// True if a launcher's environment is there.
-bool launched_by_mpi();
-
-/// The world this process was started in: MPI when a launcher's environment is there (mpirun, srun --mpi=pmix), else a world of
-/// one.
-/// @throws CommError
-std::unique_ptr<World> init_world();
 
 }  // namespace dmoerm::comm

@@ -104,7 +104,7 @@ void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("path", c.path, required_path(), groups, "File of JSON lines, plain or compressed (.gz, .zst).");
   visit("form", c.form, any(), groups,
-        "Data format of the file, one of those that `dmoerm ingest --forms` lists; auto detects it from the first rows.");
+        "Data format of the file, one of those that `dmoerm ingest --formats` lists; auto detects it from the first rows.");
   visit("category", c.category, any(), groups, "Category of all rows of the file; empty means that each row names its own.");
   visit("split", c.split, one_of(c.split), groups,
         "Split of all rows of the file; empty means the row's own, and where a row has none, a split drawn by its prompt.");

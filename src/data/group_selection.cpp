@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Keep some responses of a group by a seeded draw; labels follow.
+/// Keep a seeded random choice of at most `most` responses of a group, with their labels.
 void thin_responses(preference::Group& group, std::int64_t most, std::uint64_t seed) {
   if (most <= 0 || static_cast<std::int64_t>(group.responses.size()) <= most) return;
   std::vector<std::size_t> order(group.responses.size());

@@ -1,5 +1,5 @@
-// Which groups of the inputs a run uses: its splits, without duplicates, thinned. The same for tokens (ingest) and for texts
-// (labelling).
+// Which groups of the inputs a run uses, and in which split: without duplicates, and at most as many as configured. Tokens
+// (ingest) and texts (labelling) are selected by the same rule.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -14,10 +14,11 @@ namespace dmoerm::data {
 
 class GroupSelection {
  public:
-  /// Reads the inputs once, as survey_inputs().
+  /// Reads all inputs once with survey_inputs(). The request must outlive the selection.
   explicit GroupSelection(const IngestRequest& request);
 
-  /// Settle the split of the next group of the second pass and thin its responses. @return why it is left out, "" if it is not
+  /// Set the split of the next group of the second pass and reduce its responses to the configured number.
+  /// @return the reason why the group is left out, or "" if it is used
   /// @throws DataError if the file has changed since the first pass
   std::string select(InputGroup& item);
   [[nodiscard]] const std::vector<std::string>& categories() const { return survey_.categories; }
@@ -32,9 +33,9 @@ class GroupSelection {
 /// what a task over selected groups depends on. @throws IoError
 nlohmann::json selection_settings(const config::RunConfig& config, config::Affects affects = config::Affects::groups);
 
-/// Write the selected groups as lines of pair::to_json_line(), whole or not at all.
-/// @return how many
-/// @throws as ingest()
+/// Write the selected groups as lines of preference::to_json_line(). The file appears whole or not at all.
+/// @return number of groups
+/// @throws what ingest() throws
 std::int64_t write_selected_groups(const config::RunConfig& config, const std::filesystem::path& path);
 
 }  // namespace dmoerm::data

@@ -1,4 +1,3 @@
-// The second pass over the inputs: groups become tokens in the store.
 #include "data/ingest.h"
 
 #include <fmt/format.h>
@@ -11,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "data/group_layout.h"
 #include "data/group_selection.h"
@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using preference::Split;
 
-/// Pairs of responses that stated pairs under one label put in both orders.
+/// Number of pairs of responses that the group states in both orders under one label.
 std::int64_t contradictions(const preference::Group& group) {
   std::set<std::tuple<std::string, int, int>> said;
   for (const preference::StatedPair& p : group.pairs) said.insert({p.label, p.winner, p.loser});
@@ -34,7 +34,7 @@ std::int64_t contradictions(const preference::Group& group) {
   });
 }
 
-/// Files that appear together at the end, or not at all.
+/// Output files that appear together at the end, or not at all.
 class Outputs {
  public:
   explicit Outputs(std::vector<fs::path> paths) : paths_(std::move(paths)) {}
@@ -54,6 +54,7 @@ class Outputs {
   std::size_t published_ = 0;
 };
 
+/// The second pass over the inputs, in which groups become tokens in the store.
 class Ingest {
  public:
   explicit Ingest(const IngestRequest& request)
@@ -69,7 +70,7 @@ class Ingest {
       expect_no_special_file(output);
       remove_stale_temporaries_of(output);
     }
-    Outputs outputs({report_.dropped_file, summary, store});  // the store last: where it is, the others are
+    Outputs outputs({report_.dropped_file, summary, store});  // the store comes last: if it is there, so are the others
     write_store(temporary_name(store));
     report_.digest = verify_store(temporary_name(store));
     write_file_atomically(temporary_name(summary), to_json(report_).dump(2) + "\n");
@@ -100,7 +101,7 @@ class Ingest {
   void write_log(const std::string& file, std::int64_t line, const std::string& reason, bool kept) {
     json entry{{"file", file}, {"line", line}, {"reason", reason}};
     if (kept) entry["kept"] = true;
-    log_ << entry.dump(-1, ' ', false, json::error_handler_t::replace) << "\n";
+    log_ << json_line(entry) << "\n";
   }
 
   void drop(const std::string& file, std::int64_t line, const std::string& kind, const std::string& reason) {
@@ -192,8 +193,9 @@ IngestReport ingest(const IngestRequest& request) {
 IngestReport ingest_for_run(const config::RunConfig& config, const tokenizer::Tokenizer& tokenizer,
                             const tokenizer::ChatTemplate& chat_template, const fs::path& output) {
   if (!chat_template.missing_tokens().empty())
-    spdlog::warn("[ingest] template {}: the tokenizer lacks {}, written as plain text: is it the template of this model?",
-                 chat_template.name(), fmt::join(chat_template.missing_tokens(), ", "));
+    spdlog::warn(
+        "[ingest] template {}: the tokenizer has no token {}, so it is written as plain text: is this the template of the model?",
+        chat_template.name(), fmt::join(chat_template.missing_tokens(), ", "));
   IngestRequest request;
   request.data = config.data;
   request.categories = config.categories;

@@ -20,9 +20,9 @@ TextKey key_of(const std::string& text) {
   return key;
 }
 
-constexpr std::size_t kNamesMax = 200;  ///< of one category: names that are no points (one a rater, say) have no end
+constexpr std::size_t kNamesMax = 200;  // per category: names that are not points, such as one per rater, could be endless
 
-/// Add the points that a group has labels of.
+/// Add the points for which a group has labels.
 void collect_points(const preference::Group& group, std::set<std::string>& points) {
   const auto add = [&](const std::string& label) {
     if (label != preference::kOverall && points.size() < kNamesMax) points.insert(label);
@@ -34,7 +34,7 @@ void collect_points(const preference::Group& group, std::set<std::string>& point
   for (const preference::RecordedVerdict& v : group.verdicts) add(v.point);
 }
 
-/// Labels of points that the configuration does not name are of no use.
+/// Drop the labels of points that the configuration does not name.
 void keep_points(preference::Group& group, const std::vector<std::string>& points) {
   const auto other = [&](const std::string& label) {
     return label != preference::kOverall && std::ranges::find(points, label) == points.end();
@@ -60,7 +60,7 @@ TextKey content_key(const preference::Group& group, const std::string& prompt) {
   return key_of(content);
 }
 
-/// What the labels say of the responses' texts, in whatever order the row has them.
+/// A key of everything that the labels say about the responses. It does not depend on the order of the responses.
 TextKey statement_key(const preference::Group& group, const TextKey& content) {
   std::vector<std::string> said;
   const auto text = [&](int response) -> const std::string& { return group.responses[static_cast<std::size_t>(response)].text; };
@@ -114,7 +114,7 @@ std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const
       apply(input, request.categories, item, about.labels);
       if (on_group(std::move(item))) ++about.groups;
     }
-    if (reader.form() != nullptr) about.form = reader.form()->name;
+    if (reader.format() != nullptr) about.format = reader.format()->name;
     inputs.push_back(std::move(about));
   }
   return inputs;

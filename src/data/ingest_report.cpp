@@ -13,7 +13,7 @@ using nlohmann::json;
 std::string to_text(const IngestReport& report) {
   std::string text;
   for (const IngestReport::Input& input : report.inputs) {
-    text += fmt::format("{}: form {}, {} groups taken\n", input.path, input.form, input.groups);
+    text += fmt::format("{}: format {}, {} groups taken\n", input.path, input.format, input.groups);
   }
   text += fmt::format("{:<28} {:<24} {:>10} {:>10} {:>12}\n", "category", "split", "groups", "responses", "tokens");
   for (const auto& [category, splits] : report.counts) {
@@ -36,14 +36,14 @@ std::string to_text(const IngestReport& report) {
   }
   for (const auto& [what, n] : report.noted) text += fmt::format("noted {:>8}: {}\n", n, what);
   for (const auto& [reason, n] : report.dropped) text += fmt::format("dropped {:>6}: {}\n", n, reason);
-  text += fmt::format("everything dropped, with file and line: {}", report.dropped_file.string());
+  text += fmt::format("all dropped rows, with file and line: {}", report.dropped_file.string());
   return text;
 }
 
 json to_json(const IngestReport& report) {
   json inputs = json::array(), counts = json::object(), pairs = json::object();
   for (const IngestReport::Input& i : report.inputs)
-    inputs.push_back({{"path", i.path}, {"form", i.form}, {"groups", i.groups}, {"labels", i.labels}});
+    inputs.push_back({{"path", i.path}, {"form", i.format}, {"groups", i.groups}, {"labels", i.labels}});
   for (const auto& [category, splits] : report.counts) {
     for (const auto& [split, c] : splits) {
       counts[category][split] = {{"groups", c.groups}, {"responses", c.responses}, {"tokens", c.tokens}};

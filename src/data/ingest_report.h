@@ -1,4 +1,4 @@
-// What an ingest did, for people and for programs.
+// The report of an ingest, for people and for programs.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -16,29 +16,30 @@ struct SplitCounts {
   std::int64_t groups = 0, responses = 0, tokens = 0;
 };
 
-/// Strictly ordered pairs: category -> label ("overall" or a point) -> by split.
+/// Number of strictly ordered pairs: category -> label ("overall" or a point) -> split.
 using PairCounts = std::map<std::string, std::map<std::string, std::array<std::int64_t, 3>>>;
 
 struct IngestReport {
   struct Input {
-    std::string path, form;
-    std::int64_t groups = 0;                              ///< taken
-    std::map<std::string, std::set<std::string>> labels;  ///< category -> points it has labels of, also those not asked for
+    std::string path, format;
+    std::int64_t groups = 0;                              ///< number of groups that are used
+    std::map<std::string, std::set<std::string>> labels;  ///< category -> points with labels, configured or not
   };
   std::vector<Input> inputs;
-  std::map<std::string, std::map<std::string, SplitCounts>> counts;     ///< category -> split
-  PairCounts pairs;                                                     ///< by the clear margin of each category
-  std::map<std::string, std::map<std::string, std::int64_t>> cut;       ///< category -> "prompts" | "responses" that lost tokens
-  std::map<std::string, std::int64_t> dropped;                          ///< reason -> rows
-  std::map<std::string, std::int64_t> noted;                            ///< what else was seen in rows that were kept
+  std::map<std::string, std::map<std::string, SplitCounts>> counts;  ///< category -> split
+  PairCounts pairs;                                                  ///< pairs by the clear margin of each category
+  std::map<std::string, std::map<std::string, std::int64_t>>
+      cut;                                      ///< category -> "prompts" or "responses" -> number that lost tokens
+  std::map<std::string, std::int64_t> dropped;  ///< reason -> number of rows
+  std::map<std::string, std::int64_t> noted;    ///< remark -> number of rows that were kept all the same
   std::map<std::string, std::map<std::string, std::int64_t>> verdicts;  ///< category/point -> outcome -> count
-  std::string digest;                                                   ///< of the store's content
-  std::filesystem::path dropped_file;                                   ///< JSON lines: file, line, reason
+  std::string digest;                                                   ///< digest of the store's content
+  std::filesystem::path dropped_file;  ///< file with a JSON line (file, line, reason) for each dropped row
 };
 
 /// The report as a text for people.
 std::string to_text(const IngestReport& report);
-/// The same for programs.
+/// The report for programs.
 nlohmann::json to_json(const IngestReport& report);
 
 }  // namespace dmoerm::data

@@ -20,7 +20,7 @@ DrawKey draw_key(const InputGroup& item, std::uint64_t seed) {
   return {mix64(item.content.low ^ mix64(seed)), item.statement.low};
 }
 
-/// Order in which splits win a prompt that rows put into several.
+/// The split with the higher rank gets a prompt that rows put into several splits.
 int rank_of(Split split) { return split == Split::unset ? -1 : static_cast<int>(split); }
 static_assert(Split::train < Split::validation && Split::validation < Split::test);
 
@@ -79,14 +79,15 @@ class Surveyor {
   }
 
   [[noreturn]] void refuse(const char* at_least) const {
-    std::string text = fmt::format("found {}{} bad line{}, tolerated are {} (data.bad_lines_max, --bad-lines):", at_least,
-                                   bad_lines_, bad_lines_ == 1 ? "" : "s", request_.data.bad_lines_max);
+    std::string text =
+        fmt::format("found {}{} bad line{}, but only {} may be skipped (data.bad_lines_max, --bad-lines):", at_least, bad_lines_,
+                    bad_lines_ == 1 ? "" : "s", request_.data.bad_lines_max);
     for (const std::string& line : bad_) text += "\n  " + line;
     throw DataError(text);
   }
 
   [[noreturn]] void refuse_empty() const {
-    std::string text = "the inputs hold no group that can be used:";
+    std::string text = "the inputs contain no group that can be used:";
     for (const config::InputConfig& input : request_.data.inputs) text += "\n  " + input.path;
     for (const auto& [reason, unused] : unused_)
       text += fmt::format("\n  {} of {}, first {}", unused.times, reason, unused.first);
@@ -104,7 +105,7 @@ class Surveyor {
     }
     all.merge(std::set<std::string>(found_));
     if (!missing.empty()) {
-      throw ConfigError(fmt::format("categories without any data: {}; the inputs hold: {}", join(missing), join(all)));
+      throw ConfigError(fmt::format("these categories have no data: {}; the inputs have data of: {}", join(missing), join(all)));
     }
     if (request_.categories.empty()) survey_.categories.assign(found_.begin(), found_.end());
   }
@@ -140,7 +141,7 @@ class Surveyor {
     std::string first;  ///< file:line
     std::int64_t times = 0;
   };
-  std::map<std::string, Unused> unused_;  ///< well-formed rows of no use, by reason
+  std::map<std::string, Unused> unused_;  ///< well-formed rows that cannot be used, by reason
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The packed batch: groups laid out as one row of tokens, without padding, each prompt once. Plain vectors; the model makes
-// tensors of them.
+// The packed batch: the tokens of several groups in one row, without padding, with each prompt once. It consists of plain
+// vectors, from which the model makes tensors.
 #pragma once
 #include <cstdint>
 #include <span>
@@ -9,40 +9,40 @@
 
 namespace dmoerm::data {
 
-/// Rows [begin, begin + length) of a packed batch.
+/// Tokens [begin, begin + length) of a packed batch.
 struct Span {
   std::int32_t begin = 0, length = 0;
 };
 
-/// One response of a packed batch: its own tokens, and the shared tokens it follows (may be empty).
+/// One response of a packed batch: its own tokens, and the shared tokens before them (may be empty).
 struct PackedResponse {
   Span prefix, own;
 };
 
-/// T tokens of some groups: all prefixes' and responses' tokens in one row.
+/// The T tokens of some groups, prefixes and responses, in one row.
 struct PackedBatch {
   std::vector<std::int32_t> ids;        ///< [T]
-  std::vector<std::int32_t> positions;  ///< [T] place of each token in its own sequence
-  std::vector<Span> prefixes;           ///< shared prompts, each with its own causal attention
+  std::vector<std::int32_t> positions;  ///< [T] position of each token in its own sequence
+  std::vector<Span> prefixes;           ///< shared prefixes, each with its own causal attention
   std::vector<PackedResponse> responses;
   std::vector<std::int32_t>
-      read_rows;  ///< [responses] row whose state is the response's: the last token, or the first for encoders
-  std::vector<std::int32_t> group_ends;  ///< [groups] number of responses up to and including each group
+      read_rows;  ///< [responses] token whose state is read as the response's: the last one, or the first one for encoders
+  std::vector<std::int32_t> group_ends;  ///< [groups] number of responses up to the end of each group
 
   [[nodiscard]] std::int64_t tokens() const { return static_cast<std::int64_t>(ids.size()); }
   [[nodiscard]] std::int64_t groups() const { return static_cast<std::int64_t>(group_ends.size()); }
 };
 
-/// Add one group. With `share_prefix` its prefix is laid out once (decoders); without, each response carries the whole text
-/// (encoders cannot share: there every token sees every other).
-/// @param responses  subset of the group's responses, by index, in this order
+/// Add one group. With `share_prefix` the prefix is laid out once (decoders); otherwise each response has the whole text
+/// (encoders, in which every token sees every other, so that nothing can be shared).
+/// @param responses  indices of the group's responses to add, in this order
 void append_group(PackedBatch& batch, const TokenGroup& group, std::span<const std::int32_t> responses, bool share_prefix,
                   bool read_last);
 
 /// Add one sequence as a group of one response.
 void append_sequence(PackedBatch& batch, std::span<const std::int32_t> ids, bool read_last);
 
-/// Tokens that append_group() would add.
+/// Number of tokens that append_group() would add.
 std::int64_t packed_tokens(const TokenGroup& group, std::span<const std::int32_t> responses, bool share_prefix);
 
 }  // namespace dmoerm::data

@@ -11,9 +11,9 @@ namespace dmoerm::data {
 namespace {
 
 constexpr preference::Preference kNone{-1, -1, 0.0F};
-constexpr double kRounding = 1e-9;  // scores that are means of ratings may miss the margin by a hair
+constexpr double kRounding = 1e-9;  // scores that are means of ratings may miss the margin by a rounding error
 
-/// What was said about unordered pairs of responses: a preference, or kNone.
+/// What is stated about unordered pairs of responses: a preference, or kNone.
 using Said = std::map<std::pair<std::int32_t, std::int32_t>, preference::Preference>;
 
 void say(Said& said, std::int32_t a, std::int32_t b, const preference::Preference& preference) {
@@ -56,7 +56,7 @@ std::vector<preference::Preference> preferences_of(const StoreColumns& c, const 
     if (c.verdict_label[i] == label) say(judged, a, b, meaning(c.verdict_outcome[i], a, b));
   }
   Said& decided = stated;
-  decided.merge(judged);  // keeps what was stated
+  decided.merge(judged);  // stated pairs stay
   for (const auto& [responses, preference] : decided) {
     if (preference.winner >= 0) result.push_back(preference);
   }

@@ -1,4 +1,4 @@
-// The rule that turns what is known about a group into strictly ordered pairs of its responses.
+// The rule that derives strictly ordered pairs of responses from what is known about a group.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -11,10 +11,11 @@ namespace dmoerm::data {
 /// Number of the label "overall" in every store.
 inline constexpr std::int32_t kOverallLabel = 0;
 
-/// Pairs of a group under one label. A stated pair goes before a verdict, a verdict before scores: each decides its pair, also
-/// where it decides for none (statements that contradict each other, a judge that did not mean the same response in both orders).
-/// Scores decide the rest, by a gap >= score_gap_min, or any gap if it is 0.
-/// @param label  number of the label; one below 0 gives no pairs
+/// The ordered pairs of a group under one label. For each pair of responses a stated pair counts before a verdict, and a verdict
+/// before scores. A pair without an order (contradictory statements, or verdicts that prefer different responses in the two
+/// orders) is settled too: scores do not overrule it. Scores order the other pairs if their gap is at least score_gap_min, or not
+/// 0 if score_gap_min is 0.
+/// @param label  number of the label; a negative number gives no pairs
 std::vector<preference::Preference> preferences_of(const StoreColumns& columns, const StoreIndex& index, std::int64_t group,
                                                    std::int32_t label, double score_gap_min);
 

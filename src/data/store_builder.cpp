@@ -25,7 +25,7 @@ std::int32_t StoreBuilder::label_of(const preference::Group& group, const std::s
   return label == preference::kOverall ? kOverallLabel : labels_.number_of(group.category + "/" + label);
 }
 
-/// The columns of one group alone: it is group 0, its responses are numbered from 0.
+/// The columns of a store with this group only: the group and its responses are numbered from 0.
 StoreColumns StoreBuilder::columns_of(const preference::Group& group, const GroupLayout& layout,
                                       const std::vector<std::int32_t>& prompt) {
   StoreColumns c;
@@ -54,12 +54,17 @@ StoreColumns StoreBuilder::columns_of(const preference::Group& group, const Grou
   c.file = {files_.number_of(group.file)};
   c.line = {group.line};
   for (const preference::StatedPair& p : group.pairs) {
-    c.pair_group.push_back(0), c.pair_label.push_back(label_of(group, p.label));
-    c.pair_winner.push_back(p.winner), c.pair_loser.push_back(p.loser), c.pair_margin.push_back(static_cast<float>(p.margin));
+    c.pair_group.push_back(0);
+    c.pair_label.push_back(label_of(group, p.label));
+    c.pair_winner.push_back(p.winner);
+    c.pair_loser.push_back(p.loser);
+    c.pair_margin.push_back(static_cast<float>(p.margin));
   }
   for (const preference::RecordedVerdict& v : group.verdicts) {
-    c.verdict_group.push_back(0), c.verdict_label.push_back(label_of(group, v.point));
-    c.verdict_a.push_back(v.a), c.verdict_b.push_back(v.b);
+    c.verdict_group.push_back(0);
+    c.verdict_label.push_back(label_of(group, v.point));
+    c.verdict_a.push_back(v.a);
+    c.verdict_b.push_back(v.b);
     c.verdict_outcome.push_back(static_cast<std::uint8_t>(preference::check_swap(v.first_order, v.second_order)));
   }
   return c;

@@ -1,4 +1,4 @@
-// Turns groups of texts into rows of a token store, streamed to its file.
+// Turns groups into rows of a token store and streams them to its file.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -25,16 +25,18 @@ class NumberedNames {
 
 class StoreBuilder {
  public:
-  /// @param categories  all names, in the order of their numbers. @throws IoError
+  /// @param categories  names of all categories in the order of their numbers. @throws IoError
   StoreBuilder(const std::filesystem::path& path, const std::vector<std::string>& categories);
 
-  /// Add one group. @param layout  its tokens; @param prompt  ids of the prompt alone, already cut
-  /// @param score_gap_min  of its category, for the counts of pairs
+  /// Add one group.
+  /// @param layout        tokens of the group
+  /// @param prompt        ids of the prompt alone, already cut
+  /// @param score_gap_min  margin of the category, for the counts of pairs
   void add(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt,
            preference::Split split, double weight, double score_gap_min);
-  /// Strictly ordered pairs so far.
+  /// Number of strictly ordered pairs so far.
   [[nodiscard]] const PairCounts& pairs() const { return pairs_; }
-  /// Groups without any such pair.
+  /// Number of groups without any such pair.
   [[nodiscard]] std::int64_t groups_without_pairs() const { return groups_without_pairs_; }
   /// Write the rest and close. @throws IoError
   void finish(const std::string& provenance);
@@ -46,7 +48,7 @@ class StoreBuilder {
   void append(StoreColumns& one);
 
   StoreFile file_;
-  StoreColumns columns_;  ///< what the file does not have yet
+  StoreColumns columns_;  ///< values that are not in the file yet
   NumberedNames categories_, labels_, files_;
   std::int64_t groups_ = 0, responses_ = 0, groups_without_pairs_ = 0;
   PairCounts pairs_;

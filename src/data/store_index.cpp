@@ -25,7 +25,7 @@ bool same_size(std::size_t size, const Columns&... columns) {
   return ((columns.size() == size) && ...);
 }
 
-/// Begins of the runs of equal values in a sorted column: entry i is where those of i start.
+/// Where the values 0, 1, 2, ... begin in a sorted column; one more entry than values.
 std::vector<std::int64_t> runs(const std::vector<std::int64_t>& sorted, std::size_t count) {
   std::vector<std::int64_t> begin(count + 1, 0);
   for (const std::int64_t value : sorted) ++begin[static_cast<std::size_t>(value) + 1];
@@ -33,7 +33,7 @@ std::vector<std::int64_t> runs(const std::vector<std::int64_t>& sorted, std::siz
   return begin;
 }
 
-/// Two different responses of the group that each entry names.
+/// Whether every entry names two different responses of its group.
 bool name_two(const StoreColumns& c, const std::vector<std::int64_t>& group, const std::vector<std::int32_t>& a,
               const std::vector<std::int32_t>& b) {
   for (std::size_t i = 0; i < group.size(); ++i) {

@@ -1,7 +1,6 @@
 #include "data/token_store_hdf5.h"
 
 #include <fmt/format.h>
-#include <hdf5.h>
 
 #include <algorithm>
 #include <functional>
@@ -12,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/file_seal.h"
+#include "base/h5.h"
 #include "base/hash.h"
 
 namespace dmoerm::data {
@@ -21,56 +21,27 @@ using nlohmann::json;
 constexpr std::size_t kChunk = 1 << 16;     // values
 constexpr hsize_t kDeflateRatioMax = 1100;  // deflate reaches 1032
 
-/// An HDF5 handle that closes itself.
-class Handle {
- public:
-  /// @throws IoError with `message` if HDF5 gave no handle
-  Handle(hid_t id, herr_t (*closer)(hid_t), const std::string& message) : id_(id), close_(closer) {
-    if (id_ < 0) throw IoError(message);
-  }
-  ~Handle() {
-    if (id_ >= 0) close_(id_);
-  }
-  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
-  Handle& operator=(Handle&&) = delete;
-  operator hid_t() const { return id_; }  // NOLINT: stands for the id everywhere
-  /// Close now and say whether it worked: buffered data are written here.
-  bool close() { return close_(std::exchange(id_, -1)) >= 0; }
+using Handle = h5::Handle<IoError>;
 
- private:
-  hid_t id_;
-  herr_t (*close_)(hid_t);
-};
-
-/// HDF5 for as long as the process lives. Its errors are ours to report, and it is closed by us: at exit HDF5 1.10 crashes over a
-/// file that could not be written.
+/// Closes HDF5 when the process ends, unless a file could not be finished: HDF5 1.10 crashes when it closes such a file.
 class Library {
  public:
   static Library& get() {
     static Library library;
     return library;
   }
-  /// Leave it as it is at exit.
+  /// Do not close HDF5 when the process ends.
   void abandon() { abandoned_ = true; }
 
  private:
-  Library() {
-    H5dont_atexit();
-    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-  }
+  Library() { h5::quiet_library(); }
   ~Library() {
     if (!abandoned_) H5close();
   }
   bool abandoned_ = false;
 };
 
-hid_t type_of(std::int32_t) { return H5T_NATIVE_INT32; }
-hid_t type_of(std::int64_t) { return H5T_NATIVE_INT64; }
-hid_t type_of(std::uint8_t) { return H5T_NATIVE_UINT8; }
-hid_t type_of(float) { return H5T_NATIVE_FLOAT; }
-hid_t type_of(double) { return H5T_NATIVE_DOUBLE; }
-
-/// Of all columns but where the rows were read from: equal data have equal digests.
+/// Digest of all columns except those that say where rows were read from, so that equal data have equal digests.
 std::string content_digest(const std::map<std::string, PieceDigest>& columns, const StoreAttributes& attributes) {
   std::string all = json{attributes.categories, attributes.labels}.dump();
   for (const auto& [name, digest] : columns) {
@@ -92,7 +63,7 @@ Handle create_dataset(hid_t file, const std::string& name, hid_t type, const std
   return {H5Dcreate2(file, name.c_str(), type, space, links, properties, H5P_DEFAULT), H5Dclose, failed};
 }
 
-/// The part [start, start + count) of a dataset, moved by `transfer` (H5Dwrite or H5Dread).
+/// Read or write the values [start, start + count) of a dataset. @param transfer  calls H5Dread or H5Dwrite
 template <class Transfer>
 bool move_part(hid_t dataset, hid_t type, hsize_t start, hsize_t count, const Transfer& transfer) {
   Handle all(H5Dget_space(dataset), H5Sclose, "no data space"),
@@ -101,28 +72,15 @@ bool move_part(hid_t dataset, hid_t type, hsize_t start, hsize_t count, const Tr
          transfer(dataset, type, part, all) >= 0;
 }
 
-/// A text as a dataset of its own: HDF5's attributes end at 64 KiB.
-void write_text(hid_t file, const std::string& name, const std::string& text, const std::string& path) {
-  const std::string failed = fmt::format("{}: cannot write {}: is the disk full?", path, name);
-  Handle type(H5Tcopy(H5T_C_S1), H5Tclose, failed), space(H5Screate(H5S_SCALAR), H5Sclose, failed);
-  H5Tset_size(type, text.size());
-  H5Tset_cset(type, H5T_CSET_UTF8);
-  Handle dataset(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Dclose, failed);
-  if (H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()) < 0) throw IoError(failed);
-}
-
 json read_json_text(hid_t file, const std::string& name, const std::string& path) {
-  const std::string failed = fmt::format("{}: \"{}\" is missing or damaged: no token store of ours; ingest again", path, name);
-  Handle dataset(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose, failed), type(H5Dget_type(dataset), H5Tclose, failed);
-  if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0) throw DataError(failed);
-  std::string text(H5Tget_size(type), '\0');
-  if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()) < 0) throw DataError(failed);
+  const std::string failed = fmt::format("{}: \"{}\" is missing or damaged: not a whole token store; ingest again", path, name);
+  const auto text = h5::read_text<DataError>(file, name, failed);
   json value = json::parse(text, nullptr, false);
   if (!value.is_object()) throw DataError(failed);
   return value;
 }
 
-/// Read one column in pieces. @param take  gets the number of all values, then each piece
+/// Read one column in pieces. @param take  called with the number of all values and each piece
 template <class T>
 PieceDigest read_column(hid_t file, const std::string& name, std::uintmax_t file_size, const std::string& path,
                         const std::function<void(std::size_t, std::span<const T>)>& take) {
@@ -139,14 +97,14 @@ PieceDigest read_column(hid_t file, const std::string& name, std::uintmax_t file
     const auto read = [&](hid_t d, hid_t type, hid_t part, hid_t all) {
       return H5Dread(d, type, part, all, H5P_DEFAULT, piece.data());
     };
-    if (!move_part(dataset, type_of(T{}), at, piece.size(), read)) throw DataError(failed);
+    if (!move_part(dataset, h5::type_of(T{}), at, piece.size(), read)) throw DataError(failed);
     digest.add(piece.data(), piece.size() * sizeof(T));
     take(size, piece);
   }
   return digest;
 }
 
-/// Read a store; columns go to `columns` unless it is null.
+/// Read a store into `columns`, or only verify it if `columns` is null. @return the content digest
 std::string read(const std::filesystem::path& file_path, StoreColumns* columns, StoreAttributes& attributes) {
   Library::get();
   check_seal(file_path, kTokenStoreSeal);
@@ -183,7 +141,7 @@ std::string read(const std::filesystem::path& file_path, StoreColumns* columns, 
     const std::string digest = content_digest(digests, attributes), expected = stored.value("digest", "");
     if (digest == expected) return digest;
     throw DataError(fmt::format("{}: expected the content digest {}, found {}: damaged; ingest again", path, expected, digest));
-  } catch (const IoError& e) {  // a handle that HDF5 did not give: what is in the file is at fault
+  } catch (const IoError& e) {  // HDF5 gave no handle, because the content of the file is wrong
     throw DataError(e.what());
   } catch (const json::exception&) {
     throw DataError(fmt::format("{}: its attributes are damaged; ingest again", path));
@@ -200,7 +158,7 @@ struct StoreFile::Impl {
   std::map<std::string, hsize_t> written;
   bool finished = false;
 
-  /// Write the front of a column: whole chunks, or all of it.
+  /// Write whole chunks from the front of a column, or all of it.
   template <class T>
   void drain(const std::string& name, std::vector<T>& column, bool all) {
     std::size_t at = 0;
@@ -212,7 +170,7 @@ struct StoreFile::Impl {
         return H5Dwrite(d, type, part, space, H5P_DEFAULT, piece.data());
       };
       Handle& dataset = datasets.at(name);
-      if (H5Dset_extent(dataset, &size) < 0 || !move_part(dataset, type_of(T{}), done, piece.size(), write)) {
+      if (H5Dset_extent(dataset, &size) < 0 || !move_part(dataset, h5::type_of(T{}), done, piece.size(), write)) {
         throw IoError(fmt::format("{}: cannot write column {}: is the disk full?", path, name));
       }
       digests[name].add(piece.data(), piece.size_bytes());
@@ -234,7 +192,7 @@ StoreFile::StoreFile(const std::filesystem::path& path) {
   StoreColumns::each(
       [&](const char* column_name, auto& column) {
         using T = typename std::decay_t<decltype(column)>::value_type;
-        impl_->datasets.emplace(column_name, create_dataset(impl_->file, column_name, type_of(T{}), name));
+        impl_->datasets.emplace(column_name, create_dataset(impl_->file, column_name, h5::type_of(T{}), name));
         impl_->digests[column_name] = {};
       },
       none);
@@ -251,8 +209,11 @@ void StoreFile::finish(StoreColumns& columns, const StoreAttributes& attributes)
   StoreColumns::each([&](const char* name, auto& column) { impl_->drain(name, column, true); }, columns);
   const json names{{"categories", attributes.categories}, {"labels", attributes.labels}, {"files", attributes.files}};
   const json about{{"schema", kStoreSchema}, {"digest", content_digest(impl_->digests, attributes)}, {"names", names}};
-  write_text(impl_->file, "attributes", about.dump(), impl_->path);
-  write_text(impl_->file, "provenance", attributes.provenance, impl_->path);
+  const auto write_text = [&](const std::string& name, const std::string& text) {
+    h5::write_text<IoError>(impl_->file, name, text, fmt::format("{}: cannot write {}: is the disk full?", impl_->path, name));
+  };
+  write_text("attributes", about.dump());
+  write_text("provenance", attributes.provenance);
   bool good = true;
   for (auto& [name, dataset] : impl_->datasets) good = dataset.close() && good;
   if (!good || H5Fflush(impl_->file, H5F_SCOPE_GLOBAL) < 0 || !impl_->file.close()) {

@@ -1,4 +1,4 @@
-// The HDF5 side of the token store. The only file that includes hdf5.h is the .cpp of this header.
+// Writing and reading the HDF5 file of a token store.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -11,8 +11,8 @@ namespace dmoerm::data {
 
 inline constexpr SealKind kTokenStoreSeal{"token store", "ingest again"};
 
-/// Writes a store piece by piece. Every column is chunked, shuffled, deflated, with a checksum on every chunk; the datasets
-/// "attributes" (JSON: schema, digest, names) and "provenance" (JSON) come last, then the seal over all of it.
+/// Writes a store piece by piece. Every column is chunked, shuffled and deflated, with a checksum per chunk. The datasets
+/// "attributes" (JSON: schema, digest, names) and "provenance" (JSON) come last, then the seal over the whole file.
 class StoreFile {
  public:
   /// Create `path`. @throws IoError
@@ -21,9 +21,9 @@ class StoreFile {
   StoreFile(const StoreFile&) = delete;
   StoreFile& operator=(const StoreFile&) = delete;
 
-  /// Move whole chunks from the front of each column to the file; what fills no chunk stays. @throws IoError (disk full)
+  /// Move whole chunks from the front of each column to the file. The rest stays in the columns. @throws IoError (disk full)
   void write_chunks(StoreColumns& columns);
-  /// Write what is left in the columns and the attributes, and close. @throws IoError (disk full)
+  /// Write the rest of the columns and the attributes, and close the file. @throws IoError (disk full)
   void finish(StoreColumns& columns, const StoreAttributes& attributes);
 
  private:
@@ -31,11 +31,11 @@ class StoreFile {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Read a whole store; schema, checksums and content digest are verified. @param digest  receives the content digest
+/// Read a whole store and verify its schema, checksums and content digest. @param digest  receives the content digest
 /// @throws IoError, DataError naming what is wrong
 void read_store(const std::filesystem::path& path, StoreColumns& columns, StoreAttributes& attributes, std::string& digest);
 
-/// read_store() that keeps nothing: that what was written can be read again. @return the content digest
+/// Check that a store can be read, with everything that read_store() verifies. @return the content digest
 std::string verify_store(const std::filesystem::path& path);
 
 }  // namespace dmoerm::data

@@ -1,4 +1,4 @@
-// What a token store holds: flat columns, one HDF5 dataset each. Shared by writer and reader.
+// The content of a token store: flat columns, each of which is one HDF5 dataset. Writer and reader share it.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -9,18 +9,19 @@ namespace dmoerm::data {
 inline constexpr std::int64_t kStoreSchema = 2;
 
 struct StoreColumns {
-  std::vector<std::int32_t>
-      tokens;  ///< of each group: prefix, then each response's own tokens, then the prompt's where it is no part of the prefix
-  // one value a group; the prompt's ids are the first prompt_shared of the prefix, or the prompt_extra after the responses
+  std::vector<std::int32_t> tokens;  ///< tokens by group: prefix, each response's own tokens, then those of the prompt if the
+                                     ///< prefix does not begin with it
+  // One value per group. The ids of the prompt are the first prompt_shared of the prefix, or the prompt_extra after the
+  // responses.
   std::vector<std::int32_t> prefix_length, response_count, prompt_shared, prompt_extra, category, id_length, file;
   std::vector<std::int64_t> line;
   std::vector<std::uint8_t> split;
   std::vector<float> weight;
   std::vector<std::uint8_t> id_bytes;
-  // one value a response
+  // One value per response.
   std::vector<std::int32_t> response_length;
-  std::vector<double> overall;  ///< NaN: none
-  // sparse labels, in the order of the groups
+  std::vector<double> overall;  ///< overall score; NaN if there is none
+  // One value per label, in the order of the groups.
   std::vector<std::int64_t> score_response;  ///< number of the response in the store
   std::vector<std::int32_t> score_label;
   std::vector<double> score_value;
@@ -29,9 +30,9 @@ struct StoreColumns {
   std::vector<float> pair_margin;
   std::vector<std::int64_t> verdict_group;
   std::vector<std::int32_t> verdict_label, verdict_a, verdict_b;
-  std::vector<std::uint8_t> verdict_outcome;  ///< pair::SwapOutcome
+  std::vector<std::uint8_t> verdict_outcome;  ///< preference::SwapOutcome
 
-  /// Call visit(name, column of self, same column of others...) for every column, in the file's order.
+  /// Call visit(name, column of self, same column of others...) for every column, in the order of the file.
   template <class Visit, class Self, class... Others>
   static void each(const Visit& visit, Self& self, Others&... others) {
     using C = StoreColumns;
@@ -69,7 +70,7 @@ struct StoreColumns {
 /// Texts about the store as a whole.
 struct StoreAttributes {
   std::vector<std::string> categories, files;
-  std::vector<std::string> labels;  ///< the first is "overall", the others are "<category>/<point>"
+  std::vector<std::string> labels;  ///< "overall", then "<category>/<point>"
   std::string provenance = "{}";    ///< JSON
 };
 

@@ -1,17 +1,16 @@
 #include "label_store/segment.h"
 
 #include <fmt/format.h>
-#include <hdf5.h>
 
 #include <algorithm>
 #include <map>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <tuple>
 #include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/h5.h"
 
 namespace dmoerm::label_store {
 namespace {
@@ -21,37 +20,9 @@ using nlohmann::json;
 constexpr hsize_t kChunkRows = 4096, kChunkBytes = 1 << 16;
 constexpr const char* kReplies = "reply_bytes";
 
-/// An HDF5 handle that closes itself.
-class Handle {
- public:
-  /// @throws DataError with `message` if HDF5 gave no handle
-  Handle(hid_t id, herr_t (*closer)(hid_t), const std::string& message) : id_(id), close_(closer) {
-    if (id_ < 0) throw DataError(message);
-  }
-  ~Handle() {
-    if (id_ >= 0) close_(id_);
-  }
-  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
-  Handle& operator=(Handle&&) = delete;
-  operator hid_t() const { return id_; }  // NOLINT: stands for the id everywhere
+using Handle = h5::Handle<DataError>;
+using h5::type_of;
 
- private:
-  hid_t id_;
-  herr_t (*close_)(hid_t);
-};
-
-/// HDF5 keeps still: its errors are ours to report (per thread), and nothing of ours is unwritten at exit.
-void quiet_library() {
-  static std::once_flag once;
-  std::call_once(once, [] { H5dont_atexit(); });
-  H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
-}
-
-hid_t type_of(std::int32_t) { return H5T_NATIVE_INT32; }
-hid_t type_of(std::int64_t) { return H5T_NATIVE_INT64; }
-hid_t type_of(std::uint64_t) { return H5T_NATIVE_UINT64; }
-hid_t type_of(std::uint8_t) { return H5T_NATIVE_UINT8; }
-hid_t type_of(float) { return H5T_NATIVE_FLOAT; }
 hid_t type_of(const Digest&) { return H5T_NATIVE_UINT8; }
 
 /// Shape of `rows` values: digests are a row of 32 bytes each.
@@ -77,14 +48,6 @@ void write_column(hid_t file, const std::string& name, const std::vector<T>& val
   const Handle dataset(H5Dcreate2(file, name.c_str(), type_of(T{}), space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose,
                        failed);
   if (H5Dwrite(dataset, type_of(T{}), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0) throw DataError(failed);
-}
-
-void write_text(hid_t file, const std::string& name, const std::string& text, const std::string& failed) {
-  const Handle type(H5Tcopy(H5T_C_S1), H5Tclose, failed), space(H5Screate(H5S_SCALAR), H5Sclose, failed);
-  H5Tset_size(type, text.size());
-  H5Tset_cset(type, H5T_CSET_UTF8);
-  const Handle dataset(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Dclose, failed);
-  if (H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()) < 0) throw DataError(failed);
 }
 
 json to_json(const judge::Usage& s) { return {s.requests, s.prompt_tokens, s.completion_tokens, s.cost_micros}; }
@@ -140,7 +103,7 @@ std::string image_of(const LabelColumns& rows, const SegmentNotes& notes, const 
     replies.insert(replies.end(), start, start + rows.reply_length[i]);
   }
   write_column(file, kReplies, replies, kChunkBytes, failed);
-  write_text(file, "attributes", about_text(rows, order, notes), failed);
+  h5::write_text<DataError>(file, "attributes", about_text(rows, order, notes), failed);
   if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) throw DataError(failed);
   const ssize_t size = H5Fget_file_image(file, nullptr, 0);
   std::string image(size > 0 ? static_cast<std::size_t>(size) : 0, '\0');
@@ -186,15 +149,6 @@ void read_values(const Shape& from, hsize_t first, hsize_t count, std::vector<T>
     into.resize(before);
     throw DataError(failed);
   }
-}
-
-std::string read_text(hid_t file, const std::string& name, const std::string& failed) {
-  const Handle dataset(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose, failed);
-  const Handle type(H5Dget_type(dataset), H5Tclose, failed);
-  if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0) throw DataError(failed);
-  std::string text(H5Tget_size(type), '\0');
-  if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()) < 0) throw DataError(failed);
-  return text;
 }
 
 SegmentAbout about_of(const std::string& text, const std::string& path) {
@@ -250,7 +204,7 @@ judge::Usage SegmentAbout::spent() const {
 }
 
 void write_segment(const fs::path& path, const LabelColumns& rows, const SegmentNotes& notes) {
-  quiet_library();
+  h5::quiet_library();
   const std::string image = image_of(rows, notes, path.string());
   write_file_atomically(path, seal_of(image, kSegmentSeal) + image);
   std::error_code error;
@@ -266,13 +220,14 @@ struct Segment::Impl {
   std::vector<std::uint64_t> ends_of_replies;
 
   static std::unique_ptr<Impl> open(const fs::path& path) {
-    quiet_library();
+    h5::quiet_library();
     const std::string name = path.string();
     Handle file(H5Fopen(name.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose,
                 fmt::format("{}: HDF5 cannot open it: damaged; {}", name, kSegmentSeal.advice));
-    SegmentAbout about = about_of(
-        read_text(file, "attributes", fmt::format("{}: its attributes are missing or damaged; {}", name, kSegmentSeal.advice)),
-        name);
+    SegmentAbout about =
+        about_of(h5::read_text<DataError>(
+                     file, "attributes", fmt::format("{}: its attributes are missing or damaged; {}", name, kSegmentSeal.advice)),
+                 name);
     return std::make_unique<Impl>(Impl{path, std::move(file), std::move(about), {}, {}});
   }
 

@@ -1,4 +1,4 @@
-// Sealed label segments: immutable HDF5 files under a checksum. The only file that includes hdf5.h is the .cpp of this header.
+// Sealed label segments: immutable HDF5 files under a checksum.
 #pragma once
 #include <cstdint>
 #include <filesystem>

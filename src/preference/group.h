@@ -1,4 +1,4 @@
-// Preference data as read: one prompt, n >= 2 responses, and what is known about their order.
+// Preference data as read: a prompt, at least two responses, and what is known about their order.
 #pragma once
 #include <cstdint>
 #include <limits>
@@ -13,7 +13,7 @@ namespace dmoerm::preference {
 
 inline constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 
-/// The label stream that says which response is better over all; capability points are other streams.
+/// Name of the labels that say which response is better overall. Labels of capability points have the names of the points.
 inline constexpr std::string_view kOverall = "overall";
 
 enum class Split : std::uint8_t { train = 0, validation = 1, test = 2, unset = 255 };
@@ -23,8 +23,8 @@ struct Message {
   std::string content;
 };
 
-/// What a judge said about one pair and one point, asked in both orders. `first_order`: response a shown first; `second_order`: b
-/// shown first. Each is the verdict about what the judge was shown.
+/// A judge's verdicts on one pair and one point, asked in both orders. In `first_order` response a was shown first, in
+/// `second_order` response b. Each verdict refers to the order shown.
 struct RecordedVerdict {
   std::string point;
   int a = 0, b = 0;  ///< indices into Group::responses
@@ -35,12 +35,12 @@ struct RecordedVerdict {
 struct StatedPair {
   std::string label;  ///< kOverall or a capability point
   int winner = 0, loser = 0;
-  double margin = 0.0;  ///< demanded reward gap, 0 if none was given
+  double margin = 0.0;  ///< reward gap that training demands, 0 if the row states none
 };
 
 struct Response {
   std::string text;                      ///< the last assistant turn
-  double overall = kMissing;             ///< higher is better; ranks are stored as their negative
+  double overall = kMissing;             ///< overall score, higher is better; a rank is stored as its negative
   std::map<std::string, double> scores;  ///< capability point -> score, higher is better
 };
 
@@ -53,15 +53,15 @@ struct Group {
   std::vector<Response> responses;
   std::vector<StatedPair> pairs;
   std::vector<RecordedVerdict> verdicts;
-  std::string file;       ///< provenance
-  std::int64_t line = 0;  ///< 1-based line of the (first) row it came from
+  std::string file;       ///< file that the group was read from
+  std::int64_t line = 0;  ///< 1-based line of its first row
 };
 
 std::string_view to_string(Split split);
 
-/// Put `kept` in the place of the group's responses; pairs and verdicts follow. Those that name a response that is gone, or one
-/// response twice, are dropped.
-/// @param place  for each old response its number in `kept`, or -1
+/// Replace the responses of a group by `kept` and renumber its pairs and verdicts. Pairs and verdicts are dropped if a response
+/// of theirs is gone or if both responses became one.
+/// @param place  number in `kept` of each old response, or -1
 void replace_responses(Group& group, std::vector<Response> kept, const std::vector<int>& place);
 
 }  // namespace dmoerm::preference

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json_text.h"
 
 namespace dmoerm::preference {
 
@@ -26,14 +27,17 @@ std::string to_json_line(const Group& group) {
            {"file", group.file}, {"line", group.line}};
   for (const RecordedVerdict& v : group.verdicts)
     row["verdicts"].push_back({v.point, v.a, v.b, to_string(v.first_order), to_string(v.second_order)});
-  return row.dump(-1, ' ', false, json::error_handler_t::replace);
+  return json_line(row);
 }
 
 Group group_from_json_line(std::string_view line) {
   try {
     const json row = json::parse(line);
     Group group;
-    group.id = row.at("id"), group.category = row.at("category"), group.file = row.at("file"), group.line = row.at("line");
+    group.id = row.at("id");
+    group.category = row.at("category");
+    group.file = row.at("file");
+    group.line = row.at("line");
     group.split = static_cast<Split>(row.at("split").get<int>());
     for (const json& m : row.at("prompt")) group.prompt.push_back({m.at(0), m.at(1)});
     for (const json& r : row.at("responses")) {

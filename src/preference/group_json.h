@@ -1,4 +1,4 @@
-// A group as one line of JSON of our own: how selected groups are handed to what needs their texts again (labelling).
+// A group as one line of JSON, in which ingest hands the selected groups and their texts to labelling.
 #pragma once
 #include <string>
 #include <string_view>
@@ -7,9 +7,9 @@
 
 namespace dmoerm::preference {
 
-/// One line, no line end. Texts that are not UTF-8 get U+FFFD in the place of each bad byte.
+/// The group as one line without a line end. Each byte of a text that is not valid UTF-8 becomes U+FFFD.
 std::string to_json_line(const Group& group);
-/// The group that to_json_line() wrote. @throws DataError for anything else
+/// The group that to_json_line() wrote. @throws DataError if the line is not such a group
 Group group_from_json_line(std::string_view line);
 
 }  // namespace dmoerm::preference

@@ -9,6 +9,8 @@
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "base/text.h"
+#include "preference/row_error.h"
 #include "preference/row_fields.h"
 
 namespace dmoerm::preference {
@@ -17,18 +19,18 @@ namespace {
 using nlohmann::json;
 
 void check_group(const Group& group) {
-  const auto empty = [](const Message& m) { return blank(m.content); };
+  const auto empty = [](const Message& m) { return is_blank(m.content); };
   if (std::ranges::all_of(group.prompt, empty)) throw RowError("expected a prompt, found an empty one");
   if (group.responses.size() > kResponsesMax) {
     throw RowError(fmt::format("expected at most {} responses, found {}", kResponsesMax, group.responses.size()));
   }
   for (std::size_t i = 0; i < group.responses.size(); ++i) {
-    if (blank(group.responses[i].text)) throw RowError(fmt::format("expected a text in response {}, found an empty one", i));
+    if (is_blank(group.responses[i].text)) throw RowError(fmt::format("expected a text in response {}, found an empty one", i));
   }
 }
 
-/// Put the responses and labels of another row with the same prompt behind those of `group`. Of two splits, test goes before
-/// validation before train.
+/// Append the responses and labels of another row with the same prompt. If the splits differ, test wins over validation, and
+/// validation over train.
 void append_row(Group& group, Group& row) {
   if (group.split == Split::unset || (row.split != Split::unset && row.split > group.split)) group.split = row.split;
   const auto shift = static_cast<int>(group.responses.size());
@@ -48,7 +50,7 @@ std::string prompt_key(const std::vector<Message>& prompt) {
 }
 
 void merge_equal_responses(Group& group) {
-  std::unordered_map<std::string_view, int> first;  // views stay good: the texts move only after the last look-up
+  std::unordered_map<std::string_view, int> first;  // the views stay valid: the texts move only after the last look-up
   std::vector<int> place;
   std::vector<std::size_t> kept_from;
   for (std::size_t i = 0; i < group.responses.size(); ++i) {
@@ -68,43 +70,45 @@ void merge_equal_responses(Group& group) {
   replace_responses(group, std::move(kept), place);
 }
 
-GroupReader::GroupReader(const std::filesystem::path& path, const std::string& form,
+GroupReader::GroupReader(const std::filesystem::path& path, const std::string& format,
                          std::function<void(const Dropped&)> on_dropped)
     : path_(path.string()),
       lines_(path),
-      form_(form == "auto" ? nullptr : &form_by_name(form)),
+      format_(format == "auto" ? nullptr : &format_by_name(format)),
       on_dropped_(std::move(on_dropped)) {}
 
 void GroupReader::detect(const json& row) {
-  form_ = detect_form(row);
-  if (form_ != nullptr) return;
-  throw DataError(
-      fmt::format("{}:{}: expected a row of a known form, found one with the keys {}. `dmoerm ingest --forms` lists them", path_,
-                  lines_.number(), keys_of(row)));
+  format_ = detect_format(row);
+  if (format_ != nullptr) return;
+  throw DataError(fmt::format(
+      "{}:{}: expected a row of a known data format, found one with the keys {}; `dmoerm ingest --formats` lists the formats",
+      path_, lines_.number(), keys_of(row)));
 }
 
 void GroupReader::refuse_array(const std::string& line) const {
-  if (line[line.find_first_not_of(" \t\r")] != '[') return;
-  throw DataError(fmt::format(
-      "{}:{}: expected one JSON object a line, found the beginning of a list. jq -c '.[]' FILE writes its elements so", path_,
-      lines_.number()));
+  if (!trim(line).starts_with('[')) return;
+  throw DataError(
+      fmt::format("{}:{}: expected one JSON object per line, found the beginning of a list; convert it with jq -c '.[]' FILE",
+                  path_, lines_.number()));
 }
 
 std::optional<Group> GroupReader::next_row() {
   std::string line;
   while (lines_.next(line)) {
-    if (stop_requested()) throw Stopped(fmt::format("reading {} broke off by {}", path_, stop_signal()));
-    if (blank(line)) continue;
-    if (form_ == nullptr) refuse_array(line);
+    if (stop_requested()) throw Stopped(fmt::format("reading {} was stopped by {}", path_, stop_signal()));
+    if (is_blank(line)) continue;
+    if (format_ == nullptr) refuse_array(line);
     try {
       const json row = parse_row(line);
-      if (form_ == nullptr) detect(row);
-      if (!row.is_object() || !form_->matches(row)) {
-        throw RowError(fmt::format("expected a row of form {}: {}; found the keys {}", form_->name, form_->looks, keys_of(row)));
+      if (format_ == nullptr) detect(row);
+      if (!row.is_object() || !format_->matches(row)) {
+        throw RowError(
+            fmt::format("expected a row of the format {}: {}; found the keys {}", format_->name, format_->example, keys_of(row)));
       }
-      Group group = form_->parse(row);
+      Group group = format_->parse(row);
       check_group(group);
-      group.file = path_, group.line = lines_.number();
+      group.file = path_;
+      group.line = lines_.number();
       return group;
     } catch (const RowError& e) {
       on_dropped_({path_, lines_.number(), e.what(), e.bad()});
@@ -133,7 +137,7 @@ std::optional<Group> GroupReader::next() {
     std::optional<Group> group = held_ ? std::move(held_) : next_row();
     held_.reset();
     if (!group) return std::nullopt;
-    if (form_->merges_rows) {
+    if (format_->merges_rows) {
       const std::string key = prompt_key(group->prompt);
       while ((held_ = next_row()) && group->responses.size() < kResponsesMax && prompt_key(held_->prompt) == key &&
              held_->category == group->category) {

@@ -1,32 +1,32 @@
-// Groups of a file, one at a time, checked; what cannot be used is reported with its line.
+// Reads the groups of a file one at a time and checks them. Rows that cannot be used are reported with their lines.
 #pragma once
 #include <functional>
 #include <optional>
 
-#include "preference/forms.h"
+#include "preference/formats.h"
 #include "preference/line_reader.h"
 
 namespace dmoerm::preference {
 
-/// A row or group that was not used.
+/// A row or group that the reader left out.
 struct Dropped {
   std::string file;
   std::int64_t line = 0;
   std::string reason;
-  bool bad = false;  ///< true: malformed, counts against the limit of tolerated bad lines; false: well-formed but of no use, e.g.
-                     ///< a single response
+  bool bad =
+      false;  ///< true: malformed, counts towards data.bad_lines_max; false: well-formed, but no group, as a single response
 };
 
 class GroupReader {
  public:
-  /// @param form  "auto", or a form's name. @throws IoError, ConfigError
-  GroupReader(const std::filesystem::path& path, const std::string& form, std::function<void(const Dropped&)> on_dropped);
+  /// @param format  "auto", or the name of a data format. @throws IoError, ConfigError
+  GroupReader(const std::filesystem::path& path, const std::string& format, std::function<void(const Dropped&)> on_dropped);
 
-  /// The next group that can be used: prompt and responses not blank, at least two different responses.
-  /// @throws DataError for a damaged file, or one whose first row has no known form; Stopped after a signal (base/stop.h)
+  /// The next group that can be used: its prompt and responses are not blank, and at least two responses differ.
+  /// @throws DataError for a damaged file, or one whose first row matches no known format; Stopped after a signal (base/stop.h)
   std::optional<Group> next();
-  /// The form taken; null before the first row.
-  [[nodiscard]] const Form* form() const { return form_; }
+  /// The format of the file; null before the first row if it is detected.
+  [[nodiscard]] const Format* format() const { return format_; }
 
  private:
   std::optional<Group> next_row();
@@ -35,15 +35,15 @@ class GroupReader {
   bool finish(Group& group);
   std::string path_;
   LineReader lines_;
-  const Form* form_ = nullptr;
+  const Format* format_ = nullptr;
   std::function<void(const Dropped&)> on_dropped_;
-  std::optional<Group> held_;  ///< the next group's first row, when rows are merged
+  std::optional<Group> held_;  ///< first row of the next group, if consecutive rows are merged
 };
 
-/// Merge responses of equal text, keeping the first; labels follow. Exposed for tests.
+/// Merge responses with equal texts into the first of them, with their labels. Exposed for tests.
 void merge_equal_responses(Group& group);
 
-/// Prompt as one text that names its roles: equal for equal prompts.
+/// The prompt as one text with its roles. Equal prompts have equal texts.
 std::string prompt_key(const std::vector<Message>& prompt);
 
 }  // namespace dmoerm::preference

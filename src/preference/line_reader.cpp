@@ -18,15 +18,15 @@ namespace {
 constexpr std::size_t kBlock = 1 << 18;
 constexpr std::size_t kLineMax = std::size_t{64} << 20;
 
-/// Where decompressed bytes come from.
+/// A source of decompressed bytes.
 class Source {
  public:
   virtual ~Source() = default;
-  /// Up to kBlock bytes into `out`; 0 at the end.
+  /// Read up to kBlock bytes into `out`. @return number of bytes, 0 at the end
   virtual std::size_t read(char* out) = 0;
 };
 
-/// A file's own bytes.
+/// The bytes of a file as they are.
 class PlainSource final : public Source {
  public:
   explicit PlainSource(const std::filesystem::path& path)
@@ -44,8 +44,8 @@ class PlainSource final : public Source {
   std::unique_ptr<FILE, int (*)(FILE*)> file_;
 };
 
-/// Gzip, any number of members. Zeros may follow the last one (padding of tapes and blocks); other bytes are damage, which zlib's
-/// own file reader passes over.
+/// Gzip with any number of members. Zeros may follow the last member, as padding; other bytes there are damage, which zlib's own
+/// file reader would ignore.
 class GzipSource final : public Source {
  public:
   explicit GzipSource(const std::filesystem::path& path) : path_(path.string()), file_(path), packed_(kBlock) {
@@ -74,7 +74,8 @@ class GzipSource final : public Source {
         inflateReset(&stream_);
       } else if (code != Z_OK && code != Z_BUF_ERROR) {
         const char* reason = stream_.msg == nullptr ? "unexpected bytes" : stream_.msg;
-        throw DataError(fmt::format("{}: damaged gzip file: {}{}", path_, reason, members_ > 0 ? " after a whole part" : ""));
+        throw DataError(
+            fmt::format("{}: damaged gzip file: {}{}", path_, reason, members_ > 0 ? " after a complete member" : ""));
       }
     }
     return kBlock - stream_.avail_out;
@@ -86,7 +87,7 @@ class GzipSource final : public Source {
     stream_.avail_in = static_cast<uInt>(file_.read(packed_.data()));
     return stream_.avail_in > 0;
   }
-  /// Pass over zeros between members and at the end. @return whether all that was read is used up
+  /// Skip zeros between members and at the end. @return whether all bytes read so far are used
   bool skip_zeros() {
     for (; stream_.avail_in > 0 && *stream_.next_in == 0; ++stream_.next_in, --stream_.avail_in) {
     }
@@ -97,7 +98,7 @@ class GzipSource final : public Source {
   PlainSource file_;
   std::vector<char> packed_;
   z_stream stream_{};
-  bool inside_ = false;  ///< of a member
+  bool inside_ = false;  ///< whether the position is inside a member
   int members_ = 0;
 };
 
@@ -131,20 +132,20 @@ class ZstdSource final : public Source {
   std::size_t pending_ = 0;
 };
 
-/// The source that a file's first bytes ask for. @throws DataError for what is no text
+/// The source for the type that the first bytes of a file show. @throws DataError for a known type that is not text
 std::unique_ptr<Source> open_source(const std::filesystem::path& path) {
   std::string head(kBlock, '\0');
   head.resize(PlainSource(path).read(head.data()));
   const auto begins = [&](std::string_view magic) { return head.starts_with(magic); };
   const char* other = nullptr;
   if (begins("\x1F\x8B")) return std::make_unique<GzipSource>(path);
-  const bool skippable =
-      head.size() >= 4 && (head[0] & 0xF0) == 0x50 && head.compare(1, 3, "\x2A\x4D\x18") == 0;  // as pzstd begins
+  const bool skippable = head.size() >= 4 && (head[0] & 0xF0) == 0x50 &&
+                         head.compare(1, 3, "\x2A\x4D\x18") == 0;  // pzstd begins its files with such a frame
   if (begins("\x28\xB5\x2F\xFD") || skippable) return std::make_unique<ZstdSource>(path);
-  if (begins("PAR1")) other = "a Parquet file: pandas writes it so with df.to_json(NAME, orient=\"records\", lines=True)";
-  if (begins("ARROW1")) other = "an Arrow file: its dataset's to_json(NAME) writes it so";
+  if (begins("PAR1")) other = "a Parquet file: convert it in pandas with df.to_json(NAME, orient=\"records\", lines=True)";
+  if (begins("ARROW1")) other = "an Arrow file: convert it with the dataset's to_json(NAME)";
   if (begins("PK\x03\x04")) other = "a zip file: unpack it";
-  if (begins("\xFF\xFE") || begins("\xFE\xFF")) other = "UTF-16 text: iconv -t UTF-8 writes it so";
+  if (begins("\xFF\xFE") || begins("\xFE\xFF")) other = "UTF-16 text: convert it with iconv -t UTF-8";
   if (other != nullptr)
     throw DataError(fmt::format("{}: expected JSON lines in UTF-8, plain, gzip or zstd, found {}", path.string(), other));
   return std::make_unique<PlainSource>(path);

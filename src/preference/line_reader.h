@@ -1,4 +1,4 @@
-// Lines of a text file, plain, gzip or zstd (told by its first bytes), in bounded memory.
+// Reads the lines of a plain, gzip or zstd text file in bounded memory. The first bytes of the file decide which it is.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -9,15 +9,16 @@ namespace dmoerm::preference {
 
 class LineReader {
  public:
-  /// @throws IoError if it cannot be opened
+  /// @throws IoError if the file cannot be opened, DataError if it is of another known type (Parquet, zip, ...)
   explicit LineReader(const std::filesystem::path& path);
   ~LineReader();
   LineReader(LineReader&&) noexcept;
 
-  /// The next line without its end ("\n" or "\r\n"; a byte-order mark before the first is dropped). False at the end.
-  /// @throws DataError for truncated or damaged compression, or a line over 64 MiB
+  /// Read the next line without its end ("\n" or "\r\n"). A byte-order mark before the first line is dropped.
+  /// @return false at the end of the file
+  /// @throws DataError for truncated or damaged compression, or a line longer than 64 MiB
   bool next(std::string& line);
-  /// Number of the line that next() gave last, from 1.
+  /// 1-based number of the last line that next() read.
   [[nodiscard]] std::int64_t number() const;
 
  private:

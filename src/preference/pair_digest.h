@@ -1,4 +1,4 @@
-// The name of a pair of responses.
+// A digest that identifies a prompt with a pair of responses.
 #pragma once
 #include <string_view>
 #include <vector>
@@ -8,8 +8,8 @@
 
 namespace dmoerm::preference {
 
-/// SHA-256 over the prompt and both texts in the data's order. Each role, content and response is hashed as its length in
-/// decimal, ":", its bytes; in front of them stands the number of messages with a ":".
+/// SHA-256 over the prompt and both texts in the order of the data. The number of messages and ":" come first; each role, content
+/// and response follows as its length in decimal, ":", and its bytes.
 Digest pair_digest(const std::vector<preference::Message>& prompt, std::string_view a, std::string_view b);
 
 }  // namespace dmoerm::preference

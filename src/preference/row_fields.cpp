@@ -8,6 +8,10 @@
 #include <string_view>
 #include <utility>
 
+#include "base/json_text.h"
+#include "base/text.h"
+#include "preference/row_error.h"
+
 namespace dmoerm::preference {
 
 using nlohmann::json;
@@ -16,12 +20,10 @@ namespace {
 
 std::string shorten(std::string text, std::size_t most) {
   if (text.size() <= most) return text;
-  std::size_t end = most - 3;
-  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80) --end;  // not inside a character
-  return text.substr(0, end) + "...";
+  return std::string(utf8_prefix(text, most - 3)) + "...";
 }
 
-/// The text of a message: a string, or OpenAI's list of parts.
+/// The text of a message, from a string or from OpenAI's list of parts.
 std::string content_of(const json& content, const char* key) {
   if (!content.is_array()) return text_of(content, key);
   std::string text;
@@ -54,7 +56,7 @@ Message message_of(const json& m, const char* key) {
 
 }  // namespace
 
-std::string shown(const json& value) { return shorten(value.dump(-1, ' ', false, json::error_handler_t::replace), 80); }
+std::string shown(const json& value) { return shorten(json_line(value), 80); }
 
 std::string keys_of(const json& row) {
   if (!row.is_object()) return "none: it is " + shown(row);
@@ -145,7 +147,7 @@ std::vector<Message> prompt_messages(const json& value, const char* key) {
   std::vector<Message> prompt = value.is_string() ? transcript_of(value.get<std::string>()) : messages_of(value, key);
   if (prompt.empty() && value.is_string()) prompt = messages_of(value, key);
   if (prompt.size() > 1 && prompt.back().role == "assistant" && prompt.back().content.empty())
-    prompt.pop_back();  // asks for the response
+    prompt.pop_back();  // it only marks where the response begins
   return prompt;
 }
 

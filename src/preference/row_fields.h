@@ -1,56 +1,59 @@
-// Typed access to the fields of a JSON row. What does not fit is a RowError: expected ..., found ...
+// Typed access to the fields of a JSON row. A field that does not fit raises a RowError with "expected ..., found ...".
 #pragma once
 #include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "preference/forms.h"
+#include "preference/group.h"
 
 namespace dmoerm::preference {
 
-/// A value as it stands in the row, shortened for a message.
+/// A value as the row has it, shortened for a message.
 std::string shown(const nlohmann::json& value);
-/// The keys of a row, for a message; those that hold nothing are marked.
+/// The keys of a row, for a message. Keys whose value is null or an empty list are marked.
 std::string keys_of(const nlohmann::json& row);
-/// What nlohmann says, without its own name, without "line 1" (a row is one line) and without the text that it read.
+/// The message of a JSON error without the library's name, without "line 1" (a row is one line) and without the text read.
 std::string reason_of(const nlohmann::json::exception& e);
-/// Whether all keys are there and not null.
+/// Whether the row has all keys with values other than null.
 bool has(const nlohmann::json& row, std::initializer_list<const char*> keys);
-/// Whether the key holds a list that begins with an object.
+/// Whether the value of the key is a list whose first element is an object.
 bool has_objects(const nlohmann::json& row, const char* key);
+
+// The functions below throw RowError.
 
 const nlohmann::json& need(const nlohmann::json& row, const char* key);
 const nlohmann::json& need_list(const nlohmann::json& row, const char* key);
 std::string text_of(const nlohmann::json& value, const char* key);
-/// A finite number.
+/// A finite number that float32 can hold.
 double number_of(const nlohmann::json& value, const char* key);
 /// number_of(), or kMissing for null.
 double score_of(const nlohmann::json& value, const char* key);
 
-/// A list of {role, content} or of ShareGPT's {from, value}, one such message, or a string as one of the user.
+/// Messages from a list of {role, content} or of ShareGPT's {from, value}, from one such object, or from a string, which becomes
+/// a message of the user.
 std::vector<Message> messages_of(const nlohmann::json& value, const char* key);
-/// A transcript as Anthropic's HH writes it, "\n\nHuman: ...\n\nAssistant: ...", as messages; nothing if it is none.
+/// Messages of a transcript as Anthropic's HH data have it, "\n\nHuman: ...\n\nAssistant: ..."; empty if the text is not one.
 std::vector<Message> transcript_of(const std::string& text);
-/// messages_of(), a transcript as its turns, without a last empty turn of the assistant.
+/// messages_of(), but a transcript becomes its turns, and an empty last turn of the assistant is removed.
 std::vector<Message> prompt_messages(const nlohmann::json& value, const char* key);
-/// Put the system message that stands in a column of its own, `system` or `system_prompt`, before a prompt that has none.
+/// Put the system message of the column `system` or `system_prompt` before a prompt that has none.
 void add_system(const nlohmann::json& row, std::vector<Message>& prompt);
 /// prompt_messages() of the row's `key`, and add_system().
 std::vector<Message> prompt_of(const nlohmann::json& row, const char* key);
 
-/// The column in which a row of two responses has its prompt, or null: "prompt", or what else people call it.
+/// The column that holds the prompt of a row with two responses: "prompt" or another common name; null if there is none.
 const char* prompt_column(const nlohmann::json& row);
 
-/// A response with the turns that stand before it in the same field.
+/// A response with the turns before it in the same field.
 struct Completion {
   std::vector<Message> before;
   std::string text;
 };
-/// A string, or messages that end with one of the assistant.
+/// A completion from a string, or from messages whose last one is the assistant's.
 Completion completion_of(const nlohmann::json& value, const char* key);
 
-/// id, split and category (`category`, `label` or `task_name`), where the row has them.
+/// Read the id, the split and the category (`category`, `label` or `task_name`) if the row has them.
 void read_common(const nlohmann::json& row, Group& group);
 
 }  // namespace dmoerm::preference

@@ -1,4 +1,4 @@
-// The swap rule: a judge is asked about a pair in both orders, and believed only if it means the same response both times.
+// The swap rule: a judge sees a pair in both orders, and its verdict counts only if it prefers the same response both times.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -7,7 +7,7 @@
 
 namespace dmoerm::preference {
 
-/// What the two answers about one pair and point came to. Seven different things, all kept.
+/// The result of a judge's two answers about one pair and point.
 enum class SwapOutcome : std::uint8_t {
   first = 0,
   second = 1,
@@ -20,9 +20,8 @@ enum class SwapOutcome : std::uint8_t {
 
 /// @param first_order   the verdict when response a was shown first
 /// @param second_order  the verdict when response b was shown first
-/// @return `first` if both mean a, `second` if both mean b, `tie` if both say so; a failed answer makes the pair that failure
-/// (error
-///         before refused before unparsable); else inconsistent (position bias)
+/// @return `first` if both verdicts mean a, `second` if both mean b, `tie` if both are ties, and `inconsistent` otherwise
+/// (position bias). If an answer failed, the result is that failure: error before refused before unparsable.
 /// @see arXiv:2403.01197, capability point labelling
 SwapOutcome check_swap(Verdict first_order, Verdict second_order);
 

@@ -20,15 +20,15 @@ using Json = nlohmann::ordered_json;
 constexpr int kStrengthMax = 3;
 constexpr std::size_t kWordsMin = 15, kWordsMax = 45;
 constexpr std::size_t kPromptWordsMin = 10, kPromptWordsMax = 30;
-constexpr int kGroupsMax = 5000;  // the word lists hold far more distinct prompts
-constexpr int kTries = 10000;     // draws before we call the word lists too small: a bug
+constexpr int kGroupsMax = 5000;  // the word lists have far more different prompts
+constexpr int kTries = 10000;     // draws after which the word lists count as too small, which is a bug
 constexpr const char* kSplits[] = {"train", "validation", "test"};
 enum { kTrain, kValidation, kTest };
 
 struct Made {
   std::string text;
   std::size_t words = 0;
-  std::vector<int> scores;  ///< by point of the category
+  std::vector<int> scores;  ///< one score per point of the category
   double overall = 0;
 };
 
@@ -36,7 +36,7 @@ std::size_t count_words(const std::string& text) {
   return static_cast<std::size_t>(std::count(text.begin(), text.end(), ' ')) + 1;
 }
 
-/// First letter of each sentence in upper case, and a full stop at the end if none is there.
+/// The text with the first letter of each sentence in upper case, and with a full stop at the end.
 std::string sentence(std::string text) {
   bool first = true;
   for (char& c : text) {
@@ -47,14 +47,14 @@ std::string sentence(std::string text) {
   return text;
 }
 
-/// 0 to 3, few of them high: the phrases of a feature that the category judges.
+/// Number of phrases of a feature that the category judges: 0 to 3, with high numbers rare.
 int draw_strength(Rng& rng) {
   const double u = rng.uniform();
   return u < 0.4 ? 0 : u < 0.7 ? 1 : u < 0.9 ? 2 : kStrengthMax;
 }
 
-/// A response's text and gold scores. Features that the category does not judge appear too, now and then, so that a model which
-/// ignores the category is led astray by what others like.
+/// A response with its text and gold scores. Sometimes it has features that the category does not judge. They mislead a model
+/// that ignores the category, because other categories like them.
 Made make_response(const SynthCategory& category, const std::string& topic, Rng& rng) {
   const std::string words(category.words);
   for (int tries = 0; tries < kTries; ++tries) {
@@ -68,7 +68,7 @@ Made make_response(const SynthCategory& category, const std::string& topic, Rng&
     }
     for (std::uint64_t fillers = rng.below(3); fillers > 0; --fillers) pieces.push_back(sentence(expand("filler", topic, rng)));
     rng.shuffle(pieces);
-    std::size_t after = 0;  // steps stand anywhere, but in their order
+    std::size_t after = 0;  // steps may stand anywhere, but in their order
     for (int i = 1; i <= strength["steps"]; ++i) {
       after += rng.below(pieces.size() - after + 1);
       pieces.insert(pieces.begin() + static_cast<std::ptrdiff_t>(after++),
@@ -87,12 +87,12 @@ Made make_response(const SynthCategory& category, const std::string& topic, Rng&
       made.scores.push_back(point.liked ? strength[point.feature] : kStrengthMax - strength[point.feature]);
       made.overall += point.weight * made.scores.back();
     }
-    // The hidden term: what no point covers. A step of 0.001 keeps the number short and the same on every machine.
+    // The hidden term stands for what no point covers. Steps of 0.001 keep the number short and the same on every machine.
     made.overall += (on_topic ? 0.3 : 0.0) + 0.4 * rng.uniform();
     made.overall = std::round(made.overall * 1000) / 1000;
     return made;
   }
-  throw Error("synth: the word lists give no response of the right length");
+  throw Error("synth: the word lists give no response of the required length");
 }
 
 /// Makes the rows of one category.
@@ -173,7 +173,7 @@ class CategoryMaker {
     return result;
   }
 
-  /// A number in [0, 1) that depends on the question alone, as of a judge that answers the same question in the same way.
+  /// A number in [0, 1) that depends only on the question, so that the judge answers the same question in the same way.
   [[nodiscard]] double mood(std::string_view what, const std::string& id, std::size_t a, std::size_t b,
                             std::string_view point) const {
     return Rng(options_.seed, fmt::format("judge/{}/{}/{}/{}/{}", what, id, a, b, point)).uniform();

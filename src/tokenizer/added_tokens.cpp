@@ -69,7 +69,7 @@ AddedTokenFinder::Found AddedTokenFinder::find(std::string_view text, std::size_
     }
     if (longest < 0) continue;
     const AddedToken& token = tokens_[static_cast<std::size_t>(longest)];
-    // A token that does not count hides what overlaps it, as in the package.
+    // A token that does not count still hides tokens that overlap it, as in the `tokenizers` package.
     const bool is_data = token.special && !parse_special;
     const bool inside_word =
         token.single_word && (has_flag_before(text, at, unicode::kWord) || has_flag_at(text, end, unicode::kWord));

@@ -17,15 +17,15 @@ struct AddedToken {
   explicit AddedToken(const JsonPart& part);
 };
 
-/// Finds added tokens in a text: leftmost first, of several there the longest.
+/// Finds added tokens in a text: the leftmost one first, and the longest one if several begin at the same place.
 class AddedTokenFinder {
  public:
-  /// @param pattern  what stands in the text for the token; an empty one is never found. A pattern given twice: the later token
-  /// wins
+  /// Add a token. If a pattern is added twice, the later token counts.
+  /// @param pattern  text that stands for the token; an empty one is never found
   void add(std::string_view pattern, const AddedToken& token);
   [[nodiscard]] bool empty() const { return tokens_.empty(); }
 
-  /// Call `text_piece(view)` and `token(id)` in the order of the text; pieces may be empty.
+  /// Call `text_piece(view)` and `token(id)` in the order of the text. Pieces may be empty.
   template <class OnText, class OnToken>
   void split(std::string_view text, bool parse_special, OnText text_piece, OnToken token) const {
     std::size_t done = 0;
@@ -43,12 +43,12 @@ class AddedTokenFinder {
  private:
   struct Node {
     std::vector<std::pair<unsigned char, std::int32_t>> next;  // sorted by byte
-    std::int32_t token = -1;                                   // that ends here
+    std::int32_t token = -1;                                   // token that ends here
   };
   struct Found {
     std::int32_t token = -1;
     std::size_t begin = 0, end = 0;  // with the white space that lstrip and rstrip take
-    std::size_t resume = 0;          // where to search on: behind the token itself
+    std::size_t resume = 0;          // place behind the token itself, where the search continues
   };
 
   [[nodiscard]] std::int32_t child(std::int32_t node, unsigned char byte) const;

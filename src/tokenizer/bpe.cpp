@@ -11,10 +11,10 @@ namespace dmoerm::tokenizer {
 namespace {
 
 constexpr std::string_view kMetaspace = "\xE2\x96\x81";
-constexpr std::size_t kShort = 48;        // symbols up to which a scan beats a heap
+constexpr std::size_t kShort = 48;        // number of symbols up to which a scan is faster than a heap
 constexpr char32_t kCharacters = 0x3000;  // characters looked up in a table
 
-/// GPT-2's letter for a byte.
+/// The letter that GPT-2 writes for a byte.
 char32_t byte_letter(unsigned byte) {
   const auto printable = [](unsigned b) { return (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE; };
   if (printable(byte)) return byte;
@@ -24,7 +24,7 @@ char32_t byte_letter(unsigned byte) {
   return letter;
 }
 
-/// A token written in byte letters as the bytes it stands for; nothing if it holds another character.
+/// The bytes of a token that is written in byte letters; nothing if it has another character.
 std::optional<std::string> raw_bytes(std::string_view token) {
   static const std::array<int, 512> byte_of = [] {
     std::array<int, 512> table{};
@@ -67,7 +67,8 @@ Bpe::Bpe(const JsonPart& part, const TokenMap& vocabulary, bool byte_level)
       byte_fallback_(part.boolean_or("byte_fallback", false)),
       ignore_merges_(part.boolean_or("ignore_merges", false)) {
   if (part.has("dropout") && !(part.at("dropout").value().is_number() && part.at("dropout").value().get<double>() == 0.0))
-    part.at("dropout").fail_unsupported(part.at("dropout").value().dump(), "null or 0: the same text must give the same ids");
+    part.at("dropout").fail_unsupported(part.at("dropout").value().dump(),
+                                        "null or 0, because the same text must give the same ids");
   if (byte_level && !(prefix_.empty() && suffix_.empty()))
     part.fail(
         "continuing_subword_prefix and end_of_word_suffix are not supported behind a ByteLevel pre-tokenizer; supported: null");
@@ -159,7 +160,8 @@ void Bpe::byte_symbols(std::string_view word, std::vector<std::int32_t>& symbols
 
 void Bpe::character_symbols(std::string_view word, ModelScratch& scratch) const {
   std::vector<std::int32_t>& symbols = scratch.symbols;
-  // An unknown character waits until a known one follows; bytes of a fallback overtake it. The package does the same.
+  // An unknown character is added only when a known one follows; bytes of a fallback come before it. The `tokenizers` package
+  // does the same.
   int waiting = 0;
   const auto release = [&] {
     if (waiting > 0) symbols.push_back(unknown_);
@@ -201,7 +203,7 @@ void Bpe::character_symbols(std::string_view word, ModelScratch& scratch) const 
 
 void Bpe::merge_short(ModelScratch& scratch) const {
   std::vector<std::int32_t>& symbols = scratch.symbols;
-  std::array<MergeTable::Merge, kShort> pairs;  // of symbol i and i + 1
+  std::array<MergeTable::Merge, kShort> pairs;  // merges of symbols i and i + 1
   std::size_t count = symbols.size();
   for (std::size_t i = 0; i + 1 < count; ++i) pairs[i] = merges_.find(symbols[i], symbols[i + 1]);
   while (count > 1) {
@@ -284,8 +286,7 @@ void Bpe::encode_whole(std::string_view word, ModelScratch& scratch, std::vector
 void Bpe::encode(std::string_view word, ModelScratch& scratch, std::vector<std::int32_t>& ids) const {
   const auto whole = [&](std::string_view part) { encode_whole(part, scratch, ids); };
   if (!cut_at_metaspace_) return encode_cached(word, scratch.cache, ids, whole);
-  // Models without a pre-tokenizer get whole texts. Cut them where no merge can reach across, so that the cache works and no heap
-  // grows.
+  // Models without a pre-tokenizer get whole texts. They are cut where no merge can cross, so that the cache works.
   while (!word.empty()) {
     std::size_t begin = 0;
     while (word.substr(begin).starts_with(kMetaspace)) begin += kMetaspace.size();

@@ -7,7 +7,7 @@
 
 namespace dmoerm::tokenizer {
 
-/// Rank and result of joining two tokens, by their ids. Open addressing; built once.
+/// A hash table with the rank and the result of merging two tokens, by their ids. It uses open addressing and is built once.
 class MergeTable {
  public:
   struct Merge {
@@ -15,9 +15,9 @@ class MergeTable {
     std::int32_t id;
   };
   void reserve(std::size_t merges);
-  /// A pair given twice keeps the later rank.
+  /// Add a merge. A pair that is added twice keeps the later rank.
   void add(std::int32_t left, std::int32_t right, Merge merge);
-  /// Rank kNone if the pair does not join.
+  /// The merge of two tokens; its rank is kNone if they do not merge.
   [[nodiscard]] Merge find(std::int32_t left, std::int32_t right) const {
     const std::uint64_t key = pack(left, right);
     for (std::size_t i = place(key);; i = (i + 1) & mask_)
@@ -49,7 +49,7 @@ class Bpe : public Model {
 
  private:
   void read_merges(const JsonPart& part);
-  /// Ids of the word's bytes or characters, before any merge.
+  // The ids of the word's bytes or characters before any merge.
   void byte_symbols(std::string_view word, std::vector<std::int32_t>& symbols) const;
   void character_symbols(std::string_view word, ModelScratch& scratch) const;
   void merge_short(ModelScratch& scratch) const;
@@ -58,8 +58,8 @@ class Bpe : public Model {
 
   const TokenMap& vocabulary_;
   MergeTable merges_;
-  std::array<std::int32_t, 256> bytes_{};  // byte-level: id of each byte's letter; else of <0xNN>; -1 if there is none
-  TokenMap raw_tokens_;                    // byte-level and ignore_merges: tokens as raw bytes
+  std::array<std::int32_t, 256> bytes_{};  // id of each byte's letter (byte-level) or of <0xNN>; -1 if there is none
+  TokenMap raw_tokens_;                    // tokens as raw bytes, for byte-level with ignore_merges
   std::vector<std::int32_t> characters_;   // id of each character below kCharacters
   std::string prefix_, suffix_;
   std::int32_t unknown_ = -1;

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/text.h"
 
 namespace dmoerm::tokenizer {
 namespace {
@@ -15,8 +16,8 @@ struct Source {
   std::string_view name, text;
 };
 
-// One line a role; "other" is any other role, "answer" leads to the response and belongs to the prompt. Rendering interprets
-// these texts and nothing else, so that the digest names all there is. \n is a line end.
+// Each line is for one role. "other" is any other role; "answer" introduces the response and belongs to the prompt. Rendering
+// depends on these texts only, so that their digest identifies it. \n is a line end.
 constexpr std::array<Source, 5> kSources = {{
     {"chatml",
      R"(system: {<|im_start|>}system\n{content}{<|im_end|>}\n
@@ -35,7 +36,7 @@ other: {<|start_header_id|>}{role}{<|end_header_id|>}\n\n{trimmed}{<|eot_id|>}
 answer: {<|start_header_id|>}assistant{<|end_header_id|>}\n\n
 response: {trimmed}{<|eot_id|>}
 )"},
-    // The system message goes before the next user content, with what "folded system" says behind it.
+    // The system message goes before the next user content, followed by what "folded system" says.
     {"mistral",
      R"(start: {<s>}
 folded system: {content}\n\n
@@ -68,12 +69,6 @@ response:  {content}{end}
 constexpr std::array<std::string_view, 7> kEnds = {"[SEP]",           "<|im_end|>",    "<|eot_id|>", "</s>",
                                                    "<|end_of_text|>", "<|endoftext|>", "<eos>"};
 
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view spaces = " \t\r\n\v\f";
-  const auto first = text.find_first_not_of(spaces);
-  return first == std::string_view::npos ? "" : text.substr(first, text.find_last_not_of(spaces) - first + 1);
-}
-
 std::string unescaped(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -86,8 +81,8 @@ std::string unescaped(std::string_view text) {
 
 }  // namespace
 
-/// Ids in the making. Text waits until a token or the end cuts it off, so that words of the template and contents are tokenised
-/// together.
+/// Collects the ids of a rendering. Text is kept until a token or the end follows, so that words of the template and contents are
+/// tokenised together.
 class ChatTemplate::Rendering {
  public:
   explicit Rendering(const ChatTemplate& chat) : tokenizer_(*chat.tokenizer_), special_in_text_(chat.special_in_text_) {}
@@ -112,7 +107,7 @@ class ChatTemplate::Rendering {
         text_ += content;
         break;
       case Kind::trimmed:
-        text_ += trimmed(content);
+        text_ += trim(content);
         break;
       case Kind::role:
         text_ += role;
@@ -164,7 +159,7 @@ ChatTemplate::ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bo
     : name_(name), tokenizer_(&tokenizer), special_in_text_(special_in_text) {
   const auto source = std::ranges::find(kSources, name, &Source::name);
   if (source == kSources.end())
-    throw ConfigError(fmt::format("chat template \"{}\" is unknown; known: {}", name, fmt::join(names(), ", ")));
+    throw ConfigError(fmt::format("chat template \"{}\" is unknown; expected one of {}", name, fmt::join(names(), ", ")));
   text_ =
       fmt::format("template: {}\n{}special tokens in contents: {}\n", name, source->text, special_in_text ? "parsed" : "data");
   digest_ = sha256_hex(text_);

@@ -1,4 +1,5 @@
-// Named, pinned chat templates: how a prompt and a response become token ids. Their text is hashed into every artefact.
+// Named, pinned chat templates, which say how a prompt and a response become token ids. Every artefact has the hash of their
+// text.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -12,42 +13,43 @@
 
 namespace dmoerm::tokenizer {
 
-/// A template bound to a tokenizer. Template markers become special tokens where the tokenizer has them, and ordinary text where
-/// it has not; message contents are data (special tokens written in them stay text) unless `special_in_text`.
+/// A template with a tokenizer. Markers of the template become special tokens if the tokenizer has them, and ordinary text if
+/// not. Contents of messages are data: special tokens written in them stay text, unless `special_in_text` is set.
 class ChatTemplate {
  public:
   /// @param name  one of names(). @throws ConfigError listing them
   ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bool special_in_text);
 
-  /// chatml, llama3, mistral, plain, dmoerm.
+  /// The names of the templates: chatml, llama3, mistral, plain, dmoerm.
   static std::vector<std::string> names();
 
-  /// Ids of prompt + response in full, ending with the template's end-of-turn marker (if it has one): what the reward model
-  /// reads. The ids of `prompt` are the same for every response up to tokens that merge across the border: share the longest
-  /// common prefix.
+  /// Ids of the prompt and the response, which the reward model reads. They end with the template's end-of-turn marker, if it has
+  /// one. The ids of the prompt are the same for every response, except for tokens that merge across the border; users share the
+  /// longest common prefix.
   [[nodiscard]] std::vector<std::int32_t> render(std::span<const preference::Message> prompt, std::string_view response) const;
-  /// Ids of the prompt alone (the router reads this).
+  /// Ids of the prompt alone, which the router reads.
   [[nodiscard]] std::vector<std::int32_t> render_prompt(std::span<const preference::Message> prompt) const;
-  /// Number of ids at the start of every rendering that left-cutting must keep (e.g. a BOS or [CLS]).
+  /// Number of ids at the start of every rendering that stay when the prompt is cut (a BOS or [CLS]).
   [[nodiscard]] std::int64_t head_tokens() const;
 
   [[nodiscard]] const std::string& name() const { return name_; }
-  /// Tokens of the template that the tokenizer lacks, each once: they are written as text, which hints at a wrong template.
+  /// Tokens of the template that the tokenizer does not have, each once. They are written as text, which suggests that the
+  /// template belongs to another model.
   [[nodiscard]] const std::vector<std::string>& missing_tokens() const { return missing_tokens_; }
-  /// The template written out, one role a line; rendering interprets this text. {x} is the token x (text where the tokenizer
-  /// lacks it), {head} and {tail} what the tokenizer's post-processor puts around a text, {end} its end-of-text token, {sep|x}
-  /// its [SEP] or else x.
+  /// The template as text, one line per role, as rendering interprets it. {x} is the token x (text if the tokenizer does not have
+  /// it), {head} and {tail} are what the tokenizer's post-processor puts around a text, {end} is its end-of-text token, and
+  /// {sep|x} is its [SEP], or x if it has none.
   [[nodiscard]] const std::string& text() const { return text_; }
-  /// Whether special tokens written in a text count as such.
+  /// Whether special tokens written in a text count as tokens.
   [[nodiscard]] bool special_in_text() const { return special_in_text_; }
-  /// SHA-256 of text(), hexadecimal.
+  /// SHA-256 of text() in hexadecimal.
   [[nodiscard]] const std::string& digest() const { return digest_; }
 
  private:
   /// One element of a line of the template: literal text, or a placeholder in braces.
   struct Element {
     enum class Kind : std::uint8_t { text, token, content, trimmed, role, head, tail, separator, end } kind;
-    std::string text;  ///< of a text; of a token; what stands for a separator where the tokenizer has none
+    std::string text;  ///< literal text, content of the token, or substitute for a separator that the tokenizer does not have
   };
   class Rendering;
 

@@ -8,7 +8,7 @@
 namespace dmoerm::tokenizer {
 namespace {
 const nlohmann::json kNull;
-constexpr std::size_t kLongestPath = 400;  // a hostile file nests Sequences without end
+constexpr std::size_t kLongestPath = 400;  // a hostile file could nest Sequences without end
 }  // namespace
 
 void JsonPart::fail(const std::string& problem) const {

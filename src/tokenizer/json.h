@@ -1,4 +1,4 @@
-// A part of tokenizer.json with its path, so that every complaint names file and key.
+// A part of tokenizer.json with its path, so that every message names the file and the key.
 #pragma once
 #include <nlohmann/json.hpp>
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace dmoerm::tokenizer {
 
-/// One value inside tokenizer.json. Refers to the document: keep that alive.
+/// One value inside tokenizer.json. It refers to the document, which must outlive it.
 class JsonPart {
  public:
   JsonPart(const nlohmann::json& value, std::string file, std::string path)
@@ -18,14 +18,14 @@ class JsonPart {
   [[nodiscard]] bool has(const char* key) const {
     return value_->is_object() && value_->contains(key) && !value_->at(key).is_null();
   }
-  /// Member of an object. @throws DataError if it is absent or this is no object
+  /// A member of an object. @throws DataError if it is absent or this is not an object
   [[nodiscard]] JsonPart at(const char* key) const;
-  /// Member of an object, or a null part.
+  /// A member of an object, or a null part if it is absent.
   [[nodiscard]] JsonPart get(const char* key) const;
-  /// Elements of a list. @throws DataError if it is none
+  /// The elements of a list. @throws DataError if this is not a list
   [[nodiscard]] std::vector<JsonPart> items() const;
 
-  /// Values of this part. @throws DataError if it is of another type
+  /// The value of this part. @throws DataError if it is of another type
   [[nodiscard]] const std::string& text() const;
   [[nodiscard]] bool boolean() const;
   [[nodiscard]] std::int64_t integer(std::int64_t low, std::int64_t high) const;
@@ -34,7 +34,7 @@ class JsonPart {
   /// A text of exactly one character. @throws DataError
   [[nodiscard]] char32_t character() const;
 
-  /// Value of a member, or `otherwise` if it is absent or null.
+  /// The value of a member, or `otherwise` if it is absent or null.
   [[nodiscard]] bool boolean_or(const char* key, bool otherwise) const { return has(key) ? at(key).boolean() : otherwise; }
   [[nodiscard]] std::string text_or(const char* key, const char* otherwise) const {
     return has(key) ? at(key).text() : otherwise;
@@ -42,7 +42,7 @@ class JsonPart {
 
   /// @throws DataError "file: path: problem"
   [[noreturn]] void fail(const std::string& problem) const;
-  /// Refuse a value, naming those that can be used.
+  /// Refuse a value and name the values that are supported. @throws DataError
   [[noreturn]] void fail_unsupported(std::string_view found, std::string_view supported) const;
 
  private:

@@ -1,4 +1,4 @@
-// The "model" of tokenizer.json: turns one word into token ids.
+// The "model" of tokenizer.json, which turns one word into token ids.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -18,10 +18,11 @@ struct StringHash {
 };
 using TokenMap = std::unordered_map<std::string, std::int32_t, StringHash, std::equal_to<>>;
 
-/// Ids of words met before. One slot per hash, short words and few ids only: no allocation, bounded memory, old words give way.
+/// A cache of the ids of words. It has one slot per hash and holds only short words with few ids, so that it never allocates; a
+/// new word replaces the old one in its slot.
 class WordCache {
  public:
-  /// Ids of a word; nullptr if it is not kept.
+  /// The ids of a word, or nullptr if it is not in the cache.
   [[nodiscard]] const std::int32_t* find(std::string_view word, std::size_t hash, std::size_t& count) const {
     const Entry& entry = entries_[hash % kEntries];
     if (word.size() > kBytes || entry.length != word.size() || word.compare({entry.word, entry.length}) != 0) return nullptr;
@@ -47,7 +48,7 @@ class WordCache {
   std::vector<Entry> entries_ = std::vector<Entry>(kEntries);
 };
 
-/// Symbols of the word in work.
+/// Buffers for the word that is being encoded.
 struct ModelScratch {
   WordCache cache;
   std::vector<std::int32_t> symbols;
@@ -59,17 +60,17 @@ struct ModelScratch {
 class Model {
  public:
   virtual ~Model() = default;
-  /// Append the ids of a word (not empty), from the cache where they are.
+  /// Append the ids of a word, which must not be empty. They come from the cache if it has them.
   virtual void encode(std::string_view word, ModelScratch& scratch, std::vector<std::int32_t>& ids) const = 0;
 
-  /// BPE or WordPiece. @throws DataError naming another type and these
+  /// The type of the model, "BPE" or "WordPiece". @throws DataError for another type
   static std::string type(const JsonPart& part);
-  /// @param byte_level  words are raw bytes that stand for GPT-2's byte alphabet
+  /// @param byte_level  whether words are raw bytes, which GPT-2's byte alphabet stands for
   /// @throws DataError naming the part and what is supported
   static std::unique_ptr<Model> parse(const JsonPart& part, const TokenMap& vocabulary, bool byte_level);
 };
 
-/// Append the ids of a word: those kept for it, or what `encode(word)` appends.
+/// Append the ids of a word from the cache, or let `encode(word)` append them and put them into the cache.
 template <class Encode>
 void encode_cached(std::string_view word, WordCache& cache, std::vector<std::int32_t>& ids, Encode encode) {
   const std::size_t hash = StringHash{}(word);

@@ -14,7 +14,7 @@ bool is_ascii(std::string_view text) {
   return true;
 }
 
-/// Rewrite `text` through `change(code point, out)`.
+/// Rewrite `text` with `change(code point, out)`.
 template <class Change>
 void map_characters(std::string& text, std::string& out, Change change) {
   out.clear();
@@ -33,7 +33,7 @@ void lower(std::string& text, std::string& out) {
   map_characters(text, out, [](char32_t c, std::string& to) { unicode::append_lower(to, c); });
 }
 
-/// Drop the characters that have a flag.
+/// Remove the characters that have a flag.
 void drop(std::string& text, std::string& out, std::uint16_t flag) {
   map_characters(text, out, [flag](char32_t c, std::string& to) {
     if ((unicode::flags(c) & flag) == 0) unicode::append(to, c);
@@ -131,7 +131,7 @@ class Replace : public Normalizer {
   bool one_character_ = false;
 };
 
-/// The Han blocks that BERT puts between spaces. U+2B820..U+2B91F is missing in the package, so it is here.
+/// The Han blocks that BERT puts between spaces. The `tokenizers` package omits U+2B820..U+2B91F, and so does this.
 bool is_bert_han(char32_t c) {
   return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) || (c >= 0x20000 && c <= 0x2A6DF) ||
          (c >= 0x2A700 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) || (c >= 0xF900 && c <= 0xFAFF) ||

@@ -17,8 +17,8 @@ void append_pieces(std::vector<Piece>& out, const std::vector<Match>& matches, B
       return;
     case Behavior::contiguous:
     case Behavior::merged_with_previous: {
-      // A match joins what lies before it; several in a row join only if the behaviour is contiguous, which also joins
-      // non-matches.
+      // A match joins the stretch before it. Several matches in a row join only if the behaviour is contiguous, which also joins
+      // stretches that do not match.
       bool previous = false;
       for (const Match& match : matches) {
         const bool joins = behavior == Behavior::contiguous ? match.is_match == previous : match.is_match && !previous;
@@ -32,7 +32,7 @@ void append_pieces(std::vector<Piece>& out, const std::vector<Match>& matches, B
       return;
     }
     case Behavior::merged_with_next: {
-      // A match joins the stretch after it; of several in a row only the last does.
+      // A match joins the stretch after it. Of several matches in a row only the last one does.
       for (std::size_t i = 0; i < matches.size(); ++i) {
         const bool joins = matches[i].is_match && i + 1 < matches.size() && !matches[i + 1].is_match;
         add(joins ? Match{matches[i].begin, matches[i + 1].end, false} : matches[i]);

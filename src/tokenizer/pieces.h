@@ -1,4 +1,4 @@
-// A text cut into pieces, and the ways of cutting it: what pre-tokenizers work on.
+// A text cut into pieces, on which pre-tokenizers work, and the ways to cut it.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -8,7 +8,7 @@
 
 namespace dmoerm::tokenizer {
 
-/// Bytes [begin, end) of a text.
+/// The bytes [begin, end) of a text.
 struct Piece {
   std::uint32_t begin, end;
 };
@@ -19,25 +19,25 @@ struct Match {
   bool is_match;
 };
 
-/// What happens to the matches of a pattern.
+/// What a split does with the matches of its pattern.
 enum class Behavior : std::uint8_t { removed, isolated, merged_with_previous, merged_with_next, contiguous };
 
 struct RegexScratch;
 
-/// Buffers of one encode() call, reused by the next.
+/// Buffers of an encode() call, which the next call reuses.
 struct PieceScratch {
   std::vector<Match> matches;
   std::vector<Piece> pieces;
   std::string text;
-  std::shared_ptr<RegexScratch> regex;  // PCRE2's, made by the first search
+  std::shared_ptr<RegexScratch> regex;  // buffers of PCRE2, made by the first search
 };
 
-/// A text and its pieces. `text` is the caller's, or `storage` once a step had to rewrite it.
+/// A text and its pieces. `text` belongs to the caller, or is `storage` after a step had to rewrite it.
 struct Pieces {
   std::string_view text;
   std::string storage;
   std::vector<Piece> pieces;
-  bool at_start = true;  ///< the first piece begins where the user's text begins
+  bool at_start = true;  ///< whether the first piece begins where the user's text begins
 
   void reset(std::string_view new_text, bool starts) {
     text = new_text;
@@ -47,10 +47,10 @@ struct Pieces {
   [[nodiscard]] std::string_view view(Piece piece) const { return text.substr(piece.begin, piece.end - piece.begin); }
 };
 
-/// Append the pieces that `matches` make of one piece; empty ones are dropped.
+/// Append the pieces into which `matches` cut one piece. Empty pieces are dropped.
 void append_pieces(std::vector<Piece>& out, const std::vector<Match>& matches, Behavior behavior);
 
-/// Cut every piece: `find(text, piece, matches)` appends the matches of one piece.
+/// Cut every piece. @param find  function find(text, piece, matches) that appends the matches of one piece
 template <class Find>
 void split_pieces(Pieces& in, PieceScratch& scratch, Behavior behavior, Find find) {
   scratch.pieces.clear();

@@ -22,7 +22,7 @@ PostProcessor parse_template(const JsonPart& part) {
   return result;
 }
 
-/// ["[SEP]", 102]
+/// The id in a list such as ["[SEP]", 102].
 std::int32_t named_id(const JsonPart& part) {
   const auto items = part.items();
   if (items.size() != 2) part.fail("expected [token, id]");

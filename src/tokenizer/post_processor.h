@@ -1,4 +1,4 @@
-// The "post_processor" of tokenizer.json: the special tokens around a text.
+// The "post_processor" of tokenizer.json, which puts special tokens around a text.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -7,7 +7,7 @@
 
 namespace dmoerm::tokenizer {
 
-/// Ids that a post-processor puts before and after a single text.
+/// The ids that a post-processor puts before and after a single text.
 struct PostProcessor {
   std::vector<std::int32_t> before, after;
 

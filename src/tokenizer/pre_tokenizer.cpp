@@ -9,7 +9,7 @@
 namespace dmoerm::tokenizer {
 namespace {
 
-/// Cut where a character has one of `flags`.
+/// Cuts where a character has one of `flags`.
 void split_flags(Pieces& pieces, PieceScratch& scratch, Behavior behavior, std::uint16_t wanted) {
   split_pieces(pieces, scratch, behavior, [wanted](std::string_view text, Piece piece, std::vector<Match>& matches) {
     std::uint32_t done = piece.begin;
@@ -24,7 +24,7 @@ void split_flags(Pieces& pieces, PieceScratch& scratch, Behavior behavior, std::
   });
 }
 
-/// Cut where `string` stands.
+/// Cuts at every occurrence of `string`.
 void split_string(Pieces& pieces, PieceScratch& scratch, Behavior behavior, std::string_view string, bool invert) {
   split_pieces(pieces, scratch, behavior, [=](std::string_view text, Piece piece, std::vector<Match>& matches) {
     text = text.substr(0, piece.end);
@@ -39,7 +39,7 @@ void split_string(Pieces& pieces, PieceScratch& scratch, Behavior behavior, std:
   });
 }
 
-/// Rewrite every piece: `write(piece's text, piece number, out)`.
+/// Rewrite every piece. @param write  function write(text of the piece, number of the piece, out)
 template <class Write>
 void rewrite(Pieces& pieces, PieceScratch& scratch, Write write) {
   std::string& out = scratch.text;
@@ -72,7 +72,7 @@ class BertWords : public PreTokenizer {
   }
 };
 
-/// Runs of word characters and runs of what is neither word nor space.
+/// Keeps runs of word characters, and runs of characters that are neither word characters nor white space.
 class Whitespace : public PreTokenizer {
  public:
   void apply(Pieces& pieces, PieceScratch& scratch) const override {
@@ -212,7 +212,7 @@ class PreTokenizerSequence : public PreTokenizer {
     for (const JsonPart& item : part.at("pretokenizers").items()) {
       auto step = parse(item);
       if (!step) continue;
-      if (byte_level()) item.fail("nothing may follow ByteLevel; supported: ByteLevel as the last of a Sequence");
+      if (byte_level()) item.fail("nothing may follow ByteLevel; supported: ByteLevel at the end of a Sequence");
       if (step->needs_start() && !steps_.empty())
         item.fail("prepend_scheme \"first\" is supported only at the start of a Sequence");
       steps_.push_back(std::move(step));

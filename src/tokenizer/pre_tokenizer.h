@@ -1,4 +1,4 @@
-// The "pre_tokenizer" of tokenizer.json: cuts text into the words that the model tokenises one by one.
+// The "pre_tokenizer" of tokenizer.json, which cuts text into the words that the model tokenises one by one.
 #pragma once
 #include <memory>
 
@@ -11,7 +11,7 @@ class PreTokenizer {
  public:
   virtual ~PreTokenizer() = default;
   virtual void apply(Pieces& pieces, PieceScratch& scratch) const = 0;
-  /// Whether its pieces are raw bytes that the model must read through the byte alphabet of GPT-2.
+  /// Whether its pieces are raw bytes, which the model must look up in the byte alphabet of GPT-2.
   [[nodiscard]] virtual bool byte_level() const { return false; }
   /// Whether it treats the start of the user's text differently.
   [[nodiscard]] virtual bool needs_start() const { return false; }

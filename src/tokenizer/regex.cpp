@@ -49,7 +49,7 @@ void append_range(std::string& out, char32_t first, char32_t last) {
   out += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", +first, +last);
 }
 
-/// Two-letter name of a category as in \p{..}.
+/// The two-letter name of a category, as in \p{..}.
 std::string_view short_name(utf8proc_category_t category) {
   constexpr std::array<std::string_view, 30> names = {"Cn", "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd",
                                                       "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm",
@@ -57,7 +57,7 @@ std::string_view short_name(utf8proc_category_t category) {
   return names[static_cast<std::size_t>(category)];
 }
 
-/// Inside of a class for \p{name}: the property, and the recent characters that PCRE2 may not know.
+/// The items of a class for \p{name}: the property, and recent characters that PCRE2 may not know.
 std::string property_items(std::string_view name) {
   std::string items = fmt::format("\\p{{{}}}", name);
   for (const auto& range : unicode::recent())
@@ -111,7 +111,7 @@ class Translator {
     ++at_;
   }
 
-  /// A repeat {n,m}. Oniguruma reads a plus after it as a repeat of the repeat, PCRE2 as possessive.
+  /// A repeat {n,m}. For Oniguruma a plus after it repeats the repeat; for PCRE2 it makes the repeat possessive.
   void interval() {
     const std::size_t close = in_.find('}', at_);
     if (close == std::string_view::npos ||
@@ -145,7 +145,7 @@ class Translator {
     ++at_;
   }
 
-  /// Write the items of a class, or a class of its own where we are not in one.
+  /// Write the items of a class, inside a new class if the position is not in one.
   void items(bool in_class, bool negated, std::string_view content) {
     if (in_class && negated) refuse("a negated class inside a class");
     out_ += in_class ? std::string(content) : fmt::format("[{}{}]", negated ? "^" : "", content);
@@ -274,7 +274,7 @@ TokenizerRegex::TokenizerRegex(const JsonPart& pattern) {
   std::uint32_t empty = 0;
   pcre2_pattern_info(code, PCRE2_INFO_MATCHEMPTY, &empty);
   if (empty != 0) pattern.fail("the pattern can match the empty text, which is not supported");
-  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where there is no JIT the interpreter runs it
+  pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // without JIT the interpreter runs the pattern
 }
 
 void TokenizerRegex::find(std::string_view text, Piece piece, PieceScratch& scratch, std::vector<Match>& matches) const {
@@ -291,8 +291,9 @@ void TokenizerRegex::find(std::string_view text, Piece piece, PieceScratch& scra
         pcre2_match(code_->pointer.get(), subject, size, done, PCRE2_NO_UTF_CHECK, regex.match_data.get(), regex.context.get());
     if (count == PCRE2_ERROR_NOMATCH) break;
     if (count < 0)
-      throw DataError(fmt::format("split pattern \"{}\" gives up on a text of {} bytes (PCRE2 error {}): shorten the text",
-                                  where_, size, count));
+      throw DataError(
+          fmt::format("the split pattern \"{}\" needs too many steps on a text of {} bytes (PCRE2 error {}): shorten the text",
+                      where_, size, count));
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(regex.match_data.get());
     const auto begin = static_cast<std::uint32_t>(ends[0]), end = static_cast<std::uint32_t>(ends[1]);
     if (begin > done) add(done, begin, false);

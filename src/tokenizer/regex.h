@@ -1,4 +1,4 @@
-// Regular expressions of tokenizer.json (Oniguruma's Ruby syntax) run by PCRE2.
+// Regular expressions of tokenizer.json (Oniguruma's Ruby syntax), run by PCRE2.
 #pragma once
 #include <memory>
 #include <string>
@@ -9,16 +9,17 @@
 
 namespace dmoerm::tokenizer {
 
-/// The part of Oniguruma's syntax that means the same in PCRE2, rewritten where it differs: \s, \w, \d, \p{..} get the characters
-/// that PCRE2's older Unicode lacks. @throws DataError (from `where`) naming what is not supported
+/// Translate a pattern from Oniguruma's syntax to that of PCRE2. \s, \w, \d and \p{..} get the characters that PCRE2's older
+/// Unicode does not have. Only syntax that can be translated exactly is supported. @throws DataError (from `where`) naming other
+/// syntax
 std::string pcre2_pattern(std::string_view pattern, const JsonPart& where);
 
-/// A compiled pattern; may be used by several threads, each with its own scratch.
+/// A compiled pattern. Several threads may use it, each with its own scratch.
 class TokenizerRegex {
  public:
-  /// @throws DataError if the pattern is wrong, unsupported or can match the empty text
+  /// @throws DataError if the pattern is not valid, not supported, or can match the empty text
   explicit TokenizerRegex(const JsonPart& pattern);
-  /// Append matches and what lies between them, covering the piece. The piece is matched as a text of its own.
+  /// Append the matches and the stretches between them, which together cover the piece. The piece is matched as a separate text.
   /// @throws DataError if the pattern needs more than the limit of steps
   void find(std::string_view text, Piece piece, PieceScratch& scratch, std::vector<Match>& matches) const;
 

@@ -12,31 +12,31 @@ using unicode::kSpace;
 
 constexpr std::uint16_t kKinds = kLetter | kNumber | kSpace;
 
-/// Reads one piece; positions are byte offsets in the whole text.
+/// Reads one piece. Positions are byte offsets in the whole text.
 struct Reader {
   std::string_view text;  // ends where the piece ends
   std::size_t at;
 
   [[nodiscard]] bool done() const { return at >= text.size(); }
   [[nodiscard]] char byte(std::size_t i) const { return i < text.size() ? text[i] : '\0'; }
-  /// Kind of the character at `i`: one of kLetter, kNumber, kSpace, or 0. `i` moves behind it.
+  /// The kind of the character at `i`: kLetter, kNumber, kSpace or 0. `i` moves behind the character.
   [[nodiscard]] std::uint16_t kind(std::size_t& i) const { return flags(unicode::next(text, i)) & kKinds; }
-  /// Behind the characters of one kind from `i` on, at most `most` of them.
+  /// The position behind the characters of one kind that begin at `i`, at most `most` of them.
   [[nodiscard]] std::size_t run(std::size_t i, std::uint16_t wanted, int most = INT32_MAX) const {
     for (std::size_t next = i; i < text.size() && most > 0 && kind(next) == wanted; i = next) --most;
     return i;
   }
 };
 
-/// End of a run of white space by `\s+(?!\S)|\s+`: all of it at the end of the text, else all but its last character, but at
-/// least one.
+/// The end of a run of white space by `\s+(?!\S)|\s+`. It takes the whole run at the end of the text, and elsewhere the run
+/// without its last character, but at least one character.
 std::size_t end_of_spaces(const Reader& in, std::size_t begin) {
   std::size_t last = begin, end = begin;
   for (std::size_t next = begin; end < in.text.size() && in.kind(next) == kSpace; end = next) last = end;
   return end == in.text.size() || last == begin ? end : last;
 }
 
-/// Bytes of 's 't 're 've 'm 'll 'd at `at`, 0 if there is none. Without case, s is also the long s.
+/// Number of bytes of 's 't 're 've 'm 'll 'd at `at`; 0 if there is none. If case is ignored, s also matches the long s.
 std::size_t contraction(const Reader& in, std::size_t at, bool any_case) {
   if (in.byte(at) != '\'') return 0;
   const auto letter = [&](std::size_t i) {
@@ -67,7 +67,7 @@ void scan_gpt2(std::string_view text, Piece piece, std::vector<Piece>& out) {
     if (const std::size_t length = contraction(in, in.at, false); length > 0) return in.at + length;
     std::size_t next = in.at;
     std::uint16_t kind = in.kind(next);
-    if (in.byte(in.at) == ' ' && next < in.text.size()) kind = in.kind(next);  // a space joins the run that follows
+    if (in.byte(in.at) == ' ' && next < in.text.size()) kind = in.kind(next);  // a space joins the run behind it
     if (kind == kSpace) return end_of_spaces(in, in.at);
     return in.run(next, kind);
   });
@@ -85,13 +85,14 @@ void scan_llama3(std::string_view text, Piece piece, int digits, std::vector<Pie
     std::size_t after_second = after_first;
     const bool more = after_first < in.text.size();
     const std::uint16_t second = more ? in.kind(after_second) : std::uint16_t{kSpace};
-    if (!newline && second == kLetter) return in.run(after_second, kLetter);  // one other character joins the letters behind it
+    if (!newline && second == kLetter)
+      return in.run(after_second, kLetter);  // one character of another kind joins the letters behind it
     if (first == 0 || (byte == ' ' && second == 0)) {
       std::size_t end = in.run(first == 0 ? after_first : after_second, 0);
       while (in.byte(end) == '\r' || in.byte(end) == '\n') ++end;
       return end;
     }
-    // White space: up to its last line end if it has one.
+    // White space ends behind its last line end, if it has one.
     std::size_t after_newline = 0;
     for (std::size_t i = in.at, start = i; start < in.text.size() && in.kind(i) == kSpace; start = i)
       if (in.byte(start) == '\r' || in.byte(start) == '\n') after_newline = i;

@@ -18,7 +18,7 @@
 namespace dmoerm::tokenizer {
 namespace {
 
-/// Everything one encode() call works in; kept for the next call.
+/// The buffers of an encode() call. They are kept for the next call.
 struct Scratch {
   PieceScratch pieces;
   ModelScratch model;
@@ -26,7 +26,7 @@ struct Scratch {
   std::string normalized;
 };
 
-/// Scratch of the calls under way: each takes one, a call beside it another.
+/// A stock of scratch buffers. Each call takes one, so that calls in several threads use different ones.
 class ScratchPool {
  public:
   std::unique_ptr<Scratch> take() {
@@ -49,14 +49,14 @@ class ScratchPool {
 }  // namespace
 
 struct Tokenizer::Impl {
-  TokenMap vocabulary;  // the model's
+  TokenMap vocabulary;  // tokens of the model
   std::unordered_map<std::string, AddedToken, StringHash, std::equal_to<>> added;
-  std::unordered_map<std::int32_t, std::string> tokens;  // by id, added ones too
+  std::unordered_map<std::int32_t, std::string> tokens;  // tokens by id, with the added ones
   std::int64_t vocab_size = 0;
   std::unique_ptr<Normalizer> normalizer;
   std::unique_ptr<PreTokenizer> pre_tokenizer;
   std::unique_ptr<Model> model;
-  AddedTokenFinder plain_finder, normalized_finder;  // before and behind the normalizer
+  AddedTokenFinder plain_finder, normalized_finder;  // finders before and behind the normalizer
   PostProcessor post_processor;
   std::string digest, name;
   mutable ScratchPool pool;
@@ -104,7 +104,8 @@ void Tokenizer::Impl::encode(std::string_view text, bool parse_special, bool at_
                              std::vector<std::int32_t>& ids) const {
   constexpr std::size_t longest = std::size_t{1} << 30;
   if (text.size() > longest)
-    throw DataError(fmt::format("{}: a text of {} bytes cannot be tokenised, at most {}", name, text.size(), longest));
+    throw DataError(
+        fmt::format("{}: a text of {} bytes is too long to be tokenised, at most {} are supported", name, text.size(), longest));
   std::string repaired;
   if (unicode::valid_prefix(text) < text.size()) text = repaired = unicode::repair(text);
   const auto token = [&ids](std::int32_t id) { ids.push_back(id); };
@@ -146,7 +147,7 @@ Tokenizer Tokenizer::parse(std::string_view json, std::string_view name) {
   impl->name = name;
   impl->digest = sha256_hex(json);
   const JsonPart root(document, std::string(name), "");
-  Model::type(root.at("model"));  // first: other models have another kind of vocabulary
+  Model::type(root.at("model"));  // this comes first, because other models have other kinds of vocabularies
   impl->read_vocabulary(root.at("model").at("vocab"));
   impl->normalizer = Normalizer::parse(root.get("normalizer"));
   impl->pre_tokenizer = PreTokenizer::parse(root.get("pre_tokenizer"));

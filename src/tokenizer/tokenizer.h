@@ -1,4 +1,4 @@
-// Text to token ids, as the `tokenizers` package does it, from a Hugging Face tokenizer.json.
+// Converts text to token ids by a Hugging Face tokenizer.json, with the same result as the `tokenizers` package.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -14,37 +14,34 @@ namespace dmoerm::tokenizer {
 /// tokens and post-processors. Immutable after construction and safe to use from several threads.
 class Tokenizer {
  public:
-  /// @param path  tokenizer.json. Truncation and padding settings inside it are ignored.
+  /// @param path  file tokenizer.json; its settings for truncation and padding are ignored
   /// @throws IoError, or DataError that names the file, the part (e.g. pre_tokenizer.type) and what is supported
   static Tokenizer load(const std::filesystem::path& path);
-  /// load() of a text; `name` is used in messages.
+  /// Load the content of a file. @param name  name of the file in messages
   static Tokenizer parse(std::string_view json, std::string_view name);
   ~Tokenizer();
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
 
-  /// Ids of `text` (UTF-8), nothing added before or after. Invalid UTF-8 bytes are read as U+FFFD.
-  /// @param parse_special  true: the content of a special token inside the text becomes that token (what the `tokenizers` package
-  /// does);
-  ///                       false: such text is data and is split like any other. Added tokens that are not special are always
-  ///                       found.
-  /// @param at_start       false: the text continues one whose beginning was encoded before (Metaspace "first" adds no space
-  /// then)
+  /// Ids of `text` (UTF-8) without special tokens around it. Bytes that are not valid UTF-8 are read as U+FFFD.
+  /// @param parse_special  whether the content of a special token inside the text becomes that token, as in the `tokenizers`
+  ///                       package; otherwise it is data and is split like any other text. Other added tokens are always found.
+  /// @param at_start       false if the text continues one whose beginning was encoded before (Metaspace "first" adds no space)
   [[nodiscard]] std::vector<std::int32_t> encode(std::string_view text, bool parse_special, bool at_start = true) const;
-  /// encode() with the special tokens of the post-processor around it, e.g. [CLS] ... [SEP] or a leading BOS.
+  /// encode() with the special tokens of the post-processor around the ids, such as [CLS] ... [SEP] or a leading BOS.
   [[nodiscard]] std::vector<std::int32_t> encode_with_post_processor(std::string_view text, bool parse_special) const;
 
-  /// Special tokens that the post-processor puts before and after a single text.
+  /// The special tokens that the post-processor puts before and after a single text.
   [[nodiscard]] const std::vector<std::int32_t>& leading_ids() const;
   [[nodiscard]] const std::vector<std::int32_t>& trailing_ids() const;
 
-  /// Id of a token's exact content, special or ordinary.
+  /// The id of the token with exactly this content, special or ordinary.
   [[nodiscard]] std::optional<std::int32_t> id_of(std::string_view token) const;
-  /// Content of an id, "" if there is none.
+  /// The content of the token with this id, or "" if there is none.
   [[nodiscard]] std::string token_of(std::int32_t id) const;
   /// One more than the largest id.
   [[nodiscard]] std::int64_t vocab_size() const;
-  /// SHA-256 of the file it was read from.
+  /// SHA-256 of the file that the tokenizer was read from.
   [[nodiscard]] const std::string& digest() const;
 
  private:

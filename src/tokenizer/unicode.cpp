@@ -64,13 +64,13 @@ std::uint16_t category_flags(utf8proc_category_t category) {
   }
 }
 
-/// Which normal forms may change the character or join it to the one before.
+/// Flags for the normal forms that may change the character or join it to the one before.
 std::uint16_t movement(char32_t c) {
   const utf8proc_property_t* property = utf8proc_get_property(static_cast<utf8proc_int32_t>(c));
   const bool jamo = (c >= 0x1161 && c <= 0x1175) || (c >= 0x11A8 && c <= 0x11C2);
   if (property->combining_class != 0) return kMovesAll;
   std::uint16_t moves = 0;
-  // What joins the character before it: Hangul vowels and finals, and some spacing marks.
+  // These characters join the one before them: Hangul vowels and finals, and some spacing marks.
   if (jamo || property->category == UTF8PROC_CATEGORY_MC || property->category == UTF8PROC_CATEGORY_MN)
     moves |= kMovesNfc | kMovesNfkc;
   if (c >= 0xAC00 && c <= 0xD7A3) moves |= kMovesNfd | kMovesNfkd;
@@ -161,14 +161,14 @@ void append(std::string& out, char32_t c) {
 
 namespace {
 
-/// Bytes of the character at `at` if it is valid; else minus the number of bytes (>= 1) that one U+FFFD stands for.
+/// Number of bytes of the character at `at` if it is valid; otherwise minus the number of bytes (>= 1) that one U+FFFD replaces.
 int sequence_length(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) -> unsigned { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0; };
   const unsigned first = byte(at);
   if (first < 0x80) return 1;
   const int length = first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
   if (length == 0) return -1;
-  unsigned low = 0x80, high = 0xBF;  // no overlong forms, no surrogates, nothing above U+10FFFF
+  unsigned low = 0x80, high = 0xBF;  // these bounds exclude overlong sequences, surrogates and code points above U+10FFFF
   if (first == 0xE0) low = 0xA0;
   if (first == 0xED) high = 0x9F;
   if (first == 0xF0) low = 0x90;
@@ -230,7 +230,7 @@ void append_normalized(std::string& out, std::string_view text, Form form) {
                               : form == Form::nfkc ? kMovesNfkc
                                                    : kMovesNfkd;
   const bool joins = form == Form::nfc || form == Form::nfkc;
-  // Only runs of characters that may change go through utf8proc, with the character before them where they may join it.
+  // Only runs of characters that may change go through utf8proc, with the character before them if they may join it.
   std::size_t copied = 0, last = 0;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t start = at;

@@ -1,5 +1,5 @@
-// UTF-8, character classes, lower case and normal forms, each as the `tokenizers` package sees them (unicode_tables.h says why
-// that differs).
+// UTF-8, character classes, lower case and normal forms, as the `tokenizers` package has them (unicode_tables.h says why they
+// differ from the libraries used here).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -7,7 +7,7 @@
 
 namespace dmoerm::tokenizer::unicode {
 
-/// Classes of a code point; a character may have several.
+/// The classes of a code point. A character may have several.
 enum Flag : std::uint16_t {
   kLetter = 1,        ///< \p{L} of a split pattern
   kNumber = 2,        ///< \p{N} of a split pattern
@@ -22,20 +22,20 @@ enum Flag : std::uint16_t {
   kMovesNfd = 1024,
   kMovesNfkc = 2048,
   kMovesNfkd = 4096,
-  kUnknownToForms = 8192,  ///< the normal forms leave it alone, and nothing joins it
+  kUnknownToForms = 8192,  ///< the normal forms do not change it, and nothing joins it
 };
 
 namespace detail {
 const std::uint16_t* flag_table();
 }
 
-/// Flags of a code point below 0x110000.
+/// The flags of a code point below 0x110000.
 inline std::uint16_t flags(char32_t c) {
   static const std::uint16_t* const table = detail::flag_table();
   return table[c];
 }
 
-/// Code point that starts at `at` in valid UTF-8; `at` moves behind it.
+/// The code point that starts at `at` in valid UTF-8. `at` moves behind it.
 inline char32_t next(std::string_view text, std::size_t& at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const char32_t first = byte(at);
@@ -45,7 +45,7 @@ inline char32_t next(std::string_view text, std::size_t& at) {
   return at += 4, (first & 0x07) << 18 | (byte(at - 3) & 0x3F) << 12 | (byte(at - 2) & 0x3F) << 6 | (byte(at - 1) & 0x3F);
 }
 
-/// Code point that ends before `at` (> 0) in valid UTF-8; `at` moves to its start.
+/// The code point that ends before `at` (> 0) in valid UTF-8. `at` moves to its start.
 inline char32_t previous(std::string_view text, std::size_t& at) {
   do --at;
   while ((static_cast<unsigned char>(text[at]) & 0xC0) == 0x80);
@@ -57,9 +57,9 @@ inline char32_t previous(std::string_view text, std::size_t& at) {
 void append(std::string& out, char32_t c);
 /// Length of the longest valid UTF-8 at the start of `text`.
 std::size_t valid_prefix(std::string_view text);
-/// `text` with each longest invalid piece replaced by U+FFFD, as Python's errors="replace" does.
+/// The text with U+FFFD in place of each longest invalid sequence, as Python's errors="replace" does it.
 std::string repair(std::string_view text);
-/// Append the lower-case form (without regard to context: no final sigma).
+/// Append the lower-case form of a character. It does not depend on the context, so that there is no final sigma.
 void append_lower(std::string& out, char32_t c);
 
 enum class Form : std::uint8_t { nfc, nfd, nfkc, nfkd };

@@ -1,6 +1,7 @@
-// Where the Unicode versions of utf8proc (15.0), PCRE2 (14.0) and the parts of the `tokenizers` package 0.23 differ. Oniguruma
-// and the regex crate know Unicode 16, Rust's char 17, `unicode_categories` and `unicode-normalization-alignments` versions from
-// before 2018. Found by asking the package about every code point; tests/tokenizer/tokenizer_property.py --sweep asks again.
+// The differences between the Unicode versions of utf8proc (15.0), PCRE2 (14.0) and the parts of the `tokenizers` package 0.23.
+// Oniguruma and the regex crate know Unicode 16, Rust's char 17, `unicode_categories` and `unicode-normalization-alignments`
+// versions from before 2018. The tables come from asking the package about every code point;
+// tests/tokenizer/tokenizer_property.py --sweep repeats that.
 #pragma once
 #include <utf8proc.h>
 
@@ -16,9 +17,9 @@ struct CategoryRange {
   utf8proc_category_t category;
 };
 
-/// Characters of Unicode 15.0 and 16.0: PCRE2 and utf8proc may not know them, the package's regular expressions do.
+/// Characters of Unicode 15.0 and 16.0, which the package's regular expressions know, but PCRE2 and utf8proc may not.
 std::span<const CategoryRange> recent();
-/// Punctuation that the package's punctuation test does not know.
+/// Punctuation that the package does not count as punctuation.
 std::span<const Range> not_yet_punctuation();
 /// Nonspacing marks that its BertNormalizer keeps.
 std::span<const Range> not_yet_nonspacing();

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "tokenizer/bpe.h"
 
 namespace dmoerm::tokenizer {
@@ -29,18 +30,17 @@ void WordPiece::encode(std::string_view word, ModelScratch& scratch, std::vector
 }
 
 void WordPiece::encode_whole(std::string_view word, std::vector<std::int32_t>& ids) const {
-  const auto starts_character = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; };
   const std::size_t before = ids.size();
   const auto unknown = [&] {
     ids.resize(before);
     ids.push_back(unknown_);
   };
-  if (static_cast<std::size_t>(std::count_if(word.begin(), word.end(), starts_character)) > most_characters_) return unknown();
+  if (utf8_characters(word) > most_characters_) return unknown();
   for (std::size_t start = 0; start < word.size();) {
     const TokenMap& pieces = start == 0 ? vocabulary_ : continuations_;
     std::size_t end = std::min(word.size(), start + (start == 0 ? longest_ : longest_continuation_));
     for (; end > start; --end) {
-      if (end < word.size() && !starts_character(word[end])) continue;
+      if (end < word.size() && continues_character(word[end])) continue;
       const auto found = pieces.find(word.substr(start, end - start));
       if (found == pieces.end()) continue;
       ids.push_back(found->second);
@@ -52,7 +52,7 @@ void WordPiece::encode_whole(std::string_view word, std::vector<std::int32_t>& i
 }
 
 std::string Model::type(const JsonPart& part) {
-  // Files of the first versions name no type: merges tell BPE.
+  // Files of the first versions have no type; those with merges are BPE.
   const std::string type = part.has("type") ? part.at("type").text() : part.has("merges") ? "BPE" : "WordPiece";
   if (type != "BPE" && type != "WordPiece") part.at("type").fail_unsupported(type, "BPE, WordPiece");
   return type;

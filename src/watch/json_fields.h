@@ -1,4 +1,5 @@
-// Fields of JSON that another process or an older program may have written: absent or of another type is "not known", no error.
+// Fields of JSON that another process or an older program may have written. A field that is absent or of another type counts as
+// not known and is not an error.
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>

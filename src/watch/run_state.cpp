@@ -4,13 +4,14 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "watch/json_fields.h"
 
 namespace dmoerm::watch {
 namespace {
 
 using nlohmann::json;
-constexpr double kPaceS = 10;  // a pace is measured over at least so long
+constexpr double kPaceS = 10;  // shortest time over which a pace is measured
 
 bool open(TaskStatus s) { return s < TaskStatus::stopped; }
 bool active(TaskStatus s) { return s == TaskStatus::running || s == TaskStatus::labelling; }
@@ -23,6 +24,49 @@ std::vector<int> ranks_of(const json& event, std::vector<int> otherwise) {
     if (rank.is_number_integer()) ranks.push_back(rank.get<int>());
   }
   return ranks;
+}
+
+void put(json& object, const char* key, double value) {
+  if (std::isfinite(value)) object[key] = value;
+}
+
+void put(json& object, const char* key, std::int64_t value) {
+  if (value >= 0) object[key] = value;
+}
+
+/// Call visit(key, member) for every number of a task.
+template <class Task, class Visit>
+void each_number(Task& task, const Visit& visit) {
+  visit("cost", task.cost);
+  visit("starts", task.starts);
+  visit("step", task.step);
+  visit("steps_max", task.steps_max);
+  visit("tokens", task.tokens);
+  visit("fraction", task.fraction);
+  visit("train_loss", task.train_loss);
+  visit("validation_loss", task.validation_loss);
+  visit("validation_accuracy", task.validation_accuracy);
+  visit("lr", task.lr);
+  visit("gradient_norm", task.gradient_norm);
+  visit("tokens_per_s", task.tokens_per_s);
+  visit("flops_per_s", task.flops_per_s);
+  visit("seconds", task.seconds);
+  visit("labelled", task.labelled);
+  visit("label_total", task.label_total);
+  visit("label_cost", task.label_cost);
+  visit("started", task.started);
+  visit("heard", task.heard);
+  visit("fraction_before", task.fraction_before);
+  visit("paced_at", task.paced_at);
+  visit("paced_fraction", task.paced_fraction);
+  visit("rank_seconds", task.rank_seconds);
+  visit("counted", task.counted);
+}
+
+TaskStatus status_of(const std::string& text) {
+  const auto found = std::ranges::find_if(kStatuses, [&](TaskStatus s) { return text == to_text(s); });
+  if (found == kStatuses.end()) throw DataError("a task's state is \"" + text + "\", which this version does not know");
+  return *found;
 }
 
 }  // namespace
@@ -54,7 +98,9 @@ void RunState::apply(const json& event) {
     found->doing = text_field(event, "doing");
     if (const std::string host = text_field(event, "host"); !host.empty()) found->host = host;
   } else if (what == "finish") {
-    finished_ = true, ended_ = at, exit_code_ = static_cast<int>(integer_field(event, "code", 0));
+    finished_ = true;
+    ended_ = at;
+    exit_code_ = static_cast<int>(integer_field(event, "code", 0));
     for (TaskState& task : tasks_) {
       count_time(task, at);
       if (active(task.status) || task.status == TaskStatus::paused || task.status == TaskStatus::retry)
@@ -65,7 +111,9 @@ void RunState::apply(const json& event) {
     TaskState& task = tasks_[found->second];
     if (what == "start") {
       count_time(task, at);
-      task.status = TaskStatus::running, task.started = at, task.counted = at;
+      task.status = TaskStatus::running;
+      task.started = at;
+      task.counted = at;
       task.ranks = ranks_of(event, {});
       task.paced_at = kUnknown;
       task.message.clear();
@@ -92,8 +140,11 @@ void RunState::begin(const json& event) {
   for (TaskState& task : tasks_) before[task.id] = std::move(task);
   name_ = text_field(event, "name");
   began_ = number_field(event, "at");
-  finished_ = false, ended_ = kUnknown, exit_code_ = 0;
-  tasks_.clear(), ranks_.clear();
+  finished_ = false;
+  ended_ = kUnknown;
+  exit_code_ = 0;
+  tasks_.clear();
+  ranks_.clear();
   for (const json& entry : list_field(event, "ranks"))
     ranks_.push_back({static_cast<int>(integer_field(entry, "rank")), text_field(entry, "host"), "", kUnknown});
   for (const json& entry : list_field(event, "tasks")) {
@@ -102,15 +153,19 @@ void RunState::begin(const json& event) {
     const bool done = flag_field(entry, "done");
     if (const auto found = before.find(task.id); done && found != before.end()) task = found->second;
     task.cost = number_field(entry, "cost", 1);
-    task.elsewhere = flag_field(entry, "elsewhere");
-    task.inputs.clear(), task.ranks.clear(), task.message.clear();
+    task.external = flag_field(entry, "elsewhere");
+    task.inputs.clear();
+    task.ranks.clear();
+    task.message.clear();
     for (const json& input : list_field(entry, "inputs")) {
       if (input.is_string()) task.inputs.push_back(input);
     }
-    task.status = done ? TaskStatus::done : task.elsewhere ? TaskStatus::labelling : TaskStatus::waiting;
+    task.status = done ? TaskStatus::done : task.external ? TaskStatus::labelling : TaskStatus::waiting;
     task.fraction = task.fraction_before = done ? 1 : 0;
-    task.starts = 0, task.rank_seconds = 0, task.counted = kUnknown, task.started = task.paced_at = kUnknown;
-    if (task.elsewhere && !done) task.started = began_;
+    task.starts = 0;
+    task.rank_seconds = 0;
+    task.counted = task.started = task.paced_at = kUnknown;
+    if (task.external && !done) task.started = began_;
     tasks_.push_back(std::move(task));
   }
   index();
@@ -121,7 +176,7 @@ void RunState::begin(const json& event) {
 }
 
 void RunState::progress(TaskState& task, const json& event, double at) {
-  if (task.status != TaskStatus::running) return;  // a late one
+  if (task.status != TaskStatus::running) return;  // the event came late
   if (std::vector<int> ranks = ranks_of(event, task.ranks); ranks != task.ranks) {
     count_time(task, at);
     task.ranks = std::move(ranks);
@@ -141,10 +196,13 @@ void RunState::progress(TaskState& task, const json& event, double at) {
   task.seconds = number_field(event, "seconds", task.seconds);
   const bool first = task.fraction <= task.fraction_before && task.starts == 1;
   task.fraction = std::clamp(number_field(event, "fraction", task.fraction), 0.0, 1.0);
-  // A resumed task: what its seconds before this start had brought it to.
+  // A resumed task had this share done before the present start.
   if (const double before = task.seconds - (at - task.started); first && before > 1 && task.seconds > 0)
     task.fraction_before = task.fraction * std::min(1.0, before / task.seconds);
-  if (std::isnan(task.paced_at)) task.paced_at = at, task.paced_fraction = task.fraction;
+  if (std::isnan(task.paced_at)) {
+    task.paced_at = at;
+    task.paced_fraction = task.fraction;
+  }
 }
 
 void RunState::end(TaskState& task, const json& event, double at) {
@@ -153,7 +211,9 @@ void RunState::end(TaskState& task, const json& event, double at) {
   task.ranks.clear();
   task.message = text_field(event, "message");
   if (outcome == "done") {
-    task.status = TaskStatus::done, task.fraction = 1, task.message.clear();
+    task.status = TaskStatus::done;
+    task.fraction = 1;
+    task.message.clear();
     make_ready(task);
   } else if (outcome == "failed") {
     task.status = TaskStatus::failed;
@@ -170,7 +230,8 @@ void RunState::count_time(TaskState& task, double at) const {
 }
 
 void RunState::index() {
-  by_id_.clear(), dependents_.clear();
+  by_id_.clear();
+  dependents_.clear();
   for (std::size_t i = 0; i < tasks_.size(); ++i) {
     by_id_[tasks_[i].id] = i;
     for (const std::string& input : tasks_[i].inputs) dependents_[input].push_back(i);
@@ -216,7 +277,10 @@ double RunState::elapsed(double now) const { return std::max(0.0, (finished_ ? e
 
 double RunState::done_share() const {
   double all = 0, done = 0;
-  for (const TaskState& task : tasks_) all += task.cost, done += task.cost * task.fraction;
+  for (const TaskState& task : tasks_) {
+    all += task.cost;
+    done += task.cost * task.fraction;
+  }
   return all > 0 ? done / all : 1;
 }
 
@@ -254,14 +318,14 @@ double RunState::run_eta(double now) const {
   if (finished_) return 0;
   const double each = seconds_per_cost(now);
   double work = 0;
-  std::map<std::string, double> chain;  // seconds until a task is done, if enough ranks were there
+  std::map<std::string, double> chain;  // seconds until a task is done if there are enough ranks
   double longest = 0;
   for (const TaskState& task : tasks_) {
     if (!open(task.status)) continue;
     double own = task_eta(task, now);
     if (std::isnan(own)) own = each * task.cost * (1 - task.fraction);
     if (std::isnan(own)) return kUnknown;
-    if (!task.elsewhere) work += own * static_cast<double>(std::max<std::size_t>(1, task.ranks.size()));
+    if (!task.external) work += own * static_cast<double>(std::max<std::size_t>(1, task.ranks.size()));
     double before = 0;
     for (const std::string& input : task.inputs) {
       if (const auto found = chain.find(input); found != chain.end()) before = std::max(before, found->second);
@@ -279,6 +343,63 @@ double RunState::mfu(const TaskState& task) const {
 
 double RunState::silence(const RankState& rank, double now) {
   return std::isnan(rank.heard) ? kUnknown : std::max(0.0, now - rank.heard);
+}
+
+json RunState::to_json() const {
+  json tasks = json::array(), ranks = json::array();
+  for (const TaskState& task : tasks_) {
+    json entry = {{"id", task.id}, {"state", to_text(task.status)}, {"inputs", task.inputs}};
+    if (task.external) entry["elsewhere"] = true;
+    if (!task.ranks.empty()) entry["ranks"] = task.ranks;
+    if (!task.message.empty()) entry["message"] = task.message;
+    each_number(task, [&](const char* key, const auto& value) { put(entry, key, value); });
+    put(entry, "mfu", mfu(task));
+    tasks.push_back(std::move(entry));
+  }
+  for (const RankState& rank : ranks_) {
+    json entry = {{"rank", rank.rank}, {"host", rank.host}, {"doing", rank.doing}};
+    put(entry, "heard", rank.heard);
+    ranks.push_back(std::move(entry));
+  }
+  json all = {{"name", name_}, {"finished", finished_}, {"exit_code", exit_code_}, {"ranks", ranks}, {"tasks", tasks}};
+  put(all, "began", began_);
+  put(all, "ended", ended_);
+  put(all, "peak_flops_per_s", peak_);
+  return all;
+}
+
+RunState RunState::from_json(const json& all) {
+  if (!field(all, "tasks") || !field(all, "ranks")) throw DataError("not the state of a run: \"tasks\" or \"ranks\" is missing");
+  RunState state;
+  state.name_ = text_field(all, "name");
+  state.finished_ = flag_field(all, "finished");
+  state.exit_code_ = static_cast<int>(integer_field(all, "exit_code", 0));
+  state.began_ = number_field(all, "began");
+  state.ended_ = number_field(all, "ended");
+  state.peak_ = number_field(all, "peak_flops_per_s", 0);
+  for (const json& entry : list_field(all, "ranks")) {
+    state.ranks_.push_back({static_cast<int>(integer_field(entry, "rank")), text_field(entry, "host"), text_field(entry, "doing"),
+                            number_field(entry, "heard")});
+  }
+  for (const json& entry : list_field(all, "tasks")) {
+    TaskState task;
+    task.id = text_field(entry, "id");
+    task.status = status_of(text_field(entry, "state"));
+    task.message = text_field(entry, "message");
+    task.external = flag_field(entry, "elsewhere");
+    for (const json& input : list_field(entry, "inputs"))
+      task.inputs.push_back(input.is_string() ? input.get<std::string>() : "");
+    for (const json& rank : list_field(entry, "ranks")) task.ranks.push_back(rank.is_number_integer() ? rank.get<int>() : -1);
+    each_number(task, [&](const char* key, auto& value) {
+      if constexpr (std::is_same_v<std::decay_t<decltype(value)>, double>)
+        value = number_field(entry, key, value);
+      else
+        value = integer_field(entry, key, value);
+    });
+    state.tasks_.push_back(std::move(task));
+  }
+  state.index();
+  return state;
 }
 
 }  // namespace dmoerm::watch

@@ -1,4 +1,4 @@
-// What a run is doing, put together from its events: every task, every rank, and how long it may still take. No I/O.
+// The state of a run, derived from its events: every task, every rank, and the time that is left. This file does no I/O.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -10,17 +10,17 @@
 
 namespace dmoerm::watch {
 
-/// Of a number that is not known. In JSON such numbers are absent.
+/// The value of a number that is not known. JSON omits such numbers.
 inline constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 enum class TaskStatus : std::uint8_t {
-  waiting,    ///< for its inputs
-  ready,      ///< for a rank
-  labelling,  ///< judges are asked
+  waiting,    ///< its inputs are not done
+  ready,      ///< it waits for a rank
+  labelling,  ///< judges answer its questions
   running,
-  paused,   ///< broke off to make room; goes on in this run
-  retry,    ///< failed, and is tried again from its last checkpoint
-  stopped,  ///< broke off; goes on in a later run
+  paused,   ///< it was interrupted to make room and continues in this run
+  retry,    ///< it failed and starts again from its last checkpoint
+  stopped,  ///< it was interrupted and continues in a later run
   done,
   failed,
   skipped,  ///< a task that it needs failed
@@ -30,74 +30,74 @@ inline constexpr std::array kStatuses = {TaskStatus::waiting, TaskStatus::ready,
                                          TaskStatus::failed,  TaskStatus::skipped};
 const char* to_text(TaskStatus status);
 
-/// Times are seconds since 1970 by the first rank's clock, as in the events.
+/// The state of one task. Times are seconds since 1970 by the clock of the first rank, as in the events.
 struct TaskState {
   std::string id;
   double cost = 1;
   std::vector<std::string> inputs;
-  bool elsewhere = false;  ///< done outside of the ranks: labelling
+  bool external = false;  ///< whether the ranks do not do it (labelling)
   TaskStatus status = TaskStatus::waiting;
-  std::vector<int> ranks;  ///< that work on it now
+  std::vector<int> ranks;  ///< ranks that work on it now
   std::int64_t starts = 0;
-  std::string message;  ///< why it failed
+  std::string message;  ///< reason why it failed
 
   std::int64_t step = -1, steps_max = -1, tokens = -1;
-  double fraction = 0;  ///< 0..1 of its longest course: it may stop early
+  double fraction = 0;  ///< share 0..1 of its largest number of steps that is done; it may stop early
   double train_loss = kUnknown, validation_loss = kUnknown, validation_accuracy = kUnknown;
   double lr = kUnknown, gradient_norm = kUnknown;
-  double tokens_per_s = kUnknown, flops_per_s = kUnknown;  ///< of its group
-  double seconds = 0;                                      ///< spent on it, over restarts
+  double tokens_per_s = kUnknown, flops_per_s = kUnknown;  ///< rates of its whole group of ranks
+  double seconds = 0;                                      ///< seconds spent on it, over all starts
   std::int64_t labelled = 0, label_total = 0;
   double label_cost = kUnknown;
 
-  double started = kUnknown;                       ///< its last start
-  double heard = kUnknown;                         ///< its last progress
-  double fraction_before = 0;                      ///< when it started in this run
-  double paced_at = kUnknown, paced_fraction = 0;  ///< where its present pace is measured from
-  double rank_seconds = 0;                         ///< of this run, up to `counted`
+  double started = kUnknown;                       ///< time of its last start
+  double heard = kUnknown;                         ///< time of its last progress
+  double fraction_before = 0;                      ///< fraction when it started in this run
+  double paced_at = kUnknown, paced_fraction = 0;  ///< time and fraction from which its present pace is measured
+  double rank_seconds = 0;                         ///< seconds of all its ranks in this run, up to the time `counted`
   double counted = kUnknown;
 };
 
 struct RankState {
   int rank = 0;
   std::string host, doing;
-  double heard = kUnknown;  ///< its last heartbeat
+  double heard = kUnknown;  ///< time of its last heartbeat
 };
 
 class RunState {
  public:
-  /// Take an event in. Numbers of tasks that were done before are kept. What it does not know is passed over.
+  /// Apply an event. A new start of the run keeps the numbers of tasks that are done. Unknown events and fields are ignored.
   void apply(const nlohmann::json& event);
 
   [[nodiscard]] const std::string& name() const { return name_; }
-  /// Of the run's event; kUnknown before it.
+  /// Time of the event that began the run; kUnknown before it.
   [[nodiscard]] double began() const { return began_; }
   [[nodiscard]] bool finished() const { return finished_; }
   [[nodiscard]] int exit_code() const { return exit_code_; }
-  /// Tasks in an order that respects their inputs.
+  /// The tasks, each after its inputs.
   [[nodiscard]] const std::vector<TaskState>& tasks() const { return tasks_; }
   [[nodiscard]] const std::vector<RankState>& ranks() const { return ranks_; }
   [[nodiscard]] std::array<std::int64_t, kStatuses.size()> counts() const;
   [[nodiscard]] std::int64_t count(TaskStatus status) const { return counts()[static_cast<std::size_t>(status)]; }
 
-  /// Seconds since this start of the run, or that it took.
+  /// Seconds since this start of the run, or its duration if it has ended.
   [[nodiscard]] double elapsed(double now) const;
-  /// Of all tasks' cost, 0..1.
+  /// Share 0..1 of the cost of all tasks that is done.
   [[nodiscard]] double done_share() const;
-  /// Seconds until a task that runs or is labelled ends, if it does not stop early; kUnknown if nothing tells.
+  /// Seconds until a running or labelling task ends, if it does not stop early; kUnknown if there is nothing to estimate from.
   [[nodiscard]] double task_eta(const TaskState& task, double now) const;
-  /// Seconds until the run ends: what is left at the pace so far, shared among the ranks, but at least the longest chain of tasks
-  /// that wait for each other.
+  /// Seconds until the run ends: the work left at the pace so far, divided among the ranks, but at least the longest chain of
+  /// tasks that wait for each other.
   [[nodiscard]] double run_eta(double now) const;
-  /// Model FLOP/s of a running task over the peak of its ranks' devices; kUnknown if either is not known.
+  /// Model FLOP/s of a running task divided by the peak of its ranks' devices; kUnknown if either is not known.
   [[nodiscard]] double mfu(const TaskState& task) const;
-  /// Peak FLOP/s of one rank's device; 0 = not known.
+  /// Set the peak FLOP/s of one rank's device; 0 = not known.
   void set_peak(double flops_per_s) { peak_ = flops_per_s; }
-  /// Seconds since a rank was heard; kUnknown if never. Never negative.
+  /// Seconds since a rank was heard, never negative; kUnknown if it was never heard.
   [[nodiscard]] static double silence(const RankState& rank, double now);
 
   [[nodiscard]] nlohmann::json to_json() const;
-  /// @throws DataError if it is not what to_json() gives
+  /// The state that to_json() wrote. @throws DataError if it is not such a state
   static RunState from_json(const nlohmann::json& json);
 
  private:
@@ -120,7 +120,7 @@ class RunState {
   std::map<std::string, std::vector<std::size_t>> dependents_;
 };
 
-/// "chat" of "expert/chat/logic"; "" of "router".
+/// The category of a task's id: "chat" in "expert/chat/logic", "" in "router".
 std::string category_of(const std::string& task);
 
 }  // namespace dmoerm::watch

@@ -15,10 +15,10 @@ namespace dmoerm::watch {
 namespace {
 
 constexpr std::size_t kPendingMax = 1 << 18;
-constexpr int kPatienceMs = 200;  // with a slow terminal, at the end
+constexpr int kPatienceMs = 200;  // longest wait for a slow terminal at the end
 constexpr int kLastTries = 20;
 
-/// Columns of a line with ANSI colours.
+/// Number of columns of a line with ANSI colours.
 int shown_columns(std::string_view line) {
   std::string bare;
   for (std::size_t at = 0; at < line.size(); ++at) {
@@ -30,7 +30,7 @@ int shown_columns(std::string_view line) {
   return columns_of(bare);
 }
 
-/// Rows that lines take on a terminal that may have become narrower since they were drawn.
+/// Number of rows that lines take on a terminal that may have become narrower since they were drawn.
 int rows_of(const std::vector<std::string>& lines, int columns) {
   int rows = 0;
   for (const std::string& line : lines) rows += std::max(1, (shown_columns(line) + columns - 1) / columns);
@@ -40,7 +40,7 @@ int rows_of(const std::vector<std::string>& lines, int columns) {
 }  // namespace
 
 Screen::Screen(int fd) {
-  // Opened anew: O_NONBLOCK on what is there already would hold for every process that shares it.
+  // The terminal is opened again, because O_NONBLOCK on the given descriptor would affect every process that shares it.
   fd_ = ::open(fmt::format("/proc/self/fd/{}", fd).c_str(), O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
   if (fd_ < 0) fd_ = ::dup(fd);
 }
@@ -66,21 +66,21 @@ void Screen::show(std::vector<std::string> lines) {
 void Screen::log(std::string_view text) {
   const std::lock_guard lock(mutex_);
   pending_ += text;
-  if (pending_.size() > kPendingMax) {  // the oldest lines are lost
+  if (pending_.size() > kPendingMax) {  // drop the oldest lines
     const std::size_t end = pending_.find('\n', pending_.size() - kPendingMax);
     pending_.erase(0, end == std::string::npos ? pending_.size() : end + 1);
   }
   draw();
 }
 
-/// False if the terminal has not taken all of unsent_ now.
+/// Write unsent_. @return false if the terminal did not take all of it now
 bool Screen::send() {
   while (!unsent_.empty()) {
     const ssize_t put = ::write(fd_, unsent_.data(), unsent_.size());
     if (put < 0 && errno == EINTR) continue;
     if (put < 0 && errno == EAGAIN) return false;
     if (put <= 0)
-      unsent_.clear();  // the terminal is gone: nobody looks
+      unsent_.clear();  // the terminal is gone
     else
       unsent_.erase(0, static_cast<std::size_t>(put));
   }

@@ -1,4 +1,4 @@
-// A block of lines at the bottom of a terminal, redrawn in place; log lines go above it.
+// A block of lines at the bottom of a terminal that is redrawn in place, with log lines above it.
 #pragma once
 #include <mutex>
 #include <string>
@@ -9,28 +9,28 @@
 
 namespace dmoerm::watch {
 
-/// Each redraw is one write that overwrites the lines before it clears what is left, so nothing flickers; the cursor stays
-/// visible, below the block, so there is nothing to restore after a kill. A terminal that takes nothing (stopped by Ctrl-S, gone)
-/// holds nobody up: what is not shown is kept up to a bound. Thread safe.
+/// Each redraw is one write that overwrites the old lines and then clears what is left of them, so that nothing flickers. The
+/// cursor stays visible below the block, so that a kill leaves nothing to restore. A terminal that accepts nothing (stopped by
+/// Ctrl-S, or gone) does not block the caller; log lines are then kept up to a limit. Thread safe.
 class Screen {
  public:
-  /// @param fd  of the terminal
+  /// @param fd  file descriptor of the terminal
   explicit Screen(int fd);
-  /// Leaves the last block where it is.
+  /// Leaves the last block on the terminal.
   ~Screen();
   Screen(const Screen&) = delete;
   Screen& operator=(const Screen&) = delete;
 
   [[nodiscard]] TerminalSize size() const { return terminal_size(fd_); }
-  /// Replace the block. @param lines  each narrower than the terminal, fewer than it has lines
+  /// Replace the block. @param lines  fewer lines than the terminal has, each narrower than it
   void show(std::vector<std::string> lines);
-  /// Print above the block. @param text  whole lines
+  /// Print text above the block. @param text  whole lines
   void log(std::string_view text);
 
  private:
   void draw();
   bool send();
-  int fd_;              ///< of its own, on which writing never waits
+  int fd_;              ///< descriptor of its own, on which writing does not block
   std::string unsent_;  ///< rest of a redraw that the terminal has not taken
   std::mutex mutex_;
   std::vector<std::string> wanted_, drawn_;

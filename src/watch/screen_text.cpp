@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 
+#include "base/text.h"
 #include "watch/text_cells.h"
 
 namespace dmoerm::watch {
@@ -15,7 +16,7 @@ namespace {
 constexpr int kNameColumnsMin = 24;
 constexpr int kColumnMax = 12;
 
-/// A column behind the task's name. Those of the lowest `worth` go first where the terminal is narrow.
+/// A column behind the name of the task. On a narrow terminal those with the lowest `worth` are left out first.
 struct Column {
   const char* head;
   int worth;
@@ -28,7 +29,7 @@ std::string step_text(const TaskState& t) {
   return t.steps_max > 0 ? fmt::format("{}/{}", t.step, t.steps_max) : fmt::format("{}", t.step);
 }
 
-/// Nothing is better than a dash in a table that is mostly empty.
+/// The text, or "" for a dash, because many dashes make a table hard to read.
 std::string known(std::string text) { return text == "-" ? "" : text; }
 
 constexpr std::array kColumns = {
@@ -41,7 +42,7 @@ constexpr std::array kColumns = {
              return t.status == TaskStatus::running ? known(short_number(t.tokens_per_s)) : "";
            }},
     Column{"MFU", 3, [](const RunState& s, const TaskState& t, double) { return known(percent_text(s.mfu(t))); }},
-    Column{"ETA", 6, [](const RunState& s, const TaskState& t, double now) { return known(duration_text(s.task_eta(t, now))); }},
+    Column{"ETA", 6, [](const RunState& s, const TaskState& t, double now) { return known(clock_text(s.task_eta(t, now))); }},
     Column{"ranks", 2, [](const RunState&, const TaskState& t, double) { return ranges_text(t.ranks); }},
 };
 
@@ -50,7 +51,7 @@ struct Shown {
   int width;
 };
 
-/// Columns that hold anything, as wide as they must be; the least worthy ones are left out if names then have too little room.
+/// The columns that are not empty, as wide as needed. Those with the lowest worth are left out if the names have too little room.
 std::vector<Shown> columns_for(const RunState& state, const View& view) {
   std::vector<Shown> chosen;
   int names = columns_of("task"), used = 0;
@@ -88,7 +89,7 @@ const char* colour_of(TaskStatus status) {
   }
 }
 
-/// What wants to be seen comes first when not all can be.
+/// Rank of a task when not all can be shown: tasks with lower numbers are shown first.
 int urgency(const TaskState& task) {
   switch (task.status) {
     case TaskStatus::failed:
@@ -104,7 +105,7 @@ int urgency(const TaskState& task) {
   }
 }
 
-/// "3 done, 1 running, 8 waiting"
+/// Number of tasks in each state, as in "3 done, 1 running, 8 waiting".
 std::string counts_text(const std::array<std::int64_t, kStatuses.size()>& counts) {
   constexpr std::array kOrder = {TaskStatus::failed,    TaskStatus::skipped, TaskStatus::done,   TaskStatus::running,
                                  TaskStatus::labelling, TaskStatus::retry,   TaskStatus::paused, TaskStatus::stopped,
@@ -149,9 +150,9 @@ class Table {
   [[nodiscard]] std::string whole() const {
     std::string text = printable(state_.name()) + ": " + counts_text(state_.counts());
     text += fmt::format(" | {:.0f} %", 100 * state_.done_share());
-    if (!std::isnan(state_.began())) text += " | " + duration_text(state_.elapsed(view_.now));
+    if (!std::isnan(state_.began())) text += " | " + clock_text(state_.elapsed(view_.now));
     if (state_.finished()) return text;
-    return text + " | ETA " + duration_text(state_.run_eta(view_.now));
+    return text + " | ETA " + clock_text(state_.run_eta(view_.now));
   }
 
   [[nodiscard]] std::string bar() const {
@@ -160,7 +161,7 @@ class Table {
     return fmt::format("[{:#>{}}{:.>{}}] ", "", full, "", columns - full);
   }
 
-  /// "4 ranks: a 0-1, b 2-3"; ranks that are not heard come first.
+  /// The ranks by host, as in "4 ranks: a 0-1, b 2-3". Silent ranks come first.
   [[nodiscard]] std::string ranks_text() const {
     std::map<std::string, std::vector<int>> hosts;
     std::string silent;
@@ -168,7 +169,7 @@ class Table {
       hosts[printable(rank.host)].push_back(rank.rank);
       const double silence = RunState::silence(rank, view_.now);
       if (!state_.finished() && silence > view_.silent_s)
-        silent += fmt::format("rank {} on {} SILENT for {}, ", rank.rank, printable(rank.host), duration_text(silence));
+        silent += fmt::format("rank {} on {} SILENT for {}, ", rank.rank, printable(rank.host), clock_text(silence));
     }
     std::string text;
     for (auto& [host, ranks] : hosts) {
@@ -190,14 +191,16 @@ class Table {
       put("    " + printable(task.message), colour_of(task.status));
   }
 
-  /// A line about tasks without one of their own.
+  /// A line about several tasks that have no line of their own.
   void fold(const std::string& name, const std::vector<const TaskState*>& tasks) {
     std::array<std::int64_t, kStatuses.size()> counts{};
     double accuracy = 0;
     int measured = 0;
     for (const TaskState* task : tasks) {
       ++counts[static_cast<std::size_t>(task->status)];
-      if (!std::isnan(task->validation_accuracy)) accuracy += task->validation_accuracy, ++measured;
+      if (std::isnan(task->validation_accuracy)) continue;
+      accuracy += task->validation_accuracy;
+      ++measured;
     }
     std::string text = fmt::format("{}: {}", printable(name), counts_text(counts));
     if (measured > 0) text += fmt::format(", mean accuracy {}", percent_text(accuracy / measured));
@@ -215,7 +218,7 @@ class Table {
       if (urgency(task) < 3) seen.push_back(&task);
     }
     std::map<std::string, std::vector<const TaskState*>>
-        folded;  // of those that are not in `seen`, which is in the order of the run
+        folded;  // tasks by category that are not in `seen`, which has the order of the run
     const auto fold_others = [&] {
       folded.clear();
       for (const TaskState& task : tasks) {
@@ -225,10 +228,10 @@ class Table {
     fold_others();
     if (static_cast<int>(seen.size() + folded.size()) > room) {
       std::ranges::stable_sort(seen, {}, [](const TaskState* t) { return urgency(*t); });
-      // As many as leave room for a line a category, if those take half of it at most; else for one line about all others.
+      // Leave room for a line per category if these lines take at most half of it, otherwise for one line about all others.
       const int lines = static_cast<int>(folded.size()) + 1 <= room / 2 ? static_cast<int>(folded.size()) + 1 : 1;
       seen.resize(std::min(seen.size(), static_cast<std::size_t>(std::max(0, room - lines))));
-      std::ranges::sort(seen);  // by their place in the run again
+      std::ranges::sort(seen);  // back to the order of the run
       fold_others();
     }
     for (const TaskState* task : seen) row(*task);

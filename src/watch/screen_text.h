@@ -1,4 +1,4 @@
-// The table of a run as text: what the screen and `dmoerm status` show.
+// The table of a run as text, which the screen and `dmoerm status` show.
 #pragma once
 #include <string>
 #include <vector>
@@ -8,15 +8,15 @@
 namespace dmoerm::watch {
 
 struct View {
-  int width = 100;       ///< columns; no line is wider
-  int height = 0;        ///< lines at most, at least 4; 0 = no limit
-  double now = 0;        ///< seconds since 1970 by the first rank's clock
-  bool colour = false;   ///< with ANSI colours
-  double silent_s = 10;  ///< a rank not heard for longer is named
+  int width = 100;       ///< largest width of a line in columns
+  int height = 0;        ///< largest number of lines, at least 4; 0 = no limit
+  double now = 0;        ///< seconds since 1970 by the clock of the first rank
+  bool colour = false;   ///< whether lines have ANSI colours
+  double silent_s = 10;  ///< seconds of silence after which a rank is named
 };
 
-/// Two lines about the whole, then a line a task. If the tasks do not fit, those that need no eye on them are folded into a line
-/// a category, then all into what fits. Names and messages come out without control characters. A pure function.
+/// Two lines about the whole run, then a line per task. If the tasks do not fit, those that need no attention share a line per
+/// category, and if that does not fit either, one line. Names and messages contain no control characters. A pure function.
 std::vector<std::string> screen_text(const RunState& state, const View& view);
 
 }  // namespace dmoerm::watch

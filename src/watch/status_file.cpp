@@ -15,8 +15,9 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/host.h"
+#include "base/json_text.h"
+#include "base/text.h"
 #include "watch/json_fields.h"
-#include "watch/text_cells.h"
 #include "watch/timeline.h"
 
 namespace dmoerm::watch {
@@ -25,7 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 constexpr int kSchema = 1;
-constexpr double kClocksS = 2;  // clocks that differ by less are taken as equal
+constexpr double kClocksS = 2;  // clocks that differ by less count as equal
 
 std::string first_line(const char* file) {
   std::ifstream in(file);
@@ -34,7 +35,7 @@ std::string first_line(const char* file) {
   return line;
 }
 
-/// A field of /proc/<pid>/stat, counted from 1 and behind the name. "" if there is none.
+/// A field of /proc/<pid>/stat behind the name, counted from 1; "" if there is none.
 std::string stat_field(int pid, int wanted) {
   std::string line = first_line(fmt::format("/proc/{}/stat", pid).c_str());
   const std::size_t name_end = line.rfind(')');  // the name may hold anything
@@ -44,9 +45,9 @@ std::string stat_field(int pid, int wanted) {
   return at == std::string::npos ? "" : line.substr(at + 1, line.find(' ', at + 1) - at - 1);
 }
 
-/// When the process began.
+/// Start time of a process, as the kernel writes it.
 std::string start_of(int pid) { return stat_field(pid, 22); }
-/// It has ended, and its parent has not asked how.
+/// Whether the process has ended, but its parent has not collected its exit status.
 bool is_zombie(int pid) { return stat_field(pid, 3) == "Z"; }
 
 double seconds_of(fs::file_time_type time) {
@@ -54,9 +55,9 @@ double seconds_of(fs::file_time_type time) {
   return std::chrono::duration<double>(system.time_since_epoch()).count();
 }
 
-std::string ago(double seconds) { return duration_text(std::max(0.0, seconds)); }
+std::string ago(double seconds) { return clock_text(std::max(0.0, seconds)); }
 
-/// How long ago it was written, by this machine's clock, and which clocks contradict each other.
+/// How long ago the status was written, by the clock of this machine, and which clocks contradict each other.
 std::string age_text(const Status& status, const Place& here) {
   const double now = wall_clock(), age = now - status.written_at;
   std::string text = fmt::format("written {} ago", ago(age));
@@ -100,7 +101,7 @@ void write_status(const fs::path& run_directory, const Status& status) {
               {"pid", status.process.pid},
               {"pid_started", status.process.started},
               {"page", status.page}});
-  write_file_atomically(status_path(run_directory), dump_line(all) + "\n");
+  write_file_atomically(status_path(run_directory), json_line(all) + "\n");
 }
 
 std::optional<Status> read_status(const fs::path& run_directory) {
@@ -110,7 +111,8 @@ std::optional<Status> read_status(const fs::path& run_directory) {
   if (missing) return std::nullopt;
   const json all = read_json(path);
   if (const auto schema = integer_field(all, "schema"); schema != kSchema)
-    throw DataError(fmt::format("{}: schema {}, and this program reads schema {}", path.string(), schema, kSchema));
+    throw DataError(
+        fmt::format("{}: expected schema {}, found {}: use the version of dmoerm that wrote it", path.string(), kSchema, schema));
   Status status;
   try {
     status.state = RunState::from_json(all);

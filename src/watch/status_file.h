@@ -1,4 +1,4 @@
-// status.json: the state of a run for other processes, and whether the job that wrote it still lives.
+// status.json: the state of a run for other processes, and whether the job that wrote it is still alive.
 #pragma once
 #include <filesystem>
 #include <optional>
@@ -8,29 +8,29 @@
 
 namespace dmoerm::watch {
 
-/// Where a process lives, so that its number means something only there.
+/// Where a process runs. Its process id is valid only there.
 struct Place {
   std::string host, boot, pid_namespace;
   bool operator==(const Place&) const = default;
 };
 Place this_place();
 
-/// A process that cannot be mistaken for a later one with its number.
+/// A process, identified so that it cannot be mistaken for a later one with the same process id.
 struct Process {
   int pid = 0;
-  std::string started;  ///< clock ticks after boot
+  std::string started;  ///< start time in clock ticks after boot
 };
 Process this_process();
-/// Whether it is there, seen from the place it lives in.
+/// Whether the process exists. Call this only in the place where it runs.
 bool is_there(const Process& process);
 
-/// One writing of status.json.
+/// The content of status.json.
 struct Status {
   RunState state;
-  double written_at = kUnknown;  ///< by the writer's clock
-  double file_time = kUnknown;   ///< by the file server's
-  double every_s = 1;            ///< it is written about so often
-  std::int64_t writes = 0;       ///< counts up: another one than before means that the writer lives
+  double written_at = kUnknown;  ///< time of writing by the clock of the writer
+  double file_time = kUnknown;   ///< time of writing by the clock of the file server
+  double every_s = 1;            ///< usual number of seconds between two writes
+  std::int64_t writes = 0;       ///< number of writes; a change means that the writer is alive
   Place place;
   Process process;
   std::string page;  ///< address of the status page; "" = none
@@ -39,20 +39,21 @@ struct Status {
 std::filesystem::path status_path(const std::filesystem::path& run_directory);
 /// @throws IoError
 void write_status(const std::filesystem::path& run_directory, const Status& status);
-/// @return nothing if there is none. @throws IoError, DataError if it cannot be used
+/// @return nothing if there is no such file. @throws IoError, DataError if it cannot be used
 std::optional<Status> read_status(const std::filesystem::path& run_directory);
 
-/// What a run directory without status.json shows: its timeline.jsonl, else the tasks that have a manifest or were begun.
+/// The state that a run directory without status.json shows: that of timeline.jsonl, otherwise the tasks that have a manifest or
+/// were begun.
 RunState state_from_directory(const std::filesystem::path& run_directory);
 
 enum class Life { ended, alive, dead, silent };
 struct Liveness {
   Life life = Life::silent;
-  std::string text;  ///< one sentence for people
+  std::string text;  ///< sentence for people
 };
-/// Whether the writer lives. In its own place by its process; elsewhere by looking again for up to `patience_s` seconds whether
-/// `writes` goes up, which no clock can spoil.
-/// @param status  is replaced by a newer one if that is found
+/// Find out whether the writer is alive. In the place where it runs, its process decides. Elsewhere the file is read again for up
+/// to `patience_s` seconds; the writer is alive if `writes` changes, whatever the clocks say.
+/// @param status  replaced by a newer status if one is found
 Liveness find_liveness(const std::filesystem::path& run_directory, Status& status, double patience_s);
 
 /// Seconds since 1970.

@@ -1,10 +1,11 @@
-// A run as a page.
+#include "watch/status_html.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "watch/status_page.h"
+#include "base/text.h"
 #include "watch/text_cells.h"
 
 namespace dmoerm::watch {
@@ -71,7 +72,7 @@ std::string task_row(const RunState& state, const TaskState& t, double now) {
   return "<tr>" + cell(name) + cell(to_text(t.status), fmt::format("l {}", to_text(t.status)).c_str()) + cell(step) +
          cell(loss_text(t.train_loss)) + cell(loss_text(t.validation_loss)) + cell(percent_text(t.validation_accuracy)) +
          cell(t.status == TaskStatus::running ? short_number(t.tokens_per_s) : "") + cell(percent_text(state.mfu(t))) +
-         cell(duration_text(state.task_eta(t, now))) + cell(ranges_text(t.ranks)) + "</tr>\n";
+         cell(clock_text(state.task_eta(t, now))) + cell(ranges_text(t.ranks)) + "</tr>\n";
 }
 
 std::string rank_row(const RunState& state, const RankState& rank, double now) {
@@ -99,9 +100,9 @@ std::string status_html(const RunState& state, double now, double every_s) {
   html += "<p>" + summary + "</p>\n";
   html += fmt::format("<div class=\"bar\"><div style=\"width:{:.1f}%\"></div></div>\n", 100 * state.done_share());
   html += fmt::format("<p>{:.1f} % of the work is done, {} since the start, {}</p>\n", 100 * state.done_share(),
-                      duration_text(state.elapsed(now)),
+                      clock_text(state.elapsed(now)),
                       state.finished() ? fmt::format("<b>ended with code {}</b>", state.exit_code())
-                                       : "about " + duration_text(state.run_eta(now)) + " left");
+                                       : "about " + clock_text(state.run_eta(now)) + " left");
   html +=
       "<h2>Tasks</h2>\n<div class=\"wide\"><table><tr><th>task</th><th "
       "class=\"l\">state</th><th>step</th><th>loss</th><th>validation "

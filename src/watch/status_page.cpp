@@ -12,15 +12,17 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/json_text.h"
 #include "base/log.h"
-#include "watch/timeline.h"
+#include "watch/metrics_text.h"
+#include "watch/status_html.h"
 
 namespace dmoerm::watch {
 namespace {
 
-constexpr int kPatienceS = 2;        // with a slow reader
-constexpr int kCloseS = 3;           // that the end of the run waits for readers
-constexpr std::size_t kThreads = 4;  // readers served at a time
+constexpr int kPatienceS = 2;        // longest wait for a slow reader
+constexpr int kCloseS = 3;           // longest wait for readers at the end of the run
+constexpr std::size_t kThreads = 4;  // number of readers served at a time
 constexpr std::size_t kRequestMax = 16 << 10;
 
 bool local(const std::string& host) {
@@ -28,7 +30,7 @@ bool local(const std::string& host) {
   return name.empty() || name == "localhost" || name == "127.0.0.1" || name == "[::1]";
 }
 
-/// Without SO_REUSEPORT, httplib's default: with it a second run would share the port of the first.
+/// Set SO_REUSEADDR only. httplib would set SO_REUSEPORT, with which a second run would share the port of the first.
 void reuse_address(int socket) {
   const int yes = 1;
   ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
@@ -62,7 +64,7 @@ struct StatusPage::Server {
     return equal_secrets(request.get_param_value("token"), token);
   }
 
-  /// Serve what `make` gives, made once a state.
+  /// Serve what `make` returns. It is called at most once per published state.
   void serve(const char* path, const char* type, std::function<std::string(const RunState&, double)> make) {
     auto made = std::make_shared<std::pair<std::int64_t, std::string>>(-1, "");
     http.Get(path, [this, type, make = std::move(make), made](const httplib::Request&, httplib::Response& response) {
@@ -86,7 +88,9 @@ StatusPage::StatusPage(const config::WatchConfig& config) : server_(std::make_sh
   httplib::Server& http = server_->http;
   http.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
   http.set_socket_options(reuse_address);
-  http.set_read_timeout(kPatienceS), http.set_write_timeout(kPatienceS), http.set_keep_alive_timeout(kPatienceS);
+  http.set_read_timeout(kPatienceS);
+  http.set_write_timeout(kPatienceS);
+  http.set_keep_alive_timeout(kPatienceS);
   http.set_payload_max_length(kRequestMax);
   http.set_default_headers(
       {{"Cache-Control", "no-store"},
@@ -96,9 +100,9 @@ StatusPage::StatusPage(const config::WatchConfig& config) : server_(std::make_sh
   http.set_pre_routing_handler([server = server_.get()](const httplib::Request& request, httplib::Response& response) {
     if (request.path == "/healthz" || server->may_read(request)) return httplib::Server::HandlerResponse::Unhandled;
     response.status = server->token.empty() ? 403 : 401;
-    response.set_content(
-        server->token.empty() ? "only for this machine\n" : "send the token: Authorization: Bearer TOKEN, or ?token=TOKEN\n",
-        "text/plain");
+    response.set_content(server->token.empty() ? "this page is served to this machine only\n"
+                                               : "send the token: Authorization: Bearer TOKEN, or ?token=TOKEN\n",
+                         "text/plain");
     return httplib::Server::HandlerResponse::Handled;
   });
   server_->serve("/", "text/html; charset=utf-8",
@@ -106,7 +110,7 @@ StatusPage::StatusPage(const config::WatchConfig& config) : server_(std::make_sh
   server_->serve("/status.json", "application/json", [](const RunState& state, double now) {
     nlohmann::json all = state.to_json();
     all["written_at"] = now;
-    return dump_line(all) + "\n";
+    return json_line(all) + "\n";
   });
   server_->serve("/metrics", "text/plain; version=0.0.4; charset=utf-8", metrics_text);
   http.Get("/healthz", [](const httplib::Request&, httplib::Response& response) { response.set_content("ok\n", "text/plain"); });
@@ -114,7 +118,7 @@ StatusPage::StatusPage(const config::WatchConfig& config) : server_(std::make_sh
                    : http.bind_to_port(config.address, static_cast<int>(config.port)) ? static_cast<int>(config.port)
                                                                                       : -1;
   if (port < 0) {
-    spdlog::warn("[watch] no status page: {} port {} cannot be had (is another run there?); the run goes on without it",
+    spdlog::warn("[watch] no status page: {} port {} is not available (does another run use it?); the run continues without it",
                  config.address, config.port);
     return;
   }
@@ -128,7 +132,7 @@ StatusPage::StatusPage(const config::WatchConfig& config) : server_(std::make_sh
 StatusPage::~StatusPage() {
   if (!server_->thread.joinable()) return;
   server_->http.stop();
-  // Someone who sends or takes a byte a second would be waited for; the run is not to be.
+  // The server would wait for a reader that sends or takes one byte per second. The run must not.
   const auto closed = std::make_shared<std::promise<void>>();
   std::thread([server = server_, closed] {
     server->thread.join();
@@ -141,7 +145,8 @@ const std::string& StatusPage::address() const { return server_->address; }
 
 void StatusPage::publish(const RunState& state, double now) {
   const std::lock_guard lock(server_->mutex);
-  server_->state = state, server_->now = now;
+  server_->state = state;
+  server_->now = now;
   ++server_->version;
 }
 

@@ -8,21 +8,21 @@
 
 namespace dmoerm::watch {
 
-/// Serves / (a page that shows itself anew), /status.json, /metrics (Prometheus) and /healthz in threads of its own. Where a
-/// token is set, readers send it as "Authorization: Bearer TOKEN" or "?token=TOKEN". Without one only requests that name this
-/// machine by a local name are answered. What is shown is made once a state at most, so readers cannot make it work hard.
+/// Serves / (a page that reloads itself), /status.json, /metrics (Prometheus) and /healthz in threads of its own. If a token is
+/// set, readers must send it as "Authorization: Bearer TOKEN" or "?token=TOKEN". Without a token only requests that call this
+/// machine by a local name are answered. Each answer is made at most once per state, so that many readers cost little.
 class StatusPage {
  public:
-  /// A port that cannot be had is a warning: nothing is served then.
+  /// If the port is not available, a warning is logged and nothing is served.
   /// @throws ConfigError if the token's environment variable is not set
   explicit StatusPage(const config::WatchConfig& config);
   ~StatusPage();
   StatusPage(const StatusPage&) = delete;
   StatusPage& operator=(const StatusPage&) = delete;
 
-  /// "http://127.0.0.1:8080/", or "" if nothing is served.
+  /// The address, as in "http://127.0.0.1:8080/", or "" if nothing is served.
   [[nodiscard]] const std::string& address() const;
-  /// What is shown from now on.
+  /// Replace the state that is shown.
   void publish(const RunState& state, double now);
 
  private:
@@ -30,12 +30,7 @@ class StatusPage {
   std::shared_ptr<Server> server_;
 };
 
-/// Equal, in a time that depends on nothing but the lengths.
+/// Whether two texts are equal. The time this takes depends on the lengths only.
 bool equal_secrets(const std::string& one, const std::string& other);
-
-/// The page. Names and messages are escaped; nothing is loaded from elsewhere.
-std::string status_html(const RunState& state, double now, double every_s);
-/// Prometheus' text format.
-std::string metrics_text(const RunState& state, double now);
 
 }  // namespace dmoerm::watch

@@ -71,10 +71,10 @@ std::string scalars_event(const json& line) {
   return "\x10" + varint(line.at("step").get<std::uint64_t>()) + text_field(5, summary);
 }
 
-/// The events of a file without their wall times, up to the first that is torn or damaged.
+/// The events of a file without their wall times, up to the first one that is torn or damaged.
 struct Events {
   std::vector<std::string> rest;
-  std::size_t bytes = 0;  ///< that they take
+  std::size_t bytes = 0;  ///< number of bytes that they take
 };
 
 Events read_events(std::string_view file) {
@@ -108,7 +108,7 @@ std::vector<fs::path> event_files(const fs::path& folder) {
   return files;
 }
 
-/// Cut a file to `keep` bytes and append to it.
+/// Cut a file to `keep` bytes, then append to it.
 void append(const fs::path& file, std::size_t keep, std::string_view bytes) {
   const int fd = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
   bool good = fd >= 0 && ::ftruncate(fd, static_cast<off_t>(keep)) == 0 && ::lseek(fd, 0, SEEK_END) >= 0;
@@ -119,7 +119,7 @@ void append(const fs::path& file, std::size_t keep, std::string_view bytes) {
   }
   const int error = errno;
   if (fd >= 0) ::close(fd);
-  if (!good) throw IoError(fmt::format("{}: cannot append to it: {}", file.string(), std::strerror(error)));
+  if (!good) throw IoError(fmt::format("{}: cannot append: {}", file.string(), std::strerror(error)));
 }
 
 }  // namespace
@@ -153,14 +153,14 @@ void write_tensorboard(const fs::path& folder, const json& history, double now) 
     const Events events = read_events(content);
     const std::size_t common = std::min(events.rest.size(), wanted.size());
     if (common > 0 && std::equal(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(common), events.rest.begin())) {
-      // A file that is ahead belongs to a run that was resumed from before its end and will come there again.
+      // If the file is ahead, the run was resumed from an earlier step and will write the same events again.
       if (wanted.size() > common) append(files.front(), events.bytes, bytes_from(common));
       return;
     }
   }
   auto second = static_cast<std::int64_t>(now);
   fs::create_directories(folder);
-  while (fs::exists(folder / fmt::format("{}{}.dmoerm", kPrefix, second))) ++second;  // a name that no reader has open
+  while (fs::exists(folder / fmt::format("{}{}.dmoerm", kPrefix, second))) ++second;  // a new name, which no reader has open
   write_file_atomically(folder / fmt::format("{}{}.dmoerm", kPrefix, second), bytes_from(0));
   for (const fs::path& file : files) fs::remove(file);
 }

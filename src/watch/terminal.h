@@ -1,4 +1,4 @@
-// What is known of the terminal.
+// The size of the terminal, and whether there is one.
 #pragma once
 
 namespace dmoerm::watch {
@@ -6,11 +6,10 @@ namespace dmoerm::watch {
 struct TerminalSize {
   int columns = 100, lines = 24;
 };
-/// Of the terminal behind a file descriptor, else of the process's own, else what COLUMNS and LINES say.
+/// The size of the terminal behind a file descriptor, otherwise of the process's own terminal, otherwise by COLUMNS and LINES.
 TerminalSize terminal_size(int fd);
 
-/// Whether what is written to stderr comes out on a terminal: directly, or through mpirun that passes it on (launch/dmoerm then
-/// sets DMOERM_TERMINAL).
+/// Whether stderr ends on a terminal, either directly or through mpirun (launch/dmoerm sets DMOERM_TERMINAL in that case).
 bool stderr_is_terminal();
 
 }  // namespace dmoerm::watch

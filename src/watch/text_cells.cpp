@@ -34,7 +34,7 @@ Character character_at(std::string_view text) {
 bool within(std::uint32_t code, std::uint32_t first, std::uint32_t last) { return code >= first && code <= last; }
 
 bool is_control(std::uint32_t c) {
-  // also what turns the direction of writing, which can make one text look like another
+  // These include the characters that change the direction of writing, which can make one text look like another.
   return c < 0x20 || within(c, 0x7f, 0x9f) || within(c, 0x2028, 0x202e) || within(c, 0x2066, 0x2069);
 }
 
@@ -99,18 +99,14 @@ std::string pad_to(std::string text, int columns, bool right) {
   return right ? fill + text : text + fill;
 }
 
-std::string duration_text(double seconds) {
-  if (!(seconds < 1e9) || seconds < 0) return "-";
-  const auto s = static_cast<std::int64_t>(std::llround(seconds));
-  return s >= 86400 ? fmt::format("{}d {:02}:{:02}", s / 86400, s / 3600 % 24, s / 60 % 60)
-                    : fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
-}
-
 std::string short_number(double value) {
   if (!std::isfinite(value)) return "-";
   constexpr std::array kUnits = {"", "k", "M", "G", "T", "P"};
   std::size_t unit = 0;
-  while (std::abs(value) >= 999.5 && unit + 1 < kUnits.size()) value /= 1000, ++unit;
+  while (std::abs(value) >= 999.5 && unit + 1 < kUnits.size()) {
+    value /= 1000;
+    ++unit;
+  }
   const int digits = unit == 0               ? (std::abs(value) < 10 && value != std::floor(value) ? 1 : 0)
                      : std::abs(value) < 10  ? 2
                      : std::abs(value) < 100 ? 1
@@ -123,7 +119,5 @@ std::string loss_text(double value) {
   const double size = std::abs(value);
   return size == 0 || (size >= 1e-3 && size < 1e4) ? fmt::format("{:.4f}", value) : fmt::format("{:.2e}", value);
 }
-
-std::string percent_text(double share) { return std::isfinite(share) ? fmt::format("{:.1f} %", 100 * share) : "-"; }
 
 }  // namespace dmoerm::watch

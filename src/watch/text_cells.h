@@ -1,5 +1,4 @@
-// Text for terminals: widths in columns, times and numbers in few characters. Untrusted text comes out without control
-// characters.
+// Text for terminals: widths in columns, and numbers in few characters. Untrusted text loses its control characters.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -7,24 +6,21 @@
 
 namespace dmoerm::watch {
 
-/// Valid UTF-8 without control characters: what a terminal would obey, and bytes that are no text, become '?'.
+/// The text as valid UTF-8 without control characters. Characters that a terminal would obey and bytes that are not valid become
+/// '?'.
 std::string printable(std::string_view text);
-/// Columns that a terminal gives printable text: none for combining characters, two for East Asian wide ones.
+/// Number of columns of a printable text on a terminal. Combining characters take none, wide East Asian characters take two.
 int columns_of(std::string_view text);
-/// At most `columns` wide; what is cut is replaced by "…" at the end or, with `keep_end`, at the beginning.
+/// The text cut to at most `columns` columns. "…" replaces the end or, with `keep_end`, the beginning.
 std::string cut_to(std::string_view text, int columns, bool keep_end = false);
-/// Filled with spaces up to `columns`.
+/// The text padded with spaces to `columns` columns. @param right  whether the text goes to the right
 std::string pad_to(std::string text, int columns, bool right = false);
 
-/// "0:12:34", "2d 03:04"; "-" if not known.
-std::string duration_text(double seconds);
 /// "950", "12.3k", "4.56M"; "-" if not known.
 std::string short_number(double value);
-/// "{:.4f}" or, if small or large, "{:.3e}"; "-" if not known.
+/// "0.1234" or, if the value is small or large, "1.23e-05"; "-" if not known.
 std::string loss_text(double value);
-/// "71.4 %"; "-" if not known.
-std::string percent_text(double share);
-/// "0-3,6" of 0, 1, 2, 3, 6.
+/// Ascending numbers as ranges: "0-3,6" for 0, 1, 2, 3, 6.
 template <class Numbers>
 std::string ranges_text(const Numbers& ascending) {
   std::string text;

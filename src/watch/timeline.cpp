@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/json_text.h"
 #include "base/log.h"
 
 namespace dmoerm::watch {
@@ -46,10 +47,10 @@ bool Timeline::put(const std::string& text) {
 }
 
 void Timeline::append(const json& event) {
-  if (open() && put((torn_ ? "\n" : "") + dump_line(event) + "\n")) {
+  if (open() && put((torn_ ? "\n" : "") + json_line(event) + "\n")) {
     warned_ = false;
   } else if (!warned_) {
-    spdlog::warn("[watch] {}: {}; the run goes on", file_.string(), std::strerror(errno));
+    spdlog::warn("[watch] {}: {}; the run continues", file_.string(), std::strerror(errno));
     warned_ = true;
   }
 }
@@ -61,7 +62,5 @@ void read_timeline(const std::filesystem::path& file, const std::function<void(c
     if (event.is_object()) take(event);
   }
 }
-
-std::string dump_line(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 }  // namespace dmoerm::watch

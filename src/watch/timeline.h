@@ -1,4 +1,4 @@
-// timeline.jsonl: what happened in a run, one event a line. A kill leaves at most one torn line, which readers pass over.
+// timeline.jsonl: the events of a run, one per line. A kill leaves at most one torn line, which readers skip.
 #pragma once
 #include <filesystem>
 #include <functional>
@@ -9,13 +9,14 @@ namespace dmoerm::watch {
 
 class Timeline {
  public:
-  /// Appends to the file; begins a line of its own if the last one is torn.
+  /// Appends to the file. If its last line is torn, the first event begins a new line.
   explicit Timeline(std::filesystem::path file);
   ~Timeline();
   Timeline(const Timeline&) = delete;
   Timeline& operator=(const Timeline&) = delete;
 
-  /// One line, handed to the system at once. What cannot be written (a full disk) is lost with one warning: the run goes on.
+  /// Append an event as one line with one write. If it cannot be written (full disk), it is lost with one warning and the run
+  /// continues.
   void append(const nlohmann::json& event);
 
  private:
@@ -26,10 +27,7 @@ class Timeline {
   bool torn_ = false, warned_ = false;
 };
 
-/// Hand every whole line to `take`, in order. A missing file has none.
+/// Pass every whole line to `take`, in order. A missing file has no lines.
 void read_timeline(const std::filesystem::path& file, const std::function<void(const nlohmann::json& event)>& take);
-
-/// Compact JSON in which text that is no UTF-8 is replaced.
-std::string dump_line(const nlohmann::json& value);
 
 }  // namespace dmoerm::watch

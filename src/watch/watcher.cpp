@@ -17,8 +17,8 @@ namespace {
 
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
-constexpr std::size_t kQueueMax = 4096;  // above it heartbeats and progress are dropped: later ones say more
-constexpr double kShareMax = 0.05;       // of a core that looking may take
+constexpr std::size_t kQueueMax = 4096;  // above this heartbeats and progress are dropped, because later ones replace them
+constexpr double kShareMax = 0.05;       // largest share of a core that the watcher uses
 
 bool on_terminal(config::ScreenMode screen) {
   return screen == config::ScreenMode::on || (screen == config::ScreenMode::automatic && stderr_is_terminal());
@@ -31,13 +31,15 @@ Watcher::Watcher(const config::WatchConfig& config, std::filesystem::path run_di
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGHUP, SIG_IGN);
   try {
-    if (auto before = read_status(run_directory_)) status_ = std::move(*before);  // numbers of what is done
+    if (auto before = read_status(run_directory_)) status_ = std::move(*before);  // this keeps the numbers of finished tasks
   } catch (const Error& e) {
-    spdlog::warn("[watch] passed over: {}", e.what());
+    spdlog::warn("[watch] the old status is ignored: {}", e.what());
   }
   status_.state.set_peak(peak_flops_per_s);
-  status_.every_s = config_.every_s, status_.writes = 0;
-  status_.place = this_place(), status_.process = this_process();
+  status_.every_s = config_.every_s;
+  status_.writes = 0;
+  status_.place = this_place();
+  status_.process = this_process();
   if (config_.port >= 0) page_ = std::make_unique<StatusPage>(config_);
   status_.page = page_ ? page_->address() : "";
   if (on_terminal(config_.screen)) {
@@ -95,20 +97,19 @@ void Watcher::work() {
 void Watcher::look() {
   if (status_.state.tasks().empty()) return;  // the run has not begun
   const double now = wall_clock();
-  status_.written_at = now, ++status_.writes;
+  status_.written_at = now;
+  ++status_.writes;
   try {
     write_status(run_directory_, status_);
     warned_ = false;
   } catch (const std::exception& e) {
-    if (!warned_) spdlog::warn("[watch] no status.json, the run goes on: {}", e.what());
+    if (!warned_) spdlog::warn("[watch] status.json cannot be written, the run continues: {}", e.what());
     warned_ = true;
   }
   if (page_) page_->publish(status_.state, now);
   if (!screen_) return;
   const TerminalSize size = screen_->size();
-  View view;
-  view.width = std::max(1, size.columns - 1), view.height = std::max(4, size.lines - 4);
-  view.now = now, view.colour = true;
+  const View view{.width = std::max(1, size.columns - 1), .height = std::max(4, size.lines - 4), .now = now, .colour = true};
   screen_->show(screen_text(status_.state, view));
 }
 

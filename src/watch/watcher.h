@@ -1,4 +1,5 @@
-// Everything that looks at a run, on its first rank: takes events and keeps timeline.jsonl, status.json, screen and status page.
+// The watcher of a run, on its first rank: it receives events and maintains timeline.jsonl, status.json, the screen and the
+// status page.
 #pragma once
 #include <condition_variable>
 #include <deque>
@@ -17,20 +18,21 @@
 
 namespace dmoerm::watch {
 
-/// A thread of its own does all that may take time or fail. Nothing here ends or holds up the run: what cannot be written or
-/// served is a warning. From here on the process ignores SIGPIPE and SIGHUP: a reader or a terminal that goes away ends no run.
+/// A thread of its own does everything that may take time or fail. Nothing here ends or delays the run: what cannot be written or
+/// served causes a warning. From its construction on the process ignores SIGPIPE and SIGHUP, so that a run does not end when a
+/// reader or the terminal goes away.
 class Watcher {
  public:
-  /// @param peak_flops_per_s  of one rank's device; 0 = not known
+  /// @param peak_flops_per_s  peak of one rank's device; 0 = not known
   /// @throws ConfigError if the token's environment variable is not set
   Watcher(const config::WatchConfig& config, std::filesystem::path run_directory, double peak_flops_per_s);
-  /// Takes what has come, and writes and shows it a last time.
+  /// Handles the events that have arrived, then writes and shows the state a last time.
   ~Watcher();
   Watcher(const Watcher&) = delete;
   Watcher& operator=(const Watcher&) = delete;
 
   [[nodiscard]] bool on_screen() const { return screen_ != nullptr; }
-  /// Take an event. Thread safe; never waits for a disk, a terminal or a reader.
+  /// Receive an event. Thread safe. It never waits for a disk, a terminal or a reader.
   void operator()(const nlohmann::json& event);
 
  private:

@@ -7,7 +7,7 @@
 namespace dmoerm {
 namespace {
 
-TEST(Failure, AnErrorOfOursEndsWithItsOwnCodeAndWords) {
+TEST(Failure, ReportsAnErrorWithItsOwnCodeAndMessage) {
   EXPECT_EQ(failure_of(ConfigError("a")).exit_code, 2);
   EXPECT_EQ(failure_of(NumericError("loss became NaN")).exit_code, 2) << "it comes from data or settings";
   EXPECT_EQ(failure_of(CommError("a")).exit_code, 1);
@@ -15,7 +15,7 @@ TEST(Failure, AnErrorOfOursEndsWithItsOwnCodeAndWords) {
   EXPECT_EQ(failure_of(DataError("file:3: expected x, found y")).message, "file:3: expected x, found y");
 }
 
-TEST(Failure, ARefusedFileSystemCallIsAnInputErrorInPlainWords) {
+TEST(Failure, ReportsARefusedFileSystemCallAsAnInputError) {
   try {
     std::filesystem::create_directories("/proc/no_such_place/runs");
     FAIL() << "the kernel made a folder in /proc";
@@ -28,7 +28,7 @@ TEST(Failure, ARefusedFileSystemCallIsAnInputErrorInPlainWords) {
   }
 }
 
-TEST(Failure, AnythingElseIsABug) {
+TEST(Failure, ReportsAnyOtherExceptionAsABug) {
   const Failure failure = failure_of(std::runtime_error("odd"));
   EXPECT_EQ(failure.exit_code, 1);
   EXPECT_EQ(failure.message, "internal error: odd");

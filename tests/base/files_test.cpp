@@ -26,7 +26,7 @@ class FilesFolder : public test::Scratch {
     std::ranges::sort(names);
     return names;
   }
-  /// Process id of a process that is no more.
+  /// Id of a process that has ended.
   [[nodiscard]] static pid_t ended_process() {
     const pid_t child = ::fork();
     if (child == 0) ::_exit(0);
@@ -40,7 +40,7 @@ class FilesFolder : public test::Scratch {
   }
 };
 
-TEST_F(FilesFolder, AWrittenFileHoldsItsBytesAndNothingLiesBesideIt) {
+TEST_F(FilesFolder, WritesAllBytesAndLeavesNothingBesideTheFile) {
   const std::string bytes("a\0b\n\xff", 5);
   write_file_atomically(directory_ / "f", "old and longer than the new");
   write_file_atomically(directory_ / "f", bytes);
@@ -50,7 +50,7 @@ TEST_F(FilesFolder, AWrittenFileHoldsItsBytesAndNothingLiesBesideIt) {
   EXPECT_EQ(names(), (std::vector<std::string>{"empty", "f"}));
 }
 
-TEST_F(FilesFolder, AWriteThatDoesNotFitLeavesTheOldFileAndNothingElse) {
+TEST_F(FilesFolder, KeepsTheOldFileWhenTheDiskIsFull) {
   write_file_atomically(directory_ / "f", "old");
   struct rlimit before {};
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -65,14 +65,14 @@ TEST_F(FilesFolder, AWriteThatDoesNotFitLeavesTheOldFileAndNothingElse) {
   EXPECT_EQ(names(), std::vector<std::string>{"f"});
 }
 
-TEST_F(FilesFolder, AFileThatCannotTakeItsNameIsRemoved) {
+TEST_F(FilesFolder, RemovesAFileThatCannotBeRenamed) {
   fs::create_directories(directory_ / "f" / "in the way");
   const std::string temporary = write("f.tmp", "x");
   EXPECT_THROW(publish_file(temporary, directory_ / "f"), IoError);
   EXPECT_EQ(names(), (std::vector<std::string>{"f", "f/in the way"}));
 }
 
-TEST_F(FilesFolder, ADeviceOrPipeIsNotReplacedByAFile) {
+TEST_F(FilesFolder, RefusesToReplaceADeviceOrPipe) {
   const fs::path pipe = directory_ / "pipe";
   ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
   EXPECT_THROW(write_file_atomically(pipe, "text"), IoError);
@@ -80,21 +80,21 @@ TEST_F(FilesFolder, ADeviceOrPipeIsNotReplacedByAFile) {
   EXPECT_EQ(names(), std::vector<std::string>{"pipe"});
 }
 
-TEST_F(FilesFolder, MessagesNameTheFileAndTheReason) {
+TEST_F(FilesFolder, NamesTheFileAndTheReasonInErrors) {
   EXPECT_NE(test::message_of<IoError>([&] { (void)read_file(directory_ / "absent"); }).find("absent: cannot open: No such file"),
             std::string::npos);
   const std::string said = test::message_of<DataError>([&] { (void)read_json(write("j.json", "{\n\"a\": 1,\n]")); });
   EXPECT_NE(said.find("j.json:3: not valid JSON"), std::string::npos) << said;
 }
 
-TEST_F(FilesFolder, JsonComesBack) {
+TEST_F(FilesFolder, ReadsBackTheJsonItWrote) {
   const nlohmann::json value = {{"a", {1, 2.5, nullptr}}};
   write_json_atomically(directory_ / "j.json", value);
   EXPECT_EQ(read_json(directory_ / "j.json"), value);
   EXPECT_TRUE(read_file(directory_ / "j.json").ends_with("}\n"));
 }
 
-TEST_F(FilesFolder, WhatDeadProcessesOfThisHostLeftIsRemovedAndNothingElse) {
+TEST_F(FilesFolder, RemovesOnlyWhatDeadProcessesOfThisHostLeft) {
   const pid_t dead = ended_process();
   fs::create_directories(directory_ / "task" / "deep");
   const fs::path folder = temporary_of(directory_ / "bundle", dead);
@@ -102,7 +102,7 @@ TEST_F(FilesFolder, WhatDeadProcessesOfThisHostLeftIsRemovedAndNothingElse) {
   const auto put = [](const fs::path& path) { std::ofstream(path) << "x"; };
   put(folder / "base" / "model.safetensors");
   put(temporary_of(directory_ / "task" / "deep" / "checkpoint-3.json", dead));
-  put(temporary_name(directory_ / "task" / "mine"));  // of a living process
+  put(temporary_name(directory_ / "task" / "mine"));  // this process is alive
   put(directory_ / "task" / ("theirs.tmp-another-host-" + std::to_string(dead)));
   put(directory_ / "task" / "checkpoint-2.json");
   put(temporary_of(directory_ / "task" / "odd", dead).append("x"));

@@ -9,22 +9,22 @@
 namespace dmoerm {
 namespace {
 
-/// In a process of its own: these signals come one after the other, then it leaves with the code 7.
+/// Raise the signals one after the other, then exit with code 7 if a stop was requested. Called in a process of its own.
 void receive(std::initializer_list<int> signals) {
   catch_stop_signals();
   for (const int signal : signals) std::raise(signal);
   std::_Exit(stop_requested() ? 7 : 1);
 }
 
-TEST(StopSignals, TheSecondInterruptEndsTheProcessAtOnce) {
+TEST(StopSignals, EndTheProcessAtTheSecondInterrupt) {
   EXPECT_EXIT(receive({SIGINT, SIGINT}), testing::KilledBySignal(SIGINT), "");
 }
 
-TEST(StopSignals, TheSecondInterruptEndsTheProcessEvenIfAnotherSignalCameBetween) {
+TEST(StopSignals, EndTheProcessAtTheSecondInterruptAfterAnotherSignal) {
   EXPECT_EXIT(receive({SIGINT, SIGTERM, SIGINT}), testing::KilledBySignal(SIGINT), "");
 }
 
-TEST(StopSignals, OneInterruptAndAnyNumberOfOthersOnlyAskToStop) {
+TEST(StopSignals, RequestAStopAtOneInterruptAndAnyNumberOfOtherSignals) {
   EXPECT_EXIT(receive({SIGTERM, SIGINT, SIGTERM, SIGUSR2, SIGUSR2}), testing::ExitedWithCode(7), "");
 }
 

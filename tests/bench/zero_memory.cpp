@@ -11,7 +11,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "comm/world.h"
+#include "comm/init_world.h"
 #include "support/word_renderer.h"
 #include "synth/synth.h"
 #include "train/reward_trainer.h"

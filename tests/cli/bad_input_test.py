@@ -114,15 +114,21 @@ class Ingest(Tiny):
     def test_no_input_and_no_other_file_is_written_over(self):
         rows_file = self.path("rows.jsonl")
         before = self.content("rows.jsonl")
-        self.assert_refused(self.ingest(rows_file, out=rows_file), "would be written over")
+        self.assert_refused(self.ingest(rows_file, out=rows_file), "this would overwrite the input")
         shutil.copy(rows_file, self.path("x.h5.report.json"))
-        self.assert_refused(self.ingest(self.path("x.h5.report.json"), out=self.path("x.h5")), "would be written over")
+        self.assert_refused(self.ingest(self.path("x.h5.report.json"), out=self.path("x.h5")), "this would overwrite the input")
         shutil.copy(rows_file, self.path("notes.txt"))
-        self.assert_refused(self.ingest(rows_file, out=self.path("notes.txt")), "is there and no token store")
+        self.assert_refused(self.ingest(rows_file, out=self.path("notes.txt")), "exists and is not a token store")
         self.assertEqual(self.content("rows.jsonl"), before)
         self.assertEqual(self.content("notes.txt"), before)
         self.assertEqual(self.ingest(rows_file, out=self.path("x.h5")).returncode, 0)
         self.assertEqual(self.ingest(rows_file, out=self.path("x.h5")).returncode, 0, "a store may be made again")
+
+    def test_the_old_option_forms_names_the_new_one(self):
+        self.assert_refused(self.dmoerm("ingest", "--forms"), "--forms is now --formats")
+        listed = self.dmoerm("ingest", "--formats")
+        self.assertEqual(listed.returncode, 0, listed.stderr)
+        self.assertIn("rewardbench", listed.stdout)
 
     def test_a_signal_ends_it_and_nothing_is_left(self):
         useless = {"prompt": [{"role": "user", "content": "a", "tool_calls": [1]}], "responses": [{"text": "a"}, {"text": "b"}]}
@@ -135,7 +141,7 @@ class Ingest(Tiny):
         process.terminate()
         said = process.communicate(timeout=60)[1]
         self.assertEqual(process.returncode, 3, said)
-        self.assertIn("broke off by SIGTERM", said)
+        self.assertIn("was stopped by SIGTERM", said)
         self.assertEqual([f for f in os.listdir(self.root) if f.startswith("x.h5")], [])
 
 
@@ -179,7 +185,7 @@ class Data(Tiny):
 
     def test_a_category_without_data(self):
         self.config = self.config.replace("router:", "  - {name: code, points: [style]}\nrouter:", 1)
-        self.assert_refused_and_nothing_left(self.run_it(), "categories without any data: code; the inputs hold: chat")
+        self.assert_refused_and_nothing_left(self.run_it(), "these categories have no data: code; the inputs have data of: chat")
 
     def test_a_point_without_labels_gets_the_name_that_was_meant(self):
         self.assert_refused_and_nothing_left(self.run_it("categories.0.points=[tnoe, fact]"), "category chat, tnoe: no labels; did you mean tone?")

@@ -1,5 +1,5 @@
-// Run under mpirun with 1, 2 and 4 ranks: collectives against a serial computation, groups side by side, time limits. Exit code 0
-// = all held.
+// Compares collectives with a serial computation, runs groups side by side, and tests time limits. Run it under mpirun with 1, 2
+// and 4 ranks. Exit code 0 means that all checks passed.
 #include <fmt/format.h>
 
 #include <bit>
@@ -10,7 +10,8 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "comm/bfloat16.h"
-#include "comm/world.h"
+#include "comm/init_world.h"
+#include "comm/tree_sum.h"
 #include "support/expect.h"
 
 namespace {
@@ -47,7 +48,7 @@ void check_tree_sum(Communicator& group) {
   }
 }
 
-/// The tree's sum of the first `contributors` ranks' parts. @param rounded  each to bfloat16 first
+/// The sum of the parts of the first `contributors` ranks in the tree. @param rounded  whether each is rounded to bfloat16 first
 std::vector<float> expected_sum(std::size_t count, int contributors, bool rounded) {
   std::vector<std::vector<float>> parts;
   for (int r = 0; r < contributors; ++r) {
@@ -59,7 +60,7 @@ std::vector<float> expected_sum(std::size_t count, int contributors, bool rounde
   return parts[0];
 }
 
-/// Several buffers under way at once, each summed and shared out in chunks of blocks, then gathered again.
+/// Sums several buffers at once into chunks of whole blocks, then gathers the chunks again.
 void check_chunks(Communicator& group) {
   const std::vector<std::size_t> counts = {7, 1, 5000, 300'000, 4'200'001};
   for (const int contributors : {1, group.size()}) {
@@ -74,7 +75,7 @@ void check_chunks(Communicator& group) {
     }
     for (std::size_t i = 0; i < counts.size(); ++i)
       pending.push_back(group.start_reduce_scatter(values[i], bounds[i], contributors, own[i]));
-    group.barrier();  // waits its turn behind them
+    group.barrier();  // this waits for the sums that were started before
     for (Pending& p : pending) p.wait();
     pending.clear();
     for (std::size_t i = 0; i < counts.size(); ++i) {
@@ -92,7 +93,8 @@ void check_chunks(Communicator& group) {
   }
 }
 
-/// Half the bytes; summands and the sum that all get are rounded, what stays in chunks is not.
+/// Checks that bfloat16 halves the bytes, and that the summands and the sum that all ranks receive are rounded, but chunks are
+/// not.
 void check_bfloat16(Communicator& group) {
   if (group.size() == 1) return;
   constexpr std::size_t kCount = 100'000;
@@ -117,18 +119,21 @@ void check_bfloat16(Communicator& group) {
   for (float& v : expected) v = from_bfloat16(to_bfloat16(v));
   expect(std::memcmp(values.data(), expected.data(), kCount * sizeof(float)) == 0, "the rounded sum of rounded summands");
   group.use_wire(Wire::float32);
-  expect(group.traffic().seconds > 0, "waiting is counted");
+  expect(group.traffic().seconds > 0, "the time spent waiting is counted");
 }
 
 void check_gather(Communicator& group) {
   std::vector<std::byte> own(static_cast<std::size_t>(group.rank()) * 3, static_cast<std::byte>(group.rank()));
   const auto all = group.all_gather(own);
-  expect(static_cast<int>(all.size()) == group.size(), "all_gather gives one part a rank");
+  expect(static_cast<int>(all.size()) == group.size(), "all_gather gives one part per rank");
   for (int r = 0; r < group.size(); ++r) {
     const auto& part = all[static_cast<std::size_t>(r)];
     expect(part == std::vector<std::byte>(static_cast<std::size_t>(r) * 3, static_cast<std::byte>(r)),
            "all_gather keeps lengths and bytes");
   }
+  const std::vector<std::string> texts = group.gather_text(std::string(static_cast<std::size_t>(group.rank()), 'x'));
+  for (std::size_t r = 0; r < texts.size(); ++r)
+    expect(texts[r] == std::string(r, 'x'), "gather_text gives the text of every rank");
   for (int root = 0; root < group.size(); ++root) {
     int value = group.rank() == root ? 42 + root : 0;
     group.broadcast(std::as_writable_bytes(std::span(&value, 1)), root);
@@ -137,15 +142,15 @@ void check_gather(Communicator& group) {
 }
 
 void check_groups(World& world) {
-  // Even and odd ranks work at the same time, again and again.
+  // Even and odd ranks work at the same time, several times.
   for (int turn = 0; turn < 20; ++turn) {
     std::vector<int> ranks;
     for (int r = world.rank() % 2; r < world.size(); r += 2) ranks.push_back(r);
     const auto group = world.make_group(ranks, 1 + turn * 2 + world.rank() % 2);
-    expect(group->size() == static_cast<int>(ranks.size()), "a group has its ranks");
+    expect(group->size() == static_cast<int>(ranks.size()), "a group has the ranks that it was made of");
     std::vector<float> one = {1.0F};
     group->tree_sum(one, group->size());
-    expect(one[0] == static_cast<float>(ranks.size()), "a group sums over itself only");
+    expect(one[0] == static_cast<float>(ranks.size()), "a group sums over its own ranks only");
   }
 }
 
@@ -160,14 +165,14 @@ void check_control(World& world) {
   }
   const auto answer = world.receive_control(false, 5000);
   expect(answer && answer->text == "quit", "every worker hears the coordinator");
-  expect(!world.receive_control(false, 10), "nothing more comes");
+  expect(!world.receive_control(false, 10), "no further message arrives");
 }
 
-/// A rank that never joins: the others say so within the limit instead of waiting for ever, and what comes
-/// after it fails at once.
+/// Lets one rank never join a collective: the others must report it within the time limit, and their next collective must fail at
+/// once.
 int check_timeout(World& world) {
   if (world.rank() == world.size() - 1) {
-    (void)world.receive_control(false, 4000);  // never joins the barrier; the others end the job
+    (void)world.receive_control(false, 4000);  // this rank never joins the barrier; the others end the job
     return 1;
   }
   try {
@@ -192,7 +197,7 @@ int check_timeout(World& world) {
 int main(int argc, char** argv) {
   const auto world = init_world();
   if (argc > 1 && std::string(argv[1]) == "--timeout") return check_timeout(*world);
-  if (argc > 1) expect(world->size() == std::atoi(argv[1]), "the world has the ranks that were asked for");
+  if (argc > 1) expect(world->size() == std::atoi(argv[1]), "the world has the number of ranks given on the command line");
   check_tree_sum(world->all());
   check_chunks(world->all());
   check_bfloat16(world->all());

@@ -1,5 +1,5 @@
-// Run under mpirun on a machine with a GPU for each rank: sums and chunks over NCCL against a serial computation, bit for bit.
-// Exit code 0 = all held, 77 = no GPU for each rank.
+// Compares sums and chunks over NCCL with a serial computation, bit for bit. Run it under mpirun on a machine with a GPU for each
+// rank. Exit code 0 means that all checks passed, 77 that there are not enough GPUs.
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
@@ -9,8 +9,9 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "comm/init_world.h"
 #include "comm/nccl_communicator.h"
-#include "comm/world.h"
+#include "comm/tree_sum.h"
 #include "support/expect.h"
 
 namespace {
@@ -21,7 +22,7 @@ using namespace dmoerm::comm;
 using test::expect;
 using test::failures;
 
-/// Floats on the GPU.
+/// An array of floats on the GPU.
 class DeviceFloats {
  public:
   explicit DeviceFloats(const std::vector<float>& values) : count_(values.size()) {
@@ -80,7 +81,7 @@ void check_sums(Communicator& gpus) {
   }
 }
 
-/// A rank that never joins: the others say so within the limit.
+/// Lets one rank never join a collective: the others must report it within the time limit.
 void check_limit(Communicator& gpus) {
   gpus.limit_waits(2);
   if (gpus.size() == 1 || gpus.rank() + 1 == gpus.size()) return;

@@ -9,13 +9,12 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "comm/bfloat16.h"
-#include "comm/communicator.h"
 #include "comm/ordered_queue.h"
 
 namespace dmoerm::comm {
 namespace {
 
-/// The definition, by recursion: a subtree over [begin, end) of a complete tree; missing leaves add nothing.
+/// The definition by recursion: the sum of the subtree over [begin, end) of a complete tree. Missing leaves add nothing.
 std::vector<float> tree(const std::vector<std::vector<float>>& leaves, std::size_t begin, std::size_t end) {
   if (begin >= leaves.size()) return {};
   if (end - begin == 1) return leaves[begin];
@@ -48,7 +47,7 @@ struct AddVectors {
 };
 using VectorSum = TreeSum<std::vector<float>, AddVectors>;
 
-TEST(TreeSum, IsTheCompleteBinaryTreeForAnyNumberOfLeaves) {
+TEST(TreeSum, AddsInTheCompleteBinaryTreeForAnyNumberOfLeaves) {
   for (std::size_t count = 1; count <= 33; ++count) {
     const auto leaves = random_leaves(count, 5);
     VectorSum sum{AddVectors{}};
@@ -61,16 +60,16 @@ TEST(TreeSum, IsTheCompleteBinaryTreeForAnyNumberOfLeaves) {
   EXPECT_FALSE(VectorSum{AddVectors{}}.finish().has_value());
 }
 
-TEST(TreeSum, TheOrderOfAdditionMatters) {
+TEST(TreeSum, DiffersFromAdditionInARow) {
   const auto leaves = random_leaves(7, 200);
   std::vector<float> in_a_row = leaves[0];
   for (std::size_t l = 1; l < leaves.size(); ++l) {
     for (std::size_t i = 0; i < in_a_row.size(); ++i) in_a_row[i] += leaves[l][i];
   }
-  EXPECT_FALSE(same_bits(in_a_row, tree(leaves, 0, 8)));  // else the tests here could not fail
+  EXPECT_FALSE(same_bits(in_a_row, tree(leaves, 0, 8)));  // otherwise the other tests here could not fail
 }
 
-TEST(MicroBatchRange, RanksOfAnySizeTogetherMakeTheSameTree) {
+TEST(MicroBatchRange, GivesTheSameTreeForAnyNumberOfRanks) {
   for (std::int64_t count = 1; count <= 20; ++count) {
     const auto leaves = random_leaves(static_cast<std::size_t>(count), 3);
     const std::vector<float> expected = tree(leaves, 0, std::bit_ceil(static_cast<std::size_t>(count)));
@@ -93,7 +92,8 @@ TEST(MicroBatchRange, RanksOfAnySizeTogetherMakeTheSameTree) {
   }
 }
 
-TEST(RoundRobin, SumsOfRoundsAreTheSameTree) {  // sharded training: leaf t * R + r is rank r's in round t
+/// In sharded training rank r computes leaf t * R + r in round t.
+TEST(RoundRobin, GivesTheSameTreeFromTheSumsOfRounds) {
   for (std::int64_t count = 1; count <= 20; ++count) {
     const auto leaves = random_leaves(static_cast<std::size_t>(count), 3);
     const std::vector<float> expected = tree(leaves, 0, std::bit_ceil(static_cast<std::size_t>(count)));
@@ -110,7 +110,7 @@ TEST(RoundRobin, SumsOfRoundsAreTheSameTree) {  // sharded training: leaf t * R 
   }
 }
 
-TEST(ChunksOfBlocks, CutAtBlocksAndCoverEverything) {
+TEST(ChunksOfBlocks, CutsAtBlocksAndCoversAllElements) {
   EXPECT_EQ(chunks_of_blocks(10, 4, 1), (Bounds{0, 2, 5, 7, 10}));
   EXPECT_EQ(chunks_of_blocks(10, 2, 4), (Bounds{0, 4, 10}));
   EXPECT_EQ(chunks_of_blocks(3, 4, 4), (Bounds{0, 0, 0, 0, 3}));
@@ -119,14 +119,14 @@ TEST(ChunksOfBlocks, CutAtBlocksAndCoverEverything) {
 
 TEST(Bfloat16, RoundsToNearestEvenAndKeepsNanAndInfinity) {
   EXPECT_EQ(from_bfloat16(to_bfloat16(1.0F)), 1.0F);
-  EXPECT_EQ(from_bfloat16(to_bfloat16(1.0F + 0x1p-8F)), 1.0F);                      // a tie, to even
-  EXPECT_EQ(from_bfloat16(to_bfloat16(1.0F + 0x1p-7F + 0x1p-8F)), 1.0F + 0x1p-6F);  // a tie, to even
+  EXPECT_EQ(from_bfloat16(to_bfloat16(1.0F + 0x1p-8F)), 1.0F);                      // a tie rounds to even
+  EXPECT_EQ(from_bfloat16(to_bfloat16(1.0F + 0x1p-7F + 0x1p-8F)), 1.0F + 0x1p-6F);  // a tie rounds to even
   EXPECT_EQ(from_bfloat16(to_bfloat16(1.0F + 0x1.1p-8F)), 1.0F + 0x1p-7F);
   EXPECT_EQ(from_bfloat16(to_bfloat16(-INFINITY)), -INFINITY);
   EXPECT_TRUE(std::isnan(from_bfloat16(to_bfloat16(std::bit_cast<float>(0x7f800001U)))));
 }
 
-TEST(OrderedQueue, CarriesOutInOrderAndPassesErrorsOn) {
+TEST(OrderedQueue, CarriesOutJobsInOrderAndPassesErrorsOn) {
   OrderedQueue queue;
   std::vector<int> order;
   auto first = queue.post([&] { order.push_back(1); });

@@ -53,13 +53,13 @@ class IngestFolder : public test::Scratch {
     std::ranges::sort(names);
     return names;
   }
-  /// What an ingest that must fail says.
+  /// The message of an ingest that must fail.
   [[nodiscard]] std::string refusal(const IngestRequest& r) const {
     const std::string said = test::message_of<Error>([&] { ingest(r); });
     EXPECT_EQ(left(), std::vector<std::string>{}) << "something was left behind";
     return said;
   }
-  /// Splits in which each prompt stands.
+  /// The splits in which each prompt occurs.
   [[nodiscard]] static std::map<std::vector<std::int32_t>, std::set<Split>> splits_of(const TokenStore& store) {
     std::map<std::vector<std::int32_t>, std::set<Split>> splits;
     for (std::int64_t i = 0; i < store.size(); ++i) {
@@ -70,11 +70,11 @@ class IngestFolder : public test::Scratch {
   }
 };
 
-TEST_F(IngestFolder, WritesWhatItReadAndGivesItBack) {
+TEST_F(IngestFolder, WritesAStoreThatGivesBackTheInput) {
   const IngestReport report = ingest(
       request({write("p.jsonl", row("one two three", "good answer here", "bad answer", {{"margin", 0.5}, {"split", "train"}}) +
                                     "\n" + row("four five", "yes", "no", {{"split", "test"}}))}));
-  EXPECT_EQ(report.inputs.at(0).form, "standard");
+  EXPECT_EQ(report.inputs.at(0).format, "standard");
   EXPECT_EQ(report.inputs.at(0).groups, 2);
   EXPECT_EQ(left(), (std::vector<std::string>{"store.h5", "store.h5.dropped.jsonl", "store.h5.report.json"}));
   const TokenStore s = store();
@@ -97,28 +97,28 @@ TEST_F(IngestFolder, WritesWhatItReadAndGivesItBack) {
   EXPECT_EQ(summary["pairs"]["default"]["overall"]["test"], 1);
   EXPECT_EQ(summary["counts"]["default"]["train"]["groups"], 1);
   EXPECT_EQ(json::parse(s.provenance())["inputs"][0]["form"], "standard");
-  EXPECT_NE(to_text(report).find("form standard, 2 groups"), std::string::npos);
+  EXPECT_NE(to_text(report).find("format standard, 2 groups"), std::string::npos);
 }
 
-TEST_F(IngestFolder, EqualInputGivesAnEqualDigestAndOtherLabelsAnother) {
+TEST_F(IngestFolder, GivesEqualDigestsOnlyForEqualDataAndLabels) {
   const auto digest = [&](const std::string& name, double margin) {
     return ingest(request({write(name, row("a b", "c", "d", {{"margin", margin}, {"id", "x"}}))})).digest;
   };
   const std::string first = digest("p.jsonl", 0.5);
-  EXPECT_EQ(digest("elsewhere.jsonl", 0.5), first) << "where it was read from is no content";
+  EXPECT_EQ(digest("elsewhere.jsonl", 0.5), first) << "the name of the input file is not part of the content";
   EXPECT_NE(digest("p.jsonl", 0.6), first);
 }
 
-TEST_F(IngestFolder, MoreBadLinesThanToleratedAreListedAndNothingIsLeft) {
+TEST_F(IngestFolder, ListsTheBadLinesAndLeavesNothingIfThereAreTooMany) {
   std::string text = row("a b", "c", "d");
   for (int i = 0; i < 30; ++i) text += "{\"prompt\":\"x\",\"chosen\":" + std::to_string(i) + ",\"rejected\":\"y\"}\n";
   IngestRequest r = request({write("p.jsonl", text)});
   std::string said = refusal(r);
-  EXPECT_NE(said.find("found at least 10 bad lines, tolerated are 0"), std::string::npos) << said;
+  EXPECT_NE(said.find("found at least 10 bad lines, but only 0 may be skipped"), std::string::npos) << said;
   EXPECT_NE(said.find("p.jsonl:2: \"chosen\": expected a string"), std::string::npos) << said;
   EXPECT_EQ(std::ranges::count(said, '\n'), 10);
   r.data.bad_lines_max = 29;
-  EXPECT_NE(refusal(r).find("30 bad lines, tolerated are 29"), std::string::npos);
+  EXPECT_NE(refusal(r).find("30 bad lines, but only 29 may be skipped"), std::string::npos);
   r.data.bad_lines_max = 30;
   const IngestReport report = ingest(r);
   EXPECT_EQ(report.dropped.at("bad line"), 30);
@@ -129,7 +129,7 @@ TEST_F(IngestFolder, MoreBadLinesThanToleratedAreListedAndNothingIsLeft) {
   EXPECT_TRUE(entry["reason"].get<std::string>().starts_with("\"chosen\": expected a string"));
 }
 
-TEST_F(IngestFolder, UnusableInputsAreRefused) {
+TEST_F(IngestFolder, RefusesUnusableInputs) {
   EXPECT_NE(refusal(request({(directory_ / "absent.jsonl").string()})).find("absent.jsonl: cannot open"), std::string::npos);
   EXPECT_NE(refusal(request({write("empty.jsonl", "")})).find("no group that can be used"), std::string::npos);
   EXPECT_NE(refusal(request({write("cut.gz", std::string("\x1f\x8b\x08\0\0\0\0\0\0\x03\xab", 11))})).find("truncated gzip"),
@@ -142,7 +142,7 @@ TEST_F(IngestFolder, UnusableInputsAreRefused) {
   EXPECT_NE(refusal(r).find("does its directory exist"), std::string::npos);
 }
 
-TEST_F(IngestFolder, AFailureHalfWayLeavesNothingAndTheOldStoreStays) {
+TEST_F(IngestFolder, LeavesNothingAndKeepsTheOldStoreAfterAFailure) {
   IngestRequest r = request({write("p.jsonl", row("a", "b", "c") + row("d", "e", "f"))});
   int calls = 0;
   const auto render = r.renderer.render;
@@ -164,12 +164,12 @@ TEST_F(IngestFolder, AFailureHalfWayLeavesNothingAndTheOldStoreStays) {
 
 using IngestFolderDeathTest = IngestFolder;
 
-TEST_F(IngestFolderDeathTest, AFullDiskIsSaidAndNothingIsLeft) {
+TEST_F(IngestFolderDeathTest, ReportsAFullDiskAndLeavesNothing) {
   std::string text;
   Rng rng(5);
   for (int i = 0; i < 4000; ++i) text += row(std::to_string(rng.next()), std::to_string(rng.next()), "b");
   const IngestRequest r = request({write("p.jsonl", text)});
-  // In a process of its own: the limit stays, and so does what HDF5 could not write.
+  // This runs in a process of its own, because neither the limit nor the data that HDF5 could not write can be removed.
   const auto fill = [&] {
     ::signal(SIGXFSZ, SIG_IGN);
     const rlimit limit{30000, 30000};
@@ -181,7 +181,7 @@ TEST_F(IngestFolderDeathTest, AFullDiskIsSaidAndNothingIsLeft) {
   EXPECT_EXIT(fill(), testing::ExitedWithCode(2), "is the disk full");
 }
 
-TEST_F(IngestFolder, RowsThatSayTheOppositeAreNoDuplicates) {
+TEST_F(IngestFolder, KeepsRowsThatContradictEachOther) {
   const std::string scored = R"({"prompt":"q","responses":[{"text":"a","scores":{"s":1}},{"text":"b","scores":{"s":2}}]})";
   const std::string turned = R"({"prompt":"q","responses":[{"text":"b","scores":{"s":2}},{"text":"a","scores":{"s":1}}]})";
   const std::string other = R"({"prompt":"q","responses":[{"text":"a","scores":{"s":2}},{"text":"b","scores":{"s":1}}]})";
@@ -192,7 +192,7 @@ TEST_F(IngestFolder, RowsThatSayTheOppositeAreNoDuplicates) {
   EXPECT_EQ(store().size(), 4);
 }
 
-TEST_F(IngestFolder, GroupsOfEqualTextsAreThinnedToTheNumberAsked) {
+TEST_F(IngestFolder, ReducesGroupsOfEqualTextsToTheConfiguredNumber) {
   std::string text;
   for (const char* prompt : {"p", "q", "r"}) {
     for (const bool turned : {false, true}) text += row(prompt, turned ? "b" : "a", turned ? "a" : "b", {{"split", "train"}});
@@ -205,14 +205,14 @@ TEST_F(IngestFolder, GroupsOfEqualTextsAreThinnedToTheNumberAsked) {
   }
 }
 
-TEST_F(IngestFolder, AFolderInTheWayIsSaidBeforeAnythingIsWritten) {
+TEST_F(IngestFolder, RefusesAFolderAsOutputBeforeItWritesAnything) {
   fs::create_directory(directory_ / "store.h5");
   const std::string notes = write("store.h5.report.json", "mine");
   EXPECT_THROW(ingest(request({write("p.jsonl", row("p", "a", "b"))})), IoError);
   EXPECT_EQ(read_file(notes), "mine");
 }
 
-TEST_F(IngestFolder, InputsWithoutAGroupSayWhy) {
+TEST_F(IngestFolder, SaysWhyInputsHaveNoGroup) {
   const std::string single = R"({"prompt":"p","response":"a","helpfulness":1})";
   const std::string file = write("one.jsonl", single + "\n"), empty = write("empty.jsonl", "");
   const std::string said = refusal(request({file, empty}));
@@ -220,7 +220,7 @@ TEST_F(IngestFolder, InputsWithoutAGroupSayWhy) {
   EXPECT_NE(refusal(request({empty})).find("no rows"), std::string::npos);
 }
 
-TEST_F(IngestFolder, WhatAKilledIngestLeftGoes) {
+TEST_F(IngestFolder, RemovesWhatAKilledIngestLeft) {
   const std::string stale = (directory_ / "store.h5").string() + temporary_name("").string();
   const std::string mine = write(fs::path(stale).filename().string(), "");
   const std::string gone = mine.substr(0, mine.rfind('-') + 1) + "999999999";
@@ -231,7 +231,7 @@ TEST_F(IngestFolder, WhatAKilledIngestLeftGoes) {
   EXPECT_TRUE(fs::exists(other));
 }
 
-TEST_F(IngestFolder, APromptNeverStandsInTwoSplitsAndDuplicatesGo) {
+TEST_F(IngestFolder, PutsEachPromptIntoOneSplitAndDropsDuplicates) {
   std::string text;
   Rng rng(3);
   for (int i = 0; i < 400; ++i) {
@@ -241,7 +241,7 @@ TEST_F(IngestFolder, APromptNeverStandsInTwoSplitsAndDuplicatesGo) {
   const IngestReport report = ingest(request({write("d.jsonl", text), write("again.jsonl", text)}));
   const TokenStore s = store();
   EXPECT_EQ(report.dropped.at(kDuplicate) + s.size(), 800);
-  EXPECT_EQ(report.inputs.at(1).groups, 0) << "the second file is all duplicates";
+  EXPECT_EQ(report.inputs.at(1).groups, 0) << "the second file has only duplicates";
   std::set<Split> all;
   for (const auto& [prompt, in] : splits_of(s)) {
     EXPECT_EQ(in.size(), 1U);
@@ -250,7 +250,7 @@ TEST_F(IngestFolder, APromptNeverStandsInTwoSplitsAndDuplicatesGo) {
   EXPECT_EQ(all.size(), 3U);
 }
 
-TEST_F(IngestFolder, ConflictingSplitsGoToTestBeforeValidationBeforeTrain) {
+TEST_F(IngestFolder, PutsPromptsOfSeveralSplitsIntoTestBeforeValidationBeforeTrain) {
   const IngestReport report = ingest(request({write("a.jsonl", row("p", "a", "b", {{"split", "train"}}) + row("q", "a", "b")),
                                               write("b.jsonl", row("p", "a", "c", {{"split", "test"}}) + row("p", "a", "d") +
                                                                    row("q", "a", "c", {{"split", "validation"}}))}));
@@ -261,7 +261,7 @@ TEST_F(IngestFolder, ConflictingSplitsGoToTestBeforeValidationBeforeTrain) {
   EXPECT_NE(read_file(report.dropped_file).find("\"kept\":true,\"line\":1"), std::string::npos);
 }
 
-TEST_F(IngestFolder, HashedSplitsFollowTheirShares) {
+TEST_F(IngestFolder, SplitsByHashInTheConfiguredShares) {
   std::string text;
   for (int i = 0; i < 3000; ++i) text += row("prompt " + std::to_string(i), "a", "b");
   IngestRequest r = request({write("d.jsonl", text)});
@@ -271,7 +271,7 @@ TEST_F(IngestFolder, HashedSplitsFollowTheirShares) {
   EXPECT_NEAR(static_cast<double>(counts["validation"].groups), 150, 48);
 }
 
-TEST_F(IngestFolder, WeightsTakeAShareOfTheTrainSplitOrCountTwice) {
+TEST_F(IngestFolder, AppliesWeightsToTheTrainSplitOnly) {
   std::string text;
   for (int i = 0; i < 2000; ++i) text += row("prompt " + std::to_string(i), "a", "b", {{"split", "train"}});
   for (int i = 0; i < 50; ++i)
@@ -283,7 +283,7 @@ TEST_F(IngestFolder, WeightsTakeAShareOfTheTrainSplitOrCountTwice) {
   const std::int64_t taken = report.counts.at("default").at("train").groups;
   EXPECT_NEAR(static_cast<double>(taken), 500, 78);
   EXPECT_EQ(report.dropped.at("left out by the weight of its input"), 2000 - taken);
-  EXPECT_EQ(report.counts.at("default").at("test").groups, 25) << "what is judged on stays whole";
+  EXPECT_EQ(report.counts.at("default").at("test").groups, 25) << "evaluation splits stay whole";
   EXPECT_EQ(report.counts.at("default").at("validation").groups, 25);
   const TokenStore s = store();
   const TokenGroup last = s.group(s.size() - 1);
@@ -293,7 +293,7 @@ TEST_F(IngestFolder, WeightsTakeAShareOfTheTrainSplitOrCountTwice) {
   EXPECT_EQ(s.group(0).weight, 1.0F);
 }
 
-TEST_F(IngestFolder, GroupsLeftOutByTheirWeightDoNotUseUpTheirCategorysPlaces) {
+TEST_F(IngestFolder, CountsOnlyUsedGroupsTowardsTheLimitOfACategory) {
   std::string text, more;
   for (int i = 0; i < 400; ++i) text += row("prompt " + std::to_string(i), "a", "b", {{"split", "train"}});
   for (int i = 0; i < 20; ++i) more += row("whole " + std::to_string(i), "a", "b", {{"split", "train"}});
@@ -302,7 +302,7 @@ TEST_F(IngestFolder, GroupsLeftOutByTheirWeightDoNotUseUpTheirCategorysPlaces) {
   EXPECT_EQ(ingest(r).counts.at("default").at("train").groups, 60);
 }
 
-TEST_F(IngestFolder, TheReportNamesThePointsThatTheInputsLabelAlsoThoseNotAskedFor) {
+TEST_F(IngestFolder, ReportsAllLabelledPointsEvenIfNotConfigured) {
   const auto scored = [](const char* prompt, const char* point) {
     return json{{"prompt", prompt},
                 {"category", "chat"},
@@ -317,7 +317,7 @@ TEST_F(IngestFolder, TheReportNamesThePointsThatTheInputsLabelAlsoThoseNotAskedF
   EXPECT_EQ(json::parse(store().provenance())["inputs"][0]["labels"]["chat"], (json{"clarity", "empathy"}));
 }
 
-TEST_F(IngestFolder, ThinningKeepsWholeTestSplitsAndLabelsOfKeptResponses) {
+TEST_F(IngestFolder, ThinsTheTrainSplitOnlyAndKeepsLabelsOfKeptResponses) {
   std::string text;
   for (int i = 0; i < 100; ++i) text += row("prompt " + std::to_string(i), "a", "b", {{"split", i % 5 == 0 ? "test" : "train"}});
   json many{{"prompt", "many"}, {"category", "many"}, {"split", "train"}};
@@ -331,12 +331,12 @@ TEST_F(IngestFolder, ThinningKeepsWholeTestSplitsAndLabelsOfKeptResponses) {
   EXPECT_EQ(report.counts.at("many").at("train").responses, 5);
   EXPECT_EQ(report.pairs.at("many").at("overall")[0], 10);
   const std::string digest = report.digest;
-  EXPECT_EQ(ingest(r).digest, digest) << "seeded";
+  EXPECT_EQ(ingest(r).digest, digest) << "the choice depends on the seed only";
   r.seed = 18;
   EXPECT_NE(ingest(r).digest, digest);
 }
 
-TEST_F(IngestFolder, OnlyConfiguredCategoriesAndPointsAreKept) {
+TEST_F(IngestFolder, KeepsOnlyConfiguredCategoriesAndPoints) {
   const auto native = [](const char* category, const char* text) {
     return json{{"prompt", text},
                 {"category", category},
@@ -354,14 +354,14 @@ TEST_F(IngestFolder, OnlyConfiguredCategoriesAndPointsAreKept) {
   EXPECT_EQ(report.noted.at("groups without any ordered pair"), 1);
 }
 
-TEST_F(IngestFolder, ACategoryWithoutDataIsNamed) {
+TEST_F(IngestFolder, NamesCategoriesWithoutData) {
   IngestRequest r =
       request({write("p.jsonl", row("a", "b", "c", {{"category", "chat"}}) + row("b", "b", "c", {{"category", "news"}}))});
   r.categories = {{"chat", {"x"}, 0}, {"code", {"y"}, 0}};
-  EXPECT_EQ(refusal(r), "categories without any data: code; the inputs hold: chat, news");
+  EXPECT_EQ(refusal(r), "these categories have no data: code; the inputs have data of: chat, news");
 }
 
-TEST_F(IngestFolder, CutsAreCountedAndContradictionsNoted) {
+TEST_F(IngestFolder, CountsCutsAndContradictions) {
   std::string words;
   for (int i = 0; i < 200; ++i) words += "w" + std::to_string(i) + " ";
   const std::string both = R"({"prompt":"p","responses":[{"text":"a"},{"text":"b"}],"preferences":[[0,1,"a"],[1,0,"a"]]})";
@@ -379,19 +379,19 @@ TEST_F(IngestFolder, CutsAreCountedAndContradictionsNoted) {
   EXPECT_EQ(s.group(0).prompt.size(), s.group(0).prefix.size()) << "the router reads the same cut prompt";
 }
 
-TEST_F(IngestFolder, VerdictsAreCountedByOutcome) {
+TEST_F(IngestFolder, CountsVerdictsByOutcome) {
   const std::string text =
       R"({"prompt":"p","responses":[{"text":"a","scores":{"s":1}},{"text":"b","scores":{"s":2}},{"text":"c","scores":{"s":4}}],"verdicts":[)"
       R"({"point":"s","a":0,"b":1,"first_order":"first","second_order":"second"},{"point":"s","a":1,"b":2,"first_order":"first","second_order":"first"}]})";
   const IngestReport report = ingest(request({write("v.jsonl", text + "\n")}));
   EXPECT_EQ(report.verdicts.at("default/s"), (std::map<std::string, std::int64_t>{{"first", 1}, {"inconsistent", 1}}));
-  // The judge overrules the score of (0, 1), disagrees with itself about (1, 2), and said nothing of (0, 2).
+  // The judge overrules the scores of (0, 1), contradicts itself about (1, 2), and says nothing about (0, 2).
   EXPECT_EQ(store().preferences(0, "s", 0), (std::vector<preference::Preference>{{0, 1, 0}, {2, 0, 0}}));
   EXPECT_EQ(store().preferences(0, "s", 3.5), (std::vector<preference::Preference>{{0, 1, 0}}));
 }
 
-/// The table "Pairs per (category, capability)" of the data's own README, and the margins of capabilities.json.
-TEST_F(IngestFolder, TheRealDataGiveTheCountsOfTheirReadme) {
+/// Compares with the table "Pairs per (category, capability)" in the README of the data, with the margins of capabilities.json.
+TEST_F(IngestFolder, CountsTheRealDataAsTheirReadmeDoes) {
   const fs::path data = fs::path(DMOERM_SHARED) / "data";
   DMOERM_NEEDS(data);
   IngestRequest r = request({(data / "capability.jsonl.gz").string()});
@@ -427,7 +427,7 @@ TEST_F(IngestFolder, TheRealDataGiveTheCountsOfTheirReadme) {
         std::floor(1000 * (margins.is_object() ? margins[point] : margins).get<double>()) / 1000;  // scores have three decimals
     std::array<int, 3> expected{train, validation, test};
     if (std::string_view(category) == "story_writing" && point == "overall") {
-      margin = 1;  // what the table counts with; it leaves out 60 gaps that rounding puts a hair below
+      margin = 1;  // the table uses this margin; it leaves out 60 gaps that rounding puts just below it
       expected = {14458, 3859, 4258};
     }
     std::array<int, 3> clear_pairs{};
@@ -447,18 +447,18 @@ TEST_F(IngestFolder, TheRealDataGiveTheCountsOfTheirReadme) {
   EXPECT_EQ(rows, 35);
 }
 
-TEST_F(IngestFolder, TheOtherRealFilesAreReadWhole) {
+TEST_F(IngestFolder, ReadsTheOtherRealFilesWhole) {
   const fs::path data = fs::path(DMOERM_SHARED) / "data";
   DMOERM_NEEDS(data);
   IngestRequest r = request({(data / "general_pairs.jsonl.gz").string(), (data / "hh.jsonl.gz").string()});
   const IngestReport report = ingest(r);
-  EXPECT_EQ(report.inputs.at(0).form, "conversational");
+  EXPECT_EQ(report.inputs.at(0).format, "conversational");
   EXPECT_EQ(report.pairs.at("general_assistant").at("overall"), (std::array<std::int64_t, 3>{847, 106, 106}));
   EXPECT_EQ(report.pairs.at("safety").at("overall"), (std::array<std::int64_t, 3>{1828, 228, 233}));
   EXPECT_TRUE(report.dropped.empty());
 }
 
-TEST(LayOutGroup, CutsTheSameFromTheStartOfThePromptForAll) {
+TEST(LayOutGroup, CutsTheSameTokensFromThePromptOfAllResponses) {
   const auto ids = [](std::int32_t from, std::int32_t n) {
     std::vector<std::int32_t> v;
     for (std::int32_t i = 0; i < n; ++i) v.push_back(from + i);
@@ -486,7 +486,7 @@ TEST(LayOutGroup, CutsTheSameFromTheStartOfThePromptForAll) {
   EXPECT_EQ(layout.responses[0], ids(100, 10));
 }
 
-TEST(LayOutGroup, EqualAndNestedTextsKeepATokenEach) {
+TEST(LayOutGroup, LeavesEveryResponseAToken) {
   const GroupLayout layout = lay_out_group({{1, 2, 3}, {1, 2, 3, 4}, {1, 2, 3}}, 2, {100, 1, 0});
   EXPECT_EQ(layout.prefix, (std::vector<std::int32_t>{1, 2}));
   EXPECT_EQ(layout.responses[0], std::vector<std::int32_t>{3});

@@ -24,7 +24,7 @@ class TokenStoreFile : public test::Scratch {
     g.responses.resize(responses);
     return g;
   }
-  /// Prefix 5 6 7, prompt 5 6, responses of one to three tokens.
+  /// The prefix 5 6 7 and responses of one to three tokens. The prompt is 5 6.
   static GroupLayout layout(std::size_t responses) {
     GroupLayout l;
     l.prefix = {5, 6, 7};
@@ -47,7 +47,7 @@ class TokenStoreFile : public test::Scratch {
 
 using Pairs = std::vector<preference::Preference>;
 
-TEST_F(TokenStoreFile, GivesBackWhatWasPutIn) {
+TEST_F(TokenStoreFile, GivesBackTheGroupsPutIn) {
   StoreBuilder builder(path(), {"chat", "code"});
   builder.add(group("one", 3), layout(3), {5, 6}, preference::Split::validation, 2.0, 0);
   preference::Group other = group("två", 2);
@@ -64,8 +64,8 @@ TEST_F(TokenStoreFile, GivesBackWhatWasPutIn) {
   EXPECT_EQ(a.split, preference::Split::validation);
   EXPECT_EQ(a.weight, 2.0F);
   EXPECT_EQ(std::vector<int>(a.prefix.begin(), a.prefix.end()), (std::vector<int>{5, 6, 7}));
-  EXPECT_EQ(std::vector<int>(a.prompt.begin(), a.prompt.end()), (std::vector<int>{5, 6})) << "a part of the prefix";
-  EXPECT_EQ(std::vector<int>(b.prompt.begin(), b.prompt.end()), (std::vector<int>{5, 9, 9, 9})) << "kept on its own";
+  EXPECT_EQ(std::vector<int>(a.prompt.begin(), a.prompt.end()), (std::vector<int>{5, 6})) << "the prefix begins with it";
+  EXPECT_EQ(std::vector<int>(b.prompt.begin(), b.prompt.end()), (std::vector<int>{5, 9, 9, 9})) << "it is stored separately";
   ASSERT_EQ(a.responses.size(), 3U);
   EXPECT_EQ(std::vector<int>(a.responses[2].begin(), a.responses[2].end()), (std::vector<int>{12, 12, 12}));
   ASSERT_EQ(b.responses.size(), 2U);
@@ -77,7 +77,7 @@ TEST_F(TokenStoreFile, GivesBackWhatWasPutIn) {
   EXPECT_TRUE(store.preferences(0, "logic", 0).empty());
 }
 
-TEST_F(TokenStoreFile, HoldsMoreThanAChunkOfEverything) {
+TEST_F(TokenStoreFile, StoresMoreThanOneChunkOfEveryColumn) {
   std::vector<preference::Group> groups;
   Rng rng(7);
   for (int i = 0; i < 30000; ++i) {
@@ -94,18 +94,18 @@ TEST_F(TokenStoreFile, HoldsMoreThanAChunkOfEverything) {
   EXPECT_NEAR(static_cast<double>(pairs), 60000, 1000);  // two of three pairs differ
 }
 
-TEST_F(TokenStoreFile, ScoresDecideByTheirGap) {
+TEST_F(TokenStoreFile, OrdersScoresByTheirGap) {
   preference::Group g = group("g", 4);
   g.responses[0].overall = 1, g.responses[1].overall = 2.5, g.responses[2].overall = 2.5;  // the last has none
   g.responses[0].scores["logic"] = 3, g.responses[3].scores["logic"] = 2;
   const TokenStore store = store_of({g});
   EXPECT_EQ(store.preferences(0, "overall", 0), (Pairs{{1, 0, 0}, {2, 0, 0}}));
-  EXPECT_EQ(store.preferences(0, "overall", 1.5), (Pairs{{1, 0, 0}, {2, 0, 0}})) << "the margin itself is clear";
+  EXPECT_EQ(store.preferences(0, "overall", 1.5), (Pairs{{1, 0, 0}, {2, 0, 0}})) << "a gap equal to the margin counts";
   EXPECT_EQ(store.preferences(0, "overall", 1.6), Pairs{});
   EXPECT_EQ(store.preferences(0, "logic", 0), (Pairs{{0, 3, 0}}));
 }
 
-TEST_F(TokenStoreFile, StatedPairsGoBeforeVerdictsBeforeScores) {
+TEST_F(TokenStoreFile, PrefersStatedPairsToVerdictsAndVerdictsToScores) {
   preference::Group g = group("g", 4);
   for (int i = 0; i < 4; ++i) g.responses[static_cast<std::size_t>(i)].scores["s"] = i;  // scores say 3 > 2 > 1 > 0
   g.pairs = {{"s", 0, 1, 0.5}, {"s", 0, 1, 0.5}, {"s", 2, 3, 0}, {"s", 3, 2, 0}};        // 0 > 1; (2, 3) contradicts itself
@@ -120,7 +120,7 @@ TEST_F(TokenStoreFile, StatedPairsGoBeforeVerdictsBeforeScores) {
   EXPECT_EQ(counted_["chat"]["s"][1], 3);
 }
 
-TEST_F(TokenStoreFile, AVerdictAskedTwiceMustAgreeWithItself) {
+TEST_F(TokenStoreFile, UsesAVerdictAskedTwiceOnlyIfBothAgree) {
   preference::Group g = group("g", 2);
   g.verdicts = {{"s", 0, 1, preference::Verdict::first, preference::Verdict::second},
                 {"s", 1, 0, preference::Verdict::second, preference::Verdict::first}};  // the same said from the other side
@@ -130,7 +130,7 @@ TEST_F(TokenStoreFile, AVerdictAskedTwiceMustAgreeWithItself) {
   EXPECT_EQ(without_, 1);
 }
 
-TEST_F(TokenStoreFile, ADamagedStoreIsRefused) {
+TEST_F(TokenStoreFile, RefusesADamagedStore) {
   (void)store_of({group("one", 3), group("two", 2)});
   const std::string whole = read_file(path());
   Rng rng(11);
@@ -147,8 +147,8 @@ TEST_F(TokenStoreFile, ADamagedStoreIsRefused) {
   }
 }
 
-TEST_F(TokenStoreFile, AStoreThatIsSealedButBrokenIsRefused) {
-  // Damage that was there when the seal was made: HDF5's checksums and our content digest still see it.
+TEST_F(TokenStoreFile, RefusesAStoreThatWasDamagedBeforeItWasSealed) {
+  // The seal matches the damaged content, but HDF5's checksums and the content digest still show the damage.
   (void)store_of({group("one", 3), group("two", 2)});
   const std::string whole = read_file(path());
   const std::size_t names = whole.find("\"schema\":2"), digest = whole.find("\"digest\":\"") + 10, id = whole.find("overall");
@@ -168,11 +168,11 @@ TEST_F(TokenStoreFile, AStoreThatIsSealedButBrokenIsRefused) {
   EXPECT_EQ(TokenStore::open(path()).size(), 2);
 }
 
-TEST_F(TokenStoreFile, WhatIsNoStoreIsNamed) {
+TEST_F(TokenStoreFile, NamesFilesThatAreNotStores) {
   EXPECT_NE(test::message_of<IoError>([&] { (void)TokenStore::open(directory_ / "absent.h5"); }).find("absent.h5"),
             std::string::npos);
   const std::string text = write("text.h5", "hello");
-  EXPECT_NE(test::message_of<DataError>([&] { (void)TokenStore::open(text); }).find("no token store"), std::string::npos);
+  EXPECT_NE(test::message_of<DataError>([&] { (void)TokenStore::open(text); }).find("not a token store"), std::string::npos);
 }
 
 TEST(StoreIndex, RefusesColumnsThatDoNotFitTogether) {
@@ -205,7 +205,7 @@ TEST(StoreIndex, RefusesColumnsThatDoNotFitTogether) {
   unsorted.score_response = {1, 0};
   EXPECT_THROW(StoreIndex(unsorted, names), DataError);
   EXPECT_THROW(StoreIndex(good, {{"c"}, {"f"}, {"c/x"}, "{}"}), DataError);
-  StoreColumns::each(  // a value less or more in any column
+  StoreColumns::each(  // one value more or less in any column
       [&](const char* name, auto& column) {
         const auto kept = column;
         column.push_back(column.back());

@@ -115,7 +115,7 @@ TEST_F(Tools, VerifyAndOpenNoticeAnyChangedByteOfASegment) {
   ASSERT_EQ(result.damaged.size(), 1U);
   EXPECT_EQ(result.damaged[0].path, segment(1));
   EXPECT_NE(
-      message_of<DataError>([&] { LabelStore::open(path()); }).find("segment-000001.h5: its content is not what its seal says"),
+      message_of<DataError>([&] { LabelStore::open(path()); }).find("segment-000001.h5: the content does not match the seal"),
       std::string::npos);
 }
 

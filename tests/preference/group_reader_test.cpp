@@ -16,9 +16,9 @@ using nlohmann::json;
 
 class GroupReaderFile : public test::Scratch {
  protected:
-  std::vector<Group> read(const std::string& text, const std::string& form = "auto") {
+  std::vector<Group> read(const std::string& text, const std::string& format = "auto") {
     dropped_.clear();
-    GroupReader reader(write("f.jsonl", text), form, [&](const Dropped& d) { dropped_.push_back(d); });
+    GroupReader reader(write("f.jsonl", text), format, [&](const Dropped& d) { dropped_.push_back(d); });
     std::vector<Group> groups;
     while (auto group = reader.next()) groups.push_back(std::move(*group));
     return groups;
@@ -38,11 +38,12 @@ TEST_F(GroupReaderFile, GivesGroupsWithTheirLines) {
   EXPECT_EQ(groups[1].line, 4);
 }
 
-TEST_F(GroupReaderFile, BadLinesAreReportedAndTheRestIsRead) {
+TEST_F(GroupReaderFile, ReportsBadLinesAndReadsTheRest) {
   const std::vector<std::pair<std::string, std::string>> cases = {
-      {R"({"prompt":"a b","chosen":"c"})", "expected a row of form standard"},
+      {R"({"prompt":"a b","chosen":"c"})", "expected a row of the format standard"},
       {R"({"prompt":" ","chosen":"c","rejected":"d"})", "expected a prompt, found an empty one"},
       {R"({"prompt":"a","chosen":"\t","rejected":"d"})", "expected a text in response 0, found an empty one"},
+      {R"({"prompt":"a","chosen":"c","rejected":"\f\u000b"})", "expected a text in response 1, found an empty one"},
       {R"({"prompt":"a","chosen":"c","rejected":"d","margin":1e999})", "expected finite numbers: number overflow"},
       {R"({"prompt":"a","chosen":"c","rejected":"d","margin":NaN})", "expected finite numbers, found NaN at column 52"},
       {R"({"prompt":"a","responses":[{"text":"c","overall":-Infinity},{"text":"d"}]})",
@@ -67,19 +68,19 @@ TEST_F(GroupReaderFile, BadLinesAreReportedAndTheRestIsRead) {
   }
 }
 
-TEST_F(GroupReaderFile, AFileOfNoKnownFormIsRefusedWithItsKeys) {
+TEST_F(GroupReaderFile, RefusesAnUnknownFormatAndNamesTheKeys) {
   const std::string said = test::message_of<DataError>([&] { (void)read("{\"text\":\"a\",\"stars\":3}\n"); });
-  EXPECT_NE(said.find("f.jsonl:1: expected a row of a known form, found one with the keys stars, text"), std::string::npos)
+  EXPECT_NE(said.find("f.jsonl:1: expected a row of a known data format, found one with the keys stars, text"), std::string::npos)
       << said;
   EXPECT_EQ(test::message_of<DataError>([&] { (void)read(""); }), "");
 }
 
-TEST_F(GroupReaderFile, ANamedFormIsHeldTo) {
+TEST_F(GroupReaderFile, DropsRowsThatAreNotOfTheNamedFormat) {
   EXPECT_TRUE(read(kGood + "\n", "swift").empty());
   EXPECT_EQ(dropped_.size(), 1U);
 }
 
-TEST_F(GroupReaderFile, EqualTextsAreMergedAndLabelsFollow) {
+TEST_F(GroupReaderFile, MergesEqualTextsWithTheirLabels) {
   const auto merged = read(
       R"({"prompt":"p","responses":[{"text":"a","scores":{"s":1}},{"text":"b"},{"text":"a","scores":{"s":9,"t":2},"overall":4},{"text":"c"}],)"
       R"("preferences":[[2,1,"a"],[0,2,"a"],[3,2,"b"]],"verdicts":[{"point":"s","a":3,"b":2,"first_order":"first","second_order":"second"},)"
@@ -88,7 +89,7 @@ TEST_F(GroupReaderFile, EqualTextsAreMergedAndLabelsFollow) {
   const Group& g = merged[0];
   ASSERT_EQ(g.responses.size(), 3U);
   EXPECT_EQ(g.responses[2].text, "c");
-  EXPECT_EQ(g.responses[0].scores.at("s"), 1) << "the first one's";
+  EXPECT_EQ(g.responses[0].scores.at("s"), 1) << "the first response's score stays";
   EXPECT_EQ(g.responses[0].scores.at("t"), 2);
   EXPECT_EQ(g.responses[0].overall, 4);
   ASSERT_EQ(g.pairs.size(), 2U);
@@ -100,14 +101,14 @@ TEST_F(GroupReaderFile, EqualTextsAreMergedAndLabelsFollow) {
   EXPECT_EQ(g.verdicts[0].b, 0);
 }
 
-TEST_F(GroupReaderFile, AGroupOfEqualTextsIsABadLine) {
+TEST_F(GroupReaderFile, ReportsAGroupOfEqualTextsAsABadLine) {
   EXPECT_TRUE(read(R"({"prompt":"p","chosen":"a","rejected":"a"})").empty());
   ASSERT_EQ(dropped_.size(), 1U);
   EXPECT_TRUE(dropped_[0].bad);
   EXPECT_EQ(dropped_[0].reason, "expected different responses, found 2 equal ones");
 }
 
-TEST_F(GroupReaderFile, ConsecutiveRowsOfOnePromptAreOneGroup) {
+TEST_F(GroupReaderFile, MergesConsecutiveRowsOfOnePrompt) {
   const auto row = [](const char* prompt, const char* response, int help) {
     return json{{"prompt", prompt}, {"response", response}, {"helpfulness", help}, {"coherence", 4}}.dump() + "\n";
   };
@@ -119,11 +120,11 @@ TEST_F(GroupReaderFile, ConsecutiveRowsOfOnePromptAreOneGroup) {
   EXPECT_EQ(groups[1].responses[1].overall, 0);
   ASSERT_EQ(dropped_.size(), 2U);
   EXPECT_EQ(dropped_[1].line, 6);
-  EXPECT_FALSE(dropped_[1].bad) << "nothing is wrong with it: it is alone";
+  EXPECT_FALSE(dropped_[1].bad) << "the row is well-formed, but has no second response";
   EXPECT_EQ(dropped_[1].reason, "a single response: nothing to prefer it to");
 }
 
-TEST_F(GroupReaderFile, MergedRowsKeepTheirCategoryAndNeverLoseATestRow) {
+TEST_F(GroupReaderFile, KeepsCategoryAndTestSplitOfMergedRows) {
   const auto row = [](const char* response, const char* split, const char* category) {
     return fmt::format(R"({{"prompt":"p","response":"{}","helpfulness":1,"split":"{}","category":"{}"}})", response, split,
                        category) +
@@ -135,14 +136,14 @@ TEST_F(GroupReaderFile, MergedRowsKeepTheirCategoryAndNeverLoseATestRow) {
   EXPECT_EQ(groups[1].category, "B");
 }
 
-TEST_F(GroupReaderFile, AListIsRefusedWithAWayOut) {
+TEST_F(GroupReaderFile, RefusesAListAndSaysHowToConvertIt) {
   EXPECT_NE(test::message_of<DataError>([&] {
               (void)read("[\n{\"chosen\":\"a b\"}]");
-            }).find(":1: expected one JSON object a line, found the beginning of a list"),
+            }).find(":1: expected one JSON object per line, found the beginning of a list"),
             std::string::npos);
 }
 
-TEST_F(GroupReaderFile, RowsOfSeveralPointsAreOneGroup) {
+TEST_F(GroupReaderFile, MergesRowsOfSeveralPoints) {
   const auto row = [](const char* a, const char* b, int first, const char* point) {
     return json{{"query", "q"}, {"responses", {a, b}}, {"rank", {first, 3 - first}}, {"point", point}}.dump() + "\n";
   };
@@ -156,14 +157,14 @@ TEST_F(GroupReaderFile, RowsOfSeveralPointsAreOneGroup) {
   EXPECT_EQ(groups[0].pairs[2].loser, 2);
 }
 
-TEST_F(GroupReaderFile, TooManyResponsesAreRefused) {
+TEST_F(GroupReaderFile, RefusesTooManyResponses) {
   json row{{"prompt", "p"}};
   for (std::size_t i = 0; i <= kResponsesMax; ++i) row["responses"].push_back({{"text", std::to_string(i)}});
   EXPECT_TRUE(read(row.dump()).empty());
   EXPECT_NE(dropped_.at(0).reason.find("expected at most 4096 responses, found 4097"), std::string::npos);
 }
 
-TEST_F(GroupReaderFile, RandomDamageNeverGivesABrokenGroup) {
+TEST_F(GroupReaderFile, GivesNoBrokenGroupAfterRandomDamage) {
   const std::string row =
       R"({"id":"x","category":"c","split":"test","prompt":[{"role":"user","content":"p"}],"responses":[{"rid":0,"text":"a","scores":{"s":1}},)"
       R"({"rid":1,"text":"b","overall":5}],"preferences":[[0,1,"b"]],"verdicts":[{"point":"s","a":0,"b":1,"first_order":"first","second_order":"tie"}]})";

@@ -45,7 +45,7 @@ std::string zstd(const std::string& text) {
   return packed;
 }
 
-/// Lines of random lengths around the size of the reader's block.
+/// Lines of random lengths, some of which cross the borders of the reader's blocks.
 std::string long_text() {
   std::string text;
   std::uint64_t x = 1;
@@ -56,7 +56,7 @@ std::string long_text() {
   return text;
 }
 
-TEST_F(LineReaderFile, GivesTheSameLinesPlainGzipAndZstd) {
+TEST_F(LineReaderFile, ReadsTheSameLinesFromPlainGzipAndZstd) {
   const std::string text = long_text();
   const std::vector<std::string> plain = lines(write("a", text));
   ASSERT_EQ(plain.size(), 40U);
@@ -64,7 +64,7 @@ TEST_F(LineReaderFile, GivesTheSameLinesPlainGzipAndZstd) {
   for (const std::string& line : plain) joined += line + "\n";
   EXPECT_EQ(joined, text);
   EXPECT_EQ(lines(write("a.gz", gzip(text))), plain);
-  EXPECT_EQ(lines(write("misnamed.jsonl", zstd(text))), plain) << "told by content, not by name";
+  EXPECT_EQ(lines(write("misnamed.jsonl", zstd(text))), plain) << "the content decides, not the name";
 }
 
 TEST_F(LineReaderFile, ReadsMembersOneAfterAnother) {
@@ -77,7 +77,7 @@ TEST_F(LineReaderFile, DropsByteOrderMarkAndCarriageReturns) {
             (std::vector<std::string>{"one", "", "two\xEF\xBB\xBF", "last"}));
 }
 
-TEST_F(LineReaderFile, AnEmptyFileHasNoLines) {
+TEST_F(LineReaderFile, ReadsNoLineFromAnEmptyFile) {
   EXPECT_TRUE(lines(write("a", "")).empty());
   EXPECT_EQ(lines(write("b", "\n")), (std::vector<std::string>{""}));
 }
@@ -92,12 +92,12 @@ TEST_F(LineReaderFile, RefusesTruncatedCompression) {
   }
 }
 
-TEST_F(LineReaderFile, RefusesBytesBehindAGzipMemberButZeros) {
+TEST_F(LineReaderFile, RefusesBytesOtherThanZerosBehindAGzipMember) {
   const std::string text = long_text();
   const auto whole = lines(write("whole.gz", gzip(text) + gzip(text)));
   EXPECT_EQ(lines(write("padded.gz", gzip(text) + gzip(text) + std::string(100, '\0'))), whole);
   std::string broken = gzip(text);
-  broken[1] = 'x';  // of its magic
+  broken[1] = 'x';  // the second magic byte
   for (const std::string& behind : {broken, std::string("{}"), std::string(16, '\0') + "xx"}) {
     const std::string path = write("behind.gz", gzip(text) + behind);
     EXPECT_NE(test::message_of<DataError>([&] { (void)lines(path); }).find("damaged gzip file"), std::string::npos);
@@ -106,7 +106,7 @@ TEST_F(LineReaderFile, RefusesBytesBehindAGzipMemberButZeros) {
   EXPECT_NE(test::message_of<DataError>([&] { (void)lines(path); }).find("truncated gzip file"), std::string::npos);
 }
 
-TEST_F(LineReaderFile, NamesWhatIsNoText) {
+TEST_F(LineReaderFile, NamesOtherKnownTypes) {
   EXPECT_NE(test::message_of<DataError>([&] {
               (void)lines(write("x.parquet", "PAR1..."));
             }).find("x.parquet: expected JSON lines in UTF-8"),
@@ -114,14 +114,14 @@ TEST_F(LineReaderFile, NamesWhatIsNoText) {
   EXPECT_NE(test::message_of<DataError>([&] { (void)lines(write("x", "\xFF\xFE{")); }).find("iconv"), std::string::npos);
 }
 
-TEST_F(LineReaderFile, RefusesWhatIsNoFile) {
+TEST_F(LineReaderFile, RefusesPipesFoldersAndMissingFiles) {
   ASSERT_EQ(::mkfifo((directory_ / "pipe").c_str(), 0600), 0);
   EXPECT_NE(test::message_of<IoError>([&] { LineReader{directory_ / "pipe"}; }).find("inputs are read twice"), std::string::npos);
   EXPECT_THROW(LineReader{directory_}, IoError);
   EXPECT_THROW(LineReader(directory_ / "absent"), IoError);
 }
 
-TEST_F(LineReaderFile, RefusesALineWithoutEnd) {
+TEST_F(LineReaderFile, RefusesALineThatIsTooLong) {
   const std::string bomb = gzip(std::string(std::size_t{65} << 20, 'x'));
   const std::string path = write("bomb.gz", bomb);
   EXPECT_NE(test::message_of<DataError>([&] { (void)lines(path); }).find("bomb.gz:1: line longer than 64 MiB"),

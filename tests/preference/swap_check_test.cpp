@@ -19,7 +19,7 @@ TEST(CheckSwap, KeepsAPairOnlyWhenBothOrdersMeanTheSameResponse) {
   }
 }
 
-TEST(CheckSwap, AnErrorIsNoTie) {
+TEST(CheckSwap, TellsFailuresFromTies) {
   EXPECT_EQ(check_swap(Verdict::tie, Verdict::tie), SwapOutcome::tie);
   EXPECT_EQ(check_swap(Verdict::tie, Verdict::first), SwapOutcome::inconsistent);
   EXPECT_EQ(check_swap(Verdict::error, Verdict::first), SwapOutcome::error);
@@ -28,7 +28,7 @@ TEST(CheckSwap, AnErrorIsNoTie) {
   EXPECT_EQ(check_swap(Verdict::unparsable, Verdict::first), SwapOutcome::unparsable);
 }
 
-TEST(CheckSwap, ExchangingTheResponsesExchangesTheOutcome) {
+TEST(CheckSwap, ExchangesTheOutcomeWithTheResponses) {
   for (const Verdict x : kVerdicts) {
     for (const Verdict y : kVerdicts) {
       const SwapOutcome given = check_swap(x, y), exchanged = check_swap(y, x);

@@ -18,6 +18,7 @@
 #include "base/stop.h"
 #include "comm/deadline.h"
 #include "comm/heartbeat.h"
+#include "comm/init_world.h"
 #include "run/dispatch_loop.h"
 #include "support/expect.h"
 

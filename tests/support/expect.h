@@ -1,4 +1,4 @@
-// For test programs that run under a launcher, without GoogleTest.
+// Checks for test programs that run under a launcher, without GoogleTest.
 #pragma once
 #include <fmt/format.h>
 
@@ -6,7 +6,7 @@
 
 namespace dmoerm::test {
 
-inline int failures = 0;  ///< of expect() in this process
+inline int failures = 0;  ///< number of failed checks in this process
 
 inline void expect(bool good, const std::string& what) {
   if (good) return;

@@ -1,4 +1,4 @@
-// A folder of its own for a test, gone afterwards.
+// A temporary folder for a test, which is removed afterwards.
 #pragma once
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -26,7 +26,7 @@ class Scratch : public testing::Test {
   std::filesystem::path directory_;
 };
 
-/// The message of the `Wanted` that `work` throws; "" if it throws none.
+/// The message of the `Wanted` that `work` throws, or "" if it throws none.
 template <class Wanted, class Work>
 std::string message_of(const Work& work) {
   try {

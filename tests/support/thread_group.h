@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "comm/communicator.h"
+#include "comm/tree_sum.h"
 
 namespace dmoerm::test {
 

@@ -1,4 +1,4 @@
-// A stand-in for tokenizer and template in tests of what comes after them: every word is one token, numbered by a hash.
+// A substitute for tokenizer and template, for tests of later steps: every word is one token, numbered by its hash.
 #pragma once
 #include <sstream>
 #include <string>
@@ -16,7 +16,7 @@ inline std::vector<std::int32_t> word_ids(const std::string& text, std::int64_t 
   return ids;
 }
 
-/// Prompt words, a 0, response words, a 1 at the end.
+/// The words of the prompt, a 0, the words of the response, and a 1 at the end.
 inline data::Renderer word_renderer(std::int64_t vocab) {
   data::Renderer renderer;
   renderer.render_prompt = [vocab](std::span<const preference::Message> prompt) {
@@ -36,7 +36,7 @@ inline data::Renderer word_renderer(std::int64_t vocab) {
   return renderer;
 }
 
-/// Two tokens a text, named by its hash: for tests that count groups and pairs and not tokens.
+/// One token per prompt and one per response, numbered by their hashes, for tests that count groups and pairs but not tokens.
 inline data::Renderer tiny_renderer() {
   const auto id_of = [](const std::string& text) { return static_cast<std::int32_t>(stable_hash(text) >> 34); };
   data::Renderer renderer;

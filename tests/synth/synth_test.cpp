@@ -25,7 +25,7 @@ std::vector<json> rows(const SynthData& data) {
   return result;
 }
 
-/// Two texts, the better one first.
+/// Two texts of which one is better.
 struct Preferred {
   std::string better, worse;
 };
@@ -82,7 +82,7 @@ class BagOfWords {
 
 std::string text_of(const json& row, const json& index) { return row["responses"][index.get<std::size_t>()]["text"]; }
 
-/// Human labels of a training row.
+/// Add the human labels of a training row.
 void add_preferences(const json& row, std::vector<Preferred>& pairs) {
   for (const json& p : row["preferences"]) {
     const bool a = p[2] == "a";
@@ -90,7 +90,7 @@ void add_preferences(const json& row, std::vector<Preferred>& pairs) {
   }
 }
 
-/// Pairs of a test row whose gold values differ; `point` empty = overall.
+/// Add the pairs of a test row whose gold values differ. @param point  name of a point, or empty for the overall score
 void add_gold(const json& row, const std::string& point, std::vector<Preferred>& pairs) {
   const auto value = [&](const json& response) {
     return point.empty() ? response["overall"].get<double>() : response["scores"][point].get<double>();
@@ -102,7 +102,7 @@ void add_gold(const json& row, const std::string& point, std::vector<Preferred>&
   }
 }
 
-TEST(Synth, GivesTheSameBytesForASeedAndOthersForAnother) {
+TEST(Synth, GivesTheSameBytesForTheSameSeedOnly) {
   SynthOptions options;
   options.groups = 40;
   options.categories = 6;
@@ -112,11 +112,11 @@ TEST(Synth, GivesTheSameBytesForASeedAndOthersForAnother) {
   EXPECT_NE(first, synthesize(options).jsonl);
 }
 
-TEST(Synth, GivesTheBytesPinnedHereOnEveryMachine) {
+TEST(Synth, GivesThePinnedBytesOnEveryMachine) {
   SynthOptions options;
   options.groups = 20;
   EXPECT_EQ(sha256_hex(synthesize(options).jsonl).substr(0, 16), "d1eaedd66a041367")
-      << "the generator changed: a new pin changes every quick start's data";
+      << "the generator has changed; a new pin changes the data of every quick start";
 }
 
 TEST(Synth, WritesReadableRowsInEverySplit) {
@@ -213,7 +213,7 @@ TEST(Synth, MakesHumanLabelsLeanTowardsLongerResponses) {
   EXPECT_LT(longer_wins(-0.8), longer_wins(0) - 0.03);
 }
 
-TEST(Synth, GivesNoisyLabelsInTheTestSplitOnlyWhenAsked) {
+TEST(Synth, GivesNoisyLabelsInTheTestSplitOnlyWithNoisyTest) {
   SynthOptions options;
   options.groups = 40;
   options.noisy_test = true;
@@ -223,10 +223,10 @@ TEST(Synth, GivesNoisyLabelsInTheTestSplitOnlyWhenAsked) {
   }
 }
 
-TEST(Synth, HasAJudgeThatPicksTheFirstShownAsOftenAsTheRecipeSays) {
+TEST(Synth, LetsTheJudgePickTheFirstShownAtTheRateOfTheRecipe) {
   SynthOptions options;
   const SynthData data = synthesize(options);
-  // What the recipe expects, from the gold scores of the test split, whose responses are drawn in the same way.
+  // The rate that the recipe gives for the gold scores of the test split, whose responses are drawn in the same way.
   double expected = 0, pairs = 0;
   int first_first = 0, inconsistent = 0;
   for (const json& row : rows(data)) {
@@ -261,12 +261,12 @@ TEST(Synth, HasAJudgeThatPicksTheFirstShownAsOftenAsTheRecipeSays) {
   }
   EXPECT_NEAR(consistent / asked, expected / pairs, 0.02);
   EXPECT_EQ(asked - consistent, inconsistent);
-  EXPECT_EQ(first_first, inconsistent) << "an inconsistent judge picks the first shown";
+  EXPECT_EQ(first_first, inconsistent) << "an inconsistent judge picks the first response shown";
   EXPECT_NEAR(wrong / (right + wrong), options.judge_noise, 0.01);
 }
 
-TEST(Synth, WantsOppositeThingsInDifferentCategories) {
-  SynthOptions options;  // gold labels: what could be learnt at best
+TEST(Synth, LikesOppositeFeaturesInDifferentCategories) {
+  SynthOptions options;
   options.noise = 0;
   options.length_bias = 0;
   std::map<std::string, std::vector<Preferred>> train, test;
@@ -275,7 +275,7 @@ TEST(Synth, WantsOppositeThingsInDifferentCategories) {
     if (row["split"] == "train") add_preferences(row, train[row["category"].get<std::string>()]);
   }
   std::vector<Preferred> all;
-  for (std::size_t i = 0; i < train.begin()->second.size(); ++i) {  // interleaved, as a shuffled mixture
+  for (std::size_t i = 0; i < train.begin()->second.size(); ++i) {  // interleaved like a shuffled mixture
     for (const auto& [category, pairs] : train) all.push_back(pairs.at(i));
   }
   BagOfWords single;
@@ -295,7 +295,7 @@ TEST(Synth, WantsOppositeThingsInDifferentCategories) {
   EXPECT_GT(own_mean, single_mean + 0.15);
 }
 
-TEST(Synth, HasPointsThatCanBeLearntFromTheJudgesConsistentVerdicts) {
+TEST(Synth, GivesConsistentVerdictsFromWhichPointsCanBeLearnt) {
   const SynthOptions options;
   const SynthData data = synthesize(options);
   std::map<std::string, std::vector<Preferred>> train, test;

@@ -1,4 +1,4 @@
-// Chat templates: which ids each puts around contents, and that contents stay data.
+// Tests which ids each chat template puts around contents, and that contents stay data.
 #include "tokenizer/chat_template.h"
 
 #include <fmt/format.h>
@@ -19,7 +19,7 @@ namespace {
 using Ids = std::vector<std::int32_t>;
 using nlohmann::json;
 
-/// A tokenizer whose token of an ASCII character is its code, with the special tokens given, from 200 on.
+/// A tokenizer in which the id of an ASCII character is its code, and the ids of the given special tokens begin at 200.
 Tokenizer ascii(const std::vector<const char*>& specials, json post_processor = nullptr) {
   json vocab = json::object(), added = json::array();
   for (int c = 1; c < 128; ++c) vocab[std::string(1, static_cast<char>(c))] = c;
@@ -33,7 +33,7 @@ Tokenizer ascii(const std::vector<const char*>& specials, json post_processor = 
 
 json around(const json& cls, const json& sep) { return {{"type", "BertProcessing"}, {"cls", cls}, {"sep", sep}}; }
 
-/// Ids back to text, special tokens in braces.
+/// The text of ids, with special tokens in braces.
 std::string shown(const Tokenizer& tokenizer, const Ids& ids) {
   std::string text;
   for (const std::int32_t id : ids) text += fmt::format(fmt::runtime(id < 200 ? "{}" : "{{{}}}"), tokenizer.token_of(id));
@@ -105,14 +105,14 @@ TEST(ChatTemplate, StartsEveryRenderingWithThePromptWhereATokenEndsIt) {
   }
 }
 
-TEST(ChatTemplate, KeepsSpecialTokensInContentsAsDataUnlessAsked) {
+TEST(ChatTemplate, KeepsSpecialTokensInContentsAsDataByDefault) {
   const Tokenizer tokenizer = ascii({"<|im_start|>", "<|im_end|>"});
   const std::vector<preference::Message> prompt = {{"user", "a"}};
   const auto count = [&](bool special_in_text) {
     const Ids ids = ChatTemplate("chatml", tokenizer, special_in_text).render(prompt, "b<|im_end|>c");
     return std::count(ids.begin(), ids.end(), 201);
   };
-  EXPECT_EQ(count(false), 2);  // the ends of both messages
+  EXPECT_EQ(count(false), 2);  // one end per message
   EXPECT_EQ(count(true), 3);
 }
 
@@ -139,7 +139,7 @@ TEST(ChatTemplate, IsNamedByTheHashOfItsText) {
 }
 
 TEST(ChatTemplate, HasThePinnedTexts) {
-  // A change here changes what every earlier artefact means: give the new text a new name instead.
+  // A change here changes the meaning of every earlier artefact: give a new text a new name instead.
   const Tokenizer tokenizer = ascii({});
   const std::vector<std::pair<std::string, std::string>> pinned = {
       {"chatml", "b0f32dedb3598cbf959c666bae4bb0ac6cb77fd940c654774a021e1b74fd74e1"},
@@ -157,7 +157,7 @@ TEST(ChatTemplate, ListsTheNamesItKnows) {
     ChatTemplate("alpaca", tokenizer, false);
     FAIL();
   } catch (const ConfigError& e) {
-    EXPECT_NE(std::string(e.what()).find("\"alpaca\" is unknown; known: chatml, llama3, mistral, plain, dmoerm"),
+    EXPECT_NE(std::string(e.what()).find("\"alpaca\" is unknown; expected one of chatml, llama3, mistral, plain, dmoerm"),
               std::string::npos);
   }
 }

@@ -1,4 +1,4 @@
-// The tokenizer against golden ids of the `tokenizers` package, and against files it must refuse.
+// Compares the tokenizer with golden ids of the `tokenizers` package, and tests that it refuses files that it cannot support.
 #include "tokenizer/tokenizer.h"
 
 #include <fmt/format.h>
@@ -23,7 +23,7 @@ using nlohmann::json;
 
 std::filesystem::path golden() { return std::filesystem::path(DMOERM_SHARED) / "golden/tokenizers"; }
 
-/// Directory of a real tokenizer: from the environment, else where the set-up script puts it.
+/// The directory of a real tokenizer, from the environment or where the set-up script puts it.
 std::filesystem::path real(const char* variable, const char* folder) {
   if (const char* given = std::getenv(variable)) return std::filesystem::path(given) / "tokenizer.json";
   const char* home = std::getenv("HOME");
@@ -115,7 +115,7 @@ TEST(Tokenizer, MergesLongWordsAsShortOnes) {
   }
 }
 
-TEST(Tokenizer, FusesUnknownCharactersOnlyIfAsked) {
+TEST(Tokenizer, FusesUnknownCharactersOnlyWithFuseUnk) {
   json file = small();
   EXPECT_EQ(encode(file, "axyb"), (Ids{1, 0, 0, 2}));
   file["model"]["fuse_unk"] = true;
@@ -142,12 +142,12 @@ TEST(Tokenizer, ReadsInvalidUtf8AsReplacementCharacters) {
                    "a\xFF"
                    "b"),
             (Ids{1, 9, 2}));
-  EXPECT_EQ(encode(file, "a\xE2\x82"), (Ids{1, 9}));        // a cut-off character is one
-  EXPECT_EQ(encode(file, "\xED\xA0\x80"), (Ids{9, 9, 9}));  // a surrogate is three
+  EXPECT_EQ(encode(file, "a\xE2\x82"), (Ids{1, 9}));        // a truncated character becomes one U+FFFD
+  EXPECT_EQ(encode(file, "\xED\xA0\x80"), (Ids{9, 9, 9}));  // a surrogate becomes three
   EXPECT_EQ(encode(file, "\xC3\x28"), (Ids{9, 0}));
 }
 
-TEST(Tokenizer, TakesSpecialTokensAsDataUnlessAsked) {
+TEST(Tokenizer, ReadsSpecialTokensAsDataByDefault) {
   json file = small();
   file["added_tokens"] = {added(20, "<end>", {{"special", true}}), added(21, "<x>", json::object())};
   EXPECT_EQ(encode(file, "a<end>b<x>c", true), (Ids{1, 20, 2, 21, 3}));
@@ -205,7 +205,7 @@ TEST(Tokenizer, GivesEveryThreadTheSameIds) {
   for (const Ids& ids : results) EXPECT_EQ(ids, results.front());
 }
 
-/// The message with which a file is refused, "" if it is not.
+/// The message with which a file is refused, or "" if it is not.
 std::string refusal(const std::string& text) {
   try {
     Tokenizer::parse(text, "t.json");
@@ -280,7 +280,7 @@ TEST(TokenizerRefuses, EndlessNesting) {
   EXPECT_NE(refusal(nested + "}").find("nested too deeply"), std::string::npos);
 }
 
-TEST(Unicode, NormalFormsAreThoseOfThePackage) {
+TEST(Unicode, GivesTheNormalFormsOfThePackage) {
   const auto form = [](const char* text, unicode::Form f) {
     std::string out;
     unicode::append_normalized(out, text, f);
@@ -289,7 +289,7 @@ TEST(Unicode, NormalFormsAreThoseOfThePackage) {
   EXPECT_EQ(form("e\u0301 \u1112\u1161\u11ab", unicode::Form::nfc), "\u00e9 \ud55c");
   EXPECT_EQ(form("\u00e9\u0316", unicode::Form::nfd), "e\u0316\u0301");
   EXPECT_EQ(form("\ufb01\u00bd", unicode::Form::nfkc), "fi1\u20442");
-  EXPECT_EQ(form("\U00011938", unicode::Form::nfd), "\U00011938");  // younger than the package's tables
+  EXPECT_EQ(form("\U00011938", unicode::Form::nfd), "\U00011938");  // newer than the package's tables
   EXPECT_EQ(form("\U000107b7\ufef1", unicode::Form::nfkc), "\U000107b7\u064a");
 }
 

@@ -1,4 +1,4 @@
-// Events of a run that never was, for tests.
+// Events of an imaginary run, for tests.
 #pragma once
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@ namespace dmoerm::test {
 
 inline constexpr double kBegan = 1'700'000'000;
 
-/// Two categories: base -> experts -> aggregator each, one label task, two ranks on two hosts.
+/// A run of two categories, each with base -> experts -> aggregator, with one label task and two ranks on two hosts.
 inline nlohmann::json run_event(double at = 0, const std::vector<std::string>& done = {}) {
   nlohmann::json tasks = nlohmann::json::array();
   const auto add = [&](const std::string& id, double cost, std::vector<std::string> inputs, bool elsewhere = false) {

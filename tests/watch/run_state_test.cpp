@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "run_events.h"
 #include "watch/screen_text.h"
 #include "watch/text_cells.h"
@@ -15,7 +16,7 @@ namespace {
 using nlohmann::json;
 using namespace test;  // NOLINT
 
-TEST(RunState, TasksGoFromWaitingToReadyWhenTheirInputsAreDone) {
+TEST(RunState, MakesTasksReadyWhenTheirInputsAreDone) {
   RunState state;
   state.apply(run_event());
   EXPECT_EQ(task_of(state, "base/chat").status, TaskStatus::ready);
@@ -31,7 +32,7 @@ TEST(RunState, TasksGoFromWaitingToReadyWhenTheirInputsAreDone) {
   EXPECT_EQ(task_of(state, "expert/chat/logic").status, TaskStatus::ready);
 }
 
-TEST(RunState, AFailureSkipsAllThatNeedsItAndNothingElse) {
+TEST(RunState, SkipsOnlyTheTasksThatNeedAFailedOne) {
   RunState state;
   state.apply(run_event());
   state.apply(start_event(1, "base/text"));
@@ -47,7 +48,7 @@ TEST(RunState, AFailureSkipsAllThatNeedsItAndNothingElse) {
   EXPECT_EQ(task_of(state, "base/text").starts, 2);
 }
 
-TEST(RunState, ModelFlopsAreSharedAmongTheGroupsRanks) {
+TEST(RunState, DividesModelFlopsByTheRanksOfTheGroup) {
   RunState state;
   state.set_peak(1e12);
   state.apply(run_event());
@@ -57,39 +58,39 @@ TEST(RunState, ModelFlopsAreSharedAmongTheGroupsRanks) {
   EXPECT_DOUBLE_EQ(state.mfu(task_of(state, "base/chat")), 0.125);
 }
 
-TEST(RunState, ATaskThatIsResumedIsNotTakenForAFastOne) {
+TEST(RunState, CountsOnlyTheNewProgressOfAResumedTask) {
   RunState state;
   state.apply(run_event());
   state.apply(start_event(0, "base/chat"));
-  // 90 s before this start had brought it to 0.45; 10 s more to 0.5.
+  // The 90 s before this start brought it to 0.45, and 10 s more to 0.5.
   state.apply(progress_event(10, "base/chat", 0.5, 100));
   EXPECT_NEAR(state.task_eta(task_of(state, "base/chat"), kBegan + 10), 100, 1e-6);
   EXPECT_NEAR(task_of(state, "base/chat").fraction_before, 0.45, 1e-6);
-  // 0.05 of cost 4 in 10 rank-seconds: 50 s a unit of cost. base/text then takes 200 s.
+  // 0.05 of the cost 4 in 10 rank-seconds means 50 s per unit of cost, so that base/text takes 200 s.
   state.apply(start_event(10, "base/text", {1}));
   EXPECT_NEAR(state.task_eta(task_of(state, "base/text"), kBegan + 10), 200, 1e-6);
 }
 
-TEST(RunState, ThePaceOfNowCountsAndIsMeasuredAnewWhenRanksJoin) {
+TEST(RunState, MeasuresThePaceAgainWhenRanksJoin) {
   RunState state;
   state.apply(run_event());
   state.apply(start_event(0, "base/chat"));
   state.apply(progress_event(10, "base/chat", 0.1, 10));
-  state.apply(progress_event(30, "base/chat", 0.2, 30));  // 0.005 a second now
+  state.apply(progress_event(30, "base/chat", 0.2, 30));  // the pace is now 0.005 per second
   EXPECT_NEAR(state.task_eta(task_of(state, "base/chat"), kBegan + 30), 160, 1e-6);
-  EXPECT_NEAR(state.task_eta(task_of(state, "base/chat"), kBegan + 50), 140, 1e-6);  // the clock goes on without news
+  EXPECT_NEAR(state.task_eta(task_of(state, "base/chat"), kBegan + 50), 140, 1e-6);  // time passes without an event
   state.apply(progress_event(40, "base/chat", 0.25, 40, {0, 1}));
-  state.apply(progress_event(60, "base/chat", 0.55, 60, {0, 1}));  // 0.015 a second
+  state.apply(progress_event(60, "base/chat", 0.55, 60, {0, 1}));  // the pace is now 0.015 per second
   EXPECT_NEAR(state.task_eta(task_of(state, "base/chat"), kBegan + 60), 30, 1e-6);
 }
 
-TEST(RunState, TheRunsEtaIsTheLongestChainOrTheWorkSharedAmongTheRanks) {
+TEST(RunState, EstimatesTheRunByItsLongestChainOrByTheSharedWork) {
   RunState state;
   state.apply(run_event(0, {"router", "label/chat/logic", "base/text", "expert/text/logic", "expert/text/style"}));
   EXPECT_TRUE(std::isnan(state.run_eta(kBegan)));
   state.apply(start_event(0, "aggregator/text"));
-  state.apply(end_event(10, "aggregator/text", "done"));  // 10 s a unit of cost
-  // Left: base 4, experts 2 + 2, aggregator 1 = 90 s on two ranks = 45 s; the chain is 4 + 2 + 1 = 70 s.
+  state.apply(end_event(10, "aggregator/text", "done"));  // this means 10 s per unit of cost
+  // Base 4, experts 2 + 2 and aggregator 1 are left: 90 s of work, 45 s on two ranks. The longest chain, 4 + 2 + 1, takes 70 s.
   EXPECT_NEAR(state.run_eta(kBegan + 10), 70, 1e-6);
   state.apply(end_event(10, "base/chat", "done"));
   state.apply({{"at", kBegan + 90}, {"event", "finish"}, {"code", 3}});
@@ -98,7 +99,7 @@ TEST(RunState, TheRunsEtaIsTheLongestChainOrTheWorkSharedAmongTheRanks) {
   EXPECT_EQ(state.exit_code(), 3);
 }
 
-TEST(RunState, WhatRunsWhenTheRunFinishesIsStopped) {
+TEST(RunState, StopsRunningTasksWhenTheRunFinishes) {
   RunState state;
   state.apply(run_event());
   state.apply(start_event(0, "base/chat"));
@@ -107,7 +108,7 @@ TEST(RunState, WhatRunsWhenTheRunFinishesIsStopped) {
   EXPECT_EQ(state.count(TaskStatus::running), 0);
 }
 
-TEST(RunState, ANewStartKeepsTheNumbersOfWhatIsDone) {
+TEST(RunState, KeepsTheNumbersOfFinishedTasksAtANewStart) {
   RunState state;
   state.apply(run_event());
   state.apply(start_event(0, "base/chat"));
@@ -122,7 +123,7 @@ TEST(RunState, ANewStartKeepsTheNumbersOfWhatIsDone) {
   EXPECT_TRUE(std::isnan(task_of(state, "base/text").validation_accuracy));
 }
 
-TEST(RunState, EventsOfOtherVersionsAndBrokenOnesDoNoHarm) {
+TEST(RunState, IgnoresUnknownAndBrokenEvents) {
   RunState state;
   for (const json& event :
        {json(3), json::object(), json{{"event", 7}}, json{{"event", "new thing"}}, json{{"event", "start"}, {"task", "none"}},
@@ -139,7 +140,7 @@ TEST(RunState, EventsOfOtherVersionsAndBrokenOnesDoNoHarm) {
   EXPECT_EQ(task_of(state, "base/chat").ranks, std::vector<int>{0});
 }
 
-TEST(RunState, JsonKeepsEverything) {
+TEST(RunState, ReadsBackTheJsonItWrote) {
   RunState state;
   state.set_peak(2e12);
   state.apply(run_event(0, {"router"}));
@@ -158,7 +159,7 @@ TEST(RunState, JsonKeepsEverything) {
   EXPECT_THROW(RunState::from_json(json::object()), DataError);
 }
 
-TEST(TextCells, NothingThatATerminalObeysComesThrough) {
+TEST(TextCells, RemovesEverythingThatATerminalObeys) {
   EXPECT_EQ(printable("a\033[31mb\nc\x7f\xff\xc3"
                       "!"),
             std::string("a?[31mb?c") + std::string(3, '?') + "!");
@@ -168,8 +169,8 @@ TEST(TextCells, NothingThatATerminalObeysComesThrough) {
   EXPECT_EQ(cut_to("abcdef", 4, true), "\u2026def");
   EXPECT_EQ(cut_to("\u4e2d\u4e2d\u4e2d", 4), "\u4e2d\u2026");
   EXPECT_EQ(short_number(999.6), "1.00k");
-  EXPECT_EQ(duration_text(kUnknown), "-");
-  EXPECT_EQ(duration_text(90061), "1d 01:01");
+  EXPECT_EQ(clock_text(kUnknown), "-");
+  EXPECT_EQ(clock_text(90061), "1d 01:01");
   EXPECT_EQ(ranges_text(std::vector{0, 1, 2, 5, 7, 8}), "0-2,5,7-8");
 }
 
@@ -179,7 +180,7 @@ std::string joined(const std::vector<std::string>& lines) {
   return text;
 }
 
-TEST(ScreenText, ShowsEveryTaskWhereThereIsRoom) {
+TEST(ScreenText, ShowsEveryTaskIfThereIsRoom) {
   RunState state;
   state.set_peak(1e12);
   state.apply(run_event());
@@ -193,7 +194,7 @@ TEST(ScreenText, ShowsEveryTaskWhereThereIsRoom) {
     EXPECT_NE(text.find(part), std::string::npos) << part << "\n" << text;
 }
 
-TEST(ScreenText, KeepsWithinWidthAndHeightWhateverTheyAre) {
+TEST(ScreenText, StaysWithinAnyWidthAndHeight) {
   for (const int tasks : {1, 30, 200, 3000}) {
     RunState state = large_run(tasks, 7);
     state.apply(end_event(5, "expert/category_1/point_1", "failed", "bad\nthing"));
@@ -207,7 +208,7 @@ TEST(ScreenText, KeepsWithinWidthAndHeightWhateverTheyAre) {
   }
 }
 
-TEST(ScreenText, FoldsTwoHundredTasksIntoALineACategoryAndKeepsWhatRunsAndFails) {
+TEST(ScreenText, FoldsManyTasksIntoALinePerCategoryButKeepsRunningAndFailedOnes) {
   RunState state = large_run(200, 5);
   state.apply(start_event(2, "expert/category_2/point_7"));
   state.apply(end_event(5, "expert/category_2/point_7", "failed", "NaN"));
@@ -215,7 +216,7 @@ TEST(ScreenText, FoldsTwoHundredTasksIntoALineACategoryAndKeepsWhatRunsAndFails)
   const std::string text = joined(lines);
   EXPECT_NE(text.find("point_7 "), std::string::npos) << text;
   for (int c = 0; c < 5; ++c) EXPECT_NE(text.find(fmt::format("category_{} others: ", c)), std::string::npos) << text;
-  // No task is lost: one line each, or counted in a fold.
+  // Every task has its own line or is counted in a folded line.
   int counted = 0;
   for (std::size_t i = 3; i < lines.size(); ++i) {
     const std::size_t fold = lines[i].find(": ");
@@ -229,7 +230,7 @@ TEST(ScreenText, FoldsTwoHundredTasksIntoALineACategoryAndKeepsWhatRunsAndFails)
   EXPECT_EQ(counted, 200) << text;
 }
 
-TEST(ScreenText, ANarrowTerminalLosesTheLeastWorthyColumnsFirst) {
+TEST(ScreenText, LeavesOutTheColumnsOfLeastWorthFirst) {
   RunState state;
   state.apply(run_event());
   state.apply(start_event(0, "base/chat"));

@@ -17,7 +17,8 @@
 namespace dmoerm::watch {
 namespace {
 
-/// As much of a terminal as the screen uses: lines, carriage return, cursor up, erase to the end of the line and of the screen.
+/// The part of a terminal that the screen uses: lines, carriage return, cursor up, erase to the end of the line and of the
+/// screen.
 class Terminal {
  public:
   Terminal(int columns, int lines) : columns_(columns), rows_(static_cast<std::size_t>(lines)) {}
@@ -32,7 +33,7 @@ class Terminal {
       } else if (text[at] == '\033') {
         std::size_t end = at + 2;
         while (end < text.size() && (std::isdigit(text[end]) != 0 || text[end] == ';')) ++end;
-        if (end >= text.size()) {  // the rest of it comes with the next read
+        if (end >= text.size()) {  // the rest comes with the next read
           rest_ = text.substr(at);
           return;
         }
@@ -47,7 +48,7 @@ class Terminal {
     }
   }
 
-  /// All that was ever shown, without empty lines at the end.
+  /// Everything that was shown, without empty lines at the end.
   [[nodiscard]] std::string text() const {
     std::string all;
     for (const auto& row : scrolled_) all += row + "\n";
@@ -75,10 +76,10 @@ class Terminal {
   int columns_, column_ = 0;
   std::size_t row_ = 0;
   std::vector<std::string> rows_, scrolled_;
-  std::string rest_;  ///< of an escape sequence
+  std::string rest_;  ///< beginning of an escape sequence
 };
 
-/// A pseudo terminal with a screen on one side.
+/// A pseudo terminal with a screen on one end.
 class ScreenOnTerminal : public testing::Test {
  protected:
   void open(int columns, int lines) {
@@ -105,7 +106,7 @@ class ScreenOnTerminal : public testing::Test {
   std::unique_ptr<Screen> screen_;
 };
 
-TEST_F(ScreenOnTerminal, IsRedrawnInPlaceAlsoWhenItGetsShorter) {
+TEST_F(ScreenOnTerminal, RedrawsInPlaceWhenTheBlockGetsShorter) {
   open(40, 10);
   screen_->show({"one", "a long line", "three"});
   EXPECT_EQ(shown(), "one\na long line\nthree\n");
@@ -113,32 +114,32 @@ TEST_F(ScreenOnTerminal, IsRedrawnInPlaceAlsoWhenItGetsShorter) {
   EXPECT_EQ(shown(), "ONE\nshort\n");
 }
 
-TEST_F(ScreenOnTerminal, LogLinesStandAboveItWhole) {
+TEST_F(ScreenOnTerminal, PrintsWholeLogLinesAboveTheBlock) {
   open(40, 10);
   std::string wanted;
-  for (int i = 0; i < 30; ++i) {  // more than the terminal has lines
+  for (int i = 0; i < 30; ++i) {  // more lines than the terminal has
     screen_->show({"block " + std::to_string(i), "\033[32mgreen\033[0m"});
     screen_->log("a log line that is longer than the block " + std::to_string(i) + "\n");
-    wanted += "a log line that is longer than the block\n " + std::to_string(i) + "\n";  // the terminal breaks it
+    wanted += "a log line that is longer than the block\n " + std::to_string(i) + "\n";  // the terminal breaks this line
   }
   EXPECT_EQ(shown(), wanted + "block 29\ngreen\n");
 }
 
-TEST_F(ScreenOnTerminal, ANarrowedTerminalLeavesNothingBehind) {
+TEST_F(ScreenOnTerminal, LeavesNothingBehindWhenTheTerminalBecomesNarrower) {
   open(40, 12);
   screen_->show({std::string(39, 'a'), std::string(39, 'b')});
   (void)shown();
   winsize size{};
   size.ws_col = 20, size.ws_row = 12;
   ASSERT_EQ(::ioctl(master_, TIOCSWINSZ, &size), 0);
-  // Terminals break lines that are too long when they are narrowed.
+  // When a terminal becomes narrower, it breaks lines that are too long.
   *terminal_ = Terminal(20, 12);
   terminal_->take(std::string(39, 'a') + "\r\n" + std::string(39, 'b') + "\r\n");
   screen_->show({"x", "y"});
   EXPECT_EQ(shown(), "x\ny\n");
 }
 
-TEST_F(ScreenOnTerminal, ManyThreadsThatLogTearNothing) {
+TEST_F(ScreenOnTerminal, KeepsLinesWholeWhenManyThreadsLog) {
   open(80, 24);
   init_log(0, 1, "info");
   route_log([&](std::string_view line) { screen_->log(line); });
@@ -157,7 +158,7 @@ TEST_F(ScreenOnTerminal, ManyThreadsThatLogTearNothing) {
   reading = false;
   reader.join();
   route_log({});
-  for (int i = 0; i < 100; ++i) {  // what the terminal did not take at once comes with the next redraws
+  for (int i = 0; i < 100; ++i) {  // later redraws write what the terminal did not accept at once
     screen_->show({"last", "block"});
     (void)shown();
   }
@@ -172,12 +173,12 @@ TEST_F(ScreenOnTerminal, ManyThreadsThatLogTearNothing) {
   EXPECT_TRUE(text.ends_with("last\nblock\n"));
 }
 
-TEST_F(ScreenOnTerminal, ATerminalThatTakesNothingHoldsNobodyUp) {
+TEST_F(ScreenOnTerminal, DoesNotBlockOnATerminalThatAcceptsNothing) {
   open(80, 24);
   // Nobody reads: the pseudo terminal's buffer fills up.
   for (int i = 0; i < 3000; ++i) screen_->log("line " + std::to_string(i) + "\n");
   for (int i = 0; i < 100; ++i) screen_->show({"block"});
-  for (int i = 0; i < 100; ++i) {  // now it takes text again, as much at a time as it holds
+  for (int i = 0; i < 100; ++i) {  // now it accepts text again, as much as its buffer holds
     (void)shown();
     screen_->show({"block"});
   }
@@ -186,7 +187,7 @@ TEST_F(ScreenOnTerminal, ATerminalThatTakesNothingHoldsNobodyUp) {
   EXPECT_TRUE(text.ends_with("line 2999\nblock\n")) << text.substr(text.size() - 200);
 }
 
-TEST_F(ScreenOnTerminal, ATerminalThatIsGoneHoldsNobodyUp) {
+TEST_F(ScreenOnTerminal, DoesNotBlockOnATerminalThatIsGone) {
   open(80, 24);
   ::close(master_);
   master_ = -1;

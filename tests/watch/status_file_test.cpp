@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_text.h"
 #include "run_events.h"
 #include "support/scratch.h"
 #include "watch/timeline.h"
@@ -28,7 +29,7 @@ Status some_status() {
   return status;
 }
 
-TEST_F(StatusFile, IsReadAsItWasWritten) {
+TEST_F(StatusFile, ReadsBackTheStatusItWrote) {
   EXPECT_FALSE(read_status(directory_).has_value());
   Status status = some_status();
   status.page = "http://127.0.0.1:1/";
@@ -42,18 +43,18 @@ TEST_F(StatusFile, IsReadAsItWasWritten) {
   EXPECT_LT(std::abs(read->file_time - read->written_at), 60);
 }
 
-TEST_F(StatusFile, ADamagedOneOrOneOfANewerProgramIsNamed) {
+TEST_F(StatusFile, NamesADamagedFileAndOneOfANewerVersion) {
   (void)write("status.json", "{\"schema\": 1, \"tas");
   EXPECT_NE(message_of<DataError>([&] { (void)read_status(directory_); }).find("status.json:1: not valid JSON"),
             std::string::npos);
   (void)write("status.json", "{\"schema\": 99}");
-  EXPECT_NE(message_of<DataError>([&] { (void)read_status(directory_); }).find("schema 99"), std::string::npos);
+  EXPECT_NE(message_of<DataError>([&] { (void)read_status(directory_); }).find("expected schema 1, found 99"), std::string::npos);
 }
 
-TEST_F(StatusFile, AProcessOfThisPlaceIsAliveUntilItIsGone) {
+TEST_F(StatusFile, FindsAProcessOfThisPlaceAliveUntilItIsGone) {
   Status status = some_status();
   EXPECT_EQ(find_liveness(directory_, status, 0).life, Life::alive);
-  status.process.started = "1";  // the number now belongs to another process
+  status.process.started = "1";  // the process id now belongs to another process
   const Liveness gone = find_liveness(directory_, status, 0);
   EXPECT_EQ(gone.life, Life::dead);
   EXPECT_NE(gone.text.find(std::to_string(::getpid())), std::string::npos) << gone.text;
@@ -66,7 +67,7 @@ TEST_F(StatusFile, AProcessOfThisPlaceIsAliveUntilItIsGone) {
   EXPECT_EQ(find_liveness(directory_, status, 0).life, Life::ended);
 }
 
-TEST_F(StatusFile, AWriterElsewhereIsAliveIfItWritesAgainWhateverItsClockSays) {
+TEST_F(StatusFile, FindsAWriterElsewhereAliveIfItWritesAgain) {
   for (const double wrong : {-86400.0, 0.0, 86400.0}) {
     Status status = some_status();
     status.place.host = "elsewhere";
@@ -92,7 +93,7 @@ TEST_F(StatusFile, AWriterElsewhereIsAliveIfItWritesAgainWhateverItsClockSays) {
   }
 }
 
-TEST_F(StatusFile, WithoutOneTheManifestsTellWhatIsDone) {
+TEST_F(StatusFile, ReadsTheManifestsIfThereIsNoStatus) {
   for (const char* task : {"base/chat", "expert/chat/logic"}) {
     std::filesystem::create_directories(directory_ / task);
     (void)write(std::string(task) + "/metrics.jsonl", "{}\n");
@@ -104,18 +105,18 @@ TEST_F(StatusFile, WithoutOneTheManifestsTellWhatIsDone) {
   EXPECT_NE(task_of(state, "expert/chat/logic").status, TaskStatus::done);
 }
 
-TEST_F(TimelineFile, TornLastLineIsPassedOverAndTheNextStartBeginsALineOfItsOwn) {
+TEST_F(TimelineFile, SkipsATornLastLineAndBeginsANewOne) {
   const auto file = directory_ / "timeline.jsonl";
   { Timeline(file).append(run_event()); }
   {
     const std::string whole = read_file(file);
-    const std::string next = dump_line(start_event(1, "base/chat")) + "\n";
+    const std::string next = json_line(start_event(1, "base/chat")) + "\n";
     for (std::size_t cut = 0; cut < next.size(); ++cut) {  // killed after any byte
       (void)write("timeline.jsonl", whole + next.substr(0, cut));
       { Timeline(file).append(end_event(2, "base/chat", "done", "caf\xe9")); }
       std::vector<std::string> events;
       read_timeline(file, [&](const json& event) { events.push_back(event.at("event")); });
-      // Without its line end the line is whole all the same.
+      // The line is complete even without its line end.
       const std::vector<std::string> wanted =
           cut + 1 == next.size() ? std::vector<std::string>{"run", "start", "end"} : std::vector<std::string>{"run", "end"};
       ASSERT_EQ(events, wanted) << cut;
@@ -124,7 +125,7 @@ TEST_F(TimelineFile, TornLastLineIsPassedOverAndTheNextStartBeginsALineOfItsOwn)
   EXPECT_EQ(task_of(state_from_directory(directory_), "base/chat").status, TaskStatus::done);
 }
 
-TEST_F(TimelineFile, AFullDiskIsNoError) {
+TEST_F(TimelineFile, ContinuesWhenTheDiskIsFull) {
   if (!std::filesystem::exists("/dev/full")) GTEST_SKIP() << "no /dev/full here";
   Timeline full("/dev/full");
   EXPECT_NO_THROW(full.append(run_event()));

@@ -12,6 +12,8 @@
 #include "base/error.h"
 #include "run_events.h"
 #include "support/scratch.h"
+#include "watch/metrics_text.h"
+#include "watch/status_html.h"
 
 namespace dmoerm::watch {
 namespace {
@@ -43,7 +45,7 @@ RunState evil_state() {
   return state;
 }
 
-TEST(StatusPage, ServesPageJsonMetricsAndHealth) {
+TEST(StatusPage, ServesThePageAndJsonAndMetricsAndHealth) {
   StatusPage page(any_port());
   httplib::Client client("127.0.0.1", port_of(page));
   EXPECT_EQ(client.Get("/")->status, 200);  // before the run has begun
@@ -63,7 +65,7 @@ TEST(StatusPage, ServesPageJsonMetricsAndHealth) {
   EXPECT_NE(client.Get("/metrics")->body.find("dmoerm_tasks{state=\"running\"} 1\n"), std::string::npos);
 }
 
-TEST(StatusPage, UntrustedTextIsEscapedEverywhere) {
+TEST(StatusPage, EscapesUntrustedTextEverywhere) {
   const RunState state = evil_state();
   const std::string html = status_html(state, kBegan + 3, 1);
   for (const char* bad : {"<script>", "<img", "<b>"}) EXPECT_EQ(html.find(bad), std::string::npos) << bad;
@@ -72,7 +74,7 @@ TEST(StatusPage, UntrustedTextIsEscapedEverywhere) {
   EXPECT_NE(metrics.find(R"(task="expert/<script>alert(1)</script>/\"quoted\"\\back???")"), std::string::npos) << metrics;
 }
 
-TEST(StatusPage, ATokenIsAskedForAndComparedWhole) {
+TEST(StatusPage, RequiresTheWholeToken) {
   ::setenv("DMOERM_TEST_TOKEN", "s3cret", 1);
   config::WatchConfig config = any_port();
   config.token_env = "DMOERM_TEST_TOKEN";
@@ -92,14 +94,14 @@ TEST(StatusPage, ATokenIsAskedForAndComparedWhole) {
   EXPECT_NE(message_of<ConfigError>([&] { StatusPage again(config); }).find("DMOERM_TEST_TOKEN is not set"), std::string::npos);
 }
 
-TEST(StatusPage, WithoutATokenANameOfAnotherMachineIsRefused) {
+TEST(StatusPage, RefusesNamesOfOtherMachinesWithoutAToken) {
   StatusPage page(any_port());
   httplib::Client client("127.0.0.1", port_of(page));
   EXPECT_EQ(client.Get("/status.json", {{"Host", "evil.example"}})->status, 403);
   EXPECT_EQ(client.Get("/status.json", {{"Host", "localhost:9"}})->status, 200);
 }
 
-TEST(StatusPage, APortThatIsTakenIsNoError) {
+TEST(StatusPage, ContinuesWhenThePortIsTaken) {
   StatusPage first(any_port());
   config::WatchConfig config;
   config.port = port_of(first);
@@ -111,7 +113,7 @@ TEST(StatusPage, APortThatIsTakenIsNoError) {
   EXPECT_EQ(client.Get("/healthz")->status, 200);
 }
 
-TEST(StatusPage, ReadersThatDoNotReadHoldNeitherThePublisherNorTheEndUp) {
+TEST(StatusPage, DoesNotWaitForReadersThatDoNotRead) {
   std::vector<int> readers;
   {
     StatusPage page(any_port());

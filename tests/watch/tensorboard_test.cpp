@@ -31,31 +31,31 @@ std::vector<fs::path> files_in(const fs::path& folder) {
   return files;
 }
 
-TEST(Crc32c, IsTheOneOfRfc3720) {
+TEST(Crc32c, GivesTheValuesOfRfc3720) {
   EXPECT_EQ(crc32c("123456789"), 0xe3069283U);
   EXPECT_EQ(crc32c(std::string(32, '\0')), 0x8a9136aaU);
 }
 
-TEST_F(TensorBoard, AppendingStepByStepGivesTheSameFileAsAllAtOnce) {
+TEST_F(TensorBoard, WritesTheSameFileStepByStepAndAtOnce) {
   write_tensorboard(directory_ / "once", lines(20), 1000);
   for (int n = 1; n <= 20; ++n) write_tensorboard(directory_ / "grown", lines(n), 1000);
   ASSERT_EQ(files_in(directory_ / "grown").size(), 1U);
   EXPECT_EQ(read_file(files_in(directory_ / "grown")[0]), read_file(files_in(directory_ / "once")[0]));
 }
 
-TEST_F(TensorBoard, ARunResumedFromAnyCheckpointAddsNothingTwice) {
+TEST_F(TensorBoard, AddsNothingTwiceWhenARunResumes) {
   write_tensorboard(directory_, lines(20), 1000);
   const auto file = files_in(directory_).at(0);
   const std::string whole = read_file(file);
   json again = lines(20);
-  for (json& line : again) line["seconds"] = 77;  // measured anew
+  for (json& line : again) line["seconds"] = 77;  // the time is measured again
   for (const int resumed : {1, 7, 20}) {
     write_tensorboard(directory_, json(again.begin(), again.begin() + resumed), 2000);
     EXPECT_EQ(read_file(file), whole);
   }
 }
 
-TEST_F(TensorBoard, AFileTornAfterAnyByteIsMended) {
+TEST_F(TensorBoard, RepairsAFileTornAfterAnyByte) {
   write_tensorboard(directory_, lines(3), 1000);
   const auto file = files_in(directory_).at(0);
   const std::string whole = read_file(file);
@@ -69,7 +69,7 @@ TEST_F(TensorBoard, AFileTornAfterAnyByteIsMended) {
   }
 }
 
-TEST_F(TensorBoard, AFileOfAnotherHistoryIsReplacedUnderANewName) {
+TEST_F(TensorBoard, ReplacesAFileOfAnotherHistoryUnderANewName) {
   write_tensorboard(directory_, lines(5), 1000);
   const auto before = files_in(directory_).at(0);
   write_tensorboard(directory_, lines(5, 0.7), 1000);

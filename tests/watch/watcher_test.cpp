@@ -21,7 +21,7 @@ config::WatchConfig quiet() {
   return config;
 }
 
-TEST_F(WatchedRun, StatusAndTimelineHoldEverythingThatWasTold) {
+TEST_F(WatchedRun, WritesEveryEventToStatusAndTimeline) {
   {
     Watcher watcher(quiet(), directory_, 1e12);
     watcher(run_event());
@@ -41,7 +41,7 @@ TEST_F(WatchedRun, StatusAndTimelineHoldEverythingThatWasTold) {
   EXPECT_EQ(told, (std::vector<std::string>{"run", "start", "progress", "finish"}));
 }
 
-TEST_F(WatchedRun, TheNextStartGoesOnFromWhatTheLastOneKnew) {
+TEST_F(WatchedRun, KeepsTheNumbersOfTheLastStart) {
   {
     Watcher watcher(quiet(), directory_, 0);
     watcher(run_event());
@@ -58,7 +58,7 @@ TEST_F(WatchedRun, TheNextStartGoesOnFromWhatTheLastOneKnew) {
   EXPECT_EQ(status->state.began(), kBegan + 100);
 }
 
-TEST_F(WatchedRun, ADiskThatTakesNothingAndADamagedStatusAreNoErrors) {
+TEST_F(WatchedRun, ContinuesWithAFullDiskAndADamagedStatus) {
   (void)write("status.json", "{torn");
   {
     Watcher watcher(quiet(), directory_, 0);
@@ -72,7 +72,7 @@ TEST_F(WatchedRun, ADiskThatTakesNothingAndADamagedStatusAreNoErrors) {
   EXPECT_FALSE(std::filesystem::exists(directory_ / "absent"));
 }
 
-TEST_F(WatchedRun, AFloodOfProgressIsBoundedAndLosesNoEnd) {
+TEST_F(WatchedRun, DropsProgressButNoEndsWhenEventsFloodIn) {
   {
     Watcher watcher(quiet(), directory_, 0);
     watcher(run_event());

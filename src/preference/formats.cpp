@@ -1,11 +1,13 @@
-// The list of forms: how each looks, and which function reads it.
-#include "preference/forms.h"
+#include "preference/formats.h"
 
 #include <fmt/format.h>
 
 #include <string_view>
 
 #include "base/error.h"
+#include "preference/formats_of_groups.h"
+#include "preference/formats_of_pairs.h"
+#include "preference/row_error.h"
 #include "preference/row_fields.h"
 
 namespace dmoerm::preference {
@@ -21,7 +23,7 @@ bool prompt_is(const json& row, json::value_t type) {
   return column != nullptr && row[column].type() == type;
 }
 
-/// The word at column `column` if it is what programs write for a number that is none; else "".
+/// The word at that column of the line if it is one that programs write for NaN or infinity; else "".
 std::string_view not_finite(std::string_view line, std::size_t column) {
   for (const std::string_view word : {"NaN", "nan", "Infinity", "Inf", "inf"}) {
     if (column >= 1 && column <= line.size() && line.substr(column - 1).starts_with(word)) return word;
@@ -30,8 +32,6 @@ std::string_view not_finite(std::string_view line, std::size_t column) {
 }
 
 }  // namespace
-
-bool blank(const std::string& text) { return text.find_first_not_of(" \t\r\n") == std::string::npos; }
 
 json parse_row(const std::string& line) {
   const auto limit = [](int depth, json::parse_event_t /*event*/, json& /*value*/) {
@@ -45,18 +45,18 @@ json parse_row(const std::string& line) {
   } catch (const json::parse_error& e) {
     if (const std::string_view word = not_finite(line, e.byte); !word.empty())
       throw RowError(fmt::format("expected finite numbers, found {} at column {}", word, e.byte));
-    throw RowError(fmt::format("expected one JSON object, found none: {}", reason_of(e)));
+    throw RowError(fmt::format("expected one JSON object: {}", reason_of(e)));
   } catch (const json::exception& e) {
-    throw RowError(fmt::format("expected one JSON object, found none: {}", reason_of(e)));
+    throw RowError(fmt::format("expected one JSON object: {}", reason_of(e)));
   }
 }
 
-const std::vector<Form>& forms() {
-  static const std::vector<Form> kForms = {
+const std::vector<Format>& formats() {
+  static const std::vector<Format> kFormats = {
       {"native",
        R"({"id","category","split","prompt","responses":[{"rid","text","scores":{point: x},"overall": x}],)"
        R"("preferences":[[rid,rid,"a"|"b"|"tie"]],"verdicts":[{"point","a","b","first_order","second_order"}]}; )"
-       R"(orders: a shown first, b shown first; each says "first", "second", "tie", "unparsable", "refused" or "error" of what was shown)",
+       R"(first_order: the verdict with a shown first, second_order: with b shown first; each is "first", "second", "tie", "unparsable", "refused" or "error", in the order shown)",
        [](const json& r) { return has(r, {"prompt"}) && has_objects(r, "responses"); }, parse_native},
       {"dmoerm-ranked",
        R"({"src":[user turns],"tgt":[assistant turns],"response":[...],"rank":[...],"label"}, lower rank = better)",
@@ -65,7 +65,7 @@ const std::vector<Form>& forms() {
        },
        parse_authors_ranked},
       {"dmoerm-points",
-       R"({"query","responses":[a,b],"rank":[1,2],"point"}, 1 = better; consecutive rows of one query are one group)",
+       R"({"query","responses":[a,b],"rank":[1,2],"point"}, 1 = better; consecutive rows with the same query are one group)",
        [](const json& r) {
          return has(r, {"query", "responses", "rank", "point"});
        },
@@ -84,7 +84,7 @@ const std::vector<Form>& forms() {
        parse_helpsteer_preference},
       {"helpsteer",
        R"({"prompt","response","helpfulness","correctness","coherence","complexity","verbosity"}, overall = helpfulness; )"
-       R"(consecutive rows of one prompt are one group)",
+       R"(consecutive rows with the same prompt are one group)",
        [](const json& r) {
          return has(r, {"prompt", "response", "helpfulness"});
        },
@@ -107,20 +107,20 @@ const std::vector<Form>& forms() {
        },
        parse_chosen_rejected},
       {"standard",
-       R"({"prompt","chosen","rejected","margin","score_chosen","score_rejected"}, TRL, OpenRLHF, LLaMA-Factory; the prompt may be )"
-       R"(called question, instruction (with input), query, input, context, context_messages or conversations; system and history go before it)",
+       R"({"prompt","chosen","rejected","margin","score_chosen","score_rejected"}, TRL, OpenRLHF, LLaMA-Factory; the prompt may )"
+       R"(also be called question, instruction (with input), query, input, context, context_messages or conversations; system and history go before it)",
        [](const json& r) {
          return has(r, {"chosen", "rejected"}) && prompt_is(r, json::value_t::string);
        },
        parse_chosen_rejected},
       {"conversational-implicit",
-       R"({"chosen":[messages],"rejected":[messages],...}, TRL, OpenRLHF: the prompt is what both begin with)",
+       R"({"chosen":[messages],"rejected":[messages],...}, TRL, OpenRLHF; the prompt is the beginning that both share)",
        [](const json& r) {
          return has(r, {"chosen", "rejected"}) && r["chosen"].is_array() && !has(r, {"prompt"});
        },
        parse_chosen_rejected},
       {"standard-implicit",
-       R"({"chosen","rejected",...} or {"text_chosen","text_rejected",...}: the prompt is what both begin with; )"
+       R"({"chosen","rejected",...} or {"text_chosen","text_rejected",...}; the prompt is the beginning that both share; )"
        R"("\n\nHuman: ...\n\nAssistant: ..." (Anthropic HH) is read as turns)",
        [](const json& r) {
          return !has(r, {"prompt"}) && (has(r, {"chosen", "rejected"}) || has(r, {"text_chosen", "text_rejected"}));
@@ -153,24 +153,24 @@ const std::vector<Form>& forms() {
        },
        parse_arena},
   };
-  return kForms;
+  return kFormats;
 }
 
-const Form* detect_form(const json& row) {
+const Format* detect_format(const json& row) {
   if (!row.is_object()) return nullptr;
-  for (const Form& form : forms()) {
-    if (form.matches(row)) return &form;
+  for (const Format& format : formats()) {
+    if (format.matches(row)) return &format;
   }
   return nullptr;
 }
 
-const Form& form_by_name(const std::string& name) {
+const Format& format_by_name(const std::string& name) {
   std::string names;
-  for (const Form& form : forms()) {
-    if (form.name == name) return form;
-    names += (names.empty() ? "" : ", ") + form.name;
+  for (const Format& format : formats()) {
+    if (format.name == name) return format;
+    names += (names.empty() ? "" : ", ") + format.name;
   }
-  throw ConfigError(fmt::format("form \"{}\" is unknown. Known: auto, {}", name, names));
+  throw ConfigError(fmt::format("the data format \"{}\" is unknown; expected auto, {}", name, names));
 }
 
 }  // namespace dmoerm::preference

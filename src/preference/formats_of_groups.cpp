@@ -1,4 +1,5 @@
-// Forms with any number of responses, ranked or scored.
+#include "preference/formats_of_groups.h"
+
 #include <fmt/format.h>
 
 #include <charconv>
@@ -6,6 +7,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "preference/row_error.h"
 #include "preference/row_fields.h"
 
 namespace dmoerm::preference {
@@ -14,7 +16,7 @@ using nlohmann::json;
 
 namespace {
 
-/// Numbers of a row's responses: their "rid" where they have one, else their place.
+/// The numbers that a row gives its responses: "rid" where it is stated, otherwise the place in the list.
 class ResponseNumbers {
  public:
   explicit ResponseNumbers(const json& responses) {
@@ -65,7 +67,7 @@ Verdict verdict_of(const json& row, const char* key) {
   }
 }
 
-/// A rating as UltraFeedback writes it: a number, a number in a string, or "N/A" and null for none.
+/// A rating as UltraFeedback writes it: a number, a number in a string, or "N/A" or null if there is none.
 double rating_of(const json& rating, const std::string& aspect) {
   if (!rating.is_string()) return score_of(rating, aspect.c_str());
   const std::string text = rating.get<std::string>();
@@ -123,10 +125,11 @@ Group parse_authors_ranked(const json& row) {
   const json none = json::array();
   const json& tgt = has(row, {"tgt"}) ? need_list(row, "tgt") : none;
   if (rank.size() != responses.size()) {
-    throw RowError(fmt::format("\"rank\": expected one a response, found {} for {}", rank.size(), responses.size()));
+    throw RowError(fmt::format("\"rank\": expected one per response, found {} for {}", rank.size(), responses.size()));
   }
   if (tgt.size() + 1 < src.size()) {
-    throw RowError(fmt::format("\"tgt\": expected a reply to each of {} turns but the last, found {}", src.size(), tgt.size()));
+    throw RowError(
+        fmt::format("\"tgt\": expected a reply to each of the {} turns except the last, found {}", src.size(), tgt.size()));
   }
   for (std::size_t i = 0; i < src.size(); ++i) {
     group.prompt.push_back({"user", text_of(src[i], "src")});
@@ -178,7 +181,8 @@ Group parse_ultrafeedback(const json& row) {
       response.scores[aspect] = rating;
       sum += rating;
     }
-    // Without a score of its own: the mean of the aspects, if none is missing, as the means of different aspects do not compare.
+    // A response without an overall score gets the mean of its aspects. The mean is NaN if one is missing, because means over
+    // different aspects cannot be compared.
     response.overall = has(c, {"overall_score"}) ? number_of(c["overall_score"], "overall_score")
                                                  : sum / static_cast<double>(annotations.size());
     group.responses.push_back(std::move(response));

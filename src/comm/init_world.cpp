@@ -1,4 +1,4 @@
-#include "comm/world.h"
+#include "comm/init_world.h"
 
 #include "comm/mpi_world.h"
 #include "comm/single_process.h"

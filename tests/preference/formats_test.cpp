@@ -1,11 +1,13 @@
-// Every form by a row as its authors write it.
-#include "preference/forms.h"
+// Every data format by a row as its authors write it.
+#include "preference/formats.h"
 
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "preference/formats_of_pairs.h"
+#include "preference/row_error.h"
 
 namespace dmoerm::preference {
 
@@ -26,21 +28,21 @@ std::string prompt_of(const Group& group) {
 
 bool blank_prompt(const Group& group) { return group.prompt.size() == 1 && group.prompt.front().content.empty(); }
 
-Group read(const std::string& form, const char* row) {
+Group read(const std::string& format, const char* row) {
   const json value = json::parse(row);
-  const Form* found = detect_form(value);
+  const Format* found = detect_format(value);
   EXPECT_NE(found, nullptr) << row;
   if (found == nullptr) return {};
-  EXPECT_EQ(found->name, form) << row;
+  EXPECT_EQ(found->name, format) << row;
   return found->parse(value);
 }
 
 std::string refusal(const char* row) {
   const json value = json::parse(row);
-  const Form* form = detect_form(value);
-  if (form == nullptr) return "no form";
+  const Format* format = detect_format(value);
+  if (format == nullptr) return "no format";
   try {
-    form->parse(value);
+    format->parse(value);
   } catch (const RowError& e) {
     return (e.bad() ? "bad: " : "unusable: ") + std::string(e.what());
   }
@@ -49,7 +51,7 @@ std::string refusal(const char* row) {
 
 const StatedPair kFirst{std::string(kOverall), 0, 1, 0.0};
 
-TEST(Forms, TrlStandard) {
+TEST(Formats, ReadsTrlStandard) {
   Group g = read("standard", R"({"prompt":"The sky is","chosen":" blue.","rejected":" green.","margin":0.5})");
   EXPECT_EQ(prompt_of(g), "user: The sky is");
   EXPECT_EQ(g.responses.at(0).text, " blue.");
@@ -64,7 +66,7 @@ TEST(Forms, TrlStandard) {
   EXPECT_EQ(prompt_of(g), "user: Q: a");
 }
 
-TEST(Forms, TrlConversational) {
+TEST(Formats, ReadsTrlConversational) {
   Group g = read("conversational", R"({"prompt":[{"role":"system","content":"S"},{"role":"user","content":"Hi"}],
       "chosen":[{"role":"assistant","content":"Hello"}],"rejected":[{"role":"assistant","content":"No"}]})");
   EXPECT_EQ(prompt_of(g), "system: S | user: Hi");
@@ -76,7 +78,7 @@ TEST(Forms, TrlConversational) {
   EXPECT_EQ(g.responses.at(0).text, "Hello");
 }
 
-TEST(Forms, ConversationsThatGoOnFromThePromptOrRepeatIt) {
+TEST(Formats, JoinsConversationsThatContinueOrRepeatThePrompt) {
   const char* const turn = R"({"prompt":[{"role":"user","content":"1"}],
       "chosen":[{"role":"assistant","content":"2"},{"role":"user","content":"3"},{"role":"assistant","content":"4"}],
       "rejected":[{"role":"assistant","content":"2"},{"role":"user","content":"3"},{"role":"assistant","content":"5"}]})";
@@ -96,7 +98,7 @@ TEST(Forms, ConversationsThatGoOnFromThePromptOrRepeatIt) {
             std::string::npos);
 }
 
-TEST(Forms, PromptsInColumnsOfOtherNames) {
+TEST(Formats, FindsThePromptInColumnsOfOtherNames) {
   const char* const orca = R"({"system":"Be kind","question":"What is 2+2?","chosen":"It is four.","rejected":"It is five."})";
   Group g = read("standard", orca);
   EXPECT_EQ(prompt_of(g), "system: Be kind | user: What is 2+2?");
@@ -118,11 +120,11 @@ TEST(Forms, PromptsInColumnsOfOtherNames) {
   EXPECT_EQ(prompt_of(read("helpsteer", R"({"system":"S","prompt":"p","response":"a","helpfulness":1})")), "system: S | user: p");
   EXPECT_EQ(prompt_of(read("dmoerm-ranked", R"({"system":"S","src":["q"],"response":["a","b"],"rank":[1,2]})")),
             "system: S | user: q");
-  EXPECT_EQ(detect_form(json::parse(R"({"prompt":{"role":"user"},"chosen":"a b","rejected":"a c"})")), nullptr)
+  EXPECT_EQ(detect_format(json::parse(R"({"prompt":{"role":"user"},"chosen":"a b","rejected":"a c"})")), nullptr)
       << "a prompt is there, so none is taken from the responses";
 }
 
-TEST(Forms, TranscriptsAreReadAsTurns) {
+TEST(Formats, ReadsTranscriptsAsTurns) {
   const char* const row = R"({"chosen":"\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Sure?\n\nAssistant: I'm not sure",
       "rejected":"\n\nHuman: Hi\n\nAssistant: Hello\n\nHuman: Sure?\n\nAssistant: I'm not going"})";
   Group g = read("standard-implicit", row);
@@ -137,7 +139,7 @@ TEST(Forms, TranscriptsAreReadAsTurns) {
       << "without white space, at the border of a character";
 }
 
-TEST(Forms, WhatNoPromptCanBeTakenFromIsNotGuessed) {
+TEST(Formats, DoesNotGuessAPrompt) {
   EXPECT_TRUE(
       blank_prompt(read("standard-implicit", R"({"my_prompt":"Who?","chosen":"That cat sat","rejected":"This dog ran"})")));
   EXPECT_EQ(refusal(R"({"instruction":[],"input":"x","chosen":"a b","rejected":"c d"})"),
@@ -149,15 +151,15 @@ TEST(Forms, WhatNoPromptCanBeTakenFromIsNotGuessed) {
                 .responses.at(1)
                 .text,
             "")
-      << "the reader names an empty response";
+      << "the reader reports the empty response";
 }
 
-TEST(Forms, ACallOfAToolIsNamed) {
+TEST(Formats, NamesTheCallOfATool) {
   EXPECT_EQ(refusal(R"({"prompt":[{"role":"assistant","content":"","tool_calls":[{"id":1}]}],"chosen":"a","rejected":"b"})"),
             "unusable: a message with \"tool_calls\": no chat template here writes them");
 }
 
-TEST(Forms, RanksOfTheAuthorsAndOfNemo) {
+TEST(Formats, ReadsLowerRanksAsBetter) {
   Group g = read("dmoerm-ranked", R"({"src":["q1","q2"],"tgt":["a1"],"response":["w","x","y"],"rank":[1,2,2],"label":"chat"})");
   EXPECT_EQ(prompt_of(g), "user: q1 | assistant: a1 | user: q2");
   EXPECT_EQ(g.category, "chat");
@@ -172,7 +174,7 @@ TEST(Forms, RanksOfTheAuthorsAndOfNemo) {
   EXPECT_TRUE(read("dmoerm-points", R"({"query":"q","responses":["a","b"],"rank":[1,1],"point":"logic"})").pairs.empty());
 }
 
-TEST(Forms, UltraFeedback) {
+TEST(Formats, ReadsUltraFeedback) {
   Group g = read("ultrafeedback", R"({"instruction":"do","completions":[
       {"response":"a","annotations":{"helpfulness":{"Rating":"2"},"honesty":{"Rating":"N/A"}},"overall_score":7.5},
       {"response":"b","annotations":{"helpfulness":{"Rating":"5"},"honesty":{"Rating":"4"}}}]})");
@@ -185,7 +187,7 @@ TEST(Forms, UltraFeedback) {
             std::string::npos);
 }
 
-TEST(Forms, HelpSteer) {
+TEST(Formats, ReadsHelpSteer) {
   Group g = read("helpsteer",
                  R"({"prompt":"p","response":"r","helpfulness":3,"correctness":2,"coherence":4,"complexity":1,"verbosity":0})");
   EXPECT_EQ(g.responses.at(0).overall, 3);
@@ -198,7 +200,7 @@ TEST(Forms, HelpSteer) {
       read("helpsteer-preference", R"({"prompt":"p","response_1":"a","response_2":"b","preference_strength":0})").pairs.empty());
 }
 
-TEST(Forms, HelpSteer3) {
+TEST(Formats, ReadsHelpSteer3) {
   const Group g = read("helpsteer3", R"({"domain":"stem","language":"english","context":[{"role":"user","content":"1"},
       {"role":"assistant","content":"2"},{"role":"user","content":"3"}],"response1":"a","response2":"b","overall_preference":2})");
   EXPECT_EQ(prompt_of(g), "user: 1 | assistant: 2 | user: 3");
@@ -206,7 +208,7 @@ TEST(Forms, HelpSteer3) {
   EXPECT_EQ(g.pairs, (std::vector<StatedPair>{{"overall", 1, 0, 0.0}}));
 }
 
-TEST(Forms, SafeRlhfHasTwoLabels) {
+TEST(Formats, ReadsTwoLabelsFromSafeRlhf) {
   Group g =
       read("safe-rlhf", R"({"prompt":"p","response_0":"a","response_1":"b","is_response_0_safe":false,"is_response_1_safe":true,
       "better_response_id":0,"safer_response_id":1})");
@@ -217,7 +219,7 @@ TEST(Forms, SafeRlhfHasTwoLabels) {
             "bad: \"safer_response_id\": expected 0, 1 or -1, found 2");
 }
 
-TEST(Forms, ArenaVotes) {
+TEST(Formats, ReadsArenaVotes) {
   const auto row = [](const char* winner) {
     return std::string(R"({"conversation_a":[{"role":"user","content":"Hi"},{"role":"assistant","content":"a"}],
         "conversation_b":[{"role":"user","content":[{"type":"text","text":"Hi"}]},{"role":"assistant","content":"b"}],"winner":")") +
@@ -234,7 +236,7 @@ TEST(Forms, ArenaVotes) {
             "unusable: \"conversation_a\" and \"conversation_b\" part before their last message: a group holds one prompt");
 }
 
-TEST(Forms, Nectar) {
+TEST(Formats, ReadsNectar) {
   const Group g = read("nectar", R"({"prompt":"\n\nHuman: Hi\n\nAssistant: ","answers":[{"answer":"b","rank":2.0,"model":"x"},
       {"answer":"a","rank":1.0},{"answer":"c","rank":2.0}]})");
   EXPECT_EQ(prompt_of(g), "user: Hi");
@@ -242,7 +244,7 @@ TEST(Forms, Nectar) {
   EXPECT_EQ(g.responses.at(0).overall, g.responses.at(2).overall);
 }
 
-TEST(Forms, StatedPairsGoBeforeWhatTheyWereMadeOf) {
+TEST(Formats, PrefersStatedPairsToTheColumnsTheyWereMadeOf) {
   const char* const both =
       R"({"prompt":"p","chosen":"a","rejected":"b","answers":[{"text":"x"}],"response_0":"b","response_1":"a",
       "better_response_id":1})";
@@ -252,7 +254,7 @@ TEST(Forms, StatedPairsGoBeforeWhatTheyWereMadeOf) {
   EXPECT_EQ(prompt_of(read("conversational", merged)), "user: Hi");
 }
 
-TEST(Forms, MessagesOfShareGptAndInParts) {
+TEST(Formats, ReadsMessagesOfShareGptAndMessagesInParts) {
   Group g = read("conversational", R"({"conversations":[{"from":"system","value":"S"},{"from":"human","value":"Hi"}],
       "chosen":{"from":"gpt","value":"a"},"rejected":{"from":"gpt","value":"b"}})");
   EXPECT_EQ(prompt_of(g), "system: S | user: Hi");
@@ -267,7 +269,7 @@ TEST(Forms, MessagesOfShareGptAndInParts) {
             "bad: \"prompt\": expected the role system, user or assistant (human, gpt), found \"tool\"");
 }
 
-TEST(Forms, SwiftAndRewardBench) {
+TEST(Formats, ReadsSwiftAndRewardBench) {
   Group g = read("swift", R"({"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"good"}],
       "rejected_response":"bad","margin":1})");
   EXPECT_EQ(prompt_of(g), "user: Hi");
@@ -279,7 +281,7 @@ TEST(Forms, SwiftAndRewardBench) {
   EXPECT_EQ(g.id, "30");
 }
 
-TEST(Forms, NativeFindsResponsesByTheirRid) {
+TEST(Formats, FindsNativeResponsesByTheirRid) {
   const Group g = read("native", R"({"id":"x","category":"c","split":"test","prompt":"p","responses":[
       {"rid":7,"text":"a","scores":{"s":1,"t":null,"overall":3}},{"rid":2,"text":"b","scores":{"s":2},"overall":5},{"rid":0,"text":"c"}],
       "preferences":[[7,2,"b"],[2,0,"tie"],[0,7,"a"]],
@@ -293,7 +295,7 @@ TEST(Forms, NativeFindsResponsesByTheirRid) {
   EXPECT_TRUE(std::isnan(g.responses.at(2).overall));
 }
 
-TEST(Forms, WrongRowsSayWhatWasExpectedAndFound) {
+TEST(Formats, SaysWhatItExpectedAndFoundInBadRows) {
   const std::vector<std::pair<const char*, const char*>> cases = {
       {R"({"prompt":"p","chosen":"a","rejected":3})", "\"rejected\": expected a string or a list of messages, found 3"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","margin":-1})", "\"margin\": expected a number >= 0, found -1"},
@@ -309,8 +311,8 @@ TEST(Forms, WrongRowsSayWhatWasExpectedAndFound) {
       {R"({"prompt":[{"role":"user"}],"chosen":"a","rejected":"b"})", "expected messages {\"role\", \"content\"}"},
       {R"({"prompt":"p","chosen":[{"role":"user","content":"a"}],"rejected":"b"})", "expected a last message of role assistant"},
       {R"({"src":["q1","q2"],"response":["a","b"],"rank":[1,2]})",
-       "\"tgt\": expected a reply to each of 2 turns but the last, found 0"},
-      {R"({"src":["q"],"response":["a","b"],"rank":[1]})", "\"rank\": expected one a response, found 1 for 2"},
+       "\"tgt\": expected a reply to each of the 2 turns except the last, found 0"},
+      {R"({"src":["q"],"response":["a","b"],"rank":[1]})", "\"rank\": expected one per response, found 1 for 2"},
       {R"({"src":["q"],"response":["a","b"],"rank":[1,null]})", "\"rank\": expected a finite number, found null"},
       {R"({"src":"q","response":["a","b"],"rank":[1,2]})", "\"src\": expected a list, found \"q\""},
       {R"({"prompt":"p","responses":[{"text":"a"},{"text":"b"}],"preferences":[[0,2,"a"]]})",
@@ -341,7 +343,7 @@ TEST(Forms, WrongRowsSayWhatWasExpectedAndFound) {
   }
 }
 
-TEST(Forms, WhatIsOnlyScoredHasItsPromptAsInTraining) {
+TEST(Formats, ReadsThePromptsOfUnlabelledRowsAsInTraining) {
   const auto prompt_in = [](const char* row) { return prompt_of(parse_unlabelled(json::parse(row))); };
   EXPECT_EQ(prompt_in(R"({"prompt":"Hi","system":"S","history":[["1","2"]],"responses":["a","b"]})"),
             "system: S | user: 1 | assistant: 2 | user: Hi");
@@ -362,22 +364,22 @@ TEST(Forms, WhatIsOnlyScoredHasItsPromptAsInTraining) {
   EXPECT_NE(said(R"({"text":"Q","response":"b"})").find("expected the key \"prompt\", found response, text"), std::string::npos);
 }
 
-TEST(Forms, ACategoryMayBeANumberButNothingElse) {
+TEST(Formats, TakesATextOrANumberAsTheCategory) {
   EXPECT_EQ(read("standard", R"({"prompt":"p","chosen":"a","rejected":"b","category":3})").category, "3");
   EXPECT_EQ(refusal(R"({"prompt":"p","chosen":"a","rejected":"b","category":["x"]})"),
             "bad: \"category\": expected a text or a whole number, found [\"x\"]");
   EXPECT_EQ(read("standard", R"({"prompt":"p","chosen":"a","rejected":"b","category":null,"label":1})").category, "");
 }
 
-TEST(Forms, AnUnknownFormIsRefusedWithTheKnownOnes) {
-  EXPECT_EQ(detect_form(json::parse(R"({"text":"a"})")), nullptr);
-  EXPECT_EQ(detect_form(json::parse("[]")), nullptr);
-  EXPECT_EQ(form_by_name("swift").name, "swift");
+TEST(Formats, RefusesAnUnknownNameAndListsTheKnownOnes) {
+  EXPECT_EQ(detect_format(json::parse(R"({"text":"a"})")), nullptr);
+  EXPECT_EQ(detect_format(json::parse("[]")), nullptr);
+  EXPECT_EQ(format_by_name("swift").name, "swift");
   try {
-    (void)form_by_name("swfit");
+    (void)format_by_name("swfit");
     FAIL() << "an unknown name was taken";
   } catch (const ConfigError& e) {
-    for (const Form& form : forms()) EXPECT_NE(std::string(e.what()).find(form.name), std::string::npos) << form.name;
+    for (const Format& format : formats()) EXPECT_NE(std::string(e.what()).find(format.name), std::string::npos) << format.name;
   }
 }
 

@@ -1,4 +1,5 @@
-// Forms with two responses of which one is stated to be better.
+#include "preference/formats_of_pairs.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/text.h"
+#include "preference/row_error.h"
 #include "preference/row_fields.h"
 
 namespace dmoerm::preference {
@@ -24,8 +27,8 @@ bool ends_with(const std::vector<Message>& all, const std::vector<Message>& end)
   return all.size() >= end.size() && equal({all.end() - static_cast<std::ptrdiff_t>(end.size()), all.end()}, end);
 }
 
-/// Where two texts part, moved back to the border before the word: white space belongs to what follows it. In a text without
-/// white space, to the border of a character.
+/// Length of the beginning that two texts share, in whole words. White space between words belongs to the word behind it. In
+/// texts without white space the beginning ends between two characters.
 std::size_t shared_text(const std::string& a, const std::string& b) {
   const auto space = [](char c) { return c == ' ' || c == '\n' || c == '\t'; };
   const auto parted = static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
@@ -33,11 +36,10 @@ std::size_t shared_text(const std::string& a, const std::string& b) {
   while (n > 0 && !space(a[n - 1])) --n;
   while (n > 0 && space(a[n - 1])) --n;
   if (n > 0 || std::ranges::any_of(a, space) || std::ranges::any_of(b, space)) return n;
-  for (n = parted; n > 0 && n < a.size() && (static_cast<unsigned char>(a[n]) & 0xC0U) == 0x80U;) --n;
-  return n;
+  return utf8_prefix(a, parted).size();
 }
 
-/// The prompt in a column of its own, behind the turns of `history` as LLaMA-Factory keeps them.
+/// The prompt in column `column`, after the turns of `history`, a column of LLaMA-Factory.
 std::vector<Message> stated_prompt(const json& row, const std::string& column) {
   std::vector<Message> prompt = prompt_messages(row[column], column.c_str());
   if (prompt.empty()) throw RowError(fmt::format("\"{}\": expected a prompt, found an empty list", column));
@@ -57,7 +59,7 @@ std::vector<Message> stated_prompt(const json& row, const std::string& column) {
   return all;
 }
 
-/// A response, with its conversation before it.
+/// A response with the conversation before it.
 Completion response_of(const json& value, const char* key) {
   if (value.is_string()) {
     std::vector<Message> messages = transcript_of(value.get<std::string>());
@@ -72,11 +74,11 @@ Completion response_of(const json& value, const char* key) {
   return completion_of(value, key);
 }
 
-/// A response to the prompt of the row: a text, or one message of the assistant.
+/// A response to the row's prompt: a text, or one message of the assistant.
 std::string completion_text(const json& value, const char* key) {
   Completion completion = completion_of(value, key);
   if (!completion.before.empty())
-    throw RowError(fmt::format("\"{}\": expected one message a response, found {}", key, shown(value)));
+    throw RowError(fmt::format("\"{}\": expected one message per response, found {}", key, shown(value)));
   return std::move(completion.text);
 }
 
@@ -86,7 +88,7 @@ double margin_of(const json& row) {
   return margin;
 }
 
-/// Add the two responses, better one first, with what the row says about them.
+/// Add the two responses, the better one first, with the margin and scores that the row states.
 void add_pair(const json& row, std::string chosen, std::string rejected, Group& group) {
   group.responses.push_back({std::move(chosen), kMissing, {}});
   group.responses.push_back({std::move(rejected), kMissing, {}});
@@ -100,7 +102,7 @@ void add_pair(const json& row, std::string chosen, std::string rejected, Group& 
   }
 }
 
-/// Two responses and a number that is negative where the first is better, zero for a tie.
+/// Two responses and a number that is negative if the first one is better, positive if the second one is, and zero for a tie.
 Group signed_preference(const json& row, const char* prompt, std::array<const char*, 2> responses, const char* preference) {
   Group group;
   read_common(row, group);
@@ -125,18 +127,20 @@ Group parse_chosen_rejected(const json& row) {
   }
   const char* column = prompt_column(row);
   const bool whole = !good.before.empty() && good.before.front().role != "assistant";
-  if (column != nullptr && whole && std::string_view(column) != "prompt") column = nullptr;  // may be about something else
+  if (column != nullptr && whole && std::string_view(column) != "prompt")
+    column = nullptr;  // the conversation is complete; the column may hold anything
   if (column != nullptr) group.prompt = stated_prompt(row, column);
   if (column == nullptr && good.before.empty()) {
     const std::size_t shared = shared_text(good.text, bad.text);
     group.prompt = {{"user", good.text.substr(0, shared)}};
-    good.text.erase(0, shared), bad.text.erase(0, shared);
+    good.text.erase(0, shared);
+    bad.text.erase(0, shared);
   } else if (ends_with(good.before, group.prompt)) {
-    group.prompt = std::move(good.before);  // whole conversations, which repeat the prompt if the row states one
+    group.prompt = std::move(good.before);  // whole conversations that repeat the prompt, if the row states one
   } else if (!whole) {
     group.prompt.insert(group.prompt.end(), good.before.begin(), good.before.end());
   } else if (!ends_with(group.prompt, good.before)) {
-    throw RowError(fmt::format("\"chosen\": expected it to repeat \"prompt\" or to go on from it, found {}", shown(chosen)));
+    throw RowError(fmt::format("\"chosen\": expected it to repeat \"prompt\" or to continue it, found {}", shown(chosen)));
   }
   add_system(row, group.prompt);
   add_pair(row, std::move(good.text), std::move(bad.text), group);

@@ -1,0 +1,17 @@
+// Data formats with any number of responses, ranked or scored. Each function turns a row into a group.
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+
+#include "preference/group.h"
+
+namespace dmoerm::preference {
+
+// All of them throw RowError.
+Group parse_native(const nlohmann::json& row);
+Group parse_authors_ranked(const nlohmann::json& row);
+Group parse_nemo(const nlohmann::json& row);
+Group parse_nectar(const nlohmann::json& row);
+Group parse_ultrafeedback(const nlohmann::json& row);
+Group parse_helpsteer(const nlohmann::json& row);
+
+}  // namespace dmoerm::preference

@@ -1,0 +1,23 @@
+// Data formats with two responses, one of which is stated to be better. Each function turns a row into a group.
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+
+#include "preference/group.h"
+
+namespace dmoerm::preference {
+
+// All of them throw RowError.
+Group parse_chosen_rejected(const nlohmann::json& row);  ///< TRL's four formats and OpenRLHF's
+Group parse_rewardbench(const nlohmann::json& row);
+Group parse_swift(const nlohmann::json& row);
+Group parse_helpsteer_preference(const nlohmann::json& row);
+Group parse_helpsteer3(const nlohmann::json& row);
+Group parse_safe_rlhf(const nlohmann::json& row);
+Group parse_arena(const nlohmann::json& row);
+Group parse_authors_points(const nlohmann::json& row);
+
+/// A row that states no preference, as `score` reads it: a prompt as in the formats of pairs, and "responses" (a list of texts)
+/// or "response" (one text). @throws RowError
+Group parse_unlabelled(const nlohmann::json& row);
+
+}  // namespace dmoerm::preference
