@@ -72,7 +72,8 @@ void add_ingest(CLI::App& app) {
   verb->add_option("--out", options->out, "token store to write");
   verb->add_option("files", options->files, "JSONL files, plain, .gz or .zst")->excludes(config);
   verb->add_option("--model", options->run.backbone.dir, "Hugging Face directory with tokenizer.json")->excludes(config);
-  verb->add_option("--template", options->run.backbone.chat_template, "chatml, llama3, mistral, plain or dmoerm")
+  verb->add_option("--template", options->run.backbone.chat_template,
+                   "chatml, llama3, mistral, plain, dmoerm, or a file that launch/pin_chat_template.py wrote (*.json)")
       ->excludes(config)
       ->capture_default_str();
   verb->add_option("--max-length", options->run.data.max_length, "tokens of prompt + response")

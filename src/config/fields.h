@@ -18,6 +18,7 @@ struct Rule {
   bool min_excluded = false;
   bool max_excluded = false;
   std::vector<std::string> words = {};  ///< the only ones allowed; empty = any text
+  bool or_file = false;                 ///< or a file instead of a word: names_file(), relative as is_path says
   bool required = false;                ///< must be given and must not be empty
   bool is_path = false;                 ///< relative to the configuration file's directory
   bool is_name = false;                 ///< becomes a directory's name: [A-Za-z0-9_.-], no leading dot or dash
@@ -30,6 +31,7 @@ inline Rule between(double min, double max) { return {.min = min, .max = max}; }
 /// 0 <= x < 1
 inline Rule share() { return {.min = 0, .max = 1, .max_excluded = true}; }
 inline Rule one_of(std::vector<std::string> words) { return {.words = std::move(words)}; }
+inline Rule one_of_or_file(std::vector<std::string> words) { return {.words = std::move(words), .or_file = true}; }
 inline Rule required() { return {.required = true}; }
 inline Rule optional_path() { return {.is_path = true}; }
 inline Rule required_path() { return {.required = true, .is_path = true}; }
@@ -53,8 +55,9 @@ template <class Visit, Like<BackboneConfig> Section>
 void describe(Visit& visit, Section& c) {
   visit("dir", c.dir, required_path(),
         "Hugging Face directory of the pretrained backbone: config.json, safetensors, tokenizer.json");
-  visit("chat_template", c.chat_template, one_of({"chatml", "llama3", "mistral", "plain", "dmoerm"}),
-        "how a conversation becomes one text");
+  visit("chat_template", c.chat_template, one_of_or_file({"chatml", "llama3", "mistral", "plain", "dmoerm"}),
+        "how a conversation becomes one text: a template by its name, or your model's own, as launch/pin_chat_template.py wrote "
+        "it");
   visit("layers", c.layers, at_least(0), "use only the first n layers; 0 = all");
 }
 

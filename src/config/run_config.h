@@ -13,7 +13,7 @@ namespace dmoerm::config {
 /// Where the pretrained backbone comes from and how texts are laid out for it.
 struct BackboneConfig {
   std::string dir;                       ///< Hugging Face directory: config.json, safetensors, tokenizer.json
-  std::string chat_template = "dmoerm";  ///< named, pinned template: chatml, llama3, mistral, plain, dmoerm
+  std::string chat_template = "dmoerm";  ///< chatml, llama3, mistral, plain, dmoerm, or a file of launch/pin_chat_template.py
   std::int64_t layers = 0;               ///< use only the first n decoder or encoder layers; 0 = all
 };
 

@@ -94,7 +94,7 @@ TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
       "c.yaml:1:1: bse: unknown key, did you mean base?\n"
       "c.yaml:3:3: backbone.dir: is missing: Hugging Face directory of the pretrained backbone: config.json, safetensors, "
       "tokenizer.json\n"
-      "c.yaml:3:18: backbone.chat_template: \"llama4\" is none of chatml, llama3, mistral, plain, dmoerm; did you mean llama3?\n"
+      "c.yaml:3:18: backbone.chat_template: \"llama4\" is none of chatml, llama3, mistral, plain, dmoerm, FILE.json; did you mean llama3?\n"
       "c.yaml:5:11: data.inputs: must have at least one element\n"
       "c.yaml:6:15: data.test_share: validation_share + test_share = 0.4 + 0.6 leaves nothing to train on\n"
       "c.yaml:9:11: categories.0.name: \"a/b\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start "
