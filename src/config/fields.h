@@ -18,7 +18,7 @@ struct Rule {
   bool min_excluded = false;
   bool max_excluded = false;
   std::vector<std::string> words = {};  ///< the only ones allowed; empty = any text
-  bool or_file = false;                 ///< or a file instead of a word: names_file(), relative as is_path says
+  bool or_file = false;                 ///< A file may be given instead of a word, see names_file(); then as is_path
   bool required = false;                ///< must be given and must not be empty
   bool is_path = false;                 ///< relative to the configuration file's directory
   bool is_name = false;                 ///< becomes a directory's name: [A-Za-z0-9_.-], no leading dot or dash

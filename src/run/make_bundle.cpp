@@ -46,16 +46,15 @@ bool stands(const fs::path& directory, const std::string& report_key) {
   }
 }
 
-/// The bundle's template must be the one that the model has learnt: a pinned file may have changed since the inputs were read.
-void check_template(const std::string& named, const std::string& digest, const data::TokenStore& store) {
-  const std::string learnt = nlohmann::json::parse(store.provenance()).value("template_digest", digest);
+}  // namespace
+
+void check_bundle_template(const std::string& named, const std::string& digest, const std::string& provenance) {
+  const std::string learnt = nlohmann::json::parse(provenance).value("template_digest", digest);
   if (learnt == digest) return;
   throw DataError(fmt::format(
       "backbone.chat_template: {} has digest {}, the inputs were read with {}: put the old file back, or run with --update",
       named, digest, learnt));
 }
-
-}  // namespace
 
 fs::path make_bundle(run::RunContext& context) {
   const config::RunConfig& config = context.config();
@@ -69,7 +68,7 @@ fs::path make_bundle(run::RunContext& context) {
       std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json"));
   bundle.chat_template = std::make_shared<tokenizer::ChatTemplate>(config.backbone.chat_template, *bundle.tokenizer,
                                                                    config.data.special_tokens_in_text);
-  check_template(config.backbone.chat_template, bundle.chat_template->digest(), context.store());
+  check_bundle_template(config.backbone.chat_template, bundle.chat_template->digest(), context.store().provenance());
   bundle.max_length = config.data.max_length, bundle.min_prompt_tokens = config.data.min_prompt_tokens;
   bundle.batch_tokens = config.compute.micro_batch_tokens;
   bundle.router = moe::CategoryRouter::load(context.directory().task("router"));

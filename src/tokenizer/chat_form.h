@@ -16,14 +16,15 @@
 
 namespace dmoerm::tokenizer {
 
-/// One step on the way from a message's content to what is written of it. They mean what Python's methods of str mean.
+/// One step on the way from a message's content to what is written of it. Each does what Python's method or slice does.
 struct ContentStep {
   enum class Kind : std::uint8_t {
-    strip,         ///< both ends lose the characters of `text`, or white space if it is empty
-    lstrip,        ///< the start does
-    rstrip,        ///< the end does
-    after_last,    ///< what follows the last `text`, its start without the characters of `strip`; all if there is no `text`
-    before_first,  ///< what precedes the first `text`; nothing if there is no `text`
+    strip,       ///< Removes the characters of `text` from both ends; white space if `text` is empty
+    lstrip,      ///< Removes them from the start
+    rstrip,      ///< Removes them from the end
+    after_last,  ///< Keeps what follows the last `text` and removes the characters of `strip` from its start; without `text` all
+                 ///< stays
+    before_first,  ///< Keeps what precedes the first `text`; without `text` nothing stays
   } kind;
   std::string text, strip = {};
 
@@ -35,8 +36,8 @@ class ChatForm {
   /// A piece of an edge.
   struct Element {
     enum class Kind : std::uint8_t { text, token, content } kind;
-    std::string text;                     ///< of a text or a token
-    std::vector<ContentStep> steps = {};  ///< of a content
+    std::string text;                     ///< Literal text, or the token's content
+    std::vector<ContentStep> steps = {};  ///< Steps from the message's content to what is written
   };
   using Elements = std::vector<Element>;
   /// Pieces to write, and the content that goes with them.

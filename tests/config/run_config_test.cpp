@@ -89,22 +89,22 @@ TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
       "  lr: 1e-5x\n"
       "  lr: 2\n"
       "experts: {fuse: 0}\n";
-  EXPECT_EQ(
-      problems(text, {"router.pooling=men"}),
-      "c.yaml:1:1: bse: unknown key, did you mean base?\n"
-      "c.yaml:3:3: backbone.dir: is missing: Hugging Face directory of the pretrained backbone: config.json, safetensors, "
-      "tokenizer.json\n"
-      "c.yaml:3:18: backbone.chat_template: \"llama4\" is none of chatml, llama3, mistral, plain, dmoerm, FILE.json; did you mean llama3?\n"
-      "c.yaml:5:11: data.inputs: must have at least one element\n"
-      "c.yaml:6:15: data.test_share: validation_share + test_share = 0.4 + 0.6 leaves nothing to train on\n"
-      "c.yaml:9:11: categories.0.name: \"a/b\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start "
-      "with a letter, digit "
-      "or _\n"
-      "c.yaml:10:13: categories.0.points: must have at least one element\n"
-      "c.yaml:12:7: base.lr: expected a number, found \"1e-5x\"\n"
-      "c.yaml:13:3: base.lr: given twice, first at c.yaml:12:3\n"
-      "c.yaml:14:17: experts.fuse: 0 is out of range: >= 1\n"
-      "--set router.pooling=men: router.pooling: \"men\" is none of mean, last; did you mean mean?");
+  EXPECT_EQ(problems(text, {"router.pooling=men"}),
+            "c.yaml:1:1: bse: unknown key, did you mean base?\n"
+            "c.yaml:3:3: backbone.dir: is missing: Hugging Face directory of the pretrained backbone: config.json, safetensors, "
+            "tokenizer.json\n"
+            "c.yaml:3:18: backbone.chat_template: \"llama4\" is none of chatml, llama3, mistral, plain, dmoerm, FILE.json; did "
+            "you mean llama3?\n"
+            "c.yaml:5:11: data.inputs: must have at least one element\n"
+            "c.yaml:6:15: data.test_share: validation_share + test_share = 0.4 + 0.6 leaves nothing to train on\n"
+            "c.yaml:9:11: categories.0.name: \"a/b\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start "
+            "with a letter, digit "
+            "or _\n"
+            "c.yaml:10:13: categories.0.points: must have at least one element\n"
+            "c.yaml:12:7: base.lr: expected a number, found \"1e-5x\"\n"
+            "c.yaml:13:3: base.lr: given twice, first at c.yaml:12:3\n"
+            "c.yaml:14:17: experts.fuse: 0 is out of range: >= 1\n"
+            "--set router.pooling=men: router.pooling: \"men\" is none of mean, last; did you mean mean?");
 }
 
 TEST(RunConfig, ShowsTheFirstHundredProblemsOfAWildFile) {
@@ -268,6 +268,19 @@ TEST(RunConfig, TakesRelativePathsFromTheFilesDirectory) {
   EXPECT_EQ(c.data.inputs[1].path, (directory / "b.jsonl").lexically_normal().string());
   EXPECT_EQ(c.runs_dir, "elsewhere");
   std::filesystem::remove_all(directory);
+}
+
+TEST(RunConfig, TakesAChatTemplateByNameOrAsAFile) {
+  const auto read = [](const std::string& value) {
+    return parse_run_config(kSmallest, "c.yaml", "/configs", {"backbone.chat_template=" + value}).backbone.chat_template;
+  };
+  EXPECT_EQ(read("chatml"), "chatml");
+  EXPECT_EQ(read("own.chat.json"), "/configs/own.chat.json");
+  EXPECT_EQ(read("../models/own"), "/models/own");
+  EXPECT_EQ(read("/abs/own.json"), "/abs/own.json");
+  EXPECT_EQ(problems(kSmallest, {"backbone.chat_template=~/own.json"}),
+            "--set backbone.chat_template=~/own.json: backbone.chat_template: ~ is a shell's word: write ${HOME}");
+  EXPECT_NE(reference().find("chatml, llama3, mistral, plain, dmoerm, FILE.json"), std::string::npos);
 }
 
 TEST(RunConfig, AppliesOverridesAnywhere) {

@@ -155,7 +155,7 @@ def render(binary, model, form, conversations, *options):
     done = subprocess.run(command, input="\n".join(lines) + "\n", capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.split("\n")[:-1]]
 
 
 def compare(name, binary, folder, form_file, count, seed):
@@ -186,7 +186,8 @@ def compare(name, binary, folder, form_file, count, seed):
             print(f"DIFFERENT {name}: {what} of {len(wrong)} of {len(wanted)} conversations. One of the shortest:\n{pin.shown(prompt, response)}\n"
                   f"  ours   {json.dumps(ours)}\n  theirs {json.dumps(theirs)}")
             return False
-    print(f"equal     {name}: {count} conversations, {sum(map(len, texts))} characters; {refused} more refused by the template", flush=True)
+    print(f"equal     {name}: {count} conversations, {sum(map(len, texts))} characters"
+          + (f"; {refused} more refused by the template" if refused else ""), flush=True)
     return True
 
 
