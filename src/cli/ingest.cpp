@@ -21,7 +21,6 @@ struct Options {
   std::string config, out;
   std::vector<std::string> overrides, files;
   config::RunConfig run;
-  std::string chat_template = config::word(run.backbone.chat_template);
   bool list_formats = false, old_name = false;
 };
 
@@ -56,18 +55,12 @@ void run(Options& options) {
   } else {
     if (options.files.empty() || options.run.backbone.dir.empty())
       throw ConfigError("give --config FILE, or input files and --model DIR");
-    const auto known = config::from_word<config::ChatTemplateName>(options.chat_template);
-    if (!known) {
-      throw ConfigError(fmt::format("--template: \"{}\" is not one of {}", options.chat_template,
-                                    fmt::join(config::words<config::ChatTemplateName>(), ", ")));
-    }
-    options.run.backbone.chat_template = *known;
     for (const std::string& file : options.files)
       options.run.data.inputs.push_back({file, "auto", "", config::InputSplit::own, 1.0});
   }
   check_output(options.out, options.run.data.inputs);
   const auto tokenizer = tokenizer::Tokenizer::load(std::filesystem::path(options.run.backbone.dir) / "tokenizer.json");
-  const tokenizer::ChatTemplate chat_template(config::word(options.run.backbone.chat_template), tokenizer,
+  const tokenizer::ChatTemplate chat_template(options.run.backbone.chat_template, tokenizer,
                                               options.run.data.special_tokens_in_text);
   const data::IngestReport report = data::ingest_for_run(options.run, tokenizer, chat_template, options.out);
   fmt::print("{}\ntoken store: {}\n", data::to_text(report), options.out);
@@ -84,7 +77,8 @@ void add_ingest(CLI::App& app) {
   verb->add_option("--out", options->out, "token store to write");
   verb->add_option("files", options->files, "JSONL files, plain, .gz or .zst")->excludes(config);
   verb->add_option("--model", options->run.backbone.dir, "Hugging Face directory with tokenizer.json")->excludes(config);
-  verb->add_option("--template", options->chat_template, "chatml, llama3, mistral, plain or dmoerm")
+  verb->add_option("--template", options->run.backbone.chat_template,
+                   "chatml, llama3, mistral, plain, dmoerm, or a file that launch/pin_chat_template.py wrote (*.json)")
       ->excludes(config)
       ->capture_default_str();
   verb->add_option("--max-length", options->run.data.max_length, "tokens of prompt + response")

@@ -72,8 +72,7 @@ class MadeFolders {
 /// Tokenise the inputs unless a store of the same inputs is there. @return path of the store
 fs::path ingest(const config::RunConfig& config, const run::RunDirectory& directory, bool update) {
   const tokenizer::Tokenizer tokenizer = tokenizer::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json");
-  const tokenizer::ChatTemplate chat_template(config::word(config.backbone.chat_template), tokenizer,
-                                              config.data.special_tokens_in_text);
+  const tokenizer::ChatTemplate chat_template(config.backbone.chat_template, tokenizer, config.data.special_tokens_in_text);
   const run::TaskIdentity identity = ingest_identity(config, tokenizer, chat_template);
   const fs::path store = directory.task("ingest") / "store.h5";
   if (directory.done("ingest", identity)) return store;

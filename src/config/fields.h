@@ -19,6 +19,7 @@ struct Rule {
   bool min_excluded = false;
   bool max_excluded = false;
   std::vector<std::string> words = {};  ///< the only ones allowed; empty = any text
+  bool or_file = false;                 ///< A file may be given instead of a word, see names_file(); then as is_path
   bool required = false;                ///< must be given and must not be empty
   bool is_path = false;                 ///< relative to the configuration file's directory
   bool is_name = false;                 ///< becomes a directory's name: [A-Za-z0-9_.-], no leading dot or dash
@@ -40,6 +41,8 @@ template <WordSetting E>
 Rule some_of(const std::vector<E>&) {
   return {.words = words<E>(), .required = true};
 }
+/// One of the words, or a file.
+inline Rule one_of_or_file(std::vector<std::string> words) { return {.words = std::move(words), .or_file = true}; }
 inline Rule required() { return {.required = true}; }
 inline Rule optional_path() { return {.is_path = true}; }
 inline Rule required_path() { return {.required = true, .is_path = true}; }
@@ -72,8 +75,9 @@ void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("dir", c.dir, required_path(), tokens | result | by_content,
         "Hugging Face directory of the pretrained backbone, with config.json, safetensors files and tokenizer.json.");
-  visit("chat_template", c.chat_template, one_of(c.chat_template), tokens | by_content,
-        "Template that turns a conversation into one text. Choose the one that the backbone was trained with.");
+  visit("chat_template", c.chat_template, one_of_or_file({"chatml", "llama3", "mistral", "plain", "dmoerm"}), tokens | by_content,
+        "Template that turns a conversation into one text: a name, or the file that launch/pin_chat_template.py wrote for the "
+        "model's own template. Choose the one that the backbone was trained with.");
   visit("layers", c.layers, at_least(0), result,
         "Number of layers used, counted from the input; 0 means all. Fewer layers are faster and less accurate.");
 }

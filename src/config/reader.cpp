@@ -97,7 +97,8 @@ class SectionReader {
       std::string wrong = read_value(tree, value);
       if constexpr (std::same_as<T, std::string>) {
         if (wrong.empty()) wrong = check_text(value, rule);
-        if (wrong.empty() && rule.is_path && !value.empty()) value = absolute(value);
+        const bool is_path = rule.is_path || (rule.or_file && names_file(value));
+        if (wrong.empty() && is_path && !value.empty()) value = absolute(value);
       } else if constexpr (!std::same_as<T, bool>) {
         if (wrong.empty()) wrong = check_range(static_cast<double>(value), rule);
         if (!wrong.empty()) value = initial;  // so that checks between keys do not complain a second time

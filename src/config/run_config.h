@@ -13,7 +13,7 @@ namespace dmoerm::config {
 /// Where the pretrained backbone comes from and how texts are laid out for it.
 struct BackboneConfig {
   std::string dir;
-  ChatTemplateName chat_template = ChatTemplateName::dmoerm;
+  std::string chat_template = "dmoerm";
   std::int64_t layers = 0;
 };
 

@@ -174,6 +174,7 @@ std::string check_range(double value, const Rule& rule) {
 }
 
 std::string check_text(const std::string& value, const Rule& rule) {
+  if (rule.or_file && names_file(value)) return value.starts_with('~') ? "~ is a shell's word: write ${HOME}" : "";
   if (!rule.words.empty() && std::find(rule.words.begin(), rule.words.end(), value) == rule.words.end()) {
     const std::optional<std::string> near = nearest(value, rule.words);
     return fmt::format("\"{}\" is not one of {}{}", value, describe_range(rule),
@@ -191,10 +192,13 @@ std::string check_text(const std::string& value, const Rule& rule) {
   return "";
 }
 
+bool names_file(const std::string& value) { return value.ends_with(".json") || value.find('/') != std::string::npos; }
+
 std::string describe_range(const Rule& rule) {
   if (!rule.words.empty()) {
     std::vector<std::string> words = rule.words;
     for (std::string& word : words) word = word.empty() ? "\"\"" : word;
+    if (rule.or_file) words.emplace_back("FILE.json");
     return fmt::format("{}", fmt::join(words, ", "));
   }
   const char* low = rule.min_excluded ? "<" : "<=";

@@ -30,6 +30,8 @@ std::string write_value(E value) {
 /// What is wrong with a value of the right type, or "".
 std::string check_range(double value, const Rule& rule);
 std::string check_text(const std::string& value, const Rule& rule);
+/// Whether a value of a key that takes words or a file means a file: it ends in .json or has a slash.
+bool names_file(const std::string& value);
 /// The rule in words: "> 0", "0 <= x < 1", "linear, cosine"; "" if any value goes.
 std::string describe_range(const Rule& rule);
 

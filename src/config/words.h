@@ -11,7 +11,6 @@
 namespace dmoerm::config {
 
 enum class LogLevel { debug, info, warn, error };
-enum class ChatTemplateName { chatml, llama3, mistral, plain, dmoerm };
 enum class Device { automatic, cpu, cuda };
 enum class Dtype { float32, bfloat16 };
 /// The split of a file's rows; `own` leaves it to the rows.
@@ -37,11 +36,6 @@ using Word = std::pair<E, std::string_view>;
 constexpr auto word_table(LogLevel) {
   return std::to_array<Word<LogLevel>>(
       {{LogLevel::debug, "debug"}, {LogLevel::info, "info"}, {LogLevel::warn, "warn"}, {LogLevel::error, "error"}});
-}
-constexpr auto word_table(ChatTemplateName) {
-  using enum ChatTemplateName;
-  return std::to_array<Word<ChatTemplateName>>(
-      {{chatml, "chatml"}, {llama3, "llama3"}, {mistral, "mistral"}, {plain, "plain"}, {dmoerm, "dmoerm"}});
 }
 constexpr auto word_table(Device) {
   return std::to_array<Word<Device>>({{Device::automatic, "auto"}, {Device::cpu, "cpu"}, {Device::cuda, "cuda"}});

@@ -76,13 +76,24 @@ ModelFiles files_of(const fs::path& directory, const json& manifest) {
   return files;
 }
 
+/// A named template, or the model's own with its form.
+std::shared_ptr<const tokenizer::ChatTemplate> read_template(const fs::path& directory, const json& manifest,
+                                                             const tokenizer::Tokenizer& tokenizer) {
+  const json& about = manifest.at("template");
+  const std::string name = about.at("name");
+  const bool special_in_text = manifest.at("special_tokens_in_text");
+  if (!about.contains("form")) return std::make_shared<tokenizer::ChatTemplate>(name, tokenizer, special_in_text);
+  const std::string place = (directory / kBundleManifest).string() + ": template";
+  return std::make_shared<tokenizer::ChatTemplate>(tokenizer::ChatForm::parse(about.at("form"), name, place), tokenizer,
+                                                   special_in_text);
+}
+
 Bundle read(const fs::path& directory, const json& manifest, at::Device device) {
   Bundle bundle;
   bundle.directory = directory;
   bundle.tokenizer = std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(directory / "base" / "tokenizer.json"));
   const std::string name = manifest.at("template").at("name");
-  bundle.chat_template =
-      std::make_shared<tokenizer::ChatTemplate>(name, *bundle.tokenizer, manifest.at("special_tokens_in_text").get<bool>());
+  bundle.chat_template = read_template(directory, manifest, *bundle.tokenizer);
   if (bundle.chat_template->digest() != manifest.at("template").at("sha256").get<std::string>()) {
     throw DataError(fmt::format("{}: template {} has digest {} in this program, the bundle was made with {}", directory.string(),
                                 name, bundle.chat_template->digest(), manifest.at("template").at("sha256").get<std::string>()));

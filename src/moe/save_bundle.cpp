@@ -142,6 +142,8 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
                      {"batch_tokens", model.limits.batch_tokens},
                      {"provenance", bundle.provenance},
                      {"special_tokens_in_text", bundle.chat_template->special_in_text()}};
+    if (const tokenizer::ChatForm* form = bundle.chat_template->form())
+      manifest["template"]["form"] = json::parse(form->canonical());
     model.router.save(temporary / "router");
     for (const Category& c : model.categories) {
       std::string base = "base";

@@ -1,5 +1,7 @@
 #include "run/make_bundle.h"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -46,6 +48,14 @@ bool stands(const fs::path& directory, const std::string& report_key) {
 
 }  // namespace
 
+void check_bundle_template(const std::string& named, const std::string& digest, const std::string& provenance) {
+  const std::string learnt = nlohmann::json::parse(provenance).value("template_digest", digest);
+  if (learnt == digest) return;
+  throw DataError(fmt::format(
+      "backbone.chat_template: {} has digest {}, the inputs were read with {}: put the old file back, or run with --update",
+      named, digest, learnt));
+}
+
 fs::path make_bundle(run::RunContext& context) {
   const config::RunConfig& config = context.config();
   const fs::path directory = context.directory().root() / "bundle";
@@ -56,8 +66,9 @@ fs::path make_bundle(run::RunContext& context) {
   bundle.model = *context.assemble_model();
   bundle.tokenizer =
       std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json"));
-  bundle.chat_template = std::make_shared<tokenizer::ChatTemplate>(config::word(config.backbone.chat_template), *bundle.tokenizer,
+  bundle.chat_template = std::make_shared<tokenizer::ChatTemplate>(config.backbone.chat_template, *bundle.tokenizer,
                                                                    config.data.special_tokens_in_text);
+  check_bundle_template(config.backbone.chat_template, bundle.chat_template->digest(), context.store().provenance());
   bundle.provenance = {{"run", config.name}, {"report_key", source}, {"data", context.store().digest()}, {"seed", config.seed}};
   moe::save_bundle(bundle, directory, config.backbone.dir, golden_texts());
   spdlog::info("[bundle] saved, loaded again and compared: {}", directory.string());

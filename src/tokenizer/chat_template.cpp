@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/text.h"
+#include "tokenizer/unicode.h"
 
 namespace dmoerm::tokenizer {
 namespace {
@@ -69,6 +70,30 @@ response:  {content}{end}
 constexpr std::array<std::string_view, 7> kEnds = {"[SEP]",           "<|im_end|>",    "<|eot_id|>", "</s>",
                                                    "<|end_of_text|>", "<|endoftext|>", "<eos>"};
 
+std::string_view trimmed(std::string_view text) {
+  constexpr std::string_view spaces = " \t\r\n\v\f";
+  const auto first = text.find_first_not_of(spaces);
+  return first == std::string_view::npos ? "" : text.substr(first, text.find_last_not_of(spaces) - first + 1);
+}
+
+std::string_view without_space_at_start(std::string_view text) {
+  while (!text.empty()) {
+    std::size_t at = 0;
+    if ((unicode::flags(unicode::next(text, at)) & unicode::kSpace) == 0) break;
+    text.remove_prefix(at);
+  }
+  return text;
+}
+
+std::string_view without_space_at_end(std::string_view text) {
+  while (!text.empty()) {
+    std::size_t at = text.size();
+    if ((unicode::flags(unicode::previous(text, at)) & unicode::kSpace) == 0) break;
+    text = text.substr(0, at);
+  }
+  return text;
+}
+
 std::string unescaped(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -85,16 +110,38 @@ std::string unescaped(std::string_view text) {
 /// tokenised together.
 class ChatTemplate::Rendering {
  public:
-  explicit Rendering(const ChatTemplate& chat) : tokenizer_(*chat.tokenizer_), special_in_text_(chat.special_in_text_) {}
+  /// @param as_text  write the tokens out instead of tokenising
+  Rendering(const ChatTemplate& chat, bool as_text)
+      : tokenizer_(*chat.tokenizer_), special_in_text_(chat.special_in_text_), as_text_(as_text) {}
 
   void add(const std::vector<Element>& line, std::string_view role, std::string_view content) {
     for (const Element& element : line) add(element, role, content);
+  }
+
+  /// A turn of a model's own template. Its tokens take white space beside them as they do where the tokenizer finds them.
+  void add(const ChatForm::Turn& turn) {
+    using Kind = ChatForm::Element::Kind;
+    for (const ChatForm::Element& element : *turn.edge) {
+      if (element.kind == Kind::text) {
+        add_text(element.text);
+      } else if (element.kind == Kind::content) {
+        std::string_view text = turn.content;
+        for (const ContentStep& step : element.steps) text = step.apply(text);
+        add_text(text);
+      } else {
+        const Tokenizer::TakesSpace takes = tokenizer_.takes_space(element.text);
+        if (takes.before && !as_text_) text_.resize(without_space_at_end(text_).size());
+        if (!add_token(element.text)) add_text(element.text);
+        skips_space_ = takes.behind && !as_text_;
+      }
+    }
   }
 
   std::vector<std::int32_t> finish() {
     flush();
     return std::move(ids_);
   }
+  std::string finish_text() { return std::move(text_); }
 
  private:
   void add(const Element& element, std::string_view role, std::string_view content) {
@@ -130,8 +177,19 @@ class ChatTemplate::Rendering {
     }
   }
 
+  /// Text of a model's own template or content, without the white space that the token before it takes.
+  void add_text(std::string_view text) {
+    if (skips_space_) text = without_space_at_start(text);
+    if (!text.empty()) skips_space_ = false;
+    text_ += text;
+  }
+
   void add(const std::vector<std::int32_t>& ids) {
     if (ids.empty()) return;
+    if (as_text_) {
+      for (const std::int32_t id : ids) text_ += tokenizer_.token_of(id);
+      return;
+    }
     flush();
     ids_.insert(ids_.end(), ids.begin(), ids.end());
   }
@@ -150,7 +208,8 @@ class ChatTemplate::Rendering {
   }
 
   const Tokenizer& tokenizer_;
-  bool special_in_text_;
+  bool special_in_text_, as_text_;
+  bool skips_space_ = false;
   std::vector<std::int32_t> ids_;
   std::string text_;
 };
@@ -158,16 +217,42 @@ class ChatTemplate::Rendering {
 ChatTemplate::ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bool special_in_text)
     : name_(name), tokenizer_(&tokenizer), special_in_text_(special_in_text) {
   const auto source = std::ranges::find(kSources, name, &Source::name);
-  if (source == kSources.end())
-    throw ConfigError(fmt::format("chat template \"{}\" is unknown; expected one of {}", name, fmt::join(names(), ", ")));
+  if (source == kSources.end()) {
+    if (!name.ends_with(".json") && name.find('/') == std::string_view::npos)
+      throw ConfigError(
+          fmt::format("chat template \"{}\" is unknown; known: {}, or a file that launch/pin_chat_template.py wrote", name,
+                      fmt::join(names(), ", ")));
+    *this = ChatTemplate(ChatForm::load(name), tokenizer, special_in_text);
+    return;
+  }
   text_ =
       fmt::format("template: {}\n{}special tokens in contents: {}\n", name, source->text, special_in_text ? "parsed" : "data");
   digest_ = sha256_hex(text_);
+  read_lines(source->text);
+}
+
+ChatTemplate::ChatTemplate(ChatForm form, const Tokenizer& tokenizer, bool special_in_text)
+    : name_(form.name()), form_(std::move(form)), tokenizer_(&tokenizer), special_in_text_(special_in_text) {
+  text_ = fmt::format("form: {}\nspecial tokens in contents: {}\n", form_->canonical(), special_in_text ? "parsed" : "data");
+  digest_ = sha256_hex(text_);
+  for (const auto& [name, elements] : form_->edges()) {
+    for (const ChatForm::Element& element : elements) {
+      if (element.kind == ChatForm::Element::Kind::token) note_missing(element.text);
+    }
+  }
+}
+
+void ChatTemplate::note_missing(const std::string& token) {
+  if (tokenizer_->id_of(token) || std::ranges::find(missing_tokens_, token) != missing_tokens_.end()) return;
+  missing_tokens_.push_back(token);
+}
+
+void ChatTemplate::read_lines(std::string_view source) {
   using Kind = Element::Kind;
   static const std::map<std::string_view, Kind> kinds = {{"content", Kind::content}, {"trimmed", Kind::trimmed},
                                                          {"role", Kind::role},       {"head", Kind::head},
                                                          {"tail", Kind::tail},       {"end", Kind::end}};
-  for (std::string_view rest = source->text; !rest.empty(); rest.remove_prefix(rest.find('\n') + 1)) {
+  for (std::string_view rest = source; !rest.empty(); rest.remove_prefix(rest.find('\n') + 1)) {
     std::string_view line = rest.substr(0, rest.find('\n'));
     const std::size_t colon = line.find(": ");
     std::vector<Element>& elements = lines_[std::string(line.substr(0, colon))];
@@ -187,9 +272,7 @@ ChatTemplate::ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bo
       else
         elements.push_back({Kind::token, std::string(inside)});
       line.remove_prefix(close + 1);
-      if (elements.back().kind != Kind::token || tokenizer.id_of(elements.back().text)) continue;
-      if (std::ranges::find(missing_tokens_, elements.back().text) == missing_tokens_.end())
-        missing_tokens_.push_back(elements.back().text);
+      if (elements.back().kind == Kind::token) note_missing(elements.back().text);
     }
   }
 }
@@ -232,20 +315,41 @@ void ChatTemplate::render_prompt(std::span<const preference::Message> prompt, Re
   out.add(line("answer"), "", "");
 }
 
-std::vector<std::int32_t> ChatTemplate::render_prompt(std::span<const preference::Message> prompt) const {
-  Rendering out(*this);
+void ChatTemplate::render(std::span<const preference::Message> prompt, std::optional<std::string_view> response,
+                          Rendering& out) const {
+  if (form_) {
+    for (const ChatForm::Turn& turn : form_->turns(prompt, response)) out.add(turn);
+    return;
+  }
   render_prompt(prompt, out);
+  if (response) out.add(line("response"), "", *response);
+}
+
+std::vector<std::int32_t> ChatTemplate::render_prompt(std::span<const preference::Message> prompt) const {
+  Rendering out(*this, false);
+  render(prompt, std::nullopt, out);
   return out.finish();
 }
 
 std::vector<std::int32_t> ChatTemplate::render(std::span<const preference::Message> prompt, std::string_view response) const {
-  Rendering out(*this);
-  render_prompt(prompt, out);
-  out.add(line("response"), "", response);
+  Rendering out(*this, false);
+  render(prompt, response, out);
   return out.finish();
 }
 
+std::string ChatTemplate::render_text(std::span<const preference::Message> prompt,
+                                      std::optional<std::string_view> response) const {
+  Rendering out(*this, true);
+  render(prompt, response, out);
+  return out.finish_text();
+}
+
 std::int64_t ChatTemplate::head_tokens() const {
+  if (form_) {
+    const ChatForm::Elements& start = form_->edges().at("start>user");
+    const bool token = start.front().kind == ChatForm::Element::Kind::token && tokenizer_->id_of(start.front().text);
+    return form_->starts_with_bos() && token ? 1 : 0;
+  }
   const auto& start = line("start");
   if (start.empty()) return 0;
   if (start.front().kind == Element::Kind::head) return static_cast<std::int64_t>(tokenizer_->leading_ids().size());

@@ -1,14 +1,15 @@
-// Named, pinned chat templates, which say how a prompt and a response become token ids. Every artefact has the hash of their
-// text.
+// Pinned chat templates, which say how a prompt and a response become token ids. Every artefact has the hash of their text.
 #pragma once
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "preference/group.h"
+#include "tokenizer/chat_form.h"
 #include "tokenizer/tokenizer.h"
 
 namespace dmoerm::tokenizer {
@@ -17,28 +18,36 @@ namespace dmoerm::tokenizer {
 /// not. Contents of messages are data: special tokens written in them stay text, unless `special_in_text` is set.
 class ChatTemplate {
  public:
-  /// @param name  one of names(). @throws ConfigError listing them
+  /// @param name  one of names(), or a file that launch/pin_chat_template.py wrote (it ends in .json or has a slash)
+  /// @throws ConfigError listing the names; IoError or DataError naming the file and the key
   ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bool special_in_text);
+  /// A model's own template.
+  ChatTemplate(ChatForm form, const Tokenizer& tokenizer, bool special_in_text);
 
   /// The names of the templates: chatml, llama3, mistral, plain, dmoerm.
   static std::vector<std::string> names();
 
-  /// Ids of the prompt and the response, which the reward model reads. They end with the template's end-of-turn marker, if it has
-  /// one. The ids of the prompt are the same for every response, except for tokens that merge across the border; users share the
+  /// Ids of prompt + response in full, ending as the template ends an assistant's turn, usually with a marker: what the reward
+  /// model reads. The ids of `prompt` are the same for every response up to tokens that merge across the border: share the
   /// longest common prefix.
   [[nodiscard]] std::vector<std::int32_t> render(std::span<const preference::Message> prompt, std::string_view response) const;
   /// Ids of the prompt alone, which the router reads.
   [[nodiscard]] std::vector<std::int32_t> render_prompt(std::span<const preference::Message> prompt) const;
-  /// Number of ids at the start of every rendering that stay when the prompt is cut (a BOS or [CLS]).
+  /// The text of render() or, without a response, of render_prompt(), tokens written out.
+  [[nodiscard]] std::string render_text(std::span<const preference::Message> prompt,
+                                        std::optional<std::string_view> response) const;
+  /// Number of ids at the start of every rendering that left-cutting must keep (e.g. a BOS or [CLS]).
   [[nodiscard]] std::int64_t head_tokens() const;
 
   [[nodiscard]] const std::string& name() const { return name_; }
   /// Tokens of the template that the tokenizer does not have, each once. They are written as text, which suggests that the
   /// template belongs to another model.
   [[nodiscard]] const std::vector<std::string>& missing_tokens() const { return missing_tokens_; }
-  /// The template as text, one line per role, as rendering interprets it. {x} is the token x (text if the tokenizer does not have
-  /// it), {head} and {tail} are what the tokenizer's post-processor puts around a text, {end} is its end-of-text token, and
-  /// {sep|x} is its [SEP], or x if it has none.
+  /// The form of a model's own template, or nullptr.
+  [[nodiscard]] const ChatForm* form() const { return form_ ? &*form_ : nullptr; }
+  /// A model's own template: its form. A named one: the template written out, one role a line; rendering interprets this text.
+  /// {x} is the token x (text where the tokenizer lacks it), {head} and {tail} what the tokenizer's post-processor puts around a
+  /// text, {end} its end-of-text token, {sep|x} its [SEP] or else x.
   [[nodiscard]] const std::string& text() const { return text_; }
   /// Whether special tokens written in a text count as tokens.
   [[nodiscard]] bool special_in_text() const { return special_in_text_; }
@@ -54,10 +63,14 @@ class ChatTemplate {
   class Rendering;
 
   [[nodiscard]] const std::vector<Element>& line(std::string_view role) const;
+  void read_lines(std::string_view source);
+  void note_missing(const std::string& token);
+  void render(std::span<const preference::Message> prompt, std::optional<std::string_view> response, Rendering& out) const;
   void render_prompt(std::span<const preference::Message> prompt, Rendering& out) const;
 
   std::string name_, text_, digest_;
   std::map<std::string, std::vector<Element>, std::less<>> lines_;
+  std::optional<ChatForm> form_;
   std::vector<std::string> missing_tokens_;
   const Tokenizer* tokenizer_;
   bool special_in_text_;

@@ -192,6 +192,11 @@ std::string Tokenizer::token_of(std::int32_t id) const {
   return found == impl_->tokens.end() ? std::string() : found->second;
 }
 
+Tokenizer::TakesSpace Tokenizer::takes_space(std::string_view token) const {
+  const auto found = impl_->added.find(token);
+  return found == impl_->added.end() ? TakesSpace{} : TakesSpace{found->second.lstrip, found->second.rstrip};
+}
+
 std::int64_t Tokenizer::vocab_size() const { return impl_->vocab_size; }
 const std::string& Tokenizer::digest() const { return impl_->digest; }
 

@@ -39,6 +39,11 @@ class Tokenizer {
   [[nodiscard]] std::optional<std::int32_t> id_of(std::string_view token) const;
   /// The content of the token with this id, or "" if there is none.
   [[nodiscard]] std::string token_of(std::int32_t id) const;
+  /// Whether a token takes the white space before and behind it from the text (lstrip, rstrip of an added token).
+  struct TakesSpace {
+    bool before = false, behind = false;
+  };
+  [[nodiscard]] TakesSpace takes_space(std::string_view token) const;
   /// One more than the largest id.
   [[nodiscard]] std::int64_t vocab_size() const;
   /// SHA-256 of the file that the tokenizer was read from.

@@ -102,7 +102,8 @@ TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
       "c.yaml:3:3: backbone.dir: is missing. Hugging Face directory of the pretrained backbone, with config.json, safetensors "
       "files "
       "and tokenizer.json.\n"
-      "c.yaml:3:18: backbone.chat_template: \"llama4\" is not one of chatml, llama3, mistral, plain, dmoerm; did you mean "
+      "c.yaml:3:18: backbone.chat_template: \"llama4\" is not one of chatml, llama3, mistral, plain, dmoerm, FILE.json; did you "
+      "mean "
       "llama3?\n"
       "c.yaml:5:11: data.inputs: must have at least one element\n"
       "c.yaml:6:15: data.test_share: validation_share + test_share = 0.4 + 0.6 leaves no train split: their sum must be below 1\n"
@@ -280,6 +281,19 @@ TEST(RunConfig, TakesRelativePathsFromTheFilesDirectory) {
   EXPECT_EQ(c.data.inputs[1].path, (directory / "b.jsonl").lexically_normal().string());
   EXPECT_EQ(c.runs_dir, "elsewhere");
   std::filesystem::remove_all(directory);
+}
+
+TEST(RunConfig, TakesAChatTemplateByNameOrAsAFile) {
+  const auto read = [](const std::string& value) {
+    return parse_run_config(kSmallest, "c.yaml", "/configs", {"backbone.chat_template=" + value}).backbone.chat_template;
+  };
+  EXPECT_EQ(read("chatml"), "chatml");
+  EXPECT_EQ(read("own.chat.json"), "/configs/own.chat.json");
+  EXPECT_EQ(read("../models/own"), "/models/own");
+  EXPECT_EQ(read("/abs/own.json"), "/abs/own.json");
+  EXPECT_EQ(problems(kSmallest, {"backbone.chat_template=~/own.json"}),
+            "--set backbone.chat_template=~/own.json: backbone.chat_template: ~ is a shell's word: write ${HOME}");
+  EXPECT_NE(reference().find("chatml, llama3, mistral, plain, dmoerm, FILE.json"), std::string::npos);
 }
 
 TEST(RunConfig, AppliesOverridesAnywhere) {
@@ -532,7 +546,6 @@ void expect_one_word_each() {
 
 TEST(RunConfig, AWordStandsForOneValue) {
   expect_one_word_each<LogLevel>();
-  expect_one_word_each<ChatTemplateName>();
   expect_one_word_each<Device>();
   expect_one_word_each<Dtype>();
   expect_one_word_each<InputSplit>();

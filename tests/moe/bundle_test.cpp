@@ -247,6 +247,34 @@ TEST_F(BundleFolder, LinkedFilesAreFoundAndADamagedManifestIsNamed) {
   EXPECT_NE(refusal().find("dmoerm.json"), std::string::npos) << refusal();
 }
 
+TEST_F(BundleFolder, AModelsOwnTemplateIsInTheBundle) {
+  const nlohmann::json form = {{"starts_with_bos", false},
+                               {"edges",
+                                {{"start>user", {"U ", {{"content", nlohmann::json::array()}}}},
+                                 {"user>assistant", {" A ", {{"content", nlohmann::json::array()}}}},
+                                 {"assistant>user", {" U ", {{"content", nlohmann::json::array()}}}},
+                                 {"user>generation", {" A "}},
+                                 {"user>response", {" A ", {{"content", nlohmann::json::array()}}}},
+                                 {"response>end", {" end"}}}}};
+  bundle_.chat_template = std::make_shared<tokenizer::ChatTemplate>(tokenizer::ChatForm::parse(form, "chatml", "own.json"),
+                                                                    *bundle_.tokenizer, false);
+  const fs::path bundle = save();
+  const Bundle loaded = load_bundle(bundle, at::kCPU);
+  EXPECT_EQ(loaded.chat_template->name(), "chatml");  // a name that means another template where there is no form
+  EXPECT_EQ(loaded.chat_template->digest(), bundle_.chat_template->digest());
+  const std::vector<preference::Message> prompt = {{"user", "hello"}};
+  EXPECT_EQ(loaded.chat_template->render_text(prompt, "good"), "U hello A good end");
+
+  nlohmann::json manifest = read_json(bundle / "dmoerm.json");
+  manifest["template"]["form"]["edges"]["response>end"] = {"other end"};
+  std::ofstream(bundle / "dmoerm.json") << manifest.dump();
+  EXPECT_NE(refusal().find("template chatml has digest"), std::string::npos) << refusal();
+  manifest["template"]["form"]["edges"]["response>end"] = {nlohmann::json{{"colour", 1}}};
+  std::ofstream(bundle / "dmoerm.json") << manifest.dump();
+  EXPECT_NE(refusal().find("dmoerm.json: template: form.edges.response>end[0]: unknown key \"colour\""), std::string::npos)
+      << refusal();
+}
+
 TEST_F(BundleFolder, TheTokenizerPadsWithWhatTheConfigurationNames) {
   write_json_atomically(folder_ / "model" / "tokenizer_config.json",
                         {{"pad_token", "[SEP]"}, {"chat_template", "{{ of another model }}"}, {"model_max_length", 64}});

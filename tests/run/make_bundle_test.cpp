@@ -1,0 +1,26 @@
+// A bundle is made with the chat template that the inputs were read with.
+#include "run/make_bundle.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace dmoerm::run {
+namespace {
+
+TEST(MakeBundle, RefusesATemplateThatChangedSinceTheInputsWereRead) {
+  EXPECT_NO_THROW(check_bundle_template("own.json", "aa", R"({"template_digest": "aa"})"));
+  EXPECT_NO_THROW(check_bundle_template("own.json", "aa", "{}"));  // of a store that did not say
+  try {
+    check_bundle_template("/models/own.json", "aa", R"({"template_digest": "bb"})");
+    FAIL();
+  } catch (const DataError& e) {
+    EXPECT_EQ(
+        std::string(e.what()),
+        "backbone.chat_template: /models/own.json has digest aa, the inputs were read with bb: put the old file back, or run "
+        "with --update");
+  }
+}
+
+}  // namespace
+}  // namespace dmoerm::run
