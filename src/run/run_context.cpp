@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "nn/device.h"
+#include "plan/graph_builder.h"
 
 namespace dmoerm::run {
 namespace {
@@ -128,12 +129,7 @@ std::vector<std::string> RunContext::save_model(const std::string& task, const L
 }
 
 std::string RunContext::expert_task(std::int32_t category_index, std::size_t point) const {
-  const config::CategoryConfig& c = category(category_index);
-  const auto fuse = static_cast<std::size_t>(config_.experts.fuse);
-  std::string id = fmt::format("expert/{}/", c.name);
-  const std::size_t first = point / fuse * fuse;
-  for (std::size_t p = first; p < std::min(first + fuse, c.points.size()); ++p) id += (p > first ? "+" : "") + c.points[p];
-  return id;
+  return plan::expert_set_of(config_, category(category_index), point).text();
 }
 
 std::vector<std::shared_ptr<nn::Expert>> RunContext::load_experts(std::int32_t category_index) {

@@ -21,6 +21,7 @@
 #include "base/rng.h"
 #include "base/stop.h"
 #include "nn/pairwise_loss.h"
+#include "plan/training_steps.h"
 #include "train/checkpoint.h"
 #include "train/course.h"
 #include "watch/status_file.h"
@@ -423,11 +424,7 @@ class Training {
 
 std::int64_t total_steps(const config::TrainConfig& train, const data::TokenStore& store,
                          const std::vector<LabelledGroup>& groups) {
-  if (train.steps_max > 0) return train.steps_max;
-  std::int64_t pass = 0;
-  for (const std::int32_t copies : copies_of(store, groups)) pass += std::max(1, copies);
-  return std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(train.epochs_max * static_cast<double>(pass) /
-                                                                       static_cast<double>(train.groups_per_step))));
+  return plan::training_steps(train, static_cast<double>(epoch_groups(store, groups)));
 }
 
 std::vector<TrainOutcome> train_rewards(const TrainerContext& context, std::vector<Trainee>& trainees) {

@@ -1,13 +1,11 @@
-#include "run/make_bundle.h"
+#include "run/stage_bundle.h"
 
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
-#include "base/files.h"
 #include "base/log.h"
 #include "moe/bundle.h"
-#include "moe/bundle_files.h"
-#include "run/pipeline.h"
+#include "plan/task_id.h"
+#include "preference/group.h"
 
 namespace dmoerm::run {
 namespace {
@@ -24,34 +22,22 @@ std::vector<std::pair<std::vector<preference::Message>, std::vector<std::string>
            {"I have just asked the carrier to trace it and will write to you before noon tomorrow.", "ok"}}};
 }
 
-/// Whether a whole bundle made from these tasks is there.
-bool stands(const fs::path& directory, const std::string& report_key) {
-  const fs::path file = directory / moe::kBundleManifest;
-  if (!fs::exists(file)) return false;
-  try {
-    const nlohmann::json manifest = read_json(file);
-    if (manifest.at("provenance").at("report_key") != report_key) return false;
-    const nlohmann::json found = moe::file_sums(directory);
-    for (const auto& [name, sum] : manifest.at("files").items()) {
-      if (found.value(name, "") == sum) continue;
-      spdlog::warn("[bundle] {}: missing or damaged, the bundle is made again", (directory / name).string());
-      return false;
-    }
-    return true;
-  } catch (const std::exception& e) {  // of no form that we write
-    spdlog::warn("[bundle] {}: damaged, the bundle is made again: {}", file.string(), e.what());
-    return false;
+/// Every file of a folder, relative to it.
+std::vector<std::string> files_of(const fs::path& folder) {
+  std::vector<std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) files.push_back(entry.path().lexically_relative(folder).generic_string());
   }
+  return files;
 }
 
 }  // namespace
 
-fs::path make_bundle(run::RunContext& context) {
+void run_bundle(RunContext& context, const TaskIdentity& identity, comm::Communicator& group) {
+  if (group.rank() != 0) return;
   const config::RunConfig& config = context.config();
-  const fs::path directory = context.directory().root() / "bundle";
-  const std::string source = read_json(context.directory().task("report") / "manifest.json").at("key");
-  if (stands(directory, source)) return directory;
-
+  const std::string task = plan::TaskId::bundle().text();
+  const fs::path directory = context.directory().task(task);
   moe::Bundle bundle;
   bundle.base = context.pretrained();
   bundle.tokenizer =
@@ -60,28 +46,32 @@ fs::path make_bundle(run::RunContext& context) {
                                                                    config.data.special_tokens_in_text);
   bundle.max_length = config.data.max_length, bundle.min_prompt_tokens = config.data.min_prompt_tokens;
   bundle.batch_tokens = config.compute.micro_batch_tokens;
-  bundle.router = moe::CategoryRouter::load(context.directory().task("router"));
+  bundle.router = moe::CategoryRouter::load(context.directory().task(plan::TaskId::router().text()));
   for (std::size_t i = 0; i < config.categories.size(); ++i) {
     const config::CategoryConfig& c = config.categories[i];
     const auto index = static_cast<std::int32_t>(i);
-    const nlohmann::json metrics = context.directory().metrics("aggregator/" + c.name);
+    const nlohmann::json metrics = context.directory().metrics(plan::TaskId::aggregator(c.name).text());
     const std::string chosen = metrics.at("chosen");
     moe::CategoryModel category{
         c.name,
-        context.load_model("base/" + c.name).backbone,
+        context.load_model(plan::TaskId::base(c.name).text()).backbone,
         c.points,
         {},
-        moe::Aggregator::load(context.directory().task("aggregator/" + c.name) / (chosen + ".safetensors"))};
+        moe::Aggregator::load(context.directory().task(plan::TaskId::aggregator(c.name).text()) / (chosen + ".safetensors"))};
     for (const auto& expert : context.load_experts(index)) category.experts.push_back(expert);
     bundle.categories.push_back(std::move(category));
     bundle.score_stats[c.name] = moe::stats_of(metrics.at(chosen).at("score"));
   }
-  const run::LoadedModel single = context.load_model("single");
-  bundle.single = {single.backbone, single.expert, moe::stats_of(context.directory().metrics("single").at("score"))};
-  bundle.provenance = {{"run", config.name}, {"report_key", source}, {"data", context.store().digest()}, {"seed", config.seed}};
+  const LoadedModel single = context.load_model(plan::TaskId::single().text());
+  bundle.single = {single.backbone, single.expert,
+                   moe::stats_of(context.directory().metrics(plan::TaskId::single().text()).at("score"))};
+  bundle.provenance = {{"run", config.name},
+                       {"report_key", identity.inputs.at(plan::TaskId::report().text())},
+                       {"data", context.store().digest()},
+                       {"seed", config.seed}};
   moe::save_bundle(bundle, directory, config.backbone.dir, golden_texts());
+  context.directory().complete(task, identity, files_of(directory), nlohmann::json::object());
   spdlog::info("[bundle] saved, loaded again and compared: {}", directory.string());
-  return directory;
 }
 
 }  // namespace dmoerm::run

@@ -1,16 +1,20 @@
-// Test figures of a category: every model on the same groups, and DMoERM end to end with its own routing.
+#include "run/stage_eval.h"
+
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
 
 #include "base/files.h"
 #include "nn/pairwise_loss.h"
-#include "run/tasks.h"
+#include "run/stage_router.h"
+#include "run/task_settings.h"
 
 namespace dmoerm::run {
 namespace {
 
 using nlohmann::json;
+
+constexpr int kResultsSchema = 2;  // of results.json; 2: the likeliest category of each route
 
 /// Pairs ordered rightly, for each group.
 std::vector<double> right_pairs(const std::vector<float>& rewards, const std::vector<std::size_t>& first,
@@ -65,6 +69,10 @@ json point_figures(RunContext& context, std::int32_t category, comm::Communicato
 }
 
 }  // namespace
+
+json eval_settings(const config::RunConfig& config) {
+  return {{"categories", all_categories(config)}, {"baselines", config.baselines}, {"results", kResultsSchema}};
+}
 
 void run_eval(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
               comm::Communicator& group) {

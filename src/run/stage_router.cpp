@@ -1,11 +1,20 @@
-#include <ATen/core/Tensor.h>
+#include "run/stage_router.h"
 
 #include <algorithm>
 
 #include "base/log.h"
-#include "run/tasks.h"
 
 namespace dmoerm::run {
+
+nlohmann::json router_settings(const config::RunConfig& config) {
+  const config::RouterConfig& r = config.router;
+  return {{"router",
+           {{"lr", r.lr},
+            {"steps_max", r.steps_max},
+            {"weight_decay", r.weight_decay},
+            {"confidence_min", r.confidence_min},
+            {"pooling", r.pooling}}}};
+}
 
 at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups) {
   std::vector<std::vector<std::int32_t>> prompts;
