@@ -11,7 +11,7 @@
 #include "cli/verbs.h"
 #include "config/reader.h"
 #include "label/run_limits.h"
-#include "run/label_job.h"
+#include "run/stage_label.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -30,21 +30,21 @@ int run(const Options& options) {
   init_log(0, 1, config::word(config.log_level));
   catch_stop_signals();
   const run::RunDirectory directory(std::filesystem::path(config.runs_dir) / config.name);
-  run::LabelJob job(config, directory, options.points);
+  run::LabelStage stage(config, directory, options.points);
   if (options.dry_run) {
-    fmt::print("{}", job.estimate());
+    fmt::print("{}", stage.estimate());
     return 0;
   }
-  run::LabelJob::Run how;
+  run::LabelStage::Run how;
   how.limits = limits;
   how.terminal = ::isatty(STDERR_FILENO) == 1;
   how.stop = stop_requested;
-  const label::LabelEnd end = job.run(how);
+  const label::LabelEnd end = stage.run(how);
   fmt::print("{}\nlabel store: {}\nverdicts and this page: {}\n", read_file(directory.task("label") / "report.md"),
              run::label_store_path(config).string(), directory.task("label").string());
   if (end.why == label::LabelEnd::Why::complete) return 0;
   fmt::print(stderr, "dmoerm: labelling ended early: {}; all answers so far are stored{}\n", end.message,
-             end.exit_code() == 3 ? ": run the same command again to go on" : "");
+             end.exit_code() == 3 ? "; run the same command again to continue" : "");
   return end.exit_code();
 }
 
@@ -53,16 +53,16 @@ int run(const Options& options) {
 void add_label(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand(
-      "label", "Ask LLM judges about the configuration's pairs, in both orders; what was paid for is never asked again");
+      "label", "Ask LLM judges about the configuration's pairs, in both orders; stored answers are never asked again");
   verb->footer("Example: launch/dmoerm label --config my.yaml --dry-run");
   verb->add_option("--config", options->config, "YAML configuration of a run, with `labels.judges`")->required();
-  verb->add_option("--set", options->overrides, "override a key: --set labels.samples=2");
-  verb->add_option("--points", options->points, "only these: category/point, or a category");
-  verb->add_option("--store", options->store, "label store instead of the configuration's");
-  verb->add_flag("--dry-run", options->dry_run, "print requests, tokens and cost by point; send nothing");
-  verb->add_option("--cost-max", options->limits.cost_max, "stop this run before it has cost more");
-  verb->add_option("--requests-max", options->limits.requests_max, "stop this run after so many requests");
-  verb->add_option("--tokens-max", options->limits.tokens_max, "stop this run before it has used more tokens");
+  verb->add_option("--set", options->overrides, "Override a key: --set labels.samples=2");
+  verb->add_option("--points", options->points, "Points to label: category/point, or a category; default: all");
+  verb->add_option("--store", options->store, "Label store, instead of the configuration's");
+  verb->add_flag("--dry-run", options->dry_run, "Print requests, tokens and cost by point; send nothing");
+  verb->add_option("--cost-max", options->limits.cost_max, "Stop this run before it costs more");
+  verb->add_option("--requests-max", options->limits.requests_max, "Stop this run after this many requests");
+  verb->add_option("--tokens-max", options->limits.tokens_max, "Stop this run before it uses more tokens");
   verb->callback([options] {
     if (const int code = run(*options); code != 0) throw CLI::RuntimeError(code);
   });

@@ -1,4 +1,4 @@
-// dmoerm plan: who would run what when, on a cluster that need not be there.
+// dmoerm plan: simulates a run on a cluster that need not exist.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,9 +14,11 @@
 #include "config/reader.h"
 #include "plan/calibration.h"
 #include "plan/gantt.h"
-#include "plan/job.h"
+#include "plan/graph_builder.h"
 #include "plan/plan_report.h"
-#include "run/pipeline.h"
+#include "run/model_shape.h"
+#include "run/plan_tasks.h"
+#include "run/store_sizes.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -30,14 +32,14 @@ struct Options {
   double reached = 0, memory_gib = -1, cores = -1;
   double mtbf_hours = 0, checkpoint_every_s = 0, restart_s = 180, stops_from = 0.3;
   std::uint64_t seed = 17;
-  plan::JobSizes sizes;
-  bool stated = false;  ///< sizes are given
+  plan::StatedNumbers stated;
+  bool is_stated = false;  ///< Whether numbers are stated instead of counted in a store
   std::size_t lines = 60;
 };
 
 std::string joined(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
 
-/// Everything that the plan is made of, with what it takes for granted.
+/// The plan: what it is made of, and its assumptions.
 class Planning {
  public:
   explicit Planning(const Options& options)
@@ -131,7 +133,7 @@ class Planning {
 
   void choose_source() {
     const fs::path directory = options_.run.empty() ? fs::path(config_.runs_dir) / config_.name : fs::path(options_.run);
-    if (!options_.stated) {
+    if (!options_.is_stated) {
       store_ = options_.store.empty() ? directory / "ingest" / "store.h5" : fs::path(options_.store);
       if (!fs::exists(store_)) {
         throw ConfigError(
@@ -145,15 +147,15 @@ class Planning {
       assumptions_.push_back(fmt::format(
           "stated: {:.0f} train groups a category of {:.0f} tokens each (prompt once, all responses), {} of phase 1's labelled a "
           "point",
-          options_.sizes.groups_per_category, options_.sizes.tokens_per_group,
-          options_.sizes.labels_per_point > 0 ? fmt::format("at most {:.0f}", options_.sizes.labels_per_point) : "all"));
+          options_.stated.groups_per_category, options_.stated.tokens_per_group,
+          options_.stated.labels_per_point > 0 ? fmt::format("at most {:.0f}", options_.stated.labels_per_point) : "all"));
     }
-    assumptions_.push_back("labels are there: labelling by judges takes no time in the plan");
+    assumptions_.push_back("the inputs are ingested and labelled: neither takes time in the plan");
     if (options_.run.empty()) {
       assumptions_.push_back("costs are modelled, not measured (--run DIR takes them from a real run)");
       return;
     }
-    if (options_.stated) throw ConfigError("--run takes sizes from the run's own token store: give no --groups-per-category");
+    if (options_.is_stated) throw ConfigError("--run takes sizes from the run's own token store: give no --groups-per-category");
     measured_ = plan::calibrate(directory / "timeline.jsonl", graph_of(config_.experts.per_task), simulation_.ranks_at_speed);
     calibrated_ = true;
     assumptions_.push_back(
@@ -173,31 +175,28 @@ class Planning {
       assumptions_.push_back(
           options_.stops_from < 1
               ? fmt::format(
-                    "early stops: each model ends at a share of its longest course drawn evenly from {:.2f} to 1 (seed {})",
+                    "early stops: each model ends at a share of its longest training drawn evenly from {:.2f} to 1 (seed {})",
                     options_.stops_from, options_.seed)
               : "no early stops");
     }
     if (options_.mtbf_hours > 0) {
       assumptions_.push_back(fmt::format(
-          "a node fails every {:.3g} h in the mean (seed {}); the job restarts {:.0f} s later from checkpoints of every {:.0f} s",
+          "a node fails every {:.3g} h on average (seed {}); the job restarts {:.0f} s later from checkpoints of every {:.0f} s",
           options_.mtbf_hours, options_.seed, options_.restart_s, simulation_.checkpoint_every_s));
     }
   }
 
-  [[nodiscard]] std::vector<plan::SizedTask> sized_tasks(std::int64_t fuse) const {
+  [[nodiscard]] std::vector<plan::TaskNode> nodes(std::int64_t fuse) const {
     config::RunConfig config = config_;
     config.experts.per_task = fuse;
-    if (options_.stated) return plan::estimated_job(config, options_.sizes);
-    const run::RunDirectory directory(store_.parent_path().parent_path());
+    if (options_.is_stated) return plan::GraphBuilder(config, plan::StatedSizes(config, options_.stated)).build();
     const data::TokenStore store = data::TokenStore::open(store_);
-    std::vector<plan::SizedTask> tasks;
-    for (run::RunTask& task : run::plan_tasks(config, store, {}, run::load_label_plan(directory, config)))
-      tasks.push_back({std::move(task.node), task.load});
-    return tasks;
+    run::check_data(config, store);
+    return plan::GraphBuilder(config, run::StoreSizes(config, store)).build();
   }
 
   [[nodiscard]] plan::TaskGraph graph_of(std::int64_t fuse) const {
-    return plan::priced_graph(sized_tasks(fuse), shape_, device_, config_.compute.micro_batch_tokens);
+    return plan::priced_graph(nodes(fuse), shape_, device_, config_.compute.micro_batch_tokens);
   }
 
   [[nodiscard]] plan::PlannedRun planned(std::int64_t fuse) const {
@@ -223,10 +222,10 @@ class Planning {
       try {
         const plan::PlannedRun run = planned(fuse);
         choice.makespan = run.simulation.makespan, choice.rank_hours = run.simulation.busy_s / 3600;
-        for (const plan::Stay& stay : run.simulation.stays) {
-          const plan::Task& task = run.graph.tasks()[stay.task];
-          if (plan::kind_of(task.id) == "expert")
-            choice.memory_mib = std::max(choice.memory_mib, plan::memory_mib(task, static_cast<int>(stay.ranks.size())));
+        for (const plan::TaskInterval& interval : run.simulation.intervals) {
+          const plan::Task& task = run.graph.tasks()[interval.task];
+          if (const auto id = plan::TaskId::parse(task.id); id && id->kind == plan::TaskKind::expert_set)
+            choice.memory_mib = std::max(choice.memory_mib, plan::memory_mib(task, static_cast<int>(interval.ranks.size())));
         }
       } catch (const ConfigError& e) {
         choice.refusal = e.what();
@@ -253,56 +252,59 @@ class Planning {
 
 void add_plan(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb =
-      app.add_subcommand("plan", "Simulate a run on a cluster: who runs what when, how long, at what cost, and what limits it");
+  CLI::App* verb = app.add_subcommand(
+      "plan",
+      "Simulate a run on a cluster: which ranks run which task when, how long it takes, what it costs, and what limits it");
   verb->footer(
       "Example: launch/dmoerm plan --config configs/cluster/llama3-8b.yaml --shape llama3-8b --nodes 8 --gpus-per-node 8 "
       "--groups-per-category 20000\n"
       "  --tokens-per-group 1200 --svg plan.svg");
   verb->add_option("--config", options->config, "YAML configuration")->required();
-  verb->add_option("--set", options->overrides, "override a key of the configuration");
-  verb->add_option("--nodes", options->nodes, "nodes; default: slurm.nodes")->check(CLI::Range(1, 10000));
-  verb->add_option("--gpus-per-node", options->per_node, "ranks of a node, one a GPU; default: slurm.ranks_per_node")
+  verb->add_option("--set", options->overrides, "Override a key of the configuration");
+  verb->add_option("--nodes", options->nodes, "Number of nodes; default: slurm.nodes")->check(CLI::Range(1, 10000));
+  verb->add_option("--gpus-per-node", options->per_node, "Ranks per node, one per GPU; default: slurm.ranks_per_node")
       ->check(CLI::Range(1, 1024));
-  verb->add_option("--ranks", options->ranks, "ranks of one node instead")->check(CLI::Range(1, 1024));
-  verb->add_option("--device", options->device, "of each rank: " + joined(plan::device_names()));
-  verb->add_option("--reached", options->reached, "share of the peak that long passes reach")->check(CLI::Range(0.001, 1.0));
-  verb->add_option("--memory-gib", options->memory_gib, "of a device; 0 = not limited")->check(CLI::NonNegativeNumber);
+  verb->add_option("--ranks", options->ranks, "Number of ranks on one node, instead of nodes and GPUs")
+      ->check(CLI::Range(1, 1024));
+  verb->add_option("--device", options->device, "Device type of each rank: " + joined(plan::device_names()));
+  verb->add_option("--reached", options->reached, "Share of the peak that long passes reach")->check(CLI::Range(0.001, 1.0));
+  verb->add_option("--memory-gib", options->memory_gib, "Memory per device in GiB; 0 = unlimited")->check(CLI::NonNegativeNumber);
   verb->add_option("--cores", options->cores,
-                   "of a node whose ranks compute on the processor; default with --ranks: this machine's")
+                   "Cores per node, where ranks compute on the CPU; default with --ranks: those of this machine")
       ->check(CLI::NonNegativeNumber);
-  verb->add_option("--shape", options->shape, "plan without the backbone's files: " + joined(plan::shape_names()));
-  verb->add_option("--store", options->store, "token store of `dmoerm ingest`; default: the run directory's");
-  CLI::Option* groups = verb->add_option("--groups-per-category", options->sizes.groups_per_category,
-                                         "plan without data: train groups of a category")
+  verb->add_option("--shape", options->shape, "Shape of the backbone, to plan without its files: " + joined(plan::shape_names()));
+  verb->add_option("--store", options->store, "Token store of `dmoerm ingest`; default: the run directory's");
+  CLI::Option* groups = verb->add_option("--groups-per-category", options->stated.groups_per_category,
+                                         "Train groups per category, to plan without data")
                             ->check(CLI::Range(1.0, 1e9));
-  CLI::Option* tokens = verb->add_option("--tokens-per-group", options->sizes.tokens_per_group,
-                                         "plan without data: tokens of a group, its prompt once")
+  CLI::Option* tokens = verb->add_option("--tokens-per-group", options->stated.tokens_per_group,
+                                         "Tokens per group with its prompt once, to plan without data")
                             ->check(CLI::Range(1.0, 1e6));
   tokens->needs(groups), groups->needs(tokens);
-  verb->add_option("--labels-per-point", options->sizes.labels_per_point,
-                   "plan without data: groups labelled for a point; 0 = all of phase 1")
+  verb->add_option("--labels-per-point", options->stated.labels_per_point,
+                   "Groups labelled per point, to plan without data; 0 = all of phase 1")
       ->needs(groups)
       ->check(CLI::Range(0.0, 1e9));
-  verb->add_option("--run", options->run, "run directory whose timeline.jsonl says what tasks really cost");
+  verb->add_option("--run", options->run, "Run directory whose timeline.jsonl says what tasks really cost");
   verb->add_option("--stops-from", options->stops_from,
-                   "early stops: each model ends at a random share of its longest course from this to 1; 1 = none")
+                   "Smallest share of its longest training at which a model may stop early; 1 = no early stops")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  verb->add_option("--node-mtbf-hours", options->mtbf_hours, "mean time between failures of a node; 0 = none fails")
+  verb->add_option("--node-mtbf-hours", options->mtbf_hours, "Mean time between failures of a node; 0 = none fails")
       ->check(CLI::Range(0.0, 1e9));
-  verb->add_option("--checkpoint-every-s", options->checkpoint_every_s, "default: experts.train.checkpoint_every_s")
+  verb->add_option("--checkpoint-every-s", options->checkpoint_every_s,
+                   "Seconds between checkpoints; default: experts.train.checkpoint_every_s")
       ->check(CLI::PositiveNumber);
-  verb->add_option("--restart-s", options->restart_s, "from a failure until the ranks work again")
+  verb->add_option("--restart-s", options->restart_s, "Seconds from a failure until the ranks work again")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  verb->add_option("--seed", options->seed, "of early stops and failures")->capture_default_str();
-  verb->add_option("--lines", options->lines, "of the schedule to print; 0 = none")->capture_default_str();
-  verb->add_option("--svg", options->svg, "draw the schedule");
-  verb->add_option("--json", options->json, "write everything");
+  verb->add_option("--seed", options->seed, "Seed of early stops and failures")->capture_default_str();
+  verb->add_option("--lines", options->lines, "Lines of the schedule to print; 0 = none")->capture_default_str();
+  verb->add_option("--svg", options->svg, "File for a drawing of the schedule (SVG)");
+  verb->add_option("--json", options->json, "File for the whole plan (JSON)");
   verb->callback([options, groups] {
     init_log(0, 1, "warn");
-    options->stated = groups->count() > 0;
+    options->is_stated = groups->count() > 0;
     Planning(*options).print();
   });
 }

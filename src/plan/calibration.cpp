@@ -10,25 +10,25 @@
 
 #include "base/error.h"
 #include "base/files.h"
-#include "plan/simulator.h"
+#include "plan/task_id.h"
 
 namespace dmoerm::plan {
 namespace {
 
 using nlohmann::json;
 
-/// One stay of a task on a group, as measured.
-struct MeasuredStay {
+/// The time that a task spent on one group of ranks, as measured.
+struct MeasuredInterval {
   int ranks = 0;
-  double seconds = 0;  ///< at full speed of its ranks
-  double step = 0;     ///< at its end
+  double seconds = 0;  ///< Seconds at full speed of its ranks
+  double step = 0;     ///< Step at its end
 };
 
 struct MeasuredTask {
-  std::vector<MeasuredStay> stays;
+  std::vector<MeasuredInterval> intervals;
   double step = 0, steps_max = 0;
   bool done = false;
-  /// What the task did between two steps, as a share of its longest course.
+  /// Share of its longest training that lies between two steps.
   [[nodiscard]] double share(double from, double to) const { return steps_max > 0 ? (to - from) / steps_max : 1; }
 };
 
@@ -40,14 +40,14 @@ class Timeline {
   void read(const json& event) {
     const std::string name = event.at("event");
     const double at = event.at("at");
-    if (name == "run") running_.clear();  // the time since a kill was nobody's
+    if (name == "run") running_.clear();  // nobody worked between a kill and the restart
     pass(at);
     if (name == "run") {
       for (const json& rank : event.at("ranks")) host_of_[rank.at("rank")] = rank.at("host");
       started_ = at;
     } else if (name == "start") {
       const std::string id = event.at("task");
-      tasks_[id].stays.push_back({static_cast<int>(event.at("ranks").size()), 0, tasks_[id].step});
+      tasks_[id].intervals.push_back({static_cast<int>(event.at("ranks").size()), 0, tasks_[id].step});
       running_[id] = event.at("ranks").get<std::vector<int>>();
     } else if (name == "progress") {
       MeasuredTask& task = tasks_[event.at("task")];
@@ -55,7 +55,7 @@ class Timeline {
       task.steps_max = std::max(task.steps_max, event.value("steps_max", 0.0));
     } else if (name == "end") {
       MeasuredTask& task = tasks_[event.at("task")];
-      if (!task.stays.empty()) task.stays.back().step = task.step;
+      if (!task.intervals.empty()) task.intervals.back().step = task.step;
       task.done = task.done || event.at("outcome") == "done";
       running_.erase(event.at("task"));
     } else if (name == "finish") {
@@ -69,7 +69,7 @@ class Timeline {
   [[nodiscard]] double seconds() const { return seconds_; }
 
  private:
-  /// Time goes by: ranks of a host beyond its cores have shared them.
+  /// Credit the time since the last event to the running tasks: ranks of a host beyond its cores have shared them.
   void pass(double at) {
     std::map<std::string, double> working;
     for (const auto& [id, ranks] : running_) {
@@ -80,7 +80,7 @@ class Timeline {
       for (const int r : ranks) {
         if (ranks_at_speed_ > 0) rate = std::min(rate, ranks_at_speed_ / working[host_of_[r]]);
       }
-      tasks_[id].stays.back().seconds += rate * (at - now_);
+      tasks_[id].intervals.back().seconds += rate * (at - now_);
     }
     now_ = at;
   }
@@ -112,14 +112,14 @@ Calibration calibrate(const std::filesystem::path& file, const TaskGraph& graph,
   for (const auto& [id, task] : timeline.tasks()) {
     if (!graph.has(id)) continue;
     double step = 0;
-    for (const MeasuredStay& stay : task.stays) {
-      Sum& sum = kinds[kind_of(id)][stay.ranks];
-      sum.cost += graph.at(id).cost * task.share(step, stay.step), sum.seconds += stay.seconds;
-      step = stay.step;
+    for (const MeasuredInterval& interval : task.intervals) {
+      Sum& sum = kinds[kind_text(id)][interval.ranks];
+      sum.cost += graph.at(id).cost * task.share(step, interval.step), sum.seconds += interval.seconds;
+      step = interval.step;
     }
   }
   if (kinds.empty())
-    throw DataError(fmt::format("{} has none of the tasks of this configuration: it is of another run", file.string()));
+    throw DataError(fmt::format("{} has none of the tasks of this configuration: it belongs to another run", file.string()));
   Calibration calibration;
   calibration.ranks = timeline.ranks(), calibration.seconds = timeline.seconds();
   for (const auto& [kind, sums] : kinds) {
@@ -134,12 +134,12 @@ Calibration calibrate(const std::filesystem::path& file, const TaskGraph& graph,
   Sum all;
   for (const auto& [id, task] : timeline.tasks()) {
     if (!graph.has(id)) continue;
-    const std::string kind = kind_of(id);
+    const std::string kind = kind_text(id);
     Sum sum;
-    for (const MeasuredStay& stay : task.stays) {
-      const auto measured = calibration.speedup[kind].find(stay.ranks);
-      sum.seconds +=
-          stay.seconds * (measured != calibration.speedup[kind].end() ? measured->second : speedup(graph.at(id), stay.ranks));
+    for (const MeasuredInterval& interval : task.intervals) {
+      const auto measured = calibration.speedup[kind].find(interval.ranks);
+      sum.seconds += interval.seconds *
+                     (measured != calibration.speedup[kind].end() ? measured->second : speedup(graph.at(id), interval.ranks));
     }
     const double share = task.share(0, task.step);
     sum.cost = graph.at(id).cost * share;
@@ -157,7 +157,7 @@ Calibration calibrate(const std::filesystem::path& file, const TaskGraph& graph,
 TaskGraph calibrated(const TaskGraph& graph, const Calibration& calibration) {
   TaskGraph result;
   for (Task task : graph.tasks()) {
-    const std::string kind = kind_of(task.id);
+    const std::string kind = kind_text(task.id);
     const auto own = calibration.of_task.find(task.id);
     const auto like = calibration.of_kind.find(kind);
     task.cost *= own != calibration.of_task.end()    ? own->second

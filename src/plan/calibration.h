@@ -1,4 +1,4 @@
-// What a real run says about costs: its timeline (docs/formats.md) against the costs that the model gives its tasks.
+// Compares a real run's timeline (docs/formats.md) with the costs that the model gives its tasks.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -10,14 +10,13 @@
 namespace dmoerm::plan {
 
 struct Calibration {
-  std::map<std::string, double> of_kind;  ///< kind of task -> measured seconds for a modelled one, on one rank
-  std::map<std::string, double> of_task;  ///< the same of each task that was measured
+  std::map<std::string, double> of_kind;  ///< Kind of task -> measured seconds per modelled second, on one rank
+  std::map<std::string, double> of_task;  ///< The same for each task that was measured
   double of_all = 1;
-  std::map<std::string, std::map<int, double>>
-      speedup;                          ///< kind -> ranks of a group -> measured, where one rank was measured too
-  std::map<std::string, double> share;  ///< task -> share of its longest course that it took
+  std::map<std::string, std::map<int, double>> speedup;  ///< Kind -> ranks -> measured speed-up, where one rank was measured too
+  std::map<std::string, double> share;                   ///< Task -> share of its longest training that it took
   int ranks = 0;
-  double seconds = 0;  ///< from the start of the run to its end, over restarts
+  double seconds = 0;  ///< Seconds from the start of the run to its end, restarts included
 };
 
 /// @param ranks_at_speed  ranks of a node that can work at full speed at once; 0 = all (SimulationOptions)

@@ -5,11 +5,11 @@
 namespace dmoerm::plan {
 
 struct Device {
-  int node = 0;           ///< from 0, without gaps
-  double memory_mib = 0;  ///< of the rank's device; 0 = no limit known
+  int node = 0;           ///< Number of the node, from 0 without gaps
+  double memory_mib = 0;  ///< Memory of the rank's device; 0 = no limit known
 };
 
-/// Devices by rank. Empty: ranks are learnt as they report, on one node, without limits.
+/// Devices by rank. If empty, ranks are added as they report: on one node, without limits.
 using Cluster = std::vector<Device>;
 
 /// `nodes` nodes of `per_node` equal devices, ranks numbered node by node.

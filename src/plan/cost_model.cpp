@@ -41,9 +41,9 @@ double largest_block(double count, int ranks) {
 
 /// Seconds of a task, split by how they fall with more ranks.
 struct Seconds {
-  double passes = 0;  ///< of a step's micro batches
-  double update = 0;  ///< of a step's optimizer
-  double read = 0;    ///< of what is read in the forward pass only, in all
+  double passes = 0;  ///< Seconds of a step's micro batches
+  double update = 0;  ///< Seconds of a step's optimizer
+  double read = 0;    ///< Seconds of all forward passes without training
   double rest = 0;    ///< not shared
 };
 

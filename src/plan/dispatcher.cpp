@@ -5,6 +5,7 @@
 #include <queue>
 
 #include "base/error.h"
+#include "plan/schedule_search.h"
 
 namespace dmoerm::plan {
 namespace {
@@ -17,27 +18,32 @@ constexpr std::size_t kOpenMax = 200;  // more open tasks are placed by rule
 Dispatcher::Dispatcher(const TaskGraph& graph, const std::set<std::string>& done, DispatcherOptions options)
     : graph_(graph), options_(std::move(options)), done_(done) {
   const std::size_t n = graph.tasks().size();
-  base_.resize(n, -1), state_.resize(n, State::waiting), tail_ = graph.chain_costs();
-  sizes_.resize(n), inputs_left_.resize(n), attempts_.resize(n), waiters_.resize(n);
+  base_.resize(n, -1);
+  state_.resize(n, State::waiting);
+  critical_path_ = graph.chain_costs();
+  sizes_.resize(n);
+  inputs_left_.resize(n);
+  attempts_.resize(n);
+  dependents_.resize(n);
   std::map<std::string, int> bases;
   for (std::size_t i = 0; i < n; ++i) {
     const Task& task = graph.tasks()[i];
     cost_left_.push_back(task.cost);
-    tail_[i] -= task.cost;
+    critical_path_[i] -= task.cost;
     if (!task.base.empty()) base_[i] = bases.emplace(task.base, static_cast<int>(bases.size())).first->second;
     for (const std::size_t input : graph.inputs(i)) {
-      waiters_[input].push_back(i);
+      dependents_[input].push_back(i);
       if (!done_.contains(graph.tasks()[input].id)) ++inputs_left_[i];
     }
-    if (!task.elsewhere && !options_.cluster.empty() && !done_.contains(task.id)) check_fits(task, options_.cluster);
+    if (!task.external && !options_.cluster.empty() && !done_.contains(task.id)) check_fits(task, options_.cluster);
   }
   ranks_.resize(options_.cluster.size());
   expected_ = static_cast<int>(ranks_.size());
   for (std::size_t i = 0; i < n; ++i) {
     if (done_.contains(graph.tasks()[i].id)) {
       state_[i] = State::done;
-    } else if (graph.tasks()[i].elsewhere) {
-      state_[i] = State::running, ++elsewhere_;
+    } else if (graph.tasks()[i].external) {
+      state_[i] = State::running, ++external_;
     } else {
       ++open_;
       if (inputs_left_[i] == 0) make_ready(i);
@@ -51,10 +57,10 @@ void Dispatcher::make_ready(std::size_t task) {
   planned_.reset();
 }
 
-/// What its ranks hold is known from now on, and that they will report.
+/// From now on its ranks are expected to report, and they are known to hold its base.
 void Dispatcher::end(std::size_t task, State state) {
-  if (graph_.tasks()[task].elsewhere) {
-    elsewhere_ -= state_[task] == State::running ? 1 : 0;
+  if (graph_.tasks()[task].external) {
+    external_ -= state_[task] == State::running ? 1 : 0;
   } else if (const auto running = running_.find(task); running != running_.end()) {
     for (const int r : running->second.ranks) {
       Rank& rank = ranks_[static_cast<std::size_t>(r)];
@@ -68,8 +74,8 @@ void Dispatcher::end(std::size_t task, State state) {
   regroup_due_ = true;
   if (state != State::done) return;
   done_.insert(graph_.tasks()[task].id);
-  for (const std::size_t waiter : waiters_[task]) {
-    if (--inputs_left_[waiter] == 0 && state_[waiter] == State::waiting) make_ready(waiter);
+  for (const std::size_t dependent : dependents_[task]) {
+    if (--inputs_left_[dependent] == 0 && state_[dependent] == State::waiting) make_ready(dependent);
   }
 }
 
@@ -100,7 +106,7 @@ std::vector<Assignment> Dispatcher::on_done(const std::string& task, bool ok, co
 
 bool Dispatcher::on_failed(const std::string& task, const std::string& message, bool may_retry) {
   const std::size_t i = graph_.index(task);
-  const bool again = may_retry && !stopped_ && !graph_.tasks()[i].elsewhere && attempts_[i]++ < options_.retries;
+  const bool again = may_retry && !stopped_ && !graph_.tasks()[i].external && attempts_[i]++ < options_.retries;
   end(i, again ? State::waiting : State::failed);
   if (again) {
     ++open_;
@@ -139,7 +145,7 @@ void Dispatcher::on_stopped(const std::string& task) {
   stop();
 }
 
-bool Dispatcher::finished() const { return running_.empty() && elsewhere_ == 0 && (stopped_ || ready_.empty()); }
+bool Dispatcher::finished() const { return running_.empty() && external_ == 0 && (stopped_ || ready_.empty()); }
 
 std::set<std::string> Dispatcher::skipped() const {
   std::set<std::string> skipped;
@@ -178,7 +184,7 @@ Problem Dispatcher::problem() const {
   return problem;
 }
 
-/// What can still be done in this run, but for what waits for tasks that are done elsewhere: nobody knows when those end.
+/// Tasks that can still be done in this run, without those that wait for external tasks: nobody knows when these end.
 /// @param broken_off  a running task to look at as if it were paused
 std::vector<OpenTask> Dispatcher::open_tasks(std::optional<std::size_t> broken_off) const {
   std::vector<OpenTask> open;
@@ -186,8 +192,15 @@ std::vector<OpenTask> Dispatcher::open_tasks(std::optional<std::size_t> broken_o
   for (std::size_t i = 0; i < state_.size(); ++i) {
     const bool paused = broken_off == i;
     if (!paused && state_[i] != State::waiting && state_[i] != State::ready) continue;
-    OpenTask task{
-        &graph_.tasks()[i], i, base_[i], sizes_of(i), cost_left_[i], tail_[i], paused ? options_.pause_cost : 0.0, 0, {}};
+    OpenTask task{&graph_.tasks()[i],
+                  i,
+                  base_[i],
+                  sizes_of(i),
+                  cost_left_[i],
+                  critical_path_[i],
+                  paused ? options_.pause_cost : 0.0,
+                  0,
+                  {}};
     std::vector<int> inputs;
     bool reachable = true;
     for (const std::size_t input : graph_.inputs(i)) {
@@ -203,7 +216,7 @@ std::vector<OpenTask> Dispatcher::open_tasks(std::optional<std::size_t> broken_o
     if (!reachable) continue;
     position[i] = static_cast<int>(open.size());
     task.inputs = static_cast<int>(inputs.size());
-    for (const int input : inputs) open[static_cast<std::size_t>(input)].waiters.push_back(position[i]);
+    for (const int input : inputs) open[static_cast<std::size_t>(input)].dependents.push_back(position[i]);
     open.push_back(std::move(task));
   }
   return open;
@@ -227,7 +240,7 @@ std::vector<Assignment> Dispatcher::assign() {
       const auto most = static_cast<std::size_t>(idle_ + expected_) + kSpare;
       for (auto next = ready_.begin(); next != ready_.end() && (running_.empty() || state.open.size() < most); ++next) {
         const std::size_t i = next->second;
-        state.open.push_back({&graph_.tasks()[i], i, base_[i], sizes_of(i), cost_left_[i], tail_[i], 0.0, 0, {}});
+        state.open.push_back({&graph_.tasks()[i], i, base_[i], sizes_of(i), cost_left_[i], critical_path_[i], 0.0, 0, {}});
       }
       planned_ = place_by_rule(state);
     }
@@ -268,7 +281,7 @@ void Dispatcher::start_what_would_wait(Problem& state) {
   for (Placed& placed : place_by_rule(state)) planned_->push_back(std::move(placed));
 }
 
-/// How late things end, by the best schedule from here on: the last one, and all of them in the mean, as any may stop early.
+/// How late tasks end by the best schedule from here on: the last one's end, plus the mean end, because any may stop early.
 double Dispatcher::value(std::optional<std::size_t> broken_off) const {
   Problem state = problem();
   double last = 0, sum = 0;
@@ -309,7 +322,7 @@ std::vector<Dispatcher::Regrouping> Dispatcher::growing() const {
            best_speedup(graph_.tasks()[w.task], options_.cluster, w.sizes[w.size]);
   };
   const auto sooner = [&](std::size_t a, std::size_t b) {
-    return seconds(wishes[a]) + tail_[wishes[a].task] < seconds(wishes[b]) + tail_[wishes[b].task];
+    return seconds(wishes[a]) + critical_path_[wishes[a].task] < seconds(wishes[b]) + critical_path_[wishes[b].task];
   };
   std::priority_queue<std::size_t, std::vector<std::size_t>, decltype(sooner)> queue(sooner);
   for (std::size_t i = 0; i < wishes.size(); ++i) queue.push(i);

@@ -1,4 +1,4 @@
-// The coordinator's state: which tasks run where, what starts next, what a failure keeps from starting. No I/O, no clock.
+// The coordinator's state: which tasks run where, what starts next, and what a failure keeps from starting. No I/O, no clock.
 #pragma once
 #include <map>
 #include <optional>
@@ -15,14 +15,14 @@ namespace dmoerm::plan {
 struct Assignment {
   std::string task;
   std::vector<int> ranks;  ///< ascending; a power of two of them
-  int tag = 0;             ///< different for every assignment
+  int tag = 0;             ///< Number of the assignment
 };
 
 struct DispatcherOptions {
-  Cluster cluster;        ///< if given, all its ranks are expected to report, and no task is placed beyond a device's memory
-  int retries = 0;        ///< of a task that failed
-  bool regroup = true;    ///< to_regroup() may name tasks
-  double pause_cost = 2;  ///< of breaking a task off and going on in another group, in the unit of the tasks' costs
+  Cluster cluster;        ///< If given, all its ranks are expected to report, and no task is placed beyond a device's memory
+  int retries = 0;        ///< Number of times that a failed task is tried again
+  bool regroup = true;    ///< Whether to_regroup() may name tasks
+  double pause_cost = 2;  ///< Cost of breaking a task off and going on in another group, in the unit of the tasks' costs
 };
 
 class Dispatcher {
@@ -50,7 +50,7 @@ class Dispatcher {
   /// A running task broke off with a checkpoint. It is ready again, with what it had left.
   void on_paused(const std::string& task);
 
-  /// A task that is done elsewhere is not done in this run: what waits for it does not start, all else goes on.
+  /// An external task is left for a later run: what waits for it does not start, everything else goes on.
   void on_left(const std::string& task);
   /// A running task broke off, to be continued by a later run.
   void on_stopped(const std::string& task);
@@ -74,18 +74,18 @@ class Dispatcher {
   enum class RankState { expected, idle, busy };
   struct Rank {
     RankState state = RankState::expected;
-    std::size_t task = 0;  ///< that it is busy with
-    int base = -1;         ///< of the last task it ran
+    std::size_t task = 0;  ///< Task that it is busy with
+    int base = -1;         ///< Base of the last task it ran
   };
   struct Running {
     std::vector<int> ranks;
-    double speed = 1;  ///< cost done in a second
+    double speed = 1;  ///< Cost done in a second
     double reported_at = 0;
-    bool named = false;  ///< by to_regroup()
-    int more = 0;        ///< idle ranks meant for it, once it breaks off
+    bool named = false;  ///< Whether to_regroup() named it
+    int more = 0;        ///< Idle ranks meant for it once it breaks off
   };
 
-  [[nodiscard]] double priority(std::size_t task) const { return cost_left_[task] + tail_[task]; }
+  [[nodiscard]] double priority(std::size_t task) const { return cost_left_[task] + critical_path_[task]; }
   const std::vector<int>& sizes_of(std::size_t task) const;
   [[nodiscard]] double seconds_left(std::size_t task, const Running& running) const;
   void make_ready(std::size_t task);
@@ -98,26 +98,27 @@ class Dispatcher {
   void start_what_would_wait(Problem& state);
   struct Regrouping {
     std::size_t task;
-    int more;  ///< ranks
+    int more;  ///< Ranks
   };
   [[nodiscard]] std::vector<Regrouping> growing() const;
   [[nodiscard]] std::vector<Regrouping> shrinking() const;
 
   const TaskGraph& graph_;
   DispatcherOptions options_;
-  std::vector<int> base_;  ///< of each task, as a number
+  std::vector<int> base_;  ///< Base of each task, as a number
   std::vector<State> state_;
-  std::vector<double> cost_left_, tail_;  ///< of a task; of the longest chain that waits for it
+  std::vector<double> cost_left_, critical_path_;  ///< Cost of a task; of the longest chain of its dependents
   std::vector<int> inputs_left_, attempts_;
-  std::vector<std::vector<std::size_t>> waiters_;
-  std::set<std::pair<double, std::size_t>> ready_;  ///< by falling priority
+  std::vector<std::vector<std::size_t>> dependents_;
+  std::set<std::pair<double, std::size_t>> ready_;  ///< Ready tasks by falling priority
   std::map<std::size_t, Running> running_;
-  std::size_t elsewhere_ = 0;  ///< tasks under way elsewhere
-  std::size_t open_ = 0;       ///< tasks waiting or ready
+  std::size_t external_ = 0;  ///< External tasks under way
+  std::size_t open_ = 0;      ///< Tasks waiting or ready
   std::vector<Rank> ranks_;
   int idle_ = 0, expected_ = 0;
-  mutable std::vector<std::pair<std::size_t, std::vector<int>>> sizes_;  ///< of each task's groups, and for how many ranks
-  std::optional<std::vector<Placed>> planned_;                           ///< what starts as soon as its ranks are idle
+  mutable std::vector<std::pair<std::size_t, std::vector<int>>>
+      sizes_;                                   ///< Group sizes of each task, and the number of ranks they are for
+  std::optional<std::vector<Placed>> planned_;  ///< Tasks that start as soon as their ranks are idle
   bool regroup_due_ = false;
   std::set<std::string> done_;
   std::map<std::string, std::string> failed_;

@@ -1,9 +1,12 @@
 #include "plan/gantt.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
+
+#include "plan/task_id.h"
 
 namespace dmoerm::plan {
 namespace {
@@ -13,21 +16,29 @@ constexpr double kWidth = 1200, kLeft = 84, kRight = 16, kTop = 46;
 constexpr const char* kHues[] = {"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#b8a800", "#7a5195"};
 constexpr const char* kGrey = "#8c8c8c";
 
-std::string category_of(const std::string& id) {
-  const auto first = id.find('/');
-  if (first == std::string::npos) return "";
-  const auto second = id.find('/', first + 1);
-  return id.substr(first + 1, second == std::string::npos ? second : second - first - 1);
+std::string category_of(const std::string& task) {
+  const auto id = TaskId::parse(task);
+  return id ? id->category : "";
 }
 
-/// What stands in a bar: a point's name, or the kind of task.
-std::string short_name(const std::string& id) {
-  const auto second = id.find('/', id.find('/') + 1);
-  return kind_of(id) == "expert" && second != std::string::npos ? id.substr(second + 1) : kind_of(id);
+/// Text in a bar: an expert's points, or the kind of task.
+std::string short_name(const std::string& task) {
+  const auto id = TaskId::parse(task);
+  return id && id->kind == TaskKind::expert_set ? fmt::format("{}", fmt::join(id->points, "+")) : kind_text(task);
 }
 
-double shade_of(const std::string& kind) {
-  return kind == "base" || kind == "single" ? 1.0 : kind == "expert" ? 0.72 : kind == "category" ? 0.85 : 0.45;
+double shade_of(TaskKind kind) {
+  switch (kind) {
+    case TaskKind::base:
+    case TaskKind::single:
+      return 1.0;
+    case TaskKind::category_baseline:
+      return 0.85;
+    case TaskKind::expert_set:
+      return 0.72;
+    default:
+      return 0.45;
+  }
 }
 
 std::string escaped(const std::string& text) {
@@ -124,22 +135,22 @@ std::string gantt_svg(const TaskGraph& graph, const Simulation& simulation, cons
       svg += fmt::format("<text x=\"{}\" y=\"{:.2f}\" text-anchor=\"end\">node {}</text>\n", kLeft - 8, y + 11, cluster[r].node);
     }
   }
-  for (const Stay& stay : simulation.stays) {
-    const std::string& id = graph.tasks()[stay.task].id;
-    const double x = kLeft + stay.start * scale, width = (stay.end - stay.start) * scale;
-    for (std::size_t i = 0; i < stay.ranks.size();) {  // a bar for each run of neighbouring ranks
+  for (const TaskInterval& interval : simulation.intervals) {
+    const std::string& id = graph.tasks()[interval.task].id;
+    const double x = kLeft + interval.start * scale, width = (interval.end - interval.start) * scale;
+    for (std::size_t i = 0; i < interval.ranks.size();) {  // a bar for each run of neighbouring ranks
       std::size_t last = i;
-      while (last + 1 < stay.ranks.size() && stay.ranks[last + 1] == stay.ranks[last] + 1) ++last;
-      const double y = kTop + stay.ranks[i] * row, height = static_cast<double>(last - i + 1) * row;
+      while (last + 1 < interval.ranks.size() && interval.ranks[last + 1] == interval.ranks[last] + 1) ++last;
+      const double y = kTop + interval.ranks[i] * row, height = static_cast<double>(last - i + 1) * row;
       svg += fmt::format(
           "<rect x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" fill=\"{}\" fill-opacity=\"{}\" stroke=\"{}\" "
           "stroke-width=\"{}\"><title>{}, {} ranks, {} to {}{}</title></rect>\n",
-          x, y, std::max(0.3, width), height, hue(category_of(id)), shade_of(kind_of(id)),
-          stay.ending == Ending::lost ? "#c00000" : "white", row < 4 ? 0.3 : 0.8, escaped(id), stay.ranks.size(),
-          readable_seconds(stay.start), readable_seconds(stay.end),
-          stay.ending == Ending::paused ? ", then another group"
-          : stay.ending == Ending::lost ? ", cut off by a failure"
-                                        : "");
+          x, y, std::max(0.3, width), height, hue(category_of(id)), shade_of(TaskId::parse(id).value_or(TaskId::report()).kind),
+          interval.outcome == Outcome::lost ? "#c00000" : "white", row < 4 ? 0.3 : 0.8, escaped(id), interval.ranks.size(),
+          readable_seconds(interval.start), readable_seconds(interval.end),
+          interval.outcome == Outcome::paused ? ", then another group"
+          : interval.outcome == Outcome::lost ? ", cut off by a failure"
+                                              : "");
       const std::string name = short_name(id);
       const double size = std::min(12.0, height - 2);
       const auto fits = static_cast<std::size_t>(std::max(0.0, (width - 6) / (0.58 * size)));
@@ -169,8 +180,10 @@ std::string gantt_svg(const TaskGraph& graph, const Simulation& simulation, cons
   for (const std::string& category : categories) entry(category, hue(category), 0.85);
   entry("no category", kGrey, 0.85);
   x = kLeft, y += 20;
-  for (const char* kind : {"base", "category", "expert", "features"})
-    entry(std::string(kind) == "features" ? "features, aggregator, eval" : kind, "#404040", shade_of(kind));
+  for (const TaskKind kind : {TaskKind::base, TaskKind::category_baseline, TaskKind::expert_set, TaskKind::features}) {
+    const bool others = kind == TaskKind::features;
+    entry(others ? "features, aggregator, eval" : std::string(kind_text(kind)), "#404040", shade_of(kind));
+  }
   if (!simulation.failures.empty()) entry("a node fails", "#c00000", 1);
   return svg + "</svg>\n";
 }

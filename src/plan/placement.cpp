@@ -139,10 +139,11 @@ std::vector<Placed> place_by_rule(const Problem& problem) {
   for (const OpenTask& open : problem.open) {
     if (open.inputs == 0 && open.ready_at <= 0) order.push_back(&open);
   }
-  std::ranges::stable_sort(order, [](const OpenTask* a, const OpenTask* b) { return a->cost + a->tail > b->cost + b->tail; });
+  std::ranges::stable_sort(
+      order, [](const OpenTask* a, const OpenTask* b) { return a->cost + a->critical_path > b->cost + b->critical_path; });
   for (std::size_t i = 0; i < order.size() && static_cast<int>(i) < left; ++i) {
-    const double least = kAboutEqual * (order[i]->cost + order[i]->tail);
-    for (std::size_t j = i; j < order.size() && order[j]->cost + order[j]->tail >= least; ++j) {
+    const double least = kAboutEqual * (order[i]->cost + order[i]->critical_path);
+    for (std::size_t j = i; j < order.size() && order[j]->cost + order[j]->critical_path >= least; ++j) {
       if (order[j]->base < 0 || !held.contains(order[j]->base)) continue;
       std::rotate(order.begin() + static_cast<std::ptrdiff_t>(i), order.begin() + static_cast<std::ptrdiff_t>(j),
                   order.begin() + static_cast<std::ptrdiff_t>(j) + 1);
@@ -157,7 +158,8 @@ std::vector<Placed> place_by_rule(const Problem& problem) {
     wishes.push_back({open});
   }
   const auto seconds = [&](const Wish& wish) {
-    return (wish.open->cost + wish.open->tail) / best_speedup(*wish.open->task, problem.cluster, wish.open->sizes[wish.size]);
+    return (wish.open->cost + wish.open->critical_path) /
+           best_speedup(*wish.open->task, problem.cluster, wish.open->sizes[wish.size]);
   };
   const auto sooner = [&](std::size_t a, std::size_t b) { return seconds(wishes[a]) < seconds(wishes[b]); };
   std::priority_queue<std::size_t, std::vector<std::size_t>, decltype(sooner)> growing(sooner);
@@ -194,7 +196,7 @@ Bound lower_bound(const TaskGraph& graph, const Cluster& cluster) {
     for (const std::size_t input : graph.inputs(i)) {
       if (end[input] > end[i]) end[i] = end[input], before[i] = input;
     }
-    if (task.elsewhere) continue;
+    if (task.external) continue;
     bound.work += task.cost / static_cast<double>(cluster.size());
     const std::vector<int> sizes = group_sizes(task, cluster);
     end[i] += task.cost / (sizes.empty() ? 1 : best_speedup(task, cluster, sizes.back()));

@@ -11,22 +11,22 @@ namespace dmoerm::plan {
 /// A task that has not ended and does not run.
 struct OpenTask {
   const Task* task = nullptr;
-  std::size_t id = 0;        ///< the caller's number of it
-  int base = -1;             ///< Task::base as a number
-  std::vector<int> sizes;    ///< group_sizes() of it
-  double cost = 0;           ///< what is left of it
-  double tail = 0;           ///< cost of the longest chain of tasks that wait for it
-  double ready_at = 0;       ///< not before, whatever else; in seconds from now
-  int inputs = 0;            ///< open tasks it waits for
-  std::vector<int> waiters;  ///< open tasks that wait for it, as positions in Problem::open
+  std::size_t id = 0;           ///< Number that the caller gave it
+  int base = -1;                ///< Number of Task::base
+  std::vector<int> sizes;       ///< Its group_sizes()
+  double cost = 0;              ///< Cost that is left of it
+  double critical_path = 0;     ///< Cost of the longest chain of its dependents
+  double ready_at = 0;          ///< Earliest start, in seconds from now
+  int inputs = 0;               ///< Number of open tasks it waits for
+  std::vector<int> dependents;  ///< Open tasks that wait for it, as positions in Problem::open
 };
 
 /// What is to be placed. Times are seconds from now.
 struct Problem {
   const Cluster& cluster;
-  std::vector<double> free_at;  ///< of each rank; infinity = never
-  std::vector<int> holds;       ///< number of the base that each rank holds; -1 = none
-  std::vector<OpenTask> open;   ///< inputs before what waits for them
+  std::vector<double> free_at;  ///< Time at which each rank is free; infinity = never
+  std::vector<int> holds;       ///< Number of the base that each rank holds; -1 = none
+  std::vector<OpenTask> open;   ///< Open tasks, inputs before what waits for them
 };
 
 struct Placed {
@@ -37,10 +37,10 @@ struct Placed {
 };
 
 struct Schedule {
-  std::vector<Placed> placed;  ///< in the order they were placed in; starts do not always rise
+  std::vector<Placed> placed;  ///< Tasks in the order they were placed in; starts do not always rise
   double makespan = 0;
   double mean_end = 0;
-  /// What is made small: the makespan, and of equal ones the sooner ends. The small share decides little else.
+  /// The value that the search minimises: the makespan, and between equal makespans the mean end.
   [[nodiscard]] double objective() const { return makespan + 0.02 * mean_end; }
 };
 
@@ -55,12 +55,6 @@ void check_fits(const Task& task, const Cluster& cluster);
 /// The group of `size` ranks that ends `open` soonest, inside one node if that is no later. Empty if no such ranks become free.
 std::optional<Placed> find_group(const Problem& problem, const OpenTask& open, int size, double ready_at);
 
-/// Good schedule of all open tasks: several orders and group sizes are tried, the best is improved by small changes.
-/// Deterministic. @param effort  elementary steps to spend, about ten nanoseconds each
-Schedule search_schedule(const Problem& problem, double effort);
-/// Whether search_schedule() can try enough at that effort to be worth it.
-bool searchable(std::size_t open, std::size_t ranks, double effort);
-
 /// One decision by rule, for problems too large to search: of the open tasks without open inputs the longest chains first, one
 /// rank each (or as many as its memory asks for); ranks left over double the groups that would end last. Uses the ranks that are
 /// free now, and those only.
@@ -68,12 +62,12 @@ std::vector<Placed> place_by_rule(const Problem& problem);
 
 /// What no schedule on these ranks can beat.
 struct Bound {
-  double work = 0;   ///< all work shared out evenly
-  double chain = 0;  ///< the longest chain, each task of it on the group that is fastest
+  double work = 0;   ///< Seconds if all work were shared out evenly
+  double chain = 0;  ///< Seconds of the longest chain, each task of it on its fastest group
   std::vector<std::size_t> chain_tasks;
   [[nodiscard]] double seconds() const { return work > chain ? work : chain; }
 };
-/// Tasks that are done elsewhere count as no work and no time.
+/// External tasks count as no work and no time.
 Bound lower_bound(const TaskGraph& graph, const Cluster& cluster);
 
 }  // namespace dmoerm::plan

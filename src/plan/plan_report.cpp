@@ -9,12 +9,12 @@
 #include "base/text_table.h"
 #include "plan/gantt.h"
 #include "plan/placement.h"
+#include "plan/task_id.h"
 
 namespace dmoerm::plan {
 namespace {
 
 using nlohmann::json;
-using plan::readable_seconds;
 
 constexpr double kHour = 3600;
 
@@ -37,32 +37,32 @@ std::string kinds_text(const PlannedRun& run) {
   struct Kind {
     int tasks = 0;
     double cost = 0, memory_mib = 0, rank_seconds = 0;
-    std::map<std::size_t, int> stays;  // by size of the group
+    std::map<std::size_t, int> intervals;  // by number of ranks
     int useful = 1;
   };
   std::map<std::string, Kind> kinds;
   std::vector<std::string> order;
-  for (const plan::Task& task : run.graph.tasks()) {
-    if (task.elsewhere) continue;
-    const std::string kind = plan::kind_of(task.id);
+  for (const Task& task : run.graph.tasks()) {
+    if (task.external) continue;
+    const std::string kind = kind_text(task.id);
     if (!kinds.contains(kind)) order.push_back(kind);
     ++kinds[kind].tasks, kinds[kind].cost += task.cost;
-    const std::vector<int> sizes = plan::group_sizes(task, run.cluster);
+    const std::vector<int> sizes = group_sizes(task, run.cluster);
     kinds[kind].useful = std::max(kinds[kind].useful, sizes.empty() ? 1 : sizes.back());
   }
-  for (const plan::Stay& stay : run.simulation.stays) {
-    const plan::Task& task = run.graph.tasks()[stay.task];
-    Kind& kind = kinds[plan::kind_of(task.id)];
-    ++kind.stays[stay.ranks.size()];
-    kind.rank_seconds += (stay.end - stay.start) * static_cast<double>(stay.ranks.size());
-    kind.memory_mib = std::max(kind.memory_mib, plan::memory_mib(task, static_cast<int>(stay.ranks.size())));
+  for (const TaskInterval& interval : run.simulation.intervals) {
+    const Task& task = run.graph.tasks()[interval.task];
+    Kind& kind = kinds[kind_text(task.id)];
+    ++kind.intervals[interval.ranks.size()];
+    kind.rank_seconds += (interval.end - interval.start) * static_cast<double>(interval.ranks.size());
+    kind.memory_mib = std::max(kind.memory_mib, memory_mib(task, static_cast<int>(interval.ranks.size())));
   }
   std::vector<std::vector<std::string>> rows = {
       {"kind", "tasks", "on one rank, each", "rank hours", "MiB a rank", "useful ranks", "groups used (ranks x times)"}};
   for (const std::string& name : order) {
     const Kind& kind = kinds[name];
     std::string groups;
-    for (const auto& [size, times] : kind.stays) groups += fmt::format("{}{} x {}", groups.empty() ? "" : ", ", size, times);
+    for (const auto& [size, times] : kind.intervals) groups += fmt::format("{}{} x {}", groups.empty() ? "" : ", ", size, times);
     rows.push_back({name, std::to_string(kind.tasks), readable_seconds(kind.cost / kind.tasks),
                     fmt::format("{:.2f}", kind.rank_seconds / kHour), fmt::format("{:.0f}", kind.memory_mib),
                     std::to_string(kind.useful), groups});
@@ -73,7 +73,7 @@ std::string kinds_text(const PlannedRun& run) {
 }  // namespace
 
 std::string summary_text(const PlannedRun& run, const Price& price) {
-  const plan::Simulation& s = run.simulation;
+  const Simulation& s = run.simulation;
   const auto ranks = static_cast<double>(run.cluster.size());
   const double all = ranks * s.makespan;
   std::string text =
@@ -103,19 +103,20 @@ std::string summary_text(const PlannedRun& run, const Price& price) {
 }
 
 std::string schedule_text(const PlannedRun& run, std::size_t most) {
-  std::vector<plan::Stay> stays = run.simulation.stays;
-  std::ranges::stable_sort(stays, {}, &plan::Stay::start);
+  std::vector<TaskInterval> intervals = run.simulation.intervals;
+  std::ranges::stable_sort(intervals, {}, &TaskInterval::start);
   std::vector<std::vector<std::string>> rows = {{"from", "to", "task", "ranks", ""}};
-  for (const plan::Stay& stay : stays) {
+  for (const TaskInterval& interval : intervals) {
     if (rows.size() > most) break;
-    rows.push_back({readable_seconds(stay.start), readable_seconds(stay.end), run.graph.tasks()[stay.task].id, ranges(stay.ranks),
-                    stay.ending == plan::Ending::done     ? ""
-                    : stay.ending == plan::Ending::paused ? "goes on in another group"
+    rows.push_back({readable_seconds(interval.start), readable_seconds(interval.end), run.graph.tasks()[interval.task].id,
+                    ranges(interval.ranks),
+                    interval.outcome == Outcome::done     ? ""
+                    : interval.outcome == Outcome::paused ? "goes on in another group"
                                                           : "cut off by a failure"});
   }
   std::string text = markdown_table(rows);
-  if (stays.size() > most)
-    text += fmt::format("... and {} more: --lines N shows more, --json FILE has all\n", stays.size() - most);
+  if (intervals.size() > most)
+    text += fmt::format("... and {} more: --lines N shows more, --json FILE has all\n", intervals.size() - most);
   return text;
 }
 
@@ -139,25 +140,28 @@ std::string fuse_text(const std::vector<FuseChoice>& choices, std::int64_t confi
 
 json plan_json(const PlannedRun& run, const std::vector<std::string>& assumptions, const std::vector<FuseChoice>& choices,
                const Price& price) {
-  const plan::Simulation& s = run.simulation;
-  json tasks = json::array(), stays = json::array(), fuse = json::array();
-  for (const plan::Task& task : run.graph.tasks()) {
+  const Simulation& s = run.simulation;
+  json tasks = json::array(), intervals = json::array(), fuse = json::array();
+  for (const Task& task : run.graph.tasks()) {
+    if (task.external) continue;
+    std::vector<std::string> inputs = task.inputs;
+    std::erase_if(inputs, [&](const std::string& input) { return run.graph.at(input).external; });
     tasks.push_back({{"id", task.id},
-                     {"inputs", task.inputs},
+                     {"inputs", inputs},
                      {"seconds_on_one_rank", task.cost},
                      {"speedup", task.speedup},
                      {"speedup_across", task.speedup_across},
                      {"mib", task.memory_mib},
                      {"mib_sharded", task.sharded_mib}});
   }
-  for (const plan::Stay& stay : s.stays) {
-    stays.push_back({{"task", run.graph.tasks()[stay.task].id},
-                     {"ranks", stay.ranks},
-                     {"start", stay.start},
-                     {"end", stay.end},
-                     {"ending", stay.ending == plan::Ending::done     ? "done"
-                                : stay.ending == plan::Ending::paused ? "paused"
-                                                                      : "lost"}});
+  for (const TaskInterval& interval : s.intervals) {
+    intervals.push_back({{"task", run.graph.tasks()[interval.task].id},
+                         {"ranks", interval.ranks},
+                         {"start", interval.start},
+                         {"end", interval.end},
+                         {"ending", interval.outcome == Outcome::done     ? "done"
+                                    : interval.outcome == Outcome::paused ? "paused"
+                                                                          : "lost"}});
   }
   for (const FuseChoice& c : choices) {
     fuse.push_back({{"fuse", c.fuse},
@@ -181,7 +185,7 @@ json plan_json(const PlannedRun& run, const std::vector<std::string>& assumption
           {"assumptions", assumptions},
           {"fuse", fuse},
           {"tasks", tasks},
-          {"stays", stays}};
+          {"stays", intervals}};
 }
 
 }  // namespace dmoerm::plan

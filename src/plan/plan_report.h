@@ -1,4 +1,4 @@
-// What `dmoerm plan` says about a simulated run.
+// Texts and tables about a simulated run, for `dmoerm plan`.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -11,18 +11,18 @@ namespace dmoerm::plan {
 
 /// A run as planned.
 struct PlannedRun {
-  plan::TaskGraph graph;
-  plan::Cluster cluster;
-  plan::Simulation simulation;
+  TaskGraph graph;
+  Cluster cluster;
+  Simulation simulation;
 };
 
 /// One line of the comparison of experts.per_task.
 struct FuseChoice {
   std::int64_t fuse = 1;
   double makespan = 0;
-  double rank_hours = 0;  ///< in tasks
-  double memory_mib = 0;  ///< of the largest task of experts on its rank
-  std::string refusal;    ///< not empty: it does not fit
+  double rank_hours = 0;  ///< Rank hours in tasks
+  double memory_mib = 0;  ///< Memory on each rank of the largest expert task
+  std::string refusal;    ///< Why it does not fit; "" if it does
 };
 
 struct Price {
@@ -32,7 +32,7 @@ struct Price {
 
 /// Makespan, bound, use of the ranks, cost, what limits it, and group sizes.
 std::string summary_text(const PlannedRun& run, const Price& price);
-/// Who runs what when. @param most  lines
+/// Which ranks run which task when. @param most  largest number of lines
 std::string schedule_text(const PlannedRun& run, std::size_t most);
 std::string fuse_text(const std::vector<FuseChoice>& choices, std::int64_t configured);
 nlohmann::json plan_json(const PlannedRun& run, const std::vector<std::string>& assumptions,

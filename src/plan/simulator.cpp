@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "plan/dispatcher.h"
+#include "plan/task_id.h"
 
 namespace dmoerm::plan {
 namespace {
@@ -20,11 +21,11 @@ class Simulator {
     for (const Task& task : graph.tasks()) {
       const auto share = options.share.find(task.id);
       really_.push_back(task.cost * (share == options.share.end() ? 1.0 : share->second));
-      if (task.elsewhere) done_.insert(task.id);
+      if (task.external) done_.insert(task.id);
       Task shorter = task;
       shorter.cost = really_.back();
-      if (done_.contains(task.id)) shorter.elsewhere = true;  // no work and no time
-      if (!shorter.elsewhere) result_.work_s += shorter.cost;
+      if (done_.contains(task.id)) shorter.external = true;  // no work and no time
+      if (!shorter.external) result_.work_s += shorter.cost;
       actual.add(shorter);
     }
     did_.resize(graph.tasks().size());
@@ -48,7 +49,7 @@ class Simulator {
     std::size_t task = 0;
     std::vector<int> ranks;
     double start = 0, speed = 1, rate = 1;
-    double began = 0;     ///< done before this stay
+    double began = 0;     ///< done before this interval
     double overhead = 0;  ///< seconds until it goes on
     bool to_pause = false;
   };
@@ -95,7 +96,7 @@ class Simulator {
       if (dispatcher.idle() > 0 || running_.size() <= kReportMax) report(dispatcher, epoch);
       const bool finished = did_[ended.task] >= really_[ended.task] * (1 - 1e-9);
       const std::string& id = graph_.tasks()[ended.task].id;
-      stay(ended, finished ? Ending::done : Ending::paused);
+      record(ended, finished ? Outcome::done : Outcome::paused);
       if (finished) {
         done_.insert(id);
         start(dispatcher.on_done(id, true, ""));
@@ -189,8 +190,8 @@ class Simulator {
     }
   }
 
-  void stay(const Running& r, Ending ending) {
-    result_.stays.push_back({r.task, r.ranks, r.start, now_, ending});
+  void record(const Running& r, Outcome outcome) {
+    result_.intervals.push_back({r.task, r.ranks, r.start, now_, outcome});
     result_.busy_s += (now_ - r.start) * static_cast<double>(r.ranks.size());
   }
 
@@ -201,12 +202,12 @@ class Simulator {
       const double kept = std::max(r.began, did_[r.task] - since * r.speed * r.rate);
       result_.lost_s += std::min(since, now_ - r.start) * static_cast<double>(r.ranks.size());
       did_[r.task] = kept;
-      stay(r, Ending::lost);
+      record(r, Outcome::lost);
     }
     paused_.clear();
   }
 
-  static constexpr std::size_t kReportMax = 64;  ///< with more tasks running they report only while ranks are idle
+  static constexpr std::size_t kReportMax = 64;  ///< If more tasks run, they report only while ranks are idle
   const TaskGraph& graph_;
   const SimulationOptions& options_;
   std::set<std::string> done_;
@@ -225,19 +226,16 @@ class Simulator {
 
 Simulation simulate(const TaskGraph& graph, const SimulationOptions& options) { return Simulator(graph, options).run(); }
 
-std::string kind_of(const std::string& id) { return id.substr(0, id.find('/')); }
-
-int experts_of(const std::string& id) { return kind_of(id) == "expert" ? 1 + static_cast<int>(std::ranges::count(id, '+')) : 1; }
-
 std::map<std::string, double> draw_early_stops(const TaskGraph& graph, std::uint64_t seed, double least) {
   std::map<std::string, double> shares;
   for (const Task& task : graph.tasks()) {
-    const std::string kind = kind_of(task.id);
-    if (kind != "base" && kind != "expert" && kind != "single" && kind != "category") continue;
+    const auto id = TaskId::parse(task.id);
+    if (!id || !trains(id->kind)) continue;
+    const std::size_t models = std::max<std::size_t>(1, id->points.size());
     Rng rng(seed, "early stop/" + task.id);
     double sum = 0;
-    for (int i = 0; i < experts_of(task.id); ++i) sum += least + (1 - least) * rng.uniform();
-    shares[task.id] = sum / experts_of(task.id);
+    for (std::size_t i = 0; i < models; ++i) sum += least + (1 - least) * rng.uniform();
+    shares[task.id] = sum / static_cast<double>(models);
   }
   return shares;
 }

@@ -9,22 +9,22 @@ namespace dmoerm::plan {
 
 struct Task {
   std::string id;
-  std::vector<std::string> inputs;   ///< ids of tasks that must be done first
-  double cost = 1.0;                 ///< seconds on one rank, > 0; any other unit does where no time is told to the dispatcher
-  int ranks_max = 1;                 ///< largest useful group
-  bool elsewhere = false;            ///< done outside of the ranks (labelling); others may wait for it
-  std::string base = {};             ///< names the weights that its ranks must have loaded; "" = none
-  double load_cost = 0;              ///< of loading them, where a rank of the group does not hold them
-  double memory_mib = 0;             ///< on each rank of its group
-  double sharded_mib = 0;            ///< divided among the ranks of its group
-  std::vector<double> speedup = {};  ///< of groups of 1, 2, 4, ... ranks of one node; empty = 0.9 of the ranks for each doubling
-  std::vector<double> speedup_across = {};  ///< the same over several nodes; empty = as inside a node
-  bool pauses = true;                       ///< can break off at an evaluation and go on in another group
+  std::vector<std::string> inputs;   ///< Ids of the tasks that must be done first
+  double cost = 1.0;                 ///< Seconds on one rank, > 0; another unit does where the dispatcher is not told the time
+  int ranks_max = 1;                 ///< Largest useful group of ranks
+  bool external = false;             ///< Whether it is done outside of the ranks (ingest, labelling)
+  std::string base = {};             ///< Name of the weights that its ranks must have loaded; "" = none
+  double load_cost = 0;              ///< Cost of loading them where a rank of the group does not hold them
+  double memory_mib = 0;             ///< Memory on each rank of its group
+  double sharded_mib = 0;            ///< Memory that is divided among the ranks of its group
+  std::vector<double> speedup = {};  ///< Speed-up of 1, 2, 4, ... ranks of one node; empty = 0.9 of the ranks for each doubling
+  std::vector<double> speedup_across = {};  ///< The same over several nodes; empty = as inside a node
+  bool pauses = true;                       ///< Whether it can break off at an evaluation and go on in another group
 };
 
 /// How many times faster a group of `ranks` (a power of two) is than one rank. Beyond its end a curve goes on level.
 double speedup(const Task& task, int ranks, bool across_nodes = false);
-/// What each rank of such a group needs.
+/// Memory that each rank of such a group needs.
 double memory_mib(const Task& task, int ranks);
 
 class TaskGraph {

@@ -78,7 +78,7 @@ class LabelCheck {
     if (found < least) problem(label, fmt::format("{} ordered pairs, at least {} needed, in {}", found, least, where));
   }
 
-  /// What the user may have meant, from the points that ingest saw labels of.
+  /// Names that the user may have meant: the points that the inputs label.
   [[nodiscard]] std::string names_instead(const std::string& point) const {
     std::set<std::string> names;
     const json provenance = json::parse(store_.provenance());

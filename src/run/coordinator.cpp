@@ -24,69 +24,75 @@ Coordinator::Coordinator(comm::World& world, const plan::TaskGraph& graph, const
 void Coordinator::run() {
   constexpr int kPatienceMs = 1000;
   while (!dispatcher_.finished() || static_cast<int>(idle_.size()) < world_.size()) {
-    if (const auto message = world_.receive_control(true, kPatienceMs)) hear(json::parse(message->text));
+    if (const auto message = world_.receive_control(true, kPatienceMs)) hear(decode_to_coordinator(message->text));
   }
-  const json summary{{"done", dispatcher_.done()},
-                     {"failed", dispatcher_.failed()},
-                     {"skipped", dispatcher_.skipped()},
-                     {"code", exit_code_},
-                     {"stopped", dispatcher_.stopped() || left_}};
-  for (int rank = 0; rank < world_.size(); ++rank) send({rank}, {{"quit", summary}});
+  send_all(QuitOrder{{.done = dispatcher_.done(),
+                      .failed = dispatcher_.failed(),
+                      .skipped = dispatcher_.skipped(),
+                      .exit_code = exit_code_,
+                      .stopped = dispatcher_.stopped() || left_}});
 }
 
-void Coordinator::hear(const json& message) {
+void Coordinator::hear(const ToCoordinator& message) {
   dispatcher_.on_time(std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count());
-  if (message.contains("idle")) {
-    idle_.insert(message["idle"].get<int>());
-    start(dispatcher_.on_idle(message["idle"]));
-  } else if (message.contains("progress")) {
-    json fields = message;
-    fields["task"] = message["progress"];
-    fields.erase("progress");
-    const std::string task = fields["task"];
-    dispatcher_.on_progress(task, (1 - fields.at("fraction").get<double>()) * graph_.at(task).cost);
-    observe("progress", fields);
-  } else if (message.contains("broken")) {
-    const auto found = running_.find(message["broken"]);
-    if (found == running_.end()) return;
-    std::vector<int> others = found->second.ranks;
-    std::erase(others, message["rank"].get<int>());
-    send(others, {{"break", message["broken"]}});
-  } else if (message.contains("left")) {
-    dispatcher_.on_left(message["left"]);
-    left_ = true;
-  } else if (message.contains("stopping")) {
-    stop(message["stopping"]);
-  } else {
-    on_ended(message);
-  }
+  std::visit([this](const auto& one) { on(one); }, message);
   for (const std::string& task : dispatcher_.to_regroup()) {
     for (const auto& [tag, running] : running_) {
-      if (running.task == task) send(running.ranks, {{"pause", tag}});
+      if (running.task == task) send(running.ranks, PauseOrder{tag});
     }
   }
 }
 
-void Coordinator::on_ended(const json& message) {
-  const std::string task = message["ended"], text = message["message"];
-  std::string outcome = message["outcome"];
-  if (message.contains("tag")) running_.erase(message["tag"].get<int>());
+void Coordinator::on(const Idle& message) {
+  idle_.insert(message.rank);
+  start(dispatcher_.on_idle(message.rank));
+}
+
+void Coordinator::on(const Progress& message) {
+  dispatcher_.on_progress(message.task, (1 - message.fields.at("fraction").get<double>()) * graph_.at(message.task).cost);
+  json fields = message.fields;
+  fields["task"] = message.task;
+  observe("progress", fields);
+}
+
+void Coordinator::on(const Broken& message) {
+  const auto found = running_.find(message.tag);
+  if (found == running_.end()) return;
+  std::vector<int> others = found->second.ranks;
+  std::erase(others, message.rank);
+  send(others, BreakOrder{message.tag});
+}
+
+void Coordinator::on(const Left& message) {
+  dispatcher_.on_left(message.task);
+  left_ = true;
+}
+
+void Coordinator::on(const Stopping& message) { stop(message.signal); }
+
+void Coordinator::on(const Ended& message) {
+  running_.erase(message.tag);
   std::vector<plan::Assignment> next;
-  if (outcome == "stopped") {
-    dispatcher_.on_stopped(task);
-    stop(message.value("signal", SIGTERM));
-  } else if (outcome == "paused") {
-    dispatcher_.on_paused(task);
-  } else if (outcome == "done") {
-    next = dispatcher_.on_done(task, true, "");
+  if (message.outcome == TaskOutcome::stopped) {
+    dispatcher_.on_stopped(message.task);
+    stop(message.signal);
+  } else if (message.outcome == TaskOutcome::paused) {
+    dispatcher_.on_paused(message.task);
+  } else if (message.outcome == TaskOutcome::done) {
+    next = dispatcher_.on_done(message.task, true, "");
   } else {
-    const bool again = dispatcher_.on_failed(task, text, message["may_pass"]);
-    if (again) outcome = "retry";
-    if (!again) exit_code_ = std::max(exit_code_, message["code"].get<int>());
-    spdlog::error("[run] task={} failed{}: {}", task, again ? " and is tried again from its last checkpoint" : "", text);
+    return on_failed(message);
   }
-  observe("end", {{"task", task}, {"outcome", outcome}, {"message", text}});
+  observe("end", {{"task", message.task}, {"outcome", to_string(message.outcome)}, {"message", message.message}});
   start(next);
+}
+
+void Coordinator::on_failed(const Ended& message) {
+  const bool again = dispatcher_.on_failed(message.task, message.message, message.may_pass);
+  if (!again) exit_code_ = std::max(exit_code_, message.exit_code);
+  spdlog::error("[run] task={} failed{}: {}", message.task, again ? " and is tried again from its last checkpoint" : "",
+                message.message);
+  observe("end", {{"task", message.task}, {"outcome", again ? "retry" : "failed"}, {"message", message.message}});
 }
 
 void Coordinator::start(const std::vector<plan::Assignment>& assignments) {
@@ -94,7 +100,7 @@ void Coordinator::start(const std::vector<plan::Assignment>& assignments) {
     for (const int rank : a.ranks) idle_.erase(rank);
     running_[a.tag] = {a.task, a.ranks};
     observe("start", {{"task", a.task}, {"ranks", a.ranks}});
-    send(a.ranks, {{"run", a.task}, {"ranks", a.ranks}, {"tag", a.tag}});
+    send(a.ranks, RunOrder{a.task, a.ranks, a.tag});
   }
 }
 
@@ -102,11 +108,17 @@ void Coordinator::stop(int signal) {
   if (stopping_) return;
   stopping_ = true;
   dispatcher_.stop();
-  for (int rank = 0; rank < world_.size(); ++rank) send({rank}, {{"stop", signal > 0 ? signal : SIGTERM}});
+  send_all(StopOrder{signal > 0 ? signal : SIGTERM});
 }
 
-void Coordinator::send(const std::vector<int>& ranks, const json& message) {
-  for (const int rank : ranks) world_.send_control(rank, false, message.dump());
+void Coordinator::send(const std::vector<int>& ranks, const ToRank& message) {
+  const std::string text = encode(message);
+  for (const int rank : ranks) world_.send_control(rank, false, text);
+}
+
+void Coordinator::send_all(const ToRank& message) {
+  const std::string text = encode(message);
+  for (int rank = 0; rank < world_.size(); ++rank) world_.send_control(rank, false, text);
 }
 
 void Coordinator::observe(const std::string& name, const json& fields) {

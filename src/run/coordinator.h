@@ -10,25 +10,23 @@
 
 #include "comm/world.h"
 #include "plan/dispatcher.h"
+#include "run/control_message.h"
 
 namespace dmoerm::run {
 
-/// Hears of everything that happens in a run: the events of docs/formats.md. Called from the coordinator's thread, which it must
-/// not hold up.
+/// Receives everything that happens in a run: the events of docs/formats.md. The coordinator's thread calls it and must not be
+/// held up.
 using Observer = std::function<void(const nlohmann::json& event)>;
 
-/// An event with its name and the time now.
+/// An event with its name and the current time.
 nlohmann::json event(const std::string& name, nlohmann::json fields);
 
-/// Messages it hears: {"idle": rank}, {"progress": task, ...}, {"broken": tag, "rank"}, {"left": task},
-/// {"stopping": signal}, {"ended": task, "tag", "outcome": done|failed|paused|stopped, "code", "message", "may_pass"}.
-/// Messages it sends: {"run": task, "ranks", "tag"}, {"pause": tag}, {"break": tag}, {"stop": signal}, {"quit": summary}.
 class Coordinator {
  public:
   /// @param observe  may be empty
   Coordinator(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
               const plan::DispatcherOptions& options, Observer observe);
-  /// Until nothing runs and nothing can start, and all ranks are told so.
+  /// Returns when nothing runs, nothing can start, and all ranks were told to quit.
   void run();
 
  private:
@@ -36,11 +34,18 @@ class Coordinator {
     std::string task;
     std::vector<int> ranks;
   };
-  void hear(const nlohmann::json& message);
-  void on_ended(const nlohmann::json& message);
+  void on(const Idle& message);
+  void on(const Progress& message);
+  void on(const Broken& message);
+  void on(const Left& message);
+  void on(const Stopping& message);
+  void on(const Ended& message);
+  void on_failed(const Ended& message);
+  void hear(const ToCoordinator& message);
   void start(const std::vector<plan::Assignment>& assignments);
   void stop(int signal);
-  void send(const std::vector<int>& ranks, const nlohmann::json& message);
+  void send(const std::vector<int>& ranks, const ToRank& message);
+  void send_all(const ToRank& message);
   void observe(const std::string& name, const nlohmann::json& fields);
 
   comm::World& world_;
@@ -48,7 +53,7 @@ class Coordinator {
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   plan::Dispatcher dispatcher_;
   Observer observe_;
-  std::map<int, Running> running_;  ///< by tag
+  std::map<int, Running> running_;  ///< Running tasks by tag
   std::set<int> idle_;
   int exit_code_ = 0;
   bool left_ = false, stopping_ = false;

@@ -1,12 +1,11 @@
 #include "run/dispatch_loop.h"
 
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/stop.h"
-#include "run/station.h"
+#include "run/worker_inbox.h"
 
 namespace dmoerm::run {
 namespace {
@@ -14,118 +13,152 @@ namespace {
 using nlohmann::json;
 
 /// Whether the coordinator says that another rank has failed. A transport may notice that before its message is here.
-bool told_soon(const Station& station) {
-  for (int i = 0; i < 50 && !station.broken(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  return station.broken();
+bool told_soon(const WorkerInbox& inbox) {
+  for (int i = 0; i < 50 && !inbox.broken(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  return inbox.broken();
 }
 
-/// Run one task in its group; all ranks agree on the outcome before the first reports it.
-void work_on(comm::World& world, Station& station, const json& order, const RunHooks& hooks) {
-  const std::string task = order.at("run");
-  const auto ranks = order.at("ranks").get<std::vector<int>>();
-  const int tag = order.at("tag");
-  station.begin(tag);
-  const auto group = world.make_group(ranks, 2 * tag);
-  const auto outcome = world.make_group(ranks, 2 * tag + 1);  // apart from what others of the group may be waiting in
-  group->break_when(station.broken());
-  train::TaskLine line;
-  line.pause_asked = [&] { return station.pause_asked(); };
-  line.doing = [&](const std::string& what) {
-    if (hooks.doing) hooks.doing("task " + task + ", " + what);
-  };
-  line.report = [&](const json& progress) {
-    json message = progress;
-    message["progress"] = task, message["ranks"] = ranks.size();
-    if (group->rank() == 0) station.tell(message);
-  };
-  line.doing("starting");
-  json end{{"outcome", "done"}, {"code", 0}, {"message", ""}, {"may_pass", true}};
-  try {
-    hooks.run_task(task, *group, line);
-  } catch (const Stopped& e) {
-    end.update({{"outcome", "stopped"}, {"message", e.what()}, {"signal", stop_signal_number()}});
-  } catch (const Paused& e) {
-    end.update({{"outcome", "paused"}, {"message", e.what()}});
-  } catch (const CommError& e) {
-    if (!told_soon(station)) throw;  // the group itself is broken
-    end.update({{"outcome", "interrupted"}, {"message", e.what()}});
-  } catch (const std::exception& e) {
-    const Failure failure = failure_of(e);
-    end = {{"outcome", "failed"}, {"code", failure.exit_code}, {"message", failure.message}, {"may_pass", failure.may_pass}};
-    if (ranks.size() > 1) station.tell({{"broken", tag}, {"rank", world.rank()}});
-  }
-  line.doing("waiting for its group");
-  const std::string own = end.dump(-1, ' ', false, json::error_handler_t::replace);
-  for (const auto& bytes : outcome->all_gather(std::as_bytes(std::span<const char>(own)))) {
-    json other = json::parse(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-    if (end["outcome"] != "failed" && other["outcome"] != "done" && other["outcome"] != "interrupted") end = other;
-  }
-  end["ended"] = task, end["tag"] = tag;
-  if (group->rank() == 0) station.tell(end);
-  if (hooks.doing) hooks.doing("waiting for work");
+Ended failed(const std::string& task, int tag, const std::exception& e) {
+  const Failure failure = failure_of(e);
+  return {.task = task,
+          .tag = tag,
+          .outcome = TaskOutcome::failed,
+          .message = failure.message,
+          .exit_code = failure.exit_code,
+          .may_pass = failure.may_pass};
 }
 
-/// Let `elsewhere` do its tasks, and see to it that the coordinator hears of each of them.
-void work_elsewhere(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
-                    const Elsewhere& elsewhere) {
+/// The outcome of the whole group: a rank's failure, pause or stop is everybody's.
+Ended agreed(comm::Communicator& ranks, Ended own) {
+  const std::string text = encode(own);
+  for (const auto& bytes : ranks.all_gather(std::as_bytes(std::span<const char>(text)))) {
+    const std::string other_text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    Ended other = std::get<Ended>(decode_to_coordinator(other_text));
+    const bool speaks = other.outcome != TaskOutcome::done && other.outcome != TaskOutcome::interrupted;
+    if (own.outcome != TaskOutcome::failed && speaks) own = std::move(other);
+  }
+  return own;
+}
+
+/// One rank's worker: does the orders of the coordinator.
+class Worker {
+ public:
+  Worker(comm::World& world, const TasksToRun& tasks, const RunHooks& hooks)
+      : world_(world), tasks_(tasks), hooks_(hooks), inbox_(world) {}
+
+  RunSummary work() {
+    for (;;) {
+      inbox_.tell(Idle{world_.rank()});
+      const auto order = inbox_.next_order();
+      if (const auto* quit = std::get_if<QuitOrder>(&order)) return quit->summary;
+      work_on(std::get<RunOrder>(order));
+    }
+  }
+
+ private:
+  /// Do one task in its group; all its ranks agree on the outcome before the first reports it.
+  void work_on(const RunOrder& order) {
+    inbox_.begin(order.tag);
+    const auto ranks = world_.make_group(order.ranks, 2 * order.tag);
+    // Ranks may still be waiting in a collective of `ranks` when others agree on the outcome: that needs its own group.
+    const auto outcome = world_.make_group(order.ranks, 2 * order.tag + 1);
+    ranks->break_when(inbox_.broken());
+    const train::TaskLine line = line_of(order, *ranks);
+    line.doing("starting");
+    const Ended own = attempt(order, *ranks, line);
+    line.doing("waiting for its group");
+    const Ended end = agreed(*outcome, own);
+    if (ranks->rank() == 0) inbox_.tell(end);
+    if (hooks_.doing) hooks_.doing("waiting for work");
+  }
+
+  train::TaskLine line_of(const RunOrder& order, const comm::Communicator& ranks) {
+    train::TaskLine line;
+    line.pause_asked = [this] { return inbox_.pause_asked(); };
+    line.doing = [this, task = order.task](const std::string& what) {
+      if (hooks_.doing) hooks_.doing("task " + task + ", " + what);
+    };
+    line.report = [this, &order, first = ranks.rank() == 0](const json& progress) {
+      if (!first) return;
+      json fields = progress;
+      fields["ranks"] = order.ranks.size();
+      inbox_.tell(Progress{order.task, std::move(fields)});
+    };
+    return line;
+  }
+
+  Ended attempt(const RunOrder& order, comm::Communicator& ranks, const train::TaskLine& line) {
+    Ended end{.task = order.task, .tag = order.tag};
+    try {
+      tasks_.run(order.task, ranks, line);
+    } catch (const Stopped& e) {
+      end.outcome = TaskOutcome::stopped;
+      end.message = e.what();
+      end.signal = stop_signal_number();
+    } catch (const Paused& e) {
+      end.outcome = TaskOutcome::paused;
+      end.message = e.what();
+    } catch (const CommError& e) {
+      if (!told_soon(inbox_)) throw;  // the group itself is broken
+      end.outcome = TaskOutcome::interrupted;
+      end.message = e.what();
+    } catch (const std::exception& e) {
+      end = failed(order.task, order.tag, e);
+      if (order.ranks.size() > 1) inbox_.tell(Broken{order.tag, world_.rank()});
+    }
+    return end;
+  }
+
+  comm::World& world_;
+  const TasksToRun& tasks_;
+  const RunHooks& hooks_;
+  WorkerInbox inbox_;
+};
+
+/// Let the caller do the external tasks that are open, and make sure that the coordinator hears of each of them.
+void do_external(comm::World& world, const TasksToRun& tasks, const RunHooks& hooks) {
   std::set<std::string> open;
-  for (const plan::Task& task : graph.tasks()) {
-    if (task.elsewhere && !done.contains(task.id)) open.insert(task.id);
+  for (const plan::Task& task : tasks.graph.tasks()) {
+    if (task.external && !tasks.done.contains(task.id)) open.insert(task.id);
   }
   if (open.empty()) return;
-  const auto tell = [&](const json& event) {
-    world.send_control(0, true, event.dump(-1, ' ', false, json::error_handler_t::replace));
-  };
+  const auto tell = [&](const ToCoordinator& message) { world.send_control(0, true, encode(message)); };
   try {
-    elsewhere([&](const std::string& task) {
-      if (open.erase(task) > 0) tell({{"ended", task}, {"outcome", "done"}, {"message", ""}});
+    const std::set<std::string> all = open;
+    hooks.external(all, [&](const std::string& task) {
+      if (open.erase(task) > 0) tell(Ended{.task = task});
     });
-    for (const std::string& task : open) tell({{"left", task}});
+    for (const std::string& task : open) tell(Left{task});
   } catch (const std::exception& e) {
-    const Failure failure = failure_of(e);
-    for (const std::string& task : open)
-      tell({{"ended", task},
-            {"outcome", "failed"},
-            {"code", failure.exit_code},
-            {"message", failure.message},
-            {"may_pass", false}});
-  }
-}
-
-RunSummary work(comm::World& world, Station& station, const RunHooks& hooks) {
-  for (;;) {
-    station.tell({{"idle", world.rank()}});
-    const json order = station.next_order();
-    if (order.contains("quit")) {
-      const json& s = order["quit"];
-      return {s.at("done").get<std::set<std::string>>(), s.at("failed").get<std::map<std::string, std::string>>(),
-              s.at("skipped").get<std::set<std::string>>(), s.at("code"), s.at("stopped")};
+    for (const std::string& task : open) {
+      Ended end = failed(task, 0, e);
+      end.may_pass = false;
+      tell(end);
     }
-    work_on(world, station, order, hooks);
   }
 }
 
 }  // namespace
 
-RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done, const RunHooks& hooks) {
+RunSummary run_tasks(comm::World& world, const TasksToRun& tasks, const RunHooks& hooks) {
   const auto end_all = [&](const char* who, const std::exception& e) {
     spdlog::error("[run] {} of rank {} on {}: {}", who, world.rank(), world.host(), e.what());
     world.abort(1);
   };
-  std::thread coordinator, apart;
+  std::thread coordinator, external;
   if (world.rank() == 0) {
     coordinator = std::thread([&] {
       try {
-        Coordinator(world, graph, done, hooks.placement, hooks.observe).run();
+        Coordinator(world, tasks.graph, tasks.done, tasks.placement, hooks.observe).run();
       } catch (const std::exception& e) {
         end_all("the coordinator", e);
       }
     });
   }
-  if (world.rank() == 0 && hooks.elsewhere) {
-    apart = std::thread([&] {
+  if (world.rank() == 0 && hooks.external) {
+    external = std::thread([&] {
       try {
-        work_elsewhere(world, graph, done, hooks.elsewhere);
+        do_external(world, tasks, hooks);
       } catch (const std::exception& e) {
         end_all("labelling", e);
       }
@@ -133,13 +166,12 @@ RunSummary run_tasks(comm::World& world, const plan::TaskGraph& graph, const std
   }
   RunSummary summary;
   try {
-    Station station(world);
-    summary = work(world, station, hooks);
+    summary = Worker(world, tasks, hooks).work();
   } catch (const std::exception& e) {
     end_all("a task", e);
   }
   if (coordinator.joinable()) coordinator.join();
-  if (apart.joinable()) apart.join();
+  if (external.joinable()) external.join();
   return summary;
 }
 

@@ -4,9 +4,14 @@
 
 #include "base/log.h"
 #include "moe/load_bundle.h"
-#include "run/label_job.h"
+#include "plan/task_id.h"
 
 namespace dmoerm::run {
+namespace {
+
+std::string task_of(const label::Target& target) { return plan::TaskId::label(target.category, target.point).text(); }
+
+}  // namespace
 
 std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, label::GroupFile& groups,
                                                const std::vector<label::Target>& targets) {
@@ -26,7 +31,7 @@ std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, 
       for (const preference::Response& r : group.responses) texts.push_back(r.text);
       const moe::GroupScore scores = moe::score_texts(bundle, group.prompt, texts, model.name);
       for (const label::Target& target : own) {
-        label::GapTable& table = gaps[LabelJob::task(target)][number];
+        label::GapTable& table = gaps[task_of(target)][number];
         for (const label::ResponsePair& pair : label::all_pairs(static_cast<int>(texts.size()))) {
           const auto reward = [&](int r) { return scores.responses[static_cast<std::size_t>(r)].points.at(target.point); };
           table[pair] = std::abs(reward(pair.a) - reward(pair.b));
@@ -35,7 +40,7 @@ std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, 
     }
   }
   for (const label::Target& target : targets) {
-    if (!gaps.contains(LabelJob::task(target)))
+    if (!gaps.contains(task_of(target)))
       spdlog::warn("[label] {} has no expert for {}/{}: its pairs are drawn", config.labels.pairs.bundle, target.category,
                    target.point);
   }

@@ -1,4 +1,4 @@
-// Where the experts of a finished model are unsure: what `labels.pairs.choose: uncertain` goes by.
+// Where the experts of a finished model are unsure, for `labels.pairs.choose: uncertain`.
 #pragma once
 #include <map>
 #include <string>
@@ -9,8 +9,8 @@
 
 namespace dmoerm::run {
 
-/// Score every group that may be labelled with the experts of `labels.pairs.bundle`. @return by "label/<category>/<point>" the
-/// gaps between the experts' standardised rewards. A point that the model has no expert for gets no gaps.
+/// Score every group that may be labelled with the experts of `labels.pairs.bundle`. @return the gaps between the
+/// experts' standardised rewards by "label/<category>/<point>". A point without an expert in the model gets no gaps.
 /// @throws DataError for a damaged bundle
 std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, label::GroupFile& groups,
                                                const std::vector<label::Target>& targets);

@@ -66,7 +66,7 @@ OwnerFile::OwnerFile(const std::filesystem::path& directory) : path_(directory /
   try {
     json owner;
     bool locks = true;
-    do {  // until the locked file is the one with that name: an owner that leaves removes it
+    do {  // an owner that leaves removes the file, so the locked one may no longer be the one with that name
       if (descriptor_ >= 0) ::close(descriptor_);
       descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
       if (descriptor_ < 0) throw IoError(fmt::format("{}: cannot open: {}", path_.string(), std::strerror(errno)));
@@ -80,12 +80,12 @@ OwnerFile::OwnerFile(const std::filesystem::path& directory) : path_(directory /
     } while (!is_named(descriptor_, path_));
     const std::string host = owner.value("host", ""), id = owner.value("job", "");
     if (!host.empty() && (host != host_name() || !locks) && (id.empty() || id != job())) {
-      // A host that shares no locks with this one, or a file system without any? Then the file changes, unless its owner is gone.
+      // The owner's host may share no locks with this one. Then the file keeps changing, unless its owner is gone.
       const auto before = version(descriptor_);
       const auto until = std::chrono::steady_clock::now() + kWatch;
       while (std::chrono::steady_clock::now() < until) {
         std::this_thread::sleep_for(std::chrono::milliseconds(200));
-        const int fresh = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);  // opening asks a network file system for what is new
+        const int fresh = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);  // opening makes a network file system look for changes
         if (fresh < 0) break;                                           // it has left
         const bool changed = version(fresh) != before;
         ::close(fresh);
@@ -118,7 +118,7 @@ OwnerFile::~OwnerFile() {
   thread_.join();
   ::unlink(path_.c_str());
   ::close(descriptor_);
-  std::error_code in_use;  // what was made for nothing goes again
+  std::error_code in_use;  // folders that stayed empty are removed again
   for (const std::filesystem::path& folder : made_) std::filesystem::remove(folder, in_use);
 }
 

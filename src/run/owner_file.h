@@ -1,4 +1,4 @@
-// Who works in a directory: one process at a time, on any host that sees it.
+// Makes sure that only one process at a time works in a directory, on any host that sees it.
 #pragma once
 #include <condition_variable>
 #include <filesystem>
@@ -23,7 +23,7 @@ class OwnerFile {
  private:
   void touch();
   std::filesystem::path path_;
-  std::vector<std::filesystem::path> made_;  ///< innermost first
+  std::vector<std::filesystem::path> made_;  ///< Folders made, innermost first
   int descriptor_ = -1;
   std::mutex mutex_;
   std::condition_variable leaving_;

@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "nn/device.h"
+#include "plan/graph_builder.h"
 
 namespace dmoerm::run {
 namespace {
@@ -142,12 +143,7 @@ std::shared_ptr<const moe::Model> RunContext::assemble_model() {
 }
 
 std::string RunContext::expert_task(std::int32_t category_index, std::size_t point) const {
-  const config::CategoryConfig& c = category(category_index);
-  const auto per_task = static_cast<std::size_t>(config_.experts.per_task);
-  std::string id = fmt::format("expert/{}/", c.name);
-  const std::size_t first = point / per_task * per_task;
-  for (std::size_t p = first; p < std::min(first + per_task, c.points.size()); ++p) id += (p > first ? "+" : "") + c.points[p];
-  return id;
+  return plan::expert_set_of(config_, category(category_index), point).text();
 }
 
 std::vector<nn::RewardModel> RunContext::load_experts(std::int32_t category_index) {

@@ -8,7 +8,7 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "train/checkpoint.h"
+#include "plan/task_id.h"
 
 namespace dmoerm::run {
 namespace {
@@ -16,8 +16,9 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 constexpr const char* kManifest = "manifest.json";
+constexpr const char* kRevision = "revision";
 
-/// {"a": {"b": 1}} as "a.b" -> "1".
+/// {"a": {"b": 1}} as {"a.b": "1"}.
 std::map<std::string, std::string> flatten(const json& value) {
   std::map<std::string, std::string> flat;
   const json pointers = value.flatten();
@@ -33,12 +34,16 @@ std::map<std::string, std::string> flatten(const json& value) {
 
 std::string TaskIdentity::key() const { return sha256_hex(json{{"settings", settings}, {"inputs", inputs}}.dump()); }
 
+fs::path RunDirectory::manifest(const std::string& id) const {
+  return id == plan::TaskId::bundle().text() ? root_ / (id + "." + kManifest) : task(id) / kManifest;
+}
+
 bool RunDirectory::done(const std::string& id, const TaskIdentity& identity) const {
-  const fs::path file = task(id) / kManifest;
+  const fs::path file = manifest(id);
   if (!fs::exists(file)) return false;
-  const json manifest = read_json(file);
-  if (manifest.value("key", "") != identity.key()) return false;
-  for (const auto& [output, sha] : manifest.at("outputs").items()) {
+  const json found = read_json(file);
+  if (found.value("key", "") != identity.key()) return false;
+  for (const auto& [output, sha] : found.at("outputs").items()) {
     const fs::path path = task(id) / output;
     if (!fs::exists(path) || sha256_file(path) != sha.get<std::string>()) {
       spdlog::warn("[run] {}: missing or damaged, task {} is done again", path.string(), id);
@@ -49,24 +54,22 @@ bool RunDirectory::done(const std::string& id, const TaskIdentity& identity) con
 }
 
 std::optional<TaskChange> RunDirectory::change(const std::string& id, const TaskIdentity& identity) const {
-  json manifest;
+  json found;
   int schema = kIdentitySchema;
-  if (const fs::path file = task(id) / kManifest; fs::exists(file)) {
-    manifest = read_json(file);
-    schema = manifest.value("schema", 1);
-  } else {
-    for (const train::CheckpointInfo& checkpoint : train::list_checkpoints(task(id))) {
-      if (manifest.is_null()) manifest = checkpoint.manifest;  // the newest that can be read
-    }
+  if (const fs::path file = manifest(id); fs::exists(file)) {
+    found = read_json(file);
+    schema = found.value("schema", 1);
+  } else if (read_begun_) {
+    found = read_begun_(task(id));
   }
-  if (manifest.is_null() || manifest.value("key", "") == identity.key()) return std::nullopt;
+  if (found.is_null() || found.value("key", "") == identity.key()) return std::nullopt;
   TaskChange change{id, {}};
   if (schema != kIdentitySchema) {
     change.differences.push_back(
         fmt::format("schema of the identity: {} -> {} (another version of dmoerm made it)", schema, kIdentitySchema));
     return change;
   }
-  const auto before = flatten(manifest.value("settings", json::object())), after = flatten(identity.settings);
+  const auto before = flatten(found.value("settings", json::object())), after = flatten(identity.settings);
   for (const auto& [key, value] : after) {
     const auto old = before.find(key);
     if (old == before.end() || old->second != value)
@@ -83,17 +86,40 @@ void RunDirectory::complete(const std::string& id, const TaskIdentity& identity,
   json sums = json::object();
   for (const std::string& output : outputs) sums[output] = sha256_file(task(id) / output);
   fs::create_directories(task(id));
-  write_json_atomically(task(id) / kManifest, {{"task", id},
-                                               {"schema", kIdentitySchema},
-                                               {"key", identity.key()},
-                                               {"settings", identity.settings},
-                                               {"inputs", identity.inputs},
-                                               {"outputs", sums},
-                                               {"metrics", metrics}});
+  write_json_atomically(manifest(id), {{"task", id},
+                                       {"schema", kIdentitySchema},
+                                       {"key", identity.key()},
+                                       {"settings", identity.settings},
+                                       {"inputs", identity.inputs},
+                                       {"outputs", sums},
+                                       {"metrics", metrics}});
 }
 
-json RunDirectory::metrics(const std::string& id) const { return read_json(task(id) / kManifest).at("metrics"); }
+TaskIdentity RunDirectory::with_revision(const std::string& id, TaskIdentity identity) const {
+  identity.settings[kRevision] = 0;
+  if (!fs::exists(manifest(id))) return identity;
+  TaskIdentity revised = identity;
+  revised.settings[kRevision] = read_json(manifest(id)).at("settings").value(kRevision, 0);
+  return change(id, revised) ? identity : revised;
+}
 
-void RunDirectory::forget(const std::string& id) const { fs::remove_all(task(id)); }
+TaskIdentity RunDirectory::complete_revision(const std::string& id, TaskIdentity identity,
+                                             const std::vector<std::string>& outputs, const json& metrics) const {
+  if (fs::exists(manifest(id)) && !change(id, identity)) {
+    const json before = read_json(manifest(id)).at("outputs");
+    const bool differs =
+        std::ranges::any_of(outputs, [&](const std::string& o) { return before.value(o, "") != sha256_file(task(id) / o); });
+    if (differs) identity.settings[kRevision] = identity.settings.at(kRevision).get<int>() + 1;
+  }
+  complete(id, identity, outputs, metrics);
+  return identity;
+}
+
+json RunDirectory::metrics(const std::string& id) const { return read_json(manifest(id)).at("metrics"); }
+
+void RunDirectory::forget(const std::string& id) const {
+  fs::remove(manifest(id));
+  if (id != plan::TaskId::bundle().text()) fs::remove_all(task(id));
+}
 
 }  // namespace dmoerm::run

@@ -1,4 +1,4 @@
-// What `dmoerm run` tells those who watch it.
+// Connects a run with those who watch it.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -14,7 +14,7 @@
 
 namespace dmoerm::run {
 
-/// On the first rank: begins with the run directory in order, ends with the exit code. Its functions are thread safe.
+/// On the first rank: from the moment that the run directory is in order until the run's last event.
 class RunWatch {
  public:
   /// @throws ConfigError if the status page's token is not set
@@ -22,16 +22,13 @@ class RunWatch {
 
   /// Whether log lines go above a screen now.
   [[nodiscard]] bool on_screen() const { return watcher_ && watcher_->on_screen(); }
-  /// An event of the pipeline. That it has finished well is kept back: the bundle is still to be made.
+  /// Pass on an event of the pipeline. After "finish" log lines go to stderr again.
   void hear(const nlohmann::json& event);
-  /// How far labelling is; passed on every few seconds.
+  /// Pass on how far labelling is, every few seconds. Called by the thread that labels, which ends before "finish".
   void label(const label::LabelProgress& progress);
-  /// The run ends with this code: shown a last time; from then on log lines go to stderr again.
-  void finish(int exit_code);
 
  private:
   std::shared_ptr<watch::Watcher> watcher_;
-  bool finished_ = false;
   std::chrono::steady_clock::time_point labelled_{};
 };
 

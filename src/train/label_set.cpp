@@ -115,6 +115,12 @@ std::vector<std::int32_t> copies_of(const data::TokenStore& store, const std::ve
   return copies;
 }
 
+std::int64_t epoch_groups(const data::TokenStore& store, const std::vector<LabelledGroup>& groups) {
+  std::int64_t visits = 0;
+  for (const std::int32_t copies : copies_of(store, groups)) visits += std::max(1, copies);
+  return visits;
+}
+
 std::int64_t count_pairs(const std::vector<LabelledGroup>& groups) {
   std::int64_t pairs = 0;
   for (const LabelledGroup& group : groups) pairs += static_cast<std::int64_t>(group.pairs.size());

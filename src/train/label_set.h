@@ -45,6 +45,9 @@ std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int
 /// How often a pass takes each group: the rounded weight of its input file.
 std::vector<std::int32_t> copies_of(const data::TokenStore& store, const std::vector<LabelledGroup>& groups);
 
+/// Groups that an epoch visits: each as often as copies_of() says, at least once.
+std::int64_t epoch_groups(const data::TokenStore& store, const std::vector<LabelledGroup>& groups);
+
 /// Pairs of all groups.
 std::int64_t count_pairs(const std::vector<LabelledGroup>& groups);
 

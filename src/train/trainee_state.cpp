@@ -13,7 +13,7 @@
 #include "base/rng.h"
 #include "train/group_scorer.h"
 #include "train/trainee.h"
-#include "train/training_steps.h"
+#include "plan/training_steps.h"
 
 namespace dmoerm::train {
 namespace {
@@ -49,7 +49,7 @@ TraineeState::TraineeState(Trainee& trainee, const TrainerContext& context)
       group_(context.group),
       validation_(draw(trainee.validation, context.train.eval_groups_max, context.seed, trainee.name)),
       order_(copies_of(context.store, trainee.training), context.seed, trainee.name),
-      steps_total_(total_steps(context.train, context.store, trainee.training)),
+      steps_total_(plan::training_steps(context.train, static_cast<double>(epoch_groups(context.store, trainee.training)))),
       gradients_(trainee.model),
       whole_(trainee.model.trained_parts()),
       sharded_(whole_.size() > 1 && context.train.shard && context.group.size() > 1),

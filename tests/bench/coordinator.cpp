@@ -24,7 +24,7 @@ using Clock = std::chrono::steady_clock;
 class SimulatedWorld final : public comm::World {
  public:
   explicit SimulatedWorld(int size) : size_(size) {
-    for (int rank = 0; rank < size; ++rank) say({{"idle", rank}});
+    for (int rank = 0; rank < size; ++rank) say(run::Idle{rank});
   }
   [[nodiscard]] int rank() const override { return 0; }
   [[nodiscard]] int size() const override { return size_; }
@@ -36,26 +36,26 @@ class SimulatedWorld final : public comm::World {
   [[noreturn]] void abort(int code) override { std::_Exit(code); }
 
   void send_control(int rank, bool, const std::string& text) override {
-    const json order = json::parse(text);
-    if (!order.contains("run") || rank != order["ranks"].front().get<int>()) return;  // the group's first rank speaks for it
-    const std::string task = order["run"];
-    const int tag = order["tag"];
+    const run::ToRank message = run::decode_to_rank(text);
+    const auto* order = std::get_if<run::RunOrder>(&message);
+    if (order == nullptr || rank != order->ranks.front()) return;  // the group's first rank speaks for it
+    const std::string& task = order->task;
     const double from = done_[task];
-    std::string outcome = rng_.uniform() < 0.02 ? "failed" : "done";
+    const run::TaskOutcome outcome = rng_.uniform() < 0.02 ? run::TaskOutcome::failed : run::TaskOutcome::done;
     for (int i = 0; i < kProgress; ++i) {
       done_[task] = from + (1 - from) * i / kProgress;
-      say({{"progress", task},
-           {"ranks", order["ranks"].size()},
-           {"step", i},
-           {"steps_max", kProgress},
-           {"fraction", done_[task]},
-           {"train_loss", 0.5},
-           {"validation_accuracy", 0.7},
-           {"tokens", 1000 * i},
-           {"tokens_per_s", 5000.0}});
+      say(run::Progress{task,
+                        {{"ranks", order->ranks.size()},
+                         {"step", i},
+                         {"steps_max", kProgress},
+                         {"fraction", done_[task]},
+                         {"train_loss", 0.5},
+                         {"validation_accuracy", 0.7},
+                         {"tokens", 1000 * i},
+                         {"tokens_per_s", 5000.0}}});
     }
-    say({{"ended", task}, {"tag", tag}, {"outcome", outcome}, {"code", 0}, {"message", ""}, {"may_pass", true}});
-    for (const json& member : order["ranks"]) say({{"idle", member}});
+    say(run::Ended{.task = task, .tag = order->tag, .outcome = outcome});
+    for (const int member : order->ranks) say(run::Idle{member});
   }
 
   std::optional<comm::ControlMessage> receive_control(bool, int) override {
@@ -72,7 +72,7 @@ class SimulatedWorld final : public comm::World {
 
  private:
   static constexpr int kProgress = 8;
-  void say(const json& message) { messages_.push_back(message.dump()); }
+  void say(const run::ToCoordinator& message) { messages_.push_back(run::encode(message)); }
   int size_;
   std::deque<std::string> messages_;
   std::map<std::string, double> done_;

@@ -90,7 +90,7 @@ json large(int tasks, int ranks) {
           {"seconds", seconds_since(start)},
           {"makespan_s", s.makespan},
           {"to_lower_bound", s.makespan / s.bound.seconds()},
-          {"stays", s.stays.size()}};
+          {"stays", s.intervals.size()}};
 }
 
 /// A coordinator's hour: ranks report idle, progress, ends and failures in a random order of times.

@@ -310,10 +310,10 @@ class AfterARefusal(Tiny):
             f.write(" ")
         again = self.run_it()
         self.assertEqual(again.returncode, 0, again.stderr)
-        self.assertIn("router.json: missing or damaged, the bundle is made again", again.stderr + again.stdout)
+        self.assertIn("router.json: missing or damaged, task bundle is done again", again.stderr + again.stdout)
         self.assertFalse(os.path.exists(left))
         unharmed = self.run_it()
-        self.assertNotIn("made again", unharmed.stderr + unharmed.stdout)
+        self.assertNotIn("done again", unharmed.stderr + unharmed.stdout)
 
     def check_scoring(self):
         question = json.dumps({"prompt": "say it", "responses": ["poor", "good"]}) + "\n"

@@ -4,12 +4,17 @@
 
 #include "base/error.h"
 #include "plan/calibration.h"
-#include "plan/job.h"
+#include "plan/graph_builder.h"
 #include "plan/simulator.h"
 #include "support/scratch.h"
 
 namespace dmoerm::plan {
 namespace {
+
+std::vector<TaskNode> stated_nodes(const config::RunConfig& config) {
+  const StatedNumbers numbers;
+  return GraphBuilder(config, StatedSizes(config, numbers)).build();
+}
 
 Load adapter_training() {
   Load load;
@@ -83,15 +88,15 @@ TEST(EstimatedJob, FitsTheDeviceOnlyInShards) {
   config::RunConfig config;
   config.categories = {{"chat", {"a", "b", "c"}}, {"code", {"d", "e"}}};
   config.base.tuning = config::Tuning::full, config.base.shard = true, config.base.gradient_checkpointing = true;
-  const TaskGraph graph = priced_graph(estimated_job(config, {}), *find_shape("llama3-8b"), *find_device("h100", true), 2048);
-  EXPECT_EQ(graph.tasks().size(), 1U + 2 + 5 + 2 + 2 + 2 + 1 + 2 + 1);
+  const TaskGraph graph = priced_graph(stated_nodes(config), *find_shape("llama3-8b"), *find_device("h100", true), 2048);
+  EXPECT_EQ(graph.tasks().size(), 1U + 1 + 2 + 5 + 2 + 2 + 2 + 1 + 2 + 1 + 1);
   EXPECT_EQ(graph.at("eval/chat").inputs.size(), 12U);
   EXPECT_TRUE(group_sizes(graph.at("base/chat"), even_cluster(1, 1, 79872)).empty());
   EXPECT_EQ(group_sizes(graph.at("base/chat"), even_cluster(1, 8, 79872)).front(), 4);
   EXPECT_EQ(group_sizes(graph.at("expert/chat/a"), even_cluster(1, 8, 79872)).front(), 1);
   config.experts.per_task = 2;
   EXPECT_TRUE(
-      priced_graph(estimated_job(config, {}), *find_shape("llama3-8b"), *find_device("h100", true), 2048).has("expert/chat/a+b"));
+      priced_graph(stated_nodes(config), *find_shape("llama3-8b"), *find_device("h100", true), 2048).has("expert/chat/a+b"));
 }
 
 class Calibrating : public test::Scratch {

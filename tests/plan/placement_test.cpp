@@ -11,6 +11,7 @@
 #include <string>
 
 #include "base/rng.h"
+#include "plan/schedule_search.h"
 
 namespace dmoerm::plan {
 namespace {
@@ -48,7 +49,7 @@ Problem problem_of(const TaskGraph& graph, const Cluster& cluster) {
                             0.0,
                             static_cast<int>(graph.inputs(i).size()),
                             {}});
-    for (const std::size_t input : graph.inputs(i)) problem.open[input].waiters.push_back(static_cast<int>(i));
+    for (const std::size_t input : graph.inputs(i)) problem.open[input].dependents.push_back(static_cast<int>(i));
   }
   return problem;
 }

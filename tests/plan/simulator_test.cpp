@@ -28,7 +28,7 @@ TEST(Simulate, AddsUpWhatTheRanksDid) {
   EXPECT_DOUBLE_EQ(s.busy_s, 500);
   EXPECT_DOUBLE_EQ(s.work_s, 500);
   EXPECT_DOUBLE_EQ(s.bound.seconds(), 250);
-  EXPECT_EQ(s.stays.size(), 5U);
+  EXPECT_EQ(s.intervals.size(), 5U);
 }
 
 TEST(Simulate, ANewGroupTakesTheIdleRanksAtAnEvaluation) {
@@ -37,7 +37,7 @@ TEST(Simulate, ANewGroupTakesTheIdleRanksAtAnEvaluation) {
   options.share["expert/c/0"] = 0.3;
   const Simulation s = simulate(graph, options);
   ASSERT_EQ(s.regroupings, 1);
-  const auto paused = std::ranges::find(s.stays, Ending::paused, &Stay::ending);
+  const auto paused = std::ranges::find(s.intervals, Outcome::paused, &TaskInterval::outcome);
   EXPECT_NEAR(paused->end, 35, 1e-6) << "evaluations are at 5, 10, ... seconds; at 30 it was just past one";
   EXPECT_NEAR(s.makespan, 35 + 2 + 65 / 1.8, 1e-6);
   options.regroup = false;
@@ -82,15 +82,15 @@ TEST(Simulate, RandomJobsEndWithEveryTaskDoneInOrderAndNoRankUsedTwice) {
     const Simulation s = simulate(graph, options), again = simulate(graph, options);
     EXPECT_EQ(s.makespan, again.makespan);
     std::map<std::size_t, double> ended;
-    for (const Stay& stay : s.stays) {
-      EXPECT_TRUE(stay.ending != Ending::done || ended.emplace(stay.task, stay.end).second);
+    for (const TaskInterval& interval : s.intervals) {
+      EXPECT_TRUE(interval.outcome != Outcome::done || ended.emplace(interval.task, interval.end).second);
     }
     ASSERT_EQ(ended.size(), graph.tasks().size());
-    for (const Stay& stay : s.stays) {
-      for (const std::size_t input : graph.inputs(stay.task)) EXPECT_GE(stay.start, ended[input] - 1e-6);
-      for (const Stay& other : s.stays) {
-        if (&other == &stay || other.start >= stay.end - 1e-9 || stay.start >= other.end - 1e-9) continue;
-        for (const int r : stay.ranks) EXPECT_EQ(std::ranges::count(other.ranks, r), 0);
+    for (const TaskInterval& interval : s.intervals) {
+      for (const std::size_t input : graph.inputs(interval.task)) EXPECT_GE(interval.start, ended[input] - 1e-6);
+      for (const TaskInterval& other : s.intervals) {
+        if (&other == &interval || other.start >= interval.end - 1e-9 || interval.start >= other.end - 1e-9) continue;
+        for (const int r : interval.ranks) EXPECT_EQ(std::ranges::count(other.ranks, r), 0);
       }
     }
     EXPECT_GE(s.makespan, s.bound.seconds() * (1 - 1e-9));

@@ -72,16 +72,17 @@ void check_one_rank_fails(comm::World& world) {
   graph.add(task("other", 1, 1));
   Seen seen;
   run::RunHooks hooks;
-  hooks.placement.retries = 1;
+  run::TasksToRun tasks{graph, {}, {}};
+  tasks.placement.retries = 1;
   hooks.observe = [&](const json& event) { seen(event); };
-  hooks.run_task = [&](const std::string& id, comm::Communicator& group, const train::TaskLine&) {
+  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskLine&) {
     if (id != "odd") return;
     if (group.rank() == group.size() - 1) throw std::bad_alloc();
     std::vector<float> values(1000, 1.0F);
     group.tree_sum(values, group.size());
     group.barrier();
   };
-  const run::RunSummary summary = run::run_tasks(world, graph, {}, hooks);
+  const run::RunSummary summary = run::run_tasks(world, tasks, hooks);
   expect(summary.done == std::set<std::string>{"other"}, "the other task is done");
   expect(summary.skipped == std::set<std::string>{"after"}, "what waits for it does not start");
   expect(summary.failed.size() == 1 && summary.failed.at("odd").find("out of memory") != std::string::npos,
@@ -97,15 +98,16 @@ void check_retry_helps(comm::World& world) {
   graph.add(task("refused", 1, 1));
   std::atomic<int> tries{0};
   run::RunHooks hooks;
-  hooks.placement.retries = 3;
+  run::TasksToRun tasks{graph, {}, {}};
+  tasks.placement.retries = 3;
   Seen seen;
   hooks.observe = [&](const json& event) { seen(event); };
-  hooks.run_task = [&](const std::string& id, comm::Communicator& group, const train::TaskLine&) {
+  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskLine&) {
     if (id == "refused") throw ConfigError("a setting is wrong");
     const int largest = comm::largest_of(group, tries.fetch_add(1) > 0 ? 1 : 0);  // the ranks of the next group may be others
     if (largest == 0) throw NumericError("loss became NaN");
   };
-  const run::RunSummary summary = run::run_tasks(world, graph, {}, hooks);
+  const run::RunSummary summary = run::run_tasks(world, tasks, hooks);
   expect(summary.done == std::set<std::string>{"flaky"}, "trying again helps");
   expect(summary.failed.contains("refused") && summary.exit_code == 2, "a wrong setting fails");
   if (world.rank() == 0) expect(seen.outcomes("refused") == std::vector<std::string>{"failed"}, "and is not tried again");
@@ -119,10 +121,11 @@ void check_regroup(comm::World& world) {
   std::mutex mutex;
   Seen seen;
   run::RunHooks hooks;
-  hooks.placement.pause_cost = 0.1;
+  run::TasksToRun tasks{graph, {}, {}};
+  tasks.placement.pause_cost = 0.1;
   hooks.observe = [&](const json& event) { seen(event); };
   double done_before = 0;  // seconds of one rank's work, as a checkpoint would hold it
-  hooks.run_task = [&](const std::string& id, comm::Communicator& group, const train::TaskLine& line) {
+  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskLine& line) {
     if (id != "long") return work_for(0.3);
     // All ranks of a group know how far the last one came: rank 0 of the world is always the one that keeps it.
     double done = done_before;
@@ -139,7 +142,7 @@ void check_regroup(comm::World& world) {
       if (comm::largest_of(group, line.pause_asked() ? 1 : 0) > 0) throw Paused("to go on with more ranks");
     }
   };
-  const run::RunSummary summary = run::run_tasks(world, graph, {}, hooks);
+  const run::RunSummary summary = run::run_tasks(world, tasks, hooks);
   expect(summary.done.size() == 4 && summary.failed.empty(), "all are done");
   if (world.rank() != 0) return;
   const auto groups = seen.groups("long");
@@ -153,14 +156,14 @@ void check_stop(comm::World& world) {
   plan::TaskGraph graph;
   for (int i = 0; i < world.size(); ++i) graph.add(task(fmt::format("endless{}", i), 1, 1000));
   graph.add(task("after", 1, 1, {"endless0"}));
-  run::RunHooks hooks;
-  hooks.placement.regroup = false;
-  hooks.run_task = [&](const std::string&, comm::Communicator&, const train::TaskLine&) {
+  run::TasksToRun tasks{graph, {}, {}};
+  tasks.placement.regroup = false;
+  tasks.run = [&](const std::string&, comm::Communicator&, const train::TaskLine&) {
     if (world.rank() == world.size() - 1) request_stop(SIGTERM);
     while (!stop_requested()) work_for(0.01);
     throw Stopped("saved");
   };
-  const run::RunSummary summary = run::run_tasks(world, graph, {}, hooks);
+  const run::RunSummary summary = run::run_tasks(world, tasks, {});
   expect(summary.stopped && summary.done.empty() && summary.failed.empty(), "stopped, not failed");
   expect(summary.skipped.size() == static_cast<std::size_t>(world.size()) + 1, "all are left for later");
 }
@@ -170,9 +173,9 @@ void check_after_quit(comm::World& world) {
   for (int turn = 0; turn < 5; ++turn) {
     plan::TaskGraph graph;
     graph.add(task("short", 1, 1));
-    run::RunHooks hooks;
-    hooks.run_task = [](const std::string&, comm::Communicator&, const train::TaskLine&) {};
-    run::run_tasks(world, graph, {}, hooks);
+    run::TasksToRun tasks{graph, {}, {}};
+    tasks.run = [](const std::string&, comm::Communicator&, const train::TaskLine&) {};
+    run::run_tasks(world, tasks, {});
     for (int rank = 1; rank < world.size() && world.rank() == 0; ++rank) world.send_control(rank, false, "after");
     if (world.rank() == 0) continue;
     const auto message = world.receive_control(false, 5000);

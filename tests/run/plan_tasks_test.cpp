@@ -1,4 +1,6 @@
 // What a run is planned to be: which data it refuses, and how much its baselines may train.
+#include "run/plan_tasks.h"
+
 #include <gtest/gtest.h>
 
 #include <map>
@@ -9,7 +11,6 @@
 #include "config/fields.h"
 #include "config/identity.h"
 #include "data/group_selection.h"
-#include "run/pipeline.h"
 #include "support/scratch.h"
 #include "support/word_renderer.h"
 
@@ -242,33 +243,52 @@ TEST_F(Planning, TheBaselinesVisitAsManyGroupsAsBaseAndExpertsTogether) {
   EXPECT_EQ(steps(16).at("category/code"), 10 + 26);
 }
 
-TEST_F(Planning, APlanWithoutDataHasTheSameTasksAndFromTheSameSizesTheSameLoads) {
-  config_.categories[0].points = {"tone", "again"};
-  for (json& r : rows_) {
-    for (json& response : r["responses"]) {
-      if (response["scores"].contains("tone")) response["scores"]["again"] = response["scores"]["tone"];
+TEST_F(Planning, EveryNodeOfTheDrawnGraphIsATask) {
+  const auto ids = [&] {
+    std::vector<std::string> found;
+    for (const RunTask& task : plan()) {
+      found.push_back(task.node.id);
+      EXPECT_EQ(task.node.external, !task.run) << task.node.id;
+      EXPECT_EQ(plan::TaskId::parse(task.node.id), task.id);
     }
-  }
-  config_.base.lora_layers = 3, config_.experts.train.lora_layers = 3;
-  for (const std::int64_t per_task : {1, 2}) {
-    config_.experts.per_task = per_task;
-    const std::vector<RunTask> tasks = plan();
-    plan::JobSizes sizes;
-    sizes.groups_per_category = 20, sizes.tokens_per_group = tasks.at(1).load.group_tokens;
-    const std::vector<plan::SizedTask> estimated = plan::estimated_job(config_, sizes);
-    ASSERT_EQ(estimated.size(), tasks.size());
-    for (std::size_t i = 0; i < tasks.size(); ++i) {
-      const plan::Load &counted = tasks[i].load, &stated = estimated[i].load;
-      EXPECT_EQ(estimated[i].task.id, tasks[i].node.id);
-      EXPECT_EQ(estimated[i].task.inputs, tasks[i].node.inputs);
-      EXPECT_EQ(estimated[i].task.base, tasks[i].node.base);
-      EXPECT_EQ(estimated[i].task.ranks_max, tasks[i].node.ranks_max);
-      EXPECT_EQ(stated.models, counted.models) << tasks[i].node.id;
-      EXPECT_EQ(stated.adapted_layers, counted.adapted_layers);
-      EXPECT_NEAR(stated.steps, counted.steps, 1 + 0.35 * counted.steps) << tasks[i].node.id << ": parts are drawn by prompt";
-      EXPECT_NEAR(stated.group_tokens, counted.group_tokens, 0.2 * counted.group_tokens) << tasks[i].node.id;
+    return found;
+  };
+  const std::vector<std::string> without = {"ingest",          "router",        "base/chat", "expert/chat/tone",  "features/chat",
+                                            "aggregator/chat", "category/chat", "base/code", "expert/code/style", "features/code",
+                                            "aggregator/code", "category/code", "single",    "eval/chat",         "eval/code",
+                                            "report",          "bundle"};
+  EXPECT_EQ(ids(), without);
+  config_.labels.judges.resize(1);
+  std::vector<std::string> with = without;
+  with.insert(with.begin() + 1, {"label/groups", "label/chat/tone", "label/code/style"});
+  EXPECT_EQ(ids(), with);
+}
+
+TEST_F(Planning, AKeyDependsOnWhatATaskReadsAndNotOnWhatItOnlyWaitsFor) {
+  config_.labels.judges.resize(1);
+  const data::TokenStore store = this->store();
+  const auto tasks = [&](const ExternalTasks& external) {
+    std::map<std::string, RunTask> found;
+    for (RunTask& task : plan_tasks(config_, store, {}, external)) found.emplace(task.node.id, std::move(task));
+    return found;
+  };
+  const auto before = tasks({});
+  const auto changed = [&](const std::string& external) {
+    const auto after = tasks({{external, {{{"revision", 1}}, {}}}});
+    std::set<std::string> ids;
+    for (const auto& [id, task] : after) {
+      if (!task.node.external && task.identity.key() != before.at(id).identity.key()) ids.insert(id);
     }
-  }
+    return ids;
+  };
+  const auto waits = [&](const std::string& task, const std::string& input) {
+    return std::ranges::count(before.at(task).node.inputs, input) == 1;
+  };
+  EXPECT_TRUE(waits("router", "ingest") && waits("label/chat/tone", "label/groups") && waits("bundle", "report"));
+  EXPECT_TRUE(changed("ingest").empty()) << "the digest of the store stands for it";
+  EXPECT_TRUE(changed("label/groups").empty());
+  EXPECT_EQ(changed("label/chat/tone"), (std::set<std::string>{"expert/chat/tone", "features/chat", "aggregator/chat",
+                                                               "eval/chat", "eval/code", "report", "bundle"}));
 }
 
 }  // namespace

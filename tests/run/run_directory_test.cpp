@@ -3,7 +3,11 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "base/error.h"
 #include "base/files.h"
+#include "run/changes.h"
+#include "run/training_task.h"
+#include "support/scratch.h"
 #include "train/checkpoint.h"
 
 namespace dmoerm::run {
@@ -22,7 +26,7 @@ class RunDirectoryTest : public testing::Test {
 };
 
 TEST_F(RunDirectoryTest, TellsWhatChangedSinceATaskWasBegun) {
-  const RunDirectory run(directory_);
+  const RunDirectory run(directory_, begun_training);
   const TaskIdentity before{{{"lr", 0.1}}, {}}, after{{{"lr", 0.2}}, {}};
   const train::Checkpoint begun{3, {}, {{"key", before.key()}, {"settings", before.settings}}, {{"a", at::zeros({3})}}};
   train::save_checkpoint(run.task("base/b"), begun, 2);
@@ -62,6 +66,52 @@ TEST_F(RunDirectoryTest, SaysThatAnotherVersionMadeATaskInsteadOfListingEverySet
   ASSERT_TRUE(run.change("base/a", now));
   EXPECT_EQ(run.change("base/a", now)->differences,
             std::vector<std::string>{"schema of the identity: 1 -> 2 (another version of dmoerm made it)"});
+}
+
+TEST_F(RunDirectoryTest, CountsARevisionUpWhenOutputsChangeUnderTheSameSettings) {
+  const RunDirectory run(directory_);
+  const auto revision = [](const TaskIdentity& identity) { return identity.settings.at("revision").get<int>(); };
+  const TaskIdentity plain{{{"judge", "a"}}, {}}, other{{{"judge", "b"}}, {}};
+  const auto finish = [&](const TaskIdentity& identity, const char* verdicts) {
+    fs::create_directories(run.task("label/c/p"));
+    write_file_atomically(run.task("label/c/p") / "verdicts", verdicts);
+    return run.complete_revision("label/c/p", run.with_revision("label/c/p", identity), {"verdicts"}, {});
+  };
+  const TaskIdentity first = finish(plain, "one");
+  EXPECT_EQ(revision(first), 0);
+  EXPECT_EQ(revision(finish(plain, "one")), 0) << "nothing has changed";
+  EXPECT_EQ(revision(finish(plain, "two")), 1);
+  EXPECT_TRUE(run.done("label/c/p", run.with_revision("label/c/p", plain)));
+  EXPECT_FALSE(run.done("label/c/p", first)) << "what was made of the old verdicts is stale";
+  EXPECT_EQ(revision(finish(other, "three")), 0) << "other settings begin again";
+}
+
+TEST_F(RunDirectoryTest, KeepsTheBundleUntilAnotherReplacesIt) {
+  const RunDirectory run(directory_);
+  const TaskIdentity identity{{}, {{"report", "abc"}}};
+  fs::create_directories(run.task("bundle"));
+  write_file_atomically(run.task("bundle") / "dmoerm.json", "{}");
+  run.complete("bundle", identity, {"dmoerm.json"}, {});
+  EXPECT_TRUE(run.done("bundle", identity));
+  EXPECT_EQ(std::distance(fs::directory_iterator(run.task("bundle")), fs::directory_iterator()), 1) << "nothing is added to it";
+  run.forget("bundle");
+  EXPECT_FALSE(run.done("bundle", identity));
+  EXPECT_TRUE(fs::exists(run.task("bundle") / "dmoerm.json"));
+}
+
+TEST_F(RunDirectoryTest, RefusesChangedTasksNamingEverythingThatDiffers) {
+  const RunDirectory run(directory_);
+  const TaskIdentity before{{{"lr", 0.1}}, {}}, after{{{"lr", 0.2}}, {}};
+  run.complete("base/a", before, {}, {});
+  run.complete("base/b", before, {}, {});
+  run.complete("base/same", before, {}, {});
+  const std::vector<IdentifiedTask> tasks = {{"base/a", after}, {"base/b", after}, {"base/same", before}, {"base/new", after}};
+  const std::string said = test::message_of<ConfigError>([&] { stale_tasks(run, tasks, false); });
+  EXPECT_NE(said.find("2 tasks and what depends on them would be done again:\n  base/a: lr: 0.1 -> 0.2\n  base/b: lr:"),
+            std::string::npos)
+      << said;
+  EXPECT_NE(said.find("--update"), std::string::npos);
+  EXPECT_EQ(stale_tasks(run, tasks, true), (std::vector<std::string>{"base/a", "base/b"}));
 }
 
 }  // namespace

@@ -1,11 +1,15 @@
-#include <ATen/core/Tensor.h>
+#include "run/stage_router.h"
 
 #include <algorithm>
 
 #include "base/log.h"
-#include "run/tasks.h"
+#include "run/task_settings.h"
 
 namespace dmoerm::run {
+
+nlohmann::json router_settings(const config::RunConfig& config) {
+  return {{"router", result_settings(config.router)}};
+}
 
 at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups) {
   std::vector<std::vector<std::int32_t>> prompts;

@@ -1,60 +1,16 @@
-// Phases 1 and 2, and the baselines, which are phase 1 on other groups.
-#include <ATen/ops/tensor.h>
+#include "run/stage_expert.h"
+
 #include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "base/log.h"
 #include "base/rng.h"
-#include "comm/nccl_communicator.h"
-#include "run/tasks.h"
+#include "run/task_settings.h"
+#include "run/training_task.h"
 #include "train/checkpoint.h"
-#include "train/reward_trainer.h"
 
 namespace dmoerm::run {
 namespace {
-
-nlohmann::json metrics_of(const train::TrainOutcome& outcome, const train::Trainee& trainee) {
-  return {{"validation_accuracy", outcome.accuracy},
-          {"validation_loss", outcome.loss},
-          {"best_step", outcome.best_step},
-          {"steps", outcome.steps},
-          {"tokens", outcome.tokens},
-          {"seconds", outcome.seconds},
-          {"peak_mib", outcome.peak_mib},
-          {"state_mib", outcome.state_mib},
-          {"comm_seconds", outcome.traffic.seconds},
-          {"comm_bytes", outcome.traffic.bytes},
-          {"groups", trainee.training.size()},
-          {"pairs", train::count_pairs(trainee.training)},
-          {"validation_groups", trainee.validation.size()},
-          {"validation_pairs", train::count_pairs(trainee.validation)}};
-}
-
-comm::Wire wire_of(const config::RunConfig& config) {
-  return config.cluster.gradient_dtype == config::Dtype::bfloat16 ? comm::Wire::bfloat16 : comm::Wire::float32;
-}
-
-train::TrainerContext trainer_context(RunContext& context, const config::TrainConfig& train, const std::string& task,
-                                      const TaskIdentity& identity, comm::Communicator& group) {
-  return {context.store(),
-          train,
-          context.config().compute,
-          context.config().seed,
-          group,
-          context.directory().task(task),
-          identity.key(),
-          context.trunks(),
-          context.line(),
-          identity.settings,
-          context.config().watch.tensorboard};
-}
-
-/// The group with sums on its ranks' GPUs, over NCCL; nullptr where they go over the host.
-std::unique_ptr<comm::Communicator> gpu_group(const RunContext& context, comm::Communicator& group) {
-  if (group.size() == 1) return nullptr;
-  return comm::make_nccl_communicator(group, context.device().is_cuda() ? context.device().index() : -1);
-}
 
 struct PointLabels {
   std::vector<train::LabelledGroup> training, validation;
@@ -90,30 +46,12 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
 
 }  // namespace
 
-void run_base(RunContext& context, const std::string& task, std::int32_t category, train::Part part, std::int64_t steps_max,
-              const TaskIdentity& identity, comm::Communicator& group) {
-  const nn::RewardModel fresh = context.fresh_model(task);
-  std::vector<train::Trainee> trainees(1);
-  trainees[0] = {
-      task, fresh, train::labelled_groups(context.store(), category, part, preference::kOverall, context.config()),
-      train::labelled_groups(context.store(), category, train::Part::validation, preference::kOverall, context.config())};
-  config::TrainConfig train = context.config().base;
-  if (steps_max > 0) train.steps_max = steps_max;
-  const auto gpus = gpu_group(context, group);
-  comm::Communicator& ranks = gpus ? *gpus : group;
-  ranks.use_wire(wire_of(context.config()));
-  const train::TrainerContext trainer = trainer_context(context, train, task, identity, ranks);
-  const train::TrainOutcome outcome = train::train_rewards(trainer, trainees).front();
-  if (!outcome.failure.empty()) throw NumericError(outcome.failure);
-  nlohmann::json metrics = metrics_of(outcome, trainees[0]);
-  if (category < 0) {  // the fallback, whose scores may be wanted normalised
-    const train::GroupRewards scored = context.scorer(group).rewards(fresh, trainees[0].validation);
-    metrics["score"] = score_statistics(at::tensor(at::ArrayRef<float>(scored.rewards)));
-  }
-  if (group.rank() != 0) return;
-  const auto files = fresh.save(context.directory().task(task));
-  context.directory().complete(task, identity, files, metrics);
-  train::remove_checkpoints(context.directory().task(task));
+nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category) {
+  nlohmann::json settings{{"train", result_settings(config.experts.train)},
+                          {"phase1_share", config.phase1_share},
+                          {"category", result_settings(category)}};
+  if (!config.labels.judges.empty()) settings["labels"] = result_settings(config.labels);
+  return settings;
 }
 
 void run_experts(RunContext& context, const std::string& task, std::int32_t category, std::size_t first_point, std::size_t points,

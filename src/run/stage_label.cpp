@@ -1,4 +1,4 @@
-#include "run/label_job.h"
+#include "run/stage_label.h"
 
 #include <fmt/format.h>
 
@@ -11,10 +11,10 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "config/identity.h"
-#include "data/group_selection.h"
 #include "label/label_report.h"
 #include "label/progress_line.h"
 #include "run/label_gaps.h"
+#include "run/stage_selection.h"
 #include "tokenizer/tokenizer.h"
 
 namespace dmoerm::run {
@@ -29,21 +29,6 @@ constexpr std::int64_t kQuicklyCounted = 10'000;  // questions
 fs::path judge_folder() {
   const char* folder = std::getenv("DMOERM_JUDGE_DIR");
   return folder != nullptr && *folder != 0 ? folder : DMOERM_SOURCE "/configs/judge";
-}
-
-/// What the selection of groups depends on.
-run::TaskIdentity selection_identity(const config::RunConfig& config) { return {data::selection_settings(config), {}}; }
-
-/// The selected groups' texts, written once a data set. @return the file
-fs::path select_groups(const config::RunConfig& config, const run::RunDirectory& directory) {
-  const std::string task = "label/groups", file = "groups.jsonl";
-  const run::TaskIdentity identity = selection_identity(config);
-  const fs::path path = directory.task(task) / file;
-  if (directory.done(task, identity)) return path;
-  fs::create_directories(path.parent_path());
-  const std::int64_t groups = data::write_selected_groups(config, path);
-  directory.complete(task, identity, {file}, {{"groups", groups}});
-  return path;
 }
 
 judge::TokenCounter counter_of(const std::string& directory) {
@@ -61,7 +46,7 @@ std::string counted_with(const config::LabelsConfig& labels) {
   return text;
 }
 
-/// A store for the dry run: the real one, or an empty one that goes away again.
+/// A store for the dry run: the real one, or an empty one that is removed again.
 class StoreToLookAt {
  public:
   explicit StoreToLookAt(const fs::path& path)
@@ -89,7 +74,7 @@ fs::path label_store_path(const config::RunConfig& config) {
   return config.labels.store.empty() ? fs::path(config.runs_dir) / "labels" : fs::path(config.labels.store);
 }
 
-LabelJob::LabelJob(const config::RunConfig& config, run::RunDirectory directory, const std::vector<std::string>& only)
+LabelStage::LabelStage(const config::RunConfig& config, RunDirectory directory, const std::vector<std::string>& only)
     : config_(config),
       directory_(std::move(directory)),
       store_path_(label_store_path(config)),
@@ -102,63 +87,51 @@ LabelJob::LabelJob(const config::RunConfig& config, run::RunDirectory directory,
   judges_ = judge::make_judges(labels, judge_folder(), counter_of);
   for (const label::Target& target : targets_)
     static_cast<void>(judges_.front().forms.front().criteria().find(target.category, target.point));  // known
-  const fs::path file = select_groups(config, directory_);
+  selection_ = selection_identity(config);
+  const fs::path file = run_selection(config, directory_, selection_);
   groups_ = std::make_unique<label::GroupFile>(file);
   std::map<std::string, label::Gaps> gaps;
   if (labels.pairs.choose == config::PairChoice::uncertain) gaps = expert_gaps(config, *groups_, targets_);
   const std::string groups_sha = sha256_file(file);
   for (const label::Target& target : targets_) {
     pairs_.push_back(label::choose_pairs(config, *groups_, target, gaps[task(target)]));
-    run::TaskIdentity identity;
+    TaskIdentity identity;
     identity.settings = {
         {"task", task(target)},
         {"groups", groups_sha},
         {"prompt", judges_.front().forms.front().judge_template().id()},
         {"criterion", judges_.front().forms.front().criteria().find(target.category, target.point)},
         {"bundle", labels.pairs.bundle.empty() ? "" : sha256_file(fs::path(labels.pairs.bundle) / "dmoerm.json")},
-        {"settings", config::settings_that_affect(config, config::Affects::labels)},
-        {"revision", 0}};
-    // Verdicts that changed later (errors asked again) count up the revision, so that what was trained on the old ones is known
-    // to be stale.
-    const fs::path manifest = directory_.task(task(target)) / "manifest.json";
-    if (fs::exists(manifest)) {
-      run::TaskIdentity revised = identity;
-      revised.settings["revision"] = read_json(manifest).at("settings").value("revision", 0);
-      if (!directory_.change(task(target), revised)) identity = std::move(revised);
-    }
-    identities_.emplace(task(target), std::move(identity));
+        {"settings", config::settings_that_affect(config, config::Affects::labels)}};
+    identities_.emplace(task(target), directory_.with_revision(task(target), std::move(identity)));
   }
 }
 
-label::PointQuestions LabelJob::questions(std::size_t target) const {
+label::PointQuestions LabelStage::questions(std::size_t target) const {
   return {targets_[target], *groups_, judges_, pairs_[target], static_cast<std::int32_t>(config_.labels.samples)};
 }
 
-bool LabelJob::any_open() const {
+bool LabelStage::any_open() const {
   return std::ranges::any_of(identities_, [&](const auto& named) { return !directory_.done(named.first, named.second); });
 }
 
-std::string LabelJob::estimate() {
+std::string LabelStage::estimate() {
   StoreToLookAt look(store_path_);
-  Part asked = part(only_);
+  Asked asked = select(only_);
   label::Labeller labeller(std::move(asked.targets), std::move(asked.pairs), *groups_, judges_, *look.store, config_.labels);
   return label::estimate_table(labeller.estimate(), config_.labels.currency, counted_with(config_.labels));
 }
 
-void LabelJob::write_point(std::size_t target) {
+void LabelStage::write_point(std::size_t target) {
   const std::string id = task(targets_[target]);
   label::PointVerdicts verdicts =
       label::read_verdicts(questions(target), *store_, judges_, config_.labels.vote == config::Vote::weights);
-  run::TaskIdentity& identity = identities_.at(id);
-  const fs::path folder = directory_.task(id), file = folder / kVerdicts;
+  TaskIdentity& identity = identities_.at(id);
+  const fs::path folder = directory_.task(id);
   fs::create_directories(folder);
-  const std::string before = fs::exists(folder / "manifest.json") && fs::exists(file) ? sha256_file(file) : "";
-  label::write_verdicts(verdicts, file);
-  if (!before.empty() && !directory_.change(id, identity) && before != sha256_file(file)) {
-    identity.settings["revision"] = identity.settings["revision"].get<int>() + 1;
-  }
+  label::write_verdicts(verdicts, folder / kVerdicts);
   const auto& outcomes = verdicts.vote.outcomes;
-  directory_.complete(
+  identity = directory_.complete_revision(
       id, identity, {kVerdicts},
       {{"pairs", verdicts.vote.pairs()}, {"believed", outcomes[0] + outcomes[1]}, {"not_asked", verdicts.not_asked}});
   spdlog::info("[label] {} done: {} pairs, {} believed ({:.1f} %)", id, verdicts.vote.pairs(), outcomes[0] + outcomes[1],
@@ -168,7 +141,7 @@ void LabelJob::write_point(std::size_t target) {
   summaries_[target] = std::move(verdicts);
 }
 
-void LabelJob::write_report(bool quickly) {
+void LabelStage::write_report(bool quickly) {
   std::vector<label::PointVerdicts> points;
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     if (!summaries_.contains(i) && quickly && questions(i).size() > kQuicklyCounted) continue;
@@ -183,27 +156,27 @@ void LabelJob::write_report(bool quickly) {
   write_json_atomically(folder / "report.json", label::report_json(points, store_->spent(), config_.labels.currency));
 }
 
-void LabelJob::open() {
+void LabelStage::open() {
   if (store_) return;
   label_store::LabelStore store = label_store::LabelStore::open(store_path_);
   judge::connect(judges_, store_path_ / "batches");
   store_.emplace(std::move(store));
 }
 
-LabelJob::Part LabelJob::part(const std::set<std::string>& tasks) const {
-  Part part;
+LabelStage::Asked LabelStage::select(const std::set<std::string>& tasks) const {
+  Asked asked;
   for (std::size_t i = 0; i < targets_.size(); ++i) {
     if (!tasks.empty() && !tasks.contains(task(targets_[i]))) continue;
-    part.numbers.push_back(i);
-    part.targets.push_back(targets_[i]);
-    part.pairs.push_back(pairs_[i]);
+    asked.numbers.push_back(i);
+    asked.targets.push_back(targets_[i]);
+    asked.pairs.push_back(pairs_[i]);
   }
-  return part;
+  return asked;
 }
 
-label::LabelEnd LabelJob::run(const Run& how) {
+label::LabelEnd LabelStage::run(const Run& how) {
   open();
-  const Part asked = part(how.tasks.empty() ? only_ : how.tasks);
+  const Asked asked = select(how.tasks.empty() ? only_ : how.tasks);
   label::Budget budget(store_->spent());
   const config::BudgetConfig& b = config_.labels.budget;
   budget.limit_store({static_cast<std::int64_t>(std::llround(b.cost_max * 1e6)), b.requests_max, b.tokens_max, "labels.budget"});

@@ -1,11 +1,11 @@
-// The search for a good schedule: list scheduling under many orders and group sizes, then small changes to the best.
+#include "plan/schedule_search.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "base/error.h"
 #include "base/rng.h"
-#include "plan/placement.h"
 
 namespace dmoerm::plan {
 namespace {
@@ -13,7 +13,7 @@ namespace {
 /// A schedule in short: which task is placed first of those that can be, and on how many ranks each.
 struct Sketch {
   std::vector<double> priority;
-  std::vector<std::size_t> size;  ///< position in the task's group sizes
+  std::vector<std::size_t> size;  ///< Position in the task's group sizes
 };
 
 class Search {
@@ -61,8 +61,8 @@ class Search {
         state.free_at[static_cast<std::size_t>(r)] = placed->end;
         state.holds[static_cast<std::size_t>(r)] = open.base;
       }
-      for (const int waiter : open.waiters) {
-        const auto w = static_cast<std::size_t>(waiter);
+      for (const int dependent : open.dependents) {
+        const auto w = static_cast<std::size_t>(dependent);
         ready_at[w] = std::max(ready_at[w], placed->end);
         if (--inputs[w] == 0) can.push_back(w);
       }
@@ -73,7 +73,7 @@ class Search {
     return schedule;
   }
 
-  /// @param tolerance  by how much worse than the sketch that changes start from a schedule may be to be gone on from
+  /// @param tolerance  how much worse than the current sketch a schedule may be and still replace it
   void attempt(const Sketch& sketch, double tolerance) {
     --tries_;
     std::vector<std::size_t> order;
@@ -90,7 +90,7 @@ class Search {
   [[nodiscard]] std::vector<double> chains(const std::vector<std::size_t>& size) const {
     std::vector<double> chain(n_);
     for (std::size_t i = n_; i-- > 0;) {
-      for (const int w : problem_.open[i].waiters) chain[i] = std::max(chain[i], chain[static_cast<std::size_t>(w)]);
+      for (const int w : problem_.open[i].dependents) chain[i] = std::max(chain[i], chain[static_cast<std::size_t>(w)]);
       chain[i] += seconds(i, size[i]);
     }
     return chain;
@@ -144,9 +144,9 @@ class Search {
   std::int64_t tries_;
   double bound_ = 0;
   std::size_t n_;
-  std::vector<std::vector<double>> seconds_;  ///< of each task by group size
+  std::vector<std::vector<double>> seconds_;  ///< Seconds of each task by group size
   Schedule best_;
-  Sketch current_sketch_;  ///< that changes start from
+  Sketch current_sketch_;  ///< Sketch that changes start from
   double current_ = std::numeric_limits<double>::infinity();
 };
 

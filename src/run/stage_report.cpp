@@ -1,18 +1,20 @@
-// The tables that a run ends with.
+#include "run/stage_report.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <set>
 
 #include "base/files.h"
+#include "plan/task_id.h"
 #include "run/statistics.h"
-#include "run/tasks.h"
+#include "run/task_settings.h"
 
 namespace dmoerm::run {
 namespace {
 
 using nlohmann::json;
-using run::GroupResult;
+using plan::TaskId;
 
 struct Column {
   const char* key;
@@ -31,16 +33,14 @@ std::vector<GroupResult> results_of(const json& right, const json& pairs) {
   return results;
 }
 
-json to_json(const run::Interval& interval) {
-  return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}};
-}
+json to_json(const Interval& interval) { return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}}; }
 
 class Report {
  public:
   explicit Report(RunContext& context) : context_(context), seed_(context.config().seed) {}
 
   void add_category(const std::string& name) {
-    const json results = read_json(context_.directory().task("eval/" + name) / "results.json");
+    const json results = read_json(context_.directory().task(TaskId::eval(name).text()) / "results.json");
     std::vector<std::string> row = {name};
     double pairs = 0;
     for (const json& n : results["pairs"]) pairs += n.get<double>();
@@ -71,7 +71,7 @@ class Report {
         context_.config().name, markdown_table(accuracy_));
     for (const char* rival : {"single", "category", "mean"}) {
       if (!all_.contains(rival)) continue;
-      const run::Interval gap = run::bootstrap_difference(all_["dmoerm"], all_[rival], seed_);
+      const Interval gap = bootstrap_difference(all_["dmoerm"], all_[rival], seed_);
       numbers_["difference"][std::string("dmoerm-") + rival] = to_json(gap);
       text += fmt::format("\nDMoERM minus {}: {:+.3f} [{:+.3f}, {:+.3f}], paired over all groups.\n", rival, gap.value, gap.low,
                           gap.high);
@@ -85,7 +85,7 @@ class Report {
         cost_table();
     const auto judged = context_.directory().task("label") / "report.md";
     if (!context_.config().labels.judges.empty() && std::filesystem::exists(judged)) text += "\n" + read_file(judged);
-    const auto directory = context_.directory().task("report");
+    const auto directory = context_.directory().task(TaskId::report().text());
     std::filesystem::create_directories(directory);
     write_file_atomically(directory / "report.md", text);
     write_json_atomically(directory / "report.json", numbers_);
@@ -96,8 +96,9 @@ class Report {
   struct Cost {
     double steps = 0, tokens = 0, seconds = 0, peak_mib = 0;
     void add(const json& metrics) {
-      steps += metrics.at("steps").get<double>(), tokens += metrics.at("tokens").get<double>(),
-          seconds += metrics.at("seconds").get<double>();
+      steps += metrics.at("steps").get<double>();
+      tokens += metrics.at("tokens").get<double>();
+      seconds += metrics.at("seconds").get<double>();
       peak_mib = std::max(peak_mib, metrics.at("peak_mib").get<double>());
     }
   };
@@ -109,14 +110,14 @@ class Report {
                       fmt::format("{:.0f}", cost.tokens / std::max(1e-9, cost.seconds)), fmt::format("{:.0f}", cost.peak_mib)});
       cost_[title] = {{"steps", cost.steps}, {"tokens", cost.tokens}, {"seconds", cost.seconds}, {"peak_mib", cost.peak_mib}};
     };
-    const auto model = [&](const std::string& task) {
+    const auto model = [&](const TaskId& task) {
       Cost cost;
-      cost.add(context_.directory().metrics(task));
+      cost.add(context_.directory().metrics(task.text()));
       return cost;
     };
     for (std::size_t i = 0; i < context_.config().categories.size(); ++i) {
       const config::CategoryConfig& c = context_.config().categories[i];
-      row("base " + c.name, model("base/" + c.name));
+      row("base " + c.name, model(TaskId::base(c.name)));
       Cost experts;
       std::set<std::string> seen;
       for (std::size_t p = 0; p < c.points.size(); ++p) {
@@ -127,17 +128,17 @@ class Report {
         experts.add(metrics);
       }
       row(fmt::format("{} experts {}", c.points.size(), c.name), experts);
-      if (context_.config().baselines) row("one per category " + c.name, model("category/" + c.name));
+      if (context_.config().baselines) row("one per category " + c.name, model(TaskId::category_baseline(c.name)));
     }
-    row("single model", model("single"));
+    row("single model", model(TaskId::single()));
     return markdown_table(rows);
   }
 
   std::string put(const std::string& row, const std::string& column, const std::vector<GroupResult>& results) {
     if (std::ranges::none_of(results, [](const GroupResult& r) { return r.pairs > 0; })) return "-";
-    const run::Interval interval = run::bootstrap_accuracy(results, seed_);
+    const Interval interval = bootstrap_accuracy(results, seed_);
     numbers_["accuracy"][row][column] = to_json(interval);
-    return run::to_string(interval);
+    return to_string(interval);
   }
 
   void add_points(const std::string& name, const json& points) {
@@ -145,9 +146,9 @@ class Report {
       const auto results = results_of(figures["right"], figures["pairs"]);
       double pairs = 0;
       for (const GroupResult& r : results) pairs += r.pairs;
-      const run::Interval interval = run::bootstrap_accuracy(results, seed_);
+      const Interval interval = bootstrap_accuracy(results, seed_);
       numbers_["points"][name][point] = to_json(interval);
-      points_.push_back({name, point, fmt::format("{}", pairs), pairs > 0 ? run::to_string(interval) : "-"});
+      points_.push_back({name, point, fmt::format("{}", pairs), pairs > 0 ? to_string(interval) : "-"});
     }
   }
 
@@ -159,7 +160,7 @@ class Report {
       confidence_.push_back(route["confidence"]), likeliest_right_.push_back(route["likeliest"] == name);
     }
     const double n = std::max<double>(1, static_cast<double>(routes.size()));
-    const json aggregator = context_.directory().metrics("aggregator/" + name);
+    const json aggregator = context_.directory().metrics(TaskId::aggregator(name).text());
     numbers_["routes"][name] = {{"right", right / n}, {"fallback", fallback / n}, {"aggregator", aggregator["chosen"]}};
     const auto accuracy = [&](const char* kind) {
       return fmt::format("{:.3f}", aggregator[kind]["held_out_accuracy"].get<double>());
@@ -181,8 +182,8 @@ class Report {
         numbers_["router"]["confusion"][c.name][likeliest.name] = n;
       }
     }
-    const double error = run::calibration_error(confidence_, likeliest_right_);
-    const double temperature = context_.directory().metrics("router").at("temperature");
+    const double error = calibration_error(confidence_, likeliest_right_);
+    const double temperature = context_.directory().metrics(TaskId::router().text()).at("temperature");
     numbers_["router"]["calibration_error"] = error, numbers_["router"]["temperature"] = temperature;
     return fmt::format(
         "\n## The router\n\nTest prompts by category and likeliest category, whatever the threshold.\n\n{}\nCalibrated by "
@@ -205,6 +206,8 @@ class Report {
 };
 
 }  // namespace
+
+json report_settings(const config::RunConfig& config) { return {{"categories", all_categories(config)}}; }
 
 void run_report(RunContext& context, const std::string& task, const TaskIdentity& identity, comm::Communicator& group) {
   if (group.rank() != 0) return;

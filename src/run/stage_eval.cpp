@@ -1,4 +1,5 @@
-// Test figures of a category: every model that the report compares, on the same groups, by the scorer that users call.
+#include "run/stage_eval.h"
+
 #include <ATen/core/Tensor.h>
 
 #include <algorithm>
@@ -8,13 +9,15 @@
 #include "base/files.h"
 #include "base/stop.h"
 #include "nn/pairwise_loss.h"
-#include "run/tasks.h"
+#include "plan/task_id.h"
+#include "run/task_settings.h"
 
 namespace dmoerm::run {
 namespace {
 
 using nlohmann::json;
 
+constexpr int kResultsSchema = 3;  // of results.json; 3: computed by the scorer that users call
 constexpr const char* kKinds[] = {"mean", "linear", "mlp"};
 
 std::vector<float> floats_of(const at::Tensor& rewards_N) {
@@ -72,7 +75,7 @@ class Evaluation {
     const moe::Category& own = model.category(context_.category(category_).name);
     std::map<std::string, moe::Aggregator> aggregators;
     for (const char* kind : kKinds) {
-      aggregators.emplace(kind, moe::Aggregator::load(context_.directory().task("aggregator/" + own.name) /
+      aggregators.emplace(kind, moe::Aggregator::load(context_.directory().task(plan::TaskId::aggregator(own.name).text()) /
                                                       (std::string(kind) + ".safetensors")));
     }
     for (const auto& [index, texts] : own_) {
@@ -149,6 +152,10 @@ class Evaluation {
 };
 
 }  // namespace
+
+json eval_settings(const config::RunConfig& config) {
+  return {{"categories", all_categories(config)}, {"baselines", config.baselines}, {"results", kResultsSchema}};
+}
 
 void run_eval(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
               comm::Communicator& group) {

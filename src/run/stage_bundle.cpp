@@ -1,15 +1,14 @@
-#include "run/make_bundle.h"
+#include "run/stage_bundle.h"
 
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 
-#include "base/error.h"
-#include "base/files.h"
 #include "base/log.h"
 #include "moe/bundle_files.h"
 #include "moe/save_bundle.h"
-#include "run/pipeline.h"
+#include "plan/task_id.h"
+#include "preference/group.h"
 
 namespace dmoerm::run {
 namespace {
@@ -26,24 +25,13 @@ std::vector<std::pair<std::vector<preference::Message>, std::vector<std::string>
            {"I have just asked the carrier to trace it and will write to you before noon tomorrow.", "ok"}}};
 }
 
-/// Whether a whole bundle made from these tasks is there.
-bool stands(const fs::path& directory, const std::string& report_key) {
-  const fs::path file = directory / moe::kBundleManifest;
-  if (!fs::exists(file)) return false;
-  try {
-    const nlohmann::json manifest = read_json(file);
-    if (manifest.at("provenance").at("report_key") != report_key) return false;
-    const nlohmann::json found = moe::file_sums(directory);
-    for (const auto& [name, sum] : manifest.at("files").items()) {
-      if (found.value(name, "") == sum) continue;
-      spdlog::warn("[bundle] {}: missing or damaged, the bundle is made again", (directory / name).string());
-      return false;
-    }
-    return true;
-  } catch (const std::exception& e) {  // of no form that we write
-    spdlog::warn("[bundle] {}: damaged, the bundle is made again: {}", file.string(), e.what());
-    return false;
+/// Every file of a folder, relative to it.
+std::vector<std::string> files_of(const fs::path& folder) {
+  std::vector<std::string> files;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file()) files.push_back(entry.path().lexically_relative(folder).generic_string());
   }
+  return files;
 }
 
 }  // namespace
@@ -56,12 +44,11 @@ void check_bundle_template(const std::string& named, const std::string& digest, 
       named, digest, learnt));
 }
 
-fs::path make_bundle(run::RunContext& context) {
+void run_bundle(RunContext& context, const TaskIdentity& identity, comm::Communicator& group) {
+  if (group.rank() != 0) return;
   const config::RunConfig& config = context.config();
-  const fs::path directory = context.directory().root() / "bundle";
-  const std::string source = read_json(context.directory().task("report") / "manifest.json").at("key");
-  if (stands(directory, source)) return directory;
-
+  const std::string task = plan::TaskId::bundle().text();
+  const fs::path directory = context.directory().task(task);
   moe::Bundle bundle;
   bundle.model = *context.assemble_model();
   bundle.tokenizer =
@@ -69,10 +56,13 @@ fs::path make_bundle(run::RunContext& context) {
   bundle.chat_template = std::make_shared<tokenizer::ChatTemplate>(config.backbone.chat_template, *bundle.tokenizer,
                                                                    config.data.special_tokens_in_text);
   check_bundle_template(config.backbone.chat_template, bundle.chat_template->digest(), context.store().provenance());
-  bundle.provenance = {{"run", config.name}, {"report_key", source}, {"data", context.store().digest()}, {"seed", config.seed}};
+  bundle.provenance = {{"run", config.name},
+                       {"report_key", identity.inputs.at(plan::TaskId::report().text())},
+                       {"data", context.store().digest()},
+                       {"seed", config.seed}};
   moe::save_bundle(bundle, directory, config.backbone.dir, golden_texts());
+  context.directory().complete(task, identity, files_of(directory), nlohmann::json::object());
   spdlog::info("[bundle] saved, loaded again and compared: {}", directory.string());
-  return directory;
 }
 
 }  // namespace dmoerm::run

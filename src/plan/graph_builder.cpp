@@ -1,0 +1,165 @@
+#include "plan/graph_builder.h"
+
+#include <algorithm>
+
+#include "plan/task_load.h"
+#include "plan/training_steps.h"
+
+namespace dmoerm::plan {
+namespace {
+
+constexpr int kRanksMax = 64;
+constexpr const char* kBackbone = "backbone";  // what ranks hold that have loaded the pretrained weights
+
+/// Steps of phase 1 that visit as many groups as `expert_steps` of phase 2, rounded up.
+std::int64_t phase1_steps(const config::RunConfig& config, std::int64_t expert_steps) {
+  const std::int64_t groups = expert_steps * config.experts.train.groups_per_step, step = config.base.groups_per_step;
+  return (groups + step - 1) / step;
+}
+
+/// Whether a task reads what the other left although that is not part of its identity. Were it lost and made again, the task
+/// waits for it.
+bool also_waits_for(TaskKind task, TaskKind other) {
+  if (task == TaskKind::eval) return other == TaskKind::expert_set || other == TaskKind::base;
+  if (task == TaskKind::report) return other != TaskKind::eval && !is_external(other);
+  return false;
+}
+
+}  // namespace
+
+std::vector<TaskNode> GraphBuilder::build() {
+  nodes_.clear();
+  add_external(TaskId::ingest(), {});
+  if (!config_.labels.judges.empty()) {
+    add_external(TaskId::selection(), {});
+    for (const config::CategoryConfig& c : config_.categories) {
+      for (const std::string& point : c.points) add_external(TaskId::label(c.name, point), {TaskId::selection()});
+    }
+  }
+  GroupSizes prompts = sizes_.overall("", Subset::train);
+  prompts.tokens /= 2;  // about half of a group is its prompt
+  prompts.plain_tokens = prompts.tokens;
+  add(TaskId::router(), {}, kBackbone, 1, reading_load(config_.base, prompts, 1));
+  std::int64_t steps = 0;
+  for (const config::CategoryConfig& c : config_.categories) steps += add_category(c);
+  add_model(TaskId::single(), Subset::train, steps);
+  std::vector<TaskId> evals;
+  for (const config::CategoryConfig& c : config_.categories) {
+    add_eval(c);
+    evals.push_back(nodes_.back().id);
+  }
+  add(TaskId::report(), evals, "", 1, fixed_load(0.1));
+  add(TaskId::bundle(), {TaskId::report()}, kBackbone, 1, fixed_load(1));
+  return std::move(nodes_);
+}
+
+void GraphBuilder::add(TaskId id, std::vector<TaskId> reads, const std::string& base, int ranks_max, const Load& load) {
+  Task task;
+  task.id = id.text();
+  task.base = base;
+  task.ranks_max = ranks_max;
+  for (const TaskId& input : reads) task.inputs.push_back(input.text());
+  if (reads.empty()) task.inputs.push_back(TaskId::ingest().text());  // all others wait for tasks that wait for it
+  for (const TaskNode& other : nodes_) {
+    const bool waits = also_waits_for(id.kind, other.id.kind);
+    if (waits && std::ranges::find(task.inputs, other.task.id) == task.inputs.end()) task.inputs.push_back(other.task.id);
+  }
+  nodes_.push_back({.id = std::move(id), .reads = std::move(reads), .task = std::move(task), .load = load});
+}
+
+void GraphBuilder::add_external(TaskId id, const std::vector<TaskId>& waits_for) {
+  Task task;
+  task.id = id.text();
+  task.external = true;
+  for (const TaskId& input : waits_for) task.inputs.push_back(input.text());
+  nodes_.push_back({.id = std::move(id), .reads = {}, .task = std::move(task)});
+}
+
+/// A phase-1 model on overall preferences. @param steps  0: as configured
+void GraphBuilder::add_model(TaskId id, Subset subset, std::int64_t steps) {
+  const GroupSizes training = sizes_.overall(id.category, subset), validation = sizes_.overall(id.category, Subset::validation);
+  if (steps == 0) steps = training_steps(config_.base, training.epoch_groups);
+  add(std::move(id), {}, kBackbone, kRanksMax,
+      training_load(config_.base, config_.cluster, training, validation, static_cast<double>(steps), 1));
+  nodes_.back().steps = steps;
+}
+
+/// Base, experts, features, aggregator and baseline of a category. @return the baseline's steps: they visit as many groups as
+/// base and experts together
+std::int64_t GraphBuilder::add_category(const config::CategoryConfig& c) {
+  add_model(TaskId::base(c.name), Subset::phase1, 0);
+  std::int64_t steps = nodes_.back().steps;
+  const std::string base = config_.base.trains == "all" ? nodes_.back().task.id : kBackbone;
+  const std::vector<TaskId> sets = expert_sets(config_, c);
+  std::int64_t expert_steps = 0;
+  for (const TaskId& experts : sets) expert_steps += add_experts(c, experts, base);
+  const auto points = static_cast<int>(c.points.size());
+  GroupSizes read = sizes_.overall(c.name, Subset::phase3);
+  read.groups += sizes_.overall(c.name, Subset::validation).groups;
+  add(TaskId::features(c.name), sets, base, kRanksMax, reading_load(config_.experts.train, read, points));
+  add(TaskId::aggregator(c.name), {TaskId::features(c.name)}, "", 1, fitting_load(config_.aggregator, points));
+  steps += phase1_steps(config_, expert_steps);
+  if (config_.baselines) add_model(TaskId::category_baseline(c.name), Subset::train, steps);
+  return steps;
+}
+
+/// @return steps of all experts of the set. Where judges label they are those of all groups, so that the baselines' budget is not
+/// below the experts'
+std::int64_t GraphBuilder::add_experts(const config::CategoryConfig& c, const TaskId& experts, const std::string& base) {
+  std::int64_t steps = 0;
+  double mean_steps = 0;
+  GroupSizes mean;  // over the points
+  std::vector<TaskId> reads = {TaskId::base(c.name)};
+  const double share = 1.0 / static_cast<double>(experts.points.size());
+  for (const std::string& point : experts.points) {
+    if (!config_.labels.judges.empty()) reads.push_back(TaskId::label(c.name, point));
+    const GroupSizes labelled = sizes_.labelled(c.name, point);
+    const std::int64_t own = training_steps(config_.experts.train, labelled.epoch_groups);
+    steps += own;
+    mean_steps += share * static_cast<double>(own);
+    mean.groups += share * labelled.groups;
+    mean.tokens += share * labelled.tokens;
+    mean.plain_tokens += share * labelled.plain_tokens;
+  }
+  add(experts, std::move(reads), base, kRanksMax,
+      training_load(config_.experts.train, config_.cluster, mean, sizes_.overall(c.name, Subset::validation), mean_steps,
+                    static_cast<int>(experts.points.size())));
+  return steps;
+}
+
+void GraphBuilder::add_eval(const config::CategoryConfig& c) {
+  std::vector<TaskId> reads = {TaskId::router(), TaskId::single(), TaskId::base(c.name)};
+  for (const config::CategoryConfig& other : config_.categories)
+    reads.push_back(TaskId::aggregator(other.name));  // a prompt may be routed to any of them
+  if (config_.baselines) reads.push_back(TaskId::category_baseline(c.name));
+  const auto models = static_cast<int>(c.points.size()) + (config_.baselines ? 3 : 2);
+  add(TaskId::eval(c.name), std::move(reads), kBackbone, kRanksMax,
+      reading_load(config_.experts.train, sizes_.overall(c.name, Subset::test), models));
+}
+
+std::vector<TaskId> expert_sets(const config::RunConfig& config, const config::CategoryConfig& category) {
+  std::vector<TaskId> sets;
+  const auto size = static_cast<std::size_t>(config.experts.fuse);
+  for (std::size_t p = 0; p < category.points.size(); ++p) {
+    if (p % size == 0) sets.push_back(TaskId::expert(category.name, {}));
+    sets.back().points.push_back(category.points[p]);
+  }
+  return sets;
+}
+
+TaskId expert_set_of(const config::RunConfig& config, const config::CategoryConfig& category, std::size_t point) {
+  return expert_sets(config, category).at(point / static_cast<std::size_t>(config.experts.fuse));
+}
+
+TaskGraph priced_graph(const std::vector<TaskNode>& nodes, const ModelShape& model, const DeviceModel& device,
+                       std::int64_t micro_batch_tokens) {
+  TaskGraph graph;
+  for (const TaskNode& node : nodes) {
+    Task task = node.task;
+    if (!task.external) price(task, node.load, model, device, micro_batch_tokens);
+    graph.add(task);
+  }
+  return graph;
+}
+
+}  // namespace dmoerm::plan

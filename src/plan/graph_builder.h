@@ -1,0 +1,54 @@
+// The graph of a run: which tasks a configuration makes, what each waits for and what it computes. The run does these tasks,
+// `dmoerm plan` simulates them.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "config/run_config.h"
+#include "plan/cost_model.h"
+#include "plan/sizes.h"
+#include "plan/task_graph.h"
+#include "plan/task_id.h"
+
+namespace dmoerm::plan {
+
+/// A node of the graph.
+struct TaskNode {
+  TaskId id;
+  /// Tasks whose results decide this one's. `task.inputs` has these, and the tasks that it only waits for.
+  std::vector<TaskId> reads;
+  Task task;               ///< Task of the dispatcher; price() sets its cost
+  Load load = {};          ///< Work of a task of the ranks
+  std::int64_t steps = 0;  ///< Most updates of a phase-1 model
+};
+
+class GraphBuilder {
+ public:
+  GraphBuilder(const config::RunConfig& config, const Sizes& sizes) : config_(config), sizes_(sizes) {}
+  /// All nodes of the run, each after those that it waits for.
+  std::vector<TaskNode> build();
+
+ private:
+  void add(TaskId id, std::vector<TaskId> reads, const std::string& base, int ranks_max, const Load& load);
+  void add_external(TaskId id, const std::vector<TaskId>& waits_for);
+  void add_model(TaskId id, Subset subset, std::int64_t steps);
+  std::int64_t add_category(const config::CategoryConfig& category);
+  std::int64_t add_experts(const config::CategoryConfig& category, const TaskId& experts, const std::string& base);
+  void add_eval(const config::CategoryConfig& category);
+
+  const config::RunConfig& config_;
+  const Sizes& sizes_;
+  std::vector<TaskNode> nodes_;
+};
+
+/// The tasks that train a category's experts, in the order of its points: `experts.fuse` points each.
+std::vector<TaskId> expert_sets(const config::RunConfig& config, const config::CategoryConfig& category);
+/// The one of them that trains a point, given by its place in the category.
+TaskId expert_set_of(const config::RunConfig& config, const config::CategoryConfig& category, std::size_t point);
+
+/// The dispatcher's graph of nodes, priced for a model on a device.
+TaskGraph priced_graph(const std::vector<TaskNode>& nodes, const ModelShape& model, const DeviceModel& device,
+                       std::int64_t micro_batch_tokens);
+
+}  // namespace dmoerm::plan

@@ -1,0 +1,32 @@
+#include "plan/sizes.h"
+
+#include <algorithm>
+
+namespace dmoerm::plan {
+
+GroupSizes StatedSizes::groups(double count) const { return {count, numbers_.tokens_per_group, 0, count}; }
+
+GroupSizes StatedSizes::overall(const std::string& category, Subset subset) const {
+  const config::DataConfig& data = config_.data;
+  const double all = numbers_.groups_per_category / std::max(0.1, 1 - data.validation_share - data.test_share);
+  const double categories = category.empty() ? static_cast<double>(config_.categories.size()) : 1;
+  switch (subset) {
+    case Subset::phase1:
+      return groups(categories * numbers_.groups_per_category * config_.base_share);
+    case Subset::phase3:
+      return groups(categories * numbers_.groups_per_category * (1 - config_.base_share));
+    case Subset::validation:
+      return groups(categories * all * data.validation_share);
+    case Subset::test:
+      return groups(categories * all * data.test_share);
+    default:
+      return groups(categories * numbers_.groups_per_category);
+  }
+}
+
+GroupSizes StatedSizes::labelled(const std::string& category, const std::string& /*point*/) const {
+  const double phase1 = overall(category, Subset::phase1).groups;
+  return groups(numbers_.labels_per_point > 0 ? std::min(phase1, numbers_.labels_per_point) : phase1);
+}
+
+}  // namespace dmoerm::plan

@@ -1,0 +1,46 @@
+#include "plan/task_load.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace dmoerm::plan {
+
+Load training_load(const config::TrainConfig& train, const config::ClusterConfig& cluster, const GroupSizes& training,
+                   const GroupSizes& validation, double steps, int models) {
+  Load load;
+  load.steps = steps, load.groups_per_step = static_cast<double>(train.groups_per_step);
+  load.group_tokens = training.tokens, load.plain_group_tokens = training.plain_tokens;
+  const double evaluated =
+      train.eval_groups_max > 0 ? std::min(validation.groups, static_cast<double>(train.eval_groups_max)) : validation.groups;
+  load.read_groups = (1 + std::ceil(steps / static_cast<double>(train.eval_every_steps))) * evaluated;
+  load.models = models, load.all_weights = train.trains == "all",
+  load.adapted_layers = train.trains == "all" ? 0 : static_cast<double>(train.lora_layers);
+  load.trunk_groups = std::min(training.groups, steps * load.groups_per_step) + evaluated;
+  load.adapter_rank = static_cast<double>(train.lora_rank);
+  load.shard = train.shard, load.recompute = train.recompute, load.bytes_sent = cluster.wire == "bfloat16" ? 2 : 4;
+  return load;
+}
+
+Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, int models) {
+  Load load;
+  load.group_tokens = groups.tokens, load.plain_group_tokens = groups.plain_tokens, load.read_groups = groups.groups;
+  load.models = models, load.adapted_layers = train.trains == "all" ? 0 : static_cast<double>(train.lora_layers),
+  load.trunk_groups = groups.groups;
+  load.adapter_rank = static_cast<double>(train.lora_rank);
+  return load;
+}
+
+Load fitting_load(const config::AggregatorConfig& aggregator, int models) {
+  constexpr double kFits = 6;  // model::kFolds and one
+  Load load;
+  load.fit_steps = kFits * static_cast<double>(aggregator.steps_max * aggregator.groups_per_step), load.models = models;
+  return load;
+}
+
+Load fixed_load(double seconds) {
+  Load load;
+  load.seconds = seconds;
+  return load;
+}
+
+}  // namespace dmoerm::plan

@@ -1,0 +1,21 @@
+#include "run/model_shape.h"
+
+#include <algorithm>
+
+#include "nn/backbone_spec.h"
+
+namespace dmoerm::run {
+
+plan::ModelShape shape_of(const config::RunConfig& config) {
+  nn::BackboneSpec spec = nn::read_backbone_spec(config.backbone.dir);
+  if (config.backbone.layers > 0) spec.layers = std::min(spec.layers, config.backbone.layers);
+  const auto number = [](std::int64_t n) { return static_cast<double>(n); };
+  plan::ModelShape shape =
+      plan::decoder_shape(config.backbone.dir, number(spec.vocab), number(spec.width), number(spec.intermediate),
+                          number(spec.layers), number(spec.heads), number(spec.kv_heads), number(spec.head_dim), true);
+  shape.linear_macs = spec.linear_macs_per_token();
+  shape.shares_prefix = !spec.encoder();
+  return shape;
+}
+
+}  // namespace dmoerm::run

@@ -1,0 +1,40 @@
+// The tasks of a run: the nodes of plan::GraphBuilder, each with its identity and the stage that does it.
+#pragma once
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "plan/graph_builder.h"
+#include "run/run_context.h"
+
+namespace dmoerm::run {
+
+struct RunTask {
+  plan::TaskId id;
+  plan::Task node;
+  plan::Load load;
+  TaskIdentity identity;
+  /// Does it, collective over a group of ranks. Empty for external tasks, which the first rank does.
+  std::function<void(RunContext&, const TaskIdentity&, comm::Communicator&)> run;
+};
+
+/// Identities of external tasks by id: ingest, the selection of groups, each labelled point. The first rank knows them.
+using ExternalTasks = std::map<std::string, TaskIdentity>;
+
+/// All tasks of a run, in an order that respects their inputs.
+/// @param on        part of every task's identity; whoever needs no identities may leave it out
+/// @param external  identities of the external tasks; those left out are empty
+/// @throws as check_data()
+std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on = {},
+                                const ExternalTasks& external = {});
+
+/// Check the data against the configuration.
+/// @throws ConfigError listing every category without data and every point whose labels are missing, of one kind only, or too few
+void check_data(const config::RunConfig& config, const data::TokenStore& store);
+
+/// Set cost, speed-up and memory of every task for a device.
+void price_tasks(std::vector<RunTask>& tasks, const config::RunConfig& config, const plan::DeviceModel& device);
+
+}  // namespace dmoerm::run

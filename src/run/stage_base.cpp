@@ -1,0 +1,48 @@
+#include "run/stage_base.h"
+
+#include <ATen/ops/tensor.h>
+
+#include "base/error.h"
+#include "run/stage_aggregator.h"
+#include "run/task_settings.h"
+#include "run/training_task.h"
+#include "train/checkpoint.h"
+
+namespace dmoerm::run {
+
+nlohmann::json base_settings(const config::RunConfig& config, std::int64_t steps) {
+  return {{"train", result_settings(config.base)},
+          {"steps", steps},
+          {"phase1_share", config.phase1_share},
+          {"categories", all_categories(config)}};
+}
+
+void run_base(RunContext& context, const std::string& task, std::int32_t category, train::Part part, std::int64_t steps_max,
+              const TaskIdentity& identity, comm::Communicator& group) {
+  const nn::RewardModel fresh = context.fresh_model(task);
+  std::vector<train::Trainee> trainees(1);
+  trainees[0] = {
+      task,
+      fresh,
+      train::labelled_groups(context.store(), category, part, preference::kOverall, context.config()),
+      train::labelled_groups(context.store(), category, train::Part::validation, preference::kOverall, context.config())};
+  config::TrainConfig train = context.config().base;
+  if (steps_max > 0) train.steps_max = steps_max;
+  const auto gpus = gpu_group(context, group);
+  comm::Communicator& ranks = gpus ? *gpus : group;
+  ranks.use_wire(wire_of(context.config()));
+  const train::TrainerContext trainer = trainer_context(context, train, task, identity, ranks);
+  const train::TrainOutcome outcome = train::train_rewards(trainer, trainees).front();
+  if (!outcome.failure.empty()) throw NumericError(outcome.failure);
+  nlohmann::json metrics = metrics_of(outcome, trainees[0]);
+  if (category < 0) {  // the fallback, whose scores may be wanted normalised
+    const train::GroupRewards scored = context.scorer(group).rewards(fresh, trainees[0].validation);
+    metrics["score"] = score_statistics(at::tensor(at::ArrayRef<float>(scored.rewards)));
+  }
+  if (group.rank() != 0) return;
+  const auto files = fresh.save(context.directory().task(task));
+  context.directory().complete(task, identity, files, metrics);
+  train::remove_checkpoints(context.directory().task(task));
+}
+
+}  // namespace dmoerm::run

@@ -1,0 +1,11 @@
+// The stage "bundle": the finished model as one directory.
+#pragma once
+#include "comm/communicator.h"
+#include "run/run_context.h"
+
+namespace dmoerm::run {
+
+/// Write <run>/bundle from the run's finished tasks, load it again and compare. Collective over the group; its first rank works.
+void run_bundle(RunContext& context, const TaskIdentity& identity, comm::Communicator& group);
+
+}  // namespace dmoerm::run

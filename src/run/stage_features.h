@@ -1,0 +1,21 @@
+// The stage "features": the experts' states and rewards, cached for phase 3.
+#pragma once
+#include <string>
+
+#include "comm/communicator.h"
+#include "run/run_context.h"
+
+namespace dmoerm::run {
+
+/// Settings that decide the features of a category, beside those of every task.
+nlohmann::json features_settings(const config::RunConfig& config, const config::CategoryConfig& category);
+
+/// Compute states and rewards of a category's experts on the groups of phase 3 and on the validation groups. Collective over the
+/// group; its first rank writes.
+void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
+                  comm::Communicator& group);
+
+/// The features that run_features() cached. @param part  "train" or "validation"
+moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& part);
+
+}  // namespace dmoerm::run

@@ -1,0 +1,16 @@
+// The stage "report": tables over all categories.
+#pragma once
+#include <string>
+
+#include "comm/communicator.h"
+#include "run/run_context.h"
+
+namespace dmoerm::run {
+
+/// Settings that decide the report, beside those of every task.
+nlohmann::json report_settings(const config::RunConfig& config);
+
+/// Write report.md, report.json and cost.json. Collective over the group; its first rank works.
+void run_report(RunContext& context, const std::string& task, const TaskIdentity& identity, comm::Communicator& group);
+
+}  // namespace dmoerm::run

@@ -1,0 +1,23 @@
+// The stage "router": fits the linear head that picks a prompt's category.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "run/run_context.h"
+
+namespace dmoerm::run {
+
+/// Settings that decide the router, beside those of every task.
+nlohmann::json router_settings(const config::RunConfig& config);
+
+/// Fit the router on pooled base states of the train prompts, calibrate it on the validation prompts. Collective over the group;
+/// its first rank works and writes.
+void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& group);
+
+/// Pooled base states of the groups' prompts, one row each.
+at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups);
+
+}  // namespace dmoerm::run

@@ -1,0 +1,228 @@
+#include "run/start.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/stop.h"
+#include "comm/deadline.h"
+#include "comm/heartbeat.h"
+#include "comm/world.h"
+#include "plan/task_id.h"
+#include "run/check_ranks.h"
+#include "run/owner_file.h"
+#include "run/pipeline.h"
+#include "run/run_watch.h"
+#include "run/stage_ingest.h"
+#include "run/stage_label.h"
+#include "run/training_task.h"
+
+namespace dmoerm::run {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Makes a folder and those it lies in. Unless kept, it removes those that it made: a refused input or configuration leaves
+/// nothing behind that a corrected run would meet.
+class MadeFolders {
+ public:
+  explicit MadeFolders(const fs::path& folder) {
+    for (fs::path path = folder; !path.empty() && !fs::exists(path); path = path.parent_path()) made_.push_back(path);
+    fs::create_directories(folder);
+  }
+  ~MadeFolders() {
+    std::error_code ignored;
+    if (!made_.empty()) fs::remove_all(made_.front(), ignored);
+    for (const fs::path& path : made_) fs::remove(path, ignored);  // only if empty
+  }
+  MadeFolders(const MadeFolders&) = delete;
+  MadeFolders& operator=(const MadeFolders&) = delete;
+  void keep() { made_.clear(); }
+
+ private:
+  std::vector<fs::path> made_;  ///< Folders made, innermost first
+};
+
+/// Wraps an error of the first rank that it has told the others of: all ranks leave together.
+class ToldToAll : public std::exception {};
+
+/// Run `work` on the first rank, however long it takes. If it fails, all ranks leave together with its exit code, and only the
+/// first reports the error.
+/// @throws ToldToAll around what `work` throws, on the first rank; ReportedByOther on the others
+template <class Work>
+void on_first_rank(comm::World& world, const Work& work) {
+  constexpr int kPatienceMs = 1000;
+  if (world.rank() != 0) {
+    std::optional<comm::ControlMessage> message;
+    while (!message) message = world.receive_control(false, kPatienceMs);
+    if (const int code = std::stoi(message->text); code != 0) throw ReportedByOther(code);
+    return;
+  }
+  const auto tell = [&](int code) {
+    for (int rank = 1; rank < world.size(); ++rank) world.send_control(rank, false, std::to_string(code));
+  };
+  try {
+    work();
+  } catch (const std::exception& e) {
+    tell(failure_of(e).exit_code);
+    std::throw_with_nested(ToldToAll());
+  }
+  tell(0);
+}
+
+/// A configuration, or why it cannot be read.
+struct ReadConfig {
+  std::optional<config::RunConfig> config;
+  std::string problem;
+};
+
+ReadConfig read_config(const RunRequest& request) {
+  try {
+    return {config::read_run_config(request.config_file, request.overrides), ""};
+  } catch (const Error& e) {
+    return {std::nullopt, e.what()};
+  }
+}
+
+/// Make sure that all ranks have read the same configuration.
+config::RunConfig agree_on_config(comm::World& world, const ReadConfig& own) {
+  init_log(world.rank(), world.size(), own.config ? own.config->log_level : "info");
+  const std::vector<RankFacts> facts = gather_rank_facts(world, own.config, own.problem);
+  on_first_rank(world, [&] { check_rank_facts(facts); });
+  return *own.config;
+}
+
+/// Calls a function at the end of its scope.
+struct AtEnd {
+  std::function<void()> call;
+  ~AtEnd() { call(); }
+};
+
+/// One run, from the inputs to the bundle. Collective over the world.
+class Run {
+ public:
+  Run(const config::RunConfig& config, bool update, comm::World& world, comm::Heartbeat& heartbeat)
+      : config_(config),
+        update_(update),
+        world_(world),
+        heartbeat_(heartbeat),
+        directory_(fs::path(config.runs_dir) / config.name, begun_training) {}
+
+  int run(const std::function<void(const RunEnd&)>& show) {
+    heartbeat_.doing(first() ? "reading the inputs" : "waiting for rank 0 to read the inputs");
+    on_first_rank(world_, [&] { prepare(); });
+    // Lines of other ranks would shift the first rank's screen, which shows what they say.
+    if (comm::largest_of(world_.all(), watch_ && watch_->on_screen() ? 1 : 0) == 1 && !first())
+      spdlog::set_level(spdlog::level::warn);
+    const data::TokenStore store = data::TokenStore::open(token_store_path(directory_));
+    RunContext context(config_, store, directory_);
+    heartbeat_.doing("waiting for tasks");
+    const RunSummary summary = run_pipeline(context, world_, hooks());
+    on_first_rank(world_, [&] {  // the others wait, however long a terminal takes
+      show({summary, label_end_, directory_.task(plan::TaskId::report().text()) / "report.md",
+            directory_.task(plan::TaskId::bundle().text())});
+    });
+    if (summary.complete()) return 0;
+    return summary.failed.empty() && summary.stopped ? Stopped("").exit_code() : summary.exit_code;
+  }
+
+ private:
+  [[nodiscard]] bool first() const { return world_.rank() == 0; }
+
+  /// On the first rank: everything that must be right before any task starts.
+  void prepare() {
+    auto owner = std::make_unique<OwnerFile>(directory_.root());
+    MadeFolders folders(token_store_path(directory_).parent_path());  // made after the owner file: only the owner may remove any
+    RunFacts facts{check_backbone(config_), {}};                      // before the inputs are read, which may take long
+    remove_stale_temporaries(directory_.root());
+    facts.external[plan::TaskId::ingest().text()] = run_ingest(config_, directory_, update_);
+    const data::TokenStore store = data::TokenStore::open(token_store_path(directory_));
+    if (!config_.labels.judges.empty()) {
+      labelling_ = std::make_unique<LabelStage>(config_, directory_, std::vector<std::string>{});
+      facts.external[plan::TaskId::selection().text()] = labelling_->selection();
+      facts.external.insert(labelling_->identities().begin(), labelling_->identities().end());
+      if (labelling_->any_open()) labelling_->open();
+    }
+    check_run_directory(RunContext(config_, store, directory_), facts, update_);
+    watch_ = std::make_unique<RunWatch>(config_, directory_, heartbeat_);
+    write_file_atomically(directory_.root() / "config.yaml", config::to_yaml(config_));
+    owner_ = std::move(owner);
+    folders.keep();
+  }
+
+  RunHooks hooks() {
+    RunHooks hooks;
+    hooks.external = [this](const std::set<std::string>& open, const std::function<void(const std::string&)>& done) {
+      label(open, done);
+    };
+    hooks.doing = [this](const std::string& what) { heartbeat_.doing(what); };
+    if (watch_) hooks.observe = [this](const nlohmann::json& event) { watch_->hear(event); };
+    return hooks;
+  }
+
+  void label(const std::set<std::string>& open, const std::function<void(const std::string&)>& done) {
+    LabelStage::Run how;
+    how.tasks = open;
+    how.stop = stop_requested;
+    how.point_done = done;
+    how.progress = [this](const label::LabelProgress& progress) { watch_->label(progress); };
+    const label::LabelEnd end = labelling_->run(how);
+    label_end_ = end.message;
+    if (end.why == label::LabelEnd::Why::complete) return;
+    spdlog::error("[label] labelling ended early: {}", end.message);
+    if (end.exit_code() == ConfigError("").exit_code()) throw ConfigError(end.message);  // running again does not help
+  }
+
+  const config::RunConfig& config_;
+  bool update_;
+  comm::World& world_;
+  comm::Heartbeat& heartbeat_;
+  RunDirectory directory_;
+  // On the first rank:
+  std::unique_ptr<OwnerFile> owner_;
+  std::unique_ptr<LabelStage> labelling_;
+  std::unique_ptr<RunWatch> watch_;
+  std::string label_end_;
+};
+
+}  // namespace
+
+int run_all(const RunRequest& request, const std::function<void(const RunEnd&)>& show) {
+  constexpr double kStartLimits = 5;  // programs are loaded, hosts reached
+  const ReadConfig own = read_config(request);
+  const double limit_s = own.config ? own.config->cluster.limit_s : config::ClusterConfig().limit_s;
+  catch_stop_signals();
+  comm::Deadline deadline;
+  deadline.begin(kStartLimits * limit_s, "not all ranks have started");
+  const auto world = comm::init_world();
+  const AtEnd leaving{[&] { deadline.begin(limit_s, "not all ranks have left"); }};  // runs before the world ends
+  try {
+    const config::RunConfig config = agree_on_config(*world, own);
+    comm::Heartbeat heartbeat(*world, config.cluster.limit_s);
+    deadline.end();
+    try {
+      return Run(config, request.update, *world, heartbeat).run(show);
+    } catch (const ToldToAll&) {
+      throw;
+    } catch (const ReportedByOther&) {
+      throw;
+    } catch (const std::exception& e) {
+      if (world->size() == 1) throw;
+      const Failure failure = failure_of(e);  // the others wait for this rank
+      fmt::print(stderr, "dmoerm: rank {} on {}: {}\n", world->rank(), world->host(), failure.message);
+      world->abort(failure.exit_code);
+      return failure.exit_code;
+    }
+  } catch (const ToldToAll& e) {
+    std::rethrow_if_nested(e);
+    throw;
+  }
+}
+
+}  // namespace dmoerm::run

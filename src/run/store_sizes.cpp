@@ -1,0 +1,54 @@
+#include "run/store_sizes.h"
+
+#include <algorithm>
+
+#include "data/packed_batch.h"
+#include "preference/group.h"
+
+namespace dmoerm::run {
+namespace {
+
+train::Part part_of(plan::Subset subset) {
+  switch (subset) {
+    case plan::Subset::phase1:
+      return train::Part::base;
+    case plan::Subset::phase3:
+      return train::Part::aggregator;
+    case plan::Subset::validation:
+      return train::Part::validation;
+    case plan::Subset::test:
+      return train::Part::test;
+    default:
+      return train::Part::train;
+  }
+}
+
+}  // namespace
+
+plan::GroupSizes StoreSizes::overall(const std::string& category, plan::Subset subset) const {
+  return sizes_of(train::labelled_groups(store_, index_of(category), part_of(subset), preference::kOverall, config_));
+}
+
+plan::GroupSizes StoreSizes::labelled(const std::string& category, const std::string& point) const {
+  const std::int32_t index = index_of(category);
+  return sizes_of(config_.labels.judges.empty() ? train::labelled_groups(store_, index, train::Part::base, point, config_)
+                                                : train::whole_groups(store_, index, train::Part::base, config_));
+}
+
+std::int32_t StoreSizes::index_of(const std::string& category) const {
+  if (category.empty()) return -1;
+  return static_cast<std::int32_t>(std::ranges::find(store_.categories(), category) - store_.categories().begin());
+}
+
+plan::GroupSizes StoreSizes::sizes_of(const std::vector<train::LabelledGroup>& groups) const {
+  plan::GroupSizes sizes;
+  sizes.groups = static_cast<double>(groups.size());
+  for (const train::LabelledGroup& g : groups) {
+    sizes.tokens += static_cast<double>(data::packed_tokens(store_.group(g.group), g.responses, true)) / sizes.groups;
+    sizes.plain_tokens += static_cast<double>(data::packed_tokens(store_.group(g.group), g.responses, false)) / sizes.groups;
+  }
+  sizes.epoch_groups = static_cast<double>(train::epoch_groups(store_, groups));
+  return sizes;
+}
+
+}  // namespace dmoerm::run

@@ -1,0 +1,56 @@
+#include "run/training_task.h"
+
+#include "comm/nccl_communicator.h"
+#include "train/checkpoint.h"
+
+namespace dmoerm::run {
+
+nlohmann::json metrics_of(const train::TrainOutcome& outcome, const train::Trainee& trainee) {
+  return {{"validation_accuracy", outcome.accuracy},
+          {"validation_loss", outcome.loss},
+          {"best_step", outcome.best_step},
+          {"steps", outcome.steps},
+          {"tokens", outcome.tokens},
+          {"seconds", outcome.seconds},
+          {"peak_mib", outcome.peak_mib},
+          {"state_mib", outcome.state_mib},
+          {"comm_seconds", outcome.traffic.seconds},
+          {"comm_bytes", outcome.traffic.bytes},
+          {"groups", trainee.training.size()},
+          {"pairs", train::count_pairs(trainee.training)},
+          {"validation_groups", trainee.validation.size()},
+          {"validation_pairs", train::count_pairs(trainee.validation)}};
+}
+
+comm::Wire wire_of(const config::RunConfig& config) {
+  return config.cluster.gradient_dtype == config::Dtype::bfloat16 ? comm::Wire::bfloat16 : comm::Wire::float32;
+}
+
+train::TrainerContext trainer_context(RunContext& context, const config::TrainConfig& train, const std::string& task,
+                                      const TaskIdentity& identity, comm::Communicator& group) {
+  return {context.store(),
+          train,
+          context.config().compute,
+          context.config().seed,
+          group,
+          context.directory().task(task),
+          identity.key(),
+          context.trunks(),
+          context.line(),
+          identity.settings,
+          context.config().watch.tensorboard};
+}
+
+std::unique_ptr<comm::Communicator> gpu_group(const RunContext& context, comm::Communicator& group) {
+  if (group.size() == 1) return nullptr;
+  return comm::make_nccl_communicator(group, context.device().is_cuda() ? context.device().index() : -1);
+}
+
+nlohmann::json begun_training(const std::filesystem::path& folder) {
+  for (const train::CheckpointInfo& checkpoint : train::list_checkpoints(folder)) {
+    if (!checkpoint.manifest.is_null()) return checkpoint.manifest;  // the newest that can be read
+  }
+  return {};
+}
+
+}  // namespace dmoerm::run

@@ -1,0 +1,68 @@
+#include "plan/graph_builder.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+
+namespace dmoerm::plan {
+namespace {
+
+class Building : public testing::Test {
+ protected:
+  Building() {
+    config_.categories = {{"chat", {"logic", "tone", "wit"}, 0.0}, {"code", {"style"}, 0.0}};
+    numbers_.groups_per_category = 1000;
+    config_.data.validation_share = 0.1;
+    config_.data.test_share = 0.1;
+  }
+  std::map<std::string, TaskNode> nodes() const {
+    std::map<std::string, TaskNode> found;
+    for (TaskNode& node : GraphBuilder(config_, StatedSizes(config_, numbers_)).build()) found.emplace(node.task.id, node);
+    return found;
+  }
+  static bool waits(const TaskNode& node, const std::string& input) { return std::ranges::count(node.task.inputs, input) == 1; }
+
+  config::RunConfig config_;
+  StatedNumbers numbers_;
+};
+
+TEST_F(Building, ExpertsThatStepTogetherAreOneTask) {
+  config_.experts.fuse = 2;
+  const auto found = nodes();
+  EXPECT_TRUE(found.contains("expert/chat/logic+tone") && found.contains("expert/chat/wit") &&
+              found.contains("expert/code/style"));
+  EXPECT_EQ(found.at("expert/chat/logic+tone").load.models, 2);
+  EXPECT_EQ(expert_set_of(config_, config_.categories[0], 1), TaskId::expert("chat", {"logic", "tone"}));
+  EXPECT_EQ(expert_set_of(config_, config_.categories[0], 2), TaskId::expert("chat", {"wit"}));
+}
+
+TEST_F(Building, EveryTaskWaitsForAllThatItReads) {
+  config_.labels.judges.resize(1);
+  const auto found = nodes();
+  for (const auto& [id, node] : found) {
+    for (const TaskId& input : node.reads) EXPECT_TRUE(waits(node, input.text())) << id << " " << input.text();
+  }
+  EXPECT_TRUE(waits(found.at("expert/chat/tone"), "label/chat/tone"));
+  EXPECT_TRUE(waits(found.at("base/chat"), "ingest"));
+  EXPECT_TRUE(waits(found.at("report"), "expert/chat/tone")) << "its metrics are in the table of costs";
+  EXPECT_TRUE(waits(found.at("eval/chat"), "base/code")) << "a prompt may be routed there";
+  EXPECT_EQ(found.at("bundle").task.inputs, std::vector<std::string>{"report"});
+}
+
+TEST_F(Building, OnlyWhatTheFirstRankDoesIsExternal) {
+  config_.labels.judges.resize(1);
+  for (const auto& [id, node] : nodes()) EXPECT_EQ(node.task.external, id == "ingest" || id.starts_with("label/")) << id;
+}
+
+TEST_F(Building, TheSingleModelIsMeasuredOnAllCategories) {
+  config_.base.eval_groups_max = 0;
+  config_.base.steps_max = config_.base.eval_every_steps;  // evaluated at its start and its end
+  const auto found = nodes();
+  EXPECT_DOUBLE_EQ(found.at("base/chat").load.read_groups, 2 * 125.0);
+  EXPECT_GT(found.at("single").load.read_groups, found.at("category/chat").load.read_groups);
+  EXPECT_DOUBLE_EQ(found.at("single").load.trunk_groups, 2000 + 250.0);
+}
+
+}  // namespace
+}  // namespace dmoerm::plan

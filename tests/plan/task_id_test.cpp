@@ -1,0 +1,37 @@
+#include "plan/task_id.h"
+
+#include <gtest/gtest.h>
+
+namespace dmoerm::plan {
+namespace {
+
+TEST(TaskId, IsSpelledAsItsFolderAndReadBack) {
+  const std::pair<TaskId, const char*> known[] = {{TaskId::ingest(), "ingest"},
+                                                  {TaskId::selection(), "label/groups"},
+                                                  {TaskId::label("chat", "logic"), "label/chat/logic"},
+                                                  {TaskId::label("groups", "logic"), "label/groups/logic"},
+                                                  {TaskId::router(), "router"},
+                                                  {TaskId::base("chat"), "base/chat"},
+                                                  {TaskId::single(), "single"},
+                                                  {TaskId::category_baseline("chat"), "category/chat"},
+                                                  {TaskId::expert("chat", {"logic"}), "expert/chat/logic"},
+                                                  {TaskId::expert("chat", {"logic", "tone"}), "expert/chat/logic+tone"},
+                                                  {TaskId::features("chat"), "features/chat"},
+                                                  {TaskId::aggregator("chat"), "aggregator/chat"},
+                                                  {TaskId::eval("chat"), "eval/chat"},
+                                                  {TaskId::report(), "report"},
+                                                  {TaskId::bundle(), "bundle"}};
+  for (const auto& [id, text] : known) {
+    EXPECT_EQ(id.text(), text);
+    EXPECT_EQ(TaskId::parse(text), id) << text;
+  }
+}
+
+TEST(TaskId, RefusesNamesThatAreNotATask) {
+  for (const char* text : {"", "/", "train", "base", "base/", "base/a/b", "router/x", "expert/a", "expert/a/", "expert/a/b/c",
+                           "expert/a/b+", "expert/a/+b", "label", "label/a", "label/a/b+c", "ingest/", "reports"})
+    EXPECT_FALSE(TaskId::parse(text)) << text;
+}
+
+}  // namespace
+}  // namespace dmoerm::plan
