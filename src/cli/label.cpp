@@ -38,10 +38,10 @@ int run(const Options& options) {
   how.limits = limits;
   how.terminal = ::isatty(STDERR_FILENO) == 1;
   how.stop = stop_requested;
-  const label::LabelEnd end = job.run(how);
+  const label::LabellingEnd end = job.run(how);
   fmt::print("{}\nlabel store: {}\nverdicts and this page: {}\n", read_file(directory.task("label") / "report.md"),
              run::label_store_path(config).string(), directory.task("label").string());
-  if (end.why == label::LabelEnd::Why::complete) return 0;
+  if (end.why == label::LabellingEnd::Why::complete) return 0;
   fmt::print(stderr, "dmoerm: labelling ended early: {}; all answers so far are stored{}\n", end.message,
              end.exit_code() == 3 ? ": run the same command again to go on" : "");
   return end.exit_code();

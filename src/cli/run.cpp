@@ -189,9 +189,9 @@ int run_all(const config::RunConfig& config, const Options& options, comm::World
     run::LabelJob::Run how;
     how.tasks = open, how.stop = stop_requested, how.point_done = done;
     how.progress = [&](const label::LabelProgress& progress) { watch->label(progress); };
-    const label::LabelEnd end = labelling->run(how);
+    const label::LabellingEnd end = labelling->run(how);
     label_end = end.message;
-    if (end.why == label::LabelEnd::Why::complete) return;
+    if (end.why == label::LabellingEnd::Why::complete) return;
     spdlog::error("[label] labelling ended early: {}", end.message);
     if (end.exit_code() == ConfigError("").exit_code()) throw ConfigError(end.message);  // mend it: running again does not help
   };

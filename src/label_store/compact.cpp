@@ -33,14 +33,14 @@ class Costs {
   std::map<std::tuple<std::string, std::string, std::string, std::string>, judge::Usage> sums_;
 };
 
-/// What becomes of some segments.
+/// Segments that are merged into one.
 class Batch {
  public:
-  explicit Batch(const KeyTable& latest) : latest_(&latest) {}
+  explicit Batch(const VerdictIndex& latest) : latest_(&latest) {}
 
   void add(const Segment& segment) {
     LabelColumns all;
-    segment.read(0, segment.about().rows, Part::all, all);
+    segment.read(0, segment.about().rows, ColumnSet::all, all);
     const std::vector<std::size_t> starts = all.reply_starts();
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (latest_->sequence(all.key[i]) == all.sequence[i]) {
@@ -57,7 +57,7 @@ class Batch {
 
   [[nodiscard]] std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }
 
-  /// Publish the new segment, read it back, then remove what it replaces. One segment without superseded rows stays as it is.
+  /// Publish the new segment, read it back, then remove those that it replaces. A single segment without superseded rows is kept.
   void finish(const fs::path& directory, Compaction& result) {
     if (files_.size() < 2 && dropped_ == 0) return;
     SegmentNotes notes;
@@ -76,7 +76,7 @@ class Batch {
   }
 
  private:
-  const KeyTable* latest_;
+  const VerdictIndex* latest_;
   LabelColumns rows_;
   Costs costs_;
   std::vector<fs::path> files_;
@@ -91,12 +91,12 @@ void count(const std::vector<Segment>& segments, std::int64_t& number, std::int6
 }  // namespace
 
 Compaction compact_store(const fs::path& directory, std::int64_t rows_max) {
-  if (rows_max < 1) throw ConfigError(fmt::format("rows of a segment: expected 1 or more, found {}", rows_max));
+  if (rows_max < 1) throw ConfigError(fmt::format("--rows: expected 1 or more, found {}", rows_max));
   require_store(directory);
   const StoreLock lock(directory);
   tidy(directory, open_whole_segments(directory));
   const LabelReader reader(directory);
-  const KeyTable latest = reader.latest({});
+  const VerdictIndex latest = reader.latest({});
   Compaction result;
   count(reader.segments(), result.segments_before, result.bytes_before);
   Batch batch(latest);

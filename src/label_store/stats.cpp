@@ -12,12 +12,15 @@ StoreStats store_stats(const std::filesystem::path& directory) {
   StoreStats stats;
   stats.lock = StoreLock::read(directory);
   const LabelReader reader(directory);
-  const KeyTable latest = reader.latest({});
+  const VerdictIndex latest = reader.latest({});
   std::map<std::tuple<std::string, std::string, std::string, std::string>, PointStats> points;
   const auto point = [&](const std::string& category, const std::string& name, const std::string& judge,
                          const std::string& template_name) -> PointStats& {
     PointStats& p = points[{category, name, judge, template_name}];
-    p.category = category, p.point = name, p.judge = judge, p.template_name = template_name;
+    p.category = category;
+    p.point = name;
+    p.judge = judge;
+    p.template_name = template_name;
     return p;
   };
   for (const Segment& segment : reader.segments()) {
@@ -32,7 +35,7 @@ StoreStats store_stats(const std::filesystem::path& directory) {
       PointStats& p = point(word(run.category), word(run.point), word(run.judge), word(run.template_name));
       p.spent += run.spent;
       LabelColumns rows;
-      segment.read(run.first, run.rows, Part::known, rows);
+      segment.read(run.first, run.rows, ColumnSet::index, rows);
       for (std::size_t i = 0; i < rows.size(); ++i) {
         if (latest.sequence(rows.key[i]) != rows.sequence[i]) continue;
         ++p.labels;

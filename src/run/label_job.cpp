@@ -110,7 +110,7 @@ LabelJob::LabelJob(const config::RunConfig& config, run::RunDirectory directory,
   if (labels.judges.empty()) throw ConfigError("labels.judges: no judge to ask: name at least one with its model and endpoints");
   judges_ = judge::make_judges(labels, judge_folder(), counter_of);
   for (const label::Target& target : targets_)
-    static_cast<void>(judges_.front().forms.front().criteria().find(target.category, target.point));  // known
+    static_cast<void>(judges_.front().answer_forms.front().criteria().find(target.category, target.point));  // known
   const fs::path file = select_groups(config, directory_);
   groups_ = std::make_unique<label::GroupFile>(file);
   std::map<std::string, label::Gaps> gaps;
@@ -139,8 +139,8 @@ LabelJob::LabelJob(const config::RunConfig& config, run::RunDirectory directory,
         {"groups", groups_sha},
         {"splits", labels.splits},
         {"judges", judges},
-        {"prompt", judges_.front().forms.front().judge_template().id()},
-        {"criterion", judges_.front().forms.front().criteria().find(target.category, target.point)},
+        {"prompt", judges_.front().answer_forms.front().judge_template().id()},
+        {"criterion", judges_.front().answer_forms.front().criteria().find(target.category, target.point)},
         {"samples", labels.samples},
         {"vote", labels.vote},
         {"too_long", labels.too_long},
@@ -232,7 +232,7 @@ LabelJob::Part LabelJob::part(const std::set<std::string>& tasks) const {
   return part;
 }
 
-label::LabelEnd LabelJob::run(const Run& how) {
+label::LabellingEnd LabelJob::run(const Run& how) {
   open();
   const Part asked = part(how.tasks.empty() ? only_ : how.tasks);
   label::Budget budget(store_->spent());
@@ -240,7 +240,7 @@ label::LabelEnd LabelJob::run(const Run& how) {
   budget.limit_store({static_cast<std::int64_t>(std::llround(b.cost_max * 1e6)), b.requests_max, b.tokens_max, "labels.budget"});
   budget.limit_run(how.limits);
   label::Labeller labeller(asked.targets, asked.pairs, *groups_, judges_, *store_, config_.labels);
-  label::LabelEnd end;
+  label::LabellingEnd end;
   {
     label::ProgressLine line(config_.labels.currency, how.terminal);
     label::Labeller::Watch watch;
@@ -257,7 +257,7 @@ label::LabelEnd LabelJob::run(const Run& how) {
     line.update(labeller.progress(), true);
   }
   store_->seal();
-  write_report(end.why == label::LabelEnd::Why::stopped);
+  write_report(end.why == label::LabellingEnd::Why::stopped);
   return end;
 }
 

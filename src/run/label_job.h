@@ -50,7 +50,7 @@ class LabelJob {
     std::function<void(const label::LabelProgress&)> progress;  ///< often told how far it is
   };
   /// Ask what is not known, and write the report.
-  label::LabelEnd run(const Run& how);
+  label::LabellingEnd run(const Run& how);
 
  private:
   [[nodiscard]] label::PointQuestions questions(std::size_t target) const;

@@ -30,7 +30,7 @@ def main():
     if got["ok"] != args.requests or got["sent"] != args.requests:
         raise SystemExit(f"not every request was answered, once: {got}")
     rss = got["rss_mb"]
-    print(f"{got['done']} requests in {got['wall_s']:.1f} s ({got['cpu_s']:.1f} s of processor time), concurrency {got['concurrency']}, resident MB: "
+    print(f"{got['done']} requests in {got['wall_s']:.1f} s ({got['cpu_s']:.1f} s of processor time), resident MB: "
           + " ".join(f"{m:.0f}" for m in rss))
     print(json.dumps({"name": "label-client", "unit": "requests/s", "ours": round(got["done"] / got["wall_s"]), "target": 2000,
                       "per_cpu_second": round(got["done"] / got["cpu_s"]), "requests": got["done"], "peak_mb": round(got["peak_mb"], 1),

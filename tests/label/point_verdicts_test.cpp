@@ -1,4 +1,4 @@
-// Verdicts and report of a point from a store that the test fills itself: no judge is asked.
+// Tests the verdicts and the report of a point with a store that the test fills itself; no judge is asked.
 #include "label/point_verdicts.h"
 
 #include <gtest/gtest.h>
@@ -22,7 +22,7 @@ class PointVerdictsTest : public test::Scratch {
     labels_.judges[0].model = "judge", labels_.judges[0].answer = "verdict_line";
   }
 
-  /// A group of two responses without labels of any kind. @param words  of each response
+  /// A group of two responses without any labels. @param words  number of words in each response
   static preference::Group group(int number, int words = 5) {
     preference::Group group;
     group.id = "g" + std::to_string(number), group.category = "summarization", group.split = preference::Split::train;
@@ -36,7 +36,7 @@ class PointVerdictsTest : public test::Scratch {
     return group;
   }
 
-  /// Store an answer to each question that `answer` has one for, and read what they come to.
+  /// Store the answers that `answer` gives to the questions, and read the verdicts.
   PointVerdicts verdicts(const std::vector<preference::Group>& groups, const Answer& answer) {
     std::string text;
     std::vector<GroupPairs> pairs;
@@ -72,7 +72,7 @@ class PointVerdictsTest : public test::Scratch {
   config::LabelsConfig labels_;
 };
 
-TEST_F(PointVerdictsTest, PairsThatAreSkippedAsTooLongAreNotWaitedFor) {
+TEST_F(PointVerdictsTest, DoesNotWaitForPairsThatAreTooLong) {
   labels_.too_long = "skip", labels_.judges[0].context_tokens = 1200;
   const PointVerdicts v =
       verdicts({group(0), group(1, 3000), group(2)}, [](const Slot& s) { return s.group == 2 ? std::nullopt : prefers_a(s); });
@@ -85,7 +85,7 @@ TEST_F(PointVerdictsTest, PairsThatAreSkippedAsTooLongAreNotWaitedFor) {
   EXPECT_NE(page(v).find("pairs skipped as too long"), std::string::npos);
 }
 
-TEST_F(PointVerdictsTest, PairsWhoseTextsWereCutAreCounted) {
+TEST_F(PointVerdictsTest, CountsPairsWhoseTextsWereCut) {
   labels_.too_long = "truncate", labels_.judges[0].context_tokens = 1200;
   const PointVerdicts v = verdicts({group(0), group(1, 3000)}, prefers_a);
   EXPECT_EQ(v.vote.pairs(), 2);
@@ -95,16 +95,16 @@ TEST_F(PointVerdictsTest, PairsWhoseTextsWereCutAreCounted) {
   EXPECT_NE(page(v).find("of them with texts cut"), std::string::npos);
 }
 
-TEST_F(PointVerdictsTest, APointWithoutVerdictsHasANoteOnThePage) {
-  EXPECT_NE(page(verdicts({}, prefers_a)).find("**summarization/coherence has no pair to ask about**"), std::string::npos);
+TEST_F(PointVerdictsTest, NotesAPointWithoutVerdicts) {
+  EXPECT_NE(page(verdicts({}, prefers_a)).find("**summarization/coherence has no pairs**"), std::string::npos);
   const std::string waiting = page(verdicts({group(0)}, [](const Slot&) { return std::nullopt; }));
-  EXPECT_NE(waiting.find("**summarization/coherence has no verdicts**: of its pairs 1 are not asked yet and 0"),
+  EXPECT_NE(waiting.find("**summarization/coherence has no verdicts**: 1 of its pairs are not asked yet and 0"),
             std::string::npos)
       << waiting;
   EXPECT_EQ(page(verdicts({group(0)}, prefers_a)).find("**"), std::string::npos);
 }
 
-TEST_F(PointVerdictsTest, PositionBiasIsCountedOfAnswersAndNotOfTheVote) {
+TEST_F(PointVerdictsTest, CountsPositionBiasOfAnswersAndNotOfTheVote) {
   labels_.samples = 3, labels_.judges[0].temperature = 1;
   const PointVerdicts v = verdicts({group(0), group(1)}, prefers_what_is_first);
   EXPECT_EQ(v.judges[0].pairs(), 6);
@@ -121,13 +121,13 @@ TEST_F(PointVerdictsTest, PositionBiasIsCountedOfAnswersAndNotOfTheVote) {
   EXPECT_EQ(row.find("100.0 %"), row.rfind("100.0 %")) << row;
 }
 
-/// The group with verdicts that its data has recorded.
+/// The group with recorded verdicts.
 preference::Group recorded(preference::Group group, const std::vector<preference::RecordedVerdict>& verdicts) {
   group.verdicts = verdicts;
   return group;
 }
 
-TEST_F(PointVerdictsTest, AgreementCountsBelievedVerdictsOfTheData) {
+TEST_F(PointVerdictsTest, CountsAgreementWithRecordedVerdictsThatAreBelieved) {
   const std::vector<preference::Group> groups = {
       recorded(group(0), {{"coherence", 0, 1, preference::Verdict::first, preference::Verdict::second}}),  // a
       recorded(group(1), {{"coherence", 1, 0, preference::Verdict::first, preference::Verdict::second}}),  // b
@@ -146,7 +146,7 @@ TEST_F(PointVerdictsTest, AgreementCountsBelievedVerdictsOfTheData) {
   EXPECT_EQ(v.vote.overall.right, 0);
 }
 
-TEST_F(PointVerdictsTest, StatedPairsAndScoresGoBeforeRecordedVerdicts) {
+TEST_F(PointVerdictsTest, PrefersStatedPairsAndScoresToRecordedVerdicts) {
   std::vector<preference::Group> groups(
       3, recorded(group(0), {{"coherence", 0, 1, preference::Verdict::second, preference::Verdict::first}}));  // b
   for (int i = 0; i < 3; ++i) groups[static_cast<std::size_t>(i)].line = i + 1;

@@ -124,7 +124,7 @@ void compact(const Options& options) {
 }
 
 void export_labels(const Options& options) {
-  const label_store::TextForm form = options.format == "csv" ? label_store::TextForm::csv : label_store::TextForm::jsonl;
+  const label_store::TextFormat form = options.format == "csv" ? label_store::TextFormat::csv : label_store::TextFormat::jsonl;
   const label_store::LabelFilter filter{options.category, options.point, true};
   const auto lock = label_store::StoreLock::read(options.directory);
   const label_store::LabelReader reader(options.directory);
