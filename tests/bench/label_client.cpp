@@ -77,14 +77,8 @@ int main(int argc, char** argv) {
     }
     const double wall = elapsed(), cpu = cpu_s();
     const judge::ClientStats stats = client.stats();
-    const nlohmann::json line = {{"done", done},
-                                 {"ok", ok},
-                                 {"sent", stats.sent},
-                                 {"throttled", stats.throttled},
-                                 {"wall_s", wall},
-                                 {"cpu_s", cpu},
-                                 {"rss_mb", memory_mb},
-                                 {"peak_mb", status_mb("VmHWM")}};
+    const nlohmann::json line = {{"done", done},   {"ok", ok},     {"sent", stats.sent},  {"throttled", stats.throttled},
+                                 {"wall_s", wall}, {"cpu_s", cpu}, {"rss_mb", memory_mb}, {"peak_mb", status_mb("VmHWM")}};
     std::puts(line.dump().c_str());
   } catch (const Error& e) {
     std::fprintf(stderr, "bench_label_client: %s\n", e.what());

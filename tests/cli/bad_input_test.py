@@ -167,6 +167,10 @@ class Labelling(Tiny):
     def test_a_limit_of_cost_for_a_judge_without_a_price(self):
         self.assert_refused_and_nothing_left(self.label_it("--cost-max", "1"), "--cost-max: these judges have no price: free; ")
 
+    def test_the_old_verb_labels_is_answered_with_its_new_name(self):
+        for arguments in ((), ("stats", "x"), ("export", "x", "--format", "csv")):
+            self.assert_refused(self.dmoerm("labels", *arguments), "the verb labels is now called label-store")
+
     def test_export_and_import_say_that_csv_is_not_read(self):
         self.assertIn("`label-store import` reads JSONL, not CSV", self.dmoerm("label-store", "export", "--help").stdout)
         self.assertIn("CSV is not read", self.dmoerm("label-store", "import", "--help").stdout)

@@ -1,5 +1,5 @@
-// Tests which failures are repeated and which end a request, and that refusals of the answer form are recognised by what the server
-// says, not by our own message.
+// Tests which failures are repeated and which end a request, and that refusals of the answer form are recognised by what the
+// server says, not by our own message.
 #include "judge/endpoint_errors.h"
 
 #include <gtest/gtest.h>
@@ -48,7 +48,7 @@ TEST(EndpointErrors, TakesTheReasonFromTheServerAndNotFromTheAddress) {
 TEST(EndpointErrors, ReportsTheHttpStatusOfEachReply) {
   for (const int status : {302, 400, 401, 402, 404, 408, 429, 500, 503}) EXPECT_EQ(decide(status, "{}").http_status, status);
   EXPECT_EQ(errors().decide_on_bad_body("an empty body").http_status, 200);
-  EXPECT_EQ(errors().decide({.end = HttpResult::End::not_reached}).http_status, 0);
+  EXPECT_EQ(errors().decide(HttpResult{}).http_status, 0) << "not reached";
 }
 
 TEST(EndpointErrors, RepeatsOnlyWhereARepetitionCanHelp) {

@@ -103,9 +103,8 @@ TEST(JudgeTemplate, ReportsAllProblemsAtOnceWithTheirPlaces) {
 }
 
 TEST(JudgeTemplate, RefusesATextOutsideOfItsBlockAndAMissingOrRepeatedOne) {
-  EXPECT_NE(
-      problems_of(with(kGood, "      </response_2 {tag}>\n", "")).find("{response_2} must be on a line of its own between"),
-      std::string::npos);
+  EXPECT_NE(problems_of(with(kGood, "      </response_2 {tag}>\n", "")).find("{response_2} must be on a line of its own between"),
+            std::string::npos);
   EXPECT_NE(
       problems_of(with(kGood, "<response_1 {tag}>", "<response_1>")).find("{response_1} must be on a line of its own between"),
       std::string::npos);
@@ -115,7 +114,8 @@ TEST(JudgeTemplate, RefusesATextOutsideOfItsBlockAndAMissingOrRepeatedOne) {
   EXPECT_NE(problems_of(with(kGood, "      {conversation}\n", "")).find("{conversation} must occur once in them, not 0 times"),
             std::string::npos);
   EXPECT_NE(problems_of(with(kGood, " {answer_format}", "")).find("{answer_format} is missing"), std::string::npos);
-  EXPECT_NE(problems_of(with(kGood, "role: user", "role: system")).find("the last one must have the role user"), std::string::npos);
+  EXPECT_NE(problems_of(with(kGood, "role: user", "role: system")).find("the last one must have the role user"),
+            std::string::npos);
   EXPECT_NE(problems_of(with(kGood, "role: user", "role: judge")).find("t.yaml:5:11: messages.0.role: judge is not one of"),
             std::string::npos);
   EXPECT_NE(problems_of(with(kGood, "{{\"tag\"", "{\"tag\"")).find("t.yaml:7:7: messages.0.content: a single {"),

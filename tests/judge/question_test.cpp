@@ -63,7 +63,8 @@ TEST(Question, SwapChangesBodyAndKeyButNeverThePair) {
   EXPECT_EQ(one.point, "logic");
 }
 
-// If this key changes, no stored label is found again and all are paid for twice. If it must change, the release notes must say so.
+// If this key changes, no stored label is found again and all are paid for twice. If it must change, the release notes must say
+// so.
 TEST(Question, KeepsItsKeysForEver) {
   const std::string text =
       "name: pinned\nlanguage: en\nties: true\nmessages:\n- role: user\n  content: \"<conversation "
@@ -283,8 +284,7 @@ ContextRule context(std::int64_t tokens, ContextRule::TooLong too_long = Context
 
 TEST(ContextRule, CutsTheConversationFirstAndWholeTurnsFromItsBeginning) {
   const std::vector<preference::Message> prompt = {{"user", words("old", 900)}, {"assistant", "middle"}, {"user", "last"}};
-  const BuiltQuestion built =
-      *builder_for(context(1500)).build({"g", prompt, "first", "second"}, "chat", "proactivity", false);
+  const BuiltQuestion built = *builder_for(context(1500)).build({"g", prompt, "first", "second"}, "chat", "proactivity", false);
   EXPECT_TRUE(built.conversation_cut);
   EXPECT_FALSE(built.a_cut || built.b_cut);
   EXPECT_LE(built.prompt_tokens, 1500 - 256);
@@ -295,8 +295,8 @@ TEST(ContextRule, CutsTheConversationFirstAndWholeTurnsFromItsBeginning) {
 }
 
 TEST(ContextRule, HoldsBothResponsesToOneLimitAndKeepsTheShorterWhole) {
-  const BuiltQuestion built = *builder_for(context(1500))
-                                   .build({"g", kPrompt, words("aa", 2000), words("bb", 50)}, "chat", "proactivity", true);
+  const BuiltQuestion built =
+      *builder_for(context(1500)).build({"g", kPrompt, words("aa", 2000), words("bb", 50)}, "chat", "proactivity", true);
   EXPECT_TRUE(built.a_cut);
   EXPECT_FALSE(built.b_cut || built.conversation_cut);
   EXPECT_LE(built.prompt_tokens, 1500 - 256);
@@ -305,8 +305,8 @@ TEST(ContextRule, HoldsBothResponsesToOneLimitAndKeepsTheShorterWhole) {
   EXPECT_EQ(read.first, words("bb", 50));
   EXPECT_TRUE(read.second.ends_with("\n[... the rest was left out: too long ...]")) << read.second;
 
-  const BuiltQuestion both = *builder_for(context(1500))
-                                  .build({"g", kPrompt, words("aa", 2000), words("bb", 1500)}, "chat", "proactivity", false);
+  const BuiltQuestion both =
+      *builder_for(context(1500)).build({"g", kPrompt, words("aa", 2000), words("bb", 1500)}, "chat", "proactivity", false);
   EXPECT_TRUE(both.a_cut && both.b_cut);
   const judge_server::Question shown = judge_server::read_question(prompt_of(both.question.body));
   EXPECT_EQ(shown.first.size(), shown.second.size());
@@ -356,9 +356,8 @@ TEST(ContextRule, RefusesAContextWithoutRoomForTexts) {
   });
   EXPECT_NE(message.find("the judge's context leaves"), std::string::npos) << message;
   for (const auto too_long : {ContextRule::TooLong::truncate, ContextRule::TooLong::skip}) {
-    EXPECT_THROW(
-        (void)builder_for(context(300, too_long)).build({"g", kPrompt, "x", "y"}, "chat", "proactivity", false),
-        ConfigError)
+    EXPECT_THROW((void)builder_for(context(300, too_long)).build({"g", kPrompt, "x", "y"}, "chat", "proactivity", false),
+                 ConfigError)
         << "not even the template fits: no pair is to be skipped for that";
   }
 }
