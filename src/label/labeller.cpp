@@ -36,25 +36,21 @@ struct KeyHash {
   }
 };
 
-/// A question that can be sent, or was.
+/// A slot of one of the points.
+struct PointSlot {
+  std::size_t point = 0;
+  Slot slot;
+};
+
+/// A question that can be sent, or was sent.
 struct Asked {
   std::size_t point = 0;
   Slot slot;
   std::size_t answer_form = 0;
   judge::BuiltQuestion built;  ///< Its body is empty once it is sent
   judge::Usage max_cost;
-  struct Waiting {
-    std::size_t point;
-    Slot slot;
-  };
-  int repeated = 0;              ///< Repeated tries that may have been charged
-  std::vector<Waiting> waiting;  ///< Other slots with the same question
-};
-
-/// A question to ask again.
-struct Again {
-  std::size_t point = 0;
-  Slot slot;
+  int repeated = 0;                ///< Repeated tries that may have been charged
+  std::vector<PointSlot> waiting;  ///< Other slots with the same question
 };
 
 }  // namespace
@@ -203,7 +199,7 @@ struct Labeller::Impl {
   /// A question is answered.
   void release(const Asked& asked) {
     by_key.erase(asked.built.question.key);
-    for (const Asked::Waiting& waiting : asked.waiting) {
+    for (const PointSlot& waiting : asked.waiting) {
       --progress.points[waiting.point].outstanding;
       finish(waiting.point);
     }
@@ -215,7 +211,7 @@ struct Labeller::Impl {
   void put_back(const Asked& asked) {
     by_key.erase(asked.built.question.key);
     again.push_back({asked.point, asked.slot});
-    for (const Asked::Waiting& waiting : asked.waiting) again.push_back({waiting.point, waiting.slot});
+    for (const PointSlot& waiting : asked.waiting) again.push_back({waiting.point, waiting.slot});
   }
 
   /// Replace the reservation of a question and its repeated tries by its cost.
@@ -304,7 +300,7 @@ struct Labeller::Impl {
       const Asked& asked = answered[i];
       PointProgress& point = progress.points[asked.point];
       ++point.answered;
-      for (const Asked::Waiting& waiting : asked.waiting) ++progress.points[waiting.point].known;
+      for (const PointSlot& waiting : asked.waiting) ++progress.points[waiting.point].known;
       ++point.verdicts[static_cast<std::size_t>(batch[i].verdict)];
       count_consistency(asked, batch[i].verdict);
       release(asked);
@@ -440,9 +436,9 @@ struct Labeller::Impl {
   const std::size_t stored_before;
   LabelProgress progress;
 
-  std::size_t current = 0;    ///< Point whose questions are enumerated
-  std::optional<Asked> held;  ///< Question that could not be sent yet
-  std::deque<Again> again;    ///< Questions to ask again
+  std::size_t current = 0;      ///< Point whose questions are enumerated
+  std::optional<Asked> held;    ///< Question that could not be sent yet
+  std::deque<PointSlot> again;  ///< Questions to ask again
   std::uint64_t tickets = 0;
   std::unordered_map<std::uint64_t, Asked> in_progress;
   std::unordered_map<Digest, std::uint64_t, KeyHash> by_key;

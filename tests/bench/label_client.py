@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Overhead of the judge client: requests a second on one core, against the local test judge on another, 256 in flight over kept connections; resident memory.
+"""Overhead of the judge client: requests per second on one core against the test judge on another, 256 in flight over kept connections; resident memory.
 
     launch/bench.sh label-client [--requests 200000] [--in-flight 256]
 
-Asked: 2,000 requests/s; memory flat and below 200 MB. `growth_mb` is what the resident memory gained from a tenth of the requests to the end. `per_cpu_second` counts
-processor time alone: what the client would do if its core and the server were free of others.
+Target: 2,000 requests/s; memory constant and below 200 MB. `growth_mb` is the growth of resident memory from a tenth of the requests to the end. `per_cpu_second`
+is requests per second of processor time: the rate on an otherwise idle machine.
 Last line: {"name","unit","ours","target",...}.
 """
 import argparse

@@ -161,8 +161,8 @@ TEST_F(BatchClientTest, DistinguishesUnansweredRequestsFromErrors) {
   };
   for (const Case& c : std::vector<Case>{{"batch_expires=1", 10, 10, 0, "batch_expired", false},
                                          {"batch_fails=1", 0, 0, 20, "The batch is refused by this test", false},
-                                         {"batch_missing_line=1", 19, 0, 1, "has no result of this request", true},
-                                         {"batch_bad_line=1", 19, 0, 1, "has no result of this request", true},
+                                         {"batch_missing_line=1", 19, 0, 1, "has no result for this request", true},
+                                         {"batch_bad_line=1", 19, 0, 1, "has no result for this request", true},
                                          {"refusal=1", 0, 0, 0, "", false},
                                          {"400=1", 0, 0, 20, "maximum context length", false},
                                          {"500=1", 0, 20, 0, "answered 500", false},
@@ -293,7 +293,7 @@ TEST_F(BatchClientTest, StopsWithOneMessageAndKeepsItsRecordsWhenKeyOrQuotaFails
   EXPECT_EQ(client.stopped()->detail.find("sk-batch"), std::string::npos);
   // Batches of one provider are not searched for at another.
   e.key_env.clear();
-  EXPECT_NE(test::message_of<DataError>([&] { BatchClient(e, folder(), quick()); }).find("3 requests are in a batch of"),
+  EXPECT_NE(test::message_of<DataError>([&] { BatchClient(e, folder(), quick()); }).find("3 requests are in a batch at"),
             std::string::npos);
 }
 

@@ -86,13 +86,14 @@ TEST_F(PointVerdictsTest, DoesNotWaitForPairsThatAreTooLong) {
 }
 
 TEST_F(PointVerdictsTest, CountsPairsWhoseTextsWereCut) {
-  labels_.too_long = "truncate", labels_.judges[0].context_tokens = 1200;
+  labels_.too_long = "truncate";
+  labels_.judges[0].context_tokens = 1200;
   const PointVerdicts v = verdicts({group(0), group(1, 3000)}, prefers_a);
   EXPECT_EQ(v.vote.pairs(), 2);
   EXPECT_EQ(v.cut, 1);
   EXPECT_EQ(v.skipped, 0);
   EXPECT_EQ(json_of(v)["cut"], 1);
-  EXPECT_NE(page(v).find("of them with texts cut"), std::string::npos);
+  EXPECT_NE(page(v).find("of these with texts cut"), std::string::npos);
 }
 
 TEST_F(PointVerdictsTest, NotesAPointWithoutVerdicts) {

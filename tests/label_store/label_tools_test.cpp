@@ -390,7 +390,7 @@ TEST_F(Tools, StoresNothingFromAFileWithABadLine) {
   EXPECT_NE(message(R"({"a": 1})").find("found the keys"), std::string::npos);
   nlohmann::json row = to_json(make_label(2));
   row["verdict"] = "12";
-  EXPECT_NE(message(row.dump()).find("\"12\" is no verdict"), std::string::npos);
+  EXPECT_NE(message(row.dump()).find("\"12\" is not a verdict"), std::string::npos);
   row = to_json(make_label(2)), row["key"] = "0g";
   EXPECT_NE(message(row.dump()).find("hexadecimal in \"key\""), std::string::npos);
   row = to_json(make_label(2)), row["sample"] = 1e10;
