@@ -121,6 +121,11 @@ Label LabelColumns::label(std::size_t row, std::size_t reply_at) const {
   return l;
 }
 
+PointKey LabelColumns::point_key(std::size_t row) const {
+  const auto word = [&](const std::vector<std::int32_t>& column) { return names[static_cast<std::size_t>(column[row])]; };
+  return {word(category), word(point), word(judge), word(template_name)};
+}
+
 judge::Usage LabelColumns::spent(std::size_t row) const {
   return {1, prompt_tokens[row], completion_tokens[row], cost_micros[row]};
 }

@@ -1,5 +1,6 @@
 // Labels as flat columns: the form in which the journal returns them, segments hold them and readers get them.
 #pragma once
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -14,6 +15,12 @@ namespace dmoerm::label_store {
 /// Checksum over a whole label and its number: the first 8 bytes of a SHA-256. The row keeps it from the journal to the segments,
 /// so that a row can be verified wherever it is found.
 std::uint64_t row_check(const Label& label, std::int64_t sequence);
+
+/// The names by which costs and statistics are summed.
+struct PointKey {
+  std::string category, point, judge, template_name;
+  auto operator<=>(const PointKey&) const = default;
+};
 
 /// Every column but reply_bytes has one value per label. Columns that were not read are empty.
 struct LabelColumns {
@@ -41,6 +48,7 @@ struct LabelColumns {
   /// A row as a label. @param reply_at  its value in reply_starts(); ignored if there are no replies
   [[nodiscard]] Label label(std::size_t row, std::size_t reply_at) const;
   [[nodiscard]] Verdict verdict_of(std::size_t row) const { return static_cast<Verdict>(verdict[row]); }
+  [[nodiscard]] PointKey point_key(std::size_t row) const;
   /// Cost of one row.
   [[nodiscard]] judge::Usage spent(std::size_t row) const;
   /// Row numbers in a segment's order: by category, point, judge, template, pair, order, sample, number.

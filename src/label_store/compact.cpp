@@ -4,7 +4,6 @@
 
 #include <map>
 #include <system_error>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -18,20 +17,6 @@ namespace dmoerm::label_store {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// Costs by category, point, judge and template.
-class Costs {
- public:
-  void add(const PointSpent& p) { sums_[{p.category, p.point, p.judge, p.template_name}] += p.spent; }
-  [[nodiscard]] std::vector<PointSpent> list() const {
-    std::vector<PointSpent> all;
-    for (const auto& [n, spent] : sums_) all.push_back({std::get<0>(n), std::get<1>(n), std::get<2>(n), std::get<3>(n), spent});
-    return all;
-  }
-
- private:
-  std::map<std::tuple<std::string, std::string, std::string, std::string>, judge::Usage> sums_;
-};
 
 /// Segments that are merged into one.
 class Batch {
@@ -47,11 +32,10 @@ class Batch {
         rows_.add_row(all, i, starts[i]);
         continue;
       }
-      const Label l = all.label(i, starts[i]);
-      costs_.add({l.category, l.point, l.judge, l.template_name, all.spent(i)});
+      costs_[all.point_key(i)] += all.spent(i);
       ++dropped_;
     }
-    for (const PointSpent& p : segment.about().notes.rows_dropped) costs_.add(p);
+    for (const PointSpent& p : segment.about().notes.rows_dropped) costs_[p] += p.spent;
     files_.push_back(segment.path());
   }
 
@@ -62,7 +46,7 @@ class Batch {
     if (files_.size() < 2 && dropped_ == 0) return;
     SegmentNotes notes;
     for (const fs::path& file : files_) notes.replaces.push_back(file.filename().string());
-    notes.rows_dropped = costs_.list();
+    for (const auto& [key, spent] : costs_) notes.rows_dropped.push_back({key, spent});
     const fs::path target = next_segment_path(directory);
     write_segment(target, rows_, notes);
     const Segment written(target);
@@ -78,7 +62,7 @@ class Batch {
  private:
   const VerdictIndex* latest_;
   LabelColumns rows_;
-  Costs costs_;
+  std::map<PointKey, judge::Usage> costs_;  ///< Costs of dropped labels
   std::vector<fs::path> files_;
   std::int64_t dropped_ = 0;
 };

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
-#include <tuple>
 
 #include "base/error.h"
 #include "label_store/journal.h"
@@ -44,16 +43,12 @@ LabelColumns without(const LabelColumns& rows, const std::vector<std::int64_t>& 
 
 /// Costs of the rows that are missing in `saved`, as the damaged segment states them.
 std::vector<PointSpent> costs_lost(const SegmentAbout& about, const LabelColumns& saved) {
-  std::map<std::tuple<std::string, std::string, std::string, std::string>, judge::Usage> by_point;
-  for (std::size_t i = 0; i < saved.size(); ++i) {
-    const Label l = saved.label(i, 0);
-    by_point[{l.category, l.point, l.judge, l.template_name}] += saved.spent(i);
-  }
+  std::map<PointKey, judge::Usage> by_point;
+  for (std::size_t i = 0; i < saved.size(); ++i) by_point[saved.point_key(i)] += saved.spent(i);
   std::vector<PointSpent> lost = about.notes.rows_dropped;
-  const auto word = [&](std::int32_t name) { return about.names[static_cast<std::size_t>(name)]; };
   for (const SegmentRun& run : about.runs) {
-    PointSpent p{word(run.category), word(run.point), word(run.judge), word(run.template_name), run.spent};
-    p.spent -= by_point[{p.category, p.point, p.judge, p.template_name}];
+    PointSpent p{about.point_key(run), run.spent};
+    p.spent -= by_point[p];
     if (p.spent.requests > 0) lost.push_back(std::move(p));
   }
   return lost;

@@ -231,8 +231,9 @@ SegmentAbout about_of(const std::string& text, const std::string& path) {
     }
     if (next != about.rows) throw DataError(failed);
     for (const json& p : value.at("rows_dropped")) {
-      about.notes.rows_dropped.push_back({p.at(0).get<std::string>(), p.at(1).get<std::string>(), p.at(2).get<std::string>(),
-                                          p.at(3).get<std::string>(), spent_of(p.at(4))});
+      about.notes.rows_dropped.push_back(
+          {{p.at(0).get<std::string>(), p.at(1).get<std::string>(), p.at(2).get<std::string>(), p.at(3).get<std::string>()},
+           spent_of(p.at(4))});
     }
   } catch (const json::exception&) {
     throw DataError(failed);
@@ -241,6 +242,11 @@ SegmentAbout about_of(const std::string& text, const std::string& path) {
 }
 
 }  // namespace
+
+PointKey SegmentAbout::point_key(const SegmentRun& run) const {
+  const auto word = [&](std::int32_t name) { return names[static_cast<std::size_t>(name)]; };
+  return {word(run.category), word(run.point), word(run.judge), word(run.template_name)};
+}
 
 judge::Usage SegmentAbout::spent() const {
   judge::Usage all;

@@ -14,9 +14,7 @@ namespace dmoerm::label_store {
 inline constexpr SealKind kSegmentSeal{"label segment", "`dmoerm label-store repair` saves what is readable"};
 inline constexpr std::int64_t kSegmentSchema = 1;
 
-/// Costs of one category, point, judge and template.
-struct PointSpent {
-  std::string category, point, judge, template_name;
+struct PointSpent : PointKey {
   judge::Usage spent;
 };
 
@@ -41,6 +39,7 @@ struct SegmentAbout {
   std::int64_t rows = 0;
   std::int64_t last_sequence = 0;  ///< Highest label number here
   SegmentNotes notes;
+  [[nodiscard]] PointKey point_key(const SegmentRun& run) const;
   /// Costs of the rows and of notes.rows_dropped.
   [[nodiscard]] judge::Usage spent() const;
 };

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "label_store/columns.h"
@@ -12,9 +11,7 @@
 
 namespace dmoerm::label_store {
 
-/// Counts of one category, point, judge and template.
-struct PointStats {
-  std::string category, point, judge, template_name;
+struct PointStats : PointKey {
   std::int64_t labels = 0;                 ///< Keys, each counted by its latest label
   std::array<std::int64_t, 6> verdicts{};  ///< Keys by Verdict
   judge::Usage spent;                      ///< Cost of every label, superseded ones included

@@ -20,7 +20,7 @@ void check_segment(const Segment& segment) {
   std::int64_t last = 0;
   for (const SegmentRun& run : about.runs) {
     judge::Usage spent;
-    const auto word = [&](std::int32_t index) -> const std::string& { return about.names[static_cast<std::size_t>(index)]; };
+    const PointKey key = about.point_key(run);
     for (std::int64_t at = 0; at < run.rows; at += kPiece) {
       LabelColumns rows;
       segment.read(run.first + at, std::min(kPiece, run.rows - at), ColumnSet::all, rows);
@@ -31,10 +31,9 @@ void check_segment(const Segment& segment) {
         if (row_check(label, rows.sequence[i]) != rows.check[i]) {
           throw DataError(fmt::format("{}: row {} (key {}) does not match its checksum", name, row, to_hex(label.key)));
         }
-        if (label.category != word(run.category) || label.point != word(run.point) || label.judge != word(run.judge) ||
-            label.template_name != word(run.template_name)) {
+        if (rows.point_key(i) != key) {
           throw DataError(fmt::format("{}: row {} belongs to {}/{}, but the attributes say {}/{}", name, row, label.category,
-                                      label.point, word(run.category), word(run.point)));
+                                      label.point, key.category, key.point));
         }
         spent += rows.spent(i);
         last = std::max(last, rows.sequence[i]);

@@ -79,7 +79,7 @@ void BatchStore::run(Batch& batch, const std::string& kind) {
   for (const std::string& line : lines) {
     const json request = json::parse(line, nullptr, false);
     if (request.is_discarded() || request.value("method", "") != "POST" || request.value("url", "") != "/v1/chat/completions") {
-      batch.failures.push_back("a line is no request");
+      batch.failures.push_back("a line is not a request");
     }
   }
   if (kind == "batch_fails") batch.failures.push_back("The batch is refused by this test");

@@ -70,7 +70,7 @@ class LabellerTest : public test::Scratch {
     LabellingEnd end;
     LabelProgress progress;
     std::vector<std::size_t> done;
-    PointVerdicts verdicts;  ///< of the first point
+    PointVerdicts verdicts;  ///< Verdicts of the first point
     judge::Usage run;
   };
 
@@ -391,7 +391,10 @@ TEST_F(LabellerTest, LosesNoAnswerWhenVerdictsCannotBeWritten) {
 TEST_F(LabellerTest, AsksAQuestionThatIsEqualInBothOrdersOnceInAnotherAnswerForm) {
   write_groups({2});
   preference::Group group;
-  group.id = "same", group.category = "summarization", group.split = preference::Split::train, group.file = "data",
+  group.id = "same";
+  group.category = "summarization";
+  group.split = preference::Split::train;
+  group.file = "data";
   group.line = 1;
   group.prompt = {{"user", "Say something."}};
   group.responses.resize(2);

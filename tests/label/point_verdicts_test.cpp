@@ -19,20 +19,24 @@ class PointVerdictsTest : public test::Scratch {
 
   PointVerdictsTest() {
     labels_.judges.resize(1);
-    labels_.judges[0].model = "judge", labels_.judges[0].answer = "verdict_line";
+    labels_.judges[0].model = "judge";
+    labels_.judges[0].answer = "verdict_line";
   }
 
   /// A group of two responses without any labels. @param words  number of words in each response
   static preference::Group group(int number, int words = 5) {
     preference::Group group;
-    group.id = "g" + std::to_string(number), group.category = "summarization", group.split = preference::Split::train;
+    group.id = "g" + std::to_string(number);
+    group.category = "summarization";
+    group.split = preference::Split::train;
     group.prompt = {{"user", "Summarise article " + std::to_string(number) + "."}};
     for (const char* name : {"first", "second"}) {
       std::string text = std::string("The ") + name + " summary.";
       for (int w = 0; w < words; ++w) text += " word";
       group.responses.emplace_back().text = text;
     }
-    group.file = "data", group.line = number + 1;
+    group.file = "data";
+    group.line = number + 1;
     return group;
   }
 
@@ -55,7 +59,8 @@ class PointVerdictsTest : public test::Scratch {
       const auto verdict = answer(*slot);
       if (!built || !verdict) continue;
       label_store::Label label;
-      label.key = built->question.key, label.pair = built->question.pair;
+      label.key = built->question.key;
+      label.pair = built->question.pair;
       label.verdict = *verdict;
       store.append(std::vector{label});
     }
@@ -73,7 +78,8 @@ class PointVerdictsTest : public test::Scratch {
 };
 
 TEST_F(PointVerdictsTest, DoesNotWaitForPairsThatAreTooLong) {
-  labels_.too_long = "skip", labels_.judges[0].context_tokens = 1200;
+  labels_.too_long = "skip";
+  labels_.judges[0].context_tokens = 1200;
   const PointVerdicts v =
       verdicts({group(0), group(1, 3000), group(2)}, [](const Slot& s) { return s.group == 2 ? std::nullopt : prefers_a(s); });
   EXPECT_EQ(v.vote.pairs(), 1);
@@ -106,7 +112,8 @@ TEST_F(PointVerdictsTest, NotesAPointWithoutVerdicts) {
 }
 
 TEST_F(PointVerdictsTest, CountsPositionBiasOfAnswersAndNotOfTheVote) {
-  labels_.samples = 3, labels_.judges[0].temperature = 1;
+  labels_.samples = 3;
+  labels_.judges[0].temperature = 1;
   const PointVerdicts v = verdicts({group(0), group(1)}, prefers_what_is_first);
   EXPECT_EQ(v.judges[0].pairs(), 6);
   EXPECT_EQ(v.judges[0].first_both, 6);
@@ -152,8 +159,10 @@ TEST_F(PointVerdictsTest, PrefersStatedPairsAndScoresToRecordedVerdicts) {
       3, recorded(group(0), {{"coherence", 0, 1, preference::Verdict::second, preference::Verdict::first}}));  // b
   for (int i = 0; i < 3; ++i) groups[static_cast<std::size_t>(i)].line = i + 1;
   groups[0].pairs = {{"coherence", 0, 1}};
-  groups[1].responses[0].scores = {{"coherence", 2}}, groups[1].responses[1].scores = {{"coherence", 1}};
-  groups[2].responses[0].scores = {{"coherence", 1}}, groups[2].responses[1].scores = {{"coherence", 1}};  // equally good
+  groups[1].responses[0].scores = {{"coherence", 2}};
+  groups[1].responses[1].scores = {{"coherence", 1}};
+  groups[2].responses[0].scores = {{"coherence", 1}};  // equally good
+  groups[2].responses[1].scores = {{"coherence", 1}};
   const PointVerdicts v = verdicts(groups, prefers_a);
   EXPECT_EQ(v.vote.point.total, 2);
   EXPECT_EQ(v.vote.point.right, 2);

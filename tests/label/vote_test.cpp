@@ -101,7 +101,8 @@ TEST(TrainingTarget, ExistsForBelievedOutcomesOrSharesAndNeverForFailures) {
 
 TEST(CountVotes, UsesTokenProbabilitiesInTheShare) {
   Ballot sure = ballot(preference::Verdict::first, preference::Verdict::second);
-  sure.first_probability = 0.9F, sure.second_probability = 0.3F;  // of what was shown first: a with 0.9, then b with 0.3
+  sure.first_probability = 0.9F;  // of what was shown first: a with 0.9, then b with 0.3
+  sure.second_probability = 0.3F;
   EXPECT_FLOAT_EQ(count_votes({sure}).share, 0.8F);
 }
 

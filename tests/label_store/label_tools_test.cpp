@@ -319,7 +319,9 @@ TEST_F(Tools, ExportedLabelsAreImportedAsTheyWere) {
 
 TEST(DiffText, HasTheCountsFirstAndKeysOnRequest) {
   StoreDiff diff;
-  diff.same = 7, diff.only_a = 1, diff.differing = 1;
+  diff.same = 7;
+  diff.only_a = 1;
+  diff.differing = 1;
   diff.rows = {{sha256("x"), "chat", "tone", "j", Verdict::first, std::nullopt},
                {sha256("y"), "chat", "fact", "j", Verdict::tie, Verdict::error}};
   EXPECT_EQ(diff_text(diff, "A", "B", false),
