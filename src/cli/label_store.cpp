@@ -101,8 +101,8 @@ void verify(const Options& options) {
   } else {
     for (const label_store::DamagedFile& file : result.damaged) fmt::print("damaged: {}\n", file.what);
     for (const std::string& remark : result.remarks) fmt::print("remark: {}\n", remark);
-    fmt::print("{}: {} segments with {} labels and {} labels in the journal are undamaged, {} files are damaged\n", options.directory,
-               result.segments, result.rows, result.journal_rows, result.damaged.size());
+    fmt::print("{}: {} segments with {} labels and {} labels in the journal are undamaged, {} files are damaged\n",
+               options.directory, result.segments, result.rows, result.journal_rows, result.damaged.size());
   }
   if (!result.whole()) throw CLI::RuntimeError(1);
 }
@@ -155,8 +155,7 @@ void export_labels(const Options& options) {
 void import_labels(const Options& options) {
   auto store = label_store::LabelStore::open(options.directory);
   const label_store::Import done = label_store::import_labels(store, options.file, options.category);
-  fmt::print("{}: {} rows read, {} labels added, {} already stored\n", options.file, done.rows, done.added,
-             done.already_there);
+  fmt::print("{}: {} rows read, {} labels added, {} already stored\n", options.file, done.rows, done.added, done.already_there);
 }
 
 void diff(const Options& options) {
@@ -225,7 +224,8 @@ void add_label_store(CLI::App& app) {
   json_flag(compare);
   // The verb's name before it was renamed; hidden from the help.
   app.add_subcommand("labels", "")->group("")->prefix_command()->callback([] {
-    throw ConfigError("the verb labels is now called label-store: dmoerm label-store stats|verify|repair|compact|export|import|diff");
+    throw ConfigError(
+        "the verb labels is now called label-store: dmoerm label-store stats|verify|repair|compact|export|import|diff");
   });
 }
 

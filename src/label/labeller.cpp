@@ -43,9 +43,7 @@ struct PointSlot {
 };
 
 /// A question that can be sent, or was sent.
-struct Asked {
-  std::size_t point = 0;
-  Slot slot;
+struct Asked : PointSlot {
   std::size_t answer_form = 0;
   judge::BuiltQuestion built;  ///< Its body is empty once it is sent
   judge::Usage max_cost;
@@ -81,8 +79,7 @@ struct Labeller::Impl {
     for (int i = 0; i < kSlotsPerTurn && (current < points.size() || !again.empty()); ++i) {
       Asked asked;
       if (!again.empty()) {
-        asked.point = again.front().point;
-        asked.slot = again.front().slot;
+        static_cast<PointSlot&>(asked) = again.front();
         again.pop_front();
         --progress.points[asked.point].outstanding;
       } else if (const auto slot = points[current].next()) {
@@ -144,7 +141,7 @@ struct Labeller::Impl {
       if (!judge.answer_form_known && judge.backend->pending() > 0) return false;  // the first reply decides the answer form
       if (held->answer_form != judge.answer_form) {                                // it was built before that was decided
         ++progress.points[held->point].outstanding;
-        again.push_front({held->point, held->slot});
+        again.push_front(*held);
         held.reset();
         continue;
       }
@@ -210,8 +207,8 @@ struct Labeller::Impl {
   /// A question got no answer: ask it again, and so the slots that waited for it.
   void put_back(const Asked& asked) {
     by_key.erase(asked.built.question.key);
-    again.push_back({asked.point, asked.slot});
-    for (const PointSlot& waiting : asked.waiting) again.push_back({waiting.point, waiting.slot});
+    again.push_back(asked);
+    again.insert(again.end(), asked.waiting.begin(), asked.waiting.end());
   }
 
   /// Replace the reservation of a question and its repeated tries by its cost.
