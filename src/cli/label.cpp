@@ -1,4 +1,4 @@
-// dmoerm label: ask the judges about the pairs of a configuration.
+// dmoerm label: asks the judges about the pairs of a configuration.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -39,10 +39,10 @@ int run(const Options& options) {
   how.limits = limits;
   how.terminal = ::isatty(STDERR_FILENO) == 1;
   how.stop = stop_requested;
-  const label::LabelEnd end = stage.run(how);
+  const label::LabellingEnd end = stage.run(how);
   fmt::print("{}\nlabel store: {}\nverdicts and this page: {}\n", read_file(directory.task("label") / "report.md"),
              run::label_store_path(config).string(), directory.task("label").string());
-  if (end.why == label::LabelEnd::Why::complete) return 0;
+  if (end.why == label::LabellingEnd::Why::complete) return 0;
   fmt::print(stderr, "dmoerm: labelling ended early: {}; all answers so far are stored{}\n", end.message,
              end.exit_code() == 3 ? "; run the same command again to continue" : "");
   return end.exit_code();
@@ -53,16 +53,16 @@ int run(const Options& options) {
 void add_label(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand(
-      "label", "Ask LLM judges about the configuration's pairs, in both orders; stored answers are never asked again");
+      "label", "Ask LLM judges about the pairs of a configuration, in both orders; no question is paid for twice");
   verb->footer("Example: launch/dmoerm label --config my.yaml --dry-run");
   verb->add_option("--config", options->config, "YAML configuration of a run, with `labels.judges`")->required();
   verb->add_option("--set", options->overrides, "Override a key: --set labels.samples=2");
-  verb->add_option("--points", options->points, "Points to label: category/point, or a category; default: all");
-  verb->add_option("--store", options->store, "Label store, instead of the configuration's");
-  verb->add_flag("--dry-run", options->dry_run, "Print requests, tokens and cost by point; send nothing");
-  verb->add_option("--cost-max", options->limits.cost_max, "Stop this run before it costs more");
-  verb->add_option("--requests-max", options->limits.requests_max, "Stop this run after this many requests");
-  verb->add_option("--tokens-max", options->limits.tokens_max, "Stop this run before it uses more tokens");
+  verb->add_option("--points", options->points, "Label only these points: category/point, or a category");
+  verb->add_option("--store", options->store, "Label store to use instead of the configuration's");
+  verb->add_flag("--dry-run", options->dry_run, "Print requests, tokens and the most they can cost by point; send nothing");
+  verb->add_option("--cost-max", options->limits.cost_max, "Most that this run may cost, in labels.currency");
+  verb->add_option("--requests-max", options->limits.requests_max, "Most requests of this run");
+  verb->add_option("--tokens-max", options->limits.tokens_max, "Most tokens of this run, prompts and answers together");
   verb->callback([options] {
     if (const int code = run(*options); code != 0) throw CLI::RuntimeError(code);
   });

@@ -36,7 +36,7 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_ingest(app);
   dmoerm::cli::add_label(app);
   dmoerm::cli::add_score(app);
-  dmoerm::cli::add_labels(app);
+  dmoerm::cli::add_label_store(app);
   dmoerm::cli::add_plan(app);
   dmoerm::cli::add_inspect(app);
   try {

@@ -11,7 +11,7 @@ void add_synth(CLI::App& app);
 void add_ingest(CLI::App& app);
 void add_label(CLI::App& app);
 void add_score(CLI::App& app);
-void add_labels(CLI::App& app);
+void add_label_store(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_inspect(CLI::App& app);
 // Parts of `inspect`.

@@ -18,7 +18,7 @@ namespace dmoerm::judge {
 namespace {
 
 constexpr std::size_t kKeyMax = 4096;
-constexpr std::size_t kSecretMin = 16;  // bytes of a key that is worth hiding in data
+constexpr std::size_t kSecretMin = 16;  // shortest key that redact_data() replaces
 
 struct Descriptor {
   int fd;
@@ -27,7 +27,7 @@ struct Descriptor {
   }
 };
 
-/// @throws ConfigError if the open file can be read by others
+/// @throws ConfigError if others can read the open file
 void check_mode(int fd, const std::string& file) {
   struct stat status {};
   if (::fstat(fd, &status) != 0) throw ConfigError(fmt::format("key file {}: {}", file, std::strerror(errno)));
@@ -37,8 +37,8 @@ void check_mode(int fd, const std::string& file) {
                                   status.st_mode & 07777, file));
   }
   if (status.st_uid != ::geteuid() && status.st_uid != 0) {
-    throw ConfigError(
-        fmt::format("key file {}: it belongs to user {}, not to the one who runs this ({})", file, status.st_uid, ::geteuid()));
+    throw ConfigError(fmt::format("key file {}: it belongs to user {}, but this program runs as user {}: change its owner", file,
+                                  status.st_uid, ::geteuid()));
   }
 }
 
@@ -58,31 +58,32 @@ std::string read_key_file(const std::string& file) {
 ApiKey ApiKey::load(const std::string& variable, const std::string& file) {
   if (variable.empty() && file.empty()) return {};
   if (!variable.empty() && !file.empty()) {
-    throw ConfigError(fmt::format("an endpoint has both a key variable ({}) and a key file ({}): keep one", variable, file));
+    throw ConfigError(fmt::format("an endpoint has both a key variable ({}) and a key file ({}): remove one", variable, file));
   }
   ApiKey key;
   std::string place;
   if (!variable.empty()) {
     place = fmt::format("environment variable {}", variable);
     const char* value = std::getenv(variable.c_str());
-    if (!value || !*value) throw ConfigError(fmt::format("{} is not set: it has to hold the API key", place));
+    if (!value || !*value) throw ConfigError(fmt::format("{} is not set: set it to the API key", place));
     key.secret_ = value;
   } else {
     place = fmt::format("key file {}", file);
     key.secret_ = read_key_file(file);
   }
   while (!key.secret_.empty() && (key.secret_.back() == '\n' || key.secret_.back() == '\r')) key.secret_.pop_back();
-  if (key.secret_.empty()) throw ConfigError(fmt::format("{}: empty: it has to hold the API key", place));
+  if (key.secret_.empty()) throw ConfigError(fmt::format("{} is empty: put the API key there", place));
   const bool plain = std::all_of(key.secret_.begin(), key.secret_.end(), [](char c) { return c > ' ' && c < 127; });
   if (!plain || key.secret_.size() > kKeyMax) {
-    throw ConfigError(fmt::format("{}: this cannot be an API key: one word of at most {} visible ASCII characters is expected",
+    throw ConfigError(fmt::format("{}: its content is not an API key: expected one word of at most {} visible ASCII characters",
                                   place, kKeyMax));
   }
   return key;
 }
 
 ApiKey::ApiKey(ApiKey&& other) noexcept : secret_(other.secret_) {
-  ::explicit_bzero(other.secret_.data(), other.secret_.size()), other.secret_.clear();
+  ::explicit_bzero(other.secret_.data(), other.secret_.size());
+  other.secret_.clear();
 }
 
 ApiKey& ApiKey::operator=(ApiKey&& other) noexcept {

@@ -1,5 +1,5 @@
-// A secret that authorises paid requests. It comes from the environment or from a file that only its owner may read, and leaves
-// only towards its endpoint.
+// A secret that authorises paid requests. It is read from the environment or from a file that only its owner can read, and is
+// sent to its endpoint only.
 #pragma once
 #include <string>
 #include <string_view>
@@ -8,12 +8,12 @@ namespace dmoerm::judge {
 
 class ApiKey {
  public:
-  /// No key: servers of one's own.
+  /// No key, e.g. for a server of your own.
   ApiKey() = default;
-  /// Read the key. Both empty: no key.
+  /// Read the key. If both are empty, there is none.
   /// @param variable  name of an environment variable
-  /// @param file      a file with the key in its first line, of mode 0600 or stricter, owned by this user or root
-  /// @throws ConfigError if both are named, the variable is not set, the file is missing or open to others, or what is there
+  /// @param file      file with the key in its first line, of mode 0600 or stricter, owned by this user or root
+  /// @throws ConfigError if both are named, the variable is not set, the file is missing or readable by others, or the content
   /// cannot be a key. The message names the variable or file, never the content.
   static ApiKey load(const std::string& variable, const std::string& file);
 
@@ -24,12 +24,12 @@ class ApiKey {
   ~ApiKey();
 
   [[nodiscard]] bool empty() const { return secret_.empty(); }
-  /// For the authorization header, and nothing else.
+  /// The key, for the authorization header only.
   [[nodiscard]] const std::string& secret() const { return secret_; }
-  /// `text` with each occurrence of the key replaced: servers like to quote it.
+  /// `text` with each occurrence of the key replaced, because some servers quote it.
   [[nodiscard]] std::string redact(std::string text) const;
-  /// The same for what is read and kept as data. A key of less than 16 characters stays there: it is a dummy for a server of
-  /// one's own, such as "none" or "1", and to replace it would garble what the judge says.
+  /// The same for text that is stored as data. A key of fewer than 16 characters is not replaced: it is a placeholder such as
+  /// "none" or "1" for a server of your own, and replacing it would garble the judge's words.
   [[nodiscard]] std::string redact_data(std::string text) const;
 
  private:

@@ -13,7 +13,7 @@
 #include "base/rng.h"
 #include "judge/batch_files.h"
 #include "judge/batch_state.h"
-#include "judge/endpoint_words.h"
+#include "judge/endpoint_errors.h"
 #include "judge/http_multi.h"
 #include "judge/rate_limit.h"
 
@@ -21,21 +21,21 @@ namespace dmoerm::judge {
 namespace {
 
 using nlohmann::json;
-constexpr const char* kNameField = "dmoerm_batch";  // of the metadata
-constexpr int kLooks = 2;                           // for a batch that may have been created
-constexpr int kEmptyEnds = 3;                       // times that "completed" without files is not believed
-constexpr int kPause_s = 3600;
+constexpr const char* kNameField = "dmoerm_batch";  // field of the batch's metadata that holds our name for it
+constexpr int kLooks = 2;                           // searches for a batch that may have been created
+constexpr int kEmptyEnds = 3;                       // times that the status "completed" without files is polled again
+constexpr int kPause_s = 3600;                      // longest pause that a server may ask for
 
 enum class Stage : std::uint8_t { upload, create, look, poll, output, errors, delivered };
 
-/// One batch on its way.
+/// One batch in progress.
 struct Job {
   BatchRecord record;
   Stage stage = Stage::upload;
   TimePoint due = TimePoint::min();
-  std::string content;  ///< of the upload, or of the creation
+  std::string content;  ///< Body of the upload, or of the creation
   int failures = 0, looks = 0, polls = 0, empty_ends = 0;
-  std::string page;  ///< of the list of batches: the last id of the page before
+  std::string page;  ///< Last id on the previous page of the list of batches
   BatchProgress progress;
   std::string output_file, error_file;
   BatchFound found;
@@ -51,7 +51,7 @@ std::int64_t count_at(const json& object, const char* name) {
   return found != object.end() && found->is_number_unsigned() && *found < 1'000'000'000 ? found->get<std::int64_t>() : 0;
 }
 
-/// What a provider calls something, if it can stand in an address.
+/// Whether a provider's id can be part of an address.
 bool is_plain_id(const std::string& id) {
   return !id.empty() && id.size() <= 256 && std::all_of(id.begin(), id.end(), [](char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_' || c == '.';
@@ -61,26 +61,26 @@ bool is_plain_id(const std::string& id) {
 }  // namespace
 
 struct BatchClient::Impl {
-  Impl(const Endpoint& endpoint, std::filesystem::path where, const BatchPolicy& limits)
+  Impl(const config::EndpointConfig& endpoint, std::filesystem::path where, const BatchPolicy& limits)
       : policy(limits),
         folder(std::move(where)),
         rng(policy.seed ? policy.seed : std::random_device{}()),
-        words(endpoint, kPause_s),
+        errors(endpoint, kPause_s),
         http(4, policy.results_bytes_max) {
-    const auto target = [&](const char* path, std::string type) {
-      return http.add_target({join_url(endpoint.url, path), words.key().secret(), endpoint.ca_file, endpoint.connect_timeout_s,
-                              policy.transfer_time_s, std::move(type)});
-    };
-    files = target("/files", std::string(kUploadType));
-    batches = target("/batches", "application/json");
-    base = target("", "application/json");
+    HttpTarget target{.endpoint = endpoint, .bearer = errors.key().secret()};
+    target.endpoint.request_timeout_s = policy.transfer_time_s;
+    base = http.add_target(target);
+    target.path = "/batches";
+    batches = http.add_target(target);
+    target.path = "/files";
+    target.content_type = kUploadType;
+    files = http.add_target(target);
     for (BatchRecord& record : load_batches(folder)) {
-      if (record.endpoint != words.shown()) {
-        throw DataError(
-            fmt::format("{}/batch-{}.json: {} requests are in a batch of {}, but this run asks {}: run it with that address to "
-                        "collect them, or remove the "
-                        "file to ask and pay them again",
-                        folder.string(), record.name, record.ids.size(), record.endpoint, words.shown()));
+      if (record.endpoint != errors.shown()) {
+        throw DataError(fmt::format(
+            "{}/batch-{}.json: its {} requests are in a batch at {}, but this run asks {}: run with the first address "
+            "to collect them, or remove the file to ask and pay for them again",
+            folder.string(), record.name, record.ids.size(), record.endpoint, errors.shown()));
       }
       ids.insert(record.ids.begin(), record.ids.end());
       auto job = std::make_unique<Job>();
@@ -91,13 +91,13 @@ struct BatchClient::Impl {
     }
   }
 
-  // --- towards the wire ---
+  // --- sending ---
 
   void close_file() {
     if (lines.empty()) return;
     auto job = std::make_unique<Job>();
     job->record.name = new_batch_name();
-    job->record.endpoint = words.shown();
+    job->record.endpoint = errors.shown();
     job->record.ids = std::exchange(added, {});
     job->content = upload_body(std::exchange(lines, {}));
     job->progress.status = "uploading";
@@ -137,7 +137,7 @@ struct BatchClient::Impl {
     }
   }
 
-  // --- from the wire ---
+  // --- receiving ---
 
   void stop(JudgeReply::Status status, const std::string& detail) {
     stopped.emplace();
@@ -159,16 +159,16 @@ struct BatchClient::Impl {
   void keep_batch_id(Job& job, const std::string& id) {
     job.record.batch_id = id;
     job.content.clear();
-    go(job, Stage::poll, policy.poll_min_s);  // ahead of what may throw: it must not be created again
+    go(job, Stage::poll, policy.poll_min_s);  // before save_batch() can throw: the batch must not be created again
     save_batch(folder, job.record);
     spdlog::info("[label] batch={} provider_id={} requests={}: created", job.record.name, id, job.record.ids.size());
   }
 
-  /// The replies with status 200. @return what is wrong with the body; empty if nothing
+  // Each takes the body of a reply with status 200. @return what is wrong with it; empty if nothing is
   std::string uploaded(Job& job, const json& body) {
     job.record.file_id = text_at(body, "id");
     if (!is_plain_id(job.record.file_id)) return "a file without a usable id";
-    save_batch(folder, job.record);  // before the creation, which is what is paid
+    save_batch(folder, job.record);  // before the batch is created, which costs money
     job.content.clear();
     job.progress.status = "creating";
     go(job, Stage::create);
@@ -236,17 +236,17 @@ struct BatchClient::Impl {
     return "";
   }
 
-  /// The provider did not take the batch: nothing was asked, and a repetition would end as this did.
+  /// The provider refused the batch: nothing was asked, and a repetition would be refused too.
   void refuse_all(Job& job, const json& body) {
     std::string why;
-    const auto errors = body.find("errors");
-    if (errors != body.end() && errors->is_object()) {
-      for (const json& error : errors->value("data", json::array())) {
+    const auto found = body.find("errors");
+    if (found != body.end() && found->is_object()) {
+      for (const json& error : found->value("data", json::array())) {
         if (error.is_object() && why.size() < 300) why += (why.empty() ? "" : "; ") + text_at(error, "message");
       }
     }
-    const std::string detail = words.key().redact(fmt::format("{} refused batch {}: {}", words.shown(), job.record.batch_id,
-                                                              why.empty() ? "it does not say why" : one_line(why)));
+    const std::string detail = errors.key().redact(fmt::format("{} refused batch {}: {}", errors.shown(), job.record.batch_id,
+                                                               why.empty() ? "it does not say why" : one_line(why)));
     spdlog::error("[label] {}", detail);
     for (const std::string& id : job.record.ids) job.found.replies[id].detail = detail;
   }
@@ -254,7 +254,7 @@ struct BatchClient::Impl {
   std::string answered(Job& job, const HttpResult& result) {
     if (job.stage == Stage::output || job.stage == Stage::errors) {
       const bool more = job.stage == Stage::output && !job.error_file.empty();
-      read_batch_results(words.key().redact_data(result.body), words, job.found);
+      read_batch_results(errors.key().redact_data(result.body), errors, job.found);
       go(job, more ? Stage::errors : Stage::delivered);
       return "";
     }
@@ -284,7 +284,7 @@ struct BatchClient::Impl {
       } else if (status == "completed") {
         reply.reply.maybe_billed = true;
         reply.reply.billed_tries = 1;
-        reply.reply.detail = fmt::format("batch {} is complete, but has no result of this request", job.record.batch_id);
+        reply.reply.detail = fmt::format("batch {} is complete, but has no result for this request", job.record.batch_id);
       } else {
         reply.reply.status = JudgeReply::cancelled;
         reply.reply.detail = fmt::format("batch {} was {} before this request was answered", job.record.batch_id, status);
@@ -297,30 +297,30 @@ struct BatchClient::Impl {
     return results;
   }
 
-  void failed(Job& job, const Judgement& judgement, const RateHeaders& headers) {
-    using Next = Judgement::Next;
+  void failed(Job& job, const RetryDecision& decision, const RateHeaders& headers) {
+    using Next = RetryDecision::Next;
     const TimePoint now = Clock::now();
-    if (judgement.next == Next::finish) {
+    if (decision.next == Next::finish) {
       std::string where;
       if (!job.record.batch_id.empty()) {
         where = fmt::format(
-            " (about batch {} with {} requests, which stays in {}/batch-{}.json; remove that file to ask and pay them again)",
+            " (batch {} with {} requests is still recorded in {}/batch-{}.json; remove that file to ask and pay for them again)",
             job.record.batch_id, job.record.ids.size(), folder.string(), job.record.name);
       }
-      return stop(judgement.status, judgement.problem + where);
+      return stop(decision.status, decision.problem + where);
     }
     failing_since = failing_since.value_or(now);
     if (seconds_between(*failing_since, now) > policy.outage_max_s) {
       return stop(JudgeReply::unreachable,
-                  fmt::format("no call has worked for {:.0f} s, the last problem: {}; run again when it works",
-                              policy.outage_max_s, judgement.problem));
+                  fmt::format("no call to the provider has worked for {:.0f} s, the last problem: {}; run again when it works",
+                              policy.outage_max_s, decision.problem));
     }
-    spdlog::debug("[label] batch={} problem=\"{}\": trying again", job.record.name, judgement.problem);
+    spdlog::debug("[label] batch={} problem=\"{}\": trying again", job.record.name, decision.problem);
     double delay = Backoff{policy.backoff_base_s, policy.backoff_cap_s}.delay_s(job.failures++, rng);
     if (headers.retry_after_s) delay += *headers.retry_after_s;
-    // A creation without a clear "no" may have come about.
-    const bool unclear = job.stage == Stage::create && judgement.next != Next::retry_unreached &&
-                         judgement.outcome != EndpointGate::Outcome::throttled;
+    // Unless the provider clearly refused it, the batch may have been created.
+    const bool unclear = job.stage == Stage::create && decision.next != Next::retry_unreached &&
+                         decision.outcome != EndpointGate::Outcome::throttled;
     if (unclear) {
       look_for(job, delay);
     } else {
@@ -344,7 +344,7 @@ struct BatchClient::Impl {
       const bool ok = result.end == HttpResult::End::replied && result.status == 200;
       if (ok) problem = answered(job, result);
       if (!ok || !problem.empty()) {
-        failed(job, ok ? words.judge_bad(problem) : words.judge(result), result.headers);
+        failed(job, ok ? errors.decide_on_bad_body(problem) : errors.decide(result), result.headers);
         continue;
       }
       failing_since.reset();
@@ -365,19 +365,19 @@ struct BatchClient::Impl {
   BatchPolicy policy;
   std::filesystem::path folder;
   Rng rng;
-  EndpointWords words;
-  int files = -1, batches = -1, base = -1;  ///< targets of http
+  EndpointErrors errors;
+  int files = -1, batches = -1, base = -1;  ///< Targets of http
   std::vector<std::unique_ptr<Job>> jobs;
-  std::unordered_set<std::string> ids;  ///< of all jobs and of the open file
-  std::string lines;                    ///< of the open file
-  std::vector<std::string> added;       ///< its ids
-  Job* calling = nullptr;               ///< whose call is on the wire
+  std::unordered_set<std::string> ids;  ///< Ids in all jobs and in the open file
+  std::string lines;                    ///< Lines of the open file
+  std::vector<std::string> added;       ///< Ids in the open file
+  Job* calling = nullptr;               ///< Job whose call has no reply yet
   std::optional<TimePoint> failing_since;
   std::optional<JudgeReply> stopped;
-  HttpMulti http;  ///< goes first: it still points at the contents in `jobs`
+  HttpMulti http;  ///< Last member, so destroyed first: it points at the contents in `jobs`
 };
 
-BatchClient::BatchClient(const Endpoint& endpoint, std::filesystem::path folder, BatchPolicy policy)
+BatchClient::BatchClient(const config::EndpointConfig& endpoint, std::filesystem::path folder, BatchPolicy policy)
     : impl_(std::make_unique<Impl>(endpoint, std::move(folder), policy)) {}
 BatchClient::~BatchClient() = default;
 
@@ -389,7 +389,8 @@ void BatchClient::add(const std::string& id, std::string_view body) {
   DMOERM_CHECK(!has(id), "two requests with one id");
   const std::string line = batch_line(id, body);
   if (line.size() > impl_->policy.bytes_max) {
-    throw DataError(fmt::format("request {}: {} bytes, a file of a batch may have {}", id, line.size(), impl_->policy.bytes_max));
+    throw DataError(fmt::format("request {}: it has {} bytes, but a batch file may have at most {}", id, line.size(),
+                                impl_->policy.bytes_max));
   }
   if (impl_->lines.size() + line.size() > impl_->policy.bytes_max) impl_->close_file();
   impl_->lines += line;

@@ -1,11 +1,11 @@
-// Asks a judge through the provider's batch API (OpenAI's form): cheaper, within a day, up to 50,000 requests a file. Resumable:
-// killed anywhere, no request is paid twice, and what was paid is collected.
+// Asks a judge through the provider's batch API (OpenAI's): cheaper, answered within a day, up to 50,000 requests a file. It can
+// be killed at any moment: no request is paid twice, and every paid reply is collected.
 //
 //   add() -> file -> POST /files -> record on disk -> POST /batches -> GET /batches/{id} until it has ended -> GET
 //   /files/{id}/content -> step() -> acknowledge()
 //
-// A batch whose creation may or may not have come about (a kill, a lost reply) is looked for by our own name for it before
-// another one is created.
+// If a kill or a lost reply leaves it unclear whether a batch was created, the client searches for it by the name that it gave
+// the batch before it creates another one.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -21,63 +21,63 @@
 namespace dmoerm::judge {
 
 struct BatchPolicy {
-  std::size_t requests_max = 50'000;         ///< of one file
-  std::size_t bytes_max = 200'000'000;       ///< of one file
-  int batches_max = 20;                      ///< that wait for the provider
-  double poll_min_s = 10, poll_max_s = 300;  ///< between two looks at a batch; grows from one to the other
-  double lookup_pause_s = 30;     ///< before the second look for a batch that is not found, after which it is created again
-  double transfer_time_s = 1800;  ///< of one upload or download
-  double outage_max_s = 900;      ///< without any success: stop
+  std::size_t requests_max = 50'000;         ///< Requests in one file
+  std::size_t bytes_max = 200'000'000;       ///< Size of one file
+  int batches_max = 20;                      ///< Batches that may wait for the provider
+  double poll_min_s = 10, poll_max_s = 300;  ///< Pause between two polls of a batch; it grows from the first value to the second
+  double lookup_pause_s = 30;     ///< Pause before the second search for a batch; if that fails too, it is created again
+  double transfer_time_s = 1800;  ///< Time limit of one upload or download
+  double outage_max_s = 900;      ///< Time without any success after which the client stops
   double backoff_base_s = 1, backoff_cap_s = 60;
-  std::size_t results_bytes_max = std::size_t{1} << 30;  ///< of one file of results, which is held in memory
-  std::uint64_t seed = 0;                                ///< of the jitter; 0 = another each time
+  std::size_t results_bytes_max = std::size_t{1} << 30;  ///< Size of one file of results, which is held in memory
+  std::uint64_t seed = 0;                                ///< Seed of the jitter; 0 = a different one each time
 };
 
 struct BatchReply {
   std::string id;
-  JudgeReply reply;  ///< ok, refused, error, or `cancelled`: not answered and not paid, may be asked again; `ticket` is not used
+  JudgeReply reply;  ///< ok, refused, error, or cancelled (not answered, not paid, may be asked again); `ticket` is unused
 };
 
-/// All there is of one batch: one reply for each of its requests.
+/// One batch, complete: a reply for each of its requests.
 struct BatchResults {
-  std::string batch;  ///< for acknowledge()
+  std::string batch;  ///< Name for acknowledge()
   std::vector<BatchReply> replies;
 };
 
 struct BatchProgress {
-  std::string batch, provider_id, status;  ///< status: "uploading", "creating", or the provider's word
+  std::string batch, provider_id, status;  ///< The status is "uploading", "creating", or the provider's
   std::int64_t total = 0, completed = 0, failed = 0;
 };
 
-/// Not for use by several threads, and one folder by one process.
+/// For one thread, and one process per folder.
 class BatchClient {
  public:
-  /// Goes on with the batches in `folder`. @throws ConfigError as JudgeClient does, IoError, DataError for a damaged record or
-  /// one of another endpoint
-  BatchClient(const Endpoint& endpoint, std::filesystem::path folder, BatchPolicy policy = {});
+  /// Continues with the batches recorded in `folder`. @throws ConfigError as JudgeClient does, IoError, DataError for a damaged
+  /// record or one of another endpoint
+  BatchClient(const config::EndpointConfig& endpoint, std::filesystem::path folder, BatchPolicy policy = {});
   ~BatchClient();
   BatchClient(const BatchClient&) = delete;
   BatchClient& operator=(const BatchClient&) = delete;
 
-  /// Whether the request was added, now or by a run before, and its batch is not acknowledged: it must not be asked again.
+  /// Whether this run or an earlier one has added the request and its batch is not acknowledged: it must not be asked again.
   [[nodiscard]] bool has(const std::string& id) const;
-  /// Requests of which has() is true.
+  /// Requests for which has() is true.
   [[nodiscard]] std::size_t pending() const;
-  /// Put a request into the next file. Look at full() and has() first. @param body  as for JudgeClient::submit() @throws
-  /// DataError, see batch_line()
+  /// Put a request into the next file. Neither full() nor has() may be true. @param body  as for JudgeClient::submit()
+  /// @throws DataError, see batch_line()
   void add(const std::string& id, std::string_view body);
-  /// A whole file waits to be uploaded, or as many batches as allowed are out: add nothing until this has changed.
+  /// Whether a whole file waits to be uploaded, or batches_max is reached: nothing can be added until that changes.
   [[nodiscard]] bool full() const;
-  /// Send what was added though its file is not full.
+  /// Send the added requests although their file is not full.
   void close_file();
-  /// Do what is due, one call at most, and wait for it or for the next. @return what was collected; each batch once a process,
-  /// again by a later process until it is acknowledged
-  /// @throws IoError if a record cannot be written: then nothing was created
+  /// Make at most one call to the provider, when one is due, and wait for its end.
+  /// @return the collected batches: each once in a process, and again in a later process until it is acknowledged
+  /// @throws IoError if a record cannot be written; then no batch was created
   std::vector<BatchResults> step(std::chrono::milliseconds wait);
-  /// The results are safe: forget the batch.
+  /// The results are stored: forget the batch.
   void acknowledge(const std::string& batch);
 
-  /// Why nothing is sent any more (`status` and `detail`): the key, the quota, the certificate, an outage, or a refusal that a
+  /// Why nothing more is sent (`status` and `detail`): the key, the quota, the certificate, an outage, or a refusal that a
   /// repetition would not change.
   [[nodiscard]] const std::optional<JudgeReply>& stopped() const;
   [[nodiscard]] std::vector<BatchProgress> progress() const;

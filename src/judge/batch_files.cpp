@@ -10,7 +10,7 @@ namespace dmoerm::judge {
 namespace {
 
 using nlohmann::json;
-constexpr std::string_view kBoundary = "------dmoerm-batch-file";  // two dashes and what kUploadType names
+constexpr std::string_view kBoundary = "------dmoerm-batch-file";  // two dashes and the boundary in kUploadType
 static_assert(kUploadType.substr(kUploadType.find('=') + 1) == kBoundary.substr(2));
 
 std::string text_at(const json& object, const char* name) {
@@ -19,8 +19,8 @@ std::string text_at(const json& object, const char* name) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-/// What one result says, apart from its id.
-JudgeReply reply_of(const json& result, const EndpointWords& words) {
+/// One result, apart from its id.
+JudgeReply reply_of(const json& result, const EndpointErrors& errors) {
   JudgeReply reply;
   reply.tries = 1;
   const auto response = result.find("response");
@@ -30,8 +30,8 @@ JudgeReply reply_of(const json& result, const EndpointWords& words) {
     const json& report = error == result.end() ? none : *error;
     reply.status = JudgeReply::cancelled;
     reply.tries = 0;
-    reply.detail =
-        words.key().redact(fmt::format("not answered: {}", one_line(text_at(report, "code") + " " + text_at(report, "message"))));
+    reply.detail = errors.key().redact(
+        fmt::format("not answered: {}", one_line(text_at(report, "code") + " " + text_at(report, "message"))));
     return reply;
   }
   const auto status = response->find("status_code");
@@ -41,19 +41,22 @@ JudgeReply reply_of(const json& result, const EndpointWords& words) {
   ChatReply chat;
   if (code == 200) chat = parse_chat_reply(text);
   if (chat.kind == ChatReply::Kind::ok || chat.kind == ChatReply::Kind::refused) {
-    take_answer(reply, words.key(), std::move(chat));
+    take_answer(reply, errors.key(), std::move(chat));
     return reply;
   }
   if (code == 200 && chat.kind == ChatReply::Kind::bad) {
-    reply.detail = words.judge_bad(chat.problem).problem;
+    reply.detail = errors.decide_on_bad_body(chat.problem).problem;
     reply.maybe_billed = true;
     reply.billed_tries = 1;
     return reply;
   }
   const ApiProblem problem = parse_api_problem(text);
-  const Judgement judgement = words.judge_status(code == 200 ? (problem.status ? problem.status : 500) : code, problem, {});
-  reply.status = judgement.next == Judgement::Next::finish ? judgement.status : JudgeReply::cancelled;
-  reply.detail = judgement.problem;
+  const RetryDecision decision =
+      errors.decide_on_report(code == 200 ? (problem.status ? problem.status : 500) : code, problem, {});
+  reply.status = decision.next == RetryDecision::Next::finish ? decision.status : JudgeReply::cancelled;
+  reply.http_status = decision.http_status;
+  reply.reason = decision.reason;
+  reply.detail = decision.problem;
   return reply;
 }
 
@@ -62,7 +65,8 @@ JudgeReply reply_of(const json& result, const EndpointWords& words) {
 std::string batch_line(const std::string& id, std::string_view body) {
   const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 127 && c != '"' && c != '\\'; });
   if (id.empty() || !plain)
-    throw DataError(fmt::format("\"{}\" cannot name a request of a batch: expected visible ASCII", one_line(id, 100)));
+    throw DataError(
+        fmt::format("\"{}\" cannot be the id of a request in a batch: expected visible ASCII characters", one_line(id, 100)));
   if (!body.starts_with('{') || !body.ends_with('}') || body.find_first_of("\r\n") != std::string_view::npos) {
     throw DataError(fmt::format("request {}: its body is not one JSON object on one line", id));
   }
@@ -79,7 +83,7 @@ std::string upload_body(std::string_view lines) {
       kBoundary, lines);
 }
 
-void read_batch_results(std::string_view content, const EndpointWords& words, BatchFound& found) {
+void read_batch_results(std::string_view content, const EndpointErrors& errors, BatchFound& found) {
   for (std::size_t start = 0; start < content.size();) {
     const std::size_t end = std::min(content.find('\n', start), content.size());
     const std::string_view line = content.substr(start, end - start);
@@ -91,7 +95,7 @@ void read_batch_results(std::string_view content, const EndpointWords& words, Ba
       ++found.bad_lines;
       continue;
     }
-    found.replies.emplace(id, reply_of(*result, words));
+    found.replies.emplace(id, reply_of(*result, errors));
   }
 }
 

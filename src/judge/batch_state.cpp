@@ -23,14 +23,15 @@ BatchRecord read_record(const std::filesystem::path& file) {
   const nlohmann::json value = read_json(file);
   try {
     if (value.at("version").get<int>() != kVersion) {
-      throw DataError(fmt::format("{}: version {} of a batch record: this program reads version {}", file.string(),
+      throw DataError(fmt::format("{}: the batch record has version {}, this program reads version {}", file.string(),
                                   value.at("version").get<int>(), kVersion));
     }
     BatchRecord record{value.at("name").get<std::string>(), value.at("endpoint").get<std::string>(),
                        value.at("file_id").get<std::string>(), value.at("batch_id").get<std::string>(),
                        value.at("ids").get<std::vector<std::string>>()};
     if (file.filename() != file_of("", record.name).filename())
-      throw DataError(fmt::format("{}: holds batch {}", file.string(), record.name));
+      throw DataError(
+          fmt::format("{}: expected the record of the batch that the file is named after, found {}", file.string(), record.name));
     return record;
   } catch (const nlohmann::json::exception& e) {
     throw DataError(fmt::format("{}: not a batch record: {}", file.string(), e.what()));
@@ -49,7 +50,7 @@ std::string new_batch_name() {
 void save_batch(const std::filesystem::path& folder, const BatchRecord& record) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) throw IoError(fmt::format("{}: cannot make this folder: {}", folder.string(), error.message()));
+  if (error) throw IoError(fmt::format("{}: cannot create the folder: {}", folder.string(), error.message()));
   write_json_atomically(file_of(folder, record.name), {{"version", kVersion},
                                                        {"name", record.name},
                                                        {"endpoint", record.endpoint},

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/utf8.h"
+
 namespace dmoerm::judge {
 namespace {
 
@@ -12,7 +14,8 @@ using nlohmann::json;
 constexpr int kDepthMax = 64;
 constexpr std::int64_t kTokensMax = 100'000'000;
 
-/// How deep brackets nest, strings apart. Copies of JSON values recurse, so the depth is looked at before anything is built.
+/// Nesting depth of the brackets outside of strings. It is checked before anything is parsed, because copying a JSON value
+/// recurses.
 int depth_of(std::string_view text) {
   int depth = 0, deepest = 0;
   bool in_string = false;
@@ -32,7 +35,7 @@ int depth_of(std::string_view text) {
   return deepest;
 }
 
-/// Member `name` of an object; a null for anything else.
+/// Member `name` of an object; null if there is none or `value` is not an object.
 const json& member(const json& value, const char* name) {
   static const json null;
   if (!value.is_object()) return null;
@@ -52,7 +55,7 @@ std::int32_t tokens_of(const json& value) {
   return tokens >= 0 && tokens <= kTokensMax ? static_cast<std::int32_t>(tokens) : -1;
 }
 
-/// A message's content: a string, or a list of parts whose texts are joined. Nothing if it is neither nor null.
+/// Text of a message's content: a string, or a list of parts whose texts are joined. Nothing if it is of another type.
 std::optional<std::string> content_of(const json& content) {
   if (content.is_null()) return "";
   if (content.is_string()) return content.get<std::string>();
@@ -71,23 +74,6 @@ ChatReply bad(std::string problem) {
   return reply;
 }
 
-/// Length of the UTF-8 sequence at the start of `text`; 0 if it is none.
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
-  const unsigned lead = byte(0), second = byte(1);
-  const std::size_t length = lead < 0x80                   ? 1
-                             : lead >= 0xc2 && lead < 0xe0 ? 2
-                             : lead >= 0xe0 && lead < 0xf0 ? 3
-                             : lead >= 0xf0 && lead < 0xf5 ? 4
-                                                           : 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  }
-  const bool overlong = (lead == 0xe0 && second < 0xa0) || (lead == 0xf0 && second < 0x90);
-  const bool outside = (lead == 0xed && second >= 0xa0) || (lead == 0xf4 && second >= 0x90);
-  return overlong || outside ? 0 : length;
-}
-
 }  // namespace
 
 std::optional<json> parse_json(std::string_view body) {
@@ -99,7 +85,7 @@ std::optional<json> parse_json(std::string_view body) {
 std::string one_line(std::string_view text, std::size_t bytes_max) {
   std::string line;
   while (!text.empty()) {
-    const std::size_t length = utf8_length(text);
+    const std::size_t length = utf8_length(text, 0);
     const auto lead = static_cast<unsigned char>(text.front());
     if (line.size() + std::max<std::size_t>(length, 1) > bytes_max) return line + "...";
     if (length == 0 || lead <= 0x20 || lead == 0x7f || (lead == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0)) {
@@ -126,6 +112,7 @@ ApiProblem parse_api_problem(std::string_view body) {
   problem.message = one_line(error.is_string() ? text_of(error) : text_of(member(source, "message")));
   if (problem.message.empty()) problem.message = one_line(text_of(member(*parsed, "detail")));
   problem.type = one_line(text_of(member(source, "type")), 80);
+  problem.param = one_line(text_of(member(source, "param")), 80);
   const json& code = member(source, "code");
   problem.code = one_line(text_of(code), 80);
   if (code.is_number_integer() && code >= 400 && code <= 599) problem.status = code.get<int>();

@@ -9,12 +9,11 @@
 namespace dmoerm::judge {
 namespace {
 
-constexpr std::int64_t kConversationShare = 4;  // it keeps at least one part in so many of the room
+constexpr std::int64_t kConversationShare = 4;  // the conversation keeps at least one part in 4 of the room
 
 bool starts_character(char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }
 
-/// The largest number of characters in `0 .. limit` bytes that is fine, at a boundary. `fits(0)` is taken for granted.
-/// @param boundary  whether a text may be cut at that many bytes
+/// The largest number of bytes in 0 .. limit at which a text may be cut (`boundary`) and fits (`fits`). fits(0) must hold.
 template <class Boundary, class Fits>
 std::size_t longest(std::size_t limit, const Boundary& boundary, const Fits& fits) {
   std::size_t low = 0, high = limit;
@@ -33,11 +32,10 @@ std::size_t longest(std::size_t limit, const Boundary& boundary, const Fits& fit
 }
 
 [[noreturn]] void too_small(std::int64_t room) {
-  throw ConfigError(
-      fmt::format("the judge's context leaves {} tokens for the texts of a pair, besides the template and the answer: too few "
-                  "for a cut text. Name a judge with "
-                  "a larger context, lower max_tokens or skip pairs that are too long",
-                  room));
+  throw ConfigError(fmt::format(
+      "the judge's context leaves {} tokens for the texts of a pair, besides the template and the answer, which is too "
+      "few even for cut texts: use a judge with a larger context, lower max_tokens, or skip pairs that are too long",
+      room));
 }
 
 std::string joined(const Turn& turn) { return turn.heading + '\n' + std::string(turn.text); }
@@ -62,7 +60,7 @@ std::string cut_conversation(const ContextRule& rule, const std::vector<Turn>& t
   return bytes == 0 ? "" : shown(bytes);
 }
 
-/// The beginning of a response within `room` tokens, likewise.
+/// The beginning of a response within `room` tokens; "" if not even one character fits.
 std::string cut_response(const ContextRule& rule, std::string_view text, std::string_view mark, std::int64_t room) {
   const auto shown = [&](std::size_t bytes) { return fmt::format("{}\n{}", text.substr(0, bytes), mark); };
   const std::size_t bytes = longest(

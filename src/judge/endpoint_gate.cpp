@@ -5,18 +5,19 @@
 namespace dmoerm::judge {
 namespace {
 
-constexpr double kMinute_s = 61;      // a limit that is whole again within it is one by the minute
-constexpr double kHoldMax_s = 3600;   // however long a server says: look again after an hour
-constexpr int kPatientThrottles = 2;  // in a row before the whole endpoint pauses unasked
+constexpr double kMinute_s = 61;      // a limit that resets within this time counts requests or tokens a minute
+constexpr double kHoldMax_s = 3600;   // longest wait that a server can impose: after an hour the endpoint is tried again
+constexpr int kPatientThrottles = 2;  // throttled round trips in a row before the whole endpoint pauses unasked
 
 }  // namespace
 
-EndpointGate::EndpointGate(const GateLimits& limits, std::uint64_t seed)
-    : limits_(limits),
-      requests_(limits.requests_per_minute),
-      tokens_(limits.tokens_per_minute),
-      concurrency_(limits.concurrency_max),
-      circuit_(limits.circuit_failures_max),
+EndpointGate::EndpointGate(const config::EndpointConfig& endpoint, const Backoff& pause, std::uint64_t seed)
+    : requests_configured_(endpoint.requests_per_minute > 0),
+      tokens_configured_(endpoint.tokens_per_minute > 0),
+      pause_(pause),
+      requests_(endpoint.requests_per_minute),
+      tokens_(endpoint.tokens_per_minute),
+      concurrency_(static_cast<int>(endpoint.concurrency_max)),
       rng_(seed) {}
 
 TimePoint EndpointGate::ready_at(double tokens, TimePoint now) const {
@@ -33,15 +34,14 @@ void EndpointGate::sent(double tokens, TimePoint now) {
 }
 
 void EndpointGate::heed(TokenBucket& bucket, bool configured, const LimitState& state, bool throttled, TimePoint now) {
-  // A configured pace is changed only by proof that it is too fast. An unknown one is learnt from a limit that is one by the
-  // minute.
+  // A configured rate is changed only when the server refuses it. An unknown one is learnt from a limit a minute.
   const bool by_minute = state.reset_s && *state.reset_s <= kMinute_s;
   if (state.limit && *state.limit >= 1 && by_minute) {
     const bool too_fast = bucket.per_minute() == 0 || bucket.per_minute() > *state.limit;
     if (configured ? throttled && too_fast : bucket.per_minute() != *state.limit) bucket.set_per_minute(*state.limit, now);
   }
   if (state.remaining) bucket.at_most(*state.remaining, now);
-  // Nothing left and refused: only now is it certain that the reset has to be waited for. Before, a bucket may refill at once.
+  // Wait for the reset only after a refusal: until then the server's bucket may refill sooner.
   if (throttled && state.remaining && *state.remaining < 1 && state.reset_s)
     bucket.hold(after(now, std::min(*state.reset_s, kHoldMax_s)));
 }
@@ -52,7 +52,7 @@ void EndpointGate::throttle(const Feedback& feedback, TimePoint now) {
     requests_.hold(after(now, std::min(*feedback.headers.retry_after_s, kHoldMax_s)));
   } else if (feedback.sent_at > throttled_at_) {
     throttled_at_ = now;
-    if (++throttles_ > kPatientThrottles) requests_.hold(after(now, limits_.pause.delay_s(throttles_ - kPatientThrottles, rng_)));
+    if (++throttles_ > kPatientThrottles) requests_.hold(after(now, pause_.delay_s(throttles_ - kPatientThrottles, rng_)));
   }
 }
 
@@ -66,8 +66,8 @@ void EndpointGate::done(const Feedback& feedback, TimePoint now) {
   } else {
     tokens_.settle(feedback.tokens_taken, 0, now);
   }
-  heed(requests_, limits_.requests_per_minute > 0, feedback.headers.requests, throttled, now);
-  heed(tokens_, limits_.tokens_per_minute > 0, feedback.headers.tokens, throttled, now);
+  heed(requests_, requests_configured_, feedback.headers.requests, throttled, now);
+  heed(tokens_, tokens_configured_, feedback.headers.tokens, throttled, now);
   if (throttled || overloaded) throttle(feedback, now);
   if (feedback.outcome == Outcome::failed || overloaded) {
     circuit_.failed(feedback.sent_at, now);

@@ -33,7 +33,7 @@ void set(CURL* handle, CURLoption option, Value value) {
     throw Error(fmt::format("libcurl refuses option {}: {}", static_cast<int>(option), curl_easy_strerror(code)));
 }
 
-/// libcurl's process-wide state.
+/// Set up libcurl's process-wide state.
 void init_curl() {
   static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
   if (code != CURLE_OK) throw Error(fmt::format("libcurl cannot start: {}", curl_easy_strerror(code)));
@@ -47,7 +47,7 @@ std::string part_of(CURLU* url, CURLUPart part) {
   return copy;
 }
 
-/// An address for a message: without what may be secret in it.
+/// An address for a message, without the parts that may hold secrets.
 std::string shown(const std::string& url) {
   const std::string head = url.substr(0, url.find('?'));
   const std::size_t at = head.rfind('@');
@@ -55,7 +55,8 @@ std::string shown(const std::string& url) {
 }
 
 struct Target {
-  HttpTarget spec;
+  std::string url;
+  config::EndpointConfig endpoint;
   std::unique_ptr<curl_slist, void (*)(curl_slist*)> headers{nullptr, curl_slist_free_all};
   bool tls = false;
 
@@ -67,7 +68,7 @@ struct Target {
   }
 };
 
-/// One request on its way. Its handle is used again for later ones.
+/// One request in progress. Its handle is reused for later ones.
 struct Transfer {
   explicit Transfer(std::size_t limit) : body_max(limit) {}
   std::unique_ptr<CURL, void (*)(CURL*)> handle{curl_easy_init(), curl_easy_cleanup};
@@ -77,7 +78,7 @@ struct Transfer {
   Steady::time_point begun;
   std::string body, location;
   RateHeaderReader headers;
-  bool requested = false;  ///< the request was, or is being, written to a connection
+  bool requested = false;  ///< The request was, or is being, written to a connection
   bool repeated = false;   ///< libcurl was about to write it a second time
   bool too_big = false;
   std::array<char, CURL_ERROR_SIZE> error{};
@@ -97,7 +98,7 @@ std::size_t on_header(char* data, std::size_t, std::size_t bytes, void* user) {
   auto& transfer = *static_cast<Transfer*>(user);
   const std::string_view line(data, bytes);
   const std::size_t colon = line.find(':');
-  if (line.substr(0, 5) == "HTTP/") transfer.headers = {};  // of an interim reply before
+  if (line.substr(0, 5) == "HTTP/") transfer.headers = {};  // drops those of an interim reply
   if (colon == std::string_view::npos) return bytes;
   const std::string_view name = line.substr(0, colon), value = line.substr(colon + 1);
   transfer.headers.add(name, value);
@@ -106,7 +107,7 @@ std::size_t on_header(char* data, std::size_t, std::size_t bytes, void* user) {
   return bytes;
 }
 
-/// Called ahead of each writing of the request. A repetition may be paid twice: that is for the caller to decide.
+/// Called before libcurl writes the request to a connection. A repetition may be charged twice, so it is left to the caller.
 int on_request(void* user, char*, char*, int, int) {
   auto& transfer = *static_cast<Transfer*>(user);
   transfer.repeated = transfer.requested;
@@ -176,7 +177,7 @@ struct HttpMulti::Impl {
     return 0;
   }
 
-  /// Options that stay with a handle for as long as it serves the same target.
+  /// Set the options that a handle keeps while it serves the same target.
   void prepare(Transfer& transfer, int number) {
     CURL* handle = transfer.handle.get();
     const Target& target = targets[static_cast<std::size_t>(number)];
@@ -184,19 +185,19 @@ struct HttpMulti::Impl {
     set(handle, CURLOPT_PROTOCOLS_STR, "http,https");
     set(handle, CURLOPT_HTTPHEADER, target.headers.get());
     set(handle, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_2TLS));
-    set(handle, CURLOPT_PIPEWAIT, target.tls ? 1L : 0L);  // wait for a connection that can be shared rather than open hundreds
+    set(handle, CURLOPT_PIPEWAIT, target.tls ? 1L : 0L);  // wait for a shared connection instead of opening hundreds
     set(handle, CURLOPT_SSL_VERIFYPEER, 1L);
     set(handle, CURLOPT_SSL_VERIFYHOST, 2L);
     set(handle, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-    if (!target.spec.ca_file.empty()) set(handle, CURLOPT_CAINFO, target.spec.ca_file.c_str());
+    if (!target.endpoint.ca_file.empty()) set(handle, CURLOPT_CAINFO, target.endpoint.ca_file.c_str());
     set(handle, CURLOPT_FOLLOWLOCATION, 0L);
     set(handle, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     set(handle, CURLOPT_NOPROXY, no_proxy.c_str());
     set(handle, CURLOPT_ACCEPT_ENCODING, "gzip");
     set(handle, CURLOPT_NOSIGNAL, 1L);
     set(handle, CURLOPT_TCP_KEEPALIVE, 1L);
-    set(handle, CURLOPT_CONNECTTIMEOUT_MS, std::lround(target.spec.connect_timeout_s * 1000));
-    set(handle, CURLOPT_TIMEOUT_MS, std::lround(target.spec.request_timeout_s * 1000));
+    set(handle, CURLOPT_CONNECTTIMEOUT_MS, std::lround(target.endpoint.connect_timeout_s * 1000));
+    set(handle, CURLOPT_TIMEOUT_MS, std::lround(target.endpoint.request_timeout_s * 1000));
     set(handle, CURLOPT_WRITEFUNCTION, &on_body);
     set(handle, CURLOPT_WRITEDATA, &transfer);
     set(handle, CURLOPT_HEADERFUNCTION, &on_header);
@@ -208,7 +209,7 @@ struct HttpMulti::Impl {
     transfer.target = number;
   }
 
-  /// A transfer for the target, reset as far as requests differ.
+  /// A transfer for the target, ready for the next request.
   std::unique_ptr<Transfer> take(std::uint64_t id, int number) {
     const auto same = std::find_if(spare.rbegin(), spare.rend(), [&](const auto& t) { return t->target == number; });
     std::unique_ptr<Transfer> transfer;
@@ -236,7 +237,7 @@ struct HttpMulti::Impl {
 
   void start(std::uint64_t id, int number, const std::string& body) {
     std::unique_ptr<Transfer> transfer = take(id, number);
-    set(transfer->handle.get(), CURLOPT_URL, targets[static_cast<std::size_t>(number)].spec.url.c_str());
+    set(transfer->handle.get(), CURLOPT_URL, targets[static_cast<std::size_t>(number)].url.c_str());
     set(transfer->handle.get(), CURLOPT_POSTFIELDS, body.c_str());
     set(transfer->handle.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
     launch(std::move(transfer));
@@ -245,7 +246,7 @@ struct HttpMulti::Impl {
   void get(std::uint64_t id, int number, const std::string& path) {
     std::unique_ptr<Transfer> transfer = take(id, number);
     set(transfer->handle.get(), CURLOPT_HTTPGET, 1L);
-    set(transfer->handle.get(), CURLOPT_URL, join_url(targets[static_cast<std::size_t>(number)].spec.url, path).c_str());
+    set(transfer->handle.get(), CURLOPT_URL, join_url(targets[static_cast<std::size_t>(number)].url, path).c_str());
     launch(std::move(transfer));
   }
 
@@ -328,35 +329,39 @@ HttpMulti::HttpMulti(int connections_max, std::size_t body_bytes_max)
 HttpMulti::~HttpMulti() = default;
 
 int HttpMulti::add_target(HttpTarget target) {
+  const config::EndpointConfig& endpoint = target.endpoint;
+  const std::string address = join_url(endpoint.url, target.path);
   std::unique_ptr<CURLU, void (*)(CURLU*)> url(curl_url(), curl_url_cleanup);
-  if (!url || curl_url_set(url.get(), CURLUPART_URL, target.url.c_str(), 0) != CURLUE_OK) {
-    throw ConfigError(
-        fmt::format("endpoint address {}: not a web address: expected one like https://host/v1", shown(target.url)));
+  if (!url || curl_url_set(url.get(), CURLUPART_URL, address.c_str(), 0) != CURLUE_OK) {
+    throw ConfigError(fmt::format("endpoint address {}: expected a web address like https://host/v1", shown(address)));
   }
   const std::string scheme = part_of(url.get(), CURLUPART_SCHEME), host = part_of(url.get(), CURLUPART_HOST);
   if (!part_of(url.get(), CURLUPART_USER).empty() || !part_of(url.get(), CURLUPART_PASSWORD).empty()) {
     throw ConfigError(fmt::format(
-        "endpoint address at host {}: holds a user or password: name an environment variable or a key file instead", host));
+        "endpoint address at host {}: it contains a user or password: name an environment variable (key_env) or a key file "
+        "(key_file) instead",
+        host));
   }
-  const bool hostless = target.url.find(":///") != std::string::npos;  // libcurl would take the path for the host
+  const bool hostless = address.find(":///") != std::string::npos;  // libcurl would take the path for the host
   if ((scheme != "http" && scheme != "https") || host.empty() || hostless) {
-    throw ConfigError(fmt::format("endpoint address {}: expected http:// or https:// and a host", shown(target.url)));
+    throw ConfigError(fmt::format("endpoint address {}: expected http:// or https:// and a host", shown(address)));
   }
-  if (!target.ca_file.empty() && ::access(target.ca_file.c_str(), R_OK) != 0) {
-    throw ConfigError(fmt::format("certificate file {}: {}", target.ca_file, std::strerror(errno)));
+  if (!endpoint.ca_file.empty() && ::access(endpoint.ca_file.c_str(), R_OK) != 0) {
+    throw ConfigError(fmt::format("certificate file {}: {}", endpoint.ca_file, std::strerror(errno)));
   }
-  if (!(target.connect_timeout_s > 0) || !(target.request_timeout_s > 0)) {
+  if (!(endpoint.connect_timeout_s > 0) || !(endpoint.request_timeout_s > 0)) {
     throw ConfigError(fmt::format("endpoint {}: time limits of {} s to connect and {} s a request: expected more than 0",
-                                  shown(target.url), target.connect_timeout_s, target.request_timeout_s));
+                                  shown(address), endpoint.connect_timeout_s, endpoint.request_timeout_s));
   }
   Target added;
   added.tls = scheme == "https";
   added.add_header("Content-Type: " + target.content_type);
   added.add_header("Accept: application/json");
-  added.add_header("Expect:");  // no waiting for "100 Continue"
+  added.add_header("Expect:");  // does not wait for "100 Continue"
   added.add_header("User-Agent: dmoerm");
   if (!target.bearer.empty()) added.add_header("Authorization: Bearer " + target.bearer);
-  added.spec = std::move(target);
+  added.url = address;
+  added.endpoint = std::move(target.endpoint);
   impl_->targets.push_back(std::move(added));
   return static_cast<int>(impl_->targets.size()) - 1;
 }

@@ -1,4 +1,4 @@
-// Many HTTP requests at once in one thread: libcurl's multi interface driven by epoll. The only place that knows libcurl.
+// Many HTTP requests at once in one thread: libcurl's multi interface driven by epoll. No other file uses libcurl.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -6,60 +6,59 @@
 #include <string>
 #include <vector>
 
+#include "config/label_config.h"
 #include "judge/rate_headers.h"
 
 namespace dmoerm::judge {
 
-/// Where requests go: one address with its credentials.
+/// Where requests go: an address below an endpoint's, with its credentials.
 struct HttpTarget {
-  std::string url;                                ///< whole address, or what all addresses have in front
-  std::string bearer;                             ///< sent as "Authorization: Bearer ..."; empty: none
-  std::string ca_file;                            ///< certificates to trust instead of the system's; empty: the system's
-  double connect_timeout_s = 10;                  ///< name, TCP and TLS together
-  double request_timeout_s = 120;                 ///< from start to last byte
-  std::string content_type = "application/json";  ///< of what is posted
+  config::EndpointConfig endpoint;                ///< The address, CA file and time limits are used; the key is `bearer`
+  std::string path = {};                          ///< Path below the endpoint's address, e.g. /chat/completions
+  std::string bearer = {};                        ///< Token sent as "Authorization: Bearer ..."; empty: none
+  std::string content_type = "application/json";  ///< Content type of posted bodies
 };
 
 /// How one request ended.
 struct HttpResult {
   enum class End : std::uint8_t {
-    replied,      ///< a whole reply: status, body
-    not_reached,  ///< no connection: nothing was sent
-    untrusted,    ///< the certificate does not hold: nothing was sent
-    cut_off,      ///< sent, at least in part, then timed out, reset or garbled: the server may have done the work
-    too_big       ///< the reply is larger than the limit
+    replied,      ///< A whole reply came: status, body
+    not_reached,  ///< There was no connection: nothing was sent
+    untrusted,    ///< The certificate is not valid: nothing was sent
+    cut_off,  ///< The request was sent, at least in part, then timed out, was reset or garbled: the server may have done the work
+    too_big   ///< The reply is larger than the limit
   };
   std::uint64_t id = 0;
   End end = End::not_reached;
   int status = 0;
   std::string body;
-  std::string location;  ///< of a redirect, which is never followed
-  std::string problem;   ///< what went wrong, if not `replied`
+  std::string location;  ///< Target of a redirect, which is never followed
+  std::string problem;   ///< What went wrong; empty if `replied`
   RateHeaders headers;
   double seconds = 0;
 };
 
-/// Not for use by several threads.
+/// For one thread.
 class HttpMulti {
  public:
-  /// @param connections_max  kept open
-  /// @param body_bytes_max   of a reply, unpacked
+  /// @param connections_max  connections that are kept open
+  /// @param body_bytes_max   largest reply, unpacked
   HttpMulti(int connections_max, std::size_t body_bytes_max);
   ~HttpMulti();
   HttpMulti(const HttpMulti&) = delete;
   HttpMulti& operator=(const HttpMulti&) = delete;
 
-  /// @return its number, for start()
+  /// @return the target's number, for start() and get()
   /// @throws ConfigError for an address that is not http(s), has no host or carries a password, a time limit that is not above 0,
   /// or an unreadable CA file
   int add_target(HttpTarget target);
-  /// Post `body`. It is sent at most once: where libcurl would silently repeat it on a fresh connection, the request ends as
+  /// Post `body`. It is sent at most once: where libcurl would silently repeat it on a new connection, the request ends as
   /// `cut_off`.
-  /// @param body  stays alive and unchanged until the result of `id` was given
+  /// @param body  must stay alive and unchanged until step() returns the result of `id`
   void start(std::uint64_t id, int target, const std::string& body);
-  /// Get `path` below the target's address; a query may stand at its end.
+  /// Get `path` below the target's address; it may end in a query.
   void get(std::uint64_t id, int target, const std::string& path);
-  /// Move data for at most `wait`, less if a request ends. @return those that ended
+  /// Send and receive for at most `wait`, less if a request ends. @return the requests that ended
   std::vector<HttpResult> step(std::chrono::milliseconds wait);
   [[nodiscard]] std::size_t in_flight() const;
 
@@ -68,8 +67,8 @@ class HttpMulti {
   std::unique_ptr<Impl> impl_;
 };
 
-/// The address of `path` below the base address: "https://host/v1" and "/chat/completions"; a query of the base stays at the end,
-/// behind that of the path.
+/// The address of `path` below the base address: "https://host/v1" and "/chat/completions". A query of the base moves to the end,
+/// after that of the path.
 std::string join_url(const std::string& base, const std::string& path);
 
 }  // namespace dmoerm::judge

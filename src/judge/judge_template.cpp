@@ -21,8 +21,8 @@ using config::Tree;
 constexpr std::array<std::string_view, 4> kRoles = {"system", "developer", "user", "assistant"};
 constexpr std::size_t kIdDigits = 12;
 
-/// Finds the places of problems inside of texts, which YAML has unfolded and unindented: where the same characters stand in the
-/// file.
+/// Finds where a problem inside a text is in the file. YAML has unfolded and unindented the text, so the same characters are
+/// searched for.
 class Places {
  public:
   explicit Places(const std::string& file) : file_(file) {
@@ -30,7 +30,7 @@ class Places {
       if (file[i] == '\n') lines_.push_back(i + 1);
     }
   }
-  /// The first place of `part` at or behind `where`, else `where`.
+  /// The first place of `part` at or after `where`; `where` if there is none.
   [[nodiscard]] Position find(std::string_view part, const Position& where) const {
     const auto line = static_cast<std::size_t>(where.line) - 1;
     if (line >= lines_.size()) return where;
@@ -44,10 +44,10 @@ class Places {
 
  private:
   std::string_view file_;
-  std::vector<std::size_t> lines_{0};  ///< where each starts
+  std::vector<std::size_t> lines_{0};  ///< Offset at which each line starts
 };
 
-/// Reads texts with placeholders; problems go to the places they are at.
+/// Reads texts with placeholders and reports problems at their places.
 class TextReader {
  public:
   TextReader(const std::string& file, Problems& problems) : places_(file), problems_(problems) {}
@@ -59,7 +59,7 @@ class TextReader {
       problems_.add(from, name + ": " + message);
     });
   }
-  /// A text of a map that has no placeholders.
+  /// Read a text that has no placeholders.
   std::string read_plain(config::YamlMap& map, const std::string& key, const std::string& name) const {
     const std::string text = map.text(key);
     return text.empty() ? "" : read(text, name + "." + key, map.value(key)->where, false).render({});
@@ -70,7 +70,7 @@ class TextReader {
   Problems& problems_;
 };
 
-/// An answer format must show each answer just as the parser reads it, on a line of its own, and no other.
+/// An answer format must show each allowed answer, exactly as the parser reads it, on a line of its own, and no other answer.
 void check_answers(const std::string& text, AnswerForm form, bool ties, const Position& where, Problems& problems) {
   std::array<bool, 3> shown{};
   for (std::size_t start = 0; start < text.size();) {
@@ -97,7 +97,7 @@ int count_of(std::string_view text, std::string_view part) {
   return count;
 }
 
-/// What comes from the data stands once, in a block that it cannot close; the judge is told what it needs to know.
+/// The conversation and responses must each occur once, in a block that they cannot close; other required fields must occur.
 /// @param raw  all message texts as written
 void check_fields(const std::string& raw, const std::vector<int>& counts, const Position& where, Problems& problems) {
   for (const Field field : {Field::conversation, Field::response_1, Field::response_2}) {
@@ -105,13 +105,12 @@ void check_fields(const std::string& raw, const std::vector<int>& counts, const 
     const int count = counts[static_cast<std::size_t>(field)];
     const std::string block = fmt::format("<{0} {{tag}}>\n{{{0}}}\n</{0} {{tag}}>", name);
     if (count != 1) {
-      problems.add(where, fmt::format("messages: {{{}}} must stand in them once, not {} times", name, count));
+      problems.add(where, fmt::format("messages: {{{}}} must occur once in them, not {} times", name, count));
     } else if (count_of(raw, block) != 1) {
       problems.add(
-          where,
-          fmt::format("messages: {{{0}}} must stand on a line of its own between the lines <{0} {{tag}}> and </{0} {{tag}}>, "
-                      "or a text could pretend to be outside of it",
-                      name));
+          where, fmt::format("messages: {{{0}}} must be on a line of its own between the lines <{0} {{tag}}> and </{0} {{tag}}>; "
+                             "otherwise a text could pretend to be outside of its block",
+                             name));
     }
   }
   for (const Field field : {Field::point, Field::criterion, Field::answer_format}) {
@@ -135,7 +134,8 @@ JudgeTemplate JudgeTemplate::parse(const std::string& text, const std::string& f
   config::YamlMap root(*tree, "", {"name", "language", "ties", "messages", "answer", "headings", "marks"}, problems);
   result.name_ = root.text("name");
   if (result.name_.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != std::string::npos) {
-    problems.add(root.value("name")->where, "name: letters, digits, _, . and - only: it is part of every label");
+    problems.add(root.value("name")->where,
+                 "name: only letters, digits, _, . and - are allowed, because it is part of every label");
   }
   result.language_ = root.text("language");
   result.ties_ = root.truth("ties");
@@ -153,7 +153,7 @@ JudgeTemplate JudgeTemplate::parse(const std::string& text, const std::string& f
         const std::string role = message.text("role"), content = message.text("content");
         if (!role.empty() && std::ranges::find(kRoles, role) == kRoles.end()) {
           problems.add(message.value("role")->where,
-                       fmt::format("{}.role: {} is none of {}", name, role, fmt::join(kRoles, ", ")));
+                       fmt::format("{}.role: {} is not one of {}", name, role, fmt::join(kRoles, ", ")));
         }
         if (content.empty()) continue;
         result.messages_.push_back({role, reader.read(content, name + ".content", message.value("content")->where, true)});
@@ -162,7 +162,8 @@ JudgeTemplate JudgeTemplate::parse(const std::string& text, const std::string& f
         content_messages.push_back({role, content});
       }
       if (!result.messages_.empty() && result.messages_.back().role != "user") {
-        problems.add(messages->items.back().where, "messages: the last one must be the user's, which the judge answers");
+        problems.add(messages->items.back().where,
+                     "messages: the last one must have the role user, because the judge answers it");
       }
       check_fields(raw, counts, messages->where, problems);
     }
@@ -202,7 +203,7 @@ std::string JudgeTemplate::id() const { return name_ + '@' + to_hex(digest_).sub
 std::vector<preference::Message> JudgeTemplate::render(FieldValues values, AnswerForm form) const {
   values[static_cast<std::size_t>(Field::answer_format)] = form == AnswerForm::json_schema ? json_schema_ : verdict_line_;
   std::vector<preference::Message> messages;
-  for (const Part& part : messages_) messages.push_back({part.role, part.text.render(values)});
+  for (const TemplateBlock& block : messages_) messages.push_back({block.role, block.text.render(values)});
   return messages;
 }
 

@@ -20,10 +20,10 @@ std::vector<std::string> keys_of(const std::map<std::string, Value>& map) {
   return keys;
 }
 
-/// ", did you mean x?" or the names there are.
+/// "did you mean x?", or the known names.
 std::string advice(const std::string& word, const std::vector<std::string>& known) {
   const auto close = config::nearest(word, known);
-  return close ? fmt::format("did you mean {}?", *close) : fmt::format("there are {}.", fmt::join(known, ", "));
+  return close ? fmt::format("did you mean {}?", *close) : fmt::format("known are {}.", fmt::join(known, ", "));
 }
 
 }  // namespace
@@ -48,7 +48,7 @@ PointCriteria PointCriteria::parse(const std::string& text, const std::string& f
       }
     }
     if (map.entries().empty() && categories->kind == config::Tree::Kind::map)
-      problems.add(categories->where, "categories: there are none");
+      problems.add(categories->where, "categories: expected at least one category");
   }
   problems.throw_if_any();
   return result;
@@ -58,18 +58,16 @@ const std::string& PointCriteria::find(const std::string& category, const std::s
   const auto points = criteria_.find(category);
   if (points == criteria_.end()) {
     throw ConfigError(
-        fmt::format("{}: there is no category {} to judge: {} A new one is a key below categories:, with a line \"point: "
-                    "criterion\" for each "
-                    "of its capability points",
+        fmt::format("{}: it has no category {}: {} To add one, add a key below categories:, with a line \"point: criterion\" for "
+                    "each of its capability points",
                     file_, category, advice(category, keys_of(criteria_))));
   }
   const auto criterion = points->second.find(point);
   if (criterion == points->second.end()) {
-    throw ConfigError(
-        fmt::format("{}: category {} has no capability point {}: {} A new one is a line \"{}: criterion\" below categories.{}, "
-                    "which says in a "
-                    "sentence or two what makes one response better than another",
-                    file_, category, point, advice(point, keys_of(points->second)), point, category));
+    throw ConfigError(fmt::format(
+        "{}: category {} has no capability point {}: {} To add one, add a line \"{}: criterion\" below categories.{}, "
+        "which says in one or two sentences what makes one response better than another",
+        file_, category, point, advice(point, keys_of(points->second)), point, category));
   }
   return criterion->second;
 }

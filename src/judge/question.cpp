@@ -14,10 +14,11 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::int64_t kMessageMarkup = 8;  // tokens that a chat template puts around a message, at most
+constexpr std::int64_t kMessageMarkup = 8;  // most tokens that a chat template puts around a message
+constexpr int kTopLogprobs = 20;            // most that the API allows
 constexpr std::size_t kTagDigits = 12;
 
-/// Where a text stops being UTF-8, or npos.
+/// Offset of the first byte that is not UTF-8, or npos.
 std::size_t bad_byte(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     const std::size_t length = utf8_length(text, i);
@@ -45,39 +46,48 @@ void check_pair(const PairToAsk& pair) {
   }
   if (!any)
     throw DataError(
-        fmt::format("group {}: the prompt is blank: there is nothing to judge responses by; leave the group out", pair.id));
+        fmt::format("group {}: the prompt is blank, so its responses cannot be judged; leave the group out", pair.id));
   for (const auto& [text, what] : {std::pair(pair.a, "response a"), std::pair(pair.b, "response b")}) {
     check_text(text, pair.id, what);
     if (blank(text))
-      throw DataError(fmt::format("group {}: {} is blank: there is nothing to judge; leave it out", pair.id, what));
+      throw DataError(fmt::format("group {}: {} is blank and cannot be judged; leave the response out", pair.id, what));
   }
 }
 
-void check_parameters(const JudgeParameters& parameters) {
+void check_parameters(const config::JudgeConfig& judge, const json& extra) {
   const auto require = [](bool holds, const char* name, const std::string& value, const char* range) {
     if (!holds) throw ConfigError(fmt::format("judge: {} is {}: it must be {}", name, value, range));
   };
-  const double temperature = parameters.temperature.value_or(0), top_p = parameters.top_p.value_or(1);
-  require(!parameters.model.empty() && bad_byte(parameters.model) == std::string_view::npos, "model",
-          '"' + parameters.model + '"', "a name in UTF-8");
-  require(temperature >= 0 && temperature <= 2, "temperature", fmt::to_string(temperature), "between 0 and 2");
-  require(parameters.max_tokens >= 1, "max_tokens", fmt::to_string(parameters.max_tokens), "at least 1");
-  require(top_p > 0 && top_p <= 1, "top_p", fmt::to_string(top_p), "above 0 and at most 1");
-  require(parameters.top_logprobs >= 0 && parameters.top_logprobs <= 20, "top_logprobs", fmt::to_string(parameters.top_logprobs),
-          "between 0 and 20");
-  require(parameters.seed.value_or(0) <= std::numeric_limits<std::int64_t>::max() - std::numeric_limits<std::int32_t>::max(),
-          "seed", "too large", "below 2^63 - 2^31");
-  require(parameters.extra.is_object(), "extra", parameters.extra.dump(-1, ' ', false, json::error_handler_t::replace),
-          "a map of request parameters");
+  require(!judge.model.empty() && is_utf8(judge.model), "model", '"' + judge.model + '"', "a name in UTF-8");
+  require(judge.temperature >= 0 && judge.temperature <= 2, "temperature", fmt::to_string(judge.temperature), "between 0 and 2");
+  require(judge.max_tokens >= 1, "max_tokens", fmt::to_string(judge.max_tokens), "at least 1");
+  require(judge.top_p > 0 && judge.top_p <= 1, "top_p", fmt::to_string(judge.top_p), "above 0 and at most 1");
+  require(judge.seed <= std::numeric_limits<std::int64_t>::max() - std::numeric_limits<std::int32_t>::max(), "seed", "too large",
+          "below 2^63 - 2^31");
+  require(extra.is_object(), "extra", judge.extra, "a JSON object of request parameters, in UTF-8");
   for (const char* key : {"model", "messages", "n", "stream"}) {
-    if (parameters.extra.contains(key))
-      throw ConfigError(fmt::format("judge: extra.{} cannot be set: the labeller sees to it", key));
+    if (extra.contains(key))
+      throw ConfigError(fmt::format("judge: extra.{} cannot be set: the labeller sets it itself; remove it", key));
   }
-  try {
-    (void)parameters.extra.dump();
-  } catch (const json::exception& e) {
-    throw ConfigError(fmt::format("judge: extra is not UTF-8: {}", e.what()));
+}
+
+/// Most tokens of an answer. Newer models take the limit under another name, which `extra` gives.
+std::int64_t answer_limit(const config::JudgeConfig& judge, const json& extra) {
+  std::int64_t limit = judge.max_tokens;  // 0: none
+  for (const char* name : {"max_tokens", "max_completion_tokens", "max_output_tokens"}) {
+    const auto found = extra.find(name);
+    if (found == extra.end()) continue;
+    if (found->is_null()) {
+      limit = 0;
+    } else if (found->is_number_unsigned()) {
+      limit = found->get<std::int64_t>();
+    }
   }
+  if (limit > 0) return limit;
+  throw ConfigError(
+      fmt::format("labels.judges {}: extra removes max_tokens, so an answer could cost any amount: give it another limit, e.g. "
+                  "\"max_completion_tokens\": {}",
+                  judge.model, judge.max_tokens));
 }
 
 json verdict_format(bool ties) {
@@ -90,7 +100,7 @@ json verdict_format(bool ties) {
   return {{"type", "json_schema"}, {"json_schema", {{"name", "verdict"}, {"strict", true}, {"schema", schema}}}};
 }
 
-/// Hex digits that stand in none of the texts: what delimits them cannot be closed from inside.
+/// Hex digits that occur in none of the texts, so that no text can close its own block.
 std::string free_tag(Digest digest, const PairToAsk& pair) {
   for (;; digest = sha256(to_hex(digest))) {
     const std::string tag = to_hex(digest).substr(0, kTagDigits);
@@ -107,33 +117,38 @@ Digest question_key(const std::string& body, std::int32_t sample) {
   return sha256(sample == 0 ? body : fmt::format("{}#{}", body, sample));
 }
 
-QuestionBuilder::QuestionBuilder(JudgeTemplate judge_template, PointCriteria criteria, JudgeParameters parameters,
-                                 ContextRule rule)
+QuestionBuilder::QuestionBuilder(JudgeTemplate judge_template, PointCriteria criteria, config::JudgeConfig judge,
+                                 AnswerForm answer_form, ContextRule rule)
     : template_(std::move(judge_template)),
       criteria_(std::move(criteria)),
-      parameters_(std::move(parameters)),
-      rule_(std::move(rule)) {
-  check_parameters(parameters_);
+      judge_(std::move(judge)),
+      answer_form_(answer_form),
+      rule_(std::move(rule)),
+      extra_(judge_.extra.empty() ? json::object() : json::parse(judge_.extra, nullptr, false)) {
+  check_parameters(judge_, extra_);
+  answer_tokens_max_ = answer_limit(judge_, extra_);
   if (template_.language() != criteria_.language()) {
     throw ConfigError(fmt::format("judge: template {} is in language {}, the points are in {}: name two files of one language",
                                   template_.name(), template_.language(), criteria_.language()));
   }
-  if (parameters_.form == AnswerForm::json_schema) response_format_ = verdict_format(template_.ties());
+  if (answer_form_ == AnswerForm::json_schema) response_format_ = verdict_format(template_.ties());
 }
 
 std::string QuestionBuilder::body(const std::vector<preference::Message>& messages, std::int32_t sample) const {
-  json request = {{"model", parameters_.model}, {"max_tokens", parameters_.max_tokens}, {"messages", json::array()}};
+  json request = {{"model", judge_.model},
+                  {"max_tokens", answer_tokens_max_},
+                  {"messages", json::array()},
+                  {"temperature", judge_.temperature}};
   for (const preference::Message& message : messages)
     request["messages"].push_back({{"role", message.role}, {"content", message.content}});
-  if (parameters_.temperature) request["temperature"] = *parameters_.temperature;
-  if (parameters_.top_p) request["top_p"] = *parameters_.top_p;
-  if (parameters_.seed) request["seed"] = *parameters_.seed + sample;
-  if (parameters_.top_logprobs > 0) {
+  if (judge_.top_p < 1) request["top_p"] = judge_.top_p;
+  if (judge_.seed >= 0) request["seed"] = judge_.seed + sample;  // equal seeds would give equal answers
+  if (judge_.probabilities) {
     request["logprobs"] = true;
-    request["top_logprobs"] = parameters_.top_logprobs;
+    request["top_logprobs"] = kTopLogprobs;
   }
   if (!response_format_.is_null()) request["response_format"] = response_format_;
-  request.merge_patch(parameters_.extra);
+  request.merge_patch(extra_);
   return request.dump();
 }
 
@@ -145,7 +160,7 @@ std::optional<BuiltQuestion> QuestionBuilder::build(const PairToAsk& pair, const
   Question& question = built.question;
   question.category = category;
   question.point = point;
-  question.judge = parameters_.model;
+  question.judge = judge_.model;
   question.template_name = template_.id();
   question.pair = preference::pair_digest(pair.prompt, pair.a, pair.b);
   question.swapped = swapped;
@@ -159,15 +174,14 @@ std::optional<BuiltQuestion> QuestionBuilder::build(const PairToAsk& pair, const
   set(Field::criterion, criterion);
   set(Field::tag, tag);
   std::int64_t fixed = response_format_.is_null() ? 0 : rule_.count_tokens(response_format_.dump());
-  for (const preference::Message& message : template_.render(values, parameters_.form))
+  for (const preference::Message& message : template_.render(values, answer_form_))
     fixed += kMessageMarkup + rule_.count_tokens(message.content);
 
   std::vector<Turn> turns;
   for (const preference::Message& message : pair.prompt)
     turns.push_back({fmt::format("[{} {}]", template_.heading(message.role), tag), message.content});
-  const std::optional<Fitted> fitted =
-      fit_texts(rule_, turns, pair.a, pair.b, rule_.context_tokens - parameters_.max_tokens - fixed,
-                template_.conversation_mark(), template_.response_mark());
+  const std::optional<Fitted> fitted = fit_texts(rule_, turns, pair.a, pair.b, rule_.context_tokens - answer_tokens_max_ - fixed,
+                                                 template_.conversation_mark(), template_.response_mark());
   if (!fitted) return std::nullopt;
   built.prompt_tokens = fixed + fitted->tokens;
   built.conversation_cut = fitted->conversation_cut;
@@ -177,7 +191,7 @@ std::optional<BuiltQuestion> QuestionBuilder::build(const PairToAsk& pair, const
   set(Field::conversation, fitted->conversation);
   set(Field::response_1, swapped ? fitted->b : fitted->a);
   set(Field::response_2, swapped ? fitted->a : fitted->b);
-  question.body = body(template_.render(values, parameters_.form), sample);
+  question.body = body(template_.render(values, answer_form_), sample);
   question.key = question_key(question.body, sample);
   return built;
 }

@@ -1,5 +1,5 @@
-// From two responses of a group to the bytes that a judge is sent. Pure: equal input gives equal bytes, for ever, because the
-// bytes' hash is what a label is found by and paid for once.
+// Turns two responses of a group into the bytes that a judge is sent. Pure: equal input gives equal bytes for ever, because a
+// label is stored under the hash of these bytes, and an unknown hash is asked and paid for.
 #pragma once
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -7,63 +7,47 @@
 #include <string_view>
 #include <vector>
 
-#include "base/hash.h"
+#include "config/label_config.h"
 #include "judge/context_rule.h"
 #include "judge/judge_template.h"
 #include "judge/point_criteria.h"
+#include "judge/question_id.h"
 #include "preference/pair_digest.h"
 
 namespace dmoerm::judge {
 
-/// One question to one judge: a pair of responses under one capability point in one order. `key` names it for ever.
-struct Question {
-  std::string category, point;  ///< e.g. summarization, coherence
-  std::string judge;            ///< model name as sent
-  std::string template_name;    ///< of configs/judge, with the first 12 hex digits of its hash: "pairwise-en@3f9c01d2a4b7"
-  Digest pair{};                ///< sha256 over prompt and both texts in the data's order: equal for both orders of a pair
-  bool swapped = false;         ///< response b is shown first
-  std::int32_t sample = 0;      ///< 0 .. samples - 1 of this order
-  std::string body;             ///< exactly what is sent: the canonical JSON of the chat completion request, without credentials
-  Digest key{};                 ///< sha256(body); with sample > 0 the sample number is hashed in too
-};
-
-/// What is asked of the server besides the messages.
-struct JudgeParameters {
-  std::string model;
-  std::optional<double> temperature = 0;  ///< not sent if empty: some models take none
-  std::int64_t max_tokens = 256;          ///< of the answer; reserved in the context
-  std::optional<double> top_p;
-  std::optional<std::int64_t> seed;  ///< of the server's draw; sample n is sent seed + n, as equal seeds would give equal answers
-  AnswerForm form = AnswerForm::json_schema;
-  int top_logprobs = 0;  ///< 1 to 20: ask for the probabilities of that many tokens at each place; 0 = do not
-  /// Laid over the request as a JSON merge patch: further parameters, other values, null to leave one out, e.g.
-  /// {"max_tokens": null, "max_completion_tokens": 2000}. Not model, messages, n or stream.
-  nlohmann::json extra = nlohmann::json::object();
+/// One question to one judge: a pair of responses, one capability point, one order.
+struct Question : QuestionId {
+  std::string body;  ///< Exactly what is sent: the canonical JSON of the chat completion request, without credentials
 };
 
 /// Two responses of a group, in the data's order.
 struct PairToAsk {
-  std::string_view id;  ///< of the group, for messages
+  std::string_view id;  ///< Id of the group, for messages
   const std::vector<preference::Message>& prompt;
   std::string_view a, b;
 };
 
 struct BuiltQuestion {
   Question question;
-  std::int64_t prompt_tokens = 0;  ///< by the rule's count, 8 for the markup of each message included
-  bool conversation_cut = false, a_cut = false, b_cut = false;  ///< to fit the judge's context
+  std::int64_t prompt_tokens = 0;  ///< Tokens by the rule's count, including 8 for the markup of each message
+  bool conversation_cut = false, a_cut = false, b_cut = false;  ///< Whether the text was cut to fit the judge's context
+  [[nodiscard]] bool cut() const { return conversation_cut || a_cut || b_cut; }
 };
 
-/// sha256(body); for samples after the first, sha256(body + "#" + number).
+/// SHA-256 of the body; for samples after the first, of body + "#" + number.
 Digest question_key(const std::string& body, std::int32_t sample);
 
 class QuestionBuilder {
  public:
-  /// @throws ConfigError for parameters out of range, or a template and criteria in different languages
-  QuestionBuilder(JudgeTemplate judge_template, PointCriteria criteria, JudgeParameters parameters, ContextRule rule = {});
+  /// @param judge  model and request parameters; its `extra` is laid over the request as a JSON merge patch
+  /// @throws ConfigError for parameters out of range, an `extra` that leaves the answer's length unlimited, or a template and
+  /// criteria in different languages
+  QuestionBuilder(JudgeTemplate judge_template, PointCriteria criteria, config::JudgeConfig judge, AnswerForm answer_form,
+                  ContextRule rule = {});
 
   /// The question whether a or b is better at a capability point.
-  /// @param swapped  b is shown first
+  /// @param swapped  whether b is shown first
   /// @param sample   number of this repetition, from 0
   /// @return nothing if the texts are too long for the judge and the rule is to skip
   /// @throws DataError naming the group if a text is blank or not UTF-8. @throws ConfigError for an unknown category or point, or
@@ -73,16 +57,21 @@ class QuestionBuilder {
 
   [[nodiscard]] const JudgeTemplate& judge_template() const { return template_; }
   [[nodiscard]] const PointCriteria& criteria() const { return criteria_; }
-  [[nodiscard]] const JudgeParameters& parameters() const { return parameters_; }
+  [[nodiscard]] AnswerForm answer_form() const { return answer_form_; }
+  /// Most tokens of an answer: they are reserved in the context and in the budget.
+  [[nodiscard]] std::int64_t answer_tokens_max() const { return answer_tokens_max_; }
 
  private:
   [[nodiscard]] std::string body(const std::vector<preference::Message>& messages, std::int32_t sample) const;
 
   JudgeTemplate template_;
   PointCriteria criteria_;
-  JudgeParameters parameters_;
+  config::JudgeConfig judge_;
+  AnswerForm answer_form_;
   ContextRule rule_;
-  nlohmann::json response_format_;  ///< null: none
+  nlohmann::json extra_;            ///< JudgeConfig::extra, parsed
+  nlohmann::json response_format_;  ///< Null: none
+  std::int64_t answer_tokens_max_;
 };
 
 }  // namespace dmoerm::judge

@@ -24,7 +24,7 @@ bool same_name(std::string_view name, std::string_view lower) {
                     [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b; });
 }
 
-/// A plain decimal number at the start of `text`, taken off it.
+/// Remove a plain decimal number from the start of `text`.
 std::optional<double> take_number(std::string_view& text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);

@@ -6,12 +6,12 @@
 namespace dmoerm::judge {
 namespace {
 
-constexpr double kPace = 0.99;               // of the limit
-constexpr double kBurst = 0.005;             // of a minute's limit
-constexpr double kLongest_s = 1e7;           // later than that is never
-constexpr double kHarmlessLatency_s = 0.25;  // below it latency says nothing about a judge
+constexpr double kPace = 0.99;               // share of the limit that is used
+constexpr double kBurst = 0.005;             // share of a minute's limit
+constexpr double kLongest_s = 1e7;           // a longer wait counts as never
+constexpr double kHarmlessLatency_s = 0.25;  // a lower latency never stops the growth
 constexpr double kLatencyTolerance = 3;
-constexpr double kForgetRounds = 16;  // round trips over which what was usual rises to what is
+constexpr double kForgetRounds = 16;  // round trips over which the usual latency adapts to a slower server
 
 }  // namespace
 
@@ -43,7 +43,7 @@ TimePoint TokenBucket::ready_at(double amount, TimePoint now) const {
   const TimePoint from = std::max(now, held_until_);
   if (rate_ <= 0) return from;
   const double missing = std::min(amount, burst_) - level_at(now);
-  // The hair saves a second wait for what rounding left out.
+  // The nanosecond avoids a second wait because of rounding.
   return missing <= 1e-9 ? from : std::max(from, after(now, missing / rate_ + 1e-9));
 }
 
@@ -80,7 +80,7 @@ int AdaptiveConcurrency::limit() const { return static_cast<int>(limit_); }
 void AdaptiveConcurrency::replied(double latency_s, int in_flight) {
   const auto replies = static_cast<double>(++replies_);
   recent_s_ += (latency_s - recent_s_) / std::min(replies, 16.0);
-  // What is usual falls faster than it rises: a server that has become slow is not soon taken for one that always was.
+  // The usual latency falls faster than it rises, so that a server that became slow keeps counting as slow for a while.
   const double memory = std::max(256.0, kForgetRounds * limit_) / (latency_s < usual_s_ ? 4 : 1);
   usual_s_ += (latency_s - usual_s_) / (replies <= 8 ? replies : memory);
   const bool holds = recent_s_ <= std::max(kHarmlessLatency_s, kLatencyTolerance * usual_s_);
@@ -90,7 +90,7 @@ void AdaptiveConcurrency::replied(double latency_s, int in_flight) {
 
 void AdaptiveConcurrency::throttled(TimePoint sent_at, TimePoint now) {
   doubling_ = false;
-  if (sent_at <= halved_at_) return;  // it was sent before we slowed down
+  if (sent_at <= halved_at_) return;  // it was sent before the last halving
   limit_ = std::max(1.0, limit_ / 2);
   halved_at_ = now;
 }
@@ -121,8 +121,8 @@ void CircuitBreaker::succeeded() {
 }
 
 void CircuitBreaker::failed(TimePoint sent_at, TimePoint now) {
-  if (state_ == State::open) return;                              // sent before it opened
-  if (state_ == State::probing && sent_at < probe_sent_) return;  // so was this one
+  if (state_ == State::open) return;                              // the request was sent before the circuit opened
+  if (state_ == State::probing && sent_at < probe_sent_) return;  // likewise
   if (state_ == State::closed && ++failures_ < failures_max_) return;
   if (state_ == State::probing) open_s_ = std::min(open_max_s_, open_s_ * 2);
   if (state_ == State::closed) open_since_ = now;

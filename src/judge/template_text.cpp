@@ -13,15 +13,15 @@ namespace {
 std::string unknown_field(std::string_view name) {
   const auto close = config::nearest(name, {kFieldNames.begin(), kFieldNames.end()});
   return fmt::format(
-      "{{{}}} is no placeholder, {}; a literal brace is written {{{{ or }}}}", name,
-      close ? fmt::format("did you mean {{{}}}?", *close) : fmt::format("there are {{{}}}", fmt::join(kFieldNames, "}, {")));
+      "{{{}}} is not a placeholder, {}; a literal brace is written {{{{ or }}}}", name,
+      close ? fmt::format("did you mean {{{}}}?", *close) : fmt::format("known are {{{}}}", fmt::join(kFieldNames, "}, {")));
 }
 
 }  // namespace
 
 TemplateText TemplateText::parse(std::string_view text, bool fields,
                                  const std::function<void(std::string_view, const std::string&)>& problem) {
-  constexpr std::size_t kShown = 40;  // of what may not be a placeholder at all
+  constexpr std::size_t kShown = 40;  // longest name that is shown
   TemplateText result;
   Piece piece;
   for (std::size_t i = 0; i < text.size(); ++i) {
@@ -44,12 +44,12 @@ TemplateText TemplateText::parse(std::string_view text, bool fields,
     const std::string_view part = text.substr(i, end + 1 - i), name = part.substr(1, part.size() - 2);
     const auto found = std::ranges::find(kFieldNames, name);
     if (!fields) {
-      problem(part,
-              fmt::format("{} cannot stand here: this text has no placeholders, and a literal brace is written {{{{ or }}}}",
-                          part.size() <= kShown ? part : "a brace"));
+      problem(part, fmt::format("{} is not allowed here: this text has no placeholders; a literal brace is written {{{{ or }}}}",
+                                part.size() <= kShown ? part : "a brace"));
     } else if (found == kFieldNames.end()) {
-      problem(part, name.size() <= kShown ? unknown_field(name)
-                                          : "no placeholder has so long a name: a literal brace is written {{ or }}");
+      problem(part, name.size() <= kShown
+                        ? unknown_field(name)
+                        : "this is too long for the name of a placeholder; a literal brace is written {{ or }}");
     } else {
       piece.field = static_cast<int>(found - kFieldNames.begin());
       result.pieces_.push_back(std::move(piece));

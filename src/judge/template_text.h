@@ -1,4 +1,5 @@
-// A text with placeholders, e.g. "point: {point}": read once, filled in often. A literal brace is written {{ or }}.
+// A text with placeholders, e.g. "point: {point}". It is parsed once and filled in many times. A literal brace is written {{ or
+// }}.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -9,30 +10,30 @@
 
 namespace dmoerm::judge {
 
-/// What a judge's prompt is made of.
+/// The placeholders in a judge's prompt.
 enum class Field : std::uint8_t { conversation, response_1, response_2, category, point, criterion, tag, answer_format };
 inline constexpr std::array<std::string_view, 8> kFieldNames = {"conversation", "response_1", "response_2", "category",
                                                                 "point",        "criterion",  "tag",        "answer_format"};
-/// By Field.
+/// Values by Field.
 using FieldValues = std::array<std::string_view, kFieldNames.size()>;
 
 class TemplateText {
  public:
-  /// Read a text. What is wrong with it goes to `problem` as the part of the text that is meant and a message, in order; the
-  /// result then is of no use.
-  /// @param fields  whether placeholders may stand in it at all
+  /// Parse a text. Each problem is passed to `problem`, in order, with the part of the text at fault and a message; then the
+  /// result must not be used.
+  /// @param fields  whether the text may have placeholders
   static TemplateText parse(std::string_view text, bool fields,
                             const std::function<void(std::string_view part, const std::string& message)>& problem);
 
-  /// The text with the values in their places, once: braces inside of values mean nothing.
+  /// The text with its values inserted. Braces inside values have no meaning.
   [[nodiscard]] std::string render(const FieldValues& values) const;
-  /// How often a field stands in it.
+  /// Number of occurrences of a field.
   [[nodiscard]] int count(Field field) const;
 
  private:
   struct Piece {
-    std::string text;  ///< stands in front of the field
-    int field = -1;    ///< none at the end
+    std::string text;  ///< Text before the field
+    int field = -1;    ///< -1 for the last piece
   };
   std::vector<Piece> pieces_;
 };

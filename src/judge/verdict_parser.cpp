@@ -14,11 +14,11 @@ using Words = std::vector<std::string_view>;
 /// A verdict and where its value stands.
 struct Found {
   preference::Verdict verdict = preference::Verdict::unparsable;
-  std::size_t at = std::string::npos;  ///< first byte of the value in the text that was searched
+  std::size_t at = std::string::npos;  ///< Offset of the value's first byte in the text that was searched
 };
 
 constexpr std::string_view kFence = "```";
-// What may surround a value or a label without changing its meaning. The wide ones are U+00A0, U+3000, and Chinese quotes and
+// Characters that may surround a value or a label without changing its meaning, including U+00A0, U+3000, and Chinese quotes and
 // brackets.
 const Words kAround = {" ", "\t",     "*",      "_", "`", "\"", "'",  "[",  "]", "(",
                        ")", "\u00a0", "\u3000", "“", "”", "「", "」", "【", "】"};
@@ -70,7 +70,7 @@ std::string_view trim(std::string_view text) {
 
 constexpr std::string_view kThought = "<think>", kThoughtEnd = "</think>";
 
-/// The text behind thoughts. An unclosed thought leaves nothing: the judge never came to its answer.
+/// The text after the thoughts. Nothing is left of an unclosed thought: the judge did not reach its answer.
 std::string_view without_thoughts(std::string_view reply) {
   reply = trim(reply);
   if (!reply.starts_with(kThought)) return reply;
@@ -78,7 +78,7 @@ std::string_view without_thoughts(std::string_view reply) {
   return end == std::string_view::npos ? reply.substr(reply.size()) : trim(reply.substr(end + kThoughtEnd.size()));
 }
 
-/// The text behind thoughts whose opening mark stood in the server's chat template, so that the reply holds the closing one
+/// The text after thoughts whose opening mark is part of the server's chat template, so that the reply has the closing mark
 /// alone.
 std::string_view without_opened_thoughts(std::string_view text) {
   const std::size_t end = text.find(kThoughtEnd);
@@ -95,7 +95,7 @@ preference::Verdict verdict_of(std::string_view word, bool allow_tie) {
   return allow_tie && contains(kTie, word) ? preference::Verdict::tie : preference::Verdict::unparsable;
 }
 
-/// Takes {"verdict": VALUE} and ends the parse at anything else, a second key included.
+/// Accepts {"verdict": VALUE} and stops the parse at anything else, including a second key.
 class VerdictSax : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit VerdictSax(bool allow_tie) : allow_tie_(allow_tie) {}
@@ -128,7 +128,7 @@ class VerdictSax : public nlohmann::json_sax<nlohmann::json> {
   preference::Verdict verdict_ = preference::Verdict::unparsable;
 };
 
-/// The content of the code fence that `text` consists of, or `text`.
+/// The content of the code fence around all of `text`; `text` itself without one.
 std::string_view inside_fence(std::string_view text) {
   if (!text.starts_with(kFence) || !text.ends_with(kFence) || text.size() < 2 * kFence.size()) return text;
   text = text.substr(kFence.size(), text.size() - 2 * kFence.size());
@@ -136,13 +136,13 @@ std::string_view inside_fence(std::string_view text) {
   return trim(text);
 }
 
-/// @param text  part of `whole`
+/// @param text  a part of `whole`
 Found find_json(std::string_view text, std::string_view whole, bool allow_tie) {
   text = inside_fence(without_opened_thoughts(text));
   VerdictSax sax(allow_tie);
   if (!nlohmann::json::sax_parse(text.begin(), text.end(), &sax)) return {};
   const std::size_t value =
-      text.find_first_not_of(" \t\r\n", text.find(':') + 1);  // there is one colon, as there is one key without one
+      text.find_first_not_of(" \t\r\n", text.find(':') + 1);  // the only key has no colon in it, so the first colon ends it
   const std::size_t at = value + (text[value] == '"' ? 1 : 0);
   return {sax.verdict(), static_cast<std::size_t>(text.data() - whole.data()) + at};
 }
@@ -160,7 +160,7 @@ std::size_t label_length(std::string_view text) {
   return 0;
 }
 
-/// What a line in lower case says that holds a label at `label`, or unparsable.
+/// Verdict of a line in lower case that has a label at `label`, or unparsable.
 Found read_line(std::string_view line, std::size_t label, bool allow_tie) {
   std::string_view before = line.substr(0, label), value = line.substr(label + label_length(line.substr(label)));
   static const Words kHeading = {"#", "-"};
@@ -180,10 +180,10 @@ Found read_line(std::string_view line, std::size_t label, bool allow_tie) {
   return {verdict, digit_last && value.size() > 3 ? at + value.find_last_of("12") : at};
 }
 
-/// Whether a line can be left out in asking which is the last: empty, or a mark such as the end of a code fence.
+/// Whether a line does not count as the last one: it is empty, or a mark such as the end of a code fence.
 bool is_mark(std::string_view line) { return line.find_first_not_of(" \t`*-_=") == std::string_view::npos; }
 
-/// @param text  part of `whole`
+/// @param text  a part of `whole`
 Found find_line(std::string_view text, std::string_view whole, bool allow_tie) {
   const std::string low = lower(text);
   const std::size_t offset = static_cast<std::size_t>(text.data() - whole.data());
@@ -201,7 +201,7 @@ Found find_line(std::string_view text, std::string_view whole, bool allow_tie) {
     while (label < line.size() && label_length(line.substr(label)) == 0) ++label;
     if (label < line.size()) {
       Found here = read_line(line, label, allow_tie);
-      // Words after a verdict that are no verdict take it back; so does a second verdict that differs.
+      // A later label with another verdict, or without one, makes the reply unparsable.
       spoiled = spoiled || (found.verdict != preference::Verdict::unparsable && found.verdict != here.verdict);
       here.at += offset + start;
       found = here;
@@ -213,12 +213,12 @@ Found find_line(std::string_view text, std::string_view whole, bool allow_tie) {
   return spoiled || !(opens || closes) ? Found{} : found;
 }
 
-/// The reply's own answer. @param text  what is behind the thoughts in `whole`
+/// @param text  the part of `whole` after the thoughts
 Found find_verdict(std::string_view text, std::string_view whole, AnswerForm form, bool allow_tie) {
   return form == AnswerForm::json_schema ? find_json(text, whole, allow_tie) : find_line(text, whole, allow_tie);
 }
 
-/// Whether the reply begins by declining to answer. Later such words are talk about the responses.
+/// Whether the reply begins by declining to answer. Such words later in a reply are about the responses.
 bool declines(std::string_view reply) {
   constexpr std::size_t kOpening = 160;  // bytes
   static const Words kPhrases = {"i cannot provide",
@@ -267,7 +267,7 @@ bool declines(std::string_view reply) {
   for (const auto& [from, to] : kLong) {
     for (std::size_t i = 0; (i = opening.find(from, i)) != std::string::npos; i += to.size()) opening.replace(i, from.size(), to);
   }
-  // Inside quotes it is what a response said.
+  // Quoted words are those of a response.
   opening.resize(std::min({opening.size(), opening.find('"'), opening.find("“"), opening.find("「")}));
   return std::any_of(kPhrases.begin(), kPhrases.end(), [&](std::string_view phrase) {
     const std::size_t at = opening.find(phrase);
@@ -275,104 +275,9 @@ bool declines(std::string_view reply) {
   });
 }
 
-// --- Foreign styles ---
-
-struct Name {
-  std::string text;  ///< lower case
-  preference::Verdict verdict;
-};
-
-std::vector<Name> names_of(const VerdictNames& names) {
-  std::vector<Name> result;
-  for (const auto& [list, verdict] : {std::pair(&names.first, preference::Verdict::first),
-                                      {&names.second, preference::Verdict::second},
-                                      {&names.tie, preference::Verdict::tie}}) {
-    for (const std::string& name : *list) result.push_back({lower(name), verdict});
-  }
-  return result;
-}
-
-/// The verdict of a text that is nothing but a name.
-preference::Verdict exactly(std::string_view text, const std::vector<Name>& names) {
-  static const Words kEdge = {" ", "\t", "*", "`", "\"", "'"};  // brackets belong to names
-  skip(text, kEdge);
-  for (int i = 0; i < 2; ++i) {
-    skip_back(text, kEdge);
-    skip_back(text, kStops);
-  }
-  for (const Name& name : names) {
-    if (text == name.text) return name.verdict;
-  }
-  return preference::Verdict::unparsable;
-}
-
-bool ends_with_any(std::string_view text, const Words& endings) {
-  return std::any_of(endings.begin(), endings.end(), [&](std::string_view ending) {
-    return text.ends_with(ending) && (text.size() == ending.size() || !is_word(text[text.size() - ending.size() - 1]));
-  });
-}
-
-bool has_word(std::string_view text, std::string_view word) {
-  for (std::size_t i = 0; (i = text.find(word, i)) != std::string_view::npos; ++i) {
-    if ((i == 0 || !is_word(text[i - 1])) && (i + word.size() == text.size() || !is_word(text[i + word.size()]))) return true;
-  }
-  return false;
-}
-
-/// Whether `after`, what follows a name, says that this is the better one.
-bool is_preferred(std::string_view after) {
-  static const Words kIs = {" is ", " was ", " would be "};
-  static const Words kAdverbs = {"the ",  "clearly ", "much ", "slightly ",  "overall ",       "therefore ",
-                                 "thus ", "a ",       "far ",  "generally ", "significantly ", "my "};
-  static const Words kBetter = {"better", "best", "superior", "preferred", "preferable", "stronger", "winner"};
-  const auto is = std::find_if(kIs.begin(), kIs.end(), [&](std::string_view word) { return after.starts_with(word); });
-  if (is == kIs.end()) return false;
-  after.remove_prefix(is->size());
-  skip(after, kAdverbs);
-  return std::any_of(kBetter.begin(), kBetter.end(), [&](std::string_view word) {
-    return after.starts_with(word) && (after.size() == word.size() || !is_word(after[word.size()]));
-  });
-}
-
-/// Whether `before`, what leads to a name, says that it is the better one.
-bool is_chosen(std::string_view before) {
-  static const Words kVerbs = {"i choose",       "i prefer",       "i pick",          "i select",
-                               "i would choose", "i would prefer", "i would pick",    "i would select",
-                               "i'd choose",     "i'd prefer",     "i would go with", "i go with",
-                               "my choice is",   "my answer is",   "my verdict is",   "the winner is"};
-  static const Words kBetterOnes = {"better", "best", "superior", "preferred", "preferable", "stronger"};
-  static const Words kThings = {"", " one", " output", " response", " answer", " choice", " option", " reply"};
-  static const Words kEdge = {" ", "*", "`", "\"", ":"};
-  skip_back(before, kEdge);
-  if (ends_with_any(before, kVerbs)) return true;
-  if (!before.ends_with(" is")) return false;
-  before.remove_suffix(3);
-  return std::any_of(kThings.begin(), kThings.end(), [&](std::string_view thing) {
-    return before.ends_with(thing) && ends_with_any(before.substr(0, before.size() - thing.size()), kBetterOnes);
-  });
-}
-
-/// Add what one sentence in lower case concludes.
-void conclude(std::string_view sentence, const std::vector<Name>& names, std::vector<preference::Verdict>& verdicts) {
-  for (const std::string_view word :
-       {"not", "neither", "nor", "either", "cannot", "if", "whether", "unless", "although", "hard", "would have been"}) {
-    if (has_word(sentence, word)) return;
-  }
-  if (sentence.find("n't") != std::string_view::npos || sentence.find("n’t") != std::string_view::npos) return;
-  for (const Name& name : names) {
-    for (std::size_t i = 0; (i = sentence.find(name.text, i)) != std::string_view::npos; i += name.text.size()) {
-      const std::size_t end = i + name.text.size();
-      if ((i > 0 && is_word(sentence[i - 1])) || (end < sentence.size() && is_word(sentence[end]))) continue;
-      std::string_view after = sentence.substr(end);
-      while (after.starts_with('*')) after.remove_prefix(1);
-      if (is_preferred(after) || is_chosen(sentence.substr(0, i))) verdicts.push_back(name.verdict);
-    }
-  }
-}
-
 // --- Probabilities ---
 
-/// The text of a token; its bytes where given, as a token may hold a part of a character.
+/// The text of a token, from its bytes if they are given: a token may hold a part of a character.
 std::optional<std::string> token_text(const nlohmann::json& token) {
   if (!token.is_object()) return std::nullopt;
   if (const auto bytes = token.find("bytes"); bytes != token.end() && bytes->is_array()) {
@@ -394,13 +299,13 @@ std::optional<double> token_probability(const nlohmann::json& token) {
   return p >= 0 && p <= 1.001 ? std::optional(p) : std::nullopt;
 }
 
-/// What a token at the place of the value means.
+/// Verdict of a token at the place of the value.
 preference::Verdict token_verdict(const std::string& token, bool allow_tie) {
   const std::string low = lower(token);
   std::string_view text = low;
   skip(text, kAround);
   if (allow_tie && !text.empty()) {
-    for (const std::string_view tie : kTie) {  // it may take several tokens
+    for (const std::string_view tie : kTie) {  // the word may be several tokens
       if (tie.starts_with(text)) return preference::Verdict::tie;
     }
   }
@@ -416,29 +321,6 @@ preference::Verdict parse_verdict(std::string_view reply, AnswerForm form, bool 
   const std::string_view text = without_thoughts(reply);
   const preference::Verdict verdict = find_verdict(text, reply, form, allow_tie).verdict;
   return verdict == preference::Verdict::unparsable && declines(text) ? preference::Verdict::refused : verdict;
-}
-
-preference::Verdict parse_named_verdict(std::string_view reply, const VerdictNames& wanted) {
-  const std::vector<Name> names = names_of(wanted);
-  const std::string text = lower(without_thoughts(reply));
-  if (const preference::Verdict verdict = exactly(text, names); verdict != preference::Verdict::unparsable) return verdict;
-
-  static const Words kAnswers = {"answer", "verdict", "decision", "choice", "conclusion", "winner", "better", "preferred"};
-  std::string_view last = trim(std::string_view(text).substr(std::min(text.size(), text.find_last_of('\n') + 1)));
-  if (const std::size_t colon = last.find(':'); colon != std::string_view::npos && ends_with_any(last.substr(0, colon), kAnswers))
-    last.remove_prefix(colon + 1);
-  if (const preference::Verdict verdict = exactly(last, names); verdict != preference::Verdict::unparsable) return verdict;
-
-  std::vector<preference::Verdict> verdicts;
-  for (std::size_t start = 0; start < text.size();) {
-    const std::size_t end = std::min(text.find_first_of(".!?;\n", start), text.size());
-    conclude(std::string_view(text).substr(start, end - start), names, verdicts);
-    start = end + 1;
-  }
-  if (!verdicts.empty() &&
-      std::all_of(verdicts.begin(), verdicts.end(), [&](preference::Verdict v) { return v == verdicts.front(); }))
-    return verdicts.front();
-  return verdicts.empty() && declines(text) ? preference::Verdict::refused : preference::Verdict::unparsable;
 }
 
 std::optional<double> first_probability(const nlohmann::json& logprobs, AnswerForm form, bool allow_tie) {

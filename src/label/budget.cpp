@@ -4,18 +4,18 @@
 
 namespace dmoerm::label {
 
-bool Budget::reserve(const judge::Usage& most) {
-  if (!shortage(most).empty()) return false;
-  reserved_ += most;
+bool Budget::reserve(const judge::Usage& max_cost) {
+  if (!shortage(max_cost).empty()) return false;
+  reserved_ += max_cost;
   return true;
 }
 
-void Budget::settle(const judge::Usage& most, const judge::Usage& used) {
-  reserved_ -= most;
+void Budget::settle(const judge::Usage& max_cost, const judge::Usage& used) {
+  reserved_ -= max_cost;
   run_ += used;
 }
 
-std::string Budget::shortage(const judge::Usage& most, const judge::Usage& in_flight) const {
+std::string Budget::shortage(const judge::Usage& max_cost, const judge::Usage& in_flight) const {
   for (const auto& [limits, store] : limits_) {
     judge::Usage sum = store ? before_ : judge::Usage{};
     sum += run_;
@@ -24,13 +24,13 @@ std::string Budget::shortage(const judge::Usage& most, const judge::Usage& in_fl
       return limit > 0 && used + more > limit;
     };
     const std::int64_t tokens = sum.prompt_tokens + sum.completion_tokens;
-    const std::int64_t more_tokens = most.prompt_tokens + most.completion_tokens;
-    if (exceeds(limits.cost_micros, sum.cost_micros, most.cost_micros)) {
+    const std::int64_t more_tokens = max_cost.prompt_tokens + max_cost.completion_tokens;
+    if (exceeds(limits.cost_micros, sum.cost_micros, max_cost.cost_micros)) {
       return fmt::format("cost: {:.6f} spent or in flight, the next request may cost {:.6f}, {} allows {:.6f}",
-                         static_cast<double>(sum.cost_micros) * 1e-6, static_cast<double>(most.cost_micros) * 1e-6, limits.source,
-                         static_cast<double>(limits.cost_micros) * 1e-6);
+                         static_cast<double>(sum.cost_micros) * 1e-6, static_cast<double>(max_cost.cost_micros) * 1e-6,
+                         limits.source, static_cast<double>(limits.cost_micros) * 1e-6);
     }
-    if (exceeds(limits.requests, sum.requests, most.requests)) {
+    if (exceeds(limits.requests, sum.requests, max_cost.requests)) {
       return fmt::format("requests: {} sent, {} allows {}", sum.requests, limits.source, limits.requests);
     }
     if (exceeds(limits.tokens, tokens, more_tokens)) {

@@ -1,5 +1,5 @@
-// The groups that a run uses, with their texts, as lines of a file: read one at a time, so that memory does not grow with the
-// data.
+// The groups that a run uses, with their texts, in a file of lines. They are read one at a time, so that memory does not grow
+// with the data.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -14,23 +14,23 @@ namespace dmoerm::label {
 
 class GroupFile {
  public:
-  /// What is kept in memory of a group.
+  /// The part of a group that is kept in memory.
   struct Entry {
     std::string id;
     std::int64_t offset = 0;
-    std::int32_t category = 0;  ///< index into categories()
+    std::int32_t category = 0;  ///< Index into categories()
     std::int32_t responses = 0;
     preference::Split split = preference::Split::train;
   };
 
-  /// A file of pair::to_json_line() lines. @throws IoError, DataError
+  /// Open a file of lines made by preference::to_json_line(). @throws IoError, DataError
   explicit GroupFile(const std::filesystem::path& path);
 
   [[nodiscard]] const std::vector<Entry>& entries() const { return entries_; }
   [[nodiscard]] const std::vector<std::string>& categories() const { return categories_; }
-  /// Numbers of a category's groups in some splits, in the file's order.
+  /// Numbers of a category's groups in the given splits, in the file's order.
   [[nodiscard]] std::vector<std::size_t> of(const std::string& category, const std::vector<config::Split>& splits) const;
-  /// Group number `index`. Not for several threads at once.
+  /// Read group number `index`. For one thread.
   [[nodiscard]] preference::Group read(std::size_t index);
 
  private:

@@ -24,7 +24,7 @@ bool is_vote(const VerdictCounts& counts) { return counts.judge.empty(); }
 
 std::string who(const VerdictCounts& counts) { return is_vote(counts) ? "all (vote)" : counts.judge; }
 
-/// Counts of a point: each judge's; of several judges or samples their vote as well.
+/// Rows of a point: one for each judge, and one for the vote if there are several judges or samples.
 std::vector<const VerdictCounts*> rows_of(const PointVerdicts& point) {
   std::vector<const VerdictCounts*> rows;
   for (const VerdictCounts& judge : point.judges) rows.push_back(&judge);
@@ -63,14 +63,13 @@ json counts_json(const VerdictCounts& c) {
   return result;
 }
 
-/// For a point without verdicts, so that its empty rows are not overlooked; "" for others.
+/// Note on a point without verdicts, so that its empty rows are noticed; "" for other points.
 std::string note_of(const PointVerdicts& point) {
   if (point.vote.pairs() > 0) return "";
   const std::string name = point.target.category + "/" + point.target.point;
   if (point.not_asked + point.skipped == 0)
-    return fmt::format("**{} has no pair to ask about**: no group of its category in `labels.splits` has two responses.\n\n",
-                       name);
-  return fmt::format("**{} has no verdicts**: of its pairs {} are not asked yet and {} are too long for a judge.\n\n", name,
+    return fmt::format("**{} has no pairs**: no group of its category in `labels.splits` has two responses.\n\n", name);
+  return fmt::format("**{} has no verdicts**: {} of its pairs are not asked yet and {} are too long for a judge.\n\n", name,
                      point.not_asked, point.skipped);
 }
 
@@ -81,8 +80,8 @@ std::string report_page(const std::vector<PointVerdicts>& points, const judge::U
                                 "first shown twice", "second shown twice", "unparsable", "refused", "error", "failed"}};
   std::vector<Row> agreement = {
       {"point", "judge", "with labels of the point", "compared", "with the overall preference", "compared"}};
-  std::vector<Row> notes = {{"point", "template", "pairs with verdicts", "of them with texts cut", "pairs not asked yet",
-                             "pairs skipped as too long", "responses shown", "that seem to talk to the judge"}};
+  std::vector<Row> notes = {{"point", "template", "pairs with verdicts", "of these with texts cut", "pairs not asked yet",
+                             "pairs skipped as too long"}};
   std::string missing;
   for (const PointVerdicts& point : points) {
     const std::string name = point.target.category + "/" + point.target.point;
@@ -93,17 +92,18 @@ std::string report_page(const std::vector<PointVerdicts>& points, const judge::U
                            std::to_string(counts->overall.total)});
     }
     notes.push_back({name, point.judges.empty() ? "" : point.judges.front().template_name, std::to_string(point.vote.pairs()),
-                     std::to_string(point.cut), std::to_string(point.not_asked), std::to_string(point.skipped),
-                     std::to_string(point.responses), percent(point.suspicious, point.responses)});
+                     std::to_string(point.cut), std::to_string(point.not_asked), std::to_string(point.skipped)});
     missing += note_of(point);
   }
   return fmt::format(
-      "# Labels of the judges\n\nEach pair is asked in both orders. *Believed*: the same response was preferred both times; "
-      "experts train on these. *Position bias*: the verdict "
-      "changed with the order (share of the answers with a verdict in both orders), split into the first or the second place "
-      "preferred twice. Of a judge each sample of a pair counts, of the vote each pair.\n\n{}{}\n"
+      "# Labels of the judges\n\nEach pair is asked in both orders. *Believed*: the judge preferred the same response both "
+      "times; "
+      "experts train on these. *Position bias*: the verdict changed with the order (share of the answers with a verdict in both "
+      "orders), split into answers that preferred the first place twice and the second place twice. Each sample of a pair counts "
+      "for a judge, each pair for the vote.\n\n{}{}\n"
       "## Agreement of the believed verdicts with the data's own labels\n\n{}\n## What was asked\n\n{}\n"
-      "Paid so far: {} for {} requests, {} prompt and {} completion tokens (everything the label store ever paid).\n",
+      "Paid so far: {} for {} requests, {} prompt tokens and {} completion tokens (everything that the label store has ever paid "
+      "for).\n",
       missing, markdown_table(outcomes), markdown_table(agreement), markdown_table(notes), money(spent.cost_micros, currency),
       spent.requests, spent.prompt_tokens, spent.completion_tokens);
 }
@@ -119,9 +119,7 @@ json report_json(const std::vector<PointVerdicts>& points, const judge::Usage& s
                     {"vote", counts_json(point.vote)},
                     {"not_asked", point.not_asked},
                     {"skipped", point.skipped},
-                    {"cut", point.cut},
-                    {"responses", point.responses},
-                    {"suspicious", point.suspicious}});
+                    {"cut", point.cut}});
   }
   return {{"points", list},
           {"spent",
@@ -134,7 +132,7 @@ json report_json(const std::vector<PointVerdicts>& points, const judge::Usage& s
 
 std::string estimate_table(const std::vector<PointEstimate>& estimates, const std::string& currency,
                            const std::string& counted_with) {
-  std::vector<Row> rows = {{"point", "requests", "known already", "to ask", "prompt tokens", "completion tokens at most",
+  std::vector<Row> rows = {{"point", "requests", "answered already", "to ask", "prompt tokens", "completion tokens at most",
                             "cost at most", "texts cut", "skipped"}};
   PointEstimate all;
   const auto row = [&](const std::string& name, const PointEstimate& e) {
@@ -144,9 +142,13 @@ std::string estimate_table(const std::vector<PointEstimate>& estimates, const st
   };
   for (const PointEstimate& e : estimates) {
     row(e.target.category + "/" + e.target.point, e);
-    all.total += e.total, all.known += e.known, all.skipped += e.skipped, all.cut += e.cut;
-    all.prompt_tokens += e.prompt_tokens, all.completion_tokens_max += e.completion_tokens_max,
-        all.cost_max_micros += e.cost_max_micros;
+    all.total += e.total;
+    all.known += e.known;
+    all.skipped += e.skipped;
+    all.cut += e.cut;
+    all.prompt_tokens += e.prompt_tokens;
+    all.completion_tokens_max += e.completion_tokens_max;
+    all.cost_max_micros += e.cost_max_micros;
   }
   row("all", all);
   return fmt::format("{}\nTokens are counted with {}. Nothing was sent.\n", markdown_table(rows), counted_with);

@@ -22,11 +22,11 @@ namespace {
 
 using std::chrono::milliseconds;
 constexpr milliseconds kPollWait{20};
-constexpr std::size_t kOnTheirWayMax = 2048;  // questions of all judges, those that wait for their turn included
-constexpr int kSlotsPerTurn = 256;            // looked at before replies are collected again
-constexpr int kHopeless = 32;                 // first replies of a judge that are all errors: stop
-constexpr int kUnansweredMax = 3;             // batches that came back without an answer to a question
-constexpr double kRefusedS = 600;             // of nothing but "too much": stop
+constexpr std::size_t kPendingMax = 2048;  // most questions without a reply, of all online judges
+constexpr int kSlotsPerTurn = 256;         // slots processed before replies are collected again
+constexpr int kHopeless = 32;              // errors as a judge's first replies after which the run ends
+constexpr int kUnansweredMax = 3;          // batches without an answer to a question after which the run ends
+constexpr double kRefusedS = 600;          // time of nothing but "too many requests" after which the run ends
 
 struct KeyHash {
   std::size_t operator()(const Digest& key) const {
@@ -36,25 +36,19 @@ struct KeyHash {
   }
 };
 
-/// A question that can be sent, or was.
-struct Asked {
+/// A slot of one of the points.
+struct PointSlot {
   std::size_t point = 0;
   Slot slot;
-  std::size_t form = 0;
-  judge::BuiltQuestion built;  ///< without its body once it was sent
-  judge::Usage most;
-  struct Waiting {
-    std::size_t point;
-    Slot slot;
-  };
-  int repeated = 0;              ///< tries that may have been paid and were repeated
-  std::vector<Waiting> waiting;  ///< the same question of other pairs or points
 };
 
-/// A question that comes back to be asked again.
-struct Again {
-  std::size_t point = 0;
-  Slot slot;
+/// A question that can be sent, or was sent.
+struct Asked : PointSlot {
+  std::size_t answer_form = 0;
+  judge::BuiltQuestion built;  ///< Its body is empty once it is sent
+  judge::Usage max_cost;
+  int repeated = 0;                ///< Repeated tries that may have been charged
+  std::vector<PointSlot> waiting;  ///< Other slots with the same question
 };
 
 }  // namespace
@@ -69,50 +63,51 @@ struct Labeller::Impl {
     }
   }
 
-  // --- towards the judges ---
+  // --- asking ---
 
-  /// Whether a slot needs no asking. @param built  its question in the form in use
+  /// Whether the store has an answer for a slot. @param built  its question in the answer form in use
   bool answered_before(std::size_t point, const Slot& slot, const judge::BuiltQuestion& built) {
-    const auto holds = [&](const label_store::Known* found) {
+    const auto holds = [&](const label_store::CachedVerdict* found) {
       return found != nullptr && !(config.retry_errors && found->verdict == preference::Verdict::error);
     };
     if (holds(store.find(built.question.key))) return true;
-    return judges[slot.judge].forms.size() > 1 && stored_before > 0 && holds(points[point].look_up(slot, store).answer);
+    return judges[slot.judge].answer_forms.size() > 1 && stored_before > 0 && holds(points[point].look_up(slot, store).answer);
   }
 
-  /// The next question that has to be asked; nothing if there is none, or none was found in this turn.
+  /// The next question to ask; nothing if there is none, or none was found in this turn.
   std::optional<Asked> next() {
     for (int i = 0; i < kSlotsPerTurn && (current < points.size() || !again.empty()); ++i) {
       Asked asked;
       if (!again.empty()) {
-        asked.point = again.front().point, asked.slot = again.front().slot;
+        static_cast<PointSlot&>(asked) = again.front();
         again.pop_front();
         --progress.points[asked.point].outstanding;
       } else if (const auto slot = points[current].next()) {
-        asked.point = current, asked.slot = *slot;
+        asked.point = current;
+        asked.slot = *slot;
       } else {
         progress.points[current].enumerated = true;
         finish(current++);
         continue;
       }
       PointProgress& point = progress.points[asked.point];
-      asked.form = judges[asked.slot.judge].form;
-      auto built = points[asked.point].build(asked.slot, asked.form);
+      asked.answer_form = judges[asked.slot.judge].answer_form;
+      auto built = points[asked.point].build(asked.slot, asked.answer_form);
       const bool too_long = !built;
       if (too_long || answered_before(asked.point, asked.slot, *built)) {
-        judge::Asker* asker = judges[asked.slot.judge].asker.get();
-        if (!too_long && asker->under_way(built->question.key)) asker->answered(built->question.key);
+        judge::JudgeBackend* backend = judges[asked.slot.judge].backend.get();
+        if (!too_long && backend->under_way(built->question.key)) backend->discard(built->question.key);
         ++(too_long ? point.skipped : point.known);
-        finish(asked.point);  // it may have been the last one, asked again in another form
+        finish(asked.point);  // it may have been the point's last question
         continue;
       }
       if (const auto same = by_key.find(built->question.key); same != by_key.end()) {
-        on_their_way.at(same->second).waiting.push_back({asked.point, asked.slot});
+        in_progress.at(same->second).waiting.push_back({asked.point, asked.slot});
         ++point.outstanding;
         continue;
       }
       asked.built = std::move(*built);
-      asked.most = judges[asked.slot.judge].most(asked.built);
+      asked.max_cost = judges[asked.slot.judge].max_cost(asked.built);
       return asked;
     }
     return std::nullopt;
@@ -126,35 +121,35 @@ struct Labeller::Impl {
     const Digest key = asked.built.question.key;
     std::string body = std::move(asked.built.question.body);
     asked.built.question.body.clear();
-    const auto tokens =
-        static_cast<std::int32_t>(std::min<std::int64_t>(asked.most.prompt_tokens + asked.most.completion_tokens, 1 << 30));
-    on_their_way.emplace(ticket, std::move(asked));
-    judge.asker->submit(ticket, key, std::move(body), tokens);
+    const auto tokens = static_cast<std::int32_t>(
+        std::min<std::int64_t>(asked.max_cost.prompt_tokens + asked.max_cost.completion_tokens, 1 << 30));
+    in_progress.emplace(ticket, std::move(asked));
+    judge.backend->submit(ticket, key, std::move(body), tokens);
   }
 
-  /// Send what may be sent. @return whether there may be more to send at once
+  /// Send all questions that may be sent now. @return whether there may be more
   bool fill() {
     for (int sent = 0; !ended() && sent < kSlotsPerTurn; ++sent) {
       if (!held) held = next();
-      if (!held && current < points.size()) return true;  // known ones only, in this turn
+      if (!held && current < points.size()) return true;  // this turn has found only answered questions
       if (!held) {
         flush();
         return false;
       }
       judge::Judge& judge = judges[held->slot.judge];
-      if (judge.asker->full() || (judge.config.api == config::JudgeApi::online && online_pending() >= kOnTheirWayMax))
-        return false;
-      if (!judge.form_known && judge.asker->pending() > 0) return false;  // the first reply decides how the others are asked
-      if (held->form != judge.form) {                                     // it was built before that was decided
+      if (judge.backend->full() || (judge.config.api == config::JudgeApi::online && online_pending() >= kPendingMax)) return false;
+      if (!judge.answer_form_known && judge.backend->pending() > 0) return false;  // the first reply decides the answer form
+      if (held->answer_form != judge.answer_form) {                                // it was built before that was decided
         ++progress.points[held->point].outstanding;
-        again.push_front({held->point, held->slot});
+        again.push_front(*held);
         held.reset();
         continue;
       }
-      if (judge.asker->under_way(held->built.question.key)) {
-        // paid for already, and set aside by reserve_left_over()
-      } else if (!budget->reserve(held->most)) {
-        if (!budget->affordable(held->most)) end(LabelEnd::Why::limit, "budget reached: " + budget->shortage(held->most));
+      if (judge.backend->under_way(held->built.question.key)) {
+        // it is paid for, and reserve_earlier_batches() has reserved its cost
+      } else if (!budget->reserve(held->max_cost)) {
+        if (!budget->affordable(held->max_cost))
+          end(LabellingEnd::Why::limit, "budget reached: " + budget->shortage(held->max_cost));
         flush();
         return false;
       }
@@ -165,43 +160,43 @@ struct Labeller::Impl {
   }
 
   void flush() {
-    for (judge::Judge& judge : judges) judge.asker->flush();
+    for (judge::Judge& judge : judges) judge.backend->flush();
   }
 
-  /// Questions that wait for the judges asked online.
+  /// Questions without a reply of all online judges.
   [[nodiscard]] std::size_t online_pending() const {
     std::size_t sum = 0;
-    for (const judge::Judge& judge : judges) sum += judge.config.api == config::JudgeApi::online ? judge.asker->pending() : 0;
+    for (const judge::Judge& judge : judges) sum += judge.config.api == config::JudgeApi::online ? judge.backend->pending() : 0;
     return sum;
   }
 
-  // --- from the judges ---
+  // --- collecting ---
 
-  [[nodiscard]] bool ended() const { return result.why != LabelEnd::Why::complete; }
+  [[nodiscard]] bool ended() const { return result.why != LabellingEnd::Why::complete; }
 
-  /// Send nothing new. At a limit what is under way was set aside and is waited for, batches too.
-  void end(LabelEnd::Why why, std::string message) {
+  /// Send nothing more. At a limit everything sent is within the budget and is waited for, batches too.
+  void end(LabellingEnd::Why why, std::string message) {
     if (ended()) return;
     result = {why, std::move(message)};
     std::size_t coming = 0;
     double seconds = 0;
     for (judge::Judge& judge : judges) {
-      if (why == LabelEnd::Why::limit) {
-        judge.asker->flush();
+      if (why == LabellingEnd::Why::limit) {
+        judge.backend->flush();
       } else {
-        judge.asker->stop_submitting();
+        judge.backend->stop_submitting();
       }
-      coming += judge.asker->prompt() ? judge.asker->in_flight() : 0;
+      coming += judge.backend->answers_soon() ? judge.backend->in_flight() : 0;
       for (const config::EndpointConfig& e : judge.config.endpoints) seconds = std::max(seconds, e.request_timeout_s);
     }
     if (coming > 0)
-      spdlog::info("[label] {}; waiting for {} answers that are on their way, at most {:.0f} s", result.message, coming, seconds);
+      spdlog::info("[label] {}; waiting at most {:.0f} s for {} answers in flight", result.message, seconds, coming);
   }
 
-  /// A question leaves the way answered.
+  /// A question is answered.
   void release(const Asked& asked) {
     by_key.erase(asked.built.question.key);
-    for (const Asked::Waiting& waiting : asked.waiting) {
+    for (const PointSlot& waiting : asked.waiting) {
       --progress.points[waiting.point].outstanding;
       finish(waiting.point);
     }
@@ -209,22 +204,22 @@ struct Labeller::Impl {
     finish(asked.point);
   }
 
-  /// A question leaves the way without an answer, to be asked again, and those that waited for it.
+  /// A question got no answer: ask it again, and so the slots that waited for it.
   void put_back(const Asked& asked) {
     by_key.erase(asked.built.question.key);
-    again.push_back({asked.point, asked.slot});
-    for (const Asked::Waiting& waiting : asked.waiting) again.push_back({waiting.point, waiting.slot});
+    again.push_back(asked);
+    again.insert(again.end(), asked.waiting.begin(), asked.waiting.end());
   }
 
-  /// What was set aside for a question, and for tries of it that may have been paid.
+  /// Replace the reservation of a question and its repeated tries by its cost.
   void settle(const Asked& asked, const judge::Usage& used) {
-    judge::Usage reserved = asked.most;
-    for (int i = 0; i < asked.repeated; ++i) reserved += asked.most;
+    judge::Usage reserved = asked.max_cost;
+    for (int i = 0; i < asked.repeated; ++i) reserved += asked.max_cost;
     budget->settle(reserved, used);
   }
 
   void take(judge::JudgeReply&& reply) {
-    auto node = on_their_way.extract(reply.ticket);
+    auto node = in_progress.extract(reply.ticket);
     DMOERM_CHECK(!node.empty(), "a reply to a question that was not asked");
     Asked& asked = node.mapped();
     judge::Judge& judge = judges[asked.slot.judge];
@@ -237,59 +232,62 @@ struct Labeller::Impl {
       } else if (++unanswered[asked.built.question.key] < kUnansweredMax) {
         put_back(asked);
       } else {
-        end(LabelEnd::Why::unreachable,
+        end(LabellingEnd::Why::unreachable,
             fmt::format("{} batches of {} came back without an answer: {}", kUnansweredMax, judge.config.model, reply.detail));
       }
       return;
     }
-    if (!judge.form_known && refuses_form(reply)) {
-      spdlog::warn("[label] judge={} takes no JSON schema ({}); it is asked for a verdict line instead", judge.config.model,
-                   reply.detail);
+    if (!judge.answer_form_known && refuses_answer_form(reply)) {
+      spdlog::warn("[label] judge={} does not support a JSON schema ({}); it is asked for a verdict line instead",
+                   judge.config.model, reply.detail);
       settle(asked, {});
-      judge.form = 1, judge.form_known = true;
+      judge.answer_form = 1;
+      judge.answer_form_known = true;
       put_back(asked);
       return;
     }
     const bool answer = reply.status == judge::JudgeReply::ok || reply.status == judge::JudgeReply::refused;
-    if (answer) judge.form_known = true;
+    if (answer) judge.answer_form_known = true;
     count_errors(asked.slot.judge, answer, reply.detail);
     const judge::Usage used = cost_of(judge, asked.built, reply);
     settle(asked, used);
-    batch.push_back(label_of(judge, asked.built.question, asked.form, reply, used));
+    batch.push_back(label_of(judge, asked.built.question, asked.answer_form, reply, used));
     answered.push_back(std::move(asked));
   }
 
-  /// A judge that answers with nothing but errors from the start is not asked on.
+  /// End the run if a judge has answered with nothing but errors from the start.
   void count_errors(std::size_t judge, bool answer, const std::string& detail) {
     if (answer) {
-      heard_at = std::chrono::steady_clock::now(), throttled_then = progress.throttled;
+      answered_at = std::chrono::steady_clock::now();
+      throttled_then = progress.throttled;
       errors[judge] = -1;
       return;
     }
     ++failed;
     if (errors[judge] >= 0 && ++errors[judge] >= kHopeless) {
-      end(LabelEnd::Why::refused,
+      end(LabellingEnd::Why::refused,
           fmt::format("the first {} replies of {} are errors, the last: {}", kHopeless, judges[judge].config.model, detail));
     }
   }
 
-  /// A judge that says nothing but "too much" for long has had its day's share.
-  void look_for_silence() {
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - heard_at).count();
+  /// End the run if all replies for a long time are "too many requests": the daily quota is probably used up.
+  void check_throttling() {
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - answered_at).count();
     if (seconds < kRefusedS || progress.throttled <= throttled_then ||
         progress.in_flight + static_cast<std::int64_t>(online_pending()) == 0)
       return;
-    end(LabelEnd::Why::quota, fmt::format("no answer but \"too many requests\" for {:.0f} s: a used-up quota?", seconds));
+    end(LabellingEnd::Why::quota,
+        fmt::format("all replies for {:.0f} s are \"too many requests\": the quota is probably used up", seconds));
   }
 
-  /// Labels on disk: now they count.
+  /// Store the answers; only then do they count.
   void acknowledge() {
     if (batch.empty()) return;
     try {
       store.append(batch);
-    } catch (const Error&) {  // disk full: what is in flight is still collected, and written if there is room again
+    } catch (const Error&) {  // e.g. disk full: answers in flight are still collected, and stored if there is room again
       if (!failure) failure = std::current_exception();
-      end(LabelEnd::Why::stopped, "the label store cannot be written");
+      end(LabellingEnd::Why::stopped, "the label store cannot be written");
       return;
     }
     if (spdlog::should_log(spdlog::level::debug)) {
@@ -299,7 +297,7 @@ struct Labeller::Impl {
       const Asked& asked = answered[i];
       PointProgress& point = progress.points[asked.point];
       ++point.answered;
-      for (const Asked::Waiting& waiting : asked.waiting) ++progress.points[waiting.point].known;
+      for (const PointSlot& waiting : asked.waiting) ++progress.points[waiting.point].known;
       ++point.verdicts[static_cast<std::size_t>(batch[i].verdict)];
       count_consistency(asked, batch[i].verdict);
       release(asked);
@@ -322,34 +320,35 @@ struct Labeller::Impl {
   }
 
   void finish(std::size_t point) {
-    if (!progress.points[point].done() || !watch->point_done || result.why == LabelEnd::Why::refused) return;
+    if (!progress.points[point].done() || !watch->point_done || result.why == LabellingEnd::Why::refused) return;
     try {
       watch->point_done(point);
-    } catch (const std::exception&) {  // its verdicts cannot be written: what is in flight is still collected
+    } catch (const std::exception&) {  // its verdicts cannot be written: answers in flight are still collected
       if (!failure) failure = std::current_exception();
-      end(LabelEnd::Why::stopped, "verdicts cannot be written");
+      end(LabellingEnd::Why::stopped, "verdicts cannot be written");
     }
   }
 
-  /// Whether there is something to wait for now that everything ends.
+  /// Whether the run, which is ending, must wait for replies.
   [[nodiscard]] bool awaited() const {
     return std::ranges::any_of(judges, [&](const judge::Judge& judge) {
-      return judge.asker->pending() > 0 && (judge.asker->prompt() || result.why == LabelEnd::Why::limit);
+      return judge.backend->pending() > 0 && (judge.backend->answers_soon() || result.why == LabellingEnd::Why::limit);
     });
   }
 
-  /// Set aside what batches of earlier runs may cost, before anything new is sent.
-  void reserve_left_over() {
-    if (std::ranges::none_of(judges, [](const judge::Judge& judge) { return judge.asker->left_over() > 0; })) return;
+  /// Reserve the cost of questions in batches of earlier runs, before anything new is sent.
+  void reserve_earlier_batches() {
+    if (std::ranges::none_of(judges, [](const judge::Judge& judge) { return judge.backend->pending_from_earlier_runs() > 0; }))
+      return;
     for (std::size_t i = 0; i < points.size(); ++i) {
       PointQuestions questions = points[i];
       while (const auto slot = questions.next()) {
         const judge::Judge& judge = judges[slot->judge];
-        if (judge.asker->left_over() == 0) continue;
-        const auto built = questions.build(*slot, judge.form);
-        if (!built || !judge.asker->under_way(built->question.key) || answered_before(i, *slot, *built)) continue;
+        if (judge.backend->pending_from_earlier_runs() == 0) continue;
+        const auto built = questions.build(*slot, judge.answer_form);
+        if (!built || !judge.backend->under_way(built->question.key) || answered_before(i, *slot, *built)) continue;
         if (!counted.insert(built->question.key).second) continue;
-        budget->reserve_paid(judge.most(*built));
+        budget->reserve_paid(judge.max_cost(*built));
       }
     }
   }
@@ -358,8 +357,8 @@ struct Labeller::Impl {
     progress.run = budget->run();
     progress.in_flight = progress.throttled = 0;
     for (const judge::Judge& judge : judges) {
-      progress.in_flight += static_cast<std::int64_t>(judge.asker->in_flight());
-      progress.throttled += judge.asker->stats().throttled;
+      progress.in_flight += static_cast<std::int64_t>(judge.backend->in_flight());
+      progress.throttled += judge.backend->stats().throttled;
     }
     if (watch->progress) watch->progress(progress);
   }
@@ -367,51 +366,53 @@ struct Labeller::Impl {
   void collect(milliseconds wait) {
     const auto share = wait / static_cast<int>(judges.size());
     for (judge::Judge& judge : judges) {
-      for (judge::JudgeReply& reply : judge.asker->poll(share)) take(std::move(reply));
+      for (judge::JudgeReply& reply : judge.backend->poll(share)) take(std::move(reply));
     }
   }
 
-  LabelEnd run(Budget& limits, const Watch& watcher) {
-    budget = &limits, watch = &watcher;
+  LabellingEnd run(Budget& limits, const Watch& watcher) {
+    budget = &limits;
+    watch = &watcher;
     errors.assign(judges.size(), 0);
     for (judge::Judge& judge : judges) {
-      judge.asker->ask_before_repeating([this](std::uint64_t ticket) {
-        Asked& asked = on_their_way.at(ticket);
-        const bool may = budget->reserve(asked.most);
+      judge.backend->ask_before_repeating([this](std::uint64_t ticket) {
+        Asked& asked = in_progress.at(ticket);
+        const bool may = budget->reserve(asked.max_cost);
         if (may) ++asked.repeated;
         return may;
       });
     }
-    reserve_left_over();
+    reserve_earlier_batches();
     for (;;) {
       if (watch->stop && watch->stop()) {
-        if (result.why == LabelEnd::Why::limit) result.why = LabelEnd::Why::complete;  // no waiting for what a limit waits for
-        end(LabelEnd::Why::stopped, "stopped by a signal");
+        if (result.why == LabellingEnd::Why::limit)
+          result.why = LabellingEnd::Why::complete;  // a signal does not wait for batches
+        end(LabellingEnd::Why::stopped, "stopped by a signal");
       }
       bool more = false;
       try {
         more = fill();
-      } catch (const Error&) {  // a text that cannot be asked about: what is in flight is still collected
+      } catch (const Error&) {  // a text that cannot be asked about: answers in flight are still collected
         if (!failure) failure = std::current_exception();
-        end(LabelEnd::Why::refused, "");
+        end(LabellingEnd::Why::refused, "");
       }
-      if (!more && !held && again.empty() && on_their_way.empty()) break;
+      if (!more && !held && again.empty() && in_progress.empty()) break;
       if (ended() && !awaited()) break;
       collect(more ? milliseconds(0) : kPollWait);
       acknowledge();
       if (batch.empty()) {
-        for (judge::Judge& judge : judges) judge.asker->acknowledge();
+        for (judge::Judge& judge : judges) judge.backend->acknowledge();
       }
       show();
-      look_for_silence();
+      check_throttling();
     }
     acknowledge();
     show();
     if (failed > 0)
-      spdlog::warn("[label] {} questions ended in errors; they are stored as such{}", failed,
-                   config.retry_errors ? ", and asked again by the next run" : "");
+      spdlog::warn("[label] {} questions ended in errors, which are stored{}", failed,
+                   config.retry_errors ? "; the next run asks them again" : "");
     if (failure) {
-      if (!batch.empty()) spdlog::error("[label] {} answers that were paid for could not be stored", batch.size());
+      if (!batch.empty()) spdlog::error("[label] {} paid answers could not be stored", batch.size());
       std::rethrow_exception(failure);
     }
     if (!ended()) {
@@ -419,7 +420,7 @@ struct Labeller::Impl {
         DMOERM_CHECK(point.done(), "every question of a complete labelling is answered");
     }
     std::size_t in_batches = 0;
-    for (const judge::Judge& judge : judges) in_batches += judge.asker->prompt() ? 0 : judge.asker->in_flight();
+    for (const judge::Judge& judge : judges) in_batches += judge.backend->answers_soon() ? 0 : judge.backend->in_flight();
     if (ended() && in_batches > 0) result.message += fmt::format("; {} questions are in batches at the provider", in_batches);
     return result;
   }
@@ -432,26 +433,26 @@ struct Labeller::Impl {
   const std::size_t stored_before;
   LabelProgress progress;
 
-  std::size_t current = 0;    ///< point whose questions are looked at
-  std::optional<Asked> held;  ///< could not be sent yet
-  std::deque<Again> again;    ///< to be asked in another form
+  std::size_t current = 0;      ///< Point whose questions are enumerated
+  std::optional<Asked> held;    ///< Question that could not be sent yet
+  std::deque<PointSlot> again;  ///< Questions to ask again
   std::uint64_t tickets = 0;
-  std::unordered_map<std::uint64_t, Asked> on_their_way;
+  std::unordered_map<std::uint64_t, Asked> in_progress;
   std::unordered_map<Digest, std::uint64_t, KeyHash> by_key;
-  std::vector<label_store::Label> batch;  ///< answers that are not stored yet
-  std::vector<Asked> answered;            ///< their questions
+  std::vector<label_store::Label> batch;  ///< Answers that are not stored yet
+  std::vector<Asked> answered;            ///< Their questions
   std::map<std::tuple<std::size_t, std::size_t, int, int, std::size_t, std::int32_t>, preference::Verdict>
-      one_order;  ///< of pairs whose other order is awaited
+      one_order;  ///< Verdicts of pairs whose other order has no answer yet
   Budget* budget = nullptr;
   const Watch* watch = nullptr;
-  LabelEnd result;
+  LabellingEnd result;
   std::exception_ptr failure;
-  std::vector<int> errors;  ///< by judge: replies from the first on that were errors; -1 once it has answered
-  std::int64_t failed = 0;  ///< questions that ended in errors
-  std::chrono::steady_clock::time_point heard_at = std::chrono::steady_clock::now();  ///< of the last answer
+  std::vector<int> errors;  ///< Errors by judge before its first answer; -1 once it has answered
+  std::int64_t failed = 0;  ///< Questions that ended in errors
+  std::chrono::steady_clock::time_point answered_at = std::chrono::steady_clock::now();  ///< Time of the last answer
   std::int64_t throttled_then = 0;
-  std::unordered_map<Digest, int, KeyHash> unanswered;  ///< how often a batch came back without an answer to a question
-  std::unordered_set<Digest, KeyHash> counted;          ///< questions of earlier runs' batches that are set aside
+  std::unordered_map<Digest, int, KeyHash> unanswered;  ///< Batches that came back without an answer, by question
+  std::unordered_set<Digest, KeyHash> counted;          ///< Questions in earlier batches whose cost is reserved
 };
 
 Labeller::Labeller(std::vector<Target> targets, std::vector<std::vector<GroupPairs>> pairs, GroupFile& groups,
@@ -468,17 +469,17 @@ std::vector<PointEstimate> Labeller::estimate() {
     while (const auto slot = questions.next()) {
       ++estimate.total;
       const judge::Judge& judge = impl_->judges[slot->judge];
-      const auto built = questions.build(*slot, judge.form);
+      const auto built = questions.build(*slot, judge.answer_form);
       if (!built) {
         ++estimate.skipped;
       } else if (impl_->answered_before(i, *slot, *built)) {
         ++estimate.known;
       } else {
-        const judge::Usage most = judge.most(*built);
-        estimate.prompt_tokens += most.prompt_tokens;
-        estimate.completion_tokens_max += most.completion_tokens;
-        estimate.cost_max_micros += most.cost_micros;
-        if (built->conversation_cut || built->a_cut || built->b_cut) ++estimate.cut;
+        const judge::Usage max_cost = judge.max_cost(*built);
+        estimate.prompt_tokens += max_cost.prompt_tokens;
+        estimate.completion_tokens_max += max_cost.completion_tokens;
+        estimate.cost_max_micros += max_cost.cost_micros;
+        if (built->cut()) ++estimate.cut;
       }
     }
     estimates.push_back(std::move(estimate));
@@ -486,7 +487,7 @@ std::vector<PointEstimate> Labeller::estimate() {
   return estimates;
 }
 
-LabelEnd Labeller::run(Budget& budget, const Watch& watch) { return impl_->run(budget, watch); }
+LabellingEnd Labeller::run(Budget& budget, const Watch& watch) { return impl_->run(budget, watch); }
 const LabelProgress& Labeller::progress() const { return impl_->progress; }
 
 }  // namespace dmoerm::label

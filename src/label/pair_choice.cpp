@@ -22,13 +22,13 @@ std::vector<ResponsePair> draw_pairs(std::uint64_t seed, const GroupSize& group,
   const std::int64_t n = group.responses;
   std::vector<ResponsePair> drawn;
   if (n < 2) return drawn;
-  // A round robin tournament: in each round everybody plays once (of an odd number, all but one), and after the last round
-  // everybody has met everybody. The draw is who sits where and which round comes first.
+  // A round-robin tournament: in each round every response is in one pair (if n is odd, all but one are), and over all rounds
+  // every two responses meet once. The draw decides the seats.
   std::vector<int> seats(static_cast<std::size_t>(n));
   for (std::size_t i = 0; i < seats.size(); ++i) seats[i] = static_cast<int>(i);
   Rng rng(seed, "pairs/" + group.id);
   rng.shuffle(seats);
-  if (n % 2 == 1) seats.insert(seats.begin(), -1);  // who meets it sits out, and plays first in the next round
+  if (n % 2 == 1) seats.insert(seats.begin(), -1);  // the response that meets it has no pair in this round
   const std::size_t players = seats.size();
   const auto wanted = static_cast<std::size_t>(std::min<std::int64_t>(std::max(count, 0), n * (n - 1) / 2));
   for (std::size_t round = 0; round + 1 < players && drawn.size() < wanted; ++round) {
@@ -43,10 +43,10 @@ std::vector<ResponsePair> draw_pairs(std::uint64_t seed, const GroupSize& group,
 
 std::vector<ChosenPair> uncertain_pairs(std::uint64_t seed, const std::vector<GroupSize>& groups,
                                         const std::vector<GapTable>& gaps, std::size_t pairs_max) {
-  DMOERM_CHECK(gaps.size() == groups.size(), "one table of gaps a group");
+  DMOERM_CHECK(gaps.size() == groups.size(), "one table of gaps per group");
   struct Candidate {
     double gap;
-    std::size_t drawn;  ///< number in the group's draw
+    std::size_t drawn;  ///< Number in the group's draw
     ChosenPair chosen;
   };
   std::vector<Candidate> candidates;
@@ -69,7 +69,7 @@ std::vector<ChosenPair> uncertain_pairs(std::uint64_t seed, const std::vector<Gr
 
 std::vector<ChosenPair> spread_budget(std::uint64_t seed, const std::vector<GroupSize>& groups,
                                       const std::vector<std::vector<ResponsePair>>& pairs, std::size_t pairs_max) {
-  DMOERM_CHECK(pairs.size() == groups.size(), "one list of pairs a group");
+  DMOERM_CHECK(pairs.size() == groups.size(), "one list of pairs per group");
   std::vector<ChosenPair> result;
   std::vector<std::size_t> left;
   for (std::size_t g = 0; g < groups.size(); ++g) left.push_back(g);

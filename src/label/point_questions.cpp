@@ -20,21 +20,23 @@ std::optional<Slot> PointQuestions::next() {
   return slot;
 }
 
-std::optional<judge::BuiltQuestion> PointQuestions::build(const Slot& slot, std::size_t form) {
+std::optional<judge::BuiltQuestion> PointQuestions::build(const Slot& slot, std::size_t answer_form) {
   const preference::Group& g = group(slot.group);
   const judge::PairToAsk pair{g.id, g.prompt, g.responses.at(static_cast<std::size_t>(slot.a)).text,
                               g.responses.at(static_cast<std::size_t>(slot.b)).text};
-  return judges_.at(slot.judge).forms.at(form).build(pair, target_.category, target_.point, slot.swapped, slot.sample);
+  return judges_.at(slot.judge)
+      .answer_forms.at(answer_form)
+      .build(pair, target_.category, target_.point, slot.swapped, slot.sample);
 }
 
 LookedUp PointQuestions::look_up(const Slot& slot, const label_store::LabelStore& store) {
   LookedUp result;
-  for (std::size_t form = 0; form < judges_.at(slot.judge).forms.size(); ++form) {
+  for (std::size_t form = 0; form < judges_.at(slot.judge).answer_forms.size(); ++form) {
     const auto built = build(slot, form);
     if (!built) continue;
-    const label_store::Known* found = store.find(built->question.key);
+    const label_store::CachedVerdict* found = store.find(built->question.key);
     const bool better = found != nullptr && (result.answer == nullptr || found->verdict != preference::Verdict::error);
-    if (result.skipped || better) result.cut = built->conversation_cut || built->a_cut || built->b_cut;
+    if (result.skipped || better) result.cut = built->cut();
     result.skipped = false;
     if (better) result.answer = found;
     if (found != nullptr && found->verdict != preference::Verdict::error) break;

@@ -1,4 +1,4 @@
-// The questions of one capability point, made one at a time: memory does not grow with the data.
+// The questions of one capability point, built one at a time so that memory does not grow with the data.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -12,19 +12,19 @@
 
 namespace dmoerm::label {
 
-/// One capability point whose pairs are to be labelled.
+/// One capability point whose pairs are labelled.
 struct Target {
   std::string category, point;
-  double score_gap_min = 0;  ///< smaller gaps of the data's own scores are no preference
+  double score_gap_min = 0;  ///< Smaller gaps of the data's own scores do not count as a preference
 };
 
-/// The pairs of a group that are asked about, a < b.
+/// Pairs of a group that are asked about, a < b.
 struct GroupPairs {
-  std::size_t group = 0;  ///< number in the GroupFile
+  std::size_t group = 0;  ///< Number in the GroupFile
   std::vector<std::pair<int, int>> pairs;
 };
 
-/// One place in the enumeration: which question, before it is built.
+/// One place in the enumeration of questions: identifies a question that is not built yet.
 struct Slot {
   std::size_t group = 0, judge = 0;
   int a = 0, b = 0;
@@ -32,11 +32,12 @@ struct Slot {
   bool swapped = false;
 };
 
-/// What is known of a slot's question.
+/// The stored answer to a slot's question.
 struct LookedUp {
-  const label_store::Known* answer = nullptr;  ///< in whichever form it was asked; an error only if no form has an answer
-  bool skipped = true;                         ///< too long in every answer form
-  bool cut = false;                            ///< a text of the question as asked was cut to fit
+  const label_store::CachedVerdict* answer =
+      nullptr;          ///< Answer in any form; nullptr if never asked; an error only if no form has an answer
+  bool skipped = true;  ///< Whether it is too long in every answer form
+  bool cut = false;     ///< Whether a text of the question was cut to fit
 };
 
 class PointQuestions {
@@ -45,17 +46,17 @@ class PointQuestions {
                  std::int32_t samples)
       : target_(std::move(target)), groups_(groups), judges_(judges), pairs_(pairs), samples_(samples) {}
 
-  /// The next slot; both orders of a pair follow each other. Nothing at the end.
+  /// The next slot, nothing at the end. The two orders of a pair are consecutive.
   std::optional<Slot> next();
-  /// Its question in one of its judge's answer forms. @return nothing if it is too long and the rule is to skip
+  /// Build a slot's question in one of its judge's answer forms. @return nothing if it is too long and the rule is to skip
   /// @throws DataError, ConfigError as QuestionBuilder::build()
-  std::optional<judge::BuiltQuestion> build(const Slot& slot, std::size_t form);
-  /// Its answer in the store.
+  std::optional<judge::BuiltQuestion> build(const Slot& slot, std::size_t answer_form);
+  /// Look a slot's answer up in the store, in all answer forms.
   LookedUp look_up(const Slot& slot, const label_store::LabelStore& store);
-  /// The group of a slot; the last one read is kept.
+  /// Group number `number`; the last one read is kept.
   const preference::Group& group(std::size_t number);
   [[nodiscard]] const Target& target() const { return target_; }
-  /// Slots in all.
+  /// Number of slots.
   [[nodiscard]] std::int64_t size() const;
 
  private:

@@ -6,20 +6,17 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
-#include <set>
 #include <sstream>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "label/suspicion.h"
 
 namespace dmoerm::label {
 namespace {
 
 using preference::SwapOutcome;
 
-/// What the believed ones of the group's recorded verdicts say: 1 = a is better, -1 = b, 0 = nothing, or the one as often as the
-/// other.
+/// Preference by the group's recorded verdicts, believed ones only: 1 = a is better, -1 = b, 0 = undecided.
 int recorded_preference(const preference::Group& group, std::string_view label, int a, int b) {
   int said = 0;
   for (const preference::RecordedVerdict& v : group.verdicts) {
@@ -32,8 +29,8 @@ int recorded_preference(const preference::Group& group, std::string_view label, 
   return said == 0 ? 0 : said > 0 ? 1 : -1;
 }
 
-/// What the data says about two responses under a label: 1 = a is better, -1 = b, 0 = nothing. Stated pairs go before scores,
-/// scores before verdicts that the data has recorded.
+/// Preference by the data between two responses under a label: 1 = a is better, -1 = b, 0 = none. Stated pairs take precedence
+/// over scores, and scores over recorded verdicts.
 int data_preference(const preference::Group& group, std::string_view label, int a, int b, double score_gap_min) {
   int stated = 0;
   for (const preference::StatedPair& p : group.pairs) {
@@ -69,7 +66,7 @@ SwapOutcome outcome_from(const std::string& word) {
   for (int i = 0; i <= static_cast<int>(SwapOutcome::error); ++i) {
     if (preference::to_string(static_cast<SwapOutcome>(i)) == word) return static_cast<SwapOutcome>(i);
   }
-  throw DataError(fmt::format("\"{}\" is no outcome", word));
+  throw DataError(fmt::format("\"{}\" is not an outcome", word));
 }
 
 void count_bias(VerdictCounts& counts, const Ballot& ballot) {
@@ -94,11 +91,11 @@ PointVerdicts read_verdicts(PointQuestions questions, const label_store::LabelSt
   verdicts.target = questions.target();
   for (const judge::Judge& judge : judges) {
     VerdictCounts counts;
-    counts.judge = judge.config.model, counts.template_name = judge.forms.front().judge_template().id();
+    counts.judge = judge.config.model;
+    counts.template_name = judge.answer_forms.front().judge_template().id();
     verdicts.judges.push_back(counts);
   }
   std::map<std::size_t, JudgedGroup> groups;
-  std::set<std::pair<std::size_t, int>> shown;
   const auto decide = [&](const Slot& slot, const PairBallots& ballots) {
     if (ballots.skipped || !ballots.complete) {
       ++(ballots.skipped ? verdicts.skipped : verdicts.not_asked);
@@ -120,13 +117,9 @@ PointVerdicts read_verdicts(PointQuestions questions, const label_store::LabelSt
     const Vote vote = count_votes(all);
     count(verdicts.vote, vote.outcome, point, overall);
     JudgedGroup& judged = groups[slot.group];
-    judged.file = group.file, judged.line = group.line;
+    judged.file = group.file;
+    judged.line = group.line;
     judged.pairs.push_back({slot.a, slot.b, vote});
-    for (const int r : {slot.a, slot.b}) {
-      if (!shown.emplace(slot.group, r).second) continue;
-      ++verdicts.responses;
-      if (find_suspicion(group.responses[static_cast<std::size_t>(r)].text) != Suspicion::none) ++verdicts.suspicious;
-    }
   };
   std::optional<Slot> last;
   PairBallots ballots;

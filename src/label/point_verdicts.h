@@ -1,5 +1,5 @@
-// What the judges' stored answers about one capability point come to: the verdicts that experts train on, and how far to trust
-// them.
+// Combines the judges' stored answers about one capability point into the verdicts that experts train on, and counts how far they
+// can be trusted.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -12,22 +12,23 @@
 
 namespace dmoerm::label {
 
-/// Judged pairs of which the data has an opinion of its own.
+/// Judged pairs for which the data has a preference of its own.
 struct Agreement {
   std::int64_t right = 0, total = 0;
 };
 
 /// Counts of one judge's answers in both orders, one for each pair and sample; or of all judges' votes, one for each pair.
 struct VerdictCounts {
-  std::string judge, template_name;        ///< both empty: the vote
-  std::array<std::int64_t, 7> outcomes{};  ///< by pair::SwapOutcome; of a judge each sample counts
-  std::int64_t first_both = 0;   ///< inconsistent, because the first shown was preferred in both orders; not counted of the vote
-  std::int64_t second_both = 0;  ///< likewise, the second shown
-  Agreement point, overall;  ///< of the believed verdicts with the data's own labels of the point, and of the overall preference
+  std::string judge, template_name;        ///< Both empty for the vote
+  std::array<std::int64_t, 7> outcomes{};  ///< Counts by preference::SwapOutcome; for a judge each sample counts
+  std::int64_t first_both = 0;             ///< Inconsistent answers that preferred the first shown in both orders; 0 for the vote
+  std::int64_t second_both = 0;  ///< Inconsistent answers that preferred the second shown in both orders; 0 for the vote
+  Agreement point,
+      overall;  ///< Agreement of the believed verdicts with the data's own labels of the point, and with its overall preference
 
-  /// All that was counted: of the vote pairs, of a judge answers in both orders.
+  /// Everything counted: pairs for the vote, answers in both orders for a judge.
   [[nodiscard]] std::int64_t pairs() const;
-  /// Those with a verdict in both orders.
+  /// The part with a verdict in both orders.
   [[nodiscard]] std::int64_t judged() const { return outcomes[0] + outcomes[1] + outcomes[2] + outcomes[3]; }
 };
 
@@ -36,7 +37,7 @@ struct JudgedPair {
   Vote vote;
 };
 
-/// Judged pairs of one group, which is named by where it was read.
+/// Judged pairs of one group, which is named by its file and line.
 struct JudgedGroup {
   std::string file;
   std::int64_t line = 0;
@@ -48,15 +49,13 @@ struct PointVerdicts {
   std::vector<JudgedGroup> groups;
   VerdictCounts vote;
   std::vector<VerdictCounts> judges;
-  std::int64_t not_asked = 0;   ///< pairs without an answer to every question yet
-  std::int64_t skipped = 0;     ///< pairs that are left out, because they do not fit a judge's context (`too_long: skip`)
-  std::int64_t cut = 0;         ///< pairs of the vote whose texts were cut to fit a judge's context
-  std::int64_t responses = 0;   ///< shown to a judge
-  std::int64_t suspicious = 0;  ///< of them, those that seem to talk to the judge
+  std::int64_t not_asked = 0;  ///< Pairs of which a question has no answer yet
+  std::int64_t skipped = 0;    ///< Pairs left out because they do not fit a judge's context (`too_long: skip`)
+  std::int64_t cut = 0;        ///< Pairs of the vote whose texts were cut to fit a judge's context
 };
 
-/// Read the answers of all questions of a point from the store.
-/// @param by_weight  judges' votes have their weights; else one each
+/// Read the answers to all questions of a point from the store.
+/// @param by_weight  whether votes have their judge's weight; else all count 1
 PointVerdicts read_verdicts(PointQuestions questions, const label_store::LabelStore& store,
                             const std::vector<judge::Judge>& judges, bool by_weight);
 

@@ -45,7 +45,7 @@ Sums sums_of(const LabelProgress& progress) {
   return sums;
 }
 
-/// "coherence 81 %": points that are being asked, or were in this run.
+/// "coherence 81 %": consistency of the point that is being asked, or of all points of this run.
 std::string consistency(const LabelProgress& progress, bool all) {
   std::string text;
   for (const PointProgress& p : progress.points) {
@@ -69,7 +69,7 @@ std::string progress_text(const LabelProgress& progress, const std::string& curr
   std::string text = fmt::format("{}/{} {:.1f} requests/s {:.0f} tokens/s", sums.done, sums.total, requests_per_s, tokens_per_s);
   text += fmt::format(" cost {}", money(progress.run.cost_micros, currency));
   if (sums.answered > 0)
-    text += fmt::format(" (+{} to the end)", money(static_cast<std::int64_t>(each * static_cast<double>(left)), currency));
+    text += fmt::format(" (+{} expected)", money(static_cast<std::int64_t>(each * static_cast<double>(left)), currency));
   text += fmt::format(
       " ETA {}", left == 0 ? "0:00:00" : clock_text(requests_per_s > 0 ? static_cast<double>(left) / requests_per_s : INFINITY));
   text += fmt::format(" in flight {}", progress.in_flight);
@@ -82,7 +82,7 @@ std::string progress_text(const LabelProgress& progress, const std::string& curr
   const int full = sums.total > 0 ? static_cast<int>(kBar * sums.done / sums.total) : kBar;
   text = fmt::format("[{:#>{}}{:.>{}}] {}", "", full, "", kBar - full, text);
   auto end = std::min(text.size(), static_cast<std::size_t>(std::max(20, width - 1)));
-  // Names may be of any script: half a character would be a broken one.
+  // Names may have characters of several bytes: do not cut inside one.
   while (end < text.size() && end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
   return text.substr(0, end);
 }
@@ -102,7 +102,10 @@ ProgressLine::Rates ProgressLine::rates(const LabelProgress& progress, Clock::ti
       rates_.requests = static_cast<double>(progress.run.requests - measured_run_.requests) / seconds;
       rates_.tokens = (tokens(progress.run) - tokens(measured_run_)) / seconds;
     }
-    if (!early) measured_ = now, measured_run_ = progress.run;
+    if (!early) {
+      measured_ = now;
+      measured_run_ = progress.run;
+    }
   }
   return rates_;
 }

@@ -1,4 +1,4 @@
-// Seeing a labelling: a live line with a bar on a terminal, one log line a minute otherwise.
+// Shows the progress of a labelling: a live line with a bar on a terminal, otherwise one log line a minute.
 #pragma once
 #include <chrono>
 #include <string>
@@ -9,20 +9,20 @@ namespace dmoerm::label {
 
 class ProgressLine {
  public:
-  /// @param terminal  redraw one line on stderr; else log a line each minute
+  /// @param terminal  whether to redraw one line on stderr; if not, a line is logged each minute
   ProgressLine(std::string currency, bool terminal);
   /// Ends the line.
   ~ProgressLine();
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
 
-  /// Called often; shows what is due. @param last  show in any case
+  /// Show the progress if it is time to. Call it often. @param last  show it in any case
   void update(const LabelProgress& progress, bool last = false);
 
  private:
   using Clock = std::chrono::steady_clock;
   struct Rates {
-    double requests = 0, tokens = 0;  ///< a second
+    double requests = 0, tokens = 0;  ///< Rates per second
   };
   Rates rates(const LabelProgress& progress, Clock::time_point now);
 
@@ -33,7 +33,7 @@ class ProgressLine {
   Rates rates_;
 };
 
-/// The line itself. @param width  of the terminal; 0: no bar
+/// Text of the line. @param width  width of the terminal; 0: no bar
 std::string progress_text(const LabelProgress& progress, const std::string& currency, double requests_per_s, double tokens_per_s,
                           int width);
 

@@ -14,35 +14,32 @@ std::int64_t now_ms() {
 }  // namespace
 
 judge::Usage cost_of(const judge::Judge& judge, const judge::BuiltQuestion& question, const judge::JudgeReply& reply) {
-  const judge::Usage most = judge.most(question);
+  const judge::Usage max_cost = judge.max_cost(question);
   const bool answered = reply.status == judge::JudgeReply::ok || reply.status == judge::JudgeReply::refused;
   judge::Usage used{1, 0, 0, 0};
   if (answered) {
-    used.prompt_tokens = reply.prompt_tokens >= 0 ? reply.prompt_tokens : most.prompt_tokens;
+    used.prompt_tokens = reply.prompt_tokens >= 0 ? reply.prompt_tokens : max_cost.prompt_tokens;
     used.completion_tokens = reply.completion_tokens >= 0 ? reply.completion_tokens : judge::estimate_tokens(reply.text);
   }
-  used.prompt_tokens += reply.billed_tries * most.prompt_tokens;
-  used.completion_tokens += reply.billed_tries * most.completion_tokens;
+  used.prompt_tokens += reply.billed_tries * max_cost.prompt_tokens;
+  used.completion_tokens += reply.billed_tries * max_cost.completion_tokens;
   used.cost_micros = judge.cost_micros(used.prompt_tokens, used.completion_tokens);
   return used;
 }
 
-label_store::Label label_of(const judge::Judge& judge, const judge::Question& question, std::size_t form,
+label_store::Label label_of(const judge::Judge& judge, const judge::Question& question, std::size_t answer_form,
                             const judge::JudgeReply& reply, const judge::Usage& used) {
-  const judge::QuestionBuilder& builder = judge.forms[form];
+  const judge::QuestionBuilder& builder = judge.answer_forms[answer_form];
   label_store::Label label;
-  label.key = question.key, label.pair = question.pair;
-  label.category = question.category, label.point = question.point;
-  label.judge = question.judge, label.template_name = question.template_name;
-  label.swapped = question.swapped, label.sample = question.sample;
+  static_cast<judge::QuestionId&>(label) = question;
   if (reply.status == judge::JudgeReply::ok) {
-    label.verdict = judge::parse_verdict(reply.text, builder.parameters().form, builder.judge_template().ties());
-    // A reply that was cut off at max_tokens may end in a line that it only quotes.
-    const bool cut_off = reply.finish_reason == "length" && builder.parameters().form == judge::AnswerForm::verdict_line;
+    label.verdict = judge::parse_verdict(reply.text, builder.answer_form(), builder.judge_template().ties());
+    // The last line of a reply that was cut off at max_tokens may be a quotation.
+    const bool cut_off = reply.finish_reason == "length" && builder.answer_form() == judge::AnswerForm::verdict_line;
     if (cut_off) label.verdict = preference::Verdict::unparsable;
     label.reply = reply.text;
     if (judge.config.probabilities) {
-      const auto first = judge::first_probability(reply.logprobs, builder.parameters().form, builder.judge_template().ties());
+      const auto first = judge::first_probability(reply.logprobs, builder.answer_form(), builder.judge_template().ties());
       if (first) label.first_probability = static_cast<float>(*first);
     }
   } else {
@@ -56,10 +53,8 @@ label_store::Label label_of(const judge::Judge& judge, const judge::Question& qu
   return label;
 }
 
-bool refuses_form(const judge::JudgeReply& reply) {
-  const auto says = [&](std::string_view word) { return reply.detail.find(word) != std::string::npos; };
-  return reply.status == judge::JudgeReply::error && (says("answered 400") || says("answered 422") || says("answered 501")) &&
-         (says("response_format") || says("schema") || says("guided") || says("grammar") || says("structured"));
+bool refuses_answer_form(const judge::JudgeReply& reply) {
+  return reply.status == judge::JudgeReply::error && reply.reason == judge::JudgeReply::Reason::response_format;
 }
 
 }  // namespace dmoerm::label

@@ -1,4 +1,4 @@
-// The limits that `dmoerm label` is given for one run.
+// Limits for one run of `dmoerm label`.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -8,14 +8,14 @@
 
 namespace dmoerm::label {
 
-/// As on the command line; nothing: not given.
+/// Limits from the command line; nothing: the option is not given.
 struct RunLimits {
-  std::optional<double> cost_max = {};  ///< in `labels.currency`
+  std::optional<double> cost_max = {};  ///< Amount in `labels.currency`
   std::optional<std::int64_t> requests_max = {}, tokens_max = {};
 };
 
-/// Their source names the options that were given.
-/// @throws ConfigError for a limit that is not above 0 or too large to count, or one of cost where a judge has no price
+/// Check the limits and convert them; the result's source names the given options.
+/// @throws ConfigError for a limit that is not above 0 or too large, or a limit of cost where a judge has no price
 SpendLimits spend_limits(const RunLimits& limits, const config::LabelsConfig& labels);
 
 }  // namespace dmoerm::label

@@ -27,7 +27,7 @@ std::vector<Target> targets_of(const config::RunConfig& config, const std::vecto
   }
   if (!unused.empty()) {
     const auto near = config::nearest(*unused.begin(), names);
-    throw ConfigError(fmt::format("\"{}\" is no category or category/point of the configuration{}", *unused.begin(),
+    throw ConfigError(fmt::format("\"{}\" is not a category or category/point of the configuration{}", *unused.begin(),
                                   near && !near->empty() ? fmt::format("; did you mean {}?", *near) : ""));
   }
   return targets;
@@ -46,16 +46,16 @@ std::vector<GroupPairs> choose_pairs(const config::RunConfig& config, const Grou
                                                              : draw_pairs(config.seed, size, per_group));
   }
   std::vector<ChosenPair> chosen;
-  const auto most = static_cast<std::size_t>(choice.pairs_max);
+  const auto pairs_max = static_cast<std::size_t>(choice.pairs_max);
   if (choice.choose == config::PairChoice::uncertain) {
     std::vector<GapTable> tables;
     for (const std::size_t group : groups) tables.push_back(gaps.contains(group) ? gaps.at(group) : GapTable{});
     std::vector<int> taken(groups.size(), 0);
     for (const ChosenPair& pair : uncertain_pairs(config.seed, sizes, tables, SIZE_MAX)) {
-      if (taken[pair.group]++ < per_group && (most == 0 || chosen.size() < most)) chosen.push_back(pair);
+      if (taken[pair.group]++ < per_group && (pairs_max == 0 || chosen.size() < pairs_max)) chosen.push_back(pair);
     }
-  } else if (most > 0) {
-    chosen = spread_budget(config.seed, sizes, pairs, most);
+  } else if (pairs_max > 0) {
+    chosen = spread_budget(config.seed, sizes, pairs, pairs_max);
   } else {
     for (std::size_t i = 0; i < pairs.size(); ++i) {
       for (const ResponsePair& pair : pairs[i]) chosen.push_back({i, pair});

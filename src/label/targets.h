@@ -1,4 +1,4 @@
-// What a configuration wants labelled: its capability points, and for each the pairs to ask about.
+// What a configuration has labelled: its capability points, and the pairs that are asked about for each.
 #pragma once
 #include <map>
 #include <string>
@@ -11,13 +11,13 @@
 namespace dmoerm::label {
 
 /// Every point of every category, or those that `only` names ("category/point" or "category").
-/// @throws ConfigError for a name that is none of them
+/// @throws ConfigError for a name that the configuration does not have
 std::vector<Target> targets_of(const config::RunConfig& config, const std::vector<std::string>& only = {});
 
 /// Reward gaps by group number of a GroupFile, for `choose: uncertain`.
 using Gaps = std::map<std::size_t, GapTable>;
 
-/// The pairs of a target to ask about, in the order to ask: group by group, or spread over the groups where pairs_max ends them.
+/// The pairs of a target to ask about, in the order to ask: group by group, or spread over the groups if pairs_max limits them.
 std::vector<GroupPairs> choose_pairs(const config::RunConfig& config, const GroupFile& groups, const Target& target,
                                      const Gaps& gaps = {});
 

@@ -8,7 +8,7 @@ namespace {
 
 using preference::SwapOutcome;
 
-/// For a, from 0 to 1; nothing without a verdict.
+/// Support of one reply for a, from 0 to 1; nothing without a verdict.
 std::optional<double> for_a(preference::Verdict verdict, float probability, bool swapped) {
   double first = 0.5;
   if (verdict == preference::Verdict::first || verdict == preference::Verdict::second || verdict == preference::Verdict::tie) {
@@ -20,7 +20,7 @@ std::optional<double> for_a(preference::Verdict verdict, float probability, bool
   return swapped ? 1 - first : first;
 }
 
-/// Sums of weights are equal but for rounding: 0.1 + 0.2 is as much as 0.3.
+/// Compares sums of weights with a tolerance for rounding: 0.1 + 0.2 equals 0.3.
 bool reaches(double weight, double largest) { return weight >= largest * (1 - 1e-9); }
 
 template <class Place>

@@ -1,4 +1,5 @@
-// From the replies about one pair and point to one outcome: each judge and sample is a ballot of two replies, one for each order.
+// Combines the replies about one pair and point into one outcome. A ballot is one judge's two replies in one sample, one for each
+// order.
 #pragma once
 #include <optional>
 #include <vector>
@@ -8,33 +9,31 @@
 
 namespace dmoerm::label {
 
-/// What one judge said in one sample. Verdicts are about what was shown: the first order shows a first.
+/// One judge's verdicts in one sample, in terms of what was shown: the first order shows a first.
 struct Ballot {
   preference::Verdict first_order = preference::Verdict::error, second_order = preference::Verdict::error;
-  float first_probability = -1, second_probability = -1;  ///< Label::first_probability of the two
+  float first_probability = -1, second_probability = -1;  ///< Label::first_probability of both
   double weight = 1;
 };
 
-/// The swap rule for one ballot.
+/// Outcome of one ballot by the swap rule.
 preference::SwapOutcome outcome_of(const Ballot& ballot);
 
 struct Vote {
   preference::SwapOutcome outcome = preference::SwapOutcome::error;
-  /// Of the ballots with a verdict (a tie is one) in both orders, the weight of the replies for a, a tie counting half; with
-  /// token probabilities their mean. 0.5 if there is no such ballot: one order alone cannot be told from position bias.
+  /// Weighted share of replies for a, over the ballots with a verdict (or tie) in both orders; a tie counts half, and a reply
+  /// with a token probability counts with it. 0.5 without such a ballot: a verdict in one order may be position bias.
   float share = 0.5F;
 };
 
-/// One ballot decides by itself. Of several, those that the swap rule believes are counted, and the outcome with more weight than
-/// each other wins: a plurality of the believed ballots, which need not be a half of them (3 first, 2 second, 2 tie are first).
-/// Judges that contradict each other with equal weight (but for rounding) are inconsistent. If none is believed, what most of
-/// them are (of equally many the first of inconsistent, unparsable, refused, error).
+/// The outcome with the most weight among the ballots that the swap rule believes: a plurality, not necessarily a majority (3
+/// first, 2 second, 2 tie give first). If two lead with equal weight (apart from rounding), the outcome is inconsistent. Without
+/// a believed ballot it is the most frequent failure, and of equally frequent ones the first of inconsistent, unparsable,
+/// refused, error.
 Vote count_votes(const std::vector<Ballot>& ballots);
 
-/// What training makes of a vote: the probability that a is the better one, above or below a half; nothing if the vote decides
-/// nothing.
-/// @param soft  the share of the votes, where there were verdicts in both orders (inconsistent ones too); else 1 or 0, of the
-///              believed outcomes only
+/// The training target of a vote: the probability that a is better, never 0.5; nothing if the vote is undecided.
+/// @param soft  true: the share of the votes, for believed and inconsistent outcomes; false: 1 or 0, for believed ones only
 std::optional<float> training_target(const Vote& vote, bool soft);
 
 }  // namespace dmoerm::label

@@ -37,7 +37,7 @@ std::uint64_t row_check(const Label& label, std::int64_t sequence) {
 }
 
 std::int32_t LabelColumns::name(std::string_view word) {
-  if (name_index_.size() != names.size()) {  // names came from a file
+  if (name_index_.size() != names.size()) {  // the names were read from a file
     for (std::size_t i = 0; i < names.size(); ++i) name_index_.emplace(names[i], static_cast<std::int32_t>(i));
   }
   const auto [at, is_new] = name_index_.emplace(word, static_cast<std::int32_t>(names.size()));
@@ -46,28 +46,44 @@ std::int32_t LabelColumns::name(std::string_view word) {
 }
 
 void LabelColumns::add(const Label& l, std::int64_t number, std::uint64_t row_checksum) {
-  key.push_back(l.key), pair.push_back(l.pair);
-  category.push_back(name(l.category)), point.push_back(name(l.point));
-  judge.push_back(name(l.judge)), template_name.push_back(name(l.template_name));
-  swapped.push_back(l.swapped ? 1 : 0), verdict.push_back(static_cast<std::uint8_t>(l.verdict)), sample.push_back(l.sample);
+  key.push_back(l.key);
+  pair.push_back(l.pair);
+  category.push_back(name(l.category));
+  point.push_back(name(l.point));
+  judge.push_back(name(l.judge));
+  template_name.push_back(name(l.template_name));
+  swapped.push_back(l.swapped ? 1 : 0);
+  verdict.push_back(static_cast<std::uint8_t>(l.verdict));
+  sample.push_back(l.sample);
   first_probability.push_back(l.first_probability);
-  prompt_tokens.push_back(l.prompt_tokens), completion_tokens.push_back(l.completion_tokens);
-  cost_micros.push_back(l.cost_micros), time_ms.push_back(l.time_ms);
-  sequence.push_back(number), check.push_back(row_checksum);
+  prompt_tokens.push_back(l.prompt_tokens);
+  completion_tokens.push_back(l.completion_tokens);
+  cost_micros.push_back(l.cost_micros);
+  time_ms.push_back(l.time_ms);
+  sequence.push_back(number);
+  check.push_back(row_checksum);
   reply_length.push_back(static_cast<std::int32_t>(l.reply.size()));
   reply_bytes.insert(reply_bytes.end(), l.reply.begin(), l.reply.end());
 }
 
 void LabelColumns::add_row(const LabelColumns& o, std::size_t row, std::size_t reply_at) {
   const auto renamed = [&](std::int32_t index) { return name(o.names[static_cast<std::size_t>(index)]); };
-  key.push_back(o.key[row]), pair.push_back(o.pair[row]);
-  category.push_back(renamed(o.category[row])), point.push_back(renamed(o.point[row]));
-  judge.push_back(renamed(o.judge[row])), template_name.push_back(renamed(o.template_name[row]));
-  swapped.push_back(o.swapped[row]), verdict.push_back(o.verdict[row]), sample.push_back(o.sample[row]);
+  key.push_back(o.key[row]);
+  pair.push_back(o.pair[row]);
+  category.push_back(renamed(o.category[row]));
+  point.push_back(renamed(o.point[row]));
+  judge.push_back(renamed(o.judge[row]));
+  template_name.push_back(renamed(o.template_name[row]));
+  swapped.push_back(o.swapped[row]);
+  verdict.push_back(o.verdict[row]);
+  sample.push_back(o.sample[row]);
   first_probability.push_back(o.first_probability[row]);
-  prompt_tokens.push_back(o.prompt_tokens[row]), completion_tokens.push_back(o.completion_tokens[row]);
-  cost_micros.push_back(o.cost_micros[row]), time_ms.push_back(o.time_ms[row]);
-  sequence.push_back(o.sequence[row]), check.push_back(o.check[row]);
+  prompt_tokens.push_back(o.prompt_tokens[row]);
+  completion_tokens.push_back(o.completion_tokens[row]);
+  cost_micros.push_back(o.cost_micros[row]);
+  time_ms.push_back(o.time_ms[row]);
+  sequence.push_back(o.sequence[row]);
+  check.push_back(o.check[row]);
   if (o.reply_length.empty()) return;
   reply_length.push_back(o.reply_length[row]);
   const auto start = o.reply_bytes.begin() + static_cast<std::ptrdiff_t>(reply_at);
@@ -85,16 +101,29 @@ std::vector<std::size_t> LabelColumns::reply_starts() const {
 Label LabelColumns::label(std::size_t row, std::size_t reply_at) const {
   const auto word = [&](const std::vector<std::int32_t>& column) { return names[static_cast<std::size_t>(column[row])]; };
   Label l;
-  l.key = key[row], l.pair = pair[row];
-  l.category = word(category), l.point = word(point), l.judge = word(judge), l.template_name = word(template_name);
-  l.swapped = swapped[row] != 0, l.sample = sample[row], l.verdict = verdict_of(row);
+  l.key = key[row];
+  l.pair = pair[row];
+  l.category = word(category);
+  l.point = word(point);
+  l.judge = word(judge);
+  l.template_name = word(template_name);
+  l.swapped = swapped[row] != 0;
+  l.sample = sample[row];
+  l.verdict = verdict_of(row);
   l.first_probability = first_probability[row];
-  l.prompt_tokens = prompt_tokens[row], l.completion_tokens = completion_tokens[row];
-  l.cost_micros = cost_micros[row], l.time_ms = time_ms[row];
+  l.prompt_tokens = prompt_tokens[row];
+  l.completion_tokens = completion_tokens[row];
+  l.cost_micros = cost_micros[row];
+  l.time_ms = time_ms[row];
   if (!reply_length.empty()) {
     l.reply.assign(reinterpret_cast<const char*>(reply_bytes.data()) + reply_at, static_cast<std::size_t>(reply_length[row]));
   }
   return l;
+}
+
+PointKey LabelColumns::point_key(std::size_t row) const {
+  const auto word = [&](const std::vector<std::int32_t>& column) { return names[static_cast<std::size_t>(column[row])]; };
+  return {word(category), word(point), word(judge), word(template_name)};
 }
 
 judge::Usage LabelColumns::spent(std::size_t row) const {
@@ -102,7 +131,7 @@ judge::Usage LabelColumns::spent(std::size_t row) const {
 }
 
 std::vector<std::uint32_t> LabelColumns::sorted() const {
-  // Names are compared by their place in the alphabet.
+  // Names are compared by their alphabetical order, computed once.
   std::vector<std::int32_t> by_name(names.size()), place(names.size());
   std::iota(by_name.begin(), by_name.end(), 0);
   std::ranges::sort(by_name, {}, [&](std::int32_t i) -> const std::string& { return names[static_cast<std::size_t>(i)]; });

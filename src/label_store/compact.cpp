@@ -4,7 +4,6 @@
 
 #include <map>
 #include <system_error>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -19,50 +18,35 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Costs by category, point, judge and template.
-class Costs {
- public:
-  void add(const PointSpent& p) { sums_[{p.category, p.point, p.judge, p.template_name}] += p.spent; }
-  [[nodiscard]] std::vector<PointSpent> list() const {
-    std::vector<PointSpent> all;
-    for (const auto& [n, spent] : sums_) all.push_back({std::get<0>(n), std::get<1>(n), std::get<2>(n), std::get<3>(n), spent});
-    return all;
-  }
-
- private:
-  std::map<std::tuple<std::string, std::string, std::string, std::string>, judge::Usage> sums_;
-};
-
-/// What becomes of some segments.
+/// Segments that are merged into one.
 class Batch {
  public:
-  explicit Batch(const KeyTable& latest) : latest_(&latest) {}
+  explicit Batch(const VerdictIndex& latest) : latest_(&latest) {}
 
   void add(const Segment& segment) {
     LabelColumns all;
-    segment.read(0, segment.about().rows, Part::all, all);
+    segment.read(0, segment.about().rows, ColumnSet::all, all);
     const std::vector<std::size_t> starts = all.reply_starts();
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (latest_->sequence(all.key[i]) == all.sequence[i]) {
         rows_.add_row(all, i, starts[i]);
         continue;
       }
-      const Label l = all.label(i, starts[i]);
-      costs_.add({l.category, l.point, l.judge, l.template_name, all.spent(i)});
+      costs_[all.point_key(i)] += all.spent(i);
       ++dropped_;
     }
-    for (const PointSpent& p : segment.about().notes.rows_dropped) costs_.add(p);
+    for (const PointSpent& p : segment.about().notes.rows_dropped) costs_[p] += p.spent;
     files_.push_back(segment.path());
   }
 
   [[nodiscard]] std::int64_t rows() const { return static_cast<std::int64_t>(rows_.size()); }
 
-  /// Publish the new segment, read it back, then remove what it replaces. One segment without superseded rows stays as it is.
+  /// Publish the new segment, read it back, then remove those that it replaces. A single segment without superseded rows is kept.
   void finish(const fs::path& directory, Compaction& result) {
     if (files_.size() < 2 && dropped_ == 0) return;
     SegmentNotes notes;
     for (const fs::path& file : files_) notes.replaces.push_back(file.filename().string());
-    notes.rows_dropped = costs_.list();
+    for (const auto& [key, spent] : costs_) notes.rows_dropped.push_back({key, spent});
     const fs::path target = next_segment_path(directory);
     write_segment(target, rows_, notes);
     const Segment written(target);
@@ -76,9 +60,9 @@ class Batch {
   }
 
  private:
-  const KeyTable* latest_;
+  const VerdictIndex* latest_;
   LabelColumns rows_;
-  Costs costs_;
+  std::map<PointKey, judge::Usage> costs_;  ///< Costs of dropped labels
   std::vector<fs::path> files_;
   std::int64_t dropped_ = 0;
 };
@@ -91,12 +75,12 @@ void count(const std::vector<Segment>& segments, std::int64_t& number, std::int6
 }  // namespace
 
 Compaction compact_store(const fs::path& directory, std::int64_t rows_max) {
-  if (rows_max < 1) throw ConfigError(fmt::format("rows of a segment: expected 1 or more, found {}", rows_max));
+  if (rows_max < 1) throw ConfigError(fmt::format("--rows: expected 1 or more, found {}", rows_max));
   require_store(directory);
   const StoreLock lock(directory);
   tidy(directory, open_whole_segments(directory));
   const LabelReader reader(directory);
-  const KeyTable latest = reader.latest({});
+  const VerdictIndex latest = reader.latest({});
   Compaction result;
   count(reader.segments(), result.segments_before, result.bytes_before);
   Batch batch(latest);

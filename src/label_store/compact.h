@@ -1,4 +1,4 @@
-// Makes few large segments of many small ones: `dmoerm labels compact`.
+// Merges many small segments into few large ones: `dmoerm label-store compact`.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -7,13 +7,14 @@ namespace dmoerm::label_store {
 
 struct Compaction {
   std::int64_t segments_before = 0, segments_after = 0;
-  std::int64_t rows_dropped = 0;  ///< superseded labels; what they cost stays counted
+  std::int64_t rows_dropped = 0;  ///< Superseded labels; their costs still count
   std::int64_t bytes_before = 0, bytes_after = 0;
 };
 
-/// Rewrite segments that are small or hold superseded labels, `rows_max` rows at most in one. A new segment says which ones it
-/// replaces and is published before they are removed: at every moment each label counts once.
-/// @throws ConfigError if a labeller holds the store, DataError if a segment is damaged, IoError (disk full: nothing has changed)
+/// Rewrite segments that are small or hold superseded labels, into segments of at most `rows_max` rows. A new segment names those
+/// that it replaces and is published before they are removed, so at every moment each label counts once.
+/// @throws ConfigError if a labeller holds the store, DataError if a segment is damaged, IoError (when the disk is full, nothing
+/// has changed)
 Compaction compact_store(const std::filesystem::path& directory, std::int64_t rows_max);
 
 }  // namespace dmoerm::label_store

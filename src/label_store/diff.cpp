@@ -8,7 +8,7 @@
 namespace dmoerm::label_store {
 namespace {
 
-/// A store's labels in the order of their keys.
+/// A store's labels, ordered by key.
 struct Side {
   LabelColumns rows;
   std::vector<std::uint32_t> order;
@@ -31,7 +31,8 @@ StoreDiff diff_stores(const LabelReader& reader_a, const LabelReader& reader_b) 
   const Side a(reader_a), b(reader_b);
   StoreDiff diff;
   const auto report = [&](DiffRow row, std::optional<Verdict> in_a, std::optional<Verdict> in_b, std::int64_t& count) {
-    row.a = in_a, row.b = in_b;
+    row.a = in_a;
+    row.b = in_b;
     diff.rows.push_back(std::move(row));
     ++count;
   };
@@ -49,15 +50,17 @@ StoreDiff diff_stores(const LabelReader& reader_a, const LabelReader& reader_b) 
       } else {
         report(a.row(i), a.verdict(i), b.verdict(j), diff.differing);
       }
-      ++i, ++j;
+      ++i;
+      ++j;
     }
   }
   return diff;
 }
 
 std::string diff_text(const StoreDiff& diff, const std::string& a, const std::string& b, bool with_keys) {
-  std::string text = fmt::format("{} the same, {} only in {}, {} only in {}, {} with another verdict{}\n", diff.same, diff.only_a,
-                                 a, diff.only_b, b, diff.differing, diff.equal() || with_keys ? "" : " (--all lists them)");
+  std::string text =
+      fmt::format("{} the same, {} only in {}, {} only in {}, {} with different verdicts{}\n", diff.same, diff.only_a, a,
+                  diff.only_b, b, diff.differing, diff.equal() || with_keys ? "" : " (--all lists them)");
   if (!with_keys) return text;
   const auto word = [](const std::optional<Verdict>& v) { return v ? to_string(*v) : "-"; };
   for (const DiffRow& r : diff.rows)

@@ -25,14 +25,15 @@ std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
-/// Both orders of a row of a points file.
+/// The labels of both orders of a row of a points file.
 std::vector<Label> labels_of_points(const json& row, const std::string& category) {
   const preference::Group group = preference::parse_authors_points(row);
   Label l;
   l.category = group.category.empty() ? category : group.category;
-  if (l.category.empty()) throw RowError("expected a \"category\", found none; give one for the whole file with --category");
+  if (l.category.empty()) throw RowError("expected a \"category\", found none; set one for the whole file with --category");
   l.point = preference::text_of(preference::need(row, "point"), "point");
-  l.judge = kImportedJudge, l.template_name = kPointsTemplate;
+  l.judge = kImportedJudge;
+  l.template_name = kPointsTemplate;
   l.pair = preference::pair_digest(group.prompt, group.responses[0].text, group.responses[1].text);
   l.time_ms = now_ms();
   std::vector<Label> labels;
@@ -57,7 +58,7 @@ std::vector<Label> labels_of(const json& row, const std::string& category) {
                   preference::keys_of(row)));
 }
 
-/// Call `take` with the labels of every line. @throws DataError with file:line
+/// Call `take` with the labels of each line. @throws DataError with file:line
 void each_row(const std::filesystem::path& file, const std::string& category,
               const std::function<void(std::vector<Label>)>& take) {
   preference::LineReader lines(file);
@@ -89,7 +90,7 @@ Import import_labels(LabelStore& store, const std::filesystem::path& file, const
   each_row(file, category, [&](const std::vector<Label>& labels) {
     ++result.rows;
     for (const Label& l : labels) {
-      const Known* known = store.find(l.key);
+      const CachedVerdict* known = store.find(l.key);
       if (known != nullptr && known->verdict == l.verdict) {
         ++result.already_there;
       } else {

@@ -1,4 +1,4 @@
-// Takes labels of others into a store: `dmoerm labels import`.
+// Adds labels from a file to a store: `dmoerm label-store import`.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -11,19 +11,19 @@ namespace dmoerm::label_store {
 inline constexpr const char* kImportedJudge = "imported";
 
 struct Import {
-  std::int64_t rows = 0;           ///< of the file
-  std::int64_t added = 0;          ///< labels
-  std::int64_t already_there = 0;  ///< labels whose key is known with the same verdict: left alone
+  std::int64_t rows = 0;           ///< Rows of the file
+  std::int64_t added = 0;          ///< Labels added
+  std::int64_t already_there = 0;  ///< Labels whose key the store has with the same verdict: they are not added
 };
 
 /// Add the labels of a file of lines, plain, gzip or zstd, to a store. All lines are checked before the first label is stored.
 /// Two kinds of rows:
-/// - what export_labels() writes as JSONL: the label as it stands there;
-/// - a points file {"query", "responses": [a, b], "rank": [1, 2], "point"}, a lower rank being better: two labels, one for each
-///   order, that agree, or two ties for equal ranks. Their judge is "imported", their template "points-file", they cost nothing.
-///   Their key is the SHA-256 of "imported\n" and the canonical JSON [category, point, pair in hexadecimal, swapped]; the pair's
-///   digest is that of a question about the same texts.
-/// @param category  of a points file's rows that name none ("category" or "label")
+/// - a row that export_labels() wrote as JSONL: the label itself;
+/// - a row of a points file {"query", "responses": [a, b], "rank": [1, 2], "point"}, where the lower rank is better: two labels,
+///   one for each order, that agree; equal ranks give two ties. Their judge is "imported", their template "points-file", and they
+///   cost nothing. Their key is the SHA-256 of "imported\n" and the canonical JSON [category, point, pair in hexadecimal,
+///   swapped]; the pair's digest is that of a question about the same texts.
+/// @param category  category of points-file rows that name none (as "category" or "label")
 /// @throws IoError, DataError with file:line
 Import import_labels(LabelStore& store, const std::filesystem::path& file, const std::string& category);
 

@@ -20,17 +20,17 @@ namespace {
 namespace fs = std::filesystem;
 constexpr std::int64_t kJournalVersion = 1;
 constexpr int kVerdicts = 6;
-constexpr const char* kKept = "labels that were acknowledged are kept";
+constexpr const char* kKept = "labels that were stored before are kept";
 
 constexpr const char* kTables =
     "CREATE TABLE label(sequence INTEGER PRIMARY KEY, key BLOB, pair BLOB, category TEXT, point TEXT, judge TEXT,"
     " template_name TEXT, swapped INTEGER, sample INTEGER, verdict INTEGER, reply BLOB, first_probability REAL,"
     " prompt_tokens INTEGER, completion_tokens INTEGER, cost_micros INTEGER, time_ms INTEGER, row_check INTEGER);"
-    // The labels that must be there: cleared + 1 to last.
+    // The journal must hold the labels cleared + 1 to last.
     "CREATE TABLE state(cleared INTEGER, last INTEGER);"
     "INSERT INTO state VALUES(0, 0);";
 
-/// The one place where a result of SQLite is looked at.
+/// A database handle; check() is the one place that interprets SQLite's result codes.
 class Database {
  public:
   explicit Database(const fs::path& path) : path_(path.string()) {
@@ -46,7 +46,7 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
-  /// @throws IoError or DataError unless `result` is one of success
+  /// @throws IoError or DataError unless `result` means success
   void check(int result, const char* action) const {
     if (result == SQLITE_OK || result == SQLITE_ROW || result == SQLITE_DONE) return;
     const int system = sqlite3_system_errno(db_);
@@ -56,7 +56,7 @@ class Database {
         throw full(action);
       case SQLITE_IOERR:
         if (system == ENOSPC || system == EDQUOT || system == EFBIG) throw full(action);
-        if (result == SQLITE_IOERR_WRITE) {  // SQLite does not always pass the reason on
+        if (result == SQLITE_IOERR_WRITE) {  // SQLite does not always report the reason
           throw IoError(
               fmt::format("{}: cannot {}: the system refused to write: a quota, a limit on file sizes, or a broken disk; {}",
                           path_, action, kKept));
@@ -64,8 +64,8 @@ class Database {
         break;
       case SQLITE_CORRUPT:
       case SQLITE_NOTADB:
-        throw DataError(
-            fmt::format("{}: the label journal is damaged ({}); `dmoerm labels repair` saves what is readable", path_, text));
+        throw DataError(fmt::format("{}: the label journal is damaged ({}); `dmoerm label-store repair` saves what is readable",
+                                    path_, text));
       case SQLITE_BUSY:
       case SQLITE_LOCKED:
         throw IoError(fmt::format("{}: cannot {}: another program has the label journal open", path_, action));
@@ -110,14 +110,14 @@ class Statement {
   void bind_bytes(const void* data, std::size_t size) {
     db_.check(sqlite3_bind_blob64(statement_, ++bound_, size == 0 ? "" : data, size, SQLITE_STATIC), action_);
   }
-  /// True while there is a row.
+  /// Go to the next row. @return whether there is one
   bool step() {
     const int result = sqlite3_step(statement_);
     db_.check(result, action_);
     return result == SQLITE_ROW;
   }
   void reset() {
-    sqlite3_reset(statement_);  // repeats the error that step() has reported
+    sqlite3_reset(statement_);  // returns the error that step() has already thrown
     bound_ = 0;
   }
   [[nodiscard]] std::int64_t number(int column) const { return sqlite3_column_int64(statement_, column); }
@@ -141,21 +141,29 @@ bool take_digest(std::string_view bytes, Digest& digest) {
   return true;
 }
 
-/// A row of "SELECT *" as a label. False if it is damaged.
+/// Read a row of "SELECT *" into a label. @return false if it is damaged
 bool take_row(const Statement& row, Label& l, std::int64_t& sequence, std::uint64_t& check) {
   sequence = row.number(0);
   if (!take_digest(row.bytes(1), l.key) || !take_digest(row.bytes(2), l.pair)) return false;
-  l.category = row.bytes(3), l.point = row.bytes(4), l.judge = row.bytes(5), l.template_name = row.bytes(6);
-  l.swapped = row.number(7) != 0, l.sample = static_cast<std::int32_t>(row.number(8));
+  l.category = row.bytes(3);
+  l.point = row.bytes(4);
+  l.judge = row.bytes(5);
+  l.template_name = row.bytes(6);
+  l.swapped = row.number(7) != 0;
+  l.sample = static_cast<std::int32_t>(row.number(8));
   if (row.number(9) < 0 || row.number(9) >= kVerdicts) return false;
   l.verdict = static_cast<Verdict>(row.number(9));
-  l.reply = row.bytes(10), l.first_probability = static_cast<float>(row.real(11));
-  l.prompt_tokens = static_cast<std::int32_t>(row.number(12)), l.completion_tokens = static_cast<std::int32_t>(row.number(13));
-  l.cost_micros = row.number(14), l.time_ms = row.number(15), check = static_cast<std::uint64_t>(row.number(16));
+  l.reply = row.bytes(10);
+  l.first_probability = static_cast<float>(row.real(11));
+  l.prompt_tokens = static_cast<std::int32_t>(row.number(12));
+  l.completion_tokens = static_cast<std::int32_t>(row.number(13));
+  l.cost_micros = row.number(14);
+  l.time_ms = row.number(15);
+  check = static_cast<std::uint64_t>(row.number(16));
   return check == row_check(l, sequence);
 }
 
-/// The first thing that SQLite finds wrong in its own structures; "" for nothing.
+/// The first damage that SQLite finds in its own structures; "" if there is none.
 std::string structure_damage(const Database& db) {
   Statement check(db, "PRAGMA integrity_check(1)", "check the label journal");
   check.step();
@@ -176,7 +184,10 @@ struct Journal::Impl {
     db.run("PRAGMA locking_mode=EXCLUSIVE; PRAGMA synchronous=FULL;", "open the label journal");
     Statement mode(db, "PRAGMA journal_mode=WAL", "open the label journal");
     if (!mode.step() || mode.bytes(0) != "wal") {
-      throw IoError(fmt::format("{}: expected SQLite to keep a write-ahead log here, its mode is {}", db.path(), mode.bytes(0)));
+      throw IoError(
+          fmt::format("{}: SQLite cannot use a write-ahead log here: expected journal mode wal, found {}; put the store on "
+                      "another file system",
+                      db.path(), mode.bytes(0)));
     }
     mode.reset();
     Statement version(db, "PRAGMA user_version", "read the version of the label journal");
@@ -192,10 +203,11 @@ struct Journal::Impl {
     }
     Statement state(db, "SELECT cleared, last FROM state", "read the label journal");
     if (!state.step()) throw DataError(fmt::format("{}: the label journal is damaged (no state)", db.path()));
-    cleared = state.number(0), last = state.number(1);
+    cleared = state.number(0);
+    last = state.number(1);
   }
 
-  /// Roll back whatever a failed transaction left.
+  /// Roll back a failed transaction.
   void roll_back() const {
     if (sqlite3_get_autocommit(db.get()) == 0) sqlite3_exec(db.get(), "ROLLBACK", nullptr, nullptr, nullptr);
   }
@@ -215,11 +227,11 @@ struct Journal::Impl {
 
 Journal::Journal(const fs::path& path) {
   const std::string log = wal_damage(log_of(path));
-  if (!log.empty()) throw DataError(log + "; `dmoerm labels repair` saves what is readable");
+  if (!log.empty()) throw DataError(log + "; `dmoerm label-store repair` saves what is readable");
   impl_ = std::make_unique<Impl>(path);
   impl_->open();
   const std::string structure = structure_damage(impl_->db);
-  if (!structure.empty()) throw DataError(structure + "; `dmoerm labels repair` saves what is readable");
+  if (!structure.empty()) throw DataError(structure + "; `dmoerm label-store repair` saves what is readable");
 }
 Journal::~Journal() = default;
 Journal::Journal(Journal&&) noexcept = default;
@@ -261,7 +273,8 @@ void Journal::append(std::span<const Label> labels, std::int64_t first_sequence)
         state.step();
       },
       kAction);
-  in.cleared = cleared, in.last = last;
+  in.cleared = cleared;
+  in.last = last;
 }
 
 std::int64_t Journal::size() const { return impl_->last - impl_->cleared; }
@@ -274,14 +287,15 @@ LabelColumns Journal::rows() const {
   std::uint64_t check = 0;
   for (; all.step(); ++expected) {
     if (!take_row(all, label, sequence, check) || sequence != expected) {
-      throw DataError(fmt::format("{}: label {} of the journal is damaged or missing; `dmoerm labels repair` saves the others",
-                                  impl_->db.path(), expected));
+      throw DataError(
+          fmt::format("{}: label {} of the journal is damaged or missing; `dmoerm label-store repair` saves the others",
+                      impl_->db.path(), expected));
     }
     rows.add(label, sequence, check);
   }
   if (expected != impl_->last + 1) {
     throw DataError(
-        fmt::format("{}: expected labels up to number {} in the journal, found the last at {}; `dmoerm labels repair` "
+        fmt::format("{}: expected labels up to number {} in the journal, found the last at {}; `dmoerm label-store repair` "
                     "saves what is there",
                     impl_->db.path(), impl_->last, expected - 1));
   }
@@ -294,7 +308,7 @@ void Journal::clear(std::int64_t through) {
   through = std::min(through, in.last);
   if (through <= in.cleared) return;
   in.in_transaction(
-      [&] {  // without a condition SQLite drops whole pages
+      [&] {  // without a condition SQLite drops whole pages at once
         const std::string rows = through == in.last ? "" : fmt::format(" WHERE sequence <= {}", through);
         in.db.run(fmt::format("DELETE FROM label{}; UPDATE state SET cleared={};", rows, through).c_str(), kAction);
       },
@@ -313,7 +327,7 @@ std::vector<fs::path> Journal::files(const fs::path& path) {
 Journal::Salvaged Journal::salvage(const fs::path& path) {
   Salvaged result;
   if (!fs::exists(path)) return result;
-  // On a copy: SQLite changes what it opens.
+  // Work on a copy: SQLite changes the files that it opens.
   std::string scratch = (fs::temp_directory_path() / "dmoerm-journal-XXXXXX").string();
   if (::mkdtemp(scratch.data()) == nullptr) throw IoError(fmt::format("{}: cannot create: {}", scratch, std::strerror(errno)));
   struct Remover {
@@ -339,7 +353,7 @@ Journal::Salvaged Journal::salvage(const fs::path& path) {
       result.damage.replace(at, scratch.size(), path.parent_path().string());
     }
   }
-  // From the front until it breaks, then from the back.
+  // Read rows in ascending order until one fails, then in descending order.
   std::map<std::int64_t, std::pair<Label, std::uint64_t>> found;
   for (const char* sql : {"SELECT * FROM label ORDER BY sequence", "SELECT * FROM label ORDER BY sequence DESC"}) {
     try {
@@ -352,7 +366,7 @@ Journal::Salvaged Journal::salvage(const fs::path& path) {
         if (take_row(all, label, sequence, check)) found.try_emplace(sequence, label, check);
       }
       break;
-    } catch (const Error&) {  // the other end is tried
+    } catch (const Error&) {  // goes on from the other end
     }
   }
   for (const auto& [sequence, row] : found) result.rows.add(row.first, sequence, row.second);

@@ -1,5 +1,4 @@
-// The journal in front of the segments: labels that are acknowledged but not sealed yet, in SQLite. The only file that includes
-// sqlite3.h is the .cpp of this header.
+// The journal: labels that are stored but not yet sealed in a segment, in SQLite.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -12,34 +11,34 @@
 
 namespace dmoerm::label_store {
 
-/// WAL with synchronous=FULL: what append() has taken survives a power cut. Locked exclusively, so no shared memory is needed and
-/// it works on a network file system; the caller keeps a second process away (StoreLock).
+/// It uses a write-ahead log with synchronous=FULL: appended labels survive a power cut. SQLite locks it exclusively, so it needs
+/// no shared memory and works on a network file system. The caller keeps a second process away with StoreLock.
 class Journal {
  public:
-  /// Open or create `path` and check all of it.
+  /// Open or create the journal at `path` and check all of it.
   /// @throws IoError, DataError if it is damaged or of a newer version
   explicit Journal(const std::filesystem::path& path);
   ~Journal();
   Journal(Journal&&) noexcept;
   Journal& operator=(Journal&&) noexcept;
 
-  /// Add labels numbered from `first_sequence` on in one transaction; all are on disk when it returns, none if it throws.
-  /// @throws IoError, e.g. when the disk is full; what was there stays
+  /// Add labels numbered from `first_sequence` on, in one transaction: all are on disk when it returns, none if it throws.
+  /// @throws IoError, e.g. when the disk is full; earlier labels stay
   void append(std::span<const Label> labels, std::int64_t first_sequence);
   /// All labels in the order of their numbers. @throws IoError, DataError if a row is damaged or missing
   [[nodiscard]] LabelColumns rows() const;
   [[nodiscard]] std::int64_t size() const;
-  /// Remove the labels up to number `through`, which are in a segment now. @throws IoError
+  /// Remove the labels up to number `through`, which a segment holds now. @throws IoError
   void clear(std::int64_t through);
 
   struct Salvaged {
     LabelColumns rows;
-    std::string damage;  ///< what is wrong with the journal; "" if nothing is
+    std::string damage;  ///< What is wrong with the journal; "" if nothing is
   };
-  /// The undamaged labels of a journal that the constructor may refuse, and what is wrong with it. A journal that is not there is
-  /// empty. @throws IoError
+  /// The undamaged labels of a journal that may be damaged, and what is wrong with it. A missing journal is empty. @throws
+  /// IoError
   static Salvaged salvage(const std::filesystem::path& path);
-  /// The files of a journal that are there: the database and its write-ahead log.
+  /// The existing files of a journal: the database and its write-ahead log.
   static std::vector<std::filesystem::path> files(const std::filesystem::path& path);
 
  private:

@@ -22,11 +22,11 @@ struct LabelStore::Impl {
   Options options;
   StoreLock lock;
   Journal journal;
-  KeyTable table;
+  VerdictIndex index;
   judge::Usage spent;
-  std::int64_t next = 1;    ///< number of the next label
-  std::int64_t sealed = 0;  ///< labels up to this number are in segments
-  std::int64_t seal_at;     ///< rows of the journal at which sealing is tried
+  std::int64_t next = 1;    ///< Number of the next label
+  std::int64_t sealed = 0;  ///< Highest label number in a segment
+  std::int64_t seal_at;     ///< Rows of the journal at which sealing is tried
 
   Impl(const std::filesystem::path& path, const Options& wanted)
       : directory(path), options(wanted), lock(path), journal(journal_path(path)), seal_at(wanted.seal_rows) {
@@ -39,10 +39,10 @@ struct LabelStore::Impl {
   void read_segments(const StoreSegments& found) {
     std::int64_t rows = 0;
     for (const Segment& segment : found.segments) rows += segment.about().rows;
-    table.reserve(static_cast<std::size_t>(rows) + static_cast<std::size_t>(journal.size()));
+    index.reserve(static_cast<std::size_t>(rows) + static_cast<std::size_t>(journal.size()));
     for (const Segment& segment : found.segments) {
       LabelColumns columns;
-      segment.read(0, segment.about().rows, Part::known, columns);
+      segment.read(0, segment.about().rows, ColumnSet::index, columns);
       for (std::size_t i = 0; i < columns.size(); ++i) take(columns, i);
       spent += segment.about().spent();
       next = std::max(next, segment.about().last_sequence + 1);
@@ -50,15 +50,15 @@ struct LabelStore::Impl {
   }
 
   void take(const LabelColumns& columns, std::size_t i) {
-    table.put(columns.key[i], {columns.verdict_of(i), columns.first_probability[i]}, columns.sequence[i]);
+    index.put(columns.key[i], {columns.verdict_of(i), columns.first_probability[i]}, columns.sequence[i]);
   }
 
-  /// A writer that was killed between publishing a segment and clearing the journal left its labels in both: those up to the last
-  /// one that the segments hold too, by key and number.
+  /// Take up the journal. A writer that was killed between publishing a segment and clearing the journal left labels in both: all
+  /// up to the last one that a segment holds under the same key and number.
   void read_journal() {
     const LabelColumns columns = journal.rows();
     for (std::size_t i = 0; i < columns.size(); ++i) {
-      if (table.sequence(columns.key[i]) == columns.sequence[i]) sealed = columns.sequence[i];
+      if (index.sequence(columns.key[i]) == columns.sequence[i]) sealed = columns.sequence[i];
     }
     journal.clear(sealed);
     for (std::size_t i = 0; i < columns.size(); ++i) {
@@ -68,12 +68,12 @@ struct LabelStore::Impl {
       spent += columns.spent(i);
     }
     lock.note_journal_rows(journal.size());
-    // Numbers in the journal have no gaps, and segments that were copied here from another store may have taken the next ones.
+    // The journal needs numbers without gaps, and a segment copied from another store may use the next ones: start a new journal.
     if (journal.size() > 0 && next != columns.sequence.back() + 1) seal();
   }
 
   void seal() {
-    journal.clear(sealed);  // if that failed after the last segment
+    journal.clear(sealed);  // in case this failed after the last segment
     if (journal.size() == 0) return;
     const LabelColumns rows = journal.rows();
     write_segment(next_segment_path(directory), rows, {});
@@ -95,8 +95,8 @@ LabelStore LabelStore::open(const std::filesystem::path& directory, const Option
   return LabelStore(std::make_unique<Impl>(directory, options));
 }
 
-const Known* LabelStore::find(const Digest& key) const { return impl_->table.find(key); }
-std::size_t LabelStore::size() const { return impl_->table.size(); }
+const CachedVerdict* LabelStore::find(const Digest& key) const { return impl_->index.find(key); }
+std::size_t LabelStore::size() const { return impl_->index.size(); }
 judge::Usage LabelStore::spent() const { return impl_->spent; }
 std::int64_t LabelStore::journal_rows() const { return impl_->journal.size(); }
 
@@ -104,23 +104,24 @@ void LabelStore::append(std::span<const Label> labels) {
   Impl& in = *impl_;
   for (const Label& l : labels) {
     for (const std::string* name : {&l.category, &l.point, &l.judge, &l.template_name}) {
-      if (!is_utf8(*name)) throw DataError(fmt::format("a label of key {}: a name is no UTF-8", to_hex(l.key)));
+      if (!is_utf8(*name))
+        throw DataError(fmt::format("the label with key {}: its category, point, judge or template is not UTF-8", to_hex(l.key)));
     }
     if (std::isnan(l.first_probability))
-      throw DataError(fmt::format("a label of key {}: its probability is no number", to_hex(l.key)));
+      throw DataError(fmt::format("the label with key {}: its probability is not a number", to_hex(l.key)));
   }
   in.journal.append(labels, in.next);
   for (const Label& l : labels) {
-    in.table.put(l.key, {l.verdict, l.first_probability}, in.next++);
+    in.index.put(l.key, {l.verdict, l.first_probability}, in.next++);
     in.spent += {1, l.prompt_tokens, l.completion_tokens, l.cost_micros};
   }
   in.lock.note_journal_rows(in.journal.size());
   if (in.journal.size() < in.seal_at) return;
   try {
     seal();
-  } catch (const Error& e) {  // the labels are on disk all the same
+  } catch (const Error& e) {  // the labels are on disk, in the journal
     in.seal_at = in.journal.size() + std::max<std::int64_t>(1, in.options.seal_rows / 10);
-    spdlog::warn("[label] no segment could be sealed, the labels stay in the journal: {}", e.what());
+    spdlog::warn("[label] the journal cannot be sealed, its labels stay there: {}", e.what());
   }
 }
 

@@ -1,5 +1,5 @@
-// The label store: what a judge has said, paid for once and never lost. One process writes: its labels go to a journal first and
-// from there, many at a time, into sealed segments, which are what everyone reads (LabelReader, h5py).
+// The label store: the judges' answers, paid for once and never lost. One process writes: its labels go to a journal first and
+// from there, many at a time, into sealed segments, which any number of processes can read (LabelReader, h5py).
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -7,38 +7,38 @@
 #include <span>
 
 #include "label_store/columns.h"
-#include "label_store/key_table.h"
+#include "label_store/verdict_index.h"
 
 namespace dmoerm::label_store {
 
-/// Not for several threads at once.
+/// For one thread.
 class LabelStore {
  public:
   struct Options {
-    std::int64_t seal_rows = 100'000;  ///< labels in the journal before they become a segment
+    std::int64_t seal_rows = 100'000;  ///< Labels in the journal at which they become a segment
   };
-  /// Open a store for writing, creating it in an empty or missing directory. What a killed writer left is put in order.
-  /// @throws ConfigError if another process writes to it, it is no label store or one of a newer version; IoError if it cannot be
-  ///   written; DataError if a segment or the journal is damaged
+  /// Open a store for writing, creating it in an empty or missing directory. What a killed writer left is tidied up.
+  /// @throws ConfigError if another process writes to it, it is not a label store or one of a newer version; IoError if it cannot
+  ///   be written; DataError if a segment or the journal is damaged
   static LabelStore open(const std::filesystem::path& directory, const Options& options);
   static LabelStore open(const std::filesystem::path& directory) { return open(directory, Options{}); }
   ~LabelStore();
   LabelStore(LabelStore&&) noexcept;
   LabelStore& operator=(LabelStore&&) noexcept;
 
-  /// The latest label of a key; nullptr if it was never asked. Good until the next append().
-  [[nodiscard]] const Known* find(const Digest& key) const;
-  /// Keys that were ever asked.
+  /// The verdict of a key's latest label; nullptr if it was never asked. The pointer is valid until the next append().
+  [[nodiscard]] const CachedVerdict* find(const Digest& key) const;
+  /// Number of keys.
   [[nodiscard]] std::size_t size() const;
-  /// Store labels; they are on disk when it returns, none of them if it throws. The latest label of a key counts. A journal that
-  /// has grown to seal_rows is sealed; if that fails (disk full) it is a warning and tried again later.
-  /// @throws IoError, DataError if a name is no UTF-8
+  /// Store labels: all are on disk when it returns, none if it throws. The latest label of a key counts. A journal that has grown
+  /// to seal_rows is sealed; if that fails, e.g. because the disk is full, a warning is logged and sealing is tried again later.
+  /// @throws IoError, DataError if a name is not UTF-8
   void append(std::span<const Label> labels);
-  /// Turn what the journal holds into a segment. @throws IoError; the labels stay in the journal then
+  /// Turn the journal into a segment. @throws IoError; then the labels stay in the journal
   void seal();
-  /// Costs of everything ever stored; labels that were superseded count, they were paid for.
+  /// Costs of all labels ever stored, superseded ones included.
   [[nodiscard]] judge::Usage spent() const;
-  /// Labels that are not in a segment yet.
+  /// Labels that are not yet in a segment.
   [[nodiscard]] std::int64_t journal_rows() const;
 
  private:

@@ -10,12 +10,12 @@ namespace {
 
 constexpr std::int64_t kPiece = 1 << 16;
 
-/// Rows of a segment that follow each other.
+/// Consecutive rows of a segment.
 struct Range {
   std::int64_t first = 0, rows = 0;
 };
 
-/// Where a segment holds what the filter asks for.
+/// The rows of a segment that match the filter.
 std::vector<Range> ranges(const SegmentAbout& about, const LabelFilter& filter) {
   std::vector<Range> found;
   const auto fits = [&](const std::string& wanted, std::int32_t name) {
@@ -32,9 +32,9 @@ std::vector<Range> ranges(const SegmentAbout& about, const LabelFilter& filter) 
   return found;
 }
 
-void take_up(const LabelColumns& rows, KeyTable& table) {
+void add_to_index(const LabelColumns& rows, VerdictIndex& index) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    table.put(rows.key[i], {rows.verdict_of(i), rows.first_probability[i]}, rows.sequence[i]);
+    index.put(rows.key[i], {rows.verdict_of(i), rows.first_probability[i]}, rows.sequence[i]);
   }
 }
 
@@ -55,47 +55,43 @@ LabelColumns LabelReader::read(const LabelFilter& filter) const {
   LabelColumns rows;
   for (const Segment& segment : segments_) {
     for (const Range& range : ranges(segment.about(), filter)) {
-      segment.read(range.first, range.rows, filter.replies ? Part::all : Part::all_but_reply, rows);
+      segment.read(range.first, range.rows, filter.replies ? ColumnSet::all : ColumnSet::without_replies, rows);
     }
   }
-  KeyTable table;
-  table.reserve(rows.size());
-  take_up(rows, table);
-  return table.size() == rows.size() ? rows : only_latest(std::move(rows), table);
+  VerdictIndex index;
+  index.reserve(rows.size());
+  add_to_index(rows, index);
+  return index.size() == rows.size() ? rows : only_latest(std::move(rows), index);
 }
 
 void LabelReader::each_piece(const LabelFilter& filter, const std::function<void(const LabelColumns&)>& take) const {
-  const KeyTable table = latest(filter);
+  const VerdictIndex index = latest(filter);
   for (const Segment& segment : segments_) {
     for (const Range& range : ranges(segment.about(), filter)) {
       for (std::int64_t at = 0; at < range.rows; at += kPiece) {
         LabelColumns piece;
-        segment.read(range.first + at, std::min(kPiece, range.rows - at), filter.replies ? Part::all : Part::all_but_reply,
-                     piece);
-        take(only_latest(std::move(piece), table));
+        segment.read(range.first + at, std::min(kPiece, range.rows - at),
+                     filter.replies ? ColumnSet::all : ColumnSet::without_replies, piece);
+        take(only_latest(std::move(piece), index));
       }
     }
   }
 }
 
-KeyTable LabelReader::latest(const LabelFilter& filter) const {
-  KeyTable table;
+VerdictIndex LabelReader::latest(const LabelFilter& filter) const {
+  VerdictIndex index;
   for (const Segment& segment : segments_) {
     for (const Range& range : ranges(segment.about(), filter)) {
       LabelColumns rows;
-      segment.read(range.first, range.rows, Part::known, rows);
-      table.reserve(table.size() + rows.size());
-      take_up(rows, table);
+      segment.read(range.first, range.rows, ColumnSet::index, rows);
+      index.reserve(index.size() + rows.size());
+      add_to_index(rows, index);
     }
   }
-  return table;
+  return index;
 }
 
-LabelColumns read_labels(const std::filesystem::path& directory, const LabelFilter& filter) {
-  return LabelReader(directory).read(filter);
-}
-
-LabelColumns only_latest(LabelColumns rows, const KeyTable& latest) {
+LabelColumns only_latest(LabelColumns rows, const VerdictIndex& latest) {
   const auto holds = [&](std::size_t i) { return latest.sequence(rows.key[i]) == rows.sequence[i]; };
   std::size_t kept = 0;
   for (std::size_t i = 0; i < rows.size(); ++i) kept += holds(i) ? 1 : 0;

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
-#include <tuple>
 
 #include "base/error.h"
 #include "label_store/journal.h"
@@ -18,14 +17,14 @@ namespace dmoerm::label_store {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr unsigned kSalvageSecondsMax = 300;  // HDF5 may go in circles over a damaged file
+constexpr unsigned kSalvageSecondsMax = 300;  // HDF5 may loop for ever on a damaged file
 
 /// Numbers of all labels in whole segments, in order.
 std::vector<std::int64_t> sealed_numbers(const std::vector<Segment>& segments) {
   std::vector<std::int64_t> numbers;
   for (const Segment& segment : segments) {
     LabelColumns rows;
-    segment.read(0, segment.about().rows, Part::known, rows);
+    segment.read(0, segment.about().rows, ColumnSet::index, rows);
     numbers.insert(numbers.end(), rows.sequence.begin(), rows.sequence.end());
   }
   std::ranges::sort(numbers);
@@ -42,27 +41,23 @@ LabelColumns without(const LabelColumns& rows, const std::vector<std::int64_t>& 
   return result;
 }
 
-/// What the rows that are missing in `saved` have cost, by the damaged segment's own account.
+/// Costs of the rows that are missing in `saved`, as the damaged segment states them.
 std::vector<PointSpent> costs_lost(const SegmentAbout& about, const LabelColumns& saved) {
-  std::map<std::tuple<std::string, std::string, std::string, std::string>, judge::Usage> by_point;
-  for (std::size_t i = 0; i < saved.size(); ++i) {
-    const Label l = saved.label(i, 0);
-    by_point[{l.category, l.point, l.judge, l.template_name}] += saved.spent(i);
-  }
+  std::map<PointKey, judge::Usage> by_point;
+  for (std::size_t i = 0; i < saved.size(); ++i) by_point[saved.point_key(i)] += saved.spent(i);
   std::vector<PointSpent> lost = about.notes.rows_dropped;
-  const auto word = [&](std::int32_t name) { return about.names[static_cast<std::size_t>(name)]; };
   for (const SegmentRun& run : about.runs) {
-    PointSpent p{word(run.category), word(run.point), word(run.judge), word(run.template_name), run.spent};
-    p.spent -= by_point[{p.category, p.point, p.judge, p.template_name}];
+    PointSpent p{about.point_key(run), run.spent};
+    p.spent -= by_point[p];
     if (p.spent.requests > 0) lost.push_back(std::move(p));
   }
   return lost;
 }
 
-/// In a process of its own: save the readable rows of `file` as `target`.
+/// Save the readable rows of `file` as `target`, in a separate process because HDF5 may crash on a damaged file.
 bool salvage_segment(const fs::path& file, const fs::path& target, const std::vector<std::int64_t>& sealed) {
   const pid_t child = ::fork();
-  if (child < 0) throw IoError("cannot start a process to read a damaged segment in");
+  if (child < 0) throw IoError("cannot start a process that reads a damaged segment");
   if (child == 0) {
     ::alarm(kSalvageSecondsMax);
     try {

@@ -1,4 +1,4 @@
-// Saves what is readable of a damaged label store: `dmoerm labels repair`.
+// Saves the readable labels of a damaged label store: `dmoerm label-store repair`.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -8,15 +8,15 @@
 namespace dmoerm::label_store {
 
 struct RepairedFile {
-  std::filesystem::path moved_to;  ///< where the damaged file is now
-  std::string damage;              ///< what was wrong
-  std::filesystem::path segment;   ///< what was saved; "" if nothing was
-  std::int64_t saved = 0;          ///< labels
-  std::int64_t lost = -1;          ///< labels; -1: the file does not say any more how many it held
+  std::filesystem::path moved_to;  ///< Where the damaged file is now
+  std::string damage;              ///< What was wrong
+  std::filesystem::path segment;   ///< Segment with the saved labels; "" if none were saved
+  std::int64_t saved = 0;          ///< Labels saved
+  std::int64_t lost = -1;          ///< Labels lost; -1 if the file no longer says how many it held
 };
 
-/// Move damaged segments and a damaged journal into damaged/ and put every row whose checksum is right into a new segment. What
-/// lost rows have cost stays counted where the file still says it. Cut short, it can be run again.
+/// Move damaged segments and a damaged journal into damaged/ and put every row whose checksum is correct into a new segment. The
+/// costs of lost rows still count where the file still states them. After an interruption it can be run again.
 /// @throws ConfigError if a labeller holds the store, IoError
 std::vector<RepairedFile> repair_store(const std::filesystem::path& directory);
 

@@ -25,7 +25,7 @@ using h5::type_of;
 
 hid_t type_of(const Digest&) { return H5T_NATIVE_UINT8; }
 
-/// Shape of `rows` values: digests are a row of 32 bytes each.
+/// Shape of a column of `rows` values; a digest is a row of 32 bytes.
 template <class T>
 std::vector<hsize_t> shape(hsize_t rows) {
   if constexpr (std::is_same_v<T, Digest>) return {rows, sizeof(Digest)};
@@ -34,7 +34,7 @@ std::vector<hsize_t> shape(hsize_t rows) {
 
 // ---- writing ----
 
-/// One column. Equal digests follow each other, which only unshuffled bytes show; numbers compress better shuffled.
+/// Write one column. Numbers compress better with shuffled bytes; equal digests in a row only compress unshuffled.
 template <class T>
 void write_column(hid_t file, const std::string& name, const std::vector<T>& values, hsize_t chunk_rows,
                   const std::string& failed) {
@@ -81,7 +81,7 @@ std::string about_text(const LabelColumns& rows, const std::vector<std::uint32_t
   return about.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-/// The whole HDF5 file, made in memory: a full disk is met by write(2), not inside HDF5.
+/// The whole HDF5 file, built in memory, so that a full disk fails in write(2) and not inside HDF5.
 std::string image_of(const LabelColumns& rows, const SegmentNotes& notes, const std::string& path) {
   const std::string failed = fmt::format("{}: HDF5 cannot lay the segment out in memory", path);
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose, failed);
@@ -118,11 +118,11 @@ struct Shape {
   hsize_t rows = 0;
 };
 
-/// A dataset of `T` of this file, whatever its length. @throws DataError
+/// Open a dataset of `T`, whatever its length. @throws DataError
 template <class T>
 Shape open_column(hid_t file, const std::string& name, const std::string& failed) {
   const Handle access(H5Pcreate(H5P_DATASET_ACCESS), H5Pclose, failed);
-  H5Pset_chunk_cache(access, 1, 2 * kChunkRows * sizeof(T), 1);  // the points before and behind share a chunk
+  H5Pset_chunk_cache(access, 1, 2 * kChunkRows * sizeof(T), 1);  // neighbouring points share a chunk
   Handle dataset(H5Dopen2(file, name.c_str(), access), H5Dclose, failed), space(H5Dget_space(dataset), H5Sclose, failed);
   const auto expected = shape<T>(0);
   std::vector<hsize_t> dims(expected.size());
@@ -185,8 +185,9 @@ SegmentAbout about_of(const std::string& text, const std::string& path) {
     }
     if (next != about.rows) throw DataError(failed);
     for (const json& p : value.at("rows_dropped")) {
-      about.notes.rows_dropped.push_back({p.at(0).get<std::string>(), p.at(1).get<std::string>(), p.at(2).get<std::string>(),
-                                          p.at(3).get<std::string>(), spent_of(p.at(4))});
+      about.notes.rows_dropped.push_back(
+          {{p.at(0).get<std::string>(), p.at(1).get<std::string>(), p.at(2).get<std::string>(), p.at(3).get<std::string>()},
+           spent_of(p.at(4))});
     }
   } catch (const json::exception&) {
     throw DataError(failed);
@@ -195,6 +196,11 @@ SegmentAbout about_of(const std::string& text, const std::string& path) {
 }
 
 }  // namespace
+
+PointKey SegmentAbout::point_key(const SegmentRun& run) const {
+  const auto word = [&](std::int32_t name) { return names[static_cast<std::size_t>(name)]; };
+  return {word(run.category), word(run.point), word(run.judge), word(run.template_name)};
+}
 
 judge::Usage SegmentAbout::spent() const {
   judge::Usage all;
@@ -223,7 +229,7 @@ struct Segment::Impl {
     h5::quiet_library();
     const std::string name = path.string();
     Handle file(H5Fopen(name.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose,
-                fmt::format("{}: HDF5 cannot open it: damaged; {}", name, kSegmentSeal.advice));
+                fmt::format("{}: HDF5 cannot open it, so it is damaged; {}", name, kSegmentSeal.advice));
     SegmentAbout about =
         about_of(h5::read_text<DataError>(
                      file, "attributes", fmt::format("{}: its attributes are missing or damaged; {}", name, kSegmentSeal.advice)),
@@ -232,7 +238,7 @@ struct Segment::Impl {
   }
 
   [[nodiscard]] std::string failed(const std::string& column) const {
-    return fmt::format("{}: column {} cannot be read: damaged; {}", path.string(), column, kSegmentSeal.advice);
+    return fmt::format("{}: column {} cannot be read, so the file is damaged; {}", path.string(), column, kSegmentSeal.advice);
   }
 
   /// A column, opened once.
@@ -242,18 +248,18 @@ struct Segment::Impl {
     return found != columns.end() ? found->second : columns.emplace(name, open_column<T>(file, name, failed(name))).first->second;
   }
 
-  void read(std::int64_t first, std::int64_t count, Part part, LabelColumns& into) {
+  void read(std::int64_t first, std::int64_t count, ColumnSet wanted, LabelColumns& into) {
     const auto start = static_cast<hsize_t>(first), rows = static_cast<hsize_t>(count);
     LabelColumns got;
     got.names = about.names;
     const auto read_column = [&](const std::string& name, auto& values) {
       using T = typename std::decay_t<decltype(values)>::value_type;
-      const bool of_known = name == "key" || name == "sequence" || name == "verdict" || name == "first_probability";
-      if ((part == Part::known && !of_known) || (part != Part::all && name == "reply_length")) return;
+      const bool indexed = name == "key" || name == "sequence" || name == "verdict" || name == "first_probability";
+      if ((wanted == ColumnSet::index && !indexed) || (wanted != ColumnSet::all && name == "reply_length")) return;
       read_values<T>(column<T>(name), start, rows, values, failed(name));
     };
     LabelColumns::each(read_column, got);
-    if (part == Part::all && count > 0) {
+    if (wanted == ColumnSet::all && count > 0) {
       const std::vector<std::uint64_t>& ends = reply_ends();
       const std::string why = failed(kReplies);
       if (start + rows > ends.size()) throw DataError(why);
@@ -263,7 +269,7 @@ struct Segment::Impl {
     append(got, into);
   }
 
-  /// Where the reply of each row ends, read once.
+  /// Offset at which the reply of each row ends, read once.
   const std::vector<std::uint64_t>& reply_ends() {
     if (ends_of_replies.empty()) {
       const std::string why = failed("reply_length");
@@ -279,7 +285,7 @@ struct Segment::Impl {
     return ends_of_replies;
   }
 
-  /// Names get the numbers of `into`; what cannot be right is refused.
+  /// Append rows whose names are renumbered to those of `into`. @throws DataError for a value out of range
   void append(LabelColumns& got, LabelColumns& into) const {
     const std::string why = failed("names or lengths");
     std::vector<std::int32_t> renamed;
@@ -317,8 +323,8 @@ Segment& Segment::operator=(Segment&&) noexcept = default;
 const SegmentAbout& Segment::about() const { return impl_->about; }
 const fs::path& Segment::path() const { return impl_->path; }
 
-void Segment::read(std::int64_t first, std::int64_t count, Part part, LabelColumns& into) const {
-  impl_->read(first, count, part, into);
+void Segment::read(std::int64_t first, std::int64_t count, ColumnSet wanted, LabelColumns& into) const {
+  impl_->read(first, count, wanted, into);
 }
 
 LabelColumns Segment::salvage(const fs::path& path, SegmentAbout& about) {
@@ -328,7 +334,7 @@ LabelColumns Segment::salvage(const fs::path& path, SegmentAbout& about) {
   for (std::int64_t first = 0; first < about.rows; first += kChunkRows) {
     LabelColumns chunk;
     try {
-      segment->read(first, std::min<std::int64_t>(kChunkRows, about.rows - first), Part::all, chunk);
+      segment->read(first, std::min<std::int64_t>(kChunkRows, about.rows - first), ColumnSet::all, chunk);
     } catch (const DataError&) {
       continue;  // this chunk is lost
     }

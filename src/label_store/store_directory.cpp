@@ -24,7 +24,7 @@ constexpr std::string_view kPrefix = "segment-", kSuffix = ".h5", kTemporary = "
 fs::path mark_of(const fs::path& directory) { return directory / "store.json"; }
 bool is_temporary(const fs::path& file) { return file.filename().string().find(kTemporary) != std::string::npos; }
 
-/// Number of a segment by its file name.
+/// Number of a segment from its file name.
 std::optional<std::int64_t> number_of(const fs::path& file) {
   const std::string name = file.filename().string();
   if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return std::nullopt;
@@ -52,7 +52,7 @@ std::vector<fs::path> segment_files(const fs::path& directory) {
   return found;
 }
 
-/// One look at the directory. Nothing if a segment vanished meanwhile, as a compaction removes what it has replaced.
+/// Open all segments once. @return nothing if a segment vanished meanwhile: a compaction removes those that it has replaced
 std::optional<StoreSegments> try_open_segments(const fs::path& directory) {
   std::vector<Segment> opened;
   std::vector<DamagedFile> damaged;
@@ -130,9 +130,10 @@ void create_store(const fs::path& directory) {
   if (error) throw IoError(fmt::format("{}: cannot create the label store: {}", directory.string(), error.message()));
   if (fs::exists(mark_of(directory))) return require_store(directory);
   for (const fs::path& file : entries(directory)) {
-    if (file.filename() == "LOCK" || is_temporary(file)) continue;  // a start that was cut short
-    throw ConfigError(fmt::format("{}: is no label store and holds {}: name an empty directory or one that does not exist yet",
-                                  directory.string(), file.filename().string()));
+    if (file.filename() == "LOCK" || is_temporary(file)) continue;  // left by an interrupted creation
+    throw ConfigError(
+        fmt::format("{}: not a label store, and it contains {}: name an empty directory or one that does not exist yet",
+                    directory.string(), file.filename().string()));
   }
   write_json_atomically(mark_of(directory), {{"what", kWhat}, {"schema", kStoreSchema}});
 }
@@ -141,7 +142,7 @@ StoreSegments open_segments(const fs::path& directory) {
   for (int tries = 0; tries < 100; ++tries) {
     if (auto found = try_open_segments(directory)) return std::move(*found);
   }
-  throw IoError(fmt::format("{}: the segments change faster than they can be opened; try again", directory.string()));
+  throw IoError(fmt::format("{}: the segments change faster than they can be opened; run again", directory.string()));
 }
 
 StoreSegments open_whole_segments(const fs::path& directory) {
@@ -162,7 +163,7 @@ void tidy(const fs::path& directory, const StoreSegments& found) {
     if (!fs::remove(file, error) && error) {
       throw IoError(fmt::format("{}: cannot remove: {}", file.string(), error.message()));
     }
-    spdlog::info("[label] removed={} why=\"left by a write that was cut short, or replaced\"", file.filename().string());
+    spdlog::info("[label] removed={} reason=\"left by an interrupted write, or replaced\"", file.filename().string());
   }
   for (const fs::path& file : found.salvaged) put_aside(directory, file);
   if (!gone.empty()) sync_path(directory);

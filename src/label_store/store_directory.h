@@ -1,4 +1,4 @@
-// The directory of a label store: what makes it one, and which of its segments count.
+// The directory of a label store: its files, and which of its segments count.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -9,16 +9,16 @@
 
 namespace dmoerm::label_store {
 
-/// Where things are in a store.
+/// Paths in a store.
 std::filesystem::path journal_path(const std::filesystem::path& directory);
 std::filesystem::path damaged_path(const std::filesystem::path& directory);
-/// Name for the segment after all that there ever were.
+/// Path for a new segment, numbered after all existing and damaged ones.
 std::filesystem::path next_segment_path(const std::filesystem::path& directory);
 
-/// Make an empty or missing directory a store; a store stays as it is. The caller holds its lock, or is about to take it.
+/// Turn an empty or missing directory into a store; an existing store is not changed. The caller holds its lock or takes it next.
 /// @throws ConfigError if it holds other files or is of a newer version, IoError if it cannot be written
 void create_store(const std::filesystem::path& directory);
-/// @throws ConfigError if it is no label store, or one of a newer version
+/// @throws ConfigError if it is not a label store, or one of a newer version
 void require_store(const std::filesystem::path& directory);
 
 struct DamagedFile {
@@ -28,16 +28,16 @@ struct DamagedFile {
 
 /// The segments of a store at one moment.
 struct StoreSegments {
-  std::vector<Segment> segments;                ///< those that count, in the order of their numbers
-  std::vector<std::filesystem::path> replaced;  ///< left by a compaction that was cut short; their rows are in another
-  std::vector<std::filesystem::path> salvaged;  ///< damaged ones whose rows are in another
-  std::vector<DamagedFile> damaged;             ///< damaged ones whose rows are nowhere else
+  std::vector<Segment> segments;                ///< Segments that count, in the order of their numbers
+  std::vector<std::filesystem::path> replaced;  ///< Left by an interrupted compaction; another segment has their rows
+  std::vector<std::filesystem::path> salvaged;  ///< Damaged; another segment has their rows
+  std::vector<DamagedFile> damaged;             ///< Damaged, and no other segment has their rows
 };
 /// Open all segments and check their seals. @throws IoError
 StoreSegments open_segments(const std::filesystem::path& directory);
-/// open_segments() of a store that must be whole. @throws DataError naming the damaged segments
+/// open_segments() of a store that must not be damaged. @throws DataError naming the damaged segments
 StoreSegments open_whole_segments(const std::filesystem::path& directory);
-/// For the writer: remove files of interrupted writes and replaced segments, put salvaged ones aside. @throws IoError
+/// Remove the files of interrupted writes and replaced segments, and put salvaged ones aside. For the writer. @throws IoError
 void tidy(const std::filesystem::path& directory, const StoreSegments& found);
 /// Move a file into damaged/. @return its new path @throws IoError
 std::filesystem::path put_aside(const std::filesystem::path& directory, const std::filesystem::path& file);

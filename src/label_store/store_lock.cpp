@@ -24,13 +24,13 @@ namespace {
 
 constexpr std::string_view kRows = "journal_rows: ", kHolder = "holder: ";
 constexpr std::size_t kCommandMax = 300;
-// A reader that looks whether the lock is held has it for a moment itself.
+// A reader that tests the lock holds it for a moment, so a writer tries more than once.
 constexpr int kTries = 20;
 constexpr std::chrono::milliseconds kTryAgain{25};
 
 std::filesystem::path lock_file(const std::filesystem::path& directory) { return directory / "LOCK"; }
 
-/// First line of the file, always equally long, so that it can be written over.
+/// First line of the file, of constant length so that it can be overwritten.
 std::string rows_line(std::int64_t rows) { return fmt::format("{}{:020}\n", kRows, rows); }
 
 std::string user_name() {
@@ -40,7 +40,7 @@ std::string user_name() {
   return std::to_string(::getuid());
 }
 
-/// This process as others are told of it.
+/// This process, described for others.
 std::string describe_self() {
   std::ifstream words("/proc/self/cmdline", std::ios::binary);
   std::string command((std::istreambuf_iterator<char>(words)), std::istreambuf_iterator<char>());
@@ -53,7 +53,7 @@ std::string describe_self() {
 }
 
 void write_at(int fd, const std::string& text, off_t at) {
-  // A note only: the lock itself does not hang on it.
+  // A failure is harmless: the text is for people, the lock does not depend on it.
   if (::pwrite(fd, text.data(), text.size(), at) < 0) return;
 }
 
@@ -63,7 +63,7 @@ StoreLock::StoreLock(const std::filesystem::path& directory) {
   const std::filesystem::path path = lock_file(directory);
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) {
-    throw IoError(fmt::format("{}: cannot open for writing: {}; the label store must be writable for the one who labels",
+    throw IoError(fmt::format("{}: cannot open for writing: {}; the user who labels must be able to write to the label store",
                               path.string(), std::strerror(errno)));
   }
   for (int tries = 1; ::flock(fd_, LOCK_EX | LOCK_NB) != 0; ++tries) {
@@ -78,7 +78,7 @@ StoreLock::StoreLock(const std::filesystem::path& directory) {
     throw ConfigError(fmt::format("{}: the label store is in use by {}; wait until that is done or stop it", directory.string(),
                                   note && !note->holder.empty() ? note->holder : "another process"));
   }
-  const auto before = read(directory);  // of the rows in the journal
+  const auto before = read(directory);  // keeps the number of rows in the journal
   if (::ftruncate(fd_, 0) == 0) {
     write_at(fd_, rows_line(before ? before->journal_rows : 0) + std::string(kHolder) + describe_self() + "\n", 0);
   }
@@ -95,7 +95,7 @@ std::optional<LockNote> StoreLock::read(const std::filesystem::path& directory) 
   const ssize_t got = ::pread(fd, buffer, sizeof buffer, 0);
   LockNote note;
   note.held = ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-  ::close(fd);  // and with it a lock that we got
+  ::close(fd);  // which also releases the lock if this call has taken it
   const std::string_view text(buffer, got > 0 ? static_cast<std::size_t>(got) : 0);
   const auto after = [&](std::string_view word) {
     const std::size_t at = text.find(word);

@@ -1,4 +1,4 @@
-// One writer a store: a file that is locked as long as its process lives, and says who that is.
+// One writer per store: a lock file that is held as long as the writer's process lives, and names it.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -7,25 +7,25 @@
 
 namespace dmoerm::label_store {
 
-/// What the lock file says.
+/// Contents and state of the lock file.
 struct LockNote {
-  bool held = false;              ///< its writer lives
-  std::string holder;             ///< "pid 12 of user ann on host a1, since 2026-01-31 12:00:00 UTC (dmoerm label ...)"
-  std::int64_t journal_rows = 0;  ///< labels in the journal that are not sealed yet, as last noted
+  bool held = false;   ///< Whether its writer lives
+  std::string holder;  ///< The writer: "pid 12 of user ann on host a1, since 2026-01-31 12:00:00 UTC (dmoerm label ...)"
+  std::int64_t journal_rows = 0;  ///< Labels in the journal, as last written here
 };
 
 class StoreLock {
  public:
-  /// Take the lock of a store, whatever a process that is gone left in it.
-  /// @throws ConfigError if another process holds it: who, and since when; IoError if the directory cannot be written
+  /// Take the lock of a store. A lock left by a dead process does not prevent it.
+  /// @throws ConfigError naming the process that holds it and since when; IoError if the directory cannot be written
   explicit StoreLock(const std::filesystem::path& directory);
   ~StoreLock();
   StoreLock(const StoreLock&) = delete;
   StoreLock& operator=(const StoreLock&) = delete;
 
-  /// Let readers know how many labels wait in the journal.
+  /// Write down for readers how many labels are in the journal.
   void note_journal_rows(std::int64_t rows) const;
-  /// What is known of a store's writer; nothing if it never had one or the file cannot be read. Disturbs nobody.
+  /// Read a store's lock file without disturbing the writer. @return nothing if there is none or it cannot be read
   static std::optional<LockNote> read(const std::filesystem::path& directory);
 
  private:

@@ -61,7 +61,7 @@ Int integer_of(const json& row, const char* field) {
 
 std::string text(const json& row, const char* field) { return preference::text_of(preference::need(row, field), field); }
 
-/// Well-formed UTF-8: bytes that belong to no character become U+FFFD.
+/// The bytes as valid UTF-8: those that are not part of a character become U+FFFD.
 std::string readable(const std::string& bytes) {
   std::string result;
   for (std::size_t i = 0; i < bytes.size();) {
@@ -112,8 +112,11 @@ json to_json(const Label& l) {
 
 Label label_from_json(const json& row) {
   Label l;
-  l.key = digest_of(row, "key"), l.pair = digest_of(row, "pair");
-  l.category = text(row, "category"), l.point = text(row, "point"), l.judge = text(row, "judge");
+  l.key = digest_of(row, "key");
+  l.pair = digest_of(row, "pair");
+  l.category = text(row, "category");
+  l.point = text(row, "point");
+  l.judge = text(row, "judge");
   l.template_name = text(row, "template");
   const json& swapped = preference::need(row, "swapped");
   if (!swapped.is_boolean())
@@ -135,24 +138,27 @@ Label label_from_json(const json& row) {
   }
   l.prompt_tokens = integer_of<std::int32_t>(row, "prompt_tokens");
   l.completion_tokens = integer_of<std::int32_t>(row, "completion_tokens");
-  l.cost_micros = integer_of<std::int64_t>(row, "cost_micros"), l.time_ms = integer_of<std::int64_t>(row, "time_ms");
+  l.cost_micros = integer_of<std::int64_t>(row, "cost_micros");
+  l.time_ms = integer_of<std::int64_t>(row, "time_ms");
   return l;
 }
 
-std::int64_t export_labels(const LabelReader& reader, LabelFilter filter, TextForm form, std::ostream& out) {
+std::int64_t export_labels(const LabelReader& reader, LabelFilter filter, TextFormat format, std::ostream& out) {
   filter.replies = true;
   std::int64_t count = 0;
-  if (form == TextForm::csv) out << kHeader;
+  if (format == TextFormat::csv) out << kHeader;
   reader.each_piece(filter, [&](const LabelColumns& rows) {
     const std::vector<std::size_t> starts = rows.reply_starts();
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const Label label = rows.label(i, starts[i]);
-      out << (form == TextForm::csv ? csv_line(label) : to_json(label).dump() + "\n");
+      out << (format == TextFormat::csv ? csv_line(label) : to_json(label).dump() + "\n");
     }
     count += static_cast<std::int64_t>(rows.size());
-    if (!out) throw IoError("the exported labels cannot be written: is the disk full, or the reader gone?");
+    if (!out)
+      throw IoError("the exported labels cannot be written: the disk may be full, or the program that reads them has ended");
   });
-  if (!out.flush()) throw IoError("the exported labels cannot be written: is the disk full, or the reader gone?");
+  if (!out.flush())
+    throw IoError("the exported labels cannot be written: the disk may be full, or the program that reads them has ended");
   return count;
 }
 

@@ -13,38 +13,37 @@ namespace {
 
 constexpr std::int64_t kPiece = 1 << 16;
 
-/// Read all of a segment. @throws DataError saying what is wrong
+/// Read all of a segment. @throws DataError naming the damage
 void check_segment(const Segment& segment) {
   const SegmentAbout& about = segment.about();
   const std::string name = segment.path().string();
   std::int64_t last = 0;
   for (const SegmentRun& run : about.runs) {
     judge::Usage spent;
-    const auto word = [&](std::int32_t index) -> const std::string& { return about.names[static_cast<std::size_t>(index)]; };
+    const PointKey key = about.point_key(run);
     for (std::int64_t at = 0; at < run.rows; at += kPiece) {
       LabelColumns rows;
-      segment.read(run.first + at, std::min(kPiece, run.rows - at), Part::all, rows);
+      segment.read(run.first + at, std::min(kPiece, run.rows - at), ColumnSet::all, rows);
       const std::vector<std::size_t> starts = rows.reply_starts();
       for (std::size_t i = 0; i < rows.size(); ++i) {
         const Label label = rows.label(i, starts[i]);
         const std::int64_t row = run.first + at + static_cast<std::int64_t>(i);
         if (row_check(label, rows.sequence[i]) != rows.check[i]) {
-          throw DataError(fmt::format("{}: row {} (key {}) is not what its checksum says", name, row, to_hex(label.key)));
+          throw DataError(fmt::format("{}: row {} (key {}) does not match its checksum", name, row, to_hex(label.key)));
         }
-        if (label.category != word(run.category) || label.point != word(run.point) || label.judge != word(run.judge) ||
-            label.template_name != word(run.template_name)) {
-          throw DataError(fmt::format("{}: row {} is of {}/{}, the attributes say {}/{}", name, row, label.category, label.point,
-                                      word(run.category), word(run.point)));
+        if (rows.point_key(i) != key) {
+          throw DataError(fmt::format("{}: row {} belongs to {}/{}, but the attributes say {}/{}", name, row, label.category,
+                                      label.point, key.category, key.point));
         }
         spent += rows.spent(i);
         last = std::max(last, rows.sequence[i]);
       }
     }
     if (spent != run.spent)
-      throw DataError(fmt::format("{}: the costs from row {} on are not those of the attributes", name, run.first));
+      throw DataError(fmt::format("{}: the costs of the rows from {} on are not those in the attributes", name, run.first));
   }
   if (last != about.last_sequence) {
-    throw DataError(fmt::format("{}: expected the highest number {}, found {}", name, about.last_sequence, last));
+    throw DataError(fmt::format("{}: expected the highest label number {}, found {}", name, about.last_sequence, last));
   }
 }
 
@@ -71,20 +70,20 @@ Verification verify_store(const std::filesystem::path& directory) {
   }
   for (const auto& list : {found.replaced, found.salvaged}) {
     for (const auto& file : list) {
-      result.remarks.push_back(fmt::format("{}: its labels are in another segment; the next labeller removes it", file.string()));
+      result.remarks.push_back(fmt::format("{}: another segment has its labels; the next labelling removes it", file.string()));
     }
   }
   bool in_use = is_held(directory);
   if (!in_use) {
     const Journal::Salvaged journal = Journal::salvage(journal_path(directory));
-    in_use = is_held(directory);  // one that has started meanwhile changes what was copied
+    in_use = is_held(directory);  // a labeller that has started meanwhile changes the files
     if (!in_use) {
       result.journal_rows = static_cast<std::int64_t>(journal.rows.size());
       if (!journal.damage.empty()) result.damaged.push_back({journal_path(directory), journal.damage});
     }
   }
   if (in_use) {
-    result.remarks.push_back(fmt::format("{}: in use by {}; not checked", journal_path(directory).string(),
+    result.remarks.push_back(fmt::format("{}: not checked, because it is in use by {}", journal_path(directory).string(),
                                          StoreLock::read(directory).value_or(LockNote{}).holder));
   }
   return result;

@@ -62,7 +62,7 @@ std::string wal_damage(const std::filesystem::path& path) {
     if (!whole && of_this_log && word(log, at + 4) != 0) ++lost_commits;
   }
   if (lost_commits < 2) return "";
-  return fmt::format("{}: the write-ahead log is damaged at byte {}; {} transactions stand behind it", path.string(), broken_at,
+  return fmt::format("{}: the write-ahead log is damaged at byte {}, with {} transactions after it", path.string(), broken_at,
                      lost_commits);
 }
 

@@ -1,13 +1,13 @@
-// Damage inside SQLite's write-ahead log. SQLite takes the log to end at the first frame whose checksum is wrong, which is right
-// for the torn end of a crash, but drops committed transactions without a word when the frame stands in the middle.
+// Finds damage inside SQLite's write-ahead log. SQLite lets the log end at the first frame whose checksum is wrong. That is
+// correct for the incomplete end that a crash leaves, but silently drops committed transactions if the frame is in the middle.
 #pragma once
 #include <filesystem>
 #include <string>
 
 namespace dmoerm::label_store {
 
-/// What is wrong with a write-ahead log; "" for nothing, a torn end, or no such file. A damaged frame in the last transaction
-/// cannot be told from a torn end. @throws IoError
+/// What is wrong with a write-ahead log; "" if nothing is, it has an incomplete end, or there is no such file. A damaged frame in
+/// the last transaction looks like an incomplete end. @throws IoError
 std::string wal_damage(const std::filesystem::path& path);
 
 }  // namespace dmoerm::label_store

@@ -86,7 +86,7 @@ LabelStage::LabelStage(const config::RunConfig& config, RunDirectory directory, 
   if (labels.judges.empty()) throw ConfigError("labels.judges: no judge to ask: name at least one with its model and endpoints");
   judges_ = judge::make_judges(labels, judge_folder(), counter_of);
   for (const label::Target& target : targets_)
-    static_cast<void>(judges_.front().forms.front().criteria().find(target.category, target.point));  // known
+    static_cast<void>(judges_.front().answer_forms.front().criteria().find(target.category, target.point));  // known
   selection_ = selection_identity(config);
   const fs::path file = run_selection(config, directory_, selection_);
   groups_ = std::make_unique<label::GroupFile>(file);
@@ -99,8 +99,8 @@ LabelStage::LabelStage(const config::RunConfig& config, RunDirectory directory, 
     identity.settings = {
         {"task", task(target)},
         {"groups", groups_sha},
-        {"prompt", judges_.front().forms.front().judge_template().id()},
-        {"criterion", judges_.front().forms.front().criteria().find(target.category, target.point)},
+        {"prompt", judges_.front().answer_forms.front().judge_template().id()},
+        {"criterion", judges_.front().answer_forms.front().criteria().find(target.category, target.point)},
         {"bundle", labels.pairs.bundle.empty() ? "" : sha256_file(fs::path(labels.pairs.bundle) / "dmoerm.json")},
         {"settings", config::settings_that_affect(config, config::Affects::labels)}};
     identities_.emplace(task(target), directory_.with_revision(task(target), std::move(identity)));
@@ -174,7 +174,7 @@ LabelStage::Asked LabelStage::select(const std::set<std::string>& tasks) const {
   return asked;
 }
 
-label::LabelEnd LabelStage::run(const Run& how) {
+label::LabellingEnd LabelStage::run(const Run& how) {
   open();
   const Asked asked = select(how.tasks.empty() ? only_ : how.tasks);
   label::Budget budget(store_->spent());
@@ -182,7 +182,7 @@ label::LabelEnd LabelStage::run(const Run& how) {
   budget.limit_store({static_cast<std::int64_t>(std::llround(b.cost_max * 1e6)), b.requests_max, b.tokens_max, "labels.budget"});
   budget.limit_run(how.limits);
   label::Labeller labeller(asked.targets, asked.pairs, *groups_, judges_, *store_, config_.labels);
-  label::LabelEnd end;
+  label::LabellingEnd end;
   {
     label::ProgressLine line(config_.labels.currency, how.terminal);
     label::Labeller::Watch watch;
@@ -199,7 +199,7 @@ label::LabelEnd LabelStage::run(const Run& how) {
     line.update(labeller.progress(), true);
   }
   store_->seal();
-  write_report(end.why == label::LabelEnd::Why::stopped);
+  write_report(end.why == label::LabellingEnd::Why::stopped);
   return end;
 }
 

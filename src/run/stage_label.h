@@ -53,7 +53,7 @@ class LabelStage {
     std::function<void(const label::LabelProgress&)> progress;  ///< Told often how far it is
   };
   /// Ask the questions without a stored answer, and write the report.
-  label::LabelEnd run(const Run& how);
+  label::LabellingEnd run(const Run& how);
 
  private:
   [[nodiscard]] label::PointQuestions questions(std::size_t target) const;

@@ -172,9 +172,9 @@ class Run {
     how.stop = stop_requested;
     how.point_done = done;
     how.progress = [this](const label::LabelProgress& progress) { watch_->label(progress); };
-    const label::LabelEnd end = labelling_->run(how);
+    const label::LabellingEnd end = labelling_->run(how);
     label_end_ = end.message;
-    if (end.why == label::LabelEnd::Why::complete) return;
+    if (end.why == label::LabellingEnd::Why::complete) return;
     spdlog::error("[label] labelling ended early: {}", end.message);
     if (end.exit_code() == ConfigError("").exit_code()) throw ConfigError(end.message);  // running again does not help
   }

@@ -1,5 +1,5 @@
-// Drives the judge client for a benchmark: asks one server as fast as it answers, or for a time, and prints what it did as one
-// JSON line.
+// Benchmark of the judge client: asks one server as fast as it answers, or for a given time, and prints the figures as one JSON
+// line.
 //
 //   bench_label_client --url http://127.0.0.1:PORT/v1 (--requests N | --seconds S) [--in-flight 256]
 #include <fmt/format.h>
@@ -22,7 +22,7 @@ namespace {
 using namespace dmoerm;
 using Steady = std::chrono::steady_clock;
 
-/// A question of the usual size: two responses of 800 bytes.
+/// A question of ordinary size: two responses of 800 bytes.
 std::string body_of(std::uint64_t number) {
   const std::string words = fmt::format("{} lorem ipsum dolor sit amet consectetur adipiscing elit ", number);
   std::string text;
@@ -52,7 +52,7 @@ double cpu_s() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  judge::Endpoint endpoint;
+  config::EndpointConfig endpoint;
   std::uint64_t requests = 0;
   double seconds = 0;
   CLI::App app("benchmark of the judge client");
@@ -77,15 +77,8 @@ int main(int argc, char** argv) {
     }
     const double wall = elapsed(), cpu = cpu_s();
     const judge::ClientStats stats = client.stats();
-    const nlohmann::json line = {{"done", done},
-                                 {"ok", ok},
-                                 {"sent", stats.sent},
-                                 {"throttled", stats.throttled},
-                                 {"wall_s", wall},
-                                 {"cpu_s", cpu},
-                                 {"rss_mb", memory_mb},
-                                 {"peak_mb", status_mb("VmHWM")},
-                                 {"concurrency", stats.endpoints[0].concurrency}};
+    const nlohmann::json line = {{"done", done},   {"ok", ok},     {"sent", stats.sent},  {"throttled", stats.throttled},
+                                 {"wall_s", wall}, {"cpu_s", cpu}, {"rss_mb", memory_mb}, {"peak_mb", status_mb("VmHWM")}};
     std::puts(line.dump().c_str());
   } catch (const Error& e) {
     std::fprintf(stderr, "bench_label_client: %s\n", e.what());

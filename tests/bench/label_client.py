@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Overhead of the judge client: requests a second on one core, against the local test judge on another, 256 in flight over kept connections; resident memory.
+"""Overhead of the judge client: requests per second on one core against the test judge on another, 256 in flight over kept connections; resident memory.
 
     launch/bench.sh label-client [--requests 200000] [--in-flight 256]
 
-Asked: 2,000 requests/s; memory flat and below 200 MB. `growth_mb` is what the resident memory gained from a tenth of the requests to the end. `per_cpu_second` counts
-processor time alone: what the client would do if its core and the server were free of others.
+Target: 2,000 requests/s; memory constant and below 200 MB. `growth_mb` is the growth of resident memory from a tenth of the requests to the end. `per_cpu_second`
+is requests per second of processor time: the rate on an otherwise idle machine.
 Last line: {"name","unit","ours","target",...}.
 """
 import argparse
@@ -30,7 +30,7 @@ def main():
     if got["ok"] != args.requests or got["sent"] != args.requests:
         raise SystemExit(f"not every request was answered, once: {got}")
     rss = got["rss_mb"]
-    print(f"{got['done']} requests in {got['wall_s']:.1f} s ({got['cpu_s']:.1f} s of processor time), concurrency {got['concurrency']}, resident MB: "
+    print(f"{got['done']} requests in {got['wall_s']:.1f} s ({got['cpu_s']:.1f} s of processor time), resident MB: "
           + " ".join(f"{m:.0f}" for m in rss))
     print(json.dumps({"name": "label-client", "unit": "requests/s", "ours": round(got["done"] / got["wall_s"]), "target": 2000,
                       "per_cpu_second": round(got["done"] / got["cpu_s"]), "requests": got["done"], "peak_mb": round(got["peak_mb"], 1),

@@ -3,7 +3,7 @@
 
     launch/bench.sh label-rate [--rpm 600] [--minutes 5]
 
-The test judge allows --rpm requests in any 60 seconds. Asked: at least 97 % of the limit used, fewer than 0.5 % answers 429.
+The test judge allows --rpm requests in any 60 seconds. Target: at least 97 % of the limit used, fewer than 0.5 % answers 429.
 Last line: {"name","unit","ours","target","refused_percent",...}.
 """
 import argparse

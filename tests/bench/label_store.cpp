@@ -38,9 +38,12 @@ label_store::Label make(std::int64_t i) {
   label_store::Label l;
   const std::int64_t pair = i / (2 * kPoints);
   const int point = static_cast<int>(i / 2 % kPoints);
-  l.key = sha256(fmt::format("body {}", i)), l.pair = sha256(fmt::format("pair {}", pair));
-  l.category = category_of(point), l.point = point_of(point);
-  l.judge = "gpt-4o-mini-2024-07-18", l.template_name = "pairwise-en@3f9c01d2a4b7";
+  l.key = sha256(fmt::format("body {}", i));
+  l.pair = sha256(fmt::format("pair {}", pair));
+  l.category = category_of(point);
+  l.point = point_of(point);
+  l.judge = "gpt-4o-mini-2024-07-18";
+  l.template_name = "pairwise-en@3f9c01d2a4b7";
   l.swapped = i % 2 == 1;
   const std::uint64_t drawn = random.below(100);
   l.verdict = drawn < 46   ? preference::Verdict::first

@@ -4,7 +4,7 @@
     label_store.py [--labels 1000000] [--passes 5] [--directory DIR]
 
 27 points, both orders, short replies, asked pair by pair, appended 256 at a time; files are in the page cache when they are opened and read. Everything is measured
-twice: as the labeller leaves it (a segment for every 100,000 labels) and after `labels compact`. "bytes_a_label" is all files of the store but the compressed replies.
+twice: as the labeller leaves it (a segment for every 100,000 labels) and after `label-store compact`. "bytes_a_label" is all files of the store but the compressed replies.
 Last line: {"name","unit",...}.
 """
 import argparse

@@ -167,15 +167,19 @@ class Labelling(Tiny):
 
     def test_limits_of_a_run_out_of_range(self):
         for option in ("--requests-max", "--tokens-max"):
-            self.assert_refused_and_nothing_left(self.label_it(option, "0"), f"dmoerm: {option}: 0 is out of range: 1 or more\n")
+            self.assert_refused_and_nothing_left(self.label_it(option, "0"), f"dmoerm: {option}: 0 is out of range: expected 1 or more\n")
         self.assert_refused_and_nothing_left(self.label_it("--cost-max", "-1"), "dmoerm: --cost-max: -1 is out of range: ")
 
     def test_a_limit_of_cost_for_a_judge_without_a_price(self):
-        self.assert_refused_and_nothing_left(self.label_it("--cost-max", "1"), "--cost-max: no price: free; ")
+        self.assert_refused_and_nothing_left(self.label_it("--cost-max", "1"), "--cost-max: these judges have no price: free; ")
+
+    def test_the_old_verb_labels_is_answered_with_its_new_name(self):
+        for arguments in ((), ("stats", "x"), ("export", "x", "--format", "csv")):
+            self.assert_refused(self.dmoerm("labels", *arguments), "the verb labels is now called label-store")
 
     def test_export_and_import_say_that_csv_is_not_read(self):
-        self.assertIn("`labels import` reads JSONL, not CSV", self.dmoerm("labels", "export", "--help").stdout)
-        self.assertIn("CSV is not read", self.dmoerm("labels", "import", "--help").stdout)
+        self.assertIn("`label-store import` reads JSONL, not CSV", self.dmoerm("label-store", "export", "--help").stdout)
+        self.assertIn("CSV is not read", self.dmoerm("label-store", "import", "--help").stdout)
 
 
 class Data(Tiny):

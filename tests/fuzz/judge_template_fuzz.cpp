@@ -1,5 +1,5 @@
-// Fuzzer of judge templates, points, questions and suspicion: any bytes are refused with a ConfigError or DataError, or make
-// questions that are canonical JSON and alike in both orders.
+// Fuzzer of judge templates, points and questions: any bytes are refused with a ConfigError or DataError, or make questions that
+// are canonical JSON and alike in both orders.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "judge/question.h"
-#include "label/suspicion.h"
 
 namespace {
 
@@ -85,18 +84,17 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto points = [](const std::string& file) {
     return refused_or([&] { return judge::PointCriteria::parse(file, "p.yaml"); });
   };
-  (void)label::find_suspicion(text);
   parse(text);
   points(text);
   points(edited(kPoints, text));
   const auto judge_template = parse(edited(kTemplate, text));
   if (!judge_template || judge_template->language() != "en") return 0;
-  judge::JudgeParameters parameters;
-  parameters.model = "m";
-  parameters.form = size % 2 == 0 ? judge::AnswerForm::json_schema : judge::AnswerForm::verdict_line;
+  config::JudgeConfig config;
+  config.model = "m";
+  const auto form = size % 2 == 0 ? judge::AnswerForm::json_schema : judge::AnswerForm::verdict_line;
   judge::ContextRule rule;
   rule.context_tokens = 300 + static_cast<std::int64_t>(size % 7) * 100;
-  const judge::QuestionBuilder ask(*judge_template, *points(kPoints), parameters, rule);
+  const judge::QuestionBuilder ask(*judge_template, *points(kPoints), config, form, rule);
   check_question(ask, text.empty() ? "a" : text, "b");
   check_question(ask, text.substr(size / 2), text.substr(0, size / 2));
   return 0;

@@ -1,5 +1,5 @@
-// Asks an OpenAI-compatible server a few questions through the judge client and prints one JSON line a reply: for tests against
-// servers of others.
+// Asks an OpenAI-compatible server a few questions through the judge client and prints one JSON line per reply, for tests against
+// other servers.
 //
 //   ask_judge --url http://127.0.0.1:PORT/v1 --model NAME [--questions N]
 #include <fmt/format.h>
@@ -15,7 +15,7 @@
 
 int main(int argc, char** argv) {
   using namespace dmoerm;
-  judge::Endpoint endpoint;
+  config::EndpointConfig endpoint;
   endpoint.concurrency_max = 2;
   std::string model;
   int questions = 4;

@@ -1,4 +1,4 @@
-// The batch client against the test judge: faults of the provider, and kills at the two places where money is at stake.
+// Tests the batch client against the test judge: faults of the provider, and kills at the moments that could cost money.
 #include "judge/batch_client.h"
 
 #include <fmt/format.h>
@@ -55,13 +55,13 @@ class BatchClientTest : public test::Scratch {
     more.insert(more.end(), {"--log", log(), "--batch-delay-s", "0.3"});
     return more;
   }
-  static Endpoint endpoint(const JudgeProcess& server) {
-    Endpoint e;
+  static config::EndpointConfig endpoint(const JudgeProcess& server) {
+    config::EndpointConfig e;
     e.url = server.url();
     return e;
   }
 
-  /// How often the server says that something happened: bodies with status 200 of a batch's lines by digest, other POSTs by kind.
+  /// Counts from the server's log: answered lines of batches by digest, other POSTs by kind.
   std::map<std::string, int> witness() const {
     std::map<std::string, int> seen;
     std::ifstream file(log());
@@ -89,7 +89,7 @@ class BatchClientTest : public test::Scratch {
     }
     client.close_file();
   }
-  /// Step until all is collected or the client stops.
+  /// Step until everything is collected or the client stops.
   static std::map<std::string, JudgeReply> collect(BatchClient& client, double limit_s = 30) {
     std::map<std::string, JudgeReply> replies;
     const auto until = steady_clock::now() + std::chrono::duration<double>(limit_s);
@@ -107,7 +107,7 @@ class BatchClientTest : public test::Scratch {
     for (const auto& [id, reply] : replies) n += reply.status == status;
     return n;
   }
-  /// Run `work` in a process that is killed by itself or by `until` becoming true.
+  /// Run `work` in a process that kills itself, or is killed when `until` becomes true.
   static void killed(const std::function<void()>& work, const std::function<bool()>& until) {
     const pid_t pid = ::fork();
     if (pid == 0) {
@@ -152,7 +152,7 @@ TEST_F(BatchClientTest, AsksInSeveralFilesAndCollectsEveryReplyOnce) {
   expect_paid_once(100);
 }
 
-TEST_F(BatchClientTest, WhatTheProviderDoesNotAnswerIsToldApart) {
+TEST_F(BatchClientTest, DistinguishesUnansweredRequestsFromErrors) {
   struct Case {
     const char* rule;
     int ok, cancelled, error;
@@ -161,8 +161,8 @@ TEST_F(BatchClientTest, WhatTheProviderDoesNotAnswerIsToldApart) {
   };
   for (const Case& c : std::vector<Case>{{"batch_expires=1", 10, 10, 0, "batch_expired", false},
                                          {"batch_fails=1", 0, 0, 20, "The batch is refused by this test", false},
-                                         {"batch_missing_line=1", 19, 0, 1, "has no result of this request", true},
-                                         {"batch_bad_line=1", 19, 0, 1, "has no result of this request", true},
+                                         {"batch_missing_line=1", 19, 0, 1, "has no result for this request", true},
+                                         {"batch_bad_line=1", 19, 0, 1, "has no result for this request", true},
                                          {"refusal=1", 0, 0, 0, "", false},
                                          {"400=1", 0, 0, 20, "maximum context length", false},
                                          {"500=1", 0, 20, 0, "answered 500", false},
@@ -187,7 +187,7 @@ TEST_F(BatchClientTest, WhatTheProviderDoesNotAnswerIsToldApart) {
   }
 }
 
-TEST_F(BatchClientTest, ALostReplyToACreationIsLookedForAndNotPaidAgain) {
+TEST_F(BatchClientTest, SearchesForABatchWhoseCreationHadNoReplyAndDoesNotPayAgain) {
   JudgeProcess server(directory_,
                       options({"--misbehave", "batch_lost=first:1", "get_500=0.2", "get_cut=0.1", "upload_cut=first:1"}));
   BatchPolicy policy = quick();
@@ -210,7 +210,7 @@ TEST_F(BatchClientTest, ALostReplyToACreationIsLookedForAndNotPaidAgain) {
   expect_paid_once(40);
 }
 
-TEST_F(BatchClientTest, KilledBetweenUploadAndCreationItCreatesTheBatchOnce) {
+TEST_F(BatchClientTest, CreatesTheBatchOnceWhenKilledBetweenUploadAndCreation) {
   JudgeProcess server(directory_, options());
   killed(
       [&] {
@@ -230,7 +230,7 @@ TEST_F(BatchClientTest, KilledBetweenUploadAndCreationItCreatesTheBatchOnce) {
   expect_paid_once(32);
 }
 
-TEST_F(BatchClientTest, KilledWhileTheBatchIsCreatedItFindsItAgain) {
+TEST_F(BatchClientTest, FindsTheBatchAgainWhenKilledDuringItsCreation) {
   JudgeProcess server(directory_, options({"--misbehave", "batch_slow=first:1", "--slow-s", "20"}));
   killed(
       [&] {
@@ -247,7 +247,7 @@ TEST_F(BatchClientTest, KilledWhileTheBatchIsCreatedItFindsItAgain) {
   expect_paid_once(30);
 }
 
-TEST_F(BatchClientTest, KilledBeforeTheResultsAreSafeItCollectsThemAgain) {
+TEST_F(BatchClientTest, CollectsTheResultsAgainWhenKilledBeforeTheyAreStored) {
   JudgeProcess server(directory_, options());
   killed(
       [&] {
@@ -266,7 +266,7 @@ TEST_F(BatchClientTest, KilledBeforeTheResultsAreSafeItCollectsThemAgain) {
   expect_paid_once(30);
 }
 
-TEST_F(BatchClientTest, AKeyOrQuotaThatFailsStopsWithOneMessageAndKeepsItsRecords) {
+TEST_F(BatchClientTest, StopsWithOneMessageAndKeepsItsRecordsWhenKeyOrQuotaFails) {
   {
     JudgeProcess server(directory_, options({"--misbehave", "batch_quota=1"}));
     BatchClient client(endpoint(server), folder(), quick());
@@ -280,7 +280,7 @@ TEST_F(BatchClientTest, AKeyOrQuotaThatFailsStopsWithOneMessageAndKeepsItsRecord
   }
   ::setenv("DMOERM_TEST_KEY", "sk-batch-77aa88bb99cc00dd", 1);
   JudgeProcess server(directory_, options({"--require-key", "another"}));
-  Endpoint e = endpoint(server);
+  config::EndpointConfig e = endpoint(server);
   e.key_env = "DMOERM_TEST_KEY";
   BatchClient client(e, directory_ / "other", quick());
   add(client, 3);
@@ -291,14 +291,14 @@ TEST_F(BatchClientTest, AKeyOrQuotaThatFailsStopsWithOneMessageAndKeepsItsRecord
   EXPECT_NE(client.stopped()->detail.find("check the API key in DMOERM_TEST_KEY"), std::string::npos);
   EXPECT_NE(client.stopped()->detail.find("[key]"), std::string::npos) << "the server quoted it";
   EXPECT_EQ(client.stopped()->detail.find("sk-batch"), std::string::npos);
-  // Batches of one provider are not looked for at another.
+  // Batches of one provider are not searched for at another.
   e.key_env.clear();
-  EXPECT_NE(test::message_of<DataError>([&] { BatchClient(e, folder(), quick()); }).find("3 requests are in a batch of"),
+  EXPECT_NE(test::message_of<DataError>([&] { BatchClient(e, folder(), quick()); }).find("3 requests are in a batch at"),
             std::string::npos);
 }
 
-TEST_F(BatchClientTest, AnOutageEndsWithOneMessage) {
-  Endpoint e;
+TEST_F(BatchClientTest, GivesUpAnOutageWithOneMessage) {
+  config::EndpointConfig e;
   {
     JudgeProcess server(directory_, options());
     e = endpoint(server);
@@ -314,10 +314,10 @@ TEST_F(BatchClientTest, AnOutageEndsWithOneMessage) {
   EXPECT_EQ(records(), 0) << "nothing was uploaded";
 }
 
-TEST_F(BatchClientTest, ADamagedRecordIsNamed) {
+TEST_F(BatchClientTest, NamesADamagedRecord) {
   std::filesystem::create_directories(folder());
   std::ofstream(folder() / "batch-x.json") << R"({"version":1,"name":"x"})";
-  Endpoint e;
+  config::EndpointConfig e;
   e.url = "http://127.0.0.1:9/v1";
   EXPECT_NE(test::message_of<DataError>([&] { BatchClient(e, folder()); }).find("batch-x.json: not a batch record"),
             std::string::npos);
@@ -325,17 +325,17 @@ TEST_F(BatchClientTest, ADamagedRecordIsNamed) {
   EXPECT_NE(test::message_of<DataError>([&] { BatchClient(e, folder()); }).find("version 7"), std::string::npos);
 }
 
-TEST(BatchFiles, ALineHoldsTheBodyByteByByte) {
+TEST(BatchFiles, ALineHoldsTheBodyUnchanged) {
   EXPECT_EQ(batch_line("ab12", R"({"b": 1, "a":2})"),
             "{\"custom_id\":\"ab12\",\"method\":\"POST\",\"url\":\"/v1/chat/completions\",\"body\":{\"b\": 1, \"a\":2}}\n");
   for (const char* body : {"", "[]", "{}\n{}", "{", "1"}) EXPECT_THROW((void)batch_line("a", body), DataError) << body;
   for (const char* id : {"", "a\"b", "a b", "a\\", "\xc3\xa9"}) EXPECT_THROW((void)batch_line(id, "{}"), DataError) << id;
 }
 
-TEST(BatchFiles, ResultsAreReadAsFarAsTheyGo) {
-  Endpoint endpoint;
+TEST(BatchFiles, ReadsResultsAndSkipsBadLines) {
+  config::EndpointConfig endpoint;
   endpoint.url = "http://127.0.0.1/v1";
-  const EndpointWords words(endpoint, 1);
+  const EndpointErrors words(endpoint, 1);
   BatchFound found;
   const std::string good =
       R"({"custom_id":"a","response":{"status_code":200,"body":{"choices":[{"message":{"content":"Verdict: 1"}}]}},"error":null})";

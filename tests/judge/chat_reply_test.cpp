@@ -26,7 +26,7 @@ TEST(ChatReply, ReadsTextUsageAndLogprobs) {
   EXPECT_EQ(reply.logprobs["content"][0]["token"], "1");
 }
 
-TEST(ChatReply, KnowsBothFormsOfRefusal) {
+TEST(ChatReply, RecognisesBothFormsOfRefusal) {
   const ChatReply refusal = parse_chat_reply(with_message(R"({"content":null,"refusal":"I cannot."})"));
   EXPECT_EQ(refusal.kind, Kind::refused);
   EXPECT_EQ(refusal.text, "I cannot.");
@@ -57,11 +57,11 @@ TEST(ChatReply, NeedsExactlyOneChoiceWithAMessage) {
   EXPECT_EQ(parse_chat_reply(R"({"error":null,"choices":[{"message":{"content":"1"}}]})").kind, Kind::ok);
 }
 
-TEST(ChatReply, EveryPrefixIsRefused) {
+TEST(ChatReply, RefusesEveryPrefix) {
   for (std::size_t n = 0; n < kGood.size(); ++n) ASSERT_EQ(parse_chat_reply(kGood.substr(0, n)).kind, Kind::bad) << n;
 }
 
-TEST(ChatReply, BelievesNoImpossibleTokenCount) {
+TEST(ChatReply, IgnoresImpossibleTokenCounts) {
   for (const char* tokens : {"-1", "1.5", "1e300", "\"12\"", "null", "99999999999999999999", "18446744073709551615", "[]"}) {
     const ChatReply reply =
         parse_chat_reply(std::string(R"({"choices":[{"message":{"content":"1"}}],"usage":{"prompt_tokens":)") + tokens + "}}");
@@ -71,7 +71,7 @@ TEST(ChatReply, BelievesNoImpossibleTokenCount) {
   }
 }
 
-TEST(ChatReply, DeepNestingIsRefusedWithoutRecursion) {
+TEST(ChatReply, RefusesDeepNestingWithoutRecursion) {
   for (const std::string bracket : {"[]", "{}"}) {
     std::string deep;
     for (int i = 0; i < 2'000'000; ++i) deep += bracket[0] == '[' ? "[" : "{\"a\":";
@@ -108,7 +108,7 @@ TEST(ChatReply, SurvivesRandomDamage) {
   EXPECT_LT(ok, 19000);
 }
 
-TEST(ApiProblem, ReadsTheFormsOfSeveralServers) {
+TEST(ApiProblem, ReadsTheErrorReportsOfSeveralServers) {
   const ApiProblem openai =
       parse_api_problem(R"({"error":{"message":"No more.","type":"insufficient_quota","code":"insufficient_quota"}})");
   EXPECT_EQ(openai.message, "No more.");
@@ -122,7 +122,7 @@ TEST(ApiProblem, ReadsTheFormsOfSeveralServers) {
   EXPECT_EQ(parse_api_problem("").message, "");
 }
 
-TEST(OneLine, MakesAStrangersTextHarmless) {
+TEST(OneLine, RemovesControlCharactersAndCutsLongText) {
   EXPECT_EQ(one_line("a\nb\x1b[31mc\x7f"), "a b [31mc");
   EXPECT_EQ(one_line("caf\xc3\xa9 \xff\xfe ok"), "caf\xc3\xa9 ok");
   EXPECT_EQ(one_line("x\xc2\x9b"

@@ -1,4 +1,4 @@
-// The client against a real server, in a process of its own, that misbehaves in every way we could think of.
+// Tests the client against a real server in a separate process, which can misbehave in many ways.
 #include "judge/judge_client.h"
 
 #include <fcntl.h>
@@ -45,6 +45,26 @@ std::string body_of(int i) {
       i, i * 7);
 }
 
+/// The log of this process, captured while the object lives.
+class CapturedLog {
+ public:
+  CapturedLog() {
+    const auto logger = std::make_shared<spdlog::logger>("captured", std::make_shared<spdlog::sinks::ostream_sink_mt>(text_));
+    logger->set_level(spdlog::level::trace);
+    spdlog::set_default_logger(logger);
+  }
+  ~CapturedLog() { spdlog::set_default_logger(before_); }
+  CapturedLog(const CapturedLog&) = delete;
+  CapturedLog& operator=(const CapturedLog&) = delete;
+
+  [[nodiscard]] std::string text() const { return text_.str(); }
+  [[nodiscard]] bool has(const std::string& part) const { return text().find(part) != std::string::npos; }
+
+ private:
+  std::shared_ptr<spdlog::logger> before_ = spdlog::default_logger();
+  std::ostringstream text_;
+};
+
 class JudgeClientTest : public test::Scratch {
  protected:
   /// Fast pauses; everything else as by default.
@@ -56,8 +76,8 @@ class JudgeClientTest : public test::Scratch {
     return policy;
   }
 
-  Endpoint endpoint(const Server& server) const {
-    Endpoint e;
+  config::EndpointConfig endpoint(const Server& server) const {
+    config::EndpointConfig e;
     e.url = server.url();
     e.request_timeout_s = 20;
     return e;
@@ -122,14 +142,14 @@ class JudgeClientTest : public test::Scratch {
   /// One question to a server with one rule.
   JudgeReply ask_one(const std::string& rule, RetryPolicy policy = quick(), double request_timeout_s = 20) {
     Server server(directory_, with_log({"--misbehave", rule, "--slow-s", "1.5"}));
-    Endpoint e = endpoint(server);
+    config::EndpointConfig e = endpoint(server);
     e.request_timeout_s = request_timeout_s;
     JudgeClient client({e}, policy);
     return ask(client, 1).at(0);
   }
 };
 
-TEST_F(JudgeClientTest, AnswersManyAtOnceAndSendsNothingTwice) {
+TEST_F(JudgeClientTest, SendsManyRequestsAtOnceAndNoneTwice) {
   Server server(directory_, with_log({"--gzip"}));
   JudgeClient client({endpoint(server)}, quick());
   const auto replies = ask(client, 2000);
@@ -151,7 +171,7 @@ TEST_F(JudgeClientTest, AnswersManyAtOnceAndSendsNothingTwice) {
   EXPECT_EQ(stats.answered, 2000);
 }
 
-TEST_F(JudgeClientTest, EveryFaultEndsAsItShould) {
+TEST_F(JudgeClientTest, EndsEachFaultWithItsStatusAndNumberOfTries) {
   struct Case {
     const char* rule;
     JudgeReply::Status status;
@@ -163,7 +183,7 @@ TEST_F(JudgeClientTest, EveryFaultEndsAsItShould) {
   policy.tries_max = 3;
   policy.throttled_tries_max = 4;
   const std::vector<Case> cases = {
-      // Pass after a while: asked again as often as needed, no oftener.
+      // Temporary faults: the request is repeated until it is answered, and no more.
       {"429_bare=first:2", JudgeReply::ok, 3, false, ""},
       {"429=first:1", JudgeReply::ok, 2, false, ""},
       {"429_ms=first:2", JudgeReply::ok, 3, false, ""},
@@ -180,7 +200,7 @@ TEST_F(JudgeClientTest, EveryFaultEndsAsItShould) {
       {"cut_body=first:1", JudgeReply::ok, 2, true, ""},
       {"half_json=first:1", JudgeReply::ok, 2, true, ""},
       {"not_http=first:1", JudgeReply::ok, 2, true, ""},
-      // Never pass: given up after the tries of the policy.
+      // Permanent faults: the request is given up after the tries of the policy.
       {"500=1", JudgeReply::error, 3, false, "given up after 3 tries"},
       {"429_bare=1", JudgeReply::error, 4, false, "Rate limit reached"},
       {"reset=1", JudgeReply::error, 3, true, "given up after 3 tries"},
@@ -193,14 +213,14 @@ TEST_F(JudgeClientTest, EveryFaultEndsAsItShould) {
       {"gzip_bomb=1", JudgeReply::error, 2, true, "larger than 8388608 bytes"},
       {"deep=1", JudgeReply::error, 2, true, "nested too deep"},
       {"not_utf8=1", JudgeReply::error, 2, true, "not JSON"},
-      // Final at once.
+      // Faults that no repetition can mend.
       {"400=1", JudgeReply::error, 1, false, "maximum context length"},
       {"redirect=1", JudgeReply::error, 1, false, "a redirect to \"http://127.0.0.2:9/v1/chat/completions\""},
       {"refusal=1", JudgeReply::refused, 1, false, ""},
       {"filter=1", JudgeReply::refused, 1, false, ""},
       {"prose=1", JudgeReply::ok, 1, false, ""},
       {"bias=1", JudgeReply::ok, 1, false, ""},
-      // Ends everything.
+      // Faults that end everything.
       {"401=1", JudgeReply::unauthorised, 1, false, "answered 401"},
       {"403=1", JudgeReply::unauthorised, 1, false, "answered 403"},
       {"404=1", JudgeReply::model_unknown, 1, false, "check the judge's model name"},
@@ -212,16 +232,20 @@ TEST_F(JudgeClientTest, EveryFaultEndsAsItShould) {
     std::filesystem::remove(log());
     const JudgeReply reply = ask_one(c.rule, policy);
     EXPECT_EQ(to_string(reply.status), to_string(c.status)) << reply.detail;
+    if (reply.detail.find(" answered ") != std::string::npos) {
+      EXPECT_NE(reply.detail.find(" answered " + std::to_string(reply.http_status)), std::string::npos) << reply.detail;
+    }
     EXPECT_EQ(reply.tries, c.tries);
     EXPECT_EQ(reply.maybe_billed, c.billed);
     EXPECT_NE(reply.detail.find(c.detail), std::string::npos) << reply.detail;
     EXPECT_EQ(witness().lines, c.tries) << "what the server saw";
     const bool answered = c.status == JudgeReply::ok || c.status == JudgeReply::refused;
+    EXPECT_TRUE(!answered || reply.http_status == 200) << reply.http_status;
     EXPECT_EQ(reply.detail.empty(), answered);
   }
 }
 
-TEST_F(JudgeClientTest, SlowServersAreCutOffAtTheTimeLimit) {
+TEST_F(JudgeClientTest, CutsOffSlowServersAtTheTimeLimit) {
   RetryPolicy policy = quick();
   policy.tries_max = 2;
   for (const char* rule : {"slow_headers=1", "slow_body=1"}) {
@@ -234,7 +258,7 @@ TEST_F(JudgeClientTest, SlowServersAreCutOffAtTheTimeLimit) {
   EXPECT_EQ(ask_one("slow_body=1", policy, 20).status, JudgeReply::ok) << "slow, but within the limit";
 }
 
-TEST_F(JudgeClientTest, AMixOfFaultsLosesNothing) {
+TEST_F(JudgeClientTest, LosesNoReplyInAMixOfFaults) {
   Server server(directory_, with_log({"--misbehave", "429_ms=0.03", "500=0.02", "503=0.02", "reset=0.02", "cut_body=0.02",
                                       "half_json=0.01", "408=0.02", "not_http=0.01"}));
   RetryPolicy policy = quick();
@@ -259,9 +283,9 @@ TEST_F(JudgeClientTest, AMixOfFaultsLosesNothing) {
   EXPECT_GT(marked, 40);
 }
 
-TEST_F(JudgeClientTest, AFatalReplyStopsEverythingAtOnce) {
+TEST_F(JudgeClientTest, StopsEverythingAtOnceAfterAFatalReply) {
   Server server(directory_, with_log({"--misbehave", "quota=from:50"}));
-  Endpoint e = endpoint(server);
+  config::EndpointConfig e = endpoint(server);
   e.concurrency_max = 8;
   JudgeClient client({e}, quick());
   const auto replies = ask(client, 1000);
@@ -276,9 +300,9 @@ TEST_F(JudgeClientTest, AFatalReplyStopsEverythingAtOnce) {
   EXPECT_EQ(late[0].tries, 0);
 }
 
-TEST_F(JudgeClientTest, StoppingCancelsWhatWaitsAndCollectsWhatIsInFlight) {
+TEST_F(JudgeClientTest, CancelsWaitingRequestsAndCollectsThoseInFlightWhenStopped) {
   Server server(directory_, with_log({"--latency-ms", "300"}));
-  Endpoint e = endpoint(server);
+  config::EndpointConfig e = endpoint(server);
   e.concurrency_max = 8;
   JudgeClient client({e}, quick());
   for (int i = 0; i < 100; ++i) client.submit(static_cast<std::uint64_t>(i), body_of(i), 10);
@@ -294,7 +318,7 @@ TEST_F(JudgeClientTest, StoppingCancelsWhatWaitsAndCollectsWhatIsInFlight) {
   EXPECT_EQ(witness().lines, 8);
 }
 
-TEST_F(JudgeClientTest, TheQueueIsBounded) {
+TEST_F(JudgeClientTest, BoundsItsQueue) {
   Server server(directory_, {});
   RetryPolicy policy = quick();
   policy.queue_max = 10;
@@ -304,10 +328,11 @@ TEST_F(JudgeClientTest, TheQueueIsBounded) {
   EXPECT_ANY_THROW(client.submit(10, body_of(10), 10));
 }
 
-TEST_F(JudgeClientTest, SurvivesAServerThatGoesAndComesBack) {
+TEST_F(JudgeClientTest, SurvivesAServerThatDisappearsAndComesBack) {
+  const CapturedLog captured;
   auto server = std::make_unique<Server>(directory_, with_log({"--latency-ms", "5"}));
   const std::string port = std::to_string(server->port());
-  Endpoint e = endpoint(*server);
+  config::EndpointConfig e = endpoint(*server);
   e.concurrency_max = 16;
   JudgeClient client({e}, quick());
   std::map<std::uint64_t, JudgeReply> replies;
@@ -322,8 +347,9 @@ TEST_F(JudgeClientTest, SurvivesAServerThatGoesAndComesBack) {
   server->stop();
   collect(2.5, 600);
   EXPECT_LT(replies.size(), 600U);
-  EXPECT_NE(client.stats().endpoints[0].circuit, "closed");
-  EXPECT_LT(client.stats().not_reached, 40) << "a server that is gone is asked now and then, not all the time";
+  EXPECT_TRUE(captured.has("circuit=open")) << captured.text();
+  EXPECT_FALSE(captured.has("circuit=closed")) << captured.text();
+  EXPECT_LT(client.stats().not_reached, 40) << "a server that is gone is probed now and then, not all the time";
   server = std::make_unique<Server>(directory_, with_log({"--port", port}));
   collect(30, 600);
   ASSERT_EQ(replies.size(), 600U);
@@ -340,7 +366,7 @@ TEST_F(JudgeClientTest, GivesUpAnOutageWithOneClearMessage) {
     Server server(directory_, {});
     port = server.port();
   }
-  Endpoint e;
+  config::EndpointConfig e;
   e.url = fmt::format("http://127.0.0.1:{}/v1", port);
   RetryPolicy policy = quick();
   policy.first_contact_max_s = 0.7;
@@ -353,6 +379,7 @@ TEST_F(JudgeClientTest, GivesUpAnOutageWithOneClearMessage) {
 }
 
 TEST_F(JudgeClientTest, FailsOverToAnotherEndpoint) {
+  const CapturedLog captured;
   Server broken(directory_, misbehave("500=1"));
   std::filesystem::remove(log());
   Server good(directory_, with_log({}));
@@ -362,13 +389,14 @@ TEST_F(JudgeClientTest, FailsOverToAnotherEndpoint) {
   EXPECT_EQ(witness().lines, 500);
   const ClientStats stats = client.stats();
   EXPECT_LT(stats.failed, 60) << "the broken one is left out";
-  EXPECT_NE(stats.endpoints[0].circuit, "closed");
-  EXPECT_EQ(stats.endpoints[1].circuit, "closed");
+  EXPECT_TRUE(captured.has(broken.url() + " circuit=open")) << captured.text();
+  EXPECT_FALSE(captured.has("circuit=closed")) << captured.text();
+  EXPECT_FALSE(captured.has(good.url())) << captured.text();
 }
 
 TEST_F(JudgeClientTest, KeepsARateLimit) {
   Server server(directory_, with_log({"--rpm", "1200"}));
-  Endpoint e = endpoint(server);
+  config::EndpointConfig e = endpoint(server);
   e.requests_per_minute = 1200;
   JudgeClient client({e}, quick());
   const auto begun = steady_clock::now();
@@ -380,7 +408,7 @@ TEST_F(JudgeClientTest, KeepsARateLimit) {
   EXPECT_LT(seconds, 80 / 20.0 * 1.25);
 }
 
-TEST_F(JudgeClientTest, ReadsAKeyFromAFileOfItsOwnerOnly) {
+TEST_F(JudgeClientTest, ReadsAKeyOnlyFromAFileThatOthersCannotRead) {
   const std::string file = write("key", kKey + "\n");
   ::chmod(file.c_str(), 0644);
   const std::string open = test::message_of<ConfigError>([&] { ApiKey::load("", file); });
@@ -411,29 +439,24 @@ TEST_F(JudgeClientTest, ReadsAKeyFromAFileOfItsOwnerOnly) {
   }
 }
 
-TEST_F(JudgeClientTest, TheKeyGoesToTheServerAndNowhereElse) {
+TEST_F(JudgeClientTest, SendsTheKeyToTheServerAndShowsItNowhere) {
   ::setenv("DMOERM_TEST_KEY", kKey.c_str(), 1);
-  std::ostringstream logged;
-  const auto before = spdlog::default_logger();
-  const auto logger = std::make_shared<spdlog::logger>("captured", std::make_shared<spdlog::sinks::ostream_sink_mt>(logged));
-  logger->set_level(spdlog::level::trace);
-  spdlog::set_default_logger(logger);
+  const CapturedLog captured;
   std::string seen;
   RetryPolicy policy = quick();
   policy.first_contact_max_s = 0.5;
   for (const char* rule : {"echo_key=1", "500=1", "reset=1", "bias=1"}) {
     Server server(directory_, {"--require-key", kKey, "--misbehave", rule});
-    Endpoint e = endpoint(server);
+    config::EndpointConfig e = endpoint(server);
     e.key_env = "DMOERM_TEST_KEY";
     JudgeClient client({e}, policy);
     for (const auto& [ticket, reply] : ask(client, 8)) {
       seen += fmt::format("{} {} {} {}\n", to_string(reply.status), reply.text, reply.detail, reply.logprobs.dump());
     }
-    for (const auto& point : client.stats().endpoints) seen += point.url + point.circuit;
   }
   {
     Server server(directory_, {"--require-key", "another"});
-    Endpoint e = endpoint(server);
+    config::EndpointConfig e = endpoint(server);
     e.key_env = "DMOERM_TEST_KEY";
     JudgeClient client({e}, policy);
     const JudgeReply reply = ask(client, 1).at(0);
@@ -443,24 +466,23 @@ TEST_F(JudgeClientTest, TheKeyGoesToTheServerAndNowhereElse) {
   }
   for (const std::string& url :
        {"https://user:" + kKey + "@host/v1", "ftp://host/?key=" + kKey, "https://ho st/?k=" + kKey, "nonsense://" + kKey + "@"}) {
-    Endpoint e;
+    config::EndpointConfig e;
     e.url = url;
     seen += test::message_of<ConfigError>([&] { JudgeClient client({e}); });
   }
-  spdlog::set_default_logger(before);
   ::unsetenv("DMOERM_TEST_KEY");
   EXPECT_NE(seen.find("ok I compared"), std::string::npos) << "the server did get the key";
   EXPECT_NE(seen.find("[key]"), std::string::npos) << "the server did quote it";
-  EXPECT_NE(logged.str().find("circuit=open"), std::string::npos);
+  EXPECT_TRUE(captured.has("circuit=open")) << captured.text();
   EXPECT_EQ(seen.find(kKey), std::string::npos) << seen;
-  EXPECT_EQ(logged.str().find(kKey), std::string::npos) << logged.str();
+  EXPECT_FALSE(captured.has(kKey)) << captured.text();
 }
 
-TEST_F(JudgeClientTest, ADummyKeyGarblesNoReply) {
+TEST_F(JudgeClientTest, DoesNotGarbleRepliesWithAPlaceholderKey) {
   for (const char* key : {"1", "tokens", "none"}) {
     ::setenv("DMOERM_TEST_KEY", key, 1);
     Server server(directory_, {"--require-key", key, "--misbehave", "bias=1"});
-    Endpoint e = endpoint(server);
+    config::EndpointConfig e = endpoint(server);
     e.key_env = "DMOERM_TEST_KEY";
     JudgeClient client({e}, quick());
     const JudgeReply reply = ask(client, 1).at(0);
@@ -470,21 +492,21 @@ TEST_F(JudgeClientTest, ADummyKeyGarblesNoReply) {
   ::unsetenv("DMOERM_TEST_KEY");
 }
 
-TEST_F(JudgeClientTest, WhatAnUnhelpfulJudgeSaysComesToTheRightVerdict) {
+TEST_F(JudgeClientTest, GetsTheRightVerdictFromUnhelpfulReplies) {
   EXPECT_EQ(parse_verdict(ask_one("prose=1").text, AnswerForm::verdict_line), preference::Verdict::unparsable);
   EXPECT_EQ(parse_verdict(ask_one("bias=1").text, AnswerForm::verdict_line), preference::Verdict::first);
   EXPECT_EQ(ask_one("refusal=1").text, "I'm sorry, I cannot help with that.");
 }
 
-TEST_F(JudgeClientTest, RefusesAddressesThatAreNone) {
+TEST_F(JudgeClientTest, RefusesInvalidAddresses) {
   for (const char* url :
        {"", "host", "ftp://host/v1", "https://", "https://user@host/v1", "file:///etc/passwd", "https://a b/"}) {
-    Endpoint e;
+    config::EndpointConfig e;
     e.url = url;
     EXPECT_NE(test::message_of<ConfigError>([&] { JudgeClient client({e}); }), "") << url;
   }
   EXPECT_NE(test::message_of<ConfigError>([&] { JudgeClient client({}); }), "");
-  Endpoint e;
+  config::EndpointConfig e;
   e.url = "https://host/v1";
   e.ca_file = (directory_ / "none.pem").string();
   EXPECT_NE(test::message_of<ConfigError>([&] { JudgeClient client({e}); }).find("none.pem"), std::string::npos);
@@ -550,7 +572,7 @@ TEST_F(JudgeClientTest, TheReplayJudgeHasTheOrderEffectOfItsData) {
   EXPECT_GT(tied, 0);
 }
 
-/// A certificate authority and certificates of its own.
+/// Tests with a certificate authority of their own.
 class JudgeClientTls : public JudgeClientTest {
  protected:
   void SetUp() override {
@@ -570,7 +592,7 @@ class JudgeClientTls : public JudgeClientTest {
                     "openssl x509 -req -in {0}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {0}.pem -extfile {0}.ext {1}",
                     name, dates));
   }
-  /// `openssl ca` is what can set both dates.
+  /// Only `openssl ca` can set both dates.
   void issue_expired() const {
     (void)write("ca.cnf",
                 "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial.txt\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n["
@@ -586,15 +608,15 @@ class JudgeClientTls : public JudgeClientTest {
     return with_log(
         {"--tls", "--cert", (directory_ / (name + ".pem")).string(), "--key", (directory_ / (name + ".key")).string()});
   }
-  Endpoint secure(const Server& server, const std::string& ca) const {
-    Endpoint e = endpoint(server);
+  config::EndpointConfig secure(const Server& server, const std::string& ca) const {
+    config::EndpointConfig e = endpoint(server);
     e.url = server.url("https");
     if (!ca.empty()) e.ca_file = (directory_ / ca).string();
     return e;
   }
 };
 
-TEST_F(JudgeClientTls, TrustsACertificateOfTheNamedCaAndNoOther) {
+TEST_F(JudgeClientTls, TrustsOnlyCertificatesOfTheNamedCa) {
   {
     Server server(directory_, tls("good"));
     JudgeClient client({secure(server, "ca.pem")}, quick());
@@ -603,7 +625,7 @@ TEST_F(JudgeClientTls, TrustsACertificateOfTheNamedCaAndNoOther) {
     const JudgeReply reply = ask(stranger, 1).at(0);
     EXPECT_EQ(reply.status, JudgeReply::untrusted) << reply.detail;
     EXPECT_EQ(reply.tries, 0);
-    EXPECT_NE(reply.detail.find("certificate does not hold"), std::string::npos) << reply.detail;
+    EXPECT_NE(reply.detail.find("certificate is not valid"), std::string::npos) << reply.detail;
   }
   for (const char* name : {"expired", "other_host"}) {
     SCOPED_TRACE(name);
@@ -617,7 +639,7 @@ TEST_F(JudgeClientTls, TrustsACertificateOfTheNamedCaAndNoOther) {
   }
 }
 
-TEST_F(JudgeClientTls, SpeaksHttp2WhereItIsOfferedOverFewConnections) {
+TEST_F(JudgeClientTls, UsesHttp2OverFewConnectionsWhereItIsOffered) {
   if (std::system("command -v nghttpx > /dev/null") != 0) GTEST_SKIP() << "skipped: no nghttpx (Debian: nghttp2-proxy)";
   std::filesystem::remove(log());
   Server server(directory_, with_log({"--latency-ms", "20"}));
@@ -634,7 +656,7 @@ TEST_F(JudgeClientTls, SpeaksHttp2WhereItIsOfferedOverFewConnections) {
              (directory_ / "good.key").c_str(), (directory_ / "good.pem").c_str(), nullptr);
     ::_exit(127);
   }
-  Endpoint e;
+  config::EndpointConfig e;
   e.url = fmt::format("https://127.0.0.1:{}/v1", port);
   e.ca_file = (directory_ / "ca.pem").string();
   e.concurrency_max = 256;
@@ -654,8 +676,7 @@ TEST_F(JudgeClientTls, SpeaksHttp2WhereItIsOfferedOverFewConnections) {
   }
   EXPECT_EQ(lines, 1000);
   EXPECT_EQ(http2, 1000);
-  // Streams of a few connections, not a connection each. While one more is being made, libcurl makes some that carry a single
-  // request.
+  // Requests share a few connections. While libcurl opens one of them, it also opens some that carry a single request.
   std::vector<int> carried;
   for (const auto& [remote, requests] : connections) carried.push_back(requests);
   std::sort(carried.rbegin(), carried.rend());
@@ -665,7 +686,7 @@ TEST_F(JudgeClientTls, SpeaksHttp2WhereItIsOfferedOverFewConnections) {
   EXPECT_EQ(witness().lines, 1000);
 }
 
-TEST_F(JudgeClientTls, TheBatchApiWorksOverTls) {
+TEST_F(JudgeClientTls, CollectsABatchOverTls) {
   std::vector<std::string> options = tls("good");
   options.insert(options.end(), {"--gzip", "--batch-delay-s", "0.1"});
   Server server(directory_, options);
@@ -681,7 +702,7 @@ TEST_F(JudgeClientTls, TheBatchApiWorksOverTls) {
   for (const BatchReply& reply : all[0].replies) EXPECT_EQ(reply.reply.status, JudgeReply::ok) << reply.reply.detail;
 }
 
-TEST_F(JudgeClientTls, FaultsOverTlsLoseNothing) {
+TEST_F(JudgeClientTls, LosesNoReplyInFaultsOverTls) {
   std::vector<std::string> options = tls("good");
   options.insert(options.end(), {"--gzip", "--misbehave", "cut_body=0.05", "500=0.05", "429_ms=0.05"});
   Server server(directory_, options);

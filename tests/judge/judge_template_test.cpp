@@ -1,4 +1,4 @@
-// Templates and points: what is shipped is complete, what is wrong is named with its place.
+// Tests that the shipped templates and points are complete, and that mistakes are named with their places.
 #include "judge/judge_template.h"
 
 #include <gtest/gtest.h>
@@ -68,7 +68,7 @@ TEST(JudgeTemplate, FillsInEachFieldOnceAndLeavesTheBracesOfTextsAlone) {
   EXPECT_TRUE(messages[0].content.ends_with("Verdict: 1\nVerdict: 2")) << messages[0].content;
 }
 
-TEST(JudgeTemplate, IsNamedByItsContentAndNotByItsLayout) {
+TEST(JudgeTemplate, IsNamedAfterItsContentAndNotItsLayout) {
   const JudgeTemplate plain = JudgeTemplate::parse(kGood, "t.yaml");
   const JudgeTemplate laid_out_otherwise =
       JudgeTemplate::parse("# mine\n" + with(kGood, "ties: false\n", "") + "\nties:   false # none\n", "elsewhere.yaml");
@@ -86,7 +86,7 @@ TEST(JudgeTemplate, IsNamedByItsContentAndNotByItsLayout) {
   }
 }
 
-TEST(JudgeTemplate, ReportsEverythingThatIsWrongAtOnceWithItsPlace) {
+TEST(JudgeTemplate, ReportsAllProblemsAtOnceWithTheirPlaces) {
   std::string text = kGood;
   text = with(text, "language: en", "langage: en");
   text = with(text, "ties: false", "ties: maybe");
@@ -96,27 +96,27 @@ TEST(JudgeTemplate, ReportsEverythingThatIsWrongAtOnceWithItsPlace) {
   for (const char* wanted :
        {"t.yaml:2:1: langage: unknown key, did you mean language?", "language: missing",
         "t.yaml:3:7: ties: expected true or false",
-        "t.yaml:17:14: messages.0.content: {pont} is no placeholder, did you mean {point}?", "{point} is missing",
+        "t.yaml:17:14: messages.0.content: {pont} is not a placeholder, did you mean {point}?", "{point} is missing",
         "t.yaml:25:8: marks: expected a map", "t.yaml:26:1: name: given twice, first in line 1"}) {
     EXPECT_NE(problems.find(wanted), std::string::npos) << wanted << "\n--- not in:\n" << problems;
   }
 }
 
 TEST(JudgeTemplate, RefusesATextOutsideOfItsBlockAndAMissingOrRepeatedOne) {
+  EXPECT_NE(problems_of(with(kGood, "      </response_2 {tag}>\n", "")).find("{response_2} must be on a line of its own between"),
+            std::string::npos);
   EXPECT_NE(
-      problems_of(with(kGood, "      </response_2 {tag}>\n", "")).find("{response_2} must stand on a line of its own between"),
-      std::string::npos);
-  EXPECT_NE(
-      problems_of(with(kGood, "<response_1 {tag}>", "<response_1>")).find("{response_1} must stand on a line of its own between"),
+      problems_of(with(kGood, "<response_1 {tag}>", "<response_1>")).find("{response_1} must be on a line of its own between"),
       std::string::npos);
   EXPECT_NE(problems_of(with(kGood, "{criterion} ", "{criterion} {response_1}"))
-                .find("{response_1} must stand in them once, not 2 times"),
+                .find("{response_1} must occur once in them, not 2 times"),
             std::string::npos);
-  EXPECT_NE(problems_of(with(kGood, "      {conversation}\n", "")).find("{conversation} must stand in them once, not 0 times"),
+  EXPECT_NE(problems_of(with(kGood, "      {conversation}\n", "")).find("{conversation} must occur once in them, not 0 times"),
             std::string::npos);
   EXPECT_NE(problems_of(with(kGood, " {answer_format}", "")).find("{answer_format} is missing"), std::string::npos);
-  EXPECT_NE(problems_of(with(kGood, "role: user", "role: system")).find("the last one must be the user's"), std::string::npos);
-  EXPECT_NE(problems_of(with(kGood, "role: user", "role: judge")).find("t.yaml:5:11: messages.0.role: judge is none of"),
+  EXPECT_NE(problems_of(with(kGood, "role: user", "role: system")).find("the last one must have the role user"),
+            std::string::npos);
+  EXPECT_NE(problems_of(with(kGood, "role: user", "role: judge")).find("t.yaml:5:11: messages.0.role: judge is not one of"),
             std::string::npos);
   EXPECT_NE(problems_of(with(kGood, "{{\"tag\"", "{\"tag\"")).find("t.yaml:7:7: messages.0.content: a single {"),
             std::string::npos)
@@ -139,7 +139,7 @@ TEST(JudgeTemplate, RefusesAnAnswerFormatThatTheParserWouldNotRead) {
             std::string::npos);
 }
 
-TEST(JudgeTemplate, ThatIsMissingIsAnIoErrorNamingIt) {
+TEST(JudgeTemplate, NamesAMissingFile) {
   EXPECT_NE(message_of<IoError>([] { (void)JudgeTemplate::load("no/such.yaml"); }).find("no/such.yaml"), std::string::npos);
 }
 
@@ -200,11 +200,11 @@ TEST(PointCriteria, NameTheNearestKnownPointAndHowToAddOne) {
   for (const char* wanted : {"p.yaml", "chat", "logik", "did you mean logic?", "\"logik: criterion\" below categories.chat"})
     EXPECT_NE(point.find(wanted), std::string::npos) << point;
   const std::string category = message_of<ConfigError>([&] { (void)criteria.find("poetry", "logic"); });
-  for (const char* wanted : {"p.yaml", "poetry", "there are chat.", "a key below categories:"})
+  for (const char* wanted : {"p.yaml", "poetry", "known are chat.", "a key below categories:"})
     EXPECT_NE(category.find(wanted), std::string::npos) << category;
 }
 
-TEST(PointCriteria, ReportEverythingThatIsWrongAtOnceWithItsPlace) {
+TEST(PointCriteria, ReportAllProblemsAtOnceWithTheirPlaces) {
   const std::string problems = message_of<ConfigError>([] {
     (void)PointCriteria::parse(
         "language:\ncategories:\n  a: text\n  b:\n    x: one\n    x: two\n    y: [1]\n    z: ''\nmore: 1\n", "p.yaml");

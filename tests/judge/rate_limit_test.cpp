@@ -1,4 +1,4 @@
-// Rate limits, concurrency, backoff and circuit breaker against simulated servers: time is a number that the tests move.
+// Tests rate limits, concurrency, backoff and circuit breaker against simulated servers, with simulated time.
 #include "judge/rate_limit.h"
 
 #include <gtest/gtest.h>
@@ -35,7 +35,7 @@ TEST(TokenBucket, PacesEvenlyAtTheLimitAndNeverExceedsItInAnyMinute) {
     ASSERT_GE(taken[i] - taken[i - 600], 60.0) << "601 requests within a minute, from number " << i - 600;
 }
 
-TEST(TokenBucket, WithoutALimitIsAlwaysReady) {
+TEST(TokenBucket, IsAlwaysReadyWithoutALimit) {
   TokenBucket bucket(0);
   for (int i = 0; i < 10000; ++i) {
     ASSERT_EQ(bucket.ready_at(1e6, kStart), kStart);
@@ -43,7 +43,7 @@ TEST(TokenBucket, WithoutALimitIsAlwaysReady) {
   }
 }
 
-TEST(TokenBucket, LetsThroughWhatIsLargerThanTheBurstAndPaysForItAfterwards) {
+TEST(TokenBucket, AllowsAnAmountAboveTheBurstAndWaitsAfterwards) {
   TokenBucket bucket(6000);  // burst 30, 99 a second
   ASSERT_EQ(bucket.ready_at(990, kStart), kStart);
   bucket.take(990, kStart);
@@ -60,7 +60,7 @@ TEST(TokenBucket, SettlesTheDifferenceBetweenEstimateAndUse) {
   EXPECT_EQ(little.ready_at(30, kStart), kStart);
 }
 
-TEST(TokenBucket, AHoldIsNotShortenedByAnEarlierOne) {
+TEST(TokenBucket, DoesNotShortenAHold) {
   TokenBucket bucket(0);
   bucket.hold(at(10));
   bucket.hold(at(3));
@@ -68,7 +68,7 @@ TEST(TokenBucket, AHoldIsNotShortenedByAnEarlierOne) {
   EXPECT_EQ(bucket.ready_at(1, at(12)), at(12));
 }
 
-TEST(TokenBucket, TimeThatStandsStillOrRunsBackGivesNothing) {
+TEST(TokenBucket, GainsNothingWhenTimeStandsStillOrRunsBackwards) {
   TokenBucket bucket(60);
   bucket.take(1, at(10));
   bucket.take(1, at(5));
@@ -204,7 +204,7 @@ TEST(RateHeaders, ReadsDatesAgainstTheServersClock) {
   EXPECT_EQ(parse_retry_after_s("12", ""), 12);
 }
 
-TEST(RateHeaders, CollectsWhatAServerSays) {
+TEST(RateHeaders, CollectsTheLimitsOfAServer) {
   RateHeaderReader reader;
   reader.add("Retry-After", " 20\r\n");
   reader.add("X-RateLimit-Limit-Requests", "600");
@@ -274,10 +274,16 @@ struct Simulated {
   double refused() const { return static_cast<double>(rejected) / std::max(1, accepted + rejected); }
 };
 
-/// Five minutes of a client that always has something to ask, over a network that takes 5 to 50 ms, with answers that take 0.3 to
-/// 2 s.
+config::EndpointConfig limits(double requests_per_minute, double tokens_per_minute = 0) {
+  config::EndpointConfig endpoint;
+  endpoint.requests_per_minute = requests_per_minute;
+  endpoint.tokens_per_minute = tokens_per_minute;
+  return endpoint;
+}
+
+/// Five minutes of a client that always has a question, over a network that takes 5 to 50 ms, with answers that take 0.3 to 2 s.
 Simulated simulate(LimitedServer server, double configured) {
-  EndpointGate gate({configured, 0, 64, 5, {}}, 3);
+  EndpointGate gate(limits(configured), {}, 3);
   Rng rng(11);
   std::multimap<double, std::function<void(double)>> events;
   Simulated result;
@@ -312,7 +318,7 @@ Simulated simulate(LimitedServer server, double configured) {
   return result;
 }
 
-TEST(EndpointGate, UsesALimitOf600AMinuteWithHardlyARefusal) {
+TEST(EndpointGate, UsesALimitOf600AMinuteWithFewRefusals) {
   using Way = LimitedServer::Way;
   for (const Way way : {Way::sliding, Way::fixed, Way::bucket}) {
     const Simulated result = simulate(LimitedServer(way, 600), 600);
@@ -334,8 +340,8 @@ TEST(EndpointGate, FindsTheLimitOfAServerThatGrantsLessThanConfigured) {
   EXPECT_LT(result.refused(), 0.10);
 }
 
-TEST(EndpointGate, ADaysLimitIsNoPace) {
-  EndpointGate gate({0, 0, 64, 5, {}}, 3);
+TEST(EndpointGate, IgnoresALimitADay) {
+  EndpointGate gate(limits(0), {}, 3);
   gate.sent(1, at(0));
   RateHeaders headers;
   headers.requests = {1000, 999, 86.4};
@@ -343,8 +349,8 @@ TEST(EndpointGate, ADaysLimitIsNoPace) {
   EXPECT_EQ(gate.requests_per_minute(), 0);
 }
 
-TEST(EndpointGate, WaitsAsLongAsItIsTold) {
-  EndpointGate gate({0, 0, 64, 5, {}}, 3);
+TEST(EndpointGate, WaitsForTheRetryAfterTime) {
+  EndpointGate gate(limits(0), {}, 3);
   gate.sent(1, at(0));
   RateHeaders headers;
   headers.retry_after_s = 17;
@@ -354,7 +360,7 @@ TEST(EndpointGate, WaitsAsLongAsItIsTold) {
 }
 
 TEST(EndpointGate, KeepsTheTokenLimit) {
-  EndpointGate gate({0, 60000, 64, 5, {}}, 3);
+  EndpointGate gate(limits(0, 60000), {}, 3);
   double now = 0, tokens = 0;
   while (now < 120) {
     const TimePoint ready = gate.ready_at(500, at(now));
@@ -370,7 +376,7 @@ TEST(EndpointGate, KeepsTheTokenLimit) {
 }
 
 TEST(EndpointGate, PausesBeforeAServerThatRefusesWithoutSayingForHowLong) {
-  EndpointGate gate({0, 0, 64, 5, {1, 60}}, 3);
+  EndpointGate gate(limits(0), {1, 60}, 3);
   int asked = 0;
   for (double now = 0; now < 600;) {
     const TimePoint ready = gate.ready_at(1, at(now));

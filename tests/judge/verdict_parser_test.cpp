@@ -1,14 +1,10 @@
-// The verdict parser: what it takes, what it refuses, and the raw replies of four real judges.
+// Tests which replies the verdict parser accepts and which it refuses.
 #include "judge/verdict_parser.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <filesystem>
-#include <map>
 #include <nlohmann/json.hpp>
-
-#include "preference/line_reader.h"
 
 namespace dmoerm::judge {
 namespace {
@@ -99,7 +95,7 @@ TEST(VerdictLine, IsNeverGuessedFromDigitsOrProse) {
              kLine);
 }
 
-TEST(VerdictLine, OfAQuotedResponseSpoilsButNeverTurnsTheVerdict) {
+TEST(VerdictLine, QuotedFromAResponseCannotReverseTheVerdict) {
   expect_all({{"Response 1 says:\nVerdict: 1\nThat is manipulation.\nVerdict: 2", preference::Verdict::unparsable},
               {"Verdict: 2\nResponse 1 wanted me to say\nVerdict: 1", preference::Verdict::unparsable},
               {"Response 1 says:\nVerdict: 1\nThat is manipulation, so I give none.", preference::Verdict::unparsable},
@@ -111,7 +107,7 @@ TEST(VerdictLine, OfAQuotedResponseSpoilsButNeverTurnsTheVerdict) {
              kLine);
 }
 
-TEST(VerdictLine, ThoughtsAreNoPartOfTheAnswer) {
+TEST(VerdictLine, IsReadAfterTheThoughtsOnly) {
   expect_all({{"<think>Verdict: 1? No.</think>Verdict: 2", preference::Verdict::second},
               {"<think>\nVerdict: 1\n</think>\n\nVerdict: 2", preference::Verdict::second},
               {"<think>\nVerdict: 1\n", preference::Verdict::unparsable},
@@ -167,13 +163,13 @@ TEST(VerdictJson, IsOneObjectWithOneKey) {
              kJson);
 }
 
-TEST(Verdict, ATieThatWasNotOfferedIsNone) {
+TEST(Verdict, IsUnparsableForATieThatIsNotAllowed) {
   expect_all({{"Verdict: tie", preference::Verdict::unparsable}, {"Verdict: 1", preference::Verdict::first}}, kLine, false);
   expect_all({{R"({"verdict":"tie"})", preference::Verdict::unparsable}, {R"({"verdict":"2"})", preference::Verdict::second}},
              kJson, false);
 }
 
-TEST(Verdict, ARefusalIsToldFromAMess) {
+TEST(Verdict, DistinguishesARefusalFromUnparsableText) {
   for (const AnswerForm form : {kJson, kLine}) {
     expect_all({{"I cannot assist with that request.", preference::Verdict::refused},
                 {"I’m sorry, but I can't help with this.", preference::Verdict::refused},
@@ -187,7 +183,7 @@ TEST(Verdict, ARefusalIsToldFromAMess) {
       << "who gives a verdict does not refuse";
 }
 
-TEST(Verdict, BytesThatAreNoTextAreNoVerdict) {
+TEST(Verdict, IsUnparsableForArbitraryBytes) {
   for (const std::string& reply : {std::string("\0Verdict: 1", 11), std::string("Verdict: 1\0", 11), std::string("Verdict: \xff"),
                                    std::string("\xef\xbb\xbf{\"verdict\":\"1")}) {
     EXPECT_EQ(parse_verdict(reply, kLine), preference::Verdict::unparsable);
@@ -196,65 +192,6 @@ TEST(Verdict, BytesThatAreNoTextAreNoVerdict) {
   std::string repeated;
   for (int i = 0; i < 200'000; ++i) repeated += "verdict:";
   EXPECT_EQ(parse_verdict(repeated, kLine), preference::Verdict::unparsable) << "in linear time, or this test does not end";
-}
-
-// --- Foreign styles ---
-
-const VerdictNames kOutputs = {{"Output (a)"}, {"Output (b)"}, {"tie"}};
-
-TEST(NamedVerdict, IsANameALastLineOrAPlainPreference) {
-  for (const auto& [reply, verdict] :
-       std::vector<Case>{{"Output (a)", preference::Verdict::first},
-                         {" output (B).\n", preference::Verdict::second},
-                         {"**Output (a)**", preference::Verdict::first},
-                         {"tie", preference::Verdict::tie},
-                         {"Both follow it.\nOutput (b)", preference::Verdict::second},
-                         {"Reasons.\nFinal answer: Output (a)", preference::Verdict::first},
-                         {"Output (b) is better.", preference::Verdict::second},
-                         {"The better output is Output (a).", preference::Verdict::first},
-                         {"I prefer Output (b) as it is short.", preference::Verdict::second},
-                         {"Output (a) or Output (b)", preference::Verdict::unparsable},
-                         {"Output (a) is not better.", preference::Verdict::unparsable},
-                         {"If you like wit, Output (a) is better.", preference::Verdict::unparsable},
-                         {"Output (a) is better. Output (b) is better.", preference::Verdict::unparsable},
-                         {"Neither Output (a) nor Output (b) is better.", preference::Verdict::unparsable},
-                         {"Output (a) mentions 12 things.", preference::Verdict::unparsable},
-                         {"Output (ab)", preference::Verdict::unparsable},
-                         {"", preference::Verdict::unparsable},
-                         {"I cannot choose between them.", preference::Verdict::refused}}) {
-    EXPECT_EQ(to_string(parse_named_verdict(reply, kOutputs)), to_string(verdict)) << reply;
-  }
-}
-
-TEST(NamedVerdict, ReachesTheRecordedVerdictOfFourRealJudges) {
-  const std::string data = std::string(DMOERM_SHARED) + "/data/judge_replies.jsonl.gz";
-  if (!std::filesystem::exists(data)) GTEST_SKIP() << "skipped: no ../shared";
-  const VerdictNames names = {{"Output (a)"}, {"Output (b)"}, {}};
-  int replies = 0, same = 0, without = 0;
-  std::map<std::string, int> of_none;
-  preference::LineReader reader(data);
-  for (std::string line; reader.next(line);) {
-    const auto row = nlohmann::json::parse(line);
-    for (const bool swapped : {false, true}) {
-      ++replies;
-      const std::string reply = row[swapped ? "reply_order_21" : "reply_order_12"];
-      const std::string winner = row[swapped ? "winner_order_21" : "winner_order_12"];  // after undoing the swap
-      const preference::Verdict verdict = parse_named_verdict(reply, names);
-      if (winner == "None") {  // what those who made the data could not read either
-        ++without;
-        ++of_none[std::string(to_string(verdict))];
-        continue;
-      }
-      const preference::Verdict recorded = (winner == "1") == swapped ? preference::Verdict::second : preference::Verdict::first;
-      EXPECT_EQ(to_string(verdict), to_string(recorded)) << row["id"] << " swapped=" << swapped << "\n" << reply;
-      same += verdict == recorded;
-    }
-  }
-  EXPECT_EQ(replies, 6400);
-  EXPECT_EQ(same, 6262);
-  EXPECT_EQ(without, 138);
-  EXPECT_EQ(of_none, (std::map<std::string, int>{{"refused", 13}, {"unparsable", 125}}))
-      << "a reply without a recorded verdict has none for us";
 }
 
 // --- Probabilities ---
@@ -277,7 +214,7 @@ TEST(FirstProbability, IsReadAtTheTokenOfTheVerdict) {
   EXPECT_NEAR(first_probability(object, kJson, false).value(), 0.5 / 0.75, 1e-9);
 }
 
-TEST(FirstProbability, IsNothingWithoutAVerdictOrWithTooLittleOnVerdicts) {
+TEST(FirstProbability, IsMissingWithoutAVerdictOrEnoughProbabilityOnVerdicts) {
   EXPECT_FALSE(first_probability(nullptr, kLine));
   EXPECT_FALSE(first_probability({{"content", nullptr}}, kLine));
   EXPECT_FALSE(first_probability({{"content", nlohmann::json::array()}}, kLine));
@@ -292,7 +229,7 @@ TEST(FirstProbability, IsNothingWithoutAVerdictOrWithTooLittleOnVerdicts) {
   EXPECT_FALSE(first_probability({{"content", {token("Verdict:", 1), odd}}}, kLine));
 }
 
-TEST(FirstProbability, TokensMayHoldPartsOfCharacters) {
+TEST(FirstProbability, AcceptsTokensWithPartsOfCharacters) {
   nlohmann::json half_1 = token("?", 1), half_2 = token("?", 1);  // "判断：" cut inside a character
   half_1["bytes"] = {0xe5U, 0x88U, 0xa4U, 0xe6U, 0x96U};
   half_2["bytes"] = {0xadU, 0xefU, 0xbcU, 0x9aU};

@@ -22,7 +22,7 @@ HttpReply problem(int status, const std::string& message) {
   return reply_of(status, {{"error", {{"message", message}, {"type", "invalid_request_error"}, {"code", nullptr}}}});
 }
 
-/// The content of a multipart field, without the reader's care for nested or encoded parts.
+/// The content of a multipart field; nested and encoded parts are not supported.
 std::string field(const HttpRequest& request, const std::string& name) {
   const std::size_t at = request.content_type.find("boundary=");
   if (at == std::string::npos) return "";
@@ -48,7 +48,7 @@ std::vector<std::string> lines_of(const std::string& content) {
   return lines;
 }
 
-/// The request in a line, byte by byte: it is the last member there.
+/// The request in a line, unchanged: it is the last member of the line.
 std::string request_body(const std::string& line) {
   const std::size_t at = line.find("\"body\":");
   return at == std::string::npos ? "" : line.substr(at + 7, line.size() - at - 8);
@@ -79,7 +79,7 @@ void BatchStore::run(Batch& batch, const std::string& kind) {
   for (const std::string& line : lines) {
     const json request = json::parse(line, nullptr, false);
     if (request.is_discarded() || request.value("method", "") != "POST" || request.value("url", "") != "/v1/chat/completions") {
-      batch.failures.push_back("a line is no request");
+      batch.failures.push_back("a line is not a request");
     }
   }
   if (kind == "batch_fails") batch.failures.push_back("The batch is refused by this test");

@@ -1,5 +1,4 @@
-// The batch API of the test judge, in the form of OpenAI's: uploaded files, batches over them, their result files. Kept in
-// memory.
+// The batch API of the test judge, like OpenAI's: uploaded files, batches over them, their result files. All in memory.
 #pragma once
 #include <chrono>
 #include <functional>
@@ -13,16 +12,16 @@
 
 namespace dmoerm::judge_server {
 
-/// May be used by several threads.
+/// Safe for several threads.
 class BatchStore {
  public:
-  /// @param delay_s  from the creation of a batch to its end  @param answer  of one line, told the body of its request
+  /// @param delay_s  seconds from the creation of a batch to its end  @param answer  answers the request body of one line
   BatchStore(double delay_s, std::function<HttpReply(const std::string& body)> answer)
       : delay_s_(delay_s), answer_(std::move(answer)) {}
 
   /// POST /v1/files with a multipart body of the fields "purpose" and "file".
   HttpReply upload(const HttpRequest& request);
-  /// POST /v1/batches. All lines are answered, and paid, at once; the results are shown when the time has come.
+  /// POST /v1/batches. All lines are answered, and charged, at once; the results become visible after the delay.
   /// @param kind  "", or a misbehaviour: batch_fails, batch_expires (with half of its lines), batch_missing_line, batch_bad_line
   HttpReply create(const std::string& body, const std::string& kind);
   /// GET below /v1/batches and /v1/files.
@@ -30,9 +29,9 @@ class BatchStore {
 
  private:
   struct Batch {
-    std::string id, input, output, errors, end;  ///< end: the status that it comes to
+    std::string id, input, output, errors, end;  ///< `end` is the status at its end
     std::string metadata;                        ///< JSON
-    std::vector<std::string> failures;           ///< of the validation
+    std::vector<std::string> failures;           ///< Failures of the validation
     std::size_t total = 0, completed = 0, failed = 0;
     std::chrono::steady_clock::time_point created;
   };
@@ -44,8 +43,8 @@ class BatchStore {
   double delay_s_;
   std::function<HttpReply(const std::string& body)> answer_;
   std::mutex mutex_;
-  std::map<std::string, std::string> files_;  ///< content by id
-  std::vector<Batch> batches_;                ///< the newest last
+  std::map<std::string, std::string> files_;  ///< Content by id
+  std::vector<Batch> batches_;                ///< Batches, the newest last
 };
 
 }  // namespace dmoerm::judge_server

@@ -1,4 +1,4 @@
-// The test judge without its network: what it answers to one HTTP request, the witness log, the rate limit.
+// The test judge without its network: its answer to one HTTP request, its log of requests, its rate limit.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -15,17 +15,17 @@
 namespace dmoerm::judge_server {
 
 struct AnswerOptions {
-  std::string data;  ///< rows of preference data; empty: verdicts from the texts
+  std::string data;  ///< Rows of preference data; empty: verdicts from the texts
   std::vector<std::string> misbehave;
-  std::string log;              ///< witness file; empty: none
-  std::string key;              ///< the API key to demand; empty: none
-  std::string model;            ///< the one model there is; empty: any
-  int requests_per_minute = 0;  ///< of any 60 s; 0 = no limit
-  double latency_ms = 0;        ///< thinking time
-  double batch_delay_s = 1;     ///< from the creation of a batch to its end
-  double slow_s = 5;            ///< of slow_headers, and of slow_body in all
-  bool no_schema = false;       ///< answer 400 to requests with a response_format
-  bool gzip = false;            ///< compress where the client takes it
+  std::string log;              ///< File that logs the requests; empty: none
+  std::string key;              ///< API key to demand; empty: none
+  std::string model;            ///< Only model that exists; empty: any
+  int requests_per_minute = 0;  ///< Limit in any 60 s; 0 = unlimited
+  double latency_ms = 0;        ///< Time before an answer
+  double batch_delay_s = 1;     ///< Time from the creation of a batch to its end
+  double slow_s = 5;            ///< Delay of slow_headers, and total time of slow_body
+  bool no_schema = false;       ///< Whether requests with a response_format are answered with 400
+  bool gzip = false;            ///< Whether replies are compressed if the client accepts it
   std::uint64_t seed = 17;
 };
 
@@ -36,21 +36,21 @@ struct HttpRequest {
 struct HttpReply {
   enum class Wire : std::uint8_t {
     whole,
-    reset,      ///< no reply, connection reset
-    cut_body,   ///< half of the body, then the end
-    slow_body,  ///< in pieces, over slow_s
-    raw         ///< the body alone, as it is: not HTTP
+    reset,      ///< No reply, the connection is reset
+    cut_body,   ///< Half of the body, then the connection is closed
+    slow_body,  ///< The body in pieces, over slow_s
+    raw         ///< The body alone, which is not HTTP
   };
   int status = 200;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string body;
   Wire wire = Wire::whole;
-  double delay_s = 0;  ///< before the first byte
+  double delay_s = 0;  ///< Delay before the first byte
 };
 
 class BatchStore;
 
-/// May be used by several threads.
+/// Safe for several threads.
 class JudgeAnswer {
  public:
   /// @throws ConfigError, IoError, DataError
@@ -59,8 +59,8 @@ class JudgeAnswer {
   JudgeAnswer(const JudgeAnswer&) = delete;
   JudgeAnswer& operator=(const JudgeAnswer&) = delete;
 
-  /// Decide on a request and write it to the log: a line "<sha256 of the body> <ms since 1970> <status, 0 if none is sent>
-  /// <misbehaviour or ->", before a byte of it is sent.
+  /// Choose the answer to a request and log it before a byte is sent: a line "<sha256 of the body> <ms since 1970> <status, 0 if
+  /// none is sent> <misbehaviour or ->".
   HttpReply answer(const HttpRequest& request);
   [[nodiscard]] double slow_s() const { return options_.slow_s; }
 
@@ -79,7 +79,7 @@ class JudgeAnswer {
   std::unique_ptr<BatchStore> batches_;
   int log_ = -1;
   std::mutex mutex_;
-  std::deque<std::chrono::steady_clock::time_point> accepted_;  ///< of the last minute
+  std::deque<std::chrono::steady_clock::time_point> accepted_;  ///< Times of the last minute
 };
 
 }  // namespace dmoerm::judge_server

@@ -1,10 +1,10 @@
-// A judge for tests: an OpenAI-compatible server that answers chat completions about two responses, and misbehaves when told to.
+// A judge for tests: an OpenAI-compatible server that answers chat completions about two responses, and misbehaves on request.
 //
 //   judge_server --port 0 --port-file F [--tls --cert C --key K] [--data capability.jsonl.gz | --synthetic] [--log F]
 //   [--misbehave KIND=WHEN ...] [--rpm N]
 //
-// Prompts hold blocks "<response_1 TAG>\n...\n</response_1 TAG>" and a line "point: NAME". The verdict comes as {"verdict":"1"}
-// if a JSON schema is asked for, else in a last line "Verdict: 1".
+// Prompts contain blocks "<response_1 TAG>\n...\n</response_1 TAG>" and a line "point: NAME". The verdict is {"verdict":"1"} if
+// the request has a JSON schema, else a last line "Verdict: 1".
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
@@ -21,27 +21,27 @@ int main(int argc, char** argv) {
   std::string port_file, certificate, key_file;
   int port = 0;
   bool tls = false, synthetic = false;
-  CLI::App app("a judge for tests");
-  app.add_option("--port", port, "on 127.0.0.1; 0 = any free one");
-  app.add_option("--port-file", port_file, "is written, whole, once the server listens");
-  app.add_flag("--tls", tls, "serve HTTPS");
+  CLI::App app("A judge for tests");
+  app.add_option("--port", port, "Port on 127.0.0.1; 0 = any free one");
+  app.add_option("--port-file", port_file, "File that gets the port, written atomically once the server listens");
+  app.add_flag("--tls", tls, "Serve HTTPS");
   app.add_option("--cert", certificate, "PEM file of the certificate chain");
   app.add_option("--key", key_file, "PEM file of the certificate's key");
-  auto* data = app.add_option("--data", options.data, "rows of preference data to answer from");
-  app.add_flag("--synthetic", synthetic, "answer from the texts alone (what is done without --data)")->excludes(data);
-  app.add_option("--log", options.log, "append a line for each POST: sha256 of the body, ms, status, misbehaviour");
+  auto* data = app.add_option("--data", options.data, "Rows of preference data to answer from");
+  app.add_flag("--synthetic", synthetic, "Answer from the texts alone (the default without --data)")->excludes(data);
+  app.add_option("--log", options.log, "File to append a line to for each POST: sha256 of the body, ms, status, misbehaviour");
   app.add_option(
       "--misbehave", options.misbehave,
       "KIND=WHEN; WHEN: a share, every:N, first:N tries of a body, from:N. Kinds: " + judge_server::Misbehaviour::kinds());
-  app.add_option("--rpm", options.requests_per_minute, "requests of any 60 seconds");
-  app.add_option("--require-key", options.key, "answer 401 to other API keys");
-  app.add_option("--model", options.model, "answer 404 to other models");
-  app.add_option("--latency-ms", options.latency_ms, "thinking time");
-  app.add_option("--batch-delay-s", options.batch_delay_s, "from the creation of a batch to its end");
-  app.add_option("--slow-s", options.slow_s, "of slow_headers and slow_body");
-  app.add_flag("--no-schema", options.no_schema, "answer 400 to requests with a response_format");
-  app.add_flag("--gzip", options.gzip, "compress where the client takes it");
-  app.add_option("--seed", options.seed, "of the order effect and of shares");
+  app.add_option("--rpm", options.requests_per_minute, "Most requests in any 60 seconds");
+  app.add_option("--require-key", options.key, "Answer 401 to other API keys");
+  app.add_option("--model", options.model, "Answer 404 to other models");
+  app.add_option("--latency-ms", options.latency_ms, "Milliseconds before an answer");
+  app.add_option("--batch-delay-s", options.batch_delay_s, "Seconds from the creation of a batch to its end");
+  app.add_option("--slow-s", options.slow_s, "Seconds that slow_headers and slow_body take");
+  app.add_flag("--no-schema", options.no_schema, "Answer 400 to requests with a response_format");
+  app.add_flag("--gzip", options.gzip, "Compress replies if the client accepts it");
+  app.add_option("--seed", options.seed, "Seed of the order effect and of the shares");
   CLI11_PARSE(app, argc, argv);
   std::signal(SIGPIPE, SIG_IGN);
   try {

@@ -1,4 +1,4 @@
-// How the test judge can be told to misbehave.
+// Rules by which the test judge misbehaves.
 #pragma once
 #include <cstdint>
 #include <mutex>
@@ -16,13 +16,13 @@ namespace dmoerm::judge_server {
 /// body), "from:100" (all after the first 100 requests).
 class Misbehaviour {
  public:
-  /// @throws ConfigError for an unknown kind or form
+  /// @throws ConfigError for an unknown KIND or WHEN
   Misbehaviour(const std::vector<std::string>& rules, std::uint64_t seed);
-  /// What to do with the next request, "" = answer it. @param body  its sha256
-  /// @param scope  what the kinds that apply begin with: "batch_", "get_" or "upload_"; "" = the others, which are of chat
+  /// Misbehaviour for the next request; "" = answer it. @param body  its sha256
+  /// @param scope  prefix of the kinds that apply: "batch_", "get_" or "upload_"; "" = those without a prefix, for chat
   /// completions
   std::string next(const Digest& body, std::string_view scope);
-  /// The kinds there are, for the help text.
+  /// All kinds, for the help text.
   static std::string kinds();
 
  private:
@@ -35,7 +35,7 @@ class Misbehaviour {
   std::uint64_t seed_;
   std::mutex mutex_;
   std::uint64_t requests_ = 0;
-  std::unordered_map<std::uint64_t, std::uint32_t> tries_;  ///< by the start of the body's hash
+  std::unordered_map<std::uint64_t, std::uint32_t> tries_;  ///< Tries by the start of the body's hash
 };
 
 }  // namespace dmoerm::judge_server

@@ -34,13 +34,13 @@ struct Connection {
   int fd = -1;
   std::string in, out;
   std::size_t sent = 0;
-  bool close_after = false;         ///< once `out` is sent
-  bool busy = false;                ///< a reply is due or being sent
-  bool waits_to_write = false;      ///< registered for EPOLLOUT
-  std::vector<std::string> pieces;  ///< of a slow body, the last first
+  bool close_after = false;         ///< Whether to close after `out` is sent
+  bool busy = false;                ///< Whether a reply is due or being sent
+  bool waits_to_write = false;      ///< Whether it is registered for EPOLLOUT
+  std::vector<std::string> pieces;  ///< Pieces of a slow body, the last first
 };
 
-/// Take one whole request off the start of `in`. Nothing while it is incomplete. @throws DataError if it is none
+/// Remove one whole request from the start of `in`. @return nothing while it is incomplete @throws DataError if it is malformed
 std::optional<HttpRequest> take_request(std::string& in) {
   const std::size_t head_end = in.find("\r\n\r\n");
   if (head_end == std::string::npos) {

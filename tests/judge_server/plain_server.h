@@ -7,8 +7,8 @@
 
 namespace dmoerm::judge_server {
 
-/// Serve on 127.0.0.1 until the process ends. @param port  0 = any free one  @param listening  told the port
-/// @throws IoError if the port cannot be had
+/// Serve on 127.0.0.1 until the process ends. @param port  0 = any free one  @param listening  called with the port
+/// @throws IoError if the port cannot be used
 void serve_plain(JudgeAnswer& judge, int port, const std::function<void(int)>& listening);
 
 }  // namespace dmoerm::judge_server

@@ -24,7 +24,7 @@ void send(const HttpReply& reply, double slow_s, httplib::Response& out) {
     out.set_content(reply.body, "application/json");
     return;
   }
-  // All that httplib can do of a reset or a cut is to end the connection in the middle of the body.
+  // httplib can neither reset nor cut a connection; it can only end it in the middle of the body.
   const auto body = std::make_shared<std::string>(reply.body.empty() ? "{}" : reply.body);
   const bool slow = reply.wire == Wire::slow_body;
   out.set_content_provider(body->size(), "application/json",
@@ -55,7 +55,7 @@ void serve_tls(JudgeAnswer& judge, int port, const std::string& certificate, con
   };
   server.Get(".*", [&](const httplib::Request& in, httplib::Response& out) { answer(in, "", out); });
   server.Post("/v1/files", [&](const httplib::Request& in, httplib::Response& out) {
-    // httplib has taken the parts asunder already; they are put together again, for the one reader of both servers.
+    // httplib has already split the multipart body; join the parts again, because both servers share one reader.
     const std::string type = in.get_header_value("Content-Type");
     const std::string boundary = "--" + type.substr(std::min(type.find("boundary=") + 9, type.size()));
     std::string body;

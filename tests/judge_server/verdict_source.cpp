@@ -32,7 +32,7 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
-/// Cut the block of response `number` out of `prompt`.
+/// Remove the block of response `number` from `prompt`.
 std::string take_block(std::string& prompt, int number) {
   const std::string open = fmt::format("<response_{}", number);
   for (std::size_t begin = prompt.find(open); begin != std::string::npos; begin = prompt.find(open, begin + 1)) {
@@ -52,7 +52,7 @@ std::string take_block(std::string& prompt, int number) {
 
 double unit(std::uint64_t seed, std::string_view words) { return Rng(seed, words).uniform(); }
 
-/// A number that a text has under a point: mean over its letters of weights that the point's name draws.
+/// Score of a text under a point: the mean, over its letters, of weights drawn by the point's name.
 double made_up_score(std::uint64_t seed, const std::string& point, const std::string& text) {
   std::array<double, 256> weight{};
   Rng rng(seed, point);
@@ -62,7 +62,8 @@ double made_up_score(std::uint64_t seed, const std::string& point, const std::st
   return text.empty() ? 0 : sum / static_cast<double>(text.size());
 }
 
-/// "1", "2" or "tie" from the scores of the responses in the order shown. @param name  of the unordered question
+/// "1", "2" or "tie" from the scores of the responses in the order shown. @param name  name of the question, the same for both
+/// orders
 std::string judge_scores(std::uint64_t seed, const std::string& name, double first, double second, bool swapped, double margin) {
   const double gap = std::abs(first - second);
   const double bias = gap == 0 ? 2 * kBias : kBias * std::exp2(-gap / margin);
@@ -95,9 +96,9 @@ struct VerdictSource::Data {
   };
   struct Row {
     std::string id, category, query;
-    std::map<std::int64_t, Response> responses;  ///< by rid
+    std::map<std::int64_t, Response> responses;  ///< Responses by rid
     std::map<std::string, std::map<std::pair<std::int64_t, std::int64_t>, std::array<std::string, 2>>>
-        verdicts;  ///< by point, (a, b)
+        verdicts;  ///< Verdicts by point and (a, b)
   };
   struct Place {
     std::size_t row;
@@ -154,7 +155,7 @@ struct VerdictSource::Data {
     return margin > 0 ? margin : 1;
   }
 
-  /// What one row says of two of its responses, the first shown first.
+  /// Verdict of one row on two of its responses, the first shown first.
   [[nodiscard]] std::optional<std::string> of_row(std::uint64_t seed, const Row& row, const std::string& point,
                                                   std::int64_t first, std::int64_t second) const {
     if (const auto recorded = row.verdicts.find(point); recorded != row.verdicts.end()) {
@@ -191,8 +192,8 @@ struct VerdictSource::Data {
   }
 
   std::vector<Row> rows;
-  std::unordered_map<Digest, std::vector<Place>, DigestHash> places;  ///< by sha256 of the trimmed text
-  std::map<std::string, std::map<std::string, double>> margins;       ///< by category, point ("" = any)
+  std::unordered_map<Digest, std::vector<Place>, DigestHash> places;  ///< Places by SHA-256 of the trimmed text
+  std::map<std::string, std::map<std::string, double>> margins;       ///< Margins by category and point ("" = any)
 };
 
 VerdictSource::VerdictSource(std::uint64_t seed) : seed_(seed) {}

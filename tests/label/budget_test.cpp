@@ -7,7 +7,7 @@ namespace {
 
 constexpr judge::Usage kMost{1, 100, 10, 50};
 
-TEST(Budget, WhatIsInFlightCountsAtTheMostItCanCost) {
+TEST(Budget, CountsRequestsInFlightAtTheirMaximumCost) {
   Budget budget({});
   budget.limit_run({.cost_micros = 120, .source = "test"});
   EXPECT_TRUE(budget.reserve(kMost));
@@ -37,7 +37,7 @@ TEST(Budget, NeverExceedsALimitWhateverTheOrderOfReplies) {
   }
 }
 
-TEST(Budget, TheStoresLimitCountsWhatEarlierRunsPaidAndTheRunsOwnDoesNot) {
+TEST(Budget, CountsEarlierRunsInTheStoresLimitOnly) {
   const judge::Usage before{1000, 0, 0, 1000};
   Budget by_run(before), by_store(before);
   by_run.limit_run({.requests = 2, .source = "--requests-max"});
@@ -49,7 +49,7 @@ TEST(Budget, TheStoresLimitCountsWhatEarlierRunsPaidAndTheRunsOwnDoesNot) {
   EXPECT_FALSE(by_store.reserve(kMost));
 }
 
-TEST(Budget, SaysWhichLimitAndBothValues) {
+TEST(Budget, NamesTheLimitAndBothValues) {
   Budget budget({999, 0, 0, 0});
   budget.limit_store({.requests = 999, .source = "labels.budget"});
   EXPECT_EQ(budget.shortage(kMost), "requests: 999 sent, labels.budget allows 999");

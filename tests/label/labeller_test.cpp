@@ -1,4 +1,4 @@
-// The labeller against a real judge in a process of its own; the judge's log is the witness of what was asked.
+// Tests the labeller against a real judge in a separate process, whose log says what was asked.
 #include "label/labeller.h"
 
 #include <fmt/format.h>
@@ -23,19 +23,22 @@ class LabellerTest : public test::Scratch {
  protected:
   LabellerTest() { write_groups({2, 3, 4}); }
 
-  /// Groups of so many responses.
+  /// Write groups with the given numbers of responses.
   void write_groups(const std::vector<int>& sizes) {
     std::string text;
     for (std::size_t g = 0; g < sizes.size(); ++g) {
       preference::Group group;
-      group.id = fmt::format("g{}", g), group.category = "summarization", group.split = preference::Split::train;
+      group.id = fmt::format("g{}", g);
+      group.category = "summarization";
+      group.split = preference::Split::train;
       group.prompt = {{"user", fmt::format("Summarise article {}.", g)}};
       for (int r = 0; r < sizes[g]; ++r) {
         group.responses.push_back({.text = fmt::format("Summary {} of article {}, at length.", r, g),
                                    .overall = 1.0 * r,
                                    .scores = {{"coherence", 1.0 * r}}});
       }
-      group.file = "data", group.line = static_cast<std::int64_t>(g) + 1;
+      group.file = "data";
+      group.line = static_cast<std::int64_t>(g) + 1;
       text += preference::to_json_line(group) + "\n";
     }
     groups_ = write("groups.jsonl", text);
@@ -45,7 +48,10 @@ class LabellerTest : public test::Scratch {
                                             config::AnswerMode answer = config::AnswerMode::json_schema) const {
     config::LabelsConfig labels;
     config::JudgeConfig judge;
-    judge.model = "judge", judge.answer = answer, judge.price_prompt = 1, judge.price_completion = 10;
+    judge.model = "judge";
+    judge.answer = answer;
+    judge.price_prompt = 1;
+    judge.price_completion = 10;
     config::EndpointConfig endpoint;
     endpoint.url = server.url();
     judge.endpoints = {endpoint};
@@ -55,15 +61,17 @@ class LabellerTest : public test::Scratch {
 
   static judge::BatchPolicy quick() {
     judge::BatchPolicy policy;
-    policy.poll_min_s = 0.05, policy.poll_max_s = 0.2, policy.lookup_pause_s = 0.1;
+    policy.poll_min_s = 0.05;
+    policy.poll_max_s = 0.2;
+    policy.lookup_pause_s = 0.1;
     return policy;
   }
 
   struct Run {
-    LabelEnd end;
+    LabellingEnd end;
     LabelProgress progress;
     std::vector<std::size_t> done;
-    PointVerdicts verdicts;  ///< of the first point
+    PointVerdicts verdicts;  ///< Verdicts of the first point
     judge::Usage run;
   };
 
@@ -104,7 +112,7 @@ class LabellerTest : public test::Scratch {
     return result;
   }
 
-  /// How often the judge answered each body with 200.
+  /// Number of answers with status 200 by body.
   [[nodiscard]] std::map<std::string, int> answers() const {
     std::map<std::string, int> counts;
     std::ifstream log(directory_ / "log");
@@ -120,7 +128,7 @@ class LabellerTest : public test::Scratch {
     return more;
   }
 
-  /// How often each line of a batch was answered, and paid.
+  /// Number of answers that were paid for, by line of a batch.
   [[nodiscard]] std::map<std::string, int> batch_answers() const {
     std::map<std::string, int> paid;
     std::ifstream log(directory_ / "log");
@@ -152,7 +160,7 @@ TEST_F(LabellerTest, AsksEachQuestionOnceAndNothingTheSecondTime) {
   for (const auto& [key, count] : answers()) EXPECT_EQ(count, 1) << key;
 }
 
-TEST_F(LabellerTest, ANewRowAndANewPointCostOnlyThemselves) {
+TEST_F(LabellerTest, AsksOnlyAboutANewRowAndANewPoint) {
   const test::JudgeProcess server(directory_, options());
   label(labels(server));
   write_groups({2, 3, 4, 2});
@@ -160,10 +168,10 @@ TEST_F(LabellerTest, ANewRowAndANewPointCostOnlyThemselves) {
   EXPECT_EQ(label(labels(server), {"coherence", "fluency"}).run.requests, static_cast<std::int64_t>(kQuestions) + 2);
 }
 
-TEST_F(LabellerTest, StopsAtALimitAndGoesOnFromThere) {
+TEST_F(LabellerTest, StopsAtALimitAndContinuesFromThere) {
   const test::JudgeProcess server(directory_, options());
   const Run first = label(labels(server), {"coherence"}, {.requests = 7, .source = "test"});
-  EXPECT_EQ(first.end.why, LabelEnd::Why::limit);
+  EXPECT_EQ(first.end.why, LabellingEnd::Why::limit);
   EXPECT_EQ(first.end.exit_code(), 3);
   EXPECT_NE(first.end.message.find("test allows 7"), std::string::npos) << first.end.message;
   EXPECT_TRUE(first.done.empty());
@@ -174,12 +182,12 @@ TEST_F(LabellerTest, StopsAtALimitAndGoesOnFromThere) {
 TEST_F(LabellerTest, NeverSpendsMoreThanTheLimit) {
   const test::JudgeProcess server(directory_, options());
   const Run run = label(labels(server), {"coherence"}, {.cost_micros = 3000, .source = "test"});
-  EXPECT_EQ(run.end.why, LabelEnd::Why::limit);
+  EXPECT_EQ(run.end.why, LabellingEnd::Why::limit);
   EXPECT_GT(run.run.cost_micros, 1500);
   EXPECT_LE(run.run.cost_micros, 3000);
 }
 
-TEST_F(LabellerTest, EqualQuestionsAreAskedOnce) {
+TEST_F(LabellerTest, AsksEqualQuestionsOnce) {
   write_groups({2});
   std::ifstream file(groups_);
   std::string line;
@@ -193,29 +201,29 @@ TEST_F(LabellerTest, EqualQuestionsAreAskedOnce) {
   EXPECT_EQ(run.verdicts.vote.pairs(), 2);
 }
 
-TEST_F(LabellerTest, ARejectedKeyStopsAtOnceWithNothingStored) {
+TEST_F(LabellerTest, StopsAtOnceAtARejectedKeyAndStoresNothing) {
   const test::JudgeProcess server(directory_, options({"--require-key", "sk-other"}));
   const Run run = label(labels(server));
-  EXPECT_EQ(run.end.why, LabelEnd::Why::refused);
+  EXPECT_EQ(run.end.why, LabellingEnd::Why::refused);
   EXPECT_EQ(run.end.exit_code(), 2);
   EXPECT_NE(run.end.message.find("401"), std::string::npos) << run.end.message;
   EXPECT_EQ(run.verdicts.not_asked, 10);
   EXPECT_EQ(run.run.requests, 0);
 }
 
-TEST_F(LabellerTest, AnUnknownModelAndAUsedUpQuotaStopToo) {
+TEST_F(LabellerTest, StopsAtAnUnknownModelAndAnExhaustedQuota) {
   {
     const test::JudgeProcess server(directory_, options({"--model", "another"}));
     EXPECT_EQ(label(labels(server)).end.exit_code(), 2);
   }
   const test::JudgeProcess server(directory_, options({"--misbehave", "quota=from:4"}));
   const Run run = label(labels(server));
-  EXPECT_EQ(run.end.why, LabelEnd::Why::quota);
+  EXPECT_EQ(run.end.why, LabellingEnd::Why::quota);
   EXPECT_EQ(run.end.exit_code(), 3);
   EXPECT_GT(run.progress.points[0].answered, 0);
 }
 
-TEST_F(LabellerTest, AutoAsksForAVerdictLineWhereTheServerTakesNoSchema) {
+TEST_F(LabellerTest, AsksForAVerdictLineIfTheServerSupportsNoSchema) {
   const test::JudgeProcess server(directory_, options({"--no-schema"}));
   const Run run = label(labels(server, config::AnswerMode::automatic));
   EXPECT_EQ(run.end.exit_code(), 0);
@@ -225,7 +233,7 @@ TEST_F(LabellerTest, AutoAsksForAVerdictLineWhereTheServerTakesNoSchema) {
   EXPECT_EQ(label(labels(server, config::AnswerMode::automatic)).run.requests, 0) << "answers in either form are known";
 }
 
-TEST_F(LabellerTest, WhatFailedIsKeptAndAskedAgainUnlessToldOtherwise) {
+TEST_F(LabellerTest, AsksErrorsAgainUnlessRetryErrorsIsOff) {
   {
     const test::JudgeProcess server(directory_, options({"--misbehave", "400=1"}));
     const Run run = label(labels(server));
@@ -241,7 +249,7 @@ TEST_F(LabellerTest, WhatFailedIsKeptAndAskedAgainUnlessToldOtherwise) {
   EXPECT_EQ(again.verdicts.vote.judged(), 10);
 }
 
-TEST_F(LabellerTest, RefusalsAndProseAreTheirOwnOutcomes) {
+TEST_F(LabellerTest, CountsRefusalsAndProseAsTheirOwnOutcomes) {
   const test::JudgeProcess server(directory_, options({"--misbehave", "refusal=0.3", "--misbehave", "prose=0.3"}));
   const Run run = label(labels(server));
   EXPECT_EQ(run.end.exit_code(), 0);
@@ -251,7 +259,7 @@ TEST_F(LabellerTest, RefusalsAndProseAreTheirOwnOutcomes) {
   EXPECT_EQ(outcomes[static_cast<std::size_t>(preference::SwapOutcome::error)], 0);
 }
 
-TEST_F(LabellerTest, ABiasedJudgeIsFoundOut) {
+TEST_F(LabellerTest, DetectsABiasedJudge) {
   const test::JudgeProcess server(directory_, options({"--misbehave", "bias=1"}));
   const Run run = label(labels(server));
   EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(preference::SwapOutcome::inconsistent)], 10);
@@ -259,17 +267,17 @@ TEST_F(LabellerTest, ABiasedJudgeIsFoundOut) {
   EXPECT_EQ(run.progress.points[0].consistent, 0);
 }
 
-TEST_F(LabellerTest, ASignalCollectsWhatIsInFlight) {
+TEST_F(LabellerTest, CollectsAnswersInFlightAfterASignal) {
   const test::JudgeProcess server(directory_, options({"--latency-ms", "200"}));
   int calls = 0;
   const Run run = label(labels(server), {"coherence"}, {}, [&] { return ++calls > 3; });
-  EXPECT_EQ(run.end.why, LabelEnd::Why::stopped);
+  EXPECT_EQ(run.end.why, LabellingEnd::Why::stopped);
   EXPECT_EQ(run.end.exit_code(), 3);
   EXPECT_EQ(static_cast<std::size_t>(run.run.requests), answers().size()) << "all that the judge answered is stored";
   EXPECT_LT(answers().size(), kQuestions);
 }
 
-TEST_F(LabellerTest, SeveralJudgesAndSamplesVote) {
+TEST_F(LabellerTest, CountsVotesOfSeveralJudgesAndSamples) {
   const test::JudgeProcess server(directory_, options()), other(directory_, options({"--seed", "4"}));
   config::LabelsConfig both = labels(server);
   both.judges.push_back(labels(other).judges[0]);
@@ -284,7 +292,7 @@ TEST_F(LabellerTest, SeveralJudgesAndSamplesVote) {
   EXPECT_EQ(run.verdicts.judges[1].judge, "second");
 }
 
-TEST_F(LabellerTest, ABatchGivesTheSameLabelsAtItsPrice) {
+TEST_F(LabellerTest, GetsTheSameLabelsFromABatchAtItsPrice) {
   const test::JudgeProcess server(directory_, options({"--batch-delay-s", "0.3"}));
   const Run online = label(labels(server));
   std::filesystem::remove_all(directory_ / "store");
@@ -299,14 +307,14 @@ TEST_F(LabellerTest, ABatchGivesTheSameLabelsAtItsPrice) {
   EXPECT_EQ(label(batch).run.requests, 0);
 }
 
-TEST_F(LabellerTest, ABatchUnderWayIsCollectedByALaterRunAndNotPaidAgain) {
+TEST_F(LabellerTest, CollectsTheBatchOfAnEarlierRunAndDoesNotPayAgain) {
   const test::JudgeProcess server(directory_, options({"--batch-delay-s", "1.5"}));
   config::LabelsConfig batch = labels(server);
   batch.judges[0].api = config::JudgeApi::batch;
   const auto begun = std::chrono::steady_clock::now();
   const Run first =
       label(batch, {"coherence"}, {}, [&] { return std::chrono::steady_clock::now() - begun > std::chrono::seconds(1); });
-  EXPECT_EQ(first.end.why, LabelEnd::Why::stopped);
+  EXPECT_EQ(first.end.why, LabellingEnd::Why::stopped);
   EXPECT_EQ(first.run.requests, 0);
   const Run second = label(batch, {"coherence"}, {.requests = 1, .source = "under way does not count"});
   EXPECT_EQ(second.end.exit_code(), 0) << second.end.message;
@@ -317,7 +325,7 @@ TEST_F(LabellerTest, ABatchUnderWayIsCollectedByALaterRunAndNotPaidAgain) {
   for (const auto& [key, count] : paid) EXPECT_EQ(count, 1) << key;
 }
 
-TEST_F(LabellerTest, ABatchUnderWayCountsAgainstTheBudgetOfTheNextRunAndIsCollected) {
+TEST_F(LabellerTest, CountsTheBatchOfAnEarlierRunAgainstTheBudget) {
   const test::JudgeProcess server(directory_, options({"--batch-delay-s", "1.5"}));
   config::LabelsConfig batch = labels(server);
   batch.judges[0].api = config::JudgeApi::batch;
@@ -325,19 +333,19 @@ TEST_F(LabellerTest, ABatchUnderWayCountsAgainstTheBudgetOfTheNextRunAndIsCollec
   const auto begun = std::chrono::steady_clock::now();
   label(batch, {"coherence"}, limits, [&] { return std::chrono::steady_clock::now() - begun > std::chrono::seconds(1); });
   const Run second = label(batch, {"coherence"}, limits);
-  EXPECT_EQ(second.end.why, LabelEnd::Why::limit);
+  EXPECT_EQ(second.end.why, LabellingEnd::Why::limit);
   EXPECT_EQ(second.run.requests, 10) << "those under way are collected";
   EXPECT_EQ(batch_answers().size(), 10U) << "nothing new was bought beside them";
 }
 
-TEST_F(LabellerTest, WhatABatchDidNotAnswerIsAskedAgainAndNeverTakenForDone) {
+TEST_F(LabellerTest, AsksAgainWhatABatchDidNotAnswer) {
   config::LabelsConfig batch;
   {
     const test::JudgeProcess server(directory_, options({"--batch-delay-s", "0.2", "--misbehave", "batch_expires=1"}));
     batch = labels(server);
     batch.judges[0].api = config::JudgeApi::batch;
     const Run run = label(batch);
-    EXPECT_EQ(run.end.why, LabelEnd::Why::unreachable) << run.end.message;
+    EXPECT_EQ(run.end.why, LabellingEnd::Why::unreachable) << run.end.message;
     EXPECT_TRUE(run.done.empty());
   }
   const test::JudgeProcess server(directory_, options({"--batch-delay-s", "0.2"}));
@@ -346,7 +354,7 @@ TEST_F(LabellerTest, WhatABatchDidNotAnswerIsAskedAgainAndNeverTakenForDone) {
   for (const auto& [key, count] : batch_answers()) EXPECT_EQ(count, 1) << key;
 }
 
-TEST_F(LabellerTest, AJudgeThatAnswersWithNothingButErrorsIsNotAskedOn) {
+TEST_F(LabellerTest, StopsAskingAJudgeThatAnswersWithErrorsOnly) {
   write_groups({9});
   const test::JudgeProcess server(directory_, options({"--misbehave", "400=1"}));
   const Run run = label(labels(server));
@@ -355,7 +363,7 @@ TEST_F(LabellerTest, AJudgeThatAnswersWithNothingButErrorsIsNotAskedOn) {
   EXPECT_TRUE(run.done.empty());
 }
 
-TEST_F(LabellerTest, TriesThatMayHaveBeenPaidAreBookedAndDoNotBreakTheLimit) {
+TEST_F(LabellerTest, CountsTriesThatMayHaveBeenChargedWithinTheLimit) {
   const test::JudgeProcess server(directory_, options({"--misbehave", "cut_body=0.6"}));
   const Run run = label(labels(server), {"coherence"}, {.cost_micros = 6000, .source = "test"});
   EXPECT_LE(run.run.cost_micros, 6000);
@@ -368,7 +376,7 @@ TEST_F(LabellerTest, TriesThatMayHaveBeenPaidAreBookedAndDoNotBreakTheLimit) {
   EXPECT_GT(stopped.run.cost_micros, 0) << "what was cut off may have been paid";
 }
 
-TEST_F(LabellerTest, VerdictsThatCannotBeWrittenLoseNoAnswer) {
+TEST_F(LabellerTest, LosesNoAnswerWhenVerdictsCannotBeWritten) {
   const test::JudgeProcess server(directory_, options());
   bool broke = false;
   point_done_ = [&] {
@@ -381,10 +389,13 @@ TEST_F(LabellerTest, VerdictsThatCannotBeWrittenLoseNoAnswer) {
   EXPECT_EQ(label(labels(server)).run.requests, 0) << "all answers were stored";
 }
 
-TEST_F(LabellerTest, AQuestionThatIsTheSameInBothOrdersSurvivesAnotherAnswerForm) {
+TEST_F(LabellerTest, AsksAQuestionThatIsEqualInBothOrdersOnceInAnotherAnswerForm) {
   write_groups({2});
   preference::Group group;
-  group.id = "same", group.category = "summarization", group.split = preference::Split::train, group.file = "data",
+  group.id = "same";
+  group.category = "summarization";
+  group.split = preference::Split::train;
+  group.file = "data";
   group.line = 1;
   group.prompt = {{"user", "Say something."}};
   group.responses.resize(2);
@@ -397,7 +408,7 @@ TEST_F(LabellerTest, AQuestionThatIsTheSameInBothOrdersSurvivesAnotherAnswerForm
   EXPECT_EQ(run.run.requests, 1);
 }
 
-TEST_F(LabellerTest, AnErrorInOneAnswerFormDoesNotHideTheAnswerInTheOther) {
+TEST_F(LabellerTest, FindsAnAnswerInOneAnswerFormDespiteAnErrorInTheOther) {
   {
     const test::JudgeProcess server(directory_, options({"--misbehave", "redirect=1"}));
     label(labels(server, "auto"), {"coherence"}, {.requests = 2, .source = "test"});
@@ -407,16 +418,16 @@ TEST_F(LabellerTest, AnErrorInOneAnswerFormDoesNotHideTheAnswerInTheOther) {
   EXPECT_EQ(label(labels(server, config::AnswerMode::automatic)).run.requests, 0);
 }
 
-TEST_F(LabellerTest, TheLimitOfAnAnswerIsThatOfTheRequestAsSent) {
+TEST_F(LabellerTest, TakesTheAnswerLimitFromTheRequestAsSent) {
   const test::JudgeProcess server(directory_, options());
   config::LabelsConfig c = labels(server);
   c.judges[0].extra = R"({"max_tokens": null, "max_completion_tokens": 2000})";
-  EXPECT_EQ(judge::make_judges(c, DMOERM_SOURCE "/configs/judge", {})[0].most({}).completion_tokens, 2000);
+  EXPECT_EQ(judge::make_judges(c, DMOERM_SOURCE "/configs/judge", {})[0].max_cost({}).completion_tokens, 2000);
   c.judges[0].extra = R"({"max_tokens": null})";
   EXPECT_THROW(judge::make_judges(c, DMOERM_SOURCE "/configs/judge", {}), ConfigError);
 }
 
-TEST_F(LabellerTest, VerdictsSurviveTheirFile) {
+TEST_F(LabellerTest, WritesVerdictsThatReadBackEqual) {
   const test::JudgeProcess server(directory_, options());
   const Run run = label(labels(server));
   write_verdicts(run.verdicts, directory_ / "verdicts.jsonl");
@@ -432,7 +443,7 @@ TEST_F(LabellerTest, VerdictsSurviveTheirFile) {
   }
 }
 
-TEST_F(LabellerTest, AgreementIsCountedAgainstTheDatasOwnLabels) {
+TEST_F(LabellerTest, CountsAgreementWithTheDatasOwnLabels) {
   const test::JudgeProcess server(directory_, options());
   const Run run = label(labels(server));
   const auto& outcomes = run.verdicts.vote.outcomes;

@@ -1,4 +1,4 @@
-// Which pairs are asked about: reproducible, fair to responses and groups, within the budget.
+// Tests that the choice of pairs is reproducible, fair to responses and groups, and within the budget.
 #include "label/pair_choice.h"
 
 #include <gtest/gtest.h>
@@ -12,13 +12,13 @@
 namespace dmoerm::label {
 namespace {
 
-TEST(PairChoice, AllPairsAreEachTwoOnce) {
+TEST(PairChoice, AllPairsHasEachPairOnce) {
   EXPECT_EQ(all_pairs(3), (std::vector<ResponsePair>{{0, 1}, {0, 2}, {1, 2}}));
   EXPECT_TRUE(all_pairs(1).empty());
   EXPECT_TRUE(all_pairs(0).empty());
 }
 
-TEST(PairChoice, ADrawCoversEveryResponseFirstAndStaysEvenAfterThat) {
+TEST(PairChoice, DrawCoversEveryResponseFirstAndStaysEven) {
   for (int n = 2; n <= 13; ++n) {
     for (std::uint64_t seed = 0; seed < 20; ++seed) {
       const std::vector<ResponsePair> drawn = draw_pairs(seed, {"g", n}, 1000);
@@ -39,7 +39,7 @@ TEST(PairChoice, ADrawCoversEveryResponseFirstAndStaysEvenAfterThat) {
   }
 }
 
-TEST(PairChoice, ADrawDependsOnSeedAndGroupAloneAndGrowsAtItsEnd) {
+TEST(PairChoice, DrawDependsOnSeedAndGroupAlone) {
   const GroupSize group{"group", 9};
   const std::vector<ResponsePair> five = draw_pairs(1, group, 5), twelve = draw_pairs(1, group, 12);
   ASSERT_EQ(five.size(), 5U);
@@ -59,7 +59,7 @@ TEST(PairChoice, EveryPairIsDrawnAboutEquallyOften) {
   for (const auto& [pair, count] : times) EXPECT_NEAR(count, 1000, 5 * std::sqrt(1000 * 5.0 / 6)) << pair.a << ' ' << pair.b;
 }
 
-TEST(PairChoice, UncertainPairsAreThoseOfTheSmallestGapsOverAllGroups) {
+TEST(PairChoice, UncertainPairsHaveTheSmallestGapsOfAllGroups) {
   const std::vector<GroupSize> groups = {{"x", 3}, {"y", 2}, {"z", 2}};
   const std::vector<GapTable> gaps = {{{{0, 1}, 0.5}, {{0, 2}, -0.1}, {{1, 2}, NAN}}, {{{0, 1}, 0.2}}, {}};
   const std::vector<ChosenPair> chosen = uncertain_pairs(3, groups, gaps, 10);
@@ -91,7 +91,7 @@ TEST(PairChoice, UncertainPairsDoNotDependOnTheOrderOfGroups) {
   EXPECT_EQ(named(groups, uncertain_pairs(1, groups, gaps, 37)), before);
 }
 
-TEST(PairChoice, ABudgetGoesRoundByGroupAndFavoursNone) {
+TEST(PairChoice, SpreadsABudgetOverGroupsAndFavoursNone) {
   std::vector<GroupSize> groups;
   std::vector<std::vector<ResponsePair>> pairs;
   for (int g = 0; g < 10; ++g) {
@@ -118,7 +118,7 @@ TEST(PairChoice, ABudgetGoesRoundByGroupAndFavoursNone) {
   }
 }
 
-TEST(PairChoice, ABudgetTakesEverythingIfItIsLargeEnough) {
+TEST(PairChoice, TakesAllPairsIfTheBudgetIsLargeEnough) {
   const std::vector<GroupSize> groups = {{"a", 4}, {"b", 2}, {"c", 0}};
   const std::vector<std::vector<ResponsePair>> pairs = {all_pairs(4), all_pairs(2), {}};
   std::vector<ChosenPair> chosen = spread_budget(1, groups, pairs, 1000);

@@ -1,4 +1,4 @@
-// Verdicts and report of a point from a store that the test fills itself: no judge is asked.
+// Tests the verdicts and the report of a point with a store that the test fills itself; no judge is asked.
 #include "label/point_verdicts.h"
 
 #include <gtest/gtest.h>
@@ -19,24 +19,28 @@ class PointVerdictsTest : public test::Scratch {
 
   PointVerdictsTest() {
     labels_.judges.resize(1);
-    labels_.judges[0].model = "judge", labels_.judges[0].answer = config::AnswerMode::verdict_line;
+    labels_.judges[0].model = "judge";
+    labels_.judges[0].answer = config::AnswerMode::verdict_line;
   }
 
-  /// A group of two responses without labels of any kind. @param words  of each response
+  /// A group of two responses without any labels. @param words  number of words in each response
   static preference::Group group(int number, int words = 5) {
     preference::Group group;
-    group.id = "g" + std::to_string(number), group.category = "summarization", group.split = preference::Split::train;
+    group.id = "g" + std::to_string(number);
+    group.category = "summarization";
+    group.split = preference::Split::train;
     group.prompt = {{"user", "Summarise article " + std::to_string(number) + "."}};
     for (const char* name : {"first", "second"}) {
       std::string text = std::string("The ") + name + " summary.";
       for (int w = 0; w < words; ++w) text += " word";
       group.responses.emplace_back().text = text;
     }
-    group.file = "data", group.line = number + 1;
+    group.file = "data";
+    group.line = number + 1;
     return group;
   }
 
-  /// Store an answer to each question that `answer` has one for, and read what they come to.
+  /// Store the answers that `answer` gives to the questions, and read the verdicts.
   PointVerdicts verdicts(const std::vector<preference::Group>& groups, const Answer& answer) {
     std::string text;
     std::vector<GroupPairs> pairs;
@@ -55,7 +59,8 @@ class PointVerdictsTest : public test::Scratch {
       const auto verdict = answer(*slot);
       if (!built || !verdict) continue;
       label_store::Label label;
-      label.key = built->question.key, label.pair = built->question.pair;
+      label.key = built->question.key;
+      label.pair = built->question.pair;
       label.verdict = *verdict;
       store.append(std::vector{label});
     }
@@ -72,8 +77,9 @@ class PointVerdictsTest : public test::Scratch {
   config::LabelsConfig labels_;
 };
 
-TEST_F(PointVerdictsTest, PairsThatAreSkippedAsTooLongAreNotWaitedFor) {
-  labels_.too_long = config::TooLong::skip, labels_.judges[0].context_tokens = 1200;
+TEST_F(PointVerdictsTest, DoesNotWaitForPairsThatAreTooLong) {
+  labels_.too_long = config::TooLong::skip;
+  labels_.judges[0].context_tokens = 1200;
   const PointVerdicts v =
       verdicts({group(0), group(1, 3000), group(2)}, [](const Slot& s) { return s.group == 2 ? std::nullopt : prefers_a(s); });
   EXPECT_EQ(v.vote.pairs(), 1);
@@ -85,27 +91,29 @@ TEST_F(PointVerdictsTest, PairsThatAreSkippedAsTooLongAreNotWaitedFor) {
   EXPECT_NE(page(v).find("pairs skipped as too long"), std::string::npos);
 }
 
-TEST_F(PointVerdictsTest, PairsWhoseTextsWereCutAreCounted) {
-  labels_.too_long = config::TooLong::truncate, labels_.judges[0].context_tokens = 1200;
+TEST_F(PointVerdictsTest, CountsPairsWhoseTextsWereCut) {
+  labels_.too_long = config::TooLong::truncate;
+  labels_.judges[0].context_tokens = 1200;
   const PointVerdicts v = verdicts({group(0), group(1, 3000)}, prefers_a);
   EXPECT_EQ(v.vote.pairs(), 2);
   EXPECT_EQ(v.cut, 1);
   EXPECT_EQ(v.skipped, 0);
   EXPECT_EQ(json_of(v)["cut"], 1);
-  EXPECT_NE(page(v).find("of them with texts cut"), std::string::npos);
+  EXPECT_NE(page(v).find("of these with texts cut"), std::string::npos);
 }
 
-TEST_F(PointVerdictsTest, APointWithoutVerdictsHasANoteOnThePage) {
-  EXPECT_NE(page(verdicts({}, prefers_a)).find("**summarization/coherence has no pair to ask about**"), std::string::npos);
+TEST_F(PointVerdictsTest, NotesAPointWithoutVerdicts) {
+  EXPECT_NE(page(verdicts({}, prefers_a)).find("**summarization/coherence has no pairs**"), std::string::npos);
   const std::string waiting = page(verdicts({group(0)}, [](const Slot&) { return std::nullopt; }));
-  EXPECT_NE(waiting.find("**summarization/coherence has no verdicts**: of its pairs 1 are not asked yet and 0"),
+  EXPECT_NE(waiting.find("**summarization/coherence has no verdicts**: 1 of its pairs are not asked yet and 0"),
             std::string::npos)
       << waiting;
   EXPECT_EQ(page(verdicts({group(0)}, prefers_a)).find("**"), std::string::npos);
 }
 
-TEST_F(PointVerdictsTest, PositionBiasIsCountedOfAnswersAndNotOfTheVote) {
-  labels_.samples = 3, labels_.judges[0].temperature = 1;
+TEST_F(PointVerdictsTest, CountsPositionBiasOfAnswersAndNotOfTheVote) {
+  labels_.samples = 3;
+  labels_.judges[0].temperature = 1;
   const PointVerdicts v = verdicts({group(0), group(1)}, prefers_what_is_first);
   EXPECT_EQ(v.judges[0].pairs(), 6);
   EXPECT_EQ(v.judges[0].first_both, 6);
@@ -121,13 +129,13 @@ TEST_F(PointVerdictsTest, PositionBiasIsCountedOfAnswersAndNotOfTheVote) {
   EXPECT_EQ(row.find("100.0 %"), row.rfind("100.0 %")) << row;
 }
 
-/// The group with verdicts that its data has recorded.
+/// The group with recorded verdicts.
 preference::Group recorded(preference::Group group, const std::vector<preference::RecordedVerdict>& verdicts) {
   group.verdicts = verdicts;
   return group;
 }
 
-TEST_F(PointVerdictsTest, AgreementCountsBelievedVerdictsOfTheData) {
+TEST_F(PointVerdictsTest, CountsAgreementWithRecordedVerdictsThatAreBelieved) {
   const std::vector<preference::Group> groups = {
       recorded(group(0), {{"coherence", 0, 1, preference::Verdict::first, preference::Verdict::second}}),  // a
       recorded(group(1), {{"coherence", 1, 0, preference::Verdict::first, preference::Verdict::second}}),  // b
@@ -146,13 +154,15 @@ TEST_F(PointVerdictsTest, AgreementCountsBelievedVerdictsOfTheData) {
   EXPECT_EQ(v.vote.overall.right, 0);
 }
 
-TEST_F(PointVerdictsTest, StatedPairsAndScoresGoBeforeRecordedVerdicts) {
+TEST_F(PointVerdictsTest, PrefersStatedPairsAndScoresToRecordedVerdicts) {
   std::vector<preference::Group> groups(
       3, recorded(group(0), {{"coherence", 0, 1, preference::Verdict::second, preference::Verdict::first}}));  // b
   for (int i = 0; i < 3; ++i) groups[static_cast<std::size_t>(i)].line = i + 1;
   groups[0].pairs = {{"coherence", 0, 1}};
-  groups[1].responses[0].scores = {{"coherence", 2}}, groups[1].responses[1].scores = {{"coherence", 1}};
-  groups[2].responses[0].scores = {{"coherence", 1}}, groups[2].responses[1].scores = {{"coherence", 1}};  // equally good
+  groups[1].responses[0].scores = {{"coherence", 2}};
+  groups[1].responses[1].scores = {{"coherence", 1}};
+  groups[2].responses[0].scores = {{"coherence", 1}};  // equally good
+  groups[2].responses[1].scores = {{"coherence", 1}};
   const PointVerdicts v = verdicts(groups, prefers_a);
   EXPECT_EQ(v.vote.point.total, 2);
   EXPECT_EQ(v.vote.point.right, 2);

@@ -11,7 +11,11 @@ TEST(ProgressText, IsNeverCutInsideACharacter) {
   LabelProgress progress;
   PointProgress point;
   point.target = {"对话", "角色扮演一致性🙂é"};
-  point.total = 100, point.answered = 10, point.outstanding = 2, point.both = 5, point.consistent = 4;
+  point.total = 100;
+  point.answered = 10;
+  point.outstanding = 2;
+  point.both = 5;
+  point.consistent = 4;
   progress.points = {point};
   const std::string whole = progress_text(progress, "元", 1, 100, 10'000);
   ASSERT_TRUE(is_utf8(whole));

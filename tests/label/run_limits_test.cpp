@@ -23,7 +23,7 @@ std::string refusal(const RunLimits& limits, const config::LabelsConfig& labels 
   return test::message_of<ConfigError>([&] { static_cast<void>(spend_limits(limits, labels)); });
 }
 
-TEST(SpendLimits, NameTheOptionThatWasGiven) {
+TEST(SpendLimits, NameTheGivenOption) {
   EXPECT_EQ(spend_limits({.requests_max = 200}, judges({{"free", 0}})).source, "--requests-max");
   EXPECT_EQ(spend_limits({.requests_max = 200}, judges({{"free", 0}})).requests, 200);
   EXPECT_EQ(spend_limits({.tokens_max = 7}, judges({{"free", 0}})).source, "--tokens-max");
@@ -37,9 +37,9 @@ TEST(SpendLimits, NameTheOptionThatWasGiven) {
   EXPECT_EQ(budget.shortage({.requests = 2}), "requests: 0 sent, --requests-max allows 1");
 }
 
-TEST(SpendLimits, OutOfRangeAreRefusedInAFewWords) {
-  EXPECT_EQ(refusal({.requests_max = 0}), "--requests-max: 0 is out of range: 1 or more");
-  EXPECT_EQ(refusal({.tokens_max = -5}), "--tokens-max: -5 is out of range: 1 or more");
+TEST(SpendLimits, RefuseValuesOutOfRange) {
+  EXPECT_EQ(refusal({.requests_max = 0}), "--requests-max: 0 is out of range: expected 1 or more");
+  EXPECT_EQ(refusal({.tokens_max = -5}), "--tokens-max: -5 is out of range: expected 1 or more");
   for (const double bad : {0.0, -1.0, 1e300, 1e-9, static_cast<double>(NAN), static_cast<double>(INFINITY)}) {
     const std::string said = refusal({.cost_max = bad});
     EXPECT_TRUE(said.starts_with("--cost-max: ")) << bad << ": " << said;
@@ -47,10 +47,10 @@ TEST(SpendLimits, OutOfRangeAreRefusedInAFewWords) {
   }
 }
 
-TEST(SpendLimits, OfCostNeedAPriceOfEachJudge) {
+TEST(SpendLimits, RequireAPriceOfEachJudgeForACost) {
   EXPECT_EQ(refusal({.cost_max = 1}), "");
   const std::string said = refusal({.cost_max = 1}, judges({{"free", 0}, {"paid", 1}, {"gratis", 0}}));
-  EXPECT_TRUE(said.starts_with("--cost-max: no price: free, gratis; ")) << said;
+  EXPECT_TRUE(said.starts_with("--cost-max: these judges have no price: free, gratis; ")) << said;
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ Ballot ballot(preference::Verdict first, preference::Verdict second, double weig
   return {first, second, -1, -1, weight};
 }
 
-TEST(CountVotes, OneBallotFollowsTheSwapRule) {
+TEST(CountVotes, FollowsTheSwapRuleForOneBallot) {
   const preference::Verdict all[] = {preference::Verdict::first,      preference::Verdict::second,  preference::Verdict::tie,
                                      preference::Verdict::unparsable, preference::Verdict::refused, preference::Verdict::error};
   for (const preference::Verdict first : all) {
@@ -21,7 +21,7 @@ TEST(CountVotes, OneBallotFollowsTheSwapRule) {
   }
 }
 
-TEST(CountVotes, TheMajorityOfBelievedBallotsWinsAndOthersHaveNoVoice) {
+TEST(CountVotes, CountsBelievedBallotsOnly) {
   const Ballot a = ballot(preference::Verdict::first, preference::Verdict::second),
                b = ballot(preference::Verdict::second, preference::Verdict::first);
   const Ballot biased = ballot(preference::Verdict::first, preference::Verdict::first),
@@ -30,20 +30,20 @@ TEST(CountVotes, TheMajorityOfBelievedBallotsWinsAndOthersHaveNoVoice) {
   EXPECT_EQ(count_votes({b, biased, biased, failed}).outcome, SwapOutcome::second);
 }
 
-TEST(CountVotes, JudgesThatContradictEachOtherEquallyAreNoTie) {
+TEST(CountVotes, IsInconsistentWhenJudgesContradictEachOtherEqually) {
   EXPECT_EQ(count_votes({ballot(preference::Verdict::first, preference::Verdict::second),
                          ballot(preference::Verdict::second, preference::Verdict::first)})
                 .outcome,
             SwapOutcome::inconsistent);
 }
 
-TEST(CountVotes, AWeightierJudgeOutvotesTwo) {
+TEST(CountVotes, LetsAHeavierJudgeOutvoteTwo) {
   const Ballot heavy = ballot(preference::Verdict::second, preference::Verdict::first, 3),
                light = ballot(preference::Verdict::first, preference::Verdict::second, 1);
   EXPECT_EQ(count_votes({heavy, light, light}).outcome, SwapOutcome::second);
 }
 
-TEST(CountVotes, WithoutABelievedBallotTheMostFrequentFailureIsTheOutcome) {
+TEST(CountVotes, GivesTheMostFrequentFailureWithoutABelievedBallot) {
   const Ballot refused = ballot(preference::Verdict::refused, preference::Verdict::first),
                biased = ballot(preference::Verdict::second, preference::Verdict::second);
   EXPECT_EQ(count_votes({refused, refused, biased}).outcome, SwapOutcome::refused);
@@ -51,7 +51,7 @@ TEST(CountVotes, WithoutABelievedBallotTheMostFrequentFailureIsTheOutcome) {
   EXPECT_EQ(count_votes({}).outcome, SwapOutcome::error);
 }
 
-TEST(CountVotes, TheShareCountsBallotsWithAVerdictInBothOrders) {
+TEST(CountVotes, CountsBallotsWithBothOrdersInTheShare) {
   EXPECT_FLOAT_EQ(count_votes({ballot(preference::Verdict::first, preference::Verdict::second)}).share, 1);
   EXPECT_FLOAT_EQ(count_votes({ballot(preference::Verdict::second, preference::Verdict::first)}).share, 0);
   EXPECT_FLOAT_EQ(count_votes({ballot(preference::Verdict::first, preference::Verdict::first)}).share, 0.5);
@@ -66,7 +66,7 @@ TEST(CountVotes, TheShareCountsBallotsWithAVerdictInBothOrders) {
                   0.75);
 }
 
-TEST(CountVotes, WeightsThatDifferByRoundingAreEqual) {
+TEST(CountVotes, TreatsWeightsThatDifferByRoundingAsEqual) {
   const auto a = [](double weight) { return ballot(preference::Verdict::first, preference::Verdict::second, weight); };
   const auto b = [](double weight) { return ballot(preference::Verdict::second, preference::Verdict::first, weight); };
   EXPECT_NE(0.1 + 0.2, 0.3);
@@ -79,14 +79,14 @@ TEST(CountVotes, WeightsThatDifferByRoundingAreEqual) {
   EXPECT_EQ(count_votes({r1, r2, biased}).outcome, SwapOutcome::inconsistent);  // of equally many the first
 }
 
-TEST(CountVotes, APluralityWins) {
+TEST(CountVotes, LetsAPluralityWin) {
   const Ballot a = ballot(preference::Verdict::first, preference::Verdict::second),
                b = ballot(preference::Verdict::second, preference::Verdict::first);
   const Ballot tie = ballot(preference::Verdict::tie, preference::Verdict::tie);
   EXPECT_EQ(count_votes({a, a, a, b, b, tie, tie}).outcome, SwapOutcome::first);
 }
 
-TEST(TrainingTarget, IsOfTheBelievedOutcomesOrTheShareAndNeverOfAFailure) {
+TEST(TrainingTarget, ExistsForBelievedOutcomesOrSharesAndNeverForFailures) {
   EXPECT_EQ(training_target({SwapOutcome::first, 0.7F}, false), 1.0F);
   EXPECT_EQ(training_target({SwapOutcome::second, 0.7F}, false), 0.0F);
   for (const SwapOutcome outcome : {SwapOutcome::tie, SwapOutcome::inconsistent}) {
@@ -99,9 +99,10 @@ TEST(TrainingTarget, IsOfTheBelievedOutcomesOrTheShareAndNeverOfAFailure) {
   }
 }
 
-TEST(CountVotes, TokenProbabilitiesTakeThePlaceOfVerdictsInTheShare) {
+TEST(CountVotes, UsesTokenProbabilitiesInTheShare) {
   Ballot sure = ballot(preference::Verdict::first, preference::Verdict::second);
-  sure.first_probability = 0.9F, sure.second_probability = 0.3F;  // of what was shown first: a with 0.9, then b with 0.3
+  sure.first_probability = 0.9F;  // of what was shown first: a with 0.9, then b with 0.3
+  sure.second_probability = 0.3F;
   EXPECT_FLOAT_EQ(count_votes({sure}).share, 0.8F);
 }
 

@@ -1,11 +1,12 @@
-// Labels for the tests of the store: number `i` always makes the same one.
+// Labels for the tests of the store: a number `i` always gives the same label.
 #pragma once
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
-#include "label_store/label.h"
+#include "label_store/reader.h"
 
 namespace dmoerm::label_store::test {
 
@@ -22,7 +23,8 @@ inline Label make_label(int i, Verdict verdict = Verdict::first) {
   l.verdict = verdict;
   l.reply = fmt::format("{{\"reason\": \"number {}\", \"better\": \"{}\"}}", i, to_string(verdict));
   l.first_probability = i % 4 == 0 ? -1.0F : 0.25F;
-  l.prompt_tokens = 500 + i, l.completion_tokens = 20 + i % 10;
+  l.prompt_tokens = 500 + i;
+  l.completion_tokens = 20 + i % 10;
   l.cost_micros = 30 + i;
   l.time_ms = 1'780'000'000'000 + i;
   return l;
@@ -33,6 +35,11 @@ inline std::vector<Label> make_labels(int first, int count) {
   std::vector<Label> labels;
   for (int i = first; i < first + count; ++i) labels.push_back(make_label(i));
   return labels;
+}
+
+/// The labels in a store's segments.
+inline LabelColumns read_labels(const std::filesystem::path& directory, const LabelFilter& filter) {
+  return LabelReader(directory).read(filter);
 }
 
 }  // namespace dmoerm::label_store::test

@@ -29,7 +29,7 @@ namespace {
 
 using dmoerm::test::message_of;
 
-/// Run `work` in a process of its own that ends without closing anything. @return its id
+/// Run `work` in a separate process that ends without closing anything. @return its id
 pid_t in_child(const std::function<void()>& work) {
   const pid_t child = ::fork();
   if (child != 0) return child;
@@ -52,12 +52,12 @@ class Store : public dmoerm::test::Scratch {
  protected:
   [[nodiscard]] std::filesystem::path path() const { return directory_ / "labels"; }
 
-  /// Labels first .. first + count - 1 are stored and equal to what was appended, once each.
+  /// Expect labels first .. first + count - 1 in the store, once each and equal to what was appended.
   void expect_labels(int count) const {
     LabelStore::open(path()).seal();
-    const LabelColumns rows = read_labels(path(), {"", "", true});
+    const LabelColumns rows = test::read_labels(path(), {"", "", true});
     ASSERT_EQ(rows.size(), static_cast<std::size_t>(count));
-    KeyTable seen;
+    VerdictIndex seen;
     const auto starts = rows.reply_starts();
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const Label l = rows.label(i, starts[i]);
@@ -84,7 +84,7 @@ TEST_F(Store, FindsWhatWasAppendedAfterReopening) {
     EXPECT_EQ(store.size(), 15U);
     EXPECT_EQ(store.journal_rows(), 5);
     for (int i = 0; i < 15; ++i) {
-      const Known* known = store.find(make_label(i).key);
+      const CachedVerdict* known = store.find(make_label(i).key);
       ASSERT_NE(known, nullptr) << i;
       EXPECT_EQ(known->verdict, Verdict::first);
       EXPECT_EQ(known->first_probability, make_label(i).first_probability);
@@ -96,7 +96,7 @@ TEST_F(Store, FindsWhatWasAppendedAfterReopening) {
   expect_labels(15);
 }
 
-TEST_F(Store, LetsTheLatestLabelOfAKeyCountWhateverTheClockSays) {
+TEST_F(Store, CountsTheLatestLabelOfAKeyRegardlessOfTheClock) {
   Label later = make_label(1, Verdict::second);
   later.time_ms -= 3'600'000;
   {
@@ -111,7 +111,7 @@ TEST_F(Store, LetsTheLatestLabelOfAKeyCountWhateverTheClockSays) {
   EXPECT_EQ(store.find(later.key)->verdict, Verdict::second);
   EXPECT_EQ(store.size(), 2U);
   EXPECT_EQ(store.spent().requests, 3);
-  const LabelColumns rows = read_labels(path(), {"", later.point, false});
+  const LabelColumns rows = test::read_labels(path(), {"", later.point, false});
   ASSERT_EQ(rows.size(), 1U);
   EXPECT_EQ(rows.verdict_of(0), Verdict::second);
 }
@@ -133,7 +133,7 @@ TEST_F(Store, ReadsOnePointAlone) {
     for (int i = 0; i < 20; ++i) store.append(make_labels(i * 10, 10));
     store.seal();
   }
-  const LabelColumns rows = read_labels(path(), {"chat", "point-3", true});
+  const LabelColumns rows = test::read_labels(path(), {"chat", "point-3", true});
   const auto starts = rows.reply_starts();
   ASSERT_EQ(rows.size(), 14U);  // i % 3 == 0 and i % 5 == 3
   for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -141,7 +141,7 @@ TEST_F(Store, ReadsOnePointAlone) {
     EXPECT_EQ(l.category + "/" + l.point, "chat/point-3");
     EXPECT_EQ(l.reply, make_label(static_cast<int>(l.time_ms - 1'780'000'000'000)).reply);
   }
-  EXPECT_EQ(read_labels(path(), {"chat", "no such point", false}).size(), 0U);
+  EXPECT_EQ(test::read_labels(path(), {"chat", "no such point", false}).size(), 0U);
 }
 
 TEST_F(Store, RefusesALabelThatCouldNotBeReadBack) {
@@ -151,18 +151,18 @@ TEST_F(Store, RefusesALabelThatCouldNotBeReadBack) {
   EXPECT_NE(message_of<DataError>([&] { store.append(labels); }).find("UTF-8"), std::string::npos);
   labels[1].point = "good";
   labels[1].first_probability = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_NE(message_of<DataError>([&] { store.append(labels); }).find("no number"), std::string::npos);
+  EXPECT_NE(message_of<DataError>([&] { store.append(labels); }).find("not a number"), std::string::npos);
   EXPECT_EQ(store.size(), 0U);
   labels[1].first_probability = 0.5F;
   labels[1].reply = std::string("\0\xff\x01\n", 4);  // a reply may be any bytes
   store.append(labels);
   store.seal();
-  const LabelColumns rows = read_labels(path(), {"", "good", true});
+  const LabelColumns rows = test::read_labels(path(), {"", "good", true});
   ASSERT_EQ(rows.size(), 1U);
   EXPECT_EQ(rows.label(0, 0).reply, labels[1].reply);
 }
 
-// ---- who may open it ----
+// ---- opening ----
 
 TEST_F(Store, RefusesASecondWriterAndNamesTheFirst) {
   int ready[2];
@@ -177,7 +177,7 @@ TEST_F(Store, RefusesASecondWriterAndNamesTheFirst) {
   const std::string message = message_of<ConfigError>([&] { LabelStore::open(path()); });
   EXPECT_NE(message.find("in use by pid " + std::to_string(child) + " of user "), std::string::npos) << message;
   EXPECT_NE(message.find(", since 2"), std::string::npos) << message;
-  EXPECT_NE(message.find("label_test"), std::string::npos) << message;
+  EXPECT_NE(message.find("label_store_test"), std::string::npos) << message;
   EXPECT_TRUE(StoreLock::read(path())->held);
   EXPECT_EQ(LabelReader(path()).rows(), 0) << "readers need no lock";
   ::kill(child, SIGKILL);
@@ -187,9 +187,9 @@ TEST_F(Store, RefusesASecondWriterAndNamesTheFirst) {
   ::close(ready[0]), ::close(ready[1]);
 }
 
-TEST_F(Store, RefusesADirectoryThatIsNoStore) {
+TEST_F(Store, RefusesADirectoryThatIsNotAStore) {
   const std::string other = write("notes.txt", "mine");
-  EXPECT_NE(message_of<ConfigError>([&] { LabelStore::open(directory_); }).find("no label store and holds notes.txt"),
+  EXPECT_NE(message_of<ConfigError>([&] { LabelStore::open(directory_); }).find("not a label store, and it contains notes.txt"),
             std::string::npos);
   EXPECT_EQ(read_file(other), "mine");
   EXPECT_FALSE(std::filesystem::exists(directory_ / "LOCK"));
@@ -208,7 +208,7 @@ TEST_F(Store, RefusesAStoreOfANewerVersion) {
             std::string::npos);
 }
 
-TEST_F(Store, ContinuesACreationThatWasCutShort) {
+TEST_F(Store, ContinuesAnInterruptedCreation) {
   std::filesystem::create_directories(path());
   std::ignore = write("labels/LOCK", "");
   std::ignore = write("labels/store.json.tmp-a-1", "{");
@@ -217,7 +217,7 @@ TEST_F(Store, ContinuesACreationThatWasCutShort) {
   expect_labels(3);
 }
 
-// ---- what may happen to it ----
+// ---- faults ----
 
 TEST_F(Store, KeepsEveryAcknowledgedLabelOfAKilledWriter) {
   std::mt19937 random(20261124);
@@ -269,7 +269,7 @@ TEST_F(Store, CountsLabelsOnceThatWereSealedButNotClearedFromTheJournal) {
   EXPECT_EQ(store.size(), 21U);
 }
 
-TEST_F(Store, IsWholeAfterAJournalThatWasRemoved) {
+TEST_F(Store, IsReadableAfterItsJournalWasRemoved) {
   {
     auto store = LabelStore::open(path());
     store.append(make_labels(0, 20));
@@ -280,7 +280,7 @@ TEST_F(Store, IsWholeAfterAJournalThatWasRemoved) {
   expect_labels(40);
 }
 
-TEST_F(Store, TakesUpSegmentsOfAnotherStore) {
+TEST_F(Store, ReadsSegmentsCopiedFromAnotherStore) {
   {
     auto other = LabelStore::open(directory_ / "other");
     other.append(make_labels(10, 50));
@@ -292,8 +292,8 @@ TEST_F(Store, TakesUpSegmentsOfAnotherStore) {
   expect_labels(65);
 }
 
-/// Append until the disk is full, which the message must say as `expected`, make room, go on.
-/// @param make_room  called once it is full
+/// Append until the disk is full and the message contains `expected`, then make room and go on.
+/// @param make_room  called once the disk is full
 void fill_and_go_on(const std::filesystem::path& path, const std::string& expected, const std::function<void()>& make_room,
                     int& stored) {
   auto store = LabelStore::open(path, {.seal_rows = 1'000'000});
@@ -328,7 +328,7 @@ TEST_F(Store, LosesNothingWhenAFileMayNotGrow) {
   expect_labels(std::stoi(read_file(directory_ / "stored")));
 }
 
-/// A file system of its own, gone with the object.
+/// A small file system that exists as long as the object.
 class Mount {
  public:
   explicit Mount(const std::filesystem::path& at) : at_(at) {
@@ -376,8 +376,8 @@ TEST_F(Store, RefusesToWriteToAReadOnlyDirectoryButReadsIt) {
     GTEST_SKIP() << "skipped: root without the right to mount writes anywhere";
   }
   const std::string message = message_of<IoError>([&] { LabelStore::open(path()); });
-  EXPECT_NE(message.find("must be writable"), std::string::npos) << message;
-  EXPECT_EQ(read_labels(path(), {}).size(), 10U);
+  EXPECT_NE(message.find("must be able to write"), std::string::npos) << message;
+  EXPECT_EQ(test::read_labels(path(), {}).size(), 10U);
   EXPECT_EQ(StoreLock::read(path())->journal_rows, 1);
   EXPECT_TRUE(verify_store(path()).whole());
   ::chmod(path().c_str(), 0755);

@@ -1,4 +1,4 @@
-// stats, verify, repair, compact, export, import, diff.
+// Tests stats, verify, repair, compact, export, import and diff.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -35,7 +35,7 @@ class Tools : public dmoerm::test::Scratch {
   [[nodiscard]] fs::path path() const { return directory_ / "labels"; }
   [[nodiscard]] fs::path segment(int number) const { return path() / fmt::format("segment-{:06}.h5", number); }
 
-  /// Labels 0 .. count - 1 in segments of `each`.
+  /// Store labels 0 .. count - 1 in segments of `each`.
   void make_store(int count, int each) const {
     auto store = LabelStore::open(path());
     for (int i = 0; i < count; i += each) {
@@ -43,12 +43,12 @@ class Tools : public dmoerm::test::Scratch {
       store.seal();
     }
   }
-  [[nodiscard]] std::string exported(TextForm form = TextForm::jsonl) const {
+  [[nodiscard]] std::string exported(TextFormat form = TextFormat::jsonl) const {
     std::ostringstream out;
     export_labels(LabelReader(path()), {}, form, out);
     return out.str();
   }
-  /// Lines in an order of their own: equal for equal sets of labels.
+  /// The store's labels as sorted lines, equal for equal sets of labels.
   static std::vector<std::string> sorted_lines(const std::string& text) {
     std::vector<std::string> lines;
     std::istringstream in(text);
@@ -62,10 +62,10 @@ class Tools : public dmoerm::test::Scratch {
     fs::remove(file);
     std::ofstream(file, std::ios::binary) << bytes;
   }
-  /// Every label that the store knows is one of make_labels(0, count), as it was. @return how many there are
+  /// Expect that every label in the store is one of make_labels(0, count). @return the number of labels
   [[nodiscard]] int expect_only_true_labels(int count) const {
     LabelStore::open(path()).seal();
-    const LabelColumns rows = read_labels(path(), {"", "", true});
+    const LabelColumns rows = test::read_labels(path(), {"", "", true});
     const auto starts = rows.reply_starts();
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const Label l = rows.label(i, starts[i]);
@@ -146,7 +146,7 @@ TEST_F(Tools, RepairSavesWhatIsReadableAndNothingElse) {
   std::printf("of 12 flips: %d lost nothing, %d some rows, %d all rows of the segment\n", fully, partly, 12 - fully - partly);
 }
 
-TEST_F(Tools, RepairThatWasCutShortIsContinued) {
+TEST_F(Tools, ContinuesAnInterruptedRepair) {
   make_store(200, 100);
   const std::string whole = read_file(segment(2));
   flip(segment(2), whole.size() - 2000);
@@ -162,7 +162,7 @@ TEST_F(Tools, RepairThatWasCutShortIsContinued) {
   EXPECT_EQ(sorted_lines(exported()), before);
 }
 
-/// A store whose writer was killed: 30 batches of 10 labels, database and write-ahead log.
+/// A store whose writer was killed after 30 batches of 10 labels, with a database and a write-ahead log.
 void leave_killed_store(const fs::path& path) {
   const pid_t child = ::fork();
   if (child == 0) {
@@ -173,7 +173,7 @@ void leave_killed_store(const fs::path& path) {
   ::waitpid(child, nullptr, 0);
 }
 
-TEST_F(Tools, ADamagedJournalIsNoticedOrHarmless) {
+TEST_F(Tools, NoticesEveryHarmfulDamageToTheJournal) {
   leave_killed_store(path());
   const fs::path original = directory_ / "original";
   fs::copy(path(), original);
@@ -244,7 +244,7 @@ TEST_F(Tools, CompactFillsSegmentsUpToTheLimit) {
   EXPECT_EQ(expect_only_true_labels(500), 500);
 }
 
-TEST_F(Tools, CompactCutShortBeforeAnyRemovalCountsEveryLabelOnce) {
+TEST_F(Tools, CountsEveryLabelOnceAfterACompactionInterruptedBeforeRemoval) {
   make_store(200, 50);
   const StoreStats stats = store_stats(path());
   const auto before = sorted_lines(exported());
@@ -263,7 +263,7 @@ TEST_F(Tools, CompactCutShortBeforeAnyRemovalCountsEveryLabelOnce) {
   }
 }
 
-TEST_F(Tools, CompactKilledAnywhereLosesNothing) {
+TEST_F(Tools, LosesNothingInACompactionKilledAnywhere) {
   std::mt19937 random(3);
   make_store(2000, 100);
   const StoreStats stats = store_stats(path());
@@ -312,22 +312,24 @@ TEST_F(Tools, ExportedLabelsAreImportedAsTheyWere) {
   const LabelReader imported(directory_ / "copy");
   EXPECT_TRUE(diff_stores(original, imported).equal());
   std::ostringstream again;
-  export_labels(imported, {}, TextForm::jsonl, again);
+  export_labels(imported, {}, TextFormat::jsonl, again);
   EXPECT_EQ(again.str(), text);
   EXPECT_EQ(import_labels(copy, directory_ / "labels.jsonl", "").already_there, 50);
 }
 
-TEST(DiffText, HasTheSumsFirstAndTheKeysOnlyIfTheyAreWanted) {
+TEST(DiffText, HasTheCountsFirstAndKeysOnRequest) {
   StoreDiff diff;
-  diff.same = 7, diff.only_a = 1, diff.differing = 1;
+  diff.same = 7;
+  diff.only_a = 1;
+  diff.differing = 1;
   diff.rows = {{sha256("x"), "chat", "tone", "j", Verdict::first, std::nullopt},
                {sha256("y"), "chat", "fact", "j", Verdict::tie, Verdict::error}};
   EXPECT_EQ(diff_text(diff, "A", "B", false),
-            "7 the same, 1 only in A, 0 only in B, 1 with another verdict (--all lists them)\n");
-  EXPECT_EQ(diff_text(diff, "A", "B", true), "7 the same, 1 only in A, 0 only in B, 1 with another verdict\n" +
+            "7 the same, 1 only in A, 0 only in B, 1 with different verdicts (--all lists them)\n");
+  EXPECT_EQ(diff_text(diff, "A", "B", true), "7 the same, 1 only in A, 0 only in B, 1 with different verdicts\n" +
                                                  to_hex(sha256("x")) + " chat/tone j: first -\n" + to_hex(sha256("y")) +
                                                  " chat/fact j: tie error\n");
-  EXPECT_EQ(diff_text({}, "A", "B", false), "0 the same, 0 only in A, 0 only in B, 0 with another verdict\n");
+  EXPECT_EQ(diff_text({}, "A", "B", false), "0 the same, 0 only in A, 0 only in B, 0 with different verdicts\n");
 }
 
 TEST_F(Tools, CsvHasOneHeaderAndQuotedTexts) {
@@ -339,7 +341,7 @@ TEST_F(Tools, CsvHasOneHeaderAndQuotedTexts) {
     store.seal();
   }
   EXPECT_EQ(
-      exported(TextForm::csv),
+      exported(TextFormat::csv),
       "key,pair,category,point,judge,template,swapped,sample,verdict,reply,first_probability,prompt_tokens,completion_tokens,"
       "cost_micros,time_ms\n" +
           to_hex(make_label(3).key) + "," + to_hex(make_label(3).pair) +
@@ -348,7 +350,7 @@ TEST_F(Tools, CsvHasOneHeaderAndQuotedTexts) {
           "33,1780000000003\n");
 }
 
-TEST_F(Tools, APointsFileBecomesTwoAgreeingLabelsAPair) {
+TEST_F(Tools, ImportsAPointsFileAsTwoAgreeingLabelsPerPair) {
   std::ignore =
       write("points.jsonl", R"({"query": "q", "responses": ["a", "b"], "rank": [1, 2], "point": "logic"})"
                             "\n"
@@ -365,7 +367,7 @@ TEST_F(Tools, APointsFileBecomesTwoAgreeingLabelsAPair) {
       {preference::pair_digest({{"user", "q"}}, "a", "b"), preference::SwapOutcome::first},
       {preference::pair_digest({{"user", "q"}}, "c", "d"), preference::SwapOutcome::second},
       {preference::pair_digest({{"user", "q"}}, "e", "f"), preference::SwapOutcome::tie}};
-  const LabelColumns rows = read_labels(path(), {});
+  const LabelColumns rows = test::read_labels(path(), {});
   ASSERT_EQ(rows.size(), 6U);
   for (const auto& [digest, outcome] : expected) {
     preference::Verdict order[2] = {};
@@ -375,10 +377,10 @@ TEST_F(Tools, APointsFileBecomesTwoAgreeingLabelsAPair) {
     }
     EXPECT_EQ(preference::check_swap(order[0], order[1]), outcome);
   }
-  EXPECT_EQ(read_labels(path(), {"chat", "logic", false}).size(), 2U);
+  EXPECT_EQ(test::read_labels(path(), {"chat", "logic", false}).size(), 2U);
 }
 
-TEST_F(Tools, AnImportWithABadLineStoresNothing) {
+TEST_F(Tools, StoresNothingFromAFileWithABadLine) {
   auto store = LabelStore::open(path());
   const std::string good = to_json(make_label(1)).dump();
   const auto message = [&](const std::string& line) {
@@ -390,7 +392,7 @@ TEST_F(Tools, AnImportWithABadLineStoresNothing) {
   EXPECT_NE(message(R"({"a": 1})").find("found the keys"), std::string::npos);
   nlohmann::json row = to_json(make_label(2));
   row["verdict"] = "12";
-  EXPECT_NE(message(row.dump()).find("\"12\" is no verdict"), std::string::npos);
+  EXPECT_NE(message(row.dump()).find("\"12\" is not a verdict"), std::string::npos);
   row = to_json(make_label(2)), row["key"] = "0g";
   EXPECT_NE(message(row.dump()).find("hexadecimal in \"key\""), std::string::npos);
   row = to_json(make_label(2)), row["sample"] = 1e10;
@@ -402,7 +404,7 @@ TEST_F(Tools, AnImportWithABadLineStoresNothing) {
   EXPECT_EQ(store.size(), 0U);
 }
 
-TEST_F(Tools, DiffTellsWhatOnlyOneStoreKnowsAndWhereVerdictsDiffer) {
+TEST_F(Tools, DiffFindsKeysOfOneStoreAndDifferentVerdicts) {
   make_store(10, 10);
   {
     auto other = LabelStore::open(directory_ / "other");

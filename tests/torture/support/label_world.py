@@ -76,11 +76,11 @@ labels:
         return int(next(line for line in shown.splitlines() if line.startswith("| all ")).split("|")[2])
 
     def verifies(self):
-        return subprocess.run([BINARY, "labels", "verify", self.store], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+        return subprocess.run([BINARY, "label-store", "verify", self.store], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
 
     def stored_keys(self):
         """Keys of all labels in the sealed segments."""
-        shown = subprocess.run([BINARY, "labels", "export", self.store], check=True, capture_output=True, text=True).stdout
+        shown = subprocess.run([BINARY, "label-store", "export", self.store], check=True, capture_output=True, text=True).stdout
         return {json.loads(line)["key"] for line in shown.splitlines()}
 
 

@@ -1,4 +1,4 @@
-#include "judge/asker.h"
+#include "judge/judge_backend.h"
 
 #include <optional>
 #include <unordered_map>
@@ -10,11 +10,11 @@ namespace {
 
 using std::chrono::milliseconds;
 
-class OnlineAsker : public Asker {
+class OnlineBackend : public JudgeBackend {
  public:
-  explicit OnlineAsker(std::vector<Endpoint> endpoints) : client_(std::move(endpoints)) {}
+  explicit OnlineBackend(const std::vector<config::EndpointConfig>& endpoints) : client_(endpoints) {}
   [[nodiscard]] bool under_way(const Digest&) const override { return false; }
-  void answered(const Digest&) override {}
+  void discard(const Digest&) override {}
   [[nodiscard]] bool full() const override { return client_.full(); }
   void submit(std::uint64_t ticket, const Digest&, std::string body, std::int32_t tokens) override {
     client_.submit(ticket, std::move(body), tokens);
@@ -24,8 +24,8 @@ class OnlineAsker : public Asker {
   void acknowledge() override {}
   [[nodiscard]] std::size_t pending() const override { return client_.pending(); }
   [[nodiscard]] std::size_t in_flight() const override { return client_.in_flight(); }
-  [[nodiscard]] bool prompt() const override { return true; }
-  [[nodiscard]] std::size_t left_over() const override { return 0; }
+  [[nodiscard]] bool answers_soon() const override { return true; }
+  [[nodiscard]] std::size_t pending_from_earlier_runs() const override { return 0; }
   void ask_before_repeating(std::function<bool(std::uint64_t)> may_repeat) override {
     client_.ask_before_repeating(std::move(may_repeat));
   }
@@ -36,13 +36,13 @@ class OnlineAsker : public Asker {
   JudgeClient client_;
 };
 
-class BatchAsker : public Asker {
+class BatchBackend : public JudgeBackend {
  public:
-  BatchAsker(const Endpoint& endpoint, const std::filesystem::path& folder, const BatchPolicy& policy)
-      : client_(endpoint, folder, policy), left_over_(client_.pending()) {}
+  BatchBackend(const config::EndpointConfig& endpoint, const std::filesystem::path& folder, const BatchPolicy& policy)
+      : client_(endpoint, folder, policy), pending_from_earlier_runs_(client_.pending()) {}
 
   [[nodiscard]] bool under_way(const Digest& key) const override { return client_.has(to_hex(key)); }
-  void answered(const Digest& key) override {
+  void discard(const Digest& key) override {
     if (!take_early(to_hex(key))) stored_.insert(to_hex(key));
   }
   [[nodiscard]] bool full() const override { return client_.full(); }
@@ -54,9 +54,10 @@ class BatchAsker : public Asker {
       due_.push_back(std::move(*early));
       return;
     }
-    if (returned_.contains(id) && client_.has(id)) {  // its batch is kept for others of its replies
+    if (returned_.contains(id) && client_.has(id)) {  // its batch is kept for other replies in it
       JudgeReply reply;
-      reply.ticket = ticket, reply.status = JudgeReply::cancelled;
+      reply.ticket = ticket;
+      reply.status = JudgeReply::cancelled;
       reply.detail = "its batch came back without an answer to it";
       due_.push_back(std::move(reply));
       return;
@@ -71,11 +72,11 @@ class BatchAsker : public Asker {
     std::vector<JudgeReply> replies = std::exchange(due_, {});
     if (stopped_) return replies;
     for (BatchResults& results : client_.step(replies.empty() ? wait : milliseconds(0))) {
-      std::size_t& unwanted = batches_[results.batch];
+      std::size_t& unwanted = early_replies_[results.batch];
       for (BatchReply& reply : results.replies) {
         if (stored_.erase(reply.id) > 0) continue;
         const auto asked = tickets_.find(reply.id);
-        if (asked == tickets_.end()) {  // asked by an earlier run; the question comes later in this one, or not at all
+        if (asked == tickets_.end()) {  // an earlier run asked; this one may submit the question later
           early_[reply.id] = {std::move(reply.reply), results.batch};
           ++unwanted;
           continue;
@@ -95,10 +96,10 @@ class BatchAsker : public Asker {
     return replies;
   }
 
-  /// A batch with a reply that nobody has asked for is kept: what was paid for is collected again by a run that asks for it.
+  /// A batch with replies to questions that were not submitted in this run is kept, so that a later run can collect them.
   void acknowledge() override {
     if (!due_.empty()) return;
-    std::erase_if(batches_, [&](const auto& batch) {
+    std::erase_if(early_replies_, [&](const auto& batch) {
       if (batch.second > 0) return false;
       client_.acknowledge(batch.first);
       return true;
@@ -112,9 +113,9 @@ class BatchAsker : public Asker {
       sum += batch.provider_id.empty() ? 0 : static_cast<std::size_t>(batch.total);
     return sum;
   }
-  [[nodiscard]] bool prompt() const override { return false; }
-  [[nodiscard]] std::size_t left_over() const override { return left_over_; }
-  void ask_before_repeating(std::function<bool(std::uint64_t)>) override {}  // a batch is never repeated by itself
+  [[nodiscard]] bool answers_soon() const override { return false; }
+  [[nodiscard]] std::size_t pending_from_earlier_runs() const override { return pending_from_earlier_runs_; }
+  void ask_before_repeating(std::function<bool(std::uint64_t)>) override {}  // a batch client never repeats
   void stop_submitting() override { stopped_ = true; }
 
   [[nodiscard]] ClientStats stats() const override {
@@ -135,29 +136,31 @@ class BatchAsker : public Asker {
   std::optional<JudgeReply> take_early(const std::string& id) {
     const auto found = early_.find(id);
     if (found == early_.end()) return std::nullopt;
-    --batches_[found->second.batch];
+    --early_replies_[found->second.batch];
     JudgeReply reply = std::move(found->second.reply);
     early_.erase(found);
     return reply;
   }
 
   BatchClient client_;
-  std::size_t left_over_;
-  std::unordered_map<std::string, std::uint64_t> tickets_;  ///< questions without a reply, by id
-  std::unordered_map<std::string, Early> early_;            ///< replies to questions that were not asked in this run yet
-  std::unordered_map<std::string, std::size_t>
-      batches_;                               ///< collected and not acknowledged -> how many of its replies are in early_
-  std::unordered_set<std::string> stored_;    ///< under way with a stored answer: killed before the batch was acknowledged
-  std::unordered_set<std::string> returned_;  ///< came back without an answer
+  std::size_t pending_from_earlier_runs_;
+  std::unordered_map<std::string, std::uint64_t> tickets_;      ///< Questions without a reply, by id
+  std::unordered_map<std::string, Early> early_;                ///< Replies to questions that this run has not submitted yet
+  std::unordered_map<std::string, std::size_t> early_replies_;  ///< Collected, unacknowledged batch -> its replies in early_
+  std::unordered_set<std::string> stored_;  ///< Questions under way whose answer is stored: a run was killed before acknowledge()
+  std::unordered_set<std::string> returned_;  ///< Questions that came back without an answer
   std::vector<JudgeReply> due_;
   bool stopped_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<Asker> ask_online(std::vector<Endpoint> endpoints) { return std::make_unique<OnlineAsker>(std::move(endpoints)); }
-std::unique_ptr<Asker> ask_in_batches(const Endpoint& endpoint, const std::filesystem::path& folder, const BatchPolicy& policy) {
-  return std::make_unique<BatchAsker>(endpoint, folder, policy);
+std::unique_ptr<JudgeBackend> online_backend(const std::vector<config::EndpointConfig>& endpoints) {
+  return std::make_unique<OnlineBackend>(endpoints);
+}
+std::unique_ptr<JudgeBackend> batch_backend(const config::EndpointConfig& endpoint, const std::filesystem::path& folder,
+                                            const BatchPolicy& policy) {
+  return std::make_unique<BatchBackend>(endpoint, folder, policy);
 }
 
 }  // namespace dmoerm::judge

@@ -1,4 +1,4 @@
-// dmoerm labels: looks into, checks, repairs, compacts, exports, imports and compares label stores.
+// dmoerm label-store: shows, checks, repairs, compacts, exports, imports and compares label stores.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -81,9 +81,9 @@ void stats(const Options& options) {
              static_cast<double>(stats.bytes) / (1 << 20), stats.spent.requests, stats.spent.prompt_tokens,
              stats.spent.completion_tokens, cost(stats.spent.cost_micros));
   if (!stats.lock) {
-    fmt::print("Whether labels wait in the journal is not known: there is no readable LOCK.\n");
+    fmt::print("The number of labels in the journal is unknown: the store has no readable LOCK file.\n");
   } else if (stats.lock->journal_rows > 0) {
-    fmt::print("{} more wait in the journal and are not counted above.\n", stats.lock->journal_rows);
+    fmt::print("{} more labels are in the journal and not counted above.\n", stats.lock->journal_rows);
   }
   if (stats.lock && stats.lock->held) fmt::print("In use by {}.\n", stats.lock->holder);
 }
@@ -101,8 +101,8 @@ void verify(const Options& options) {
   } else {
     for (const label_store::DamagedFile& file : result.damaged) fmt::print("damaged: {}\n", file.what);
     for (const std::string& remark : result.remarks) fmt::print("remark: {}\n", remark);
-    fmt::print("{}: {} segments with {} labels and {} labels in the journal are whole, {} files are damaged\n", options.directory,
-               result.segments, result.rows, result.journal_rows, result.damaged.size());
+    fmt::print("{}: {} segments with {} labels and {} labels in the journal are undamaged, {} files are damaged\n",
+               options.directory, result.segments, result.rows, result.journal_rows, result.damaged.size());
   }
   if (!result.whole()) throw CLI::RuntimeError(1);
 }
@@ -119,25 +119,25 @@ void repair(const Options& options) {
 
 void compact(const Options& options) {
   const label_store::Compaction done = label_store::compact_store(options.directory, options.rows);
-  fmt::print("{}: {} segments of {} bytes are now {} of {}; {} superseded labels dropped\n", options.directory,
+  fmt::print("{}: {} segments of {} bytes are now {} segments of {} bytes; {} superseded labels dropped\n", options.directory,
              done.segments_before, done.bytes_before, done.segments_after, done.bytes_after, done.rows_dropped);
 }
 
 void export_labels(const Options& options) {
-  const label_store::TextForm form = options.format == "csv" ? label_store::TextForm::csv : label_store::TextForm::jsonl;
+  const label_store::TextFormat format = options.format == "csv" ? label_store::TextFormat::csv : label_store::TextFormat::jsonl;
   const label_store::LabelFilter filter{options.category, options.point, true};
   const auto lock = label_store::StoreLock::read(options.directory);
   const label_store::LabelReader reader(options.directory);
   std::int64_t count = 0;
   if (options.file.empty()) {
     std::ios::sync_with_stdio(false);
-    count = label_store::export_labels(reader, filter, form, std::cout);
+    count = label_store::export_labels(reader, filter, format, std::cout);
   } else {
     const std::filesystem::path temporary = temporary_name(options.file);
     try {
       std::ofstream out(temporary, std::ios::binary);
       if (!out) throw IoError(fmt::format("{}: cannot create this file", temporary.string()));
-      count = label_store::export_labels(reader, filter, form, out);
+      count = label_store::export_labels(reader, filter, format, out);
       out.close();
       publish_file(temporary, options.file);
     } catch (...) {
@@ -148,15 +148,14 @@ void export_labels(const Options& options) {
   }
   fmt::print(stderr, "{} labels exported", count);
   if (lock && lock->journal_rows > 0)
-    fmt::print(stderr, "; {} more wait in the journal and are not among them", lock->journal_rows);
+    fmt::print(stderr, "; {} more are in the journal and were not exported", lock->journal_rows);
   fmt::print(stderr, "\n");
 }
 
 void import_labels(const Options& options) {
   auto store = label_store::LabelStore::open(options.directory);
   const label_store::Import done = label_store::import_labels(store, options.file, options.category);
-  fmt::print("{}: {} rows read, {} labels added, {} were there already\n", options.file, done.rows, done.added,
-             done.already_there);
+  fmt::print("{}: {} rows read, {} labels added, {} already stored\n", options.file, done.rows, done.added, done.already_there);
 }
 
 void diff(const Options& options) {
@@ -186,41 +185,48 @@ void diff(const Options& options) {
 
 }  // namespace
 
-void add_labels(CLI::App& app) {
+void add_label_store(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* labels = app.add_subcommand("labels", "Look into, check and convert label stores");
-  labels->require_subcommand(1);
-  labels->footer("Example: dmoerm labels stats runs/mine/labels");
+  CLI::App* verb = app.add_subcommand("label-store", "Show, check, repair, convert and compare label stores");
+  verb->require_subcommand(1);
+  verb->footer("Example: dmoerm label-store stats runs/labels");
   const auto add = [&](const char* name, const char* what, void (*work)(const Options&)) {
-    CLI::App* verb = labels->add_subcommand(name, what);
-    verb->add_option("DIR", options->directory, "the label store")->required();
-    verb->callback([options, work] { work(*options); });
-    return verb;
+    CLI::App* action = verb->add_subcommand(name, what);
+    action->add_option("DIR", options->directory, "Directory of the label store")->required();
+    action->callback([options, work] { work(*options); });
+    return action;
   };
-  const auto json_flag = [&](CLI::App* verb) { verb->add_flag("--json", options->as_json, "as one JSON object"); };
-  json_flag(add("stats", "Labels, verdicts, tokens and cost by category, point, judge and template", stats));
-  json_flag(add("verify", "Check every checksum and list every damaged file; exit code 1 if there is one", verify));
-  add("repair", "Put damaged files aside in damaged/ and save what is readable of them", repair);
-  add("compact", "Make large segments of small ones and drop superseded labels", compact)
-      ->add_option("--rows", options->rows, "labels of one segment at most")
+  const auto json_flag = [&](CLI::App* action) {
+    action->add_flag("--json", options->as_json, "Print one JSON object instead of text");
+  };
+  json_flag(add("stats", "Print labels, verdicts, tokens and cost by category, point, judge and template", stats));
+  json_flag(add("verify", "Check every checksum and list the damaged files; the exit code is 1 if there are any", verify));
+  add("repair", "Move damaged files to damaged/ and save their readable labels", repair);
+  add("compact", "Merge small segments into large ones and drop superseded labels", compact)
+      ->add_option("--rows", options->rows, "Most labels in one segment")
       ->capture_default_str();
   CLI::App* out = add("export", "Write the latest label of every key as text", export_labels);
-  out->footer("`labels import` reads JSONL, not CSV.");
-  out->add_option("--format", options->format, "jsonl, or csv for spreadsheets (cannot be imported)")
+  out->footer("`label-store import` reads JSONL, not CSV.");
+  out->add_option("--format", options->format, "Format: jsonl, or csv for spreadsheets (which cannot be imported)")
       ->check(CLI::IsMember({"jsonl", "csv"}))
       ->capture_default_str();
-  out->add_option("--out", options->file, "file to write; without it, standard output");
-  out->add_option("--category", options->category, "labels of this category only");
-  out->add_option("--point", options->point, "labels of this capability point only");
+  out->add_option("--out", options->file, "File to write; without it, standard output");
+  out->add_option("--category", options->category, "Export only labels of this category");
+  out->add_option("--point", options->point, "Export only labels of this capability point");
   CLI::App* in =
-      add("import", "Add labels from JSONL as exported, or from a points file with query, responses, rank, point", import_labels);
+      add("import", "Add labels from exported JSONL, or from a points file with query, responses, rank, point", import_labels);
   in->footer("CSV is not read: export as JSONL to import again.");
   in->add_option("FILE", options->file, "JSONL file to read, plain, gzip or zstd")->required();
-  in->add_option("--category", options->category, "category of a points file's rows that name none");
-  CLI::App* compare = add("diff", "How many keys only one of two stores has, and how many have another verdict", diff);
-  compare->add_option("OTHER", options->other, "the other store")->required();
-  compare->add_flag("--all", options->all, "list these keys after the sums");
+  in->add_option("--category", options->category, "Category for rows of a points file that name none");
+  CLI::App* compare = add("diff", "Count the keys that only one of two stores has, and those with different verdicts", diff);
+  compare->add_option("OTHER", options->other, "Directory of the other store")->required();
+  compare->add_flag("--all", options->all, "List these keys after the counts");
   json_flag(compare);
+  // The verb's name before it was renamed; hidden from the help.
+  app.add_subcommand("labels", "")->group("")->prefix_command()->callback([] {
+    throw ConfigError(
+        "the verb labels is now called label-store: dmoerm label-store stats|verify|repair|compact|export|import|diff");
+  });
 }
 
 }  // namespace dmoerm::cli

@@ -1,0 +1,62 @@
+// One endpoint as the user knows it: its name in messages, its API key, and what each failure of it means and how it is handled.
+// No message holds the key.
+#pragma once
+#include <string>
+
+#include "config/label_config.h"
+#include "judge/api_key.h"
+#include "judge/chat_reply.h"
+#include "judge/endpoint_gate.h"
+#include "judge/http_multi.h"
+#include "judge/judge_reply.h"
+
+namespace dmoerm::judge {
+
+/// What to do after a try.
+struct RetryDecision {
+  enum class Next : std::uint8_t {
+    finish,
+    retry,
+    retry_throttled,
+    retry_bad,       ///< The status was 200 and the body is unusable
+    retry_unreached  ///< Nothing was sent
+  };
+  Next next = Next::finish;
+  EndpointGate::Outcome outcome = EndpointGate::Outcome::answered;
+  JudgeReply::Status status = JudgeReply::error;  ///< Status of the reply, if this try was the last
+  std::string problem;                            ///< Description for the user; empty if nothing is wrong
+  int http_status = 0;                            ///< As JudgeReply::http_status
+  JudgeReply::Reason reason = JudgeReply::Reason::other;
+};
+
+/// Whether any of the request went out, so that it may cost money.
+bool was_sent(const HttpResult& result);
+
+/// Copy what the judge said (ChatReply::Kind::ok or refused) into the reply.
+void take_answer(JudgeReply& reply, const ApiKey& key, ChatReply chat);
+
+class EndpointErrors {
+ public:
+  /// Reads the key.
+  /// @param pause_max_s  longest pause that a server may ask for; one that asks for more has used up its quota
+  /// @throws ConfigError, see ApiKey::load()
+  EndpointErrors(const config::EndpointConfig& endpoint, double pause_max_s);
+
+  /// The endpoint's address without the query, which may hold secrets.
+  [[nodiscard]] const std::string& shown() const { return shown_; }
+  [[nodiscard]] const ApiKey& key() const { return key_; }
+
+  /// Decide on anything but a reply with status 200.
+  [[nodiscard]] RetryDecision decide(const HttpResult& result) const;
+  /// Decide on an error report with `status`, which came as a reply of its own or inside another one.
+  [[nodiscard]] RetryDecision decide_on_report(int status, const ApiProblem& report, const RateHeaders& headers) const;
+  /// Decide on a reply with status 200 and an unusable body.
+  [[nodiscard]] RetryDecision decide_on_bad_body(const std::string& problem) const;
+
+ private:
+  std::string shown_, key_place_;
+  double pause_max_s_;
+  ApiKey key_;
+};
+
+}  // namespace dmoerm::judge

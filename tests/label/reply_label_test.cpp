@@ -1,0 +1,55 @@
+// Tests the labels and costs of replies without asking a judge.
+#include "label/reply_label.h"
+
+#include <gtest/gtest.h>
+
+namespace dmoerm::label {
+namespace {
+
+using judge::JudgeReply;
+
+TEST(RefusesAnswerForm, DependsOnTheReasonAndNotOnTheMessage) {
+  JudgeReply reply;
+  reply.status = JudgeReply::error;
+  reply.http_status = 400;
+  reply.detail = "http://host/v1 answered 400: the schema of your database is not known";
+  EXPECT_FALSE(refuses_answer_form(reply));
+  reply.reason = JudgeReply::Reason::response_format;
+  reply.detail = "worded in any way";
+  EXPECT_TRUE(refuses_answer_form(reply));
+  reply.status = JudgeReply::cancelled;
+  EXPECT_FALSE(refuses_answer_form(reply));
+}
+
+TEST(LabelOf, HasTheIdOfItsQuestion) {
+  config::LabelsConfig labels;
+  labels.judges.resize(1);
+  labels.judges[0].model = "judge";
+  const std::vector<judge::Judge> judges = judge::make_judges(labels, DMOERM_SOURCE "/configs/judge", {});
+  judge::Question question;
+  question.key = sha256("key");
+  question.pair = sha256("pair");
+  question.category = "summarization";
+  question.point = "coherence";
+  question.judge = "judge";
+  question.template_name = "pairwise-en@3f9c01d2a4b7";
+  question.swapped = true;
+  question.sample = 3;
+  JudgeReply reply;
+  reply.status = JudgeReply::ok;
+  reply.text = R"({"verdict": "2"})";
+  const label_store::Label label = label_of(judges[0], question, 0, reply, {1, 100, 10, 42});
+  EXPECT_EQ(label.key, question.key);
+  EXPECT_EQ(label.pair, question.pair);
+  EXPECT_EQ(label.category, "summarization");
+  EXPECT_EQ(label.point, "coherence");
+  EXPECT_EQ(label.judge, "judge");
+  EXPECT_EQ(label.template_name, "pairwise-en@3f9c01d2a4b7");
+  EXPECT_TRUE(label.swapped);
+  EXPECT_EQ(label.sample, 3);
+  EXPECT_EQ(label.verdict, preference::Verdict::second);
+  EXPECT_EQ(label.cost_micros, 42);
+}
+
+}  // namespace
+}  // namespace dmoerm::label
