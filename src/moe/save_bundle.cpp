@@ -141,7 +141,8 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
                      {"batch_tokens", bundle.batch_tokens},
                      {"provenance", bundle.provenance},
                      {"special_tokens_in_text", bundle.chat_template->special_in_text()}};
-    if (const tokenizer::ChatForm* form = bundle.chat_template->form()) manifest["template"]["form"] = json::parse(form->canonical());
+    if (const tokenizer::ChatForm* form = bundle.chat_template->form())
+      manifest["template"]["form"] = json::parse(form->canonical());
     bundle.router.save(temporary / "router");
     for (const CategoryModel& c : bundle.categories) {
       std::string base = "base";
