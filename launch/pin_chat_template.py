@@ -65,7 +65,7 @@ class Model:
     def __init__(self, folder, name="default"):
         config = read_json(os.path.join(folder, "tokenizer_config.json"))
         self.file, self.source = self.find(folder, config, name)
-        named = {**read_json(os.path.join(folder, "special_tokens_map.json")), **config}
+        named = {**read_json(os.path.join(folder, "special_tokens_map.json")), **{k: v for k, v in config.items() if v is not None}}
         self.tokens = {key: text_of(named[key]) for key in TOKENS if isinstance(text_of(named.get(key)), str)}
         added = read_json(os.path.join(folder, "tokenizer.json")).get("added_tokens")
         if added is None:
