@@ -256,7 +256,7 @@ void add_plan(CLI::App& app) {
       "plan",
       "Simulate a run on a cluster: which ranks run which task when, how long it takes, what it costs, and what limits it");
   verb->footer(
-      "Example: launch/dmoerm plan --config configs/cluster/llama3-8b.yaml --shape llama3-8b --nodes 8 --gpus-per-node 8 "
+      "Example: launch/dmoerm plan --config configs/gpu/llama3-8b.yaml --shape llama3-8b --nodes 8 --gpus-per-node 8 "
       "--groups-per-category 20000\n"
       "  --tokens-per-group 1200 --svg plan.svg");
   verb->add_option("--config", options->config, "YAML configuration")->required();

@@ -6,7 +6,7 @@ namespace dmoerm::cli {
 
 void add_run(CLI::App& app);
 void add_status(CLI::App& app);
-void add_launch(CLI::App& app);
+void add_slurm(CLI::App& app);
 void add_synth(CLI::App& app);
 void add_ingest(CLI::App& app);
 void add_label(CLI::App& app);

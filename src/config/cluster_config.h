@@ -19,7 +19,7 @@ struct ClusterConfig {
   std::string currency = "USD";
 };
 
-/// What `dmoerm launch --slurm` writes into the job script.
+/// What `dmoerm slurm` writes into the job script.
 struct SlurmConfig {
   std::string partition;
   std::string account;

@@ -424,7 +424,7 @@ void describe(Visit& visit, Section& c) {
   visit("experts", c.experts, any(), kByKey, "Training of phase 2: one expert per capability point.");
   visit("aggregator", c.aggregator, any(), kByKey, "Training of phase 3: one reward of all experts of a category.");
   visit("cluster", c.cluster, any(), kByKey, "Work of several ranks together.");
-  visit("slurm", c.slurm, any(), kByKey, "Job script that `dmoerm launch --slurm` writes.");
+  visit("slurm", c.slurm, any(), kByKey, "Job script that `dmoerm slurm` writes.");
   visit("watch", c.watch, any(), kByKey, "Display of a run while it works.");
   visit("baselines", c.baselines, any(), result,
         "Whether one baseline model per category is trained on all its train groups, for comparison.");

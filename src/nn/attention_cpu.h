@@ -1,7 +1,9 @@
 // Attention for float32 on the CPU: tiles of queries, scores in a scratch that stays in cache, products by the BLAS that libtorch
 // brings.
 #pragma once
-#include "nn/attention.h"
+#include <ATen/core/Tensor.h>
+
+#include "nn/attention_plan.h"
 
 namespace dmoerm::nn {
 

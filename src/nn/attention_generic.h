@@ -1,6 +1,8 @@
 // Attention in ATen operations, for any device and dtype; the reference of the others in tests.
 #pragma once
-#include "nn/attention.h"
+#include <ATen/core/Tensor.h>
+
+#include "nn/attention_plan.h"
 
 namespace dmoerm::nn {
 

@@ -1,4 +1,4 @@
-// The job script of `dmoerm launch --slurm`: launch/slurm/dmoerm.sbatch with the options and settings of a configuration.
+// The job script of `dmoerm slurm`: launch/slurm/dmoerm.sbatch with the options and settings of a configuration.
 #pragma once
 #include <optional>
 #include <string>

@@ -13,7 +13,7 @@ PROGRAM = sys.argv[1]
 
 def plan(*words, config="qwen2.5-1.5b", shape="qwen2.5-1.5b", sizes=True):
     stated = ["--groups-per-category", "2000", "--tokens-per-group", "800"] if sizes else []
-    command = [PROGRAM, "plan", "--config", f"{ROOT}/configs/cluster/{config}.yaml", "--shape", shape, *stated, *map(str, words)]
+    command = [PROGRAM, "plan", "--config", f"{ROOT}/configs/gpu/{config}.yaml", "--shape", shape, *stated, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True)
 
 

@@ -2,7 +2,7 @@
 """How launch/slurm/dmoerm.sbatch tells the ends of a run apart, on the four-node Slurm of cluster/local-slurm; a minute, as root, no training.
 
 In the place of the program stands a shell script that ends as it is told. Ends with code 77, which ctest shows as skipped, where Slurm is not installed.
-Usage: local_slurm_test.py [PROGRAM]: with the built program also `launch --slurm --submit`.
+Usage: local_slurm_test.py [PROGRAM]: with the built program also `slurm --submit`.
 """
 import os
 import shutil
@@ -107,7 +107,7 @@ class JobScript(unittest.TestCase):
         with open(f"{self.place}/it's mine.yaml", "w") as f:
             f.write("name: small\nruns_dir: its runs\nbackbone: {dir: model}\ndata: {inputs: [{path: rows.jsonl}]}\ncategories: [{name: chat, points: [tone]}]\n"
                     "slurm: {nodes: 2, ranks_per_node: 2, cpus_per_rank: 1, memory: 100M, time: \"5:00\", setup: [export GREETING=hello], options: [--exclusive]}\n")
-        done = subprocess.run([PROGRAM, "launch", "--slurm", "--config", "it's mine.yaml", "--set", "seed=7", "--submit"], cwd=self.place, capture_output=True, text=True,
+        done = subprocess.run([PROGRAM, "slurm", "--config", "it's mine.yaml", "--set", "seed=7", "--submit"], cwd=self.place, capture_output=True, text=True,
                               env=dict(os.environ, DMOERM_ROOT=self.place))
         self.assertEqual(done.returncode, 0, done.stderr)
         job = done.stdout.split("submitted: job ")[1].split()[0]

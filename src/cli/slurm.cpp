@@ -1,4 +1,4 @@
-// dmoerm launch: writes the job script of a run, and submits it.
+// dmoerm slurm: writes the job script of a run, and submits it.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <sys/statfs.h>
@@ -25,7 +25,6 @@ struct Options {
   std::string config;
   std::vector<std::string> overrides;
   std::string out;
-  bool slurm = false;
   bool submit = false;
 };
 
@@ -120,12 +119,10 @@ void submit(const config::RunConfig& config, const fs::path& script, const fs::p
              config.slurm.time, config.slurm.requeue ? ", then again until it is done" : "");
   fmt::print("watch:  squeue --job={}   tail -F {}   launch/dmoerm status {}\n", job, run::shell_quoted(log),
              run::shell_quoted(run.string()));
-  fmt::print("end:    scancel {}   (it saves; launch again to go on)\n", job);
+  fmt::print("end:    scancel {}   (the run saves; submit again to continue)\n", job);
 }
 
-void launch(const Options& options) {
-  if (!options.slurm)
-    throw ConfigError("launch wants --slurm; without Slurm: launch/dmoerm --hosts node1:2,node2:2 run --config ...");
+void write_script(const Options& options) {
   const config::RunConfig config = config::read_run_config(options.config, options.overrides);
   const fs::path run = fs::absolute(fs::path(config.runs_dir) / config.name).lexically_normal();
   if (options.submit && !in_path("sbatch"))
@@ -146,7 +143,7 @@ void launch(const Options& options) {
   write_file_atomically(draft, text);
   const Answer syntax = answer_of({"bash", "-n", draft.string()});
   fs::remove(draft);
-  if (syntax.exit_code != 0) throw ConfigError(fmt::format("slurm.setup is no shell text: {}", syntax.text));
+  if (syntax.exit_code != 0) throw ConfigError(fmt::format("slurm.setup is not valid shell: {}", syntax.text));
   write_file_atomically(script, text);
   fmt::print("written: {}\n", script.string());
   if (options.submit)
@@ -157,17 +154,20 @@ void launch(const Options& options) {
 
 }  // namespace
 
-void add_launch(CLI::App& app) {
+void add_slurm(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb =
-      app.add_subcommand("launch", "Write the Slurm job script of a run, with the options of its section `slurm`, and submit it");
-  verb->footer("Example: launch/dmoerm launch --slurm --config my.yaml --set slurm.nodes=4 --submit");
-  verb->add_flag("--slurm", options->slurm, "for Slurm");
-  verb->add_option("--config", options->config, "YAML configuration")->required();
-  verb->add_option("--set", options->overrides, "override a key: --set slurm.time=12:00:00");
-  verb->add_option("--out", options->out, "where the script goes; default: slurm/job.sbatch in the run's directory");
-  verb->add_flag("--submit", options->submit, "hand it to sbatch");
-  verb->callback([options] { launch(*options); });
+      app.add_subcommand("slurm", "Write the Slurm job script of a run from the section `slurm` of its configuration, and submit it");
+  verb->footer("Example: launch/dmoerm slurm --config my.yaml --set slurm.nodes=4 --submit");
+  verb->add_option("--config", options->config, "YAML configuration of the run")->required();
+  verb->add_option("--set", options->overrides, "Override a key: --set slurm.time=12:00:00");
+  verb->add_option("--out", options->out, "File of the script; default: slurm/job.sbatch in the run's directory");
+  verb->add_flag("--submit", options->submit, "Submit the script with sbatch");
+  verb->callback([options] { write_script(*options); });
+
+  CLI::App* old_name = app.add_subcommand("launch", "")->group("");  // not listed
+  old_name->prefix_command();
+  old_name->callback([] { throw ConfigError("the verb `launch --slurm` is now called slurm: dmoerm slurm --config my.yaml --submit"); });
 }
 
 }  // namespace dmoerm::cli
