@@ -1,4 +1,4 @@
-// dmoerm label: asks the judges about the pairs of a configuration.
+// dmoerm label: asks judges about the pairs of a configuration.
 #include <fmt/format.h>
 #include <unistd.h>
 

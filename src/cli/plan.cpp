@@ -1,4 +1,4 @@
-// dmoerm plan: simulates a run on a cluster that need not exist.
+// dmoerm plan: simulates a run on a cluster, which need not exist.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -33,13 +33,13 @@ struct Options {
   double mtbf_hours = 0, checkpoint_every_s = 0, restart_s = 180, stops_from = 0.3;
   std::uint64_t seed = 17;
   plan::StatedNumbers stated;
-  bool is_stated = false;  ///< Whether numbers are stated instead of counted in a store
+  bool is_stated = false;  ///< Whether the command line states the numbers, instead of a store
   std::size_t lines = 60;
 };
 
 std::string joined(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
 
-/// The plan: what it is made of, and its assumptions.
+/// Simulates the run and prints the plan with its assumptions.
 class Planning {
  public:
   explicit Planning(const Options& options)

@@ -1,4 +1,4 @@
-// dmoerm run: the whole pipeline, from preference data to a bundle, alone or under mpirun / srun.
+// dmoerm run: runs the whole pipeline, from preference data to a bundle, on one process or under mpirun / srun.
 #include <fmt/format.h>
 
 #include <cstdio>

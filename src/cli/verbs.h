@@ -14,7 +14,7 @@ void add_score(CLI::App& app);
 void add_label_store(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_inspect(CLI::App& app);
-// Parts of `inspect`.
+// The verbs of `inspect`.
 void add_inspect_tokens(CLI::App& inspect);
 void add_inspect_hidden(CLI::App& inspect);
 void add_inspect_config(CLI::App& inspect);
