@@ -1,4 +1,4 @@
-// Small models fitted on cached features: AdamW over autograd parameters, kept where a validation figure is best.
+// Fits small models on cached features: AdamW over autograd parameters, keeping those with the best validation figure.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -14,12 +14,12 @@ struct FitOptions {
 };
 
 struct FitResult {
-  double best = 0;  ///< the figure at the step kept
+  double best = 0;  ///< Figure at the step that is kept
   std::int64_t best_step = 0;
 };
 
-/// Minimise loss(step) in `parameters`; every eval_every_steps (and before the first step) figure() is taken, larger is better,
-/// and the parameters of the best figure (a pair: compared in order, so the second breaks ties) are put back at the end.
+/// Minimise loss(step) in `parameters`. Before the first step and every eval_every_steps it calls figure(), of which larger is
+/// better (pairs compare in order, so the second breaks ties), and at the end it restores the parameters of the best figure.
 FitResult fit_adamw(std::vector<at::Tensor>& parameters, const FitOptions& options,
                     const std::function<at::Tensor(std::int64_t step)>& loss,
                     const std::function<std::pair<double, double>()>& figure);

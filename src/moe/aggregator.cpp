@@ -26,7 +26,7 @@
 namespace dmoerm::moe {
 namespace {
 
-/// Winners and losers of some groups as row numbers, each pair weighed so that every group counts once.
+/// Row numbers of the winners and losers of some groups; each pair has a weight, so that every group counts once.
 struct PairRows {
   at::Tensor winner, loser, weight, margin;
 };
@@ -46,7 +46,7 @@ PairRows pair_rows(const std::vector<ExpertFeatures::Group>& groups, const std::
   return {longs(winner), longs(loser), at::tensor(at::ArrayRef<float>(weight)), at::tensor(at::ArrayRef<float>(margin))};
 }
 
-/// Mean over groups of the Bradley-Terry loss.
+/// The Bradley-Terry loss, averaged over groups.
 at::Tensor pair_loss(const at::Tensor& rewards_N, const PairRows& pairs) {
   const at::Tensor gap = rewards_N.index_select(0, pairs.winner) - rewards_N.index_select(0, pairs.loser) - pairs.margin;
   return (at::softplus(-gap) * pairs.weight).sum();
@@ -118,7 +118,7 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
   } else {
     throw ConfigError(fmt::format("aggregator.kind {} is unknown (mlp, linear)", kind));
   }
-  const auto adopt = [&] {  // the aggregator looks at the parameters under training
+  const auto adopt = [&] {  // makes the aggregator use the parameters under training
     if (kind == "linear") {
       a.weight_K = parameters[0];
     } else {
@@ -153,7 +153,7 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
     }
     return pair_loss(a.forward(train.states_NKH, train.rewards_NK), pair_rows(train.groups, chosen));
   };
-  double drift = 0;  // without validation the last step is the best
+  double drift = 0;  // grows with each call: without validation the last step counts as the best
   const auto figure = [&]() -> std::pair<double, double> {
     if (!validated) return {drift += 1, 0};
     const at::Tensor rewards_N = a.forward(validation.states_NKH, validation.rewards_NK).detach();
@@ -235,10 +235,15 @@ Aggregator Aggregator::load(const std::filesystem::path& file) {
     throw DataError(fmt::format("{}: aggregator kind {} is unknown", file.string(), a.kind_));
   a.validation_accuracy_ = std::strtod(text("validation_accuracy").c_str(), nullptr);
   a.best_step_ = std::strtoll(text("best_step").c_str(), nullptr, 10);
-  a.reward_mean_K = reader.load("reward_mean"), a.reward_std_K = reader.load("reward_std"), a.weight_K = reader.load("weight");
-  if (a.kind_ == "mlp")
-    a.w1_HF = reader.load("w1"), a.b1_H = reader.load("b1"), a.slope = reader.load("slope"), a.w2_H = reader.load("w2"),
-    a.b2 = reader.load("b2");
+  a.reward_mean_K = reader.load("reward_mean");
+  a.reward_std_K = reader.load("reward_std");
+  a.weight_K = reader.load("weight");
+  if (a.kind_ != "mlp") return a;
+  a.w1_HF = reader.load("w1");
+  a.b1_H = reader.load("b1");
+  a.slope = reader.load("slope");
+  a.w2_H = reader.load("w2");
+  a.b2 = reader.load("b2");
   return a;
 }
 

@@ -1,4 +1,4 @@
-// Phase 3: from the experts' states (or rewards) to one reward. K experts, H width, N responses.
+// Phase 3: makes one reward of the experts' states or rewards. Shapes: K experts, H width, N responses.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -12,13 +12,13 @@
 
 namespace dmoerm::moe {
 
-/// What the frozen experts said about the responses of some groups; computed once and cached.
+/// States and rewards that the frozen experts give to the responses of some groups; computed once and cached.
 struct ExpertFeatures {
-  at::Tensor states_NKH;  ///< last-token states, float32, CPU
-  at::Tensor rewards_NK;  ///< value heads' rewards
+  at::Tensor states_NKH;  ///< Last-token states, float32, on the CPU
+  at::Tensor rewards_NK;  ///< Rewards of the value heads
   struct Group {
-    std::int64_t first = 0, count = 0;          ///< responses [first, first + count)
-    std::vector<preference::Preference> pairs;  ///< overall preferences, indices within the group; may be empty
+    std::int64_t first = 0, count = 0;          ///< Responses [first, first + count)
+    std::vector<preference::Preference> pairs;  ///< Overall preferences, as indices within the group; may be empty
   };
   std::vector<Group> groups;
 };
@@ -29,8 +29,8 @@ class Aggregator {
  public:
   /// The mean of the experts' rewards, each standardised on `train`: the baseline "mean of experts".
   static Aggregator mean(const ExpertFeatures& train);
-  /// Fit one kind ("linear", "mlp") by AdamW on the Bradley-Terry loss; stops early on `validation` accuracy, the best weights
-  /// are kept (the start counts: linear starts at the mean, mlp at small random weights). Deterministic in `seed`.
+  /// Fit one kind ("linear", "mlp") by AdamW on the Bradley-Terry loss, with early stopping on `validation` accuracy. Keeps the
+  /// best weights, which may be those of the start: the mean for linear, small random weights for mlp. Deterministic in `seed`.
   static Aggregator fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
                         const config::AggregatorConfig& config, std::uint64_t seed);
 
@@ -38,17 +38,17 @@ class Aggregator {
   [[nodiscard]] at::Tensor forward(const at::Tensor& states_NKH, const at::Tensor& rewards_NK) const;
   [[nodiscard]] const std::string& kind() const { return kind_; }
   [[nodiscard]] std::int64_t experts() const { return reward_mean_K.size(0); }
-  /// Validation accuracy at its best, and the step it was reached.
+  /// The best validation accuracy, and the step that reached it.
   [[nodiscard]] double validation_accuracy() const { return validation_accuracy_; }
   [[nodiscard]] std::int64_t best_step() const { return best_step_; }
 
-  /// One safetensors file, kind and figures in its metadata.
+  /// Write one safetensors file with the kind and the figures in its metadata.
   void save(const std::filesystem::path& file) const;
   static Aggregator load(const std::filesystem::path& file);
 
-  at::Tensor reward_mean_K, reward_std_K;   ///< of the experts' rewards on the training groups
-  at::Tensor weight_K;                      ///< linear, mean
-  at::Tensor w1_HF, b1_H, slope, w2_H, b2;  ///< mlp: F = K * H inputs
+  at::Tensor reward_mean_K, reward_std_K;   ///< Statistics of the experts' rewards on the training groups
+  at::Tensor weight_K;                      ///< Weights of the kinds linear and mean
+  at::Tensor w1_HF, b1_H, slope, w2_H, b2;  ///< Weights of the kind mlp; F = K * H inputs
 
  private:
   std::string kind_;
@@ -56,21 +56,21 @@ class Aggregator {
   std::int64_t best_step_ = 0;
 };
 
-/// How well a kind ("mean", "linear", "mlp") does on groups that it has not seen.
+/// How well a kind ("mean", "linear", "mlp") orders groups that it has not seen.
 struct HeldOut {
-  std::vector<double> right, pairs;  ///< of each group with pairs, in an order that all kinds share
+  std::vector<double> right, pairs;  ///< Correct pairs and pairs of each group with pairs, in an order that all kinds share
   [[nodiscard]] double accuracy() const;
 };
-/// `train` is cut into folds by group, and the pairs of each fold are ordered by the aggregator that fit() makes of the others.
-/// Validation figures are too good for choosing between kinds, as each kind has stopped where they were best. Empty with fewer
-/// than two groups with pairs.
+/// Cuts `train` into folds of whole groups, and orders the pairs of each fold by the aggregator that fit() makes of the others.
+/// Choosing between kinds needs this because each kind stops where its validation figure is best, which flatters it. Empty with
+/// fewer than two groups with pairs.
 HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
                  const config::AggregatorConfig& config, std::uint64_t seed);
 /// Whether one kind orders more pairs than another, by more than one standard error of the difference over groups.
 bool clearly_better(const HeldOut& one, const HeldOut& other);
 constexpr std::size_t kFolds = 5;
 
-/// Share of all pairs of all groups that `rewards_N` orders rightly (a tie counts half). 0.5 if there are no pairs.
+/// Share of all pairs of all groups that `rewards_N` orders correctly (a tie counts half). 0.5 if there are no pairs.
 double pair_accuracy(const at::Tensor& rewards_N, const std::vector<ExpertFeatures::Group>& groups);
 
 }  // namespace dmoerm::moe

@@ -1,5 +1,5 @@
-// The finished model as one directory: what `run` writes and `score` reads, with the tokenizer and the template it was trained
-// on.
+// The finished model as one directory, which `run` writes and `score` reads, with the tokenizer and the chat template that it was
+// trained with.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -19,14 +19,14 @@ struct Bundle {
   Model model;
   std::shared_ptr<const tokenizer::Tokenizer> tokenizer;
   std::shared_ptr<const tokenizer::ChatTemplate> chat_template;
-  nlohmann::json provenance;  ///< run name, config hash, data digest, figures
+  nlohmann::json provenance;  ///< Run, report key, data digest and seed
 };
 
-/// A prompt and its responses as ids of a bundle's tokenizer. @throws DataError for an empty prompt or response
+/// A prompt and its responses as token ids of a bundle's tokenizer. @throws DataError for an empty prompt or response
 TokenTexts tokenize(const Bundle& bundle, const std::vector<preference::Message>& prompt,
                     const std::vector<std::string>& responses);
 
-/// Model::score() of texts. @throws DataError as tokenize() and Model::score()
+/// Model::score() for texts. @throws DataError as tokenize() and Model::score()
 GroupScore score_texts(const Bundle& bundle, const std::vector<preference::Message>& prompt,
                        const std::vector<std::string>& responses, const std::string& category = "");
 

@@ -1,4 +1,4 @@
-// Names inside a bundle that its writer and reader share.
+// Names and checksums of a bundle's files, which its writer and reader share.
 #pragma once
 #include <cstdint>
 #include <filesystem>

@@ -60,7 +60,7 @@ CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const at
   const at::Tensor x = standard(train_ND), y = label_tensor(train_labels);
   const bool validated = !validation_labels.empty();
   const at::Tensor vx = validated ? standard(validation_MD) : x, vy = validated ? label_tensor(validation_labels) : y;
-  std::vector<at::Tensor> parameters = {at::zeros({c, d}), at::zeros({c})};  // convex: no random start
+  std::vector<at::Tensor> parameters = {at::zeros({c, d}), at::zeros({c})};  // the loss is convex, so zeros are a good start
   const auto logits = [&](const at::Tensor& features) { return at::addmm(parameters[1], features, parameters[0].t()); };
   const FitOptions options{config.lr, config.weight_decay, 0.0, config.steps_max, 10, 20};
   fit_adamw(
@@ -111,7 +111,9 @@ CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
   } catch (const nlohmann::json::exception& e) {
     throw DataError(fmt::format("{}: {}", (directory / kSettingsFile).string(), e.what()));
   }
-  router.mean_D = reader.load("mean"), router.std_D = reader.load("std"), router.w_CD = reader.load("weight"),
+  router.mean_D = reader.load("mean");
+  router.std_D = reader.load("std");
+  router.w_CD = reader.load("weight");
   router.b_C = reader.load("bias");
   if (router.w_CD.size(0) != static_cast<std::int64_t>(router.categories_.size())) {
     throw DataError(

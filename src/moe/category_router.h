@@ -1,5 +1,5 @@
-// The outer, sparse layer: which category a prompt belongs to. A linear head on pooled states of the base model, calibrated by a
-// temperature.
+// The outer, sparse layer, which finds the category of a prompt: a linear head on pooled states of the base model, calibrated by
+// a temperature.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -14,18 +14,17 @@ namespace dmoerm::moe {
 
 /// Where a prompt goes.
 struct Route {
-  std::int32_t category =
-      -1;  ///< index into the router's categories; -1: below the threshold, the model of all categories scores
-  std::int32_t likeliest = 0;         ///< the category with the highest probability, whatever the threshold
-  double confidence = 0;              ///< calibrated probability of `likeliest`
-  std::vector<double> probabilities;  ///< of all categories
+  std::int32_t category = -1;         ///< Index into the router's categories; -1: below the threshold, so the fallback scores
+  std::int32_t likeliest = 0;         ///< Category with the highest probability, whatever the threshold
+  double confidence = 0;              ///< Calibrated probability of `likeliest`
+  std::vector<double> probabilities;  ///< Calibrated probability of each category
 };
 
 class CategoryRouter {
  public:
-  /// Fit on pooled states by AdamW on the cross-entropy of logits (one softmax only), standardised features; the step with the
-  /// lowest validation loss is kept; then the temperature that minimises the validation cross-entropy. With no validation rows
-  /// the temperature is 1.
+  /// Fit on standardised pooled states by AdamW on the cross-entropy of logits (a single softmax), keeping the step with the
+  /// lowest validation loss. Then set the temperature to the one with the lowest validation cross-entropy; 1 without validation
+  /// rows.
   /// @param labels  category index of each row
   static CategoryRouter fit(std::vector<std::string> categories, const at::Tensor& train_ND,
                             const std::vector<std::int32_t>& train_labels, const at::Tensor& validation_MD,
@@ -38,7 +37,7 @@ class CategoryRouter {
   [[nodiscard]] double temperature() const { return temperature_; }
   [[nodiscard]] double confidence_min() const { return confidence_min_; }
 
-  /// router.safetensors and router.json in `directory`.
+  /// Write router.safetensors and router.json into `directory`.
   void save(const std::filesystem::path& directory) const;
   static CategoryRouter load(const std::filesystem::path& directory);
 
@@ -49,8 +48,8 @@ class CategoryRouter {
   at::Tensor mean_D, std_D, w_CD, b_C;
 };
 
-/// Pooled states of prompts' token ids, [N, D]: the mean over tokens or the last token of the frozen base. Batches of at most
-/// `batch_tokens` tokens.
+/// Pooled states of prompts, [N, D]: the mean over their tokens' states, or the last token's state, in the frozen base. Runs in
+/// batches of at most `batch_tokens` tokens.
 at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
                         config::Pooling pooling, std::int64_t batch_tokens);
 

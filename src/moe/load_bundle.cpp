@@ -28,8 +28,9 @@ void check_files(const fs::path& directory, const json& expected) {
   }
 }
 
-/// The scores that the bundle was saved with must come out again. In bfloat16 another kind of processor rounds differently, and
-/// where experts differ little standardising makes much of it: then a difference is told, and only a large one refused.
+/// Check that the model gives the scores that the bundle was saved with. In bfloat16 another kind of processor rounds
+/// differently, and standardising enlarges the difference where experts differ little; so a small difference is logged and a
+/// large one refused.
 void check_golden(const Bundle& bundle, const json& golden) {
   const bool half = bundle.model.backbone->dtype() != at::kFloat;
   const double told = half ? 3e-2 : 1e-4, refused = half ? 0.5 : 1e-4;
@@ -45,7 +46,8 @@ void check_golden(const Bundle& bundle, const json& golden) {
       largest = std::max(largest, difference);
       if (!(difference <= refused)) {
         throw DataError(fmt::format(
-            "{}: golden score {} ({}) is {:.6f} here, {:.6f} when it was saved: this program or machine computes something else",
+            "{}: golden score {} ({}) is {:.6f} here, {:.6f} when it was saved: this program or machine computes different "
+            "scores",
             bundle.directory.string(), i,
             item.at("category").get<std::string>().empty() ? "routed" : item.at("category").get<std::string>(), got, expected));
       }
@@ -53,7 +55,7 @@ void check_golden(const Bundle& bundle, const json& golden) {
   }
   if (largest > told)
     spdlog::warn(
-        "[bundle] {}: golden scores are up to {:.2f} from those it was saved with: this processor rounds bfloat16 differently",
+        "[bundle] {}: golden scores differ by up to {:.2f} from the saved ones: this processor rounds bfloat16 differently",
         bundle.directory.string(), largest);
 }
 
@@ -76,7 +78,7 @@ ModelFiles files_of(const fs::path& directory, const json& manifest) {
   return files;
 }
 
-/// A named template, or the model's own with its form.
+/// The bundle's chat template: a named one, or the model's own, which the manifest describes.
 std::shared_ptr<const tokenizer::ChatTemplate> read_template(const fs::path& directory, const json& manifest,
                                                              const tokenizer::Tokenizer& tokenizer) {
   const json& about = manifest.at("template");
@@ -111,7 +113,8 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
 
 Bundle load_bundle(const fs::path& directory, at::Device device) {
   if (!fs::exists(directory / kBundleManifest))
-    throw DataError(fmt::format("{}: no {}: is it the bundle directory of a finished run?", directory.string(), kBundleManifest));
+    throw DataError(
+        fmt::format("{}: there is no {}: is this the bundle of a finished run?", directory.string(), kBundleManifest));
   const json manifest = read_json(directory / kBundleManifest);
   try {
     const json version = manifest.value("schema_version", json());

@@ -1,6 +1,6 @@
 // The double-layer mixture of experts (arXiv 2403.01197, section 3). The outer, sparse layer routes a prompt to the model of its
-// category. Inside it every capability point has an expert, and an aggregator makes one reward of what the experts see. A prompt
-// that the router is not sure about goes to the fallback, one model of all categories.
+// category. In that model every capability point has an expert, and an aggregator makes one reward of the experts' states or
+// rewards. If the router is not sure, the prompt goes to the fallback, a single model for all categories.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -20,80 +20,81 @@
 
 namespace dmoerm::moe {
 
-/// Mean and deviation of final rewards, for consumers that want them normalised; scores are raw.
+/// Mean and deviation of final rewards, for users who normalise them; scores are raw.
 struct ScoreStats {
   double mean = 0, std = 1;
   std::int64_t count = 0;
 };
-/// Reads {"mean", "std", "count"}, as a task's metrics and a bundle's manifest have them.
+/// Reads {"mean", "std", "count"} from a task's metrics or a bundle's manifest.
 ScoreStats stats_of(const nlohmann::json& score);
 
 /// The inner layer of one category.
 struct Category {
   std::string name;
   std::vector<std::string> points;
-  std::vector<nn::RewardModel> experts;  ///< one a point, adapters over one backbone
+  std::vector<nn::RewardModel> experts;  ///< One adapter per point, over one backbone
   Aggregator aggregator;
-  ScoreStats stats;  ///< final rewards on the training groups
+  ScoreStats stats;  ///< Statistics of final rewards on the training groups
 
   [[nodiscard]] const nn::Backbone& backbone() const { return experts.front().backbone(); }
 };
 
-/// What the experts of a category see in N responses.
+/// States and rewards that the experts of a category give to N responses.
 struct ExpertViews {
-  at::Tensor states_NKH;  ///< last-token states, float32, CPU
+  at::Tensor states_NKH;  ///< Last-token states, float32, on the CPU
   at::Tensor rewards_NK;
 };
 
 /// Score of one response.
 struct Score {
   double reward = 0;
-  std::int64_t cut_tokens = 0;             ///< tokens of prompt and response that the model did not read, beyond max_length
-  std::map<std::string, double> points{};  ///< capability point -> its expert's reward, standardised on the training groups;
-                                           ///< empty when the fallback scored
+  std::int64_t cut_tokens = 0;             ///< Tokens of prompt and response beyond max_length, which the model did not read
+  std::map<std::string, double> points{};  ///< Capability point -> its expert's reward, standardised on the training groups;
+                                           ///< empty if the fallback scored
 };
 
 /// A prompt with its responses, scored.
 struct GroupScore {
-  std::string category;  ///< the category whose model scored; "" = the fallback
+  std::string category;  ///< Category whose model scored; "" = the fallback
   Route route;
   std::vector<Score> responses;
 };
 
 class Model {
  public:
-  std::shared_ptr<nn::Backbone> backbone;  ///< the pretrained backbone, which the router reads
+  std::shared_ptr<nn::Backbone> backbone;  ///< Pretrained backbone, whose states the router reads
   CategoryRouter router;
-  std::vector<Category> categories;  ///< in the router's order
+  std::vector<Category> categories;  ///< Categories in the router's order
   nn::RewardModel fallback;
-  ScoreStats fallback_stats;  ///< rewards on the validation groups
+  ScoreStats fallback_stats;  ///< Statistics of rewards on the validation groups
   ScoringLimits limits;
 
   [[nodiscard]] Route route(const std::vector<std::int32_t>& prompt) const;
   /// All responses under all experts of a category.
   [[nodiscard]] ExpertViews experts(const Category& category, const TokenTexts& texts) const;
-  /// One reward a response, [N].
+  /// One reward per response, [N].
   [[nodiscard]] at::Tensor aggregate(const Category& category, const ExpertViews& views) const;
-  /// Route the prompt, ask the experts, aggregate. A response that is too long with its prompt is cut by itself: neither the
-  /// route nor any score depends on the other responses. @param category  a category's name to override the router; "" = route
-  /// @throws DataError for an unknown category (lists those that there are)
+  /// Route the prompt, run the experts, aggregate. If a response is too long with its prompt, only that response's copy of the
+  /// prompt is cut: neither the route nor any score depends on the other responses.
+  /// @param category  name of the category to use instead of the router's choice; "" = route
+  /// @throws DataError for an unknown category (lists the known ones)
   [[nodiscard]] GroupScore score(const TokenTexts& texts, const std::string& category = "") const;
 
-  /// @throws DataError listing the categories that there are
+  /// @throws DataError for an unknown category (lists the known ones)
   [[nodiscard]] const Category& category(const std::string& name) const;
 };
 
 /// Rewards of all responses under one model, [N], on the CPU.
 at::Tensor rewards_of(const nn::RewardModel& model, const TokenTexts& texts, const ScoringLimits& limits);
 
-/// Where the parts of a model lie, in a run directory or in a bundle.
+/// Paths of a model's parts in a run directory or a bundle.
 struct ModelFiles {
   struct CategoryFiles {
     std::string name;
     std::vector<std::string> points;
-    std::filesystem::path base;                  ///< model of phase 1, whose backbone the experts adapt; empty: the shared one
-    std::vector<std::filesystem::path> experts;  ///< one directory a point
-    std::filesystem::path aggregator;            ///< a file
+    std::filesystem::path base;                  ///< Model of phase 1 whose backbone the experts adapt; empty: the shared one
+    std::vector<std::filesystem::path> experts;  ///< One directory per point
+    std::filesystem::path aggregator;            ///< File
     ScoreStats stats;
   };
   std::filesystem::path router;

@@ -36,8 +36,8 @@ const char* classifier_name(nn::Family family) {
   return "";
 }
 
-/// The id to pad with. transformers reads the reward at the last token that is not padding, so it must not be one that ends a
-/// text; and as a tokenizer treats it as special, it should be a special token already.
+/// The id to pad with. transformers reads the reward at the last token that is not padding, so the padding token must not be one
+/// that ends a text. Tokenizers treat it as special, so it should be a special token already.
 std::int64_t pad_id(const fs::path& source, const tokenizer::Tokenizer& tokenizer, const tokenizer::ChatTemplate& chat_template) {
   const json config = read_json(source / "config.json");
   const auto stated = [&](const char* key) {
@@ -62,7 +62,7 @@ std::int64_t pad_id(const fs::path& source, const tokenizer::Tokenizer& tokenize
   return fits(0) ? 0 : fits(1) ? 1 : 2;
 }
 
-/// config.json of the source as transformers wants it for a one-label sequence classifier.
+/// config.json of the source, changed into that of a transformers sequence classifier with one label.
 json classifier_config(const fs::path& source, const nn::Backbone& base, std::int64_t pad) {
   const nn::BackboneSpec& spec = base.spec();
   json config = read_json(source / "config.json");
@@ -89,8 +89,8 @@ void save_base(const fs::path& directory, const fs::path& source, const nn::Back
 
 json to_json(const ScoreStats& stats) { return {{"mean", stats.mean}, {"std", stats.std}, {"count", stats.count}}; }
 
-/// The source's tokenizer, padding with the token that the base's config.json names, and without the source's chat template,
-/// which is not the one that this model has learnt.
+/// Copy the source's tokenizer. It pads with the token that the base's config.json names, and it loses the source's chat
+/// template, because this model was trained with another.
 void copy_tokenizer(const fs::path& source, const fs::path& directory, const std::string& pad) {
   write_file_atomically(directory / "tokenizer.json", read_file(source / "tokenizer.json"));
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
@@ -169,7 +169,7 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
     manifest["golden"] = golden_json(bundle, golden);
     manifest["files"] = file_sums(temporary);
     write_json_atomically(temporary / kBundleManifest, manifest);
-    load_bundle(temporary, model.backbone->device());  // loaded again and compared before anyone is told that it is saved
+    load_bundle(temporary, model.backbone->device());  // checks the copy before it replaces an older bundle
     const fs::path old = directory.string() + ".old";
     fs::remove_all(old);
     if (fs::exists(directory)) fs::rename(directory, old);

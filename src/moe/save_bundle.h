@@ -1,4 +1,4 @@
-// Writing a bundle: every part beside the final name, dmoerm.json with checksums last, then one rename.
+// Writes a bundle under a temporary name, dmoerm.json with the checksums last, and then renames it.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -9,11 +9,10 @@
 
 namespace dmoerm::moe {
 
-/// A prompt and responses whose scores are stored, and checked at every load.
+/// A prompt and responses whose scores the bundle stores, and every load checks.
 using GoldenText = std::pair<std::vector<preference::Message>, std::vector<std::string>>;
 
-/// Write the bundle to `directory`; an older bundle there is replaced only when the new one is complete. Loads it again and
-/// compares golden scores before it returns.
+/// Write the bundle to `directory`. Loads it again and compares golden scores before it replaces an older bundle there.
 /// @param source_model  the Hugging Face directory of the backbone: its config.json and tokenizer files are copied
 /// @throws IoError, DataError
 void save_bundle(const Bundle& bundle, const std::filesystem::path& directory, const std::filesystem::path& source_model,

@@ -1,4 +1,4 @@
-// Texts as a model reads them: ids of a prompt and its responses, cut to what the model takes, and their states.
+// Texts as a model reads them: token ids of a prompt and its responses, cut to the model's length, and their states.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -11,10 +11,10 @@
 
 namespace dmoerm::moe {
 
-/// A prompt and its responses as token ids, whole.
+/// A prompt and its responses as token ids, uncut.
 struct TokenTexts {
   std::vector<std::int32_t> prompt;
-  std::vector<std::vector<std::int32_t>> responses;  ///< prompt and response together, one at least
+  std::vector<std::vector<std::int32_t>> responses;  ///< Each response with the prompt before it; at least one
 };
 
 /// The texts of a stored group.
@@ -22,31 +22,31 @@ TokenTexts texts_of(const data::TokenGroup& group);
 
 struct ScoringLimits {
   data::LayoutLimits layout;
-  std::int64_t batch_tokens = 2048;  ///< most tokens of one forward pass, unless a response alone is longer
+  std::int64_t batch_tokens = 2048;  ///< Most tokens of one forward pass, unless a response alone is longer
 };
 
 /// The prompt as the router reads it, cut as if it stood alone.
 std::vector<std::int32_t> routed_prompt(const std::vector<std::int32_t>& prompt, const ScoringLimits& limits);
 
-/// Responses to one prompt, laid out for one backbone. Those that fit share the prompt's tokens. One that is too long stands
-/// alone with a prompt cut for it: what it is scored beside keeps the whole prompt, and no state depends on the others.
+/// Responses to one prompt, laid out for one backbone. Responses that fit share the prompt's tokens. A response that is too long
+/// gets a shortened copy of the prompt, and the others keep the whole prompt, so that no state depends on other responses.
 class PackedTexts {
  public:
   PackedTexts(const TokenTexts& texts, const nn::Backbone& backbone, const ScoringLimits& limits);
 
-  /// Final states under several adapters over the backbone, [N, K, H], float32 on the CPU. As many adapters as `batch_tokens`
-  /// holds copies of the texts share a pass; what lies below their adapted layers is computed once for all of them.
-  /// @param adapters  a null one is the backbone alone
+  /// Final states under several adapters over the backbone, [N, K, H], float32 on the CPU. Adapters share a pass as long as their
+  /// copies of the texts fit `batch_tokens`; the layers below the adapted ones are computed once for all of them.
+  /// @param adapters  adapters to run; null = the backbone alone
   [[nodiscard]] at::Tensor states(const std::vector<const nn::LoraAdapter*>& adapters) const;
-  /// Tokens of each response, prompt included, that were cut away.
+  /// Number of tokens cut from each response with its prompt.
   [[nodiscard]] std::vector<std::int64_t> cut_tokens() const;
 
  private:
-  /// Responses that share one prompt, in parts of bounded size.
+  /// Responses that share one copy of the prompt in one pass.
   struct Pack {
-    std::vector<std::int64_t> which;  ///< indices of the responses
+    std::vector<std::int64_t> which;  ///< Indices of the responses
     data::GroupLayout layout;
-    data::TokenGroup group;  ///< spans of `layout`
+    data::TokenGroup group;  ///< Spans of `layout`
     std::vector<std::vector<std::int32_t>> parts;
   };
   void add(const TokenTexts& texts, std::vector<std::int64_t> which);

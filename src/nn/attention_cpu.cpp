@@ -15,9 +15,9 @@ extern "C" void sgemm_(const char* transa, const char* transb, const int* m, con
 namespace dmoerm::nn {
 namespace {
 
-constexpr std::int64_t kTile = 64;  // queries of a tile: scores of 64 x 1,000 keys are 256 kB
+constexpr std::int64_t kTile = 64;  // queries per tile; their scores for 1,000 keys take 256 kB
 
-/// A matrix of rows in memory; `at(row)` of one head.
+/// The rows of a matrix in memory; head() narrows them to the columns of one head.
 struct Rows {
   float* data;
   std::int64_t stride;
@@ -38,8 +38,8 @@ void gemm(bool trans_a, bool trans_b, std::int64_t m, std::int64_t n, std::int64
 /// One tile of one item: `count` queries from `first`, of which query i sees the first keys(i) keys.
 struct Tile {
   std::int64_t first, count;
-  std::int64_t prefix, own;  ///< keys looked at: all of the prefix, and own keys up to the tile's end
-  std::int64_t offset;       ///< own place of query 0 of the item
+  std::int64_t prefix, own;  ///< Numbers of keys that the tile reads: the whole prefix, and own keys up to the tile's end
+  std::int64_t offset;       ///< Place of the item's query 0 among its own keys
   bool causal;
   [[nodiscard]] std::int64_t keys() const { return prefix + own; }
   [[nodiscard]] std::int64_t visible(std::int64_t i) const { return causal ? prefix + offset + first + i + 1 : keys(); }
@@ -50,7 +50,7 @@ Tile make_tile(const AttentionItem& item, std::int64_t first, bool causal) {
   return {first, count, item.prefix.length, causal ? offset + first + count : item.own.length, offset, causal};
 }
 
-/// scores[count, keys] = scale * q k' over the prefix and own keys.
+/// scores[count, keys] = scale * q k' over the keys of prefix and own.
 void tile_scores(const Tile& tile, const AttentionItem& item, const Rows& q, const Rows& k, std::int64_t dim, float scale,
                  float* scores) {
   const float* queries = q.at(item.q_begin + tile.first);
@@ -104,7 +104,7 @@ float* scratch(std::size_t slot, std::int64_t floats) {
   return buffers[slot].data();
 }
 
-/// Run `work(cluster, kv_head)` for all of them: they write to different rows and columns.
+/// Run `work(cluster, kv_head)` for all clusters and key heads in parallel; each writes to rows and columns of its own.
 template <class Work>
 void for_each_task(const AttentionPlan& plan, const HeadShape& shape, const Work& work) {
   at::parallel_for(0, static_cast<std::int64_t>(plan.clusters.size()) * shape.kv_heads, 1,

@@ -1,5 +1,5 @@
-// Attention for float32 on the CPU: tiles of queries, scores in a scratch that stays in cache, products by the BLAS that libtorch
-// brings.
+// Attention for float32 on the CPU: it works on tiles of queries, keeps their scores in a buffer that fits the cache, and takes
+// matrix products from the BLAS of libtorch.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -8,9 +8,9 @@
 namespace dmoerm::nn {
 
 namespace cpu {
-/// Whether a matrix can be computed here: float32, on the CPU, rows without gaps between their columns.
+/// Whether these functions accept a matrix: float32, on the CPU, with adjacent columns.
 bool takes(const at::Tensor& x);
-/// As nn::attention() and nn::attention_backward(), for matrices that takes() says yes to.
+/// Like nn::attention() and nn::attention_backward(), for matrices that takes() accepts.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
                      const HeadShape& shape, at::Tensor* lse_HT);
 void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,

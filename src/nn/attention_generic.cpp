@@ -20,7 +20,7 @@ namespace {
 
 /// Columns of one item as [heads, rows, head_dim], keys and values repeated for their query heads.
 struct ItemTensors {
-  at::Tensor q, k, v, hidden;  ///< hidden: [q rows, keys], true where a query may not look
+  at::Tensor q, k, v, hidden;  ///< hidden: [q rows, keys], true where a query must not see a key
 };
 
 at::Tensor split_heads(const at::Tensor& x, std::int64_t heads) { return x.reshape({x.size(0), heads, -1}).transpose(0, 1); }

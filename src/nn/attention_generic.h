@@ -1,4 +1,4 @@
-// Attention in ATen operations, for any device and dtype; the reference of the others in tests.
+// Attention in ATen operations, for any device and dtype; the tests compare other implementations with it.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -7,7 +7,7 @@
 namespace dmoerm::nn {
 
 namespace generic {
-/// As nn::attention() and nn::attention_backward().
+/// Like nn::attention() and nn::attention_backward().
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
                      const HeadShape& shape, at::Tensor* lse_HT);
 void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,

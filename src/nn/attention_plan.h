@@ -7,11 +7,11 @@
 
 namespace dmoerm::nn {
 
-/// Queries that see the same keys: all of `prefix`, then `own`. The queries are the last `q_count` places of `own` (decoders:
-/// query i sees own keys up to its place) or any rows of it (encoders: all keys).
+/// Queries that see the same keys: all of `prefix`, then `own`. In decoders the queries are the last `q_count` places of `own`,
+/// and each sees own keys up to its place; in encoders they are any rows of `own`, and each sees all keys.
 struct AttentionItem {
-  std::int64_t q_begin = 0, q_count = 0;  ///< rows of the query matrix
-  data::Span prefix, own;                 ///< rows of the key and value matrices
+  std::int64_t q_begin = 0, q_count = 0;  ///< Rows of the query matrix
+  data::Span prefix, own;                 ///< Rows of the key and value matrices
 };
 
 /// Items that share keys through one prefix; clusters share nothing, so they run in parallel.
@@ -27,7 +27,7 @@ AttentionPlan plan_all_rows(const data::PackedBatch& batch, bool causal);
 /// Only each response's read row is a query: query row i belongs to response i.
 AttentionPlan plan_read_rows(const data::PackedBatch& batch, bool causal);
 
-/// Heads of the query and key matrices; columns are heads of head_dim.
+/// Numbers of heads in the query and key matrices; each head has head_dim columns.
 struct HeadShape {
   std::int64_t heads = 1, kv_heads = 1, head_dim = 1;
 };

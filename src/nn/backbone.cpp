@@ -23,8 +23,8 @@ at::Tensor to_device_long(const std::vector<std::int32_t>& values, at::Device de
   return at::tensor(at::ArrayRef<std::int32_t>(values), at::TensorOptions().dtype(at::kInt)).to(device, at::kLong);
 }
 
-/// Frequencies of the rotary embedding in float32, step by step as transformers computes them: a last bit of a frequency grows
-/// with the position.
+/// Frequencies of the rotary embedding in float32, computed in the same steps as in transformers, because the position multiplies
+/// a difference in the last bit.
 at::Tensor rope_frequencies(const BackboneSpec& spec) {
   const RopeSpec& rope = spec.rope;
   const auto options = at::TensorOptions().dtype(at::kFloat);
@@ -32,7 +32,7 @@ at::Tensor rope_frequencies(const BackboneSpec& spec) {
   const at::Tensor plain = at::pow(rope.theta, exponents).reciprocal();
   if (rope.type == "linear") return plain.div(rope.factor);
   if (rope.type != "llama3") return plain;
-  // long wavelengths slowed by factor, short ones kept, a ramp between
+  // Long wavelengths are divided by the factor, short ones are kept, and those between are interpolated.
   const auto context = static_cast<double>(rope.original_max_positions);
   const double low = context / rope.low_freq_factor, high = context / rope.high_freq_factor;
   const at::Tensor wavelength = plain.reciprocal().mul(2 * std::numbers::pi);
@@ -43,7 +43,7 @@ at::Tensor rope_frequencies(const BackboneSpec& spec) {
   return at::where(wavelength.lt(high).logical_or(wavelength.gt(low)), slowed, ramp);
 }
 
-/// table[index] += rows. Repeated indices add in a fixed order; on a GPU index_add_ adds in any.
+/// table[index] += rows, with repeated indices added in a fixed order; index_add_ has no fixed order on a GPU.
 void add_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor& rows) {
   if (table.is_cpu()) {
     table.index_add_(0, index, rows);
@@ -79,7 +79,8 @@ std::shared_ptr<Backbone> Backbone::load(const std::filesystem::path& directory,
                                          at::ScalarType dtype) {
   BackboneSpec spec = read_backbone_spec(directory);
   if (layers > spec.layers)
-    throw ConfigError(fmt::format("backbone.layers: {} asked for, {} has {}", layers, directory.string(), spec.layers));
+    throw ConfigError(
+        fmt::format("backbone.layers: {} is more than the {} layers of {}", layers, spec.layers, directory.string()));
   if (layers > 0) spec.layers = layers;
   return std::make_shared<Backbone>(spec, Weights::load(spec, directory, device, dtype));
 }
@@ -140,7 +141,7 @@ at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const Ada
   at::Tensor x = trunk.x_TD.defined() ? trunk.x_TD : embed(state);
   for (std::size_t i = trunk.x_TD.defined() ? trunk.layer : 0; i < weights_.layers.size(); ++i) {
     const bool last = i + 1 == weights_.layers.size(), wanted = keep != nullptr && i >= state.first_layer;
-    const bool input_only = wanted && state.recompute && !last;  // the last layer's turn comes at once
+    const bool input_only = wanted && state.recompute && !last;  // the backward pass needs the last layer at once
     if (input_only) state.layers[i].x_TD = x;
     x = layer_forward(state, i, last, x, wanted && !input_only ? &state.layers[i] : nullptr);
   }
@@ -167,7 +168,7 @@ at::Tensor Backbone::hidden(const data::PackedBatch& batch) const {
 
 LayerSaved Backbone::take_saved(ForwardState& state, std::size_t layer) const {
   LayerSaved saved = std::move(state.layers[layer]);
-  state.layers[layer] = {};  // free as we go
+  state.layers[layer] = {};  // frees its memory
   if (state.recompute && layer + 1 < weights_.layers.size()) layer_forward(state, layer, false, saved.x_TD, &saved);
   return saved;
 }

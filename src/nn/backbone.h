@@ -14,28 +14,28 @@
 
 namespace dmoerm::nn {
 
-/// What a forward pass kept for its backward pass.
+/// What a forward pass keeps for its backward pass.
 struct ForwardState {
   LayerBatch batch;
   std::vector<AdapterRows> adapters;
   std::vector<LayerSaved> layers;
-  bool recompute = false;  ///< set before forward(): keep the layers' inputs only; backward() computes the rest again, same bits
-  std::size_t first_layer = 0;  ///< the lowest that is trained or adapted; nothing is kept of those below
+  bool recompute = false;       ///< Set before forward(): keep only the layers' inputs; backward() recomputes the rest, same bits
+  std::size_t first_layer = 0;  ///< Lowest layer that is trained or adapted; nothing below it is kept
   at::Tensor ids_T, positions_T;
-  at::Tensor embedded_TD, embed_mean, embed_rstd;  ///< encoder: input of the embedding norm
-  at::Tensor last_RD, rstd_R;                      ///< decoder: input of the final norm, float32
+  at::Tensor embedded_TD, embed_mean, embed_rstd;  ///< Encoder: input of the embedding norm
+  at::Tensor last_RD, rstd_R;                      ///< Decoder: input of the final norm, float32
 };
 
-/// States of a batch's rows below layer `layer`, from trunk(): the pass starts there.
+/// States of a batch's rows below layer `layer`, from trunk(). A forward pass may start there.
 struct Trunk {
   std::size_t layer = 0;
   at::Tensor x_TD;
 };
 
-/// Where gradients go: undefined or null parts are not computed.
+/// Where gradients go. Undefined or null members are not computed.
 struct BackboneGradients {
-  Weights* weights = nullptr;          ///< of all weights of the backbone
-  std::vector<LoraAdapter*> adapters;  ///< one for each AdapterRows of the forward pass; empty: none
+  Weights* weights = nullptr;          ///< Gradients of all weights of the backbone
+  std::vector<LoraAdapter*> adapters;  ///< Gradients of each AdapterRows of the forward pass; empty: none
   /// Called with the number of each part of `weights` in order: before its first gradient is added, and after its last. May be
   /// empty.
   std::function<void(std::size_t part)> before_part{}, after_part{};
@@ -43,23 +43,23 @@ struct BackboneGradients {
 
 class Backbone {
  public:
+  /// @param layers  number of layers to use, from the first; 0 = all
+  /// @param dtype  float32 or bfloat16, for weights, states and products
   /// @throws DataError as read_backbone_spec() and Weights::load() do
-  /// @param layers  use only the first n layers; 0 = all
-  /// @param dtype  of weights, states and products: float32 or bfloat16
   static std::shared_ptr<Backbone> load(const std::filesystem::path& directory, at::Device device, std::int64_t layers = 0,
                                         at::ScalarType dtype = at::kFloat);
   Backbone(const BackboneSpec& spec, Weights weights);
 
   /// Final states (after the last norm) of each response's read row, [R, D], float32.
   /// @param experts  adapters by rows; empty: the base model
-  /// @param keep  null in inference; else receives what backward() needs
-  /// @param trunk  what the layers below the adapted ones give for these rows, if it is known; default: computed
+  /// @param keep  receives what backward() needs; null in inference
+  /// @param trunk  states of these rows below the adapted layers, if the caller has them; default: they are computed
   /// @throws ShapeError for ids outside the vocabulary or texts longer than the model's positions
   [[nodiscard]] at::Tensor forward(const data::PackedBatch& batch, std::span<const AdapterRows> adapters, ForwardState* keep,
                                    const Trunk& trunk = {}) const;
-  /// Add the gradients of a forward pass, in float32. @param grad_RD  gradient in its result. `keep` is used up.
+  /// Add the gradients of a forward pass, in float32. Empties `keep`. @param grad_RD  gradient in the pass's result
   void backward(const at::Tensor& grad_RD, ForwardState& keep, const BackboneGradients& gradients) const;
-  /// States of every row after the first `layers` layers, [T, D], without adapters, of the weights' dtype.
+  /// States of every row after the first `layers` layers, [T, D], without adapters, in the weights' dtype.
   [[nodiscard]] at::Tensor trunk(const data::PackedBatch& batch, std::size_t layers) const;
   /// Final states of every row, [T, D], without adapters, float32.
   [[nodiscard]] at::Tensor hidden(const data::PackedBatch& batch) const;
@@ -76,17 +76,17 @@ class Backbone {
  private:
   /// A decoder's final norm, in float32.
   [[nodiscard]] at::Tensor final_norm(const at::Tensor& x, at::Tensor* rstd) const;
-  /// The tables of a batch that its layers need.
+  /// The tables that the layers need for a batch.
   void prepare(const data::PackedBatch& batch, ForwardState& state) const;
   at::Tensor layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD,
                            LayerSaved* saved) const;
   at::Tensor embed(ForwardState& state) const;
-  /// What the layer's forward pass kept, computed again if only its input was.
+  /// What the layer's forward pass kept; recomputed if it kept only its input.
   LayerSaved take_saved(ForwardState& state, std::size_t layer) const;
   void embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const;
   BackboneSpec spec_;
   Weights weights_;
-  at::Tensor inverse_frequencies_E;  ///< of the rotary embedding, float32
+  at::Tensor inverse_frequencies_E;  ///< Frequencies of the rotary embedding, float32
 };
 
 }  // namespace dmoerm::nn

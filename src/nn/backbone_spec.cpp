@@ -44,7 +44,7 @@ class Keys {
     }
     return value;
   }
-  /// A positive number that must be there.
+  /// A required positive number.
   [[nodiscard]] double factor(const char* key) const {
     const auto value = get(key, 0.0);
     if (!(value > 0)) {
@@ -53,15 +53,15 @@ class Keys {
     }
     return value;
   }
-  /// A key that only one value is supported of.
+  /// Refuses a key that has another value than the only supported one.
   void refuse_unless(const char* key, const json& only) const {
     if (has(key) && object_[key] != only)
       throw DataError(fmt::format("{}: {}: {} is not supported, only {}", file_, key, object_[key].dump(), only.dump()));
   }
   [[nodiscard]] Keys child(const char* key) const { return {object_[key], fmt::format("{}: {}", file_, key)}; }
-  /// Whether the key is there, if only as null.
+  /// Whether the key is present, even as null.
   [[nodiscard]] bool stated(const char* key) const { return object_.contains(key); }
-  /// Whether the key holds an object with something in it. @throws DataError for another value but null
+  /// Whether the key holds an object that is not empty. @throws DataError for a value that is neither an object nor null
   [[nodiscard]] bool is_object(const char* key) const {
     if (has(key) && !object_[key].is_object())
       throw DataError(fmt::format("{}: {}: expected an object, found {}", file_, key, object_[key].dump()));
@@ -74,8 +74,8 @@ class Keys {
   std::string file_;
 };
 
-/// transformers 5 writes rope_parameters; older ones rope_theta and rope_scaling (with "type" or "rope_type"), which count where
-/// both are there. Defaults are those of transformers.
+/// transformers 5 writes rope_parameters; older versions write rope_theta and rope_scaling (with "type" or "rope_type"), which
+/// take precedence if both are present. Defaults are those of transformers.
 RopeSpec read_rope(const Keys& keys) {
   RopeSpec rope;
   rope.theta = keys.get("rope_theta", rope.theta);
@@ -171,7 +171,7 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
   spec.mlp_bias = spec.family == Family::llama && keys.get("mlp_bias", false);
   spec.qk_norm = spec.family == Family::qwen3;
   const bool windowed = spec.family == Family::mistral || keys.get("use_sliding_window", false);
-  constexpr std::int64_t kWindow = 4096;  // of transformers where the key is missing; null is no window
+  constexpr std::int64_t kWindow = 4096;  // the default in transformers if the key is missing; null turns the window off
   if (windowed && (keys.has("sliding_window") || !keys.stated("sliding_window")))
     spec.sliding_window = keys.size("sliding_window", kWindow);
   return spec;

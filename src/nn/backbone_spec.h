@@ -1,4 +1,4 @@
-// What config.json says about a backbone, in one form for all supported families and both spellings of its keys.
+// What config.json says about a backbone, in one struct for all supported families and both spellings of the keys.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -12,7 +12,7 @@ enum class Family { llama, mistral, qwen2, qwen3, bert };
 /// Rotary position embedding: base and, for long contexts, how its frequencies are scaled.
 struct RopeSpec {
   double theta = 10000.0;
-  std::string type = "default";  ///< default, linear, llama3
+  std::string type = "default";  ///< default, linear or llama3
   double factor = 1.0;
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  ///< llama3
   std::int64_t original_max_positions = 8192;            ///< llama3
@@ -21,7 +21,7 @@ struct RopeSpec {
 struct BackboneSpec {
   Family family = Family::llama;
   std::int64_t vocab = 0, width = 0, intermediate = 0, layers = 0, heads = 0, kv_heads = 0, head_dim = 0, max_positions = 0;
-  std::int64_t type_vocab = 0;      ///< BERT's token types
+  std::int64_t type_vocab = 0;      ///< Number of BERT's token types
   std::int64_t sliding_window = 0;  ///< 0 = none
   double norm_eps = 1e-6;
   bool qkv_bias = false, o_bias = false, mlp_bias = false;
@@ -39,8 +39,8 @@ struct BackboneSpec {
 
 /// Read the JSON of a config.json.
 /// @param file  name used in messages
-/// @throws DataError: unsupported architecture (lists the supported ones), missing or contradictory keys, unsupported rope or
-/// activation
+/// @throws DataError for an unsupported architecture (lists the supported ones), rope type or activation, and for missing or
+/// contradictory keys
 BackboneSpec parse_backbone_spec(const nlohmann::json& config, const std::string& file);
 
 /// parse_backbone_spec() of DIR/config.json.

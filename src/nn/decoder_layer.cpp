@@ -94,7 +94,7 @@ at::Tensor decoder_backward(const BackboneSpec& spec, const LayerWeights& w, con
   }
   const at::Tensor n1_TD = rms_norm(s.x_TD, w.norm1_w, spec.norm_eps, nullptr);
   LayerGradients below = gradients;
-  below.input = gradients.input || g != nullptr;  // the norm's weight wants it too
+  below.input = gradients.input || g != nullptr;  // the gradient of the norm's weight needs it too
   const at::Tensor dn_TD = project_qkv_backward(spec, w, batch, layer, ends_at_reads, n1_TD, d, below);
   if (!dn_TD.defined()) return {};
   at::Tensor dx_TD =

@@ -12,7 +12,7 @@
 namespace dmoerm::nn {
 namespace {
 
-/// This process's number among those of its node, as the launchers tell it; 0 without one.
+/// Number of this process among those of its node, from the launcher's environment; 0 without a launcher.
 int local_rank() {
   for (const char* name : {"OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "MPI_LOCALRANKID"}) {
     if (const char* text = std::getenv(name); text != nullptr) return std::atoi(text);
@@ -27,10 +27,9 @@ c10::Device pick_device(const std::string& wanted, const std::string& setting) {
     throw ConfigError(fmt::format("{}: expected cpu, cuda or auto, found {}", setting, wanted));
   const bool cuda = wanted != "cpu" && at::globalContext().hasCUDA();
   if (wanted == "cuda" && !cuda)
-    throw ConfigError(
-        fmt::format("{}: cuda asked for, but this build of dmoerm or this machine has none; use auto or cpu", setting));
+    throw ConfigError(fmt::format("{}: cuda, but this build of dmoerm or this machine has no CUDA; use auto or cpu", setting));
   if (!cuda) return {c10::kCPU};
-  at::globalContext().setAllowBF16ReductionCuBLAS(false);  // partial sums of bfloat16 products stay float32
+  at::globalContext().setAllowBF16ReductionCuBLAS(false);  // keeps partial sums of bfloat16 products in float32
   const auto gpus = static_cast<int>(c10::impl::VirtualGuardImpl(c10::kCUDA).deviceCount());
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(gpus > 0 ? local_rank() % gpus : 0)};
 }
@@ -43,7 +42,7 @@ c10::ScalarType pick_dtype(const std::string& name) {
 
 std::string gpu_address(c10::Device device) {
   if (!device.is_cuda()) return "";
-  // The runtime that libtorch has loaded; there is no header of it without a CUDA toolkit.
+  // Looks the function up in the runtime that libtorch has loaded, because its header needs a CUDA toolkit.
   using Function = int (*)(char*, int, int);
   const auto address_of = reinterpret_cast<Function>(::dlsym(RTLD_DEFAULT, "cudaDeviceGetPCIBusId"));
   char address[64] = "";

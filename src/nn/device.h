@@ -1,4 +1,4 @@
-// The device that a setting asks for.
+// The device and element type that a setting names.
 #pragma once
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
@@ -7,14 +7,14 @@
 
 namespace dmoerm::nn {
 
-/// Of several GPUs, the one with the number of this process among the ranks of its node.
+/// The device that a setting names. Each rank of a node takes the GPU whose number is the rank's number on that node.
 /// @param wanted  "cpu", "cuda", or "auto": CUDA where this build and machine have it
 /// @param setting  names the setting in the message
-/// @throws ConfigError if it is another word, or CUDA is asked for and not there
+/// @throws ConfigError for another word, or for "cuda" where there is none
 c10::Device pick_device(const std::string& wanted, const std::string& setting);
 /// The element type that `compute.dtype` names: float32 or bfloat16.
 c10::ScalarType pick_dtype(const std::string& name);
-/// Where a GPU sits on its machine's bus, which tells whether two processes use the same one; "" for a CPU.
+/// Address of a GPU on its machine's bus, by which two processes find out whether they use the same GPU; "" for a CPU.
 std::string gpu_address(c10::Device device);
 
 }  // namespace dmoerm::nn

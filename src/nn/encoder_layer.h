@@ -1,10 +1,10 @@
-// An encoder's layer (BERT): norms after the sums, GELU.
+// An encoder's layer (BERT): norms after the residual sums, GELU.
 #pragma once
 #include "nn/layer.h"
 
 namespace dmoerm::nn {
 
-/// As decoder_forward() and decoder_backward().
+/// Like decoder_forward() and decoder_backward().
 at::Tensor encoder_forward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
                            bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved);
 at::Tensor encoder_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,

@@ -1,6 +1,6 @@
-// One transformer layer, forward and backward, with every tensor that is kept in between named: what is saved and what is
-// computed again is a decision. Shapes: T rows of the packed batch, R read rows (one a response), D width, F intermediate, Q =
-// heads * head_dim, C = kv_heads * head_dim.
+// One transformer layer, forward and backward. Every tensor that is kept in between has a name, so that what is saved and what
+// is recomputed is a decision. Shapes: T rows of the packed batch, R read rows (one per response), D width, F intermediate,
+// Q = heads * head_dim, C = kv_heads * head_dim.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -15,29 +15,29 @@ namespace dmoerm::nn {
 
 /// A packed batch as the layers see it.
 struct LayerBatch {
-  AttentionPlan all, reads;   ///< queries: every row; only the read rows
-  at::Tensor cos_TE, sin_TE;  ///< rotary tables of the rows (decoders)
+  AttentionPlan all, reads;   ///< Plans whose queries are every row, and only the read rows
+  at::Tensor cos_TE, sin_TE;  ///< Rotary tables of the rows (decoders)
   at::Tensor read_rows_R;     ///< int64
   std::span<const AdapterRows> adapters;
 };
 
-/// What backward needs of a layer's forward pass.
+/// What a layer's forward pass keeps for its backward pass.
 struct LayerSaved {
-  at::Tensor x_TD;           ///< input
-  at::Tensor q, k_TC, v_TC;  ///< after the rotary embedding; q has T rows, or R in a layer that ends at the read rows
+  at::Tensor x_TD;           ///< Input
+  at::Tensor q, k_TC, v_TC;  ///< Values after the rotary embedding; q has T rows, or R in a layer that ends at the read rows
   at::Tensor qk_raw;         ///< Qwen3: q and k before their norm
   at::Tensor attended, lse_HT;
-  at::Tensor h;   ///< after attention: decoder, the residual sum; encoder, its norm
-  at::Tensor up;  ///< before the activation
+  at::Tensor h;   ///< State after attention: the residual sum in decoders, its norm in encoders
+  at::Tensor up;  ///< MLP values before the activation
   at::Tensor rstd1, rstd2;
-  at::Tensor mean1, mean2, sum1, sum2;  ///< encoder: inputs of its norms and their means
+  at::Tensor mean1, mean2, sum1, sum2;  ///< Encoder: inputs of its norms and their means
 };
 
-/// Gradients to add to; undefined members of `weights` are not wanted.
+/// Gradients to add to; undefined members of `weights` are skipped.
 struct LayerGradients {
-  LayerWeights* weights = nullptr;         ///< null: the layer is frozen
-  std::span<LoraAdapter* const> adapters;  ///< one for each AdapterRows; empty: no adapters trained
-  bool input = true;                       ///< false: nothing below wants the gradient
+  LayerWeights* weights = nullptr;         ///< Null: the layer is frozen
+  std::span<LoraAdapter* const> adapters;  ///< One for each AdapterRows; empty: no adapter is trained
+  bool input = true;                       ///< False: nothing below the layer needs the gradient
 };
 
 }  // namespace dmoerm::nn

@@ -1,5 +1,5 @@
-// LoRA (arXiv 2106.09685) on q and v of every layer, or of the top ones: y = W x + (alpha / rank) B A dropout(x), PEFT's
-// definition.
+// LoRA (arXiv 2106.09685) on q and v of every layer, or of the top ones, as PEFT defines it:
+// y = W x + (alpha / rank) B A dropout(x).
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -14,12 +14,12 @@ namespace dmoerm::nn {
 struct LoraSpec {
   std::int64_t rank = 32;
   double alpha = 32.0;
-  double dropout = 0.05;         ///< probability that an input of the adapter is dropped, in training
-  std::int64_t first_layer = 0;  ///< layers below it are not adapted: their states of a text are the base model's
+  double dropout = 0.05;         ///< Probability that training drops an input of the adapter
+  std::int64_t first_layer = 0;  ///< Lowest adapted layer; below it the states are the base model's
   [[nodiscard]] double scale() const { return alpha / static_cast<double>(rank); }
 };
 
-/// The adapter's matrices in one layer. The A matrices of q and v lie side by side, so that both take one product.
+/// The adapter's matrices in one layer. The A matrices of q and v are one tensor, so that one product computes both.
 struct LoraLayer {
   at::Tensor a_qv;  ///< [2 rank, width]: rows of q's A, then v's
   at::Tensor b_q;   ///< [q width, rank]
@@ -34,15 +34,15 @@ class LoraAdapter {
 
   /// Views of `flat`, whose content stays. @param flat  [parameters(spec, lora)], float32
   LoraAdapter(const BackboneSpec& spec, const LoraSpec& lora, at::Tensor flat);
-  /// Zeros.
+  /// An adapter of zeros.
   LoraAdapter(const BackboneSpec& spec, const LoraSpec& lora, at::Device device = at::kCPU);
 
-  /// A drawn as PEFT draws it (Kaiming uniform with a = sqrt 5: +-1 / sqrt(width)), B zero: the base model's states, until
-  /// trained.
+  /// A fresh adapter: A drawn as PEFT draws it (Kaiming uniform with a = sqrt 5: +-1 / sqrt(width)), B zero, so that it leaves
+  /// the base model's states unchanged until it is trained.
   void initialise(std::uint64_t seed);
 
   at::Tensor flat;                ///< [parameters], float32
-  std::vector<LoraLayer> layers;  ///< one entry a layer of the backbone; undefined tensors below lora().first_layer
+  std::vector<LoraLayer> layers;  ///< One entry per layer of the backbone; its tensors are undefined below lora().first_layer
 
   [[nodiscard]] const LoraSpec& lora() const { return lora_; }
   [[nodiscard]] std::size_t first_layer() const { return static_cast<std::size_t>(lora_.first_layer); }
@@ -55,12 +55,12 @@ class LoraAdapter {
   LoraSpec lora_;
 };
 
-/// Which rows of a packed batch go through an adapter, and how its dropout is drawn.
+/// Which rows of a packed batch go through an adapter, and which dropout masks it uses.
 struct AdapterRows {
-  const LoraAdapter* adapter = nullptr;    ///< null: the backbone alone
-  std::int64_t first_row = 0, rows = 0;    ///< tokens of the batch
-  std::int64_t first_read = 0, reads = 0;  ///< responses of the batch
-  std::uint64_t dropout_key = 0;           ///< names the masks of this pass; 0 = no dropout
+  const LoraAdapter* adapter = nullptr;    ///< Null: the backbone alone
+  std::int64_t first_row = 0, rows = 0;    ///< Tokens of the batch
+  std::int64_t first_read = 0, reads = 0;  ///< Responses of the batch
+  std::uint64_t dropout_key = 0;           ///< Key of this pass's dropout masks; 0 = no dropout
 };
 
 }  // namespace dmoerm::nn

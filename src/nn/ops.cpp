@@ -25,7 +25,7 @@ namespace {
 
 bool cpu_float(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(-1) == 1; }
 
-/// Rows of a task: enough work to pay for a thread.
+/// Rows per task, enough to be worth a thread.
 std::int64_t grain(std::int64_t width) { return std::max<std::int64_t>(1, 16384 / width); }
 
 constexpr std::uint32_t kGolden = 0x9e3779b9U, kMix1 = 0x85ebca6bU, kMix2 = 0xc2b2ae35U;
@@ -34,7 +34,7 @@ std::uint32_t row_key(std::uint64_t key, std::int64_t row) {
   return static_cast<std::uint32_t>(mix64(key + static_cast<std::uint64_t>(row)));
 }
 
-/// The elements that dropout()'s loop drops, in ATen operations where the rows are: int32 wraps as uint32 does.
+/// The elements that dropout()'s loop drops, computed by ATen operations on the rows' device; int32 wraps like uint32.
 at::Tensor dropped(std::int64_t rows, std::int64_t columns, std::uint32_t threshold, std::uint64_t key, std::int64_t first_row,
                    at::Device device) {
   const auto signed_ = [](std::uint32_t u) { return static_cast<std::int64_t>(static_cast<std::int32_t>(u)); };
@@ -43,7 +43,7 @@ at::Tensor dropped(std::int64_t rows, std::int64_t columns, std::uint32_t thresh
   for (std::int64_t t = 0; t < rows; ++t)
     keys.data_ptr<std::int32_t>()[t] = static_cast<std::int32_t>(row_key(key, first_row + t));
   at::Tensor h = keys.to(device) + at::arange(columns, whole.device(device)) * signed_(kGolden);
-  const auto mix = [&](std::int64_t bits) {  // h ^= h >> bits, without the sign that comes in from the left
+  const auto mix = [&](std::int64_t bits) {  // h ^= h >> bits, with a logical shift
     h.bitwise_xor_(at::bitwise_right_shift(h, bits).bitwise_and_((std::int64_t{1} << (32 - bits)) - 1));
   };
   mix(16);

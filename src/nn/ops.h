@@ -1,6 +1,6 @@
 // The elementwise passes of a decoder layer, fused. Shapes: T rows (tokens), D width, F intermediate width. float32 on the CPU
-// takes hand-written loops; any other device or dtype the same formulas in ATen operations (also what the tests compare the loops
-// with).
+// uses hand-written loops; any other device or dtype uses the same formulas in ATen operations, with which the tests compare the
+// loops.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -8,14 +8,14 @@
 
 namespace dmoerm::nn {
 
-/// a b in float32 whatever the factors' dtype: nothing is rounded to theirs on the way. Two matrices, or two batches of them.
+/// The product a b in float32, never rounded to the factors' dtype. Both are matrices, or both are batches of them.
 at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b);
 
 /// Root-mean-square norm: y = x / sqrt(mean(x^2) + eps) * w.
 /// @param rstd_T  receives 1 / sqrt(mean(x^2) + eps) of each row; may be null
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, at::Tensor* rstd_T);
 
-/// Gradient of rms_norm() in x, plus `residual_TD` if defined (the gradient that went past the norm).
+/// Gradient of rms_norm() in x, plus `residual_TD` if defined (the gradient that bypasses the norm).
 /// @param grad_w_D  if defined, the gradient in w is added to it
 at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T,
                              const at::Tensor& residual_TD, const at::Tensor& grad_w_D);
@@ -25,7 +25,7 @@ struct Normed {
   at::Tensor y, mean, rstd;
 };
 Normed layer_norm(const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& b_D, double eps);
-/// Gradient of layer_norm() in x. @param grad_w_D, grad_b_D  if defined, those in w and b are added to them
+/// Gradient of layer_norm() in x. @param grad_w_D, grad_b_D  if defined, the gradients in w and b are added to them
 at::Tensor layer_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& b_D,
                                const at::Tensor& mean, const at::Tensor& rstd, const at::Tensor& grad_w_D,
                                const at::Tensor& grad_b_D);

@@ -14,7 +14,7 @@ double pairwise_loss(std::span<const float> rewards, std::span<const preference:
     const double doubt = 1.0 - static_cast<double>(pair.target);
     // target * softplus(-gap) + (1 - target) * softplus(gap)
     loss += std::max(-gap, 0.0) + std::log1p(std::exp(-std::abs(gap))) + doubt * gap;
-    const double sigmoid = gap >= 0 ? std::exp(-gap) / (1 + std::exp(-gap)) : 1 / (1 + std::exp(gap));  // of -gap
+    const double sigmoid = gap >= 0 ? std::exp(-gap) / (1 + std::exp(-gap)) : 1 / (1 + std::exp(gap));  // sigmoid of -gap
     const double slope = sigmoid - doubt;
     const auto push = static_cast<float>(slope * share * gradient_scale);
     gradient[w] -= push;

@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kTensorFile = "adapter_model.safetensors";
 
-/// The first adapted layer: PEFT lists the adapted ones, of which the top ones are supported.
+/// The first adapted layer. PEFT lists the adapted layers; only the last ones, without a gap, are supported.
 std::int64_t first_adapted(const nlohmann::json& config, std::int64_t layers) {
   const auto listed = config.find("layers_to_transform");
   if (listed == config.end() || listed->is_null()) return 0;
@@ -63,7 +63,7 @@ std::vector<std::string> save_peft_adapter(const fs::path& directory, const Back
                            {"init_lora_weights", true},
                            {"base_model_name_or_path", nullptr},
                            {"modules_to_save", {spec.encoder() ? "classifier" : "score"}}};
-  if (lora.first_layer > 0) {  // as PEFT says it
+  if (lora.first_layer > 0) {  // PEFT lists the adapted layers
     config["layers_to_transform"] = nlohmann::json::array();
     for (std::int64_t i = lora.first_layer; i < spec.layers; ++i) config["layers_to_transform"].push_back(i);
     config["layers_pattern"] = spec.encoder() ? "layer" : "layers";
@@ -107,7 +107,7 @@ void load_peft_adapter(const fs::path& directory, const BackboneSpec& spec, Lora
   const std::string& head_slot = wanted.back().first;
   std::size_t used = 0;
   for (const auto& [name, slot] : wanted) {
-    std::string stored = name;  // an adapter of the bare model lacks "model." in its names
+    std::string stored = name;  // an adapter of the model without head lacks "model." in its names
     if (!reader.has(stored))
       stored =
           "base_model.model." + name.substr(std::min(name.size(), std::string("base_model.model.").size() + head_prefix.size()));
@@ -116,7 +116,7 @@ void load_peft_adapter(const fs::path& directory, const BackboneSpec& spec, Lora
       throw DataError(fmt::format("{}: tensor {} is missing", (directory / kTensorFile).string(), name));
     }
     if (reader.shape(stored) != slot.sizes().vec()) {
-      throw DataError(fmt::format("{}: tensor {} has shape {}, the backbone and r ask for {}", reader.file_of(stored), stored,
+      throw DataError(fmt::format("{}: tensor {} has shape {}, the backbone and r require {}", reader.file_of(stored), stored,
                                   shape_text(reader.shape(stored)), shape_text(slot.sizes().vec())));
     }
     slot.copy_(reader.load(stored));

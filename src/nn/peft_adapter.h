@@ -1,4 +1,5 @@
-// An adapter and a value head as PEFT writes them for a sequence classifier: adapter_config.json and adapter_model.safetensors.
+// Reads and writes an adapter with its value head in PEFT's layout for a sequence classifier: adapter_config.json and
+// adapter_model.safetensors.
 #pragma once
 #include <filesystem>
 #include <string>
@@ -19,7 +20,7 @@ std::vector<std::string> save_peft_adapter(const std::filesystem::path& director
 /// The shape of a stored adapter. @throws DataError naming the setting that is not supported
 LoraSpec read_lora_spec(const std::filesystem::path& directory, const BackboneSpec& spec);
 
-/// Read the tensors into an adapter of read_lora_spec()'s shape and a head; a head that is not stored stays as it is.
+/// Read the tensors into an adapter of read_lora_spec()'s shape and a head. If the files hold no head, it stays as it is.
 /// @throws DataError naming the tensor and both shapes
 void load_peft_adapter(const std::filesystem::path& directory, const BackboneSpec& spec, LoraAdapter& adapter, ValueHead& head);
 

@@ -12,24 +12,24 @@
 namespace dmoerm::nn {
 namespace {
 
-/// The adapter's input of an expert's rows in one layer, dropped out as its key says.
+/// The adapter's input in one layer: an expert's rows after dropout.
 at::Tensor adapter_input(const AdapterRows& rows, std::size_t layer, const at::Tensor& n_TD) {
   const at::Tensor own = n_TD.narrow(0, rows.first_row, rows.rows);
   const double p = rows.adapter->lora().dropout;
   return rows.dropout_key == 0 || p <= 0 ? own : dropout(own, p, mix64(rows.dropout_key + layer), 0);
 }
 
-/// Read rows of one expert, counted from its first row.
+/// The read rows of one expert, numbered from its first row.
 at::Tensor own_reads(const AdapterRows& rows, const LayerBatch& batch) {
   return batch.read_rows_R.narrow(0, rows.first_read, rows.reads) - rows.first_row;
 }
 
-/// The tensor that holds q, k, v (or k, v) side by side, seen through its first part.
+/// The tensor that holds q, k, v (or k, v) side by side, found from its first part.
 at::Tensor widen(const at::Tensor& first, std::int64_t columns) {
   return first.as_strided({first.size(0), columns}, {first.stride(0), 1});
 }
 
-/// sink += scale a b, in float32.
+/// sink += scale * a b, in float32.
 void add_product(at::Tensor sink, const at::Tensor& a, const at::Tensor& b, double scale = 1) {
   if (sink.scalar_type() == a.scalar_type()) {
     sink.addmm_(a, b, 1, scale);
@@ -61,7 +61,7 @@ void add_adapter(const AdapterRows& rows, const LayerBatch& batch, std::size_t l
   out.v_TC.narrow(0, rows.first_row, rows.rows).addmm_(u.narrow(1, r, r), lora.b_v.t(), 1, scale);
 }
 
-/// Gradients of one adapter; adds its part of the gradient in n to `dn_TD` if that is defined.
+/// Adds the gradients of one adapter, and its share of the gradient in n to `dn_TD` if that is defined.
 void adapter_backward(const AdapterRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
                       const at::Tensor& n_TD, const Qkv& d, LoraAdapter* sink, const at::Tensor& dn_TD) {
   const LoraLayer lora = in_dtype(rows.adapter->layers[layer], n_TD.scalar_type());

@@ -18,14 +18,14 @@ struct Qkv {
 Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
                 const at::Tensor& n_TD);
 
-/// Backward of project_qkv(): adds the gradients of the weights and adapters that are wanted.
+/// Backward of project_qkv(): adds the gradients of weights and adapters that `gradients` has.
 /// @param d  gradients in q, k, v, shaped as project_qkv() made them; k and v side by side in one buffer, q too unless
 /// ends_at_reads
-/// @return gradient in n, undefined if neither the input nor anything else wants it
+/// @return gradient in n; undefined if nothing needs it
 at::Tensor project_qkv_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
                                 bool ends_at_reads, const at::Tensor& n_TD, const Qkv& d, const LayerGradients& gradients);
 
-/// Empty q, k, v gradients laid out as project_qkv_backward() wants them, float32, k and v zero.
+/// Gradients of q, k, v laid out as project_qkv_backward() expects them, float32: q uninitialised, k and v zero.
 Qkv empty_qkv(const BackboneSpec& spec, std::int64_t rows, std::int64_t reads, bool ends_at_reads,
               const at::TensorOptions& options);
 

@@ -1,4 +1,4 @@
-// The product of training: a backbone, an adapter where only that was trained, and a value head.
+// What training produces: a backbone, an adapter if only that was trained, and a value head.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -16,14 +16,14 @@
 
 namespace dmoerm::nn {
 
-/// Where a model that is loaded gets its backbone from.
+/// Where RewardModel::load() gets the backbone from.
 struct BackboneSource {
-  std::function<std::shared_ptr<Backbone>()> shared;  ///< frozen, for all models that are adapters over it
-  std::function<std::shared_ptr<Backbone>()> own;     ///< a copy that one model may overwrite
+  std::function<std::shared_ptr<Backbone>()> shared;  ///< Gives the frozen backbone of all adapters
+  std::function<std::shared_ptr<Backbone>()> own;     ///< Gives a copy that one model may overwrite
 };
 
-/// Scores a response: the head reads the state of its last token. A model either has an adapter, which is trained with the head
-/// over a frozen backbone that other models share, or a backbone of its own, which is trained with the head. Copies share memory.
+/// Scores responses: the head reads the state of a response's last token. A model has either an adapter over a frozen backbone
+/// that other models share, or a backbone of its own; training changes that and the head. Copies share memory.
 class RewardModel {
  public:
   RewardModel() = default;
@@ -45,15 +45,16 @@ class RewardModel {
   /// Rewards [R] of final states [R, D].
   [[nodiscard]] at::Tensor rewards(const at::Tensor& states_RD) const { return head_.rewards(states_RD); }
 
-  /// What training changes, flat, in the order in which a backward pass completes the gradients: the parts of the backbone's
-  /// weights and then the head; or one part, the adapter with the head behind it.
+  /// The parameters that training changes, flat, in the order in which a backward pass completes their gradients: the parts of
+  /// the backbone's weights and then the head; or one part, the adapter followed by the head.
   [[nodiscard]] std::vector<at::Tensor> trained_parts() const;
-  /// Multiplications and additions of training on one token: two for each weight of a matrix that it passes, forward; as many for
-  /// the gradient in the states, and again for that in the weights if they are trained. Attention's own products are left out.
+  /// Multiplications and additions of training on one token: two per weight of the matrices that it passes in the forward pass,
+  /// as many for the gradient in the states, and as many for the gradient in the weights if they are trained. Excludes
+  /// attention's own products.
   [[nodiscard]] double training_flops_per_token() const;
 
-  /// Write an adapter as PEFT does on the sequence classifier of its backbone (adapter_config.json, adapter_model.safetensors),
-  /// or all weights and the head as model.safetensors. @return the files, relative
+  /// Write an adapter in PEFT's layout for a sequence classifier (adapter_config.json, adapter_model.safetensors), or all weights
+  /// and the head as model.safetensors. @return the files, relative to `directory`
   std::vector<std::string> save(const std::filesystem::path& directory) const;
   /// Read what save() wrote, an adapter by PEFT (LoRA on q and v; a missing head is zeros), or a transformers sequence
   /// classifier.
@@ -62,27 +63,28 @@ class RewardModel {
 
  private:
   std::shared_ptr<Backbone> backbone_;
-  at::Tensor adapter_and_head_;  ///< the one trained part of a model with an adapter
+  at::Tensor adapter_and_head_;  ///< The only trained part of a model with an adapter
   std::optional<LoraAdapter> adapter_;
   ValueHead head_;
 };
 
-/// Gradients of one micro batch in a model's trained parts, float32. Two layers' worth of memory for a backbone: what a layer's
-/// gradient is needed for must be done, or waited for, before the layer after the next one comes.
+/// Gradients of one micro batch in a model's trained parts, float32. A backbone's gradients take the memory of two layers, which
+/// the layers use in turn: whoever uses a layer's gradient must be done before the backward pass reaches the next layer but one.
 class RewardGradients {
  public:
   explicit RewardGradients(const RewardModel& model);
   RewardGradients(const RewardGradients&) = delete;
   RewardGradients& operator=(const RewardGradients&) = delete;
 
-  /// Called with the number and the buffer of a part of the backbone.
+  /// A function that is called with the number and the buffer of a part of the backbone.
   using OnPart = std::function<void(std::size_t part, const at::Tensor& gradient)>;
-  /// Have a backward pass add its gradients here, from zero. @param before_part  called before the buffer is zeroed  @param
-  /// after_part  called after the part's last gradient
+  /// Makes a backward pass add its gradients here, starting from zero.
+  /// @param before_part  called before the buffer is zeroed
+  /// @param after_part   called after the part's last gradient
   void connect(BackboneGradients& sinks, const OnPart& before_part, const OnPart& after_part);
-  /// The head's gradient, which the caller adds to.
+  /// The head's gradient, to which the caller adds.
   [[nodiscard]] at::Tensor& head_D() { return head_D_; }
-  /// Gradient of the last trained part: adapter and head, or the head.
+  /// Gradient of the last trained part: the adapter with the head, or the head alone.
   [[nodiscard]] const at::Tensor& last_part() const { return last_; }
   [[nodiscard]] std::size_t bytes() const;
 

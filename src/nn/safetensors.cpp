@@ -85,7 +85,7 @@ void SafetensorsReader::add(const std::filesystem::path& file) {
   const auto mapping = std::make_shared<const Mapping>(file);
   for (const TensorEntry& entry : mapping->header().tensors) {
     if (!entries_.emplace(entry.name, Located{mapping, mapping->data() + entry.begin, entry}).second) {
-      throw DataError(fmt::format("{}: tensor {} is in another shard too", file.string(), entry.name));
+      throw DataError(fmt::format("{}: tensor {} is also in another shard", file.string(), entry.name));
     }
   }
   metadata_.insert(mapping->header().metadata.begin(), mapping->header().metadata.end());
@@ -121,8 +121,7 @@ SafetensorsReader SafetensorsReader::open_model(const std::filesystem::path& dir
   for (const auto& [file, names] : shards) {
     reader.add(directory / file);
     for (const std::string& name : names) {
-      if (!reader.has(name))
-        throw DataError(fmt::format("{}: tensor {} should be in {} and is not", index_path.string(), name, file));
+      if (!reader.has(name)) throw DataError(fmt::format("{}: tensor {} is not in {}", index_path.string(), name, file));
     }
   }
   return reader;

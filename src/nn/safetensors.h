@@ -1,4 +1,4 @@
-// Tensors from and to safetensors files; a model directory of one file or of shards reads like one.
+// Reads and writes safetensors files; a model directory of several shards reads like one file.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -31,7 +31,7 @@ class SafetensorsReader {
   /// A copy of the tensor in the file's dtype, on the CPU. @throws DataError if there is no such tensor
   [[nodiscard]] at::Tensor load(const std::string& name) const;
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  /// The file a tensor lies in, for messages.
+  /// The file that holds a tensor, for messages.
   [[nodiscard]] std::string file_of(const std::string& name) const;
 
  private:
@@ -48,8 +48,8 @@ class SafetensorsReader {
   std::string source_;
 };
 
-/// Write tensors (any device, made contiguous) to `path`: temporary name, fsync, rename. Keys are written in the order given.
-/// @param metadata  "format": "pt" is added, older transformers want it
+/// Write tensors (any device, made contiguous) to `path`: temporary name, fsync, rename. Keys keep the order of `tensors`.
+/// @param metadata  entries of the header; "format": "pt" is added, which older versions of transformers require
 /// @throws IoError (nothing is left behind)
 void save_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                       std::map<std::string, std::string> metadata = {});

@@ -1,4 +1,4 @@
-// The header of a safetensors file, checked before a byte of data is believed. No torch here: the fuzzer builds it alone.
+// The header of a safetensors file, checked before any data is read. Does not use torch, so that the fuzzer can build it alone.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -11,18 +11,18 @@ namespace dmoerm::nn {
 /// One tensor of a file: `begin` and `end` are byte offsets into the data part.
 struct TensorEntry {
   std::string name;
-  std::string dtype;  ///< as spelled in the file: F32, BF16, F16, F64, I64, I32, I16, I8, U8, BOOL
+  std::string dtype;  ///< Type as the file spells it: F32, BF16, F16, F64, I64, I32, I16, I8, U8, BOOL
   std::vector<std::int64_t> shape;
   std::uint64_t begin = 0, end = 0;
 };
 
 struct SafetensorsHeader {
-  std::vector<TensorEntry> tensors;             ///< in order of their data
-  std::map<std::string, std::string> metadata;  ///< "__metadata__"
-  std::uint64_t data_offset = 0;                ///< of the data part in the file
+  std::vector<TensorEntry> tensors;             ///< Entries in the order of their data
+  std::map<std::string, std::string> metadata;  ///< The entry "__metadata__"
+  std::uint64_t data_offset = 0;                ///< Byte offset of the data part in the file
 };
 
-/// Bytes of one element, 0 for an unknown dtype.
+/// Bytes of one element; 0 for an unknown dtype.
 std::uint64_t element_size(std::string_view dtype);
 
 /// Parse and check the start of a file: length field, JSON, every entry's shape against its byte range, ranges inside the file,

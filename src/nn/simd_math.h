@@ -1,4 +1,4 @@
-// Float functions that the compiler turns into vector code. Fused operations are named, not left to the optimiser.
+// Float functions that the compiler vectorises. They spell out fused multiply-adds instead of leaving them to the optimiser.
 #pragma once
 #include <bit>
 #include <cstdint>

@@ -1,4 +1,4 @@
-// The last layer of a reward model: a state becomes a number.
+// The last layer of a reward model, which turns a state into a number.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -8,7 +8,7 @@
 
 namespace dmoerm::nn {
 
-/// A linear map without bias, in float32, as `num_labels=1` makes it in transformers.
+/// A linear map without bias, in float32, like the head of a transformers sequence classifier with `num_labels=1`.
 struct ValueHead {
   at::Tensor w_D;
 

@@ -13,16 +13,16 @@
 namespace dmoerm::nn {
 namespace {
 
-/// Lists every parameter tensor of a spec in order: first to size the buffer, then to cut it.
+/// Lists every parameter tensor of a spec in order, to size the buffer and then to divide it.
 class Layout {
  public:
-  /// Reserve `shape`; `slot` receives the view when the buffer is there.
+  /// Reserve `shape`; `slot` receives the view once the buffer is allocated.
   void add(at::Tensor* slot, std::vector<std::int64_t> shape) {
     std::int64_t count = 1;
     constexpr std::int64_t kMost = std::int64_t{1} << 46;  // no sum of layers leaves 64 bits
     for (std::int64_t extent : shape) {
       if (__builtin_mul_overflow(count, extent, &count) || count > kMost)
-        throw DataError(fmt::format("config.json asks for a tensor of shape {}: too large", nn::shape_text(shape)));
+        throw DataError(fmt::format("config.json: a tensor of shape {} is too large", nn::shape_text(shape)));
     }
     entries_.push_back({slot, std::move(shape), total_, count});
     total_ += (count + kAlign - 1) / kAlign * kAlign;
@@ -45,14 +45,14 @@ class Layout {
   std::int64_t total_ = 0;
 };
 
-/// Tensors of a file that belong to other heads or are computed, not read.
+/// Whether a file's tensor belongs to a head or is computed here, and so is not read.
 bool ignorable(const std::string& name, std::int64_t layers) {
   if (name.starts_with("lm_head.") || name.starts_with("score.") || name.starts_with("cls.") || name.starts_with("classifier.") ||
       name.starts_with("pooler.") || name.starts_with("qa_outputs.") || name.ends_with("rotary_emb.inv_freq") ||
       name == "embeddings.position_ids") {
     return true;
   }
-  for (const char* prefix : {"layers.", "encoder.layer."}) {  // layers past the ones asked for
+  for (const char* prefix : {"layers.", "encoder.layer."}) {  // layers beyond the requested number
     if (name.starts_with(prefix)) {
       const std::string number = name.substr(std::string(prefix).size());
       return !number.empty() && std::isdigit(static_cast<unsigned char>(number[0])) && std::stoll(number.substr(0, 9)) >= layers;
@@ -61,8 +61,8 @@ bool ignorable(const std::string& name, std::int64_t layers) {
   return false;
 }
 
-/// The name under which the files keep a tensor: with the prefix of models with a head or without, and norms of BERT also by
-/// their names of TensorFlow (bert-base-uncased). "" if it is not there.
+/// The name under which the files keep a tensor, with or without the prefix of models with a head. BERT's norms may have their
+/// TensorFlow names (bert-base-uncased). "" if the tensor is absent.
 std::string stored_name(const nn::SafetensorsReader& reader, const std::string& prefix, const std::string& name) {
   std::vector<std::string> names = {name};
   for (const auto& [ours, old] :
@@ -173,7 +173,7 @@ Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& dir
       throw DataError(fmt::format("{}: tensor {} (or {}{}) is missing: expected shape {}", directory.string(), name, prefix, name,
                                   nn::shape_text(slot.sizes().vec())));
     if (reader.shape(stored) != slot.sizes().vec()) {
-      throw DataError(fmt::format("{}: tensor {} has shape {}, config.json asks for {}", reader.file_of(stored), stored,
+      throw DataError(fmt::format("{}: tensor {} has shape {}, config.json requires {}", reader.file_of(stored), stored,
                                   nn::shape_text(reader.shape(stored)), nn::shape_text(slot.sizes().vec())));
     }
   }

@@ -1,5 +1,5 @@
-// The parameters of a backbone: one flat buffer, seen through tensors fused for speed (q, k, v in one; gate and up in one) and
-// through slices named as transformers names them.
+// The parameters of a backbone: one flat buffer with two sets of views: tensors fused for speed (q, k, v in one; gate and up in
+// one), and slices under the names of transformers.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -13,23 +13,23 @@
 
 namespace dmoerm::nn {
 
-/// Weights of one layer. Linear weights are [out, in]. Undefined tensors: this family has none.
+/// Weights of one layer. Linear weights are [out, in]. Tensors that the family does not have are undefined.
 struct LayerWeights {
-  at::Tensor norm1_w, norm1_b;  ///< decoder: before attention; encoder: after it
-  at::Tensor qkv_w, qkv_b;      ///< rows: q, k, v
+  at::Tensor norm1_w, norm1_b;  ///< Norm before attention in decoders, after it in encoders
+  at::Tensor qkv_w, qkv_b;      ///< Rows of q, k, v
   at::Tensor q_norm_w, k_norm_w;
   at::Tensor o_w, o_b;
-  at::Tensor norm2_w, norm2_b;  ///< decoder: before the MLP; encoder: after it
-  at::Tensor up_w, up_b;        ///< decoder rows: gate, up; encoder: intermediate
+  at::Tensor norm2_w, norm2_b;  ///< Norm before the MLP in decoders, after it in encoders
+  at::Tensor up_w, up_b;        ///< Rows of gate and up in decoders; the intermediate layer in encoders
   at::Tensor down_w, down_b;
 };
 
 /// All weights of a backbone as views of `flat`. The same layout serves gradients.
 class Weights {
  public:
-  /// Zeros of the spec's shapes.
-  /// @param layer_buffers  how many layers have memory of their own: layer i lies where layer i % layer_buffers does, for
-  /// gradients that are used layer by layer; 0 = all
+  /// Zeros in the spec's shapes.
+  /// @param layer_buffers  number of layers with memory of their own, for gradients that are used layer by layer: layer i shares
+  /// that of layer i % layer_buffers; 0 = all
   explicit Weights(const BackboneSpec& spec, at::Device device = at::kCPU, std::size_t layer_buffers = 0,
                    at::ScalarType dtype = at::kFloat);
   Weights(Weights&&) = default;
@@ -53,7 +53,7 @@ class Weights {
   [[nodiscard]] at::Tensor part(std::size_t number) const;
   [[nodiscard]] std::size_t part_of_layer(std::size_t layer) const { return layers.size() - layer; }
 
-  /// Slices named as a bare transformers model names them ("layers.0.self_attn.q_proj.weight"), views of `flat`.
+  /// Views of `flat` under the names of a transformers model without head ("layers.0.self_attn.q_proj.weight").
   [[nodiscard]] const nn::NamedTensors& named() const { return named_; }
   /// A copy with its own buffer. @param dtype  default: the same
   [[nodiscard]] Weights clone(std::optional<at::ScalarType> dtype = {}) const;
@@ -61,10 +61,10 @@ class Weights {
  private:
   BackboneSpec spec_;
   nn::NamedTensors named_;
-  std::vector<std::int64_t> bounds_;  ///< of embeddings, layers that have memory, final norm in `flat`
+  std::vector<std::int64_t> bounds_;  ///< Bounds in `flat` of embeddings, layers with memory of their own, and final norm
 };
 
-/// What transformers puts before the names of Weights::named() in models with a head: "model." or "bert.".
+/// Prefix of the names of Weights::named() in transformers models with a head: "model." or "bert.".
 std::string head_model_prefix(const BackboneSpec& spec);
 
 }  // namespace dmoerm::nn

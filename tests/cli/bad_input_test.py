@@ -254,7 +254,7 @@ class Weights(Tiny):
         name = "model.layers.0.mlp.down_proj.weight"
         self.assert_refused_and_nothing_left(self.with_weights(lambda t: t.pop(name)), "mlp.down_proj.weight", "is missing: expected shape [16, 24]")
         self.assert_refused_and_nothing_left(
-            self.with_weights(lambda t: t.update({name: ([24, 16], t[name][1])})), name + " has shape [24, 16], config.json asks for [16, 24]")
+            self.with_weights(lambda t: t.update({name: ([24, 16], t[name][1])})), name + " has shape [24, 16], config.json requires [16, 24]")
         self.assert_refused_and_nothing_left(
             self.with_weights(lambda t: t.update({"model.layers.0.extra.weight": ([2], [0.0, 0.0])})), "model.layers.0.extra.weight [2] is not part of this")
 
@@ -336,7 +336,7 @@ class AfterARefusal(Tiny):
         self.assert_refused(self.dmoerm(*bundle, "--device", "tpu", input=question), "--device")
         self.assert_refused(self.dmoerm(*bundle, input="{}\n"), "stdin:1: expected")
         if not os.path.exists("/dev/nvidiactl"):
-            self.assert_refused(self.dmoerm(*bundle, "--device", "cuda", input=question), "--device: cuda asked for")
+            self.assert_refused(self.dmoerm(*bundle, "--device", "cuda", input=question), "--device: cuda, but this build")
 
 
     def check_lines(self, bundle, question):

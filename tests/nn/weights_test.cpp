@@ -108,7 +108,7 @@ TEST_F(WeightsFolder, HalfPrecisionOnDiskIsReadAsTheNumbersThatItHolds) {
 TEST_F(WeightsFolder, AMissingExtraOrMisshapenTensorIsNamedWithItsShapes) {
   tensor(kUp) = at::zeros({24, 32});
   std::string said = refusal();
-  EXPECT_NE(said.find("tensor " + kUp + " has shape [24, 32], config.json asks for [32, 24]"), std::string::npos) << said;
+  EXPECT_NE(said.find("tensor " + kUp + " has shape [24, 32], config.json requires [32, 24]"), std::string::npos) << said;
   std::erase_if(tensors_, [](const auto& t) { return t.first == kUp; });
   said = refusal();
   EXPECT_NE(said.find("tensor " + kUp + " (or model." + kUp + ") is missing: expected shape [32, 24]"), std::string::npos)
