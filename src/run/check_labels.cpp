@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "config/nearest.h"
-#include "train/label_set.h"
+#include "train/training_set.h"
 
 namespace dmoerm::run {
 namespace {
@@ -23,7 +23,7 @@ class LabelCheck {
   void check(const config::CategoryConfig& category) {
     const auto found = std::ranges::find(store_.categories(), category.name);
     category_ = &category, index_ = static_cast<std::int32_t>(found - store_.categories().begin());
-    if (found == store_.categories().end() || train::groups_of(store_, index_, train::Part::train, config_).empty()) {
+    if (found == store_.categories().end() || train::groups_of(store_, index_, train::Subset::train, config_).empty()) {
       problem("", "no groups in the train split; remove it from `categories` or add data");
       return;
     }
@@ -41,10 +41,10 @@ class LabelCheck {
               "no ordered pairs: the preferences over all are absent, or of one kind only. " + what_counts());
       return;
     }
-    need(preference::kOverall, train::Part::base, 1, "the groups of phase 1: raise phase1_share or add data");
-    need(preference::kOverall, train::Part::aggregator, 1, "the groups of phase 3: lower phase1_share or add data");
-    need(preference::kOverall, train::Part::validation, 1, kValidation);
-    need(preference::kOverall, train::Part::test, 1,
+    need(preference::kOverall, train::Subset::phase1, 1, "the groups of phase 1: raise phase1_share or add data");
+    need(preference::kOverall, train::Subset::phase3, 1, "the groups of phase 3: lower phase1_share or add data");
+    need(preference::kOverall, train::Subset::validation, 1, kValidation);
+    need(preference::kOverall, train::Subset::test, 1,
          "the test split, which the report is about: raise data.test_share or add data");
   }
 
@@ -54,18 +54,18 @@ class LabelCheck {
     } else if (pairs_anywhere(point) == 0) {
       problem(point, "labels of one kind only: no two responses to a prompt differ. " + what_counts());
     } else {
-      need(point, train::Part::base, config_.experts.labels_min,
+      need(point, train::Subset::phase1, config_.experts.labels_min,
            fmt::format("the groups of phase 1 and 2 (phase1_share {} of the train split; experts.labels_min)",
                        config_.phase1_share));
-      need(point, train::Part::validation, 1, kValidation);
+      need(point, train::Subset::validation, 1, kValidation);
     }
   }
 
-  [[nodiscard]] std::int64_t pairs(std::string_view label, train::Part part) const {
-    return train::count_pairs(train::labelled_groups(store_, index_, part, label, config_));
+  [[nodiscard]] std::int64_t pairs(std::string_view label, train::Subset subset) const {
+    return train::count_pairs(train::labelled_groups(store_, index_, subset, label, config_));
   }
   [[nodiscard]] std::int64_t pairs_anywhere(std::string_view label) const {
-    return pairs(label, train::Part::train) + pairs(label, train::Part::validation) + pairs(label, train::Part::test);
+    return pairs(label, train::Subset::train) + pairs(label, train::Subset::validation) + pairs(label, train::Subset::test);
   }
   [[nodiscard]] std::string what_counts() const {
     return fmt::format(
@@ -73,8 +73,8 @@ class LabelCheck {
         category_->score_gap_min);
   }
 
-  void need(std::string_view label, train::Part part, std::int64_t least, const std::string& where) {
-    const std::int64_t found = pairs(label, part);
+  void need(std::string_view label, train::Subset subset, std::int64_t least, const std::string& where) {
+    const std::int64_t found = pairs(label, subset);
     if (found < least) problem(label, fmt::format("{} ordered pairs, at least {} needed, in {}", found, least, where));
   }
 

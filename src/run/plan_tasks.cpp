@@ -103,12 +103,12 @@ class Planner {
         return run_router;
       case TaskKind::base:
         return [=](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
-          run_base(c, id, category, train::Part::base, 0, identity, ranks);
+          run_base(c, id, category, train::Subset::phase1, 0, identity, ranks);
         };
       case TaskKind::single:
       case TaskKind::category_baseline:
         return [=, steps = node.steps](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
-          run_base(c, id, category, train::Part::train, steps, identity, ranks);
+          run_base(c, id, category, train::Subset::train, steps, identity, ranks);
         };
       case TaskKind::expert_set: {
         const std::vector<std::string>& points = category_of(node).points;

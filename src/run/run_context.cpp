@@ -158,11 +158,11 @@ std::vector<nn::RewardModel> RunContext::load_experts(std::int32_t category_inde
 }
 
 moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
-                                    comm::Communicator& group) {
+                                    comm::Communicator& ranks) {
   const std::vector<nn::RewardModel> experts = context.load_experts(category);
   moe::ExpertFeatures features;
   for (std::size_t k = 0; k < experts.size(); ++k) {
-    const train::GroupRewards scored = context.scorer(group).rewards_and_states(experts[k], groups);
+    const train::GroupRewards scored = context.scorer(ranks).rewards_and_states(experts[k], groups);
     const std::int64_t n = scored.states_ND.size(0), width = scored.states_ND.size(1),
                        count = static_cast<std::int64_t>(experts.size());
     if (k == 0) {

@@ -80,6 +80,6 @@ ComputedOn check_backbone(const config::RunConfig& config);
 
 /// States and rewards of all experts of a category for some groups. @param loaded  the category's base
 moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
-                                    comm::Communicator& group);
+                                    comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

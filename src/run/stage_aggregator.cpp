@@ -33,8 +33,8 @@ nlohmann::json score_statistics(const at::Tensor& rewards_N) {
 }
 
 void run_aggregator(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
-                    comm::Communicator& group) {
-  if (group.rank() != 0) return;
+                    comm::Communicator& ranks) {
+  if (ranks.rank() != 0) return;
   const moe::ExpertFeatures train = load_features(context, category, "train"),
                             validation = load_features(context, category, "validation");
   const config::AggregatorConfig& config = context.config().aggregator;

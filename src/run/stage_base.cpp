@@ -17,29 +17,27 @@ nlohmann::json base_settings(const config::RunConfig& config, std::int64_t steps
           {"categories", all_categories(config)}};
 }
 
-void run_base(RunContext& context, const std::string& task, std::int32_t category, train::Part part, std::int64_t steps_max,
-              const TaskIdentity& identity, comm::Communicator& group) {
+void run_base(RunContext& context, const std::string& task, std::int32_t category, train::Subset subset, std::int64_t steps_max,
+              const TaskIdentity& identity, comm::Communicator& ranks) {
   const nn::RewardModel fresh = context.fresh_model(task);
   std::vector<train::Trainee> trainees(1);
   trainees[0] = {
-      task,
-      fresh,
-      train::labelled_groups(context.store(), category, part, preference::kOverall, context.config()),
-      train::labelled_groups(context.store(), category, train::Part::validation, preference::kOverall, context.config())};
+      task, fresh, train::labelled_groups(context.store(), category, subset, preference::kOverall, context.config()),
+      train::labelled_groups(context.store(), category, train::Subset::validation, preference::kOverall, context.config())};
   config::TrainConfig train = context.config().base;
   if (steps_max > 0) train.steps_max = steps_max;
-  const auto gpus = gpu_group(context, group);
-  comm::Communicator& ranks = gpus ? *gpus : group;
+  const auto gpus = gpu_ranks(context, ranks);
+  comm::Communicator& training_ranks = gpus ? *gpus : ranks;
   ranks.use_wire(wire_of(context.config()));
-  const train::TrainerContext trainer = trainer_context(context, train, task, identity, ranks);
+  const train::TrainerContext trainer = trainer_context(context, train, task, identity, training_ranks);
   const train::TrainOutcome outcome = train::train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
   nlohmann::json metrics = metrics_of(outcome, trainees[0]);
   if (category < 0) {  // the fallback, whose scores may be wanted normalised
-    const train::GroupRewards scored = context.scorer(group).rewards(fresh, trainees[0].validation);
+    const train::GroupRewards scored = context.scorer(ranks).rewards(fresh, trainees[0].validation);
     metrics["score"] = score_statistics(at::tensor(at::ArrayRef<float>(scored.rewards)));
   }
-  if (group.rank() != 0) return;
+  if (ranks.rank() != 0) return;
   const auto files = fresh.save(context.directory().task(task));
   context.directory().complete(task, identity, files, metrics);
   train::remove_checkpoints(context.directory().task(task));

@@ -14,7 +14,7 @@ nlohmann::json base_settings(const config::RunConfig& config, std::int64_t steps
 /// Train one reward model on overall preferences. Collective over the group; its first rank writes.
 /// @param category   -1: all categories
 /// @param steps_max  0: as configured
-void run_base(RunContext& context, const std::string& task, std::int32_t category, train::Part part, std::int64_t steps_max,
-              const TaskIdentity& identity, comm::Communicator& group);
+void run_base(RunContext& context, const std::string& task, std::int32_t category, train::Subset subset, std::int64_t steps_max,
+              const TaskIdentity& identity, comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

@@ -44,8 +44,8 @@ void check_bundle_template(const std::string& named, const std::string& digest, 
       named, digest, learnt));
 }
 
-void run_bundle(RunContext& context, const TaskIdentity& identity, comm::Communicator& group) {
-  if (group.rank() != 0) return;
+void run_bundle(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks) {
+  if (ranks.rank() != 0) return;
   const config::RunConfig& config = context.config();
   const std::string task = plan::TaskId::bundle().text();
   const fs::path directory = context.directory().task(task);

@@ -64,7 +64,7 @@ class Evaluation {
 
  private:
   [[nodiscard]] std::vector<train::LabelledGroup> labelled(std::string_view label) const {
-    return train::labelled_groups(context_.store(), category_, train::Part::test, label, context_.config());
+    return train::labelled_groups(context_.store(), category_, train::Subset::test, label, context_.config());
   }
 
   /// DMoERM end to end with its own routing, and the parts of it that the report shows beside it.
@@ -158,9 +158,9 @@ json eval_settings(const config::RunConfig& config) {
 }
 
 void run_eval(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
-              comm::Communicator& group) {
-  const json results = Evaluation(context, category, group).results();
-  if (group.rank() != 0) return;
+              comm::Communicator& ranks) {
+  const json results = Evaluation(context, category, ranks).results();
+  if (ranks.rank() != 0) return;
   std::filesystem::create_directories(context.directory().task(task));
   write_json_atomically(context.directory().task(task) / "results.json", results);
   context.directory().complete(task, identity, {"results.json"}, json::object());

@@ -13,6 +13,6 @@ nlohmann::json eval_settings(const config::RunConfig& config);
 /// Score the test groups of a category with every model and write results.json, group by group. Collective over the group; its
 /// first rank writes.
 void run_eval(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
-              comm::Communicator& group);
+              comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

@@ -21,15 +21,15 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
   const config::RunConfig& config = context.config();
   const data::TokenStore& store = context.store();
   if (config.labels.judges.empty()) {
-    return {train::labelled_groups(store, category, train::Part::base, point, config),
-            train::labelled_groups(store, category, train::Part::validation, point, config)};
+    return {train::labelled_groups(store, category, train::Subset::phase1, point, config),
+            train::labelled_groups(store, category, train::Subset::validation, point, config)};
   }
   const std::string task = "label/" + context.category(category).name + "/" + point;
   const auto verdicts = label::read_judged_groups(context.directory().task(task) / "verdicts.jsonl");
-  PointLabels labels{train::judged_groups(store, category, train::Part::base, verdicts, config.labels.soft, config),
-                     train::judged_groups(store, category, train::Part::validation, verdicts, config.labels.soft, config)};
+  PointLabels labels{train::judged_groups(store, category, train::Subset::phase1, verdicts, config.labels.soft, config),
+                     train::judged_groups(store, category, train::Subset::validation, verdicts, config.labels.soft, config)};
   if (labels.validation.empty())
-    labels.validation = train::labelled_groups(store, category, train::Part::validation, point, config);
+    labels.validation = train::labelled_groups(store, category, train::Subset::validation, point, config);
   const std::int64_t pairs = train::count_pairs(labels.training);
   if (pairs < config.experts.labels_min) {
     throw DataError(
@@ -55,7 +55,7 @@ nlohmann::json expert_settings(const config::RunConfig& config, const config::Ca
 }
 
 void run_experts(RunContext& context, const std::string& task, std::int32_t category, std::size_t first_point, std::size_t points,
-                 const TaskIdentity& identity, comm::Communicator& group) {
+                 const TaskIdentity& identity, comm::Communicator& ranks) {
   const config::CategoryConfig& c = context.category(category);
   const nn::RewardModel base = context.load_model("base/" + c.name);
   const config::TrainConfig& train = context.config().experts.train;
@@ -67,16 +67,16 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
     trainees.push_back(
         {"expert/" + c.name + "/" + c.points[p], std::move(expert), std::move(labels.training), std::move(labels.validation)});
   }
-  const auto gpus = gpu_group(context, group);
-  comm::Communicator& ranks = gpus ? *gpus : group;
+  const auto gpus = gpu_ranks(context, ranks);
+  comm::Communicator& training_ranks = gpus ? *gpus : ranks;
   ranks.use_wire(wire_of(context.config()));
-  const train::TrainerContext trainer = trainer_context(context, train, task, identity, ranks);
+  const train::TrainerContext trainer = trainer_context(context, train, task, identity, training_ranks);
   const std::vector<train::TrainOutcome> outcomes = train::train_rewards(trainer, trainees);
   std::string failures;
   for (const train::TrainOutcome& outcome : outcomes)
     failures += outcome.failure.empty() ? "" : (failures.empty() ? "" : "; ") + outcome.failure;
   if (!failures.empty()) throw NumericError(failures);
-  if (group.rank() != 0) return;
+  if (ranks.rank() != 0) return;
   std::vector<std::string> files;
   nlohmann::json metrics = nlohmann::json::object();
   for (std::size_t i = 0; i < trainees.size(); ++i) {

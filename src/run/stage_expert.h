@@ -14,6 +14,6 @@ nlohmann::json expert_settings(const config::RunConfig& config, const config::Ca
 
 /// Train the experts of a set of points, `first_point` on. Collective over the group; its first rank writes.
 void run_experts(RunContext& context, const std::string& task, std::int32_t category, std::size_t first_point, std::size_t points,
-                 const TaskIdentity& identity, comm::Communicator& group);
+                 const TaskIdentity& identity, comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

@@ -6,11 +6,11 @@
 namespace dmoerm::run {
 namespace {
 
-constexpr const char* kParts[] = {"train", "validation"};
+constexpr const char* kSplits[] = {"train", "validation"};
 
-/// Labelled groups of the cached features, in their order. @param part  of kParts
-std::vector<train::LabelledGroup> feature_groups(const RunContext& context, std::int32_t category, const std::string& part) {
-  return train::labelled_groups(context.store(), category, part == "train" ? train::Part::aggregator : train::Part::validation,
+/// Labelled groups of the cached features, in their order. @param split  of kSplits
+std::vector<train::LabelledGroup> feature_groups(const RunContext& context, std::int32_t category, const std::string& split) {
+  return train::labelled_groups(context.store(), category, split == "train" ? train::Subset::phase3 : train::Subset::validation,
                                 preference::kOverall, context.config());
 }
 
@@ -20,12 +20,12 @@ nlohmann::json features_settings(const config::RunConfig& config, const config::
   return {{"phase1_share", config.phase1_share}, {"category", result_settings(category)}};
 }
 
-moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& part) {
+moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& split) {
   const auto reader = nn::SafetensorsReader::open(context.directory().task("features/" + context.category(category).name) /
-                                                  (part + ".safetensors"));
+                                                  (split + ".safetensors"));
   moe::ExpertFeatures features{reader.load("states"), reader.load("rewards"), {}};
   std::int64_t first = 0;
-  for (const train::LabelledGroup& g : feature_groups(context, category, part)) {
+  for (const train::LabelledGroup& g : feature_groups(context, category, split)) {
     features.groups.push_back({first, static_cast<std::int64_t>(g.responses.size()), g.pairs});
     first += features.groups.back().count;
   }
@@ -34,17 +34,17 @@ moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, co
 }
 
 void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
-                  comm::Communicator& group) {
+                  comm::Communicator& ranks) {
   std::vector<std::string> files;
-  for (const std::string part : kParts) {
-    const moe::ExpertFeatures features = expert_features(context, category, feature_groups(context, category, part), group);
-    if (group.rank() != 0) continue;
+  for (const std::string split : kSplits) {
+    const moe::ExpertFeatures features = expert_features(context, category, feature_groups(context, category, split), ranks);
+    if (ranks.rank() != 0) continue;
     std::filesystem::create_directories(context.directory().task(task));
-    files.push_back(part + ".safetensors");
+    files.push_back(split + ".safetensors");
     nn::save_safetensors(context.directory().task(task) / files.back(),
                          {{"states", features.states_NKH}, {"rewards", features.rewards_NK}});
   }
-  if (group.rank() == 0) context.directory().complete(task, identity, files, nlohmann::json::object());
+  if (ranks.rank() == 0) context.directory().complete(task, identity, files, nlohmann::json::object());
 }
 
 }  // namespace dmoerm::run

@@ -13,9 +13,9 @@ nlohmann::json features_settings(const config::RunConfig& config, const config::
 /// Compute states and rewards of a category's experts on the groups of phase 3 and on the validation groups. Collective over the
 /// group; its first rank writes.
 void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
-                  comm::Communicator& group);
+                  comm::Communicator& ranks);
 
-/// The features that run_features() cached. @param part  "train" or "validation"
-moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& part);
+/// The features that run_features() cached. @param split  "train" or "validation"
+moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& split);
 
 }  // namespace dmoerm::run

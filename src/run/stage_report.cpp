@@ -209,8 +209,8 @@ class Report {
 
 json report_settings(const config::RunConfig& config) { return {{"categories", all_categories(config)}}; }
 
-void run_report(RunContext& context, const std::string& task, const TaskIdentity& identity, comm::Communicator& group) {
-  if (group.rank() != 0) return;
+void run_report(RunContext& context, const std::string& task, const TaskIdentity& identity, comm::Communicator& ranks) {
+  if (ranks.rank() != 0) return;
   Report report(context);
   for (const config::CategoryConfig& c : context.config().categories) report.add_category(c.name);
   report.finish();

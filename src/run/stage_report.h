@@ -11,6 +11,6 @@ namespace dmoerm::run {
 nlohmann::json report_settings(const config::RunConfig& config);
 
 /// Write report.md, report.json and cost.json. Collective over the group; its first rank works.
-void run_report(RunContext& context, const std::string& task, const TaskIdentity& identity, comm::Communicator& group);
+void run_report(RunContext& context, const std::string& task, const TaskIdentity& identity, comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

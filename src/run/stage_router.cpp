@@ -7,9 +7,7 @@
 
 namespace dmoerm::run {
 
-nlohmann::json router_settings(const config::RunConfig& config) {
-  return {{"router", result_settings(config.router)}};
-}
+nlohmann::json router_settings(const config::RunConfig& config) { return {{"router", result_settings(config.router)}}; }
 
 at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups) {
   std::vector<std::vector<std::int32_t>> prompts;
@@ -21,15 +19,15 @@ at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& 
                            context.config().compute.micro_batch_tokens);
 }
 
-void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& group) {
-  if (group.rank() != 0) return;  // a linear head: not worth sharing
-  const auto prompts_of = [&](train::Part part) { return train::groups_of(context.store(), -1, part, context.config()); };
+void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks) {
+  if (ranks.rank() != 0) return;  // a linear head: not worth sharing
+  const auto prompts_of = [&](train::Subset subset) { return train::groups_of(context.store(), -1, subset, context.config()); };
   const auto labels_of = [&](const std::vector<std::int64_t>& groups) {
     std::vector<std::int32_t> labels;
     for (const std::int64_t index : groups) labels.push_back(context.store().group(index).category);
     return labels;
   };
-  const auto train = prompts_of(train::Part::train), validation = prompts_of(train::Part::validation);
+  const auto train = prompts_of(train::Subset::train), validation = prompts_of(train::Subset::validation);
   const at::Tensor validation_MD = pooled_prompts(context, validation);
   const auto router = moe::CategoryRouter::fit(context.store().categories(), pooled_prompts(context, train), labels_of(train),
                                                validation_MD, labels_of(validation), context.config().router);

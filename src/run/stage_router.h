@@ -15,7 +15,7 @@ nlohmann::json router_settings(const config::RunConfig& config);
 
 /// Fit the router on pooled base states of the train prompts, calibrate it on the validation prompts. Collective over the group;
 /// its first rank works and writes.
-void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& group);
+void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks);
 
 /// Pooled base states of the groups' prompts, one row each.
 at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups);

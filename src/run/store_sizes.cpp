@@ -8,18 +8,18 @@
 namespace dmoerm::run {
 namespace {
 
-train::Part part_of(plan::Subset subset) {
+train::Subset part_of(plan::Subset subset) {
   switch (subset) {
     case plan::Subset::phase1:
-      return train::Part::base;
+      return train::Subset::phase1;
     case plan::Subset::phase3:
-      return train::Part::aggregator;
+      return train::Subset::phase3;
     case plan::Subset::validation:
-      return train::Part::validation;
+      return train::Subset::validation;
     case plan::Subset::test:
-      return train::Part::test;
+      return train::Subset::test;
     default:
-      return train::Part::train;
+      return train::Subset::train;
   }
 }
 
@@ -31,8 +31,8 @@ plan::GroupSizes StoreSizes::overall(const std::string& category, plan::Subset s
 
 plan::GroupSizes StoreSizes::labelled(const std::string& category, const std::string& point) const {
   const std::int32_t index = index_of(category);
-  return sizes_of(config_.labels.judges.empty() ? train::labelled_groups(store_, index, train::Part::base, point, config_)
-                                                : train::whole_groups(store_, index, train::Part::base, config_));
+  return sizes_of(config_.labels.judges.empty() ? train::labelled_groups(store_, index, train::Subset::phase1, point, config_)
+                                                : train::whole_groups(store_, index, train::Subset::phase1, config_));
 }
 
 std::int32_t StoreSizes::index_of(const std::string& category) const {

@@ -2,7 +2,7 @@
 #pragma once
 #include "data/token_store.h"
 #include "plan/graph_builder.h"
-#include "train/label_set.h"
+#include "train/training_set.h"
 
 namespace dmoerm::run {
 

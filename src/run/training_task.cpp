@@ -27,12 +27,12 @@ comm::Wire wire_of(const config::RunConfig& config) {
 }
 
 train::TrainerContext trainer_context(RunContext& context, const config::TrainConfig& train, const std::string& task,
-                                      const TaskIdentity& identity, comm::Communicator& group) {
+                                      const TaskIdentity& identity, comm::Communicator& ranks) {
   return {context.store(),
           train,
           context.config().compute,
           context.config().seed,
-          group,
+          ranks,
           context.directory().task(task),
           identity.key(),
           context.trunks(),
@@ -41,9 +41,9 @@ train::TrainerContext trainer_context(RunContext& context, const config::TrainCo
           context.config().watch.tensorboard};
 }
 
-std::unique_ptr<comm::Communicator> gpu_group(const RunContext& context, comm::Communicator& group) {
-  if (group.size() == 1) return nullptr;
-  return comm::make_nccl_communicator(group, context.device().is_cuda() ? context.device().index() : -1);
+std::unique_ptr<comm::Communicator> gpu_ranks(const RunContext& context, comm::Communicator& ranks) {
+  if (ranks.size() == 1) return nullptr;
+  return comm::make_nccl_communicator(ranks, context.device().is_cuda() ? context.device().index() : -1);
 }
 
 nlohmann::json begun_training(const std::filesystem::path& folder) {

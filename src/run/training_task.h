@@ -16,10 +16,10 @@ nlohmann::json metrics_of(const train::TrainOutcome& outcome, const train::Train
 comm::Wire wire_of(const config::RunConfig& config);
 
 train::TrainerContext trainer_context(RunContext& context, const config::TrainConfig& train, const std::string& task,
-                                      const TaskIdentity& identity, comm::Communicator& group);
+                                      const TaskIdentity& identity, comm::Communicator& ranks);
 
 /// The group with sums on its ranks' GPUs, over NCCL; nullptr where they go over the host.
-std::unique_ptr<comm::Communicator> gpu_group(const RunContext& context, comm::Communicator& group);
+std::unique_ptr<comm::Communicator> gpu_ranks(const RunContext& context, comm::Communicator& ranks);
 
 /// {"key", "settings"} of the task that left checkpoints in a folder; null if there are none. For RunDirectory.
 nlohmann::json begun_training(const std::filesystem::path& folder);

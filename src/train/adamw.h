@@ -14,26 +14,26 @@ class AdamW {
  public:
   AdamW(const std::vector<at::Tensor>& parameters, const config::TrainConfig& config);
 
-  /// One update. `gradients` as the parameters; scaled by `gradient_scale` (from clipping) on the way.
+  /// One update. `gradients` have the parameters' shapes and are scaled by `gradient_scale` (from clipping).
   /// @param step  1 for the first update
   void step(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients, double lr, std::int64_t step,
             double gradient_scale);
 
-  std::vector<at::Tensor> first, second;  ///< moments, checkpointed
+  std::vector<at::Tensor> first, second;  ///< Moments, which checkpoints hold
 
  private:
   double beta1_, beta2_, eps_, weight_decay_;
 };
 
-/// Norms are summed over blocks of so many elements, and then over the blocks in order: a buffer cut at blocks gives the same
-/// sum.
+/// Elements per block of a norm's sum. Squares are summed over each block and then over the blocks in order, so that buffers that
+/// are cut at blocks give the same sum.
 constexpr std::int64_t kNormBlock = 1 << 12;
 /// The sum of squares of each block of a flat buffer, in float64.
 std::vector<double> block_squares(const at::Tensor& gradient);
-/// Euclidean norm over all buffers, in float64 in a fixed order.
+/// Euclidean norm over all buffers, summed in float64 in a fixed order.
 double gradient_norm(const std::vector<at::Tensor>& gradients);
 
-/// Learning rate of an update: a linear warm-up, then constant, or linear / cosine down to zero at `steps_total`.
+/// Learning rate of an update: a linear warm-up, then constant, or falling linearly or as a cosine to zero at `steps_total`.
 /// @param step  0 for the first update
 double learning_rate(const config::TrainConfig& config, std::int64_t step, std::int64_t steps_total);
 

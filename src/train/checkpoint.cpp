@@ -27,7 +27,7 @@ fs::path manifest_path(const fs::path& directory, std::int64_t step, int part, i
 
 fs::path tensor_file(fs::path manifest) { return manifest.replace_extension(".safetensors"); }
 
-/// Manifests of one step that belong together: by part.
+/// The manifests of one step, by part.
 struct Found {
   std::int64_t step = 0;
   int parts = 1;
@@ -35,7 +35,7 @@ struct Found {
   [[nodiscard]] bool complete() const { return static_cast<int>(manifests.size()) == parts; }
 };
 
-/// Newest first.
+/// The checkpoints of a folder, newest first.
 std::vector<Found> scan(const fs::path& directory) {
   std::map<std::pair<std::int64_t, int>, Found> found;
   if (!fs::exists(directory)) return {};
@@ -59,17 +59,17 @@ std::vector<Found> scan(const fs::path& directory) {
 
 constexpr const char* kSeal = "manifest_sha256";
 
-/// Over everything else in a manifest.
+/// Hash of everything else in a manifest.
 std::string seal_of(json manifest) {
   manifest.erase(kSeal);
   return sha256_hex(manifest.dump());
 }
 
-/// @throws DataError, IoError if it is not as it was written
+/// Read a manifest. @throws DataError, IoError if it is damaged
 json read_manifest(const fs::path& path) {
   json manifest = read_json(path);
   if (!manifest.is_object() || manifest.value(kSeal, "") != seal_of(manifest))
-    throw DataError(path.string() + ": not as it was written");
+    throw DataError(path.string() + ": damaged: its contents do not match their checksum");
   return manifest;
 }
 
@@ -80,7 +80,7 @@ void verify(const fs::path& manifest_file, const json& manifest) {
         fmt::format("{}: checksum {} is not the manifest's {}", tensor_file(manifest_file).string(), found, expected));
 }
 
-/// Files of steps older than the `kept` newest complete ones.
+/// Remove the files of steps older than the `kept` newest complete ones.
 void remove_older(const fs::path& directory, int kept) {
   std::set<std::int64_t> complete;
   for (const Found& found : scan(directory)) {
@@ -154,11 +154,11 @@ void CheckpointWriter::write(const Checkpoint& checkpoint) {
     if (free < 2 * need && !warned_of_space_) {
       warned_of_space_ = true;
       spdlog::warn(
-          "[checkpoint] {}: the disk has {:.0f} MiB left and a checkpoint takes {:.0f} MiB: make room, or the next ones fail",
+          "[checkpoint] {}: the disk has {:.0f} MiB left and a checkpoint takes {:.0f} MiB: free some, or later checkpoints fail",
           directory_.string(), static_cast<double>(free) / kMib, static_cast<double>(need) / kMib);
     }
   } catch (const std::exception& e) {
-    spdlog::warn("[checkpoint] none at step {}, training goes on: {}", checkpoint.step, failure_of(e).message);
+    spdlog::warn("[checkpoint] none was written at step {}, training continues: {}", checkpoint.step, failure_of(e).message);
   }
 }
 
@@ -179,8 +179,8 @@ std::optional<CheckpointReader> find_checkpoint(const fs::path& directory, const
         if (!step) verify(path, manifest);
         if (manifest.value("schema", 0) != kSchema) {
           throw ConfigError(
-              fmt::format("{}: a checkpoint of schema {}, this program reads schema {}: go on with the program that "
-                          "wrote it, or remove the folder to train this task anew",
+              fmt::format("{}: this checkpoint has schema {}, this program reads schema {}: continue with the program that "
+                          "wrote it, or remove the folder to train this task again",
                           path.string(), manifest.value("schema", 0), kSchema));
         }
         other = other || manifest.value("key", "") != key;
@@ -201,7 +201,7 @@ std::optional<CheckpointReader> find_checkpoint(const fs::path& directory, const
       continue;
     }
     if (other) {
-      spdlog::warn("[checkpoint] {}: step {} is of another configuration or input, not used", directory.string(), found.step);
+      spdlog::warn("[checkpoint] {}: step {} has another configuration or input and is not used", directory.string(), found.step);
       continue;
     }
     reader.step_ = found.step;
@@ -231,7 +231,7 @@ at::Tensor CheckpointReader::load(const std::string& name, std::int64_t begin, s
     pieces.push_back(files_[slice.file].load(slice.stored).slice(0, at - slice.begin, until - slice.begin));
     at = until;
   }
-  if (at != end) throw DataError(fmt::format("the checkpoint's parts of {} leave out element {}", name, at));
+  if (at != end) throw DataError(fmt::format("the checkpoint's parts of {} lack element {}", name, at));
   return at::cat(pieces);
 }
 

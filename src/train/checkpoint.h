@@ -1,5 +1,5 @@
-// Checkpoints inside a task: safetensors files and, written last, a JSON manifest with their checksums. The ranks of a group may
-// each write a part of their own (sharded optimizer state); any number of ranks reads them.
+// Checkpoints inside a task: safetensors files and, written last, JSON manifests with their checksums. With a sharded optimizer
+// every rank writes a part of its own, and any number of ranks can read the parts.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -21,32 +21,32 @@ namespace dmoerm::train {
 struct CheckpointTensor {
   std::string name;
   at::Tensor values;
-  std::int64_t begin = 0, total = 0;  ///< total 0: a whole tensor
+  std::int64_t begin = 0, total = 0;  ///< First element and length of the flat tensor; total 0: a whole tensor
 };
 
-/// What a rank writes.
+/// What a rank writes into a checkpoint.
 struct Checkpoint {
   std::int64_t step = 0;
-  nlohmann::json state;     ///< everything beside the tensors; equal on all ranks
-  nlohmann::json identity;  ///< "key" of the task, and its "settings", to tell what differs
+  nlohmann::json state;     ///< Everything besides the tensors; equal on all ranks
+  nlohmann::json identity;  ///< The task's "key", and its "settings" to report which of them differ
   std::vector<CheckpointTensor> tensors;
-  int part = 0, parts = 1;  ///< this rank's and their number; 1: one rank writes all
+  int part = 0, parts = 1;  ///< Number of this rank's part, and number of parts; 1: one rank writes everything
 };
 
-/// Writes checkpoints into a task's folder while training goes on, one at a time. What goes wrong is a warning: training does not
-/// need them.
+/// Writes checkpoints into a task's folder, one at a time, while training continues. A failure is only a warning, because
+/// training does not need checkpoints.
 class CheckpointWriter {
  public:
-  /// @param kept  complete checkpoints that stay, > 0
+  /// @param kept  number of complete checkpoints to keep, > 0
   CheckpointWriter(std::filesystem::path directory, int kept) : directory_(std::move(directory)), kept_(kept) {}
-  /// Waits for the one under way.
+  /// Waits for the checkpoint that is being written.
   ~CheckpointWriter() { wait(); }
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
-  /// True while one is being written: it is too early for another.
+  /// Whether a checkpoint is being written.
   [[nodiscard]] bool busy() const;
-  /// Copy the tensors, so that training may change them, and write them in a thread. Waits for the one before.
+  /// Copy the tensors, so that training may change them, and write the copies in a thread. Waits for the previous checkpoint.
   void start(Checkpoint checkpoint);
   void wait();
 
@@ -58,15 +58,15 @@ class CheckpointWriter {
   std::future<void> writing_;
 };
 
-/// Write one now. @throws IoError, also when the disk has no room for it (nothing is left behind then)
+/// Write a checkpoint now. @throws IoError, also if the disk has no room for it (then nothing is left behind)
 void save_checkpoint(const std::filesystem::path& directory, const Checkpoint& checkpoint, int kept);
 
-/// A checkpoint found on disk, its checksums verified.
+/// A checkpoint on disk whose checksums are verified.
 class CheckpointReader {
  public:
   [[nodiscard]] std::int64_t step() const { return step_; }
   [[nodiscard]] const nlohmann::json& state() const { return state_; }
-  /// A tensor written whole, in its shape, or one put together of its parts, flat. @throws DataError if it is not there
+  /// A tensor that was written whole, in its shape, or one assembled from its parts, flat. @throws DataError if it is absent
   [[nodiscard]] at::Tensor load(const std::string& name) const;
   /// Elements [begin, end) of a tensor, flat. @throws DataError
   [[nodiscard]] at::Tensor load(const std::string& name, std::int64_t begin, std::int64_t end) const;
@@ -78,7 +78,7 @@ class CheckpointReader {
   struct Slice {
     std::size_t file;
     std::string stored;
-    std::int64_t begin, end, total;  ///< total 0: whole
+    std::int64_t begin, end, total;  ///< Elements [begin, end) of `total`; total 0: the whole tensor
   };
   std::int64_t step_ = 0;
   nlohmann::json state_;
@@ -86,25 +86,25 @@ class CheckpointReader {
   std::map<std::string, std::vector<Slice>> slices_;
 };
 
-/// The newest complete checkpoint whose checksums hold; damaged or half-written ones are skipped with a warning. nullopt: none,
-/// or none for `key`.
-/// @param key  identifies what is trained (a task's key): a checkpoint of another key is not used, with a warning
-/// @param step  only that of this step, whose checksums another rank has verified
-/// @throws ConfigError for one of another schema, naming both
+/// The newest complete, undamaged checkpoint of the task `key`, or nullopt. Skips others with a warning.
+/// @param key   key of the task
+/// @param step  look only at this step, whose checksums another rank has verified
+/// @throws ConfigError for a checkpoint of another schema, naming both
 std::optional<CheckpointReader> find_checkpoint(const std::filesystem::path& directory, const std::string& key,
                                                 std::optional<std::int64_t> step = std::nullopt);
 
-/// What lies in a folder, newest first, for `dmoerm inspect checkpoint`.
+/// One checkpoint of a folder, for `dmoerm inspect checkpoint`.
 struct CheckpointInfo {
   std::int64_t step = 0;
   int parts_found = 0, parts = 1;
   std::uintmax_t bytes = 0;
-  std::string problem;      ///< "" if it can be read
-  nlohmann::json manifest;  ///< of its first part; null if that cannot be read
+  std::string problem;      ///< Why it cannot be read; "" if it can
+  nlohmann::json manifest;  ///< Manifest of its first part; null if that cannot be read
 };
+/// The checkpoints of a folder, newest first.
 std::vector<CheckpointInfo> list_checkpoints(const std::filesystem::path& directory);
 
-/// Remove all checkpoints of a directory (when the task is done).
+/// Remove all checkpoints of a folder, after the task is done.
 void remove_checkpoints(const std::filesystem::path& directory);
 
 }  // namespace dmoerm::train

@@ -16,69 +16,70 @@ std::span<float> span_of(const at::Tensor& t) { return {t.data_ptr<float>(), sta
 
 }  // namespace
 
-GradientSums::GradientSums(comm::Communicator& group, const std::vector<std::int64_t>& widths, const Options& options)
-    : group_(group),
+GradientSums::GradientSums(comm::Communicator& ranks, const std::vector<std::int64_t>& widths, const Options& options)
+    : ranks_(ranks),
       options_(options),
       sums_(widths.size()),
       started_(widths.size()),
-      stays_(group.on_device() || group.size() == 1),
+      stays_(ranks.on_device() || ranks.size() == 1),
       tensor_options_(at::TensorOptions().dtype(at::kFloat).device(stays_ ? options.device : at::kCPU)) {
-  DMOERM_CHECK(std::has_single_bit(static_cast<unsigned>(group.size())), "a group has a power of two of ranks");
+  DMOERM_CHECK(std::has_single_bit(static_cast<unsigned>(ranks.size())), "the number of ranks is a power of two");
   for (const std::int64_t width : widths) {
     const auto count = static_cast<std::size_t>(width);
-    bounds_.push_back(options.shards ? comm::chunks_of_blocks(count, group.size(), static_cast<std::size_t>(kNormBlock))
+    bounds_.push_back(options.shards ? comm::chunks_of_blocks(count, ranks.size(), static_cast<std::size_t>(kNormBlock))
                                      : comm::Bounds{0, count});
     trees_.emplace_back(AddTensor{});
   }
 }
 
 std::int64_t GradientSums::own_width(std::size_t part) const {
-  const std::size_t chunk = options_.shards ? static_cast<std::size_t>(group_.rank()) : 0;
+  const std::size_t chunk = options_.shards ? static_cast<std::size_t>(ranks_.rank()) : 0;
   return static_cast<std::int64_t>(bounds_[part][chunk + 1] - bounds_[part][chunk]);
 }
 
 std::vector<std::int64_t> GradientSums::numbers(std::int64_t micro_batches) const {
   std::vector<std::int64_t> numbers;
   if (options_.shards) {
-    for (std::int64_t n = group_.rank(); n < micro_batches; n += group_.size()) numbers.push_back(n);
+    for (std::int64_t n = ranks_.rank(); n < micro_batches; n += ranks_.size()) numbers.push_back(n);
     return numbers;
   }
-  const comm::MicroBatchRange range = comm::micro_batch_range(micro_batches, group_.rank(), group_.size());
+  const comm::MicroBatchRange range = comm::micro_batch_range(micro_batches, ranks_.rank(), ranks_.size());
   for (std::int64_t n = range.first; n < range.last; ++n) numbers.push_back(n);
   return numbers;
 }
 
 void GradientSums::begin(std::int64_t count, std::int64_t micro_batches) {
-  count_ = count, done_ = 0;
+  count_ = count;
+  done_ = 0;
   std::ranges::fill(started_, 0);
   const std::vector<std::int64_t> mine = numbers(micro_batches);
   own_ = std::ranges::count_if(mine, [&](std::int64_t n) { return n < count; });
-  rounds_ = (count + group_.size() - 1) / group_.size();
+  rounds_ = (count + ranks_.size() - 1) / ranks_.size();
   contributors_ = 1;
-  for (int r = 0; r < group_.size(); ++r) {
-    const comm::MicroBatchRange range = comm::micro_batch_range(micro_batches, r, group_.size());
+  for (int r = 0; r < ranks_.size(); ++r) {
+    const comm::MicroBatchRange range = comm::micro_batch_range(micro_batches, r, ranks_.size());
     if (range.first < range.last && range.first < count) contributors_ = r + 1;
   }
 }
 
-at::Tensor GradientSums::where_group_adds(const at::Tensor& gradient) const { return stays_ ? gradient : gradient.cpu(); }
+at::Tensor GradientSums::where_ranks_add(const at::Tensor& gradient) const { return stays_ ? gradient : gradient.cpu(); }
 
 void GradientSums::add(std::size_t part, const at::Tensor& gradient) {
   if (options_.shards) return reduce_gradient(part, gradient);
-  const at::Tensor local = where_group_adds(gradient);
+  const at::Tensor local = where_ranks_add(gradient);
   trees_[part].add(local.is_same(gradient) ? local.clone() : local);
   note_bytes();
   if (options_.overlap && done_ + 1 == own_) start_sum(part);
 }
 
-/// A part of one round. @param gradient  undefined: this rank has no micro batch in it
+/// Start to add one part of the gradients of a round. @param gradient  undefined if this rank has no micro batch in the round
 void GradientSums::reduce_gradient(std::size_t part, const at::Tensor& gradient) {
   InFlight flight;
   flight.part = part;
-  if (gradient.defined()) flight.gradient = where_group_adds(gradient);
+  if (gradient.defined()) flight.gradient = where_ranks_add(gradient);
   flight.arriving = at::empty({own_width(part)}, tensor_options_);
-  const auto contributors = static_cast<int>(std::min<std::int64_t>(group_.size(), count_ - done_ * group_.size()));
-  flight.pending = group_.start_reduce_scatter(gradient.defined() ? span_of(flight.gradient) : std::span<float>(), bounds_[part],
+  const auto contributors = static_cast<int>(std::min<std::int64_t>(ranks_.size(), count_ - done_ * ranks_.size()));
+  flight.pending = ranks_.start_reduce_scatter(gradient.defined() ? span_of(flight.gradient) : std::span<float>(), bounds_[part],
                                                contributors, span_of(flight.arriving));
   in_flight_.push_back(std::move(flight));
   note_bytes();
@@ -102,7 +103,7 @@ void GradientSums::start_sum(std::size_t part) {
   started_[part] = 1;
   InFlight flight;
   flight.part = part;
-  flight.pending = group_.start_tree_sum(span_of(sums_[part]), contributors_);
+  flight.pending = ranks_.start_tree_sum(span_of(sums_[part]), contributors_);
   in_flight_.push_back(std::move(flight));
 }
 

@@ -29,7 +29,7 @@ GroupRewards score(const GroupScorer& scorer, const nn::RewardModel& model, cons
   const bool share = backbone.shares_prefix();
   const std::int64_t width = backbone.spec().width;
   const auto batches = cut_micro_batches(store, pointers, share, scorer.tokens_max);
-  std::vector<float> own;  // of this rank's batches: rewards, then states if wanted
+  std::vector<float> own;  // rewards of this rank's batches, followed by their states if wanted
   for (std::size_t b = static_cast<std::size_t>(ranks.rank()); b < batches.size() && !stop_requested();
        b += static_cast<std::size_t>(ranks.size())) {
     data::PackedBatch batch;
@@ -48,7 +48,7 @@ GroupRewards score(const GroupScorer& scorer, const nn::RewardModel& model, cons
       own.insert(own.end(), local.const_data_ptr<float>(), local.const_data_ptr<float>() + reads * width);
     }
   }
-  if (comm::largest_of(ranks, stop_requested() ? 1 : 0) > 0) throw Stopped("scoring broke off");
+  if (comm::largest_of(ranks, stop_requested() ? 1 : 0) > 0) throw Stopped("scoring was interrupted");
   const auto gathered = ranks.all_gather(std::as_bytes(std::span<const float>(own)));
   result.rewards.resize(total);
   if (with_states) result.states_ND = at::empty({static_cast<std::int64_t>(total), width});

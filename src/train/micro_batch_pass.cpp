@@ -69,8 +69,8 @@ double MicroBatchPass::head_pass(Slice& slice, const at::Tensor& states_RD, cons
     const std::size_t n = group->responses.size();
     const std::span<const float> own(rewards.const_data_ptr<float>() + first, n);
     const std::span<float> slope(push.data() + first, n);
-    const double group_loss =
-        nn::pairwise_loss(own, group->pairs, scale, slope) + nn::centring_loss(own, context_.train.center_rewards_coefficient, scale, slope);
+    const double group_loss = nn::pairwise_loss(own, group->pairs, scale, slope) +
+                              nn::centring_loss(own, context_.train.center_rewards_coefficient, scale, slope);
     if (!std::isfinite(group_loss) && bad_group_.empty()) bad_group_ = std::string(context_.store.group(group->group).id);
     loss += group_loss;
     first += n;

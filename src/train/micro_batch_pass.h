@@ -17,7 +17,7 @@ class MicroBatchPass {
 
   /// Lay out a trainee's micro batch. @param chosen  indices into `step_groups`
   void add(TraineeState& trainee, const std::vector<const LabelledGroup*>& step_groups, const std::vector<std::size_t>& chosen);
-  /// Compute; the gradients and the loss go into the sums of each trainee that was added.
+  /// Compute the batch, and add gradients and loss to the sums of each trainee that was added.
   void run();
 
   /// Id of the first group whose loss is not finite; "" if there is none.
@@ -31,9 +31,9 @@ class MicroBatchPass {
     nn::AdapterRows rows;
     std::vector<const LabelledGroup*> groups;
   };
-  /// States of all slices' rows below the adapted layers, which every slice shares.
+  /// States of all rows below the adapted layers, which are the same for every trainee.
   [[nodiscard]] nn::Trunk trunk() const;
-  /// Rewards, loss and the gradient in the head and the states of one trainee's responses. @return the loss
+  /// Compute the rewards of one trainee's responses, their loss, and its gradients in the head and the states. @return the loss
   double head_pass(Slice& slice, const at::Tensor& states_RD, const at::Tensor& grad_RD);
 
   const TrainerContext& context_;

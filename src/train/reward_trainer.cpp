@@ -28,7 +28,7 @@ using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 constexpr double kReportS = 2.0;
 
-/// Everything of one call of train_rewards().
+/// One call of train_rewards().
 class Training {
  public:
   Training(const TrainerContext& context, std::vector<Trainee>& trainees)
@@ -51,14 +51,14 @@ class Training {
       report_if_due();
       take_step();
     }
-    // The others' work is kept for when the failed ones are tried again.
+    // Save the successful trainees' work: a retry of the task then trains only those that failed.
     if (trainees_.size() > 1 && std::ranges::any_of(trainees_, [](const auto& c) { return !c->failure().empty(); })) save();
     std::vector<TrainOutcome> outcomes;
     const double peak = peak_mib();
     for (const auto& trainee : trainees_) {
       outcomes.push_back(trainee->finish(tokens_, seconds(), peak));
       outcomes.back().state_mib = static_cast<double>(trainee->state_bytes()) / (1 << 20);
-      const comm::Traffic now = context_.group.traffic();
+      const comm::Traffic now = context_.ranks.traffic();
       outcomes.back().traffic = {now.seconds - traffic_before_.seconds, now.bytes - traffic_before_.bytes};
     }
     return outcomes;
@@ -69,13 +69,13 @@ class Training {
     return seconds_before_ + std::chrono::duration<double>(Clock::now() - started_).count();
   }
 
-  /// Largest resident memory of the group's ranks so far.
+  /// Largest resident memory of a rank so far.
   [[nodiscard]] double peak_mib() const {
     struct rusage usage {};
     getrusage(RUSAGE_SELF, &usage);
     const double own = static_cast<double>(usage.ru_maxrss) / 1024;
     double largest = 0;
-    for (const auto& bytes : context_.group.all_gather(std::as_bytes(std::span(&own, 1)))) {
+    for (const auto& bytes : context_.ranks.all_gather(std::as_bytes(std::span(&own, 1)))) {
       double other = 0;
       std::memcpy(&other, bytes.data(), sizeof other);
       largest = std::max(largest, other);
@@ -83,7 +83,7 @@ class Training {
     return largest;
   }
 
-  /// A signal breaks an evaluation off: the step is saved, and what was not evaluated at it is when training goes on.
+  /// Evaluate the trainees that are due. If a signal interrupts that, save the step; a later run evaluates the others.
   void evaluate_or_leave() {
     try {
       evaluate_due();
@@ -105,8 +105,9 @@ class Training {
     }
     if (!any) return;
     report_if_due(true);
-    loss_since_ = 0, steps_since_ = 0;
-    if (context_.group.rank() == 0) {
+    loss_since_ = 0;
+    steps_since_ = 0;
+    if (context_.ranks.rank() == 0) {
       std::string lines;
       for (const auto& trainee : trainees_) {
         for (const json& line : trainee->history()) lines += line.dump() + "\n";
@@ -127,11 +128,12 @@ class Training {
     }
   }
 
-  /// Write what the result does not need. The other ranks are in the next step already: a full disk must not keep this one.
+  /// Write a file that the result does not need. An error is only a warning: the other ranks are already in the next step, so
+  /// this one must not fail because of a full disk.
   template <class Write>
   void write_if_possible(const char* what, const Write& write) const {
     const auto warn = [&](const std::exception& e) {
-      spdlog::warn("[train] no {} at step {}, training goes on: {}", what, step_, failure_of(e).message);
+      spdlog::warn("[train] no {} at step {}, training continues: {}", what, step_, failure_of(e).message);
     };
     try {
       write();
@@ -162,7 +164,7 @@ class Training {
             data::packed_tokens(context_.store.group(g->group), g->responses, active[c]->model().backbone().shares_prefix());
     }
     std::string bad_group;
-    std::optional<MicroBatchPass> pass;  // that is being filled
+    std::optional<MicroBatchPass> pass;  // the pass that is being filled
     const auto compute = [&] {
       if (!pass) return;
       pass->run();
@@ -173,7 +175,7 @@ class Training {
       for (std::size_t c = 0; c < active.size(); ++c) {
         if (static_cast<std::size_t>(number) >= cuts[c].size()) continue;
         const std::vector<std::size_t>& chosen = cuts[c][static_cast<std::size_t>(number)];
-        // Experts share a pass while it stays within micro_batch_tokens.
+        // Trainees share a pass as long as it stays within micro_batch_tokens.
         if (pass && pass->tokens() + tokens_of(*active[c], groups[c], chosen) > context_.compute.micro_batch_tokens) compute();
         if (!pass) pass.emplace(context_, step_, number);
         pass->add(*active[c], groups[c], chosen);
@@ -184,7 +186,7 @@ class Training {
     const auto step_groups = static_cast<double>(context_.train.groups_per_step * static_cast<std::int64_t>(active.size()));
     for (TraineeState* trainee : active) {
       const double loss = trainee->update(context_, step_) / step_groups;
-      if (trainee->active()) loss_since_ += loss;  // else it may be NaN
+      if (trainee->active()) loss_since_ += loss;  // the loss of a failed trainee may be NaN
       if (!trainee->active()) name_failure(*trainee, bad_group);
     }
     ++steps_since_;
@@ -200,54 +202,56 @@ class Training {
     return tokens;
   }
 
-  /// All ranks learn which group broke a trainee.
+  /// Tell all ranks which group made a trainee fail.
   void name_failure(TraineeState& trainee, const std::string& bad_group) {
     std::string named;
-    for (const auto& bytes : context_.group.all_gather(std::as_bytes(std::span<const char>(bad_group)))) {
-      if (named.empty()) named.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    for (const std::string& group : context_.ranks.gather_text(bad_group)) {
+      if (named.empty()) named = group;
     }
     trainee.fail(fmt::format("{}: loss or gradient became NaN or infinite at step {}{}", trainee.name(), step_,
                              named.empty() ? "; lower the learning rate"
                                            : fmt::format(", group {}; lower the learning rate or look at that group", named)),
                  step_);
-    if (context_.group.rank() == 0)
-      spdlog::error("[train] task={} broke off: not finite at step {} group={}", trainee.name(), step_,
+    if (context_.ranks.rank() == 0)
+      spdlog::error("[train] task={} failed: not finite at step {} group={}", trainee.name(), step_,
                     named.empty() ? "unknown" : named);
   }
 
-  /// The ranks agree at a step's edge to save, and whether the step was the last one now or the last in this group.
+  /// Between two steps the ranks agree whether to save, and whether to pause or stop after that.
   void save_or_leave() {
     enum Wish { none, save_now, pause, stop };
     const bool pauses = context_.line.pause_asked && context_.line.pause_asked();
-    const int wish = stop_requested() ? stop : pauses ? pause : context_.group.rank() == 0 && due() ? save_now : none;
-    const int agreed = comm::largest_of(context_.group, wish);
+    const int wish = stop_requested() ? stop : pauses ? pause : context_.ranks.rank() == 0 && due() ? save_now : none;
+    const int agreed = comm::largest_of(context_.ranks, wish);
     if (agreed == none) return;
     save();
     if (agreed == save_now) return;
     writer_.wait();
-    const std::string where = fmt::format("{} broke off at step {} and is saved", trainees_.front()->name(), step_);
+    const std::string where = fmt::format("{} is saved at step {}", trainees_.front()->name(), step_);
     if (agreed == stop) throw Stopped(where);
     throw Paused(where);
   }
 
   [[nodiscard]] bool due() const {
     const double every = context_.train.checkpoint_every_s;
-    const bool free = every == 0 || !writer_.busy();  // 0: every step has its own
+    const bool free = every == 0 || !writer_.busy();  // with 0 every step gets a checkpoint
     return free && std::chrono::duration<double>(Clock::now() - saved_).count() >= every;
   }
 
-  /// Tell the coordinator how far it is, at evaluations and every few seconds between.
+  /// Report the progress to the coordinator, at every evaluation and every few seconds.
   void report_if_due(bool now = false) {
     if (context_.line.doing) context_.line.doing(fmt::format("step {}", step_));
     const double since = std::chrono::duration<double>(Clock::now() - reported_).count();
-    if (!context_.line.report || context_.group.rank() != 0 || (!now && since < kReportS)) return;
-    double fraction = 1;  // of the slowest trainee
+    if (!context_.line.report || context_.ranks.rank() != 0 || (!now && since < kReportS)) return;
+    double fraction = 1;  // progress of the slowest trainee
     std::int64_t steps_max = 0;
     json progress = json::object();
     for (const auto& trainee : trainees_) {
       if (!trainee->active()) continue;
       const double share = static_cast<double>(step_) / static_cast<double>(trainee->steps_total());
-      if (share <= fraction) fraction = share, steps_max = trainee->steps_total();
+      if (share > fraction) continue;
+      fraction = share;
+      steps_max = trainee->steps_total();
     }
     for (const auto& trainee : trainees_) {
       if (trainee->history().empty() || trainee->active() != (steps_max > 0)) continue;
@@ -265,16 +269,21 @@ class Training {
       progress.update({{"tokens_per_s", tokens / since},
                        {"flops_per_s", tokens / since * trainees_.front()->model().training_flops_per_token()}});
     context_.line.report(progress);
-    reported_ = Clock::now(), tokens_reported_ = tokens_;
+    reported_ = Clock::now();
+    tokens_reported_ = tokens_;
   }
 
-  /// Every rank writes its part if the optimizer's state is spread over the group, else the first rank writes all.
+  /// Start a checkpoint. Every rank writes its part if the optimizer's state is sharded; otherwise the first rank writes
+  /// everything.
   void save() {
     const bool parts = trainees_.front()->sharded();
-    if (context_.group.rank() != 0 && !parts) return;
+    if (context_.ranks.rank() != 0 && !parts) return;
     Checkpoint checkpoint;
     checkpoint.step = step_;
-    if (parts) checkpoint.part = context_.group.rank(), checkpoint.parts = context_.group.size();
+    if (parts) {
+      checkpoint.part = context_.ranks.rank();
+      checkpoint.parts = context_.ranks.size();
+    }
     checkpoint.identity = {{"key", context_.key}, {"settings", context_.settings}};
     checkpoint.state = {{"seconds", seconds()},
                         {"tokens", tokens_},
@@ -286,33 +295,35 @@ class Training {
     saved_ = Clock::now();
   }
 
-  /// Go on from a checkpoint, if there is one.
+  /// Continue from a checkpoint, if there is one.
   void resume() {
-    // The first rank chooses, so that all take the same one.
+    // The first rank chooses the checkpoint, so that all ranks take the same one.
     std::int64_t step = -1;
     std::optional<CheckpointReader> checkpoint;
-    if (context_.group.rank() == 0) {
+    if (context_.ranks.rank() == 0) {
       checkpoint = find_checkpoint(context_.directory, context_.key);
       if (checkpoint) step = checkpoint->step();
     }
-    context_.group.broadcast(std::as_writable_bytes(std::span(&step, 1)), 0);
+    context_.ranks.broadcast(std::as_writable_bytes(std::span(&step, 1)), 0);
     if (step < 0) return;
-    if (context_.group.rank() != 0) checkpoint = find_checkpoint(context_.directory, context_.key, step);
+    if (context_.ranks.rank() != 0) checkpoint = find_checkpoint(context_.directory, context_.key, step);
     if (!checkpoint || checkpoint->step() != step)
       throw IoError(fmt::format("{}: rank {} does not see the checkpoint of step {}: is the run directory shared?",
-                                context_.directory.string(), context_.group.rank(), step));
+                                context_.directory.string(), context_.ranks.rank(), step));
     const json& state = checkpoint->state();
     step_ = step;
-    seconds_before_ = state.at("seconds"), tokens_ = state.at("tokens");
-    loss_since_ = state.at("loss_since"), steps_since_ = state.at("steps_since");
+    seconds_before_ = state.at("seconds");
+    tokens_ = state.at("tokens");
+    loss_since_ = state.at("loss_since");
+    steps_since_ = state.at("steps_since");
     for (std::size_t i = 0; i < trainees_.size(); ++i)
       trainees_[i]->read(*checkpoint, state.at("courses").at(i), fmt::format("{}.", i));
-    if (std::ranges::none_of(trainees_, [](const auto& c) { return c->active(); })) {  // only what failed is left
+    if (std::ranges::none_of(trainees_, [](const auto& c) { return c->active(); })) {  // only failed trainees are left
       for (const auto& trainee : trainees_) {
         if (!trainee->failure().empty()) step_ = std::min(step_, trainee->try_again());
       }
     }
-    if (context_.group.rank() == 0) spdlog::info("[train] {} resumes at step {}", trainees_.front()->name(), step_);
+    if (context_.ranks.rank() == 0) spdlog::info("[train] {} resumes at step {}", trainees_.front()->name(), step_);
   }
 
   const TrainerContext& context_;
@@ -321,7 +332,7 @@ class Training {
   std::int64_t step_ = 0, tokens_ = 0, tokens_reported_ = 0, steps_since_ = 0;
   double loss_since_ = 0, seconds_before_ = 0;
   Clock::time_point started_, saved_, reported_;
-  comm::Traffic traffic_before_ = context_.group.traffic();
+  comm::Traffic traffic_before_ = context_.ranks.traffic();
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What connects a running task with the coordinator: its progress goes there, a request to make room comes back.
+// Callbacks by which a running task reports its progress to the coordinator and learns that it shall pause.
 #pragma once
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
@@ -6,12 +6,14 @@
 
 namespace dmoerm::train {
 
-/// Each may be empty.
+/// Each function may be empty.
 struct TaskLine {
-  std::function<void(const nlohmann::json& progress)>
-      report;                                          ///< fields of a "progress" event (docs/formats.md); first rank only
-  std::function<void(const std::string& what)> doing;  ///< for the message about a rank that falls silent
-  std::function<bool()> pause_asked;                   ///< break off at a step's edge, to go on with other ranks
+  /// Takes the fields of a "progress" event (docs/formats.md). The first rank calls it.
+  std::function<void(const nlohmann::json& progress)> report;
+  /// Takes what the rank does now, for the message about a rank that falls silent.
+  std::function<void(const std::string& what)> doing;
+  /// Returns whether to save and pause after this step, because the task shall continue on other ranks.
+  std::function<bool()> pause_asked;
 };
 
 }  // namespace dmoerm::train

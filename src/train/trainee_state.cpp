@@ -11,14 +11,14 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "plan/training_steps.h"
 #include "train/group_scorer.h"
 #include "train/trainee.h"
-#include "plan/training_steps.h"
 
 namespace dmoerm::train {
 namespace {
 
-/// A fixed seeded draw of at most `count` groups, in order.
+/// At most `count` of the groups, drawn by the seed, in their order.
 std::vector<LabelledGroup> draw(std::vector<LabelledGroup> groups, std::int64_t count, std::uint64_t seed,
                                 const std::string& name) {
   if (count <= 0 || static_cast<std::int64_t>(groups.size()) <= count) return groups;
@@ -46,14 +46,14 @@ double number(const nlohmann::json& value) { return value.is_null() ? std::nan("
 
 TraineeState::TraineeState(Trainee& trainee, const TrainerContext& context)
     : trainee_(trainee),
-      group_(context.group),
+      ranks_(context.ranks),
       validation_(draw(trainee.validation, context.train.eval_groups_max, context.seed, trainee.name)),
       order_(copies_of(context.store, trainee.training), context.seed, trainee.name),
       steps_total_(plan::training_steps(context.train, static_cast<double>(epoch_groups(context.store, trainee.training)))),
       gradients_(trainee.model),
       whole_(trainee.model.trained_parts()),
-      sharded_(whole_.size() > 1 && context.train.shard && context.group.size() > 1),
-      sums_(context.group, widths_of(whole_),
+      sharded_(whole_.size() > 1 && context.train.shard && context.ranks.size() > 1),
+      sums_(context.ranks, widths_of(whole_),
             {.shards = sharded_, .overlap = whole_.size() > 1, .device = trainee.model.backbone().device()}) {
   for (std::size_t p = 0; p < whole_.size(); ++p) {
     parameters_.push_back(own_of(p, whole_[p]).to(at::kFloat));
@@ -66,7 +66,7 @@ std::pair<std::int64_t, std::int64_t> TraineeState::own_range(std::size_t part) 
   const std::int64_t all = whole_[part].numel();
   if (!sharded_) return {0, all};
   const comm::Bounds& bounds = sums_.bounds(part);
-  const auto r = static_cast<std::size_t>(group_.rank());
+  const auto r = static_cast<std::size_t>(ranks_.rank());
   const auto clip = [&](std::size_t bound) { return std::min(all, static_cast<std::int64_t>(bound)); };
   return {clip(bounds[r]), clip(bounds[r + 1])};
 }
@@ -100,12 +100,12 @@ void TraineeState::end_micro_batch(double loss) {
 
 double TraineeState::norm_of(const std::vector<at::Tensor>& gradients, double& loss) const {
   if (!sharded_) return gradient_norm(gradients);
-  // Everyone's blocks to everyone, then the loss, which the last rank holds; added in the order in which one rank adds them.
+  // Every rank gets all ranks' blocks, and the loss, which the last rank holds, and adds them in the order of a single rank.
   std::vector<double> own;
   for (const at::Tensor& gradient : gradients) std::ranges::copy(block_squares(gradient), std::back_inserter(own));
   own.push_back(loss);
   std::vector<std::vector<double>> all;
-  for (const auto& bytes : group_.all_gather(std::as_bytes(std::span<const double>(own)))) {
+  for (const auto& bytes : ranks_.all_gather(std::as_bytes(std::span<const double>(own)))) {
     all.emplace_back(bytes.size() / sizeof(double));
     std::memcpy(all.back().data(), bytes.data(), bytes.size());
   }
@@ -147,15 +147,15 @@ double TraineeState::update(const TrainerContext& context, std::int64_t step) {
 }
 
 comm::Pending TraineeState::gather(std::size_t part) const {
-  // Bytes are moved, not numbers: bfloat16 go two by two as one float. Chunks end at blocks, and parts at a multiple of two.
+  // The gather only moves bytes, so two bfloat16 travel as one float. Chunks end at blocks, and parts at a multiple of two.
   const at::Tensor whole = whole_[part].view(at::kFloat);
   const std::size_t in_one = sizeof(float) / whole_[part].element_size();
   comm::Bounds bounds = sums_.bounds(part);
   for (std::size_t& bound : bounds) bound = std::min(bound, static_cast<std::size_t>(whole_[part].numel())) / in_one;
   const auto start = [&](const at::Tensor& t) {
-    return group_.start_all_gather({t.data_ptr<float>(), static_cast<std::size_t>(t.numel())}, bounds);
+    return ranks_.start_all_gather({t.data_ptr<float>(), static_cast<std::size_t>(t.numel())}, bounds);
   };
-  if (whole.is_cpu() || group_.on_device()) return start(whole);
+  if (whole.is_cpu() || ranks_.on_device()) return start(whole);
   const at::Tensor host = whole.cpu();
   start(host).wait();
   whole.copy_(host);
@@ -180,27 +180,29 @@ void TraineeState::fail(const std::string& why, std::int64_t step) {
 
 void TraineeState::evaluate(const TrainerContext& context, std::int64_t step, double train_loss, double seconds) {
   outcome_.steps = step;
-  const GroupScorer scorer{context.store, context.compute.micro_batch_tokens, context.trunks, context.group};
+  const GroupScorer scorer{context.store, context.compute.micro_batch_tokens, context.trunks, context.ranks};
   const PairFigures figures = pair_figures(scorer.rewards(trainee_.model, validation_), validation_);
   const bool first = history_.empty();
   const bool better = first || figures.pairs == 0 || figures.accuracy > outcome_.accuracy ||
                       (figures.accuracy == outcome_.accuracy && figures.loss < outcome_.loss);
   if (better) {
-    outcome_.accuracy = figures.accuracy, outcome_.loss = figures.loss, outcome_.best_step = step;
+    outcome_.accuracy = figures.accuracy;
+    outcome_.loss = figures.loss;
+    outcome_.best_step = step;
     for (std::size_t i = 0; i < best_.size(); ++i) best_[i].copy_(parameters_[i]);
   }
-  // The accuracy of few pairs is a coarse measure: a falling loss shows progress too, and patience starts again.
+  // The accuracy over few pairs is coarse. A falling loss shows progress too and restarts the patience.
   waited_ = better || figures.loss < lowest_loss_ ? 0 : waited_ + 1;
   lowest_loss_ = std::min(lowest_loss_, figures.loss);
   history_.push_back({{"task", name()},
                       {"step", step},
-                      {"train_loss", step > 0 ? nlohmann::json(train_loss) : nlohmann::json()},  // null: no step was taken yet
+                      {"train_loss", step > 0 ? nlohmann::json(train_loss) : nlohmann::json()},  // null before the first step
                       {"validation_accuracy", figures.accuracy},
                       {"validation_loss", figures.loss},
                       {"lr", learning_rate(context.train, step, steps_total_)},
                       {"gradient_norm", step > 0 ? nlohmann::json(last_norm_) : nlohmann::json()},
                       {"seconds", seconds}});
-  if (context.group.rank() == 0) {
+  if (context.ranks.rank() == 0) {
     spdlog::info("[train] task={} step={}/{}{} validation_accuracy={:.4f} validation_loss={:.4f}{}", name(), step, steps_total_,
                  step > 0 ? fmt::format(" train_loss={:.4f}", train_loss) : "", figures.accuracy, figures.loss,
                  better ? " best" : "");
@@ -220,7 +222,9 @@ std::int64_t TraineeState::state_bytes() const {
 TrainOutcome TraineeState::finish(std::int64_t tokens, double seconds, double peak_mib) {
   for (std::size_t i = 0; i < best_.size(); ++i) parameters_[i].copy_(best_[i]);
   publish_parameters();
-  outcome_.tokens = tokens, outcome_.seconds = seconds, outcome_.peak_mib = peak_mib;
+  outcome_.tokens = tokens;
+  outcome_.seconds = seconds;
+  outcome_.peak_mib = peak_mib;
   return outcome_;
 }
 
@@ -240,18 +244,27 @@ void TraineeState::write(Checkpoint& checkpoint, const std::string& prefix) cons
   for (const auto& [label, tensors] : slots()) {
     for (std::size_t i = 0; i < tensors->size(); ++i) {
       CheckpointTensor entry{fmt::format("{}{}.{}", prefix, label, i), (*tensors)[i]};
-      if (sharded_) entry.begin = own_range(i).first, entry.total = whole_[i].numel();
+      if (sharded_) {
+        entry.begin = own_range(i).first;
+        entry.total = whole_[i].numel();
+      }
       checkpoint.tensors.push_back(std::move(entry));
     }
   }
 }
 
 void TraineeState::read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix) {
-  active_ = state.at("active"), waited_ = state.at("waited"), history_ = state.at("history");
-  lowest_loss_ = number(state.at("lowest_loss")), last_norm_ = number(state.at("norm"));
-  outcome_.accuracy = number(state.at("accuracy")), outcome_.loss = number(state.at("loss"));
+  active_ = state.at("active");
+  waited_ = state.at("waited");
+  history_ = state.at("history");
+  lowest_loss_ = number(state.at("lowest_loss"));
+  last_norm_ = number(state.at("norm"));
+  outcome_.accuracy = number(state.at("accuracy"));
+  outcome_.loss = number(state.at("loss"));
   outcome_.best_step = state.at("best_step");
-  outcome_.steps = state.at("steps"), outcome_.failure = state.at("failure"), failed_step_ = state.at("failed_step");
+  outcome_.steps = state.at("steps");
+  outcome_.failure = state.at("failure");
+  failed_step_ = state.at("failed_step");
   for (const auto& [label, tensors] : slots()) {
     for (std::size_t i = 0; i < tensors->size(); ++i) {
       const std::string stored = fmt::format("{}{}.{}", prefix, label, i);

@@ -27,7 +27,7 @@ nn::Trunk TrunkCache::of(const nn::Backbone& backbone, const nn::LoraAdapter* ad
     const data::TokenGroup group = store.group(labelled->group);
     const at::Tensor x_TD = whole(backbone, layer, group, labelled->group);
     const auto prefix = static_cast<std::int64_t>(group.prefix.size());
-    const std::int64_t before = backbone.shares_prefix() ? 0 : prefix;  // own copy of the prefix in front of each response
+    const std::int64_t before = backbone.shares_prefix() ? 0 : prefix;  // each response may have its own copy of the prefix
     if (backbone.shares_prefix() && prefix > 0) parts.push_back(x_TD.narrow(0, 0, prefix));
     std::vector<std::int64_t> begins;
     std::int64_t begin = prefix - before;
@@ -60,8 +60,8 @@ at::Tensor TrunkCache::whole(const nn::Backbone& backbone, std::size_t layer, co
 
 void TrunkCache::keep(std::int64_t index, const at::Tensor& x_TD) {
   const std::size_t bytes = x_TD.nbytes();
-  // Passes go round and round over the same groups: throwing out the oldest of these would lose each one just before its turn.
-  // Only what several rounds have not touched, another category's groups, makes room.
+  // Training visits the same groups in every epoch, so dropping the oldest would lose each group just before its next visit. Only
+  // groups that several epochs have not touched, which belong to another category, make room.
   while (bytes_ + bytes > bytes_max_ && !kept_.empty()) {
     const auto oldest = std::ranges::min_element(kept_, {}, [](const auto& entry) { return entry.second.used; });
     if (clock_ - oldest->second.used < 4 * kept_.size()) return;

@@ -1,5 +1,5 @@
-// States of whole groups below the adapted layers. Where experts adapt the top layers only, everything below gives the same for
-// every expert, every pass and every phase: it is computed once a group and kept while memory allows.
+// Caches the states of whole groups below the adapted layers. If experts adapt only the top layers, these states are the same for
+// every expert, epoch and phase, so they are computed once per group and kept while memory allows.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -9,7 +9,7 @@
 
 #include "data/token_store.h"
 #include "nn/backbone.h"
-#include "train/label_set.h"
+#include "train/training_set.h"
 
 namespace dmoerm::train {
 
@@ -17,19 +17,19 @@ class TrunkCache {
  public:
   explicit TrunkCache(std::size_t bytes_max) : bytes_max_(bytes_max) {}
 
-  /// The trunk of the rows that append_group() lays out for these groups in this order, for an adapter of this backbone (frozen).
+  /// The trunk of the rows that append_group() lays out for these groups in this order, for an adapter of this frozen backbone.
   /// Empty if the adapter adapts every layer. A group is always computed whole and alone, so that the bits depend neither on the
-  /// batch nor on what is kept.
+  /// batch nor on what is in the cache.
   nn::Trunk of(const nn::Backbone& backbone, const nn::LoraAdapter* adapter, const data::TokenStore& store,
                std::span<const LabelledGroup* const> groups);
 
-  /// Forget everything: another backbone comes.
+  /// Forget everything, before another backbone is used.
   void clear();
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
 
  private:
   struct Kept {
-    at::Tensor x_TD;  ///< of all the group's rows, on the CPU
+    at::Tensor x_TD;  ///< States of all the group's rows, on the CPU
     std::uint64_t used = 0;
   };
   at::Tensor whole(const nn::Backbone& backbone, std::size_t layer, const data::TokenGroup& group, std::int64_t index);

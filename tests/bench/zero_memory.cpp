@@ -80,8 +80,8 @@ int main(int argc, char** argv) {
   const auto store = data::TokenStore::open(store_file);
   config::RunConfig config;
   for (const std::string& name : store.categories()) config.categories.push_back({name, {}, 0.0});
-  t.training = labelled_groups(store, -1, train::Part::train, preference::kOverall, config);
-  t.validation = labelled_groups(store, -1, train::Part::validation, preference::kOverall, config);
+  t.training = labelled_groups(store, -1, train::Subset::train, preference::kOverall, config);
+  t.validation = labelled_groups(store, -1, train::Subset::validation, preference::kOverall, config);
 
   const double before = status_mib("VmRSS");
   std::ofstream("/proc/self/clear_refs") << "5";  // VmHWM begins anew

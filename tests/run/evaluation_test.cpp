@@ -41,7 +41,7 @@ class Evaluation : public test::Scratch {
       config_.categories.emplace_back();
       config_.categories.back().name = name;
     }
-    groups_ = train::labelled_groups(*store_, -1, train::Part::train, preference::kOverall, config_);
+    groups_ = train::labelled_groups(*store_, -1, train::Subset::train, preference::kOverall, config_);
   }
 
   /// Rewards of the responses as the file has them: four of the first group, two of the second.

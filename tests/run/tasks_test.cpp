@@ -88,9 +88,9 @@ class Tasks : public testing::TestWithParam<const char*> {
   Run& run_ = run_of(GetParam());
   RunContext& context_ = *run_.context;
 
-  std::vector<train::LabelledGroup> groups(std::int32_t category, train::Part part,
+  std::vector<train::LabelledGroup> groups(std::int32_t category, train::Subset subset,
                                            std::string_view label = preference::kOverall) const {
-    return train::labelled_groups(*run_.store, category, part, label, run_.config);
+    return train::labelled_groups(*run_.store, category, subset, label, run_.config);
   }
   static std::int64_t responses(const std::vector<train::LabelledGroup>& groups) {
     std::int64_t n = 0;
@@ -139,22 +139,22 @@ class Tasks : public testing::TestWithParam<const char*> {
 };
 
 TEST_P(Tasks, EachPhaseLearnsFromItsOwnGroups) {  // faults 2 and 11
-  expect_learnt_from(context_.directory().metrics("single"), groups(-1, train::Part::train), groups(-1, train::Part::validation),
-                     "single");
+  expect_learnt_from(context_.directory().metrics("single"), groups(-1, train::Subset::train),
+                     groups(-1, train::Subset::validation), "single");
   for (std::int32_t i = 0; i < 2; ++i) {
     const config::CategoryConfig& c = context_.category(i);
-    ASSERT_NE(groups(i, train::Part::base).size(), groups(i, train::Part::aggregator).size())
+    ASSERT_NE(groups(i, train::Subset::phase1).size(), groups(i, train::Subset::phase3).size())
         << "or this test could not tell them apart";
     const auto metrics = [&](const std::string& task) { return context_.directory().metrics(task); };
-    expect_learnt_from(metrics("base/" + c.name), groups(i, train::Part::base), groups(i, train::Part::validation), "base");
-    expect_learnt_from(metrics("category/" + c.name), groups(i, train::Part::train), groups(i, train::Part::validation),
+    expect_learnt_from(metrics("base/" + c.name), groups(i, train::Subset::phase1), groups(i, train::Subset::validation), "base");
+    expect_learnt_from(metrics("category/" + c.name), groups(i, train::Subset::train), groups(i, train::Subset::validation),
                        "category");
     for (std::size_t p = 0; p < 2; ++p) {
-      expect_learnt_from(metrics(context_.expert_task(i, p)).at(c.points[p]), groups(i, train::Part::base, c.points[p]),
-                         groups(i, train::Part::validation, c.points[p]), c.points[p]);
+      expect_learnt_from(metrics(context_.expert_task(i, p)).at(c.points[p]), groups(i, train::Subset::phase1, c.points[p]),
+                         groups(i, train::Subset::validation, c.points[p]), c.points[p]);
     }
     for (const auto& [part, from] :
-         {std::pair("train", train::Part::aggregator), std::pair("validation", train::Part::validation)}) {
+         {std::pair("train", train::Subset::phase3), std::pair("validation", train::Subset::validation)}) {
       const auto reader =
           nn::SafetensorsReader::open(context_.directory().task("features/" + c.name) / (std::string(part) + ".safetensors"));
       EXPECT_EQ(reader.load("rewards").size(0), responses(groups(i, from))) << part;
@@ -185,8 +185,8 @@ TEST_P(Tasks, AnExpertStartsFromItsBase) {
 TEST_P(Tasks, TheAggregatorIsTheOneThatHeldOutGroupsSpeakFor) {
   const auto alone = comm::single();
   for (std::int32_t i = 0; i < 2; ++i) {
-    const moe::ExpertFeatures train = expert_features(context_, i, groups(i, train::Part::aggregator), *alone),
-                              validation = expert_features(context_, i, groups(i, train::Part::validation), *alone);
+    const moe::ExpertFeatures train = expert_features(context_, i, groups(i, train::Subset::phase3), *alone),
+                              validation = expert_features(context_, i, groups(i, train::Subset::validation), *alone);
     const auto held_out = [&](const char* kind) {
       return moe::held_out(kind, train, validation, run_.config.aggregator, run_.config.seed);
     };
@@ -208,7 +208,7 @@ TEST_P(Tasks, EvaluationCountsWhatTheModelsSay) {  // fault 6: every group of th
   for (std::int32_t i = 0; i < 2; ++i) {
     const std::string name = context_.category(i).name;
     const json found = results(name);
-    const auto test = groups(i, train::Part::test);
+    const auto test = groups(i, train::Subset::test);
     ASSERT_EQ(found.at("pairs").size(), test.size());
     const nn::RewardModel single = context_.load_model("single");
     const auto counted = [&](const std::string& model,
@@ -224,14 +224,14 @@ TEST_P(Tasks, EvaluationCountsWhatTheModelsSay) {  // fault 6: every group of th
     for (const std::string& point : context_.category(i).points) {
       double pairs = 0;
       for (const json& n : found.at("points").at(point).at("pairs")) pairs += n.get<double>();
-      EXPECT_EQ(pairs, train::count_pairs(groups(i, train::Part::test, point)));
+      EXPECT_EQ(pairs, train::count_pairs(groups(i, train::Subset::test, point)));
     }
   }
 }
 
 TEST_P(Tasks, DmoermIsTheModelThatTheRouterChooses) {  // fault 15
   const std::string name = context_.category(0).name;
-  const auto test = groups(0, train::Part::test);
+  const auto test = groups(0, train::Subset::test);
   const auto check = [&] {
     redo(run_, "eval/" + name);
     const json found = results(name);

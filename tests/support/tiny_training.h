@@ -60,8 +60,8 @@ class TinyTraining : public testing::Test {
     at::manual_seed(static_cast<std::uint64_t>(name.size()));
     at::Tensor w_D = t.model.head().w_D;
     w_D.copy_(at::randn(w_D.sizes()) * 0.1);
-    t.training = train::labelled_groups(*store_, 0, train::Part::train, label, config_);
-    t.validation = train::labelled_groups(*store_, 0, train::Part::validation, label, config_);
+    t.training = train::labelled_groups(*store_, 0, train::Subset::train, label, config_);
+    t.validation = train::labelled_groups(*store_, 0, train::Subset::validation, label, config_);
     return t;
   }
 

@@ -69,15 +69,15 @@ class OppositePreferences : public test::Scratch {
     at::manual_seed(3);
     at::Tensor w_D = trainee.model.head().w_D;
     w_D.copy_(at::randn(w_D.sizes()) * 0.1);
-    trainee.training = labelled_groups(*store_, category, Part::train, preference::kOverall, config_);
-    trainee.validation = labelled_groups(*store_, category, Part::validation, preference::kOverall, config_);
+    trainee.training = labelled_groups(*store_, category, Subset::train, preference::kOverall, config_);
+    trainee.validation = labelled_groups(*store_, category, Subset::validation, preference::kOverall, config_);
     std::vector<Trainee> one = {trainee};
     train_rewards({*store_, train_, compute_, 17, *group_, directory_ / trainee.name, "key", trunks_}, one);
     return one[0].model;
   }
 
   double test_accuracy(const nn::RewardModel& model, std::int32_t category) {
-    const auto groups = labelled_groups(*store_, category, Part::test, preference::kOverall, config_);
+    const auto groups = labelled_groups(*store_, category, Subset::test, preference::kOverall, config_);
     return pair_figures(GroupScorer{*store_, 1000, trunks_, *group_}.rewards(model, groups), groups).accuracy;
   }
 

@@ -253,15 +253,15 @@ TEST_F(TinyTraining, PatienceStartsAgainWhereTheAccuracyRisesOrTheLossFalls) {  
 TEST_F(TinyTraining, PhasesSeeTheSharesTheyShouldAndNoGroupTwice) {  // faults 2 and 11
   std::set<std::int64_t> seen;
   std::map<int, std::size_t> sizes;
-  for (const Part part : {Part::base, Part::aggregator, Part::validation, Part::test}) {
-    const auto groups = groups_of(*store_, -1, part, config_);
-    sizes[static_cast<int>(part)] = groups.size();
+  for (const Subset subset : {Subset::phase1, Subset::phase3, Subset::validation, Subset::test}) {
+    const auto groups = groups_of(*store_, -1, subset, config_);
+    sizes[static_cast<int>(subset)] = groups.size();
     for (const std::int64_t g : groups) EXPECT_TRUE(seen.insert(g).second) << "a group in two parts";
   }
-  const auto train = groups_of(*store_, -1, Part::train, config_).size();
-  EXPECT_EQ(sizes[static_cast<int>(Part::base)] + sizes[static_cast<int>(Part::aggregator)], train);
-  EXPECT_NEAR(static_cast<double>(sizes[static_cast<int>(Part::base)]) / static_cast<double>(train), 0.6, 0.15);
-  EXPECT_GT(train, 2 * sizes[static_cast<int>(Part::validation)]);
+  const auto train = groups_of(*store_, -1, Subset::train, config_).size();
+  EXPECT_EQ(sizes[static_cast<int>(Subset::phase1)] + sizes[static_cast<int>(Subset::phase3)], train);
+  EXPECT_NEAR(static_cast<double>(sizes[static_cast<int>(Subset::phase1)]) / static_cast<double>(train), 0.6, 0.15);
+  EXPECT_GT(train, 2 * sizes[static_cast<int>(Subset::validation)]);
 }
 
 TEST_F(TinyTraining, AFileOfWeightTwoIsVisitedTwiceAPass) {
@@ -271,11 +271,11 @@ TEST_F(TinyTraining, AFileOfWeightTwoIsVisitedTwiceAPass) {
   request.output = *folder_ / "twice.h5";
   data::ingest(request);
   const data::TokenStore store = data::TokenStore::open(request.output);
-  const auto groups = labelled_groups(store, 0, Part::train, preference::kOverall, config_);
+  const auto groups = labelled_groups(store, 0, Subset::train, preference::kOverall, config_);
   const std::vector<std::int32_t> copies = copies_of(store, groups);
   EXPECT_EQ(std::set<std::int32_t>(copies.begin(), copies.end()), std::set<std::int32_t>{2});
   GroupOrder order({1, 3}, 17, "x");
-  ASSERT_EQ(order.pass(), 4);
+  ASSERT_EQ(order.epoch_length(), 4);
   for (std::int64_t pass = 0; pass < 3; ++pass) {
     std::int64_t second = 0;
     for (std::int64_t p = 0; p < 4; ++p) second += static_cast<std::int64_t>(order.at(4 * pass + p));
@@ -284,7 +284,7 @@ TEST_F(TinyTraining, AFileOfWeightTwoIsVisitedTwiceAPass) {
 }
 
 TEST_F(TinyTraining, APairOfAGroupIsEveryStrictOrderOnce) {  // an index off by one, a reward compared with itself
-  for (const LabelledGroup& g : labelled_groups(*store_, 0, Part::test, preference::kOverall, config_)) {
+  for (const LabelledGroup& g : labelled_groups(*store_, 0, Subset::test, preference::kOverall, config_)) {
     std::set<std::pair<int, int>> unordered;
     for (const preference::Preference& p : g.pairs) {
       EXPECT_NE(p.winner, p.loser);

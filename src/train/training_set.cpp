@@ -1,4 +1,4 @@
-#include "train/label_set.h"
+#include "train/training_set.h"
 
 #include <fmt/format.h>
 
@@ -15,15 +15,15 @@
 namespace dmoerm::train {
 namespace {
 
-bool belongs(const data::TokenGroup& group, Part part, const config::RunConfig& config) {
-  if (part == Part::validation) return group.split == preference::Split::validation;
-  if (part == Part::test) return group.split == preference::Split::test;
+bool belongs(const data::TokenGroup& group, Subset subset, const config::RunConfig& config) {
+  if (subset == Subset::validation) return group.split == preference::Split::validation;
+  if (subset == Subset::test) return group.split == preference::Split::test;
   if (group.split != preference::Split::train) return false;
-  if (part == Part::train) return true;
-  // By a hash of the prompt: rows that share one stay together, and adding groups does not move others to the other part.
+  if (subset == Subset::train) return true;
+  // A hash of the prompt decides, so that groups with the same prompt stay together and new groups do not move old ones.
   const std::string_view prompt(reinterpret_cast<const char*>(group.prompt.data()), group.prompt.size_bytes());
   const double place = static_cast<double>(mix64(stable_hash(prompt) ^ config.seed)) * 0x1.0p-64;
-  return (place < config.phase1_share) == (part == Part::base);
+  return (place < config.phase1_share) == (subset == Subset::phase1);
 }
 
 /// A group with its pairs, without the responses that are in none. @param pairs  indices into the group's responses
@@ -38,11 +38,14 @@ LabelledGroup with_pairs(std::int64_t index, std::size_t responses, std::vector<
     }
     response = slot;
   };
-  for (preference::Preference& pair : labelled.pairs) use(pair.winner), use(pair.loser);
+  for (preference::Preference& pair : labelled.pairs) {
+    use(pair.winner);
+    use(pair.loser);
+  }
   return labelled;
 }
 
-/// What a verdict means; nothing if it decides nothing.
+/// The preference that a verdict states; nullopt if it decides nothing.
 std::optional<preference::Preference> preference_of(const label::JudgedPair& judged, bool soft) {
   const auto target = label::training_target(judged.vote, soft);
   if (!target) return std::nullopt;
@@ -52,22 +55,22 @@ std::optional<preference::Preference> preference_of(const label::JudgedPair& jud
 
 }  // namespace
 
-std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Part part,
+std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Subset subset,
                                     const config::RunConfig& config) {
   std::vector<std::int64_t> groups;
   for (std::int64_t i = 0; i < store.size(); ++i) {
     const data::TokenGroup group = store.group(i);
-    if ((category < 0 || group.category == category) && belongs(group, part, config)) groups.push_back(i);
+    if ((category < 0 || group.category == category) && belongs(group, subset, config)) groups.push_back(i);
   }
   return groups;
 }
 
-std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part,
+std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
                                            std::string_view label, const config::RunConfig& config) {
   std::map<std::string, double> margins;
   for (const config::CategoryConfig& c : config.categories) margins[c.name] = c.score_gap_min;
   std::vector<LabelledGroup> result;
-  for (const std::int64_t index : groups_of(store, category, part, config)) {
+  for (const std::int64_t index : groups_of(store, category, subset, config)) {
     const data::TokenGroup group = store.group(index);
     auto pairs = store.preferences(index, label, margins[store.categories()[static_cast<std::size_t>(group.category)]]);
     if (!pairs.empty()) result.push_back(with_pairs(index, group.responses.size(), std::move(pairs)));
@@ -75,10 +78,10 @@ std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::i
   return result;
 }
 
-std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Part part,
+std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
                                         const config::RunConfig& config) {
   std::vector<LabelledGroup> result;
-  for (const std::int64_t index : groups_of(store, category, part, config)) {
+  for (const std::int64_t index : groups_of(store, category, subset, config)) {
     LabelledGroup whole{index, std::vector<std::int32_t>(store.group(index).responses.size()), {}};
     std::iota(whole.responses.begin(), whole.responses.end(), 0);
     result.push_back(std::move(whole));
@@ -86,13 +89,13 @@ std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int3
   return result;
 }
 
-std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Part part,
+std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
                                          const std::vector<label::JudgedGroup>& verdicts, bool soft,
                                          const config::RunConfig& config) {
   std::map<std::pair<std::string_view, std::int64_t>, const label::JudgedGroup*> by_source;
   for (const label::JudgedGroup& judged : verdicts) by_source[{judged.file, judged.line}] = &judged;
   std::vector<LabelledGroup> result;
-  for (const std::int64_t index : groups_of(store, category, part, config)) {
+  for (const std::int64_t index : groups_of(store, category, subset, config)) {
     const auto found = by_source.find(store.source(index));
     if (found == by_source.end()) continue;
     const std::size_t responses = store.group(index).responses.size();
@@ -100,8 +103,10 @@ std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int
     for (const label::JudgedPair& judged : found->second->pairs) {
       const auto last = static_cast<std::size_t>(std::max(judged.a, judged.b));
       if (std::min(judged.a, judged.b) < 0 || last >= responses)
-        throw DataError(fmt::format("{}:{}: judged as a group of more than {} responses: label and ingest again (run --update)",
-                                    found->second->file, found->second->line, responses));
+        throw DataError(
+            fmt::format("{}:{}: the verdicts are about more than the {} responses of this group: label and ingest again "
+                        "(run --update)",
+                        found->second->file, found->second->line, responses));
       if (const auto preference = preference_of(judged, soft)) pairs.push_back(*preference);
     }
     if (!pairs.empty()) result.push_back(with_pairs(index, responses, std::move(pairs)));
@@ -135,13 +140,13 @@ GroupOrder::GroupOrder(std::vector<std::int32_t> copies, std::uint64_t seed, std
 }
 
 std::size_t GroupOrder::at(std::int64_t position) {
-  const std::int64_t wanted = position / pass();
-  if (wanted != shuffled_pass_) {
+  const std::int64_t epoch = position / epoch_length();
+  if (epoch != shuffled_epoch_) {
     shuffled_ = slots_;
-    Rng(seed_, "order/" + name_, static_cast<std::uint64_t>(wanted)).shuffle(shuffled_);
-    shuffled_pass_ = wanted;
+    Rng(seed_, "order/" + name_, static_cast<std::uint64_t>(epoch)).shuffle(shuffled_);
+    shuffled_epoch_ = epoch;
   }
-  return shuffled_[static_cast<std::size_t>(position % pass())];
+  return shuffled_[static_cast<std::size_t>(position % epoch_length())];
 }
 
 std::vector<std::vector<std::size_t>> cut_micro_batches(const data::TokenStore& store,

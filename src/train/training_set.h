@@ -1,0 +1,80 @@
+// The groups that a model trains on or is validated on, with their strictly ordered pairs under one label.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "config/run_config.h"
+#include "data/packed_batch.h"
+#include "data/token_store.h"
+#include "label/point_verdicts.h"
+
+namespace dmoerm::train {
+
+/// One group with its pairs under one label. Responses that are in no pair are left out.
+struct LabelledGroup {
+  std::int64_t group = 0;                     ///< Index of the group in the store
+  std::vector<std::int32_t> responses;        ///< Indices into the group's responses
+  std::vector<preference::Preference> pairs;  ///< Pairs of indices into `responses`
+};
+
+/// The groups of a category that a task reads. Phases 1 and 2 train on `phase1`, one part of the train split, and phase 3 on
+/// `phase3`, the rest: the aggregator must learn from experts' states of prompts that the experts have not seen.
+enum class Subset { phase1, phase3, train, validation, test };
+
+/// The groups of a subset, in the store's order. @param category  index of a category; -1 = all
+std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Subset subset,
+                                    const config::RunConfig& config);
+
+/// The groups of a subset that have at least one pair under `label` ("overall" or a capability point).
+std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
+                                           std::string_view label, const config::RunConfig& config);
+
+/// The groups of a subset with all their responses and no pairs, as they may be labelled.
+std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
+                                        const config::RunConfig& config);
+
+/// The groups of a subset that have at least one pair by the judges' verdicts.
+/// @param soft  true: a pair's target is its share of the votes, also for ties and inconsistent pairs unless the share is a half;
+/// false: only believed verdicts make pairs
+std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
+                                         const std::vector<label::JudgedGroup>& verdicts, bool soft,
+                                         const config::RunConfig& config);
+
+/// How often an epoch visits each group: the rounded weight of its input file.
+std::vector<std::int32_t> copies_of(const data::TokenStore& store, const std::vector<LabelledGroup>& groups);
+
+/// Number of visits in an epoch: copies_of() of each group, but at least one.
+std::int64_t epoch_groups(const data::TokenStore& store, const std::vector<LabelledGroup>& groups);
+
+/// Number of pairs in all groups.
+std::int64_t count_pairs(const std::vector<LabelledGroup>& groups);
+
+/// The order in which training visits its groups: an endless sequence of shuffled epochs, whose entry p is a pure function of
+/// (seed, name, p).
+class GroupOrder {
+ public:
+  /// @param copies  how often an epoch visits each group (from the weights of input files); less than 1 counts as 1
+  GroupOrder(std::vector<std::int32_t> copies, std::uint64_t seed, std::string name);
+  /// Index of the group at position p.
+  [[nodiscard]] std::size_t at(std::int64_t position);
+  /// Number of positions in one epoch.
+  [[nodiscard]] std::int64_t epoch_length() const { return static_cast<std::int64_t>(slots_.size()); }
+
+ private:
+  std::vector<std::size_t> slots_, shuffled_;
+  std::uint64_t seed_;
+  std::string name_;
+  std::int64_t shuffled_epoch_ = -1;
+};
+
+/// Cut a list of groups into micro batches of at most `tokens_max` tokens, in order; a larger group is a micro batch of its own.
+/// The result does not depend on the number of ranks.
+/// @return indices into `groups` for each micro batch
+std::vector<std::vector<std::size_t>> cut_micro_batches(const data::TokenStore& store,
+                                                        const std::vector<const LabelledGroup*>& groups, bool share_prefix,
+                                                        std::int64_t tokens_max);
+
+}  // namespace dmoerm::train
