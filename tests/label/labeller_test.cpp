@@ -400,7 +400,7 @@ TEST_F(LabellerTest, AQuestionThatIsTheSameInBothOrdersSurvivesAnotherAnswerForm
 TEST_F(LabellerTest, AnErrorInOneAnswerFormDoesNotHideTheAnswerInTheOther) {
   {
     const test::JudgeProcess server(directory_, options({"--misbehave", "redirect=1"}));
-    label(labels(server, "auto"), {"coherence"}, {.requests = 2, .source = "test"});
+    label(labels(server, config::AnswerMode::automatic), {"coherence"}, {.requests = 2, .source = "test"});
   }
   const test::JudgeProcess server(directory_, options({"--no-schema"}));
   EXPECT_EQ(label(labels(server, config::AnswerMode::automatic)).verdicts.vote.judged(), 10);
