@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "preference/row_error.h"
 #include "preference/row_fields.h"
 
 namespace dmoerm::label_store {

@@ -44,7 +44,7 @@ struct Seconds {
   double passes = 0;  ///< Seconds of a step's micro batches
   double update = 0;  ///< Seconds of a step's optimizer
   double read = 0;    ///< Seconds of all forward passes without training
-  double rest = 0;    ///< not shared
+  double rest = 0;    ///< Seconds that ranks do not share
 };
 
 double seconds_per_token(const ModelShape& model, const DeviceModel& device, double passes_over, double group_tokens,
@@ -132,7 +132,8 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
   const double passes_over = (load.all_weights ? 3.0 : 2.0 * adapted) + (load.recompute ? adapted : 0.0);
 
   Seconds s;
-  const double per_token = seconds_per_token(model, device, passes_over, load.group_tokens, own_tokens * together);
+  const double per_token =  // a task without training has no tokens of its own
+      own_tokens > 0 ? seconds_per_token(model, device, passes_over, load.group_tokens, own_tokens * together) : 0;
   s.passes = per_token * load.groups_per_step * load.group_tokens * load.models;
   s.update = device.memory_gb_s > 0 ? trained * load.models * (load.all_weights ? 28 : 24) / (device.memory_gb_s * 1e9) : 0;
   const double read = load.read_groups * load.models * adapted + load.trunk_groups * (1 - adapted);

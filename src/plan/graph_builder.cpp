@@ -89,7 +89,7 @@ void GraphBuilder::add_model(TaskId id, Subset subset, std::int64_t steps) {
 std::int64_t GraphBuilder::add_category(const config::CategoryConfig& c) {
   add_model(TaskId::base(c.name), Subset::phase1, 0);
   std::int64_t steps = nodes_.back().steps;
-  const std::string base = config_.base.trains == "all" ? nodes_.back().task.id : kBackbone;
+  const std::string base = config_.base.tuning == config::Tuning::full ? nodes_.back().task.id : kBackbone;
   const std::vector<TaskId> sets = expert_sets(config_, c);
   std::int64_t expert_steps = 0;
   for (const TaskId& experts : sets) expert_steps += add_experts(c, experts, base);
@@ -139,7 +139,7 @@ void GraphBuilder::add_eval(const config::CategoryConfig& c) {
 
 std::vector<TaskId> expert_sets(const config::RunConfig& config, const config::CategoryConfig& category) {
   std::vector<TaskId> sets;
-  const auto size = static_cast<std::size_t>(config.experts.fuse);
+  const auto size = static_cast<std::size_t>(config.experts.per_task);
   for (std::size_t p = 0; p < category.points.size(); ++p) {
     if (p % size == 0) sets.push_back(TaskId::expert(category.name, {}));
     sets.back().points.push_back(category.points[p]);
@@ -148,7 +148,7 @@ std::vector<TaskId> expert_sets(const config::RunConfig& config, const config::C
 }
 
 TaskId expert_set_of(const config::RunConfig& config, const config::CategoryConfig& category, std::size_t point) {
-  return expert_sets(config, category).at(point / static_cast<std::size_t>(config.experts.fuse));
+  return expert_sets(config, category).at(point / static_cast<std::size_t>(config.experts.per_task));
 }
 
 TaskGraph priced_graph(const std::vector<TaskNode>& nodes, const ModelShape& model, const DeviceModel& device,

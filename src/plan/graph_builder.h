@@ -42,7 +42,7 @@ class GraphBuilder {
   std::vector<TaskNode> nodes_;
 };
 
-/// The tasks that train a category's experts, in the order of its points: `experts.fuse` points each.
+/// The tasks that train a category's experts, in the order of its points: `experts.per_task` points each.
 std::vector<TaskId> expert_sets(const config::RunConfig& config, const config::CategoryConfig& category);
 /// The one of them that trains a point, given by its place in the category.
 TaskId expert_set_of(const config::RunConfig& config, const config::CategoryConfig& category, std::size_t point);

@@ -12,9 +12,9 @@ GroupSizes StatedSizes::overall(const std::string& category, Subset subset) cons
   const double categories = category.empty() ? static_cast<double>(config_.categories.size()) : 1;
   switch (subset) {
     case Subset::phase1:
-      return groups(categories * numbers_.groups_per_category * config_.base_share);
+      return groups(categories * numbers_.groups_per_category * config_.phase1_share);
     case Subset::phase3:
-      return groups(categories * numbers_.groups_per_category * (1 - config_.base_share));
+      return groups(categories * numbers_.groups_per_category * (1 - config_.phase1_share));
     case Subset::validation:
       return groups(categories * all * data.validation_share);
     case Subset::test:

@@ -13,18 +13,18 @@ Load training_load(const config::TrainConfig& train, const config::ClusterConfig
   const double evaluated =
       train.eval_groups_max > 0 ? std::min(validation.groups, static_cast<double>(train.eval_groups_max)) : validation.groups;
   load.read_groups = (1 + std::ceil(steps / static_cast<double>(train.eval_every_steps))) * evaluated;
-  load.models = models, load.all_weights = train.trains == "all",
-  load.adapted_layers = train.trains == "all" ? 0 : static_cast<double>(train.lora_layers);
+  load.models = models, load.all_weights = train.tuning == config::Tuning::full,
+  load.adapted_layers = train.tuning == config::Tuning::full ? 0 : static_cast<double>(train.lora_layers);
   load.trunk_groups = std::min(training.groups, steps * load.groups_per_step) + evaluated;
   load.adapter_rank = static_cast<double>(train.lora_rank);
-  load.shard = train.shard, load.recompute = train.recompute, load.bytes_sent = cluster.wire == "bfloat16" ? 2 : 4;
+  load.shard = train.shard, load.recompute = train.gradient_checkpointing, load.bytes_sent = cluster.gradient_dtype == config::Dtype::bfloat16 ? 2 : 4;
   return load;
 }
 
 Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, int models) {
   Load load;
   load.group_tokens = groups.tokens, load.plain_group_tokens = groups.plain_tokens, load.read_groups = groups.groups;
-  load.models = models, load.adapted_layers = train.trains == "all" ? 0 : static_cast<double>(train.lora_layers),
+  load.models = models, load.adapted_layers = train.tuning == config::Tuning::full ? 0 : static_cast<double>(train.lora_layers),
   load.trunk_groups = groups.groups;
   load.adapter_rank = static_cast<double>(train.lora_rank);
   return load;

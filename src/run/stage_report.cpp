@@ -89,7 +89,7 @@ class Report {
     std::filesystem::create_directories(directory);
     write_file_atomically(directory / "report.md", text);
     write_json_atomically(directory / "report.json", numbers_);
-    write_json_atomically(directory / "cost.json", cost_);  // apart: seconds and memory differ from run to run
+    write_json_atomically(directory / "cost.json", cost_);  // a file of its own: seconds and memory differ from run to run
   }
 
  private:
@@ -169,7 +169,7 @@ class Report {
                        aggregator["chosen"].get<std::string>(), accuracy("mean"), accuracy("linear"), accuracy("mlp")});
   }
 
-  /// Which category each prompt was thought to belong to, and how far the router's confidence can be trusted.
+  /// Text about the router: the categories that it found likeliest, and how well its confidence is calibrated.
   std::string router_text() {
     std::vector<std::vector<std::string>> rows = {{"true category \\ likeliest"}};
     const auto& categories = context_.config().categories;
@@ -194,8 +194,8 @@ class Report {
   RunContext& context_;
   std::uint64_t seed_;
   json numbers_, cost_;
-  std::map<std::string, std::map<std::string, std::int64_t>> confusion_;  ///< true category -> likeliest -> prompts
-  std::vector<double> confidence_;                                        ///< of each route
+  std::map<std::string, std::map<std::string, std::int64_t>> confusion_;  ///< Prompts by true and likeliest category
+  std::vector<double> confidence_;                                        ///< Confidence of each route
   std::vector<bool> likeliest_right_;
   std::map<std::string, std::vector<GroupResult>> all_;
   std::vector<std::vector<std::string>> accuracy_ = {

@@ -14,6 +14,8 @@
 #include "comm/deadline.h"
 #include "comm/heartbeat.h"
 #include "comm/world.h"
+#include "config/reader.h"
+#include "config/writer.h"
 #include "plan/task_id.h"
 #include "run/check_ranks.h"
 #include "run/owner_file.h"
@@ -92,7 +94,7 @@ ReadConfig read_config(const RunRequest& request) {
 
 /// Make sure that all ranks have read the same configuration.
 config::RunConfig agree_on_config(comm::World& world, const ReadConfig& own) {
-  init_log(world.rank(), world.size(), own.config ? own.config->log_level : "info");
+  init_log(world.rank(), world.size(), own.config ? config::word(own.config->log_level) : "info");
   const std::vector<RankFacts> facts = gather_rank_facts(world, own.config, own.problem);
   on_first_rank(world, [&] { check_rank_facts(facts); });
   return *own.config;
@@ -196,7 +198,7 @@ class Run {
 int run_all(const RunRequest& request, const std::function<void(const RunEnd&)>& show) {
   constexpr double kStartLimits = 5;  // programs are loaded, hosts reached
   const ReadConfig own = read_config(request);
-  const double limit_s = own.config ? own.config->cluster.limit_s : config::ClusterConfig().limit_s;
+  const double limit_s = own.config ? own.config->cluster.timeout_s : config::ClusterConfig().timeout_s;
   catch_stop_signals();
   comm::Deadline deadline;
   deadline.begin(kStartLimits * limit_s, "not all ranks have started");
@@ -204,7 +206,7 @@ int run_all(const RunRequest& request, const std::function<void(const RunEnd&)>&
   const AtEnd leaving{[&] { deadline.begin(limit_s, "not all ranks have left"); }};  // runs before the world ends
   try {
     const config::RunConfig config = agree_on_config(*world, own);
-    comm::Heartbeat heartbeat(*world, config.cluster.limit_s);
+    comm::Heartbeat heartbeat(*world, config.cluster.timeout_s);
     deadline.end();
     try {
       return Run(config, request.update, *world, heartbeat).run(show);

@@ -70,12 +70,6 @@ response:  {content}{end}
 constexpr std::array<std::string_view, 7> kEnds = {"[SEP]",           "<|im_end|>",    "<|eot_id|>", "</s>",
                                                    "<|end_of_text|>", "<|endoftext|>", "<eos>"};
 
-std::string_view trimmed(std::string_view text) {
-  constexpr std::string_view spaces = " \t\r\n\v\f";
-  const auto first = text.find_first_not_of(spaces);
-  return first == std::string_view::npos ? "" : text.substr(first, text.find_last_not_of(spaces) - first + 1);
-}
-
 std::string_view without_space_at_start(std::string_view text) {
   while (!text.empty()) {
     std::size_t at = 0;

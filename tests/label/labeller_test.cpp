@@ -411,7 +411,7 @@ TEST_F(LabellerTest, AsksAQuestionThatIsEqualInBothOrdersOnceInAnotherAnswerForm
 TEST_F(LabellerTest, FindsAnAnswerInOneAnswerFormDespiteAnErrorInTheOther) {
   {
     const test::JudgeProcess server(directory_, options({"--misbehave", "redirect=1"}));
-    label(labels(server, "auto"), {"coherence"}, {.requests = 2, .source = "test"});
+    label(labels(server, config::AnswerMode::automatic), {"coherence"}, {.requests = 2, .source = "test"});
   }
   const test::JudgeProcess server(directory_, options({"--no-schema"}));
   EXPECT_EQ(label(labels(server, config::AnswerMode::automatic)).verdicts.vote.judged(), 10);

@@ -6,6 +6,7 @@
 #include "plan/calibration.h"
 #include "plan/graph_builder.h"
 #include "plan/simulator.h"
+#include "plan/task_load.h"
 #include "support/scratch.h"
 
 namespace dmoerm::plan {
@@ -82,6 +83,15 @@ TEST(Price, FusedExpertsShareTheBaseAndFillThePass) {
   const Task four = priced(load);
   EXPECT_LT(four.cost, 2.5 * one.cost) << "short passes leave the device half idle";
   EXPECT_LT(four.memory_mib, 1.2 * one.memory_mib) << "one base";
+}
+
+TEST(Price, TasksWithoutTokensCostWhatTheyState) {
+  EXPECT_DOUBLE_EQ(priced(fixed_load(3)).cost, 3);
+  config::AggregatorConfig aggregator;
+  const double one = priced(fitting_load(aggregator, 1)).cost;
+  aggregator.steps_max *= 10;
+  EXPECT_NEAR(priced(fitting_load(aggregator, 1)).cost, 10 * one, 0.01 * one);
+  EXPECT_GT(one, 1e-3) << "more than the least cost of any task";
 }
 
 TEST(EstimatedJob, FitsTheDeviceOnlyInShards) {

@@ -28,7 +28,7 @@ class Building : public testing::Test {
 };
 
 TEST_F(Building, ExpertsThatStepTogetherAreOneTask) {
-  config_.experts.fuse = 2;
+  config_.experts.per_task = 2;
   const auto found = nodes();
   EXPECT_TRUE(found.contains("expert/chat/logic+tone") && found.contains("expert/chat/wit") &&
               found.contains("expert/code/style"));

@@ -62,7 +62,7 @@ class Tasks : public testing::TestWithParam<const char*> {
     run.config.aggregator.lr = 1e-2, run.config.aggregator.steps_max = 40;
 
     data::IngestRequest request;
-    request.data.inputs.push_back({(place / "synth.jsonl").string(), "auto", "", "", 1.0});
+    request.data.inputs.push_back({(place / "synth.jsonl").string(), "auto", "", config::InputSplit::own, 1.0});
     request.renderer = test::word_renderer(kVocab);
     request.output = place / "store.h5";
     data::ingest(request);
