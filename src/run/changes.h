@@ -1,4 +1,4 @@
-// What a run directory holds of another configuration or of other data.
+// Finds the tasks of a run directory that were made with another configuration or other data.
 #pragma once
 #include <string>
 #include <vector>
@@ -12,8 +12,8 @@ struct IdentifiedTask {
   TaskIdentity identity;
 };
 
-/// Tasks that were finished or begun with another identity.
-/// @param update  log them; otherwise such a run directory is refused
+/// The tasks that were finished or begun with another identity.
+/// @param update  true: log them; false: refuse such a run directory
 /// @throws ConfigError naming every setting that differs, with its old and new value
 std::vector<std::string> stale_tasks(const RunDirectory& directory, const std::vector<IdentifiedTask>& tasks, bool update);
 

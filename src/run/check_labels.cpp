@@ -37,8 +37,7 @@ class LabelCheck {
  private:
   void check_overall() {
     if (pairs_anywhere(preference::kOverall) == 0) {
-      problem(preference::kOverall,
-              "no ordered pairs: the preferences over all are absent, or of one kind only. " + what_counts());
+      problem(preference::kOverall, "no ordered pairs: the overall preferences are absent or all of one kind. " + what_counts());
       return;
     }
     need(preference::kOverall, train::Subset::phase1, 1, "the groups of phase 1: raise phase1_share or add data");
@@ -52,7 +51,7 @@ class LabelCheck {
     if (store_.label_index(index_, point) < 0) {
       problem(point, "no labels; " + names_instead(point));
     } else if (pairs_anywhere(point) == 0) {
-      problem(point, "labels of one kind only: no two responses to a prompt differ. " + what_counts());
+      problem(point, "all labels are of one kind: no two responses to a prompt differ. " + what_counts());
     } else {
       need(point, train::Subset::phase1, config_.experts.labels_min,
            fmt::format("the groups of phase 1 and 2 (phase1_share {} of the train split; experts.labels_min)",
@@ -78,7 +77,7 @@ class LabelCheck {
     if (found < least) problem(label, fmt::format("{} ordered pairs, at least {} needed, in {}", found, least, where));
   }
 
-  /// Names that the user may have meant: the points that the inputs label.
+  /// The name that the user may have meant, or the points that the inputs label.
   [[nodiscard]] std::string names_instead(const std::string& point) const {
     std::set<std::string> names;
     const json provenance = json::parse(store_.provenance());
@@ -118,7 +117,7 @@ void check_labels(const config::RunConfig& config, const data::TokenStore& store
   const bool dropped = !json::parse(store.provenance()).value("dropped", json::object()).empty();
   throw ConfigError("the data cannot train this configuration:" + check.problems() +
                     (dropped ? "\nrows were dropped: `dmoerm ingest --config FILE --out store.h5` lists them in "
-                               "store.h5.dropped.jsonl (a run that is refused keeps nothing)"
+                               "store.h5.dropped.jsonl (a refused run keeps nothing)"
                              : ""));
 }
 

@@ -5,10 +5,10 @@
 
 namespace dmoerm::run {
 
-/// Every category needs groups to train on; overall preferences in the parts of phase 1 and 3, in the validation and in the test
-/// split; and for each of its points experts.labels_min pairs in the part of phase 1 and one in the validation split.
-/// @throws ConfigError listing everything that is missing: labels that are absent (with the name that was probably meant), of one
-/// kind only, or too few
+/// Every category needs groups to train on, and overall preferences in the groups of phase 1, of phase 3, and of the validation
+/// and test splits. Each of its points needs experts.labels_min pairs in phase 1 and one in the validation split.
+/// @throws ConfigError listing everything that is missing: labels that are absent (with the name that was probably meant), all of
+/// one kind, or too few
 void check_labels(const config::RunConfig& config, const data::TokenStore& store);
 
 }  // namespace dmoerm::run

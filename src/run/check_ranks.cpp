@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "config/reader.h"
 #include "config/writer.h"
@@ -46,10 +47,9 @@ std::vector<RankFacts> gather_rank_facts(comm::World& world, const std::optional
   }
   world.all().barrier();
   own["clock"] = std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-  const std::string text = own.dump(-1, ' ', false, json::error_handler_t::replace);
   std::vector<RankFacts> all;
-  for (const auto& bytes : world.all().all_gather(std::as_bytes(std::span<const char>(text)))) {
-    const json facts = json::parse(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+  for (const std::string& text : world.all().gather_text(json_line(own))) {
+    const json facts = json::parse(text);
     all.push_back({static_cast<int>(all.size()), facts["host"], facts["binary"], facts["config"], facts["problem"],
                    facts["processor"], facts["gpu"], facts["clock"]});
   }
@@ -62,26 +62,27 @@ void check_rank_facts(const std::vector<RankFacts>& facts) {
   for (const RankFacts& own : facts) {
     if (!own.problem.empty()) throw ConfigError(own.rank == 0 ? own.problem : fmt::format("{}: {}", who(own), own.problem));
     if (own.binary != first.binary) {
-      throw ConfigError(fmt::format("{} runs another dmoerm than {}: SHA-256 {} and {}; install the same build on all hosts",
-                                    who(own), who(first), own.binary.substr(0, 16), first.binary.substr(0, 16)));
+      throw ConfigError(
+          fmt::format("{} runs another build of dmoerm than {}: SHA-256 {} and {}; install the same one on all hosts", who(own),
+                      who(first), own.binary.substr(0, 16), first.binary.substr(0, 16)));
     }
     if (own.config != first.config) {
       throw ConfigError(fmt::format("{} read another configuration than {}; start all ranks with the same file and options:\n{}",
                                     who(own), who(first), config::difference(parse(first), parse(own))));
     }
     if (own.processor != first.processor) {
-      spdlog::warn("[run] {} has a {}, {} a {}: results may differ in bits from a run on one kind of processor", who(own),
+      spdlog::warn("[run] {} has a {}, {} a {}: the results' bits may differ from those of one kind of processor", who(own),
                    own.processor, who(first), first.processor);
     }
     if (std::abs(own.clock_s - first.clock_s) > kClockGapS) {
-      spdlog::warn("[run] the clock of {} is {:+.1f} s from that of {}: set them by NTP; nothing of the result depends on it",
-                   who(own), own.clock_s - first.clock_s, who(first));
+      spdlog::warn("[run] the clock of {} is {:+.1f} s off that of {}: use NTP; the result does not depend on clocks", who(own),
+                   own.clock_s - first.clock_s, who(first));
     }
     if (own.gpu.empty()) continue;
     const auto [other, is_new] = gpus.emplace(own.host + " " + own.gpu, &own);
     if (!is_new && !parse(first).cluster.share_gpu) {
       throw ConfigError(
-          fmt::format("{} and rank {} would share the GPU {}: start at most one rank a GPU, or set cluster.share_gpu: true",
+          fmt::format("{} and rank {} would share the GPU {}: start at most one rank per GPU, or set cluster.share_gpu: true",
                       who(own), other->second->rank, own.gpu));
     }
   }

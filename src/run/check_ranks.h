@@ -26,7 +26,8 @@ struct RankFacts {
 std::vector<RankFacts> gather_rank_facts(comm::World& world, const std::optional<config::RunConfig>& config,
                                          const std::string& problem);
 
-/// Warns about clocks and processors that differ: times that hosts write are not comparable then, and results may differ in bits.
+/// Warns about clocks that differ, which make the hosts' times incomparable, and about processors that differ, which may change
+/// the results' bits.
 /// @throws ConfigError naming the rank and host whose configuration cannot be read or differs, that runs another binary, or that
 /// shares a GPU with another rank although cluster.share_gpu is false
 void check_rank_facts(const std::vector<RankFacts>& facts);

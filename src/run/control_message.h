@@ -12,9 +12,9 @@ namespace dmoerm::run {
 enum class TaskOutcome {
   done,
   failed,
-  paused,       ///< saved, to go on with other ranks
-  stopped,      ///< saved, to go on in a later run
-  interrupted,  ///< called out of a collective because another rank of the group failed
+  paused,       ///< Saved, to continue on other ranks
+  stopped,      ///< Saved, to continue in a later run
+  interrupted,  ///< Called out of a collective because another of the task's ranks failed
 };
 std::string_view to_string(TaskOutcome outcome);
 
@@ -24,12 +24,12 @@ std::string_view to_string(TaskOutcome outcome);
 struct Idle {
   int rank = 0;
 };
-/// How far a running task is; from the first rank of its group.
+/// Progress of a running task, sent by the first of its ranks.
 struct Progress {
   std::string task;
   nlohmann::json fields;  ///< Fields of the event "progress" (docs/formats.md), `fraction` among them
 };
-/// A rank failed alone: the others of its group may be waiting for it in a collective.
+/// A rank failed alone: the task's other ranks may be waiting for it in a collective.
 struct Broken {
   int tag = 0;
   int rank = 0;
@@ -38,17 +38,17 @@ struct Broken {
 struct Left {
   std::string task;
 };
-/// A rank was asked to stop by a signal.
+/// A rank received a signal to stop.
 struct Stopping {
   int signal = 0;
 };
-/// A task ended; from the first rank of its group, or from the thread that does external tasks.
+/// A task ended. Sent by the first of its ranks, or by the thread that does external tasks.
 struct Ended {
   std::string task;
   int tag = 0;  ///< Number of the assignment; 0 for external tasks
   TaskOutcome outcome = TaskOutcome::done;
   std::string message = {};
-  int exit_code = 0;     ///< Exit code that a failure asks for
+  int exit_code = 0;     ///< Exit code of a failure
   bool may_pass = true;  ///< Whether trying again may help after a failure
   int signal = 0;        ///< Signal that stopped the task; 0 if none did
 };
@@ -62,11 +62,11 @@ struct RunOrder {
   std::vector<int> ranks;
   int tag = 0;
 };
-/// Save the task of this tag at the next step's edge: it goes on with other ranks.
+/// Save the task of this tag after the current step: it continues on other ranks.
 struct PauseOrder {
   int tag = 0;
 };
-/// Another rank of the task's group failed: leave its collectives.
+/// Another of the task's ranks failed: leave its collectives.
 struct BreakOrder {
   int tag = 0;
 };

@@ -1,4 +1,4 @@
-// The first rank's coordinator: hands tasks to ranks and hears from them how they go.
+// The first rank's coordinator, which hands tasks to ranks and receives their progress.
 #pragma once
 #include <chrono>
 #include <functional>
@@ -14,8 +14,7 @@
 
 namespace dmoerm::run {
 
-/// Receives everything that happens in a run: the events of docs/formats.md. The coordinator's thread calls it and must not be
-/// held up.
+/// Receives the events of a run (docs/formats.md). The coordinator's thread calls it, so it must return soon.
 using Observer = std::function<void(const nlohmann::json& event)>;
 
 /// An event with its name and the current time.
@@ -26,7 +25,7 @@ class Coordinator {
   /// @param observe  may be empty
   Coordinator(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
               const plan::DispatcherOptions& options, Observer observe);
-  /// Returns when nothing runs, nothing can start, and all ranks were told to quit.
+  /// Returns when no task runs, none can start, and all ranks have received the order to quit.
   void run();
 
  private:

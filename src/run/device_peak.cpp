@@ -16,8 +16,8 @@
 namespace dmoerm::run {
 namespace {
 
-/// Dense bfloat16 TFLOP/s (float16 where there is none) by the makers' data sheets; a name that another one begins with comes
-/// later.
+/// Dense bfloat16 TFLOP/s of GPUs (float16 if they have no bfloat16) from the makers' data sheets. The first entry that a GPU's
+/// name contains counts, so longer names stand first.
 constexpr std::array<std::pair<std::string_view, double>, 12> kKnown = {{{"B200", 2250},
                                                                          {"H200", 989},
                                                                          {"H100 PCIe", 756},
@@ -31,7 +31,7 @@ constexpr std::array<std::pair<std::string_view, double>, 12> kKnown = {{{"B200"
                                                                          {"RTX 4090", 165},
                                                                          {"RTX 3090", 71}}};
 
-/// Of the first GPU that this process sees, asked of the driver so that no CUDA header is needed; 0 if it is none of those.
+/// Peak of the first GPU that this process sees; 0 if it is not in the table. Asks the driver, which needs no CUDA header.
 double gpu_peak() {
   void* driver = ::dlopen("libcuda.so.1", RTLD_LAZY);
   if (driver == nullptr) return 0;

@@ -12,7 +12,7 @@ namespace {
 
 using nlohmann::json;
 
-/// Whether the coordinator says that another rank has failed. A transport may notice that before its message is here.
+/// Whether the coordinator reports soon that another rank has failed. A transport may notice the failure before that message.
 bool told_soon(const WorkerInbox& inbox) {
   for (int i = 0; i < 50 && !inbox.broken(); ++i) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   return inbox.broken();
@@ -28,19 +28,17 @@ Ended failed(const std::string& task, int tag, const std::exception& e) {
           .may_pass = failure.may_pass};
 }
 
-/// The outcome of the whole group: a rank's failure, pause or stop is everybody's.
+/// The outcome of a task on all its ranks: if one failed, paused or stopped, all did.
 Ended agreed(comm::Communicator& ranks, Ended own) {
-  const std::string text = encode(own);
-  for (const auto& bytes : ranks.all_gather(std::as_bytes(std::span<const char>(text)))) {
-    const std::string other_text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    Ended other = std::get<Ended>(decode_to_coordinator(other_text));
+  for (const std::string& text : ranks.gather_text(encode(own))) {
+    Ended other = std::get<Ended>(decode_to_coordinator(text));
     const bool speaks = other.outcome != TaskOutcome::done && other.outcome != TaskOutcome::interrupted;
     if (own.outcome != TaskOutcome::failed && speaks) own = std::move(other);
   }
   return own;
 }
 
-/// One rank's worker: does the orders of the coordinator.
+/// One rank's worker, which carries out the coordinator's orders.
 class Worker {
  public:
   Worker(comm::World& world, const TasksToRun& tasks, const RunHooks& hooks)
@@ -56,17 +54,17 @@ class Worker {
   }
 
  private:
-  /// Do one task in its group; all its ranks agree on the outcome before the first reports it.
+  /// Do one task. All its ranks agree on the outcome before the first of them reports it.
   void work_on(const RunOrder& order) {
     inbox_.begin(order.tag);
     const auto ranks = world_.make_group(order.ranks, 2 * order.tag);
-    // Ranks may still be waiting in a collective of `ranks` when others agree on the outcome: that needs its own group.
+    // Agreeing on the outcome needs a communicator of its own: some ranks may still be waiting in a collective of `ranks`.
     const auto outcome = world_.make_group(order.ranks, 2 * order.tag + 1);
     ranks->break_when(inbox_.broken());
     const train::TaskLine line = line_of(order, *ranks);
     line.doing("starting");
     const Ended own = attempt(order, *ranks, line);
-    line.doing("waiting for its group");
+    line.doing("waiting for the task's other ranks");
     const Ended end = agreed(*outcome, own);
     if (ranks->rank() == 0) inbox_.tell(end);
     if (hooks_.doing) hooks_.doing("waiting for work");
@@ -99,7 +97,7 @@ class Worker {
       end.outcome = TaskOutcome::paused;
       end.message = e.what();
     } catch (const CommError& e) {
-      if (!told_soon(inbox_)) throw;  // the group itself is broken
+      if (!told_soon(inbox_)) throw;  // no rank failed, so the communicator is broken
       end.outcome = TaskOutcome::interrupted;
       end.message = e.what();
     } catch (const std::exception& e) {
@@ -115,7 +113,7 @@ class Worker {
   WorkerInbox inbox_;
 };
 
-/// Let the caller do the external tasks that are open, and make sure that the coordinator hears of each of them.
+/// Let the caller do the open external tasks, and report each of them to the coordinator.
 void do_external(comm::World& world, const TasksToRun& tasks, const RunHooks& hooks) {
   std::set<std::string> open;
   for (const plan::Task& task : tasks.graph.tasks()) {

@@ -1,4 +1,4 @@
-// Runs a task graph over the world: the coordinator's thread on the first rank hands out tasks, every rank works.
+// Runs a task graph on all ranks: the coordinator's thread on the first rank hands out tasks, and every rank works.
 #pragma once
 #include <functional>
 #include <set>
@@ -12,14 +12,14 @@
 
 namespace dmoerm::run {
 
-/// What a run asks of its caller and tells it. Each function may be empty.
+/// Functions by which a run uses and informs its caller. Each may be empty.
 struct RunHooks {
-  /// Does the external tasks that are still open, in a thread of the first rank. It calls `done` for each that is done; those it
-  /// has not named when it returns are left for a later run. If it throws, they fail.
+  /// Does the open external tasks, in a thread of the first rank. It calls `done` for each finished task. Tasks that are not done
+  /// when it returns are left for a later run; if it throws, they fail.
   std::function<void(const std::set<std::string>& open, const std::function<void(const std::string& task)>& done)> external;
   /// Receives the run's events, on the first rank.
   Observer observe;
-  /// Told what this rank does now.
+  /// Receives what this rank does now.
   std::function<void(const std::string& what)> doing;
 };
 
@@ -27,14 +27,14 @@ struct RunHooks {
 struct TasksToRun {
   const plan::TaskGraph& graph;
   std::set<std::string> done;  ///< Tasks that need not run
-  /// Does a task; called on every rank of its group.
+  /// Does a task. Called on each of the task's ranks.
   std::function<void(const std::string& task, comm::Communicator& ranks, const train::TaskLine& line)> run;
   plan::DispatcherOptions placement = {};
 };
 
-/// Collective over the world; all ranks return the same summary. An exception of TasksToRun::run fails that task alone, even if
-/// only one rank of its group throws: the others are called out of their collectives. The task is tried again from its last
-/// checkpoint if that may help (Error::may_pass). Stopped ends the run. A CommError ends all ranks.
+/// Collective over the world; all ranks return the same summary. If TasksToRun::run throws, only that task fails, even if only
+/// one of its ranks throws: the others are called out of their collectives. The task is tried again from its last checkpoint if
+/// that may help (Error::may_pass). Stopped ends the run. A CommError ends all ranks.
 RunSummary run_tasks(comm::World& world, const TasksToRun& tasks, const RunHooks& hooks);
 
 }  // namespace dmoerm::run

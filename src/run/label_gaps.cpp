@@ -24,7 +24,8 @@ std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, 
         own.push_back(target);
     }
     if (own.empty()) continue;
-    spdlog::info("[label] category={} the experts of {} say where they are unsure", model.name, config.labels.pairs.bundle);
+    spdlog::info("[label] category={}: scoring with the experts of {} to find the pairs they are unsure of", model.name,
+                 config.labels.pairs.bundle);
     for (const std::size_t number : groups.of(model.name, config.labels.splits)) {
       const preference::Group group = groups.read(number);
       std::vector<std::string> texts;
@@ -41,8 +42,8 @@ std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, 
   }
   for (const label::Target& target : targets) {
     if (!gaps.contains(task_of(target)))
-      spdlog::warn("[label] {} has no expert for {}/{}: its pairs are drawn", config.labels.pairs.bundle, target.category,
-                   target.point);
+      spdlog::warn("[label] {} has no expert for {}/{}: its pairs are drawn at random", config.labels.pairs.bundle,
+                   target.category, target.point);
   }
   return gaps;
 }

@@ -1,4 +1,4 @@
-// Where the experts of a finished model are unsure, for `labels.pairs.choose: uncertain`.
+// Finds where the experts of a finished model are unsure, for `labels.pairs.choose: uncertain`.
 #pragma once
 #include <map>
 #include <string>

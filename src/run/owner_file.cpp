@@ -50,7 +50,7 @@ bool is_named(int descriptor, const std::filesystem::path& path) {
   return ::fstat(descriptor, &own) == 0 && ::stat(path.c_str(), &named) == 0 && own.st_ino == named.st_ino;
 }
 
-/// When a file was written last.
+/// When a file was last written.
 std::pair<std::int64_t, std::int64_t> version(int descriptor) {
   struct stat status {};
   ::fstat(descriptor, &status);
@@ -66,13 +66,13 @@ OwnerFile::OwnerFile(const std::filesystem::path& directory) : path_(directory /
   try {
     json owner;
     bool locks = true;
-    do {  // an owner that leaves removes the file, so the locked one may no longer be the one with that name
+    do {  // an owner removes the file when it leaves, so the locked file may no longer be the one with this name
       if (descriptor_ >= 0) ::close(descriptor_);
       descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
       if (descriptor_ < 0) throw IoError(fmt::format("{}: cannot open: {}", path_.string(), std::strerror(errno)));
       locks = ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0;
       if (!locks && errno == EWOULDBLOCK) {
-        for (int i = 0; i < 10 && read_owner(descriptor_).empty(); ++i)  // it writes right after it has locked
+        for (int i = 0; i < 10 && read_owner(descriptor_).empty(); ++i)  // the owner writes right after locking
           std::this_thread::sleep_for(std::chrono::milliseconds(100));
         refuse(directory, read_owner(descriptor_));
       }
@@ -80,13 +80,13 @@ OwnerFile::OwnerFile(const std::filesystem::path& directory) : path_(directory /
     } while (!is_named(descriptor_, path_));
     const std::string host = owner.value("host", ""), id = owner.value("job", "");
     if (!host.empty() && (host != host_name() || !locks) && (id.empty() || id != job())) {
-      // The owner's host may share no locks with this one. Then the file keeps changing, unless its owner is gone.
+      // The owner's host may not share locks with this one. Then a live owner keeps changing the file.
       const auto before = version(descriptor_);
       const auto until = std::chrono::steady_clock::now() + kWatch;
       while (std::chrono::steady_clock::now() < until) {
         std::this_thread::sleep_for(std::chrono::milliseconds(200));
         const int fresh = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);  // opening makes a network file system look for changes
-        if (fresh < 0) break;                                           // it has left
+        if (fresh < 0) break;                                           // the owner has left
         const bool changed = version(fresh) != before;
         ::close(fresh);
         if (changed) refuse(directory, owner);
@@ -118,7 +118,7 @@ OwnerFile::~OwnerFile() {
   thread_.join();
   ::unlink(path_.c_str());
   ::close(descriptor_);
-  std::error_code in_use;  // folders that stayed empty are removed again
+  std::error_code in_use;  // removes only folders that stayed empty
   for (const std::filesystem::path& folder : made_) std::filesystem::remove(folder, in_use);
 }
 

@@ -9,9 +9,9 @@
 
 namespace dmoerm::run {
 
-/// Owns a directory while it lives, through `owner.json` in it: the host, process and job that work there. A lock on the file
-/// keeps others of hosts that share locks away; for file systems that keep locks to one host, a thread rewrites the file every
-/// few seconds, and a newcomer of another host watches whether it still changes.
+/// Owns a directory during its lifetime, by the file `owner.json` with the host, process and job that work there. A lock on the
+/// file keeps out processes on hosts that share locks. Some file systems do not share locks between hosts, so a thread also
+/// rewrites the file every few seconds, and a newcomer on another host watches whether it still changes.
 class OwnerFile {
  public:
   /// @throws ConfigError naming the owner, if another live process works there; IoError

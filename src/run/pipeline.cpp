@@ -16,15 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-/// The host of each rank. Collective.
-std::vector<std::string> hosts_of(comm::World& world) {
-  const std::string host = world.host();
-  std::vector<std::string> hosts;
-  for (const auto& bytes : world.all().all_gather(std::as_bytes(std::span<const char>(host))))
-    hosts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  return hosts;
-}
-
 plan::Cluster cluster_of(const std::vector<std::string>& hosts) {
   plan::Cluster cluster;
   std::map<std::string, int> nodes;
@@ -32,7 +23,7 @@ plan::Cluster cluster_of(const std::vector<std::string>& hosts) {
   return cluster;
 }
 
-/// The first event of a run: its ranks and tasks.
+/// The first event of a run, with its ranks and tasks.
 json run_event(const RunContext& context, const std::vector<std::string>& hosts, const plan::TaskGraph& graph,
                const std::set<std::string>& done) {
   json ranks = json::array(), tasks = json::array();
@@ -64,14 +55,14 @@ RunFacts read_facts(const RunDirectory& directory) {
   return facts;
 }
 
-/// Tasks that need not run. Ingest and the selection of groups are done, and were checked, before the graph could be made.
+/// The tasks that need not run. Ingest and the selection of groups were done and checked before the graph could be made.
 std::set<std::string> done_tasks(const RunDirectory& directory, const std::vector<RunTask>& tasks) {
   std::set<std::string> done;
   for (const RunTask& task : tasks) {
     const bool early = task.id.kind == plan::TaskKind::ingest || task.id.kind == plan::TaskKind::selection;
     if (!early && !directory.done(task.node.id, task.identity)) continue;
     done.insert(task.node.id);
-    train::remove_checkpoints(directory.task(task.node.id));  // a kill right after the manifest leaves them
+    train::remove_checkpoints(directory.task(task.node.id));  // a process killed right after writing the manifest leaves them
   }
   return done;
 }
@@ -109,7 +100,7 @@ RunSummary run_pipeline(RunContext& context, comm::World& world, const RunHooks&
     task.run(context, task.identity, ranks);
     if (ranks.rank() == 0) spdlog::info("[run] task={} done", id);
   };
-  const std::vector<std::string> hosts = hosts_of(world);
+  const std::vector<std::string> hosts = world.all().gather_text(world.host());
   to_run.placement.cluster = cluster_of(hosts);
   to_run.placement.retries = static_cast<int>(context.config().cluster.retries);
   to_run.placement.regroup = context.config().cluster.regroup;

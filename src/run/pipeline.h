@@ -1,4 +1,4 @@
-// Does the tasks of a run: what is done, what must be done, and who does it.
+// Does the tasks of a run that are not done yet.
 #pragma once
 #include "comm/world.h"
 #include "run/dispatch_loop.h"
@@ -7,17 +7,17 @@
 
 namespace dmoerm::run {
 
-/// Everything beside configuration and token store that the tasks' identities depend on. The first rank finds it out, and tells
-/// the others through files of the run directory.
+/// What the tasks' identities depend on besides configuration and token store. The first rank determines it, and writes it into
+/// files of the run directory for the other ranks.
 struct RunFacts {
   ComputedOn on;
   ExternalTasks external;
 };
 
-/// On the first rank, before all ranks start together: check data and configuration, and the run directory against both.
+/// Check the data and the configuration, and compare the run directory with both. Runs on the first rank before all ranks start.
 /// @param facts  written into the run directory for the other ranks
-/// @param update  forget tasks whose settings or inputs changed, so that they are done again; otherwise such a run directory is
-/// refused
+/// @param update  true: forget tasks whose settings or inputs changed, so that they are done again; false: refuse such a run
+/// directory
 /// @throws as check_data() and stale_tasks()
 void check_run_directory(const RunContext& context, const RunFacts& facts, bool update);
 

@@ -25,11 +25,11 @@ namespace {
 using nlohmann::json;
 using plan::TaskKind;
 
-/// Version of the rule that divides the train groups between phase 1 and the aggregator. A changed rule gets a new word, so that
-/// what the old one made is done again.
+/// Version of the rule that divides the train groups between phase 1 and phase 3. A changed rule gets a new word, so that the
+/// tasks of the old rule are done again.
 constexpr const char* kSplitRuleVersion = "by prompt";
 
-/// Settings that decide every task of the ranks.
+/// Settings that affect every task except the external ones.
 json common_settings(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on) {
   json backbone = result_settings(config.backbone);
   backbone["digest"] = on.backbone;
@@ -44,7 +44,7 @@ class Planner {
   Planner(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on, const ExternalTasks& external)
       : config_(config), external_(external), common_(common_settings(config, store, on)) {}
 
-  /// @param node  after all nodes that it reads
+  /// @param node  a node whose inputs were all added before
   RunTask task_of(const plan::TaskNode& node) {
     RunTask task{.id = node.id, .node = node.task, .load = node.load, .identity = identity_of(node), .run = body_of(node)};
     keys_[node.task.id] = task.identity.key();
@@ -66,7 +66,7 @@ class Planner {
   }
 
   json settings_of(const plan::TaskNode& node) const {
-    if (node.id.kind == TaskKind::bundle) return json::object();  // all that decides it decided the report
+    if (node.id.kind == TaskKind::bundle) return json::object();  // nothing affects it that does not affect the report
     json settings = own_settings(node);
     settings.update(common_);
     return settings;
@@ -139,7 +139,7 @@ class Planner {
     }
   }
 
-  /// Place of a category in the configuration, which is that in the token store; -1 for "", all categories.
+  /// Index of a category in the configuration, which equals that in the token store; -1 for "", which means all categories.
   std::int32_t index_of(const std::string& category) const {
     if (category.empty()) return -1;
     const auto found = std::ranges::find(config_.categories, category, &config::CategoryConfig::name);
@@ -152,7 +152,7 @@ class Planner {
   const config::RunConfig& config_;
   const ExternalTasks& external_;
   json common_;
-  std::map<std::string, std::string> keys_;  ///< Keys of the tasks so far, by id
+  std::map<std::string, std::string> keys_;  ///< Keys of the tasks added so far, by id
 };
 
 }  // namespace
@@ -179,7 +179,7 @@ void check_data(const config::RunConfig& config, const data::TokenStore& store) 
   }
   check_labels(config, store);
   if (names != store.categories())
-    throw ConfigError("the token store has other categories than the configuration, or another order: ingest again");
+    throw ConfigError("the categories of the token store differ from those of the configuration, or in order: ingest again");
 }
 
 std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on,

@@ -16,22 +16,22 @@ struct RunTask {
   plan::Task node;
   plan::Load load;
   TaskIdentity identity;
-  /// Does it, collective over a group of ranks. Empty for external tasks, which the first rank does.
+  /// Does the task, collective over the given ranks. Empty for external tasks, which the first rank does.
   std::function<void(RunContext&, const TaskIdentity&, comm::Communicator&)> run;
 };
 
 /// Identities of external tasks by id: ingest, the selection of groups, each labelled point. The first rank knows them.
 using ExternalTasks = std::map<std::string, TaskIdentity>;
 
-/// All tasks of a run, in an order that respects their inputs.
-/// @param on        part of every task's identity; whoever needs no identities may leave it out
-/// @param external  identities of the external tasks; those left out are empty
+/// All tasks of a run, each after its inputs.
+/// @param on        part of every task's identity; may be left out if identities are not needed
+/// @param external  identities of the external tasks; missing ones are empty
 /// @throws as check_data()
 std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on = {},
                                 const ExternalTasks& external = {});
 
 /// Check the data against the configuration.
-/// @throws ConfigError listing every category without data and every point whose labels are missing, of one kind only, or too few
+/// @throws ConfigError listing every category without data and every point whose labels are missing, all of one kind, or too few
 void check_data(const config::RunConfig& config, const data::TokenStore& store);
 
 /// Set cost, speed-up and memory of every task for a device.

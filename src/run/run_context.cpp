@@ -15,14 +15,15 @@
 namespace dmoerm::run {
 namespace {
 
-/// Layers below the adapted ones. @throws ConfigError if more are to be adapted than there are
+/// Number of layers below the adapted ones. @throws ConfigError if lora_layers is more than the backbone has
 std::int64_t first_adapted(const config::RunConfig& config, const config::TrainConfig& train, std::int64_t layers) {
   if (train.lora_layers > layers)
-    throw ConfigError(fmt::format("lora_layers: {} asked for, {} has {} layers", train.lora_layers, config.backbone.dir, layers));
+    throw ConfigError(
+        fmt::format("lora_layers: {} is more than the {} layers of {}", train.lora_layers, layers, config.backbone.dir));
   return train.lora_layers > 0 ? layers - train.lora_layers : 0;
 }
 
-/// The same for the same weights, however they are spread over files.
+/// Digest of config.json and the weights, independent of how they are spread over files.
 std::string digest_of(const nn::Backbone& backbone, const std::filesystem::path& directory) {
   std::string parts = read_file(directory / "config.json");
   for (const auto& [name, slot] : backbone.weights().named()) {
@@ -75,8 +76,8 @@ nn::LoraSpec RunContext::lora_of(const config::TrainConfig& train) {
 nn::BackboneSource RunContext::backbones() {
   return {[this] { return pretrained(); },
           [this] {
-            trunks_.clear();  // a backbone that goes may leave its address to the next one
-            // Read again rather than copied: beside what is trained, nothing is kept that nobody uses.
+            trunks_.clear();  // the next backbone may get the old one's address
+            // Reads the files again instead of keeping an untrained copy in memory.
             if (pretrained_.use_count() == 1) pretrained_.reset();
             return read_backbone();
           }};
@@ -97,7 +98,7 @@ nn::RewardModel RunContext::fresh_model(const std::string& name) {
     fresh = nn::RewardModel(pretrained(), lora_of(config_.base));
     fresh.adapter()->initialise(mix64(config_.seed) ^ stable_hash(name));
   }
-  // A small random head: with zeros the adapter would get no gradient until the head has moved.
+  // A small random head, because a zero head would give the adapter no gradient in the first step.
   Rng rng(config_.seed, "head/" + name);
   std::vector<float> head(static_cast<std::size_t>(fresh.backbone().spec().width));
   for (float& h : head) h = static_cast<float>(0.02 * rng.normal());
@@ -108,7 +109,7 @@ nn::RewardModel RunContext::fresh_model(const std::string& name) {
 
 nn::RewardModel RunContext::load_model(const std::string& task) {
   if (loaded_task_ == task) return loaded_;
-  release_models();  // free the old one first
+  release_models();  // frees the old model first
   loaded_ = nn::RewardModel::load(directory_.task(task), backbones());
   loaded_task_ = task;
   return loaded_;

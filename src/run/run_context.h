@@ -1,4 +1,4 @@
-// What every task of a run works with, and how the models of finished tasks are loaded again.
+// What every task of a run uses: configuration, data, device, and the models of finished tasks.
 #pragma once
 #include <memory>
 #include <string>
@@ -20,25 +20,25 @@ class RunContext {
   [[nodiscard]] const config::RunConfig& config() const { return config_; }
   [[nodiscard]] const data::TokenStore& store() const { return store_; }
   [[nodiscard]] const RunDirectory& directory() const { return directory_; }
-  /// Of the task that runs now.
+  /// Callbacks of the task that runs now.
   [[nodiscard]] const train::TaskLine& line() const { return line_; }
   void set_line(const train::TaskLine& line) { line_ = line; }
   [[nodiscard]] at::Device device() const { return device_; }
 
-  /// The pretrained backbone, loaded once a process. Frozen users share it.
+  /// The pretrained backbone, loaded once per process and shared by all who do not train it.
   std::shared_ptr<nn::Backbone> pretrained();
   /// An untrained model of phase 1, with a small random head.
   nn::RewardModel fresh_model(const std::string& name);
-  /// What a phase-1 task ("base/<c>", "single", "category/<c>") left. The last one loaded is kept.
+  /// The model that a phase-1 task ("base/<c>", "single", "category/<c>") trained. Keeps the last one it loaded.
   nn::RewardModel load_model(const std::string& task);
   /// The finished double-layer model of this run. Kept until another model is made or loaded.
   std::shared_ptr<const moe::Model> assemble_model();
-  /// What scores groups of the store in phases 1 to 3.
+  /// A scorer for groups of the store, for phases 1 to 3.
   [[nodiscard]] train::GroupScorer scorer(comm::Communicator& ranks) {
     return {store_, config_.compute.micro_batch_tokens, trunks_, ranks};
   }
   [[nodiscard]] train::TrunkCache& trunks() { return trunks_; }
-  /// The adapter that a training makes.
+  /// The shape of the adapter that a training makes.
   [[nodiscard]] nn::LoraSpec lora_of(const config::TrainConfig& train);
   /// Experts of a category in the order of its points.
   std::vector<nn::RewardModel> load_experts(std::int32_t category);
@@ -46,7 +46,7 @@ class RunContext {
   [[nodiscard]] const config::CategoryConfig& category(std::int32_t index) const {
     return config_.categories[static_cast<std::size_t>(index)];
   }
-  /// Task that trains a point: "expert/<category>/<point>", or the points that it trains together joined by "+".
+  /// Id of the task that trains a point: "expert/<category>/<point>"; "+" joins points that one task trains together.
   [[nodiscard]] std::string expert_task(std::int32_t category, std::size_t point) const;
 
  private:
@@ -57,7 +57,7 @@ class RunContext {
   std::shared_ptr<nn::Backbone> read_backbone() const;
   /// The pretrained backbone, and copies of it to train.
   nn::BackboneSource backbones();
-  /// Forget every model but the pretrained backbone.
+  /// Free every model but the pretrained backbone.
   void release_models();
 
   std::shared_ptr<nn::Backbone> pretrained_;
@@ -68,17 +68,17 @@ class RunContext {
   std::shared_ptr<const moe::Model> assembled_;
 };
 
-/// What tasks are computed with and on that the configuration only names.
+/// Facts behind names of the configuration: which weights and which device the tasks use.
 struct ComputedOn {
-  std::string backbone;  ///< sha256 over config.json and every weight as loaded
-  std::string device;    ///< cpu or cuda
+  std::string backbone;  ///< SHA-256 over config.json and every weight as loaded
+  std::string device;    ///< Type of the device: cpu or cuda
 };
 
-/// Before any work: the backbone loads and has what the configuration asks of it.
+/// Check, before any work, that the backbone loads and is large enough for the configuration.
 /// @throws DataError, IoError for a broken checkpoint; ConfigError for too few positions or layers, or an absent device
 ComputedOn check_backbone(const config::RunConfig& config);
 
-/// States and rewards of all experts of a category for some groups. @param loaded  the category's base
+/// States and rewards of all experts of a category for some groups. Collective over `ranks`.
 moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
                                     comm::Communicator& ranks);
 

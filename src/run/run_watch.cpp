@@ -33,7 +33,7 @@ void RunWatch::label(const label::LabelProgress& progress) {
   if (std::chrono::duration<double>(now - labelled_).count() < kLabelS) return;
   labelled_ = now;
   for (const label::PointProgress& point : progress.points) {
-    if (point.answered == 0 && point.outstanding == 0) continue;  // nothing new to say
+    if (point.answered == 0 && point.outstanding == 0) continue;  // nothing has changed
     (*watcher_)(event("label", {{"task", plan::TaskId::label(point.target.category, point.target.point).text()},
                                 {"labelled", point.known + point.answered + point.skipped},
                                 {"total", point.total}}));

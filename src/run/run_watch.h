@@ -1,4 +1,4 @@
-// Connects a run with those who watch it.
+// Connects a run with its screen, status page and files for watching.
 #pragma once
 #include <filesystem>
 #include <memory>
@@ -14,17 +14,17 @@
 
 namespace dmoerm::run {
 
-/// On the first rank: from the moment that the run directory is in order until the run's last event.
+/// Lives on the first rank from the moment that the run directory is ready until the run's last event.
 class RunWatch {
  public:
   /// @throws ConfigError if the status page's token is not set
   RunWatch(const config::RunConfig& config, const run::RunDirectory& directory, comm::Heartbeat& heartbeat);
 
-  /// Whether log lines go above a screen now.
+  /// Whether log lines now go above a screen.
   [[nodiscard]] bool on_screen() const { return watcher_ && watcher_->on_screen(); }
-  /// Pass on an event of the pipeline. After "finish" log lines go to stderr again.
+  /// Pass on an event of the pipeline. After "finish", log lines go to stderr again.
   void hear(const nlohmann::json& event);
-  /// Pass on how far labelling is, every few seconds. Called by the thread that labels, which ends before "finish".
+  /// Pass on the progress of labelling, every few seconds. Called by the labelling thread, which ends before "finish".
   void label(const label::LabelProgress& progress);
 
  private:

@@ -224,8 +224,7 @@ std::vector<std::string> slurm_hints(const config::RunConfig& config) {
 }
 
 std::string slurm_script(const config::RunConfig& config, const SlurmJob& job, std::string_view original) {
-  const std::string usage =
-      "# Written by `dmoerm slurm`, which replaces it when it is used again. More: docs/cluster.md.";
+  const std::string usage = "# Written by `dmoerm slurm`, which replaces it when it is used again. More: docs/cluster.md.";
   const std::string with_options = with_block(with_block(original, "usage", usage), "options", options_of(config, job));
   return with_block(with_options, "settings", settings_of(config, job));
 }

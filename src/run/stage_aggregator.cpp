@@ -14,7 +14,7 @@ namespace dmoerm::run {
 
 namespace {
 
-/// Version of the rule that chooses for the kind `best`. A changed rule gets a new word, so that its choices are made again.
+/// Version of the rule by which the kind `best` chooses. A changed rule gets a new word, so that the choices are made again.
 constexpr const char* kChoiceRuleVersion = "held out, by a standard error";
 
 }  // namespace
@@ -55,8 +55,7 @@ void run_aggregator(RunContext& context, const std::string& task, std::int32_t c
   keep(moe::Aggregator::mean(train));
   for (const char* kind : {"linear", "mlp"}) keep(moe::Aggregator::fit(kind, train, validation, config, context.config().seed));
   std::string chosen = config::word(config.kind);
-  if (config.kind == config::AggregatorKind::best) {  // the smallest one, unless groups that none has seen speak for a larger
-                                                      // one; never the test split
+  if (config.kind == config::AggregatorKind::best) {  // the smallest kind, unless a larger one is better on held-out train groups
     chosen = "mean";
     for (const char* larger : {"linear", "mlp"}) {
       if (moe::clearly_better(held_out[larger], held_out[chosen])) chosen = larger;

@@ -1,4 +1,4 @@
-// The stage of phase 3: the aggregators of a category and the choice between them.
+// The stage "aggregator", phase 3: fits the aggregators of a category and chooses one.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -9,15 +9,15 @@
 
 namespace dmoerm::run {
 
-/// Settings that decide the aggregators, beside those of every task.
+/// Settings that affect the aggregators, besides those of every task.
 nlohmann::json aggregator_settings(const config::RunConfig& config);
 
-/// Fit mean, linear and MLP aggregators on the cached features, and choose one. Collective over the group; its first rank works
-/// and writes.
+/// Fit mean, linear and MLP aggregators on the cached features, and choose one. Collective over `ranks`; only the first of them
+/// works.
 void run_aggregator(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
                     comm::Communicator& ranks);
 
-/// Mean and deviation of rewards [N], with which scores can be normalised: {"mean", "std", "count"}.
+/// Mean and deviation of rewards [N], to normalise scores: {"mean", "std", "count"}.
 nlohmann::json score_statistics(const at::Tensor& rewards_N);
 
 }  // namespace dmoerm::run

@@ -33,7 +33,7 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
   const train::TrainOutcome outcome = train::train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError(outcome.failure);
   nlohmann::json metrics = metrics_of(outcome, trainees[0]);
-  if (category < 0) {  // the fallback, whose scores may be wanted normalised
+  if (category < 0) {  // the fallback, whose scores a user may normalise
     const train::GroupRewards scored = context.scorer(ranks).rewards(fresh, trainees[0].validation);
     metrics["score"] = score_statistics(at::tensor(at::ArrayRef<float>(scored.rewards)));
   }

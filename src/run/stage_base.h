@@ -1,4 +1,4 @@
-// The stages of phase 1: a category's base, and the baselines, which are phase 1 on other groups.
+// The stages of phase 1: the bases of categories, the single model, and the baselines, which train on other groups.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -8,12 +8,12 @@
 
 namespace dmoerm::run {
 
-/// Settings that decide a phase-1 model, beside those of every task. @param steps  most updates
+/// Settings that affect a phase-1 model, besides those of every task. @param steps  most updates
 nlohmann::json base_settings(const config::RunConfig& config, std::int64_t steps);
 
-/// Train one reward model on overall preferences. Collective over the group; its first rank writes.
-/// @param category   -1: all categories
-/// @param steps_max  0: as configured
+/// Train one reward model on overall preferences. Collective over `ranks`; the first of them writes.
+/// @param category   index of a category; -1 = all
+/// @param steps_max  most updates; 0 = as configured
 void run_base(RunContext& context, const std::string& task, std::int32_t category, train::Subset subset, std::int64_t steps_max,
               const TaskIdentity& identity, comm::Communicator& ranks);
 

@@ -40,8 +40,8 @@ void check_bundle_template(const std::string& named, const std::string& digest, 
   const std::string learnt = nlohmann::json::parse(provenance).value("template_digest", digest);
   if (learnt == digest) return;
   throw DataError(fmt::format(
-      "backbone.chat_template: {} has digest {}, the inputs were read with {}: put the old file back, or run with --update",
-      named, digest, learnt));
+      "backbone.chat_template: {} has digest {}, the inputs were read with {}: restore the old file, or run with --update", named,
+      digest, learnt));
 }
 
 void run_bundle(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks) {
@@ -62,7 +62,7 @@ void run_bundle(RunContext& context, const TaskIdentity& identity, comm::Communi
                        {"seed", config.seed}};
   moe::save_bundle(bundle, directory, config.backbone.dir, golden_texts());
   context.directory().complete(task, identity, files_of(directory), nlohmann::json::object());
-  spdlog::info("[bundle] saved, loaded again and compared: {}", directory.string());
+  spdlog::info("[bundle] saved, and checked by loading it again: {}", directory.string());
 }
 
 }  // namespace dmoerm::run

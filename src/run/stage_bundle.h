@@ -5,7 +5,7 @@
 
 namespace dmoerm::run {
 
-/// Write <run>/bundle from the run's finished tasks, load it again and compare. Collective over the group; its first rank works.
+/// Write <run>/bundle from the run's finished tasks, load it again and compare. Collective over `ranks`; only the first works.
 void run_bundle(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

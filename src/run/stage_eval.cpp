@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kResultsSchema = 3;  // of results.json; 3: computed by the scorer that users call
+constexpr int kResultsSchema = 3;  // schema of results.json; 3: computed by the scorer that users call
 constexpr const char* kKinds[] = {"mean", "linear", "mlp"};
 
 std::vector<float> floats_of(const at::Tensor& rewards_N) {
@@ -42,7 +42,7 @@ class Evaluation {
     }
   }
 
-  /// Everything about the category as results.json holds it, on every rank.
+  /// The content of results.json, on every rank.
   json results() {
     const std::string& name = context_.category(category_).name;
     score_with_the_whole_model();
@@ -67,7 +67,7 @@ class Evaluation {
     return train::labelled_groups(context_.store(), category_, train::Subset::test, label, context_.config());
   }
 
-  /// DMoERM end to end with its own routing, and the parts of it that the report shows beside it.
+  /// Score with the double-layer model and its own routing, and with the parts of it that the report shows separately.
   void score_with_the_whole_model() {
     const std::shared_ptr<const moe::Model> whole = context_.assemble_model();
     const moe::Model& model = *whole;
@@ -97,7 +97,7 @@ class Evaluation {
     models_.insert({"dmoerm", "oracle_route", "single", "mean", "linear", "mlp"});
   }
 
-  /// A model of phase 1 alone.
+  /// Score with a model of phase 1.
   void score_with(const std::string& column, const std::string& task) {
     const nn::RewardModel model = context_.load_model(task);
     for (const auto& [index, texts] : own_) {
@@ -107,9 +107,9 @@ class Evaluation {
     models_.insert(column);
   }
 
-  /// Every rank gets what all have found. A signal to one of them ends the evaluation of all.
+  /// Give every rank the results of all ranks. A signal to one of them ends the evaluation of all.
   void gather() {
-    if (comm::largest_of(ranks_, stop_requested() ? 1 : 0) > 0) throw Stopped("the evaluation broke off");
+    if (comm::largest_of(ranks_, stop_requested() ? 1 : 0) > 0) throw Stopped("the evaluation was interrupted");
     json own = json::array();
     for (const auto& [index, rewards] : rewards_) own.push_back({index, rewards, routes_.at(index)});
     const std::vector<std::uint8_t> bytes = json::to_cbor(own);  // exact for every number
@@ -122,12 +122,12 @@ class Evaluation {
     }
   }
 
-  /// Pairs that a model orders correctly, for each labelled group.
+  /// Number of pairs that a model orders correctly in each labelled group.
   [[nodiscard]] json right_pairs(const std::string& model, const std::vector<train::LabelledGroup>& groups) const {
     json right = json::array();
     for (const train::LabelledGroup& g : groups) {
       const std::vector<float>& all = rewards_.at(g.group).at(model);
-      std::vector<float> own;  // of the responses that the pairs are about
+      std::vector<float> own;  // rewards of the responses in pairs
       for (const std::int32_t r : g.responses) own.push_back(all[static_cast<std::size_t>(r)]);
       right.push_back(nn::pairs_right(own, g.pairs));
     }
@@ -143,9 +143,9 @@ class Evaluation {
   std::int32_t category_;
   comm::Communicator& ranks_;
   std::vector<train::LabelledGroup> overall_;
-  std::vector<std::vector<train::LabelledGroup>> points_;                      ///< one list a point
-  std::map<std::int64_t, moe::TokenTexts> own_;                                ///< this rank's groups
-  std::map<std::int64_t, std::map<std::string, std::vector<float>>> rewards_;  ///< group -> model -> rewards of its responses
+  std::vector<std::vector<train::LabelledGroup>> points_;                      ///< Labelled groups of each point
+  std::map<std::int64_t, moe::TokenTexts> own_;                                ///< Texts of this rank's groups
+  std::map<std::int64_t, std::map<std::string, std::vector<float>>> rewards_;  ///< Group -> model -> rewards of its responses
   std::map<std::int64_t, json> routes_;
   std::set<std::string> models_;
   moe::ScoringLimits limits_;

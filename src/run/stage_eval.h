@@ -1,4 +1,4 @@
-// The stage "eval": test figures of a category.
+// The stage "eval": evaluates every model on a category's test groups.
 #pragma once
 #include <string>
 
@@ -7,11 +7,11 @@
 
 namespace dmoerm::run {
 
-/// Settings that decide the test figures, beside those of every task.
+/// Settings that affect the test figures, besides those of every task.
 nlohmann::json eval_settings(const config::RunConfig& config);
 
-/// Score the test groups of a category with every model and write results.json, group by group. Collective over the group; its
-/// first rank writes.
+/// Score the test groups of a category with every model, and write the figures of each group into results.json. Collective over
+/// `ranks`; the first of them writes.
 void run_eval(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
               comm::Communicator& ranks);
 

@@ -16,7 +16,7 @@ struct PointLabels {
   std::vector<train::LabelledGroup> training, validation;
 };
 
-/// A point's labels, from the judges where the configuration names any, else from the data.
+/// A point's labels: from the judges if the configuration names any, else from the data.
 PointLabels labels_of(const RunContext& context, std::int32_t category, const std::string& point) {
   const config::RunConfig& config = context.config();
   const data::TokenStore& store = context.store();
@@ -33,9 +33,8 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
   const std::int64_t pairs = train::count_pairs(labels.training);
   if (pairs < config.experts.labels_min) {
     throw DataError(
-        fmt::format("{}: {} pairs of phase 1 have a verdict that the judges gave in both orders, at least {} are needed "
-                    "(experts.labels_min); see "
-                    "label/report.md for what they answered",
+        fmt::format("{}: {} pairs of phase 1 have the same verdict in both orders, at least {} are needed "
+                    "(experts.labels_min); label/report.md shows what the judges answered",
                     task, pairs, config.experts.labels_min));
   }
   if (labels.validation.empty())

@@ -1,4 +1,4 @@
-// The stage of phase 2: experts of a category that step together over its frozen base.
+// The stage "expert", phase 2: trains experts of a category together over its frozen base.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -9,10 +9,10 @@
 
 namespace dmoerm::run {
 
-/// Settings that decide a set of experts, beside those of every task.
+/// Settings that affect experts, besides those of every task.
 nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category);
 
-/// Train the experts of a set of points, `first_point` on. Collective over the group; its first rank writes.
+/// Train the experts of a set of points, from `first_point` on. Collective over `ranks`; the first of them writes.
 void run_experts(RunContext& context, const std::string& task, std::int32_t category, std::size_t first_point, std::size_t points,
                  const TaskIdentity& identity, comm::Communicator& ranks);
 

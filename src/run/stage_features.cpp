@@ -8,7 +8,7 @@ namespace {
 
 constexpr const char* kSplits[] = {"train", "validation"};
 
-/// Labelled groups of the cached features, in their order. @param split  of kSplits
+/// Labelled groups of the cached features, in their order. @param split  one of kSplits
 std::vector<train::LabelledGroup> feature_groups(const RunContext& context, std::int32_t category, const std::string& split) {
   return train::labelled_groups(context.store(), category, split == "train" ? train::Subset::phase3 : train::Subset::validation,
                                 preference::kOverall, context.config());

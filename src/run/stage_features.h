@@ -1,4 +1,4 @@
-// The stage "features": the experts' states and rewards, cached for phase 3.
+// The stage "features": computes the experts' states and rewards for phase 3.
 #pragma once
 #include <string>
 
@@ -7,11 +7,11 @@
 
 namespace dmoerm::run {
 
-/// Settings that decide the features of a category, beside those of every task.
+/// Settings that affect the features of a category, besides those of every task.
 nlohmann::json features_settings(const config::RunConfig& config, const config::CategoryConfig& category);
 
-/// Compute states and rewards of a category's experts on the groups of phase 3 and on the validation groups. Collective over the
-/// group; its first rank writes.
+/// Compute states and rewards of a category's experts on the groups of phase 3 and on the validation groups. Collective over
+/// `ranks`; the first of them writes.
 void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
                   comm::Communicator& ranks);
 

@@ -1,4 +1,4 @@
-// The stage "ingest": the inputs as a token store. The first rank does it before the ranks' tasks can be sized.
+// The stage "ingest": makes a token store of the inputs. The first rank does it before the graph of tasks can be made.
 #pragma once
 #include <filesystem>
 
@@ -7,9 +7,10 @@
 
 namespace dmoerm::run {
 
-/// Tokenise the inputs, unless that is done. @param update  do it again if settings or inputs changed, instead of refusing
+/// Tokenise the inputs, unless that is done.
+/// @param update  whether to do it again if settings or inputs changed, instead of refusing the run directory
 /// @return the stage's identity
-/// @throws ConfigError naming what changed; as data::ingest()
+/// @throws ConfigError naming what changed; errors of data::ingest()
 TaskIdentity run_ingest(const config::RunConfig& config, const RunDirectory& directory, bool update);
 
 /// The token store of a run directory.

@@ -41,12 +41,12 @@ std::string counted_with(const config::LabelsConfig& labels) {
   std::string text;
   for (const config::JudgeConfig& judge : labels.judges) {
     text += (text.empty() ? "" : "; ") + judge.model + ": " +
-            (judge.tokenizer.empty() ? "an estimate (about 6 letters a token, rather too many than too few)" : judge.tokenizer);
+            (judge.tokenizer.empty() ? "an estimate (about 6 letters a token, which is rather too high)" : judge.tokenizer);
   }
   return text;
 }
 
-/// A store for the dry run: the real one, or an empty one that is removed again.
+/// A store for the dry run: the real one, or an empty temporary one.
 class StoreToLookAt {
  public:
   explicit StoreToLookAt(const fs::path& path)
@@ -86,7 +86,7 @@ LabelStage::LabelStage(const config::RunConfig& config, RunDirectory directory, 
   if (labels.judges.empty()) throw ConfigError("labels.judges: no judge to ask: name at least one with its model and endpoints");
   judges_ = judge::make_judges(labels, judge_folder(), counter_of);
   for (const label::Target& target : targets_)
-    static_cast<void>(judges_.front().answer_forms.front().criteria().find(target.category, target.point));  // known
+    static_cast<void>(judges_.front().answer_forms.front().criteria().find(target.category, target.point));  // throws if unknown
   selection_ = selection_identity(config);
   const fs::path file = run_selection(config, directory_, selection_);
   groups_ = std::make_unique<label::GroupFile>(file);

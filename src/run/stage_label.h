@@ -29,28 +29,28 @@ class LabelStage {
 
   /// "label/<category>/<point>"
   static std::string task(const label::Target& target) { return plan::TaskId::label(target.category, target.point).text(); }
-  /// What decided the groups that are labelled.
+  /// Identity of the task that selected the groups.
   [[nodiscard]] const TaskIdentity& selection() const { return selection_; }
-  /// What decides each point's verdicts, by task.
+  /// Identity of each point's verdicts, by task.
   [[nodiscard]] const std::map<std::string, TaskIdentity>& identities() const { return identities_; }
   [[nodiscard]] const std::vector<label::Target>& targets() const { return targets_; }
 
-  /// Whether any point's verdicts are not in the run directory yet.
+  /// Whether some point's verdicts are missing in the run directory.
   [[nodiscard]] bool any_open() const;
 
-  /// The dry run's table. Looks answers up in the store if it can be opened.
+  /// The table of the dry run. Looks up answers in the store if it can be opened.
   std::string estimate();
 
-  /// Read the keys and lock the store, to report problems early; run() does it too.
+  /// Read the API keys and lock the store, to report problems early. run() does the same.
   void open();
 
   struct Run {
     label::SpendLimits limits;                           ///< Limits of this call alone
     bool terminal = false;                               ///< Whether to draw the live line; else a line is logged every minute
     std::set<std::string> tasks = {};                    ///< Tasks to label; empty: all
-    std::function<bool()> stop;                          ///< Returns true: collect what is in flight, and end
-    std::function<void(const std::string&)> point_done;  ///< Told of each task whose verdicts are now in the run directory
-    std::function<void(const label::LabelProgress&)> progress;  ///< Told often how far it is
+    std::function<bool()> stop;                          ///< Returns whether to collect the open requests and end
+    std::function<void(const std::string&)> point_done;  ///< Receives each task whose verdicts are now in the run directory
+    std::function<void(const label::LabelProgress&)> progress;  ///< Receives the progress, often
   };
   /// Ask the questions without a stored answer, and write the report.
   label::LabellingEnd run(const Run& how);
@@ -75,7 +75,7 @@ class LabelStage {
   std::optional<label_store::LabelStore> store_;
   std::unique_ptr<label::GroupFile> groups_;
   std::vector<label::Target> targets_;  ///< All points of the configuration
-  std::set<std::string> only_;          ///< Tasks that are asked for; empty: all
+  std::set<std::string> only_;          ///< Tasks to do; empty: all
   std::vector<std::vector<label::GroupPairs>> pairs_;
   TaskIdentity selection_;
   std::map<std::string, TaskIdentity> identities_;

@@ -66,7 +66,7 @@ class Report {
       row.push_back(all_.contains(column.key) ? put("all", column.key, all_[column.key]) : "-");
     accuracy_.push_back(row);
     std::string text = fmt::format(
-        "# {}: accuracy on the test split\n\nShare of ordered pairs that a model orders rightly, with 95 % bootstrap intervals "
+        "# {}: accuracy on the test split\n\nShare of pairs that a model orders correctly, with 95 % bootstrap intervals "
         "over groups.\n\n{}",
         context_.config().name, markdown_table(accuracy_));
     for (const char* rival : {"single", "category", "mean"}) {
@@ -80,8 +80,8 @@ class Report {
             markdown_table(routes_);
     text += router_text();
     text +=
-        "\n## What it cost\n\nTraining alone, a rank's seconds from first to last step; routing, features and evaluation come on "
-        "top.\n\n" +
+        "\n## What it cost\n\nSeconds of a rank from the first to the last step of training, without routing, features and "
+        "evaluation.\n\n" +
         cost_table();
     const auto judged = context_.directory().task("label") / "report.md";
     if (!context_.config().labels.judges.empty() && std::filesystem::exists(judged)) text += "\n" + read_file(judged);
@@ -123,8 +123,10 @@ class Report {
       for (std::size_t p = 0; p < c.points.size(); ++p) {
         const std::string task = context_.expert_task(static_cast<std::int32_t>(i), p);
         json metrics = context_.directory().metrics(task).at(c.points[p]);
-        if (!seen.insert(task).second)
-          metrics["tokens"] = 0, metrics["seconds"] = 0;  // experts that stepped together have these in common
+        if (!seen.insert(task).second) {  // experts that trained together share tokens and seconds
+          metrics["tokens"] = 0;
+          metrics["seconds"] = 0;
+        }
         experts.add(metrics);
       }
       row(fmt::format("{} experts {}", c.points.size(), c.name), experts);
@@ -155,9 +157,11 @@ class Report {
   void add_routes(const std::string& name, const json& routes) {
     double right = 0, fallback = 0;
     for (const json& route : routes) {
-      right += route["category"] == name, fallback += route["category"] == "";
+      right += route["category"] == name;
+      fallback += route["category"] == "";
       ++confusion_[name][route["likeliest"].get<std::string>()];
-      confidence_.push_back(route["confidence"]), likeliest_right_.push_back(route["likeliest"] == name);
+      confidence_.push_back(route["confidence"]);
+      likeliest_right_.push_back(route["likeliest"] == name);
     }
     const double n = std::max<double>(1, static_cast<double>(routes.size()));
     const json aggregator = context_.directory().metrics(TaskId::aggregator(name).text());
@@ -184,7 +188,8 @@ class Report {
     }
     const double error = calibration_error(confidence_, likeliest_right_);
     const double temperature = context_.directory().metrics(TaskId::router().text()).at("temperature");
-    numbers_["router"]["calibration_error"] = error, numbers_["router"]["temperature"] = temperature;
+    numbers_["router"]["calibration_error"] = error;
+    numbers_["router"]["temperature"] = temperature;
     return fmt::format(
         "\n## The router\n\nTest prompts by category and likeliest category, whatever the threshold.\n\n{}\nCalibrated by "
         "temperature {:.3f}; expected calibration error {:.3f} over {} prompts, ten bins.\n",
@@ -202,7 +207,7 @@ class Report {
       {"category", "groups / pairs", "single model", "one per category", "mean of experts", "linear", "MLP", "DMoERM"}};
   std::vector<std::vector<std::string>> points_ = {{"category", "point", "pairs", "accuracy"}};
   std::vector<std::vector<std::string>> routes_ = {
-      {"category", "routed rightly", "to the single model", "aggregator chosen", "mean (held out)", "linear", "MLP"}};
+      {"category", "routed correctly", "to the single model", "aggregator chosen", "mean (held out)", "linear", "MLP"}};
 };
 
 }  // namespace

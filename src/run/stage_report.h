@@ -1,4 +1,4 @@
-// The stage "report": tables over all categories.
+// The stage "report": writes tables over all categories.
 #pragma once
 #include <string>
 
@@ -7,10 +7,10 @@
 
 namespace dmoerm::run {
 
-/// Settings that decide the report, beside those of every task.
+/// Settings that affect the report, besides those of every task.
 nlohmann::json report_settings(const config::RunConfig& config);
 
-/// Write report.md, report.json and cost.json. Collective over the group; its first rank works.
+/// Write report.md, report.json and cost.json. Collective over `ranks`; only the first of them works.
 void run_report(RunContext& context, const std::string& task, const TaskIdentity& identity, comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

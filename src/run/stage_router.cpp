@@ -20,7 +20,7 @@ at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& 
 }
 
 void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks) {
-  if (ranks.rank() != 0) return;  // a linear head: not worth sharing
+  if (ranks.rank() != 0) return;  // fitting a linear head is not worth sharing
   const auto prompts_of = [&](train::Subset subset) { return train::groups_of(context.store(), -1, subset, context.config()); };
   const auto labels_of = [&](const std::vector<std::int64_t>& groups) {
     std::vector<std::int32_t> labels;

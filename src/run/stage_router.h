@@ -10,11 +10,11 @@
 
 namespace dmoerm::run {
 
-/// Settings that decide the router, beside those of every task.
+/// Settings that affect the router, besides those of every task.
 nlohmann::json router_settings(const config::RunConfig& config);
 
-/// Fit the router on pooled base states of the train prompts, calibrate it on the validation prompts. Collective over the group;
-/// its first rank works and writes.
+/// Fit the router on pooled base states of the train prompts, and calibrate it on the validation prompts. Collective over
+/// `ranks`; only the first of them works.
 void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks);
 
 /// Pooled base states of the groups' prompts, one row each.

@@ -8,9 +8,7 @@ namespace dmoerm::run {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-TaskIdentity selection_identity(const config::RunConfig& config) {
-  return {data::selection_settings(config), {}};
-}
+TaskIdentity selection_identity(const config::RunConfig& config) { return {data::selection_settings(config), {}}; }
 
 fs::path run_selection(const config::RunConfig& config, const RunDirectory& directory, const TaskIdentity& identity) {
   const std::string task = plan::TaskId::selection().text(), file = "groups.jsonl";

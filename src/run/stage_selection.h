@@ -1,4 +1,4 @@
-// The stage "label/groups": the selected groups with their texts, for labelling.
+// The stage "label/groups": writes the texts of the groups that are selected for labelling.
 #pragma once
 #include <filesystem>
 
@@ -7,10 +7,10 @@
 
 namespace dmoerm::run {
 
-/// What decides which groups are selected. Reads the inputs' checksums. @throws IoError
+/// Identity of the selection. Reads the inputs to compute their checksums. @throws IoError
 TaskIdentity selection_identity(const config::RunConfig& config);
 
-/// Write the selected groups' texts, unless that is done. @return the file
+/// Write the texts of the selected groups, unless that is done. @return the file
 std::filesystem::path run_selection(const config::RunConfig& config, const RunDirectory& directory, const TaskIdentity& identity);
 
 }  // namespace dmoerm::run

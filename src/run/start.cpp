@@ -30,8 +30,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Makes a folder and those it lies in. Unless kept, it removes those that it made: a refused input or configuration leaves
-/// nothing behind that a corrected run would meet.
+/// Makes a folder and its missing parents. Unless they are kept, it removes those that it made, so that a refused input or
+/// configuration leaves nothing behind.
 class MadeFolders {
  public:
   explicit MadeFolders(const fs::path& folder) {
@@ -41,7 +41,7 @@ class MadeFolders {
   ~MadeFolders() {
     std::error_code ignored;
     if (!made_.empty()) fs::remove_all(made_.front(), ignored);
-    for (const fs::path& path : made_) fs::remove(path, ignored);  // only if empty
+    for (const fs::path& path : made_) fs::remove(path, ignored);  // removes only empty folders
   }
   MadeFolders(const MadeFolders&) = delete;
   MadeFolders& operator=(const MadeFolders&) = delete;
@@ -51,7 +51,7 @@ class MadeFolders {
   std::vector<fs::path> made_;  ///< Folders made, innermost first
 };
 
-/// Wraps an error of the first rank that it has told the others of: all ranks leave together.
+/// Wraps an error of the first rank after the other ranks have received it; all ranks leave together.
 class ToldToAll : public std::exception {};
 
 /// Run `work` on the first rank, however long it takes. If it fails, all ranks leave together with its exit code, and only the
@@ -119,14 +119,14 @@ class Run {
   int run(const std::function<void(const RunEnd&)>& show) {
     heartbeat_.doing(first() ? "reading the inputs" : "waiting for rank 0 to read the inputs");
     on_first_rank(world_, [&] { prepare(); });
-    // Lines of other ranks would shift the first rank's screen, which shows what they say.
+    // Log lines of other ranks would disturb the first rank's screen, which shows their progress anyway.
     if (comm::largest_of(world_.all(), watch_ && watch_->on_screen() ? 1 : 0) == 1 && !first())
       spdlog::set_level(spdlog::level::warn);
     const data::TokenStore store = data::TokenStore::open(token_store_path(directory_));
     RunContext context(config_, store, directory_);
     heartbeat_.doing("waiting for tasks");
     const RunSummary summary = run_pipeline(context, world_, hooks());
-    on_first_rank(world_, [&] {  // the others wait, however long a terminal takes
+    on_first_rank(world_, [&] {  // the other ranks wait, even for a slow terminal
       show({summary, label_end_, directory_.task(plan::TaskId::report().text()) / "report.md",
             directory_.task(plan::TaskId::bundle().text())});
     });
@@ -137,11 +137,12 @@ class Run {
  private:
   [[nodiscard]] bool first() const { return world_.rank() == 0; }
 
-  /// On the first rank: everything that must be right before any task starts.
+  /// On the first rank, check and prepare everything that the tasks need.
   void prepare() {
     auto owner = std::make_unique<OwnerFile>(directory_.root());
-    MadeFolders folders(token_store_path(directory_).parent_path());  // made after the owner file: only the owner may remove any
-    RunFacts facts{check_backbone(config_), {}};                      // before the inputs are read, which may take long
+    MadeFolders folders(
+        token_store_path(directory_).parent_path());  // after the owner file, as only the owner may remove folders
+    RunFacts facts{check_backbone(config_), {}};      // before reading the inputs, which may take long
     remove_stale_temporaries(directory_.root());
     facts.external[plan::TaskId::ingest().text()] = run_ingest(config_, directory_, update_);
     const data::TokenStore store = data::TokenStore::open(token_store_path(directory_));
@@ -178,7 +179,7 @@ class Run {
     label_end_ = end.message;
     if (end.why == label::LabellingEnd::Why::complete) return;
     spdlog::error("[label] labelling ended early: {}", end.message);
-    if (end.exit_code() == ConfigError("").exit_code()) throw ConfigError(end.message);  // running again does not help
+    if (end.exit_code() == ConfigError("").exit_code()) throw ConfigError(end.message);  // running again would not help
   }
 
   const config::RunConfig& config_;
@@ -196,14 +197,14 @@ class Run {
 }  // namespace
 
 int run_all(const RunRequest& request, const std::function<void(const RunEnd&)>& show) {
-  constexpr double kStartLimits = 5;  // programs are loaded, hosts reached
+  constexpr double kStartLimits = 5;  // starting takes longer: it loads programs and reaches hosts
   const ReadConfig own = read_config(request);
   const double limit_s = own.config ? own.config->cluster.timeout_s : config::ClusterConfig().timeout_s;
   catch_stop_signals();
   comm::Deadline deadline;
   deadline.begin(kStartLimits * limit_s, "not all ranks have started");
   const auto world = comm::init_world();
-  const AtEnd leaving{[&] { deadline.begin(limit_s, "not all ranks have left"); }};  // runs before the world ends
+  const AtEnd leaving{[&] { deadline.begin(limit_s, "not all ranks have left"); }};  // starts before the world ends
   try {
     const config::RunConfig config = agree_on_config(*world, own);
     comm::Heartbeat heartbeat(*world, config.cluster.timeout_s);

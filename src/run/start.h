@@ -13,17 +13,17 @@ namespace dmoerm::run {
 struct RunRequest {
   std::string config_file;
   std::vector<std::string> overrides;  ///< Keys set on the command line: "base.lr=1e-4"
-  bool update = false;                 ///< Whether changed tasks are done again, instead of refusing the run directory
+  bool update = false;                 ///< Whether to do changed tasks again, instead of refusing the run directory
 };
 
-/// What is to be shown of a run that has ended.
+/// What to show of a run that has ended.
 struct RunEnd {
   RunSummary summary;
   std::string label_end;  ///< Why labelling ended early; "" if it did not
   std::filesystem::path report, bundle;
 };
 
-/// Thrown on a rank that leaves because of another rank's error, which that one reports.
+/// Thrown on a rank that leaves because of another rank's error, which the other rank reports.
 class ReportedByOther : public std::exception {
  public:
   explicit ReportedByOther(int exit_code) : exit_code_(exit_code) {}
@@ -34,7 +34,7 @@ class ReportedByOther : public std::exception {
   int exit_code_;
 };
 
-/// Everything from the inputs to the bundle. Every rank of the job calls it.
+/// Do a whole run, from the inputs to the bundle. Every rank of the job calls it.
 /// @param show  called on the first rank, before the ranks leave
 /// @return the exit code of the process
 /// @throws Error what ended the run, on the rank that reports it; ReportedByOther on the others

@@ -62,7 +62,7 @@ Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64
 
 Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed,
                               int resamples) {
-  DMOERM_CHECK(a.size() == b.size(), "a paired difference is over the same groups");
+  DMOERM_CHECK(a.size() == b.size(), "a paired difference compares the same groups");
   if (a.empty()) return {0.0, -1.0, 1.0};
   return bootstrap(a.size(), seed, resamples,
                    [&](const std::vector<std::size_t>& drawn) { return accuracy_of(a, drawn) - accuracy_of(b, drawn); });

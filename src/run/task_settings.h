@@ -6,7 +6,7 @@
 
 namespace dmoerm::run {
 
-/// The settings of a section that change a task's bits, by the table of settings.
+/// The settings of a section that affect results, according to the table of settings.
 template <class Section>
 nlohmann::json result_settings(const Section& section) {
   return config::settings_that_affect(section, config::Affects::result);

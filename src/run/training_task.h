@@ -1,4 +1,4 @@
-// What the tasks of phases 1 and 2 share: how they call the trainer and what they keep of its outcome.
+// What the tasks of phases 1 and 2 share: calling the trainer and storing its outcome.
 #pragma once
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
@@ -18,10 +18,10 @@ comm::Wire wire_of(const config::RunConfig& config);
 train::TrainerContext trainer_context(RunContext& context, const config::TrainConfig& train, const std::string& task,
                                       const TaskIdentity& identity, comm::Communicator& ranks);
 
-/// The group with sums on its ranks' GPUs, over NCCL; nullptr where they go over the host.
+/// A communicator of the same ranks that adds on their GPUs over NCCL; nullptr if they add over the host.
 std::unique_ptr<comm::Communicator> gpu_ranks(const RunContext& context, comm::Communicator& ranks);
 
-/// {"key", "settings"} of the task that left checkpoints in a folder; null if there are none. For RunDirectory.
+/// {"key", "settings"} of the task whose checkpoints are in a folder, for RunDirectory; null if there are none.
 nlohmann::json begun_training(const std::filesystem::path& folder);
 
 }  // namespace dmoerm::run

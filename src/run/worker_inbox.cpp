@@ -76,7 +76,7 @@ void WorkerInbox::listen() {
     const ToRank order = decode_to_rank(message->text);
     const std::lock_guard lock(mutex_);
     std::visit([this](const auto& one) { on(one); }, order);
-    if (std::holds_alternative<QuitOrder>(order)) return;  // later messages are not for this run of tasks
+    if (std::holds_alternative<QuitOrder>(order)) return;  // later messages belong to another run of tasks
   }
 }
 

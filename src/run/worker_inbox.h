@@ -19,13 +19,13 @@ class WorkerInbox {
   WorkerInbox(const WorkerInbox&) = delete;
   WorkerInbox& operator=(const WorkerInbox&) = delete;
 
-  /// Waits for the next task to do, or for the order to quit.
+  /// Waits for the order to do a task or to quit.
   std::variant<RunOrder, QuitOrder> next_order();
-  /// Says which task runs now, by the tag of its order.
+  /// Sets the task that runs now, by the tag of its order.
   void begin(int tag);
-  /// Whether the coordinator asks the running task to break off at a step's edge.
+  /// Whether the coordinator wants the running task to pause after the current step.
   [[nodiscard]] bool pause_asked() const { return pause_; }
-  /// Whether another rank of the running task's group has failed.
+  /// Whether another of the running task's ranks has failed.
   [[nodiscard]] const std::atomic<bool>& broken() const { return broken_; }
   void tell(const ToCoordinator& message);
 
@@ -42,7 +42,7 @@ class WorkerInbox {
   std::condition_variable arrived_;
   std::deque<std::variant<RunOrder, QuitOrder>> orders_;
   int tag_ = 0;                          ///< Tag of the running task
-  int paused_tag_ = 0, broken_tag_ = 0;  ///< Tags of the last requests, which may come before begin()
+  int paused_tag_ = 0, broken_tag_ = 0;  ///< Tags of the last requests, which may arrive before begin()
   std::atomic<bool> pause_{false}, broken_{false}, leaving_{false};
   std::thread thread_;
 };

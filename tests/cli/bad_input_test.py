@@ -153,7 +153,7 @@ class Configuration(Tiny):
             "tiny.yaml:34:1: name: given twice, first at")
 
     def test_more_adapted_layers_than_there_are(self):
-        self.assert_refused_and_nothing_left(self.run_it("base.lora_layers=5", "experts.train.lora_layers=5"), "lora_layers: 5 asked for", "has 2 layers")
+        self.assert_refused_and_nothing_left(self.run_it("base.lora_layers=5", "experts.train.lora_layers=5"), "lora_layers: 5 is more than the 2 layers of")
 
     def test_a_place_for_runs_that_cannot_be_made(self):
         self.assert_refused(self.run_it("runs_dir=/proc/no_such_place"), "cannot create directories: ", "/proc/no_such_place")
@@ -200,7 +200,7 @@ class Data(Tiny):
             for response in row["responses"]:
                 response["scores"]["tone"] = 1
         self.write_rows(found)
-        self.assert_refused_and_nothing_left(self.run_it(), "category chat, tone: labels of one kind only")
+        self.assert_refused_and_nothing_left(self.run_it(), "category chat, tone: all labels are of one kind")
 
     def test_fewer_labels_than_needed(self):
         self.assert_refused_and_nothing_left(self.run_it("experts.labels_min=5000"), "at least 5000 needed", "category chat, tone: ", "category chat, fact: ")

@@ -17,7 +17,7 @@ TEST(MakeBundle, RefusesATemplateThatChangedSinceTheInputsWereRead) {
   } catch (const DataError& e) {
     EXPECT_EQ(
         std::string(e.what()),
-        "backbone.chat_template: /models/own.json has digest aa, the inputs were read with bb: put the old file back, or run "
+        "backbone.chat_template: /models/own.json has digest aa, the inputs were read with bb: restore the old file, or run "
         "with --update");
   }
 }

@@ -137,7 +137,7 @@ TEST_F(Planning, NoLabelsOneKindAndTooFewAreDifferentMessagesAllAtOnce) {
   EXPECT_NE(said.find("ordered pairs, at least 15 needed, in the groups of phase 1 and 2 (phase1_share 0.6 of the train split"),
             std::string::npos)
       << said;
-  EXPECT_NE(said.find("category chat, fact: labels of one kind only: no two responses to a prompt differ"), std::string::npos)
+  EXPECT_NE(said.find("category chat, fact: all labels are of one kind: no two responses to a prompt differ"), std::string::npos)
       << said;
   EXPECT_NE(said.find("category chat, humour: no labels; the inputs label fact, tone"), std::string::npos) << said;
   EXPECT_NE(said.find("category code, stile: no labels; did you mean style?"), std::string::npos) << said;
