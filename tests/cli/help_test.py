@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Every help text of every verb is a phrase that a colleague would say: it starts with a capital letter and has none of the house's banned words.
+
+Usage: help_test.py PROGRAM"""
+
+import re
+import subprocess
+import sys
+import unittest
+
+PROGRAM = None
+COLUMN = 30  # where CLI11 begins descriptions
+PREPOSITIONS = {"at", "by", "for", "from", "in", "of", "on", "that", "to", "where", "with", "without"}
+BANNED = re.compile(r" is no | are no |\b(anew|oftener|rightly|told by|goes by|what came of it|so often|in the mean|wants)\b", re.IGNORECASE)
+
+
+def help_of(*verb):
+    return subprocess.run([PROGRAM, *verb, "--help"], check=True, capture_output=True, text=True).stdout
+
+
+def descriptions(text):
+    """The descriptions of options, positionals and verbs in a help text, with the verbs' names."""
+    found, verbs, section, name = [], [], "", ""
+    for line in text.splitlines():
+        if line and not line.startswith(" "):
+            section = line.rstrip(":")
+        elif section in ("Options", "Positionals", "Subcommands") and line.strip():
+            if line[:3].strip():
+                name = line.split()[0]
+                if section == "Subcommands":
+                    verbs.append(name)
+            if len(line) > COLUMN and (line[COLUMN - 1] == " " or not line[:COLUMN].strip()):
+                found.append((name, line[COLUMN:].strip()))
+    return found, verbs
+
+
+def problems_of(name, description):
+    first = description.split()[0] if description else ""
+    if not description:
+        return [f"{name}: no description"]
+    problems = []
+    if not first[0].isupper() and first != "dmoerm":
+        problems.append(f"{name}: starts with a lower-case letter: {description}")
+    if first.lower() in PREPOSITIONS:
+        problems.append(f"{name}: starts with a preposition: {description}")
+    if (banned := BANNED.search(description)) is not None:
+        problems.append(f"{name}: says \"{banned.group().strip()}\": {description}")
+    return problems
+
+
+class Help(unittest.TestCase):
+    def test_every_description_is_a_phrase(self):
+        waiting, seen, problems = [()], 0, []
+        while waiting:
+            verb = waiting.pop()
+            text = help_of(*verb)
+            title = " ".join(("dmoerm", *verb))
+            problems += problems_of(title, text.split("\n", 1)[0].strip())
+            if (banned := BANNED.search(text)) is not None:
+                problems.append(f"{title}: says \"{banned.group().strip()}\"")
+            found, verbs = descriptions(text)
+            for name, description in found:
+                problems += problems_of(f"{title} {name}", description)
+            seen += len(found)
+            waiting += [(*verb, child) for child in verbs]
+        self.assertEqual(problems, [], "\n" + "\n".join(problems))
+        self.assertGreater(seen, 100)  # the sections were found
+
+    def test_bad_descriptions_are_found(self):
+        self.assertEqual(problems_of("--seed", "Seed of all random numbers"), [])
+        for bad in ("seed of all random numbers", "Of each rank: its device", "Text that is no time", "Judged rightly", "of weights"):
+            self.assertNotEqual(problems_of("--x", bad), [], bad)
+        text = "Does it\nUsage: x\n\nOptions:\n  --out TEXT                  file to write\n  --a-very-long-option-name FLOAT:POSITIVE\n" + " " * COLUMN + "of each rank\n"
+        self.assertEqual(descriptions(text)[0], [("--out", "file to write"), ("--a-very-long-option-name", "of each rank")])
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(f"usage: {sys.argv[0]} PROGRAM")
+    PROGRAM = sys.argv.pop()
+    unittest.main()
