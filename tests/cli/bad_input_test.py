@@ -111,7 +111,7 @@ class Ingest(Tiny):
         with open(self.path(name), encoding="utf-8") as f:
             return f.read()
 
-    def test_no_input_and_no_other_file_is_written_over(self):
+    def test_refuses_to_overwrite_inputs_and_other_files(self):
         rows_file = self.path("rows.jsonl")
         before = self.content("rows.jsonl")
         self.assert_refused(self.ingest(rows_file, out=rows_file), "this would overwrite the input")
@@ -124,13 +124,13 @@ class Ingest(Tiny):
         self.assertEqual(self.ingest(rows_file, out=self.path("x.h5")).returncode, 0)
         self.assertEqual(self.ingest(rows_file, out=self.path("x.h5")).returncode, 0, "a store may be made again")
 
-    def test_the_old_option_forms_names_the_new_one(self):
+    def test_names_the_new_option_for_forms(self):
         self.assert_refused(self.dmoerm("ingest", "--forms"), "--forms is now --formats")
         listed = self.dmoerm("ingest", "--formats")
         self.assertEqual(listed.returncode, 0, listed.stderr)
         self.assertIn("rewardbench", listed.stdout)
 
-    def test_a_signal_ends_it_and_nothing_is_left(self):
+    def test_leaves_nothing_after_a_signal(self):
         useless = {"prompt": [{"role": "user", "content": "a", "tool_calls": [1]}], "responses": [{"text": "a"}, {"text": "b"}]}
         self.write_rows(rows(60000) + [useless] * 200000)
         process = subprocess.Popen([PROGRAM, "ingest", self.path("rows.jsonl"), "--model", self.path("model"), "--template", "plain", "--out", self.path("x.h5")],
@@ -146,16 +146,16 @@ class Ingest(Tiny):
 
 
 class Configuration(Tiny):
-    def test_unknown_duplicate_and_mistyped_keys_are_named_together_with_their_places(self):
+    def test_lists_unknown_duplicate_and_mistyped_keys_with_their_places(self):
         self.config = self.config.replace("lora_rank: 2", "lora_rnak: 2", 1).replace("baselines: false", "baselines: yes\nname: other")
         self.assert_refused_and_nothing_left(
             self.run_it(), "tiny.yaml:20:3: base.lora_rnak: unknown key, did you mean lora_rank?", "tiny.yaml:33:12: baselines: expected true or false",
             "tiny.yaml:34:1: name: given twice, first at")
 
-    def test_more_adapted_layers_than_there_are(self):
+    def test_refuses_more_adapted_layers_than_the_backbone_has(self):
         self.assert_refused_and_nothing_left(self.run_it("base.lora_layers=5", "experts.train.lora_layers=5"), "lora_layers: 5 is more than the 2 layers of")
 
-    def test_a_place_for_runs_that_cannot_be_made(self):
+    def test_refuses_a_runs_dir_that_cannot_be_made(self):
         self.assert_refused(self.run_it("runs_dir=/proc/no_such_place"), "cannot create directories: ", "/proc/no_such_place")
 
 
@@ -165,19 +165,19 @@ class Labelling(Tiny):
             f.write(self.config + "labels:\n  judges:\n    - model: free\n      endpoints: [{url: http://127.0.0.1:9/v1}]\n")
         return self.dmoerm("label", "--config", self.path("tiny.yaml"), *arguments)
 
-    def test_limits_of_a_run_out_of_range(self):
+    def test_refuses_limits_out_of_range(self):
         for option in ("--requests-max", "--tokens-max"):
             self.assert_refused_and_nothing_left(self.label_it(option, "0"), f"dmoerm: {option}: 0 is out of range: expected 1 or more\n")
         self.assert_refused_and_nothing_left(self.label_it("--cost-max", "-1"), "dmoerm: --cost-max: -1 is out of range: ")
 
-    def test_a_limit_of_cost_for_a_judge_without_a_price(self):
+    def test_refuses_a_cost_limit_for_a_judge_without_a_price(self):
         self.assert_refused_and_nothing_left(self.label_it("--cost-max", "1"), "--cost-max: these judges have no price: free; ")
 
-    def test_the_old_verb_labels_is_answered_with_its_new_name(self):
+    def test_names_the_new_verb_for_labels(self):
         for arguments in ((), ("stats", "x"), ("export", "x", "--format", "csv")):
             self.assert_refused(self.dmoerm("labels", *arguments), "the verb labels is now called label-store")
 
-    def test_export_and_import_say_that_csv_is_not_read(self):
+    def test_says_that_csv_cannot_be_imported(self):
         self.assertIn("`label-store import` reads JSONL, not CSV", self.dmoerm("label-store", "export", "--help").stdout)
         self.assertIn("CSV is not read", self.dmoerm("label-store", "import", "--help").stdout)
 
@@ -187,14 +187,14 @@ class Data(Tiny):
         self.write_rows(rows() + [row])
         return self.run_it()
 
-    def test_a_category_without_data(self):
+    def test_refuses_a_category_without_data(self):
         self.config = self.config.replace("router:", "  - {name: code, points: [style]}\nrouter:", 1)
         self.assert_refused_and_nothing_left(self.run_it(), "these categories have no data: code; the inputs have data of: chat")
 
-    def test_a_point_without_labels_gets_the_name_that_was_meant(self):
+    def test_suggests_the_name_of_a_point_without_labels(self):
         self.assert_refused_and_nothing_left(self.run_it("categories.0.points=[tnoe, fact]"), "category chat, tnoe: no labels; did you mean tone?")
 
-    def test_labels_of_one_kind_only(self):
+    def test_refuses_labels_of_one_kind(self):
         found = rows()
         for row in found:
             for response in row["responses"]:
@@ -202,32 +202,32 @@ class Data(Tiny):
         self.write_rows(found)
         self.assert_refused_and_nothing_left(self.run_it(), "category chat, tone: all labels are of one kind")
 
-    def test_fewer_labels_than_needed(self):
+    def test_refuses_too_few_labels(self):
         self.assert_refused_and_nothing_left(self.run_it("experts.labels_min=5000"), "at least 5000 needed", "category chat, tone: ", "category chat, fact: ")
 
-    def test_no_validation_or_test_labels(self):
+    def test_refuses_missing_validation_or_test_labels(self):
         found = rows()
         for row in found:
             row["split"] = "train"
         self.write_rows(found)
         self.assert_refused_and_nothing_left(self.run_it(), "chat, overall: 0 ordered pairs, at least 1 needed, in the validation split", "in the test split")
 
-    def test_all_responses_of_a_group_equal(self):
+    def test_refuses_a_group_of_equal_responses(self):
         row = dict(rows(1)[0], prompt="same", responses=[{"text": "x", "overall": 1}, {"text": "x", "overall": 2}])
         self.assert_refused_and_nothing_left(self.with_row(row), "rows.jsonl:61: expected different responses, found 2 equal ones", "data.bad_lines_max")
 
-    def test_empty_prompt_and_empty_response(self):
+    def test_refuses_an_empty_prompt_and_an_empty_response(self):
         self.assert_refused_and_nothing_left(self.with_row(dict(rows(1)[0], prompt="  ")), "rows.jsonl:61: expected a prompt, found an empty one")
         row = rows(1)[0]
         row["responses"][1]["text"] = ""
         self.assert_refused_and_nothing_left(self.with_row(row), "rows.jsonl:61: expected a text in response 1")
 
-    def test_scores_that_are_no_numbers(self):
+    def test_refuses_scores_that_are_not_numbers(self):
         for score in ("NaN", "Infinity", "-Infinity", "1e999"):
             row = json.dumps(dict(rows(1)[0], prompt="odd")).replace('"overall": 0', f'"overall": {score}') + "\n"
             self.assert_refused_and_nothing_left(self.with_row(row), "rows.jsonl:61: expected finite numbers")
 
-    def test_no_disk_space(self):
+    def test_leaves_nothing_on_a_full_disk(self):
         result = self.run_it(restore_signals=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000)))
         self.assert_refused_and_nothing_left(result, "store.h5")
 
@@ -245,12 +245,12 @@ class Weights(Tiny):
         tiny_model.write_model(self.path("model"), tensors)
         return self.run_it()
 
-    def test_nan(self):
+    def test_names_a_tensor_with_nan(self):
         def change(tensors):
             tensors["model.layers.1.mlp.up_proj.weight"][1][7] = float("nan")
         self.assert_refused_and_nothing_left(self.with_weights(change), "tensor model.layers.1.mlp.up_proj.weight holds NaN or infinity")
 
-    def test_missing_extra_and_misshapen_tensors(self):
+    def test_names_missing_extra_and_misshapen_tensors(self):
         name = "model.layers.0.mlp.down_proj.weight"
         self.assert_refused_and_nothing_left(self.with_weights(lambda t: t.pop(name)), "mlp.down_proj.weight", "is missing: expected shape [16, 24]")
         self.assert_refused_and_nothing_left(
@@ -258,7 +258,7 @@ class Weights(Tiny):
         self.assert_refused_and_nothing_left(
             self.with_weights(lambda t: t.update({"model.layers.0.extra.weight": ([2], [0.0, 0.0])})), "model.layers.0.extra.weight [2] is not part of this")
 
-    def test_a_truncated_file_and_an_architecture_that_is_not_supported(self):
+    def test_refuses_a_truncated_file_and_an_unsupported_architecture(self):
         with open(self.path("model", "model.safetensors"), "r+b") as f:
             f.truncate(3000)
         self.assert_refused_and_nothing_left(self.run_it(), "model.safetensors")
@@ -267,7 +267,7 @@ class Weights(Tiny):
 
 
 class Training(Tiny):
-    def test_a_loss_that_becomes_nan_ends_its_task_alone_and_names_group_and_expert(self):
+    def test_fails_only_the_task_with_a_nan_loss_and_names_group_and_expert(self):
         result = self.run_it("experts.train.lr=1e30")
         self.assert_refused(result, "expert/chat/tone: loss or gradient became NaN", "group ")
         for task, done in (("single", True), ("router", True), ("base/chat", True), ("expert/chat/tone", False), ("aggregator/chat", False)):
@@ -275,7 +275,7 @@ class Training(Tiny):
 
 
 class AfterARefusal(Tiny):
-    def test_the_corrected_run_goes_through_and_its_bundle_scores(self):
+    def test_completes_the_corrected_run_and_scores_with_its_bundle(self):
         self.assert_refused_and_nothing_left(self.run_it("categories.0.points=[tnoe, fact]"), "did you mean tone?")
         done = self.run_it()
         self.assertEqual(done.returncode, 0, done.stderr)

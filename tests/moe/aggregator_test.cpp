@@ -54,7 +54,7 @@ TEST(Aggregator, LinearRecoversAPlantedCombinationThatTheMeanMisses) {
   EXPECT_LT(linear.weight_K[1].item<float>(), 0.0F);
 }
 
-TEST(Aggregator, MlpLearnsFromStatesWhatRewardsDoNotSay) {
+TEST(Aggregator, MlpLearnsFromStatesWhatRewardsDoNotShow) {
   const ExpertFeatures train = planted(300, 4, true), validation = planted(60, 5, true), test = planted(100, 6, true);
   const Aggregator mlp = Aggregator::fit("mlp", train, validation, quick(), 1);
   EXPECT_GT(accuracy(mlp, test), 0.85);
@@ -62,7 +62,7 @@ TEST(Aggregator, MlpLearnsFromStatesWhatRewardsDoNotSay) {
   EXPECT_EQ(mlp.w1_HF.sizes(), (std::vector<std::int64_t>{kWidth, kExperts * kWidth}));  // Linear(KH, H)
 }
 
-TEST(Aggregator, HeldOutGroupsTellWhichKindIsBetter) {
+TEST(Aggregator, HeldOutGroupsShowWhichKindIsBetter) {
   const ExpertFeatures bent = planted(150, 4, true), straight = planted(60, 1, false), validation_bent = planted(60, 5, true),
                        validation_straight = planted(30, 2, false);
   const auto judged = [](const char* kind, const ExpertFeatures& train, const ExpertFeatures& validation) {
@@ -77,7 +77,7 @@ TEST(Aggregator, HeldOutGroupsTellWhichKindIsBetter) {
               accuracy(Aggregator::fit("linear", straight, validation_straight, quick(), 1), planted(60, 3, false)), 0.05);
 }
 
-TEST(Aggregator, HeldOutGroupsShowThatThereIsNothingToLearnWhereValidationSaysOtherwise) {
+TEST(Aggregator, HeldOutGroupsRevealNoiseThatValidationTakesForProgress) {
   double validated = 0, unseen = 0;
   int misled = 0;
   constexpr int kDraws = 8;
@@ -97,14 +97,14 @@ TEST(Aggregator, HeldOutGroupsShowThatThereIsNothingToLearnWhereValidationSaysOt
   EXPECT_EQ(held_out("mlp", one, one, quick(), 1).accuracy(), 0.5);
 }
 
-TEST(Aggregator, ALargerKindMustBeBetterByMoreThanAStandardError) {
+TEST(Aggregator, ChoosesALargerKindOnlyIfBetterByMoreThanAStandardError) {
   const HeldOut smaller{{3, 3, 3, 3}, {6, 6, 6, 6}}, once{{3, 3, 3, 4}, {6, 6, 6, 6}}, often{{4, 4, 3, 4}, {6, 6, 6, 6}};
   EXPECT_FALSE(clearly_better(once, smaller));  // one pair more in one group: 1 against a standard error of 1
   EXPECT_TRUE(clearly_better(often, smaller));  // 3 against 1
   EXPECT_DOUBLE_EQ(often.accuracy(), 15.0 / 24);
 }
 
-TEST(Aggregator, KeepsItsBestStepAndNotItsLast) {
+TEST(Aggregator, KeepsTheBestStepNotTheLast) {
   const ExpertFeatures train = planted(6, 7, true), validation = planted(40, 8, true);  // overfits within a few steps
   config::AggregatorConfig config = quick();
   config.lr = 0.05;
@@ -113,7 +113,7 @@ TEST(Aggregator, KeepsItsBestStepAndNotItsLast) {
   EXPECT_LT(a.best_step(), config.steps_max);
 }
 
-TEST(Aggregator, IsTheSameAgainAndAfterSaveAndLoad) {
+TEST(Aggregator, RepeatsExactlyAlsoAfterSaveAndLoad) {
   const ExpertFeatures train = planted(20, 9, true), validation = planted(10, 10, true);
   const std::filesystem::path file = std::filesystem::temp_directory_path() / ("dmoerm_aggregator_" + std::to_string(::getpid()));
   for (const char* kind : {"linear", "mlp"}) {
@@ -150,7 +150,7 @@ CategoryRouter fit_router(double wrong, double confidence_min) {
   return CategoryRouter::fit({"a", "b", "c"}, train, train_labels, validation, validation_labels, config);
 }
 
-TEST(CategoryRouter, SeparatesWhatIsSeparable) {
+TEST(CategoryRouter, SeparatesSeparableCategories) {
   const CategoryRouter router = fit_router(0.0, 0.5);
   const auto [x, labels] = prompts(300, 3, 0.0);
   int right = 0;
@@ -159,7 +159,7 @@ TEST(CategoryRouter, SeparatesWhatIsSeparable) {
   EXPECT_GT(right, 297);
 }
 
-TEST(CategoryRouter, ItsConfidenceIsTheShareThatIsRight) {
+TEST(CategoryRouter, HasTheConfidenceOfItsAccuracy) {
   const CategoryRouter router = fit_router(0.3, 0.0);  // nobody can be right more often than in 70 % of the cases
   const auto [x, labels] = prompts(900, 4, 0.3);
   double confidence = 0, right = 0;
@@ -174,7 +174,7 @@ TEST(CategoryRouter, ItsConfidenceIsTheShareThatIsRight) {
   EXPECT_NEAR(router.temperature(), 1.0, 0.25) << "what is trained on these logits is sure enough by itself";  // fault 7
 }
 
-TEST(CategoryRouter, KeepsItsBestWeightsAndNotItsLast) {  // fault 7
+TEST(CategoryRouter, KeepsTheBestWeightsNotTheLast) {  // fault 7
   const auto [x, labels] = prompts(300, 5, 0.0);
   std::vector<std::int32_t> wrong = labels;
   for (std::int32_t& label : wrong) label = (label + 1) % 3;  // whatever it learns from these is wrong on the validation rows
@@ -185,7 +185,7 @@ TEST(CategoryRouter, KeepsItsBestWeightsAndNotItsLast) {  // fault 7
   EXPECT_GT(trusting.route(x[0]).confidence, 0.9) << "the same steps move it far";
 }
 
-TEST(CategoryRouter, FallsBackBelowItsThresholdAndSurvivesSaveAndLoad) {
+TEST(CategoryRouter, FallsBackBelowItsThresholdAlsoAfterSaveAndLoad) {
   const CategoryRouter router = fit_router(0.0, 0.9);
   at::Tensor between = at::zeros({10});
   between[0] = 4.0, between[1] = 4.0;

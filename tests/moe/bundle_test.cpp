@@ -135,7 +135,7 @@ std::vector<double> rewards(const GroupScore& scored) {
   return values;
 }
 
-TEST_F(BundleFolder, WhatIsSavedScoresTheSameWhenLoaded) {
+TEST_F(BundleFolder, ScoresTheSameAfterSaveAndLoad) {
   const Bundle loaded = load_bundle(save(), at::kCPU);
   for (const char* category : {"", "chat", "code"}) {
     const GroupScore before = score_texts(bundle_, {{"user", "why"}}, {"because", "so it is"}, category),
@@ -147,7 +147,7 @@ TEST_F(BundleFolder, WhatIsSavedScoresTheSameWhenLoaded) {
   EXPECT_EQ(loaded.model.category("code").stats.std, 2.0);
 }
 
-TEST_F(BundleFolder, OneInBfloat16IsKeptAndLoadedAsThat) {
+TEST_F(BundleFolder, KeepsAndLoadsBfloat16) {
   const GroupScore in_float = score_texts(bundle_, {{"user", "why"}}, {"because", "so it is"}, "chat");
   Model& model = bundle_.model;
   model.backbone = nn::Backbone::load(folder_ / "model", at::kCPU, 0, at::kBFloat16);
@@ -166,7 +166,7 @@ TEST_F(BundleFolder, OneInBfloat16IsKeptAndLoadedAsThat) {
   }
 }
 
-TEST_F(BundleFolder, AScoreDoesNotDependOnWhatItIsScoredWith) {
+TEST_F(BundleFolder, ScoresAResponseIndependentlyOfTheOthers) {
   const std::vector<preference::Message> prompt = {{"user", "tell me something"}};
   const Texts texts = {"one thing", "another thing that is longer", "x", "the last of them"};
   const auto together = rewards(score_texts(bundle_, prompt, texts, "chat"));
@@ -178,7 +178,7 @@ TEST_F(BundleFolder, AScoreDoesNotDependOnWhatItIsScoredWith) {
   EXPECT_GT(std::abs(together[0] - together[1]), 1e-4);  // not one number for all
 }
 
-TEST_F(BundleFolder, ExpertsThatShareAPassScoreAsEachInAPassOfItsOwn) {
+TEST_F(BundleFolder, ScoresExpertsInOnePassAsInSeparatePasses) {
   const std::vector<preference::Message> prompt = {{"user", "tell me"}};
   const Texts texts = {"one thing", "another", "x"};
   const GroupScore shared = score_texts(bundle_, prompt, texts, "chat");
@@ -192,7 +192,7 @@ TEST_F(BundleFolder, ExpertsThatShareAPassScoreAsEachInAPassOfItsOwn) {
   }
 }
 
-TEST_F(BundleFolder, AdaptersOfTopLayersScoreAsFullOnesWhoseLowerPartIsZero) {
+TEST_F(BundleFolder, ScoresTopLayerAdaptersLikeFullOnesWithZerosBelow) {
   std::vector<nn::RewardModel>& experts = bundle_.model.categories[0].experts;
   std::vector<nn::RewardModel> tops, wholes;
   for (std::size_t e = 0; e < experts.size(); ++e) {
@@ -217,7 +217,7 @@ TEST_F(BundleFolder, AdaptersOfTopLayersScoreAsFullOnesWhoseLowerPartIsZero) {
   EXPECT_GT(std::abs(expected[0] - expected[1]), 1e-4);
 }
 
-TEST_F(BundleFolder, AnOverLongResponseChangesNothingOfThoseBesideIt) {
+TEST_F(BundleFolder, ScoresOthersTheSameBesideAnOverlongResponse) {
   std::string prompt, endless;
   for (int i = 0; i < 8; ++i) prompt += "word ";
   for (int i = 0; i < 100; ++i) endless += "end ";
@@ -234,7 +234,7 @@ TEST_F(BundleFolder, AnOverLongResponseChangesNothingOfThoseBesideIt) {
   EXPECT_EQ(beside[0].cut_tokens, static_cast<std::int64_t>(ids.size()) - bundle_.model.limits.layout.max_length);
 }
 
-TEST_F(BundleFolder, LinkedFilesAreFoundAndADamagedManifestIsNamed) {
+TEST_F(BundleFolder, FollowsLinkedFilesAndNamesADamagedManifest) {
   const fs::path bundle = save(), linked = folder_ / "linked";
   for (const auto& entry : fs::recursive_directory_iterator(bundle)) {
     const fs::path to = linked / entry.path().lexically_relative(bundle);
@@ -247,7 +247,7 @@ TEST_F(BundleFolder, LinkedFilesAreFoundAndADamagedManifestIsNamed) {
   EXPECT_NE(refusal().find("dmoerm.json"), std::string::npos) << refusal();
 }
 
-TEST_F(BundleFolder, AModelsOwnTemplateIsInTheBundle) {
+TEST_F(BundleFolder, KeepsAModelsOwnTemplate) {
   const nlohmann::json form = {{"starts_with_bos", false},
                                {"edges",
                                 {{"start>user", {"U ", {{"content", nlohmann::json::array()}}}},
@@ -275,7 +275,7 @@ TEST_F(BundleFolder, AModelsOwnTemplateIsInTheBundle) {
       << refusal();
 }
 
-TEST_F(BundleFolder, TheTokenizerPadsWithWhatTheConfigurationNames) {
+TEST_F(BundleFolder, PadsWithTheTokenThatTheConfigurationNames) {
   write_json_atomically(folder_ / "model" / "tokenizer_config.json",
                         {{"pad_token", "[SEP]"}, {"chat_template", "{{ of another model }}"}, {"model_max_length", 64}});
   const nlohmann::json config = read_json(save() / "base" / "tokenizer_config.json");
@@ -284,7 +284,7 @@ TEST_F(BundleFolder, TheTokenizerPadsWithWhatTheConfigurationNames) {
   EXPECT_EQ(config.at("model_max_length"), 64);
 }
 
-TEST_F(BundleFolder, TheRouterReadsTheWholeConversation) {
+TEST_F(BundleFolder, RoutesByTheWholeConversation) {
   const auto log_odds = [&](const std::vector<preference::Message>& prompt) {
     const auto p = score_texts(bundle_, prompt, {"yes"}, "chat").route.probabilities;
     return std::log(p[0]) - std::log(p[1]);
@@ -296,7 +296,7 @@ TEST_F(BundleFolder, TheRouterReadsTheWholeConversation) {
   EXPECT_GT(std::abs(after - other), 1e-3);
 }
 
-TEST_F(BundleFolder, TheSingleModelScoresWhenTheRouterIsUnsure) {
+TEST_F(BundleFolder, ScoresWithTheSingleModelWhenTheRouterIsUnsure) {
   config::RouterConfig config;
   config.confidence_min = 1.1;
   const at::Tensor x = at::randn({4, 16});
@@ -316,7 +316,7 @@ TEST_F(BundleFolder, TheSingleModelScoresWhenTheRouterIsUnsure) {
   EXPECT_EQ(score_texts(bundle_, {{"user", "hm"}}, {"yes"}, "code").category, "code");
 }
 
-TEST_F(BundleFolder, BadInputIsRefusedWithAReason) {
+TEST_F(BundleFolder, RefusesBadInputWithAReason) {
   EXPECT_THROW(score_texts(bundle_, {{"user", " "}}, {"x"}, ""), DataError);
   EXPECT_THROW(score_texts(bundle_, {{"user", "x"}}, {"\n"}, ""), DataError);
   EXPECT_THROW(score_texts(bundle_, {{"user", "x"}}, {}, ""), DataError);
@@ -332,7 +332,7 @@ TEST_F(BundleFolder, BadInputIsRefusedWithAReason) {
       score_texts(bundle_, {{"user", endless}}, {endless, "short"}, "chat").responses[0].reward));  // cut, not crashed
 }
 
-TEST_F(BundleFolder, DamageAnotherSchemaAndOtherGoldenScoresAreNamed) {
+TEST_F(BundleFolder, NamesDamageAnotherSchemaAndOtherGoldenScores) {
   const fs::path bundle = save();
   for (const char* file : {"experts/chat/p/adapter_model.safetensors", "base/model.safetensors", "router/router.safetensors",
                            "aggregator/code.safetensors"}) {
@@ -359,7 +359,7 @@ TEST_F(BundleFolder, DamageAnotherSchemaAndOtherGoldenScoresAreNamed) {
   EXPECT_NE(refusal().find("template dmoerm has digest"), std::string::npos) << refusal();
 }
 
-TEST_F(BundleFolder, ASaveThatFailsLeavesTheOldBundle) {
+TEST_F(BundleFolder, KeepsTheOldBundleWhenASaveFails) {
   save();
   at::Tensor(bundle_.model.categories[1].experts[0].head().w_D).fill_(std::nan(""));
   EXPECT_THROW(save(), Error);

@@ -28,7 +28,7 @@ BackboneSpec parse(json config, const json& more = json::object()) {
   return parse_backbone_spec(config, "config.json");
 }
 
-TEST(BackboneSpec, TheOldSectionOfRotaryEmbeddingsCountsBeforeTheNew) {
+TEST(BackboneSpec, PrefersTheOldSectionOfRotaryEmbeddings) {
   const json old = {{"type", "linear"}, {"factor", 2.0}}, fresh = {{"rope_type", "linear"}, {"factor", 4.0}, {"rope_theta", 5e5}};
   EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}}).rope.theta, 5e5);
   EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}}).rope.factor, 4.0);
@@ -37,7 +37,7 @@ TEST(BackboneSpec, TheOldSectionOfRotaryEmbeddingsCountsBeforeTheNew) {
   EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}, {"rope_scaling", old}}).rope.factor, 2.0);
 }
 
-TEST(BackboneSpec, Llama3TakesItsOriginalContextFromWhereTransformersDoes) {
+TEST(BackboneSpec, ReadsLlama3sOriginalContextAsTransformersDoes) {
   json rope = {{"rope_type", "llama3"}, {"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}};
   const auto original = [&](const json& more) {
     json config = more;
@@ -50,7 +50,7 @@ TEST(BackboneSpec, Llama3TakesItsOriginalContextFromWhereTransformersDoes) {
   EXPECT_EQ(original({{"original_max_position_embeddings", 128}}), 128);
 }
 
-TEST(BackboneSpec, AMissingWindowIsTransformersOwnAndNullIsNone) {
+TEST(BackboneSpec, TakesTransformersDefaultForAMissingWindowAndNoneForNull) {
   EXPECT_EQ(parse(decoder("mistral")).sliding_window, 4096);
   EXPECT_EQ(parse(decoder("mistral"), {{"sliding_window", nullptr}}).sliding_window, 0);
   EXPECT_EQ(parse(decoder("mistral"), {{"sliding_window", 7}}).sliding_window, 7);
@@ -58,7 +58,7 @@ TEST(BackboneSpec, AMissingWindowIsTransformersOwnAndNullIsNone) {
   EXPECT_EQ(parse(decoder("qwen2"), {{"use_sliding_window", true}}).sliding_window, 4096);
 }
 
-TEST(BackboneSpec, KeysThatTransformersDoesNotReadChangeNothing) {
+TEST(BackboneSpec, IgnoresKeysThatTransformersDoesNotRead) {
   EXPECT_FALSE(parse(decoder("mistral"), {{"attention_bias", true}}).qkv_bias);
   EXPECT_FALSE(parse(decoder("qwen2"), {{"mlp_bias", true}}).mlp_bias);
   const BackboneSpec bert = parse(decoder("bert"), {{"head_dim", 5}, {"num_key_value_heads", 2}});
@@ -66,7 +66,7 @@ TEST(BackboneSpec, KeysThatTransformersDoesNotReadChangeNothing) {
   EXPECT_EQ(bert.kv_heads, 4);
 }
 
-TEST(BackboneSpec, WhatWouldGiveOtherNumbersIsRefused) {
+TEST(BackboneSpec, RefusesSettingsThatWouldGiveOtherNumbers) {
   const std::vector<std::pair<json, const char*>> cases = {
       {{{"is_causal", false}}, "is_causal: false is not supported"},
       {{{"partial_rotary_factor", 0.5}}, "partial_rotary_factor: 0.5 is not supported"},

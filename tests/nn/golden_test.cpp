@@ -59,7 +59,7 @@ TEST_P(GoldenBackbone, HiddenStatesAgreeWithTransformersInBothConfigSpellings) {
 INSTANTIATE_TEST_SUITE_P(Families, GoldenBackbone, testing::Values("llama", "llama3_rope", "qwen2", "qwen3", "mistral", "bert"),
                          [](const auto& family) { return std::string(family.param); });
 
-TEST(GoldenDecoders, HiddenStatesInBfloat16AreNearThem) {
+TEST(GoldenDecoders, HiddenStatesInBfloat16AreNearThoseOfFloat32) {
   DMOERM_NEEDS(kGolden);
   for (const char* family : {"llama", "llama3_rope", "qwen2", "qwen3", "mistral"}) {
     const fs::path dir = kGolden / "models" / family;
@@ -76,7 +76,7 @@ TEST(GoldenDecoders, HiddenStatesInBfloat16AreNearThem) {
   }
 }
 
-TEST(GoldenLora, AdaptersOfPeftGiveItsHiddenStates) {
+TEST(GoldenLora, AdaptersOfPeftGiveThePeftHiddenStates) {
   DMOERM_NEEDS(kGolden);
   const auto backbone = Backbone::load(kGolden / "models" / "llama", test::test_device());
   for (const char* kind : {"feature", "seqcls"}) {

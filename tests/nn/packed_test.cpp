@@ -150,7 +150,7 @@ double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a.cpu() -
 
 class PackedBatchOf : public testing::TestWithParam<Family> {};
 
-TEST_P(PackedBatchOf, SharedPrefixGivesTheRewardsAndGradientsOfOneByOne) {
+TEST_P(PackedBatchOf, SharesPrefixesWithTheRewardsAndGradientsOfSingleResponses) {
   const Backbone backbone = tiny_backbone(GetParam());
   const Expert expert = random_expert(backbone.spec(), 5);
   const std::vector<Texts> groups = random_groups(1);
@@ -205,7 +205,7 @@ TEST_P(PackedBatchOf, GradientsAgreeWithFiniteDifferences) {
   }
 }
 
-TEST_P(PackedBatchOf, ComputingLayersAgainGivesTheSameBitsAndKeepsTheirInputsOnly) {
+TEST_P(PackedBatchOf, RecomputesLayersWithTheSameBitsFromTheirInputsOnly) {
   const Backbone backbone = tiny_backbone(GetParam());
   const Expert expert = random_expert(backbone.spec(), 5, 0.3);
   const data::PackedBatch batch = pack(random_groups(1), backbone, backbone.shares_prefix());
@@ -216,7 +216,7 @@ TEST_P(PackedBatchOf, ComputingLayersAgainGivesTheSameBitsAndKeepsTheirInputsOnl
   EXPECT_LT(again.kept, kept.kept / 2);  // all of the last layer, whose turn comes at once, and the inputs of two others
 }
 
-TEST_P(PackedBatchOf, GradientsComePartByPartThroughBuffersThatTwoLayersShare) {
+TEST_P(PackedBatchOf, GivesGradientsPartByPartThroughTwoLayersOfMemory) {
   const Backbone backbone = tiny_backbone(GetParam());
   const data::PackedBatch batch = pack(random_groups(1), backbone, backbone.shares_prefix());
   const auto backward = [&](const BackboneGradients& sinks) {
@@ -238,7 +238,7 @@ TEST_P(PackedBatchOf, GradientsComePartByPartThroughBuffersThatTwoLayersShare) {
   EXPECT_EQ(order, (std::vector<std::size_t>{0, 1, 2, 3, 4}));
 }
 
-TEST_P(PackedBatchOf, AnAdapterWithZeroBIsTheBaseModel) {
+TEST_P(PackedBatchOf, LeavesTheBaseModelUnchangedUnderAnAdapterWithZeroB) {
   const Backbone backbone = tiny_backbone(GetParam());
   Expert expert(backbone.spec(), {4, 8.0, 0.05});
   expert.adapter.initialise(9);
@@ -247,7 +247,7 @@ TEST_P(PackedBatchOf, AnAdapterWithZeroBIsTheBaseModel) {
   EXPECT_EQ(largest_gap(backbone.forward(batch, {&rows, 1}, nullptr), backbone.forward(batch, {}, nullptr)), 0.0);
 }
 
-TEST_P(PackedBatchOf, ExpertsPackedTogetherGiveWhatEachGivesAlone) {
+TEST_P(PackedBatchOf, PacksExpertsTogetherWithTheResultsOfEachAlone) {
   const Backbone backbone = tiny_backbone(GetParam());
   const Expert one = random_expert(backbone.spec(), 5, 0.3), two = random_expert(backbone.spec(), 8, 0.3);
   const std::vector<Texts> groups = random_groups(4);
@@ -323,7 +323,7 @@ TEST_P(PackedBatchOf, AttentionInBfloat16KeepsLargeScoresApart) {
 
 double relative_gap(const at::Tensor& a, const at::Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
 
-TEST_P(PackedBatchOf, Bfloat16ComesNearFloat32WithTheSameWeights) {
+TEST_P(PackedBatchOf, Bfloat16IsNearFloat32WithTheSameWeights) {
   const Weights rounded = tiny_backbone(GetParam()).weights().clone(at::kBFloat16);
   const BackboneSpec spec = tiny_spec(GetParam());
   const Backbone half(spec, rounded.clone()), full(spec, rounded.clone(at::kFloat));
@@ -375,7 +375,7 @@ TEST(Ops, HandWrittenLoopsEqualAtenInDouble) {
   EXPECT_LT(largest_gap(turned, x), 1e-6);
 }
 
-TEST(Ops, DropoutKeepsTheAskedShareAndRepeatsForTheSameKey) {
+TEST(Ops, DropoutKeepsTheGivenShareAndRepeatsForTheSameKey) {
   const at::Tensor x = at::ones({400, 500});
   const at::Tensor a = dropout(x, 0.3, 42, 0), again = dropout(x, 0.3, 42, 0), other = dropout(x, 0.3, 43, 0);
   EXPECT_TRUE(a.equal(again));
@@ -405,7 +405,7 @@ TEST(PairwiseLoss, MatchesTheGoldenValuesAndStaysFinite) {
   EXPECT_FLOAT_EQ(gradient[1], 1.0F);
 }
 
-TEST(PairwiseLoss, CentringPullsRewardsToZeroByItsOwnGradient) {
+TEST(PairwiseLoss, CentringPullsRewardsTowardsZero) {
   const std::vector<float> rewards = {1.5F, -0.5F, 2.0F};
   std::vector<float> gradient(3, 0.0F), unused(3, 0.0F);
   EXPECT_NEAR(centring_loss(rewards, 0.3, 0.5, gradient), 0.3 * (2.25 + 0.25 + 4.0) / 3, 1e-6);
@@ -427,7 +427,7 @@ TEST(PairsRight, CountsWinnersWithTheHigherRewardAndHalfOfTies) {  // fault 6
   EXPECT_EQ(pairs_right(std::vector<float>{0.9999F, 1.0F}, demanding), 0.0);
 }
 
-TEST(PairwiseLoss, ASoftTargetWeighsBothOrders) {
+TEST(PairwiseLoss, WeighsBothOrdersByASoftTarget) {
   const auto loss = [](float gap, preference::Preference pair, std::vector<float>* slope) {
     std::vector<float> gradient(2, 0.0F);
     const double value = pairwise_loss(std::vector<float>{gap, 0}, std::vector<preference::Preference>{pair}, 1, gradient);
@@ -445,7 +445,7 @@ TEST(PairwiseLoss, ASoftTargetWeighsBothOrders) {
   }
 }
 
-TEST(PairwiseLoss, SwappingChosenAndRejectedNegatesTheGapAndAConstantChangesNothing) {
+TEST(PairwiseLoss, NegatesTheGapWhenSwappedAndIgnoresAConstant) {
   std::vector<float> g1(2, 0.0F), g2(2, 0.0F), g3(2, 0.0F);
   const std::vector<preference::Preference> pair = {{0, 1, 0.0F}}, swapped = {{1, 0, 0.0F}};
   const double forward = pairwise_loss(std::vector<float>{0.7F, -0.2F}, pair, 1, g1),

@@ -72,7 +72,7 @@ TEST(SafetensorsHeader, SurvivesRandomDamage) {
   }
 }
 
-TEST(Safetensors, WhatIsSavedIsLoadedAgainInEveryDtype) {
+TEST(Safetensors, LoadsWhatItSavesInEveryDtype) {
   const fs::path file = fs::temp_directory_path() / ("dmoerm_tensors_" + std::to_string(::getpid()));
   at::manual_seed(1);
   NamedTensors tensors;
@@ -88,7 +88,7 @@ TEST(Safetensors, WhatIsSavedIsLoadedAgainInEveryDtype) {
   fs::remove(file);
 }
 
-TEST(Safetensors, ShardsReadAsOneAndAMissingPieceIsNamed) {
+TEST(Safetensors, ReadsShardsAsOneFileAndNamesAMissingOne) {
   const fs::path dir = fs::temp_directory_path() / ("dmoerm_shards_" + std::to_string(::getpid()));
   fs::create_directories(dir);
   save_safetensors(dir / "model-1.safetensors", {{"a", at::ones({2})}});
@@ -105,7 +105,7 @@ TEST(Safetensors, ShardsReadAsOneAndAMissingPieceIsNamed) {
   fs::remove_all(dir);
 }
 
-TEST(Safetensors, AWriteThatFailsLeavesNothing) {
+TEST(Safetensors, LeavesNothingAfterAFailedWrite) {
   EXPECT_THROW(save_safetensors("/dev/full/x.safetensors", {{"a", at::ones({2})}}), IoError);
 }
 

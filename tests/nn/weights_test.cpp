@@ -39,7 +39,7 @@ class WeightsFolder : public test::Scratch {
   nn::NamedTensors tensors_;
 };
 
-TEST_F(WeightsFolder, WholeShardedAndWithThePrefixOfAHeadModelAreTheSame) {
+TEST_F(WeightsFolder, ReadsWholeShardedAndPrefixedFilesAlike) {
   const at::Tensor& expected = backbone_->weights().flat;
   save();
   EXPECT_TRUE(load().equal(expected));
@@ -61,13 +61,13 @@ TEST_F(WeightsFolder, WholeShardedAndWithThePrefixOfAHeadModelAreTheSame) {
   EXPECT_TRUE(load().equal(expected));
 }
 
-TEST_F(WeightsFolder, AWholeFileCountsBeforeAnIndexBesideIt) {
+TEST_F(WeightsFolder, PrefersAWholeFileToAnIndexBesideIt) {
   save();
   write_json_atomically(directory_ / "model.safetensors.index.json", {{"weight_map", {{kUp, "gone.safetensors"}}}});
   EXPECT_TRUE(load().equal(backbone_->weights().flat));
 }
 
-TEST_F(WeightsFolder, NormsOfBertMayHaveTheirOldNames) {
+TEST_F(WeightsFolder, ReadsBertNormsUnderTheirOldNames) {
   BackboneSpec spec = test::tiny_spec(50);
   spec.family = Family::bert, spec.kv_heads = spec.heads, spec.type_vocab = 2;
   spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
@@ -83,7 +83,7 @@ TEST_F(WeightsFolder, NormsOfBertMayHaveTheirOldNames) {
   EXPECT_TRUE(load().equal(backbone_->weights().flat));
 }
 
-TEST_F(WeightsFolder, SizesThatNoMemoryHoldsAreComparedWithTheFileFirst) {
+TEST_F(WeightsFolder, ComparesSizesWithTheFileBeforeTakingMemory) {
   save();
   BackboneSpec spec = backbone_->spec();
   spec.width = std::int64_t{1} << 31;
@@ -93,7 +93,7 @@ TEST_F(WeightsFolder, SizesThatNoMemoryHoldsAreComparedWithTheFileFirst) {
   EXPECT_NE(refused().find("too large"), std::string::npos) << refused();
 }
 
-TEST_F(WeightsFolder, HalfPrecisionOnDiskIsReadAsTheNumbersThatItHolds) {
+TEST_F(WeightsFolder, ReadsHalfPrecisionExactly) {
   for (const auto type : {at::kBFloat16, at::kHalf}) {
     at::Tensor expected = backbone_->weights().clone().flat;
     for (auto& [name, slot] : tensors_) slot = slot.to(at::kFloat).to(type);
@@ -105,7 +105,7 @@ TEST_F(WeightsFolder, HalfPrecisionOnDiskIsReadAsTheNumbersThatItHolds) {
   }
 }
 
-TEST_F(WeightsFolder, AMissingExtraOrMisshapenTensorIsNamedWithItsShapes) {
+TEST_F(WeightsFolder, NamesAMissingExtraOrMisshapenTensorWithItsShapes) {
   tensor(kUp) = at::zeros({24, 32});
   std::string said = refusal();
   EXPECT_NE(said.find("tensor " + kUp + " has shape [24, 32], config.json requires [32, 24]"), std::string::npos) << said;
@@ -119,7 +119,7 @@ TEST_F(WeightsFolder, AMissingExtraOrMisshapenTensorIsNamedWithItsShapes) {
   EXPECT_NE(said.find("tensor layers.1.mlp.gate.bias [32] is not part of this architecture"), std::string::npos) << said;
 }
 
-TEST_F(WeightsFolder, ATensorThatHoldsNaNOrInfinityIsNamed) {
+TEST_F(WeightsFolder, NamesATensorThatHoldsNaNOrInfinity) {
   for (const double value : {std::numeric_limits<double>::quiet_NaN(), -std::numeric_limits<double>::infinity()}) {
     tensor(kUp)[3][5] = value;
     const std::string said = refusal();
@@ -127,7 +127,7 @@ TEST_F(WeightsFolder, ATensorThatHoldsNaNOrInfinityIsNamed) {
   }
 }
 
-TEST_F(WeightsFolder, AnotherArchitectureIsRefusedWithThoseThatAreSupported) {
+TEST_F(WeightsFolder, RefusesAnotherArchitectureListingTheSupportedOnes) {
   save();
   write_json_atomically(directory_ / "config.json", {{"model_type", "gpt2"}});
   const std::string said = test::message_of<DataError>([&] { (void)Backbone::load(directory_, at::kCPU); });

@@ -44,7 +44,7 @@ TEST(ControlMessage, CarriesTextThatIsNotUtf8) {
   EXPECT_NE(ended.message.find("bad "), std::string::npos);
 }
 
-TEST(ControlMessage, RefusesAMessageOfAnUnknownKind) {
+TEST(ControlMessage, RefusesAnUnknownKind) {
   EXPECT_THROW(decode_to_rank(R"({"kind":"dance"})"), std::logic_error);
   EXPECT_THROW(decode_to_coordinator(encode(PauseOrder{1})), std::logic_error);
 }

@@ -60,14 +60,14 @@ class Evaluation : public test::Scratch {
   std::vector<train::LabelledGroup> groups_;
 };
 
-TEST_F(Evaluation, ARankingWithATieHasEveryOtherPairOnce) {  // fault 6
+TEST_F(Evaluation, MakesEveryPairButTheTieOfARanking) {  // fault 6
   ASSERT_EQ(groups_.size(), 2U);
   EXPECT_EQ(groups_[0].pairs.size(), 5U) << "ranks 1 2 2 3: six pairs, one of them a tie";
   EXPECT_EQ(groups_[1].pairs.size(), 1U);
   EXPECT_EQ(train::count_pairs(groups_), 6);
 }
 
-TEST_F(Evaluation, AccuracyIsTheShareOfAllPairsAndAPairOfTwoIsOneOrNothing) {  // fault 6
+TEST_F(Evaluation, CountsTheShareOfAllPairs) {  // fault 6
   EXPECT_DOUBLE_EQ(figures({4, 3, 2, 1, 0, 1}).accuracy, 1.0);
   EXPECT_DOUBLE_EQ(figures({4, 2, 3, 1, 0, 1}).accuracy, 1.0) << "the tie may fall either way";
   EXPECT_DOUBLE_EQ(figures({1, 2, 3, 4, 1, 0}).accuracy, 0.0);
@@ -78,7 +78,7 @@ TEST_F(Evaluation, AccuracyIsTheShareOfAllPairsAndAPairOfTwoIsOneOrNothing) {  /
   EXPECT_NEAR(figures({1, 1, 1, 1, 1, 1}).loss, std::log(2.0), 1e-6);
 }
 
-TEST_F(Evaluation, CategoriesWhoseBasesAreAdaptersShareOneBackbone) {
+TEST_F(Evaluation, SharesOneBackboneAmongAdapterBases) {
   test::write_tiny_model(directory_ / "model", 50);
   config_.backbone.dir = (directory_ / "model").string();
   config_.compute.device = config::Device::cpu;

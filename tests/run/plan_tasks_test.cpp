@@ -126,9 +126,9 @@ class Planning : public test::Scratch {
   config::RunConfig config_;
 };
 
-TEST_F(Planning, DataThatHoldsWhatIsAskedForIsTaken) { EXPECT_EQ(refusal(), ""); }
+TEST_F(Planning, AcceptsCompleteData) { EXPECT_EQ(refusal(), ""); }
 
-TEST_F(Planning, NoLabelsOneKindAndTooFewAreDifferentMessagesAllAtOnce) {
+TEST_F(Planning, ListsEveryProblemAtOnce) {
   config_.categories[0].points = {"tone", "fact", "humour"};
   config_.categories[1].points = {"stile"};
   config_.experts.labels_min = 15;  // phase 1 has about 12 of 20 groups
@@ -143,19 +143,19 @@ TEST_F(Planning, NoLabelsOneKindAndTooFewAreDifferentMessagesAllAtOnce) {
   EXPECT_NE(said.find("category code, stile: no labels; did you mean style?"), std::string::npos) << said;
 }
 
-TEST_F(Planning, ARefusalSaysHowToSeeWhatWasDropped) {
+TEST_F(Planning, PointsToTheDroppedRows) {
   config_.categories[0].points = {"humour"};
   EXPECT_EQ(refusal().find("dropped"), std::string::npos);
   rows_.push_back(row("poetry", "train", {{"tone", 1}}));  // of no configured category
   EXPECT_NE(refusal().find("rows were dropped: `dmoerm ingest --config FILE"), std::string::npos);
 }
 
-TEST_F(Planning, LabelsNobodyAskedForDoNotHideThatACategoryHasNone) {
+TEST_F(Planning, RefusesMissingLabelsBesideUnusedOnes) {
   forget("style", {"train", "validation", "test"});
   EXPECT_NE(refusal().find("category code, style: no labels; the inputs label no point of this category"), std::string::npos);
 }
 
-TEST_F(Planning, WithoutValidationOrTestLabelsNothingIsTrained) {
+TEST_F(Planning, RefusesMissingValidationOrTestLabels) {
   forget("tone", {"validation"});
   const std::string no_point = refusal();
   EXPECT_NE(no_point.find("category chat, tone: 0 ordered pairs, at least 1 needed, in the validation split"), std::string::npos)
@@ -176,7 +176,7 @@ TEST_F(Planning, WithoutValidationOrTestLabelsNothingIsTrained) {
   }
 }
 
-TEST_F(Planning, AnIdentityHoldsTheKeysThatAffectItsStageAndNoOthers) {
+TEST_F(Planning, PutsOnlySettingsThatAffectAStageIntoItsIdentity) {
   using config::Affects;
   config_.base.tuning = config::Tuning::full;
   config_.labels.judges.resize(1);
@@ -222,7 +222,7 @@ TEST_F(Planning, AnIdentityHoldsTheKeysThatAffectItsStageAndNoOthers) {
   }
 }
 
-TEST_F(Planning, TheBaselinesVisitAsManyGroupsAsBaseAndExpertsTogether) {
+TEST_F(Planning, LetsBaselinesVisitAsManyGroupsAsBaseAndExperts) {
   config_.base.steps_max = 10, config_.base.groups_per_step = 8;
   config_.experts.train.steps_max = 13;
   const auto steps = [&](std::int64_t groups_per_step) {
@@ -243,7 +243,7 @@ TEST_F(Planning, TheBaselinesVisitAsManyGroupsAsBaseAndExpertsTogether) {
   EXPECT_EQ(steps(16).at("category/code"), 10 + 26);
 }
 
-TEST_F(Planning, EveryNodeOfTheDrawnGraphIsATask) {
+TEST_F(Planning, HasATaskForEveryNodeOfTheDrawnGraph) {
   const auto ids = [&] {
     std::vector<std::string> found;
     for (const RunTask& task : plan()) {
@@ -264,7 +264,7 @@ TEST_F(Planning, EveryNodeOfTheDrawnGraphIsATask) {
   EXPECT_EQ(ids(), with);
 }
 
-TEST_F(Planning, AKeyDependsOnWhatATaskReadsAndNotOnWhatItOnlyWaitsFor) {
+TEST_F(Planning, ChangesAKeyOnlyWithTheInputsThatATaskReads) {
   config_.labels.judges.resize(1);
   const data::TokenStore store = this->store();
   const auto tasks = [&](const ExternalTasks& external) {

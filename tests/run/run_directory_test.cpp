@@ -25,7 +25,7 @@ class RunDirectoryTest : public testing::Test {
   fs::path directory_;
 };
 
-TEST_F(RunDirectoryTest, TellsWhatChangedSinceATaskWasBegun) {
+TEST_F(RunDirectoryTest, ListsWhatChangedSinceATaskWasBegun) {
   const RunDirectory run(directory_, begun_training);
   const TaskIdentity before{{{"lr", 0.1}}, {}}, after{{{"lr", 0.2}}, {}};
   const train::Checkpoint begun{3, {}, {{"key", before.key()}, {"settings", before.settings}}, {{"a", at::zeros({3})}}};
@@ -54,7 +54,7 @@ TEST_F(RunDirectoryTest, KnowsWhatIsDoneAndWhatChanged) {
   EXPECT_FALSE(run.done("base/a", before));
 }
 
-TEST_F(RunDirectoryTest, SaysThatAnotherVersionMadeATaskInsteadOfListingEverySetting) {
+TEST_F(RunDirectoryTest, NamesAnotherVersionInsteadOfListingEverySetting) {
   const RunDirectory run(directory_);
   const TaskIdentity old{{{"trains", "all"}, {"wire", "float32"}}, {}}, now{{{"tuning", "full"}}, {}};
   run.complete("base/a", old, {}, {});
@@ -68,7 +68,7 @@ TEST_F(RunDirectoryTest, SaysThatAnotherVersionMadeATaskInsteadOfListingEverySet
             std::vector<std::string>{"schema of the identity: 1 -> 2 (another version of dmoerm made it)"});
 }
 
-TEST_F(RunDirectoryTest, CountsARevisionUpWhenOutputsChangeUnderTheSameSettings) {
+TEST_F(RunDirectoryTest, RaisesTheRevisionWhenOutputsChangeUnderTheSameSettings) {
   const RunDirectory run(directory_);
   const auto revision = [](const TaskIdentity& identity) { return identity.settings.at("revision").get<int>(); };
   const TaskIdentity plain{{{"judge", "a"}}, {}}, other{{{"judge", "b"}}, {}};

@@ -42,7 +42,7 @@ std::string output_of(const std::string& command) {
   return text;
 }
 
-TEST(SlurmScript, EveryKeyOfTheSectionIsInTheScript) {
+TEST(SlurmScript, HasEveryKeyOfTheSection) {
   config::RunConfig config = small();
   config::SlurmConfig& s = config.slurm;
   s.partition = "gpu", s.account = "ml-42", s.qos = "high", s.constraint = "[rack1|rack2]&h100";
@@ -79,7 +79,7 @@ TEST(SlurmScript, EveryKeyOfTheSectionIsInTheScript) {
   }
 }
 
-TEST(SlurmScript, WhatIsEmptyAsksForNothing) {
+TEST(SlurmScript, LeavesOutEmptyOptions) {
   const std::string text = script(small());
   for (const char* option : {"--partition", "--account", "--qos", "--constraint", "--gres", "--mem"})
     EXPECT_EQ(text.find(std::string("#SBATCH ") + option), std::string::npos) << option;
@@ -88,13 +88,13 @@ TEST(SlurmScript, WhatIsEmptyAsksForNothing) {
   EXPECT_TRUE(has_line(text, "#SBATCH --cpus-per-task=2")) << "a thread, and one for the coordinator";
 }
 
-TEST(SlurmScript, OptionsStandBeforeTheFirstCommandWhereSlurmReadsThem) {
+TEST(SlurmScript, PutsOptionsBeforeTheFirstCommand) {
   const std::string text = script(small());
   EXPECT_LT(text.rfind("#SBATCH"), text.find("\nroot="));
   EXPECT_TRUE(text.starts_with("#!"));
 }
 
-TEST(SlurmScript, WhateverIsInAValueTheShellTakesItAsOneWord) {
+TEST(SlurmScript, QuotesAnyValueAsOneWord) {
   SlurmJob of = job();
   const std::string nasty = "name=it's $HOME `id` $(id) \"x\" \\ ;|&<>*?# \n line";
   of.overrides = {nasty, "", "categories[0].name=a"};
@@ -105,7 +105,7 @@ TEST(SlurmScript, WhateverIsInAValueTheShellTakesItAsOneWord) {
             "<run><--config></users/somebody/my.yaml><--set><" + nasty + "><--set><><--set><categories[0].name=a>");
 }
 
-TEST(SlurmScript, TheWholeScriptIsShellText) {
+TEST(SlurmScript, IsValidShell) {
   config::RunConfig config = small();
   config.slurm.setup = {"if true; then", "  echo \"ready }\"", "fi"};
   const std::filesystem::path file = std::filesystem::temp_directory_path() / ("dmoerm_script_" + std::to_string(getpid()));
@@ -114,7 +114,7 @@ TEST(SlurmScript, TheWholeScriptIsShellText) {
   std::filesystem::remove(file);
 }
 
-TEST(SlurmScript, PathsWithBlanksAreQuotedAndPercentSignsAreNoPatterns) {
+TEST(SlurmScript, QuotesBlanksAndPercentSigns) {
   SlurmJob of = job();
   of.working_directory = "/users/some body";
   of.log_file = "/runs/50%jam/slurm/%j.log";
@@ -127,13 +127,13 @@ TEST(SlurmScript, PathsWithBlanksAreQuotedAndPercentSignsAreNoPatterns) {
   EXPECT_THROW(script(small(), of), ConfigError);
 }
 
-TEST(SlurmScript, AnOriginalWithoutItsMarksIsRefused) {
+TEST(SlurmScript, RefusesAnOriginalWithoutItsMarks) {
   EXPECT_THROW(slurm_script(small(), job(), "#!/bin/bash\necho"), DataError);
   EXPECT_THROW(slurm_script(small(), job(), "#!/bin/bash\n# <<< options\n# >>> options\n# >>> settings\n# <<< settings\n"),
                DataError);
 }
 
-TEST(SlurmTime, IsReadAsSlurmReadsIt) {
+TEST(SlurmTime, ReadsTimesAsSlurmDoes) {
   EXPECT_EQ(slurm_seconds("30"), 30 * 60);
   EXPECT_EQ(slurm_seconds("30:15"), 30 * 60 + 15);
   EXPECT_EQ(slurm_seconds("12:30:15"), 12 * 3600 + 30 * 60 + 15);
@@ -154,7 +154,7 @@ struct Wrong {
 
 class SlurmProblems : public testing::TestWithParam<Wrong> {};
 
-TEST_P(SlurmProblems, IsNamedWithItsKeyAndValue) {
+TEST_P(SlurmProblems, NamesKeyAndValue) {
   config::RunConfig config = small();
   EXPECT_TRUE(slurm_problems(config).empty());
   GetParam().set(config);
@@ -184,13 +184,13 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"no GPU", [](config::RunConfig& c) { c.compute.device = config::Device::cuda; }, "slurm.gpus_per_node: 0"},
         Wrong{"few CPUs", [](config::RunConfig& c) { c.compute.threads = 4, c.slurm.cpus_per_rank = 2; }, "2 for 4 threads"}));
 
-TEST(SlurmChecks, TwoRanksOnOneGpuAreAllowedWhenAskedFor) {
+TEST(SlurmChecks, AllowsTwoRanksOnOneGpuIfConfigured) {
   config::RunConfig config = small();
   config.slurm.gpus_per_node = 2, config.slurm.ranks_per_node = 4, config.cluster.share_gpu = true;
   EXPECT_TRUE(slurm_problems(config).empty());
 }
 
-TEST(SlurmChecks, IdleGpusAreOnlyAHint) {
+TEST(SlurmChecks, OnlyHintsAtIdleGpus) {
   config::RunConfig config = small();
   config.slurm.gpus_per_node = 8, config.slurm.ranks_per_node = 6;
   EXPECT_TRUE(slurm_problems(config).empty());

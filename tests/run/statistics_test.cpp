@@ -19,7 +19,7 @@ std::vector<GroupResult> simulate(Rng& rng, int groups, double accuracy) {
   return results;
 }
 
-TEST(BootstrapAccuracy, ItsIntervalCoversTheTruthAboutAsOftenAsItSays) {
+TEST(BootstrapAccuracy, CoversTheTruthAsOftenAsStated) {
   Rng rng(7);
   int covered = 0;
   const int trials = 200;
@@ -43,7 +43,7 @@ TEST(BootstrapAccuracy, IsDeterministicAndDefinedWithoutPairs) {
   EXPECT_EQ(bootstrap_accuracy({{0, 0}}, 1).low, 0.0);
 }
 
-TEST(BootstrapAccuracy, IsNotSureOfWhatFewGroupsAgreeOn) {
+TEST(BootstrapAccuracy, StaysUnsureWhenFewGroupsAgree) {
   const Interval perfect = bootstrap_accuracy(std::vector<GroupResult>(8, {1, 1}), 1);  // figures of Wilson's interval
   EXPECT_EQ(perfect.value, 1.0);
   EXPECT_NEAR(perfect.low, 0.6756, 1e-4);
@@ -53,7 +53,7 @@ TEST(BootstrapAccuracy, IsNotSureOfWhatFewGroupsAgreeOn) {
   EXPECT_NEAR(one.high, 0.7935, 1e-4) << "one group with pairs";
 }
 
-TEST(BootstrapDifference, PairingMakesASmallGapVisible) {
+TEST(BootstrapDifference, ShowsASmallGapByPairing) {
   Rng rng(3);
   const auto worse = simulate(rng, 80, 0.6);
   auto better = worse;
@@ -68,7 +68,7 @@ TEST(MarkdownTable, AlignsCharactersNotBytes) {
   EXPECT_EQ(markdown_table({{"a", "bb"}, {"ä角", "c"}}), "| a   | bb  |\n|-----|-----|\n| ä角  | c   |\n");
 }
 
-TEST(CalibrationError, IsTheGapBetweenConfidenceAndAccuracyInsideEachBin) {
+TEST(CalibrationError, AveragesTheGapBetweenConfidenceAndAccuracyOverBins) {
   EXPECT_DOUBLE_EQ(calibration_error({}, {}), 0.0);
   EXPECT_NEAR(calibration_error({0.75, 0.75, 0.75, 0.75}, {true, true, true, false}), 0.0, 1e-12);
   EXPECT_NEAR(calibration_error({1.0, 1.0}, {true, false}), 0.5, 1e-12) << "the last bin holds 1.0";

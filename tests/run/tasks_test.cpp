@@ -138,7 +138,7 @@ class Tasks : public testing::TestWithParam<const char*> {
   }
 };
 
-TEST_P(Tasks, EachPhaseLearnsFromItsOwnGroups) {  // faults 2 and 11
+TEST_P(Tasks, TrainsEachPhaseOnItsOwnGroups) {  // faults 2 and 11
   expect_learnt_from(context_.directory().metrics("single"), groups(-1, train::Subset::train),
                      groups(-1, train::Subset::validation), "single");
   for (std::int32_t i = 0; i < 2; ++i) {
@@ -162,7 +162,7 @@ TEST_P(Tasks, EachPhaseLearnsFromItsOwnGroups) {  // faults 2 and 11
   }
 }
 
-TEST_P(Tasks, AnExpertStartsFromItsBase) {
+TEST_P(Tasks, StartsExpertsFromTheirBase) {
   run_.config.experts.train.lr = 1e-30;
   const std::string name = context_.category(0).name, point = context_.category(0).points[1];
   const fs::path kept = folder() / "kept", expert = context_.directory().task(context_.expert_task(0, 1));
@@ -182,7 +182,7 @@ TEST_P(Tasks, AnExpertStartsFromItsBase) {
   EXPECT_FALSE(moved.head().w_D.equal(base.head().w_D)) << "it learns at its own rate";
 }
 
-TEST_P(Tasks, TheAggregatorIsTheOneThatHeldOutGroupsSpeakFor) {
+TEST_P(Tasks, ChoosesTheAggregatorByHeldOutGroups) {
   const auto alone = comm::single();
   for (std::int32_t i = 0; i < 2; ++i) {
     const moe::ExpertFeatures train = expert_features(context_, i, groups(i, train::Subset::phase3), *alone),
@@ -204,7 +204,7 @@ TEST_P(Tasks, TheAggregatorIsTheOneThatHeldOutGroupsSpeakFor) {
   }
 }
 
-TEST_P(Tasks, EvaluationCountsWhatTheModelsSay) {  // fault 6: every group of the test split
+TEST_P(Tasks, CountsThePairsThatTheModelsOrder) {  // fault 6: every group of the test split
   for (std::int32_t i = 0; i < 2; ++i) {
     const std::string name = context_.category(i).name;
     const json found = results(name);
@@ -229,7 +229,7 @@ TEST_P(Tasks, EvaluationCountsWhatTheModelsSay) {  // fault 6: every group of th
   }
 }
 
-TEST_P(Tasks, DmoermIsTheModelThatTheRouterChooses) {  // fault 15
+TEST_P(Tasks, ScoresDmoermWithTheModelOfTheRoute) {  // fault 15
   const std::string name = context_.category(0).name;
   const auto test = groups(0, train::Subset::test);
   const auto check = [&] {
@@ -265,7 +265,7 @@ TEST_P(Tasks, DmoermIsTheModelThatTheRouterChooses) {  // fault 15
   redo(run_, "eval/" + name);
 }
 
-TEST_P(Tasks, TheReportAddsUpWhatWasCounted) {
+TEST_P(Tasks, AddsUpTheCountsInTheReport) {
   const json numbers = read_json(context_.directory().task("report") / "report.json");
   const std::string text = read_file(context_.directory().task("report") / "report.md");
   const auto cells = [&](const std::string& first) {  // of the first table's row that begins with it

@@ -13,7 +13,7 @@ namespace {
 
 const std::filesystem::path kStep = std::filesystem::path(DMOERM_SHARED) / "golden" / "train" / "step.safetensors";
 
-TEST(GoldenAdamW, ThreeStepsOnTheGradientsOfPytorchGiveItsParameters) {
+TEST(GoldenAdamW, GivesThePytorchParametersAfterThreeSteps) {
   DMOERM_NEEDS(kStep);
   const auto file = nn::SafetensorsReader::open(kStep);
   config::TrainConfig config;
@@ -35,7 +35,7 @@ TEST(GoldenAdamW, ThreeStepsOnTheGradientsOfPytorchGiveItsParameters) {
   EXPECT_EQ(checked, 9);
 }
 
-TEST(AdamW, TheScaleOfClippingActsLikeSmallerGradients) {
+TEST(AdamW, TreatsTheClippingScaleLikeSmallerGradients) {
   config::TrainConfig config;
   const std::vector<at::Tensor> a = {at::ones({5})}, b = {at::ones({5})};
   AdamW one(a, config), two(b, config);
@@ -54,7 +54,7 @@ TEST(GradientNorm, IsTheEuclideanNormOverAllBuffers) {
   EXPECT_TRUE(std::isnan(gradient_norm({a, at::full({1}, std::nan(""))})));
 }
 
-TEST(LearningRate, WarmsUpAndFallsAsItsScheduleSays) {
+TEST(LearningRate, FollowsItsScheduleAfterTheWarmUp) {
   config::TrainConfig config;
   config.lr = 1.0, config.warmup_steps = 4;
   EXPECT_DOUBLE_EQ(learning_rate(config, 0, 100), 0.25);

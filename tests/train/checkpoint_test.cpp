@@ -38,7 +38,7 @@ class CheckpointFolder : public testing::Test {
   fs::path directory_;
 };
 
-TEST_F(CheckpointFolder, GivesBackTheNewestWithItsBitsAndKeepsTwo) {
+TEST_F(CheckpointFolder, FindsTheNewestBitForBitAndKeepsTwo) {
   for (const std::int64_t step : {10, 20, 9, 30}) save(step);
   const auto loaded = find_checkpoint(directory_, "k");
   ASSERT_TRUE(loaded);
@@ -52,7 +52,7 @@ TEST_F(CheckpointFolder, GivesBackTheNewestWithItsBitsAndKeepsTwo) {
   EXPECT_TRUE(fs::exists(directory_ / "checkpoint-20.safetensors")) << "four may stay";
 }
 
-TEST_F(CheckpointFolder, SkipsADamagedOneAtAnyByteAndUsesTheOlder) {
+TEST_F(CheckpointFolder, SkipsACheckpointDamagedAtAnyByteForAnOlderOne) {
   save(1);
   save(2);
   for (const char* name : {"checkpoint-2.safetensors", "checkpoint-2.json"}) {
@@ -74,13 +74,13 @@ TEST_F(CheckpointFolder, SkipsADamagedOneAtAnyByteAndUsesTheOlder) {
   EXPECT_EQ(found(), 1);
 }
 
-TEST_F(CheckpointFolder, IsNotUsedForAnotherTask) {
+TEST_F(CheckpointFolder, IgnoresCheckpointsOfAnotherTask) {
   save(1);
   EXPECT_FALSE(find_checkpoint(directory_, "other"));
   EXPECT_FALSE(find_checkpoint(directory_ / "absent", "k"));
 }
 
-TEST_F(CheckpointFolder, OfAnotherSchemaIsRefusedNamingBoth) {
+TEST_F(CheckpointFolder, RefusesAnotherSchemaNamingBoth) {
   save(1);
   const fs::path file = directory_ / "checkpoint-1.json";
   nlohmann::json manifest = read_json(file);
@@ -96,7 +96,7 @@ TEST_F(CheckpointFolder, OfAnotherSchemaIsRefusedNamingBoth) {
   }
 }
 
-TEST_F(CheckpointFolder, IsWrittenWhileTheTensorsChange) {
+TEST_F(CheckpointFolder, WritesACopyWhileTheTensorsChange) {
   at::Tensor values = at::full({1 << 20}, 1.0);
   Checkpoint taken = checkpoint(5);
   taken.tensors = {{"a", values}};
@@ -107,7 +107,7 @@ TEST_F(CheckpointFolder, IsWrittenWhileTheTensorsChange) {
   EXPECT_TRUE(find_checkpoint(directory_, "k")->load("a").equal(at::full({1 << 20}, 1.0F)));
 }
 
-TEST_F(CheckpointFolder, PartsOfSeveralRanksReadAsOneByAnyNumberOfThem) {
+TEST_F(CheckpointFolder, ReadsPartsOfSeveralRanksAsOneOnAnyNumberOfRanks) {
   const at::Tensor whole = at::arange(10, at::kFloat);
   const auto save_part = [&](int part) {
     Checkpoint own = checkpoint(7);
@@ -132,7 +132,7 @@ TEST_F(CheckpointFolder, PartsOfSeveralRanksReadAsOneByAnyNumberOfThem) {
   EXPECT_EQ(found(), 6);
 }
 
-TEST_F(CheckpointFolder, AListSaysWhatIsWrong) {
+TEST_F(CheckpointFolder, ListsTheProblemOfEveryUnreadableCheckpoint) {
   save(1);
   save(2);
   damage(directory_ / "checkpoint-2.safetensors", 20);

@@ -90,7 +90,7 @@ class OppositePreferences : public test::Scratch {
   TrunkCache trunks_{0};
 };
 
-TEST_F(OppositePreferences, OneModelCannotServeBothAndOneForEachCan) {
+TEST_F(OppositePreferences, NeedOneModelPerCategory) {
   const nn::RewardModel single = train(-1);
   EXPECT_LT(test_accuracy(single, -1), 0.62);
   for (const std::int32_t category : {0, 1}) EXPECT_GT(test_accuracy(train(category), category), 0.9);

@@ -32,7 +32,7 @@ TEST_F(TinyTraining, LearnsItsLabelsAndLeavesTheFrozenBaseAlone) {
   EXPECT_FALSE(one[0].model.adapter()->layers[0].b_q.equal(adapter));
 }
 
-TEST_F(TinyTraining, TopLayersEndTheSameWhateverIsKeptOfThoseBelow) {
+TEST_F(TinyTraining, TrainsTopLayersTheSameWithAnySizeOfTrunkCache) {
   first_layer_ = 1;
   const at::Tensor kept = trained("expert");
   trunk_bytes_ = 20000;  // a few groups
@@ -41,7 +41,7 @@ TEST_F(TinyTraining, TopLayersEndTheSameWhateverIsKeptOfThoseBelow) {
   EXPECT_TRUE(trained("expert").equal(kept));
 }
 
-TEST_F(TinyTraining, AnAdapterOfTheTopLayersIsAFullOneWhoseLowerPartIsZero) {
+TEST_F(TinyTraining, TrainsATopLayerAdapterLikeAFullOneWithZerosBelow) {
   first_layer_ = 1;
   const Trainee top = trainee("expert");
   for (const auto& layer : {top.model.adapter()->layers[1]})
@@ -69,7 +69,7 @@ TEST_F(TinyTraining, AnAdapterOfTheTopLayersIsAFullOneWhoseLowerPartIsZero) {
   EXPECT_TRUE(all_of(again).equal(all_of(top.model)));
 }
 
-TEST_F(TinyTraining, FusedExpertsEndWhereEachEndsAlone) {
+TEST_F(TinyTraining, TrainsExpertsTogetherAsEachAlone) {
   train_.steps_max = 50, train_.eval_every_steps = 50;
   std::vector<Trainee> together = {trainee("a", "empathy"), trainee("bb", "next_step"), trainee("ccc", "professional")};
   train(together);
@@ -81,7 +81,7 @@ TEST_F(TinyTraining, FusedExpertsEndWhereEachEndsAlone) {
   }
 }
 
-TEST_F(TinyTraining, TheSizeOfMicroBatchesChangesOnlyRounding) {
+TEST_F(TinyTraining, ChangesOnlyRoundingWithTheSizeOfMicroBatches) {
   train_.lora_dropout = 0;  // masks are drawn for micro batches
   compute_.micro_batch_tokens = 100;
   const at::Tensor small = trained("x");
@@ -89,7 +89,7 @@ TEST_F(TinyTraining, TheSizeOfMicroBatchesChangesOnlyRounding) {
   EXPECT_LT(relative_gap(small, trained("x")), 1e-4);
 }
 
-TEST_F(TinyTraining, EvaluatingMoreOftenDoesNotSwitchDropoutOff) {  // fault 4
+TEST_F(TinyTraining, KeepsDropoutOnAfterEvaluations) {  // fault 4
   train_.patience = 1000;
   train_.steps_max = 8;
   const auto last_of = [&](std::int64_t every) {
@@ -106,7 +106,7 @@ TEST_F(TinyTraining, EvaluatingMoreOftenDoesNotSwitchDropoutOff) {  // fault 4
   EXPECT_FALSE(rarely.equal(last_of(8)));  // dropout was on
 }
 
-TEST_F(TinyTraining, ResumedTrainingEndsWithTheSameBits) {
+TEST_F(TinyTraining, EndsWithTheSameBitsWhenResumed) {
   for (const bool all : {false, true}) {
     const at::Tensor whole = trained("x", all);
     train_.checkpoint_every_s = 0;  // after every step
@@ -125,7 +125,7 @@ TEST_F(TinyTraining, ResumedTrainingEndsWithTheSameBits) {
   }
 }
 
-TEST_F(TinyTraining, ADivergingExpertLeavesAndTheOthersGoOn) {
+TEST_F(TinyTraining, ContinuesWithTheOthersWhenAnExpertDiverges) {
   std::vector<Trainee> both = {trainee("bad", "empathy"), trainee("good", "next_step")};
   at::Tensor(both[0].model.head().w_D).fill_(std::numeric_limits<float>::infinity());
   const auto outcomes = train(both);
@@ -137,14 +137,14 @@ TEST_F(TinyTraining, ADivergingExpertLeavesAndTheOthersGoOn) {
   EXPECT_LT(relative_gap(all_of(both[1].model), all_of(alone[0].model)), 1e-5);
 }
 
-TEST_F(TinyTraining, ALossThatIsNotFiniteNamesItsGroupThoughTheGradientIs) {
+TEST_F(TinyTraining, NamesTheGroupOfAnInfiniteLossWithAFiniteGradient) {
   std::vector<Trainee> one = {trainee("x")};
   LabelledGroup& group = one[0].training.front();
   group.pairs.front().margin = std::numeric_limits<float>::infinity();  // the loss is not finite, its slope is
   EXPECT_NE(train(one)[0].failure.find(", group " + std::string(store_->group(group.group).id)), std::string::npos);
 }
 
-TEST_F(TinyTraining, WhatItsNeighboursDidIsKeptWhenAFailedExpertIsTriedAgain) {
+TEST_F(TinyTraining, KeepsTheOthersWorkWhenAFailedExpertIsTriedAgain) {
   const auto both = [&] {
     std::vector<Trainee> trainees = {trainee("bad", "empathy"), trainee("good", "next_step")};
     at::Tensor(trainees[0].model.head().w_D).fill_(std::numeric_limits<float>::infinity());
@@ -160,7 +160,7 @@ TEST_F(TinyTraining, WhatItsNeighboursDidIsKeptWhenAFailedExpertIsTriedAgain) {
       << "one step of one expert was computed, not the training of both";
 }
 
-TEST_F(TinyTraining, ATaskAskedToPauseIsSavedAndGoesOnWithTheSameBits) {
+TEST_F(TinyTraining, SavesATaskThatPausesAndContinuesWithTheSameBits) {
   const at::Tensor whole = trained("x");
   int looks = 0;
   line_.pause_asked = [&] { return ++looks == 5; };
@@ -172,7 +172,7 @@ TEST_F(TinyTraining, ATaskAskedToPauseIsSavedAndGoesOnWithTheSameBits) {
   EXPECT_TRUE(all_of(again[0].model).equal(whole));
 }
 
-TEST_F(TinyTraining, ASignalDuringAnEvaluationSavesTheStepAndTheEvaluationIsMadeUpFor) {
+TEST_F(TinyTraining, SavesTheStepOnASignalDuringAnEvaluationAndEvaluatesLater) {
   train_.eval_every_steps = 1;
   const at::Tensor whole = trained("x");
   int looks = 0;
@@ -194,7 +194,7 @@ TEST_F(TinyTraining, ASignalDuringAnEvaluationSavesTheStepAndTheEvaluationIsMade
   EXPECT_EQ(std::ranges::count(before, '\n'), 5);
 }
 
-TEST_F(TinyTraining, AnExpertTrainedAfterAnotherIsTheOneTrainedAlone) {  // experts went on from the one before
+TEST_F(TinyTraining, TrainsAnExpertAfterAnotherAsAlone) {  // experts went on from the one before
   for (const bool all : {false, true}) {
     const at::Tensor alone = trained("b", all);
     const at::Tensor before = backbone_->weights().flat.clone();
@@ -204,7 +204,7 @@ TEST_F(TinyTraining, AnExpertTrainedAfterAnotherIsTheOneTrainedAlone) {  // expe
   }
 }
 
-TEST_F(TinyTraining, AMetricsFileThatCannotBeWrittenDoesNotStopTheTraining) {
+TEST_F(TinyTraining, ContinuesWhenMetricsCannotBeWritten) {
   const at::Tensor undisturbed = trained("x");
   fs::create_directories(*folder_ / "x" / "metrics.jsonl" / "in the way");
   EXPECT_TRUE(trained("x").equal(undisturbed));
@@ -222,7 +222,7 @@ TEST_F(TinyTraining, KeepsTheBestWeightsAndStopsWhenPatienceIsOver) {           
   EXPECT_DOUBLE_EQ(figures.accuracy, outcome.accuracy);
 }
 
-TEST_F(TinyTraining, PatienceStartsAgainWhereTheAccuracyRisesOrTheLossFalls) {  // docs/adr/0011
+TEST_F(TinyTraining, RestartsPatienceWhenAccuracyRisesOrLossFalls) {  // docs/adr/0011
   train_.steps_max = 60, train_.eval_every_steps = 1, train_.patience = 2;
   int matters = 0;
   for (const double lr : {0.1, 0.05, 0.03, 0.02, 0.01}) {
@@ -250,7 +250,7 @@ TEST_F(TinyTraining, PatienceStartsAgainWhereTheAccuracyRisesOrTheLossFalls) {  
   EXPECT_GT(matters, 0) << "or no run of these tells the rule from one that looks at the accuracy alone";
 }
 
-TEST_F(TinyTraining, PhasesSeeTheSharesTheyShouldAndNoGroupTwice) {  // faults 2 and 11
+TEST_F(TinyTraining, DividesGroupsBetweenPhasesWithoutOverlap) {  // faults 2 and 11
   std::set<std::int64_t> seen;
   std::map<int, std::size_t> sizes;
   for (const Subset subset : {Subset::phase1, Subset::phase3, Subset::validation, Subset::test}) {
@@ -264,7 +264,7 @@ TEST_F(TinyTraining, PhasesSeeTheSharesTheyShouldAndNoGroupTwice) {  // faults 2
   EXPECT_GT(train, 2 * sizes[static_cast<int>(Subset::validation)]);
 }
 
-TEST_F(TinyTraining, AFileOfWeightTwoIsVisitedTwiceAPass) {
+TEST_F(TinyTraining, VisitsAFileOfWeightTwoTwicePerEpoch) {
   data::IngestRequest request;
   request.data.inputs.push_back({(*folder_ / "synth.jsonl").string(), "auto", "", "", 2.0});
   request.renderer = test::word_renderer(kVocab);
@@ -283,7 +283,7 @@ TEST_F(TinyTraining, AFileOfWeightTwoIsVisitedTwiceAPass) {
   }
 }
 
-TEST_F(TinyTraining, APairOfAGroupIsEveryStrictOrderOnce) {  // an index off by one, a reward compared with itself
+TEST_F(TinyTraining, MakesOnePairOfEveryStrictOrder) {  // an index off by one, a reward compared with itself
   for (const LabelledGroup& g : labelled_groups(*store_, 0, Subset::test, preference::kOverall, config_)) {
     std::set<std::pair<int, int>> unordered;
     for (const preference::Preference& p : g.pairs) {

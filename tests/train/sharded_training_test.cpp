@@ -62,7 +62,7 @@ class ShardedTraining : public TinyTraining {
   mutable std::string line_;
 };
 
-TEST_F(ShardedTraining, LossesNormsAndWeightsAreThoseOfOneRankBitForBit) {
+TEST_F(ShardedTraining, GivesLossesNormsAndWeightsOfOneRankBitForBit) {
   const End one = train_on(1, false, "one");
   const std::string losses = metrics("one");
   EXPECT_GT(one.outcomes[0].best_step, 0);
@@ -79,7 +79,7 @@ TEST_F(ShardedTraining, LossesNormsAndWeightsAreThoseOfOneRankBitForBit) {
   EXPECT_FALSE(train_on(1, false).weights.equal(one.weights));  // clipping was on
 }
 
-TEST_F(ShardedTraining, MemoryOfARankIsTheFormula) {
+TEST_F(ShardedTraining, TakesTheMemoryThatTheFormulaGives) {
   const auto floats = [](double mib) { return mib * (1 << 20) / sizeof(float); };
   const auto n = static_cast<double>(backbone_->weights().flat.numel());
   double layer = 0, rest = 0;  // gradient buffers: two layers, embeddings and final norm, head
@@ -107,7 +107,7 @@ TEST_F(ShardedTraining, MemoryOfARankIsTheFormula) {
   }
 }
 
-TEST_F(ShardedTraining, WhatIsNotFiniteFailsOnAllRanksTogether) {
+TEST_F(ShardedTraining, FailsOnAllRanksTogetherWhenNotFinite) {
   train_.lr = 1e30, train_.max_grad_norm = 0, train_.warmup_steps = 0;
   const End end = train_on(4, true);
   for (const TrainOutcome& outcome : end.outcomes) {
@@ -116,7 +116,7 @@ TEST_F(ShardedTraining, WhatIsNotFiniteFailsOnAllRanksTogether) {
   }
 }
 
-TEST_F(ShardedTraining, GoesOnFromACheckpointOnAnotherNumberOfRanks) {
+TEST_F(ShardedTraining, ResumesOnAnotherNumberOfRanks) {
   const End whole = train_on(1, false);
   train_.checkpoint_every_s = 0;  // after every step
   train_on(4, true, "resume");
@@ -129,7 +129,7 @@ TEST_F(ShardedTraining, GoesOnFromACheckpointOnAnotherNumberOfRanks) {
   }
 }
 
-TEST_F(ShardedTraining, InBfloat16TheMastersAreFloat32AndTheBitsTheSame) {
+TEST_F(ShardedTraining, KeepsFloat32MastersInBfloat16WithTheSameBits) {
   const at::Tensor start = backbone_->weights().flat.clone();
   train_.lr = 2e-4,
   train_.schedule = config::Schedule::constant;  // a step is less than half of what two neighbours in bfloat16 lie apart
@@ -155,7 +155,7 @@ TEST_F(ShardedTraining, InBfloat16TheMastersAreFloat32AndTheBitsTheSame) {
   EXPECT_TRUE(train_on(2, true, "half4").weights.equal(one.weights)) << "gone on on two ranks";
 }
 
-TEST_F(ShardedTraining, ComputingLayersAgainInTheBackwardPassChangesNoBit) {
+TEST_F(ShardedTraining, ChangesNoBitByRecomputingLayers) {
   for (const bool all : {false, true}) {
     std::vector<std::vector<Trainee>> models;
     for (const bool recompute : {false, true}) {
