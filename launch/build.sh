@@ -9,7 +9,7 @@ if [ ! -f "$DMOERM_BUILD/build.ninja" ]; then
 sys.exit(not (pathlib.Path(importlib.util.find_spec("torch").origin).parent / "lib/libtorch_cuda.so").exists())' 2>/dev/null; then cuda=ON; fi
   cmake -S "$DMOERM_ROOT" -B "$DMOERM_BUILD" -G Ninja -DCMAKE_BUILD_TYPE=Release -DDMOERM_PYTHON="$DMOERM_PYTHON" -DDMOERM_CUDA="$cuda" >&2
 fi
-# A file that includes ATen takes up to 1.7 GB.
+# Compiling a file that includes ATen takes up to 1.7 GB.
 memory_jobs=$(($(awk '/MemAvailable/ {print $2}' /proc/meminfo) / 1700000))
 jobs=$(nproc)
 [ "$memory_jobs" -lt "$jobs" ] && jobs=$((memory_jobs > 0 ? memory_jobs : 1))

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by the scripts of this folder: where things are. Every path can be set from outside.
+# Sourced by the scripts of this folder. Sets their paths, which the caller's environment may override.
 : "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
 DMOERM_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 export DMOERM_HOME="${DMOERM_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/dmoerm}"
@@ -12,7 +12,7 @@ DMOERM_VENV="$DMOERM_HOME/venv"  # what setup.sh makes; DMOERM_PYTHON may be ano
 
 die() { echo "$(basename "$0"): $*" >&2; exit 1; }
 say() { echo "== $*" >&2; }
-# Exit code 2, as the program itself gives for bad usage.
+# Exit code 2 for bad usage, like the program's.
 bad_usage() { echo "$(basename "$0"): $*" >&2; exit 2; }
-# The names that FOLDER/*.py answer to, as bench.sh and torture.sh take them.
+# The names of FOLDER/*.py as bench.sh and torture.sh take them.
 names_in() { find "$1" -maxdepth 1 -name '*.py' -printf '%f\n' | sed 's/\.py$//; s/_/-/g' | sort | tr '\n' ' '; }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by launch/dmoerm: the settings of Open MPI that a run wants. What the caller has set stays as it is.
+# Sourced by launch/dmoerm. Sets what Open MPI needs for a run; the caller's own settings stay.
 
 # mpi_setting NAME VALUE
 mpi_setting() {
@@ -15,13 +15,13 @@ mpi_settings() {
   # Plain TCP between hosts works everywhere; docs/cluster.md says what to set for InfiniBand and EFA.
   mpi_setting pml ob1
   mpi_setting btl self,vader,tcp
-  # A host that is gone is noticed after 3 + 4 x 1 s of silence instead of never; a link that heals within 5 s costs nothing.
+  # Notice a lost host after 3 + 4 x 1 s of silence instead of never; a link that recovers within 5 s has no effect.
   mpi_setting oob_tcp_keepalive_time 3
   mpi_setting oob_tcp_keepalive_intvl 1
   mpi_setting oob_tcp_keepalive_probes 4
 }
 
-# Names of the variables that every host is to see.
+# Names of the variables that every host gets.
 forwarded_variables() {
   compgen -e | grep -E '^(DMOERM|NCCL|FI|UCX|OMP|MKL|MALLOC|TORCH)_' || true
   compgen -e | grep -x LD_LIBRARY_PATH || true

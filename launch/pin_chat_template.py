@@ -4,7 +4,7 @@
     source launch/env.sh; "$DMOERM_PYTHON" launch/pin_chat_template.py MODEL_DIR [--out FILE.json]
 
 Reads the model's Jinja template, finds out what it writes between the contents of a conversation, and proves on random conversations that
-the form written to FILE renders the same texts as Jinja does. Set backbone.chat_template to FILE then. A template that the form cannot say
+the form written to FILE renders the same texts as Jinja does. Set backbone.chat_template to FILE then. A template that the form cannot express
 is refused, with the first conversation that differs. Needs jinja2, which comes with torch. docs/chat_templates.md says more.
 """
 import argparse
@@ -27,7 +27,7 @@ TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_
 
 
 class Unpinnable(Exception):
-    """The form cannot say what this template does."""
+    """The form cannot express this template."""
 
 
 class Refused(Exception):
@@ -60,7 +60,7 @@ def text_of(token):
 
 
 class Model:
-    """What a model's directory says about its conversations."""
+    """The chat template and the special tokens in a model's directory."""
 
     def __init__(self, folder, name="default"):
         config = read_json(os.path.join(folder, "tokenizer_config.json"))
@@ -107,7 +107,7 @@ class Model:
                          "template (chatml, llama3, mistral, plain, dmoerm)")
 
     def render(self, prompt, response=None, **tokens):
-        """The text of a prompt and what leads to its response; or of the whole conversation with the response."""
+        """The text of a prompt up to its response; or of the whole conversation with the response."""
         messages = [{"role": role, "content": content} for role, content in prompt]
         if response is not None:
             messages.append({"role": "assistant", "content": response})
@@ -118,7 +118,7 @@ class Model:
             raise Refused(str(error)) from None
 
 
-# --- The form: what the program renders (src/tokenizer/chat_form.cpp does the same) ---
+# --- The form, rendered like src/tokenizer/chat_form.cpp ---
 def stripped(content, step):
     kind, text = step[0], (step[1] if len(step) > 1 else None)
     if kind in ("strip", "lstrip", "rstrip"):
@@ -174,7 +174,7 @@ class Misplaced(Exception):
 
 
 def pieces_of(model, roles, last):
-    """What the template writes before, between and after the contents of a conversation."""
+    """The texts that the template writes before, between and after the contents of a conversation."""
     prompt = [(role, mark_of(i)) for i, role in enumerate(roles)]
     count = len(roles) + (last == "response")
     text = model.render(prompt, mark_of(len(roles)) if last == "response" else None)
@@ -191,7 +191,7 @@ def pieces_of(model, roles, last):
 
 
 class Probe:
-    """Finds the text of each edge: what stands between two neighbours."""
+    """Finds the text of each edge, which stands between two neighbours."""
 
     def __init__(self, model, fold_system):
         self.model, self.fold_system = model, fold_system
@@ -202,8 +202,8 @@ class Probe:
         return shown(prompt, mark_of(len(roles)) if last == "response" else None)
 
     def give_up(self, edges, roles, last, why):
-        """A conversation that the form cannot say: it is left out by one of its edges that need not be there, or nothing is pinned.
-        `edges` are those that may be to blame, the likeliest first."""
+        """Handles a conversation that the form cannot express: excludes it by leaving out one of its optional edges, or gives up.
+        `edges` are those that may cause it, the likeliest first."""
         open_edges = [e for e in edges if e not in NEEDED and e != "system>user"]
         if not open_edges:
             raise Unpinnable(f"{why} in this conversation:\n{self.example(roles, last)}")
@@ -220,7 +220,7 @@ class Probe:
         self.notes.append(f"{why}: {where_of(edge)} becomes part of the user's turn")
 
     def learn(self, roles, last):
-        """@return False if something learnt before has to be learnt again"""
+        """@return False if earlier results must be learnt again"""
         edges = edges_of(roles, last)
         if self.absent.intersection(edges):
             return True
@@ -263,7 +263,7 @@ class Probe:
             raise Unpinnable("the template takes a system message, but no user turn behind it")
 
     def learn_ends(self):
-        """Prompts that do not end with a user's turn: taken where what leads on is the same whatever came before."""
+        """Adds prompts that do not end with a user's turn, if the text after them is the same for all of them."""
         for last in ("generation", "response"):
             for role in ("system", "assistant"):
                 edge, found = f"{role}>{last}", set()
@@ -298,7 +298,7 @@ def probe_contents(marks):
 
 
 def turns_that_write(literal, marks):
-    """Elements that may have left `literal` before a content, the likelier first."""
+    """Elements that may produce `literal` before a content, the likelier first."""
     strips = [[], [["strip"]], [["rstrip"]], [["lstrip"]], [["strip", "\n"]], [["rstrip", "\n"]], [["lstrip", "\n"]]]
     splits = [[["after_last", mark, *chars]] + strip for mark in marks for chars in ([], ["\n"]) for strip in strips]
     for steps in strips + splits:
@@ -319,7 +319,7 @@ def turns_that_write(literal, marks):
 
 
 def find_turn(model, probe, edge, marks):
-    """The elements of an edge that leads to a content."""
+    """The elements of an edge before a content."""
     roles, last = probe.seen[edge]
     at = edges_of(roles, last).index(edge)
     prompt = [(role, mark_of(i)) for i, role in enumerate(roles)]
@@ -343,7 +343,7 @@ def find_turn(model, probe, edge, marks):
             return elements
         if wrong > best:
             best, failing = wrong, f"{json.dumps(wanted[wrong][0], ensure_ascii=False)} becomes\n{json.dumps(wanted[wrong][1], ensure_ascii=False)}"
-    raise Unpinnable(f"the template changes the content at {edge} in a way that the form cannot say: {failing}")
+    raise Unpinnable(f"the template changes the content at {edge} in a way that the form cannot express: {failing}")
 
 
 def with_tokens(elements, special):
@@ -363,7 +363,7 @@ def with_tokens(elements, special):
 
 
 def find_form(model, fold_system=False):
-    """The pinned form of a template, not proven yet, and what a user should know about it."""
+    """The pinned form of a template, not proven yet, and notes for the user."""
     probe = Probe(model, fold_system)
     probe.run()
     marks = sorted(set(re.findall(r"split\(\s*['\"]([^'\"]+)['\"]", model.source)))
@@ -400,7 +400,7 @@ def random_text(rng, literals):
 
 
 def literals_of(model):
-    """Texts that the template itself writes or looks for, which a content may hold by chance. Tools are no part of preference data."""
+    """Texts that the template writes or looks for, which a content may hold by chance. Preference data has no tools."""
     quoted = re.findall(r"'([^'\n]{2,60})'|\"([^\"\n]{2,60})\"", model.source)
     found = {(a or b).replace("\\n", "\n") for a, b in quoted} | set(model.special[:50]) | set(model.tokens.values())
     return sorted(text for text in found if text.strip() and "tool" not in text.lower())
@@ -431,7 +431,7 @@ def differs(model, form, prompt, response):
 
 
 def smallest(model, form, prompt, response):
-    """A shorter conversation that differs as well."""
+    """A shorter conversation that differs too."""
     def still(candidate):
         try:
             return all(text.strip() for _, text in candidate[0]) and candidate[1].strip() and covers(form, candidate[0]) and differs(model, form, *candidate)
@@ -482,7 +482,7 @@ def prove(model, form, count, seed):
 
 
 def blank_differs(model, form, seed, count=200):
-    """An example of a conversation with an empty message that the form renders otherwise than the template, or None."""
+    """An example of a conversation with an empty message that the form renders differently from the template, or None."""
     rng, literals = random.Random(seed), literals_of(model)
     for _ in range(count):
         prompt, response = random_conversation(rng, literals)
@@ -516,12 +516,12 @@ def file_text(name, model, form, proof):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", metavar="MODEL_DIR", help="directory with tokenizer_config.json and tokenizer.json")
-    parser.add_argument("--out", metavar="FILE", help="file to write, ending in .json (default: NAME-OF-THE-DIRECTORY.chat.json)")
-    parser.add_argument("--name", default="default", help="which template, where the model has several (default: default)")
+    parser.add_argument("model", metavar="MODEL_DIR", help="Directory with tokenizer_config.json and tokenizer.json")
+    parser.add_argument("--out", metavar="FILE", help="File to write, ending in .json (default: NAME-OF-THE-DIRECTORY.chat.json)")
+    parser.add_argument("--name", default="default", help="Name of the template, if the model has several (default: default)")
     parser.add_argument("--fold-system", action="store_true",
-                        help="where the form cannot say what the template does with a system message: put it before the next user turn")
-    parser.add_argument("--conversations", type=int, default=1000, help="random conversations of the proof (default: 1000)")
+                        help="If the form cannot express how the template treats a system message, put it before the next user turn")
+    parser.add_argument("--conversations", type=int, default=1000, help="Number of random conversations in the proof (default: 1000)")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     name = os.path.basename(os.path.realpath(args.model))
@@ -539,7 +539,7 @@ def main():
     for note in notes:
         print(f"note: {note}")
     if blank:
-        print(f"note: the template treats messages without any text in a way of its own, which the form does not follow, e.g.:\n{shown(*blank)}")
+        print(f"note: the template treats messages without text differently from the form, e.g.:\n{shown(*blank)}")
     if not model.special:
         print("note: no special tokens in tokenizer.json or tokenizer_config.json: the template is plain text throughout")
     proof = {"conversations": args.conversations, "seed": args.seed, "jinja2": jinja2.__version__}

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Brings a Debian 12 machine to the point where launch/build.sh works: Debian packages, a virtual environment with the
-# pinned torch wheel, a small pretrained model. Does only what is missing; killed anywhere, the next run repairs it.
+# Installs what launch/build.sh needs on Debian 12: Debian packages, a virtual environment with the pinned torch wheel, and a
+# small pretrained model. Does only what is missing; if it is killed, the next run repairs what it left.
 # Usage: launch/setup.sh [--with tests] [--with smollm2] [--with dev]
 #   tests    the Python packages that tests compare with
-#   smollm2  SmolLM2-135M-Instruct beside the default MiniLM
+#   smollm2  SmolLM2-135M-Instruct, besides the default MiniLM
 #   dev      clang, clang-format, clang-tidy, shellcheck
 # Places: $DMOERM_HOME (default ~/.cache/dmoerm) holds venv/ and models/. A DMOERM_PYTHON of your own is used as it is.
 # DMOERM_SKIP_PACKAGES=1 leaves the system's packages alone.
@@ -37,7 +37,7 @@ own_venv() { [[ $DMOERM_PYTHON == "$DMOERM_VENV/bin/python" ]]; }
 
 missing_packages() {
   local installed
-  # dpkg-query fails when it knows a name not at all: that name is then missing from its list, as it should
+  # dpkg-query fails if it does not know a name; that name is then missing from its list, as it should be.
   installed=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true)
   for package in "${packages[@]}"; do
     [[ $'\n'$installed$'\n' == *$'\n'"installed $package"$'\n'* ]] || printf '%s\n' "$package"
@@ -59,7 +59,7 @@ missing_models() {
   done
 }
 
-# logged WHAT COMMAND...: run it quietly; if it fails, show the end of its log and what usually is the cause.
+# logged WHAT COMMAND...: run it quietly; if it fails, show the end of its log and the usual cause.
 logged() {
   local what=$1
   shift
@@ -103,7 +103,7 @@ Install their counterparts, then run again with DMOERM_SKIP_PACKAGES=1"
     die "not root, and there is no sudo. As root: apt-get install $*"
   fi
   say "installing Debian packages: $*"
-  # Lists of packages may be there and fresh enough; only if not, they are fetched.
+  # Fetch the lists of packages only if the present ones are missing or too old.
   apt_get install --yes --no-install-recommends "$@" >"$scratch/first.log" 2>&1 ||
     logged "apt-get install" refresh_and_install "$@"
 }
@@ -112,7 +112,7 @@ require_disk() {
   local free_kib
   free_kib=$(df --output=avail -k "$DMOERM_HOME" | tail -n 1)
   ((free_kib >= disk_free_gib_min << 20)) ||
-    die "$((free_kib >> 20)) GiB are free in $DMOERM_HOME, the Python packages need $disk_free_gib_min: make room, or set DMOERM_HOME to a roomier place"
+    die "$((free_kib >> 20)) GiB are free in $DMOERM_HOME, the Python packages need $disk_free_gib_min: free some, or set DMOERM_HOME to another disk"
 }
 
 pip_install() { # pip_install PYTHON REQUIREMENTS...
@@ -139,7 +139,7 @@ install_requirements() {
       stamp_requirements "$@"
       return
     fi
-    say "the environment cannot be mended, making a new one (it said: $(tail -n 1 "$scratch/log"))"
+    say "the environment cannot be repaired, making a new one (last line of its log: $(tail -n 1 "$scratch/log"))"
   fi
   local part=$DMOERM_VENV.part python=/usr/bin/python3 # the one that python3-venv belongs to, whatever comes first in PATH
   [[ -x $python ]] || python=python3
@@ -147,7 +147,7 @@ install_requirements() {
   logged "making a virtual environment" "$python" -m venv --prompt dmoerm "$part"
   logged "pip install" pip_install "$part/bin/python" "${requirements[@]}"
   logged "loading the installed packages" venv_works "$part/bin/python"
-  # an environment knows its own path; it is about to get another
+  # An environment stores its own path, which is about to change.
   grep -rIlF "$part" "$part/bin" "$part/pyvenv.cfg" | xargs sed -i "s|$part|$DMOERM_VENV|g"
   rm -rf "$DMOERM_VENV"
   mv "$part" "$DMOERM_VENV"
@@ -176,7 +176,7 @@ make_model() {
       ;;
   esac
   mkdir -p "$DMOERM_MODELS"
-  # through a name beside the final one: models may lie on another file system than the scratch directory
+  # Goes through a temporary name in the same folder, because the scratch directory may be on another file system.
   rm -rf "$DMOERM_MODELS/.$model.part"
   mv "$made" "$DMOERM_MODELS/.$model.part"
   mv "$DMOERM_MODELS/.$model.part" "$DMOERM_MODELS/$model"
@@ -191,7 +191,7 @@ todo() {
 }
 
 todo || exit 0
-mkdir -p "$DMOERM_HOME" || die "cannot make $DMOERM_HOME; set DMOERM_HOME to a place of your own"
+mkdir -p "$DMOERM_HOME" || die "cannot make $DMOERM_HOME; set DMOERM_HOME to a folder of your own"
 exec 9>"$DMOERM_HOME/.lock"
 if ! flock --nonblock 9; then
   say "waiting for another set-up to finish"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced by the scripts of this folder: where the cluster's files lie, which processes are its own.
-# Everything lies in one folder; the system's own munge and Slurm settings are neither read nor touched.
+# Sourced by the scripts of this folder: the paths of the cluster's files, and functions for its processes.
+# All files are in one folder; the system's own munge and Slurm settings are neither read nor changed.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=cluster/netns/hosts.sh
 source "$here/../netns/hosts.sh"
@@ -10,15 +10,15 @@ export SLURM_CONF=$DMOERM_LOCAL_SLURM/slurm.conf
 # shellcheck disable=SC2034
 name=slurm network=10.77.0 nodes=(n1 n2 n3 n4)
 
-# A process id alone may by now be another process's: its start time says whether it is still the one that was recorded.
+# A process id may be reused by another process; the start time shows whether it is still the recorded one.
 start_time() {
   local stat
-  # Behind the command's name, which may hold anything, the start is the 20th field.
+  # The start time is the 20th field after the command's name, which may contain anything.
   stat=$(<"/proc/$1/stat") && read -r -a stat <<<"${stat##*) }" && echo "${stat[19]}"
 } 2>/dev/null
 
 record() { echo "$2 $(start_time "$2")" >"$DMOERM_LOCAL_SLURM/$1.process"; }
-# running NAME: prints its process id if it is there. A zombie is not: it waits for a parent that may never look.
+# running NAME: prints its process id if it is running. A zombie does not count: its parent may never collect it.
 running() {
   local pid started stat
   read -r pid started 2>/dev/null <"$DMOERM_LOCAL_SLURM/$1.process" || return 1
@@ -26,7 +26,7 @@ running() {
   stat=$(<"/proc/$pid/stat") && stat=${stat##*) }
   [[ ${stat:0:1} != Z ]] && echo "$pid"
 } 2>/dev/null
-# stop NAME SIGNAL: and wait until it is gone
+# stop NAME SIGNAL: sends the signal and waits until the process has ended
 stop() {
   local pid
   pid=$(running "$1") || return 0
@@ -35,7 +35,7 @@ stop() {
 }
 gone() { ! running "$1" >/dev/null; }
 
-# wait_until SECONDS WHAT COMMAND...: until the command succeeds
+# wait_until SECONDS WHAT COMMAND...: waits until the command succeeds
 wait_until() {
   local deadline=$((SECONDS + $1)) what=$2
   shift 2
@@ -45,7 +45,7 @@ wait_until() {
   done
 }
 
-# start_node NODE: a host of its own: slurmd is process 1 of its process namespace, so that killing it takes everything with it.
+# start_node NODE: starts a host of its own. slurmd is process 1 of its process namespace, so that killing it kills everything in it.
 start_node() {
   local node=$1 namespace
   namespace=$(namespace_of "$node")

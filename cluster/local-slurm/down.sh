@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Ends what up.sh started and removes what it made, also half-made. Usage: down.sh
+# Ends what up.sh started and removes what it made, even if up.sh was interrupted. Usage: down.sh
 set -euo pipefail
 # shellcheck source=cluster/local-slurm/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints what a shell must know to use the local Slurm: source <(cluster/local-slurm/env.sh)
+# Prints the variables that a shell needs to use the local Slurm: source <(cluster/local-slurm/env.sh)
 set -euo pipefail
 # shellcheck source=cluster/local-slurm/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A node's power switch. Usage: power.sh off NODE (slurmd and every process of the node are gone at once) | on NODE
+# A node's power switch. Usage: power.sh off NODE (kills slurmd and every process of the node at once) | on NODE
 set -euo pipefail
 # shellcheck source=cluster/local-slurm/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"

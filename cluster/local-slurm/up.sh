@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Four Slurm nodes n1..n4 on this machine, each with its own host name, processes and network link; for tests.
+# Starts four Slurm nodes n1..n4 on this machine for tests, each with its own host name, processes and network link.
 # Usage: up.sh [--install]; then: source <(cluster/local-slurm/env.sh); sinfo
-# What ran before is taken down first, so that it always comes up fresh. --install fetches the missing Debian packages.
+# Takes down a running cluster first, so that it always starts fresh. --install fetches the missing Debian packages.
 set -euo pipefail
 # shellcheck source=cluster/local-slurm/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 if [[ ${1-} == --install ]]; then
-  # Only the programs: the distribution's services would be other daemons, with other settings.
+  # Install only the programs: the distribution's services would start other daemons with other settings.
   DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --no-install-recommends -o Dpkg::Use-Pty=0 \
     slurm-wlm munge iproute2 libpmix2 >/dev/null || complain "the packages slurm-wlm, munge, iproute2 and libpmix2 could not be installed"
 elif (($# > 0)); then
@@ -21,7 +21,7 @@ chmod 700 "$DMOERM_LOCAL_SLURM/state"
 make_hosts "$name" "$network" "${nodes[@]}"
 hosts_file "$network" "${nodes[@]}" >"$DMOERM_LOCAL_SLURM/hosts"
 sed -e "s|@DIR@|$DMOERM_LOCAL_SLURM|g" -e "s|@HOST@|$(hostname -s)|g" -e "s|@NET@|$network|g" "$here/slurm.conf.in" >"$DMOERM_LOCAL_SLURM/slurm.conf"
-# One folder for the sockets of all nodes' PMIx servers does not work: each node mounts its own over it.
+# The PMIx servers of all nodes cannot share one folder for their sockets, so each node mounts its own over it.
 echo "PMIxCliTmpDirBase=$DMOERM_LOCAL_SLURM/pmix" >"$DMOERM_LOCAL_SLURM/mpi.conf"
 
 munge_dir=$DMOERM_LOCAL_SLURM/munge

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# Sourced: hosts on one machine, each a network namespace with a link to a bridge of their own network and an own host name.
-# What is made bears the prefix "dmoerm-", so that it can be found and removed again whoever made it, however that ended.
+# Sourced. Makes hosts on one machine: each is a network namespace with a host name and a link to the bridge of their network.
+# All names have the prefix "dmoerm-", so that leftovers of any run can be found and removed.
 
 complain() { echo "$(basename "$0"): $*" >&2; exit 1; }
 
-# Exit code of what cannot be done on this machine: tests take it as skipped.
+# Exit code for what this machine cannot do; tests then count as skipped.
 not_here() { echo "$(basename "$0"): $*" >&2; exit 77; }
 
-# need_tools PACKAGE=COMMAND...: end with the line that installs what is missing.
+# need_tools PACKAGE=COMMAND...: if a command is missing, end with the line that installs it.
 need_tools() {
   local pair missing=()
   for pair in "$@"; do
@@ -25,7 +25,7 @@ bridge_of() { printf 'dmoerm-%s' "$1"; }
 link_of() { printf 'dmoerm-%s' "$1"; }
 namespace_of() { printf 'dmoerm-%s' "$1"; }
 
-# make_hosts NAME NET HOST...: bridge NAME with NET.254, HOST number i with NET.i; the file of names is printed by hosts_file.
+# make_hosts NAME NET HOST...: make bridge NAME with address NET.254, and host number i with NET.i; hosts_file prints their names.
 make_hosts() {
   local bridge network=$2 host number=0 link namespace
   bridge=$(bridge_of "$1")
@@ -45,7 +45,7 @@ make_hosts() {
   done
 }
 
-# kill_processes_of HOST...: everything that runs in those hosts, and nothing else.
+# kill_processes_of HOST...: kill everything that runs in those hosts, and nothing else.
 kill_processes_of() {
   local host pids
   for host in "$@"; do
@@ -59,7 +59,7 @@ kill_processes_of() {
   done
 }
 
-# remove_hosts NAME HOST...: also what is left of a half-made network.
+# remove_hosts NAME HOST...: remove the hosts and the bridge, even if the network is incomplete.
 remove_hosts() {
   local bridge host
   bridge=$(bridge_of "$1")
@@ -72,7 +72,7 @@ remove_hosts() {
   ip link del "$bridge" 2>/dev/null || true
 }
 
-# hosts_file NET HOST...: what /etc/hosts says on each of them
+# hosts_file NET HOST...: print the /etc/hosts of these hosts
 hosts_file() {
   local network=$1 host number=0
   shift

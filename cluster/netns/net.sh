@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Three hosts h1, h2, h3 with real links on one machine, for tests. Usage:
-#   net.sh up [RATE]           make them anew, e.g. with 100 Mbit/s links: net.sh up 100mbit
+#   net.sh up [RATE]           make them, replacing old ones, e.g. with 100 Mbit/s links: net.sh up 100mbit
 #   net.sh down                remove them and end everything that runs in them
 #   net.sh cut HOST            pull the plug of a host's link; mend HOST: put it in again
 #   net.sh rate RATE|none      shape all links, both directions
@@ -38,7 +38,7 @@ case "${1-}" in
     namespace=$(namespace_of "$2") host=$2
     shift 2
     # shellcheck disable=SC2016  # for the shell inside
-    # Its own host name, without which Open MPI takes all ranks for local; its own names of hosts.
+    # Gives the host its own name, without which Open MPI takes all ranks for local, and its own /etc/hosts.
     exec nsenter --net="/run/netns/$namespace" unshare --uts --mount bash -c \
       'hostname "$1" && mount --bind "$2" /etc/hosts && exec bash -c "$3"' "$host" "$host" "$names" "$*"
     ;;

@@ -360,7 +360,7 @@ class AfterARefusal(Tiny):
         self.assert_refused(self.dmoerm(*bundle, "--input", file, "--output", file), "this is the input")
         self.assert_refused(self.dmoerm(*bundle, "--output", self.path("runs", "tiny", "bundle", "dmoerm.json"), input=question), "this lies in the bundle")
         self.assert_refused(self.dmoerm(*bundle, "--output", self.path("nowhere", "x"), input="no row\n"), "cannot create")
-        self.assert_refused(self.dmoerm(*bundle, "--category", "poetry", input=""), "the bundle has: chat")
+        self.assert_refused(self.dmoerm(*bundle, "--category", "poetry", input=""), "the model has: chat")
         for question_in in (dict(input=question), dict(stdin=subprocess.DEVNULL)):
             more = [] if "input" in question_in else ["--prompt", "say it", "--response", "poor"]
             with open("/dev/full", "w", encoding="utf-8") as full:

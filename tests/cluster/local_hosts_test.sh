@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# cluster/netns: hosts come up twice, see each other, lose each other, are slow, and leave nothing behind. Root; ends with 77 (skipped) elsewhere.
+# The hosts of cluster/netns start twice, reach each other, can be cut off and slowed down, and leave nothing behind. Needs root; otherwise ends with 77 (skipped).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 net=$root/cluster/netns/net.sh
@@ -13,9 +13,9 @@ code=0
 trap '"$net" down' EXIT
 "$net" up # over what is there
 [[ $("$net" run h2 hostname) == h2 ]] || fail "a host does not know its name"
-[[ $("$net" run h2 'echo "a  b"') == "a  b" ]] || fail "a command is not run as it stands"
+[[ $("$net" run h2 'echo "a  b"') == "a  b" ]] || fail "a command's quoting is lost"
 
-# A listener on h2 that says how much it has heard; bash on h1 talks to it.
+# A listener on h2 that prints how much it has received from bash on h1.
 scratch=$(mktemp -d)
 trap '"$net" down; rm -rf "$scratch"' EXIT
 cat >"$scratch/listen.py" <<'PY'
@@ -48,4 +48,4 @@ bytes=$(tail -n 1 "$scratch/heard")
 "$net" down
 "$net" down # nothing is there any more
 [[ -z $(ip -o link | grep -E 'dmoerm-(net|h[123])[@:]' || true) && -z $(ip netns | grep -E '^dmoerm-h[123]' || true) ]] || fail "down leaves something behind"
-echo "hosts and links: as promised"
+echo "hosts and links: all checks passed"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How launch/slurm/dmoerm.sbatch tells the ends of a run apart, on the four-node Slurm of cluster/local-slurm; a minute, as root, no training.
+"""launch/slurm/dmoerm.sbatch handles every way in which a run can end, on the four-node Slurm of cluster/local-slurm. Takes a minute, needs root, trains nothing.
 
 In the place of the program stands a shell script that ends as it is told. Ends with code 77, which ctest shows as skipped, where Slurm is not installed.
 Usage: local_slurm_test.py [PROGRAM]: with the built program also `slurm --submit`.

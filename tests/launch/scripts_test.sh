@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The launch scripts' own promises: clear refusals, nothing left half-made, tools whose rules bite. No network.
+# The launch scripts refuse bad usage clearly, leave nothing half-done, and their linters find planted faults. No network.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 scratch=$(mktemp -d)
@@ -11,7 +11,7 @@ fail() {
   failures=$((failures + 1))
 }
 
-# expect NAME EXIT_CODE TEXT COMMAND...: the command ends with that code and says the text
+# expect NAME EXIT_CODE TEXT COMMAND...: the command ends with that code and its output contains the text
 expect() {
   local name=$1 code=$2 text=$3 got=0
   shift 3
@@ -34,7 +34,7 @@ expect "dmoerm refuses a host file that is not there" 1 "--hosts wants" env DMOE
 expect "dmoerm refuses hosts that a shell would read otherwise" 1 "--hosts wants" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts 'a:2;b' run
 expect "dmoerm refuses an unknown way to map" 1 "--map-by wants" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --map-by socket run
 
-# What mpirun is given, by a stand-in that shows it.
+# The arguments of mpirun, shown by a stand-in.
 mkdir "$scratch/bin"
 # shellcheck disable=SC2016  # for the stand-in
 printf '#!/bin/sh\necho "mpirun: $* probes=$OMPI_MCA_oob_tcp_keepalive_probes pml=$OMPI_MCA_pml"\nexit 3\n' >"$scratch/bin/mpirun"
@@ -50,7 +50,7 @@ done
 touch "$scratch/host file"
 expect "a host file is one" 3 "--hostfile $scratch/host file" "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts "$scratch/host file" run
 
-# A signal that comes while mpirun and the ranks start is not lost. Ranks that take their time, by a stand-in.
+# A signal that comes while mpirun and the ranks start is not lost. A stand-in plays ranks that start slowly.
 cat >"$scratch/empty/dmoerm" <<'EOF'
 #!/usr/bin/env python3
 import signal, sys, time
@@ -70,14 +70,14 @@ for wait_s in 0 0.1 0.5 2; do
   [[ $code == 3 ]] || { cat "$scratch/out" && fail "a signal after $wait_s s ends with code $code, not 3"; }
 done
 
-# Set-up in a home of its own, without an index to install from.
+# Set-up in an empty home, without a package index.
 setup=(env -u DMOERM_PYTHON -u DMOERM_MODELS -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 DMOERM_SKIP_PACKAGES=1 DMOERM_HOME="$scratch/place")
-expect "set-up says that room is short" 1 "make room" "${setup[@]}" DMOERM_DISK_FREE_GIB_MIN=99999999 "$root/launch/setup.sh"
+expect "set-up says that the disk is full" 1 "free some" "${setup[@]}" DMOERM_DISK_FREE_GIB_MIN=99999999 "$root/launch/setup.sh"
 expect "set-up says that there is no network" 1 "no network?" "${setup[@]}" DMOERM_DISK_FREE_GIB_MIN=0 "$root/launch/setup.sh"
 [[ ! -e $scratch/place/venv ]] || fail "a failed set-up left an environment that looks finished"
 compgen -G "$scratch/place/.scratch.*" >/dev/null && fail "a failed set-up left its scratch directory"
 
-# A finished set-up is left alone: with everything in place nothing is said.
+# A finished set-up has nothing to do and prints nothing.
 mkdir -p "$scratch/place/venv/bin" "$scratch/place/models/minilm-l6"
 ln -s /bin/true "$scratch/place/venv/bin/python"
 sha256sum <"$root/launch/requirements.txt" >"$scratch/place/venv/.installed-requirements.txt"
@@ -109,4 +109,4 @@ CPP
   grep -q "error:.*'hidden_BTD'" "$scratch/out" && fail "clang-tidy rejects a shape suffix"
 fi
 
-((failures == 0)) && echo "launch scripts: as promised"
+((failures == 0)) && echo "launch scripts: all checks passed"

@@ -171,10 +171,10 @@ TEST(CategoryRouter, HasTheConfidenceOfItsAccuracy) {
     ASSERT_NEAR(sum, 1.0, 1e-9);
   }
   EXPECT_NEAR(confidence / 900, right / 900, 0.05);  // a second softmax would squash it towards a third
-  EXPECT_NEAR(router.temperature(), 1.0, 0.25) << "what is trained on these logits is sure enough by itself";  // fault 7
+  EXPECT_NEAR(router.temperature(), 1.0, 0.25) << "what is trained on these logits is sure enough by itself";
 }
 
-TEST(CategoryRouter, KeepsTheBestWeightsNotTheLast) {  // fault 7
+TEST(CategoryRouter, KeepsTheBestWeightsNotTheLast) {
   const auto [x, labels] = prompts(300, 5, 0.0);
   std::vector<std::int32_t> wrong = labels;
   for (std::int32_t& label : wrong) label = (label + 1) % 3;  // whatever it learns from these is wrong on the validation rows

@@ -417,7 +417,7 @@ TEST(PairwiseLoss, CentringPullsRewardsTowardsZero) {
   }
 }
 
-TEST(PairsRight, CountsWinnersWithTheHigherRewardAndHalfOfTies) {  // fault 6
+TEST(PairsRight, CountsWinnersWithTheHigherRewardAndHalfOfTies) {
   const std::vector<preference::Preference> pairs = {{0, 1, 0.0F}, {0, 2, 0.0F}, {3, 1, 0.0F}};
   EXPECT_EQ(pairs_right(std::vector<float>{4, 1, 2, 3}, pairs), 3.0);
   EXPECT_EQ(pairs_right(std::vector<float>{-4, -1, -2, -3}, pairs), 0.0);

@@ -60,14 +60,14 @@ class Evaluation : public test::Scratch {
   std::vector<train::LabelledGroup> groups_;
 };
 
-TEST_F(Evaluation, MakesEveryPairButTheTieOfARanking) {  // fault 6
+TEST_F(Evaluation, MakesEveryPairButTheTieOfARanking) {
   ASSERT_EQ(groups_.size(), 2U);
   EXPECT_EQ(groups_[0].pairs.size(), 5U) << "ranks 1 2 2 3: six pairs, one of them a tie";
   EXPECT_EQ(groups_[1].pairs.size(), 1U);
   EXPECT_EQ(train::count_pairs(groups_), 6);
 }
 
-TEST_F(Evaluation, CountsTheShareOfAllPairs) {  // fault 6
+TEST_F(Evaluation, CountsTheShareOfAllPairs) {
   EXPECT_DOUBLE_EQ(figures({4, 3, 2, 1, 0, 1}).accuracy, 1.0);
   EXPECT_DOUBLE_EQ(figures({4, 2, 3, 1, 0, 1}).accuracy, 1.0) << "the tie may fall either way";
   EXPECT_DOUBLE_EQ(figures({1, 2, 3, 4, 1, 0}).accuracy, 0.0);

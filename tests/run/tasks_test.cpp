@@ -138,7 +138,7 @@ class Tasks : public testing::TestWithParam<const char*> {
   }
 };
 
-TEST_P(Tasks, TrainsEachPhaseOnItsOwnGroups) {  // faults 2 and 11
+TEST_P(Tasks, TrainsEachPhaseOnItsOwnGroups) {
   expect_learnt_from(context_.directory().metrics("single"), groups(-1, train::Subset::train),
                      groups(-1, train::Subset::validation), "single");
   for (std::int32_t i = 0; i < 2; ++i) {
@@ -204,7 +204,7 @@ TEST_P(Tasks, ChoosesTheAggregatorByHeldOutGroups) {
   }
 }
 
-TEST_P(Tasks, CountsThePairsThatTheModelsOrder) {  // fault 6: every group of the test split
+TEST_P(Tasks, CountsThePairsThatTheModelsOrder) {  // every group of the test split
   for (std::int32_t i = 0; i < 2; ++i) {
     const std::string name = context_.category(i).name;
     const json found = results(name);
@@ -229,7 +229,7 @@ TEST_P(Tasks, CountsThePairsThatTheModelsOrder) {  // fault 6: every group of th
   }
 }
 
-TEST_P(Tasks, ScoresDmoermWithTheModelOfTheRoute) {  // fault 15
+TEST_P(Tasks, ScoresDmoermWithTheModelOfTheRoute) {
   const std::string name = context_.category(0).name;
   const auto test = groups(0, train::Subset::test);
   const auto check = [&] {

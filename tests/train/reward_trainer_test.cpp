@@ -89,7 +89,7 @@ TEST_F(TinyTraining, ChangesOnlyRoundingWithTheSizeOfMicroBatches) {
   EXPECT_LT(relative_gap(small, trained("x")), 1e-4);
 }
 
-TEST_F(TinyTraining, KeepsDropoutOnAfterEvaluations) {  // fault 4
+TEST_F(TinyTraining, KeepsDropoutOnAfterEvaluations) {
   train_.patience = 1000;
   train_.steps_max = 8;
   const auto last_of = [&](std::int64_t every) {
@@ -250,7 +250,7 @@ TEST_F(TinyTraining, RestartsPatienceWhenAccuracyRisesOrLossFalls) {  // docs/ad
   EXPECT_GT(matters, 0) << "or no run of these tells the rule from one that looks at the accuracy alone";
 }
 
-TEST_F(TinyTraining, DividesGroupsBetweenPhasesWithoutOverlap) {  // faults 2 and 11
+TEST_F(TinyTraining, DividesGroupsBetweenPhasesWithoutOverlap) {
   std::set<std::int64_t> seen;
   std::map<int, std::size_t> sizes;
   for (const Subset subset : {Subset::phase1, Subset::phase3, Subset::validation, Subset::test}) {
