@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The built program and bad input: each kind ends with exit code 2 and one clear message, and leaves nothing half-done.
+"""The program refuses every kind of bad input with exit code 2 and one clear message, and leaves nothing half-done.
 
 Usage: bad_input_test.py PROGRAM [unittest arguments]. Runs on a random model of two tiny layers.
 """
@@ -233,7 +233,7 @@ class Data(Tiny):
 
 
 class Weights(Tiny):
-    """Before the inputs are read: they are no preference data here."""
+    """Bad weights are refused before the inputs are read, which are not preference data here."""
 
     def setUp(self):
         super().setUp()
@@ -303,7 +303,7 @@ class AfterARefusal(Tiny):
         tiny_model.write_model(self.path("model"))
 
     def check_damage(self):
-        """A damaged bundle is made again, and what a killed writer left is removed."""
+        """A damaged bundle is made again, and leftovers of a killed writer are removed."""
         ended = subprocess.Popen(["true"])
         ended.wait()
         left = self.path("runs", "tiny", "base", "chat", f"checkpoint-4.json.tmp-{os.uname().nodename}-{ended.pid}")
@@ -376,5 +376,5 @@ class AfterARefusal(Tiny):
 
 if __name__ == "__main__":
     if not os.access(PROGRAM, os.X_OK):
-        sys.exit(f"usage: {sys.argv[0]} PROGRAM; there is none at {PROGRAM or '(nothing given)'}")
+        sys.exit(f"usage: {sys.argv[0]} PROGRAM; there is no program at {PROGRAM or '(nothing given)'}")
     unittest.main(argv=sys.argv[:1] + sys.argv[2:])

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""What README and docs/ tell people to type exists: verbs, their options, and configuration keys. Usage: documented_commands_test.py PROGRAM
+"""Every verb, option and configuration key in README and docs/ exists. Usage: documented_commands_test.py PROGRAM
 
 Looks at every `launch/dmoerm ...` in code, at every key given to --set, and at every `section.key` in backquotes.
-docs/CHANGELOG.md, which names what was, is left out."""
+docs/CHANGELOG.md, which has old names, is left out."""
 import functools
 import os
 import re
@@ -30,14 +30,14 @@ class Program:
 
     @functools.cached_property
     def keys(self):
-        """Every key of the reference, list elements as [] and with it left out."""
+        """Every key of the reference, with list elements as [] and without."""
         done = subprocess.run([self.path, "inspect", "config", "--reference"], capture_output=True, text=True, check=True)
         keys = set(re.findall(r"^\| `([^`]+)` \|", done.stdout, re.MULTILINE))
         return keys | {key.replace("[]", "") for key in keys}
 
 
 def code_of(text):
-    """Pieces of code: lines of fenced blocks with continued lines joined, and what stands in backquotes."""
+    """Pieces of code: lines of fenced blocks with continued lines joined, and texts in backquotes."""
     for block in FENCE.findall(text):
         yield from re.sub(r"\\\n\s*", " ", block).splitlines()
     yield from INLINE.findall(FENCE.sub("", text))
@@ -47,7 +47,7 @@ def words_of(command):
     command = command.split(" #")[0]
     try:
         return shlex.split(command)
-    except ValueError:  # a quotation that is shortened
+    except ValueError:  # a shortened command with an open quote
         return command.split()
 
 
@@ -116,7 +116,7 @@ def main():
             problems += [f"{document}: {problem}" for problem in problems_of(program, file.read())]
     if problems:
         sys.exit("\n".join(problems))
-    print(f"{len(documents)} documents: every verb, option and key is there")
+    print(f"{len(documents)} documents: every verb, option and key exists")
 
 
 if __name__ == "__main__":

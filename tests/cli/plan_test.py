@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""`dmoerm plan` without data and without a cluster: what it prints, draws and writes agree, and what cannot be planned is refused. Usage: plan_test.py PROGRAM"""
+"""`dmoerm plan` works without data and cluster: its text, drawing and JSON agree, and it refuses what it cannot plan. Usage: plan_test.py PROGRAM"""
 import json
 import os
 import subprocess
@@ -54,7 +54,7 @@ def main():
     refused("--shape gpt: not known", shape="gpt")
     refused("--groups-per-category", "--nodes", 1, sizes=False)
     refused("--ranks (of one node), or --nodes", "--ranks", 4, "--nodes", 2)
-    print("plan: as expected")
+    print("plan: all checks passed")
 
 
 if __name__ == "__main__":

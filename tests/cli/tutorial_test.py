@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""docs/tutorial.md does what it says: its files are written, its commands run, in a scratch folder.
+"""Follows docs/tutorial.md in a scratch folder: writes its files, runs its commands, and compares their output.
 
 Blocks of the page and what they mean:
   ```jsonl title="PATH", ```yaml title="PATH"   a file to write
@@ -24,7 +24,7 @@ NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
 def alike(line):
-    """The line without what may differ between machines: numbers, and the spaces that pad them."""
+    """The line without numbers and padding, which may differ between machines."""
     return " ".join(NUMBER.sub("#", line).split())
 
 
@@ -34,7 +34,7 @@ def missing_lines(wanted, text):
 
 
 def tree_problems(wanted, folder):
-    """Paths of the page that are not there, and entries of the run's folder that the page does not show."""
+    """Paths of the page that do not exist, and entries of the run's folder that the page does not show."""
     paths = [line.split()[0] for line in wanted.splitlines()]
     for path in paths:
         full = os.path.join(folder, path)
@@ -89,7 +89,7 @@ class Page:
 
 
 def check_the_checks():
-    """What is not as the page says is found."""
+    """Differences from the page are found."""
     assert not missing_lines("| a | 1.000 |", "x\n| a |  0.5   |\n")
     assert missing_lines("| a | 1.000 |", "| b | 1.000 |\n") == ["| a | 1.000 |"]
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +121,7 @@ def main():
         page.problems.append(f"only {page.commands} commands were found on the page")
     if page.problems:
         sys.exit("\n".join(page.problems))
-    print(f"{page.commands} commands, {len(blocks)} blocks: all as the page says")
+    print(f"{page.commands} commands, {len(blocks)} blocks: all match the page")
 
 
 if __name__ == "__main__":

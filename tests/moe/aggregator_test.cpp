@@ -19,7 +19,7 @@ ExpertFeatures planted(std::int64_t groups, std::uint64_t seed, bool nonlinear) 
   f.rewards_NK = at::randn({n, kExperts}) * at::tensor({1.0F, 5.0F, 0.2F}) + 3.0;
   f.states_NKH = at::randn({n, kExperts, kWidth});
   const at::Tensor linear = 2.0 * f.rewards_NK.select(1, 0) -
-                            0.1 * f.rewards_NK.select(1, 1);  // the second expert counts against, the third not at all
+                            0.1 * f.rewards_NK.select(1, 1);  // the second expert counts negatively, the third not at all
   const at::Tensor bent = f.states_NKH.select(1, 0).select(1, 2).abs() + f.states_NKH.select(1, 2).select(1, 5);
   const at::Tensor truth = (nonlinear ? bent : linear).contiguous();
   for (std::int64_t g = 0; g < groups; ++g) {
@@ -83,14 +83,14 @@ TEST(Aggregator, HeldOutGroupsRevealNoiseThatValidationTakesForProgress) {
   constexpr int kDraws = 8;
   for (int draw = 0; draw < kDraws; ++draw) {
     ExpertFeatures train = planted(40, 1, true), validation = planted(5, 2, true);
-    at::manual_seed(static_cast<std::uint64_t>(draw));  // states that have nothing to do with the pairs
+    at::manual_seed(static_cast<std::uint64_t>(draw));  // states that are independent of the pairs
     for (ExpertFeatures* f : {&train, &validation}) f->states_NKH = at::randn(f->states_NKH.sizes());
     validated += Aggregator::fit("mlp", train, validation, quick(), 1).validation_accuracy() / kDraws;
     const HeldOut mlp = held_out("mlp", train, validation, quick(), 1);
     unseen += mlp.accuracy() / kDraws;
     misled += clearly_better(mlp, held_out("linear", train, validation, quick(), 1));
   }
-  EXPECT_GT(validated, 0.58);  // it stopped where luck was best
+  EXPECT_GT(validated, 0.58);  // it stopped at the luckiest step
   EXPECT_NEAR(unseen, 0.5, 0.04);
   EXPECT_LE(misled, kDraws / 2);
   const ExpertFeatures one{at::randn({4, kExperts, kWidth}), at::randn({4, kExperts}), {planted(1, 1, true).groups}};
@@ -99,8 +99,8 @@ TEST(Aggregator, HeldOutGroupsRevealNoiseThatValidationTakesForProgress) {
 
 TEST(Aggregator, ChoosesALargerKindOnlyIfBetterByMoreThanAStandardError) {
   const HeldOut smaller{{3, 3, 3, 3}, {6, 6, 6, 6}}, once{{3, 3, 3, 4}, {6, 6, 6, 6}}, often{{4, 4, 3, 4}, {6, 6, 6, 6}};
-  EXPECT_FALSE(clearly_better(once, smaller));  // one pair more in one group: 1 against a standard error of 1
-  EXPECT_TRUE(clearly_better(often, smaller));  // 3 against 1
+  EXPECT_FALSE(clearly_better(once, smaller));  // one more pair in one group: 1, with a standard error of 1
+  EXPECT_TRUE(clearly_better(often, smaller));  // 3, with a standard error of 1
   EXPECT_DOUBLE_EQ(often.accuracy(), 15.0 / 24);
 }
 
@@ -129,7 +129,7 @@ TEST(Aggregator, RepeatsExactlyAlsoAfterSaveAndLoad) {
   std::filesystem::remove(file);
 }
 
-/// Points around one centre a category; a share of the labels is wrong.
+/// Points around one centre per category; a share of the labels is wrong.
 std::pair<at::Tensor, std::vector<std::int32_t>> prompts(std::int64_t n, std::uint64_t seed, double wrong) {
   at::manual_seed(seed);
   std::vector<std::int32_t> labels;
@@ -160,7 +160,7 @@ TEST(CategoryRouter, SeparatesSeparableCategories) {
 }
 
 TEST(CategoryRouter, HasTheConfidenceOfItsAccuracy) {
-  const CategoryRouter router = fit_router(0.3, 0.0);  // nobody can be right more often than in 70 % of the cases
+  const CategoryRouter router = fit_router(0.3, 0.0);  // no router can be right in more than 70 % of the cases
   const auto [x, labels] = prompts(900, 4, 0.3);
   double confidence = 0, right = 0;
   for (std::size_t i = 0; i < labels.size(); ++i) {
@@ -170,19 +170,20 @@ TEST(CategoryRouter, HasTheConfidenceOfItsAccuracy) {
     for (const double p : route.probabilities) sum += p;
     ASSERT_NEAR(sum, 1.0, 1e-9);
   }
-  EXPECT_NEAR(confidence / 900, right / 900, 0.05);  // a second softmax would squash it towards a third
-  EXPECT_NEAR(router.temperature(), 1.0, 0.25) << "what is trained on these logits is sure enough by itself";
+  EXPECT_NEAR(confidence / 900, right / 900, 0.05);  // a second softmax would pull it towards 1/3
+  EXPECT_NEAR(router.temperature(), 1.0, 0.25) << "a softmax over these logits is already calibrated";
 }
 
 TEST(CategoryRouter, KeepsTheBestWeightsNotTheLast) {
   const auto [x, labels] = prompts(300, 5, 0.0);
   std::vector<std::int32_t> wrong = labels;
-  for (std::int32_t& label : wrong) label = (label + 1) % 3;  // whatever it learns from these is wrong on the validation rows
+  for (std::int32_t& label : wrong) label = (label + 1) % 3;  // learning from these makes it worse on the validation rows
   config::RouterConfig config;
   const CategoryRouter router = CategoryRouter::fit({"a", "b", "c"}, x, wrong, x, labels, config);
-  for (const double p : router.route(x[0]).probabilities) EXPECT_NEAR(p, 1.0 / 3, 1e-6) << "its best are those of the start";
+  for (const double p : router.route(x[0]).probabilities)
+    EXPECT_NEAR(p, 1.0 / 3, 1e-6) << "the best weights are those of the start";
   const CategoryRouter trusting = CategoryRouter::fit({"a", "b", "c"}, x, wrong, x, wrong, config);
-  EXPECT_GT(trusting.route(x[0]).confidence, 0.9) << "the same steps move it far";
+  EXPECT_GT(trusting.route(x[0]).confidence, 0.9) << "the same steps change it a lot";
 }
 
 TEST(CategoryRouter, FallsBackBelowItsThresholdAlsoAfterSaveAndLoad) {

@@ -175,14 +175,14 @@ TEST_F(BundleFolder, ScoresAResponseIndependentlyOfTheOthers) {
     EXPECT_NEAR(together[i], rewards(score_texts(bundle_, prompt, {texts[i]}, "chat"))[0], 1e-5);
     EXPECT_NEAR(together[i], backwards[texts.size() - 1 - i], 1e-5);
   }
-  EXPECT_GT(std::abs(together[0] - together[1]), 1e-4);  // not one number for all
+  EXPECT_GT(std::abs(together[0] - together[1]), 1e-4);  // the scores differ
 }
 
 TEST_F(BundleFolder, ScoresExpertsInOnePassAsInSeparatePasses) {
   const std::vector<preference::Message> prompt = {{"user", "tell me"}};
   const Texts texts = {"one thing", "another", "x"};
   const GroupScore shared = score_texts(bundle_, prompt, texts, "chat");
-  bundle_.model.limits.batch_tokens = 1;  // each response and each expert alone
+  bundle_.model.limits.batch_tokens = 1;  // a pass for each response and each expert
   const GroupScore alone = score_texts(bundle_, prompt, texts, "chat");
   for (std::size_t i = 0; i < texts.size(); ++i) {
     EXPECT_NEAR(shared.responses[i].reward, alone.responses[i].reward, 1e-5);
@@ -242,7 +242,7 @@ TEST_F(BundleFolder, FollowsLinkedFilesAndNamesADamagedManifest) {
     fs::create_directories(to.parent_path());
     fs::create_symlink(entry.path(), to);
   }
-  EXPECT_EQ(load_bundle(linked, at::kCPU).model.categories.size(), 2U);  // as a cache of downloads lays files out
+  EXPECT_EQ(load_bundle(linked, at::kCPU).model.categories.size(), 2U);  // download caches lay files out like this
   std::ofstream(bundle / "dmoerm.json") << "[]";
   EXPECT_NE(refusal().find("dmoerm.json"), std::string::npos) << refusal();
 }
@@ -260,7 +260,7 @@ TEST_F(BundleFolder, KeepsAModelsOwnTemplate) {
                                                                     *bundle_.tokenizer, false);
   const fs::path bundle = save();
   const Bundle loaded = load_bundle(bundle, at::kCPU);
-  EXPECT_EQ(loaded.chat_template->name(), "chatml");  // a name that means another template where there is no form
+  EXPECT_EQ(loaded.chat_template->name(), "chatml");  // the form counts, not the built-in template of this name
   EXPECT_EQ(loaded.chat_template->digest(), bundle_.chat_template->digest());
   const std::vector<preference::Message> prompt = {{"user", "hello"}};
   EXPECT_EQ(loaded.chat_template->render_text(prompt, "good"), "U hello A good end");

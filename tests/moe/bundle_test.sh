@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A small run from end to end, its store read with h5py, its bundle with transformers and peft; states in bfloat16 beside those of transformers. Needs launch/setup.sh --with smollm2 --with tests.
+# Makes a small run, reads its store with h5py and its bundle with transformers and peft, and compares states in bfloat16 with transformers. Needs launch/setup.sh --with smollm2 --with tests.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../launch/env.sh"

@@ -1,4 +1,4 @@
-// config.json: its two spellings, what transformers takes where a key is missing, and what is refused.
+// Reading config.json: both spellings of its keys, the defaults of transformers for missing keys, and refusals.
 #include "nn/backbone_spec.h"
 
 #include <gtest/gtest.h>

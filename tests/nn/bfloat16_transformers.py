@@ -1,4 +1,4 @@
-"""Final hidden states of SmolLM2 in bfloat16 against transformers: as far from its float32 as its own bfloat16 is, and in float32 the same.
+"""Compares final hidden states of SmolLM2 with transformers: equal in float32, and in bfloat16 as near to its float32 as its own bfloat16.
 
     bfloat16_transformers.py MODEL_DIRECTORY DMOERM
 

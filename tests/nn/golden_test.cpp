@@ -40,8 +40,8 @@ TEST_P(GoldenBackbone, HiddenStatesAgreeWithTransformersInBothConfigSpellings) {
     const BackboneSpec spec = parse_backbone_spec(read_json(dir / config), config);
     Weights weights = Weights::load(spec, dir, test::test_device());
     const bool has_types = io.has("token_type_ids");
-    if (has_types) {  // the file's second token type starts at place 5; ours is always type 0, so fold the difference into the
-                      // positions
+    if (has_types) {  // the file's second token type starts at place 5; ours is always type 0, so the positions take the
+                      // difference
       weights.embed_positions.narrow(0, 5, spec.max_positions - 5)
           .add_(weights.embed_types.select(0, 1) - weights.embed_types.select(0, 0));
     }
@@ -102,7 +102,7 @@ TEST(GoldenLora, AdaptersOfPeftGiveThePeftHiddenStates) {
   }
 }
 
-/// Names of train/step.safetensors: PEFT's without "base_model.model." (and ".weight" kept).
+/// Names in train/step.safetensors: PEFT's without "base_model.model.".
 std::string step_name(const std::string& peft) { return peft.substr(std::string("base_model.model.").size()); }
 
 TEST(GoldenStep, LossAndGradientsOfAPairwiseStepAgreeWithPeft) {

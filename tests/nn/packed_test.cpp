@@ -1,4 +1,4 @@
-// Packed = unpacked, shared prefix = unshared, hand-written loops = ATen, and every gradient against finite differences.
+// Packed = unpacked, shared prefix = unshared, hand-written loops = ATen, and every gradient = finite differences.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -105,7 +105,7 @@ std::vector<preference::Preference> all_pairs(std::int32_t n) {
   return pairs;
 }
 
-/// Bytes that a forward pass keeps for its layers, each storage once.
+/// Bytes that a forward pass keeps for its layers, counting each storage once.
 std::size_t kept_bytes(const ForwardState& keep) {
   std::map<const void*, std::size_t> storages;
   for (const LayerSaved& s : keep.layers) {
@@ -170,7 +170,7 @@ TEST_P(PackedBatchOf, SharesPrefixesWithTheRewardsAndGradientsOfSingleResponses)
   EXPECT_NEAR(packed.loss, loss, 1e-4);
   EXPECT_LT(largest_gap(packed.expert_gradient, expert_gradient), 1e-4 * (1 + expert_gradient.abs().max().item<double>()));
   EXPECT_LT(largest_gap(packed.weight_gradient, weight_gradient), 1e-4 * (1 + weight_gradient.abs().max().item<double>()));
-  EXPECT_GT(expert_gradient.abs().max().item<double>(), 1e-3);  // the comparison is not of zeros
+  EXPECT_GT(expert_gradient.abs().max().item<double>(), 1e-3);  // not all zeros
 }
 
 TEST_P(PackedBatchOf, GradientsAgreeWithFiniteDifferences) {
@@ -213,7 +213,7 @@ TEST_P(PackedBatchOf, RecomputesLayersWithTheSameBitsFromTheirInputsOnly) {
   EXPECT_TRUE(again.rewards.equal(kept.rewards));
   EXPECT_TRUE(again.expert_gradient.equal(kept.expert_gradient));
   EXPECT_TRUE(again.weight_gradient.equal(kept.weight_gradient));
-  EXPECT_LT(again.kept, kept.kept / 2);  // all of the last layer, whose turn comes at once, and the inputs of two others
+  EXPECT_LT(again.kept, kept.kept / 2);  // everything of the last layer, and the inputs of two others
 }
 
 TEST_P(PackedBatchOf, GivesGradientsPartByPartThroughTwoLayersOfMemory) {
@@ -301,7 +301,7 @@ TEST_P(PackedBatchOf, HandWrittenAttentionEqualsAten) {
 }
 
 TEST_P(PackedBatchOf, AttentionInBfloat16KeepsLargeScoresApart) {
-  // Keys far from zero, as Qwen2's: all scores are large and near each other, and rounding them would decide who is attended to.
+  // Keys far from zero, like Qwen2's: all scores are large and near each other, so rounding them would change the attention.
   const Backbone backbone = tiny_backbone(GetParam());
   const data::PackedBatch batch = pack(random_groups(5), backbone, backbone.shares_prefix());
   const HeadShape shape{6, GetParam() == Family::bert ? 6 : 2, 4};
@@ -331,12 +331,12 @@ TEST_P(PackedBatchOf, Bfloat16IsNearFloat32WithTheSameWeights) {
   const Expert expert = random_expert(spec, 5, 0.3);
   const data::PackedBatch batch = pack(random_groups(1), half, half.shares_prefix());
   const Step got = packed_step(half, expert, batch, 77), expected = packed_step(full, expert, batch, 77);
-  const double rounding = 1.0 / 256;  // half of the distance of two neighbours
+  const double rounding = 1.0 / 256;  // half of the relative distance of two neighbours in bfloat16
   EXPECT_EQ(got.rewards.scalar_type(), at::kFloat);
   EXPECT_LT(relative_gap(got.rewards, expected.rewards), 6 * rounding);
   EXPECT_LT(relative_gap(got.expert_gradient, expected.expert_gradient), 16 * rounding);
   EXPECT_LT(relative_gap(got.weight_gradient, expected.weight_gradient), 16 * rounding);
-  EXPECT_GT(relative_gap(got.rewards, expected.rewards), rounding / 256);  // it is not float32 by another name
+  EXPECT_GT(relative_gap(got.rewards, expected.rewards), rounding / 256);  // it does not compute in float32
   const Step again = packed_step(half, expert, batch, 77, true);
   EXPECT_TRUE(again.expert_gradient.equal(got.expert_gradient));
   EXPECT_TRUE(again.weight_gradient.equal(got.weight_gradient));
@@ -423,7 +423,7 @@ TEST(PairsRight, CountsWinnersWithTheHigherRewardAndHalfOfTies) {
   EXPECT_EQ(pairs_right(std::vector<float>{-4, -1, -2, -3}, pairs), 0.0);
   EXPECT_EQ(pairs_right(std::vector<float>{4, 1, 4, 0}, pairs), 1.5);
   const std::vector<preference::Preference> demanding = {{0, 1, 100.0F}};
-  EXPECT_EQ(pairs_right(std::vector<float>{1.0F, 0.9999F}, demanding), 1.0) << "a margin is the loss's, not the order's";
+  EXPECT_EQ(pairs_right(std::vector<float>{1.0F, 0.9999F}, demanding), 1.0) << "a margin changes the loss, not the order";
   EXPECT_EQ(pairs_right(std::vector<float>{0.9999F, 1.0F}, demanding), 0.0);
 }
 

@@ -1,4 +1,4 @@
-// Checkpoints as they come from elsewhere: whole, in parts, in half precision, and broken.
+// Loading checkpoints of other programs: whole, sharded, in half precision, and damaged.
 #include "nn/weights.h"
 
 #include <ATen/ATen.h>
@@ -29,7 +29,7 @@ class WeightsFolder : public test::Scratch {
   }
   [[nodiscard]] at::Tensor load() const { return Weights::load(backbone_->spec(), directory_, at::kCPU).flat; }
   void save() const { nn::save_safetensors(directory_ / "model.safetensors", tensors_); }
-  /// What loading these tensors is refused with.
+  /// The message with which loading these tensors is refused.
   [[nodiscard]] std::string refusal() const {
     save();
     return test::message_of<DataError>([&] { (void)load(); });
@@ -44,7 +44,7 @@ TEST_F(WeightsFolder, ReadsWholeShardedAndPrefixedFilesAlike) {
   save();
   EXPECT_TRUE(load().equal(expected));
   for (auto& [name, slot] : tensors_) name.insert(0, "model.");
-  tensors_.emplace_back("lm_head.weight", at::ones({50, 24}));  // of another head: not read
+  tensors_.emplace_back("lm_head.weight", at::ones({50, 24}));  // belongs to another head and is not read
   save();
   EXPECT_TRUE(load().equal(expected));
 
@@ -100,7 +100,7 @@ TEST_F(WeightsFolder, ReadsHalfPrecisionExactly) {
     expected = expected.to(type).to(at::kFloat);
     save();
     EXPECT_TRUE(load().equal(expected)) << c10::toString(type);
-    EXPECT_FALSE(expected.equal(backbone_->weights().flat)) << "nothing was rounded: the test says nothing";
+    EXPECT_FALSE(expected.equal(backbone_->weights().flat)) << "nothing was rounded, so the test checks nothing";
     for (std::size_t i = 0; i < tensors_.size(); ++i) tensors_[i].second = backbone_->weights().named()[i].second.clone();
   }
 }

@@ -1,5 +1,5 @@
-// Run under mpirun with 4 ranks: a rank that fails alone, tasks that are tried again, that pause for more ranks, that are
-// stopped; ranks that fall silent. Exit code 0 = all held.
+// Runs under mpirun with 4 ranks: one rank fails alone, tasks are tried again, pause for more ranks and are stopped, and ranks
+// fall silent. Exit code 0: every check held.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -64,7 +64,7 @@ struct Seen {
   }
 };
 
-/// The last rank of a group of four throws while the others wait in a collective: that task alone fails, after its retry.
+/// The last of four ranks throws while the others wait in a collective. Only that task fails, after its retry.
 void check_one_rank_fails(comm::World& world) {
   plan::TaskGraph graph;
   graph.add(task("odd", 4, 100));
@@ -91,7 +91,7 @@ void check_one_rank_fails(comm::World& world) {
   if (world.rank() == 0) expect(seen.outcomes("odd") == std::vector<std::string>{"retry", "failed"}, "it was tried twice");
 }
 
-/// Fails the first time it is tried, on all ranks together.
+/// A task that fails on all ranks the first time.
 void check_retry_helps(comm::World& world) {
   plan::TaskGraph graph;
   graph.add(task("flaky", 2, 10));
@@ -104,7 +104,7 @@ void check_retry_helps(comm::World& world) {
   hooks.observe = [&](const json& event) { seen(event); };
   tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskLine&) {
     if (id == "refused") throw ConfigError("a setting is wrong");
-    const int largest = comm::largest_of(group, tries.fetch_add(1) > 0 ? 1 : 0);  // the ranks of the next group may be others
+    const int largest = comm::largest_of(group, tries.fetch_add(1) > 0 ? 1 : 0);  // the retry may have other ranks
     if (largest == 0) throw NumericError("loss became NaN");
   };
   const run::RunSummary summary = run::run_tasks(world, tasks, hooks);
@@ -113,7 +113,7 @@ void check_retry_helps(comm::World& world) {
   if (world.rank() == 0) expect(seen.outcomes("refused") == std::vector<std::string>{"failed"}, "and is not tried again");
 }
 
-/// A long task starts on some ranks; when short ones end, idle ranks join it.
+/// A long task starts on some ranks; when short ones end, the idle ranks join it.
 void check_regroup(comm::World& world) {
   plan::TaskGraph graph;
   graph.add(task("long", 4, 40));
@@ -124,10 +124,10 @@ void check_regroup(comm::World& world) {
   run::TasksToRun tasks{graph, {}, {}};
   tasks.placement.pause_cost = 0.1;
   hooks.observe = [&](const json& event) { seen(event); };
-  double done_before = 0;  // seconds of one rank's work, as a checkpoint would hold it
+  double done_before = 0;  // seconds of one rank's work, as a checkpoint would hold them
   tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskLine& line) {
     if (id != "long") return work_for(0.3);
-    // All ranks of a group know how far the last one came: rank 0 of the world is always the one that keeps it.
+    // All ranks learn the progress, which rank 0 of the world always keeps.
     double done = done_before;
     for (const auto& bytes : group.all_gather(std::as_bytes(std::span(&done_before, 1)))) {
       double other = 0;
@@ -139,7 +139,7 @@ void check_regroup(comm::World& world) {
       done += 0.05 * group.size();
       done_before = done;
       line.report({{"fraction", std::min(1.0, done / 4.0)}, {"step", 1}});
-      if (comm::largest_of(group, line.pause_asked() ? 1 : 0) > 0) throw Paused("to go on with more ranks");
+      if (comm::largest_of(group, line.pause_asked() ? 1 : 0) > 0) throw Paused("to continue with more ranks");
     }
   };
   const run::RunSummary summary = run::run_tasks(world, tasks, hooks);
@@ -168,7 +168,7 @@ void check_stop(comm::World& world) {
   expect(summary.skipped.size() == static_cast<std::size_t>(world.size()) + 1, "all are left for later");
 }
 
-/// What the first rank says after the tasks is for the ranks themselves: nothing of the tasks listens any more.
+/// Messages of the first rank after the tasks reach the ranks: no thread of the tasks receives them any more.
 void check_after_quit(comm::World& world) {
   for (int turn = 0; turn < 5; ++turn) {
     plan::TaskGraph graph;
@@ -183,8 +183,8 @@ void check_after_quit(comm::World& world) {
   }
 }
 
-/// The last rank falls silent, stopped by SIGSTOP, while the others wait for it in some way.
-/// @param when  starting: before MPI has; working: before a collective; leaving: before its goodbye; left: after it
+/// The last rank is stopped by SIGSTOP while the others wait for it.
+/// @param when  starting: before MPI starts; working: before a collective; leaving: before its goodbye; left: after it
 void fall_silent(const std::string& when) {
   const auto stop_if = [&](bool last, const char* now) {
     if (last && when == now) ::kill(::getpid(), SIGSTOP);

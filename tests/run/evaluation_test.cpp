@@ -1,5 +1,4 @@
-// The figures that validation and report are made of, on rewards written by hand. Faults of the authors' code are numbered as in
-// the reference notes on it.
+// Validation figures for rewards that are written by hand.
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -44,7 +43,7 @@ class Evaluation : public test::Scratch {
     groups_ = train::labelled_groups(*store_, -1, train::Subset::train, preference::kOverall, config_);
   }
 
-  /// Rewards of the responses as the file has them: four of the first group, two of the second.
+  /// Rewards of the responses in the order of the file: four of the first group, two of the second.
   [[nodiscard]] train::PairFigures figures(const std::vector<float>& by_file) const {
     train::GroupRewards scored;
     for (std::size_t g = 0; g < groups_.size(); ++g) {
@@ -69,7 +68,7 @@ TEST_F(Evaluation, MakesEveryPairButTheTieOfARanking) {
 
 TEST_F(Evaluation, CountsTheShareOfAllPairs) {
   EXPECT_DOUBLE_EQ(figures({4, 3, 2, 1, 0, 1}).accuracy, 1.0);
-  EXPECT_DOUBLE_EQ(figures({4, 2, 3, 1, 0, 1}).accuracy, 1.0) << "the tie may fall either way";
+  EXPECT_DOUBLE_EQ(figures({4, 2, 3, 1, 0, 1}).accuracy, 1.0) << "either order of the tie is right";
   EXPECT_DOUBLE_EQ(figures({1, 2, 3, 4, 1, 0}).accuracy, 0.0);
   EXPECT_DOUBLE_EQ(figures({4, 3, 2, 1, 1, 0}).accuracy, 5.0 / 6) << "pairs count, not groups";
   EXPECT_DOUBLE_EQ(figures({1, 2, 3, 4, 0, 1}).accuracy, 1.0 / 6);

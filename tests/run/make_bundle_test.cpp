@@ -1,4 +1,4 @@
-// A bundle is made with the chat template that the inputs were read with.
+// A bundle must have the chat template that the inputs were read with.
 #include "run/make_bundle.h"
 
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@ namespace {
 
 TEST(MakeBundle, RefusesATemplateThatChangedSinceTheInputsWereRead) {
   EXPECT_NO_THROW(check_bundle_template("own.json", "aa", R"({"template_digest": "aa"})"));
-  EXPECT_NO_THROW(check_bundle_template("own.json", "aa", "{}"));  // of a store that did not say
+  EXPECT_NO_THROW(check_bundle_template("own.json", "aa", "{}"));  // a store that does not name its template
   try {
     check_bundle_template("/models/own.json", "aa", R"({"template_digest": "bb"})");
     FAIL();

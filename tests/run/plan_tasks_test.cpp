@@ -1,4 +1,4 @@
-// What a run is planned to be: which data it refuses, and how much its baselines may train.
+// Planning a run: the data it refuses, the identities of its tasks, and how much its baselines train.
 #include "run/plan_tasks.h"
 
 #include <gtest/gtest.h>
@@ -53,7 +53,7 @@ class Change {
     }
     path_ = outside;
   }
-  /// Its dotted path; empty if there are fewer keys.
+  /// The dotted path of the key; empty if there are fewer keys.
   [[nodiscard]] const std::string& key() const { return key_; }
   /// Whether the table says that a stage's identity holds it.
   [[nodiscard]] bool affects(config::Affects stages) const {
@@ -73,7 +73,7 @@ class Change {
 class Planning : public test::Scratch {
  protected:
   Planning() {
-    config_.categories = {{"chat", {"tone"}, 0.0}, {"code", {"style"}, 0.0}};  // fact is 0 for all: of no use
+    config_.categories = {{"chat", {"tone"}, 0.0}, {"code", {"style"}, 0.0}};  // fact is 0 for all, so it cannot train
     config_.experts.labels_min = 4;
     config_.base.tuning = config::Tuning::lora;
     for (const char* split : {"train", "validation", "test"}) {
@@ -146,7 +146,7 @@ TEST_F(Planning, ListsEveryProblemAtOnce) {
 TEST_F(Planning, PointsToTheDroppedRows) {
   config_.categories[0].points = {"humour"};
   EXPECT_EQ(refusal().find("dropped"), std::string::npos);
-  rows_.push_back(row("poetry", "train", {{"tone", 1}}));  // of no configured category
+  rows_.push_back(row("poetry", "train", {{"tone", 1}}));  // not a configured category
   EXPECT_NE(refusal().find("rows were dropped: `dmoerm ingest --config FILE"), std::string::npos);
 }
 
@@ -188,7 +188,7 @@ TEST_F(Planning, PutsOnlySettingsThatAffectAStageIntoItsIdentity) {
     std::map<std::string, std::string> keys;
     try {
       for (const RunTask& task : plan_tasks(config, store, on, labels)) keys[task.node.id] = task.identity.key();
-    } catch (const ConfigError& e) {  // the store holds other categories or points
+    } catch (const ConfigError& e) {  // the store has other categories or points
       keys["refused"] = e.what();
     }
     return keys;
@@ -213,7 +213,7 @@ TEST_F(Planning, PutsOnlySettingsThatAffectAStageIntoItsIdentity) {
     EXPECT_EQ(config::settings_that_affect(config, Affects::labels) != config::settings_that_affect(config_, Affects::labels),
               change.affects(Affects::labels))
         << change.key();
-    if (change.key() == "data.inputs.path") continue;  // would have to exist
+    if (change.key() == "data.inputs.path") continue;  // the new file would have to exist
     EXPECT_EQ(selection(config, Affects::groups) != selection(config_, Affects::groups), change.affects(Affects::groups))
         << change.key();
     EXPECT_EQ(selection(config, Affects::groups | Affects::tokens) != selection(config_, Affects::groups | Affects::tokens),
@@ -285,7 +285,7 @@ TEST_F(Planning, ChangesAKeyOnlyWithTheInputsThatATaskReads) {
     return std::ranges::count(before.at(task).node.inputs, input) == 1;
   };
   EXPECT_TRUE(waits("router", "ingest") && waits("label/chat/tone", "label/groups") && waits("bundle", "report"));
-  EXPECT_TRUE(changed("ingest").empty()) << "the digest of the store stands for it";
+  EXPECT_TRUE(changed("ingest").empty()) << "identities have the digest of the store instead";
   EXPECT_TRUE(changed("label/groups").empty());
   EXPECT_EQ(changed("label/chat/tone"), (std::set<std::string>{"expert/chat/tone", "features/chat", "aggregator/chat",
                                                                "eval/chat", "eval/code", "report", "bundle"}));

@@ -82,8 +82,8 @@ TEST_F(RunDirectoryTest, RaisesTheRevisionWhenOutputsChangeUnderTheSameSettings)
   EXPECT_EQ(revision(finish(plain, "one")), 0) << "nothing has changed";
   EXPECT_EQ(revision(finish(plain, "two")), 1);
   EXPECT_TRUE(run.done("label/c/p", run.with_revision("label/c/p", plain)));
-  EXPECT_FALSE(run.done("label/c/p", first)) << "what was made of the old verdicts is stale";
-  EXPECT_EQ(revision(finish(other, "three")), 0) << "other settings begin again";
+  EXPECT_FALSE(run.done("label/c/p", first)) << "tasks that read the old verdicts are stale";
+  EXPECT_EQ(revision(finish(other, "three")), 0) << "other settings restart the revisions";
 }
 
 TEST_F(RunDirectoryTest, KeepsTheBundleUntilAnotherReplacesIt) {

@@ -1,4 +1,4 @@
-"""`dmoerm run` and those who watch it: a screen on a terminal, status from another process, page and metrics while it runs; the terminal is closed under it and it goes on; it is
+"""`dmoerm run` can be watched on a terminal, by `status` from another process, and by its page and metrics. It continues when its terminal is closed. When it is
 killed, `status` says so, and after the next start TensorBoard files, metrics.jsonl and timeline.jsonl agree. Usage: run_watched.py (DMOERM_ROOT and DMOERM_BUILD in the environment)"""
 import json
 import os
@@ -26,7 +26,7 @@ def command(runs, name, *settings, ranks=0):
 
 
 class OnTerminal:
-    """A program whose terminal is read by a thread."""
+    """A program on a terminal that a thread reads."""
 
     def __init__(self, arguments):
         self.text, self.closed = b"", threading.Event()
@@ -69,7 +69,7 @@ def until(what, look):
 
 
 def running(run):
-    """The state that status --json gives once a task trains."""
+    """The state of status --json once a task trains."""
     code, shown, _ = status(run, "--json") if os.path.exists(f"{run}/status.json") else (1, "", "")
     if code != 0:
         return None
@@ -78,7 +78,7 @@ def running(run):
 
 
 def timeline(run):
-    """Events by name. A kill leaves one torn line at most, at the end of a start."""
+    """Events by name. A kill leaves at most one incomplete line, the last of a start."""
     events, torn = [], 0
     with open(f"{run}/timeline.jsonl", encoding="utf-8") as f:
         for line in f:
@@ -87,7 +87,7 @@ def timeline(run):
             except ValueError:
                 torn += 1
     if torn > 1:
-        sys.exit(f"{torn} torn lines in {run}/timeline.jsonl")
+        sys.exit(f"{torn} incomplete lines in {run}/timeline.jsonl")
     return events
 
 

@@ -1,5 +1,5 @@
-"""`dmoerm run` with a judge: experts train on what it says while the rest is being labelled; a limit stops it cleanly and the same command with a higher one goes on; nothing is
-asked twice; the report has the judge's page."""
+"""`dmoerm run` with a judge: experts train on finished points while others are labelled; a limit stops the run cleanly and the same command with a higher limit continues; no
+question is sent twice; the report has the judge's page."""
 import collections
 import json
 import os
@@ -36,7 +36,7 @@ def main():
             expect("dry run", code, 0)
             total = int(next(line for line in shown.splitlines() if line.startswith("| all ")).split("|")[2])
             expect("requests of the dry run", len(world.answers()), 0)
-            # The limit lets some points be finished: their experts train, the others wait.
+            # The limit is enough for some points: their experts train, the others wait.
             code, shown, said = dmoerm(*run, "--set", f"labels.budget.requests_max={total // 2}", ranks=2)
             expect(f"exit code at the limit ({said[-800:]})", code, 3)
             expect("requests at the limit", len(world.answers()), total // 2)
@@ -49,14 +49,14 @@ def main():
             expect(f"exit code of the whole run ({said[-1500:]})", code, 0)
             counts = collections.Counter(world.answers())
             expect("questions", len(counts), total)
-            expect("questions asked twice", sum(1 for n in counts.values() if n > 1), 0)
+            expect("questions sent twice", sum(1 for n in counts.values() if n > 1), 0)
             for part in ("Labels of the judges", "position bias", "The model:"):
                 if part not in shown:
                     sys.exit(f"\"{part}\" is not in the report")
             code, shown, said = dmoerm(*run, ranks=2)
             expect("exit code of a second run", code, 0)
             expect("questions after it", len(world.answers()), total)
-            # A second labelling asks where the experts of the finished model are least sure; its pairs are among those asked, so it costs nothing.
+            # A second labelling chooses the pairs of which the experts of the finished model are least sure; all of them have answers, so it costs nothing.
             uncertain = ["--set", "name=second", "--set", "labels.pairs.choose=uncertain", "--set", "labels.pairs.pairs_max=20",
                          "--set", f"labels.pairs.bundle={folder}/runs/same-bits/bundle"]
             code, shown, said = dmoerm("label", *run[1:], *uncertain)
@@ -74,7 +74,7 @@ def main():
                 sys.exit(f"it does not say which labels differ: {said[-800:]}")
         finally:
             world.stop_server()
-    print("run with a judge: all as it should be")
+    print("run with a judge: all checks passed")
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ TEST(SlurmScript, LeavesOutEmptyOptions) {
     EXPECT_EQ(text.find(std::string("#SBATCH ") + option), std::string::npos) << option;
   EXPECT_EQ(text.find("DMOERM_CONTAINER"), std::string::npos);
   EXPECT_TRUE(has_line(text, "#SBATCH --requeue"));
-  EXPECT_TRUE(has_line(text, "#SBATCH --cpus-per-task=2")) << "a thread, and one for the coordinator";
+  EXPECT_TRUE(has_line(text, "#SBATCH --cpus-per-task=2")) << "one CPU for the thread, and one for the coordinator";
 }
 
 TEST(SlurmScript, PutsOptionsBeforeTheFirstCommand) {

@@ -7,7 +7,7 @@
 namespace dmoerm::run {
 namespace {
 
-/// Groups of 5 pairs whose pairs share the group's own accuracy: not independent, as in real data.
+/// Groups of 5 pairs that share the group's own accuracy, so that pairs are not independent, as in real data.
 std::vector<GroupResult> simulate(Rng& rng, int groups, double accuracy) {
   std::vector<GroupResult> results;
   for (int g = 0; g < groups; ++g) {
@@ -27,7 +27,7 @@ TEST(BootstrapAccuracy, CoversTheTruthAsOftenAsStated) {
     const Interval i = bootstrap_accuracy(simulate(rng, 60, 0.6), static_cast<std::uint64_t>(t), 400);
     covered += i.low <= 0.6 && 0.6 <= i.high ? 1 : 0;
   }
-  EXPECT_GE(covered, 178);  // 95 % of 200 is 190; four deviations below
+  EXPECT_GE(covered, 178);  // four standard deviations below 190, which is 95 % of 200
   EXPECT_LE(covered, 199);
 }
 
@@ -72,9 +72,9 @@ TEST(CalibrationError, AveragesTheGapBetweenConfidenceAndAccuracyOverBins) {
   EXPECT_DOUBLE_EQ(calibration_error({}, {}), 0.0);
   EXPECT_NEAR(calibration_error({0.75, 0.75, 0.75, 0.75}, {true, true, true, false}), 0.0, 1e-12);
   EXPECT_NEAR(calibration_error({1.0, 1.0}, {true, false}), 0.5, 1e-12) << "the last bin holds 1.0";
-  // Bins of opposite sign do not cancel: 0.9 said and 0 right, 0.1 said and 1 right.
+  // Bins of opposite sign do not cancel: confidence 0.9 and 0 right, confidence 0.1 and 1 right.
   EXPECT_NEAR(calibration_error({0.95, 0.15}, {false, true}), (0.95 + 0.85) / 2, 1e-12);
-  // Weighted by members: three of four in a bin that is off by 0.3.
+  // Bins are weighted by members: three of four are in a bin that is off by 0.3.
   EXPECT_NEAR(calibration_error({0.7, 0.7, 0.7, 0.2}, {true, true, true, false}), (0.9 + 0.2) / 4, 1e-12);
 }
 

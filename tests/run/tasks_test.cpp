@@ -1,5 +1,5 @@
-// The tasks of a run on a tiny model: which groups each phase learns from, what an expert starts from, and that the figures of
-// evaluation and report are those of the models on the disk, counted here once more.
+// The tasks of a run on a tiny model: the groups that each phase trains on, what an expert starts from, and the figures of
+// evaluation and report, which the test counts again from the models on disk.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -25,7 +25,7 @@ using nlohmann::json;
 
 constexpr std::int64_t kVocab = 300;
 
-/// A whole run, made once for adapters and once for bases whose every weight is trained.
+/// A whole run, made once with adapters and once with bases that train all weights.
 class Tasks : public testing::TestWithParam<const char*> {
  protected:
   struct Run {
@@ -73,11 +73,11 @@ class Tasks : public testing::TestWithParam<const char*> {
     }
     run.context = std::make_unique<RunContext>(run.config, *run.store, RunDirectory(place / "run"));
     for (const RunTask& task : plan_tasks(run.config, *run.store)) {
-      if (!task.node.external && task.id != plan::TaskId::bundle()) redo(run, task.node.id);  // the words have no tokenizer
+      if (!task.node.external && task.id != plan::TaskId::bundle()) redo(run, task.node.id);  // a bundle needs a tokenizer
     }
   }
 
-  /// Run one task, as the plan has it.
+  /// Run one task of the plan.
   static void redo(Run& run, const std::string& id) {
     const auto alone = comm::single();
     for (const RunTask& task : plan_tasks(run.config, *run.store)) {
@@ -121,7 +121,7 @@ class Tasks : public testing::TestWithParam<const char*> {
             .contiguous();
     return {rewards_N.const_data_ptr<float>(), rewards_N.const_data_ptr<float>() + rewards_N.numel()};
   }
-  /// Pairs whose winner has the higher reward.
+  /// Number of pairs whose winner has the higher reward.
   static double right(const std::vector<float>& rewards, const train::LabelledGroup& group) {
     double count = 0;
     for (const preference::Preference& p : group.pairs) {
@@ -179,7 +179,7 @@ TEST_P(Tasks, StartsExpertsFromTheirBase) {
   fs::remove_all(expert);
   fs::rename(kept, expert);
   const nn::RewardModel moved = nn::RewardModel::load(expert / point, over_base);
-  EXPECT_FALSE(moved.head().w_D.equal(base.head().w_D)) << "it learns at its own rate";
+  EXPECT_FALSE(moved.head().w_D.equal(base.head().w_D)) << "the expert trains the head too";
 }
 
 TEST_P(Tasks, ChoosesTheAggregatorByHeldOutGroups) {
@@ -253,11 +253,11 @@ TEST_P(Tasks, ScoresDmoermWithTheModelOfTheRoute) {
     const auto reader = nn::SafetensorsReader::open(weights);
     nn::NamedTensors turned;
     for (const char* name_of : {"mean", "std", "weight", "bias"}) turned.emplace_back(name_of, reader.load(name_of));
-    for (std::size_t t : {2, 3}) turned[t].second = turned[t].second.flip(0).contiguous();  // everything to the other category
+    for (std::size_t t : {2, 3}) turned[t].second = turned[t].second.flip(0).contiguous();  // swaps the categories
     nn::save_safetensors(weights, turned);
   }
   EXPECT_TRUE(check().contains(context_.category(1).name));
-  run_.config.router.confidence_min = 1.1;  // nothing is sure enough
+  run_.config.router.confidence_min = 1.1;  // no confidence is high enough
   redo(run_, "router");
   EXPECT_EQ(check(), std::set<std::string>{""});
   run_.config.router.confidence_min = 0.0;
@@ -268,7 +268,7 @@ TEST_P(Tasks, ScoresDmoermWithTheModelOfTheRoute) {
 TEST_P(Tasks, AddsUpTheCountsInTheReport) {
   const json numbers = read_json(context_.directory().task("report") / "report.json");
   const std::string text = read_file(context_.directory().task("report") / "report.md");
-  const auto cells = [&](const std::string& first) {  // of the first table's row that begins with it
+  const auto cells = [&](const std::string& first) {  // cells of the row of the first table that begins with `first`
     std::istringstream lines(text);
     std::vector<std::string> found;
     for (std::string line; found.empty() && std::getline(lines, line);) {

@@ -4,7 +4,7 @@
     chat_template_peers.py --binary build/dmoerm [--conversations 1000] [--seed 7] [--model DIR]...
 
 Each template writes what templates of well-known model families write, in few lines. Compared are the texts, and with special tokens parsed
-the ids with those that the `tokenizers` package finds in Jinja's text. Templates that the pinned form cannot say must be refused with the
+the ids with those that the `tokenizers` package finds in Jinja's text. Templates that the pinned form cannot express must be refused with the
 conversation that shows it. --model also pins and compares the template of a model's directory, with its own tokenizer. Exit 0: all as they
 should be. Needs: jinja2, tokenizers.
 """

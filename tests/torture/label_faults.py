@@ -1,11 +1,11 @@
-"""Labelling on a full disk, a read-only store, a clock that jumps back, a judge that goes away: nothing is lost, the message is clear, the next run goes on.
+"""Labelling with a full disk, a read-only store, a clock that jumps back, or a judge that disappears loses nothing, explains the problem, and continues in the next run.
 
-  disk-full    the store lies on a file system that fills up; exit code 2 naming it; with room again the rest is asked
+  disk-full    the store is on a file system that fills up; exit code 2 naming it; with free space again the rest is labelled
   read-only    the store cannot be written: exit code 2 before anything is sent
   clock        the wall clock jumps back an hour in the middle
-  judge-gone   the judge is killed for `--gone` seconds in the middle and started again: the same labeller goes on
+  judge-gone   the judge is killed, and started again after `--gone` seconds: the same labeller continues
 
-After each the judge's log is the witness: nothing that was reported as stored is asked again, every label is there at the end. Ends with one JSON line.
+After each, the judge's log shows that no stored label was requested again, and every label exists at the end. Ends with one JSON line.
 """
 import argparse
 import json
@@ -40,7 +40,7 @@ int clock_gettime(clockid_t id, struct timespec* t) {
 
 
 def finish(world, ledger, output, **how):
-    """Label to the end. @return exit code"""
+    """Label to the end. @return the exit code"""
     process = world.label(output, **how)
     code = process.wait()
     ledger.add(world.answers(), said_stored(output))
@@ -52,7 +52,7 @@ def check(world, ledger, total, problems, name):
     if len(kept) != total or ledger.stored - kept:
         problems.append(f"{name}: {len(kept)} of {total} labels, {len(ledger.stored - kept)} that were reported are missing")
     if ledger.asked_again or ledger.paid_twice():
-        problems.append(f"{name}: {ledger.asked_again} stored labels asked again, {ledger.paid_twice()} paid twice")
+        problems.append(f"{name}: {ledger.asked_again} stored labels requested again, {ledger.paid_twice()} paid twice")
     if not world.verifies():
         problems.append(f"{name}: the store does not verify")
 
@@ -122,7 +122,7 @@ def judge_gone(world, total, problems, seconds):
     ledger.add(world.answers(), said_stored(output))
     if code != 0 or not alive:
         problems.append(f"judge-gone: exit code {code}, {'still' if alive else 'not'} running after {seconds} s: {said(output)[1]}")
-    # What was in flight when the judge died may have been answered by it: asked again once.
+    # The judge may have answered requests that were in flight when it died; they may be sent again once.
     ledger.in_flight.update(key for key, count in ledger.answered.items() if count > 1)
     check(world, ledger, total, problems, "judge-gone")
 
@@ -131,14 +131,14 @@ def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--runs", type=int, default=1)
     options.add_argument("--seed", type=int, default=17)
-    options.add_argument("--gone", type=float, default=60, help="seconds without a judge")
+    options.add_argument("--gone", type=float, default=60, help="Seconds without a judge")
     arguments = options.parse_args()
     mounts = os.geteuid() == 0 and subprocess.run(["unshare", "-m", "true"], check=False, stderr=subprocess.DEVNULL).returncode == 0
     cases = {"clock": clock, "judge-gone": lambda *a: judge_gone(*a, arguments.gone)}
     if mounts:
         cases |= {"disk-full": disk_full, "read-only": read_only}
     else:
-        print("disk-full and read-only skipped: no right to mount", file=sys.stderr)
+        print("disk-full and read-only are skipped: mounting needs root", file=sys.stderr)
     problems, done = [], []
     for run in range(arguments.runs):
         for name, case in cases.items():

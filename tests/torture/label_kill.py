@@ -1,4 +1,4 @@
-"""Labelling killed with -9 at random moments: nothing that was reported as stored is lost or asked again, and nothing is paid twice but what was in flight at a kill.
+"""Labelling that is killed with -9 at random moments loses no stored label, requests none again, and pays twice only for requests in flight at a kill.
 
 A labelling of about 5,000 requests is started, killed after a random time, checked (the store opens and verifies), started again, ... until it ends by itself; then the next
 one on a fresh store, until there were `--runs` kills. The judge's own log is the witness. Ends with one JSON line.
@@ -15,13 +15,13 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "support"))
 from label_world import Ledger, World, said_stored  # noqa: E402
 
-KILLS_EACH = 10  # of one labelling
+KILLS_EACH = 10  # kills of one labelling
 GROUPS = 58      # x 3 categories x 0.8 x 6 pairs x 3 points x 2 orders: about 5,000 requests
 
 
 def main():
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--runs", type=int, default=200, help="kills in all")
+    options.add_argument("--runs", type=int, default=200, help="Number of kills in all")
     options.add_argument("--seed", type=int, default=17)
     options.add_argument("--groups", type=int, default=GROUPS)
     arguments = options.parse_args()
@@ -38,13 +38,13 @@ def main():
                 if kills < min(KILLS_EACH, arguments.runs - result["runs"]):
                     try:
                         process.wait(draw.uniform(0.02, 1.2))
-                    except Exception:  # still running: the usual case
+                    except Exception:  # still running, as usual
                         process.kill()
                         kills += 1
                 code = process.wait()
                 if code < 0:
                     code = None
-                time.sleep(0.05)  # what the judge has accepted is in its log
+                time.sleep(0.05)  # lets the judge log the requests that it has accepted
                 ledger.add(world.answers(), said_stored(output))
                 if code is None and os.path.exists(world.store) and not world.verifies():
                     result["unreadable"] += 1

@@ -1,4 +1,4 @@
-"""Links between hosts that break for a moment, break for good, or are slow.
+"""Runs on several hosts whose links break for a moment, break for good, or are slow.
 
 Three hosts on this machine (cluster/netns; as root), ranks on each. A cut of 5 s heals or ends the run cleanly; after a permanent cut the run ends within
 15 s with the host named; run again, each ends with the bits of an undisturbed run. Then an expert (LoRA of rank 32) is trained by ranks on two
@@ -17,10 +17,10 @@ from support.netns import HOSTS, Hosts
 from support.torture import torture
 from support.trained_bits import CONFIG, ROOT, differences, fingerprint, make_data, tasks_done
 
-ENDS_WITHIN_S = 15  # after a permanent cut
-LIMIT_S = 900       # of one run
+ENDS_WITHIN_S = 15  # limit after a permanent cut
+LIMIT_S = 900       # limit of one run
 SHARE_MAX = 0.10
-# Of SmolLM2-135M's 30: bytes and arithmetic both grow with the layers, their relation stays.
+# Layers, of the 30 in SmolLM2-135M: bytes and arithmetic both grow with the layers, so their ratio stays.
 LAYERS = 6
 STEPS, GROUPS = 3, 32  # short texts: about 6,700 tokens a step
 
@@ -46,7 +46,7 @@ class Run:
             return None
 
     def wait_training(self, share):
-        """Until about that share of the tasks is done."""
+        """Wait until about that share of the tasks is done."""
         deadline = time.time() + LIMIT_S
         while time.time() < deadline and self.process.poll() is None and tasks_done(self.directory) < 1 + share * 12:
             time.sleep(0.05)
@@ -58,7 +58,7 @@ class Run:
 
 
 def finish(run, line, reference):
-    """Start again until it is done, and compare. @return what differs"""
+    """Start again until the run is done, and compare. @return what differs"""
     run.hosts.do("kill")  # a host that was cut off may still hold ranks
     run.start()
     code = run.wait()
@@ -90,7 +90,7 @@ def short_cut(hosts, base, number, rng, line, reference):
 def permanent_cut(hosts, base, number, rng, line, reference):
     run = Run(hosts, base, f"permanent-cut-{number}")
     host = rng.choice(HOSTS)
-    # mpirun runs on h1: when h1 itself is cut off, the others are what is gone for it.
+    # mpirun runs on h1: if h1 itself is cut off, it loses the others.
     lost = [host] if host != "h1" else HOSTS[1:]
     run.start()
     run.wait_training(rng.uniform(0, 0.7))
@@ -104,7 +104,7 @@ def permanent_cut(hosts, base, number, rng, line, reference):
         hosts.end(run.process)
     said = run.said_since(offset)
     line["ended_after_s_max"] = max(line["ended_after_s_max"], round(took, 1))
-    # What is left beyond the cut has nobody to talk to: it must end by itself as well.
+    # Processes beyond the cut reach nobody, and must end by themselves too.
     deadline = time.time() + 60
     while (orphans := sum(len(hosts.processes(name)) for name in lost)) and time.time() < deadline:
         time.sleep(0.2)
@@ -118,11 +118,11 @@ def permanent_cut(hosts, base, number, rng, line, reference):
 
 
 def slow_links(hosts, base, line, rate):
-    """One expert on two hosts; the figures go into `line`."""
+    """Train one expert on two hosts; the figures go into `line`."""
     models = os.environ.get("DMOERM_MODELS", "")
     backbone = f"{models}/smollm2-135m-instruct"
     if not os.path.isdir(backbone):
-        print(f"slow links: skipped, there is no {backbone}: launch/setup.sh --with smollm2", flush=True)
+        print(f"slow links: skipped, {backbone} is missing: launch/setup.sh --with smollm2", flush=True)
         return False
     train = {"tuning": "lora", "lr": 1e-4, "eval_groups_max": 4, "eval_every_steps": 100, "lora_rank": 32, "lora_alpha": 32}
     config = {
@@ -134,7 +134,7 @@ def slow_links(hosts, base, line, rate):
     with open(f"{base}/slow-links.yaml", "w") as f:
         json.dump(config, f)
     words = [f"{ROOT}/launch/dmoerm", "--hosts", "h2:1,h3:1", "run", "--config", f"{base}/slow-links.yaml"]
-    # First everything. When the expert alone is gone and made anew, both ranks train it: without a limit, then with slow links.
+    # First run everything. If then only the expert is removed and trained again, both ranks train it: first without a limit, then with slow links.
     expert = f"{base}/slow-links/expert/stories/imagery"
     for kind, shaped in (("first", "none"), ("fast", "none"), ("slow", rate)):
         shutil.rmtree(expert, ignore_errors=True)
@@ -161,7 +161,7 @@ def slow_links(hosts, base, line, rate):
         print(f"{kind} links ({shaped}): {m['steps']} steps of {m['tokens'] / m['steps']:.0f} tokens, {step_s:.2f} s and {step_bytes / 1e6:.2f} MB, {share:.1%} of the time in communication and waiting; "
               f"{sent / 1e6:.1f} MB over all links in the whole run", flush=True)
     hosts.do("rate", "none")
-    # Where ranks wait for each other's core on fast links already, the machine is too busy: then only what the slow links add counts.
+    # If ranks wait for a core even with fast links, the machine is too busy; so only the time that slow links add counts.
     busy = line["fast_comm_share"] > SHARE_MAX / 2
     charged = share - line["fast_comm_share"] if busy else share
     line.update(rate=rate, busy=busy, comm_bytes_a_step=round(step_bytes), seconds_a_step=round(step_s, 2), bytes_on_links=sent)
@@ -193,10 +193,10 @@ def cut_and_slow(a, base, line):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=2, help="cuts of each kind")
+    parser.add_argument("--runs", type=int, default=2, help="Number of cuts of each kind")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", default="100mbit", help="of the slow links")
-    parser.add_argument("--skip", action="append", choices=["cuts", "rate"], default=[], help="leave this part out")
+    parser.add_argument("--rate", default="100mbit", help="Rate of the slow links")
+    parser.add_argument("--skip", action="append", choices=["cuts", "rate"], default=[], help="Leave this part out")
     a = parser.parse_args()
     torture(lambda base, line: cut_and_slow(a, base, line),
             {"name": "netns", "hosts": 3, "cases": 0, "healed": 0, "ended_after_s_max": 0, "different": 0, "hung": 0})

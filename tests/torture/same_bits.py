@@ -1,4 +1,4 @@
-"""The same bits for any number of ranks, and after kill -9 at random moments.
+"""A run has the same bits on any number of ranks, and after kill -9 at random moments.
 
 One small run (configs/small/same_bits.yaml) is done undisturbed on 1, 2 and 4 ranks, then `--runs` times with kills: a random layout is started, killed with
 SIGKILL after a random time (mpirun, or one of its ranks) or stopped with SIGTERM, started again on another random layout, until it ends by itself. Every trained tensor and every
@@ -16,7 +16,7 @@ from support.torture import torture
 from support.trained_bits import differences, fingerprint, make_data
 
 LAYOUTS = [1, 2, 4]
-VARIANTS = {  # what is set beside configs/small/same_bits.yaml
+VARIANTS = {  # settings on top of configs/small/same_bits.yaml
     "adapters": [],
     "all-weights": ["base.tuning=full", "baselines=true"],
     "all-weights-sharded": ["base.tuning=full", "baselines=true", "base.shard=true", "base.gradient_checkpointing=true"],
@@ -27,7 +27,7 @@ VARIANTS = {  # what is set beside configs/small/same_bits.yaml
 
 
 def interrupt(process, rng):
-    """SIGKILL to a rank or to everything, or SIGTERM to the launcher, which must end the run by itself."""
+    """Send SIGKILL to a rank or to everything, or SIGTERM to the launcher, which must end the run by itself."""
     victims = ranks_of(process.pid)
     kind = rng.choice(["rank", "everything", "stop"])
     if kind == "rank" and victims:
@@ -44,7 +44,7 @@ def interrupt(process, rng):
 
 
 def compare_runs(a, base):
-    """Returns how many runs there were and how many of them ended differently."""
+    """Returns the number of runs, and how many of them ended differently."""
     rng = random.Random(a.seed)
     data = os.path.join(base, "data")
     make_data(data)
@@ -91,7 +91,7 @@ def compare_runs(a, base):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5, help="runs with kills")
+    parser.add_argument("--runs", type=int, default=5, help="Number of runs with kills")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--variant", choices=VARIANTS, default="adapters")
     a = parser.parse_args()

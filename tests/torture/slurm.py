@@ -16,7 +16,7 @@ from support.trained_bits import CONFIG, ROOT, differences, fingerprint, make_da
 
 SCRIPT = f"{ROOT}/launch/slurm/dmoerm.sbatch"
 STARTS = ["srun", "mpirun"]
-LIMIT_S = 900  # of one case
+LIMIT_S = 900  # limit of one case
 
 
 class Case:
@@ -57,7 +57,7 @@ def preempt(case, rng):
 
 
 def requeue(case, rng):
-    """The administrator queues it again."""
+    """The administrator queues the job again."""
     case.strike_moment(rng)
     cut = case.unfinished()
     case.slurm.command("scontrol", "requeue", case.job)
@@ -65,7 +65,7 @@ def requeue(case, rng):
 
 
 def cancel(case, rng):
-    """The user cancels it, and submits it again. It must not come back by itself in between."""
+    """The user cancels the job, and submits it again. It must not start again by itself in between."""
     case.strike_moment(rng)
     cut = case.unfinished()
     case.slurm.command("scancel", case.job)
@@ -80,7 +80,7 @@ def cancel(case, rng):
 
 
 def time_limit(case, rng):
-    """The job's own limit of a minute; struck by Slurm."""
+    """The job reaches its own limit of a minute, and Slurm ends it."""
     del rng
     case.slurm.wait(case.job, lambda job: int(job["Restarts"]) > 0 or job["JobState"] == "COMPLETED", 300)
     return True
@@ -138,7 +138,7 @@ def disturb_all(a, base, line):
                         slurm.command("scancel", case.job)
                     wrong = differences(fingerprint(case.directory), reference)
                     ended = job is not None and job["JobState"] == "COMPLETED" and job["ExitCode"] == "0:0"
-                    # A strike that missed, because the run was already done, is no test.
+                    # A disturbance after the end of the run tests nothing.
                     struck = not cut or len(case.jobs) > 1 or int(job["Restarts"] if job else 1) > 0
                     fine = ended and struck and not wrong
                     line["cases"] += 1
@@ -151,9 +151,9 @@ def disturb_all(a, base, line):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=1, help="of each disturbance with each start")
+    parser.add_argument("--runs", type=int, default=1, help="Number of runs with each disturbance and each start")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", action="append", choices=DISTURBANCES, help="this disturbance; may be given again")
+    parser.add_argument("--only", action="append", choices=DISTURBANCES, help="Run only this disturbance; may be repeated")
     a = parser.parse_args()
     torture(lambda base, line: disturb_all(a, base, line), {"name": "slurm", "nodes": 4, "cases": 0, "missed": 0, "different": 0, "hung": 0})
 

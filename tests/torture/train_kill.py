@@ -1,4 +1,4 @@
-"""Training that is killed, stopped, cut short and queued again on other numbers of ranks ends with the bits of an undisturbed run.
+"""Training that is killed, stopped, interrupted and continued on other numbers of ranks ends with the bits of an undisturbed run.
 
 The small run (configs/small/same_bits.yaml) is done undisturbed on 1, 2, 4 and 8 ranks, then `--runs` times with harm: it is started on a random number of ranks, and after a random
 time one of these happens:
@@ -29,7 +29,7 @@ KINDS = ["rank", "launcher", "term", "requeue", "silent"]
 
 
 def harm(process, kind, rng, log_path):
-    """Do it. Returns what went wrong, or None."""
+    """Do the harm. Returns what went wrong, or None."""
     victims = ranks_of(process.pid)
     if not victims:
         return None
@@ -51,7 +51,7 @@ def harm(process, kind, rng, log_path):
     with open(log_path, errors="replace") as f:
         f.seek(written)
         said = f.read()
-    # While MPI starts, and after the goodbye, nobody can know which rank it was; the job must say what did not come about.
+    # While MPI starts, and after the goodbye, no rank can know which one was lost; the job must say what did not happen.
     if kind == "silent" and process.returncode != 0 and not any(words in said for words in ("has been silent for", "not all ranks have started", "not all ranks have left")):
         return "silent: nothing was said of it"
     if kind in ("term", "requeue") and process.returncode not in (0, 3):
@@ -101,7 +101,7 @@ class Torture:
                 if len(starts) >= self.a.harms:
                     self.hung += 1
                     raise SystemExit(f"run {number} did not end within {patience:.0f} s undisturbed: see {self.log_path}") from None
-                kind = self.rng.choice([k for k in KINDS if ranks > 1 or k != "silent"])  # a rank alone has nobody who would notice
+                kind = self.rng.choice([k for k in KINDS if ranks > 1 or k != "silent"])  # no other rank would notice
                 problem = harm(process, kind, self.rng, self.log_path)
                 self.kinds[kind] += 1
                 starts.append(f"{ranks}:{kind}")
@@ -122,8 +122,8 @@ class Torture:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=50, help="runs with harm")
-    parser.add_argument("--harms", type=int, default=3, help="at most so many in one run")
+    parser.add_argument("--runs", type=int, default=50, help="Number of runs with harm")
+    parser.add_argument("--harms", type=int, default=3, help="Most harms in one run")
     parser.add_argument("--seed", type=int, default=1)
     a = parser.parse_args()
 

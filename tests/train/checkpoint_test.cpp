@@ -49,7 +49,7 @@ TEST_F(CheckpointFolder, FindsTheNewestBitForBitAndKeepsTwo) {
   EXPECT_FALSE(fs::exists(directory_ / "checkpoint-10.safetensors"));
   EXPECT_TRUE(fs::exists(directory_ / "checkpoint-20.safetensors"));
   save(40, 4);
-  EXPECT_TRUE(fs::exists(directory_ / "checkpoint-20.safetensors")) << "four may stay";
+  EXPECT_TRUE(fs::exists(directory_ / "checkpoint-20.safetensors")) << "four are kept";
 }
 
 TEST_F(CheckpointFolder, SkipsACheckpointDamagedAtAnyByteForAnOlderOne) {
@@ -70,7 +70,7 @@ TEST_F(CheckpointFolder, SkipsACheckpointDamagedAtAnyByteForAnOlderOne) {
     fs::resize_file(file, size - 1);
     EXPECT_EQ(found(), 1) << "cut to " << size - 1 << " bytes";
   }
-  fs::remove(directory_ / "checkpoint-2.json");  // killed before the manifest
+  fs::remove(directory_ / "checkpoint-2.json");  // as if killed before writing the manifest
   EXPECT_EQ(found(), 1);
 }
 

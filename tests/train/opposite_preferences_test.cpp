@@ -1,5 +1,5 @@
-// Why there is an outer layer at all (arXiv 2403.01197, section 3): two categories that want the opposite, and nothing in the
-// prompt that tells them apart.
+// Why the model has an outer layer (arXiv 2403.01197, section 3): two categories have opposite preferences, and nothing in the
+// prompts shows which is which.
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -20,7 +20,7 @@ namespace {
 constexpr std::int64_t kVocab = 300;
 constexpr int kGroups = 160;
 
-/// Two responses to a prompt of random words, one ending politely and one curtly: "warm" prefers the first, "brisk" the second.
+/// Two responses to a prompt of random words, one polite and one curt: "warm" prefers the first, "brisk" the second.
 std::string opposite_rows() {
   std::string rows;
   for (int i = 0; i < 2 * kGroups; ++i) {

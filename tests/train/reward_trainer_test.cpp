@@ -1,5 +1,4 @@
-// Training on a tiny random backbone and generated data. Faults of the authors' code are numbered as in the reference notes on
-// it.
+// Training on a tiny random backbone and generated data.
 #include <csignal>
 #include <set>
 
@@ -35,7 +34,7 @@ TEST_F(TinyTraining, LearnsItsLabelsAndLeavesTheFrozenBaseAlone) {
 TEST_F(TinyTraining, TrainsTopLayersTheSameWithAnySizeOfTrunkCache) {
   first_layer_ = 1;
   const at::Tensor kept = trained("expert");
-  trunk_bytes_ = 20000;  // a few groups
+  trunk_bytes_ = 20000;  // room for a few groups
   EXPECT_TRUE(trained("expert").equal(kept));
   trunk_bytes_ = 0;
   EXPECT_TRUE(trained("expert").equal(kept));
@@ -82,7 +81,7 @@ TEST_F(TinyTraining, TrainsExpertsTogetherAsEachAlone) {
 }
 
 TEST_F(TinyTraining, ChangesOnlyRoundingWithTheSizeOfMicroBatches) {
-  train_.lora_dropout = 0;  // masks are drawn for micro batches
+  train_.lora_dropout = 0;  // dropout masks depend on micro batches
   compute_.micro_batch_tokens = 100;
   const at::Tensor small = trained("x");
   compute_.micro_batch_tokens = 100000;
@@ -140,7 +139,7 @@ TEST_F(TinyTraining, ContinuesWithTheOthersWhenAnExpertDiverges) {
 TEST_F(TinyTraining, NamesTheGroupOfAnInfiniteLossWithAFiniteGradient) {
   std::vector<Trainee> one = {trainee("x")};
   LabelledGroup& group = one[0].training.front();
-  group.pairs.front().margin = std::numeric_limits<float>::infinity();  // the loss is not finite, its slope is
+  group.pairs.front().margin = std::numeric_limits<float>::infinity();  // the loss is infinite, its gradient is finite
   EXPECT_NE(train(one)[0].failure.find(", group " + std::string(store_->group(group.group).id)), std::string::npos);
 }
 
@@ -176,10 +175,9 @@ TEST_F(TinyTraining, SavesTheStepOnASignalDuringAnEvaluationAndEvaluatesLater) {
   train_.eval_every_steps = 1;
   const at::Tensor whole = trained("x");
   int looks = 0;
-  line_.doing =
-      [&](const std::string& what) {  // said at the evaluation and after the step's edge: the next look is an evaluation's
-        if (what == "step 4" && ++looks == 2) request_stop(SIGTERM);
-      };
+  line_.doing = [&](const std::string& what) {  // called at every report, so the next check for a signal is in an evaluation
+    if (what == "step 4" && ++looks == 2) request_stop(SIGTERM);
+  };
   std::vector<Trainee> first = {trainee("x")}, again = {trainee("x")};
   EXPECT_THROW(train(first, "stopped"), Stopped);
   request_stop(0);
@@ -194,11 +192,11 @@ TEST_F(TinyTraining, SavesTheStepOnASignalDuringAnEvaluationAndEvaluatesLater) {
   EXPECT_EQ(std::ranges::count(before, '\n'), 5);
 }
 
-TEST_F(TinyTraining, TrainsAnExpertAfterAnotherAsAlone) {  // experts went on from the one before
+TEST_F(TinyTraining, TrainsAnExpertAfterAnotherAsAlone) {  // an expert must not start from the one trained before it
   for (const bool all : {false, true}) {
     const at::Tensor alone = trained("b", all);
     const at::Tensor before = backbone_->weights().flat.clone();
-    EXPECT_FALSE(trained("a", all).equal(alone)) << "they differ where they should";
+    EXPECT_FALSE(trained("a", all).equal(alone)) << "experts with different names must differ";
     EXPECT_TRUE(backbone_->weights().flat.equal(before));
     EXPECT_TRUE(trained("b", all).equal(alone)) << (all ? "all weights" : "adapter");
   }
@@ -210,8 +208,11 @@ TEST_F(TinyTraining, ContinuesWhenMetricsCannotBeWritten) {
   EXPECT_TRUE(trained("x").equal(undisturbed));
 }
 
-TEST_F(TinyTraining, KeepsTheBestWeightsAndStopsWhenPatienceIsOver) {                         // the last weights were used
-  train_.lr = 0.3, train_.steps_max = 200, train_.eval_every_steps = 2, train_.patience = 3;  // far too large: gets worse soon
+TEST_F(TinyTraining, KeepsTheBestWeightsAndStopsWhenPatienceIsOver) {
+  train_.lr = 0.3;  // far too large, so the model soon gets worse
+  train_.steps_max = 200;
+  train_.eval_every_steps = 2;
+  train_.patience = 3;
   std::vector<Trainee> one = {trainee("x")};
   const TrainOutcome outcome = train(one).front();
   EXPECT_LT(outcome.steps, 200);
@@ -247,7 +248,7 @@ TEST_F(TinyTraining, RestartsPatienceWhenAccuracyRisesOrLossFalls) {  // docs/ad
     EXPECT_EQ(stopped, expected) << lr;
     EXPECT_EQ(stopped, last) << lr;
   }
-  EXPECT_GT(matters, 0) << "or no run of these tells the rule from one that looks at the accuracy alone";
+  EXPECT_GT(matters, 0) << "in no run does the rule differ from one that uses the accuracy alone";
 }
 
 TEST_F(TinyTraining, DividesGroupsBetweenPhasesWithoutOverlap) {
@@ -256,7 +257,7 @@ TEST_F(TinyTraining, DividesGroupsBetweenPhasesWithoutOverlap) {
   for (const Subset subset : {Subset::phase1, Subset::phase3, Subset::validation, Subset::test}) {
     const auto groups = groups_of(*store_, -1, subset, config_);
     sizes[static_cast<int>(subset)] = groups.size();
-    for (const std::int64_t g : groups) EXPECT_TRUE(seen.insert(g).second) << "a group in two parts";
+    for (const std::int64_t g : groups) EXPECT_TRUE(seen.insert(g).second) << "a group is in two subsets";
   }
   const auto train = groups_of(*store_, -1, Subset::train, config_).size();
   EXPECT_EQ(sizes[static_cast<int>(Subset::phase1)] + sizes[static_cast<int>(Subset::phase3)], train);
@@ -283,7 +284,7 @@ TEST_F(TinyTraining, VisitsAFileOfWeightTwoTwicePerEpoch) {
   }
 }
 
-TEST_F(TinyTraining, MakesOnePairOfEveryStrictOrder) {  // an index off by one, a reward compared with itself
+TEST_F(TinyTraining, MakesOnePairOfEveryStrictOrder) {  // finds an index that is off by one, and a reward compared with itself
   for (const LabelledGroup& g : labelled_groups(*store_, 0, Subset::test, preference::kOverall, config_)) {
     std::set<std::pair<int, int>> unordered;
     for (const preference::Preference& p : g.pairs) {

@@ -1,4 +1,5 @@
-// All weights trained on several ranks: moments, best weights and gradient sums whole on each, or in shards (ZeRO stage 2).
+// Training all weights on several ranks: each rank holds moments, best weights and gradient sums whole, or a shard (ZeRO stage
+// 2).
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -16,23 +17,26 @@ class ShardedTraining : public TinyTraining {
  protected:
   ShardedTraining() {
     nn::BackboneSpec spec = test::tiny_spec(kVocab);
-    spec.width = 64, spec.head_dim = 16, spec.intermediate = 160, spec.layers = 3;  // layers of several blocks of the norm
+    spec.width = 64;  // large enough that a layer has several blocks of the norm
+    spec.head_dim = 16;
+    spec.intermediate = 160;
+    spec.layers = 3;
     backbone_ = test::random_backbone(spec);
-    compute_.micro_batch_tokens = 100;  // several micro batches a step: gradient accumulation
+    compute_.micro_batch_tokens = 100;  // several micro batches per step
     train_.max_grad_norm = 0.02, train_.warmup_steps = 3, train_.schedule = config::Schedule::cosine, train_.lr = 2e-3;
   }
 
   struct End {
     at::Tensor weights;
-    std::vector<TrainOutcome> outcomes;  // of every rank
+    std::vector<TrainOutcome> outcomes;  // one for every rank
   };
-  /// Judged on what it learns, so that the weights kept are not the first ones.
+  /// Validated on its training groups, so that the best weights are not the first ones.
   Trainee learner(bool all = true) const {
     Trainee t = trainee("x", preference::kOverall, all);
     t.validation = t.training;
     return t;
   }
-  /// Train on threads; all ranks must end with the same weights.
+  /// Train on one thread per rank; all ranks must end with the same weights.
   End train_on(int ranks, bool shard, const std::string& folder = "none") {
     train_.shard = shard;
     std::vector<std::vector<Trainee>> trainees;
@@ -76,7 +80,7 @@ TEST_F(ShardedTraining, GivesLossesNormsAndWeightsOfOneRankBitForBit) {
     }
   }
   train_.max_grad_norm = 0;
-  EXPECT_FALSE(train_on(1, false).weights.equal(one.weights));  // clipping was on
+  EXPECT_FALSE(train_on(1, false).weights.equal(one.weights));  // so clipping had an effect
 }
 
 TEST_F(ShardedTraining, TakesTheMemoryThatTheFormulaGives) {
@@ -123,7 +127,7 @@ TEST_F(ShardedTraining, ResumesOnAnotherNumberOfRanks) {
   for (const auto& [ranks, shard] : {std::pair(2, true), std::pair(1, false), std::pair(4, true)}) {
     fs::remove_all(*folder_ / "again");
     fs::copy(*folder_ / "resume", *folder_ / "again");
-    fs::remove(*folder_ / "again" / "checkpoint-11-3of4.json");  // as if a rank was killed while writing the last checkpoint
+    fs::remove(*folder_ / "again" / "checkpoint-11-3of4.json");  // as if a rank had been killed while writing the last checkpoint
     ASSERT_EQ(find_checkpoint(*folder_ / "again", "key")->step(), 10);
     EXPECT_TRUE(train_on(ranks, shard, "again").weights.equal(whole.weights)) << ranks << " ranks, shard " << shard;
   }
@@ -132,14 +136,14 @@ TEST_F(ShardedTraining, ResumesOnAnotherNumberOfRanks) {
 TEST_F(ShardedTraining, KeepsFloat32MastersInBfloat16WithTheSameBits) {
   const at::Tensor start = backbone_->weights().flat.clone();
   train_.lr = 2e-4,
-  train_.schedule = config::Schedule::constant;  // a step is less than half of what two neighbours in bfloat16 lie apart
+  train_.schedule = config::Schedule::constant;  // a step is less than half of the distance of two neighbours in bfloat16
   const at::Tensor full = train_on(1, false).weights.narrow(0, 0, start.numel()) - start;
   backbone_ = std::make_shared<nn::Backbone>(backbone_->spec(), backbone_->weights().clone(at::kBFloat16));
   train_.checkpoint_every_s = 0;
   const End one = train_on(1, false, "one");
   const std::string losses = metrics("one");
   const at::Tensor half = one.weights.narrow(0, 0, start.numel()) - start.to(at::kBFloat16).to(at::kFloat);
-  // Each weight took the way that it takes in float32, to the nearest bfloat16; without masters it would not have moved.
+  // Each weight is the nearest bfloat16 of its value in float32 training; without masters it would not have moved.
   const double along = (full * half).sum().item<double>() / full.square().sum().item<double>();
   EXPECT_NEAR(along, 1.0, 0.15);
   for (const auto& [ranks, shard] : {std::pair(2, false), std::pair(4, true)}) {
@@ -147,12 +151,12 @@ TEST_F(ShardedTraining, KeepsFloat32MastersInBfloat16WithTheSameBits) {
     EXPECT_TRUE(train_on(ranks, shard, folder).weights.equal(one.weights)) << ranks << " ranks";
     EXPECT_EQ(metrics(folder), losses) << ranks << " ranks";
   }
-  for (const auto& file : fs::directory_iterator(*folder_ / "half4")) {  // as if it was killed after step 10
+  for (const auto& file : fs::directory_iterator(*folder_ / "half4")) {  // as if it had been killed after step 10
     const std::string name = file.path().filename();
     if (name.starts_with("checkpoint-12") || name.starts_with("checkpoint-11")) fs::remove(file.path());
   }
   ASSERT_EQ(find_checkpoint(*folder_ / "half4", "key")->step(), 10);
-  EXPECT_TRUE(train_on(2, true, "half4").weights.equal(one.weights)) << "gone on on two ranks";
+  EXPECT_TRUE(train_on(2, true, "half4").weights.equal(one.weights)) << "continued on two ranks";
 }
 
 TEST_F(ShardedTraining, ChangesNoBitByRecomputingLayers) {

@@ -38,7 +38,7 @@ def ranks_of(session, names=("dmoerm",)):
 
 
 def kill_all(process):
-    """SIGKILL whatever is left of a run."""
+    """Send SIGKILL to everything that is left of a run."""
     for pid in ranks_of(process.pid, ("dmoerm", "mpirun")):
         try:
             os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What the torture tests of labelling share: data, a judge in a process of its own, the labeller, and the judge's log as the witness."""
+"""Shared by the torture tests of labelling: data, a judge in a process of its own, the labeller, and checks by the judge's log."""
 import collections
 import json
 import os
@@ -56,13 +56,13 @@ labels:
         self.server.wait()
 
     def label(self, output, *options, environment=None):
-        """Start the labeller; what it says goes to the file `output`."""
+        """Start the labeller; its output goes to the file `output`."""
         with open(output, "w", encoding="utf-8") as f:
             return subprocess.Popen([BINARY, "label", "--config", self.config, *options], stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                                     env=dict(os.environ, OMP_NUM_THREADS="1", DMOERM_JUDGE_DIR=f"{ROOT}/configs/judge", **(environment or {})))
 
     def answers(self):
-        """Bodies that the judge has answered with 200, by their hash, in order."""
+        """Hashes of the bodies that the judge has answered with 200, in order."""
         if not os.path.exists(self.log):
             return []
         with open(self.log, encoding="utf-8") as f:
@@ -70,7 +70,7 @@ labels:
         return [line[0] for line in lines if line[2] == "200"]
 
     def total(self):
-        """Requests that a complete labelling takes."""
+        """Number of requests of a complete labelling."""
         shown = subprocess.run([BINARY, "label", "--config", self.config, "--dry-run"], check=True, capture_output=True, text=True,
                                env=dict(os.environ, DMOERM_JUDGE_DIR=f"{ROOT}/configs/judge")).stdout
         return int(next(line for line in shown.splitlines() if line.startswith("| all ")).split("|")[2])
@@ -107,7 +107,7 @@ class Ledger:
         self.in_flight.update({key for key in fresh if key not in stored})
 
     def paid_twice(self):
-        """Answers beyond the first that no kill excuses: it excuses one for each start that died with the question in flight."""
+        """Repeated answers that no kill explains; a start that died with the question in flight explains one."""
         return sum(max(0, count - 1 - self.in_flight[key]) for key, count in self.answered.items())
 
     def in_flight_again(self):

@@ -12,7 +12,7 @@ ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "BOOT_FAIL", "DEADLINE",
 
 
 class LocalSlurm:
-    """Up while the object is used with `with`."""
+    """Runs while the object is used with `with`."""
 
     def __enter__(self):
         self._lock = open("/tmp/dmoerm-local-slurm.lock", "w")
@@ -35,8 +35,8 @@ class LocalSlurm:
         return done.stdout.strip().split(";")[0]
 
     def job(self, number):
-        """Slurm's words about a job: JobState, Restarts, ExitCode, NodeList, BatchHost, ..."""
-        for _ in range(20):  # the controller may be busy with a node that is gone
+        """What Slurm reports about a job: JobState, Restarts, ExitCode, NodeList, BatchHost, ..."""
+        for _ in range(20):  # the controller may be busy with a lost node
             text = subprocess.run(["scontrol", "--oneliner", "show", "job", number], capture_output=True, text=True).stdout
             if "JobState=" in text:
                 return dict(word.split("=", 1) for word in text.split() if "=" in word)
@@ -60,7 +60,7 @@ class LocalSlurm:
         return self.wait(number, lambda job: job["JobState"] in ENDED, limit_s)
 
     def wait_node_down(self, node, limit_s):
-        """Until Slurm has noticed that a node is gone."""
+        """Wait until Slurm has noticed that a node is lost."""
         deadline = time.time() + limit_s
         while time.time() < deadline:
             shown = subprocess.run(["scontrol", "--oneliner", "show", "node", node], capture_output=True, text=True).stdout

@@ -12,7 +12,7 @@ HOSTS = ["h1", "h2", "h3"]
 
 
 class Hosts:
-    """Up while the object is used with `with`."""
+    """Exist while the object is used with `with`."""
 
     def __enter__(self):
         self._lock = open("/tmp/dmoerm-netns.lock", "w")
@@ -36,12 +36,12 @@ class Hosts:
                                 stdin=subprocess.DEVNULL, start_new_session=True)
 
     def processes(self, host):
-        """Process ids of what runs on a host, zombies left out: here nobody may ever collect them."""
+        """Ids of the processes on a host, without zombies, which nobody may ever collect here."""
         found = subprocess.run(["ip", "netns", "pids", f"dmoerm-{host}"], capture_output=True, text=True, check=True).stdout.split()
         return [pid for pid in found if _alive(pid)]
 
     def sent_bytes(self, host):
-        """What has left a host over its link."""
+        """Bytes that a host has sent over its link."""
         with open(f"/sys/class/net/dmoerm-{host}/statistics/rx_bytes") as f:  # our end receives what the host sends
             return int(f.read())
 

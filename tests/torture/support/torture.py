@@ -1,4 +1,4 @@
-"""What every torture does around its own work: a folder, one JSON line at the end, an exit code."""
+"""Shared by all torture tests: a folder, one JSON line at the end, and an exit code."""
 import json
 import os
 import shutil
@@ -12,13 +12,13 @@ SKIPPED = 77
 
 def torture(body, line):
     """Calls `body(base, line)`, which puts its figures into the line, prints the line, also after a failure, and ends the program: 0 = nothing failed, differed or hung.
-    The folder `base` is kept unless all went well."""
+    The folder `base` is kept if something failed."""
     base = os.path.join(ROOT, "runs", f"torture-{line['name']}-{os.getpid()}")
     os.makedirs(base)
     try:
         body(base, line)
     except SystemExit as e:
-        if e.code == SKIPPED:  # whoever raised it has said why
+        if e.code == SKIPPED:  # the reason is already printed
             shutil.rmtree(base)
             raise
         line["failed"] = str(e)

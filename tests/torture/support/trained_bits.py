@@ -1,4 +1,4 @@
-"""The small run of the torture tests, and what must be the same in all its repetitions."""
+"""The small run of the torture tests, and the results that must be the same whenever it is repeated."""
 import hashlib
 import os
 import subprocess
@@ -8,7 +8,7 @@ CONFIG = f"{ROOT}/configs/small/same_bits.yaml"
 
 
 def make_data(folder):
-    """The preference data of configs/small/same_bits.yaml; DMOERM_DATA is to name the folder."""
+    """Makes the preference data of configs/small/same_bits.yaml; set DMOERM_DATA to the folder."""
     os.makedirs(folder, exist_ok=True)
     subprocess.run([f"{ROOT}/launch/dmoerm", "synth", "--out", f"{folder}/synth.jsonl", "--groups", "60", "--categories", "2"], check=True, stdout=subprocess.DEVNULL)
 
@@ -27,7 +27,7 @@ def fingerprint(directory):
 
 
 def differences(found, reference):
-    """Names of the files that differ, or are in one only."""
+    """Names of the files that differ, or that only one of them has."""
     return sorted(k for k in set(found) | set(reference) if found.get(k) != reference.get(k))
 
 
