@@ -267,7 +267,7 @@ TEST_F(TinyTraining, DividesGroupsBetweenPhasesWithoutOverlap) {
 
 TEST_F(TinyTraining, VisitsAFileOfWeightTwoTwicePerEpoch) {
   data::IngestRequest request;
-  request.data.inputs.push_back({(*folder_ / "synth.jsonl").string(), "auto", "", "", 2.0});
+  request.data.inputs.push_back({(*folder_ / "synth.jsonl").string(), "auto", "", config::InputSplit::own, 2.0});
   request.renderer = test::word_renderer(kVocab);
   request.output = *folder_ / "twice.h5";
   data::ingest(request);
