@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "cli/verbs.h"
 #include "config/reader.h"
 #include "plan/calibration.h"
@@ -56,7 +57,7 @@ class Planning {
     const plan::Price price{config_.cluster.cost_per_device_hour, config_.cluster.currency};
     const std::vector<plan::FuseChoice> choices = options_.run.empty() ? compare_fuse() : std::vector<plan::FuseChoice>{};
     const std::string title = fmt::format("{}: {} on {} x {}, makespan {}", config_.name, shape_.name, run.cluster.size(),
-                                          device_.name, plan::readable_seconds(run.simulation.makespan));
+                                          device_.name, duration_text(run.simulation.makespan));
     fmt::print("# Plan of {}\n\n", title);
     for (const std::string& assumption : assumptions_) fmt::print("- {}\n", assumption);
     fmt::print("\n{}\n", plan::summary_text(run, price));
@@ -161,7 +162,7 @@ class Planning {
     assumptions_.push_back(
         fmt::format("costs{} measured in {}: {} on {} ranks, {:.2f} times what the model says; early stops as they were there",
                     measured_.speedup.empty() ? "" : " and speed-up of groups", directory.string(),
-                    plan::readable_seconds(measured_.seconds), measured_.ranks, measured_.of_all));
+                    duration_text(measured_.seconds), measured_.ranks, measured_.of_all));
   }
 
   void choose_simulation() {

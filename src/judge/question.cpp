@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "base/utf8.h"
 
 namespace dmoerm::judge {
@@ -28,8 +29,6 @@ std::size_t bad_byte(std::string_view text) {
   return std::string_view::npos;
 }
 
-bool blank(std::string_view text) { return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos; }
-
 void check_text(std::string_view text, std::string_view id, const std::string& what) {
   if (const std::size_t at = bad_byte(text); at != std::string_view::npos) {
     throw DataError(fmt::format("group {}: {} is not UTF-8: byte {} is 0x{:02x}; convert the data, or leave the group out", id,
@@ -42,14 +41,14 @@ void check_pair(const PairToAsk& pair) {
   for (std::size_t i = 0; i < pair.prompt.size(); ++i) {
     check_text(pair.prompt[i].role, pair.id, fmt::format("the role of message {} of the prompt", i));
     check_text(pair.prompt[i].content, pair.id, fmt::format("message {} of the prompt", i));
-    any = any || !blank(pair.prompt[i].content);
+    any = any || !is_blank(pair.prompt[i].content);
   }
   if (!any)
     throw DataError(
         fmt::format("group {}: the prompt is blank, so its responses cannot be judged; leave the group out", pair.id));
   for (const auto& [text, what] : {std::pair(pair.a, "response a"), std::pair(pair.b, "response b")}) {
     check_text(text, pair.id, what);
-    if (blank(text))
+    if (is_blank(text))
       throw DataError(fmt::format("group {}: {} is blank and cannot be judged; leave the response out", pair.id, what));
   }
 }

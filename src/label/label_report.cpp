@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "base/text_table.h"
 
 namespace dmoerm::label {
@@ -13,10 +14,6 @@ namespace {
 using nlohmann::json;
 using preference::SwapOutcome;
 using Row = std::vector<std::string>;
-
-std::string percent(std::int64_t part, std::int64_t whole) {
-  return whole == 0 ? "-" : fmt::format("{:.1f} %", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
-}
 
 std::int64_t of(const VerdictCounts& counts, SwapOutcome outcome) { return counts.outcomes[static_cast<std::size_t>(outcome)]; }
 
@@ -38,15 +35,15 @@ Row outcome_row(const PointVerdicts& point, const VerdictCounts& c) {
   return {point.target.category + "/" + point.target.point,
           who(c),
           std::to_string(pairs),
-          percent(of(c, SwapOutcome::first) + of(c, SwapOutcome::second), pairs),
-          percent(of(c, SwapOutcome::tie), pairs),
-          percent(inconsistent, c.judged()),
-          is_vote(c) ? "-" : percent(c.first_both, c.judged()),
-          is_vote(c) ? "-" : percent(c.second_both, c.judged()),
-          percent(of(c, SwapOutcome::unparsable), pairs),
-          percent(of(c, SwapOutcome::refused), pairs),
-          percent(of(c, SwapOutcome::error), pairs),
-          percent(failed, pairs)};
+          percent_text(of(c, SwapOutcome::first) + of(c, SwapOutcome::second), pairs),
+          percent_text(of(c, SwapOutcome::tie), pairs),
+          percent_text(inconsistent, c.judged()),
+          is_vote(c) ? "-" : percent_text(c.first_both, c.judged()),
+          is_vote(c) ? "-" : percent_text(c.second_both, c.judged()),
+          percent_text(of(c, SwapOutcome::unparsable), pairs),
+          percent_text(of(c, SwapOutcome::refused), pairs),
+          percent_text(of(c, SwapOutcome::error), pairs),
+          percent_text(failed, pairs)};
 }
 
 json counts_json(const VerdictCounts& c) {
@@ -87,8 +84,8 @@ std::string report_page(const std::vector<PointVerdicts>& points, const judge::U
     const std::string name = point.target.category + "/" + point.target.point;
     for (const VerdictCounts* counts : rows_of(point)) {
       outcomes.push_back(outcome_row(point, *counts));
-      agreement.push_back({name, who(*counts), percent(counts->point.right, counts->point.total),
-                           std::to_string(counts->point.total), percent(counts->overall.right, counts->overall.total),
+      agreement.push_back({name, who(*counts), percent_text(counts->point.right, counts->point.total),
+                           std::to_string(counts->point.total), percent_text(counts->overall.right, counts->overall.total),
                            std::to_string(counts->overall.total)});
     }
     notes.push_back({name, point.judges.empty() ? "" : point.judges.front().template_name, std::to_string(point.vote.pairs()),

@@ -9,19 +9,13 @@
 #include <cstdio>
 
 #include "base/log.h"
+#include "base/text.h"
 
 namespace dmoerm::label {
 namespace {
 
 using std::chrono::duration;
 constexpr double kRedrawS = 0.2, kLogS = 60, kMeasureS = 5;
-
-std::string clock_text(double seconds) {
-  if (!(seconds < 100 * 86400)) return "-";
-  const auto s = static_cast<std::int64_t>(std::llround(seconds));
-  return s >= 86400 ? fmt::format("{}d {:02}:{:02}", s / 86400, s / 3600 % 24, s / 60 % 60)
-                    : fmt::format("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
-}
 
 int terminal_width() {
   winsize size{};

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/text.h"
 #include "plan/task_id.h"
 
 namespace dmoerm::plan {
@@ -83,15 +84,6 @@ std::string tick_label(double seconds, double step) {
 
 }  // namespace
 
-std::string readable_seconds(double seconds) {
-  if (seconds < 10) return fmt::format("{:.1f} s", seconds);
-  const auto s = std::llround(seconds);
-  if (s < 60) return fmt::format("{} s", s);
-  if (s < 3600) return fmt::format("{} min {} s", s / 60, s % 60);
-  if (s < 2 * 86400) return fmt::format("{} h {} min", s / 3600, s % 3600 / 60);
-  return fmt::format("{} d {} h", s / 86400, s % 86400 / 3600);
-}
-
 std::string gantt_svg(const TaskGraph& graph, const Simulation& simulation, const Cluster& cluster, const std::string& title) {
   const auto ranks = static_cast<double>(cluster.size());
   const double row = std::clamp(640 / ranks, 1.25, 26.0), bottom = kTop + row * ranks;
@@ -147,7 +139,7 @@ std::string gantt_svg(const TaskGraph& graph, const Simulation& simulation, cons
           "stroke-width=\"{}\"><title>{}, {} ranks, {} to {}{}</title></rect>\n",
           x, y, std::max(0.3, width), height, hue(category_of(id)), shade_of(TaskId::parse(id).value_or(TaskId::report()).kind),
           interval.outcome == Outcome::lost ? "#c00000" : "white", row < 4 ? 0.3 : 0.8, escaped(id), interval.ranks.size(),
-          readable_seconds(interval.start), readable_seconds(interval.end),
+          duration_text(interval.start), duration_text(interval.end),
           interval.outcome == Outcome::paused ? ", then another group"
           : interval.outcome == Outcome::lost ? ", cut off by a failure"
                                               : "");

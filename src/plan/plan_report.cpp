@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "base/text_table.h"
 #include "plan/gantt.h"
 #include "plan/placement.h"
@@ -29,8 +30,6 @@ std::string ranges(const std::vector<int>& ranks) {
   }
   return text;
 }
-
-std::string percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
 
 /// How each kind of task runs.
 std::string kinds_text(const PlannedRun& run) {
@@ -63,7 +62,7 @@ std::string kinds_text(const PlannedRun& run) {
     const Kind& kind = kinds[name];
     std::string groups;
     for (const auto& [size, times] : kind.intervals) groups += fmt::format("{}{} x {}", groups.empty() ? "" : ", ", size, times);
-    rows.push_back({name, std::to_string(kind.tasks), readable_seconds(kind.cost / kind.tasks),
+    rows.push_back({name, std::to_string(kind.tasks), duration_text(kind.cost / kind.tasks),
                     fmt::format("{:.2f}", kind.rank_seconds / kHour), fmt::format("{:.0f}", kind.memory_mib),
                     std::to_string(kind.useful), groups});
   }
@@ -77,27 +76,27 @@ std::string summary_text(const PlannedRun& run, const Price& price) {
   const auto ranks = static_cast<double>(run.cluster.size());
   const double all = ranks * s.makespan;
   std::string text =
-      fmt::format("makespan       {} on {} ranks; at least {} ({:.2f} times)\n", readable_seconds(s.makespan), run.cluster.size(),
-                  readable_seconds(s.bound.seconds()), s.makespan / std::max(1e-9, s.bound.seconds()));
+      fmt::format("makespan       {} on {} ranks; at least {} ({:.2f} times)\n", duration_text(s.makespan), run.cluster.size(),
+                  duration_text(s.bound.seconds()), s.makespan / std::max(1e-9, s.bound.seconds()));
   text += fmt::format("device hours   {:.1f}", all / kHour);
   if (price.per_device_hour > 0) text += fmt::format(", {:.2f} {}", all / kHour * price.per_device_hour, price.currency);
   const double down = std::min(all, 0.0 + ranks * s.down_s);
   text +=
       fmt::format("\nranks in tasks {} of the time: {} useful, {} given away to groups, links and loading, {} lost to failures\n",
-                  percent(s.busy_s / all), percent(s.work_s / all), percent(std::max(0.0, s.busy_s - s.work_s - s.lost_s) / all),
-                  percent(s.lost_s / all));
-  text += fmt::format("ranks idle     {} of the time{}\n", percent(std::max(0.0, all - s.busy_s - down) / all),
-                      s.failures.empty() ? "" : fmt::format(", waiting for a restart {}", percent(down / all)));
+                  percent_text(s.busy_s / all), percent_text(s.work_s / all),
+                  percent_text(std::max(0.0, s.busy_s - s.work_s - s.lost_s) / all), percent_text(s.lost_s / all));
+  text += fmt::format("ranks idle     {} of the time{}\n", percent_text(std::max(0.0, all - s.busy_s - down) / all),
+                      s.failures.empty() ? "" : fmt::format(", waiting for a restart {}", percent_text(down / all)));
   text += fmt::format("failures       {}; groups changed under way {} times\n", s.failures.size(), s.regroupings);
   if (s.bound.chain > s.bound.work) {
     std::string chain;
     for (const std::size_t task : s.bound.chain_tasks) chain += (chain.empty() ? "" : " -> ") + run.graph.tasks()[task].id;
     text += fmt::format(
         "limited by     the longest chain, each task on its best group: {} ({}); all work evenly shared would take {}\n", chain,
-        readable_seconds(s.bound.chain), readable_seconds(s.bound.work));
+        duration_text(s.bound.chain), duration_text(s.bound.work));
   } else {
-    text += fmt::format("limited by     the work: {} evenly shared; the longest chain takes {}\n", readable_seconds(s.bound.work),
-                        readable_seconds(s.bound.chain));
+    text += fmt::format("limited by     the work: {} evenly shared; the longest chain takes {}\n", duration_text(s.bound.work),
+                        duration_text(s.bound.chain));
   }
   return text + "\n" + kinds_text(run);
 }
@@ -108,7 +107,7 @@ std::string schedule_text(const PlannedRun& run, std::size_t most) {
   std::vector<std::vector<std::string>> rows = {{"from", "to", "task", "ranks", ""}};
   for (const TaskInterval& interval : intervals) {
     if (rows.size() > most) break;
-    rows.push_back({readable_seconds(interval.start), readable_seconds(interval.end), run.graph.tasks()[interval.task].id,
+    rows.push_back({duration_text(interval.start), duration_text(interval.end), run.graph.tasks()[interval.task].id,
                     ranges(interval.ranks),
                     interval.outcome == Outcome::done     ? ""
                     : interval.outcome == Outcome::paused ? "goes on in another group"
@@ -131,7 +130,7 @@ std::string fuse_text(const std::vector<FuseChoice>& choices, std::int64_t confi
     std::string note = c.fuse == configured ? "configured" : "";
     if (&c == best) note += note.empty() ? "best" : ", best";
     rows.push_back(c.refusal.empty()
-                       ? std::vector<std::string>{std::to_string(c.fuse), readable_seconds(c.makespan),
+                       ? std::vector<std::string>{std::to_string(c.fuse), duration_text(c.makespan),
                                                   fmt::format("{:.1f}", c.rank_hours), fmt::format("{:.0f}", c.memory_mib), note}
                        : std::vector<std::string>{std::to_string(c.fuse), "does not fit", "", "", note});
   }
