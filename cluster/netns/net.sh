@@ -30,7 +30,7 @@ case "${1-}" in
   cut) known "${2-}" && ip link set "$(link_of "$2")" down ;;
   mend) known "${2-}" && ip link set "$(link_of "$2")" up ;;
   rate)
-    [[ -n ${2-} ]] || complain "rate wants a rate, e.g. 100mbit, or none"
+    [[ -n ${2-} ]] || complain "rate: expected a rate such as 100mbit, or none"
     set_rate "$2" "${hosts[@]}"
     ;;
   run)

@@ -12,7 +12,7 @@
 namespace dmoerm::run {
 namespace {
 
-constexpr long long kSignalBeforeMax = 65535;  // Slurm keeps it in 16 bits
+constexpr long long kSignalBeforeMax = 65535;  // Slurm stores it in 16 bits
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }
 bool has_control(std::string_view text) { return std::any_of(text.begin(), text.end(), is_control); }
@@ -34,7 +34,7 @@ bool is_memory(std::string_view text) {
   return number(text).has_value();
 }
 
-/// A value of an #SBATCH option: sbatch takes a quoted word as the shell does, but no quote inside it.
+/// A value of an #SBATCH option in quotes. sbatch reads a quoted word like the shell, but without quotes inside.
 std::string option_value(std::string_view what, std::string_view value) {
   if (!value.empty() && std::all_of(value.begin(), value.end(), is_safe)) return std::string(value);
   if (has_control(value) || value.find_first_of("\"\\") != std::string_view::npos)
@@ -50,7 +50,7 @@ std::string without_patterns(std::string_view path) {
   return escaped;
 }
 
-/// Replace what stands between "# >>> NAME" (to its line's end) and "# <<< NAME".
+/// Replace the lines between "# >>> NAME" (to its line's end) and "# <<< NAME".
 std::string with_block(std::string_view text, std::string_view name, std::string_view block) {
   const std::size_t begin = text.find(fmt::format("\n# >>> {}", name));
   const std::size_t begin_line_end = begin == std::string_view::npos ? begin : text.find('\n', begin + 1);
@@ -121,7 +121,7 @@ std::optional<long long> slurm_seconds(std::string_view time) {
     days = *given;
     time.remove_prefix(dash + 1);
   }
-  std::array<long long, 3> parts{};  // as written
+  std::array<long long, 3> parts{};  // numbers in the order of the text
   std::size_t count = 0;
   for (bool more = true; more;) {
     const std::size_t colon = time.find(':');
@@ -131,7 +131,7 @@ std::optional<long long> slurm_seconds(std::string_view time) {
     parts.at(count++) = *part;
     if (more) time.remove_prefix(colon + 1);
   }
-  // With days the first part is hours; without, one or two parts begin with minutes.
+  // With days, the first part is hours; without days, one or two parts begin with minutes.
   const std::array<long long, 3> units =
       with_days || count == 3 ? std::array<long long, 3>{3600, 60, 1} : std::array<long long, 3>{60, 1, 0};
   long long seconds = days * 86400;
@@ -163,42 +163,45 @@ std::vector<std::string> slurm_problems(const config::RunConfig& config) {
   for (const auto& [key, value] :
        {std::pair("partition", &s.partition), std::pair("account", &s.account), std::pair("qos", &s.qos)}) {
     if (!std::all_of(value->begin(), value->end(), is_safe) || value->starts_with('-'))
-      problem(fmt::format("slurm.{}: \"{}\" is no name that Slurm knows: letters, digits and _.,:@/+=- only", key, *value));
+      problem(
+          fmt::format("slurm.{}: \"{}\" is not a name that Slurm accepts: use only letters, digits and _.,:@/+=-", key, *value));
   }
   if (has_control(s.constraint) || s.constraint.find_first_of(" \"'\\#;`$") != std::string::npos)
-    problem(fmt::format("slurm.constraint: \"{}\" is no list of node features, e.g. h100 or [rack1|rack2]", s.constraint));
+    problem(fmt::format("slurm.constraint: \"{}\" is not a list of node features such as h100 or [rack1|rack2]", s.constraint));
   if (!s.memory.empty() && !is_memory(s.memory))
-    problem(fmt::format("slurm.memory: \"{}\" is no amount: a whole number and K, M, G or T, e.g. 64G; 0 = all of the node",
-                        s.memory));
+    problem(fmt::format(
+        "slurm.memory: \"{}\" is not an amount of memory: write a whole number and K, M, G or T, e.g. 64G; 0 = all of the node",
+        s.memory));
 
   const auto limit = slurm_seconds(s.time);
   if (!limit) {
-    problem(
-        fmt::format("slurm.time: \"{}\" is no time: write minutes, hours:minutes:seconds or days-hours:minutes:seconds, e.g. "
-                    "1-00:00:00 for a day",
-                    s.time));
+    problem(fmt::format(
+        "slurm.time: \"{}\" is not a duration: write minutes, hours:minutes:seconds or days-hours:minutes:seconds, e.g. "
+        "1-00:00:00 for a day",
+        s.time));
   } else if (*limit > 0 && s.signal_before_s >= *limit) {
     problem(fmt::format(
-        "slurm.signal_before_s: {} s before the end of a job of {} s (slurm.time: {}) is no time to train in; lower it",
+        "slurm.signal_before_s: {} s before the end of a job of {} s (slurm.time: {}) leaves no time to train; lower it",
         s.signal_before_s, *limit, s.time));
   }
   if (s.signal_before_s > kSignalBeforeMax)
     problem(fmt::format("slurm.signal_before_s: {} is more than Slurm takes, {}", s.signal_before_s, kSignalBeforeMax));
 
   if (config.compute.device == config::Device::cuda && s.gpus_per_node == 0)
-    problem("compute.device: cuda, and slurm.gpus_per_node: 0 asks for none: set it, or compute.device: cpu");
+    problem("compute.device: cuda, and slurm.gpus_per_node: 0 requests none: set it, or compute.device: cpu");
   if (s.gpus_per_node > 0 && s.ranks_per_node > s.gpus_per_node && !config.cluster.share_gpu)
     problem(
         fmt::format("slurm.ranks_per_node: {} ranks for {} GPUs of a node (slurm.gpus_per_node): two would use one; make them "
                     "equal, or allow it with cluster.share_gpu: true",
                     s.ranks_per_node, s.gpus_per_node));
   if (s.cpus_per_rank > 0 && s.cpus_per_rank < config.compute.threads)
-    problem(fmt::format(
-        "slurm.cpus_per_rank: {} for {} threads of a rank (compute.threads): they would wait for each other; 0 = fitting",
-        s.cpus_per_rank, config.compute.threads));
+    problem(
+        fmt::format("slurm.cpus_per_rank: {} for {} threads per rank (compute.threads): the threads would wait for each other; 0 "
+                    "= as many as threads need",
+                    s.cpus_per_rank, config.compute.threads));
   for (const std::string& option : s.options) {
     if (has_control(option) || !option.starts_with('-') || option.size() < 2)
-      problem(fmt::format("slurm.options: \"{}\" is no option of sbatch, such as --mail-type=END", option));
+      problem(fmt::format("slurm.options: \"{}\" is not an option of sbatch, such as --mail-type=END", option));
     if (option.starts_with("--array") || option.starts_with("-a"))
       problem(
           fmt::format("slurm.options: {}: all tasks of the array would share one run directory; use launch/slurm/dmoerm.sbatch "
@@ -212,7 +215,7 @@ std::vector<std::string> slurm_hints(const config::RunConfig& config) {
   const config::SlurmConfig& s = config.slurm;
   std::vector<std::string> hints;
   if (s.gpus_per_node > s.ranks_per_node)
-    hints.push_back(fmt::format("{} of {} GPUs of a node would be idle: a rank uses one (slurm.ranks_per_node: {})",
+    hints.push_back(fmt::format("{} of {} GPUs per node would be idle: a rank uses one (slurm.ranks_per_node: {})",
                                 s.gpus_per_node - s.ranks_per_node, s.gpus_per_node, s.ranks_per_node));
   if (static_cast<double>(s.signal_before_s) < config.cluster.timeout_s)
     hints.push_back(

@@ -29,10 +29,10 @@ expect "dmoerm says how to build" 1 "launch/build.sh" env DMOERM_BUILD="$scratch
 printf '#!/bin/sh\necho "ran: $*"\n' >"$scratch/empty/dmoerm"
 chmod +x "$scratch/empty/dmoerm"
 expect "dmoerm runs from any directory" 0 "ran: a b c" env -C / DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" a "b c"
-expect "dmoerm refuses --np 0" 1 "--np wants" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 0 run
-expect "dmoerm refuses a host file that is not there" 1 "--hosts wants" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts no/such/file run
-expect "dmoerm refuses hosts that a shell would read otherwise" 1 "--hosts wants" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts 'a:2;b' run
-expect "dmoerm refuses an unknown way to map" 1 "--map-by wants" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --map-by socket run
+expect "dmoerm refuses --np 0" 1 "--np: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 0 run
+expect "dmoerm refuses a host file that is not there" 1 "--hosts: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts no/such/file run
+expect "dmoerm refuses hosts that a shell would read otherwise" 1 "--hosts: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts 'a:2;b' run
+expect "dmoerm refuses an unknown way to map" 1 "--map-by: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --map-by socket run
 
 # The arguments of mpirun, shown by a stand-in.
 mkdir "$scratch/bin"
@@ -43,7 +43,7 @@ with_mpirun=(env -u SLURM_JOB_ID PATH="$scratch/bin:$PATH" DMOERM_BUILD="$scratc
 expect "mpirun's exit code is dmoerm's" 3 "--np 2" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 run --np 2
 expect "one machine may be oversubscribed" 3 "--map-by slot -np 2 --oversubscribe" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 run
 expect "settings are given, the caller's stay" 3 "probes=4 pml=ucx" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 run
-expect "several hosts are told apart" 3 "--map-by node --host n1:2,n2 " "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts n1:2,n2 --map-by node run
+expect "a list of hosts is passed on" 3 "--map-by node --host n1:2,n2 " "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts n1:2,n2 --map-by node run
 for variable in DMOERM_BUILD NCCL_DEBUG OMP_NUM_THREADS MALLOC_TRIM_THRESHOLD_ MY_KEY; do
   expect "$variable goes to all hosts" 3 "-x $variable " "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts n1:2,n2 run
 done
