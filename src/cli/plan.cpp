@@ -168,7 +168,8 @@ class Planning {
   void choose_simulation() {
     simulation_.regroup = config_.cluster.regroup;
     if (!std::isfinite(options_.mtbf_hours)) throw ConfigError("--node-mtbf-hours: expected a number of hours");
-    simulation_.node_mtbf_s = 3600 * options_.mtbf_hours, simulation_.restart_s = options_.restart_s,
+    simulation_.node_mtbf_s = 3600 * options_.mtbf_hours;
+    simulation_.restart_s = options_.restart_s;
     simulation_.seed = options_.seed;
     simulation_.checkpoint_every_s =
         options_.checkpoint_every_s > 0 ? options_.checkpoint_every_s : config_.experts.train.checkpoint_every_s;
@@ -222,7 +223,8 @@ class Planning {
       choice.fuse = fuse;
       try {
         const plan::PlannedRun run = planned(fuse);
-        choice.makespan = run.simulation.makespan, choice.rank_hours = run.simulation.busy_s / 3600;
+        choice.makespan = run.simulation.makespan;
+        choice.rank_hours = run.simulation.busy_s / 3600;
         for (const plan::TaskInterval& interval : run.simulation.intervals) {
           const plan::Task& task = run.graph.tasks()[interval.task];
           if (const auto id = plan::TaskId::parse(task.id); id && id->kind == plan::TaskKind::expert_set)

@@ -21,7 +21,9 @@ FitResult fit_adamw(std::vector<at::Tensor>& parameters, const FitOptions& optio
     if (step % options.eval_every_steps == 0 || step == options.steps_max) {
       const auto now = figure();
       if (step == 0 || now > top) {
-        top = now, result = {now.first, step}, waited = 0;
+        top = now;
+        result = {now.first, step};
+        waited = 0;
         for (std::size_t i = 0; i < parameters.size(); ++i) best[i].copy_(parameters[i].detach());
       } else if (++waited >= options.patience) {
         break;

@@ -77,7 +77,8 @@ ExpertFeatures select_groups(const ExpertFeatures& all, const std::vector<std::s
     for (std::int64_t i = 0; i < all.groups[g].count; ++i) rows.push_back(all.groups[g].first + i);
   }
   const at::Tensor index = at::tensor(at::ArrayRef<std::int64_t>(rows), at::TensorOptions().dtype(at::kLong));
-  some.states_NKH = all.states_NKH.index_select(0, index), some.rewards_NK = all.rewards_NK.index_select(0, index);
+  some.states_NKH = all.states_NKH.index_select(0, index);
+  some.rewards_NK = all.rewards_NK.index_select(0, index);
   return some;
 }
 
@@ -122,7 +123,11 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
     if (kind == "linear") {
       a.weight_K = parameters[0];
     } else {
-      a.w1_HF = parameters[0], a.b1_H = parameters[1], a.slope = parameters[2], a.w2_H = parameters[3], a.b2 = parameters[4];
+      a.w1_HF = parameters[0];
+      a.b1_H = parameters[1];
+      a.slope = parameters[2];
+      a.w2_H = parameters[3];
+      a.b2 = parameters[4];
     }
   };
   const std::vector<std::size_t> usable = groups_with_pairs(train.groups);
@@ -197,7 +202,8 @@ bool clearly_better(const HeldOut& one, const HeldOut& other) {
   double sum = 0, squares = 0;
   for (std::size_t g = 0; g < one.right.size(); ++g) {
     const double difference = one.right[g] - other.right[g];
-    sum += difference, squares += difference * difference;
+    sum += difference;
+    squares += difference * difference;
   }
   return n > 1 && sum > std::sqrt(n / (n - 1) * (squares - sum * sum / n));
 }

@@ -52,7 +52,8 @@ CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const at
                                    const std::vector<std::int32_t>& validation_labels, const config::RouterConfig& config) {
   CategoryRouter router;
   router.categories_ = std::move(categories);
-  router.pooling_ = config.pooling, router.confidence_min_ = config.confidence_min;
+  router.pooling_ = config.pooling;
+  router.confidence_min_ = config.confidence_min;
   const std::int64_t d = train_ND.size(1), c = static_cast<std::int64_t>(router.categories_.size());
   router.mean_D = train_ND.mean(0);
   router.std_D = train_ND.size(0) > 1 ? train_ND.std(0).clamp_min(1e-6) : at::ones({d});
@@ -68,7 +69,8 @@ CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const at
       [&]() -> std::pair<double, double> {
         return {-at::cross_entropy_loss(logits(vx), vy).item<double>(), 0.0};
       });
-  router.w_CD = parameters[0], router.b_C = parameters[1];
+  router.w_CD = parameters[0];
+  router.b_C = parameters[1];
   if (validated) router.temperature_ = best_temperature(logits(vx).detach(), vy);
   return router;
 }

@@ -91,7 +91,8 @@ at::Tensor Backbone::embed(ForwardState& state) const {
   x_TD.add_(weights_.embed_positions.index_select(0, state.positions_T)).add_(weights_.embed_types.select(0, 0));
   state.embedded_TD = x_TD;
   const Normed normed = layer_norm(x_TD, weights_.embed_norm_w, weights_.embed_norm_b, spec_.norm_eps);
-  state.embed_mean = normed.mean, state.embed_rstd = normed.rstd;
+  state.embed_mean = normed.mean;
+  state.embed_rstd = normed.rstd;
   return normed.y;
 }
 
@@ -117,7 +118,8 @@ void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) cons
   state.batch.read_rows_R = to_device_long(batch.read_rows, device());
   if (spec_.encoder()) return;
   const at::Tensor angles_TE = state.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_E.unsqueeze(0);
-  state.batch.cos_TE = angles_TE.cos(), state.batch.sin_TE = angles_TE.sin();
+  state.batch.cos_TE = angles_TE.cos();
+  state.batch.sin_TE = angles_TE.sin();
 }
 
 at::Tensor Backbone::layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD,

@@ -56,7 +56,9 @@ at::Tensor decoder_forward(const BackboneSpec& spec, const LayerWeights& w, cons
   const Tables tables = query_tables(batch, ends_at_reads);
   rotate(qkv.q, tables.cos_q, tables.sin_q, false);
   rotate(qkv.k_TC, batch.cos_TE, batch.sin_TE, false);
-  s.q = qkv.q, s.k_TC = qkv.k_TC, s.v_TC = qkv.v_TC;
+  s.q = qkv.q;
+  s.k_TC = qkv.k_TC;
+  s.v_TC = qkv.v_TC;
   s.attended = attention(s.q, s.k_TC, s.v_TC, ends_at_reads ? batch.reads : batch.all, heads_of(spec), &s.lse_HT);
   const at::Tensor residual = ends_at_reads ? x_TD.index_select(0, batch.read_rows_R) : x_TD;
   s.h = add_linear(residual, s.attended, w.o_w, w.o_b);

@@ -22,7 +22,8 @@ class LabelCheck {
 
   void check(const config::CategoryConfig& category) {
     const auto found = std::ranges::find(store_.categories(), category.name);
-    category_ = &category, index_ = static_cast<std::int32_t>(found - store_.categories().begin());
+    category_ = &category;
+    index_ = static_cast<std::int32_t>(found - store_.categories().begin());
     if (found == store_.categories().end() || train::groups_of(store_, index_, train::Subset::train, config_).empty()) {
       problem("", "no groups in the train split; remove it from `categories` or add data");
       return;

@@ -31,7 +31,8 @@ Interval bootstrap(std::size_t groups, std::uint64_t seed, int resamples, const 
   const auto at = [&](double q) {
     return values[static_cast<std::size_t>(std::lround(q * static_cast<double>(values.size() - 1)))];
   };
-  interval.low = at(0.025), interval.high = at(0.975);
+  interval.low = at(0.025);
+  interval.high = at(0.975);
   return interval;
 }
 

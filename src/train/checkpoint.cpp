@@ -190,7 +190,11 @@ std::optional<CheckpointReader> find_checkpoint(const fs::path& directory, const
         if (part == 0) reader.state_ = json::parse(file.metadata().at("state"));
         for (const std::string& name : file.names()) {
           CheckpointReader::Slice slice{reader.files_.size() - 1, name, 0, 0, 0};
-          if (slices.contains(name)) slice.begin = slices[name][0], slice.end = slices[name][1], slice.total = slices[name][2];
+          if (slices.contains(name)) {
+            slice.begin = slices[name][0];
+            slice.end = slices[name][1];
+            slice.total = slices[name][2];
+          }
           reader.slices_[name].push_back(slice);
         }
       }
@@ -245,7 +249,9 @@ std::vector<CheckpointInfo> list_checkpoints(const fs::path& directory) {
   std::vector<CheckpointInfo> infos;
   for (const Found& found : scan(directory)) {
     CheckpointInfo info;
-    info.step = found.step, info.parts = found.parts, info.parts_found = static_cast<int>(found.manifests.size());
+    info.step = found.step;
+    info.parts = found.parts;
+    info.parts_found = static_cast<int>(found.manifests.size());
     if (!found.complete()) info.problem = fmt::format("{} of {} parts", info.parts_found, info.parts);
     for (const auto& [part, path] : found.manifests) {
       try {

@@ -90,8 +90,10 @@ PairFigures pair_figures(const GroupRewards& scored, const std::vector<LabelledG
     loss += nn::pairwise_loss(rewards, groups[i].pairs, 0.0, unused) * static_cast<double>(groups[i].pairs.size());
     figures.pairs += static_cast<std::int64_t>(groups[i].pairs.size());
   }
-  if (figures.pairs > 0)
-    figures.accuracy = right / static_cast<double>(figures.pairs), figures.loss = loss / static_cast<double>(figures.pairs);
+  if (figures.pairs > 0) {
+    figures.accuracy = right / static_cast<double>(figures.pairs);
+    figures.loss = loss / static_cast<double>(figures.pairs);
+  }
   return figures;
 }
 

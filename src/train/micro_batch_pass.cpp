@@ -18,13 +18,14 @@ void MicroBatchPass::add(TraineeState& trainee, const std::vector<const Labelled
   const nn::Backbone& backbone = trainee.model().backbone();
   Slice slice{&trainee, {}, {}};
   slice.rows.adapter = trainee.model().adapter();
-  slice.rows.first_row = batch_.tokens(), slice.rows.first_read = static_cast<std::int64_t>(batch_.responses.size());
+  slice.rows.first_row = batch_.tokens();
+  slice.rows.first_read = static_cast<std::int64_t>(batch_.responses.size());
   for (const std::size_t i : chosen) {
     data::append_group(batch_, context_.store.group(step_groups[i]->group), step_groups[i]->responses, backbone.shares_prefix(),
                        backbone.reads_last());
     slice.groups.push_back(step_groups[i]);
   }
-  slice.rows.rows = batch_.tokens() - slice.rows.first_row,
+  slice.rows.rows = batch_.tokens() - slice.rows.first_row;
   slice.rows.reads = static_cast<std::int64_t>(batch_.responses.size()) - slice.rows.first_read;
   slice.rows.dropout_key =
       Rng(context_.seed, "dropout/" + trainee.name(), static_cast<std::uint64_t>(step_ * 4096 + number_)).next() | 1;

@@ -21,7 +21,8 @@ nn::Trunk TrunkCache::of(const nn::Backbone& backbone, const nn::LoraAdapter* ad
   if (adapter == nullptr || adapter->first_layer() == 0) return {};
   const std::size_t layer = adapter->first_layer();
   if (backbone_ != &backbone || layer_ != layer) clear();
-  backbone_ = &backbone, layer_ = layer;
+  backbone_ = &backbone;
+  layer_ = layer;
   std::vector<at::Tensor> parts;
   for (const LabelledGroup* labelled : groups) {
     const data::TokenGroup group = store.group(labelled->group);

@@ -41,7 +41,9 @@ double accuracy(const Aggregator& a, const ExpertFeatures& f) {
 
 config::AggregatorConfig quick() {
   config::AggregatorConfig config;
-  config.lr = 0.02, config.steps_max = 600, config.weight_decay = 0.0;
+  config.lr = 0.02;
+  config.steps_max = 600;
+  config.weight_decay = 0.0;
   return config;
 }
 
@@ -165,7 +167,8 @@ TEST(CategoryRouter, HasTheConfidenceOfItsAccuracy) {
   double confidence = 0, right = 0;
   for (std::size_t i = 0; i < labels.size(); ++i) {
     const Route route = router.route(x[static_cast<std::int64_t>(i)]);
-    confidence += route.confidence, right += route.likeliest == labels[i] ? 1 : 0;
+    confidence += route.confidence;
+    right += route.likeliest == labels[i] ? 1 : 0;
     double sum = 0;
     for (const double p : route.probabilities) sum += p;
     ASSERT_NEAR(sum, 1.0, 1e-9);
@@ -189,7 +192,8 @@ TEST(CategoryRouter, KeepsTheBestWeightsNotTheLast) {
 TEST(CategoryRouter, FallsBackBelowItsThresholdAlsoAfterSaveAndLoad) {
   const CategoryRouter router = fit_router(0.0, 0.9);
   at::Tensor between = at::zeros({10});
-  between[0] = 4.0, between[1] = 4.0;
+  between[0] = 4.0;
+  between[1] = 4.0;
   EXPECT_EQ(router.route(between).category, -1);
   const std::filesystem::path dir = std::filesystem::temp_directory_path() / ("dmoerm_router_" + std::to_string(::getpid()));
   router.save(dir);

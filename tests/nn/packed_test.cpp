@@ -18,13 +18,21 @@ using test::Expert;
 BackboneSpec tiny_spec(Family family) {
   BackboneSpec spec;
   spec.family = family;
-  spec.vocab = 50, spec.width = 24, spec.intermediate = 40, spec.layers = 3, spec.heads = 6, spec.kv_heads = 2, spec.head_dim = 4,
+  spec.vocab = 50;
+  spec.width = 24;
+  spec.intermediate = 40;
+  spec.layers = 3;
+  spec.heads = 6;
+  spec.kv_heads = 2;
+  spec.head_dim = 4;
   spec.max_positions = 400;
   spec.norm_eps = 1e-5;
   spec.qk_norm = family == Family::qwen3;
   spec.qkv_bias = family == Family::qwen2;
   if (family == Family::bert) {
-    spec.kv_heads = spec.heads, spec.type_vocab = 2, spec.norm_eps = 1e-12;
+    spec.kv_heads = spec.heads;
+    spec.type_vocab = 2;
+    spec.norm_eps = 1e-12;
     spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
   }
   return spec;
@@ -411,7 +419,8 @@ TEST(PairwiseLoss, CentringPullsRewardsTowardsZero) {
   EXPECT_NEAR(centring_loss(rewards, 0.3, 0.5, gradient), 0.3 * (2.25 + 0.25 + 4.0) / 3, 1e-6);
   for (std::size_t i = 0; i < 3; ++i) {
     std::vector<float> up = rewards, down = rewards;
-    up[i] += 1e-2F, down[i] -= 1e-2F;
+    up[i] += 1e-2F;
+    down[i] -= 1e-2F;
     const double slope = (centring_loss(up, 0.3, 0.5, unused) - centring_loss(down, 0.3, 0.5, unused)) / 2e-2;
     EXPECT_NEAR(gradient[i], 0.5 * slope, 1e-4);
   }

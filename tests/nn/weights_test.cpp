@@ -69,7 +69,9 @@ TEST_F(WeightsFolder, PrefersAWholeFileToAnIndexBesideIt) {
 
 TEST_F(WeightsFolder, ReadsBertNormsUnderTheirOldNames) {
   BackboneSpec spec = test::tiny_spec(50);
-  spec.family = Family::bert, spec.kv_heads = spec.heads, spec.type_vocab = 2;
+  spec.family = Family::bert;
+  spec.kv_heads = spec.heads;
+  spec.type_vocab = 2;
   spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
   backbone_ = test::random_backbone(spec);
   tensors_.clear();

@@ -32,7 +32,10 @@ using test::failures;
 
 plan::Task task(const std::string& id, int ranks_max, double cost, std::vector<std::string> inputs = {}) {
   plan::Task made;
-  made.id = id, made.inputs = std::move(inputs), made.cost = cost, made.ranks_max = ranks_max;
+  made.id = id;
+  made.inputs = std::move(inputs);
+  made.cost = cost;
+  made.ranks_max = ranks_max;
   return made;
 }
 

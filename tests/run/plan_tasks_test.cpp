@@ -223,7 +223,8 @@ TEST_F(Planning, PutsOnlySettingsThatAffectAStageIntoItsIdentity) {
 }
 
 TEST_F(Planning, LetsBaselinesVisitAsManyGroupsAsBaseAndExperts) {
-  config_.base.steps_max = 10, config_.base.groups_per_step = 8;
+  config_.base.steps_max = 10;
+  config_.base.groups_per_step = 8;
   config_.experts.train.steps_max = 13;
   const auto steps = [&](std::int64_t groups_per_step) {
     config_.experts.train.groups_per_step = groups_per_step;

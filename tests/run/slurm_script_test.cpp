@@ -45,10 +45,22 @@ std::string output_of(const std::string& command) {
 TEST(SlurmScript, HasEveryKeyOfTheSection) {
   config::RunConfig config = small();
   config::SlurmConfig& s = config.slurm;
-  s.partition = "gpu", s.account = "ml-42", s.qos = "high", s.constraint = "[rack1|rack2]&h100";
-  s.nodes = 4, s.ranks_per_node = 8, s.gpus_per_node = 8, s.cpus_per_rank = 12, s.memory = "900G", s.time = "2-12:00:00";
-  s.start = config::Starter::mpirun, s.signal_before_s = 300, s.requeue = false, s.container = "/images/dm oerm.sif";
-  s.setup = {"module load openmpi", "export NCCL_DEBUG=WARN"}, s.options = {"--mail-type=END", "--exclusive"};
+  s.partition = "gpu";
+  s.account = "ml-42";
+  s.qos = "high";
+  s.constraint = "[rack1|rack2]&h100";
+  s.nodes = 4;
+  s.ranks_per_node = 8;
+  s.gpus_per_node = 8;
+  s.cpus_per_rank = 12;
+  s.memory = "900G";
+  s.time = "2-12:00:00";
+  s.start = config::Starter::mpirun;
+  s.signal_before_s = 300;
+  s.requeue = false;
+  s.container = "/images/dm oerm.sif";
+  s.setup = {"module load openmpi", "export NCCL_DEBUG=WARN"};
+  s.options = {"--mail-type=END", "--exclusive"};
   const std::string text = script(config);
   for (const char* line : {"#SBATCH --job-name=dmoerm-small",
                            "#SBATCH --partition=gpu",
@@ -186,13 +198,16 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(SlurmChecks, AllowsTwoRanksOnOneGpuIfConfigured) {
   config::RunConfig config = small();
-  config.slurm.gpus_per_node = 2, config.slurm.ranks_per_node = 4, config.cluster.share_gpu = true;
+  config.slurm.gpus_per_node = 2;
+  config.slurm.ranks_per_node = 4;
+  config.cluster.share_gpu = true;
   EXPECT_TRUE(slurm_problems(config).empty());
 }
 
 TEST(SlurmChecks, OnlyHintsAtIdleGpus) {
   config::RunConfig config = small();
-  config.slurm.gpus_per_node = 8, config.slurm.ranks_per_node = 6;
+  config.slurm.gpus_per_node = 8;
+  config.slurm.ranks_per_node = 6;
   EXPECT_TRUE(slurm_problems(config).empty());
   ASSERT_EQ(slurm_hints(config).size(), 1U);
   EXPECT_NE(slurm_hints(config)[0].find("2 of 8 GPUs"), std::string::npos);

@@ -50,16 +50,25 @@ class Tasks : public testing::TestWithParam<const char*> {
     const fs::path place = folder() / tuning;
     test::write_tiny_model(place, kVocab);
     synth::SynthOptions options;
-    options.groups = 90, options.categories = 2, options.responses = 3;
+    options.groups = 90;
+    options.categories = 2;
+    options.responses = 3;
     const synth::SynthData made = synth::synthesize(options);
     std::ofstream(place / "synth.jsonl") << made.jsonl;
     run.config.backbone.dir = place;
-    run.config.compute.device = config::Device::cpu, run.config.compute.micro_batch_tokens = 600;
+    run.config.compute.device = config::Device::cpu;
+    run.config.compute.micro_batch_tokens = 600;
     run.config.router.confidence_min = 0.0;
     run.config.base.tuning = *config::from_word<config::Tuning>(tuning);
-    for (config::TrainConfig* train : {&run.config.base, &run.config.experts.train})
-      train->lr = 5e-3, train->groups_per_step = 4, train->steps_max = 6, train->eval_every_steps = 3, train->lora_rank = 4;
-    run.config.aggregator.lr = 1e-2, run.config.aggregator.steps_max = 40;
+    for (config::TrainConfig* train : {&run.config.base, &run.config.experts.train}) {
+      train->lr = 5e-3;
+      train->groups_per_step = 4;
+      train->steps_max = 6;
+      train->eval_every_steps = 3;
+      train->lora_rank = 4;
+    }
+    run.config.aggregator.lr = 1e-2;
+    run.config.aggregator.steps_max = 40;
 
     data::IngestRequest request;
     request.data.inputs.push_back({(place / "synth.jsonl").string(), "auto", "", config::InputSplit::own, 1.0});

@@ -17,7 +17,8 @@ TEST(GoldenAdamW, GivesThePytorchParametersAfterThreeSteps) {
   DMOERM_NEEDS(kStep);
   const auto file = nn::SafetensorsReader::open(kStep);
   config::TrainConfig config;
-  config.lr = 0.01, config.weight_decay = 0.01;
+  config.lr = 0.01;
+  config.weight_decay = 0.01;
   int checked = 0;
   for (const std::string& name : file.names()) {
     if (!name.starts_with("init.")) continue;
@@ -56,7 +57,8 @@ TEST(GradientNorm, IsTheEuclideanNormOverAllBuffers) {
 
 TEST(LearningRate, FollowsItsScheduleAfterTheWarmUp) {
   config::TrainConfig config;
-  config.lr = 1.0, config.warmup_steps = 4;
+  config.lr = 1.0;
+  config.warmup_steps = 4;
   EXPECT_DOUBLE_EQ(learning_rate(config, 0, 100), 0.25);
   EXPECT_DOUBLE_EQ(learning_rate(config, 3, 100), 1.0);
   EXPECT_DOUBLE_EQ(learning_rate(config, 99, 100), 1.0);

@@ -111,7 +111,8 @@ TEST_F(CheckpointFolder, ReadsPartsOfSeveralRanksAsOneOnAnyNumberOfRanks) {
   const at::Tensor whole = at::arange(10, at::kFloat);
   const auto save_part = [&](int part) {
     Checkpoint own = checkpoint(7);
-    own.part = part, own.parts = 3;
+    own.part = part;
+    own.parts = 3;
     const std::int64_t begin = part * 4, end = std::min<std::int64_t>(10, begin + 4);
     own.tensors = {{"m", whole.slice(0, begin, end), begin, 10}};
     save_checkpoint(directory_, own, 2);

@@ -56,7 +56,10 @@ class OppositePreferences : public test::Scratch {
       config_.categories.emplace_back();
       config_.categories.back().name = name;
     }
-    train_.lr = 1e-2, train_.groups_per_step = 8, train_.steps_max = 30, train_.eval_every_steps = 15,
+    train_.lr = 1e-2;
+    train_.groups_per_step = 8;
+    train_.steps_max = 30;
+    train_.eval_every_steps = 15;
     train_.checkpoint_every_s = 1e9;
   }
 

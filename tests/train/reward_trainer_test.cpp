@@ -16,7 +16,9 @@ double relative_gap(const at::Tensor& a, const at::Tensor& b) { return ((a - b).
 
 TEST_F(TinyTraining, LearnsItsLabelsAndLeavesTheFrozenBaseAlone) {
   const at::Tensor before = backbone_->weights().flat.clone();
-  train_.steps_max = 60, train_.eval_every_steps = 20, train_.lr = 1e-2;
+  train_.steps_max = 60;
+  train_.eval_every_steps = 20;
+  train_.lr = 1e-2;
   std::vector<Trainee> one = {trainee("expert", "empathy")};
   ASSERT_FALSE(one[0].training.empty());
   const at::Tensor head = one[0].model.head().w_D.clone(), adapter = one[0].model.adapter()->layers[0].b_q.clone();
@@ -69,7 +71,8 @@ TEST_F(TinyTraining, TrainsATopLayerAdapterLikeAFullOneWithZerosBelow) {
 }
 
 TEST_F(TinyTraining, TrainsExpertsTogetherAsEachAlone) {
-  train_.steps_max = 50, train_.eval_every_steps = 50;
+  train_.steps_max = 50;
+  train_.eval_every_steps = 50;
   std::vector<Trainee> together = {trainee("a", "empathy"), trainee("bb", "next_step"), trainee("ccc", "professional")};
   train(together);
   for (const auto& [name, point] : {std::pair("a", "empathy"), std::pair("bb", "next_step"), std::pair("ccc", "professional")}) {
@@ -224,7 +227,9 @@ TEST_F(TinyTraining, KeepsTheBestWeightsAndStopsWhenPatienceIsOver) {
 }
 
 TEST_F(TinyTraining, RestartsPatienceWhenAccuracyRisesOrLossFalls) {  // docs/adr/0011
-  train_.steps_max = 60, train_.eval_every_steps = 1, train_.patience = 2;
+  train_.steps_max = 60;
+  train_.eval_every_steps = 1;
+  train_.patience = 2;
   int matters = 0;
   for (const double lr : {0.1, 0.05, 0.03, 0.02, 0.01}) {
     train_.lr = lr;
@@ -238,7 +243,10 @@ TEST_F(TinyTraining, RestartsPatienceWhenAccuracyRisesOrLossFalls) {  // docs/ad
       const double accuracy = entry.at("validation_accuracy"), loss = entry.at("validation_loss");
       last = entry.at("step");
       const bool better = accuracy > best || (accuracy == best && loss < best_loss);
-      if (better) best = accuracy, best_loss = loss;
+      if (better) {
+        best = accuracy;
+        best_loss = loss;
+      }
       waited = better || loss < lowest ? 0 : waited + 1;
       by_accuracy_alone = better ? 0 : by_accuracy_alone + 1;
       if (by_accuracy_alone == 2 && waited < 2) ++matters;

@@ -23,7 +23,10 @@ class ShardedTraining : public TinyTraining {
     spec.layers = 3;
     backbone_ = test::random_backbone(spec);
     compute_.micro_batch_tokens = 100;  // several micro batches per step
-    train_.max_grad_norm = 0.02, train_.warmup_steps = 3, train_.schedule = config::Schedule::cosine, train_.lr = 2e-3;
+    train_.max_grad_norm = 0.02;
+    train_.warmup_steps = 3;
+    train_.schedule = config::Schedule::cosine;
+    train_.lr = 2e-3;
   }
 
   struct End {
@@ -112,7 +115,9 @@ TEST_F(ShardedTraining, TakesTheMemoryThatTheFormulaGives) {
 }
 
 TEST_F(ShardedTraining, FailsOnAllRanksTogetherWhenNotFinite) {
-  train_.lr = 1e30, train_.max_grad_norm = 0, train_.warmup_steps = 0;
+  train_.lr = 1e30;
+  train_.max_grad_norm = 0;
+  train_.warmup_steps = 0;
   const End end = train_on(4, true);
   for (const TrainOutcome& outcome : end.outcomes) {
     EXPECT_NE(outcome.failure.find("became NaN or infinite at step"), std::string::npos) << outcome.failure;
@@ -135,8 +140,8 @@ TEST_F(ShardedTraining, ResumesOnAnotherNumberOfRanks) {
 
 TEST_F(ShardedTraining, KeepsFloat32MastersInBfloat16WithTheSameBits) {
   const at::Tensor start = backbone_->weights().flat.clone();
-  train_.lr = 2e-4,
-  train_.schedule = config::Schedule::constant;  // a step is less than half of the distance of two neighbours in bfloat16
+  train_.lr = 2e-4;  // a step is less than half of the distance of two neighbours in bfloat16
+  train_.schedule = config::Schedule::constant;
   const at::Tensor full = train_on(1, false).weights.narrow(0, 0, start.numel()) - start;
   backbone_ = std::make_shared<nn::Backbone>(backbone_->spec(), backbone_->weights().clone(at::kBFloat16));
   train_.checkpoint_every_s = 0;
