@@ -38,14 +38,14 @@ void print_content(const fs::path& folder, const train::CheckpointInfo& info, bo
   const auto reader = train::find_checkpoint(folder, info.manifest.value("key", ""));
   if (!reader || reader->step() != info.step) return;
   std::vector<std::vector<std::string>> rows{{"trains", "evaluated at step", "best step", "accuracy", "loss", "state"}};
-  for (const json& course : reader->state().at("courses")) {
-    const std::string failure = course.at("failure");
-    rows.push_back({course.at("name"), std::to_string(course.at("steps").get<std::int64_t>()),
-                    std::to_string(course.at("best_step").get<std::int64_t>()), number(course.at("accuracy"), "{:.4f}"),
-                    number(course.at("loss"), "{:.4f}"),
-                    !failure.empty()                  ? "failed: " + failure
-                    : course.at("active").get<bool>() ? "under way"
-                                                      : "ended"});
+  for (const json& trainee : reader->state().at("courses")) {
+    const std::string failure = trainee.at("failure");
+    rows.push_back({trainee.at("name"), std::to_string(trainee.at("steps").get<std::int64_t>()),
+                    std::to_string(trainee.at("best_step").get<std::int64_t>()), number(trainee.at("accuracy"), "{:.4f}"),
+                    number(trainee.at("loss"), "{:.4f}"),
+                    !failure.empty()                   ? "failed: " + failure
+                    : trainee.at("active").get<bool>() ? "under way"
+                                                       : "ended"});
   }
   fmt::print("{}", markdown_table(rows));
   if (!tensors) return;

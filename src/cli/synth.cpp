@@ -21,7 +21,7 @@ void print_summary(const synth::SynthData& data) {
     fmt::print("{:<18} {:>6} {:>10} {:>5} {:>12} {:>8} {:>13}\n", c.category, c.groups[0], c.groups[1], c.groups[2],
                c.human_labels, percent_text(c.flipped, c.human_labels), percent_text(c.against_gold, c.human_labels));
   }
-  fmt::print("\n{:<34} {:>12} {:>11} {:>22}\n", "judge: category / point", "asked twice", "consistent", "right where unequal");
+  fmt::print("\n{:<34} {:>12} {:>11} {:>22}\n", "judge: category / point", "both orders", "consistent", "right if not equal");
   for (const synth::SynthSummary& c : data.categories) {
     for (const synth::SynthSummary::Point& p : c.points) {
       fmt::print("{:<34} {:>12} {:>11} {:>22}\n", c.category + " / " + p.name, p.asked, percent_text(p.consistent, p.asked),

@@ -12,10 +12,10 @@ enum class Family { llama, mistral, qwen2, qwen3, bert };
 /// Rotary position embedding: base and, for long contexts, how its frequencies are scaled.
 struct RopeSpec {
   double theta = 10000.0;
-  std::string type = "default";  ///< default, linear or llama3
+  std::string type = "default";  ///< Kind of scaling: default, linear or llama3
   double factor = 1.0;
-  double low_freq_factor = 1.0, high_freq_factor = 4.0;  ///< llama3
-  std::int64_t original_max_positions = 8192;            ///< llama3
+  double low_freq_factor = 1.0, high_freq_factor = 4.0;  ///< Bounds of the interpolation in llama3
+  std::int64_t original_max_positions = 8192;            ///< Positions before the scaling of llama3
 };
 
 struct BackboneSpec {

@@ -17,7 +17,7 @@ namespace dmoerm::nn {
 struct LayerBatch {
   AttentionPlan all, reads;   ///< Plans whose queries are every row, and only the read rows
   at::Tensor cos_TE, sin_TE;  ///< Rotary tables of the rows (decoders)
-  at::Tensor read_rows_R;     ///< int64
+  at::Tensor read_rows_R;     ///< Indices of the read rows, int64
   std::span<const AdapterRows> adapters;
 };
 

@@ -42,9 +42,9 @@ class Weights {
 
   at::Tensor flat;                                                      ///< [parameters]
   at::Tensor embed_tokens;                                              ///< [vocab, width]
-  at::Tensor embed_positions, embed_types, embed_norm_w, embed_norm_b;  ///< encoder
+  at::Tensor embed_positions, embed_types, embed_norm_w, embed_norm_b;  ///< Embeddings of encoders
   std::vector<LayerWeights> layers;
-  at::Tensor final_norm_w;  ///< decoder
+  at::Tensor final_norm_w;  ///< Final norm of decoders
 
   /// Parts of `flat`, in the order in which a backward pass completes their gradients: the final norm (nothing in encoders), the
   /// layers from the last to the first, the embeddings.
