@@ -25,12 +25,13 @@ def descriptions(text):
         if line and not line.startswith(" "):
             section = line.rstrip(":")
         elif section in ("Options", "Positionals", "Subcommands") and line.strip():
-            if line[:3].strip():
+            if line[:COLUMN].strip():
                 name = line.split()[0]
                 if section == "Subcommands":
                     verbs.append(name)
-            if len(line) > COLUMN and (line[COLUMN - 1] == " " or not line[:COLUMN].strip()):
                 found.append((name, line[COLUMN:].strip()))
+            else:  # the signature fills the columns, and its description has a line of its own
+                found[-1] = (name, line[COLUMN:].strip())
     return found, verbs
 
 
@@ -70,8 +71,8 @@ class Help(unittest.TestCase):
         self.assertEqual(problems_of("--seed", "Seed of all random numbers"), [])
         for bad in ("seed of all random numbers", "Of each rank: its device", "Text that is no time", "Judged rightly", "of weights"):
             self.assertNotEqual(problems_of("--x", bad), [], bad)
-        text = "Does it\nUsage: x\n\nOptions:\n  --out TEXT                  file to write\n  --a-very-long-option-name FLOAT:POSITIVE\n" + " " * COLUMN + "of each rank\n"
-        self.assertEqual(descriptions(text)[0], [("--out", "file to write"), ("--a-very-long-option-name", "of each rank")])
+        text = "Does it\nUsage: x\n\nOptions:\n  --out TEXT                  file to write\n  --a-long-name FLOAT:FLOAT in [0 - 1]=0.3\n" + " " * COLUMN + "of each rank\n"
+        self.assertEqual(descriptions(text)[0], [("--out", "file to write"), ("--a-long-name", "of each rank")])
 
 
 if __name__ == "__main__":
