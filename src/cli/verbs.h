@@ -14,6 +14,8 @@ void add_score(CLI::App& app);
 void add_label_store(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_completion(CLI::App& app);
+void add_man(CLI::App& app);
 // Parts of `inspect`.
 void add_inspect_tokens(CLI::App& inspect);
 void add_inspect_hidden(CLI::App& inspect);
