@@ -112,7 +112,8 @@ void Heartbeat::watch() {
       const Peer& peer = peers[static_cast<std::size_t>(rank)];
       if (peer.gone || seconds_since(peer.heard) <= limit_s_) continue;
       spdlog::critical(
-          "[run] rank {} on host {} has been silent for {:.1f} s (cluster.limit_s is {:g}): it was stopped, cut off, or its host "
+          "[run] rank {} on host {} has been silent for {:.1f} s (cluster.timeout_s is {:g}): it was stopped, cut off, or its "
+          "host "
           "is gone. It last reported: {}. Rank {} on {} ends the job; the same command continues it",
           rank, peer.host, seconds_since(peer.heard), limit_s_, peer.doing, world_.rank(), world_.host());
       world_.abort(1);

@@ -122,7 +122,8 @@ class NcclCommunicator final : public Communicator {
   [[nodiscard]] double limit_s() const override { return host_.limit_s(); }
   [[nodiscard]] bool given_up() const override { return host_.given_up(); }
   void use_wire(Wire wire) override {
-    if (wire != Wire::float32) throw ConfigError("cluster.wire: bfloat16 is supported between CPUs only; GPUs send float32");
+    if (wire != Wire::float32)
+      throw ConfigError("cluster.gradient_dtype: bfloat16 is supported between CPUs only; set it to float32 on GPUs");
   }
   [[nodiscard]] Traffic traffic() const override {
     const Traffic host = host_.traffic();

@@ -9,7 +9,7 @@
 
 #include "base/error.h"
 #include "label_store/text_export.h"
-#include "preference/formats_of_groups.h"
+#include "preference/formats_of_pairs.h"
 #include "preference/line_reader.h"
 #include "preference/pair_digest.h"
 #include "preference/row_error.h"

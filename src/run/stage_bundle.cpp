@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "moe/bundle_files.h"
 #include "moe/save_bundle.h"

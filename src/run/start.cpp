@@ -13,7 +13,7 @@
 #include "base/stop.h"
 #include "comm/deadline.h"
 #include "comm/heartbeat.h"
-#include "comm/world.h"
+#include "comm/init_world.h"
 #include "config/reader.h"
 #include "config/writer.h"
 #include "plan/task_id.h"

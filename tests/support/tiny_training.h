@@ -28,7 +28,7 @@ class TinyTraining : public testing::Test {
     options.groups = 60, options.categories = 2, options.responses = 3, options.noise = 0.0;
     std::ofstream(*folder_ / "synth.jsonl") << synth::synthesize(options).jsonl;
     data::IngestRequest request;
-    request.data.inputs.push_back({(*folder_ / "synth.jsonl").string(), "auto", "", "", 1.0});
+    request.data.inputs.push_back({(*folder_ / "synth.jsonl").string(), "auto", "", config::InputSplit::own, 1.0});
     request.renderer = test::word_renderer(kVocab);
     request.output = *folder_ / "store.h5";
     data::ingest(request);

@@ -266,7 +266,7 @@ TEST_F(TinyTraining, PhasesSeeTheSharesTheyShouldAndNoGroupTwice) {  // faults 2
 
 TEST_F(TinyTraining, AFileOfWeightTwoIsVisitedTwiceAPass) {
   data::IngestRequest request;
-  request.data.inputs.push_back({(*folder_ / "synth.jsonl").string(), "auto", "", "", 2.0});
+  request.data.inputs.push_back({(*folder_ / "synth.jsonl").string(), "auto", "", config::InputSplit::own, 2.0});
   request.renderer = test::word_renderer(kVocab);
   request.output = *folder_ / "twice.h5";
   data::ingest(request);
