@@ -1,5 +1,7 @@
 #include "cli/command_tree.h"
 
+#include "cli/verbs.h"
+
 namespace dmoerm::cli {
 namespace {
 
@@ -19,6 +21,7 @@ CommandOption option_of(const CLI::Option& option) {
     const std::string type = option.get_type_name();
     found.choices = choices_of(type);
     found.value = type.substr(0, type.find(':'));
+    // An argument is shown by its own name, unless completion needs to know that it is a path.
     if (found.names.empty() && !found.takes_path()) found.value = option.get_name(true);
   }
   found.help = option.get_description();
@@ -47,6 +50,8 @@ Command command_of(const CLI::App& app, const std::string& words) {
 }
 
 }  // namespace
+
+bool CommandOption::takes_path() const { return value == kFile || value == kFolder; }
 
 Command command_tree(const CLI::App& app) { return command_of(app, ""); }
 

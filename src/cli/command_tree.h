@@ -6,10 +6,6 @@
 
 namespace dmoerm::cli {
 
-/// Stands for the value of an option that takes a file or a folder: ->type_name(kFile).
-inline constexpr const char* kFile = "FILE";
-inline constexpr const char* kFolder = "DIR";
-
 struct CommandOption {
   std::vector<std::string> names;    ///< As typed, such as --config; empty for an argument without a name
   std::string value;                 ///< What stands for its value in the help, such as FILE; empty for a flag
@@ -19,7 +15,7 @@ struct CommandOption {
   bool required = false;
   bool repeats = false;
 
-  [[nodiscard]] bool takes_path() const { return value == kFile || value == kFolder; }
+  [[nodiscard]] bool takes_path() const;  ///< Whether files complete its value
 };
 
 struct Command {

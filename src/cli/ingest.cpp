@@ -72,25 +72,27 @@ void add_ingest(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand("ingest", "Read preference files into one token store (HDF5)");
   verb->footer("Example: dmoerm ingest pairs.jsonl.gz --model DIR --template chatml --out store.h5");
-  CLI::Option* config = verb->add_option("--config", options->config, "YAML configuration of a run");
-  verb->add_option("--set", options->overrides, "override a key of the configuration")->needs(config);
-  verb->add_option("--out", options->out, "token store to write");
-  verb->add_option("files", options->files, "JSONL files, plain, .gz or .zst")->excludes(config);
-  verb->add_option("--model", options->run.backbone.dir, "Hugging Face directory with tokenizer.json")->excludes(config);
+  CLI::Option* config = verb->add_option("--config", options->config, "YAML configuration of a run")->type_name(kFile);
+  verb->add_option("--set", options->overrides, "Override a key of the configuration")->needs(config);
+  verb->add_option("--out", options->out, "Token store to write")->type_name(kFile);
+  verb->add_option("files", options->files, "JSONL files, plain, .gz or .zst")->type_name(kFile)->excludes(config);
+  verb->add_option("--model", options->run.backbone.dir, "Hugging Face directory with tokenizer.json")
+      ->type_name(kFolder)
+      ->excludes(config);
   verb->add_option("--template", options->run.backbone.chat_template,
-                   "chatml, llama3, mistral, plain, dmoerm, or a file that launch/pin_chat_template.py wrote (*.json)")
+                   "Chat template: chatml, llama3, mistral, plain, dmoerm, or a *.json file of launch/pin_chat_template.py")
       ->excludes(config)
       ->capture_default_str();
-  verb->add_option("--max-length", options->run.data.max_length, "tokens of prompt + response")
+  verb->add_option("--max-length", options->run.data.max_length, "Most tokens of a prompt with one response")
       ->excludes(config)
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  verb->add_option("--bad-lines", options->run.data.bad_lines_max, "tolerated bad lines")
+  verb->add_option("--bad-lines", options->run.data.bad_lines_max, "Bad lines to tolerate before giving up")
       ->excludes(config)
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  verb->add_flag("--formats", options->list_formats, "list the data formats that are read, with an example row each");
-  verb->add_flag("--forms", options->old_name)->group("");  // until 0.1, without a line in the help
+  verb->add_flag("--formats", options->list_formats, "List the data formats, with an example row each");
+  verb->add_flag("--forms", options->old_name)->group("");  // the option's name before 0.1; hidden from the help
   verb->callback([options] { run(*options); });
 }
 

@@ -1,4 +1,4 @@
-// dmoerm inspect: looks at parts of what the other verbs use.
+// dmoerm inspect: shows what the other verbs read and write.
 #include "cli/verbs.h"
 
 namespace dmoerm::cli {

@@ -1,4 +1,4 @@
-// dmoerm inspect checkpoint: what lies in the checkpoints of a task, or of all tasks of a run.
+// dmoerm inspect checkpoint: shows the checkpoints of a task, or of all tasks of a run.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-/// Folders below `root` (or itself) that hold checkpoints, in order.
+/// The folders in `root`, itself included, that hold checkpoints, in alphabetical order.
 std::set<fs::path> folders_with_checkpoints(const fs::path& root) {
   std::set<fs::path> folders;
   const auto look = [&](const fs::path& file) {
@@ -33,7 +33,7 @@ std::string number(const json& value, const char* format) {
   return value.is_number() ? fmt::format(fmt::runtime(format), value.get<double>()) : "-";
 }
 
-/// One line for each model that trains in it, and its tensors if asked for.
+/// Prints one line for each trainee, and the tensors with their norms if `tensors` is set.
 void print_content(const fs::path& folder, const train::CheckpointInfo& info, bool tensors) {
   const auto reader = train::find_checkpoint(folder, info.manifest.value("key", ""));
   if (!reader || reader->step() != info.step) return;
@@ -56,10 +56,10 @@ void print_content(const fs::path& folder, const train::CheckpointInfo& info, bo
 }
 
 void inspect(const std::string& path, bool tensors) {
-  if (!fs::is_directory(path)) throw ConfigError(path + ": no directory; give a run's directory or a task's folder in it");
+  if (!fs::is_directory(path)) throw ConfigError(path + ": not a directory; give a run's directory or a task's folder in it");
   const auto folders = folders_with_checkpoints(path);
   if (folders.empty()) {
-    fmt::print("{}: no checkpoints; a task that is done keeps none, its results lie in its folder\n", path);
+    fmt::print("{}: no checkpoints; a finished task keeps none, its results are in its folder\n", path);
     return;
   }
   for (const fs::path& folder : folders) {
@@ -73,7 +73,7 @@ void inspect(const std::string& path, bool tensors) {
     fmt::print("{}", markdown_table(rows));
     const auto newest = std::ranges::find(infos, "", &train::CheckpointInfo::problem);
     if (newest != infos.end()) {
-      fmt::print("step {}, which the next run continues from:\n", newest->step);
+      fmt::print("step {}, from which the next run continues:\n", newest->step);
       print_content(folder, *newest, tensors);
     }
   }
@@ -88,10 +88,10 @@ void add_inspect_checkpoint(CLI::App& inspect_verb) {
   };
   auto options = std::make_shared<Options>();
   CLI::App* verb =
-      inspect_verb.add_subcommand("checkpoint", "What the checkpoints of a run or a task hold, and whether they can be read");
+      inspect_verb.add_subcommand("checkpoint", "Show the checkpoints of a run or a task, and whether they can be read");
   verb->footer("Example: dmoerm inspect checkpoint runs/quickstart/expert/story_opening/mystery --tensors");
-  verb->add_option("path", options->path, "a run's directory or a task's folder")->required();
-  verb->add_flag("--tensors", options->tensors, "list the tensors of the newest that can be read, with their norms");
+  verb->add_option("path", options->path, "Directory of a run, or folder of a task in it")->type_name(kFolder)->required();
+  verb->add_flag("--tensors", options->tensors, "List the tensors of the newest readable checkpoint, with their norms");
   verb->callback([options] { inspect(options->path, options->tensors); });
 }
 

@@ -1,4 +1,4 @@
-// dmoerm inspect config: the configuration as a run would see it.
+// dmoerm inspect config: prints the configuration as a run would see it.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -20,13 +20,14 @@ void add_inspect_config(CLI::App& inspect) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = inspect.add_subcommand(
       "config", "Print a configuration after defaults, environment and overrides, or the reference of all keys");
-  verb->add_option("--config", options->file, "YAML file");
+  verb->add_option("--config", options->file, "YAML configuration")->type_name(kFile);
   verb->add_option("--set", options->overrides,
-                   "override a value: base.lr=1e-5, data.inputs.0.path=x.jsonl, categories.1.points=[a,b]")
+                   "Override a key: base.lr=1e-5, data.inputs.0.path=x.jsonl, categories.1.points=[a,b]")
       ->take_all()
       ->expected(1, -1)
       ->type_name("KEY=VALUE");
-  verb->add_flag("--reference", options->reference, "Print every key with type, default, range, what it affects and meaning, as Markdown.");
+  verb->add_flag("--reference", options->reference,
+                 "Print every key with its type, default, range, meaning and what it affects, as Markdown");
   verb->footer("Example: dmoerm inspect config --config configs/quickstart.yaml --set base.lr=2e-5");
   verb->callback([options] {
     if (options->reference) {

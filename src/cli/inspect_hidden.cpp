@@ -1,4 +1,4 @@
-// dmoerm inspect hidden: the final hidden states of token ids, for comparison with transformers.
+// dmoerm inspect hidden: writes the final hidden states of token ids, to compare them with those of transformers.
 #include <fmt/format.h>
 
 #include <fstream>
@@ -52,15 +52,16 @@ void run(const Options& options) {
 void add_inspect_hidden(CLI::App& inspect) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = inspect.add_subcommand(
-      "hidden", "Final hidden states of each line of token ids, as safetensors 0, 1, ... of shape [tokens, width]");
+      "hidden", "Write the final hidden states of each line of token ids, as tensors \"0\", \"1\", ... of shape [tokens, width]");
   verb->footer(
       "Example: echo '[1, 5, 9]' > ids.jsonl && dmoerm inspect hidden --model DIR --ids ids.jsonl --out states.safetensors");
-  verb->add_option("--model", options->model, "Hugging Face model directory")->required();
-  verb->add_option("--ids", options->ids, "JSON lines, each a list of token ids")->required();
-  verb->add_option("--out", options->out, "safetensors file to write")->required();
-  verb->add_option("--layers", options->layers, "use only the first n layers; 0 = all")->check(CLI::NonNegativeNumber);
-  verb->add_option("--device", options->device, "cpu or cuda");
-  verb->add_option("--dtype", options->dtype, "of weights and products: float32 or bfloat16")->capture_default_str();
+  verb->add_option("--model", options->model, "Hugging Face directory of the model")->type_name(kFolder)->required();
+  verb->add_option("--ids", options->ids, "JSON lines, each with a list of token ids")->type_name(kFile)->required();
+  verb->add_option("--out", options->out, "File to write (safetensors)")->type_name(kFile)->required();
+  verb->add_option("--layers", options->layers, "Number of layers to use, from the first; 0 = all")
+      ->check(CLI::NonNegativeNumber);
+  verb->add_option("--device", options->device, "Device to compute on: cpu or cuda");
+  verb->add_option("--dtype", options->dtype, "Element type of weights and products: float32 or bfloat16")->capture_default_str();
   verb->callback([options] { run(*options); });
 }
 

@@ -1,4 +1,4 @@
-// dmoerm inspect tokens: the ids of each line of standard input, for comparison with other tokenizers and chat templates.
+// dmoerm inspect tokens: prints the ids of each line of standard input, to compare them with other tokenizers and templates.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -72,18 +72,18 @@ void run(const Options& options) {
 void add_inspect_tokens(CLI::App& inspect) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = inspect.add_subcommand(
-      "tokens", "Token ids of each line of standard input (plain text, or a JSON string in quotes), as JSON lists");
-  verb->add_option("--model", options->model, "directory with tokenizer.json, or the file itself")->required();
+      "tokens", "Print the token ids of each line of standard input (plain text, or a JSON string in quotes) as JSON lists");
+  verb->add_option("--model", options->model, "Directory with tokenizer.json, or the file itself")->type_name(kFile)->required();
   verb->add_flag("--special", options->special,
-                 "special tokens written in the text become tokens; without, they are text like any other");
+                 "Read special tokens that are spelled out in the text as tokens; without it they are plain text");
   CLI::Option* add_special = verb->add_flag("--add-special", options->add_special,
-                                            "put the tokenizer's own special tokens around each text, such as [CLS] and [SEP]");
+                                            "Put the tokenizer's own special tokens around each text, such as [CLS] and [SEP]");
   CLI::Option* chat =
       verb->add_option("--template", options->chat_template,
-                       "read conversations, {\"prompt\": [{\"role\": ..., \"content\": ...}], \"response\": ...} a "
-                       "line, and lay them out by this template (a name, or a file *.json)");
+                       "Read one conversation per line, {\"prompt\": [{\"role\": ..., \"content\": ...}], \"response\": ...}, "
+                       "and lay it out with this template (a name or a *.json file)");
   chat->excludes(add_special);
-  verb->add_flag("--text", options->text, "show the text that the template gives, as JSON, instead of its ids")->needs(chat);
+  verb->add_flag("--text", options->text, "Print the text that the template makes, as JSON, instead of its ids")->needs(chat);
   verb->footer("Example: echo 'How are you?' | dmoerm inspect tokens --model smollm2-135m");
   verb->callback([options] { run(*options); });
 }

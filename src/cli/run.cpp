@@ -1,4 +1,4 @@
-// dmoerm run: the whole pipeline, from preference data to a bundle, alone or under mpirun / srun.
+// dmoerm run: runs the whole pipeline, from preference data to a bundle, on one process or under mpirun / srun.
 #include <fmt/format.h>
 
 #include <cstdio>
@@ -54,7 +54,7 @@ void add_run(CLI::App& app) {
   CLI::App* verb = app.add_subcommand(
       "run", "Ingest, train router, bases, experts and aggregators, evaluate, and write the bundle; run again to continue");
   verb->footer("Example: launch/dmoerm --np 2 run --config configs/quickstart.yaml --set base.lr=1e-4");
-  verb->add_option("--config", request->config_file, "YAML configuration")->required();
+  verb->add_option("--config", request->config_file, "YAML configuration")->type_name(kFile)->required();
   verb->add_option("--set", request->overrides, "Override a key: --set experts.train.lr=1e-4");
   verb->add_flag("--update", request->update,
                  "Redo the tasks whose settings or inputs changed, instead of refusing the run directory");

@@ -1,4 +1,4 @@
-// dmoerm score: rewards of one's own responses from a bundle.
+// dmoerm score: scores responses with a bundle.
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <sched.h>
@@ -89,7 +89,7 @@ json answer(const moe::Bundle& bundle, const Question& question, const Options& 
   return line;
 }
 
-/// The beginning of a text, fit for a cell of a table.
+/// The beginning of a text, on one line, for a cell of a table.
 std::string one_line(const std::string& text) {
   constexpr std::size_t kMost = 60;
   std::string line = text.substr(0, kMost);
@@ -118,20 +118,20 @@ int cores() {
   return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-/// Before a model is loaded: no input is written over, nor the bundle.
+/// Refuses an output that would overwrite the input or lie in the bundle, before the model is loaded.
 void check_output(const Options& options) {
   namespace fs = std::filesystem;
   if (options.output == "-") return;
   std::error_code ignored;
   if (fs::equivalent(options.input, options.output, ignored))
-    throw ConfigError(fmt::format("--output {}: is the input: name another output", options.output));
+    throw ConfigError(fmt::format("--output {}: this is the input: name another output", options.output));
   const std::string inside =
       fs::weakly_canonical(options.output, ignored).lexically_relative(fs::weakly_canonical(options.bundle, ignored));
   if (!inside.empty() && !inside.starts_with(".."))
-    throw ConfigError(fmt::format("--output {}: lies in the bundle: name another output", options.output));
+    throw ConfigError(fmt::format("--output {}: this lies in the bundle: name another output", options.output));
 }
 
-/// Where answers go: standard output, line by line, or a file that appears when all are there.
+/// Writes the answers to standard output line by line, or to a file that appears when it is complete.
 class Answers {
  public:
   explicit Answers(const std::string& output) {
@@ -202,23 +202,26 @@ void add_score(CLI::App& app) {
   verb->footer(
       "Example: dmoerm score --bundle runs/quickstart/bundle --prompt \"Where is my order?\" --response \"On its way.\" "
       "--response \"No idea.\"");
-  verb->add_option("--bundle", options->bundle, "bundle directory")->required();
-  CLI::Option* input = verb->add_option(
-      "--input", options->input, "JSON lines {\"prompt\", \"responses\"}: a file, plain, .gz or .zst; - = standard input, plain");
-  CLI::Option* output = verb->add_option("--output", options->output, "JSON lines; - = standard output");
-  verb->add_option("--category", options->category, "score with this category's model instead of routing");
-  CLI::Option* prompt = verb->add_option("--prompt", options->prompt, "a prompt; with --response, prints a table");
-  CLI::Option* response = verb->add_option("--response", options->responses, "a response to --prompt; may be repeated");
+  verb->add_option("--bundle", options->bundle, "Directory of the bundle")->type_name(kFolder)->required();
+  CLI::Option* input =
+      verb->add_option("--input", options->input,
+                       "File of JSON lines {\"prompt\", \"responses\"}, plain, .gz or .zst; - = standard input, plain")
+          ->type_name(kFile);
+  CLI::Option* output =
+      verb->add_option("--output", options->output, "File for the scores as JSON lines; - = standard output")->type_name(kFile);
+  verb->add_option("--category", options->category, "Score with this category's model instead of routing");
+  CLI::Option* prompt = verb->add_option("--prompt", options->prompt, "One prompt to score; with --response, prints a table");
+  CLI::Option* response = verb->add_option("--response", options->responses, "Response to --prompt; may be repeated");
   response->needs(prompt);
   prompt->needs(response)->excludes(input)->excludes(output);
   verb->add_option("--bad-lines", options->bad_lines_max,
-                   "tolerated lines that cannot be scored; each gives a line {\"id\", \"error\"}")
+                   "Lines that may fail to be scored; each gives a line {\"id\", \"error\"}")
       ->check(CLI::NonNegativeNumber);
-  verb->add_option("--threads", options->threads, "threads; 0 = as many as cores")->check(CLI::NonNegativeNumber);
-  verb->add_option("--device", options->device, "cpu, cuda, or auto: cuda where it is there")
+  verb->add_option("--threads", options->threads, "Number of threads; 0 = one per core")->check(CLI::NonNegativeNumber);
+  verb->add_option("--device", options->device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   verb->add_flag("--normalise", options->normalise,
-                 "subtract the mean and divide by the deviation of the category's training scores");
+                 "Subtract the mean of the category's training scores and divide by their standard deviation");
   verb->callback([options] { run(*options); });
 }
 

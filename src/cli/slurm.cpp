@@ -155,9 +155,10 @@ void add_slurm(CLI::App& app) {
   CLI::App* verb = app.add_subcommand(
       "slurm", "Write the Slurm job script of a run from the section `slurm` of its configuration, and submit it");
   verb->footer("Example: launch/dmoerm slurm --config my.yaml --set slurm.nodes=4 --submit");
-  verb->add_option("--config", options->config, "YAML configuration of the run")->required();
+  verb->add_option("--config", options->config, "YAML configuration of the run")->type_name(kFile)->required();
   verb->add_option("--set", options->overrides, "Override a key: --set slurm.time=12:00:00");
-  verb->add_option("--out", options->out, "File of the script; default: slurm/job.sbatch in the run's directory");
+  verb->add_option("--out", options->out, "File of the script; default: slurm/job.sbatch in the run's directory")
+      ->type_name(kFile);
   verb->add_flag("--submit", options->submit, "Submit the script with sbatch");
   verb->callback([options] { write_script(*options); });
 

@@ -1,4 +1,4 @@
-// dmoerm status: what a run is doing, from another terminal or a login node.
+// dmoerm status: shows what a run is doing, from another terminal or a login node.
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -36,10 +36,10 @@ struct Look {
   watch::RunState state;
   watch::Liveness liveness;
   std::string page;
-  double now = 0;  ///< by the writer's clock, as far as it is known
+  double now = 0;  ///< Unix time by the clock of the host that writes the status, as far as it is known
 };
 
-/// A job that works in the directory and has not written its state yet: it starts, or reads its inputs. "" if there is none.
+/// A sentence about a job that is starting in the directory and has not written its state yet; "" if there is none.
 std::string starting_owner(const fs::path& run, const std::optional<watch::Status>& status) {
   std::error_code missing;
   if (!fs::exists(run / "owner.json", missing)) return "";
@@ -50,8 +50,8 @@ std::string starting_owner(const fs::path& run, const std::optional<watch::Statu
     if (status && status->process.pid == pid && status->place.host == host) return "";
     if (host == watch::this_place().host && !watch::is_there({pid, ""})) return "";
     return fmt::format(
-        "process {} on {} has been starting here since {}: it reads its inputs, and has not shown its tasks yet; what is shown "
-        "was before",
+        "process {} on {} has been starting here since {}: it is reading its inputs and has not listed its tasks yet; this is "
+        "the state before it started",
         pid, host, owner.at("since").get<std::string>());
   } catch (const std::exception&) {
     return "";  // being written
@@ -60,16 +60,16 @@ std::string starting_owner(const fs::path& run, const std::optional<watch::Statu
 
 Look look(const Options& options) {
   const fs::path run = options.run;
-  if (!fs::is_directory(run)) throw ConfigError(fmt::format("{}: no such run directory", run.string()));
+  if (!fs::is_directory(run)) throw ConfigError(fmt::format("{}: there is no such run directory", run.string()));
   auto status = watch::read_status(run);
   const std::string owner = starting_owner(run, status);
   if (!status) {
     Look found;
     found.state = watch::state_from_directory(run);
     if (found.state.tasks().empty() && owner.empty())
-      throw ConfigError(fmt::format("{}: no run directory: neither status.json nor a task's manifest is there", run.string()));
+      throw ConfigError(fmt::format("{}: not a run directory: it has neither status.json nor a task's manifest", run.string()));
     found.liveness = {Life::silent,
-                      "no status.json: what the directory holds is shown, and whether a job works on it is not known"};
+                      "there is no status.json: this is what the directory holds; whether a job is working on it is unknown"};
     if (!owner.empty()) found.liveness = {Life::alive, owner};
     found.now = watch::wall_clock();
     return found;
@@ -77,7 +77,7 @@ Look look(const Options& options) {
   const double patience = options.patience_s > 0 ? options.patience_s : 3 * status->every_s + 5;
   Look found;
   found.liveness = owner.empty() ? watch::find_liveness(run, *status, patience) : watch::Liveness{Life::alive, owner};
-  // A live writer's clock stood at `written_at` a moment ago; ages are told from there, whatever this machine's clock says.
+  // A live writer's clock stood at `written_at` a moment ago, so ages are counted from there, not by this machine's clock.
   found.now = status->written_at;
   found.state = std::move(status->state);
   found.page = status->page;
@@ -121,7 +121,7 @@ void print(const Options& options, const Look& found, bool terminal) {
   std::fflush(stdout);
 }
 
-/// 0 alive or ended well, else what it ended with; 1 dead or silent.
+/// @return the exit code: 0 if alive, that of the run if it ended, 1 if dead or silent
 int exit_code(const Look& found) {
   switch (found.liveness.life) {
     case Life::ended:
@@ -150,14 +150,12 @@ void add_status(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("status", "Show what a run is doing, and whether its job is alive");
   verb->footer(
       "Example: launch/dmoerm status runs/quickstart --follow\n"
-      "Exit code: 0 alive; of an ended run its own; 1 dead, or silent for longer than --patience");
-  verb->add_option("run", options->run, "run directory")->required();
-  verb->add_flag("--json", options->as_json, "one JSON object instead of a table; with --follow one a line");
-  verb->add_flag("--follow", options->follow, "show it again every second until the run ends");
-  verb->add_option(
-      "--patience", options->patience_s,
-      "seconds to wait for news from another host before calling the run silent (default: three times watch.every_s, "
-      "and 5)");
+      "Exit code: 0 if the run is alive, its own code if it has ended, 1 if it is dead, or silent for longer than --patience");
+  verb->add_option("run", options->run, "Directory of the run")->type_name(kFolder)->required();
+  verb->add_flag("--json", options->as_json, "Print one JSON object instead of a table; with --follow, one per line");
+  verb->add_flag("--follow", options->follow, "Show it again every second until the run ends");
+  verb->add_option("--patience", options->patience_s,
+                   "Seconds to wait for news from another host before the run counts as silent (default: 5 + 3 * watch.every_s)");
   verb->callback([options] {
     if (const int code = status(*options); code != 0) throw CLI::RuntimeError(code);
   });

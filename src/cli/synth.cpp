@@ -1,4 +1,4 @@
-// dmoerm synth: preference data with planted preferences.
+// dmoerm synth: makes preference data with planted preferences.
 #include "synth/synth.h"
 
 #include <fmt/format.h>
@@ -8,25 +8,24 @@
 #include <memory>
 
 #include "base/files.h"
+#include "base/text.h"
 #include "cli/verbs.h"
 
 namespace dmoerm::cli {
 namespace {
-
-std::string percent(int part, int whole) { return whole == 0 ? "-" : fmt::format("{:.1f} %", 100.0 * part / whole); }
 
 void print_summary(const synth::SynthData& data) {
   fmt::print("{:<18} {:>6} {:>10} {:>5} {:>12} {:>8} {:>13}\n", "category", "train", "validation", "test", "human labels",
              "flipped", "against gold");
   for (const synth::SynthSummary& c : data.categories) {
     fmt::print("{:<18} {:>6} {:>10} {:>5} {:>12} {:>8} {:>13}\n", c.category, c.groups[0], c.groups[1], c.groups[2],
-               c.human_labels, percent(c.flipped, c.human_labels), percent(c.against_gold, c.human_labels));
+               c.human_labels, percent_text(c.flipped, c.human_labels), percent_text(c.against_gold, c.human_labels));
   }
   fmt::print("\n{:<34} {:>12} {:>11} {:>22}\n", "judge: category / point", "asked twice", "consistent", "right where unequal");
   for (const synth::SynthSummary& c : data.categories) {
     for (const synth::SynthSummary::Point& p : c.points) {
-      fmt::print("{:<34} {:>12} {:>11} {:>22}\n", c.category + " / " + p.name, p.asked, percent(p.consistent, p.asked),
-                 percent(p.right, p.right + p.wrong));
+      fmt::print("{:<34} {:>12} {:>11} {:>22}\n", c.category + " / " + p.name, p.asked, percent_text(p.consistent, p.asked),
+                 percent_text(p.right, p.right + p.wrong));
     }
   }
 }
@@ -42,18 +41,19 @@ void add_synth(CLI::App& app) {
   synth::SynthOptions& o = arguments->options;
   CLI::App* verb = app.add_subcommand("synth", "Make preference data in plain English with planted, partly opposite preferences");
   verb->option_defaults()->always_capture_default();
-  verb->add_option("--out", arguments->out, "file to write (.jsonl)")->required();
-  verb->add_option("--groups", o.groups, "prompts per category, over all splits");
-  verb->add_option("--responses", o.responses, "responses per prompt");
-  verb->add_option("--categories", o.categories, "number of categories, 2 to 6");
-  verb->add_option("--noise", o.noise, "share of human labels that are flipped");
-  verb->add_option("--length-bias", o.length_bias, "overall points that human labels give for ten words more");
-  verb->add_option("--judge-bias", o.judge_bias, "probability that the judge picks the first shown, at a small gap");
-  verb->add_option("--judge-noise", o.judge_noise, "share of the judge's other verdicts that are wrong");
-  verb->add_option("--seed", o.seed, "the same seed gives the same bytes");
-  verb->add_option("--test-share", o.test_share, "share of the prompts in the test split");
-  verb->add_option("--validation-share", o.validation_share, "share of the prompts in the validation split");
-  verb->add_flag("--noisy-test", o.noisy_test, "flip human labels of the test split too, instead of writing gold scores");
+  verb->add_option("--out", arguments->out, "File to write (.jsonl)")->type_name(kFile)->required();
+  verb->add_option("--groups", o.groups, "Prompts per category, over all splits");
+  verb->add_option("--responses", o.responses, "Responses per prompt");
+  verb->add_option("--categories", o.categories, "Number of categories, 2 to 6");
+  verb->add_option("--noise", o.noise, "Share of human labels that are flipped");
+  verb->add_option("--length-bias", o.length_bias, "Points that ten more words add to the overall score of human labels");
+  verb->add_option("--judge-bias", o.judge_bias,
+                   "Probability that the judge picks the response shown first when the gap is small");
+  verb->add_option("--judge-noise", o.judge_noise, "Share of the judge's other verdicts that are wrong");
+  verb->add_option("--seed", o.seed, "Seed; the same seed gives the same bytes");
+  verb->add_option("--test-share", o.test_share, "Share of the prompts in the test split");
+  verb->add_option("--validation-share", o.validation_share, "Share of the prompts in the validation split");
+  verb->add_flag("--noisy-test", o.noisy_test, "Flip human labels of the test split too, instead of writing gold scores");
   verb->footer("Example: dmoerm synth --out synth.jsonl --groups 300 --noise 0.3");
   verb->callback([arguments] {
     const synth::SynthData data = synth::synthesize(arguments->options);

@@ -357,8 +357,8 @@ class AfterARefusal(Tiny):
         file = self.path("q.jsonl")
         with open(file, "w", encoding="utf-8") as f:
             f.write(question)
-        self.assert_refused(self.dmoerm(*bundle, "--input", file, "--output", file), "is the input")
-        self.assert_refused(self.dmoerm(*bundle, "--output", self.path("runs", "tiny", "bundle", "dmoerm.json"), input=question), "lies in the bundle")
+        self.assert_refused(self.dmoerm(*bundle, "--input", file, "--output", file), "this is the input")
+        self.assert_refused(self.dmoerm(*bundle, "--output", self.path("runs", "tiny", "bundle", "dmoerm.json"), input=question), "this lies in the bundle")
         self.assert_refused(self.dmoerm(*bundle, "--output", self.path("nowhere", "x"), input="no row\n"), "cannot create")
         self.assert_refused(self.dmoerm(*bundle, "--category", "poetry", input=""), "the bundle has: chat")
         for question_in in (dict(input=question), dict(stdin=subprocess.DEVNULL)):
