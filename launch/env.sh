@@ -5,7 +5,11 @@ DMOERM_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 export DMOERM_HOME="${DMOERM_HOME:-${XDG_CACHE_HOME:-$HOME/.cache}/dmoerm}"
 export DMOERM_MODELS="${DMOERM_MODELS:-$DMOERM_HOME/models}"
 export DMOERM_PYTHON="${DMOERM_PYTHON:-$DMOERM_HOME/venv/bin/python}"
-export DMOERM_BUILD="${DMOERM_BUILD:-$DMOERM_ROOT/build/release}"
+if [ -f "$DMOERM_ROOT/CMakeLists.txt" ]; then
+  export DMOERM_BUILD="${DMOERM_BUILD:-$DMOERM_ROOT/build/release}"
+else # installed: this is PREFIX/share/dmoerm
+  export DMOERM_BUILD="${DMOERM_BUILD:-${DMOERM_ROOT%/share/dmoerm}/bin}"
+fi
 
 # shellcheck disable=SC2034  # for the scripts that source this
 DMOERM_VENV="$DMOERM_HOME/venv"  # what setup.sh makes; DMOERM_PYTHON may be another

@@ -72,11 +72,13 @@ void add_ingest(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand("ingest", "Read preference files into one token store (HDF5)");
   verb->footer("Example: dmoerm ingest pairs.jsonl.gz --model DIR --template chatml --out store.h5");
-  CLI::Option* config = verb->add_option("--config", options->config, "YAML configuration of a run");
+  CLI::Option* config = verb->add_option("--config", options->config, "YAML configuration of a run")->type_name(kFile);
   verb->add_option("--set", options->overrides, "Override a key of the configuration")->needs(config);
-  verb->add_option("--out", options->out, "Token store to write");
-  verb->add_option("files", options->files, "JSONL files, plain, .gz or .zst")->excludes(config);
-  verb->add_option("--model", options->run.backbone.dir, "Hugging Face directory with tokenizer.json")->excludes(config);
+  verb->add_option("--out", options->out, "Token store to write")->type_name(kFile);
+  verb->add_option("files", options->files, "JSONL files, plain, .gz or .zst")->type_name(kFile)->excludes(config);
+  verb->add_option("--model", options->run.backbone.dir, "Hugging Face directory with tokenizer.json")
+      ->type_name(kFolder)
+      ->excludes(config);
   verb->add_option("--template", options->run.backbone.chat_template,
                    "Chat template: chatml, llama3, mistral, plain, dmoerm, or a *.json file of launch/pin_chat_template.py")
       ->excludes(config)

@@ -20,7 +20,7 @@ void add_inspect_config(CLI::App& inspect) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = inspect.add_subcommand(
       "config", "Print a configuration after defaults, environment and overrides, or the reference of all keys");
-  verb->add_option("--config", options->file, "YAML configuration");
+  verb->add_option("--config", options->file, "YAML configuration")->type_name(kFile);
   verb->add_option("--set", options->overrides,
                    "Override a key: base.lr=1e-5, data.inputs.0.path=x.jsonl, categories.1.points=[a,b]")
       ->take_all()

@@ -55,9 +55,9 @@ void add_inspect_hidden(CLI::App& inspect) {
       "hidden", "Write the final hidden states of each line of token ids, as tensors \"0\", \"1\", ... of shape [tokens, width]");
   verb->footer(
       "Example: echo '[1, 5, 9]' > ids.jsonl && dmoerm inspect hidden --model DIR --ids ids.jsonl --out states.safetensors");
-  verb->add_option("--model", options->model, "Hugging Face directory of the model")->required();
-  verb->add_option("--ids", options->ids, "JSON lines, each with a list of token ids")->required();
-  verb->add_option("--out", options->out, "File to write (safetensors)")->required();
+  verb->add_option("--model", options->model, "Hugging Face directory of the model")->type_name(kFolder)->required();
+  verb->add_option("--ids", options->ids, "JSON lines, each with a list of token ids")->type_name(kFile)->required();
+  verb->add_option("--out", options->out, "File to write (safetensors)")->type_name(kFile)->required();
   verb->add_option("--layers", options->layers, "Number of layers to use, from the first; 0 = all")
       ->check(CLI::NonNegativeNumber);
   verb->add_option("--device", options->device, "Device to compute on: cpu or cuda");

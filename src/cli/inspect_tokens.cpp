@@ -73,7 +73,7 @@ void add_inspect_tokens(CLI::App& inspect) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = inspect.add_subcommand(
       "tokens", "Print the token ids of each line of standard input (plain text, or a JSON string in quotes) as JSON lists");
-  verb->add_option("--model", options->model, "Directory with tokenizer.json, or the file itself")->required();
+  verb->add_option("--model", options->model, "Directory with tokenizer.json, or the file itself")->type_name(kFile)->required();
   verb->add_flag("--special", options->special,
                  "Read special tokens that are spelled out in the text as tokens; without it they are plain text");
   CLI::Option* add_special = verb->add_flag("--add-special", options->add_special,

@@ -55,10 +55,12 @@ void add_label(CLI::App& app) {
   CLI::App* verb = app.add_subcommand(
       "label", "Ask LLM judges about the pairs of a configuration, in both orders; no question is paid for twice");
   verb->footer("Example: launch/dmoerm label --config my.yaml --dry-run");
-  verb->add_option("--config", options->config, "YAML configuration of a run, with `labels.judges`")->required();
+  verb->add_option("--config", options->config, "YAML configuration of a run, with `labels.judges`")
+      ->type_name(kFile)
+      ->required();
   verb->add_option("--set", options->overrides, "Override a key: --set labels.samples=2");
   verb->add_option("--points", options->points, "Label only these points: category/point, or a category");
-  verb->add_option("--store", options->store, "Label store to use instead of the configuration's");
+  verb->add_option("--store", options->store, "Label store to use instead of the configuration's")->type_name(kFolder);
   verb->add_flag("--dry-run", options->dry_run, "Print requests, tokens and the most they can cost by point; send nothing");
   verb->add_option("--cost-max", options->limits.cost_max, "Most that this run may cost, in labels.currency");
   verb->add_option("--requests-max", options->limits.requests_max, "Most requests of this run");

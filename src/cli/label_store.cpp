@@ -210,7 +210,7 @@ void add_label_store(CLI::App& app) {
   out->add_option("--format", options->format, "Format: jsonl, or csv for spreadsheets (which cannot be imported)")
       ->check(CLI::IsMember({"jsonl", "csv"}))
       ->capture_default_str();
-  out->add_option("--out", options->file, "File to write; without it, standard output");
+  out->add_option("--out", options->file, "File to write; without it, standard output")->type_name(kFile);
   out->add_option("--category", options->category, "Export only labels of this category");
   out->add_option("--point", options->point, "Export only labels of this capability point");
   CLI::App* in =
@@ -219,7 +219,7 @@ void add_label_store(CLI::App& app) {
   in->add_option("FILE", options->file, "JSONL file to read, plain, gzip or zstd")->required();
   in->add_option("--category", options->category, "Category for rows of a points file that name none");
   CLI::App* compare = add("diff", "Count the keys that only one of two stores has, and those with different verdicts", diff);
-  compare->add_option("OTHER", options->other, "Directory of the other store")->required();
+  compare->add_option("OTHER", options->other, "Directory of the other store")->type_name(kFolder)->required();
   compare->add_flag("--all", options->all, "List these keys after the counts");
   json_flag(compare);
   // The verb's name before it was renamed; hidden from the help.

@@ -1,4 +1,5 @@
 // dmoerm: double-layer mixture-of-experts reward models.
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
 #include <cstdio>
@@ -8,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/verbs.h"
+#include "cli/version.h"
 #include "comm/mpi_world.h"
 
 namespace {
@@ -27,7 +29,7 @@ int main(int argc, char** argv) {
   CLI::App app{"Trains, evaluates and applies double-layer mixture-of-experts reward models (DMoERM, arXiv 2403.01197).",
                "dmoerm"};
   app.require_subcommand(1);
-  app.set_version_flag("--version", "dmoerm 0.1.0");
+  app.set_version_flag("--version", fmt::format("dmoerm {} ({})", dmoerm::cli::version(), dmoerm::cli::commit()));
   app.footer("Start with: dmoerm run --config configs/quickstart.yaml");
   dmoerm::cli::add_run(app);
   dmoerm::cli::add_status(app);
@@ -39,6 +41,8 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_label_store(app);
   dmoerm::cli::add_plan(app);
   dmoerm::cli::add_inspect(app);
+  dmoerm::cli::add_completion(app);
+  dmoerm::cli::add_man(app);
   try {
     app.parse(argc, argv);
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw dmoerm::IoError("standard output: not all could be written");

@@ -262,7 +262,7 @@ void add_plan(CLI::App& app) {
       "Example: launch/dmoerm plan --config configs/gpu/llama3-8b.yaml --shape llama3-8b --nodes 8 --gpus-per-node 8 "
       "--groups-per-category 20000\n"
       "  --tokens-per-group 1200 --svg plan.svg");
-  verb->add_option("--config", options->config, "YAML configuration")->required();
+  verb->add_option("--config", options->config, "YAML configuration")->type_name(kFile)->required();
   verb->add_option("--set", options->overrides, "Override a key of the configuration");
   verb->add_option("--nodes", options->nodes, "Number of nodes; default: slurm.nodes")->check(CLI::Range(1, 10000));
   verb->add_option("--gpus-per-node", options->per_node, "Ranks per node, one per GPU; default: slurm.ranks_per_node")
@@ -276,7 +276,7 @@ void add_plan(CLI::App& app) {
                    "Cores per node, where ranks compute on the CPU; default with --ranks: those of this machine")
       ->check(CLI::NonNegativeNumber);
   verb->add_option("--shape", options->shape, "Shape of the backbone, to plan without its files: " + joined(plan::shape_names()));
-  verb->add_option("--store", options->store, "Token store of `dmoerm ingest`; default: the run directory's");
+  verb->add_option("--store", options->store, "Token store of `dmoerm ingest`; default: the run directory's")->type_name(kFile);
   CLI::Option* groups = verb->add_option("--groups-per-category", options->stated.groups_per_category,
                                          "Train groups per category, to plan without data")
                             ->check(CLI::Range(1.0, 1e9));
@@ -288,7 +288,7 @@ void add_plan(CLI::App& app) {
                    "Groups labelled per point, to plan without data; 0 = all of phase 1")
       ->needs(groups)
       ->check(CLI::Range(0.0, 1e9));
-  verb->add_option("--run", options->run, "Run directory whose timeline.jsonl says what tasks really cost");
+  verb->add_option("--run", options->run, "Run directory whose timeline.jsonl says what tasks really cost")->type_name(kFolder);
   verb->add_option("--stops-from", options->stops_from,
                    "Smallest share of its longest training at which a model may stop early; 1 = no early stops")
       ->check(CLI::Range(0.0, 1.0))
@@ -303,8 +303,8 @@ void add_plan(CLI::App& app) {
       ->capture_default_str();
   verb->add_option("--seed", options->seed, "Seed of early stops and failures")->capture_default_str();
   verb->add_option("--lines", options->lines, "Lines of the schedule to print; 0 = none")->capture_default_str();
-  verb->add_option("--svg", options->svg, "File for a drawing of the schedule (SVG)");
-  verb->add_option("--json", options->json, "File for the whole plan (JSON)");
+  verb->add_option("--svg", options->svg, "File for a drawing of the schedule (SVG)")->type_name(kFile);
+  verb->add_option("--json", options->json, "File for the whole plan (JSON)")->type_name(kFile);
   verb->callback([options, groups] {
     init_log(0, 1, "warn");
     options->is_stated = groups->count() > 0;

@@ -54,7 +54,7 @@ void add_run(CLI::App& app) {
   CLI::App* verb = app.add_subcommand(
       "run", "Ingest, train router, bases, experts and aggregators, evaluate, and write the bundle; run again to continue");
   verb->footer("Example: launch/dmoerm --np 2 run --config configs/quickstart.yaml --set base.lr=1e-4");
-  verb->add_option("--config", request->config_file, "YAML configuration")->required();
+  verb->add_option("--config", request->config_file, "YAML configuration")->type_name(kFile)->required();
   verb->add_option("--set", request->overrides, "Override a key: --set experts.train.lr=1e-4");
   verb->add_flag("--update", request->update,
                  "Redo the tasks whose settings or inputs changed, instead of refusing the run directory");

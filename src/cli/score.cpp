@@ -202,10 +202,13 @@ void add_score(CLI::App& app) {
   verb->footer(
       "Example: dmoerm score --bundle runs/quickstart/bundle --prompt \"Where is my order?\" --response \"On its way.\" "
       "--response \"No idea.\"");
-  verb->add_option("--bundle", options->bundle, "Directory of the bundle")->required();
-  CLI::Option* input = verb->add_option(
-      "--input", options->input, "File of JSON lines {\"prompt\", \"responses\"}, plain, .gz or .zst; - = standard input, plain");
-  CLI::Option* output = verb->add_option("--output", options->output, "File for the scores as JSON lines; - = standard output");
+  verb->add_option("--bundle", options->bundle, "Directory of the bundle")->type_name(kFolder)->required();
+  CLI::Option* input =
+      verb->add_option("--input", options->input,
+                       "File of JSON lines {\"prompt\", \"responses\"}, plain, .gz or .zst; - = standard input, plain")
+          ->type_name(kFile);
+  CLI::Option* output =
+      verb->add_option("--output", options->output, "File for the scores as JSON lines; - = standard output")->type_name(kFile);
   verb->add_option("--category", options->category, "Score with this category's model instead of routing");
   CLI::Option* prompt = verb->add_option("--prompt", options->prompt, "One prompt to score; with --response, prints a table");
   CLI::Option* response = verb->add_option("--response", options->responses, "Response to --prompt; may be repeated");

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/program_files.h"
 #include "cli/verbs.h"
 #include "config/reader.h"
 #include "run/slurm_script.h"
@@ -102,11 +103,6 @@ void check(const config::RunConfig& config, const fs::path& run) {
   for (const std::string& hint : hints) fmt::print(stderr, "dmoerm: hint: {}\n", hint);
 }
 
-fs::path project_folder() {
-  const char* folder = std::getenv("DMOERM_ROOT");
-  return fs::absolute(folder != nullptr && *folder != 0 ? folder : DMOERM_SOURCE).lexically_normal();
-}
-
 void submit(const config::RunConfig& config, const fs::path& script, const fs::path& run, const std::string& log_file) {
   const Answer answer = answer_of({"sbatch", "--parsable", script.string()});
   if (answer.exit_code != 0) throw ConfigError(fmt::format("sbatch refused {}: {}", script.string(), answer.text));
@@ -132,10 +128,10 @@ void write_script(const Options& options) {
   check(config, run);
 
   const fs::path folder = run / "slurm";
-  const run::SlurmJob job = {project_folder().string(), fs::current_path().string(),
+  const run::SlurmJob job = {program_folder().string(), fs::current_path().string(),
                              fs::absolute(options.config).lexically_normal().string(), options.overrides,
                              (folder / "%j.log").string()};
-  const fs::path template_file = project_folder() / "launch" / "slurm" / "dmoerm.sbatch";
+  const fs::path template_file = program_folder() / "launch" / "slurm" / "dmoerm.sbatch";
   const std::string text = run::slurm_script(config, job, read_file(template_file));
   fs::create_directories(folder);  // Slurm does not make the log's folder
   const fs::path script = options.out.empty() ? folder / "job.sbatch" : fs::path(options.out);
@@ -156,18 +152,20 @@ void write_script(const Options& options) {
 
 void add_slurm(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* verb =
-      app.add_subcommand("slurm", "Write the Slurm job script of a run from the section `slurm` of its configuration, and submit it");
+  CLI::App* verb = app.add_subcommand(
+      "slurm", "Write the Slurm job script of a run from the section `slurm` of its configuration, and submit it");
   verb->footer("Example: launch/dmoerm slurm --config my.yaml --set slurm.nodes=4 --submit");
-  verb->add_option("--config", options->config, "YAML configuration of the run")->required();
+  verb->add_option("--config", options->config, "YAML configuration of the run")->type_name(kFile)->required();
   verb->add_option("--set", options->overrides, "Override a key: --set slurm.time=12:00:00");
-  verb->add_option("--out", options->out, "File of the script; default: slurm/job.sbatch in the run's directory");
+  verb->add_option("--out", options->out, "File of the script; default: slurm/job.sbatch in the run's directory")
+      ->type_name(kFile);
   verb->add_flag("--submit", options->submit, "Submit the script with sbatch");
   verb->callback([options] { write_script(*options); });
 
   CLI::App* old_name = app.add_subcommand("launch", "")->group("");  // not listed
   old_name->prefix_command();
-  old_name->callback([] { throw ConfigError("the verb `launch --slurm` is now called slurm: dmoerm slurm --config my.yaml --submit"); });
+  old_name->callback(
+      [] { throw ConfigError("the verb `launch --slurm` is now called slurm: dmoerm slurm --config my.yaml --submit"); });
 }
 
 }  // namespace dmoerm::cli

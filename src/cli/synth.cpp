@@ -41,7 +41,7 @@ void add_synth(CLI::App& app) {
   synth::SynthOptions& o = arguments->options;
   CLI::App* verb = app.add_subcommand("synth", "Make preference data in plain English with planted, partly opposite preferences");
   verb->option_defaults()->always_capture_default();
-  verb->add_option("--out", arguments->out, "File to write (.jsonl)")->required();
+  verb->add_option("--out", arguments->out, "File to write (.jsonl)")->type_name(kFile)->required();
   verb->add_option("--groups", o.groups, "Prompts per category, over all splits");
   verb->add_option("--responses", o.responses, "Responses per prompt");
   verb->add_option("--categories", o.categories, "Number of categories, 2 to 6");

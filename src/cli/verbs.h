@@ -4,6 +4,10 @@
 
 namespace dmoerm::cli {
 
+/// What stands in the help for the value of an option that takes a path, and makes completion offer files: ->type_name(kFile).
+inline constexpr const char* kFile = "FILE";
+inline constexpr const char* kFolder = "DIR";
+
 void add_run(CLI::App& app);
 void add_status(CLI::App& app);
 void add_slurm(CLI::App& app);
@@ -14,6 +18,8 @@ void add_score(CLI::App& app);
 void add_label_store(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_completion(CLI::App& app);
+void add_man(CLI::App& app);
 // The verbs of `inspect`.
 void add_inspect_tokens(CLI::App& inspect);
 void add_inspect_hidden(CLI::App& inspect);

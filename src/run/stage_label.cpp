@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/program_files.h"
 #include "config/identity.h"
 #include "label/label_report.h"
 #include "label/progress_line.h"
@@ -28,7 +29,7 @@ constexpr std::int64_t kQuicklyCounted = 10'000;  // questions
 
 fs::path judge_folder() {
   const char* folder = std::getenv("DMOERM_JUDGE_DIR");
-  return folder != nullptr && *folder != 0 ? folder : DMOERM_SOURCE "/configs/judge";
+  return folder != nullptr && *folder != 0 ? fs::path(folder) : program_folder() / "configs" / "judge";
 }
 
 judge::TokenCounter counter_of(const std::string& directory) {

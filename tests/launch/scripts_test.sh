@@ -70,6 +70,14 @@ for wait_s in 0 0.1 0.5 2; do
   [[ $code == 3 ]] || { cat "$scratch/out" && fail "a signal after $wait_s s ends with code $code, not 3"; }
 done
 
+# What the doctor finds. mpirun is the stand-in above, which fails.
+echo 'avx9000' >"$scratch/empty/instruction_sets.txt"
+doctor=(env PATH="$scratch/bin:$PATH" DMOERM_BUILD="$scratch/empty" DMOERM_PYTHON="$scratch/no-python" DMOERM_HOME="$scratch/no/home" DMOERM_DISK_FREE_GIB_MIN=99999999 "$root/launch/dev" doctor)
+expect "the doctor misses what a program for another processor needs" 1 "it lacks avx9000:" "${doctor[@]}"
+expect "the doctor misses a launcher that works" 1 "missing  mpirun starts processes" "${doctor[@]}"
+expect "the doctor misses room" 1 "missing  99999999 GiB for Python packages in $scratch/no/home" "${doctor[@]}"
+[[ -e /dev/nvidiactl ]] || grep -q '^none     NVIDIA driver' "$scratch/out" || fail "the doctor says nothing about a GPU"
+
 # Set-up in an empty home, without a package index.
 setup=(env -u DMOERM_PYTHON -u DMOERM_MODELS -u PIP_FIND_LINKS PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 DMOERM_SKIP_PACKAGES=1 DMOERM_HOME="$scratch/place")
 expect "set-up says that the disk is full" 1 "free some" "${setup[@]}" DMOERM_DISK_FREE_GIB_MIN=99999999 "$root/launch/setup.sh"
