@@ -5,6 +5,8 @@
 #include <map>
 
 #include "base/rng.h"
+#include "nn/attention_cpu.h"
+#include "nn/attention_generic.h"
 #include "nn/backbone.h"
 #include "nn/ops.h"
 #include "nn/pairwise_loss.h"
