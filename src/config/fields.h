@@ -107,7 +107,7 @@ template <class Visit, Like<InputConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("path", c.path, required_path(), groups, "File of JSON lines, plain or compressed (.gz, .zst).");
-  visit("form", c.form, any(), groups,
+  visit("format", c.format, any(), groups,
         "Data format of the file, one of those that `dmoerm ingest --formats` lists; auto detects it from the first rows.");
   visit("category", c.category, any(), groups, "Category of all rows of the file; empty means that each row names its own.");
   visit("split", c.split, one_of(c.split), groups,

@@ -30,6 +30,7 @@ inline constexpr auto kRenamedKeys = std::to_array<RenamedKey>({
     {"labels.judges.via", "labels.judges.api"},
     {"cluster.limit_s", "cluster.timeout_s"},
     {"cluster.wire", "cluster.gradient_dtype"},
+    {"data.inputs.form", "data.inputs.format"},
 });
 
 /// The row of an old key; nullptr if the key was never one. @param key  dotted, list elements with or without their number

@@ -30,7 +30,7 @@ struct ComputeConfig {
 /// One input file.
 struct InputConfig {
   std::string path;
-  std::string form = "auto";
+  std::string format = "auto";
   std::string category;
   InputSplit split = InputSplit::own;
   double weight = 1.0;

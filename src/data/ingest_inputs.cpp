@@ -107,7 +107,7 @@ std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const
                                              const std::function<void(const preference::Dropped&)>& on_dropped) {
   std::vector<IngestReport::Input> inputs;
   for (const config::InputConfig& input : request.data.inputs) {
-    preference::GroupReader reader(input.path, input.form, on_dropped);
+    preference::GroupReader reader(input.path, input.format, on_dropped);
     IngestReport::Input about{input.path, "(no rows)", 0, {}};
     while (auto group = reader.next()) {
       InputGroup item{std::move(*group), {}, {}, {}};

@@ -413,7 +413,7 @@ TEST(RunConfig, SaysWhichValuesDiffer) {
             "categories.0.points: [tone, logic] before, [tone] now\n"
             "base.lr: 1e-05 before, 2e-05 now\n"
             "data.inputs.1.path: absent before, /base/b now\n"
-            "data.inputs.1.form: absent before, auto now\n"
+            "data.inputs.1.format: absent before, auto now\n"
             "data.inputs.1.category: absent before, \"\" now\n"
             "data.inputs.1.split: absent before, \"\" now\n"
             "data.inputs.1.weight: absent before, 1 now");
