@@ -183,7 +183,7 @@ TEST_F(Planning, PutsOnlySettingsThatAffectAStageIntoItsIdentity) {
   config_.labels.judges[0].endpoints.resize(1);
   config_.data.inputs.push_back({write("rows.jsonl", ""), "auto", "", config::InputSplit::own, 1.0});
   const data::TokenStore store = this->store();
-  const LabelPlan labels = {{"label/chat/tone", TaskIdentity{{{"task", "label/chat/tone"}}, {}}}};
+  const ExternalTasks labels = {{"label/chat/tone", TaskIdentity{{{"task", "label/chat/tone"}}, {}}}};
   const auto keys_of = [&](const config::RunConfig& config, const ComputedOn& on) {
     std::map<std::string, std::string> keys;
     try {
