@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "cli/command_tree.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
@@ -46,10 +48,13 @@ std::string options_of(const Command& command) {
   return text;
 }
 
-std::string section(const Command& command) {
+/// A verb, without what CLI11 hands down to it from the program: --help and, if it has none of its own, the footer.
+std::string section(const Command& program, const Command& verb) {
+  Command command = verb;
+  std::erase_if(command.options, [](const CommandOption& option) { return std::ranges::count(option.names, "--help") > 0; });
   std::string text = fmt::format(".SS dmoerm {}\n{}\n", roff(command.words), roff(command.help));
   text += options_of(command);
-  if (!command.footer.empty()) text += fmt::format(".PP\n.nf\n{}\n.fi\n", roff(command.footer));
+  if (command.footer != program.footer) text += fmt::format(".PP\n.nf\n{}\n.fi\n", roff(command.footer));
   return text;
 }
 
@@ -85,7 +90,7 @@ std::string man_page(const Command& program, const std::string& version) {
   text += fmt::format(".SH DESCRIPTION\n{}\n.PP\n{}\n", roff(program.help), roff(program.footer));
   text += ".SH OPTIONS\n" + options_of(program) + ".SH VERBS\n";
   for (const Command* command : all_commands(program)) {
-    if (command != &program) text += section(*command);
+    if (command != &program) text += section(program, *command);
   }
   return text + kExitStatus + kEnvironment;
 }
