@@ -1,5 +1,5 @@
 // A bundle must have the chat template that the inputs were read with.
-#include "run/make_bundle.h"
+#include "run/stage_bundle.h"
 
 #include <gtest/gtest.h>
 
