@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
                      {"comm_seconds", values[3]},
                      {"comm_bytes", values[4]}});
   }
-  const nn::Weights& weights = t.backbone->weights();
+  const nn::Weights& weights = t.model.backbone().weights();
   const auto mib = [](std::int64_t floats) { return static_cast<double>(floats) * sizeof(float) / (1 << 20); };
   fmt::print("{}\n", nlohmann::json{{"ranks", ranks},
                                     {"seconds", outcome[0].seconds},
