@@ -28,7 +28,8 @@ fs::path template_file(const config::LabelsConfig& config, const fs::path& folde
 
 std::vector<AnswerForm> answer_forms_of(const config::JudgeConfig& judge) {
   if (judge.answer == config::AnswerMode::verdict_line) return {AnswerForm::verdict_line};
-  if (judge.answer == config::AnswerMode::json_schema || judge.api == config::JudgeApi::batch) return {AnswerForm::json_schema};  // a batch has one form
+  if (judge.answer == config::AnswerMode::json_schema || judge.api == config::JudgeApi::batch)
+    return {AnswerForm::json_schema};  // a batch has one form
   return {AnswerForm::json_schema, AnswerForm::verdict_line};
 }
 

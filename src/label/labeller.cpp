@@ -137,7 +137,8 @@ struct Labeller::Impl {
         return false;
       }
       judge::Judge& judge = judges[held->slot.judge];
-      if (judge.backend->full() || (judge.config.api == config::JudgeApi::online && online_pending() >= kPendingMax)) return false;
+      if (judge.backend->full() || (judge.config.api == config::JudgeApi::online && online_pending() >= kPendingMax))
+        return false;
       if (!judge.answer_form_known && judge.backend->pending() > 0) return false;  // the first reply decides the answer form
       if (held->answer_form != judge.answer_form) {                                // it was built before that was decided
         ++progress.points[held->point].outstanding;

@@ -17,7 +17,8 @@ Load training_load(const config::TrainConfig& train, const config::ClusterConfig
   load.adapted_layers = train.tuning == config::Tuning::full ? 0 : static_cast<double>(train.lora_layers);
   load.trunk_groups = std::min(training.groups, steps * load.groups_per_step) + evaluated;
   load.adapter_rank = static_cast<double>(train.lora_rank);
-  load.shard = train.shard, load.recompute = train.gradient_checkpointing, load.bytes_sent = cluster.gradient_dtype == config::Dtype::bfloat16 ? 2 : 4;
+  load.shard = train.shard, load.recompute = train.gradient_checkpointing,
+  load.bytes_sent = cluster.gradient_dtype == config::Dtype::bfloat16 ? 2 : 4;
   return load;
 }
 

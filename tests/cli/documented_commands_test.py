@@ -30,9 +30,10 @@ class Program:
 
     @functools.cached_property
     def keys(self):
-        """Every key of the reference, with list elements as [] and without."""
+        """Every key and section of the reference, with list elements as [] and without."""
         done = subprocess.run([self.path, "inspect", "config", "--reference"], capture_output=True, text=True, check=True)
         keys = set(re.findall(r"^\| `([^`]+)` \|", done.stdout, re.MULTILINE))
+        keys |= {key[:place] for key in keys for place, character in enumerate(key) if character == "."}
         return keys | {key.replace("[]", "") for key in keys}
 
 

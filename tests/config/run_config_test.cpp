@@ -140,7 +140,8 @@ TEST(RunConfig, ReadsTheExamplesOfTheLabellingPage) {
   EXPECT_EQ(config.backbone.dir, "/nowhere/model");  // need not exist
   EXPECT_EQ(config.labels.judges.at(0).endpoints.at(0).url, "http://127.0.0.1:8000/v1");
   const std::string without_labels = smallest.substr(0, smallest.find("labels:\n"));
-  const RunConfig limited = parse_run_config(without_labels + yaml_after(page, "More judges, and limits:"), "c.yaml", "/", {});
+  const RunConfig limited =
+      parse_run_config(without_labels + yaml_after(page, "Several judges, with limits:"), "c.yaml", "/", {});
   EXPECT_EQ(limited.labels.judges.size(), 2U);
   EXPECT_EQ(limited.labels.budget.cost_max, 200);
 }
@@ -353,7 +354,8 @@ struct Randomizer {
       static const std::vector<std::string> kTexts = {"a b",  "\"quoted\"", "back\\slash", "x: y",     "# no",  "${A}",  "$${A}",
                                                       "null", "007",        "-",           "é ü 日本", "'",     "{",     "[a]",
                                                       "&x",   "*x",         "%",           "@",        " lead", "trail "};
-      value = rule.is_name   ? "n" + std::to_string(rng.next())
+      value = rule.or_file   ? rule.words[rng.below(rule.words.size())]
+              : rule.is_name ? "n" + std::to_string(rng.next())
               : rule.is_path ? "/" + kTexts[rng.below(kTexts.size())]
                              : kTexts[rng.below(kTexts.size())];
     } else if constexpr (std::same_as<T, bool>) {
@@ -492,7 +494,7 @@ TEST(RunConfig, AnOldKeyIsAnsweredWithItsNewName) {
     EXPECT_EQ(std::find(keys.begin(), keys.end(), old_key), keys.end()) << old_key;
     EXPECT_EQ(old_key.substr(0, old_key.rfind('.') + 1), new_key.substr(0, new_key.rfind('.') + 1)) << "another section";
     const auto written = [](std::string key) {
-      for (const std::string list : {"categories.", "labels.judges."}) {
+      for (const std::string list : {"categories.", "labels.judges.", "data.inputs."}) {
         if (key.starts_with(list)) key.insert(list.size(), "0.");
       }
       return key;

@@ -368,7 +368,9 @@ TEST_F(IngestFolder, CountsCutsAndContradictions) {
   IngestRequest r =
       request({write("p.jsonl", row(words, "a", "b") + row("short one", words, "b") + row("short", words + "x", words + "y")),
                write("n.jsonl", both + "\n")});
-  r.data.max_length = 64, r.data.min_prompt_tokens = 4;
+  r.data.max_length = 64;
+  r.data.min_prompt_tokens = 4;
+  r.data.inputs[0].split = config::InputSplit::train;
   const IngestReport report = ingest(r);
   EXPECT_EQ(report.cut.at("default").at("prompts"), 1);
   EXPECT_EQ(report.cut.at("default").at("responses"), 1);
@@ -377,6 +379,22 @@ TEST_F(IngestFolder, CountsCutsAndContradictions) {
   const TokenStore s = store();
   EXPECT_EQ(s.group(0).prefix.size() + 2, 64U);
   EXPECT_EQ(s.group(0).prompt.size(), s.group(0).prefix.size()) << "the router reads the same cut prompt";
+}
+
+TEST_F(IngestFolder, KeepsTestTextsWholeAsTheScorerCutsThemItself) {
+  std::string words;
+  for (int i = 0; i < 200; ++i) words += "w" + std::to_string(i) + " ";
+  IngestRequest r = request({write("p.jsonl", row(words, "a", "b"))});
+  r.data.max_length = 64;
+  r.data.min_prompt_tokens = 4;
+  r.data.inputs[0].split = config::InputSplit::test;
+  const IngestReport report = ingest(r);
+  EXPECT_EQ(report.cut.at("default").at("prompts"), 1) << "the report still says what will be cut";
+  const TokenStore s = store();
+  const TokenGroup group = s.group(0);
+  EXPECT_EQ(group.prompt.size(), 201U);
+  EXPECT_EQ(group.prefix.size(), group.prompt.size());
+  EXPECT_EQ(group.responses.size(), 2U);
 }
 
 TEST_F(IngestFolder, CountsVerdictsByOutcome) {
