@@ -11,7 +11,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string text(reinterpret_cast<const char*>(data), size);
   const std::string smallest = "backbone: {dir: m}\ndata: {inputs: [{path: a}]}\ncategories: [{name: c, points: [p]}]\n";
-  using namespace dmoerm::config;
+  using namespace dmoerm;
   for (const bool as_override : {false, true}) {
     config::RunConfig config;
     try {

@@ -12,7 +12,7 @@
 
 namespace {
 
-using namespace dmoerm::label;
+using namespace dmoerm;
 
 void demand(bool good) {
   if (!good) std::abort();
@@ -23,7 +23,7 @@ void check(const std::optional<double>& number) { demand(!number || (std::isfini
 void check_line(const std::string& line, std::size_t bytes_max) {
   demand(line.size() <= bytes_max + 3);
   for (const char c : line) demand(static_cast<unsigned char>(c) >= 0x20 && c != 0x7f);
-  demand(!nlohmann::json(line).dump().empty());  // throws if it is no UTF-8
+  demand(!nlohmann::json(line).dump().empty());  // throws if it is not valid UTF-8
 }
 
 }  // namespace
