@@ -19,7 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kGolden = fs::path(DMOERM_SHARED) / "golden";
+using test::golden;
 constexpr double kTolerance = 2e-5;  // transformers disagrees with itself by 2e-6
 
 std::vector<std::int32_t> ids_of(const at::Tensor& row, std::int64_t length) {
@@ -32,8 +32,8 @@ double largest_gap(const at::Tensor& a, const at::Tensor& b) { return (a.cpu() -
 class GoldenBackbone : public testing::TestWithParam<const char*> {};
 
 TEST_P(GoldenBackbone, HiddenStatesAgreeWithTransformersInBothConfigSpellings) {
-  DMOERM_NEEDS(kGolden);
-  const fs::path dir = kGolden / "models" / GetParam();
+  const fs::path dir = golden(std::string("models/") + GetParam());
+  DMOERM_NEEDS(dir);
   const auto io = nn::SafetensorsReader::open(dir / "io.safetensors");
   const at::Tensor ids = io.load("input_ids"), lengths = io.load("lengths"), expected = io.load("last_hidden_state");
   for (const char* config : {"config.json", "config_v4.json"}) {
@@ -59,29 +59,31 @@ TEST_P(GoldenBackbone, HiddenStatesAgreeWithTransformersInBothConfigSpellings) {
 INSTANTIATE_TEST_SUITE_P(Families, GoldenBackbone, testing::Values("llama", "llama3_rope", "qwen2", "qwen3", "mistral", "bert"),
                          [](const auto& family) { return std::string(family.param); });
 
-TEST(GoldenDecoders, HiddenStatesInBfloat16AreNearThoseOfFloat32) {
-  DMOERM_NEEDS(kGolden);
-  for (const char* family : {"llama", "llama3_rope", "qwen2", "qwen3", "mistral"}) {
-    const fs::path dir = kGolden / "models" / family;
-    const auto io = nn::SafetensorsReader::open(dir / "io.safetensors");
-    const at::Tensor ids = io.load("input_ids"), lengths = io.load("lengths"), expected = io.load("last_hidden_state");
-    const auto backbone = Backbone::load(dir, test::test_device(), 0, at::kBFloat16);
-    for (std::int64_t i = 0; i < ids.size(0); ++i) {
-      const auto length = lengths[i].item<std::int64_t>();
-      data::PackedBatch batch;
-      data::append_sequence(batch, ids_of(ids[i], length), true);
-      const at::Tensor reference = expected[i].narrow(0, 0, length), states = backbone->hidden(batch);
-      EXPECT_LT(((states - reference).norm() / reference.norm()).item<double>(), 0.02) << family << " sequence " << i;
-    }
+class GoldenDecoder : public testing::TestWithParam<const char*> {};
+
+TEST_P(GoldenDecoder, HiddenStatesInBfloat16AreNearThoseOfFloat32) {
+  const fs::path dir = golden(std::string("models/") + GetParam());
+  DMOERM_NEEDS(dir);
+  const auto io = nn::SafetensorsReader::open(dir / "io.safetensors");
+  const at::Tensor ids = io.load("input_ids"), lengths = io.load("lengths"), expected = io.load("last_hidden_state");
+  const auto backbone = Backbone::load(dir, test::test_device(), 0, at::kBFloat16);
+  for (std::int64_t i = 0; i < ids.size(0); ++i) {
+    const auto length = lengths[i].item<std::int64_t>();
+    data::PackedBatch batch;
+    data::append_sequence(batch, ids_of(ids[i], length), true);
+    const at::Tensor reference = expected[i].narrow(0, 0, length), states = backbone->hidden(batch);
+    EXPECT_LT(((states - reference).norm() / reference.norm()).item<double>(), 0.02) << "sequence " << i;
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(Families, GoldenDecoder, testing::Values("llama", "llama3_rope", "qwen2", "qwen3", "mistral"),
+                         [](const auto& family) { return std::string(family.param); });
+
 TEST(GoldenLora, AdaptersOfPeftGiveThePeftHiddenStates) {
-  DMOERM_NEEDS(kGolden);
-  const auto backbone = Backbone::load(kGolden / "models" / "llama", test::test_device());
+  const auto backbone = Backbone::load(golden("models/llama"), test::test_device());
   for (const char* kind : {"feature", "seqcls"}) {
-    const auto io = nn::SafetensorsReader::open(kGolden / "lora" / kind / "io.safetensors");
-    const RewardModel expert = RewardModel::load(kGolden / "lora" / kind, {[&] { return backbone; }, {}});
+    const auto io = nn::SafetensorsReader::open(golden(std::string("lora/") + kind) / "io.safetensors");
+    const RewardModel expert = RewardModel::load(golden(std::string("lora/") + kind), {[&] { return backbone; }, {}});
     const at::Tensor ids = io.load("input_ids"), mask = io.load("attention_mask"), expected = io.load("last_hidden_state");
     data::PackedBatch batch;
     std::vector<std::int64_t> lengths;
@@ -106,9 +108,8 @@ TEST(GoldenLora, AdaptersOfPeftGiveThePeftHiddenStates) {
 std::string step_name(const std::string& peft) { return peft.substr(std::string("base_model.model.").size()); }
 
 TEST(GoldenStep, LossAndGradientsOfAPairwiseStepAgreeWithPeft) {
-  DMOERM_NEEDS(kGolden);
-  const auto backbone = Backbone::load(kGolden / "models" / "llama", test::test_device());
-  const auto step = nn::SafetensorsReader::open(kGolden / "train" / "step.safetensors");
+  const auto backbone = Backbone::load(golden("models/llama"), test::test_device());
+  const auto step = nn::SafetensorsReader::open(golden("train/step.safetensors"));
   LoraSpec lora{4, 8.0, 0.0};
   const test::Expert expert(backbone->spec(), lora), gradient(backbone->spec(), lora);
   const auto named = [&](const test::Expert& e) {  // the head last

@@ -169,7 +169,7 @@ TEST(ChatTemplate, NamesTheTokensThatTheTokenizerLacks) {
 }
 
 TEST(ChatTemplate, GivesCheckedIdsWithARealVocabulary) {
-  const auto path = std::filesystem::path(DMOERM_SHARED) / "golden/tokenizers/tiny_digits_bytelevel.json";
+  const auto path = test::golden("tokenizers/tiny_digits_bytelevel.json");
   DMOERM_NEEDS(path);
   const Tokenizer tokenizer = Tokenizer::load(path);
   const std::vector<preference::Message> prompt = {{"user", "Hello world"}};

@@ -21,7 +21,7 @@ namespace {
 using Ids = std::vector<std::int32_t>;
 using nlohmann::json;
 
-std::filesystem::path golden() { return std::filesystem::path(DMOERM_SHARED) / "golden/tokenizers"; }
+std::filesystem::path golden() { return test::golden("tokenizers"); }
 
 /// The directory of a real tokenizer, from the environment or where the set-up script puts it.
 std::filesystem::path real(const char* variable, const char* folder) {

@@ -11,7 +11,7 @@
 namespace dmoerm::train {
 namespace {
 
-const std::filesystem::path kStep = std::filesystem::path(DMOERM_SHARED) / "golden" / "train" / "step.safetensors";
+const std::filesystem::path kStep = test::golden("train/step.safetensors");
 
 TEST(GoldenAdamW, GivesThePytorchParametersAfterThreeSteps) {
   DMOERM_NEEDS(kStep);
