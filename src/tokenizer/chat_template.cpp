@@ -214,8 +214,8 @@ ChatTemplate::ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bo
   if (source == kSources.end()) {
     if (!name.ends_with(".json") && name.find('/') == std::string_view::npos)
       throw ConfigError(
-          fmt::format("chat template \"{}\" is unknown; expected one of {}, or a file that launch/pin_chat_template.py wrote", name,
-                      fmt::join(names(), ", ")));
+          fmt::format("chat template \"{}\" is unknown; expected one of {}, or a file that launch/pin_chat_template.py wrote",
+                      name, fmt::join(names(), ", ")));
     *this = ChatTemplate(ChatForm::load(name), tokenizer, special_in_text);
     return;
   }
