@@ -192,6 +192,7 @@ void add_label_store(CLI::App& app) {
   verb->footer("Example: dmoerm label-store stats runs/labels");
   const auto add = [&](const char* name, const char* what, void (*work)(const Options&)) {
     CLI::App* action = verb->add_subcommand(name, what);
+    action->footer(fmt::format("Example: dmoerm label-store {} runs/labels", name));
     action->add_option("DIR", options->directory, "Directory of the label store")->required();
     action->callback([options, work] { work(*options); });
     return action;
@@ -219,6 +220,7 @@ void add_label_store(CLI::App& app) {
   in->add_option("FILE", options->file, "JSONL file to read, plain, gzip or zstd")->required();
   in->add_option("--category", options->category, "Category for rows of a points file that name none");
   CLI::App* compare = add("diff", "Count the keys that only one of two stores has, and those with different verdicts", diff);
+  compare->footer("Example: dmoerm label-store diff runs/labels other/labels");
   compare->add_option("OTHER", options->other, "Directory of the other store")->type_name(kFolder)->required();
   compare->add_flag("--all", options->all, "List these keys after the counts");
   json_flag(compare);

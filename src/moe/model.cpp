@@ -60,7 +60,7 @@ GroupScore Model::score(const TokenTexts& texts, const std::string& name) const 
   if (!name.empty()) {
     chosen = &category(name);
   } else if (result.route.category >= 0) {
-    chosen = &categories[static_cast<std::size_t>(result.route.category)];
+    chosen = &category(router.categories()[static_cast<std::size_t>(result.route.category)]);
   }
   const PackedTexts packed(texts, chosen == nullptr ? fallback.backbone() : chosen->backbone(), limits);
   result.responses = without_rewards(packed);
@@ -105,7 +105,7 @@ Model assemble(const ModelFiles& files, const nn::BackboneSource& source, const 
       category.experts.push_back(nn::RewardModel::load(directory, {[&] { return base; }, source.own}));
     model.categories.push_back(std::move(category));
   }
-  model.fallback = nn::RewardModel::load(files.fallback, source);
+  if (!files.fallback.empty()) model.fallback = nn::RewardModel::load(files.fallback, source);
   model.fallback_stats = files.fallback_stats;
   return model;
 }

@@ -9,7 +9,6 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -99,7 +98,7 @@ struct ModelFiles {
   };
   std::filesystem::path router;
   std::vector<CategoryFiles> categories;
-  std::filesystem::path fallback;
+  std::filesystem::path fallback;  ///< empty: the model is assembled without one
   ScoreStats fallback_stats;
 };
 

@@ -32,7 +32,7 @@ Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, in
 }
 
 Load fitting_load(const config::AggregatorConfig& aggregator, int models) {
-  constexpr double kFits = 6;  // model::kFolds and one
+  constexpr double kFits = 6;  // moe::kFolds and one
   Load load;
   load.fit_steps = kFits * static_cast<double>(aggregator.steps_max * aggregator.groups_per_step), load.models = models;
   return load;

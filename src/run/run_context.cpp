@@ -115,13 +115,12 @@ nn::RewardModel RunContext::load_model(const std::string& task) {
   return loaded_;
 }
 
-std::shared_ptr<const moe::Model> RunContext::assemble_model() {
-  if (assembled_) return assembled_;
-  release_models();
+moe::ModelFiles RunContext::model_files(const std::vector<std::string>& categories) const {
   moe::ModelFiles files;
   files.router = directory_.task("router");
   for (std::size_t i = 0; i < config_.categories.size(); ++i) {
     const config::CategoryConfig& c = config_.categories[i];
+    if (std::ranges::find(categories, c.name) == categories.end()) continue;
     const nlohmann::json metrics = directory_.metrics("aggregator/" + c.name);
     const std::string chosen = metrics.at("chosen");
     moe::ModelFiles::CategoryFiles category{.name = c.name,
@@ -134,12 +133,31 @@ std::shared_ptr<const moe::Model> RunContext::assemble_model() {
       category.experts.push_back(directory_.task(expert_task(static_cast<std::int32_t>(i), p)) / c.points[p]);
     files.categories.push_back(std::move(category));
   }
+  return files;
+}
+
+std::shared_ptr<const moe::Model> RunContext::assemble_model(const std::vector<std::string>& categories) {
+  return assemble(categories, model_files(categories));
+}
+
+std::shared_ptr<const moe::Model> RunContext::assemble_model() {
+  std::vector<std::string> names;
+  for (const config::CategoryConfig& c : config_.categories) names.push_back(c.name);
+  moe::ModelFiles files = model_files(names);
   files.fallback = directory_.task("single");
   files.fallback_stats = moe::stats_of(directory_.metrics("single").at("score"));
+  names.emplace_back("fallback");
+  return assemble(names, files);
+}
+
+std::shared_ptr<const moe::Model> RunContext::assemble(const std::vector<std::string>& parts, const moe::ModelFiles& files) {
+  if (assembled_ && assembled_parts_ == parts) return assembled_;
+  release_models();
   const moe::ScoringLimits limits{{config_.data.max_length, config_.data.min_prompt_tokens,
                                    nlohmann::json::parse(store_.provenance()).value("head_tokens", std::int64_t{0})},
                                   config_.compute.micro_batch_tokens};
   assembled_ = std::make_shared<const moe::Model>(moe::assemble(files, backbones(), limits));
+  assembled_parts_ = parts;
   return assembled_;
 }
 

@@ -33,6 +33,8 @@ class RunContext {
   nn::RewardModel load_model(const std::string& task);
   /// The finished double-layer model of this run. Kept until another model is made or loaded.
   std::shared_ptr<const moe::Model> assemble_model();
+  /// The same with some categories only and without the fallback, for memory that does not hold all backbones.
+  std::shared_ptr<const moe::Model> assemble_model(const std::vector<std::string>& categories);
   /// A scorer for groups of the store, for phases 1 to 3.
   [[nodiscard]] train::GroupScorer scorer(comm::Communicator& ranks) {
     return {store_, config_.compute.micro_batch_tokens, trunks_, ranks};
@@ -57,6 +59,9 @@ class RunContext {
   std::shared_ptr<nn::Backbone> read_backbone() const;
   /// The pretrained backbone, and copies of it to train.
   nn::BackboneSource backbones();
+  /// Where the parts of some categories lie in the run directory.
+  [[nodiscard]] moe::ModelFiles model_files(const std::vector<std::string>& categories) const;
+  std::shared_ptr<const moe::Model> assemble(const std::vector<std::string>& parts, const moe::ModelFiles& files);
   /// Free every model but the pretrained backbone.
   void release_models();
 
@@ -65,6 +70,7 @@ class RunContext {
   train::TaskLine line_;
   std::string loaded_task_;
   nn::RewardModel loaded_;
+  std::vector<std::string> assembled_parts_;  ///< what `assembled_` was assembled of
   std::shared_ptr<const moe::Model> assembled_;
 };
 

@@ -67,12 +67,54 @@ class Evaluation {
     return train::labelled_groups(context_.store(), category_, train::Subset::test, label, context_.config());
   }
 
-  /// Score with the double-layer model and its own routing, and with the parts of it that the report shows separately.
+  /// Score with the double-layer model and its own routing, and with the parts of it that the report shows separately. Categories
+  /// that have backbones of their own are loaded one after the other, because memory may not hold all of them.
   void score_with_the_whole_model() {
-    const std::shared_ptr<const moe::Model> whole = context_.assemble_model();
-    const moe::Model& model = *whole;
+    std::vector<std::string> all;
+    for (const config::CategoryConfig& c : context_.config().categories) all.push_back(c.name);
+    const bool apart = context_.config().base.tuning == config::Tuning::full;
+    const std::string& own = context_.category(category_).name;
+    const std::map<std::string, std::vector<std::int64_t>> routed =
+        route(*context_.assemble_model(apart ? std::vector{own} : all));
+    for (const std::string& name : all) {
+      const auto found = routed.find(name);
+      if (found == routed.end() && name != own) continue;
+      const std::shared_ptr<const moe::Model> model = context_.assemble_model(apart ? std::vector{name} : all);
+      if (name == own) score_with_parts(*model, model->category(own));
+      if (found == routed.end()) continue;
+      for (const std::int64_t index : found->second) {
+        if (stop_requested()) return;
+        std::vector<float>& rewards = rewards_[index]["dmoerm"];
+        for (const moe::Score& score : model->score(own_.at(index), name).responses)
+          rewards.push_back(static_cast<float>(score.reward));
+      }
+    }
+    models_.insert({"dmoerm", "oracle_route", "mean", "linear", "mlp"});
+    score_with("single", "single");
+    if (const auto unsure = routed.find(""); unsure != routed.end()) {
+      for (const std::int64_t index : unsure->second) rewards_[index]["dmoerm"] = rewards_[index]["single"];
+    }
+  }
+
+  /// Groups of this rank by the category that the router picks; "" if it is unsure.
+  std::map<std::string, std::vector<std::int64_t>> route(const moe::Model& model) {
     limits_ = model.limits;
-    const moe::Category& own = model.category(context_.category(category_).name);
+    const auto name_of = [&](std::int32_t category) {
+      return category < 0 ? std::string() : model.router.categories()[static_cast<std::size_t>(category)];
+    };
+    std::map<std::string, std::vector<std::int64_t>> routed;
+    for (const auto& [index, texts] : own_) {
+      if (stop_requested()) break;
+      const moe::Route route = model.route(texts.prompt);
+      routed[name_of(route.category)].push_back(index);
+      routes_[index] = {
+          {"category", name_of(route.category)}, {"likeliest", name_of(route.likeliest)}, {"confidence", route.confidence}};
+    }
+    return routed;
+  }
+
+  /// Score with each expert of the category, and with each kind of aggregator over them.
+  void score_with_parts(const moe::Model& model, const moe::Category& own) {
     std::map<std::string, moe::Aggregator> aggregators;
     for (const char* kind : kKinds) {
       aggregators.emplace(kind, moe::Aggregator::load(context_.directory().task(plan::TaskId::aggregator(own.name).text()) /
@@ -80,24 +122,16 @@ class Evaluation {
     }
     for (const auto& [index, texts] : own_) {
       if (stop_requested()) return;
-      const moe::GroupScore scored = model.score(texts);
-      std::vector<float>& rewards = rewards_[index]["dmoerm"];
-      for (const moe::Score& score : scored.responses) rewards.push_back(static_cast<float>(score.reward));
-      routes_[index] = {{"category", scored.category},
-                        {"likeliest", model.router.categories()[static_cast<std::size_t>(scored.route.likeliest)]},
-                        {"confidence", scored.route.confidence}};
       const moe::ExpertViews views = model.experts(own, texts);
       rewards_[index]["oracle_route"] = floats_of(model.aggregate(own, views));
       for (const auto& [kind, aggregator] : aggregators)
         rewards_[index][kind] = floats_of(aggregator.forward(views.states_NKH, views.rewards_NK));
       for (std::size_t p = 0; p < own.points.size(); ++p)
         rewards_[index]["point/" + own.points[p]] = floats_of(views.rewards_NK.select(1, static_cast<std::int64_t>(p)));
-      rewards_[index]["single"] = floats_of(moe::rewards_of(model.fallback, texts, model.limits));
     }
-    models_.insert({"dmoerm", "oracle_route", "single", "mean", "linear", "mlp"});
   }
 
-  /// Score with a model of phase 1.
+  /// Score with a model that stands alone: the single model, or the category's base or baseline.
   void score_with(const std::string& column, const std::string& task) {
     const nn::RewardModel model = context_.load_model(task);
     for (const auto& [index, texts] : own_) {
