@@ -90,6 +90,14 @@ std::optional<StoreSegments> try_open_segments(const fs::path& directory) {
   return result;
 }
 
+bool is_leftover(const fs::path& file) { return file.filename() == "LOCK" || is_temporary(file); }
+
+/// Whether a labeller was killed before it wrote store.json: there are files of its start, and no others.
+bool is_half_created(const fs::path& directory) {
+  const std::vector<fs::path> found = entries(directory);
+  return !found.empty() && std::ranges::all_of(found, is_leftover);
+}
+
 }  // namespace
 
 fs::path journal_path(const fs::path& directory) { return directory / "journal.sqlite"; }
@@ -107,6 +115,7 @@ fs::path next_segment_path(const fs::path& directory) {
 void require_store(const fs::path& directory) {
   const fs::path mark = mark_of(directory);
   if (!fs::is_directory(directory) || !fs::exists(mark)) {
+    if (fs::is_directory(directory) && is_half_created(directory)) return;
     throw ConfigError(fmt::format("{}: expected a label store (a directory with store.json), found {}", directory.string(),
                                   !fs::exists(directory)        ? "nothing"
                                   : fs::is_directory(directory) ? "a directory without it"
@@ -130,7 +139,7 @@ void create_store(const fs::path& directory) {
   if (error) throw IoError(fmt::format("{}: cannot create the label store: {}", directory.string(), error.message()));
   if (fs::exists(mark_of(directory))) return require_store(directory);
   for (const fs::path& file : entries(directory)) {
-    if (file.filename() == "LOCK" || is_temporary(file)) continue;  // left by an interrupted creation
+    if (is_leftover(file)) continue;
     throw ConfigError(
         fmt::format("{}: not a label store, and it contains {}: name an empty directory or one that does not exist yet",
                     directory.string(), file.filename().string()));

@@ -212,6 +212,8 @@ TEST_F(Store, ContinuesAnInterruptedCreation) {
   std::filesystem::create_directories(path());
   std::ignore = write("labels/LOCK", "");
   std::ignore = write("labels/store.json.tmp-a-1", "{");
+  EXPECT_TRUE(verify_store(path()).whole());
+  EXPECT_EQ(read_labels(path(), {}).size(), 0U);
   LabelStore::open(path()).append(make_labels(0, 3));
   EXPECT_FALSE(std::filesystem::exists(path() / "store.json.tmp-a-1"));
   expect_labels(3);
