@@ -7,9 +7,13 @@
 
 namespace dmoerm {
 
+std::string with_code(const std::string& message, ErrorCode code) {
+  return code.empty() ? message : fmt::format("{} [{}]", message, code.text());
+}
+
 Failure failure_of(const std::exception& e) {
   if (const auto* ours = dynamic_cast<const Error*>(&e); ours != nullptr)
-    return {ours->exit_code(), ours->what(), ours->may_pass()};
+    return {ours->exit_code(), with_code(ours->what(), ours->code()), ours->may_pass()};
   if (const auto* refused = dynamic_cast<const std::filesystem::filesystem_error*>(&e); refused != nullptr) {
     std::string call = refused->what();  // "filesystem error: cannot create directories: Permission denied [/x]"
     call.erase(0, call.find(": ") == std::string::npos ? 0 : call.find(": ") + 2);

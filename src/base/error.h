@@ -1,22 +1,53 @@
 // Exceptions by cause. What must end the work throws; what is expected (a cache miss, an unparsable verdict) is a return value.
 #pragma once
+#include <cstddef>
 #include <exception>
 #include <stdexcept>
 #include <string>
 
 namespace dmoerm {
 
+/// Short name of a refusal that stays when the words of its message change, so that users and tests can name it: two to five
+/// words in lower case with hyphens ("label-store-in-use"). docs/errors.md lists all of them.
+class ErrorCode {
+ public:
+  ErrorCode() = default;
+  /// The compiler refuses text that is not such a name.
+  consteval ErrorCode(const char* text) : text_(text) {  // NOLINT(google-explicit-constructor): callers write the text alone
+    char before = '-';
+    std::size_t size = 0;
+    for (; text[size] != 0; before = text[size++]) {
+      const char c = text[size];
+      if (c == '-' ? before == '-' : (c < 'a' || c > 'z') && (c < '0' || c > '9')) throw "not lower-case words with hyphens";
+    }
+    if (before == '-' || size > 40) throw "empty, ends with a hyphen, or longer than 40 characters";
+  }
+  [[nodiscard]] const char* text() const { return text_; }
+  [[nodiscard]] bool empty() const { return *text_ == 0; }
+
+ private:
+  const char* text_ = "";
+};
+
 /// Base of every error that dmoerm reports on purpose. `what()` is one message for the user. It says what happened, where (file,
 /// line or key), which two values disagree, and what to do.
 class Error : public std::runtime_error {
  public:
+  Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}
   using std::runtime_error::runtime_error;
+  [[nodiscard]] ErrorCode code() const { return code_; }
   /// Exit code of the process when the error ends it: 1 failed; 2 bad usage, configuration or input; 3 stopped on request or at a
   /// limit, so that the same command continues.
   [[nodiscard]] virtual int exit_code() const { return 1; }
   /// Whether the same work may succeed when it is tried again.
   [[nodiscard]] virtual bool may_pass() const { return true; }
+
+ private:
+  ErrorCode code_;
 };
+
+/// The message of an error with its code: "data.jsonl:3: the response is empty [empty-response]".
+std::string with_code(const std::string& message, ErrorCode code);
 
 /// A wrong command line or configuration.
 class ConfigError : public Error {
@@ -76,7 +107,7 @@ class Paused : public Error {
 /// What the process says and returns when an exception ends it.
 struct Failure {
   int exit_code = 1;
-  std::string message;
+  std::string message;   ///< with the error's code
   bool may_pass = true;  ///< whether the same work may succeed when it is tried again
 };
 /// What to report for an exception. An Error reports itself, a refused file system call counts as IoError, and lack of memory is

@@ -149,7 +149,8 @@ Group parse_nemo(const json& row) {
   for (const json& c : need_list(row, "completions")) {
     Completion completion = completion_of(need(c, "completion"), "completion");
     if (!completion.before.empty())
-      throw RowError::unusable("a completion of several messages: a group holds one turn a response");
+      throw RowError::unusable("completion-of-several-messages",
+                               "a completion of several messages: a group holds one turn a response");
     group.responses.push_back({std::move(completion.text), -number_of(need(c, "rank"), "rank"), {}});
   }
   return group;

@@ -64,7 +64,8 @@ Completion response_of(const json& value, const char* key) {
   if (value.is_string()) {
     std::vector<Message> messages = transcript_of(value.get<std::string>());
     if (!messages.empty() && messages.back().role != "assistant")
-      throw RowError::unusable(fmt::format("\"{}\" is a transcript that does not end with a turn of the assistant", key));
+      throw RowError::unusable("transcript-ends-with-user",
+                               fmt::format("\"{}\" is a transcript that does not end with a turn of the assistant", key));
     if (!messages.empty()) {
       std::string text = std::move(messages.back().content);
       messages.pop_back();
@@ -123,7 +124,8 @@ Group parse_chosen_rejected(const json& row) {
   const json& rejected = row.contains("rejected") ? row["rejected"] : need(row, "text_rejected");
   Completion good = response_of(chosen, "chosen"), bad = response_of(rejected, "rejected");
   if (!equal(good.before, bad.before)) {
-    throw RowError::unusable("\"chosen\" and \"rejected\" part before their last message: a group holds one prompt");
+    throw RowError::unusable("pair-parts-before-last-message",
+                             "\"chosen\" and \"rejected\" part before their last message: a group holds one prompt");
   }
   const char* column = prompt_column(row);
   const bool whole = !good.before.empty() && good.before.front().role != "assistant";
@@ -211,6 +213,7 @@ Group parse_arena(const json& row) {
   Completion b = completion_of(need_list(row, "conversation_b"), "conversation_b");
   if (!equal(a.before, b.before)) {
     throw RowError::unusable(
+        "pair-parts-before-last-message",
         "\"conversation_a\" and \"conversation_b\" part before their last message: a group holds one prompt");
   }
   group.prompt = std::move(a.before);

@@ -29,7 +29,7 @@ std::string content_of(const json& content, const char* key) {
   std::string text;
   for (const json& part : content) {
     if (const std::string type = text_of(need(part, "type"), "type"); type != "text")
-      throw RowError::unusable(fmt::format("\"{}\" with a part of type {}: only text is read", key, type));
+      throw RowError::unusable("part-is-not-text", fmt::format("\"{}\" with a part of type {}: only text is read", key, type));
     text += text_of(need(part, "text"), "text");
   }
   return text;
@@ -42,7 +42,8 @@ Message message_of(const json& m, const char* key) {
     throw RowError(fmt::format("\"{}\": expected messages {{\"{}\", \"{}\"}}, found {}", key, role, content, shown(m)));
   for (const char* calls : {"tool_calls", "function_call"}) {
     if (has(m, {calls}) && !m[calls].empty())
-      throw RowError::unusable(fmt::format("a message with \"{}\": no chat template here writes them", calls));
+      throw RowError::unusable("tool-calls-in-message",
+                               fmt::format("a message with \"{}\": no chat template here writes them", calls));
   }
   Message message{text_of(m[role], role), content_of(m[content], content)};
   if (sharegpt && message.role == "human") message.role = "user";
