@@ -69,15 +69,15 @@ std::string seal_of(json manifest) {
 json read_manifest(const fs::path& path) {
   json manifest = read_json(path);
   if (!manifest.is_object() || manifest.value(kSeal, "") != seal_of(manifest))
-    throw DataError(path.string() + ": damaged: its contents do not match their checksum");
+    throw DataError("file-damaged", path.string() + ": damaged: its contents do not match their checksum");
   return manifest;
 }
 
 void verify(const fs::path& manifest_file, const json& manifest) {
   const std::string found = sha256_file(tensor_file(manifest_file)), expected = manifest.value("sha256", "");
   if (found != expected)
-    throw DataError(
-        fmt::format("{}: checksum {} is not the manifest's {}", tensor_file(manifest_file).string(), found, expected));
+    throw DataError("file-damaged", fmt::format("{}: checksum {} is not the manifest's {}", tensor_file(manifest_file).string(),
+                                                found, expected));
 }
 
 /// Remove the files of steps older than the `kept` newest complete ones.
@@ -111,8 +111,8 @@ void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint, in
   fs::create_directories(directory);
   const std::uintmax_t need = bytes_of(checkpoint), free = fs::space(directory).available;
   if (free < need) {
-    throw IoError(fmt::format("{}: a checkpoint needs {:.0f} MiB, the disk has {:.0f} MiB left", directory.string(),
-                              static_cast<double>(need) / kMib, static_cast<double>(free) / kMib));
+    throw IoError("disk-full", fmt::format("{}: a checkpoint needs {:.0f} MiB, the disk has {:.0f} MiB left", directory.string(),
+                                           static_cast<double>(need) / kMib, static_cast<double>(free) / kMib));
   }
   const fs::path manifest = manifest_path(directory, checkpoint.step, checkpoint.part, checkpoint.parts);
   nn::NamedTensors tensors;
@@ -179,6 +179,7 @@ std::optional<CheckpointReader> find_checkpoint(const fs::path& directory, const
         if (!step) verify(path, manifest);
         if (manifest.value("schema", 0) != kSchema) {
           throw ConfigError(
+              "other-schema",
               fmt::format("{}: this checkpoint has schema {}, this program reads schema {}: continue with the program that "
                           "wrote it, or remove the folder to train this task again",
                           path.string(), manifest.value("schema", 0), kSchema));
@@ -216,14 +217,14 @@ std::optional<CheckpointReader> find_checkpoint(const fs::path& directory, const
 
 at::Tensor CheckpointReader::load(const std::string& name) const {
   const auto found = slices_.find(name);
-  if (found == slices_.end()) throw DataError("the checkpoint holds no " + name);
+  if (found == slices_.end()) throw DataError("checkpoint-incomplete", "the checkpoint holds no " + name);
   const Slice& first = found->second.front();
   return first.total == 0 ? files_[first.file].load(first.stored) : load(name, 0, first.total);
 }
 
 at::Tensor CheckpointReader::load(const std::string& name, std::int64_t begin, std::int64_t end) const {
   const auto found = slices_.find(name);
-  if (found == slices_.end()) throw DataError("the checkpoint holds no " + name);
+  if (found == slices_.end()) throw DataError("checkpoint-incomplete", "the checkpoint holds no " + name);
   std::vector<Slice> slices = found->second;
   if (slices.front().total == 0 || begin == end) return files_[slices.front().file].load(name).flatten().slice(0, begin, end);
   std::ranges::sort(slices, {}, &Slice::begin);
@@ -235,7 +236,7 @@ at::Tensor CheckpointReader::load(const std::string& name, std::int64_t begin, s
     pieces.push_back(files_[slice.file].load(slice.stored).slice(0, at - slice.begin, until - slice.begin));
     at = until;
   }
-  if (at != end) throw DataError(fmt::format("the checkpoint's parts of {} lack element {}", name, at));
+  if (at != end) throw DataError("checkpoint-incomplete", fmt::format("the checkpoint's parts of {} lack element {}", name, at));
   return at::cat(pieces);
 }
 

@@ -48,7 +48,7 @@ GroupRewards score(const GroupScorer& scorer, const nn::RewardModel& model, cons
       own.insert(own.end(), local.const_data_ptr<float>(), local.const_data_ptr<float>() + reads * width);
     }
   }
-  if (comm::largest_of(ranks, stop_requested() ? 1 : 0) > 0) throw Stopped("scoring was interrupted");
+  if (comm::largest_of(ranks, stop_requested() ? 1 : 0) > 0) throw Stopped("stopped-on-request", "scoring was interrupted");
   const auto gathered = ranks.all_gather(std::as_bytes(std::span<const float>(own)));
   result.rewards.resize(total);
   if (with_states) result.states_ND = at::empty({static_cast<std::int64_t>(total), width});

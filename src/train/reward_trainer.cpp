@@ -228,8 +228,8 @@ class Training {
     if (agreed == save_now) return;
     writer_.wait();
     const std::string where = fmt::format("{} is saved at step {}", trainees_.front()->name(), step_);
-    if (agreed == stop) throw Stopped(where);
-    throw Paused(where);
+    if (agreed == stop) throw Stopped("stopped-on-request", where);
+    throw Paused("paused-on-request", where);
   }
 
   [[nodiscard]] bool due() const {
@@ -308,7 +308,8 @@ class Training {
     if (step < 0) return;
     if (context_.ranks.rank() != 0) checkpoint = find_checkpoint(context_.directory, context_.key, step);
     if (!checkpoint || checkpoint->step() != step)
-      throw IoError(fmt::format("{}: rank {} does not see the checkpoint of step {}: is the run directory shared?",
+      throw IoError("checkpoint-unseen",
+                    fmt::format("{}: rank {} does not see the checkpoint of step {}: is the run directory shared?",
                                 context_.directory.string(), context_.ranks.rank(), step));
     const json& state = checkpoint->state();
     step_ = step;

@@ -104,6 +104,7 @@ std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int
       const auto last = static_cast<std::size_t>(std::max(judged.a, judged.b));
       if (std::min(judged.a, judged.b) < 0 || last >= responses)
         throw DataError(
+            "verdict-of-other-data",
             fmt::format("{}:{}: the verdicts are about more than the {} responses of this group: label and ingest again "
                         "(run --update)",
                         found->second->file, found->second->line, responses));
