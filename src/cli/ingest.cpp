@@ -31,30 +31,31 @@ void check_output(const std::filesystem::path& output, const std::vector<config:
   for (const config::InputConfig& input : inputs) {
     for (const char* beside : {"", ".dropped.jsonl", ".report.json"}) {
       if (fs::equivalent(input.path, output.string() + beside, ignored))
-        throw ConfigError(
-            fmt::format("--out {}: this would overwrite the input {}: name another output", output.string(), input.path));
+        throw ConfigError("output-is-an-input", fmt::format("--out {}: this would overwrite the input {}: name another output",
+                                                            output.string(), input.path));
     }
   }
   if (!fs::is_regular_file(output, ignored) || fs::file_size(output, ignored) == 0) return;
   if (!begins_with_seal(output, data::kTokenStoreSeal))
     throw ConfigError(
+        "output-is-another-file",
         fmt::format("--out {}: exists and is not a token store: name another output, or remove it", output.string()));
 }
 
 void run(Options& options) {
-  if (options.old_name) throw ConfigError("--forms is now --formats");
+  if (options.old_name) throw ConfigError("renamed-option", "--forms is now --formats");
   if (options.list_formats) {
     for (const preference::Format& format : preference::formats()) fmt::print("{:<24} {}\n", format.name, format.example);
     return;
   }
   init_log(0, 1, "warn");
   catch_stop_signals();
-  if (options.out.empty()) throw ConfigError("--out FILE is needed: where to write the token store");
+  if (options.out.empty()) throw ConfigError("no-output-given", "--out FILE is needed: where to write the token store");
   if (!options.config.empty()) {
     options.run = config::read_run_config(options.config, options.overrides);
   } else {
     if (options.files.empty() || options.run.backbone.dir.empty())
-      throw ConfigError("give --config FILE, or input files and --model DIR");
+      throw ConfigError("no-input-given", "give --config FILE, or input files and --model DIR");
     for (const std::string& file : options.files)
       options.run.data.inputs.push_back({file, "auto", "", config::InputSplit::own, 1.0});
   }

@@ -56,7 +56,8 @@ void print_content(const fs::path& folder, const train::CheckpointInfo& info, bo
 }
 
 void inspect(const std::string& path, bool tensors) {
-  if (!fs::is_directory(path)) throw ConfigError(path + ": not a directory; give a run's directory or a task's folder in it");
+  if (!fs::is_directory(path))
+    throw ConfigError("not-a-directory", path + ": not a directory; give a run's directory or a task's folder in it");
   const auto folders = folders_with_checkpoints(path);
   if (folders.empty()) {
     fmt::print("{}: no checkpoints; a finished task keeps none, its results are in its folder\n", path);

@@ -33,7 +33,7 @@ void add_inspect_config(CLI::App& inspect) {
     if (options->reference) {
       fmt::print("{}", config::reference());
     } else if (options->file.empty()) {
-      throw ConfigError("inspect config: give --config FILE, or --reference");
+      throw ConfigError("no-configuration-given", "inspect config: give --config FILE, or --reference");
     } else {
       fmt::print("{}", config::to_yaml(config::read_run_config(options->file, options->overrides)));
     }

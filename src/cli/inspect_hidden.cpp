@@ -20,11 +20,12 @@ struct Options {
 std::vector<std::int32_t> parse_ids(const std::string& line, const std::string& where) {
   const auto value = nlohmann::json::parse(line, nullptr, false);
   if (!value.is_array() || value.empty())
-    throw DataError(fmt::format("{}: expected a JSON list of token ids with at least one id", where));
+    throw DataError("not-token-ids", fmt::format("{}: expected a JSON list of token ids with at least one id", where));
   std::vector<std::int32_t> ids;
   for (const auto& id : value) {
     const bool fits = id.is_number_integer() && (!id.is_number_unsigned() || id.get<std::uint64_t>() <= INT32_MAX);
-    if (!fits || id.get<std::int64_t>() < 0) throw DataError(fmt::format("{}: {} is not a token id", where, id.dump()));
+    if (!fits || id.get<std::int64_t>() < 0)
+      throw DataError("not-token-ids", fmt::format("{}: {} is not a token id", where, id.dump()));
     ids.push_back(id.get<std::int32_t>());
   }
   return ids;
@@ -32,7 +33,7 @@ std::vector<std::int32_t> parse_ids(const std::string& line, const std::string& 
 
 void run(const Options& options) {
   std::ifstream file(options.ids);
-  if (!file) throw IoError(fmt::format("{}: cannot open", options.ids));
+  if (!file) throw IoError("cannot-open-file", fmt::format("{}: cannot open", options.ids));
   const auto backbone = nn::Backbone::load(options.model, nn::pick_device(options.device, "--device"), options.layers,
                                            nn::pick_dtype(options.dtype));
   nn::NamedTensors states;

@@ -42,7 +42,8 @@ void inspect_conversation(const Options& options, const tokenizer::ChatTemplate&
     for (const json& message : conversation.at("prompt")) prompt.push_back({message.at("role"), message.at("content")});
     if (conversation.contains("response")) response = conversation.at("response").get<std::string>();
   } catch (const json::exception& e) {
-    throw DataError(fmt::format("standard input:{}: expected {{\"prompt\": [{{\"role\", \"content\"}}], \"response\"}}: {}",
+    throw DataError("not-a-conversation",
+                    fmt::format("standard input:{}: expected {{\"prompt\": [{{\"role\", \"content\"}}], \"response\"}}: {}",
                                 number, e.what()));
   }
   if (options.text)

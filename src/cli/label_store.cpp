@@ -136,7 +136,7 @@ void export_labels(const Options& options) {
     const std::filesystem::path temporary = temporary_name(options.file);
     try {
       std::ofstream out(temporary, std::ios::binary);
-      if (!out) throw IoError(fmt::format("{}: cannot create this file", temporary.string()));
+      if (!out) throw IoError("cannot-create-file", fmt::format("{}: cannot create this file", temporary.string()));
       count = label_store::export_labels(reader, filter, format, out);
       out.close();
       publish_file(temporary, options.file);
@@ -227,6 +227,7 @@ void add_label_store(CLI::App& app) {
   // The verb's name before it was renamed; hidden from the help.
   app.add_subcommand("labels", "")->group("")->prefix_command()->callback([] {
     throw ConfigError(
+        "renamed-verb",
         "the verb labels is now called label-store: dmoerm label-store stats|verify|repair|compact|export|import|diff");
   });
 }

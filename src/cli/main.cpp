@@ -45,7 +45,8 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_man(app);
   try {
     app.parse(argc, argv);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw dmoerm::IoError("standard output: not all could be written");
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      throw dmoerm::IoError("standard-output-failed", "standard output: not all could be written");
     return leave(0);
   } catch (const CLI::RuntimeError& e) {  // a verb's own exit code
     return leave(e.get_exit_code());

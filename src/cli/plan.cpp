@@ -77,7 +77,9 @@ class Planning {
     std::string name = options_.device;
     if (name.empty()) name = config_.compute.device == config::Device::cuda || options_.per_node > 0 ? "h100" : "cpu";
     const auto known = plan::find_device(name, config_.compute.dtype == config::Dtype::bfloat16);
-    if (!known) throw ConfigError(fmt::format("--device {}: not known; known are {}", name, joined(plan::device_names())));
+    if (!known)
+      throw ConfigError("unknown-device",
+                        fmt::format("--device {}: not known; known are {}", name, joined(plan::device_names())));
     device_ = name == "cpu" ? plan::device_of({.device = config::Device::cpu,
                                                .dtype = config_.compute.dtype,
                                                .threads = config_.compute.threads,
@@ -97,7 +99,7 @@ class Planning {
 
   void choose_cluster() {
     if (options_.ranks > 0 && (options_.nodes > 0 || options_.per_node > 0))
-      throw ConfigError("give --ranks (of one node), or --nodes and --gpus-per-node");
+      throw ConfigError("no-cluster-size-given", "give --ranks (of one node), or --nodes and --gpus-per-node");
     nodes_ = options_.ranks > 0 ? 1 : options_.nodes > 0 ? options_.nodes : static_cast<int>(config_.slurm.nodes);
     per_node_ = options_.ranks > 0      ? options_.ranks
                 : options_.per_node > 0 ? options_.per_node
@@ -117,13 +119,16 @@ class Planning {
     if (!options_.shape.empty()) {
       const auto known = plan::find_shape(options_.shape);
       if (!known)
-        throw ConfigError(fmt::format("--shape {}: not known; known are {}", options_.shape, joined(plan::shape_names())));
+        throw ConfigError("unknown-shape",
+                          fmt::format("--shape {}: not known; known are {}", options_.shape, joined(plan::shape_names())));
       shape_ = *known;
     } else {
       if (!fs::exists(fs::path(config_.backbone.dir) / "config.json")) {
-        throw ConfigError(fmt::format(
-            "backbone.dir {} has no config.json: point it at the backbone, or name a shape for the plan with --shape ({})",
-            config_.backbone.dir, joined(plan::shape_names())));
+        throw ConfigError(
+            "no-backbone-config",
+            fmt::format(
+                "backbone.dir {} has no config.json: point it at the backbone, or name a shape for the plan with --shape ({})",
+                config_.backbone.dir, joined(plan::shape_names())));
       }
       shape_ = run::shape_of(config_);
       shape_.name = fs::path(config_.backbone.dir).filename().string();
@@ -138,6 +143,7 @@ class Planning {
       store_ = options_.store.empty() ? directory / "ingest" / "store.h5" : fs::path(options_.store);
       if (!fs::exists(store_)) {
         throw ConfigError(
+            "no-token-store",
             fmt::format("no token store at {}: make one (dmoerm ingest --config {} --out FILE, then --store FILE), or state how "
                         "much data there will be: "
                         "--groups-per-category N --tokens-per-group T [--labels-per-point L]",
@@ -156,7 +162,8 @@ class Planning {
       assumptions_.push_back("costs are modelled, not measured (--run DIR takes them from a real run)");
       return;
     }
-    if (options_.is_stated) throw ConfigError("--run takes sizes from the run's own token store: give no --groups-per-category");
+    if (options_.is_stated)
+      throw ConfigError("sizes-given-twice", "--run takes sizes from the run's own token store: give no --groups-per-category");
     measured_ = plan::calibrate(directory / "timeline.jsonl", graph_of(config_.experts.per_task), simulation_.ranks_at_speed);
     calibrated_ = true;
     assumptions_.push_back(
@@ -167,7 +174,8 @@ class Planning {
 
   void choose_simulation() {
     simulation_.regroup = config_.cluster.regroup;
-    if (!std::isfinite(options_.mtbf_hours)) throw ConfigError("--node-mtbf-hours: expected a number of hours");
+    if (!std::isfinite(options_.mtbf_hours))
+      throw ConfigError("not-a-number-of-hours", "--node-mtbf-hours: expected a number of hours");
     simulation_.node_mtbf_s = 3600 * options_.mtbf_hours;
     simulation_.restart_s = options_.restart_s;
     simulation_.seed = options_.seed;

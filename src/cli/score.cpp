@@ -46,7 +46,8 @@ struct Question {
 
 /// One response, several, a pair, or a row of any data format that `ingest` reads. @throws preference::RowError
 Question question_of(const json& row) {
-  if (!row.is_object()) throw preference::RowError(fmt::format("expected a JSON object, found {}", row.dump().substr(0, 60)));
+  if (!row.is_object())
+    throw preference::RowError("row-is-not-an-object", fmt::format("expected a JSON object, found {}", row.dump().substr(0, 60)));
   const auto is_text = [](const json& r) { return r.is_string() || (r.is_object() && !r.contains("text")); };  // or a message
   const json several = row.value("responses", json()), one = row.value("response", json());
   preference::Group group;
@@ -56,6 +57,7 @@ Question question_of(const json& row) {
     group = format->parse(row);
   } else {
     throw preference::RowError(
+        "nothing-to-score",
         "expected \"prompt\" and \"responses\", \"prompt\" and \"response\", or a row of a data format that `dmoerm ingest "
         "--formats` lists");
   }
@@ -124,11 +126,12 @@ void check_output(const Options& options) {
   if (options.output == "-") return;
   std::error_code ignored;
   if (fs::equivalent(options.input, options.output, ignored))
-    throw ConfigError(fmt::format("--output {}: this is the input: name another output", options.output));
+    throw ConfigError("output-is-an-input", fmt::format("--output {}: this is the input: name another output", options.output));
   const std::string inside =
       fs::weakly_canonical(options.output, ignored).lexically_relative(fs::weakly_canonical(options.bundle, ignored));
   if (!inside.empty() && !inside.starts_with(".."))
-    throw ConfigError(fmt::format("--output {}: this lies in the bundle: name another output", options.output));
+    throw ConfigError("output-lies-in-bundle",
+                      fmt::format("--output {}: this lies in the bundle: name another output", options.output));
 }
 
 /// Writes the answers to standard output line by line, or to a file that appears when it is complete.
@@ -140,7 +143,7 @@ class Answers {
   void write(const std::string& line) {
     if (file_) return file_->write(line);
     if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fflush(stdout) != 0)
-      throw IoError(fmt::format("standard output: cannot write: {}", std::strerror(errno)));
+      throw IoError("standard-output-failed", fmt::format("standard output: cannot write: {}", std::strerror(errno)));
   }
   void finish() {
     if (file_) file_->publish();
@@ -174,7 +177,7 @@ void run(const Options& options) {
     const auto tolerate = [&](const std::exception& e) {
       const std::string message = fmt::format("{}:{}: {}", options.input == "-" ? "stdin" : options.input, number, e.what());
       if (++bad_lines > options.bad_lines_max)
-        throw DataError(fmt::format("{} (more than --bad-lines {})", message, options.bad_lines_max));
+        throw DataError("too-many-bad-lines", fmt::format("{} (more than --bad-lines {})", message, options.bad_lines_max));
       spdlog::warn("[score] {}", message);
       result = {{"error", e.what()}};
       if (!id.is_null()) result["id"] = id;

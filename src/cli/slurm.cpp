@@ -39,7 +39,7 @@ Answer answer_of(const std::vector<std::string>& words) {
   std::string command;
   for (const std::string& word : words) command += run::shell_quoted(word) + " ";
   FILE* pipe = popen((command + "2>&1 </dev/null").c_str(), "r");
-  if (pipe == nullptr) throw IoError(fmt::format("cannot start {}", words.front()));
+  if (pipe == nullptr) throw IoError("cannot-start-program", fmt::format("cannot start {}", words.front()));
   Answer answer;
   std::array<char, 4096> part{};
   for (std::size_t n = 0; (n = fread(part.data(), 1, part.size(), pipe)) > 0;) answer.text.append(part.data(), n);
@@ -94,7 +94,7 @@ void check(const config::RunConfig& config, const fs::path& run) {
   while (!fs::exists(there)) there = there.parent_path();
   if (!fs::is_directory(there) || access(there.c_str(), W_OK) != 0)
     problems.push_back(fmt::format("runs_dir: {} cannot be made: {} is not writable", run.string(), there.string()));
-  if (!problems.empty()) throw ConfigError(fmt::format("no job script:\n  {}", fmt::join(problems, "\n  ")));
+  if (!problems.empty()) throw ConfigError("no-job-script", fmt::format("no job script:\n  {}", fmt::join(problems, "\n  ")));
 
   std::vector<std::string> hints = run::slurm_hints(config);
   if (const std::string local = local_file_system(there); config.slurm.nodes > 1 && !local.empty())
@@ -105,7 +105,8 @@ void check(const config::RunConfig& config, const fs::path& run) {
 
 void submit(const config::RunConfig& config, const fs::path& script, const fs::path& run, const std::string& log_file) {
   const Answer answer = answer_of({"sbatch", "--parsable", script.string()});
-  if (answer.exit_code != 0) throw ConfigError(fmt::format("sbatch refused {}: {}", script.string(), answer.text));
+  if (answer.exit_code != 0)
+    throw ConfigError("sbatch-refused", fmt::format("sbatch refused {}: {}", script.string(), answer.text));
   // Warnings may stand above; the number may be followed by ";cluster".
   const std::string last = answer.text.substr(answer.text.rfind('\n') + 1);
   const std::string job = last.substr(0, last.find(';'));
@@ -123,6 +124,7 @@ void write_script(const Options& options) {
   const fs::path run = fs::absolute(fs::path(config.runs_dir) / config.name).lexically_normal();
   if (options.submit && !in_path("sbatch"))
     throw ConfigError(
+        "no-sbatch-here",
         "--submit: there is no sbatch here: use a login node of the cluster, or leave out --submit and hand the script to sbatch "
         "there");
   check(config, run);
@@ -139,7 +141,8 @@ void write_script(const Options& options) {
   write_file_atomically(draft, text);
   const Answer syntax = answer_of({"bash", "-n", draft.string()});
   fs::remove(draft);
-  if (syntax.exit_code != 0) throw ConfigError(fmt::format("slurm.setup is not valid shell: {}", syntax.text));
+  if (syntax.exit_code != 0)
+    throw ConfigError("setup-is-not-shell", fmt::format("slurm.setup is not valid shell: {}", syntax.text));
   write_file_atomically(script, text);
   fmt::print("written: {}\n", script.string());
   if (options.submit)
@@ -164,8 +167,9 @@ void add_slurm(CLI::App& app) {
 
   CLI::App* old_name = app.add_subcommand("launch", "")->group("");  // not listed
   old_name->prefix_command();
-  old_name->callback(
-      [] { throw ConfigError("the verb `launch --slurm` is now called slurm: dmoerm slurm --config my.yaml --submit"); });
+  old_name->callback([] {
+    throw ConfigError("renamed-verb", "the verb `launch --slurm` is now called slurm: dmoerm slurm --config my.yaml --submit");
+  });
 }
 
 }  // namespace dmoerm::cli

@@ -60,14 +60,15 @@ std::string starting_owner(const fs::path& run, const std::optional<watch::Statu
 
 Look look(const Options& options) {
   const fs::path run = options.run;
-  if (!fs::is_directory(run)) throw ConfigError(fmt::format("{}: there is no such run directory", run.string()));
+  if (!fs::is_directory(run)) throw ConfigError("no-such-run", fmt::format("{}: there is no such run directory", run.string()));
   auto status = watch::read_status(run);
   const std::string owner = starting_owner(run, status);
   if (!status) {
     Look found;
     found.state = watch::state_from_directory(run);
     if (found.state.tasks().empty() && owner.empty())
-      throw ConfigError(fmt::format("{}: not a run directory: it has neither status.json nor a task's manifest", run.string()));
+      throw ConfigError("not-a-run-directory",
+                        fmt::format("{}: not a run directory: it has neither status.json nor a task's manifest", run.string()));
     found.liveness = {Life::silent,
                       "there is no status.json: this is what the directory holds; whether a job is working on it is unknown"};
     if (!owner.empty()) found.liveness = {Life::alive, owner};

@@ -16,12 +16,12 @@ class Checker {
   Checker(const std::map<std::string, Position>& where, Problems& problems) : where_(where), problems_(problems) {}
 
   /// Report at the value of `key`, or at the nearest section around it that was written.
-  void fail(const std::string& key, const std::string& message) {
+  void fail(const std::string& key, ErrorCode code, const std::string& message) {
     for (std::string near = key;; near.resize(near.rfind('.'))) {
       const auto found = where_.find(near);
       const bool outermost = near.find('.') == std::string::npos;
       if (found == where_.end() && !outermost) continue;
-      problems_.add(found == where_.end() ? Position{} : found->second, key + ": " + message);
+      problems_.add(found == where_.end() ? Position{} : found->second, code, key + ": " + message);
       return;
     }
   }
@@ -29,7 +29,8 @@ class Checker {
   void no_repetition(std::map<std::string, std::string>& first, const std::string& key, const std::string& name) {
     if (name.empty()) return;  // reported already
     const auto [earlier, is_new] = first.emplace(name, key);
-    if (!is_new) fail(key, fmt::format("\"{}\" is also the value of {}: names must differ", name, earlier->second));
+    if (!is_new)
+      fail(key, "name-used-twice", fmt::format("\"{}\" is also the value of {}: names must differ", name, earlier->second));
   }
 
   /// Experts that are trained together share a folder, which has the names of all of them.
@@ -40,7 +41,7 @@ class Checker {
       for (std::size_t p = first; p < std::min(first + per_task, points.size()); ++p)
         length += points[p].size() + (p > first ? 1 : 0);
       if (length > kNameMax)
-        fail(key,
+        fail(key, "folder-name-too-long",
              fmt::format(
                  "experts.per_task = {} puts {} points into one folder, whose name would have {} characters; the file system "
                  "allows {}: shorten the points' names or lower experts.per_task",
@@ -50,7 +51,7 @@ class Checker {
 
   void labels(const LabelsConfig& c, const std::string& run) {
     if (!c.judges.empty() && c.store.empty() && run == "labels")
-      fail("name", "runs_dir/labels is the label store: give the run another name, or set labels.store");
+      fail("name", "run-named-labels", "runs_dir/labels is the label store: give the run another name, or set labels.store");
     std::map<std::string, std::string> models;
     std::string unpriced;
     for (std::size_t i = 0; i < c.judges.size(); ++i) {
@@ -58,54 +59,57 @@ class Checker {
       const std::string key = fmt::format("labels.judges.{}", i);
       no_repetition(models, key + ".model", judge.model);
       if (judge.max_tokens >= judge.context_tokens) {
-        fail(key + ".max_tokens",
+        fail(key + ".max_tokens", "max-tokens-fill-context",
              fmt::format("{} leaves no room for a question in context_tokens = {}: lower it or raise context_tokens",
                          judge.max_tokens, judge.context_tokens));
       }
       if (c.samples > 1 && judge.temperature == 0) {
-        fail(key + ".temperature",
+        fail(key + ".temperature", "samples-need-temperature",
              fmt::format("0 would give the same answer in each of labels.samples = {} questions: set it above 0", c.samples));
       }
       if (!judge.extra.empty() && !nlohmann::json::parse(judge.extra, nullptr, false).is_object()) {
-        fail(key + ".extra", fmt::format("expected a JSON object such as {{\"min_p\": 0.1}}, found {}", judge.extra));
+        fail(key + ".extra", "not-a-json-object",
+             fmt::format("expected a JSON object such as {{\"min_p\": 0.1}}, found {}", judge.extra));
       }
       if (c.budget.cost_max > 0 && judge.price_prompt == 0 && judge.price_completion == 0)
         unpriced += (unpriced.empty() ? "" : ", ") + (judge.model.empty() ? key : judge.model);
       if (judge.api == JudgeApi::batch && judge.endpoints.size() > 1) {
-        fail(key + ".endpoints.1", "a batch is sent to one server: keep one endpoint, or set api: online");
+        fail(key + ".endpoints.1", "batch-has-one-endpoint",
+             "a batch is sent to one server: keep one endpoint, or set api: online");
       }
       for (std::size_t e = 0; e < judge.endpoints.size(); ++e) {
         const EndpointConfig& endpoint = judge.endpoints[e];
         if (!endpoint.url.empty() && !endpoint.url.starts_with("http://") && !endpoint.url.starts_with("https://")) {
-          fail(fmt::format("{}.endpoints.{}.url", key, e),
+          fail(fmt::format("{}.endpoints.{}.url", key, e), "endpoint-is-not-http",
                fmt::format("\"{}\" must start with http:// or https://", endpoint.url));
         }
         if (!endpoint.key_env.empty() && !endpoint.key_file.empty())
-          fail(fmt::format("{}.endpoints.{}.key_file", key, e), "key_env is set too: keep one of them");
+          fail(fmt::format("{}.endpoints.{}.key_file", key, e), "two-api-keys", "key_env is set too: keep one of them");
       }
     }
     if (!unpriced.empty()) {
-      fail("labels.budget.cost_max",
+      fail("labels.budget.cost_max", "judge-without-price",
            fmt::format("judges without a price: {}. Set price_prompt and price_completion (per million tokens) of "
                        "each, or use requests_max or tokens_max instead",
                        unpriced));
     }
     if (c.pairs.choose == PairChoice::uncertain && c.pairs.bundle.empty())
-      fail("labels.pairs.bundle", "labels.pairs.choose = uncertain needs a finished model: set its directory here");
+      fail("labels.pairs.bundle", "uncertain-pairs-need-bundle",
+           "labels.pairs.choose = uncertain needs a finished model: set its directory here");
   }
 
   void train(const std::string& path, const TrainConfig& c) {
     if (c.schedule != Schedule::constant && c.epochs_max == 0 && c.steps_max == 0) {
-      fail(path + ".schedule",
+      fail(path + ".schedule", "schedule-needs-an-end",
            fmt::format("{} falls to zero at the last step, which is unknown: set epochs_max or steps_max above 0",
                        word(c.schedule)));
     }
     if (c.steps_max > 0 && c.warmup_steps >= c.steps_max) {
-      fail(path + ".warmup_steps",
+      fail(path + ".warmup_steps", "warmup-takes-all-steps",
            fmt::format("{} steps of warm-up leave nothing of steps_max = {}", c.warmup_steps, c.steps_max));
     }
     if (c.shard && c.tuning != Tuning::full)
-      fail(path + ".shard",
+      fail(path + ".shard", "only-full-tuning-shards",
            "only full tuning can be sharded, and tuning is lora: set shard to false (an adapter's optimizer state is small)");
   }
 
@@ -120,12 +124,12 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
   Checker check(where, problems);
   const DataConfig& data = config.data;
   if (data.validation_share + data.test_share >= 1) {
-    check.fail("data.test_share",
+    check.fail("data.test_share", "shares-leave-no-training",
                fmt::format("validation_share + test_share = {} + {} leaves no train split: their sum must be below 1",
                            data.validation_share, data.test_share));
   }
   if (data.min_prompt_tokens >= data.max_length) {
-    check.fail("data.min_prompt_tokens",
+    check.fail("data.min_prompt_tokens", "prompt-fills-max-length",
                fmt::format("{} leaves no room for a response in max_length = {}: lower it or raise max_length",
                            data.min_prompt_tokens, data.max_length));
   }
@@ -142,20 +146,21 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
       const std::string point_key = fmt::format("{}.points.{}", key, k);
       check.no_repetition(points, point_key, category.points[k]);
       if (category.points[k] == "overall")
-        check.fail(point_key, "\"overall\" is the name of the overall preference: choose another name for the point");
+        check.fail(point_key, "point-named-overall",
+                   "\"overall\" is the name of the overall preference: choose another name for the point");
     }
     check.folder_names(key + ".points", category.points, static_cast<std::size_t>(config.experts.per_task));
   }
   for (std::size_t i = 0; i < data.inputs.size(); ++i) {
     const double weight = data.inputs[i].weight;
     if (weight > 1 && weight != std::floor(weight)) {
-      check.fail(fmt::format("data.inputs.{}.weight", i),
+      check.fail(fmt::format("data.inputs.{}.weight", i), "weight-is-not-whole",
                  fmt::format("{} must be a whole number: above 1 it is how often an epoch visits each group", weight));
     }
     const std::string& category = data.inputs[i].category;
     if (category.empty() || names.empty() || categories.contains(category)) continue;
     const auto near = nearest(category, names);
-    check.fail(fmt::format("data.inputs.{}.category", i),
+    check.fail(fmt::format("data.inputs.{}.category", i), "unknown-category",
                fmt::format("\"{}\" is not one of `categories`{}", category,
                            near && !near->empty() ? fmt::format("; did you mean {}?", *near) : ""));
   }
@@ -164,13 +169,13 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
   const WatchConfig& watch = config.watch;
   if (watch.port >= 0 && watch.token_env.empty() && watch.address != "127.0.0.1" && watch.address != "localhost" &&
       watch.address != "::1") {
-    check.fail("watch.address",
+    check.fail("watch.address", "status-page-without-token",
                fmt::format("{} can be reached from other machines: set watch.token_env, or use 127.0.0.1", watch.address));
   }
   check.train("base", config.base);
   check.train("experts.train", config.experts.train);
   if (config.experts.train.tuning == Tuning::full) {
-    check.fail("experts.train.tuning",
+    check.fail("experts.train.tuning", "experts-are-lora",
                "full is not possible, as the experts of a category share one frozen base: set it to lora");
   }
 }

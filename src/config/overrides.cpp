@@ -30,8 +30,9 @@ Tree* element(Tree& list, const std::string& part, const Position& where, Proble
   std::size_t index = 0;
   if (is_index(part)) std::from_chars(part.data(), part.data() + part.size(), index);
   if (!is_index(part) || index > list.items.size()) {
-    problems.add(where, fmt::format("{}: the list before \"{}\" has {} elements; name one by its number, {} to {}", path, part,
-                                    list.items.size(), 0, list.items.size()));
+    problems.add(where, "no-such-list-element",
+                 fmt::format("{}: the list before \"{}\" has {} elements; name one by its number, {} to {}", path, part,
+                             list.items.size(), 0, list.items.size()));
     return nullptr;
   }
   if (index == list.items.size()) {
@@ -54,7 +55,7 @@ void apply_override(Tree& root, const std::string& override, int source, Problem
   const Position where{source, 1, 1};
   const std::size_t equals = override.find('=');
   if (equals == std::string::npos || equals == 0) {
-    problems.add(where, "an override must be written key=value, for example base.lr=1e-5");
+    problems.add(where, "not-key-equals-value", "an override must be written key=value, for example base.lr=1e-5");
     return;
   }
   const std::string path = override.substr(0, equals);
@@ -70,7 +71,8 @@ void apply_override(Tree& root, const std::string& override, int source, Problem
   Tree* node = &root;
   for (const std::string& part : split(path)) {
     if (node->kind == Tree::Kind::scalar) {
-      problems.add(where, fmt::format("{}: \"{}\" cannot be set inside the single value \"{}\"", path, part, node->text));
+      problems.add(where, "key-inside-a-value",
+                   fmt::format("{}: \"{}\" cannot be set inside the single value \"{}\"", path, part, node->text));
       return;
     }
     if (node->kind == Tree::Kind::null) node->kind = is_index(part) ? Tree::Kind::list : Tree::Kind::map;

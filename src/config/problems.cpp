@@ -27,7 +27,7 @@ void Problems::throw_if_any() const {
     text += fmt::format("{}{}: {}", i == 0 ? "" : "\n", place(sorted[i].where), sorted[i].message);
   }
   if (sorted.size() > kShown) text += fmt::format("\n... and {} more problems", sorted.size() - kShown);
-  throw ConfigError(text);
+  throw ConfigError(ErrorCode(), text);
 }
 
 }  // namespace dmoerm::config

@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+
 namespace dmoerm::config {
 
 /// Where a value was written.
@@ -17,11 +19,13 @@ class Problems {
  public:
   Problems(std::string file, std::vector<std::string> overrides) : file_(std::move(file)), overrides_(std::move(overrides)) {}
 
-  void add(const Position& where, std::string message) { problems_.push_back({where, std::move(message)}); }
+  void add(const Position& where, ErrorCode code, const std::string& message) {
+    problems_.push_back({where, with_code(message, code)});
+  }
   /// "file:line:column" or "--set train.lr=1".
   [[nodiscard]] std::string place(const Position& where) const;
   /// Returns if there are no problems.
-  /// @throws ConfigError with the first 100 problems, one a line, sorted by position
+  /// @throws ConfigError with the first 100 problems, one a line with its code, sorted by position
   void throw_if_any() const;
 
  private:

@@ -49,7 +49,8 @@ class SectionReader {
       nothing.where = map_.where;
       read(key, nothing, value, rule);  // says which of its keys are missing
     } else if constexpr (requires { value.empty(); }) {
-      if (rule.required && value.empty()) document_.problems.add(map_.where, fmt::format("{}: is missing. {}", key, meaning));
+      if (rule.required && value.empty())
+        document_.problems.add(map_.where, "missing-key", fmt::format("{}: is missing. {}", key, meaning));
     }
   }
 
@@ -59,12 +60,13 @@ class SectionReader {
     for (const Tree::Entry& entry : map_.entries) {
       const std::string key = join(path_, entry.key);
       if (const auto [first, is_new] = seen.emplace(entry.key, entry.where); !is_new) {
-        document_.problems.add(entry.where,
+        document_.problems.add(entry.where, "key-given-twice",
                                fmt::format("{}: given twice, first at {}", key, document_.problems.place(first->second)));
       } else if (const RenamedKey* renamed = find_renamed(key)) {
-        document_.problems.add(entry.where, fmt::format("{}: {}", key, describe_renamed(*renamed, key, entry.value.text)));
+        document_.problems.add(entry.where, "renamed-key",
+                               fmt::format("{}: {}", key, describe_renamed(*renamed, key, entry.value.text)));
       } else if (std::find(keys_.begin(), keys_.end(), entry.key) == keys_.end()) {
-        document_.problems.add(entry.where, fmt::format("{}: unknown key{}", key, advice(entry.key)));
+        document_.problems.add(entry.where, "unknown-key", fmt::format("{}: unknown key{}", key, advice(entry.key)));
       }
     }
   }
@@ -76,7 +78,7 @@ class SectionReader {
       read_section(document_, tree, key, value);
     } else if constexpr (is_list<T>) {
       if (tree.kind != Tree::Kind::list && tree.kind != Tree::Kind::null)
-        return problem(tree, key, "expected a list: [a, b], or one \"- \" line for each element");
+        return problem(tree, key, "wrong-kind-of-value", "expected a list: [a, b], or one \"- \" line for each element");
       value.clear();
       for (std::size_t i = 0; i < tree.items.size(); ++i) {
         const std::string element_key = fmt::format("{}.{}", key, i);
@@ -85,12 +87,12 @@ class SectionReader {
         read(element_key, tree.items[i], element, rule);
         value.push_back(std::move(element));
       }
-      if (rule.required && value.empty()) problem(tree, key, "must have at least one element");
+      if (rule.required && value.empty()) problem(tree, key, "empty-list", "must have at least one element");
     } else if constexpr (WordSetting<T>) {
       std::string text;
       std::string wrong = read_value(tree, text);
       if (wrong.empty()) wrong = check_text(text, rule);
-      if (!wrong.empty()) return problem(tree, key, wrong);
+      if (!wrong.empty()) return problem(tree, key, "invalid-value", wrong);
       value = from_word<T>(text).value_or(value);
     } else {
       [[maybe_unused]] const T initial = value;
@@ -103,12 +105,12 @@ class SectionReader {
         if (wrong.empty()) wrong = check_range(static_cast<double>(value), rule);
         if (!wrong.empty()) value = initial;  // so that checks between keys do not complain a second time
       }
-      if (!wrong.empty()) problem(tree, key, wrong);
+      if (!wrong.empty()) problem(tree, key, "invalid-value", wrong);
     }
   }
 
-  void problem(const Tree& tree, const std::string& key, const std::string& message) {
-    document_.problems.add(tree.where, key + ": " + message);
+  void problem(const Tree& tree, const std::string& key, ErrorCode code, const std::string& message) {
+    document_.problems.add(tree.where, code, key + ": " + message);
   }
 
   [[nodiscard]] std::string absolute(const std::string& path) const {
@@ -139,7 +141,7 @@ class SectionReader {
 template <class T>
 void read_section(Document& document, const Tree& tree, const std::string& path, T& value) {
   if (tree.kind != Tree::Kind::map && tree.kind != Tree::Kind::null) {
-    document.problems.add(tree.where,
+    document.problems.add(tree.where, "wrong-kind-of-value",
                           fmt::format("{}{}expected keys with values (key: value), found {}", path, path.empty() ? "" : ": ",
                                       tree.kind == Tree::Kind::list ? "a list" : "\"" + tree.text + "\""));
     return;
@@ -156,7 +158,7 @@ RunConfig parse_run_config(const std::string& text, const std::string& file, con
   Problems problems(file, overrides);
   std::optional<Tree> root = parse_tree(text, 0, problems);
   if (root && root->kind == Tree::Kind::null) {
-    problems.add({}, "the file is empty; it needs at least backbone.dir, data.inputs and categories");
+    problems.add({}, "empty-configuration", "the file is empty; it needs at least backbone.dir, data.inputs and categories");
   }
   problems.throw_if_any();  // nothing below would be right
   if (root->kind == Tree::Kind::map) {
@@ -174,8 +176,10 @@ RunConfig parse_run_config(const std::string& text, const std::string& file, con
 RunConfig read_run_config(const std::string& path, const std::vector<std::string>& overrides) {
   const std::filesystem::path file(path);
   std::error_code ignored;
-  if (std::filesystem::is_directory(file, ignored)) throw ConfigError(path + ": is a directory, not a configuration file");
-  if (!std::filesystem::exists(file, ignored)) throw ConfigError(path + ": this configuration file does not exist");
+  if (std::filesystem::is_directory(file, ignored))
+    throw ConfigError("configuration-is-a-directory", path + ": is a directory, not a configuration file");
+  if (!std::filesystem::exists(file, ignored))
+    throw ConfigError("no-such-configuration", path + ": this configuration file does not exist");
   return parse_run_config(read_file(file), path, file.parent_path().string(), overrides);
 }
 

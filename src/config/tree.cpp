@@ -146,9 +146,9 @@ std::optional<Tree> parse_tree(const std::string& text, int source, Problems& pr
     }
     return builder.take();
   } catch (const Refused& refused) {
-    problems.add(refused.where, refused.message);
+    problems.add(refused.where, "yaml-not-read-here", refused.message);
   } catch (const YAML::Exception& e) {
-    problems.add({source, e.mark.line + 1, e.mark.column + 1}, "not valid YAML: " + e.msg);
+    problems.add({source, e.mark.line + 1, e.mark.column + 1}, "not-yaml", "not valid YAML: " + e.msg);
   }
   return std::nullopt;
 }

@@ -56,7 +56,7 @@ class TextReader {
     Position from = where;
     return TemplateText::parse(text, fields, [&](std::string_view part, const std::string& message) {
       from = places_.find(part, from);
-      problems_.add(from, name + ": " + message);
+      problems_.add(from, "invalid-judge-template", name + ": " + message);
     });
   }
   /// Read a text that has no placeholders.
@@ -85,9 +85,10 @@ void check_answers(const std::string& text, AnswerForm form, bool ties, const Po
     const bool wanted = i < 2 || ties;
     if (shown[i] == wanted) continue;
     const std::string_view line = form == AnswerForm::json_schema ? kJson[i] : kLine[i];
-    problems.add(where, wanted ? fmt::format("answer.{}: must show the answer {} on a line of its own, e.g. {}", to_string(form),
-                                             to_string(static_cast<preference::Verdict>(i)), line)
-                               : fmt::format("answer.{}: shows a tie, but ties is false", to_string(form)));
+    problems.add(where, "invalid-judge-template",
+                 wanted ? fmt::format("answer.{}: must show the answer {} on a line of its own, e.g. {}", to_string(form),
+                                      to_string(static_cast<preference::Verdict>(i)), line)
+                        : fmt::format("answer.{}: shows a tie, but ties is false", to_string(form)));
   }
 }
 
@@ -105,17 +106,20 @@ void check_fields(const std::string& raw, const std::vector<int>& counts, const 
     const int count = counts[static_cast<std::size_t>(field)];
     const std::string block = fmt::format("<{0} {{tag}}>\n{{{0}}}\n</{0} {{tag}}>", name);
     if (count != 1) {
-      problems.add(where, fmt::format("messages: {{{}}} must occur once in them, not {} times", name, count));
+      problems.add(where, "invalid-judge-template",
+                   fmt::format("messages: {{{}}} must occur once in them, not {} times", name, count));
     } else if (count_of(raw, block) != 1) {
       problems.add(
-          where, fmt::format("messages: {{{0}}} must be on a line of its own between the lines <{0} {{tag}}> and </{0} {{tag}}>; "
-                             "otherwise a text could pretend to be outside of its block",
-                             name));
+          where, "invalid-judge-template",
+          fmt::format("messages: {{{0}}} must be on a line of its own between the lines <{0} {{tag}}> and </{0} {{tag}}>; "
+                      "otherwise a text could pretend to be outside of its block",
+                      name));
     }
   }
   for (const Field field : {Field::point, Field::criterion, Field::answer_format}) {
     if (counts[static_cast<std::size_t>(field)] == 0) {
-      problems.add(where, fmt::format("messages: {{{}}} is missing", kFieldNames[static_cast<std::size_t>(field)]));
+      problems.add(where, "invalid-judge-template",
+                   fmt::format("messages: {{{}}} is missing", kFieldNames[static_cast<std::size_t>(field)]));
     }
   }
 }
@@ -134,7 +138,7 @@ JudgeTemplate JudgeTemplate::parse(const std::string& text, const std::string& f
   config::YamlMap root(*tree, "", {"name", "language", "ties", "messages", "answer", "headings", "marks"}, problems);
   result.name_ = root.text("name");
   if (result.name_.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != std::string::npos) {
-    problems.add(root.value("name")->where,
+    problems.add(root.value("name")->where, "invalid-judge-template",
                  "name: only letters, digits, _, . and - are allowed, because it is part of every label");
   }
   result.language_ = root.text("language");
@@ -145,14 +149,15 @@ JudgeTemplate JudgeTemplate::parse(const std::string& text, const std::string& f
   nlohmann::json content_messages = nlohmann::json::array();
   if (const Tree* messages = root.value("messages")) {
     if (messages->kind != Tree::Kind::list || messages->items.empty()) {
-      problems.add(messages->where, "messages: expected a list of messages, each with role and content");
+      problems.add(messages->where, "invalid-judge-template",
+                   "messages: expected a list of messages, each with role and content");
     } else {
       for (std::size_t i = 0; i < messages->items.size(); ++i) {
         const std::string name = fmt::format("messages.{}", i);
         config::YamlMap message(messages->items[i], name, {"role", "content"}, problems);
         const std::string role = message.text("role"), content = message.text("content");
         if (!role.empty() && std::ranges::find(kRoles, role) == kRoles.end()) {
-          problems.add(message.value("role")->where,
+          problems.add(message.value("role")->where, "invalid-judge-template",
                        fmt::format("{}.role: {} is not one of {}", name, role, fmt::join(kRoles, ", ")));
         }
         if (content.empty()) continue;
@@ -162,7 +167,7 @@ JudgeTemplate JudgeTemplate::parse(const std::string& text, const std::string& f
         content_messages.push_back({role, content});
       }
       if (!result.messages_.empty() && result.messages_.back().role != "user") {
-        problems.add(messages->items.back().where,
+        problems.add(messages->items.back().where, "invalid-judge-template",
                      "messages: the last one must have the role user, because the judge answers it");
       }
       check_fields(raw, counts, messages->where, problems);

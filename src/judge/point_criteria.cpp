@@ -48,7 +48,7 @@ PointCriteria PointCriteria::parse(const std::string& text, const std::string& f
       }
     }
     if (map.entries().empty() && categories->kind == config::Tree::Kind::map)
-      problems.add(categories->where, "categories: expected at least one category");
+      problems.add(categories->where, "missing-key", "categories: expected at least one category");
   }
   problems.throw_if_any();
   return result;

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <set>
 #include <utility>
 
@@ -36,13 +37,31 @@ RunConfig parse(const std::string& text, const std::vector<std::string>& overrid
 }
 
 /// The message of the ConfigError that reading `text` ends in; "" if it is accepted.
-std::string problems(const std::string& text, const std::vector<std::string>& overrides = {}) {
+std::string problems_with_codes(const std::string& text, const std::vector<std::string>& overrides = {}) {
   try {
     parse(text, overrides);
   } catch (const ConfigError& e) {
     return e.what();
   }
   return "";
+}
+
+/// The same without the code that each line ends with.
+std::string problems(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  static const std::regex kCode(R"( \[[a-z0-9-]+\](?=\n|$))");
+  return std::regex_replace(problems_with_codes(text, overrides), kCode, "");
+}
+
+TEST(RunConfig, GivesEveryProblemItsCode) {
+  EXPECT_EQ(
+      problems_with_codes(
+          "backbone: {dir: model}\nbse: 1\ncategories: [{name: a, points: [b, b]}]\ndata: {inputs: [{path: x, form: auto}]}\n",
+          {"base.lr=fast"}),
+      "c.yaml:2:1: bse: unknown key, did you mean base? [unknown-key]\n"
+      "c.yaml:3:36: categories.0.points.1: \"b\" is also the value of categories.0.points.0: names must differ "
+      "[name-used-twice]\n"
+      "c.yaml:4:27: data.inputs.0.form: this key is now data.inputs.0.format [renamed-key]\n"
+      "--set base.lr=fast: base.lr: expected a number, found \"fast\" [invalid-value]");
 }
 
 TEST(RunConfig, ReadsTheSmallestFileWithDefaults) {
