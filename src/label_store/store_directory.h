@@ -18,8 +18,8 @@ std::filesystem::path next_segment_path(const std::filesystem::path& directory);
 /// Turn an empty or missing directory into a store; an existing store is not changed. The caller holds its lock or takes it next.
 /// @throws ConfigError if it holds other files or is of a newer version, IoError if it cannot be written
 void create_store(const std::filesystem::path& directory);
-/// Accepts a store whose creation was interrupted: it holds no labels yet. @throws ConfigError if it is not a label store, or one of a
-/// newer version
+/// Accepts a store whose creation was interrupted: it holds no labels yet. @throws ConfigError if it is not a label store, or one
+/// of a newer version
 void require_store(const std::filesystem::path& directory);
 
 struct DamagedFile {
