@@ -77,10 +77,12 @@ struct BatchClient::Impl {
     files = http.add_target(target);
     for (BatchRecord& record : load_batches(folder)) {
       if (record.endpoint != errors.shown()) {
-        throw DataError(fmt::format(
-            "{}/batch-{}.json: its {} requests are in a batch at {}, but this run asks {}: run with the first address "
-            "to collect them, or remove the file to ask and pay for them again",
-            folder.string(), record.name, record.ids.size(), record.endpoint, errors.shown()));
+        throw DataError(
+            "batch-other-endpoint",
+            fmt::format(
+                "{}/batch-{}.json: its {} requests are in a batch at {}, but this run asks {}: run with the first address "
+                "to collect them, or remove the file to ask and pay for them again",
+                folder.string(), record.name, record.ids.size(), record.endpoint, errors.shown()));
       }
       ids.insert(record.ids.begin(), record.ids.end());
       auto job = std::make_unique<Job>();
@@ -389,8 +391,8 @@ void BatchClient::add(const std::string& id, std::string_view body) {
   DMOERM_CHECK(!has(id), "two requests with one id");
   const std::string line = batch_line(id, body);
   if (line.size() > impl_->policy.bytes_max) {
-    throw DataError(fmt::format("request {}: it has {} bytes, but a batch file may have at most {}", id, line.size(),
-                                impl_->policy.bytes_max));
+    throw DataError("batch-request-too-large", fmt::format("request {}: it has {} bytes, but a batch file may have at most {}",
+                                                           id, line.size(), impl_->policy.bytes_max));
   }
   if (impl_->lines.size() + line.size() > impl_->policy.bytes_max) impl_->close_file();
   impl_->lines += line;

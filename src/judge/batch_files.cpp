@@ -66,9 +66,10 @@ std::string batch_line(const std::string& id, std::string_view body) {
   const bool plain = std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 127 && c != '"' && c != '\\'; });
   if (id.empty() || !plain)
     throw DataError(
+        "batch-request-id",
         fmt::format("\"{}\" cannot be the id of a request in a batch: expected visible ASCII characters", one_line(id, 100)));
   if (!body.starts_with('{') || !body.ends_with('}') || body.find_first_of("\r\n") != std::string_view::npos) {
-    throw DataError(fmt::format("request {}: its body is not one JSON object on one line", id));
+    throw DataError("batch-request-body", fmt::format("request {}: its body is not one JSON object on one line", id));
   }
   return fmt::format(R"({{"custom_id":"{}","method":"POST","url":"/v1/chat/completions","body":{}}})"
                      "\n",

@@ -23,18 +23,19 @@ BatchRecord read_record(const std::filesystem::path& file) {
   const nlohmann::json value = read_json(file);
   try {
     if (value.at("version").get<int>() != kVersion) {
-      throw DataError(fmt::format("{}: the batch record has version {}, this program reads version {}", file.string(),
-                                  value.at("version").get<int>(), kVersion));
+      throw DataError("batch-record-newer", fmt::format("{}: the batch record has version {}, this program reads version {}",
+                                                        file.string(), value.at("version").get<int>(), kVersion));
     }
     BatchRecord record{value.at("name").get<std::string>(), value.at("endpoint").get<std::string>(),
                        value.at("file_id").get<std::string>(), value.at("batch_id").get<std::string>(),
                        value.at("ids").get<std::vector<std::string>>()};
     if (file.filename() != file_of("", record.name).filename())
       throw DataError(
+          "batch-record-renamed",
           fmt::format("{}: expected the record of the batch that the file is named after, found {}", file.string(), record.name));
     return record;
   } catch (const nlohmann::json::exception& e) {
-    throw DataError(fmt::format("{}: not a batch record: {}", file.string(), e.what()));
+    throw DataError("batch-record-damaged", fmt::format("{}: not a batch record: {}", file.string(), e.what()));
   }
 }
 
@@ -50,7 +51,8 @@ std::string new_batch_name() {
 void save_batch(const std::filesystem::path& folder, const BatchRecord& record) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
-  if (error) throw IoError(fmt::format("{}: cannot create the folder: {}", folder.string(), error.message()));
+  if (error)
+    throw IoError("folder-not-created", fmt::format("{}: cannot create the folder: {}", folder.string(), error.message()));
   write_json_atomically(file_of(folder, record.name), {{"version", kVersion},
                                                        {"name", record.name},
                                                        {"endpoint", record.endpoint},
@@ -62,7 +64,8 @@ void save_batch(const std::filesystem::path& folder, const BatchRecord& record) 
 void forget_batch(const std::filesystem::path& folder, const std::string& name) {
   std::error_code error;
   std::filesystem::remove(file_of(folder, name), error);
-  if (error) throw IoError(fmt::format("{}: cannot remove: {}", file_of(folder, name).string(), error.message()));
+  if (error)
+    throw IoError("file-not-removed", fmt::format("{}: cannot remove: {}", file_of(folder, name).string(), error.message()));
   sync_path(folder);
 }
 

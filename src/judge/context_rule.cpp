@@ -32,10 +32,12 @@ std::size_t longest(std::size_t limit, const Boundary& boundary, const Fits& fit
 }
 
 [[noreturn]] void too_small(std::int64_t room) {
-  throw ConfigError(fmt::format(
-      "the judge's context leaves {} tokens for the texts of a pair, besides the template and the answer, which is too "
-      "few even for cut texts: use a judge with a larger context, lower max_tokens, or skip pairs that are too long",
-      room));
+  throw ConfigError(
+      "judge-context-too-small",
+      fmt::format(
+          "the judge's context leaves {} tokens for the texts of a pair, besides the template and the answer, which is too "
+          "few even for cut texts: use a judge with a larger context, lower max_tokens, or skip pairs that are too long",
+          room));
 }
 
 std::string joined(const Turn& turn) { return turn.heading + '\n' + std::string(turn.text); }

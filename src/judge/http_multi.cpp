@@ -132,7 +132,8 @@ struct HttpMulti::Impl {
     init_curl();
     multi.reset(curl_multi_init());
     epoll = ::epoll_create1(EPOLL_CLOEXEC);
-    if (!multi || epoll < 0) throw Error(fmt::format("cannot start libcurl's multi interface: {}", std::strerror(errno)));
+    if (!multi || epoll < 0)
+      throw Error("network-not-started", fmt::format("cannot start libcurl's multi interface: {}", std::strerror(errno)));
     curl_multi_setopt(multi.get(), CURLMOPT_SOCKETFUNCTION, &Impl::on_socket);
     curl_multi_setopt(multi.get(), CURLMOPT_SOCKETDATA, this);
     curl_multi_setopt(multi.get(), CURLMOPT_TIMERFUNCTION, &Impl::on_timer);
@@ -298,7 +299,8 @@ struct HttpMulti::Impl {
       const auto pause = next > now ? std::chrono::ceil<std::chrono::milliseconds>(next - now) : std::chrono::milliseconds(0);
       const int ready = ::epoll_wait(epoll, events.data(), static_cast<int>(events.size()),
                                      static_cast<int>(std::min<std::int64_t>(pause.count(), 60000)));
-      if (ready < 0 && errno != EINTR) throw Error(fmt::format("cannot wait for the network: {}", std::strerror(errno)));
+      if (ready < 0 && errno != EINTR)
+        throw Error("network-wait-failed", fmt::format("cannot wait for the network: {}", std::strerror(errno)));
       int running = 0;
       for (int i = 0; i < ready; ++i) {
         const auto& event = events[static_cast<std::size_t>(i)];
@@ -333,24 +335,30 @@ int HttpMulti::add_target(HttpTarget target) {
   const std::string address = join_url(endpoint.url, target.path);
   std::unique_ptr<CURLU, void (*)(CURLU*)> url(curl_url(), curl_url_cleanup);
   if (!url || curl_url_set(url.get(), CURLUPART_URL, address.c_str(), 0) != CURLUE_OK) {
-    throw ConfigError(fmt::format("endpoint address {}: expected a web address like https://host/v1", shown(address)));
+    throw ConfigError("endpoint-address",
+                      fmt::format("endpoint address {}: expected a web address like https://host/v1", shown(address)));
   }
   const std::string scheme = part_of(url.get(), CURLUPART_SCHEME), host = part_of(url.get(), CURLUPART_HOST);
   if (!part_of(url.get(), CURLUPART_USER).empty() || !part_of(url.get(), CURLUPART_PASSWORD).empty()) {
-    throw ConfigError(fmt::format(
-        "endpoint address at host {}: it contains a user or password: name an environment variable (key_env) or a key file "
-        "(key_file) instead",
-        host));
+    throw ConfigError(
+        "endpoint-address-password",
+        fmt::format(
+            "endpoint address at host {}: it contains a user or password: name an environment variable (key_env) or a key file "
+            "(key_file) instead",
+            host));
   }
   const bool hostless = address.find(":///") != std::string::npos;  // libcurl would take the path for the host
   if ((scheme != "http" && scheme != "https") || host.empty() || hostless) {
-    throw ConfigError(fmt::format("endpoint address {}: expected http:// or https:// and a host", shown(address)));
+    throw ConfigError("endpoint-address",
+                      fmt::format("endpoint address {}: expected http:// or https:// and a host", shown(address)));
   }
   if (!endpoint.ca_file.empty() && ::access(endpoint.ca_file.c_str(), R_OK) != 0) {
-    throw ConfigError(fmt::format("certificate file {}: {}", endpoint.ca_file, std::strerror(errno)));
+    throw ConfigError("certificate-file-unreadable",
+                      fmt::format("certificate file {}: {}", endpoint.ca_file, std::strerror(errno)));
   }
   if (!(endpoint.connect_timeout_s > 0) || !(endpoint.request_timeout_s > 0)) {
-    throw ConfigError(fmt::format("endpoint {}: time limits of {} s to connect and {} s a request: expected more than 0",
+    throw ConfigError("endpoint-time-limit",
+                      fmt::format("endpoint {}: time limits of {} s to connect and {} s a request: expected more than 0",
                                   shown(address), endpoint.connect_timeout_s, endpoint.request_timeout_s));
   }
   Target added;

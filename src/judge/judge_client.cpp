@@ -42,7 +42,8 @@ struct Server {
 struct JudgeClient::Impl {
   Impl(const std::vector<config::EndpointConfig>& endpoints, const RetryPolicy& retry)
       : policy(retry), rng(retry.seed ? retry.seed : std::random_device{}()), http(connections(endpoints), retry.body_bytes_max) {
-    if (endpoints.empty()) throw ConfigError("no endpoint to ask: name at least one address of a judge");
+    if (endpoints.empty())
+      throw ConfigError("judge-without-endpoint", "no endpoint to ask: name at least one address of a judge");
     for (const config::EndpointConfig& endpoint : endpoints) {
       EndpointErrors errors(endpoint, policy.total_time_s);
       const int target = http.add_target({.endpoint = endpoint, .path = "/chat/completions", .bearer = errors.key().secret()});

@@ -31,7 +31,8 @@ std::size_t bad_byte(std::string_view text) {
 
 void check_text(std::string_view text, std::string_view id, const std::string& what) {
   if (const std::size_t at = bad_byte(text); at != std::string_view::npos) {
-    throw DataError(fmt::format("group {}: {} is not UTF-8: byte {} is 0x{:02x}; convert the data, or leave the group out", id,
+    throw DataError("text-not-utf8",
+                    fmt::format("group {}: {} is not UTF-8: byte {} is 0x{:02x}; convert the data, or leave the group out", id,
                                 what, at, static_cast<unsigned char>(text[at])));
   }
 }
@@ -45,17 +46,19 @@ void check_pair(const PairToAsk& pair) {
   }
   if (!any)
     throw DataError(
+        "prompt-blank",
         fmt::format("group {}: the prompt is blank, so its responses cannot be judged; leave the group out", pair.id));
   for (const auto& [text, what] : {std::pair(pair.a, "response a"), std::pair(pair.b, "response b")}) {
     check_text(text, pair.id, what);
     if (is_blank(text))
-      throw DataError(fmt::format("group {}: {} is blank and cannot be judged; leave the response out", pair.id, what));
+      throw DataError("response-blank",
+                      fmt::format("group {}: {} is blank and cannot be judged; leave the response out", pair.id, what));
   }
 }
 
 void check_parameters(const config::JudgeConfig& judge, const json& extra) {
   const auto require = [](bool holds, const char* name, const std::string& value, const char* range) {
-    if (!holds) throw ConfigError(fmt::format("judge: {} is {}: it must be {}", name, value, range));
+    if (!holds) throw ConfigError("judge-setting-range", fmt::format("judge: {} is {}: it must be {}", name, value, range));
   };
   require(!judge.model.empty() && is_utf8(judge.model), "model", '"' + judge.model + '"', "a name in UTF-8");
   require(judge.temperature >= 0 && judge.temperature <= 2, "temperature", fmt::to_string(judge.temperature), "between 0 and 2");
@@ -66,7 +69,8 @@ void check_parameters(const config::JudgeConfig& judge, const json& extra) {
   require(extra.is_object(), "extra", judge.extra, "a JSON object of request parameters, in UTF-8");
   for (const char* key : {"model", "messages", "n", "stream"}) {
     if (extra.contains(key))
-      throw ConfigError(fmt::format("judge: extra.{} cannot be set: the labeller sets it itself; remove it", key));
+      throw ConfigError("judge-extra-reserved",
+                        fmt::format("judge: extra.{} cannot be set: the labeller sets it itself; remove it", key));
   }
 }
 
@@ -84,6 +88,7 @@ std::int64_t answer_limit(const config::JudgeConfig& judge, const json& extra) {
   }
   if (limit > 0) return limit;
   throw ConfigError(
+      "judge-answer-unlimited",
       fmt::format("labels.judges {}: extra removes max_tokens, so an answer could cost any amount: give it another limit, e.g. "
                   "\"max_completion_tokens\": {}",
                   judge.model, judge.max_tokens));
@@ -127,7 +132,8 @@ QuestionBuilder::QuestionBuilder(JudgeTemplate judge_template, PointCriteria cri
   check_parameters(judge_, extra_);
   answer_tokens_max_ = answer_limit(judge_, extra_);
   if (template_.language() != criteria_.language()) {
-    throw ConfigError(fmt::format("judge: template {} is in language {}, the points are in {}: name two files of one language",
+    throw ConfigError("judge-languages-differ",
+                      fmt::format("judge: template {} is in language {}, the points are in {}: name two files of one language",
                                   template_.name(), template_.language(), criteria_.language()));
   }
   if (answer_form_ == AnswerForm::json_schema) response_format_ = verdict_format(template_.ties());

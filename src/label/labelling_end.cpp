@@ -6,7 +6,7 @@ namespace dmoerm::label {
 
 int LabellingEnd::exit_code() const {
   if (why == Why::complete) return 0;
-  return why == Why::refused ? ConfigError("").exit_code() : Stopped("").exit_code();
+  return why == Why::refused ? ConfigError({}, "").exit_code() : Stopped({}, "").exit_code();
 }
 
 LabellingEnd::Why why_of(judge::JudgeReply::Status status) {

@@ -66,7 +66,7 @@ SwapOutcome outcome_from(const std::string& word) {
   for (int i = 0; i <= static_cast<int>(SwapOutcome::error); ++i) {
     if (preference::to_string(static_cast<SwapOutcome>(i)) == word) return static_cast<SwapOutcome>(i);
   }
-  throw DataError(fmt::format("\"{}\" is not an outcome", word));
+  throw DataError("verdicts-file-outcome", fmt::format("\"{}\" is not an outcome", word));
 }
 
 void count_bias(VerdictCounts& counts, const Ballot& ballot) {
@@ -176,7 +176,7 @@ std::vector<JudgedGroup> read_judged_groups(const std::filesystem::path& path) {
       }
       groups.push_back(std::move(group));
     } catch (const nlohmann::json::exception& e) {
-      throw DataError(fmt::format("{}:{}: not a line of verdicts: {}", path.string(), number, e.what()));
+      throw DataError("verdicts-file-line", fmt::format("{}:{}: not a line of verdicts: {}", path.string(), number, e.what()));
     }
   }
   return groups;

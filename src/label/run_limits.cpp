@@ -19,10 +19,12 @@ void refuse_unpriced(const config::LabelsConfig& labels) {
     if (judge.price_prompt == 0 && judge.price_completion == 0) names.push_back(judge.model);
   }
   if (names.empty()) return;
-  throw ConfigError(fmt::format(
-      "--cost-max: these judges have no price: {}; set price_prompt and price_completion (per million tokens) of each, or "
-      "use --requests-max or --tokens-max",
-      fmt::join(names, ", ")));
+  throw ConfigError(
+      "judge-without-price",
+      fmt::format(
+          "--cost-max: these judges have no price: {}; set price_prompt and price_completion (per million tokens) of each, or "
+          "use --requests-max or --tokens-max",
+          fmt::join(names, ", ")));
 }
 
 }  // namespace
@@ -33,14 +35,16 @@ SpendLimits spend_limits(const RunLimits& limits, const config::LabelsConfig& la
   if (limits.cost_max) {
     const double cost = *limits.cost_max;
     if (!(cost >= 1e-6 && cost <= kCostLargest))
-      throw ConfigError(fmt::format("--cost-max: {} is out of range: expected 0.000001 to {}", cost, kCostLargest));
+      throw ConfigError("limit-out-of-range",
+                        fmt::format("--cost-max: {} is out of range: expected 0.000001 to {}", cost, kCostLargest));
     refuse_unpriced(labels);
     spend.cost_micros = std::llround(cost * 1e6);
     given.emplace_back("--cost-max");
   }
   const auto whole = [&](const char* name, const std::optional<std::int64_t>& limit, std::int64_t& result) {
     if (!limit) return;
-    if (*limit < 1) throw ConfigError(fmt::format("{}: {} is out of range: expected 1 or more", name, *limit));
+    if (*limit < 1)
+      throw ConfigError("limit-out-of-range", fmt::format("{}: {} is out of range: expected 1 or more", name, *limit));
     result = *limit;
     given.emplace_back(name);
   };

@@ -27,7 +27,8 @@ std::vector<Target> targets_of(const config::RunConfig& config, const std::vecto
   }
   if (!unused.empty()) {
     const auto near = config::nearest(*unused.begin(), names);
-    throw ConfigError(fmt::format("\"{}\" is not a category or category/point of the configuration{}", *unused.begin(),
+    throw ConfigError("point-not-configured",
+                      fmt::format("\"{}\" is not a category or category/point of the configuration{}", *unused.begin(),
                                   near && !near->empty() ? fmt::format("; did you mean {}?", *near) : ""));
   }
   return targets;

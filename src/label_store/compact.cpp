@@ -53,7 +53,8 @@ class Batch {
     DMOERM_CHECK(written.about().rows == rows(), "a segment holds the rows that were written");
     for (const fs::path& file : files_) {
       std::error_code error;
-      if (!fs::remove(file, error) && error) throw IoError(fmt::format("{}: cannot remove: {}", file.string(), error.message()));
+      if (!fs::remove(file, error) && error)
+        throw IoError("file-not-removed", fmt::format("{}: cannot remove: {}", file.string(), error.message()));
     }
     sync_path(directory);
     result.rows_dropped += dropped_;
@@ -75,7 +76,7 @@ void count(const std::vector<Segment>& segments, std::int64_t& number, std::int6
 }  // namespace
 
 Compaction compact_store(const fs::path& directory, std::int64_t rows_max) {
-  if (rows_max < 1) throw ConfigError(fmt::format("--rows: expected 1 or more, found {}", rows_max));
+  if (rows_max < 1) throw ConfigError("option-out-of-range", fmt::format("--rows: expected 1 or more, found {}", rows_max));
   require_store(directory);
   const StoreLock lock(directory);
   tidy(directory, open_whole_segments(directory));

@@ -32,7 +32,8 @@ std::vector<Label> labels_of_points(const json& row, const std::string& category
   const preference::Group group = preference::parse_authors_points(row);
   Label l;
   l.category = group.category.empty() ? category : group.category;
-  if (l.category.empty()) throw RowError("expected a \"category\", found none; set one for the whole file with --category");
+  if (l.category.empty())
+    throw RowError("import-category-missing", "expected a \"category\", found none; set one for the whole file with --category");
   l.point = preference::text_of(preference::need(row, "point"), "point");
   l.judge = kImportedJudge;
   l.template_name = kPointsTemplate;
@@ -51,10 +52,11 @@ std::vector<Label> labels_of_points(const json& row, const std::string& category
 }
 
 std::vector<Label> labels_of(const json& row, const std::string& category) {
-  if (!row.is_object()) throw RowError(fmt::format("expected a JSON object, found {}", preference::shown(row)));
+  if (!row.is_object()) throw RowError("row-not-object", fmt::format("expected a JSON object, found {}", preference::shown(row)));
   if (preference::has(row, {"key", "verdict"})) return {label_from_json(row)};
   if (preference::has(row, {"query", "responses", "rank", "point"})) return labels_of_points(row, category);
   throw RowError(
+      "import-row-unknown",
       fmt::format("expected a label as exported (key, verdict, ...) or a row of a points file (query, responses, rank, "
                   "point), found the keys {}",
                   preference::keys_of(row)));
@@ -69,10 +71,10 @@ void each_row(const std::filesystem::path& file, const std::string& category,
     std::vector<Label> labels;
     try {
       const json row = json::parse(line, nullptr, false);
-      if (row.is_discarded()) throw RowError("expected one JSON object, found something else");
+      if (row.is_discarded()) throw RowError("row-not-object", "expected one JSON object, found something else");
       labels = labels_of(row, category);
     } catch (const RowError& e) {
-      throw DataError(fmt::format("{}:{}: {}; nothing was imported", file.string(), lines.number(), e.what()));
+      throw DataError(e.code(), fmt::format("{}:{}: {}; nothing was imported", file.string(), lines.number(), e.what()));
     }
     take(std::move(labels));
   }

@@ -38,7 +38,7 @@ class Database {
     if (result != SQLITE_OK) {
       const std::string why = db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(result);
       sqlite3_close(db_);
-      throw IoError(fmt::format("{}: cannot open the label journal: {}", path_, why));
+      throw IoError("label-journal-not-opened", fmt::format("{}: cannot open the label journal: {}", path_, why));
     }
     sqlite3_extended_result_codes(db_, 1);
   }
@@ -58,27 +58,31 @@ class Database {
         if (system == ENOSPC || system == EDQUOT || system == EFBIG) throw full(action);
         if (result == SQLITE_IOERR_WRITE) {  // SQLite does not always report the reason
           throw IoError(
+              "label-store-not-written",
               fmt::format("{}: cannot {}: the system refused to write: a quota, a limit on file sizes, or a broken disk; {}",
                           path_, action, kKept));
         }
         break;
       case SQLITE_CORRUPT:
       case SQLITE_NOTADB:
-        throw DataError(fmt::format("{}: the label journal is damaged ({}); `dmoerm label-store repair` saves what is readable",
+        throw DataError("label-journal-damaged",
+                        fmt::format("{}: the label journal is damaged ({}); `dmoerm label-store repair` saves what is readable",
                                     path_, text));
       case SQLITE_BUSY:
       case SQLITE_LOCKED:
-        throw IoError(fmt::format("{}: cannot {}: another program has the label journal open", path_, action));
+        throw IoError("label-journal-in-use",
+                      fmt::format("{}: cannot {}: another program has the label journal open", path_, action));
       case SQLITE_READONLY:
       case SQLITE_CANTOPEN:
       case SQLITE_PERM:
-        throw IoError(fmt::format("{}: cannot {}: the label store cannot be written ({}); check permissions and mount", path_,
+        throw IoError("label-store-not-writable",
+                      fmt::format("{}: cannot {}: the label store cannot be written ({}); check permissions and mount", path_,
                                   action, text));
       default:
         break;
     }
-    throw IoError(fmt::format("{}: cannot {}: {}{}{}; {}", path_, action, text, system != 0 ? ": " : "",
-                              system != 0 ? std::strerror(system) : "", kKept));
+    throw IoError("label-journal-failed", fmt::format("{}: cannot {}: {}{}{}; {}", path_, action, text, system != 0 ? ": " : "",
+                                                      system != 0 ? std::strerror(system) : "", kKept));
   }
 
   void run(const char* sql, const char* action) const { check(sqlite3_exec(db_, sql, nullptr, nullptr, nullptr), action); }
@@ -87,7 +91,7 @@ class Database {
 
  private:
   [[nodiscard]] IoError full(const char* action) const {
-    return IoError(fmt::format("{}: cannot {}: no space left; free some and run again; {}", path_, action, kKept));
+    return IoError("disk-full", fmt::format("{}: cannot {}: no space left; free some and run again; {}", path_, action, kKept));
   }
   std::string path_;
   sqlite3* db_ = nullptr;
@@ -185,6 +189,7 @@ struct Journal::Impl {
     Statement mode(db, "PRAGMA journal_mode=WAL", "open the label journal");
     if (!mode.step() || mode.bytes(0) != "wal") {
       throw IoError(
+          "label-journal-no-wal",
           fmt::format("{}: SQLite cannot use a write-ahead log here: expected journal mode wal, found {}; put the store on "
                       "another file system",
                       db.path(), mode.bytes(0)));
@@ -193,7 +198,8 @@ struct Journal::Impl {
     Statement version(db, "PRAGMA user_version", "read the version of the label journal");
     version.step();
     if (version.number(0) > kJournalVersion) {
-      throw DataError(fmt::format("{}: expected a label journal of version {} or older, found {}: use a newer dmoerm", db.path(),
+      throw DataError("label-journal-newer",
+                      fmt::format("{}: expected a label journal of version {} or older, found {}: use a newer dmoerm", db.path(),
                                   kJournalVersion, version.number(0)));
     }
     if (version.number(0) == 0) {
@@ -202,7 +208,8 @@ struct Journal::Impl {
              "create the label journal");
     }
     Statement state(db, "SELECT cleared, last FROM state", "read the label journal");
-    if (!state.step()) throw DataError(fmt::format("{}: the label journal is damaged (no state)", db.path()));
+    if (!state.step())
+      throw DataError("label-journal-damaged", fmt::format("{}: the label journal is damaged (no state)", db.path()));
     cleared = state.number(0);
     last = state.number(1);
   }
@@ -227,11 +234,12 @@ struct Journal::Impl {
 
 Journal::Journal(const fs::path& path) {
   const std::string log = wal_damage(log_of(path));
-  if (!log.empty()) throw DataError(log + "; `dmoerm label-store repair` saves what is readable");
+  if (!log.empty()) throw DataError("label-journal-damaged", log + "; `dmoerm label-store repair` saves what is readable");
   impl_ = std::make_unique<Impl>(path);
   impl_->open();
   const std::string structure = structure_damage(impl_->db);
-  if (!structure.empty()) throw DataError(structure + "; `dmoerm label-store repair` saves what is readable");
+  if (!structure.empty())
+    throw DataError("label-journal-damaged", structure + "; `dmoerm label-store repair` saves what is readable");
 }
 Journal::~Journal() = default;
 Journal::Journal(Journal&&) noexcept = default;
@@ -288,6 +296,7 @@ LabelColumns Journal::rows() const {
   for (; all.step(); ++expected) {
     if (!take_row(all, label, sequence, check) || sequence != expected) {
       throw DataError(
+          "label-journal-damaged",
           fmt::format("{}: label {} of the journal is damaged or missing; `dmoerm label-store repair` saves the others",
                       impl_->db.path(), expected));
     }
@@ -295,6 +304,7 @@ LabelColumns Journal::rows() const {
   }
   if (expected != impl_->last + 1) {
     throw DataError(
+        "label-journal-damaged",
         fmt::format("{}: expected labels up to number {} in the journal, found the last at {}; `dmoerm label-store repair` "
                     "saves what is there",
                     impl_->db.path(), impl_->last, expected - 1));
@@ -329,7 +339,8 @@ Journal::Salvaged Journal::salvage(const fs::path& path) {
   if (!fs::exists(path)) return result;
   // Work on a copy: SQLite changes the files that it opens.
   std::string scratch = (fs::temp_directory_path() / "dmoerm-journal-XXXXXX").string();
-  if (::mkdtemp(scratch.data()) == nullptr) throw IoError(fmt::format("{}: cannot create: {}", scratch, std::strerror(errno)));
+  if (::mkdtemp(scratch.data()) == nullptr)
+    throw IoError("folder-not-created", fmt::format("{}: cannot create: {}", scratch, std::strerror(errno)));
   struct Remover {
     const std::string& directory;
     ~Remover() {
@@ -340,7 +351,8 @@ Journal::Salvaged Journal::salvage(const fs::path& path) {
   std::error_code error;
   for (const fs::path& file : files(path)) {
     fs::copy_file(file, fs::path(scratch) / file.filename(), error);
-    if (error) throw IoError(fmt::format("{}: cannot copy to {}: {}", file.string(), scratch, error.message()));
+    if (error)
+      throw IoError("file-not-copied", fmt::format("{}: cannot copy to {}: {}", file.string(), scratch, error.message()));
   }
   const fs::path copy = fs::path(scratch) / path.filename();
   try {

@@ -90,7 +90,8 @@ LabelStore::LabelStore(LabelStore&&) noexcept = default;
 LabelStore& LabelStore::operator=(LabelStore&&) noexcept = default;
 
 LabelStore LabelStore::open(const std::filesystem::path& directory, const Options& options) {
-  if (options.seal_rows < 1) throw ConfigError(fmt::format("seal_rows: expected 1 or more, found {}", options.seal_rows));
+  if (options.seal_rows < 1)
+    throw ConfigError("option-out-of-range", fmt::format("seal_rows: expected 1 or more, found {}", options.seal_rows));
   create_store(directory);
   return LabelStore(std::make_unique<Impl>(directory, options));
 }
@@ -105,10 +106,11 @@ void LabelStore::append(std::span<const Label> labels) {
   for (const Label& l : labels) {
     for (const std::string* name : {&l.category, &l.point, &l.judge, &l.template_name}) {
       if (!is_utf8(*name))
-        throw DataError(fmt::format("the label with key {}: its category, point, judge or template is not UTF-8", to_hex(l.key)));
+        throw DataError("label-name-not-utf8",
+                        fmt::format("the label with key {}: its category, point, judge or template is not UTF-8", to_hex(l.key)));
     }
     if (std::isnan(l.first_probability))
-      throw DataError(fmt::format("the label with key {}: its probability is not a number", to_hex(l.key)));
+      throw DataError("label-probability", fmt::format("the label with key {}: its probability is not a number", to_hex(l.key)));
   }
   in.journal.append(labels, in.next);
   for (const Label& l : labels) {

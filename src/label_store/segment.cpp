@@ -47,7 +47,8 @@ void write_column(hid_t file, const std::string& name, const std::vector<T>& val
   H5Pset_fletcher32(properties);
   const Handle dataset(H5Dcreate2(file, name.c_str(), type_of(T{}), space, H5P_DEFAULT, properties, H5P_DEFAULT), H5Dclose,
                        failed);
-  if (H5Dwrite(dataset, type_of(T{}), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0) throw DataError(failed);
+  if (H5Dwrite(dataset, type_of(T{}), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()) < 0)
+    throw DataError("label-segment-not-built", failed);
 }
 
 json to_json(const judge::Usage& s) { return {s.requests, s.prompt_tokens, s.completion_tokens, s.cost_micros}; }
@@ -104,10 +105,11 @@ std::string image_of(const LabelColumns& rows, const SegmentNotes& notes, const 
   }
   write_column(file, kReplies, replies, kChunkBytes, failed);
   h5::write_text<DataError>(file, "attributes", about_text(rows, order, notes), failed);
-  if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) throw DataError(failed);
+  if (H5Fflush(file, H5F_SCOPE_GLOBAL) < 0) throw DataError("label-segment-not-built", failed);
   const ssize_t size = H5Fget_file_image(file, nullptr, 0);
   std::string image(size > 0 ? static_cast<std::size_t>(size) : 0, '\0');
-  if (size <= 0 || H5Fget_file_image(file, image.data(), image.size()) != size) throw DataError(failed);
+  if (size <= 0 || H5Fget_file_image(file, image.data(), image.size()) != size)
+    throw DataError("label-segment-not-built", failed);
   return image;
 }
 
@@ -129,7 +131,7 @@ Shape open_column(hid_t file, const std::string& name, const std::string& failed
   const int rank = static_cast<int>(dims.size());
   if (H5Sget_simple_extent_ndims(space) != rank || H5Sget_simple_extent_dims(space, dims.data(), nullptr) != rank ||
       (rank == 2 && dims[1] != expected[1])) {
-    throw DataError(failed);
+    throw DataError("label-segment-damaged", failed);
   }
   return {std::move(dataset), std::move(space), dims[0]};
 }
@@ -137,7 +139,7 @@ Shape open_column(hid_t file, const std::string& name, const std::string& failed
 /// Append values [first, first + count) of a column. @throws DataError
 template <class T>
 void read_values(const Shape& from, hsize_t first, hsize_t count, std::vector<T>& into, const std::string& failed) {
-  if (first > from.rows || count > from.rows - first) throw DataError(failed);
+  if (first > from.rows || count > from.rows - first) throw DataError("label-segment-damaged", failed);
   if (count == 0) return;
   std::vector<hsize_t> start = shape<T>(first), size = shape<T>(count);
   if (start.size() == 2) start[1] = 0;
@@ -147,7 +149,7 @@ void read_values(const Shape& from, hsize_t first, hsize_t count, std::vector<T>
   if (H5Sselect_hyperslab(from.space, H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr) < 0 ||
       H5Dread(from.dataset, type_of(T{}), part, from.space, H5P_DEFAULT, into.data() + before) < 0) {
     into.resize(before);
-    throw DataError(failed);
+    throw DataError("label-segment-damaged", failed);
   }
 }
 
@@ -157,7 +159,8 @@ SegmentAbout about_of(const std::string& text, const std::string& path) {
   SegmentAbout about;
   try {
     if (const auto schema = value.at("schema").get<std::int64_t>(); schema > kSegmentSchema) {
-      throw DataError(fmt::format("{}: expected a label segment of schema {} or older, found {}: use a newer dmoerm", path,
+      throw DataError("label-segment-newer",
+                      fmt::format("{}: expected a label segment of schema {} or older, found {}: use a newer dmoerm", path,
                                   kSegmentSchema, schema));
     }
     value.at("names").get_to(about.names);
@@ -178,19 +181,19 @@ SegmentAbout about_of(const std::string& text, const std::string& path) {
                            spent_of(r.at(6))};
       if (run.first != next || run.rows < 1 || !known(run.category) || !known(run.point) || !known(run.judge) ||
           !known(run.template_name)) {
-        throw DataError(failed);
+        throw DataError("label-segment-damaged", failed);
       }
       next += run.rows;
       about.runs.push_back(run);
     }
-    if (next != about.rows) throw DataError(failed);
+    if (next != about.rows) throw DataError("label-segment-damaged", failed);
     for (const json& p : value.at("rows_dropped")) {
       about.notes.rows_dropped.push_back(
           {{p.at(0).get<std::string>(), p.at(1).get<std::string>(), p.at(2).get<std::string>(), p.at(3).get<std::string>()},
            spent_of(p.at(4))});
     }
   } catch (const json::exception&) {
-    throw DataError(failed);
+    throw DataError("label-segment-damaged", failed);
   }
   return about;
 }
@@ -215,7 +218,8 @@ void write_segment(const fs::path& path, const LabelColumns& rows, const Segment
   write_file_atomically(path, seal_of(image, kSegmentSeal) + image);
   std::error_code error;
   fs::permissions(path, fs::perms::owner_read | fs::perms::group_read | fs::perms::others_read, error);
-  if (error) throw IoError(fmt::format("{}: cannot make it read-only: {}", path.string(), error.message()));
+  if (error)
+    throw IoError("file-mode-not-changed", fmt::format("{}: cannot make it read-only: {}", path.string(), error.message()));
 }
 
 struct Segment::Impl {
@@ -262,7 +266,7 @@ struct Segment::Impl {
     if (wanted == ColumnSet::all && count > 0) {
       const std::vector<std::uint64_t>& ends = reply_ends();
       const std::string why = failed(kReplies);
-      if (start + rows > ends.size()) throw DataError(why);
+      if (start + rows > ends.size()) throw DataError("label-segment-damaged", why);
       const std::uint64_t from = start == 0 ? 0 : ends[start - 1];
       read_values(column<std::uint8_t>(kReplies), from, ends[start + rows - 1] - from, got.reply_bytes, why);
     }
@@ -278,7 +282,7 @@ struct Segment::Impl {
       read_values(from, 0, from.rows, lengths, why);
       std::uint64_t end = 0;
       for (const std::int32_t length : lengths) {
-        if (length < 0) throw DataError(why);
+        if (length < 0) throw DataError("label-segment-damaged", why);
         ends_of_replies.push_back(end += static_cast<std::uint64_t>(length));
       }
     }
@@ -292,12 +296,12 @@ struct Segment::Impl {
     for (const std::string& word : about.names) renamed.push_back(into.name(word));
     for (auto* column : {&got.category, &got.point, &got.judge, &got.template_name}) {
       for (std::int32_t& index : *column) {
-        if (index < 0 || static_cast<std::size_t>(index) >= renamed.size()) throw DataError(why);
+        if (index < 0 || static_cast<std::size_t>(index) >= renamed.size()) throw DataError("label-segment-damaged", why);
         index = renamed[static_cast<std::size_t>(index)];
       }
     }
     if (std::ranges::any_of(got.verdict, [](std::uint8_t v) { return v > static_cast<std::uint8_t>(Verdict::error); })) {
-      throw DataError(why);
+      throw DataError("label-segment-damaged", why);
     }
     const auto move_to = [](const char*, auto& from, auto& to) {
       if (to.empty()) {

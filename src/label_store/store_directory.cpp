@@ -39,7 +39,8 @@ std::vector<fs::path> entries(const fs::path& directory) {
   std::vector<fs::path> found;
   std::error_code error;
   for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) found.push_back(at->path());
-  if (error) throw IoError(fmt::format("{}: cannot list the directory: {}", directory.string(), error.message()));
+  if (error)
+    throw IoError("folder-not-listed", fmt::format("{}: cannot list the directory: {}", directory.string(), error.message()));
   return found;
 }
 
@@ -116,7 +117,8 @@ void require_store(const fs::path& directory) {
   const fs::path mark = mark_of(directory);
   if (!fs::is_directory(directory) || !fs::exists(mark)) {
     if (fs::is_directory(directory) && is_half_created(directory)) return;
-    throw ConfigError(fmt::format("{}: expected a label store (a directory with store.json), found {}", directory.string(),
+    throw ConfigError("label-store-missing",
+                      fmt::format("{}: expected a label store (a directory with store.json), found {}", directory.string(),
                                   !fs::exists(directory)        ? "nothing"
                                   : fs::is_directory(directory) ? "a directory without it"
                                                                 : "a file"));
@@ -124,11 +126,13 @@ void require_store(const fs::path& directory) {
   const nlohmann::json said = read_json(mark);
   if (!said.is_object() || said.value("what", nlohmann::json()) != kWhat ||
       !said.value("schema", nlohmann::json()).is_number_integer()) {
-    throw ConfigError(fmt::format("{}: expected the mark of a label store, found {}", mark.string(), said.dump()));
+    throw ConfigError("label-store-mark",
+                      fmt::format("{}: expected the mark of a label store, found {}", mark.string(), said.dump()));
   }
   const auto schema = said.at("schema").get<std::int64_t>();
   if (schema > kStoreSchema) {
-    throw ConfigError(fmt::format("{}: expected a label store of schema {} or older, found {}: use a newer dmoerm", mark.string(),
+    throw ConfigError("label-store-newer",
+                      fmt::format("{}: expected a label store of schema {} or older, found {}: use a newer dmoerm", mark.string(),
                                   kStoreSchema, schema));
   }
 }
@@ -136,11 +140,14 @@ void require_store(const fs::path& directory) {
 void create_store(const fs::path& directory) {
   std::error_code error;
   fs::create_directories(directory, error);
-  if (error) throw IoError(fmt::format("{}: cannot create the label store: {}", directory.string(), error.message()));
+  if (error)
+    throw IoError("label-store-not-created",
+                  fmt::format("{}: cannot create the label store: {}", directory.string(), error.message()));
   if (fs::exists(mark_of(directory))) return require_store(directory);
   for (const fs::path& file : entries(directory)) {
     if (is_leftover(file)) continue;
     throw ConfigError(
+        "label-store-foreign-files",
         fmt::format("{}: not a label store, and it contains {}: name an empty directory or one that does not exist yet",
                     directory.string(), file.filename().string()));
   }
@@ -151,7 +158,8 @@ StoreSegments open_segments(const fs::path& directory) {
   for (int tries = 0; tries < 100; ++tries) {
     if (auto found = try_open_segments(directory)) return std::move(*found);
   }
-  throw IoError(fmt::format("{}: the segments change faster than they can be opened; run again", directory.string()));
+  throw IoError("label-store-changing",
+                fmt::format("{}: the segments change faster than they can be opened; run again", directory.string()));
 }
 
 StoreSegments open_whole_segments(const fs::path& directory) {
@@ -159,7 +167,7 @@ StoreSegments open_whole_segments(const fs::path& directory) {
   if (found.damaged.empty()) return found;
   std::string message;
   for (const DamagedFile& file : found.damaged) message += (message.empty() ? "" : "\n") + file.what;
-  throw DataError(message);
+  throw DataError("label-store-damaged", message);
 }
 
 void tidy(const fs::path& directory, const StoreSegments& found) {
@@ -170,7 +178,7 @@ void tidy(const fs::path& directory, const StoreSegments& found) {
   for (const fs::path& file : gone) {
     std::error_code error;
     if (!fs::remove(file, error) && error) {
-      throw IoError(fmt::format("{}: cannot remove: {}", file.string(), error.message()));
+      throw IoError("file-not-removed", fmt::format("{}: cannot remove: {}", file.string(), error.message()));
     }
     spdlog::info("[label] removed={} reason=\"left by an interrupted write, or replaced\"", file.filename().string());
   }
@@ -185,7 +193,8 @@ fs::path put_aside(const fs::path& directory, const fs::path& file) {
   std::error_code error;
   fs::create_directory(folder, error);
   if (!error) fs::rename(file, target, error);
-  if (error) throw IoError(fmt::format("{}: cannot move to {}: {}", file.string(), target.string(), error.message()));
+  if (error)
+    throw IoError("file-not-moved", fmt::format("{}: cannot move to {}: {}", file.string(), target.string(), error.message()));
   sync_path(folder);
   sync_path(directory);
   return target;

@@ -63,7 +63,8 @@ StoreLock::StoreLock(const std::filesystem::path& directory) {
   const std::filesystem::path path = lock_file(directory);
   fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (fd_ < 0) {
-    throw IoError(fmt::format("{}: cannot open for writing: {}; the user who labels must be able to write to the label store",
+    throw IoError("label-store-not-writable",
+                  fmt::format("{}: cannot open for writing: {}; the user who labels must be able to write to the label store",
                               path.string(), std::strerror(errno)));
   }
   for (int tries = 1; ::flock(fd_, LOCK_EX | LOCK_NB) != 0; ++tries) {
@@ -73,9 +74,11 @@ StoreLock::StoreLock(const std::filesystem::path& directory) {
       continue;
     }
     ::close(fd_);
-    if (error != EWOULDBLOCK) throw IoError(fmt::format("{}: cannot lock: {}", path.string(), std::strerror(error)));
+    if (error != EWOULDBLOCK)
+      throw IoError("label-store-no-locks", fmt::format("{}: cannot lock: {}", path.string(), std::strerror(error)));
     const auto note = read(directory);
-    throw ConfigError(fmt::format("{}: the label store is in use by {}; wait until that is done or stop it", directory.string(),
+    throw ConfigError("label-store-in-use",
+                      fmt::format("{}: the label store is in use by {}; wait until that is done or stop it", directory.string(),
                                   note && !note->holder.empty() ? note->holder : "another process"));
   }
   const auto before = read(directory);  // keeps the number of rows in the journal

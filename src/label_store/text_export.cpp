@@ -31,10 +31,12 @@ std::string bytes_of_hex(const json& row, const char* field) {
   const auto digit = [&](char c) -> unsigned {
     if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
     if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a' + 10);
-    throw RowError(fmt::format("expected lower-case hexadecimal in \"{}\", found {}", field, preference::shown(row[field])));
+    throw RowError("label-field-not-hex",
+                   fmt::format("expected lower-case hexadecimal in \"{}\", found {}", field, preference::shown(row[field])));
   };
   if (hex.size() % 2 != 0)
-    throw RowError(fmt::format("expected an even number of digits in \"{}\", found {}", field, hex.size()));
+    throw RowError("label-field-not-hex",
+                   fmt::format("expected an even number of digits in \"{}\", found {}", field, hex.size()));
   std::string bytes;
   for (std::size_t i = 0; i < hex.size(); i += 2) bytes.push_back(static_cast<char>(digit(hex[i]) << 4 | digit(hex[i + 1])));
   return bytes;
@@ -44,7 +46,8 @@ Digest digest_of(const json& row, const char* field) {
   const std::string bytes = bytes_of_hex(row, field);
   Digest digest{};
   if (bytes.size() != digest.size()) {
-    throw RowError(fmt::format("expected 64 hexadecimal digits in \"{}\", found {}", field, 2 * bytes.size()));
+    throw RowError("label-field-not-hex",
+                   fmt::format("expected 64 hexadecimal digits in \"{}\", found {}", field, 2 * bytes.size()));
   }
   std::copy(bytes.begin(), bytes.end(), digest.begin());
   return digest;
@@ -56,7 +59,9 @@ Int integer_of(const json& row, const char* field) {
   const bool fits = value.is_number_integer() && (!value.is_number_unsigned() || value.get<std::uint64_t>() <= INT64_MAX) &&
                     value.get<std::int64_t>() >= std::numeric_limits<Int>::min() &&
                     value.get<std::int64_t>() <= std::numeric_limits<Int>::max();
-  if (!fits) throw RowError(fmt::format("expected an integer in \"{}\", found {}", field, preference::shown(value)));
+  if (!fits)
+    throw RowError("label-field-not-integer",
+                   fmt::format("expected an integer in \"{}\", found {}", field, preference::shown(value)));
   return value.get<Int>();
 }
 
@@ -121,20 +126,21 @@ Label label_from_json(const json& row) {
   l.template_name = text(row, "template");
   const json& swapped = preference::need(row, "swapped");
   if (!swapped.is_boolean())
-    throw RowError(fmt::format("expected true or false in \"swapped\", found {}", preference::shown(swapped)));
+    throw RowError("label-field-not-boolean",
+                   fmt::format("expected true or false in \"swapped\", found {}", preference::shown(swapped)));
   l.swapped = swapped.get<bool>();
   l.sample = integer_of<std::int32_t>(row, "sample");
   try {
     l.verdict = preference::verdict_from(text(row, "verdict"));
   } catch (const DataError& e) {
-    throw RowError(e.what());
+    throw RowError(e.code(), e.what());
   }
   l.reply = row.contains("reply_hex") ? bytes_of_hex(row, "reply_hex") : text(row, "reply");
   if (preference::has(row, {"first_probability"})) {
     l.first_probability = static_cast<float>(preference::number_of(row["first_probability"], "first_probability"));
     if (l.first_probability < 0 || l.first_probability > 1) {
-      throw RowError(
-          fmt::format("expected null or 0 to 1 in \"first_probability\", found {}", preference::shown(row["first_probability"])));
+      throw RowError("label-field-probability", fmt::format("expected null or 0 to 1 in \"first_probability\", found {}",
+                                                            preference::shown(row["first_probability"])));
     }
   }
   l.prompt_tokens = integer_of<std::int32_t>(row, "prompt_tokens");
@@ -156,10 +162,12 @@ std::int64_t export_labels(const LabelReader& reader, LabelFilter filter, TextFo
     }
     count += static_cast<std::int64_t>(rows.size());
     if (!out)
-      throw IoError("the exported labels cannot be written: the disk may be full, or the program that reads them has ended");
+      throw IoError("label-export-not-written",
+                    "the exported labels cannot be written: the disk may be full, or the program that reads them has ended");
   });
   if (!out.flush())
-    throw IoError("the exported labels cannot be written: the disk may be full, or the program that reads them has ended");
+    throw IoError("label-export-not-written",
+                  "the exported labels cannot be written: the disk may be full, or the program that reads them has ended");
   return count;
 }
 

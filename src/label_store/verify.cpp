@@ -29,10 +29,12 @@ void check_segment(const Segment& segment) {
         const Label label = rows.label(i, starts[i]);
         const std::int64_t row = run.first + at + static_cast<std::int64_t>(i);
         if (row_check(label, rows.sequence[i]) != rows.check[i]) {
-          throw DataError(fmt::format("{}: row {} (key {}) does not match its checksum", name, row, to_hex(label.key)));
+          throw DataError("label-segment-checksum",
+                          fmt::format("{}: row {} (key {}) does not match its checksum", name, row, to_hex(label.key)));
         }
         if (rows.point_key(i) != key) {
-          throw DataError(fmt::format("{}: row {} belongs to {}/{}, but the attributes say {}/{}", name, row, label.category,
+          throw DataError("label-segment-attributes",
+                          fmt::format("{}: row {} belongs to {}/{}, but the attributes say {}/{}", name, row, label.category,
                                       label.point, key.category, key.point));
         }
         spent += rows.spent(i);
@@ -40,10 +42,12 @@ void check_segment(const Segment& segment) {
       }
     }
     if (spent != run.spent)
-      throw DataError(fmt::format("{}: the costs of the rows from {} on are not those in the attributes", name, run.first));
+      throw DataError("label-segment-attributes",
+                      fmt::format("{}: the costs of the rows from {} on are not those in the attributes", name, run.first));
   }
   if (last != about.last_sequence) {
-    throw DataError(fmt::format("{}: expected the highest label number {}, found {}", name, about.last_sequence, last));
+    throw DataError("label-segment-attributes",
+                    fmt::format("{}: expected the highest label number {}, found {}", name, about.last_sequence, last));
   }
 }
 
