@@ -174,12 +174,12 @@ void run(const Options& options) {
   for (std::int64_t number = 1; next(line); ++number) {
     if (is_blank(line)) continue;
     json result, id;
-    const auto tolerate = [&](const std::exception& e) {
+    const auto tolerate = [&](const auto& e) {
       const std::string message = fmt::format("{}:{}: {}", options.input == "-" ? "stdin" : options.input, number, e.what());
       if (++bad_lines > options.bad_lines_max)
-        throw DataError("too-many-bad-lines", fmt::format("{} (more than --bad-lines {})", message, options.bad_lines_max));
-      spdlog::warn("[score] {}", message);
-      result = {{"error", e.what()}};
+        throw DataError(e.code(), fmt::format("{} (more than --bad-lines {})", message, options.bad_lines_max));
+      spdlog::warn("[score] {}", with_code(message, e.code()));
+      result = {{"error", e.what()}, {"code", e.code().text()}};
       if (!id.is_null()) result["id"] = id;
     };
     try {

@@ -44,7 +44,8 @@ std::string GroupSelection::select(InputGroup& item) {
   preference::Group& group = item.group;
   if (!item.configured) return "category not in the configuration";
   const auto settled = survey_.splits.find(item.prompt);
-  if (settled == survey_.splits.end()) throw DataError(fmt::format("{}: the file changed while it was read", group.file));
+  if (settled == survey_.splits.end())
+    throw DataError("input-changed-while-read", fmt::format("{}: the file changed while it was read", group.file));
   if (settled->second == preference::Split::train && item.beyond_weight(request_.seed))
     return "left out by the weight of its input";
   if (!seen_.insert(item.statement).second) return "duplicate: same prompt, responses and labels as an earlier row";
@@ -82,7 +83,9 @@ std::int64_t write_selected_groups(const config::RunConfig& config, const fs::pa
         },
         [](const preference::Dropped&) {});
     file.close();
-    if (!file) throw IoError(fmt::format("{}: cannot write: is there such a directory, is the disk full?", temporary.string()));
+    if (!file)
+      throw IoError("cannot-write-file",
+                    fmt::format("{}: cannot write: is there such a directory, is the disk full?", temporary.string()));
     publish_file(temporary, path);
   } catch (...) {
     std::error_code ignored;

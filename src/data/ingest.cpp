@@ -82,11 +82,12 @@ class Ingest {
   void write_store(const fs::path& path) {
     log_.open(temporary_name(report_.dropped_file));
     if (!log_)
-      throw IoError(fmt::format("{}: cannot create this file: does its directory exist?", report_.dropped_file.string()));
+      throw IoError("cannot-create-file",
+                    fmt::format("{}: cannot create this file: does its directory exist?", report_.dropped_file.string()));
     StoreBuilder builder(path, selection_.categories());
     report_.inputs = read_inputs(
         request_, [&](InputGroup&& item) { return add(std::move(item), builder); },
-        [&](const preference::Dropped& d) { drop(d.file, d.line, d.bad ? "bad line" : d.reason, d.reason); });
+        [&](const preference::Dropped& d) { drop(d, d.bad ? "bad line" : d.reason); });
     report_.pairs = builder.pairs();
     if (builder.groups_without_pairs() > 0) report_.noted["groups without any ordered pair"] = builder.groups_without_pairs();
     json provenance = json::parse(request_.renderer.provenance);
@@ -95,30 +96,32 @@ class Ingest {
     for (const char* key : {"inputs", "counts", "cut", "dropped", "noted"}) provenance[key] = about[key];
     builder.finish(provenance.dump());
     log_.close();
-    if (!log_) throw IoError(fmt::format("{}: cannot write: is the disk full?", report_.dropped_file.string()));
+    if (!log_)
+      throw IoError("cannot-write-file", fmt::format("{}: cannot write: is the disk full?", report_.dropped_file.string()));
   }
 
-  void write_log(const std::string& file, std::int64_t line, const std::string& reason, bool kept) {
+  void write_log(const std::string& file, std::int64_t line, const std::string& reason, ErrorCode code, bool kept) {
     json entry{{"file", file}, {"line", line}, {"reason", reason}};
+    if (!code.empty()) entry["code"] = code.text();
     if (kept) entry["kept"] = true;
     log_ << json_line(entry) << "\n";
   }
 
-  void drop(const std::string& file, std::int64_t line, const std::string& kind, const std::string& reason) {
+  void drop(const preference::Dropped& dropped, const std::string& kind) {
     ++report_.dropped[kind];
-    write_log(file, line, reason, false);
+    write_log(dropped.file, dropped.line, dropped.reason, dropped.code, false);
   }
 
   void note(const preference::Group& group, const std::string& what, std::int64_t times) {
     if (times == 0) return;
     report_.noted[what] += times;
-    write_log(group.file, group.line, what, true);
+    write_log(group.file, group.line, what, {}, true);
   }
 
   bool add(InputGroup&& item, StoreBuilder& builder) {
     preference::Group& group = item.group;
     const auto refuse = [&](const std::string& kind, const std::string& detail = "") {
-      drop(group.file, group.line, kind, kind + detail);
+      drop({group.file, group.line, kind + detail, {}, false}, kind);
       return false;
     };
     const Split stated = group.split;
@@ -184,7 +187,8 @@ class Ingest {
 IngestReport ingest(const IngestRequest& request) {
   const std::int64_t kept = request.renderer.head_tokens + request.data.min_prompt_tokens;
   if (kept >= request.data.max_length) {
-    throw ConfigError(fmt::format("data.max_length: expected more than min_prompt_tokens + the template's head = {}, found {}",
+    throw ConfigError("max-length-too-small",
+                      fmt::format("data.max_length: expected more than min_prompt_tokens + the template's head = {}, found {}",
                                   kept, request.data.max_length));
   }
   return Ingest(request).run();

@@ -74,7 +74,7 @@ class Surveyor {
       if (unused_.size() > kNamesShown) unused_.erase(first);
       return;
     }
-    if (bad_.size() < kBadLinesShown) bad_.push_back(fmt::format("{}:{}: {}", d.file, d.line, d.reason));
+    if (bad_.size() < kBadLinesShown) bad_.push_back(with_code(fmt::format("{}:{}: {}", d.file, d.line, d.reason), d.code));
     if (++bad_lines_ > request_.data.bad_lines_max && bad_.size() == kBadLinesShown) refuse("at least ");
   }
 
@@ -83,7 +83,7 @@ class Surveyor {
         fmt::format("found {}{} bad line{}, but only {} may be skipped (data.bad_lines_max, --bad-lines):", at_least, bad_lines_,
                     bad_lines_ == 1 ? "" : "s", request_.data.bad_lines_max);
     for (const std::string& line : bad_) text += "\n  " + line;
-    throw DataError(text);
+    throw DataError("too-many-bad-lines", text);
   }
 
   [[noreturn]] void refuse_empty() const {
@@ -93,7 +93,7 @@ class Surveyor {
       text += fmt::format("\n  {} of {}, first {}", unused.times, reason, unused.first);
     if (!bad_.empty()) text += fmt::format("\n  bad lines: {}, first {}", bad_lines_, bad_.front());
     if (unused_.empty() && bad_.empty()) text += "\n  no rows";
-    throw DataError(text);
+    throw DataError("no-usable-groups", text);
   }
 
   void settle_categories() {
@@ -105,7 +105,8 @@ class Surveyor {
     }
     all.merge(std::set<std::string>(found_));
     if (!missing.empty()) {
-      throw ConfigError(fmt::format("these categories have no data: {}; the inputs have data of: {}", join(missing), join(all)));
+      throw ConfigError("category-without-data",
+                        fmt::format("these categories have no data: {}; the inputs have data of: {}", join(missing), join(all)));
     }
     if (request_.categories.empty()) survey_.categories.assign(found_.begin(), found_.end());
   }

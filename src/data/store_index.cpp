@@ -13,7 +13,7 @@ namespace dmoerm::data {
 namespace {
 
 void check(bool good, const char* what) {
-  if (!good) throw DataError(what);
+  if (!good) throw DataError("token-store-damaged", what);
 }
 
 bool in_range(const auto& values, std::int64_t low, std::size_t end) {

@@ -31,7 +31,7 @@ TokenStore TokenStore::open(const std::filesystem::path& path) {
     return TokenStore(
         std::unique_ptr<Impl>(new Impl{std::move(columns), std::move(attributes), std::move(digest), std::move(index)}));
   } catch (const DataError& e) {
-    throw DataError(fmt::format("{}: {}: damaged; ingest again", path.string(), e.what()));
+    throw DataError(e.code(), fmt::format("{}: {}: damaged; ingest again", path.string(), e.what()));
   }
 }
 

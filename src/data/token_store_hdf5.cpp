@@ -76,7 +76,7 @@ json read_json_text(hid_t file, const std::string& name, const std::string& path
   const std::string failed = fmt::format("{}: \"{}\" is missing or damaged: not a whole token store; ingest again", path, name);
   const auto text = h5::read_text<DataError>(file, name, failed);
   json value = json::parse(text, nullptr, false);
-  if (!value.is_object()) throw DataError(failed);
+  if (!value.is_object()) throw DataError("token-store-damaged", failed);
   return value;
 }
 
@@ -89,7 +89,7 @@ PieceDigest read_column(hid_t file, const std::string& name, std::uintmax_t file
   Handle dataset(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose, failed), space(H5Dget_space(dataset), H5Sclose, failed);
   hsize_t size = 0;
   const bool flat = H5Sget_simple_extent_ndims(space) == 1 && H5Sget_simple_extent_dims(space, &size, nullptr) == 1;
-  if (!flat || size > file_size * kDeflateRatioMax) throw DataError(failed);
+  if (!flat || size > file_size * kDeflateRatioMax) throw DataError("token-store-damaged", failed);
   PieceDigest digest;
   std::vector<T> piece;
   for (std::size_t at = 0; at < size; at += piece.size()) {
@@ -97,7 +97,7 @@ PieceDigest read_column(hid_t file, const std::string& name, std::uintmax_t file
     const auto read = [&](hid_t d, hid_t type, hid_t part, hid_t all) {
       return H5Dread(d, type, part, all, H5P_DEFAULT, piece.data());
     };
-    if (!move_part(dataset, h5::type_of(T{}), at, piece.size(), read)) throw DataError(failed);
+    if (!move_part(dataset, h5::type_of(T{}), at, piece.size(), read)) throw DataError("token-store-damaged", failed);
     digest.add(piece.data(), piece.size() * sizeof(T));
     take(size, piece);
   }
@@ -115,15 +115,15 @@ std::string read(const std::filesystem::path& file_path, StoreColumns* columns, 
                 fmt::format("{}: HDF5 cannot open it: damaged; ingest again", path));
     const json stored = read_json_text(file, "attributes", path);
     if (stored.value("schema", json()) != kStoreSchema) {
-      throw DataError(fmt::format("{}: expected a token store of schema {}, found {}; ingest again", path, kStoreSchema,
-                                  stored.value("schema", json("none")).dump()));
+      throw DataError("token-store-schema", fmt::format("{}: expected a token store of schema {}, found {}; ingest again", path,
+                                                        kStoreSchema, stored.value("schema", json("none")).dump()));
     }
     try {
       stored.at("names").at("categories").get_to(attributes.categories);
       stored.at("names").at("labels").get_to(attributes.labels);
       stored.at("names").at("files").get_to(attributes.files);
     } catch (const json::exception&) {
-      throw DataError(fmt::format("{}: its attributes are damaged; ingest again", path));
+      throw DataError("token-store-damaged", fmt::format("{}: its attributes are damaged; ingest again", path));
     }
     attributes.provenance = read_json_text(file, "provenance", path).dump();
     std::map<std::string, PieceDigest> digests;
@@ -140,11 +140,12 @@ std::string read(const std::filesystem::path& file_path, StoreColumns* columns, 
         columns != nullptr ? *columns : unused);
     const std::string digest = content_digest(digests, attributes), expected = stored.value("digest", "");
     if (digest == expected) return digest;
-    throw DataError(fmt::format("{}: expected the content digest {}, found {}: damaged; ingest again", path, expected, digest));
+    throw DataError("token-store-damaged",
+                    fmt::format("{}: expected the content digest {}, found {}: damaged; ingest again", path, expected, digest));
   } catch (const IoError& e) {  // HDF5 gave no handle, because the content of the file is wrong
-    throw DataError(e.what());
+    throw DataError(e.code().empty() ? "token-store-damaged" : e.code(), e.what());
   } catch (const json::exception&) {
-    throw DataError(fmt::format("{}: its attributes are damaged; ingest again", path));
+    throw DataError("token-store-damaged", fmt::format("{}: its attributes are damaged; ingest again", path));
   }
 }
 
@@ -171,7 +172,7 @@ struct StoreFile::Impl {
       };
       Handle& dataset = datasets.at(name);
       if (H5Dset_extent(dataset, &size) < 0 || !move_part(dataset, h5::type_of(T{}), done, piece.size(), write)) {
-        throw IoError(fmt::format("{}: cannot write column {}: is the disk full?", path, name));
+        throw IoError("cannot-write-file", fmt::format("{}: cannot write column {}: is the disk full?", path, name));
       }
       digests[name].add(piece.data(), piece.size_bytes());
       done = size;
@@ -217,7 +218,7 @@ void StoreFile::finish(StoreColumns& columns, const StoreAttributes& attributes)
   bool good = true;
   for (auto& [name, dataset] : impl_->datasets) good = dataset.close() && good;
   if (!good || H5Fflush(impl_->file, H5F_SCOPE_GLOBAL) < 0 || !impl_->file.close()) {
-    throw IoError(fmt::format("{}: cannot finish writing: is the disk full?", impl_->path));
+    throw IoError("cannot-write-file", fmt::format("{}: cannot finish writing: is the disk full?", impl_->path));
   }
   impl_->finished = true;
   write_seal(impl_->path, kTokenStoreSeal);

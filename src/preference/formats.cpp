@@ -35,19 +35,19 @@ std::string_view not_finite(std::string_view line, std::size_t column) {
 
 json parse_row(const std::string& line) {
   const auto limit = [](int depth, json::parse_event_t /*event*/, json& /*value*/) {
-    if (depth > kDepthMax) throw RowError(fmt::format("nested deeper than {} levels", kDepthMax));
+    if (depth > kDepthMax) throw RowError("row-nested-too-deep", fmt::format("nested deeper than {} levels", kDepthMax));
     return true;
   };
   try {
     return json::parse(line, limit);
   } catch (const json::out_of_range& e) {  // 1e999
-    throw RowError(fmt::format("expected finite numbers: {}", reason_of(e)));
+    throw RowError("number-not-finite", fmt::format("expected finite numbers: {}", reason_of(e)));
   } catch (const json::parse_error& e) {
     if (const std::string_view word = not_finite(line, e.byte); !word.empty())
-      throw RowError(fmt::format("expected finite numbers, found {} at column {}", word, e.byte));
-    throw RowError(fmt::format("expected one JSON object: {}", reason_of(e)));
+      throw RowError("number-not-finite", fmt::format("expected finite numbers, found {} at column {}", word, e.byte));
+    throw RowError("row-not-json", fmt::format("expected one JSON object: {}", reason_of(e)));
   } catch (const json::exception& e) {
-    throw RowError(fmt::format("expected one JSON object: {}", reason_of(e)));
+    throw RowError("row-not-json", fmt::format("expected one JSON object: {}", reason_of(e)));
   }
 }
 
@@ -170,7 +170,7 @@ const Format& format_by_name(const std::string& name) {
     if (format.name == name) return format;
     names += (names.empty() ? "" : ", ") + format.name;
   }
-  throw ConfigError(fmt::format("the data format \"{}\" is unknown; expected auto, {}", name, names));
+  throw ConfigError("unknown-data-format", fmt::format("the data format \"{}\" is unknown; expected auto, {}", name, names));
 }
 
 }  // namespace dmoerm::preference

@@ -23,9 +23,10 @@ class ResponseNumbers {
     for (const json& r : responses) {
       const auto place = static_cast<int>(places_.size());
       const json& rid = r.contains("rid") ? r["rid"] : json(place);
-      if (!rid.is_number_integer()) throw RowError(fmt::format("\"rid\": expected a whole number, found {}", shown(rid)));
+      if (!rid.is_number_integer())
+        throw RowError("rid-not-whole", fmt::format("\"rid\": expected a whole number, found {}", shown(rid)));
       if (!places_.try_emplace(rid.get<std::int64_t>(), place).second) {
-        throw RowError(fmt::format("\"rid\": expected each number once, found {} twice", shown(rid)));
+        throw RowError("rid-twice", fmt::format("\"rid\": expected each number once, found {} twice", shown(rid)));
       }
     }
   }
@@ -33,7 +34,8 @@ class ResponseNumbers {
   [[nodiscard]] std::pair<int, int> places(const json& a, const json& b, const char* key) const {
     const std::pair<int, int> found{place(a, key), place(b, key)};
     if (found.first == found.second) {
-      throw RowError(fmt::format("\"{}\": expected two different responses, found {} twice", key, shown(a)));
+      throw RowError("label-names-one-response",
+                     fmt::format("\"{}\": expected two different responses, found {} twice", key, shown(a)));
     }
     return found;
   }
@@ -42,8 +44,8 @@ class ResponseNumbers {
   [[nodiscard]] int place(const json& rid, const char* key) const {
     const auto found = rid.is_number_integer() ? places_.find(rid.get<std::int64_t>()) : places_.end();
     if (found == places_.end()) {
-      throw RowError(
-          fmt::format("\"{}\": expected the rid of one of the {} responses, found {}", key, places_.size(), shown(rid)));
+      throw RowError("label-of-unknown-rid", fmt::format("\"{}\": expected the rid of one of the {} responses, found {}", key,
+                                                         places_.size(), shown(rid)));
     }
     return found->second;
   }
@@ -62,8 +64,8 @@ Verdict verdict_of(const json& row, const char* key) {
   try {
     return verdict_from(text_of(need(row, key), key));
   } catch (const DataError&) {
-    throw RowError(
-        fmt::format("\"{}\": expected first, second, tie, unparsable, refused or error, found {}", key, shown(row[key])));
+    throw RowError("unknown-verdict", fmt::format("\"{}\": expected first, second, tie, unparsable, refused or error, found {}",
+                                                  key, shown(row[key])));
   }
 }
 
@@ -75,7 +77,8 @@ double rating_of(const json& rating, const std::string& aspect) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(value)) {
-    throw RowError(fmt::format("\"{}.Rating\": expected a finite number or N/A, found {}", aspect, shown(rating)));
+    throw RowError("rating-not-a-number",
+                   fmt::format("\"{}.Rating\": expected a finite number or N/A, found {}", aspect, shown(rating)));
   }
   return number_of(json(value), (aspect + ".Rating").c_str());
 }
@@ -92,7 +95,8 @@ Group parse_native(const json& row) {
     if (has(r, {"overall"})) response.overall = number_of(r["overall"], "overall");
     if (has(r, {"scores"})) {
       if (!r["scores"].is_object()) {
-        throw RowError(fmt::format("\"scores\": expected an object of numbers, found {}", shown(r["scores"])));
+        throw RowError("field-of-wrong-type",
+                       fmt::format("\"scores\": expected an object of numbers, found {}", shown(r["scores"])));
       }
       for (const auto& [point, value] : r["scores"].items()) add_score(response, point, score_of(value, point.c_str()));
     }
@@ -103,7 +107,8 @@ Group parse_native(const json& row) {
     for (const json& p : need_list(row, "preferences")) {
       const bool triple = p.is_array() && p.size() == 3 && (p[2] == "a" || p[2] == "b" || p[2] == "tie");
       if (!triple)
-        throw RowError(fmt::format("\"preferences\": expected [rid, rid, \"a\" | \"b\" | \"tie\"], found {}", shown(p)));
+        throw RowError("preference-not-a-triple",
+                       fmt::format("\"preferences\": expected [rid, rid, \"a\" | \"b\" | \"tie\"], found {}", shown(p)));
       const auto [a, b] = numbers.places(p[0], p[1], "preferences");
       if (p[2] != "tie") group.pairs.push_back({std::string(kOverall), p[2] == "a" ? a : b, p[2] == "a" ? b : a, 0.0});
     }
@@ -125,10 +130,12 @@ Group parse_authors_ranked(const json& row) {
   const json none = json::array();
   const json& tgt = has(row, {"tgt"}) ? need_list(row, "tgt") : none;
   if (rank.size() != responses.size()) {
-    throw RowError(fmt::format("\"rank\": expected one per response, found {} for {}", rank.size(), responses.size()));
+    throw RowError("ranks-not-one-each",
+                   fmt::format("\"rank\": expected one per response, found {} for {}", rank.size(), responses.size()));
   }
   if (tgt.size() + 1 < src.size()) {
     throw RowError(
+        "turns-not-alternating",
         fmt::format("\"tgt\": expected a reply to each of the {} turns except the last, found {}", src.size(), tgt.size()));
   }
   for (std::size_t i = 0; i < src.size(); ++i) {
@@ -174,7 +181,7 @@ Group parse_ultrafeedback(const json& row) {
     response.text = text_of(need(c, "response"), "response");
     const json& annotations = need(c, "annotations");
     if (!annotations.is_object()) {
-      throw RowError(fmt::format("\"annotations\": expected an object, found {}", shown(annotations)));
+      throw RowError("field-of-wrong-type", fmt::format("\"annotations\": expected an object, found {}", shown(annotations)));
     }
     double sum = 0;
     for (const auto& [aspect, note] : annotations.items()) {

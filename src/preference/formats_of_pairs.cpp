@@ -42,7 +42,7 @@ std::size_t shared_text(const std::string& a, const std::string& b) {
 /// The prompt in column `column`, after the turns of `history`, a column of LLaMA-Factory.
 std::vector<Message> stated_prompt(const json& row, const std::string& column) {
   std::vector<Message> prompt = prompt_messages(row[column], column.c_str());
-  if (prompt.empty()) throw RowError(fmt::format("\"{}\": expected a prompt, found an empty list", column));
+  if (prompt.empty()) throw RowError("empty-prompt", fmt::format("\"{}\": expected a prompt, found an empty list", column));
   if (column == "instruction" && has(row, {"input"})) {
     std::string& text = prompt.back().content;
     if (const std::string more = text_of(row["input"], "input"); !more.empty()) text += (text.empty() ? "" : "\n") + more;
@@ -51,7 +51,8 @@ std::vector<Message> stated_prompt(const json& row, const std::string& column) {
   std::vector<Message> all;
   for (const json& turn : need_list(row, "history")) {
     if (!turn.is_array() || turn.size() != 2)
-      throw RowError(fmt::format("\"history\": expected lists of question and answer, found {}", shown(turn)));
+      throw RowError("history-not-pairs",
+                     fmt::format("\"history\": expected lists of question and answer, found {}", shown(turn)));
     all.push_back({"user", text_of(turn[0], "history")});
     all.push_back({"assistant", text_of(turn[1], "history")});
   }
@@ -79,13 +80,14 @@ Completion response_of(const json& value, const char* key) {
 std::string completion_text(const json& value, const char* key) {
   Completion completion = completion_of(value, key);
   if (!completion.before.empty())
-    throw RowError(fmt::format("\"{}\": expected one message per response, found {}", key, shown(value)));
+    throw RowError("response-of-several-messages",
+                   fmt::format("\"{}\": expected one message per response, found {}", key, shown(value)));
   return std::move(completion.text);
 }
 
 double margin_of(const json& row) {
   const double margin = has(row, {"margin"}) ? number_of(row["margin"], "margin") : 0.0;
-  if (margin < 0) throw RowError(fmt::format("\"margin\": expected a number >= 0, found {}", margin));
+  if (margin < 0) throw RowError("margin-below-zero", fmt::format("\"margin\": expected a number >= 0, found {}", margin));
   return margin;
 }
 
@@ -98,8 +100,8 @@ void add_pair(const json& row, std::string chosen, std::string rejected, Group& 
   group.responses[0].overall = number_of(row["score_chosen"], "score_chosen");
   group.responses[1].overall = number_of(row["score_rejected"], "score_rejected");
   if (group.responses[0].overall < group.responses[1].overall) {
-    throw RowError(fmt::format("\"score_chosen\": expected at least \"score_rejected\" = {}, found {}",
-                               group.responses[1].overall, group.responses[0].overall));
+    throw RowError("scores-contradict-pair", fmt::format("\"score_chosen\": expected at least \"score_rejected\" = {}, found {}",
+                                                         group.responses[1].overall, group.responses[0].overall));
   }
 }
 
@@ -142,7 +144,8 @@ Group parse_chosen_rejected(const json& row) {
   } else if (!whole) {
     group.prompt.insert(group.prompt.end(), good.before.begin(), good.before.end());
   } else if (!ends_with(group.prompt, good.before)) {
-    throw RowError(fmt::format("\"chosen\": expected it to repeat \"prompt\" or to continue it, found {}", shown(chosen)));
+    throw RowError("completion-without-prompt",
+                   fmt::format("\"chosen\": expected it to repeat \"prompt\" or to continue it, found {}", shown(chosen)));
   }
   add_system(row, group.prompt);
   add_pair(row, std::move(good.text), std::move(bad.text), group);
@@ -152,10 +155,11 @@ Group parse_chosen_rejected(const json& row) {
 Group parse_unlabelled(const json& row) {
   Group group;
   const char* column = prompt_column(row);
-  if (column == nullptr) throw RowError(fmt::format("expected the key \"prompt\", found {}", keys_of(row)));
+  if (column == nullptr) throw RowError("no-prompt-column", fmt::format("expected the key \"prompt\", found {}", keys_of(row)));
   group.prompt = stated_prompt(row, column);
   add_system(row, group.prompt);
-  if (has(row, {"response", "responses"})) throw RowError("expected \"response\" or \"responses\", found both");
+  if (has(row, {"response", "responses"}))
+    throw RowError("response-and-responses", "expected \"response\" or \"responses\", found both");
   if (has(row, {"response"})) {
     group.responses.push_back({completion_text(row["response"], "response"), kMissing, {}});
     return group;
@@ -200,7 +204,7 @@ Group parse_safe_rlhf(const json& row) {
     if (!has(row, {key})) continue;
     const double winner = number_of(row[key], key);
     if (winner != -1 && winner != 0 && winner != 1)
-      throw RowError(fmt::format("\"{}\": expected 0, 1 or -1, found {}", key, shown(row[key])));
+      throw RowError("response-id-out-of-range", fmt::format("\"{}\": expected 0, 1 or -1, found {}", key, shown(row[key])));
     if (winner >= 0) group.pairs.push_back({label, static_cast<int>(winner), 1 - static_cast<int>(winner), 0.0});
   }
   return group;
@@ -224,7 +228,8 @@ Group parse_arena(const json& row) {
     const int first = winner == "model_a" ? 0 : 1;
     group.pairs.push_back({std::string(kOverall), first, 1 - first, 0.0});
   } else if (!winner.starts_with("tie") && winner != "both_bad") {
-    throw RowError(fmt::format("\"winner\": expected model_a, model_b, both_bad or tie, found {}", shown(row["winner"])));
+    throw RowError("unknown-winner",
+                   fmt::format("\"winner\": expected model_a, model_b, both_bad or tie, found {}", shown(row["winner"])));
   }
   return group;
 }
@@ -235,7 +240,8 @@ Group parse_authors_points(const json& row) {
   group.prompt = prompt_of(row, "query");
   const json &responses = need_list(row, "responses"), &rank = need_list(row, "rank");
   if (responses.size() != 2 || rank.size() != 2) {
-    throw RowError(fmt::format("expected two \"responses\" and two ranks, found {} and {}", responses.size(), rank.size()));
+    throw RowError("ranks-not-one-each",
+                   fmt::format("expected two \"responses\" and two ranks, found {} and {}", responses.size(), rank.size()));
   }
   for (const json& r : responses) group.responses.push_back({text_of(r, "responses"), kMissing, {}});
   const double first = number_of(rank[0], "rank"), second = number_of(rank[1], "rank");

@@ -55,7 +55,7 @@ Group group_from_json_line(std::string_view line) {
     }
     return group;
   } catch (const json::exception& e) {
-    throw DataError(fmt::format("not a line of selected groups: {}", e.what()));
+    throw DataError("group-line-damaged", fmt::format("not a line of selected groups: {}", e.what()));
   }
 }
 

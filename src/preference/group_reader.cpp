@@ -20,12 +20,14 @@ using nlohmann::json;
 
 void check_group(const Group& group) {
   const auto empty = [](const Message& m) { return is_blank(m.content); };
-  if (std::ranges::all_of(group.prompt, empty)) throw RowError("expected a prompt, found an empty one");
+  if (std::ranges::all_of(group.prompt, empty)) throw RowError("empty-prompt", "expected a prompt, found an empty one");
   if (group.responses.size() > kResponsesMax) {
-    throw RowError(fmt::format("expected at most {} responses, found {}", kResponsesMax, group.responses.size()));
+    throw RowError("too-many-responses",
+                   fmt::format("expected at most {} responses, found {}", kResponsesMax, group.responses.size()));
   }
   for (std::size_t i = 0; i < group.responses.size(); ++i) {
-    if (is_blank(group.responses[i].text)) throw RowError(fmt::format("expected a text in response {}, found an empty one", i));
+    if (is_blank(group.responses[i].text))
+      throw RowError("empty-response", fmt::format("expected a text in response {}, found an empty one", i));
   }
 }
 
@@ -80,14 +82,17 @@ GroupReader::GroupReader(const std::filesystem::path& path, const std::string& f
 void GroupReader::detect(const json& row) {
   format_ = detect_format(row);
   if (format_ != nullptr) return;
-  throw DataError(fmt::format(
-      "{}:{}: expected a row of a known data format, found one with the keys {}; `dmoerm ingest --formats` lists the formats",
-      path_, lines_.number(), keys_of(row)));
+  throw DataError(
+      "no-known-format",
+      fmt::format(
+          "{}:{}: expected a row of a known data format, found one with the keys {}; `dmoerm ingest --formats` lists the formats",
+          path_, lines_.number(), keys_of(row)));
 }
 
 void GroupReader::refuse_array(const std::string& line) const {
   if (!trim(line).starts_with('[')) return;
   throw DataError(
+      "list-of-rows",
       fmt::format("{}:{}: expected one JSON object per line, found the beginning of a list; convert it with jq -c '.[]' FILE",
                   path_, lines_.number()));
 }
@@ -95,15 +100,16 @@ void GroupReader::refuse_array(const std::string& line) const {
 std::optional<Group> GroupReader::next_row() {
   std::string line;
   while (lines_.next(line)) {
-    if (stop_requested()) throw Stopped(fmt::format("reading {} was stopped by {}", path_, stop_signal()));
+    if (stop_requested())
+      throw Stopped("stopped-while-reading", fmt::format("reading {} was stopped by {}", path_, stop_signal()));
     if (is_blank(line)) continue;
     if (format_ == nullptr) refuse_array(line);
     try {
       const json row = parse_row(line);
       if (format_ == nullptr) detect(row);
       if (!row.is_object() || !format_->matches(row)) {
-        throw RowError(
-            fmt::format("expected a row of the format {}: {}; found the keys {}", format_->name, format_->example, keys_of(row)));
+        throw RowError("row-of-another-format", fmt::format("expected a row of the format {}: {}; found the keys {}",
+                                                            format_->name, format_->example, keys_of(row)));
       }
       Group group = format_->parse(row);
       check_group(group);
@@ -111,9 +117,9 @@ std::optional<Group> GroupReader::next_row() {
       group.line = lines_.number();
       return group;
     } catch (const RowError& e) {
-      on_dropped_({path_, lines_.number(), e.what(), e.bad()});
+      on_dropped_({path_, lines_.number(), e.what(), e.code(), e.bad()});
     } catch (const json::exception& e) {
-      on_dropped_({path_, lines_.number(), reason_of(e), true});
+      on_dropped_({path_, lines_.number(), reason_of(e), "field-of-wrong-type", true});
     }
   }
   return std::nullopt;
@@ -125,9 +131,10 @@ bool GroupReader::finish(Group& group) {
   if (group.id.empty()) group.id = fmt::format("{}:{}", std::filesystem::path(path_).filename().string(), group.line);
   if (group.responses.size() >= 2) return true;
   if (given >= 2) {
-    on_dropped_({path_, group.line, fmt::format("expected different responses, found {} equal ones", given), true});
+    on_dropped_({path_, group.line, fmt::format("expected different responses, found {} equal ones", given),
+                 "responses-are-equal", true});
   } else {
-    on_dropped_({path_, group.line, "a single response: nothing to prefer it to", false});
+    on_dropped_({path_, group.line, "a single response: nothing to prefer it to", "single-response", false});
   }
   return false;
 }

@@ -3,6 +3,7 @@
 #include <functional>
 #include <optional>
 
+#include "base/error.h"
 #include "preference/formats.h"
 #include "preference/line_reader.h"
 
@@ -13,6 +14,7 @@ struct Dropped {
   std::string file;
   std::int64_t line = 0;
   std::string reason;
+  ErrorCode code;  ///< short name of the reason
   bool bad =
       false;  ///< true: malformed, counts towards data.bad_lines_max; false: well-formed, but no group, as a single response
 };

@@ -31,11 +31,12 @@ class PlainSource final : public Source {
  public:
   explicit PlainSource(const std::filesystem::path& path)
       : path_(path.string()), file_(std::fopen(path.c_str(), "rb"), std::fclose) {
-    if (!file_) throw IoError(fmt::format("{}: cannot open: {}", path_, std::strerror(errno)));
+    if (!file_) throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}", path_, std::strerror(errno)));
   }
   std::size_t read(char* out) override {
     const std::size_t got = std::fread(out, 1, kBlock, file_.get());
-    if (std::ferror(file_.get()) != 0) throw IoError(fmt::format("{}: cannot read: {}", path_, std::strerror(errno)));
+    if (std::ferror(file_.get()) != 0)
+      throw IoError("cannot-read-file", fmt::format("{}: cannot read: {}", path_, std::strerror(errno)));
     return got;
   }
 
@@ -51,7 +52,7 @@ class GzipSource final : public Source {
   explicit GzipSource(const std::filesystem::path& path) : path_(path.string()), file_(path), packed_(kBlock) {
     constexpr int kGzipOnly = 16;
     if (inflateInit2(&stream_, MAX_WBITS + kGzipOnly) != Z_OK)
-      throw IoError(fmt::format("{}: not enough memory for zlib", path_));
+      throw IoError("out-of-memory", fmt::format("{}: not enough memory for zlib", path_));
   }
   ~GzipSource() override { inflateEnd(&stream_); }
   GzipSource(const GzipSource&) = delete;
@@ -62,7 +63,7 @@ class GzipSource final : public Source {
     stream_.avail_out = kBlock;
     while (stream_.avail_out > 0) {
       if (stream_.avail_in == 0 && !fill()) {
-        if (inside_) throw DataError(fmt::format("{}: truncated gzip file", path_));
+        if (inside_) throw DataError("compressed-file-truncated", fmt::format("{}: truncated gzip file", path_));
         break;
       }
       if (!inside_ && members_ > 0 && skip_zeros()) continue;
@@ -74,8 +75,8 @@ class GzipSource final : public Source {
         inflateReset(&stream_);
       } else if (code != Z_OK && code != Z_BUF_ERROR) {
         const char* reason = stream_.msg == nullptr ? "unexpected bytes" : stream_.msg;
-        throw DataError(
-            fmt::format("{}: damaged gzip file: {}{}", path_, reason, members_ > 0 ? " after a complete member" : ""));
+        throw DataError("compressed-file-damaged", fmt::format("{}: damaged gzip file: {}{}", path_, reason,
+                                                               members_ > 0 ? " after a complete member" : ""));
       }
     }
     return kBlock - stream_.avail_out;
@@ -112,13 +113,13 @@ class ZstdSource final : public Source {
       if (from_.pos == from_.size) {
         from_ = {packed_.data(), file_.read(packed_.data()), 0};
         if (from_.size == 0) {
-          if (pending_ != 0) throw DataError(fmt::format("{}: truncated zstd file", path_));
+          if (pending_ != 0) throw DataError("compressed-file-truncated", fmt::format("{}: truncated zstd file", path_));
           break;
         }
       }
       pending_ = ZSTD_decompressStream(stream_.get(), &to, &from_);
       if (ZSTD_isError(pending_) != 0U)
-        throw DataError(fmt::format("{}: damaged zstd file: {}", path_, ZSTD_getErrorName(pending_)));
+        throw DataError("compressed-file-damaged", fmt::format("{}: damaged zstd file: {}", path_, ZSTD_getErrorName(pending_)));
     }
     return to.pos;
   }
@@ -147,7 +148,8 @@ std::unique_ptr<Source> open_source(const std::filesystem::path& path) {
   if (begins("PK\x03\x04")) other = "a zip file: unpack it";
   if (begins("\xFF\xFE") || begins("\xFE\xFF")) other = "UTF-16 text: convert it with iconv -t UTF-8";
   if (other != nullptr)
-    throw DataError(fmt::format("{}: expected JSON lines in UTF-8, plain, gzip or zstd, found {}", path.string(), other));
+    throw DataError("not-json-lines",
+                    fmt::format("{}: expected JSON lines in UTF-8, plain, gzip or zstd, found {}", path.string(), other));
   return std::make_unique<PlainSource>(path);
 }
 
@@ -165,9 +167,11 @@ LineReader::LineReader(const std::filesystem::path& path) : impl_(std::make_uniq
   impl_->path = path.string();
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
-  if (std::filesystem::is_directory(status)) throw IoError(fmt::format("{}: is a directory, expected a JSONL file", impl_->path));
+  if (std::filesystem::is_directory(status))
+    throw IoError("input-is-directory", fmt::format("{}: is a directory, expected a JSONL file", impl_->path));
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
-    throw IoError(fmt::format("{}: expected a file, found a pipe or device: inputs are read twice", impl_->path));
+    throw IoError("input-is-pipe",
+                  fmt::format("{}: expected a file, found a pipe or device: inputs are read twice", impl_->path));
   impl_->source = open_source(path);
 }
 LineReader::~LineReader() = default;
@@ -190,7 +194,8 @@ bool LineReader::next(std::string& line) {
     const std::size_t length = end != nullptr ? static_cast<std::size_t>(end - begin) : impl_->size - impl_->at;
     line.append(begin, length);
     impl_->at += length + (end != nullptr ? 1 : 0);
-    if (line.size() > kLineMax) throw DataError(fmt::format("{}:{}: line longer than 64 MiB", impl_->path, impl_->number + 1));
+    if (line.size() > kLineMax)
+      throw DataError("line-too-long", fmt::format("{}:{}: line longer than 64 MiB", impl_->path, impl_->number + 1));
     if (end != nullptr) break;
   }
   if (!any) return false;

@@ -39,7 +39,8 @@ Message message_of(const json& m, const char* key) {
   const bool sharegpt = m.is_object() && !has(m, {"role"}) && has(m, {"from"});
   const char *role = sharegpt ? "from" : "role", *content = sharegpt ? "value" : "content";
   if (!m.is_object() || !m.contains(role) || !m.contains(content))
-    throw RowError(fmt::format("\"{}\": expected messages {{\"{}\", \"{}\"}}, found {}", key, role, content, shown(m)));
+    throw RowError("not-messages",
+                   fmt::format("\"{}\": expected messages {{\"{}\", \"{}\"}}, found {}", key, role, content, shown(m)));
   for (const char* calls : {"tool_calls", "function_call"}) {
     if (has(m, {calls}) && !m[calls].empty())
       throw RowError::unusable("tool-calls-in-message",
@@ -49,8 +50,8 @@ Message message_of(const json& m, const char* key) {
   if (sharegpt && message.role == "human") message.role = "user";
   if (sharegpt && message.role == "gpt") message.role = "assistant";
   if (message.role != "system" && message.role != "user" && message.role != "assistant") {
-    throw RowError(fmt::format("\"{}\": expected the role system, user or assistant{}, found {}", key,
-                               sharegpt ? " (human, gpt)" : "", shown(m[role])));
+    throw RowError("unknown-role", fmt::format("\"{}\": expected the role system, user or assistant{}, found {}", key,
+                                               sharegpt ? " (human, gpt)" : "", shown(m[role])));
   }
   return message;
 }
@@ -90,28 +91,32 @@ bool has_objects(const json& row, const char* key) {
 }
 
 const json& need(const json& row, const char* key) {
-  if (!row.is_object() || !row.contains(key)) throw RowError(fmt::format("expected the key \"{}\", found {}", key, shown(row)));
+  if (!row.is_object() || !row.contains(key))
+    throw RowError("key-missing", fmt::format("expected the key \"{}\", found {}", key, shown(row)));
   return row[key];
 }
 
 const json& need_list(const json& row, const char* key) {
   const json& value = need(row, key);
-  if (!value.is_array()) throw RowError(fmt::format("\"{}\": expected a list, found {}", key, shown(value)));
+  if (!value.is_array())
+    throw RowError("field-of-wrong-type", fmt::format("\"{}\": expected a list, found {}", key, shown(value)));
   return value;
 }
 
 std::string text_of(const json& value, const char* key) {
-  if (!value.is_string()) throw RowError(fmt::format("\"{}\": expected a string, found {}", key, shown(value)));
+  if (!value.is_string())
+    throw RowError("field-of-wrong-type", fmt::format("\"{}\": expected a string, found {}", key, shown(value)));
   return value.get<std::string>();
 }
 
 double number_of(const json& value, const char* key) {
   if (!value.is_number() || !std::isfinite(value.get<double>())) {
-    throw RowError(fmt::format("\"{}\": expected a finite number, found {}", key, shown(value)));
+    throw RowError("number-not-finite", fmt::format("\"{}\": expected a finite number, found {}", key, shown(value)));
   }
   const double number = value.get<double>();
   if (std::abs(number) > std::numeric_limits<float>::max()) {
-    throw RowError(fmt::format("\"{}\": expected a number that float32 can hold, found {}", key, shown(value)));
+    throw RowError("number-too-large",
+                   fmt::format("\"{}\": expected a number that float32 can hold, found {}", key, shown(value)));
   }
   return number;
 }
@@ -122,7 +127,7 @@ std::vector<Message> messages_of(const json& value, const char* key) {
   if (value.is_string()) return {{"user", value.get<std::string>()}};
   if (value.is_object()) return {message_of(value, key)};
   if (!value.is_array()) {
-    throw RowError(fmt::format("\"{}\": expected a string or a list of messages, found {}", key, shown(value)));
+    throw RowError("not-messages", fmt::format("\"{}\": expected a string or a list of messages, found {}", key, shown(value)));
   }
   std::vector<Message> messages;
   for (const json& m : value) messages.push_back(message_of(m, key));
@@ -171,7 +176,8 @@ Completion completion_of(const json& value, const char* key) {
   if (value.is_string()) return {{}, value.get<std::string>()};
   std::vector<Message> messages = messages_of(value, key);
   if (messages.empty() || messages.back().role != "assistant") {
-    throw RowError(fmt::format("\"{}\": expected a last message of role assistant, found {}", key, shown(value)));
+    throw RowError("last-message-not-assistant",
+                   fmt::format("\"{}\": expected a last message of role assistant, found {}", key, shown(value)));
   }
   std::string text = std::move(messages.back().content);
   messages.pop_back();
@@ -189,7 +195,8 @@ const char* prompt_column(const json& row) {
 void read_common(const json& row, Group& group) {
   if (has(row, {"category"}) && !row["category"].is_string()) {
     if (!row["category"].is_number_integer())
-      throw RowError(fmt::format("\"category\": expected a text or a whole number, found {}", shown(row["category"])));
+      throw RowError("field-of-wrong-type",
+                     fmt::format("\"category\": expected a text or a whole number, found {}", shown(row["category"])));
     group.category = row["category"].dump();
   }
   for (const char* key : {"category", "label", "task_name"}) {
@@ -206,7 +213,7 @@ void read_common(const json& row, Group& group) {
   } else if (split == "test") {
     group.split = Split::test;
   } else {
-    throw RowError(fmt::format("\"split\": expected train, validation or test, found {}", shown(row["split"])));
+    throw RowError("unknown-split", fmt::format("\"split\": expected train, validation or test, found {}", shown(row["split"])));
   }
 }
 

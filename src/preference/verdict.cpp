@@ -19,7 +19,8 @@ std::string_view to_string(Verdict verdict) { return kWords[static_cast<std::siz
 Verdict verdict_from(std::string_view word) {
   const auto found = std::ranges::find(kWords, word);
   if (found == kWords.end()) {
-    throw DataError(fmt::format("\"{}\" is not a verdict: expected first, second, tie, unparsable, refused or error", word));
+    throw DataError("unknown-verdict",
+                    fmt::format("\"{}\" is not a verdict: expected first, second, tie, unparsable, refused or error", word));
   }
   return static_cast<Verdict>(found - kWords.begin());
 }

@@ -92,7 +92,7 @@ Made make_response(const SynthCategory& category, const std::string& topic, Rng&
     made.overall = std::round(made.overall * 1000) / 1000;
     return made;
   }
-  throw Error("synth: the word lists give no response of the required length");
+  throw Error("synth-words-exhausted", "synth: the word lists give no response of the required length");
 }
 
 /// Makes the rows of one category.
@@ -216,7 +216,7 @@ class CategoryMaker {
 
 void check_options(const SynthOptions& options) {
   const auto require = [](bool holds, const char* option, auto value, const char* range) {
-    if (!holds) throw ConfigError(fmt::format("synth: --{} is {}: it must be {}", option, value, range));
+    if (!holds) throw ConfigError("option-out-of-range", fmt::format("synth: --{} is {}: it must be {}", option, value, range));
   };
   require(options.groups >= 1 && options.groups <= kGroupsMax, "groups", options.groups, "1 to 5000");
   require(options.responses >= 2 && options.responses <= 64, "responses", options.responses, "2 to 64");

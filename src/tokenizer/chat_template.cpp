@@ -214,6 +214,7 @@ ChatTemplate::ChatTemplate(std::string_view name, const Tokenizer& tokenizer, bo
   if (source == kSources.end()) {
     if (!name.ends_with(".json") && name.find('/') == std::string_view::npos)
       throw ConfigError(
+          "unknown-chat-template",
           fmt::format("chat template \"{}\" is unknown; expected one of {}, or a file that launch/pin_chat_template.py wrote",
                       name, fmt::join(names(), ", ")));
     *this = ChatTemplate(ChatForm::load(name), tokenizer, special_in_text);

@@ -12,7 +12,7 @@ constexpr std::size_t kLongestPath = 400;  // a hostile file could nest Sequence
 }  // namespace
 
 void JsonPart::fail(const std::string& problem) const {
-  throw DataError(fmt::format("{}: {}: {}", file_, path_.empty() ? "top level" : path_, problem));
+  throw DataError("tokenizer-json-invalid", fmt::format("{}: {}: {}", file_, path_.empty() ? "top level" : path_, problem));
 }
 
 void JsonPart::fail_unsupported(std::string_view found, std::string_view supported) const {

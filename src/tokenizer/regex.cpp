@@ -292,6 +292,7 @@ void TokenizerRegex::find(std::string_view text, Piece piece, PieceScratch& scra
     if (count == PCRE2_ERROR_NOMATCH) break;
     if (count < 0)
       throw DataError(
+          "split-pattern-too-slow",
           fmt::format("the split pattern \"{}\" needs too many steps on a text of {} bytes (PCRE2 error {}): shorten the text",
                       where_, size, count));
     const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(regex.match_data.get());

@@ -104,8 +104,8 @@ void Tokenizer::Impl::encode(std::string_view text, bool parse_special, bool at_
                              std::vector<std::int32_t>& ids) const {
   constexpr std::size_t longest = std::size_t{1} << 30;
   if (text.size() > longest)
-    throw DataError(
-        fmt::format("{}: a text of {} bytes is too long to be tokenised, at most {} are supported", name, text.size(), longest));
+    throw DataError("text-too-long", fmt::format("{}: a text of {} bytes is too long to be tokenised, at most {} are supported",
+                                                 name, text.size(), longest));
   std::string repaired;
   if (unicode::valid_prefix(text) < text.size()) text = repaired = unicode::repair(text);
   const auto token = [&ids](std::int32_t id) { ids.push_back(id); };
@@ -141,7 +141,7 @@ Tokenizer Tokenizer::parse(std::string_view json, std::string_view name) {
   try {
     document = nlohmann::json::parse(json);
   } catch (const nlohmann::json::exception& e) {
-    throw DataError(fmt::format("{}: not valid JSON: {}", name, e.what()));
+    throw DataError("not-valid-json", fmt::format("{}: not valid JSON: {}", name, e.what()));
   }
   auto impl = std::make_unique<Impl>();
   impl->name = name;
