@@ -117,7 +117,7 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
     parameters = {uniform({h, k * h}, 1.0 / std::sqrt(static_cast<double>(k * h)), rng), at::zeros({h}), at::full({1}, 0.25),
                   uniform({h}, 1.0 / std::sqrt(static_cast<double>(h)), rng), at::zeros({1})};
   } else {
-    throw ConfigError(fmt::format("aggregator.kind {} is unknown (mlp, linear)", kind));
+    throw ConfigError("aggregator-kind-unknown", fmt::format("aggregator.kind {} is unknown (mlp, linear)", kind));
   }
   const auto adopt = [&] {  // makes the aggregator use the parameters under training
     if (kind == "linear") {
@@ -132,7 +132,8 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
   };
   const std::vector<std::size_t> usable = groups_with_pairs(train.groups);
   const bool validated = !groups_with_pairs(validation.groups).empty();
-  if (usable.empty()) throw DataError("the aggregator has no group with an overall preference to learn from");
+  if (usable.empty())
+    throw DataError("no-overall-preference", "the aggregator has no group with an overall preference to learn from");
   FitOptions options{config.lr,        config.weight_decay,     config.max_grad_norm,
                      config.steps_max, config.eval_every_steps, config.patience};
   if (!validated) {
@@ -232,13 +233,13 @@ Aggregator Aggregator::load(const std::filesystem::path& file) {
   const auto text = [&](const char* key) {
     const auto found = reader.metadata().find(key);
     if (found == reader.metadata().end())
-      throw DataError(fmt::format("{}: metadata {} is missing: not an aggregator", file.string(), key));
+      throw DataError("not-an-aggregator", fmt::format("{}: metadata {} is missing: not an aggregator", file.string(), key));
     return found->second;
   };
   Aggregator a;
   a.kind_ = text("kind");
   if (a.kind_ != "mean" && a.kind_ != "linear" && a.kind_ != "mlp")
-    throw DataError(fmt::format("{}: aggregator kind {} is unknown", file.string(), a.kind_));
+    throw DataError("aggregator-kind-unknown", fmt::format("{}: aggregator kind {} is unknown", file.string(), a.kind_));
   a.validation_accuracy_ = std::strtod(text("validation_accuracy").c_str(), nullptr);
   a.best_step_ = std::strtoll(text("best_step").c_str(), nullptr, 10);
   a.reward_mean_K = reader.load("reward_mean");

@@ -12,13 +12,14 @@ namespace dmoerm::moe {
 TokenTexts tokenize(const Bundle& bundle, const std::vector<preference::Message>& prompt,
                     const std::vector<std::string>& responses) {
   if (std::ranges::all_of(prompt, [](const preference::Message& m) { return is_blank(m.content); }))
-    throw DataError("the prompt is empty");
-  if (responses.empty()) throw DataError("there is no response to score");
+    throw DataError("empty-prompt", "the prompt is empty");
+  if (responses.empty()) throw DataError("no-responses", "there is no response to score");
   TokenTexts texts{bundle.chat_template->render_prompt(prompt), {}};
   for (std::size_t i = 0; i < responses.size(); ++i) {
-    if (is_blank(responses[i])) throw DataError(fmt::format("response {} is empty", i));
+    if (is_blank(responses[i])) throw DataError("empty-response", fmt::format("response {} is empty", i));
     texts.responses.push_back(bundle.chat_template->render(prompt, responses[i]));
-    if (texts.responses.back().empty()) throw DataError(fmt::format("response {} has no tokens in the model's vocabulary", i));
+    if (texts.responses.back().empty())
+      throw DataError("response-without-tokens", fmt::format("response {} has no tokens in the model's vocabulary", i));
   }
   return texts;
 }

@@ -105,21 +105,21 @@ CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
     const std::string pooling = settings.at("pooling");
     const auto known = config::from_word<config::Pooling>(pooling);
     if (!known)
-      throw DataError(fmt::format("{}: pooling \"{}\" is not one of {}", (directory / kSettingsFile).string(), pooling,
-                                  fmt::join(config::words<config::Pooling>(), ", ")));
+      throw DataError("router-damaged", fmt::format("{}: pooling \"{}\" is not one of {}", (directory / kSettingsFile).string(),
+                                                    pooling, fmt::join(config::words<config::Pooling>(), ", ")));
     router.pooling_ = *known;
     router.temperature_ = settings.at("temperature");
     router.confidence_min_ = settings.at("confidence_min");
   } catch (const nlohmann::json::exception& e) {
-    throw DataError(fmt::format("{}: {}", (directory / kSettingsFile).string(), e.what()));
+    throw DataError("router-damaged", fmt::format("{}: {}", (directory / kSettingsFile).string(), e.what()));
   }
   router.mean_D = reader.load("mean");
   router.std_D = reader.load("std");
   router.w_CD = reader.load("weight");
   router.b_C = reader.load("bias");
   if (router.w_CD.size(0) != static_cast<std::int64_t>(router.categories_.size())) {
-    throw DataError(
-        fmt::format("{}: {} categories, but weights for {}", directory.string(), router.categories_.size(), router.w_CD.size(0)));
+    throw DataError("router-damaged", fmt::format("{}: {} categories, but weights for {}", directory.string(),
+                                                  router.categories_.size(), router.w_CD.size(0)));
   }
   return router;
 }

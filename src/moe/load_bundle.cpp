@@ -21,9 +21,10 @@ using nlohmann::json;
 void check_files(const fs::path& directory, const json& expected) {
   const json found = file_sums(directory);
   for (const auto& [file, sum] : expected.items()) {
-    if (!found.contains(file)) throw DataError(fmt::format("{}: {} is missing", directory.string(), file));
+    if (!found.contains(file)) throw DataError("bundle-file-missing", fmt::format("{}: {} is missing", directory.string(), file));
     if (found[file] != sum)
-      throw DataError(fmt::format("{}: {} has checksum {}, {} says {}: damaged or edited", directory.string(), file,
+      throw DataError("bundle-file-damaged",
+                      fmt::format("{}: {} has checksum {}, {} says {}: damaged or edited", directory.string(), file,
                                   found[file].dump(), kBundleManifest, sum.dump()));
   }
 }
@@ -45,11 +46,14 @@ void check_golden(const Bundle& bundle, const json& golden) {
       const double difference = std::abs(got - expected) / (1 + std::abs(expected));
       largest = std::max(largest, difference);
       if (!(difference <= refused)) {
-        throw DataError(fmt::format(
-            "{}: golden score {} ({}) is {:.6f} here, {:.6f} when it was saved: this program or machine computes different "
-            "scores",
-            bundle.directory.string(), i,
-            item.at("category").get<std::string>().empty() ? "routed" : item.at("category").get<std::string>(), got, expected));
+        throw DataError(
+            "golden-scores-differ",
+            fmt::format(
+                "{}: golden score {} ({}) is {:.6f} here, {:.6f} when it was saved: this program or machine computes different "
+                "scores",
+                bundle.directory.string(), i,
+                item.at("category").get<std::string>().empty() ? "routed" : item.at("category").get<std::string>(), got,
+                expected));
       }
     }
   }
@@ -97,7 +101,8 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
   const std::string name = manifest.at("template").at("name");
   bundle.chat_template = read_template(directory, manifest, *bundle.tokenizer);
   if (bundle.chat_template->digest() != manifest.at("template").at("sha256").get<std::string>()) {
-    throw DataError(fmt::format("{}: template {} has digest {} in this program, the bundle was made with {}", directory.string(),
+    throw DataError("template-changed",
+                    fmt::format("{}: template {} has digest {} in this program, the bundle was made with {}", directory.string(),
                                 name, bundle.chat_template->digest(), manifest.at("template").at("sha256").get<std::string>()));
   }
   bundle.provenance = manifest.at("provenance");
@@ -113,20 +118,21 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
 
 Bundle load_bundle(const fs::path& directory, at::Device device) {
   if (!fs::exists(directory / kBundleManifest))
-    throw DataError(
-        fmt::format("{}: there is no {}: is this the bundle of a finished run?", directory.string(), kBundleManifest));
+    throw DataError("not-a-bundle", fmt::format("{}: there is no {}: is this the bundle of a finished run?", directory.string(),
+                                                kBundleManifest));
   const json manifest = read_json(directory / kBundleManifest);
   try {
     const json version = manifest.value("schema_version", json());
     if (version != kBundleSchema)
-      throw DataError(fmt::format("{}: schema version {}, this program reads {}: use the program that wrote it",
+      throw DataError("bundle-schema-unknown",
+                      fmt::format("{}: schema version {}, this program reads {}: use the program that wrote it",
                                   directory.string(), version.dump(), kBundleSchema));
     check_files(directory, manifest.at("files"));
     Bundle bundle = read(directory, manifest, device);
     check_golden(bundle, manifest.at("golden"));
     return bundle;
   } catch (const json::exception& e) {
-    throw DataError(fmt::format("{}: {}", (directory / kBundleManifest).string(), e.what()));
+    throw DataError("bundle-manifest-damaged", fmt::format("{}: {}", (directory / kBundleManifest).string(), e.what()));
   }
 }
 

@@ -55,16 +55,19 @@ void add_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor
 void check_batch(const data::PackedBatch& batch, const BackboneSpec& spec) {
   for (const std::int32_t id : batch.ids) {
     if (id < 0 || id >= spec.vocab)
-      throw ShapeError(fmt::format(
-          "token id {} is outside the model's vocabulary of {}: tokenizer and weights do not belong together", id, spec.vocab));
+      throw ShapeError(
+          "token-outside-vocabulary",
+          fmt::format("token id {} is outside the model's vocabulary of {}: tokenizer and weights do not belong together", id,
+                      spec.vocab));
   }
   const std::int64_t longest = batch.positions.empty() ? 0 : 1 + *std::ranges::max_element(batch.positions);
   if (spec.encoder() && longest > spec.max_positions) {
-    throw ShapeError(
-        fmt::format("a text has {} tokens, the model has {} positions: lower data.max_length", longest, spec.max_positions));
+    throw ShapeError("text-too-long", fmt::format("a text has {} tokens, the model has {} positions: lower data.max_length",
+                                                  longest, spec.max_positions));
   }
   if (spec.sliding_window > 0 && longest > spec.sliding_window) {
-    throw ShapeError(fmt::format("a text has {} tokens, more than the model's sliding window of {}: lower data.max_length",
+    throw ShapeError("text-too-long",
+                     fmt::format("a text has {} tokens, more than the model's sliding window of {}: lower data.max_length",
                                  longest, spec.sliding_window));
   }
 }
@@ -79,8 +82,8 @@ std::shared_ptr<Backbone> Backbone::load(const std::filesystem::path& directory,
                                          at::ScalarType dtype) {
   BackboneSpec spec = read_backbone_spec(directory);
   if (layers > spec.layers)
-    throw ConfigError(
-        fmt::format("backbone.layers: {} is more than the {} layers of {}", layers, spec.layers, directory.string()));
+    throw ConfigError("too-many-layers", fmt::format("backbone.layers: {} is more than the {} layers of {}", layers, spec.layers,
+                                                     directory.string()));
   if (layers > 0) spec.layers = layers;
   return std::make_shared<Backbone>(spec, Weights::load(spec, directory, device, dtype));
 }
@@ -139,7 +142,8 @@ at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const Ada
     state.first_layer = std::min(state.first_layer, rows.adapter != nullptr ? rows.adapter->first_layer() : 0);
   if (keep != nullptr) state.layers.resize(weights_.layers.size());
   if (trunk.x_TD.defined() && trunk.layer > state.first_layer)
-    throw ShapeError(fmt::format("a pass that adapts layer {} cannot start at layer {}", state.first_layer, trunk.layer));
+    throw ShapeError("trunk-above-adapter",
+                     fmt::format("a pass that adapts layer {} cannot start at layer {}", state.first_layer, trunk.layer));
   at::Tensor x = trunk.x_TD.defined() ? trunk.x_TD : embed(state);
   for (std::size_t i = trunk.x_TD.defined() ? trunk.layer : 0; i < weights_.layers.size(); ++i) {
     const bool last = i + 1 == weights_.layers.size(), wanted = keep != nullptr && i >= state.first_layer;

@@ -32,15 +32,16 @@ class Keys {
     try {
       return object_[key].template get<T>();
     } catch (const json::exception&) {
-      throw DataError(fmt::format("{}: {}: {} is not of the expected type", file_, key, object_[key].dump()));
+      throw DataError("model-config-wrong-type",
+                      fmt::format("{}: {}: {} is not of the expected type", file_, key, object_[key].dump()));
     }
   }
   [[nodiscard]] std::int64_t size(const char* key, std::int64_t fallback = 0, std::int64_t most = std::int64_t{1} << 31) const {
     const bool whole = !has(key) || object_[key].is_number_integer();
     const auto value = whole ? get<std::int64_t>(key, fallback) : 0;
     if (value <= 0 || value > most) {
-      throw DataError(fmt::format("{}: {}: {}, expected a whole number from 1 to {}", file_, key,
-                                  has(key) ? object_[key].dump() : "missing", most));
+      throw DataError("model-config-out-of-range", fmt::format("{}: {}: {}, expected a whole number from 1 to {}", file_, key,
+                                                               has(key) ? object_[key].dump() : "missing", most));
     }
     return value;
   }
@@ -48,15 +49,16 @@ class Keys {
   [[nodiscard]] double factor(const char* key) const {
     const auto value = get(key, 0.0);
     if (!(value > 0)) {
-      throw DataError(
-          fmt::format("{}: {}: {}, expected a number above 0", file_, key, has(key) ? object_[key].dump() : "missing"));
+      throw DataError("model-config-out-of-range", fmt::format("{}: {}: {}, expected a number above 0", file_, key,
+                                                               has(key) ? object_[key].dump() : "missing"));
     }
     return value;
   }
   /// Refuses a key that has another value than the only supported one.
   void refuse_unless(const char* key, const json& only) const {
     if (has(key) && object_[key] != only)
-      throw DataError(fmt::format("{}: {}: {} is not supported, only {}", file_, key, object_[key].dump(), only.dump()));
+      throw DataError("model-config-unsupported",
+                      fmt::format("{}: {}: {} is not supported, only {}", file_, key, object_[key].dump(), only.dump()));
   }
   [[nodiscard]] Keys child(const char* key) const { return {object_[key], fmt::format("{}: {}", file_, key)}; }
   /// Whether the key is present, even as null.
@@ -64,7 +66,8 @@ class Keys {
   /// Whether the key holds an object that is not empty. @throws DataError for a value that is neither an object nor null
   [[nodiscard]] bool is_object(const char* key) const {
     if (has(key) && !object_[key].is_object())
-      throw DataError(fmt::format("{}: {}: expected an object, found {}", file_, key, object_[key].dump()));
+      throw DataError("model-config-wrong-type",
+                      fmt::format("{}: {}: expected an object, found {}", file_, key, object_[key].dump()));
     return has(key) && !object_[key].empty();
   }
   [[nodiscard]] const std::string& file() const { return file_; }
@@ -85,10 +88,12 @@ RopeSpec read_rope(const Keys& keys) {
   rope.theta = scaling.get("rope_theta", rope.theta);
   rope.type = scaling.get<std::string>("rope_type", scaling.get<std::string>("type", "default"));
   if (rope.type != "default" && rope.type != "linear" && rope.type != "llama3") {
-    throw DataError(fmt::format("{}: rope type {} is not supported (default, linear, llama3)", scaling.file(), rope.type));
+    throw DataError("model-rope-unsupported",
+                    fmt::format("{}: rope type {} is not supported (default, linear, llama3)", scaling.file(), rope.type));
   }
   scaling.refuse_unless("partial_rotary_factor", 1.0);
-  if (!(rope.theta > 0)) throw DataError(fmt::format("{}: rope_theta must be above 0", scaling.file()));
+  if (!(rope.theta > 0))
+    throw DataError("model-config-out-of-range", fmt::format("{}: rope_theta must be above 0", scaling.file()));
   if (rope.type != "default") rope.factor = scaling.factor("factor");
   if (rope.type != "llama3") return rope;
   rope.low_freq_factor = scaling.factor("low_freq_factor");
@@ -97,8 +102,8 @@ RopeSpec read_rope(const Keys& keys) {
   const std::int64_t all = keys.size("max_position_embeddings", kPositions);
   rope.original_max_positions = keys.has(original) ? keys.size(original) : scaling.size(original, all);
   if (!(rope.high_freq_factor > rope.low_freq_factor)) {
-    throw DataError(fmt::format("{}: high_freq_factor {} must be above low_freq_factor {}", scaling.file(), rope.high_freq_factor,
-                                rope.low_freq_factor));
+    throw DataError("model-config-contradiction", fmt::format("{}: high_freq_factor {} must be above low_freq_factor {}",
+                                                              scaling.file(), rope.high_freq_factor, rope.low_freq_factor));
   }
   return rope;
 }
@@ -108,8 +113,8 @@ void read_activation(const Keys& keys, BackboneSpec& spec) {
   const bool known = spec.encoder() ? activation == "gelu" || activation == "gelu_new" || activation == "gelu_pytorch_tanh"
                                     : activation == "silu";
   if (!known) {
-    throw DataError(fmt::format("{}: hidden_act {} is not supported for this architecture ({})", keys.file(), activation,
-                                spec.encoder() ? "gelu, gelu_new" : "silu"));
+    throw DataError("model-config-unsupported", fmt::format("{}: hidden_act {} is not supported for this architecture ({})",
+                                                            keys.file(), activation, spec.encoder() ? "gelu, gelu_new" : "silu"));
   }
   spec.tanh_gelu = spec.encoder() && activation != "gelu";
 }
@@ -123,14 +128,16 @@ double BackboneSpec::linear_macs_per_token() const {
 }
 
 BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
-  if (!config.is_object()) throw DataError(fmt::format("{}: must be a JSON object", file));
+  if (!config.is_object()) throw DataError("model-config-wrong-type", fmt::format("{}: must be a JSON object", file));
   const Keys keys(config, file);
   const auto type = keys.get<std::string>("model_type", "");
   const auto found = kFamilies.find(type);
   if (found == kFamilies.end()) {
-    throw DataError(fmt::format(
-        "{}: model_type \"{}\" is not supported. Supported: llama (Llama 2, 3.x, SmolLM2), mistral, qwen2, qwen3, bert", file,
-        type));
+    throw DataError(
+        "model-type-unsupported",
+        fmt::format(
+            "{}: model_type \"{}\" is not supported. Supported: llama (Llama 2, 3.x, SmolLM2), mistral, qwen2, qwen3, bert", file,
+            type));
   }
   BackboneSpec spec;
   spec.family = found->second;
@@ -141,25 +148,29 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
   spec.heads = keys.size("num_attention_heads", 0, kHeadsMax);
   spec.kv_heads = spec.encoder() ? spec.heads : keys.size("num_key_value_heads", spec.heads, kHeadsMax);
   if (spec.width % spec.heads != 0 && (spec.encoder() || !keys.has("head_dim")))
-    throw DataError(fmt::format("{}: hidden_size {} is not a multiple of num_attention_heads {}", file, spec.width, spec.heads));
+    throw DataError("model-config-contradiction",
+                    fmt::format("{}: hidden_size {} is not a multiple of num_attention_heads {}", file, spec.width, spec.heads));
   spec.head_dim = spec.encoder() ? spec.width / spec.heads : keys.size("head_dim", spec.width / spec.heads, kHeadsMax);
   spec.max_positions = keys.size("max_position_embeddings", kPositions);
   if (spec.heads % spec.kv_heads != 0) {
     throw DataError(
+        "model-config-contradiction",
         fmt::format("{}: num_attention_heads {} is not a multiple of num_key_value_heads {}", file, spec.heads, spec.kv_heads));
   }
   read_activation(keys, spec);
   if (spec.encoder()) {
     if (keys.get<std::string>("position_embedding_type", "absolute") != "absolute")
-      throw DataError(fmt::format("{}: only absolute position embeddings are supported", file));
-    if (keys.get("is_decoder", false)) throw DataError(fmt::format("{}: is_decoder true is not supported for bert", file));
+      throw DataError("model-config-unsupported", fmt::format("{}: only absolute position embeddings are supported", file));
+    if (keys.get("is_decoder", false))
+      throw DataError("model-config-unsupported", fmt::format("{}: is_decoder true is not supported for bert", file));
     spec.norm_eps = keys.get("layer_norm_eps", 1e-12);
     spec.type_vocab = keys.size("type_vocab_size", 2);
     spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
     return spec;
   }
   if (spec.head_dim % 2 != 0)
-    throw DataError(fmt::format("{}: head_dim {} must be even for rotary embeddings", file, spec.head_dim));
+    throw DataError("model-config-contradiction",
+                    fmt::format("{}: head_dim {} must be even for rotary embeddings", file, spec.head_dim));
   keys.refuse_unless("is_causal", true);
   keys.refuse_unless("partial_rotary_factor", 1.0);
   spec.norm_eps = keys.get("rms_norm_eps", 1e-6);
@@ -180,7 +191,8 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
 BackboneSpec read_backbone_spec(const std::filesystem::path& directory) {
   const std::filesystem::path file = directory / "config.json";
   if (!std::filesystem::exists(file))
-    throw DataError(fmt::format("{}: no config.json: is it a Hugging Face model directory?", directory.string()));
+    throw DataError("not-a-model-directory",
+                    fmt::format("{}: no config.json: is it a Hugging Face model directory?", directory.string()));
   return parse_backbone_spec(read_json(file), file.string());
 }
 

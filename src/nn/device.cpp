@@ -24,10 +24,11 @@ int local_rank() {
 
 c10::Device pick_device(const std::string& wanted, const std::string& setting) {
   if (wanted != "cpu" && wanted != "cuda" && wanted != "auto")
-    throw ConfigError(fmt::format("{}: expected cpu, cuda or auto, found {}", setting, wanted));
+    throw ConfigError("device-unknown", fmt::format("{}: expected cpu, cuda or auto, found {}", setting, wanted));
   const bool cuda = wanted != "cpu" && at::globalContext().hasCUDA();
   if (wanted == "cuda" && !cuda)
-    throw ConfigError(fmt::format("{}: cuda, but this build of dmoerm or this machine has no CUDA; use auto or cpu", setting));
+    throw ConfigError("no-cuda",
+                      fmt::format("{}: cuda, but this build of dmoerm or this machine has no CUDA; use auto or cpu", setting));
   if (!cuda) return {c10::kCPU};
   at::globalContext().setAllowBF16ReductionCuBLAS(false);  // keeps partial sums of bfloat16 products in float32
   const auto gpus = static_cast<int>(c10::impl::VirtualGuardImpl(c10::kCUDA).deviceCount());
@@ -37,7 +38,7 @@ c10::Device pick_device(const std::string& wanted, const std::string& setting) {
 c10::ScalarType pick_dtype(const std::string& name) {
   if (name == "float32") return c10::kFloat;
   if (name == "bfloat16") return c10::kBFloat16;
-  throw ConfigError(fmt::format("dtype {} is not supported (float32, bfloat16)", name));
+  throw ConfigError("dtype-unsupported", fmt::format("dtype {} is not supported (float32, bfloat16)", name));
 }
 
 std::string gpu_address(c10::Device device) {

@@ -75,7 +75,9 @@ std::vector<std::string> save_peft_adapter(const fs::path& directory, const Back
 LoraSpec read_lora_spec(const fs::path& directory, const BackboneSpec& spec) {
   const fs::path file = directory / kConfigFile;
   const nlohmann::json config = read_json(file);
-  const auto refuse = [&](const std::string& why) { return DataError(fmt::format("{}: {}", file.string(), why)); };
+  const auto refuse = [&](const std::string& why) {
+    return DataError("adapter-unsupported", fmt::format("{}: {}", file.string(), why));
+  };
   try {
     if (config.value("peft_type", "") != "LORA")
       throw refuse(fmt::format("peft_type {} is not supported (LORA)", config.value("peft_type", "")));
@@ -113,10 +115,11 @@ void load_peft_adapter(const fs::path& directory, const BackboneSpec& spec, Lora
           "base_model.model." + name.substr(std::min(name.size(), std::string("base_model.model.").size() + head_prefix.size()));
     if (!reader.has(stored)) {
       if (name == head_slot) continue;
-      throw DataError(fmt::format("{}: tensor {} is missing", (directory / kTensorFile).string(), name));
+      throw DataError("tensor-missing", fmt::format("{}: tensor {} is missing", (directory / kTensorFile).string(), name));
     }
     if (reader.shape(stored) != slot.sizes().vec()) {
-      throw DataError(fmt::format("{}: tensor {} has shape {}, the backbone and r require {}", reader.file_of(stored), stored,
+      throw DataError("tensor-shape-differs",
+                      fmt::format("{}: tensor {} has shape {}, the backbone and r require {}", reader.file_of(stored), stored,
                                   shape_text(reader.shape(stored)), shape_text(slot.sizes().vec())));
     }
     slot.copy_(reader.load(stored));
@@ -124,11 +127,12 @@ void load_peft_adapter(const fs::path& directory, const BackboneSpec& spec, Lora
   }
   if (used != reader.names().size()) {
     throw DataError(
+        "adapter-unsupported",
         fmt::format("{}: holds {} tensors, LoRA on q and v with a head has {}: other target modules are not supported",
                     (directory / kTensorFile).string(), reader.names().size(), wanted.size()));
   }
   if (!at::isfinite(adapter.flat).all().item<bool>() || !at::isfinite(head.w_D).all().item<bool>())
-    throw DataError(fmt::format("{}: holds NaN or infinity", (directory / kTensorFile).string()));
+    throw DataError("tensor-not-finite", fmt::format("{}: holds NaN or infinity", (directory / kTensorFile).string()));
 }
 
 }  // namespace dmoerm::nn

@@ -20,8 +20,8 @@ at::TensorOptions floats_on(at::Device device) { return at::TensorOptions().dtyp
 /// Copy a stored tensor of the same shape. @throws DataError naming the tensor and both shapes
 void load_into(const SafetensorsReader& reader, const std::string& name, at::Tensor slot) {
   if (reader.shape(name) != slot.sizes().vec())
-    throw DataError(fmt::format("{}: tensor {} has shape {}, the model requires {}", reader.file_of(name), name,
-                                shape_text(reader.shape(name)), shape_text(slot.sizes().vec())));
+    throw DataError("tensor-shape-differs", fmt::format("{}: tensor {} has shape {}, the model requires {}", reader.file_of(name),
+                                                        name, shape_text(reader.shape(name)), shape_text(slot.sizes().vec())));
   slot.copy_(reader.load(name));
 }
 
@@ -94,7 +94,8 @@ RewardModel RewardModel::load(const fs::path& directory, const BackboneSource& s
     return model;
   }
   if (!fs::exists(directory / kModelFile))
-    throw DataError(fmt::format("{}: holds neither adapter_config.json nor config.json nor {}: this is not a reward model",
+    throw DataError("not-a-reward-model",
+                    fmt::format("{}: holds neither adapter_config.json nor config.json nor {}: this is not a reward model",
                                 directory.string(), kModelFile));
   const auto reader = SafetensorsReader::open(directory / kModelFile);
   RewardModel model(source.own());

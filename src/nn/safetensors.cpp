@@ -30,14 +30,14 @@ at::ScalarType dtype_of(const std::string& name) {
   for (const DtypeName& d : kDtypes) {
     if (name == d.name) return d.dtype;
   }
-  throw DataError(fmt::format("dtype {} is not supported", name));
+  throw DataError("dtype-unsupported", fmt::format("dtype {} is not supported", name));
 }
 
 const char* name_of(at::ScalarType dtype) {
   for (const DtypeName& d : kDtypes) {
     if (dtype == d.dtype) return d.name;
   }
-  throw ShapeError(fmt::format("tensors of dtype {} cannot be saved", c10::toString(dtype)));
+  throw ShapeError("dtype-unsupported", fmt::format("tensors of dtype {} cannot be saved", c10::toString(dtype)));
 }
 
 }  // namespace
@@ -47,14 +47,14 @@ class SafetensorsReader::Mapping {
  public:
   explicit Mapping(const std::filesystem::path& file) : file_(file.string()) {
     const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) throw IoError(fmt::format("{}: cannot open: {}", file_, std::strerror(errno)));
+    if (fd < 0) throw IoError("cannot-open", fmt::format("{}: cannot open: {}", file_, std::strerror(errno)));
     struct stat status {};
     const bool known = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
     bytes_ = known ? static_cast<std::size_t>(status.st_size) : 0;
     void* map = bytes_ > 0 ? ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, fd, 0) : nullptr;
     ::close(fd);
-    if (!known) throw IoError(fmt::format("{}: not a regular file", file_));
-    if (map == MAP_FAILED) throw IoError(fmt::format("{}: cannot map: {}", file_, std::strerror(errno)));
+    if (!known) throw IoError("not-a-regular-file", fmt::format("{}: not a regular file", file_));
+    if (map == MAP_FAILED) throw IoError("cannot-map", fmt::format("{}: cannot map: {}", file_, std::strerror(errno)));
     data_ = static_cast<const char*>(map);
     try {
       header_ = parse_safetensors_header({data_, bytes_}, bytes_, file_);
@@ -85,7 +85,7 @@ void SafetensorsReader::add(const std::filesystem::path& file) {
   const auto mapping = std::make_shared<const Mapping>(file);
   for (const TensorEntry& entry : mapping->header().tensors) {
     if (!entries_.emplace(entry.name, Located{mapping, mapping->data() + entry.begin, entry}).second) {
-      throw DataError(fmt::format("{}: tensor {} is also in another shard", file.string(), entry.name));
+      throw DataError("tensor-twice", fmt::format("{}: tensor {} is also in another shard", file.string(), entry.name));
     }
   }
   metadata_.insert(mapping->header().metadata.begin(), mapping->header().metadata.end());
@@ -102,26 +102,28 @@ SafetensorsReader SafetensorsReader::open_model(const std::filesystem::path& dir
   const auto index_path = directory / (single_name + ".index.json");
   if (std::filesystem::exists(directory / single_name)) return open(directory / single_name);  // before an index, as transformers
   if (!std::filesystem::exists(index_path)) {
-    throw DataError(fmt::format("{}: holds neither {} nor {}.index.json: is it a Hugging Face model directory?",
+    throw DataError("not-a-model-directory",
+                    fmt::format("{}: holds neither {} nor {}.index.json: is it a Hugging Face model directory?",
                                 directory.string(), single_name, single_name));
   }
   SafetensorsReader reader;
   reader.source_ = directory.string();
   const nlohmann::json index = read_json(index_path);
   if (!index.is_object() || !index.contains("weight_map") || !index["weight_map"].is_object()) {
-    throw DataError(fmt::format("{}: weight_map is missing", index_path.string()));
+    throw DataError("shard-index-damaged", fmt::format("{}: weight_map is missing", index_path.string()));
   }
   std::map<std::string, std::vector<std::string>> shards;
   for (const auto& [name, shard] : index["weight_map"].items()) {
     const std::string file = shard.is_string() ? shard.get<std::string>() : "";
     if (file.empty() || file.find('/') != std::string::npos)
-      throw DataError(fmt::format("{}: {}: not a file name", index_path.string(), name));
+      throw DataError("shard-index-damaged", fmt::format("{}: {}: not a file name", index_path.string(), name));
     shards[file].push_back(name);
   }
   for (const auto& [file, names] : shards) {
     reader.add(directory / file);
     for (const std::string& name : names) {
-      if (!reader.has(name)) throw DataError(fmt::format("{}: tensor {} is not in {}", index_path.string(), name, file));
+      if (!reader.has(name))
+        throw DataError("shard-index-damaged", fmt::format("{}: tensor {} is not in {}", index_path.string(), name, file));
     }
   }
   return reader;
@@ -129,7 +131,7 @@ SafetensorsReader SafetensorsReader::open_model(const std::filesystem::path& dir
 
 const SafetensorsReader::Located& SafetensorsReader::at(const std::string& name) const {
   const auto found = entries_.find(name);
-  if (found == entries_.end()) throw DataError(fmt::format("{}: tensor {} is missing", source_, name));
+  if (found == entries_.end()) throw DataError("tensor-missing", fmt::format("{}: tensor {} is missing", source_, name));
   return found->second;
 }
 
@@ -168,7 +170,7 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
 
   const std::filesystem::path temporary = temporary_name(path);
   FILE* file = std::fopen(temporary.c_str(), "wb");
-  if (file == nullptr) throw IoError(fmt::format("{}: cannot create: {}", path.string(), std::strerror(errno)));
+  if (file == nullptr) throw IoError("cannot-create", fmt::format("{}: cannot create: {}", path.string(), std::strerror(errno)));
   bool good = std::fwrite(&header_bytes, 8, 1, file) == 1 && std::fwrite(text.data(), 1, text.size(), file) == text.size();
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor local = tensor.detach().cpu().contiguous();
@@ -179,7 +181,8 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
   const int reason = errno;
   if (std::fclose(file) != 0 || !good) {
     std::filesystem::remove(temporary);
-    throw IoError(fmt::format("{}: cannot write {} bytes: {}", path.string(), offset, std::strerror(good ? errno : reason)));
+    throw IoError("cannot-write",
+                  fmt::format("{}: cannot write {} bytes: {}", path.string(), offset, std::strerror(good ? errno : reason)));
   }
   publish_file(temporary, path);
 }

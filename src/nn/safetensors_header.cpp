@@ -22,8 +22,8 @@ std::uint64_t element_count(const TensorEntry& entry, const std::string& file) {
   std::uint64_t count = 1;
   for (std::int64_t extent : entry.shape) {
     if (__builtin_mul_overflow(count, static_cast<std::uint64_t>(extent), &count)) {
-      throw DataError(
-          fmt::format("{}: tensor {}: shape {} has more elements than 64 bits count", file, entry.name, shape_text(entry.shape)));
+      throw DataError("safetensors-damaged", fmt::format("{}: tensor {}: shape {} has more elements than 64 bits count", file,
+                                                         entry.name, shape_text(entry.shape)));
     }
   }
   return count;
@@ -31,7 +31,7 @@ std::uint64_t element_count(const TensorEntry& entry, const std::string& file) {
 
 TensorEntry parse_entry(const std::string& name, const json& value, const std::string& file) {
   const auto refuse = [&](const std::string& why) -> DataError {
-    return DataError(fmt::format("{}: tensor {}: {}", file, name, why));
+    return DataError("safetensors-damaged", fmt::format("{}: tensor {}: {}", file, name, why));
   };
   if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") || !value.contains("data_offsets")) {
     throw refuse("its header entry must be an object with dtype, shape and data_offsets");
@@ -77,10 +77,11 @@ json parse_json(std::string_view text, const std::string& file) {
   try {
     header = json::parse(text, watch);
   } catch (const json::exception& e) {
-    throw DataError(fmt::format("{}: the safetensors header is not JSON: {}", file, e.what()));
+    throw DataError("safetensors-damaged", fmt::format("{}: the safetensors header is not JSON: {}", file, e.what()));
   }
-  if (!duplicate.empty()) throw DataError(fmt::format("{}: tensor {} is in the header twice", file, duplicate));
-  if (!header.is_object()) throw DataError(fmt::format("{}: the safetensors header must be a JSON object", file));
+  if (!duplicate.empty()) throw DataError("tensor-twice", fmt::format("{}: tensor {} is in the header twice", file, duplicate));
+  if (!header.is_object())
+    throw DataError("safetensors-damaged", fmt::format("{}: the safetensors header must be a JSON object", file));
   return header;
 }
 
@@ -97,11 +98,12 @@ std::string shape_text(const std::vector<std::int64_t>& shape) { return fmt::for
 
 SafetensorsHeader parse_safetensors_header(std::string_view start, std::uint64_t file_bytes, const std::string& file) {
   if (file_bytes < 8 || start.size() < 8)
-    throw DataError(fmt::format("{}: {} bytes are too few for a safetensors file", file, file_bytes));
+    throw DataError("safetensors-damaged", fmt::format("{}: {} bytes are too few for a safetensors file", file, file_bytes));
   std::uint64_t header_bytes = 0;
   std::memcpy(&header_bytes, start.data(), 8);
   if (header_bytes > kHeaderBytesMax || header_bytes > file_bytes - 8 || header_bytes > start.size() - 8) {
-    throw DataError(fmt::format("{}: the header claims {} bytes, the file has {}: truncated, or not a safetensors file", file,
+    throw DataError("safetensors-damaged",
+                    fmt::format("{}: the header claims {} bytes, the file has {}: truncated, or not a safetensors file", file,
                                 header_bytes, file_bytes));
   }
   const json parsed = parse_json(start.substr(8, header_bytes), file);
@@ -109,9 +111,11 @@ SafetensorsHeader parse_safetensors_header(std::string_view start, std::uint64_t
   header.data_offset = 8 + header_bytes;
   for (const auto& [name, value] : parsed.items()) {
     if (name == "__metadata__") {
-      if (!value.is_object()) throw DataError(fmt::format("{}: __metadata__ must be an object of strings", file));
+      if (!value.is_object())
+        throw DataError("safetensors-damaged", fmt::format("{}: __metadata__ must be an object of strings", file));
       for (const auto& [key, text] : value.items()) {
-        if (!text.is_string()) throw DataError(fmt::format("{}: __metadata__.{} must be a string", file, key));
+        if (!text.is_string())
+          throw DataError("safetensors-damaged", fmt::format("{}: __metadata__.{} must be a string", file, key));
         header.metadata[key] = text.get<std::string>();
       }
     } else {
@@ -125,13 +129,15 @@ SafetensorsHeader parse_safetensors_header(std::string_view start, std::uint64_t
   std::uint64_t expected = 0;
   for (const TensorEntry& entry : header.tensors) {
     if (entry.begin != expected) {
-      throw DataError(fmt::format("{}: tensor {} starts at byte {}, the one before it ends at {}: overlapping or missing data",
+      throw DataError("safetensors-damaged",
+                      fmt::format("{}: tensor {} starts at byte {}, the one before it ends at {}: overlapping or missing data",
                                   file, entry.name, entry.begin, expected));
     }
     expected = entry.end;
   }
   if (expected != data_bytes) {
     throw DataError(
+        "safetensors-damaged",
         fmt::format("{}: the tensors need {} bytes of data, the file has {}: truncated or damaged", file, expected, data_bytes));
   }
   return header;

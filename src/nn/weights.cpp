@@ -22,7 +22,8 @@ class Layout {
     constexpr std::int64_t kMost = std::int64_t{1} << 46;  // no sum of layers leaves 64 bits
     for (std::int64_t extent : shape) {
       if (__builtin_mul_overflow(count, extent, &count) || count > kMost)
-        throw DataError(fmt::format("config.json: a tensor of shape {} is too large", nn::shape_text(shape)));
+        throw DataError("model-config-out-of-range",
+                        fmt::format("config.json: a tensor of shape {} is too large", nn::shape_text(shape)));
     }
     entries_.push_back({slot, std::move(shape), total_, count});
     total_ += (count + kAlign - 1) / kAlign * kAlign;
@@ -170,10 +171,11 @@ Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& dir
   for (const auto& [name, slot] : Weights(spec, at::kMeta, 0, dtype).named_) {  // before memory is taken
     const std::string stored = stored_name(reader, prefix, name);
     if (stored.empty())
-      throw DataError(fmt::format("{}: tensor {} (or {}{}) is missing: expected shape {}", directory.string(), name, prefix, name,
-                                  nn::shape_text(slot.sizes().vec())));
+      throw DataError("tensor-missing", fmt::format("{}: tensor {} (or {}{}) is missing: expected shape {}", directory.string(),
+                                                    name, prefix, name, nn::shape_text(slot.sizes().vec())));
     if (reader.shape(stored) != slot.sizes().vec()) {
-      throw DataError(fmt::format("{}: tensor {} has shape {}, config.json requires {}", reader.file_of(stored), stored,
+      throw DataError("tensor-shape-differs",
+                      fmt::format("{}: tensor {} has shape {}, config.json requires {}", reader.file_of(stored), stored,
                                   nn::shape_text(reader.shape(stored)), nn::shape_text(slot.sizes().vec())));
     }
   }
@@ -182,7 +184,7 @@ Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& dir
     const std::string stored = stored_name(reader, prefix, name);
     at::Tensor loaded = reader.load(stored).to(at::kFloat);
     if (!at::isfinite(loaded).all().item<bool>())
-      throw DataError(fmt::format("{}: tensor {} holds NaN or infinity", reader.file_of(stored), stored));
+      throw DataError("tensor-not-finite", fmt::format("{}: tensor {} holds NaN or infinity", reader.file_of(stored), stored));
     slot.copy_(loaded);
     used.insert(stored);
   }
@@ -190,6 +192,7 @@ Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& dir
     const std::string bare = stored.starts_with(prefix) ? stored.substr(prefix.size()) : stored;
     if (!used.contains(stored) && !ignorable(bare, spec.layers)) {
       throw DataError(
+          "tensor-unknown",
           fmt::format("{}: tensor {} {} is not part of this architecture: config.json and weights do not belong together",
                       reader.file_of(stored), stored, nn::shape_text(reader.shape(stored))));
     }
