@@ -167,7 +167,7 @@ void describe(Visit& visit, Section& c) {
   visit("max_grad_norm", c.max_grad_norm, at_least(0), result,
         "Largest norm of the gradient; a longer gradient is scaled down to it. 0 turns clipping off.");
   visit("schedule", c.schedule, one_of(c.schedule), result,
-        "Course of the learning rate after the warm-up; linear and cosine fall to zero at the last step.");
+        "Learning-rate schedule after the warm-up; linear and cosine fall to zero at the last step.");
   visit("warmup_steps", c.warmup_steps, at_least(0), result, "Steps in which the learning rate rises linearly from zero.");
   visit(
       "epochs_max", c.epochs_max, at_least(0), result,
@@ -230,7 +230,8 @@ void describe(Visit& visit, Section& c) {
         "Servers of the model, asked side by side. One that fails is left out until it works again.");
   visit("weight", c.weight, above(0), labels, "Weight of this judge's votes, where several judges are asked.");
   visit("api", c.api, one_of(c.api), nothing,
-        "Way of asking: online sends single requests, batch uses the provider's batch API, which is cheaper and may take a day.");
+        "Interface of the judge: online sends single requests, batch uses the provider's batch API, which is cheaper and may "
+        "take a day.");
   visit("answer", c.answer, one_of(c.answer), labels,
         "Form of the answer that the judge is asked for; auto means json_schema where the server supports it, and verdict_line "
         "otherwise. With api: batch, auto means json_schema.");
@@ -294,7 +295,7 @@ void describe(Visit& visit, Section& c) {
         "Number of times each question is asked in each order. More than one needs a temperature above 0.");
   visit("pairs", c.pairs, any(), kByKey, "Pairs that the judges are asked about.");
   visit("too_long", c.too_long, one_of(c.too_long), labels,
-        "Treatment of a question that does not fit context_tokens: truncate shortens its texts, skip leaves the pair out.");
+        "What happens to a question that does not fit context_tokens: truncate shortens its texts, skip leaves the pair out.");
   visit("vote", c.vote, one_of(c.vote), labels,
         "Rule that makes one outcome of several judges or samples: majority counts votes, weights counts the judges' weights.");
   visit("soft", c.soft, any(), result,

@@ -81,13 +81,12 @@ std::string summary_text(const PlannedRun& run, const Price& price) {
   text += fmt::format("device hours   {:.1f}", all / kHour);
   if (price.per_device_hour > 0) text += fmt::format(", {:.2f} {}", all / kHour * price.per_device_hour, price.currency);
   const double down = std::min(all, 0.0 + ranks * s.down_s);
-  text +=
-      fmt::format("\nranks in tasks {} of the time: {} useful, {} given away to groups, links and loading, {} lost to failures\n",
-                  percent_text(s.busy_s / all), percent_text(s.work_s / all),
-                  percent_text(std::max(0.0, s.busy_s - s.work_s - s.lost_s) / all), percent_text(s.lost_s / all));
+  text += fmt::format("\nranks in tasks {} of the time: {} useful, {} spent on groups, links and loading, {} lost to failures\n",
+                      percent_text(s.busy_s / all), percent_text(s.work_s / all),
+                      percent_text(std::max(0.0, s.busy_s - s.work_s - s.lost_s) / all), percent_text(s.lost_s / all));
   text += fmt::format("ranks idle     {} of the time{}\n", percent_text(std::max(0.0, all - s.busy_s - down) / all),
                       s.failures.empty() ? "" : fmt::format(", waiting for a restart {}", percent_text(down / all)));
-  text += fmt::format("failures       {}; groups changed under way {} times\n", s.failures.size(), s.regroupings);
+  text += fmt::format("failures       {}; groups re-formed {} times\n", s.failures.size(), s.regroupings);
   if (s.bound.chain > s.bound.work) {
     std::string chain;
     for (const std::size_t task : s.bound.chain_tasks) chain += (chain.empty() ? "" : " -> ") + run.graph.tasks()[task].id;

@@ -1,4 +1,4 @@
-// Backbones, adapters and a training step against files computed by transformers and PEFT (../shared/golden, see its README).
+// Backbones, adapters and a training step against files computed by transformers and PEFT (tests/golden, see its README).
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
