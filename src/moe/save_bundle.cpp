@@ -70,6 +70,11 @@ json classifier_config(const fs::path& source, const nn::Backbone& base, std::in
   config["id2label"] = {{"0", "LABEL_0"}};
   config["label2id"] = {{"LABEL_0", 0}};
   config["num_hidden_layers"] = spec.layers;
+  if (json& types = config["layer_types"]; types.is_array() && std::ssize(types) > spec.layers) {
+    types.erase(types.begin() + spec.layers, types.end());
+  } else if (types.is_null()) {
+    config.erase("layer_types");
+  }
   config.erase("torch_dtype");
   config["dtype"] = dtype_name(base);
   config["pad_token_id"] = pad;
@@ -83,8 +88,10 @@ void save_base(const fs::path& directory, const fs::path& source, const nn::Back
   write_json_atomically(directory / "config.json", classifier_config(source, base, pad));
   nn::NamedTensors tensors;
   for (const auto& [name, slot] : base.weights().named()) tensors.emplace_back(nn::head_model_prefix(base.spec()) + name, slot);
-  tensors.emplace_back(nn::head_name(base.spec()), head_D.view({1, -1}));
-  nn::save_safetensors(directory / "model.safetensors", tensors);
+  nn::StoredHead head = nn::stored_head(base.spec(), {head_D});
+  for (const nn::NamedTensors& more : {nn::pooler_tensors(base.spec(), base.dtype()), head.tensors})
+    tensors.insert(tensors.end(), more.begin(), more.end());
+  nn::save_safetensors(directory / "model.safetensors", tensors, std::move(head.metadata));
 }
 
 json to_json(const ScoreStats& stats) { return {{"mean", stats.mean}, {"std", stats.std}, {"count", stats.count}}; }

@@ -2,11 +2,17 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "nn/config_keys.h"
+#include "nn/model_directory.h"
 
 namespace dmoerm::nn {
 namespace {
@@ -21,102 +27,163 @@ const std::map<std::string, Family> kFamilies = {{"llama", Family::llama},
 
 constexpr std::int64_t kPositions = 2048, kLayersMax = 4096, kHeadsMax = 1 << 20;
 
-/// Reads keys of config.json; null counts as absent.
-class Keys {
- public:
-  Keys(const json& object, std::string file) : object_(object), file_(std::move(file)) {}
-  [[nodiscard]] bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
-  template <class T>
-  [[nodiscard]] T get(const char* key, T fallback) const {
-    if (!has(key)) return fallback;
-    try {
-      return object_[key].template get<T>();
-    } catch (const json::exception&) {
-      throw DataError("model-config-wrong-type",
-                      fmt::format("{}: {}: {} is not of the expected type", file_, key, object_[key].dump()));
-    }
-  }
-  [[nodiscard]] std::int64_t size(const char* key, std::int64_t fallback = 0, std::int64_t most = std::int64_t{1} << 31) const {
-    const bool whole = !has(key) || object_[key].is_number_integer();
-    const auto value = whole ? get<std::int64_t>(key, fallback) : 0;
-    if (value <= 0 || value > most) {
-      throw DataError("model-config-out-of-range", fmt::format("{}: {}: {}, expected a whole number from 1 to {}", file_, key,
-                                                               has(key) ? object_[key].dump() : "missing", most));
-    }
-    return value;
-  }
-  /// A required positive number.
-  [[nodiscard]] double factor(const char* key) const {
-    const auto value = get(key, 0.0);
-    if (!(value > 0)) {
-      throw DataError("model-config-out-of-range", fmt::format("{}: {}: {}, expected a number above 0", file_, key,
-                                                               has(key) ? object_[key].dump() : "missing"));
-    }
-    return value;
-  }
-  /// Refuses a key that has another value than the only supported one.
-  void refuse_unless(const char* key, const json& only) const {
-    if (has(key) && object_[key] != only)
-      throw DataError("model-config-unsupported",
-                      fmt::format("{}: {}: {} is not supported, only {}", file_, key, object_[key].dump(), only.dump()));
-  }
-  [[nodiscard]] Keys child(const char* key) const { return {object_[key], fmt::format("{}: {}", file_, key)}; }
-  /// Whether the key is present, even as null.
-  [[nodiscard]] bool stated(const char* key) const { return object_.contains(key); }
-  /// Whether the key holds an object that is not empty. @throws DataError for a value that is neither an object nor null
-  [[nodiscard]] bool is_object(const char* key) const {
-    if (has(key) && !object_[key].is_object())
-      throw DataError("model-config-wrong-type",
-                      fmt::format("{}: {}: expected an object, found {}", file_, key, object_[key].dump()));
-    return has(key) && !object_[key].empty();
-  }
-  [[nodiscard]] const std::string& file() const { return file_; }
+bool is_layer_type(const std::string& name) { return name.ends_with("_attention"); }
 
- private:
-  const json& object_;
-  std::string file_;
-};
-
-/// transformers 5 writes rope_parameters; older versions write rope_theta and rope_scaling (with "type" or "rope_type"), which
-/// take precedence if both are present. Defaults are those of transformers.
-RopeSpec read_rope(const Keys& keys) {
-  RopeSpec rope;
-  rope.theta = keys.get("rope_theta", rope.theta);
-  const char* section = keys.is_object("rope_scaling") ? "rope_scaling" : "rope_parameters";
-  if (!keys.is_object(section)) return rope;
-  const Keys scaling = keys.child(section);
-  rope.theta = scaling.get("rope_theta", rope.theta);
-  rope.type = scaling.get<std::string>("rope_type", scaling.get<std::string>("type", "default"));
+/// One set of rope parameters. `all` are the keys of the whole file.
+RopeSpec read_rope_section(const ConfigKeys& section, const ConfigKeys& all, RopeSpec rope) {
+  rope.theta = section.get("rope_theta", rope.theta);
+  const auto old_type = section.get<std::string>("type", "default");
+  rope.type = section.get("rope_type", old_type);
   if (rope.type != "default" && rope.type != "linear" && rope.type != "llama3") {
     throw DataError("model-rope-unsupported",
-                    fmt::format("{}: rope type {} is not supported (default, linear, llama3)", scaling.file(), rope.type));
+                    fmt::format("{}: rope type {} is not supported (default, linear, llama3)", section.place(), rope.type));
   }
-  scaling.refuse_unless("partial_rotary_factor", 1.0);
-  if (!(rope.theta > 0))
-    throw DataError("model-config-out-of-range", fmt::format("{}: rope_theta must be above 0", scaling.file()));
-  if (rope.type != "default") rope.factor = scaling.factor("factor");
-  if (rope.type != "llama3") return rope;
-  rope.low_freq_factor = scaling.factor("low_freq_factor");
-  rope.high_freq_factor = scaling.factor("high_freq_factor");
+  section.refuse_unless("partial_rotary_factor", 1.0);
   const char* original = "original_max_position_embeddings";
-  const std::int64_t all = keys.size("max_position_embeddings", kPositions);
-  rope.original_max_positions = keys.has(original) ? keys.size(original) : scaling.size(original, all);
-  if (!(rope.high_freq_factor > rope.low_freq_factor)) {
-    throw DataError("model-config-contradiction", fmt::format("{}: high_freq_factor {} must be above low_freq_factor {}",
-                                                              scaling.file(), rope.high_freq_factor, rope.low_freq_factor));
+  section.know({original});  // only llama3 needs it
+  if (rope.type == "default") section.refuse_unless("factor", 1.0);
+  if (rope.type != "default") rope.factor = section.factor("factor");
+  if (rope.type == "llama3") {
+    rope.low_freq_factor = section.factor("low_freq_factor");
+    rope.high_freq_factor = section.factor("high_freq_factor");
+    const std::int64_t most = all.size("max_position_embeddings", kPositions);
+    rope.original_max_positions = all.has(original) ? all.size(original) : section.size(original, most);
+    if (!(rope.high_freq_factor > rope.low_freq_factor)) {
+      throw DataError("model-config-contradiction", fmt::format("{}: high_freq_factor {} must be above low_freq_factor {}",
+                                                                section.place(), rope.high_freq_factor, rope.low_freq_factor));
+    }
   }
+  section.refuse_unread();
   return rope;
 }
 
-void read_activation(const Keys& keys, BackboneSpec& spec) {
+/// Rope parameters of each layer type, as newer models write them. Read if they all say the same.
+RopeSpec read_rope_by_layer_type(const ConfigKeys& section, const ConfigKeys& all, const RopeSpec& base) {
+  std::optional<RopeSpec> common;
+  std::string first;
+  for (const auto& [type, parameters] : section.json().items()) {
+    if (!parameters.is_object() || !is_layer_type(type)) continue;
+    const RopeSpec rope = read_rope_section(section.child(type.c_str()), all, base);
+    section.know({type.c_str()});
+    if (common && *common != rope) {
+      throw DataError("model-rope-unsupported",
+                      fmt::format("{}: {} and {} have different parameters; dmoerm supports one rotary embedding for all layers",
+                                  section.place(), first, type));
+    }
+    if (!common) first = type;
+    common = rope;
+  }
+  for (const auto& type : all.get("layer_types", std::vector<std::string>{})) {
+    if (common && !section.has(type.c_str()))
+      throw DataError("model-config-contradiction",
+                      fmt::format("{}: holds no parameters for the layer type {} in layer_types", section.place(), type));
+  }
+  section.refuse_unread();
+  return common.value_or(base);
+}
+
+/// transformers 5 writes rope_parameters; older versions write rope_theta and rope_scaling (with "type" or "rope_type"), which
+/// take precedence if both are present. Defaults are those of transformers.
+RopeSpec read_rope(const ConfigKeys& keys) {
+  RopeSpec rope;
+  rope.theta = keys.get("rope_theta", rope.theta);
+  keys.know({"original_max_position_embeddings"});
+  const bool old = keys.is_object("rope_scaling"), now = keys.is_object("rope_parameters");
+  if (old || now) {
+    const ConfigKeys section = keys.child(old ? "rope_scaling" : "rope_parameters");
+    const bool nested = std::ranges::any_of(section.json(), [](const json& value) { return value.is_object(); });
+    rope = nested ? read_rope_by_layer_type(section, keys, rope) : read_rope_section(section, keys, rope);
+  }
+  if (!(rope.theta > 0) || !std::isfinite(rope.theta))
+    throw DataError("model-config-out-of-range",
+                    fmt::format("{}: rope_theta {}, expected a number above 0", keys.place(), rope.theta));
+  return rope;
+}
+
+/// Checks the kinds of attention that layers have. A window matters only to texts longer than it, which are refused.
+void read_windows(const ConfigKeys& keys, BackboneSpec& spec) {
+  const bool by_key = spec.family == Family::qwen2 || spec.family == Family::qwen3;
+  const bool windowed =
+      by_key ? keys.get("use_sliding_window", false) : spec.family == Family::mistral || keys.has("sliding_window");
+  keys.know({"max_window_layers", "sliding_window"});
+  constexpr std::int64_t kWindow = 4096;  // the default in transformers if the key is missing; null turns the window off
+  if (windowed && (keys.has("sliding_window") || !keys.stated("sliding_window")))
+    spec.sliding_window = keys.size("sliding_window", kWindow);
+  const auto types = keys.get("layer_types", std::vector<std::string>{});
+  if (!types.empty() && std::ssize(types) < spec.layers)
+    throw DataError("model-config-contradiction", fmt::format("{}: layer_types has {} entries, num_hidden_layers is {}",
+                                                              keys.place(), types.size(), spec.layers));
+  for (const std::string& type : types) {
+    if (type == "full_attention" || (type == "sliding_attention" && spec.sliding_window > 0)) continue;
+    throw DataError(
+        "model-config-unsupported",
+        fmt::format("{}: layer_types: {} is not supported{}", keys.place(), type,
+                    type == "sliding_attention" ? " without a sliding_window" : ", only full_attention and sliding_attention"));
+  }
+}
+
+/// A quantised checkpoint stores something else than weights under names that look like weights, or under others.
+void refuse_quantised(const ConfigKeys& keys) {
+  for (const char* key : {"quantization_config", "compression_config"}) {
+    if (!keys.is_object(key)) continue;
+    const json& about = keys.json()[key];
+    const json method =
+        about.contains("quant_method") ? about["quant_method"] : about.value("quant_algo", json("an unnamed method"));
+    throw DataError("model-quantised",
+                    fmt::format("{}: {}: this is a checkpoint quantised with {}. dmoerm reads float32, float16 and bfloat16: use "
+                                "the model that it was made from",
+                                keys.place(), key, method.is_string() ? method.get<std::string>() : method.dump()));
+  }
+}
+
+double read_norm_eps(const ConfigKeys& keys, const char* key, double fallback) {
+  const double eps = keys.get(key, fallback);
+  if (!(eps >= 0 && eps < 1))
+    throw DataError("model-config-out-of-range",
+                    fmt::format("{}: {}: {}, expected a number from 0 to 1", keys.place(), key, eps));
+  return eps;
+}
+
+void read_activation(const ConfigKeys& keys, BackboneSpec& spec) {
   const auto activation = keys.get<std::string>("hidden_act", spec.encoder() ? "gelu" : "silu");
   const bool known = spec.encoder() ? activation == "gelu" || activation == "gelu_new" || activation == "gelu_pytorch_tanh"
                                     : activation == "silu";
   if (!known) {
-    throw DataError("model-config-unsupported", fmt::format("{}: hidden_act {} is not supported for this architecture ({})",
-                                                            keys.file(), activation, spec.encoder() ? "gelu, gelu_new" : "silu"));
+    throw DataError("model-config-unsupported",
+                    fmt::format("{}: hidden_act {} is not supported for this architecture ({})", keys.place(), activation,
+                                spec.encoder() ? "gelu, gelu_new" : "silu"));
   }
   spec.tanh_gelu = spec.encoder() && activation != "gelu";
+}
+
+void read_encoder(const ConfigKeys& keys, BackboneSpec& spec) {
+  keys.refuse_unless("position_embedding_type", "absolute");
+  keys.refuse_unless("is_decoder", false);
+  keys.refuse_unless("add_cross_attention", false);
+  keys.refuse_unless("tie_encoder_decoder", false);
+  spec.norm_eps = read_norm_eps(keys, "layer_norm_eps", 1e-12);
+  spec.type_vocab = keys.size("type_vocab_size", 2);
+  spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
+}
+
+void read_decoder(const ConfigKeys& keys, BackboneSpec& spec) {
+  if (spec.head_dim % 2 != 0) {
+    throw DataError("model-config-contradiction",
+                    fmt::format("{}: head_dim {} must be even for rotary embeddings", keys.place(), spec.head_dim));
+  }
+  keys.refuse_unless("is_causal", true);
+  keys.refuse_unless("partial_rotary_factor", 1.0);
+  keys.refuse_unless("position_embedding_type", "rope");
+  spec.norm_eps = read_norm_eps(keys, "rms_norm_eps", 1e-6);
+  spec.rope = read_rope(keys);
+  // transformers reads the keys of biases in these families; in the others the tensors of the files decide.
+  const bool may_have_bias = spec.family == Family::llama || spec.family == Family::qwen3;
+  const bool attention_bias = keys.get("attention_bias", false) && may_have_bias;
+  spec.qkv_bias = attention_bias || spec.family == Family::qwen2;
+  spec.o_bias = attention_bias;
+  spec.mlp_bias = keys.get("mlp_bias", false) && spec.family == Family::llama;
+  spec.qk_norm = spec.family == Family::qwen3;
+  read_windows(keys, spec);
 }
 
 }  // namespace
@@ -129,16 +196,17 @@ double BackboneSpec::linear_macs_per_token() const {
 
 BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
   if (!config.is_object()) throw DataError("model-config-wrong-type", fmt::format("{}: must be a JSON object", file));
-  const Keys keys(config, file);
+  const ConfigKeys keys(config, file);
   const auto type = keys.get<std::string>("model_type", "");
   const auto found = kFamilies.find(type);
   if (found == kFamilies.end()) {
-    throw DataError(
-        "model-type-unsupported",
-        fmt::format(
-            "{}: model_type \"{}\" is not supported. Supported: llama (Llama 2, 3.x, SmolLM2), mistral, qwen2, qwen3, bert", file,
-            type));
+    const char* hint = type.empty() ? ": this is not the config.json of a transformers model" : "";
+    throw DataError("model-type-unsupported",
+                    fmt::format("{}: model_type \"{}\" is not supported{}. Supported: llama (Llama 2, 3.x, SmolLM2), mistral, "
+                                "qwen2, qwen3, bert",
+                                file, type, hint));
   }
+  refuse_quantised(keys);
   BackboneSpec spec;
   spec.family = found->second;
   spec.vocab = keys.size("vocab_size");
@@ -159,40 +227,17 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
   }
   read_activation(keys, spec);
   if (spec.encoder()) {
-    if (keys.get<std::string>("position_embedding_type", "absolute") != "absolute")
-      throw DataError("model-config-unsupported", fmt::format("{}: only absolute position embeddings are supported", file));
-    if (keys.get("is_decoder", false))
-      throw DataError("model-config-unsupported", fmt::format("{}: is_decoder true is not supported for bert", file));
-    spec.norm_eps = keys.get("layer_norm_eps", 1e-12);
-    spec.type_vocab = keys.size("type_vocab_size", 2);
-    spec.qkv_bias = spec.o_bias = spec.mlp_bias = true;
-    return spec;
+    read_encoder(keys, spec);
+  } else {
+    read_decoder(keys, spec);
   }
-  if (spec.head_dim % 2 != 0)
-    throw DataError("model-config-contradiction",
-                    fmt::format("{}: head_dim {} must be even for rotary embeddings", file, spec.head_dim));
-  keys.refuse_unless("is_causal", true);
-  keys.refuse_unless("partial_rotary_factor", 1.0);
-  spec.norm_eps = keys.get("rms_norm_eps", 1e-6);
-  spec.rope = read_rope(keys);
-  const bool may_have_bias = spec.family == Family::llama || spec.family == Family::qwen3;  // transformers reads the keys there
-  const bool attention_bias = may_have_bias && keys.get("attention_bias", false);
-  spec.qkv_bias = attention_bias || spec.family == Family::qwen2;
-  spec.o_bias = attention_bias;
-  spec.mlp_bias = spec.family == Family::llama && keys.get("mlp_bias", false);
-  spec.qk_norm = spec.family == Family::qwen3;
-  const bool windowed = spec.family == Family::mistral || keys.get("use_sliding_window", false);
-  constexpr std::int64_t kWindow = 4096;  // the default in transformers if the key is missing; null turns the window off
-  if (windowed && (keys.has("sliding_window") || !keys.stated("sliding_window")))
-    spec.sliding_window = keys.size("sliding_window", kWindow);
+  keys.refuse_unread_arithmetic();
   return spec;
 }
 
 BackboneSpec read_backbone_spec(const std::filesystem::path& directory) {
   const std::filesystem::path file = directory / "config.json";
-  if (!std::filesystem::exists(file))
-    throw DataError("not-a-model-directory",
-                    fmt::format("{}: no config.json: is it a Hugging Face model directory?", directory.string()));
+  if (!std::filesystem::is_regular_file(file)) refuse_model_directory(directory, "config.json");
   return parse_backbone_spec(read_json(file), file.string());
 }
 

@@ -16,6 +16,7 @@ struct RopeSpec {
   double factor = 1.0;
   double low_freq_factor = 1.0, high_freq_factor = 4.0;  ///< Bounds of the interpolation in llama3
   std::int64_t original_max_positions = 8192;            ///< Positions before the scaling of llama3
+  bool operator==(const RopeSpec&) const = default;
 };
 
 struct BackboneSpec {
@@ -39,11 +40,11 @@ struct BackboneSpec {
 
 /// Read the JSON of a config.json.
 /// @param file  name used in messages
-/// @throws DataError for an unsupported architecture (lists the supported ones), rope type or activation, and for missing or
-/// contradictory keys
+/// @throws DataError for an unsupported architecture (lists the supported ones), rope type or activation, for a quantised
+/// checkpoint, for missing or contradictory keys, and for keys that are not understood and may change what the model computes
 BackboneSpec parse_backbone_spec(const nlohmann::json& config, const std::string& file);
 
-/// parse_backbone_spec() of DIR/config.json.
+/// parse_backbone_spec() of DIR/config.json. @throws DataError that says what lies there if it is not a model directory
 BackboneSpec read_backbone_spec(const std::filesystem::path& directory);
 
 }  // namespace dmoerm::nn

@@ -1,6 +1,5 @@
 #include "nn/peft_adapter.h"
 
-#include <ATen/ops/isfinite.h>
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -9,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "nn/model_tensors.h"
 #include "nn/safetensors.h"
 #include "nn/weights.h"
 
@@ -34,12 +34,7 @@ std::int64_t first_adapted(const nlohmann::json& config, std::int64_t layers) {
   return *adapted.begin();
 }
 
-/// The adapter's tensors, the head's last.
-NamedTensors named_with_head(const BackboneSpec& spec, const LoraAdapter& adapter, const ValueHead& head) {
-  NamedTensors named = adapter.named();
-  named.emplace_back("base_model.model." + head_name(spec), head.w_D.view({1, -1}));
-  return named;
-}
+constexpr const char* kPrefix = "base_model.model.";
 
 }  // namespace
 
@@ -49,7 +44,10 @@ std::vector<std::string> save_peft_adapter(const fs::path& directory, const Back
                                            const ValueHead& head) {
   const LoraSpec& lora = adapter.lora();
   fs::create_directories(directory);
-  save_safetensors(directory / kTensorFile, named_with_head(spec, adapter, head));
+  NamedTensors tensors = adapter.named();
+  StoredHead stored = stored_head(spec, head);
+  for (const auto& [name, tensor] : stored.tensors) tensors.emplace_back(kPrefix + name, tensor);
+  save_safetensors(directory / kTensorFile, tensors, std::move(stored.metadata));
   const nlohmann::json targets = spec.encoder() ? nlohmann::json{"query", "value"} : nlohmann::json{"q_proj", "v_proj"};
   nlohmann::json config = {{"peft_type", "LORA"},
                            {"task_type", "SEQ_CLS"},
@@ -103,36 +101,27 @@ LoraSpec read_lora_spec(const fs::path& directory, const BackboneSpec& spec) {
 }
 
 void load_peft_adapter(const fs::path& directory, const BackboneSpec& spec, LoraAdapter& adapter, ValueHead& head) {
-  const NamedTensors wanted = named_with_head(spec, adapter, head);
   const auto reader = SafetensorsReader::open(directory / kTensorFile);
   const std::string head_prefix = head_model_prefix(spec);
-  const std::string& head_slot = wanted.back().first;
-  std::size_t used = 0;
-  for (const auto& [name, slot] : wanted) {
+  std::size_t unused = reader.names().size();
+  for (const auto& [name, slot] : adapter.named()) {
     std::string stored = name;  // an adapter of the model without head lacks "model." in its names
     if (!reader.has(stored))
-      stored =
-          "base_model.model." + name.substr(std::min(name.size(), std::string("base_model.model.").size() + head_prefix.size()));
-    if (!reader.has(stored)) {
-      if (name == head_slot) continue;
+      stored = kPrefix + name.substr(std::min(name.size(), std::string(kPrefix).size() + head_prefix.size()));
+    if (!reader.has(stored))
       throw DataError("tensor-missing", fmt::format("{}: tensor {} is missing", (directory / kTensorFile).string(), name));
-    }
-    if (reader.shape(stored) != slot.sizes().vec()) {
-      throw DataError("tensor-shape-differs",
-                      fmt::format("{}: tensor {} has shape {}, the backbone and r require {}", reader.file_of(stored), stored,
-                                  shape_text(reader.shape(stored)), shape_text(slot.sizes().vec())));
-    }
-    slot.copy_(reader.load(stored));
-    ++used;
+    check_weight(reader, stored, slot, "the adapter over this backbone, with the r of adapter_config.json,");
+    load_weight(reader, stored, slot);
+    --unused;
   }
-  if (used != reader.names().size()) {
+  for (const auto& [name, tensor] : stored_head(spec, head).tensors) unused -= reader.has(kPrefix + name) ? 1 : 0;
+  if (reader.has(kPrefix + head_name(spec))) load_stored_head(reader, kPrefix, spec, head);
+  if (unused > 0) {
     throw DataError(
         "adapter-unsupported",
-        fmt::format("{}: holds {} tensors, LoRA on q and v with a head has {}: other target modules are not supported",
-                    (directory / kTensorFile).string(), reader.names().size(), wanted.size()));
+        fmt::format("{}: holds {} tensors more than LoRA on q and v with a head: other target modules are not supported",
+                    (directory / kTensorFile).string(), unused));
   }
-  if (!at::isfinite(adapter.flat).all().item<bool>() || !at::isfinite(head.w_D).all().item<bool>())
-    throw DataError("tensor-not-finite", fmt::format("{}: holds NaN or infinity", (directory / kTensorFile).string()));
 }
 
 }  // namespace dmoerm::nn

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "nn/model_tensors.h"
 #include "nn/peft_adapter.h"
 #include "nn/safetensors.h"
 
@@ -16,14 +17,6 @@ constexpr const char* kModelHead = "score.weight";
 constexpr std::size_t kLayerBuffers = 2;  // one fills while the other is sent
 
 at::TensorOptions floats_on(at::Device device) { return at::TensorOptions().dtype(at::kFloat).device(device); }
-
-/// Copy a stored tensor of the same shape. @throws DataError naming the tensor and both shapes
-void load_into(const SafetensorsReader& reader, const std::string& name, at::Tensor slot) {
-  if (reader.shape(name) != slot.sizes().vec())
-    throw DataError("tensor-shape-differs", fmt::format("{}: tensor {} has shape {}, the model requires {}", reader.file_of(name),
-                                                        name, shape_text(reader.shape(name)), shape_text(slot.sizes().vec())));
-  slot.copy_(reader.load(name));
-}
 
 at::Tensor zero_adapter_and_head(const BackboneSpec& spec, const LoraSpec& lora, at::Device device) {
   return at::zeros({LoraAdapter::parameters(spec, lora) + spec.width}, floats_on(device));
@@ -90,7 +83,7 @@ RewardModel RewardModel::load(const fs::path& directory, const BackboneSource& s
   if (fs::exists(directory / "config.json")) {
     const std::shared_ptr<Backbone> like = source.shared();
     RewardModel model(Backbone::load(directory, like->device(), 0, like->dtype()));
-    load_into(SafetensorsReader::open_model(directory), head_name(model.backbone_->spec()), model.head_.w_D.view({1, -1}));
+    load_stored_head(SafetensorsReader::open_model(directory), "", model.backbone_->spec(), model.head_);
     return model;
   }
   if (!fs::exists(directory / kModelFile))
@@ -99,8 +92,8 @@ RewardModel RewardModel::load(const fs::path& directory, const BackboneSource& s
                                 directory.string(), kModelFile));
   const auto reader = SafetensorsReader::open(directory / kModelFile);
   RewardModel model(source.own());
-  for (const auto& [name, slot] : model.backbone_->weights().named()) load_into(reader, name, slot);
-  load_into(reader, kModelHead, model.head_.w_D);
+  for (const auto& [name, slot] : model.backbone_->weights().named()) load_weight(reader, name, slot);
+  load_weight(reader, kModelHead, model.head_.w_D);
   return model;
 }
 

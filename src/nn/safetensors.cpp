@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "nn/model_directory.h"
 
 namespace dmoerm::nn {
 namespace {
@@ -101,11 +103,7 @@ SafetensorsReader SafetensorsReader::open(const std::filesystem::path& file) {
 SafetensorsReader SafetensorsReader::open_model(const std::filesystem::path& directory, const std::string& single_name) {
   const auto index_path = directory / (single_name + ".index.json");
   if (std::filesystem::exists(directory / single_name)) return open(directory / single_name);  // before an index, as transformers
-  if (!std::filesystem::exists(index_path)) {
-    throw DataError("not-a-model-directory",
-                    fmt::format("{}: holds neither {} nor {}.index.json: is it a Hugging Face model directory?",
-                                directory.string(), single_name, single_name));
-  }
+  if (!std::filesystem::exists(index_path)) refuse_model_directory(directory, single_name);
   SafetensorsReader reader;
   reader.source_ = directory.string();
   const nlohmann::json index = read_json(index_path);
@@ -118,6 +116,15 @@ SafetensorsReader SafetensorsReader::open_model(const std::filesystem::path& dir
     if (file.empty() || file.find('/') != std::string::npos)
       throw DataError("shard-index-damaged", fmt::format("{}: {}: not a file name", index_path.string(), name));
     shards[file].push_back(name);
+  }
+  std::vector<std::string> missing;
+  for (const auto& [file, names] : shards) {
+    if (!std::filesystem::exists(directory / file)) missing.push_back(file);
+  }
+  if (!missing.empty()) {
+    throw DataError("shards-missing",
+                    fmt::format("{}: {} of the {} files that {} names are missing: {}. Fetch the model again", directory.string(),
+                                missing.size(), shards.size(), index_path.filename().string(), fmt::join(missing, ", ")));
   }
   for (const auto& [file, names] : shards) {
     reader.add(directory / file);
@@ -142,6 +149,8 @@ std::vector<std::string> SafetensorsReader::names() const {
 }
 
 const std::vector<std::int64_t>& SafetensorsReader::shape(const std::string& name) const { return at(name).entry.shape; }
+
+const std::string& SafetensorsReader::dtype(const std::string& name) const { return at(name).entry.dtype; }
 
 std::string SafetensorsReader::file_of(const std::string& name) const { return at(name).mapping->file(); }
 

@@ -22,12 +22,15 @@ class SafetensorsReader {
   /// A single file. @throws IoError, DataError
   static SafetensorsReader open(const std::filesystem::path& file);
   /// A Hugging Face directory: model.safetensors.index.json with its shards, or model.safetensors, or `single_name` in its place.
+  /// @throws DataError that says what lies there instead, or which shards are missing
   static SafetensorsReader open_model(const std::filesystem::path& directory,
                                       const std::string& single_name = "model.safetensors");
 
   [[nodiscard]] std::vector<std::string> names() const;
   [[nodiscard]] bool has(const std::string& name) const { return entries_.contains(name); }
   [[nodiscard]] const std::vector<std::int64_t>& shape(const std::string& name) const;
+  /// Type as the file spells it: "F32", "I8".
+  [[nodiscard]] const std::string& dtype(const std::string& name) const;
   /// A copy of the tensor in the file's dtype, on the CPU. @throws DataError if there is no such tensor
   [[nodiscard]] at::Tensor load(const std::string& name) const;
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }

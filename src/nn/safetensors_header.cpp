@@ -41,8 +41,7 @@ TensorEntry parse_entry(const std::string& name, const json& value, const std::s
   if (!value["dtype"].is_string()) throw refuse("dtype must be a string");
   entry.dtype = value["dtype"].get<std::string>();
   const std::uint64_t element = element_size(entry.dtype);
-  if (element == 0)
-    throw refuse(fmt::format("dtype {} is not supported (F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL)", entry.dtype));
+  if (element == 0) throw refuse(fmt::format("dtype {} is not supported (F64, F32, F16, BF16, and integers)", entry.dtype));
   if (!value["shape"].is_array()) throw refuse("shape must be a list");
   for (const json& extent : value["shape"]) {
     if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX)) {
@@ -88,24 +87,54 @@ json parse_json(std::string_view text, const std::string& file) {
 }  // namespace
 
 std::uint64_t element_size(std::string_view dtype) {
-  static const std::map<std::string_view, std::uint64_t> kSizes = {{"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8},
-                                                                   {"I32", 4}, {"I16", 2}, {"I8", 1},  {"U8", 1},   {"BOOL", 1}};
+  static const std::map<std::string_view, std::uint64_t> kSizes = {
+      {"F64", 8}, {"F32", 4},     {"F16", 2},     {"BF16", 2},    {"I64", 8},         {"I32", 4},
+      {"I16", 2}, {"I8", 1},      {"U8", 1},      {"BOOL", 1},    {"U64", 8},         {"U32", 4},
+      {"U16", 2}, {"F8_E4M3", 1}, {"F8_E5M2", 1}, {"F8_E8M0", 1}, {"F8_E4M3FNUZ", 1}, {"F8_E5M2FNUZ", 1}};
   const auto found = kSizes.find(dtype);
   return found == kSizes.end() ? 0 : found->second;
 }
 
 std::string shape_text(const std::vector<std::int64_t>& shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
-SafetensorsHeader parse_safetensors_header(std::string_view start, std::uint64_t file_bytes, const std::string& file) {
-  if (file_bytes < 8 || start.size() < 8)
-    throw DataError("safetensors-damaged", fmt::format("{}: {} bytes are too few for a safetensors file", file, file_bytes));
+namespace {
+
+/// What a file holds whose first bytes are not those of a safetensors file; "" if that is unknown.
+std::string other_content(std::string_view start) {
+  if (start.starts_with("version https://git-lfs"))
+    return "this is a pointer of Git LFS, not the file itself: run `git lfs pull` where it came from";
+  if (start.starts_with("PK\x03\x04") || start.starts_with("\x80\x02"))
+    return "this is a file of torch.save(), not safetensors: read the model with transformers and write it with "
+           "save_pretrained(DIR)";
+  if (start.starts_with("GGUF")) return "this is a file of llama.cpp (GGUF), not safetensors";
+  const std::size_t text = start.find_first_not_of(" \t\r\n");
+  if (text == std::string_view::npos || start[text] != '<') return "";
+  return "this is a web page, not safetensors: the download has failed";
+}
+
+/// The length of the JSON part. @throws DataError
+std::uint64_t header_length(std::string_view start, std::uint64_t file_bytes, const std::string& file) {
   std::uint64_t header_bytes = 0;
-  std::memcpy(&header_bytes, start.data(), 8);
-  if (header_bytes > kHeaderBytesMax || header_bytes > file_bytes - 8 || header_bytes > start.size() - 8) {
-    throw DataError("safetensors-damaged",
-                    fmt::format("{}: the header claims {} bytes, the file has {}: truncated, or not a safetensors file", file,
-                                header_bytes, file_bytes));
-  }
+  const bool has_length = file_bytes >= 8 && start.size() >= 8;
+  if (has_length) std::memcpy(&header_bytes, start.data(), 8);
+  const bool fits =
+      has_length && header_bytes <= kHeaderBytesMax && header_bytes <= file_bytes - 8 && header_bytes <= start.size() - 8;
+  if (fits && header_bytes > 0) return header_bytes;
+  if (const std::string other = other_content(start.substr(0, 64)); !other.empty())
+    throw DataError("not-safetensors", fmt::format("{}: {}", file, other));
+  if (!has_length)
+    throw DataError("safetensors-damaged", fmt::format("{}: {} bytes are too few for a safetensors file", file, file_bytes));
+  if (header_bytes == 0)
+    throw DataError("safetensors-damaged", fmt::format("{}: starts with zero bytes: it was never written whole", file));
+  throw DataError("safetensors-damaged", fmt::format("{}: the header claims {} bytes, the file has {}: truncated, or not a "
+                                                     "safetensors file",
+                                                     file, header_bytes, file_bytes));
+}
+
+}  // namespace
+
+SafetensorsHeader parse_safetensors_header(std::string_view start, std::uint64_t file_bytes, const std::string& file) {
+  const std::uint64_t header_bytes = header_length(start, file_bytes, file);
   const json parsed = parse_json(start.substr(8, header_bytes), file);
   SafetensorsHeader header;
   header.data_offset = 8 + header_bytes;
@@ -136,9 +165,9 @@ SafetensorsHeader parse_safetensors_header(std::string_view start, std::uint64_t
     expected = entry.end;
   }
   if (expected != data_bytes) {
-    throw DataError(
-        "safetensors-damaged",
-        fmt::format("{}: the tensors need {} bytes of data, the file has {}: truncated or damaged", file, expected, data_bytes));
+    throw DataError("safetensors-damaged",
+                    fmt::format("{}: the tensors need {} bytes of data, the file has {}: {}", file, expected, data_bytes,
+                                expected > data_bytes ? "it was not copied whole: fetch it again" : "damaged"));
   }
   return header;
 }

@@ -11,7 +11,7 @@ namespace dmoerm::nn {
 /// One tensor of a file: `begin` and `end` are byte offsets into the data part.
 struct TensorEntry {
   std::string name;
-  std::string dtype;  ///< Type as the file spells it: F32, BF16, F16, F64, I64, I32, I16, I8, U8, BOOL
+  std::string dtype;  ///< Type as the file spells it: F32, BF16, F16, F64, I8, U8, BOOL, F8_E4M3, ...
   std::vector<std::int64_t> shape;
   std::uint64_t begin = 0, end = 0;
 };

@@ -2,9 +2,11 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <map>
 #include <string>
 
 #include "nn/backbone_spec.h"
+#include "nn/safetensors.h"
 
 namespace dmoerm::nn {
 
@@ -18,5 +20,21 @@ struct ValueHead {
 
 /// The head's name in a transformers sequence classifier: "score.weight" or "classifier.weight".
 std::string head_name(const BackboneSpec& spec);
+
+/// A head as a transformers sequence classifier stores it. BERT's classifier has a bias, zero here, and reads the first token's
+/// state through a pooler with tanh. pooler_tensors() holds one that divides by 4096, where tanh changes nothing that float32
+/// keeps, so the head is stored multiplied by 4096. `metadata` belongs into the same file.
+struct StoredHead {
+  NamedTensors tensors;
+  std::map<std::string, std::string> metadata;
+};
+StoredHead stored_head(const BackboneSpec& spec, const ValueHead& head);
+/// The pooler that goes with stored_head() in a whole model; empty for decoders.
+NamedTensors pooler_tensors(const BackboneSpec& spec, at::ScalarType dtype);
+
+/// Read a head from the files of a classifier, with the factor that their metadata name.
+/// @param prefix  stands before head_name() in the files
+/// @throws DataError for a missing or misshapen head, or a bias that is not zero
+void load_stored_head(const SafetensorsReader& reader, const std::string& prefix, const BackboneSpec& spec, ValueHead& head);
 
 }  // namespace dmoerm::nn

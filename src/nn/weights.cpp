@@ -1,6 +1,5 @@
 #include "nn/weights.h"
 
-#include <ATen/ops/isfinite.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
@@ -9,6 +8,7 @@
 #include <span>
 
 #include "base/error.h"
+#include "nn/model_tensors.h"
 
 namespace dmoerm::nn {
 namespace {
@@ -48,9 +48,9 @@ class Layout {
 
 /// Whether a file's tensor belongs to a head or is computed here, and so is not read.
 bool ignorable(const std::string& name, std::int64_t layers) {
-  if (name.starts_with("lm_head.") || name.starts_with("score.") || name.starts_with("cls.") || name.starts_with("classifier.") ||
-      name.starts_with("pooler.") || name.starts_with("qa_outputs.") || name.ends_with("rotary_emb.inv_freq") ||
-      name == "embeddings.position_ids") {
+  if (name.starts_with("lm_head.") || name.starts_with("v_head.") || name.starts_with("score.") || name.starts_with("cls.") ||
+      name.starts_with("classifier.") || name.starts_with("pooler.") || name.starts_with("qa_outputs.") ||
+      name.ends_with("rotary_emb.inv_freq") || name == "embeddings.position_ids") {
     return true;
   }
   for (const char* prefix : {"layers.", "encoder.layer."}) {  // layers beyond the requested number
@@ -62,19 +62,14 @@ bool ignorable(const std::string& name, std::int64_t layers) {
   return false;
 }
 
-/// The name under which the files keep a tensor, with or without the prefix of models with a head. BERT's norms may have their
-/// TensorFlow names (bert-base-uncased). "" if the tensor is absent.
-std::string stored_name(const nn::SafetensorsReader& reader, const std::string& prefix, const std::string& name) {
-  std::vector<std::string> names = {name};
-  for (const auto& [ours, old] :
-       {std::pair("LayerNorm.weight", "LayerNorm.gamma"), std::pair("LayerNorm.bias", "LayerNorm.beta")}) {
-    if (name.ends_with(ours)) names.push_back(name.substr(0, name.size() - std::string_view(ours).size()) + old);
+/// Some of the names in the files, for messages.
+std::string some_names(const ModelTensors& tensors) {
+  std::string names;
+  std::size_t shown = 0;
+  for (const auto& [plain, stored] : tensors.all()) {
+    if (shown++ < 3) names += (names.empty() ? "" : ", ") + stored;
   }
-  for (const std::string& candidate : names) {
-    if (reader.has(prefix + candidate)) return prefix + candidate;
-    if (reader.has(candidate)) return candidate;
-  }
-  return "";
+  return shown == 0 ? "the files hold no tensors" : fmt::format("the files hold {} tensors such as {}", shown, names);
 }
 
 }  // namespace
@@ -165,32 +160,25 @@ Weights::Weights(const BackboneSpec& spec, at::Device device, std::size_t layer_
 }
 
 Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device, at::ScalarType dtype) {
-  const auto reader = nn::SafetensorsReader::open_model(directory);
-  const std::string prefix = head_model_prefix(spec);
-  std::set<std::string> used;
+  const ModelTensors tensors = ModelTensors::open(directory, spec);
+  const SafetensorsReader& reader = tensors.reader();
   for (const auto& [name, slot] : Weights(spec, at::kMeta, 0, dtype).named_) {  // before memory is taken
-    const std::string stored = stored_name(reader, prefix, name);
+    const std::string stored = tensors.stored_name(name);
     if (stored.empty())
-      throw DataError("tensor-missing", fmt::format("{}: tensor {} (or {}{}) is missing: expected shape {}", directory.string(),
-                                                    name, prefix, name, nn::shape_text(slot.sizes().vec())));
-    if (reader.shape(stored) != slot.sizes().vec()) {
-      throw DataError("tensor-shape-differs",
-                      fmt::format("{}: tensor {} has shape {}, config.json requires {}", reader.file_of(stored), stored,
-                                  nn::shape_text(reader.shape(stored)), nn::shape_text(slot.sizes().vec())));
-    }
+      throw DataError("tensor-missing",
+                      fmt::format("{}: tensor {} (or {}{}) is missing: expected shape {}; {}", directory.string(), name,
+                                  head_model_prefix(spec), name, nn::shape_text(slot.sizes().vec()), some_names(tensors)));
+    check_weight(reader, stored, slot, "config.json");
   }
   Weights weights(spec, device, 0, dtype);
+  std::set<std::string> used;
   for (const auto& [name, slot] : weights.named_) {
-    const std::string stored = stored_name(reader, prefix, name);
-    at::Tensor loaded = reader.load(stored).to(at::kFloat);
-    if (!at::isfinite(loaded).all().item<bool>())
-      throw DataError("tensor-not-finite", fmt::format("{}: tensor {} holds NaN or infinity", reader.file_of(stored), stored));
-    slot.copy_(loaded);
+    const std::string stored = tensors.stored_name(name);
+    load_weight(reader, stored, slot);
     used.insert(stored);
   }
-  for (const std::string& stored : reader.names()) {
-    const std::string bare = stored.starts_with(prefix) ? stored.substr(prefix.size()) : stored;
-    if (!used.contains(stored) && !ignorable(bare, spec.layers)) {
+  for (const auto& [plain, stored] : tensors.all()) {
+    if (!used.contains(stored) && !ignorable(plain, spec.layers)) {
       throw DataError(
           "tensor-unknown",
           fmt::format("{}: tensor {} {} is not part of this architecture: config.json and weights do not belong together",

@@ -11,6 +11,7 @@
 #include "base/rng.h"
 #include "nn/device.h"
 #include "plan/graph_builder.h"
+#include "tokenizer/tokenizer.h"
 
 namespace dmoerm::run {
 namespace {
@@ -33,6 +34,18 @@ std::string digest_of(const nn::Backbone& backbone, const std::filesystem::path&
   return sha256_hex(parts);
 }
 
+/// Refuse a tokenizer that knows tokens for which the model has no embedding.
+void check_tokenizer(const std::string& directory, const nn::BackboneSpec& spec) {
+  const std::filesystem::path file = std::filesystem::path(directory) / "tokenizer.json";
+  const std::int64_t tokens = tokenizer::Tokenizer::load(file).vocab_size();
+  if (tokens <= spec.vocab) return;
+  throw DataError("tokenizer-larger-than-model",
+                  fmt::format("{}: has token ids up to {}, that is {} tokens, but the model has embeddings for {} (vocab_size in "
+                              "config.json): use the tokenizer of this model, or add rows with resize_token_embeddings() in "
+                              "transformers",
+                              file.string(), tokens - 1, tokens, spec.vocab));
+}
+
 }  // namespace
 
 ComputedOn check_backbone(const config::RunConfig& config) {
@@ -40,6 +53,7 @@ ComputedOn check_backbone(const config::RunConfig& config) {
   const auto backbone =
       nn::Backbone::load(config.backbone.dir, device, config.backbone.layers, nn::pick_dtype(config::word(config.compute.dtype)));
   const nn::BackboneSpec& spec = backbone->spec();
+  check_tokenizer(config.backbone.dir, spec);
   if (spec.encoder() && config.data.max_length > spec.max_positions) {
     throw ConfigError(fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length,
                                   spec.max_positions, config.backbone.dir));

@@ -46,6 +46,27 @@ class ScratchPool {
   std::vector<std::unique_ptr<Scratch>> free_;
 };
 
+/// Refuse a folder without tokenizer.json. @throws DataError that says what lies there instead, and how to make the file
+[[noreturn]] void refuse_missing(const std::filesystem::path& path) {
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  if (!std::filesystem::is_directory(folder))
+    throw DataError("no-tokenizer-json", fmt::format("{}: there is no directory {}", path.string(), folder.string()));
+  std::string other;
+  for (const char* name : {"tokenizer.model", "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "tekken.json"}) {
+    if (std::filesystem::exists(folder / name)) other += (other.empty() ? "" : ", ") + std::string(name);
+  }
+  if (other.empty() && std::filesystem::exists(folder / "adapter_config.json"))
+    throw DataError(
+        "no-tokenizer-json",
+        fmt::format("{}: there is no such file; {} holds a PEFT adapter: give the directory of the model that it adapts",
+                    path.string(), folder.string()));
+  throw DataError(
+      "no-tokenizer-json",
+      fmt::format("{}: there is no such file{}. dmoerm reads tokenizer.json alone; transformers writes it: "
+                  "AutoTokenizer.from_pretrained(\"{}\").save_pretrained(\"{}\")",
+                  path.string(), other.empty() ? "" : fmt::format(", only {}", other), folder.string(), folder.string()));
+}
+
 }  // namespace
 
 struct Tokenizer::Impl {
@@ -134,7 +155,10 @@ Tokenizer::~Tokenizer() = default;
 Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
-Tokenizer Tokenizer::load(const std::filesystem::path& path) { return parse(read_file(path), path.string()); }
+Tokenizer Tokenizer::load(const std::filesystem::path& path) {
+  if (!std::filesystem::exists(path)) refuse_missing(path);
+  return parse(read_file(path), path.string());
+}
 
 Tokenizer Tokenizer::parse(std::string_view json, std::string_view name) {
   nlohmann::json document;

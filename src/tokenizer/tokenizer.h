@@ -15,7 +15,8 @@ namespace dmoerm::tokenizer {
 class Tokenizer {
  public:
   /// @param path  file tokenizer.json; its settings for truncation and padding are ignored
-  /// @throws IoError, or DataError that names the file, the part (e.g. pre_tokenizer.type) and what is supported
+  /// @throws IoError, or DataError that names the file, the part (e.g. pre_tokenizer.type) and what is supported, or says what
+  /// lies there if the file is missing
   static Tokenizer load(const std::filesystem::path& path);
   /// Load the content of a file. @param name  name of the file in messages
   static Tokenizer parse(std::string_view json, std::string_view name);

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Makes a small run, reads its store with h5py and its bundle with transformers and peft, and compares states in bfloat16 with transformers. Needs launch/setup.sh --with smollm2 --with tests.
+# Reads bundles of all families with transformers and peft. Makes a small run, reads its store with h5py and its bundle with transformers and peft, and compares states in bfloat16 with transformers. Needs launch/setup.sh --with smollm2 --with tests.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../../launch/env.sh"
+"$DMOERM_PYTHON" "$DMOERM_ROOT/tests/moe/bundle_families.py" "$DMOERM_ROOT/launch/dmoerm"
 if [ ! -d "$DMOERM_MODELS/smollm2-135m-instruct" ]; then
   echo "skipped: no $DMOERM_MODELS/smollm2-135m-instruct (launch/setup.sh --with smollm2)"
   exit 77

@@ -87,5 +87,111 @@ TEST(BackboneSpec, RefusesSettingsThatWouldGiveOtherNumbers) {
   }
 }
 
+/// The message with which `config` is refused, changed by `more`.
+std::string refused(const char* type, const json& more) {
+  return test::message_of<DataError>([&] { (void)parse(decoder(type), more); });
+}
+
+TEST(BackboneSpec, ReadsRopeByLayerTypeIfAllTypesAgree) {
+  const json one = {{"rope_type", "linear"}, {"factor", 4.0}, {"rope_theta", 1e6}};
+  json other = one;
+  const auto sections = [&] { return json{{"rope_parameters", {{"full_attention", one}, {"sliding_attention", other}}}}; };
+  EXPECT_EQ(parse(decoder("qwen3"), sections()).rope.theta, 1e6);
+  EXPECT_EQ(parse(decoder("qwen3"), sections()).rope.factor, 4.0);
+  other["rope_theta"] = 1e4;
+  const std::string said = refused("qwen3", sections());
+  EXPECT_NE(said.find("rope_parameters: full_attention and sliding_attention have different parameters"), std::string::npos)
+      << said;
+  json part = {{"rope_parameters", {{"full_attention", one}}}, {"layer_types", {"full_attention", "sliding_attention"}}};
+  part.update({{"use_sliding_window", true}, {"sliding_window", 64}});
+  EXPECT_NE(refused("qwen3", part).find("no parameters for the layer type sliding_attention"), std::string::npos);
+  EXPECT_NE(refused("qwen3", {{"rope_parameters", {{"local", one}}}}).find("rope_parameters: local"), std::string::npos);
+}
+
+TEST(BackboneSpec, RefusesKeysOfRopeThatItDoesNotKnow) {
+  for (const char* key : {"attention_factor", "beta_fast", "mscale", "short_factor", "mrope_section", "rope_thetta"}) {
+    const std::string said = refused("llama", {{"rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}, {key, 1.5}}}});
+    EXPECT_NE(said.find(std::string("rope_scaling: ") + key + ": 1.5 is not understood"), std::string::npos)
+        << key << ": " << said;
+  }
+  EXPECT_NE(refused("llama", {{"rope_parameters", {{"rope_type", "default"}, {"factor", 2.0}}}}).find("factor: 2.0"),
+            std::string::npos);
+  EXPECT_EQ(
+      parse(decoder("llama"), {{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}, {"beta_fast", nullptr}}}}).rope.factor,
+      2.0);
+}
+
+TEST(BackboneSpec, RefusesKeysThatMayChangeTheArithmeticAndIgnoresTheOthers) {
+  const std::vector<std::pair<const char*, json>> unknown = {{"attn_logit_softcapping", 50.0},
+                                                             {"embedding_multiplier", 12.0},
+                                                             {"residual_multiplier", 0.22},
+                                                             {"use_qk_norm", true},
+                                                             {"clip_qkv", 8.0},
+                                                             {"rope_local_base_freq", 1e4},
+                                                             {"no_rope_layers", {1, 0}},
+                                                             {"num_experts", 8},
+                                                             {"hidden_activation", "gelu"},
+                                                             {"rotary_pct", 0.25},
+                                                             {"alibi", true},
+                                                             {"norm_type", "layernorm"},
+                                                             {"scale_depth", 1.4},
+                                                             {"pruned_heads", {{"0", {1}}}},
+                                                             {"attention_window", 128}};
+  for (const char* type : {"llama", "mistral", "qwen2", "qwen3", "bert"}) {
+    for (const auto& [key, value] : unknown) {
+      const std::string said = refused(type, {{key, value}});
+      EXPECT_NE(said.find(std::string("config.json: ") + key + ": "), std::string::npos) << type << " " << key << ": " << said;
+    }
+  }
+  const json harmless = {{"attn_logit_softcapping", nullptr},
+                         {"embedding_multiplier", 1.0},
+                         {"use_qk_norm", false},
+                         {"pruned_heads", json::object()},
+                         {"attention_dropout", 0.1},
+                         {"attn_implementation", "sdpa"},
+                         {"_attn_implementation_autoset", true},
+                         {"use_flash_attn", true},
+                         {"initializer_range", 0.02},
+                         {"torch_dtype", "bfloat16"},
+                         {"pretraining_tp", 2},
+                         {"bos_token_id", 1},
+                         {"pooler_num_attention_heads", 12},
+                         {"gradient_checkpointing", true},
+                         {"use_cache", true},
+                         {"transformers_version", "4.8.2"},
+                         {"architectures", {"X"}},
+                         {"output_attentions", true},
+                         {"rope_interleaved", false},
+                         {"task_specific_params", {{"a", 1}}},
+                         {"unsloth_version", "1"}};
+  for (const char* type : {"llama", "mistral", "qwen2", "qwen3", "bert"}) EXPECT_EQ(refused(type, harmless), "") << type;
+}
+
+TEST(BackboneSpec, ChecksTheTypesOfLayers) {
+  const json both = {"full_attention", "sliding_attention"};
+  EXPECT_EQ(parse(decoder("qwen3"), {{"layer_types", both}, {"use_sliding_window", true}, {"sliding_window", 64}}).sliding_window,
+            64);
+  EXPECT_NE(refused("qwen3", {{"layer_types", both}}).find("sliding_attention is not supported without"), std::string::npos);
+  EXPECT_NE(refused("qwen2", {{"layer_types", {"full_attention", "linear_attention"}}}).find("linear_attention"),
+            std::string::npos);
+  EXPECT_NE(refused("qwen2", {{"layer_types", {"full_attention"}}}).find("layer_types has 1 entries"), std::string::npos);
+  EXPECT_EQ(parse(decoder("llama"), {{"sliding_window", 64}}).sliding_window, 64);
+}
+
+TEST(BackboneSpec, NamesAQuantisedCheckpoint) {
+  for (const char* method : {"gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors"}) {
+    for (const char* key : {"quantization_config", "compression_config"}) {
+      const std::string said = refused("llama", {{key, {{"quant_method", method}, {"bits", 4}}}});
+      EXPECT_NE(said.find(std::string("quantised with ") + method), std::string::npos) << said;
+    }
+  }
+  EXPECT_EQ(refused("llama", {{"quantization_config", nullptr}}), "");
+}
+
+TEST(BackboneSpec, RefusesABadNorm) {
+  EXPECT_NE(refused("llama", {{"rms_norm_eps", -1e-6}}).find("rms_norm_eps"), std::string::npos);
+  EXPECT_NE(refused("bert", {{"layer_norm_eps", "1e-12"}}).find("layer_norm_eps"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace dmoerm::nn

@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -135,6 +136,72 @@ TEST_F(WeightsFolder, RefusesAnotherArchitectureListingTheSupportedOnes) {
   const std::string said = test::message_of<DataError>([&] { (void)Backbone::load(directory_, at::kCPU); });
   for (const char* name : {"gpt2", "llama", "mistral", "qwen2", "qwen3", "bert"})
     EXPECT_NE(said.find(name), std::string::npos) << name << " in " << said;
+}
+
+TEST_F(WeightsFolder, ReadsNamesThatWrappersHavePrefixed) {
+  const at::Tensor& expected = backbone_->weights().flat;
+  const nn::NamedTensors plain = tensors_;
+  for (const char* prefix : {"_orig_mod.", "module.", "model.model.", "module.model.", "_orig_mod.model.",
+                             "base_model.model.model.", "pretrained_model.model.", "backbone."}) {
+    tensors_ = plain;
+    for (auto& [name, slot] : tensors_) name.insert(0, prefix);
+    save();
+    EXPECT_TRUE(load().equal(expected)) << prefix;
+  }
+  tensors_ = plain;
+  for (auto& [name, slot] : tensors_) {  // wrappers of single layers
+    name = "model." + name;
+    if (const auto at = name.find(".mlp."); at != std::string::npos) name.insert(at, "._orig_mod");
+    if (const auto at = name.find(".self_attn."); at != std::string::npos) name.insert(at, "._checkpoint_wrapped_module");
+  }
+  tensors_.emplace_back("model._orig_mod.score.weight", at::ones({1, 24}));
+  save();
+  EXPECT_TRUE(load().equal(expected));
+  tensors_.emplace_back("_orig_mod." + tensors_.front().first, at::ones({2}));
+  EXPECT_NE(refusal().find(" are both embed_tokens.weight"), std::string::npos) << refusal();
+}
+
+TEST_F(WeightsFolder, SaysWhichNamesTheFilesHold) {
+  for (auto& [name, slot] : tensors_) name = "decoder." + std::to_string(name.size()) + "." + name.substr(0, 3);
+  tensors_.resize(1);
+  EXPECT_NE(refusal().find("the files hold 1 tensors such as decoder."), std::string::npos) << refusal();
+}
+
+TEST_F(WeightsFolder, NeverTakesIntegersForWeights) {
+  for (const auto type : {at::kChar, at::kByte, at::kInt, at::kLong, at::kBool}) {
+    tensor(kUp) = at::ones({32, 24}).to(type);
+    EXPECT_NE(refusal().find("tensor " + kUp + " holds numbers of type "), std::string::npos) << refusal();
+  }
+}
+
+TEST_F(WeightsFolder, NamesEightBitFloatsAsQuantised) {
+  tensor(kUp) = at::ones({32, 24}).to(at::kChar);
+  save();
+  std::string bytes = read_file(directory_ / "model.safetensors");
+  const std::size_t at = bytes.find("\"I8\"");
+  ASSERT_NE(at, std::string::npos);
+  bytes.replace(at, 4, "\"F8_E4M3\"");
+  std::uint64_t length = 0;
+  std::memcpy(&length, bytes.data(), 8);
+  length += 5;
+  std::memcpy(bytes.data(), &length, 8);
+  write_file_atomically(directory_ / "model.safetensors", bytes);
+  const std::string said = test::message_of<DataError>([&] { (void)load(); });
+  EXPECT_NE(said.find("F8_E4M3"), std::string::npos) << said;
+  EXPECT_NE(said.find("quantised"), std::string::npos) << said;
+}
+
+TEST_F(WeightsFolder, NamesQuantisedAndUnmergedCheckpointsByTheirTensors) {
+  const nn::NamedTensors plain = tensors_;
+  for (const auto& [more, expected] :
+       {std::pair("mlp.up_proj.qweight", "GPTQ or AWQ"), std::pair("mlp.up_proj.SCB", "bitsandbytes"),
+        std::pair("mlp.up_proj.weight.quant_state.bitsandbytes__nf4", "bitsandbytes"),
+        std::pair("mlp.up_proj.weight_scale_inv", "FP8"), std::pair("mlp.up_proj.weight_packed", "compressed-tensors"),
+        std::pair("self_attn.q_proj.lora_A.default.weight", "merge it")}) {
+    tensors_ = plain;
+    tensors_.emplace_back(std::string("model.layers.0.") + more, at::ones({4}));
+    EXPECT_NE(refusal().find(expected), std::string::npos) << more << ": " << refusal();
+  }
 }
 
 }  // namespace
