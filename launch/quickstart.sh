@@ -5,6 +5,6 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$DMOERM_ROOT"
 launch/setup.sh
-launch/build.sh -DDMOERM_PCH=ON dmoerm
+launch/build.sh -DDMOERM_BUILD_ONCE=ON dmoerm
 [ -f runs/quickstart-data/synth.jsonl ] || { mkdir -p runs/quickstart-data; launch/dmoerm synth --groups 220 --responses 3 --out runs/quickstart-data/synth.jsonl; }
 launch/dmoerm --np 2 run --config configs/quickstart.yaml

@@ -1,7 +1,10 @@
-# DMOERM_PCH: most of the time of a file goes into reading the same large headers. They are read twice: once for the folders that use
-# torch and once for the others, which are compiled with other options.
-# No file means anything else than without them, but g++ 12 no longer knows which headers are the system's, and warns about them.
-if(NOT DMOERM_PCH)
+# DMOERM_BUILD_ONCE shortens a build from scratch in three ways; results keep their bits.
+# 1. Most of the time of a file goes into reading the same large headers. They are precompiled twice: once for the folders that use
+#    torch and once for the others, which are compiled with other options. g++ 12 then no longer knows which headers are the system's,
+#    and warns about them.
+# 2. The files of a small folder are compiled in one piece, so that a template is instantiated once. tests/build_once.sh checks it.
+# 3. Folders without hot loops are compiled with -O1.
+if(NOT DMOERM_BUILD_ONCE)
   return()
 endif()
 target_compile_options(dmoerm_options INTERFACE -Wno-error -Werror=invalid-pch -Wno-stringop-overflow -Wno-stringop-overread
@@ -19,3 +22,9 @@ foreach(folder ${DMOERM_FOLDERS})
   endif()
 endforeach()
 target_precompile_headers(dmoerm REUSE_FROM dmoerm_nn)
+foreach(folder base config preference synth tokenizer data comm plan watch)
+  set_target_properties(dmoerm_${folder} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 100)
+endforeach()
+foreach(target dmoerm dmoerm_config dmoerm_preference dmoerm_comm dmoerm_plan dmoerm_watch dmoerm_judge dmoerm_label dmoerm_label_store dmoerm_run)
+  target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
+endforeach()

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The folders that DMOERM_BUILD_ONCE compiles in one piece still compile so: no two files of a folder give one name to two things.
+# Usage: build_once.sh SOURCE BUILD, the build's folder for its settings.
+set -euo pipefail
+source=$1 build=$2
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+setting() { sed -n "s/^$1:[A-Z]*=//p" "$build/CMakeCache.txt"; }
+cmake -S "$source" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS_DEBUG=-O0 -DDMOERM_BUILD_ONCE=ON -DDMOERM_TESTS=OFF \
+  -DDMOERM_PYTHON="$(setting DMOERM_PYTHON)" >"$folder/configure.log" || { cat "$folder/configure.log"; exit 1; }
+mapfile -t pieces < <(sed -n 's/^foreach(folder \(base .*\))$/\1/p' "$source/src/cmake/BuildOnce.cmake" | tr ' ' '\n')
+[ ${#pieces[@]} -gt 5 ] || { echo "BuildOnce.cmake: the list of folders that are compiled in one piece was not found"; exit 1; }
+ninja -C "$folder" "${pieces[@]/#/dmoerm_}" >"$folder/build.log" || { grep -A5 error: "$folder/build.log"; exit 1; }
+echo "compiled in one piece: ${pieces[*]}"
