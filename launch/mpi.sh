@@ -28,3 +28,29 @@ forwarded_variables() {
   local name
   for name in ${DMOERM_FORWARD-}; do printf '%s\n' "$name"; done
 }
+
+# How many processes of this control group the kernel has killed because memory was short; nothing if that cannot be read.
+out_of_memory_kills() {
+  local group
+  group=$(sed -n 's/^0:://p' /proc/self/cgroup 2>/dev/null) || return 0
+  sed -n 's/^oom_kill //p' "/sys/fs/cgroup$group/memory.events" 2>/dev/null || true
+}
+
+# Says what ended a rank: explain_signal NUMBER UPTIME_AT_THE_START OUT_OF_MEMORY_KILLS_AT_THE_START
+explain_signal() {
+  local name reason='' line now
+  name=$(kill -l "$1" 2>/dev/null || echo "$1")
+  if [ "$name" = KILL ]; then
+    now=$(out_of_memory_kills)
+    line=$(dmesg 2>/dev/null | awk -v began="$2" -F'[][]' '$2 + 0 >= began + 0' | grep -iE 'out of memory|oom-kill|killed process' | tail -n 1) || true
+    if [ -n "$line" ]; then
+      reason=": the kernel says: ${line#*] }"
+    elif [ -n "$now" ] && [ "$now" -gt "${3:-0}" ]; then
+      reason=": the kernel killed it because this job or container was out of memory (memory.events)"
+    else
+      reason=": perhaps by the kernel because the host was out of memory (dmesg or the batch system tells)"
+    fi
+    reason="$reason. A rank with less to hold: lower compute.micro_batch_tokens or compute.trunk_cache_mb, or start fewer ranks on a host"
+  fi
+  echo "dmoerm: a rank or mpirun was ended by SIG$name$reason. The same command goes on from the last checkpoints"
+}

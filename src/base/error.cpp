@@ -4,6 +4,9 @@
 
 #include <filesystem>
 #include <new>
+#include <system_error>
+
+#include "base/thread_limits.h"
 
 namespace dmoerm {
 
@@ -19,6 +22,9 @@ Failure failure_of(const std::exception& e) {
     call.erase(0, call.find(": ") == std::string::npos ? 0 : call.find(": ") + 2);
     return {IoError("").exit_code(), call};
   }
+  if (const auto* refused = dynamic_cast<const std::system_error*>(&e);
+      refused != nullptr && refused->code() == std::errc::resource_unavailable_try_again)  // a library's thread
+    return {1, with_code(fmt::format("cannot start a thread: {}", limits_on_threads()), "no-more-threads")};
   std::string what = e.what();
   // libtorch appends a stack trace.
   if (const auto trace = what.find("\nException raised from"); trace != std::string::npos) what.resize(trace);

@@ -26,7 +26,8 @@ std::string seal(const PieceDigest& digest, const SealKind& kind) {
 
 std::fstream open(const std::filesystem::path& path, std::ios::openmode mode, const SealKind& kind) {
   std::fstream file(path, mode | std::ios::binary);
-  if (!file) throw IoError(fmt::format("{}: cannot open the {}: {}", path.string(), kind.what, std::strerror(errno)));
+  if (!file)
+    throw IoError("cannot-open", fmt::format("{}: cannot open the {}: {}", path.string(), kind.what, std::strerror(errno)));
   return file;
 }
 
@@ -60,7 +61,7 @@ void write_seal(const std::filesystem::path& path, const SealKind& kind) {
   const std::string text = seal_of_file(file, kind);
   file.seekp(0);
   file.write(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.flush()) throw IoError(fmt::format("{}: cannot write: is the disk full?", path.string()));
+  if (!file.flush()) throw IoError("cannot-write", fmt::format("{}: cannot write: is the disk full?", path.string()));
 }
 
 bool begins_with_seal(const std::filesystem::path& path, const SealKind& kind) {
@@ -71,16 +72,18 @@ bool begins_with_seal(const std::filesystem::path& path, const SealKind& kind) {
 
 void check_seal(const std::filesystem::path& path, const SealKind& kind) {
   if (std::filesystem::is_directory(path)) {
-    throw IoError(fmt::format("{}: is a directory, expected a {}", path.string(), kind.what));
+    throw IoError("is-a-directory", fmt::format("{}: is a directory, expected a {}", path.string(), kind.what));
   }
   std::fstream file = open(path, std::ios::in, kind);
   std::string found(kSealBytes, '\0');
   file.read(found.data(), kSealBytes);
   if (!file || !found.starts_with(title(kind))) {
-    throw DataError(fmt::format("{}: not a {}, or one of an older version; {}", path.string(), kind.what, kind.advice));
+    throw DataError("seal-missing",
+                    fmt::format("{}: not a {}, or one of an older version; {}", path.string(), kind.what, kind.advice));
   }
   if (found != seal_of_file(file, kind)) {
-    throw DataError(fmt::format("{}: the content does not match the seal: damaged or truncated; {}", path.string(), kind.advice));
+    throw DataError("seal-differs",
+                    fmt::format("{}: the content does not match the seal: damaged or truncated; {}", path.string(), kind.advice));
   }
 }
 

@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -18,8 +19,8 @@
 namespace dmoerm {
 namespace {
 
-[[noreturn]] void fail(const std::filesystem::path& path, const char* action) {
-  throw IoError(fmt::format("{}: cannot {}: {}", path.string(), action, std::strerror(errno)));
+[[noreturn]] void fail(ErrorCode code, const std::filesystem::path& path, const char* action) {
+  throw IoError(code, fmt::format("{}: cannot {}: {}", path.string(), action, std::strerror(errno)));
 }
 
 /// The part of a temporary_name() between the file's name and the process id.
@@ -29,7 +30,7 @@ std::string temporary_suffix() { return fmt::format(".tmp-{}-", host_name()); }
 class Descriptor {
  public:
   Descriptor(const std::filesystem::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
-    if (fd_ < 0) fail(path, "open");
+    if (fd_ < 0) fail("cannot-open", path, "open");
   }
   ~Descriptor() { ::close(fd_); }
   Descriptor(const Descriptor&) = delete;
@@ -49,7 +50,7 @@ std::string read_file(const std::filesystem::path& path) {
   for (;;) {
     const ssize_t got = ::read(file.get(), buffer, sizeof buffer);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail(path, "read");
+    if (got < 0) fail("cannot-read", path, "read");
     if (got == 0) return content;
     content.append(buffer, static_cast<std::size_t>(got));
   }
@@ -61,7 +62,8 @@ nlohmann::json read_json(const std::filesystem::path& path) {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::parse_error& e) {
     const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(e.byte, text.size()));
-    throw DataError(fmt::format("{}:{}: not valid JSON: {}", path.string(), 1 + std::count(text.begin(), end, '\n'), e.what()));
+    throw DataError("invalid-json",
+                    fmt::format("{}:{}: not valid JSON: {}", path.string(), 1 + std::count(text.begin(), end, '\n'), e.what()));
   }
 }
 
@@ -113,21 +115,21 @@ void remove_stale_temporaries_of(const std::filesystem::path& path) {
 
 void sync_path(const std::filesystem::path& path) {
   Descriptor file(path, O_RDONLY);
-  if (::fsync(file.get()) != 0) fail(path, "flush to disk");
+  if (::fsync(file.get()) != 0) fail("cannot-write", path, "flush to disk");
 }
 
 void expect_no_special_file(const std::filesystem::path& path) {
   std::error_code ignored;
   const auto status = std::filesystem::status(path, ignored);
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
-    throw IoError(fmt::format("{}: exists and is not a regular file: name another output", path.string()));
+    throw IoError("not-a-regular-file", fmt::format("{}: exists and is not a regular file: name another output", path.string()));
 }
 
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
   try {
     expect_no_special_file(path);
     sync_path(temporary);
-    if (::rename(temporary.c_str(), path.c_str()) != 0) fail(path, "rename a finished file to this name");
+    if (::rename(temporary.c_str(), path.c_str()) != 0) fail("cannot-rename", path, "rename a finished file to this name");
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;
@@ -138,7 +140,7 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
 PendingFile::PendingFile(const std::filesystem::path& path) : path_(path), temporary_(temporary_name(path)) {
   expect_no_special_file(path);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail(path, "create");
+  if (fd_ < 0) fail("cannot-create", path, "create");
 }
 
 PendingFile::~PendingFile() {
@@ -151,14 +153,19 @@ void PendingFile::write(std::string_view text) {
   while (!text.empty()) {
     const ssize_t put = ::write(fd_, text.data(), text.size());
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0) fail(path_, "write");
+    if (put < 0) fail("cannot-write", path_, "write");
     text.remove_prefix(static_cast<std::size_t>(put));
   }
 }
 
 void PendingFile::publish() {
-  ::close(fd_);
-  fd_ = -1;
+  const int closed = ::close(std::exchange(fd_, -1));  // NFS reports a full disk or quota here
+  if (closed != 0 && errno != EINTR) {
+    const int error = errno;
+    ::unlink(temporary_.c_str());
+    errno = error;
+    fail("cannot-write", path_, "write");
+  }
   publish_file(temporary_, path_);
 }
 

@@ -17,6 +17,35 @@ inline void quiet_library() {
   H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
 }
 
+/// How to open a file without HDF5's own lock, which some file systems lack. Nothing is lost: a file is written under a name of
+/// its process and renamed when it is complete, and it does not change afterwards.
+class Unlocked {
+ public:
+  Unlocked() : id_(H5Pcreate(H5P_FILE_ACCESS)) { H5Pset_file_locking(id_, 0, 1); }
+  ~Unlocked() { H5Pclose(id_); }
+  Unlocked(const Unlocked&) = delete;
+  Unlocked& operator=(const Unlocked&) = delete;
+  operator hid_t() const { return id_; }  // NOLINT: stands for the id everywhere
+
+ private:
+  hid_t id_;
+};
+
+/// What the operating system said when the last call of HDF5 failed, as ": No space left on device"; "" if it said nothing.
+inline std::string reason_of_failure() {
+  std::string reason;
+  const auto look = [](unsigned, const H5E_error2_t* error, void* found) -> herr_t {
+    const std::string text = error->desc == nullptr ? "" : error->desc, mark = "error message = '";
+    const auto from = text.find(mark);
+    if (from == std::string::npos) return 0;
+    const auto start = from + mark.size();
+    *static_cast<std::string*>(found) = ": " + text.substr(start, text.find('\'', start) - start);
+    return 1;
+  };
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, look, &reason);
+  return reason;
+}
+
 /// An HDF5 handle that closes itself.
 /// @tparam Failure  what is thrown if HDF5 gives no handle: IoError, DataError
 template <class Failure>
@@ -24,7 +53,7 @@ class Handle {
  public:
   /// @throws Failure with `message` if HDF5 gave no handle
   Handle(hid_t id, herr_t (*closer)(hid_t), const std::string& message) : id_(id), close_(closer) {
-    if (id_ < 0) throw Failure(message);
+    if (id_ < 0) throw Failure("hdf5-failed", message + reason_of_failure());
   }
   ~Handle() {
     if (id_ >= 0) close_(id_);
@@ -55,7 +84,8 @@ void write_text(hid_t file, const std::string& name, const std::string& text, co
   H5Tset_cset(type, H5T_CSET_UTF8);
   const Handle<Failure> dataset(H5Dcreate2(file, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT), H5Dclose,
                                 message);
-  if (H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()) < 0) throw Failure(message);
+  if (H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()) < 0)
+    throw Failure("hdf5-failed", message + reason_of_failure());
 }
 
 /// The text that write_text() wrote. @throws Failure with `message` if it is missing or damaged
@@ -63,9 +93,9 @@ template <class Failure>
 std::string read_text(hid_t file, const std::string& name, const std::string& message) {
   const Handle<Failure> dataset(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose, message);
   const Handle<Failure> type(H5Dget_type(dataset), H5Tclose, message);
-  if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0) throw Failure(message);
+  if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0) throw Failure("hdf5-failed", message);
   std::string text(H5Tget_size(type), '\0');
-  if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()) < 0) throw Failure(message);
+  if (H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, text.data()) < 0) throw Failure("hdf5-failed", message);
   return text;
 }
 

@@ -6,12 +6,15 @@
 #include <cstdlib>
 
 #include "base/host.h"
+#include "base/thread.h"
 
 namespace dmoerm::comm {
 
 using Clock = std::chrono::steady_clock;
 
-Deadline::Deadline() : thread_([this] { watch(); }) {}
+Deadline::Deadline() {
+  thread_ = start_thread("the thread that limits the start", [this] { watch(); });
+}
 
 Deadline::~Deadline() {
   {

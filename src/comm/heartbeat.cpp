@@ -8,7 +8,9 @@
 #include <csignal>
 #include <vector>
 
+#include "base/error.h"
 #include "base/stop.h"
+#include "base/thread.h"
 #include "comm/mpi_world.h"
 
 namespace dmoerm::comm {
@@ -30,7 +32,9 @@ struct Peer {
 
 }  // namespace
 
-Heartbeat::Heartbeat(World& world, double limit_s) : world_(world), limit_s_(limit_s), thread_([this] { watch(); }) {}
+Heartbeat::Heartbeat(World& world, double limit_s) : world_(world), limit_s_(limit_s) {
+  thread_ = start_thread("the thread of the heartbeat", [this] { watch_or_end(); });
+}
 
 Heartbeat::~Heartbeat() {
   {
@@ -49,6 +53,24 @@ void Heartbeat::doing(const std::string& what) {
 void Heartbeat::listen(std::function<void(int, const std::string&, const std::string&)> on_beat) {
   const std::lock_guard lock(mutex_);
   on_beat_ = std::move(on_beat);
+}
+
+/// Watch. If that fails, nobody would notice a lost rank any more, so the job ends, naming this rank.
+void Heartbeat::watch_or_end() {
+  try {
+    watch();
+  } catch (const std::exception& e) {
+    std::string what;
+    {
+      const std::lock_guard lock(mutex_);
+      what = doing_;
+    }
+    spdlog::critical(
+        "[run] the heartbeat of rank {} on {} failed while the rank did this: {}; the job ends, the same command "
+        "continues it: {}",
+        world_.rank(), world_.host(), what, failure_of(e).message);
+    world_.abort(1);
+  }
 }
 
 void Heartbeat::watch() {

@@ -27,6 +27,7 @@ class Heartbeat {
   void listen(std::function<void(int rank, const std::string& host, const std::string& doing)> on_beat);
 
  private:
+  void watch_or_end();
   void watch();
   World& world_;
   double limit_s_;

@@ -186,7 +186,7 @@ class MpiCommunicator final : public Communicator {
 
   /// Once a collective has failed, the later ones fail at once, because other ranks will not take part.
   void guarded(const std::function<void()>& job) {
-    if (broken_) throw CommError(fmt::format("an earlier collective failed on {}", who_));
+    if (broken_) throw CommError("earlier-collective-failed", fmt::format("an earlier collective failed on {}", who_));
     try {
       job();
     } catch (...) {

@@ -25,7 +25,8 @@ class MpiWorld final : public World {
     int provided = 0;
     DMOERM_MPI(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
     if (provided < MPI_THREAD_MULTIPLE)
-      throw CommError("this MPI library does not support MPI_THREAD_MULTIPLE, which the coordinator's thread needs");
+      throw CommError("mpi-without-threads",
+                      "this MPI library does not support MPI_THREAD_MULTIPLE, which the coordinator's thread needs");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
     DMOERM_MPI(MPI_Comm_rank(MPI_COMM_WORLD, &rank_));
     DMOERM_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size_));

@@ -23,14 +23,15 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 void check_cuda(cudaError_t code, const char* call, const char* file, int line) {
-  if (code != cudaSuccess) throw CommError(fmt::format("{} failed: {} ({}:{})", call, cudaGetErrorString(code), file, line));
+  if (code != cudaSuccess)
+    throw CommError("cuda-call-failed", fmt::format("{} failed: {} ({}:{})", call, cudaGetErrorString(code), file, line));
 }
 #define DMOERM_CUDA_CALL(call) check_cuda((call), #call, __FILE__, __LINE__)
 
 /// A call on a non-blocking communicator may still be in progress; settle() waits for it.
 void check_nccl(ncclResult_t code, const char* call, const char* file, int line) {
   if (code == ncclSuccess || code == ncclInProgress) return;
-  throw CommError(fmt::format("{} failed: {} ({}:{})", call, ncclGetErrorString(code), file, line));
+  throw CommError("nccl-call-failed", fmt::format("{} failed: {} ({}:{})", call, ncclGetErrorString(code), file, line));
 }
 #define DMOERM_NCCL_CALL(call) check_nccl((call), #call, __FILE__, __LINE__)
 
@@ -123,7 +124,8 @@ class NcclCommunicator final : public Communicator {
   [[nodiscard]] bool given_up() const override { return host_.given_up(); }
   void use_wire(Wire wire) override {
     if (wire != Wire::float32)
-      throw ConfigError("cluster.gradient_dtype: bfloat16 is supported between CPUs only; set it to float32 on GPUs");
+      throw ConfigError("gradient-dtype-on-gpus",
+                        "cluster.gradient_dtype: bfloat16 is supported between CPUs only; set it to float32 on GPUs");
   }
   [[nodiscard]] Traffic traffic() const override {
     const Traffic host = host_.traffic();
@@ -147,9 +149,10 @@ class NcclCommunicator final : public Communicator {
   /// Sleep for a short time. @throws CommError when it is time to give up
   void pause(Clock::time_point start, const std::string& what) const {
     if (host_.given_up())
-      throw CommError(fmt::format("{} on rank {} of the group cannot end: another rank has failed", what, rank_));
+      throw CommError("rank-failed", fmt::format("{} on rank {} of the group cannot end: another rank has failed", what, rank_));
     if (std::chrono::duration<double>(Clock::now() - start).count() > host_.limit_s()) {
-      throw CommError(fmt::format("{} took longer than {} s on rank {} of the group: one of its ranks is gone or stuck", what,
+      throw CommError("wait-too-long",
+                      fmt::format("{} took longer than {} s on rank {} of the group: one of its ranks is gone or stuck", what,
                                   host_.limit_s(), rank_));
     }
     std::this_thread::sleep_for(std::chrono::microseconds(20));
@@ -163,7 +166,8 @@ class NcclCommunicator final : public Communicator {
       DMOERM_NCCL_CALL(ncclCommGetAsyncError(comm, &state));
       if (state == ncclSuccess) return;
       if (state != ncclInProgress)
-        throw CommError(fmt::format("{} failed on rank {} of the group: {}", what, rank_, ncclGetErrorString(state)));
+        throw CommError("nccl-call-failed",
+                        fmt::format("{} failed on rank {} of the group: {}", what, rank_, ncclGetErrorString(state)));
       pause(start, what);
     }
   }
@@ -186,7 +190,9 @@ class NcclCommunicator final : public Communicator {
     const auto ready = std::make_shared<Event>();
     DMOERM_CUDA_CALL(cudaEventRecord(ready->get(), cudaStreamLegacy));
     return {queue_->post([this, what, ready, issue = std::move(issue)] {
-              if (broken_) throw CommError(fmt::format("an earlier collective failed on rank {} of the group", rank_));
+              if (broken_)
+                throw CommError("earlier-collective-failed",
+                                fmt::format("an earlier collective failed on rank {} of the group", rank_));
               try {
                 DMOERM_CUDA_CALL(cudaSetDevice(device_));
                 DMOERM_CUDA_CALL(cudaStreamWaitEvent(stream_, ready->get(), 0));

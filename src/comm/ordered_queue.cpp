@@ -1,5 +1,7 @@
 #include "comm/ordered_queue.h"
 
+#include "base/thread.h"
+
 namespace dmoerm::comm {
 
 OrderedQueue::~OrderedQueue() {
@@ -16,8 +18,8 @@ std::future<void> OrderedQueue::post(std::function<void()> job) {
   std::future<void> done = task.get_future();
   {
     const std::lock_guard lock(mutex_);
+    if (!thread_.joinable()) thread_ = start_thread("the thread of a group's collectives", [this] { work(); });
     jobs_.push_back(std::move(task));
-    if (!thread_.joinable()) thread_ = std::thread([this] { work(); });
   }
   changed_.notify_all();
   return done;

@@ -111,7 +111,7 @@ std::string read(const std::filesystem::path& file_path, StoreColumns* columns, 
   const std::string path = file_path.string();
   const std::uintmax_t file_size = std::filesystem::file_size(file_path);
   try {
-    Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose,
+    Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, h5::Unlocked()), H5Fclose,
                 fmt::format("{}: HDF5 cannot open it: damaged; ingest again", path));
     const json stored = read_json_text(file, "attributes", path);
     if (stored.value("schema", json()) != kStoreSchema) {
@@ -187,7 +187,7 @@ StoreFile::StoreFile(const std::filesystem::path& path) {
   const std::string name = path.string(), failed = fmt::format("{}: cannot create this file", name);
   Handle properties(H5Pcreate(H5P_FILE_CREATE), H5Pclose, failed);
   H5Pset_userblock(properties, kSealBytes);
-  Handle file(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, properties, H5P_DEFAULT), H5Fclose, failed);
+  Handle file(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, properties, h5::Unlocked()), H5Fclose, failed);
   impl_ = std::make_unique<Impl>(Impl{name, std::move(file), {}, {}, {}, false});
   StoreColumns none;
   StoreColumns::each(

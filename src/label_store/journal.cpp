@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/file_lock.h"
 #include "label_store/wal_check.h"
 
 namespace dmoerm::label_store {
@@ -34,7 +35,9 @@ constexpr const char* kTables =
 class Database {
  public:
   explicit Database(const fs::path& path) : path_(path.string()) {
-    const int result = sqlite3_open_v2(path_.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+    // StoreLock keeps other labellers away. SQLite's own locks keep other programs away, where the file system has such locks.
+    const char* system = has_record_locks(path) ? nullptr : "unix-none";
+    const int result = sqlite3_open_v2(path_.c_str(), &db_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, system);
     if (result != SQLITE_OK) {
       const std::string why = db_ != nullptr ? sqlite3_errmsg(db_) : sqlite3_errstr(result);
       sqlite3_close(db_);
@@ -70,8 +73,11 @@ class Database {
                                     path_, text));
       case SQLITE_BUSY:
       case SQLITE_LOCKED:
-        throw IoError("label-journal-in-use",
-                      fmt::format("{}: cannot {}: another program has the label journal open", path_, action));
+        throw IoError(
+            "label-journal-in-use",
+            fmt::format(
+                "{}: cannot {}: another program has the label journal open, such as a shell of SQLite or a backup: end it", path_,
+                action));
       case SQLITE_READONLY:
       case SQLITE_CANTOPEN:
       case SQLITE_PERM:

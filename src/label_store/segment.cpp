@@ -232,7 +232,7 @@ struct Segment::Impl {
   static std::unique_ptr<Impl> open(const fs::path& path) {
     h5::quiet_library();
     const std::string name = path.string();
-    Handle file(H5Fopen(name.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose,
+    Handle file(H5Fopen(name.c_str(), H5F_ACC_RDONLY, h5::Unlocked()), H5Fclose,
                 fmt::format("{}: HDF5 cannot open it, so it is damaged; {}", name, kSegmentSeal.advice));
     SegmentAbout about =
         about_of(h5::read_text<DataError>(

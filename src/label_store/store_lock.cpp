@@ -4,7 +4,6 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <pwd.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,6 +16,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/file_lock.h"
 #include "base/host.h"
 
 namespace dmoerm::label_store {
@@ -67,24 +67,34 @@ StoreLock::StoreLock(const std::filesystem::path& directory) {
                   fmt::format("{}: cannot open for writing: {}; the user who labels must be able to write to the label store",
                               path.string(), std::strerror(errno)));
   }
-  for (int tries = 1; ::flock(fd_, LOCK_EX | LOCK_NB) != 0; ++tries) {
-    const int error = errno;
-    if (error == EINTR || (error == EWOULDBLOCK && tries < kTries)) {
-      std::this_thread::sleep_for(kTryAgain);
-      continue;
-    }
+  try {
+    take(directory);
+  } catch (...) {
     ::close(fd_);
-    if (error != EWOULDBLOCK)
-      throw IoError("label-store-no-locks", fmt::format("{}: cannot lock: {}", path.string(), std::strerror(error)));
-    const auto note = read(directory);
-    throw ConfigError("label-store-in-use",
-                      fmt::format("{}: the label store is in use by {}; wait until that is done or stop it", directory.string(),
-                                  note && !note->holder.empty() ? note->holder : "another process"));
+    throw;
   }
   const auto before = read(directory);  // keeps the number of rows in the journal
   if (::ftruncate(fd_, 0) == 0) {
     write_at(fd_, rows_line(before ? before->journal_rows : 0) + std::string(kHolder) + describe_self() + "\n", 0);
   }
+}
+
+void StoreLock::take(const std::filesystem::path& directory) const {
+  LockOutcome outcome = take_lock(fd_, lock_file(directory));
+  for (int tries = 1; outcome == LockOutcome::held_elsewhere && tries < kTries; ++tries) {
+    std::this_thread::sleep_for(kTryAgain);
+    outcome = take_lock(fd_, lock_file(directory));
+  }
+  if (outcome == LockOutcome::taken) return;
+  if (outcome == LockOutcome::not_supported) {
+    throw ConfigError("label-store-no-locks",
+                      fmt::format("{}: {}, which a label store needs to keep a second labeller away: {}", directory.string(),
+                                  without_locks(directory), advice_on_locks("labels.store (or --store)")));
+  }
+  const auto note = read(directory);
+  throw ConfigError("label-store-in-use",
+                    fmt::format("{}: the label store is in use by {}; wait until that is done or stop it", directory.string(),
+                                note && !note->holder.empty() ? note->holder : "another process"));
 }
 
 StoreLock::~StoreLock() { ::close(fd_); }
@@ -97,7 +107,10 @@ std::optional<LockNote> StoreLock::read(const std::filesystem::path& directory) 
   char buffer[1024];
   const ssize_t got = ::pread(fd, buffer, sizeof buffer, 0);
   LockNote note;
-  note.held = ::flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  try {
+    note.held = take_lock(fd, lock_file(directory), true) == LockOutcome::held_elsewhere;
+  } catch (const IoError&) {  // nobody holds a lock that cannot be taken
+  }
   ::close(fd);  // which also releases the lock if this call has taken it
   const std::string_view text(buffer, got > 0 ? static_cast<std::size_t>(got) : 0);
   const auto after = [&](std::string_view word) {

@@ -17,7 +17,8 @@ struct LockNote {
 class StoreLock {
  public:
   /// Take the lock of a store. A lock left by a dead process does not prevent it.
-  /// @throws ConfigError naming the process that holds it and since when; IoError if the directory cannot be written
+  /// @throws ConfigError naming the process that holds it and since when, or the file system if it has no locks; IoError if the
+  /// directory cannot be written
   explicit StoreLock(const std::filesystem::path& directory);
   ~StoreLock();
   StoreLock(const StoreLock&) = delete;
@@ -29,6 +30,7 @@ class StoreLock {
   static std::optional<LockNote> read(const std::filesystem::path& directory);
 
  private:
+  void take(const std::filesystem::path& directory) const;
   int fd_ = -1;
 };
 

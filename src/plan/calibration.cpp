@@ -102,7 +102,8 @@ Calibration calibrate(const std::filesystem::path& file, const TaskGraph& graph,
       timeline.read(json::parse(line));
     } catch (const json::exception& e) {
       if (json::accept(line))  // else torn by a kill
-        throw DataError(fmt::format("{}:{}: not an event of a run's timeline: {}", file.string(), number, e.what()));
+        throw DataError("damaged-timeline",
+                        fmt::format("{}:{}: not an event of a run's timeline: {}", file.string(), number, e.what()));
     }
   }
   struct Sum {
@@ -119,7 +120,8 @@ Calibration calibrate(const std::filesystem::path& file, const TaskGraph& graph,
     }
   }
   if (kinds.empty())
-    throw DataError(fmt::format("{} has none of the tasks of this configuration: it belongs to another run", file.string()));
+    throw DataError("timeline-of-another-run",
+                    fmt::format("{} has none of the tasks of this configuration: it belongs to another run", file.string()));
   Calibration calibration;
   calibration.ranks = timeline.ranks(), calibration.seconds = timeline.seconds();
   for (const auto& [kind, sums] : kinds) {

@@ -20,11 +20,12 @@ std::vector<std::string> stale_tasks(const RunDirectory& directory, const std::v
                    change->differences.empty() ? "an input changed" : change->differences.front());
   }
   if (!stale.empty() && !update) {
-    throw ConfigError(fmt::format(
-        "{} was made with another configuration or other data; {} and what depends on {} would be done "
-        "again:{}\nrun with --update to do that, or give the run another name",
-        directory.root().string(), stale.size() == 1 ? "task " + stale.front() : fmt::format("{} tasks", stale.size()),
-        stale.size() == 1 ? "it" : "them", differences));
+    throw ConfigError("run-was-made-otherwise",
+                      fmt::format("{} was made with another configuration or other data; {} and what depends on {} would be done "
+                                  "again:{}\nrun with --update to do that, or give the run another name",
+                                  directory.root().string(),
+                                  stale.size() == 1 ? "task " + stale.front() : fmt::format("{} tasks", stale.size()),
+                                  stale.size() == 1 ? "it" : "them", differences));
   }
   return stale;
 }

@@ -116,10 +116,11 @@ void check_labels(const config::RunConfig& config, const data::TokenStore& store
   for (const config::CategoryConfig& category : config.categories) check.check(category);
   if (check.problems().empty()) return;
   const bool dropped = !json::parse(store.provenance()).value("dropped", json::object()).empty();
-  throw ConfigError("the data cannot train this configuration:" + check.problems() +
-                    (dropped ? "\nrows were dropped: `dmoerm ingest --config FILE --out store.h5` lists them in "
-                               "store.h5.dropped.jsonl (a refused run keeps nothing)"
-                             : ""));
+  throw ConfigError("data-cannot-train",
+                    "the data cannot train this configuration:" + check.problems() +
+                        (dropped ? "\nrows were dropped: `dmoerm ingest --config FILE --out store.h5` lists them in "
+                                   "store.h5.dropped.jsonl (a refused run keeps nothing)"
+                                 : ""));
 }
 
 }  // namespace dmoerm::run

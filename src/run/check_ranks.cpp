@@ -60,14 +60,17 @@ void check_rank_facts(const std::vector<RankFacts>& facts) {
   const RankFacts& first = facts.front();
   std::map<std::string, const RankFacts*> gpus;
   for (const RankFacts& own : facts) {
-    if (!own.problem.empty()) throw ConfigError(own.rank == 0 ? own.problem : fmt::format("{}: {}", who(own), own.problem));
+    if (!own.problem.empty())
+      throw ConfigError("rank-cannot-work", own.rank == 0 ? own.problem : fmt::format("{}: {}", who(own), own.problem));
     if (own.binary != first.binary) {
       throw ConfigError(
+          "builds-differ",
           fmt::format("{} runs another build of dmoerm than {}: SHA-256 {} and {}; install the same one on all hosts", who(own),
                       who(first), own.binary.substr(0, 16), first.binary.substr(0, 16)));
     }
     if (own.config != first.config) {
-      throw ConfigError(fmt::format("{} read another configuration than {}; start all ranks with the same file and options:\n{}",
+      throw ConfigError("configurations-differ",
+                        fmt::format("{} read another configuration than {}; start all ranks with the same file and options:\n{}",
                                     who(own), who(first), config::difference(parse(first), parse(own))));
     }
     if (own.processor != first.processor) {
@@ -82,6 +85,7 @@ void check_rank_facts(const std::vector<RankFacts>& facts) {
     const auto [other, is_new] = gpus.emplace(own.host + " " + own.gpu, &own);
     if (!is_new && !parse(first).cluster.share_gpu) {
       throw ConfigError(
+          "gpu-shared",
           fmt::format("{} and rank {} would share the GPU {}: start at most one rank per GPU, or set cluster.share_gpu: true",
                       who(own), other->second->rank, own.gpu));
     }

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/stop.h"
+#include "base/thread.h"
 #include "run/worker_inbox.h"
 
 namespace dmoerm::run {
@@ -139,35 +140,27 @@ void do_external(comm::World& world, const TasksToRun& tasks, const RunHooks& ho
 }  // namespace
 
 RunSummary run_tasks(comm::World& world, const TasksToRun& tasks, const RunHooks& hooks) {
-  const auto end_all = [&](const char* who, const std::exception& e) {
-    spdlog::error("[run] {} of rank {} on {}: {}", who, world.rank(), world.host(), e.what());
-    world.abort(1);
+  const auto or_end_all = [&](const char* who, const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const std::exception& e) {
+      spdlog::error("[run] {} of rank {} on {}: {}", who, world.rank(), world.host(), failure_of(e).message);
+      world.abort(1);
+    }
   };
   std::thread coordinator, external;
-  if (world.rank() == 0) {
-    coordinator = std::thread([&] {
-      try {
-        Coordinator(world, tasks.graph, tasks.done, tasks.placement, hooks.observe).run();
-      } catch (const std::exception& e) {
-        end_all("the coordinator", e);
-      }
-    });
-  }
-  if (world.rank() == 0 && hooks.external) {
-    external = std::thread([&] {
-      try {
-        do_external(world, tasks, hooks);
-      } catch (const std::exception& e) {
-        end_all("labelling", e);
-      }
-    });
-  }
   RunSummary summary;
-  try {
+  or_end_all("a task", [&] {
+    if (world.rank() == 0) {
+      coordinator = start_thread("the thread of the coordinator", [&] {
+        or_end_all("the coordinator", [&] { Coordinator(world, tasks.graph, tasks.done, tasks.placement, hooks.observe).run(); });
+      });
+    }
+    if (world.rank() == 0 && hooks.external)
+      external =
+          start_thread("the thread of labelling", [&] { or_end_all("labelling", [&] { do_external(world, tasks, hooks); }); });
     summary = Worker(world, tasks, hooks).work();
-  } catch (const std::exception& e) {
-    end_all("a task", e);
-  }
+  });
   if (coordinator.joinable()) coordinator.join();
   if (external.joinable()) external.join();
   return summary;

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,14 +12,17 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/file_lock.h"
 #include "base/files.h"
 #include "base/host.h"
+#include "base/log.h"
+#include "base/thread.h"
 
 namespace dmoerm::run {
 namespace {
 
 using nlohmann::json;
-constexpr std::chrono::milliseconds kTouch{2000}, kWatch{7000};
+constexpr std::chrono::milliseconds kTouch{2000}, kWatch{7000}, kSettle{1000};
 
 std::string job() {
   const char* id = std::getenv("SLURM_JOB_ID");
@@ -36,8 +38,15 @@ json read_owner(int descriptor) {
 }
 
 [[noreturn]] void refuse(const std::filesystem::path& directory, const json& owner) {
+  if (owner.empty()) {
+    throw ConfigError("run-in-use",
+                      fmt::format("{}: another process has locked this run directory and not written who it is: wait for it, end "
+                                  "it, or give the run another name",
+                                  directory.string()));
+  }
   const std::string slurm = owner.value("job", "");
   throw ConfigError(
+      "run-in-use",
       fmt::format("{}: process {} on host {}{} is working in this run directory, since {}: wait for it, end it, or give the run "
                   "another name",
                   directory.string(), owner.value("pid", 0), owner.value("host", "(unknown)"),
@@ -64,49 +73,65 @@ OwnerFile::OwnerFile(const std::filesystem::path& directory) : path_(directory /
     made_.push_back(folder);
   std::filesystem::create_directories(directory);
   try {
-    json owner;
-    bool locks = true;
-    do {  // an owner removes the file when it leaves, so the locked file may no longer be the one with this name
-      if (descriptor_ >= 0) ::close(descriptor_);
-      descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-      if (descriptor_ < 0) throw IoError(fmt::format("{}: cannot open: {}", path_.string(), std::strerror(errno)));
-      locks = ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0;
-      if (!locks && errno == EWOULDBLOCK) {
-        for (int i = 0; i < 10 && read_owner(descriptor_).empty(); ++i)  // the owner writes right after locking
-          std::this_thread::sleep_for(std::chrono::milliseconds(100));
-        refuse(directory, read_owner(descriptor_));
-      }
-      owner = read_owner(descriptor_);
-    } while (!is_named(descriptor_, path_));
-    const std::string host = owner.value("host", ""), id = owner.value("job", "");
-    if (!host.empty() && (host != host_name() || !locks) && (id.empty() || id != job())) {
-      // The owner's host may not share locks with this one. Then a live owner keeps changing the file.
-      const auto before = version(descriptor_);
-      const auto until = std::chrono::steady_clock::now() + kWatch;
-      while (std::chrono::steady_clock::now() < until) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(200));
-        const int fresh = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);  // opening makes a network file system look for changes
-        if (fresh < 0) break;                                           // the owner has left
-        const bool changed = version(fresh) != before;
-        ::close(fresh);
-        if (changed) refuse(directory, owner);
-      }
-    }
+    take();
+    thread_ = start_thread("the thread that keeps owner.json", [this] { touch(); });
   } catch (...) {
     if (descriptor_ >= 0) ::close(descriptor_);
     throw;
   }
+}
+
+void OwnerFile::take() {
+  const std::filesystem::path directory = path_.parent_path();
+  json owner;
+  LockOutcome lock = LockOutcome::taken;
+  do {  // an owner removes the file when it leaves, so the locked file may no longer be the one with this name
+    if (descriptor_ >= 0) ::close(descriptor_);
+    descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (descriptor_ < 0) throw IoError("cannot-open", fmt::format("{}: cannot open: {}", path_.string(), std::strerror(errno)));
+    lock = take_lock(descriptor_, path_);
+    if (lock == LockOutcome::held_elsewhere) {
+      for (int i = 0; i < 10 && read_owner(descriptor_).empty(); ++i)  // the owner writes right after locking
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      refuse(directory, read_owner(descriptor_));
+    }
+    owner = read_owner(descriptor_);
+  } while (!is_named(descriptor_, path_));
+  const bool locks = lock == LockOutcome::taken;
+  const std::string host = owner.value("host", ""), id = owner.value("job", "");
+  if (!host.empty() && (host != host_name() || !locks) && (id.empty() || id != job())) watch_for(owner);
+  const std::string text = write_owner();
+  if (locks) return;
+  spdlog::warn("[run] {}; owner.json, which is written every {} s, keeps a second run away instead", without_locks(directory),
+               kTouch.count() / 1000);
+  std::this_thread::sleep_for(kSettle);  // of two that start at the same moment, the one that wrote last stays
+  owner = read_owner(descriptor_);
+  if (owner != json::parse(text)) refuse(directory, owner);
+}
+
+/// Refuse the directory if its owner, on a host that may not share locks with this one, lives: it keeps changing the file.
+void OwnerFile::watch_for(const json& owner) const {
+  const auto before = version(descriptor_);
+  const auto until = std::chrono::steady_clock::now() + kWatch;
+  while (std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    const int fresh = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);  // opening makes a network file system look for changes
+    if (fresh < 0) return;                                          // the owner has left
+    const bool changed = version(fresh) != before;
+    ::close(fresh);
+    if (changed) refuse(path_.parent_path(), owner);
+  }
+}
+
+/// Write down who owns the directory now. @return the text
+std::string OwnerFile::write_owner() const {
   const std::time_t now = std::time(nullptr);
   char since[32] = "";
   std::strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S", std::localtime(&now));
   const std::string text = json{{"host", host_name()}, {"pid", ::getpid()}, {"job", job()}, {"since", since}}.dump(2) + "\n";
-  if (::ftruncate(descriptor_, 0) != 0 ||
-      ::pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
-    const int error = errno;
-    ::close(descriptor_);
-    throw IoError(fmt::format("{}: cannot write: {}", path_.string(), std::strerror(error)));
-  }
-  thread_ = std::thread([this] { touch(); });
+  if (::ftruncate(descriptor_, 0) != 0 || ::pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
+    throw IoError("cannot-write", fmt::format("{}: cannot write: {}", path_.string(), std::strerror(errno)));
+  return text;
 }
 
 OwnerFile::~OwnerFile() {

@@ -173,13 +173,14 @@ void check_data(const config::RunConfig& config, const data::TokenStore& store) 
     const auto said = [](const config::TrainConfig& t) {
       return fmt::format("lora_rank {}, lora_alpha {}, lora_layers {}", t.lora_rank, t.lora_alpha, t.lora_layers);
     };
-    throw ConfigError(fmt::format(
-        "base.tuning is lora, so experts start as copies of the base's adapter: base has {}, experts.train {}; make them equal",
-        said(base), said(experts)));
+    throw ConfigError("adapters-differ", fmt::format("base.tuning is lora, so experts start as copies of the base's adapter: "
+                                                     "base has {}, experts.train {}; make them equal",
+                                                     said(base), said(experts)));
   }
   check_labels(config, store);
   if (names != store.categories())
-    throw ConfigError("the categories of the token store differ from those of the configuration, or in order: ingest again");
+    throw ConfigError("categories-differ",
+                      "the categories of the token store differ from those of the configuration, or in order: ingest again");
 }
 
 std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on,

@@ -19,8 +19,8 @@ namespace {
 /// Number of layers below the adapted ones. @throws ConfigError if lora_layers is more than the backbone has
 std::int64_t first_adapted(const config::RunConfig& config, const config::TrainConfig& train, std::int64_t layers) {
   if (train.lora_layers > layers)
-    throw ConfigError(
-        fmt::format("lora_layers: {} is more than the {} layers of {}", train.lora_layers, layers, config.backbone.dir));
+    throw ConfigError("too-many-lora-layers", fmt::format("lora_layers: {} is more than the {} layers of {}", train.lora_layers,
+                                                          layers, config.backbone.dir));
   return train.lora_layers > 0 ? layers - train.lora_layers : 0;
 }
 
@@ -55,7 +55,8 @@ ComputedOn check_backbone(const config::RunConfig& config) {
   const nn::BackboneSpec& spec = backbone->spec();
   check_tokenizer(config.backbone.dir, spec);
   if (spec.encoder() && config.data.max_length > spec.max_positions) {
-    throw ConfigError(fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length,
+    throw ConfigError("max-length-exceeds-positions",
+                      fmt::format("data.max_length {} is more than the {} positions of {}: lower it", config.data.max_length,
                                   spec.max_positions, config.backbone.dir));
   }
   for (const config::TrainConfig* train : {&config.base, &config.experts.train}) first_adapted(config, *train, spec.layers);

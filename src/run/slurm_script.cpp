@@ -29,16 +29,27 @@ std::optional<long long> number(std::string_view digits) {
   return whole && digits.size() <= 9 ? std::optional(value) : std::nullopt;
 }
 
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+bool equal_in_any_case(std::string_view text, std::string_view lower_case) {
+  return std::ranges::equal(text, lower_case, {}, lower);
+}
+
+/// Whether Slurm reads an amount of memory: a whole number, then nothing (MiB) or a unit, of which it looks at the first letter.
 bool is_memory(std::string_view text) {
-  if (!text.empty() && std::string_view("KMGT").find(text.back()) != std::string_view::npos) text.remove_suffix(1);
-  return number(text).has_value();
+  const auto unit = static_cast<std::size_t>(std::ranges::find_if_not(text, is_digit) - text.begin());
+  if (!number(text.substr(0, unit))) return false;
+  const std::string_view letters = text.substr(unit);
+  return letters.empty() || (std::string_view("kmgt").find(lower(letters.front())) != std::string_view::npos &&
+                             std::ranges::all_of(letters, [](char c) { return lower(c) >= 'a' && lower(c) <= 'z'; }));
 }
 
 /// A value of an #SBATCH option in quotes. sbatch reads a quoted word like the shell, but without quotes inside.
 std::string option_value(std::string_view what, std::string_view value) {
   if (!value.empty() && std::all_of(value.begin(), value.end(), is_safe)) return std::string(value);
   if (has_control(value) || value.find_first_of("\"\\") != std::string_view::npos)
-    throw ConfigError(fmt::format("{} {} cannot be written into a job script: it has a quote, a backslash or a control character",
+    throw ConfigError("value-unfit-for-script",
+                      fmt::format("{} {} cannot be written into a job script: it has a quote, a backslash or a control character",
                                   what, value));
   return fmt::format("\"{}\"", value);
 }
@@ -56,10 +67,10 @@ std::string with_block(std::string_view text, std::string_view name, std::string
   const std::size_t begin_line_end = begin == std::string_view::npos ? begin : text.find('\n', begin + 1);
   const std::size_t end = text.find(fmt::format("\n# <<< {}", name), begin == std::string_view::npos ? 0 : begin);
   if (begin_line_end == std::string_view::npos || end == std::string_view::npos || end < begin_line_end)
-    throw DataError(
-        fmt::format("launch/slurm/dmoerm.sbatch has no lines \"# >>> {0}\" and \"# <<< {0}\", between which the "
-                    "configuration's values go",
-                    name));
+    throw DataError("script-without-marks",
+                    fmt::format("launch/slurm/dmoerm.sbatch has no lines \"# >>> {0}\" and \"# <<< {0}\", between which the "
+                                "configuration's values go",
+                                name));
   return fmt::format("{}\n{}{}", text.substr(0, begin_line_end), block, text.substr(end));
 }
 
@@ -111,7 +122,7 @@ std::string settings_of(const config::RunConfig& config, const SlurmJob& job) {
 }  // namespace
 
 std::optional<long long> slurm_seconds(std::string_view time) {
-  if (time == "UNLIMITED" || time == "INFINITE") return 0;
+  if (equal_in_any_case(time, "unlimited") || equal_in_any_case(time, "infinite")) return 0;
   long long days = 0;
   const std::size_t dash = time.find('-');
   const bool with_days = dash != std::string_view::npos;

@@ -31,7 +31,7 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
   ranks.use_wire(wire_of(context.config()));
   const train::TrainerContext trainer = trainer_context(context, train, task, identity, training_ranks);
   const train::TrainOutcome outcome = train::train_rewards(trainer, trainees).front();
-  if (!outcome.failure.empty()) throw NumericError(outcome.failure);
+  if (!outcome.failure.empty()) throw NumericError("training-failed", outcome.failure);
   nlohmann::json metrics = metrics_of(outcome, trainees[0]);
   if (category < 0) {  // the fallback, whose scores a user may normalise
     const train::GroupRewards scored = context.scorer(ranks).rewards(fresh, trainees[0].validation);

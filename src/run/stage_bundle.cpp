@@ -40,9 +40,11 @@ std::vector<std::string> files_of(const fs::path& folder) {
 void check_bundle_template(const std::string& named, const std::string& digest, const std::string& provenance) {
   const std::string learnt = nlohmann::json::parse(provenance).value("template_digest", digest);
   if (learnt == digest) return;
-  throw DataError(fmt::format(
-      "backbone.chat_template: {} has digest {}, the inputs were read with {}: restore the old file, or run with --update", named,
-      digest, learnt));
+  throw DataError(
+      "chat-template-changed",
+      fmt::format(
+          "backbone.chat_template: {} has digest {}, the inputs were read with {}: restore the old file, or run with --update",
+          named, digest, learnt));
 }
 
 void run_bundle(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks) {

@@ -143,7 +143,8 @@ class Evaluation {
 
   /// Give every rank the results of all ranks. A signal to one of them ends the evaluation of all.
   void gather() {
-    if (comm::largest_of(ranks_, stop_requested() ? 1 : 0) > 0) throw Stopped("the evaluation was interrupted");
+    if (comm::largest_of(ranks_, stop_requested() ? 1 : 0) > 0)
+      throw Stopped("stopped-in-evaluation", "the evaluation was interrupted");
     json own = json::array();
     for (const auto& [index, rewards] : rewards_) own.push_back({index, rewards, routes_.at(index)});
     const std::vector<std::uint8_t> bytes = json::to_cbor(own);  // exact for every number

@@ -32,13 +32,14 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
     labels.validation = train::labelled_groups(store, category, train::Subset::validation, point, config);
   const std::int64_t pairs = train::count_pairs(labels.training);
   if (pairs < config.experts.labels_min) {
-    throw DataError(
-        fmt::format("{}: {} pairs of phase 1 have the same verdict in both orders, at least {} are needed "
-                    "(experts.labels_min); label/report.md shows what the judges answered",
-                    task, pairs, config.experts.labels_min));
+    throw DataError("too-few-labels",
+                    fmt::format("{}: {} pairs of phase 1 have the same verdict in both orders, at least {} are needed "
+                                "(experts.labels_min); label/report.md shows what the judges answered",
+                                task, pairs, config.experts.labels_min));
   }
   if (labels.validation.empty())
     throw DataError(
+        "no-validation-labels",
         fmt::format("{}: no verdict on the validation split, which decides when to stop: add it to labels.splits", task));
   return labels;
 }
@@ -74,7 +75,7 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
   std::string failures;
   for (const train::TrainOutcome& outcome : outcomes)
     failures += outcome.failure.empty() ? "" : (failures.empty() ? "" : "; ") + outcome.failure;
-  if (!failures.empty()) throw NumericError(failures);
+  if (!failures.empty()) throw NumericError("training-failed", failures);
   if (ranks.rank() != 0) return;
   std::vector<std::string> files;
   nlohmann::json metrics = nlohmann::json::object();

@@ -84,7 +84,8 @@ LabelStage::LabelStage(const config::RunConfig& config, RunDirectory directory, 
     for (const label::Target& target : label::targets_of(config, only)) only_.insert(task(target));
   }
   const config::LabelsConfig& labels = config.labels;
-  if (labels.judges.empty()) throw ConfigError("labels.judges: no judge to ask: name at least one with its model and endpoints");
+  if (labels.judges.empty())
+    throw ConfigError("no-judge", "labels.judges: no judge to ask: name at least one with its model and endpoints");
   judges_ = judge::make_judges(labels, judge_folder(), counter_of);
   for (const label::Target& target : targets_)
     static_cast<void>(judges_.front().answer_forms.front().criteria().find(target.category, target.point));  // throws if unknown

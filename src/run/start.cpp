@@ -82,13 +82,14 @@ void on_first_rank(comm::World& world, const Work& work) {
 struct ReadConfig {
   std::optional<config::RunConfig> config;
   std::string problem;
+  std::exception_ptr error;  ///< the problem, as it was thrown
 };
 
 ReadConfig read_config(const RunRequest& request) {
   try {
-    return {config::read_run_config(request.config_file, request.overrides), ""};
+    return {config::read_run_config(request.config_file, request.overrides), "", nullptr};
   } catch (const Error& e) {
-    return {std::nullopt, e.what()};
+    return {std::nullopt, e.what(), std::current_exception()};
   }
 }
 
@@ -96,7 +97,10 @@ ReadConfig read_config(const RunRequest& request) {
 config::RunConfig agree_on_config(comm::World& world, const ReadConfig& own) {
   init_log(world.rank(), world.size(), own.config ? config::word(own.config->log_level) : "info");
   const std::vector<RankFacts> facts = gather_rank_facts(world, own.config, own.problem);
-  on_first_rank(world, [&] { check_rank_facts(facts); });
+  on_first_rank(world, [&] {
+    if (own.error) std::rethrow_exception(own.error);
+    check_rank_facts(facts);
+  });
   return *own.config;
 }
 
@@ -179,7 +183,8 @@ class Run {
     label_end_ = end.message;
     if (end.why == label::LabellingEnd::Why::complete) return;
     spdlog::error("[label] labelling ended early: {}", end.message);
-    if (end.exit_code() == ConfigError("").exit_code()) throw ConfigError(end.message);  // running again would not help
+    if (end.exit_code() == ConfigError("").exit_code())
+      throw ConfigError("labelling-refused", end.message);  // running again would not help
   }
 
   const config::RunConfig& config_;
@@ -207,10 +212,11 @@ int run_all(const RunRequest& request, const std::function<void(const RunEnd&)>&
   const AtEnd leaving{[&] { deadline.begin(limit_s, "not all ranks have left"); }};  // starts before the world ends
   try {
     const config::RunConfig config = agree_on_config(*world, own);
-    comm::Heartbeat heartbeat(*world, config.cluster.timeout_s);
-    deadline.end();
+    std::optional<comm::Heartbeat> heartbeat;
     try {
-      return Run(config, request.update, *world, heartbeat).run(show);
+      heartbeat.emplace(*world, config.cluster.timeout_s);
+      deadline.end();
+      return Run(config, request.update, *world, *heartbeat).run(show);
     } catch (const ToldToAll&) {
       throw;
     } catch (const ReportedByOther&) {

@@ -2,20 +2,24 @@
 
 #include <algorithm>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "base/stop.h"
+#include "base/thread.h"
 
 namespace dmoerm::run {
 
-WorkerInbox::WorkerInbox(comm::World& world)
-    : world_(world), thread_([this] {
-        try {
-          listen();
-        } catch (const std::exception& e) {
-          spdlog::error("[run] rank {} on {} no longer hears the coordinator: {}", world_.rank(), world_.host(), e.what());
-          world_.abort(1);
-        }
-      }) {}
+WorkerInbox::WorkerInbox(comm::World& world) : world_(world) {
+  thread_ = start_thread("the thread that hears the coordinator", [this] {
+    try {
+      listen();
+    } catch (const std::exception& e) {
+      spdlog::error("[run] rank {} on {} no longer hears the coordinator: {}", world_.rank(), world_.host(),
+                    failure_of(e).message);
+      world_.abort(1);
+    }
+  });
+}
 
 WorkerInbox::~WorkerInbox() {
   leaving_ = true;

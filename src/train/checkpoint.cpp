@@ -136,11 +136,18 @@ bool CheckpointWriter::busy() const {
 void CheckpointWriter::start(Checkpoint checkpoint) {
   wait();
   for (CheckpointTensor& t : checkpoint.tensors) t.values = t.values.detach().cpu().clone();
-  writing_ = std::async(std::launch::async, [this, taken = std::move(checkpoint)] { write(taken); });
+  const auto taken = std::make_shared<const Checkpoint>(std::move(checkpoint));
+  problem_.clear();
+  try {
+    writing_ = std::async(std::launch::async, [this, taken] { write(*taken); });
+  } catch (const std::system_error&) {  // no thread is left: training waits for the write instead
+    write(*taken);
+  }
 }
 
-void CheckpointWriter::wait() {
+const std::string& CheckpointWriter::wait() {
   if (writing_.valid()) writing_.get();
+  return problem_;
 }
 
 void CheckpointWriter::write(const Checkpoint& checkpoint) {
@@ -158,7 +165,8 @@ void CheckpointWriter::write(const Checkpoint& checkpoint) {
           directory_.string(), static_cast<double>(free) / kMib, static_cast<double>(need) / kMib);
     }
   } catch (const std::exception& e) {
-    spdlog::warn("[checkpoint] none was written at step {}, training continues: {}", checkpoint.step, failure_of(e).message);
+    problem_ = failure_of(e).message;
+    spdlog::warn("[checkpoint] none was written at step {}: {}", checkpoint.step, problem_);
   }
 }
 

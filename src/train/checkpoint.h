@@ -48,13 +48,15 @@ class CheckpointWriter {
   [[nodiscard]] bool busy() const;
   /// Copy the tensors, so that training may change them, and write the copies in a thread. Waits for the previous checkpoint.
   void start(Checkpoint checkpoint);
-  void wait();
+  /// Wait for the last checkpoint. @return why it could not be written; "" if it was
+  const std::string& wait();
 
  private:
   void write(const Checkpoint& checkpoint);
   std::filesystem::path directory_;
   int kept_;
   bool warned_of_space_ = false;
+  std::string problem_;  ///< Of the last checkpoint
   std::future<void> writing_;
 };
 

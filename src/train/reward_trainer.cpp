@@ -27,6 +27,7 @@ namespace {
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 constexpr double kReportS = 2.0;
+constexpr std::chrono::seconds kPauseAgain{60};  // after a pause that failed because nothing could be saved
 
 /// One call of train_rewards().
 class Training {
@@ -53,6 +54,7 @@ class Training {
     }
     // Save the successful trainees' work: a retry of the task then trains only those that failed.
     if (trainees_.size() > 1 && std::ranges::any_of(trainees_, [](const auto& c) { return !c->failure().empty(); })) save();
+    writer_.wait();  // before the ranks meet in peak_mib(): the first of them may then remove the checkpoints
     std::vector<TrainOutcome> outcomes;
     const double peak = peak_mib();
     for (const auto& trainee : trainees_) {
@@ -87,10 +89,10 @@ class Training {
   void evaluate_or_leave() {
     try {
       evaluate_due();
-    } catch (const Stopped&) {
-      save();
-      writer_.wait();
-      throw;
+    } catch (const Stopped& e) {
+      const std::string problem = save_and_wait();
+      if (problem.empty()) throw;
+      throw Stopped(e.code(), fmt::format("{}; {}", e.what(), not_saved(problem)));
     }
   }
 
@@ -220,16 +222,32 @@ class Training {
   /// Between two steps the ranks agree whether to save, and whether to pause or stop after that.
   void save_or_leave() {
     enum Wish { none, save_now, pause, stop };
-    const bool pauses = context_.line.pause_asked && context_.line.pause_asked();
+    const bool pauses = context_.line.pause_asked && context_.line.pause_asked() && Clock::now() >= pauses_from_;
     const int wish = stop_requested() ? stop : pauses ? pause : context_.ranks.rank() == 0 && due() ? save_now : none;
     const int agreed = comm::largest_of(context_.ranks, wish);
     if (agreed == none) return;
-    save();
-    if (agreed == save_now) return;
-    writer_.wait();
-    const std::string where = fmt::format("{} is saved at step {}", trainees_.front()->name(), step_);
+    if (agreed == save_now) return save();
+    const std::string problem = save_and_wait();
+    const std::string where =
+        problem.empty() ? fmt::format("{} is saved at step {}", trainees_.front()->name(), step_) : not_saved(problem);
     if (agreed == stop) throw Stopped("stopped-on-request", where);
-    throw Paused("paused-on-request", where);
+    if (problem.empty()) throw Paused("paused-on-request", where);
+    pauses_from_ = Clock::now() + kPauseAgain;  // its work would be lost, so it goes on and tries again later
+    if (context_.ranks.rank() == 0) spdlog::warn("[train] {}; it does not pause", where);
+  }
+
+  /// Save this step. @return why that failed on a rank, the same text on all ranks; "" if it is saved
+  std::string save_and_wait() {
+    save();
+    for (const std::string& problem : context_.ranks.gather_text(writer_.wait())) {
+      if (!problem.empty()) return problem;
+    }
+    return "";
+  }
+
+  [[nodiscard]] std::string not_saved(const std::string& problem) const {
+    return fmt::format("{} could not be saved at step {} and would continue from an earlier checkpoint: {}",
+                       trainees_.front()->name(), step_, problem);
   }
 
   [[nodiscard]] bool due() const {
@@ -332,7 +350,7 @@ class Training {
   CheckpointWriter writer_;
   std::int64_t step_ = 0, tokens_ = 0, tokens_reported_ = 0, steps_since_ = 0;
   double loss_since_ = 0, seconds_before_ = 0;
-  Clock::time_point started_, saved_, reported_;
+  Clock::time_point started_, saved_, reported_, pauses_from_;
   comm::Traffic traffic_before_ = context_.ranks.traffic();
 };
 

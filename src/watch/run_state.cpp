@@ -65,7 +65,8 @@ void each_number(Task& task, const Visit& visit) {
 
 TaskStatus status_of(const std::string& text) {
   const auto found = std::ranges::find_if(kStatuses, [&](TaskStatus s) { return text == to_text(s); });
-  if (found == kStatuses.end()) throw DataError("a task's state is \"" + text + "\", which this version does not know");
+  if (found == kStatuses.end())
+    throw DataError("unknown-task-state", "a task's state is \"" + text + "\", which this version does not know");
   return *found;
 }
 
@@ -369,7 +370,8 @@ json RunState::to_json() const {
 }
 
 RunState RunState::from_json(const json& all) {
-  if (!field(all, "tasks") || !field(all, "ranks")) throw DataError("not the state of a run: \"tasks\" or \"ranks\" is missing");
+  if (!field(all, "tasks") || !field(all, "ranks"))
+    throw DataError("incomplete-run-state", "not the state of a run: \"tasks\" or \"ranks\" is missing");
   RunState state;
   state.name_ = text_field(all, "name");
   state.finished_ = flag_field(all, "finished");

@@ -111,13 +111,13 @@ std::optional<Status> read_status(const fs::path& run_directory) {
   if (missing) return std::nullopt;
   const json all = read_json(path);
   if (const auto schema = integer_field(all, "schema"); schema != kSchema)
-    throw DataError(
-        fmt::format("{}: expected schema {}, found {}: use the version of dmoerm that wrote it", path.string(), kSchema, schema));
+    throw DataError("unknown-schema", fmt::format("{}: expected schema {}, found {}: use the version of dmoerm that wrote it",
+                                                  path.string(), kSchema, schema));
   Status status;
   try {
     status.state = RunState::from_json(all);
   } catch (const DataError& e) {
-    throw DataError(fmt::format("{}: {}", path.string(), e.what()));
+    throw DataError(e.code(), fmt::format("{}: {}", path.string(), e.what()));
   }
   status.written_at = number_field(all, "written_at");
   status.file_time = seconds_of(time);

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "watch/metrics_text.h"
 #include "watch/status_html.h"
 
@@ -50,10 +51,12 @@ struct StatusPage::Server {
     if (config.token_env.empty()) return;
     const char* value = std::getenv(config.token_env.c_str());
     if (value == nullptr || *value == '\0')
-      throw ConfigError(fmt::format(
-          "watch.token_env: the environment variable {} is not set: set it to the token that readers of the status page must "
-          "send, or set watch.port to -1",
-          config.token_env));
+      throw ConfigError(
+          "token-not-set",
+          fmt::format(
+              "watch.token_env: the environment variable {} is not set: set it to the token that readers of the status page must "
+              "send, or set watch.port to -1",
+              config.token_env));
     token = value;
   }
 
@@ -78,6 +81,7 @@ struct StatusPage::Server {
   std::string token, address;
   httplib::Server http;
   std::thread thread;
+  std::promise<void> ended;  ///< set when `thread` no longer serves
   std::mutex mutex;
   RunState state;
   double now = 0;
@@ -124,21 +128,45 @@ StatusPage::StatusPage(const config::WatchConfig& config) : server_(std::make_sh
   }
   const bool v6 = config.address.find(':') != std::string::npos;
   server_->address = fmt::format("http://{}{}{}:{}/", v6 ? "[" : "", config.address, v6 ? "]" : "", port);
-  server_->thread = std::thread([&http] { http.listen_after_bind(); });
-  while (!http.is_running()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  if (!start(port)) return;
   spdlog::info("[watch] status page at {}{}", server_->address, server_->token.empty() ? "" : "?token=...");
+}
+
+bool StatusPage::start(int port) {
+  std::string problem = "it ended at once";
+  std::future<void> ended = server_->ended.get_future();
+  try {
+    server_->thread = start_thread("the thread of the status page", [server = server_] {
+      try {
+        server->http.listen_after_bind();
+        server->ended.set_value();
+      } catch (...) {  // one of its threads could not be started
+        server->ended.set_exception(std::current_exception());
+      }
+    });
+    while (!server_->http.is_running() && ended.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
+    }
+    ended_ = std::move(ended);
+    if (ended_.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return true;
+    server_->thread.join();
+    ended_.get();
+  } catch (const std::exception& e) {
+    problem = failure_of(e).message;
+  }
+  server_->address.clear();
+  spdlog::warn("[watch] no status page on port {}: {}; the run continues without it", port, problem);
+  return false;
 }
 
 StatusPage::~StatusPage() {
   if (!server_->thread.joinable()) return;
   server_->http.stop();
   // The server would wait for a reader that sends or takes one byte per second. The run must not.
-  const auto closed = std::make_shared<std::promise<void>>();
-  std::thread([server = server_, closed] {
-    server->thread.join();
-    closed->set_value();
-  }).detach();
-  closed->get_future().wait_for(std::chrono::seconds(kCloseS));
+  if (ended_.wait_for(std::chrono::seconds(kCloseS)) == std::future_status::ready) {
+    server_->thread.join();
+  } else {
+    server_->thread.detach();  // it holds what it uses
+  }
 }
 
 const std::string& StatusPage::address() const { return server_->address; }

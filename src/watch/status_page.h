@@ -1,5 +1,6 @@
 // A status page and Prometheus metrics over HTTP.
 #pragma once
+#include <future>
 #include <memory>
 #include <string>
 
@@ -13,7 +14,7 @@ namespace dmoerm::watch {
 /// machine by a local name are answered. Each answer is made at most once per state, so that many readers cost little.
 class StatusPage {
  public:
-  /// If the port is not available, a warning is logged and nothing is served.
+  /// If the port is not available or no thread can be started, a warning is logged and nothing is served.
   /// @throws ConfigError if the token's environment variable is not set
   explicit StatusPage(const config::WatchConfig& config);
   ~StatusPage();
@@ -27,7 +28,9 @@ class StatusPage {
 
  private:
   struct Server;
+  bool start(int port);
   std::shared_ptr<Server> server_;
+  std::future<void> ended_;  ///< the end of the server's thread
 };
 
 /// Whether two texts are equal. The time this takes depends on the lengths only.

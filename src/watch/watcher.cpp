@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/log_route.h"
+#include "base/thread.h"
 #include "watch/json_fields.h"
 #include "watch/screen_text.h"
 
@@ -46,7 +47,7 @@ Watcher::Watcher(const config::WatchConfig& config, std::filesystem::path run_di
     screen_ = std::make_unique<Screen>(STDERR_FILENO);
     route_log([this](std::string_view line) { screen_->log(line); });
   }
-  thread_ = std::thread([this] { work(); });
+  thread_ = start_thread("the thread that shows progress", [this] { work(); });
 }
 
 Watcher::~Watcher() {

@@ -67,7 +67,7 @@ class JobScript(unittest.TestCase):
         done, refused, stopped, unknown = (self.submit("end", code, options=[f"--output={self.log}-%j"]) for code in ("0", "2", "3", "9"))
         wrong = self.submit("end", "0", options=[f"--output={self.log}-%j"], DMOERM_START="torchrun")
         for job, state, code, text in ((done, "COMPLETED", 0, "done"), (refused, "FAILED", 2, "refused, or a task failed"), (stopped, "FAILED", 3, "stopped and saved"),
-                                       (unknown, "FAILED", 9, "a rank was lost (exit code 9"), (wrong, "FAILED", 2, "unknown start 'torchrun'; known: srun, mpirun")):
+                                       (unknown, "FAILED", 1, "a rank was lost (exit code 9"), (wrong, "FAILED", 2, "unknown start 'torchrun'; known: srun, mpirun")):
             self.log = f"{self.place}/log-{job}"
             self.assert_ends(job, state, code, 0, text)
 

@@ -50,6 +50,20 @@ done
 touch "$scratch/host file"
 expect "a host file is one" 3 "--hostfile $scratch/host file" "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts "$scratch/host file" run
 
+# A rank that a signal ended. mpirun's stand-in ends as mpirun does then.
+mkdir "$scratch/killed"
+printf '#!/bin/sh\nexit 137\n' >"$scratch/killed/mpirun"
+printf '#!/bin/sh\necho "[99999999.5] Out of memory: Killed process 7 (dmoerm)"\n' >"$scratch/killed/dmesg"
+chmod +x "$scratch/killed/mpirun" "$scratch/killed/dmesg"
+killed=(env -u SLURM_JOB_ID PATH="$scratch/killed:$PATH" DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 2 run)
+expect "a killed rank is code 1, and the kernel's reason is quoted" 1 "ended by SIGKILL: the kernel says: Out of memory: Killed process 7 (dmoerm)" "${killed[@]}"
+printf '#!/bin/sh\necho "[0.5] Out of memory: Killed process 7 (another)"\n' >"$scratch/killed/dmesg"
+expect "an older reason is not the reason" 1 "perhaps by the kernel because the host was out of memory" "${killed[@]}"
+printf '#!/bin/sh\nexit 139\n' >"$scratch/killed/mpirun"
+expect "another signal has its name" 1 "ended by SIGSEGV." "${killed[@]}"
+printf '#!/bin/sh\nexit 3\n' >"$scratch/killed/mpirun"
+expect "a code of the program stays" 3 "" "${killed[@]}"
+
 # A signal that comes while mpirun and the ranks start is not lost. A stand-in plays ranks that start slowly.
 cat >"$scratch/empty/dmoerm" <<'EOF'
 #!/usr/bin/env python3

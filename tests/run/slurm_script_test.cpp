@@ -153,6 +153,7 @@ TEST(SlurmTime, ReadsTimesAsSlurmDoes) {
   EXPECT_EQ(slurm_seconds("2-12:30"), 2 * 86400 + 12 * 3600 + 30 * 60);
   EXPECT_EQ(slurm_seconds("1-00:00:00"), 86400);
   EXPECT_EQ(slurm_seconds("UNLIMITED"), 0);
+  EXPECT_EQ(slurm_seconds("infinite"), 0);
   for (const char* wrong :
        {"", "1d", "-1", "1-", "-", "1:2:3:4", "1-2:3:4:5", "12:", ":30", "1.5", " 5", "24h", "99999999999999999999"})
     EXPECT_EQ(slurm_seconds(wrong), std::nullopt) << wrong;
@@ -179,7 +180,7 @@ INSTANTIATE_TEST_SUITE_P(
     All, SlurmProblems,
     testing::Values(
         Wrong{"time", [](config::RunConfig& c) { c.slurm.time = "1 day"; }, "slurm.time: \"1 day\""},
-        Wrong{"memory", [](config::RunConfig& c) { c.slurm.memory = "64GB"; }, "slurm.memory: \"64GB\""},
+        Wrong{"memory", [](config::RunConfig& c) { c.slurm.memory = "64 G"; }, "slurm.memory: \"64 G\""},
         Wrong{"memory share", [](config::RunConfig& c) { c.slurm.memory = "1.5G"; }, "slurm.memory: \"1.5G\""},
         Wrong{"partition", [](config::RunConfig& c) { c.slurm.partition = "gpu --uid=0"; }, "slurm.partition: \"gpu --uid=0\""},
         Wrong{"second line", [](config::RunConfig& c) { c.slurm.qos = "a\n#SBATCH --uid=0"; }, "slurm.qos"},
@@ -202,6 +203,18 @@ TEST(SlurmChecks, AllowsTwoRanksOnOneGpuIfConfigured) {
   config.slurm.ranks_per_node = 4;
   config.cluster.share_gpu = true;
   EXPECT_TRUE(slurm_problems(config).empty());
+}
+
+TEST(SlurmChecks, TakesAmountsOfMemoryThatSlurmReads) {
+  config::RunConfig config = small();
+  for (const char* amount : {"0", "200000", "64G", "64g", "64GB", "64Gb", "64GiB", "64m", "1T", "2tb", "900k"}) {
+    config.slurm.memory = amount;
+    EXPECT_TRUE(slurm_problems(config).empty()) << amount;
+  }
+  for (const char* wrong : {"G", "64P", "64 GB", "1.5T", "-1", "64G;", "6 4G", "64G64"}) {
+    config.slurm.memory = wrong;
+    EXPECT_EQ(slurm_problems(config).size(), 1U) << wrong;
+  }
 }
 
 TEST(SlurmChecks, OnlyHintsAtIdleGpus) {
