@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <map>
 
 #include "data/packed_batch.h"
 
@@ -22,26 +23,45 @@ std::vector<std::int32_t> routed_prompt(const std::vector<std::int32_t>& prompt,
   return data::cut_prompt(prompt, {}, limits.layout);
 }
 
-PackedTexts::PackedTexts(const TokenTexts& texts, const nn::Backbone& backbone, const ScoringLimits& limits)
-    : backbone_(backbone), limits_(limits) {
-  std::vector<std::int64_t> fitting;
-  for (std::int64_t i = 0; i < std::ssize(texts.responses); ++i) {
-    lengths_.push_back(std::ssize(texts.responses[static_cast<std::size_t>(i)]));
-    if (lengths_.back() <= limits.layout.max_length) {
-      fitting.push_back(i);
-    } else {
-      add(texts, {i});
-    }
-  }
-  if (!fitting.empty()) add(texts, std::move(fitting));
+namespace {
+
+/// Tokens with which a response repeats the prompt; at least its last token is its own.
+std::int64_t shared_tokens(const std::vector<std::int32_t>& prompt, const std::vector<std::int32_t>& response) {
+  const auto most = static_cast<std::ptrdiff_t>(std::min(prompt.size(), response.size() - 1));
+  return std::mismatch(prompt.begin(), prompt.begin() + most, response.begin()).first - prompt.begin();
 }
 
-void PackedTexts::add(const TokenTexts& texts, std::vector<std::int64_t> which) {
+}  // namespace
+
+PackedTexts::PackedTexts(const TokenTexts& texts, const nn::Backbone& backbone, const ScoringLimits& limits)
+    : backbone_(backbone), limits_(limits) {
+  std::map<std::vector<std::int32_t>, std::int64_t> seen;
+  std::map<std::int64_t, std::vector<std::int64_t>> fitting;  // by their shared tokens, mostly the whole prompt
+  for (std::int64_t i = 0; i < std::ssize(texts.responses); ++i) {
+    const std::vector<std::int32_t>& response = texts.responses[static_cast<std::size_t>(i)];
+    lengths_.push_back(std::ssize(response));
+    first_.push_back(seen.emplace(response, i).first->second);
+    if (first_.back() != i) continue;
+    const std::int64_t shared = shared_tokens(texts.prompt, response);
+    if (lengths_.back() > limits.layout.max_length) {
+      add(texts, {i}, shared);
+    } else {
+      fitting[backbone.shares_prefix() ? shared : 0].push_back(i);
+    }
+  }
+  for (auto& [shared, which] : fitting) add(texts, std::move(which), shared);
+}
+
+void PackedTexts::add(const TokenTexts& texts, std::vector<std::int64_t> which, std::int64_t shared) {
   Pack pack;
   std::vector<std::vector<std::int32_t>> ids;
   for (const std::int64_t i : which) ids.push_back(texts.responses[static_cast<std::size_t>(i)]);
   pack.which = std::move(which);
   pack.layout = data::lay_out_group(std::move(ids), std::ssize(texts.prompt), limits_.layout);
+  std::vector<std::int32_t>& prefix = pack.layout.prefix;
+  const auto kept = std::clamp<std::int64_t>(shared - pack.layout.prompt_cut, 0, std::ssize(prefix));
+  for (auto& response : pack.layout.responses) response.insert(response.begin(), prefix.begin() + kept, prefix.end());
+  prefix.resize(static_cast<std::size_t>(kept));
   pack.group.prefix = pack.layout.prefix;
   for (const auto& r : pack.layout.responses) pack.group.responses.emplace_back(r);
   pack.parts.emplace_back();
@@ -92,6 +112,10 @@ at::Tensor PackedTexts::states(const std::vector<const nn::LoraAdapter*>& adapte
     for (std::size_t i = 0; i < pack.which.size(); ++i)
       states_NKH.select(0, pack.which[i]).copy_(own_MKH.select(0, static_cast<std::int64_t>(i)));
   }
+  for (std::int64_t i = 0; i < std::ssize(first_); ++i) {
+    if (first_[static_cast<std::size_t>(i)] != i)
+      states_NKH.select(0, i).copy_(states_NKH.select(0, first_[static_cast<std::size_t>(i)]));
+  }
   return states_NKH;
 }
 
@@ -101,6 +125,7 @@ std::vector<std::int64_t> PackedTexts::cut_tokens() const {
     for (std::size_t i = 0; i < pack.which.size(); ++i)
       cut[static_cast<std::size_t>(pack.which[i])] -= std::ssize(pack.layout.prefix) + std::ssize(pack.layout.responses[i]);
   }
+  for (std::size_t i = 0; i < cut.size(); ++i) cut[i] = cut[static_cast<std::size_t>(first_[i])];
   return cut;
 }
 

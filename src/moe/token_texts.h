@@ -28,8 +28,9 @@ struct ScoringLimits {
 /// The prompt as the router reads it, cut as if it stood alone.
 std::vector<std::int32_t> routed_prompt(const std::vector<std::int32_t>& prompt, const ScoringLimits& limits);
 
-/// Responses to one prompt, laid out for one backbone. Responses that fit share the prompt's tokens. A response that is too long
-/// gets a shortened copy of the prompt, and the others keep the whole prompt, so that no state depends on other responses.
+/// Responses to one prompt, laid out for one backbone. Responses that fit share the prompt's tokens, and those alone, because the
+/// place where a text is divided changes the order in which attention sums. A response that is too long gets a shortened copy of
+/// the prompt, and the others keep the whole prompt, so that no state depends on other responses. Equal texts are computed once.
 class PackedTexts {
  public:
   PackedTexts(const TokenTexts& texts, const nn::Backbone& backbone, const ScoringLimits& limits);
@@ -44,17 +45,18 @@ class PackedTexts {
  private:
   /// Responses that share one copy of the prompt in one pass.
   struct Pack {
-    std::vector<std::int64_t> which;  ///< Indices of the responses
+    std::vector<std::int64_t> which;  ///< Indices of the responses, without those that repeat another
     data::GroupLayout layout;
     data::TokenGroup group;  ///< Spans of `layout`
     std::vector<std::vector<std::int32_t>> parts;
   };
-  void add(const TokenTexts& texts, std::vector<std::int64_t> which);
+  /// @param shared  tokens of the prompt with which all of these responses begin
+  void add(const TokenTexts& texts, std::vector<std::int64_t> which, std::int64_t shared);
   [[nodiscard]] at::Tensor states(const std::vector<const nn::LoraAdapter*>& adapters, const Pack& pack) const;
 
   const nn::Backbone& backbone_;
   ScoringLimits limits_;
-  std::vector<std::int64_t> lengths_;
+  std::vector<std::int64_t> lengths_, first_;  ///< Of each response: its tokens, and the first response that equals it
   std::vector<Pack> packs_;
 };
 

@@ -24,8 +24,8 @@ at::Tensor norm_heads_backward(const at::Tensor& dy, const at::Tensor& x, const 
 }
 
 /// x + a w' (+ b)
-at::Tensor add_linear(const at::Tensor& x, const at::Tensor& a, const at::Tensor& w, const at::Tensor& b) {
-  at::Tensor y = at::addmm(x, a, w.t());
+at::Tensor add_linear(const at::Tensor& x, const at::Tensor& a, const at::Tensor& w, const at::Tensor& b, bool steady) {
+  at::Tensor y = at::addmm(steady_rows(x, steady), steady_rows(a, steady), w.t()).narrow(0, 0, x.size(0));
   return b.defined() ? y.add_(b) : y;
 }
 
@@ -46,8 +46,9 @@ at::Tensor decoder_forward(const BackboneSpec& spec, const LayerWeights& w, cons
                            bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved) {
   LayerSaved s;
   s.x_TD = x_TD;
+  const bool steady = saved == nullptr;
   const at::Tensor n1_TD = rms_norm(x_TD, w.norm1_w, spec.norm_eps, &s.rstd1);
-  Qkv qkv = project_qkv(spec, w, batch, layer, ends_at_reads, n1_TD);
+  Qkv qkv = project_qkv(spec, w, batch, layer, ends_at_reads, n1_TD, steady);
   if (spec.qk_norm) {
     s.qk_raw = at::cat({qkv.q.reshape({-1}), qkv.k_TC.reshape({-1})});
     qkv.q = norm_heads(qkv.q, w.q_norm_w, spec.norm_eps);
@@ -61,9 +62,9 @@ at::Tensor decoder_forward(const BackboneSpec& spec, const LayerWeights& w, cons
   s.v_TC = qkv.v_TC;
   s.attended = attention(s.q, s.k_TC, s.v_TC, ends_at_reads ? batch.reads : batch.all, heads_of(spec), &s.lse_HT);
   const at::Tensor residual = ends_at_reads ? x_TD.index_select(0, batch.read_rows_R) : x_TD;
-  s.h = add_linear(residual, s.attended, w.o_w, w.o_b);
-  s.up = linear(rms_norm(s.h, w.norm2_w, spec.norm_eps, &s.rstd2), w.up_w, w.up_b);
-  at::Tensor y = add_linear(s.h, swiglu(s.up), w.down_w, w.down_b);
+  s.h = add_linear(residual, s.attended, w.o_w, w.o_b, steady);
+  s.up = linear(rms_norm(s.h, w.norm2_w, spec.norm_eps, &s.rstd2), w.up_w, w.up_b, steady);
+  at::Tensor y = add_linear(s.h, swiglu(s.up), w.down_w, w.down_b, steady);
   if (saved != nullptr) *saved = std::move(s);
   return y;
 }

@@ -20,18 +20,19 @@ at::Tensor encoder_forward(const BackboneSpec& spec, const LayerWeights& w, cons
                            bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved) {
   LayerSaved s;
   s.x_TD = x_TD;
-  const Qkv qkv = project_qkv(spec, w, batch, layer, ends_at_reads, x_TD);
+  const bool steady = saved == nullptr;
+  const Qkv qkv = project_qkv(spec, w, batch, layer, ends_at_reads, x_TD, steady);
   s.q = qkv.q;
   s.k_TC = qkv.k_TC;
   s.v_TC = qkv.v_TC;
   s.attended = attention(s.q, s.k_TC, s.v_TC, ends_at_reads ? batch.reads : batch.all, heads_of(spec), &s.lse_HT);
-  s.sum1 = linear(s.attended, w.o_w, w.o_b).add_(ends_at_reads ? x_TD.index_select(0, batch.read_rows_R) : x_TD);
+  s.sum1 = linear(s.attended, w.o_w, w.o_b, steady).add_(ends_at_reads ? x_TD.index_select(0, batch.read_rows_R) : x_TD);
   const Normed first = layer_norm(s.sum1, w.norm1_w, w.norm1_b, spec.norm_eps);
   s.h = first.y;
   s.mean1 = first.mean;
   s.rstd1 = first.rstd;
-  s.up = linear(s.h, w.up_w, w.up_b);
-  s.sum2 = linear(at::gelu(s.up, gelu_kind(spec)), w.down_w, w.down_b).add_(s.h);
+  s.up = linear(s.h, w.up_w, w.up_b, steady);
+  s.sum2 = linear(at::gelu(s.up, gelu_kind(spec)), w.down_w, w.down_b, steady).add_(s.h);
   const Normed second = layer_norm(s.sum2, w.norm2_w, w.norm2_b, spec.norm_eps);
   s.mean2 = second.mean;
   s.rstd2 = second.rstd;

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "nn/weights.h"
 
 namespace dmoerm::nn {
 namespace {
@@ -53,9 +52,7 @@ Parts common_prefix(const std::vector<Parts>& names, const BackboneSpec& spec) {
       found.emplace_back(name.begin(), name.end() - static_cast<std::ptrdiff_t>(anchor.size()));
   }
   if (found.size() == 1 && !found.front().empty()) return found.front();
-  Parts head = split(head_model_prefix(spec));
-  head.pop_back();  // the empty part behind the point
-  return head;
+  return {spec.encoder() ? "bert" : "model"};
 }
 
 std::string without_prefix(const Parts& name, const Parts& prefix) {

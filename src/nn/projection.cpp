@@ -50,15 +50,22 @@ Qkv in_dtype(const Qkv& d, std::int64_t q, std::int64_t kv, bool ends_at_reads, 
   return {ends_at_reads ? d.q.to(dtype) : all.narrow(1, 0, q), all.narrow(1, begin, kv), all.narrow(1, begin + kv, kv)};
 }
 
+/// out += scale * u b'
+void add_scaled(at::Tensor out, const at::Tensor& u, const at::Tensor& b, double scale, bool steady) {
+  const at::Tensor all = steady_rows(out, steady);
+  all.addmm_(steady_rows(u, steady), b.t(), 1, scale);
+  if (!all.is_same(out)) out.copy_(all.narrow(0, 0, out.size(0)));
+}
+
 void add_adapter(const AdapterRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& n_TD,
-                 Qkv& out) {
+                 bool steady, Qkv& out) {
   const LoraLayer lora = in_dtype(rows.adapter->layers[layer], n_TD.scalar_type());
   const std::int64_t r = rows.adapter->lora().rank;
   const double scale = rows.adapter->lora().scale();
-  const at::Tensor u = at::mm(adapter_input(rows, layer, n_TD), lora.a_qv.t());
+  const at::Tensor u = linear(adapter_input(rows, layer, n_TD), lora.a_qv, {}, steady);
   const at::Tensor u_q = ends_at_reads ? u.narrow(1, 0, r).index_select(0, own_reads(rows, batch)) : u.narrow(1, 0, r);
-  out.q.narrow(0, ends_at_reads ? rows.first_read : rows.first_row, u_q.size(0)).addmm_(u_q, lora.b_q.t(), 1, scale);
-  out.v_TC.narrow(0, rows.first_row, rows.rows).addmm_(u.narrow(1, r, r), lora.b_v.t(), 1, scale);
+  add_scaled(out.q.narrow(0, ends_at_reads ? rows.first_read : rows.first_row, u_q.size(0)), u_q, lora.b_q, scale, steady);
+  add_scaled(out.v_TC.narrow(0, rows.first_row, rows.rows), u.narrow(1, r, r), lora.b_v, scale, steady);
 }
 
 /// Adds the gradients of one adapter, and its share of the gradient in n to `dn_TD` if that is defined.
@@ -100,8 +107,17 @@ void adapter_backward(const AdapterRows& rows, const LayerBatch& batch, std::siz
 
 }  // namespace
 
-at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b) {
-  return b.defined() ? at::addmm(b, x, w.t()) : at::mm(x, w.t());
+at::Tensor steady_rows(const at::Tensor& x, bool steady) {
+  if (!steady || !x.is_cpu() || x.size(0) >= kSteadyRows) return x;
+  at::Tensor padded = at::zeros({kSteadyRows, x.size(1)}, x.options());
+  padded.narrow(0, 0, x.size(0)).copy_(x);
+  return padded;
+}
+
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, bool steady) {
+  const at::Tensor rows = steady_rows(x, steady);
+  const at::Tensor y = b.defined() ? at::addmm(b, rows, w.t()) : at::mm(rows, w.t());
+  return y.narrow(0, 0, x.size(0));
 }
 
 void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& dw, at::Tensor& db) {
@@ -120,22 +136,22 @@ Qkv empty_qkv(const BackboneSpec& spec, std::int64_t rows, std::int64_t reads, b
 }
 
 Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
-                const at::Tensor& n_TD) {
+                const at::Tensor& n_TD, bool steady) {
   const std::int64_t q = spec.q_width(), kv = spec.kv_width();
   const auto part = [](const at::Tensor& x, std::int64_t begin, std::int64_t count) {
     return x.defined() ? x.narrow(0, begin, count) : x;
   };
   Qkv out;
   if (ends_at_reads) {
-    const at::Tensor both = linear(n_TD, part(w.qkv_w, q, 2 * kv), part(w.qkv_b, q, 2 * kv));
-    out = {linear(n_TD.index_select(0, batch.read_rows_R), part(w.qkv_w, 0, q), part(w.qkv_b, 0, q)), both.narrow(1, 0, kv),
-           both.narrow(1, kv, kv)};
+    const at::Tensor both = linear(n_TD, part(w.qkv_w, q, 2 * kv), part(w.qkv_b, q, 2 * kv), steady);
+    out = {linear(n_TD.index_select(0, batch.read_rows_R), part(w.qkv_w, 0, q), part(w.qkv_b, 0, q), steady),
+           both.narrow(1, 0, kv), both.narrow(1, kv, kv)};
   } else {
-    const at::Tensor all = linear(n_TD, w.qkv_w, w.qkv_b);
+    const at::Tensor all = linear(n_TD, w.qkv_w, w.qkv_b, steady);
     out = {all.narrow(1, 0, q), all.narrow(1, q, kv), all.narrow(1, q + kv, kv)};
   }
   for (const AdapterRows& rows : batch.adapters) {
-    if (rows.adapter != nullptr && rows.adapter->adapts(layer)) add_adapter(rows, batch, layer, ends_at_reads, n_TD, out);
+    if (rows.adapter != nullptr && rows.adapter->adapts(layer)) add_adapter(rows, batch, layer, ends_at_reads, n_TD, steady, out);
   }
   return out;
 }

@@ -4,8 +4,15 @@
 
 namespace dmoerm::nn {
 
+/// Fewest rows of a product whose rows shall not depend on how many there are. Libraries compute products of fewer rows by other
+/// kernels, which sum in another order.
+constexpr std::int64_t kSteadyRows = 16;
+/// `x`, on a CPU with rows of zeros up to kSteadyRows if `steady`.
+at::Tensor steady_rows(const at::Tensor& x, bool steady);
+
 /// x w' + b; b may be undefined.
-at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b);
+/// @param steady  whether a row of the result shall have the same bits whatever rows are beside it (inference)
+at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, bool steady = false);
 /// dw += dy' x and db += sum of dy over rows, both float32; undefined sinks are skipped.
 void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& dw, at::Tensor& db);
 
@@ -14,9 +21,9 @@ struct Qkv {
   at::Tensor q, k_TC, v_TC;
 };
 
-/// Project the (normed) rows, adapters included.
+/// Project the (normed) rows, adapters included. @param steady  as in linear()
 Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
-                const at::Tensor& n_TD);
+                const at::Tensor& n_TD, bool steady);
 
 /// Backward of project_qkv(): adds the gradients of weights and adapters that `gradients` has.
 /// @param d  gradients in q, k, v, shaped as project_qkv() made them; k and v side by side in one buffer, q too unless
