@@ -6,8 +6,9 @@
 
 namespace dmoerm::moe {
 
-/// Load a bundle and check its golden scores. Tolerance, absolute and relative: 1e-4; for a bundle in bfloat16 0.5, with a
-/// warning above 3e-2.
+/// Load a bundle and check its golden scores and the experts' rewards behind them. Tolerance, absolute and relative: 1e-4, and in
+/// final scores what rounding by 1e-5 in the experts' rewards can make of them; for a bundle in bfloat16 0.5, with a warning
+/// above 3e-2.
 /// @throws DataError for an unknown schema version (names both), missing or damaged files, or golden scores that differ (by how
 /// much)
 Bundle load_bundle(const std::filesystem::path& directory, at::Device device);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "base/error.h"
 
@@ -17,20 +18,30 @@ std::vector<Score> without_rewards(const PackedTexts& packed) {
   return scores;
 }
 
+/// Rewards [N] of states [N, H] on the CPU, each summed by itself: a library's product may sum in an order that depends on N.
+at::Tensor rewards_by_row(const nn::ValueHead& head, const at::Tensor& states_NH) {
+  const at::Tensor w_D = head.w_D.cpu(), rows_NH = states_NH.contiguous();
+  at::Tensor rewards_N = at::empty({rows_NH.size(0)});
+  const auto width = static_cast<std::size_t>(rows_NH.size(1));
+  const float *w = w_D.const_data_ptr<float>(), *row = rows_NH.const_data_ptr<float>();
+  for (std::int64_t i = 0; i < rewards_N.size(0); ++i, row += width)
+    rewards_N.data_ptr<float>()[i] = static_cast<float>(std::inner_product(row, row + width, w, 0.0));
+  return rewards_N;
+}
+
 ExpertViews views_of(const Category& category, const PackedTexts& packed) {
   std::vector<const nn::LoraAdapter*> adapters;
   for (const nn::RewardModel& expert : category.experts) adapters.push_back(expert.adapter());
   ExpertViews views{packed.states(adapters), {}};
   views.rewards_NK = at::empty({views.states_NKH.size(0), std::ssize(adapters)});
-  for (std::int64_t e = 0; e < std::ssize(adapters); ++e) {
-    const nn::ValueHead head{category.experts[static_cast<std::size_t>(e)].head().w_D.cpu()};
-    views.rewards_NK.select(1, e).copy_(head.rewards(views.states_NKH.select(1, e)));
-  }
+  for (std::int64_t e = 0; e < std::ssize(adapters); ++e)
+    views.rewards_NK.select(1, e).copy_(
+        rewards_by_row(category.experts[static_cast<std::size_t>(e)].head(), views.states_NKH.select(1, e)));
   return views;
 }
 
 at::Tensor rewards_of(const nn::RewardModel& model, const PackedTexts& packed) {
-  return nn::ValueHead{model.head().w_D.cpu()}.rewards(packed.states({model.adapter()}).select(1, 0));
+  return rewards_by_row(model.head(), packed.states({model.adapter()}).select(1, 0));
 }
 
 }  // namespace
@@ -50,7 +61,11 @@ ExpertViews Model::experts(const Category& category, const TokenTexts& texts) co
 }
 
 at::Tensor Model::aggregate(const Category& category, const ExpertViews& views) const {
-  return category.aggregator.forward(views.states_NKH, views.rewards_NK);
+  at::Tensor rewards_N = at::empty({views.rewards_NK.size(0)});
+  for (std::int64_t i = 0; i < rewards_N.size(0); ++i)  // one by one, so that none depends on the others in its last bits
+    rewards_N.narrow(0, i, 1).copy_(
+        category.aggregator.forward(views.states_NKH.narrow(0, i, 1), views.rewards_NK.narrow(0, i, 1)));
+  return rewards_N;
 }
 
 GroupScore Model::score(const TokenTexts& texts, const std::string& name) const {
@@ -77,8 +92,11 @@ GroupScore Model::score(const TokenTexts& texts, const std::string& name) const 
   for (std::size_t i = 0; i < result.responses.size(); ++i) {
     const auto row = static_cast<std::int64_t>(i);
     result.responses[i].reward = final_N[row].item<double>();
-    for (std::size_t e = 0; e < chosen->points.size(); ++e)
-      result.responses[i].points[chosen->points[e]] = standard_NK[row][static_cast<std::int64_t>(e)].item<double>();
+    for (std::size_t e = 0; e < chosen->points.size(); ++e) {
+      const auto column = static_cast<std::int64_t>(e);
+      result.responses[i].points[chosen->points[e]] = standard_NK[row][column].item<double>();
+      result.responses[i].expert_rewards.push_back(views.rewards_NK[row][column].item<double>());
+    }
   }
   return result;
 }

@@ -50,6 +50,7 @@ struct Score {
   std::int64_t cut_tokens = 0;             ///< Tokens of prompt and response beyond max_length, which the model did not read
   std::map<std::string, double> points{};  ///< Capability point -> its expert's reward, standardised on the training groups;
                                            ///< empty if the fallback scored
+  std::vector<double> expert_rewards{};    ///< The experts' rewards before that, in the order of the category's points
 };
 
 /// A prompt with its responses, scored.

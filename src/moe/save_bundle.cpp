@@ -114,9 +114,16 @@ json golden_json(const Bundle& bundle, const std::vector<GoldenText>& golden) {
   const auto add = [&](const auto& prompt, const auto& responses, const std::string& category) {
     json messages = json::array();
     for (const preference::Message& m : prompt) messages.push_back({{"role", m.role}, {"content", m.content}});
-    json scores = json::array();
-    for (const Score& s : score_texts(bundle, prompt, responses, category).responses) scores.push_back(s.reward);
-    list.push_back({{"prompt", messages}, {"responses", responses}, {"category", category}, {"scores", scores}});
+    json scores = json::array(), rewards = json::array();
+    for (const Score& s : score_texts(bundle, prompt, responses, category).responses) {
+      scores.push_back(s.reward);
+      rewards.push_back(s.expert_rewards);
+    }
+    list.push_back({{"prompt", messages},
+                    {"responses", responses},
+                    {"category", category},
+                    {"scores", scores},
+                    {"expert_rewards", rewards}});
   };
   for (const auto& [prompt, responses] : golden) {
     add(prompt, responses, "");

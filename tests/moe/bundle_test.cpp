@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "moe/bundle_files.h"
 #include "moe/load_bundle.h"
 #include "moe/save_bundle.h"
 
@@ -58,7 +59,7 @@ void write_model(const fs::path& directory) {
   write_json_atomically(directory / "config.json", {{"model_type", "bert"},
                                                     {"vocab_size", vocab.size()},
                                                     {"hidden_size", 16},
-                                                    {"intermediate_size", 24},
+                                                    {"intermediate_size", 32},
                                                     {"num_hidden_layers", 2},
                                                     {"num_attention_heads", 2},
                                                     {"max_position_embeddings", 64},
@@ -171,11 +172,53 @@ TEST_F(BundleFolder, ScoresAResponseIndependentlyOfTheOthers) {
   const Texts texts = {"one thing", "another thing that is longer", "x", "the last of them"};
   const auto together = rewards(score_texts(bundle_, prompt, texts, "chat"));
   const auto backwards = rewards(score_texts(bundle_, prompt, Texts(texts.rbegin(), texts.rend()), "chat"));
+  const auto thrice = rewards(score_texts(bundle_, prompt, {texts[1], texts[0], texts[1], texts[1]}, "chat"));
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    EXPECT_NEAR(together[i], rewards(score_texts(bundle_, prompt, {texts[i]}, "chat"))[0], 1e-5);
-    EXPECT_NEAR(together[i], backwards[texts.size() - 1 - i], 1e-5);
+    EXPECT_EQ(together[i], rewards(score_texts(bundle_, prompt, {texts[i]}, "chat"))[0]);
+    EXPECT_EQ(together[i], backwards[texts.size() - 1 - i]);
   }
+  EXPECT_EQ(thrice, (std::vector<double>{together[1], together[0], together[1], together[1]}));
   EXPECT_GT(std::abs(together[0] - together[1]), 1e-4);  // the scores differ
+}
+
+/// Makes the manifest agree with a bundle's files again after a test has changed one.
+void sum_again(const fs::path& bundle, json& manifest) {
+  manifest["files"] = file_sums(bundle);
+  write_json_atomically(bundle / "dmoerm.json", manifest);
+}
+
+TEST_F(BundleFolder, TellsRoundingFromDamageWhereExpertsHardlyDiffer) {
+  for (Category& c : bundle_.model.categories) c.aggregator.reward_std_K.fill_(2e-4);
+  const fs::path bundle = save();
+  json manifest = read_json(bundle / "dmoerm.json");
+  const json whole = manifest;
+  for (json& item : manifest["golden"]) {  // what another processor's rounding makes of rewards and scores
+    for (json& rewards : item["expert_rewards"]) {
+      for (json& reward : rewards) reward = reward.get<double>() + 1e-6;
+    }
+    for (json& score : item["scores"]) score = score.get<double>() + 1e-6 / 2e-4;
+  }
+  sum_again(bundle, manifest);
+  EXPECT_EQ(refusal(), "");
+  manifest = whole;
+  for (json& item : manifest["golden"]) item.erase("expert_rewards");  // as older versions wrote it
+  sum_again(bundle, manifest);
+  EXPECT_EQ(refusal(), "");
+  manifest["golden"][1]["scores"][0] = manifest["golden"][1]["scores"][0].get<double>() + 1;
+  sum_again(bundle, manifest);
+  EXPECT_NE(refusal().find("golden score 0 (chat)"), std::string::npos) << refusal();
+
+  manifest = whole;
+  const fs::path file = bundle / "experts" / "chat" / "q" / "adapter_model.safetensors";
+  const auto reader = nn::SafetensorsReader::open(file);
+  nn::NamedTensors tensors;
+  for (const std::string& name : reader.names()) tensors.emplace_back(name, reader.load(name));
+  for (auto& [name, tensor] : tensors) {
+    if (name.ends_with("classifier.weight")) tensor[0][3].neg_();
+  }
+  nn::save_safetensors(file, tensors, reader.metadata());
+  sum_again(bundle, manifest);
+  EXPECT_NE(refusal().find("golden reward 0 of expert 1 (chat)"), std::string::npos) << refusal();
 }
 
 TEST_F(BundleFolder, ScoresExpertsInOnePassAsInSeparatePasses) {
