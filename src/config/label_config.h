@@ -69,6 +69,7 @@ struct LabelsConfig {
   Vote vote = Vote::majority;
   bool soft = false;
   bool retry_errors = true;
+  double useless_max = 0.8;
   std::string currency = "USD";
   double batch_discount = 0.5;
   BudgetConfig budget;

@@ -51,6 +51,18 @@ std::int64_t count_at(const json& object, const char* name) {
   return found != object.end() && found->is_number_unsigned() && *found < 1'000'000'000 ? found->get<std::int64_t>() : 0;
 }
 
+/// Whether a provider refuses a batch because of a limit that passes. @param words  codes and messages of its report
+bool is_temporary(std::string words) {
+  for (char& c : words) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  for (const char* sign : {"token_limit", "enqueued", "rate_limit", "rate limit", "quota", "billing", "try again", "overloaded",
+                           "temporarily", "capacity", "internal_error", "server_error", "internal error"}) {
+    if (words.find(sign) != std::string::npos) return true;
+  }
+  return false;
+}
+
 /// Whether a provider's id can be part of an address.
 bool is_plain_id(const std::string& id) {
   return !id.empty() && id.size() <= 256 && std::all_of(id.begin(), id.end(), [](char c) {
@@ -238,17 +250,23 @@ struct BatchClient::Impl {
     return "";
   }
 
-  /// The provider refused the batch: nothing was asked, and a repetition would be refused too.
+  /// The provider refused the batch, so nothing was asked. At a limit that passes the questions go back and the client stops;
+  /// another refusal would come again, so that it is the reply to each of them.
   void refuse_all(Job& job, const json& body) {
-    std::string why;
+    std::string why, codes;
     const auto found = body.find("errors");
     if (found != body.end() && found->is_object()) {
       for (const json& error : found->value("data", json::array())) {
         if (error.is_object() && why.size() < 300) why += (why.empty() ? "" : "; ") + text_at(error, "message");
+        if (error.is_object()) codes += text_at(error, "code") + " ";
       }
     }
-    const std::string detail = errors.key().redact(fmt::format("{} refused batch {}: {}", errors.shown(), job.record.batch_id,
-                                                               why.empty() ? "it does not say why" : one_line(why)));
+    std::string detail = errors.key().redact(fmt::format("{} refused batch {}: {}", errors.shown(), job.record.batch_id,
+                                                         why.empty() ? "it does not say why" : one_line(why)));
+    if (is_temporary(codes + why)) {
+      detail += "; nothing of it was asked or paid for: run again later";
+      return stop(JudgeReply::quota_exhausted, detail);
+    }
     spdlog::error("[label] {}", detail);
     for (const std::string& id : job.record.ids) job.found.replies[id].detail = detail;
   }
@@ -350,6 +368,7 @@ struct BatchClient::Impl {
         continue;
       }
       failing_since.reset();
+      errors.accept_key();
       job.failures = 0;
       if (job.stage == Stage::delivered) results.push_back(deliver(job));
     }

@@ -44,6 +44,11 @@ JudgeReply reply_of(const json& result, const EndpointErrors& errors) {
     take_answer(reply, errors.key(), std::move(chat));
     return reply;
   }
+  if (code == 200 && chat.kind == ChatReply::Kind::none) {
+    reply.status = JudgeReply::cancelled;
+    reply.detail = errors.decide_on_no_answer(chat.problem, false).problem;
+    return reply;
+  }
   if (code == 200 && chat.kind == ChatReply::Kind::bad) {
     reply.detail = errors.decide_on_bad_body(chat.problem).problem;
     reply.maybe_billed = true;

@@ -68,6 +68,18 @@ std::optional<std::string> content_of(const json& content) {
   return text;
 }
 
+/// What a body is that is not JSON.
+std::string what_came(std::string_view body) {
+  const std::size_t start = std::min(body.find_first_not_of(" \t\r\n"), body.size());
+  const std::string_view text = body.substr(start);
+  if (text.empty()) return "an empty body";
+  if (text.starts_with("data:") || text.starts_with("event:") || text.starts_with("id:") || text.starts_with(": "))
+    return "a stream of server-sent events, although no stream was asked for: switch streaming off in the server or proxy";
+  if (text.starts_with('<'))
+    return fmt::format("a web page and not JSON (\"{}\"): is this the address of an API?", one_line(text, 60));
+  return fmt::format("a body that is not JSON, or nested too deep: \"{}\"", one_line(text, 60));
+}
+
 ChatReply bad(std::string problem) {
   ChatReply reply;
   reply.problem = std::move(problem);
@@ -121,7 +133,7 @@ ApiProblem parse_api_problem(std::string_view body) {
 
 ChatReply parse_chat_reply(std::string_view body) {
   const auto parsed = parse_json(body);
-  if (!parsed) return bad(body.empty() ? "an empty body" : "a body that is not JSON, or nested too deep");
+  if (!parsed) return bad(what_came(body));
   if (!parsed->is_object()) return bad("a body that is not a JSON object");
   if (const json& error = member(*parsed, "error"); !error.is_null()) {
     ChatReply reply;
@@ -129,6 +141,12 @@ ChatReply parse_chat_reply(std::string_view body) {
     return reply;
   }
   const json& choices = member(*parsed, "choices");
+  if (choices.is_array() && choices.empty()) {
+    ChatReply reply = bad("an empty list of choices");
+    reply.kind = ChatReply::Kind::none;
+    reply.completion_tokens = tokens_of(member(member(*parsed, "usage"), "completion_tokens"));
+    return reply;
+  }
   if (!choices.is_array()) return bad("a body without a list \"choices\"");
   if (choices.size() != 1) return bad(fmt::format("{} choices where 1 was asked for", choices.size()));
   const json& message = member(choices[0], "message");

@@ -13,6 +13,7 @@ struct ChatReply {
     ok,       ///< The judge's text is there
     refused,  ///< The judge or its content filter declines to answer
     failed,   ///< The body is an error report of the server: see ApiProblem
+    none,     ///< The list of choices is empty: the server gave no answer, and may give one when it is asked again
     bad       ///< The body is not a chat completion with exactly one choice: `problem` says why
   };
   Kind kind = Kind::bad;

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <initializer_list>
+
 #include "base/log.h"
 
 namespace dmoerm::judge {
@@ -30,11 +33,70 @@ bool refuses_response_format(int status, const ApiProblem& report) {
   return false;
 }
 
+std::string lower(std::string text) {
+  for (char& c : text) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return text;
+}
+
+bool holds_any(const std::string& text, std::initializer_list<const char*> words) {
+  return std::ranges::any_of(words, [&](const char* word) { return text.find(word) != std::string::npos; });
+}
+
+/// Whether the server declines to answer because of what the question's texts say.
+bool is_moderation(const ApiProblem& report) {
+  const std::string name = lower(report.code + " " + report.type), message = lower(report.message);
+  return holds_any(name, {"content_filter", "content_policy", "moderation", "responsibleai", "inspection_failed", "sensitive",
+                          "safety"}) ||
+         holds_any(message, {"moderation", "flagged", "content policy", "content management policy", "content filter",
+                             "usage polic", "safety system", "safety polic", "inappropriate", "sensitive content",
+                             "sensitive word", "prohibited content"});
+}
+
+/// Whether the report is about a length that this question alone exceeds.
+bool is_about_length(const ApiProblem& report) {
+  return holds_any(lower(report.code + " " + report.message), {"context_length", "context length", "context window", "too long"});
+}
+
+/// Whether the server does not know a parameter, or not with this value, so that it will refuse every question.
+bool is_unsupported(int status, const ApiProblem& report) {
+  if ((status != 400 && status != 422) || is_about_length(report)) return false;
+  return holds_any(
+      lower(report.code + " " + report.type + " " + report.message),
+      {"unsupported_parameter", "unsupported_value", "unknown_parameter", "unsupported parameter", "unsupported value",
+       "unknown parameter", "unrecognized request argument", "extra_forbidden", "extra inputs are not permitted"});
+}
+
+/// The setting to change where the server objects to a request parameter; "" if none is clear.
+std::string setting_of(const ApiProblem& report) {
+  if (is_about_length(report))
+    return "; lower context_tokens of this judge, so that long texts are cut, or set labels.too_long: skip";
+  const std::string text = lower(report.param + " " + report.message);
+  std::string advice;
+  const auto add = [&](const char* words) { advice += advice.empty() ? std::string("; in labels.judges: ") + words : ""; };
+  if (holds_any(text, {"max_completion_tokens"}))
+    add("extra: '{\"max_tokens\": null, \"max_completion_tokens\": 2000}' (and temperature: 1, if the model wants that)");
+  if (holds_any(text, {"temperature"})) add("temperature: 1");
+  if (holds_any(text, {"response_format", "json_schema", "guided"})) add("answer: verdict_line");
+  if (holds_any(text, {"logprobs"})) add("probabilities: false");
+  if (holds_any(text, {"top_p"})) add("top_p: 1");
+  if (holds_any(text, {"seed"})) add("seed: -1");
+  if (holds_any(text, {"max_tokens"})) add("another max_tokens, or the name that the server has for it (extra)");
+  return advice;
+}
+
 /// Whether the address is plain HTTP to another machine.
-bool is_unprotected(const std::string& url) {
-  if (url.rfind("http://", 0) != 0) return false;
-  const std::string host = url.substr(7, url.find_first_of(":/?", 7) - 7);
-  return host != "localhost" && host.rfind("127.", 0) != 0 && host.rfind("[", 0) != 0;
+bool is_unprotected(const std::string& address) {
+  const std::string url = lower(address);
+  if (!url.starts_with("http://")) return false;
+  const std::string rest = url.substr(7, url.find_first_of("/?", 7) - 7);
+  if (rest.starts_with('[')) {
+    const std::string host = rest.substr(1, rest.find(']') - 1);
+    return host != "::1" && !host.starts_with("::ffff:127.");
+  }
+  const std::string host = rest.substr(0, rest.find(':'));
+  return host != "localhost" && !host.ends_with(".localhost") && !host.starts_with("127.");
 }
 
 }  // namespace
@@ -75,27 +137,37 @@ RetryDecision EndpointErrors::decide(const HttpResult& result) const {
                           "name the file of its certificate authority (ca_file)",
                           shown_, problem)};
     case End::cut_off:
-      return {Next::retry, Outcome::failed, JudgeReply::error, fmt::format("{}: {}", shown_, problem)};
+      return {
+          Next::retry, Outcome::failed, JudgeReply::error, fmt::format("{}: {}", shown_, problem), 0, JudgeReply::Reason::other,
+          true};
     case End::too_big:
-      return {Next::retry_bad, Outcome::answered, JudgeReply::error, fmt::format("{}: {}", shown_, problem), result.status};
+      return {Next::retry_bad,
+              Outcome::answered,
+              JudgeReply::error,
+              fmt::format("{}: {}", shown_, problem),
+              result.status,
+              JudgeReply::Reason::other,
+              true};
     case End::replied:
       break;
   }
+  const std::string asked = key_.redact(result.asked.empty() ? shown_ : result.asked);
   if (result.status >= 300 && result.status < 400) {
-    return {Next::finish, Outcome::answered, JudgeReply::error,
+    return {Next::finish, Outcome::answered, JudgeReply::unusable,
             fmt::format("{} answered {}, a redirect to \"{}\": redirects are not followed; set the endpoint's url to the address "
                         "that the service has",
-                        shown_, result.status, one_line(key_.redact(result.location), 200)),
+                        asked, result.status, one_line(key_.redact(result.location), 200)),
             result.status};
   }
-  return decide_on_report(result.status, parse_api_problem(result.body), result.headers);
+  return decide_on_report(result.status, parse_api_problem(result.body), result.headers, asked);
 }
 
-RetryDecision EndpointErrors::decide_on_report(int status, const ApiProblem& report, const RateHeaders& headers) const {
+RetryDecision EndpointErrors::decide_on_report(int status, const ApiProblem& report, const RateHeaders& headers,
+                                               const std::string& asked) const {
   RetryDecision decision;
   decision.http_status = status;
-  decision.problem =
-      key_.redact(fmt::format("{} answered {}{}{}", shown_, status, report.message.empty() ? "" : ": ", report.message));
+  decision.problem = key_.redact(fmt::format("{} answered {}{}{}", asked.empty() ? shown_ : asked, status,
+                                             report.message.empty() ? "" : ": ", report.message));
   if (refuses_response_format(status, report)) decision.reason = JudgeReply::Reason::response_format;
   const auto finish = [&](JudgeReply::Status end, const std::string& advice = "") {
     decision.status = end;
@@ -107,16 +179,25 @@ RetryDecision EndpointErrors::decide_on_report(int status, const ApiProblem& rep
     decision.outcome = outcome;
     return decision;
   };
+  if (status >= 400 && status < 500 && status != 401 && status != 404 && status != 429 && is_moderation(report))
+    return finish(JudgeReply::refused);
   switch (status) {
-    case 401:
     case 403:
+      if (key_accepted_) return finish(JudgeReply::error, "; the key worked before, so this counts for the one question alone");
+      [[fallthrough]];
+    case 401:
       return finish(JudgeReply::unauthorised,
                     key_.empty() ? "; no API key was sent: name the variable or file that holds it (key_env, key_file)"
                                  : "; check the API key in " + key_place_);
     case 402:
       return finish(JudgeReply::quota_exhausted);
     case 404:
-      return finish(JudgeReply::model_unknown, "; check the judge's model name and the endpoint's url");
+    case 405:
+      return finish(
+          JudgeReply::model_unknown,
+          fmt::format("; check the judge's model name and the endpoint's url: it is the part before /chat/completions, for "
+                      "most servers https://host/v1, and is \"{}\" here",
+                      shown_));
     case 429:
       if (mentions_quota(report)) return finish(JudgeReply::quota_exhausted);
       if (headers.retry_after_s && *headers.retry_after_s > pause_max_s_) {
@@ -134,13 +215,22 @@ RetryDecision EndpointErrors::decide_on_report(int status, const ApiProblem& rep
       break;
   }
   if (status >= 500) return retry(Next::retry, Outcome::failed);
-  const bool filtered = report.code == "content_filter" || report.code == "content_policy_violation";
-  return finish(filtered ? JudgeReply::refused : JudgeReply::error);
+  const bool of_all = decision.reason == JudgeReply::Reason::other && is_unsupported(status, report);
+  return finish(of_all ? JudgeReply::unusable : JudgeReply::error, setting_of(report));
+}
+
+RetryDecision EndpointErrors::decide_on_no_answer(const std::string& problem, bool charged) const {
+  RetryDecision decision{Next::retry, Outcome::answered, JudgeReply::error,
+                         key_.redact(fmt::format("{} answered 200 with {}", shown_, problem)), 200};
+  decision.charged = charged;
+  return decision;
 }
 
 RetryDecision EndpointErrors::decide_on_bad_body(const std::string& problem) const {
-  return {Next::retry_bad, Outcome::answered, JudgeReply::error,
-          key_.redact(fmt::format("{} answered 200 with {}", shown_, problem)), 200};
+  RetryDecision decision{Next::retry_bad, Outcome::answered, JudgeReply::error,
+                         key_.redact(fmt::format("{} answered 200 with {}", shown_, problem)), 200};
+  decision.charged = true;
+  return decision;
 }
 
 }  // namespace dmoerm::judge

@@ -27,6 +27,7 @@ struct RetryDecision {
   std::string problem;                            ///< Description for the user; empty if nothing is wrong
   int http_status = 0;                            ///< As JudgeReply::http_status
   JudgeReply::Reason reason = JudgeReply::Reason::other;
+  bool charged = false;  ///< Whether a try without an answer may have cost money
 };
 
 /// Whether any of the request went out, so that it may cost money.
@@ -49,7 +50,13 @@ class EndpointErrors {
   /// Decide on anything but a reply with status 200.
   [[nodiscard]] RetryDecision decide(const HttpResult& result) const;
   /// Decide on an error report with `status`, which came as a reply of its own or inside another one.
-  [[nodiscard]] RetryDecision decide_on_report(int status, const ApiProblem& report, const RateHeaders& headers) const;
+  /// @param asked  address that was asked; "" = the endpoint's
+  [[nodiscard]] RetryDecision decide_on_report(int status, const ApiProblem& report, const RateHeaders& headers,
+                                               const std::string& asked = "") const;
+  /// Decide on a reply with status 200 and no answer in it. @param charged  whether it may have cost money
+  [[nodiscard]] RetryDecision decide_on_no_answer(const std::string& problem, bool charged) const;
+  /// The key was accepted: a later 403 is about one question.
+  void accept_key() { key_accepted_ = true; }
   /// Decide on a reply with status 200 and an unusable body.
   [[nodiscard]] RetryDecision decide_on_bad_body(const std::string& problem) const;
 
@@ -57,6 +64,7 @@ class EndpointErrors {
   std::string shown_, key_place_;
   double pause_max_s_;
   ApiKey key_;
+  bool key_accepted_ = false;
 };
 
 }  // namespace dmoerm::judge

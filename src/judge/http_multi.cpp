@@ -258,6 +258,9 @@ struct HttpMulti::Impl {
     long status = 0;
     curl_easy_getinfo(transfer.handle.get(), CURLINFO_RESPONSE_CODE, &status);
     result.status = static_cast<int>(status);
+    const char* asked = nullptr;
+    if (curl_easy_getinfo(transfer.handle.get(), CURLINFO_EFFECTIVE_URL, &asked) == CURLE_OK && asked != nullptr)
+      result.asked = shown(asked);
     result.seconds = std::chrono::duration<double>(Steady::now() - transfer.begun).count();
     result.headers = transfer.headers.get();
     result.location = std::move(transfer.location);
@@ -382,7 +385,14 @@ std::size_t HttpMulti::in_flight() const { return impl_->busy.size(); }
 std::string join_url(const std::string& base, const std::string& path) {
   const std::size_t query = std::min(base.find('?'), base.size());
   std::string head = base.substr(0, query);
-  while (!head.empty() && head.back() == '/' && !head.ends_with("://")) head.pop_back();
+  const auto without_slashes = [&] {
+    while (!head.empty() && head.back() == '/' && !head.ends_with("://")) head.pop_back();
+  };
+  without_slashes();
+  if (constexpr std::string_view kWhole = "/chat/completions"; head.ends_with(kWhole)) {
+    head.resize(head.size() - kWhole.size());
+    without_slashes();
+  }
   std::string tail = base.substr(query);
   if (!tail.empty() && path.find('?') != std::string::npos) tail[0] = '&';
   return head + path + tail;

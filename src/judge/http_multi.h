@@ -32,6 +32,7 @@ struct HttpResult {
   End end = End::not_reached;
   int status = 0;
   std::string body;
+  std::string asked;     ///< Address that was asked, without its query
   std::string location;  ///< Target of a redirect, which is never followed
   std::string problem;   ///< What went wrong; empty if `replied`
   RateHeaders headers;
@@ -68,7 +69,7 @@ class HttpMulti {
 };
 
 /// The address of `path` below the base address: "https://host/v1" and "/chat/completions". A query of the base moves to the end,
-/// after that of the path.
+/// after that of the path. A base address that ends with /chat/completions is read without it.
 std::string join_url(const std::string& base, const std::string& path);
 
 }  // namespace dmoerm::judge

@@ -133,13 +133,15 @@ struct JudgeClient::Impl {
   }
 
   /// Read a body with status 200.
-  RetryDecision read_body(Request& request, const EndpointErrors& errors, HttpResult& result) {
+  RetryDecision read_body(Request& request, EndpointErrors& errors, HttpResult& result) {
     const std::string body = errors.key().redact_data(std::move(result.body));
     ChatReply chat = parse_chat_reply(body);
     if (chat.kind == ChatReply::Kind::failed) {
       const ApiProblem report = parse_api_problem(body);
-      return errors.decide_on_report(report.status ? report.status : 500, report, result.headers);
+      return errors.decide_on_report(report.status ? report.status : 500, report, result.headers, result.asked);
     }
+    errors.accept_key();
+    if (chat.kind == ChatReply::Kind::none) return errors.decide_on_no_answer(chat.problem, chat.completion_tokens > 0);
     if (chat.kind == ChatReply::Kind::bad) return errors.decide_on_bad_body(chat.problem);
     take_answer(request.reply, errors.key(), std::move(chat));
     ++stats.answered;
@@ -149,11 +151,11 @@ struct JudgeClient::Impl {
     return decision;
   }
 
-  RetryDecision decide(Request& request, const EndpointErrors& errors, HttpResult& result) {
+  RetryDecision decide(Request& request, EndpointErrors& errors, HttpResult& result) {
     request.reply.tries += was_sent(result) ? 1 : 0;
     const bool replied = result.end == HttpResult::End::replied;
     RetryDecision decision = replied && result.status == 200 ? read_body(request, errors, result) : errors.decide(result);
-    if (decision.next == RetryDecision::Next::retry_bad || result.end == HttpResult::End::cut_off) mark_billed(request);
+    if (decision.charged) mark_billed(request);
     if (decision.next == RetryDecision::Next::retry_unreached && request.reply.tries == 0) request.first_sent = kNever;
     return decision;
   }
@@ -209,10 +211,8 @@ struct JudgeClient::Impl {
       finish(*request, JudgeReply::error, fmt::format("given up after {} tries: {}", request->reply.tries, problem), decision);
       return;
     }
-    const bool paid = decision.next == RetryDecision::Next::retry_bad || result.end == HttpResult::End::cut_off;
-    if (paid && may_repeat && !may_repeat(request->ticket)) {
-      finish(*request, JudgeReply::error, fmt::format("not repeated, because the budget does not allow it: {}", problem),
-             decision);
+    if (decision.charged && may_repeat && !may_repeat(request->ticket)) {
+      finish(*request, JudgeReply::error, fmt::format("not repeated, because the limits do not allow it: {}", problem), decision);
       return;
     }
     last_problem = problem;

@@ -3,8 +3,8 @@
 namespace dmoerm::judge {
 
 std::string_view to_string(JudgeReply::Status status) {
-  constexpr std::string_view kNames[] = {
-      "ok", "refused", "error", "cancelled", "unauthorised", "model_unknown", "quota_exhausted", "untrusted", "unreachable"};
+  constexpr std::string_view kNames[] = {"ok",       "refused",       "error",           "cancelled", "unauthorised",
+                                         "unusable", "model_unknown", "quota_exhausted", "untrusted", "unreachable"};
   return kNames[status];
 }
 

@@ -4,7 +4,8 @@
 #include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <utility>
+
+#include "judge/verdict_object.h"
 
 namespace dmoerm::judge {
 namespace {
@@ -17,16 +18,22 @@ struct Found {
   std::size_t at = std::string::npos;  ///< Offset of the value's first byte in the text that was searched
 };
 
-constexpr std::string_view kFence = "```";
 // Characters that may surround a value or a label without changing its meaning, including U+00A0, U+3000, and Chinese quotes and
 // brackets.
-const Words kAround = {" ", "\t",     "*",      "_", "`", "\"", "'",  "[",  "]", "(",
-                       ")", "\u00a0", "\u3000", "“", "”", "「", "」", "【", "】"};
+const Words kAround = {" ",      "\t", "*", "_",  "`",  "\"", "'",  "[", "]",        "(",       ")", "\u00a0",
+                       "\u3000", "“",  "”", "「", "」", "【", "】", "$", "\\boxed{", "\\text{", "}"};
 const Words kStops = {".", "!", "。", "！"};
 const Words kLabels = {"verdict", "判断", "结论", "裁决"};
-const Words kFirst = {"1", "１", "response 1", "response_1", "回答1", "回答 1", "回复1", "回复 1", "回答一", "回复一"};
-const Words kSecond = {"2", "２", "response 2", "response_2", "回答2", "回答 2", "回复2", "回复 2", "回答二", "回复二"};
+const Words kFirst = {
+    "1",      "１",        "response 1",     "response_1",         "response1", "response #1", "response 1 is better",
+    "first",  "the first", "first response", "the first response", "回答1",     "回答 1",      "回复1",
+    "回复 1", "回答一",    "回复一"};
+const Words kSecond = {
+    "2",      "２",         "response 2",      "response_2",          "response2", "response #2", "response 2 is better",
+    "second", "the second", "second response", "the second response", "回答2",     "回答 2",      "回复2",
+    "回复 2", "回答二",     "回复二"};
 const Words kTie = {"tie", "draw", "平局", "平手"};
+const Words kEqual = {"a tie", "a draw", "equal"};
 
 std::string lower(std::string_view text) {
   std::string result(text);
@@ -92,59 +99,22 @@ bool contains(const Words& words, std::string_view word) { return std::find(word
 preference::Verdict verdict_of(std::string_view word, bool allow_tie) {
   if (contains(kFirst, word)) return preference::Verdict::first;
   if (contains(kSecond, word)) return preference::Verdict::second;
-  return allow_tie && contains(kTie, word) ? preference::Verdict::tie : preference::Verdict::unparsable;
+  return allow_tie && (contains(kTie, word) || contains(kEqual, word)) ? preference::Verdict::tie
+                                                                       : preference::Verdict::unparsable;
 }
 
-/// Accepts {"verdict": VALUE} and stops the parse at anything else, including a second key.
-class VerdictSax : public nlohmann::json_sax<nlohmann::json> {
- public:
-  explicit VerdictSax(bool allow_tie) : allow_tie_(allow_tie) {}
-  [[nodiscard]] preference::Verdict verdict() const { return verdict_; }
-
-  bool start_object(std::size_t) override { return !std::exchange(opened_, true); }
-  bool key(string_t& name) override { return name == "verdict" && !std::exchange(named_, true); }
-  bool string(string_t& value) override { return take(value); }
-  bool number_integer(number_integer_t) override { return false; }  // negative ones
-  bool number_unsigned(number_unsigned_t value) override { return value <= 2 && take(std::to_string(value)); }
-  bool end_object() override { return named_; }
-  bool null() override { return false; }
-  bool boolean(bool) override { return false; }
-  bool number_float(number_float_t, const string_t&) override { return false; }
-  bool binary(binary_t&) override { return false; }
-  bool start_array(std::size_t) override { return false; }
-  bool end_array() override { return false; }
-  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception&) override { return false; }
-
- private:
-  bool take(const std::string& value) {
-    if (!named_) return false;
-    verdict_ = value == "1"                   ? preference::Verdict::first
-               : value == "2"                 ? preference::Verdict::second
-               : allow_tie_ && value == "tie" ? preference::Verdict::tie
-                                              : preference::Verdict::unparsable;
-    return verdict_ != preference::Verdict::unparsable;
-  }
-  bool allow_tie_, opened_ = false, named_ = false;
-  preference::Verdict verdict_ = preference::Verdict::unparsable;
-};
-
-/// The content of the code fence around all of `text`; `text` itself without one.
-std::string_view inside_fence(std::string_view text) {
-  if (!text.starts_with(kFence) || !text.ends_with(kFence) || text.size() < 2 * kFence.size()) return text;
-  text = text.substr(kFence.size(), text.size() - 2 * kFence.size());
-  while (!text.empty() && is_word(text.front())) text.remove_prefix(1);  // the language
-  return trim(text);
-}
-
-/// @param text  a part of `whole`
-Found find_json(std::string_view text, std::string_view whole, bool allow_tie) {
-  text = inside_fence(without_opened_thoughts(text));
-  VerdictSax sax(allow_tie);
-  if (!nlohmann::json::sax_parse(text.begin(), text.end(), &sax)) return {};
-  const std::size_t value =
-      text.find_first_not_of(" \t\r\n", text.find(':') + 1);  // the only key has no colon in it, so the first colon ends it
-  const std::size_t at = value + (text[value] == '"' ? 1 : 0);
-  return {sax.verdict(), static_cast<std::size_t>(text.data() - whole.data()) + at};
+/// The verdict of a value in lower case, which may have quotes, emphasis and a stop around it. @return `at` within the value
+Found read_value(std::string_view value, bool allow_tie) {
+  const std::size_t size = value.size();
+  skip(value, kAround);
+  const std::size_t at = size - value.size();
+  skip_back(value, kAround);
+  skip_back(value, kStops);
+  skip_back(value, kAround);
+  const preference::Verdict verdict = verdict_of(value, allow_tie);
+  const bool decided = verdict == preference::Verdict::first || verdict == preference::Verdict::second;
+  const std::size_t digit = decided && value.size() > 3 ? value.find_last_of("12") : std::string_view::npos;
+  return {verdict, digit == std::string_view::npos ? at : at + digit};
 }
 
 /// Bytes of a label with its colon at the start of `text`, which is in lower case; 0 if there is none.
@@ -170,14 +140,9 @@ Found read_line(std::string_view line, std::size_t label, bool allow_tie) {
   if (!before.empty() && before != "final" && before != "my" && before != "my final" && before != "最终" && before != "最终的" &&
       before != "我的")
     return {};
-  skip(value, kAround);
-  const std::size_t at = line.size() - static_cast<std::size_t>(line.data() + line.size() - value.data());
-  skip_back(value, kAround);
-  skip_back(value, kStops);
-  skip_back(value, kAround);
-  const preference::Verdict verdict = verdict_of(value, allow_tie);
-  const bool digit_last = verdict == preference::Verdict::first || verdict == preference::Verdict::second;
-  return {verdict, digit_last && value.size() > 3 ? at + value.find_last_of("12") : at};
+  Found found = read_value(value, allow_tie);
+  found.at += static_cast<std::size_t>(value.data() - line.data());
+  return found;
 }
 
 /// Whether a line does not count as the last one: it is empty, or a mark such as the end of a code fence.
@@ -213,9 +178,45 @@ Found find_line(std::string_view text, std::string_view whole, bool allow_tie) {
   return spoiled || !(opens || closes) ? Found{} : found;
 }
 
+/// Whether a text has a label with a colon anywhere, also one in quotes as in an object.
+bool has_label(const std::string& low) {
+  for (std::size_t i = 0; i < low.size(); ++i) {
+    if (label_length(std::string_view(low).substr(i)) > 0) return true;
+  }
+  return false;
+}
+
+/// @param text  a part of `whole`
+Found find_json(std::string_view text, std::string_view whole, bool allow_tie) {
+  const auto object = find_verdict_object(without_opened_thoughts(text));
+  if (!object || has_label(lower(object->before)) || has_label(lower(object->after))) return {};
+  static const Words kNumbers = {"1", "2", "1.0", "2.0"};
+  const std::string value = lower(object->value);
+  Found found = read_value(value, allow_tie);
+  if (!object->quoted && contains(kNumbers, value)) {
+    found = {value[0] == '1' ? preference::Verdict::first : preference::Verdict::second, 0};
+  } else if (!object->quoted && !contains(kTie, value)) {
+    return {};
+  }
+  found.at += static_cast<std::size_t>(object->value.data() - whole.data());
+  return found;
+}
+
+/// Whether a text has a quoted key "verdict", so that lines alone do not tell what it says.
+bool has_quoted_key(const std::string& low) {
+  return low.find("verdict\"") != std::string::npos || low.find("verdict'") != std::string::npos;
+}
+
+/// The verdict in the form that was asked for, or else in the other one: a server may ignore the form.
 /// @param text  the part of `whole` after the thoughts
 Found find_verdict(std::string_view text, std::string_view whole, AnswerForm form, bool allow_tie) {
-  return form == AnswerForm::json_schema ? find_json(text, whole, allow_tie) : find_line(text, whole, allow_tie);
+  if (form == AnswerForm::verdict_line) {
+    const Found line = find_line(text, whole, allow_tie);
+    return line.verdict != preference::Verdict::unparsable ? line : find_json(text, whole, allow_tie);
+  }
+  const Found object = find_json(text, whole, allow_tie);
+  if (object.verdict != preference::Verdict::unparsable || has_quoted_key(lower(text))) return object;
+  return find_line(text, whole, allow_tie);
 }
 
 /// Whether the reply begins by declining to answer. Such words later in a reply are about the responses.
@@ -317,9 +318,10 @@ preference::Verdict token_verdict(const std::string& token, bool allow_tie) {
 
 std::string_view to_string(AnswerForm form) { return form == AnswerForm::json_schema ? "json_schema" : "verdict_line"; }
 
-preference::Verdict parse_verdict(std::string_view reply, AnswerForm form, bool allow_tie) {
+preference::Verdict parse_verdict(std::string_view reply, AnswerForm form, bool allow_tie, bool cut) {
   const std::string_view text = without_thoughts(reply);
-  const preference::Verdict verdict = find_verdict(text, reply, form, allow_tie).verdict;
+  const Found found = cut ? find_json(text, reply, allow_tie) : find_verdict(text, reply, form, allow_tie);
+  const preference::Verdict verdict = found.verdict;
   return verdict == preference::Verdict::unparsable && declines(text) ? preference::Verdict::refused : verdict;
 }
 

@@ -21,18 +21,24 @@ std::string_view to_string(AnswerForm form);
 
 /// Read a reply. The thoughts of a reasoning model before its answer (<think>...</think>) are ignored.
 ///
-/// json_schema: the whole reply, what follows the one "</think>" in it, or the whole content of one code fence around it, is an
-/// object with the one key "verdict", whose value is "1", "2" or "tie" (the numbers 1 and 2 as well).
+/// Plain spellings are read alike in both forms, and a reply in the other form is read too, because a server may ignore the form
+/// that was asked for: 1, Response 1, response_1, First, tie, in any case, with emphasis, quotes and a final stop around them.
 ///
-/// verdict_line: a verdict line holds nothing but the word "verdict" (判断, 结论, 裁决; "final" or 最终 may stand before it), a
+/// An object has one key "verdict" in any case, and a string or one of the numbers 1 and 2 as its value; other keys may stand
+/// beside it. The object, or a code fence around it, is the whole reply, its beginning up to the end of a line, or its end from
+/// the beginning of a line. No other text of the reply has a word "verdict" with a colon.
+///
+/// A verdict line holds nothing but the word "verdict" (判断, 结论, 裁决; "final" or 最终 may stand before it), a
 /// colon, and 1, 2, tie, or a phrase like "Response 1"; markdown emphasis, brackets and a final stop do not matter. A verdict
 /// line must be the first or the last line of the reply, the last line with such a word and a colon must be one, and all of them
 /// must agree. A response that the judge quotes can therefore make its reply unparsable, but can neither reverse its verdict nor
 /// supply a missing one.
 ///
 /// @param allow_tie  whether a tie is among the answers; if not, it is unparsable
+/// @param cut        whether the reply was cut off at max_tokens; then only an object counts, because the last line may be a
+/// quotation
 /// @return first, second or tie; else refused if the reply begins by declining, else unparsable. Never error.
-preference::Verdict parse_verdict(std::string_view reply, AnswerForm form, bool allow_tie = true);
+preference::Verdict parse_verdict(std::string_view reply, AnswerForm form, bool allow_tie = true, bool cut = false);
 
 /// Probability of "first" against "second" at the token where the reply gives its verdict; a tie counts half.
 /// @param logprobs  choices[0].logprobs of a chat completion: {"content": [{"token", "logprob", "bytes"?, "top_logprobs":

@@ -72,7 +72,8 @@ std::string note_of(const PointVerdicts& point) {
 
 }  // namespace
 
-std::string report_page(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency) {
+std::string report_page(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency,
+                        const std::vector<std::string>& replies_without) {
   std::vector<Row> outcomes = {{"point", "judge", "answers in both orders", "believed", "tie", "position bias",
                                 "first shown twice", "second shown twice", "unparsable", "refused", "error", "failed"}};
   std::vector<Row> agreement = {
@@ -92,17 +93,20 @@ std::string report_page(const std::vector<PointVerdicts>& points, const judge::U
                      std::to_string(point.cut), std::to_string(point.not_asked), std::to_string(point.skipped)});
     missing += note_of(point);
   }
+  std::string replies;
+  for (const std::string& note : replies_without) replies += "- " + note + "\n";
+  if (!replies.empty()) replies = "\n## Replies without a verdict in the last run\n\n" + replies;
   return fmt::format(
       "# Labels of the judges\n\nEach pair is asked in both orders. *Believed*: the judge preferred the same response both "
       "times; "
       "experts train on these. *Position bias*: the verdict changed with the order (share of the answers with a verdict in both "
       "orders), split into answers that preferred the first place twice and the second place twice. Each sample of a pair counts "
       "for a judge, each pair for the vote.\n\n{}{}\n"
-      "## Agreement of the believed verdicts with the data's own labels\n\n{}\n## What was asked\n\n{}\n"
+      "## Agreement of the believed verdicts with the data's own labels\n\n{}\n## What was asked\n\n{}{}\n"
       "Paid so far: {} for {} requests, {} prompt tokens and {} completion tokens (everything that the label store has ever paid "
       "for).\n",
-      missing, markdown_table(outcomes), markdown_table(agreement), markdown_table(notes), money(spent.cost_micros, currency),
-      spent.requests, spent.prompt_tokens, spent.completion_tokens);
+      missing, markdown_table(outcomes), markdown_table(agreement), markdown_table(notes), replies,
+      money(spent.cost_micros, currency), spent.requests, spent.prompt_tokens, spent.completion_tokens);
 }
 
 json report_json(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency) {

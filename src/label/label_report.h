@@ -4,14 +4,16 @@
 #include <string>
 #include <vector>
 
-#include "label/labeller.h"
+#include "label/budget.h"
+#include "label/estimate.h"
 #include "label/point_verdicts.h"
 
 namespace dmoerm::label {
 
 /// Markdown page with a table of outcomes and bias, one of agreement, one of what was asked, the cost, and a note for each point
-/// without verdicts.
-std::string report_page(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency);
+/// without verdicts. @param notes  LabelProgress::notes of the run that just ended
+std::string report_page(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency,
+                        const std::vector<std::string>& notes = {});
 /// The same numbers as JSON.
 nlohmann::json report_json(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency);
 

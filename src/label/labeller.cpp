@@ -8,12 +8,14 @@
 #include <deque>
 #include <exception>
 #include <map>
+#include <set>
 #include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "label/judge_watch.h"
 #include "label/reply_label.h"
 #include "label/vote.h"
 
@@ -24,7 +26,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kPollWait{20};
 constexpr std::size_t kPendingMax = 2048;  // most questions without a reply, of all online judges
 constexpr int kSlotsPerTurn = 256;         // slots processed before replies are collected again
-constexpr int kHopeless = 32;              // errors as a judge's first replies after which the run ends
+constexpr int kRecalled = 512;             // questions of a point whose stored answers are looked up before asking
 constexpr int kUnansweredMax = 3;          // batches without an answer to a question after which the run ends
 constexpr double kRefusedS = 600;          // time of nothing but "too many requests" after which the run ends
 
@@ -65,13 +67,8 @@ struct Labeller::Impl {
 
   // --- asking ---
 
-  /// Whether the store has an answer for a slot. @param built  its question in the answer form in use
-  bool answered_before(std::size_t point, const Slot& slot, const judge::BuiltQuestion& built) {
-    const auto holds = [&](const label_store::CachedVerdict* found) {
-      return found != nullptr && !(config.retry_errors && found->verdict == preference::Verdict::error);
-    };
-    if (holds(store.find(built.question.key))) return true;
-    return judges[slot.judge].answer_forms.size() > 1 && stored_before > 0 && holds(points[point].look_up(slot, store).answer);
+  const label_store::CachedVerdict* answered_before(std::size_t point, const Slot& slot, const judge::BuiltQuestion& built) {
+    return points[point].stored_answer(slot, built, store, config.retry_errors, stored_before > 0);
   }
 
   /// The next question to ask; nothing if there is none, or none was found in this turn.
@@ -94,7 +91,9 @@ struct Labeller::Impl {
       asked.answer_form = judges[asked.slot.judge].answer_form;
       auto built = points[asked.point].build(asked.slot, asked.answer_form);
       const bool too_long = !built;
-      if (too_long || answered_before(asked.point, asked.slot, *built)) {
+      const auto* answer = too_long ? nullptr : answered_before(asked.point, asked.slot, *built);
+      if (answer != nullptr) watches[asked.slot.judge].met(answer->verdict);
+      if (too_long || answer != nullptr) {
         judge::JudgeBackend* backend = judges[asked.slot.judge].backend.get();
         if (!too_long && backend->under_way(built->question.key)) backend->discard(built->question.key);
         ++(too_long ? point.skipped : point.known);
@@ -124,6 +123,7 @@ struct Labeller::Impl {
     const auto tokens = static_cast<std::int32_t>(
         std::min<std::int64_t>(asked.max_cost.prompt_tokens + asked.max_cost.completion_tokens, 1 << 30));
     in_progress.emplace(ticket, std::move(asked));
+    watches[in_progress.at(ticket).slot.judge].sent();
     judge.backend->submit(ticket, key, std::move(body), tokens);
   }
 
@@ -148,6 +148,9 @@ struct Labeller::Impl {
       }
       if (judge.backend->under_way(held->built.question.key)) {
         // it is paid for, and reserve_earlier_batches() has reserved its cost
+      } else if (!watches[held->slot.judge].may_send()) {
+        judge.backend->flush();  // a batch of the first questions shows what the judge's replies are good for
+        return false;
       } else if (!budget->reserve(held->max_cost)) {
         if (!budget->affordable(held->max_cost))
           end(LabellingEnd::Why::limit, "budget reached: " + budget->shortage(held->max_cost));
@@ -226,8 +229,11 @@ struct Labeller::Impl {
     judge::Judge& judge = judges[asked.slot.judge];
     const bool fatal = judge::ends_all(reply.status);
     if (fatal) end(why_of(reply.status), reply.detail);
+    JudgeWatch& replies = watches[asked.slot.judge];
+    const int requests = 1 + asked.repeated;
     if ((fatal || reply.status == judge::JudgeReply::cancelled) && reply.billed_tries == 0) {
       settle(asked, {});
+      replies.returned(requests);
       if (ended()) {
         by_key.erase(asked.built.question.key);
       } else if (++unanswered[asked.built.question.key] < kUnansweredMax) {
@@ -242,33 +248,25 @@ struct Labeller::Impl {
       spdlog::warn("[label] judge={} does not support a JSON schema ({}); it is asked for a verdict line instead",
                    judge.config.model, reply.detail);
       settle(asked, {});
+      replies.returned(requests);
       judge.answer_form = 1;
       judge.answer_form_known = true;
       put_back(asked);
       return;
     }
     const bool answer = reply.status == judge::JudgeReply::ok || reply.status == judge::JudgeReply::refused;
-    if (answer) judge.answer_form_known = true;
-    count_errors(asked.slot.judge, answer, reply.detail);
+    if (answer) {
+      judge.answer_form_known = true;
+      answered_at = std::chrono::steady_clock::now();
+      throttled_then = progress.throttled;
+    }
     const judge::Usage used = cost_of(judge, asked.built, reply);
     settle(asked, used);
     batch.push_back(label_of(judge, asked.built.question, asked.answer_form, reply, used));
+    replies.take(reply, batch.back(), requests, answer ? 1 + reply.billed_tries : std::max(1, reply.billed_tries));
     answered.push_back(std::move(asked));
-  }
-
-  /// End the run if a judge has answered with nothing but errors from the start.
-  void count_errors(std::size_t judge, bool answer, const std::string& detail) {
-    if (answer) {
-      answered_at = std::chrono::steady_clock::now();
-      throttled_then = progress.throttled;
-      errors[judge] = -1;
-      return;
-    }
-    ++failed;
-    if (errors[judge] >= 0 && ++errors[judge] >= kHopeless) {
-      end(LabellingEnd::Why::refused,
-          fmt::format("the first {} replies of {} are errors, the last: {}", kHopeless, judges[judge].config.model, detail));
-    }
+    if (replies.hopeless()) end(LabellingEnd::Why::refused, replies.why());
+    if (const std::string notice = replies.notice(false); !notice.empty()) spdlog::warn("[label] {}", notice);
   }
 
   /// End the run if all replies for a long time are "too many requests": the daily quota is probably used up.
@@ -315,6 +313,7 @@ struct Labeller::Impl {
     if (s.swapped) std::swap(ballot.first_order, ballot.second_order);
     one_order.erase(other);
     const preference::SwapOutcome outcome = outcome_of(ballot);
+    watches[s.judge].pair(outcome <= preference::SwapOutcome::inconsistent);
     PointProgress& point = progress.points[asked.point];
     if (outcome <= preference::SwapOutcome::inconsistent) ++point.both;
     if (outcome < preference::SwapOutcome::inconsistent) ++point.consistent;
@@ -322,6 +321,11 @@ struct Labeller::Impl {
 
   void finish(std::size_t point) {
     if (!progress.points[point].done() || !watch->point_done || result.why == LabellingEnd::Why::refused) return;
+    if (std::ranges::any_of(watches, &JudgeWatch::was_in_vain)) {  // a point without verdicts is not done
+      doubtful.insert(point);
+      return;
+    }
+    doubtful.erase(point);
     try {
       watch->point_done(point);
     } catch (const std::exception&) {  // its verdicts cannot be written: answers in flight are still collected
@@ -335,6 +339,33 @@ struct Labeller::Impl {
     return std::ranges::any_of(judges, [&](const judge::Judge& judge) {
       return judge.backend->pending() > 0 && (judge.backend->answers_soon() || result.why == LabellingEnd::Why::limit);
     });
+  }
+
+  /// Look up what is stored for the first questions, so that a judge whose replies were of no use is not paid as long again.
+  void recall() {
+    for (std::size_t i = 0; stored_before > 0 && i < points.size(); ++i) {
+      PointQuestions questions = points[i];
+      for (int n = 0; n < kRecalled; ++n) {
+        const auto slot = questions.next();
+        if (!slot) break;
+        const LookedUp found = questions.look_up(*slot, store);
+        if (found.answer != nullptr) watches[slot->judge].recall(found.answer->verdict);
+      }
+    }
+  }
+
+  /// At the end, say what became of the replies, and end as refused if they were of no use.
+  void conclude() {
+    for (JudgeWatch& replies : watches) {
+      if (const std::string notice = replies.notice(true); !notice.empty()) spdlog::warn("[label] {}", notice);
+      if (const std::string summary = replies.summary(); !summary.empty()) {
+        spdlog::warn("[label] {}", summary);
+        progress.notes.push_back(summary);
+      }
+      const bool enough = result.why == LabellingEnd::Why::complete || result.why == LabellingEnd::Why::limit;
+      if (enough && !failure && replies.was_in_vain()) result = {LabellingEnd::Why::refused, replies.why()};
+    }
+    for (const std::size_t point : std::set<std::size_t>(doubtful)) finish(point);
   }
 
   /// Reserve the cost of questions in batches of earlier runs, before anything new is sent.
@@ -374,11 +405,13 @@ struct Labeller::Impl {
   LabellingEnd run(Budget& limits, const Watch& watcher) {
     budget = &limits;
     watch = &watcher;
-    errors.assign(judges.size(), 0);
     for (judge::Judge& judge : judges) {
+      watches.emplace_back(judge.config, config.useless_max);
       judge.backend->ask_before_repeating([this](std::uint64_t ticket) {
         Asked& asked = in_progress.at(ticket);
-        const bool may = budget->reserve(asked.max_cost);
+        JudgeWatch& replies = watches[asked.slot.judge];
+        const bool may = replies.may_send() && budget->reserve(asked.max_cost);
+        if (may) replies.sent();
         if (may) ++asked.repeated;
         return may;
       });
@@ -392,6 +425,7 @@ struct Labeller::Impl {
       }
       bool more = false;
       try {
+        if (!std::exchange(recalled, true)) recall();
         more = fill();
       } catch (const Error&) {  // a text that cannot be asked about: answers in flight are still collected
         if (!failure) failure = std::current_exception();
@@ -409,9 +443,7 @@ struct Labeller::Impl {
     }
     acknowledge();
     show();
-    if (failed > 0)
-      spdlog::warn("[label] {} questions ended in errors, which are stored{}", failed,
-                   config.retry_errors ? "; the next run asks them again" : "");
+    conclude();
     if (failure) {
       if (!batch.empty()) spdlog::error("[label] {} paid answers could not be stored", batch.size());
       std::rethrow_exception(failure);
@@ -448,8 +480,9 @@ struct Labeller::Impl {
   const Watch* watch = nullptr;
   LabellingEnd result;
   std::exception_ptr failure;
-  std::vector<int> errors;  ///< Errors by judge before its first answer; -1 once it has answered
-  std::int64_t failed = 0;  ///< Questions that ended in errors
+  std::vector<JudgeWatch> watches;  ///< By judge
+  std::set<std::size_t> doubtful;   ///< Answered points, while most replies of a judge are of no use
+  bool recalled = false;
   std::chrono::steady_clock::time_point answered_at = std::chrono::steady_clock::now();  ///< Time of the last answer
   std::int64_t throttled_then = 0;
   std::unordered_map<Digest, int, KeyHash> unanswered;  ///< Batches that came back without an answer, by question
@@ -460,33 +493,6 @@ Labeller::Labeller(std::vector<Target> targets, std::vector<std::vector<GroupPai
                    std::vector<judge::Judge>& judges, label_store::LabelStore& store, const config::LabelsConfig& config)
     : impl_(std::make_unique<Impl>(std::move(targets), std::move(pairs), groups, judges, store, config)) {}
 Labeller::~Labeller() = default;
-
-std::vector<PointEstimate> Labeller::estimate() {
-  std::vector<PointEstimate> estimates;
-  for (std::size_t i = 0; i < impl_->points.size(); ++i) {
-    PointQuestions& questions = impl_->points[i];
-    PointEstimate estimate;
-    estimate.target = questions.target();
-    while (const auto slot = questions.next()) {
-      ++estimate.total;
-      const judge::Judge& judge = impl_->judges[slot->judge];
-      const auto built = questions.build(*slot, judge.answer_form);
-      if (!built) {
-        ++estimate.skipped;
-      } else if (impl_->answered_before(i, *slot, *built)) {
-        ++estimate.known;
-      } else {
-        const judge::Usage max_cost = judge.max_cost(*built);
-        estimate.prompt_tokens += max_cost.prompt_tokens;
-        estimate.completion_tokens_max += max_cost.completion_tokens;
-        estimate.cost_max_micros += max_cost.cost_micros;
-        if (built->cut()) ++estimate.cut;
-      }
-    }
-    estimates.push_back(std::move(estimate));
-  }
-  return estimates;
-}
 
 LabellingEnd Labeller::run(Budget& budget, const Watch& watch) { return impl_->run(budget, watch); }
 const LabelProgress& Labeller::progress() const { return impl_->progress; }

@@ -37,15 +37,8 @@ struct LabelProgress {
   judge::Usage run;  ///< Cost of this run
   std::int64_t in_flight = 0;
   std::int64_t throttled = 0;  ///< Tries answered with "too many requests"
-};
-
-/// Result of a dry run for one point.
-struct PointEstimate {
-  Target target;
-  std::int64_t total = 0, known = 0, skipped = 0, cut = 0;
-  std::int64_t prompt_tokens = 0;          ///< Tokens of the new questions
-  std::int64_t completion_tokens_max = 0;  ///< Most tokens of their answers
-  std::int64_t cost_max_micros = 0;        ///< Most that they can cost
+  std::vector<std::string> notes =
+      {};  ///< At the end, for each judge with replies that have no verdict: how many, why, an example
 };
 
 class Labeller {
@@ -54,9 +47,6 @@ class Labeller {
   Labeller(std::vector<Target> targets, std::vector<std::vector<GroupPairs>> pairs, GroupFile& groups,
            std::vector<judge::Judge>& judges, label_store::LabelStore& store, const config::LabelsConfig& config);
   ~Labeller();
-
-  /// The questions that a run would ask, and the most that they can cost. Sends nothing.
-  std::vector<PointEstimate> estimate();
 
   struct Watch {
     std::function<bool()> stop;                          ///< Returns true to end the run; answers in flight are still collected

@@ -44,6 +44,18 @@ LookedUp PointQuestions::look_up(const Slot& slot, const label_store::LabelStore
   return result;
 }
 
+const label_store::CachedVerdict* PointQuestions::stored_answer(const Slot& slot, const judge::BuiltQuestion& built,
+                                                                const label_store::LabelStore& store, bool retry,
+                                                                bool other_forms) {
+  const auto holds = [&](const label_store::CachedVerdict* found) {
+    return found != nullptr && !(retry && found->verdict == preference::Verdict::error);
+  };
+  if (const auto* found = store.find(built.question.key); holds(found)) return found;
+  if (!other_forms || judges_.at(slot.judge).answer_forms.size() == 1) return nullptr;
+  const auto* found = look_up(slot, store).answer;
+  return holds(found) ? found : nullptr;
+}
+
 const preference::Group& PointQuestions::group(std::size_t number) {
   if (loaded_number_ != number) {
     loaded_ = groups_.read(number);

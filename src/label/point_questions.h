@@ -53,6 +53,12 @@ class PointQuestions {
   std::optional<judge::BuiltQuestion> build(const Slot& slot, std::size_t answer_form);
   /// Look a slot's answer up in the store, in all answer forms.
   LookedUp look_up(const Slot& slot, const label_store::LabelStore& store);
+  /// The stored answer to a slot's question that makes asking needless; nullptr if it is to be asked.
+  /// @param built       the question in the answer form in use
+  /// @param retry       whether errors are asked again
+  /// @param other_forms whether an answer in another form counts
+  const label_store::CachedVerdict* stored_answer(const Slot& slot, const judge::BuiltQuestion& built,
+                                                  const label_store::LabelStore& store, bool retry, bool other_forms);
   /// Group number `number`; the last one read is kept.
   const preference::Group& group(std::size_t number);
   [[nodiscard]] const Target& target() const { return target_; }

@@ -1,5 +1,7 @@
 #include "label/reply_label.h"
 
+#include <fmt/format.h>
+
 #include <chrono>
 
 #include "judge/verdict_parser.h"
@@ -33,11 +35,12 @@ label_store::Label label_of(const judge::Judge& judge, const judge::Question& qu
   label_store::Label label;
   static_cast<judge::QuestionId&>(label) = question;
   if (reply.status == judge::JudgeReply::ok) {
-    label.verdict = judge::parse_verdict(reply.text, builder.answer_form(), builder.judge_template().ties());
-    // The last line of a reply that was cut off at max_tokens may be a quotation.
-    const bool cut_off = reply.finish_reason == "length" && builder.answer_form() == judge::AnswerForm::verdict_line;
-    if (cut_off) label.verdict = preference::Verdict::unparsable;
+    const bool cut = reply.finish_reason == "length";
+    label.verdict = judge::parse_verdict(reply.text, builder.answer_form(), builder.judge_template().ties(), cut);
     label.reply = reply.text;
+    const bool told = label.verdict == preference::Verdict::unparsable || label.verdict == preference::Verdict::refused;
+    if (told && !reply.finish_reason.empty() && reply.finish_reason != "stop")
+      label.reply += fmt::format("{}[finish_reason: {}]", label.reply.empty() ? "" : "\n", reply.finish_reason);
     if (judge.config.probabilities) {
       const auto first = judge::first_probability(reply.logprobs, builder.answer_form(), builder.judge_template().ties());
       if (first) label.first_probability = static_cast<float>(*first);

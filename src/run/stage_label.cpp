@@ -119,9 +119,9 @@ bool LabelStage::any_open() const {
 
 std::string LabelStage::estimate() {
   StoreToLookAt look(store_path_);
-  Asked asked = select(only_);
-  label::Labeller labeller(std::move(asked.targets), std::move(asked.pairs), *groups_, judges_, *look.store, config_.labels);
-  return label::estimate_table(labeller.estimate(), config_.labels.currency, counted_with(config_.labels));
+  const Asked asked = select(only_);
+  return label::estimate_table(label::estimate(asked.targets, asked.pairs, *groups_, judges_, *look.store, config_.labels),
+                               config_.labels.currency, counted_with(config_.labels));
 }
 
 void LabelStage::write_point(std::size_t target) {
@@ -154,7 +154,7 @@ void LabelStage::write_report(bool quickly) {
     points.push_back(summaries_[i]);
   }
   const fs::path folder = directory_.task("label");
-  write_file_atomically(folder / "report.md", label::report_page(points, store_->spent(), config_.labels.currency));
+  write_file_atomically(folder / "report.md", label::report_page(points, store_->spent(), config_.labels.currency, notes_));
   write_json_atomically(folder / "report.json", label::report_json(points, store_->spent(), config_.labels.currency));
 }
 
@@ -199,6 +199,7 @@ label::LabellingEnd LabelStage::run(const Run& how) {
     };
     end = labeller.run(budget, watch);
     line.update(labeller.progress(), true);
+    notes_ = labeller.progress().notes;
   }
   store_->seal();
   write_report(end.why == label::LabellingEnd::Why::stopped);

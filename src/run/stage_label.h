@@ -79,6 +79,7 @@ class LabelStage {
   std::vector<std::vector<label::GroupPairs>> pairs_;
   TaskIdentity selection_;
   std::map<std::string, TaskIdentity> identities_;
+  std::vector<std::string> notes_;                         ///< LabelProgress::notes of the last run
   std::map<std::size_t, label::PointVerdicts> summaries_;  ///< Verdicts by target, for the report, without their groups
 };
 

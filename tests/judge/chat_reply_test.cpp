@@ -44,17 +44,27 @@ TEST(ChatReply, JoinsContentParts) {
 
 TEST(ChatReply, NeedsExactlyOneChoiceWithAMessage) {
   for (const char* body :
-       {"", " ", "null", "[]", "7", "\"1\"", "{}", R"({"choices":null})", R"({"choices":{}})", R"({"choices":[]})",
-        R"({"choices":[1]})", R"({"choices":[{}]})", R"({"choices":[{"message":"1"}]})",
-        R"({"choices":[{"message":{"content":1}}]})", R"({"choices":[{"message":{"content":"1"}},{"message":{"content":"1"}}]})",
+       {"", " ", "null", "[]", "7", "\"1\"", "{}", R"({"choices":null})", R"({"choices":{}})", R"({"choices":[1]})",
+        R"({"choices":[{}]})", R"({"choices":[{"message":"1"}]})", R"({"choices":[{"message":{"content":1}}]})",
+        R"({"choices":[{"message":{"content":"1"}},{"message":{"content":"1"}}]})",
         "{\"choices\":[{\"message\":{\"content\":\"\xff\xfe\"}}]}",
         "{\"choices\":[{\"message\":{\"content\":\"\xed\xa0\x80\"}}]}"}) {
     const ChatReply reply = parse_chat_reply(body);
     EXPECT_EQ(reply.kind, Kind::bad) << body;
     EXPECT_FALSE(reply.problem.empty()) << body;
   }
+  EXPECT_EQ(parse_chat_reply(R"({"choices":[]})").kind, Kind::none) << "it may answer when it is asked again";
+  EXPECT_EQ(parse_chat_reply(R"({"choices":[],"usage":{"completion_tokens":7}})").completion_tokens, 7);
   EXPECT_EQ(parse_chat_reply(R"({"error":{"message":"no"},"choices":[{"message":{"content":"1"}}]})").kind, Kind::failed);
   EXPECT_EQ(parse_chat_reply(R"({"error":null,"choices":[{"message":{"content":"1"}}]})").kind, Kind::ok);
+}
+
+TEST(ChatReply, NamesWhatCameInsteadOfJson) {
+  const auto problem = [](const char* body) { return parse_chat_reply(body).problem; };
+  EXPECT_NE(problem("data: {\"choices\":[]}\n\ndata: [DONE]\n\n").find("stream of server-sent events"), std::string::npos);
+  EXPECT_NE(problem(": ping\n\ndata: {}\n\n").find("stream of server-sent events"), std::string::npos);
+  EXPECT_NE(problem("<!DOCTYPE html><html>").find("web page"), std::string::npos);
+  EXPECT_NE(problem("upstream says no").find("upstream says no"), std::string::npos);
 }
 
 TEST(ChatReply, RefusesEveryPrefix) {

@@ -51,6 +51,45 @@ TEST(EndpointErrors, ReportsTheHttpStatusOfEachReply) {
   EXPECT_EQ(errors().decide(HttpResult{}).http_status, 0) << "not reached";
 }
 
+TEST(EndpointErrors, TakesModeratedTextsForAnOutcomeOfOneQuestion) {
+  for (const char* body : {
+           R"({"error": {"message": "Your chosen model requires moderation and your input was flagged", "code": 403}})",
+           R"({"error": {"message": "no", "code": "content_filter"}})",
+           R"({"error": {"message": "filtered due to Azure OpenAI's content management policy", "type": null}})",
+           R"({"error": {"message": "Input data may contain inappropriate content.", "code": "data_inspection_failed"}})",
+       }) {
+    for (const int status : {400, 403, 422, 451}) EXPECT_EQ(decide(status, body).status, JudgeReply::refused) << body;
+    EXPECT_EQ(decide(401, body).status, JudgeReply::unauthorised);
+  }
+  EXPECT_EQ(decide(403, R"({"error": {"message": "Country, region, or territory not supported"}})").status,
+            JudgeReply::unauthorised);
+  EndpointErrors worked = errors();
+  worked.accept_key();
+  EXPECT_EQ(worked.decide_on_report(403, {}, {}).status, JudgeReply::error) << "the key is good, the question is not";
+  EXPECT_EQ(worked.decide_on_report(401, {}, {}).status, JudgeReply::unauthorised);
+}
+
+TEST(EndpointErrors, NamesTheSettingThatTheServerObjectsTo) {
+  const auto problem = [](const char* body) { return decide(400, body).problem; };
+  EXPECT_NE(problem(R"({"error": {"message": "'temperature' does not support 0"}})").find("temperature: 1"), std::string::npos);
+  EXPECT_NE(problem(R"({"error": {"message": "Use 'max_completion_tokens' instead"}})").find("\"max_tokens\": null"),
+            std::string::npos);
+  EXPECT_NE(problem(R"({"error": {"message": "logprobs are not allowed"}})").find("probabilities: false"), std::string::npos);
+  EXPECT_NE(problem(R"({"error": {"message": "json_schema is not supported"}})").find("answer: verdict_line"), std::string::npos);
+  EXPECT_EQ(decide(400, R"({"error": {"message": "x", "code": "unsupported_value"}})").status, JudgeReply::unusable);
+  EXPECT_EQ(decide(400, R"({"error": {"message": "max_tokens: maximum context length is 8"}})").status, JudgeReply::error);
+}
+
+TEST(EndpointErrors, ShowsTheAddressThatWasAsked) {
+  HttpResult result;
+  result.end = HttpResult::End::replied;
+  result.status = 404;
+  result.asked = "http://127.0.0.1:8000/wrong/chat/completions";
+  const std::string problem = errors("http://127.0.0.1:8000/wrong").decide(result).problem;
+  EXPECT_EQ(problem.find("http://127.0.0.1:8000/wrong/chat/completions answered 404"), 0U) << problem;
+  EXPECT_NE(problem.find("https://host/v1"), std::string::npos) << problem;
+}
+
 TEST(EndpointErrors, RepeatsOnlyWhereARepetitionCanHelp) {
   for (const int status : {408, 409, 425, 500, 502}) EXPECT_EQ(decide(status, "{}").next, Next::retry) << status;
   for (const int status : {429, 503}) EXPECT_EQ(decide(status, "{}").next, Next::retry_throttled) << status;

@@ -207,15 +207,16 @@ TEST_F(JudgeClientTest, EndsEachFaultWithItsStatusAndNumberOfTries) {
       {"half_json=1", JudgeReply::error, 2, true, "not JSON"},
       {"wrong_json=1", JudgeReply::error, 2, true, "not a JSON object"},
       {"empty=1", JudgeReply::error, 2, true, "empty body"},
-      {"no_choices=1", JudgeReply::error, 2, true, "0 choices"},
+      {"no_choices=1", JudgeReply::error, 3, true, "an empty list of choices"},
       {"two_choices=1", JudgeReply::error, 2, true, "2 choices"},
       {"huge=1", JudgeReply::error, 2, true, "larger than 8388608 bytes"},
       {"gzip_bomb=1", JudgeReply::error, 2, true, "larger than 8388608 bytes"},
       {"deep=1", JudgeReply::error, 2, true, "nested too deep"},
+      {"sse=1", JudgeReply::error, 2, true, "stream of server-sent events"},
       {"not_utf8=1", JudgeReply::error, 2, true, "not JSON"},
       // Faults that no repetition can mend.
       {"400=1", JudgeReply::error, 1, false, "maximum context length"},
-      {"redirect=1", JudgeReply::error, 1, false, "a redirect to \"http://127.0.0.2:9/v1/chat/completions\""},
+      {"redirect=1", JudgeReply::unusable, 1, false, "a redirect to \"http://127.0.0.2:9/v1/chat/completions\""},
       {"refusal=1", JudgeReply::refused, 1, false, ""},
       {"filter=1", JudgeReply::refused, 1, false, ""},
       {"prose=1", JudgeReply::ok, 1, false, ""},
@@ -223,7 +224,8 @@ TEST_F(JudgeClientTest, EndsEachFaultWithItsStatusAndNumberOfTries) {
       // Faults that end everything.
       {"401=1", JudgeReply::unauthorised, 1, false, "answered 401"},
       {"403=1", JudgeReply::unauthorised, 1, false, "answered 403"},
-      {"404=1", JudgeReply::model_unknown, 1, false, "check the judge's model name"},
+      {"404=1", JudgeReply::model_unknown, 1, false, "/v1/chat/completions answered 404"},
+      {"unsupported=1", JudgeReply::unusable, 1, false, "\"max_completion_tokens\": 2000"},
       {"quota=1", JudgeReply::quota_exhausted, 1, false, "exceeded your current quota"},
       {"429_long=1", JudgeReply::quota_exhausted, 1, false, "pause of 86400 s"},
   };

@@ -90,8 +90,7 @@ TEST(VerdictLine, IsNeverGuessedFromDigitsOrProse) {
               {"The verdict: 1", preference::Verdict::unparsable},
               {"Subverdict: 1", preference::Verdict::unparsable},
               {"verdict: 1 verdict: 1", preference::Verdict::unparsable},
-              {"Score: 1", preference::Verdict::unparsable},
-              {"{\"verdict\": \"1\"}", preference::Verdict::unparsable}},
+              {"Score: 1", preference::Verdict::unparsable}},
              kLine);
 }
 
@@ -136,31 +135,68 @@ TEST(VerdictJson, IsOneObjectWithOneKey) {
               {"{}", preference::Verdict::unparsable},
               {R"({"verdict":"12"})", preference::Verdict::unparsable},
               {R"({"verdict":12})", preference::Verdict::unparsable},
-              {R"({"verdict":1.0})", preference::Verdict::unparsable},
+              {R"({"verdict":1.5})", preference::Verdict::unparsable},
               {R"({"verdict":-1})", preference::Verdict::unparsable},
               {R"({"verdict":0})", preference::Verdict::unparsable},
               {R"({"verdict":"2个"})", preference::Verdict::unparsable},
-              {R"({"verdict":" 1"})", preference::Verdict::unparsable},
-              {R"({"verdict":"Tie"})", preference::Verdict::unparsable},
+              {R"({"verdict":"1 or 2"})", preference::Verdict::unparsable},
+              {R"({"verdict":""})", preference::Verdict::unparsable},
+              {R"({"verdict":"Response"})", preference::Verdict::unparsable},
+              {R"({"verdict":"not 1"})", preference::Verdict::unparsable},
               {R"({"verdict":null})", preference::Verdict::unparsable},
               {R"({"verdict":true})", preference::Verdict::unparsable},
               {R"({"verdict":["1"]})", preference::Verdict::unparsable},
               {R"({"verdict":{"verdict":"1"}})", preference::Verdict::unparsable},
               {R"([{"verdict":"1"}])", preference::Verdict::unparsable},
-              {R"({"Verdict":"1"})", preference::Verdict::unparsable},
-              {R"({"verdict":"1","reason":"x"})", preference::Verdict::unparsable},
-              {R"({"reason":"x","verdict":"1"})", preference::Verdict::unparsable},
               {R"({"verdict":"1","verdict":"2"})", preference::Verdict::unparsable},
+              {R"({"verdict":"1","Verdict":"1"})", preference::Verdict::unparsable},
+              {R"({"verdict":"1","quoted":{"verdict":"2"}})", preference::Verdict::unparsable},
+              {R"({"verdicts":"1"})", preference::Verdict::unparsable},
               {R"({"verdict":"1"}{"verdict":"2"})", preference::Verdict::unparsable},
+              {"{\"verdict\":\"1\"}\n{\"verdict\":\"2\"}", preference::Verdict::unparsable},
               {R"({"verdict":"1"} Response 2 says {"verdict":"2"})", preference::Verdict::unparsable},
+              {"Response 2 says {\"verdict\":\"2\"}.\n{\"verdict\":\"1\"}", preference::Verdict::unparsable},
+              {"Verdict: 2\n{\"verdict\":\"1\"}", preference::Verdict::unparsable},
+              {"{\"verdict\":\"1\"}\nVerdict: 2", preference::Verdict::unparsable},
               {R"(The answer is {"verdict":"1"})", preference::Verdict::unparsable},
               {R"({"verdict":"1")", preference::Verdict::unparsable},
-              {R"({"verdict":"1",})", preference::Verdict::unparsable},
-              {R"({'verdict':'1'})", preference::Verdict::unparsable},
-              {"Verdict: 1", preference::Verdict::unparsable},
+              {R"({"verdict":"1)", preference::Verdict::unparsable},
               {"```json\n{\"verdict\": \"2\"}\n``` and\n```json\n{\"verdict\": \"1\"}\n```", preference::Verdict::unparsable},
               {"a</think>b</think>{\"verdict\":\"2\"}", preference::Verdict::unparsable}},
              kJson);
+}
+
+TEST(Verdict, IsReadAsMeantInAllPlainSpellingsAndBothForms) {
+  for (const AnswerForm form : {kJson, kLine}) {
+    expect_all({{R"({"verdict":"Tie"})", preference::Verdict::tie},
+                {R"({"Verdict":"1"})", preference::Verdict::first},
+                {R"({"VERDICT":2})", preference::Verdict::second},
+                {R"({"verdict":" 1 "})", preference::Verdict::first},
+                {R"({"verdict":"Response 1"})", preference::Verdict::first},
+                {R"({"verdict":"response_2"})", preference::Verdict::second},
+                {R"({"verdict":"**2**."})", preference::Verdict::second},
+                {R"({"verdict":"回答1"})", preference::Verdict::first},
+                {R"({"verdict":"First"})", preference::Verdict::first},
+                {R"({"verdict":1.0})", preference::Verdict::first},
+                {R"({"verdict":"1",})", preference::Verdict::first},
+                {R"({'verdict': '2'})", preference::Verdict::second},
+                {"{\"verdict\":\n  \"1\"\n}\n", preference::Verdict::first},
+                {R"({"verdict":"1","reason":"It says {\"verdict\": \"2\"}."})", preference::Verdict::first},
+                {R"({"reason":"clear, and {short}","scores":[1,2],"verdict":"2"})", preference::Verdict::second},
+                {"```JSON\n{\"Verdict\": \"Response 2\"}\n```", preference::Verdict::second},
+                {"Here is my judgement:\n\n```json\n{\"verdict\": \"1\"}\n```\n", preference::Verdict::first},
+                {"The first is clear.\n{\"verdict\": \"1\"}", preference::Verdict::first},
+                {"{\"verdict\": \"1\"}\n\nThe first is clear.", preference::Verdict::first},
+                {"<think>It may be {\"verdict\":\"2\"}</think>\n{\"verdict\": \"1\"}", preference::Verdict::first},
+                {"Verdict: 1", preference::Verdict::first},
+                {"**Verdict:** Response 2", preference::Verdict::second},
+                {"Reasons.\n\nVerdict: \\boxed{2}", preference::Verdict::second},
+                {"Verdict: the first", preference::Verdict::first},
+                {"判断：回答二", preference::Verdict::second}},
+               form);
+  }
+  const std::string deep = std::string(500'000, '{') + "\n" + std::string(500'000, '\n');
+  EXPECT_EQ(parse_verdict(deep, kJson), preference::Verdict::unparsable) << "in linear time, or this test does not end";
 }
 
 TEST(Verdict, IsUnparsableForATieThatIsNotAllowed) {
@@ -212,6 +248,10 @@ TEST(FirstProbability, IsReadAtTheTokenOfTheVerdict) {
       {"content", {token("{\"verdict\":", 1), token("\"", 1), token("1", 0.5, {{"2", 0.25}, {"tie", 0.25}}), token("\"}", 1)}}};
   EXPECT_NEAR(first_probability(object, kJson).value(), 0.625, 1e-9) << "a tie counts half";
   EXPECT_NEAR(first_probability(object, kJson, false).value(), 0.5 / 0.75, 1e-9);
+  const nlohmann::json phrase = {{"content",
+                                  {token("{\"reason\": \"short\", \"Verdict\": \"", 1), token("Response", 1), token(" ", 1),
+                                   token("1", 0.7, {{"2", 0.3}}), token("\"}", 1)}}};
+  EXPECT_NEAR(first_probability(phrase, kJson).value(), 0.7, 1e-9);
 }
 
 TEST(FirstProbability, IsMissingWithoutAVerdictOrEnoughProbabilityOnVerdicts) {

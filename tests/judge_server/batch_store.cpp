@@ -74,7 +74,7 @@ HttpReply BatchStore::upload(const HttpRequest& request) {
 void BatchStore::run(Batch& batch, const std::string& kind) {
   const std::vector<std::string> lines = lines_of(files_.at(batch.input));
   batch.total = lines.size();
-  batch.end = kind == "batch_fails" ? "failed" : kind == "batch_expires" ? "expired" : "completed";
+  batch.end = kind == "batch_fails" || kind == "batch_full" ? "failed" : kind == "batch_expires" ? "expired" : "completed";
   if (lines.size() > kLinesMax) batch.failures.push_back("more than 50,000 requests");
   for (const std::string& line : lines) {
     const json request = json::parse(line, nullptr, false);
@@ -82,6 +82,7 @@ void BatchStore::run(Batch& batch, const std::string& kind) {
       batch.failures.push_back("a line is not a request");
     }
   }
+  if (kind == "batch_full") batch.failures.push_back("Enqueued token limit reached. Limit: 90,000 enqueued tokens.");
   if (kind == "batch_fails") batch.failures.push_back("The batch is refused by this test");
   if (!batch.failures.empty()) {
     batch.end = "failed";

@@ -158,6 +158,11 @@ HttpReply JudgeAnswer::complete(const HttpRequest& http, const std::string& kind
   } else if (kind == "filter") {
     choice["message"]["content"] = "";
     choice["finish_reason"] = "content_filter";
+  } else if (kind == "cut" || kind == "blank") {
+    choice["message"]["content"] = "";
+    choice["finish_reason"] = kind == "cut" ? "length" : "stop";
+  } else if (kind == "no_usage") {
+    body.erase("usage");
   } else if (kind == "no_choices") {
     body["choices"] = json::array();
   } else if (kind == "two_choices") {
@@ -165,6 +170,7 @@ HttpReply JudgeAnswer::complete(const HttpRequest& http, const std::string& kind
   }
   HttpReply reply;
   reply.body = body.dump(-1, ' ', false, json::error_handler_t::replace);
+  if (kind == "sse") reply.body = "data: " + reply.body + "\n\ndata: [DONE]\n\n";
   if (kind == "half_json") reply.body.resize(reply.body.size() / 2);
   if (kind == "cut_body") reply.wire = HttpReply::Wire::cut_body;
   if (kind == "slow_body") reply.wire = HttpReply::Wire::slow_body;
@@ -193,6 +199,12 @@ HttpReply JudgeAnswer::fault(const std::string& kind, const HttpRequest& request
     reply.headers.emplace_back("retry-after", "1");
   } else if (kind == "400") {
     reply = error_reply(400, "This model's maximum context length is 8 tokens", "context_length_exceeded");
+  } else if (kind == "moderated") {
+    reply = error_reply(403, "Your chosen model requires moderation and your input was flagged for \"violence\"");
+  } else if (kind == "unsupported") {
+    reply = error_reply(
+        400, "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+        "unsupported_parameter");
   } else if (kind == "404") {
     reply = error_reply(404, "The model does not exist", "model_not_found");
   } else if (kind.size() == 3 && kind.find_first_not_of("0123456789") == std::string::npos) {

@@ -237,7 +237,10 @@ TEST_F(LabellerTest, AsksErrorsAgainUnlessRetryErrorsIsOff) {
   {
     const test::JudgeProcess server(directory_, options({"--misbehave", "400=1"}));
     const Run run = label(labels(server));
-    EXPECT_EQ(run.end.exit_code(), 0);
+    EXPECT_EQ(run.end.exit_code(), 2) << "a small run of errors alone is not complete either";
+    EXPECT_NE(run.end.message.find("maximum context length is 8 tokens"), std::string::npos) << run.end.message;
+    EXPECT_NE(run.end.message.find("lower context_tokens"), std::string::npos) << run.end.message;
+    EXPECT_TRUE(run.done.empty());
     EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(preference::SwapOutcome::error)], 10);
   }
   const test::JudgeProcess server(directory_, options());
@@ -359,8 +362,116 @@ TEST_F(LabellerTest, StopsAskingAJudgeThatAnswersWithErrorsOnly) {
   const test::JudgeProcess server(directory_, options({"--misbehave", "400=1"}));
   const Run run = label(labels(server));
   EXPECT_EQ(run.end.exit_code(), 2);
-  EXPECT_NE(run.end.message.find("are errors, the last:"), std::string::npos) << run.end.message;
+  EXPECT_NE(run.end.message.find("32 errors; the last:"), std::string::npos) << run.end.message;
   EXPECT_TRUE(run.done.empty());
+}
+
+TEST_F(LabellerTest, PaysAtMost32RepliesOfAJudgeThatGivesNoVerdicts) {
+  write_groups({9, 9, 9});  // 216 questions
+  const std::map<std::string, std::string> said = {{"cut", "finish_reason length"},
+                                                   {"blank", "puts the answer elsewhere"},
+                                                   {"prose", "I lean to one of them"},
+                                                   {"refusal", "I cannot help with that"},
+                                                   {"sse", "stream of server-sent events"}};
+  for (const auto& [kind, words] : said) {
+    SCOPED_TRACE(kind);
+    std::filesystem::remove(directory_ / "log");
+    std::filesystem::remove_all(directory_ / "store");
+    const test::JudgeProcess server(directory_, options({"--misbehave", kind + "=0.95"}));
+    config::LabelsConfig patient = labels(server);
+    patient.judges[0].endpoints[0].concurrency_max = 200;
+    const Run run = label(patient);
+    EXPECT_EQ(run.end.exit_code(), 2);
+    EXPECT_NE(run.end.message.find(words), std::string::npos) << run.end.message;
+    EXPECT_TRUE(run.done.empty());
+    int paid = 0;
+    for (const auto& [key, count] : answers()) paid += count;
+    EXPECT_LE(paid, 32);
+    ASSERT_FALSE(run.progress.notes.empty());
+    EXPECT_NE(run.progress.notes[0].find("judge: "), std::string::npos);
+  }
+}
+
+TEST_F(LabellerTest, NamesMaxTokensAndKeepsTheFinishReasonOfCutReplies) {
+  const test::JudgeProcess server(directory_, options({"--misbehave", "cut=1"}));
+  const Run run = label(labels(server));
+  EXPECT_EQ(run.end.exit_code(), 2) << "20 questions are fewer than 32";
+  EXPECT_NE(run.end.message.find("raise max_tokens of this judge (it is 64)"), std::string::npos) << run.end.message;
+  const label_store::LabelReader reader(directory_ / "store");
+  EXPECT_NE(reader.read({"", "", true}).label(0, 0).reply.find("[finish_reason: length]"), std::string::npos);
+}
+
+TEST_F(LabellerTest, AsksFewQuestionsAgainWhereTheStoredRepliesAreOfNoUse) {
+  write_groups({9, 9});  // 144 questions
+  config::LabelsConfig config;
+  const auto total = [&] {
+    int paid = 0;
+    for (const auto& [key, count] : answers()) paid += count;
+    return paid;
+  };
+  {
+    const test::JudgeProcess server(directory_, options({"--misbehave", "prose=1"}));
+    config = labels(server);
+    EXPECT_EQ(label(config).end.exit_code(), 2);
+    EXPECT_EQ(total(), 32);
+    const Run again = label(config);
+    EXPECT_EQ(again.end.exit_code(), 2);
+    EXPECT_NE(again.end.message.find("32 of 32 stored replies"), std::string::npos) << again.end.message;
+    EXPECT_EQ(total(), 36) << "four more show that nothing has changed";
+  }
+  const test::JudgeProcess server(directory_, options());  // somebody has mended the server
+  const Run mended = label(labels(server));
+  EXPECT_EQ(mended.end.exit_code(), 0) << mended.end.message;
+  EXPECT_EQ(mended.done.size(), 1U);
+}
+
+TEST_F(LabellerTest, GoesOnWithAJudgeThatRefusesManyQuestions) {
+  write_groups({9, 9});
+  const test::JudgeProcess server(directory_, options({"--misbehave", "moderated=0.5"}));
+  const Run run = label(labels(server));
+  EXPECT_EQ(run.end.exit_code(), 0) << run.end.message;
+  EXPECT_EQ(run.done.size(), 1U);
+  EXPECT_GT(run.verdicts.vote.outcomes[static_cast<std::size_t>(preference::SwapOutcome::refused)], 0);
+}
+
+TEST_F(LabellerTest, WatchesEachOfSeveralJudges) {
+  write_groups({9, 9});
+  const test::JudgeProcess server(directory_, options()),
+      mute(directory_, {"--misbehave", "cut=1", "--log", (directory_ / "mute").string()});
+  config::LabelsConfig both = labels(server);
+  both.judges.push_back(labels(mute).judges[0]);
+  both.judges[1].model = "mute";
+  const Run run = label(both);
+  EXPECT_EQ(run.end.exit_code(), 2);
+  EXPECT_EQ(run.end.message.find("mute: "), 0U) << run.end.message;
+}
+
+TEST_F(LabellerTest, ProbesWithASmallBatchAndComesBackAfterATemporaryLimit) {
+  write_groups({9});  // 72 questions
+  config::LabelsConfig batch;
+  {
+    const test::JudgeProcess server(directory_, options({"--batch-delay-s", "0.2", "--misbehave", "prose=1"}));
+    batch = labels(server);
+    batch.judges[0].api = config::JudgeApi::batch;
+    const Run run = label(batch);
+    EXPECT_EQ(run.end.exit_code(), 2);
+    EXPECT_EQ(run.run.requests, 32) << "the first batch is small";
+  }
+  std::filesystem::remove_all(directory_ / "store");
+  std::filesystem::remove_all(directory_ / "batches");
+  {
+    const test::JudgeProcess server(directory_, options({"--batch-delay-s", "0.2", "--misbehave", "batch_full=1"}));
+    batch.judges[0].endpoints[0].url = server.url();
+    const Run run = label(batch);
+    EXPECT_EQ(run.end.exit_code(), 3);
+    EXPECT_NE(run.end.message.find("Enqueued token limit reached"), std::string::npos) << run.end.message;
+    EXPECT_EQ(run.verdicts.not_asked, 36) << "nothing is stored";
+  }
+  const test::JudgeProcess server(directory_, options({"--batch-delay-s", "0.2"}));
+  batch.judges[0].endpoints[0].url = server.url();
+  const Run run = label(batch);
+  EXPECT_EQ(run.end.exit_code(), 0) << run.end.message;
+  EXPECT_EQ(run.verdicts.vote.judged(), 36);
 }
 
 TEST_F(LabellerTest, CountsTriesThatMayHaveBeenChargedWithinTheLimit) {

@@ -1,0 +1,194 @@
+#include "label/judge_watch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "judge/chat_reply.h"
+
+namespace dmoerm::label {
+namespace {
+
+constexpr std::size_t kExampleBytes = 300;
+constexpr std::int64_t kPairsProbe = JudgeWatch::kProbe / 2;
+constexpr std::int64_t kNoticed = 8;  // replies after which it is clear what a server leaves out
+
+bool is_verdict(preference::Verdict verdict) {
+  return verdict == preference::Verdict::first || verdict == preference::Verdict::second || verdict == preference::Verdict::tie;
+}
+
+}  // namespace
+
+ReplyUse use_of(const judge::JudgeReply& reply, preference::Verdict verdict) {
+  if (is_verdict(verdict)) return ReplyUse::verdict;
+  if (verdict == preference::Verdict::refused) return ReplyUse::refused;
+  if (verdict == preference::Verdict::error) return ReplyUse::error;
+  if (reply.finish_reason == "length") return ReplyUse::cut;
+  return reply.text.find_first_not_of(" \t\r\n") == std::string::npos ? ReplyUse::empty : ReplyUse::unreadable;
+}
+
+JudgeWatch::JudgeWatch(const config::JudgeConfig& judge, double useless_max) : judge_(judge), useless_max_(useless_max) {}
+
+void JudgeWatch::recall(preference::Verdict verdict) {
+  ++recalled_;
+  if (is_verdict(verdict)) ++recalled_useful_;
+}
+
+void JudgeWatch::met(preference::Verdict verdict) {
+  ++met_;
+  if (is_verdict(verdict)) ++met_useful_;
+}
+
+bool JudgeWatch::mostly_useless(std::int64_t useful, std::int64_t all) const {
+  return static_cast<double>(all - useful) >= useless_max_ * static_cast<double>(all) - 1e-9;
+}
+
+bool JudgeWatch::known_useless() const { return recalled_ >= kProbeOfKnown && mostly_useless(recalled_useful_, recalled_); }
+
+std::int64_t JudgeWatch::enough(std::int64_t all) const {
+  return static_cast<std::int64_t>(std::floor((1 - useless_max_) * static_cast<double>(all) + 1e-9)) + 1;
+}
+
+bool JudgeWatch::may_send() const {
+  if (useful_ >= enough(kProbe)) return true;
+  const bool known = known_useless();
+  if (!known && recalled_useful_ >= enough(kProbe)) return true;
+  return paid_ + in_flight_ < (known && useful_ < enough(kProbeOfKnown) ? kProbeOfKnown : kProbe);
+}
+
+void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& label, int requests, int paid) {
+  in_flight_ -= requests;
+  const ReplyUse use = use_of(reply, label.verdict);
+  ++uses_[static_cast<std::size_t>(use)];
+  const bool useful = use == ReplyUse::verdict;
+  for (int i = 0; i < paid; ++i) {
+    const bool counts = useful && i + 1 == paid;  // the tries before the last gave nothing
+    window_.push_back(counts);
+    window_useful_ += counts ? 1 : 0;
+    if (window_.size() > kWindow) {
+      window_useful_ -= window_.front() ? 1 : 0;
+      window_.pop_front();
+    }
+  }
+  paid_ += paid;
+  if (useful) {
+    ++useful_;
+    if (label.first_probability >= 0) ++with_probability_;
+  } else {
+    ++finishes_[reply.finish_reason.empty() ? "none" : reply.finish_reason];
+    example_ = use == ReplyUse::error || reply.text.empty() ? reply.detail : reply.text;
+    example_ = example_.empty() ? "an empty text" : judge::one_line(example_, kExampleBytes);
+  }
+  if (reply.status == judge::JudgeReply::ok) {
+    ++answered_;
+    if (reply.prompt_tokens < 0 || reply.completion_tokens < 0) ++without_usage_;
+  }
+}
+
+bool JudgeWatch::hopeless() const {
+  if (known_useless() && useful_ < enough(kProbeOfKnown) && paid_ >= kProbeOfKnown) return true;
+  if (paid_ >= kProbe && mostly_useless(window_useful_, static_cast<std::int64_t>(window_.size()))) return true;
+  return pairs_good_ == 0 && pairs_bad_ >= kPairsProbe;
+}
+
+bool JudgeWatch::was_in_vain() const {
+  const std::int64_t all = replies() + met_;
+  if (all > 0 && mostly_useless(useful_ + met_useful_, all)) return true;
+  return met_ == 0 && pairs_good_ == 0 && pairs_bad_ >= kPairsProbe;
+}
+
+std::int64_t JudgeWatch::replies() const {
+  std::int64_t sum = 0;
+  for (const std::int64_t count : uses_) sum += count;
+  return sum;
+}
+
+std::string JudgeWatch::counts() const {
+  std::string text;
+  const auto add = [&](ReplyUse use, const char* words) {
+    if (of(use) > 0) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", of(use), words);
+  };
+  add(ReplyUse::cut, "cut off at max_tokens");
+  add(ReplyUse::empty, "empty");
+  add(ReplyUse::unreadable, "without a verdict that can be read");
+  add(ReplyUse::refused, "refused");
+  add(ReplyUse::error, "errors");
+  std::string reasons;
+  for (const auto& [reason, count] : finishes_) {
+    if (reason != "none") reasons += fmt::format("{}{} ({})", reasons.empty() ? "" : ", ", reason, count);
+  }
+  return text + (reasons.empty() ? "" : "; finish_reason " + reasons);
+}
+
+std::string JudgeWatch::advice() const {
+  const ReplyUse most = static_cast<ReplyUse>(std::max_element(uses_.begin() + 1, uses_.end()) - uses_.begin());
+  const char* other_form = judge_.answer == config::AnswerMode::verdict_line ? "json_schema" : "verdict_line";
+  switch (most) {
+    case ReplyUse::cut:
+      return fmt::format(
+          "raise max_tokens of this judge (it is {}); a model that thinks needs some thousands, or switch its thinking off "
+          "(extra)",
+          judge_.max_tokens);
+    case ReplyUse::empty:
+      return fmt::format(
+          "the server sends no text: perhaps it puts the answer elsewhere, or the model only thinks; switch its thinking off "
+          "(extra), "
+          "or raise max_tokens of this judge (it is {})",
+          judge_.max_tokens);
+    case ReplyUse::unreadable:
+      return fmt::format("set answer: {} for this judge, lower its temperature (it is {}), or ask another model", other_form,
+                         judge_.temperature);
+    case ReplyUse::refused:
+      return "ask another model, or use a template of your own (labels.prompt_file)";
+    default:
+      return "correct what the server objects to, or ask another model";
+  }
+}
+
+std::string JudgeWatch::why() const {
+  const char* again =
+      "; stored replies to unchanged questions are not asked for again: if only the server has changed, name another "
+      "labels.store";
+  const std::string anyway = useless_max_ < 1 ? "; to go on all the same, set labels.useless_max to 1" : "";
+  if (replies() == 0)
+    return fmt::format("{}: {} of the {} stored replies to these questions have no verdict: change the judge's settings{}{}",
+                       judge_.model, met_ - met_useful_, met_, again, anyway);
+  const std::string known =
+      known_useless() ? fmt::format(", as {} of {} stored replies to such questions", recalled_ - recalled_useful_, recalled_)
+                      : "";
+  if (mostly_useless(useful_, replies()))
+    return fmt::format("{}: {} of {} replies are of no use{}: {}; the last: {}; {}{}{}", judge_.model, replies() - useful_,
+                       replies(), known, counts(), example_, advice(), of(ReplyUse::error) == replies() ? "" : again, anyway);
+  return fmt::format(
+      "{}: none of {} pairs has a verdict in both orders, and {} of {} replies are of no use: {}; the last: {}; {}", judge_.model,
+      pairs_bad_, replies() - useful_, replies(), counts(), example_, advice());
+}
+
+std::string JudgeWatch::summary() const {
+  if (useful_ == replies()) return "";
+  return fmt::format("{}: {} replies, {} with a verdict, {}; the last of these: {}", judge_.model, replies(), useful_, counts(),
+                     example_);
+}
+
+std::string JudgeWatch::notice(bool last) {
+  std::string text;
+  const auto add = [&](const std::string& sentence) { text += (text.empty() ? "" : "; ") + sentence; };
+  if (judge_.probabilities && !probabilities_said_ && with_probability_ == 0 && useful_ > 0 && (last || useful_ >= kNoticed)) {
+    probabilities_said_ = true;
+    add(
+        fmt::format("probabilities: true has no effect on this server, because none of {} verdicts came with token "
+                    "log-probabilities of it; the verdicts are kept without",
+                    useful_));
+  }
+  if (!usage_said_ && without_usage_ > 0 && without_usage_ == answered_ && (last || answered_ >= kNoticed)) {
+    usage_said_ = true;
+    add(judge_.tokenizer.empty()
+            ? "the server does not say how many tokens it used: the budget books an estimate, which is rather "
+              "too high (name the judge's tokenizer for a count)"
+            : "the server does not say how many tokens it used: the budget books the tokenizer's count");
+  }
+  return text.empty() ? "" : judge_.model + ": " + text;
+}
+
+}  // namespace dmoerm::label

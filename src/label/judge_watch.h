@@ -1,0 +1,92 @@
+// Watches what the replies of one judge are good for, so that a judge that gives no verdicts is not paid for long: a reply
+// without a verdict costs as much as one with it.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+
+#include "config/label_config.h"
+#include "judge/judge_reply.h"
+#include "label_store/label.h"
+
+namespace dmoerm::label {
+
+/// What a reply is good for. All but `verdict` are of no use.
+enum class ReplyUse : std::uint8_t {
+  verdict,
+  cut,         ///< It was cut off at max_tokens before a verdict
+  empty,       ///< It has no text
+  unreadable,  ///< Its text has no verdict in a form that is read
+  refused,     ///< The judge, or a filter of its server, declined to answer
+  error        ///< There was no reply that can be used
+};
+
+class JudgeWatch {
+ public:
+  static constexpr std::int64_t kProbe = 32;  ///< Replies that a judge may be paid for before it has shown that it is of use
+  static constexpr std::int64_t kProbeOfKnown = 4;  ///< The same if the stored replies to these questions are of no use
+  static constexpr std::size_t kWindow = 128;       ///< Latest replies that count for the share of useless ones
+
+  /// @param useless_max  `labels.useless_max`
+  JudgeWatch(const config::JudgeConfig& judge, double useless_max);
+
+  /// A stored answer to a question of this run was found before anything is asked.
+  void recall(preference::Verdict verdict);
+  /// A question has a stored answer and is not asked.
+  void met(preference::Verdict verdict);
+
+  /// Whether one more request may be sent. Requests in flight count as if their replies were of no use.
+  [[nodiscard]] bool may_send() const;
+  void sent() { ++in_flight_; }
+  /// Requests ended without being paid for.
+  void returned(int requests) { in_flight_ -= requests; }
+  /// A question is answered. @param requests  tries that were sent for it  @param paid  tries that count as paid, at least 1
+  void take(const judge::JudgeReply& reply, const label_store::Label& label, int requests, int paid);
+  /// Both orders of a pair are answered. @param both  whether both have a verdict
+  void pair(bool both) { ++(both ? pairs_good_ : pairs_bad_); }
+
+  /// Whether asking goes on in vain: enough replies have come, and at least the share `useless_max` of them is of no use.
+  [[nodiscard]] bool hopeless() const;
+  /// The same once all questions are answered, however few they are, with stored answers counted.
+  [[nodiscard]] bool was_in_vain() const;
+  /// Why, with an example and the setting to change: one line for the user.
+  [[nodiscard]] std::string why() const;
+  /// "model: 400 replies, 380 with a verdict, 20 cut at max_tokens ..." with an example of a useless one; "" if all have
+  /// verdicts.
+  [[nodiscard]] std::string summary() const;
+
+  /// A sentence about a setting that has no effect on this server, or about what the server leaves out, once it is clear.
+  /// @param last  whether no more replies come. @return "" if there is nothing to say, or it was said
+  std::string notice(bool last);
+
+  [[nodiscard]] std::int64_t of(ReplyUse use) const { return uses_[static_cast<std::size_t>(use)]; }
+  [[nodiscard]] std::int64_t replies() const;
+
+ private:
+  [[nodiscard]] bool mostly_useless(std::int64_t useful, std::int64_t all) const;
+  [[nodiscard]] bool known_useless() const;
+  /// Useful replies among `all` that show that a judge is of use.
+  [[nodiscard]] std::int64_t enough(std::int64_t all) const;
+  [[nodiscard]] std::string counts() const;
+  [[nodiscard]] std::string advice() const;
+
+  config::JudgeConfig judge_;
+  double useless_max_;
+  std::array<std::int64_t, 6> uses_{};            ///< Answered questions by ReplyUse
+  std::map<std::string, std::int64_t> finishes_;  ///< Replies without a verdict, by finish_reason
+  std::int64_t useful_ = 0, paid_ = 0;            ///< Useful replies, and all paid tries
+  std::deque<bool> window_;                       ///< Whether each of the latest paid tries was useful
+  std::int64_t window_useful_ = 0, in_flight_ = 0;
+  std::int64_t recalled_useful_ = 0, recalled_ = 0, met_useful_ = 0, met_ = 0;
+  std::int64_t pairs_good_ = 0, pairs_bad_ = 0;
+  std::int64_t with_probability_ = 0, answered_ = 0, without_usage_ = 0;
+  std::string example_;  ///< Latest useless reply
+  bool probabilities_said_ = false, usage_said_ = false;
+};
+
+/// What a reply is good for, by its label.
+ReplyUse use_of(const judge::JudgeReply& reply, preference::Verdict verdict);
+
+}  // namespace dmoerm::label
