@@ -64,7 +64,31 @@ TensorEntry parse_entry(const std::string& name, const json& value, const std::s
   return entry;
 }
 
+/// Refuse a header that no model has, before a parser takes many times its size in memory.
+void check_extent(std::string_view text, const std::string& file) {
+  constexpr std::size_t kDepth = 8, kValues = 4'000'000;
+  std::size_t depth = 0, values = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted) {
+      if (c == '\\') ++i;
+      quoted = c != '"';
+      continue;
+    }
+    quoted = c == '"';
+    if (c == '[' || c == '{') ++depth;
+    if ((c == ']' || c == '}') && depth > 0) --depth;
+    if (c == ',') ++values;
+    if (depth > kDepth || values > kValues)
+      throw DataError("safetensors-damaged",
+                      fmt::format("{}: the safetensors header is nested deeper than {} levels or holds more than {} values", file,
+                                  kDepth, kValues));
+  }
+}
+
 json parse_json(std::string_view text, const std::string& file) {
+  check_extent(text, file);
   std::set<std::string> seen;
   std::string duplicate;
   const auto watch = [&](int depth, json::parse_event_t event, json& value) {

@@ -10,6 +10,7 @@
 #include "moe/bundle_files.h"
 #include "moe/load_bundle.h"
 #include "moe/save_bundle.h"
+#include "support/scratch.h"
 
 namespace dmoerm::moe {
 namespace {
@@ -185,6 +186,18 @@ TEST_F(BundleFolder, ScoresAResponseIndependentlyOfTheOthers) {
 void sum_again(const fs::path& bundle, json& manifest) {
   manifest["files"] = file_sums(bundle);
   write_json_atomically(bundle / "dmoerm.json", manifest);
+}
+
+TEST_F(BundleFolder, SaysWhatLiesThereInsteadOfABundle) {
+  EXPECT_NE(refusal().find("there is no such directory"), std::string::npos) << refusal();
+  const auto said = [&](const char* place) {
+    return test::message_of<DataError>([&] { load_bundle(folder_ / place, at::kCPU); });
+  };
+  EXPECT_NE(said("model").find("this is a Hugging Face model"), std::string::npos) << said("model");
+  EXPECT_NE(said("").find("is this the bundle of a finished run?"), std::string::npos) << said("");
+  save();
+  EXPECT_NE(said("").find("did you mean " + (folder_ / "bundle").string()), std::string::npos) << said("");
+  EXPECT_NE(said("bundle/experts/chat/p").find("this is a PEFT adapter"), std::string::npos);
 }
 
 TEST_F(BundleFolder, TellsRoundingFromDamageWhereExpertsHardlyDiffer) {

@@ -51,6 +51,25 @@ TEST(SafetensorsHeader, RefusesEveryKindOfHostileHeader) {
        "twice"},
       {file_of(R"({"a":{"dtype":"F32","shape":[1]}})", 4), "data_offsets"},
       {file_of(R"({"__metadata__":{"a":1}})", 0), "string"},
+      {file_of(R"({"__metadata__":[]})", 0), "object"},
+      {file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})", 4), "another number"},
+      {file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,18446744073709551615]}})", 4), "another number"},
+      {file_of(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})",
+               8),
+       "overlapping"},
+      {std::string("\x00\xe1\xf5\x05\x00\x00\x00\x00", 8) + "{}", "the header claims 100000000 bytes, the file has 10"},
+      {file_of("{\"a\":" + std::string(1 << 20, '['), 0), "nested deeper"},
+      {file_of("{\"a\":" + std::string(1 << 20, '{'), 0), "nested deeper"},
+      {file_of(
+           "{\"a\":[0" +
+               [] {
+                 std::string many;
+                 for (int i = 0; i < 4'000'001; ++i) many += ",0";
+                 return many;
+               }() +
+               "]}",
+           0),
+       "more than 4000000 values"},
   };
   for (const auto& [bytes, expected] : cases) {
     const std::string message = refusal(bytes);
