@@ -35,9 +35,10 @@ std::vector<Target> targets_of(const config::RunConfig& config, const std::vecto
 }
 
 std::vector<GroupPairs> choose_pairs(const config::RunConfig& config, const GroupFile& file, const Target& target,
-                                     const Gaps& gaps) {
+                                     const Gaps& gaps, const std::vector<bool>& read) {
   const config::PairChoiceConfig& choice = config.labels.pairs;
-  const std::vector<std::size_t> groups = file.of(target.category, config.labels.splits);
+  std::vector<std::size_t> groups = file.of(target.category, config.labels.splits);
+  if (!read.empty()) std::erase_if(groups, [&](std::size_t group) { return !read[group]; });
   std::vector<GroupSize> sizes;
   for (const std::size_t group : groups) sizes.push_back({file.entries()[group].id, file.entries()[group].responses});
   const auto per_group = static_cast<int>(choice.per_group);

@@ -18,7 +18,8 @@ std::vector<Target> targets_of(const config::RunConfig& config, const std::vecto
 using Gaps = std::map<std::size_t, GapTable>;
 
 /// The pairs of a target to ask about, in the order to ask: group by group, or spread over the groups if pairs_max limits them.
+/// @param read  whether verdicts on each group of the file are read; empty: on all of them
 std::vector<GroupPairs> choose_pairs(const config::RunConfig& config, const GroupFile& groups, const Target& target,
-                                     const Gaps& gaps = {});
+                                     const Gaps& gaps = {}, const std::vector<bool>& read = {});
 
 }  // namespace dmoerm::label

@@ -14,7 +14,7 @@ std::string task_of(const label::Target& target) { return plan::TaskId::label(ta
 }  // namespace
 
 std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, label::GroupFile& groups,
-                                               const std::vector<label::Target>& targets) {
+                                               const std::vector<label::Target>& targets, const std::vector<bool>& read) {
   const moe::Bundle bundle = moe::load_bundle(config.labels.pairs.bundle, at::Device(at::kCPU));
   std::map<std::string, label::Gaps> gaps;
   for (const moe::Category& model : bundle.model.categories) {
@@ -27,6 +27,7 @@ std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, 
     spdlog::info("[label] category={}: scoring with the experts of {} to find the pairs they are unsure of", model.name,
                  config.labels.pairs.bundle);
     for (const std::size_t number : groups.of(model.name, config.labels.splits)) {
+      if (!read[number]) continue;
       const preference::Group group = groups.read(number);
       std::vector<std::string> texts;
       for (const preference::Response& r : group.responses) texts.push_back(r.text);

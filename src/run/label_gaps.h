@@ -9,10 +9,10 @@
 
 namespace dmoerm::run {
 
-/// Score every group that may be labelled with the experts of `labels.pairs.bundle`. @return the gaps between the
-/// experts' standardised rewards by "label/<category>/<point>". A point without an expert in the model gets no gaps.
+/// Score every group that is to be labelled (see groups_read()) with the experts of `labels.pairs.bundle`. @return the gaps
+/// between the experts' standardised rewards by "label/<category>/<point>". A point without an expert in the model gets no gaps.
 /// @throws DataError for a damaged bundle
 std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, label::GroupFile& groups,
-                                               const std::vector<label::Target>& targets);
+                                               const std::vector<label::Target>& targets, const std::vector<bool>& read);
 
 }  // namespace dmoerm::run

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/rng.h"
 #include "run/task_settings.h"
 #include "run/training_task.h"
@@ -28,8 +29,11 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
   const auto verdicts = label::read_judged_groups(context.directory().task(task) / "verdicts.jsonl");
   PointLabels labels{train::judged_groups(store, category, train::Subset::phase1, verdicts, config.labels.soft, config),
                      train::judged_groups(store, category, train::Subset::validation, verdicts, config.labels.soft, config)};
-  if (labels.validation.empty())
+  if (labels.validation.empty()) {
+    spdlog::warn("[{}] the judges gave no verdict on the validation split: the data's own labels of it decide when to stop",
+                 task);
     labels.validation = train::labelled_groups(store, category, train::Subset::validation, point, config);
+  }
   const std::int64_t pairs = train::count_pairs(labels.training);
   if (pairs < config.experts.labels_min) {
     throw DataError("too-few-labels",

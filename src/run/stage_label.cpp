@@ -14,6 +14,7 @@
 #include "config/identity.h"
 #include "label/label_report.h"
 #include "label/progress_line.h"
+#include "run/groups_read.h"
 #include "run/label_gaps.h"
 #include "run/stage_selection.h"
 #include "tokenizer/tokenizer.h"
@@ -75,7 +76,8 @@ fs::path label_store_path(const config::RunConfig& config) {
   return config.labels.store.empty() ? fs::path(config.runs_dir) / "labels" : fs::path(config.labels.store);
 }
 
-LabelStage::LabelStage(const config::RunConfig& config, RunDirectory directory, const std::vector<std::string>& only)
+LabelStage::LabelStage(const config::RunConfig& config, RunDirectory directory, const std::vector<std::string>& only,
+                       const data::TokenStore* store)
     : config_(config),
       directory_(std::move(directory)),
       store_path_(label_store_path(config)),
@@ -92,15 +94,19 @@ LabelStage::LabelStage(const config::RunConfig& config, RunDirectory directory, 
   selection_ = selection_identity(config);
   const fs::path file = run_selection(config, directory_, selection_);
   groups_ = std::make_unique<label::GroupFile>(file);
+  const std::vector<bool> read = groups_read(config, *groups_, store);
+  std::string read_by_group;
+  for (const bool is_read : read) read_by_group += is_read ? '1' : '0';
   std::map<std::string, label::Gaps> gaps;
-  if (labels.pairs.choose == config::PairChoice::uncertain) gaps = expert_gaps(config, *groups_, targets_);
+  if (labels.pairs.choose == config::PairChoice::uncertain) gaps = expert_gaps(config, *groups_, targets_, read);
   const std::string groups_sha = sha256_file(file);
   for (const label::Target& target : targets_) {
-    pairs_.push_back(label::choose_pairs(config, *groups_, target, gaps[task(target)]));
+    pairs_.push_back(label::choose_pairs(config, *groups_, target, gaps[task(target)], read));
     TaskIdentity identity;
     identity.settings = {
         {"task", task(target)},
         {"groups", groups_sha},
+        {"groups_read", sha256_hex(read_by_group)},
         {"prompt", judges_.front().answer_forms.front().judge_template().id()},
         {"criterion", judges_.front().answer_forms.front().criteria().find(target.category, target.point)},
         {"bundle", labels.pairs.bundle.empty() ? "" : sha256_file(fs::path(labels.pairs.bundle) / "dmoerm.json")},

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "config/run_config.h"
+#include "data/token_store.h"
 #include "label/labeller.h"
 #include "label/point_verdicts.h"
 #include "label/targets.h"
@@ -23,9 +24,11 @@ class LabelStage {
  public:
   /// Selects the groups (once per data set), loads judges, template and criteria, and chooses the pairs. Sends nothing, needs no
   /// key and does not lock the store.
-  /// @param only  points or categories; empty: all
+  /// @param only   points or categories; empty: all
+  /// @param store  the run's token store; nullptr: see groups_read()
   /// @throws ConfigError, DataError, IoError
-  LabelStage(const config::RunConfig& config, RunDirectory directory, const std::vector<std::string>& only);
+  LabelStage(const config::RunConfig& config, RunDirectory directory, const std::vector<std::string>& only,
+             const data::TokenStore* store = nullptr);
 
   /// "label/<category>/<point>"
   static std::string task(const label::Target& target) { return plan::TaskId::label(target.category, target.point).text(); }

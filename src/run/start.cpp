@@ -151,7 +151,7 @@ class Run {
     facts.external[plan::TaskId::ingest().text()] = run_ingest(config_, directory_, update_);
     const data::TokenStore store = data::TokenStore::open(token_store_path(directory_));
     if (!config_.labels.judges.empty()) {
-      labelling_ = std::make_unique<LabelStage>(config_, directory_, std::vector<std::string>{});
+      labelling_ = std::make_unique<LabelStage>(config_, directory_, std::vector<std::string>{}, &store);
       facts.external[plan::TaskId::selection().text()] = labelling_->selection();
       facts.external.insert(labelling_->identities().begin(), labelling_->identities().end());
       if (labelling_->any_open()) labelling_->open();

@@ -20,10 +20,7 @@ bool belongs(const data::TokenGroup& group, Subset subset, const config::RunConf
   if (subset == Subset::test) return group.split == preference::Split::test;
   if (group.split != preference::Split::train) return false;
   if (subset == Subset::train) return true;
-  // A hash of the prompt decides, so that groups with the same prompt stay together and new groups do not move old ones.
-  const std::string_view prompt(reinterpret_cast<const char*>(group.prompt.data()), group.prompt.size_bytes());
-  const double place = static_cast<double>(mix64(stable_hash(prompt) ^ config.seed)) * 0x1.0p-64;
-  return (place < config.phase1_share) == (subset == Subset::phase1);
+  return in_phase1(group.prompt, config) == (subset == Subset::phase1);
 }
 
 /// A group with its pairs, without the responses that are in none. @param pairs  indices into the group's responses
@@ -54,6 +51,13 @@ std::optional<preference::Preference> preference_of(const label::JudgedPair& jud
 }
 
 }  // namespace
+
+bool in_phase1(std::span<const std::int32_t> prompt, const config::RunConfig& config) {
+  // A hash of the prompt decides, so that groups with the same prompt stay together and new groups do not move old ones.
+  const std::string_view bytes(reinterpret_cast<const char*>(prompt.data()), prompt.size_bytes());
+  const double place = static_cast<double>(mix64(stable_hash(bytes) ^ config.seed)) * 0x1.0p-64;
+  return place < config.phase1_share;
+}
 
 std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Subset subset,
                                     const config::RunConfig& config) {

@@ -36,6 +36,9 @@ def main():
             expect("dry run", code, 0)
             total = int(next(line for line in shown.splitlines() if line.startswith("| all ")).split("|")[2])
             expect("requests of the dry run", len(world.answers()), 0)
+            code, shown, said = dmoerm("label", *run[1:], "--dry-run", "--set", "phase1_share=0.95")
+            if int(next(line for line in shown.splitlines() if line.startswith("| all ")).split("|")[2]) <= total:
+                sys.exit("the dry run counts groups whose verdicts training does not read")
             # The limit is enough for some points: their experts train, the others wait.
             code, shown, said = dmoerm(*run, "--set", f"labels.budget.requests_max={total // 2}", ranks=2)
             expect(f"exit code at the limit ({said[-800:]})", code, 3)
