@@ -4,9 +4,9 @@
 
 namespace dmoerm::nn {
 
-/// Fewest rows of a product whose rows shall not depend on how many there are. Libraries compute products of fewer rows by other
-/// kernels, which sum in another order.
-constexpr std::int64_t kSteadyRows = 16;
+/// Fewest rows of a product whose rows shall not depend on how many there are. MKL computes products of fewer rows by other
+/// kernels, which sum in another order: up to 3 rows on one thread, up to 11 on two.
+constexpr std::int64_t kSteadyRows = 12;
 /// `x`, on a CPU with rows of zeros up to kSteadyRows if `steady`.
 at::Tensor steady_rows(const at::Tensor& x, bool steady);
 
