@@ -249,6 +249,11 @@ void describe(Visit& visit, Section& c) {
   visit("price_prompt", c.price_prompt, at_least(0), nothing, "Price of a million prompt tokens, in labels.currency.");
   visit("price_completion", c.price_completion, at_least(0), nothing,
         "Price of a million completion tokens, in labels.currency.");
+  visit("tries_max", c.tries_max, between(1, 100), nothing,
+        "Largest number of tries of a question that fails with a server error, a timeout or a lost connection.");
+  visit("backoff_s", c.backoff_s, above(0), nothing,
+        "Longest pause before the second try; it doubles with each further one. The pause is drawn at random up to it.");
+  visit("backoff_max_s", c.backoff_max_s, above(0), nothing, "Longest pause before any try that the server does not ask for.");
   visit("extra", c.extra, any(), labels,
         "JSON object that is merged into every request, e.g. '{\"chat_template_kwargs\": {\"enable_thinking\": false}}'.");
 }

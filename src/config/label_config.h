@@ -37,6 +37,9 @@ struct JudgeConfig {
   std::string tokenizer;
   double price_prompt = 0;
   double price_completion = 0;
+  std::int64_t tries_max = 6;
+  double backoff_s = 0.5;
+  double backoff_max_s = 60;
   std::string extra;
 };
 

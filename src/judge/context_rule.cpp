@@ -31,6 +31,51 @@ std::size_t longest(std::size_t limit, const Boundary& boundary, const Fits& fit
   return low;
 }
 
+constexpr std::size_t kLetters = 6, kLettersOfLongWords = 3;  // letters of a word that count one token
+constexpr std::size_t kCoded = 24;                            // letters and digits in a row that may be coded data
+constexpr std::size_t kWordsJudged = 16;                      // words from which a text shows how long its words are
+constexpr std::size_t kSample = 4096;                         // bytes of a text that are looked at for this
+
+bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+/// Whether a text is in a language of long words, such as Finnish, by the mean length of its words in Latin letters.
+bool is_long_worded(std::string_view text) {
+  constexpr double kMeanLength = 6.0;  // English has 4 to 5.5, German 5 to 6, Finnish 7 and more
+  std::size_t words = 0, sum = 0;
+  const std::size_t size = std::min(text.size(), kSample);
+  for (std::size_t i = 0; i < size;) {
+    const auto belongs = [&](char c) { return is_letter(c) || static_cast<unsigned char>(c) >= 0x80; };
+    std::size_t characters = 0;
+    bool latin = false;
+    for (; i < size && belongs(text[i]); ++i) {
+      latin = latin || is_letter(text[i]);
+      characters += starts_character(text[i]) ? 1 : 0;
+    }
+    if (latin && characters <= kCoded) {
+      ++words;
+      sum += characters;
+    }
+    while (i < size && !belongs(text[i])) ++i;
+  }
+  return words >= kWordsJudged && static_cast<double>(sum) > kMeanLength * static_cast<double>(words);
+}
+
+/// Bytes of coded data (base64, a key) in front of a text: many letters and digits in a row, with capitals inside; 0 for other
+/// text.
+std::size_t coded_length(std::string_view text) {
+  if (text.size() < kCoded || !(is_letter(text[0]) || is_digit(text[0]))) return 0;
+  std::size_t length = 0, digits = 0, turns = 0;
+  for (; length < text.size(); ++length) {
+    const char c = text[length];
+    if (!is_letter(c) && !is_digit(c) && c != '+' && c != '/' && c != '=') break;
+    if (is_digit(c)) ++digits;
+    const bool capital = c >= 'A' && c <= 'Z';
+    if (capital && length > 0 && text[length - 1] >= 'a' && text[length - 1] <= 'z') ++turns;
+  }
+  return length >= kCoded && digits > 0 && turns * 10 >= length ? length : 0;
+}
+
 [[noreturn]] void too_small(std::int64_t room) {
   throw ConfigError(
       "judge-context-too-small",
@@ -74,24 +119,26 @@ std::string cut_response(const ContextRule& rule, std::string_view text, std::st
 }  // namespace
 
 std::int64_t estimate_tokens(std::string_view text) {
-  const auto in = [](char c, char low, char high) { return c >= low && c <= high; };
-  constexpr std::size_t kLetters = 6;
+  const std::size_t letters = is_long_worded(text) ? kLettersOfLongWords : kLetters;
   std::int64_t tokens = 0;
   for (std::size_t i = 0; i < text.size();) {
     const char c = text[i];
     std::size_t end = i + 1;
-    if (in(c, 'a', 'z') || in(c, 'A', 'Z')) {
-      while (end < text.size() && (in(text[end], 'a', 'z') || in(text[end], 'A', 'Z'))) ++end;
-      tokens += static_cast<std::int64_t>((end - i + kLetters - 1) / kLetters);
-    } else if (in(c, '0', '9')) {
-      while (end < text.size() && in(text[end], '0', '9')) ++end;
+    if (const std::size_t length = coded_length(text.substr(i)); length > 0) {
+      end = i + length;
+      tokens += static_cast<std::int64_t>((4 * length + 4) / 5);
+    } else if (is_letter(c)) {
+      while (end < text.size() && is_letter(text[end])) ++end;
+      tokens += static_cast<std::int64_t>((end - i + letters - 1) / letters);
+    } else if (is_digit(c)) {
+      while (end < text.size() && is_digit(text[end])) ++end;
       tokens += static_cast<std::int64_t>((2 * (end - i) + 2) / 3);
     } else if (c == ' ') {
       while (end < text.size() && text[end] == ' ') ++end;
       if (end - i > 1) ++tokens;
     } else if (static_cast<unsigned char>(c) < 0x80) {
       ++tokens;
-    } else if (!starts_character(c)) {
+    } else if (!starts_character(c) || static_cast<unsigned char>(c) >= 0xf0) {
       ++tokens;
     }
     i = end;

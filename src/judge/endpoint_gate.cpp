@@ -11,10 +11,26 @@ constexpr int kPatientThrottles = 2;  // throttled round trips in a row before t
 
 }  // namespace
 
-EndpointGate::EndpointGate(const config::EndpointConfig& endpoint, const Backoff& pause, std::uint64_t seed)
+std::shared_ptr<SharedRates> RateRegistry::of(const config::EndpointConfig& endpoint, const std::string& secret) {
+  std::string address = endpoint.url.substr(0, endpoint.url.find('?'));
+  while (address.ends_with('/')) address.pop_back();
+  std::shared_ptr<SharedRates>& shared = rates_[{address, secret}];
+  if (!shared) shared = std::make_shared<SharedRates>();
+  const auto lower = [](TokenBucket& bucket, double per_minute) {
+    const bool lowest = per_minute > 0 && (bucket.per_minute() <= 0 || per_minute < bucket.per_minute());
+    if (lowest) bucket = TokenBucket(per_minute);
+  };
+  lower(shared->requests, endpoint.requests_per_minute);
+  lower(shared->tokens, endpoint.tokens_per_minute);
+  return shared;
+}
+
+EndpointGate::EndpointGate(const config::EndpointConfig& endpoint, const Backoff& pause, std::uint64_t seed,
+                           std::shared_ptr<SharedRates> shared)
     : requests_configured_(endpoint.requests_per_minute > 0),
       tokens_configured_(endpoint.tokens_per_minute > 0),
       pause_(pause),
+      shared_(std::move(shared)),
       requests_(endpoint.requests_per_minute),
       tokens_(endpoint.tokens_per_minute),
       concurrency_(static_cast<int>(endpoint.concurrency_max)),
@@ -23,13 +39,17 @@ EndpointGate::EndpointGate(const config::EndpointConfig& endpoint, const Backoff
 TimePoint EndpointGate::ready_at(double tokens, TimePoint now) const {
   if (in_flight_ >= concurrency_.limit()) return kNever;
   const TimePoint circuit = circuit_.ready_at(now);
-  return circuit == kNever ? kNever : std::max({circuit, requests_.ready_at(1, now), tokens_.ready_at(tokens, now)});
+  if (circuit == kNever) return kNever;
+  const TimePoint own = std::max({circuit, requests_.ready_at(1, now), tokens_.ready_at(tokens, now)});
+  return shared_ ? std::max({own, shared_->requests.ready_at(1, now), shared_->tokens.ready_at(tokens, now)}) : own;
 }
 
 void EndpointGate::sent(double tokens, TimePoint now) {
   ++in_flight_;
   requests_.take(1, now);
   tokens_.take(tokens, now);
+  if (shared_) shared_->requests.take(1, now);
+  if (shared_) shared_->tokens.take(tokens, now);
   circuit_.sent(now);
 }
 
@@ -62,10 +82,11 @@ void EndpointGate::done(const Feedback& feedback, TimePoint now) {
   if (feedback.outcome == Outcome::answered) {
     concurrency_.replied(seconds_between(feedback.sent_at, now), in_flight);
     throttles_ = 0;
-    tokens_.settle(feedback.tokens_taken, feedback.tokens_used >= 0 ? feedback.tokens_used : feedback.tokens_taken, now);
-  } else {
-    tokens_.settle(feedback.tokens_taken, 0, now);
   }
+  const bool answered = feedback.outcome == Outcome::answered;
+  const double used = !answered ? 0 : feedback.tokens_used >= 0 ? feedback.tokens_used : feedback.tokens_taken;
+  tokens_.settle(feedback.tokens_taken, used, now);
+  if (shared_) shared_->tokens.settle(feedback.tokens_taken, used, now);
   heed(requests_, requests_configured_, feedback.headers.requests, throttled, now);
   heed(tokens_, tokens_configured_, feedback.headers.tokens, throttled, now);
   if (throttled || overloaded) throttle(feedback, now);

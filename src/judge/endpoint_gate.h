@@ -1,11 +1,31 @@
 // When one endpoint may be sent the next request: its two rate limits, its concurrency and its circuit breaker combined. Pure
 // logic, like rate_limit.h.
 #pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
 #include "config/label_config.h"
 #include "judge/rate_headers.h"
 #include "judge/rate_limit.h"
 
 namespace dmoerm::judge {
+
+/// The configured rates of one address and key, which all judges there share.
+struct SharedRates {
+  TokenBucket requests{0}, tokens{0};
+};
+
+/// Finds the shared rates of endpoints. Where judges configure different rates, the lowest holds.
+class RateRegistry {
+ public:
+  /// @param secret  the endpoint's key; "" = none
+  std::shared_ptr<SharedRates> of(const config::EndpointConfig& endpoint, const std::string& secret);
+
+ private:
+  std::map<std::pair<std::string, std::string>, std::shared_ptr<SharedRates>> rates_;
+};
 
 class EndpointGate {
  public:
@@ -24,8 +44,10 @@ class EndpointGate {
     RateHeaders headers;
   };
 
-  /// @param pause  pause of the whole endpoint while it answers "too many requests" without saying for how long
-  EndpointGate(const config::EndpointConfig& endpoint, const Backoff& pause, std::uint64_t seed);
+  /// @param pause   pause of the whole endpoint while it answers "too many requests" without saying for how long
+  /// @param shared  rates that other gates use too; nullptr: none
+  EndpointGate(const config::EndpointConfig& endpoint, const Backoff& pause, std::uint64_t seed,
+               std::shared_ptr<SharedRates> shared = nullptr);
 
   /// Earliest time at which a request of `tokens` may go; kNever if it has to wait for a reply to another.
   [[nodiscard]] TimePoint ready_at(double tokens, TimePoint now) const;
@@ -44,6 +66,7 @@ class EndpointGate {
 
   bool requests_configured_, tokens_configured_;  ///< Whether the user has set these rates
   Backoff pause_;
+  std::shared_ptr<SharedRates> shared_;
   TokenBucket requests_, tokens_;
   AdaptiveConcurrency concurrency_;
   CircuitBreaker circuit_;

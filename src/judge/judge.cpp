@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -71,10 +72,15 @@ std::vector<Judge> make_judges(const config::LabelsConfig& config, const fs::pat
 }
 
 void connect(std::vector<Judge>& judges, const fs::path& batches, const BatchPolicy& policy) {
+  RateRegistry rates;  // judges at one address with one key share its rates
   for (Judge& judge : judges) {
     const std::vector<config::EndpointConfig>& endpoints = judge.config.endpoints;
     if (judge.config.api == config::JudgeApi::online) {
-      judge.backend = online_backend(endpoints);
+      RetryPolicy retry;
+      retry.tries_max = static_cast<int>(judge.config.tries_max);
+      retry.backoff_base_s = judge.config.backoff_s;
+      retry.backoff_cap_s = std::max(judge.config.backoff_s, judge.config.backoff_max_s);
+      judge.backend = online_backend(endpoints, retry, &rates);
     } else {
       judge.backend = batch_backend(
           endpoints.front(), batches / sha256_hex(judge.config.model + "\n" + endpoints.front().url).substr(0, 16), policy);

@@ -12,7 +12,8 @@ using std::chrono::milliseconds;
 
 class OnlineBackend : public JudgeBackend {
  public:
-  explicit OnlineBackend(const std::vector<config::EndpointConfig>& endpoints) : client_(endpoints) {}
+  OnlineBackend(const std::vector<config::EndpointConfig>& endpoints, const RetryPolicy& policy, RateRegistry* rates)
+      : client_(endpoints, policy, rates) {}
   [[nodiscard]] bool under_way(const Digest&) const override { return false; }
   void discard(const Digest&) override {}
   [[nodiscard]] bool full() const override { return client_.full(); }
@@ -155,8 +156,9 @@ class BatchBackend : public JudgeBackend {
 
 }  // namespace
 
-std::unique_ptr<JudgeBackend> online_backend(const std::vector<config::EndpointConfig>& endpoints) {
-  return std::make_unique<OnlineBackend>(endpoints);
+std::unique_ptr<JudgeBackend> online_backend(const std::vector<config::EndpointConfig>& endpoints, const RetryPolicy& policy,
+                                             RateRegistry* rates) {
+  return std::make_unique<OnlineBackend>(endpoints, policy, rates);
 }
 std::unique_ptr<JudgeBackend> batch_backend(const config::EndpointConfig& endpoint, const std::filesystem::path& folder,
                                             const BatchPolicy& policy) {

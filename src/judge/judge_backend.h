@@ -44,8 +44,9 @@ class JudgeBackend {
   [[nodiscard]] virtual ClientStats stats() const = 0;
 };
 
-/// Asks online, at one or several endpoints.
-std::unique_ptr<JudgeBackend> online_backend(const std::vector<config::EndpointConfig>& endpoints);
+/// Asks online, at one or several endpoints. @param rates  as for JudgeClient
+std::unique_ptr<JudgeBackend> online_backend(const std::vector<config::EndpointConfig>& endpoints, const RetryPolicy& policy = {},
+                                             RateRegistry* rates = nullptr);
 /// Asks through the batch API of one endpoint. @param folder  folder for the records of which requests are in which batch
 std::unique_ptr<JudgeBackend> batch_backend(const config::EndpointConfig& endpoint, const std::filesystem::path& folder,
                                             const BatchPolicy& policy);

@@ -40,14 +40,15 @@ struct Server {
 }  // namespace
 
 struct JudgeClient::Impl {
-  Impl(const std::vector<config::EndpointConfig>& endpoints, const RetryPolicy& retry)
+  Impl(const std::vector<config::EndpointConfig>& endpoints, const RetryPolicy& retry, RateRegistry* rates)
       : policy(retry), rng(retry.seed ? retry.seed : std::random_device{}()), http(connections(endpoints), retry.body_bytes_max) {
     if (endpoints.empty())
       throw ConfigError("judge-without-endpoint", "no endpoint to ask: name at least one address of a judge");
     for (const config::EndpointConfig& endpoint : endpoints) {
       EndpointErrors errors(endpoint, policy.total_time_s);
       const int target = http.add_target({.endpoint = endpoint, .path = "/chat/completions", .bearer = errors.key().secret()});
-      EndpointGate gate(endpoint, {policy.backoff_base_s, policy.backoff_cap_s}, rng.next());
+      EndpointGate gate(endpoint, {policy.backoff_base_s, policy.backoff_cap_s}, rng.next(),
+                        rates != nullptr ? rates->of(endpoint, errors.key().secret()) : nullptr);
       servers.push_back(std::make_unique<Server>(Server{std::move(errors), std::move(gate), target}));
     }
   }
@@ -311,8 +312,8 @@ struct JudgeClient::Impl {
   HttpMulti http;  ///< Last member, so destroyed first: it points at the bodies in `sent`
 };
 
-JudgeClient::JudgeClient(const std::vector<config::EndpointConfig>& endpoints, RetryPolicy policy)
-    : impl_(std::make_unique<Impl>(endpoints, policy)) {}
+JudgeClient::JudgeClient(const std::vector<config::EndpointConfig>& endpoints, RetryPolicy policy, RateRegistry* rates)
+    : impl_(std::make_unique<Impl>(endpoints, policy, rates)) {}
 JudgeClient::~JudgeClient() = default;
 
 void JudgeClient::submit(std::uint64_t ticket, std::string body, std::int32_t tokens_estimate) {

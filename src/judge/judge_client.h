@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "config/label_config.h"
+#include "judge/endpoint_gate.h"
 #include "judge/judge_reply.h"
 
 namespace dmoerm::judge {
@@ -45,7 +46,9 @@ class JudgeClient {
  public:
   /// @param endpoints  servers that share the work, the least busy first; one that fails is left out until it works again
   /// @throws ConfigError for no endpoint, a bad address, a missing or unprotected key
-  explicit JudgeClient(const std::vector<config::EndpointConfig>& endpoints, RetryPolicy policy = {});
+  /// @param rates  rates that are shared with other clients of the same address and key; nullptr: not shared
+  explicit JudgeClient(const std::vector<config::EndpointConfig>& endpoints, RetryPolicy policy = {},
+                       RateRegistry* rates = nullptr);
   ~JudgeClient();
   JudgeClient(const JudgeClient&) = delete;
   JudgeClient& operator=(const JudgeClient&) = delete;

@@ -380,5 +380,17 @@ TEST(EstimateTokens, IsNotBelowRealTokenizers) {
   EXPECT_EQ(estimate_tokens(""), 0);
 }
 
+TEST(EstimateTokens, IsNotTooLowForLongWordsCodedDataAndEmoji) {
+  // A large vocabulary is taken to have about 3 characters a token in Finnish and 1.4 in base64.
+  const std::string finnish =
+      "Kirjastonhoitajan mielestä kaupunginkirjaston aukioloajat pidentyvät huomattavasti ensi syksyn aikana. Asiakaspalvelun "
+      "kehittäminen edellyttää kuitenkin lisärahoitusta, jota kunnanvaltuusto ei ole vielä myöntänyt.";
+  EXPECT_GE(estimate_tokens(finnish), static_cast<std::int64_t>(static_cast<double>(finnish.size()) / 3.2));
+  const std::string base64 = "aGVsbG8gd29ybGQsIHRoaXMgaXMgYSB0ZXN0IG9mIGVuY29kaW5nIDEyMzQ1Njc4OTA=";
+  EXPECT_GE(estimate_tokens(base64), static_cast<std::int64_t>(base64.size() * 3 / 4));
+  EXPECT_GE(estimate_tokens("\U0001F9D1\u200D\U0001F680"), 10);
+  EXPECT_EQ(estimate_tokens("The cat sat on the mat and looked at the bird in the tree for a long while"), 18);
+}
+
 }  // namespace
 }  // namespace dmoerm::judge

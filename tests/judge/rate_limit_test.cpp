@@ -328,6 +328,21 @@ TEST(EndpointGate, UsesALimitOf600AMinuteWithFewRefusals) {
   }
 }
 
+TEST(EndpointGate, SharesConfiguredRatesWithOtherJudgesOfTheSameAddressAndKey) {
+  RateRegistry registry;
+  config::EndpointConfig endpoint = limits(60), slash = limits(120), elsewhere = limits(60);
+  endpoint.url = "http://host/v1";
+  slash.url = "http://host/v1/";
+  elsewhere.url = "http://other/v1";
+  EndpointGate one(endpoint, {}, 3, registry.of(endpoint, "key")), two(slash, {}, 3, registry.of(slash, "key"));
+  EndpointGate other_key(endpoint, {}, 3, registry.of(endpoint, "another")),
+      other(elsewhere, {}, 3, registry.of(elsewhere, "key"));
+  one.sent(1, at(1));
+  EXPECT_GT(two.ready_at(1, at(1)), at(1.5)) << "60 a minute for both, the lower of the two limits";
+  EXPECT_EQ(other_key.ready_at(1, at(1)), at(1));
+  EXPECT_EQ(other.ready_at(1, at(1)), at(1));
+}
+
 TEST(EndpointGate, LearnsTheLimitFromTheHeaders) {
   const Simulated result = simulate(LimitedServer(LimitedServer::Way::sliding, 600), 0);
   EXPECT_GE(result.used(), 0.97);
