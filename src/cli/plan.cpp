@@ -152,9 +152,9 @@ class Planning {
       assumptions_.push_back(fmt::format("tokens as in {}", store_.string()));
     } else {
       assumptions_.push_back(fmt::format(
-          "stated: {:.0f} train groups a category of {:.0f} tokens each (prompt once, all responses), {} of phase 1's labelled a "
-          "point",
-          options_.stated.groups_per_category, options_.stated.tokens_per_group,
+          "stated: {:.0f} train groups a category of {:.0f} tokens each (prompt once, all {:.0f} responses), {} of phase 1's "
+          "labelled a point",
+          options_.stated.groups_per_category, options_.stated.tokens_per_group, options_.stated.responses_per_group,
           options_.stated.labels_per_point > 0 ? fmt::format("at most {:.0f}", options_.stated.labels_per_point) : "all"));
     }
     assumptions_.push_back("the inputs are ingested and labelled: neither takes time in the plan");
@@ -292,6 +292,9 @@ void add_plan(CLI::App& app) {
                                          "Tokens per group with its prompt once, to plan without data")
                             ->check(CLI::Range(1.0, 1e6));
   tokens->needs(groups), groups->needs(tokens);
+  verb->add_option("--responses-per-group", options->stated.responses_per_group, "Responses per group, to plan without data")
+      ->check(CLI::Range(2.0, 1e4))
+      ->needs(groups);
   verb->add_option("--labels-per-point", options->stated.labels_per_point,
                    "Groups labelled per point, to plan without data; 0 = all of phase 1")
       ->needs(groups)

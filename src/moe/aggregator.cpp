@@ -13,6 +13,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -26,24 +28,39 @@
 namespace dmoerm::moe {
 namespace {
 
-/// Row numbers of the winners and losers of some groups; each pair has a weight, so that every group counts once.
+constexpr std::int64_t kRowsAtOnce = 4096;  // bounds the memory of a forward pass over many responses
+
+at::Tensor longs(const std::vector<std::int64_t>& values) {
+  return at::tensor(at::ArrayRef<std::int64_t>(values), at::TensorOptions().dtype(at::kLong));
+}
+
+/// The responses of some groups, and the winners and losers of their pairs as places among these responses. Each pair has a
+/// weight, so that every group counts once.
 struct PairRows {
+  at::Tensor rows;  ///< Rows of the features
   at::Tensor winner, loser, weight, margin;
 };
 
-PairRows pair_rows(const std::vector<ExpertFeatures::Group>& groups, const std::vector<std::size_t>& chosen) {
-  std::vector<std::int64_t> winner, loser;
+/// @param chosen  indices into `some`; one may be chosen twice
+PairRows pair_rows(const std::vector<ExpertFeatures::Group>& groups, const std::vector<std::size_t>& some,
+                   const std::vector<std::size_t>& chosen) {
+  std::vector<std::int64_t> rows, winner, loser;
   std::vector<float> weight, margin;
-  for (const std::size_t g : chosen) {
-    for (const preference::Preference& p : groups[g].pairs) {
-      winner.push_back(groups[g].first + p.winner), loser.push_back(groups[g].first + p.loser);
-      weight.push_back(1.0F / static_cast<float>(groups[g].pairs.size() * chosen.size())), margin.push_back(p.margin);
+  std::map<std::size_t, std::int64_t> first;  // place of the first response of each chosen group
+  for (const std::size_t i : chosen) first[i] = 0;
+  for (auto& [i, place] : first) {
+    place = std::ssize(rows);
+    for (std::int64_t r = 0; r < groups[some[i]].count; ++r) rows.push_back(groups[some[i]].first + r);
+  }
+  for (const std::size_t i : chosen) {
+    const ExpertFeatures::Group& group = groups[some[i]];
+    for (const preference::Preference& p : group.pairs) {
+      winner.push_back(first[i] + p.winner), loser.push_back(first[i] + p.loser);
+      weight.push_back(1.0F / static_cast<float>(group.pairs.size() * chosen.size())), margin.push_back(p.margin);
     }
   }
-  const auto longs = [](const std::vector<std::int64_t>& v) {
-    return at::tensor(at::ArrayRef<std::int64_t>(v), at::TensorOptions().dtype(at::kLong));
-  };
-  return {longs(winner), longs(loser), at::tensor(at::ArrayRef<float>(weight)), at::tensor(at::ArrayRef<float>(margin))};
+  return {longs(rows), longs(winner), longs(loser), at::tensor(at::ArrayRef<float>(weight)),
+          at::tensor(at::ArrayRef<float>(margin))};
 }
 
 /// The Bradley-Terry loss, averaged over groups.
@@ -67,19 +84,26 @@ at::Tensor uniform(at::IntArrayRef shape, double bound, Rng& rng) {
   return values;
 }
 
+std::vector<std::size_t> all_of(const std::vector<ExpertFeatures::Group>& groups) {
+  std::vector<std::size_t> all(groups.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return all;
+}
+
 /// Some groups of the features, with their rows.
-ExpertFeatures select_groups(const ExpertFeatures& all, const std::vector<std::size_t>& chosen) {
-  ExpertFeatures some;
+struct SomeGroups {
+  std::vector<ExpertFeatures::Group> groups;  ///< Their responses are numbered from the first of them
   std::vector<std::int64_t> rows;
-  for (const std::size_t g : chosen) {
-    some.groups.push_back(all.groups[g]);
-    some.groups.back().first = static_cast<std::int64_t>(rows.size());
-    for (std::int64_t i = 0; i < all.groups[g].count; ++i) rows.push_back(all.groups[g].first + i);
+};
+
+SomeGroups select_groups(const std::vector<ExpertFeatures::Group>& groups, const std::vector<std::size_t>& some) {
+  SomeGroups selected;
+  for (const std::size_t g : some) {
+    selected.groups.push_back(groups[g]);
+    selected.groups.back().first = std::ssize(selected.rows);
+    for (std::int64_t i = 0; i < groups[g].count; ++i) selected.rows.push_back(groups[g].first + i);
   }
-  const at::Tensor index = at::tensor(at::ArrayRef<std::int64_t>(rows), at::TensorOptions().dtype(at::kLong));
-  some.states_NKH = all.states_NKH.index_select(0, index);
-  some.rewards_NK = all.rewards_NK.index_select(0, index);
-  return some;
+  return selected;
 }
 
 }  // namespace
@@ -94,19 +118,28 @@ double pair_accuracy(const at::Tensor& rewards_N, const std::vector<ExpertFeatur
   return pairs > 0 ? right / pairs : 0.5;
 }
 
-Aggregator Aggregator::mean(const ExpertFeatures& train) {
-  const std::int64_t n = train.rewards_NK.size(0), k = train.rewards_NK.size(1);
+Aggregator Aggregator::mean(const ExpertFeatures& train) { return mean(train, all_of(train.groups)); }
+
+Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
+                           const config::AggregatorConfig& config, std::uint64_t seed, at::Device device) {
+  return fit(kind, train, all_of(train.groups), validation, config, seed, device);
+}
+
+Aggregator Aggregator::mean(const ExpertFeatures& features, const std::vector<std::size_t>& some) {
+  const at::Tensor rewards_NK = features.rewards_NK.index_select(0, longs(select_groups(features.groups, some).rows));
+  const std::int64_t n = rewards_NK.size(0), k = rewards_NK.size(1);
   Aggregator aggregator;
   aggregator.kind_ = "mean";
-  aggregator.reward_mean_K = n > 0 ? train.rewards_NK.mean(0) : at::zeros({k});
-  aggregator.reward_std_K = n > 1 ? train.rewards_NK.std(0).clamp_min(1e-6) : at::ones({k});
+  aggregator.reward_mean_K = n > 0 ? rewards_NK.mean(0) : at::zeros({k});
+  aggregator.reward_std_K = n > 1 ? rewards_NK.std(0).clamp_min(1e-6) : at::ones({k});
   aggregator.weight_K = at::full({k}, 1.0 / static_cast<double>(k));
   return aggregator;
 }
 
-Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
-                           const config::AggregatorConfig& config, std::uint64_t seed) {
-  Aggregator a = mean(train);
+Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train, const std::vector<std::size_t>& some,
+                           const ExpertFeatures& validation, const config::AggregatorConfig& config, std::uint64_t seed,
+                           at::Device device) {
+  Aggregator a = mean(train, some);
   a.kind_ = kind;
   const std::int64_t k = train.states_NKH.size(1), h = train.states_NKH.size(2);
   std::vector<at::Tensor> parameters;
@@ -116,6 +149,7 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
     Rng rng(seed, "aggregator");
     parameters = {uniform({h, k * h}, 1.0 / std::sqrt(static_cast<double>(k * h)), rng), at::zeros({h}), at::full({1}, 0.25),
                   uniform({h}, 1.0 / std::sqrt(static_cast<double>(h)), rng), at::zeros({1})};
+    for (at::Tensor& parameter : parameters) parameter = parameter.to(device);
   } else {
     throw ConfigError("aggregator-kind-unknown", fmt::format("aggregator.kind {} is unknown (mlp, linear)", kind));
   }
@@ -130,7 +164,10 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
       a.b2 = parameters[4];
     }
   };
-  const std::vector<std::size_t> usable = groups_with_pairs(train.groups);
+  std::vector<std::size_t> usable;  // indices into `some`
+  for (std::size_t i = 0; i < some.size(); ++i) {
+    if (!train.groups[some[i]].pairs.empty()) usable.push_back(i);
+  }
   const bool validated = !groups_with_pairs(validation.groups).empty();
   if (usable.empty())
     throw DataError("no-overall-preference", "the aggregator has no group with an overall preference to learn from");
@@ -145,7 +182,7 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
   std::vector<std::size_t> order;
   std::size_t at = 0;
   std::uint64_t pass = 0;
-  const PairRows validation_pairs = pair_rows(validation.groups, groups_with_pairs(validation.groups));
+  const PairRows validation_pairs = pair_rows(validation.groups, all_of(validation.groups), groups_with_pairs(validation.groups));
   adopt();
   const auto loss = [&](std::int64_t /*step*/) {
     std::vector<std::size_t> chosen;
@@ -157,13 +194,15 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
       }
       chosen.push_back(order[at++]);
     }
-    return pair_loss(a.forward(train.states_NKH, train.rewards_NK), pair_rows(train.groups, chosen));
+    const PairRows pairs = pair_rows(train.groups, some, chosen);
+    return pair_loss(a.forward_rows(train, pairs.rows), pairs);
   };
   double drift = 0;  // grows with each call: without validation the last step counts as the best
   const auto figure = [&]() -> std::pair<double, double> {
     if (!validated) return {drift += 1, 0};
-    const at::Tensor rewards_N = a.forward(validation.states_NKH, validation.rewards_NK).detach();
-    return {pair_accuracy(rewards_N, validation.groups), -pair_loss(rewards_N, validation_pairs).item<double>()};
+    const at::Tensor rewards_N = a.rewards(validation);
+    return {pair_accuracy(rewards_N, validation.groups),
+            -pair_loss(rewards_N.index_select(0, validation_pairs.rows), validation_pairs).item<double>()};
   };
   const FitResult result = fit_adamw(parameters, options, loss, figure);
   adopt();
@@ -173,7 +212,7 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
 }
 
 HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
-                 const config::AggregatorConfig& config, std::uint64_t seed) {
+                 const config::AggregatorConfig& config, std::uint64_t seed, at::Device device) {
   std::vector<std::size_t> usable = groups_with_pairs(train.groups);
   const std::size_t folds = std::min(kFolds, usable.size());
   HeldOut result;
@@ -182,10 +221,10 @@ HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const Exp
   for (std::size_t fold = 0; fold < folds; ++fold) {
     std::vector<std::size_t> seen, unseen;
     for (std::size_t i = 0; i < usable.size(); ++i) (i % folds == fold ? unseen : seen).push_back(usable[i]);
-    const ExpertFeatures fitted = select_groups(train, seen), rest = select_groups(train, unseen);
     const Aggregator aggregator =
-        kind == "mean" ? Aggregator::mean(fitted) : Aggregator::fit(kind, fitted, validation, config, seed);
-    const at::Tensor rewards_N = aggregator.forward(rest.states_NKH, rest.rewards_NK);
+        kind == "mean" ? Aggregator::mean(train, seen) : Aggregator::fit(kind, train, seen, validation, config, seed, device);
+    const SomeGroups rest = select_groups(train.groups, unseen);
+    const at::Tensor rewards_N = aggregator.rewards(train, rest.rows);
     for (const ExpertFeatures::Group& group : rest.groups) {
       result.pairs.push_back(static_cast<double>(group.pairs.size()));
       result.right.push_back(result.pairs.back() * pair_accuracy(rewards_N, {group}));
@@ -207,6 +246,27 @@ bool clearly_better(const HeldOut& one, const HeldOut& other) {
     squares += difference * difference;
   }
   return n > 1 && sum > std::sqrt(n / (n - 1) * (squares - sum * sum / n));
+}
+
+at::Tensor Aggregator::rewards(const ExpertFeatures& features) const {
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(features.rewards_NK.size(0)));
+  std::iota(rows.begin(), rows.end(), std::int64_t{0});
+  return rewards(features, rows);
+}
+
+at::Tensor Aggregator::rewards(const ExpertFeatures& features, const std::vector<std::int64_t>& rows) const {
+  const at::Tensor all = longs(rows);
+  at::Tensor rewards_N = at::zeros({all.numel()});
+  for (std::int64_t begin = 0; begin < all.numel(); begin += kRowsAtOnce) {
+    const std::int64_t count = std::min(kRowsAtOnce, all.numel() - begin);
+    rewards_N.narrow(0, begin, count).copy_(forward_rows(features, all.narrow(0, begin, count)).detach());
+  }
+  return rewards_N;
+}
+
+at::Tensor Aggregator::forward_rows(const ExpertFeatures& features, const at::Tensor& rows) const {
+  if (kind_ != "mlp") return forward({}, features.rewards_NK.index_select(0, rows));
+  return forward(features.states_NKH.index_select(0, rows).to(w1_HF.device()), {}).cpu();
 }
 
 at::Tensor Aggregator::forward(const at::Tensor& states_NKH, const at::Tensor& rewards_NK) const {

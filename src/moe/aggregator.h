@@ -31,9 +31,19 @@ class Aggregator {
   static Aggregator mean(const ExpertFeatures& train);
   /// Fit one kind ("linear", "mlp") by AdamW on the Bradley-Terry loss, with early stopping on `validation` accuracy. Keeps the
   /// best weights, which may be those of the start: the mean for linear, small random weights for mlp. Deterministic in `seed`.
+  /// @param device  device that computes the kind mlp, whose weights stay there
   static Aggregator fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
-                        const config::AggregatorConfig& config, std::uint64_t seed);
+                        const config::AggregatorConfig& config, std::uint64_t seed, at::Device device = at::kCPU);
+  /// The same on some of the groups, in this order. A step computes only the responses of its own groups.
+  /// @param some  indices into the groups of the features
+  static Aggregator mean(const ExpertFeatures& features, const std::vector<std::size_t>& some);
+  static Aggregator fit(const std::string& kind, const ExpertFeatures& train, const std::vector<std::size_t>& some,
+                        const ExpertFeatures& validation, const config::AggregatorConfig& config, std::uint64_t seed,
+                        at::Device device = at::kCPU);
 
+  /// Rewards of all responses, or of some rows, [N]. Computes a bounded number of them at a time.
+  [[nodiscard]] at::Tensor rewards(const ExpertFeatures& features) const;
+  [[nodiscard]] at::Tensor rewards(const ExpertFeatures& features, const std::vector<std::int64_t>& rows) const;
   /// Rewards [N].
   [[nodiscard]] at::Tensor forward(const at::Tensor& states_NKH, const at::Tensor& rewards_NK) const;
   [[nodiscard]] const std::string& kind() const { return kind_; }
@@ -51,6 +61,9 @@ class Aggregator {
   at::Tensor w1_HF, b1_H, slope, w2_H, b2;  ///< Weights of the kind mlp; F = K * H inputs
 
  private:
+  /// Rewards of some rows, [rows], for autograd. @param rows  indices, int64
+  [[nodiscard]] at::Tensor forward_rows(const ExpertFeatures& features, const at::Tensor& rows) const;
+
   std::string kind_;
   double validation_accuracy_ = 0;
   std::int64_t best_step_ = 0;
@@ -65,7 +78,7 @@ struct HeldOut {
 /// Choosing between kinds needs this because each kind stops where its validation figure is best, which flatters it. Empty with
 /// fewer than two groups with pairs.
 HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
-                 const config::AggregatorConfig& config, std::uint64_t seed);
+                 const config::AggregatorConfig& config, std::uint64_t seed, at::Device device = at::kCPU);
 /// Whether one kind orders more pairs than another, by more than one standard error of the difference over groups.
 bool clearly_better(const HeldOut& one, const HeldOut& other);
 constexpr std::size_t kFolds = 5;

@@ -15,7 +15,8 @@ std::vector<DeviceModel> devices(bool bfloat16) {
                        double inside, double across) {
     DeviceModel d;
     d.name = name, d.peak_tflops = bfloat16 ? tflops : float32_tflops, d.reached = bfloat16 ? 0.4 : 0.7;
-    d.weight_bytes = bfloat16 ? 2 : 4, d.memory_mib = 1024 * memory_gib, d.memory_gb_s = memory_gb_s;
+    d.float32_tflops = float32_tflops, d.weight_bytes = bfloat16 ? 2 : 4, d.memory_mib = 1024 * memory_gib,
+    d.memory_gb_s = memory_gb_s;
     d.inside_gb_s = inside, d.across_gb_s = across;
     all.push_back(d);
   };
@@ -25,7 +26,7 @@ std::vector<DeviceModel> devices(bool bfloat16) {
   gpu("l40s", 362, 91.6, 44, 864, 25, 12);
   gpu("rtx4090", 165, 82.6, 23, 1008, 12, 3);
   DeviceModel cpu;
-  cpu.name = "cpu", cpu.peak_tflops = 0.115, cpu.reached = 0.75, cpu.half_tokens = 16, cpu.memory_gb_s = 10;
+  cpu.name = "cpu", cpu.peak_tflops = cpu.float32_tflops = 0.115, cpu.reached = 0.75, cpu.half_tokens = 16, cpu.memory_gb_s = 10;
   cpu.inside_gb_s = 4, cpu.across_gb_s = 1, cpu.load_gb_s = 0.5, cpu.weight_bytes = bfloat16 ? 2 : 4;
   all.push_back(cpu);
   return all;
@@ -52,6 +53,20 @@ double seconds_per_token(const ModelShape& model, const DeviceModel& device, dou
   const double attention = model.layers * model.q_width * group_tokens;  // a token attends to half of its group, twice
   const double flops = 2 * passes_over * (model.linear_macs + attention);
   return flops / (device.peak_tflops * 1e12 * device.reached * pass_tokens / (pass_tokens + device.half_tokens));
+}
+
+/// Seconds of the fits of aggregators. The MLP counts, which has models * width^2 weights: a step computes forward and the
+/// gradient in the weights for its rows, then AdamW reads and writes the weights, gradient and moments about ten times.
+double fitting_seconds(const Load& load, const ModelShape& model, const DeviceModel& device) {
+  if (load.fit_steps <= 0) return 0;
+  constexpr double kStepSeconds = 1e-3;  // some dozen small operations, for the linear kind too
+  const double weights = load.models * model.width * model.width;
+  const auto products = [&](double rows, double passes) {
+    const double reached = device.reached * rows / (rows + device.half_tokens);
+    return rows * passes * 2 * weights / (device.float32_tflops * 1e12 * reached);
+  };
+  const double update = device.memory_gb_s > 0 ? 10 * 4 * weights / (device.memory_gb_s * 1e9) : 0;
+  return load.fit_steps * (products(load.fit_rows, 2) + update + kStepSeconds) + products(load.fit_read_rows, 1);
 }
 
 double adapted_share(const Load& load, const ModelShape& model) {
@@ -107,9 +122,10 @@ std::vector<std::string> device_names() {
 DeviceModel device_of(const config::ComputeConfig& compute) {
   DeviceModel device =
       *find_device(compute.device == config::Device::cuda ? "h100" : "cpu", compute.dtype == config::Dtype::bfloat16);
-  if (compute.peak_tflops > 0) device.peak_tflops = compute.peak_tflops;
-  if (compute.device != config::Device::cuda && compute.peak_tflops <= 0)
-    device.peak_tflops *= static_cast<double>(compute.threads);
+  const auto threads = static_cast<double>(compute.device == config::Device::cuda ? 1 : compute.threads);
+  const double scale = compute.peak_tflops > 0 ? compute.peak_tflops / device.peak_tflops : threads;
+  device.peak_tflops *= scale;
+  device.float32_tflops *= scale;
   return device;
 }
 
@@ -138,9 +154,7 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
   s.update = device.memory_gb_s > 0 ? trained * load.models * (load.all_weights ? 28 : 24) / (device.memory_gb_s * 1e9) : 0;
   const double read = load.read_groups * load.models * adapted + load.trunk_groups * (1 - adapted);
   s.read = read * load.group_tokens * seconds_per_token(model, device, 1, load.group_tokens, read_tokens);
-  constexpr double kFitShare = 0.02;  // of the peak: small products; the two aggregators, both passes of two responses a group
-  s.rest = load.seconds +
-           load.fit_steps * 2 * 2 * 6 * load.models * model.width * model.width / (device.peak_tflops * 1e12 * kFitShare);
+  s.rest = load.seconds + fitting_seconds(load, model, device);
 
   const auto seconds_on = [&](int ranks, bool across) {
     const double share = largest_block(count, ranks) / count;

@@ -29,16 +29,17 @@ ModelShape decoder_shape(std::string name, double vocab, double width, double in
 /// One rank's device. Rates are those that programs reach, except where the name says peak.
 struct DeviceModel {
   std::string name;
-  double peak_tflops = 0;    ///< Peak of dense products in the type that weights are kept in
-  double reached = 0.4;      ///< Share of the peak that long passes reach
-  double half_tokens = 256;  ///< Tokens of a pass at which half of that is reached
-  double memory_mib = 0;     ///< Memory; 0 = unlimited
-  double memory_gb_s = 0;    ///< Bandwidth of the device's own memory
-  double inside_gb_s = 0;    ///< Bandwidth between two devices of a node, one way
-  double across_gb_s = 0;    ///< Bandwidth between devices of two nodes, one way
-  double hop_us = 20;        ///< Latency of a message between devices
-  double load_gb_s = 2;      ///< Bandwidth of reading weights from the file system
-  double weight_bytes = 2;   ///< Bytes of a weight in the forward pass: 2 = bfloat16, 4 = float32
+  double peak_tflops = 0;     ///< Peak of dense products in the type that weights are kept in
+  double float32_tflops = 0;  ///< The same in float32, in which aggregators are fitted
+  double reached = 0.4;       ///< Share of the peak that long passes reach
+  double half_tokens = 256;   ///< Tokens of a pass at which half of that is reached
+  double memory_mib = 0;      ///< Memory; 0 = unlimited
+  double memory_gb_s = 0;     ///< Bandwidth of the device's own memory
+  double inside_gb_s = 0;     ///< Bandwidth between two devices of a node, one way
+  double across_gb_s = 0;     ///< Bandwidth between devices of two nodes, one way
+  double hop_us = 20;         ///< Latency of a message between devices
+  double load_gb_s = 2;       ///< Bandwidth of reading weights from the file system
+  double weight_bytes = 2;    ///< Bytes of a weight in the forward pass: 2 = bfloat16, 4 = float32
 };
 /// @param bfloat16  weights and products in bfloat16, as GPUs are rated; else in float32
 std::optional<DeviceModel> find_device(const std::string& name, bool bfloat16 = false);
@@ -59,9 +60,11 @@ struct Load {
   double trunk_groups = 0;        ///< Groups whose layers below the adapter are computed
   double adapter_rank = 0;
   bool shard = false, recompute = false;
-  double bytes_sent = 4;  ///< Bytes of a gradient's number between ranks
-  double fit_steps = 0;   ///< Groups that the aggregators' fits see; not shared among ranks
-  double seconds = 0;     ///< Further seconds, not shared among ranks
+  double bytes_sent = 4;     ///< Bytes of a gradient's number between ranks
+  double seconds = 0;        ///< Further seconds, not shared among ranks
+  double fit_steps = 0;      ///< Steps of all fits of aggregators; not shared among ranks
+  double fit_rows = 0;       ///< Responses that a step of a fit sees
+  double fit_read_rows = 0;  ///< Responses that the fits only score: evaluations, held-out groups
 };
 
 /// Set a task's cost (seconds on one rank of the device), speed-up, memory, and whether it can pause (what trains can). The

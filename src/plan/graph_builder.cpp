@@ -97,7 +97,9 @@ std::int64_t GraphBuilder::add_category(const config::CategoryConfig& c) {
   GroupSizes read = sizes_.overall(c.name, Subset::phase3);
   read.groups += sizes_.overall(c.name, Subset::validation).groups;
   add(TaskId::features(c.name), sets, base, kRanksMax, reading_load(config_.experts.train, read, points));
-  add(TaskId::aggregator(c.name), {TaskId::features(c.name)}, "", 1, fitting_load(config_.aggregator, points));
+  add(TaskId::aggregator(c.name), {TaskId::features(c.name)}, "", 1,
+      fitting_load(config_.aggregator, sizes_.overall(c.name, Subset::phase3), sizes_.overall(c.name, Subset::validation),
+                   points));
   steps += phase1_steps(config_, expert_steps);
   if (config_.baselines) add_model(TaskId::category_baseline(c.name), Subset::train, steps);
   return steps;

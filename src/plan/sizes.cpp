@@ -4,7 +4,9 @@
 
 namespace dmoerm::plan {
 
-GroupSizes StatedSizes::groups(double count) const { return {count, numbers_.tokens_per_group, 0, count}; }
+GroupSizes StatedSizes::groups(double count) const {
+  return {count, numbers_.tokens_per_group, 0, count, numbers_.responses_per_group};
+}
 
 GroupSizes StatedSizes::overall(const std::string& category, Subset subset) const {
   const config::DataConfig& data = config_.data;

@@ -12,6 +12,7 @@ struct GroupSizes {
   double tokens = 0;        ///< Tokens of a group with its prompt laid out once
   double plain_tokens = 0;  ///< Tokens of a group with the prompt before every response (encoders); 0 = not known
   double epoch_groups = 0;  ///< Groups that one epoch visits: weights of input files repeat them
+  double responses = 0;     ///< Responses of a group
 };
 
 /// Groups of a category by what they are used for. The train split is divided: phases 1 and 2 learn from one part, phase 3 from
@@ -33,6 +34,7 @@ struct StatedNumbers {
   double groups_per_category = 5000;  ///< Train groups
   double tokens_per_group = 1000;     ///< Tokens of the prompt, once, and of all responses
   double labels_per_point = 0;        ///< Train groups of phase 1 that are labelled for a point; 0 = all
+  double responses_per_group = 4;
 };
 
 class StatedSizes final : public Sizes {

@@ -31,10 +31,17 @@ Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, in
   return load;
 }
 
-Load fitting_load(const config::AggregatorConfig& aggregator, int models) {
+Load fitting_load(const config::AggregatorConfig& aggregator, const GroupSizes& training, const GroupSizes& validation,
+                  int models) {
   constexpr double kFits = 6;  // moe::kFolds and one
+  const auto steps = static_cast<double>(aggregator.steps_max);
   Load load;
-  load.fit_steps = kFits * static_cast<double>(aggregator.steps_max * aggregator.groups_per_step), load.models = models;
+  load.models = models;
+  load.fit_steps = kFits * steps;
+  load.fit_rows = std::min(training.groups, static_cast<double>(aggregator.groups_per_step)) * training.responses;
+  load.fit_read_rows = kFits * (1 + std::floor(steps / static_cast<double>(aggregator.eval_every_steps))) * validation.groups *
+                           validation.responses +
+                       2 * training.groups * training.responses;  // each fold once, and all groups by what is kept
   return load;
 }
 

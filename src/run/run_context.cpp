@@ -1,7 +1,6 @@
 #include "run/run_context.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 
@@ -193,24 +192,12 @@ std::vector<nn::RewardModel> RunContext::load_experts(std::int32_t category_inde
 
 moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
                                     comm::Communicator& ranks) {
-  const std::vector<nn::RewardModel> experts = context.load_experts(category);
-  moe::ExpertFeatures features;
-  for (std::size_t k = 0; k < experts.size(); ++k) {
-    const train::GroupRewards scored = context.scorer(ranks).rewards_and_states(experts[k], groups);
-    const std::int64_t n = scored.states_ND.size(0), width = scored.states_ND.size(1),
-                       count = static_cast<std::int64_t>(experts.size());
-    if (k == 0) {
-      features.states_NKH = at::empty({n, count, width});
-      features.rewards_NK = at::empty({n, count});
-      for (std::size_t g = 0; g < groups.size(); ++g) {
-        features.groups.push_back(
-            {static_cast<std::int64_t>(scored.first[g]), static_cast<std::int64_t>(groups[g].responses.size()), groups[g].pairs});
-      }
-    }
-    features.states_NKH.select(1, static_cast<std::int64_t>(k)).copy_(scored.states_ND);
-    for (std::int64_t i = 0; i < n; ++i)
-      features.rewards_NK.data_ptr<float>()[i * count + static_cast<std::int64_t>(k)] =
-          scored.rewards[static_cast<std::size_t>(i)];
+  const train::GroupStates scored = context.scorer(ranks).states(context.load_experts(category), groups);
+  moe::ExpertFeatures features{scored.states_NKD, scored.rewards_NK, {}};
+  std::int64_t first = 0;
+  for (const train::LabelledGroup& group : groups) {
+    features.groups.push_back({first, std::ssize(group.responses), group.pairs});
+    first += features.groups.back().count;
   }
   return features;
 }

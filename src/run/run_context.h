@@ -84,7 +84,8 @@ struct ComputedOn {
 /// @throws DataError, IoError for a broken checkpoint; ConfigError for too few positions or layers, or an absent device
 ComputedOn check_backbone(const config::RunConfig& config);
 
-/// States and rewards of all experts of a category for some groups. Collective over `ranks`.
+/// States and rewards of all experts of a category for some groups, on the first rank; the other ranks get the groups without
+/// tensors. Collective over `ranks`.
 moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
                                     comm::Communicator& ranks);
 

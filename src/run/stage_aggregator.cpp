@@ -43,17 +43,17 @@ void run_aggregator(RunContext& context, const std::string& task, std::int32_t c
   nlohmann::json metrics;
   std::map<std::string, moe::HeldOut> held_out;
   const auto keep = [&](const moe::Aggregator& aggregator) {
-    held_out[aggregator.kind()] = moe::held_out(aggregator.kind(), train, validation, config, context.config().seed);
+    held_out[aggregator.kind()] =
+        moe::held_out(aggregator.kind(), train, validation, config, context.config().seed, context.device());
     aggregator.save(directory / (aggregator.kind() + ".safetensors"));
-    metrics[aggregator.kind()] = {
-        {"validation_accuracy",
-         moe::pair_accuracy(aggregator.forward(validation.states_NKH, validation.rewards_NK), validation.groups)},
-        {"held_out_accuracy", held_out[aggregator.kind()].accuracy()},
-        {"best_step", aggregator.best_step()},
-        {"score", score_statistics(aggregator.forward(train.states_NKH, train.rewards_NK))}};
+    metrics[aggregator.kind()] = {{"validation_accuracy", moe::pair_accuracy(aggregator.rewards(validation), validation.groups)},
+                                  {"held_out_accuracy", held_out[aggregator.kind()].accuracy()},
+                                  {"best_step", aggregator.best_step()},
+                                  {"score", score_statistics(aggregator.rewards(train))}};
   };
   keep(moe::Aggregator::mean(train));
-  for (const char* kind : {"linear", "mlp"}) keep(moe::Aggregator::fit(kind, train, validation, config, context.config().seed));
+  for (const char* kind : {"linear", "mlp"})
+    keep(moe::Aggregator::fit(kind, train, validation, config, context.config().seed, context.device()));
   std::string chosen = config::word(config.kind);
   if (config.kind == config::AggregatorKind::best) {  // the smallest kind, unless a larger one is better on held-out train groups
     chosen = "mean";

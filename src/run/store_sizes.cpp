@@ -45,6 +45,7 @@ plan::GroupSizes StoreSizes::sizes_of(const std::vector<train::LabelledGroup>& g
   sizes.groups = static_cast<double>(groups.size());
   for (const train::LabelledGroup& g : groups) {
     sizes.tokens += static_cast<double>(data::packed_tokens(store_.group(g.group), g.responses, true)) / sizes.groups;
+    sizes.responses += static_cast<double>(g.responses.size()) / sizes.groups;
     sizes.plain_tokens += static_cast<double>(data::packed_tokens(store_.group(g.group), g.responses, false)) / sizes.groups;
   }
   sizes.epoch_groups = static_cast<double>(train::epoch_groups(store_, groups));

@@ -1,7 +1,7 @@
 #include "train/group_scorer.h"
 
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 
 #include <cstring>
 
@@ -13,71 +13,117 @@ namespace dmoerm::train {
 
 namespace {
 
-GroupRewards score(const GroupScorer& scorer, const nn::RewardModel& model, const std::vector<LabelledGroup>& groups,
-                   bool with_states) {
-  const data::TokenStore& store = scorer.store;
-  const nn::Backbone& backbone = model.backbone();
-  comm::Communicator& ranks = scorer.ranks;
-  GroupRewards result;
-  std::vector<const LabelledGroup*> pointers;
-  std::size_t total = 0;
-  for (const LabelledGroup& g : groups) {
-    pointers.push_back(&g);
-    result.first.push_back(total);
-    total += g.responses.size();
+/// The batches of a list of groups.
+class Batches {
+ public:
+  Batches(const GroupScorer& scorer, const nn::Backbone& backbone, const std::vector<LabelledGroup>& groups)
+      : scorer_(scorer), backbone_(backbone), groups_(groups) {
+    std::vector<const LabelledGroup*> pointers;
+    for (const LabelledGroup& g : groups) {
+      pointers.push_back(&g);
+      first_.push_back(total_);
+      total_ += g.responses.size();
+    }
+    batches_ = cut_micro_batches(scorer.store, pointers, backbone.shares_prefix(), scorer.tokens_max);
   }
-  const bool share = backbone.shares_prefix();
-  const std::int64_t width = backbone.spec().width;
-  const auto batches = cut_micro_batches(store, pointers, share, scorer.tokens_max);
-  std::vector<float> own;  // rewards of this rank's batches, followed by their states if wanted
-  for (std::size_t b = static_cast<std::size_t>(ranks.rank()); b < batches.size() && !stop_requested();
-       b += static_cast<std::size_t>(ranks.size())) {
+
+  [[nodiscard]] std::size_t size() const { return batches_.size(); }
+  [[nodiscard]] std::size_t responses() const { return total_; }
+  [[nodiscard]] const std::vector<std::size_t>& first_of_groups() const { return first_; }
+  [[nodiscard]] std::size_t first(std::size_t b) const { return first_[batches_[b].front()]; }
+  [[nodiscard]] std::size_t responses(std::size_t b) const {
+    std::size_t count = 0;
+    for (const std::size_t i : batches_[b]) count += groups_[i].responses.size();
+    return count;
+  }
+
+  /// States [R, D] of a batch's responses under one model. @param trunk  that of the batch, if the caller has it; else it is set
+  at::Tensor states(std::size_t b, const nn::RewardModel& model, nn::Trunk& trunk) const {
     data::PackedBatch batch;
     std::vector<const LabelledGroup*> members;
-    for (const std::size_t i : batches[b]) members.push_back(&groups[i]);
-    for (const std::size_t i : batches[b])
-      data::append_group(batch, store.group(groups[i].group), groups[i].responses, share, backbone.reads_last());
-    const auto reads = static_cast<std::int64_t>(batch.responses.size());
-    const nn::AdapterRows rows{model.adapter(), 0, batch.tokens(), 0, reads, 0};
-    const nn::Trunk trunk = scorer.trunks.of(backbone, model.adapter(), store, members);
-    const at::Tensor states = backbone.forward(batch, {&rows, 1}, nullptr, trunk);
-    const at::Tensor rewards = model.rewards(states).cpu();
-    own.insert(own.end(), rewards.const_data_ptr<float>(), rewards.const_data_ptr<float>() + reads);
-    if (with_states) {
-      const at::Tensor local = states.cpu().contiguous();
-      own.insert(own.end(), local.const_data_ptr<float>(), local.const_data_ptr<float>() + reads * width);
+    for (const std::size_t i : batches_[b]) {
+      members.push_back(&groups_[i]);
+      data::append_group(batch, scorer_.store.group(groups_[i].group), groups_[i].responses, backbone_.shares_prefix(),
+                         backbone_.reads_last());
     }
+    const std::size_t layer = model.adapter() == nullptr ? 0 : model.adapter()->first_layer();
+    if (layer > 0 && (!trunk.x_TD.defined() || trunk.layer != layer))
+      trunk = scorer_.trunks.of(backbone_, model.adapter(), scorer_.store, members);
+    const nn::AdapterRows rows{model.adapter(), 0, batch.tokens(), 0, std::ssize(batch.responses), 0};
+    return backbone_.forward(batch, {&rows, 1}, nullptr, layer > 0 ? trunk : nn::Trunk{});
   }
-  if (comm::largest_of(ranks, stop_requested() ? 1 : 0) > 0) throw Stopped("stopped-on-request", "scoring was interrupted");
-  const auto gathered = ranks.all_gather(std::as_bytes(std::span<const float>(own)));
-  result.rewards.resize(total);
-  if (with_states) result.states_ND = at::empty({static_cast<std::int64_t>(total), width});
-  std::vector<const float*> cursor;
-  for (const auto& bytes : gathered) cursor.push_back(reinterpret_cast<const float*>(bytes.data()));
-  for (std::size_t b = 0; b < batches.size(); ++b) {
-    const float*& from = cursor[b % static_cast<std::size_t>(ranks.size())];
-    const std::size_t first = result.first[batches[b].front()];
-    std::size_t reads = 0;
-    for (const std::size_t i : batches[b]) reads += groups[i].responses.size();
-    std::memcpy(result.rewards.data() + first, from, reads * sizeof(float));
-    from += reads;
-    if (with_states) {
-      std::memcpy(result.states_ND.data_ptr<float>() + first * static_cast<std::size_t>(width), from,
-                  reads * static_cast<std::size_t>(width) * sizeof(float));
-      from += reads * static_cast<std::size_t>(width);
-    }
-  }
-  return result;
+
+ private:
+  const GroupScorer& scorer_;
+  const nn::Backbone& backbone_;
+  const std::vector<LabelledGroup>& groups_;
+  std::vector<std::vector<std::size_t>> batches_;
+  std::vector<std::size_t> first_;
+  std::size_t total_ = 0;
+};
+
+void append(std::vector<float>& floats, const at::Tensor& values) {
+  const at::Tensor local = values.cpu().contiguous();
+  floats.insert(floats.end(), local.const_data_ptr<float>(), local.const_data_ptr<float>() + local.numel());
 }
+
+[[noreturn]] void stop() { throw Stopped("stopped-on-request", "scoring was interrupted"); }
 
 }  // namespace
 
 GroupRewards GroupScorer::rewards(const nn::RewardModel& model, const std::vector<LabelledGroup>& groups) const {
-  return score(*this, model, groups, false);
+  const Batches batches(*this, model.backbone(), groups);
+  const auto r = static_cast<std::size_t>(ranks.size());
+  std::vector<float> own;  // rewards of this rank's batches
+  for (auto b = static_cast<std::size_t>(ranks.rank()); b < batches.size() && !stop_requested(); b += r) {
+    nn::Trunk trunk;
+    append(own, model.rewards(batches.states(b, model, trunk)));
+  }
+  if (comm::largest_of(ranks, stop_requested() ? 1 : 0) > 0) stop();
+  const auto gathered = ranks.all_gather(std::as_bytes(std::span<const float>(own)));
+  GroupRewards result{std::vector<float>(batches.responses()), batches.first_of_groups()};
+  std::vector<const float*> cursor;
+  for (const auto& bytes : gathered) cursor.push_back(reinterpret_cast<const float*>(bytes.data()));
+  for (std::size_t b = 0; b < batches.size(); ++b) {
+    std::memcpy(result.rewards.data() + batches.first(b), cursor[b % r], batches.responses(b) * sizeof(float));
+    cursor[b % r] += batches.responses(b);
+  }
+  return result;
 }
 
-GroupRewards GroupScorer::rewards_and_states(const nn::RewardModel& model, const std::vector<LabelledGroup>& groups) const {
-  return score(*this, model, groups, true);
+GroupStates GroupScorer::states(const std::vector<nn::RewardModel>& models, const std::vector<LabelledGroup>& groups) const {
+  const nn::Backbone& backbone = models.front().backbone();
+  const Batches batches(*this, backbone, groups);
+  const auto r = static_cast<std::size_t>(ranks.size());
+  const auto n = static_cast<std::int64_t>(batches.responses());
+  const std::int64_t k = std::ssize(models), width = backbone.spec().width;
+  GroupStates result;
+  if (ranks.rank() == 0) result = {at::empty({n, k, width}), at::empty({n, k})};
+  // In each round every rank computes one batch and the first rank takes them all, so that no other rank ever holds more.
+  for (std::size_t round = 0; round < batches.size(); round += r) {
+    const std::size_t b = round + static_cast<std::size_t>(ranks.rank());
+    std::vector<float> own;  // for each model the states and the rewards of the batch; nothing if this rank is to stop
+    nn::Trunk trunk;
+    const bool stops = stop_requested();
+    for (std::size_t m = 0; b < batches.size() && m < models.size() && !stops; ++m) {
+      const at::Tensor states_RD = batches.states(b, models[m], trunk);
+      append(own, states_RD);
+      append(own, models[m].rewards(states_RD));
+    }
+    if (comm::largest_of(ranks, stops ? 1 : 0) > 0) stop();
+    const auto gathered = ranks.all_gather(std::as_bytes(std::span<const float>(own)));
+    for (std::size_t from = 0; ranks.rank() == 0 && from < r && round + from < batches.size(); ++from) {
+      const auto reads = static_cast<std::int64_t>(batches.responses(round + from)),
+                 first = static_cast<std::int64_t>(batches.first(round + from));
+      auto* values = const_cast<float*>(reinterpret_cast<const float*>(gathered[from].data()));
+      for (std::int64_t m = 0; m < k; ++m) {
+        result.states_NKD.narrow(0, first, reads).select(1, m).copy_(at::from_blob(values, {reads, width}));
+        result.rewards_NK.narrow(0, first, reads).select(1, m).copy_(at::from_blob(values + reads * width, {reads}));
+        values += reads * (width + 1);
+      }
+    }
+  }
+  return result;
 }
 
 PairFigures pair_figures(const GroupRewards& scored, const std::vector<LabelledGroup>& groups) {

@@ -1,4 +1,4 @@
-// Scores many groups of the token store with one frozen model: for validation during training, and for the aggregator's features.
+// Scores many groups of the token store with frozen models: for validation during training, and for the aggregator's features.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -14,20 +14,28 @@ namespace dmoerm::train {
 /// Results for all responses, in the order of the groups.
 struct GroupRewards {
   std::vector<float> rewards;      ///< Rewards [N]
-  at::Tensor states_ND;            ///< States, float32 on the CPU; undefined unless rewards_and_states() was called
   std::vector<std::size_t> first;  ///< Index of each group's first response in `rewards`
 };
 
-/// Scores groups in packed batches of at most `tokens_max` tokens, which the ranks share out; every rank gets all results. The
-/// batches, and so the bits of the results, do not depend on the number of ranks. Collective. @throws Stopped on a signal
+/// What several models make of all responses, in the order of the groups; float32 on the CPU.
+struct GroupStates {
+  at::Tensor states_NKD;  ///< States under each of the K models
+  at::Tensor rewards_NK;
+};
+
+/// Scores groups in packed batches of at most `tokens_max` tokens, which the ranks share out. The batches, and so the bits of the
+/// results, do not depend on the number of ranks. Collective. @throws Stopped on a signal
 struct GroupScorer {
   const data::TokenStore& store;
   std::int64_t tokens_max;
   TrunkCache& trunks;  ///< Cache of the states below the adapted layers
   comm::Communicator& ranks;
 
+  /// Rewards under one model, on every rank.
   [[nodiscard]] GroupRewards rewards(const nn::RewardModel& model, const std::vector<LabelledGroup>& groups) const;
-  [[nodiscard]] GroupRewards rewards_and_states(const nn::RewardModel& model, const std::vector<LabelledGroup>& groups) const;
+  /// States and rewards under all models, on the first rank; the others keep nothing and get undefined tensors. The models adapt
+  /// one backbone: what lies below their adapted layers is computed once for all of them.
+  [[nodiscard]] GroupStates states(const std::vector<nn::RewardModel>& models, const std::vector<LabelledGroup>& groups) const;
 };
 
 /// Accuracy and mean loss over all pairs; {0.5, log 2} without pairs.

@@ -4,6 +4,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <limits>
+#include <numeric>
+
+#include "base/rng.h"
+#include "moe/adam_fit.h"
 #include "moe/category_router.h"
 
 namespace dmoerm::moe {
@@ -129,6 +134,65 @@ TEST(Aggregator, RepeatsExactlyAlsoAfterSaveAndLoad) {
     EXPECT_EQ(loaded.best_step(), a.best_step());
   }
   std::filesystem::remove(file);
+}
+
+/// Numbers of the groups that the first `steps` steps of a fit read.
+std::vector<std::size_t> groups_of_steps(const std::string& kind, std::size_t groups, std::uint64_t seed, std::size_t count) {
+  std::vector<std::size_t> order(groups);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  Rng(seed, "aggregator/order/" + kind, 0).shuffle(order);
+  order.resize(count);
+  return order;
+}
+
+TEST(Aggregator, ComputesOnlyTheGroupsOfAStep) {
+  config::AggregatorConfig config = quick();
+  config.groups_per_step = 8, config.steps_max = 2, config.eval_every_steps = 1;
+  ExpertFeatures train = planted(50, 1, true);
+  const ExpertFeatures validation = planted(5, 2, true);
+  const Aggregator whole = Aggregator::fit("mlp", train, validation, config, 1);
+  EXPECT_GT(whole.best_step(), 0) << "or the weights would be those of the start";
+  const auto read = groups_of_steps("mlp", 50, 1, 16);
+  for (std::size_t g = 0; g < 50; ++g) {  // a product of zero and this is not a number
+    if (std::ranges::find(read, g) == read.end())
+      train.states_NKH.narrow(0, static_cast<std::int64_t>(4 * g), 4).fill_(std::numeric_limits<float>::infinity());
+  }
+  EXPECT_TRUE(Aggregator::fit("mlp", train, validation, config, 1).rewards(validation).equal(whole.rewards(validation)));
+}
+
+TEST(Aggregator, TakesTheStepsOfTheFormulaOverAllGroups) {
+  config::AggregatorConfig config = quick();
+  config.groups_per_step = 6, config.steps_max = 5, config.eval_every_steps = 5, config.weight_decay = 0.1;
+  const ExpertFeatures train = planted(30, 1, true), validation = planted(10, 2, true);
+  const Aggregator fitted = Aggregator::fit("mlp", train, validation, config, 1);
+  config.steps_max = 0;
+  Aggregator expected = Aggregator::fit("mlp", train, validation, config, 1);  // the weights of the start
+  std::vector<at::Tensor> parameters = {expected.w1_HF.to(at::kDouble), expected.b1_H.to(at::kDouble),
+                                        expected.slope.to(at::kDouble), expected.w2_H.to(at::kDouble),
+                                        expected.b2.to(at::kDouble)};
+  const auto order = groups_of_steps("mlp", 30, 1, 30);
+  const auto loss = [&](std::int64_t step) {
+    const at::Tensor hidden = at::addmm(parameters[1], train.states_NKH.flatten(1).to(at::kDouble), parameters[0].t());
+    const at::Tensor rewards = at::mv(at::prelu(hidden, parameters[2]), parameters[3]) + parameters[4];
+    at::Tensor sum = at::zeros({}, at::kDouble);
+    for (std::size_t i = 0; i < 6; ++i) {
+      const ExpertFeatures::Group& group = train.groups[order[static_cast<std::size_t>(step) * 6 + i]];
+      for (const preference::Preference& p : group.pairs) {
+        sum = sum + at::softplus(rewards[group.first + p.loser] - rewards[group.first + p.winner]) /
+                        static_cast<double>(6 * group.pairs.size());
+      }
+    }
+    return sum;
+  };
+  int calls = 0;  // the last step counts as the best
+  fit_adamw(parameters, {config.lr, config.weight_decay, config.max_grad_norm, 5, 5, 20}, loss,
+            [&]() -> std::pair<double, double> {
+              return {++calls, 0};
+            });
+  ASSERT_EQ(fitted.best_step(), 5);
+  EXPECT_LT((fitted.w1_HF - parameters[0]).norm().item<double>(), 1e-5 * parameters[0].norm().item<double>());
+  EXPECT_LT((fitted.w2_H - parameters[3]).norm().item<double>(), 1e-5 * parameters[3].norm().item<double>());
+  EXPECT_GT((expected.w1_HF - parameters[0]).norm().item<double>(), 1e-2 * parameters[0].norm().item<double>());
 }
 
 /// Points around one centre per category; a share of the labels is wrong.

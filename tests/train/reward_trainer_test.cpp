@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/stop.h"
 #include "comm/single_process.h"
+#include "support/thread_group.h"
 #include "support/tiny_training.h"
 #include "train/checkpoint.h"
 #include "train/group_scorer.h"
@@ -56,7 +57,7 @@ TEST_F(TinyTraining, TrainsATopLayerAdapterLikeAFullOneWithZerosBelow) {
   TrunkCache trunks(1 << 20);
   const auto group = comm::single();
   const auto with = [&](const nn::RewardModel& model) {
-    return GroupScorer{*store_, 300, trunks, *group}.rewards_and_states(model, top.validation).states_ND;
+    return GroupScorer{*store_, 300, trunks, *group}.states({model}, top.validation).states_NKD;
   };
   EXPECT_LT(relative_gap(with(top.model), with(full)), 1e-5);
   EXPECT_GT(trunks.bytes(), 0U);
@@ -68,6 +69,30 @@ TEST_F(TinyTraining, TrainsATopLayerAdapterLikeAFullOneWithZerosBelow) {
   const nn::RewardModel again = nn::RewardModel::load(folder, {[&] { return backbone_; }, {}});
   EXPECT_EQ(again.adapter()->lora().first_layer, 1);
   EXPECT_TRUE(all_of(again).equal(all_of(top.model)));
+}
+
+TEST_F(TinyTraining, GathersStatesOfSeveralModelsOnTheFirstRankAlone) {
+  first_layer_ = 1;
+  const std::vector<LabelledGroup> groups = trainee("x").training;
+  std::vector<nn::RewardModel> models = {trainee("a").model, trainee("bb").model, trainee("ccc").model};
+  for (const nn::RewardModel& model : models) at::Tensor(model.adapter()->layers[1].b_v).normal_();
+  TrunkCache trunks(0);
+  const auto alone = comm::single();
+  const GroupStates whole = GroupScorer{*store_, 300, trunks, *alone}.states(models, groups);
+  for (std::int64_t m = 0; m < 3; ++m) {
+    const auto& model = models[static_cast<std::size_t>(m)];
+    const auto rewards = GroupScorer{*store_, 300, trunks, *alone}.rewards(model, groups).rewards;
+    EXPECT_TRUE(whole.rewards_NK.select(1, m).equal(at::tensor(at::ArrayRef<float>(rewards)))) << m;
+    EXPECT_LT(relative_gap(model.rewards(whole.states_NKD.select(1, m)), whole.rewards_NK.select(1, m)), 1e-6);
+  }
+  test::on_ranks(4, [&](comm::Communicator& group) {
+    TrunkCache own(0);
+    const GroupStates part = GroupScorer{*store_, 300, own, group}.states(models, groups);
+    EXPECT_EQ(part.states_NKD.defined(), group.rank() == 0);
+    if (group.rank() != 0) return;
+    EXPECT_TRUE(part.states_NKD.equal(whole.states_NKD));
+    EXPECT_TRUE(part.rewards_NK.equal(whole.rewards_NK));
+  });
 }
 
 TEST_F(TinyTraining, TrainsExpertsTogetherAsEachAlone) {
