@@ -224,7 +224,7 @@ void add_score(CLI::App& app) {
   verb->add_option("--device", options->device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   verb->add_flag("--normalise", options->normalise,
-                 "Subtract the mean of the category's training scores and divide by their standard deviation");
+                 "Subtract the mean of the category's training scores and divide by their standard deviation within a prompt");
   verb->callback([options] { run(*options); });
 }
 

@@ -118,6 +118,19 @@ double pair_accuracy(const at::Tensor& rewards_N, const std::vector<ExpertFeatur
   return pairs > 0 ? right / pairs : 0.5;
 }
 
+at::Tensor spread_within_groups(const at::Tensor& rewards_NK, const std::vector<ExpertFeatures::Group>& groups) {
+  at::Tensor squares_K = at::zeros({rewards_NK.size(1)}, at::kDouble);
+  std::int64_t freedom = 0;
+  for (const ExpertFeatures::Group& group : groups) {
+    const at::Tensor own_NK = rewards_NK.narrow(0, group.first, group.count).to(at::kDouble);
+    if (group.count < 2) continue;
+    squares_K += (own_NK - own_NK.mean(0)).square().sum(0);
+    freedom += group.count - 1;
+  }
+  if (freedom == 0) return at::ones({rewards_NK.size(1)});
+  return (squares_K / static_cast<double>(freedom)).sqrt().to(at::kFloat);
+}
+
 Aggregator Aggregator::mean(const ExpertFeatures& train) { return mean(train, all_of(train.groups)); }
 
 Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
@@ -126,12 +139,13 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
 }
 
 Aggregator Aggregator::mean(const ExpertFeatures& features, const std::vector<std::size_t>& some) {
-  const at::Tensor rewards_NK = features.rewards_NK.index_select(0, longs(select_groups(features.groups, some).rows));
+  const SomeGroups selected = select_groups(features.groups, some);
+  const at::Tensor rewards_NK = features.rewards_NK.index_select(0, longs(selected.rows));
   const std::int64_t n = rewards_NK.size(0), k = rewards_NK.size(1);
   Aggregator aggregator;
   aggregator.kind_ = "mean";
   aggregator.reward_mean_K = n > 0 ? rewards_NK.mean(0) : at::zeros({k});
-  aggregator.reward_std_K = n > 1 ? rewards_NK.std(0).clamp_min(1e-6) : at::ones({k});
+  aggregator.reward_std_K = spread_within_groups(rewards_NK, selected.groups).clamp_min(1e-6);
   aggregator.weight_K = at::full({k}, 1.0 / static_cast<double>(k));
   return aggregator;
 }
@@ -245,7 +259,7 @@ bool clearly_better(const HeldOut& one, const HeldOut& other) {
     sum += difference;
     squares += difference * difference;
   }
-  return n > 1 && sum > std::sqrt(n / (n - 1) * (squares - sum * sum / n));
+  return n > 1 && sum > std::sqrt(n / (n - 1) * std::max(0.0, squares - sum * sum / n));  // rounding may leave less than nothing
 }
 
 at::Tensor Aggregator::rewards(const ExpertFeatures& features) const {

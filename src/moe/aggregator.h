@@ -23,6 +23,11 @@ struct ExpertFeatures {
   std::vector<Group> groups;
 };
 
+/// Standard deviation of each expert's rewards around the means of their groups, pooled over all groups, [K]; ones if no group
+/// has two responses. The Bradley-Terry loss fixes differences within a group only, so a reward may have any offset from prompt
+/// to prompt; the spread over everything would measure those offsets.
+at::Tensor spread_within_groups(const at::Tensor& rewards_NK, const std::vector<ExpertFeatures::Group>& groups);
+
 /// The fitted combination: mean (of standardised rewards), linear (on standardised rewards) or mlp (Linear(KH, H) -> PReLU ->
 /// Linear(H, 1) on the concatenated states).
 class Aggregator {
@@ -56,7 +61,7 @@ class Aggregator {
   void save(const std::filesystem::path& file) const;
   static Aggregator load(const std::filesystem::path& file);
 
-  at::Tensor reward_mean_K, reward_std_K;   ///< Statistics of the experts' rewards on the training groups
+  at::Tensor reward_mean_K, reward_std_K;   ///< Mean of each expert's rewards on the training groups, and spread within them
   at::Tensor weight_K;                      ///< Weights of the kinds linear and mean
   at::Tensor w1_HF, b1_H, slope, w2_H, b2;  ///< Weights of the kind mlp; F = K * H inputs
 

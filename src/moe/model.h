@@ -19,7 +19,7 @@
 
 namespace dmoerm::moe {
 
-/// Mean and deviation of final rewards, for users who normalise them; scores are raw.
+/// Mean of final rewards and their deviation within groups, for users who normalise them; scores are raw.
 struct ScoreStats {
   double mean = 0, std = 1;
   std::int64_t count = 0;
@@ -48,8 +48,8 @@ struct ExpertViews {
 struct Score {
   double reward = 0;
   std::int64_t cut_tokens = 0;             ///< Tokens of prompt and response beyond max_length, which the model did not read
-  std::map<std::string, double> points{};  ///< Capability point -> its expert's reward, standardised on the training groups;
-                                           ///< empty if the fallback scored
+  std::map<std::string, double> points{};  ///< Capability point -> its expert's reward, standardised by the mean over the
+                                           ///< training groups and the spread within them; empty if the fallback scored
   std::vector<double> expert_rewards{};    ///< The experts' rewards before that, in the order of the category's points
 };
 

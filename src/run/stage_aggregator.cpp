@@ -14,22 +14,24 @@ namespace dmoerm::run {
 
 namespace {
 
-/// Version of the rule by which the kind `best` chooses. A changed rule gets a new word, so that the choices are made again.
+/// Versions of the rules by which the kind `best` chooses and by which rewards are standardised. A changed rule gets a new word,
+/// so that aggregators of the old rule are made again.
 constexpr const char* kChoiceRuleVersion = "held out, by a standard error";
+constexpr const char* kSpreadRuleVersion = "within groups";
 
 }  // namespace
 
 nlohmann::json aggregator_settings(const config::RunConfig& config) {
   nlohmann::json fit = result_settings(config.aggregator);
   fit["choice_rule"] = kChoiceRuleVersion;
+  fit["spread_rule"] = kSpreadRuleVersion;
   return {{"aggregator", fit}};
 }
 
-nlohmann::json score_statistics(const at::Tensor& rewards_N) {
-  const at::Tensor wide = rewards_N.to(at::kDouble);
-  return {{"mean", wide.numel() > 0 ? wide.mean().item<double>() : 0.0},
-          {"std", wide.numel() > 1 ? wide.std().item<double>() : 1.0},
-          {"count", wide.numel()}};
+nlohmann::json score_statistics(const at::Tensor& rewards_N, const std::vector<moe::ExpertFeatures::Group>& groups) {
+  return {{"mean", rewards_N.numel() > 0 ? rewards_N.to(at::kDouble).mean().item<double>() : 0.0},
+          {"std", moe::spread_within_groups(rewards_N.unsqueeze(1), groups).item<double>()},
+          {"count", rewards_N.numel()}};
 }
 
 void run_aggregator(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
@@ -49,7 +51,7 @@ void run_aggregator(RunContext& context, const std::string& task, std::int32_t c
     metrics[aggregator.kind()] = {{"validation_accuracy", moe::pair_accuracy(aggregator.rewards(validation), validation.groups)},
                                   {"held_out_accuracy", held_out[aggregator.kind()].accuracy()},
                                   {"best_step", aggregator.best_step()},
-                                  {"score", score_statistics(aggregator.rewards(train))}};
+                                  {"score", score_statistics(aggregator.rewards(train), train.groups)}};
   };
   keep(moe::Aggregator::mean(train));
   for (const char* kind : {"linear", "mlp"})

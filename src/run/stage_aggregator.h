@@ -17,7 +17,7 @@ nlohmann::json aggregator_settings(const config::RunConfig& config);
 void run_aggregator(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
                     comm::Communicator& ranks);
 
-/// Mean and deviation of rewards [N], to normalise scores: {"mean", "std", "count"}.
-nlohmann::json score_statistics(const at::Tensor& rewards_N);
+/// Mean of rewards [N] and their deviation within groups, to normalise scores: {"mean", "std", "count"}.
+nlohmann::json score_statistics(const at::Tensor& rewards_N, const std::vector<moe::ExpertFeatures::Group>& groups);
 
 }  // namespace dmoerm::run

@@ -35,7 +35,10 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
   nlohmann::json metrics = metrics_of(outcome, trainees[0]);
   if (category < 0) {  // the fallback, whose scores a user may normalise
     const train::GroupRewards scored = context.scorer(ranks).rewards(fresh, trainees[0].validation);
-    metrics["score"] = score_statistics(at::tensor(at::ArrayRef<float>(scored.rewards)));
+    std::vector<moe::ExpertFeatures::Group> groups;
+    for (std::size_t g = 0; g < scored.first.size(); ++g)
+      groups.push_back({static_cast<std::int64_t>(scored.first[g]), std::ssize(trainees[0].validation[g].responses), {}});
+    metrics["score"] = score_statistics(at::tensor(at::ArrayRef<float>(scored.rewards)), groups);
   }
   if (ranks.rank() != 0) return;
   const auto files = fresh.save(context.directory().task(task));

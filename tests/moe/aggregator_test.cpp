@@ -111,6 +111,28 @@ TEST(Aggregator, ChoosesALargerKindOnlyIfBetterByMoreThanAStandardError) {
   EXPECT_DOUBLE_EQ(often.accuracy(), 15.0 / 24);
 }
 
+TEST(Aggregator, ChoosesTheLargerKindThatIsBetterByTheSameInEveryGroup) {
+  const HeldOut smaller{{0, 0, 0}, {1, 1, 1}}, larger{{0.1, 0.1, 0.1}, {1, 1, 1}};  // the variance rounds to -5e-18
+  EXPECT_TRUE(clearly_better(larger, smaller));
+  EXPECT_FALSE(clearly_better(smaller, larger));
+}
+
+TEST(Aggregator, StandardisesByTheSpreadWithinGroups) {
+  // The first expert's rewards differ by 2 within a group and by 20 between groups; the second's by 2 within a group alone.
+  ExpertFeatures f{at::zeros({5, 2, 1}),
+                   at::tensor({11.F, 1.F, 9.F, -1.F, -9.F, -1.F, -11.F, 1.F, 7.F, 7.F}).view({5, 2}),
+                   {{0, 2, {}}, {2, 2, {}}, {4, 1, {}}}};
+  const Aggregator mean = Aggregator::mean(f);
+  EXPECT_NEAR(mean.reward_std_K[0].item<float>(), std::sqrt(2.0), 1e-6) << "four squares of 1, two degrees of freedom";
+  EXPECT_NEAR(mean.reward_std_K[1].item<float>(), std::sqrt(2.0), 1e-6);
+  EXPECT_NEAR(mean.reward_mean_K[0].item<float>(), 1.4, 1e-6);
+  const at::Tensor votes_N = mean.rewards(f);
+  EXPECT_NEAR((votes_N[0] - votes_N[1]).item<float>(), std::sqrt(2.0), 1e-6) << "both say so";
+  EXPECT_NEAR((votes_N[2] - votes_N[3]).item<float>(), 0, 1e-6) << "their votes have the same weight";
+  f.groups = {{0, 1, {}}, {1, 1, {}}};
+  EXPECT_TRUE(Aggregator::mean(f).reward_std_K.equal(at::ones({2}))) << "no group tells";
+}
+
 TEST(Aggregator, KeepsTheBestStepNotTheLast) {
   const ExpertFeatures train = planted(6, 7, true), validation = planted(40, 8, true);  // overfits within a few steps
   config::AggregatorConfig config = quick();

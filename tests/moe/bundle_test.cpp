@@ -93,7 +93,7 @@ class BundleFolder : public testing::Test {
     bundle_.model.router = moe::CategoryRouter::fit({"chat", "code"}, x, labels, x, labels, router);
     for (const char* name : {"chat", "code"}) {
       Category category{name, {"p", "q"}, {random_expert(), random_expert()}, {}, {0.5, 2.0, 8}};
-      moe::ExpertFeatures features{at::randn({8, 2, 16}), at::randn({8, 2}), {}};
+      moe::ExpertFeatures features{at::randn({8, 2, 16}), at::randn({8, 2}), {{0, 4, {}}, {4, 4, {}}}};
       category.aggregator = moe::Aggregator::mean(features);
       bundle_.model.categories.push_back(category);
     }
