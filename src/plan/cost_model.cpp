@@ -130,8 +130,9 @@ DeviceModel device_of(const config::ComputeConfig& compute) {
 }
 
 double micro_batches(const Load& load, std::int64_t micro_batch_tokens) {
-  const double in_one = std::max(1.0, std::floor(static_cast<double>(micro_batch_tokens) / std::max(1.0, load.group_tokens)));
-  return std::max(1.0, std::ceil(load.groups_per_step / in_one));
+  const auto limit = static_cast<double>(micro_batch_tokens);
+  if (load.group_tokens > limit) return load.groups_per_step * std::ceil(load.group_tokens / limit);  // portions of groups
+  return std::max(1.0, std::ceil(load.groups_per_step / std::max(1.0, std::floor(limit / std::max(1.0, load.group_tokens)))));
 }
 
 void price(Task& task, const Load& stated, const ModelShape& model, const DeviceModel& device, std::int64_t micro_batch_tokens) {
@@ -142,10 +143,11 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
   const double count = micro_batches(load, micro_batch_tokens);
   const double own_tokens = load.groups_per_step * load.group_tokens / count;
   const double together = std::clamp(std::floor(limit / std::max(1.0, own_tokens)), 1.0, static_cast<double>(load.models));
-  const double read_tokens = std::max(load.group_tokens, limit);
   const double trained = trained_parameters(load, model);
-  // Forward once; backward once for the states, and once more for the weights where they are trained.
-  const double passes_over = (load.all_weights ? 3.0 : 2.0 * adapted) + (load.recompute ? adapted : 0.0);
+  // Forward once; backward once for the states, and once more for the weights where they are trained. Groups of several portions
+  // go forward once more before that, for their rewards.
+  const double again = (load.recompute ? 1.0 : 0.0) + (load.group_tokens > limit ? 1.0 : 0.0);
+  const double passes_over = (load.all_weights ? 3.0 : 2.0 * adapted) + again * adapted;
 
   Seconds s;
   const double per_token =  // a task without training has no tokens of its own
@@ -153,7 +155,7 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
   s.passes = per_token * load.groups_per_step * load.group_tokens * load.models;
   s.update = device.memory_gb_s > 0 ? trained * load.models * (load.all_weights ? 28 : 24) / (device.memory_gb_s * 1e9) : 0;
   const double read = load.read_groups * load.models * adapted + load.trunk_groups * (1 - adapted);
-  s.read = read * load.group_tokens * seconds_per_token(model, device, 1, load.group_tokens, read_tokens);
+  s.read = read * load.group_tokens * seconds_per_token(model, device, 1, load.group_tokens, limit);
   s.rest = load.seconds + fitting_seconds(load, model, device);
 
   const auto seconds_on = [&](int ranks, bool across) {
@@ -189,7 +191,7 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
   const double kept = load.steps <= 0  ? of_a_layer
                       : load.recompute ? kept_layers * model.width + of_a_layer
                                        : kept_layers * of_a_layer;
-  const double activations = kept * std::max(own_tokens * together, std::min(limit, read_tokens)) * device.weight_bytes;
+  const double activations = kept * std::max(own_tokens * together, limit) * device.weight_bytes;
   // Whole gradients of two layers and the embeddings, while they are summed into shards.
   const double buffers =
       load.shard && load.steps > 0 ? 4 * (2 * model.linear_macs / model.layers + (model.parameters - model.linear_macs)) : 0;

@@ -30,25 +30,26 @@ class Batches {
   [[nodiscard]] std::size_t size() const { return batches_.size(); }
   [[nodiscard]] std::size_t responses() const { return total_; }
   [[nodiscard]] const std::vector<std::size_t>& first_of_groups() const { return first_; }
-  [[nodiscard]] std::size_t first(std::size_t b) const { return first_[batches_[b].front()]; }
+  [[nodiscard]] std::size_t first(std::size_t b) const {
+    const Portion& portion = batches_[b].front();
+    return first_[static_cast<std::size_t>(portion.of - groups_.data())] + portion.first;
+  }
   [[nodiscard]] std::size_t responses(std::size_t b) const {
     std::size_t count = 0;
-    for (const std::size_t i : batches_[b]) count += groups_[i].responses.size();
+    for (const Portion& portion : batches_[b]) count += portion.count;
     return count;
   }
 
   /// States [R, D] of a batch's responses under one model. @param trunk  that of the batch, if the caller has it; else it is set
   at::Tensor states(std::size_t b, const nn::RewardModel& model, nn::Trunk& trunk) const {
     data::PackedBatch batch;
-    std::vector<const LabelledGroup*> members;
-    for (const std::size_t i : batches_[b]) {
-      members.push_back(&groups_[i]);
-      data::append_group(batch, scorer_.store.group(groups_[i].group), groups_[i].responses, backbone_.shares_prefix(),
+    for (const Portion& portion : batches_[b]) {
+      data::append_group(batch, scorer_.store.group(portion.of->group), portion.responses(), backbone_.shares_prefix(),
                          backbone_.reads_last());
     }
     const std::size_t layer = model.adapter() == nullptr ? 0 : model.adapter()->first_layer();
     if (layer > 0 && (!trunk.x_TD.defined() || trunk.layer != layer))
-      trunk = scorer_.trunks.of(backbone_, model.adapter(), scorer_.store, members);
+      trunk = scorer_.trunks.of(backbone_, model.adapter(), scorer_.store, batches_[b], scorer_.tokens_max);
     const nn::AdapterRows rows{model.adapter(), 0, batch.tokens(), 0, std::ssize(batch.responses), 0};
     return backbone_.forward(batch, {&rows, 1}, nullptr, layer > 0 ? trunk : nn::Trunk{});
   }
@@ -57,7 +58,7 @@ class Batches {
   const GroupScorer& scorer_;
   const nn::Backbone& backbone_;
   const std::vector<LabelledGroup>& groups_;
-  std::vector<std::vector<std::size_t>> batches_;
+  std::vector<MicroBatch> batches_;
   std::vector<std::size_t> first_;
   std::size_t total_ = 0;
 };

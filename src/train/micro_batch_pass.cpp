@@ -5,7 +5,9 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <span>
 
 #include "base/rng.h"
@@ -13,17 +15,23 @@
 
 namespace dmoerm::train {
 
-void MicroBatchPass::add(TraineeState& trainee, const std::vector<const LabelledGroup*>& step_groups,
-                         const std::vector<std::size_t>& chosen) {
+Push push_of(const config::TrainConfig& train, const LabelledGroup& group, std::span<const float> rewards) {
+  const double scale = 1.0 / static_cast<double>(train.groups_per_step);
+  Push push{0, std::vector<float>(rewards.size(), 0.0F)};
+  push.loss = nn::pairwise_loss(rewards, group.pairs, scale, push.slopes) +
+              nn::centring_loss(rewards, train.center_rewards_coefficient, scale, push.slopes);
+  return push;
+}
+
+void MicroBatchPass::add(TraineeState& trainee, const MicroBatch& portions, const Push* known) {
   const nn::Backbone& backbone = trainee.model().backbone();
-  Slice slice{&trainee, {}, {}};
+  Slice slice{&trainee, {}, portions, known};
   slice.rows.adapter = trainee.model().adapter();
   slice.rows.first_row = batch_.tokens();
   slice.rows.first_read = static_cast<std::int64_t>(batch_.responses.size());
-  for (const std::size_t i : chosen) {
-    data::append_group(batch_, context_.store.group(step_groups[i]->group), step_groups[i]->responses, backbone.shares_prefix(),
+  for (const Portion& portion : portions) {
+    data::append_group(batch_, context_.store.group(portion.of->group), portion.responses(), backbone.shares_prefix(),
                        backbone.reads_last());
-    slice.groups.push_back(step_groups[i]);
   }
   slice.rows.rows = batch_.tokens() - slice.rows.first_row;
   slice.rows.reads = static_cast<std::int64_t>(batch_.responses.size()) - slice.rows.first_read;
@@ -34,15 +42,11 @@ void MicroBatchPass::add(TraineeState& trainee, const std::vector<const Labelled
 
 void MicroBatchPass::run() {
   const nn::Backbone& backbone = slices_.front().trainee->model().backbone();
-  std::vector<nn::AdapterRows> rows;
   nn::BackboneGradients sinks;
-  for (Slice& slice : slices_) {
-    rows.push_back(slice.rows);
-    slice.trainee->begin_micro_batch(sinks);
-  }
+  for (Slice& slice : slices_) slice.trainee->begin_micro_batch(sinks);
   nn::ForwardState keep;
   keep.recompute = context_.train.gradient_checkpointing;
-  const at::Tensor states_RD = backbone.forward(batch_, rows, &keep, trunk());
+  const at::Tensor states_RD = backbone.forward(batch_, rows(), &keep, trunk());
   const at::Tensor grad_RD = at::zeros_like(states_RD);
   std::vector<double> losses;
   for (Slice& slice : slices_)
@@ -52,34 +56,49 @@ void MicroBatchPass::run() {
   for (std::size_t i = 0; i < slices_.size(); ++i) slices_[i].trainee->end_micro_batch(losses[i]);
 }
 
+std::vector<float> MicroBatchPass::rewards() {
+  const at::Tensor states_RD = slices_.front().trainee->model().backbone().forward(batch_, rows(), nullptr, trunk());
+  std::vector<float> all;
+  for (const Slice& slice : slices_) {
+    const at::Tensor own = states_RD.narrow(0, slice.rows.first_read, slice.rows.reads);
+    const at::Tensor rewards = slice.trainee->model().rewards(own).cpu().contiguous();
+    all.insert(all.end(), rewards.const_data_ptr<float>(), rewards.const_data_ptr<float>() + rewards.numel());
+  }
+  return all;
+}
+
+std::vector<nn::AdapterRows> MicroBatchPass::rows() const {
+  std::vector<nn::AdapterRows> rows;
+  for (const Slice& slice : slices_) rows.push_back(slice.rows);
+  return rows;
+}
+
 nn::Trunk MicroBatchPass::trunk() const {
-  std::vector<const LabelledGroup*> groups;
-  for (const Slice& slice : slices_) groups.insert(groups.end(), slice.groups.begin(), slice.groups.end());
+  MicroBatch portions;
+  for (const Slice& slice : slices_) std::ranges::copy(slice.portions, std::back_inserter(portions));
   return context_.trunks.of(slices_.front().trainee->model().backbone(), slices_.front().trainee->model().adapter(),
-                            context_.store, groups);
+                            context_.store, portions, context_.compute.micro_batch_tokens);
+}
+
+Push MicroBatchPass::push_of_groups(const Slice& slice, const at::Tensor& states_RD) {
+  const at::Tensor rewards = at::mv(states_RD, slice.trainee->model().head().w_D).cpu();
+  Push all;
+  for (const Portion& portion : slice.portions) {
+    const std::span<const float> own(rewards.const_data_ptr<float>() + all.slopes.size(), portion.count);
+    const Push push = push_of(context_.train, *portion.of, own);
+    if (!std::isfinite(push.loss) && bad_group_.empty()) bad_group_ = std::string(context_.store.group(portion.of->group).id);
+    all.loss += push.loss;
+    std::ranges::copy(push.slopes, std::back_inserter(all.slopes));
+  }
+  return all;
 }
 
 double MicroBatchPass::head_pass(Slice& slice, const at::Tensor& states_RD, const at::Tensor& grad_RD) {
-  const at::Tensor& head_D = slice.trainee->model().head().w_D;
-  const at::Tensor rewards = at::mv(states_RD, head_D).cpu();
-  std::vector<float> push(static_cast<std::size_t>(rewards.numel()), 0.0F);
-  const double scale = 1.0 / static_cast<double>(context_.train.groups_per_step);
-  double loss = 0;
-  std::size_t first = 0;
-  for (const LabelledGroup* group : slice.groups) {
-    const std::size_t n = group->responses.size();
-    const std::span<const float> own(rewards.const_data_ptr<float>() + first, n);
-    const std::span<float> slope(push.data() + first, n);
-    const double group_loss = nn::pairwise_loss(own, group->pairs, scale, slope) +
-                              nn::centring_loss(own, context_.train.center_rewards_coefficient, scale, slope);
-    if (!std::isfinite(group_loss) && bad_group_.empty()) bad_group_ = std::string(context_.store.group(group->group).id);
-    loss += group_loss;
-    first += n;
-  }
-  const at::Tensor push_R = at::tensor(at::ArrayRef<float>(push)).to(states_RD.device());
+  const Push push = slice.known != nullptr ? *slice.known : push_of_groups(slice, states_RD);
+  const at::Tensor push_R = at::tensor(at::ArrayRef<float>(push.slopes)).to(states_RD.device());
   slice.trainee->gradients().head_D().add_(at::mv(states_RD.t(), push_R));
-  grad_RD.copy_(at::outer(push_R, head_D));
-  return loss;
+  grad_RD.copy_(at::outer(push_R, slice.trainee->model().head().w_D));
+  return push.loss;
 }
 
 }  // namespace dmoerm::train

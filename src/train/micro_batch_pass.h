@@ -1,5 +1,6 @@
 // One forward and backward pass of training, which several trainees over one backbone may share.
 #pragma once
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -9,16 +10,29 @@
 
 namespace dmoerm::train {
 
+/// Loss of some responses, and the slope of the step's loss in the reward of each.
+struct Push {
+  double loss = 0;
+  std::vector<float> slopes;
+};
+
+/// The loss of one group and its slopes. @param rewards  those of all its responses
+Push push_of(const config::TrainConfig& train, const LabelledGroup& group, std::span<const float> rewards);
+
 /// Micro batch number `number` of each trainee that has one.
 class MicroBatchPass {
  public:
   MicroBatchPass(const TrainerContext& context, std::int64_t step, std::int64_t number)
       : context_(context), step_(step), number_(number) {}
 
-  /// Lay out a trainee's micro batch. @param chosen  indices into `step_groups`
-  void add(TraineeState& trainee, const std::vector<const LabelledGroup*>& step_groups, const std::vector<std::size_t>& chosen);
+  /// Lay out a trainee's micro batch.
+  /// @param known  the push of its responses if it is a portion of a group, whose loss needs the rewards of all portions; else
+  /// null
+  void add(TraineeState& trainee, const MicroBatch& portions, const Push* known);
   /// Compute the batch, and add gradients and loss to the sums of each trainee that was added.
   void run();
+  /// Compute only the rewards of the batch, with the dropout masks that run() uses.
+  [[nodiscard]] std::vector<float> rewards();
 
   /// Id of the first group whose loss is not finite; "" if there is none.
   [[nodiscard]] const std::string& bad_group() const { return bad_group_; }
@@ -29,12 +43,16 @@ class MicroBatchPass {
   struct Slice {
     TraineeState* trainee;
     nn::AdapterRows rows;
-    std::vector<const LabelledGroup*> groups;
+    MicroBatch portions;
+    const Push* known;
   };
+  [[nodiscard]] std::vector<nn::AdapterRows> rows() const;
   /// States of all rows below the adapted layers, which are the same for every trainee.
   [[nodiscard]] nn::Trunk trunk() const;
-  /// Compute the rewards of one trainee's responses, their loss, and its gradients in the head and the states. @return the loss
+  /// Compute the loss of one trainee's responses, and its gradients in the head and the states. @return the loss
   double head_pass(Slice& slice, const at::Tensor& states_RD, const at::Tensor& grad_RD);
+  /// The loss of whole groups and its slopes.
+  Push push_of_groups(const Slice& slice, const at::Tensor& states_RD);
 
   const TrainerContext& context_;
   std::int64_t step_, number_;

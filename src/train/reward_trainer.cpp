@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "train/checkpoint.h"
-#include "train/micro_batch_pass.h"
+#include "train/portion_push.h"
 #include "train/trainee_state.h"
 #include "watch/status_file.h"
 #include "watch/tensorboard.h"
@@ -148,24 +148,22 @@ class Training {
 
   void take_step() {
     std::vector<TraineeState*> active;
-    std::vector<std::vector<const LabelledGroup*>> groups;
-    std::vector<std::vector<std::vector<std::size_t>>> cuts;
+    std::vector<std::vector<MicroBatch>> cuts;
     std::size_t passes = 0;
     for (const auto& trainee : trainees_) {
       if (!trainee->active()) continue;
       active.push_back(trainee.get());
-      groups.push_back(trainee->groups_of_step(step_, context_.train.groups_per_step));
-      cuts.push_back(cut_micro_batches(context_.store, groups.back(), trainee->model().backbone().shares_prefix(),
-                                       context_.compute.micro_batch_tokens));
+      cuts.push_back(cut_micro_batches(context_.store, trainee->groups_of_step(step_, context_.train.groups_per_step),
+                                       trainee->model().backbone().shares_prefix(), context_.compute.micro_batch_tokens));
       passes = std::max(passes, cuts.back().size());
     }
     for (std::size_t c = 0; c < active.size(); ++c) {
       active[c]->sums().begin(static_cast<std::int64_t>(cuts[c].size()), static_cast<std::int64_t>(passes));
-      for (const LabelledGroup* g : groups[c])
-        tokens_ +=
-            data::packed_tokens(context_.store.group(g->group), g->responses, active[c]->model().backbone().shares_prefix());
+      for (const MicroBatch& batch : cuts[c]) tokens_ += tokens_in(*active[c], batch);
     }
+    const std::vector<std::int64_t> numbers = active.front()->sums().numbers(static_cast<std::int64_t>(passes));
     std::string bad_group;
+    const PortionPushes pushes = push_portions(context_, step_, active, cuts, numbers, bad_group);
     std::optional<MicroBatchPass> pass;  // the pass that is being filled
     const auto compute = [&] {
       if (!pass) return;
@@ -173,14 +171,15 @@ class Training {
       if (bad_group.empty()) bad_group = pass->bad_group();
       pass.reset();
     };
-    for (const std::int64_t number : active.front()->sums().numbers(static_cast<std::int64_t>(passes))) {
+    for (const std::int64_t number : numbers) {
       for (std::size_t c = 0; c < active.size(); ++c) {
         if (static_cast<std::size_t>(number) >= cuts[c].size()) continue;
-        const std::vector<std::size_t>& chosen = cuts[c][static_cast<std::size_t>(number)];
+        const MicroBatch& batch = cuts[c][static_cast<std::size_t>(number)];
         // Trainees share a pass as long as it stays within micro_batch_tokens.
-        if (pass && pass->tokens() + tokens_of(*active[c], groups[c], chosen) > context_.compute.micro_batch_tokens) compute();
+        if (pass && pass->tokens() + tokens_in(*active[c], batch) > context_.compute.micro_batch_tokens) compute();
         if (!pass) pass.emplace(context_, step_, number);
-        pass->add(*active[c], groups[c], chosen);
+        const auto known = pushes.find({c, number});
+        pass->add(*active[c], batch, known == pushes.end() ? nullptr : &known->second);
       }
       compute();
     }
@@ -194,14 +193,8 @@ class Training {
     ++steps_since_;
   }
 
-  [[nodiscard]] std::int64_t tokens_of(const TraineeState& trainee, const std::vector<const LabelledGroup*>& step_groups,
-                                       const std::vector<std::size_t>& chosen) const {
-    std::int64_t tokens = 0;
-    for (const std::size_t i : chosen) {
-      tokens += data::packed_tokens(context_.store.group(step_groups[i]->group), step_groups[i]->responses,
-                                    trainee.model().backbone().shares_prefix());
-    }
-    return tokens;
+  [[nodiscard]] std::int64_t tokens_in(const TraineeState& trainee, const MicroBatch& batch) const {
+    return tokens_of(context_.store, batch, trainee.model().backbone().shares_prefix());
   }
 
   /// Tell all ranks which group made a trainee fail.

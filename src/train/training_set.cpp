@@ -154,21 +154,34 @@ std::size_t GroupOrder::at(std::int64_t position) {
   return shuffled_[static_cast<std::size_t>(position % epoch_length())];
 }
 
-std::vector<std::vector<std::size_t>> cut_micro_batches(const data::TokenStore& store,
-                                                        const std::vector<const LabelledGroup*>& groups, bool share_prefix,
-                                                        std::int64_t tokens_max) {
-  std::vector<std::vector<std::size_t>> batches;
-  std::int64_t tokens = 0;
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    const std::int64_t more = data::packed_tokens(store.group(groups[i]->group), groups[i]->responses, share_prefix);
+std::vector<MicroBatch> cut_micro_batches(const data::TokenStore& store, const std::vector<const LabelledGroup*>& groups,
+                                          bool share_prefix, std::int64_t tokens_max) {
+  std::vector<MicroBatch> batches;
+  std::int64_t tokens = tokens_max;  // of the last batch, to which the next group is added if it fits
+  for (const LabelledGroup* group : groups) {
+    const data::TokenGroup texts = store.group(group->group);
+    const std::int64_t more = data::packed_tokens(texts, group->responses, share_prefix);
     if (batches.empty() || tokens + more > tokens_max) {
       batches.emplace_back();
       tokens = 0;
     }
-    batches.back().push_back(i);
     tokens += more;
+    batches.back().push_back({group, 0, more > tokens_max ? 0 : group->responses.size()});
+    while (batches.back().back().first + batches.back().back().count < group->responses.size()) {  // the group is too large
+      Portion& portion = batches.back().back();
+      ++portion.count;
+      if (portion.count == 1 || data::packed_tokens(texts, portion.responses(), share_prefix) <= tokens_max) continue;
+      --portion.count;
+      batches.push_back({{group, portion.first + portion.count, 0}});
+    }
   }
   return batches;
+}
+
+std::int64_t tokens_of(const data::TokenStore& store, const MicroBatch& batch, bool share_prefix) {
+  std::int64_t tokens = 0;
+  for (const Portion& p : batch) tokens += data::packed_tokens(store.group(p.of->group), p.responses(), share_prefix);
+  return tokens;
 }
 
 }  // namespace dmoerm::train

@@ -74,11 +74,25 @@ class GroupOrder {
   std::int64_t shuffled_epoch_ = -1;
 };
 
-/// Cut a list of groups into micro batches of at most `tokens_max` tokens, in order; a larger group is a micro batch of its own.
-/// The result does not depend on the number of ranks.
-/// @return indices into `groups` for each micro batch
-std::vector<std::vector<std::size_t>> cut_micro_batches(const data::TokenStore& store,
-                                                        const std::vector<const LabelledGroup*>& groups, bool share_prefix,
-                                                        std::int64_t tokens_max);
+/// Consecutive responses of a labelled group that go through one pass: all of them, unless the group is too large for that.
+struct Portion {
+  const LabelledGroup* of = nullptr;
+  std::size_t first = 0, count = 0;  ///< Places in of->responses
+
+  [[nodiscard]] std::span<const std::int32_t> responses() const { return std::span(of->responses).subspan(first, count); }
+  [[nodiscard]] bool whole() const { return count == of->responses.size(); }
+};
+
+/// The portions of one pass.
+using MicroBatch = std::vector<Portion>;
+
+/// Cut a list of groups into micro batches of at most `tokens_max` tokens, in order. A group with more tokens is cut into
+/// portions, which are micro batches of their own; each has the group's prompt. Only a single response with its prompt may have
+/// more tokens than that. The result does not depend on the number of ranks.
+std::vector<MicroBatch> cut_micro_batches(const data::TokenStore& store, const std::vector<const LabelledGroup*>& groups,
+                                          bool share_prefix, std::int64_t tokens_max);
+
+/// Tokens of a micro batch in a packed batch.
+std::int64_t tokens_of(const data::TokenStore& store, const MicroBatch& batch, bool share_prefix);
 
 }  // namespace dmoerm::train

@@ -17,16 +17,16 @@ void TrunkCache::clear() {
 }
 
 nn::Trunk TrunkCache::of(const nn::Backbone& backbone, const nn::LoraAdapter* adapter, const data::TokenStore& store,
-                         std::span<const LabelledGroup* const> groups) {
+                         std::span<const Portion> portions, std::int64_t tokens_max) {
   if (adapter == nullptr || adapter->first_layer() == 0) return {};
   const std::size_t layer = adapter->first_layer();
   if (backbone_ != &backbone || layer_ != layer) clear();
   backbone_ = &backbone;
   layer_ = layer;
   std::vector<at::Tensor> parts;
-  for (const LabelledGroup* labelled : groups) {
-    const data::TokenGroup group = store.group(labelled->group);
-    const at::Tensor x_TD = whole(backbone, layer, group, labelled->group);
+  for (const Portion& portion : portions) {
+    const data::TokenGroup group = store.group(portion.of->group);
+    const at::Tensor x_TD = whole(backbone, layer, store, portion.of->group, tokens_max);
     const auto prefix = static_cast<std::int64_t>(group.prefix.size());
     const std::int64_t before = backbone.shares_prefix() ? 0 : prefix;  // each response may have its own copy of the prefix
     if (backbone.shares_prefix() && prefix > 0) parts.push_back(x_TD.narrow(0, 0, prefix));
@@ -36,7 +36,7 @@ nn::Trunk TrunkCache::of(const nn::Backbone& backbone, const nn::LoraAdapter* ad
       begins.push_back(begin);
       begin += before + static_cast<std::int64_t>(own.size());
     }
-    for (const std::int32_t r : labelled->responses) {
+    for (const std::int32_t r : portion.responses()) {
       const auto i = static_cast<std::size_t>(r);
       parts.push_back(x_TD.narrow(0, begins[i], before + static_cast<std::int64_t>(group.responses[i].size())));
     }
@@ -44,17 +44,25 @@ nn::Trunk TrunkCache::of(const nn::Backbone& backbone, const nn::LoraAdapter* ad
   return {layer, at::cat(parts).to(backbone.device())};
 }
 
-at::Tensor TrunkCache::whole(const nn::Backbone& backbone, std::size_t layer, const data::TokenGroup& group, std::int64_t index) {
+at::Tensor TrunkCache::whole(const nn::Backbone& backbone, std::size_t layer, const data::TokenStore& store, std::int64_t index,
+                             std::int64_t tokens_max) {
   ++clock_;
   if (const auto found = kept_.find(index); found != kept_.end()) {
     found->second.used = clock_;
     return found->second.x_TD;
   }
-  std::vector<std::int32_t> all(group.responses.size());
-  std::iota(all.begin(), all.end(), 0);
-  data::PackedBatch batch;
-  data::append_group(batch, group, all, backbone.shares_prefix(), backbone.reads_last());
-  at::Tensor x_TD = backbone.trunk(batch, layer).cpu();
+  const data::TokenGroup group = store.group(index);
+  LabelledGroup all{index, std::vector<std::int32_t>(group.responses.size()), {}};
+  std::iota(all.responses.begin(), all.responses.end(), 0);
+  std::vector<at::Tensor> passes;
+  for (const MicroBatch& portions : cut_micro_batches(store, {&all}, backbone.shares_prefix(), tokens_max)) {
+    data::PackedBatch batch;
+    data::append_group(batch, group, portions.front().responses(), backbone.shares_prefix(), backbone.reads_last());
+    const at::Tensor rows_TD = backbone.trunk(batch, layer).cpu();
+    const std::int64_t again = backbone.shares_prefix() && !passes.empty() ? std::ssize(group.prefix) : 0;
+    passes.push_back(rows_TD.narrow(0, again, rows_TD.size(0) - again));
+  }
+  at::Tensor x_TD = passes.size() == 1 ? passes.front() : at::cat(passes);
   keep(index, x_TD);
   return x_TD;
 }

@@ -17,11 +17,12 @@ class TrunkCache {
  public:
   explicit TrunkCache(std::size_t bytes_max) : bytes_max_(bytes_max) {}
 
-  /// The trunk of the rows that append_group() lays out for these groups in this order, for an adapter of this frozen backbone.
-  /// Empty if the adapter adapts every layer. A group is always computed whole and alone, so that the bits depend neither on the
-  /// batch nor on what is in the cache.
+  /// The trunk of the rows that append_group() lays out for these portions in this order, for an adapter of this frozen backbone.
+  /// Empty if the adapter adapts every layer. A group is always computed alone and with all its responses, so that the bits
+  /// depend neither on the batch nor on what is in the cache.
+  /// @param tokens_max  most tokens of a pass; a larger group is computed in several
   nn::Trunk of(const nn::Backbone& backbone, const nn::LoraAdapter* adapter, const data::TokenStore& store,
-               std::span<const LabelledGroup* const> groups);
+               std::span<const Portion> portions, std::int64_t tokens_max);
 
   /// Forget everything, before another backbone is used.
   void clear();
@@ -32,7 +33,8 @@ class TrunkCache {
     at::Tensor x_TD;  ///< States of all the group's rows, on the CPU
     std::uint64_t used = 0;
   };
-  at::Tensor whole(const nn::Backbone& backbone, std::size_t layer, const data::TokenGroup& group, std::int64_t index);
+  at::Tensor whole(const nn::Backbone& backbone, std::size_t layer, const data::TokenStore& store, std::int64_t index,
+                   std::int64_t tokens_max);
   void keep(std::int64_t index, const at::Tensor& x_TD);
 
   std::size_t bytes_max_, bytes_ = 0, layer_ = 0;
