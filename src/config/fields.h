@@ -96,8 +96,8 @@ void describe(Visit& visit, Section& c) {
         "Memory in MiB that each rank may use to keep hidden states of the layers below the adapted ones (lora_layers). More "
         "memory saves time; 0 computes them every time.");
   visit("micro_batch_tokens", c.micro_batch_tokens, at_least(1), result,
-        "Largest number of tokens in one forward pass. More tokens need more memory and are faster. The number fixes the order "
-        "of sums, so it counts as another run.");
+        "Largest number of tokens in one forward pass; a prompt whose responses have more goes through several. More tokens need "
+        "more memory and are faster. The number fixes the order of sums, so it counts as another run.");
   visit("peak_tflops", c.peak_tflops, at_least(0), nothing,
         "Peak speed of one rank's device in TFLOP/s, used to show utilisation and to plan; 0 means measured on a CPU and looked "
         "up for common GPUs.");

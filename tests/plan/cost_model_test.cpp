@@ -64,6 +64,16 @@ TEST(Price, RanksBeyondTheMicroBatchesOfAStepGiveNothing) {
   EXPECT_NEAR(speedup(priced(five), 8), 5, 0.3);
 }
 
+TEST(Price, GroupsLargerThanAPassTakeItsMemoryAndOneMorePass) {
+  Load large = adapter_training();
+  large.group_tokens = 8000;
+  EXPECT_EQ(micro_batches(large, 2000), 32) << "portions are micro batches";
+  EXPECT_LT(priced(large).memory_mib, 1.01 * priced(adapter_training()).memory_mib);
+  EXPECT_NEAR(priced(large, "h100", 2000).cost, 1.5 * priced(large, "h100", 8000).cost, 0.1 * priced(large).cost)
+      << "forward, forward and backward";
+  EXPECT_NEAR(speedup(priced(large), 32), 32, 2);
+}
+
 TEST(Price, SumsOverTheLinksSlowAGroupOfSeveralNodes) {
   Load load = adapter_training();
   load.all_weights = true;
