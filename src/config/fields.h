@@ -163,12 +163,14 @@ void describe(Visit& visit, Section& c) {
   visit("beta1", c.beta1, share(), result, "Decay rate of AdamW's first moment.");
   visit("beta2", c.beta2, share(), result, "Decay rate of AdamW's second moment.");
   visit("eps", c.eps, above(0), result, "Epsilon of AdamW, which keeps its quotient finite.");
-  visit("weight_decay", c.weight_decay, at_least(0), result, "Decoupled weight decay of AdamW; 0 turns it off.");
+  visit("weight_decay", c.weight_decay, at_least(0), result,
+        "Decoupled weight decay of AdamW on matrices, the head among them; norms and biases have none. 0 turns it off.");
   visit("max_grad_norm", c.max_grad_norm, at_least(0), result,
         "Largest norm of the gradient; a longer gradient is scaled down to it. 0 turns clipping off.");
   visit("schedule", c.schedule, one_of(c.schedule), result,
         "Learning-rate schedule after the warm-up; linear and cosine fall to zero at the last step.");
-  visit("warmup_steps", c.warmup_steps, at_least(0), result, "Steps in which the learning rate rises linearly from zero.");
+  visit("warmup_steps", c.warmup_steps, at_least(0), result,
+        "Steps in which the learning rate rises linearly from zero; fewer than the training has.");
   visit(
       "epochs_max", c.epochs_max, at_least(0), result,
       "Largest number of epochs (visits of all groups); part of an epoch is allowed. It does not count where steps_max is set.");
@@ -196,7 +198,8 @@ void describe(Visit& visit, Section& c) {
   visit("lora_rank", c.lora_rank, between(1, 4096), result, "Rank of the adapter, where tuning is lora.");
   visit("lora_alpha", c.lora_alpha, above(0), result,
         "Scale of the adapter: its update is multiplied by lora_alpha / lora_rank.");
-  visit("lora_dropout", c.lora_dropout, share(), result, "Probability of dropout on the adapter's input.");
+  visit("lora_dropout", c.lora_dropout, share(), result,
+        "Probability of dropout on the adapter's input. The adapters of q and v in a layer share a mask.");
 }
 
 template <class Visit, Like<EndpointConfig> Section>

@@ -9,10 +9,17 @@
 
 namespace dmoerm::train {
 
+/// Elements [begin, end) of a flat buffer.
+struct Elements {
+  std::int64_t begin = 0, end = 0;
+};
+
 /// Moments of some flat parameter buffers.
 class AdamW {
  public:
-  AdamW(const std::vector<at::Tensor>& parameters, const config::TrainConfig& config);
+  /// @param undecayed  elements of each buffer that have no weight decay, in ascending order; may be empty if all have
+  AdamW(const std::vector<at::Tensor>& parameters, const config::TrainConfig& config,
+        std::vector<std::vector<Elements>> undecayed = {});
 
   /// One update. `gradients` have the parameters' shapes and are scaled by `gradient_scale` (from clipping).
   /// @param step  1 for the first update
@@ -22,7 +29,15 @@ class AdamW {
   std::vector<at::Tensor> first, second;  ///< Moments, which checkpoints hold
 
  private:
+  /// A buffer's elements with one factor that weight decay gives them.
+  struct Stretch {
+    Elements elements;
+    double keep = 1;
+  };
+  [[nodiscard]] std::vector<Stretch> stretches(std::size_t buffer, std::int64_t size, double lr) const;
+
   double beta1_, beta2_, eps_, weight_decay_;
+  std::vector<std::vector<Elements>> undecayed_;
 };
 
 /// Elements per block of a norm's sum. Squares are summed over each block and then over the blocks in order, so that buffers that

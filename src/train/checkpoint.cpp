@@ -80,16 +80,17 @@ void verify(const fs::path& manifest_file, const json& manifest) {
                                                 found, expected));
 }
 
-/// Remove the files of steps older than the `kept` newest complete ones.
-void remove_older(const fs::path& directory, int kept) {
+/// Remove the files of steps older than the `kept` newest complete ones up to `newest`, and of those after it: training has gone
+/// back behind them, to try failed experts again or because they are damaged.
+void remove_others(const fs::path& directory, std::int64_t newest, int kept) {
   std::set<std::int64_t> complete;
   for (const Found& found : scan(directory)) {
-    if (found.complete()) complete.insert(found.step);
+    if (found.complete() && found.step <= newest) complete.insert(found.step);
   }
-  if (static_cast<int>(complete.size()) <= kept) return;
-  const std::int64_t oldest = *std::next(complete.rbegin(), kept - 1);
+  const bool few = static_cast<int>(complete.size()) <= kept;
+  const std::int64_t oldest = few ? 0 : *std::next(complete.rbegin(), kept - 1);
   for (const Found& found : scan(directory)) {
-    if (found.step >= oldest) continue;
+    if (found.step >= oldest && found.step <= newest) continue;
     for (const auto& [part, path] : found.manifests) {
       fs::remove(path);
       fs::remove(tensor_file(path));
@@ -126,7 +127,7 @@ void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint, in
   content.update({{"schema", kSchema}, {"step", checkpoint.step}, {"sha256", sha256_file(tensor_file(manifest))}});
   content[kSeal] = seal_of(content);
   write_json_atomically(manifest, content);
-  if (checkpoint.part == 0) remove_older(directory, kept);
+  if (checkpoint.part == 0) remove_others(directory, checkpoint.step, kept);
 }
 
 bool CheckpointWriter::busy() const {

@@ -14,7 +14,7 @@ bool is_portion(const MicroBatch& batch) { return !batch.front().whole(); }
 using Rewards = std::map<std::pair<std::size_t, std::int64_t>, std::vector<float>>;
 
 /// Give every rank the rewards of all ranks. A record is trainee, number, count and rewards; doubles hold all of them exactly.
-Rewards exchange(comm::Communicator& ranks, const Rewards& own) {
+Rewards exchange_rewards(comm::Communicator& ranks, const Rewards& own) {
   std::vector<double> records;
   for (const auto& [key, rewards] : own) {
     records.insert(records.end(),
@@ -51,7 +51,7 @@ PortionPushes push_portions(const TrainerContext& context, std::int64_t step, co
       rewards[{c, number}] = pass.rewards();
     }
   }
-  rewards = exchange(context.ranks, rewards);
+  rewards = exchange_rewards(context.ranks, rewards);
   PortionPushes pushes;
   for (std::size_t c = 0; c < trainees.size(); ++c) {
     std::vector<float> group_rewards;  // of the portions of a group up to number n

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -45,12 +46,17 @@ class Training {
     started_ = saved_ = reported_ = Clock::now();
     resume();
     tokens_reported_ = tokens_;
-    for (;; ++step_) {
+    for (;;) {
       evaluate_or_leave();
       if (std::ranges::none_of(trainees_, [](const auto& c) { return c->active(); })) break;
+      if (const std::int64_t next = next_step(); next > step_) {
+        step_ = next;
+        continue;
+      }
       save_or_leave();
       report_if_due();
       take_step();
+      ++step_;
     }
     // Save the successful trainees' work: a retry of the task then trains only those that failed.
     if (trainees_.size() > 1 && std::ranges::any_of(trainees_, [](const auto& c) { return !c->failure().empty(); })) save();
@@ -85,6 +91,15 @@ class Training {
     return largest;
   }
 
+  /// The first step from this one on in which a trainee takes part: those that are tried again go on where each of them failed.
+  [[nodiscard]] std::int64_t next_step() const {
+    std::int64_t next = std::numeric_limits<std::int64_t>::max();
+    for (const auto& trainee : trainees_) {
+      if (trainee->active()) next = std::min(next, std::max(step_, trainee->resumes_at()));
+    }
+    return next;
+  }
+
   /// Evaluate the trainees that are due. If a signal interrupts that, save the step; a later run evaluates the others.
   void evaluate_or_leave() {
     try {
@@ -100,7 +115,7 @@ class Training {
     bool any = false;
     for (std::size_t i = 0; i < trainees_.size(); ++i) {
       TraineeState& trainee = *trainees_[i];
-      if (!trainee.active() || trainee.evaluated_at(step_)) continue;
+      if (!trainee.takes_part(step_) || trainee.evaluated_at(step_)) continue;
       if (step_ % context_.train.eval_every_steps != 0 && step_ != trainee.steps_total()) continue;
       trainee.evaluate(context_, step_, steps_since_ > 0 ? loss_since_ / static_cast<double>(steps_since_) : 0.0, seconds());
       any = true;
@@ -151,7 +166,7 @@ class Training {
     std::vector<std::vector<MicroBatch>> cuts;
     std::size_t passes = 0;
     for (const auto& trainee : trainees_) {
-      if (!trainee->active()) continue;
+      if (!trainee->takes_part(step_)) continue;
       active.push_back(trainee.get());
       cuts.push_back(cut_micro_batches(context_.store, trainee->groups_of_step(step_, context_.train.groups_per_step),
                                        trainee->model().backbone().shares_prefix(), context_.compute.micro_batch_tokens));
@@ -330,12 +345,20 @@ class Training {
     steps_since_ = state.at("steps_since");
     for (std::size_t i = 0; i < trainees_.size(); ++i)
       trainees_[i]->read(*checkpoint, state.at("courses").at(i), fmt::format("{}.", i));
-    if (std::ranges::none_of(trainees_, [](const auto& c) { return c->active(); })) {  // only failed trainees are left
-      for (const auto& trainee : trainees_) {
-        if (!trainee->failure().empty()) step_ = std::min(step_, trainee->try_again());
-      }
-    }
+    if (std::ranges::none_of(trainees_, [](const auto& c) { return c->active(); })) try_failed_again();
     if (context_.ranks.rank() == 0) spdlog::info("[train] {} resumes at step {}", trainees_.front()->name(), step_);
+  }
+
+  /// Let each failed trainee go on at the step in which it failed.
+  void try_failed_again() {
+    std::int64_t first = step_;
+    for (const auto& trainee : trainees_) {
+      if (trainee->failure().empty()) continue;
+      trainee->try_again();
+      first = std::min(first, trainee->resumes_at());
+    }
+    if (first < step_) loss_since_ = 0, steps_since_ = 0;
+    step_ = first;
   }
 
   const TrainerContext& context_;

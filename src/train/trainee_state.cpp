@@ -9,6 +9,7 @@
 #include <iterator>
 #include <numeric>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "plan/training_steps.h"
@@ -39,6 +40,23 @@ std::vector<std::int64_t> widths_of(const std::vector<at::Tensor>& parts) {
   return widths;
 }
 
+/// The vectors among a part's parameters, norms and biases, which have no weight decay, as in transformers' Trainer. Matrices
+/// have: the embeddings, an adapter and the value head too.
+/// @param own  range of this rank's elements, from which the result counts
+std::vector<Elements> undecayed_elements(const nn::RewardModel& model, const at::Tensor& part,
+                                         std::pair<std::int64_t, std::int64_t> own) {
+  std::vector<Elements> elements;
+  if (model.adapter() != nullptr) return elements;
+  for (const auto& [name, tensor] : model.backbone().weights().named()) {
+    const std::int64_t begin = tensor.storage_offset() - part.storage_offset(), end = begin + tensor.numel();
+    if (tensor.dim() != 1 || !tensor.is_alias_of(part) || begin < 0 || end > part.numel()) continue;
+    const Elements clipped{std::max(begin, own.first) - own.first, std::min(end, own.second) - own.first};
+    if (clipped.begin < clipped.end) elements.push_back(clipped);
+  }
+  std::ranges::sort(elements, {}, &Elements::begin);
+  return elements;
+}
+
 /// JSON has no NaN and writes null.
 double number(const nlohmann::json& value) { return value.is_null() ? std::nan("") : value.get<double>(); }
 
@@ -55,11 +73,19 @@ TraineeState::TraineeState(Trainee& trainee, const TrainerContext& context)
       sharded_(whole_.size() > 1 && context.train.shard && context.ranks.size() > 1),
       sums_(context.ranks, widths_of(whole_),
             {.shards = sharded_, .overlap = whole_.size() > 1, .device = trainee.model.backbone().device()}) {
+  if (context.train.warmup_steps >= steps_total_) {
+    throw ConfigError("warmup-takes-all-steps",
+                      fmt::format("{}: warmup_steps {} leaves nothing of its {} steps, in which the learning rate must reach lr: "
+                                  "lower warmup_steps, or raise epochs_max or steps_max",
+                                  trainee.name, context.train.warmup_steps, steps_total_));
+  }
+  std::vector<std::vector<Elements>> undecayed;
   for (std::size_t p = 0; p < whole_.size(); ++p) {
     parameters_.push_back(own_of(p, whole_[p]).to(at::kFloat));
     best_.push_back(parameters_.back().clone());
+    undecayed.push_back(undecayed_elements(trainee.model, whole_[p], own_range(p)));
   }
-  optimizer_ = std::make_unique<AdamW>(parameters_, context.train);
+  optimizer_ = std::make_unique<AdamW>(parameters_, context.train, std::move(undecayed));
 }
 
 std::pair<std::int64_t, std::int64_t> TraineeState::own_range(std::size_t part) const {
@@ -237,6 +263,7 @@ void TraineeState::write(Checkpoint& checkpoint, const std::string& prefix) cons
                                          {"steps", outcome_.steps},
                                          {"failure", outcome_.failure},
                                          {"failed_step", failed_step_},
+                                         {"resumes_at", resumes_at_},
                                          {"waited", waited_},
                                          {"lowest_loss", lowest_loss_},
                                          {"norm", last_norm_},
@@ -265,6 +292,7 @@ void TraineeState::read(const CheckpointReader& checkpoint, const nlohmann::json
   outcome_.steps = state.at("steps");
   outcome_.failure = state.at("failure");
   failed_step_ = state.at("failed_step");
+  resumes_at_ = state.value("resumes_at", std::int64_t{0});  // checkpoints of 0.1.0 have none
   for (const auto& [label, tensors] : slots()) {
     for (std::size_t i = 0; i < tensors->size(); ++i) {
       const std::string stored = fmt::format("{}{}.{}", prefix, label, i);

@@ -43,12 +43,15 @@ class TraineeState {
   void fail(const std::string& why, std::int64_t step);
   /// Why the trainee failed; "" if it did not.
   [[nodiscard]] const std::string& failure() const { return outcome_.failure; }
-  /// Make the trainee active again after a failure. @return the step that failed
-  std::int64_t try_again() {
+  /// Make the trainee active again after a failure, from the step that failed.
+  void try_again() {
     outcome_.failure.clear();
     active_ = true;
-    return failed_step_;
+    resumes_at_ = failed_step_;
   }
+  /// The step from which on the trainee trains; 0 unless it is tried again.
+  [[nodiscard]] std::int64_t resumes_at() const { return resumes_at_; }
+  [[nodiscard]] bool takes_part(std::int64_t step) const { return active_ && step >= resumes_at_; }
   /// Evaluate on the validation groups; keep the weights if they are the best so far, and stop when the patience is over.
   void evaluate(const TrainerContext& context, std::int64_t step, double train_loss, double seconds);
   /// Bytes of weights, moments, best weights and gradients, and the most that their sums took so far.
@@ -89,7 +92,7 @@ class TraineeState {
   std::unique_ptr<AdamW> optimizer_;
   TrainOutcome outcome_;
   bool active_ = true;
-  std::int64_t waited_ = 0, failed_step_ = 0;
+  std::int64_t waited_ = 0, failed_step_ = 0, resumes_at_ = 0;
   double lowest_loss_ = std::numeric_limits<double>::max();
   double last_norm_ = 0;
   nlohmann::json history_ = nlohmann::json::array();

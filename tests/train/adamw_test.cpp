@@ -47,6 +47,16 @@ TEST(AdamW, TreatsTheClippingScaleLikeSmallerGradients) {
   EXPECT_TRUE(a[0].equal(b[0]));
 }
 
+TEST(AdamW, DecaysWhatIsNeitherNormNorBias) {
+  config::TrainConfig config;
+  config.weight_decay = 0.5;
+  const std::vector<at::Tensor> values = {at::ones({6}), at::ones({2})};
+  AdamW optimizer(values, config, {{{1, 3}, {5, 6}}});
+  optimizer.step(values, {at::zeros({6}), at::zeros({2})}, 0.1, 1, 1.0);
+  EXPECT_TRUE(values[0].allclose(at::tensor({0.95F, 1.0F, 1.0F, 0.95F, 0.95F, 1.0F})));
+  EXPECT_TRUE(values[1].allclose(at::tensor({0.95F, 0.95F})));
+}
+
 TEST(GradientNorm, IsTheEuclideanNormOverAllBuffers) {
   at::manual_seed(2);
   const at::Tensor a = at::randn({10000}), b = at::randn({3});

@@ -39,7 +39,7 @@ class CheckpointFolder : public testing::Test {
 };
 
 TEST_F(CheckpointFolder, FindsTheNewestBitForBitAndKeepsTwo) {
-  for (const std::int64_t step : {10, 20, 9, 30}) save(step);
+  for (const std::int64_t step : {9, 10, 20, 30}) save(step);
   const auto loaded = find_checkpoint(directory_, "k");
   ASSERT_TRUE(loaded);
   EXPECT_EQ(loaded->step(), 30);
@@ -50,6 +50,13 @@ TEST_F(CheckpointFolder, FindsTheNewestBitForBitAndKeepsTwo) {
   EXPECT_TRUE(fs::exists(directory_ / "checkpoint-20.safetensors"));
   save(40, 4);
   EXPECT_TRUE(fs::exists(directory_ / "checkpoint-20.safetensors")) << "four are kept";
+}
+
+TEST_F(CheckpointFolder, ForgetsStepsBehindWhichTrainingWentBack) {  // a second try of failed experts, a damaged checkpoint
+  for (const std::int64_t step : {10, 20, 12}) save(step);
+  EXPECT_EQ(found(), 12);
+  EXPECT_TRUE(fs::exists(directory_ / "checkpoint-10.json"));
+  EXPECT_FALSE(fs::exists(directory_ / "checkpoint-20.json"));
 }
 
 TEST_F(CheckpointFolder, SkipsACheckpointDamagedAtAnyByteForAnOlderOne) {

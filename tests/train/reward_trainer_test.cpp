@@ -1,10 +1,13 @@
 // Training on a tiny random backbone and generated data.
+#include <fmt/format.h>
+
 #include <csignal>
 #include <set>
 
 #include "base/error.h"
 #include "base/stop.h"
 #include "comm/single_process.h"
+#include "support/scratch.h"
 #include "support/thread_group.h"
 #include "support/tiny_training.h"
 #include "train/checkpoint.h"
@@ -185,6 +188,72 @@ TEST_F(TinyTraining, KeepsTheOthersWorkWhenAFailedExpertIsTriedAgain) {
   EXPECT_TRUE(all_of(first[1].model).equal(all_of(second[1].model)));
   EXPECT_LT(after[1].tokens - before[1].tokens, before[1].tokens / 4)
       << "one step of one expert was computed, not the training of both";
+}
+
+class FailingExperts : public TinyTraining {
+ protected:
+  FailingExperts() {
+    compute_.micro_batch_tokens = 60;  // no pass has room for two experts, so none has other bits than alone
+    train_.steps_max = 10, train_.groups_per_step = 3, train_.eval_every_steps = 5;
+  }
+  /// Three experts. Two of them fail in their third and seventh step, unless they are healthy.
+  std::vector<Trainee> experts(bool healthy) const {
+    std::vector<Trainee> all = {trainee("a", "empathy"), trainee("bb", "next_step"), trainee("ccc", "professional")};
+    for (Trainee& t : all) t.validation = t.training;  // so that the first weights are not the best
+    if (!healthy) fail_at(all[0], 2), fail_at(all[1], 6);
+    return all;
+  }
+  /// Make the group infinite that the step visits, and no step before it.
+  void fail_at(Trainee& t, std::int64_t step) const {
+    GroupOrder order(copies_of(*store_, t.training), 17, t.name);
+    std::set<std::size_t> before;
+    for (std::int64_t p = 0; p < 3 * step; ++p) before.insert(order.at(p));
+    for (std::int64_t p = 3 * step; p < 3 * (step + 1); ++p) {
+      if (before.contains(order.at(p))) continue;
+      t.training[order.at(p)].pairs.front().margin = std::numeric_limits<float>::infinity();
+      return;
+    }
+    FAIL() << "every group of step " << step << " was visited before";
+  }
+};
+
+TEST_F(FailingExperts, AreTriedAgainEachFromItsOwnStepWithTheBitsOfATrainingWithoutFailure) {
+  std::vector<Trainee> undisturbed = experts(true), first = experts(false), again = experts(true);
+  train(undisturbed, "undisturbed");
+  const auto outcomes = train(first, "failing");
+  EXPECT_NE(outcomes[0].failure.find("at step 2,"), std::string::npos) << outcomes[0].failure;
+  EXPECT_NE(outcomes[1].failure.find("at step 6,"), std::string::npos) << outcomes[1].failure;
+  const auto after = train(again, "failing");
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(after[i].failure, "");
+    EXPECT_GT(after[i].best_step, 0);
+    EXPECT_TRUE(all_of(again[i].model).equal(all_of(undisturbed[i].model))) << undisturbed[i].name;
+  }
+}
+
+TEST_F(FailingExperts, ContinueASecondTryThatWasPaused) {
+  std::vector<Trainee> undisturbed = experts(true), first = experts(false), second = experts(true), third = experts(true);
+  train(undisturbed, "undisturbed");
+  train(first, "paused");
+  int looks = 0;
+  line_.pause_asked = [&] { return ++looks == 3; };
+  EXPECT_THROW(train(second, "paused"), Paused);
+  line_ = {};
+  ASSERT_TRUE(find_checkpoint(*folder_ / "paused", "key"));
+  EXPECT_EQ(find_checkpoint(*folder_ / "paused", "key")->step(), 4) << "not the end of the first try";
+  train(third, "paused");
+  for (std::size_t i = 0; i < 3; ++i) EXPECT_TRUE(all_of(third[i].model).equal(all_of(undisturbed[i].model))) << i;
+}
+
+TEST_F(TinyTraining, RefusesAWarmUpThatTakesAllSteps) {
+  train_.steps_max = 0, train_.epochs_max = 1, train_.groups_per_step = 6;
+  const std::int64_t steps = (epoch_groups(*store_, trainee("x").training) + 5) / 6;
+  train_.warmup_steps = steps;
+  std::vector<Trainee> one = {trainee("x")};
+  EXPECT_NE(test::message_of<ConfigError>([&] { train(one); }).find(fmt::format("nothing of its {} steps", steps)),
+            std::string::npos);
+  train_.warmup_steps = steps - 1;
+  EXPECT_NO_THROW(train(one));
 }
 
 TEST_F(TinyTraining, SavesATaskThatPausesAndContinuesWithTheSameBits) {

@@ -86,6 +86,34 @@ TEST_F(ShardedTraining, GivesLossesNormsAndWeightsOfOneRankBitForBit) {
   EXPECT_FALSE(train_on(1, false).weights.equal(one.weights));  // so clipping had an effect
 }
 
+TEST_F(ShardedTraining, DecaysMatricesOnEveryRankAndNoNorm) {
+  train_.steps_max = 4, train_.eval_every_steps = 1, train_.lr = 1e-2;
+  const auto norms_and_rest = [&](const at::Tensor& weights) {
+    std::vector<at::Tensor> norms, rest;
+    const at::Tensor flat = weights.narrow(0, 0, backbone_->weights().flat.numel());
+    std::int64_t begin = 0;
+    for (std::size_t p = 0; p < backbone_->weights().parts(); ++p) {  // trained_parts() are in the order of the backward pass
+      const at::Tensor part = backbone_->weights().part(p);
+      for (const auto& [name, tensor] : backbone_->weights().named()) {
+        const std::int64_t offset = tensor.storage_offset() - part.storage_offset();
+        if (offset < 0 || offset >= part.numel()) continue;
+        (name.find("norm") != std::string::npos ? norms : rest).push_back(flat.narrow(0, begin + offset, tensor.numel()));
+      }
+      begin += part.numel();
+    }
+    return std::pair(at::cat(norms), at::cat(rest));
+  };
+  const auto [start_norms, start_rest] = norms_and_rest(all_of(learner().model));
+  train_.lr = 1e-30;  // the gradient moves nothing
+  train_.weight_decay = 1e28;
+  const End one = train_on(1, false);
+  const auto [norms, rest] = norms_and_rest(one.weights);
+  EXPECT_TRUE(norms.equal(start_norms));
+  ASSERT_GT(one.outcomes[0].best_step, 0);
+  EXPECT_LT(rest.abs().max().item<double>(), 0.999 * start_rest.abs().max().item<double>());
+  for (const int ranks : {2, 4}) EXPECT_TRUE(train_on(ranks, true).weights.equal(one.weights)) << ranks;
+}
+
 TEST_F(ShardedTraining, TakesTheMemoryThatTheFormulaGives) {
   const auto floats = [](double mib) { return mib * (1 << 20) / sizeof(float); };
   const auto n = static_cast<double>(backbone_->weights().flat.numel());
