@@ -84,6 +84,19 @@ at::Tensor uniform(at::IntArrayRef shape, double bound, Rng& rng) {
   return values;
 }
 
+/// The groups with pairs of each prompt, in the order of the prompts' first groups.
+std::vector<std::vector<std::size_t>> groups_of_prompts(const std::vector<ExpertFeatures::Group>& groups) {
+  std::vector<std::vector<std::size_t>> prompts;
+  std::map<std::int64_t, std::size_t> place;
+  for (const std::size_t g : groups_with_pairs(groups)) {
+    const std::int64_t prompt = groups[g].prompt;
+    const bool is_new = prompt < 0 || place.try_emplace(prompt, prompts.size()).second;
+    if (is_new) prompts.emplace_back();
+    (is_new ? prompts.back() : prompts[place[prompt]]).push_back(g);
+  }
+  return prompts;
+}
+
 std::vector<std::size_t> all_of(const std::vector<ExpertFeatures::Group>& groups) {
   std::vector<std::size_t> all(groups.size());
   std::iota(all.begin(), all.end(), std::size_t{0});
@@ -227,21 +240,27 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
 
 HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
                  const config::AggregatorConfig& config, std::uint64_t seed, at::Device device) {
-  std::vector<std::size_t> usable = groups_with_pairs(train.groups);
-  const std::size_t folds = std::min(kFolds, usable.size());
+  std::vector<std::vector<std::size_t>> prompts = groups_of_prompts(train.groups);
+  const std::size_t folds = std::min(kFolds, prompts.size());
   HeldOut result;
   if (folds < 2) return result;
-  Rng(seed, "aggregator/folds").shuffle(usable);
+  Rng(seed, "aggregator/folds").shuffle(prompts);
   for (std::size_t fold = 0; fold < folds; ++fold) {
     std::vector<std::size_t> seen, unseen;
-    for (std::size_t i = 0; i < usable.size(); ++i) (i % folds == fold ? unseen : seen).push_back(usable[i]);
+    for (std::size_t i = 0; i < prompts.size(); ++i)
+      std::ranges::copy(prompts[i], std::back_inserter(i % folds == fold ? unseen : seen));
     const Aggregator aggregator =
         kind == "mean" ? Aggregator::mean(train, seen) : Aggregator::fit(kind, train, seen, validation, config, seed, device);
     const SomeGroups rest = select_groups(train.groups, unseen);
     const at::Tensor rewards_N = aggregator.rewards(train, rest.rows);
-    for (const ExpertFeatures::Group& group : rest.groups) {
-      result.pairs.push_back(static_cast<double>(group.pairs.size()));
-      result.right.push_back(result.pairs.back() * pair_accuracy(rewards_N, {group}));
+    std::size_t g = 0;
+    for (std::size_t i = fold; i < prompts.size(); i += folds) {
+      result.right.push_back(0), result.pairs.push_back(0);
+      for (std::size_t end = g + prompts[i].size(); g < end; ++g) {
+        const auto pairs = static_cast<double>(rest.groups[g].pairs.size());
+        result.pairs.back() += pairs;
+        result.right.back() += pairs * pair_accuracy(rewards_N, {rest.groups[g]});
+      }
     }
   }
   return result;

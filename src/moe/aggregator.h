@@ -19,6 +19,7 @@ struct ExpertFeatures {
   struct Group {
     std::int64_t first = 0, count = 0;          ///< Responses [first, first + count)
     std::vector<preference::Preference> pairs;  ///< Overall preferences, as indices within the group; may be empty
+    std::int64_t prompt = -1;                   ///< Number of its prompt, which other groups may have too; -1 = none has
   };
   std::vector<Group> groups;
 };
@@ -76,15 +77,15 @@ class Aggregator {
 
 /// How well a kind ("mean", "linear", "mlp") orders groups that it has not seen.
 struct HeldOut {
-  std::vector<double> right, pairs;  ///< Correct pairs and pairs of each group with pairs, in an order that all kinds share
+  std::vector<double> right, pairs;  ///< Correct pairs and pairs of each prompt with pairs, in an order that all kinds share
   [[nodiscard]] double accuracy() const;
 };
-/// Cuts `train` into folds of whole groups, and orders the pairs of each fold by the aggregator that fit() makes of the others.
+/// Cuts `train` into folds of whole prompts, and orders the pairs of each fold by the aggregator that fit() makes of the others.
 /// Choosing between kinds needs this because each kind stops where its validation figure is best, which flatters it. Empty with
-/// fewer than two groups with pairs.
+/// fewer than two prompts with pairs.
 HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
                  const config::AggregatorConfig& config, std::uint64_t seed, at::Device device = at::kCPU);
-/// Whether one kind orders more pairs than another, by more than one standard error of the difference over groups.
+/// Whether one kind orders more pairs than another, by more than one standard error of the difference over prompts.
 bool clearly_better(const HeldOut& one, const HeldOut& other);
 constexpr std::size_t kFolds = 5;
 

@@ -1,6 +1,7 @@
 #include "plan/graph_builder.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "plan/task_load.h"
 #include "plan/training_steps.h"
@@ -11,10 +12,15 @@ namespace {
 constexpr int kRanksMax = 64;
 constexpr const char* kBackbone = "backbone";  // what ranks hold that have loaded the pretrained weights
 
-/// Steps of phase 1 that visit as many groups as `expert_steps` of phase 2, rounded up.
-std::int64_t phase1_steps(const config::RunConfig& config, std::int64_t expert_steps) {
-  const std::int64_t groups = expert_steps * config.experts.train.groups_per_step, step = config.base.groups_per_step;
-  return (groups + step - 1) / step;
+/// Tokens of a training.
+double tokens_of(const config::TrainConfig& train, std::int64_t steps, const GroupSizes& groups) {
+  return static_cast<double>(steps * train.groups_per_step) * groups.tokens;
+}
+
+/// Steps of phase 1 that take about as many tokens, at least one.
+std::int64_t steps_for(const config::RunConfig& config, double tokens, const GroupSizes& groups) {
+  const double in_a_step = tokens_of(config.base, 1, groups);
+  return in_a_step > 0 ? std::max<std::int64_t>(1, std::llround(tokens / in_a_step)) : 1;
 }
 
 /// Whether a task reads what the other left although that is not part of its identity. Were it lost and made again, the task
@@ -40,9 +46,9 @@ std::vector<TaskNode> GraphBuilder::build() {
   prompts.tokens /= 2;  // about half of a group is its prompt
   prompts.plain_tokens = prompts.tokens;
   add(TaskId::router(), {}, kBackbone, 1, reading_load(config_.base, prompts, 1));
-  std::int64_t steps = 0;
-  for (const config::CategoryConfig& c : config_.categories) steps += add_category(c);
-  add_model(TaskId::single(), Subset::train, steps);
+  double tokens = 0;
+  for (const config::CategoryConfig& c : config_.categories) tokens += add_category(c);
+  add_model(TaskId::single(), Subset::train, steps_for(config_, tokens, sizes_.overall("", Subset::train)));
   std::vector<TaskId> evals;
   for (const config::CategoryConfig& c : config_.categories) {
     add_eval(c);
@@ -84,15 +90,14 @@ void GraphBuilder::add_model(TaskId id, Subset subset, std::int64_t steps) {
   nodes_.back().steps = steps;
 }
 
-/// Base, experts, features, aggregator and baseline of a category. @return the baseline's steps: they visit as many groups as
-/// base and experts together
-std::int64_t GraphBuilder::add_category(const config::CategoryConfig& c) {
+/// Base, experts, features, aggregator and baseline of a category. @return tokens that base and experts may take together, and so
+/// may the baseline
+double GraphBuilder::add_category(const config::CategoryConfig& c) {
   add_model(TaskId::base(c.name), Subset::phase1, 0);
-  std::int64_t steps = nodes_.back().steps;
+  double tokens = tokens_of(config_.base, nodes_.back().steps, sizes_.overall(c.name, Subset::phase1));
   const std::string base = config_.base.tuning == config::Tuning::full ? nodes_.back().task.id : kBackbone;
   const std::vector<TaskId> sets = expert_sets(config_, c);
-  std::int64_t expert_steps = 0;
-  for (const TaskId& experts : sets) expert_steps += add_experts(c, experts, base);
+  for (const TaskId& experts : sets) tokens += add_experts(c, experts, base);
   const auto points = static_cast<int>(c.points.size());
   GroupSizes read = sizes_.overall(c.name, Subset::phase3);
   read.groups += sizes_.overall(c.name, Subset::validation).groups;
@@ -100,16 +105,17 @@ std::int64_t GraphBuilder::add_category(const config::CategoryConfig& c) {
   add(TaskId::aggregator(c.name), {TaskId::features(c.name)}, "", 1,
       fitting_load(config_.aggregator, sizes_.overall(c.name, Subset::phase3), sizes_.overall(c.name, Subset::validation),
                    points));
-  steps += phase1_steps(config_, expert_steps);
-  if (config_.baselines) add_model(TaskId::category_baseline(c.name), Subset::train, steps);
-  return steps;
+  if (config_.baselines) {
+    const std::int64_t steps = steps_for(config_, tokens, sizes_.overall(c.name, Subset::train));
+    add_model(TaskId::category_baseline(c.name), Subset::train, steps);
+  }
+  return tokens;
 }
 
-/// @return steps of all experts of the set. Where judges label they are those of all groups, so that the baselines' budget is not
-/// below the experts'
-std::int64_t GraphBuilder::add_experts(const config::CategoryConfig& c, const TaskId& experts, const std::string& base) {
-  std::int64_t steps = 0;
-  double mean_steps = 0;
+/// @return tokens that all experts of the set may take. Where judges label they are those of all groups, so that the baselines'
+/// budget is not below the experts'
+double GraphBuilder::add_experts(const config::CategoryConfig& c, const TaskId& experts, const std::string& base) {
+  double tokens = 0, mean_steps = 0;
   GroupSizes mean;  // over the points
   std::vector<TaskId> reads = {TaskId::base(c.name)};
   const double share = 1.0 / static_cast<double>(experts.points.size());
@@ -117,7 +123,7 @@ std::int64_t GraphBuilder::add_experts(const config::CategoryConfig& c, const Ta
     if (!config_.labels.judges.empty()) reads.push_back(TaskId::label(c.name, point));
     const GroupSizes labelled = sizes_.labelled(c.name, point);
     const std::int64_t own = training_steps(config_.experts.train, labelled.epoch_groups);
-    steps += own;
+    tokens += tokens_of(config_.experts.train, own, labelled);
     mean_steps += share * static_cast<double>(own);
     mean.groups += share * labelled.groups;
     mean.tokens += share * labelled.tokens;
@@ -126,7 +132,7 @@ std::int64_t GraphBuilder::add_experts(const config::CategoryConfig& c, const Ta
   add(experts, std::move(reads), base, kRanksMax,
       training_load(config_.experts.train, config_.cluster, mean, sizes_.overall(c.name, Subset::validation), mean_steps,
                     static_cast<int>(experts.points.size())));
-  return steps;
+  return tokens;
 }
 
 void GraphBuilder::add_eval(const config::CategoryConfig& c) {

@@ -33,8 +33,8 @@ class GraphBuilder {
   void add(TaskId id, std::vector<TaskId> reads, const std::string& base, int ranks_max, const Load& load);
   void add_external(TaskId id, const std::vector<TaskId>& waits_for);
   void add_model(TaskId id, Subset subset, std::int64_t steps);
-  std::int64_t add_category(const config::CategoryConfig& category);
-  std::int64_t add_experts(const config::CategoryConfig& category, const TaskId& experts, const std::string& base);
+  double add_category(const config::CategoryConfig& category);
+  double add_experts(const config::CategoryConfig& category, const TaskId& experts, const std::string& base);
   void add_eval(const config::CategoryConfig& category);
 
   const config::RunConfig& config_;

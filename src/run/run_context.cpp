@@ -190,15 +190,23 @@ std::vector<nn::RewardModel> RunContext::load_experts(std::int32_t category_inde
   return experts;
 }
 
+std::vector<moe::ExpertFeatures::Group> feature_groups_of(const data::TokenStore& store,
+                                                          const std::vector<train::LabelledGroup>& groups) {
+  const std::vector<std::int64_t> prompts = train::prompt_numbers(store, groups);
+  std::vector<moe::ExpertFeatures::Group> features;
+  std::int64_t first = 0;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    features.push_back({first, std::ssize(groups[g].responses), groups[g].pairs, prompts[g]});
+    first += features.back().count;
+  }
+  return features;
+}
+
 moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
                                     comm::Communicator& ranks) {
   const train::GroupStates scored = context.scorer(ranks).states(context.load_experts(category), groups);
   moe::ExpertFeatures features{scored.states_NKD, scored.rewards_NK, {}};
-  std::int64_t first = 0;
-  for (const train::LabelledGroup& group : groups) {
-    features.groups.push_back({first, std::ssize(group.responses), group.pairs});
-    first += features.groups.back().count;
-  }
+  features.groups = feature_groups_of(context.store(), groups);
   return features;
 }
 

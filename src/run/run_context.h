@@ -84,6 +84,10 @@ struct ComputedOn {
 /// @throws DataError, IoError for a broken checkpoint; ConfigError for too few positions or layers, or an absent device
 ComputedOn check_backbone(const config::RunConfig& config);
 
+/// Where the features of some groups lie, in their order.
+std::vector<moe::ExpertFeatures::Group> feature_groups_of(const data::TokenStore& store,
+                                                          const std::vector<train::LabelledGroup>& groups);
+
 /// States and rewards of all experts of a category for some groups, on the first rank; the other ranks get the groups without
 /// tensors. Collective over `ranks`.
 moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,

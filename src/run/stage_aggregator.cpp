@@ -16,7 +16,7 @@ namespace {
 
 /// Versions of the rules by which the kind `best` chooses and by which rewards are standardised. A changed rule gets a new word,
 /// so that aggregators of the old rule are made again.
-constexpr const char* kChoiceRuleVersion = "held out, by a standard error";
+constexpr const char* kChoiceRuleVersion = "prompts held out, by a standard error";
 constexpr const char* kSpreadRuleVersion = "within groups";
 
 }  // namespace

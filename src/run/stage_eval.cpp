@@ -17,7 +17,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kResultsSchema = 3;  // schema of results.json; 3: computed by the scorer that users call
+constexpr int kResultsSchema = 4;  // schema of results.json; 3: computed by the scorer that users call; 4: with prompts
 constexpr const char* kKinds[] = {"mean", "linear", "mlp"};
 
 std::vector<float> floats_of(const at::Tensor& rewards_N) {
@@ -57,9 +57,16 @@ class Evaluation {
     for (const std::string& model : models_) right[model] = right_pairs(model, overall_);
     const std::vector<std::string>& names = context_.category(category_).points;
     for (std::size_t p = 0; p < names.size(); ++p)
-      points[names[p]] = {{"pairs", pair_counts(points_[p])}, {"right", right_pairs("point/" + names[p], points_[p])}};
-    return {{"category", name}, {"ids", ids},       {"pairs", pair_counts(overall_)},
-            {"right", right},   {"routes", routes}, {"points", points}};
+      points[names[p]] = {{"pairs", pair_counts(points_[p])},
+                          {"right", right_pairs("point/" + names[p], points_[p])},
+                          {"prompts", train::prompt_numbers(context_.store(), points_[p])}};
+    return {{"category", name},
+            {"ids", ids},
+            {"prompts", train::prompt_numbers(context_.store(), overall_)},
+            {"pairs", pair_counts(overall_)},
+            {"right", right},
+            {"routes", routes},
+            {"points", points}};
   }
 
  private:

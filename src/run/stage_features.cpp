@@ -24,12 +24,10 @@ moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, co
   const auto reader = nn::SafetensorsReader::open(context.directory().task("features/" + context.category(category).name) /
                                                   (split + ".safetensors"));
   moe::ExpertFeatures features{reader.load("states"), reader.load("rewards"), {}};
-  std::int64_t first = 0;
-  for (const train::LabelledGroup& g : feature_groups(context, category, split)) {
-    features.groups.push_back({first, static_cast<std::int64_t>(g.responses.size()), g.pairs});
-    first += features.groups.back().count;
-  }
-  DMOERM_CHECK(first == features.rewards_NK.size(0), "cached features belong to these groups");
+  features.groups = feature_groups_of(context.store(), feature_groups(context, category, split));
+  std::int64_t responses = 0;
+  for (const moe::ExpertFeatures::Group& group : features.groups) responses += group.count;
+  DMOERM_CHECK(responses == features.rewards_NK.size(0), "cached features belong to these groups");
   return features;
 }
 

@@ -22,15 +22,29 @@ struct Column {
 };
 constexpr Column kColumns[] = {{"single", "single model"},
                                {"category", "one per category"},
+                               {"base", "base alone"},
                                {"mean", "mean of experts"},
                                {"linear", "linear"},
                                {"mlp", "MLP"},
+                               {"oracle_route", "true category"},
                                {"dmoerm", "DMoERM"}};
 
-std::vector<GroupResult> results_of(const json& right, const json& pairs) {
+std::vector<std::string> heads() {
+  std::vector<std::string> heads = {"category", "prompts / groups / pairs"};
+  for (const Column& column : kColumns) heads.emplace_back(column.title);
+  return heads;
+}
+
+std::vector<GroupResult> results_of(const json& right, const json& pairs, const json& prompts) {
   std::vector<GroupResult> results;
-  for (std::size_t i = 0; i < pairs.size(); ++i) results.push_back({right.at(i).get<double>(), pairs.at(i).get<double>()});
+  for (std::size_t i = 0; i < pairs.size(); ++i) results.push_back({right.at(i), pairs.at(i), prompts.at(i)});
   return results;
+}
+
+double pairs_of(const std::vector<GroupResult>& results) {
+  double pairs = 0;
+  for (const GroupResult& r : results) pairs += r.pairs;
+  return pairs;
 }
 
 json to_json(const Interval& interval) { return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}}; }
@@ -41,47 +55,51 @@ class Report {
 
   void add_category(const std::string& name) {
     const json results = read_json(context_.directory().task(TaskId::eval(name).text()) / "results.json");
-    std::vector<std::string> row = {name};
-    double pairs = 0;
-    for (const json& n : results["pairs"]) pairs += n.get<double>();
-    row.push_back(fmt::format("{} / {}", results["pairs"].size(), pairs));
+    std::vector<std::string> row = {name, ""};
+    std::int64_t prompts_before = prompts_, prompts_after = prompts_;  // a prompt of two categories counts in each
     for (const Column& column : kColumns) {
       if (!results["right"].contains(column.key)) {
         row.emplace_back("-");
         continue;
       }
-      const auto own = results_of(results["right"][column.key], results["pairs"]);
+      const auto own = results_of(results["right"][column.key], results["pairs"], results["prompts"]);
       row.push_back(put(name, column.key, own));
-      auto& all = all_[column.key];
-      all.insert(all.end(), own.begin(), own.end());
+      row[1] = sizes_text(name, own);
+      for (GroupResult r : own) {
+        r.prompt += prompts_before;
+        prompts_after = std::max(prompts_after, r.prompt + 1);
+        all_[column.key].push_back(r);
+      }
     }
+    prompts_ = prompts_after;
     accuracy_.push_back(row);
     add_points(name, results["points"]);
     add_routes(name, results["routes"]);
   }
 
   void finish() {
-    std::vector<std::string> row = {"all", ""};
+    std::vector<std::string> row = {"all", sizes_text("all", all_["dmoerm"])};
     for (const Column& column : kColumns)
       row.push_back(all_.contains(column.key) ? put("all", column.key, all_[column.key]) : "-");
     accuracy_.push_back(row);
     std::string text = fmt::format(
         "# {}: accuracy on the test split\n\nShare of pairs that a model orders correctly, with 95 % bootstrap intervals "
-        "over groups.\n\n{}",
+        "over prompts: all groups of a prompt are drawn together.\n\n{}\nBase alone is the model of phase 1, which the experts "
+        "adapt; true category is DMoERM without errors of the router.\n",
         context_.config().name, markdown_table(accuracy_));
     for (const char* rival : {"single", "category", "mean"}) {
       if (!all_.contains(rival)) continue;
       const Interval gap = bootstrap_difference(all_["dmoerm"], all_[rival], seed_);
       numbers_["difference"][std::string("dmoerm-") + rival] = to_json(gap);
-      text += fmt::format("\nDMoERM minus {}: {:+.3f} [{:+.3f}, {:+.3f}], paired over all groups.\n", rival, gap.value, gap.low,
+      text += fmt::format("\nDMoERM minus {}: {:+.3f} [{:+.3f}, {:+.3f}], paired over all prompts.\n", rival, gap.value, gap.low,
                           gap.high);
     }
     text += "\n## Experts on their own point's labels\n\n" + markdown_table(points_) + "\n## Routing and aggregators\n\n" +
             markdown_table(routes_);
     text += router_text();
     text +=
-        "\n## What it cost\n\nSeconds of a rank from the first to the last step of training, without routing, features and "
-        "evaluation.\n\n" +
+        "\n## What it cost\n\nThe baselines may take as many tokens as base and experts together; whichever stops early takes "
+        "fewer. Seconds of a rank from the first to the last step of training, without routing, features and evaluation.\n\n" +
         cost_table();
     const auto judged = context_.directory().task("label") / "report.md";
     if (!context_.config().labels.judges.empty() && std::filesystem::exists(judged)) text += "\n" + read_file(judged);
@@ -94,9 +112,10 @@ class Report {
 
  private:
   struct Cost {
-    double steps = 0, tokens = 0, seconds = 0, peak_mib = 0;
+    double steps = 0, steps_max = 0, tokens = 0, seconds = 0, peak_mib = 0;
     void add(const json& metrics) {
       steps += metrics.at("steps").get<double>();
+      steps_max += metrics.value("steps_max", metrics.at("steps").get<double>());  // runs of 0.1.0 do not tell
       tokens += metrics.at("tokens").get<double>();
       seconds += metrics.at("seconds").get<double>();
       peak_mib = std::max(peak_mib, metrics.at("peak_mib").get<double>());
@@ -104,12 +123,20 @@ class Report {
   };
 
   std::string cost_table() {
-    std::vector<std::vector<std::string>> rows = {{"trained", "steps", "tokens", "seconds", "tokens/s", "peak MiB of a rank"}};
-    const auto row = [&](const std::string& title, const Cost& cost) {
-      rows.push_back({title, fmt::format("{}", cost.steps), fmt::format("{}", cost.tokens), fmt::format("{:.0f}", cost.seconds),
-                      fmt::format("{:.0f}", cost.tokens / std::max(1e-9, cost.seconds)), fmt::format("{:.0f}", cost.peak_mib)});
-      cost_[title] = {{"steps", cost.steps}, {"tokens", cost.tokens}, {"seconds", cost.seconds}, {"peak_mib", cost.peak_mib}};
+    std::vector<std::vector<std::string>> rows = {
+        {"trained", "steps", "of at most", "tokens", "base + experts = 100 %", "seconds", "tokens/s", "peak MiB of a rank"}};
+    const auto row = [&](const std::string& title, const Cost& cost, double rivals_tokens = 0) {
+      rows.push_back({title, fmt::format("{}", cost.steps), fmt::format("{}", cost.steps_max), fmt::format("{}", cost.tokens),
+                      rivals_tokens > 0 ? fmt::format("{:.0f} %", 100 * cost.tokens / rivals_tokens) : "",
+                      fmt::format("{:.0f}", cost.seconds), fmt::format("{:.0f}", cost.tokens / std::max(1e-9, cost.seconds)),
+                      fmt::format("{:.0f}", cost.peak_mib)});
+      cost_[title] = {{"steps", cost.steps},
+                      {"steps_max", cost.steps_max},
+                      {"tokens", cost.tokens},
+                      {"seconds", cost.seconds},
+                      {"peak_mib", cost.peak_mib}};
     };
+    double all_tokens = 0;
     const auto model = [&](const TaskId& task) {
       Cost cost;
       cost.add(context_.directory().metrics(task.text()));
@@ -117,7 +144,8 @@ class Report {
     };
     for (std::size_t i = 0; i < context_.config().categories.size(); ++i) {
       const config::CategoryConfig& c = context_.config().categories[i];
-      row("base " + c.name, model(TaskId::base(c.name)));
+      const Cost base = model(TaskId::base(c.name));
+      row("base " + c.name, base);
       Cost experts;
       std::set<std::string> seen;
       for (std::size_t p = 0; p < c.points.size(); ++p) {
@@ -130,10 +158,19 @@ class Report {
         experts.add(metrics);
       }
       row(fmt::format("{} experts {}", c.points.size(), c.name), experts);
-      if (context_.config().baselines) row("one per category " + c.name, model(TaskId::category_baseline(c.name)));
+      const double tokens = base.tokens + experts.tokens;
+      all_tokens += tokens;
+      if (context_.config().baselines) row("one per category " + c.name, model(TaskId::category_baseline(c.name)), tokens);
     }
-    row("single model", model(TaskId::single()));
+    row("single model", model(TaskId::single()), all_tokens);
     return markdown_table(rows);
+  }
+
+  /// "12 / 15 / 57": prompts, groups and pairs.
+  std::string sizes_text(const std::string& row, const std::vector<GroupResult>& results) {
+    const std::size_t prompts = by_prompt(results).size();
+    numbers_["sizes"][row] = {{"prompts", prompts}, {"groups", results.size()}, {"pairs", pairs_of(results)}};
+    return fmt::format("{} / {} / {}", prompts, results.size(), pairs_of(results));
   }
 
   std::string put(const std::string& row, const std::string& column, const std::vector<GroupResult>& results) {
@@ -145,9 +182,8 @@ class Report {
 
   void add_points(const std::string& name, const json& points) {
     for (const auto& [point, figures] : points.items()) {
-      const auto results = results_of(figures["right"], figures["pairs"]);
-      double pairs = 0;
-      for (const GroupResult& r : results) pairs += r.pairs;
+      const auto results = results_of(figures["right"], figures["pairs"], figures["prompts"]);
+      const double pairs = pairs_of(results);
       const Interval interval = bootstrap_accuracy(results, seed_);
       numbers_["points"][name][point] = to_json(interval);
       points_.push_back({name, point, fmt::format("{}", pairs), pairs > 0 ? to_string(interval) : "-"});
@@ -203,8 +239,8 @@ class Report {
   std::vector<double> confidence_;                                        ///< Confidence of each route
   std::vector<bool> likeliest_right_;
   std::map<std::string, std::vector<GroupResult>> all_;
-  std::vector<std::vector<std::string>> accuracy_ = {
-      {"category", "groups / pairs", "single model", "one per category", "mean of experts", "linear", "MLP", "DMoERM"}};
+  std::int64_t prompts_ = 0;  ///< Numbers of prompts in all_ so far
+  std::vector<std::vector<std::string>> accuracy_ = {heads()};
   std::vector<std::vector<std::string>> points_ = {{"category", "point", "pairs", "accuracy"}};
   std::vector<std::vector<std::string>> routes_ = {
       {"category", "routed correctly", "to the single model", "aggregator chosen", "mean (held out)", "linear", "MLP"}};

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <map>
 
 #include "base/error.h"
 #include "base/rng.h"
@@ -14,17 +15,17 @@ namespace {
 
 double share(double right, double pairs) { return pairs > 0 ? right / pairs : 0.5; }
 
-/// 95 % percentile interval of `statistic(indices)` over resampled group indices.
+/// 95 % percentile interval of `statistic(indices)` over resampled indices of prompts.
 template <class Statistic>
-Interval bootstrap(std::size_t groups, std::uint64_t seed, int resamples, const Statistic& statistic) {
-  std::vector<std::size_t> drawn(groups);
-  for (std::size_t i = 0; i < groups; ++i) drawn[i] = i;
+Interval bootstrap(std::size_t prompts, std::uint64_t seed, int resamples, const Statistic& statistic) {
+  std::vector<std::size_t> drawn(prompts);
+  for (std::size_t i = 0; i < prompts; ++i) drawn[i] = i;
   Interval interval;
   interval.value = statistic(drawn);
   Rng rng(seed, "bootstrap");
   std::vector<double> values;
   for (int r = 0; r < resamples; ++r) {
-    for (std::size_t& i : drawn) i = rng.below(groups);
+    for (std::size_t& i : drawn) i = rng.below(prompts);
     values.push_back(statistic(drawn));
   }
   std::ranges::sort(values);
@@ -52,7 +53,23 @@ Interval wilson(double share, double n) {
 
 }  // namespace
 
-Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64_t seed, int resamples) {
+std::vector<GroupResult> by_prompt(const std::vector<GroupResult>& results) {
+  std::vector<GroupResult> sums;
+  std::map<std::int64_t, std::size_t> place;
+  for (const GroupResult& r : results) {
+    const auto [found, is_new] = r.prompt < 0 ? std::pair(place.end(), true) : place.try_emplace(r.prompt, sums.size());
+    if (is_new) {
+      sums.push_back(r);
+    } else {
+      sums[found->second].right += r.right;
+      sums[found->second].pairs += r.pairs;
+    }
+  }
+  return sums;
+}
+
+Interval bootstrap_accuracy(const std::vector<GroupResult>& groups, std::uint64_t seed, int resamples) {
+  const std::vector<GroupResult> results = by_prompt(groups);
   std::vector<GroupResult> counted;
   std::ranges::copy_if(results, std::back_inserter(counted), [](const GroupResult& r) { return r.pairs > 0; });
   if (counted.empty()) return {0.5, 0.0, 1.0};
@@ -61,9 +78,11 @@ Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64
   return interval.low < interval.high ? interval : wilson(interval.value, static_cast<double>(counted.size()));
 }
 
-Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed,
-                              int resamples) {
-  DMOERM_CHECK(a.size() == b.size(), "a paired difference compares the same groups");
+Interval bootstrap_difference(const std::vector<GroupResult>& groups_a, const std::vector<GroupResult>& groups_b,
+                              std::uint64_t seed, int resamples) {
+  DMOERM_CHECK(groups_a.size() == groups_b.size(), "a paired difference compares the same groups");
+  const std::vector<GroupResult> a = by_prompt(groups_a), b = by_prompt(groups_b);
+  DMOERM_CHECK(a.size() == b.size(), "a paired difference compares the same prompts");
   if (a.empty()) return {0.0, -1.0, 1.0};
   return bootstrap(a.size(), seed, resamples,
                    [&](const std::vector<std::size_t>& drawn) { return accuracy_of(a, drawn) - accuracy_of(b, drawn); });

@@ -1,4 +1,5 @@
-// Accuracies with intervals. The bootstrap draws groups, not pairs, because the pairs of one group are not independent.
+// Accuracies with intervals. The bootstrap draws prompts, not pairs or rows of data, because the pairs of one prompt are not
+// independent, whether one row states them or several.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -12,18 +13,22 @@ namespace dmoerm::run {
 struct GroupResult {
   double right = 0;  ///< Pairs ordered correctly
   double pairs = 0;
+  std::int64_t prompt = -1;  ///< Number of its prompt: groups with one number are drawn together; -1 = none has the same
 };
 
 struct Interval {
   double value = 0, low = 0, high = 0;
 };
 
-/// Share of pairs ordered correctly, with the percentile bootstrap interval (95 %) over groups; where all resamples agree
-/// (everything correct, a single group), with Wilson's interval, counting a group as one trial. {0.5, 0, 1} without pairs.
+/// The results summed over the groups of each prompt, in the order of the prompts' first groups.
+std::vector<GroupResult> by_prompt(const std::vector<GroupResult>& results);
+
+/// Share of pairs ordered correctly, with the percentile bootstrap interval (95 %) over prompts; where all resamples agree
+/// (everything correct, a single prompt), with Wilson's interval, counting a prompt as one trial. {0.5, 0, 1} without pairs.
 Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64_t seed, int resamples = 2000);
 
-/// Accuracy of `a` minus that of `b` on the same groups: both are drawn together. @throws std::logic_error if their lengths
-/// differ
+/// Accuracy of `a` minus that of `b` on the same groups, whose prompts are drawn for both together. @throws std::logic_error if
+/// their lengths differ
 Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed,
                               int resamples = 2000);
 

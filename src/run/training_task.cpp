@@ -10,6 +10,7 @@ nlohmann::json metrics_of(const train::TrainOutcome& outcome, const train::Train
           {"validation_loss", outcome.loss},
           {"best_step", outcome.best_step},
           {"steps", outcome.steps},
+          {"steps_max", outcome.steps_max},
           {"tokens", outcome.tokens},
           {"seconds", outcome.seconds},
           {"peak_mib", outcome.peak_mib},

@@ -25,12 +25,13 @@ struct Trainee {
 struct TrainOutcome {
   double accuracy = 0.5, loss = 0;  ///< Figures of the best weights on the validation groups
   std::int64_t best_step = 0, steps = 0;
-  std::int64_t tokens = 0;  ///< Tokens of all ranks' forward and backward passes
-  double seconds = 0;       ///< Seconds of training, restarts included
-  double peak_mib = 0;      ///< Largest resident memory of a rank so far
-  double state_mib = 0;     ///< This rank's weights, moments, best weights, gradients and their sums at their peak
-  comm::Traffic traffic;    ///< This rank's traffic since the last restart
-  std::string failure;      ///< Why it failed (NaN), naming trainee and group; "" if it did not
+  std::int64_t steps_max = 0;  ///< Steps that it would have taken without stopping early
+  std::int64_t tokens = 0;     ///< Tokens of all ranks' forward and backward passes
+  double seconds = 0;          ///< Seconds of training, restarts included
+  double peak_mib = 0;         ///< Largest resident memory of a rank so far
+  double state_mib = 0;        ///< This rank's weights, moments, best weights, gradients and their sums at their peak
+  comm::Traffic traffic;       ///< This rank's traffic since the last restart
+  std::string failure;         ///< Why it failed (NaN), naming trainee and group; "" if it did not
 };
 
 struct TrainerContext {

@@ -248,6 +248,7 @@ std::int64_t TraineeState::state_bytes() const {
 TrainOutcome TraineeState::finish(std::int64_t tokens, double seconds, double peak_mib) {
   for (std::size_t i = 0; i < best_.size(); ++i) parameters_[i].copy_(best_[i]);
   publish_parameters();
+  outcome_.steps_max = steps_total_;
   outcome_.tokens = tokens;
   outcome_.seconds = seconds;
   outcome_.peak_mib = peak_mib;

@@ -15,6 +15,10 @@
 namespace dmoerm::train {
 namespace {
 
+std::uint64_t prompt_key(const data::TokenGroup& group) {
+  return stable_hash({reinterpret_cast<const char*>(group.prompt.data()), group.prompt.size_bytes()});
+}
+
 bool belongs(const data::TokenGroup& group, Subset subset, const config::RunConfig& config) {
   if (subset == Subset::validation) return group.split == preference::Split::validation;
   if (subset == Subset::test) return group.split == preference::Split::test;
@@ -117,6 +121,16 @@ std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int
     if (!pairs.empty()) result.push_back(with_pairs(index, responses, std::move(pairs)));
   }
   return result;
+}
+
+std::vector<std::int64_t> prompt_numbers(const data::TokenStore& store, const std::vector<LabelledGroup>& groups) {
+  std::map<std::uint64_t, std::int64_t> known;
+  std::vector<std::int64_t> numbers;
+  for (const LabelledGroup& g : groups) {
+    const auto [found, is_new] = known.try_emplace(prompt_key(store.group(g.group)), std::ssize(known));
+    numbers.push_back(found->second);
+  }
+  return numbers;
 }
 
 std::vector<std::int32_t> copies_of(const data::TokenStore& store, const std::vector<LabelledGroup>& groups) {

@@ -47,6 +47,9 @@ std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int
                                          const std::vector<label::JudgedGroup>& verdicts, bool soft,
                                          const config::RunConfig& config);
 
+/// A number for the prompt of each group: groups with the same prompt have the same number, and so have groups of one session.
+std::vector<std::int64_t> prompt_numbers(const data::TokenStore& store, const std::vector<LabelledGroup>& groups);
+
 /// How often an epoch visits each group: the rounded weight of its input file.
 std::vector<std::int32_t> copies_of(const data::TokenStore& store, const std::vector<LabelledGroup>& groups);
 

@@ -104,6 +104,24 @@ TEST(Aggregator, HeldOutGroupsRevealNoiseThatValidationTakesForProgress) {
   EXPECT_EQ(held_out("mlp", one, one, quick(), 1).accuracy(), 0.5);
 }
 
+TEST(Aggregator, HoldsOutAllGroupsOfAPrompt) {
+  // The pairs do not depend on the states, but each prompt has six rows with the same states and pairs: whoever has seen one row
+  // of a prompt knows the others.
+  const ExpertFeatures once = planted(20, 1, true);
+  ExpertFeatures rows{at::randn({20 * 4, kExperts, kWidth}).repeat({6, 1, 1}), once.rewards_NK.repeat({6, 1}), {}};
+  for (std::int64_t row = 0; row < 6; ++row) {
+    for (std::int64_t g = 0; g < 20; ++g)
+      rows.groups.push_back({(row * 20 + g) * 4, 4, once.groups[static_cast<std::size_t>(g)].pairs, g});
+  }
+  const HeldOut together = held_out("mlp", rows, rows, quick(), 1);
+  EXPECT_EQ(together.right.size(), 20U) << "one figure for each prompt";
+  EXPECT_EQ(together.pairs.front(), 36.0);
+  for (ExpertFeatures::Group& group : rows.groups) group.prompt = -1;
+  const HeldOut apart = held_out("mlp", rows, rows, quick(), 1);
+  EXPECT_GT(apart.accuracy(), 0.8) << "what it remembers of the other rows";
+  EXPECT_LT(together.accuracy(), 0.65);
+}
+
 TEST(Aggregator, ChoosesALargerKindOnlyIfBetterByMoreThanAStandardError) {
   const HeldOut smaller{{3, 3, 3, 3}, {6, 6, 6, 6}}, once{{3, 3, 3, 4}, {6, 6, 6, 6}}, often{{4, 4, 3, 4}, {6, 6, 6, 6}};
   EXPECT_FALSE(clearly_better(once, smaller));  // one more pair in one group: 1, with a standard error of 1

@@ -64,5 +64,26 @@ TEST_F(Building, TheSingleModelIsMeasuredOnAllCategories) {
   EXPECT_DOUBLE_EQ(found.at("single").load.trunk_groups, 2000 + 250.0);
 }
 
+/// Groups of phase 1 have 100 tokens, those with labels of a point 50, all train groups 200.
+struct UnequalSizes final : Sizes {
+  [[nodiscard]] GroupSizes overall(const std::string& /*category*/, Subset subset) const override {
+    return {100, subset == Subset::phase1 ? 100.0 : 200.0, 0, 100, 2};
+  }
+  [[nodiscard]] GroupSizes labelled(const std::string& /*category*/, const std::string& /*point*/) const override {
+    return {100, 50, 0, 100, 2};
+  }
+};
+
+TEST_F(Building, BaselinesMayTakeTheTokensOfBaseAndExperts) {
+  config_.base.steps_max = 10, config_.base.groups_per_step = 8;
+  config_.experts.train.steps_max = 13, config_.experts.train.groups_per_step = 4;
+  std::map<std::string, std::int64_t> steps;
+  for (const TaskNode& node : GraphBuilder(config_, UnequalSizes()).build()) steps[node.task.id] = node.steps;
+  // The base takes 10 * 8 * 100 = 8000 tokens and an expert 13 * 4 * 50 = 2600; a step of a baseline takes 8 * 200 = 1600.
+  EXPECT_EQ(steps.at("category/chat"), 10) << "8000 + 3 * 2600 = 15800: 9.9 steps";
+  EXPECT_EQ(steps.at("category/code"), 7) << "8000 + 2600 = 10600: 6.6 steps";
+  EXPECT_EQ(steps.at("single"), 17) << "26400: 16.5 steps";
+}
+
 }  // namespace
 }  // namespace dmoerm::plan

@@ -222,7 +222,7 @@ TEST_F(Planning, PutsOnlySettingsThatAffectAStageIntoItsIdentity) {
   }
 }
 
-TEST_F(Planning, LetsBaselinesVisitAsManyGroupsAsBaseAndExperts) {
+TEST_F(Planning, LetsBaselinesTakeAsManyTokensAsBaseAndExperts) {
   config_.base.steps_max = 10;
   config_.base.groups_per_step = 8;
   config_.experts.train.steps_max = 13;
@@ -234,14 +234,27 @@ TEST_F(Planning, LetsBaselinesVisitAsManyGroupsAsBaseAndExperts) {
     }
     return found;
   };
-  const auto equal = steps(8);
-  EXPECT_EQ(equal.at("base/chat"), 10);
-  EXPECT_EQ(equal.at("category/chat"), 10 + 13);
-  EXPECT_EQ(equal.at("single"), 2 * (10 + 13));
-  const auto half = steps(4);
-  EXPECT_EQ(half.at("category/chat"), 10 + 7) << "13 steps of 4 groups are 52 groups: 7 steps of 8";
-  EXPECT_EQ(half.at("single"), 2 * (10 + 7));
-  EXPECT_EQ(steps(16).at("category/code"), 10 + 26);
+  const data::TokenStore store = this->store();
+  const auto tokens = [&](std::int32_t category, train::Subset subset, std::string_view label) {  // of a group, on average
+    double sum = 0;
+    const auto groups = train::labelled_groups(store, category, subset, label, config_);
+    for (const train::LabelledGroup& g : groups)
+      sum += static_cast<double>(data::packed_tokens(store.group(g.group), g.responses, true));
+    return sum / static_cast<double>(groups.size());
+  };
+  double all = 0;
+  const auto found = steps(4);
+  for (const auto& [category, name, point] : {std::tuple(0, "chat", "tone"), {1, "code", "style"}}) {
+    const double base = 10 * 8 * tokens(category, train::Subset::phase1, preference::kOverall),
+                 experts = 13 * 4 * tokens(category, train::Subset::phase1, point);
+    EXPECT_EQ(found.at(std::string("base/") + name), 10);
+    const double step = 8 * tokens(category, train::Subset::train, preference::kOverall);
+    EXPECT_NEAR(static_cast<double>(found.at(std::string("category/") + name)), (base + experts) / step, 0.5001);
+    all += base + experts;
+  }
+  EXPECT_NEAR(static_cast<double>(found.at("single")), all / (8 * tokens(-1, train::Subset::train, preference::kOverall)),
+              0.5001);
+  EXPECT_GT(steps(16).at("single"), found.at("single"));
 }
 
 TEST_F(Planning, HasATaskForEveryNodeOfTheDrawnGraph) {

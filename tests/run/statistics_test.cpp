@@ -31,6 +31,47 @@ TEST(BootstrapAccuracy, CoversTheTruthAsOftenAsStated) {
   EXPECT_LE(covered, 199);
 }
 
+/// The same results, each as several groups of one prompt.
+std::vector<GroupResult> split_up(const std::vector<GroupResult>& results, int rows) {
+  std::vector<GroupResult> split;
+  for (std::size_t g = 0; g < results.size(); ++g) {
+    for (int row = 0; row < rows; ++row)
+      split.push_back({results[g].right / rows, results[g].pairs / rows, static_cast<std::int64_t>(g)});
+  }
+  return split;
+}
+
+TEST(BootstrapAccuracy, DrawsPromptsNotTheRowsThatStateThem) {
+  Rng rng(11);
+  const std::vector<GroupResult> results = simulate(rng, 40, 0.6), rows = split_up(results, 6);
+  const Interval whole = bootstrap_accuracy(results, 1), split = bootstrap_accuracy(rows, 1);
+  EXPECT_NEAR(split.low, whole.low, 1e-9);
+  EXPECT_NEAR(split.high, whole.high, 1e-9);
+  std::vector<GroupResult> independent = rows;
+  for (GroupResult& r : independent) r.prompt = -1;
+  const Interval narrow = bootstrap_accuracy(independent, 1);
+  EXPECT_LT(narrow.high - narrow.low, 0.6 * (whole.high - whole.low)) << "as if there were six times as many prompts";
+  const Interval perfect = bootstrap_accuracy(split_up(std::vector<GroupResult>(8, {1, 1}), 5), 1);
+  EXPECT_NEAR(perfect.low, 0.6756, 1e-4) << "Wilson's interval of eight prompts";
+}
+
+TEST(BootstrapDifference, DrawsThePromptsOfBoth) {
+  Rng rng(12);
+  const auto a = simulate(rng, 40, 0.7), b = simulate(rng, 40, 0.6);
+  const Interval whole = bootstrap_difference(a, b, 1), split = bootstrap_difference(split_up(a, 3), split_up(b, 3), 1);
+  EXPECT_NEAR(split.low, whole.low, 1e-9);
+  EXPECT_NEAR(split.high, whole.high, 1e-9);
+}
+
+TEST(ByPrompt, SumsTheGroupsOfEachPrompt) {
+  const auto sums = by_prompt({{1, 2, 7}, {3, 3, -1}, {0, 1, 7}, {1, 1, -1}, {2, 2, 4}});
+  ASSERT_EQ(sums.size(), 4U);
+  EXPECT_EQ(sums[0].right, 1);
+  EXPECT_EQ(sums[0].pairs, 3);
+  EXPECT_EQ(sums[1].pairs, 3) << "groups without a number stand alone";
+  EXPECT_EQ(sums[3].pairs, 2);
+}
+
 TEST(BootstrapAccuracy, IsDeterministicAndDefinedWithoutPairs) {
   Rng rng(1);
   const auto results = simulate(rng, 30, 0.7);
@@ -40,7 +81,7 @@ TEST(BootstrapAccuracy, IsDeterministicAndDefinedWithoutPairs) {
   EXPECT_LT(a.low, a.value);
   EXPECT_GT(a.high, a.value);
   EXPECT_EQ(bootstrap_accuracy({}, 1).value, 0.5);
-  EXPECT_EQ(bootstrap_accuracy({{0, 0}}, 1).low, 0.0);
+  EXPECT_EQ(bootstrap_accuracy({GroupResult{0, 0}}, 1).low, 0.0);
 }
 
 TEST(BootstrapAccuracy, StaysUnsureWhenFewGroupsAgree) {

@@ -293,6 +293,8 @@ TEST_P(Tasks, AddsUpTheCountsInTheReport) {
   };
   const std::map<std::string, std::string> titles = {{"single", "single model"},
                                                      {"category", "one per category"},
+                                                     {"base", "base alone"},
+                                                     {"oracle_route", "true category"},
                                                      {"mean", "mean of experts"},
                                                      {"linear", "linear"},
                                                      {"mlp", "MLP"},
