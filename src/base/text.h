@@ -12,6 +12,9 @@ inline constexpr std::string_view kWhiteSpace = " \t\r\n\v\f";
 
 /// Whether a text is empty or holds nothing but white space.
 bool is_blank(std::string_view text);
+/// Whether a text is empty or holds nothing that a reader could see: white space of any script, control characters, and
+/// characters without width or shape (U+200B, U+FEFF, U+3164, ...). Bytes that are not UTF-8 count as seen.
+bool shows_nothing(std::string_view text);
 /// The text without the characters of `space` at its beginning and end.
 std::string_view trim(std::string_view text, std::string_view space = kWhiteSpace);
 /// The text with the letters A to Z in lower case; other bytes stay.

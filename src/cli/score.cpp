@@ -23,6 +23,7 @@
 #include "preference/formats.h"
 #include "preference/formats_of_pairs.h"
 #include "preference/line_reader.h"
+#include "preference/row_checks.h"
 #include "preference/row_error.h"
 
 namespace dmoerm::cli {
@@ -48,13 +49,19 @@ struct Question {
 Question question_of(const json& row) {
   if (!row.is_object())
     throw preference::RowError("row-is-not-an-object", fmt::format("expected a JSON object, found {}", row.dump().substr(0, 60)));
-  const auto is_text = [](const json& r) { return r.is_string() || (r.is_object() && !r.contains("text")); };  // or a message
+  const auto is_text = [](const json& r) {  // or one message, or several
+    return r.is_string() || (r.is_object() && !r.contains("text")) || (r.is_array() && !r.empty() && r[0].is_object());
+  };
   const json several = row.value("responses", json()), one = row.value("response", json());
+  if (several.is_array() && several.empty())
+    throw preference::RowError("no-responses", "\"responses\": expected at least one text, found an empty list");
   preference::Group group;
-  if (is_text(one) || (several.is_array() && !several.empty() && is_text(several[0]))) {
+  if (is_text(one) || several.is_string() || (several.is_array() && !several.empty() && is_text(several[0]))) {
+    preference::expect_text_only(row);
     group = preference::parse_unlabelled(row);
+    preference::check_texts(group);
   } else if (const preference::Format* format = preference::detect_format(row)) {
-    group = format->parse(row);
+    group = preference::parse_group(*format, row);
   } else {
     throw preference::RowError(
         "nothing-to-score",
@@ -120,6 +127,18 @@ int cores() {
   return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
+/// Refuses a prompt or response of the command line in which there is nothing to read.
+void check_words(const Options& options) {
+  preference::Group group;
+  group.prompt = {{"user", options.prompt}};
+  for (const std::string& text : options.responses) group.responses.push_back({text, preference::kMissing, {}});
+  try {
+    preference::check_texts(group);
+  } catch (const preference::RowError& e) {
+    throw ConfigError(e.code(), fmt::format("--prompt, --response: {}", e.what()));
+  }
+}
+
 /// Refuses an output that would overwrite the input or lie in the bundle, before the model is loaded.
 void check_output(const Options& options) {
   namespace fs = std::filesystem;
@@ -162,6 +181,7 @@ void run(const Options& options) {
   const moe::Bundle bundle = moe::load_bundle(options.bundle, nn::pick_device(options.device, "--device"));
   if (!options.category.empty()) (void)bundle.model.category(options.category);  // refuse an unknown one before anything is read
   if (!options.responses.empty()) {
+    check_words(options);
     const Question question{{}, {{"user", options.prompt}}, options.responses};
     answers.write(table_of(answer(bundle, question, options), options.responses));
     return;

@@ -128,13 +128,14 @@ void describe(Visit& visit, Section& c) {
   visit("bad_lines_max", c.bad_lines_max, at_least(0), groups,
         "Number of unreadable lines, over all files, that are skipped; one more ends the program.");
   visit("responses_per_group_max", c.responses_per_group_max, at_least(0), groups,
-        "Largest number of responses kept of one prompt, by a seeded draw; 0 keeps all.");
+        "Largest number of responses kept of one train prompt, by a seeded draw; 0 keeps all. Validation and test keep all of "
+        "theirs.");
   visit("groups_per_category_max", c.groups_per_category_max, at_least(0), groups,
         "Largest number of train groups kept in one category, by a seeded draw; 0 keeps all.");
   visit("validation_share", c.validation_share, share(), groups,
-        "Share of the prompts that becomes the validation split, among prompts whose rows name no split.");
+        "Share of the conversations that becomes the validation split, among those whose rows name no split.");
   visit("test_share", c.test_share, share(), groups,
-        "Share of the prompts that becomes the test split, among prompts whose rows name no split.");
+        "Share of the conversations that becomes the test split, among those whose rows name no split.");
   visit("special_tokens_in_text", c.special_tokens_in_text, any(), tokens,
         "Whether a special token that is written out in a text, such as \"<|im_end|>\", becomes that token. With false it stays "
         "ordinary text.");
@@ -148,7 +149,7 @@ void describe(Visit& visit, Section& c) {
   visit("score_gap_min", c.score_gap_min, at_least(0), result,
         "Smallest gap between two scores that counts as a preference; 0 counts every gap.");
   visit("responses_per_group_max", c.responses_per_group_max, at_least(0), groups,
-        "Largest number of responses kept of one prompt of this category, by a seeded draw; 0 means "
+        "Largest number of responses kept of one train prompt of this category, by a seeded draw; 0 means "
         "data.responses_per_group_max.");
   visit("groups_max", c.groups_max, at_least(0), groups,
         "Largest number of train groups kept of this category, by a seeded draw; 0 means data.groups_per_category_max.");

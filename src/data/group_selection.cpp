@@ -19,6 +19,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Rises when the same settings and files select other groups or responses. 2: splits go by conversation, and only train groups
+/// are thinned.
+constexpr int kSelectionRule = 2;
+
 /// Keep a seeded random choice of at most `most` responses of a group, with their labels.
 void thin_responses(preference::Group& group, std::int64_t most, std::uint64_t seed) {
   if (most <= 0 || static_cast<std::int64_t>(group.responses.size()) <= most) return;
@@ -52,12 +56,13 @@ std::string GroupSelection::select(InputGroup& item) {
   if (survey_.thinned(item, settled->second, request_.seed))
     return "left out by data.groups_per_category_max or the category's groups_max";
   group.split = settled->second;
-  thin_responses(group, responses_max(request_, group.category), request_.seed);
+  if (group.split == preference::Split::train) thin_responses(group, responses_max(request_, group.category), request_.seed);
   return "";
 }
 
 nlohmann::json selection_settings(const config::RunConfig& config, config::Affects affects) {
   nlohmann::json settings = config::settings_that_affect(config, affects);
+  settings["selection_rule"] = kSelectionRule;
   for (std::size_t i = 0; i < config.data.inputs.size(); ++i)
     settings["data"]["inputs"][i]["sha256"] = sha256_file(config.data.inputs[i].path);
   return settings;

@@ -17,7 +17,8 @@ class GroupSelection {
   /// Reads all inputs once with survey_inputs(). The request must outlive the selection.
   explicit GroupSelection(const IngestRequest& request);
 
-  /// Set the split of the next group of the second pass and reduce its responses to the configured number.
+  /// Set the split of the next group of the second pass and reduce its responses to the configured
+  /// number if it is in the train split.
   /// @return the reason why the group is left out, or "" if it is used
   /// @throws DataError if the file has changed since the first pass
   std::string select(InputGroup& item);

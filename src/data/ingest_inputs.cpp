@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "preference/session_key.h"
 
 namespace dmoerm::data {
 namespace {
@@ -93,8 +94,9 @@ void apply(const config::InputConfig& input, const std::vector<config::CategoryC
   item.configured = categories.empty() || known != categories.end();
   if (known != categories.end()) keep_points(group, known->points);
   item.weight = input.weight;
-  const std::string prompt = preference::prompt_key(group.prompt);
+  const std::string prompt = preference::prompt_text(group.prompt);
   item.prompt = key_of(prompt);
+  item.session = key_of(preference::session_text(group.prompt));
   item.content = content_key(group, prompt);
   item.statement = statement_key(group, item.content);
 }
@@ -110,7 +112,7 @@ std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const
     preference::GroupReader reader(input.path, input.format, on_dropped);
     IngestReport::Input about{input.path, "(no rows)", 0, {}};
     while (auto group = reader.next()) {
-      InputGroup item{std::move(*group), {}, {}, {}};
+      InputGroup item{std::move(*group), {}, {}, {}, {}};
       apply(input, request.categories, item, about.labels);
       if (on_group(std::move(item))) ++about.groups;
     }

@@ -27,6 +27,7 @@ double place_of(std::uint64_t key, std::uint64_t seed);
 struct InputGroup {
   preference::Group group;
   TextKey prompt;          ///< key of the prompt
+  TextKey session;         ///< key of its conversation: of the beginning up to the first message of the user
   TextKey content;         ///< key of category, prompt, responses and names of labels; it decides random choices
   TextKey statement;       ///< key of content and values of the labels; duplicates have equal ones
   bool configured = true;  ///< whether the request names its category

@@ -40,7 +40,7 @@ class Surveyor {
     if (bad_lines_ > request_.data.bad_lines_max) refuse("");
     settle_categories();
     for (auto& [prompt, split] : survey_.splits) {
-      if (split == Split::unset) split = hashed_split(prompt);
+      if (split == Split::unset) split = split_of_session(prompt);
     }
     settle_draw();
     return std::move(survey_);
@@ -58,6 +58,11 @@ class Surveyor {
       return false;
     }
     found_.insert(item.group.category);
+    if (!(item.session == item.prompt)) sessions_.try_emplace(item.prompt, item.session);
+    if (item.group.split != Split::unset) {
+      Split& stated = stated_.try_emplace(item.session, Split::unset).first->second;
+      if (rank_of(item.group.split) > rank_of(stated)) stated = item.group.split;
+    }
     Split& split = survey_.splits.try_emplace(item.prompt, Split::unset).first->second;
     if (rank_of(item.group.split) > rank_of(split)) split = item.group.split;
     const bool counts = groups_max(request_, item.group.category) > 0 && !item.beyond_weight(request_.seed);
@@ -111,8 +116,12 @@ class Surveyor {
     if (request_.categories.empty()) survey_.categories.assign(found_.begin(), found_.end());
   }
 
-  [[nodiscard]] Split hashed_split(const TextKey& prompt) const {
-    const double place = place_of(prompt.high, request_.seed);
+  /// The split of a prompt for which no row states one: that of its conversation, which other rows may state.
+  [[nodiscard]] Split split_of_session(const TextKey& prompt) const {
+    const auto longer = sessions_.find(prompt);
+    const TextKey& session = longer == sessions_.end() ? prompt : longer->second;
+    if (const auto stated = stated_.find(session); stated != stated_.end()) return stated->second;
+    const double place = place_of(session.high, request_.seed);
     if (place < request_.data.test_share) return Split::test;
     return place < request_.data.test_share + request_.data.validation_share ? Split::validation : Split::train;
   }
@@ -135,6 +144,8 @@ class Surveyor {
   Survey survey_;
   std::set<std::string> found_, other_;
   std::unordered_set<TextKey, TextKeyHash> seen_;
+  std::unordered_map<TextKey, TextKey, TextKeyHash> sessions_;  ///< conversation of every prompt of several turns
+  std::unordered_map<TextKey, Split, TextKeyHash> stated_;      ///< split that rows state for a conversation
   std::map<std::string, std::vector<Draw>> draws_;
   std::vector<std::string> bad_;
   std::int64_t bad_lines_ = 0;

@@ -28,7 +28,8 @@ std::int64_t groups_max(const IngestRequest& request, const std::string& categor
 std::int64_t responses_max(const IngestRequest& request, const std::string& category);
 
 /// Read all inputs once. If rows put one prompt into several splits, test wins over validation, and validation over train. If no
-/// row states a split, a hash of the prompt decides.
+/// row states a split, the conversation decides: the split that rows state for another of its turns, else a hash of its
+/// beginning.
 /// @throws DataError listing the bad lines if there are more than tolerated; ConfigError if configured categories have no data
 Survey survey_inputs(const IngestRequest& request);
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "data/preference_rule.h"
+#include "preference/session_key.h"
 #include "preference/swap_check.h"
 
 namespace dmoerm::data {
@@ -53,6 +54,8 @@ StoreColumns StoreBuilder::columns_of(const preference::Group& group, const Grou
   c.id_bytes.assign(group.id.begin(), group.id.end());
   c.file = {files_.number_of(group.file)};
   c.line = {group.line};
+  c.prompt_key = {preference::prompt_key(group.prompt)};
+  c.session_key = {preference::session_key(group.prompt)};
   for (const preference::StatedPair& p : group.pairs) {
     c.pair_group.push_back(0);
     c.pair_label.push_back(label_of(group, p.label));

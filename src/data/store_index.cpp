@@ -48,8 +48,8 @@ bool name_two(const StoreColumns& c, const std::vector<std::int64_t>& group, con
 StoreIndex::StoreIndex(const StoreColumns& c, const StoreAttributes& attributes) : tokens{0}, responses{0}, ids{0} {
   const std::size_t n = c.category.size(), labels = attributes.labels.size();
   check(labels > 0 && attributes.labels[0] == preference::kOverall, "the first label is not overall");
-  check(same_size(n, c.prefix_length, c.response_count, c.prompt_shared, c.prompt_extra, c.id_length, c.file, c.line, c.split,
-                  c.weight),
+  check(same_size(n, c.prefix_length, c.response_count, c.prompt_shared, c.prompt_extra, c.id_length, c.file, c.line,
+                  c.prompt_key, c.session_key, c.split, c.weight),
         "the columns of groups differ in length");
   check(in_range(c.category, 0, attributes.categories.size()) && in_range(c.file, 0, attributes.files.size()) &&
             in_range(c.split, 0, 3),

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "data/preference_rule.h"
 #include "data/token_store_hdf5.h"
 
@@ -26,12 +27,24 @@ TokenStore TokenStore::open(const std::filesystem::path& path) {
   StoreAttributes attributes;
   std::string digest;
   read_store(path, columns, attributes, digest);
+  const bool without_keys = attributes.schema == kStoreSchemaWithoutKeys;
+  if (without_keys) columns.prompt_key.resize(columns.category.size()), columns.session_key.resize(columns.category.size());
   try {
     StoreIndex index(columns, attributes);
-    return TokenStore(
+    TokenStore store(
         std::unique_ptr<Impl>(new Impl{std::move(columns), std::move(attributes), std::move(digest), std::move(index)}));
+    if (without_keys) store.make_keys();
+    return store;
   } catch (const DataError& e) {
     throw DataError(e.code(), fmt::format("{}: {}: damaged; ingest again", path.string(), e.what()));
+  }
+}
+
+void TokenStore::make_keys() {
+  for (std::int64_t i = 0; i < size(); ++i) {
+    const std::span<const std::int32_t> ids = group(i).prompt;
+    const std::uint64_t key = stable_hash({reinterpret_cast<const char*>(ids.data()), ids.size_bytes()});
+    impl_->columns.prompt_key[static_cast<std::size_t>(i)] = impl_->columns.session_key[static_cast<std::size_t>(i)] = key;
   }
 }
 
@@ -51,6 +64,8 @@ TokenGroup TokenStore::group(std::int64_t number) const {
   group.category = c.category[g];
   group.split = static_cast<preference::Split>(c.split[g]);
   group.weight = c.weight[g];
+  group.prompt_key = c.prompt_key[g];
+  group.session_key = c.session_key[g];
   const std::int32_t* token = c.tokens.data() + index.tokens[g];
   group.prefix = {token, static_cast<std::size_t>(c.prefix_length[g])};
   token += c.prefix_length[g];

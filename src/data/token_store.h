@@ -20,6 +20,8 @@ struct TokenGroup {
   std::int32_t category = 0;  ///< index into TokenStore::categories()
   preference::Split split = preference::Split::train;
   float weight = 1.0F;                                   ///< weight of its input file
+  std::uint64_t prompt_key = 0;                          ///< key of the whole prompt; equal prompts have equal ones
+  std::uint64_t session_key = 0;                         ///< key of its conversation, see preference::session_key()
   std::span<const std::int32_t> prefix;                  ///< tokens common to all responses
   std::vector<std::span<const std::int32_t>> responses;  ///< tokens of each response after the prefix, at least one
   std::span<const std::int32_t> prompt;                  ///< ids of the prompt alone, for the router
@@ -29,6 +31,7 @@ struct TokenGroup {
 class TokenStore {
  public:
   /// @throws IoError if the file cannot be read, DataError if it is damaged or of another schema
+  /// A store of 0.1 has no keys: the stored ids of a prompt make both, as 0.1 split by them.
   static TokenStore open(const std::filesystem::path& path);
   ~TokenStore();
   TokenStore(TokenStore&&) noexcept;
@@ -55,6 +58,8 @@ class TokenStore {
  private:
   struct Impl;
   explicit TokenStore(std::unique_ptr<Impl> impl);
+  /// Make the keys of a store that has none from the stored prompts.
+  void make_keys();
   std::unique_ptr<Impl> impl_;
 };
 

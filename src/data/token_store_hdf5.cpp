@@ -114,10 +114,12 @@ std::string read(const std::filesystem::path& file_path, StoreColumns* columns, 
     Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, h5::Unlocked()), H5Fclose,
                 fmt::format("{}: HDF5 cannot open it: damaged; ingest again", path));
     const json stored = read_json_text(file, "attributes", path);
-    if (stored.value("schema", json()) != kStoreSchema) {
+    const json schema = stored.value("schema", json());
+    if (schema != kStoreSchema && schema != kStoreSchemaWithoutKeys) {
       throw DataError("token-store-schema", fmt::format("{}: expected a token store of schema {}, found {}; ingest again", path,
-                                                        kStoreSchema, stored.value("schema", json("none")).dump()));
+                                                        kStoreSchema, schema.is_null() ? "none" : schema.dump()));
     }
+    attributes.schema = schema;
     try {
       stored.at("names").at("categories").get_to(attributes.categories);
       stored.at("names").at("labels").get_to(attributes.labels);
@@ -131,6 +133,7 @@ std::string read(const std::filesystem::path& file_path, StoreColumns* columns, 
     StoreColumns::each(
         [&](const char* name, auto& column) {
           using T = typename std::decay_t<decltype(column)>::value_type;
+          if (attributes.schema == kStoreSchemaWithoutKeys && std::string_view(name).ends_with("_key")) return;
           digests[name] = read_column<T>(file, name, file_size, path, [&](std::size_t size, std::span<const T> piece) {
             if (columns == nullptr) return;
             column.reserve(size);

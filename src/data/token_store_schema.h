@@ -6,7 +6,8 @@
 
 namespace dmoerm::data {
 
-inline constexpr std::int64_t kStoreSchema = 2;
+inline constexpr std::int64_t kStoreSchema = 3;
+inline constexpr std::int64_t kStoreSchemaWithoutKeys = 2;  ///< what 0.1 wrote; it is read too
 
 struct StoreColumns {
   std::vector<std::int32_t> tokens;  ///< tokens by group: prefix, each response's own tokens, then those of the prompt if the
@@ -15,6 +16,7 @@ struct StoreColumns {
   // responses.
   std::vector<std::int32_t> prefix_length, response_count, prompt_shared, prompt_extra, category, id_length, file;
   std::vector<std::int64_t> line;
+  std::vector<std::uint64_t> prompt_key, session_key;  ///< preference::prompt_key(), session_key(); see TokenStore::open()
   std::vector<std::uint8_t> split;
   std::vector<float> weight;
   std::vector<std::uint8_t> id_bytes;
@@ -46,6 +48,8 @@ struct StoreColumns {
     column("groups/id_length", &C::id_length);
     column("groups/file", &C::file);
     column("groups/line", &C::line);
+    column("groups/prompt_key", &C::prompt_key);
+    column("groups/session_key", &C::session_key);
     column("groups/split", &C::split);
     column("groups/weight", &C::weight);
     column("groups/id_bytes", &C::id_bytes);
@@ -72,6 +76,7 @@ struct StoreAttributes {
   std::vector<std::string> categories, files;
   std::vector<std::string> labels;  ///< "overall", then "<category>/<point>"
   std::string provenance = "{}";    ///< JSON
+  std::int64_t schema = kStoreSchema;
 };
 
 }  // namespace dmoerm::data

@@ -11,12 +11,12 @@ namespace dmoerm::moe {
 
 TokenTexts tokenize(const Bundle& bundle, const std::vector<preference::Message>& prompt,
                     const std::vector<std::string>& responses) {
-  if (std::ranges::all_of(prompt, [](const preference::Message& m) { return is_blank(m.content); }))
+  if (std::ranges::all_of(prompt, [](const preference::Message& m) { return shows_nothing(m.content); }))
     throw DataError("empty-prompt", "the prompt is empty");
   if (responses.empty()) throw DataError("no-responses", "there is no response to score");
   TokenTexts texts{bundle.chat_template->render_prompt(prompt), {}};
   for (std::size_t i = 0; i < responses.size(); ++i) {
-    if (is_blank(responses[i])) throw DataError("empty-response", fmt::format("response {} is empty", i));
+    if (shows_nothing(responses[i])) throw DataError("empty-response", fmt::format("response {} is empty", i));
     texts.responses.push_back(bundle.chat_template->render(prompt, responses[i]));
     if (texts.responses.back().empty())
       throw DataError("response-without-tokens", fmt::format("response {} has no tokens in the model's vocabulary", i));

@@ -7,6 +7,8 @@
 #include "base/error.h"
 #include "preference/formats_of_groups.h"
 #include "preference/formats_of_pairs.h"
+#include "preference/messages_in_text.h"
+#include "preference/row_checks.h"
 #include "preference/row_error.h"
 #include "preference/row_fields.h"
 
@@ -15,8 +17,6 @@ namespace dmoerm::preference {
 using nlohmann::json;
 
 namespace {
-
-constexpr int kDepthMax = 64;
 
 bool prompt_is(const json& row, json::value_t type) {
   const char* column = prompt_column(row);
@@ -39,7 +39,9 @@ json parse_row(const std::string& line) {
     return true;
   };
   try {
-    return json::parse(line, limit);
+    json row = json::parse(line, limit);
+    unpack_messages(row);
+    return row;
   } catch (const json::out_of_range& e) {  // 1e999
     throw RowError("number-not-finite", fmt::format("expected finite numbers: {}", reason_of(e)));
   } catch (const json::parse_error& e) {
@@ -162,6 +164,13 @@ const Format* detect_format(const json& row) {
     if (format.matches(row)) return &format;
   }
   return nullptr;
+}
+
+Group parse_group(const Format& format, const json& row) {
+  expect_text_only(row);
+  Group group = format.parse(row);
+  check_texts(group);
+  return group;
 }
 
 const Format& format_by_name(const std::string& name) {

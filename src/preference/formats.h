@@ -26,7 +26,11 @@ const Format* detect_format(const nlohmann::json& row);
 /// The format of that name. @throws ConfigError listing the names
 const Format& format_by_name(const std::string& name);
 
-/// Parse one line as JSON; a row nested too deeply is refused before it is built. @throws RowError saying why it is not JSON
+/// The group of a row that matches the format. Its texts show something, and the row holds no images or tools. @throws RowError
+Group parse_group(const Format& format, const nlohmann::json& row);
+
+/// Parse one line as JSON; a row nested too deeply is refused before it is built. Messages that a text holds as JSON are
+/// unpacked. @throws RowError saying why it is not JSON
 nlohmann::json parse_row(const std::string& line);
 
 }  // namespace dmoerm::preference

@@ -91,7 +91,7 @@ Group parse_native(const json& row) {
   group.prompt = prompt_of(row, "prompt");
   for (const json& r : need_list(row, "responses")) {
     Response response;
-    response.text = text_of(need(r, "text"), "text");
+    response.text = response_text(need(r, "text"), "text", group.prompt);
     if (has(r, {"overall"})) response.overall = number_of(r["overall"], "overall");
     if (has(r, {"scores"})) {
       if (!r["scores"].is_object()) {
@@ -144,7 +144,8 @@ Group parse_authors_ranked(const json& row) {
   }
   add_system(row, group.prompt);
   for (std::size_t i = 0; i < responses.size(); ++i) {
-    group.responses.push_back({text_of(responses[i], "response"), -number_of(rank[i], "rank"), {}});  // lower rank = better
+    group.responses.push_back(
+        {response_text(responses[i], "response", group.prompt), -number_of(rank[i], "rank"), {}});  // lower rank = better
   }
   return group;
 }
@@ -168,7 +169,8 @@ Group parse_nectar(const json& row) {
   read_common(row, group);
   group.prompt = prompt_of(row, "prompt");
   for (const json& a : need_list(row, "answers"))
-    group.responses.push_back({text_of(need(a, "answer"), "answer"), -number_of(need(a, "rank"), "rank"), {}});
+    group.responses.push_back(
+        {response_text(need(a, "answer"), "answer", group.prompt), -number_of(need(a, "rank"), "rank"), {}});
   return group;
 }
 
@@ -178,7 +180,7 @@ Group parse_ultrafeedback(const json& row) {
   group.prompt = prompt_of(row, "instruction");
   for (const json& c : need_list(row, "completions")) {
     Response response;
-    response.text = text_of(need(c, "response"), "response");
+    response.text = response_text(need(c, "response"), "response", group.prompt);
     const json& annotations = need(c, "annotations");
     if (!annotations.is_object()) {
       throw RowError("field-of-wrong-type", fmt::format("\"annotations\": expected an object, found {}", shown(annotations)));
@@ -203,7 +205,7 @@ Group parse_helpsteer(const json& row) {
   read_common(row, group);
   group.prompt = prompt_of(row, "prompt");
   Response response;
-  response.text = text_of(row["response"], "response");
+  response.text = response_text(row["response"], "response", group.prompt);
   for (const char* point : {"helpfulness", "correctness", "coherence", "complexity", "verbosity"}) {
     if (row.contains(point)) response.scores[point] = score_of(row[point], point);
   }

@@ -76,15 +76,6 @@ Completion response_of(const json& value, const char* key) {
   return completion_of(value, key);
 }
 
-/// A response to the row's prompt: a text, or one message of the assistant.
-std::string completion_text(const json& value, const char* key) {
-  Completion completion = completion_of(value, key);
-  if (!completion.before.empty())
-    throw RowError("response-of-several-messages",
-                   fmt::format("\"{}\": expected one message per response, found {}", key, shown(value)));
-  return std::move(completion.text);
-}
-
 double margin_of(const json& row) {
   const double margin = has(row, {"margin"}) ? number_of(row["margin"], "margin") : 0.0;
   if (margin < 0) throw RowError("margin-below-zero", fmt::format("\"margin\": expected a number >= 0, found {}", margin));
@@ -110,7 +101,7 @@ Group signed_preference(const json& row, const char* prompt, std::array<const ch
   Group group;
   read_common(row, group);
   group.prompt = prompt_of(row, prompt);
-  for (const char* key : responses) group.responses.push_back({text_of(row[key], key), kMissing, {}});
+  for (const char* key : responses) group.responses.push_back({response_text(row[key], key, group.prompt), kMissing, {}});
   const double strength = number_of(row[preference], preference);
   const int winner = strength < 0 ? 0 : 1;
   if (strength != 0) group.pairs.push_back({std::string(kOverall), winner, 1 - winner, 0.0});
@@ -161,11 +152,11 @@ Group parse_unlabelled(const json& row) {
   if (has(row, {"response", "responses"}))
     throw RowError("response-and-responses", "expected \"response\" or \"responses\", found both");
   if (has(row, {"response"})) {
-    group.responses.push_back({completion_text(row["response"], "response"), kMissing, {}});
+    group.responses.push_back({response_text(row["response"], "response", group.prompt), kMissing, {}});
     return group;
   }
   for (const json& text : need_list(row, "responses"))
-    group.responses.push_back({completion_text(text, "responses"), kMissing, {}});
+    group.responses.push_back({response_text(text, "responses", group.prompt), kMissing, {}});
   return group;
 }
 
@@ -181,7 +172,8 @@ Group parse_swift(const json& row) {
   Completion chosen = completion_of(need_list(row, "messages"), "messages");
   group.prompt = std::move(chosen.before);
   add_system(row, group.prompt);
-  add_pair(row, std::move(chosen.text), text_of(row["rejected_response"], "rejected_response"), group);
+  std::string rejected = response_text(row["rejected_response"], "rejected_response", group.prompt);
+  add_pair(row, std::move(chosen.text), std::move(rejected), group);
   return group;
 }
 
@@ -199,7 +191,8 @@ Group parse_safe_rlhf(const json& row) {
   Group group;
   read_common(row, group);
   group.prompt = prompt_of(row, "prompt");
-  for (const char* key : {"response_0", "response_1"}) group.responses.push_back({text_of(row[key], key), kMissing, {}});
+  for (const char* key : {"response_0", "response_1"})
+    group.responses.push_back({response_text(row[key], key, group.prompt), kMissing, {}});
   for (const auto& [key, label] : {std::pair{"better_response_id", std::string(kOverall)}, {"safer_response_id", "safety"}}) {
     if (!has(row, {key})) continue;
     const double winner = number_of(row[key], key);
@@ -243,7 +236,7 @@ Group parse_authors_points(const json& row) {
     throw RowError("ranks-not-one-each",
                    fmt::format("expected two \"responses\" and two ranks, found {} and {}", responses.size(), rank.size()));
   }
-  for (const json& r : responses) group.responses.push_back({text_of(r, "responses"), kMissing, {}});
+  for (const json& r : responses) group.responses.push_back({response_text(r, "responses", group.prompt), kMissing, {}});
   const double first = number_of(rank[0], "rank"), second = number_of(rank[1], "rank");
   const int winner = first < second ? 0 : 1;
   if (first != second) group.pairs.push_back({text_of(row["point"], "point"), winner, 1 - winner, 0.0});

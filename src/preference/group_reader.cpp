@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "preference/row_error.h"
 #include "preference/row_fields.h"
+#include "preference/session_key.h"
 
 namespace dmoerm::preference {
 namespace {
@@ -19,15 +20,9 @@ namespace {
 using nlohmann::json;
 
 void check_group(const Group& group) {
-  const auto empty = [](const Message& m) { return is_blank(m.content); };
-  if (std::ranges::all_of(group.prompt, empty)) throw RowError("empty-prompt", "expected a prompt, found an empty one");
   if (group.responses.size() > kResponsesMax) {
     throw RowError("too-many-responses",
                    fmt::format("expected at most {} responses, found {}", kResponsesMax, group.responses.size()));
-  }
-  for (std::size_t i = 0; i < group.responses.size(); ++i) {
-    if (is_blank(group.responses[i].text))
-      throw RowError("empty-response", fmt::format("expected a text in response {}, found an empty one", i));
   }
 }
 
@@ -44,12 +39,6 @@ void append_row(Group& group, Group& row) {
 }
 
 }  // namespace
-
-std::string prompt_key(const std::vector<Message>& prompt) {
-  std::string key;
-  for (const Message& m : prompt) key += m.role + "\x1f" + m.content + "\x1e";
-  return key;
-}
 
 void merge_equal_responses(Group& group) {
   std::unordered_map<std::string_view, int> first;  // the views stay valid: the texts move only after the last look-up
@@ -111,7 +100,7 @@ std::optional<Group> GroupReader::next_row() {
         throw RowError("row-of-another-format", fmt::format("expected a row of the format {}: {}; found the keys {}",
                                                             format_->name, format_->example, keys_of(row)));
       }
-      Group group = format_->parse(row);
+      Group group = parse_group(*format_, row);
       check_group(group);
       group.file = path_;
       group.line = lines_.number();
@@ -145,8 +134,8 @@ std::optional<Group> GroupReader::next() {
     held_.reset();
     if (!group) return std::nullopt;
     if (format_->merges_rows) {
-      const std::string key = prompt_key(group->prompt);
-      while ((held_ = next_row()) && group->responses.size() < kResponsesMax && prompt_key(held_->prompt) == key &&
+      const std::string key = prompt_text(group->prompt);
+      while ((held_ = next_row()) && group->responses.size() < kResponsesMax && prompt_text(held_->prompt) == key &&
              held_->category == group->category) {
         append_row(*group, *held_);
       }

@@ -45,7 +45,4 @@ class GroupReader {
 /// Merge responses with equal texts into the first of them, with their labels. Exposed for tests.
 void merge_equal_responses(Group& group);
 
-/// The prompt as one text with its roles. Equal prompts have equal texts.
-std::string prompt_key(const std::vector<Message>& prompt);
-
 }  // namespace dmoerm::preference

@@ -10,6 +10,8 @@
 
 #include "base/json_text.h"
 #include "base/text.h"
+#include "preference/role.h"
+#include "preference/row_checks.h"
 #include "preference/row_error.h"
 
 namespace dmoerm::preference {
@@ -28,8 +30,14 @@ std::string content_of(const json& content, const char* key) {
   if (!content.is_array()) return text_of(content, key);
   std::string text;
   for (const json& part : content) {
-    if (const std::string type = text_of(need(part, "type"), "type"); type != "text")
+    if (part.is_string()) {
+      text += part.get_ref<const std::string&>();
+      continue;
+    }
+    const std::string type = has(part, {"type"}) ? text_of(part["type"], "type") : "text";
+    if (type != "text" && type != "input_text" && type != "output_text")
       throw RowError::unusable("part-is-not-text", fmt::format("\"{}\" with a part of type {}: only text is read", key, type));
+    expect_text_only(part);
     text += text_of(need(part, "text"), "text");
   }
   return text;
@@ -38,22 +46,20 @@ std::string content_of(const json& content, const char* key) {
 Message message_of(const json& m, const char* key) {
   const bool sharegpt = m.is_object() && !has(m, {"role"}) && has(m, {"from"});
   const char *role = sharegpt ? "from" : "role", *content = sharegpt ? "value" : "content";
+  expect_text_only(m);
+  const RoleKind kind = m.is_object() && has(m, {role}) ? role_kind(text_of(m[role], role)) : RoleKind::unknown;
+  if (kind == RoleKind::tool)
+    throw RowError::unusable("tool-role-in-message",
+                             fmt::format("a message of the role {}: no chat template here writes tools", text_of(m[role], role)));
   if (!m.is_object() || !m.contains(role) || !m.contains(content))
     throw RowError("not-messages",
                    fmt::format("\"{}\": expected messages {{\"{}\", \"{}\"}}, found {}", key, role, content, shown(m)));
-  for (const char* calls : {"tool_calls", "function_call"}) {
-    if (has(m, {calls}) && !m[calls].empty())
-      throw RowError::unusable("tool-calls-in-message",
-                               fmt::format("a message with \"{}\": no chat template here writes them", calls));
-  }
-  Message message{text_of(m[role], role), content_of(m[content], content)};
-  if (sharegpt && message.role == "human") message.role = "user";
-  if (sharegpt && message.role == "gpt") message.role = "assistant";
-  if (message.role != "system" && message.role != "user" && message.role != "assistant") {
+  if (kind == RoleKind::unknown) {
     throw RowError("unknown-role", fmt::format("\"{}\": expected the role system, user or assistant{}, found {}", key,
                                                sharegpt ? " (human, gpt)" : "", shown(m[role])));
   }
-  return message;
+  const char* name = kind == RoleKind::system ? "system" : kind == RoleKind::user ? "user" : "assistant";
+  return {name, content_of(m[content], content)};
 }
 
 }  // namespace
@@ -152,14 +158,14 @@ std::vector<Message> transcript_of(const std::string& text) {
 std::vector<Message> prompt_messages(const json& value, const char* key) {
   std::vector<Message> prompt = value.is_string() ? transcript_of(value.get<std::string>()) : messages_of(value, key);
   if (prompt.empty() && value.is_string()) prompt = messages_of(value, key);
-  if (prompt.size() > 1 && prompt.back().role == "assistant" && prompt.back().content.empty())
+  if (prompt.size() > 1 && prompt.back().role == "assistant" && shows_nothing(prompt.back().content))
     prompt.pop_back();  // it only marks where the response begins
   return prompt;
 }
 
 void add_system(const json& row, std::vector<Message>& prompt) {
   for (const char* column : {"system", "system_prompt"}) {
-    if (prompt.empty() || prompt.back().content.empty() || prompt.front().role == "system") return;
+    if (prompt.empty() || shows_nothing(prompt.back().content) || prompt.front().role == "system") return;
     if (!row.contains(column) || !row[column].is_string()) continue;
     if (std::string text = row[column].get<std::string>(); !text.empty())
       prompt.insert(prompt.begin(), {"system", std::move(text)});
@@ -182,6 +188,19 @@ Completion completion_of(const json& value, const char* key) {
   std::string text = std::move(messages.back().content);
   messages.pop_back();
   return {std::move(messages), std::move(text)};
+}
+
+std::string response_text(const json& value, const char* key, const std::vector<Message>& prompt) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array() && !value.is_object()) return text_of(value, key);
+  Completion completion = completion_of(value, key);
+  const auto same = [](const Message& a, const Message& b) { return a.role == b.role && a.content == b.content; };
+  if (!completion.before.empty() && !std::ranges::equal(completion.before, prompt, same)) {
+    throw RowError("response-of-several-messages",
+                   fmt::format("\"{}\": expected a text, one message of the assistant, or the prompt and this message, found {}",
+                               key, shown(value)));
+  }
+  return std::move(completion.text);
 }
 
 const char* prompt_column(const json& row) {

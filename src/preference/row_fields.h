@@ -53,6 +53,9 @@ struct Completion {
 /// A completion from a string, or from messages whose last one is the assistant's.
 Completion completion_of(const nlohmann::json& value, const char* key);
 
+/// A response to `prompt` from a string, or from messages: the assistant's alone, or the whole conversation.
+std::string response_text(const nlohmann::json& value, const char* key, const std::vector<Message>& prompt);
+
 /// Read the id, the split and the category (`category`, `label` or `task_name`) if the row has them.
 void read_common(const nlohmann::json& row, Group& group);
 

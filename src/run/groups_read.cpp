@@ -1,7 +1,6 @@
 #include "run/groups_read.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <set>
@@ -9,39 +8,12 @@
 #include <utility>
 
 #include "base/hash.h"
-#include "base/log.h"
 #include "base/rng.h"
-#include "data/group_layout.h"
-#include "tokenizer/chat_template.h"
+#include "preference/session_key.h"
 #include "train/training_set.h"
 
 namespace dmoerm::run {
 namespace {
-
-namespace fs = std::filesystem;
-
-/// The prompts' tokens as ingest stores them.
-class PromptTokens {
- public:
-  explicit PromptTokens(const config::RunConfig& config)
-      : tokenizer_(tokenizer::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json")),
-        template_(config.backbone.chat_template, tokenizer_, config.data.special_tokens_in_text),
-        limits_{config.data.max_length, config.data.min_prompt_tokens, template_.head_tokens()} {}
-
-  [[nodiscard]] std::vector<std::int32_t> of(const preference::Group& group) const {
-    std::vector<std::vector<std::int32_t>> texts;
-    for (const preference::Response& r : group.responses) texts.push_back(template_.render(group.prompt, r.text));
-    std::vector<std::int32_t> prompt = template_.render_prompt(group.prompt);
-    if (prompt.empty() || std::ranges::any_of(texts, [](const auto& ids) { return ids.empty(); })) return {};
-    const auto layout = data::lay_out_group(std::move(texts), static_cast<std::int64_t>(prompt.size()), limits_);
-    return data::cut_prompt(std::move(prompt), layout, limits_);
-  }
-
- private:
-  tokenizer::Tokenizer tokenizer_;
-  tokenizer::ChatTemplate template_;
-  data::LayoutLimits limits_;
-};
 
 /// Whether a group of the train split belongs to phase 1, by the store if there is one.
 class Phase1 {
@@ -53,28 +25,17 @@ class Phase1 {
         const auto [file, line] = store->source(index);
         by_store_->emplace(file, line);
       }
-    } else if (fs::exists(fs::path(config.backbone.dir) / "tokenizer.json")) {
-      tokens_.emplace(config);
-    } else {
-      spdlog::warn(
-          "[label] {} has no tokenizer.json, so the groups of phase 1 are not known: all groups of the train split are asked "
-          "about, "
-          "and experts will read verdicts on {:.0f} % of them",
-          config.backbone.dir, 100 * config.phase1_share);
     }
   }
 
   [[nodiscard]] bool has(const preference::Group& group) const {
     if (by_store_) return by_store_->contains({group.file, group.line});
-    if (!tokens_) return true;
-    const std::vector<std::int32_t> prompt = tokens_->of(group);
-    return !prompt.empty() && train::in_phase1(prompt, config_);
+    return preference::is_in_phase1(preference::session_key(group.prompt), config_.phase1_share, config_.seed);
   }
 
  private:
   const config::RunConfig& config_;
   std::optional<std::set<std::pair<std::string, std::int64_t>>> by_store_;
-  std::optional<PromptTokens> tokens_;
 };
 
 }  // namespace

@@ -9,22 +9,20 @@
 #include <optional>
 
 #include "base/error.h"
-#include "base/hash.h"
 #include "base/rng.h"
+#include "preference/session_key.h"
 
 namespace dmoerm::train {
 namespace {
-
-std::uint64_t prompt_key(const data::TokenGroup& group) {
-  return stable_hash({reinterpret_cast<const char*>(group.prompt.data()), group.prompt.size_bytes()});
-}
 
 bool belongs(const data::TokenGroup& group, Subset subset, const config::RunConfig& config) {
   if (subset == Subset::validation) return group.split == preference::Split::validation;
   if (subset == Subset::test) return group.split == preference::Split::test;
   if (group.split != preference::Split::train) return false;
   if (subset == Subset::train) return true;
-  return in_phase1(group.prompt, config) == (subset == Subset::phase1);
+  // The conversation decides, so that groups with the same prompt, or of one dialogue, stay together and new groups do not move
+  // old ones.
+  return preference::is_in_phase1(group.session_key, config.phase1_share, config.seed) == (subset == Subset::phase1);
 }
 
 /// A group with its pairs, without the responses that are in none. @param pairs  indices into the group's responses
@@ -55,13 +53,6 @@ std::optional<preference::Preference> preference_of(const label::JudgedPair& jud
 }
 
 }  // namespace
-
-bool in_phase1(std::span<const std::int32_t> prompt, const config::RunConfig& config) {
-  // A hash of the prompt decides, so that groups with the same prompt stay together and new groups do not move old ones.
-  const std::string_view bytes(reinterpret_cast<const char*>(prompt.data()), prompt.size_bytes());
-  const double place = static_cast<double>(mix64(stable_hash(bytes) ^ config.seed)) * 0x1.0p-64;
-  return place < config.phase1_share;
-}
 
 std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Subset subset,
                                     const config::RunConfig& config) {
@@ -127,7 +118,7 @@ std::vector<std::int64_t> prompt_numbers(const data::TokenStore& store, const st
   std::map<std::uint64_t, std::int64_t> known;
   std::vector<std::int64_t> numbers;
   for (const LabelledGroup& g : groups) {
-    const auto [found, is_new] = known.try_emplace(prompt_key(store.group(g.group)), std::ssize(known));
+    const auto [found, is_new] = known.try_emplace(store.group(g.group).session_key, std::ssize(known));
     numbers.push_back(found->second);
   }
   return numbers;

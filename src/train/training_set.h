@@ -2,7 +2,6 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,9 +23,6 @@ struct LabelledGroup {
 /// The groups of a category that a task reads. Phases 1 and 2 train on `phase1`, one part of the train split, and phase 3 on
 /// `phase3`, the rest: the aggregator must learn from experts' states of prompts that the experts have not seen.
 enum class Subset { phase1, phase3, train, validation, test };
-
-/// Whether a group of the train split belongs to phase 1. @param prompt  ids of its prompt, as the store has them
-bool in_phase1(std::span<const std::int32_t> prompt, const config::RunConfig& config);
 
 /// The groups of a subset, in the store's order. @param category  index of a category; -1 = all
 std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Subset subset,

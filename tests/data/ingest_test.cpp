@@ -322,18 +322,80 @@ TEST_F(IngestFolder, ThinsTheTrainSplitOnlyAndKeepsLabelsOfKeptResponses) {
   for (int i = 0; i < 100; ++i) text += row("prompt " + std::to_string(i), "a", "b", {{"split", i % 5 == 0 ? "test" : "train"}});
   json many{{"prompt", "many"}, {"category", "many"}, {"split", "train"}};
   for (int i = 0; i < 12; ++i) many["responses"].push_back({{"text", "r" + std::to_string(i)}, {"overall", i}});
-  IngestRequest r = request({write("d.jsonl", text), write("m.jsonl", many.dump() + "\n")});
+  std::string groups;
+  for (const char* split : {"train", "validation", "test"}) {
+    many["split"] = split, many["prompt"] = std::string("many ") + split;
+    groups += many.dump() + "\n";
+  }
+  IngestRequest r = request({write("d.jsonl", text), write("m.jsonl", groups)});
   r.data.groups_per_category_max = 30, r.data.responses_per_group_max = 5;
   const IngestReport report = ingest(r);
   EXPECT_EQ(report.counts.at("default").at("train").groups, 30);
   EXPECT_EQ(report.counts.at("default").at("test").groups, 20);
   EXPECT_EQ(report.dropped.at(kThinned), 50);
   EXPECT_EQ(report.counts.at("many").at("train").responses, 5);
-  EXPECT_EQ(report.pairs.at("many").at("overall")[0], 10);
+  EXPECT_EQ(report.counts.at("many").at("validation").responses, 12);
+  EXPECT_EQ(report.counts.at("many").at("test").responses, 12);
+  EXPECT_EQ(report.pairs.at("many").at("overall"), (std::array<std::int64_t, 3>{10, 66, 66}));
   const std::string digest = report.digest;
   EXPECT_EQ(ingest(r).digest, digest) << "the choice depends on the seed only";
   r.seed = 18;
   EXPECT_NE(ingest(r).digest, digest);
+}
+
+/// A row whose prompt is the conversation of that name after `turns` turns of the user.
+std::string turn_row(const std::string& name, int turns, const json& more = json::object()) {
+  json prompt{{{"role", "user"}, {"content", "talk about " + name}}};
+  for (int t = 1; t < turns; ++t) {
+    prompt.push_back({{"role", "assistant"}, {"content", "turn " + std::to_string(t)}});
+    prompt.push_back({{"role", "user"}, {"content", "go on " + std::to_string(t)}});
+  }
+  json r{{"prompt", prompt}, {"chosen", "yes"}, {"rejected", "no"}};
+  r.update(more);
+  return r.dump() + "\n";
+}
+
+TEST_F(IngestFolder, PutsAllTurnsOfAConversationIntoOneSplit) {
+  std::string text;
+  for (int i = 0; i < 100; ++i) {
+    for (const int turns : {1, 2, 4}) text += turn_row(std::to_string(i), turns);
+  }
+  IngestRequest r = request({write("d.jsonl", text)});
+  r.data.validation_share = 0.2, r.data.test_share = 0.2;
+  const IngestReport report = ingest(r);
+  std::map<std::uint64_t, std::set<Split>> splits;
+  std::set<std::uint64_t> prompts;
+  const TokenStore s = store();
+  for (std::int64_t i = 0; i < s.size(); ++i) {
+    splits[s.group(i).session_key].insert(s.group(i).split);
+    prompts.insert(s.group(i).prompt_key);
+  }
+  EXPECT_EQ(splits.size(), 100);
+  EXPECT_EQ(prompts.size(), 300);
+  for (const auto& [session, in] : splits) EXPECT_EQ(in.size(), 1) << session;
+  for (const char* split : {"validation", "test"}) EXPECT_GE(report.counts.at("default").at(split).groups, 30) << split;
+}
+
+TEST_F(IngestFolder, GivesATurnWithoutASplitTheSplitThatAnotherTurnStates) {
+  std::string text;
+  for (int i = 0; i < 30; ++i)
+    text += turn_row(std::to_string(i), 1) + turn_row(std::to_string(i), 2, {{"split", "test"}}) + turn_row(std::to_string(i), 3);
+  EXPECT_EQ(ingest(request({write("d.jsonl", text)})).counts.at("default").at("test").groups, 90);
+}
+
+TEST_F(IngestFolder, KeysOfAPromptDoNotDependOnHowItIsCut) {
+  std::string prompt, response;
+  for (int i = 0; i < 40; ++i) prompt += "w" + std::to_string(i) + " ";
+  for (int i = 0; i < 20; ++i) response += "r" + std::to_string(i) + " ";
+  IngestRequest r =
+      request({write("d.jsonl", row(prompt, "a", "b", {{"split", "train"}}) + row(prompt, response, "c", {{"split", "train"}}))});
+  r.data.max_length = 50, r.data.min_prompt_tokens = 2;
+  ingest(r);
+  const TokenStore s = store();
+  const TokenGroup whole = s.group(0), cut = s.group(1);
+  ASSERT_NE(whole.prompt.size(), cut.prompt.size());
+  EXPECT_EQ(whole.prompt_key, cut.prompt_key);
+  EXPECT_EQ(whole.session_key, cut.session_key);
 }
 
 TEST_F(IngestFolder, KeepsOnlyConfiguredCategoriesAndPoints) {
@@ -471,9 +533,11 @@ TEST_F(IngestFolder, ReadsTheOtherRealFilesWhole) {
   IngestRequest r = request({(data / "general_pairs.jsonl.gz").string(), (data / "hh.jsonl.gz").string()});
   const IngestReport report = ingest(r);
   EXPECT_EQ(report.inputs.at(0).format, "conversational");
-  EXPECT_EQ(report.pairs.at("general_assistant").at("overall"), (std::array<std::int64_t, 3>{847, 106, 106}));
+  EXPECT_EQ(report.pairs.at("general_assistant").at("overall"), (std::array<std::int64_t, 3>{847, 106, 105}));
   EXPECT_EQ(report.pairs.at("safety").at("overall"), (std::array<std::int64_t, 3>{1828, 228, 233}));
-  EXPECT_TRUE(report.dropped.empty());
+  EXPECT_EQ(
+      report.dropped,
+      (std::map<std::string, std::int64_t>{{"a prompt or response of nothing but white space and characters without width", 1}}));
 }
 
 TEST(LayOutGroup, CutsTheSameTokensFromThePromptOfAllResponses) {

@@ -1,15 +1,18 @@
 #include "data/token_store.h"
 
 #include <cmath>
+#include <set>
 
 #include "base/error.h"
 #include "base/file_seal.h"
 #include "base/files.h"
+#include "base/hash.h"
 #include "base/rng.h"
 #include "data/preference_rule.h"
 #include "data/store_builder.h"
 #include "data/token_store_hdf5.h"
 #include "support/scratch.h"
+#include "support/shared.h"
 
 namespace dmoerm::data {
 namespace {
@@ -151,7 +154,7 @@ TEST_F(TokenStoreFile, RefusesAStoreThatWasDamagedBeforeItWasSealed) {
   // The seal matches the damaged content, but HDF5's checksums and the content digest still show the damage.
   (void)store_of({group("one", 3), group("two", 2)});
   const std::string whole = read_file(path());
-  const std::size_t names = whole.find("\"schema\":2"), digest = whole.find("\"digest\":\"") + 10, id = whole.find("overall");
+  const std::size_t names = whole.find("\"schema\":3"), digest = whole.find("\"digest\":\"") + 10, id = whole.find("overall");
   for (const auto& [at, byte] : {std::pair(names + 9, '9'), std::pair(digest, 'x'), std::pair(id, 'O')}) {
     std::string bytes = whole;
     bytes.at(at) = byte;
@@ -162,10 +165,24 @@ TEST_F(TokenStoreFile, RefusesAStoreThatWasDamagedBeforeItWasSealed) {
   bytes.at(names + 9) = '9';
   write_seal(write("store.h5", bytes), kTokenStoreSeal);
   EXPECT_NE(
-      test::message_of<DataError>([&] { (void)TokenStore::open(path()); }).find("expected a token store of schema 2, found 9"),
+      test::message_of<DataError>([&] { (void)TokenStore::open(path()); }).find("expected a token store of schema 3, found 9"),
       std::string::npos);
   write_seal(write("store.h5", whole), kTokenStoreSeal);
   EXPECT_EQ(TokenStore::open(path()).size(), 2);
+}
+
+TEST(TokenStoreOf01, IsReadWithKeysFromItsStoredPrompts) {
+  const TokenStore store = TokenStore::open(test::golden("earlier/store.h5"));
+  ASSERT_EQ(store.size(), 6);
+  std::set<std::uint64_t> keys;
+  for (std::int64_t i = 0; i < store.size(); ++i) {
+    const TokenGroup g = store.group(i);
+    EXPECT_EQ(g.prompt_key, stable_hash({reinterpret_cast<const char*>(g.prompt.data()), g.prompt.size_bytes()}));
+    EXPECT_EQ(g.session_key, g.prompt_key);
+    keys.insert(g.prompt_key);
+  }
+  EXPECT_EQ(keys.size(), 6);
+  EXPECT_EQ(store.preferences(0, "overall", 0).size(), 1);
 }
 
 TEST_F(TokenStoreFile, NamesFilesThatAreNotStores) {
@@ -179,8 +196,8 @@ TEST(StoreIndex, RefusesColumnsThatDoNotFitTogether) {
   StoreColumns good;
   good.tokens = {1, 2, 3, 4};
   good.prefix_length = {2}, good.response_count = {2}, good.prompt_shared = {1}, good.prompt_extra = {0};
-  good.category = {0}, good.id_length = {1}, good.file = {0}, good.line = {1}, good.split = {0}, good.weight = {1.0F},
-  good.id_bytes = {'a'};
+  good.category = {0}, good.id_length = {1}, good.file = {0}, good.line = {1}, good.prompt_key = {7}, good.session_key = {7},
+  good.split = {0}, good.weight = {1.0F}, good.id_bytes = {'a'};
   good.response_length = {1, 1}, good.overall = {1, 2};
   good.score_response = {0, 1}, good.score_label = {0, 0}, good.score_value = {1, 2};
   good.pair_group = {0}, good.pair_label = {0}, good.pair_winner = {0}, good.pair_loser = {1}, good.pair_margin = {0};

@@ -156,7 +156,7 @@ TEST(Formats, DoesNotGuessAPrompt) {
 
 TEST(Formats, NamesTheCallOfATool) {
   EXPECT_EQ(refusal(R"({"prompt":[{"role":"assistant","content":"","tool_calls":[{"id":1}]}],"chosen":"a","rejected":"b"})"),
-            "unusable: a message with \"tool_calls\": no chat template here writes them");
+            "unusable: \"tool_calls\" beside the text: no chat template here writes them");
 }
 
 TEST(Formats, ReadsLowerRanksAsBetter) {
@@ -266,7 +266,9 @@ TEST(Formats, ReadsMessagesOfShareGptAndMessagesInParts) {
       refusal(R"({"prompt":[{"role":"user","content":[{"type":"image_url","image_url":"x"}]}],"chosen":"a","rejected":"b"})"),
       "unusable: \"content\" with a part of type image_url: only text is read");
   EXPECT_EQ(refusal(R"({"prompt":[{"from":"tool","value":"x"}],"chosen":"a","rejected":"b"})"),
-            "bad: \"prompt\": expected the role system, user or assistant (human, gpt), found \"tool\"");
+            "unusable: a message of the role tool: no chat template here writes tools");
+  EXPECT_EQ(refusal(R"({"prompt":[{"from":"bing","value":"x"}],"chosen":"a","rejected":"b"})"),
+            "bad: \"prompt\": expected the role system, user or assistant (human, gpt), found \"bing\"");
 }
 
 TEST(Formats, ReadsSwiftAndRewardBench) {

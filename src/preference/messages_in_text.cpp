@@ -1,0 +1,214 @@
+#include "preference/messages_in_text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "base/text.h"
+#include "preference/role.h"
+#include "preference/row_error.h"
+#include "preference/row_fields.h"
+
+namespace dmoerm::preference {
+
+using nlohmann::json;
+
+namespace {
+
+/// The keys whose texts are prompts, responses or conversations, in rows and in the objects within them.
+constexpr std::array kTextKeys = {"prompt",
+                                  "chosen",
+                                  "rejected",
+                                  "response",
+                                  "responses",
+                                  "messages",
+                                  "conversations",
+                                  "conversation",
+                                  "completion",
+                                  "completions",
+                                  "context",
+                                  "question",
+                                  "instruction",
+                                  "query",
+                                  "input",
+                                  "response_0",
+                                  "response_1",
+                                  "response_2",
+                                  "response1",
+                                  "response2",
+                                  "rejected_response",
+                                  "conversation_a",
+                                  "conversation_b",
+                                  "text_chosen",
+                                  "context_messages",
+                                  "answers",
+                                  "answer",
+                                  "text_rejected",
+                                  "src",
+                                  "tgt",
+                                  "text"};
+
+constexpr std::array<std::string_view, 4> kMessageKeys = {"role", "from", "content", "value"};
+constexpr std::string_view kAfterBracket = " \t\r\n";
+
+std::string_view after_space(std::string_view text) {
+  const std::size_t start = text.find_first_not_of(kAfterBracket);
+  return start == std::string_view::npos ? std::string_view() : text.substr(start);
+}
+
+bool drop_front(std::string_view& text, std::string_view beginning) {
+  if (!text.starts_with(beginning)) return false;
+  text = after_space(text.substr(beginning.size()));
+  return true;
+}
+
+/// Whether a text begins as an object, or a list of objects, with a key of a message in such quotes.
+bool begins_as_messages(std::string_view text, std::string_view quote) {
+  text = after_space(text);
+  while (drop_front(text, "array(") || drop_front(text, "[") || drop_front(text, "(")) {
+  }
+  if (!drop_front(text, "{") || !drop_front(text, quote)) return false;
+  return std::ranges::any_of(kMessageKeys, [&](std::string_view key) {
+    std::string_view rest = text;
+    return drop_front(rest, key) && drop_front(rest, quote) && rest.starts_with(':');
+  });
+}
+
+enum class End { whole, text_follows, cut_off };
+
+/// Where the bracket that a text begins with is closed: at its end, before it, or nowhere.
+End end_of_brackets(std::string_view text, std::string_view quotes) {
+  int depth = 0;
+  char quote = 0;
+  bool opened = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quote != 0) {
+      if (c == '\\') ++i;
+      if (c == quote) quote = 0;
+      continue;
+    }
+    if (quotes.find(c) != std::string_view::npos) quote = c;
+    if (c == '[' || c == '{' || c == '(') ++depth, opened = true;
+    if (c == ']' || c == '}' || c == ')') --depth;
+    if (opened && depth <= 0) return is_blank(text.substr(i + 1)) ? End::whole : End::text_follows;
+  }
+  return End::cut_off;
+}
+
+/// Whether Python's print of a dictionary gives a role that is known, as in 'role': 'user'.
+bool names_a_role(std::string_view text) {
+  for (const std::string_view key : {"'role'", "'from'"}) {
+    for (std::size_t at = text.find(key); at != std::string_view::npos; at = text.find(key, at + 1)) {
+      std::string_view rest = after_space(text.substr(at + key.size()));
+      if (drop_front(rest, ":") && drop_front(rest, "'") && role_kind(rest.substr(0, rest.find('\''))) != RoleKind::unknown)
+        return true;
+    }
+  }
+  return false;
+}
+
+std::optional<json> parsed(std::string_view text) {
+  struct TooDeep {};
+  const auto limit = [](int depth, json::parse_event_t /*event*/, json& /*value*/) {
+    if (depth > kDepthMax) throw TooDeep();
+    return true;
+  };
+  try {
+    return json::parse(text, limit);
+  } catch (const TooDeep&) {
+    return std::nullopt;
+  } catch (const json::exception&) {
+    return std::nullopt;
+  }
+}
+
+bool is_message(const json& value) {
+  if (!value.is_object()) return false;
+  const auto text = [&](const char* key) { return value.contains(key) && value[key].is_string(); };
+  return (text("role") && (value.contains("content") || value.contains("tool_calls") || value.contains("function_call"))) ||
+         (text("from") && value.contains("value"));
+}
+
+bool has_known_role(const json& message) {
+  return role_kind(message[message.contains("role") ? "role" : "from"].get_ref<const std::string&>()) != RoleKind::unknown;
+}
+
+bool is_conversation(const json& value) {
+  if (!value.is_array()) return is_message(value) && has_known_role(value);
+  return !value.empty() && std::ranges::all_of(value, is_message) && std::ranges::any_of(value, has_known_role);
+}
+
+/// Whether a value is a list of OpenAI's parts of a message.
+bool is_parts(const json& value) {
+  const auto is_part = [](const json& part) {
+    if (!part.is_object() || !part.contains("type") || !part["type"].is_string()) return false;
+    const auto& type = part["type"].get_ref<const std::string&>();
+    return type == "text" || type == "image_url" || type == "image" || type == "input_text" || type == "output_text";
+  };
+  return value.is_array() && !value.empty() && std::ranges::all_of(value, is_part);
+}
+
+/// What a text says if it is wholly JSON that `wanted` accepts. @throws RowError if it was meant to be, but is something else
+std::optional<json> json_in(const std::string& text, const char* key, bool (*wanted)(const json&)) {
+  const std::string_view inner = after_space(text);
+  if (inner.empty() || std::string_view("[{\"a(").find(inner.front()) == std::string_view::npos) return std::nullopt;
+  if (inner.front() == '"' && inner.size() > 1 && (inner[1] == '[' || inner[1] == '{')) {  // a string that was written twice
+    const auto once = parsed(text);
+    return once && once->is_string() ? json_in(once->get_ref<const std::string&>(), key, wanted) : std::nullopt;
+  }
+  if (auto value = parsed(text)) {
+    for (const char* name : {"messages", "conversations", "conversation"}) {
+      if (value->is_object() && value->size() == 1 && value->contains(name) && wanted((*value)[name])) return (*value)[name];
+    }
+    return wanted(*value) ? std::move(value) : std::nullopt;
+  }
+  if (begins_as_messages(text, "\"") && end_of_brackets(inner, "\"") != End::text_follows)
+    throw RowError("messages-not-json",
+                   fmt::format("\"{}\": expected messages or a text, found a text that begins like a list of messages but is "
+                               "damaged or cut-off JSON: {}",
+                               key, shown(json(text))));
+  if (begins_as_messages(text, "'") && names_a_role(text) && end_of_brackets(inner, "'\"") != End::text_follows)
+    throw RowError("messages-printed-by-python",
+                   fmt::format("\"{}\": expected messages or a text, found a list of messages as Python prints it: {}; write it "
+                               "with json.dumps",
+                               key, shown(json(text))));
+  return std::nullopt;
+}
+
+void unpack(json& value, const char* key) {
+  if (value.is_string()) {
+    auto messages = json_in(value.get_ref<const std::string&>(), key, is_conversation);
+    if (!messages) return;
+    value = std::move(*messages);
+  }
+  if (value.is_array()) {
+    for (json& element : value) unpack(element, key);
+  } else if (is_message(value)) {
+    json& content = value[value.contains("content") ? "content" : "value"];
+    if (content.is_string()) {
+      if (auto parts = json_in(content.get_ref<const std::string&>(), key, is_parts)) content = std::move(*parts);
+    }
+  } else if (value.is_object()) {
+    for (const char* inner : kTextKeys) {
+      if (const auto found = value.find(inner); found != value.end()) unpack(*found, inner);
+    }
+  }
+}
+
+}  // namespace
+
+void unpack_messages(json& row) {
+  if (!row.is_object()) return;
+  const bool extra_input = has(row, {"instruction"});  // the input of an instruction is what the instruction is about
+  for (const char* key : kTextKeys) {
+    if (extra_input && std::string_view(key) == "input") continue;
+    if (const auto found = row.find(key); found != row.end()) unpack(*found, key);
+  }
+}
+
+}  // namespace dmoerm::preference

@@ -1,0 +1,123 @@
+#include "preference/row_checks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "base/text.h"
+#include "preference/row_error.h"
+
+namespace dmoerm::preference {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr const char* kInvisible = "a prompt or response of nothing but white space and characters without width";
+
+/// Whether a value says anything. Tables write "", "[]" or "null" where a row has none, and structures whose members are null.
+bool holds_something(const json& value) {
+  if (value.is_structured()) return std::ranges::any_of(value, holds_something);
+  if (value.is_boolean()) return value.get<bool>();
+  if (value.is_number()) return value.get<double>() != 0;
+  if (!value.is_string()) return false;
+  const std::string text = lower(trim(value.get_ref<const std::string&>()));
+  constexpr std::array<std::string_view, 7> kNothing = {"", "[]", "{}", "null", "none", "nan", "[null]"};
+  return std::ranges::find(kNothing, text) == kNothing.end();
+}
+
+bool cut_end(std::string_view& word, std::string_view end) {
+  if (!word.ends_with(end)) return false;
+  word.remove_suffix(end.size());
+  return true;
+}
+
+/// Whether a key is one of images, videos or sounds, such as images, rejected_images, image_1, video_path or audio_url.
+bool names_media(std::string_view key) {
+  for (const std::string_view beginning : {"rejected_", "chosen_", "prompt_"}) {
+    if (key.starts_with(beginning)) key.remove_prefix(beginning.size());
+  }
+  while (!key.empty() && key.back() >= '0' && key.back() <= '9') key.remove_suffix(1);
+  cut_end(key, "_");
+  for (const std::string_view end : {"_path", "_paths", "_url", "_urls", "_file", "_files", "_bytes"}) {
+    if (cut_end(key, end)) break;
+  }
+  cut_end(key, "s");
+  return key == "image" || key == "img" || key == "video" || key == "audio";
+}
+
+bool names_tools(std::string_view key) {
+  return key == "tools" || key == "functions" || key == "tool_calls" || key == "function_call" || key == "function_calls";
+}
+
+/// The mark of an image, video or sound that begins with the `<` at `at`, such as <image>, <video> or <|image_1|>; else "".
+std::string_view mark_at(std::string_view text, std::size_t at) {
+  std::size_t end = at + 1;
+  const auto skip = [&](std::string_view word) {
+    if (!text.substr(end).starts_with(word)) return false;
+    end += word.size();
+    return true;
+  };
+  skip("|");
+  if (!skip("image") && !skip("video") && !skip("audio")) return {};
+  if (!skip("_pad") && (skip("_") || skip(" ") || true)) {
+    while (end < text.size() && text[end] >= '0' && text[end] <= '9') ++end;
+  }
+  skip("|");
+  return skip(">") ? text.substr(at, end - at) : std::string_view();
+}
+
+/// Whether a text speaks about the mark, as about an element of HTML, rather than having it in place of an image.
+bool is_spoken_of(std::string_view text, std::size_t at, std::string_view mark) {
+  const std::string_view after = text.substr(at + mark.size());
+  const bool quoted = at > 0 && (text[at - 1] == '`' || text[at - 1] == '"' || text[at - 1] == '\'');
+  const bool named = std::ranges::any_of(std::array{" tag", " element", " token", " placeholder"},
+                                         [&](std::string_view word) { return after.starts_with(word); });
+  return quoted || named || text.find("</" + std::string(mark.substr(1))) != std::string_view::npos;
+}
+
+void expect_no_mark(std::string_view text) {
+  for (std::size_t at = text.find('<'); at != std::string_view::npos; at = text.find('<', at + 1)) {
+    const std::string_view mark = mark_at(text, at);
+    if (!mark.empty() && !is_spoken_of(text, at, mark))
+      throw RowError::unusable("mark-of-image", fmt::format("a text with the mark {}: only text is read", mark));
+  }
+}
+
+}  // namespace
+
+void expect_text_only(const json& object) {
+  if (!object.is_object()) return;
+  for (const auto& [key, value] : object.items()) {
+    const std::string name = lower(key);
+    if (names_media(name) && holds_something(value))
+      throw RowError::unusable("row-with-images", fmt::format("\"{}\" beside the text: only text is read", key));
+    if (names_tools(name) && holds_something(value))
+      throw RowError::unusable("row-with-tools", fmt::format("\"{}\" beside the text: no chat template here writes them", key));
+  }
+}
+
+void check_texts(const Group& group) {
+  const auto is_empty = [](const Message& m) { return shows_nothing(m.content); };
+  const auto says = [](const Message& m) { return m.role != "system"; };
+  const bool unsaid = std::ranges::any_of(group.prompt, says) &&
+                      std::ranges::none_of(group.prompt, [&](const Message& m) { return says(m) && !is_empty(m); });
+  if (unsaid || std::ranges::all_of(group.prompt, is_empty)) {
+    const bool blank = std::ranges::all_of(group.prompt, [&](const Message& m) { return is_blank(m.content) || !says(m); });
+    if (!blank) throw RowError::unusable("invisible-text", kInvisible);
+    throw RowError("empty-prompt", "expected a prompt, found an empty one");
+  }
+  for (std::size_t i = 0; i < group.responses.size(); ++i) {
+    if (is_blank(group.responses[i].text))
+      throw RowError("empty-response", fmt::format("expected a text in response {}, found an empty one", i));
+    if (shows_nothing(group.responses[i].text)) throw RowError::unusable("invisible-text", kInvisible);
+  }
+  for (const Message& m : group.prompt) expect_no_mark(m.content);
+  for (const Response& r : group.responses) expect_no_mark(r.text);
+}
+
+}  // namespace dmoerm::preference

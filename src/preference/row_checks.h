@@ -1,0 +1,17 @@
+// What every format refuses: rows that are more than text, and texts in which there is nothing to read.
+#pragma once
+#include <nlohmann/json_fwd.hpp>
+
+#include "preference/group.h"
+
+namespace dmoerm::preference {
+
+/// Refuse an object (a row or a message) whose keys hold images, videos, sounds or tools beside its text. Null, "", [] and the
+/// like hold nothing. @throws RowError that does not count as bad
+void expect_text_only(const nlohmann::json& object);
+
+/// Refuse a group whose prompt, or one of whose responses, is blank or shows nothing (U+3000, zero-width characters), and texts
+/// with marks of images, videos or sounds. @throws RowError, which counts as bad for blank texts only
+void check_texts(const Group& group);
+
+}  // namespace dmoerm::preference

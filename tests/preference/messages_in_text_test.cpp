@@ -1,0 +1,146 @@
+// Conversations that a row holds as text, and texts that only look like one.
+#include "preference/messages_in_text.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "preference/formats.h"
+#include "preference/formats_of_pairs.h"
+#include "preference/row_error.h"
+
+namespace dmoerm::preference {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kTurns = R"([{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello"}])";
+constexpr const char* kOther = R"([{"role":"user","content":"Hi"},{"role":"assistant","content":"No"}])";
+
+/// "prompt -> response | response" of a row as the reader sees it; the code of its refusal otherwise.
+std::string read(const json& row) {
+  try {
+    const json unpacked = parse_row(row.dump());
+    const Format* format = detect_format(unpacked);
+    if (format == nullptr) return "no format";
+    const Group group = parse_group(*format, unpacked);
+    std::string text;
+    for (const Message& m : group.prompt) text += m.role + ": " + m.content + " ";
+    text += "->";
+    for (const Response& r : group.responses) text += " " + r.text + " |";
+    return text;
+  } catch (const RowError& e) {
+    return std::string(e.bad() ? "bad " : "dropped ") + e.code().text();
+  }
+}
+
+TEST(MessagesInText, AreUnpackedWhereverAPromptOrResponseStands) {
+  const std::string expected = "user: Hi -> Hello | No |";
+  const auto turn = [](const char* text) { return json{{"role", "assistant"}, {"content", text}}.dump(); };
+  const auto list = [](const char* text) { return json{{{"from", "gpt"}, {"value", text}}}.dump(); };
+  const std::string hi = R"( [{"role": "user", "content": "Hi"}] )";
+  EXPECT_EQ(read({{"chosen", kTurns}, {"rejected", kOther}}), expected);
+  EXPECT_EQ(read({{"prompt", "Hi"}, {"chosen", kTurns}, {"rejected", kOther}}), expected);
+  EXPECT_EQ(read({{"prompt", hi}, {"chosen", turn("Hello")}, {"rejected", turn("No")}}), expected);
+  EXPECT_EQ(read({{"prompt", hi}, {"chosen", "Hello"}, {"rejected", list("No")}}), expected);
+  EXPECT_EQ(read({{"messages", kTurns}, {"rejected_response", "No"}}), expected);
+  EXPECT_EQ(read({{"messages", kTurns}, {"rejected_response", kOther}}), expected);
+  EXPECT_EQ(read({{"conversations", hi}, {"chosen", list("Hello")}, {"rejected", list("No")}}), expected);
+  EXPECT_EQ(read({{"conversation_a", kTurns}, {"conversation_b", kOther}, {"winner", "model_a"}}), expected);
+  EXPECT_EQ(read({{"prompt", hi}, {"responses", {{{"text", turn("Hello")}}, {{"text", list("No")}}}}}), expected);
+  EXPECT_EQ(read({{"prompt", hi}, {"response_1", turn("Hello")}, {"response_2", "No"}, {"preference_strength", -1}}), expected);
+  EXPECT_EQ(read({{"prompt", hi}, {"answers", {{{"answer", turn("Hello")}, {"rank", 1}}, {{"answer", "No"}, {"rank", 2}}}}}),
+            expected);
+  EXPECT_EQ(read({{"chosen", json(kTurns).dump()}, {"rejected", json{{"messages", json::parse(kOther)}}.dump()}}), expected)
+      << "a string that was written twice, and an object around the list";
+  EXPECT_EQ(read({{"chosen", {R"({"role":"user","content":"Hi"})", turn("Hello")}}, {"rejected", kOther}}), expected)
+      << "a list of texts";
+  EXPECT_EQ(read({{"prompt", {{{"role", "user"}, {"content", R"([{"type":"text","text":"Hi"}])"}}}},
+                  {"chosen", "Hello"},
+                  {"rejected", "No"}}),
+            expected)
+      << "parts of a message";
+  EXPECT_EQ(parse_unlabelled(parse_row(json{{"prompt", hi}, {"response", turn("a")}}.dump())).responses.at(0).text, "a");
+}
+
+TEST(MessagesInText, StayTextsIfTheyOnlyContainOrResembleThem) {
+  for (const char* text :
+       {R"({"name": "Bob", "age": 3})", R"([{"name": "role"}, {"name": "content"}])", R"(["role", "user"])", "[1, 2]", "{}", "[]",
+        R"([{"role": "user", "content": "Hi"}] is how a list of messages looks.)",
+        R"(Send [{"role": "user", "content": "Hi"}] to the server.)", R"([{"role": "Hamlet", "content": "To be"}])",
+        R"([{"role": "user", "rights": ["read"]}, {"role": "admin", "rights": []}])", R"([{"from": "Berlin", "value": 3}])",
+        R"({"model": "m", "messages": [{"role": "user", "content": "Hi"}]})", "[{'role': 'user', 'content': 'Hi'}] is Python.",
+        "{'from': 'Berlin', 'value': 3}", "[{'name': 'Bob'}]", "{role: user}", "[", "{\"",
+        R"([{"type": "PERSON", "text": "Bob"}])"})
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "No"}}), std::string("user: Q -> ") + text + " | No |");
+  EXPECT_EQ(read({{"instruction", "Sum up"}, {"input", kTurns}, {"chosen", "a"}, {"rejected", "b"}}),
+            std::string("user: Sum up\n") + kTurns + " -> a | b |")
+      << "the input is what the instruction is about";
+  EXPECT_EQ(read({{"prompt", {{{"role", "user"}, {"content", kTurns}}}}, {"chosen", "a"}, {"rejected", "b"}}),
+            std::string("user: ") + kTurns + " -> a | b |")
+      << "a message may speak of messages";
+}
+
+TEST(MessagesInText, AreRefusedIfPythonPrintedThemOrTheyAreDamaged) {
+  for (const char* text :
+       {"[{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': \"It's\"}]",
+        "[{'content': 'Hi', 'role': 'user'}\n {'content': 'Hello', 'role': 'assistant'}]", "{'from': 'gpt', 'value': 'a'}",
+        "array([{'role': 'user', 'content': 'Hi'}], dtype=object)", "[{'role': 'user', 'content': 'Hi'}, {'role': 'assi"}) {
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "No"}}), "bad messages-printed-by-python") << text;
+    EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "No"}}), "bad messages-printed-by-python") << text;
+  }
+  for (const char* text :
+       {R"([{"role": "user", "content": "Hi"}, {"role": "assi)", "[{\"role\": \"user\", \"content\": \"a\nb\"}]",
+        R"([{"role": "user", "content": "Hi"},])", R"({"from": "gpt", "value": "a)"})
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "No"}}), "bad messages-not-json") << text;
+}
+
+TEST(ToolUse, IsDroppedWhateverSaysIt) {
+  for (const char* role : {"tool", "function", "ipython", "function_call", "observation", "tool_response", "environment", "Tool"})
+    EXPECT_EQ(read({{"prompt", {{{"role", "user"}, {"content", "Q"}}, {{"role", role}, {"content", "42"}}}},
+                    {"chosen", "a"},
+                    {"rejected", "b"}}),
+              "dropped tool-role-in-message")
+        << role;
+  EXPECT_EQ(read({{"prompt", {{{"role", "assistant"}, {"tool_calls", {{{"id", 1}}}}}}}, {"chosen", "a"}, {"rejected", "b"}}),
+            "dropped row-with-tools")
+      << "without a content";
+  EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {"tools", R"([{"name": "add"}])"}}),
+            "dropped row-with-tools");
+  EXPECT_EQ(read({{"prompt", {{{"role", "developer"}, {"content", "S"}}, {{"role", "user"}, {"content", "Q"}}}},
+                  {"chosen", "a"},
+                  {"rejected", "b"},
+                  {"tools", "[]"}}),
+            "system: S user: Q -> a | b |");
+}
+
+TEST(Media, BesideTheTextDropsTheRow) {
+  for (const char* key : {"images", "image", "videos", "video", "audios", "audio", "rejected_images", "image_path", "image_1"}) {
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, {"cat.png"}}}), "dropped row-with-images") << key;
+    for (const json& nothing : {json(), json(""), json::array(), json("[]"), json{nullptr}, json{{"path", nullptr}}, json(false)})
+      EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, nothing}}), "user: Q -> a | b |") << nothing;
+  }
+  for (const char* text : {"<image>What is it?", "What is it? <image>", "<video>\nWhat happens?", "<|audio|>",
+                           "<image_1> or <image 2>", "<|vision_start|><|image_pad|><|vision_end|>"})
+    EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), "dropped mark-of-image") << text;
+  for (const char* text :
+       {"What is the <video> tag?", "Use `<image>`.", "<audio src=x>", "<video><source></video>", "a < b", "<imagery>"})
+    EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), std::string("user: ") + text + " -> a | b |");
+}
+
+TEST(Texts, WithoutAnythingToSeeAreNotTrainedOn) {
+  const auto row = [](const char* prompt, const char* rejected) {
+    return read({{"prompt", prompt}, {"chosen", "a"}, {"rejected", rejected}, {"system", "S"}});
+  };
+  EXPECT_EQ(row("Q", " \n\t "), "bad empty-response");
+  EXPECT_EQ(row(" ", "b"), "bad empty-prompt") << "a system message is no prompt";
+  for (const char* text :
+       {"\u3000\u3000", "\u200b", "\ufeff \u00a0", "\u2060\u00ad", "\u3164", "\u2028\u0085", "\u180e\U000e0020"}) {
+    EXPECT_EQ(row("Q", text), "dropped invisible-text") << json(text);
+    EXPECT_EQ(row(text, "b"), "dropped invisible-text") << json(text);
+  }
+  for (const char* text : {"\u3002", "\U0001f600", "0", "\u200ba"}) EXPECT_NE(row("Q", text), "dropped invisible-text") << text;
+}
+
+}  // namespace
+}  // namespace dmoerm::preference
