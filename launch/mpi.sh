@@ -50,7 +50,7 @@ explain_signal() {
     else
       reason=": perhaps by the kernel because the host was out of memory (dmesg or the batch system tells)"
     fi
-    reason="$reason. A rank with less to hold: lower compute.micro_batch_tokens or compute.trunk_cache_mb, or start fewer ranks on a host"
+    reason="$reason. To need less memory, lower compute.micro_batch_tokens or compute.trunk_cache_mb, or start fewer ranks on a host"
   fi
   echo "dmoerm: a rank or mpirun was ended by SIG$name$reason. The same command goes on from the last checkpoints"
 }

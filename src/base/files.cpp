@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/host.h"
+#include "base/temporary_names.h"
 
 namespace dmoerm {
 namespace {
@@ -71,10 +72,13 @@ std::filesystem::path temporary_name(const std::filesystem::path& path) {
   return path.string() + temporary_suffix() + std::to_string(::getpid());
 }
 
-namespace {
+bool is_temporary_name(const std::string& file_name) {
+  const auto mark = file_name.rfind(".tmp-"), dash = file_name.rfind('-');
+  return mark != std::string::npos && mark > 0 && dash > mark + 5 && dash + 1 < file_name.size() &&
+         file_name.find_first_not_of("0123456789", dash + 1) == std::string::npos;
+}
 
-/// Whether a file name is a temporary_name() that a dead process of this host made.
-bool is_stale(const std::string& name) {
+bool is_stale_temporary(const std::string& name) {
   const std::string suffix = temporary_suffix();
   const auto at = name.rfind(suffix);
   if (at == std::string::npos) return false;
@@ -84,6 +88,8 @@ bool is_stale(const std::string& name) {
   if (error != std::errc() || end != digits.data() + digits.size() || writer <= 0) return false;
   return ::kill(writer, 0) != 0 && errno == ESRCH;
 }
+
+namespace {
 
 void remove_all(const std::vector<std::filesystem::path>& paths) {
   for (const std::filesystem::path& path : paths) std::filesystem::remove_all(path);
@@ -97,7 +103,7 @@ void remove_stale_temporaries(const std::filesystem::path& directory) {
   for (auto entry = fs::recursive_directory_iterator(directory); entry != fs::recursive_directory_iterator(); ++entry) {
     const std::string name = entry->path().filename().string();
     if (entry->is_directory() && name.find(temporary_suffix()) != std::string::npos) entry.disable_recursion_pending();
-    if (is_stale(name)) stale.push_back(entry->path());
+    if (is_stale_temporary(name)) stale.push_back(entry->path());
   }
   remove_all(stale);
 }
@@ -108,7 +114,8 @@ void remove_stale_temporaries_of(const std::filesystem::path& path) {
   std::error_code ignored;  // the writer reports a missing directory
   for (const auto& entry : fs::directory_iterator(path.has_parent_path() ? path.parent_path() : fs::path("."), ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with(path.filename().string() + temporary_suffix()) && is_stale(name)) stale.push_back(entry.path());
+    if (name.starts_with(path.filename().string() + temporary_suffix()) && is_stale_temporary(name))
+      stale.push_back(entry.path());
   }
   remove_all(stale);
 }

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/activity.h"
 #include "base/error.h"
 
 namespace dmoerm {
@@ -49,7 +50,10 @@ std::string sha256_file(const std::filesystem::path& path) {
   if (!file) throw IoError("cannot-open", fmt::format("{}: cannot open: {}", path.string(), std::strerror(errno)));
   Hasher hasher;
   std::vector<char> buffer(1 << 20);
-  while (std::size_t got = std::fread(buffer.data(), 1, buffer.size(), file.get())) hasher.update(buffer.data(), got);
+  while (std::size_t got = std::fread(buffer.data(), 1, buffer.size(), file.get())) {
+    hasher.update(buffer.data(), got);
+    note_activity();
+  }
   if (std::ferror(file.get()))
     throw IoError("cannot-read", fmt::format("{}: cannot read: {}", path.string(), std::strerror(errno)));
   return to_hex(hasher.finish());

@@ -7,4 +7,7 @@ namespace dmoerm {
 /// The name that gethostname() gives, or "localhost" if it gives none.
 std::string host_name();
 
+/// Memory in MiB that this process and others of its host or control group may use together; 0 if it is not known.
+double host_memory_mib();
+
 }  // namespace dmoerm

@@ -33,6 +33,7 @@ int main(int argc, char** argv) {
   app.footer("Start with: dmoerm run --config configs/quickstart.yaml");
   dmoerm::cli::add_run(app);
   dmoerm::cli::add_status(app);
+  dmoerm::cli::add_clean(app);
   dmoerm::cli::add_slurm(app);
   dmoerm::cli::add_synth(app);
   dmoerm::cli::add_ingest(app);

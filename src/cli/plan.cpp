@@ -14,6 +14,7 @@
 #include "cli/verbs.h"
 #include "config/reader.h"
 #include "plan/calibration.h"
+#include "plan/disk_need.h"
 #include "plan/gantt.h"
 #include "plan/graph_builder.h"
 #include "plan/plan_report.h"
@@ -60,7 +61,11 @@ class Planning {
                                           device_.name, duration_text(run.simulation.makespan));
     fmt::print("# Plan of {}\n\n", title);
     for (const std::string& assumption : assumptions_) fmt::print("- {}\n", assumption);
+    const std::int64_t kept = std::max(config_.base.checkpoints_kept, config_.experts.train.checkpoints_kept);
+    const plan::DiskNeed need = plan::disk_need(run.graph, {}, shape_, device_, static_cast<int>(run.cluster.size()), kept);
     fmt::print("\n{}\n", plan::summary_text(run, price));
+    fmt::print("disk           about {:.2f} GiB of results, up to {:.2f} GiB of checkpoints at a time{}\n\n", need.results / 1024,
+               need.checkpoints / 1024, room_text(need));
     if (!choices.empty()) fmt::print("{}\n", plan::fuse_text(choices, config_.experts.per_task));
     if (options_.lines > 0) fmt::print("{}\n", plan::schedule_text(run, options_.lines));
     if (!options_.svg.empty())
@@ -73,6 +78,17 @@ class Planning {
   }
 
  private:
+  /// What is free where the run would write.
+  [[nodiscard]] std::string room_text(const plan::DiskNeed& need) const {
+    fs::path folder = fs::absolute(config_.runs_dir);
+    while (!fs::exists(folder)) folder = folder.parent_path();
+    const double free = static_cast<double>(fs::space(folder).available) / (1024.0 * 1024.0);
+    return fmt::format("; {:.2f} GiB are free in {}{}", free / 1024, folder.string(),
+                       need.results > free ? ": too little"
+                       : need.all() > free ? ": too little for all checkpoints"
+                                           : "");
+  }
+
   void choose_device() {
     std::string name = options_.device;
     if (name.empty()) name = config_.compute.device == config::Device::cuda || options_.per_node > 0 ? "h100" : "cpu";
@@ -86,6 +102,7 @@ class Planning {
                                                .peak_tflops = config_.compute.peak_tflops})
                             : *known;
     if (options_.reached > 0) device_.reached = options_.reached;
+    if (config_.cluster.memory_gib > 0) device_.memory_mib = 1024 * config_.cluster.memory_gib;
     if (options_.memory_gib >= 0) device_.memory_mib = 1024 * options_.memory_gib;
     assumptions_.push_back(
         fmt::format("device {}: peak {:.3g} TFLOP/s in {}, {} of it reached in long passes, half of that with {:.0f} tokens a "
@@ -174,6 +191,7 @@ class Planning {
 
   void choose_simulation() {
     simulation_.regroup = config_.cluster.regroup;
+    if (config_.cluster.checkpoint_mib_s > 0) simulation_.checkpoint_mib_s = config_.cluster.checkpoint_mib_s;
     if (!std::isfinite(options_.mtbf_hours))
       throw ConfigError("not-a-number-of-hours", "--node-mtbf-hours: expected a number of hours");
     simulation_.node_mtbf_s = 3600 * options_.mtbf_hours;

@@ -10,6 +10,7 @@ inline constexpr const char* kFolder = "DIR";
 
 void add_run(CLI::App& app);
 void add_status(CLI::App& app);
+void add_clean(CLI::App& app);
 void add_slurm(CLI::App& app);
 void add_synth(CLI::App& app);
 void add_ingest(CLI::App& app);

@@ -78,13 +78,19 @@ class Communicator {
   std::vector<std::string> gather_text(std::string_view text);
   virtual void barrier() = 0;
 
-  /// Set the time after which a collective throws CommError. The default is DMOERM_COMM_TIMEOUT_S, or 600 s.
+  /// Set the seconds after which a collective throws CommError if none of the other ranks has worked for as long (see
+  /// ActivityBoard). The default is 600. If the variable DMOERM_COMM_TIMEOUT_S is set, it counts instead.
   virtual void limit_waits(double seconds) = 0;
   /// Let collectives that are waiting throw CommError once `given_up` is true, because another rank has failed. The group cannot
   /// be used after that.
   /// @param given_up  flag that outlives the communicator
   virtual void break_when(const std::atomic<bool>& given_up) = 0;
+  /// A rank of the group has failed, so its ranks do not end the group together: its resources stay taken. Call it on all of its
+  /// ranks or on none.
+  virtual void abandon() {}
   [[nodiscard]] virtual double limit_s() const = 0;
+  /// Whether a collective that has waited so long has waited too long.
+  [[nodiscard]] virtual bool too_long(double waited_s) const = 0;
   [[nodiscard]] virtual bool given_up() const = 0;
   /// Set the type in which tree_sum and reduce_scatter send. The default is float32.
   virtual void use_wire(Wire wire) = 0;

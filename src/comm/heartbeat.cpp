@@ -6,11 +6,14 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <utility>
 #include <vector>
 
+#include "base/activity.h"
 #include "base/error.h"
 #include "base/stop.h"
 #include "base/thread.h"
+#include "comm/activity_board.h"
 #include "comm/mpi_world.h"
 
 namespace dmoerm::comm {
@@ -27,7 +30,7 @@ struct Peer {
   Clock::time_point heard = Clock::now();
   bool gone = false;  ///< whether it said goodbye; the first rank does so when all others have
   bool told = false;  ///< whether a goodbye to it has been sent
-  std::string host = "(not known yet)", doing = "starting";
+  std::string host = "(not known yet)", doing = "starting", work;
 };
 
 }  // namespace
@@ -74,7 +77,8 @@ void Heartbeat::watch_or_end() {
 }
 
 void Heartbeat::watch() {
-  // Every rank sends "host\ndoing" to the first rank, and the first rank sends its own to all others.
+  // Every rank sends "host\nwork\ndoing" to the first rank; work is its activity(). The first rank sends its own to all others,
+  // with the ages of all ranks' work.
   const bool first = world_.rank() == 0;
   std::vector<int> others;
   for (int rank = 0; rank < world_.size(); ++rank) {
@@ -83,6 +87,8 @@ void Heartbeat::watch() {
   std::vector<Peer> peers(static_cast<std::size_t>(world_.size()));
   const double beat_s = std::min(kBeatS, limit_s_ / 5);
   auto sent = Clock::now() - std::chrono::hours(1), looked = Clock::now();
+  ActivityBoard& board = ActivityBoard::of_process();
+  std::uint64_t own_work = 0;
   for (;;) {
     std::string what;
     std::function<void(int, const std::string&, const std::string&)> on_beat;
@@ -93,16 +99,21 @@ void Heartbeat::watch() {
       on_beat = on_beat_;
       leaving = leaving_;
     }
+    if (const std::uint64_t now = activity(); first && now != own_work) {
+      own_work = now;
+      board.worked(world_.rank(), Clock::now());
+    }
     const auto all = [&](bool Peer::*said) {
       return std::ranges::all_of(others, [&](int rank) { return peers[static_cast<std::size_t>(rank)].*said; });
     };
     const bool goodbye = leaving && (!first || all(&Peer::gone));
     if (goodbye || seconds_since(sent) >= beat_s) {
       sent = Clock::now();
+      const std::string work = first ? board.ages(world_.size()) : std::to_string(activity());
       for (const int rank : others) {
         Peer& peer = peers[static_cast<std::size_t>(rank)];
         if (peer.told) continue;
-        const bool left = world_.send_beat(rank, goodbye ? kBye : world_.host() + "\n" + what);
+        const bool left = world_.send_beat(rank, goodbye ? kBye : world_.host() + "\n" + work + "\n" + what);
         peer.told = goodbye && left;
       }
       if (on_beat) on_beat(world_.rank(), world_.host(), what);
@@ -125,9 +136,16 @@ void Heartbeat::watch() {
         peer.gone = true;
         continue;
       }
-      const auto end = beat.text.find('\n');
+      const auto end = beat.text.find('\n'), work_end = beat.text.find('\n', end + 1);
       peer.host = beat.text.substr(0, end);
-      peer.doing = beat.text.substr(end + 1);
+      const std::string work = beat.text.substr(end + 1, work_end - end - 1);
+      peer.doing = beat.text.substr(work_end + 1);
+      if (!first) {
+        board.take_ages(work);
+      } else if (beat.source != world_.rank() && peer.work != work) {
+        peer.work = work;
+        board.worked(beat.source, Clock::now());
+      }
       if (on_beat && beat.source != world_.rank()) on_beat(beat.source, peer.host, peer.doing);
     }
     for (const int rank : others) {

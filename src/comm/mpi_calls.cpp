@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "base/error.h"
+#include "comm/activity_board.h"
 
 namespace dmoerm::comm {
 
@@ -20,30 +21,34 @@ void check_mpi(int code, const char* call, const char* file, int line) {
   throw CommError("mpi-call-failed", fmt::format("{} failed on rank {}: {} ({}:{})", call, rank, text, file, line));
 }
 
-double default_limit_s() {
+double limit_or(double seconds) {
   const char* text = std::getenv("DMOERM_COMM_TIMEOUT_S");
-  return text != nullptr && std::atof(text) > 0 ? std::atof(text) : 600.0;
+  return text != nullptr && std::atof(text) > 0 ? std::atof(text) : seconds;
 }
 
-void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who, double limit_s,
-              const std::atomic<bool>* given_up) {
+bool Patience::over(double waited_s) const {
+  return waited_s > limit_s && ActivityBoard::of_process().seconds_since(others) > limit_s;
+}
+
+void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who, const Patience& patience) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   for (;;) {
     int done = 0;
     DMOERM_MPI(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE));
     if (done != 0) return;
-    if (given_up != nullptr && *given_up)
+    if (patience.given_up != nullptr && *patience.given_up)
       throw CommError("rank-failed", fmt::format("{} on {} cannot end: another rank of the group has failed", what, who));
     const double waited = std::chrono::duration<double>(Clock::now() - start).count();
     if (waited < 50e-6) {
       ::sched_yield();
-    } else if (waited > limit_s) {
+    } else if (patience.over(waited)) {
       throw CommError(
           "wait-too-long",
           fmt::format(
-              "{} took longer than {} s on {}: a rank of the group is gone or stuck (DMOERM_COMM_TIMEOUT_S sets the limit)", what,
-              limit_s, who));
+              "{} took longer than {} s on {}, and no other rank of the group did any work meanwhile: one of them is gone or "
+              "stuck (cluster.timeout_s, or DMOERM_COMM_TIMEOUT_S, sets the limit)",
+              what, patience.limit_s, who));
     } else {
       std::this_thread::sleep_for(std::chrono::microseconds(waited < 0.01 ? 20 : 200));
     }

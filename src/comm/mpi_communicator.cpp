@@ -32,9 +32,8 @@ struct Range {
 /// cannot be cancelled: MPI would continue to write into memory that has been freed.
 class Messages {
  public:
-  Messages(MPI_Comm comm, const std::string& who, double limit_s, const std::atomic<bool>* given_up,
-           std::atomic<std::uint64_t>& sent)
-      : comm_(comm), who_(who), limit_s_(limit_s), given_up_(given_up), sent_(sent) {}
+  Messages(MPI_Comm comm, const std::string& who, Patience patience, std::atomic<std::uint64_t>& sent)
+      : comm_(comm), who_(who), patience_(std::move(patience)), sent_(sent) {}
 
   void receive(void* data, std::size_t bytes, int from) {
     in_pieces(data, bytes, [&](char* piece, int count, MPI_Request* request) {
@@ -51,7 +50,7 @@ class Messages {
   /// Wait for all messages. @throws CommError, after which nothing uses the memory of the messages
   void wait(const char* what) {
     try {
-      wait_all(requests_, what, who_, limit_s_, given_up_);
+      wait_all(requests_, what, who_, patience_);
     } catch (...) {
       give_up();
       throw;
@@ -85,8 +84,7 @@ class Messages {
 
   MPI_Comm comm_;
   const std::string& who_;
-  double limit_s_;
-  const std::atomic<bool>* given_up_;
+  Patience patience_;
   std::atomic<std::uint64_t>& sent_;
   std::vector<MPI_Request> requests_;
 };
@@ -100,8 +98,8 @@ class MpiCommunicator final : public Communicator {
     who_ = fmt::format("rank {} of group {}", ranks_[static_cast<std::size_t>(rank_)], ranks_);
   }
   ~MpiCommunicator() override {
-    queue_.reset();                                                           // completes what still uses the communicator
-    const bool unfinished = broken_ || (given_up_ != nullptr && *given_up_);  // freeing would wait for the others
+    queue_.reset();                                               // completes what still uses the communicator
+    const bool unfinished = broken_ || abandoned_ || given_up();  // freeing would wait for the others
     if (!unfinished) MPI_Comm_free(&comm_);
   }
   MpiCommunicator(const MpiCommunicator&) = delete;
@@ -165,9 +163,11 @@ class MpiCommunicator final : public Communicator {
     now([&] { gather_bytes("barrier", {}, nothing); });
   }
 
-  void limit_waits(double seconds) override { limit_s_ = seconds; }
+  void limit_waits(double seconds) override { limit_s_ = limit_or(seconds); }
   void break_when(const std::atomic<bool>& given_up) override { given_up_ = &given_up; }
+  void abandon() override { abandoned_ = true; }
   [[nodiscard]] double limit_s() const override { return limit_s_; }
+  [[nodiscard]] bool too_long(double waited_s) const override { return patience().over(waited_s); }
   [[nodiscard]] bool given_up() const override {
     const std::atomic<bool>* flag = given_up_;
     return flag != nullptr && *flag;
@@ -203,7 +203,12 @@ class MpiCommunicator final : public Communicator {
     waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
 
-  Messages new_messages() { return {comm_, who_, limit_s_, given_up_, bytes_}; }
+  [[nodiscard]] Patience patience() const {
+    Patience patience{limit_s_, ranks_, given_up_};
+    std::erase(patience.others, ranks_[static_cast<std::size_t>(rank_)]);
+    return patience;
+  }
+  Messages new_messages() { return {comm_, who_, patience(), bytes_}; }
 
   void gather_bytes(const char* what, std::span<const std::byte> own, std::vector<std::vector<std::byte>>& gathered) {
     std::vector<std::uint64_t> sizes(gathered.size(), own.size());
@@ -322,10 +327,11 @@ class MpiCommunicator final : public Communicator {
   std::vector<int> ranks_;
   std::string who_;
   int rank_ = 0, size_ = 1;
-  std::atomic<double> limit_s_ = default_limit_s();
+  std::atomic<double> limit_s_ = limit_or(kDefaultLimitS);
   const std::atomic<bool>* given_up_ = nullptr;
   Wire wire_ = Wire::float32;
   std::atomic<bool> broken_ = false;
+  bool abandoned_ = false;
   double waited_ = 0;
   std::atomic<std::uint64_t> bytes_ = 0;
   std::unique_ptr<OrderedQueue> queue_ = std::make_unique<OrderedQueue>();

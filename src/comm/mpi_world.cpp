@@ -32,6 +32,7 @@ class MpiWorld final : public World {
     DMOERM_MPI(MPI_Comm_size(MPI_COMM_WORLD, &size_));
     for (MPI_Comm& control : control_) DMOERM_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &control));
     DMOERM_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &beat_comm_));
+    DMOERM_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &meet_comm_));
     beats_.resize(static_cast<std::size_t>(size_));
     MPI_Comm all = MPI_COMM_NULL;
     DMOERM_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &all));
@@ -44,6 +45,7 @@ class MpiWorld final : public World {
     all_.reset();
     for (MPI_Comm& control : control_) MPI_Comm_free(&control);
     MPI_Comm_free(&beat_comm_);
+    MPI_Comm_free(&meet_comm_);
     MPI_Finalize();
   }
 
@@ -53,11 +55,12 @@ class MpiWorld final : public World {
   Communicator& all() override { return *all_; }
 
   std::unique_ptr<Communicator> make_group(const std::vector<int>& ranks, int tag) override {
+    meet(ranks, tag);
     MPI_Group world = MPI_GROUP_NULL, group = MPI_GROUP_NULL;
     MPI_Comm comm = MPI_COMM_NULL;
     DMOERM_MPI(MPI_Comm_group(MPI_COMM_WORLD, &world));
     DMOERM_MPI(MPI_Group_incl(world, static_cast<int>(ranks.size()), ranks.data(), &group));
-    DMOERM_MPI(MPI_Comm_create_group(MPI_COMM_WORLD, group, tag % 30000, &comm));
+    DMOERM_MPI(MPI_Comm_create_group(MPI_COMM_WORLD, group, tag_of(tag), &comm));
     MPI_Group_free(&group);
     MPI_Group_free(&world);
     return make_mpi_communicator(comm, ranks);
@@ -67,7 +70,7 @@ class MpiWorld final : public World {
     std::vector<MPI_Request> request(1);
     DMOERM_MPI(MPI_Isend(text.data(), static_cast<int>(text.size()), MPI_CHAR, rank, 0, control_[to_coordinator ? 1 : 0],
                          request.data()));
-    wait_all(request, "control message", fmt::format("rank {}", rank_), default_limit_s());
+    wait_all(request, "control message", fmt::format("rank {}", rank_), {all_->limit_s(), {rank}});
   }
 
   std::optional<ControlMessage> receive_control(bool as_coordinator, int timeout_ms) override {
@@ -101,6 +104,32 @@ class MpiWorld final : public World {
   }
 
  private:
+  static constexpr int kTagsMax = 30000;  // every MPI has as many
+  static int tag_of(int number) { return number % kTagsMax; }
+
+  /// Wait for the group's ranks, with a limit, because MPI itself makes a group without one.
+  void meet(const std::vector<int>& ranks, int tag) {
+    std::vector<int> others = ranks;
+    std::erase(others, rank_);
+    std::vector<MPI_Request> requests;
+    const auto exchange = [&](const std::vector<int>& peers, bool receive) {
+      for (const int peer : peers) {
+        MPI_Request& request = requests.emplace_back(MPI_REQUEST_NULL);
+        if (receive) {
+          DMOERM_MPI(MPI_Irecv(nullptr, 0, MPI_BYTE, peer, tag_of(tag), meet_comm_, &request));
+        } else {
+          DMOERM_MPI(MPI_Isend(nullptr, 0, MPI_BYTE, peer, tag_of(tag), meet_comm_, &request));
+        }
+      }
+      wait_all(requests, "making a group", fmt::format("rank {}", rank_), {all_->limit_s(), others});
+      requests.clear();
+    };
+    const bool first = rank_ == ranks.front();
+    const std::vector<int> peers = first ? others : std::vector<int>{ranks.front()};
+    exchange(peers, first);
+    exchange(peers, !first);
+  }
+
   struct Beat {
     std::string text;
     MPI_Request request = MPI_REQUEST_NULL;
@@ -120,7 +149,7 @@ class MpiWorld final : public World {
   }
 
   int rank_ = 0, size_ = 1;
-  MPI_Comm beat_comm_ = MPI_COMM_NULL;
+  MPI_Comm beat_comm_ = MPI_COMM_NULL, meet_comm_ = MPI_COMM_NULL;
   std::vector<Beat> beats_;                               ///< last beat sent to each rank
   MPI_Comm control_[2] = {MPI_COMM_NULL, MPI_COMM_NULL};  ///< channels to the workers and to the coordinator
   std::unique_ptr<Communicator> all_;

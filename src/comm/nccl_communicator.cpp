@@ -121,6 +121,7 @@ class NcclCommunicator final : public Communicator {
   void limit_waits(double seconds) override { host_.limit_waits(seconds); }
   void break_when(const std::atomic<bool>& given_up) override { host_.break_when(given_up); }
   [[nodiscard]] double limit_s() const override { return host_.limit_s(); }
+  [[nodiscard]] bool too_long(double waited_s) const override { return host_.too_long(waited_s); }
   [[nodiscard]] bool given_up() const override { return host_.given_up(); }
   void use_wire(Wire wire) override {
     if (wire != Wire::float32)
@@ -150,7 +151,7 @@ class NcclCommunicator final : public Communicator {
   void pause(Clock::time_point start, const std::string& what) const {
     if (host_.given_up())
       throw CommError("rank-failed", fmt::format("{} on rank {} of the group cannot end: another rank has failed", what, rank_));
-    if (std::chrono::duration<double>(Clock::now() - start).count() > host_.limit_s()) {
+    if (host_.too_long(std::chrono::duration<double>(Clock::now() - start).count())) {
       throw CommError("wait-too-long",
                       fmt::format("{} took longer than {} s on rank {} of the group: one of its ranks is gone or stuck", what,
                                   host_.limit_s(), rank_));

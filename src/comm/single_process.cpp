@@ -32,6 +32,7 @@ class Single final : public Communicator {
   void barrier() override {}
   void limit_waits(double seconds) override { limit_s_ = seconds; }
   [[nodiscard]] double limit_s() const override { return limit_s_; }
+  [[nodiscard]] bool too_long(double waited_s) const override { return waited_s > limit_s_; }
   [[nodiscard]] bool given_up() const override { return false; }
   void break_when(const std::atomic<bool>& /*given_up*/) override {}
   void use_wire(Wire /*wire*/) override {}

@@ -15,6 +15,8 @@ struct ClusterConfig {
   bool regroup = true;
   Dtype gradient_dtype = Dtype::float32;
   bool share_gpu = false;
+  double memory_gib = 0;
+  double checkpoint_mib_s = 0;
   double cost_per_device_hour = 0;
   std::string currency = "USD";
 };

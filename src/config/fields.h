@@ -365,14 +365,23 @@ template <class Visit, Like<ClusterConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("timeout_s", c.timeout_s, above(0), nothing,
-        "Seconds after which a silent rank, or a collective that does not finish, ends the job. While MPI starts, five times as "
-        "many are allowed.");
+        "Seconds after which a silent rank ends the job, and a collective of a task during which no other rank of the task does "
+        "any "
+        "work. Waiting for a task's end, and the start of MPI, may take ten and five times as long.");
   visit("retries", c.retries, at_least(0), nothing, "Number of times a failed task is tried again, from its last checkpoint.");
   visit("regroup", c.regroup, any(), nothing, "Whether idle ranks join a running task at its next evaluation.");
   visit("gradient_dtype", c.gradient_dtype, one_of(c.gradient_dtype), result,
         "Number type of gradients sent between ranks. The value bfloat16 halves the bytes; the result then depends on the number "
         "of ranks.");
   visit("share_gpu", c.share_gpu, any(), nothing, "Whether several ranks of a node may use one GPU.");
+  visit("memory_gib", c.memory_gib, at_least(0), nothing,
+        "Memory of each rank in GiB, beyond which no task is placed; 0 measures it: the free memory of its GPU, or its share of "
+        "the "
+        "memory of its host or control group.");
+  visit("checkpoint_mib_s", c.checkpoint_mib_s, at_least(0), nothing,
+        "Rate at which checkpoints are written and read, in MiB/s, from which the cost of a pause follows; 0 measures it in the "
+        "run "
+        "and assumes 500 before.");
   visit("cost_per_device_hour", c.cost_per_device_hour, at_least(0), nothing,
         "Cost of one device for one hour in cluster.currency, which `dmoerm plan` adds up; 0 shows no cost.");
   visit("currency", c.currency, required(), nothing, "Currency of cost_per_device_hour, for display.");

@@ -202,31 +202,29 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
                      config.steps_max, config.eval_every_steps, config.patience};
   if (!validated) {
     options.steps_max = std::max<std::int64_t>(1, config.steps_max / 10);
+    options.keep_last = true;
     spdlog::warn("[aggregator] no validation pairs: {} is trained for {} steps without early stopping", kind, options.steps_max);
   }
   const auto batch =
       static_cast<std::size_t>(std::min<std::int64_t>(config.groups_per_step, static_cast<std::int64_t>(usable.size())));
   std::vector<std::size_t> order;
-  std::size_t at = 0;
-  std::uint64_t pass = 0;
+  std::size_t pass = 0;  // the number of the pass that `order` belongs to
   const PairRows validation_pairs = pair_rows(validation.groups, all_of(validation.groups), groups_with_pairs(validation.groups));
   adopt();
-  const auto loss = [&](std::int64_t /*step*/) {
+  const auto loss = [&](std::int64_t step) {
     std::vector<std::size_t> chosen;
-    while (chosen.size() < batch) {
-      if (at == order.size()) {
+    for (std::size_t at = static_cast<std::size_t>(step) * batch; chosen.size() < batch; ++at) {
+      if (order.empty() || at / usable.size() != pass) {
+        pass = at / usable.size();
         order = usable;
-        Rng(seed, "aggregator/order/" + kind, pass++).shuffle(order);
-        at = 0;
+        Rng(seed, "aggregator/order/" + kind, pass).shuffle(order);
       }
-      chosen.push_back(order[at++]);
+      chosen.push_back(order[at % usable.size()]);
     }
     const PairRows pairs = pair_rows(train.groups, some, chosen);
     return pair_loss(a.forward_rows(train, pairs.rows), pairs);
   };
-  double drift = 0;  // grows with each call: without validation the last step counts as the best
   const auto figure = [&]() -> std::pair<double, double> {
-    if (!validated) return {drift += 1, 0};
     const at::Tensor rewards_N = a.rewards(validation);
     return {pair_accuracy(rewards_N, validation.groups),
             -pair_loss(rewards_N.index_select(0, validation_pairs.rows), validation_pairs).item<double>()};

@@ -125,9 +125,11 @@ CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
 }
 
 at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
-                        config::Pooling pooling, std::int64_t batch_tokens) {
+                        config::Pooling pooling, std::int64_t batch_tokens, const PoolingUnderWay& under_way) {
   at::Tensor pooled_ND = at::empty({static_cast<std::int64_t>(prompts.size()), backbone.spec().width});
-  for (std::size_t begin = 0; begin < prompts.size();) {
+  const std::int64_t done = under_way.done_ND.defined() ? under_way.done_ND.size(0) : 0;
+  if (done > 0) pooled_ND.narrow(0, 0, done).copy_(under_way.done_ND);
+  for (auto begin = static_cast<std::size_t>(done); begin < prompts.size();) {
     data::PackedBatch batch;
     std::size_t end = begin;
     do {
@@ -142,6 +144,7 @@ at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vec
           .copy_(pooling == config::Pooling::last ? rows[own.length - 1] : rows.mean(0));
     }
     begin = end;
+    if (under_way.look) under_way.look(pooled_ND.narrow(0, 0, static_cast<std::int64_t>(end)));
   }
   return pooled_ND;
 }

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -48,9 +49,16 @@ class CategoryRouter {
   at::Tensor mean_D, std_D, w_CD, b_C;
 };
 
+/// The beginning of a pooling that was broken off, and who looks on. Both may be absent.
+struct PoolingUnderWay {
+  at::Tensor done_ND = {};  ///< States of the first prompts, up to the end of a batch
+  /// Receives the states so far after each batch. It may throw to break the pooling off.
+  std::function<void(const at::Tensor& so_far_ND)> look = {};
+};
+
 /// Pooled states of prompts, [N, D]: the mean over their tokens' states, or the last token's state, in the frozen base. Runs in
 /// batches of at most `batch_tokens` tokens.
 at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
-                        config::Pooling pooling, std::int64_t batch_tokens);
+                        config::Pooling pooling, std::int64_t batch_tokens, const PoolingUnderWay& under_way = {});
 
 }  // namespace dmoerm::moe

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/activity.h"
 #include "base/error.h"
 #include "nn/decoder_layer.h"
 #include "nn/encoder_layer.h"
@@ -127,6 +128,7 @@ void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) cons
 
 at::Tensor Backbone::layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD,
                                    LayerSaved* saved) const {
+  note_activity();
   const auto forward = spec_.encoder() ? encoder_forward : decoder_forward;
   return forward(spec_, weights_.layers[layer], state.batch, layer, ends_at_reads, x_TD, saved);
 }
@@ -200,6 +202,7 @@ void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const Bac
     layer.weights = gradients.weights != nullptr ? &gradients.weights->layers[i] : nullptr;
     layer.adapters = gradients.adapters;
     layer.input = i > keep.first_layer || gradients.weights != nullptr;
+    note_activity();
     dx = layer_backward(spec_, weights_.layers[i], keep.batch, i, i + 1 == weights_.layers.size(), dx, saved, layer);
     call(gradients.after_part, weights_.part_of_layer(i));
   }

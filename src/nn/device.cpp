@@ -51,4 +51,13 @@ std::string gpu_address(c10::Device device) {
   return address;
 }
 
+double free_gpu_memory_mib(c10::Device device) {
+  if (!device.is_cuda()) return 0;
+  const auto choose = reinterpret_cast<int (*)(int)>(::dlsym(RTLD_DEFAULT, "cudaSetDevice"));
+  const auto memory_of = reinterpret_cast<int (*)(std::size_t*, std::size_t*)>(::dlsym(RTLD_DEFAULT, "cudaMemGetInfo"));
+  std::size_t free = 0, total = 0;
+  if (choose == nullptr || memory_of == nullptr || choose(device.index()) != 0 || memory_of(&free, &total) != 0) return 0;
+  return static_cast<double>(free) / (1024.0 * 1024.0);
+}
+
 }  // namespace dmoerm::nn

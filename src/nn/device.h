@@ -16,5 +16,7 @@ c10::Device pick_device(const std::string& wanted, const std::string& setting);
 c10::ScalarType pick_dtype(const std::string& name);
 /// Address of a GPU on its machine's bus, by which two processes find out whether they use the same GPU; "" for a CPU.
 std::string gpu_address(c10::Device device);
+/// Memory of a GPU in MiB that is free now; 0 for a CPU, or if it is not known.
+double free_gpu_memory_mib(c10::Device device);
 
 }  // namespace dmoerm::nn

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "base/activity.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "nn/model_directory.h"
@@ -40,6 +41,18 @@ const char* name_of(at::ScalarType dtype) {
     if (dtype == d.dtype) return d.name;
   }
   throw ShapeError("dtype-unsupported", fmt::format("tensors of dtype {} cannot be saved", c10::toString(dtype)));
+}
+
+/// Write and flush to the disk piece by piece, so that a slow disk is seen to make progress, and one flush at the end is short.
+bool write_in_pieces(FILE* file, const char* data, std::size_t bytes) {
+  constexpr std::size_t kPiece = std::size_t{256} << 20;
+  for (std::size_t begin = 0; begin < bytes; begin += kPiece) {
+    const std::size_t count = std::min(kPiece, bytes - begin);
+    if (std::fwrite(data + begin, 1, count, file) != count) return false;
+    if (count == kPiece && (std::fflush(file) != 0 || ::fdatasync(fileno(file)) != 0)) return false;
+    note_activity();
+  }
+  return true;
 }
 
 }  // namespace
@@ -183,9 +196,7 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
   bool good = std::fwrite(&header_bytes, 8, 1, file) == 1 && std::fwrite(text.data(), 1, text.size(), file) == text.size();
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor local = tensor.detach().cpu().contiguous();
-    if (good && local.numel() > 0)
-      good = std::fwrite(local.data_ptr(), local.element_size(), static_cast<std::size_t>(local.numel()), file) ==
-             static_cast<std::size_t>(local.numel());
+    good = good && write_in_pieces(file, static_cast<const char*>(local.data_ptr()), static_cast<std::size_t>(local.nbytes()));
   }
   const int reason = errno;
   if (std::fclose(file) != 0 || !good) {

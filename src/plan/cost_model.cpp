@@ -197,6 +197,9 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
       load.shard && load.steps > 0 ? 4 * (2 * model.linear_macs / model.layers + (model.parameters - model.linear_macs)) : 0;
   task.memory_mib = (weights + activations + buffers + (load.shard ? 0 : load.steps > 0 ? state : 0)) / kMib;
   task.sharded_mib = load.shard && load.steps > 0 ? state / kMib : 0;
+  task.checkpoint_mib = load.steps > 0 ? trained * load.models * 16.0 / kMib : 0;  // weights, both moments, the best so far
+  const double of_a_model = load.all_weights ? model.parameters * device.weight_bytes + 4 * model.width : 4 * trained;
+  task.output_mib = (load.steps > 0 ? of_a_model * load.models : load.kept_rows * load.models * 4 * (model.width + 1)) / kMib;
   task.pauses = load.steps > 0;
   task.load_cost = weights / (device.load_gb_s * 1e9);
 }

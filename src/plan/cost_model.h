@@ -65,6 +65,7 @@ struct Load {
   double fit_steps = 0;      ///< Steps of all fits of aggregators; not shared among ranks
   double fit_rows = 0;       ///< Responses that a step of a fit sees
   double fit_read_rows = 0;  ///< Responses that the fits only score: evaluations, held-out groups
+  double kept_rows = 0;      ///< Responses whose state and reward under each model are written
 };
 
 /// Set a task's cost (seconds on one rank of the device), speed-up, memory, and whether it can pause (what trains can). The

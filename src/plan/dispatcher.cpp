@@ -131,6 +131,14 @@ void Dispatcher::on_progress(const std::string& task, double cost_left) {
   regroup_due_ = true;
 }
 
+void Dispatcher::on_checkpoint(double mib_s) {
+  if (options_.measure_checkpoints && mib_s > 0) options_.checkpoint_mib_s = mib_s;
+}
+
+double Dispatcher::pause_cost(std::size_t task) const {
+  return options_.pause_cost + checkpoint_seconds(graph_.tasks()[task], options_.checkpoint_mib_s);
+}
+
 void Dispatcher::on_paused(const std::string& task) {
   const std::size_t i = graph_.index(task);
   end(i, State::waiting);
@@ -192,15 +200,8 @@ std::vector<OpenTask> Dispatcher::open_tasks(std::optional<std::size_t> broken_o
   for (std::size_t i = 0; i < state_.size(); ++i) {
     const bool paused = broken_off == i;
     if (!paused && state_[i] != State::waiting && state_[i] != State::ready) continue;
-    OpenTask task{&graph_.tasks()[i],
-                  i,
-                  base_[i],
-                  sizes_of(i),
-                  cost_left_[i],
-                  critical_path_[i],
-                  paused ? options_.pause_cost : 0.0,
-                  0,
-                  {}};
+    OpenTask task{&graph_.tasks()[i],           i, base_[i], sizes_of(i), cost_left_[i], critical_path_[i],
+                  paused ? pause_cost(i) : 0.0, 0, {}};
     std::vector<int> inputs;
     bool reachable = true;
     for (const std::size_t input : graph_.inputs(i)) {
@@ -264,9 +265,9 @@ std::vector<Assignment> Dispatcher::assign() {
 /// the idle ranks instead and is joined by the others when they are free, unless they soon are.
 void Dispatcher::start_what_would_wait(Problem& state) {
   constexpr double kSoon = 4;  // times the cost of a pause
-  const double soon = kSoon * options_.pause_cost;
   std::vector<std::size_t> late;
   for (const Placed& placed : *planned_) {
+    const double soon = kSoon * pause_cost(placed.id);
     const bool waits = placed.start > soon && state_[placed.id] == State::ready;
     const bool joins = waits && graph_.tasks()[placed.id].pauses;
     for (const int r : placed.ranks) {
@@ -339,7 +340,7 @@ std::vector<Dispatcher::Regrouping> Dispatcher::growing() const {
   constexpr double kEnough = 0.85;  // of the time it would take as it is
   std::vector<Regrouping> tasks;
   for (const Wish& wish : wishes) {
-    if (options_.pause_cost + seconds(wish) < kEnough * seconds_left(wish.task, *wish.running))
+    if (pause_cost(wish.task) + seconds(wish) < kEnough * seconds_left(wish.task, *wish.running))
       tasks.push_back({wish.task, wish.sizes[wish.size] - static_cast<int>(wish.running->ranks.size())});
   }
   return tasks;

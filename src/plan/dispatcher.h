@@ -18,11 +18,20 @@ struct Assignment {
   int tag = 0;             ///< Number of the assignment
 };
 
+/// Rate of checkpoints until one has been measured.
+inline constexpr double kCheckpointMibS = 500;
+
+/// Seconds of a pause beside its fixed cost: the checkpoint is written once and read once.
+inline double checkpoint_seconds(const Task& task, double mib_s) { return mib_s > 0 ? 2 * task.checkpoint_mib / mib_s : 0; }
+
 struct DispatcherOptions {
   Cluster cluster;        ///< If given, all its ranks are expected to report, and no task is placed beyond a device's memory
   int retries = 0;        ///< Number of times that a failed task is tried again
   bool regroup = true;    ///< Whether to_regroup() may name tasks
   double pause_cost = 2;  ///< Cost of breaking a task off and going on in another group, in the unit of the tasks' costs
+  double checkpoint_mib_s =
+      kCheckpointMibS;              ///< Rate at which checkpoints are written and read, which adds to the cost of a pause
+  bool measure_checkpoints = true;  ///< Whether on_checkpoint() counts instead, once it was called
 };
 
 class Dispatcher {
@@ -44,6 +53,10 @@ class Dispatcher {
   bool on_failed(const std::string& task, const std::string& message, bool may_retry);
   /// A running task has so much left to do at most, in the unit of its cost.
   void on_progress(const std::string& task, double cost_left);
+  /// A checkpoint was written at this rate, in MiB/s.
+  void on_checkpoint(double mib_s);
+  /// Cost of breaking a task off and going on.
+  [[nodiscard]] double pause_cost(std::size_t task) const;
   /// Running tasks that should break off at their next evaluation, because they would end enough sooner in another group: ranks
   /// are idle and nothing is ready for them. Each is named once until it is paused or ended.
   std::vector<std::string> to_regroup();

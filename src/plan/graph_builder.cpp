@@ -101,7 +101,9 @@ double GraphBuilder::add_category(const config::CategoryConfig& c) {
   const auto points = static_cast<int>(c.points.size());
   GroupSizes read = sizes_.overall(c.name, Subset::phase3);
   read.groups += sizes_.overall(c.name, Subset::validation).groups;
-  add(TaskId::features(c.name), sets, base, kRanksMax, reading_load(config_.experts.train, read, points));
+  Load features = reading_load(config_.experts.train, read, points);
+  features.kept_rows = read.groups * read.responses;
+  add(TaskId::features(c.name), sets, base, kRanksMax, features);
   add(TaskId::aggregator(c.name), {TaskId::features(c.name)}, "", 1,
       fitting_load(config_.aggregator, sizes_.overall(c.name, Subset::phase3), sizes_.overall(c.name, Subset::validation),
                    points));

@@ -73,7 +73,7 @@ class Simulator {
   /// @return true if all is done, false if a node failed at that time
   bool run_until(double failure) {
     const TaskGraph left = remaining();
-    DispatcherOptions how{options_.cluster, 0, options_.regroup, options_.pause_s};
+    DispatcherOptions how{options_.cluster, 0, options_.regroup, options_.pause_s, options_.checkpoint_mib_s, false};
     Dispatcher dispatcher(left, done_, how);
     holds_.assign(options_.cluster.size(), "");
     running_.clear();
@@ -129,7 +129,9 @@ class Simulator {
       }
       running.speed = speedup(task, static_cast<int>(a.ranks.size()), across);
       running.began = did_[running.task];
-      running.overhead = (loaded ? 0 : task.load_cost) + (paused_.erase(running.task) > 0 ? options_.pause_s : 0);
+      running.overhead =
+          (loaded ? 0 : task.load_cost) +
+          (paused_.erase(running.task) > 0 ? options_.pause_s + checkpoint_seconds(task, options_.checkpoint_mib_s) : 0);
       running_.push_back(std::move(running));
     }
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "plan/cluster.h"
+#include "plan/dispatcher.h"
 #include "plan/placement.h"
 #include "plan/task_graph.h"
 
@@ -19,8 +20,9 @@ struct SimulationOptions {
       share;  ///< Share of its longest training that a task takes before it stops early; tasks not named take all of it
   double evaluation_share = 0.05;  ///< Share of its longest training from one evaluation to the next
   bool regroup = true;
-  double pause_s = 2;      ///< Seconds that it costs to break off and go on in another group
-  double node_mtbf_s = 0;  ///< Mean time between failures of a node; 0 = none fails
+  double pause_s = 2;  ///< Seconds that it costs to break off and go on in another group, without writing and reading
+  double checkpoint_mib_s = kCheckpointMibS;  ///< Rate at which checkpoints are written and read
+  double node_mtbf_s = 0;                     ///< Mean time between failures of a node; 0 = none fails
   double checkpoint_every_s = 60;
   double restart_s = 180;     ///< Seconds from a failure until the ranks work again
   std::uint64_t seed = 17;    ///< Seed of the failures

@@ -17,6 +17,8 @@ struct Task {
   double load_cost = 0;              ///< Cost of loading them where a rank of the group does not hold them
   double memory_mib = 0;             ///< Memory on each rank of its group
   double sharded_mib = 0;            ///< Memory that is divided among the ranks of its group
+  double output_mib = 0;             ///< Size of its result
+  double checkpoint_mib = 0;         ///< Size of a checkpoint, which a pause writes and the next group reads
   std::vector<double> speedup = {};  ///< Speed-up of 1, 2, 4, ... ranks of one node; empty = 0.9 of the ranks for each doubling
   std::vector<double> speedup_across = {};  ///< The same over several nodes; empty = as inside a node
   bool pauses = true;                       ///< Whether it can break off at an evaluation and go on in another group

@@ -50,6 +50,8 @@ void Coordinator::on(const Idle& message) {
 
 void Coordinator::on(const Progress& message) {
   dispatcher_.on_progress(message.task, (1 - message.fields.at("fraction").get<double>()) * graph_.at(message.task).cost);
+  if (const auto rate = message.fields.find("checkpoint_mib_per_s"); rate != message.fields.end())
+    dispatcher_.on_checkpoint(rate->get<double>());
   json fields = message.fields;
   fields["task"] = message.task;
   observe("progress", fields);

@@ -61,12 +61,16 @@ class Worker {
     const auto ranks = world_.make_group(order.ranks, 2 * order.tag);
     // Agreeing on the outcome needs a communicator of its own: some ranks may still be waiting in a collective of `ranks`.
     const auto outcome = world_.make_group(order.ranks, 2 * order.tag + 1);
+    constexpr double kPatientTimes = 10;  // the first rank writes and checks the result while the others wait
+    ranks->limit_waits(tasks_.limit_s);
+    outcome->limit_waits(kPatientTimes * tasks_.limit_s);
     ranks->break_when(inbox_.broken());
     const train::TaskLine line = line_of(order, *ranks);
     line.doing("starting");
     const Ended own = attempt(order, *ranks, line);
     line.doing("waiting for the task's other ranks");
     const Ended end = agreed(*outcome, own);
+    if (end.outcome == TaskOutcome::failed) ranks->abandon();
     if (ranks->rank() == 0) inbox_.tell(end);
     if (hooks_.doing) hooks_.doing("waiting for work");
   }

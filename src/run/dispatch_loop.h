@@ -17,6 +17,8 @@ struct RunHooks {
   /// Does the open external tasks, in a thread of the first rank. It calls `done` for each finished task. Tasks that are not done
   /// when it returns are left for a later run; if it throws, they fail.
   std::function<void(const std::set<std::string>& open, const std::function<void(const std::string& task)>& done)> external;
+  /// Calls a function on the first rank alone; if it throws, all ranks leave.
+  std::function<void(const std::function<void()>& work)> check;
   /// Receives the run's events, on the first rank.
   Observer observe;
   /// Receives what this rank does now.
@@ -30,6 +32,8 @@ struct TasksToRun {
   /// Does a task. Called on each of the task's ranks.
   std::function<void(const std::string& task, comm::Communicator& ranks, const train::TaskLine& line)> run;
   plan::DispatcherOptions placement = {};
+  double limit_s =
+      600;  ///< Limit of a collective of a task (Communicator::limit_waits); waits for a task's end may take ten times as long
 };
 
 /// Collective over the world; all ranks return the same summary. If TasksToRun::run throws, only that task fails, even if only

@@ -1,13 +1,23 @@
 #include "run/pipeline.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/host.h"
+#include "base/json_text.h"
 #include "base/log.h"
+#include "nn/device.h"
+#include "plan/disk_need.h"
+#include "plan/placement.h"
 #include "run/changes.h"
+#include "run/model_shape.h"
+#include "run/task_parts.h"
 #include "train/checkpoint.h"
 
 namespace dmoerm::run {
@@ -16,18 +26,72 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-plan::Cluster cluster_of(const std::vector<std::string>& hosts) {
+/// Where a rank works: its host, and the GPU or memory that it shares with other ranks.
+struct RankPlace {
+  std::string host, gpu;  ///< gpu: its address; "" = the rank computes on the CPU
+  double memory_mib = 0;  ///< Of the GPU or the host; 0 = not known
+};
+
+std::vector<RankPlace> gather_places(const RunContext& context, comm::World& world) {
+  const double gpu = nn::free_gpu_memory_mib(context.device());
+  const json own{{"host", world.host()},
+                 {"gpu", nn::gpu_address(context.device())},
+                 {"memory_mib", context.device().is_cuda() ? gpu : host_memory_mib()}};
+  std::vector<RankPlace> places;
+  for (const std::string& text : world.all().gather_text(json_line(own))) {
+    const json place = json::parse(text);
+    places.push_back({place.at("host"), place.at("gpu"), place.at("memory_mib")});
+  }
+  return places;
+}
+
+/// The ranks with the memory that each may use: what is configured, or an equal share of what ranks have in common.
+plan::Cluster cluster_of(const std::vector<RankPlace>& places, double memory_gib) {
   plan::Cluster cluster;
-  std::map<std::string, int> nodes;
-  for (const std::string& host : hosts) cluster.push_back({nodes.emplace(host, static_cast<int>(nodes.size())).first->second, 0});
+  std::map<std::string, int> nodes, sharing;
+  for (const RankPlace& place : places) ++sharing[place.host + " " + place.gpu];
+  for (const RankPlace& place : places) {
+    const double share = place.memory_mib / sharing[place.host + " " + place.gpu];
+    cluster.push_back(
+        {nodes.emplace(place.host, static_cast<int>(nodes.size())).first->second, memory_gib > 0 ? 1024 * memory_gib : share});
+  }
   return cluster;
 }
 
+/// Compare what the run will write with the room in its directory. @throws ConfigError if the results alone do not fit
+void check_disk(const RunContext& context, const TasksToRun& tasks) {
+  const config::RunConfig& config = context.config();
+  const std::int64_t kept = std::max(config.base.checkpoints_kept, config.experts.train.checkpoints_kept);
+  const plan::DiskNeed need = plan::disk_need(tasks.graph, tasks.done, shape_of(config), plan::device_of(config.compute),
+                                              static_cast<int>(tasks.placement.cluster.size()), kept);
+  constexpr double kMib = 1024.0 * 1024.0, kWorthSaying = 1024;  // MiB
+  const fs::path root = context.directory().root();
+  const double free = static_cast<double>(fs::space(root).available) / kMib;
+  const std::string figures = fmt::format(
+      "{}: the run will write about {:.0f} MiB of results and keep up to {:.0f} MiB of checkpoints at a time; {:.0f} "
+      "MiB are free",
+      root.string(), need.results, need.checkpoints, free);
+  if (need.results > free)
+    throw ConfigError("disk-too-small", figures + ": free some (`dmoerm clean` helps), or set runs_dir to a larger disk");
+  if (need.all() > free) {
+    spdlog::warn("[run] {}: lower checkpoints_kept, or free some", figures);
+  } else if (need.all() > kWorthSaying) {
+    spdlog::info("[run] {}", figures);
+  }
+}
+
+/// @throws ConfigError naming the first task that is not done and that no group of ranks has the memory for
+void check_memory(const TasksToRun& tasks) {
+  for (const plan::Task& task : tasks.graph.tasks()) {
+    if (!task.external && !tasks.done.contains(task.id)) plan::check_fits(task, tasks.placement.cluster);
+  }
+}
+
 /// The first event of a run, with its ranks and tasks.
-json run_event(const RunContext& context, const std::vector<std::string>& hosts, const plan::TaskGraph& graph,
+json run_event(const RunContext& context, const std::vector<RankPlace>& places, const plan::TaskGraph& graph,
                const std::set<std::string>& done) {
   json ranks = json::array(), tasks = json::array();
-  for (const std::string& host : hosts) ranks.push_back({{"rank", ranks.size()}, {"host", host}});
+  for (const RankPlace& place : places) ranks.push_back({{"rank", ranks.size()}, {"host", place.host}});
   for (const plan::Task& task : graph.tasks()) {
     tasks.push_back({{"id", task.id},
                      {"cost", task.cost},
@@ -62,6 +126,7 @@ std::set<std::string> done_tasks(const RunDirectory& directory, const std::vecto
     const bool early = task.id.kind == plan::TaskKind::ingest || task.id.kind == plan::TaskKind::selection;
     if (!early && !directory.done(task.node.id, task.identity)) continue;
     done.insert(task.node.id);
+    TaskParts::remove(directory.task(task.node.id));
     train::remove_checkpoints(directory.task(task.node.id));  // a process killed right after writing the manifest leaves them
   }
   return done;
@@ -90,6 +155,7 @@ RunSummary run_pipeline(RunContext& context, comm::World& world, const RunHooks&
   TasksToRun to_run{.graph = graph, .done = {}, .run = {}};
   if (world.rank() == 0) {
     to_run.done = done_tasks(context.directory(), tasks);
+    context.directory().hashes().save();
     spdlog::info("[run] {} tasks, {} done already, {} ranks, {}", tasks.size(), to_run.done.size(), world.size(),
                  context.directory().root().string());
   }
@@ -100,12 +166,24 @@ RunSummary run_pipeline(RunContext& context, comm::World& world, const RunHooks&
     task.run(context, task.identity, ranks);
     if (ranks.rank() == 0) spdlog::info("[run] task={} done", id);
   };
-  const std::vector<std::string> hosts = world.all().gather_text(world.host());
-  to_run.placement.cluster = cluster_of(hosts);
-  to_run.placement.retries = static_cast<int>(context.config().cluster.retries);
-  to_run.placement.regroup = context.config().cluster.regroup;
+  const config::ClusterConfig& cluster = context.config().cluster;
+  const std::vector<RankPlace> places = gather_places(context, world);
+  to_run.placement.cluster = cluster_of(places, cluster.memory_gib);
+  if (hooks.check) {
+    hooks.check([&] {
+      check_memory(to_run);
+      check_disk(context, to_run);
+    });
+  }
+  to_run.limit_s = cluster.timeout_s;
+  to_run.placement.retries = static_cast<int>(cluster.retries);
+  to_run.placement.regroup = cluster.regroup;
+  if (cluster.checkpoint_mib_s > 0) {
+    to_run.placement.checkpoint_mib_s = cluster.checkpoint_mib_s;
+    to_run.placement.measure_checkpoints = false;
+  }
   const bool observed = world.rank() == 0 && hooks.observe;
-  if (observed) hooks.observe(run_event(context, hosts, graph, to_run.done));
+  if (observed) hooks.observe(run_event(context, places, graph, to_run.done));
   const RunSummary summary = run_tasks(world, to_run, hooks);
   if (observed) {
     const int code = summary.complete() ? 0 : summary.stopped ? Stopped("").exit_code() : summary.exit_code;

@@ -45,9 +45,26 @@ void check_tokenizer(const std::string& directory, const nn::BackboneSpec& spec)
                               file.string(), tokens - 1, tokens, spec.vocab));
 }
 
+/// The same, computed again only if a file of the directory or a setting has changed.
+std::string kept_digest(const config::RunConfig& config, const nn::Backbone& backbone, HashCache& hashes) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(config.backbone.dir)) {
+    const std::string extension = entry.path().extension().string();
+    if (extension == ".json" || extension == ".safetensors") files.push_back(entry.path());
+  }
+  std::ranges::sort(files);
+  const std::string name = fmt::format("backbone {} layers {} {}", std::filesystem::absolute(config.backbone.dir).string(),
+                                       config.backbone.layers, config::word(config.compute.dtype));
+  std::string digest = hashes.find(name, files);
+  if (!digest.empty()) return digest;
+  digest = digest_of(backbone, config.backbone.dir);
+  hashes.store(name, files, digest);
+  return digest;
+}
+
 }  // namespace
 
-ComputedOn check_backbone(const config::RunConfig& config) {
+ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes) {
   const at::Device device = nn::pick_device(config::word(config.compute.device), "compute.device");
   const auto backbone =
       nn::Backbone::load(config.backbone.dir, device, config.backbone.layers, nn::pick_dtype(config::word(config.compute.dtype)));
@@ -59,7 +76,7 @@ ComputedOn check_backbone(const config::RunConfig& config) {
                                   spec.max_positions, config.backbone.dir));
   }
   for (const config::TrainConfig* train : {&config.base, &config.experts.train}) first_adapted(config, *train, spec.layers);
-  return {digest_of(*backbone, config.backbone.dir), device.is_cuda() ? "cuda" : "cpu"};
+  return {kept_digest(config, *backbone, hashes), device.is_cuda() ? "cuda" : "cpu"};
 }
 
 RunContext::RunContext(const config::RunConfig& config, const data::TokenStore& store, RunDirectory directory)

@@ -45,7 +45,7 @@ bool RunDirectory::done(const std::string& id, const TaskIdentity& identity) con
   if (found.value("key", "") != identity.key()) return false;
   for (const auto& [output, sha] : found.at("outputs").items()) {
     const fs::path path = task(id) / output;
-    if (!fs::exists(path) || sha256_file(path) != sha.get<std::string>()) {
+    if (!fs::exists(path) || hashes_->sha256(path) != sha.get<std::string>()) {
       spdlog::warn("[run] {}: missing or damaged, task {} is done again", path.string(), id);
       return false;
     }

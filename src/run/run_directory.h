@@ -3,11 +3,14 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
+
+#include "base/hash_cache.h"
 
 namespace dmoerm::run {
 
@@ -35,8 +38,10 @@ class RunDirectory {
 
   /// @param read_begun  may be empty; then unfinished tasks do not count as changed
   explicit RunDirectory(std::filesystem::path root, BegunReader read_begun = {})
-      : root_(std::move(root)), read_begun_(std::move(read_begun)) {}
+      : root_(std::move(root)), read_begun_(std::move(read_begun)), hashes_(std::make_shared<HashCache>(root_ / "hashes.json")) {}
 
+  /// Hashes of files that did not change since they were hashed, in `hashes.json`.
+  [[nodiscard]] HashCache& hashes() const { return *hashes_; }
   [[nodiscard]] const std::filesystem::path& root() const { return root_; }
   [[nodiscard]] std::filesystem::path task(const std::string& id) const { return root_ / id; }
 
@@ -66,6 +71,7 @@ class RunDirectory {
 
   std::filesystem::path root_;
   BegunReader read_begun_;
+  std::shared_ptr<HashCache> hashes_;
 };
 
 }  // namespace dmoerm::run

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "run/stage_features.h"
+#include "run/task_parts.h"
 #include "run/task_settings.h"
 
 namespace dmoerm::run {
@@ -42,6 +43,8 @@ void run_aggregator(RunContext& context, const std::string& task, std::int32_t c
   const config::AggregatorConfig& config = context.config().aggregator;
   const auto directory = context.directory().task(task);
   std::filesystem::create_directories(directory);
+  TaskParts parts(directory, identity.key());
+  const moe::KeptFits kept_fits(parts);
   nlohmann::json metrics;
   std::map<std::string, moe::HeldOut> held_out;
   const auto keep = [&](const moe::Aggregator& aggregator) {
@@ -69,6 +72,7 @@ void run_aggregator(RunContext& context, const std::string& task, std::int32_t c
                context.category(category).name, held_out["mean"].accuracy(), held_out["linear"].accuracy(),
                held_out["mlp"].accuracy(), chosen);
   context.directory().complete(task, identity, {"mean.safetensors", "linear.safetensors", "mlp.safetensors"}, metrics);
+  TaskParts::remove(directory);
 }
 
 }  // namespace dmoerm::run

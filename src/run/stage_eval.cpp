@@ -1,8 +1,10 @@
 #include "run/stage_eval.h"
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/from_blob.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "base/error.h"
@@ -10,6 +12,7 @@
 #include "base/stop.h"
 #include "nn/pairwise_loss.h"
 #include "plan/task_id.h"
+#include "run/task_parts.h"
 #include "run/task_settings.h"
 
 namespace dmoerm::run {
@@ -18,6 +21,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int kResultsSchema = 4;  // schema of results.json; 3: computed by the scorer that users call; 4: with prompts
+constexpr const char* kPart = "scores";
 constexpr const char* kKinds[] = {"mean", "linear", "mlp"};
 
 std::vector<float> floats_of(const at::Tensor& rewards_N) {
@@ -28,8 +32,9 @@ std::vector<float> floats_of(const at::Tensor& rewards_N) {
 /// Scores a category's test groups, which the ranks share out.
 class Evaluation {
  public:
-  Evaluation(RunContext& context, std::int32_t category, comm::Communicator& ranks)
-      : context_(context), category_(category), ranks_(ranks), overall_(labelled(preference::kOverall)) {
+  /// @param parts  where the first rank keeps what is scored
+  Evaluation(RunContext& context, std::int32_t category, comm::Communicator& ranks, TaskParts& parts)
+      : context_(context), category_(category), ranks_(ranks), parts_(parts), overall_(labelled(preference::kOverall)) {
     std::set<std::int64_t> indices;
     for (const train::LabelledGroup& g : overall_) indices.insert(g.group);
     for (const std::string& point : context_.category(category).points) {
@@ -40,13 +45,16 @@ class Evaluation {
     for (const std::int64_t index : indices) {
       if (number++ % ranks_.size() == ranks_.rank()) own_[index] = moe::texts_of(context_.store().group(index));
     }
+    take_kept();
   }
 
   /// The content of results.json, on every rank.
   json results() {
     const std::string& name = context_.category(category_).name;
     score_with_the_whole_model();
+    keep_all();
     if (context_.config().baselines) score_with("category", "category/" + name);
+    keep_all();
     score_with("base", "base/" + name);
     gather();
     json ids = json::array(), right = json::object(), routes = json::array(), points = json::object();
@@ -91,6 +99,7 @@ class Evaluation {
       if (found == routed.end()) continue;
       for (const std::int64_t index : found->second) {
         if (stop_requested()) return;
+        if (rewards_[index].contains("dmoerm")) continue;
         std::vector<float>& rewards = rewards_[index]["dmoerm"];
         for (const moe::Score& score : model->score(own_.at(index), name).responses)
           rewards.push_back(static_cast<float>(score.reward));
@@ -99,7 +108,10 @@ class Evaluation {
     models_.insert({"dmoerm", "oracle_route", "mean", "linear", "mlp"});
     score_with("single", "single");
     if (const auto unsure = routed.find(""); unsure != routed.end()) {
-      for (const std::int64_t index : unsure->second) rewards_[index]["dmoerm"] = rewards_[index]["single"];
+      for (const std::int64_t index : unsure->second) {
+        if (const auto single = rewards_[index].find("single"); single != rewards_[index].end())
+          rewards_[index]["dmoerm"] = single->second;
+      }
     }
   }
 
@@ -112,6 +124,10 @@ class Evaluation {
     std::map<std::string, std::vector<std::int64_t>> routed;
     for (const auto& [index, texts] : own_) {
       if (stop_requested()) break;
+      if (const auto known = routes_.find(index); known != routes_.end()) {
+        routed[known->second.at("category")].push_back(index);
+        continue;
+      }
       const moe::Route route = model.route(texts.prompt);
       routed[name_of(route.category)].push_back(index);
       routes_[index] = {
@@ -129,6 +145,7 @@ class Evaluation {
     }
     for (const auto& [index, texts] : own_) {
       if (stop_requested()) return;
+      if (rewards_[index].contains("oracle_route")) continue;
       const moe::ExpertViews views = model.experts(own, texts);
       rewards_[index]["oracle_route"] = floats_of(model.aggregate(own, views));
       for (const auto& [kind, aggregator] : aggregators)
@@ -140,28 +157,72 @@ class Evaluation {
 
   /// Score with a model that stands alone: the single model, or the category's base or baseline.
   void score_with(const std::string& column, const std::string& task) {
-    const nn::RewardModel model = context_.load_model(task);
+    models_.insert(column);
+    std::optional<nn::RewardModel> model;
     for (const auto& [index, texts] : own_) {
       if (stop_requested()) return;
-      rewards_[index][column] = floats_of(moe::rewards_of(model, texts, limits_));
+      if (rewards_[index].contains(column)) continue;
+      if (!model) model = context_.load_model(task);
+      rewards_[index][column] = floats_of(moe::rewards_of(*model, texts, limits_));
     }
-    models_.insert(column);
   }
 
-  /// Give every rank the results of all ranks. A signal to one of them ends the evaluation of all.
+  /// Give every rank the results of all ranks. A signal to one of them ends the evaluation of all, after they are kept.
   void gather() {
-    if (comm::largest_of(ranks_, stop_requested() ? 1 : 0) > 0)
-      throw Stopped("stopped-in-evaluation", "the evaluation was interrupted");
+    const bool stops = comm::largest_of(ranks_, stop_requested() ? 1 : 0) > 0;
+    if (stops) keep_all();
+    if (stops) throw Stopped("stopped-in-evaluation", "the evaluation was interrupted");
+    const std::vector<std::uint8_t> own = own_results();
+    for (const auto& bytes : ranks_.all_gather(std::as_bytes(std::span(own)))) take(bytes);
+  }
+
+  /// What this rank has scored, as CBOR, which is exact for every number: [[group, {model: rewards}, route or null], ...].
+  [[nodiscard]] std::vector<std::uint8_t> own_results() const {
     json own = json::array();
-    for (const auto& [index, rewards] : rewards_) own.push_back({index, rewards, routes_.at(index)});
-    const std::vector<std::uint8_t> bytes = json::to_cbor(own);  // exact for every number
-    for (const auto& part : ranks_.all_gather(std::as_bytes(std::span(bytes)))) {
-      const auto* begin = reinterpret_cast<const std::uint8_t*>(part.data());
-      for (const json& group : json::from_cbor(begin, begin + part.size())) {
-        rewards_[group.at(0)] = group.at(1).get<std::map<std::string, std::vector<float>>>();
-        routes_[group.at(0)] = group.at(2);
-      }
+    for (const auto& [index, texts] : own_) {
+      const auto rewards = rewards_.find(index);
+      const auto route = routes_.find(index);
+      if (rewards == rewards_.end() && route == routes_.end()) continue;
+      own.push_back({index, rewards == rewards_.end() ? json::object() : json(rewards->second),
+                     route == routes_.end() ? json() : route->second});
     }
+    return json::to_cbor(own);
+  }
+
+  void take(std::span<const std::byte> bytes) {
+    const auto* begin = reinterpret_cast<const std::uint8_t*>(bytes.data());
+    for (const json& group : json::from_cbor(begin, begin + bytes.size())) {
+      rewards_[group.at(0)] = group.at(1).get<std::map<std::string, std::vector<float>>>();
+      if (!group.at(2).is_null()) routes_[group.at(0)] = group.at(2);
+    }
+  }
+
+  /// Keep what all ranks have scored so far, for the case that the task is broken off. Collective.
+  void keep_all() {
+    json all = json::array();
+    const std::vector<std::uint8_t> own = own_results();
+    for (const auto& bytes : ranks_.all_gather(std::as_bytes(std::span(own)))) {
+      const auto* begin = reinterpret_cast<const std::uint8_t*>(bytes.data());
+      for (json& group : json::from_cbor(begin, begin + bytes.size())) all.push_back(std::move(group));
+    }
+    if (ranks_.rank() != 0) return;
+    std::vector<std::uint8_t> bytes = json::to_cbor(all);
+    parts_.keep(kPart, {{"cbor", at::from_blob(bytes.data(), {std::ssize(bytes)}, at::kByte)}});
+  }
+
+  /// Every rank takes over what was kept of its groups. Collective.
+  void take_kept() {
+    std::vector<std::byte> bytes;
+    if (const auto kept = ranks_.rank() == 0 ? parts_.load(kPart) : std::nullopt; kept && !kept->empty()) {
+      const at::Tensor& cbor = kept->front().second;
+      const auto* data = static_cast<const std::byte*>(cbor.const_data_ptr());
+      bytes.assign(data, data + cbor.nbytes());
+    }
+    const auto first = ranks_.all_gather(bytes).front();
+    if (first.empty()) return;
+    take(first);
+    std::erase_if(rewards_, [&](const auto& group) { return !own_.contains(group.first); });
+    std::erase_if(routes_, [&](const auto& group) { return !own_.contains(group.first); });
   }
 
   /// Number of pairs that a model orders correctly in each labelled group.
@@ -184,6 +245,7 @@ class Evaluation {
   RunContext& context_;
   std::int32_t category_;
   comm::Communicator& ranks_;
+  TaskParts& parts_;
   std::vector<train::LabelledGroup> overall_;
   std::vector<std::vector<train::LabelledGroup>> points_;                      ///< Labelled groups of each point
   std::map<std::int64_t, moe::TokenTexts> own_;                                ///< Texts of this rank's groups
@@ -201,11 +263,13 @@ json eval_settings(const config::RunConfig& config) {
 
 void run_eval(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
               comm::Communicator& ranks) {
-  const json results = Evaluation(context, category, ranks).results();
+  TaskParts parts(context.directory().task(task), identity.key());
+  const json results = Evaluation(context, category, ranks, parts).results();
   if (ranks.rank() != 0) return;
   std::filesystem::create_directories(context.directory().task(task));
   write_json_atomically(context.directory().task(task) / "results.json", results);
   context.directory().complete(task, identity, {"results.json"}, json::object());
+  TaskParts::remove(context.directory().task(task));
 }
 
 }  // namespace dmoerm::run

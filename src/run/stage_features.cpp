@@ -1,6 +1,9 @@
 #include "run/stage_features.h"
 
+#include <ATen/ops/tensor.h>
+
 #include "base/error.h"
+#include "run/task_parts.h"
 #include "run/task_settings.h"
 
 namespace dmoerm::run {
@@ -34,15 +37,25 @@ moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, co
 void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
                   comm::Communicator& ranks) {
   std::vector<std::string> files;
+  const auto folder = context.directory().task(task);
+  TaskParts parts(folder, identity.key());  // names the splits that are written
   for (const std::string split : kSplits) {
+    const bool written =
+        ranks.rank() == 0 && parts.load(split).has_value() && std::filesystem::exists(folder / (split + ".safetensors"));
+    if (comm::largest_of(ranks, written ? 1 : 0) > 0) {
+      files.push_back(split + ".safetensors");
+      continue;
+    }
     const moe::ExpertFeatures features = expert_features(context, category, feature_groups(context, category, split), ranks);
     if (ranks.rank() != 0) continue;
-    std::filesystem::create_directories(context.directory().task(task));
+    std::filesystem::create_directories(folder);
     files.push_back(split + ".safetensors");
-    nn::save_safetensors(context.directory().task(task) / files.back(),
-                         {{"states", features.states_NKH}, {"rewards", features.rewards_NK}});
+    nn::save_safetensors(folder / files.back(), {{"states", features.states_NKH}, {"rewards", features.rewards_NK}});
+    parts.keep(split, {{"responses", at::tensor({features.rewards_NK.size(0)})}});
   }
-  if (ranks.rank() == 0) context.directory().complete(task, identity, files, nlohmann::json::object());
+  if (ranks.rank() != 0) return;
+  context.directory().complete(task, identity, files, nlohmann::json::object());
+  TaskParts::remove(folder);
 }
 
 }  // namespace dmoerm::run

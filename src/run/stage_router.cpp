@@ -1,23 +1,57 @@
 #include "run/stage_router.h"
 
+#include <ATen/ops/cat.h>
+#include <fmt/format.h>
+
 #include <algorithm>
 
+#include "base/error.h"
 #include "base/log.h"
+#include "run/task_parts.h"
 #include "run/task_settings.h"
 
 namespace dmoerm::run {
 
-nlohmann::json router_settings(const config::RunConfig& config) { return {{"router", result_settings(config.router)}}; }
+namespace {
 
-at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups) {
+/// Pooled base states of the groups' prompts, one row each. What is done is kept in pieces.
+at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups, TaskParts& parts,
+                          const std::string& name) {
   std::vector<std::vector<std::int32_t>> prompts;
   for (const std::int64_t index : groups) {
     const auto ids = context.store().group(index).prompt;
     prompts.emplace_back(ids.begin(), ids.end());
   }
-  return moe::pool_prompts(*context.pretrained(), prompts, context.config().router.pooling,
-                           context.config().compute.micro_batch_tokens);
+  std::vector<at::Tensor> pieces;  // each is kept under the number of its first prompt
+  std::int64_t rows = 0;
+  const auto piece = [&] { return fmt::format("{}-{}", name, rows); };
+  for (;;) {
+    const auto kept = parts.load(piece());
+    if (!kept || kept->size() != 1) break;
+    pieces.push_back(kept->front().second);
+    rows += pieces.back().size(0);
+  }
+  const auto keep = [&](const at::Tensor& so_far_ND) {
+    if (so_far_ND.size(0) == rows) return;
+    parts.keep(piece(), {{"states", so_far_ND.narrow(0, rows, so_far_ND.size(0) - rows)}});
+    rows = so_far_ND.size(0);
+  };
+  moe::PoolingUnderWay under_way;
+  if (!pieces.empty()) under_way.done_ND = at::cat(pieces);
+  under_way.look = [&](const at::Tensor& so_far_ND) {
+    const bool stop = parts.stop();
+    if (stop || parts.due()) keep(so_far_ND);
+    if (stop) throw Stopped("stopped-on-request", fmt::format("router: interrupted after {} prompts", rows));
+  };
+  at::Tensor pooled_ND = moe::pool_prompts(*context.pretrained(), prompts, context.config().router.pooling,
+                                           context.config().compute.micro_batch_tokens, under_way);
+  keep(pooled_ND);
+  return pooled_ND;
 }
+
+}  // namespace
+
+nlohmann::json router_settings(const config::RunConfig& config) { return {{"router", result_settings(config.router)}}; }
 
 void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks) {
   if (ranks.rank() != 0) return;  // fitting a linear head is not worth sharing
@@ -28,18 +62,23 @@ void run_router(RunContext& context, const TaskIdentity& identity, comm::Communi
     return labels;
   };
   const auto train = prompts_of(train::Subset::train), validation = prompts_of(train::Subset::validation);
-  const at::Tensor validation_MD = pooled_prompts(context, validation);
-  const auto router = moe::CategoryRouter::fit(context.store().categories(), pooled_prompts(context, train), labels_of(train),
-                                               validation_MD, labels_of(validation), context.config().router);
+  const auto folder = context.directory().task("router");
+  TaskParts parts(folder, identity.key());
+  const at::Tensor validation_MD = pooled_prompts(context, validation, parts, "validation"),
+                   train_ND = pooled_prompts(context, train, parts, "train");
+  const moe::KeptFits kept_fits(parts);
+  const auto router = moe::CategoryRouter::fit(context.store().categories(), train_ND, labels_of(train), validation_MD,
+                                               labels_of(validation), context.config().router);
   std::int64_t right = 0;
   for (std::size_t i = 0; i < validation.size(); ++i)
     right += router.route(validation_MD[static_cast<std::int64_t>(i)]).likeliest == context.store().group(validation[i]).category;
   const double accuracy = validation.empty() ? 0.0 : static_cast<double>(right) / static_cast<double>(validation.size());
   spdlog::info("[router] prompts={} validation_accuracy={:.4f} temperature={:.3f}", train.size(), accuracy, router.temperature());
-  router.save(context.directory().task("router"));
+  router.save(folder);
   context.directory().complete(
       "router", identity, {"router.json", "router.safetensors"},
       {{"validation_accuracy", accuracy}, {"temperature", router.temperature()}, {"prompts", train.size()}});
+  TaskParts::remove(folder);
 }
 
 }  // namespace dmoerm::run

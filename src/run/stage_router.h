@@ -14,10 +14,8 @@ namespace dmoerm::run {
 nlohmann::json router_settings(const config::RunConfig& config);
 
 /// Fit the router on pooled base states of the train prompts, and calibrate it on the validation prompts. Collective over
-/// `ranks`; only the first of them works.
+/// `ranks`; only the first of them works. A stop keeps what was pooled and fitted, and the next call
+/// goes on from there. @throws Stopped
 void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks);
-
-/// Pooled base states of the groups' prompts, one row each.
-at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups);
 
 }  // namespace dmoerm::run

@@ -146,7 +146,7 @@ class Run {
     auto owner = std::make_unique<OwnerFile>(directory_.root());
     MadeFolders folders(
         token_store_path(directory_).parent_path());  // after the owner file, as only the owner may remove folders
-    RunFacts facts{check_backbone(config_), {}};      // before reading the inputs, which may take long
+    RunFacts facts{check_backbone(config_, directory_.hashes()), {}};  // before reading the inputs, which may take long
     remove_stale_temporaries(directory_.root());
     facts.external[plan::TaskId::ingest().text()] = run_ingest(config_, directory_, update_);
     const data::TokenStore store = data::TokenStore::open(token_store_path(directory_));
@@ -161,6 +161,7 @@ class Run {
     write_file_atomically(directory_.root() / "config.yaml", config::to_yaml(config_));
     owner_ = std::move(owner);
     folders.keep();
+    directory_.hashes().save();
   }
 
   RunHooks hooks() {
@@ -168,6 +169,7 @@ class Run {
     hooks.external = [this](const std::set<std::string>& open, const std::function<void(const std::string&)>& done) {
       label(open, done);
     };
+    hooks.check = [this](const std::function<void()>& work) { on_first_rank(world_, work); };
     hooks.doing = [this](const std::string& what) { heartbeat_.doing(what); };
     if (watch_) hooks.observe = [this](const nlohmann::json& event) { watch_->hear(event); };
     return hooks;
@@ -202,7 +204,8 @@ class Run {
 }  // namespace
 
 int run_all(const RunRequest& request, const std::function<void(const RunEnd&)>& show) {
-  constexpr double kStartLimits = 5;  // starting takes longer: it loads programs and reaches hosts
+  constexpr double kStartLimits = 5;    // starting takes longer: it loads programs and reaches hosts
+  constexpr double kPatientTimes = 10;  // all ranks read the token store and look at the run directory, some sooner than others
   const ReadConfig own = read_config(request);
   const double limit_s = own.config ? own.config->cluster.timeout_s : config::ClusterConfig().timeout_s;
   catch_stop_signals();
@@ -215,6 +218,7 @@ int run_all(const RunRequest& request, const std::function<void(const RunEnd&)>&
     std::optional<comm::Heartbeat> heartbeat;
     try {
       heartbeat.emplace(*world, config.cluster.timeout_s);
+      world->all().limit_waits(kPatientTimes * config.cluster.timeout_s);
       deadline.end();
       return Run(config, request.update, *world, *heartbeat).run(show);
     } catch (const ToldToAll&) {

@@ -155,9 +155,11 @@ void CheckpointWriter::write(const Checkpoint& checkpoint) {
   const auto start = std::chrono::steady_clock::now();
   try {
     save_checkpoint(directory_, checkpoint, kept_);
-    spdlog::debug("[checkpoint] {} step={} is written, {:.1f} MiB in {:.2f} s", directory_.string(), checkpoint.step,
-                  static_cast<double>(bytes_of(checkpoint)) / kMib,
-                  std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double mib = static_cast<double>(bytes_of(checkpoint)) / kMib;
+    mib_per_s_ = mib * checkpoint.parts / std::max(seconds, 1e-3);
+    spdlog::debug("[checkpoint] {} step={} is written, {:.1f} MiB in {:.2f} s", directory_.string(), checkpoint.step, mib,
+                  seconds);
     const std::uintmax_t need = bytes_of(checkpoint), free = fs::space(directory_).available;
     if (free < 2 * need && !warned_of_space_) {
       warned_of_space_ = true;
@@ -280,10 +282,12 @@ std::vector<CheckpointInfo> list_checkpoints(const fs::path& directory) {
   return infos;
 }
 
+bool is_checkpoint_file(const fs::path& file) { return file.filename().string().starts_with("checkpoint-"); }
+
 void remove_checkpoints(const fs::path& directory) {
   if (!fs::exists(directory)) return;
   for (const auto& entry : fs::directory_iterator(directory)) {
-    if (entry.path().filename().string().starts_with("checkpoint-")) fs::remove(entry.path());
+    if (is_checkpoint_file(entry.path())) fs::remove(entry.path());
   }
 }
 

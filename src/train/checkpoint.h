@@ -50,6 +50,9 @@ class CheckpointWriter {
   void start(Checkpoint checkpoint);
   /// Wait for the last checkpoint. @return why it could not be written; "" if it was
   const std::string& wait();
+  /// MiB/s at which the last checkpoint was written, its other parts counted as if they were as large; 0 if none was, or if one
+  /// is being written.
+  [[nodiscard]] double mib_per_s() const { return busy() ? 0 : mib_per_s_; }
 
  private:
   void write(const Checkpoint& checkpoint);
@@ -57,6 +60,7 @@ class CheckpointWriter {
   int kept_;
   bool warned_of_space_ = false;
   std::string problem_;  ///< Of the last checkpoint
+  double mib_per_s_ = 0;
   std::future<void> writing_;
 };
 
@@ -106,6 +110,8 @@ struct CheckpointInfo {
 /// The checkpoints of a folder, newest first.
 std::vector<CheckpointInfo> list_checkpoints(const std::filesystem::path& directory);
 
+/// Whether a file belongs to a checkpoint.
+bool is_checkpoint_file(const std::filesystem::path& file);
 /// Remove all checkpoints of a folder, after the task is done.
 void remove_checkpoints(const std::filesystem::path& directory);
 

@@ -294,6 +294,7 @@ class Training {
     if (since > 0 && tokens > 0)
       progress.update({{"tokens_per_s", tokens / since},
                        {"flops_per_s", tokens / since * trainees_.front()->model().training_flops_per_token()}});
+    if (const double rate = writer_.mib_per_s(); rate > 0) progress["checkpoint_mib_per_s"] = rate;
     context_.line.report(progress);
     reported_ = Clock::now();
     tokens_reported_ = tokens_;

@@ -3,13 +3,17 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <thread>
 
+#include "base/activity.h"
 #include "base/error.h"
 #include "base/rng.h"
 #include "comm/bfloat16.h"
+#include "comm/heartbeat.h"
 #include "comm/init_world.h"
 #include "comm/tree_sum.h"
 #include "support/expect.h"
@@ -192,11 +196,33 @@ int check_timeout(World& world) {
   return 1;
 }
 
+/// The last rank joins a collective late, with a heartbeat all the time. While it works the others wait beyond their limit; if it
+/// does not work, they report it.
+int check_late(World& world, bool works) {
+  const Heartbeat heartbeat(world, 2.5);
+  world.all().limit_waits(2.5);
+  const bool late = world.rank() == world.size() - 1;
+  for (int i = 0; late && i < (works ? 50 : 200); ++i) {
+    if (works) note_activity();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  try {
+    world.all().barrier();
+  } catch (const CommError& e) {
+    fmt::print("{}\n", e.what());
+    std::fflush(stdout);
+    world.abort(works ? 1 : 0);
+  }
+  if (world.rank() == 0) fmt::print("{}\n", works ? "waited for a rank that works" : "waited for a rank that does nothing");
+  return works ? 0 : 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const auto world = init_world();
   if (argc > 1 && std::string(argv[1]) == "--timeout") return check_timeout(*world);
+  if (argc > 1 && std::string(argv[1]) == "--late") return check_late(*world, argc > 2);
   if (argc > 1) expect(world->size() == std::atoi(argv[1]), "the world has the number of ranks given on the command line");
   check_tree_sum(world->all());
   check_chunks(world->all());

@@ -214,6 +214,36 @@ TEST(Dispatcher, DoesNotBreakOffWhatEndsSoonAnyway) {
   EXPECT_TRUE(dispatcher.to_regroup().empty()) << "0.8 s are won, pausing costs 1 s";
 }
 
+TEST(Dispatcher, ALargeCheckpointMakesAPauseExpensive) {
+  TaskGraph graph;
+  for (const char* id : {"a", "b"}) {
+    Task task{id, {}, 1000, 4};
+    task.checkpoint_mib = 100'000;  // 400 s there and back at the rate that is assumed
+    graph.add(task);
+  }
+  Dispatcher dispatcher(graph, {}, {even_cluster(1, 2, 0), 0, true, 1});
+  all_idle(dispatcher, 2);
+  EXPECT_DOUBLE_EQ(dispatcher.pause_cost(0), 401);
+  dispatcher.on_progress("b", 600);
+  dispatcher.on_done("a", true, "");
+  dispatcher.on_idle(0);
+  EXPECT_TRUE(dispatcher.to_regroup().empty()) << "about 270 s are won, pausing costs 401 s";
+  dispatcher.on_checkpoint(10'000);
+  dispatcher.on_progress("b", 590);
+  EXPECT_EQ(dispatcher.to_regroup(), std::vector<std::string>{"b"}) << "pausing costs 21 s on a disk that is measured to be fast";
+}
+
+TEST(Dispatcher, AConfiguredRateOfCheckpointsIsNotMeasured) {
+  TaskGraph graph;
+  Task task{"a", {}, 1000, 4};
+  task.checkpoint_mib = 1000;
+  graph.add(task);
+  Dispatcher dispatcher(
+      graph, {}, {.cluster = even_cluster(1, 2, 0), .pause_cost = 1, .checkpoint_mib_s = 100, .measure_checkpoints = false});
+  dispatcher.on_checkpoint(10'000);
+  EXPECT_DOUBLE_EQ(dispatcher.pause_cost(0), 21);
+}
+
 TEST(Dispatcher, DoesNotBreakOffForRanksThatOthersWillWantAtOnce) {
   TaskGraph graph;
   graph.add({"base", {}, 2, 1});

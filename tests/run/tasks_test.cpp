@@ -4,12 +4,17 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <csignal>
 #include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
+#include <thread>
 
+#include "base/error.h"
 #include "base/files.h"
+#include "base/stop.h"
 #include "comm/single_process.h"
 #include "run/plan_tasks.h"
 #include "run/run_context.h"
@@ -272,6 +277,36 @@ TEST_P(Tasks, ScoresDmoermWithTheModelOfTheRoute) {
   run_.config.router.confidence_min = 0.0;
   redo(run_, "router");
   redo(run_, "eval/" + name);
+}
+
+TEST_P(Tasks, GoOnWhereTheyWereBrokenOff) {
+  const std::string name = context_.category(0).name;
+  for (const std::string& id : {std::string("router"), "features/" + name, "aggregator/" + name, "eval/" + name}) {
+    const fs::path place = context_.directory().task(id);
+    std::map<std::string, std::string> before;
+    for (const auto& entry : fs::directory_iterator(place)) {
+      if (entry.path().filename() != "manifest.json") before[entry.path().filename().string()] = read_file(entry.path());
+    }
+    fs::remove_all(place);
+    int stops = 0;
+    for (auto patience = std::chrono::microseconds(0); !fs::exists(place / "manifest.json");
+         patience = patience * 3 / 2 + std::chrono::milliseconds(1)) {
+      std::thread stopper([&] {
+        std::this_thread::sleep_for(patience);
+        request_stop(SIGTERM);
+      });
+      try {
+        redo(run_, id);
+      } catch (const Stopped&) {
+        ++stops;
+      }
+      stopper.join();
+      request_stop(0);
+    }
+    EXPECT_GE(stops, 1) << id;
+    for (const auto& [file, content] : before) EXPECT_EQ(read_file(place / file), content) << id << " " << file;
+    EXPECT_FALSE(fs::exists(place / "parts")) << id;
+  }
 }
 
 TEST_P(Tasks, AddsUpTheCountsInTheReport) {

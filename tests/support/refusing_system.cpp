@@ -2,13 +2,16 @@
 //   REFUSE_FLOCK=ERRNO    flock(2) fails with this number
 //   REFUSE_RECORDS=ERRNO  locks of fcntl(2) fail with it
 //   REFUSE_THREADS=N      the process gets N threads besides its first one
-//   REFUSE_SPACE=FILE     while FILE exists, writing to files below REFUSE_SPACE_IN fails: no space is left
+//   REFUSE_SPACE=FILE     while FILE exists, no file below REFUSE_SPACE_IN can be written or flushed: no space is left
+//   REFUSE_FREE_ABOVE=N   file systems have at most N bytes free
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdarg>
@@ -78,6 +81,46 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
   if (std::getenv("REFUSE_THREADS") != nullptr && started++ >= number("REFUSE_THREADS")) return EAGAIN;
   return next<int(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*)>("pthread_create")(thread, attributes, start,
                                                                                                  argument);
+}
+
+int fsync(int fd) {
+  if (full(fd)) {
+    errno = ENOSPC;
+    return -1;
+  }
+  return next<int(int)>("fsync")(fd);
+}
+
+int fdatasync(int fd) {
+  if (full(fd)) {
+    errno = ENOSPC;
+    return -1;
+  }
+  return next<int(int)>("fdatasync")(fd);
+}
+
+ssize_t pwrite64(int fd, const void* data, std::size_t size, off64_t at) {
+  if (full(fd)) {
+    errno = ENOSPC;
+    return -1;
+  }
+  return next<ssize_t(int, const void*, std::size_t, off64_t)>("pwrite64")(fd, data, size, at);
+}
+
+int statvfs64(const char* path, struct statvfs64* found) noexcept {
+  const int result = next<int(const char*, struct statvfs64*)>("statvfs64")(path, found);
+  if (std::getenv("REFUSE_FREE_ABOVE") != nullptr && result == 0)
+    found->f_bavail =
+        std::min<fsblkcnt64_t>(found->f_bavail, static_cast<fsblkcnt64_t>(number("REFUSE_FREE_ABOVE")) / found->f_frsize);
+  return result;
+}
+
+int statvfs(const char* path, struct statvfs* found) noexcept {
+  const int result = next<int(const char*, struct statvfs*)>("statvfs")(path, found);
+  if (std::getenv("REFUSE_FREE_ABOVE") != nullptr && result == 0)
+    found->f_bavail =
+        std::min<fsblkcnt_t>(found->f_bavail, static_cast<fsblkcnt_t>(number("REFUSE_FREE_ABOVE")) / found->f_frsize);
+  return result;
 }
 
 ssize_t write(int fd, const void* data, std::size_t size) {

@@ -80,6 +80,7 @@ class ThreadCommunicator final : public comm::Communicator {
   }
   void limit_waits(double /*seconds*/) override {}
   [[nodiscard]] double limit_s() const override { return 600; }
+  [[nodiscard]] bool too_long(double waited_s) const override { return waited_s > limit_s(); }
   [[nodiscard]] bool given_up() const override { return false; }
   void break_when(const std::atomic<bool>& /*given_up*/) override {}
   void use_wire(comm::Wire /*wire*/) override {}

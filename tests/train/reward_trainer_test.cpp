@@ -268,6 +268,21 @@ TEST_F(TinyTraining, SavesATaskThatPausesAndContinuesWithTheSameBits) {
   EXPECT_TRUE(all_of(again[0].model).equal(whole));
 }
 
+TEST_F(TinyTraining, DoesNotPauseWhereItCannotSaveAndSaysSoWhenItStops) {
+  const at::Tensor whole = trained("x");
+  std::ofstream(*folder_ / "full") << "a file where the checkpoints' folder should be";
+  line_.pause_asked = [] { return true; };
+  std::vector<Trainee> asked = {trainee("x")}, stopped = {trainee("x")};
+  train(asked, "full");
+  EXPECT_TRUE(all_of(asked[0].model).equal(whole));
+  line_ = {};
+  request_stop(SIGTERM);
+  const std::string said = test::message_of<Stopped>([&] { train(stopped, "full"); });
+  request_stop(0);
+  EXPECT_NE(said.find("could not be saved"), std::string::npos) << said;
+  EXPECT_EQ(said.find("is saved"), std::string::npos) << said;
+}
+
 TEST_F(TinyTraining, SavesTheStepOnASignalDuringAnEvaluationAndEvaluatesLater) {
   train_.eval_every_steps = 1;
   const at::Tensor whole = trained("x");
