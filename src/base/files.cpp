@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/host.h"
+#include "base/json_problem.h"
 #include "base/temporary_names.h"
 
 namespace dmoerm {
@@ -57,16 +58,7 @@ std::string read_file(const std::filesystem::path& path) {
   }
 }
 
-nlohmann::json read_json(const std::filesystem::path& path) {
-  const std::string text = read_file(path);
-  try {
-    return nlohmann::json::parse(text);
-  } catch (const nlohmann::json::parse_error& e) {
-    const auto end = text.begin() + static_cast<std::ptrdiff_t>(std::min(e.byte, text.size()));
-    throw DataError("invalid-json",
-                    fmt::format("{}:{}: not valid JSON: {}", path.string(), 1 + std::count(text.begin(), end, '\n'), e.what()));
-  }
-}
+nlohmann::json read_json(const std::filesystem::path& path) { return parse_json(read_file(path), path.string()); }
 
 std::filesystem::path temporary_name(const std::filesystem::path& path) {
   return path.string() + temporary_suffix() + std::to_string(::getpid());

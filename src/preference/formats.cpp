@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/json_problem.h"
 #include "preference/formats_of_groups.h"
 #include "preference/formats_of_pairs.h"
 #include "preference/messages_in_text.h"
@@ -43,13 +44,15 @@ json parse_row(const std::string& line) {
     unpack_messages(row);
     return row;
   } catch (const json::out_of_range& e) {  // 1e999
-    throw RowError("number-not-finite", fmt::format("expected finite numbers: {}", reason_of(e)));
+    throw RowError("number-not-finite", fmt::format("expected finite numbers: {}", json_mismatch(e)));
   } catch (const json::parse_error& e) {
     if (const std::string_view word = not_finite(line, e.byte); !word.empty())
       throw RowError("number-not-finite", fmt::format("expected finite numbers, found {} at column {}", word, e.byte));
-    throw RowError("row-not-json", fmt::format("expected one JSON object: {}", reason_of(e)));
+    const JsonProblem problem = json_problem(line, e);
+    throw RowError("row-not-json",
+                   fmt::format("expected one JSON object in one line, found {} (column {})", problem.what, problem.column));
   } catch (const json::exception& e) {
-    throw RowError("row-not-json", fmt::format("expected one JSON object: {}", reason_of(e)));
+    throw RowError("row-not-json", fmt::format("expected one JSON object: {}", json_mismatch(e)));
   }
 }
 

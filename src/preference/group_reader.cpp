@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "base/json_problem.h"
 #include "base/stop.h"
 #include "base/text.h"
 #include "preference/row_error.h"
@@ -108,7 +109,7 @@ std::optional<Group> GroupReader::next_row() {
     } catch (const RowError& e) {
       on_dropped_({path_, lines_.number(), e.what(), e.code(), e.bad()});
     } catch (const json::exception& e) {
-      on_dropped_({path_, lines_.number(), reason_of(e), "field-of-wrong-type", true});
+      on_dropped_({path_, lines_.number(), json_mismatch(e), "field-of-wrong-type", true});
     }
   }
   return std::nullopt;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/json_problem.h"
 
 namespace dmoerm::preference {
 namespace {
@@ -138,16 +139,11 @@ std::unique_ptr<Source> open_source(const std::filesystem::path& path) {
   std::string head(kBlock, '\0');
   head.resize(PlainSource(path).read(head.data()));
   const auto begins = [&](std::string_view magic) { return head.starts_with(magic); };
-  const char* other = nullptr;
   if (begins("\x1F\x8B")) return std::make_unique<GzipSource>(path);
   const bool skippable = head.size() >= 4 && (head[0] & 0xF0) == 0x50 &&
                          head.compare(1, 3, "\x2A\x4D\x18") == 0;  // pzstd begins its files with such a frame
   if (begins("\x28\xB5\x2F\xFD") || skippable) return std::make_unique<ZstdSource>(path);
-  if (begins("PAR1")) other = "a Parquet file: convert it in pandas with df.to_json(NAME, orient=\"records\", lines=True)";
-  if (begins("ARROW1")) other = "an Arrow file: convert it with the dataset's to_json(NAME)";
-  if (begins("PK\x03\x04")) other = "a zip file: unpack it";
-  if (begins("\xFF\xFE") || begins("\xFE\xFF")) other = "UTF-16 text: convert it with iconv -t UTF-8";
-  if (other != nullptr)
+  if (const std::string other = foreign_type(head); !other.empty())
     throw DataError("not-json-lines",
                     fmt::format("{}: expected JSON lines in UTF-8, plain, gzip or zstd, found {}", path.string(), other));
   return std::make_unique<PlainSource>(path);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
+#include "base/json_problem.h"
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/model.h"
 #include "tokenizer/normalizer.h"
@@ -161,12 +162,7 @@ Tokenizer Tokenizer::load(const std::filesystem::path& path) {
 }
 
 Tokenizer Tokenizer::parse(std::string_view json, std::string_view name) {
-  nlohmann::json document;
-  try {
-    document = nlohmann::json::parse(json);
-  } catch (const nlohmann::json::exception& e) {
-    throw DataError("not-valid-json", fmt::format("{}: not valid JSON: {}", name, e.what()));
-  }
+  const nlohmann::json document = parse_json(json, std::string(name));
   auto impl = std::make_unique<Impl>();
   impl->name = name;
   impl->digest = sha256_hex(json);

@@ -114,6 +114,21 @@ TEST_F(LineReaderFile, NamesOtherKnownTypes) {
   EXPECT_NE(test::message_of<DataError>([&] { (void)lines(write("x", "\xFF\xFE{")); }).find("iconv"), std::string::npos);
 }
 
+TEST_F(LineReaderFile, NamesWhatLiesThereInPlaceOfRows) {
+  using namespace std::string_literals;
+  for (const auto& [bytes, expected] : {
+           std::pair("version https://git-lfs.github.com/spec/v1\noid sha256:1\n"s, "a Git LFS pointer"),
+           {"<!DOCTYPE html><html>"s, "a web page (HTML)"},
+           {"{\0\"\0a\0"s, "UTF-16LE"},
+           {"\0{\0\""s, "UTF-16BE"},
+           {"\xFF\xFE{\0"s, "UTF-16"},
+           {"{\0\0\0\"\0\0\0"s, "UTF-32LE"},
+           {"\0\0\0\0"s, "zero bytes"},
+       })
+    EXPECT_NE(test::message_of<DataError>([&] { LineReader(write("x.jsonl", bytes)); }).find(expected), std::string::npos)
+        << expected;
+}
+
 TEST_F(LineReaderFile, RefusesPipesFoldersAndMissingFiles) {
   ASSERT_EQ(::mkfifo((directory_ / "pipe").c_str(), 0600), 0);
   EXPECT_NE(test::message_of<IoError>([&] { LineReader{directory_ / "pipe"}; }).find("inputs are read twice"), std::string::npos);
