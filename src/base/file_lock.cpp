@@ -38,7 +38,7 @@ LockOutcome take_lock(int descriptor, const fs::path& path, bool shared) {
     if (errno == EINTR) continue;
     if (errno == EWOULDBLOCK || errno == EAGAIN || errno == EACCES) return LockOutcome::held_elsewhere;
     if (means_no_locks(errno)) return LockOutcome::not_supported;
-    throw IoError("cannot-lock", fmt::format("{}: cannot lock: {}", path.string(), std::strerror(errno)));
+    throw IoError("cannot-lock-file", fmt::format("{}: cannot lock: {}", path.string(), std::strerror(errno)));
   }
 }
 

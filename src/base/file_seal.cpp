@@ -27,7 +27,7 @@ std::string seal(const PieceDigest& digest, const SealKind& kind) {
 std::fstream open(const std::filesystem::path& path, std::ios::openmode mode, const SealKind& kind) {
   std::fstream file(path, mode | std::ios::binary);
   if (!file)
-    throw IoError("cannot-open", fmt::format("{}: cannot open the {}: {}", path.string(), kind.what, std::strerror(errno)));
+    throw IoError("cannot-open-file", fmt::format("{}: cannot open the {}: {}", path.string(), kind.what, std::strerror(errno)));
   return file;
 }
 
@@ -61,7 +61,7 @@ void write_seal(const std::filesystem::path& path, const SealKind& kind) {
   const std::string text = seal_of_file(file, kind);
   file.seekp(0);
   file.write(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.flush()) throw IoError("cannot-write", fmt::format("{}: cannot write: is the disk full?", path.string()));
+  if (!file.flush()) throw IoError("cannot-write-file", fmt::format("{}: cannot write: is the disk full?", path.string()));
 }
 
 bool begins_with_seal(const std::filesystem::path& path, const SealKind& kind) {

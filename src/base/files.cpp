@@ -32,7 +32,7 @@ std::string temporary_suffix() { return fmt::format(".tmp-{}-", host_name()); }
 class Descriptor {
  public:
   Descriptor(const std::filesystem::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
-    if (fd_ < 0) fail("cannot-open", path, "open");
+    if (fd_ < 0) fail("cannot-open-file", path, "open");
   }
   ~Descriptor() { ::close(fd_); }
   Descriptor(const Descriptor&) = delete;
@@ -52,7 +52,7 @@ std::string read_file(const std::filesystem::path& path) {
   for (;;) {
     const ssize_t got = ::read(file.get(), buffer, sizeof buffer);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail("cannot-read", path, "read");
+    if (got < 0) fail("cannot-read-file", path, "read");
     if (got == 0) return content;
     content.append(buffer, static_cast<std::size_t>(got));
   }
@@ -114,7 +114,7 @@ void remove_stale_temporaries_of(const std::filesystem::path& path) {
 
 void sync_path(const std::filesystem::path& path) {
   Descriptor file(path, O_RDONLY);
-  if (::fsync(file.get()) != 0) fail("cannot-write", path, "flush to disk");
+  if (::fsync(file.get()) != 0) fail("cannot-write-file", path, "flush to disk");
 }
 
 void expect_no_special_file(const std::filesystem::path& path) {
@@ -128,7 +128,7 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
   try {
     expect_no_special_file(path);
     sync_path(temporary);
-    if (::rename(temporary.c_str(), path.c_str()) != 0) fail("cannot-rename", path, "rename a finished file to this name");
+    if (::rename(temporary.c_str(), path.c_str()) != 0) fail("cannot-move-file", path, "rename a finished file to this name");
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;
@@ -139,7 +139,7 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
 PendingFile::PendingFile(const std::filesystem::path& path) : path_(path), temporary_(temporary_name(path)) {
   expect_no_special_file(path);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail("cannot-create", path, "create");
+  if (fd_ < 0) fail("cannot-create-file", path, "create");
 }
 
 PendingFile::~PendingFile() {
@@ -152,7 +152,7 @@ void PendingFile::write(std::string_view text) {
   while (!text.empty()) {
     const ssize_t put = ::write(fd_, text.data(), text.size());
     if (put < 0 && errno == EINTR) continue;
-    if (put < 0) fail("cannot-write", path_, "write");
+    if (put < 0) fail("cannot-write-file", path_, "write");
     text.remove_prefix(static_cast<std::size_t>(put));
   }
 }
@@ -163,7 +163,7 @@ void PendingFile::publish() {
     const int error = errno;
     ::unlink(temporary_.c_str());
     errno = error;
-    fail("cannot-write", path_, "write");
+    fail("cannot-write-file", path_, "write");
   }
   publish_file(temporary_, path_);
 }

@@ -47,7 +47,7 @@ std::string sha256_hex(std::string_view bytes) { return to_hex(sha256(bytes)); }
 
 std::string sha256_file(const std::filesystem::path& path) {
   std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-  if (!file) throw IoError("cannot-open", fmt::format("{}: cannot open: {}", path.string(), std::strerror(errno)));
+  if (!file) throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}", path.string(), std::strerror(errno)));
   Hasher hasher;
   std::vector<char> buffer(1 << 20);
   while (std::size_t got = std::fread(buffer.data(), 1, buffer.size(), file.get())) {
@@ -55,7 +55,7 @@ std::string sha256_file(const std::filesystem::path& path) {
     note_activity();
   }
   if (std::ferror(file.get()))
-    throw IoError("cannot-read", fmt::format("{}: cannot read: {}", path.string(), std::strerror(errno)));
+    throw IoError("cannot-read-file", fmt::format("{}: cannot read: {}", path.string(), std::strerror(errno)));
   return to_hex(hasher.finish());
 }
 

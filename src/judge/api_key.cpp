@@ -31,15 +31,16 @@ struct Descriptor {
 void check_mode(int fd, const std::string& file) {
   struct stat status {};
   if (::fstat(fd, &status) != 0)
-    throw ConfigError("key-file-unreadable", fmt::format("key file {}: {}", file, std::strerror(errno)));
-  if (!S_ISREG(status.st_mode)) throw ConfigError("key-file-not-regular", fmt::format("key file {}: not a regular file", file));
+    throw ConfigError("api-key-file-unreadable", fmt::format("key file {}: {}", file, std::strerror(errno)));
+  if (!S_ISREG(status.st_mode))
+    throw ConfigError("api-key-file-not-regular", fmt::format("key file {}: not a regular file", file));
   if ((status.st_mode & 077) != 0) {
-    throw ConfigError("key-file-not-private",
+    throw ConfigError("api-key-file-not-private",
                       fmt::format("key file {}: its mode is {:04o}, others may read it; make it private: chmod 600 {}", file,
                                   status.st_mode & 07777, file));
   }
   if (status.st_uid != ::geteuid() && status.st_uid != 0) {
-    throw ConfigError("key-file-other-owner",
+    throw ConfigError("api-key-file-other-owner",
                       fmt::format("key file {}: it belongs to user {}, but this program runs as user {}: change its owner", file,
                                   status.st_uid, ::geteuid()));
   }
@@ -47,11 +48,11 @@ void check_mode(int fd, const std::string& file) {
 
 std::string read_key_file(const std::string& file) {
   const Descriptor descriptor{::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (descriptor.fd < 0) throw ConfigError("key-file-unreadable", fmt::format("key file {}: {}", file, std::strerror(errno)));
+  if (descriptor.fd < 0) throw ConfigError("api-key-file-unreadable", fmt::format("key file {}: {}", file, std::strerror(errno)));
   check_mode(descriptor.fd, file);
   std::string content(kKeyMax + 2, '\0');
   const ssize_t got = ::read(descriptor.fd, content.data(), content.size());
-  if (got < 0) throw ConfigError("key-file-unreadable", fmt::format("key file {}: {}", file, std::strerror(errno)));
+  if (got < 0) throw ConfigError("api-key-file-unreadable", fmt::format("key file {}: {}", file, std::strerror(errno)));
   content.resize(static_cast<std::size_t>(got));
   return content;
 }
@@ -61,7 +62,7 @@ std::string read_key_file(const std::string& file) {
 ApiKey ApiKey::load(const std::string& variable, const std::string& file) {
   if (variable.empty() && file.empty()) return {};
   if (!variable.empty() && !file.empty()) {
-    throw ConfigError("key-named-twice",
+    throw ConfigError("api-key-named-twice",
                       fmt::format("an endpoint has both a key variable ({}) and a key file ({}): remove one", variable, file));
   }
   ApiKey key;
@@ -69,17 +70,18 @@ ApiKey ApiKey::load(const std::string& variable, const std::string& file) {
   if (!variable.empty()) {
     place = fmt::format("environment variable {}", variable);
     const char* value = std::getenv(variable.c_str());
-    if (!value || !*value) throw ConfigError("key-variable-not-set", fmt::format("{} is not set: set it to the API key", place));
+    if (!value || !*value)
+      throw ConfigError("api-key-variable-not-set", fmt::format("{} is not set: set it to the API key", place));
     key.secret_ = value;
   } else {
     place = fmt::format("key file {}", file);
     key.secret_ = read_key_file(file);
   }
   while (!key.secret_.empty() && (key.secret_.back() == '\n' || key.secret_.back() == '\r')) key.secret_.pop_back();
-  if (key.secret_.empty()) throw ConfigError("key-empty", fmt::format("{} is empty: put the API key there", place));
+  if (key.secret_.empty()) throw ConfigError("api-key-empty", fmt::format("{} is empty: put the API key there", place));
   const bool plain = std::all_of(key.secret_.begin(), key.secret_.end(), [](char c) { return c > ' ' && c < 127; });
   if (!plain || key.secret_.size() > kKeyMax) {
-    throw ConfigError("key-malformed",
+    throw ConfigError("api-key-malformed",
                       fmt::format("{}: its content is not an API key: expected one word of at most {} visible ASCII characters",
                                   place, kKeyMax));
   }

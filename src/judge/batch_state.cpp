@@ -52,7 +52,7 @@ void save_batch(const std::filesystem::path& folder, const BatchRecord& record) 
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
-    throw IoError("folder-not-created", fmt::format("{}: cannot create the folder: {}", folder.string(), error.message()));
+    throw IoError("cannot-create-folder", fmt::format("{}: cannot create the folder: {}", folder.string(), error.message()));
   write_json_atomically(file_of(folder, record.name), {{"version", kVersion},
                                                        {"name", record.name},
                                                        {"endpoint", record.endpoint},
@@ -65,7 +65,7 @@ void forget_batch(const std::filesystem::path& folder, const std::string& name) 
   std::error_code error;
   std::filesystem::remove(file_of(folder, name), error);
   if (error)
-    throw IoError("file-not-removed", fmt::format("{}: cannot remove: {}", file_of(folder, name).string(), error.message()));
+    throw IoError("cannot-remove-file", fmt::format("{}: cannot remove: {}", file_of(folder, name).string(), error.message()));
   sync_path(folder);
 }
 

@@ -133,7 +133,7 @@ struct HttpMulti::Impl {
     multi.reset(curl_multi_init());
     epoll = ::epoll_create1(EPOLL_CLOEXEC);
     if (!multi || epoll < 0)
-      throw Error("network-not-started", fmt::format("cannot start libcurl's multi interface: {}", std::strerror(errno)));
+      throw Error("cannot-start-network", fmt::format("cannot start libcurl's multi interface: {}", std::strerror(errno)));
     curl_multi_setopt(multi.get(), CURLMOPT_SOCKETFUNCTION, &Impl::on_socket);
     curl_multi_setopt(multi.get(), CURLMOPT_SOCKETDATA, this);
     curl_multi_setopt(multi.get(), CURLMOPT_TIMERFUNCTION, &Impl::on_timer);

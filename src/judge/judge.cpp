@@ -23,7 +23,7 @@ fs::path template_file(const config::LabelsConfig& config, const fs::path& folde
     known += (known.empty() ? "" : ", ") + name;
   }
   throw ConfigError(
-      "judge-template-unknown",
+      "unknown-judge-template",
       fmt::format("labels.prompt: {1} has no template \"{0}\" (it has: {2}); name a file of your own in labels.prompt_file",
                   config.prompt, folder.string(), known));
 }

@@ -58,7 +58,7 @@ const std::string& PointCriteria::find(const std::string& category, const std::s
   const auto points = criteria_.find(category);
   if (points == criteria_.end()) {
     throw ConfigError(
-        "criterion-category-unknown",
+        "unknown-criterion-category",
         fmt::format("{}: it has no category {}: {} To add one, add a key below categories:, with a line \"point: criterion\" for "
                     "each of its capability points",
                     file_, category, advice(category, keys_of(criteria_))));
@@ -66,7 +66,7 @@ const std::string& PointCriteria::find(const std::string& category, const std::s
   const auto criterion = points->second.find(point);
   if (criterion == points->second.end()) {
     throw ConfigError(
-        "criterion-point-unknown",
+        "unknown-criterion-point",
         fmt::format(
             "{}: category {} has no capability point {}: {} To add one, add a line \"{}: criterion\" below categories.{}, "
             "which says in one or two sentences what makes one response better than another",

@@ -10,7 +10,7 @@
 namespace dmoerm::label {
 
 GroupFile::GroupFile(const std::filesystem::path& path) : path_(path), file_(path, std::ios::binary) {
-  if (!file_) throw IoError("file-not-opened", fmt::format("{}: cannot open", path.string()));
+  if (!file_) throw IoError("cannot-open-file", fmt::format("{}: cannot open", path.string()));
   std::int64_t offset = 0;
   for (std::string line; std::getline(file_, line); offset += static_cast<std::int64_t>(line.size()) + 1) {
     const preference::Group group = preference::group_from_json_line(line);
@@ -37,7 +37,7 @@ preference::Group GroupFile::read(std::size_t index) {
   file_.clear();
   file_.seekg(entries_.at(index).offset);
   if (!std::getline(file_, line))
-    throw IoError("file-not-read", fmt::format("{}: cannot read line {}", path_.string(), index + 1));
+    throw IoError("cannot-read-file", fmt::format("{}: cannot read line {}", path_.string(), index + 1));
   return preference::group_from_json_line(line);
 }
 

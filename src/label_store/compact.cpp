@@ -54,7 +54,7 @@ class Batch {
     for (const fs::path& file : files_) {
       std::error_code error;
       if (!fs::remove(file, error) && error)
-        throw IoError("file-not-removed", fmt::format("{}: cannot remove: {}", file.string(), error.message()));
+        throw IoError("cannot-remove-file", fmt::format("{}: cannot remove: {}", file.string(), error.message()));
     }
     sync_path(directory);
     result.rows_dropped += dropped_;

@@ -52,11 +52,12 @@ std::vector<Label> labels_of_points(const json& row, const std::string& category
 }
 
 std::vector<Label> labels_of(const json& row, const std::string& category) {
-  if (!row.is_object()) throw RowError("row-not-object", fmt::format("expected a JSON object, found {}", preference::shown(row)));
+  if (!row.is_object())
+    throw RowError("row-is-not-an-object", fmt::format("expected a JSON object, found {}", preference::shown(row)));
   if (preference::has(row, {"key", "verdict"})) return {label_from_json(row)};
   if (preference::has(row, {"query", "responses", "rank", "point"})) return labels_of_points(row, category);
   throw RowError(
-      "import-row-unknown",
+      "unknown-import-row",
       fmt::format("expected a label as exported (key, verdict, ...) or a row of a points file (query, responses, rank, "
                   "point), found the keys {}",
                   preference::keys_of(row)));
@@ -71,7 +72,7 @@ void each_row(const std::filesystem::path& file, const std::string& category,
     std::vector<Label> labels;
     try {
       const json row = json::parse(line, nullptr, false);
-      if (row.is_discarded()) throw RowError("row-not-object", "expected one JSON object, found something else");
+      if (row.is_discarded()) throw RowError("row-is-not-an-object", "expected one JSON object, found something else");
       labels = labels_of(row, category);
     } catch (const RowError& e) {
       throw DataError(e.code(), fmt::format("{}:{}: {}; nothing was imported", file.string(), lines.number(), e.what()));

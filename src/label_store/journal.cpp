@@ -346,7 +346,7 @@ Journal::Salvaged Journal::salvage(const fs::path& path) {
   // Work on a copy: SQLite changes the files that it opens.
   std::string scratch = (fs::temp_directory_path() / "dmoerm-journal-XXXXXX").string();
   if (::mkdtemp(scratch.data()) == nullptr)
-    throw IoError("folder-not-created", fmt::format("{}: cannot create: {}", scratch, std::strerror(errno)));
+    throw IoError("cannot-create-folder", fmt::format("{}: cannot create: {}", scratch, std::strerror(errno)));
   struct Remover {
     const std::string& directory;
     ~Remover() {
@@ -358,7 +358,7 @@ Journal::Salvaged Journal::salvage(const fs::path& path) {
   for (const fs::path& file : files(path)) {
     fs::copy_file(file, fs::path(scratch) / file.filename(), error);
     if (error)
-      throw IoError("file-not-copied", fmt::format("{}: cannot copy to {}: {}", file.string(), scratch, error.message()));
+      throw IoError("cannot-copy-file", fmt::format("{}: cannot copy to {}: {}", file.string(), scratch, error.message()));
   }
   const fs::path copy = fs::path(scratch) / path.filename();
   try {

@@ -57,7 +57,7 @@ std::vector<PointSpent> costs_lost(const SegmentAbout& about, const LabelColumns
 /// Save the readable rows of `file` as `target`, in a separate process because HDF5 may crash on a damaged file.
 bool salvage_segment(const fs::path& file, const fs::path& target, const std::vector<std::int64_t>& sealed) {
   const pid_t child = ::fork();
-  if (child < 0) throw IoError("process-not-started", "cannot start a process that reads a damaged segment");
+  if (child < 0) throw IoError("cannot-start-program", "cannot start a process that reads a damaged segment");
   if (child == 0) {
     ::alarm(kSalvageSecondsMax);
     try {

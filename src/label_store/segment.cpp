@@ -219,7 +219,7 @@ void write_segment(const fs::path& path, const LabelColumns& rows, const Segment
   std::error_code error;
   fs::permissions(path, fs::perms::owner_read | fs::perms::group_read | fs::perms::others_read, error);
   if (error)
-    throw IoError("file-mode-not-changed", fmt::format("{}: cannot make it read-only: {}", path.string(), error.message()));
+    throw IoError("cannot-change-file-mode", fmt::format("{}: cannot make it read-only: {}", path.string(), error.message()));
 }
 
 struct Segment::Impl {

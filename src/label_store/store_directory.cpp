@@ -40,7 +40,7 @@ std::vector<fs::path> entries(const fs::path& directory) {
   std::error_code error;
   for (fs::directory_iterator at(directory, error), end; !error && at != end; at.increment(error)) found.push_back(at->path());
   if (error)
-    throw IoError("folder-not-listed", fmt::format("{}: cannot list the directory: {}", directory.string(), error.message()));
+    throw IoError("cannot-list-folder", fmt::format("{}: cannot list the directory: {}", directory.string(), error.message()));
   return found;
 }
 
@@ -178,7 +178,7 @@ void tidy(const fs::path& directory, const StoreSegments& found) {
   for (const fs::path& file : gone) {
     std::error_code error;
     if (!fs::remove(file, error) && error) {
-      throw IoError("file-not-removed", fmt::format("{}: cannot remove: {}", file.string(), error.message()));
+      throw IoError("cannot-remove-file", fmt::format("{}: cannot remove: {}", file.string(), error.message()));
     }
     spdlog::info("[label] removed={} reason=\"left by an interrupted write, or replaced\"", file.filename().string());
   }
@@ -194,7 +194,7 @@ fs::path put_aside(const fs::path& directory, const fs::path& file) {
   fs::create_directory(folder, error);
   if (!error) fs::rename(file, target, error);
   if (error)
-    throw IoError("file-not-moved", fmt::format("{}: cannot move to {}: {}", file.string(), target.string(), error.message()));
+    throw IoError("cannot-move-file", fmt::format("{}: cannot move to {}: {}", file.string(), target.string(), error.message()));
   sync_path(folder);
   sync_path(directory);
   return target;

@@ -178,7 +178,7 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
                   uniform({h}, 1.0 / std::sqrt(static_cast<double>(h)), rng), at::zeros({1})};
     for (at::Tensor& parameter : parameters) parameter = parameter.to(device);
   } else {
-    throw ConfigError("aggregator-kind-unknown", fmt::format("aggregator.kind {} is unknown (mlp, linear)", kind));
+    throw ConfigError("unknown-aggregator", fmt::format("aggregator.kind {} is unknown (mlp, linear)", kind));
   }
   const auto adopt = [&] {  // makes the aggregator use the parameters under training
     if (kind == "linear") {
@@ -330,7 +330,7 @@ Aggregator Aggregator::load(const std::filesystem::path& file) {
   Aggregator a;
   a.kind_ = text("kind");
   if (a.kind_ != "mean" && a.kind_ != "linear" && a.kind_ != "mlp")
-    throw DataError("aggregator-kind-unknown", fmt::format("{}: aggregator kind {} is unknown", file.string(), a.kind_));
+    throw DataError("unknown-aggregator", fmt::format("{}: aggregator kind {} is unknown", file.string(), a.kind_));
   a.validation_accuracy_ = std::strtod(text("validation_accuracy").c_str(), nullptr);
   a.best_step_ = std::strtoll(text("best_step").c_str(), nullptr, 10);
   a.reward_mean_K = reader.load("reward_mean");

@@ -169,7 +169,7 @@ Bundle load_bundle(const fs::path& directory, at::Device device) {
   try {
     const json version = manifest.value("schema_version", json());
     if (version != kBundleSchema)
-      throw DataError("bundle-schema-unknown",
+      throw DataError("unknown-bundle-schema",
                       fmt::format("{}: schema version {}, this program reads {}: use the program that wrote it",
                                   directory.string(), version.dump(), kBundleSchema));
     check_files(directory, manifest.at("files"));

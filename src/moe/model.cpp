@@ -107,7 +107,7 @@ const Category& Model::category(const std::string& name) const {
     if (category.name == name) return category;
     names += (names.empty() ? "" : ", ") + category.name;
   }
-  throw DataError("category-unknown", fmt::format("category \"{}\" is unknown; the model has: {}", name, names));
+  throw DataError("unknown-category", fmt::format("category \"{}\" is unknown; the model has: {}", name, names));
 }
 
 Model assemble(const ModelFiles& files, const nn::BackboneSource& source, const ScoringLimits& limits) {

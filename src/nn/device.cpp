@@ -24,7 +24,7 @@ int local_rank() {
 
 c10::Device pick_device(const std::string& wanted, const std::string& setting) {
   if (wanted != "cpu" && wanted != "cuda" && wanted != "auto")
-    throw ConfigError("device-unknown", fmt::format("{}: expected cpu, cuda or auto, found {}", setting, wanted));
+    throw ConfigError("unknown-device", fmt::format("{}: expected cpu, cuda or auto, found {}", setting, wanted));
   const bool cuda = wanted != "cpu" && at::globalContext().hasCUDA();
   if (wanted == "cuda" && !cuda)
     throw ConfigError("no-cuda",

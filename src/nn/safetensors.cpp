@@ -62,14 +62,14 @@ class SafetensorsReader::Mapping {
  public:
   explicit Mapping(const std::filesystem::path& file) : file_(file.string()) {
     const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) throw IoError("cannot-open", fmt::format("{}: cannot open: {}", file_, std::strerror(errno)));
+    if (fd < 0) throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}", file_, std::strerror(errno)));
     struct stat status {};
     const bool known = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
     bytes_ = known ? static_cast<std::size_t>(status.st_size) : 0;
     void* map = bytes_ > 0 ? ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, fd, 0) : nullptr;
     ::close(fd);
     if (!known) throw IoError("not-a-regular-file", fmt::format("{}: not a regular file", file_));
-    if (map == MAP_FAILED) throw IoError("cannot-map", fmt::format("{}: cannot map: {}", file_, std::strerror(errno)));
+    if (map == MAP_FAILED) throw IoError("cannot-map-file", fmt::format("{}: cannot map: {}", file_, std::strerror(errno)));
     data_ = static_cast<const char*>(map);
     try {
       header_ = parse_safetensors_header({data_, bytes_}, bytes_, file_);
@@ -192,7 +192,8 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
 
   const std::filesystem::path temporary = temporary_name(path);
   FILE* file = std::fopen(temporary.c_str(), "wb");
-  if (file == nullptr) throw IoError("cannot-create", fmt::format("{}: cannot create: {}", path.string(), std::strerror(errno)));
+  if (file == nullptr)
+    throw IoError("cannot-create-file", fmt::format("{}: cannot create: {}", path.string(), std::strerror(errno)));
   bool good = std::fwrite(&header_bytes, 8, 1, file) == 1 && std::fwrite(text.data(), 1, text.size(), file) == text.size();
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor local = tensor.detach().cpu().contiguous();
@@ -201,7 +202,7 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
   const int reason = errno;
   if (std::fclose(file) != 0 || !good) {
     std::filesystem::remove(temporary);
-    throw IoError("cannot-write",
+    throw IoError("cannot-write-file",
                   fmt::format("{}: cannot write {} bytes: {}", path.string(), offset, std::strerror(good ? errno : reason)));
   }
   publish_file(temporary, path);

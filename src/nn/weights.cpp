@@ -180,7 +180,7 @@ Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& dir
   for (const auto& [plain, stored] : tensors.all()) {
     if (!used.contains(stored) && !ignorable(plain, spec.layers)) {
       throw DataError(
-          "tensor-unknown",
+          "unknown-tensor",
           fmt::format("{}: tensor {} {} is not part of this architecture: config.json and weights do not belong together",
                       reader.file_of(stored), stored, nn::shape_text(reader.shape(stored))));
     }

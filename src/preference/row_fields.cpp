@@ -98,7 +98,7 @@ bool has_objects(const json& row, const char* key) {
 
 const json& need(const json& row, const char* key) {
   if (!row.is_object() || !row.contains(key))
-    throw RowError("key-missing", fmt::format("expected the key \"{}\", found {}", key, shown(row)));
+    throw RowError("missing-key", fmt::format("expected the key \"{}\", found {}", key, shown(row)));
   return row[key];
 }
 

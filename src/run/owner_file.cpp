@@ -88,7 +88,8 @@ void OwnerFile::take() {
   do {  // an owner removes the file when it leaves, so the locked file may no longer be the one with this name
     if (descriptor_ >= 0) ::close(descriptor_);
     descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (descriptor_ < 0) throw IoError("cannot-open", fmt::format("{}: cannot open: {}", path_.string(), std::strerror(errno)));
+    if (descriptor_ < 0)
+      throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}", path_.string(), std::strerror(errno)));
     lock = take_lock(descriptor_, path_);
     if (lock == LockOutcome::held_elsewhere) {
       for (int i = 0; i < 10 && read_owner(descriptor_).empty(); ++i)  // the owner writes right after locking
@@ -130,7 +131,7 @@ std::string OwnerFile::write_owner() const {
   std::strftime(since, sizeof since, "%Y-%m-%d %H:%M:%S", std::localtime(&now));
   const std::string text = json{{"host", host_name()}, {"pid", ::getpid()}, {"job", job()}, {"since", since}}.dump(2) + "\n";
   if (::ftruncate(descriptor_, 0) != 0 || ::pwrite(descriptor_, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
-    throw IoError("cannot-write", fmt::format("{}: cannot write: {}", path_.string(), std::strerror(errno)));
+    throw IoError("cannot-write-file", fmt::format("{}: cannot write: {}", path_.string(), std::strerror(errno)));
   return text;
 }
 

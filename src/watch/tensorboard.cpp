@@ -119,7 +119,7 @@ void append(const fs::path& file, std::size_t keep, std::string_view bytes) {
   }
   const int error = errno;
   if (fd >= 0) ::close(fd);
-  if (!good) throw IoError("cannot-write", fmt::format("{}: cannot append: {}", file.string(), std::strerror(error)));
+  if (!good) throw IoError("cannot-write-file", fmt::format("{}: cannot append: {}", file.string(), std::strerror(error)));
 }
 
 }  // namespace
