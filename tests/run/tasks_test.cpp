@@ -1,5 +1,6 @@
 // The tasks of a run on a tiny model: the groups that each phase trains on, what an expert starts from, and the figures of
 // evaluation and report, which the test counts again from the models on disk.
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "comm/single_process.h"
 #include "run/plan_tasks.h"
 #include "run/run_context.h"
+#include "run/stage_features.h"
 #include "support/tiny_model_directory.h"
 #include "support/word_renderer.h"
 #include "synth/synth.h"
@@ -144,6 +146,19 @@ class Tasks : public testing::TestWithParam<const char*> {
     }
     return count;
   }
+  /// Reward of a response laid out by itself, added up in float64.
+  static double reward_by_hand(const nn::RewardModel& model, const data::TokenGroup& group, std::size_t response) {
+    std::vector<std::int32_t> ids(group.prefix.begin(), group.prefix.end());
+    ids.insert(ids.end(), group.responses[response].begin(), group.responses[response].end());
+    data::PackedBatch batch;
+    data::append_sequence(batch, ids, true);
+    const nn::AdapterRows rows{model.adapter(), 0, batch.tokens(), 0, 1, 0};
+    const at::Tensor state = model.backbone().forward(batch, {&rows, 1}, nullptr).contiguous(), head = model.head().w_D;
+    double reward = 0;
+    for (std::int64_t d = 0; d < head.numel(); ++d)
+      reward += static_cast<double>(state.const_data_ptr<float>()[d]) * static_cast<double>(head.const_data_ptr<float>()[d]);
+    return reward;
+  }
   json results(const std::string& category) const {
     return read_json(context_.directory().task("eval/" + category) / "results.json");
   }
@@ -196,25 +211,106 @@ TEST_P(Tasks, StartsExpertsFromTheirBase) {
   EXPECT_FALSE(moved.head().w_D.equal(base.head().w_D)) << "the expert trains the head too";
 }
 
-TEST_P(Tasks, ChoosesTheAggregatorByHeldOutGroups) {
-  const auto alone = comm::single();
-  for (std::int32_t i = 0; i < 2; ++i) {
-    const moe::ExpertFeatures train = expert_features(context_, i, groups(i, train::Subset::phase3), *alone),
-                              validation = expert_features(context_, i, groups(i, train::Subset::validation), *alone);
-    const auto held_out = [&](const char* kind) {
-      return moe::held_out(kind, train, validation, run_.config.aggregator, run_.config.seed);
-    };
-    std::string expected = "mean";
-    if (moe::clearly_better(held_out("linear"), held_out("mean"))) expected = "linear";
-    if (moe::clearly_better(held_out("mlp"), held_out(expected.c_str()))) expected = "mlp";
-    EXPECT_EQ(chosen(i), expected);
-  }
+TEST_P(Tasks, ChoosesTheSmallestAggregatorThatOrdersHeldOutGroups) {
+  const std::string name = context_.category(0).name;
+  std::map<std::string, std::string> cached;
+  for (const char* split : {"train", "validation"})
+    cached[split] = read_file(context_.directory().task("features/" + name) / (std::string(split) + ".safetensors"));
+  /// Puts rewards and states in the place of the cached ones. `quality` is larger for the winner of every pair.
+  const auto chosen_for = [&](const std::function<void(moe::ExpertFeatures&, const at::Tensor& quality_N)>& plant) {
+    at::manual_seed(5);
+    for (const auto& [split, subset] :
+         {std::pair("train", train::Subset::phase3), std::pair("validation", train::Subset::validation)}) {
+      const fs::path file = context_.directory().task("features/" + name) / (std::string(split) + ".safetensors");
+      moe::ExpertFeatures features = load_features(context_, 0, split);
+      features.states_NKH.normal_();
+      features.rewards_NK.normal_();
+      at::Tensor quality_N = at::zeros({features.rewards_NK.size(0)});
+      std::int64_t first = 0;
+      for (const train::LabelledGroup& group : groups(0, subset)) {
+        for (const preference::Preference& p : group.pairs) quality_N[first + p.winner] += 1, quality_N[first + p.loser] -= 1;
+        first += std::ssize(group.responses);
+      }
+      plant(features, quality_N);
+      fs::remove(file);
+      nn::save_safetensors(file, {{"states", features.states_NKH}, {"rewards", features.rewards_NK}});
+    }
+    redo(run_, "aggregator/" + name);
+    return chosen(0);
+  };
+  EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, const at::Tensor& quality_N) {
+              f.rewards_NK.copy_(quality_N.unsqueeze(1).expand({-1, 2}));
+            }),
+            "mean")
+      << "every kind orders all pairs";
+  EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, const at::Tensor& quality_N) {
+              f.rewards_NK.select(1, 0).copy_(quality_N);
+              f.rewards_NK.select(1, 1).copy_(-quality_N);
+            }),
+            "linear")
+      << "the second expert is always wrong, so the mean knows nothing";
+  EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, const at::Tensor& quality_N) {
+              f.states_NKH.select(1, 1).select(1, 3).copy_(4 * quality_N);
+            }),
+            "mlp")
+      << "only the states tell";
+  for (const auto& [split, bytes] : cached)
+    std::ofstream(context_.directory().task("features/" + name) / (split + ".safetensors"), std::ios::binary) << bytes;
+  redo(run_, "aggregator/" + name);
+}
+
+TEST_P(Tasks, TakesTheAggregatorThatIsAskedFor) {
   const std::string task = "aggregator/" + context_.category(0).name, before = chosen(0);
   using config::AggregatorKind;
   for (const AggregatorKind kind : {AggregatorKind::linear, AggregatorKind::mlp, AggregatorKind::best}) {
     run_.config.aggregator.kind = kind;
     redo(run_, task);
     EXPECT_EQ(chosen(0), kind == AggregatorKind::best ? before : config::word(kind));
+  }
+}
+
+TEST_P(Tasks, CountsPairsAsTheFileStatesThemAndRewardsComputedByHand) {
+  std::vector<json> rows;  // of the file, by line
+  std::ifstream lines(folder() / GetParam() / "synth.jsonl");
+  for (std::string line; std::getline(lines, line);) rows.push_back(json::parse(line));
+  for (std::int32_t i = 0; i < 2; ++i) {
+    const std::string name = context_.category(i).name;
+    const json found = results(name);
+    std::vector<double> checked = {0, 0};
+    const auto count = [&](const std::string& column, const std::function<double(const data::TokenGroup&, std::size_t)>& reward) {
+      std::size_t place = 0;
+      for (const train::LabelledGroup& g : groups(i, train::Subset::test)) {
+        const std::size_t at = place++;
+        const json& row = rows.at(static_cast<std::size_t>(run_.store->source(g.group).second) - 1);
+        ASSERT_EQ(row.at("id"), found.at("ids").at(at));
+        double pairs = 0, ordered = 0, least = 1;
+        for (const json& better : row.at("responses")) {
+          for (const json& worse : row.at("responses")) {
+            if (better.at("overall").get<double>() <= worse.at("overall").get<double>()) continue;
+            const data::TokenGroup texts = run_.store->group(g.group);
+            const double gap = reward(texts, better.at("rid")) - reward(texts, worse.at("rid"));
+            pairs += 1, ordered += gap > 0, least = std::min(least, std::abs(gap));
+          }
+        }
+        EXPECT_EQ(found.at("pairs").at(at), pairs);
+        if (least < 1e-5) continue;  // rounding may decide
+        EXPECT_EQ(found.at("right").at(column).at(at), ordered) << column << " " << at;
+        checked[0] += pairs, checked[1] += ordered;
+      }
+    };
+    const nn::RewardModel single = context_.load_model("single");
+    count("single", [&](const data::TokenGroup& texts, std::size_t r) { return reward_by_hand(single, texts, r); });
+    const std::vector<nn::RewardModel> experts = context_.load_experts(i);
+    const auto mean =
+        nn::SafetensorsReader::open(context_.directory().task("aggregator/" + name) / "mean.safetensors").load("reward_std");
+    count("mean", [&](const data::TokenGroup& texts, std::size_t r) {
+      double sum = 0;
+      for (std::size_t k = 0; k < experts.size(); ++k)
+        sum += reward_by_hand(experts[k], texts, r) / mean.const_data_ptr<float>()[k] / static_cast<double>(experts.size());
+      return sum;
+    });
+    EXPECT_GT(checked[0], 20);
+    EXPECT_NE(checked[1], checked[0] / 2) << "or the opposite order would count the same";
   }
 }
 
