@@ -38,7 +38,7 @@ struct Found {
 /// The checkpoints of a folder, newest first.
 std::vector<Found> scan(const fs::path& directory) {
   std::map<std::pair<std::int64_t, int>, Found> found;
-  if (!fs::exists(directory)) return {};
+  if (!fs::is_directory(directory)) return {};
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename().string();
     std::int64_t step = 0;
@@ -285,7 +285,7 @@ std::vector<CheckpointInfo> list_checkpoints(const fs::path& directory) {
 bool is_checkpoint_file(const fs::path& file) { return file.filename().string().starts_with("checkpoint-"); }
 
 void remove_checkpoints(const fs::path& directory) {
-  if (!fs::exists(directory)) return;
+  if (!fs::is_directory(directory)) return;
   for (const auto& entry : fs::directory_iterator(directory)) {
     if (is_checkpoint_file(entry.path())) fs::remove(entry.path());
   }

@@ -167,7 +167,7 @@ class Labelling(Tiny):
 
     def test_refuses_limits_out_of_range(self):
         for option in ("--requests-max", "--tokens-max"):
-            self.assert_refused_and_nothing_left(self.label_it(option, "0"), f"dmoerm: {option}: 0 is out of range: expected 1 or more\n")
+            self.assert_refused_and_nothing_left(self.label_it(option, "0"), f"dmoerm: {option}: 0 is out of range: expected 1 or more [limit-out-of-range]\n")
         self.assert_refused_and_nothing_left(self.label_it("--cost-max", "-1"), "dmoerm: --cost-max: -1 is out of range: ")
 
     def test_refuses_a_cost_limit_for_a_judge_without_a_price(self):
@@ -350,7 +350,7 @@ class AfterARefusal(Tiny):
         tolerated = self.dmoerm(*bundle, "--bad-lines", "2", input=lines)
         self.assertEqual(tolerated.returncode, 0, tolerated.stderr)
         answers = [json.loads(line) for line in tolerated.stdout.splitlines()]
-        self.assertEqual(answers[1], {"id": 7, "error": "response 1 is empty"})
+        self.assertEqual(answers[1], {"id": 7, "error": "expected a text in response 1, found an empty one", "code": "empty-response"})
         self.assertEqual(answers[0]["scores"], answers[3]["scores"])
 
     def check_outputs(self, bundle, question):
