@@ -125,6 +125,17 @@ void check_text(const std::string& text, int source) {
   }
 }
 
+/// What to do where a variable stands unquoted in a map of one line, whose end YAML then takes for the variable's.
+std::string_view variable_advice(const std::string& text, int line) {
+  std::istringstream lines(text);
+  std::string found;
+  for (int i = 0; i <= line; ++i) std::getline(lines, found);
+  const bool is_inside = found.find('{') < found.find("${");
+  return found.find("${") != std::string::npos && is_inside
+             ? "; inside { } a value with ${...} needs quotes: {dir: \"${HOME}/model\"}"
+             : "";
+}
+
 }  // namespace
 
 Tree::Entry* Tree::find(const std::string& key) {
@@ -148,7 +159,8 @@ std::optional<Tree> parse_tree(const std::string& text, int source, Problems& pr
   } catch (const Refused& refused) {
     problems.add(refused.where, "yaml-not-read-here", refused.message);
   } catch (const YAML::Exception& e) {
-    problems.add({source, e.mark.line + 1, e.mark.column + 1}, "not-yaml", "not valid YAML: " + e.msg);
+    problems.add({source, e.mark.line + 1, e.mark.column + 1}, "not-yaml",
+                 fmt::format("not valid YAML: {}{}", e.msg, variable_advice(text, e.mark.line)));
   }
   return std::nullopt;
 }

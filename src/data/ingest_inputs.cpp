@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <filesystem>
+#include <map>
 #include <set>
 
+#include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
 #include "preference/session_key.h"
@@ -101,12 +104,29 @@ void apply(const config::InputConfig& input, const std::vector<config::CategoryC
   item.statement = statement_key(group, item.content);
 }
 
+/// A row is known by its file and line, so verdicts about a file that is read twice could not be told apart.
+void refuse_file_given_twice(const std::vector<config::InputConfig>& inputs) {
+  std::map<std::string, std::size_t> seen;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    std::error_code error;
+    const std::filesystem::path same = std::filesystem::weakly_canonical(inputs[i].path, error);
+    const auto [first, is_new] = seen.emplace(error ? inputs[i].path : same.string(), i);
+    if (is_new) continue;
+    throw ConfigError(
+        "input-given-twice",
+        fmt::format("data.inputs.{}.path: {} is the file of data.inputs.{} too ({}): name it once; for more visits set "
+                    "its weight, for two categories write \"category\" into its rows",
+                    i, inputs[i].path, first->second, inputs[first->second].path));
+  }
+}
+
 }  // namespace
 
 double place_of(std::uint64_t key, std::uint64_t seed) { return static_cast<double>(mix64(key ^ mix64(seed)) >> 11) * 0x1.0p-53; }
 
 std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const std::function<bool(InputGroup&&)>& on_group,
                                              const std::function<void(const preference::Dropped&)>& on_dropped) {
+  refuse_file_given_twice(request.data.inputs);
   std::vector<IngestReport::Input> inputs;
   for (const config::InputConfig& input : request.data.inputs) {
     preference::GroupReader reader(input.path, input.format, on_dropped);

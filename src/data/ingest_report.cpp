@@ -36,8 +36,8 @@ std::string to_text(const IngestReport& report) {
   }
   for (const auto& [what, n] : report.noted) text += fmt::format("noted {:>8}: {}\n", n, what);
   for (const auto& [reason, n] : report.dropped) text += fmt::format("dropped {:>6}: {}\n", n, reason);
-  text += fmt::format("all dropped rows, with file and line: {}", report.dropped_file.string());
-  return text;
+  if (report.dropped.empty()) return text + "dropped      0";
+  return text + fmt::format("the dropped rows, with file and line: {}", report.dropped_file.string());
 }
 
 json to_json(const IngestReport& report) {

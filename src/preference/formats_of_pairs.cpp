@@ -127,6 +127,11 @@ Group parse_chosen_rejected(const json& row) {
   if (column != nullptr) group.prompt = stated_prompt(row, column);
   if (column == nullptr && good.before.empty()) {
     const std::size_t shared = shared_text(good.text, bad.text);
+    if (shared == 0) {
+      throw RowError(
+          "no-prompt",
+          "expected a column \"prompt\", or \"chosen\" and \"rejected\" that begin with the same prompt; found neither");
+    }
     group.prompt = {{"user", good.text.substr(0, shared)}};
     good.text.erase(0, shared);
     bad.text.erase(0, shared);

@@ -124,7 +124,10 @@ bool GroupReader::finish(Group& group) {
     on_dropped_({path_, group.line, fmt::format("expected different responses, found {} equal ones", given),
                  "responses-are-equal", true});
   } else {
-    on_dropped_({path_, group.line, "a single response: nothing to prefer it to", "single-response", false});
+    std::string why = "a single response: nothing to prefer it to";
+    if (format_->merges_rows)
+      why += " (rows of one prompt are one group only where they follow each other: sort the file by prompt)";
+    on_dropped_({path_, group.line, why, "single-response", false});
   }
   return false;
 }

@@ -27,12 +27,18 @@ class Source {
   virtual std::size_t read(char* out) = 0;
 };
 
+/// What to do about a path that looks like a shell's pattern.
+std::string_view pattern_advice(std::string_view path) {
+  return path.find_first_of("*?[") == std::string_view::npos ? "" : "; patterns are not expanded here: name each file";
+}
+
 /// The bytes of a file as they are.
 class PlainSource final : public Source {
  public:
   explicit PlainSource(const std::filesystem::path& path)
       : path_(path.string()), file_(std::fopen(path.c_str(), "rb"), std::fclose) {
-    if (!file_) throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}", path_, std::strerror(errno)));
+    if (!file_)
+      throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}{}", path_, std::strerror(errno), pattern_advice(path_)));
   }
   std::size_t read(char* out) override {
     const std::size_t got = std::fread(out, 1, kBlock, file_.get());

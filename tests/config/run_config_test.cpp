@@ -264,6 +264,9 @@ TEST(RunConfig, RefusesFilesThatAreNotConfigurationsWithOneMessage) {
   EXPECT_NE(problems("# only a comment\n").find("is empty"), std::string::npos);
   EXPECT_NE(problems("- a\n- b\n").find("expected keys with values (key: value), found a list"), std::string::npos);
   EXPECT_NE(problems("hello").find("found \"hello\""), std::string::npos);
+  EXPECT_EQ(problems("name: x\nbackbone: {dir: ${HOME}/m}\n"),
+            "c.yaml:2:18: not valid YAML: end of map flow not found; inside { } a value with ${...} needs quotes: {dir: "
+            "\"${HOME}/model\"}");
   EXPECT_EQ(problems("base:\n\tlr: 1\n"), "c.yaml:2:1: this line is indented with a tab: YAML allows spaces only");
   EXPECT_EQ(problems("name: \xff\n"), "c.yaml:1:7: byte 0xff is not UTF-8: save the file as UTF-8");
   EXPECT_EQ(problems("name: a\x01\n"), "c.yaml:1:8: control character 0x01: remove it");

@@ -212,11 +212,27 @@ TEST_F(IngestFolder, RefusesAFolderAsOutputBeforeItWritesAnything) {
   EXPECT_EQ(read_file(notes), "mine");
 }
 
+TEST_F(IngestFolder, RefusesAFileThatIsGivenTwice) {
+  const std::string row = R"({"prompt":"p","chosen":"a","rejected":"b"})";
+  const std::string file = write("one.jsonl", row + "\n"), other = write("other.jsonl", row + "\n");
+  const std::string link = file + ".link";
+  std::filesystem::create_symlink(file, link);
+  EXPECT_NE(refusal(request({file, other, link})).find("data.inputs.2.path: " + link + " is the file of data.inputs.0 too"),
+            std::string::npos);
+  EXPECT_NE(refusal(request({file + "*"})).find("patterns are not expanded here: name each file"), std::string::npos);
+}
+
 TEST_F(IngestFolder, SaysWhyInputsHaveNoGroup) {
   const std::string single = R"({"prompt":"p","response":"a","helpfulness":1})";
   const std::string file = write("one.jsonl", single + "\n"), empty = write("empty.jsonl", "");
   const std::string said = refusal(request({file, empty}));
-  EXPECT_NE(said.find("1 of a single response: nothing to prefer it to, first " + file + ":1"), std::string::npos) << said;
+  EXPECT_NE(
+      said.find(
+          "1 of a single response: nothing to prefer it to (rows of one prompt are one group only where they follow each other: "
+          "sort the file by prompt), first " +
+          file + ":1"),
+      std::string::npos)
+      << said;
   EXPECT_NE(refusal(request({empty})).find("no rows"), std::string::npos);
 }
 

@@ -26,8 +26,6 @@ std::string prompt_of(const Group& group) {
   return text;
 }
 
-bool blank_prompt(const Group& group) { return group.prompt.size() == 1 && group.prompt.front().content.empty(); }
-
 Group read(const std::string& format, const char* row) {
   const json value = json::parse(row);
   const Format* found = detect_format(value);
@@ -140,8 +138,8 @@ TEST(Formats, ReadsTranscriptsAsTurns) {
 }
 
 TEST(Formats, DoesNotGuessAPrompt) {
-  EXPECT_TRUE(
-      blank_prompt(read("standard-implicit", R"({"my_prompt":"Who?","chosen":"That cat sat","rejected":"This dog ran"})")));
+  EXPECT_EQ(refusal(R"({"my_prompt":"Who?","chosen":"That cat sat","rejected":"This dog ran"})"),
+            "bad: expected a column \"prompt\", or \"chosen\" and \"rejected\" that begin with the same prompt; found neither");
   EXPECT_EQ(refusal(R"({"instruction":[],"input":"x","chosen":"a b","rejected":"c d"})"),
             "bad: \"instruction\": expected a prompt, found an empty list");
   EXPECT_EQ(

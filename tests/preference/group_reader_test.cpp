@@ -126,7 +126,10 @@ TEST_F(GroupReaderFile, MergesConsecutiveRowsOfOnePrompt) {
   ASSERT_EQ(dropped_.size(), 2U);
   EXPECT_EQ(dropped_[1].line, 6);
   EXPECT_FALSE(dropped_[1].bad) << "the row is well-formed, but has no second response";
-  EXPECT_EQ(dropped_[1].reason, "a single response: nothing to prefer it to");
+  EXPECT_EQ(
+      dropped_[1].reason,
+      "a single response: nothing to prefer it to (rows of one prompt are one group only where they follow each other: sort the "
+      "file by prompt)");
 }
 
 TEST_F(GroupReaderFile, KeepsCategoryAndTestSplitOfMergedRows) {
