@@ -6,6 +6,7 @@
 #include <yaml-cpp/mark.h>
 #include <yaml-cpp/parser.h>
 
+#include <algorithm>
 #include <optional>
 #include <sstream>
 #include <utility>
@@ -16,6 +17,10 @@ namespace dmoerm::config {
 namespace {
 
 constexpr std::size_t kLargestText = 1 << 20;
+
+// The braces of ${NAME} would open and close a map inside { }, so the parser sees these characters instead. check_text() lets
+// none through from the file.
+constexpr char kOpen = 1, kClose = 2;
 
 /// Ends the parse, as what follows could not be read correctly.
 struct Refused {
@@ -38,6 +43,8 @@ class TreeBuilder : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& text) override {
     Tree scalar = value(Tree::Kind::scalar, mark, tag, anchor);
     scalar.text = text;
+    std::ranges::replace(scalar.text, kOpen, '{');
+    std::ranges::replace(scalar.text, kClose, '}');
     scalar.quoted = tag == "!";  // how yaml-cpp marks quotes and blocks
     put(std::move(scalar));
   }
@@ -125,15 +132,15 @@ void check_text(const std::string& text, int source) {
   }
 }
 
-/// What to do where a variable stands unquoted in a map of one line, whose end YAML then takes for the variable's.
-std::string_view variable_advice(const std::string& text, int line) {
-  std::istringstream lines(text);
-  std::string found;
-  for (int i = 0; i <= line; ++i) std::getline(lines, found);
-  const bool is_inside = found.find('{') < found.find("${");
-  return found.find("${") != std::string::npos && is_inside
-             ? "; inside { } a value with ${...} needs quotes: {dir: \"${HOME}/model\"}"
-             : "";
+/// Replace the braces of each ${NAME...}; `text` keeps its length, so that places stay right.
+std::string hide_variables(std::string text) {
+  for (std::size_t at = 0; (at = text.find("${", at)) != std::string::npos; at += 2) {
+    const std::size_t end = text.find_first_of("}{\n", at + 2);
+    if (end == std::string::npos || text[end] != '}') continue;
+    text[at + 1] = kOpen;
+    text[end] = kClose;
+  }
+  return text;
 }
 
 }  // namespace
@@ -151,7 +158,7 @@ std::optional<Tree> parse_tree(const std::string& text, int source, Problems& pr
   TreeBuilder builder(source);
   try {
     check_text(text, source);
-    std::istringstream stream(text);
+    std::istringstream stream(hide_variables(text));
     YAML::Parser parser(stream);
     while (parser.HandleNextDocument(builder)) {
     }
@@ -159,8 +166,7 @@ std::optional<Tree> parse_tree(const std::string& text, int source, Problems& pr
   } catch (const Refused& refused) {
     problems.add(refused.where, "yaml-not-read-here", refused.message);
   } catch (const YAML::Exception& e) {
-    problems.add({source, e.mark.line + 1, e.mark.column + 1}, "not-yaml",
-                 fmt::format("not valid YAML: {}{}", e.msg, variable_advice(text, e.mark.line)));
+    problems.add({source, e.mark.line + 1, e.mark.column + 1}, "not-yaml", "not valid YAML: " + e.msg);
   }
   return std::nullopt;
 }
