@@ -21,7 +21,7 @@ PASSED_ON = re.compile(r"\bcode\b|ErrorCode\(\)")
 TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
 HEAD = """# Errors
 
-A refusal ends with its code in brackets: `data.jsonl:3: the response is empty [empty-response]`. The code stays when the words
+A refusal ends with its code in brackets: `run.yaml:8:3: base.lora_rnak: unknown key, did you mean lora_rank? [unknown-key]`. The code stays when the words
 change, so scripts and tests can rely on it, and a question about a message is easier to find under it. The message says where the
 trouble is and what to do; `{}` stands for a name or a number. The second column has the exit code of the program when the refusal ends
 it: 1 = the work failed; 2 = the command, the configuration or the input is wrong; 3 = stopped, and the same command continues. A refusal
