@@ -16,7 +16,6 @@
 #include "base/error.h"
 #include "base/host.h"
 #include "base/json_problem.h"
-#include "base/temporary_names.h"
 
 namespace dmoerm {
 namespace {

@@ -41,6 +41,10 @@ void expect_no_special_file(const std::filesystem::path& path);
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
 /// A name beside `path` that no other process uses: `path` followed by ".tmp-<host>-<pid>".
 std::filesystem::path temporary_name(const std::filesystem::path& path);
+/// Whether a file name has the form of a temporary_name() of any host.
+bool is_temporary_name(const std::string& file_name);
+/// Whether a process of this host made a file name as temporary_name() and is dead.
+bool is_stale_temporary(const std::string& file_name);
 /// Remove what dead processes of this host left under such names, anywhere below `directory`.
 void remove_stale_temporaries(const std::filesystem::path& directory);
 /// Remove what dead processes of this host left under temporary_name(path).

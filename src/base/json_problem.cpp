@@ -56,7 +56,7 @@ constexpr std::array kSignatures = {
     Signature{"\xFE\xFF"sv, kUtf16},
 };
 
-/// UTF-16 and UTF-32 without a mark, and zeros: told by which of the first four bytes are zero, as JSON begins with ASCII.
+/// Recognises UTF-16 and UTF-32 without a mark, and zeros. JSON begins with ASCII, so the first four bytes show where zeros are.
 std::string type_by_zeros(std::string_view head) {
   if (head.size() < 2) return {};
   if (head.size() >= 9 && head[8] == '{' && head.substr(3, 5) == "\0\0\0\0\0"sv) return "a safetensors file";
@@ -99,7 +99,8 @@ std::string what_stands(std::string_view text, std::size_t at) {
     if (rest.starts_with(word)) return fmt::format("{}, as Python prints it: write JSON with json.dumps", word);
   }
   for (const std::string_view word : {"NaN", "nan", "Infinity", "-Infinity", "Inf", "inf", "-inf"}) {
-    if (rest.starts_with(word)) return fmt::format("{}, which is no number of JSON: write null, or leave the key out", word);
+    if (rest.starts_with(word))
+      return fmt::format("{}, a number that JSON does not have: write null, or leave the key out", word);
   }
   for (const std::string_view quote : {"\xE2\x80\x9C", "\xE2\x80\x9D", "\xE2\x80\x98", "\xE2\x80\x99"}) {
     if (rest.starts_with(quote)) return "typographic quotes: JSON has straight double quotes";

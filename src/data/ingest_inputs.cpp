@@ -104,7 +104,7 @@ void apply(const config::InputConfig& input, const std::vector<config::CategoryC
   item.statement = statement_key(group, item.content);
 }
 
-/// A row is known by its file and line, so verdicts about a file that is read twice could not be told apart.
+/// File and line identify a row, so two readings of one file would share their verdicts.
 void refuse_file_given_twice(const std::vector<config::InputConfig>& inputs) {
   std::map<std::string, std::size_t> seen;
   for (std::size_t i = 0; i < inputs.size(); ++i) {

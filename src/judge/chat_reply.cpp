@@ -74,7 +74,7 @@ std::string what_came(std::string_view body) {
   const std::string_view text = body.substr(start);
   if (text.empty()) return "an empty body";
   if (text.starts_with("data:") || text.starts_with("event:") || text.starts_with("id:") || text.starts_with(": "))
-    return "a stream of server-sent events, although no stream was asked for: switch streaming off in the server or proxy";
+    return "a stream of server-sent events, although the request wants none: switch streaming off in the server or proxy";
   if (text.starts_with('<'))
     return fmt::format("a web page and not JSON (\"{}\"): is this the address of an API?", one_line(text, 60));
   return fmt::format("a body that is not JSON, or nested too deep: \"{}\"", one_line(text, 60));

@@ -207,7 +207,7 @@ bool has_quoted_key(const std::string& low) {
   return low.find("verdict\"") != std::string::npos || low.find("verdict'") != std::string::npos;
 }
 
-/// The verdict in the form that was asked for, or else in the other one: a server may ignore the form.
+/// Finds the verdict in the form that the request named, or else in the other one, as a server may ignore the form.
 /// @param text  the part of `whole` after the thoughts
 Found find_verdict(std::string_view text, std::string_view whole, AnswerForm form, bool allow_tie) {
   if (form == AnswerForm::verdict_line) {

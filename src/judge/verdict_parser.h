@@ -21,8 +21,8 @@ std::string_view to_string(AnswerForm form);
 
 /// Read a reply. The thoughts of a reasoning model before its answer (<think>...</think>) are ignored.
 ///
-/// Plain spellings are read alike in both forms, and a reply in the other form is read too, because a server may ignore the form
-/// that was asked for: 1, Response 1, response_1, First, tie, in any case, with emphasis, quotes and a final stop around them.
+/// Both forms accept the same plain spellings: 1, Response 1, response_1, First, tie, in any case, with emphasis, quotes and a
+/// final stop around them. A server may ignore the form that the request names, so a reply in the other form is read too.
 ///
 /// An object has one key "verdict" in any case, and a string or one of the numbers 1 and 2 as its value; other keys may stand
 /// beside it. The object, or a code fence around it, is the whole reply, its beginning up to the end of a line, or its end from

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/text.h"
 #include "judge/chat_reply.h"
 
 namespace dmoerm::label {
@@ -25,7 +26,7 @@ ReplyUse use_of(const judge::JudgeReply& reply, preference::Verdict verdict) {
   if (verdict == preference::Verdict::refused) return ReplyUse::refused;
   if (verdict == preference::Verdict::error) return ReplyUse::error;
   if (reply.finish_reason == "length") return ReplyUse::cut;
-  return reply.text.find_first_not_of(" \t\r\n") == std::string::npos ? ReplyUse::empty : ReplyUse::unreadable;
+  return is_blank(reply.text) ? ReplyUse::empty : ReplyUse::unreadable;
 }
 
 JudgeWatch::JudgeWatch(const config::JudgeConfig& judge, double useless_max) : judge_(judge), useless_max_(useless_max) {}
@@ -133,8 +134,7 @@ std::string JudgeWatch::advice() const {
     case ReplyUse::empty:
       return fmt::format(
           "the server sends no text: perhaps it puts the answer elsewhere, or the model only thinks; switch its thinking off "
-          "(extra), "
-          "or raise max_tokens of this judge (it is {})",
+          "(extra), or raise max_tokens of this judge (it is {})",
           judge_.max_tokens);
     case ReplyUse::unreadable:
       return fmt::format("set answer: {} for this judge, lower its temperature (it is {}), or ask another model", other_form,

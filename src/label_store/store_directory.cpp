@@ -19,10 +19,9 @@ namespace {
 namespace fs = std::filesystem;
 constexpr std::int64_t kStoreSchema = 1;
 constexpr const char* kWhat = "dmoerm label store";
-constexpr std::string_view kPrefix = "segment-", kSuffix = ".h5", kTemporary = ".tmp-";
+constexpr std::string_view kPrefix = "segment-", kSuffix = ".h5";
 
 fs::path mark_of(const fs::path& directory) { return directory / "store.json"; }
-bool is_temporary(const fs::path& file) { return file.filename().string().find(kTemporary) != std::string::npos; }
 
 /// Number of a segment from its file name.
 std::optional<std::int64_t> number_of(const fs::path& file) {
@@ -91,7 +90,7 @@ std::optional<StoreSegments> try_open_segments(const fs::path& directory) {
   return result;
 }
 
-bool is_leftover(const fs::path& file) { return file.filename() == "LOCK" || is_temporary(file); }
+bool is_leftover(const fs::path& file) { return file.filename() == "LOCK" || is_temporary_name(file.filename().string()); }
 
 /// Whether a labeller was killed before it wrote store.json: there are files of its start, and no others.
 bool is_half_created(const fs::path& directory) {
@@ -173,7 +172,7 @@ StoreSegments open_whole_segments(const fs::path& directory) {
 void tidy(const fs::path& directory, const StoreSegments& found) {
   std::vector<fs::path> gone = found.replaced;
   for (const fs::path& file : entries(directory)) {
-    if (is_temporary(file)) gone.push_back(file);
+    if (is_temporary_name(file.filename().string())) gone.push_back(file);
   }
   for (const fs::path& file : gone) {
     std::error_code error;

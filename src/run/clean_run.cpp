@@ -6,7 +6,7 @@
 #include <chrono>
 
 #include "base/error.h"
-#include "base/temporary_names.h"
+#include "base/files.h"
 #include "run/owner_file.h"
 #include "run/task_parts.h"
 #include "train/checkpoint.h"

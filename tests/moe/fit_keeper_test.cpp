@@ -11,7 +11,7 @@
 namespace dmoerm::moe {
 namespace {
 
-/// Keeps parts in memory, and wants to stop when it has been asked so often.
+/// Keeps parts in memory. Its stop() says yes after the given number of calls.
 class Memory final : public PartKeeper {
  public:
   std::optional<nn::NamedTensors> load(const std::string& name) override {
