@@ -64,7 +64,30 @@ struct StatusPage::Server {
     if (token.empty()) return local(request.get_header_value("Host"));
     const std::string sent = request.get_header_value("Authorization"), bearer = "Bearer ";
     if (sent.starts_with(bearer)) return equal_secrets(sent.substr(bearer.size()), token);
-    return equal_secrets(request.get_param_value("token"), token);
+    if (request.has_param("token")) return equal_secrets(request.get_param_value("token"), token);
+    return equal_secrets(cookie_of(request), cookie_value());
+  }
+
+  /// The name holds the port, because browsers send a host's cookies to all its ports.
+  [[nodiscard]] std::string cookie_name() const { return fmt::format("dmoerm_{}", port); }
+  [[nodiscard]] std::string cookie_value() const { return sha256_hex("status page " + token); }
+
+  [[nodiscard]] std::string cookie_of(const httplib::Request& request) const {
+    const std::string cookies = "; " + request.get_header_value("Cookie"), name = "; " + cookie_name() + "=";
+    const std::size_t at = cookies.find(name);
+    if (at == std::string::npos) return "";
+    const std::size_t begin = at + name.size();
+    return cookies.substr(begin, cookies.find(';', begin) - begin);
+  }
+
+  /// Let a browser that came with "?token=" keep a cookie instead, so that the page's links work and the token does not stay in
+  /// its address bar and history. @return whether the request is answered
+  bool keep_in_cookie(const httplib::Request& request, httplib::Response& response) const {
+    const bool browser = request.get_header_value("Accept").find("text/html") != std::string::npos;
+    if (token.empty() || request.path != "/" || !browser || !request.has_param("token")) return false;
+    response.set_header("Set-Cookie", fmt::format("{}={}; HttpOnly; SameSite=Strict", cookie_name(), cookie_value()));
+    response.set_redirect("./", 303);
+    return true;
   }
 
   /// Serve what `make` returns. It is called at most once per published state.
@@ -79,6 +102,7 @@ struct StatusPage::Server {
 
   const double every_s;
   std::string token, address;
+  int port = 0;
   httplib::Server http;
   std::thread thread;
   std::promise<void> ended;  ///< set when `thread` no longer serves
@@ -102,12 +126,20 @@ StatusPage::StatusPage(const config::WatchConfig& config) : server_(std::make_sh
        {"Referrer-Policy", "no-referrer"},
        {"Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}});
   http.set_pre_routing_handler([server = server_.get()](const httplib::Request& request, httplib::Response& response) {
-    if (request.path == "/healthz" || server->may_read(request)) return httplib::Server::HandlerResponse::Unhandled;
+    using enum httplib::Server::HandlerResponse;
+    if (request.method != "GET" && request.method != "HEAD") {  // so that no body is read
+      response.status = 405;
+      response.set_header("Allow", "GET, HEAD");
+      response.set_header("Connection", "close");
+      return Handled;
+    }
+    if (request.path == "/healthz") return Unhandled;
+    if (server->may_read(request)) return server->keep_in_cookie(request, response) ? Handled : Unhandled;
     response.status = server->token.empty() ? 403 : 401;
     response.set_content(server->token.empty() ? "this page is served to this machine only\n"
                                                : "send the token: Authorization: Bearer TOKEN, or ?token=TOKEN\n",
                          "text/plain");
-    return httplib::Server::HandlerResponse::Handled;
+    return Handled;
   });
   server_->serve("/", "text/html; charset=utf-8",
                  [every_s = config.every_s](const RunState& state, double now) { return status_html(state, now, every_s); });
@@ -126,6 +158,7 @@ StatusPage::StatusPage(const config::WatchConfig& config) : server_(std::make_sh
                  config.address, config.port);
     return;
   }
+  server_->port = port;
   const bool v6 = config.address.find(':') != std::string::npos;
   server_->address = fmt::format("http://{}{}{}:{}/", v6 ? "[" : "", config.address, v6 ? "]" : "", port);
   if (!start(port)) return;

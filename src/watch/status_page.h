@@ -10,7 +10,8 @@
 namespace dmoerm::watch {
 
 /// Serves / (a page that reloads itself), /status.json, /metrics (Prometheus) and /healthz in threads of its own. If a token is
-/// set, readers must send it as "Authorization: Bearer TOKEN" or "?token=TOKEN". Without a token only requests that call this
+/// set, readers must send it as "Authorization: Bearer TOKEN" or "?token=TOKEN"; a browser then gets a cookie and the address
+/// without the token. Without a token only requests that call this
 /// machine by a local name are answered. Each answer is made at most once per state, so that many readers cost little.
 class StatusPage {
  public:

@@ -94,6 +94,37 @@ TEST(StatusPage, RequiresTheWholeToken) {
   EXPECT_NE(message_of<ConfigError>([&] { StatusPage again(config); }).find("DMOERM_TEST_TOKEN is not set"), std::string::npos);
 }
 
+TEST(StatusPage, LetsABrowserKeepACookieInsteadOfTheToken) {
+  ::setenv("DMOERM_TEST_TOKEN", "s3cret", 1);
+  config::WatchConfig config = any_port();
+  config.token_env = "DMOERM_TEST_TOKEN";
+  StatusPage page(config);
+  ::unsetenv("DMOERM_TEST_TOKEN");
+  httplib::Client client("127.0.0.1", port_of(page));
+  const httplib::Headers browser = {{"Accept", "text/html,application/xhtml+xml,*/*;q=0.8"}};
+  EXPECT_EQ(client.Get("/?token=wrong", browser)->status, 401);
+  const auto answer = client.Get("/?token=s3cret", browser);
+  EXPECT_EQ(answer->status, 303);
+  EXPECT_EQ(answer->get_header_value("Location"), "./");
+  const std::string cookie = answer->get_header_value("Set-Cookie");
+  EXPECT_EQ(cookie.find("s3cret"), std::string::npos) << cookie;
+  EXPECT_NE(cookie.find("HttpOnly"), std::string::npos) << cookie;
+  const std::string pair = cookie.substr(0, cookie.find(';'));
+  for (const char* path : {"/", "/status.json", "/metrics"}) {
+    EXPECT_EQ(client.Get(path, {{"Cookie", "a=1; " + pair + "; b=2"}})->status, 200) << path;
+    EXPECT_EQ(client.Get(path, {{"Cookie", pair + "0"}})->status, 401) << path;
+    EXPECT_EQ(client.Get(path, {{"Cookie", "x" + pair}})->status, 401) << path;
+  }
+}
+
+TEST(StatusPage, ReadsNoBody) {
+  StatusPage page(any_port());
+  httplib::Client client("127.0.0.1", port_of(page));
+  EXPECT_EQ(client.Post("/", std::string(1 << 20, 'x'), "text/plain")->status, 405);
+  EXPECT_EQ(client.Delete("/status.json")->status, 405);
+  EXPECT_EQ(client.Head("/")->status, 200);
+}
+
 TEST(StatusPage, RefusesNamesOfOtherMachinesWithoutAToken) {
   StatusPage page(any_port());
   httplib::Client client("127.0.0.1", port_of(page));
