@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
+#include <new>
 
 #include "nn/simd_math.h"
 
@@ -98,10 +100,25 @@ float softmax_row(float* row, std::int64_t visible, std::int64_t keys) {
   return top + std::log(sum);
 }
 
+constexpr std::align_val_t kCacheLine{64};
+
+struct FreeAligned {
+  void operator()(float* floats) const { ::operator delete[](floats, kCacheLine); }
+};
+
+/// A thread's own memory, aligned as tensors are: a BLAS may round differently for other alignments.
 float* scratch(std::size_t slot, std::int64_t floats) {
-  thread_local std::vector<float> buffers[2];
-  if (buffers[slot].size() < static_cast<std::size_t>(floats)) buffers[slot].resize(static_cast<std::size_t>(floats));
-  return buffers[slot].data();
+  struct Buffer {
+    std::unique_ptr<float, FreeAligned> memory;
+    std::int64_t floats = 0;
+  };
+  thread_local Buffer buffers[2];
+  Buffer& buffer = buffers[slot];
+  if (buffer.floats < floats) {
+    buffer.memory.reset(static_cast<float*>(::operator new[](static_cast<std::size_t>(floats) * sizeof(float), kCacheLine)));
+    buffer.floats = floats;
+  }
+  return buffer.memory.get();
 }
 
 /// Run `work(cluster, kv_head)` for all clusters and key heads in parallel; each writes to rows and columns of its own.

@@ -27,7 +27,7 @@ def check_plan(directory):
     svg, out = os.path.join(directory, "plan.svg"), os.path.join(directory, "plan.json")
     done = plan("--nodes", 2, "--gpus-per-node", 4, "--node-mtbf-hours", 0.1, "--svg", svg, "--json", out)
     assert done.returncode == 0, done.stderr
-    for part in ("makespan", "limited by", "experts.per_task", "expert/roleplay/emotion", "USD", "costs are modelled", "a node fails every"):
+    for part in ("makespan", "limited by", "experts.per_task", "expert/roleplay/empathy_ability", "USD", "costs are modelled", "a node fails every"):
         assert part in done.stdout, (part, done.stdout)
     with open(out, encoding="utf-8") as file:
         result = json.load(file)
