@@ -14,22 +14,15 @@ bool is_blank(std::string_view text) { return text.find_first_not_of(kWhiteSpace
 
 namespace {
 
-/// First and last characters of the ranges that show nothing: Unicode's White_Space, Cc, Default_Ignorable_Code_Point and U+2800.
-constexpr std::array<std::array<std::uint32_t, 2>, 27> kUnseen = {{
+/// First and last characters of the ranges that show nothing: Unicode's White_Space, Cc, Default_Ignorable_Code_Point, controls
+/// of annotations and hieroglyphs, and U+2800.
+constexpr std::array<std::array<std::uint32_t, 2>, 26> kUnseen = {{
     {0x0000, 0x0020},   {0x007F, 0x00A0},   {0x00AD, 0x00AD},   {0x034F, 0x034F},   {0x061C, 0x061C},   {0x115F, 0x1160},
     {0x1680, 0x1680},   {0x17B4, 0x17B5},   {0x180B, 0x180F},   {0x2000, 0x200F},   {0x2028, 0x202F},   {0x205F, 0x206F},
     {0x2800, 0x2800},   {0x3000, 0x3000},   {0x3164, 0x3164},   {0xFE00, 0xFE0F},   {0xFEFF, 0xFEFF},   {0xFFA0, 0xFFA0},
     {0xFFF0, 0xFFFB},   {0x13430, 0x1343F}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A}, {0xE0000, 0xE007F}, {0xE0080, 0xE00FF},
-    {0xE0100, 0xE01EF}, {0xE01F0, 0xE0FFF}, {0x110BD, 0x110BD},
+    {0xE0100, 0xE01EF}, {0xE01F0, 0xE0FFF},
 }};
-
-/// The character of `length` bytes at text[i].
-std::uint32_t character_at(std::string_view text, std::size_t i, std::size_t length) {
-  const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
-  std::uint32_t c = length == 1 ? byte(i) : byte(i) & (0x7FU >> length);
-  for (std::size_t k = 1; k < length; ++k) c = c << 6U | (byte(i + k) & 0x3FU);
-  return c;
-}
 
 }  // namespace
 
@@ -37,7 +30,7 @@ bool shows_nothing(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     const std::size_t length = utf8_length(text, i);
     if (length == 0) return false;
-    const std::uint32_t c = character_at(text, i, length);
+    const char32_t c = utf8_character(text, i, length);
     if (std::ranges::none_of(kUnseen, [&](const auto& range) { return range[0] <= c && c <= range[1]; })) return false;
     i += length;
   }

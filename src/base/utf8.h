@@ -24,6 +24,14 @@ inline std::size_t utf8_length(std::string_view text, std::size_t i) {
   return 0;
 }
 
+/// The character of utf8_length(text, i) = `length` bytes at text[i].
+inline char32_t utf8_character(std::string_view text, std::size_t i, std::size_t length) {
+  const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
+  char32_t c = length == 1 ? byte(i) : byte(i) & (0x7FU >> length);
+  for (std::size_t k = 1; k < length; ++k) c = c << 6U | (byte(i + k) & 0x3FU);
+  return c;
+}
+
 /// Whether all of a text is well-formed UTF-8.
 inline bool is_utf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "cli/verbs.h"
 #include "config/reader.h"
 #include "config/writer.h"
@@ -35,6 +36,7 @@ void add_inspect_config(CLI::App& inspect) {
     } else if (options->file.empty()) {
       throw ConfigError("no-configuration-given", "inspect config: give --config FILE, or --reference");
     } else {
+      init_log(0, 1, "warn");
       fmt::print("{}", config::to_yaml(config::read_run_config(options->file, options->overrides)));
     }
   });

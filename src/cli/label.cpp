@@ -24,6 +24,7 @@ struct Options {
 };
 
 int run(const Options& options) {
+  init_log(0, 1, "warn");
   config::RunConfig config = config::read_run_config(options.config, options.overrides);
   if (!options.store.empty()) config.labels.store = options.store;
   const label::SpendLimits limits = label::spend_limits(options.limits, config.labels);

@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "base/program_files.h"
 #include "cli/verbs.h"
 #include "config/reader.h"
@@ -120,6 +121,7 @@ void submit(const config::RunConfig& config, const fs::path& script, const fs::p
 }
 
 void write_script(const Options& options) {
+  init_log(0, 1, "warn");
   const config::RunConfig config = config::read_run_config(options.config, options.overrides);
   const fs::path run = fs::absolute(fs::path(config.runs_dir) / config.name).lexically_normal();
   if (options.submit && !in_path("sbatch"))

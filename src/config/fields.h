@@ -22,6 +22,7 @@ struct Rule {
   bool or_file = false;                 ///< A file may be given instead of a word, see names_file(); then as is_path
   bool required = false;                ///< must be given and must not be empty
   bool is_path = false;                 ///< relative to the configuration file's directory
+  bool from_cwd = false;                ///< a path relative to the current directory
   bool is_name = false;                 ///< becomes a directory's name: [A-Za-z0-9_.-], no leading dot or dash
 };
 
@@ -46,6 +47,7 @@ inline Rule one_of_or_file(std::vector<std::string> words) { return {.words = st
 inline Rule required() { return {.required = true}; }
 inline Rule optional_path() { return {.is_path = true}; }
 inline Rule required_path() { return {.required = true, .is_path = true}; }
+inline Rule required_place() { return {.required = true, .from_cwd = true}; }
 inline Rule required_name() { return {.required = true, .is_name = true}; }
 
 /// What a section affects: see its keys.
@@ -431,7 +433,7 @@ template <class Visit, Like<RunConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("name", c.name, required_name(), nothing, "Name of the run. Its directory is `runs_dir`/`name`.");
-  visit("runs_dir", c.runs_dir, required(), nothing, "Directory of all runs, relative to the current directory.");
+  visit("runs_dir", c.runs_dir, required_place(), nothing, "Directory of all runs, relative to the current directory.");
   visit("seed", c.seed, any(), groups | labels | result, "Seed of every random draw of the run.");
   visit("log_level", c.log_level, one_of(c.log_level), nothing, "Least severe level that the first rank logs.");
   visit("phase1_share", c.phase1_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true}, result,

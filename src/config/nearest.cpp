@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/text.h"
+
 namespace dmoerm::config {
 namespace {
 
@@ -32,8 +34,11 @@ std::optional<std::string> nearest(std::string_view word, const std::vector<std:
   if (word.size() > kLongestWord) return best;
   for (const std::string& candidate : candidates) {
     if (candidate.size() > kLongestWord) continue;
-    const std::size_t distance = slips(word, candidate);
-    if (3 * distance <= std::max(candidate.size(), std::size_t{3}) && (!best || distance < fewest)) {
+    const std::size_t allowed = std::max(candidate.size(), std::size_t{3}) / 3;
+    if (std::max(word.size(), candidate.size()) - std::min(word.size(), candidate.size()) > allowed) continue;
+    std::size_t distance = slips(word, candidate);
+    if (distance > allowed) distance = slips(lower(word), lower(candidate));
+    if (distance <= allowed && (!best || distance < fewest)) {
       best = candidate;
       fewest = distance;
     }

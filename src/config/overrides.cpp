@@ -6,6 +6,8 @@
 #include <charconv>
 #include <utility>
 
+#include "config/renamed_keys.h"
+
 namespace dmoerm::config {
 namespace {
 
@@ -51,14 +53,14 @@ Tree* member(Tree& map, const std::string& part, const Position& where) {
 
 }  // namespace
 
-void apply_override(Tree& root, const std::string& override, int source, Problems& problems) {
+void apply_override(Tree& root, const std::string& override, int source, Problems& problems, std::vector<std::string>& warnings) {
   const Position where{source, 1, 1};
   const std::size_t equals = override.find('=');
   if (equals == std::string::npos || equals == 0) {
     problems.add(where, "not-key-equals-value", "an override must be written key=value, for example base.lr=1e-5");
     return;
   }
-  const std::string path = override.substr(0, equals);
+  std::string path = override.substr(0, equals);
   std::optional<Tree> parsed = parse_tree(override.substr(equals + 1), source, problems);
   if (!parsed) return;
   Tree& value = *parsed;
@@ -67,6 +69,7 @@ void apply_override(Tree& root, const std::string& override, int source, Problem
     value.quoted = true;
   }
   value.where = where;
+  rename_old_key(path, value, problems, warnings);
 
   Tree* node = &root;
   for (const std::string& part : split(path)) {

@@ -9,9 +9,11 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "config/checks.h"
 #include "config/fields.h"
 #include "config/nearest.h"
+#include "config/odd_characters.h"
 #include "config/overrides.h"
 #include "config/renamed_keys.h"
 #include "config/values.h"
@@ -29,6 +31,26 @@ struct Document {
 
 std::string join(const std::string& path, std::string_view name) {
   return path.empty() ? std::string(name) : fmt::format("{}.{}", path, name);
+}
+
+/// What a text that stands where keys were expected lacks: " (a blank is missing behind the colon)".
+std::string key_meant(const std::string& text) {
+  if (std::string odd = odd_character(text); !odd.empty()) return odd;
+  const std::size_t end = text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_");
+  if (end == std::string::npos || end == 0) return "";
+  if (text[end] == ':' && end + 1 < text.size() && text[end + 1] != '/') return " (a blank is missing behind the colon)";
+  return text[end] == ' ' || text[end] == '=' ? " (a colon is missing)" : "";
+}
+
+/// "expected a list ..., found ...", with how to write it.
+template <class Element>
+std::string expected_list(const Tree& tree) {
+  std::string found = "keys with values";
+  if (tree.kind == Tree::Kind::scalar) {
+    found = fmt::format("\"{}\"{}", tree.text, odd_character(tree.text));
+    if constexpr (!is_section<Element>) found += fmt::format(": write [{}]", tree.text);
+  }
+  return fmt::format("expected a list ([a, b], or one \"- \" line for each element), found {}", found);
 }
 
 /// Reads the keys of one map into one struct.
@@ -62,11 +84,9 @@ class SectionReader {
       if (const auto [first, is_new] = seen.emplace(entry.key, entry.where); !is_new) {
         document_.problems.add(entry.where, "key-given-twice",
                                fmt::format("{}: given twice, first at {}", key, document_.problems.place(first->second)));
-      } else if (const RenamedKey* renamed = find_renamed(key)) {
-        document_.problems.add(entry.where, "renamed-key",
-                               fmt::format("{}: {}", key, describe_renamed(*renamed, key, entry.value.text)));
       } else if (std::find(keys_.begin(), keys_.end(), entry.key) == keys_.end()) {
-        document_.problems.add(entry.where, "unknown-key", fmt::format("{}: unknown key{}", key, advice(entry.key)));
+        document_.problems.add(entry.where, "unknown-key",
+                               fmt::format("{}: unknown key{}{}", key, odd_character(entry.key), advice(entry.key)));
       }
     }
   }
@@ -78,7 +98,7 @@ class SectionReader {
       read_section(document_, tree, key, value);
     } else if constexpr (is_list<T>) {
       if (tree.kind != Tree::Kind::list && tree.kind != Tree::Kind::null)
-        return problem(tree, key, "wrong-kind-of-value", "expected a list: [a, b], or one \"- \" line for each element");
+        return problem(tree, key, "wrong-kind-of-value", expected_list<typename T::value_type>(tree));
       value.clear();
       for (std::size_t i = 0; i < tree.items.size(); ++i) {
         const std::string element_key = fmt::format("{}.{}", key, i);
@@ -125,7 +145,15 @@ class SectionReader {
     for (const std::string& other : kAll) {
       if (other.ends_with("." + key)) others.push_back(other);
     }
+    for (const RenamedKey& renamed : kRenamedKeys) {
+      if (renamed.old_key.ends_with("." + key)) others.emplace_back(renamed.new_key);
+    }
+    const auto flat_equal = [](char a, char b) { return a == b || (a == '_' && b == '.'); };
+    for (const std::string& other : kAll) {
+      if (std::ranges::equal(key, other, flat_equal)) others.push_back(other);
+    }
     if (!others.empty()) return fmt::format(", did you mean {}?", fmt::join(others, " or "));
+    if (std::string meant = key_meant(key); !meant.empty() && odd_character(key).empty()) return meant;
     return fmt::format("; known here: {}", fmt::join(keys_, ", "));
   }
 
@@ -141,9 +169,10 @@ class SectionReader {
 template <class T>
 void read_section(Document& document, const Tree& tree, const std::string& path, T& value) {
   if (tree.kind != Tree::Kind::map && tree.kind != Tree::Kind::null) {
-    document.problems.add(tree.where, "wrong-kind-of-value",
-                          fmt::format("{}{}expected keys with values (key: value), found {}", path, path.empty() ? "" : ": ",
-                                      tree.kind == Tree::Kind::list ? "a list" : "\"" + tree.text + "\""));
+    const std::string found = tree.kind == Tree::Kind::list ? "a list" : "\"" + tree.text + "\"" + key_meant(tree.text);
+    document.problems.add(
+        tree.where, "wrong-kind-of-value",
+        fmt::format("{}{}expected keys with values (key: value), found {}", path, path.empty() ? "" : ": ", found));
     return;
   }
   SectionReader reader(document, tree, path);
@@ -154,15 +183,19 @@ void read_section(Document& document, const Tree& tree, const std::string& path,
 }  // namespace
 
 RunConfig parse_run_config(const std::string& text, const std::string& file, const std::string& directory,
-                           const std::vector<std::string>& overrides) {
+                           const std::vector<std::string>& overrides, std::vector<std::string>* warnings) {
   Problems problems(file, overrides);
+  std::vector<std::string> said;
   std::optional<Tree> root = parse_tree(text, 0, problems);
   if (root && root->kind == Tree::Kind::null) {
     problems.add({}, "empty-configuration", "the file is empty; it needs at least backbone.dir, data.inputs and categories");
   }
   problems.throw_if_any();  // nothing below would be right
+  rename_old_keys(*root, problems, said);
   if (root->kind == Tree::Kind::map) {
-    for (std::size_t i = 0; i < overrides.size(); ++i) apply_override(*root, overrides[i], static_cast<int>(i) + 1, problems);
+    for (std::size_t i = 0; i < overrides.size(); ++i)
+      apply_override(*root, overrides[i], static_cast<int>(i) + 1, problems, said);
+    rename_old_keys(*root, problems, said);  // inside the overrides' values
   }
   RunConfig config;
   std::map<std::string, Position> where;
@@ -170,17 +203,23 @@ RunConfig parse_run_config(const std::string& text, const std::string& file, con
   read_section(document, *root, "", config);
   if (root->kind == Tree::Kind::map) check_together(config, where, problems);
   problems.throw_if_any();
+  if (warnings == nullptr) {
+    for (const std::string& warning : said) spdlog::warn("[config] {}", warning);
+  } else {
+    *warnings = std::move(said);
+  }
   return config;
 }
 
-RunConfig read_run_config(const std::string& path, const std::vector<std::string>& overrides) {
+RunConfig read_run_config(const std::string& path, const std::vector<std::string>& overrides,
+                          std::vector<std::string>* warnings) {
   const std::filesystem::path file(path);
   std::error_code ignored;
   if (std::filesystem::is_directory(file, ignored))
     throw ConfigError("configuration-is-a-directory", path + ": is a directory, not a configuration file");
   if (!std::filesystem::exists(file, ignored))
     throw ConfigError("no-such-configuration", path + ": this configuration file does not exist");
-  return parse_run_config(read_file(file), path, file.parent_path().string(), overrides);
+  return parse_run_config(read_file(file), path, file.parent_path().string(), overrides, warnings);
 }
 
 }  // namespace dmoerm::config

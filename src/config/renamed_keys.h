@@ -1,12 +1,18 @@
-// Keys of earlier versions and what they are called now. A file that still uses one is refused with the new name.
+// Keys of earlier versions and what they are called now. A file that still uses one is read as if it used the new name, with a
+// warning.
 #pragma once
 #include <array>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "config/problems.h"
+#include "config/tree.h"
 
 namespace dmoerm::config {
 
-/// An old key and the new one, dotted, list elements without their number. Both lie in the same section.
+/// An old key and the new one, dotted, list elements without their number. Both lie in the same section, and their values mean
+/// the same.
 struct RenamedKey {
   std::string_view old_key;
   std::string_view new_key;
@@ -33,12 +39,12 @@ inline constexpr auto kRenamedKeys = std::to_array<RenamedKey>({
     {"data.inputs.form", "data.inputs.format"},
 });
 
-/// The row of an old key; nullptr if the key was never one. @param key  dotted, list elements with or without their number
-const RenamedKey* find_renamed(const std::string& key);
+/// Give every old key in `root` its new name. One that stands beside its new name goes to `problems`.
+/// @param warnings  gets a sentence with the place for each renamed key
+void rename_old_keys(Tree& root, Problems& problems, std::vector<std::string>& warnings);
 
-/// What to say about an old key: `this key is now base.tuning, and its value "all" is now "full"`.
-/// @param key    as it was written, list elements with their number
-/// @param value  its single value; empty if it has none
-std::string describe_renamed(const RenamedKey& renamed, const std::string& key, const std::string& value);
+/// The same for the single key that an override names: `key` and `value` become those of today.
+/// @param key  dotted, list elements with their number
+void rename_old_key(std::string& key, Tree& value, const Problems& problems, std::vector<std::string>& warnings);
 
 }  // namespace dmoerm::config

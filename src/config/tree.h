@@ -31,8 +31,9 @@ struct Tree::Entry {
   Tree value;
 };
 
-/// Parse one YAML document with its events, so that neither aliases nor yaml-cpp's conversions play a part. Refused: more
-/// than one document, anchors, aliases, tags, keys that are not plain text, text that is not UTF-8, control characters, tabs as
+/// Parse one YAML document with its events, so that yaml-cpp's conversions play no part. An alias becomes a copy of what its
+/// anchor names, and a merge key (<<) the entries of its maps that the map around it does not have. Refused: more than one
+/// document, tags, keys that are not plain text, text that is not UTF-8, control characters, tabs as
 /// indentation, more than 1 MiB. The first such problem goes to `problems`, and there is no result then.
 /// @param source  Position::source of every value
 std::optional<Tree> parse_tree(const std::string& text, int source, Problems& problems);

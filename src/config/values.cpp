@@ -6,10 +6,15 @@
 #include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <optional>
 #include <system_error>
+#include <type_traits>
+#include <utility>
 
+#include "base/text.h"
 #include "base/utf8.h"
 #include "config/nearest.h"
+#include "config/odd_characters.h"
 
 namespace dmoerm::config {
 namespace {
@@ -17,19 +22,72 @@ namespace {
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_alnum(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 
-/// "a number (> 0)" was expected, this was found.
-std::string expected(const char* what, const Tree& tree) {
+/// The number that a text means which YAML or this program writes otherwise: 1_000, 1,000, 0,5, +5, 0x1f, 0o17, 10k, 50%.
+std::optional<double> number_meant(std::string text) {
+  std::erase(text, '_');
+  if (text.starts_with('+')) text.erase(0, 1);
+  for (const auto& [prefix, base] : {std::pair{"0x", 16}, {"0o", 8}, {"0b", 2}}) {
+    if (!text.starts_with(prefix)) continue;
+    std::uint64_t whole = 0;
+    const auto [stop, error] = std::from_chars(text.data() + 2, text.data() + text.size(), whole, base);
+    if (error != std::errc{} || stop != text.data() + text.size()) return std::nullopt;
+    return static_cast<double>(whole);
+  }
+  double factor = 1;
+  for (const auto& [suffix, times] : {std::pair{'k', 1e3}, {'K', 1e3}, {'M', 1e6}, {'%', 0.01}}) {
+    if (!text.ends_with(suffix)) continue;
+    factor = times;
+    text.pop_back();
+    break;
+  }
+  const std::size_t comma = text.find(',');
+  if (comma != std::string::npos && comma == text.rfind(',') && comma + 4 != text.size()) text[comma] = '.';
+  std::erase(text, ',');
+  double value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || stop != text.data() + text.size() || text.empty() || !std::isfinite(value * factor))
+    return std::nullopt;
+  return value * factor;
+}
+
+/// How a value of the wanted type is written that the text seems to mean: ": write 1000"; "" if it seems to mean none.
+std::string written_as(const std::string& text, bool whole, bool below_zero) {
+  const std::optional<double> value = number_meant(text);
+  if (!value || std::fabs(*value) >= 1e15 || (whole && *value != std::floor(*value)) || (!below_zero && *value < 0)) return "";
+  const bool as_it_is = text.find_first_not_of(whole ? "-0123456789" : "-0123456789.eE") == std::string::npos;
+  if (as_it_is) return ": write " + text;
+  return whole ? fmt::format(": write {:.0f}", *value) : fmt::format(": write {:.12g}", *value);
+}
+
+/// ": write true" for a word that other programs take for it.
+std::string truth_written_as(const std::string& text) {
+  const std::string word = lower(text);
+  for (const char* yes : {"true", "yes", "on", "y", "1"}) {
+    if (word == yes) return ": write true";
+  }
+  for (const char* no : {"false", "no", "off", "n", "0"}) {
+    if (word == no) return ": write false";
+  }
+  return "";
+}
+
+/// "a number" was expected, this was found. @param better  what it seems to mean
+std::string expected(const char* what, const Tree& tree, const std::string& better = "") {
   if (tree.kind != Tree::Kind::scalar) {
     return fmt::format("expected {}, found {}", what,
                        tree.kind == Tree::Kind::list  ? "a list"
                        : tree.kind == Tree::Kind::map ? "a section with keys"
                                                       : "no value");
   }
-  if (tree.quoted) return fmt::format("expected {}, found the text \"{}\": remove the quotes", what, tree.text);
+  if (tree.quoted && better == ": write " + tree.text)
+    return fmt::format("expected {}, found the text \"{}\": remove the quotes", what, tree.text);
+  if (tree.quoted && !better.empty())
+    return fmt::format("expected {}, found the text \"{}\"{}, without quotes", what, tree.text, better);
   if (tree.text.find("${") != std::string::npos) {
     return fmt::format("expected {}, found {}: environment variables are replaced in texts only; use --set", what, tree.text);
   }
-  return fmt::format("expected {}, found \"{}\"", what, tree.text);
+  return fmt::format("expected {}, found {}\"{}\"{}", what, tree.quoted ? "the text " : "", tree.text,
+                     better.empty() ? odd_character(tree.text) : better);
 }
 
 /// Complaint about a leading zero, or "". YAML 1.1 reads 010 as 8, YAML 1.2 as 10.
@@ -44,7 +102,8 @@ std::string leading_zero(const std::string& text) {
 
 template <class T>
 std::string read_whole(const Tree& tree, T& value, const char* what) {
-  if (tree.kind != Tree::Kind::scalar || tree.quoted) return expected(what, tree);
+  const std::string wrong = expected(what, tree, written_as(tree.text, true, std::is_signed_v<T>));
+  if (tree.kind != Tree::Kind::scalar || tree.quoted) return wrong;
   if (std::string advice = leading_zero(tree.text); !advice.empty()) return advice;
   const char* end = tree.text.data() + tree.text.size();
   T parsed{};
@@ -54,13 +113,7 @@ std::string read_whole(const Tree& tree, T& value, const char* what) {
     value = parsed;
     return "";
   }
-  double number = 0;
-  const auto [number_stop, number_error] = std::from_chars(tree.text.data(), end, number);
-  if (number_error == std::errc{} && number_stop == end && number == std::floor(number) && std::fabs(number) < 1e15 &&
-      number >= (std::is_signed_v<T> ? -1e15 : 0)) {
-    return fmt::format("{}: write {:.0f}", expected(what, tree), number);
-  }
-  return expected(what, tree);
+  return wrong;
 }
 
 /// Replace ${...} from the environment. Returns what is wrong, or "".
@@ -99,11 +152,26 @@ std::string expand(const std::string& text, std::string& result) {
   return "";
 }
 
+/// What a path holds that a shell or another system would replace, or "".
+std::string check_path(const std::string& path) {
+  if (path.starts_with('~')) return "~ is not expanded; write ${HOME}";
+  const auto drive = [&](char end) { return path.size() > 2 && is_alnum(path[0]) && path[1] == ':' && path[2] == end; };
+  if (drive('\\') || drive('/') || path.starts_with("\\\\"))
+    return fmt::format("\"{}\" is a path of Windows: write the one that this system has, such as /mnt/c/...", path);
+  for (std::size_t i = path.find('$'); i != std::string::npos; i = path.find('$', i + 1)) {
+    std::size_t end = i + 1;
+    while (end < path.size() && (is_alnum(path[end]) || path[end] == '_')) ++end;
+    if (end > i + 1)
+      return fmt::format("{0} is not replaced: write ${{{1}}}", path.substr(i, end - i), path.substr(i + 1, end - i - 1));
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string read_value(const Tree& tree, bool& value) {
   if (tree.kind != Tree::Kind::scalar || tree.quoted || (tree.text != "true" && tree.text != "false"))
-    return expected("true or false", tree);
+    return expected("true or false", tree, truth_written_as(tree.text));
   value = tree.text == "true";
   return "";
 }
@@ -112,7 +180,8 @@ std::string read_value(const Tree& tree, std::int64_t& value) { return read_whol
 std::string read_value(const Tree& tree, std::uint64_t& value) { return read_whole(tree, value, "a whole number >= 0"); }
 
 std::string read_value(const Tree& tree, double& value) {
-  if (tree.kind != Tree::Kind::scalar || tree.quoted) return expected("a number", tree);
+  const std::string wrong = expected("a number", tree, written_as(tree.text, false, true));
+  if (tree.kind != Tree::Kind::scalar || tree.quoted) return wrong;
   if (std::string advice = leading_zero(tree.text); !advice.empty()) return advice;
   const char* end = tree.text.data() + tree.text.size();
   double parsed = 0;
@@ -121,7 +190,7 @@ std::string read_value(const Tree& tree, double& value) {
   const bool infinite = tree.text.find(".inf") != std::string::npos || tree.text.find(".nan") != std::string::npos;
   if (infinite || (error == std::errc{} && stop == end && !std::isfinite(parsed)))
     return fmt::format("{} is not finite", tree.text);
-  if (error != std::errc{} || stop != end) return expected("a number", tree);
+  if (error != std::errc{} || stop != end) return wrong;
   value = parsed;
   return "";
 }
@@ -174,19 +243,23 @@ std::string check_range(double value, const Rule& rule) {
 }
 
 std::string check_text(const std::string& value, const Rule& rule) {
-  if (rule.or_file && names_file(value)) return value.starts_with('~') ? "~ is a shell's word: write ${HOME}" : "";
+  const bool is_path = rule.is_path || rule.from_cwd || (rule.or_file && names_file(value));
+  if (is_path) {
+    if (std::string wrong = check_path(value); !wrong.empty()) return wrong;
+  }
+  if (rule.or_file && names_file(value)) return "";
   if (!rule.words.empty() && std::find(rule.words.begin(), rule.words.end(), value) == rule.words.end()) {
     const std::optional<std::string> near = nearest(value, rule.words);
-    return fmt::format("\"{}\" is not one of {}{}", value, describe_range(rule),
+    return fmt::format("\"{}\" is not one of {}{}{}", value, describe_range(rule), odd_character(value),
                        near && !near->empty() ? fmt::format("; did you mean {}?", *near) : "");
   }
   if (rule.required && value.empty()) return "must not be empty";
-  if (rule.is_path && value.starts_with('~')) return "~ is not expanded; write ${HOME}";
   if (rule.is_name) {
     const auto fits = [](char c) { return is_alnum(c) || c == '_' || c == '.' || c == '-'; };
     if (!std::all_of(value.begin(), value.end(), fits) || value[0] == '.' || value[0] == '-' || value.size() > 100) {
       return fmt::format(
-          "\"{}\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start with a letter, digit or _", value);
+          "\"{}\" becomes a directory's name: use at most 100 of A-Z a-z 0-9 _ . - and start with a letter, digit or _{}", value,
+          odd_character(value));
     }
   }
   return "";

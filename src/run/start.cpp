@@ -83,11 +83,14 @@ struct ReadConfig {
   std::optional<config::RunConfig> config;
   std::string problem;
   std::exception_ptr error;  ///< the problem, as it was thrown
+  std::vector<std::string> warnings = {};
 };
 
 ReadConfig read_config(const RunRequest& request) {
   try {
-    return {config::read_run_config(request.config_file, request.overrides), "", nullptr};
+    ReadConfig read;
+    read.config = config::read_run_config(request.config_file, request.overrides, &read.warnings);
+    return read;
   } catch (const Error& e) {
     return {std::nullopt, e.what(), std::current_exception()};
   }
@@ -100,6 +103,7 @@ config::RunConfig agree_on_config(comm::World& world, const ReadConfig& own) {
   on_first_rank(world, [&] {
     if (own.error) std::rethrow_exception(own.error);
     check_rank_facts(facts);
+    for (const std::string& warning : own.warnings) spdlog::warn("[config] {}", warning);
   });
   return *own.config;
 }

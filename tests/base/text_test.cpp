@@ -62,5 +62,12 @@ TEST(DurationText, ShowsTwoUnits) {
 
 TEST(JsonLine, ReplacesBytesThatAreNotUtf8) { EXPECT_EQ(json_line({{"a", "x\xFFy"}}), "{\"a\":\"x\xEF\xBF\xBDy\"}"); }
 
+TEST(Text, KnowsCharactersThatShowNothing) {
+  for (const char* unseen : {"", " ", "\u3000", "\u200b\u200d", "\u3164", "\u2800", "\u00ad", "\U000e0041", "\u180e", "\u0085"})
+    EXPECT_TRUE(shows_nothing(unseen)) << unseen;
+  for (const char* seen : {"a", "\u3000\u3042", "\U000110bd", "\u00b7", "\U0001f600", "\xff"})
+    EXPECT_FALSE(shows_nothing(seen)) << seen;
+}
+
 }  // namespace
 }  // namespace dmoerm

@@ -53,15 +53,14 @@ std::string problems(const std::string& text, const std::vector<std::string>& ov
 }
 
 TEST(RunConfig, GivesEveryProblemItsCode) {
-  EXPECT_EQ(
-      problems_with_codes(
-          "backbone: {dir: model}\nbse: 1\ncategories: [{name: a, points: [b, b]}]\ndata: {inputs: [{path: x, form: auto}]}\n",
-          {"base.lr=fast"}),
-      "c.yaml:2:1: bse: unknown key, did you mean base? [unknown-key]\n"
-      "c.yaml:3:36: categories.0.points.1: \"b\" is also the value of categories.0.points.0: names must differ "
-      "[name-used-twice]\n"
-      "c.yaml:4:27: data.inputs.0.form: this key is now data.inputs.0.format [renamed-key]\n"
-      "--set base.lr=fast: base.lr: expected a number, found \"fast\" [invalid-value]");
+  EXPECT_EQ(problems_with_codes("backbone: {dir: model}\nbse: 1\ncategories: [{name: a, points: [b, b]}]\ndata: {inputs: [{path: "
+                                "x, form: auto, format: auto}]}\n",
+                                {"base.lr=fast"}),
+            "c.yaml:2:1: bse: unknown key, did you mean base? [unknown-key]\n"
+            "c.yaml:3:36: categories.0.points.1: \"b\" is also the value of categories.0.points.0: names must differ "
+            "[name-used-twice]\n"
+            "c.yaml:4:27: data.inputs.0.form is now called data.inputs.0.format, which is given too: remove form [renamed-key]\n"
+            "--set base.lr=fast: base.lr: expected a number, found \"fast\" [invalid-value]");
 }
 
 TEST(RunConfig, ReadsVariablesInsideMapsOfOneLine) {
@@ -224,12 +223,31 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"base: {lr: 0}", "base.lr: 0 is out of range: > 0"}, BadValue{"base: {lr: .nan}", ".nan is not finite"},
         BadValue{"base: {lr: nan}", "nan is not finite"}, BadValue{"base: {lr: -.inf}", "-.inf is not finite"},
         BadValue{"base: {lr: inf}", "inf is not finite"}, BadValue{"base: {lr: 1e999}", "too large"},
-        BadValue{"base: {lr: \"${LR}\"}", "remove the quotes"}, BadValue{"base:\n  lr: ${LR}", "use --set"},
+        BadValue{"base: {lr: \"${LR}\"}", "use --set"}, BadValue{"base:\n  lr: ${LR}", "use --set"},
         BadValue{"base: {steps_max: 010}", "\"010\" starts with 0, which YAML may read as octal: write 10"},
         BadValue{"base: {steps_max: -00}", "write -0"}, BadValue{"base: {lr: 01.5}", "write 1.5"},
         BadValue{"base: {lr: 00.5}", "write 0.5"}, BadValue{"base: {steps_max: 1e3}", "write 1000"},
         BadValue{"base: {steps_max: 1.5}", "expected a whole number, found \"1.5\""},
-        BadValue{"base: {steps_max: 0x10}", "expected a whole number"},
+        BadValue{"base: {steps_max: 0x10}", "write 16"}, BadValue{"base: {steps_max: 0o17}", "write 15"},
+        BadValue{"base: {steps_max: 1_000}", "expected a whole number, found \"1_000\": write 1000"},
+        BadValue{"base: {steps_max: \"1,000\"}", "found the text \"1,000\": write 1000, without quotes"},
+        BadValue{"base: {steps_max: 10k}", "write 10000"}, BadValue{"base: {steps_max: +5}", "write 5"},
+        BadValue{"base: {steps_max: 100.0}", "write 100"}, BadValue{"base: {lr: +1e-5}", "write 1e-05"},
+        BadValue{"base: {lr: \"0,5\"}", "write 0.5, without quotes"}, BadValue{"phase1_share: 50%", "write 0.5"},
+        BadValue{"base: {lr: \"fast\"}", "expected a number, found the text \"fast\""},
+        BadValue{"baselines: \"true\"", "remove the quotes"}, BadValue{"baselines: True", "found \"True\": write true"},
+        BadValue{"baselines: Off", "write false"}, BadValue{"base: {schedule: LINEAR}", "did you mean linear?"},
+        BadValue{"base: {LR: 1}", "base.LR: unknown key, did you mean lr?"},
+        BadValue{"lora_rank: 4", "lora_rank: unknown key, did you mean base.lora_rank or experts.train.lora_rank?"},
+        BadValue{"trains: all", "trains: unknown key, did you mean base.tuning or experts.train.tuning?"},
+        BadValue{"backbone_dir: m", "did you mean backbone.dir?"},
+        BadValue{"seed = 5", "seed = 5: unknown key (a colon is missing)"},
+        BadValue{"base:\n  lr:1e-5", "found \"lr:1e-5\" (a blank is missing behind the colon)"},
+        BadValue{"base:\n  lr 1e-5", "(a colon is missing)"},
+        BadValue{"runs_dir: $HOME/runs", "runs_dir: $HOME is not replaced: write ${HOME}"},
+        BadValue{"runs_dir: ~/runs", "runs_dir: ~ is not expanded; write ${HOME}"},
+        BadValue{"labels: {store: 'C:\\labels'}", "\"C:\\labels\" is a path of Windows"},
+        BadValue{"labels: {splits: train}", "found \"train\": write [train]"},
         BadValue{"base: {steps_max: 99999999999999999999}", "does not fit"},
         BadValue{"base: {steps_max: -1}", "base.steps_max: -1 is out of range: >= 0"},
         BadValue{"seed: -1", "expected a whole number >= 0"}, BadValue{"baselines: yes", "expected true or false, found \"yes\""},
@@ -277,13 +295,59 @@ TEST(RunConfig, RefusesFilesThatAreNotConfigurationsWithOneMessage) {
   EXPECT_EQ(problems("base:\n\tlr: 1\n"), "c.yaml:2:1: this line is indented with a tab: YAML allows spaces only");
   EXPECT_EQ(problems("name: \xff\n"), "c.yaml:1:7: byte 0xff is not UTF-8: save the file as UTF-8");
   EXPECT_EQ(problems("name: a\x01\n"), "c.yaml:1:8: control character 0x01: remove it");
-  EXPECT_NE(problems("a: &x [1]\nb: *x\n").find("c.yaml:1:4: anchors and aliases"), std::string::npos);
   EXPECT_NE(problems("name: !!str a\n").find("tags are not supported"), std::string::npos);
   EXPECT_NE(problems(kSmallest + "---\nname: b\n").find("a second document starts here"), std::string::npos);
   EXPECT_NE(problems("? [a, b]\n: 1\n").find("not a plain word"), std::string::npos);
-  EXPECT_NE(problems("a: [1, 2\n").find("c.yaml:"), std::string::npos);
+  EXPECT_NE(problems("a: [1, 2\n").find("a [ is not closed by ]"), std::string::npos);
+  EXPECT_EQ(problems("a: {b: 1\n"), "c.yaml:2:1: not valid YAML: a { is not closed by }");
+  EXPECT_EQ(problems("a:\n  b: 1\n c: 2\n"),
+            "c.yaml:3:2: not valid YAML: this line does not fit the lines above it: check its "
+            "indentation, quotes and brackets");
+  EXPECT_NE(problems("a: b: c\n").find("c.yaml:1:5: not valid YAML: a colon that cannot stand here"), std::string::npos);
+  EXPECT_NE(problems("a: \"C:\\Users\"\n").find("a backslash in double quotes begins an escape"), std::string::npos);
+  EXPECT_EQ(problems("a: @b\n"), "c.yaml:1:4: not valid YAML: a value cannot begin with @: put it in quotes");
+  EXPECT_NE(problems("a: *b\n").find("the file has none of this name"), std::string::npos);
+  EXPECT_NE(problems("seed\uff1a 1\nbase: {lr: 1}\n").find("(it holds a full-width :, U+FF1A: write :)"), std::string::npos);
+  EXPECT_EQ(problems("a: 1\n<<<<<<< HEAD\nb: 1\n"), "c.yaml:2:1: a merge conflict of git, which nobody has resolved");
+  EXPECT_NE(problems("version https://git-lfs.github.com/spec/v1\n").find("a Git LFS pointer"), std::string::npos);
+  EXPECT_NE(problems("<!DOCTYPE html>\n").find("found a web page"), std::string::npos);
+  EXPECT_NE(problems(std::string(20, '\0')).find("found zero bytes"), std::string::npos);
+  EXPECT_NE(problems("\xff\xfe" + std::string("a\0:\0", 4)).find("found UTF-16 text"), std::string::npos);
   EXPECT_NE(problems(std::string(2 << 20, '#')).find("too large"), std::string::npos);
   EXPECT_NE(problems(std::string(100000, '[')).find("c.yaml:1:"), std::string::npos);
+}
+
+TEST(RunConfig, ReadsAnchorsAndMergeKeys) {
+  const RunConfig c = parse(
+      "backbone: {dir: model}\ndata: {inputs: [{path: a.jsonl}]}\n"
+      "categories:\n  - {name: chat, points: &p [tone, logic]}\n  - {name: text, points: *p}\n"
+      "base: &b {lr: 3e-5, lora_rank: 4, steps_max: 9}\n"
+      "experts:\n  train:\n    lora_rank: 2\n    <<: [{steps_max: 5}, *b]\n    tuning: lora\n");
+  EXPECT_EQ(c.categories.at(1).points, (std::vector<std::string>{"tone", "logic"}));
+  EXPECT_EQ(c.base.lr, 3e-5);
+  EXPECT_EQ(c.experts.train.lr, 3e-5);
+  EXPECT_EQ(c.experts.train.lora_rank, 2) << "the map's own value counts, wherever the merge key stands";
+  EXPECT_EQ(c.experts.train.steps_max, 5) << "the first of several maps counts";
+  EXPECT_EQ(problems(kSmallest + "base: {<<: 3}\n"),
+            "c.yaml:7:12: the merge key << takes a map, such as *name of a map with the anchor &name");
+  EXPECT_NE(problems("a: *x\n").find("c.yaml:1:"), std::string::npos);
+  EXPECT_NE(problems("a: &x [*x]\n").find("c.yaml:1:8: this alias stands inside the value that it names"), std::string::npos);
+  std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 12; ++i) {
+    bomb += fmt::format("a{0}: &a{0} [*a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}]\n", i, i - 1);
+  }
+  EXPECT_NE(problems(bomb).find("the aliases stand for more than 100000 values"), std::string::npos);
+}
+
+TEST(RunConfig, NamesCharactersThatOnlyLookLikeYaml) {
+  EXPECT_NE(problems(kSmallest + "base:\n\u00a0\u00a0lr: 1e-5\n").find("(it holds a no-break space, U+00A0: write a blank)"),
+            std::string::npos);
+  EXPECT_NE(problems(kSmallest + "base:\n  lr:\u00a01e-5\n").find("(it holds a no-break space"), std::string::npos);
+  EXPECT_NE(problems(kSmallest + "base:\n  lr\uff1a1e-5\n").find("(it holds a full-width :, U+FF1A: write :)"),
+            std::string::npos);
+  EXPECT_NE(problems(kSmallest, {"base.lr=1e\u22125"}).find("(it holds a minus sign of mathematics, U+2212: write -)"),
+            std::string::npos);
+  EXPECT_NE(problems(kSmallest, {"base.schedule=\u201clinear\u201d"}).find("a typographic quote, U+201C"), std::string::npos);
 }
 
 TEST(RunConfig, RefusesMissingFilesAndDirectories) {
@@ -322,7 +386,7 @@ TEST(RunConfig, TakesAChatTemplateByNameOrAsAFile) {
   EXPECT_EQ(read("../models/own"), "/models/own");
   EXPECT_EQ(read("/abs/own.json"), "/abs/own.json");
   EXPECT_EQ(problems(kSmallest, {"backbone.chat_template=~/own.json"}),
-            "--set backbone.chat_template=~/own.json: backbone.chat_template: ~ is a shell's word: write ${HOME}");
+            "--set backbone.chat_template=~/own.json: backbone.chat_template: ~ is not expanded; write ${HOME}");
   EXPECT_NE(reference().find("chatml, llama3, mistral, plain, dmoerm, FILE.json"), std::string::npos);
 }
 
@@ -515,7 +579,14 @@ TEST(RunConfig, TheMeaningOfAKeyIsAPlainSentence) {
   }
 }
 
-TEST(RunConfig, AnOldKeyIsAnsweredWithItsNewName) {
+/// The warnings that reading `text` gives.
+std::vector<std::string> warnings_of(const std::string& text, const std::vector<std::string>& overrides = {}) {
+  std::vector<std::string> warnings;
+  parse_run_config(text, "c.yaml", "/base", overrides, &warnings);
+  return warnings;
+}
+
+TEST(RunConfig, AnOldKeyIsReadByItsNewName) {
   const std::vector<std::string> keys = all_keys();
   for (const RenamedKey& renamed : kRenamedKeys) {
     const std::string old_key(renamed.old_key), new_key(renamed.new_key);
@@ -528,17 +599,57 @@ TEST(RunConfig, AnOldKeyIsAnsweredWithItsNewName) {
       }
       return key;
     };
-    const std::string override = written(old_key) + "=" + (renamed.old_value.empty() ? "1" : std::string(renamed.old_value));
-    const std::vector<std::string> judge = {"labels.judges=[{model: m, endpoints: [{url: http://h}]}]", override};
-    const std::string value = renamed.old_value.empty()
-                                  ? ""
-                                  : fmt::format(", and its value \"{}\" is now \"{}\"", renamed.old_value, renamed.new_value);
-    EXPECT_EQ(problems(kSmallest, judge),
-              fmt::format("--set {}: {}: this key is now {}{}", override, written(old_key), written(new_key), value));
+    const std::map<std::string, std::string> values = {{"base.trains", "lora"},      {"experts.train.trains", "lora"},
+                                                       {"base.recompute", "true"},   {"experts.train.recompute", "true"},
+                                                       {"base_share", "0.25"},       {"labels.judges.via", "batch"},
+                                                       {"cluster.wire", "bfloat16"}, {"data.inputs.form", "native"}};
+    const std::string value = values.contains(old_key) ? values.at(old_key) : "3";
+    const std::string judge = "labels.judges=[{model: m, endpoints: [{url: http://h}]}]";
+    const std::string override = written(old_key) + "=" + value;
+    EXPECT_EQ(to_yaml(parse(kSmallest, {judge, override})), to_yaml(parse(kSmallest, {judge, written(new_key) + "=" + value})));
+    EXPECT_EQ(
+        warnings_of(kSmallest, {judge, override}),
+        std::vector<std::string>{fmt::format("--set {}: {} is now called {}", override, written(old_key), written(new_key))});
   }
-  EXPECT_EQ(problems(kSmallest + "base: {trains: all}\n"),
-            "c.yaml:7:8: base.trains: this key is now base.tuning, and its value \"all\" is now \"full\"");
-  EXPECT_EQ(problems(kSmallest + "base: {trains: lora}\n"), "c.yaml:7:8: base.trains: this key is now base.tuning");
+}
+
+TEST(RunConfig, OldKeysOfAFileAreWarnedOfWithTheirLines) {
+  const std::string old =
+      "backbone: {dir: model}\n"
+      "data:\n"
+      "  inputs:\n"
+      "    - {path: a.jsonl, form: native}\n"
+      "categories:\n"
+      "  - name: chat\n"
+      "    points: [tone, logic]\n"
+      "    clear_margin: 0.5\n"
+      "base:\n"
+      "  trains: \"all\"\n";
+  EXPECT_EQ(warnings_of(old),
+            (std::vector<std::string>{
+                "c.yaml:4:23: data.inputs.0.form is now called data.inputs.0.format",
+                "c.yaml:8:5: categories.0.clear_margin is now called categories.0.score_gap_min",
+                "c.yaml:10:3: base.trains is now called base.tuning, and its value \"all\" is now called \"full\"",
+            }));
+  const RunConfig c = parse(old);
+  EXPECT_EQ(c.data.inputs.at(0).format, "native");
+  EXPECT_EQ(c.categories.at(0).score_gap_min, 0.5);
+  EXPECT_EQ(c.base.tuning, Tuning::full);
+  EXPECT_TRUE(warnings_of(kSmallest).empty());
+}
+
+TEST(RunConfig, OverridesOfEitherNameReplaceAnOldKey) {
+  const std::string old = kSmallest + "base: {trains: lora}\n";
+  EXPECT_EQ(parse(old, {"base.tuning=full"}).base.tuning, Tuning::full);
+  EXPECT_EQ(parse(old, {"base.trains=all"}).base.tuning, Tuning::full);
+  EXPECT_EQ(parse(kSmallest + "base: {tuning: lora}\n", {"base.trains=all"}).base.tuning, Tuning::full);
+  EXPECT_EQ(parse(kSmallest, {"base={trains: lora, lora_rank: 2}"}).base.tuning, Tuning::lora);
+}
+
+TEST(RunConfig, AnOldKeyBesideItsNewOneIsRefused) {
+  EXPECT_EQ(problems_with_codes(kSmallest + "base: {trains: all, tuning: lora, recompute: 7}\n"),
+            "c.yaml:7:8: base.trains is now called base.tuning, which is given too: remove trains [renamed-key]\n"
+            "c.yaml:7:46: base.gradient_checkpointing: expected true or false, found \"7\" [invalid-value]");
 }
 
 TEST(RunConfig, SettingsThatAffectAStageAreThoseOfTheTable) {
