@@ -20,6 +20,7 @@ struct Options {
   std::string config, store;
   std::vector<std::string> overrides, points;
   bool dry_run = false;
+  std::int64_t audit = 0;  // pairs
   label::RunLimits limits;
 };
 
@@ -33,16 +34,17 @@ int run(const Options& options) {
   const run::RunDirectory directory(std::filesystem::path(config.runs_dir) / config.name);
   run::LabelStage stage(config, directory, options.points);
   if (options.dry_run) {
-    fmt::print("{}", stage.estimate());
+    fmt::print("{}", options.audit > 0 ? stage.audit_estimate(options.audit) : stage.estimate());
     return 0;
   }
   run::LabelStage::Run how;
   how.limits = limits;
   how.terminal = ::isatty(STDERR_FILENO) == 1;
   how.stop = stop_requested;
-  const label::LabellingEnd end = stage.run(how);
-  fmt::print("{}\nlabel store: {}\nverdicts and this page: {}\n", read_file(directory.task("label") / "report.md"),
-             run::label_store_path(config).string(), directory.task("label").string());
+  const label::LabellingEnd end = options.audit > 0 ? stage.audit(options.audit, how) : stage.run(how);
+  fmt::print("{}\nlabel store: {}\n{}: {}\n", read_file(directory.task("label") / (options.audit > 0 ? "audit.md" : "report.md")),
+             run::label_store_path(config).string(), options.audit > 0 ? "this page and audit.json" : "verdicts and this page",
+             directory.task("label").string());
   if (end.why == label::LabellingEnd::Why::complete) return 0;
   fmt::print(stderr, "dmoerm: labelling ended early: {}; all answers so far are stored{}\n", end.message,
              end.exit_code() == 3 ? "; run the same command again to continue" : "");
@@ -63,6 +65,10 @@ void add_label(CLI::App& app) {
   verb->add_option("--points", options->points, "Label only these points: category/point, or a category");
   verb->add_option("--store", options->store, "Label store to use instead of the configuration's")->type_name(kFolder);
   verb->add_flag("--dry-run", options->dry_run, "Print requests, tokens and the most they can cost by point; send nothing");
+  verb->add_option("--audit", options->audit,
+                   "Ask about this many pairs that the data's human labels order, and show how far each judge agrees with them")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000}))
+      ->type_name("PAIRS");
   verb->add_option("--cost-max", options->limits.cost_max, "Most that this run may cost, in labels.currency");
   verb->add_option("--requests-max", options->limits.requests_max, "Most requests of this run");
   verb->add_option("--tokens-max", options->limits.tokens_max, "Most tokens of this run, prompts and answers together");

@@ -49,6 +49,19 @@ class Checker {
     }
   }
 
+  /// A gap by label names labels that are used.
+  void score_gap(const std::string& key, const CategoryConfig& category) {
+    std::vector<std::string> known = category.points;
+    known.insert(known.begin(), "overall");
+    for (const auto& [label, gap] : category.score_gap_min.by_label) {
+      if (std::ranges::find(known, label) != known.end()) continue;
+      const auto near = nearest(label, known);
+      fail(fmt::format("{}.score_gap_min.{}", key, label), "unknown-label",
+           fmt::format("\"{}\" is not a label of the category {}, which has {}{}", label, category.name, fmt::join(known, ", "),
+                       near && !near->empty() ? fmt::format("; did you mean {}?", *near) : ""));
+    }
+  }
+
   void labels(const LabelsConfig& c, const std::string& run) {
     if (!c.judges.empty() && c.store.empty() && run == "labels")
       fail("name", "run-named-labels", "runs_dir/labels is the label store: give the run another name, or set labels.store");
@@ -149,6 +162,7 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
         check.fail(point_key, "point-named-overall",
                    "\"overall\" is the name of the overall preference: choose another name for the point");
     }
+    check.score_gap(key, category);
     check.folder_names(key + ".points", category.points, static_cast<std::size_t>(config.experts.per_task));
   }
   for (std::size_t i = 0; i < data.inputs.size(); ++i) {

@@ -63,7 +63,8 @@ template <class T>
 inline constexpr bool is_list<std::vector<T>> = true;
 /// A struct with keys of its own.
 template <class T>
-inline constexpr bool is_section = std::is_class_v<T> && !std::same_as<T, std::string> && !is_list<T>;
+inline constexpr bool is_section =
+    std::is_class_v<T> && !std::same_as<T, std::string> && !std::same_as<T, ScoreGap> && !is_list<T>;
 /// A list of single values.
 template <class T>
 inline constexpr bool is_value_list = false;
@@ -149,7 +150,8 @@ void describe(Visit& visit, Section& c) {
   visit("name", c.name, required_name(), groups | result, "Name of the task category, as the data spells it.");
   visit("points", c.points, required_name(), groups | result, "Capability points of the category. Each gets one expert.");
   visit("score_gap_min", c.score_gap_min, at_least(0), result,
-        "Smallest gap between two scores that counts as a preference; 0 counts every gap.");
+        "Smallest gap between two scores that counts as a preference; 0 counts every gap. Either one number for all labels, or "
+        "one for each, such as {overall: 1, coherence: 0.5}; every gap counts of a label that is left out.");
   visit("responses_per_group_max", c.responses_per_group_max, at_least(0), groups,
         "Largest number of responses kept of one train prompt of this category, by a seeded draw; 0 means "
         "data.responses_per_group_max.");

@@ -13,6 +13,8 @@ template <class T>
 json to_json_value(const T& value) {
   if constexpr (WordSetting<T>)
     return word(value);
+  else if constexpr (std::same_as<T, ScoreGap>)
+    return value.by_label.empty() ? json(value.of_all) : json(value.by_label);
   else
     return value;
 }

@@ -108,6 +108,8 @@ class SectionReader {
         value.push_back(std::move(element));
       }
       if (rule.required && value.empty()) problem(tree, key, "empty-list", "must have at least one element");
+    } else if constexpr (std::same_as<T, ScoreGap>) {
+      read_gap(key, tree, value, rule);
     } else if constexpr (WordSetting<T>) {
       std::string text;
       std::string wrong = read_value(tree, text);
@@ -126,6 +128,18 @@ class SectionReader {
         if (!wrong.empty()) value = initial;  // so that checks between keys do not complain a second time
       }
       if (!wrong.empty()) problem(tree, key, "invalid-value", wrong);
+    }
+  }
+
+  void read_gap(const std::string& key, const Tree& tree, ScoreGap& value, const Rule& rule) {
+    value = {};
+    if (tree.kind != Tree::Kind::map) return read(key, tree, value.of_all, rule);
+    for (const Tree::Entry& entry : tree.entries) {
+      const std::string of_label = join(key, entry.key);
+      document_.where[of_label] = entry.value.where;
+      const auto [gap, is_new] = value.by_label.try_emplace(entry.key, 0);
+      if (!is_new) document_.problems.add(entry.where, "key-given-twice", of_label + ": given twice");
+      read(of_label, entry.value, gap->second, rule);
     }
   }
 

@@ -1,7 +1,10 @@
 // Every setting of a run with its type and default. What a setting means, its range and what it affects: config/fields.h.
 #pragma once
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/cluster_config.h"
@@ -49,11 +52,26 @@ struct DataConfig {
   bool special_tokens_in_text = false;
 };
 
+/// The smallest gap between two scores that counts as a preference: one number for all labels, or one by label.
+struct ScoreGap {
+  ScoreGap(double all = 0) : of_all(all) {}  // a number is the usual form
+
+  double of_all;                                             ///< Gap of every label, if by_label is empty
+  std::map<std::string, double, std::less<>> by_label = {};  ///< "overall" or a capability point -> its gap
+
+  /// Gap of one label; 0, which counts every gap, for a label that by_label does not name.
+  [[nodiscard]] double of(std::string_view label) const {
+    if (by_label.empty()) return of_all;
+    const auto found = by_label.find(label);
+    return found == by_label.end() ? 0 : found->second;
+  }
+};
+
 /// One category of tasks and its capability points.
 struct CategoryConfig {
   std::string name;
   std::vector<std::string> points;
-  double score_gap_min = 0.0;
+  ScoreGap score_gap_min;
   std::int64_t responses_per_group_max = 0;
   std::int64_t groups_max = 0;
 };

@@ -236,6 +236,14 @@ std::string write_value(const std::string& value) {
   return quoted + '"';
 }
 
+std::string write_value(const ScoreGap& value) {
+  if (value.by_label.empty()) return write_value(value.of_all);
+  std::string text;
+  for (const auto& [label, gap] : value.by_label)
+    text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", write_value(label), write_value(gap));
+  return "{" + text + "}";
+}
+
 std::string check_range(double value, const Rule& rule) {
   const bool low = rule.min_excluded ? value <= rule.min : value < rule.min;
   const bool high = rule.max_excluded ? value >= rule.max : value > rule.max;

@@ -22,6 +22,7 @@ std::string write_value(std::int64_t value);
 std::string write_value(std::uint64_t value);
 std::string write_value(double value);
 std::string write_value(const std::string& value);
+std::string write_value(const ScoreGap& value);
 template <WordSetting E>
 std::string write_value(E value) {
   return write_value(word(value));
@@ -43,6 +44,8 @@ std::string type_name() {
     return "number";
   else if constexpr (std::integral<T>)
     return "whole number";
+  else if constexpr (std::same_as<T, ScoreGap>)
+    return "number, or numbers by label";
   else if constexpr (WordSetting<T>)
     return "word";
   else

@@ -156,9 +156,9 @@ class Ingest {
     return true;
   }
 
-  [[nodiscard]] double score_gap_min(const std::string& category) const {
+  [[nodiscard]] config::ScoreGap score_gap_min(const std::string& category) const {
     const auto found = std::ranges::find(request_.categories, category, &config::CategoryConfig::name);
-    return found == request_.categories.end() ? 0.0 : found->score_gap_min;
+    return found == request_.categories.end() ? config::ScoreGap{} : found->score_gap_min;
   }
 
   void count(const preference::Group& group, const GroupLayout& layout, Split split) {

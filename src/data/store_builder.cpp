@@ -74,17 +74,17 @@ StoreColumns StoreBuilder::columns_of(const preference::Group& group, const Grou
 }
 
 void StoreBuilder::count_pairs(const StoreColumns& one, const std::string& category, preference::Split split,
-                               double score_gap_min) {
+                               const config::ScoreGap& score_gap_min) {
   const StoreIndex index(one, {categories_.list(), files_.list(), labels_.list(), {}});
   std::set<std::int32_t> labels{kOverallLabel};
   for (const auto* column : {&one.score_label, &one.pair_label, &one.verdict_label})
     labels.insert(column->begin(), column->end());
   std::size_t total = 0;
   for (const std::int32_t label : labels) {
-    const std::size_t pairs = preferences_of(one, index, 0, label, score_gap_min).size();
-    total += pairs;
     const std::string& name = labels_.list()[static_cast<std::size_t>(label)];
     const std::string point = label == kOverallLabel ? name : name.substr(category.size() + 1);
+    const std::size_t pairs = preferences_of(one, index, 0, label, score_gap_min.of(point)).size();
+    total += pairs;
     pairs_[category][point][static_cast<std::size_t>(split)] += static_cast<std::int64_t>(pairs);
   }
   groups_without_pairs_ += total == 0 ? 1 : 0;
@@ -101,7 +101,7 @@ void StoreBuilder::append(StoreColumns& one) {
 }
 
 void StoreBuilder::add(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt,
-                       preference::Split split, double weight, double score_gap_min) {
+                       preference::Split split, double weight, const config::ScoreGap& score_gap_min) {
   StoreColumns one = columns_of(group, layout, prompt);
   one.split = {static_cast<std::uint8_t>(split)};
   one.weight = {static_cast<float>(weight)};

@@ -5,6 +5,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "config/run_config.h"
 #include "data/group_layout.h"
 #include "data/ingest_report.h"
 #include "data/token_store_hdf5.h"
@@ -31,9 +32,9 @@ class StoreBuilder {
   /// Add one group.
   /// @param layout        tokens of the group
   /// @param prompt        ids of the prompt alone, already cut
-  /// @param score_gap_min  margin of the category, for the counts of pairs
+  /// @param score_gap_min  of the category, for the counts of pairs
   void add(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt,
-           preference::Split split, double weight, double score_gap_min);
+           preference::Split split, double weight, const config::ScoreGap& score_gap_min);
   /// Number of strictly ordered pairs so far.
   [[nodiscard]] const PairCounts& pairs() const { return pairs_; }
   /// Number of groups without any such pair.
@@ -44,7 +45,8 @@ class StoreBuilder {
  private:
   StoreColumns columns_of(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt);
   std::int32_t label_of(const preference::Group& group, const std::string& label);
-  void count_pairs(const StoreColumns& one, const std::string& category, preference::Split split, double score_gap_min);
+  void count_pairs(const StoreColumns& one, const std::string& category, preference::Split split,
+                   const config::ScoreGap& score_gap_min);
   void append(StoreColumns& one);
 
   StoreFile file_;

@@ -15,7 +15,8 @@ namespace dmoerm::label {
 /// One capability point whose pairs are labelled.
 struct Target {
   std::string category, point;
-  double score_gap_min = 0;  ///< Smaller gaps of the data's own scores do not count as a preference
+  double score_gap_min = 0;    ///< Smaller gaps of the data's own scores at the point do not count as a preference
+  double overall_gap_min = 0;  ///< The same for the data's overall scores
 };
 
 /// Pairs of a group that are asked about, a < b.

@@ -29,26 +29,22 @@ int recorded_preference(const preference::Group& group, std::string_view label, 
   return said == 0 ? 0 : said > 0 ? 1 : -1;
 }
 
-/// Preference by the data between two responses under a label: 1 = a is better, -1 = b, 0 = none. Stated pairs take precedence
-/// over scores, and scores over recorded verdicts.
-int data_preference(const preference::Group& group, std::string_view label, int a, int b, double score_gap_min) {
-  int stated = 0;
-  for (const preference::StatedPair& p : group.pairs) {
-    if (p.label != label) continue;
-    if (p.winner == a && p.loser == b) ++stated;
-    if (p.winner == b && p.loser == a) --stated;
-  }
-  if (stated != 0) return stated > 0 ? 1 : -1;
+/// Gap between the scores of two responses under a label; NaN if one of them has none.
+double score_gap(const preference::Group& group, std::string_view label, int a, int b) {
   const auto score = [&](int r) {
     const preference::Response& response = group.responses[static_cast<std::size_t>(r)];
     if (label == preference::kOverall) return response.overall;
     const auto found = response.scores.find(std::string(label));
     return found == response.scores.end() ? preference::kMissing : found->second;
   };
-  const double gap = score(a) - score(b);
-  if (std::isnan(gap)) return recorded_preference(group, label, a, b);
-  if (gap == 0 || std::abs(gap) < score_gap_min - 1e-9) return 0;
-  return gap > 0 ? 1 : -1;
+  return score(a) - score(b);
+}
+
+/// Preference by the data between two responses under a label: 1 = a is better, -1 = b, 0 = none. Human labels take precedence
+/// over recorded verdicts.
+int data_preference(const preference::Group& group, std::string_view label, int a, int b, double score_gap_min) {
+  const int human = human_preference(group, label, a, b, score_gap_min);
+  return human == 0 && std::isnan(score_gap(group, label, a, b)) ? recorded_preference(group, label, a, b) : human;
 }
 
 void count(VerdictCounts& counts, SwapOutcome outcome, int point, int overall) {
@@ -69,19 +65,26 @@ SwapOutcome outcome_from(const std::string& word) {
   throw DataError("verdicts-file-outcome", fmt::format("\"{}\" is not an outcome", word));
 }
 
+}  // namespace
+
+int human_preference(const preference::Group& group, std::string_view label, int a, int b, double score_gap_min) {
+  int stated = 0;
+  for (const preference::StatedPair& p : group.pairs) {
+    if (p.label != label) continue;
+    if (p.winner == a && p.loser == b) ++stated;
+    if (p.winner == b && p.loser == a) --stated;
+  }
+  if (stated != 0) return stated > 0 ? 1 : -1;
+  const double gap = score_gap(group, label, a, b);
+  if (std::isnan(gap) || gap == 0 || std::abs(gap) < score_gap_min - 1e-9) return 0;
+  return gap > 0 ? 1 : -1;
+}
+
 void count_bias(VerdictCounts& counts, const Ballot& ballot) {
   if (ballot.first_order == preference::Verdict::first && ballot.second_order == preference::Verdict::first) ++counts.first_both;
   if (ballot.first_order == preference::Verdict::second && ballot.second_order == preference::Verdict::second)
     ++counts.second_both;
 }
-
-/// Ballots of one pair, by judge.
-struct PairBallots {
-  std::vector<std::vector<Ballot>> of_judge;
-  bool complete = true, skipped = false, cut = false;
-};
-
-}  // namespace
 
 std::int64_t VerdictCounts::pairs() const { return std::accumulate(outcomes.begin(), outcomes.end(), std::int64_t{0}); }
 
@@ -105,7 +108,7 @@ PointVerdicts read_verdicts(PointQuestions questions, const label_store::LabelSt
     const preference::Group& group = questions.group(slot.group);
     const Target& t = questions.target();
     const int point = data_preference(group, t.point, slot.a, slot.b, t.score_gap_min);
-    const int overall = data_preference(group, preference::kOverall, slot.a, slot.b, t.score_gap_min);
+    const int overall = data_preference(group, preference::kOverall, slot.a, slot.b, t.overall_gap_min);
     std::vector<Ballot> all;
     for (std::size_t j = 0; j < judges.size(); ++j) {
       for (const Ballot& ballot : ballots.of_judge[j]) {
@@ -121,6 +124,13 @@ PointVerdicts read_verdicts(PointQuestions questions, const label_store::LabelSt
     judged.line = group.line;
     judged.pairs.push_back({slot.a, slot.b, vote});
   };
+  visit_pairs(questions, store, judges, by_weight, decide);
+  for (auto& [number, group] : groups) verdicts.groups.push_back(std::move(group));
+  return verdicts;
+}
+
+void visit_pairs(PointQuestions& questions, const label_store::LabelStore& store, const std::vector<judge::Judge>& judges,
+                 bool by_weight, const std::function<void(const Slot&, const PairBallots&)>& decide) {
   std::optional<Slot> last;
   PairBallots ballots;
   for (auto slot = questions.next();; slot = questions.next()) {
@@ -145,8 +155,6 @@ PointVerdicts read_verdicts(PointQuestions questions, const label_store::LabelSt
     }
     last = slot;
   }
-  for (auto& [number, group] : groups) verdicts.groups.push_back(std::move(group));
-  return verdicts;
 }
 
 void write_verdicts(const PointVerdicts& verdicts, const std::filesystem::path& path) {

@@ -4,7 +4,9 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "label/point_questions.h"
@@ -53,6 +55,24 @@ struct PointVerdicts {
   std::int64_t skipped = 0;    ///< Pairs left out because they do not fit a judge's context (`too_long: skip`)
   std::int64_t cut = 0;        ///< Pairs of the vote whose texts were cut to fit a judge's context
 };
+
+/// Answers about one pair, by judge, a ballot for each sample.
+struct PairBallots {
+  std::vector<std::vector<Ballot>> of_judge;
+  bool complete = true;               ///< Whether every question has an answer
+  bool skipped = false, cut = false;  ///< Whether a question is too long, or its texts were cut
+};
+
+/// Call `decide` with each pair of a point and its stored answers. @param by_weight  as read_verdicts()
+void visit_pairs(PointQuestions& questions, const label_store::LabelStore& store, const std::vector<judge::Judge>& judges,
+                 bool by_weight, const std::function<void(const Slot&, const PairBallots&)>& decide);
+
+/// Count a ballot that preferred the same place in both orders.
+void count_bias(VerdictCounts& counts, const Ballot& ballot);
+
+/// Which of two responses the data's human labels prefer under a label: 1 = a, -1 = b, 0 = neither. Stated pairs take precedence
+/// over scores; verdicts that the data records do not count.
+int human_preference(const preference::Group& group, std::string_view label, int a, int b, double score_gap_min);
 
 /// Read the answers to all questions of a point from the store.
 /// @param by_weight  whether votes have their judge's weight; else all count 1

@@ -21,7 +21,7 @@ std::vector<Target> targets_of(const config::RunConfig& config, const std::vecto
       const bool wanted =
           only.empty() || std::ranges::find(only, names.back()) != only.end() || std::ranges::find(only, c.name) != only.end();
       unused.erase(names.back());
-      if (wanted) targets.push_back({c.name, point, c.score_gap_min});
+      if (wanted) targets.push_back({c.name, point, c.score_gap_min.of(point), c.score_gap_min.of(preference::kOverall)});
     }
     unused.erase(c.name);
   }

@@ -38,7 +38,8 @@ class LabelCheck {
  private:
   void check_overall() {
     if (pairs_anywhere(preference::kOverall) == 0) {
-      problem(preference::kOverall, "no ordered pairs: the overall preferences are absent or all of one kind. " + what_counts());
+      problem(preference::kOverall,
+              "no ordered pairs: the overall preferences are absent or all of one kind. " + what_counts(preference::kOverall));
       return;
     }
     need(preference::kOverall, train::Subset::phase1, 1, "the groups of phase 1: raise phase1_share or add data");
@@ -52,7 +53,7 @@ class LabelCheck {
     if (store_.label_index(index_, point) < 0) {
       problem(point, "no labels; " + names_instead(point));
     } else if (pairs_anywhere(point) == 0) {
-      problem(point, "all labels are of one kind: no two responses to a prompt differ. " + what_counts());
+      problem(point, "all labels are of one kind: no two responses to a prompt differ. " + what_counts(point));
     } else {
       need(point, train::Subset::phase1, config_.experts.labels_min,
            fmt::format("the groups of phase 1 and 2 (phase1_share {} of the train split; experts.labels_min)",
@@ -67,10 +68,10 @@ class LabelCheck {
   [[nodiscard]] std::int64_t pairs_anywhere(std::string_view label) const {
     return pairs(label, train::Subset::train) + pairs(label, train::Subset::validation) + pairs(label, train::Subset::test);
   }
-  [[nodiscard]] std::string what_counts() const {
+  [[nodiscard]] std::string what_counts(std::string_view label) const {
     return fmt::format(
         "A pair counts whose scores differ (by score_gap_min, {}, or more) or whose verdict is the same in both orders",
-        category_->score_gap_min);
+        category_->score_gap_min.of(label));
   }
 
   void need(std::string_view label, train::Subset subset, std::int64_t least, const std::string& where) {

@@ -15,6 +15,7 @@
 #include "label/label_report.h"
 #include "label/progress_line.h"
 #include "run/groups_read.h"
+#include "run/label_audit.h"
 #include "run/label_gaps.h"
 #include "run/stage_selection.h"
 #include "tokenizer/tokenizer.h"
@@ -79,6 +80,7 @@ fs::path label_store_path(const config::RunConfig& config) {
 LabelStage::LabelStage(const config::RunConfig& config, RunDirectory directory, const std::vector<std::string>& only,
                        const data::TokenStore* store)
     : config_(config),
+      data_store_(store),
       directory_(std::move(directory)),
       store_path_(label_store_path(config)),
       targets_(label::targets_of(config)) {
@@ -182,33 +184,95 @@ LabelStage::Asked LabelStage::select(const std::set<std::string>& tasks) const {
   return asked;
 }
 
-label::LabellingEnd LabelStage::run(const Run& how) {
-  open();
-  const Asked asked = select(how.tasks.empty() ? only_ : how.tasks);
+label::Budget LabelStage::budget(const label::SpendLimits& limits) const {
   label::Budget budget(store_->spent());
   const config::BudgetConfig& b = config_.labels.budget;
   budget.limit_store({static_cast<std::int64_t>(std::llround(b.cost_max * 1e6)), b.requests_max, b.tokens_max, "labels.budget"});
-  budget.limit_run(how.limits);
+  budget.limit_run(limits);
+  return budget;
+}
+
+label::LabellingEnd LabelStage::ask(const Asked& asked, label::Budget& budget, const Run& how,
+                                    const std::function<void(std::size_t)>& point_done) {
   label::Labeller labeller(asked.targets, asked.pairs, *groups_, judges_, *store_, config_.labels);
-  label::LabellingEnd end;
-  {
-    label::ProgressLine line(config_.labels.currency, how.terminal);
-    label::Labeller::Watch watch;
-    watch.stop = how.stop;
-    watch.point_done = [&](std::size_t target) {
-      write_point(asked.numbers[target]);
-      if (how.point_done) how.point_done(task(asked.targets[target]));
-    };
-    watch.progress = [&](const label::LabelProgress& progress) {
-      line.update(progress);
-      if (how.progress) how.progress(progress);
-    };
-    end = labeller.run(budget, watch);
-    line.update(labeller.progress(), true);
-    notes_ = labeller.progress().notes;
-  }
+  label::ProgressLine line(config_.labels.currency, how.terminal);
+  label::Labeller::Watch watch;
+  watch.stop = how.stop;
+  watch.point_done = point_done;
+  watch.progress = [&](const label::LabelProgress& progress) {
+    line.update(progress);
+    if (how.progress) how.progress(progress);
+  };
+  const label::LabellingEnd end = labeller.run(budget, watch);
+  line.update(labeller.progress(), true);
+  notes_ = labeller.progress().notes;
+  return end;
+}
+
+label::LabellingEnd LabelStage::run(const Run& how) {
+  open();
+  const Asked asked = select(how.tasks.empty() ? only_ : how.tasks);
+  label::Budget limits = budget(how.limits);
+  const label::LabellingEnd end = ask(asked, limits, how, [&](std::size_t target) {
+    write_point(asked.numbers[target]);
+    if (how.point_done) how.point_done(task(asked.targets[target]));
+  });
   store_->seal();
   write_report(end.why == label::LabellingEnd::Why::stopped);
+  return end;
+}
+
+std::vector<label::AuditedPairs> LabelStage::draw_audit(std::int64_t pairs) {
+  const Asked planned = select(only_);
+  std::vector<label::AuditedPairs> about =
+      label::draw_audit(config_, *groups_, planned.targets, planned.pairs, groups_read(config_, *groups_, data_store_), pairs);
+  if (std::ranges::all_of(about, [](const label::AuditedPairs& point) { return point.pairs.empty(); }))
+    throw DataError("audit-without-human-labels",
+                    "an audit compares judges with the data's human labels, and these order no pair of the groups that training "
+                    "reads: give rows with a chosen and a rejected response or with scores, or lower score_gap_min; to look at a "
+                    "few verdicts yourself, label with --set labels.pairs.pairs_max=20 and read `dmoerm label-store export`");
+  return about;
+}
+
+LabelStage::Asked LabelStage::questions_of(const std::vector<label::AuditedPairs>& about) {
+  Asked asked;
+  for (const label::AuditedPairs& point : about) {
+    asked.targets.push_back(point.target);
+    asked.pairs.push_back(point.pairs);
+  }
+  return asked;
+}
+
+std::string LabelStage::audit_estimate(std::int64_t pairs) {
+  StoreToLookAt look(store_path_);
+  const Asked asked = questions_of(draw_audit(pairs));
+  return label::estimate_table(label::estimate(asked.targets, asked.pairs, *groups_, judges_, *look.store, config_.labels),
+                               config_.labels.currency, counted_with(config_.labels));
+}
+
+label::LabellingEnd LabelStage::audit(std::int64_t pairs, const Run& how) {
+  const std::vector<label::AuditedPairs> about = draw_audit(pairs);
+  open();
+  const auto most = [&](const Asked& asked) {
+    return most_of(label::estimate(asked.targets, asked.pairs, *groups_, judges_, *store_, config_.labels));
+  };
+  const Asked asked = questions_of(about);
+  const judge::Usage before = most(asked);
+  label::Budget limits = budget(how.limits);
+  const label::LabellingEnd end = ask(asked, limits, how, {});
+  store_->seal();
+  Audit found;
+  for (const label::AuditedPairs& point : about)
+    found.points.push_back(label::read_audit(point, *groups_, *store_, judges_, config_.labels));
+  found.cost = {limits.run(), store_->spent(), most(select(only_)), {}};
+  found.cost.rest_likely = likely_cost(found.cost.rest_most, limits.run(), before);
+  found.currency = config_.labels.currency;
+  found.ended = end.message;
+  found.cost_max = config_.labels.budget.cost_max;
+  found.seed = config_.seed;
+  const fs::path folder = directory_.task("label");
+  write_file_atomically(folder / "audit.md", audit_page(found));
+  write_json_atomically(folder / "audit.json", audit_json(found));
   return end;
 }
 

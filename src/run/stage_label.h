@@ -12,6 +12,7 @@
 
 #include "config/run_config.h"
 #include "data/token_store.h"
+#include "label/audit.h"
 #include "label/labeller.h"
 #include "label/point_verdicts.h"
 #include "label/targets.h"
@@ -58,6 +59,12 @@ class LabelStage {
   /// Ask the questions without a stored answer, and write the report.
   label::LabellingEnd run(const Run& how);
 
+  /// Ask about `pairs` pairs that the data's human labels order (see label::draw_audit()), and write label/audit.md and
+  /// label/audit.json into the run directory. @throws DataError if human labels order no pair
+  label::LabellingEnd audit(std::int64_t pairs, const Run& how);
+  /// The table of the dry run of an audit.
+  std::string audit_estimate(std::int64_t pairs);
+
  private:
   [[nodiscard]] label::PointQuestions questions(std::size_t target) const;
   /// The targets of some tasks.
@@ -67,11 +74,18 @@ class LabelStage {
     std::vector<std::vector<label::GroupPairs>> pairs;
   };
   [[nodiscard]] Asked select(const std::set<std::string>& tasks) const;
+  [[nodiscard]] std::vector<label::AuditedPairs> draw_audit(std::int64_t pairs);
+  static Asked questions_of(const std::vector<label::AuditedPairs>& about);
+  [[nodiscard]] label::Budget budget(const label::SpendLimits& limits) const;
+  /// Ask about some pairs within a budget, showing the progress.
+  label::LabellingEnd ask(const Asked& asked, label::Budget& budget, const Run& how,
+                          const std::function<void(std::size_t)>& point_done);
   void write_point(std::size_t target);
   /// @param quickly  leave out unfinished points that take long to count, because somebody waits for the end
   void write_report(bool quickly);
 
   const config::RunConfig& config_;
+  const data::TokenStore* data_store_;
   RunDirectory directory_;
   std::filesystem::path store_path_;
   std::vector<judge::Judge> judges_;

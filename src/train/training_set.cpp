@@ -66,12 +66,12 @@ std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t 
 
 std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
                                            std::string_view label, const config::RunConfig& config) {
-  std::map<std::string, double> margins;
-  for (const config::CategoryConfig& c : config.categories) margins[c.name] = c.score_gap_min;
+  std::map<std::string, double> gaps;
+  for (const config::CategoryConfig& c : config.categories) gaps[c.name] = c.score_gap_min.of(label);
   std::vector<LabelledGroup> result;
   for (const std::int64_t index : groups_of(store, category, subset, config)) {
     const data::TokenGroup group = store.group(index);
-    auto pairs = store.preferences(index, label, margins[store.categories()[static_cast<std::size_t>(group.category)]]);
+    auto pairs = store.preferences(index, label, gaps[store.categories()[static_cast<std::size_t>(group.category)]]);
     if (!pairs.empty()) result.push_back(with_pairs(index, group.responses.size(), std::move(pairs)));
   }
   return result;

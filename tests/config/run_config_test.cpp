@@ -451,6 +451,9 @@ struct Randomizer {
               : rule.is_name ? "n" + std::to_string(rng.next())
               : rule.is_path ? "/" + kTexts[rng.below(kTexts.size())]
                              : kTexts[rng.below(kTexts.size())];
+    } else if constexpr (std::same_as<T, ScoreGap>) {
+      value = rng.uniform();
+      if (rng.below(2) == 0) value.by_label = {{"overall", rng.uniform()}, {"true", 0.0}};  // "true" is a point
     } else if constexpr (std::same_as<T, bool>) {
       value = rng.below(2) == 0;
     } else if constexpr (std::same_as<T, double>) {
@@ -498,6 +501,45 @@ TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
     EXPECT_EQ(again.backbone.dir, c.backbone.dir);
     EXPECT_EQ(again.runs_dir, c.runs_dir);
   }
+}
+
+TEST(RunConfig, ReadsAScoreGapForEachLabel) {
+  const CategoryConfig one = parse(kSmallest, {"categories.0.score_gap_min=0.5"}).categories[0];
+  EXPECT_EQ(one.score_gap_min.of("overall"), 0.5);
+  EXPECT_EQ(one.score_gap_min.of("tone"), 0.5);
+  const RunConfig c = parse(kSmallest, {"categories.0.score_gap_min={overall: 1, tone: 0.25}"});
+  const ScoreGap gap = c.categories[0].score_gap_min;
+  EXPECT_EQ(gap.of("overall"), 1);
+  EXPECT_EQ(gap.of("tone"), 0.25);
+  EXPECT_EQ(gap.of("logic"), 0) << "every gap of a label that is left out counts";
+  EXPECT_NE(to_yaml(c).find("score_gap_min: {overall: 1, tone: 0.25}\n"), std::string::npos) << to_yaml(c);
+}
+
+TEST(RunConfig, AScoreGapOfAllLabelsIsIdentifiedAsBefore) {
+  const auto identity = [](const std::vector<std::string>& overrides) {
+    return settings_that_affect(parse(kSmallest, overrides).categories[0], Affects::result).dump();
+  };
+  EXPECT_EQ(identity({}), R"({"name":"chat","points":["tone","logic"],"score_gap_min":0.0})");
+  EXPECT_EQ(identity({"categories.0.score_gap_min=0.5"}), R"({"name":"chat","points":["tone","logic"],"score_gap_min":0.5})");
+  EXPECT_EQ(identity({"categories.0.score_gap_min={tone: 2}"}),
+            R"({"name":"chat","points":["tone","logic"],"score_gap_min":{"tone":2.0}})");
+}
+
+TEST(RunConfig, RefusesAScoreGapOfAnUnknownLabel) {
+  const auto found = [](const std::string& gap) {
+    return problems(
+        "backbone: {dir: m}\ndata: {inputs: [{path: a}]}\ncategories:\n  - name: chat\n    points: [tone, logic]\n    "
+        "score_gap_min: " +
+        gap + "\n");
+  };
+  EXPECT_EQ(
+      found("{overall: 1, tine: 2}"),
+      "c.yaml:6:39: categories.0.score_gap_min.tine: \"tine\" is not a label of the category chat, which has overall, tone, "
+      "logic; did you mean tone?");
+  EXPECT_EQ(found("{tone: -1}"), "c.yaml:6:27: categories.0.score_gap_min.tone: -1 is out of range: >= 0");
+  EXPECT_EQ(found("{tone: wide}"), "c.yaml:6:27: categories.0.score_gap_min.tone: expected a number, found \"wide\"");
+  EXPECT_EQ(found("{tone: 1, tone: 2}"), "c.yaml:6:30: categories.0.score_gap_min.tone: given twice");
+  EXPECT_EQ(found("[1, 2]"), "c.yaml:6:20: categories.0.score_gap_min: expected a number, found a list");
 }
 
 TEST(RunConfig, SaysWhichValuesDiffer) {

@@ -34,7 +34,7 @@ class TokenStoreFile : public test::Scratch {
     for (std::size_t i = 0; i < responses; ++i) l.responses.emplace_back(1 + i % 3, static_cast<std::int32_t>(10 + i));
     return l;
   }
-  TokenStore store_of(const std::vector<preference::Group>& groups, double score_gap_min = 0) {
+  TokenStore store_of(const std::vector<preference::Group>& groups, const config::ScoreGap& score_gap_min = 0) {
     StoreBuilder builder(path(), {"chat", "code"});
     for (const preference::Group& g : groups) {
       builder.add(g, layout(g.responses.size()), {5, 6}, preference::Split::validation, 2.0, score_gap_min);
@@ -106,6 +106,18 @@ TEST_F(TokenStoreFile, OrdersScoresByTheirGap) {
   EXPECT_EQ(store.preferences(0, "overall", 1.5), (Pairs{{1, 0, 0}, {2, 0, 0}})) << "a gap equal to the margin counts";
   EXPECT_EQ(store.preferences(0, "overall", 1.6), Pairs{});
   EXPECT_EQ(store.preferences(0, "logic", 0), (Pairs{{0, 3, 0}}));
+}
+
+TEST_F(TokenStoreFile, CountsPairsByTheGapOfEachLabel) {
+  preference::Group g = group("g", 2);
+  g.responses[0].overall = 1, g.responses[1].overall = 2;
+  for (const char* label : {"logic", "tone"}) g.responses[0].scores[label] = 1, g.responses[1].scores[label] = 2;
+  config::ScoreGap gap;
+  gap.by_label = {{"overall", 3}, {"logic", 1}};
+  store_of({g}, gap);
+  EXPECT_EQ(counted_["chat"]["overall"][1], 0);
+  EXPECT_EQ(counted_["chat"]["logic"][1], 1);
+  EXPECT_EQ(counted_["chat"]["tone"][1], 1) << "a label without a gap counts every difference";
 }
 
 TEST_F(TokenStoreFile, PrefersStatedPairsToVerdictsAndVerdictsToScores) {

@@ -47,6 +47,8 @@ class Change {
         member += "x";
       } else if constexpr (std::is_floating_point_v<Member>) {
         member = member / 2 + 0.001;
+      } else if constexpr (std::is_same_v<Member, config::ScoreGap>) {
+        member.of_all += 1;
       } else {
         member += 1;
       }

@@ -401,6 +401,20 @@ TEST_F(TinyTraining, VisitsAFileOfWeightTwoTwicePerEpoch) {
   }
 }
 
+TEST_F(TinyTraining, AGapByLabelThinsThePairsOfThatLabelAlone) {
+  const auto pairs = [&](std::string_view label) {
+    return count_pairs(labelled_groups(*store_, 0, Subset::train, label, config_));
+  };
+  const std::string point = store_->labels().at(1).substr(store_->labels().at(1).find('/') + 1);
+  const std::int64_t overall = pairs(preference::kOverall), of_point = pairs(point);
+  ASSERT_GT(of_point, 0) << point;
+  config_.categories.resize(1);
+  config_.categories[0].name = store_->categories()[0];
+  config_.categories[0].score_gap_min.by_label = {{std::string(point), 1e9}};
+  EXPECT_EQ(pairs(preference::kOverall), overall);
+  EXPECT_LT(pairs(point), of_point);
+}
+
 TEST_F(TinyTraining, MakesOnePairOfEveryStrictOrder) {  // finds an index that is off by one, and a reward compared with itself
   for (const LabelledGroup& g : labelled_groups(*store_, 0, Subset::test, preference::kOverall, config_)) {
     std::set<std::pair<int, int>> unordered;
