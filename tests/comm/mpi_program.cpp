@@ -17,6 +17,7 @@
 #include "comm/init_world.h"
 #include "comm/tree_sum.h"
 #include "support/expect.h"
+#include "support/recursive_sum.h"
 
 namespace {
 
@@ -39,14 +40,10 @@ void check_tree_sum(Communicator& group) {
     for (int contributors = count > 100'000 ? group.size() : 1; contributors <= group.size(); ++contributors) {
       std::vector<std::vector<float>> parts;
       for (int r = 0; r < contributors; ++r) parts.push_back(part_of(r, count));
-      for (std::size_t step = 1; step < parts.size(); step *= 2) {
-        for (std::size_t r = 0; r + step < parts.size(); r += 2 * step) {
-          for (std::size_t i = 0; i < count; ++i) parts[r][i] += parts[r + step][i];
-        }
-      }
+      const std::vector<float> sum = test::recursive_sum(parts);
       std::vector<float> values = part_of(group.rank(), count);
       group.tree_sum(values, contributors);
-      expect(std::memcmp(values.data(), parts[0].data(), count * sizeof(float)) == 0,
+      expect(std::memcmp(values.data(), sum.data(), count * sizeof(float)) == 0,
              fmt::format("tree_sum of {} floats from {} ranks", count, contributors));
     }
   }
@@ -60,8 +57,7 @@ std::vector<float> expected_sum(std::size_t count, int contributors, bool rounde
     if (!rounded) continue;
     for (float& v : parts.back()) v = from_bfloat16(to_bfloat16(v));
   }
-  add_as_tree(parts);
-  return parts[0];
+  return test::recursive_sum(parts);
 }
 
 /// Sums several buffers at once into chunks of whole blocks, then gathers the chunks again.

@@ -13,6 +13,7 @@
 #include "comm/nccl_communicator.h"
 #include "comm/tree_sum.h"
 #include "support/expect.h"
+#include "support/recursive_sum.h"
 
 namespace {
 
@@ -27,7 +28,7 @@ class DeviceFloats {
  public:
   explicit DeviceFloats(const std::vector<float>& values) : count_(values.size()) {
     if (cudaMalloc(reinterpret_cast<void**>(&data_), std::max<std::size_t>(1, count_) * sizeof(float)) != cudaSuccess)
-      throw CommError("cudaMalloc failed");
+      throw CommError("out-of-memory", "cudaMalloc failed");
     cudaMemcpy(data_, values.data(), count_ * sizeof(float), cudaMemcpyHostToDevice);
   }
   ~DeviceFloats() { cudaFree(data_); }
@@ -60,7 +61,7 @@ void check_sums(Communicator& gpus) {
     for (int contributors = 1; contributors <= gpus.size(); ++contributors) {
       std::vector<std::vector<float>> parts;
       for (int r = 0; r < contributors; ++r) parts.push_back(part_of(r, count));
-      add_as_tree(parts);
+      const std::vector<float> sum = test::recursive_sum(parts);
       const DeviceFloats values(part_of(gpus.rank(), count));
       const Bounds bounds = chunks_of_blocks(count, gpus.size(), 100);
       const auto own = static_cast<std::size_t>(gpus.rank());
@@ -69,14 +70,14 @@ void check_sums(Communicator& gpus) {
       Pending summed = gpus.start_tree_sum(values.span(), contributors);
       scattered.wait(), summed.wait();
       const std::string what = fmt::format("of {} floats from {} of {} ranks", count, contributors, gpus.size());
-      expect(same(chunk.host(), parts[0].data() + bounds[own]), "the chunk " + what);
-      expect(same(values.host(), parts[0].data()), "the sum " + what);
+      expect(same(chunk.host(), sum.data() + bounds[own]), "the chunk " + what);
+      expect(same(values.host(), sum.data()), "the sum " + what);
 
       std::vector<float> scattered_parts(count, -1.0F);
       std::ranges::copy(chunk.host(), scattered_parts.begin() + static_cast<std::ptrdiff_t>(bounds[own]));
       const DeviceFloats gathered(scattered_parts);
       gpus.start_all_gather(gathered.span(), bounds).wait();
-      expect(same(gathered.host(), parts[0].data()), "the chunks gathered " + what);
+      expect(same(gathered.host(), sum.data()), "the chunks gathered " + what);
     }
   }
 }

@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "comm/communicator.h"
 #include "comm/tree_sum.h"
+#include "support/recursive_sum.h"
 
 namespace dmoerm::test {
 
@@ -45,8 +46,7 @@ class ThreadCommunicator final : public comm::Communicator {
         const auto* from = reinterpret_cast<const float*>(given(r).data()) + chunk(bounds, rank_).first;
         parts.emplace_back(from, from + own.size());
       }
-      comm::add_as_tree(parts);
-      std::ranges::copy(parts[0], own.begin());
+      std::ranges::copy(recursive_sum(parts), own.begin());
     });
     bytes_ += values.size_bytes();
     return {};
