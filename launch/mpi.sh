@@ -42,7 +42,7 @@ explain_signal() {
   name=$(kill -l "$1" 2>/dev/null || echo "$1")
   if [ "$name" = KILL ]; then
     now=$(out_of_memory_kills)
-    line=$(dmesg 2>/dev/null | awk -v began="$2" -F'[][]' '$2 + 0 >= began + 0' | grep -iE 'out of memory|oom-kill|killed process' | tail -n 1) || true
+    line=$(dmesg 2>/dev/null | awk -v began="$2" -F'[][]' '$2 + 0 >= began + 0' | grep -iE 'out of memory|oom-kill|killed process' | grep -E 'dmoerm|mpirun' | tail -n 1) || true
     if [ -n "$line" ]; then
       reason=": the kernel says: ${line#*] }"
     elif [ -n "$now" ] && [ "$now" -gt "${3:-0}" ]; then
@@ -51,6 +51,10 @@ explain_signal() {
       reason=": perhaps by the kernel because the host was out of memory (dmesg or the batch system tells)"
     fi
     reason="$reason. To need less memory, lower compute.micro_batch_tokens or compute.trunk_cache_mb, or start fewer ranks on a host"
+  elif [ "$name" = BUS ]; then
+    reason=": a file that it reads through memory became shorter, or could not be read any more (is a model being copied to its place, or did a network file system fail?), or /dev/shm is full"
+  elif [ "$name" = ILL ]; then
+    reason=": the processor of its host lacks instructions that the build uses (launch/dev doctor tells which)"
   fi
   echo "dmoerm: a rank or mpirun was ended by SIG$name$reason. The same command goes on from the last checkpoints"
 }

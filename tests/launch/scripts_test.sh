@@ -29,10 +29,11 @@ expect "dmoerm says how to build" 1 "launch/build.sh" env DMOERM_BUILD="$scratch
 printf '#!/bin/sh\necho "ran: $*"\n' >"$scratch/empty/dmoerm"
 chmod +x "$scratch/empty/dmoerm"
 expect "dmoerm runs from any directory" 0 "ran: a b c" env -C / DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" a "b c"
-expect "dmoerm refuses --np 0" 1 "--np: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 0 run
-expect "dmoerm refuses a host file that is not there" 1 "--hosts: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts no/such/file run
-expect "dmoerm refuses hosts that a shell would read otherwise" 1 "--hosts: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts 'a:2;b' run
-expect "dmoerm refuses an unknown way to map" 1 "--map-by: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --map-by socket run
+expect "dmoerm refuses --np 0" 2 "--np: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 0 run
+expect "dmoerm refuses ranks by the billion, for which mpirun would take all memory" 2 "1 to 99999" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 9999999999 run
+expect "dmoerm refuses a host file that is not there" 2 "--hosts: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts no/such/file run
+expect "dmoerm refuses hosts that a shell would read otherwise" 2 "--hosts: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --hosts 'a:2;b' run
+expect "dmoerm refuses an unknown way to map" 2 "--map-by: expected" env DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --map-by socket run
 
 # The arguments of mpirun, shown by a stand-in.
 mkdir "$scratch/bin"
@@ -59,10 +60,25 @@ killed=(env -u SLURM_JOB_ID PATH="$scratch/killed:$PATH" DMOERM_BUILD="$scratch/
 expect "a killed rank is code 1, and the kernel's reason is quoted" 1 "ended by SIGKILL: the kernel says: Out of memory: Killed process 7 (dmoerm)" "${killed[@]}"
 printf '#!/bin/sh\necho "[0.5] Out of memory: Killed process 7 (another)"\n' >"$scratch/killed/dmesg"
 expect "an older reason is not the reason" 1 "perhaps by the kernel because the host was out of memory" "${killed[@]}"
+printf '#!/bin/sh\necho "[99999999.5] Out of memory: Killed process 7 (browser)"\n' >"$scratch/killed/dmesg"
+expect "another program's end is not the reason" 1 "perhaps by the kernel because the host was out of memory" "${killed[@]}"
+printf '#!/bin/sh\nexit 135\n' >"$scratch/killed/mpirun"
+expect "a bus error has its usual reasons" 1 "ended by SIGBUS: a file that it reads through memory became shorter" "${killed[@]}"
+printf '#!/bin/sh\nexit 132\n' >"$scratch/killed/mpirun"
+expect "a foreign processor is named" 1 "ended by SIGILL: the processor of its host lacks instructions" "${killed[@]}"
+for code in 4 126 213 255; do
+  printf '#!/bin/sh\nexit %s\n' $code >"$scratch/killed/mpirun"
+  expect "ranks that cannot start are code 1, not $code" 1 "mpirun ended with code $code: it could not start the ranks" "${killed[@]}"
+done
 printf '#!/bin/sh\nexit 139\n' >"$scratch/killed/mpirun"
 expect "another signal has its name" 1 "ended by SIGSEGV." "${killed[@]}"
-printf '#!/bin/sh\nexit 3\n' >"$scratch/killed/mpirun"
-expect "a code of the program stays" 3 "" "${killed[@]}"
+for code in 1 2 3; do
+  printf '#!/bin/sh\nexit %s\n' $code >"$scratch/killed/mpirun"
+  expect "code $code of the program stays" $code "" "${killed[@]}"
+done
+mkdir "$scratch/few"
+for tool in bash sh env dirname id sed awk grep cut getent; do ln -s "$(command -v $tool)" "$scratch/few/"; done
+expect "a machine without mpirun is told what lacks" 2 "mpirun is missing" env -u SLURM_JOB_ID PATH="$scratch/few" DMOERM_BUILD="$scratch/empty" "$root/launch/dmoerm" --np 2 run
 
 # A signal that comes while mpirun and the ranks start is not lost. A stand-in plays ranks that start slowly.
 cat >"$scratch/empty/dmoerm" <<'EOF'
