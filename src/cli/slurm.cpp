@@ -16,6 +16,7 @@
 #include "base/program_files.h"
 #include "cli/verbs.h"
 #include "config/reader.h"
+#include "nn/device.h"
 #include "run/slurm_script.h"
 
 namespace dmoerm::cli {
@@ -101,6 +102,10 @@ void check(const config::RunConfig& config, const fs::path& run) {
   if (const std::string local = local_file_system(there); config.slurm.nodes > 1 && !local.empty())
     hints.push_back(
         fmt::format("runs_dir: {} lies on a disk of this machine ({}); every node must see it", there.string(), local));
+  if (config.slurm.gpus_per_node > 0 && config.slurm.container.empty() && !nn::built_for_cuda())
+    hints.push_back(
+        "slurm.gpus_per_node asks for GPUs, but this build does not use them: the ranks would compute on processors; build with "
+        "launch/build.sh -DDMOERM_CUDA=ON");
   for (const std::string& hint : hints) fmt::print(stderr, "dmoerm: hint: {}\n", hint);
 }
 

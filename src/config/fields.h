@@ -89,21 +89,21 @@ template <class Visit, Like<ComputeConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("device", c.device, one_of(c.device), result | by_content,
-        "Device that computes. The value auto takes CUDA where this build and machine have it, and the CPU otherwise.");
+        "Device that computes. The value auto takes a GPU if the build and the machine have one, else the CPU.");
   visit("dtype", c.dtype, one_of(c.dtype), result,
         "Number type of the backbone's weights, hidden states and products. The value bfloat16 halves their memory. Gradients, "
         "optimizer state and sums are float32 with either.");
   visit("threads", c.threads, between(1, 1024), result,
         "Threads of each rank. Another number may round sums differently, so it counts as another run.");
   visit("trunk_cache_mb", c.trunk_cache_mb, at_least(0), nothing,
-        "Memory in MiB that each rank may use to keep hidden states of the layers below the adapted ones (lora_layers). More "
-        "memory saves time; 0 computes them every time.");
+        "Memory of each rank, in MiB, for hidden states of the layers below the adapted ones (lora_layers). More memory saves "
+        "time; 0 computes them every time.");
   visit("micro_batch_tokens", c.micro_batch_tokens, at_least(1), result,
         "Largest number of tokens in one forward pass; a prompt whose responses have more goes through several. More tokens need "
         "more memory and are faster. The number fixes the order of sums, so it counts as another run.");
   visit("peak_tflops", c.peak_tflops, at_least(0), nothing,
-        "Peak speed of one rank's device in TFLOP/s, used to show utilisation and to plan; 0 means measured on a CPU and looked "
-        "up for common GPUs.");
+        "Peak speed of one rank's device in TFLOP/s, used to show utilisation and to plan; with 0 the program "
+        "measures a CPU and looks up common GPUs.");
 }
 
 template <class Visit, Like<InputConfig> Section>
@@ -111,7 +111,7 @@ void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("path", c.path, required_path(), groups, "File of JSON lines, plain or compressed (.gz, .zst).");
   visit("format", c.format, any(), groups,
-        "Data format of the file, one of those that `dmoerm ingest --formats` lists; auto detects it from the first rows.");
+        "Data format of the file, one of those that `dmoerm ingest --formats` lists; auto detects it from the first row.");
   visit("category", c.category, any(), groups, "Category of all rows of the file; empty means that each row names its own.");
   visit("split", c.split, one_of(c.split), groups,
         "Split of all rows of the file; empty means the row's own, and where a row has none, a split drawn by its prompt.");
@@ -129,7 +129,7 @@ void describe(Visit& visit, Section& c) {
   visit("min_prompt_tokens", c.min_prompt_tokens, at_least(1), tokens,
         "Tokens of a prompt that are never cut. A response that leaves less room for the prompt loses its end.");
   visit("bad_lines_max", c.bad_lines_max, at_least(0), groups,
-        "Number of unreadable lines, over all files, that are skipped; one more ends the program.");
+        "Largest number of unreadable lines, over all files, that are skipped; more end the program.");
   visit("responses_per_group_max", c.responses_per_group_max, at_least(0), groups,
         "Largest number of responses kept of one train prompt, by a seeded draw; 0 keeps all. Validation and test keep all of "
         "theirs.");
@@ -163,8 +163,10 @@ template <class Visit, Like<TrainConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("tuning", c.tuning, one_of(c.tuning), result,
-        "Weights that are trained: full trains every weight of the backbone, lora trains an adapter beside it.");
-  visit("lr", c.lr, above(0), result, "Learning rate of AdamW after the warm-up.");
+        "Weights that are trained: full trains every weight of the backbone, lora trains an adapter beside it. Experts "
+        "take lora only.");
+  visit("lr", c.lr, above(0), result,
+        "Learning rate of AdamW after the warm-up. An adapter (tuning: lora) needs about ten times that of full tuning.");
   visit("beta1", c.beta1, share(), result, "Decay rate of AdamW's first moment.");
   visit("beta2", c.beta2, share(), result, "Decay rate of AdamW's second moment.");
   visit("eps", c.eps, above(0), result, "Epsilon of AdamW, which keeps its quotient finite.");
@@ -200,7 +202,9 @@ void describe(Visit& visit, Section& c) {
   visit("lora_layers", c.lora_layers, at_least(0), result,
         "Number of layers that get an adapter, counted from the output, where tuning is lora; 0 means all. Hidden states of the "
         "other layers are computed once and kept (compute.trunk_cache_mb).");
-  visit("lora_rank", c.lora_rank, between(1, 4096), result, "Rank of the adapter, where tuning is lora.");
+  visit("lora_rank", c.lora_rank, between(1, 4096), result,
+        "Rank of the adapter, where tuning is lora. With base.tuning: lora, base and experts need the same rank, alpha and "
+        "layers.");
   visit("lora_alpha", c.lora_alpha, above(0), result,
         "Scale of the adapter: its update is multiplied by lora_alpha / lora_rank.");
   visit("lora_dropout", c.lora_dropout, share(), result,
@@ -261,7 +265,8 @@ void describe(Visit& visit, Section& c) {
         "Largest number of tries of a question that fails with a server error, a timeout or a lost connection.");
   visit("backoff_s", c.backoff_s, above(0), nothing,
         "Longest pause before the second try; it doubles with each further one. The pause is drawn at random up to it.");
-  visit("backoff_max_s", c.backoff_max_s, above(0), nothing, "Longest pause before any try that the server does not ask for.");
+  visit("backoff_max_s", c.backoff_max_s, above(0), nothing,
+        "Longest pause between two tries, unless the server asks for a longer one.");
   visit("extra", c.extra, any(), labels,
         "JSON object that is merged into every request, e.g. '{\"chat_template_kwargs\": {\"enable_thinking\": false}}'.");
 }
@@ -303,7 +308,8 @@ void describe(Visit& visit, Section& c) {
         "File with a prompt template of your own, used instead of `prompt`.");
   visit("points_file", c.points_file, optional_path(), labels | by_content,
         "File that says what the capability points mean; empty means the one that ships for the template's language.");
-  visit("splits", c.splits, some_of(c.splits), labels, "Splits whose groups are labelled.");
+  visit("splits", c.splits, some_of(c.splits), labels,
+        "Splits whose groups are labelled, of train and validation; test has no effect, because nothing reads its verdicts.");
   visit("samples", c.samples, between(1, 64), labels,
         "Number of times each question is asked in each order. More than one needs a temperature above 0.");
   visit("pairs", c.pairs, any(), kByKey, "Pairs that the judges are asked about.");
@@ -319,7 +325,8 @@ void describe(Visit& visit, Section& c) {
         "Share of a judge's replies without a verdict (cut off, empty, unreadable, refused, errors) at which labelling stops. It "
         "stops after 32 replies at the earliest, and at the end of a smaller run; 1 stops only if none has a verdict.");
   visit("currency", c.currency, required(), nothing, "Currency of prices and budget, for display.");
-  visit("batch_discount", c.batch_discount, between(0, 1), nothing, "Price of a batch request as a share of the online price.");
+  visit("batch_price_share", c.batch_price_share, between(0, 1), nothing,
+        "Price of a batch request as a share of the online price.");
   visit("budget", c.budget, any(), kByKey,
         "Limits after which labelling stops. A later start with a higher limit continues where it stopped.");
 }
@@ -331,7 +338,7 @@ void describe(Visit& visit, Section& c) {
   visit("steps_max", c.steps_max, at_least(1), result, "Number of optimizer steps.");
   visit("weight_decay", c.weight_decay, at_least(0), result, "Decoupled weight decay of AdamW; 0 turns it off.");
   visit("confidence_min", c.confidence_min, between(0, 1), result,
-        "Smallest probability of the likeliest category. Below it, the single model of all categories scores the prompt.");
+        "Smallest probability of the likeliest category; below it, the single model scores the prompt.");
   visit("pooling", c.pooling, one_of(c.pooling), result,
         "Hidden state that the router reads: the mean over the prompt's tokens, or that of the last token.");
 }
@@ -369,9 +376,8 @@ template <class Visit, Like<ClusterConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("timeout_s", c.timeout_s, above(0), nothing,
-        "Seconds after which a silent rank ends the job, and a collective of a task during which no other rank of the task does "
-        "any "
-        "work. Waiting for a task's end, and the start of MPI, may take ten and five times as long.");
+        "Seconds that a rank may be silent before the job ends. A collective also ends if no other rank of its task works for so "
+        "long. Waiting for the end of a task may take ten times as long, the start of MPI five times.");
   visit("retries", c.retries, at_least(0), nothing, "Number of times a failed task is tried again, from its last checkpoint.");
   visit("regroup", c.regroup, any(), nothing, "Whether idle ranks join a running task at its next evaluation.");
   visit("gradient_dtype", c.gradient_dtype, one_of(c.gradient_dtype), result,
@@ -387,7 +393,7 @@ void describe(Visit& visit, Section& c) {
         "run "
         "and assumes 500 before.");
   visit("cost_per_device_hour", c.cost_per_device_hour, at_least(0), nothing,
-        "Cost of one device for one hour in cluster.currency, which `dmoerm plan` adds up; 0 shows no cost.");
+        "Price of one device for one hour, in cluster.currency, from which `dmoerm plan` computes costs; 0 shows none.");
   visit("currency", c.currency, required(), nothing, "Currency of cost_per_device_hour, for display.");
 }
 
@@ -400,7 +406,8 @@ void describe(Visit& visit, Section& c) {
   visit("constraint", c.constraint, any(), nothing,
         "Node features, e.g. h100. All nodes of a run should have the same processor, or results may differ in bits.");
   visit("nodes", c.nodes, at_least(1), nothing, "Number of nodes.");
-  visit("ranks_per_node", c.ranks_per_node, at_least(1), nothing, "Ranks on each node: one per GPU, or one per few cores.");
+  visit("ranks_per_node", c.ranks_per_node, at_least(1), nothing,
+        "Ranks on each node: one for each GPU; on CPUs one for every few cores.");
   visit("gpus_per_node", c.gpus_per_node, at_least(0), nothing, "GPUs requested on each node; 0 requests none.");
   visit("cpus_per_rank", c.cpus_per_rank, at_least(0), nothing,
         "Cores of each rank; 0 means compute.threads plus one for the coordinator.");

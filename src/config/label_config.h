@@ -74,7 +74,7 @@ struct LabelsConfig {
   bool retry_errors = true;
   double useless_max = 0.8;
   std::string currency = "USD";
-  double batch_discount = 0.5;
+  double batch_price_share = 0.5;
   BudgetConfig budget;
 };
 

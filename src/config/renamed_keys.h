@@ -33,6 +33,7 @@ inline constexpr auto kRenamedKeys = std::to_array<RenamedKey>({
     {"experts.fuse", "experts.per_task"},
     {"aggregator.clip_norm", "aggregator.max_grad_norm"},
     {"categories.clear_margin", "categories.score_gap_min"},
+    {"labels.batch_discount", "labels.batch_price_share"},
     {"labels.judges.via", "labels.judges.api"},
     {"cluster.limit_s", "cluster.timeout_s"},
     {"cluster.wire", "cluster.gradient_dtype"},

@@ -65,7 +65,7 @@ std::vector<Judge> make_judges(const config::LabelsConfig& config, const fs::pat
     if (!c.tokenizer.empty()) rule.count_tokens = counter_of(c.tokenizer);
     for (const AnswerForm form : answer_forms_of(c)) judge.answer_forms.emplace_back(judge_template, criteria, c, form, rule);
     judge.answer_form_known = judge.answer_forms.size() == 1;
-    if (c.api == config::JudgeApi::batch) judge.price_share = config.batch_discount;
+    if (c.api == config::JudgeApi::batch) judge.price_share = config.batch_price_share;
     judges.push_back(std::move(judge));
   }
   return judges;

@@ -35,6 +35,12 @@ c10::Device pick_device(const std::string& wanted, const std::string& setting) {
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(gpus > 0 ? local_rank() % gpus : 0)};
 }
 
+bool built_for_cuda() {
+  void* library = ::dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD);
+  if (library != nullptr) ::dlclose(library);
+  return library != nullptr;
+}
+
 c10::ScalarType pick_dtype(const std::string& name) {
   if (name == "float32") return c10::kFloat;
   if (name == "bfloat16") return c10::kBFloat16;

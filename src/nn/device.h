@@ -12,6 +12,8 @@ namespace dmoerm::nn {
 /// @param setting  names the setting in the message
 /// @throws ConfigError for another word, or for "cuda" where there is none
 c10::Device pick_device(const std::string& wanted, const std::string& setting);
+/// Whether this build links the CUDA back end, on a machine without a GPU too.
+bool built_for_cuda();
 /// The element type that `compute.dtype` names: float32 or bfloat16.
 c10::ScalarType pick_dtype(const std::string& name);
 /// Address of a GPU on its machine's bus, by which two processes find out whether they use the same GPU; "" for a CPU.

@@ -82,6 +82,7 @@ TEST(RunConfig, ReadsTheSmallestFileWithDefaults) {
   EXPECT_EQ(c.categories[0].points, (std::vector<std::string>{"tone", "logic"}));
   EXPECT_EQ(c.runs_dir, "runs");
   EXPECT_EQ(c.base.lr, 1e-5);
+  EXPECT_EQ(c.experts.train.lr, 1e-4);
   EXPECT_EQ(c.base.tuning, Tuning::full);
   EXPECT_EQ(c.experts.train.tuning, Tuning::lora);
 }
@@ -564,7 +565,7 @@ TEST(RunConfig, HasAReferenceThatNamesEveryKey) {
     if (const std::size_t zero = name.find(".0."); zero != std::string::npos) name.replace(zero, 3, "[].");
     EXPECT_NE(text.find("| `" + name + "` |"), std::string::npos) << name;
   }
-  EXPECT_NE(text.find("| `base.lr` | number | `1e-05` | > 0 | result | Learning rate of AdamW after the warm-up. |"),
+  EXPECT_NE(text.find("| `base.lr` | number | `1e-05` | > 0 | result | Learning rate of AdamW after the warm-up."),
             std::string::npos);
   EXPECT_NE(text.find("| `base.tuning` | word | `full` | full, lora | result |"), std::string::npos);
   EXPECT_NE(text.find("| `labels.splits` | list of words | `[train, validation]` | train, validation, test | labels |"),
@@ -641,10 +642,11 @@ TEST(RunConfig, AnOldKeyIsReadByItsNewName) {
       }
       return key;
     };
-    const std::map<std::string, std::string> values = {{"base.trains", "lora"},      {"experts.train.trains", "lora"},
-                                                       {"base.recompute", "true"},   {"experts.train.recompute", "true"},
-                                                       {"base_share", "0.25"},       {"labels.judges.via", "batch"},
-                                                       {"cluster.wire", "bfloat16"}, {"data.inputs.form", "native"}};
+    const std::map<std::string, std::string> values = {{"base.trains", "lora"},           {"experts.train.trains", "lora"},
+                                                       {"base.recompute", "true"},        {"experts.train.recompute", "true"},
+                                                       {"labels.batch_discount", "0.25"}, {"base_share", "0.25"},
+                                                       {"labels.judges.via", "batch"},    {"cluster.wire", "bfloat16"},
+                                                       {"data.inputs.form", "native"}};
     const std::string value = values.contains(old_key) ? values.at(old_key) : "3";
     const std::string judge = "labels.judges=[{model: m, endpoints: [{url: http://h}]}]";
     const std::string override = written(old_key) + "=" + value;
@@ -675,7 +677,7 @@ TEST(RunConfig, OldKeysOfAFileAreWarnedOfWithTheirLines) {
             }));
   const RunConfig c = parse(old);
   EXPECT_EQ(c.data.inputs.at(0).format, "native");
-  EXPECT_EQ(c.categories.at(0).score_gap_min, 0.5);
+  EXPECT_EQ(c.categories.at(0).score_gap_min.of("overall"), 0.5);
   EXPECT_EQ(c.base.tuning, Tuning::full);
   EXPECT_TRUE(warnings_of(kSmallest).empty());
 }

@@ -107,11 +107,17 @@ TEST_F(RunDirectoryTest, RefusesChangedTasksNamingEverythingThatDiffers) {
   run.complete("base/same", before, {}, {});
   const std::vector<IdentifiedTask> tasks = {{"base/a", after}, {"base/b", after}, {"base/same", before}, {"base/new", after}};
   const std::string said = test::message_of<ConfigError>([&] { stale_tasks(run, tasks, false); });
-  EXPECT_NE(said.find("2 tasks and what depends on them would be done again:\n  base/a: lr: 0.1 -> 0.2\n  base/b: lr:"),
+  EXPECT_NE(said.find("other data:\n  lr: 0.1 -> 0.2 (base/a, base/b)\n2 tasks would be done again. Run with --update"),
             std::string::npos)
       << said;
   EXPECT_NE(said.find("--update"), std::string::npos);
   EXPECT_EQ(stale_tasks(run, tasks, true), (std::vector<std::string>{"base/a", "base/b"}));
+  const TaskIdentity used{{{"lr", 0.1}}, {{"base/a", "before"}}}, changed{{{"lr", 0.1}}, {{"base/a", "after"}}};
+  run.complete("expert/a", used, {}, {});
+  const std::string both = test::message_of<ConfigError>([&] {
+    stale_tasks(run, {{"base/a", after}, {"expert/a", changed}}, false);
+  });
+  EXPECT_NE(both.find("2 tasks would be done again, 1 of them only because they use changed results"), std::string::npos) << both;
 }
 
 }  // namespace
