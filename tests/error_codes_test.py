@@ -2,7 +2,8 @@
 """Every refusal of the program has a code, and docs/errors.md explains each code in one row: what it means and what to do.
 
 `--write` gives new codes rows with empty cells, which a person fills in. A code stays when the words of its message change. One that is
-no longer thrown moves to the document's list of retired codes, so that nobody gives it another meaning. Exits 1 and lists every violation.
+no longer thrown moves to the document's list of retired codes, so that nobody gives it another meaning. The words of the JSON library, which speak of
+parser states, are no message. Exits 1 and lists every violation.
 First plants one of each kind and expects it to be found.
 """
 import collections
@@ -28,6 +29,7 @@ FAIL = re.compile(r"\b(?:fail|problem)\((?P<rest>[^;]*?);", re.S)
 NAMED = re.compile(r"\b(?:ErrorCode|with_code)(?P<rest>\([^;]*?\"[a-z0-9-]+\"\))", re.S)
 CODE = re.compile(r'(?:^|[,?:(])\s*"(?P<code>[a-z0-9]+(?:-[a-z0-9]+)+)"\s*[,:)]')
 PASSED_ON = re.compile(r"\bcode\b|ErrorCode\(\)")
+JSON_WORDS = re.compile(r"catch \(const (?:nlohmann::)?json::\w+& e\) \{[^}]*\be\.what\(\)")
 ROW = re.compile(r"^\| `(?P<code>[a-z0-9-]+)` \|(?P<meaning>[^|]*)\|(?P<advice>[^|]*)\|$", re.M)
 
 
@@ -52,6 +54,9 @@ def violations(files, document):
             yield f"{path}:{line}: this refusal has no code: write one before the message"
         else:
             seen.add(code)
+    for path, text in sorted(files.items()):
+        for found in JSON_WORDS.finditer(text):
+            yield f"{path}:{text.count(chr(10), 0, found.start()) + 1}: the words of the JSON library reach the user: use json_mismatch() or json_complaint()"
     rows = collections.Counter(row["code"] for row in ROW.finditer(document))
     for code in sorted(seen - set(rows)):
         yield f"{DOCUMENT}: no row explains {code}: run python3 tests/error_codes_test.py --write"
@@ -92,7 +97,8 @@ def self_test():
     assert not list(violations(good, document)), list(violations(good, document))
     assert updated(good, document) == document, updated(good, document)
     for bad in ('throw DataError(fmt::format("{}: no rows", path));', 'throw RowError::unusable("old-one", "x");', 'return ErrorCode("new-one");',
-                'return with_code(fmt::format("{}", what), "new-one");'):
+                'return with_code(fmt::format("{}", what), "new-one");',
+                "} catch (const json::exception& e) {\n  throw refuse(e.what());\n}"):
         assert list(violations(dict(good, **{"src/data/b.cpp": bad}), document)), bad
     for wrong in ("| `no-rows` | A. | |", "| `no-rows` | A. | B. | C. |", "| `no-rows` | A. | B. |\n| `no-rows` | A. | B. |"):
         assert list(violations(good, document.replace("| `no-rows` | A. | B. |", wrong))), wrong

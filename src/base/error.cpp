@@ -4,8 +4,10 @@
 
 #include <filesystem>
 #include <new>
+#include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "base/json_mismatch.h"
 #include "base/thread_limits.h"
 
 namespace dmoerm {
@@ -25,6 +27,8 @@ Failure failure_of(const std::exception& e) {
   if (const auto* refused = dynamic_cast<const std::system_error*>(&e);
       refused != nullptr && refused->code() == std::errc::resource_unavailable_try_again)  // a library's thread
     return {1, with_code(fmt::format("cannot start a thread: {}", limits_on_threads()), "no-more-threads")};
+  if (const auto* value = dynamic_cast<const nlohmann::json::exception*>(&e); value != nullptr)
+    return {1, "a JSON value cannot be read: " + json_mismatch(*value)};
   std::string what = e.what();
   // libtorch appends a stack trace.
   if (const auto trace = what.find("\nException raised from"); trace != std::string::npos) what.resize(trace);

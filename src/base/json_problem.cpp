@@ -106,6 +106,7 @@ std::string what_stands(std::string_view text, std::size_t at) {
     if (rest.starts_with(quote)) return "typographic quotes: JSON has straight double quotes";
   }
   if (rest.starts_with("\xC2\xA0")) return "a no-break space between values: replace it by a blank";
+  if (rest.starts_with('\x1E')) return "a record separator (0x1e), as JSON text sequences have: remove it";
   if (rest.starts_with("\xEF\xBB\xBF")) return "a byte-order mark inside the text: remove it";
   const std::size_t word_end =
       std::min(rest.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"), rest.size());
@@ -120,6 +121,16 @@ std::string byte_shown(std::string_view text, std::size_t at) {
   return byte > 0x20 && byte < 0x7F ? fmt::format("'{}'", static_cast<char>(byte)) : fmt::format("the byte 0x{:02x}", byte);
 }
 
+/// What follows a whole value.
+std::string after_value(std::string_view text, std::size_t at) {
+  if (text.substr(0, at).ends_with('\r'))
+    return "a line end of old Macs (CR alone) after the value: convert the file with tr '\\r' '\\n'";
+  if (text[at] == '{' || text[at] == '[') return "another value after the first: write one a line, as jq -c . FILE does";
+  if (text[at] == ',') return "a comma after the value: remove it";
+  if (text.substr(at).starts_with("\xE2\x80\xA8")) return "a line separator (U+2028) after the value: write a line end";
+  return fmt::format("{} after the end of the value", byte_shown(text, at));
+}
+
 std::string words_of(std::string_view text, std::size_t at, std::string_view said) {
   const auto says = [&](std::string_view part) { return said.find(part) != std::string_view::npos; };
   if (says("ill-formed UTF-8"))
@@ -131,7 +142,7 @@ std::string words_of(std::string_view text, std::size_t at, std::string_view sai
   if (says("backslash") || says("'\\u'")) return "a backslash that begins no escape of JSON: write \\\\";
   if (says("surrogate")) return "half of a character (\\ud800 to \\udfff without its other half)";
   if (std::string what = what_stands(text, at); !what.empty()) return what;
-  if (says("expected end of input")) return fmt::format("{} after the end of the value", byte_shown(text, at));
+  if (says("expected end of input")) return after_value(text, at);
   if (says("unexpected string literal") || says("unexpected '{'") || says("unexpected '['"))
     return says("object key") || says("':'") ? "a missing colon or a missing key" : "a missing comma before this place";
   return byte_shown(text, at);
@@ -161,21 +172,13 @@ JsonProblem json_problem(std::string_view text, const json::parse_error& error) 
           words_of(text, at, said), at >= text.size()};
 }
 
-std::string json_mismatch(const json::exception& error) {
-  std::string_view said = error.what();  // "[json.exception.type_error.302] type must be string, but is null"
-  said.remove_prefix(std::min(said.find("] ") == std::string_view::npos ? 0 : said.find("] ") + 2, said.size()));
-  const auto between = [&](std::string_view from, std::string_view to) {
-    const std::size_t begin = said.find(from);
-    if (begin == std::string_view::npos) return std::string_view();
-    const std::string_view rest = said.substr(begin + from.size());
-    return rest.substr(0, rest.find(to));
-  };
-  if (error.id == 302)
-    return fmt::format("expected a value of type {}, found {}", between("must be ", ","), between("but is ", " ("));
-  if (error.id == 403) return fmt::format("the key \"{}\" is missing", between("key '", "'"));
-  if (error.id == 401) return "a list has too few elements";
-  if (error.id == 406) return fmt::format("the number {} is too large", between("parsing '", "'"));
-  return "a value of another type than expected";
+std::string json_complaint(std::string_view text, const json::exception& error) {
+  const auto* parse = dynamic_cast<const json::parse_error*>(&error);
+  if (parse == nullptr) return json_mismatch(error);
+  if (is_blank(text)) return "found nothing";
+  const JsonProblem problem = json_problem(text, *parse);
+  return problem.line > 1 ? fmt::format("found {} (line {}, column {})", problem.what, problem.line, problem.column)
+                          : fmt::format("found {} (column {})", problem.what, problem.column);
 }
 
 json parse_json(std::string_view text, const std::string& name) {

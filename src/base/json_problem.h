@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/json_mismatch.h"
+
 namespace dmoerm {
 
 /// What bytes are that should be text, from the first of them: "a Git LFS pointer, ...", with what to do; "" if no such thing.
@@ -18,8 +20,8 @@ struct JsonProblem {
 };
 JsonProblem json_problem(std::string_view text, const nlohmann::json::parse_error& error);
 
-/// What a value has that its reader did not expect, from an exception that reading it raised.
-std::string json_mismatch(const nlohmann::json::exception& error);
+/// json_mismatch(), or where `text` stops being JSON: "found a comment: JSON has none, remove it (column 7)".
+std::string json_complaint(std::string_view text, const nlohmann::json::exception& error);
 
 /// The value of a whole file. @param name  name of the file for messages. @throws DataError "name:line: ..."
 nlohmann::json parse_json(std::string_view text, const std::string& name);

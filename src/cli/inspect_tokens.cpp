@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/json_problem.h"
 #include "cli/verbs.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -42,9 +43,10 @@ void inspect_conversation(const Options& options, const tokenizer::ChatTemplate&
     for (const json& message : conversation.at("prompt")) prompt.push_back({message.at("role"), message.at("content")});
     if (conversation.contains("response")) response = conversation.at("response").get<std::string>();
   } catch (const json::exception& e) {
-    throw DataError("not-a-conversation",
-                    fmt::format("standard input:{}: expected {{\"prompt\": [{{\"role\", \"content\"}}], \"response\"}}: {}",
-                                number, e.what()));
+    throw DataError(
+        "not-a-conversation",
+        fmt::format("standard input:{}: expected {{\"prompt\": [{{\"role\", \"content\"}}], \"response\"}} in one line: {}",
+                    number, json_complaint(line, e)));
   }
   if (options.text)
     fmt::print("{}\n", json(chat.render_text(prompt, response)).dump());

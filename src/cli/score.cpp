@@ -121,6 +121,8 @@ std::string table_of(const json& line, const std::vector<std::string>& responses
                      line["route"]["confidence"].get<double>(), line["scored_by"].get<std::string>(), markdown_table(rows));
 }
 
+constexpr std::int64_t kWarningsMax = 10;  // bad lines that are told; the output has an error for each
+
 /// Cores that this process may use.
 int cores() {
   cpu_set_t set;
@@ -192,13 +194,15 @@ void run(const Options& options) {
   std::string line;
   std::int64_t bad_lines = 0;
   for (std::int64_t number = 1; next(line); ++number) {
+    if (number == 1 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
     if (is_blank(line)) continue;
     json result, id;
     const auto tolerate = [&](const auto& e) {
       const std::string message = fmt::format("{}:{}: {}", options.input == "-" ? "stdin" : options.input, number, e.what());
       if (++bad_lines > options.bad_lines_max)
         throw DataError(e.code(), fmt::format("{} (more than --bad-lines {})", message, options.bad_lines_max));
-      spdlog::warn("[score] {}", with_code(message, e.code()));
+      if (bad_lines <= kWarningsMax) spdlog::warn("[score] {}", with_code(message, e.code()));
+      if (bad_lines == kWarningsMax) spdlog::warn("[score] further bad lines stand in the output only");
       result = {{"error", e.what()}, {"code", e.code().text()}};
       if (!id.is_null()) result["id"] = id;
     };

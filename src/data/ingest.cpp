@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -23,6 +24,8 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 using preference::Split;
+
+constexpr std::int64_t kListedMax = 1000;  // rows of one kind in the list of dropped rows
 
 /// Number of pairs of responses that the group states in both orders under one label.
 std::int64_t contradictions(const preference::Group& group) {
@@ -95,12 +98,18 @@ class Ingest {
     const json about = to_json(report_);
     for (const char* key : {"inputs", "counts", "cut", "dropped", "noted"}) provenance[key] = about[key];
     builder.finish(provenance.dump());
+    for (const auto& [kind, times] : listed_) {
+      if (times > kListedMax) log_ << json_line({{"kind", kind}, {"not_listed", times - kListedMax}}) << "\n";
+    }
     log_.close();
     if (!log_)
       throw IoError("cannot-write-file", fmt::format("{}: cannot write: is the disk full?", report_.dropped_file.string()));
   }
 
-  void write_log(const std::string& file, std::int64_t line, const std::string& reason, ErrorCode code, bool kept) {
+  /// List a row, unless many of its kind are listed already.
+  void write_log(const std::string& kind, const std::string& file, std::int64_t line, const std::string& reason, ErrorCode code,
+                 bool kept) {
+    if (++listed_[kind] > kListedMax) return;
     json entry{{"file", file}, {"line", line}, {"reason", reason}};
     if (!code.empty()) entry["code"] = code.text();
     if (kept) entry["kept"] = true;
@@ -109,13 +118,14 @@ class Ingest {
 
   void drop(const preference::Dropped& dropped, const std::string& kind) {
     ++report_.dropped[kind];
-    write_log(dropped.file, dropped.line, dropped.reason, dropped.code, false);
+    write_log(dropped.code.empty() ? kind : std::string(dropped.code.text()), dropped.file, dropped.line, dropped.reason,
+              dropped.code, false);
   }
 
   void note(const preference::Group& group, const std::string& what, std::int64_t times) {
     if (times == 0) return;
     report_.noted[what] += times;
-    write_log(group.file, group.line, what, {}, true);
+    write_log(what, group.file, group.line, what, {}, true);
   }
 
   bool add(InputGroup&& item, StoreBuilder& builder) {
@@ -179,6 +189,7 @@ class Ingest {
   const LayoutLimits limits_;
   GroupSelection selection_;
   std::ofstream log_;
+  std::map<std::string, std::int64_t> listed_;  ///< rows of each kind, by code or reason, that were listed or would have been
   IngestReport report_;
 };
 

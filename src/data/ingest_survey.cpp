@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 #include <unordered_set>
 
@@ -93,7 +94,11 @@ class Surveyor {
 
   [[noreturn]] void refuse_empty() const {
     std::string text = "the inputs contain no group that can be used:";
-    for (const config::InputConfig& input : request_.data.inputs) text += "\n  " + input.path;
+    for (const config::InputConfig& input : request_.data.inputs) {
+      std::error_code error;
+      const auto size = std::filesystem::file_size(input.path, error);
+      text += fmt::format("\n  {}{}", input.path, !error && size == 0 ? ": the file is empty" : "");
+    }
     for (const auto& [reason, unused] : unused_)
       text += fmt::format("\n  {} of {}, first {}", unused.times, reason, unused.first);
     if (!bad_.empty()) text += fmt::format("\n  bad lines: {}, first {}", bad_lines_, bad_.front());

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_problem.h"
 
 namespace dmoerm::judge {
 namespace {
@@ -35,7 +36,7 @@ BatchRecord read_record(const std::filesystem::path& file) {
           fmt::format("{}: expected the record of the batch that the file is named after, found {}", file.string(), record.name));
     return record;
   } catch (const nlohmann::json::exception& e) {
-    throw DataError("batch-record-damaged", fmt::format("{}: not a batch record: {}", file.string(), e.what()));
+    throw DataError("batch-record-damaged", fmt::format("{}: not a batch record: {}", file.string(), json_mismatch(e)));
   }
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_problem.h"
 
 namespace dmoerm::label {
 namespace {
@@ -184,7 +185,8 @@ std::vector<JudgedGroup> read_judged_groups(const std::filesystem::path& path) {
       }
       groups.push_back(std::move(group));
     } catch (const nlohmann::json::exception& e) {
-      throw DataError("verdicts-file-line", fmt::format("{}:{}: not a line of verdicts: {}", path.string(), number, e.what()));
+      throw DataError("verdicts-file-line",
+                      fmt::format("{}:{}: not a line of verdicts: {}", path.string(), number, json_complaint(line, e)));
     }
   }
   return groups;

@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_problem.h"
 #include "moe/adam_fit.h"
 #include "nn/safetensors.h"
 
@@ -111,7 +112,7 @@ CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
     router.temperature_ = settings.at("temperature");
     router.confidence_min_ = settings.at("confidence_min");
   } catch (const nlohmann::json::exception& e) {
-    throw DataError("router-damaged", fmt::format("{}: {}", (directory / kSettingsFile).string(), e.what()));
+    throw DataError("router-damaged", fmt::format("{}: {}", (directory / kSettingsFile).string(), json_mismatch(e)));
   }
   router.mean_D = reader.load("mean");
   router.std_D = reader.load("std");

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_problem.h"
 #include "base/log.h"
 #include "moe/bundle_files.h"
 #include "nn/device.h"
@@ -179,7 +180,7 @@ Bundle load_bundle(const fs::path& directory, at::Device device) {
     check.tell();
     return bundle;
   } catch (const json::exception& e) {
-    throw DataError("bundle-manifest-damaged", fmt::format("{}: {}", (directory / kBundleManifest).string(), e.what()));
+    throw DataError("bundle-manifest-damaged", fmt::format("{}: {}", (directory / kBundleManifest).string(), json_mismatch(e)));
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_problem.h"
 #include "nn/model_tensors.h"
 #include "nn/safetensors.h"
 #include "nn/weights.h"
@@ -94,7 +95,7 @@ LoraSpec read_lora_spec(const fs::path& directory, const BackboneSpec& spec) {
     lora.first_layer = first_adapted(config, spec.layers);
     return lora;
   } catch (const nlohmann::json::exception& e) {
-    throw refuse(e.what());
+    throw refuse(json_mismatch(e));
   } catch (const std::invalid_argument& e) {
     throw refuse(e.what());
   }

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/json_problem.h"
 
 namespace dmoerm::nn {
 namespace {
@@ -100,7 +101,8 @@ json parse_json(std::string_view text, const std::string& file) {
   try {
     header = json::parse(text, watch);
   } catch (const json::exception& e) {
-    throw DataError("safetensors-damaged", fmt::format("{}: the safetensors header is not JSON: {}", file, e.what()));
+    throw DataError("safetensors-damaged",
+                    fmt::format("{}: the safetensors header is not JSON: {}", file, json_complaint(text, e)));
   }
   if (!duplicate.empty()) throw DataError("tensor-twice", fmt::format("{}: tensor {} is in the header twice", file, duplicate));
   if (!header.is_object())

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_problem.h"
 #include "plan/task_id.h"
 
 namespace dmoerm::plan {
@@ -103,7 +104,7 @@ Calibration calibrate(const std::filesystem::path& file, const TaskGraph& graph,
     } catch (const json::exception& e) {
       if (json::accept(line))  // else torn by a kill
         throw DataError("damaged-timeline",
-                        fmt::format("{}:{}: not an event of a run's timeline: {}", file.string(), number, e.what()));
+                        fmt::format("{}:{}: not an event of a run's timeline: {}", file.string(), number, json_mismatch(e)));
     }
   }
   struct Sum {

@@ -27,6 +27,12 @@ bool ends_with(const std::vector<Message>& all, const std::vector<Message>& end)
   return all.size() >= end.size() && equal({all.end() - static_cast<std::ptrdiff_t>(end.size()), all.end()}, end);
 }
 
+/// Whether some messages stand in a conversation one after the other.
+bool holds(const std::vector<Message>& all, const std::vector<Message>& part) {
+  const auto same = [](const Message& x, const Message& y) { return equal(x, y); };
+  return !std::ranges::search(all, part, same).empty();
+}
+
 /// Length of the beginning that two texts share, in whole words. White space between words belongs to the word behind it. In
 /// texts without white space the beginning ends between two characters.
 std::size_t shared_text(const std::string& a, const std::string& b) {
@@ -139,6 +145,8 @@ Group parse_chosen_rejected(const json& row) {
     group.prompt = std::move(good.before);  // whole conversations that repeat the prompt, if the row states one
   } else if (!whole) {
     group.prompt.insert(group.prompt.end(), good.before.begin(), good.before.end());
+  } else if (holds(good.before, group.prompt)) {
+    group.prompt = std::move(good.before);  // the prompt was the first question of a longer conversation
   } else if (!ends_with(group.prompt, good.before)) {
     throw RowError("completion-without-prompt",
                    fmt::format("\"chosen\": expected it to repeat \"prompt\" or to continue it, found {}", shown(chosen)));

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json_problem.h"
 #include "base/json_text.h"
 
 namespace dmoerm::preference {
@@ -55,7 +56,7 @@ Group group_from_json_line(std::string_view line) {
     }
     return group;
   } catch (const json::exception& e) {
-    throw DataError("group-line-damaged", fmt::format("not a line of selected groups: {}", e.what()));
+    throw DataError("group-line-damaged", fmt::format("not a line of selected groups: {}", json_complaint(line, e)));
   }
 }
 

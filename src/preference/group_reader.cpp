@@ -20,6 +20,26 @@ namespace {
 
 using nlohmann::json;
 
+/// What separates the names of columns in the first line of a table (CSV); "" if the line is none.
+std::string table_of(std::string_view line) {
+  constexpr std::size_t kLongest = 64;
+  for (const char separator : {',', '\t', ';'}) {
+    if (line.starts_with('{') || line.find(separator) == std::string_view::npos) continue;
+    bool names = true;
+    for (std::size_t at = 0; names && at <= line.size();) {
+      const std::size_t end = std::min(line.find(separator, at), line.size());
+      const std::string_view name = trim(line.substr(at, end - at), " \r\"");
+      const auto fits = [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+      };
+      names = name.size() <= kLongest && std::ranges::all_of(name, fits);
+      at = end + 1;
+    }
+    if (names) return {separator};
+  }
+  return "";
+}
+
 void check_group(const Group& group) {
   if (group.responses.size() > kResponsesMax) {
     throw RowError("too-many-responses",
@@ -66,25 +86,53 @@ GroupReader::GroupReader(const std::filesystem::path& path, const std::string& f
                          std::function<void(const Dropped&)> on_dropped)
     : path_(path.string()),
       lines_(path),
-      format_(format == "auto" ? nullptr : &format_by_name(format)),
+      detected_(format == "auto"),
+      format_(detected_ ? nullptr : &format_by_name(format)),
       on_dropped_(std::move(on_dropped)) {}
 
 void GroupReader::detect(const json& row) {
   format_ = detect_format(row);
   if (format_ != nullptr) return;
+  const std::string found = row.is_object() ? "one with the keys " + keys_of(row) : shown(row);
   throw DataError(
       "no-known-format",
-      fmt::format(
-          "{}:{}: expected a row of a known data format, found one with the keys {}; `dmoerm ingest --formats` lists the formats",
-          path_, lines_.number(), keys_of(row)));
+      fmt::format("{}:{}: expected a row of a known data format, found {}; `dmoerm ingest --formats` lists the formats", path_,
+                  lines_.number(), found));
 }
 
-void GroupReader::refuse_array(const std::string& line) const {
-  if (!trim(line).starts_with('[')) return;
-  throw DataError(
-      "list-of-rows",
-      fmt::format("{}:{}: expected one JSON object per line, found the beginning of a list; convert it with jq -c '.[]' FILE",
-                  path_, lines_.number()));
+void GroupReader::refuse_other_layout(const std::string& line) const {
+  const std::string_view text = trim(line);
+  const std::string expected = fmt::format("{}:{}: expected one JSON object per line, found", path_, lines_.number());
+  if (text.starts_with('['))
+    throw DataError("list-of-rows", fmt::format("{} the beginning of a list; convert it with jq -c '.[]' FILE", expected));
+  if (text == "{" || (text.starts_with('{') && text.ends_with(',') && !json::accept(text.substr(0, text.size() - 1)))) {
+    throw DataError("object-over-lines",
+                    fmt::format("{} the beginning of an object over several lines; convert it with jq -c . FILE", expected));
+  }
+  if (text.starts_with("data: {")) {
+    throw DataError("stream-of-events",
+                    fmt::format("{} server-sent events; remove \"data: \" at the beginning of each line", expected));
+  }
+  const std::string separator = table_of(text);
+  if (separator.empty()) return;
+  const std::string option = separator == "," ? "" : fmt::format(", sep=\"{}\"", separator == "\t" ? "\\t" : separator);
+  throw DataError("table-of-text", fmt::format("{} the names of a table's columns; convert it in pandas with "
+                                               "pd.read_csv(NAME{}).to_json(OTHER, orient=\"records\", lines=True)",
+                                               expected, option));
+}
+
+bool GroupReader::fits(const json& row) const {
+  if (format_->matches(row)) return true;
+  const Format* other = detected_ ? detect_format(row) : nullptr;  // as texts and messages in one file
+  return other != nullptr && other->parse == format_->parse;
+}
+
+RowError GroupReader::other_format(const json& row) const {
+  const Format* other = detect_format(row);
+  const std::string found =
+      other == nullptr ? "found the keys " + keys_of(row) : fmt::format("found one of the format {}", other->name);
+  return {"row-of-another-format",
+          fmt::format("expected a row of the format {}: {}; {}", format_->name, format_->example, found)};
 }
 
 std::optional<Group> GroupReader::next_row() {
@@ -93,14 +141,11 @@ std::optional<Group> GroupReader::next_row() {
     if (stop_requested())
       throw Stopped("stopped-while-reading", fmt::format("reading {} was stopped by {}", path_, stop_signal()));
     if (is_blank(line)) continue;
-    if (format_ == nullptr) refuse_array(line);
+    if (format_ == nullptr) refuse_other_layout(line);
     try {
       const json row = parse_row(line);
       if (format_ == nullptr) detect(row);
-      if (!row.is_object() || !format_->matches(row)) {
-        throw RowError("row-of-another-format", fmt::format("expected a row of the format {}: {}; found the keys {}",
-                                                            format_->name, format_->example, keys_of(row)));
-      }
+      if (!row.is_object() || !fits(row)) throw other_format(row);
       Group group = parse_group(*format_, row);
       check_group(group);
       group.file = path_;

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "preference/formats.h"
 #include "preference/line_reader.h"
+#include "preference/row_error.h"
 
 namespace dmoerm::preference {
 
@@ -33,10 +34,14 @@ class GroupReader {
  private:
   std::optional<Group> next_row();
   void detect(const nlohmann::json& row);
-  void refuse_array(const std::string& line) const;
+  /// Refuse a first line that shows how the whole file is laid out otherwise: a list, objects over lines, a table, events.
+  void refuse_other_layout(const std::string& line) const;
+  [[nodiscard]] bool fits(const nlohmann::json& row) const;
+  [[nodiscard]] RowError other_format(const nlohmann::json& row) const;
   bool finish(Group& group);
   std::string path_;
   LineReader lines_;
+  bool detected_;  ///< whether the first row decided the format
   const Format* format_ = nullptr;
   std::function<void(const Dropped&)> on_dropped_;
   std::optional<Group> held_;  ///< first row of the next group, if consecutive rows are merged

@@ -140,15 +140,26 @@ class ZstdSource final : public Source {
   std::size_t pending_ = 0;
 };
 
+/// A compressed file's text. @throws DataError if there is something else than text inside
+template <class Packed>
+std::unique_ptr<Source> unpacked(const std::filesystem::path& path) {
+  std::string head(kBlock, '\0');
+  head.resize(Packed(path).read(head.data()));
+  if (const std::string other = foreign_type(head); !other.empty())
+    throw DataError("not-json-lines",
+                    fmt::format("{}: expected JSON lines in UTF-8 inside the compressed file, found {}", path.string(), other));
+  return std::make_unique<Packed>(path);
+}
+
 /// The source for the type that the first bytes of a file show. @throws DataError for a known type that is not text
 std::unique_ptr<Source> open_source(const std::filesystem::path& path) {
   std::string head(kBlock, '\0');
   head.resize(PlainSource(path).read(head.data()));
   const auto begins = [&](std::string_view magic) { return head.starts_with(magic); };
-  if (begins("\x1F\x8B")) return std::make_unique<GzipSource>(path);
+  if (begins("\x1F\x8B")) return unpacked<GzipSource>(path);
   const bool skippable = head.size() >= 4 && (head[0] & 0xF0) == 0x50 &&
                          head.compare(1, 3, "\x2A\x4D\x18") == 0;  // pzstd begins its files with such a frame
-  if (begins("\x28\xB5\x2F\xFD") || skippable) return std::make_unique<ZstdSource>(path);
+  if (begins("\x28\xB5\x2F\xFD") || skippable) return unpacked<ZstdSource>(path);
   if (const std::string other = foreign_type(head); !other.empty())
     throw DataError("not-json-lines",
                     fmt::format("{}: expected JSON lines in UTF-8, plain, gzip or zstd, found {}", path.string(), other));
@@ -197,7 +208,10 @@ bool LineReader::next(std::string& line) {
     line.append(begin, length);
     impl_->at += length + (end != nullptr ? 1 : 0);
     if (line.size() > kLineMax)
-      throw DataError("line-too-long", fmt::format("{}:{}: line longer than 64 MiB", impl_->path, impl_->number + 1));
+      throw DataError("line-too-long",
+                      fmt::format("{}:{}: line longer than 64 MiB: if the file is one JSON list, convert it with jq -c "
+                                  "'.[]' FILE",
+                                  impl_->path, impl_->number + 1));
     if (end != nullptr) break;
   }
   if (!any) return false;

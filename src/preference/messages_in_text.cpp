@@ -112,6 +112,25 @@ bool names_a_role(std::string_view text) {
   return false;
 }
 
+/// Whether a text is wholly an object of a Python library's message, or a list of such, as Python prints it:
+/// ChatCompletionMessage(content='Hi', role='assistant'), AIMessage(content='Hi'), content='Hi' additional_kwargs={}.
+bool is_printed_object(std::string_view text) {
+  text = trim(text);
+  const auto holds = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
+  const bool has_content = holds("content='") || holds("content=\"") || holds("content=None") || holds("content=[");
+  if (text.starts_with("content=")) return holds(" additional_kwargs={");
+  if (drop_front(text, "[") && !text.ends_with("]")) return false;
+  const std::size_t name = text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.");
+  if (name == std::string_view::npos || name == 0 || text[name] != '(' || !has_content) return false;
+  if (!text.ends_with(")") && !text.ends_with(")]")) return false;
+  const std::string_view type = text.substr(0, name);
+  if (!type.ends_with("Message") && !type.ends_with("MessageChunk")) return false;
+  return holds("role=") || type.starts_with("AI") || type.starts_with("Human") || type.starts_with("System");
+}
+
+/// The columns that hold lists of answers, whatever else a row may have.
+constexpr std::array kListKeys = {"completions", "responses", "answers"};
+
 std::optional<json> parsed(std::string_view text) {
   struct TooDeep {};
   const auto limit = [](int depth, json::parse_event_t /*event*/, json& /*value*/) {
@@ -153,18 +172,37 @@ bool is_parts(const json& value) {
   return value.is_array() && !value.empty() && std::ranges::all_of(value, is_part);
 }
 
+/// The conversation that an object holds beside nothing else, or the message of a chat interface's reply.
+const json* conversation_inside(const json& value) {
+  if (!value.is_object()) return nullptr;
+  const bool reply = value.contains("object") && value["object"] == "chat.completion";
+  if (value.size() != 1 && !reply) return nullptr;
+  for (const char* name : {"messages", "conversations", "conversation"}) {
+    if (value.contains(name) && is_conversation(value[name])) return &value[name];
+  }
+  if (!has_objects(value, "choices") || value["choices"].size() != 1) return nullptr;
+  const json& choice = value["choices"][0];
+  return choice.contains("message") && is_conversation(choice["message"]) ? &choice["message"] : nullptr;
+}
+
+RowError printed_by_python(const char* key, const std::string& text) {
+  return RowError("messages-printed-by-python",
+                  fmt::format("\"{}\": expected messages or a text, found messages as Python prints them: {}; write them with "
+                              "json.dumps",
+                              key, shown(json(text))));
+}
+
 /// What a text says if it is wholly JSON that `wanted` accepts. @throws RowError if it was meant to be, but is something else
 std::optional<json> json_in(const std::string& text, const char* key, bool (*wanted)(const json&)) {
   const std::string_view inner = after_space(text);
+  if (wanted == is_conversation && is_printed_object(inner)) throw printed_by_python(key, text);
   if (inner.empty() || std::string_view("[{\"a(").find(inner.front()) == std::string_view::npos) return std::nullopt;
   if (inner.front() == '"' && inner.size() > 1 && (inner[1] == '[' || inner[1] == '{')) {  // a string that was written twice
     const auto once = parsed(text);
     return once && once->is_string() ? json_in(once->get_ref<const std::string&>(), key, wanted) : std::nullopt;
   }
   if (auto value = parsed(text)) {
-    for (const char* name : {"messages", "conversations", "conversation"}) {
-      if (value->is_object() && value->size() == 1 && value->contains(name) && wanted((*value)[name])) return (*value)[name];
-    }
+    if (const json* inside = wanted == is_conversation ? conversation_inside(*value) : nullptr; inside != nullptr) return *inside;
     return wanted(*value) ? std::move(value) : std::nullopt;
   }
   if (begins_as_messages(text, "\"") && end_of_brackets(inner, "\"") != End::text_follows)
@@ -173,10 +211,7 @@ std::optional<json> json_in(const std::string& text, const char* key, bool (*wan
                                "damaged or cut-off JSON: {}",
                                key, shown(json(text))));
   if (begins_as_messages(text, "'") && names_a_role(text) && end_of_brackets(inner, "'\"") != End::text_follows)
-    throw RowError("messages-printed-by-python",
-                   fmt::format("\"{}\": expected messages or a text, found a list of messages as Python prints it: {}; write it "
-                               "with json.dumps",
-                               key, shown(json(text))));
+    throw printed_by_python(key, text);
   return std::nullopt;
 }
 
@@ -204,6 +239,12 @@ void unpack(json& value, const char* key) {
 
 void unpack_messages(json& row) {
   if (!row.is_object()) return;
+  for (const char* key : kListKeys) {  // tables write a list of answers as one text
+    if (!row.contains(key) || !row[key].is_string()) continue;
+    const auto& text = row[key].get_ref<const std::string&>();
+    if (trim(text).starts_with("[{'")) throw printed_by_python(key, text);
+    if (auto list = parsed(text); list && list->is_array()) row[key] = std::move(*list);
+  }
   const bool extra_input = has(row, {"instruction"});  // the input of an instruction is what the instruction is about
   for (const char* key : kTextKeys) {
     if (extra_input && std::string_view(key) == "input") continue;

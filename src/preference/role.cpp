@@ -13,8 +13,9 @@ RoleKind role_kind(std::string_view role) {
   std::ranges::replace_if(
       name, [](char c) { return c == '-' || c == ' '; }, '_');
   if (name == "system" || name == "developer") return RoleKind::system;
-  if (name == "user" || name == "human") return RoleKind::user;
-  if (name == "assistant" || name == "gpt") return RoleKind::assistant;
+  if (name == "user" || name == "human" || name == "prompter") return RoleKind::user;
+  constexpr std::array<std::string_view, 8> kModels = {"assistant", "gpt", "chatgpt", "model", "bot", "ai", "bing", "bard"};
+  if (std::ranges::find(kModels, name) != kModels.end()) return RoleKind::assistant;
   constexpr std::array<std::string_view, 17> kTools = {
       "tool",        "tools",    "tool_call",     "tool_calls",        "tool_response",   "tool_result",
       "tool_output", "function", "function_call", "function_response", "function_result", "function_output",

@@ -47,28 +47,44 @@ bool names_media(std::string_view key) {
     if (cut_end(key, end)) break;
   }
   cut_end(key, "s");
-  return key == "image" || key == "img" || key == "video" || key == "audio";
+  constexpr std::array<std::string_view, 8> kMedia = {"image", "img",      "picture",     "video",
+                                                      "audio", "waveform", "pixel_value", "multi_modal_data"};
+  return std::ranges::find(kMedia, key) != kMedia.end();
 }
 
 bool names_tools(std::string_view key) {
   return key == "tools" || key == "functions" || key == "tool_calls" || key == "function_call" || key == "function_calls";
 }
 
-/// The mark of an image, video or sound that begins with the `<` at `at`, such as <image>, <video> or <|image_1|>; else "".
+/// Further marks of single model families, in lower case. Pictures inside a text are written as data:image/png;base64,...
+constexpr std::array<std::string_view, 16> kMarks = {
+    "<start_of_image>", "<image_soft_token>", "<audio_soft_token>", "<img_context>",   "<|vision_start|>",
+    "<|audio_bos|>",    "<|audio_start|>",    "<|image_start|>",    "<|video_start|>", "<|media_pad|>",
+    "<|media_start|>",  "<imagehere>",        "<image_here>",       "[img]",           "data:image/",
+    "data:audio/"};
+
+/// The mark of an image, video or sound that begins at `at`, such as <image>, <video> or <|image_1|>; else "".
 std::string_view mark_at(std::string_view text, std::size_t at) {
-  std::size_t end = at + 1;
+  constexpr std::size_t kLongest = 64;
+  const std::string begin = lower(text.substr(at, kLongest));
+  for (const std::string_view mark : kMarks) {
+    if (begin.starts_with(mark)) return text.substr(at, mark.size());
+  }
+  if (begin.starts_with("<img>") && lower(text.substr(at)).find("</img>") != std::string::npos) return text.substr(at, 5);
+  std::size_t end = 1;
   const auto skip = [&](std::string_view word) {
-    if (!text.substr(end).starts_with(word)) return false;
+    if (!std::string_view(begin).substr(end).starts_with(word)) return false;
     end += word.size();
     return true;
   };
+  if (begin.front() != '<') return {};
   skip("|");
   if (!skip("image") && !skip("video") && !skip("audio")) return {};
   if (!skip("_pad") && (skip("_") || skip(" ") || true)) {
-    while (end < text.size() && text[end] >= '0' && text[end] <= '9') ++end;
+    while (end < begin.size() && begin[end] >= '0' && begin[end] <= '9') ++end;
   }
   skip("|");
-  return skip(">") ? text.substr(at, end - at) : std::string_view();
+  return skip(">") ? text.substr(at, end) : std::string_view();
 }
 
 /// Whether a text speaks about the mark, as about an element of HTML, rather than having it in place of an image.
@@ -77,11 +93,12 @@ bool is_spoken_of(std::string_view text, std::size_t at, std::string_view mark) 
   const bool quoted = at > 0 && (text[at - 1] == '`' || text[at - 1] == '"' || text[at - 1] == '\'');
   const bool named = std::ranges::any_of(std::array{" tag", " element", " token", " placeholder"},
                                          [&](std::string_view word) { return after.starts_with(word); });
-  return quoted || named || text.find("</" + std::string(mark.substr(1))) != std::string_view::npos;
+  const bool element = mark.starts_with('<') && mark != "<img>";
+  return quoted || named || (element && text.find("</" + std::string(mark.substr(1))) != std::string_view::npos);
 }
 
 void expect_no_mark(std::string_view text) {
-  for (std::size_t at = text.find('<'); at != std::string_view::npos; at = text.find('<', at + 1)) {
+  for (std::size_t at = text.find_first_of("<[dD"); at != std::string_view::npos; at = text.find_first_of("<[dD", at + 1)) {
     const std::string_view mark = mark_at(text, at);
     if (!mark.empty() && !is_spoken_of(text, at, mark))
       throw RowError::unusable("mark-of-image", fmt::format("a text with the mark {}: only text is read", mark));

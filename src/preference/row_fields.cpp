@@ -76,15 +76,6 @@ std::string keys_of(const json& row) {
   return shorten(keys, 200);
 }
 
-std::string reason_of(const json::exception& e) {
-  std::string text = e.what();  // "[json.exception.parse_error.101] parse error at line 1, column 9: ...; last read: '...'"
-  const auto cut = text.find("] ");
-  if (cut != std::string::npos) text.erase(0, cut + 2);
-  text = text.substr(0, text.find("; last read"));
-  constexpr std::string_view kPlace = "parse error at line 1, ";
-  return text.starts_with(kPlace) ? text.substr(kPlace.size()) : text;
-}
-
 bool has(const json& row, std::initializer_list<const char*> keys) {
   for (const char* key : keys) {
     if (!row.contains(key) || row[key].is_null()) return false;

@@ -13,8 +13,6 @@ namespace dmoerm::preference {
 std::string shown(const nlohmann::json& value);
 /// The keys of a row, for a message. Keys whose value is null or an empty list are marked.
 std::string keys_of(const nlohmann::json& row);
-/// The message of a JSON error without the library's name, without "line 1" (a row is one line) and without the text read.
-std::string reason_of(const nlohmann::json::exception& e);
 /// Whether the row has all keys with values other than null.
 bool has(const nlohmann::json& row, std::initializer_list<const char*> keys);
 /// Whether the value of the key is a list whose first element is an object.

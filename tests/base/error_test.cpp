@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 namespace dmoerm {
 namespace {
@@ -26,6 +27,23 @@ TEST(Failure, ReportsARefusedFileSystemCallAsAnInputError) {
     EXPECT_NE(failure.message.find("/proc/no_such_place"), std::string::npos) << failure.message;
     EXPECT_EQ(failure.message.find("internal error"), std::string::npos) << failure.message;
   }
+}
+
+TEST(Failure, ReportsAJsonValueWithoutTheLibrarysWords) {
+  const nlohmann::json list = nlohmann::json::array();
+  const auto said = [](const auto& read) -> std::string {
+    try {
+      read();
+    } catch (const std::exception& e) {
+      return failure_of(e).message;
+    }
+    return "";
+  };
+  EXPECT_EQ(said([&] { (void)list.get<std::string>(); }),
+            "a JSON value cannot be read: expected a value of type string, found array");
+  EXPECT_EQ(said([&] { (void)list.at("key"); }),
+            "a JSON value cannot be read: expected a value with keys or elements, found one of type array");
+  EXPECT_EQ(said([] { (void)nlohmann::json::object().at("key"); }), "a JSON value cannot be read: the key \"key\" is missing");
 }
 
 TEST(Failure, ReportsAnyOtherExceptionAsABug) {

@@ -129,6 +129,20 @@ TEST_F(IngestFolder, ListsTheBadLinesAndLeavesNothingIfThereAreTooMany) {
   EXPECT_TRUE(entry["reason"].get<std::string>().starts_with("\"chosen\": expected a string"));
 }
 
+TEST_F(IngestFolder, ListsTheFirstThousandRowsOfAKind) {
+  std::string text = row("a b", "c", "d") + R"({"prompt":"a b","chosen":"c","rejected":"d","margin":-1})" + "\n";
+  for (int i = 0; i < 1500; ++i) text += "{\"prompt\":\"x\",\"chosen\":1,\"rejected\":\"y\"}\n";
+  text += "{'prompt': 1}\n";
+  IngestRequest r = request({write("p.jsonl", text)});
+  r.data.bad_lines_max = 1502;
+  const IngestReport report = ingest(r);
+  EXPECT_EQ(report.dropped.at("bad line"), 1502);
+  const std::string log = read_file(report.dropped_file);
+  EXPECT_EQ(std::ranges::count(log, '\n'), 1003);
+  EXPECT_NE(log.find("\"line\":1503"), std::string::npos) << "a rare kind is listed although a frequent one is not";
+  EXPECT_TRUE(log.ends_with("{\"kind\":\"not-messages\",\"not_listed\":500}\n")) << log.substr(log.size() - 200);
+}
+
 TEST_F(IngestFolder, RefusesUnusableInputs) {
   EXPECT_NE(refusal(request({(directory_ / "absent.jsonl").string()})).find("absent.jsonl: cannot open"), std::string::npos);
   EXPECT_NE(refusal(request({write("empty.jsonl", "")})).find("no group that can be used"), std::string::npos);
@@ -233,7 +247,8 @@ TEST_F(IngestFolder, SaysWhyInputsHaveNoGroup) {
           file + ":1"),
       std::string::npos)
       << said;
-  EXPECT_NE(refusal(request({empty})).find("no rows"), std::string::npos);
+  EXPECT_NE(refusal(request({empty})).find(empty + ": the file is empty"), std::string::npos);
+  EXPECT_NE(refusal(request({write("blank.jsonl", "\n \n")})).find("no rows"), std::string::npos);
 }
 
 TEST_F(IngestFolder, RemovesWhatAKilledIngestLeft) {

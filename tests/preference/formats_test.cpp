@@ -265,8 +265,8 @@ TEST(Formats, ReadsMessagesOfShareGptAndMessagesInParts) {
       "unusable: \"content\" with a part of type image_url: only text is read");
   EXPECT_EQ(refusal(R"({"prompt":[{"from":"tool","value":"x"}],"chosen":"a","rejected":"b"})"),
             "unusable: a message of the role tool: no chat template here writes tools");
-  EXPECT_EQ(refusal(R"({"prompt":[{"from":"bing","value":"x"}],"chosen":"a","rejected":"b"})"),
-            "bad: \"prompt\": expected the role system, user or assistant (human, gpt), found \"bing\"");
+  EXPECT_EQ(refusal(R"({"prompt":[{"from":"narrator","value":"x"}],"chosen":"a","rejected":"b"})"),
+            "bad: \"prompt\": expected the role system, user or assistant (human, gpt), found \"narrator\"");
 }
 
 TEST(Formats, ReadsSwiftAndRewardBench) {

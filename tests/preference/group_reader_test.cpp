@@ -52,7 +52,7 @@ TEST_F(GroupReaderFile, ReportsBadLinesAndReadsTheRest) {
       {"{\"prompt\":\"a\",\"chosen\":\"\xff\xfe\",\"rejected\":\"d\"}", "bytes that are not UTF-8"},
       {R"({"prompt":"a","chosen":"\ud800","rejected":"d"})", "half of a character"},
       {std::string("{\"prompt\":\"a\0\"}", 14), "expected one JSON object"},
-      {kGood + kGood, "found '{' after the end of the value"},
+      {kGood + kGood, "found another value after the first: write one a line, as jq -c . FILE does"},
       {std::string(600, '\0'), "600 zero bytes, as a power cut"},
       {R"({'prompt': 'a'})", "single quotes, as Python prints them"},
       {R"({"prompt":"a",} )", "a comma before the closing bracket"},
@@ -78,6 +78,45 @@ TEST_F(GroupReaderFile, RefusesAnUnknownFormatAndNamesTheKeys) {
   EXPECT_NE(said.find("f.jsonl:1: expected a row of a known data format, found one with the keys stars, text"), std::string::npos)
       << said;
   EXPECT_EQ(test::message_of<DataError>([&] { (void)read(""); }), "");
+}
+
+TEST_F(GroupReaderFile, SaysHowAFileOfAnotherLayoutIsConverted) {
+  const auto said = [&](const std::string& text) { return test::message_of<DataError>([&] { (void)read(text); }); };
+  EXPECT_NE(said("[\n" + kGood + "]\n").find("the beginning of a list"), std::string::npos);
+  EXPECT_NE(said("{\n  \"prompt\": \"p\"\n}\n")
+                .find("f.jsonl:1: expected one JSON object per line, found the beginning of an object over several lines; "
+                      "convert it with jq -c . FILE"),
+            std::string::npos);
+  EXPECT_NE(said("{\"prompt\": \"p\",\n\"chosen\": \"a\"}\n").find("over several lines"), std::string::npos);
+  EXPECT_NE(said("\n\"prompt\",\"chosen\",\"rejected\"\np,a,b\n")
+                .find("f.jsonl:2: expected one JSON object per line, found the names of a table's columns; convert it in pandas "
+                      "with pd.read_csv(NAME).to_json("),
+            std::string::npos);
+  EXPECT_NE(said("prompt\tchosen\n").find("pd.read_csv(NAME, sep=\"\\t\")"), std::string::npos);
+  EXPECT_NE(said("prompt;chosen\n").find("sep=\";\""), std::string::npos);
+  EXPECT_NE(said("data: " + kGood + "\n").find("server-sent events"), std::string::npos);
+  EXPECT_NE(said("5\n").find("found 5;"), std::string::npos);
+  EXPECT_TRUE(read(kGood + ",\n").empty()) << "a comma after an object is a bad line";
+  EXPECT_NE(dropped_.at(0).reason.find("a comma after the value: remove it"), std::string::npos);
+  EXPECT_TRUE(read(kGood + "\r" + kGood + "\r").empty());
+  EXPECT_NE(dropped_.at(0).reason.find("a line end of old Macs"), std::string::npos);
+}
+
+TEST_F(GroupReaderFile, ReadsTextsAndMessagesInOneFile) {
+  const std::string messages =
+      R"({"prompt":[{"role":"user","content":"q"}],"chosen":[{"role":"assistant","content":"a"}],"rejected":[{"role":"assistant","content":"b"}]})";
+  EXPECT_EQ(read(kGood + "\n" + messages + "\n").size(), 2U);
+  EXPECT_EQ(read(messages + "\n" + kGood + "\n").size(), 2U);
+  EXPECT_EQ(read(kGood + "\n" + messages + "\n", "standard").size(), 1U) << "a named format counts";
+  EXPECT_NE(dropped_.at(0).reason.find("found one of the format conversational"), std::string::npos);
+  EXPECT_EQ(
+      read(
+          R"({"prompt":"q","chosen":[{"role":"user","content":"q"},{"role":"assistant","content":"x"},{"role":"user","content":"r"},{"role":"assistant","content":"a"}],)"
+          R"("rejected":[{"role":"user","content":"q"},{"role":"assistant","content":"x"},{"role":"user","content":"r"},{"role":"assistant","content":"b"}]})")
+          .at(0)
+          .prompt.size(),
+      3U)
+      << "the prompt is the first question of the conversation";
 }
 
 TEST_F(GroupReaderFile, DropsRowsThatAreNotOfTheNamedFormat) {

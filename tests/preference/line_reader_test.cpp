@@ -129,6 +129,15 @@ TEST_F(LineReaderFile, NamesWhatLiesThereInPlaceOfRows) {
         << expected;
 }
 
+TEST_F(LineReaderFile, NamesWhatACompressedFileHolds) {
+  const auto said = [&](const std::string& inside) {
+    return test::message_of<DataError>([&] { LineReader(write("x.jsonl.gz", gzip(inside))); });
+  };
+  EXPECT_NE(said("PAR1...").find("inside the compressed file, found a Parquet file"), std::string::npos);
+  EXPECT_NE(said(gzip("{}")).find("found a gzip file"), std::string::npos);
+  EXPECT_NE(said("\xFF\xFE{").find("found UTF-16 text"), std::string::npos);
+}
+
 TEST_F(LineReaderFile, RefusesPipesFoldersAndMissingFiles) {
   ASSERT_EQ(::mkfifo((directory_ / "pipe").c_str(), 0600), 0);
   EXPECT_NE(test::message_of<IoError>([&] { LineReader{directory_ / "pipe"}; }).find("inputs are read twice"), std::string::npos);

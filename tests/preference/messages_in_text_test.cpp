@@ -85,7 +85,10 @@ TEST(MessagesInText, AreRefusedIfPythonPrintedThemOrTheyAreDamaged) {
   for (const char* text :
        {"[{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': \"It's\"}]",
         "[{'content': 'Hi', 'role': 'user'}\n {'content': 'Hello', 'role': 'assistant'}]", "{'from': 'gpt', 'value': 'a'}",
-        "array([{'role': 'user', 'content': 'Hi'}], dtype=object)", "[{'role': 'user', 'content': 'Hi'}, {'role': 'assi"}) {
+        "array([{'role': 'user', 'content': 'Hi'}], dtype=object)", "Message(role='assistant', content='good')",
+        "ChatCompletionMessage(content=\"It's\", refusal=None, role='assistant', tool_calls=None)",
+        "[HumanMessage(content='Hi', additional_kwargs={}), AIMessage(content='Hello')]",
+        "content='Hello' additional_kwargs={} response_metadata={}", "[{'role': 'user', 'content': 'Hi'}, {'role': 'assi"}) {
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "No"}}), "bad messages-printed-by-python") << text;
     EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "No"}}), "bad messages-printed-by-python") << text;
   }
@@ -93,6 +96,18 @@ TEST(MessagesInText, AreRefusedIfPythonPrintedThemOrTheyAreDamaged) {
        {R"([{"role": "user", "content": "Hi"}, {"role": "assi)", "[{\"role\": \"user\", \"content\": \"a\nb\"}]",
         R"([{"role": "user", "content": "Hi"},])", R"({"from": "gpt", "value": "a)"})
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "No"}}), "bad messages-not-json") << text;
+}
+
+TEST(MessagesInText, AreReadFromRepliesAndListsOfAnswers) {
+  const json reply{{"id", "1"},
+                   {"object", "chat.completion"},
+                   {"choices", {{{"index", 0}, {"message", {{"role", "assistant"}, {"content", "a"}}}}}}};
+  EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", reply.dump()}, {"rejected", "b"}}), "user: Q -> a | b |");
+  const json answers{{{"text", "a"}, {"overall", 2}}, {{"text", "b"}, {"overall", 1}}};
+  EXPECT_EQ(read({{"prompt", "Q"}, {"responses", answers.dump()}}), "user: Q -> a | b |");
+  EXPECT_EQ(read({{"prompt", "Q"}, {"responses", "[{'text': 'a'}]"}}), "bad messages-printed-by-python");
+  EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "Write Message(role='x')"}, {"rejected", "b"}}),
+            "user: Q -> Write Message(role='x') | b |");
 }
 
 TEST(ToolUse, IsDroppedWhateverSaysIt) {
@@ -115,16 +130,19 @@ TEST(ToolUse, IsDroppedWhateverSaysIt) {
 }
 
 TEST(Media, BesideTheTextDropsTheRow) {
-  for (const char* key : {"images", "image", "videos", "video", "audios", "audio", "rejected_images", "image_path", "image_1"}) {
+  for (const char* key : {"images", "image", "videos", "video", "audios", "audio", "rejected_images", "image_path", "image_1",
+                          "pixel_values", "pictures", "multi_modal_data"}) {
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, {"cat.png"}}}), "dropped row-with-images") << key;
     for (const json& nothing : {json(), json(""), json::array(), json("[]"), json{nullptr}, json{{"path", nullptr}}, json(false)})
       EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, nothing}}), "user: Q -> a | b |") << nothing;
   }
-  for (const char* text : {"<image>What is it?", "What is it? <image>", "<video>\nWhat happens?", "<|audio|>",
-                           "<image_1> or <image 2>", "<|vision_start|><|image_pad|><|vision_end|>"})
-    EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), "dropped mark-of-image") << text;
   for (const char* text :
-       {"What is the <video> tag?", "Use `<image>`.", "<audio src=x>", "<video><source></video>", "a < b", "<imagery>"})
+       {"<start_of_image>What?", "[IMG]What?", "<img>a.png</img> What?", "<|AUDIO|>", "<IMAGE>What?",
+        "![x](data:image/png;base64,AAAA)", "<IMG_CONTEXT>", "<image_soft_token>", "<image>What is it?", "What is it? <image>",
+        "<video>\nWhat happens?", "<|audio|>", "<image_1> or <image 2>", "<|vision_start|><|image_pad|><|vision_end|>"})
+    EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), "dropped mark-of-image") << text;
+  for (const char* text : {"<img src=a>", "<img>", "[img-1]", "The data: images", "What is the <video> tag?", "Use `<image>`.",
+                           "<audio src=x>", "<video><source></video>", "a < b", "<imagery>"})
     EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), std::string("user: ") + text + " -> a | b |");
 }
 
