@@ -73,12 +73,13 @@ bool is_plain_id(const std::string& id) {
 }  // namespace
 
 struct BatchClient::Impl {
-  Impl(const config::EndpointConfig& endpoint, std::filesystem::path where, const BatchPolicy& limits)
+  Impl(const config::EndpointConfig& endpoint, std::filesystem::path where, const BatchPolicy& limits, RateRegistry* registry)
       : policy(limits),
         folder(std::move(where)),
         rng(policy.seed ? policy.seed : std::random_device{}()),
         errors(endpoint, kPause_s),
         http(4, policy.results_bytes_max) {
+    if (registry != nullptr) rates = registry->of(endpoint, errors.key().secret());
     HttpTarget target{.endpoint = endpoint, .bearer = errors.key().secret()};
     target.endpoint.request_timeout_s = policy.transfer_time_s;
     base = http.add_target(target);
@@ -338,6 +339,8 @@ struct BatchClient::Impl {
     spdlog::debug("[label] batch={} problem=\"{}\": trying again", job.record.name, decision.problem);
     double delay = Backoff{policy.backoff_base_s, policy.backoff_cap_s}.delay_s(job.failures++, rng);
     if (headers.retry_after_s) delay += *headers.retry_after_s;
+    if (headers.retry_after_s && rates && decision.outcome == EndpointGate::Outcome::throttled)
+      rates->requests.hold(after(now, std::min<double>(*headers.retry_after_s, kPause_s)));
     // Unless the provider clearly refused it, the batch may have been created.
     const bool unclear = job.stage == Stage::create && decision.next != Next::retry_unreached &&
                          decision.outcome != EndpointGate::Outcome::throttled;
@@ -353,9 +356,11 @@ struct BatchClient::Impl {
     const TimePoint now = Clock::now();
     Job* next = calling ? nullptr : next_job();
     if (stopped || (!calling && !next)) return results;
-    if (next && next->due > now) {
-      wait = std::min(wait, std::chrono::ceil<std::chrono::milliseconds>(next->due - now));
+    const TimePoint due = !next ? now : rates ? std::max(next->due, rates->requests.ready_at(1, now)) : next->due;
+    if (due > now) {
+      wait = std::min(wait, std::chrono::ceil<std::chrono::milliseconds>(due - now));
     } else if (next) {
+      if (rates) rates->requests.take(1, now);
       begin(*next);
     }
     for (HttpResult& result : http.step(wait)) {
@@ -387,6 +392,7 @@ struct BatchClient::Impl {
   std::filesystem::path folder;
   Rng rng;
   EndpointErrors errors;
+  std::shared_ptr<SharedRates> rates;       ///< nullptr: not shared
   int files = -1, batches = -1, base = -1;  ///< Targets of http
   std::vector<std::unique_ptr<Job>> jobs;
   std::unordered_set<std::string> ids;  ///< Ids in all jobs and in the open file
@@ -398,8 +404,9 @@ struct BatchClient::Impl {
   HttpMulti http;  ///< Last member, so destroyed first: it points at the contents in `jobs`
 };
 
-BatchClient::BatchClient(const config::EndpointConfig& endpoint, std::filesystem::path folder, BatchPolicy policy)
-    : impl_(std::make_unique<Impl>(endpoint, std::move(folder), policy)) {}
+BatchClient::BatchClient(const config::EndpointConfig& endpoint, std::filesystem::path folder, BatchPolicy policy,
+                         RateRegistry* rates)
+    : impl_(std::make_unique<Impl>(endpoint, std::move(folder), policy, rates)) {}
 BatchClient::~BatchClient() = default;
 
 bool BatchClient::has(const std::string& id) const { return impl_->ids.contains(id); }

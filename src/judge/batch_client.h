@@ -54,7 +54,9 @@ class BatchClient {
  public:
   /// Continues with the batches recorded in `folder`. @throws ConfigError as JudgeClient does, IoError, DataError for a damaged
   /// record or one of another endpoint
-  BatchClient(const config::EndpointConfig& endpoint, std::filesystem::path folder, BatchPolicy policy = {});
+  /// @param rates  as for JudgeClient: each call to the provider counts as a request
+  BatchClient(const config::EndpointConfig& endpoint, std::filesystem::path folder, BatchPolicy policy = {},
+              RateRegistry* rates = nullptr);
   ~BatchClient();
   BatchClient(const BatchClient&) = delete;
   BatchClient& operator=(const BatchClient&) = delete;

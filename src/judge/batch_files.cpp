@@ -57,7 +57,7 @@ JudgeReply reply_of(const json& result, const EndpointErrors& errors) {
   }
   const ApiProblem problem = parse_api_problem(text);
   const RetryDecision decision =
-      errors.decide_on_report(code == 200 ? (problem.status ? problem.status : 500) : code, problem, {});
+      code == 200 ? errors.decide_on_report_inside(problem, {}) : errors.decide_on_report(code, problem, {});
   reply.status = decision.next == RetryDecision::Next::finish ? decision.status : JudgeReply::cancelled;
   reply.http_status = decision.http_status;
   reply.reason = decision.reason;

@@ -5,35 +5,17 @@
 #include <algorithm>
 #include <optional>
 
-#include "base/utf8.h"
+#include "judge/moderation.h"
+#include "judge/stream_reply.h"
 
 namespace dmoerm::judge {
 namespace {
 
 using nlohmann::json;
-constexpr int kDepthMax = 64;
+constexpr const char* kStreamCame =
+    "a stream of server-sent events without a whole answer, although the request wants none: switch streaming off in the server "
+    "or proxy";
 constexpr std::int64_t kTokensMax = 100'000'000;
-
-/// Nesting depth of the brackets outside of strings. It is checked before anything is parsed, because copying a JSON value
-/// recurses.
-int depth_of(std::string_view text) {
-  int depth = 0, deepest = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      deepest = std::max(deepest, ++depth);
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return deepest;
-}
 
 /// Member `name` of an object; null if there is none or `value` is not an object.
 const json& member(const json& value, const char* name) {
@@ -73,11 +55,31 @@ std::string what_came(std::string_view body) {
   const std::size_t start = std::min(body.find_first_not_of(" \t\r\n"), body.size());
   const std::string_view text = body.substr(start);
   if (text.empty()) return "an empty body";
-  if (text.starts_with("data:") || text.starts_with("event:") || text.starts_with("id:") || text.starts_with(": "))
-    return "a stream of server-sent events, although the request wants none: switch streaming off in the server or proxy";
   if (text.starts_with('<'))
     return fmt::format("a web page and not JSON (\"{}\"): is this the address of an API?", one_line(text, 60));
   return fmt::format("a body that is not JSON, or nested too deep: \"{}\"", one_line(text, 60));
+}
+
+/// The error report inside a body; null if it has none.
+const json& error_of(const json& body) {
+  static const json null;
+  if (const json& error = member(body, "error"); !error.is_null()) return error;
+  if (const json& choices = member(body, "choices"); choices.is_array() && choices.size() == 1) {
+    if (const json& error = member(choices[0], "error"); error.is_object()) return error;
+  }
+  const json& base = member(body, "base_resp");
+  const json& status = member(base, "status_code");
+  return status.is_number_integer() && status != 0 ? base : null;
+}
+
+/// A body in which the server says that a filter withheld the answer; nothing if it says no such thing.
+std::optional<ChatReply> withheld(const json& body) {
+  const std::string names = filter_names(body);
+  if (names.empty()) return std::nullopt;
+  ChatReply reply;
+  reply.kind = ChatReply::Kind::refused;
+  reply.text = "the content was filtered: " + names;
+  return reply;
 }
 
 ChatReply bad(std::string problem) {
@@ -88,59 +90,47 @@ ChatReply bad(std::string problem) {
 
 }  // namespace
 
-std::optional<json> parse_json(std::string_view body) {
-  if (depth_of(body) > kDepthMax) return std::nullopt;
-  json value = json::parse(body.begin(), body.end(), nullptr, false);
-  return value.is_discarded() ? std::nullopt : std::optional(std::move(value));
-}
-
-std::string one_line(std::string_view text, std::size_t bytes_max) {
-  std::string line;
-  while (!text.empty()) {
-    const std::size_t length = utf8_length(text, 0);
-    const auto lead = static_cast<unsigned char>(text.front());
-    if (line.size() + std::max<std::size_t>(length, 1) > bytes_max) return line + "...";
-    if (length == 0 || lead <= 0x20 || lead == 0x7f || (lead == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0)) {
-      if (!line.empty() && line.back() != ' ') line += ' ';
-      text.remove_prefix(std::max<std::size_t>(length, 1));
-    } else {
-      line += text.substr(0, length);
-      text.remove_prefix(length);
-    }
-  }
-  while (!line.empty() && line.back() == ' ') line.pop_back();
-  return line;
-}
-
 ApiProblem parse_api_problem(std::string_view body) {
   ApiProblem problem;
-  const auto parsed = parse_json(body);
+  auto parsed = parse_json(body);
+  if (parsed && parsed->is_array() && parsed->size() == 1) parsed = json((*parsed)[0]);  // Gemini
   if (!parsed || !parsed->is_object()) {
     problem.message = one_line(body);
     return problem;
   }
-  const json& error = member(*parsed, "error");
+  problem.filters = filter_names(*parsed);
+  const json& error = error_of(*parsed);
   const json& source = error.is_object() ? error : *parsed;
   problem.message = one_line(error.is_string() ? text_of(error) : text_of(member(source, "message")));
+  if (problem.message.empty()) problem.message = one_line(text_of(member(source, "status_msg")));
   if (problem.message.empty()) problem.message = one_line(text_of(member(*parsed, "detail")));
   problem.type = one_line(text_of(member(source, "type")), 80);
+  if (problem.type.empty()) problem.type = one_line(text_of(member(source, "status")), 80);
   problem.param = one_line(text_of(member(source, "param")), 80);
-  const json& code = member(source, "code");
+  const json& code = member(source, member(source, "code").is_null() ? "status_code" : "code");
   problem.code = one_line(text_of(code), 80);
   if (code.is_number_integer() && code >= 400 && code <= 599) problem.status = code.get<int>();
   return problem;
 }
 
 ChatReply parse_chat_reply(std::string_view body) {
-  const auto parsed = parse_json(body);
+  auto parsed = parse_json(body);
+  if (!parsed && is_stream(body)) {
+    parsed = join_stream(body);
+    if (!parsed) return bad(kStreamCame);
+  }
   if (!parsed) return bad(what_came(body));
+  if (parsed->is_array() && parsed->size() == 1) parsed = json((*parsed)[0]);  // Gemini puts an error report into a list
   if (!parsed->is_object()) return bad("a body that is not a JSON object");
-  if (const json& error = member(*parsed, "error"); !error.is_null()) {
+  if (!error_of(*parsed).is_null()) {
     ChatReply reply;
     reply.kind = ChatReply::Kind::failed;
     return reply;
   }
   const json& choices = member(*parsed, "choices");
+  if (!choices.is_array() || choices.empty()) {
+    if (auto filtered = withheld(*parsed)) return *filtered;
+  }
   if (choices.is_array() && choices.empty()) {
     ChatReply reply = bad("an empty list of choices");
     reply.kind = ChatReply::Kind::none;
@@ -150,20 +140,22 @@ ChatReply parse_chat_reply(std::string_view body) {
   if (!choices.is_array()) return bad("a body without a list \"choices\"");
   if (choices.size() != 1) return bad(fmt::format("{} choices where 1 was asked for", choices.size()));
   const json& message = member(choices[0], "message");
-  if (!message.is_object()) return bad("a choice without a message");
+  const std::string finish_reason = one_line(text_of(member(choices[0], "finish_reason")), 40);
+  const bool filtered = is_filtered(finish_reason);
+  if (!message.is_object() && !filtered) return bad("a choice without a message");
   auto content = content_of(member(message, "content"));
   if (!content) return bad("a message whose content is neither text nor a list of parts");
 
   ChatReply reply;
   reply.kind = ChatReply::Kind::ok;
   reply.text = std::move(*content);
-  reply.finish_reason = one_line(text_of(member(choices[0], "finish_reason")), 40);
+  reply.finish_reason = finish_reason;
   reply.logprobs = member(choices[0], "logprobs");
   const json& usage = member(*parsed, "usage");
   reply.prompt_tokens = tokens_of(member(usage, "prompt_tokens"));
   reply.completion_tokens = tokens_of(member(usage, "completion_tokens"));
   const std::string refusal = text_of(member(message, "refusal"));
-  if (!refusal.empty() || reply.finish_reason == "content_filter") {
+  if (!refusal.empty() || filtered) {
     reply.kind = ChatReply::Kind::refused;
     if (!refusal.empty()) reply.text = refusal;
   }

@@ -2,9 +2,11 @@
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <string_view>
+
+#include "judge/api_problem.h"
+#include "judge/untrusted_text.h"
 
 namespace dmoerm::judge {
 
@@ -24,24 +26,10 @@ struct ChatReply {
   nlohmann::json logprobs;                                  ///< choices[0].logprobs; null if there are none
 };
 
-/// An error report: {"error": {"message", "type", "code", "param"}}, or what other servers send instead.
-struct ApiProblem {
-  std::string message, type, code;
-  std::string param;  ///< Name of the request parameter that is at fault
-  int status = 0;     ///< A number in "code": some gateways send errors with HTTP status 200
-};
-
 /// Read the body of a reply with HTTP status 200.
 ChatReply parse_chat_reply(std::string_view body);
 /// Read the body of a reply with another status, or of ChatReply::Kind::failed. A body that is not JSON becomes the message,
 /// shortened.
 ApiProblem parse_api_problem(std::string_view body);
-
-/// Parse untrusted JSON. @return nothing if it is not JSON or nested deeper than 64: copying and writing a value recurse, and the
-/// limit keeps them from overflowing the stack
-std::optional<nlohmann::json> parse_json(std::string_view body);
-
-/// Untrusted text, made fit for a log line or message: one line, no control characters, valid UTF-8, at most `bytes_max` bytes.
-std::string one_line(std::string_view text, std::size_t bytes_max = 300);
 
 }  // namespace dmoerm::judge

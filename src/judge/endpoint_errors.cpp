@@ -6,6 +6,8 @@
 #include <initializer_list>
 
 #include "base/log.h"
+#include "base/text.h"
+#include "judge/moderation.h"
 
 namespace dmoerm::judge {
 namespace {
@@ -14,8 +16,8 @@ using Next = RetryDecision::Next;
 using Outcome = EndpointGate::Outcome;
 
 bool mentions_quota(const ApiProblem& problem) {
-  for (const char* word :
-       {"insufficient_quota", "billing_hard_limit_reached", "quota_exceeded", "credits_exhausted", "insufficient_balance"}) {
+  for (const char* word : {"insufficient_quota", "billing_hard_limit_reached", "quota_exceeded", "credits_exhausted",
+                           "insufficient_balance", "1113"}) {  // 1113: Zhipu
     if (problem.code == word || problem.type == word) return true;
   }
   return false;
@@ -33,25 +35,8 @@ bool refuses_response_format(int status, const ApiProblem& report) {
   return false;
 }
 
-std::string lower(std::string text) {
-  for (char& c : text) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return text;
-}
-
 bool holds_any(const std::string& text, std::initializer_list<const char*> words) {
   return std::ranges::any_of(words, [&](const char* word) { return text.find(word) != std::string::npos; });
-}
-
-/// Whether the server declines to answer because of what the question's texts say.
-bool is_moderation(const ApiProblem& report) {
-  const std::string name = lower(report.code + " " + report.type), message = lower(report.message);
-  return holds_any(name, {"content_filter", "content_policy", "moderation", "responsibleai", "inspection_failed", "sensitive",
-                          "safety"}) ||
-         holds_any(message, {"moderation", "flagged", "content policy", "content management policy", "content filter",
-                             "usage polic", "safety system", "safety polic", "inappropriate", "sensitive content",
-                             "sensitive word", "prohibited content"});
 }
 
 /// Whether the report is about a length that this question alone exceeds.
@@ -179,11 +164,12 @@ RetryDecision EndpointErrors::decide_on_report(int status, const ApiProblem& rep
     decision.outcome = outcome;
     return decision;
   };
-  if (status >= 400 && status < 500 && status != 401 && status != 404 && status != 429 && is_moderation(report))
+  if (status >= 400 && status != 401 && status != 404 && status != 429 && is_moderation(status, report))
     return finish(JudgeReply::refused);
   switch (status) {
     case 403:
       if (key_accepted_) return finish(JudgeReply::error, "; the key worked before, so this counts for the one question alone");
+      decision.unclear = !is_about_access(report);
       [[fallthrough]];
     case 401:
       return finish(JudgeReply::unauthorised,
@@ -217,6 +203,12 @@ RetryDecision EndpointErrors::decide_on_report(int status, const ApiProblem& rep
   if (status >= 500) return retry(Next::retry, Outcome::failed);
   const bool of_all = decision.reason == JudgeReply::Reason::other && is_unsupported(status, report);
   return finish(of_all ? JudgeReply::unusable : JudgeReply::error, setting_of(report));
+}
+
+RetryDecision EndpointErrors::decide_on_report_inside(const ApiProblem& report, const RateHeaders& headers,
+                                                      const std::string& asked) const {
+  const int unnamed = is_moderation(400, report) ? 400 : 500;
+  return decide_on_report(report.status != 0 ? report.status : unnamed, report, headers, asked);
 }
 
 RetryDecision EndpointErrors::decide_on_no_answer(const std::string& problem, bool charged) const {

@@ -28,6 +28,7 @@ struct RetryDecision {
   int http_status = 0;                            ///< As JudgeReply::http_status
   JudgeReply::Reason reason = JudgeReply::Reason::other;
   bool charged = false;  ///< Whether a try without an answer may have cost money
+  bool unclear = false;  ///< It is a 403 that says nothing of key, account or place: it may be about this one question
 };
 
 /// Whether any of the request went out, so that it may cost money.
@@ -55,6 +56,9 @@ class EndpointErrors {
                                                const std::string& asked = "") const;
   /// Decide on a reply with status 200 and no answer in it. @param charged  whether it may have cost money
   [[nodiscard]] RetryDecision decide_on_no_answer(const std::string& problem, bool charged) const;
+  /// Decide on a 200 whose body is an error report: its own status, else that of a server that fails.
+  [[nodiscard]] RetryDecision decide_on_report_inside(const ApiProblem& report, const RateHeaders& headers,
+                                                      const std::string& asked = "") const;
   /// The key was accepted: a later 403 is about one question.
   void accept_key() { key_accepted_ = true; }
   /// Decide on a reply with status 200 and an unusable body.

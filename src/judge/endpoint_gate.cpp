@@ -40,8 +40,11 @@ TimePoint EndpointGate::ready_at(double tokens, TimePoint now) const {
   if (in_flight_ >= concurrency_.limit()) return kNever;
   const TimePoint circuit = circuit_.ready_at(now);
   if (circuit == kNever) return kNever;
-  const TimePoint own = std::max({circuit, requests_.ready_at(1, now), tokens_.ready_at(tokens, now)});
-  return shared_ ? std::max({own, shared_->requests.ready_at(1, now), shared_->tokens.ready_at(tokens, now)}) : own;
+  TimePoint ready = std::max({circuit, requests_.ready_at(1, now), tokens_.ready_at(tokens, now)});
+  if (shared_) ready = std::max({ready, shared_->requests.ready_at(1, now), shared_->tokens.ready_at(tokens, now)});
+  if (learnt_requests_ != nullptr) ready = std::max(ready, learnt_requests_->ready_at(1, now));
+  if (learnt_tokens_ != nullptr) ready = std::max(ready, learnt_tokens_->ready_at(tokens, now));
+  return ready;
 }
 
 void EndpointGate::sent(double tokens, TimePoint now) {
@@ -50,6 +53,8 @@ void EndpointGate::sent(double tokens, TimePoint now) {
   tokens_.take(tokens, now);
   if (shared_) shared_->requests.take(1, now);
   if (shared_) shared_->tokens.take(tokens, now);
+  if (learnt_requests_ != nullptr) learnt_requests_->take(1, now);
+  if (learnt_tokens_ != nullptr) learnt_tokens_->take(tokens, now);
   circuit_.sent(now);
 }
 
@@ -66,10 +71,24 @@ void EndpointGate::heed(TokenBucket& bucket, bool configured, const LimitState& 
     bucket.hold(after(now, std::min(*state.reset_s, kHoldMax_s)));
 }
 
+void EndpointGate::heed_shared(TokenBucket& bucket, std::map<double, TokenBucket>& limits, TokenBucket*& learnt, bool configured,
+                               const LimitState& state, bool throttled, TimePoint now) {
+  if (configured) return heed(bucket, true, state, throttled, now);
+  const bool by_minute = state.reset_s && *state.reset_s <= kMinute_s;
+  if (state.limit && *state.limit >= 1 && by_minute) learnt = &limits.try_emplace(*state.limit, *state.limit).first->second;
+  if (learnt != nullptr) heed(*learnt, true, state, throttled, now);
+}
+
 void EndpointGate::throttle(const Feedback& feedback, TimePoint now) {
   concurrency_.throttled(feedback.sent_at, now);
   if (feedback.headers.retry_after_s) {
-    requests_.hold(after(now, std::min(*feedback.headers.retry_after_s, kHoldMax_s)));
+    const TimePoint until = after(now, std::min(*feedback.headers.retry_after_s, kHoldMax_s));
+    requests_.hold(until);
+    if (feedback.outcome == Outcome::throttled && learnt_requests_ != nullptr) {
+      learnt_requests_->hold(until);
+    } else if (feedback.outcome == Outcome::throttled && shared_) {
+      shared_->requests.hold(until);
+    }
   } else if (feedback.sent_at > throttled_at_) {
     throttled_at_ = now;
     if (++throttles_ > kPatientThrottles) requests_.hold(after(now, pause_.delay_s(throttles_ - kPatientThrottles, rng_)));
@@ -89,6 +108,13 @@ void EndpointGate::done(const Feedback& feedback, TimePoint now) {
   if (shared_) shared_->tokens.settle(feedback.tokens_taken, used, now);
   heed(requests_, requests_configured_, feedback.headers.requests, throttled, now);
   heed(tokens_, tokens_configured_, feedback.headers.tokens, throttled, now);
+  if (learnt_tokens_ != nullptr) learnt_tokens_->settle(feedback.tokens_taken, used, now);
+  if (shared_) {
+    const RateHeaders& headers = feedback.headers;
+    heed_shared(shared_->requests, shared_->learnt_requests, learnt_requests_, requests_configured_, headers.requests, throttled,
+                now);
+    heed_shared(shared_->tokens, shared_->learnt_tokens, learnt_tokens_, tokens_configured_, headers.tokens, throttled, now);
+  }
   if (throttled || overloaded) throttle(feedback, now);
   if (feedback.outcome == Outcome::failed || overloaded) {
     circuit_.failed(feedback.sent_at, now);

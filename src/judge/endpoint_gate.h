@@ -12,9 +12,11 @@
 
 namespace dmoerm::judge {
 
-/// The configured rates of one address and key, which all judges there share.
+/// The rates of one address and key, which all judges there share: those that are configured, and those that the server's headers
+/// tell. A learnt limit is shared by the judges that are told the same number; models with limits of their own are told others.
 struct SharedRates {
-  TokenBucket requests{0}, tokens{0};
+  TokenBucket requests{0}, tokens{0};                            ///< Configured
+  std::map<double, TokenBucket> learnt_requests, learnt_tokens;  ///< By the limit a minute
 };
 
 /// Finds the shared rates of endpoints. Where judges configure different rates, the lowest holds.
@@ -61,13 +63,17 @@ class EndpointGate {
   [[nodiscard]] double requests_per_minute() const { return requests_.per_minute(); }
 
  private:
-  void heed(TokenBucket& bucket, bool configured, const LimitState& state, bool throttled, TimePoint now);
+  static void heed(TokenBucket& bucket, bool configured, const LimitState& state, bool throttled, TimePoint now);
+  /// The same for the rates that are shared. @param learnt  this gate's place in `limits`
+  static void heed_shared(TokenBucket& bucket, std::map<double, TokenBucket>& limits, TokenBucket*& learnt, bool configured,
+                          const LimitState& state, bool throttled, TimePoint now);
   void throttle(const Feedback& feedback, TimePoint now);
 
   bool requests_configured_, tokens_configured_;  ///< Whether the user has set these rates
   Backoff pause_;
   std::shared_ptr<SharedRates> shared_;
   TokenBucket requests_, tokens_;
+  TokenBucket *learnt_requests_ = nullptr, *learnt_tokens_ = nullptr;  ///< In shared_; nullptr: no limit is learnt
   AdaptiveConcurrency concurrency_;
   CircuitBreaker circuit_;
   Rng rng_;

@@ -71,19 +71,24 @@ std::vector<Judge> make_judges(const config::LabelsConfig& config, const fs::pat
   return judges;
 }
 
+RetryPolicy retry_policy_of(const config::JudgeConfig& judge) {
+  RetryPolicy retry;
+  retry.tries_max = static_cast<int>(judge.tries_max);
+  retry.backoff_base_s = judge.backoff_s;
+  retry.backoff_cap_s = std::max(judge.backoff_s, judge.backoff_max_s);
+  return retry;
+}
+
 void connect(std::vector<Judge>& judges, const fs::path& batches, const BatchPolicy& policy) {
   RateRegistry rates;  // judges at one address with one key share its rates
   for (Judge& judge : judges) {
     const std::vector<config::EndpointConfig>& endpoints = judge.config.endpoints;
     if (judge.config.api == config::JudgeApi::online) {
-      RetryPolicy retry;
-      retry.tries_max = static_cast<int>(judge.config.tries_max);
-      retry.backoff_base_s = judge.config.backoff_s;
-      retry.backoff_cap_s = std::max(judge.config.backoff_s, judge.config.backoff_max_s);
-      judge.backend = online_backend(endpoints, retry, &rates);
+      judge.backend = online_backend(endpoints, retry_policy_of(judge.config), &rates);
     } else {
-      judge.backend = batch_backend(
-          endpoints.front(), batches / sha256_hex(judge.config.model + "\n" + endpoints.front().url).substr(0, 16), policy);
+      judge.backend =
+          batch_backend(endpoints.front(), batches / sha256_hex(judge.config.model + "\n" + endpoints.front().url).substr(0, 16),
+                        policy, &rates);
     }
   }
 }

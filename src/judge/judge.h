@@ -38,6 +38,9 @@ struct Judge {
 std::vector<Judge> make_judges(const config::LabelsConfig& config, const std::filesystem::path& folder,
                                const std::function<TokenCounter(const std::string& directory)>& counter_of);
 
+/// When a judge's questions are asked again, by its settings.
+RetryPolicy retry_policy_of(const config::JudgeConfig& judge);
+
 /// Make the judges' backends. @param batches  folder for the records of batches
 /// @throws ConfigError for a missing key or a bad address
 void connect(std::vector<Judge>& judges, const std::filesystem::path& batches, const BatchPolicy& policy = {});

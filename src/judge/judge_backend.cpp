@@ -39,8 +39,9 @@ class OnlineBackend : public JudgeBackend {
 
 class BatchBackend : public JudgeBackend {
  public:
-  BatchBackend(const config::EndpointConfig& endpoint, const std::filesystem::path& folder, const BatchPolicy& policy)
-      : client_(endpoint, folder, policy), pending_from_earlier_runs_(client_.pending()) {}
+  BatchBackend(const config::EndpointConfig& endpoint, const std::filesystem::path& folder, const BatchPolicy& policy,
+               RateRegistry* rates)
+      : client_(endpoint, folder, policy, rates), pending_from_earlier_runs_(client_.pending()) {}
 
   [[nodiscard]] bool under_way(const Digest& key) const override { return client_.has(to_hex(key)); }
   void discard(const Digest& key) override {
@@ -161,8 +162,8 @@ std::unique_ptr<JudgeBackend> online_backend(const std::vector<config::EndpointC
   return std::make_unique<OnlineBackend>(endpoints, policy, rates);
 }
 std::unique_ptr<JudgeBackend> batch_backend(const config::EndpointConfig& endpoint, const std::filesystem::path& folder,
-                                            const BatchPolicy& policy) {
-  return std::make_unique<BatchBackend>(endpoint, folder, policy);
+                                            const BatchPolicy& policy, RateRegistry* rates) {
+  return std::make_unique<BatchBackend>(endpoint, folder, policy, rates);
 }
 
 }  // namespace dmoerm::judge

@@ -49,6 +49,6 @@ std::unique_ptr<JudgeBackend> online_backend(const std::vector<config::EndpointC
                                              RateRegistry* rates = nullptr);
 /// Asks through the batch API of one endpoint. @param folder  folder for the records of which requests are in which batch
 std::unique_ptr<JudgeBackend> batch_backend(const config::EndpointConfig& endpoint, const std::filesystem::path& folder,
-                                            const BatchPolicy& policy);
+                                            const BatchPolicy& policy, RateRegistry* rates = nullptr);
 
 }  // namespace dmoerm::judge

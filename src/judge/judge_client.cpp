@@ -20,6 +20,8 @@
 namespace dmoerm::judge {
 namespace {
 
+constexpr int kUnclearRefusals = 3;  // 403 without a reason, after which the key counts as refused
+
 /// One submitted request.
 struct Request {
   std::uint64_t ticket = 0;
@@ -138,8 +140,7 @@ struct JudgeClient::Impl {
     const std::string body = errors.key().redact_data(std::move(result.body));
     ChatReply chat = parse_chat_reply(body);
     if (chat.kind == ChatReply::Kind::failed) {
-      const ApiProblem report = parse_api_problem(body);
-      return errors.decide_on_report(report.status ? report.status : 500, report, result.headers, result.asked);
+      return errors.decide_on_report_inside(parse_api_problem(body), result.headers, result.asked);
     }
     errors.accept_key();
     if (chat.kind == ChatReply::Kind::none) return errors.decide_on_no_answer(chat.problem, chat.completion_tokens > 0);
@@ -156,6 +157,11 @@ struct JudgeClient::Impl {
     request.reply.tries += was_sent(result) ? 1 : 0;
     const bool replied = result.end == HttpResult::End::replied;
     RetryDecision decision = replied && result.status == 200 ? read_body(request, errors, result) : errors.decide(result);
+    if (decision.unclear && ++unclear_refusals < kUnclearRefusals) {
+      decision.status = JudgeReply::error;
+      decision.problem += fmt::format("; if {} questions in a row are refused so, the key counts as refused", kUnclearRefusals);
+    }
+    if (decision.status == JudgeReply::ok) unclear_refusals = 0;
     if (decision.charged) mark_billed(request);
     if (decision.next == RetryDecision::Next::retry_unreached && request.reply.tries == 0) request.first_sent = kNever;
     return decision;
@@ -305,8 +311,9 @@ struct JudgeClient::Impl {
   std::vector<JudgeReply> done;
   std::string ended;  ///< Reason why nothing more is sent; empty while all is well
   std::string last_problem;
-  TimePoint wake = kNever;  ///< Earliest time at which a waiting request may go
-  bool met = false;         ///< Whether an endpoint has ever answered
+  int unclear_refusals = 0;  ///< 403 without a reason, before any answer
+  TimePoint wake = kNever;   ///< Earliest time at which a waiting request may go
+  bool met = false;          ///< Whether an endpoint has ever answered
   ClientStats stats;
   std::function<bool(std::uint64_t)> may_repeat;
   HttpMulti http;  ///< Last member, so destroyed first: it points at the bodies in `sent`

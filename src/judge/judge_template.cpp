@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "base/files.h"
+#include "base/text.h"
 #include "config/yaml_map.h"
 
 namespace dmoerm::judge {
@@ -75,8 +76,11 @@ void check_answers(const std::string& text, AnswerForm form, bool ties, const Po
   std::array<bool, 3> shown{};
   for (std::size_t start = 0; start < text.size();) {
     const std::size_t end = std::min(text.find('\n', start), text.size());
-    const preference::Verdict verdict = parse_verdict(std::string_view(text).substr(start, end - start), form, true);
-    if (verdict <= preference::Verdict::tie) shown[static_cast<std::size_t>(verdict)] = true;
+    const std::string line = lower(std::string_view(text).substr(start, end - start));
+    const preference::Verdict verdict = parse_verdict(line, form, true);
+    const bool named = std::ranges::any_of(std::array{"verdict", "判断", "结论", "裁决"},
+                                           [&](const char* word) { return line.find(word) != std::string::npos; });
+    if (named && verdict <= preference::Verdict::tie) shown[static_cast<std::size_t>(verdict)] = true;
     start = end + 1;
   }
   constexpr std::array<std::string_view, 3> kJson = {R"({{"verdict": "1"}})", R"({{"verdict": "2"}})", R"({{"verdict": "tie"}})"};
@@ -84,10 +88,10 @@ void check_answers(const std::string& text, AnswerForm form, bool ties, const Po
   for (std::size_t i = 0; i < shown.size(); ++i) {
     const bool wanted = i < 2 || ties;
     if (shown[i] == wanted) continue;
-    const std::string_view line = form == AnswerForm::json_schema ? kJson[i] : kLine[i];
+    const std::string_view example = form == AnswerForm::json_schema ? kJson[i] : kLine[i];
     problems.add(where, "invalid-judge-template",
                  wanted ? fmt::format("answer.{}: must show the answer {} on a line of its own, e.g. {}", to_string(form),
-                                      to_string(static_cast<preference::Verdict>(i)), line)
+                                      to_string(static_cast<preference::Verdict>(i)), example)
                         : fmt::format("answer.{}: shows a tie, but ties is false", to_string(form)));
   }
 }

@@ -1,7 +1,10 @@
 #include "judge/verdict_object.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
+
+#include "base/text.h"
 
 namespace dmoerm::judge {
 namespace {
@@ -28,6 +31,13 @@ bool is_verdict_key(std::string_view key) {
   return key.size() == 7 && names_verdict(key);
 }
 
+/// Keys that mean the same, for an object without a key "verdict".
+bool is_other_key(std::string_view key) {
+  constexpr std::array<std::string_view, 9> kKeys = {
+      "winner", "better", "better_response", "preferred", "preferred_response", "judgment", "judgement", "判断", "结论"};
+  return std::find(kKeys.begin(), kKeys.end(), lower(trim(key))) != kKeys.end();
+}
+
 /// Reads one object from the front of a text.
 class ObjectReader {
  public:
@@ -36,19 +46,23 @@ class ObjectReader {
   /// The object's verdict; nothing if it is not an object with exactly one.
   std::optional<ObjectVerdict> read() {
     if (!take('{')) return std::nullopt;
-    std::optional<ObjectVerdict> found;
+    std::optional<ObjectVerdict> found, other;
+    int others = 0;
     while (!take('}')) {
       Token key, value;
       if (!token(key, ":") || !take(':') || !token(value, ",}")) return std::nullopt;
       if (is_verdict_key(key.text)) {
         if (found || value.nested) return std::nullopt;
         found = {value.text, value.quoted, {}, {}};
+      } else if (is_other_key(key.text) && !value.nested) {
+        other = {value.text, value.quoted, {}, {}};
+        ++others;
       } else if (value.nested && names_verdict(value.text)) {
         return std::nullopt;
       }
       if (!take(',') && !peek('}')) return std::nullopt;
     }
-    return found;
+    return !found && others == 1 ? other : found;
   }
   /// What follows the object.
   [[nodiscard]] std::string_view rest() const { return rest_; }
@@ -60,8 +74,17 @@ class ObjectReader {
   };
 
   bool peek(char c) {
-    rest_.remove_prefix(std::min(rest_.find_first_not_of(kSpace), rest_.size()));
+    do {
+      rest_.remove_prefix(std::min(rest_.find_first_not_of(kSpace), rest_.size()));
+    } while (skip_comment());
     return rest_.starts_with(c);
+  }
+  bool skip_comment() {
+    const bool line = rest_.starts_with("//") || rest_.starts_with('#'), block = rest_.starts_with("/*");
+    if (!line && !block) return false;
+    const std::size_t end = line ? rest_.find('\n') : rest_.find("*/", 2);
+    rest_.remove_prefix(end == std::string_view::npos ? rest_.size() : end + (line ? 1 : 2));
+    return true;
   }
   bool take(char c) {
     const bool here = peek(c);
@@ -113,7 +136,8 @@ class ObjectReader {
       rest_.remove_prefix(length);
       return length > 0;
     }
-    const std::size_t length = std::min(rest_.find_first_of(ends), rest_.size());
+    const std::size_t length =
+        std::min({rest_.find_first_of(ends), rest_.find('\n'), rest_.find("//"), rest_.find("/*"), rest_.size()});
     token = {trim(rest_.substr(0, length)), false, false};
     rest_.remove_prefix(length);
     return !token.text.empty();
@@ -146,17 +170,11 @@ std::optional<ObjectVerdict> take_object(std::string_view& text) {
   return found;
 }
 
-bool ends_line(std::string_view rest) {
-  rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
-  return rest.empty() || rest.front() == '\n' || rest.front() == '\r';
-}
-
 }  // namespace
 
 std::optional<ObjectVerdict> find_verdict_object(std::string_view text) {
   text = trim(text);
   if (std::string_view rest = text; auto found = take_object(rest)) {
-    if (!ends_line(rest)) return std::nullopt;
     found->after = trim(rest);
     return found;
   }

@@ -15,8 +15,9 @@ struct ObjectVerdict {
   std::string_view after;
 };
 
-/// The verdict of the one object in a text. The object, or a code fence around it, is the whole text, begins the text and ends a
-/// line, or begins a line and ends the text. It has exactly one key "verdict" (in any case), whose value is a string or a number.
+/// The verdict of the one object in a text. The object, or a code fence around it, begins the text, or begins a line and ends the
+/// text. It has exactly one key "verdict" (in any case), or none and exactly one key like "winner", whose value is a string or a
+/// number. Comments (//, #, /* */) inside it are skipped.
 /// @return nothing if there is no such object, or if a value beside the verdict has a key "verdict" of its own
 std::optional<ObjectVerdict> find_verdict_object(std::string_view text);
 

@@ -5,68 +5,40 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "judge/verdict_object.h"
+#include "judge/verdict_words.h"
 
 namespace dmoerm::judge {
 namespace {
 
 using Words = std::vector<std::string_view>;
 
-/// A verdict and where its value stands.
-struct Found {
-  preference::Verdict verdict = preference::Verdict::unparsable;
-  std::size_t at = std::string::npos;  ///< Offset of the value's first byte in the text that was searched
-};
-
-// Characters that may surround a value or a label without changing its meaning, including U+00A0, U+3000, and Chinese quotes and
-// brackets.
-const Words kAround = {" ",      "\t", "*", "_",  "`",  "\"", "'",  "[", "]",        "(",       ")", "\u00a0",
-                       "\u3000", "“",  "”", "「", "」", "【", "】", "$", "\\boxed{", "\\text{", "}"};
-const Words kStops = {".", "!", "。", "！"};
 const Words kLabels = {"verdict", "判断", "结论", "裁决"};
-const Words kFirst = {
-    "1",      "１",        "response 1",     "response_1",         "response1", "response #1", "response 1 is better",
-    "first",  "the first", "first response", "the first response", "回答1",     "回答 1",      "回复1",
-    "回复 1", "回答一",    "回复一"};
-const Words kSecond = {
-    "2",      "２",         "response 2",      "response_2",          "response2", "response #2", "response 2 is better",
-    "second", "the second", "second response", "the second response", "回答2",     "回答 2",      "回复2",
-    "回复 2", "回答二",     "回复二"};
-const Words kTie = {"tie", "draw", "平局", "平手"};
-const Words kEqual = {"a tie", "a draw", "equal"};
+// Other words before a verdict. A number after the second kind may be the answer to the conversation's own question, so that a
+// response has to be named.
+const Words kJudgements = {"winner",
+                           "better response",
+                           "preferred response",
+                           "judgment",
+                           "judgement",
+                           "urteil",
+                           "verdikt",
+                           "gewinner",
+                           "jugement",
+                           "veredicto",
+                           "вердикт",
+                           "Вердикт",
+                           "评判",
+                           "判定",
+                           "판정",
+                           "胜者"};
+const Words kAnswers = {"answer",   "choice",  "preference", "decision", "conclusion", "result", "antwort", "entscheidung",
+                        "ergebnis", "réponse", "Réponse",    "choix",    "respuesta",  "答案",   "选择",    "结果"};
 
-std::string lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
+bool contains(const Words& words, std::string_view word) { return std::find(words.begin(), words.end(), word) != words.end(); }
 
 bool is_word(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
-
-/// Remove any of `pieces` from the front. @return bytes removed
-std::size_t skip(std::string_view& text, const Words& pieces) {
-  const std::size_t before = text.size();
-  for (bool again = true; again;) {
-    again = std::any_of(pieces.begin(), pieces.end(), [&](std::string_view piece) {
-      const bool here = text.starts_with(piece);
-      if (here) text.remove_prefix(piece.size());
-      return here;
-    });
-  }
-  return before - text.size();
-}
-
-void skip_back(std::string_view& text, const Words& pieces) {
-  for (bool again = true; again;) {
-    again = std::any_of(pieces.begin(), pieces.end(), [&](std::string_view piece) {
-      const bool here = text.ends_with(piece);
-      if (here) text.remove_suffix(piece.size());
-      return here;
-    });
-  }
-}
 
 std::string_view trim(std::string_view text) {
   constexpr std::string_view kSpace = " \t\r\n";
@@ -75,14 +47,23 @@ std::string_view trim(std::string_view text) {
                                          : text.substr(start, text.find_last_not_of(kSpace) - start + 1);
 }
 
-constexpr std::string_view kThought = "<think>", kThoughtEnd = "</think>";
+constexpr std::string_view kThoughtEnd = "</think>";
 
 /// The text after the thoughts. Nothing is left of an unclosed thought: the judge did not reach its answer.
 std::string_view without_thoughts(std::string_view reply) {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kThoughts = {
+      {{"<think>", kThoughtEnd},
+       {"<thinking>", "</thinking>"},
+       {"<thought>", "</thought>"},
+       {"<reasoning>", "</reasoning>"},
+       {"<|channel|>analysis", "<|channel|>final<|message|>"}}};
   reply = trim(reply);
-  if (!reply.starts_with(kThought)) return reply;
-  const std::size_t end = reply.rfind(kThoughtEnd);
-  return end == std::string_view::npos ? reply.substr(reply.size()) : trim(reply.substr(end + kThoughtEnd.size()));
+  for (const auto& [begin, end] : kThoughts) {
+    if (!reply.starts_with(begin)) continue;
+    const std::size_t place = reply.rfind(end);
+    return place == std::string_view::npos ? reply.substr(reply.size()) : trim(reply.substr(place + end.size()));
+  }
+  return reply;
 }
 
 /// The text after thoughts whose opening mark is part of the server's chat template, so that the reply has the closing mark
@@ -93,36 +74,16 @@ std::string_view without_opened_thoughts(std::string_view text) {
   return trim(text.substr(end + kThoughtEnd.size()));
 }
 
-bool contains(const Words& words, std::string_view word) { return std::find(words.begin(), words.end(), word) != words.end(); }
-
-/// The verdict that a lower-case word stands for; unparsable for another word.
-preference::Verdict verdict_of(std::string_view word, bool allow_tie) {
-  if (contains(kFirst, word)) return preference::Verdict::first;
-  if (contains(kSecond, word)) return preference::Verdict::second;
-  return allow_tie && (contains(kTie, word) || contains(kEqual, word)) ? preference::Verdict::tie
-                                                                       : preference::Verdict::unparsable;
-}
-
-/// The verdict of a value in lower case, which may have quotes, emphasis and a stop around it. @return `at` within the value
-Found read_value(std::string_view value, bool allow_tie) {
-  const std::size_t size = value.size();
-  skip(value, kAround);
-  const std::size_t at = size - value.size();
-  skip_back(value, kAround);
-  skip_back(value, kStops);
-  skip_back(value, kAround);
-  const preference::Verdict verdict = verdict_of(value, allow_tie);
-  const bool decided = verdict == preference::Verdict::first || verdict == preference::Verdict::second;
-  const std::size_t digit = decided && value.size() > 3 ? value.find_last_of("12") : std::string_view::npos;
-  return {verdict, digit == std::string_view::npos ? at : at + digit};
-}
-
 /// Bytes of a label with its colon at the start of `text`, which is in lower case; 0 if there is none.
-std::size_t label_length(std::string_view text) {
-  for (const std::string_view label : kLabels) {
+std::size_t label_length(std::string_view text, const Words& labels = kLabels) {
+  for (const std::string_view label : labels) {
     if (!text.starts_with(label)) continue;
     std::string_view rest = text.substr(label.size());
-    skip(rest, kAround);
+    skip_around(rest);
+    if (rest.starts_with("is")) {
+      rest.remove_prefix(2);
+      skip_around(rest);
+    }
     for (const std::string_view colon : {std::string_view(":"), std::string_view("：")}) {
       if (rest.starts_with(colon)) return text.size() - rest.size() + colon.size();
     }
@@ -131,12 +92,12 @@ std::size_t label_length(std::string_view text) {
 }
 
 /// Verdict of a line in lower case that has a label at `label`, or unparsable.
-Found read_line(std::string_view line, std::size_t label, bool allow_tie) {
-  std::string_view before = line.substr(0, label), value = line.substr(label + label_length(line.substr(label)));
+Found read_line(std::string_view line, std::size_t label, bool allow_tie, const Words& labels) {
+  std::string_view before = line.substr(0, label), value = line.substr(label + label_length(line.substr(label), labels));
   static const Words kHeading = {"#", "-"};
-  skip(before, kHeading);
-  skip(before, kAround);
-  skip_back(before, kAround);
+  while (!before.empty() && contains(kHeading, before.substr(0, 1))) before.remove_prefix(1);
+  skip_around(before);
+  skip_around_back(before);
   if (!before.empty() && before != "final" && before != "my" && before != "my final" && before != "最终" && before != "最终的" &&
       before != "我的")
     return {};
@@ -148,8 +109,9 @@ Found read_line(std::string_view line, std::size_t label, bool allow_tie) {
 /// Whether a line does not count as the last one: it is empty, or a mark such as the end of a code fence.
 bool is_mark(std::string_view line) { return line.find_first_not_of(" \t`*-_=") == std::string_view::npos; }
 
-/// @param text  a part of `whole`
-Found find_line(std::string_view text, std::string_view whole, bool allow_tie) {
+/// @param text    a part of `whole`
+/// @param labels  a line with one of them may hold the verdict
+Found find_line(std::string_view text, std::string_view whole, bool allow_tie, const Words& labels = kLabels) {
   const std::string low = lower(text);
   const std::size_t offset = static_cast<std::size_t>(text.data() - whole.data());
   Found found;
@@ -163,9 +125,10 @@ Found find_line(std::string_view text, std::string_view whole, bool allow_tie) {
       closes = false;
     }
     std::size_t label = 0;
-    while (label < line.size() && label_length(line.substr(label)) == 0) ++label;
+    while (label < line.size() && label_length(line.substr(label), labels) == 0) ++label;
     if (label < line.size()) {
-      Found here = read_line(line, label, allow_tie);
+      Found here = read_line(line, label, allow_tie, labels);
+      if (&labels == &kAnswers && !here.named) here = {};
       // A later label with another verdict, or without one, makes the reply unparsable.
       spoiled = spoiled || (found.verdict != preference::Verdict::unparsable && found.verdict != here.verdict);
       here.at += offset + start;
@@ -175,7 +138,8 @@ Found find_line(std::string_view text, std::string_view whole, bool allow_tie) {
     }
     start = end + 1;
   }
-  return spoiled || !(opens || closes) ? Found{} : found;
+  const bool placed = closes || (opens && &labels == &kLabels);
+  return spoiled || !placed ? Found{} : found;
 }
 
 /// Whether a text has a label with a colon anywhere, also one in quotes as in an object.
@@ -194,8 +158,8 @@ Found find_json(std::string_view text, std::string_view whole, bool allow_tie) {
   const std::string value = lower(object->value);
   Found found = read_value(value, allow_tie);
   if (!object->quoted && contains(kNumbers, value)) {
-    found = {value[0] == '1' ? preference::Verdict::first : preference::Verdict::second, 0};
-  } else if (!object->quoted && !contains(kTie, value)) {
+    found = {value[0] == '1' ? preference::Verdict::first : preference::Verdict::second, 0, false};
+  } else if (!object->quoted && !is_tie_word(value)) {
     return {};
   }
   found.at += static_cast<std::size_t>(object->value.data() - whole.data());
@@ -210,13 +174,20 @@ bool has_quoted_key(const std::string& low) {
 /// Finds the verdict in the form that the request named, or else in the other one, as a server may ignore the form.
 /// @param text  the part of `whole` after the thoughts
 Found find_verdict(std::string_view text, std::string_view whole, AnswerForm form, bool allow_tie) {
+  const auto known = [](const Found& found) { return found.verdict != preference::Verdict::unparsable; };
+  const std::string low = lower(text);
   if (form == AnswerForm::verdict_line) {
-    const Found line = find_line(text, whole, allow_tie);
-    return line.verdict != preference::Verdict::unparsable ? line : find_json(text, whole, allow_tie);
+    if (const Found line = find_line(text, whole, allow_tie); known(line)) return line;
   }
-  const Found object = find_json(text, whole, allow_tie);
-  if (object.verdict != preference::Verdict::unparsable || has_quoted_key(lower(text))) return object;
-  return find_line(text, whole, allow_tie);
+  if (const Found object = find_json(text, whole, allow_tie); known(object) || has_quoted_key(low)) return object;
+  if (form == AnswerForm::json_schema) {
+    if (const Found line = find_line(text, whole, allow_tie); known(line)) return line;
+  }
+  if (has_label(low)) return {};
+  for (const Words* labels : {&kJudgements, &kAnswers}) {
+    if (const Found line = find_line(text, whole, allow_tie, *labels); known(line)) return line;
+  }
+  return {};
 }
 
 /// Whether the reply begins by declining to answer. Such words later in a reply are about the responses.
@@ -300,20 +271,6 @@ std::optional<double> token_probability(const nlohmann::json& token) {
   return p >= 0 && p <= 1.001 ? std::optional(p) : std::nullopt;
 }
 
-/// Verdict of a token at the place of the value.
-preference::Verdict token_verdict(const std::string& token, bool allow_tie) {
-  const std::string low = lower(token);
-  std::string_view text = low;
-  skip(text, kAround);
-  if (allow_tie && !text.empty()) {
-    for (const std::string_view tie : kTie) {  // the word may be several tokens
-      if (tie.starts_with(text)) return preference::Verdict::tie;
-    }
-  }
-  const std::size_t end = static_cast<std::size_t>(std::find_if_not(text.begin(), text.end(), is_word) - text.begin());
-  return verdict_of(end == 0 ? text : text.substr(0, end), allow_tie);
-}
-
 }  // namespace
 
 std::string_view to_string(AnswerForm form) { return form == AnswerForm::json_schema ? "json_schema" : "verdict_line"; }
@@ -352,7 +309,7 @@ std::optional<double> first_probability(const nlohmann::json& logprobs, AnswerFo
     const std::optional<std::string> text = token_text(choice);
     const std::optional<double> p = text ? token_probability(choice) : std::nullopt;
     if (!p) continue;
-    const preference::Verdict verdict = token_verdict(*text, allow_tie);
+    const preference::Verdict verdict = token_word(lower(*text), allow_tie);
     if (verdict == preference::Verdict::first) first += *p;
     if (verdict == preference::Verdict::second) second += *p;
     if (verdict == preference::Verdict::tie) tie += *p;

@@ -21,18 +21,22 @@ std::string_view to_string(AnswerForm form);
 
 /// Read a reply. The thoughts of a reasoning model before its answer (<think>...</think>) are ignored.
 ///
-/// Both forms accept the same plain spellings: 1, Response 1, response_1, First, tie, in any case, with emphasis, quotes and a
-/// final stop around them. A server may ignore the form that the request names, so a reply in the other form is read too.
+/// Both forms accept the same plain spellings (read_value()): 1, Response 1, response_1, Response (1), First, Antwort 1, 回答1,
+/// the same with "is better", 1 > 2, tie, in any case, with emphasis, quotes and a final stop around them. A server may ignore
+/// the form that the request names, so a reply in the other form is read too. Letters and scores are not read, because no
+/// template asks for them and they may mean anything.
 ///
-/// An object has one key "verdict" in any case, and a string or one of the numbers 1 and 2 as its value; other keys may stand
-/// beside it. The object, or a code fence around it, is the whole reply, its beginning up to the end of a line, or its end from
+/// An object has one key "verdict" in any case, or else one like "winner", and a string or one of the numbers 1 and 2 as its
+/// value; other keys and comments may stand beside it. The object, or a code fence around it, begins the reply, or ends it from
 /// the beginning of a line. No other text of the reply has a word "verdict" with a colon.
 ///
 /// A verdict line holds nothing but the word "verdict" (判断, 结论, 裁决; "final" or 最终 may stand before it), a
 /// colon, and 1, 2, tie, or a phrase like "Response 1"; markdown emphasis, brackets and a final stop do not matter. A verdict
 /// line must be the first or the last line of the reply, the last line with such a word and a colon must be one, and all of them
 /// must agree. A response that the judge quotes can therefore make its reply unparsable, but can neither reverse its verdict nor
-/// supply a missing one.
+/// supply a missing one. In a reply without the word "verdict" the last line may have another: "Winner: 1", "Urteil: 2", or
+/// "Answer: Response 2". After "answer" and the like a number alone is not read: a judge may have answered the conversation's own
+/// question instead of judging.
 ///
 /// @param allow_tie  whether a tie is among the answers; if not, it is unparsable
 /// @param cut        whether the reply was cut off at max_tokens; then only an object counts, because the last line may be a

@@ -2,12 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <string_view>
 
 #include "judge/verdict_parser.h"
 
 namespace dmoerm::label {
 namespace {
+
+constexpr std::string_view kFinishMark = "[finish_reason: ";
 
 std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -40,7 +44,7 @@ label_store::Label label_of(const judge::Judge& judge, const judge::Question& qu
     label.reply = reply.text;
     const bool told = label.verdict == preference::Verdict::unparsable || label.verdict == preference::Verdict::refused;
     if (told && !reply.finish_reason.empty() && reply.finish_reason != "stop")
-      label.reply += fmt::format("{}[finish_reason: {}]", label.reply.empty() ? "" : "\n", reply.finish_reason);
+      label.reply += fmt::format("{}{}{}]", label.reply.empty() ? "" : "\n", kFinishMark, reply.finish_reason);
     if (judge.config.probabilities) {
       const auto first = judge::first_probability(reply.logprobs, builder.answer_form(), builder.judge_template().ties());
       if (first) label.first_probability = static_cast<float>(*first);
@@ -54,6 +58,26 @@ label_store::Label label_of(const judge::Judge& judge, const judge::Question& qu
   label.cost_micros = used.cost_micros;
   label.time_ms = now_ms();
   return label;
+}
+
+std::optional<preference::Verdict> read_again(const std::vector<judge::Judge>& judges, const label_store::Label& label) {
+  const auto judge = std::ranges::find(judges, label.judge, [](const judge::Judge& j) { return j.config.model; });
+  if (judge == judges.end()) return std::nullopt;
+  std::string_view reply = label.reply;
+  bool cut = false;
+  if (const std::size_t mark = reply.rfind(kFinishMark); mark != std::string_view::npos && reply.ends_with(']')) {
+    cut = reply.substr(mark + kFinishMark.size()) == "length]";
+    reply = reply.substr(0, mark > 0 ? mark - 1 : 0);
+  }
+  std::optional<preference::Verdict> found;
+  for (const judge::QuestionBuilder& form : judge->answer_forms) {  // the label does not tell its form
+    if (form.judge_template().id() != label.template_name) return std::nullopt;
+    const auto verdict = judge::parse_verdict(reply, form.answer_form(), form.judge_template().ties(), cut);
+    if (verdict > preference::Verdict::tie) continue;
+    if (found && *found != verdict) return std::nullopt;
+    found = verdict;
+  }
+  return found;
 }
 
 bool refuses_answer_form(const judge::JudgeReply& reply) {

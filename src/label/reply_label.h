@@ -1,5 +1,8 @@
 // Turns a judge's reply into the label that is stored, and computes its cost.
 #pragma once
+#include <optional>
+#include <vector>
+
 #include "judge/judge.h"
 #include "label_store/label.h"
 
@@ -13,6 +16,10 @@ judge::Usage cost_of(const judge::Judge& judge, const judge::BuiltQuestion& ques
 /// @param used  result of cost_of()
 label_store::Label label_of(const judge::Judge& judge, const judge::Question& question, std::size_t answer_form,
                             const judge::JudgeReply& reply, const judge::Usage& used);
+
+/// What today's parser reads in a reply that is stored as unparsable. @return nothing if it has no verdict, or is about another
+/// judge or template
+std::optional<preference::Verdict> read_again(const std::vector<judge::Judge>& judges, const label_store::Label& label);
 
 /// Whether the server refused the request because of its answer form.
 bool refuses_answer_form(const judge::JudgeReply& reply);

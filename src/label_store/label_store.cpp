@@ -26,7 +26,8 @@ struct LabelStore::Impl {
   judge::Usage spent;
   std::int64_t next = 1;    ///< Number of the next label
   std::int64_t sealed = 0;  ///< Highest label number in a segment
-  std::int64_t seal_at;     ///< Rows of the journal at which sealing is tried
+  bool any_unparsable = false;
+  std::int64_t seal_at;  ///< Rows of the journal at which sealing is tried
 
   Impl(const std::filesystem::path& path, const Options& wanted)
       : directory(path), options(wanted), lock(path), journal(journal_path(path)), seal_at(wanted.seal_rows) {
@@ -50,7 +51,30 @@ struct LabelStore::Impl {
   }
 
   void take(const LabelColumns& columns, std::size_t i) {
+    any_unparsable = any_unparsable || columns.verdict_of(i) == Verdict::unparsable;
     index.put(columns.key[i], {columns.verdict_of(i), columns.first_probability[i]}, columns.sequence[i]);
+  }
+
+  /// Rows whose key has them as its latest label, and no verdict.
+  [[nodiscard]] std::vector<std::size_t> unparsable(const LabelColumns& rows) const {
+    std::vector<std::size_t> found;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const bool latest = index.sequence(rows.key[i]) == rows.sequence[i];
+      if (latest && index.find(rows.key[i])->verdict == Verdict::unparsable) found.push_back(i);
+    }
+    return found;
+  }
+
+  std::int64_t read_again(const LabelColumns& rows, const std::function<std::optional<Verdict>(const Label&)>& read) {
+    const std::vector<std::size_t> starts = rows.reply_starts();
+    std::int64_t changed = 0;
+    for (const std::size_t i : unparsable(rows)) {
+      const auto verdict = read(rows.label(i, starts[i]));
+      if (!verdict) continue;
+      index.put(rows.key[i], {*verdict, rows.first_probability[i]}, rows.sequence[i]);
+      ++changed;
+    }
+    return changed;
   }
 
   /// Take up the journal. A writer that was killed between publishing a segment and clearing the journal left labels in both: all
@@ -114,6 +138,7 @@ void LabelStore::append(std::span<const Label> labels) {
   }
   in.journal.append(labels, in.next);
   for (const Label& l : labels) {
+    in.any_unparsable = in.any_unparsable || l.verdict == Verdict::unparsable;
     in.index.put(l.key, {l.verdict, l.first_probability}, in.next++);
     in.spent += {1, l.prompt_tokens, l.completion_tokens, l.cost_micros};
   }
@@ -125,6 +150,24 @@ void LabelStore::append(std::span<const Label> labels) {
     in.seal_at = in.journal.size() + std::max<std::int64_t>(1, in.options.seal_rows / 10);
     spdlog::warn("[label] the journal cannot be sealed, its labels stay there: {}", e.what());
   }
+}
+
+std::int64_t LabelStore::read_again(const std::function<std::optional<Verdict>(const Label&)>& read) {
+  constexpr std::int64_t kPiece = 1 << 14;  // rows whose replies are in memory
+  Impl& in = *impl_;
+  if (!in.any_unparsable) return 0;
+  std::int64_t changed = in.read_again(in.journal.rows(), read);
+  for (const Segment& segment : open_whole_segments(in.directory).segments) {
+    for (std::int64_t at = 0; at < segment.about().rows; at += kPiece) {
+      const std::int64_t count = std::min(kPiece, segment.about().rows - at);
+      LabelColumns keys, rows;
+      segment.read(at, count, ColumnSet::index, keys);
+      if (in.unparsable(keys).empty()) continue;
+      segment.read(at, count, ColumnSet::all, rows);
+      changed += in.read_again(rows, read);
+    }
+  }
+  return changed;
 }
 
 void LabelStore::seal() { impl_->seal(); }

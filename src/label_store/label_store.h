@@ -3,7 +3,9 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "label_store/columns.h"
@@ -34,6 +36,9 @@ class LabelStore {
   /// to seal_rows is sealed; if that fails, e.g. because the disk is full, a warning is logged and sealing is tried again later.
   /// @throws IoError, DataError if a name is not UTF-8
   void append(std::span<const Label> labels);
+  /// Show the replies whose latest label is unparsable to a newer reader. Where it finds a verdict, find() returns that from now
+  /// on; what is stored stays as it is. @return how many. @throws DataError if a segment is damaged
+  std::int64_t read_again(const std::function<std::optional<Verdict>(const Label&)>& read);
   /// Turn the journal into a segment. @throws IoError; then the labels stay in the journal
   void seal();
   /// Costs of all labels ever stored, superseded ones included.

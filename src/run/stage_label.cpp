@@ -14,6 +14,7 @@
 #include "config/identity.h"
 #include "label/label_report.h"
 #include "label/progress_line.h"
+#include "label/reply_label.h"
 #include "run/groups_read.h"
 #include "run/label_audit.h"
 #include "run/label_gaps.h"
@@ -170,6 +171,8 @@ void LabelStage::open() {
   if (store_) return;
   label_store::LabelStore store = label_store::LabelStore::open(store_path_);
   judge::connect(judges_, store_path_ / "batches");
+  const std::int64_t read = store.read_again([&](const label_store::Label& label) { return label::read_again(judges_, label); });
+  if (read > 0) spdlog::info("[label] {} stored replies that had no verdict are read as meant now, at no cost", read);
   store_.emplace(std::move(store));
 }
 

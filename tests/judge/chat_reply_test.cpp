@@ -34,6 +34,62 @@ TEST(ChatReply, RecognisesBothFormsOfRefusal) {
   EXPECT_EQ(parse_chat_reply(with_message(R"({"content":"2","refusal":null})")).kind, Kind::ok);
 }
 
+TEST(ChatReply, RecognisesWhatProvidersWithhold) {
+  for (const char* body : {
+           R"({"promptFeedback":{"blockReason":"SAFETY","safetyRatings":[]},"usageMetadata":{}})",
+           R"({"choices":[],"promptFeedback":{"blockReason":"PROHIBITED_CONTENT"}})",
+           R"({"choices":[],"prompt_filter_results":[{"content_filter_results":{"hate":{"filtered":true}}}]})",
+           R"({"choices":[{"index":0,"message":null,"finish_reason":"PROHIBITED_CONTENT"}]})",
+           R"({"choices":[{"index":0,"message":{"role":"assistant"},"finish_reason":"content_filter"}]})",
+           R"({"choices":[{"index":0,"message":{"content":""},"finish_reason":"sensitive"}]})",
+       })
+    EXPECT_EQ(parse_chat_reply(body).kind, Kind::refused) << body;
+  EXPECT_EQ(
+      parse_chat_reply(R"({"choices":[],"prompt_filter_results":[{"content_filter_results":{"hate":{"filtered":false}}}]})").kind,
+      Kind::none);
+  EXPECT_EQ(parse_chat_reply(R"({"choices":[{"message":null,"finish_reason":"stop"}]})").kind, Kind::bad);
+}
+
+TEST(ChatReply, RecognisesErrorsWhereverTheyStand) {
+  for (
+      const char* body : {
+          R"([{"error":{"code":429,"message":"Resource exhausted","status":"RESOURCE_EXHAUSTED"}}])",
+          R"({"choices":[{"error":{"code":502,"message":"Provider returned error"},"finish_reason":"error","message":{"content":""}}]})",
+          R"({"choices":null,"base_resp":{"status_code":1026,"status_msg":"input new_sensitive"}})",
+      })
+    EXPECT_EQ(parse_chat_reply(body).kind, Kind::failed) << body;
+  EXPECT_EQ(parse_api_problem(R"([{"error":{"code":429,"message":"x","status":"RESOURCE_EXHAUSTED"}}])").status, 429);
+  EXPECT_EQ(parse_api_problem(R"({"choices":[{"error":{"code":502,"message":"down"}}]})").status, 502);
+  EXPECT_EQ(parse_api_problem(R"({"base_resp":{"status_code":1026,"status_msg":"input new_sensitive"}})").message,
+            "input new_sensitive");
+  EXPECT_EQ(
+      parse_chat_reply(
+          R"({"choices":[{"message":{"content":"1"},"finish_reason":"stop"}],"base_resp":{"status_code":0,"status_msg":""}})")
+          .kind,
+      Kind::ok);
+}
+
+TEST(ChatReply, ReadsAWholeStream) {
+  const std::string chunks =
+      ": ping\n\ndata: "
+      "{\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\r\n\r\n"
+      "event: message\ndata: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Verdict:\"}}]}\n\n"
+      "data:{\"choices\":[{\"index\":0,\"delta\":{\"content\":\" 1\"}}]}\n\n";
+  const std::string end = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+  const std::string usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\":3}}\n\n";
+  const ChatReply reply = parse_chat_reply(chunks + end + usage + "data: [DONE]\n\n");
+  ASSERT_EQ(reply.kind, Kind::ok) << reply.problem;
+  EXPECT_EQ(reply.text, "Verdict: 1");
+  EXPECT_EQ(reply.finish_reason, "stop");
+  EXPECT_EQ(reply.prompt_tokens, 12);
+  EXPECT_EQ(reply.completion_tokens, 3);
+  EXPECT_EQ(parse_chat_reply(chunks).kind, Kind::bad) << "it breaks off";
+  EXPECT_EQ(parse_chat_reply(chunks + "data: {\"choices\":[{\"del").kind, Kind::bad);
+  EXPECT_EQ(parse_chat_reply(chunks + "data: {\"error\":{\"message\":\"down\"}}\n\n").kind, Kind::failed);
+  EXPECT_EQ(parse_chat_reply("data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"1\"}}]}\n\ndata: [DONE]").kind,
+            Kind::bad);
+}
+
 TEST(ChatReply, JoinsContentParts) {
   EXPECT_EQ(parse_chat_reply(
                 with_message(R"({"content":[{"type":"text","text":"Ver"},{"type":"image"},{"type":"text","text":"dict: 1"},7]})"))

@@ -69,6 +69,77 @@ TEST(EndpointErrors, TakesModeratedTextsForAnOutcomeOfOneQuestion) {
   EXPECT_EQ(worked.decide_on_report(401, {}, {}).status, JudgeReply::unauthorised);
 }
 
+TEST(EndpointErrors, KnowsHowProvidersSayThatATextWasModerated) {
+  struct Body {
+    int status;
+    const char* body;
+  };
+  for (
+      const auto& [status, body] : std::vector<Body>{
+          // OpenAI
+          {400,
+           R"({"error":{"message":"Your request was rejected.","type":"invalid_request_error","param":null,"code":"content_policy_violation"}})"},
+          {400,
+           R"({"error":{"message":"Invalid prompt: please try again with a different prompt.","type":"invalid_request_error","code":"invalid_prompt"}})"},
+          // Azure
+          {400,
+           R"({"error":{"message":"The response was filtered","type":null,"param":"prompt","code":"content_filter","status":400}})"},
+          {400,
+           R"({"error":{"message":"filtered","code":null,"innererror":{"code":"ResponsibleAIPolicyViolation","content_filter_result":{}}}})"},
+          // Anthropic
+          {400,
+           R"({"type":"error","error":{"type":"invalid_request_error","message":"Output blocked by content filtering policy"}})"},
+          // Gemini puts its errors into a list
+          {400, R"([{"error":{"code":400,"message":"The prompt was blocked: prohibited content","status":"INVALID_ARGUMENT"}}])"},
+          // OpenRouter
+          {403,
+           R"({"error":{"code":403,"message":"Forbidden","metadata":{"reasons":["violence"],"flagged_input":"...","provider_name":"x"}}})"},
+          {403, R"({"error":{"code":403,"message":"Your input was flagged for \"harassment\". No credits were charged."}})"},
+          // DashScope, its own form and OpenAI's
+          {400, R"({"code":"DataInspectionFailed","message":"Output data may contain inappropriate content.","request_id":"1"})"},
+          {400, R"({"error":{"code":"data_inspection_failed","param":null,"message":"no","type":"data_inspection_failed"}})"},
+          // Zhipu
+          {400,
+           R"({"contentFilter":[{"level":1,"role":"user"}],"error":{"code":"1301","message":"系统检测到输入或生成内容可能包含不安全或敏感内容"}})"},
+          {400, R"({"error":{"code":1301,"message":""}})"},
+          // DeepSeek, Moonshot, Volcengine, xAI, a LiteLLM proxy
+          {400, R"({"error":{"message":"Content Exists Risk","type":"invalid_request_error","code":"invalid_request_error"}})"},
+          {400,
+           R"({"error":{"message":"The request was rejected because it was considered high risk","type":"content_filter"}})"},
+          {400, R"({"error":{"code":"SensitiveContentDetected","message":"no","type":"BadRequest"}})"},
+          {403,
+           R"({"code":"The caller does not have permission to execute the operation","error":"Content violates usage guidelines."})"},
+          {400,
+           R"({"error":{"message":"litellm.BadRequestError: litellm.ContentPolicyViolationError: no","type":null,"code":"400"}})"},
+          {500, R"({"error":{"message":"upstream","type":"content_filter"}})"}}) {
+    const RetryDecision decision = decide(status, body);
+    EXPECT_EQ(to_string(decision.status), to_string(JudgeReply::refused)) << body;
+    EXPECT_EQ(decision.next, Next::finish) << body;
+  }
+}
+
+TEST(EndpointErrors, TakesOtherRefusalsForWhatTheyAre) {
+  const auto status = [](int http, const char* body) { return decide(http, body).status; };
+  EXPECT_EQ(status(403, R"({"error":{"message":"Your account was flagged and is suspended"}})"), JudgeReply::unauthorised);
+  EXPECT_EQ(status(403, R"({"error":{"message":"You do not have access to this model"}})"), JudgeReply::unauthorised);
+  EXPECT_EQ(status(403, "<html><title>Access denied</title></html>"), JudgeReply::unauthorised);
+  EXPECT_EQ(status(429, R"({"error":{"code":"1113","message":"no balance"}})"), JudgeReply::quota_exhausted);
+  EXPECT_EQ(
+      status(
+          400,
+          R"({"object":"error","message":"This model's maximum context length is 512 tokens. However, you requested 900 tokens.","type":"BadRequestError","param":null,"code":400})"),
+      JudgeReply::error);
+  EXPECT_EQ(status(400, R"({"error":{"message":"inappropriate value for top_k"}})"), JudgeReply::error);
+  EXPECT_EQ(decide(500, R"({"error":{"message":"while reading: the content policy of ..."}})").next, Next::retry);
+  EXPECT_TRUE(decide(403, R"({"error":{"message":"no"}})").unclear) << "perhaps this one question";
+  EXPECT_TRUE(decide(403, "").unclear);
+  EXPECT_FALSE(decide(403, R"({"error":{"message":"Invalid API key"}})").unclear);
+  EXPECT_EQ(
+      errors().decide_on_report_inside(parse_api_problem(R"({"error":{"message":"no","type":"content_filter"}})"), {}).status,
+      JudgeReply::refused)
+      << "HTTP 200 with an error report";
+}
+
 TEST(EndpointErrors, NamesTheSettingThatTheServerObjectsTo) {
   const auto problem = [](const char* body) { return decide(400, body).problem; };
   EXPECT_NE(problem(R"({"error": {"message": "'temperature' does not support 0"}})").find("temperature: 1"), std::string::npos);

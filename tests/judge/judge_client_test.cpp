@@ -25,6 +25,7 @@
 #include "base/hash.h"
 #include "judge/api_key.h"
 #include "judge/batch_client.h"
+#include "judge/judge.h"
 #include "judge/verdict_parser.h"
 #include "preference/line_reader.h"
 #include "support/judge_process.h"
@@ -212,7 +213,7 @@ TEST_F(JudgeClientTest, EndsEachFaultWithItsStatusAndNumberOfTries) {
       {"huge=1", JudgeReply::error, 2, true, "larger than 8388608 bytes"},
       {"gzip_bomb=1", JudgeReply::error, 2, true, "larger than 8388608 bytes"},
       {"deep=1", JudgeReply::error, 2, true, "nested too deep"},
-      {"sse=1", JudgeReply::error, 2, true, "stream of server-sent events"},
+      {"sse_cut=1", JudgeReply::error, 2, true, "stream of server-sent events"},
       {"not_utf8=1", JudgeReply::error, 2, true, "not JSON"},
       // Faults that no repetition can mend.
       {"400=1", JudgeReply::error, 1, false, "maximum context length"},
@@ -221,9 +222,11 @@ TEST_F(JudgeClientTest, EndsEachFaultWithItsStatusAndNumberOfTries) {
       {"filter=1", JudgeReply::refused, 1, false, ""},
       {"prose=1", JudgeReply::ok, 1, false, ""},
       {"bias=1", JudgeReply::ok, 1, false, ""},
+      {"sse=1", JudgeReply::ok, 1, false, ""},                 // not asked for, but paid
+      {"403=1", JudgeReply::error, 1, false, "answered 403"},  // perhaps this one question
+      {"403_key=1", JudgeReply::unauthorised, 1, false, "answered 403"},
       // Faults that end everything.
       {"401=1", JudgeReply::unauthorised, 1, false, "answered 401"},
-      {"403=1", JudgeReply::unauthorised, 1, false, "answered 403"},
       {"404=1", JudgeReply::model_unknown, 1, false, "/v1/chat/completions answered 404"},
       {"unsupported=1", JudgeReply::unusable, 1, false, "\"max_completion_tokens\": 2000"},
       {"quota=1", JudgeReply::quota_exhausted, 1, false, "exceeded your current quota"},
@@ -498,6 +501,54 @@ TEST_F(JudgeClientTest, GetsTheRightVerdictFromUnhelpfulReplies) {
   EXPECT_EQ(parse_verdict(ask_one("prose=1").text, AnswerForm::verdict_line), preference::Verdict::unparsable);
   EXPECT_EQ(parse_verdict(ask_one("bias=1").text, AnswerForm::verdict_line), preference::Verdict::first);
   EXPECT_EQ(ask_one("refusal=1").text, "I'm sorry, I cannot help with that.");
+}
+
+TEST_F(JudgeClientTest, WarnsOfAKeyThatTravelsUnencrypted) {
+  ::setenv("DMOERM_TEST_JUDGE_KEY", "sk-test", 1);
+  const auto warns = [](const std::string& url, bool with_key = true) {
+    config::EndpointConfig e;
+    e.url = url;
+    if (with_key) e.key_env = "DMOERM_TEST_JUDGE_KEY";
+    const CapturedLog log;
+    const JudgeClient client({e});
+    return log.has("unencrypted");
+  };
+  for (const char* url : {"http://10.1.2.3/v1", "http://judge.example.org:8000/v1", "http://[2001:db8::1]:8000/v1",
+                          "http://[fe80::1]/v1", "http://[::ffff:10.0.0.1]/v1", "HTTP://[2001:DB8::1]"})
+    EXPECT_TRUE(warns(url)) << url;
+  for (const char* url : {"https://[2001:db8::1]/v1", "http://[::1]:8000/v1", "http://[::ffff:127.0.0.1]/v1",
+                          "http://127.0.0.1:1/v1", "http://localhost:8000/v1"})
+    EXPECT_FALSE(warns(url)) << url;
+  EXPECT_FALSE(warns("http://[2001:db8::1]:8000/v1", false)) << "without a key, texts may travel so";
+}
+
+TEST_F(JudgeClientTest, TakesAKeyAsRefusedAfterThreeRefusalsWithoutAReason) {
+  Server server(directory_, with_log({"--misbehave", "403=1"}));
+  JudgeClient client({endpoint(server)}, quick());
+  EXPECT_EQ(ask(client, 1).at(0).status, JudgeReply::error);
+  client.submit(1, body_of(1), 100);
+  std::vector<JudgeReply> replies;
+  while (replies.empty()) replies = client.poll(milliseconds(200));
+  EXPECT_EQ(replies[0].status, JudgeReply::error);
+  client.submit(2, body_of(2), 100);
+  replies.clear();
+  while (replies.empty()) replies = client.poll(milliseconds(200));
+  EXPECT_EQ(replies[0].status, JudgeReply::unauthorised);
+}
+
+TEST_F(JudgeClientTest, TriesAsOftenAsTheJudgesSettingsSay) {
+  config::JudgeConfig judge;
+  EXPECT_EQ(retry_policy_of(judge).tries_max, 6);
+  judge.tries_max = 2;
+  judge.backoff_s = 0.01;
+  judge.backoff_max_s = 0.02;
+  const RetryPolicy policy = retry_policy_of(judge);
+  EXPECT_EQ(policy.backoff_base_s, 0.01);
+  EXPECT_EQ(policy.backoff_cap_s, 0.02);
+  EXPECT_EQ(ask_one("500=1", policy).tries, 2);
+  EXPECT_EQ(witness().lines, 2);
+  judge.backoff_max_s = 0.001;
+  EXPECT_EQ(retry_policy_of(judge).backoff_cap_s, 0.01) << "the longest pause is not shorter than the first";
 }
 
 TEST_F(JudgeClientTest, RefusesInvalidAddresses) {

@@ -343,6 +343,52 @@ TEST(EndpointGate, SharesConfiguredRatesWithOtherJudgesOfTheSameAddressAndKey) {
   EXPECT_EQ(other.ready_at(1, at(1)), at(1));
 }
 
+/// Requests that two gates send in a minute if both always have a question and the server tells them these limits.
+std::pair<int, int> sent_in_a_minute(double limit_of_one, double limit_of_two) {
+  RateRegistry registry;
+  config::EndpointConfig endpoint = limits(0);
+  endpoint.url = "http://host/v1";
+  EndpointGate one(endpoint, {}, 3, registry.of(endpoint, "key")), two(endpoint, {}, 3, registry.of(endpoint, "key"));
+  std::pair<int, int> sent;
+  for (double now = 0; now < 60; now += 0.05) {
+    for (EndpointGate* gate : {&one, &two}) {
+      if (gate->ready_at(1, at(now)) > at(now)) continue;
+      RateHeaders headers;
+      headers.requests = {gate == &one ? limit_of_one : limit_of_two, 50, 30};
+      gate->sent(1, at(now));
+      gate->done({EndpointGate::Outcome::answered, at(now), 1, 1, headers}, at(now + 0.01));
+      ++(gate == &one ? sent.first : sent.second);
+    }
+  }
+  return sent;
+}
+
+TEST(EndpointGate, SharesALearntLimitWithJudgesThatAreToldTheSame) {
+  const auto [one, two] = sent_in_a_minute(120, 120);
+  EXPECT_LE(one + two, 122);
+  EXPECT_GE(one + two, 110);
+  const auto [own_one, own_two] = sent_in_a_minute(120, 240);
+  EXPECT_GE(own_one + own_two, 330) << "each model has a limit of its own";
+  EXPECT_LE(own_one, 122);
+}
+
+TEST(EndpointGate, APauseThatTheServerAsksForHoldsOtherJudgesOfTheSameAddressAndKey) {
+  RateRegistry registry;
+  config::EndpointConfig endpoint = limits(0);
+  endpoint.url = "http://host/v1";
+  EndpointGate one(endpoint, {}, 3, registry.of(endpoint, "key")), two(endpoint, {}, 3, registry.of(endpoint, "key"));
+  EndpointGate other_key(endpoint, {}, 3, registry.of(endpoint, "another"));
+  RateHeaders headers;
+  headers.retry_after_s = 17;
+  one.sent(1, at(0));
+  one.done({EndpointGate::Outcome::overloaded, at(0), 1, -1, headers}, at(1));
+  EXPECT_EQ(two.ready_at(1, at(1)), at(1)) << "a model that is overloaded says nothing about others";
+  one.sent(1, at(20));
+  one.done({EndpointGate::Outcome::throttled, at(20), 1, -1, headers}, at(21));
+  EXPECT_EQ(two.ready_at(1, at(21)), at(38));
+  EXPECT_EQ(other_key.ready_at(1, at(21)), at(21));
+}
+
 TEST(EndpointGate, LearnsTheLimitFromTheHeaders) {
   const Simulated result = simulate(LimitedServer(LimitedServer::Way::sliding, 600), 0);
   EXPECT_GE(result.used(), 0.97);

@@ -199,6 +199,106 @@ TEST(Verdict, IsReadAsMeantInAllPlainSpellingsAndBothForms) {
   EXPECT_EQ(parse_verdict(deep, kJson), preference::Verdict::unparsable) << "in linear time, or this test does not end";
 }
 
+TEST(Verdict, IsReadInManySpellingsAndOnlyWhereItIsUnmistakable) {
+  using enum preference::Verdict;
+  for (const AnswerForm form : {kJson, kLine}) {
+    expect_all(
+        {// Values
+         {"Verdict: Response (1)", first},
+         {"Verdict: response no. 2", second},
+         {"Verdict: Response #2.", second},
+         {"**Verdict: Option 1**", first},
+         {"Verdict: Assistant 2", second},
+         {"Verdict: 1 is better", first},
+         {"Verdict: Response 2 is better.", second},
+         {"Verdict: Response 1 is better than Response 2", first},
+         {"Verdict: 1 > 2", first},
+         {"Verdict: 1 < 2", second},
+         {"Verdict: [[2>>1]]", second},
+         {"Verdict: Response 2 > Response 1", second},
+         {"Verdict: 1 = 2", tie},
+         {"Verdict: both are equally good", tie},
+         {"Final verdict is: 2", second},
+         {"Verdict：２", second},
+         {"Verdict: １。", first},
+         {"Verdict: 2</s>", second},
+         {"Verdict: 1<|im_end|>", first},
+         {"{\"verdict\": \"２\"}", second},
+         {"{\"verdict\": \"Response (2)\"}", second},
+         {"{\"verdict\": \"response_1 is better\"}", first},
+         // Other languages
+         {"Urteil: 1", first},
+         {"Die zweite hat mehr Substanz.\n\n**Urteil:** Antwort 2 ist besser.", second},
+         {"Verdict: Antwort 1", first},
+         {"Verdikt: die erste Antwort", first},
+         {"Jugement : réponse 2", second},
+         {"Verdict : la réponse 1 est meilleure.", first},
+         {"Verdict: deuxième réponse", second},
+         {"Veredicto: respuesta 1", first},
+         {"Verdict: égalité", tie},
+         {"Urteil: unentschieden", tie},
+         {"判断：第一个回答", first},
+         {"判断：回答2更好", second},
+         {"判断：回答（1）", first},
+         {"判断：回答1优于回答2", first},
+         {"结论：第二个回答更好。", second},
+         {"判断：不相上下", tie},
+         // Other words than "verdict"
+         {"The first is clear.\nWinner: Response 1", first},
+         {"Better response: 2", second},
+         {"Answer: Response 2", second},
+         {"答案：回答1", first},
+         // Objects
+         {"{\"verdict\": \"1\"} because the first is clear", first},
+         {"{\"verdict\": \"1\"} // the first is clear", first},
+         {"{\"verdict\": \"2\" // the second\n}", second},
+         {"{ // my choice\n  \"verdict\": 2, /* of two */\n  \"reason\": \"see // above\"\n}", second},
+         {"{\"winner\": \"2\"}", second},
+         {"{\"reason\": \"clear\", \"better_response\": \"Response 1\"}", first},
+         // Thoughts
+         {"<thinking>Verdict: 1?</thinking>\nVerdict: 2", second},
+         {"<reasoning>\nIt may be 1.\n</reasoning>\n{\"verdict\": \"2\"}", second},
+         {"<|channel|>analysis<|message|>Verdict: 1?<|end|><|start|>assistant<|channel|>final<|message|>Verdict: 2", second}},
+        form);
+    expect_all({{"[[A]]", unparsable},
+                {"[[1]]", unparsable},
+                {"Verdict: B", unparsable},
+                {"Answer: B.", unparsable},
+                {"Answer: 2", unparsable},  // of the conversation's own question?
+                {"答案：2", unparsable},
+                {"The sum is\n\\boxed{2}", unparsable},
+                {"<answer>2</answer>", unparsable},
+                {"A>B", unparsable},
+                {"1 > 2", unparsable},
+                {"8 7", unparsable},
+                {"1 2", unparsable},
+                {"Score 1: 8\nScore 2: 7", unparsable},
+                {"Verdict: 8 7", unparsable},
+                {"Verdict: 8/10 vs. 7/10", unparsable},
+                {"Verdict: 1 > 2 > 1", unparsable},
+                {"Verdict: 1 > 1", unparsable},
+                {"Verdict: 1 => 2", unparsable},
+                {"Verdict: Response 1 is not better", unparsable},
+                {"Verdict: neither", unparsable},
+                {"Verdict: both", unparsable},
+                {"Verdict: Response", unparsable},
+                {"Verdict: Response 3", unparsable},
+                {"Winner: 1\nWinner: 2", unparsable},
+                {"Winner: 1\nOr perhaps not.", unparsable},
+                {"Verdict: unclear\nWinner: 1", unparsable},
+                {"{\"winner\": \"1\", \"preferred\": \"2\"}", unparsable},
+                {"{\"winner\": \"1\", \"verdict\": \"3\"}", unparsable},
+                {"{\"score\": 1}", unparsable},
+                {"{\"answer\": \"2\"}", unparsable},
+                {"{\"verdict\": \"1\"} or {\"verdict\": \"2\"}", unparsable},
+                {"<thinking>Verdict: 1", unparsable},
+                {"<|channel|>analysis<|message|>Verdict: 1", unparsable}},
+               form);
+  }
+  EXPECT_EQ(parse_verdict("Winner: 1", kLine, true, true), unparsable) << "it was cut off";
+  EXPECT_EQ(parse_verdict("Verdict: 1 = 2", kLine, false), unparsable) << "a tie is not among the answers";
+}
+
 TEST(Verdict, IsUnparsableForATieThatIsNotAllowed) {
   expect_all({{"Verdict: tie", preference::Verdict::unparsable}, {"Verdict: 1", preference::Verdict::first}}, kLine, false);
   expect_all({{R"({"verdict":"tie"})", preference::Verdict::unparsable}, {R"({"verdict":"2"})", preference::Verdict::second}},

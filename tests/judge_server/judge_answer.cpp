@@ -80,6 +80,23 @@ json completion(const json& request, const std::string& prompt, const std::strin
             {"total_tokens", tokens(prompt) + tokens(content)}}}};
 }
 
+/// The completion as server-sent events, a word at a time. @param whole  false: it breaks off before its end
+std::string as_stream(const json& body, bool whole) {
+  const std::string content =
+      body["choices"][0]["message"]["content"].is_string() ? body["choices"][0]["message"]["content"].get<std::string>() : "";
+  std::string text = ": keep-alive\n\n";
+  const auto event = [&](const json& delta, const json& reason) {
+    const json choice = {{"index", 0}, {"delta", delta}, {"finish_reason", reason}};
+    text += "data: " + json{{"object", "chat.completion.chunk"}, {"choices", json::array({choice})}}.dump() + "\n\n";
+  };
+  event({{"role", "assistant"}}, nullptr);
+  for (std::size_t at = 0; at < content.size(); at += 7) event({{"content", content.substr(at, 7)}}, nullptr);
+  if (!whole) return text;
+  event(json::object(), "stop");
+  text += "data: " + json{{"choices", json::array()}, {"usage", body["usage"]}}.dump() + "\n\ndata: [DONE]\n\n";
+  return text;
+}
+
 }  // namespace
 
 JudgeAnswer::JudgeAnswer(const AnswerOptions& options)
@@ -170,7 +187,7 @@ HttpReply JudgeAnswer::complete(const HttpRequest& http, const std::string& kind
   }
   HttpReply reply;
   reply.body = body.dump(-1, ' ', false, json::error_handler_t::replace);
-  if (kind == "sse") reply.body = "data: " + reply.body + "\n\ndata: [DONE]\n\n";
+  if (kind == "sse" || kind == "sse_cut") reply.body = as_stream(body, kind == "sse");
   if (kind == "half_json") reply.body.resize(reply.body.size() / 2);
   if (kind == "cut_body") reply.wire = HttpReply::Wire::cut_body;
   if (kind == "slow_body") reply.wire = HttpReply::Wire::slow_body;
@@ -201,6 +218,8 @@ HttpReply JudgeAnswer::fault(const std::string& kind, const HttpRequest& request
     reply = error_reply(400, "This model's maximum context length is 8 tokens", "context_length_exceeded");
   } else if (kind == "moderated") {
     reply = error_reply(403, "Your chosen model requires moderation and your input was flagged for \"violence\"");
+  } else if (kind == "403_key") {
+    reply = error_reply(403, "You do not have permission to use this model");
   } else if (kind == "unsupported") {
     reply = error_reply(
         400, "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",

@@ -372,7 +372,7 @@ TEST_F(LabellerTest, PaysAtMost32RepliesOfAJudgeThatGivesNoVerdicts) {
                                                    {"blank", "puts the answer elsewhere"},
                                                    {"prose", "I lean to one of them"},
                                                    {"refusal", "I cannot help with that"},
-                                                   {"sse", "stream of server-sent events"}};
+                                                   {"sse_cut", "stream of server-sent events"}};
   for (const auto& [kind, words] : said) {
     SCOPED_TRACE(kind);
     std::filesystem::remove(directory_ / "log");

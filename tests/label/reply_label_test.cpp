@@ -51,5 +51,31 @@ TEST(LabelOf, HasTheIdOfItsQuestion) {
   EXPECT_EQ(label.cost_micros, 42);
 }
 
+TEST(ReadAgain, FindsVerdictsThatAnEarlierVersionDidNotRead) {
+  config::LabelsConfig labels;
+  labels.judges.resize(1);
+  labels.judges[0].model = "judge";
+  const std::vector<judge::Judge> judges = judge::make_judges(labels, DMOERM_SOURCE "/configs/judge", {});
+  label_store::Label label;
+  label.judge = "judge";
+  label.template_name = judges[0].answer_forms[0].judge_template().id();
+  label.verdict = preference::Verdict::unparsable;
+  const auto read = [&](const std::string& reply) {
+    label.reply = reply;
+    return read_again(judges, label);
+  };
+  EXPECT_EQ(read("Urteil: Antwort 2"), preference::Verdict::second);
+  EXPECT_EQ(read("{\"verdict\": \"1\"} // clear\n[finish_reason: eos]"), preference::Verdict::first);
+  EXPECT_EQ(read("Verdict: 1\n[finish_reason: length]"), std::nullopt) << "it was cut off, so a line may be a quotation";
+  EXPECT_EQ(read("It is hard to say."), std::nullopt);
+  EXPECT_EQ(read(""), std::nullopt);
+  EXPECT_EQ(read("[finish_reason: length]"), std::nullopt);
+  label.template_name = "mine@000000000000";
+  EXPECT_EQ(read("Urteil: Antwort 2"), std::nullopt) << "another template may ask for other words";
+  label.template_name = judges[0].answer_forms[0].judge_template().id();
+  label.judge = "another";
+  EXPECT_EQ(read("Urteil: Antwort 2"), std::nullopt);
+}
+
 }  // namespace
 }  // namespace dmoerm::label

@@ -70,6 +70,34 @@ class Store : public dmoerm::test::Scratch {
   }
 };
 
+TEST_F(Store, ShowsUnparsableRepliesToANewerReaderAndStoresNothing) {
+  const auto folder = directory_ / "store";
+  {
+    LabelStore store = LabelStore::open(folder);
+    std::vector<Label> labels = test::make_labels(0, 6);
+    for (const int i : {1, 2, 4}) labels[static_cast<std::size_t>(i)].verdict = Verdict::unparsable;
+    store.append(labels);
+    store.seal();
+    store.append(std::vector{test::make_label(2, Verdict::second), test::make_label(7, Verdict::unparsable)});  // in the journal
+  }
+  LabelStore store = LabelStore::open(folder);
+  const judge::Usage spent = store.spent();
+  std::vector<std::string> shown;
+  const auto reader = [&](const Label& label) {
+    shown.push_back(label.reply);
+    return label.key == test::make_label(4).key || label.key == test::make_label(7).key ? std::optional(Verdict::first)
+                                                                                        : std::nullopt;
+  };
+  EXPECT_EQ(store.read_again(reader), 2);
+  EXPECT_EQ(shown.size(), 3U) << "of 1, 4 and 7; 2 has a later label";
+  EXPECT_EQ(store.find(test::make_label(4).key)->verdict, Verdict::first);
+  EXPECT_EQ(store.find(test::make_label(7).key)->verdict, Verdict::first);
+  EXPECT_EQ(store.find(test::make_label(1).key)->verdict, Verdict::unparsable);
+  EXPECT_EQ(store.find(test::make_label(2).key)->verdict, Verdict::second);
+  EXPECT_EQ(store.spent(), spent);
+  EXPECT_EQ(store.read_again(reader), 0) << "those with a verdict are not shown again";
+}
+
 TEST_F(Store, FindsWhatWasAppendedAfterReopening) {
   {
     auto store = LabelStore::open(path());

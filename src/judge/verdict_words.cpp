@@ -1,0 +1,185 @@
+#include "judge/verdict_words.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <vector>
+
+namespace dmoerm::judge {
+namespace {
+
+using preference::Verdict;
+using Words = std::vector<std::string_view>;
+
+// Characters that may surround a value or a label without changing its meaning, including U+00A0, U+202F, U+3000, Chinese quotes
+// and brackets, and the marks that some servers leave at the end of a reply.
+const Words kAround = {" ",       "\t", "*",      "_",          "`",          "\"",      "'",         "[", "]",
+                       "(",       ")",  "\u00a0", "\u202f",     "\u3000",     "“",       "”",         "„", "«",
+                       "»",       "「", "」",     "【",         "】",         "（",      "）",        "$", "\\boxed{",
+                       "\\text{", "}",  "</s>",   "<|im_end|>", "<|eot_id|>", "<|end|>", "<|return|>"};
+const Words kStops = {".", "!", "。", "！"};
+const Words kTie = {"tie", "draw", "平局", "平手"};
+const Words kEqual = {"a tie",         "a draw",      "equal",    "equally good", "both are equally good",
+                      "unentschieden", "gleichstand", "égalité",  "Égalité",      "empate",
+                      "pareggio",      "一样好",      "不相上下", "持平",         "引き分け",
+                      "무승부"};
+const Words kNouns = {"response", "answer",  "reply",   "option",  "assistant", "candidate", "output",
+                      "antwort",  "réponse", "Réponse", "reponse", "respuesta", "risposta",  "ответ",
+                      "Ответ",    "回答",    "回复",    "答案",    "选项",      "응답",      "답변"};
+const Words kArticles = {"the ", "die ", "la ", "l'"};
+const Words kNumberMarks = {" ", "_", "-", "#", "no.", "nr.", "number", ":", "(", "（", "[", "\u00a0"};
+const Words kBetter = {
+    " is better",     " is the better response", " is the better one", " is the better", " is preferred", " wins", " ist besser",
+    " est meilleure", " est la meilleure",       " es mejor",          "更好",           "较好",          "胜出",  "is better"};
+// Numbers and places of the two responses. Those in words need a noun beside them, or an article.
+const std::array<Words, 2> kNumbers = {{{"1", "１"}, {"2", "２"}}};
+const std::array<Words, 2> kSpelt = {{{"one", "一"}, {"two", "二"}}};
+const std::array<Words, 2> kPlaces = {
+    {{"first", "erste", "première", "premiere", "primera", "第一个", "第一個", "第1个", "第一"},
+     {"second", "zweite", "deuxième", "deuxieme", "seconde", "segunda", "第二个", "第二個", "第2个", "第二"}}};
+
+bool contains(const Words& words, std::string_view word) { return std::find(words.begin(), words.end(), word) != words.end(); }
+
+bool drop_front(std::string_view& text, const Words& pieces) {
+  for (const std::string_view piece : pieces) {
+    if (!text.starts_with(piece)) continue;
+    text.remove_prefix(piece.size());
+    return true;
+  }
+  return false;
+}
+
+bool drop_back(std::string_view& text, const Words& pieces) {
+  for (const std::string_view piece : pieces) {
+    if (!text.ends_with(piece)) continue;
+    text.remove_suffix(piece.size());
+    return true;
+  }
+  return false;
+}
+
+/// Which of the two responses a text names.
+struct Side {
+  int number = 0;      ///< 0 or 1
+  std::size_t at = 0;  ///< Offset of the deciding byte in the text
+  bool named = false;
+};
+
+std::optional<int> index_in(const std::array<Words, 2>& words, std::string_view word) {
+  for (int i = 0; i < 2; ++i) {
+    if (contains(words[static_cast<std::size_t>(i)], word)) return i;
+  }
+  return std::nullopt;
+}
+
+/// Read "1", "response (1)", "the first response", "第一个回答", "response 1 is better".
+std::optional<Side> read_side(std::string_view whole) {
+  std::string_view text = whole;
+  skip_around(text);
+  skip_around_back(text);
+  const auto side = [&](int number, std::string_view value, bool named) {
+    return Side{number, static_cast<std::size_t>(value.data() - whole.data()), named};
+  };
+  if (const auto number = index_in(kNumbers, text)) return side(*number, text, false);
+  if (const auto place = index_in(kPlaces, text)) return side(*place, text, true);
+  if (drop_back(text, kBetter)) {
+    skip_around_back(text);
+    if (const auto number = index_in(kNumbers, text)) return side(*number, text, true);
+  }
+  if (drop_front(text, kArticles)) skip_around(text);
+  if (const auto place = index_in(kPlaces, text)) return side(*place, text, true);
+  std::string_view first = text;  // "first response"
+  if (drop_back(first, kNouns)) {
+    skip_around_back(first);
+    if (const auto place = index_in(kPlaces, first)) return side(*place, first, true);
+  }
+  if (!drop_front(text, kNouns)) return std::nullopt;
+  while (drop_front(text, kNumberMarks)) continue;
+  skip_around_back(text);
+  for (const auto* words : {&kNumbers, &kSpelt}) {
+    if (const auto number = index_in(*words, text)) return side(*number, text, true);
+  }
+  return std::nullopt;
+}
+
+/// Read "1 > 2", "response 2 < response 1", "1 = 2".
+std::optional<Found> read_order(std::string_view value, bool allow_tie) {
+  struct Sign {
+    std::string_view text;
+    int better;  ///< Which operand is: 0 the left, 1 the right, 2 neither
+  };
+  constexpr std::array<Sign, 16> kSigns = {{{">>", 0},
+                                            {"<<", 1},
+                                            {"==", 2},
+                                            {">", 0},
+                                            {"<", 1},
+                                            {"=", 2},
+                                            {"＞", 0},
+                                            {"＜", 1},
+                                            {"＝", 2},
+                                            {"≻", 0},
+                                            {"≈", 2},
+                                            {" is better than ", 0},
+                                            {" ist besser als ", 0},
+                                            {" est meilleure que ", 0},
+                                            {"优于", 0},
+                                            {"好于", 0}}};
+  for (const Sign& sign : kSigns) {
+    const std::size_t place = value.find(sign.text);
+    if (place == std::string_view::npos) continue;
+    const auto left = read_side(value.substr(0, place)), right = read_side(value.substr(place + sign.text.size()));
+    if (!left || !right || left->number == right->number) return std::nullopt;
+    if (sign.better == 2) return allow_tie ? std::optional(Found{Verdict::tie, left->at, true}) : std::nullopt;
+    const int better = sign.better == 0 ? left->number : right->number;
+    return Found{better == 0 ? Verdict::first : Verdict::second, left->at, true};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::size_t skip_around(std::string_view& text) {
+  const std::size_t before = text.size();
+  while (drop_front(text, kAround)) continue;
+  return before - text.size();
+}
+
+void skip_around_back(std::string_view& text) {
+  while (drop_back(text, kAround)) continue;
+}
+
+Found read_value(std::string_view value, bool allow_tie) {
+  const std::size_t start = skip_around(value);
+  skip_around_back(value);
+  while (drop_back(value, kStops)) continue;
+  skip_around_back(value);
+  if (contains(kTie, value) || contains(kEqual, value)) return allow_tie ? Found{Verdict::tie, start, true} : Found{};
+  if (const auto side = read_side(value))
+    return {side->number == 0 ? Verdict::first : Verdict::second, start + side->at, side->named};
+  auto order = read_order(value, allow_tie);
+  if (!order) return {};
+  order->at += start;
+  return *order;
+}
+
+Verdict token_word(std::string_view token, bool allow_tie) {
+  skip_around(token);
+  if (allow_tie && !token.empty()) {
+    for (const std::string_view tie : kTie) {  // the word may be several tokens
+      if (tie.starts_with(token)) return Verdict::tie;
+    }
+  }
+  const auto is_word = [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+  };
+  const auto end = static_cast<std::size_t>(std::find_if_not(token.begin(), token.end(), is_word) - token.begin());
+  const std::string_view word = end == 0 ? token : token.substr(0, end);
+  for (const auto* words : {&kNumbers, &kPlaces}) {
+    if (const auto number = index_in(*words, word)) return *number == 0 ? Verdict::first : Verdict::second;
+  }
+  return allow_tie && (contains(kTie, word) || contains(kEqual, word)) ? Verdict::tie : Verdict::unparsable;
+}
+
+bool is_tie_word(std::string_view word) { return contains(kTie, word); }
+
+}  // namespace dmoerm::judge
