@@ -22,9 +22,9 @@ HEADINGS = {"cli": "Configuration and command line", "config": "Configuration an
             "comm": "Cluster and MPI",
             "base": "Files and system"}
 RETIRED = "## Retired codes"
-THROWN = re.compile(r"\b(?:throw|return)\s+(?:\w+::)*(?P<type>ConfigError|DataError|ShapeError|IoError|CommError|NumericError|Stopped|Paused|RowError|Error)"
+THROWN = re.compile(r"\b(?:throw|return)\s+(?:\w+::)*(?:ConfigError|DataError|ShapeError|IoError|CommError|NumericError|Stopped|Paused|RowError|Error|Failure)"
                     r"(?:::unusable)?\((?P<rest>[^;]*?);", re.S)
-PROBLEM = re.compile(r"\bproblems_?(?:\.|->)add\((?P<rest>[^;]*?);", re.S)
+PROBLEM = re.compile(r"\b(?:problems_?(?:\.|->)add|on_dropped_)\((?!std::move)(?P<rest>[^;]*?);", re.S)
 FAIL = re.compile(r"\b(?:fail|problem)\((?P<rest>[^;]*?);", re.S)
 NAMED = re.compile(r"\b(?:ErrorCode|with_code)(?P<rest>\([^;]*?\"[a-z0-9-]+\"\))", re.S)
 CODE = re.compile(r'(?:^|[,?:(])\s*"(?P<code>[a-z0-9]+(?:-[a-z0-9]+)+)"\s*[,:)]')
@@ -71,6 +71,8 @@ def violations(files, document):
     for line in re.findall(r"^\| `.*$", document, re.M):
         if not ROW.match(line):
             yield f"{DOCUMENT}: this row has not three cells: {line}"
+    if "\n<<<<<<< " in document or "\n>>>>>>> " in document:
+        yield f"{DOCUMENT}: a merge conflict of git is left: keep the rows of both sides"
     for code in retired(document):
         if code in seen:
             yield f"{DOCUMENT}: the code {code} is retired and may not be used again"

@@ -22,23 +22,23 @@ Failure failure_of(const std::exception& e) {
   if (const auto* refused = dynamic_cast<const std::filesystem::filesystem_error*>(&e); refused != nullptr) {
     std::string call = refused->what();  // "filesystem error: cannot create directories: Permission denied [/x]"
     call.erase(0, call.find(": ") == std::string::npos ? 0 : call.find(": ") + 2);
-    return {IoError("").exit_code(), call};
+    return {IoError("").exit_code(), with_code(call, "file-system-refused")};
   }
   if (const auto* refused = dynamic_cast<const std::system_error*>(&e);
       refused != nullptr && refused->code() == std::errc::resource_unavailable_try_again)  // a library's thread
     return {1, with_code(fmt::format("cannot start a thread: {}", limits_on_threads()), "no-more-threads")};
   if (const auto* value = dynamic_cast<const nlohmann::json::exception*>(&e); value != nullptr)
-    return {1, "a JSON value cannot be read: " + json_mismatch(*value)};
+    return {1, with_code("a JSON value cannot be read: " + json_mismatch(*value), "unexpected-json-value")};
   std::string what = e.what();
   // libtorch appends a stack trace.
   if (const auto trace = what.find("\nException raised from"); trace != std::string::npos) what.resize(trace);
   if (dynamic_cast<const std::bad_alloc*>(&e) != nullptr || what.find("can't allocate memory") != std::string::npos ||
       what.find("out of memory") != std::string::npos) {
-    return {1, fmt::format(
-                   "out of memory ({}): lower compute.micro_batch_tokens or compute.trunk_cache_mb, or give a rank more memory",
-                   what)};
+    const std::string said = fmt::format(
+        "out of memory ({}): lower compute.micro_batch_tokens or compute.trunk_cache_mb, or give a rank more memory", what);
+    return {1, with_code(said, "out-of-memory")};
   }
-  return {1, fmt::format("internal error: {}", what)};
+  return {1, with_code(fmt::format("internal error: {}", what), "internal-error")};
 }
 
 namespace detail {

@@ -46,8 +46,9 @@ int run(const Options& options) {
              run::label_store_path(config).string(), options.audit > 0 ? "this page and audit.json" : "verdicts and this page",
              directory.task("label").string());
   if (end.why == label::LabellingEnd::Why::complete) return 0;
-  fmt::print(stderr, "dmoerm: labelling ended early: {}; all answers so far are stored{}\n", end.message,
-             end.exit_code() == 3 ? "; run the same command again to continue" : "");
+  const std::string said = fmt::format("labelling ended early: {}; all answers so far are stored{}", end.message,
+                                       end.exit_code() == 3 ? "; run the same command again to continue" : "");
+  fmt::print(stderr, "dmoerm: {}\n", with_code(said, end.code()));
   return end.exit_code();
 }
 

@@ -29,10 +29,12 @@ void show(const run::RunEnd& end) {
   if (summary.complete()) return show_result(end);
   for (const auto& [task, message] : summary.failed) fmt::print(stderr, "dmoerm: failed: {}: {}\n", task, message);
   if (summary.stopped) {
-    fmt::print(stderr, "dmoerm: {}; {} tasks are left: run the same command again to continue\n",
-               stop_requested() || end.label_end.empty() ? fmt::format("stopped by {}", stop_signal())
-                                                         : "labelling ended early: " + end.label_end,
-               summary.skipped.size());
+    const bool by_signal = stop_requested() || end.label_end.message.empty();
+    const std::string said =
+        fmt::format("{}; {} tasks are left: run the same command again to continue",
+                    by_signal ? fmt::format("stopped by {}", stop_signal()) : "labelling ended early: " + end.label_end.message,
+                    summary.skipped.size());
+    fmt::print(stderr, "dmoerm: {}\n", with_code(said, by_signal ? ErrorCode("stopped-on-request") : end.label_end.code()));
     return;
   }
   for (const std::string& task : summary.skipped)

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 
+#include "base/error.h"
 #include "base/host.h"
 #include "base/thread.h"
 
@@ -47,9 +48,10 @@ void Deadline::watch() {
     if (!running_) {
       changed_.wait(lock);
     } else if (changed_.wait_until(lock, until_) == std::cv_status::timeout && running_ && Clock::now() >= until_) {
-      fmt::print(stderr,
-                 "dmoerm: {} within {:g} s: a rank was stopped or cut off, or its host is gone. Process {} on {} ends the job\n",
-                 what_, limit_s_, ::getpid(), host_name());
+      const std::string said =
+          fmt::format("{} within {:g} s: a rank was stopped or cut off, or its host is gone. Process {} on {} ends the job",
+                      what_, limit_s_, ::getpid(), host_name());
+      fmt::print(stderr, "dmoerm: {}\n", with_code(said, "ranks-missing"));
       std::_Exit(1);
     }
   }

@@ -151,11 +151,11 @@ void Heartbeat::watch() {
     for (const int rank : others) {
       const Peer& peer = peers[static_cast<std::size_t>(rank)];
       if (peer.gone || seconds_since(peer.heard) <= limit_s_) continue;
-      spdlog::critical(
-          "[run] rank {} on host {} has been silent for {:.1f} s (cluster.timeout_s is {:g}): it was stopped, cut off, or its "
-          "host "
-          "is gone. It last reported: {}. Rank {} on {} ends the job; the same command continues it",
+      const std::string said = fmt::format(
+          "rank {} on host {} has been silent for {:.1f} s (cluster.timeout_s is {:g}): it was stopped, cut off, or its host is "
+          "gone. It last reported: {}. Rank {} on {} ends the job; the same command continues it",
           rank, peer.host, seconds_since(peer.heard), limit_s_, peer.doing, world_.rank(), world_.host());
+      spdlog::critical("[run] {}", with_code(said, "rank-silent"));
       world_.abort(1);
     }
     std::this_thread::sleep_for(std::chrono::duration<double>(std::min(kLookS, beat_s / 2)));

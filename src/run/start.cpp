@@ -186,11 +186,11 @@ class Run {
     how.point_done = done;
     how.progress = [this](const label::LabelProgress& progress) { watch_->label(progress); };
     const label::LabellingEnd end = labelling_->run(how);
-    label_end_ = end.message;
+    label_end_ = end;
     if (end.why == label::LabellingEnd::Why::complete) return;
-    spdlog::error("[label] labelling ended early: {}", end.message);
+    spdlog::error("[label] labelling ended early: {}", with_code(end.message, end.code()));
     if (end.exit_code() == ConfigError("").exit_code())
-      throw ConfigError("labelling-refused", end.message);  // running again would not help
+      throw ConfigError(end.code(), end.message);  // running again would not help
   }
 
   const config::RunConfig& config_;
@@ -202,7 +202,7 @@ class Run {
   std::unique_ptr<OwnerFile> owner_;
   std::unique_ptr<LabelStage> labelling_;
   std::unique_ptr<RunWatch> watch_;
-  std::string label_end_;
+  label::LabellingEnd label_end_;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "label/labelling_end.h"
 #include "run/run_summary.h"
 
 namespace dmoerm::run {
@@ -19,7 +20,7 @@ struct RunRequest {
 /// What to show of a run that has ended.
 struct RunEnd {
   RunSummary summary;
-  std::string label_end;  ///< Why labelling ended early; "" if it did not
+  label::LabellingEnd label_end;  ///< How the run's labelling ended; complete if there was none
   std::filesystem::path report, bundle;
 };
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <new>
 #include <nlohmann/json.hpp>
 
 namespace dmoerm {
@@ -26,6 +27,7 @@ TEST(Failure, ReportsARefusedFileSystemCallAsAnInputError) {
     EXPECT_TRUE(failure.message.starts_with("cannot create directories: ")) << failure.message;
     EXPECT_NE(failure.message.find("/proc/no_such_place"), std::string::npos) << failure.message;
     EXPECT_EQ(failure.message.find("internal error"), std::string::npos) << failure.message;
+    EXPECT_TRUE(failure.message.ends_with("[file-system-refused]")) << failure.message;
   }
 }
 
@@ -40,16 +42,24 @@ TEST(Failure, ReportsAJsonValueWithoutTheLibrarysWords) {
     return "";
   };
   EXPECT_EQ(said([&] { (void)list.get<std::string>(); }),
-            "a JSON value cannot be read: expected a value of type string, found array");
-  EXPECT_EQ(said([&] { (void)list.at("key"); }),
-            "a JSON value cannot be read: expected a value with keys or elements, found one of type array");
-  EXPECT_EQ(said([] { (void)nlohmann::json::object().at("key"); }), "a JSON value cannot be read: the key \"key\" is missing");
+            "a JSON value cannot be read: expected a value of type string, found array [unexpected-json-value]");
+  EXPECT_EQ(
+      said([&] { (void)list.at("key"); }),
+      "a JSON value cannot be read: expected a value with keys or elements, found one of type array [unexpected-json-value]");
+  EXPECT_EQ(said([] { (void)nlohmann::json::object().at("key"); }),
+            "a JSON value cannot be read: the key \"key\" is missing [unexpected-json-value]");
+}
+
+TEST(Failure, NamesLackOfMemory) {
+  const Failure failure = failure_of(std::bad_alloc());
+  EXPECT_EQ(failure.exit_code, 1);
+  EXPECT_TRUE(failure.message.ends_with("[out-of-memory]")) << failure.message;
 }
 
 TEST(Failure, ReportsAnyOtherExceptionAsABug) {
   const Failure failure = failure_of(std::runtime_error("odd"));
   EXPECT_EQ(failure.exit_code, 1);
-  EXPECT_EQ(failure.message, "internal error: odd");
+  EXPECT_EQ(failure.message, "internal error: odd [internal-error]");
 }
 
 }  // namespace

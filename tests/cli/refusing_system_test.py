@@ -69,6 +69,7 @@ class RefusingSystem(bad_input_test.Tiny):
         process.terminate()
         said = process.communicate(timeout=60)[0]
         self.assertEqual(process.returncode, 3, said)
+        self.assertIn("[stopped-on-request]\n", said)
         self.assertNotIn("journal", said)
 
     def test_each_number_of_threads_ends_with_a_clear_message(self):

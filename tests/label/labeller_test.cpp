@@ -172,6 +172,7 @@ TEST_F(LabellerTest, StopsAtALimitAndContinuesFromThere) {
   const test::JudgeProcess server(directory_, options());
   const Run first = label(labels(server), {"coherence"}, {.requests = 7, .source = "test"});
   EXPECT_EQ(first.end.why, LabellingEnd::Why::limit);
+  EXPECT_STREQ(first.end.code().text(), "labelling-limit-reached");
   EXPECT_EQ(first.end.exit_code(), 3);
   EXPECT_NE(first.end.message.find("test allows 7"), std::string::npos) << first.end.message;
   EXPECT_TRUE(first.done.empty());
@@ -205,6 +206,7 @@ TEST_F(LabellerTest, StopsAtOnceAtARejectedKeyAndStoresNothing) {
   const test::JudgeProcess server(directory_, options({"--require-key", "sk-other"}));
   const Run run = label(labels(server));
   EXPECT_EQ(run.end.why, LabellingEnd::Why::refused);
+  EXPECT_STREQ(run.end.code().text(), "labelling-refused");
   EXPECT_EQ(run.end.exit_code(), 2);
   EXPECT_NE(run.end.message.find("401"), std::string::npos) << run.end.message;
   EXPECT_EQ(run.verdicts.not_asked, 10);

@@ -43,7 +43,7 @@ def main():
             code, shown, said = dmoerm(*run, "--set", f"labels.budget.requests_max={total // 2}", ranks=2)
             expect(f"exit code at the limit ({said[-800:]})", code, 3)
             expect("requests at the limit", len(world.answers()), total // 2)
-            if "budget reached" not in said or "run the same command again" not in said:
+            if "budget reached" not in said or "run the same command again to continue [labelling-limit-reached]" not in said:
                 sys.exit(f"the limit is not explained: {said[-800:]}")
             experts = os.listdir(f"{folder}/runs/same-bits/expert")
             if not experts:
