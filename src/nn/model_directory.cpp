@@ -108,7 +108,7 @@ std::string other_weights(const Listing& files) {
     return "this is a sharded training checkpoint (DeepSpeed or FSDP): join its shards first (zero_to_fp32.py, accelerate "
            "merge-weights)";
   const std::string single = files.ending({".safetensors"});
-  if (!single.empty()) return fmt::format("there is {}; a model has its weights in model.safetensors", single);
+  if (!single.empty()) return fmt::format("there is {}; name it model.safetensors if it holds the whole model", single);
   return "";
 }
 
@@ -146,6 +146,10 @@ void refuse_model_directory(const fs::path& directory, const std::string& missin
     throw refuse(fmt::format("this is a file{}; give the directory of a Hugging Face model",
                              gguf ? " in llama.cpp's format, which dmoerm does not read" : ""));
   }
+  std::error_code ignored;
+  if (const fs::path link = directory / missing; fs::is_symlink(fs::symlink_status(link, ignored)))
+    throw refuse(fmt::format("{} is a link to {}, which is not there: copy the model with cp -rL, or fetch it again", missing,
+                             fs::read_symlink(link, ignored).string()));
   throw refuse(fmt::format("no {}: {}", missing, what_lies_in(directory)));
 }
 

@@ -48,6 +48,8 @@ constexpr std::array kTextKeys = {"prompt",
                                   "answers",
                                   "answer",
                                   "text_rejected",
+                                  "system",
+                                  "system_prompt",
                                   "src",
                                   "tgt",
                                   "text"};
@@ -55,9 +57,14 @@ constexpr std::array kTextKeys = {"prompt",
 constexpr std::array<std::string_view, 4> kMessageKeys = {"role", "from", "content", "value"};
 constexpr std::string_view kAfterBracket = " \t\r\n";
 
+/// The text behind white space, byte-order marks and characters without width at its beginning.
 std::string_view after_space(std::string_view text) {
-  const std::size_t start = text.find_first_not_of(kAfterBracket);
-  return start == std::string_view::npos ? std::string_view() : text.substr(start);
+  for (;;) {
+    const std::size_t start = text.find_first_not_of(kAfterBracket);
+    text = start == std::string_view::npos ? std::string_view() : text.substr(start);
+    if (!text.starts_with("\uFEFF") && !text.starts_with("\u200B")) return text;
+    text.remove_prefix(3);
+  }
 }
 
 bool drop_front(std::string_view& text, std::string_view beginning) {
@@ -117,6 +124,9 @@ bool names_a_role(std::string_view text) {
 bool is_printed_object(std::string_view text) {
   text = trim(text);
   const auto holds = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
+  if (text.starts_with("OrderedDict(")) return holds("('role', '") && holds("('content', ") && text.ends_with(")");
+  if ((text.starts_with("b'") || text.starts_with("b\"")) && text.size() > 3 && text.back() == text[1])
+    return begins_as_messages(text.substr(2), "\"") || begins_as_messages(text.substr(2), "'");
   const bool has_content = holds("content='") || holds("content=\"") || holds("content=None") || holds("content=[");
   if (text.starts_with("content=")) return holds(" additional_kwargs={");
   if (drop_front(text, "[") && !text.ends_with("]")) return false;
@@ -129,7 +139,7 @@ bool is_printed_object(std::string_view text) {
 }
 
 /// The columns that hold lists of answers, whatever else a row may have.
-constexpr std::array kListKeys = {"completions", "responses", "answers"};
+constexpr std::array kListKeys = {"completions", "responses", "answers", "history"};
 
 std::optional<json> parsed(std::string_view text) {
   struct TooDeep {};
@@ -162,6 +172,25 @@ bool is_conversation(const json& value) {
   return !value.empty() && std::ranges::all_of(value, is_message) && std::ranges::any_of(value, has_known_role);
 }
 
+/// Whether a list has messages of known roles and something else between them.
+bool is_half_a_conversation(const json& value) {
+  const auto known = [](const json& m) { return is_message(m) && has_known_role(m); };
+  return value.is_array() && std::ranges::any_of(value, known) && !std::ranges::all_of(value, is_message);
+}
+
+/// Messages of a text that has one on each line; null if it is another text.
+json messages_in_lines(std::string_view text) {
+  json messages = json::array();
+  for (text = trim(text); !text.empty();) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    auto message = parsed(text.substr(0, end));
+    if (!message || !is_message(*message)) return {};
+    messages.push_back(std::move(*message));
+    text = after_space(text.substr(end));
+  }
+  return is_conversation(messages) ? messages : json();
+}
+
 /// Whether a value is a list of OpenAI's parts of a message.
 bool is_parts(const json& value) {
   const auto is_part = [](const json& part) {
@@ -192,6 +221,13 @@ RowError printed_by_python(const char* key, const std::string& text) {
                               key, shown(json(text))));
 }
 
+RowError damaged(const char* key, const std::string& text) {
+  return RowError("messages-not-json",
+                  fmt::format("\"{}\": expected messages or a text, found a text that begins like a list of messages but is "
+                              "damaged or cut-off JSON: {}",
+                              key, shown(json(text))));
+}
+
 /// What a text says if it is wholly JSON that `wanted` accepts. @throws RowError if it was meant to be, but is something else
 std::optional<json> json_in(const std::string& text, const char* key, bool (*wanted)(const json&)) {
   const std::string_view inner = after_space(text);
@@ -201,15 +237,17 @@ std::optional<json> json_in(const std::string& text, const char* key, bool (*wan
     const auto once = parsed(text);
     return once && once->is_string() ? json_in(once->get_ref<const std::string&>(), key, wanted) : std::nullopt;
   }
-  if (auto value = parsed(text)) {
+  if (auto value = parsed(inner)) {
+    if (wanted == is_conversation && is_half_a_conversation(*value)) throw damaged(key, text);
     if (const json* inside = wanted == is_conversation ? conversation_inside(*value) : nullptr; inside != nullptr) return *inside;
     return wanted(*value) ? std::move(value) : std::nullopt;
   }
-  if (begins_as_messages(text, "\"") && end_of_brackets(inner, "\"") != End::text_follows)
-    throw RowError("messages-not-json",
-                   fmt::format("\"{}\": expected messages or a text, found a text that begins like a list of messages but is "
-                               "damaged or cut-off JSON: {}",
-                               key, shown(json(text))));
+  if (inner.front() == '{' && wanted == is_conversation) {
+    if (json lines = messages_in_lines(inner); !lines.is_null()) return lines;
+  }
+  const bool escaped =
+      begins_as_messages(text, "\\\"") || begins_as_messages(text, "&quot;") || begins_as_messages(text, "&#34;");
+  if (escaped || (begins_as_messages(text, "\"") && end_of_brackets(inner, "\"") != End::text_follows)) throw damaged(key, text);
   if (begins_as_messages(text, "'") && names_a_role(text) && end_of_brackets(inner, "'\"") != End::text_follows)
     throw printed_by_python(key, text);
   return std::nullopt;

@@ -16,10 +16,11 @@ RoleKind role_kind(std::string_view role) {
   if (name == "user" || name == "human" || name == "prompter") return RoleKind::user;
   constexpr std::array<std::string_view, 8> kModels = {"assistant", "gpt", "chatgpt", "model", "bot", "ai", "bing", "bard"};
   if (std::ranges::find(kModels, name) != kModels.end()) return RoleKind::assistant;
-  constexpr std::array<std::string_view, 17> kTools = {
-      "tool",        "tools",    "tool_call",     "tool_calls",        "tool_response",   "tool_result",
-      "tool_output", "function", "function_call", "function_response", "function_result", "function_output",
-      "observation", "ipython",  "environment",   "code_interpreter",  "execution"};
+  constexpr std::array<std::string_view, 22> kTools = {
+      "tool_use",          "functions",       "plugin",          "plugins",     "action",      "tool",        "tools",
+      "tool_call",         "tool_calls",      "tool_response",   "tool_result", "tool_output", "function",    "function_call",
+      "function_response", "function_result", "function_output", "observation", "ipython",     "environment", "code_interpreter",
+      "execution"};
   return std::ranges::find(kTools, name) != kTools.end() ? RoleKind::tool : RoleKind::unknown;
 }
 

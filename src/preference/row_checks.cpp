@@ -53,7 +53,8 @@ bool names_media(std::string_view key) {
 }
 
 bool names_tools(std::string_view key) {
-  return key == "tools" || key == "functions" || key == "tool_calls" || key == "function_call" || key == "function_calls";
+  return key == "tools" || key == "available_tools" || key == "functions" || key == "tool_calls" || key == "function_call" ||
+         key == "function_calls";
 }
 
 /// Further marks of single model families, in lower case. Pictures inside a text are written as data:image/png;base64,...

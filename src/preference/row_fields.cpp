@@ -157,9 +157,11 @@ std::vector<Message> prompt_messages(const json& value, const char* key) {
 void add_system(const json& row, std::vector<Message>& prompt) {
   for (const char* column : {"system", "system_prompt"}) {
     if (prompt.empty() || shows_nothing(prompt.back().content) || prompt.front().role == "system") return;
-    if (!row.contains(column) || !row[column].is_string()) continue;
-    if (std::string text = row[column].get<std::string>(); !text.empty())
-      prompt.insert(prompt.begin(), {"system", std::move(text)});
+    if (!row.contains(column)) continue;
+    std::string text;
+    if (row[column].is_string()) text = row[column].get<std::string>();
+    if (row[column].is_structured() && !row[column].empty()) text = messages_of(row[column], column).front().content;
+    if (!text.empty()) prompt.insert(prompt.begin(), {"system", std::move(text)});
   }
 }
 

@@ -45,6 +45,26 @@ TEST_F(Place, IsAbsent) {
   EXPECT_NE(refusal(directory_ / "link").find("points to nothing"), std::string::npos);
 }
 
+TEST_F(Place, HoldsALinkToNothing) {
+  put("config.json", kConfig);
+  fs::create_symlink("../../blobs/abc", model_ / "model.safetensors");
+  expect("model.safetensors is a link to ../../blobs/abc, which is not there: copy the model with cp -rL");
+}
+
+TEST_F(Place, HoldsAPackedFileInsteadOfWeights) {
+  put("config.json", kConfig);
+  put("model.safetensors", "\x1f\x8b\x08" + std::string(100, 'x'));
+  expect("this is a gzip file, not safetensors");
+  put("model.safetensors", "\x89HDF\r\n\x1a\n" + std::string(100, 'x'));
+  expect("this is an HDF5 file, not safetensors");
+}
+
+TEST_F(Place, HasAHeaderThatIsNoJson) {
+  put("config.json", kConfig);
+  put("model.safetensors", std::string("\x07\0\0\0\0\0\0\0{'a':1}", 15));
+  expect("the safetensors header is not JSON: found single quotes, as Python prints them");
+}
+
 TEST_F(Place, IsAFile) {
   EXPECT_NE(refusal(write("model-q4.gguf", "GGUF")).find("llama.cpp"), std::string::npos);
   EXPECT_NE(refusal(write("model.safetensors", "x")).find("this is a file"), std::string::npos);

@@ -110,8 +110,31 @@ TEST(MessagesInText, AreReadFromRepliesAndListsOfAnswers) {
             "user: Q -> Write Message(role='x') | b |");
 }
 
+TEST(MessagesInText, AreReadFromLinesAndBehindMarks) {
+  const std::string lines = R"({"role": "system", "content": "S"})"
+                            "\n"
+                            R"({"role": "user", "content": "Q"})"
+                            "\n";
+  EXPECT_EQ(read({{"prompt", lines}, {"chosen", "a"}, {"rejected", "b"}}), "system: S user: Q -> a | b |");
+  EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "\ufeff[{\"role\": \"assistant\", \"content\": \"a\"}]"}, {"rejected", "b"}}),
+            "user: Q -> a | b |");
+  EXPECT_EQ(read({{"prompt", "Q"}, {"system", R"({"role": "system", "content": "S"})"}, {"chosen", "a"}, {"rejected", "b"}}),
+            "system: S user: Q -> a | b |");
+  EXPECT_EQ(read({{"prompt", "Q"}, {"history", R"([["p", "o"]])"}, {"chosen", "a"}, {"rejected", "b"}}),
+            "user: p assistant: o user: Q -> a | b |");
+  for (const char* text : {R"([{\"role\": \"assistant\", \"content\": \"a\"}])", "[{&quot;role&quot;: &quot;user&quot;}]",
+                           R"([{"role": "assistant", "content": "a"}, null])"})
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), "bad messages-not-json") << text;
+  for (const char* text :
+       {R"(b'[{"role": "assistant", "content": "a"}]')", "OrderedDict([('role', 'assistant'), ('content', 'a')])"})
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), "bad messages-printed-by-python") << text;
+  for (const char* text : {"{\"a\": 1}\n{\"b\": 2}", "b'abc'", "[null]", "{\"role\": \"assistant\"}\nmore"})
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), std::string("user: Q -> ") + text + " | b |");
+}
+
 TEST(ToolUse, IsDroppedWhateverSaysIt) {
-  for (const char* role : {"tool", "function", "ipython", "function_call", "observation", "tool_response", "environment", "Tool"})
+  for (const char* role : {"tool", "function", "ipython", "function_call", "observation", "tool_response", "environment", "Tool",
+                           "tool_use", "plugin"})
     EXPECT_EQ(read({{"prompt", {{{"role", "user"}, {"content", "Q"}}, {{"role", role}, {"content", "42"}}}},
                     {"chosen", "a"},
                     {"rejected", "b"}}),
