@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -42,11 +44,36 @@ std::string key_meant(const std::string& text) {
   return text[end] == ' ' || text[end] == '=' ? " (a colon is missing)" : "";
 }
 
+/// What this program calls a setting of other programs; "" if the key is none.
+std::string usual_name(const std::string& key) {
+  constexpr auto kNames = std::to_array<std::pair<std::string_view, const char*>>({{"learning_rate", "lr"},
+                                                                                   {"num_train_epochs", "epochs_max"},
+                                                                                   {"num_epochs", "epochs_max"},
+                                                                                   {"epochs", "epochs_max"},
+                                                                                   {"max_steps", "steps_max"},
+                                                                                   {"max_seq_length", "max_length"},
+                                                                                   {"max_seq_len", "max_length"},
+                                                                                   {"cutoff_len", "max_length"},
+                                                                                   {"lora_r", "lora_rank"},
+                                                                                   {"batch_size", "groups_per_step"},
+                                                                                   {"train_batch_size", "groups_per_step"},
+                                                                                   {"lr_scheduler_type", "schedule"},
+                                                                                   {"early_stopping_patience", "patience"},
+                                                                                   {"eval_steps", "eval_every_steps"},
+                                                                                   {"model_name_or_path", "backbone.dir"},
+                                                                                   {"model_path", "backbone.dir"},
+                                                                                   {"output_dir", "runs_dir"}});
+  const auto* found = std::ranges::find(kNames, key, &std::pair<std::string_view, const char*>::first);
+  return found == kNames.end() ? "" : found->second;
+}
+
 /// "expected a list ..., found ...", with how to write it.
 template <class Element>
 std::string expected_list(const Tree& tree) {
   std::string found = "keys with values";
-  if (tree.kind == Tree::Kind::scalar) {
+  if (tree.kind == Tree::Kind::scalar && tree.text.find('\n') != std::string::npos) {
+    found = "several lines of text: write \"- \" before each";
+  } else if (tree.kind == Tree::Kind::scalar) {
     found = fmt::format("\"{}\"{}", tree.text, odd_character(tree.text));
     if constexpr (!is_section<Element>) found += fmt::format(": write [{}]", tree.text);
   }
@@ -153,9 +180,14 @@ class SectionReader {
 
   /// The nearest key of this section, else the same key of another section, else all keys of this one.
   [[nodiscard]] std::string advice(const std::string& key) const {
+    const std::string usual = usual_name(key);
+    if (std::ranges::find(keys_, usual) != keys_.end()) return fmt::format(", did you mean {}?", usual);
     if (const auto near = nearest(key, keys_)) return fmt::format(", did you mean {}?", *near);
     std::vector<std::string> others;
     static const std::vector<std::string> kAll = all_keys();
+    for (const std::string& other : kAll) {
+      if (!usual.empty() && (other == usual || other.ends_with("." + usual))) others.push_back(other);
+    }
     for (const std::string& other : kAll) {
       if (other.ends_with("." + key)) others.push_back(other);
     }

@@ -108,7 +108,7 @@ std::string other_weights(const Listing& files) {
     return "this is a sharded training checkpoint (DeepSpeed or FSDP): join its shards first (zero_to_fp32.py, accelerate "
            "merge-weights)";
   const std::string single = files.ending({".safetensors"});
-  if (!single.empty()) return fmt::format("there is {}; name it model.safetensors if it holds the whole model", single);
+  if (!single.empty()) return fmt::format("there is {}; a model has its weights in model.safetensors", single);
   return "";
 }
 

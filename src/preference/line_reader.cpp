@@ -27,9 +27,16 @@ class Source {
   virtual std::size_t read(char* out) = 0;
 };
 
-/// What to do about a path that looks like a shell's pattern.
-std::string_view pattern_advice(std::string_view path) {
-  return path.find_first_of("*?[") == std::string_view::npos ? "" : "; patterns are not expanded here: name each file";
+/// What to do about a path that is a shell's pattern, an address, or perhaps the name of a data set.
+std::string_view path_advice(const std::filesystem::path& path) {
+  const std::string text = path.string();
+  if (text.find_first_of("*?[") != std::string::npos) return "; patterns are not expanded here: name each file";
+  for (const char* scheme : {"http:/", "https:/", "hf:/", "s3:/", "gs:/"}) {
+    if (text.find(scheme) != std::string::npos) return "; addresses are not read: download the file first";
+  }
+  std::error_code ignored;
+  const bool name = path.extension().empty() && !std::filesystem::exists(path.parent_path(), ignored);
+  return name ? "; data sets of a hub are not downloaded: fetch their files first, and name each" : "";
 }
 
 /// The bytes of a file as they are.
@@ -38,7 +45,7 @@ class PlainSource final : public Source {
   explicit PlainSource(const std::filesystem::path& path)
       : path_(path.string()), file_(std::fopen(path.c_str(), "rb"), std::fclose) {
     if (!file_)
-      throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}{}", path_, std::strerror(errno), pattern_advice(path_)));
+      throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}{}", path_, std::strerror(errno), path_advice(path)));
   }
   std::size_t read(char* out) override {
     const std::size_t got = std::fread(out, 1, kBlock, file_.get());

@@ -233,6 +233,9 @@ TEST_F(IngestFolder, RefusesAFileThatIsGivenTwice) {
   std::filesystem::create_symlink(file, link);
   EXPECT_NE(refusal(request({file, other, link})).find("data.inputs.2.path: " + link + " is the file of data.inputs.0 too"),
             std::string::npos);
+  EXPECT_NE(refusal(request({"https://host/p.jsonl"})).find("addresses are not read: download the file first"),
+            std::string::npos);
+  EXPECT_NE(refusal(request({"/nowhere/Anthropic/hh-rlhf"})).find("data sets of a hub are not downloaded"), std::string::npos);
   EXPECT_NE(refusal(request({file + "*"})).find("patterns are not expanded here: name each file"), std::string::npos);
 }
 
