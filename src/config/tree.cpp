@@ -20,8 +20,8 @@ namespace dmoerm::config {
 namespace {
 
 constexpr std::size_t kLargestText = 1 << 20;
-constexpr std::size_t kHead = 4096;          // bytes that show what a file is
-constexpr std::size_t kCopiesMax = 100'000;  // values that aliases may stand for; aliases of aliases grow without end
+constexpr std::size_t kHead = 4096;           // bytes that show what a file is
+constexpr std::size_t kCopiesMax = 16 << 20;  // bytes that aliases may stand for; aliases of aliases grow without end
 
 // The braces of ${NAME} would open and close a map inside { }, so the parser sees these characters instead. check_text() lets
 // none through from the file.
@@ -48,7 +48,7 @@ class TreeBuilder : public YAML::EventHandler {
     const auto named = anchors_.find(anchor);
     if (named == anchors_.end()) throw Refused{at(mark), "this alias stands inside the value that it names"};
     copies_ += size_of(named->second);
-    if (copies_ > kCopiesMax) throw Refused{at(mark), fmt::format("the aliases stand for more than {} values", kCopiesMax)};
+    if (copies_ > kCopiesMax) throw Refused{at(mark), "the aliases stand for more than 16 MiB"};
     Tree copy = named->second;
     copy.where = at(mark);
     put(std::move(copy), YAML::NullAnchor);
@@ -81,9 +81,9 @@ class TreeBuilder : public YAML::EventHandler {
 
   [[nodiscard]] Position at(const YAML::Mark& mark) const { return {source_, mark.line + 1, mark.column + 1}; }
   static std::size_t size_of(const Tree& tree) {
-    std::size_t size = 1;
+    std::size_t size = sizeof(Tree) + tree.text.size();
     for (const Tree& item : tree.items) size += size_of(item);
-    for (const Tree::Entry& entry : tree.entries) size += size_of(entry.value);
+    for (const Tree::Entry& entry : tree.entries) size += entry.key.size() + size_of(entry.value);
     return size;
   }
   Tree value(Tree::Kind kind, const YAML::Mark& mark, const std::string& tag) const {
@@ -137,7 +137,7 @@ class TreeBuilder : public YAML::EventHandler {
   int source_;
   int documents_ = 0;
   std::map<YAML::anchor_t, Tree> anchors_;  ///< values with a name, whole
-  std::size_t copies_ = 0;                  ///< values that aliases were replaced by
+  std::size_t copies_ = 0;                  ///< bytes that aliases were replaced by
   std::vector<Open> open_;
   Tree root_;
 };

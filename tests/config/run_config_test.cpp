@@ -340,7 +340,10 @@ TEST(RunConfig, ReadsAnchorsAndMergeKeys) {
   for (int i = 1; i < 12; ++i) {
     bomb += fmt::format("a{0}: &a{0} [*a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}, *a{1}]\n", i, i - 1);
   }
-  EXPECT_NE(problems(bomb).find("the aliases stand for more than 100000 values"), std::string::npos);
+  EXPECT_NE(problems(bomb).find("the aliases stand for more than 16 MiB"), std::string::npos);
+  std::string long_text = "a: &a " + std::string(100000, 'x') + "\nb: [";
+  for (int i = 0; i < 10000; ++i) long_text += "*a, ";
+  EXPECT_NE(problems(long_text + "]\n").find("the aliases stand for more than 16 MiB"), std::string::npos);
 }
 
 TEST(RunConfig, NamesCharactersThatOnlyLookLikeYaml) {
