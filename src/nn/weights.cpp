@@ -72,6 +72,11 @@ std::string some_names(const ModelTensors& tensors) {
   return shown == 0 ? "the files hold no tensors" : fmt::format("the files hold {} tensors such as {}", shown, names);
 }
 
+/// Whether a layer's matrix is wholly zero, which no trained model has. Embeddings may be, such as those of token types.
+bool is_zeros(const std::string& name, const at::Tensor& slot) {
+  return slot.dim() == 2 && name.find("layer") != std::string::npos && slot.numel() > 0 && !slot.any().item<bool>();
+}
+
 }  // namespace
 
 std::string head_model_prefix(const BackboneSpec& spec) { return spec.encoder() ? "bert." : "model."; }
@@ -172,9 +177,11 @@ Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& dir
   }
   Weights weights(spec, device, 0, dtype);
   std::set<std::string> used;
+  std::string zeros;
   for (const auto& [name, slot] : weights.named_) {
     const std::string stored = tensors.stored_name(name);
     load_weight(reader, stored, slot);
+    if (zeros.empty() && is_zeros(name, slot)) zeros = stored;
     used.insert(stored);
   }
   for (const auto& [plain, stored] : tensors.all()) {
@@ -185,6 +192,11 @@ Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& dir
                       reader.file_of(stored), stored, nn::shape_text(reader.shape(stored))));
     }
   }
+  if (!zeros.empty())
+    throw DataError(
+        "tensor-of-zeros",
+        fmt::format("{}: tensor {} holds nothing but zeros, as a power cut or a full disk leaves them: fetch the model again",
+                    reader.file_of(zeros), zeros));
   return weights;
 }
 

@@ -130,6 +130,12 @@ TEST_F(WeightsFolder, NamesATensorThatHoldsNaNOrInfinity) {
   }
 }
 
+TEST_F(WeightsFolder, NamesATensorOfZeros) {
+  tensor(kUp).zero_();
+  const std::string said = refusal();
+  EXPECT_NE(said.find("model.safetensors: tensor " + kUp + " holds nothing but zeros"), std::string::npos) << said;
+}
+
 TEST_F(WeightsFolder, RefusesAnotherArchitectureListingTheSupportedOnes) {
   save();
   write_json_atomically(directory_ / "config.json", {{"model_type", "gpt2"}});
