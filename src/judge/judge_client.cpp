@@ -162,12 +162,13 @@ struct JudgeClient::Impl {
       decision.problem += fmt::format("; if {} questions in a row are refused so, the key counts as refused", kUnclearRefusals);
     }
     if (decision.status == JudgeReply::ok) unclear_refusals = 0;
-    if (decision.charged) mark_billed(request);
+    if (decision.charged) mark_billed(request, decision.problem);
     if (decision.next == RetryDecision::Next::retry_unreached && request.reply.tries == 0) request.first_sent = kNever;
     return decision;
   }
 
-  void mark_billed(Request& request) {
+  void mark_billed(Request& request, const std::string& problem) {
+    request.reply.billed_problem = problem;
     request.reply.maybe_billed = true;
     ++request.reply.billed_tries;
     ++stats.maybe_billed;

@@ -38,7 +38,8 @@ struct JudgeReply {
   double seconds = 0;                                       ///< Duration of the last try
   int tries = 0;                                            ///< Tries that were sent, at least in part
   int billed_tries = 0;  ///< Tries without a usable reply that may have been charged; a try that the server refused is not one
-  bool maybe_billed = false;  ///< A try was cut off after it was sent, or its reply was unusable: it may have cost money
+  std::string billed_problem;  ///< What was wrong with the last of them
+  bool maybe_billed = false;   ///< A try was cut off after it was sent, or its reply was unusable: it may have cost money
 };
 
 /// "ok", "refused", ...

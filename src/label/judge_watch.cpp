@@ -61,6 +61,9 @@ bool JudgeWatch::may_send() const {
 void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& label, int requests, int paid) {
   in_flight_ -= requests;
   const ReplyUse use = use_of(reply, label.verdict);
+  const bool answered = reply.status == judge::JudgeReply::ok || reply.status == judge::JudgeReply::refused;
+  repeated_ += answered ? reply.billed_tries : 0;
+  if (answered && reply.billed_tries > 0) repeated_problem_ = reply.billed_problem;
   ++uses_[static_cast<std::size_t>(use)];
   const bool useful = use == ReplyUse::verdict;
   for (int i = 0; i < paid; ++i) {
@@ -180,6 +183,13 @@ std::string JudgeWatch::notice(bool last) {
         fmt::format("probabilities: true has no effect on this server, because none of {} verdicts came with token "
                     "log-probabilities of it; the verdicts are kept without",
                     useful_));
+  }
+  if (!repeated_said_ && repeated_ > 0 && (last ? repeated_ * 20 >= replies() : repeated_ >= kNoticed)) {
+    repeated_said_ = !last;
+    add(fmt::format(
+        "{} tries for {} replies were probably paid for and gave no answer, so that they were repeated; the last: {}; if "
+        "the server is slow, raise request_timeout_s of its endpoint",
+        repeated_, replies(), judge::one_line(repeated_problem_, kExampleBytes)));
   }
   if (!usage_said_ && without_usage_ > 0 && without_usage_ == answered_ && (last || answered_ >= kNoticed)) {
     usage_said_ = true;

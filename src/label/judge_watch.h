@@ -57,7 +57,8 @@ class JudgeWatch {
   /// verdicts.
   [[nodiscard]] std::string summary() const;
 
-  /// A sentence about a setting that has no effect on this server, or about what the server leaves out, once it is clear.
+  /// A sentence about a setting that has no effect on this server, about what the server leaves out, or about tries that are paid
+  /// for in vain, once it is clear.
   /// @param last  whether no more replies come. @return "" if there is nothing to say, or it was said
   std::string notice(bool last);
 
@@ -82,8 +83,10 @@ class JudgeWatch {
   std::int64_t recalled_useful_ = 0, recalled_ = 0, met_useful_ = 0, met_ = 0;
   std::int64_t pairs_good_ = 0, pairs_bad_ = 0;
   std::int64_t with_probability_ = 0, answered_ = 0, without_usage_ = 0;
-  std::string example_;  ///< Latest useless reply
-  bool probabilities_said_ = false, usage_said_ = false;
+  std::int64_t repeated_ = 0;     ///< Tries that may have been paid for and whose question was asked again
+  std::string repeated_problem_;  ///< What was wrong with the last of them
+  std::string example_;           ///< Latest useless reply
+  bool probabilities_said_ = false, usage_said_ = false, repeated_said_ = false;
 };
 
 /// What a reply is good for, by its label.

@@ -1,0 +1,61 @@
+// Tests what is said about a judge's replies, without asking one. That a useless judge is not paid for long is tested with a
+// server in labeller_test.cpp.
+#include "label/judge_watch.h"
+
+#include <gtest/gtest.h>
+
+namespace dmoerm::label {
+namespace {
+
+class JudgeWatchTest : public testing::Test {
+ protected:
+  JudgeWatchTest() { judge_.model = "judge"; }
+
+  /// A good reply after `late` tries that came too late.
+  static void answer(JudgeWatch& watch, int late) {
+    judge::JudgeReply reply;
+    reply.status = judge::JudgeReply::ok;
+    reply.text = "Verdict: 1";
+    reply.prompt_tokens = 100;
+    reply.completion_tokens = 3;
+    reply.billed_tries = late;
+    if (late > 0) reply.billed_problem = "http://host/v1: no complete reply within 2 s";
+    label_store::Label label;
+    label.verdict = preference::Verdict::first;
+    for (int i = 0; i <= late; ++i) watch.sent();
+    watch.take(reply, label, 1 + late, 1 + late);
+  }
+
+  config::JudgeConfig judge_;
+};
+
+TEST_F(JudgeWatchTest, SaysOnceThatTriesArePaidForAndRepeated) {
+  JudgeWatch watch(judge_, 0.8);
+  for (int i = 0; i < 7; ++i) answer(watch, 1);
+  EXPECT_EQ(watch.notice(false), "") << "seven may be an accident";
+  answer(watch, 2);
+  const std::string said = watch.notice(false);
+  EXPECT_NE(said.find("9 tries for 8 replies were probably paid for"), std::string::npos) << said;
+  EXPECT_NE(said.find("no complete reply within 2 s; if the server is slow, raise request_timeout_s"), std::string::npos) << said;
+  answer(watch, 1);
+  EXPECT_EQ(watch.notice(false), "");
+}
+
+TEST_F(JudgeWatchTest, IsSilentAboutAFewRepeatedTriesOfMany) {
+  JudgeWatch few(judge_, 0.8), all(judge_, 0.8);
+  answer(few, 1);
+  for (int i = 0; i < 99; ++i) answer(few, 0);
+  EXPECT_EQ(few.notice(true), "");
+  answer(all, 1);
+  EXPECT_NE(all.notice(true).find("1 tries for 1 replies"), std::string::npos);
+}
+
+TEST_F(JudgeWatchTest, TriesThatCameTooLateCountAsPaidInVain) {
+  JudgeWatch watch(judge_, 0.8);
+  for (int i = 0; i < 6; ++i) answer(watch, 5);  // 36 paid, 6 of use
+  EXPECT_TRUE(watch.hopeless());
+  EXPECT_FALSE(watch.may_send());
+}
+
+}  // namespace
+}  // namespace dmoerm::label
