@@ -321,9 +321,12 @@ void describe(Visit& visit, Section& c) {
         "Whether experts are trained on the share of the votes. With false they are trained on the outcome alone.");
   visit("retry_errors", c.retry_errors, any(), nothing,
         "Whether questions that ended in an error in an earlier run are asked again.");
-  visit("useless_max", c.useless_max, {.min = 0, .max = 1, .min_excluded = true}, nothing,
-        "Share of a judge's replies without a verdict (cut off, empty, unreadable, refused, errors) at which labelling stops. It "
-        "stops after 32 replies at the earliest, and at the end of a smaller run; 1 stops only if none has a verdict.");
+  visit(
+      "useless_max", c.useless_max, {.min = 0, .max = 1, .min_excluded = true}, nothing,
+      "Share of a judge's replies without a verdict (cut off, empty, unreadable, refused, errors) at which labelling stops; also "
+      "of "
+      "pairs whose verdict changes with the order, unless labels.soft is set. It stops after 32 replies at the earliest, and at "
+      "the end of a smaller run; 1 stops only if none has a verdict.");
   visit("currency", c.currency, required(), nothing, "Currency of prices and budget, for display.");
   visit("batch_price_share", c.batch_price_share, between(0, 1), nothing,
         "Price of a batch request as a share of the online price.");

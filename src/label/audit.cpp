@@ -48,13 +48,15 @@ struct Candidates {
   std::size_t round_ = 0, next_ = 0;
 };
 
-/// The groups of a category that pairs may be drawn from, in drawn order; those that the labelling asks about first.
-std::vector<std::size_t> drawn_groups(const config::RunConfig& config, const GroupFile& file, const std::string& category,
+/// The groups that a point's pairs may be drawn from, in drawn order; those that the labelling asks about first. Each point has
+/// an order of its own, so that all points together see many prompts.
+std::vector<std::size_t> drawn_groups(const config::RunConfig& config, const GroupFile& file, const Target& target,
                                       const std::vector<bool>& read, const std::set<std::size_t>& first) {
-  std::vector<std::size_t> groups = file.of(category, config.labels.splits);
+  const std::uint64_t draw = mix64(config.seed) ^ stable_hash(target.point);
+  std::vector<std::size_t> groups = file.of(target.category, config.labels.splits);
   std::erase_if(groups, [&](std::size_t g) { return !read[g] || file.entries()[g].split == preference::Split::test; });
   const auto rank = [&](std::size_t g) {
-    return std::tuple(!first.contains(g), mix64(stable_hash(file.entries()[g].id) ^ mix64(config.seed)), g);
+    return std::tuple(!first.contains(g), mix64(stable_hash(file.entries()[g].id) ^ draw), g);
   };
   std::ranges::sort(groups, {}, rank);
   return groups;
@@ -122,7 +124,7 @@ std::vector<AuditedPairs> draw_audit(const config::RunConfig& config, GroupFile&
       if (!hardest) first.insert(group);
     }
     Candidates by_point, by_overall;
-    for (const std::size_t number : drawn_groups(config, groups, target.category, read, first)) {
+    for (const std::size_t number : drawn_groups(config, groups, target, read, first)) {
       const preference::Group group = groups.read(number);
       const std::vector<Pair> drawn =
           drawn_pairs(config, group, first.contains(number) ? planned[t].at(number) : std::set<Pair>{});

@@ -12,7 +12,6 @@ namespace dmoerm::label {
 namespace {
 
 constexpr std::size_t kExampleBytes = 300;
-constexpr std::int64_t kPairsProbe = JudgeWatch::kProbe / 2;
 constexpr std::int64_t kNoticed = 8;  // replies after which it is clear what a server leaves out
 
 bool is_verdict(preference::Verdict verdict) {
@@ -29,11 +28,42 @@ ReplyUse use_of(const judge::JudgeReply& reply, preference::Verdict verdict) {
   return is_blank(reply.text) ? ReplyUse::empty : ReplyUse::unreadable;
 }
 
-JudgeWatch::JudgeWatch(const config::JudgeConfig& judge, double useless_max) : judge_(judge), useless_max_(useless_max) {}
+JudgeWatch::JudgeWatch(const config::JudgeConfig& judge, double useless_max, bool soft)
+    : judge_(judge), useless_max_(useless_max), watches_pairs_(useless_max < 1 && !soft) {}
 
 void JudgeWatch::recall(preference::Verdict verdict) {
   ++recalled_;
   if (is_verdict(verdict)) ++recalled_useful_;
+}
+
+void JudgeWatch::recall_pair(const Ballot& ballot) {
+  const preference::SwapOutcome outcome = outcome_of(ballot);
+  if (outcome > preference::SwapOutcome::inconsistent) return;
+  ++recalled_pairs_;
+  if (outcome == preference::SwapOutcome::inconsistent) ++recalled_unsettled_;
+}
+
+void JudgeWatch::pair(const Ballot& ballot) {
+  const preference::SwapOutcome outcome = outcome_of(ballot);
+  ++(outcome <= preference::SwapOutcome::inconsistent ? pairs_good_ : pairs_bad_);
+  if (outcome > preference::SwapOutcome::inconsistent) return;
+  if (outcome < preference::SwapOutcome::tie) ++believed_;
+  if (ballot.first_order == ballot.second_order && ballot.first_order == preference::Verdict::first) ++first_twice_;
+  if (ballot.first_order == ballot.second_order && ballot.first_order == preference::Verdict::second) ++second_twice_;
+  pairs_.push_back(outcome);
+  if (pairs_.size() > kPairsWindow) pairs_.pop_front();
+}
+
+bool JudgeWatch::known_undecided() const {
+  return watches_pairs_ && recalled_pairs_ >= kPairsProbe &&
+         mostly_useless(recalled_pairs_ - recalled_unsettled_, recalled_pairs_);
+}
+
+bool JudgeWatch::undecided() const {
+  if (!watches_pairs_ || pairs_good_ < kPairsProbe) return false;
+  const auto settled = std::ssize(pairs_) - std::ranges::count(pairs_, preference::SwapOutcome::inconsistent);
+  const bool none = std::ranges::none_of(pairs_, [](preference::SwapOutcome o) { return o < preference::SwapOutcome::tie; });
+  return none || mostly_useless(settled, std::ssize(pairs_));
 }
 
 void JudgeWatch::met(preference::Verdict verdict) {
@@ -52,10 +82,12 @@ std::int64_t JudgeWatch::enough(std::int64_t all) const {
 }
 
 bool JudgeWatch::may_send() const {
-  if (useful_ >= enough(kProbe)) return true;
-  const bool known = known_useless();
-  if (!known && recalled_useful_ >= enough(kProbe)) return true;
-  return paid_ + in_flight_ < (known && useful_ < enough(kProbeOfKnown) ? kProbeOfKnown : kProbe);
+  const bool decides = !watches_pairs_ || believed_ >= enough(kPairsProbe) || (paid_ >= kProbe && !undecided());
+  if (useful_ >= enough(kProbe) && decides) return true;
+  const bool useless = known_useless() && useful_ < enough(kProbeOfKnown);
+  const bool unsettled = known_undecided() && paid_ < kProbeOfKnown;
+  if (!known_useless() && !known_undecided() && recalled_useful_ >= enough(kProbe)) return true;
+  return paid_ + in_flight_ < (useless || unsettled ? kProbeOfKnown : kProbe);
 }
 
 void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& label, int requests, int paid) {
@@ -93,13 +125,16 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
 bool JudgeWatch::hopeless() const {
   if (known_useless() && useful_ < enough(kProbeOfKnown) && paid_ >= kProbeOfKnown) return true;
   if (paid_ >= kProbe && mostly_useless(window_useful_, static_cast<std::int64_t>(window_.size()))) return true;
-  return pairs_good_ == 0 && pairs_bad_ >= kPairsProbe;
+  if (known_undecided() && believed_ == 0 && paid_ >= kProbeOfKnown && pairs_good_ >= kProbeOfKnown / 2) return true;
+  return undecided() || (pairs_good_ == 0 && pairs_bad_ >= kPairsProbe);
 }
 
 bool JudgeWatch::was_in_vain() const {
   const std::int64_t all = replies() + met_;
   if (all > 0 && mostly_useless(useful_ + met_useful_, all)) return true;
-  return met_ == 0 && pairs_good_ == 0 && pairs_bad_ >= kPairsProbe;
+  if (met_ > 0) return false;
+  const bool all_unsettled = watches_pairs_ && pairs_good_ >= kPairsAtEnd && first_twice_ + second_twice_ == pairs_good_;
+  return all_unsettled || undecided() || (pairs_good_ == 0 && pairs_bad_ >= kPairsProbe);
 }
 
 std::int64_t JudgeWatch::replies() const {
@@ -154,15 +189,23 @@ std::string JudgeWatch::why() const {
       "; stored replies to unchanged questions are not asked for again: if only the server has changed, name another "
       "labels.store";
   const std::string anyway = useless_max_ < 1 ? "; to go on all the same, set labels.useless_max to 1" : "";
-  if (replies() == 0)
+  if (replies() == 0 && pairs_good_ == 0)
     return fmt::format("{}: {} of the {} stored replies to these questions have no verdict: change the judge's settings{}{}",
                        judge_.model, met_ - met_useful_, met_, again, anyway);
   const std::string known =
       known_useless() ? fmt::format(", as {} of {} stored replies to such questions", recalled_ - recalled_useful_, recalled_)
                       : "";
-  if (mostly_useless(useful_, replies()))
+  if (replies() > 0 && mostly_useless(useful_, replies()))
     return fmt::format("{}: {} of {} replies are of no use{}: {}; the last: {}; {}{}{}", judge_.model, replies() - useful_,
                        replies(), known, counts(), example_, advice(), of(ReplyUse::error) == replies() ? "" : again, anyway);
+  if (pairs_good_ > 0)
+    return fmt::format(
+        "{}: of {} pairs with a verdict in both orders {} have the same verdict both times, and {} prefer the same place both "
+        "times ({} the "
+        "first shown, {} the second): the judge goes by the place and not by the texts, or sees no difference; ask another "
+        "model, or use "
+        "a template of your own (labels.prompt_file){}{}",
+        judge_.model, pairs_good_, believed_, first_twice_ + second_twice_, first_twice_, second_twice_, again, anyway);
   return fmt::format(
       "{}: none of {} pairs has a verdict in both orders, and {} of {} replies are of no use: {}; the last: {}; {}", judge_.model,
       pairs_bad_, replies() - useful_, replies(), counts(), example_, advice());

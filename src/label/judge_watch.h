@@ -9,6 +9,7 @@
 
 #include "config/label_config.h"
 #include "judge/judge_reply.h"
+#include "label/vote.h"
 #include "label_store/label.h"
 
 namespace dmoerm::label {
@@ -26,14 +27,20 @@ enum class ReplyUse : std::uint8_t {
 class JudgeWatch {
  public:
   static constexpr std::int64_t kProbe = 32;  ///< Replies that a judge may be paid for before it has shown that it is of use
-  static constexpr std::int64_t kProbeOfKnown = 4;  ///< The same if the stored replies to these questions are of no use
-  static constexpr std::size_t kWindow = 128;       ///< Latest replies that count for the share of useless ones
+  static constexpr std::int64_t kProbeOfKnown = 4;          ///< The same if the stored replies to these questions are of no use
+  static constexpr std::size_t kWindow = 128;               ///< Latest replies that count for the share of useless ones
+  static constexpr std::int64_t kPairsProbe = kProbe / 2;   ///< Pairs in both orders that are as many replies
+  static constexpr std::size_t kPairsWindow = kWindow / 2;  ///< Latest pairs that count for the share of undecided ones
+  static constexpr std::int64_t kPairsAtEnd = 5;            ///< Pairs that show a judge without use at the end of a small run
 
   /// @param useless_max  `labels.useless_max`
-  JudgeWatch(const config::JudgeConfig& judge, double useless_max);
+  /// @param soft  whether pairs train whose verdict changed with the order (`labels.soft`)
+  JudgeWatch(const config::JudgeConfig& judge, double useless_max, bool soft = false);
 
   /// A stored answer to a question of this run was found before anything is asked.
   void recall(preference::Verdict verdict);
+  /// Both orders of a pair have a stored verdict, which was found before anything is asked.
+  void recall_pair(const Ballot& ballot);
   /// A question has a stored answer and is not asked.
   void met(preference::Verdict verdict);
 
@@ -44,10 +51,11 @@ class JudgeWatch {
   void returned(int requests) { in_flight_ -= requests; }
   /// A question is answered. @param requests  tries that were sent for it  @param paid  tries that count as paid, at least 1
   void take(const judge::JudgeReply& reply, const label_store::Label& label, int requests, int paid);
-  /// Both orders of a pair are answered. @param both  whether both have a verdict
-  void pair(bool both) { ++(both ? pairs_good_ : pairs_bad_); }
+  /// Both orders of a pair are answered.
+  void pair(const Ballot& ballot);
 
-  /// Whether asking goes on in vain: enough replies have come, and at least the share `useless_max` of them is of no use.
+  /// Whether asking goes on in vain: enough replies have come, and at least the share `useless_max` of them is of no use; or as
+  /// many pairs got another verdict in the other order, or none was decided. `useless_max` 1 lets undecided pairs pass.
   [[nodiscard]] bool hopeless() const;
   /// The same once all questions are answered, however few they are, with stored answers counted.
   [[nodiscard]] bool was_in_vain() const;
@@ -68,6 +76,10 @@ class JudgeWatch {
  private:
   [[nodiscard]] bool mostly_useless(std::int64_t useful, std::int64_t all) const;
   [[nodiscard]] bool known_useless() const;
+  /// Whether most stored pairs got another verdict in the other order.
+  [[nodiscard]] bool known_undecided() const;
+  /// Whether the latest pairs show that the judge decides hardly any.
+  [[nodiscard]] bool undecided() const;
   /// Useful replies among `all` that show that a judge is of use.
   [[nodiscard]] std::int64_t enough(std::int64_t all) const;
   [[nodiscard]] std::string counts() const;
@@ -75,13 +87,18 @@ class JudgeWatch {
 
   config::JudgeConfig judge_;
   double useless_max_;
+  bool watches_pairs_;  ///< Whether pairs without a believed verdict are of no use, and not all of them shall be paid for
   std::array<std::int64_t, 6> uses_{};            ///< Answered questions by ReplyUse
   std::map<std::string, std::int64_t> finishes_;  ///< Replies without a verdict, by finish_reason
   std::int64_t useful_ = 0, paid_ = 0;            ///< Useful replies, and all paid tries
   std::deque<bool> window_;                       ///< Whether each of the latest paid tries was useful
   std::int64_t window_useful_ = 0, in_flight_ = 0;
   std::int64_t recalled_useful_ = 0, recalled_ = 0, met_useful_ = 0, met_ = 0;
-  std::int64_t pairs_good_ = 0, pairs_bad_ = 0;
+  std::int64_t pairs_good_ = 0, pairs_bad_ = 0;               ///< Pairs with a verdict in both orders, and others
+  std::int64_t first_twice_ = 0, second_twice_ = 0;           ///< Pairs whose verdict was the same place in both orders
+  std::int64_t believed_ = 0;                                 ///< Pairs with a believed verdict
+  std::deque<preference::SwapOutcome> pairs_;                 ///< Outcomes of the latest pairs with a verdict in both orders
+  std::int64_t recalled_pairs_ = 0, recalled_unsettled_ = 0;  ///< Stored pairs, and those whose verdict changed with the order
   std::int64_t with_probability_ = 0, answered_ = 0, without_usage_ = 0;
   std::int64_t repeated_ = 0;     ///< Tries that may have been paid for and whose question was asked again
   std::string repeated_problem_;  ///< What was wrong with the last of them

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <deque>
 #include <exception>
 #include <map>
@@ -15,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "label/asked_question.h"
 #include "label/judge_watch.h"
 #include "label/reply_label.h"
 #include "label/vote.h"
@@ -29,29 +29,6 @@ constexpr int kSlotsPerTurn = 256;         // slots processed before replies are
 constexpr int kRecalled = 512;             // questions of a point whose stored answers are looked up before asking
 constexpr int kUnansweredMax = 3;          // batches without an answer to a question after which the run ends
 constexpr double kRefusedS = 600;          // time of nothing but "too many requests" after which the run ends
-
-struct KeyHash {
-  std::size_t operator()(const Digest& key) const {
-    std::size_t value = 0;
-    std::memcpy(&value, key.data(), sizeof value);
-    return value;
-  }
-};
-
-/// A slot of one of the points.
-struct PointSlot {
-  std::size_t point = 0;
-  Slot slot;
-};
-
-/// A question that can be sent, or was sent.
-struct Asked : PointSlot {
-  std::size_t answer_form = 0;
-  judge::BuiltQuestion built;  ///< Its body is empty once it is sent
-  judge::Usage max_cost;
-  int repeated = 0;                ///< Repeated tries that may have been charged
-  std::vector<PointSlot> waiting;  ///< Other slots with the same question
-};
 
 }  // namespace
 
@@ -313,10 +290,11 @@ struct Labeller::Impl {
     if (s.swapped) std::swap(ballot.first_order, ballot.second_order);
     one_order.erase(other);
     const preference::SwapOutcome outcome = outcome_of(ballot);
-    watches[s.judge].pair(outcome <= preference::SwapOutcome::inconsistent);
+    watches[s.judge].pair(ballot);
     PointProgress& point = progress.points[asked.point];
     if (outcome <= preference::SwapOutcome::inconsistent) ++point.both;
     if (outcome < preference::SwapOutcome::inconsistent) ++point.consistent;
+    if (watches[s.judge].hopeless()) end(LabellingEnd::Why::refused, watches[s.judge].why());
   }
 
   void finish(std::size_t point) {
@@ -345,11 +323,15 @@ struct Labeller::Impl {
   void recall() {
     for (std::size_t i = 0; stored_before > 0 && i < points.size(); ++i) {
       PointQuestions questions = points[i];
+      std::optional<preference::Verdict> first;  // of the pair whose other order comes next
       for (int n = 0; n < kRecalled; ++n) {
         const auto slot = questions.next();
         if (!slot) break;
-        const LookedUp found = questions.look_up(*slot, store);
-        if (found.answer != nullptr) watches[slot->judge].recall(found.answer->verdict);
+        const auto* found = questions.look_up(*slot, store).answer;
+        const auto verdict = found != nullptr ? std::optional(found->verdict) : std::nullopt;
+        if (verdict) watches[slot->judge].recall(*verdict);
+        if (slot->swapped && first && verdict) watches[slot->judge].recall_pair({*first, *verdict, -1, -1, 1});
+        first = slot->swapped ? std::nullopt : verdict;
       }
     }
   }
@@ -406,7 +388,7 @@ struct Labeller::Impl {
     budget = &limits;
     watch = &watcher;
     for (judge::Judge& judge : judges) {
-      watches.emplace_back(judge.config, config.useless_max);
+      watches.emplace_back(judge.config, config.useless_max, config.soft);
       judge.backend->ask_before_repeating([this](std::uint64_t ticket) {
         Asked& asked = in_progress.at(ticket);
         JudgeWatch& replies = watches[asked.slot.judge];

@@ -196,8 +196,8 @@ label::Budget LabelStage::budget(const label::SpendLimits& limits) const {
 }
 
 label::LabellingEnd LabelStage::ask(const Asked& asked, label::Budget& budget, const Run& how,
-                                    const std::function<void(std::size_t)>& point_done) {
-  label::Labeller labeller(asked.targets, asked.pairs, *groups_, judges_, *store_, config_.labels);
+                                    const config::LabelsConfig& settings, const std::function<void(std::size_t)>& point_done) {
+  label::Labeller labeller(asked.targets, asked.pairs, *groups_, judges_, *store_, settings);
   label::ProgressLine line(config_.labels.currency, how.terminal);
   label::Labeller::Watch watch;
   watch.stop = how.stop;
@@ -216,7 +216,7 @@ label::LabellingEnd LabelStage::run(const Run& how) {
   open();
   const Asked asked = select(how.tasks.empty() ? only_ : how.tasks);
   label::Budget limits = budget(how.limits);
-  const label::LabellingEnd end = ask(asked, limits, how, [&](std::size_t target) {
+  const label::LabellingEnd end = ask(asked, limits, how, config_.labels, [&](std::size_t target) {
     write_point(asked.numbers[target]);
     if (how.point_done) how.point_done(task(asked.targets[target]));
   });
@@ -262,7 +262,9 @@ label::LabellingEnd LabelStage::audit(std::int64_t pairs, const Run& how) {
   const Asked asked = questions_of(about);
   const judge::Usage before = most(asked);
   label::Budget limits = budget(how.limits);
-  const label::LabellingEnd end = ask(asked, limits, how, {});
+  config::LabelsConfig patient = config_.labels;
+  patient.useless_max = 1;  // a judge that goes by the place alone is what an audit is to show
+  const label::LabellingEnd end = ask(asked, limits, how, patient, {});
   store_->seal();
   Audit found;
   for (const label::AuditedPairs& point : about)

@@ -78,7 +78,7 @@ class LabelStage {
   static Asked questions_of(const std::vector<label::AuditedPairs>& about);
   [[nodiscard]] label::Budget budget(const label::SpendLimits& limits) const;
   /// Ask about some pairs within a budget, showing the progress.
-  label::LabellingEnd ask(const Asked& asked, label::Budget& budget, const Run& how,
+  label::LabellingEnd ask(const Asked& asked, label::Budget& budget, const Run& how, const config::LabelsConfig& settings,
                           const std::function<void(std::size_t)>& point_done);
   void write_point(std::size_t target);
   /// @param quickly  leave out unfinished points that take long to count, because somebody waits for the end

@@ -57,5 +57,53 @@ TEST_F(JudgeWatchTest, TriesThatCameTooLateCountAsPaidInVain) {
   EXPECT_FALSE(watch.may_send());
 }
 
+/// The watch after `pairs` pairs whose two verdicts are these.
+void pairs(JudgeWatch& watch, int count, preference::Verdict in_first_order, preference::Verdict in_second_order) {
+  for (int i = 0; i < count; ++i) watch.pair({in_first_order, in_second_order, -1, -1, 1});
+}
+
+TEST_F(JudgeWatchTest, AJudgeThatGoesByThePlaceAloneIsOfNoUse) {
+  using enum preference::Verdict;
+  JudgeWatch watch(judge_, 0.8);
+  pairs(watch, 15, first, first);
+  EXPECT_FALSE(watch.hopeless());
+  pairs(watch, 1, first, first);
+  EXPECT_TRUE(watch.hopeless());
+  EXPECT_TRUE(watch.was_in_vain());
+  EXPECT_NE(watch.why().find("16 prefer the same place both times (16 the first shown, 0 the second)"), std::string::npos)
+      << watch.why();
+  JudgeWatch soft(judge_, 0.8, true), patient(judge_, 1);
+  pairs(soft, 100, first, first);
+  pairs(patient, 100, first, first);
+  EXPECT_FALSE(soft.hopeless()) << "soft labels train on shares of such pairs";
+  EXPECT_FALSE(patient.hopeless()) << "labels.useless_max is 1";
+}
+
+TEST_F(JudgeWatchTest, AJudgeThatIsOftenRightInBothOrdersIsOfUse) {
+  using enum preference::Verdict;
+  JudgeWatch some(judge_, 0.8), ties(judge_, 0.8), none(judge_, 0.8);
+  for (int i = 0; i < 40; ++i) {
+    pairs(some, 3, first, first);
+    pairs(some, 1, first, second);
+    pairs(ties, 9, tie, tie);
+    pairs(ties, 1, second, first);
+    ASSERT_FALSE(some.hopeless()) << "a quarter is believed";
+    ASSERT_FALSE(ties.hopeless()) << "few are decided, and few of these depend on the order";
+  }
+  pairs(none, 16, tie, tie);
+  EXPECT_TRUE(none.hopeless()) << "nothing but ties trains nothing";
+}
+
+TEST_F(JudgeWatchTest, SmallRunsThatShowNothingButBiasEndSo) {
+  using enum preference::Verdict;
+  JudgeWatch four(judge_, 0.8), five(judge_, 0.8), ties(judge_, 0.8);
+  pairs(four, 4, first, first);
+  pairs(five, 5, second, second);
+  pairs(ties, 5, tie, tie);
+  EXPECT_FALSE(four.was_in_vain()) << "it may be an accident";
+  EXPECT_TRUE(five.was_in_vain());
+  EXPECT_FALSE(ties.was_in_vain());
+}
+
 }  // namespace
 }  // namespace dmoerm::label

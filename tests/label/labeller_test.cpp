@@ -272,6 +272,21 @@ TEST_F(LabellerTest, DetectsABiasedJudge) {
   EXPECT_EQ(run.progress.points[0].consistent, 0);
 }
 
+TEST_F(LabellerTest, PaysAtMost32RepliesOfAJudgeThatGoesByThePlaceAlone) {
+  write_groups({9, 9, 9});  // 216 questions
+  const test::JudgeProcess server(directory_, options({"--misbehave", "bias=1"}));
+  config::LabelsConfig many = labels(server);
+  many.judges[0].endpoints[0].concurrency_max = 200;
+  const Run run = label(many);
+  EXPECT_EQ(run.end.exit_code(), 2);
+  EXPECT_NE(run.end.message.find("the same place both times"), std::string::npos) << run.end.message;
+  EXPECT_EQ(answers().size(), 32U);
+  EXPECT_EQ(label(many).end.exit_code(), 2);
+  EXPECT_EQ(answers().size(), 36U) << "four more show that nothing has changed";
+  many.useless_max = 1;
+  EXPECT_EQ(label(many).end.exit_code(), 0);
+}
+
 TEST_F(LabellerTest, CollectsAnswersInFlightAfterASignal) {
   const test::JudgeProcess server(directory_, options({"--latency-ms", "200"}));
   int calls = 0;
