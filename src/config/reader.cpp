@@ -70,7 +70,7 @@ std::string usual_name(const std::string& key) {
 /// "expected a list ..., found ...", with how to write it.
 template <class Element>
 std::string expected_list(const Tree& tree) {
-  std::string found = "keys with values";
+  std::string found = "keys with values: write \"- \" before the first of them";
   if (tree.kind == Tree::Kind::scalar && tree.text.find('\n') != std::string::npos) {
     found = "several lines of text: write \"- \" before each";
   } else if (tree.kind == Tree::Kind::scalar) {

@@ -152,6 +152,15 @@ std::string expand(const std::string& text, std::string& result) {
   return "";
 }
 
+/// The word here for a word of other programs; "" if it is none.
+std::string usual_word(const std::string& value) {
+  const std::string word = lower(value);
+  if (word == "gpu" || word.starts_with("cuda:")) return "cuda";
+  if (word == "bf16" || word == "torch.bfloat16") return "bfloat16";
+  if (word == "fp32" || word == "float" || word == "f32" || word == "torch.float32") return "float32";
+  return word == "full_finetuning" || word == "full_ft" ? "full" : "";
+}
+
 /// What a path holds that a shell or another system would replace, or "".
 std::string check_path(const std::string& path) {
   if (path.starts_with('~')) return "~ is not expanded; write ${HOME}";
@@ -257,7 +266,9 @@ std::string check_text(const std::string& value, const Rule& rule) {
   }
   if (rule.or_file && names_file(value)) return "";
   if (!rule.words.empty() && std::find(rule.words.begin(), rule.words.end(), value) == rule.words.end()) {
-    const std::optional<std::string> near = nearest(value, rule.words);
+    const std::string usual = usual_word(value);
+    const std::optional<std::string> near =
+        std::ranges::find(rule.words, usual) != rule.words.end() ? usual : nearest(value, rule.words);
     return fmt::format("\"{}\" is not one of {}{}{}", value, describe_range(rule), odd_character(value),
                        near && !near->empty() ? fmt::format("; did you mean {}?", *near) : "");
   }
