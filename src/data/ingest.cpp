@@ -37,6 +37,13 @@ std::int64_t contradictions(const preference::Group& group) {
   });
 }
 
+/// Whether a text holds a byte-order mark, which joined files leave in texts.
+bool holds_mark(const preference::Group& group) {
+  const auto marked = [](const std::string& text) { return text.find("\uFEFF") != std::string::npos; };
+  return std::ranges::any_of(group.prompt, marked, &preference::Message::content) ||
+         std::ranges::any_of(group.responses, marked, &preference::Response::text);
+}
+
 /// Output files that appear together at the end, or not at all.
 class Outputs {
  public:
@@ -162,6 +169,7 @@ class Ingest {
     const bool moved = stated != Split::unset && stated != group.split;
     note(group, "rows moved to the split that another row states for their prompt", moved ? 1 : 0);
     note(group, "pairs stated in both orders, which cancel out", contradictions(group));
+    note(group, "rows with a byte-order mark (U+FEFF) inside a text", holds_mark(group) ? 1 : 0);
     count(group, layout, group.split);
     return true;
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <set>
 #include <string_view>
 
 #include "base/error.h"
@@ -35,8 +36,11 @@ std::string_view not_finite(std::string_view line, std::size_t column) {
 }  // namespace
 
 json parse_row(const std::string& line) {
-  const auto limit = [](int depth, json::parse_event_t /*event*/, json& /*value*/) {
+  std::set<std::string> keys;
+  const auto limit = [&](int depth, json::parse_event_t event, json& value) {
     if (depth > kDepthMax) throw RowError("row-nested-too-deep", fmt::format("nested deeper than {} levels", kDepthMax));
+    if (event == json::parse_event_t::key && depth == 1 && !keys.insert(value.get_ref<const std::string&>()).second)
+      throw RowError("key-given-twice", fmt::format("the key \"{}\" stands twice in the row", value.get<std::string>()));
     return true;
   };
   try {

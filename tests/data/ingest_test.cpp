@@ -129,6 +129,11 @@ TEST_F(IngestFolder, ListsTheBadLinesAndLeavesNothingIfThereAreTooMany) {
   EXPECT_TRUE(entry["reason"].get<std::string>().starts_with("\"chosen\": expected a string"));
 }
 
+TEST_F(IngestFolder, NotesByteOrderMarksInsideTexts) {
+  const IngestReport report = ingest(request({write("p.jsonl", row("a b", "\ufeffc", "d") + row("e f", "g", "h"))}));
+  EXPECT_EQ(report.noted.at("rows with a byte-order mark (U+FEFF) inside a text"), 1);
+}
+
 TEST_F(IngestFolder, ListsTheFirstThousandRowsOfAKind) {
   std::string text = row("a b", "c", "d") + R"({"prompt":"a b","chosen":"c","rejected":"d","margin":-1})" + "\n";
   for (int i = 0; i < 1500; ++i) text += "{\"prompt\":\"x\",\"chosen\":1,\"rejected\":\"y\"}\n";

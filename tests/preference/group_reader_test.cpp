@@ -53,6 +53,7 @@ TEST_F(GroupReaderFile, ReportsBadLinesAndReadsTheRest) {
       {R"({"prompt":"a","chosen":"\ud800","rejected":"d"})", "half of a character"},
       {std::string("{\"prompt\":\"a\0\"}", 14), "expected one JSON object"},
       {kGood + kGood, "found another value after the first: write one a line, as jq -c . FILE does"},
+      {R"({"prompt":"a","chosen":"c","rejected":"d","prompt":"e"})", "the key \"prompt\" stands twice in the row"},
       {std::string(600, '\0'), "600 zero bytes, as a power cut"},
       {R"({'prompt': 'a'})", "single quotes, as Python prints them"},
       {R"({"prompt":"a",} )", "a comma before the closing bracket"},
