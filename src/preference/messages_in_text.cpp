@@ -127,14 +127,14 @@ bool is_printed_object(std::string_view text) {
   if (text.starts_with("OrderedDict(")) return holds("('role', '") && holds("('content', ") && text.ends_with(")");
   if ((text.starts_with("b'") || text.starts_with("b\"")) && text.size() > 3 && text.back() == text[1])
     return begins_as_messages(text.substr(2), "\"") || begins_as_messages(text.substr(2), "'");
-  const bool has_content = holds("content='") || holds("content=\"") || holds("content=None") || holds("content=[");
   if (text.starts_with("content=")) return holds(" additional_kwargs={");
   if (drop_front(text, "[") && !text.ends_with("]")) return false;
   const std::size_t name = text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.");
-  if (name == std::string_view::npos || name == 0 || text[name] != '(' || !has_content) return false;
+  if (name == std::string_view::npos || name == 0 || text[name] != '(') return false;
   if (!text.ends_with(")") && !text.ends_with(")]")) return false;
   const std::string_view type = text.substr(0, name);
   if (!type.ends_with("Message") && !type.ends_with("MessageChunk")) return false;
+  if (!holds("content='") && !holds("content=\"") && !holds("content=None") && !holds("content=[")) return false;
   return holds("role=") || type.starts_with("AI") || type.starts_with("Human") || type.starts_with("System");
 }
 

@@ -57,21 +57,37 @@ bool names_tools(std::string_view key) {
          key == "function_calls";
 }
 
-/// Further marks of single model families, in lower case. Pictures inside a text are written as data:image/png;base64,...
-constexpr std::array<std::string_view, 16> kMarks = {
-    "<start_of_image>", "<image_soft_token>", "<audio_soft_token>", "<img_context>",   "<|vision_start|>",
-    "<|audio_bos|>",    "<|audio_start|>",    "<|image_start|>",    "<|video_start|>", "<|media_pad|>",
-    "<|media_start|>",  "<imagehere>",        "<image_here>",       "[img]",           "data:image/",
-    "data:audio/"};
+/// Further marks of single model families, in lower case.
+constexpr std::array<std::string_view, 14> kMarks = {"<start_of_image>",   "<image_soft_token>",
+                                                     "<audio_soft_token>", "<img_context>",
+                                                     "<|vision_start|>",   "<|audio_bos|>",
+                                                     "<|audio_start|>",    "<|image_start|>",
+                                                     "<|video_start|>",    "<|media_pad|>",
+                                                     "<|media_start|>",    "<imagehere>",
+                                                     "<image_here>",       "[img]"};
+
+/// The beginning of an image, video or sound that a text holds itself, data:image/png;base64,...; else "".
+std::string_view media_inside(std::string_view begin) {
+  for (const std::string_view type : {"data:image/", "data:audio/", "data:video/"}) {
+    if (begin.starts_with(type) && begin.find(";base64,") != std::string_view::npos) return type;
+  }
+  return {};
+}
 
 /// The mark of an image, video or sound that begins at `at`, such as <image>, <video> or <|image_1|>; else "".
 std::string_view mark_at(std::string_view text, std::size_t at) {
-  constexpr std::size_t kLongest = 64;
+  constexpr std::size_t kLongest = 64, kElement = 4096;
+  if (text[at] != '<') {  // most are letters of words
+    const std::string five = lower(text.substr(at, 5));
+    if (five != "data:" && five != "[img]") return {};
+  }
   const std::string begin = lower(text.substr(at, kLongest));
+  if (const std::size_t length = media_inside(begin).size(); length > 0) return text.substr(at, length);
   for (const std::string_view mark : kMarks) {
     if (begin.starts_with(mark)) return text.substr(at, mark.size());
   }
-  if (begin.starts_with("<img>") && lower(text.substr(at)).find("</img>") != std::string::npos) return text.substr(at, 5);
+  if (begin.starts_with("<img>") && lower(text.substr(at, kElement)).find("</img>") != std::string::npos)
+    return text.substr(at, 5);
   std::size_t end = 1;
   const auto skip = [&](std::string_view word) {
     if (!std::string_view(begin).substr(end).starts_with(word)) return false;

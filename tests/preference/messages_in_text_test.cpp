@@ -164,8 +164,9 @@ TEST(Media, BesideTheTextDropsTheRow) {
         "![x](data:image/png;base64,AAAA)", "<IMG_CONTEXT>", "<image_soft_token>", "<image>What is it?", "What is it? <image>",
         "<video>\nWhat happens?", "<|audio|>", "<image_1> or <image 2>", "<|vision_start|><|image_pad|><|vision_end|>"})
     EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), "dropped mark-of-image") << text;
-  for (const char* text : {"<img src=a>", "<img>", "[img-1]", "The data: images", "What is the <video> tag?", "Use `<image>`.",
-                           "<audio src=x>", "<video><source></video>", "a < b", "<imagery>"})
+  for (const char* text :
+       {"<img src=a>", "<img>", "[img-1]", "The data: images", "url(data:image/svg+xml;utf8,x)", "What is the <video> tag?",
+        "Use `<image>`.", "<audio src=x>", "<video><source></video>", "a < b", "<imagery>"})
     EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), std::string("user: ") + text + " -> a | b |");
 }
 
