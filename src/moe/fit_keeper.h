@@ -14,8 +14,8 @@ class PartKeeper {
   virtual ~PartKeeper() = default;
   /// A part that was kept under this name by the same task; nothing if there is none.
   virtual std::optional<nn::NamedTensors> load(const std::string& name) = 0;
-  /// Keep a part, or log a warning if that fails.
-  virtual void keep(const std::string& name, const nn::NamedTensors& tensors) = 0;
+  /// Keep a part, or log a warning if that fails. @return whether it is kept
+  virtual bool keep(const std::string& name, const nn::NamedTensors& tensors) = 0;
   /// Whether the task should break off now.
   virtual bool stop() = 0;
 };

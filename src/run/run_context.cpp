@@ -220,8 +220,8 @@ std::vector<moe::ExpertFeatures::Group> feature_groups_of(const data::TokenStore
 }
 
 moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
-                                    comm::Communicator& ranks) {
-  const train::GroupStates scored = context.scorer(ranks).states(context.load_experts(category), groups);
+                                    comm::Communicator& ranks, const train::StatesUnderWay& under_way) {
+  const train::GroupStates scored = context.scorer(ranks).states(context.load_experts(category), groups, under_way);
   moe::ExpertFeatures features{scored.states_NKD, scored.rewards_NK, {}};
   features.groups = feature_groups_of(context.store(), groups);
   return features;

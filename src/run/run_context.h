@@ -90,8 +90,8 @@ std::vector<moe::ExpertFeatures::Group> feature_groups_of(const data::TokenStore
                                                           const std::vector<train::LabelledGroup>& groups);
 
 /// States and rewards of all experts of a category for some groups, on the first rank; the other ranks get the groups without
-/// tensors. Collective over `ranks`.
+/// tensors. Collective over `ranks`. @throws Stopped on a signal
 moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
-                                    comm::Communicator& ranks);
+                                    comm::Communicator& ranks, const train::StatesUnderWay& under_way = {});
 
 }  // namespace dmoerm::run

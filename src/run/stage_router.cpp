@@ -1,11 +1,10 @@
 #include "run/stage_router.h"
 
 #include <ATen/ops/cat.h>
-#include <fmt/format.h>
+#include <ATen/ops/empty.h>
 
 #include <algorithm>
 
-#include "base/error.h"
 #include "base/log.h"
 #include "run/task_parts.h"
 #include "run/task_settings.h"
@@ -22,30 +21,19 @@ at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& 
     const auto ids = context.store().group(index).prompt;
     prompts.emplace_back(ids.begin(), ids.end());
   }
-  std::vector<at::Tensor> pieces;  // each is kept under the number of its first prompt
-  std::int64_t rows = 0;
-  const auto piece = [&] { return fmt::format("{}-{}", name, rows); };
-  for (;;) {
-    const auto kept = parts.load(piece());
-    if (!kept || kept->size() != 1) break;
-    pieces.push_back(kept->front().second);
-    rows += pieces.back().size(0);
-  }
-  const auto keep = [&](const at::Tensor& so_far_ND) {
-    if (so_far_ND.size(0) == rows) return;
-    parts.keep(piece(), {{"states", so_far_ND.narrow(0, rows, so_far_ND.size(0) - rows)}});
-    rows = so_far_ND.size(0);
-  };
+  KeptRows kept(parts, name);
+  const at::Tensor all_ND = at::empty({std::ssize(prompts), context.pretrained()->spec().width});
+  std::vector<at::Tensor> pieces;
+  while (const auto piece = kept.next({{"states", all_ND}})) pieces.push_back(piece->front().second);
   moe::PoolingUnderWay under_way;
   if (!pieces.empty()) under_way.done_ND = at::cat(pieces);
   under_way.look = [&](const at::Tensor& so_far_ND) {
-    const bool stop = parts.stop();
-    if (stop || parts.due()) keep(so_far_ND);
-    if (stop) throw Stopped("stopped-on-request", fmt::format("router: interrupted after {} prompts", rows));
+    if (parts.stop()) kept.leave({{"states", so_far_ND}}, so_far_ND.size(0), "router", "prompts");
+    if (parts.due()) kept.keep({{"states", so_far_ND}}, so_far_ND.size(0));
   };
   at::Tensor pooled_ND = moe::pool_prompts(*context.pretrained(), prompts, context.config().router.pooling,
                                            context.config().compute.micro_batch_tokens, under_way);
-  keep(pooled_ND);
+  kept.keep({{"states", pooled_ND}}, pooled_ND.size(0));
   return pooled_ND;
 }
 

@@ -2,7 +2,9 @@
 #pragma once
 #include <chrono>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "moe/fit_keeper.h"
 
@@ -17,7 +19,7 @@ class TaskParts final : public moe::PartKeeper {
   TaskParts(const std::filesystem::path& task_folder, std::string key);
 
   std::optional<nn::NamedTensors> load(const std::string& name) override;
-  void keep(const std::string& name, const nn::NamedTensors& tensors) override;
+  bool keep(const std::string& name, const nn::NamedTensors& tensors) override;
   bool stop() override;
   /// Whether it is time to keep what was done since the last part.
   [[nodiscard]] bool due() const;
@@ -28,6 +30,26 @@ class TaskParts final : public moe::PartKeeper {
   std::filesystem::path folder_;
   std::string key_;
   std::chrono::steady_clock::time_point kept_ = std::chrono::steady_clock::now();
+};
+
+/// Rows of tensors that are computed one after another and kept in pieces, each under the number of its first row.
+class KeptRows {
+ public:
+  KeptRows(TaskParts& parts, std::string name) : parts_(parts), name_(std::move(name)) {}
+  /// The next piece that an earlier start kept. @param shapes  tensors with the names and shapes of all rows; a piece that does
+  /// not fit into them ends the rows
+  std::optional<nn::NamedTensors> next(const nn::NamedTensors& shapes);
+  /// Keep the rows from rows() to `end`. @return whether they are kept
+  bool keep(const nn::NamedTensors& all, std::int64_t end);
+  /// Keep the rows up to `end`, then break the task off.
+  /// @param what  the task, and what a row is: "router", "prompts"
+  /// @throws Stopped saying how many rows are done, and how many of them are kept
+  [[noreturn]] void leave(const nn::NamedTensors& all, std::int64_t end, const std::string& task, const std::string& what);
+
+ private:
+  TaskParts& parts_;
+  std::string name_;
+  std::int64_t rows_ = 0;
 };
 
 }  // namespace dmoerm::run

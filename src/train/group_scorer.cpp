@@ -30,9 +30,17 @@ class Batches {
   [[nodiscard]] std::size_t size() const { return batches_.size(); }
   [[nodiscard]] std::size_t responses() const { return total_; }
   [[nodiscard]] const std::vector<std::size_t>& first_of_groups() const { return first_; }
+  /// The batch's first response; that of a batch after the last is the number of responses.
   [[nodiscard]] std::size_t first(std::size_t b) const {
+    if (b >= batches_.size()) return total_;
     const Portion& portion = batches_[b].front();
     return first_[static_cast<std::size_t>(portion.of - groups_.data())] + portion.first;
+  }
+  /// The batch of a response.
+  [[nodiscard]] std::size_t containing(std::int64_t response) const {
+    std::size_t b = 0;
+    while (b < size() && static_cast<std::int64_t>(first(b + 1)) <= response) ++b;
+    return b;
   }
   [[nodiscard]] std::size_t responses(std::size_t b) const {
     std::size_t count = 0;
@@ -92,7 +100,8 @@ GroupRewards GroupScorer::rewards(const nn::RewardModel& model, const std::vecto
   return result;
 }
 
-GroupStates GroupScorer::states(const std::vector<nn::RewardModel>& models, const std::vector<LabelledGroup>& groups) const {
+GroupStates GroupScorer::states(const std::vector<nn::RewardModel>& models, const std::vector<LabelledGroup>& groups,
+                                const StatesUnderWay& under_way) const {
   const nn::Backbone& backbone = models.front().backbone();
   const Batches batches(*this, backbone, groups);
   const auto r = static_cast<std::size_t>(ranks.size());
@@ -100,8 +109,11 @@ GroupStates GroupScorer::states(const std::vector<nn::RewardModel>& models, cons
   const std::int64_t k = std::ssize(models), width = backbone.spec().width;
   GroupStates result;
   if (ranks.rank() == 0) result = {at::empty({n, k, width}), at::empty({n, k})};
+  std::int64_t rows = ranks.rank() == 0 && under_way.resume ? under_way.resume(result) : 0;
+  ranks.broadcast(std::as_writable_bytes(std::span(&rows, 1)), 0);
+  std::size_t round = batches.containing(rows);
   // In each round every rank computes one batch and the first rank takes them all, so that no other rank ever holds more.
-  for (std::size_t round = 0; round < batches.size(); round += r) {
+  for (; round < batches.size(); round += r) {
     const std::size_t b = round + static_cast<std::size_t>(ranks.rank());
     std::vector<float> own;  // for each model the states and the rewards of the batch; nothing if this rank is to stop
     nn::Trunk trunk;
@@ -111,9 +123,13 @@ GroupStates GroupScorer::states(const std::vector<nn::RewardModel>& models, cons
       append(own, states_RD);
       append(own, models[m].rewards(states_RD));
     }
-    if (comm::largest_of(ranks, stops ? 1 : 0) > 0) stop();
+    if (comm::largest_of(ranks, stops ? 1 : 0) > 0) {
+      if (ranks.rank() == 0 && under_way.look) under_way.look(result, static_cast<std::int64_t>(batches.first(round)), true);
+      stop();
+    }
     const auto gathered = ranks.all_gather(std::as_bytes(std::span<const float>(own)));
-    for (std::size_t from = 0; ranks.rank() == 0 && from < r && round + from < batches.size(); ++from) {
+    if (ranks.rank() != 0) continue;
+    for (std::size_t from = 0; from < r && round + from < batches.size(); ++from) {
       const auto reads = static_cast<std::int64_t>(batches.responses(round + from)),
                  first = static_cast<std::int64_t>(batches.first(round + from));
       auto* values = const_cast<float*>(reinterpret_cast<const float*>(gathered[from].data()));
@@ -123,6 +139,7 @@ GroupStates GroupScorer::states(const std::vector<nn::RewardModel>& models, cons
         values += reads * (width + 1);
       }
     }
+    if (under_way.look) under_way.look(result, static_cast<std::int64_t>(batches.first(round + r)), false);
   }
   return result;
 }

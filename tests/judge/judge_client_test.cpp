@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -28,6 +27,7 @@
 #include "judge/judge.h"
 #include "judge/verdict_parser.h"
 #include "preference/line_reader.h"
+#include "support/captured_log.h"
 #include "support/judge_process.h"
 #include "support/scratch.h"
 
@@ -45,26 +45,6 @@ std::string body_of(int i) {
       R"(<response_2 k3>\nanother text {}\n</response_2 k3>\n"}}]}})",
       i, i * 7);
 }
-
-/// The log of this process, captured while the object lives.
-class CapturedLog {
- public:
-  CapturedLog() {
-    const auto logger = std::make_shared<spdlog::logger>("captured", std::make_shared<spdlog::sinks::ostream_sink_mt>(text_));
-    logger->set_level(spdlog::level::trace);
-    spdlog::set_default_logger(logger);
-  }
-  ~CapturedLog() { spdlog::set_default_logger(before_); }
-  CapturedLog(const CapturedLog&) = delete;
-  CapturedLog& operator=(const CapturedLog&) = delete;
-
-  [[nodiscard]] std::string text() const { return text_.str(); }
-  [[nodiscard]] bool has(const std::string& part) const { return text().find(part) != std::string::npos; }
-
- private:
-  std::shared_ptr<spdlog::logger> before_ = spdlog::default_logger();
-  std::ostringstream text_;
-};
 
 class JudgeClientTest : public test::Scratch {
  protected:
@@ -334,7 +314,7 @@ TEST_F(JudgeClientTest, BoundsItsQueue) {
 }
 
 TEST_F(JudgeClientTest, SurvivesAServerThatDisappearsAndComesBack) {
-  const CapturedLog captured;
+  const test::CapturedLog captured;
   auto server = std::make_unique<Server>(directory_, with_log({"--latency-ms", "5"}));
   const std::string port = std::to_string(server->port());
   config::EndpointConfig e = endpoint(*server);
@@ -384,7 +364,7 @@ TEST_F(JudgeClientTest, GivesUpAnOutageWithOneClearMessage) {
 }
 
 TEST_F(JudgeClientTest, FailsOverToAnotherEndpoint) {
-  const CapturedLog captured;
+  const test::CapturedLog captured;
   Server broken(directory_, misbehave("500=1"));
   std::filesystem::remove(log());
   Server good(directory_, with_log({}));
@@ -446,7 +426,7 @@ TEST_F(JudgeClientTest, ReadsAKeyOnlyFromAFileThatOthersCannotRead) {
 
 TEST_F(JudgeClientTest, SendsTheKeyToTheServerAndShowsItNowhere) {
   ::setenv("DMOERM_TEST_KEY", kKey.c_str(), 1);
-  const CapturedLog captured;
+  const test::CapturedLog captured;
   std::string seen;
   RetryPolicy policy = quick();
   policy.first_contact_max_s = 0.5;

@@ -18,10 +18,11 @@ class Memory final : public PartKeeper {
     const auto found = parts_.find(name);
     return found == parts_.end() ? std::nullopt : std::optional(found->second);
   }
-  void keep(const std::string& name, const nn::NamedTensors& tensors) override {
+  bool keep(const std::string& name, const nn::NamedTensors& tensors) override {
     nn::NamedTensors copies;
     for (const auto& [tensor, values] : tensors) copies.emplace_back(tensor, values.clone());
     parts_[name] = copies;
+    return true;
   }
   bool stop() override { return --left_ < 0; }
   void stop_after(int calls) { left_ = calls; }

@@ -20,6 +20,8 @@
 #include "run/plan_tasks.h"
 #include "run/run_context.h"
 #include "run/stage_features.h"
+#include "support/captured_log.h"
+#include "support/scratch.h"
 #include "support/tiny_model_directory.h"
 #include "support/word_renderer.h"
 #include "synth/synth.h"
@@ -209,6 +211,35 @@ TEST_P(Tasks, StartsExpertsFromTheirBase) {
   fs::rename(kept, expert);
   const nn::RewardModel moved = nn::RewardModel::load(expert / point, over_base);
   EXPECT_FALSE(moved.head().w_D.equal(base.head().w_D)) << "the expert trains the head too";
+}
+
+TEST_P(Tasks, SayWhenTheDataDecideWhenAnExpertStopsBecauseTheJudgesDoNot) {
+  const std::string id = context_.expert_task(0, 0), point = context_.category(0).points[0];
+  const fs::path kept = folder() / "kept", expert = context_.directory().task(id),
+                 label = context_.directory().task("label/" + context_.category(0).name + "/" + point);
+  fs::rename(expert, kept);
+  fs::create_directories(label);
+  run_.config.labels.judges.resize(1);
+  run_.config.experts.labels_min = 1;
+  const std::string warning =
+      "the judges gave no verdict on the validation split: the data's own labels of it decide when to stop";
+  std::ofstream verdicts(label / "verdicts.jsonl");
+  for (const auto& [subset, warned] : {std::pair(train::Subset::phase1, true), std::pair(train::Subset::validation, false)}) {
+    for (const train::LabelledGroup& group : groups(0, subset, point)) {
+      const auto [file, line] = run_.store->source(group.group);
+      const preference::Preference& first = group.pairs.front();
+      verdicts << json{{"file", file}, {"line", line}, {"pairs", {{first.winner, first.loser, "first", 1.0}}}} << std::endl;
+    }
+    const test::CapturedLog log;
+    redo(run_, id);
+    EXPECT_EQ(log.has(warning), warned) << log.text();
+    const auto validation = groups(0, train::Subset::validation, point);
+    EXPECT_EQ(context_.directory().metrics(id).at(point).at("validation_pairs"),
+              warned ? train::count_pairs(validation) : std::ssize(validation));
+    fs::remove_all(expert);
+  }
+  run_.config.labels.judges.clear();
+  fs::rename(kept, expert);
 }
 
 TEST_P(Tasks, ChoosesTheSmallestAggregatorThatOrdersHeldOutGroups) {
@@ -403,6 +434,48 @@ TEST_P(Tasks, GoOnWhereTheyWereBrokenOff) {
     for (const auto& [file, content] : before) EXPECT_EQ(read_file(place / file), content) << id << " " << file;
     EXPECT_FALSE(fs::exists(place / "parts")) << id;
   }
+}
+
+TEST_P(Tasks, FeaturesStopInTheMiddleOfASplitAndKeepWhatTheyHave) {
+  const std::string id = "features/" + context_.category(0).name;
+  const fs::path place = context_.directory().task(id);
+  const std::string before = read_file(place / "train.safetensors");
+  std::vector<std::string> done;
+  std::size_t stop_at = 0;
+  train::TaskLine line;
+  line.doing = [&](const std::string& what) {
+    done.push_back(what);
+    if (done.size() == stop_at) request_stop(SIGTERM);
+  };
+  context_.set_line(line);
+  const auto do_again = [&](std::size_t stop) {
+    done.clear();
+    stop_at = stop;
+    redo(run_, id);
+  };
+  fs::remove_all(place);
+  do_again(0);
+  const std::size_t rounds = done.size();
+  ASSERT_GT(rounds, 6U);
+  fs::remove_all(place);
+  for (int stops = 0; stops < 2; ++stops) {
+    const std::string said = test::message_of<Stopped>([&] { do_again(2); });
+    EXPECT_NE(said.find("responses of the split train"), std::string::npos) << said;
+    EXPECT_EQ(said.find("only the first"), std::string::npos) << said;
+    request_stop(0);
+  }
+  do_again(0);
+  EXPECT_EQ(done.size(), rounds - 4) << "each interrupted start did two rounds, which are not done again";
+  EXPECT_EQ(read_file(place / "train.safetensors"), before);
+  fs::remove_all(place);
+  fs::create_directories(place);
+  std::ofstream(place / "parts") << "a file where the parts' folder should be";
+  const std::string said = test::message_of<Stopped>([&] { do_again(2); });
+  EXPECT_NE(said.find("only the first 0 of them could be kept"), std::string::npos) << said;
+  request_stop(0);
+  fs::remove_all(place);
+  do_again(0);
+  context_.set_line({});
 }
 
 TEST_P(Tasks, AddsUpTheCountsInTheReport) {
