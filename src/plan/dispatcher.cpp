@@ -146,6 +146,19 @@ void Dispatcher::on_paused(const std::string& task) {
   make_ready(i);
 }
 
+void Dispatcher::on_pause_refused(const std::string& task) {
+  constexpr double kAskAgain = 60;
+  const auto running = running_.find(graph_.index(task));
+  if (running == running_.end()) return;
+  running->second.named = false, running->second.more = 0;
+  running->second.named_from = now_ + kAskAgain;
+  regroup_due_ = true;
+}
+
+bool Dispatcher::may_be_named(std::size_t task, const Running& running) const {
+  return !running.named && now_ >= running.named_from && graph_.tasks()[task].pauses;
+}
+
 void Dispatcher::on_left(const std::string& task) { end(graph_.index(task), State::left); }
 
 void Dispatcher::on_stopped(const std::string& task) {
@@ -313,7 +326,7 @@ std::vector<Dispatcher::Regrouping> Dispatcher::growing() const {
   int left = idle_;
   for (const auto& [task, running] : running_) {
     left -= running.more;
-    if (running.named || !graph_.tasks()[task].pauses) continue;
+    if (!may_be_named(task, running)) continue;
     Wish wish{task, &running, sizes_of(task), 0};
     while (wish.size < wish.sizes.size() && wish.sizes[wish.size] < static_cast<int>(running.ranks.size())) ++wish.size;
     if (wish.size + 1 < wish.sizes.size()) wishes.push_back(std::move(wish));
@@ -354,7 +367,7 @@ std::vector<Dispatcher::Regrouping> Dispatcher::shrinking() const {
   double best = kClearly * value({});
   for (const auto& [task, running] : running_) {
     if (running.named) return {};  // ranks are about to be free
-    if (running.ranks.size() < 2 || !graph_.tasks()[task].pauses || longest < seconds_left(task, running)) continue;
+    if (running.ranks.size() < 2 || !may_be_named(task, running) || longest < seconds_left(task, running)) continue;
     if (const double broken = value(task); broken < best) best = broken, tasks = {{task, 0}};
   }
   return tasks;

@@ -58,8 +58,10 @@ class Dispatcher {
   /// Cost of breaking a task off and going on.
   [[nodiscard]] double pause_cost(std::size_t task) const;
   /// Running tasks that should break off at their next evaluation, because they would end enough sooner in another group: ranks
-  /// are idle and nothing is ready for them. Each is named once until it is paused or ended.
+  /// are idle and nothing is ready for them. Each is named once until it is paused or ended, or refuses to pause.
   std::vector<std::string> to_regroup();
+  /// A running task cannot break off, so the ranks meant for it are free for others. It is not named again for a minute.
+  void on_pause_refused(const std::string& task);
   /// A running task broke off with a checkpoint. It is ready again, with what it had left.
   void on_paused(const std::string& task);
 
@@ -94,12 +96,14 @@ class Dispatcher {
     std::vector<int> ranks;
     double speed = 1;  ///< Cost done in a second
     double reported_at = 0;
-    bool named = false;  ///< Whether to_regroup() named it
-    int more = 0;        ///< Idle ranks meant for it once it breaks off
+    bool named = false;     ///< Whether to_regroup() named it
+    int more = 0;           ///< Idle ranks meant for it once it breaks off
+    double named_from = 0;  ///< Time before which it is not named
   };
 
   [[nodiscard]] double priority(std::size_t task) const { return cost_left_[task] + critical_path_[task]; }
   const std::vector<int>& sizes_of(std::size_t task) const;
+  [[nodiscard]] bool may_be_named(std::size_t task, const Running& running) const;
   [[nodiscard]] double seconds_left(std::size_t task, const Running& running) const;
   void make_ready(std::size_t task);
   void end(std::size_t task, State state);

@@ -26,6 +26,7 @@ TaskOutcome outcome_of(std::string_view text) {
 json fields_of(const Idle& m) { return {{"kind", "idle"}, {"rank", m.rank}}; }
 json fields_of(const Progress& m) { return {{"kind", "progress"}, {"task", m.task}, {"fields", m.fields}}; }
 json fields_of(const Broken& m) { return {{"kind", "broken"}, {"tag", m.tag}, {"rank", m.rank}}; }
+json fields_of(const PauseRefused& m) { return {{"kind", "pause refused"}, {"task", m.task}}; }
 json fields_of(const Left& m) { return {{"kind", "left"}, {"task", m.task}}; }
 json fields_of(const Stopping& m) { return {{"kind", "stopping"}, {"signal", m.signal}}; }
 json fields_of(const Ended& m) {
@@ -65,6 +66,7 @@ ToCoordinator decode_to_coordinator(const std::string& text) {
   if (kind == "idle") return Idle{m.at("rank")};
   if (kind == "progress") return Progress{m.at("task"), m.at("fields")};
   if (kind == "broken") return Broken{m.at("tag"), m.at("rank")};
+  if (kind == "pause refused") return PauseRefused{m.at("task")};
   if (kind == "left") return Left{m.at("task")};
   if (kind == "stopping") return Stopping{m.at("signal")};
   if (kind != "ended") unknown(kind);

@@ -34,6 +34,10 @@ struct Broken {
   int tag = 0;
   int rank = 0;
 };
+/// A running task does not pause although it was told to, because it could not save its work.
+struct PauseRefused {
+  std::string task;
+};
 /// An external task is left for a later run.
 struct Left {
   std::string task;
@@ -52,7 +56,7 @@ struct Ended {
   bool may_pass = true;  ///< Whether trying again may help after a failure
   int signal = 0;        ///< Signal that stopped the task; 0 if none did
 };
-using ToCoordinator = std::variant<Idle, Progress, Broken, Left, Stopping, Ended>;
+using ToCoordinator = std::variant<Idle, Progress, Broken, PauseRefused, Left, Stopping, Ended>;
 
 // --- To a rank ---
 

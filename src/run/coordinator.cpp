@@ -65,6 +65,8 @@ void Coordinator::on(const Broken& message) {
   send(others, BreakOrder{message.tag});
 }
 
+void Coordinator::on(const PauseRefused& message) { dispatcher_.on_pause_refused(message.task); }
+
 void Coordinator::on(const Left& message) {
   dispatcher_.on_left(message.task);
   left_ = true;

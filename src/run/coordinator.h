@@ -36,6 +36,7 @@ class Coordinator {
   void on(const Idle& message);
   void on(const Progress& message);
   void on(const Broken& message);
+  void on(const PauseRefused& message);
   void on(const Left& message);
   void on(const Stopping& message);
   void on(const Ended& message);

@@ -78,6 +78,10 @@ class Worker {
   train::TaskLine line_of(const RunOrder& order, const comm::Communicator& ranks) {
     train::TaskLine line;
     line.pause_asked = [this] { return inbox_.pause_asked(); };
+    line.pause_refused = [this, task = order.task](const std::string&) {
+      inbox_.refuse_pause();
+      inbox_.tell(PauseRefused{task});
+    };
     line.doing = [this, task = order.task](const std::string& what) {
       if (hooks_.doing) hooks_.doing("task " + task + ", " + what);
     };

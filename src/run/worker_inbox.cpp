@@ -43,6 +43,12 @@ void WorkerInbox::begin(int tag) {
   broken_ = broken_tag_ == tag;
 }
 
+void WorkerInbox::refuse_pause() {
+  const std::lock_guard lock(mutex_);
+  paused_tag_ = 0;
+  pause_ = false;
+}
+
 void WorkerInbox::on(const RunOrder& order) {
   orders_.emplace_back(order);
   arrived_.notify_all();

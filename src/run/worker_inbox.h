@@ -25,6 +25,8 @@ class WorkerInbox {
   void begin(int tag);
   /// Whether the coordinator wants the running task to pause after the current step.
   [[nodiscard]] bool pause_asked() const { return pause_; }
+  /// Forget that the running task shall pause: it cannot.
+  void refuse_pause();
   /// Whether another of the running task's ranks has failed.
   [[nodiscard]] const std::atomic<bool>& broken() const { return broken_; }
   void tell(const ToCoordinator& message);

@@ -28,7 +28,6 @@ namespace {
 using nlohmann::json;
 using Clock = std::chrono::steady_clock;
 constexpr double kReportS = 2.0;
-constexpr std::chrono::seconds kPauseAgain{60};  // after a pause that failed because nothing could be saved
 
 /// One call of train_rewards().
 class Training {
@@ -230,8 +229,9 @@ class Training {
   /// Between two steps the ranks agree whether to save, and whether to pause or stop after that.
   void save_or_leave() {
     enum Wish { none, save_now, pause, stop };
-    const bool pauses = context_.line.pause_asked && context_.line.pause_asked() && Clock::now() >= pauses_from_;
-    const int wish = stop_requested() ? stop : pauses ? pause : context_.ranks.rank() == 0 && due() ? save_now : none;
+    const bool first = context_.ranks.rank() == 0;
+    const bool pauses = first && context_.line.pause_asked && context_.line.pause_asked();
+    const int wish = stop_requested() ? stop : pauses ? pause : first && due() ? save_now : none;
     const int agreed = comm::largest_of(context_.ranks, wish);
     if (agreed == none) return;
     if (agreed == save_now) return save();
@@ -240,8 +240,9 @@ class Training {
         problem.empty() ? fmt::format("{} is saved at step {}", trainees_.front()->name(), step_) : not_saved(problem);
     if (agreed == stop) throw Stopped("stopped-on-request", where);
     if (problem.empty()) throw Paused("paused-on-request", where);
-    pauses_from_ = Clock::now() + kPauseAgain;  // its work would be lost, so it goes on and tries again later
-    if (context_.ranks.rank() == 0) spdlog::warn("[train] {}; it does not pause", where);
+    if (!first) return;  // its work would be lost, so it goes on
+    spdlog::warn("[train] {}; it does not pause", where);
+    if (context_.line.pause_refused) context_.line.pause_refused(where);
   }
 
   /// Save this step. @return why that failed on a rank, the same text on all ranks; "" if it is saved
@@ -367,7 +368,7 @@ class Training {
   CheckpointWriter writer_;
   std::int64_t step_ = 0, tokens_ = 0, tokens_reported_ = 0, steps_since_ = 0;
   double loss_since_ = 0, seconds_before_ = 0;
-  Clock::time_point started_, saved_, reported_, pauses_from_;
+  Clock::time_point started_, saved_, reported_;
   comm::Traffic traffic_before_ = context_.ranks.traffic();
 };
 

@@ -12,8 +12,12 @@ struct TaskLine {
   std::function<void(const nlohmann::json& progress)> report;
   /// Takes what the rank does now, for the message about a rank that falls silent.
   std::function<void(const std::string& what)> doing;
-  /// Returns whether to save and pause after this step, because the task shall continue on other ranks.
+  /// Returns whether to save and pause after this step, because the task shall continue on other ranks. What the first rank
+  /// hears counts.
   std::function<bool()> pause_asked;
+  /// Takes why the task does not pause although it was asked to. The first rank calls it; until it is asked again, pause_asked
+  /// returns false.
+  std::function<void(const std::string& why)> pause_refused;
 };
 
 }  // namespace dmoerm::train

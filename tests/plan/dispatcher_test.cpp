@@ -203,6 +203,31 @@ TEST(Dispatcher, IdleRanksJoinTheRunningTaskThatEndsLast) {
   EXPECT_EQ(again[0].ranks.size(), 2U);
 }
 
+TEST(Dispatcher, ATaskThatCannotPauseFreesItsRanksForOthersAndIsAskedAgainLater) {
+  TaskGraph graph;
+  for (const char* id : {"a", "b", "c", "d"}) graph.add({id, {}, 10, 2});
+  Dispatcher dispatcher(graph, {}, four_ranks());
+  const auto started = all_idle(dispatcher, 4);
+  ASSERT_EQ(started.size(), 4U);
+  dispatcher.on_time(1);
+  dispatcher.on_progress("b", 6);
+  dispatcher.on_progress("c", 8);
+  dispatcher.on_progress("d", 4);
+  dispatcher.on_done("a", true, "");
+  dispatcher.on_idle(started[0].ranks[0]);
+  ASSERT_EQ(dispatcher.to_regroup(), std::vector<std::string>{"c"});
+  dispatcher.on_pause_refused("c");
+  EXPECT_EQ(dispatcher.to_regroup(), std::vector<std::string>{"b"}) << "the idle rank joins the next one";
+  dispatcher.on_pause_refused("b");
+  dispatcher.on_time(50);
+  dispatcher.on_progress("c", 7.9);
+  EXPECT_TRUE(dispatcher.to_regroup().empty()) << "not so soon";
+  dispatcher.on_time(62);
+  dispatcher.on_progress("c", 7.8);
+  EXPECT_EQ(dispatcher.to_regroup(), std::vector<std::string>{"c"}) << "a minute later it is asked again";
+  dispatcher.on_pause_refused("a");  // it has ended, so the message comes too late
+}
+
 TEST(Dispatcher, DoesNotBreakOffWhatEndsSoonAnyway) {
   TaskGraph graph;
   for (const char* id : {"a", "b"}) graph.add({id, {}, 10, 4});

@@ -13,6 +13,7 @@ TEST(ControlMessage, ArrivesAsItWasSent) {
   const auto broken = std::get<Broken>(decode_to_coordinator(encode(Broken{7, 2})));
   EXPECT_EQ(broken.tag, 7);
   EXPECT_EQ(broken.rank, 2);
+  EXPECT_EQ(std::get<PauseRefused>(decode_to_coordinator(encode(PauseRefused{"base/c"}))).task, "base/c");
   EXPECT_EQ(std::get<Left>(decode_to_coordinator(encode(Left{"label/c/p"}))).task, "label/c/p");
   EXPECT_EQ(std::get<Stopping>(decode_to_coordinator(encode(Stopping{15}))).signal, 15);
   for (const TaskOutcome outcome :

@@ -154,6 +154,42 @@ void check_regroup(comm::World& world) {
                      groups.empty() ? 0 : groups.front(), groups.empty() ? 0 : groups.back()));
 }
 
+/// A long task that cannot save refuses to pause, so the idle ranks join another one.
+void check_refused_pause(comm::World& world) {
+  plan::TaskGraph graph;
+  graph.add(task("stuck", 4, 60));
+  graph.add(task("willing", 4, 50));
+  for (int i = 0; i < 2; ++i) graph.add(task(fmt::format("short{}", i), 1, 1));
+  Seen seen;
+  run::RunHooks hooks;
+  run::TasksToRun tasks{graph, {}, {}};
+  tasks.placement.pause_cost = 0.1;
+  hooks.observe = [&](const json& event) { seen(event); };
+  std::atomic<int> refusals{0}, asked_after{0};
+  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskLine& line) {
+    if (id != "stuck" && id != "willing") return work_for(0.3);
+    const bool again = id == "willing" && group.size() > 1;
+    for (int i = 0; i < 60 && !again; ++i) {
+      work_for(0.05);
+      line.report({{"fraction", 0.3 + 0.005 * i}, {"step", i}});
+      const bool asked = group.rank() == 0 && line.pause_asked();
+      if (comm::largest_of(group, asked ? 1 : 0) == 0) continue;
+      if (id == "willing") throw Paused("to continue with more ranks");
+      if (refusals > 0) ++asked_after;
+      if (group.rank() == 0) line.pause_refused("the disk is full");
+      ++refusals;
+    }
+  };
+  const run::RunSummary summary = run::run_tasks(world, tasks, hooks);
+  expect(summary.done.size() == 4 && summary.failed.empty(), "all are done");
+  const int refused = comm::largest_of(world.all(), refusals > 0 ? 1 : 0), again = comm::largest_of(world.all(), asked_after);
+  expect(refused == 1, "the task that would end last is asked to pause");
+  expect(again == 0, "it is not asked again at once");
+  if (world.rank() != 0) return;
+  const auto groups = seen.groups("willing");
+  expect(!groups.empty() && groups.back() > groups.front(), "the ranks that it did not take join another task");
+}
+
 /// A signal to one rank stops them all.
 void check_stop(comm::World& world) {
   plan::TaskGraph graph;
@@ -222,6 +258,7 @@ int main(int argc, char** argv) {
   check_one_rank_fails(*world);
   check_retry_helps(*world);
   check_regroup(*world);
+  check_refused_pause(*world);
   check_after_quit(*world);
   check_stop(*world);
   const int all = comm::largest_of(world->all(), failures > 0 ? 1 : 0);

@@ -98,6 +98,46 @@ TEST_F(TinyTraining, GathersStatesOfSeveralModelsOnTheFirstRankAlone) {
   });
 }
 
+TEST_F(TinyTraining, GathersTheRestOfTheStatesThatASignalInterrupted) {
+  const std::vector<LabelledGroup> groups = trainee("x").training;
+  const std::vector<nn::RewardModel> models = {trainee("a").model, trainee("bb").model};
+  TrunkCache trunks(0);
+  const auto alone = comm::single();
+  int rounds = 0;
+  StatesUnderWay counted;
+  counted.look = [&](const GroupStates&, std::int64_t, bool) { ++rounds; };
+  const GroupStates whole = GroupScorer{*store_, 100, trunks, *alone}.states(models, groups, counted);
+  const int all_rounds = rounds;
+  ASSERT_GT(all_rounds, 10);
+  GroupStates kept;
+  std::int64_t kept_rows = 0;
+  StatesUnderWay interrupted;
+  interrupted.look = [&](const GroupStates& all, std::int64_t rows, bool leaving) {
+    if (leaving) kept = {all.states_NKD.clone(), all.rewards_NK.clone()}, kept_rows = rows;
+    if (++rounds == 2) request_stop(SIGTERM);
+  };
+  rounds = 0;
+  test::on_ranks(2, [&](comm::Communicator& group) {
+    TrunkCache own(0);
+    EXPECT_THROW((GroupScorer{*store_, 100, own, group}.states(models, groups, interrupted)), Stopped);
+  });
+  request_stop(0);
+  ASSERT_GT(kept_rows, 0);
+  kept.states_NKD.narrow(0, kept_rows, kept.states_NKD.size(0) - kept_rows).fill_(NAN);
+  for (const std::int64_t rows : {kept_rows, kept_rows - 1}) {  // also from the middle of a batch
+    StatesUnderWay rest = counted;
+    rest.resume = [&](GroupStates& all) {
+      all.states_NKD.narrow(0, 0, rows).copy_(kept.states_NKD.narrow(0, 0, rows));
+      all.rewards_NK.narrow(0, 0, rows).copy_(kept.rewards_NK.narrow(0, 0, rows));
+      return rows;
+    };
+    rounds = 0;
+    const GroupStates again = GroupScorer{*store_, 100, trunks, *alone}.states(models, groups, rest);
+    EXPECT_TRUE(again.states_NKD.equal(whole.states_NKD) && again.rewards_NK.equal(whole.rewards_NK));
+    EXPECT_LT(rounds, all_rounds) << "the kept rows are not computed again";
+  }
+}
+
 TEST_F(TinyTraining, TrainsExpertsTogetherAsEachAlone) {
   train_.steps_max = 50;
   train_.eval_every_steps = 50;
@@ -271,10 +311,15 @@ TEST_F(TinyTraining, SavesATaskThatPausesAndContinuesWithTheSameBits) {
 TEST_F(TinyTraining, DoesNotPauseWhereItCannotSaveAndSaysSoWhenItStops) {
   const at::Tensor whole = trained("x");
   std::ofstream(*folder_ / "full") << "a file where the checkpoints' folder should be";
-  line_.pause_asked = [] { return true; };
+  bool asked_to = true;
+  std::vector<std::string> refused;
+  line_.pause_asked = [&] { return asked_to; };
+  line_.pause_refused = [&](const std::string& why) { refused.push_back(why), asked_to = false; };
   std::vector<Trainee> asked = {trainee("x")}, stopped = {trainee("x")};
   train(asked, "full");
   EXPECT_TRUE(all_of(asked[0].model).equal(whole));
+  ASSERT_EQ(refused.size(), 1U) << "the coordinator must not believe that it pauses";
+  EXPECT_NE(refused[0].find("could not be saved"), std::string::npos) << refused[0];
   line_ = {};
   request_stop(SIGTERM);
   const std::string said = test::message_of<Stopped>([&] { train(stopped, "full"); });
