@@ -12,6 +12,25 @@
 
 namespace dmoerm {
 
+namespace {
+
+/// What keeps folders from being made on the way to a path: "; /data/runs is a file, not a folder". "" if nothing does.
+std::string in_the_way(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  std::error_code unknown;
+  for (fs::path part = path; !part.empty(); part = part.parent_path()) {
+    const fs::file_status own = fs::symlink_status(part, unknown);
+    if (fs::is_symlink(own) && !fs::exists(part, unknown))
+      return fmt::format("; {} is a link to {}, which does not exist", part.string(), fs::read_symlink(part, unknown).string());
+    if (fs::exists(own) && !fs::is_symlink(own) && !fs::is_directory(own) && part != path)
+      return fmt::format("; {} is a file, not a folder", part.string());
+    if (part == part.root_path()) break;
+  }
+  return "";
+}
+
+}  // namespace
+
 std::string with_code(const std::string& message, ErrorCode code) {
   return code.empty() ? message : fmt::format("{} [{}]", message, code.text());
 }
@@ -22,7 +41,7 @@ Failure failure_of(const std::exception& e) {
   if (const auto* refused = dynamic_cast<const std::filesystem::filesystem_error*>(&e); refused != nullptr) {
     std::string call = refused->what();  // "filesystem error: cannot create directories: Permission denied [/x]"
     call.erase(0, call.find(": ") == std::string::npos ? 0 : call.find(": ") + 2);
-    return {IoError("").exit_code(), with_code(call, "file-system-refused")};
+    return {IoError("").exit_code(), with_code(call + in_the_way(refused->path1()), "file-system-refused")};
   }
   if (const auto* refused = dynamic_cast<const std::system_error*>(&e);
       refused != nullptr && refused->code() == std::errc::resource_unavailable_try_again)  // a library's thread

@@ -61,7 +61,9 @@ void write_seal(const std::filesystem::path& path, const SealKind& kind) {
   const std::string text = seal_of_file(file, kind);
   file.seekp(0);
   file.write(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.flush()) throw IoError("cannot-write-file", fmt::format("{}: cannot write: is the disk full?", path.string()));
+  if (!file.flush())
+    throw IoError("cannot-write-file",
+                  fmt::format("{}: cannot write: is the disk full, or the limit of ulimit -f reached?", path.string()));
 }
 
 bool begins_with_seal(const std::filesystem::path& path, const SealKind& kind) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/flush.h"
 #include "base/host.h"
 #include "base/json_problem.h"
 
@@ -24,8 +26,14 @@ namespace {
   throw IoError(code, fmt::format("{}: cannot {}: {}", path.string(), action, std::strerror(errno)));
 }
 
-/// The part of a temporary_name() between the file's name and the process id.
-std::string temporary_suffix() { return fmt::format(".tmp-{}-", host_name()); }
+/// The part of a temporary_name() between the file's name and the process id. Containers of one host may have the same host name
+/// and process ids, so their namespace belongs to it.
+std::string temporary_suffix() {
+  constexpr ino_t kOfTheHost = 0xEFFFFFFC;  // what Linux gives the first namespace of process ids
+  struct stat space {};
+  const bool own = ::stat("/proc/self/ns/pid", &space) == 0 && space.st_ino != kOfTheHost;
+  return own ? fmt::format(".tmp-{}.{}-", host_name(), space.st_ino) : fmt::format(".tmp-{}-", host_name());
+}
 
 /// A file descriptor that closes itself.
 class Descriptor {
@@ -112,8 +120,8 @@ void remove_stale_temporaries_of(const std::filesystem::path& path) {
 }
 
 void sync_path(const std::filesystem::path& path) {
-  Descriptor file(path, O_RDONLY);
-  if (::fsync(file.get()) != 0) fail("cannot-write-file", path, "flush to disk");
+  const Descriptor file(path, O_RDONLY);
+  if (!flush_to_disk(file.get(), path)) fail("cannot-write-file", path, "flush to disk");
 }
 
 void expect_no_special_file(const std::filesystem::path& path) {

@@ -16,6 +16,13 @@ std::string host_name() {
   return name;
 }
 
+std::string host_identity() {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string boot;
+  std::getline(file, boot);
+  return host_name() + " " + boot;
+}
+
 double host_memory_mib() {
   constexpr double kMib = 1024.0 * 1024.0;
   double mib = 0;

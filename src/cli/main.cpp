@@ -1,10 +1,15 @@
 // dmoerm: double-layer mixture-of-experts reward models.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <system_error>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -23,9 +28,19 @@ int leave(int exit_code) {
   std::_Exit(exit_code);
 }
 
+/// A file must not get the number of a standard stream that is closed, or what is printed would end up in the file. Reading and
+/// writing such a stream still fails. A file that grows beyond `ulimit -f` is an error like a full disk and not a signal.
+void prepare_process() {
+  for (int stream = 0; stream < 3; ++stream) {
+    if (::fcntl(stream, F_GETFD) < 0 && errno == EBADF) ::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+  }
+  std::signal(SIGXFSZ, SIG_IGN);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  prepare_process();
   CLI::App app{"Trains, evaluates and applies double-layer mixture-of-experts reward models (DMoERM, arXiv 2403.01197).",
                "dmoerm"};
   app.require_subcommand(1);
@@ -54,7 +69,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : 2;
   } catch (const std::exception& e) {
-    const dmoerm::Failure failure = dmoerm::failure_of(e);
+    dmoerm::Failure failure = dmoerm::failure_of(e);
+    if (std::ferror(stdout) != 0 && dynamic_cast<const std::system_error*>(&e) != nullptr)
+      failure = dmoerm::failure_of(dmoerm::IoError("standard-output-failed", fmt::format("standard output: {}", e.what())));
     std::fprintf(stderr, "dmoerm: %s\n", failure.message.c_str());
     return leave(failure.exit_code);
   }

@@ -89,8 +89,10 @@ std::int64_t write_selected_groups(const config::RunConfig& config, const fs::pa
         [](const preference::Dropped&) {});
     file.close();
     if (!file)
-      throw IoError("cannot-write-file",
-                    fmt::format("{}: cannot write: is there such a directory, is the disk full?", temporary.string()));
+      throw IoError(
+          "cannot-write-file",
+          fmt::format("{}: cannot write: is there such a directory, is the disk full, or the limit of ulimit -f reached?",
+                      temporary.string()));
     publish_file(temporary, path);
   } catch (...) {
     std::error_code ignored;

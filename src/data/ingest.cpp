@@ -110,7 +110,8 @@ class Ingest {
     }
     log_.close();
     if (!log_)
-      throw IoError("cannot-write-file", fmt::format("{}: cannot write: is the disk full?", report_.dropped_file.string()));
+      throw IoError("cannot-write-file", fmt::format("{}: cannot write: is the disk full, or the limit of ulimit -f reached?",
+                                                     report_.dropped_file.string()));
   }
 
   /// List a row, unless many of its kind are listed already.

@@ -59,6 +59,14 @@ class Database {
         throw full(action);
       case SQLITE_IOERR:
         if (system == ENOSPC || system == EDQUOT || system == EFBIG) throw full(action);
+        if (result == SQLITE_IOERR_FSYNC || result == SQLITE_IOERR_DIR_FSYNC) {
+          throw IoError(
+              "label-store-cannot-flush",
+              fmt::format("{}: cannot {}: the file could not be flushed to the disk, so answers that are paid for could "
+                          "be lost: the disk is broken, or its file system cannot do it (fsync); set labels.store to a "
+                          "folder on another, such as a disk of this host; {}",
+                          path_, action, kKept));
+        }
         if (result == SQLITE_IOERR_WRITE) {  // SQLite does not always report the reason
           throw IoError(
               "label-store-not-written",

@@ -16,6 +16,7 @@
 #include "base/activity.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/flush.h"
 #include "nn/model_directory.h"
 
 namespace dmoerm::nn {
@@ -44,12 +45,12 @@ const char* name_of(at::ScalarType dtype) {
 }
 
 /// Write and flush to the disk piece by piece, so that a slow disk is seen to make progress, and one flush at the end is short.
-bool write_in_pieces(FILE* file, const char* data, std::size_t bytes) {
+bool write_in_pieces(FILE* file, const std::filesystem::path& path, const char* data, std::size_t bytes) {
   constexpr std::size_t kPiece = std::size_t{256} << 20;
   for (std::size_t begin = 0; begin < bytes; begin += kPiece) {
     const std::size_t count = std::min(kPiece, bytes - begin);
     if (std::fwrite(data + begin, 1, count, file) != count) return false;
-    if (count == kPiece && (std::fflush(file) != 0 || ::fdatasync(fileno(file)) != 0)) return false;
+    if (count == kPiece && (std::fflush(file) != 0 || !flush_to_disk(fileno(file), path))) return false;
     note_activity();
   }
   return true;
@@ -197,7 +198,8 @@ void save_safetensors(const std::filesystem::path& path, const NamedTensors& ten
   bool good = std::fwrite(&header_bytes, 8, 1, file) == 1 && std::fwrite(text.data(), 1, text.size(), file) == text.size();
   for (const auto& [name, tensor] : tensors) {
     const at::Tensor local = tensor.detach().cpu().contiguous();
-    good = good && write_in_pieces(file, static_cast<const char*>(local.data_ptr()), static_cast<std::size_t>(local.nbytes()));
+    good =
+        good && write_in_pieces(file, path, static_cast<const char*>(local.data_ptr()), static_cast<std::size_t>(local.nbytes()));
   }
   const int reason = errno;
   if (std::fclose(file) != 0 || !good) {

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/host.h"
 #include "base/json_text.h"
 #include "base/log.h"
 #include "config/reader.h"
@@ -38,8 +39,13 @@ config::RunConfig parse(const RankFacts& facts) { return config::parse_run_confi
 
 std::vector<RankFacts> gather_rank_facts(comm::World& world, const std::optional<config::RunConfig>& config,
                                          const std::string& problem) {
-  json own{{"host", world.host()}, {"binary", sha256_file("/proc/self/exe")}, {"config", config ? config::to_yaml(*config) : ""},
-           {"problem", problem},   {"processor", processor_name()},           {"gpu", ""}};
+  json own{{"host", world.host()},
+           {"machine", host_identity()},
+           {"binary", sha256_file("/proc/self/exe")},
+           {"config", config ? config::to_yaml(*config) : ""},
+           {"problem", problem},
+           {"processor", processor_name()},
+           {"gpu", ""}};
   try {
     if (config) own["gpu"] = nn::gpu_address(nn::pick_device(config::word(config->compute.device), "compute.device"));
   } catch (const Error& e) {
@@ -50,8 +56,8 @@ std::vector<RankFacts> gather_rank_facts(comm::World& world, const std::optional
   std::vector<RankFacts> all;
   for (const std::string& text : world.all().gather_text(json_line(own))) {
     const json facts = json::parse(text);
-    all.push_back({static_cast<int>(all.size()), facts["host"], facts["binary"], facts["config"], facts["problem"],
-                   facts["processor"], facts["gpu"], facts["clock"]});
+    all.push_back({static_cast<int>(all.size()), facts["host"], facts["machine"], facts["binary"], facts["config"],
+                   facts["problem"], facts["processor"], facts["gpu"], facts["clock"]});
   }
   return all;
 }
@@ -82,7 +88,7 @@ void check_rank_facts(const std::vector<RankFacts>& facts) {
                    own.clock_s - first.clock_s, who(first));
     }
     if (own.gpu.empty()) continue;
-    const auto [other, is_new] = gpus.emplace(own.host + " " + own.gpu, &own);
+    const auto [other, is_new] = gpus.emplace(own.machine + " " + own.gpu, &own);
     if (!is_new && !parse(first).cluster.share_gpu) {
       throw ConfigError(
           "gpu-shared",

@@ -13,6 +13,7 @@ namespace dmoerm::run {
 struct RankFacts {
   int rank = 0;
   std::string host;
+  std::string machine;    ///< host_identity() of its host
   std::string binary;     ///< SHA-256 of the running program
   std::string config;     ///< Configuration as to_yaml() gives it; "" if it could not be read
   std::string problem;    ///< Why it could not be read

@@ -34,7 +34,7 @@ struct RankPlace {
 
 std::vector<RankPlace> gather_places(const RunContext& context, comm::World& world) {
   const double gpu = nn::free_gpu_memory_mib(context.device());
-  const json own{{"host", world.host()},
+  const json own{{"host", host_identity()},
                  {"gpu", nn::gpu_address(context.device())},
                  {"memory_mib", context.device().is_cuda() ? gpu : host_memory_mib()}};
   std::vector<RankPlace> places;

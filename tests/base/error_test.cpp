@@ -1,8 +1,10 @@
 #include "base/error.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 #include <new>
 #include <nlohmann/json.hpp>
 
@@ -54,6 +56,27 @@ TEST(Failure, NamesLackOfMemory) {
   const Failure failure = failure_of(std::bad_alloc());
   EXPECT_EQ(failure.exit_code, 1);
   EXPECT_TRUE(failure.message.ends_with("[out-of-memory]")) << failure.message;
+}
+
+TEST(Failure, SaysWhatIsInTheWayOfAFolder) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::temp_directory_path() / ("dmoerm_error_test_" + std::to_string(::getpid()));
+  fs::create_directories(folder);
+  std::ofstream(folder / "file") << "x";
+  fs::create_symlink(folder / "gone", folder / "link");
+  const auto said = [&](const char* path) {
+    try {
+      fs::create_directories(folder / path);
+    } catch (const std::exception& e) {
+      return failure_of(e).message;
+    }
+    return std::string("made");
+  };
+  EXPECT_NE(said("file/run").find("/file is a file, not a folder [file-system-refused]"), std::string::npos) << said("file/run");
+  EXPECT_NE(said("link/run").find("/link is a link to " + (folder / "gone").string() + ", which does not exist"),
+            std::string::npos)
+      << said("link/run");
+  fs::remove_all(folder);
 }
 
 TEST(Failure, ReportsAnyOtherExceptionAsABug) {

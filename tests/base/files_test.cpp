@@ -1,5 +1,6 @@
 #include "base/files.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -48,6 +49,23 @@ TEST_F(FilesFolder, WritesAllBytesAndLeavesNothingBesideTheFile) {
   write_file_atomically(directory_ / "empty", "");
   EXPECT_EQ(read_file(directory_ / "empty"), "");
   EXPECT_EQ(names(), (std::vector<std::string>{"empty", "f"}));
+}
+
+TEST_F(FilesFolder, LeavesTemporariesOfAContainerWithTheSameHostNameAlone) {
+  const std::string ours = temporary_name("f").string();  // this process lives, but its id is unknown in the container
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::unshare(CLONE_NEWPID) != 0) ::_exit(77);
+    const pid_t inside = ::fork();
+    if (inside == 0) ::_exit(is_stale_temporary(ours) ? 1 : 0);
+    int status = 0;
+    ::waitpid(inside, &status, 0);
+    ::_exit(WEXITSTATUS(status));
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  if (WEXITSTATUS(status) == 77) GTEST_SKIP() << "only root may make a namespace";
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST_F(FilesFolder, KeepsTheOldFileWhenTheDiskIsFull) {

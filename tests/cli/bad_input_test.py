@@ -156,7 +156,7 @@ class Configuration(Tiny):
         self.assert_refused_and_nothing_left(self.run_it("base.lora_layers=5", "experts.train.lora_layers=5"), "lora_layers: 5 is more than the 2 layers of")
 
     def test_refuses_a_runs_dir_that_cannot_be_made(self):
-        self.assert_refused(self.run_it("runs_dir=/proc/no_such_place"), "cannot create directories: ", "/proc/no_such_place")
+        self.assert_refused(self.run_it("runs_dir=/proc/no_such_place"), "cannot create directories: ", "/proc/no_such_place", "[file-system-refused]")
 
 
 class Labelling(Tiny):

@@ -72,6 +72,37 @@ class RefusingSystem(bad_input_test.Tiny):
         self.assertIn("[stopped-on-request]\n", said)
         self.assertNotIn("journal", said)
 
+    def test_a_run_needs_no_flush_to_the_disk_and_says_once_what_that_means(self):
+        for number in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            result = self.refused(["run", "--set", f"name=flush-{number}"], REFUSE_FLUSH=number)
+            self.assertEqual(result.returncode, 0, result.stderr)
+            self.assertEqual(result.stderr.count("cannot flush files to the disk"), 1, result.stderr)
+        self.assert_refused(self.refused(["run", "--set", "name=flush-broken"], REFUSE_FLUSH=errno.EIO), "cannot flush to disk: Input/output error", "[cannot-write-file]")
+
+    def test_labels_are_refused_where_they_cannot_be_flushed(self):
+        self.config += LABELS.format(root=self.root)
+        self.assert_refused(self.refused(["label"], REFUSE_FLUSH=errno.EINVAL), "labels.store", "[label-store-cannot-flush]")
+
+    def test_a_file_that_is_too_large_for_the_user_is_an_error_and_no_signal(self):
+        self.write_config()
+        command = ["bash", "-c", 'ulimit -f 8; exec "$@"', "bash", bad_input_test.PROGRAM, "run", "--config", self.path("tiny.yaml")]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("ulimit -f", result.stderr)
+
+    def test_nothing_is_printed_into_files_where_the_standard_streams_are_closed(self):
+        self.write_config()
+        command = ["bash", "-c", '"$@" <&- >&- 2>&-', "bash", bad_input_test.PROGRAM, "run", "--config", self.path("tiny.yaml")]
+        self.assertEqual(subprocess.run(command, timeout=120, check=False).returncode, 0)
+        for folder, _, files in os.walk(self.path("runs")):
+            for name in files:
+                with open(os.path.join(folder, name), "rb") as f:
+                    self.assertNotIn(b"[run] task=", f.read(), os.path.join(folder, name))
+        command[2] = '"$@" >&-'
+        result = subprocess.run(command[:5] + ["inspect", "config", "--reference"], capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual(result.returncode, 2, result.stderr)
+        self.assertIn("[standard-output-failed]", result.stderr)
+
     def test_each_number_of_threads_ends_with_a_clear_message(self):
         for threads in range(8):
             result = self.refused(["run", "--set", f"name=threads-{threads}"], REFUSE_THREADS=threads)

@@ -3,6 +3,7 @@
 //   REFUSE_RECORDS=ERRNO  locks of fcntl(2) fail with it
 //   REFUSE_THREADS=N      the process gets N threads besides its first one
 //   REFUSE_SPACE=FILE     while FILE exists, no file below REFUSE_SPACE_IN can be written or flushed: no space is left
+//   REFUSE_FLUSH=ERRNO    fsync(2) and fdatasync(2) fail with this number
 //   REFUSE_FREE_ABOVE=N   file systems have at most N bytes free
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -38,6 +39,15 @@ int control(const char* name, int fd, int command, void* argument) {
     return -1;
   }
   return next<int(int, int, ...)>(name)(fd, command, argument);
+}
+
+/// fsync(2) or fdatasync(2).
+int flush(const char* name, int fd, bool no_space) {
+  if (const int error = no_space ? ENOSPC : number("REFUSE_FLUSH"); error != 0) {
+    errno = error;
+    return -1;
+  }
+  return next<int(int)>(name)(fd);
 }
 
 bool full(int fd) {
@@ -83,21 +93,9 @@ int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*
                                                                                                  argument);
 }
 
-int fsync(int fd) {
-  if (full(fd)) {
-    errno = ENOSPC;
-    return -1;
-  }
-  return next<int(int)>("fsync")(fd);
-}
+int fsync(int fd) { return flush("fsync", fd, full(fd)); }
 
-int fdatasync(int fd) {
-  if (full(fd)) {
-    errno = ENOSPC;
-    return -1;
-  }
-  return next<int(int)>("fdatasync")(fd);
-}
+int fdatasync(int fd) { return flush("fdatasync", fd, full(fd)); }
 
 ssize_t pwrite64(int fd, const void* data, std::size_t size, off64_t at) {
   if (full(fd)) {
