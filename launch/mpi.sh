@@ -29,11 +29,18 @@ forwarded_variables() {
   for name in ${DMOERM_FORWARD-}; do printf '%s\n' "$name"; done
 }
 
-# How many processes of this control group the kernel has killed because memory was short; nothing if that cannot be read.
+# How many processes of this control group the kernel has killed because memory was short; nothing if that cannot be read. Version 2
+# of control groups counts in memory.events, version 1 in memory.oom_control; a container may see its own group as the root.
 out_of_memory_kills() {
-  local group
-  group=$(sed -n 's/^0:://p' /proc/self/cgroup 2>/dev/null) || return 0
-  sed -n 's/^oom_kill //p' "/sys/fs/cgroup$group/memory.events" 2>/dev/null || true
+  local root=${DMOERM_CGROUPS:-/sys/fs/cgroup} two one file
+  two=$(sed -n 's/^0:://p' /proc/self/cgroup 2>/dev/null) || return 0
+  one=$(sed -n 's/^[0-9]*:\([^:]*,\)\{0,1\}memory\(,[^:]*\)\{0,1\}://p' /proc/self/cgroup 2>/dev/null) || return 0
+  for file in "$root$two/memory.events" "$root/memory$one/memory.oom_control" "$root/memory.events" "$root/memory/memory.oom_control"; do
+    if grep -q '^oom_kill ' "$file" 2>/dev/null; then
+      sed -n 's/^oom_kill //p' "$file"
+      return 0
+    fi
+  done
 }
 
 # Says what ended a rank: explain_signal NUMBER UPTIME_AT_THE_START OUT_OF_MEMORY_KILLS_AT_THE_START
@@ -46,7 +53,7 @@ explain_signal() {
     if [ -n "$line" ]; then
       reason=": the kernel says: ${line#*] }"
     elif [ -n "$now" ] && [ "$now" -gt "${3:-0}" ]; then
-      reason=": the kernel killed it because this job or container was out of memory (memory.events)"
+      reason=": the kernel killed it because this job or container was out of memory (its control group counts such kills)"
     else
       reason=": perhaps by the kernel because the host was out of memory (dmesg or the batch system tells)"
     fi

@@ -74,15 +74,4 @@ std::optional<std::int64_t> cgroup_limit(const std::string& unified, const std::
   return cgroup_limit_in(kRoot, membership(), unified, separate);
 }
 
-std::optional<std::int64_t> cgroup_memory_events(const std::string& field) {
-  const auto group = group_of(membership(), "");
-  if (!group) return std::nullopt;
-  std::ifstream file(kRoot / fs::path(*group).relative_path() / "memory.events");
-  std::string name;
-  for (std::int64_t number = 0; file >> name >> number;) {
-    if (name == field) return number;
-  }
-  return std::nullopt;
-}
-
 }  // namespace dmoerm

@@ -13,9 +13,6 @@ namespace dmoerm {
 /// @return nothing if there is no limit or no control group
 std::optional<std::int64_t> cgroup_limit(const std::string& unified, const std::string& separate);
 
-/// The number of `field` in memory.events of this process's control group, "oom_kill" for example.
-std::optional<std::int64_t> cgroup_memory_events(const std::string& field);
-
 /// As cgroup_limit(), for tests.
 /// @param root        folder of the mounted control groups, /sys/fs/cgroup
 /// @param membership  what /proc/self/cgroup holds

@@ -37,20 +37,27 @@ json read_owner(int descriptor) {
   return owner.is_object() ? owner : json::object();
 }
 
+/// A text of owner.json; "" if another program wrote something else there.
+std::string text_in(const json& owner, const char* key) {
+  const auto found = owner.find(key);
+  return found != owner.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 [[noreturn]] void refuse(const std::filesystem::path& directory, const json& owner) {
-  if (owner.empty()) {
+  const std::string host = text_in(owner, "host"), slurm = text_in(owner, "job");
+  const json pid = owner.value("pid", json());
+  if (host.empty() || !pid.is_number_integer()) {
     throw ConfigError("run-in-use",
                       fmt::format("{}: another process has locked this run directory and not written who it is: wait for it, end "
                                   "it, or give the run another name",
                                   directory.string()));
   }
-  const std::string slurm = owner.value("job", "");
   throw ConfigError(
       "run-in-use",
       fmt::format("{}: process {} on host {}{} is working in this run directory, since {}: wait for it, end it, or give the run "
                   "another name",
-                  directory.string(), owner.value("pid", 0), owner.value("host", "(unknown)"),
-                  slurm.empty() ? "" : fmt::format(" (Slurm job {})", slurm), owner.value("since", "(unknown)")));
+                  directory.string(), pid.get<std::int64_t>(), host, slurm.empty() ? "" : fmt::format(" (Slurm job {})", slurm),
+                  text_in(owner, "since")));
 }
 
 bool is_named(int descriptor, const std::filesystem::path& path) {
@@ -99,8 +106,14 @@ void OwnerFile::take() {
     owner = read_owner(descriptor_);
   } while (!is_named(descriptor_, path_));
   const bool locks = lock == LockOutcome::taken;
-  const std::string host = owner.value("host", ""), id = owner.value("job", "");
+  const std::string host = text_in(owner, "host"), id = text_in(owner, "job");
   if (!host.empty() && (host != host_name() || !locks) && (id.empty() || id != job())) watch_for(owner);
+  if (!host.empty()) {  // a process that leaves by itself removes the file
+    spdlog::warn(
+        "[run] the last process here (on {}, since {}) was killed or lost its host; if memory was short, lower "
+        "compute.micro_batch_tokens or start fewer ranks on a host",
+        host, text_in(owner, "since"));
+  }
   const std::string text = write_owner();
   if (locks) return;
   spdlog::warn("[run] {}; owner.json, which is written every {} s, keeps a second run away instead", without_locks(directory),
