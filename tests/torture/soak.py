@@ -1,12 +1,13 @@
 """A run with everything at once: labels from a judge, training, preemptions, lost ranks and full disks. It ends with the tensors and the bundle of an undisturbed run.
 
-The small run (configs/small/same_bits.yaml) with a judge is done undisturbed on 2 ranks, then once with harm, with a label store of its own: it is started on a random number of
-ranks, and after a random time one of these happens, `--harms` times in all:
+The small run (configs/small/same_bits.yaml) with a judge is done undisturbed on 2 ranks, then with harm, with a label store of its own: it is started on a random number of
+ranks, and after a random time one of these happens:
   term      SIGTERM to the launch script: everything is saved, exit code 3
   requeue   SIGUSR2, which schedulers send ahead of a preemption: the same
   rank      kill -9 of one rank
   disk      the disk is full for some seconds (tests/support/refusing_system.cpp); the run goes on, or ends with code 2 or 3
-Then it is started again, until it ends by itself. Only a kill may make the judge answer a question twice. Ends with one JSON line.
+Then it is started again, until it ends by itself. Runs follow each other until there were `--harms` harms. Only a kill or a full disk may make the judge answer a question twice.
+Ends with one JSON line.
 """
 import argparse
 import collections
@@ -68,9 +69,9 @@ class Soak:
             self.hung += 1
             kill_all(process)
 
-    def harmed(self):
+    def harmed(self, name):
         for _ in range(self.a.harms * 4 + 4):
-            process = self.start(self.rng.choice(LAYOUTS), "harmed")
+            process = self.start(self.rng.choice(LAYOUTS), name)
             left = self.a.harms - sum(self.harms.values())
             while process.poll() is None:
                 try:
@@ -107,16 +108,20 @@ def main():
         soak = Soak(a, base)
         try:
             soak.undisturbed()
-            before = len(soak.world.answers())
-            soak.harmed()
-            answers = collections.Counter(soak.world.answers()[before:])
-            again = sum(answers.values()) - len(answers)
-            wrong = differences(soak.tensors("harmed"), soak.tensors("undisturbed"))
-            line.update(different=len(wrong), answered_twice=again, questions=len(answers))
-            if wrong:
-                print("different: " + ", ".join(wrong[:5]), flush=True)
-            if len(answers) != soak.questions or (again > 0 and soak.harms["rank"] + soak.harms["disk"] == 0):
-                raise SystemExit(f"{len(answers)} of {soak.questions} questions, {again} of them twice")
+            line.update(different=0, answered_twice=0, questions=soak.questions, runs=0)
+            while sum(soak.harms.values()) < a.harms:
+                line["runs"] += 1
+                name, before, earlier = f"harmed-{line['runs']}", len(soak.world.answers()), soak.harms.copy()
+                soak.harmed(name)
+                answers, harms = collections.Counter(soak.world.answers()[before:]), soak.harms - earlier
+                again = sum(answers.values()) - len(answers)
+                wrong = differences(soak.tensors(name), soak.tensors("undisturbed"))
+                line["different"] += len(wrong)
+                line["answered_twice"] += again
+                if wrong:
+                    print(f"{name} is different: " + ", ".join(wrong[:5]), flush=True)
+                if len(answers) != soak.questions or (again > 0 and harms["rank"] + harms["disk"] == 0):
+                    raise SystemExit(f"{name}: {len(answers)} of {soak.questions} questions, {again} of them twice")
         finally:
             soak.world.stop_server()
             line.update(harms=dict(soak.harms), codes=dict(soak.codes), hung=soak.hung)
