@@ -82,6 +82,7 @@ std::int64_t JudgeWatch::enough(std::int64_t all) const {
 }
 
 bool JudgeWatch::may_send() const {
+  if (useless_max_ < 1 && streak_ >= kStreak && paid_ >= kProbe) return streak_ + in_flight_ < kProbe;  // it was good before
   const bool decides = !watches_pairs_ || believed_ >= enough(kPairsProbe) || (paid_ >= kProbe && !undecided());
   if (useful_ >= enough(kProbe) && decides) return true;
   const bool useless = known_useless() && useful_ < enough(kProbeOfKnown);
@@ -102,6 +103,7 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
     const bool counts = useful && i + 1 == paid;  // the tries before the last gave nothing
     window_.push_back(counts);
     window_useful_ += counts ? 1 : 0;
+    streak_ = counts ? 0 : streak_ + 1;
     if (window_.size() > kWindow) {
       window_useful_ -= window_.front() ? 1 : 0;
       window_.pop_front();
@@ -122,9 +124,12 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
   }
 }
 
+bool JudgeWatch::window_useless() const { return paid_ >= kProbe && mostly_useless(window_useful_, std::ssize(window_)); }
+
 bool JudgeWatch::hopeless() const {
   if (known_useless() && useful_ < enough(kProbeOfKnown) && paid_ >= kProbeOfKnown) return true;
-  if (paid_ >= kProbe && mostly_useless(window_useful_, static_cast<std::int64_t>(window_.size()))) return true;
+  if (window_useless()) return true;
+  if (useless_max_ < 1 && streak_ >= kProbe) return true;
   if (known_undecided() && believed_ == 0 && paid_ >= kProbeOfKnown && pairs_good_ >= kProbeOfKnown / 2) return true;
   return undecided() || (pairs_good_ == 0 && pairs_bad_ >= kPairsProbe);
 }
@@ -185,30 +190,33 @@ std::string JudgeWatch::advice() const {
 }
 
 std::string JudgeWatch::why() const {
-  const char* again =
+  const std::string again =
       "; stored replies to unchanged questions are not asked for again: if only the server has changed, name another "
       "labels.store";
   const std::string anyway = useless_max_ < 1 ? "; to go on all the same, set labels.useless_max to 1" : "";
-  if (replies() == 0 && pairs_good_ == 0)
+  const std::int64_t useless = replies() - useful_;
+  const bool most = replies() > 0 && mostly_useless(useful_, replies());
+  if (most || window_useless() || streak_ >= kProbe) {
+    const std::string known =
+        known_useless() ? fmt::format(", as {} of {} stored replies to such questions", recalled_ - recalled_useful_, recalled_)
+                        : "";
+    const std::string latest =
+        most ? "" : fmt::format(", {} of the last {}", std::ssize(window_) - window_useful_, window_.size());
+    return fmt::format("{}: {} of {} replies are of no use{}{}: {}; the last: {}; {}{}{}", judge_.model, useless, replies(),
+                       known, latest, counts(), example_, advice(), of(ReplyUse::error) == replies() ? "" : again, anyway);
+  }
+  if (met_ > 0 && mostly_useless(useful_ + met_useful_, replies() + met_))
     return fmt::format("{}: {} of the {} stored replies to these questions have no verdict: change the judge's settings{}{}",
                        judge_.model, met_ - met_useful_, met_, again, anyway);
-  const std::string known =
-      known_useless() ? fmt::format(", as {} of {} stored replies to such questions", recalled_ - recalled_useful_, recalled_)
-                      : "";
-  if (replies() > 0 && mostly_useless(useful_, replies()))
-    return fmt::format("{}: {} of {} replies are of no use{}: {}; the last: {}; {}{}{}", judge_.model, replies() - useful_,
-                       replies(), known, counts(), example_, advice(), of(ReplyUse::error) == replies() ? "" : again, anyway);
-  if (pairs_good_ > 0)
+  if (pairs_good_ == 0)
     return fmt::format(
-        "{}: of {} pairs with a verdict in both orders {} have the same verdict both times, and {} prefer the same place both "
-        "times ({} the "
-        "first shown, {} the second): the judge goes by the place and not by the texts, or sees no difference; ask another "
-        "model, or use "
-        "a template of your own (labels.prompt_file){}{}",
-        judge_.model, pairs_good_, believed_, first_twice_ + second_twice_, first_twice_, second_twice_, again, anyway);
+        "{}: none of {} pairs has a verdict in both orders, and {} of {} replies are of no use: {}; the last: {}; {}",
+        judge_.model, pairs_bad_, useless, replies(), counts(), example_, advice());
   return fmt::format(
-      "{}: none of {} pairs has a verdict in both orders, and {} of {} replies are of no use: {}; the last: {}; {}", judge_.model,
-      pairs_bad_, replies() - useful_, replies(), counts(), example_, advice());
+      "{}: of {} pairs with a verdict in both orders {} have the same verdict both times, and {} prefer the same place both "
+      "times ({} the first shown, {} the second): the judge goes by the place and not by the texts, or sees no difference; ask "
+      "another model, or use a template of your own (labels.prompt_file){}{}",
+      judge_.model, pairs_good_, believed_, first_twice_ + second_twice_, first_twice_, second_twice_, again, anyway);
 }
 
 std::string JudgeWatch::summary() const {

@@ -27,8 +27,9 @@ enum class ReplyUse : std::uint8_t {
 class JudgeWatch {
  public:
   static constexpr std::int64_t kProbe = 32;  ///< Replies that a judge may be paid for before it has shown that it is of use
-  static constexpr std::int64_t kProbeOfKnown = 4;          ///< The same if the stored replies to these questions are of no use
-  static constexpr std::size_t kWindow = 128;               ///< Latest replies that count for the share of useless ones
+  static constexpr std::int64_t kProbeOfKnown = 4;  ///< The same if the stored replies to these questions are of no use
+  static constexpr std::int64_t kStreak = 8;   ///< Replies in a row without use after which requests in flight are limited again
+  static constexpr std::size_t kWindow = 128;  ///< Latest replies that count for the share of useless ones
   static constexpr std::int64_t kPairsProbe = kProbe / 2;   ///< Pairs in both orders that are as many replies
   static constexpr std::size_t kPairsWindow = kWindow / 2;  ///< Latest pairs that count for the share of undecided ones
   static constexpr std::int64_t kPairsAtEnd = 5;            ///< Pairs that show a judge without use at the end of a small run
@@ -54,8 +55,9 @@ class JudgeWatch {
   /// Both orders of a pair are answered.
   void pair(const Ballot& ballot);
 
-  /// Whether asking goes on in vain: enough replies have come, and at least the share `useless_max` of them is of no use; or as
-  /// many pairs got another verdict in the other order, or none was decided. `useless_max` 1 lets undecided pairs pass.
+  /// Whether asking goes on in vain: enough replies have come, and at least the share `useless_max` of them is of no use; or
+  /// as many as kProbe in a row are; or as many pairs got another verdict in the other order, or none was decided. `useless_max`
+  /// 1 lets undecided pairs pass.
   [[nodiscard]] bool hopeless() const;
   /// The same once all questions are answered, however few they are, with stored answers counted.
   [[nodiscard]] bool was_in_vain() const;
@@ -78,6 +80,8 @@ class JudgeWatch {
   [[nodiscard]] bool known_useless() const;
   /// Whether most stored pairs got another verdict in the other order.
   [[nodiscard]] bool known_undecided() const;
+  /// Whether most of the latest replies are of no use.
+  [[nodiscard]] bool window_useless() const;
   /// Whether the latest pairs show that the judge decides hardly any.
   [[nodiscard]] bool undecided() const;
   /// Useful replies among `all` that show that a judge is of use.
@@ -93,6 +97,7 @@ class JudgeWatch {
   std::int64_t useful_ = 0, paid_ = 0;            ///< Useful replies, and all paid tries
   std::deque<bool> window_;                       ///< Whether each of the latest paid tries was useful
   std::int64_t window_useful_ = 0, in_flight_ = 0;
+  std::int64_t streak_ = 0;  ///< Latest paid tries in a row without use
   std::int64_t recalled_useful_ = 0, recalled_ = 0, met_useful_ = 0, met_ = 0;
   std::int64_t pairs_good_ = 0, pairs_bad_ = 0;               ///< Pairs with a verdict in both orders, and others
   std::int64_t first_twice_ = 0, second_twice_ = 0;           ///< Pairs whose verdict was the same place in both orders

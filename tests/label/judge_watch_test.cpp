@@ -57,6 +57,35 @@ TEST_F(JudgeWatchTest, TriesThatCameTooLateCountAsPaidInVain) {
   EXPECT_FALSE(watch.may_send());
 }
 
+TEST_F(JudgeWatchTest, AJudgeThatStopsBeingOfUseIsNotPaidForLong) {
+  JudgeWatch watch(judge_, 0.8);
+  for (int i = 0; i < 100; ++i) answer(watch, 0);
+  judge::JudgeReply cut;
+  cut.status = judge::JudgeReply::ok;
+  cut.finish_reason = "length";
+  label_store::Label unparsable;
+  unparsable.verdict = preference::Verdict::unparsable;
+  const auto ask = [&] {
+    watch.sent();
+    watch.take(cut, unparsable, 1, 1);
+  };
+  for (int i = 0; i < 20; ++i) ask();
+  for (int i = 0; i < 12; ++i) {
+    EXPECT_TRUE(watch.may_send()) << i;
+    watch.sent();
+  }
+  EXPECT_FALSE(watch.may_send()) << "20 in a row and 12 in flight";
+  watch.returned(12);
+  for (int i = 0; i < 11; ++i) ask();
+  EXPECT_FALSE(watch.hopeless());
+  ask();
+  EXPECT_TRUE(watch.hopeless());
+  EXPECT_NE(watch.why().find("32 of 132 replies are of no use, 32 of the last 128: 32 cut off at max_tokens"), std::string::npos)
+      << watch.why();
+  answer(watch, 0);
+  EXPECT_FALSE(watch.hopeless()) << "one answer in between";
+}
+
 /// The watch after `pairs` pairs whose two verdicts are these.
 void pairs(JudgeWatch& watch, int count, preference::Verdict in_first_order, preference::Verdict in_second_order) {
   for (int i = 0; i < count; ++i) watch.pair({in_first_order, in_second_order, -1, -1, 1});
