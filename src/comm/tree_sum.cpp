@@ -11,7 +11,6 @@ MicroBatchRange micro_batch_range(std::int64_t count, int rank, int size) {
   MicroBatchRange range;
   range.first = std::min(count, rank * block);
   range.last = std::min(count, (rank + 1) * block);
-  range.contributors = static_cast<int>(std::max<std::int64_t>(1, (count + block - 1) / block));
   return range;
 }
 

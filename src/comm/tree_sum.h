@@ -15,7 +15,6 @@ namespace dmoerm::comm {
 /// per rank, all of the same size.
 struct MicroBatchRange {
   std::int64_t first = 0, last = 0;
-  int contributors = 1;  ///< number of leading ranks that get at least one micro batch
 };
 /// The range of a rank. @param count  number of micro batches  @param size  number of ranks, a power of two
 MicroBatchRange micro_batch_range(std::int64_t count, int rank, int size);
