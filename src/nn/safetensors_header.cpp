@@ -135,9 +135,9 @@ std::string other_content(std::string_view start) {
   if (start.starts_with("GGUF")) return "this is a file of llama.cpp (GGUF), not safetensors";
   const std::size_t text = start.find_first_not_of(" \t\r\n");
   if (text == std::string_view::npos || start[text] != '<') {
-    const bool length = start.substr(0, 8).find('\0') != std::string_view::npos;  // the zeros of a header's length
-    const std::string type = length ? "" : foreign_type(start);
-    return type.empty() ? "" : fmt::format("this is {}, not safetensors", type.substr(0, type.find(':')));
+    const std::string type = foreign_type(start);
+    const bool by_zeros = type.starts_with("UTF-") || type.starts_with("zero");  // which the header's length has too
+    return type.empty() || by_zeros ? "" : fmt::format("this is {}, not safetensors", type.substr(0, type.find(':')));
   }
   return "this is a web page, not safetensors: the download has failed";
 }

@@ -55,6 +55,8 @@ TEST_F(Place, HoldsAPackedFileInsteadOfWeights) {
   put("config.json", kConfig);
   put("model.safetensors", "\x1f\x8b\x08" + std::string(100, 'x'));
   expect("this is a gzip file, not safetensors");
+  put("model.safetensors", std::string("\x1f\x8b\x08\0\0\0\0\0\0\xff", 10) + std::string(100, 'x'));
+  expect("this is a gzip file, not safetensors");
   put("model.safetensors", "\x89HDF\r\n\x1a\n" + std::string(100, 'x'));
   expect("this is an HDF5 file, not safetensors");
 }
