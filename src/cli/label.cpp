@@ -45,7 +45,12 @@ int run(const Options& options) {
   fmt::print("{}\nlabel store: {}\n{}: {}\n", read_file(directory.task("label") / (options.audit > 0 ? "audit.md" : "report.md")),
              run::label_store_path(config).string(), options.audit > 0 ? "this page and audit.json" : "verdicts and this page",
              directory.task("label").string());
-  if (end.why == label::LabellingEnd::Why::complete) return 0;
+  if (end.why == label::LabellingEnd::Why::complete) {
+    if (config.labels.rounds > 1 && options.audit == 0)
+      fmt::print("This was the first of {} rounds; `launch/dmoerm run --config {}` trains experts and does the others.\n",
+                 config.labels.rounds, options.config);
+    return 0;
+  }
   const std::string said = fmt::format("labelling ended early: {}; all answers so far are stored{}", end.message,
                                        end.exit_code() == 3 ? "; run the same command again to continue" : "");
   fmt::print(stderr, "dmoerm: {}\n", with_code(said, end.code()));

@@ -106,9 +106,18 @@ class Checker {
                        "each, or use requests_max or tokens_max instead",
                        unpriced));
     }
-    if (c.pairs.choose == PairChoice::uncertain && c.pairs.bundle.empty())
+    if (c.pairs.choose == PairChoice::uncertain && c.pairs.bundle.empty() && c.rounds == 1) {
       fail("labels.pairs.bundle", "uncertain-pairs-need-bundle",
-           "labels.pairs.choose = uncertain needs a finished model: set its directory here");
+           "labels.pairs.choose = uncertain needs experts that are uncertain: set the directory of a finished model here, or "
+           "labels.rounds to 2 or more, so that the run's own experts choose");
+    }
+    if (c.pairs.choose != PairChoice::uncertain && c.rounds > 1) {
+      fail("labels.rounds", "rounds-need-uncertain-pairs",
+           fmt::format(
+               "{} rounds choose by what experts are uncertain about, and labels.pairs.choose is {}, which knows its pairs "
+               "before: set it to uncertain, or labels.rounds to 1",
+               c.rounds, word(c.pairs.choose)));
+    }
   }
 
   void train(const std::string& path, const TrainConfig& c) {

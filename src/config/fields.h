@@ -275,13 +275,15 @@ template <class Visit, Like<PairChoiceConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
   visit("choose", c.choose, one_of(c.choose), labels,
-        "Pairs of a group that are asked about: all of them, per_group of them by a seeded draw, or those that the experts of "
-        "`bundle` are least certain about.");
+        "Pairs of a group that are asked about: all of them, per_group of them by a seeded draw, or those that experts are least "
+        "certain about: the experts of `bundle`, or with labels.rounds those of the round before.");
   visit("per_group", c.per_group, at_least(1), labels,
         "Largest number of pairs of one group, where choose is per_group or uncertain.");
   visit("pairs_max", c.pairs_max, at_least(0), labels, "Largest number of pairs of one point over all groups; 0 means no limit.");
-  visit("bundle", c.bundle, optional_path(), labels | by_content,
-        "Directory of a finished model (a bundle), whose experts are consulted where choose is uncertain.");
+  visit(
+      "bundle", c.bundle, optional_path(), labels | by_content,
+      "Directory of a finished model (a bundle), whose experts are consulted where choose is uncertain. With labels.rounds they "
+      "serve the first round, whose pairs are drawn if this is empty.");
 }
 
 template <class Visit, Like<BudgetConfig> Section>
@@ -313,6 +315,10 @@ void describe(Visit& visit, Section& c) {
   visit("samples", c.samples, between(1, 64), labels,
         "Number of times each question is asked in each order. More than one needs a temperature above 0.");
   visit("pairs", c.pairs, any(), kByKey, "Pairs that the judges are asked about.");
+  visit(
+      "rounds", c.rounds, between(1, 100), labels | by_content,
+      "Number of rounds in which a run labels. Each asks about an equal share of the pairs, trains experts, and finds the pairs "
+      "that these are least certain about for the next. More than one needs labels.pairs.choose = uncertain.");
   visit("too_long", c.too_long, one_of(c.too_long), labels,
         "What happens to a question that does not fit context_tokens: truncate shortens its texts, skip leaves the pair out.");
   visit("vote", c.vote, one_of(c.vote), labels,

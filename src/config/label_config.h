@@ -68,6 +68,7 @@ struct LabelsConfig {
   std::vector<Split> splits = {Split::train, Split::validation};
   std::int64_t samples = 1;
   PairChoiceConfig pairs;
+  std::int64_t rounds = 1;
   TooLong too_long = TooLong::truncate;
   Vote vote = Vote::majority;
   bool soft = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <tuple>
 
 #include "base/error.h"
@@ -65,6 +66,19 @@ std::vector<ChosenPair> uncertain_pairs(std::uint64_t seed, const std::vector<Gr
   std::vector<ChosenPair> result;
   for (const Candidate& candidate : candidates) result.push_back(candidate.chosen);
   return result;
+}
+
+std::vector<ChosenPair> add_uncertain_pairs(std::uint64_t seed, const std::vector<GroupSize>& groups,
+                                            const std::vector<GapTable>& gaps, std::vector<ChosenPair> kept, int per_group,
+                                            std::size_t count) {
+  std::vector<int> taken(groups.size(), 0);
+  for (const ChosenPair& pair : kept) ++taken[pair.group];
+  const std::set<ChosenPair> known(kept.begin(), kept.end());
+  for (const ChosenPair& pair : uncertain_pairs(seed, groups, gaps, SIZE_MAX)) {
+    if (kept.size() >= count) break;
+    if (!known.contains(pair) && taken[pair.group]++ < per_group) kept.push_back(pair);
+  }
+  return kept;
 }
 
 std::vector<ChosenPair> spread_budget(std::uint64_t seed, const std::vector<GroupSize>& groups,

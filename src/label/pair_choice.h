@@ -36,7 +36,8 @@ std::vector<ResponsePair> all_pairs(int responses);
 /// numbers of pairs per response differ by at most one (two if n is odd).
 std::vector<ResponsePair> draw_pairs(std::uint64_t seed, const GroupSize& group, int count);
 
-/// |Reward gap| of the pairs of one group by the current expert, in units of the standard deviation of its rewards.
+/// Reward gap of the pairs of one group by the current expert, in units of the standard deviation of its rewards. Its sign does
+/// not count.
 using GapTable = std::map<ResponsePair, double>;
 
 /// The pairs over all groups of which the expert is least sure, at most `pairs_max`, the smallest gap first. Pairs without a gap
@@ -44,6 +45,12 @@ using GapTable = std::map<ResponsePair, double>;
 /// @param gaps  one table per group
 std::vector<ChosenPair> uncertain_pairs(std::uint64_t seed, const std::vector<GroupSize>& groups,
                                         const std::vector<GapTable>& gaps, std::size_t pairs_max);
+
+/// `kept`, and after them the pairs of which the expert is least sure, in the order of uncertain_pairs(), until there are `count`
+/// in all. A group has at most `per_group` of them; kept pairs count.
+std::vector<ChosenPair> add_uncertain_pairs(std::uint64_t seed, const std::vector<GroupSize>& groups,
+                                            const std::vector<GapTable>& gaps, std::vector<ChosenPair> kept, int per_group,
+                                            std::size_t count);
 
 /// At most `pairs_max` of the groups' pairs, in the order to ask: one of each group, then a second of each, and so on. The
 /// groups' order is drawn again for each round, by (seed, id, round), so that no group is favoured where the budget ends.

@@ -22,4 +22,19 @@ using Gaps = std::map<std::size_t, GapTable>;
 std::vector<GroupPairs> choose_pairs(const config::RunConfig& config, const GroupFile& groups, const Target& target,
                                      const Gaps& gaps = {}, const std::vector<bool>& read = {});
 
+/// One of several rounds, counted from 1, in which the pairs of a target are chosen.
+struct Round {
+  int number = 1, of = 1;
+};
+
+/// The pairs that are asked about up to a round. All rounds together ask about as many as choose_pairs() does, each about an
+/// equal share. The pairs of the round before stay; new ones of train groups are those with the smallest gaps, or drawn where
+/// there are no gaps (the first round without a bundle). Pairs of other splits are drawn in every round, so that what decides
+/// when to stop is a fair sample.
+/// @param before  the pairs up to the round before
+/// @param gaps    of the experts of the round before; those of other splits are not used
+std::vector<GroupPairs> choose_pairs_of_round(const config::RunConfig& config, const GroupFile& groups, const Target& target,
+                                              Round round, const std::vector<GroupPairs>& before, const Gaps& gaps,
+                                              const std::vector<bool>& read);
+
 }  // namespace dmoerm::label

@@ -43,7 +43,7 @@ Dispatcher::Dispatcher(const TaskGraph& graph, const std::set<std::string>& done
     if (done_.contains(graph.tasks()[i].id)) {
       state_[i] = State::done;
     } else if (graph.tasks()[i].external) {
-      state_[i] = State::running, ++external_;
+      if (inputs_left_[i] == 0) make_ready(i);
     } else {
       ++open_;
       if (inputs_left_[i] == 0) make_ready(i);
@@ -52,6 +52,10 @@ Dispatcher::Dispatcher(const TaskGraph& graph, const std::set<std::string>& done
 }
 
 void Dispatcher::make_ready(std::size_t task) {
+  if (graph_.tasks()[task].external) {
+    state_[task] = State::running, ++external_;
+    return;
+  }
   state_[task] = State::ready;
   ready_.insert({-priority(task), task});
   planned_.reset();
@@ -212,6 +216,7 @@ std::vector<OpenTask> Dispatcher::open_tasks(std::optional<std::size_t> broken_o
   std::vector<int> position(state_.size(), -1);
   for (std::size_t i = 0; i < state_.size(); ++i) {
     const bool paused = broken_off == i;
+    if (graph_.tasks()[i].external) continue;
     if (!paused && state_[i] != State::waiting && state_[i] != State::ready) continue;
     OpenTask task{&graph_.tasks()[i],           i, base_[i], sizes_of(i), cost_left_[i], critical_path_[i],
                   paused ? pause_cost(i) : 0.0, 0, {}};

@@ -129,8 +129,8 @@ class Dispatcher {
   std::vector<std::vector<std::size_t>> dependents_;
   std::set<std::pair<double, std::size_t>> ready_;  ///< Ready tasks by falling priority
   std::map<std::size_t, Running> running_;
-  std::size_t external_ = 0;  ///< External tasks under way
-  std::size_t open_ = 0;      ///< Tasks waiting or ready
+  std::size_t external_ = 0;  ///< External tasks whose inputs are done and that are under way
+  std::size_t open_ = 0;      ///< Tasks of the ranks that are waiting or ready
   std::vector<Rank> ranks_;
   int idle_ = 0, expected_ = 0;
   mutable std::vector<std::pair<std::size_t, std::vector<int>>>

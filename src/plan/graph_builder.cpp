@@ -39,7 +39,8 @@ std::vector<TaskNode> GraphBuilder::build() {
   if (!config_.labels.judges.empty()) {
     add_external(TaskId::selection(), {});
     for (const config::CategoryConfig& c : config_.categories) {
-      for (const std::string& point : c.points) add_external(TaskId::label(c.name, point), {TaskId::selection()});
+      for (const std::string& point : c.points)
+        add_external(TaskId::label(c.name, point, round_in_id(config_, 1)), {TaskId::selection()});
     }
   }
   GroupSizes prompts = sizes_.overall("", Subset::train);
@@ -73,12 +74,13 @@ void GraphBuilder::add(TaskId id, std::vector<TaskId> reads, const std::string& 
   nodes_.push_back({.id = std::move(id), .reads = std::move(reads), .task = std::move(task), .load = load});
 }
 
-void GraphBuilder::add_external(TaskId id, const std::vector<TaskId>& waits_for) {
+/// @param waits_for  tasks that it waits for; those that it reads are among them
+void GraphBuilder::add_external(TaskId id, const std::vector<TaskId>& waits_for, std::vector<TaskId> reads) {
   Task task;
   task.id = id.text();
   task.external = true;
   for (const TaskId& input : waits_for) task.inputs.push_back(input.text());
-  nodes_.push_back({.id = std::move(id), .reads = {}, .task = std::move(task)});
+  nodes_.push_back({.id = std::move(id), .reads = std::move(reads), .task = std::move(task)});
 }
 
 /// A phase-1 model on overall preferences. @param steps  0: as configured
@@ -97,7 +99,7 @@ double GraphBuilder::add_category(const config::CategoryConfig& c) {
   double tokens = tokens_of(config_.base, nodes_.back().steps, sizes_.overall(c.name, Subset::phase1));
   const std::string base = config_.base.tuning == config::Tuning::full ? nodes_.back().task.id : kBackbone;
   const std::vector<TaskId> sets = expert_sets(config_, c);
-  for (const TaskId& experts : sets) tokens += add_experts(c, experts, base);
+  for (const TaskId& experts : sets) tokens += add_rounds(c, experts, base) + add_experts(c, experts, base);
   const auto points = static_cast<int>(c.points.size());
   GroupSizes read = sizes_.overall(c.name, Subset::phase3);
   read.groups += sizes_.overall(c.name, Subset::validation).groups;
@@ -114,6 +116,26 @@ double GraphBuilder::add_category(const config::CategoryConfig& c) {
   return tokens;
 }
 
+/// The rounds before the last one: in each the set's experts, what they think of the groups that may be labelled, and the labels
+/// that are chosen by that. @return tokens that the experts of these rounds may take together
+double GraphBuilder::add_rounds(const config::CategoryConfig& c, const TaskId& experts, const std::string& base) {
+  double tokens = 0;
+  for (int round = 1; round < label_rounds(config_); ++round) {
+    tokens += add_experts(c, TaskId::expert(c.name, experts.points, round), base);
+    add(TaskId::gaps(c.name, experts.points, round), {nodes_.back().id}, base, kRanksMax,
+        reading_load(config_.experts.train, sizes_.labelled(c.name, experts.points.front()),
+                     static_cast<int>(experts.points.size())));
+    const TaskId gaps = nodes_.back().id;
+    for (const std::string& point : experts.points) {
+      const auto place = static_cast<std::size_t>(std::ranges::find(c.points, point) - c.points.begin());
+      std::vector<TaskId> waits_for = gaps_before(config_, c, place, round + 1);
+      waits_for.push_back(TaskId::selection());
+      add_external(TaskId::label(c.name, point, round_in_id(config_, round + 1)), waits_for, {gaps});
+    }
+  }
+  return tokens;
+}
+
 /// @return tokens that all experts of the set may take. Where judges label they are those of all groups, so that the baselines'
 /// budget is not below the experts'
 double GraphBuilder::add_experts(const config::CategoryConfig& c, const TaskId& experts, const std::string& base) {
@@ -122,7 +144,7 @@ double GraphBuilder::add_experts(const config::CategoryConfig& c, const TaskId& 
   std::vector<TaskId> reads = {TaskId::base(c.name)};
   const double share = 1.0 / static_cast<double>(experts.points.size());
   for (const std::string& point : experts.points) {
-    if (!config_.labels.judges.empty()) reads.push_back(TaskId::label(c.name, point));
+    if (!config_.labels.judges.empty()) reads.push_back(TaskId::label(c.name, point, experts.round));
     const GroupSizes labelled = sizes_.labelled(c.name, point);
     const std::int64_t own = training_steps(config_.experts.train, labelled.epoch_groups);
     tokens += tokens_of(config_.experts.train, own, labelled);
@@ -134,6 +156,9 @@ double GraphBuilder::add_experts(const config::CategoryConfig& c, const TaskId& 
   add(experts, std::move(reads), base, kRanksMax,
       training_load(config_.experts.train, config_.cluster, mean, sizes_.overall(c.name, Subset::validation), mean_steps,
                     static_cast<int>(experts.points.size())));
+  // The labels wait for these gaps. A plan, in which labels cost no time, needs to know it too.
+  const int before = experts.round > 0 ? experts.round - 1 : label_rounds(config_) - 1;
+  if (before > 0) nodes_.back().task.inputs.push_back(TaskId::gaps(c.name, experts.points, before).text());
   return tokens;
 }
 
@@ -145,6 +170,21 @@ void GraphBuilder::add_eval(const config::CategoryConfig& c) {
   const auto models = static_cast<int>(c.points.size()) + (config_.baselines ? 3 : 2);
   add(TaskId::eval(c.name), std::move(reads), kBackbone, kRanksMax,
       reading_load(config_.experts.train, sizes_.overall(c.name, Subset::test), models));
+}
+
+int label_rounds(const config::RunConfig& config) {
+  const bool several = !config.labels.judges.empty() && config.labels.pairs.choose == config::PairChoice::uncertain;
+  return several ? static_cast<int>(config.labels.rounds) : 1;
+}
+
+std::int32_t round_in_id(const config::RunConfig& config, int round) { return round < label_rounds(config) ? round : 0; }
+
+std::vector<TaskId> gaps_before(const config::RunConfig& config, const config::CategoryConfig& category, std::size_t point,
+                                int round) {
+  std::vector<TaskId> gaps;
+  for (int before = 1; before < round; ++before)
+    gaps.push_back(TaskId::gaps(category.name, expert_set_of(config, category, point).points, before));
+  return gaps;
 }
 
 std::vector<TaskId> expert_sets(const config::RunConfig& config, const config::CategoryConfig& category) {

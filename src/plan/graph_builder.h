@@ -31,16 +31,26 @@ class GraphBuilder {
 
  private:
   void add(TaskId id, std::vector<TaskId> reads, const std::string& base, int ranks_max, const Load& load);
-  void add_external(TaskId id, const std::vector<TaskId>& waits_for);
+  void add_external(TaskId id, const std::vector<TaskId>& waits_for, std::vector<TaskId> reads = {});
   void add_model(TaskId id, Subset subset, std::int64_t steps);
   double add_category(const config::CategoryConfig& category);
   double add_experts(const config::CategoryConfig& category, const TaskId& experts, const std::string& base);
+  double add_rounds(const config::CategoryConfig& category, const TaskId& experts, const std::string& base);
   void add_eval(const config::CategoryConfig& category);
 
   const config::RunConfig& config_;
   const Sizes& sizes_;
   std::vector<TaskNode> nodes_;
 };
+
+/// Rounds of labelling: labels.rounds where judges are asked about uncertain pairs, else 1.
+int label_rounds(const config::RunConfig& config);
+/// What a task of a round, counted from 1, has as TaskId::round: 0 for the last one.
+std::int32_t round_in_id(const config::RunConfig& config, int round);
+/// The tasks whose gaps decide which pairs a point, given by its place in the category, is asked about in a round: those of all
+/// rounds before it.
+std::vector<TaskId> gaps_before(const config::RunConfig& config, const config::CategoryConfig& category, std::size_t point,
+                                int round);
 
 /// The tasks that train a category's experts, in the order of its points: `experts.per_task` points each.
 std::vector<TaskId> expert_sets(const config::RunConfig& config, const config::CategoryConfig& category);

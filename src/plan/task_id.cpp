@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 namespace dmoerm::plan {
 namespace {
@@ -18,7 +19,7 @@ struct Spelling {
   Shape shape;
 };
 
-constexpr std::array<Spelling, 13> kSpellings = {{{TaskKind::ingest, "ingest", Shape::bare},
+constexpr std::array<Spelling, 14> kSpellings = {{{TaskKind::ingest, "ingest", Shape::bare},
                                                   {TaskKind::selection, "label", Shape::groups},
                                                   {TaskKind::label, "label", Shape::point},
                                                   {TaskKind::router, "router", Shape::bare},
@@ -26,12 +27,13 @@ constexpr std::array<Spelling, 13> kSpellings = {{{TaskKind::ingest, "ingest", S
                                                   {TaskKind::single, "single", Shape::bare},
                                                   {TaskKind::category_baseline, "category", Shape::category},
                                                   {TaskKind::expert_set, "expert", Shape::points},
+                                                  {TaskKind::gaps, "gaps", Shape::points},
                                                   {TaskKind::features, "features", Shape::category},
                                                   {TaskKind::aggregator, "aggregator", Shape::category},
                                                   {TaskKind::eval, "eval", Shape::category},
                                                   {TaskKind::report, "report", Shape::bare},
                                                   {TaskKind::bundle, "bundle", Shape::bare}}};
-constexpr std::string_view kGroups = "groups";
+constexpr std::string_view kGroups = "groups", kRound = "-round-";
 
 const Spelling& spelling(TaskKind kind) { return *std::ranges::find(kSpellings, kind, &Spelling::kind); }
 
@@ -45,6 +47,18 @@ std::vector<std::string> split(std::string_view text, char at) {
   return parts;
 }
 
+/// Cut "-round-3" off the first word of a task's folder. @return 3; 0 if it has no such end
+std::int32_t cut_round(std::string& word) {
+  const std::size_t at = word.find(kRound);
+  if (at == std::string::npos) return 0;
+  std::int32_t round = 0;
+  std::from_chars(word.data() + at + kRound.size(), word.data() + word.size(), round);
+  word.resize(at);
+  return round;
+}
+
+bool has_rounds(TaskKind kind) { return kind == TaskKind::label || kind == TaskKind::expert_set || kind == TaskKind::gaps; }
+
 }  // namespace
 
 std::string TaskId::text() const {
@@ -56,18 +70,21 @@ std::string TaskId::text() const {
       return fmt::format("{}/{}", own.word, category);
     case Shape::point:
     case Shape::points:
-      return fmt::format("{}/{}/{}", own.word, category, fmt::join(points, "+"));
+      return fmt::format("{}{}/{}/{}", own.word, round > 0 ? fmt::format("{}{}", kRound, round) : "", category,
+                         fmt::join(points, "+"));
     default:
       return std::string(own.word);
   }
 }
 
 std::optional<TaskId> TaskId::parse(std::string_view text) {
-  const std::vector<std::string> words = split(text, '/');
+  std::vector<std::string> words = split(text, '/');
+  const std::int32_t round = cut_round(words.front());
   if (std::ranges::any_of(words, &std::string::empty)) return std::nullopt;
   for (const Spelling& own : kSpellings) {
-    if (words.front() != own.word) continue;
+    if (words.front() != own.word || (round > 0 && !has_rounds(own.kind)) || (round <= 0 && own.kind == TaskKind::gaps)) continue;
     TaskId id{own.kind};
+    id.round = round;
     if (words.size() >= 2 && own.shape != Shape::groups) id.category = words[1];
     if (words.size() >= 3) id.points = split(words[2], '+');
     if (id.text() == text && (own.shape != Shape::point || id.points.size() == 1) &&

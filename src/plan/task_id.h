@@ -1,6 +1,7 @@
 // The names of a run's tasks: typed in the program, folders of the run directory on the disk.
 #pragma once
 #include <compare>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +18,7 @@ enum class TaskKind {
   single,             ///< baseline over all categories, and the fallback
   category_baseline,  ///< baseline of one category
   expert_set,         ///< phase 2: experts of a category that step together
+  gaps,               ///< what a round's experts think of the groups whose pairs the next round chooses from
   features,           ///< states of a category's experts, cached for phase 3
   aggregator,         ///< phase 3 of a category
   eval,               ///< test figures of a category
@@ -29,18 +31,23 @@ struct TaskId {
   TaskKind kind = TaskKind::report;
   std::string category = {};             ///< empty for tasks that are not of one category
   std::vector<std::string> points = {};  ///< Points of an expert set, or the one that is labelled
+  /// Round of labelling that the task belongs to, if another follows; 0 for the last round and for tasks of no round.
+  std::int32_t round = 0;
 
   static TaskId ingest() { return {TaskKind::ingest}; }
   static TaskId selection() { return {TaskKind::selection}; }
-  static TaskId label(std::string category, std::string point) {
-    return {TaskKind::label, std::move(category), {std::move(point)}};
+  static TaskId label(std::string category, std::string point, std::int32_t round = 0) {
+    return {TaskKind::label, std::move(category), {std::move(point)}, round};
   }
   static TaskId router() { return {TaskKind::router}; }
   static TaskId base(std::string category) { return {TaskKind::base, std::move(category)}; }
   static TaskId single() { return {TaskKind::single}; }
   static TaskId category_baseline(std::string category) { return {TaskKind::category_baseline, std::move(category)}; }
-  static TaskId expert(std::string category, std::vector<std::string> points) {
-    return {TaskKind::expert_set, std::move(category), std::move(points)};
+  static TaskId expert(std::string category, std::vector<std::string> points, std::int32_t round = 0) {
+    return {TaskKind::expert_set, std::move(category), std::move(points), round};
+  }
+  static TaskId gaps(std::string category, std::vector<std::string> points, std::int32_t round) {
+    return {TaskKind::gaps, std::move(category), std::move(points), round};
   }
   static TaskId features(std::string category) { return {TaskKind::features, std::move(category)}; }
   static TaskId aggregator(std::string category) { return {TaskKind::aggregator, std::move(category)}; }
@@ -48,7 +55,7 @@ struct TaskId {
   static TaskId report() { return {TaskKind::report}; }
   static TaskId bundle() { return {TaskKind::bundle}; }
 
-  /// The task's folder in the run directory, e.g. "expert/chat/logic+tone".
+  /// The task's folder in the run directory, e.g. "expert/chat/logic+tone" or "expert-round-1/chat/logic+tone".
   [[nodiscard]] std::string text() const;
   /// The task that `text` names; nullopt if it names none.
   static std::optional<TaskId> parse(std::string_view text);

@@ -27,7 +27,7 @@ std::uintmax_t bytes_in(const fs::path& path) {
 /// Whether a path belongs to labels: the folders of labelling, and a label store, which has a LOCK.
 bool is_of_labels(const fs::path& path, const fs::path& run_directory) {
   const std::string first = path.lexically_relative(run_directory).begin()->string();
-  return first == "label" || first == "selection" || fs::exists(path / "LOCK");
+  return first == "label" || first.starts_with("label-round-") || first == "selection" || fs::exists(path / "LOCK");
 }
 
 bool is_done(const fs::path& task_folder) { return fs::exists(task_folder / "manifest.json"); }

@@ -18,14 +18,17 @@ json event(const std::string& name, json fields) {
 }
 
 Coordinator::Coordinator(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
-                         const plan::DispatcherOptions& options, Observer observe)
-    : world_(world), graph_(graph), dispatcher_(graph, done, options), observe_(std::move(observe)) {}
+                         const plan::DispatcherOptions& options, Observer observe, TaskBoard& board)
+    : world_(world), graph_(graph), dispatcher_(graph, done, options), observe_(std::move(observe)), board_(board) {}
 
 void Coordinator::run() {
   constexpr int kPatienceMs = 1000;
   while (!dispatcher_.finished() || static_cast<int>(idle_.size()) < world_.size()) {
     if (const auto message = world_.receive_control(true, kPatienceMs)) hear(decode_to_coordinator(message->text));
   }
+  board_.close();
+  while (const auto message = world_.receive_control(true, 0))
+    hear(decode_to_coordinator(message->text));  // what was sent before
   send_all(QuitOrder{{.done = dispatcher_.done(),
                       .failed = dispatcher_.failed(),
                       .skipped = dispatcher_.skipped(),
@@ -84,6 +87,7 @@ void Coordinator::on(const Ended& message) {
     dispatcher_.on_paused(message.task);
   } else if (message.outcome == TaskOutcome::done) {
     next = dispatcher_.on_done(message.task, true, "");
+    board_.add(message.task);
   } else {
     return on_failed(message);
   }

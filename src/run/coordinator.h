@@ -11,6 +11,7 @@
 #include "comm/world.h"
 #include "plan/dispatcher.h"
 #include "run/control_message.h"
+#include "run/task_board.h"
 
 namespace dmoerm::run {
 
@@ -23,8 +24,9 @@ nlohmann::json event(const std::string& name, nlohmann::json fields);
 class Coordinator {
  public:
   /// @param observe  may be empty
+  /// @param board    gets every task that is done, and is closed at the end
   Coordinator(comm::World& world, const plan::TaskGraph& graph, const std::set<std::string>& done,
-              const plan::DispatcherOptions& options, Observer observe);
+              const plan::DispatcherOptions& options, Observer observe, TaskBoard& board);
   /// Returns when no task runs, none can start, and all ranks have received the order to quit.
   void run();
 
@@ -53,6 +55,7 @@ class Coordinator {
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   plan::Dispatcher dispatcher_;
   Observer observe_;
+  TaskBoard& board_;
   std::map<int, Running> running_;  ///< Running tasks by tag
   std::set<int> idle_;
   int exit_code_ = 0;

@@ -123,7 +123,7 @@ class Worker {
 };
 
 /// Let the caller do the open external tasks, and report each of them to the coordinator.
-void do_external(comm::World& world, const TasksToRun& tasks, const RunHooks& hooks) {
+void do_external(comm::World& world, const TasksToRun& tasks, const RunHooks& hooks, TaskBoard& board) {
   std::set<std::string> open;
   for (const plan::Task& task : tasks.graph.tasks()) {
     if (task.external && !tasks.done.contains(task.id)) open.insert(task.id);
@@ -132,16 +132,21 @@ void do_external(comm::World& world, const TasksToRun& tasks, const RunHooks& ho
   const auto tell = [&](const ToCoordinator& message) { world.send_control(0, true, encode(message)); };
   try {
     const std::set<std::string> all = open;
-    hooks.external(all, [&](const std::string& task) {
+    const auto done = [&](const std::string& task) {
       if (open.erase(task) > 0) tell(Ended{.task = task});
+    };
+    hooks.external(all, done, board);
+    board.if_open([&] {
+      for (const std::string& task : open) tell(Left{task});
     });
-    for (const std::string& task : open) tell(Left{task});
   } catch (const std::exception& e) {
-    for (const std::string& task : open) {
-      Ended end = failed(task, 0, e);
-      end.may_pass = false;
-      tell(end);
-    }
+    board.if_open([&] {
+      for (const std::string& task : open) {
+        Ended end = failed(task, 0, e);
+        end.may_pass = false;
+        tell(end);
+      }
+    });
   }
 }
 
@@ -157,16 +162,18 @@ RunSummary run_tasks(comm::World& world, const TasksToRun& tasks, const RunHooks
     }
   };
   std::thread coordinator, external;
+  TaskBoard board(tasks.done);
   RunSummary summary;
   or_end_all("a task", [&] {
     if (world.rank() == 0) {
       coordinator = start_thread("the thread of the coordinator", [&] {
-        or_end_all("the coordinator", [&] { Coordinator(world, tasks.graph, tasks.done, tasks.placement, hooks.observe).run(); });
+        or_end_all("the coordinator",
+                   [&] { Coordinator(world, tasks.graph, tasks.done, tasks.placement, hooks.observe, board).run(); });
       });
     }
     if (world.rank() == 0 && hooks.external)
-      external =
-          start_thread("the thread of labelling", [&] { or_end_all("labelling", [&] { do_external(world, tasks, hooks); }); });
+      external = start_thread("the thread of labelling",
+                              [&] { or_end_all("labelling", [&] { do_external(world, tasks, hooks, board); }); });
     summary = Worker(world, tasks, hooks).work();
   });
   if (coordinator.joinable()) coordinator.join();

@@ -14,9 +14,11 @@ namespace dmoerm::run {
 
 /// Functions by which a run uses and informs its caller. Each may be empty.
 struct RunHooks {
-  /// Does the open external tasks, in a thread of the first rank. It calls `done` for each finished task. Tasks that are not done
-  /// when it returns are left for a later run; if it throws, they fail.
-  std::function<void(const std::set<std::string>& open, const std::function<void(const std::string& task)>& done)> external;
+  /// Does the open external tasks, in a thread of the first rank, each once its inputs stand on the board. It calls `done` for
+  /// each finished task. Tasks that are not done when it returns are left for a later run; if it throws, they fail.
+  std::function<void(const std::set<std::string>& open, const std::function<void(const std::string& task)>& done,
+                     TaskBoard& board)>
+      external;
   /// Calls a function on the first rank alone; if it throws, all ranks leave.
   std::function<void(const std::function<void()>& work)> check;
   /// Receives the run's events, on the first rank.

@@ -4,12 +4,12 @@
 
 #include "base/log.h"
 #include "moe/load_bundle.h"
-#include "plan/task_id.h"
+#include "run/stage_gaps.h"
 
 namespace dmoerm::run {
 namespace {
 
-std::string task_of(const label::Target& target) { return plan::TaskId::label(target.category, target.point).text(); }
+std::string name_of(const label::Target& target) { return target.category + "/" + target.point; }
 
 }  // namespace
 
@@ -33,7 +33,7 @@ std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, 
       for (const preference::Response& r : group.responses) texts.push_back(r.text);
       const moe::GroupScore scores = moe::score_texts(bundle, group.prompt, texts, model.name);
       for (const label::Target& target : own) {
-        label::GapTable& table = gaps[task_of(target)][number];
+        label::GapTable& table = gaps[name_of(target)][number];
         for (const label::ResponsePair& pair : label::all_pairs(static_cast<int>(texts.size()))) {
           const auto reward = [&](int r) { return scores.responses[static_cast<std::size_t>(r)].points.at(target.point); };
           table[pair] = std::abs(reward(pair.a) - reward(pair.b));
@@ -42,9 +42,25 @@ std::map<std::string, label::Gaps> expert_gaps(const config::RunConfig& config, 
     }
   }
   for (const label::Target& target : targets) {
-    if (!gaps.contains(task_of(target)))
+    if (!gaps.contains(name_of(target)))
       spdlog::warn("[label] {} has no expert for {}/{}: its pairs are drawn at random", config.labels.pairs.bundle,
                    target.category, target.point);
+  }
+  return gaps;
+}
+
+label::Gaps gaps_of_round(const std::filesystem::path& file, const std::string& point, label::GroupFile& groups,
+                          const std::vector<bool>& read) {
+  const auto rewards = read_gaps(file, point);
+  label::Gaps gaps;
+  for (std::size_t number = 0; number < read.size(); ++number) {
+    if (!read[number] || groups.entries()[number].split != preference::Split::train) continue;
+    const preference::Group group = groups.read(number);
+    const auto found = rewards.find({group.file, group.line});
+    if (found == rewards.end()) continue;  // it is of another category
+    label::GapTable& table = gaps[number];
+    for (const label::ResponsePair& pair : label::all_pairs(static_cast<int>(found->second.size())))
+      table[pair] = found->second[static_cast<std::size_t>(pair.a)] - found->second[static_cast<std::size_t>(pair.b)];
   }
   return gaps;
 }

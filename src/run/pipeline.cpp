@@ -134,6 +134,15 @@ std::set<std::string> done_tasks(const RunDirectory& directory, const std::vecto
 
 }  // namespace
 
+void complete_facts(const RunContext& context, RunFacts& facts) {
+  const Revise revise = [&](const std::string& task, TaskIdentity identity) {
+    return context.directory().with_revision(task, std::move(identity));
+  };
+  for (const RunTask& task : plan_tasks(context.config(), context.store(), facts.on, facts.external, revise)) {
+    if (const auto found = facts.external.find(task.node.id); found != facts.external.end()) found->second = task.identity;
+  }
+}
+
 void check_run_directory(const RunContext& context, const RunFacts& facts, bool update) {
   std::vector<IdentifiedTask> identified;
   for (const RunTask& task : plan_tasks(context.config(), context.store(), facts.on, facts.external))

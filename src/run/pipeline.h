@@ -14,6 +14,9 @@ struct RunFacts {
   ExternalTasks external;
 };
 
+/// Give external tasks that read tasks of the ranks their inputs and revisions. @throws as check_data()
+void complete_facts(const RunContext& context, RunFacts& facts);
+
 /// Check the data and the configuration, and compare the run directory with both. Runs on the first rank before all ranks start.
 /// @param facts  written into the run directory for the other ranks
 /// @param update  true: forget tasks whose settings or inputs changed, so that they are done again; false: refuse such a run

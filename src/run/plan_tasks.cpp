@@ -14,6 +14,7 @@
 #include "run/stage_eval.h"
 #include "run/stage_expert.h"
 #include "run/stage_features.h"
+#include "run/stage_gaps.h"
 #include "run/stage_report.h"
 #include "run/stage_router.h"
 #include "run/store_sizes.h"
@@ -41,8 +42,9 @@ json common_settings(const config::RunConfig& config, const data::TokenStore& st
 
 class Planner {
  public:
-  Planner(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on, const ExternalTasks& external)
-      : config_(config), external_(external), common_(common_settings(config, store, on)) {}
+  Planner(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on, const ExternalTasks& external,
+          const Revise& revise)
+      : config_(config), external_(external), revise_(revise), common_(common_settings(config, store, on)) {}
 
   /// @param node  a node whose inputs were all added before
   RunTask task_of(const plan::TaskNode& node) {
@@ -55,13 +57,15 @@ class Planner {
   using Body = decltype(RunTask::run);
 
   TaskIdentity identity_of(const plan::TaskNode& node) const {
+    TaskIdentity identity;
     if (node.task.external) {
-      const auto found = external_.find(node.task.id);
-      return found == external_.end() ? TaskIdentity{} : found->second;
+      if (const auto found = external_.find(node.task.id); found != external_.end()) identity = found->second;
+    } else {
+      identity.settings = settings_of(node);
+      identity.settings["task"] = node.task.id;
     }
-    TaskIdentity identity{settings_of(node), {}};
-    identity.settings["task"] = node.task.id;
     for (const plan::TaskId& input : node.reads) identity.inputs[input.text()] = keys_.at(input.text());
+    if (node.task.external && !node.reads.empty() && revise_) identity = revise_(node.task.id, std::move(identity));
     return identity;
   }
 
@@ -82,6 +86,8 @@ class Planner {
         return base_settings(config_, node.steps);
       case TaskKind::expert_set:
         return expert_settings(config_, category_of(node));
+      case TaskKind::gaps:
+        return gaps_settings(config_, category_of(node));
       case TaskKind::features:
         return features_settings(config_, category_of(node));
       case TaskKind::aggregator:
@@ -110,13 +116,15 @@ class Planner {
         return [=, steps = node.steps](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
           run_base(c, id, category, train::Subset::train, steps, identity, ranks);
         };
-      case TaskKind::expert_set: {
-        const std::vector<std::string>& points = category_of(node).points;
-        const auto first = static_cast<std::size_t>(std::ranges::find(points, node.id.points.front()) - points.begin());
-        return [=, count = node.id.points.size()](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
-          run_experts(c, id, category, first, count, identity, ranks);
+      case TaskKind::expert_set:
+        return [=, experts = node.id](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
+          run_experts(c, experts, category, identity, ranks);
         };
-      }
+      case TaskKind::gaps:
+        return [=, points = node.id.points, experts = node.reads.front().text()](RunContext& c, const TaskIdentity& identity,
+                                                                                 comm::Communicator& ranks) {
+          run_gaps(c, id, category, points, experts, identity, ranks);
+        };
       case TaskKind::features:
         return [=](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
           run_features(c, id, category, identity, ranks);
@@ -151,6 +159,7 @@ class Planner {
 
   const config::RunConfig& config_;
   const ExternalTasks& external_;
+  const Revise& revise_;
   json common_;
   std::map<std::string, std::string> keys_;  ///< Keys of the tasks added so far, by id
 };
@@ -184,9 +193,9 @@ void check_data(const config::RunConfig& config, const data::TokenStore& store) 
 }
 
 std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on,
-                                const ExternalTasks& external) {
+                                const ExternalTasks& external, const Revise& revise) {
   check_data(config, store);
-  Planner planner(config, store, on, external);
+  Planner planner(config, store, on, external, revise);
   std::vector<RunTask> tasks;
   const StoreSizes sizes(config, store);
   for (const plan::TaskNode& node : plan::GraphBuilder(config, sizes).build()) tasks.push_back(planner.task_of(node));

@@ -20,15 +20,19 @@ struct RunTask {
   std::function<void(RunContext&, const TaskIdentity&, comm::Communicator&)> run;
 };
 
-/// Identities of external tasks by id: ingest, the selection of groups, each labelled point. The first rank knows them.
+/// Identities of external tasks by id: ingest, the selection of groups, each labelled point. The first rank knows them. Their
+/// inputs are left out: plan_tasks() adds them.
 using ExternalTasks = std::map<std::string, TaskIdentity>;
+/// Takes the identity of an external task that reads tasks of the ranks, with its inputs, and returns it with its revision.
+using Revise = std::function<TaskIdentity(const std::string& task, TaskIdentity identity)>;
 
 /// All tasks of a run, each after its inputs.
 /// @param on        part of every task's identity; may be left out if identities are not needed
 /// @param external  identities of the external tasks; missing ones are empty
+/// @param revise    empty: `external` has the revisions of all tasks
 /// @throws as check_data()
 std::vector<RunTask> plan_tasks(const config::RunConfig& config, const data::TokenStore& store, const ComputedOn& on = {},
-                                const ExternalTasks& external = {});
+                                const ExternalTasks& external = {}, const Revise& revise = {});
 
 /// Check the data against the configuration.
 /// @throws ConfigError listing every category without data and every point whose labels are missing, all of one kind, or too few

@@ -3,7 +3,6 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "plan/task_id.h"
 #include "run/coordinator.h"
 #include "run/device_peak.h"
 
@@ -27,16 +26,16 @@ void RunWatch::hear(const json& event) {
   if (event.at("event") == "finish") watcher_.reset();
 }
 
-void RunWatch::label(const label::LabelProgress& progress) {
+void RunWatch::label(const label::LabelProgress& progress, const std::vector<std::string>& tasks) {
   if (!watcher_) return;
   const auto now = std::chrono::steady_clock::now();
   if (std::chrono::duration<double>(now - labelled_).count() < kLabelS) return;
   labelled_ = now;
-  for (const label::PointProgress& point : progress.points) {
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    const label::PointProgress& point = progress.points[i];
     if (point.answered == 0 && point.outstanding == 0) continue;  // nothing has changed
-    (*watcher_)(event("label", {{"task", plan::TaskId::label(point.target.category, point.target.point).text()},
-                                {"labelled", point.known + point.answered + point.skipped},
-                                {"total", point.total}}));
+    (*watcher_)(
+        event("label", {{"task", tasks[i]}, {"labelled", point.known + point.answered + point.skipped}, {"total", point.total}}));
   }
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "comm/heartbeat.h"
 #include "config/run_config.h"
@@ -25,7 +26,8 @@ class RunWatch {
   /// Pass on an event of the pipeline. After "finish", log lines go to stderr again.
   void hear(const nlohmann::json& event);
   /// Pass on the progress of labelling, every few seconds. Called by the labelling thread, which ends before "finish".
-  void label(const label::LabelProgress& progress);
+  /// @param tasks  the task of each of its points
+  void label(const label::LabelProgress& progress, const std::vector<std::string>& tasks);
 
  private:
   std::shared_ptr<watch::Watcher> watcher_;

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "plan/graph_builder.h"
 #include "run/task_settings.h"
 #include "run/training_task.h"
 #include "train/checkpoint.h"
@@ -17,15 +18,21 @@ struct PointLabels {
   std::vector<train::LabelledGroup> training, validation;
 };
 
+/// The fewest pairs that an expert trains on. Before the last round it is the share of labels.rounds that has been labelled.
+std::int64_t labels_min(const config::RunConfig& config, std::int32_t round) {
+  const int rounds = plan::label_rounds(config);
+  return round == 0 ? config.experts.labels_min : (config.experts.labels_min * round + rounds - 1) / rounds;
+}
+
 /// A point's labels: from the judges if the configuration names any, else from the data.
-PointLabels labels_of(const RunContext& context, std::int32_t category, const std::string& point) {
+PointLabels labels_of(const RunContext& context, std::int32_t category, const std::string& point, std::int32_t round) {
   const config::RunConfig& config = context.config();
   const data::TokenStore& store = context.store();
   if (config.labels.judges.empty()) {
     return {train::labelled_groups(store, category, train::Subset::phase1, point, config),
             train::labelled_groups(store, category, train::Subset::validation, point, config)};
   }
-  const std::string task = "label/" + context.category(category).name + "/" + point;
+  const std::string task = plan::TaskId::label(context.category(category).name, point, round).text();
   const auto verdicts = label::read_judged_groups(context.directory().task(task) / "verdicts.jsonl");
   PointLabels labels{train::judged_groups(store, category, train::Subset::phase1, verdicts, config.labels.soft, config),
                      train::judged_groups(store, category, train::Subset::validation, verdicts, config.labels.soft, config)};
@@ -35,11 +42,11 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
     labels.validation = train::labelled_groups(store, category, train::Subset::validation, point, config);
   }
   const std::int64_t pairs = train::count_pairs(labels.training);
-  if (pairs < config.experts.labels_min) {
+  if (const std::int64_t least = labels_min(config, round); pairs < least) {
     throw DataError("too-few-labels",
                     fmt::format("{}: {} pairs of phase 1 have the same verdict in both orders, at least {} are needed "
                                 "(experts.labels_min); label/report.md shows what the judges answered",
-                                task, pairs, config.experts.labels_min));
+                                task, pairs, least));
   }
   if (labels.validation.empty())
     throw DataError(
@@ -58,18 +65,19 @@ nlohmann::json expert_settings(const config::RunConfig& config, const config::Ca
   return settings;
 }
 
-void run_experts(RunContext& context, const std::string& task, std::int32_t category, std::size_t first_point, std::size_t points,
-                 const TaskIdentity& identity, comm::Communicator& ranks) {
+void run_experts(RunContext& context, const plan::TaskId& experts, std::int32_t category, const TaskIdentity& identity,
+                 comm::Communicator& ranks) {
+  const std::string task = experts.text();
   const config::CategoryConfig& c = context.category(category);
   const nn::RewardModel base = context.load_model("base/" + c.name);
   const config::TrainConfig& train = context.config().experts.train;
   std::vector<train::Trainee> trainees;
-  for (std::size_t p = first_point; p < first_point + points; ++p) {
-    PointLabels labels = labels_of(context, category, c.points[p]);
+  for (const std::string& point : experts.points) {
+    PointLabels labels = labels_of(context, category, point, experts.round);
     nn::RewardModel expert =
-        base.start_expert(context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task + "/" + c.points[p]));
-    trainees.push_back(
-        {"expert/" + c.name + "/" + c.points[p], std::move(expert), std::move(labels.training), std::move(labels.validation)});
+        base.start_expert(context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task + "/" + point));
+    trainees.push_back({plan::TaskId::expert(c.name, {point}, experts.round).text(), std::move(expert),
+                        std::move(labels.training), std::move(labels.validation)});
   }
   const auto gpus = gpu_ranks(context, ranks);
   comm::Communicator& training_ranks = gpus ? *gpus : ranks;
@@ -84,7 +92,7 @@ void run_experts(RunContext& context, const std::string& task, std::int32_t cate
   std::vector<std::string> files;
   nlohmann::json metrics = nlohmann::json::object();
   for (std::size_t i = 0; i < trainees.size(); ++i) {
-    const std::string& point = c.points[first_point + i];
+    const std::string& point = experts.points[i];
     trainees[i].model.save(context.directory().task(task) / point);
     files.push_back(point + "/adapter_config.json");
     files.push_back(point + "/adapter_model.safetensors");

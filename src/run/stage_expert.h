@@ -1,10 +1,10 @@
 // The stage "expert", phase 2: trains experts of a category together over its frozen base.
 #pragma once
-#include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "comm/communicator.h"
+#include "plan/task_id.h"
 #include "run/run_context.h"
 
 namespace dmoerm::run {
@@ -12,8 +12,9 @@ namespace dmoerm::run {
 /// Settings that affect experts, besides those of every task.
 nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category);
 
-/// Train the experts of a set of points, from `first_point` on. Collective over `ranks`; the first of them writes.
-void run_experts(RunContext& context, const std::string& task, std::int32_t category, std::size_t first_point, std::size_t points,
-                 const TaskIdentity& identity, comm::Communicator& ranks);
+/// Train the experts of a set of points in a round of labelling (see TaskId::round). Collective over `ranks`; the first of them
+/// writes.
+void run_experts(RunContext& context, const plan::TaskId& experts, std::int32_t category, const TaskIdentity& identity,
+                 comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

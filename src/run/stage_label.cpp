@@ -11,13 +11,17 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/program_files.h"
+#include "base/text_table.h"
 #include "config/identity.h"
 #include "label/label_report.h"
 #include "label/progress_line.h"
 #include "label/reply_label.h"
+#include "plan/graph_builder.h"
 #include "run/groups_read.h"
 #include "run/label_audit.h"
 #include "run/label_gaps.h"
+#include "run/round_figures.h"
+#include "run/stage_gaps.h"
 #include "run/stage_selection.h"
 #include "tokenizer/tokenizer.h"
 
@@ -48,6 +52,10 @@ std::string counted_with(const config::LabelsConfig& labels) {
             (judge.tokenizer.empty() ? "an estimate (about 6 letters a token, which is rather too high)" : judge.tokenizer);
   }
   return text;
+}
+
+std::string task_of(const config::RunConfig& config, const std::string& category, const std::string& point, int round) {
+  return plan::TaskId::label(category, point, plan::round_in_id(config, round)).text();
 }
 
 /// A store for the dry run: the real one, or an empty temporary one.
@@ -81,89 +89,201 @@ fs::path label_store_path(const config::RunConfig& config) {
 LabelStage::LabelStage(const config::RunConfig& config, RunDirectory directory, const std::vector<std::string>& only,
                        const data::TokenStore* store)
     : config_(config),
-      data_store_(store),
       directory_(std::move(directory)),
       store_path_(label_store_path(config)),
-      targets_(label::targets_of(config)) {
-  if (!only.empty()) {
-    for (const label::Target& target : label::targets_of(config, only)) only_.insert(task(target));
-  }
+      targets_(label::targets_of(config)),
+      rounds_(plan::label_rounds(config)) {
   const config::LabelsConfig& labels = config.labels;
   if (labels.judges.empty())
     throw ConfigError("no-judge", "labels.judges: no judge to ask: name at least one with its model and endpoints");
   judges_ = judge::make_judges(labels, judge_folder(), counter_of);
   for (const label::Target& target : targets_)
     static_cast<void>(judges_.front().answer_forms.front().criteria().find(target.category, target.point));  // throws if unknown
+  for (int round = 1; round <= rounds_; ++round) {
+    std::size_t number = 0;
+    for (const config::CategoryConfig& c : config.categories) {
+      for (std::size_t p = 0; p < c.points.size(); ++p) {
+        Asking asking{number++, round, task_of(config, c.name, c.points[p], round), {}};
+        for (const plan::TaskId& gaps : plan::gaps_before(config, c, p, round)) asking.chosen_by.push_back(gaps.text());
+        askings_.push_back(std::move(asking));
+      }
+    }
+  }
+  if (!only.empty()) {
+    for (const label::Target& target : label::targets_of(config, only))
+      only_.insert(task_of(config, target.category, target.point, 1));
+  }
   selection_ = selection_identity(config);
   const fs::path file = run_selection(config, directory_, selection_);
   groups_ = std::make_unique<label::GroupFile>(file);
-  const std::vector<bool> read = groups_read(config, *groups_, store);
+  groups_sha_ = sha256_file(file);
+  read_ = groups_read(config, *groups_, store);
   std::string read_by_group;
-  for (const bool is_read : read) read_by_group += is_read ? '1' : '0';
-  std::map<std::string, label::Gaps> gaps;
-  if (labels.pairs.choose == config::PairChoice::uncertain) gaps = expert_gaps(config, *groups_, targets_, read);
-  const std::string groups_sha = sha256_file(file);
-  for (const label::Target& target : targets_) {
-    pairs_.push_back(label::choose_pairs(config, *groups_, target, gaps[task(target)], read));
-    TaskIdentity identity;
-    identity.settings = {
-        {"task", task(target)},
-        {"groups", groups_sha},
-        {"groups_read", sha256_hex(read_by_group)},
-        {"prompt", judges_.front().answer_forms.front().judge_template().id()},
-        {"criterion", judges_.front().answer_forms.front().criteria().find(target.category, target.point)},
-        {"bundle", labels.pairs.bundle.empty() ? "" : sha256_file(fs::path(labels.pairs.bundle) / "dmoerm.json")},
-        {"settings", config::settings_that_affect(config, config::Affects::labels)}};
-    identities_.emplace(task(target), directory_.with_revision(task(target), std::move(identity)));
+  for (const bool is_read : read_) read_by_group += is_read ? '1' : '0';
+  read_sha_ = sha256_hex(read_by_group);
+  for (const Asking& asking : askings_) {
+    TaskIdentity identity = identity_of(asking);
+    if (asking.chosen_by.empty()) identity = directory_.with_revision(asking.task, std::move(identity));
+    identities_.emplace(asking.task, std::move(identity));
   }
 }
 
-label::PointQuestions LabelStage::questions(std::size_t target) const {
-  return {targets_[target], *groups_, judges_, pairs_[target], static_cast<std::int32_t>(config_.labels.samples)};
+TaskIdentity LabelStage::identity_of(const Asking& asking) const {
+  const label::Target& target = targets_[asking.target];
+  const config::LabelsConfig& labels = config_.labels;
+  TaskIdentity identity;
+  identity.settings = {{"task", asking.task},
+                       {"groups", groups_sha_},
+                       {"groups_read", read_sha_},
+                       {"prompt", judges_.front().answer_forms.front().judge_template().id()},
+                       {"criterion", judges_.front().answer_forms.front().criteria().find(target.category, target.point)},
+                       {"bundle", labels.pairs.bundle.empty() ? "" : sha256_file(fs::path(labels.pairs.bundle) / "dmoerm.json")},
+                       {"settings", config::settings_that_affect(config_, config::Affects::labels)}};
+  if (rounds_ > 1) identity.settings["round"] = fmt::format("{} of {}", asking.round, rounds_);
+  return identity;
+}
+
+void LabelStage::identify(const std::map<std::string, TaskIdentity>& identities) {
+  for (auto& [task, identity] : identities_) identity = identities.at(task);
+}
+
+std::set<std::string> LabelStage::first_round() const {
+  std::set<std::string> tasks;
+  for (const Asking& asking : askings_) {
+    if (asking.round == 1 && (only_.empty() || only_.contains(asking.task))) tasks.insert(asking.task);
+  }
+  return tasks;
+}
+
+const std::vector<std::string>& LabelStage::chosen_by(const std::string& task) const {
+  return std::ranges::find(askings_, task, &Asking::task)->chosen_by;
+}
+
+const std::vector<label::GroupPairs>& LabelStage::pairs_of(std::size_t number) {
+  Asking& asking = askings_[number];
+  if (asking.pairs) return *asking.pairs;
+  const label::Target& target = targets_[asking.target];
+  const config::PairChoiceConfig& choice = config_.labels.pairs;
+  label::Gaps gaps;
+  if (asking.round > 1) {
+    gaps = gaps_of_round(gaps_file(directory_.task(asking.chosen_by.back())), target.point, *groups_, read_);
+  } else if (choice.choose == config::PairChoice::uncertain && !choice.bundle.empty()) {
+    if (!bundle_gaps_) bundle_gaps_ = expert_gaps(config_, *groups_, targets_, read_);
+    gaps = (*bundle_gaps_)[target.category + "/" + target.point];
+  }
+  asking.pairs = rounds_ == 1 ? label::choose_pairs(config_, *groups_, target, gaps, read_)
+                              : label::choose_pairs_of_round(
+                                    config_, *groups_, target, {asking.round, rounds_},
+                                    asking.round == 1 ? std::vector<label::GroupPairs>{} : pairs_of(before(number)), gaps, read_);
+  return *asking.pairs;
+}
+
+void LabelStage::choose_first() {
+  for (std::size_t i = 0; i < targets_.size(); ++i) static_cast<void>(pairs_of(i));
+  bundle_gaps_.reset();
+}
+
+label::PointQuestions LabelStage::questions(std::size_t asking) {
+  return {targets_[askings_[asking].target], *groups_, judges_, pairs_of(asking),
+          static_cast<std::int32_t>(config_.labels.samples)};
 }
 
 bool LabelStage::any_open() const {
   return std::ranges::any_of(identities_, [&](const auto& named) { return !directory_.done(named.first, named.second); });
 }
 
-std::string LabelStage::estimate() {
-  StoreToLookAt look(store_path_);
-  const Asked asked = select(only_);
-  return label::estimate_table(label::estimate(asked.targets, asked.pairs, *groups_, judges_, *look.store, config_.labels),
-                               config_.labels.currency, counted_with(config_.labels));
+LabelStage::Asked LabelStage::select_all_rounds() {
+  choose_first();
+  Asked all = select(first_round());
+  for (std::size_t i = 0; rounds_ > 1 && i < all.pairs.size(); ++i)
+    all.pairs[i] = label::choose_pairs_of_round(config_, *groups_, all.targets[i], {rounds_, rounds_}, all.pairs[i], {}, read_);
+  return all;
 }
 
-void LabelStage::write_point(std::size_t target) {
-  const std::string id = task(targets_[target]);
+std::string LabelStage::estimate() {
+  StoreToLookAt look(store_path_);
+  const Asked all = select_all_rounds();
+  std::string table =
+      label::estimate_table(label::estimate(all.targets, all.pairs, *groups_, judges_, *look.store, config_.labels),
+                            config_.labels.currency, counted_with(config_.labels));
+  if (rounds_ > 1) {
+    table += fmt::format(
+        "\nThese are the requests of all {} rounds together. Which pairs rounds 2 to {} ask about is known once the "
+        "experts of the round before are trained; tokens and cost are those of pairs drawn at random.\n",
+        rounds_, rounds_);
+  }
+  return table;
+}
+
+void LabelStage::write_point(std::size_t number) {
+  const Asking& asking = askings_[number];
+  const std::string& id = asking.task;
   label::PointVerdicts verdicts =
-      label::read_verdicts(questions(target), *store_, judges_, config_.labels.vote == config::Vote::weights);
+      label::read_verdicts(questions(number), *store_, judges_, config_.labels.vote == config::Vote::weights);
   TaskIdentity& identity = identities_.at(id);
   const fs::path folder = directory_.task(id);
   fs::create_directories(folder);
   label::write_verdicts(verdicts, folder / kVerdicts);
   const auto& outcomes = verdicts.vote.outcomes;
-  identity = directory_.complete_revision(
-      id, identity, {kVerdicts},
-      {{"pairs", verdicts.vote.pairs()}, {"believed", outcomes[0] + outcomes[1]}, {"not_asked", verdicts.not_asked}});
+  json metrics = {{"pairs", verdicts.vote.pairs()}, {"believed", outcomes[0] + outcomes[1]}, {"not_asked", verdicts.not_asked}};
+  if (asking.round > 1) {
+    metrics.update(round_figures(verdicts, directory_.task(askings_[before(number)].task) / kVerdicts,
+                                 gaps_file(directory_.task(asking.chosen_by.back()))));
+  }
+  identity = directory_.complete_revision(id, identity, {kVerdicts}, metrics);
   spdlog::info("[label] {} done: {} pairs, {} believed ({:.1f} %)", id, verdicts.vote.pairs(), outcomes[0] + outcomes[1],
                100.0 * static_cast<double>(outcomes[0] + outcomes[1]) /
                    static_cast<double>(std::max<std::int64_t>(1, verdicts.vote.pairs())));
   verdicts.groups.clear();
-  summaries_[target] = std::move(verdicts);
+  summaries_[number] = std::move(verdicts);
 }
 
+/// A table of the rounds that are done; empty if there is one round.
+std::string LabelStage::rounds_table() const {
+  if (rounds_ == 1) return "";
+  std::vector<std::vector<std::string>> rows = {
+      {"category", "point", "round", "pairs so far", "believed", "new believed", "as the experts who chose them"}};
+  for (const Asking& asking : askings_) {
+    if (!fs::exists(directory_.task(asking.task) / kVerdicts) || !directory_.done(asking.task, identities_.at(asking.task)))
+      continue;
+    const json metrics = directory_.metrics(asking.task);
+    const auto compared = metrics.value("compared", std::int64_t{0});
+    const auto text = [&](const char* key) { return metrics.contains(key) ? metrics.at(key).dump() : "-"; };
+    rows.push_back({targets_[asking.target].category, targets_[asking.target].point, fmt::format("{}", asking.round),
+                    text("pairs"), text("believed"), text("new_believed"),
+                    compared > 0
+                        ? fmt::format("{:.1f} %", 100 * metrics.at("experts_agree").get<double>() / static_cast<double>(compared))
+                        : "-"});
+  }
+  return fmt::format(
+      "\n## Rounds\n\nThe last column is the share of the new believed verdicts on train groups that order the pair as the "
+      "experts of the round before do. These experts are least sure of these pairs, so near 50 % is to be expected.\n\n{}",
+      markdown_table(rows));
+}
+
+bool LabelStage::has_pairs(const Asking& asking) const {
+  return asking.pairs || (fs::exists(directory_.task(asking.task) / kVerdicts) &&
+                          fs::exists(gaps_file(directory_.task(asking.chosen_by.back()))));
+}
+
+/// Each point with the pairs of its last round whose pairs are known.
 void LabelStage::write_report(bool quickly) {
   std::vector<label::PointVerdicts> points;
-  for (std::size_t i = 0; i < targets_.size(); ++i) {
-    if (!summaries_.contains(i) && quickly && questions(i).size() > kQuicklyCounted) continue;
-    if (!summaries_.contains(i)) {
-      summaries_[i] = label::read_verdicts(questions(i), *store_, judges_, config_.labels.vote == config::Vote::weights);
-      summaries_[i].groups.clear();
+  for (std::size_t target = 0; target < targets_.size(); ++target) {
+    std::size_t last = target;
+    for (std::size_t i = target + targets_.size(); i < askings_.size(); i += targets_.size()) {
+      if (has_pairs(askings_[i])) last = i;
     }
-    points.push_back(summaries_[i]);
+    if (!summaries_.contains(last) && quickly && questions(last).size() > kQuicklyCounted) continue;
+    if (!summaries_.contains(last)) {
+      summaries_[last] = label::read_verdicts(questions(last), *store_, judges_, config_.labels.vote == config::Vote::weights);
+      summaries_[last].groups.clear();
+    }
+    points.push_back(summaries_[last]);
   }
   const fs::path folder = directory_.task("label");
-  write_file_atomically(folder / "report.md", label::report_page(points, store_->spent(), config_.labels.currency, notes_));
+  write_file_atomically(folder / "report.md",
+                        label::report_page(points, store_->spent(), config_.labels.currency, notes_) + rounds_table());
   write_json_atomically(folder / "report.json", label::report_json(points, store_->spent(), config_.labels.currency));
 }
 
@@ -176,13 +296,19 @@ void LabelStage::open() {
   store_.emplace(std::move(store));
 }
 
-LabelStage::Asked LabelStage::select(const std::set<std::string>& tasks) const {
+void LabelStage::close() {
+  for (judge::Judge& judge : judges_) judge.backend.reset();  // batches lie in the store's folder
+  store_.reset();
+}
+
+LabelStage::Asked LabelStage::select(const std::set<std::string>& tasks) {
   Asked asked;
-  for (std::size_t i = 0; i < targets_.size(); ++i) {
-    if (!tasks.empty() && !tasks.contains(task(targets_[i]))) continue;
+  for (std::size_t i = 0; i < askings_.size(); ++i) {
+    if (!tasks.contains(askings_[i].task)) continue;
     asked.numbers.push_back(i);
-    asked.targets.push_back(targets_[i]);
-    asked.pairs.push_back(pairs_[i]);
+    asked.tasks.push_back(askings_[i].task);
+    asked.targets.push_back(targets_[askings_[i].target]);
+    asked.pairs.push_back(pairs_of(i));
   }
   return asked;
 }
@@ -204,7 +330,7 @@ label::LabellingEnd LabelStage::ask(const Asked& asked, label::Budget& budget, c
   watch.point_done = point_done;
   watch.progress = [&](const label::LabelProgress& progress) {
     line.update(progress);
-    if (how.progress) how.progress(progress);
+    if (how.progress) how.progress(progress, asked.tasks);
   };
   const label::LabellingEnd end = labeller.run(budget, watch);
   line.update(labeller.progress(), true);
@@ -214,11 +340,11 @@ label::LabellingEnd LabelStage::ask(const Asked& asked, label::Budget& budget, c
 
 label::LabellingEnd LabelStage::run(const Run& how) {
   open();
-  const Asked asked = select(how.tasks.empty() ? only_ : how.tasks);
+  const Asked asked = select(how.tasks.empty() ? first_round() : how.tasks);
   label::Budget limits = budget(how.limits);
-  const label::LabellingEnd end = ask(asked, limits, how, config_.labels, [&](std::size_t target) {
-    write_point(asked.numbers[target]);
-    if (how.point_done) how.point_done(task(asked.targets[target]));
+  const label::LabellingEnd end = ask(asked, limits, how, config_.labels, [&](std::size_t i) {
+    write_point(asked.numbers[i]);
+    if (how.point_done) how.point_done(asked.tasks[i]);
   });
   store_->seal();
   write_report(end.why == label::LabellingEnd::Why::stopped);
@@ -226,9 +352,8 @@ label::LabellingEnd LabelStage::run(const Run& how) {
 }
 
 std::vector<label::AuditedPairs> LabelStage::draw_audit(std::int64_t pairs) {
-  const Asked planned = select(only_);
-  std::vector<label::AuditedPairs> about =
-      label::draw_audit(config_, *groups_, planned.targets, planned.pairs, groups_read(config_, *groups_, data_store_), pairs);
+  const Asked planned = select(first_round());
+  std::vector<label::AuditedPairs> about = label::draw_audit(config_, *groups_, planned.targets, planned.pairs, read_, pairs);
   if (std::ranges::all_of(about, [](const label::AuditedPairs& point) { return point.pairs.empty(); }))
     throw DataError("audit-without-human-labels",
                     "an audit compares judges with the data's human labels, and these order no pair of the groups that training "
@@ -269,7 +394,7 @@ label::LabellingEnd LabelStage::audit(std::int64_t pairs, const Run& how) {
   Audit found;
   for (const label::AuditedPairs& point : about)
     found.points.push_back(label::read_audit(point, *groups_, *store_, judges_, config_.labels));
-  found.cost = {limits.run(), store_->spent(), most(select(only_)), {}};
+  found.cost = {limits.run(), store_->spent(), most(select_all_rounds()), {}};
   found.cost.rest_likely = likely_cost(found.cost.rest_most, limits.run(), before);
   found.currency = config_.labels.currency;
   found.ended = end.message;

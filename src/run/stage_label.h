@@ -1,5 +1,5 @@
 // The stage "label", for `dmoerm label` and `dmoerm run`: asks the judges about the configuration's points, and writes each
-// finished point's verdicts into the run directory. One task per point.
+// finished point's verdicts into the run directory. One task per point, or per point and round of labels.rounds.
 #pragma once
 #include <filesystem>
 #include <functional>
@@ -23,40 +23,49 @@ namespace dmoerm::run {
 
 class LabelStage {
  public:
-  /// Selects the groups (once per data set), loads judges, template and criteria, and chooses the pairs. Sends nothing, needs no
-  /// key and does not lock the store.
+  /// Selects the groups (once per data set), and loads judges, template and criteria. Sends nothing, needs no key and does not
+  /// lock the store.
   /// @param only   points or categories; empty: all
   /// @param store  the run's token store; nullptr: see groups_read()
   /// @throws ConfigError, DataError, IoError
   LabelStage(const config::RunConfig& config, RunDirectory directory, const std::vector<std::string>& only,
              const data::TokenStore* store = nullptr);
 
-  /// "label/<category>/<point>"
-  static std::string task(const label::Target& target) { return plan::TaskId::label(target.category, target.point).text(); }
   /// Identity of the task that selected the groups.
   [[nodiscard]] const TaskIdentity& selection() const { return selection_; }
-  /// Identity of each point's verdicts, by task.
+  /// Identity of each task's verdicts. Those of later rounds have no inputs and revision yet.
   [[nodiscard]] const std::map<std::string, TaskIdentity>& identities() const { return identities_; }
-  [[nodiscard]] const std::vector<label::Target>& targets() const { return targets_; }
+  /// Take over the complete identities of tasks.
+  void identify(const std::map<std::string, TaskIdentity>& identities);
+  /// The tasks of the first round.
+  [[nodiscard]] std::set<std::string> first_round() const;
+  /// The tasks whose gaps a task's pairs are chosen by, earlier rounds first.
+  [[nodiscard]] const std::vector<std::string>& chosen_by(const std::string& task) const;
 
-  /// Whether some point's verdicts are missing in the run directory.
+  /// Whether some task's verdicts are missing in the run directory.
   [[nodiscard]] bool any_open() const;
+  /// Choose the pairs of the first round, which may need a model that is loaded. run() does the same.
+  void choose_first();
 
-  /// The table of the dry run. Looks up answers in the store if it can be opened.
+  /// The table of the dry run, over all rounds. Looks up answers in the store if it can be opened.
   std::string estimate();
 
   /// Read the API keys and lock the store, to report problems early. run() does the same.
+  /// @throws ConfigError, with the code "label-store-in-use" while another process labels; IoError, DataError
   void open();
+  /// Unlock the store. run() opens it again.
+  void close();
 
   struct Run {
     label::SpendLimits limits;                           ///< Limits of this call alone
     bool terminal = false;                               ///< Whether to draw the live line; else a line is logged every minute
-    std::set<std::string> tasks = {};                    ///< Tasks to label; empty: all
+    std::set<std::string> tasks = {};                    ///< Tasks to label; empty: all of the first round
     std::function<bool()> stop;                          ///< Returns whether to collect the open requests and end
     std::function<void(const std::string&)> point_done;  ///< Receives each task whose verdicts are now in the run directory
-    std::function<void(const label::LabelProgress&)> progress;  ///< Receives the progress, often
+    /// Receives the progress, often, with the task of each of its points
+    std::function<void(const label::LabelProgress&, const std::vector<std::string>& tasks)> progress;
   };
-  /// Ask the questions without a stored answer, and write the report.
+  /// Ask the questions without a stored answer, and write the report. The gaps that the tasks' pairs are chosen by must be there.
   label::LabellingEnd run(const Run& how);
 
   /// Ask about `pairs` pairs that the data's human labels order (see label::draw_audit()), and write label/audit.md and
@@ -66,38 +75,60 @@ class LabelStage {
   std::string audit_estimate(std::int64_t pairs);
 
  private:
-  [[nodiscard]] label::PointQuestions questions(std::size_t target) const;
-  /// The targets of some tasks.
+  /// One point in one round.
+  struct Asking {
+    std::size_t target = 0;  ///< Number in targets_
+    int round = 1;
+    std::string task;
+    std::vector<std::string> chosen_by;  ///< See chosen_by()
+    std::optional<std::vector<label::GroupPairs>> pairs = {};
+  };
+  /// Some points in some rounds.
   struct Asked {
-    std::vector<std::size_t> numbers;
+    std::vector<std::size_t> numbers;  ///< Numbers in askings_
+    std::vector<std::string> tasks;
     std::vector<label::Target> targets;
     std::vector<std::vector<label::GroupPairs>> pairs;
   };
-  [[nodiscard]] Asked select(const std::set<std::string>& tasks) const;
+  [[nodiscard]] TaskIdentity identity_of(const Asking& asking) const;
+  /// The pairs of an asking, chosen now if they were not before.
+  const std::vector<label::GroupPairs>& pairs_of(std::size_t asking);
+  /// Whether the pairs of a later round are known, or were in an earlier run.
+  [[nodiscard]] bool has_pairs(const Asking& asking) const;
+  /// The asking of the same target in the round before.
+  [[nodiscard]] std::size_t before(std::size_t asking) const { return asking - targets_.size(); }
+  [[nodiscard]] label::PointQuestions questions(std::size_t asking);
+  [[nodiscard]] Asked select(const std::set<std::string>& tasks);
+  /// All rounds, with pairs that are drawn where gaps will choose.
+  [[nodiscard]] Asked select_all_rounds();
   [[nodiscard]] std::vector<label::AuditedPairs> draw_audit(std::int64_t pairs);
   static Asked questions_of(const std::vector<label::AuditedPairs>& about);
   [[nodiscard]] label::Budget budget(const label::SpendLimits& limits) const;
   /// Ask about some pairs within a budget, showing the progress.
   label::LabellingEnd ask(const Asked& asked, label::Budget& budget, const Run& how, const config::LabelsConfig& settings,
                           const std::function<void(std::size_t)>& point_done);
-  void write_point(std::size_t target);
+  void write_point(std::size_t asking);
   /// @param quickly  leave out unfinished points that take long to count, because somebody waits for the end
   void write_report(bool quickly);
+  [[nodiscard]] std::string rounds_table() const;
 
   const config::RunConfig& config_;
-  const data::TokenStore* data_store_;
   RunDirectory directory_;
   std::filesystem::path store_path_;
   std::vector<judge::Judge> judges_;
   std::optional<label_store::LabelStore> store_;
   std::unique_ptr<label::GroupFile> groups_;
+  std::string groups_sha_, read_sha_;   ///< Hashes of the file of groups, and of read_
+  std::vector<bool> read_;              ///< See groups_read()
   std::vector<label::Target> targets_;  ///< All points of the configuration
-  std::set<std::string> only_;          ///< Tasks to do; empty: all
-  std::vector<std::vector<label::GroupPairs>> pairs_;
+  int rounds_ = 1;
+  std::vector<Asking> askings_;                                    ///< By round, and in a round by target
+  std::set<std::string> only_;                                     ///< Tasks of the first round to do; empty: all
+  std::optional<std::map<std::string, label::Gaps>> bundle_gaps_;  ///< Of labels.pairs.bundle, by category/point
   TaskIdentity selection_;
   std::map<std::string, TaskIdentity> identities_;
   std::vector<std::string> notes_;                         ///< LabelProgress::notes of the last run
-  std::map<std::size_t, label::PointVerdicts> summaries_;  ///< Verdicts by target, for the report, without their groups
+  std::map<std::size_t, label::PointVerdicts> summaries_;  ///< Verdicts by asking, for the report, without their groups
 };
 
 /// The configured label store, `runs_dir`/labels by default.

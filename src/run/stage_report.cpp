@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/files.h"
+#include "plan/graph_builder.h"
 #include "plan/task_id.h"
 #include "run/statistics.h"
 #include "run/task_settings.h"
@@ -120,6 +121,15 @@ class Report {
       seconds += metrics.at("seconds").get<double>();
       peak_mib = std::max(peak_mib, metrics.at("peak_mib").get<double>());
     }
+    /// @param metrics  by point; experts that trained together share tokens and seconds
+    void add_set(json metrics) {
+      bool first = true;
+      for (auto& [point, of_point] : metrics.items()) {
+        if (!first) of_point["tokens"] = of_point["seconds"] = 0;
+        first = false;
+        add(of_point);
+      }
+    }
   };
 
   std::string cost_table() {
@@ -158,7 +168,13 @@ class Report {
         experts.add(metrics);
       }
       row(fmt::format("{} experts {}", c.points.size(), c.name), experts);
-      const double tokens = base.tokens + experts.tokens;
+      Cost choosing;  // experts of earlier rounds, which chose the pairs that these were trained on
+      for (int round = 1; round < plan::label_rounds(context_.config()); ++round) {
+        for (const TaskId& set : plan::expert_sets(context_.config(), c))
+          choosing.add_set(context_.directory().metrics(TaskId::expert(c.name, set.points, round).text()));
+      }
+      if (choosing.steps > 0) row("experts of earlier rounds " + c.name, choosing);
+      const double tokens = base.tokens + experts.tokens + choosing.tokens;
       all_tokens += tokens;
       if (context_.config().baselines) row("one per category " + c.name, model(TaskId::category_baseline(c.name)), tokens);
     }

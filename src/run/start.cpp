@@ -18,6 +18,7 @@
 #include "config/writer.h"
 #include "plan/task_id.h"
 #include "run/check_ranks.h"
+#include "run/label_rounds.h"
 #include "run/owner_file.h"
 #include "run/pipeline.h"
 #include "run/run_watch.h"
@@ -158,7 +159,9 @@ class Run {
       labelling_ = std::make_unique<LabelStage>(config_, directory_, std::vector<std::string>{}, &store);
       facts.external[plan::TaskId::selection().text()] = labelling_->selection();
       facts.external.insert(labelling_->identities().begin(), labelling_->identities().end());
-      if (labelling_->any_open()) labelling_->open();
+      complete_facts(RunContext(config_, store, directory_), facts);
+      labelling_->identify(facts.external);
+      if (labelling_->any_open()) prepare_labelling();
     }
     check_run_directory(RunContext(config_, store, directory_), facts, update_);
     watch_ = std::make_unique<RunWatch>(config_, directory_, heartbeat_);
@@ -168,24 +171,31 @@ class Run {
     directory_.hashes().save();
   }
 
+  /// Report problems of labelling before anything is computed. A store that another run uses may be free when it is needed.
+  void prepare_labelling() {
+    labelling_->choose_first();
+    static_cast<void>(open_if_free(*labelling_));
+  }
+
   RunHooks hooks() {
     RunHooks hooks;
-    hooks.external = [this](const std::set<std::string>& open, const std::function<void(const std::string&)>& done) {
-      label(open, done);
-    };
+    hooks.external = [this](const std::set<std::string>& open, const std::function<void(const std::string&)>& done,
+                            TaskBoard& board) { label(open, done, board); };
     hooks.check = [this](const std::function<void()>& work) { on_first_rank(world_, work); };
     hooks.doing = [this](const std::string& what) { heartbeat_.doing(what); };
     if (watch_) hooks.observe = [this](const nlohmann::json& event) { watch_->hear(event); };
     return hooks;
   }
 
-  void label(const std::set<std::string>& open, const std::function<void(const std::string&)>& done) {
+  void label(const std::set<std::string>& open, const std::function<void(const std::string&)>& done, TaskBoard& board) {
     LabelStage::Run how;
     how.tasks = open;
     how.stop = stop_requested;
     how.point_done = done;
-    how.progress = [this](const label::LabelProgress& progress) { watch_->label(progress); };
-    const label::LabellingEnd end = labelling_->run(how);
+    how.progress = [this](const label::LabelProgress& progress, const std::vector<std::string>& tasks) {
+      watch_->label(progress, tasks);
+    };
+    const label::LabellingEnd end = label_in_rounds(*labelling_, how, board);
     label_end_ = end;
     if (end.why == label::LabellingEnd::Why::complete) return;
     spdlog::error("[label] labelling ended early: {}", with_code(end.message, end.code()));

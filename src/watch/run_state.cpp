@@ -161,19 +161,15 @@ void RunState::begin(const json& event) {
     for (const json& input : list_field(entry, "inputs")) {
       if (input.is_string()) task.inputs.push_back(input);
     }
-    task.status = done ? TaskStatus::done : task.external ? TaskStatus::labelling : TaskStatus::waiting;
+    task.status = done ? TaskStatus::done : TaskStatus::waiting;
     task.fraction = task.fraction_before = done ? 1 : 0;
     task.starts = 0;
     task.rank_seconds = 0;
     task.counted = task.started = task.paced_at = kUnknown;
-    if (task.external && !done) task.started = began_;
     tasks_.push_back(std::move(task));
   }
   index();
-  for (const TaskState& task : tasks_) {
-    if (task.inputs.empty()) make_ready(task);
-    if (task.status == TaskStatus::done) make_ready(task);
-  }
+  for (const TaskState& task : tasks_) make_ready(task, began_);
 }
 
 void RunState::progress(TaskState& task, const json& event, double at) {
@@ -215,7 +211,7 @@ void RunState::end(TaskState& task, const json& event, double at) {
     task.status = TaskStatus::done;
     task.fraction = 1;
     task.message.clear();
-    make_ready(task);
+    make_ready(task, at);
   } else if (outcome == "failed") {
     task.status = TaskStatus::failed;
     skip_dependents(task);
@@ -239,13 +235,15 @@ void RunState::index() {
   }
 }
 
-void RunState::make_ready(const TaskState& task) {
+void RunState::make_ready(const TaskState& task, double at) {
   const auto look = [&](TaskState& other) {
     const auto done = [&](const std::string& input) {
       const auto found = by_id_.find(input);
       return found == by_id_.end() || tasks_[found->second].status == TaskStatus::done;
     };
-    if (other.status == TaskStatus::waiting && std::ranges::all_of(other.inputs, done)) other.status = TaskStatus::ready;
+    if (other.status != TaskStatus::waiting || !std::ranges::all_of(other.inputs, done)) return;
+    other.status = other.external ? TaskStatus::labelling : TaskStatus::ready;
+    if (other.external) other.started = at;
   };
   look(tasks_[by_id_.at(task.id)]);
   if (task.status != TaskStatus::done) return;

@@ -106,7 +106,8 @@ class RunState {
   void end(TaskState& task, const nlohmann::json& event, double at);
   void count_time(TaskState& task, double at) const;
   void index();
-  void make_ready(const TaskState& task);
+  /// A task that waits for nothing, or one that is done with those that wait for it, may start at this time.
+  void make_ready(const TaskState& task, double at);
   void skip_dependents(const TaskState& task);
   [[nodiscard]] double seconds_per_cost(double now) const;
 

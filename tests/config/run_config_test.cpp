@@ -216,8 +216,9 @@ INSTANTIATE_TEST_SUITE_P(
                  "would give the same answer in each of labels.samples = 3 questions"},
         BadValue{"labels: {judges: [{model: m, endpoints: [{url: http://h}], extra: \"[1]\"}]}", "expected a JSON object"},
         BadValue{"name: labels\nlabels: {judges: [{model: m, endpoints: [{url: http://h}]}]}", "give the run another name"},
-        BadValue{"labels: {pairs: {choose: uncertain}}", "needs a finished model"},
-        BadValue{"labels: {splits: [trian]}", "did you mean train?"},
+        BadValue{"labels: {pairs: {choose: uncertain}}", "set the directory of a finished model here, or labels.rounds to 2"},
+        BadValue{"labels: {rounds: 2}", "labels.pairs.choose is all, which knows its pairs before: set it to uncertain"},
+        BadValue{"labels: {rounds: 0}", "labels.rounds"}, BadValue{"labels: {splits: [trian]}", "did you mean train?"},
         BadValue{"base: {lr: fast}", "base.lr: expected a number, found \"fast\""},
         BadValue{"base: {lr: \"1e-5\"}", "remove the quotes"}, BadValue{"base: {lr: [1]}", "expected a number, found a list"},
         BadValue{"base: {lr: }", "expected a number, found no value"},
@@ -502,6 +503,7 @@ TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
         endpoint.key_file.clear();
       }
     }
+    c.labels.pairs.choose = PairChoice::uncertain;  // rounds need it
     c.labels.pairs.bundle = "/b";
     const std::string text = to_yaml(c);
     const RunConfig again = parse_run_config(text, "c.yaml", "/other", {});

@@ -91,6 +91,21 @@ TEST(PairChoice, UncertainPairsDoNotDependOnTheOrderOfGroups) {
   EXPECT_EQ(named(groups, uncertain_pairs(1, groups, gaps, 37)), before);
 }
 
+TEST(PairChoice, AddsThePairsOfWhichTheExpertIsLeastSure) {
+  const std::vector<GroupSize> groups = {{"x", 3}, {"y", 3}, {"z", 2}};
+  // By size: y(0,2) 0.1, x(0,1) 0.2, y(1,2) 0.3, x(1,2) 0.4, z(0,1) 0.5, y(0,1) 0.6, x(0,2) 0.7
+  const std::vector<GapTable> gaps = {
+      {{{0, 1}, 0.2}, {{0, 2}, 0.7}, {{1, 2}, -0.4}}, {{{0, 1}, 0.6}, {{0, 2}, -0.1}, {{1, 2}, 0.3}}, {{{0, 1}, 0.5}}};
+  const std::vector<ChosenPair> kept = {{1, {0, 1}}, {0, {0, 1}}};
+  using Pairs = std::vector<ChosenPair>;
+  EXPECT_EQ(add_uncertain_pairs(1, groups, gaps, kept, 2, 4), (Pairs{{1, {0, 1}}, {0, {0, 1}}, {1, {0, 2}}, {0, {1, 2}}}))
+      << "y(1,2) would be the third pair of its group";
+  EXPECT_EQ(add_uncertain_pairs(1, groups, gaps, kept, 3, 4), (Pairs{{1, {0, 1}}, {0, {0, 1}}, {1, {0, 2}}, {1, {1, 2}}}));
+  EXPECT_EQ(add_uncertain_pairs(1, groups, gaps, kept, 2, 100).size(), 5U) << "two of x, two of y, one of z";
+  EXPECT_EQ(add_uncertain_pairs(1, groups, gaps, kept, 2, 1), kept) << "what was chosen stays";
+  EXPECT_EQ(add_uncertain_pairs(1, groups, gaps, {}, 3, 2), (Pairs{{1, {0, 2}}, {0, {0, 1}}}));
+}
+
 TEST(PairChoice, SpreadsABudgetOverGroupsAndFavoursNone) {
   std::vector<GroupSize> groups;
   std::vector<std::vector<ResponsePair>> pairs;

@@ -119,7 +119,7 @@ TEST(Price, FittingAnAggregatorCostsItsStepsNotItsGroups) {
 
 TEST(EstimatedJob, FitsTheDeviceOnlyInShards) {
   config::RunConfig config;
-  config.categories = {{"chat", {"a", "b", "c"}}, {"code", {"d", "e"}}};
+  config.categories = {{"chat", {"a", "b", "c"}, {}}, {"code", {"d", "e"}, {}}};
   config.base.tuning = config::Tuning::full, config.base.shard = true, config.base.gradient_checkpointing = true;
   const TaskGraph graph = priced_graph(stated_nodes(config), *find_shape("llama3-8b"), *find_device("h100", true), 2048);
   EXPECT_EQ(graph.tasks().size(), 1U + 1 + 2 + 5 + 2 + 2 + 2 + 1 + 2 + 1 + 1);

@@ -354,5 +354,36 @@ TEST(Dispatcher, RefusesATaskThatFitsNowhere) {
   }
 }
 
+TEST(Dispatcher, WaitsForExternalTasksOnlyOnceTheirInputsAreDone) {
+  TaskGraph graph;
+  Task task{"label-round-1", {}};
+  task.external = true;
+  graph.add(task);
+  graph.add({"expert-round-1", {"label-round-1"}});
+  task.id = "label", task.inputs = {"expert-round-1"};
+  graph.add(task);
+  graph.add({"expert", {"label"}});
+  const auto started = [](const std::vector<Assignment>& assignments) { return assignments.empty() ? "" : assignments[0].task; };
+  Dispatcher dispatcher(graph, {});
+  EXPECT_EQ(started(dispatcher.on_idle(0)), "");
+  EXPECT_EQ(started(dispatcher.on_done("label-round-1", true, "")), "expert-round-1");
+  dispatcher.on_done("expert-round-1", true, "");
+  EXPECT_FALSE(dispatcher.finished()) << "the second round is labelled now";
+  EXPECT_EQ(started(dispatcher.on_idle(0)), "");
+  EXPECT_EQ(started(dispatcher.on_done("label", true, "")), "expert");
+
+  Dispatcher failing(graph, {"label-round-1"});
+  EXPECT_EQ(started(failing.on_idle(0)), "expert-round-1");
+  EXPECT_FALSE(failing.on_failed("expert-round-1", "NaN", false));
+  EXPECT_TRUE(failing.finished()) << "nothing is labelled by an expert that failed";
+  EXPECT_EQ(failing.skipped(), (std::set<std::string>{"label", "expert"}));
+
+  Dispatcher leaving(graph, {"label-round-1"});
+  EXPECT_EQ(started(leaving.on_idle(0)), "expert-round-1");
+  leaving.on_left("label");
+  leaving.on_done("expert-round-1", true, "");
+  EXPECT_TRUE(leaving.finished()) << "a task that is left for a later run is not waited for when its inputs are done";
+}
+
 }  // namespace
 }  // namespace dmoerm::plan

@@ -50,6 +50,57 @@ TEST_F(Building, EveryTaskWaitsForAllThatItReads) {
   EXPECT_EQ(found.at("bundle").task.inputs, std::vector<std::string>{"report"});
 }
 
+TEST_F(Building, RoundsLabelTrainAndChooseInTurn) {
+  config_.labels.judges.resize(1);
+  config_.labels.pairs.choose = config::PairChoice::uncertain;
+  config_.labels.rounds = 3;
+  config_.experts.per_task = 2;
+  const auto found = nodes();
+  const auto reads = [&](const std::string& task) {
+    std::vector<std::string> texts;
+    for (const TaskId& id : found.at(task).reads) texts.push_back(id.text());
+    return texts;
+  };
+  using Texts = std::vector<std::string>;
+  EXPECT_EQ(found.at("label-round-1/chat/logic").task.inputs, Texts{"label/groups"});
+  EXPECT_EQ(reads("expert-round-1/chat/logic+tone"), (Texts{"base/chat", "label-round-1/chat/logic", "label-round-1/chat/tone"}));
+  EXPECT_EQ(reads("gaps-round-1/chat/logic+tone"), Texts{"expert-round-1/chat/logic+tone"});
+  EXPECT_EQ(reads("label-round-2/chat/tone"), Texts{"gaps-round-1/chat/logic+tone"});
+  EXPECT_EQ(reads("expert-round-2/chat/logic+tone"), (Texts{"base/chat", "label-round-2/chat/logic", "label-round-2/chat/tone"}));
+  EXPECT_EQ(reads("label/chat/logic"), Texts{"gaps-round-2/chat/logic+tone"}) << "the last round has the names of a run with one";
+  EXPECT_TRUE(waits(found.at("label/chat/logic"), "gaps-round-1/chat/logic+tone")) << "its pairs begin with those of round 2";
+  EXPECT_EQ(reads("expert/chat/logic+tone"), (Texts{"base/chat", "label/chat/logic", "label/chat/tone"}));
+  EXPECT_EQ(reads("features/chat"), (Texts{"expert/chat/logic+tone", "expert/chat/wit"}));
+  EXPECT_TRUE(waits(found.at("expert/code/style"), "gaps-round-2/code/style")) << "a plan takes labels for done";
+  EXPECT_FALSE(found.contains("gaps-round-3/code/style") || found.contains("label-round-3/code/style"));
+  EXPECT_FALSE(found.at("gaps-round-1/code/style").task.external);
+  EXPECT_TRUE(found.at("label-round-2/code/style").task.external && found.at("label/code/style").task.external);
+}
+
+TEST_F(Building, HasOneRoundUnlessPairsAreUncertain) {
+  const auto ids = [&] {
+    std::vector<std::string> names;
+    for (const auto& [id, node] : nodes()) names.push_back(id);
+    return names;
+  };
+  config_.labels.pairs.choose = config::PairChoice::uncertain;
+  const auto without = ids();
+  config_.labels.rounds = 2;
+  EXPECT_EQ(ids(), without) << "no judge is asked";
+  config_.labels.judges.resize(1);
+  EXPECT_EQ(label_rounds(config_), 2);
+  config_.labels.pairs.choose = config::PairChoice::per_group;
+  EXPECT_EQ(label_rounds(config_), 1);
+}
+
+TEST_F(Building, BaselinesMayTakeTheTokensOfAllRounds) {
+  config_.labels.judges.resize(1);
+  config_.labels.pairs.choose = config::PairChoice::uncertain;
+  const std::int64_t one = nodes().at("single").steps;
+  config_.labels.rounds = 2;
+  EXPECT_GT(nodes().at("single").steps, one);
+}
+
 TEST_F(Building, OnlyWhatTheFirstRankDoesIsExternal) {
   config_.labels.judges.resize(1);
   for (const auto& [id, node] : nodes()) EXPECT_EQ(node.task.external, id == "ingest" || id.starts_with("label/")) << id;

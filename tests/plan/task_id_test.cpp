@@ -6,21 +6,25 @@ namespace dmoerm::plan {
 namespace {
 
 TEST(TaskId, IsSpelledAsItsFolderAndReadBack) {
-  const std::pair<TaskId, const char*> known[] = {{TaskId::ingest(), "ingest"},
-                                                  {TaskId::selection(), "label/groups"},
-                                                  {TaskId::label("chat", "logic"), "label/chat/logic"},
-                                                  {TaskId::label("groups", "logic"), "label/groups/logic"},
-                                                  {TaskId::router(), "router"},
-                                                  {TaskId::base("chat"), "base/chat"},
-                                                  {TaskId::single(), "single"},
-                                                  {TaskId::category_baseline("chat"), "category/chat"},
-                                                  {TaskId::expert("chat", {"logic"}), "expert/chat/logic"},
-                                                  {TaskId::expert("chat", {"logic", "tone"}), "expert/chat/logic+tone"},
-                                                  {TaskId::features("chat"), "features/chat"},
-                                                  {TaskId::aggregator("chat"), "aggregator/chat"},
-                                                  {TaskId::eval("chat"), "eval/chat"},
-                                                  {TaskId::report(), "report"},
-                                                  {TaskId::bundle(), "bundle"}};
+  const std::pair<TaskId, const char*> known[] = {
+      {TaskId::ingest(), "ingest"},
+      {TaskId::selection(), "label/groups"},
+      {TaskId::label("chat", "logic"), "label/chat/logic"},
+      {TaskId::label("groups", "logic"), "label/groups/logic"},
+      {TaskId::router(), "router"},
+      {TaskId::base("chat"), "base/chat"},
+      {TaskId::single(), "single"},
+      {TaskId::category_baseline("chat"), "category/chat"},
+      {TaskId::expert("chat", {"logic"}), "expert/chat/logic"},
+      {TaskId::expert("chat", {"logic", "tone"}), "expert/chat/logic+tone"},
+      {TaskId::label("chat", "logic", 2), "label-round-2/chat/logic"},
+      {TaskId::expert("chat", {"logic", "tone"}, 1), "expert-round-1/chat/logic+tone"},
+      {TaskId::gaps("chat", {"logic", "tone"}, 12), "gaps-round-12/chat/logic+tone"},
+      {TaskId::features("chat"), "features/chat"},
+      {TaskId::aggregator("chat"), "aggregator/chat"},
+      {TaskId::eval("chat"), "eval/chat"},
+      {TaskId::report(), "report"},
+      {TaskId::bundle(), "bundle"}};
   for (const auto& [id, text] : known) {
     EXPECT_EQ(id.text(), text);
     EXPECT_EQ(TaskId::parse(text), id) << text;
@@ -28,8 +32,35 @@ TEST(TaskId, IsSpelledAsItsFolderAndReadBack) {
 }
 
 TEST(TaskId, RefusesNamesThatAreNotATask) {
-  for (const char* text : {"", "/", "train", "base", "base/", "base/a/b", "router/x", "expert/a", "expert/a/", "expert/a/b/c",
-                           "expert/a/b+", "expert/a/+b", "label", "label/a", "label/a/b+c", "ingest/", "reports"})
+  for (const char* text : {"",
+                           "/",
+                           "train",
+                           "base",
+                           "base/",
+                           "base/a/b",
+                           "router/x",
+                           "expert/a",
+                           "expert/a/",
+                           "expert/a/b/c",
+                           "expert/a/b+",
+                           "expert/a/+b",
+                           "label",
+                           "label/a",
+                           "label/a/b+c",
+                           "ingest/",
+                           "reports",
+                           "gaps/a/b",
+                           "gaps-round-0/a/b",
+                           "label-round-0/a/b",
+                           "label-round-01/a/b",
+                           "label-round-1x/a/b",
+                           "label-round-/a/b",
+                           "label-round--1/a/b",
+                           "label-round-1/groups",
+                           "label-round-1/a/b+c",
+                           "base-round-1/a",
+                           "features-round-1/a",
+                           "-round-1/a/b"})
     EXPECT_FALSE(TaskId::parse(text)) << text;
 }
 

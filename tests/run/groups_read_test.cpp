@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <set>
+#include <tuple>
 
 #include "data/group_selection.h"
 #include "data/ingest.h"
@@ -83,6 +86,88 @@ TEST_F(GroupsRead, AreTheOnlyOnesWhosePairsAreChosen) {
   const auto chosen = label::choose_pairs(config_, *groups_, {category, "any"}, {}, read);
   EXPECT_FALSE(chosen.empty());
   for (const label::GroupPairs& pairs : chosen) EXPECT_TRUE(read[pairs.group]);
+}
+
+/// The pairs of three rounds, each with gaps that grow with the group's number.
+class Rounds : public GroupsRead {
+ protected:
+  using Pairs = std::set<std::tuple<std::size_t, int, int>>;
+
+  Rounds() : read_(groups_read(config_, *groups_, store_.get())), target_{groups_->categories().front(), "any"} {
+    config_.labels.pairs.choose = config::PairChoice::uncertain;
+    config_.labels.pairs.per_group = 2;
+    for (const std::size_t number : groups_->of(target_.category, config_.labels.splits)) {
+      if (!read_[number]) continue;
+      (groups_->entries()[number].split == preference::Split::train ? train_ : validation_).push_back(number);
+      for (const label::ResponsePair& pair : label::all_pairs(groups_->entries()[number].responses))
+        gaps_[number][pair] = static_cast<double>(number) + 0.1 * pair.a + 0.01 * pair.b;
+    }
+  }
+
+  [[nodiscard]] std::vector<label::GroupPairs> choose(int round, int rounds, const std::vector<label::GroupPairs>& before) const {
+    return label::choose_pairs_of_round(config_, *groups_, target_, {round, rounds}, before, round == 1 ? label::Gaps{} : gaps_,
+                                        read_);
+  }
+  [[nodiscard]] Pairs flat(const std::vector<label::GroupPairs>& chosen, preference::Split split) const {
+    Pairs pairs;
+    for (const label::GroupPairs& group : chosen) {
+      if (groups_->entries()[group.group].split != split) continue;
+      for (const auto& [a, b] : group.pairs) EXPECT_TRUE(pairs.emplace(group.group, a, b).second) << "a pair is asked once";
+    }
+    return pairs;
+  }
+
+  std::vector<bool> read_;
+  label::Target target_;
+  std::vector<std::size_t> train_, validation_;
+  label::Gaps gaps_;
+};
+
+TEST_F(Rounds, KeepEarlierPairsAndAskAboutAnEqualShareEach) {
+  std::vector<label::GroupPairs> before;
+  Pairs train, validation;
+  for (int round = 1; round <= 3; ++round) {
+    const auto chosen = choose(round, 3, before);
+    const Pairs now = flat(chosen, preference::Split::train), drawn = flat(chosen, preference::Split::validation);
+    EXPECT_EQ(now.size(), (2 * train_.size() * static_cast<std::size_t>(round) + 2) / 3) << "two pairs of each group in all";
+    EXPECT_EQ(drawn.size(), (2 * validation_.size() * static_cast<std::size_t>(round) + 2) / 3);
+    EXPECT_TRUE(std::ranges::includes(now, train) && std::ranges::includes(drawn, validation)) << round;
+    before = chosen, train = now, validation = drawn;
+  }
+  EXPECT_EQ(flat(choose(1, 1, {}), preference::Split::validation), validation) << "those of other splits are drawn by the seed";
+}
+
+TEST_F(Rounds, AskAboutTheSmallestGapsFromTheSecondOn) {
+  const Pairs first = flat(choose(1, 2, {}), preference::Split::train);
+  const Pairs both = flat(choose(2, 2, choose(1, 2, {})), preference::Split::train);
+  const auto gap = [&](const std::tuple<std::size_t, int, int>& pair) {
+    return gaps_.at(std::get<0>(pair)).at({std::get<1>(pair), std::get<2>(pair)});
+  };
+  std::map<std::size_t, int> taken;
+  double largest = 0;
+  for (const auto& pair : both) {
+    ++taken[std::get<0>(pair)];
+    if (!first.contains(pair)) largest = std::max(largest, gap(pair));
+  }
+  for (const std::size_t group : train_) {
+    for (const label::ResponsePair& pair : label::all_pairs(groups_->entries()[group].responses)) {
+      const std::tuple<std::size_t, int, int> known{group, pair.a, pair.b};
+      EXPECT_TRUE(both.contains(known) || taken[group] == 2 || gap(known) > largest)
+          << "a pair with a smaller gap was left out, of a group with room for it";
+    }
+  }
+}
+
+TEST_F(Rounds, ShareALimitAmongTheSplits) {
+  config_.labels.pairs.pairs_max = 10;
+  const auto first = choose(1, 2, {});
+  const auto both = choose(2, 2, first);
+  const std::size_t train = flat(both, preference::Split::train).size(),
+                    validation = flat(both, preference::Split::validation).size();
+  EXPECT_EQ(train + validation, 10U);
+  EXPECT_GE(validation, 1U);
+  EXPECT_EQ(flat(first, preference::Split::train).size(), (train + 1) / 2);
+  EXPECT_EQ(flat(first, preference::Split::validation).size(), (validation + 1) / 2);
 }
 
 }  // namespace

@@ -280,6 +280,58 @@ TEST_F(Planning, HasATaskForEveryNodeOfTheDrawnGraph) {
   EXPECT_EQ(ids(), with);
 }
 
+TEST_F(Planning, GivesLabelsOfALaterRoundTheKeysThatChooseTheirPairs) {
+  config_.labels.judges.resize(1);
+  config_.labels.pairs.choose = config::PairChoice::uncertain;
+  config_.labels.rounds = 2;
+  const data::TokenStore store = this->store();
+  const auto tasks = [&](int revision) {
+    const TaskIdentity first{{{"task", "label-round-1/chat/tone"}, {"revision", revision}}, {}},
+        second{{{"task", "label/chat/tone"}}, {}};
+    std::map<std::string, RunTask> found;
+    std::set<std::string> revised;
+    const Revise revise = [&](const std::string& task, TaskIdentity identity) {
+      revised.insert(task);
+      identity.settings["revision"] = 7;
+      return identity;
+    };
+    for (RunTask& task :
+         plan_tasks(config_, store, {}, {{"label-round-1/chat/tone", first}, {"label/chat/tone", second}}, revise))
+      found.emplace(task.node.id, std::move(task));
+    EXPECT_EQ(revised, (std::set<std::string>{"label/chat/tone", "label/code/style"})) << "they read what the ranks make";
+    return found;
+  };
+  const auto before = tasks(0), after = tasks(1);
+  const TaskIdentity& last = before.at("label/chat/tone").identity;
+  EXPECT_EQ(last.inputs,
+            (std::map<std::string, std::string>{{"gaps-round-1/chat/tone", before.at("gaps-round-1/chat/tone").identity.key()}}));
+  EXPECT_EQ(last.settings["revision"], 7);
+  for (const char* changed :
+       {"expert-round-1/chat/tone", "gaps-round-1/chat/tone", "label/chat/tone", "expert/chat/tone", "bundle"})
+    EXPECT_NE(before.at(changed).identity.key(), after.at(changed).identity.key()) << changed;
+  EXPECT_EQ(before.at("base/chat").identity.key(), after.at("base/chat").identity.key());
+}
+
+/// The settings that a run of 0.2 without rounds has in the identity of a point's labels: were they others, labels of finished
+/// runs would be written again.
+TEST_F(Planning, LeavesTheIdentityOfARunWithoutRoundsAsItWas) {
+  config_.labels.judges.resize(1);
+  config_.labels.judges[0].model = "judge";
+  EXPECT_EQ(config::settings_that_affect(config_.labels, config::Affects::labels).dump(),
+            R"({"judges":[{"answer":"auto","context_tokens":8192,"extra":"","max_tokens":64,"model":"judge",)"
+            R"("probabilities":false,"seed":-1,"temperature":0.0,"tokenizer":"","top_p":1.0,"weight":1.0}],)"
+            R"("pairs":{"choose":"all","pairs_max":0,"per_group":4},"samples":1,"splits":["train","validation"],)"
+            R"("too_long":"truncate","vote":"majority"})");
+  config_.labels.pairs.choose = config::PairChoice::uncertain;  // with a bundle
+  const data::TokenStore store = this->store();
+  for (const RunTask& task : plan_tasks(config_, store, {}, {{"label/chat/tone", {{{"task", "label/chat/tone"}}, {}}}})) {
+    EXPECT_EQ(task.id.round, 0) << task.node.id;
+    EXPECT_FALSE(task.node.id == "label/chat/tone" && !task.identity.inputs.empty());
+    EXPECT_TRUE(std::ranges::none_of(task.node.inputs, [](const std::string& i) { return i.starts_with("gaps"); }))
+        << task.node.id;
+  }
+}
+
 TEST_F(Planning, ChangesAKeyOnlyWithTheInputsThatATaskReads) {
   config_.labels.judges.resize(1);
   const data::TokenStore store = this->store();

@@ -32,6 +32,28 @@ TEST(RunState, MakesTasksReadyWhenTheirInputsAreDone) {
   EXPECT_EQ(task_of(state, "expert/chat/logic").status, TaskStatus::ready);
 }
 
+TEST(RunState, LabelsALaterRoundOnceItsInputsAreDone) {
+  const auto task = [](const char* id, const char* input, bool elsewhere) {
+    return json{{"id", id}, {"inputs", json::array({input})}, {"elsewhere", elsewhere}};
+  };
+  RunState state;
+  state.apply({{"event", "run"},
+               {"at", kBegan},
+               {"ranks", json::array()},
+               {"tasks",
+                {{{"id", "label/groups"}, {"done", true}, {"elsewhere", true}},
+                 task("label-round-1/chat/tone", "label/groups", true),
+                 task("gaps-round-1/chat/tone", "label-round-1/chat/tone", false),
+                 task("label/chat/tone", "gaps-round-1/chat/tone", true)}}});
+  EXPECT_EQ(task_of(state, "label-round-1/chat/tone").status, TaskStatus::labelling);
+  EXPECT_EQ(task_of(state, "label/chat/tone").status, TaskStatus::waiting);
+  state.apply(end_event(1, "label-round-1/chat/tone", "done"));
+  state.apply(start_event(2, "gaps-round-1/chat/tone"));
+  state.apply(end_event(5, "gaps-round-1/chat/tone", "done"));
+  EXPECT_EQ(task_of(state, "label/chat/tone").status, TaskStatus::labelling);
+  EXPECT_EQ(task_of(state, "label/chat/tone").started, kBegan + 5) << "its pace counts from here";
+}
+
 TEST(RunState, SkipsOnlyTheTasksThatNeedAFailedOne) {
   RunState state;
   state.apply(run_event());
