@@ -71,34 +71,38 @@ at::Tensor Model::aggregate(const Category& category, const ExpertViews& views) 
 GroupScore Model::score(const TokenTexts& texts, const std::string& name) const {
   GroupScore result;
   result.route = route(texts.prompt);
-  const Category* chosen = nullptr;
-  if (!name.empty()) {
-    chosen = &category(name);
-  } else if (result.route.category >= 0) {
-    chosen = &category(router.categories()[static_cast<std::size_t>(result.route.category)]);
-  }
-  const PackedTexts packed(texts, chosen == nullptr ? fallback.backbone() : chosen->backbone(), limits);
-  result.responses = without_rewards(packed);
-  if (chosen == nullptr) {
+  result.category = name;
+  if (name.empty() && result.route.category >= 0)
+    result.category = router.categories()[static_cast<std::size_t>(result.route.category)];
+  result.responses = scores_in(result.category, texts);
+  return result;
+}
+
+std::vector<Score> Model::scores_in(const std::string& name, const TokenTexts& texts) const {
+  if (name.empty()) {
+    const PackedTexts packed(texts, fallback.backbone(), limits);
+    std::vector<Score> scores = without_rewards(packed);
     const at::Tensor rewards_N = rewards_of(fallback, packed);
-    for (std::size_t i = 0; i < result.responses.size(); ++i)
-      result.responses[i].reward = rewards_N[static_cast<std::int64_t>(i)].item<double>();
-    return result;
+    for (std::size_t i = 0; i < scores.size(); ++i)
+      scores[i].reward = rewards_N[static_cast<std::int64_t>(i)].item<double>();
+    return scores;
   }
-  result.category = chosen->name;
-  const ExpertViews views = views_of(*chosen, packed);
-  const at::Tensor final_N = aggregate(*chosen, views);
-  const at::Tensor standard_NK = (views.rewards_NK - chosen->aggregator.reward_mean_K) / chosen->aggregator.reward_std_K;
-  for (std::size_t i = 0; i < result.responses.size(); ++i) {
+  const Category& chosen = category(name);
+  const PackedTexts packed(texts, chosen.backbone(), limits);
+  std::vector<Score> scores = without_rewards(packed);
+  const ExpertViews views = views_of(chosen, packed);
+  const at::Tensor final_N = aggregate(chosen, views);
+  const at::Tensor standard_NK = (views.rewards_NK - chosen.aggregator.reward_mean_K) / chosen.aggregator.reward_std_K;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
     const auto row = static_cast<std::int64_t>(i);
-    result.responses[i].reward = final_N[row].item<double>();
-    for (std::size_t e = 0; e < chosen->points.size(); ++e) {
+    scores[i].reward = final_N[row].item<double>();
+    for (std::size_t e = 0; e < chosen.points.size(); ++e) {
       const auto column = static_cast<std::int64_t>(e);
-      result.responses[i].points[chosen->points[e]] = standard_NK[row][column].item<double>();
-      result.responses[i].expert_rewards.push_back(views.rewards_NK[row][column].item<double>());
+      scores[i].points[chosen.points[e]] = standard_NK[row][column].item<double>();
+      scores[i].expert_rewards.push_back(views.rewards_NK[row][column].item<double>());
     }
   }
-  return result;
+  return scores;
 }
 
 const Category& Model::category(const std::string& name) const {

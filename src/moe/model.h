@@ -79,6 +79,9 @@ class Model {
   /// @param category  name of the category to use instead of the router's choice; "" = route
   /// @throws DataError for an unknown category (lists the known ones)
   [[nodiscard]] GroupScore score(const TokenTexts& texts, const std::string& category = "") const;
+  /// Scores of all responses by a category's model, or by the fallback if `category` is "". The router is not asked.
+  /// @throws DataError for an unknown category (lists the known ones)
+  [[nodiscard]] std::vector<Score> scores_in(const std::string& category, const TokenTexts& texts) const;
 
   /// @throws DataError for an unknown category (lists the known ones)
   [[nodiscard]] const Category& category(const std::string& name) const;

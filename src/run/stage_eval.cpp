@@ -100,8 +100,12 @@ class Evaluation {
       for (const std::int64_t index : found->second) {
         if (stop_requested()) return;
         if (rewards_[index].contains("dmoerm")) continue;
+        if (name == own) {  // the aggregator has made these rewards of the same experts
+          rewards_[index]["dmoerm"] = rewards_[index].at("oracle_route");
+          continue;
+        }
         std::vector<float>& rewards = rewards_[index]["dmoerm"];
-        for (const moe::Score& score : model->score(own_.at(index), name).responses)
+        for (const moe::Score& score : model->scores_in(name, own_.at(index)))
           rewards.push_back(static_cast<float>(score.reward));
       }
     }

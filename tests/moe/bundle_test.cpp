@@ -149,6 +149,22 @@ TEST_F(BundleFolder, ScoresTheSameAfterSaveAndLoad) {
   EXPECT_EQ(loaded.model.category("code").stats.std, 2.0);
 }
 
+TEST_F(BundleFolder, ScoresInACategoryWithoutTheRouter) {
+  const TokenTexts texts{{5, 6, 7}, {{5, 6, 7, 8}, {5, 6, 7, 9, 10}}};
+  std::map<std::string, GroupScore> routed;
+  for (const char* category : {"chat", "code"}) routed[category] = bundle_.model.score(texts, category);
+  const at::Tensor alone_N = rewards_of(bundle_.model.fallback, texts, bundle_.model.limits);
+  bundle_.model.router = {};
+  for (const auto& [category, scored] : routed) {
+    const std::vector<Score> scores = bundle_.model.scores_in(category, texts);
+    for (std::size_t i = 0; i < 2; ++i) {
+      EXPECT_EQ(scores[i].reward, scored.responses[i].reward);
+      EXPECT_EQ(scores[i].points, scored.responses[i].points);
+    }
+  }
+  EXPECT_EQ(static_cast<float>(bundle_.model.scores_in("", texts)[1].reward), alone_N[1].item<float>());
+}
+
 TEST_F(BundleFolder, KeepsAndLoadsBfloat16) {
   const GroupScore in_float = score_texts(bundle_, {{"user", "why"}}, {"because", "so it is"}, "chat");
   Model& model = bundle_.model;
