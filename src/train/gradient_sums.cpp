@@ -7,7 +7,7 @@
 #include <bit>
 
 #include "base/error.h"
-#include "train/adamw.h"
+#include "train/gradient_norm.h"
 
 namespace dmoerm::train {
 namespace {

@@ -13,7 +13,9 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "plan/training_steps.h"
+#include "train/gradient_norm.h"
 #include "train/group_scorer.h"
+#include "train/learning_rate.h"
 #include "train/trainee.h"
 
 namespace dmoerm::train {
@@ -43,17 +45,17 @@ std::vector<std::int64_t> widths_of(const std::vector<at::Tensor>& parts) {
 /// The vectors among a part's parameters, norms and biases, which have no weight decay, as in transformers' Trainer. Matrices
 /// have: the embeddings, an adapter and the value head too.
 /// @param own  range of this rank's elements, from which the result counts
-std::vector<Elements> undecayed_elements(const nn::RewardModel& model, const at::Tensor& part,
+std::vector<nn::Elements> undecayed_elements(const nn::RewardModel& model, const at::Tensor& part,
                                          std::pair<std::int64_t, std::int64_t> own) {
-  std::vector<Elements> elements;
+  std::vector<nn::Elements> elements;
   if (model.adapter() != nullptr) return elements;
   for (const auto& [name, tensor] : model.backbone().weights().named()) {
     const std::int64_t begin = tensor.storage_offset() - part.storage_offset(), end = begin + tensor.numel();
     if (tensor.dim() != 1 || !tensor.is_alias_of(part) || begin < 0 || end > part.numel()) continue;
-    const Elements clipped{std::max(begin, own.first) - own.first, std::min(end, own.second) - own.first};
+    const nn::Elements clipped{std::max(begin, own.first) - own.first, std::min(end, own.second) - own.first};
     if (clipped.begin < clipped.end) elements.push_back(clipped);
   }
-  std::ranges::sort(elements, {}, &Elements::begin);
+  std::ranges::sort(elements, {}, &nn::Elements::begin);
   return elements;
 }
 
@@ -79,13 +81,14 @@ TraineeState::TraineeState(Trainee& trainee, const TrainerContext& context)
                                   "lower warmup_steps, or raise epochs_max or steps_max",
                                   trainee.name, context.train.warmup_steps, steps_total_));
   }
-  std::vector<std::vector<Elements>> undecayed;
+  std::vector<std::vector<nn::Elements>> undecayed;
   for (std::size_t p = 0; p < whole_.size(); ++p) {
     parameters_.push_back(own_of(p, whole_[p]).to(at::kFloat));
     best_.push_back(parameters_.back().clone());
     undecayed.push_back(undecayed_elements(trainee.model, whole_[p], own_range(p)));
   }
-  optimizer_ = std::make_unique<AdamW>(parameters_, context.train, std::move(undecayed));
+  const nn::AdamWOptions options{context.train.beta1, context.train.beta2, context.train.eps, context.train.weight_decay};
+  optimizer_ = std::make_unique<nn::AdamW>(parameters_, options, std::move(undecayed));
 }
 
 std::pair<std::int64_t, std::int64_t> TraineeState::own_range(std::size_t part) const {

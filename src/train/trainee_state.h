@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "train/adamw.h"
+#include "nn/adamw.h"
 #include "train/checkpoint.h"
 #include "train/gradient_sums.h"
 #include "train/trainee.h"
@@ -89,7 +89,7 @@ class TraineeState {
   /// This rank's chunks of the parts (whole parts unless sharded) in float32, and their best values so far. parameters_ views the
   /// model's own part if that is float32, and is a master copy if it is bfloat16.
   std::vector<at::Tensor> parameters_, best_;
-  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<nn::AdamW> optimizer_;
   TrainOutcome outcome_;
   bool active_ = true;
   std::int64_t waited_ = 0, failed_step_ = 0, resumes_at_ = 0;

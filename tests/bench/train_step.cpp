@@ -19,7 +19,7 @@
 #include "nn/device.h"
 #include "nn/pairwise_loss.h"
 #include "support/expert.h"
-#include "train/adamw.h"
+#include "train/gradient_norm.h"
 
 namespace {
 
@@ -80,14 +80,13 @@ int main(int argc, char** argv) {
   const bool share = backbone->shares_prefix();
 
   std::vector<test::Expert> trained, gradients;
-  std::vector<std::unique_ptr<train::AdamW>> optimizers;
-  config::TrainConfig config;
-  config.lr = 1e-4;
+  std::vector<std::unique_ptr<nn::AdamW>> optimizers;
+  const double lr = 1e-4;
   for (std::int64_t k = 0; k < experts; ++k) {
     trained.emplace_back(backbone->spec(), nn::LoraSpec{32, 32.0, dropout}, device);
     trained.back().adapter.initialise(17 + static_cast<std::uint64_t>(k));
     gradients.emplace_back(backbone->spec(), trained.back().adapter.lora(), device);
-    optimizers.push_back(std::make_unique<train::AdamW>(std::vector<at::Tensor>{trained.back().flat}, config));
+    optimizers.push_back(std::make_unique<nn::AdamW>(std::vector<at::Tensor>{trained.back().flat}, nn::AdamWOptions{}));
     std::vector<float> head(static_cast<std::size_t>(backbone->spec().width));
     Rng rng(99);
     for (float& h : head) h = static_cast<float>(rng.normal() * 0.02);
@@ -138,7 +137,7 @@ int main(int argc, char** argv) {
         }
         const double norm = train::gradient_norm({gradients[k].flat});
         if (step == 0 && k == 0) first_loss = loss / static_cast<double>(end - begin), first_norm = norm;
-        optimizers[k]->step({trained[k].flat}, {gradients[k].flat}, config.lr, step + 1, norm > 1 ? 1 / norm : 1);
+        optimizers[k]->step({trained[k].flat}, {gradients[k].flat}, lr, step + 1, norm > 1 ? 1 / norm : 1);
       }
     }
     seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

@@ -7,7 +7,7 @@
 
 #include "support/thread_group.h"
 #include "support/tiny_training.h"
-#include "train/adamw.h"
+#include "train/gradient_norm.h"
 #include "train/checkpoint.h"
 
 namespace dmoerm::train {
