@@ -41,7 +41,7 @@ void run(const Options& options) {
   for (std::int64_t number = 1; std::getline(file, line); ++number) {
     if (line.empty()) continue;
     data::PackedBatch batch;
-    data::append_sequence(batch, parse_ids(line, fmt::format("{}:{}", options.ids, number)), backbone->reads_last());
+    data::append_sequence(batch, parse_ids(line, fmt::format("{}:{}", options.ids, number)), backbone->packing());
     states.emplace_back(std::to_string(states.size()), backbone->hidden(batch));
   }
   nn::save_safetensors(options.out, states);

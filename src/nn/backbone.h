@@ -69,9 +69,10 @@ class Backbone {
   [[nodiscard]] Weights& weights() { return weights_; }
   [[nodiscard]] at::Device device() const { return weights_.flat.device(); }
   [[nodiscard]] at::ScalarType dtype() const { return weights_.flat.scalar_type(); }
-  /// Decoders share a group's prompt; encoders cannot.
-  [[nodiscard]] bool shares_prefix() const { return !spec_.encoder(); }
-  [[nodiscard]] bool reads_last() const { return !spec_.encoder(); }
+  /// How the model's batches are laid out.
+  [[nodiscard]] data::PackingRule packing() const {
+    return spec_.encoder() ? data::PackingRule::bidirectional : data::PackingRule::causal;
+  }
 
  private:
   /// A decoder's final norm, in float32.

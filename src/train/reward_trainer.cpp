@@ -168,7 +168,7 @@ class Training {
       if (!trainee->takes_part(step_)) continue;
       active.push_back(trainee.get());
       cuts.push_back(cut_micro_batches(context_.store, trainee->groups_of_step(step_, context_.train.groups_per_step),
-                                       trainee->model().backbone().shares_prefix(), context_.compute.micro_batch_tokens));
+                                       trainee->model().backbone().packing(), context_.compute.micro_batch_tokens));
       passes = std::max(passes, cuts.back().size());
     }
     for (std::size_t c = 0; c < active.size(); ++c) {
@@ -208,7 +208,7 @@ class Training {
   }
 
   [[nodiscard]] std::int64_t tokens_in(const TraineeState& trainee, const MicroBatch& batch) const {
-    return tokens_of(context_.store, batch, trainee.model().backbone().shares_prefix());
+    return tokens_of(context_.store, batch, trainee.model().backbone().packing());
   }
 
   /// Tell all ranks which group made a trainee fail.

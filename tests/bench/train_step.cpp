@@ -77,7 +77,7 @@ int main(int argc, char** argv) {
   at::set_num_threads(static_cast<int>(threads));
   const auto backbone = nn::Backbone::load(model_dir, device, 0, nn::pick_dtype(dtype));
   const std::vector<Texts> groups = read_groups(groups_file);
-  const bool share = backbone->shares_prefix();
+  const data::PackingRule rule = backbone->packing();
 
   std::vector<test::Expert> trained, gradients;
   std::vector<std::unique_ptr<nn::AdamW>> optimizers;
@@ -108,10 +108,10 @@ int main(int argc, char** argv) {
           data::PackedBatch batch;
           const std::size_t first = i;
           do {
-            append_group(batch, groups[i].view(), all_responses(groups[i]), share, backbone->reads_last());
+            append_group(batch, groups[i].view(), all_responses(groups[i]), rule);
             ++i;
           } while (i < end &&
-                   batch.tokens() + data::packed_tokens(groups[i].view(), all_responses(groups[i]), share) <= tokens_max);
+                   batch.tokens() + data::packed_tokens(groups[i].view(), all_responses(groups[i]), rule) <= tokens_max);
           packed += batch.tokens();
           const nn::AdapterRows rows{&trained[k].adapter,
                                      0,

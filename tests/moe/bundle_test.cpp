@@ -381,7 +381,7 @@ TEST_F(BundleFolder, ScoresWithTheSingleModelWhenTheRouterIsUnsure) {
   data::TokenGroup text;
   text.responses.emplace_back(ids);
   data::PackedBatch batch;
-  data::append_group(batch, text, std::vector<std::int32_t>{0}, backbone.shares_prefix(), backbone.reads_last());
+  data::append_group(batch, text, std::vector<std::int32_t>{0}, backbone.packing());
   const nn::AdapterRows rows{bundle_.model.fallback.adapter(), 0, batch.tokens(), 0, 1, 0};
   const at::Tensor state_D = backbone.forward(batch, {&rows, 1}, nullptr)[0];
   EXPECT_NEAR(scored.responses[0].reward, state_D.dot(bundle_.model.fallback.head().w_D).item<double>(), 1e-5);

@@ -94,9 +94,21 @@ std::vector<std::int32_t> all_of(const data::TokenGroup& group) {
   return indices;
 }
 
-data::PackedBatch pack(const std::vector<Texts>& groups, const Backbone& backbone, bool share) {
+data::PackedBatch pack(const std::vector<Texts>& groups, const Backbone& backbone) {
   data::PackedBatch batch;
-  for (const Texts& texts : groups) append_group(batch, texts.group(), all_of(texts.group()), share, backbone.reads_last());
+  for (const Texts& texts : groups) append_group(batch, texts.group(), all_of(texts.group()), backbone.packing());
+  return batch;
+}
+
+/// One group whose responses share nothing.
+data::PackedBatch pack_apart(const Texts& texts, const Backbone& backbone) {
+  data::PackedBatch batch;
+  for (const std::vector<std::int32_t>& response : texts.responses) {
+    std::vector<std::int32_t> ids = texts.prefix;
+    ids.insert(ids.end(), response.begin(), response.end());
+    data::append_sequence(batch, ids, backbone.packing());
+  }
+  batch.group_ends = {static_cast<std::int32_t>(texts.responses.size())};
   return batch;
 }
 
@@ -164,13 +176,13 @@ TEST_P(PackedBatchOf, SharesPrefixesWithTheRewardsAndGradientsOfSingleResponses)
   const Backbone backbone = tiny_backbone(GetParam());
   const Expert expert = random_expert(backbone.spec(), 5);
   const std::vector<Texts> groups = random_groups(1);
-  const Step packed = packed_step(backbone, expert, pack(groups, backbone, backbone.shares_prefix()));
+  const Step packed = packed_step(backbone, expert, pack(groups, backbone));
 
   std::vector<at::Tensor> rewards;
   at::Tensor expert_gradient = at::zeros_like(packed.expert_gradient), weight_gradient = at::zeros_like(packed.weight_gradient);
   double loss = 0;
   for (const Texts& texts : groups) {
-    const Step alone = packed_step(backbone, expert, pack({texts}, backbone, false));
+    const Step alone = packed_step(backbone, expert, pack_apart(texts, backbone));
     rewards.push_back(alone.rewards);
     loss += alone.loss;
     expert_gradient += alone.expert_gradient;
@@ -186,7 +198,7 @@ TEST_P(PackedBatchOf, SharesPrefixesWithTheRewardsAndGradientsOfSingleResponses)
 TEST_P(PackedBatchOf, GradientsAgreeWithFiniteDifferences) {
   const Backbone backbone = tiny_backbone(GetParam());
   Expert expert = random_expert(backbone.spec(), 6);
-  const data::PackedBatch batch = pack({random_groups(2)[0], random_groups(2)[1]}, backbone, backbone.shares_prefix());
+  const data::PackedBatch batch = pack({random_groups(2)[0], random_groups(2)[1]}, backbone);
   const Step step = packed_step(backbone, expert, batch);
   const auto check = [&](const at::Tensor& values, const at::Tensor& gradient, const std::string& what) {
     // Along the gradient and one random direction: the slope must be the inner product. Central differences of a float32 loss
@@ -218,7 +230,7 @@ TEST_P(PackedBatchOf, GradientsAgreeWithFiniteDifferences) {
 TEST_P(PackedBatchOf, RecomputesLayersWithTheSameBitsFromTheirInputsOnly) {
   const Backbone backbone = tiny_backbone(GetParam());
   const Expert expert = random_expert(backbone.spec(), 5, 0.3);
-  const data::PackedBatch batch = pack(random_groups(1), backbone, backbone.shares_prefix());
+  const data::PackedBatch batch = pack(random_groups(1), backbone);
   const Step kept = packed_step(backbone, expert, batch, 77), again = packed_step(backbone, expert, batch, 77, true);
   EXPECT_TRUE(again.rewards.equal(kept.rewards));
   EXPECT_TRUE(again.expert_gradient.equal(kept.expert_gradient));
@@ -228,7 +240,7 @@ TEST_P(PackedBatchOf, RecomputesLayersWithTheSameBitsFromTheirInputsOnly) {
 
 TEST_P(PackedBatchOf, GivesGradientsPartByPartThroughTwoLayersOfMemory) {
   const Backbone backbone = tiny_backbone(GetParam());
-  const data::PackedBatch batch = pack(random_groups(1), backbone, backbone.shares_prefix());
+  const data::PackedBatch batch = pack(random_groups(1), backbone);
   const auto backward = [&](const BackboneGradients& sinks) {
     ForwardState keep;
     const at::Tensor states = backbone.forward(batch, {}, &keep);
@@ -252,7 +264,7 @@ TEST_P(PackedBatchOf, LeavesTheBaseModelUnchangedUnderAnAdapterWithZeroB) {
   const Backbone backbone = tiny_backbone(GetParam());
   Expert expert(backbone.spec(), {4, 8.0, 0.05});
   expert.adapter.initialise(9);
-  const data::PackedBatch batch = pack(random_groups(3), backbone, backbone.shares_prefix());
+  const data::PackedBatch batch = pack(random_groups(3), backbone);
   const AdapterRows rows{&expert.adapter, 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), 77};
   EXPECT_EQ(largest_gap(backbone.forward(batch, {&rows, 1}, nullptr), backbone.forward(batch, {}, nullptr)), 0.0);
 }
@@ -261,9 +273,9 @@ TEST_P(PackedBatchOf, PacksExpertsTogetherWithTheResultsOfEachAlone) {
   const Backbone backbone = tiny_backbone(GetParam());
   const Expert one = random_expert(backbone.spec(), 5, 0.3), two = random_expert(backbone.spec(), 8, 0.3);
   const std::vector<Texts> groups = random_groups(4);
-  const data::PackedBatch first = pack({groups[0], groups[1]}, backbone, backbone.shares_prefix()),
-                          second = pack({groups[2]}, backbone, backbone.shares_prefix());
-  const data::PackedBatch both = pack({groups[0], groups[1], groups[2]}, backbone, backbone.shares_prefix());
+  const data::PackedBatch first = pack({groups[0], groups[1]}, backbone),
+                          second = pack({groups[2]}, backbone);
+  const data::PackedBatch both = pack({groups[0], groups[1], groups[2]}, backbone);
   const auto reads = [](const data::PackedBatch& b) { return static_cast<std::int64_t>(b.responses.size()); };
   const AdapterRows alone_one{&one.adapter, 0, first.tokens(), 0, reads(first), 21},
       alone_two{&two.adapter, 0, second.tokens(), 0, reads(second), 22};
@@ -288,10 +300,10 @@ TEST_P(PackedBatchOf, PacksExpertsTogetherWithTheResultsOfEachAlone) {
 
 TEST_P(PackedBatchOf, HandWrittenAttentionEqualsAten) {
   const Backbone backbone = tiny_backbone(GetParam());
-  const data::PackedBatch batch = pack(random_groups(5), backbone, backbone.shares_prefix());
+  const data::PackedBatch batch = pack(random_groups(5), backbone);
   const HeadShape shape{6, GetParam() == Family::bert ? 6 : 2, 4};
   for (const bool reads : {false, true}) {
-    const AttentionPlan plan = reads ? plan_read_rows(batch, backbone.reads_last()) : plan_all_rows(batch, backbone.reads_last());
+    const AttentionPlan plan = reads ? plan_read_rows(batch, backbone.packing()) : plan_all_rows(batch, backbone.packing());
     at::manual_seed(5);
     const std::int64_t rows = batch.tokens(), queries = reads ? static_cast<std::int64_t>(batch.responses.size()) : rows;
     const at::Tensor q = at::randn({queries, 24}), k = at::randn({rows, shape.kv_heads * 4}),
@@ -313,9 +325,9 @@ TEST_P(PackedBatchOf, HandWrittenAttentionEqualsAten) {
 TEST_P(PackedBatchOf, AttentionInBfloat16KeepsLargeScoresApart) {
   // Keys far from zero, like Qwen2's: all scores are large and near each other, so rounding them would change the attention.
   const Backbone backbone = tiny_backbone(GetParam());
-  const data::PackedBatch batch = pack(random_groups(5), backbone, backbone.shares_prefix());
+  const data::PackedBatch batch = pack(random_groups(5), backbone);
   const HeadShape shape{6, GetParam() == Family::bert ? 6 : 2, 4};
-  const AttentionPlan plan = plan_all_rows(batch, backbone.reads_last());
+  const AttentionPlan plan = plan_all_rows(batch, backbone.packing());
   at::manual_seed(5);
   const auto half = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
   const at::Tensor q = half(at::randn({batch.tokens(), 24})), k = half(at::randn({batch.tokens(), shape.kv_heads * 4}) + 100),
@@ -351,7 +363,7 @@ TEST_P(PackedBatchOf, Bfloat16IsNearFloat32WithTheSameWeights) {
   const Backbone half(spec, rounded.clone()), full(spec, rounded.clone(at::kFloat));
   ASSERT_EQ(half.dtype(), at::kBFloat16);
   const Expert expert = random_expert(spec, 5, 0.3);
-  const data::PackedBatch batch = pack(random_groups(1), half, half.shares_prefix());
+  const data::PackedBatch batch = pack(random_groups(1), half);
   const Step got = packed_step(half, expert, batch, 77), expected = packed_step(full, expert, batch, 77);
   const double rounding = 1.0 / 256;  // half of the relative distance of two neighbours in bfloat16
   EXPECT_EQ(got.rewards.scalar_type(), at::kFloat);

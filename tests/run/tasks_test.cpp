@@ -153,7 +153,7 @@ class Tasks : public testing::TestWithParam<const char*> {
     std::vector<std::int32_t> ids(group.prefix.begin(), group.prefix.end());
     ids.insert(ids.end(), group.responses[response].begin(), group.responses[response].end());
     data::PackedBatch batch;
-    data::append_sequence(batch, ids, true);
+    data::append_sequence(batch, ids, data::PackingRule::causal);
     const nn::AdapterRows rows{model.adapter(), 0, batch.tokens(), 0, 1, 0};
     const at::Tensor state = model.backbone().forward(batch, {&rows, 1}, nullptr).contiguous(), head = model.head().w_D;
     double reward = 0;
