@@ -83,8 +83,7 @@ std::vector<Score> Model::scores_in(const std::string& name, const TokenTexts& t
     const PackedTexts packed(texts, fallback.backbone(), limits);
     std::vector<Score> scores = without_rewards(packed);
     const at::Tensor rewards_N = rewards_of(fallback, packed);
-    for (std::size_t i = 0; i < scores.size(); ++i)
-      scores[i].reward = rewards_N[static_cast<std::int64_t>(i)].item<double>();
+    for (std::size_t i = 0; i < scores.size(); ++i) scores[i].reward = rewards_N[static_cast<std::int64_t>(i)].item<double>();
     return scores;
   }
   const Category& chosen = category(name);

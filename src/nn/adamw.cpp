@@ -9,8 +9,7 @@
 
 namespace dmoerm::nn {
 
-AdamW::AdamW(const std::vector<at::Tensor>& parameters, const AdamWOptions& options,
-             std::vector<std::vector<Elements>> undecayed)
+AdamW::AdamW(const std::vector<at::Tensor>& parameters, const AdamWOptions& options, std::vector<std::vector<Elements>> undecayed)
     : options_(options), undecayed_(std::move(undecayed)) {
   for (const at::Tensor& p : parameters) {
     first.push_back(at::zeros_like(p));

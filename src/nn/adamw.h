@@ -29,7 +29,8 @@ class AdamW {
  public:
   /// @param parameters  contiguous; step() takes tensors of the same shapes
   /// @param undecayed   elements of each parameter that have no weight decay, in ascending order; may be empty if all have
-  AdamW(const std::vector<at::Tensor>& parameters, const AdamWOptions& options, std::vector<std::vector<Elements>> undecayed = {});
+  AdamW(const std::vector<at::Tensor>& parameters, const AdamWOptions& options,
+        std::vector<std::vector<Elements>> undecayed = {});
 
   /// One update in place. On the CPU, moments that are interpolated and parameters change in one pass over the memory.
   /// @param gradients  same shapes, scaled by `gradient_scale` (from clipping); a parameter whose gradient is undefined stays

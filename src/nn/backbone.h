@@ -22,8 +22,9 @@ struct ForwardState {
   bool recompute = false;       ///< Set before forward(): keep only the layers' inputs; backward() recomputes the rest, same bits
   std::size_t first_layer = 0;  ///< Lowest layer that is trained or adapted; nothing below it is kept
   at::Tensor ids_T, positions_T;
-  at::Tensor embedded_TD, embed_mean, embed_rstd;  ///< Encoder: input of the embedding norm
-  at::Tensor last_RD, rstd_R;                      ///< Decoder: input of the final norm, float32
+  at::Tensor embedded_TD;      ///< Encoder: input of the embedding norm
+  RowStatistics embed_stats;   ///< Encoder: its statistics
+  at::Tensor last_RD, rstd_R;  ///< Decoder: input of the final norm, float32
 };
 
 /// States of a batch's rows below layer `layer`, from trunk(). A forward pass may start there.
@@ -79,8 +80,12 @@ class Backbone {
   [[nodiscard]] at::Tensor final_norm(const at::Tensor& x, at::Tensor* rstd) const;
   /// The tables that the layers need for a batch.
   void prepare(const data::PackedBatch& batch, ForwardState& state) const;
-  at::Tensor layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD,
-                           LayerSaved* saved) const;
+  /// @param ends_at_reads  as in LayerCall
+  [[nodiscard]] LayerCall call_of(const ForwardState& state, std::size_t layer, bool ends_at_reads) const {
+    return {spec_, weights_.layers[layer], state.batch, layer, ends_at_reads};
+  }
+  [[nodiscard]] NormWeights embed_norm() const { return {weights_.embed_norm_w, weights_.embed_norm_b}; }
+  static at::Tensor layer_forward(const LayerCall& call, const at::Tensor& x_TD, LayerSaved* saved);
   at::Tensor embed(ForwardState& state) const;
   /// What the layer's forward pass kept; recomputed if it kept only its input.
   LayerSaved take_saved(ForwardState& state, std::size_t layer) const;

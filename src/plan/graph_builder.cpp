@@ -147,8 +147,8 @@ void GraphBuilder::add_eval(const config::CategoryConfig& c) {
     other_points += other.name == c.name ? 0 : static_cast<double>(other.points.size());
   if (config_.categories.size() > 1) other_points /= static_cast<double>(config_.categories.size() - 1);
   add(TaskId::eval(c.name), std::move(reads), kBackbone, kRanksMax,
-      evaluation_load(config_.experts.train, sizes_.overall(c.name, Subset::test), static_cast<int>(c.points.size()), other_points,
-                      config_.baselines ? 3 : 2));
+      evaluation_load(config_.experts.train, sizes_.overall(c.name, Subset::test), static_cast<int>(c.points.size()),
+                      other_points, config_.baselines ? 3 : 2));
 }
 
 std::vector<TaskId> expert_sets(const config::RunConfig& config, const config::CategoryConfig& category) {

@@ -46,7 +46,7 @@ std::vector<std::int64_t> widths_of(const std::vector<at::Tensor>& parts) {
 /// have: the embeddings, an adapter and the value head too.
 /// @param own  range of this rank's elements, from which the result counts
 std::vector<nn::Elements> undecayed_elements(const nn::RewardModel& model, const at::Tensor& part,
-                                         std::pair<std::int64_t, std::int64_t> own) {
+                                             std::pair<std::int64_t, std::int64_t> own) {
   std::vector<nn::Elements> elements;
   if (model.adapter() != nullptr) return elements;
   for (const auto& [name, tensor] : model.backbone().weights().named()) {

@@ -131,8 +131,9 @@ std::vector<preference::Preference> all_pairs(std::int32_t n) {
 std::size_t kept_bytes(const ForwardState& keep) {
   std::map<const void*, std::size_t> storages;
   for (const LayerSaved& s : keep.layers) {
-    for (const at::Tensor* t : {&s.x_TD, &s.q, &s.k_TC, &s.v_TC, &s.qk_raw, &s.attended, &s.lse_HT, &s.h, &s.up, &s.rstd1,
-                                &s.rstd2, &s.mean1, &s.mean2, &s.sum1, &s.sum2}) {
+    for (const at::Tensor* t :
+         {&s.x_TD, &s.qkv.q, &s.qkv.k_TC, &s.qkv.v_TC, &s.qk_raw, &s.attended.out, &s.attended.lse_HT, &s.h, &s.up, &s.rstd1,
+          &s.rstd2, &s.stats1.mean_T, &s.stats1.rstd_T, &s.stats2.mean_T, &s.stats2.rstd_T, &s.sum1, &s.sum2}) {
       if (t->defined()) storages[t->storage().data()] = t->storage().nbytes();
     }
   }
@@ -273,8 +274,7 @@ TEST_P(PackedBatchOf, PacksExpertsTogetherWithTheResultsOfEachAlone) {
   const Backbone backbone = tiny_backbone(GetParam());
   const Expert one = random_expert(backbone.spec(), 5, 0.3), two = random_expert(backbone.spec(), 8, 0.3);
   const std::vector<Texts> groups = random_groups(4);
-  const data::PackedBatch first = pack({groups[0], groups[1]}, backbone),
-                          second = pack({groups[2]}, backbone);
+  const data::PackedBatch first = pack({groups[0], groups[1]}, backbone), second = pack({groups[2]}, backbone);
   const data::PackedBatch both = pack({groups[0], groups[1], groups[2]}, backbone);
   const auto reads = [](const data::PackedBatch& b) { return static_cast<std::int64_t>(b.responses.size()); };
   const AdapterRows alone_one{&one.adapter, 0, first.tokens(), 0, reads(first), 21},
@@ -303,22 +303,22 @@ TEST_P(PackedBatchOf, HandWrittenAttentionEqualsAten) {
   const data::PackedBatch batch = pack(random_groups(5), backbone);
   const HeadShape shape{6, GetParam() == Family::bert ? 6 : 2, 4};
   for (const bool reads : {false, true}) {
-    const AttentionPlan plan = reads ? plan_read_rows(batch, backbone.packing()) : plan_all_rows(batch, backbone.packing());
+    const auto plan_rows = reads ? plan_read_rows : plan_all_rows;
+    const AttentionPlan plan = plan_rows(batch, backbone.packing(), shape);
     at::manual_seed(5);
     const std::int64_t rows = batch.tokens(), queries = reads ? static_cast<std::int64_t>(batch.responses.size()) : rows;
-    const at::Tensor q = at::randn({queries, 24}), k = at::randn({rows, shape.kv_heads * 4}),
-                     v = at::randn({rows, shape.kv_heads * 4}), dout = at::randn({queries, 24});
-    at::Tensor lse, lse_ref;
-    const at::Tensor out = attention(q, k, v, plan, shape, &lse), ref = generic::attention(q, k, v, plan, shape, &lse_ref);
-    EXPECT_LT(largest_gap(out, ref), 5e-6);
-    EXPECT_LT(largest_gap(lse, lse_ref), 5e-6);
-    at::Tensor dq = at::empty_like(q), dk = at::zeros_like(k), dv = at::zeros_like(v), dq2 = at::empty_like(q),
-               dk2 = at::zeros_like(k), dv2 = at::zeros_like(v);
-    attention_backward(dout, q, k, v, out, lse, plan, shape, dq, dk, dv);
-    generic::attention_backward(dout, q, k, v, ref, lse_ref, plan, shape, dq2, dk2, dv2);
-    EXPECT_LT(largest_gap(dq, dq2), 2e-5);
-    EXPECT_LT(largest_gap(dk, dk2), 2e-5);
-    EXPECT_LT(largest_gap(dv, dv2), 2e-5);
+    const Qkv in{at::randn({queries, 24}), at::randn({rows, shape.kv_heads * 4}), at::randn({rows, shape.kv_heads * 4})};
+    const at::Tensor dout = at::randn({queries, 24});
+    const Attended result = attention(in, plan), expected = generic::attention(in, plan);
+    EXPECT_LT(largest_gap(result.out, expected.out), 5e-6);
+    EXPECT_LT(largest_gap(result.lse_HT, expected.lse_HT), 5e-6);
+    const auto sinks = [&] { return Qkv{at::empty_like(in.q), at::zeros_like(in.k_TC), at::zeros_like(in.v_TC)}; };
+    const Qkv d = sinks(), d_expected = sinks();
+    attention_backward(dout, in, result, plan, d);
+    generic::attention_backward(dout, in, expected, plan, d_expected);
+    EXPECT_LT(largest_gap(d.q, d_expected.q), 2e-5);
+    EXPECT_LT(largest_gap(d.k_TC, d_expected.k_TC), 2e-5);
+    EXPECT_LT(largest_gap(d.v_TC, d_expected.v_TC), 2e-5);
   }
 }
 
@@ -327,16 +327,16 @@ TEST_P(PackedBatchOf, AttentionInBfloat16KeepsLargeScoresApart) {
   const Backbone backbone = tiny_backbone(GetParam());
   const data::PackedBatch batch = pack(random_groups(5), backbone);
   const HeadShape shape{6, GetParam() == Family::bert ? 6 : 2, 4};
-  const AttentionPlan plan = plan_all_rows(batch, backbone.packing());
+  const AttentionPlan plan = plan_all_rows(batch, backbone.packing(), shape);
   at::manual_seed(5);
   const auto half = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
   const at::Tensor q = half(at::randn({batch.tokens(), 24})), k = half(at::randn({batch.tokens(), shape.kv_heads * 4}) + 100),
                    v = half(at::randn({batch.tokens(), shape.kv_heads * 4})), dout = half(at::randn({batch.tokens(), 24}));
   const auto run = [&](at::ScalarType dtype) {
-    at::Tensor lse, dq = at::empty(q.sizes()), dk = at::zeros(k.sizes()), dv = at::zeros(v.sizes());
-    const at::Tensor out = generic::attention(q.to(dtype), k.to(dtype), v.to(dtype), plan, shape, &lse);
-    generic::attention_backward(dout.to(dtype), q.to(dtype), k.to(dtype), v.to(dtype), out, lse, plan, shape, dq, dk, dv);
-    return std::vector<at::Tensor>{out.to(at::kFloat), lse, dv};
+    const Qkv in{q.to(dtype), k.to(dtype), v.to(dtype)}, d{at::empty(q.sizes()), at::zeros(k.sizes()), at::zeros(v.sizes())};
+    const Attended result = generic::attention(in, plan);
+    generic::attention_backward(dout.to(dtype), in, result, plan, d);
+    return std::vector<at::Tensor>{result.out.to(at::kFloat), result.lse_HT, d.v_TC};
   };
   const std::vector<at::Tensor> got = run(at::kBFloat16), expected = run(at::kFloat);
   for (std::size_t i = 0; i < got.size(); ++i)

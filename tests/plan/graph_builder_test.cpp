@@ -70,7 +70,8 @@ TEST_F(Building, AnEvaluationReadsWithTheRouterAllModelsAndSomeExpertsOfOtherCat
   EXPECT_DOUBLE_EQ(found.at("eval/chat").load.read_groups * 3, groups * (3 + 0.1 * 1)) << "three experts, another category's one";
   EXPECT_DOUBLE_EQ(found.at("eval/code").load.read_groups, groups * (1 + 0.1 * 3));
   EXPECT_DOUBLE_EQ(found.at("eval/code").load.trunk_groups, groups * 1.1);
-  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.whole_read_groups, groups * (3 + 0.5)) << "single, base, baseline; half are prompts";
+  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.whole_read_groups, groups * (3 + 0.5))
+      << "single, base, baseline; half are prompts";
   config_.baselines = false;
   config_.categories.pop_back();
   found = nodes();

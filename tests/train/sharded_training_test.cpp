@@ -7,8 +7,8 @@
 
 #include "support/thread_group.h"
 #include "support/tiny_training.h"
-#include "train/gradient_norm.h"
 #include "train/checkpoint.h"
+#include "train/gradient_norm.h"
 
 namespace dmoerm::train {
 namespace {
