@@ -9,7 +9,7 @@
 #include "moe/model.h"
 #include "run/run_directory.h"
 #include "train/group_scorer.h"
-#include "train/task_line.h"
+#include "train/task_progress.h"
 
 namespace dmoerm::run {
 
@@ -20,9 +20,9 @@ class RunContext {
   [[nodiscard]] const config::RunConfig& config() const { return config_; }
   [[nodiscard]] const data::TokenStore& store() const { return store_; }
   [[nodiscard]] const RunDirectory& directory() const { return directory_; }
-  /// Callbacks of the task that runs now.
-  [[nodiscard]] const train::TaskLine& line() const { return line_; }
-  void set_line(const train::TaskLine& line) { line_ = line; }
+  /// The progress of the task that runs now; set before each task.
+  [[nodiscard]] const train::TaskProgress& progress() const { return progress_; }
+  void set_progress(const train::TaskProgress& progress) { progress_ = progress; }
   [[nodiscard]] at::Device device() const { return device_; }
 
   /// The pretrained backbone, loaded once per process and shared by all who do not train it.
@@ -67,7 +67,7 @@ class RunContext {
 
   std::shared_ptr<nn::Backbone> pretrained_;
   train::TrunkCache trunks_;
-  train::TaskLine line_;
+  train::TaskProgress progress_;
   std::string loaded_task_;
   nn::RewardModel loaded_;
   std::vector<std::string> assembled_parts_;  ///< what `assembled_` was assembled of

@@ -37,7 +37,7 @@ train::TrainerContext trainer_context(RunContext& context, const config::TrainCo
           context.directory().task(task),
           identity.key(),
           context.trunks(),
-          context.line(),
+          context.progress(),
           identity.settings,
           context.config().watch.tensorboard};
 }

@@ -230,7 +230,7 @@ class Training {
   void save_or_leave() {
     enum Wish { none, save_now, pause, stop };
     const bool first = context_.ranks.rank() == 0;
-    const bool pauses = first && context_.line.pause_asked && context_.line.pause_asked();
+    const bool pauses = first && context_.progress.pause_asked && context_.progress.pause_asked();
     const int wish = stop_requested() ? stop : pauses ? pause : first && due() ? save_now : none;
     const int agreed = comm::largest_of(context_.ranks, wish);
     if (agreed == none) return;
@@ -242,7 +242,7 @@ class Training {
     if (problem.empty()) throw Paused("paused-on-request", where);
     if (!first) return;  // its work would be lost, so it goes on
     spdlog::warn("[train] {}; it does not pause", where);
-    if (context_.line.pause_refused) context_.line.pause_refused(where);
+    if (context_.progress.pause_refused) context_.progress.pause_refused(where);
   }
 
   /// Save this step. @return why that failed on a rank, the same text on all ranks; "" if it is saved
@@ -267,9 +267,9 @@ class Training {
 
   /// Report the progress to the coordinator, at every evaluation and every few seconds.
   void report_if_due(bool now = false) {
-    if (context_.line.doing) context_.line.doing(fmt::format("step {}", step_));
+    if (context_.progress.doing) context_.progress.doing(fmt::format("step {}", step_));
     const double since = std::chrono::duration<double>(Clock::now() - reported_).count();
-    if (!context_.line.report || context_.ranks.rank() != 0 || (!now && since < kReportS)) return;
+    if (!context_.progress.report || context_.ranks.rank() != 0 || (!now && since < kReportS)) return;
     double fraction = 1;  // progress of the slowest trainee
     std::int64_t steps_max = 0;
     json progress = json::object();
@@ -296,7 +296,7 @@ class Training {
       progress.update({{"tokens_per_s", tokens / since},
                        {"flops_per_s", tokens / since * trainees_.front()->model().training_flops_per_token()}});
     if (const double rate = writer_.mib_per_s(); rate > 0) progress["checkpoint_mib_per_s"] = rate;
-    context_.line.report(progress);
+    context_.progress.report(progress);
     reported_ = Clock::now();
     tokens_reported_ = tokens_;
   }
