@@ -96,7 +96,7 @@ class Planner {
   }
 
   Body body_of(const plan::TaskNode& node) const {
-    const std::string& id = node.task.id;
+    const plan::TaskId& id = node.id;
     const std::int32_t category = index_of(node.id.category);
     switch (node.id.kind) {
       case TaskKind::router:

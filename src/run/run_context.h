@@ -1,12 +1,14 @@
 // What every task of a run uses: configuration, data, device, and the models of finished tasks.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "config/run_config.h"
 #include "data/token_store.h"
 #include "moe/model.h"
+#include "plan/task_id.h"
 #include "run/run_directory.h"
 #include "train/group_scorer.h"
 #include "train/task_progress.h"
@@ -27,10 +29,10 @@ class RunContext {
 
   /// The pretrained backbone, loaded once per process and shared by all who do not train it.
   std::shared_ptr<nn::Backbone> pretrained();
-  /// An untrained model of phase 1, with a small random head.
-  nn::RewardModel fresh_model(const std::string& name);
-  /// The model that a phase-1 task ("base/<c>", "single", "category/<c>") trained. Keeps the last one it loaded.
-  nn::RewardModel load_model(const std::string& task);
+  /// The untrained model of a task of phase 1, with a small random head.
+  nn::RewardModel fresh_model(const plan::TaskId& task);
+  /// The model that a task of phase 1 trained. Keeps the last one it loaded.
+  nn::RewardModel load_model(const plan::TaskId& task);
   /// The finished double-layer model of this run. Kept until another model is made or loaded.
   std::shared_ptr<const moe::Model> assemble_model();
   /// The same with some categories only and without the fallback, for memory that does not hold all backbones.
@@ -48,8 +50,8 @@ class RunContext {
   [[nodiscard]] const config::CategoryConfig& category(std::int32_t index) const {
     return config_.categories[static_cast<std::size_t>(index)];
   }
-  /// Id of the task that trains a point: "expert/<category>/<point>"; "+" joins points that one task trains together.
-  [[nodiscard]] std::string expert_task(std::int32_t category, std::size_t point) const;
+  /// The task that trains a point, given by its place in the category; alone or with other points.
+  [[nodiscard]] plan::TaskId expert_task(std::int32_t category, std::size_t point) const;
 
  private:
   const config::RunConfig& config_;
@@ -68,7 +70,7 @@ class RunContext {
   std::shared_ptr<nn::Backbone> pretrained_;
   train::TrunkCache trunks_;
   train::TaskProgress progress_;
-  std::string loaded_task_;
+  std::optional<plan::TaskId> loaded_task_;
   nn::RewardModel loaded_;
   std::vector<std::string> assembled_parts_;  ///< what `assembled_` was assembled of
   std::shared_ptr<const moe::Model> assembled_;

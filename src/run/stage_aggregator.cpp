@@ -35,7 +35,7 @@ nlohmann::json score_statistics(const at::Tensor& rewards_N, const std::vector<m
           {"count", rewards_N.numel()}};
 }
 
-void run_aggregator(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
+void run_aggregator(RunContext& context, const plan::TaskId& task, std::int32_t category, const TaskIdentity& identity,
                     comm::Communicator& ranks) {
   if (ranks.rank() != 0) return;
   const moe::ExpertFeatures train = load_features(context, category, "train"),

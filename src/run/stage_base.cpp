@@ -17,12 +17,12 @@ nlohmann::json base_settings(const config::RunConfig& config, std::int64_t steps
           {"categories", all_categories(config)}};
 }
 
-void run_base(RunContext& context, const std::string& task, std::int32_t category, train::Subset subset, std::int64_t steps_max,
+void run_base(RunContext& context, const plan::TaskId& task, std::int32_t category, train::Subset subset, std::int64_t steps_max,
               const TaskIdentity& identity, comm::Communicator& ranks) {
   const nn::RewardModel fresh = context.fresh_model(task);
   std::vector<train::Trainee> trainees(1);
   trainees[0] = {
-      task, fresh, train::labelled_groups(context.store(), category, subset, preference::kOverall, context.config()),
+      task.text(), fresh, train::labelled_groups(context.store(), category, subset, preference::kOverall, context.config()),
       train::labelled_groups(context.store(), category, train::Subset::validation, preference::kOverall, context.config())};
   config::TrainConfig train = context.config().base;
   if (steps_max > 0) train.steps_max = steps_max;

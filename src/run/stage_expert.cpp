@@ -25,13 +25,13 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
     return {train::labelled_groups(store, category, train::Subset::phase1, point, config),
             train::labelled_groups(store, category, train::Subset::validation, point, config)};
   }
-  const std::string task = "label/" + context.category(category).name + "/" + point;
+  const plan::TaskId task = plan::TaskId::label(context.category(category).name, point);
   const auto verdicts = label::read_judged_groups(context.directory().task(task) / "verdicts.jsonl");
   PointLabels labels{train::judged_groups(store, category, train::Subset::phase1, verdicts, config.labels.soft, config),
                      train::judged_groups(store, category, train::Subset::validation, verdicts, config.labels.soft, config)};
   if (labels.validation.empty()) {
     spdlog::warn("[{}] the judges gave no verdict on the validation split: the data's own labels of it decide when to stop",
-                 task);
+                 task.text());
     labels.validation = train::labelled_groups(store, category, train::Subset::validation, point, config);
   }
   const std::int64_t pairs = train::count_pairs(labels.training);
@@ -39,12 +39,12 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
     throw DataError("too-few-labels",
                     fmt::format("{}: {} pairs of phase 1 have the same verdict in both orders, at least {} are needed "
                                 "(experts.labels_min); label/report.md shows what the judges answered",
-                                task, pairs, config.experts.labels_min));
+                                task.text(), pairs, config.experts.labels_min));
   }
   if (labels.validation.empty())
     throw DataError(
         "no-validation-labels",
-        fmt::format("{}: no verdict on the validation split, which decides when to stop: add it to labels.splits", task));
+        fmt::format("{}: no verdict on the validation split, which decides when to stop: add it to labels.splits", task.text()));
   return labels;
 }
 
@@ -58,18 +58,18 @@ nlohmann::json expert_settings(const config::RunConfig& config, const config::Ca
   return settings;
 }
 
-void run_experts(RunContext& context, const std::string& task, std::int32_t category, std::size_t first_point, std::size_t points,
-                 const TaskIdentity& identity, comm::Communicator& ranks) {
+void run_experts(RunContext& context, const plan::TaskId& task, std::int32_t category, std::size_t first_point,
+                 std::size_t points, const TaskIdentity& identity, comm::Communicator& ranks) {
   const config::CategoryConfig& c = context.category(category);
-  const nn::RewardModel base = context.load_model("base/" + c.name);
+  const nn::RewardModel base = context.load_model(plan::TaskId::base(c.name));
   const config::TrainConfig& train = context.config().experts.train;
   std::vector<train::Trainee> trainees;
   for (std::size_t p = first_point; p < first_point + points; ++p) {
     PointLabels labels = labels_of(context, category, c.points[p]);
     nn::RewardModel expert =
-        base.start_expert(context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task + "/" + c.points[p]));
-    trainees.push_back(
-        {"expert/" + c.name + "/" + c.points[p], std::move(expert), std::move(labels.training), std::move(labels.validation)});
+        base.start_expert(context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task.text() + "/" + c.points[p]));
+    trainees.push_back({plan::TaskId::expert(c.name, {c.points[p]}).text(), std::move(expert), std::move(labels.training),
+                        std::move(labels.validation)});
   }
   const auto gpus = gpu_ranks(context, ranks);
   comm::Communicator& training_ranks = gpus ? *gpus : ranks;

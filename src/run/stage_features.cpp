@@ -57,8 +57,8 @@ nlohmann::json features_settings(const config::RunConfig& config, const config::
 }
 
 moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& split) {
-  const auto reader = nn::SafetensorsReader::open(context.directory().task("features/" + context.category(category).name) /
-                                                  (split + ".safetensors"));
+  const auto reader = nn::SafetensorsReader::open(
+      context.directory().task(plan::TaskId::features(context.category(category).name)) / (split + ".safetensors"));
   moe::ExpertFeatures features{reader.load("states"), reader.load("rewards"), {}};
   features.groups = feature_groups_of(context.store(), feature_groups(context, category, split));
   std::int64_t responses = 0;
@@ -67,7 +67,7 @@ moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, co
   return features;
 }
 
-void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
+void run_features(RunContext& context, const plan::TaskId& task, std::int32_t category, const TaskIdentity& identity,
                   comm::Communicator& ranks) {
   std::vector<std::string> files;
   const auto folder = context.directory().task(task);
