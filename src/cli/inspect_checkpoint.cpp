@@ -90,7 +90,7 @@ void add_inspect_checkpoint(CLI::App& inspect_verb) {
   auto options = std::make_shared<Options>();
   CLI::App* verb =
       inspect_verb.add_subcommand("checkpoint", "Show the checkpoints of a run or a task, and whether they can be read");
-  verb->footer("Example: dmoerm inspect checkpoint runs/quickstart/expert/story_opening/mystery --tensors");
+  verb->footer(example("inspect checkpoint runs/quickstart/expert/story_opening/mystery --tensors"));
   verb->add_option("path", options->path, "Directory of a run, or folder of a task in it")->type_name(kFolder)->required();
   verb->add_flag("--tensors", options->tensors, "List the tensors of the newest readable checkpoint, with their norms");
   verb->callback([options] { inspect(options->path, options->tensors); });

@@ -55,7 +55,8 @@ void add_inspect_hidden(CLI::App& inspect) {
   CLI::App* verb = inspect.add_subcommand(
       "hidden", "Write the final hidden states of each line of token ids, as tensors \"0\", \"1\", ... of shape [tokens, width]");
   verb->footer(
-      "Example: echo '[1, 5, 9]' > ids.jsonl && dmoerm inspect hidden --model DIR --ids ids.jsonl --out states.safetensors");
+      "Example: echo '[1, 5, 9]' > ids.jsonl && launch/dmoerm inspect hidden --model DIR --ids ids.jsonl --out "
+      "states.safetensors");
   verb->add_option("--model", options->model, "Hugging Face directory of the model")->type_name(kFolder)->required();
   verb->add_option("--ids", options->ids, "JSON lines, each with a list of token ids")->type_name(kFile)->required();
   verb->add_option("--out", options->out, "File to write (safetensors)")->type_name(kFile)->required();
