@@ -66,9 +66,9 @@ void inspect(const std::string& path, bool tensors) {
   for (const fs::path& folder : folders) {
     fmt::print("{}\n", folder.string());
     const auto infos = train::list_checkpoints(folder);
-    std::vector<std::vector<std::string>> rows{{"step", "MB", "parts", "readable"}};
+    std::vector<std::vector<std::string>> rows{{"step", "MB", "shards", "readable"}};
     for (const train::CheckpointInfo& info : infos) {
-      rows.push_back({std::to_string(info.step), megabytes(info.bytes), fmt::format("{}/{}", info.parts_found, info.parts),
+      rows.push_back({std::to_string(info.step), megabytes(info.bytes), fmt::format("{}/{}", info.shards_found, info.shards),
                       info.problem.empty() ? "yes" : "no: " + info.problem});
     }
     fmt::print("{}", markdown_table(rows));

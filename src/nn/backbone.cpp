@@ -179,21 +179,21 @@ LayerSaved Backbone::take_saved(ForwardState& state, std::size_t layer) const {
 }
 
 void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const BackboneGradients& gradients) const {
-  const auto call = [&](const std::function<void(std::size_t)>& hook, std::size_t part) {
-    if (gradients.weights != nullptr && hook) hook(part);
+  const auto call = [&](const std::function<void(std::size_t)>& hook, std::size_t slice) {
+    if (gradients.weights != nullptr && hook) hook(slice);
   };
   const at::Tensor none;
   at::Tensor dx = grad_RD;
-  call(gradients.before_part, 0);
+  call(gradients.before_slice, 0);
   if (!spec_.encoder()) {
     dx = rms_norm_backward(grad_RD, keep.last_RD, weights_.final_norm_w.to(at::kFloat), keep.rstd_R, none,
                            gradients.weights != nullptr ? gradients.weights->final_norm_w : none);
   }
   dx = dx.to(dtype());
-  call(gradients.after_part, 0);
+  call(gradients.after_slice, 0);
   const auto layer_backward = spec_.encoder() ? encoder_backward : decoder_backward;
   for (std::size_t i = weights_.layers.size(); i-- > keep.first_layer;) {
-    call(gradients.before_part, weights_.part_of_layer(i));
+    call(gradients.before_slice, weights_.slice_of_layer(i));
     const LayerSaved saved = take_saved(keep, i);
     LayerGradients layer;
     layer.weights = gradients.weights != nullptr ? &gradients.weights->layers[i] : nullptr;
@@ -201,12 +201,12 @@ void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const Bac
     layer.input = i > keep.first_layer || gradients.weights != nullptr;
     note_activity();
     dx = layer_backward(call_of(keep, i, i + 1 == weights_.layers.size()), dx, saved, layer);
-    call(gradients.after_part, weights_.part_of_layer(i));
+    call(gradients.after_slice, weights_.slice_of_layer(i));
   }
   if (gradients.weights == nullptr) return;
-  call(gradients.before_part, weights_.parts() - 1);
+  call(gradients.before_slice, weights_.slices() - 1);
   embed_backward(dx, keep, *gradients.weights);
-  call(gradients.after_part, weights_.parts() - 1);
+  call(gradients.after_slice, weights_.slices() - 1);
 }
 
 }  // namespace dmoerm::nn

@@ -37,9 +37,9 @@ struct Trunk {
 struct BackboneGradients {
   Weights* weights = nullptr;          ///< Gradients of all weights of the backbone
   std::vector<LoraAdapter*> adapters;  ///< Gradients of each AdapterRows of the forward pass; empty: none
-  /// Called with the number of each part of `weights` in order: before its first gradient is added, and after its last. May be
+  /// Called with the number of each slice of `weights` in order: before its first gradient is added, and after its last. May be
   /// empty.
-  std::function<void(std::size_t part)> before_part{}, after_part{};
+  std::function<void(std::size_t slice)> before_slice{}, after_slice{};
 };
 
 class Backbone {

@@ -301,16 +301,16 @@ class Training {
     tokens_reported_ = tokens_;
   }
 
-  /// Start a checkpoint. Every rank writes its part if the optimizer's state is sharded; otherwise the first rank writes
+  /// Start a checkpoint. Every rank writes its shard if the optimizer's state is sharded; otherwise the first rank writes
   /// everything.
   void save() {
-    const bool parts = trainees_.front()->sharded();
-    if (context_.ranks.rank() != 0 && !parts) return;
+    const bool shards = trainees_.front()->sharded();
+    if (context_.ranks.rank() != 0 && !shards) return;
     Checkpoint checkpoint;
     checkpoint.step = step_;
-    if (parts) {
-      checkpoint.part = context_.ranks.rank();
-      checkpoint.parts = context_.ranks.size();
+    if (shards) {
+      checkpoint.shard = context_.ranks.rank();
+      checkpoint.shards = context_.ranks.size();
     }
     checkpoint.identity = {{"key", context_.key}, {"settings", context_.settings}};
     checkpoint.state = {{"seconds", seconds()},

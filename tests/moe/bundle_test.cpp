@@ -104,14 +104,14 @@ class BundleFolder : public testing::Test {
 
   nn::RewardModel random_expert(std::int64_t first_layer = 0) const {
     nn::RewardModel expert(bundle_.model.backbone, nn::LoraSpec{3, 6.0, 0.05, first_layer});
-    at::Tensor all = expert.trained_parts()[0];
+    at::Tensor all = expert.trained_slices()[0];
     all.copy_(at::randn(all.sizes()) * 0.2);
     return expert;
   }
   /// The same adapter and head over another backbone.
   static nn::RewardModel over(const std::shared_ptr<nn::Backbone>& backbone, const nn::RewardModel& expert) {
     nn::RewardModel other(backbone, expert.adapter()->lora());
-    other.trained_parts()[0].copy_(expert.trained_parts()[0]);
+    other.trained_slices()[0].copy_(expert.trained_slices()[0]);
     return other;
   }
   fs::path save() const {

@@ -253,10 +253,10 @@ TEST_P(PackedBatchOf, GivesGradientsPartByPartThroughTwoLayersOfMemory) {
   std::vector<std::size_t> order;
   backward({&shared,
             {},
-            [&](std::size_t part) { shared.part(part).zero_(); },
-            [&](std::size_t part) {
-              order.push_back(part);
-              EXPECT_TRUE(shared.part(part).equal(whole.part(part))) << part;
+            [&](std::size_t slice) { shared.slice(slice).zero_(); },
+            [&](std::size_t slice) {
+              order.push_back(slice);
+              EXPECT_TRUE(shared.slice(slice).equal(whole.slice(slice))) << slice;
             }});
   EXPECT_EQ(order, (std::vector<std::size_t>{0, 1, 2, 3, 4}));
 }

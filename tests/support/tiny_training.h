@@ -76,7 +76,7 @@ class TinyTraining : public testing::Test {
     return train::train_rewards({*store_, train_, compute_, 17, group, *folder_ / folder, "key", trunks, progress_}, trainees);
   }
   /// Everything that training changes.
-  static at::Tensor all_of(const nn::RewardModel& model) { return at::cat(model.trained_parts()); }
+  static at::Tensor all_of(const nn::RewardModel& model) { return at::cat(model.trained_slices()); }
   at::Tensor trained(const std::string& name, bool all = false) {
     std::vector<train::Trainee> one = {trainee(name, preference::kOverall, all)};
     train(one, name);

@@ -53,7 +53,7 @@ class LargeGroups : public TinyTraining {
     train(one, "first");
     const auto checkpoint = find_checkpoint(*folder_ / "first", "key", 1);
     std::vector<at::Tensor> parts;
-    for (std::size_t p = 0; p < one[0].model.trained_parts().size(); ++p)
+    for (std::size_t p = 0; p < one[0].model.trained_slices().size(); ++p)
       parts.push_back(checkpoint->load(fmt::format("0.parameter.{}", p)).flatten());
     return (before - at::cat(parts)) / kScale;
   }
@@ -128,7 +128,7 @@ TEST_F(LargeGroups, HaveTheGradientOfTheirLossUnderDropout) {  // so both passes
   const auto square = g.square().sum().item<double>();
   const auto moved = [&](double distance) {
     Trainee t = learner();
-    at::Tensor all = t.model.trained_parts().front();
+    at::Tensor all = t.model.trained_slices().front();
     all.add_(g, distance / square);
     return loss(std::move(t), kSmall);
   };
