@@ -4,6 +4,8 @@
 #include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -191,6 +193,12 @@ std::shared_ptr<const moe::Model> RunContext::assemble(const std::vector<std::st
   assembled_ = std::make_shared<const moe::Model>(moe::assemble(files, backbones(), limits));
   assembled_parts_ = parts;
   return assembled_;
+}
+
+std::int32_t RunContext::category_index(const plan::TaskId& task) const {
+  if (task.category.empty()) return -1;
+  const auto found = std::ranges::find(config_.categories, task.category, &config::CategoryConfig::name);
+  return static_cast<std::int32_t>(found - config_.categories.begin());
 }
 
 plan::TaskId RunContext::expert_task(std::int32_t category_index, std::size_t point) const {

@@ -50,6 +50,8 @@ class RunContext {
   [[nodiscard]] const config::CategoryConfig& category(std::int32_t index) const {
     return config_.categories[static_cast<std::size_t>(index)];
   }
+  /// Index of a task's category in the configuration, which equals that in the token store; -1 if the task is of no category.
+  [[nodiscard]] std::int32_t category_index(const plan::TaskId& task) const;
   /// The task that trains a point, given by its place in the category; alone or with other points.
   [[nodiscard]] plan::TaskId expert_task(std::int32_t category, std::size_t point) const;
 

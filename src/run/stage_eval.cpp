@@ -264,10 +264,9 @@ json eval_settings(const config::RunConfig& config) {
   return {{"categories", all_categories(config)}, {"baselines", config.baselines}, {"results", kResultsSchema}};
 }
 
-void run_eval(RunContext& context, const plan::TaskId& task, std::int32_t category, const TaskIdentity& identity,
-              comm::Communicator& ranks) {
+void run_eval(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {
   TaskParts parts(context.directory().task(task), identity.key());
-  const json results = Evaluation(context, category, ranks, parts).results();
+  const json results = Evaluation(context, context.category_index(task), ranks, parts).results();
   if (ranks.rank() != 0) return;
   std::filesystem::create_directories(context.directory().task(task));
   write_json_atomically(context.directory().task(task) / "results.json", results);

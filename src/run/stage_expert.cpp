@@ -58,17 +58,16 @@ nlohmann::json expert_settings(const config::RunConfig& config, const config::Ca
   return settings;
 }
 
-void run_experts(RunContext& context, const plan::TaskId& task, std::int32_t category, std::size_t first_point,
-                 std::size_t points, const TaskIdentity& identity, comm::Communicator& ranks) {
-  const config::CategoryConfig& c = context.category(category);
-  const nn::RewardModel base = context.load_model(plan::TaskId::base(c.name));
+void run_experts(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {
+  const std::int32_t category = context.category_index(task);
+  const nn::RewardModel base = context.load_model(plan::TaskId::base(task.category));
   const config::TrainConfig& train = context.config().experts.train;
   std::vector<train::Trainee> trainees;
-  for (std::size_t p = first_point; p < first_point + points; ++p) {
-    PointLabels labels = labels_of(context, category, c.points[p]);
+  for (const std::string& point : task.points) {
+    PointLabels labels = labels_of(context, category, point);
     nn::RewardModel expert =
-        base.start_expert(context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task.text() + "/" + c.points[p]));
-    trainees.push_back({plan::TaskId::expert(c.name, {c.points[p]}).text(), std::move(expert), std::move(labels.training),
+        base.start_expert(context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task.text() + "/" + point));
+    trainees.push_back({plan::TaskId::expert(task.category, {point}).text(), std::move(expert), std::move(labels.training),
                         std::move(labels.validation)});
   }
   const auto gpus = gpu_ranks(context, ranks);
@@ -84,7 +83,7 @@ void run_experts(RunContext& context, const plan::TaskId& task, std::int32_t cat
   std::vector<std::string> files;
   nlohmann::json metrics = nlohmann::json::object();
   for (std::size_t i = 0; i < trainees.size(); ++i) {
-    const std::string& point = c.points[first_point + i];
+    const std::string& point = task.points[i];
     trainees[i].model.save(context.directory().task(task) / point);
     files.push_back(point + "/adapter_config.json");
     files.push_back(point + "/adapter_model.safetensors");

@@ -12,8 +12,7 @@ namespace dmoerm::run {
 /// Settings that affect experts, besides those of every task.
 nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category);
 
-/// Train the experts of a set of points, from `first_point` on. Collective over `ranks`; the first of them writes.
-void run_experts(RunContext& context, const plan::TaskId& task, std::int32_t category, std::size_t first_point,
-                 std::size_t points, const TaskIdentity& identity, comm::Communicator& ranks);
+/// Train the experts of the task's points together. Collective over `ranks`; the first of them writes.
+void run_experts(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

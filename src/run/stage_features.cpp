@@ -67,8 +67,8 @@ moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, co
   return features;
 }
 
-void run_features(RunContext& context, const plan::TaskId& task, std::int32_t category, const TaskIdentity& identity,
-                  comm::Communicator& ranks) {
+void run_features(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {
+  const std::int32_t category = context.category_index(task);
   std::vector<std::string> files;
   const auto folder = context.directory().task(task);
   TaskParts parts(folder, identity.key());  // pieces of a split, and the names of the splits that are written
