@@ -166,17 +166,17 @@ void check_refused_pause(comm::World& world) {
   tasks.placement.pause_cost = 0.1;
   hooks.observe = [&](const json& event) { seen(event); };
   std::atomic<int> refusals{0}, asked_after{0};
-  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskLine& line) {
+  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskProgress& progress) {
     if (id != "stuck" && id != "willing") return work_for(0.3);
     const bool again = id == "willing" && group.size() > 1;
     for (int i = 0; i < 60 && !again; ++i) {
       work_for(0.05);
-      line.report({{"fraction", 0.3 + 0.005 * i}, {"step", i}});
-      const bool asked = group.rank() == 0 && line.pause_asked();
+      progress.report({{"fraction", 0.3 + 0.005 * i}, {"step", i}});
+      const bool asked = group.rank() == 0 && progress.pause_asked();
       if (comm::largest_of(group, asked ? 1 : 0) == 0) continue;
       if (id == "willing") throw Paused("to continue with more ranks");
       if (refusals > 0) ++asked_after;
-      if (group.rank() == 0) line.pause_refused("the disk is full");
+      if (group.rank() == 0) progress.pause_refused("the disk is full");
       ++refusals;
     }
   };

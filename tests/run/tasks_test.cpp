@@ -443,12 +443,12 @@ TEST_P(Tasks, FeaturesStopInTheMiddleOfASplitAndKeepWhatTheyHave) {
   const std::string before = read_file(place / "train.safetensors");
   std::vector<std::string> done;
   std::size_t stop_at = 0;
-  train::TaskLine line;
-  line.doing = [&](const std::string& what) {
+  train::TaskProgress progress;
+  progress.doing = [&](const std::string& what) {
     done.push_back(what);
     if (done.size() == stop_at) request_stop(SIGTERM);
   };
-  context_.set_line(line);
+  context_.set_progress(progress);
   const auto do_again = [&](std::size_t stop) {
     done.clear();
     stop_at = stop;
@@ -476,7 +476,7 @@ TEST_P(Tasks, FeaturesStopInTheMiddleOfASplitAndKeepWhatTheyHave) {
   request_stop(0);
   fs::remove_all(place);
   do_again(0);
-  context_.set_line({});
+  context_.set_progress({});
 }
 
 TEST_P(Tasks, AddsUpTheCountsInTheReport) {
