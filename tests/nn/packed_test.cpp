@@ -385,7 +385,7 @@ TEST_P(PackedBatchOf, Bfloat16HasTheScaleOfFloat32) {
   Along rewards, expert_gradient, weight_gradient;
   for (int seed = 1; seed <= 24; ++seed) {
     const Expert expert = random_expert(spec, seed, 0.3);
-    const data::PackedBatch batch = pack(random_groups(seed), half, half.shares_prefix());
+    const data::PackedBatch batch = pack(random_groups(seed), half);
     const Step got = packed_step(half, expert, batch, 77), expected = packed_step(full, expert, batch, 77);
     rewards.add(got.rewards, expected.rewards);
     expert_gradient.add(got.expert_gradient, expected.expert_gradient);
