@@ -35,8 +35,8 @@ void add_clean(CLI::App& app) {
       "clean",
       "Free disk space in a run's directory: checkpoints of finished tasks, temporary files, hashes; labels, results and "
       "the bundle stay");
-  verb->footer("Example: launch/dmoerm clean runs/quickstart --dry-run");
-  verb->add_option("run", options->run, "Run directory")->type_name(kFolder)->required();
+  verb->footer(example("clean runs/quickstart --dry-run"));
+  verb->add_option("run", options->run, "Directory of the run")->type_name(kFolder)->required();
   verb->add_flag("--dry-run", options->dry_run, "Only list what would be removed, with its size");
   verb->callback([options] {
     init_log(0, 1, "warn");

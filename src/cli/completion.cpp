@@ -141,8 +141,8 @@ std::string completion_script(const Command& program, const std::string& shell) 
 void add_completion(CLI::App& app) {
   auto shell = std::make_shared<std::string>();
   CLI::App* verb = app.add_subcommand("completion", "Print a script that completes dmoerm's verbs, options and files in a shell");
-  verb->footer("Example, for this shell alone: source <(dmoerm completion bash)");
-  verb->add_option("shell", *shell, "Shell to print it for")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  verb->footer("Example, for this shell alone: source <(launch/dmoerm completion bash)");
+  verb->add_option("shell", *shell, "Shell that reads the script")->required()->check(CLI::IsMember({"bash", "zsh", "fish"}));
   verb->callback([shell, &app] { fmt::print("{}", completion_script(command_tree(app), *shell)); });
 }
 

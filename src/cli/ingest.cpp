@@ -72,27 +72,29 @@ void run(Options& options) {
 void add_ingest(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand("ingest", "Read preference files into one token store (HDF5)");
-  verb->footer("Example: dmoerm ingest pairs.jsonl.gz --model DIR --template chatml --out store.h5");
+  verb->footer(example("ingest pairs.jsonl.gz --model DIR --template chatml --out store.h5"));
   CLI::Option* config = verb->add_option("--config", options->config, "YAML configuration of a run")->type_name(kFile);
-  verb->add_option("--set", options->overrides, "Override a key of the configuration")->needs(config);
+  verb->add_option("--set", options->overrides, "Override a key: --set data.max_length=2048")->needs(config);
   verb->add_option("--out", options->out, "Token store to write")->type_name(kFile);
   verb->add_option("files", options->files, "JSONL files, plain, .gz or .zst")->type_name(kFile)->excludes(config);
   verb->add_option("--model", options->run.backbone.dir, "Hugging Face directory with tokenizer.json")
       ->type_name(kFolder)
       ->excludes(config);
   verb->add_option("--template", options->run.backbone.chat_template,
-                   "Chat template: chatml, llama3, mistral, plain, dmoerm, or a *.json file of launch/pin_chat_template.py")
+                   "Chat template: chatml, llama3, mistral, plain, dmoerm, or a JSON file that launch/pin_chat_template.py made")
       ->excludes(config)
       ->capture_default_str();
-  verb->add_option("--max-length", options->run.data.max_length, "Most tokens of a prompt with one response")
+  verb->add_option("--max-length", options->run.data.max_length,
+                   "Largest number of tokens of a prompt with one response; longer texts are cut")
       ->excludes(config)
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  verb->add_option("--bad-lines", options->run.data.bad_lines_max, "Bad lines to tolerate before giving up")
+  verb->add_option("--bad-lines", options->run.data.bad_lines_max,
+                   "Number of bad lines that are left out; one more ends the program")
       ->excludes(config)
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  verb->add_flag("--formats", options->list_formats, "List the data formats, with an example row each");
+  verb->add_flag("--formats", options->list_formats, "List the data formats, each with an example row");
   verb->add_flag("--forms", options->old_name)->group("");  // the option's name before 0.1; hidden from the help
   verb->callback([options] { run(*options); });
 }

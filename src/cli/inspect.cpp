@@ -6,7 +6,7 @@ namespace dmoerm::cli {
 void add_inspect(CLI::App& app) {
   CLI::App* inspect = app.add_subcommand("inspect", "Look at a tokenizer, a backbone's states, a configuration, or checkpoints");
   inspect->require_subcommand(1);
-  inspect->footer("Example: dmoerm inspect config --config configs/quickstart.yaml");
+  inspect->footer(example("inspect config --config configs/quickstart.yaml"));
   add_inspect_tokens(*inspect);
   add_inspect_hidden(*inspect);
   add_inspect_config(*inspect);

@@ -66,9 +66,9 @@ void inspect(const std::string& path, bool tensors) {
   for (const fs::path& folder : folders) {
     fmt::print("{}\n", folder.string());
     const auto infos = train::list_checkpoints(folder);
-    std::vector<std::vector<std::string>> rows{{"step", "MB", "parts", "readable"}};
+    std::vector<std::vector<std::string>> rows{{"step", "MB", "shards", "readable"}};
     for (const train::CheckpointInfo& info : infos) {
-      rows.push_back({std::to_string(info.step), megabytes(info.bytes), fmt::format("{}/{}", info.parts_found, info.parts),
+      rows.push_back({std::to_string(info.step), megabytes(info.bytes), fmt::format("{}/{}", info.shards_found, info.shards),
                       info.problem.empty() ? "yes" : "no: " + info.problem});
     }
     fmt::print("{}", markdown_table(rows));
@@ -90,7 +90,7 @@ void add_inspect_checkpoint(CLI::App& inspect_verb) {
   auto options = std::make_shared<Options>();
   CLI::App* verb =
       inspect_verb.add_subcommand("checkpoint", "Show the checkpoints of a run or a task, and whether they can be read");
-  verb->footer("Example: dmoerm inspect checkpoint runs/quickstart/expert/story_opening/mystery --tensors");
+  verb->footer(example("inspect checkpoint runs/quickstart/expert/story_opening/mystery --tensors"));
   verb->add_option("path", options->path, "Directory of a run, or folder of a task in it")->type_name(kFolder)->required();
   verb->add_flag("--tensors", options->tensors, "List the tensors of the newest readable checkpoint, with their norms");
   verb->callback([options] { inspect(options->path, options->tensors); });

@@ -29,7 +29,7 @@ void add_inspect_config(CLI::App& inspect) {
       ->type_name("KEY=VALUE");
   verb->add_flag("--reference", options->reference,
                  "Print every key with its type, default, range, meaning and what it affects, as Markdown");
-  verb->footer("Example: dmoerm inspect config --config configs/quickstart.yaml --set base.lr=2e-5");
+  verb->footer(example("inspect config --config configs/quickstart.yaml --set base.lr=2e-5"));
   verb->callback([options] {
     if (options->reference) {
       fmt::print("{}", config::reference());

@@ -41,7 +41,7 @@ void run(const Options& options) {
   for (std::int64_t number = 1; std::getline(file, line); ++number) {
     if (line.empty()) continue;
     data::PackedBatch batch;
-    data::append_sequence(batch, parse_ids(line, fmt::format("{}:{}", options.ids, number)), backbone->reads_last());
+    data::append_sequence(batch, parse_ids(line, fmt::format("{}:{}", options.ids, number)), backbone->packing());
     states.emplace_back(std::to_string(states.size()), backbone->hidden(batch));
   }
   nn::save_safetensors(options.out, states);
@@ -55,7 +55,8 @@ void add_inspect_hidden(CLI::App& inspect) {
   CLI::App* verb = inspect.add_subcommand(
       "hidden", "Write the final hidden states of each line of token ids, as tensors \"0\", \"1\", ... of shape [tokens, width]");
   verb->footer(
-      "Example: echo '[1, 5, 9]' > ids.jsonl && dmoerm inspect hidden --model DIR --ids ids.jsonl --out states.safetensors");
+      "Example: echo '[1, 5, 9]' > ids.jsonl && launch/dmoerm inspect hidden --model DIR --ids ids.jsonl --out "
+      "states.safetensors");
   verb->add_option("--model", options->model, "Hugging Face directory of the model")->type_name(kFolder)->required();
   verb->add_option("--ids", options->ids, "JSON lines, each with a list of token ids")->type_name(kFile)->required();
   verb->add_option("--out", options->out, "File to write (safetensors)")->type_name(kFile)->required();

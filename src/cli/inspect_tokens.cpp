@@ -87,7 +87,7 @@ void add_inspect_tokens(CLI::App& inspect) {
                        "and lay it out with this template (a name or a *.json file)");
   chat->excludes(add_special);
   verb->add_flag("--text", options->text, "Print the text that the template makes, as JSON, instead of its ids")->needs(chat);
-  verb->footer("Example: echo 'How are you?' | dmoerm inspect tokens --model smollm2-135m");
+  verb->footer("Example: echo 'How are you?' | launch/dmoerm inspect tokens --model smollm2-135m");
   verb->callback([options] { run(*options); });
 }
 

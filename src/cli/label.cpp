@@ -63,21 +63,23 @@ void add_label(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand(
       "label", "Ask LLM judges about the pairs of a configuration, in both orders; no question is paid for twice");
-  verb->footer("Example: launch/dmoerm label --config my.yaml --dry-run");
+  verb->footer(example("label --config my.yaml --dry-run"));
   verb->add_option("--config", options->config, "YAML configuration of a run, with `labels.judges`")
       ->type_name(kFile)
       ->required();
   verb->add_option("--set", options->overrides, "Override a key: --set labels.samples=2");
-  verb->add_option("--points", options->points, "Label only these points: category/point, or a category");
+  verb->add_option("--points", options->points, "Label only these points: category/point, or a category for all of its points");
   verb->add_option("--store", options->store, "Label store to use instead of the configuration's")->type_name(kFolder);
-  verb->add_flag("--dry-run", options->dry_run, "Print requests, tokens and the most they can cost by point; send nothing");
+  verb->add_flag("--dry-run", options->dry_run,
+                 "Print how many requests and tokens each point needs and what they cost at most; send nothing");
   verb->add_option("--audit", options->audit,
                    "Ask about this many pairs that the data's human labels order, and show how far each judge agrees with them")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000}))
       ->type_name("PAIRS");
-  verb->add_option("--cost-max", options->limits.cost_max, "Most that this run may cost, in labels.currency");
-  verb->add_option("--requests-max", options->limits.requests_max, "Most requests of this run");
-  verb->add_option("--tokens-max", options->limits.tokens_max, "Most tokens of this run, prompts and answers together");
+  verb->add_option("--cost-max", options->limits.cost_max, "Largest amount that this run may cost, in labels.currency");
+  verb->add_option("--requests-max", options->limits.requests_max, "Largest number of requests that this run may send");
+  verb->add_option("--tokens-max", options->limits.tokens_max,
+                   "Largest number of tokens that this run may use, prompts and answers together");
   verb->callback([options] {
     if (const int code = run(*options); code != 0) throw CLI::RuntimeError(code);
   });

@@ -189,10 +189,10 @@ void add_label_store(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand("label-store", "Show, check, repair, convert and compare label stores");
   verb->require_subcommand(1);
-  verb->footer("Example: dmoerm label-store stats runs/labels");
+  verb->footer(example("label-store stats runs/labels"));
   const auto add = [&](const char* name, const char* what, void (*work)(const Options&)) {
     CLI::App* action = verb->add_subcommand(name, what);
-    action->footer(fmt::format("Example: dmoerm label-store {} runs/labels", name));
+    action->footer(example(fmt::format("label-store {} runs/labels", name)));
     action->add_option("DIR", options->directory, "Directory of the label store")->required();
     action->callback([options, work] { work(*options); });
     return action;
@@ -204,10 +204,10 @@ void add_label_store(CLI::App& app) {
   json_flag(add("verify", "Check every checksum and list the damaged files; the exit code is 1 if there are any", verify));
   add("repair", "Move damaged files to damaged/ and save their readable labels", repair);
   add("compact", "Merge small segments into large ones and drop superseded labels", compact)
-      ->add_option("--rows", options->rows, "Most labels in one segment")
+      ->add_option("--rows", options->rows, "Largest number of labels in one segment")
       ->capture_default_str();
   CLI::App* out = add("export", "Write the latest label of every key as text", export_labels);
-  out->footer("`label-store import` reads JSONL, not CSV.");
+  out->footer(example("label-store export runs/labels --out labels.jsonl"));
   out->add_option("--format", options->format, "Format: jsonl, or csv for spreadsheets (which cannot be imported)")
       ->check(CLI::IsMember({"jsonl", "csv"}))
       ->capture_default_str();
@@ -216,11 +216,11 @@ void add_label_store(CLI::App& app) {
   out->add_option("--point", options->point, "Export only labels of this capability point");
   CLI::App* in =
       add("import", "Add labels from exported JSONL, or from a points file with query, responses, rank, point", import_labels);
-  in->footer("CSV is not read: export as JSONL to import again.");
-  in->add_option("FILE", options->file, "JSONL file to read, plain, gzip or zstd")->required();
+  in->footer(example("label-store import runs/labels labels.jsonl"));
+  in->add_option("FILE", options->file, "JSONL file to read, plain, .gz or .zst; CSV is not read")->required();
   in->add_option("--category", options->category, "Category for rows of a points file that name none");
   CLI::App* compare = add("diff", "Count the keys that only one of two stores has, and those with different verdicts", diff);
-  compare->footer("Example: dmoerm label-store diff runs/labels other/labels");
+  compare->footer(example("label-store diff runs/labels other/labels"));
   compare->add_option("OTHER", options->other, "Directory of the other store")->type_name(kFolder)->required();
   compare->add_flag("--all", options->all, "List these keys after the counts");
   json_flag(compare);
@@ -228,7 +228,7 @@ void add_label_store(CLI::App& app) {
   app.add_subcommand("labels", "")->group("")->prefix_command()->callback([] {
     throw ConfigError(
         "renamed-verb",
-        "the verb labels is now called label-store: dmoerm label-store stats|verify|repair|compact|export|import|diff");
+        "the verb labels is now called label-store: launch/dmoerm label-store stats|verify|repair|compact|export|import|diff");
   });
 }
 

@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
                "dmoerm"};
   app.require_subcommand(1);
   app.set_version_flag("--version", fmt::format("dmoerm {} ({})", dmoerm::cli::version(), dmoerm::cli::commit()));
-  app.footer("Start with: dmoerm run --config configs/quickstart.yaml");
+  app.footer("Start with launch/quickstart.sh, or with docs/tutorial.md if you have data of your own.");
   dmoerm::cli::add_run(app);
   dmoerm::cli::add_status(app);
   dmoerm::cli::add_clean(app);

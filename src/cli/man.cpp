@@ -96,7 +96,7 @@ std::string man_page(const Command& program, const std::string& version) {
 }
 
 void add_man(CLI::App& app) {
-  app.add_subcommand("man", "Print the manual page (roff)")->footer("Example: dmoerm man | man -l -")->callback([&app] {
+  app.add_subcommand("man", "Print the manual page (roff)")->footer(example("man | man -l -"))->callback([&app] {
     fmt::print("{}", man_page(command_tree(app), fmt::format("dmoerm {}", version())));
   });
 }

@@ -161,10 +161,11 @@ class Planning {
       if (!fs::exists(store_)) {
         throw ConfigError(
             "no-token-store",
-            fmt::format("no token store at {}: make one (dmoerm ingest --config {} --out FILE, then --store FILE), or state how "
-                        "much data there will be: "
-                        "--groups-per-category N --tokens-per-group T [--labels-per-point L]",
-                        store_.string(), options_.config));
+            fmt::format(
+                "no token store at {}: make one (launch/dmoerm ingest --config {} --out FILE, then --store FILE), or state how "
+                "much data there will be: "
+                "--groups-per-category N --tokens-per-group T [--labels-per-point L]",
+                store_.string(), options_.config));
       }
       assumptions_.push_back(fmt::format("tokens as in {}", store_.string()));
     } else {
@@ -285,18 +286,18 @@ void add_plan(CLI::App& app) {
       "plan",
       "Simulate a run on a cluster: which ranks run which task when, how long it takes, what it costs, and what limits it");
   verb->footer(
-      "Example: launch/dmoerm plan --config configs/gpu/llama3-8b.yaml --shape llama3-8b --nodes 8 --gpus-per-node 8 "
-      "--groups-per-category 20000\n"
-      "  --tokens-per-group 1200 --svg plan.svg");
-  verb->add_option("--config", options->config, "YAML configuration")->type_name(kFile)->required();
-  verb->add_option("--set", options->overrides, "Override a key of the configuration");
+      example("plan --config configs/gpu/llama3-8b.yaml --shape llama3-8b --nodes 8 --gpus-per-node 8 \\\n"
+              "  --groups-per-category 20000 --tokens-per-group 1200 --svg plan.svg"));
+  verb->add_option("--config", options->config, "YAML configuration of the run")->type_name(kFile)->required();
+  verb->add_option("--set", options->overrides, "Override a key: --set cluster.gradient_dtype=bfloat16");
   verb->add_option("--nodes", options->nodes, "Number of nodes; default: slurm.nodes")->check(CLI::Range(1, 10000));
   verb->add_option("--gpus-per-node", options->per_node, "Ranks per node, one per GPU; default: slurm.ranks_per_node")
       ->check(CLI::Range(1, 1024));
   verb->add_option("--ranks", options->ranks, "Number of ranks on one node, instead of nodes and GPUs")
       ->check(CLI::Range(1, 1024));
   verb->add_option("--device", options->device, "Device type of each rank: " + joined(plan::device_names()));
-  verb->add_option("--reached", options->reached, "Share of the peak that long passes reach")->check(CLI::Range(0.001, 1.0));
+  verb->add_option("--reached", options->reached, "Share of the device's peak speed that long passes reach")
+      ->check(CLI::Range(0.001, 1.0));
   verb->add_option("--memory-gib", options->memory_gib, "Memory per device in GiB; 0 = unlimited")->check(CLI::NonNegativeNumber);
   verb->add_option("--cores", options->cores,
                    "Cores per node, where ranks compute on the CPU; default with --ranks: those of this machine")
@@ -307,22 +308,23 @@ void add_plan(CLI::App& app) {
                                          "Train groups per category, to plan without data")
                             ->check(CLI::Range(1.0, 1e9));
   CLI::Option* tokens = verb->add_option("--tokens-per-group", options->stated.tokens_per_group,
-                                         "Tokens per group with its prompt once, to plan without data")
+                                         "Tokens per group, its prompt counted once, to plan without data")
                             ->check(CLI::Range(1.0, 1e6));
   tokens->needs(groups), groups->needs(tokens);
   verb->add_option("--responses-per-group", options->stated.responses_per_group, "Responses per group, to plan without data")
       ->check(CLI::Range(2.0, 1e4))
       ->needs(groups);
   verb->add_option("--labels-per-point", options->stated.labels_per_point,
-                   "Groups labelled per point, to plan without data; 0 = all of phase 1")
+                   "Groups with labels per point, to plan without data; 0 = all of phase 1")
       ->needs(groups)
       ->check(CLI::Range(0.0, 1e9));
-  verb->add_option("--run", options->run, "Run directory whose timeline.jsonl says what tasks really cost")->type_name(kFolder);
+  verb->add_option("--run", options->run, "Directory of a run whose timeline.jsonl says how long its tasks took")
+      ->type_name(kFolder);
   verb->add_option("--stops-from", options->stops_from,
-                   "Smallest share of its longest training at which a model may stop early; 1 = no early stops")
+                   "Models stop early at a random share of their longest training, at least at this one; 1 = no early stops")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  verb->add_option("--node-mtbf-hours", options->mtbf_hours, "Mean time between failures of a node; 0 = none fails")
+  verb->add_option("--node-mtbf-hours", options->mtbf_hours, "Mean hours between two failures of a node; 0 = nodes do not fail")
       ->check(CLI::Range(0.0, 1e9));
   verb->add_option("--checkpoint-every-s", options->checkpoint_every_s,
                    "Seconds between checkpoints; default: experts.train.checkpoint_every_s")

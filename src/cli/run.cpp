@@ -54,9 +54,11 @@ int run(const run::RunRequest& request) {
 void add_run(CLI::App& app) {
   auto request = std::make_shared<run::RunRequest>();
   CLI::App* verb = app.add_subcommand(
-      "run", "Ingest, train router, bases, experts and aggregators, evaluate, and write the bundle; run again to continue");
-  verb->footer("Example: launch/dmoerm --np 2 run --config configs/quickstart.yaml --set base.lr=1e-4");
-  verb->add_option("--config", request->config_file, "YAML configuration")->type_name(kFile)->required();
+      "run",
+      "Make a reward model of preference data: ingest, train router, bases, experts and aggregators, evaluate, and write the "
+      "bundle; the same command continues a run that was stopped");
+  verb->footer(example("--np 2 run --config configs/quickstart.yaml --set base.lr=1e-4"));
+  verb->add_option("--config", request->config_file, "YAML configuration of the run")->type_name(kFile)->required();
   verb->add_option("--set", request->overrides, "Override a key: --set experts.train.lr=1e-4");
   verb->add_flag("--update", request->update,
                  "Redo the tasks whose settings or inputs changed, instead of refusing the run directory");

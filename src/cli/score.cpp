@@ -227,8 +227,8 @@ void add_score(CLI::App& app) {
   CLI::App* verb = app.add_subcommand(
       "score", "Score responses with a bundle: JSON lines in, JSON lines out, or one prompt on the command line");
   verb->footer(
-      "Example: dmoerm score --bundle runs/quickstart/bundle --prompt \"Where is my order?\" --response \"On its way.\" "
-      "--response \"No idea.\"");
+      example("score --bundle runs/quickstart/bundle --prompt \"Where is my order?\" --response \"On its way.\" --response \"No "
+              "idea.\""));
   verb->add_option("--bundle", options->bundle, "Directory of the bundle")->type_name(kFolder)->required();
   CLI::Option* input =
       verb->add_option("--input", options->input,
@@ -237,12 +237,13 @@ void add_score(CLI::App& app) {
   CLI::Option* output =
       verb->add_option("--output", options->output, "File for the scores as JSON lines; - = standard output")->type_name(kFile);
   verb->add_option("--category", options->category, "Score with this category's model instead of routing");
-  CLI::Option* prompt = verb->add_option("--prompt", options->prompt, "One prompt to score; with --response, prints a table");
-  CLI::Option* response = verb->add_option("--response", options->responses, "Response to --prompt; may be repeated");
+  CLI::Option* prompt = verb->add_option(
+      "--prompt", options->prompt, "Prompt to score, instead of a file; the scores of each --response are printed as a table");
+  CLI::Option* response = verb->add_option("--response", options->responses, "Response to --prompt; the option may be repeated");
   response->needs(prompt);
   prompt->needs(response)->excludes(input)->excludes(output);
   verb->add_option("--bad-lines", options->bad_lines_max,
-                   "Lines that may fail to be scored; each gives a line {\"id\", \"error\"}")
+                   "Number of lines that may fail to be scored; each is answered by a line {\"id\", \"error\"}")
       ->check(CLI::NonNegativeNumber);
   verb->add_option("--threads", options->threads, "Number of threads; 0 = one per core")->check(CLI::NonNegativeNumber);
   verb->add_option("--device", options->device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")

@@ -164,7 +164,7 @@ void add_slurm(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand(
       "slurm", "Write the Slurm job script of a run from the section `slurm` of its configuration, and submit it");
-  verb->footer("Example: launch/dmoerm slurm --config my.yaml --set slurm.nodes=4 --submit");
+  verb->footer(example("slurm --config my.yaml --set slurm.nodes=4 --submit"));
   verb->add_option("--config", options->config, "YAML configuration of the run")->type_name(kFile)->required();
   verb->add_option("--set", options->overrides, "Override a key: --set slurm.time=12:00:00");
   verb->add_option("--out", options->out, "File of the script; default: slurm/job.sbatch in the run's directory")
@@ -175,7 +175,8 @@ void add_slurm(CLI::App& app) {
   CLI::App* old_name = app.add_subcommand("launch", "")->group("");  // not listed
   old_name->prefix_command();
   old_name->callback([] {
-    throw ConfigError("renamed-verb", "the verb `launch --slurm` is now called slurm: dmoerm slurm --config my.yaml --submit");
+    throw ConfigError("renamed-verb",
+                      "the verb `launch --slurm` is now called slurm: launch/dmoerm slurm --config my.yaml --submit");
   });
 }
 

@@ -150,8 +150,8 @@ void add_status(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand("status", "Show what a run is doing, and whether its job is alive");
   verb->footer(
-      "Example: launch/dmoerm status runs/quickstart --follow\n"
-      "Exit code: 0 if the run is alive, its own code if it has ended, 1 if it is dead, or silent for longer than --patience");
+      example("status runs/quickstart --follow") +
+      "\nExit code: 0 if the run is alive, its own code if it has ended, 1 if it is dead, or silent for longer than --patience");
   verb->add_option("run", options->run, "Directory of the run")->type_name(kFolder)->required();
   verb->add_flag("--json", options->as_json, "Print one JSON object instead of a table; with --follow, one per line");
   verb->add_flag("--follow", options->follow, "Show it again every second until the run ends");

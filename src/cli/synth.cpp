@@ -42,8 +42,8 @@ void add_synth(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("synth", "Make preference data in plain English with planted, partly opposite preferences");
   verb->option_defaults()->always_capture_default();
   verb->add_option("--out", arguments->out, "File to write (.jsonl)")->type_name(kFile)->required();
-  verb->add_option("--groups", o.groups, "Prompts per category, over all splits");
-  verb->add_option("--responses", o.responses, "Responses per prompt");
+  verb->add_option("--groups", o.groups, "Number of prompts per category, all splits together");
+  verb->add_option("--responses", o.responses, "Number of responses per prompt");
   verb->add_option("--categories", o.categories, "Number of categories, 2 to 6");
   verb->add_option("--noise", o.noise, "Share of human labels that are flipped");
   verb->add_option("--length-bias", o.length_bias, "Points that ten more words add to the overall score of human labels");
@@ -54,7 +54,7 @@ void add_synth(CLI::App& app) {
   verb->add_option("--test-share", o.test_share, "Share of the prompts in the test split");
   verb->add_option("--validation-share", o.validation_share, "Share of the prompts in the validation split");
   verb->add_flag("--noisy-test", o.noisy_test, "Flip human labels of the test split too, instead of writing gold scores");
-  verb->footer("Example: dmoerm synth --out synth.jsonl --groups 300 --noise 0.3");
+  verb->footer(example("synth --out synth.jsonl --groups 300 --noise 0.3"));
   verb->callback([arguments] {
     const synth::SynthData data = synth::synthesize(arguments->options);
     const std::filesystem::path folder = std::filesystem::path(arguments->out).parent_path();

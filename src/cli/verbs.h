@@ -1,12 +1,17 @@
 // One function a verb: each adds its subcommand, whose callback does the work and throws dmoerm::Error.
 #pragma once
 #include <CLI/CLI.hpp>
+#include <string>
 
 namespace dmoerm::cli {
 
 /// What stands in the help for the value of an option that takes a path, and makes completion offer files: ->type_name(kFile).
 inline constexpr const char* kFile = "FILE";
 inline constexpr const char* kFolder = "DIR";
+
+/// The last line of a verb's help. A command that can be copied begins with launch/dmoerm, here as in the documents, because that
+/// finds the libraries and starts several ranks; `dmoerm VERB` within a sentence names a verb.
+inline std::string example(const std::string& arguments) { return "Example: launch/dmoerm " + arguments; }
 
 void add_run(CLI::App& app);
 void add_status(CLI::App& app);

@@ -101,10 +101,9 @@ class Ingest {
     report_.pairs = builder.pairs();
     if (builder.groups_without_pairs() > 0) report_.noted["groups without any ordered pair"] = builder.groups_without_pairs();
     json provenance = json::parse(request_.renderer.provenance);
-    provenance["head_tokens"] = request_.renderer.head_tokens;
     const json about = to_json(report_);
     for (const char* key : {"inputs", "counts", "cut", "dropped", "noted"}) provenance[key] = about[key];
-    builder.finish(provenance.dump());
+    builder.finish(provenance.dump(), request_.renderer.head_tokens);
     for (const auto& [kind, times] : listed_) {
       if (times > kListedMax) log_ << json_line({{"kind", kind}, {"not_listed", times - kListedMax}}) << "\n";
     }

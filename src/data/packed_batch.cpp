@@ -10,41 +10,42 @@ Span append_tokens(PackedBatch& batch, std::span<const std::int32_t> ids, std::i
   return span;
 }
 
-void append_response(PackedBatch& batch, PackedResponse response, bool read_last) {
+void append_response(PackedBatch& batch, PackedResponse response, PackingRule rule) {
   batch.responses.push_back(response);
-  batch.read_rows.push_back(read_last ? response.own.begin + response.own.length - 1 : response.own.begin);
+  const bool last = rule == PackingRule::causal;
+  batch.read_rows.push_back(response.own.begin + (last ? response.own.length - 1 : 0));
 }
 
 }  // namespace
 
-void append_group(PackedBatch& batch, const TokenGroup& group, std::span<const std::int32_t> responses, bool share_prefix,
-                  bool read_last) {
+void append_group(PackedBatch& batch, const TokenGroup& group, std::span<const std::int32_t> responses, PackingRule rule) {
+  const bool shared = rule == PackingRule::causal;
   Span prefix;
-  if (share_prefix && !group.prefix.empty()) {
+  if (shared && !group.prefix.empty()) {
     prefix = append_tokens(batch, group.prefix, 0);
     batch.prefixes.push_back(prefix);
   }
   for (std::int32_t index : responses) {
     const auto& own = group.responses[static_cast<std::size_t>(index)];
-    if (share_prefix) {
-      append_response(batch, {prefix, append_tokens(batch, own, prefix.length)}, read_last);
+    if (shared) {
+      append_response(batch, {prefix, append_tokens(batch, own, prefix.length)}, rule);
     } else {
       Span whole = append_tokens(batch, group.prefix, 0);
       whole.length += append_tokens(batch, own, whole.length).length;
-      append_response(batch, {{}, whole}, read_last);
+      append_response(batch, {{}, whole}, rule);
     }
   }
   batch.group_ends.push_back(static_cast<std::int32_t>(batch.responses.size()));
 }
 
-void append_sequence(PackedBatch& batch, std::span<const std::int32_t> ids, bool read_last) {
-  append_response(batch, {{}, append_tokens(batch, ids, 0)}, read_last);
+void append_sequence(PackedBatch& batch, std::span<const std::int32_t> ids, PackingRule rule) {
+  append_response(batch, {{}, append_tokens(batch, ids, 0)}, rule);
   batch.group_ends.push_back(static_cast<std::int32_t>(batch.responses.size()));
 }
 
-std::int64_t packed_tokens(const TokenGroup& group, std::span<const std::int32_t> responses, bool share_prefix) {
+std::int64_t packed_tokens(const TokenGroup& group, std::span<const std::int32_t> responses, PackingRule rule) {
   const auto prefix = static_cast<std::int64_t>(group.prefix.size());
-  std::int64_t tokens = share_prefix ? prefix : prefix * static_cast<std::int64_t>(responses.size());
+  std::int64_t tokens = rule == PackingRule::causal ? prefix : prefix * static_cast<std::int64_t>(responses.size());
   for (std::int32_t index : responses)
     tokens += static_cast<std::int64_t>(group.responses[static_cast<std::size_t>(index)].size());
   return tokens;

@@ -110,8 +110,8 @@ void StoreBuilder::add(const preference::Group& group, const GroupLayout& layout
   file_.write_chunks(columns_);
 }
 
-void StoreBuilder::finish(const std::string& provenance) {
-  file_.finish(columns_, {categories_.list(), files_.list(), labels_.list(), provenance});
+void StoreBuilder::finish(const std::string& provenance, std::int64_t head_tokens) {
+  file_.finish(columns_, {categories_.list(), files_.list(), labels_.list(), provenance, head_tokens});
 }
 
 }  // namespace dmoerm::data

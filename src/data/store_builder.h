@@ -40,7 +40,7 @@ class StoreBuilder {
   /// Number of groups without any such pair.
   [[nodiscard]] std::int64_t groups_without_pairs() const { return groups_without_pairs_; }
   /// Write the rest and close. @throws IoError
-  void finish(const std::string& provenance);
+  void finish(const std::string& provenance, std::int64_t head_tokens);
 
  private:
   StoreColumns columns_of(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt);

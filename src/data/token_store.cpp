@@ -53,6 +53,7 @@ const std::vector<std::string>& TokenStore::categories() const { return impl_->a
 const std::vector<std::string>& TokenStore::labels() const { return impl_->attributes.labels; }
 const std::string& TokenStore::digest() const { return impl_->digest; }
 const std::string& TokenStore::provenance() const { return impl_->attributes.provenance; }
+std::int64_t TokenStore::head_tokens() const { return impl_->attributes.head_tokens; }
 
 TokenGroup TokenStore::group(std::int64_t number) const {
   DMOERM_CHECK(number >= 0 && number < size(), "group number is in range");

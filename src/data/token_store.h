@@ -54,6 +54,8 @@ class TokenStore {
   [[nodiscard]] const std::string& digest() const;
   /// JSON that ingest wrote about the store: tokenizer, name and hash of the template, inputs, counts.
   [[nodiscard]] const std::string& provenance() const;
+  /// Tokens at the start of every text that are never cut, such as a BOS.
+  [[nodiscard]] std::int64_t head_tokens() const;
 
  private:
   struct Impl;

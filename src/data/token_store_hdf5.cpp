@@ -128,7 +128,10 @@ std::string read(const std::filesystem::path& file_path, StoreColumns* columns, 
     } catch (const json::exception&) {
       throw DataError("token-store-damaged", fmt::format("{}: its attributes are damaged; ingest again", path));
     }
-    attributes.provenance = read_json_text(file, "provenance", path).dump();
+    const json provenance = read_json_text(file, "provenance", path);
+    attributes.provenance = provenance.dump();
+    // Stores of earlier programs say it among the provenance.
+    attributes.head_tokens = stored.value("head_tokens", provenance.value("head_tokens", std::int64_t{0}));
     std::map<std::string, PieceDigest> digests;
     StoreColumns unused;
     StoreColumns::each(
@@ -215,7 +218,10 @@ void StoreFile::write_chunks(StoreColumns& columns) {
 void StoreFile::finish(StoreColumns& columns, const StoreAttributes& attributes) {
   StoreColumns::each([&](const char* name, auto& column) { impl_->drain(name, column, true); }, columns);
   const json names{{"categories", attributes.categories}, {"labels", attributes.labels}, {"files", attributes.files}};
-  const json about{{"schema", kStoreSchema}, {"digest", content_digest(impl_->digests, attributes)}, {"names", names}};
+  const json about{{"schema", kStoreSchema},
+                   {"digest", content_digest(impl_->digests, attributes)},
+                   {"names", names},
+                   {"head_tokens", attributes.head_tokens}};
   const auto write_text = [&](const std::string& name, const std::string& text) {
     h5::write_text<IoError>(
         impl_->file, name, text,

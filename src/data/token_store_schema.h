@@ -76,6 +76,7 @@ struct StoreAttributes {
   std::vector<std::string> categories, files;
   std::vector<std::string> labels;  ///< "overall", then "<category>/<point>"
   std::string provenance = "{}";    ///< JSON
+  std::int64_t head_tokens = 0;     ///< Tokens at the start of every text that are never cut
   std::int64_t schema = kStoreSchema;
 };
 

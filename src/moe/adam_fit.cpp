@@ -1,7 +1,6 @@
 #include "moe/adam_fit.h"
 
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
 #include <chrono>
@@ -13,6 +12,7 @@
 #include "base/activity.h"
 #include "base/error.h"
 #include "moe/fit_keeper.h"
+#include "nn/adamw.h"
 
 namespace dmoerm::moe {
 namespace {
@@ -22,9 +22,11 @@ constexpr std::chrono::seconds kKeepEvery{30};
 
 /// What a fit is at the beginning of a step.
 struct FitState {
-  std::vector<at::Tensor> parameters, first, second, best;  ///< Also both moments, and the parameters of the best figure
-  FitResult result;
-  std::pair<double, double> top;
+  std::vector<at::Tensor> parameters;  ///< Views of what is fitted
+  nn::AdamW optimizer;
+  std::vector<at::Tensor> best;  ///< Parameters of the best figure
+  FitResult result = {};
+  std::pair<double, double> top = {};
   std::int64_t step = 0, waited = 0;
   bool ended = false;
 
@@ -32,9 +34,9 @@ struct FitState {
     nn::NamedTensors named;
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const std::string number = "." + std::to_string(i);
-      named.insert(named.end(), {{"parameter" + number, parameters[i].detach()},
-                                 {"first" + number, first[i]},
-                                 {"second" + number, second[i]},
+      named.insert(named.end(), {{"parameter" + number, parameters[i]},
+                                 {"first" + number, optimizer.first[i]},
+                                 {"second" + number, optimizer.second[i]},
                                  {"best" + number, best[i]}});
     }
     const std::vector<double> numbers{result.best,
@@ -55,7 +57,7 @@ struct FitState {
     const at::Tensor numbers = found["numbers"];
     if (!numbers.defined() || numbers.numel() != 7) return false;
     const std::vector<std::pair<std::string, std::vector<at::Tensor>*>> columns = {
-        {"parameter", &parameters}, {"first", &first}, {"second", &second}, {"best", &best}};
+        {"parameter", &parameters}, {"first", &optimizer.first}, {"second", &optimizer.second}, {"best", &best}};
     const auto stored = [&](const std::string& name, std::size_t i) { return found[name + "." + std::to_string(i)]; };
     for (const auto& [name, column] : columns) {
       for (std::size_t i = 0; i < column->size(); ++i) {
@@ -63,7 +65,7 @@ struct FitState {
       }
     }
     for (const auto& [name, column] : columns) {
-      for (std::size_t i = 0; i < column->size(); ++i) (*column)[i].detach().copy_(stored(name, i));
+      for (std::size_t i = 0; i < column->size(); ++i) (*column)[i].copy_(stored(name, i));
     }
     const double* n = numbers.const_data_ptr<double>();
     result = {n[0], static_cast<std::int64_t>(n[1])}, top = {n[2], n[3]};
@@ -108,15 +110,16 @@ class Kept {
 FitResult fit_adamw(std::vector<at::Tensor>& parameters, const FitOptions& options,
                     const std::function<at::Tensor(std::int64_t step)>& loss,
                     const std::function<std::pair<double, double>()>& figure) {
-  FitState state;
+  std::vector<at::Tensor> values, best_values;
   for (at::Tensor& p : parameters) {
     p.requires_grad_(true);
-    state.parameters.push_back(p);
-    state.first.push_back(at::zeros_like(p)), state.second.push_back(at::zeros_like(p));
-    state.best.push_back(p.detach().clone());
+    values.push_back(p.detach());  // shares storage
+    best_values.push_back(p.detach().clone());
   }
+  const nn::AdamWOptions adamw{.weight_decay = options.weight_decay, .first_moment = nn::FirstMoment::summed};
+  FitState state{values, nn::AdamW(values, adamw), best_values};
   Kept kept(state);
-  auto& [_, first, second, best, result, top, step, waited, ended] = state;
+  auto& [_, optimizer, best, result, top, step, waited, ended] = state;
   for (; !ended; ++step) {
     kept.look();
     if (step % options.eval_every_steps == 0 || step == options.steps_max) {
@@ -125,7 +128,7 @@ FitResult fit_adamw(std::vector<at::Tensor>& parameters, const FitOptions& optio
         top = now;
         result = {now.first, step};
         waited = 0;
-        for (std::size_t i = 0; i < parameters.size(); ++i) best[i].copy_(parameters[i].detach());
+        for (std::size_t i = 0; i < parameters.size(); ++i) best[i].copy_(values[i]);
       } else if (++waited >= options.patience) {
         break;
       }
@@ -134,21 +137,15 @@ FitResult fit_adamw(std::vector<at::Tensor>& parameters, const FitOptions& optio
     for (at::Tensor& p : parameters) p.mutable_grad() = at::Tensor();
     note_activity();
     loss(step).backward();
+    std::vector<at::Tensor> gradients;
     double norm = 0;
-    for (const at::Tensor& p : parameters)
+    for (const at::Tensor& p : parameters) {
+      gradients.push_back(p.grad());
       norm += p.grad().defined() ? p.grad().to(at::kDouble).square().sum().item<double>() : 0.0;
+    }
     norm = std::sqrt(norm);
     const double clip = options.clip_norm > 0 && norm > options.clip_norm ? options.clip_norm / norm : 1.0;
-    const double correction1 = 1 - std::pow(0.9, step + 1), correction2 = 1 - std::pow(0.999, step + 1);
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-      if (!parameters[i].grad().defined()) continue;
-      const at::Tensor g = parameters[i].grad().mul(clip);
-      at::Tensor p = parameters[i].detach();  // shares storage
-      first[i].mul_(0.9).add_(g, 0.1);
-      second[i].mul_(0.999).addcmul_(g, g, 0.001);
-      p.mul_(1 - options.lr * options.weight_decay);
-      p.addcdiv_(first[i], second[i].div(correction2).sqrt_().add_(1e-8), -options.lr / correction1);
-    }
+    optimizer.step(values, gradients, options.lr, step + 1, clip);
   }
   if (!ended) kept.end();
   for (std::size_t i = 0; i < parameters.size(); ++i) {

@@ -12,7 +12,7 @@
 
 namespace dmoerm::moe {
 
-/// States and rewards that the frozen experts give to the responses of some groups; computed once and cached.
+/// States and rewards that the frozen experts give to N responses: of one prompt that is scored, or of groups to fit on.
 struct ExpertFeatures {
   at::Tensor states_NKH;  ///< Last-token states, float32, on the CPU
   at::Tensor rewards_NK;  ///< Rewards of the value heads
@@ -21,7 +21,7 @@ struct ExpertFeatures {
     std::vector<preference::Preference> pairs;  ///< Overall preferences, as indices within the group; may be empty
     std::int64_t prompt = -1;                   ///< Number of its prompt, which other groups may have too; -1 = none has
   };
-  std::vector<Group> groups;
+  std::vector<Group> groups = {};  ///< Groups of the responses; empty where nothing is fitted
 };
 
 /// Standard deviation of each expert's rewards around the means of their groups, pooled over all groups, [K]; ones if no group

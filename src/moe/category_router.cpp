@@ -134,7 +134,7 @@ at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vec
     data::PackedBatch batch;
     std::size_t end = begin;
     do {
-      data::append_sequence(batch, prompts[end], backbone.reads_last());
+      data::append_sequence(batch, prompts[end], backbone.packing());
       ++end;
     } while (end < prompts.size() && batch.tokens() + static_cast<std::int64_t>(prompts[end].size()) <= batch_tokens);
     const at::Tensor hidden_TD = backbone.hidden(batch).cpu().to(at::kFloat);

@@ -29,15 +29,15 @@ at::Tensor rewards_by_row(const nn::ValueHead& head, const at::Tensor& states_NH
   return rewards_N;
 }
 
-ExpertViews views_of(const Category& category, const PackedTexts& packed) {
+ExpertFeatures features_of(const Category& category, const PackedTexts& packed) {
   std::vector<const nn::LoraAdapter*> adapters;
   for (const nn::RewardModel& expert : category.experts) adapters.push_back(expert.adapter());
-  ExpertViews views{packed.states(adapters), {}};
-  views.rewards_NK = at::empty({views.states_NKH.size(0), std::ssize(adapters)});
+  ExpertFeatures features{packed.states(adapters), {}};
+  features.rewards_NK = at::empty({features.states_NKH.size(0), std::ssize(adapters)});
   for (std::int64_t e = 0; e < std::ssize(adapters); ++e)
-    views.rewards_NK.select(1, e).copy_(
-        rewards_by_row(category.experts[static_cast<std::size_t>(e)].head(), views.states_NKH.select(1, e)));
-  return views;
+    features.rewards_NK.select(1, e).copy_(
+        rewards_by_row(category.experts[static_cast<std::size_t>(e)].head(), features.states_NKH.select(1, e)));
+  return features;
 }
 
 at::Tensor rewards_of(const nn::RewardModel& model, const PackedTexts& packed) {
@@ -56,49 +56,52 @@ Route Model::route(const std::vector<std::int32_t>& prompt) const {
   return router.route(pool_prompts(*backbone, {routed_prompt(prompt, limits)}, router.pooling(), limits.batch_tokens)[0]);
 }
 
-ExpertViews Model::experts(const Category& category, const TokenTexts& texts) const {
-  return views_of(category, PackedTexts(texts, category.backbone(), limits));
+ExpertFeatures Model::experts(const Category& category, const TokenTexts& texts) const {
+  return features_of(category, PackedTexts(texts, category.backbone(), limits));
 }
 
-at::Tensor Model::aggregate(const Category& category, const ExpertViews& views) const {
-  at::Tensor rewards_N = at::empty({views.rewards_NK.size(0)});
+at::Tensor Model::aggregate(const Category& category, const ExpertFeatures& features) const {
+  at::Tensor rewards_N = at::empty({features.rewards_NK.size(0)});
   for (std::int64_t i = 0; i < rewards_N.size(0); ++i)  // one by one, so that none depends on the others in its last bits
     rewards_N.narrow(0, i, 1).copy_(
-        category.aggregator.forward(views.states_NKH.narrow(0, i, 1), views.rewards_NK.narrow(0, i, 1)));
+        category.aggregator.forward(features.states_NKH.narrow(0, i, 1), features.rewards_NK.narrow(0, i, 1)));
   return rewards_N;
 }
 
 GroupScore Model::score(const TokenTexts& texts, const std::string& name) const {
   GroupScore result;
   result.route = route(texts.prompt);
-  const Category* chosen = nullptr;
-  if (!name.empty()) {
-    chosen = &category(name);
-  } else if (result.route.category >= 0) {
-    chosen = &category(router.categories()[static_cast<std::size_t>(result.route.category)]);
-  }
-  const PackedTexts packed(texts, chosen == nullptr ? fallback.backbone() : chosen->backbone(), limits);
-  result.responses = without_rewards(packed);
-  if (chosen == nullptr) {
+  result.category = name;
+  if (name.empty() && result.route.category >= 0)
+    result.category = router.categories()[static_cast<std::size_t>(result.route.category)];
+  result.responses = scores_in(result.category, texts);
+  return result;
+}
+
+std::vector<Score> Model::scores_in(const std::string& name, const TokenTexts& texts) const {
+  if (name.empty()) {
+    const PackedTexts packed(texts, fallback.backbone(), limits);
+    std::vector<Score> scores = without_rewards(packed);
     const at::Tensor rewards_N = rewards_of(fallback, packed);
-    for (std::size_t i = 0; i < result.responses.size(); ++i)
-      result.responses[i].reward = rewards_N[static_cast<std::int64_t>(i)].item<double>();
-    return result;
+    for (std::size_t i = 0; i < scores.size(); ++i) scores[i].reward = rewards_N[static_cast<std::int64_t>(i)].item<double>();
+    return scores;
   }
-  result.category = chosen->name;
-  const ExpertViews views = views_of(*chosen, packed);
-  const at::Tensor final_N = aggregate(*chosen, views);
-  const at::Tensor standard_NK = (views.rewards_NK - chosen->aggregator.reward_mean_K) / chosen->aggregator.reward_std_K;
-  for (std::size_t i = 0; i < result.responses.size(); ++i) {
+  const Category& chosen = category(name);
+  const PackedTexts packed(texts, chosen.backbone(), limits);
+  std::vector<Score> scores = without_rewards(packed);
+  const ExpertFeatures features = features_of(chosen, packed);
+  const at::Tensor final_N = aggregate(chosen, features);
+  const at::Tensor standard_NK = (features.rewards_NK - chosen.aggregator.reward_mean_K) / chosen.aggregator.reward_std_K;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
     const auto row = static_cast<std::int64_t>(i);
-    result.responses[i].reward = final_N[row].item<double>();
-    for (std::size_t e = 0; e < chosen->points.size(); ++e) {
+    scores[i].reward = final_N[row].item<double>();
+    for (std::size_t e = 0; e < chosen.points.size(); ++e) {
       const auto column = static_cast<std::int64_t>(e);
-      result.responses[i].points[chosen->points[e]] = standard_NK[row][column].item<double>();
-      result.responses[i].expert_rewards.push_back(views.rewards_NK[row][column].item<double>());
+      scores[i].points[chosen.points[e]] = standard_NK[row][column].item<double>();
+      scores[i].expert_rewards.push_back(features.rewards_NK[row][column].item<double>());
     }
   }
-  return result;
+  return scores;
 }
 
 const Category& Model::category(const std::string& name) const {

@@ -38,12 +38,6 @@ struct Category {
   [[nodiscard]] const nn::Backbone& backbone() const { return experts.front().backbone(); }
 };
 
-/// States and rewards that the experts of a category give to N responses.
-struct ExpertViews {
-  at::Tensor states_NKH;  ///< Last-token states, float32, on the CPU
-  at::Tensor rewards_NK;
-};
-
 /// Score of one response.
 struct Score {
   double reward = 0;
@@ -71,14 +65,17 @@ class Model {
 
   [[nodiscard]] Route route(const std::vector<std::int32_t>& prompt) const;
   /// All responses under all experts of a category.
-  [[nodiscard]] ExpertViews experts(const Category& category, const TokenTexts& texts) const;
+  [[nodiscard]] ExpertFeatures experts(const Category& category, const TokenTexts& texts) const;
   /// One reward per response, [N].
-  [[nodiscard]] at::Tensor aggregate(const Category& category, const ExpertViews& views) const;
+  [[nodiscard]] at::Tensor aggregate(const Category& category, const ExpertFeatures& features) const;
   /// Route the prompt, run the experts, aggregate. If a response is too long with its prompt, only that response's copy of the
   /// prompt is cut: neither the route nor any score depends on the other responses.
   /// @param category  name of the category to use instead of the router's choice; "" = route
   /// @throws DataError for an unknown category (lists the known ones)
   [[nodiscard]] GroupScore score(const TokenTexts& texts, const std::string& category = "") const;
+  /// Scores of all responses by a category's model, or by the fallback if `category` is "". The router is not asked.
+  /// @throws DataError for an unknown category (lists the known ones)
+  [[nodiscard]] std::vector<Score> scores_in(const std::string& category, const TokenTexts& texts) const;
 
   /// @throws DataError for an unknown category (lists the known ones)
   [[nodiscard]] const Category& category(const std::string& name) const;

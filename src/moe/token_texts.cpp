@@ -46,7 +46,7 @@ PackedTexts::PackedTexts(const TokenTexts& texts, const nn::Backbone& backbone, 
     if (lengths_.back() > limits.layout.max_length) {
       add(texts, {i}, shared);
     } else {
-      fitting[backbone.shares_prefix() ? shared : 0].push_back(i);
+      fitting[backbone.packing() == data::PackingRule::causal ? shared : 0].push_back(i);
     }
   }
   for (auto& [shared, which] : fitting) add(texts, std::move(which), shared);
@@ -68,7 +68,7 @@ void PackedTexts::add(const TokenTexts& texts, std::vector<std::int64_t> which, 
   for (std::int32_t i = 0; i < static_cast<std::int32_t>(pack.which.size()); ++i) {
     std::vector<std::int32_t>& part = pack.parts.back();
     part.push_back(i);
-    if (part.size() == 1 || data::packed_tokens(pack.group, part, backbone_.shares_prefix()) <= limits_.batch_tokens) continue;
+    if (part.size() == 1 || data::packed_tokens(pack.group, part, backbone_.packing()) <= limits_.batch_tokens) continue;
     part.pop_back();
     pack.parts.push_back({i});
   }
@@ -84,7 +84,7 @@ at::Tensor PackedTexts::states(const std::vector<const nn::LoraAdapter*>& adapte
   for (const std::vector<std::int32_t>& part : pack.parts) {
     const auto reads = std::ssize(part);
     data::PackedBatch once;
-    data::append_group(once, pack.group, part, backbone_.shares_prefix(), backbone_.reads_last());
+    data::append_group(once, pack.group, part, backbone_.packing());
     const std::int64_t rows = once.tokens();
     const at::Tensor trunk_TD = frozen > 0 ? backbone_.trunk(once, frozen) : at::Tensor();
     const std::int64_t together = std::clamp<std::int64_t>(limits_.batch_tokens / rows, 1, k);
@@ -93,7 +93,7 @@ at::Tensor PackedTexts::states(const std::vector<const nn::LoraAdapter*>& adapte
       data::PackedBatch batch;
       std::vector<nn::AdapterRows> adapter_rows;
       for (std::int64_t a = 0; a < count; ++a) {
-        data::append_group(batch, pack.group, part, backbone_.shares_prefix(), backbone_.reads_last());
+        data::append_group(batch, pack.group, part, backbone_.packing());
         adapter_rows.push_back({adapters[static_cast<std::size_t>(begin + a)], a * rows, rows, a * reads, reads, 0});
       }
       const nn::Trunk trunk = frozen > 0 ? nn::Trunk{frozen, trunk_TD.repeat({count, 1})} : nn::Trunk{};

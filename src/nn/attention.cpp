@@ -5,17 +5,14 @@
 
 namespace dmoerm::nn {
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
-                     const HeadShape& shape, at::Tensor* lse_HT) {
-  const bool here = cpu::takes(q) && cpu::takes(k) && cpu::takes(v);
-  return here ? cpu::attention(q, k, v, plan, shape, lse_HT) : generic::attention(q, k, v, plan, shape, lse_HT);
+Attended attention(const Qkv& in, const AttentionPlan& plan) {
+  const bool here = cpu::takes(in.q) && cpu::takes(in.k_TC) && cpu::takes(in.v_TC);
+  return (here ? cpu::attention : generic::attention)(in, plan);
 }
 
-void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                        const at::Tensor& out, const at::Tensor& lse_HT, const AttentionPlan& plan, const HeadShape& shape,
-                        at::Tensor dq, at::Tensor dk, at::Tensor dv) {
-  const bool here = cpu::takes(q) && cpu::takes(dout) && cpu::takes(dq) && cpu::takes(dk) && cpu::takes(dv);
-  (here ? cpu::attention_backward : generic::attention_backward)(dout, q, k, v, out, lse_HT, plan, shape, dq, dk, dv);
+void attention_backward(const at::Tensor& dout, const Qkv& in, const Attended& result, const AttentionPlan& plan, const Qkv& d) {
+  const bool here = cpu::takes(in.q) && cpu::takes(dout) && cpu::takes(d.q) && cpu::takes(d.k_TC) && cpu::takes(d.v_TC);
+  (here ? cpu::attention_backward : generic::attention_backward)(dout, in, result, plan, d);
 }
 
 }  // namespace dmoerm::nn

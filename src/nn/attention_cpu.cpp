@@ -123,21 +123,21 @@ float* scratch(std::size_t slot, std::int64_t floats) {
 
 /// Run `work(cluster, kv_head)` for all clusters and key heads in parallel; each writes to rows and columns of its own.
 template <class Work>
-void for_each_task(const AttentionPlan& plan, const HeadShape& shape, const Work& work) {
-  at::parallel_for(0, static_cast<std::int64_t>(plan.clusters.size()) * shape.kv_heads, 1,
-                   [&](std::int64_t begin, std::int64_t end) {
-                     for (std::int64_t task = begin; task < end; ++task)
-                       work(plan.clusters[static_cast<std::size_t>(task / shape.kv_heads)], task % shape.kv_heads);
-                   });
+void for_each_task(const AttentionPlan& plan, const Work& work) {
+  const std::int64_t kv_heads = plan.shape.kv_heads;
+  at::parallel_for(0, static_cast<std::int64_t>(plan.clusters.size()) * kv_heads, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t task = begin; task < end; ++task)
+      work(plan.clusters[static_cast<std::size_t>(task / kv_heads)], task % kv_heads);
+  });
 }
 
 /// Call `work(item, tile, head)` for the query heads that share one key head.
 template <class Work>
-void for_each_tile(const AttentionCluster& cluster, std::int64_t kv_head, const HeadShape& shape, bool causal, const Work& work) {
-  const std::int64_t repeat = shape.heads / shape.kv_heads;
+void for_each_tile(const AttentionCluster& cluster, std::int64_t kv_head, const AttentionPlan& plan, const Work& work) {
+  const std::int64_t repeat = plan.shape.heads / plan.shape.kv_heads;
   for (const AttentionItem& item : cluster) {
     for (std::int64_t h = kv_head * repeat; h < (kv_head + 1) * repeat; ++h) {
-      for (std::int64_t first = 0; first < item.q_count; first += kTile) work(item, make_tile(item, first, causal), h);
+      for (std::int64_t first = 0; first < item.q_count; first += kTile) work(item, make_tile(item, first, plan.causal), h);
     }
   }
 }
@@ -148,17 +148,16 @@ namespace cpu {
 
 bool takes(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(1) == 1; }
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
-                     const HeadShape& shape, at::Tensor* lse_HT) {
-  const std::int64_t dim = shape.head_dim, queries = q.size(0);
-  at::Tensor out = at::empty({queries, shape.heads * dim}, q.options());
-  *lse_HT = at::empty({shape.heads, queries}, q.options());
-  const Rows all_q = rows_of(q), all_k = rows_of(k), all_v = rows_of(v), all_out = rows_of(out);
-  float* lse = lse_HT->data_ptr<float>();
+Attended attention(const Qkv& in, const AttentionPlan& plan) {
+  const HeadShape& shape = plan.shape;
+  const std::int64_t dim = shape.head_dim, queries = in.q.size(0);
+  Attended result{at::empty({queries, shape.heads * dim}, in.q.options()), at::empty({shape.heads, queries}, in.q.options())};
+  const Rows all_q = rows_of(in.q), all_k = rows_of(in.k_TC), all_v = rows_of(in.v_TC), all_out = rows_of(result.out);
+  float* lse = result.lse_HT.data_ptr<float>();
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
-  for_each_task(plan, shape, [&](const AttentionCluster& cluster, std::int64_t kv_head) {
+  for_each_task(plan, [&](const AttentionCluster& cluster, std::int64_t kv_head) {
     const Rows kh = all_k.head(kv_head, dim), vh = all_v.head(kv_head, dim);
-    for_each_tile(cluster, kv_head, shape, plan.causal, [&](const AttentionItem& item, const Tile& tile, std::int64_t h) {
+    for_each_tile(cluster, kv_head, plan, [&](const AttentionItem& item, const Tile& tile, std::int64_t h) {
       float* scores = scratch(0, tile.count * tile.keys());
       tile_scores(tile, item, all_q.head(h, dim), kh, dim, scale, scores);
       for (std::int64_t i = 0; i < tile.count; ++i) {
@@ -167,21 +166,20 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
       weigh_rows(tile, item, scores, vh, dim, all_out.head(h, dim).at(item.q_begin + tile.first), all_out.stride);
     });
   });
-  return out;
+  return result;
 }
 
-void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                        const at::Tensor& out, const at::Tensor& lse_HT, const AttentionPlan& plan, const HeadShape& shape,
-                        at::Tensor dq, at::Tensor dk, at::Tensor dv) {
-  const std::int64_t dim = shape.head_dim, queries = q.size(0);
-  const Rows all_q = rows_of(q), all_k = rows_of(k), all_v = rows_of(v), all_out = rows_of(out), all_dout = rows_of(dout),
-             all_dq = rows_of(dq), all_dk = rows_of(dk), all_dv = rows_of(dv);
-  const float* lse = lse_HT.const_data_ptr<float>();
+void attention_backward(const at::Tensor& dout, const Qkv& in, const Attended& result, const AttentionPlan& plan, const Qkv& d) {
+  const HeadShape& shape = plan.shape;
+  const std::int64_t dim = shape.head_dim, queries = in.q.size(0);
+  const Rows all_q = rows_of(in.q), all_k = rows_of(in.k_TC), all_v = rows_of(in.v_TC), all_out = rows_of(result.out),
+             all_dout = rows_of(dout), all_dq = rows_of(d.q), all_dk = rows_of(d.k_TC), all_dv = rows_of(d.v_TC);
+  const float* lse = result.lse_HT.const_data_ptr<float>();
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
-  for_each_task(plan, shape, [&](const AttentionCluster& cluster, std::int64_t kv_head) {
+  for_each_task(plan, [&](const AttentionCluster& cluster, std::int64_t kv_head) {
     const Rows kh = all_k.head(kv_head, dim), vh = all_v.head(kv_head, dim), dkh = all_dk.head(kv_head, dim),
                dvh = all_dv.head(kv_head, dim);
-    for_each_tile(cluster, kv_head, shape, plan.causal, [&](const AttentionItem& item, const Tile& tile, std::int64_t h) {
+    for_each_tile(cluster, kv_head, plan, [&](const AttentionItem& item, const Tile& tile, std::int64_t h) {
       const std::int64_t keys = tile.keys(), row = item.q_begin + tile.first;
       float *p = scratch(0, tile.count * keys), *dp = scratch(1, tile.count * keys);
       const Rows qh = all_q.head(h, dim), gh = all_dout.head(h, dim), oh = all_out.head(h, dim);

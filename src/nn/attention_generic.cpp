@@ -30,15 +30,15 @@ at::Tensor keys_of(const at::Tensor& x, const AttentionItem& item) {
   return item.prefix.length == 0 ? own : at::cat({x.narrow(0, item.prefix.begin, item.prefix.length), own});
 }
 
-ItemTensors gather(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionItem& item, bool causal,
-                   const HeadShape& shape) {
+ItemTensors gather(const Qkv& in, const AttentionItem& item, const AttentionPlan& plan) {
+  const HeadShape& shape = plan.shape;
   const std::int64_t repeat = shape.heads / shape.kv_heads, keys = item.prefix.length + item.own.length;
   const auto expand = [&](const at::Tensor& x) {
     return split_heads(keys_of(x, item), shape.kv_heads).repeat_interleave(repeat, 0);
   };
-  at::Tensor hidden = at::ones({item.q_count, keys}, q.options().dtype(at::kBool));
-  hidden = causal ? hidden.triu(keys - item.q_count + 1) : hidden.logical_not();
-  return {split_heads(q.narrow(0, item.q_begin, item.q_count), shape.heads), expand(k), expand(v), hidden};
+  at::Tensor hidden = at::ones({item.q_count, keys}, in.q.options().dtype(at::kBool));
+  hidden = plan.causal ? hidden.triu(keys - item.q_count + 1) : hidden.logical_not();
+  return {split_heads(in.q.narrow(0, item.q_begin, item.q_count), shape.heads), expand(in.k_TC), expand(in.v_TC), hidden};
 }
 
 at::Tensor scores_of(const ItemTensors& t, const HeadShape& shape) {
@@ -50,27 +50,28 @@ at::Tensor join_heads(const at::Tensor& x) { return x.transpose(0, 1).reshape({x
 
 }  // namespace
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionPlan& plan,
-                     const HeadShape& shape, at::Tensor* lse_HT) {
-  at::Tensor out = at::empty({q.size(0), shape.heads * shape.head_dim}, q.options());
-  *lse_HT = at::empty({shape.heads, q.size(0)}, q.options().dtype(at::kFloat));
+Attended attention(const Qkv& in, const AttentionPlan& plan) {
+  const HeadShape& shape = plan.shape;
+  const std::int64_t queries = in.q.size(0);
+  Attended result{at::empty({queries, shape.heads * shape.head_dim}, in.q.options()),
+                  at::empty({shape.heads, queries}, in.q.options().dtype(at::kFloat))};
   for (const AttentionCluster& cluster : plan.clusters) {
     for (const AttentionItem& item : cluster) {
-      const ItemTensors t = gather(q, k, v, item, plan.causal, shape);
+      const ItemTensors t = gather(in, item, plan);
       const at::Tensor scores = scores_of(t, shape);
-      out.narrow(0, item.q_begin, item.q_count).copy_(join_heads(at::matmul(at::softmax(scores, -1).to(v.scalar_type()), t.v)));
-      lse_HT->narrow(1, item.q_begin, item.q_count).copy_(at::logsumexp(scores, {-1}));
+      const at::Tensor p = at::softmax(scores, -1).to(t.v.scalar_type());
+      result.out.narrow(0, item.q_begin, item.q_count).copy_(join_heads(at::matmul(p, t.v)));
+      result.lse_HT.narrow(1, item.q_begin, item.q_count).copy_(at::logsumexp(scores, {-1}));
     }
   }
-  return out;
+  return result;
 }
 
-void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                        const at::Tensor& out, const at::Tensor& lse_HT, const AttentionPlan& plan, const HeadShape& shape,
-                        at::Tensor dq, at::Tensor dk, at::Tensor dv) {
+void attention_backward(const at::Tensor& dout, const Qkv& in, const Attended& result, const AttentionPlan& plan, const Qkv& d) {
+  const HeadShape& shape = plan.shape;
   const double scale = 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
   const std::int64_t repeat = shape.heads / shape.kv_heads;
-  const auto add_keys = [&](at::Tensor& sink, const at::Tensor& grad_heads, const AttentionItem& item) {
+  const auto add_keys = [&](const at::Tensor& sink, const at::Tensor& grad_heads, const AttentionItem& item) {
     const at::Tensor grad =
         join_heads(grad_heads.reshape({shape.kv_heads, repeat, grad_heads.size(1), shape.head_dim}).sum(1, false, at::kFloat));
     if (item.prefix.length > 0) sink.narrow(0, item.prefix.begin, item.prefix.length).add_(grad.narrow(0, 0, item.prefix.length));
@@ -78,15 +79,15 @@ void attention_backward(const at::Tensor& dout, const at::Tensor& q, const at::T
   };
   for (const AttentionCluster& cluster : plan.clusters) {
     for (const AttentionItem& item : cluster) {
-      const ItemTensors t = gather(q, k, v, item, plan.causal, shape);
-      const at::Tensor p = (scores_of(t, shape) - lse_HT.narrow(1, item.q_begin, item.q_count).unsqueeze(-1)).exp();
+      const ItemTensors t = gather(in, item, plan);
+      const at::Tensor p = (scores_of(t, shape) - result.lse_HT.narrow(1, item.q_begin, item.q_count).unsqueeze(-1)).exp();
       const at::Tensor g = split_heads(dout.narrow(0, item.q_begin, item.q_count), shape.heads);
-      const at::Tensor o = split_heads(out.narrow(0, item.q_begin, item.q_count), shape.heads);
+      const at::Tensor o = split_heads(result.out.narrow(0, item.q_begin, item.q_count), shape.heads);
       const at::Tensor slope = (g.to(at::kFloat) * o).sum(-1, true);
-      const at::Tensor ds = (p * (product_in_float(g, t.v.transpose(1, 2)) - slope) * scale).to(q.scalar_type());
-      dq.narrow(0, item.q_begin, item.q_count).copy_(join_heads(at::matmul(ds, t.k)));
-      add_keys(dk, at::matmul(ds.transpose(1, 2), t.q), item);
-      add_keys(dv, at::matmul(p.to(g.scalar_type()).transpose(1, 2), g), item);
+      const at::Tensor ds = (p * (product_in_float(g, t.v.transpose(1, 2)) - slope) * scale).to(t.q.scalar_type());
+      d.q.narrow(0, item.q_begin, item.q_count).copy_(join_heads(at::matmul(ds, t.k)));
+      add_keys(d.k_TC, at::matmul(ds.transpose(1, 2), t.q), item);
+      add_keys(d.v_TC, at::matmul(p.to(g.scalar_type()).transpose(1, 2), g), item);
     }
   }
 }

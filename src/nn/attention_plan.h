@@ -17,19 +17,20 @@ struct AttentionItem {
 /// Items that share keys through one prefix; clusters share nothing, so they run in parallel.
 using AttentionCluster = std::vector<AttentionItem>;
 
-struct AttentionPlan {
-  std::vector<AttentionCluster> clusters;
-  bool causal = true;
-};
-
-/// Every row is a query.
-AttentionPlan plan_all_rows(const data::PackedBatch& batch, bool causal);
-/// Only each response's read row is a query: query row i belongs to response i.
-AttentionPlan plan_read_rows(const data::PackedBatch& batch, bool causal);
-
 /// Numbers of heads in the query and key matrices; each head has head_dim columns.
 struct HeadShape {
   std::int64_t heads = 1, kv_heads = 1, head_dim = 1;
 };
+
+struct AttentionPlan {
+  std::vector<AttentionCluster> clusters;
+  HeadShape shape;
+  bool causal = true;  ///< Whether a query sees only keys up to its own place
+};
+
+/// Every row is a query.
+AttentionPlan plan_all_rows(const data::PackedBatch& batch, data::PackingRule rule, const HeadShape& shape);
+/// Only each response's read row is a query: query row i belongs to response i.
+AttentionPlan plan_read_rows(const data::PackedBatch& batch, data::PackingRule rule, const HeadShape& shape);
 
 }  // namespace dmoerm::nn

@@ -94,17 +94,15 @@ at::Tensor Backbone::embed(ForwardState& state) const {
   if (!spec_.encoder()) return x_TD;
   x_TD.add_(weights_.embed_positions.index_select(0, state.positions_T)).add_(weights_.embed_types.select(0, 0));
   state.embedded_TD = x_TD;
-  const Normed normed = layer_norm(x_TD, weights_.embed_norm_w, weights_.embed_norm_b, spec_.norm_eps);
-  state.embed_mean = normed.mean;
-  state.embed_rstd = normed.rstd;
-  return normed.y;
+  const Normed normed = layer_norm(x_TD, embed_norm(), spec_.norm_eps);
+  state.embed_stats = normed.stats;
+  return normed.y_TD;
 }
 
 void Backbone::embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const {
   at::Tensor dx = dx_TD;
   if (spec_.encoder()) {
-    dx = layer_norm_backward(dx_TD, state.embedded_TD, weights_.embed_norm_w, weights_.embed_norm_b, state.embed_mean,
-                             state.embed_rstd, sink.embed_norm_w, sink.embed_norm_b)
+    dx = layer_norm_backward(dx_TD, state.embedded_TD, embed_norm(), state.embed_stats, {sink.embed_norm_w, sink.embed_norm_b})
              .to(at::kFloat);
     add_rows(sink.embed_positions, state.positions_T, dx);
     sink.embed_types.select(0, 0).add_(dx.sum(0));
@@ -117,8 +115,9 @@ void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) cons
   state.ids_T = to_device_long(batch.ids, device());
   state.positions_T = to_device_long(batch.positions, device());
   state.batch.adapters = state.adapters;
-  state.batch.all = plan_all_rows(batch, !spec_.encoder());
-  state.batch.reads = plan_read_rows(batch, !spec_.encoder());
+  const HeadShape shape{spec_.heads, spec_.kv_heads, spec_.head_dim};
+  state.batch.all = plan_all_rows(batch, packing(), shape);
+  state.batch.reads = plan_read_rows(batch, packing(), shape);
   state.batch.read_rows_R = to_device_long(batch.read_rows, device());
   if (spec_.encoder()) return;
   const at::Tensor angles_TE = state.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_E.unsqueeze(0);
@@ -126,11 +125,9 @@ void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) cons
   state.batch.sin_TE = angles_TE.sin();
 }
 
-at::Tensor Backbone::layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD,
-                                   LayerSaved* saved) const {
+at::Tensor Backbone::layer_forward(const LayerCall& call, const at::Tensor& x_TD, LayerSaved* saved) {
   note_activity();
-  const auto forward = spec_.encoder() ? encoder_forward : decoder_forward;
-  return forward(spec_, weights_.layers[layer], state.batch, layer, ends_at_reads, x_TD, saved);
+  return (call.spec.encoder() ? encoder_forward : decoder_forward)(call, x_TD, saved);
 }
 
 at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const AdapterRows> adapters, ForwardState* keep,
@@ -151,7 +148,7 @@ at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const Ada
     const bool last = i + 1 == weights_.layers.size(), wanted = keep != nullptr && i >= state.first_layer;
     const bool input_only = wanted && state.recompute && !last;  // the backward pass needs the last layer at once
     if (input_only) state.layers[i].x_TD = x;
-    x = layer_forward(state, i, last, x, wanted && !input_only ? &state.layers[i] : nullptr);
+    x = layer_forward(call_of(state, i, last), x, wanted && !input_only ? &state.layers[i] : nullptr);
   }
   state.last_RD = x.to(at::kFloat);
   return spec_.encoder() ? state.last_RD : final_norm(state.last_RD, &state.rstd_R);
@@ -165,7 +162,7 @@ at::Tensor Backbone::trunk(const data::PackedBatch& batch, std::size_t layers) c
   ForwardState state;
   prepare(batch, state);
   at::Tensor x = embed(state);
-  for (std::size_t i = 0; i < layers; ++i) x = layer_forward(state, i, false, x, nullptr);
+  for (std::size_t i = 0; i < layers; ++i) x = layer_forward(call_of(state, i, false), x, nullptr);
   return x;
 }
 
@@ -177,39 +174,39 @@ at::Tensor Backbone::hidden(const data::PackedBatch& batch) const {
 LayerSaved Backbone::take_saved(ForwardState& state, std::size_t layer) const {
   LayerSaved saved = std::move(state.layers[layer]);
   state.layers[layer] = {};  // frees its memory
-  if (state.recompute && layer + 1 < weights_.layers.size()) layer_forward(state, layer, false, saved.x_TD, &saved);
+  if (state.recompute && layer + 1 < weights_.layers.size()) layer_forward(call_of(state, layer, false), saved.x_TD, &saved);
   return saved;
 }
 
 void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const BackboneGradients& gradients) const {
-  const auto call = [&](const std::function<void(std::size_t)>& hook, std::size_t part) {
-    if (gradients.weights != nullptr && hook) hook(part);
+  const auto call = [&](const std::function<void(std::size_t)>& hook, std::size_t slice) {
+    if (gradients.weights != nullptr && hook) hook(slice);
   };
   const at::Tensor none;
   at::Tensor dx = grad_RD;
-  call(gradients.before_part, 0);
+  call(gradients.before_slice, 0);
   if (!spec_.encoder()) {
     dx = rms_norm_backward(grad_RD, keep.last_RD, weights_.final_norm_w.to(at::kFloat), keep.rstd_R, none,
                            gradients.weights != nullptr ? gradients.weights->final_norm_w : none);
   }
   dx = dx.to(dtype());
-  call(gradients.after_part, 0);
+  call(gradients.after_slice, 0);
   const auto layer_backward = spec_.encoder() ? encoder_backward : decoder_backward;
   for (std::size_t i = weights_.layers.size(); i-- > keep.first_layer;) {
-    call(gradients.before_part, weights_.part_of_layer(i));
+    call(gradients.before_slice, weights_.slice_of_layer(i));
     const LayerSaved saved = take_saved(keep, i);
     LayerGradients layer;
     layer.weights = gradients.weights != nullptr ? &gradients.weights->layers[i] : nullptr;
     layer.adapters = gradients.adapters;
     layer.input = i > keep.first_layer || gradients.weights != nullptr;
     note_activity();
-    dx = layer_backward(spec_, weights_.layers[i], keep.batch, i, i + 1 == weights_.layers.size(), dx, saved, layer);
-    call(gradients.after_part, weights_.part_of_layer(i));
+    dx = layer_backward(call_of(keep, i, i + 1 == weights_.layers.size()), dx, saved, layer);
+    call(gradients.after_slice, weights_.slice_of_layer(i));
   }
   if (gradients.weights == nullptr) return;
-  call(gradients.before_part, weights_.parts() - 1);
+  call(gradients.before_slice, weights_.slices() - 1);
   embed_backward(dx, keep, *gradients.weights);
-  call(gradients.after_part, weights_.parts() - 1);
+  call(gradients.after_slice, weights_.slices() - 1);
 }
 
 }  // namespace dmoerm::nn

@@ -22,8 +22,9 @@ struct ForwardState {
   bool recompute = false;       ///< Set before forward(): keep only the layers' inputs; backward() recomputes the rest, same bits
   std::size_t first_layer = 0;  ///< Lowest layer that is trained or adapted; nothing below it is kept
   at::Tensor ids_T, positions_T;
-  at::Tensor embedded_TD, embed_mean, embed_rstd;  ///< Encoder: input of the embedding norm
-  at::Tensor last_RD, rstd_R;                      ///< Decoder: input of the final norm, float32
+  at::Tensor embedded_TD;      ///< Encoder: input of the embedding norm
+  RowStatistics embed_stats;   ///< Encoder: its statistics
+  at::Tensor last_RD, rstd_R;  ///< Decoder: input of the final norm, float32
 };
 
 /// States of a batch's rows below layer `layer`, from trunk(). A forward pass may start there.
@@ -36,9 +37,9 @@ struct Trunk {
 struct BackboneGradients {
   Weights* weights = nullptr;          ///< Gradients of all weights of the backbone
   std::vector<LoraAdapter*> adapters;  ///< Gradients of each AdapterRows of the forward pass; empty: none
-  /// Called with the number of each part of `weights` in order: before its first gradient is added, and after its last. May be
+  /// Called with the number of each slice of `weights` in order: before its first gradient is added, and after its last. May be
   /// empty.
-  std::function<void(std::size_t part)> before_part{}, after_part{};
+  std::function<void(std::size_t slice)> before_slice{}, after_slice{};
 };
 
 class Backbone {
@@ -69,17 +70,22 @@ class Backbone {
   [[nodiscard]] Weights& weights() { return weights_; }
   [[nodiscard]] at::Device device() const { return weights_.flat.device(); }
   [[nodiscard]] at::ScalarType dtype() const { return weights_.flat.scalar_type(); }
-  /// Decoders share a group's prompt; encoders cannot.
-  [[nodiscard]] bool shares_prefix() const { return !spec_.encoder(); }
-  [[nodiscard]] bool reads_last() const { return !spec_.encoder(); }
+  /// How the model's batches are laid out.
+  [[nodiscard]] data::PackingRule packing() const {
+    return spec_.encoder() ? data::PackingRule::bidirectional : data::PackingRule::causal;
+  }
 
  private:
   /// A decoder's final norm, in float32.
   [[nodiscard]] at::Tensor final_norm(const at::Tensor& x, at::Tensor* rstd) const;
   /// The tables that the layers need for a batch.
   void prepare(const data::PackedBatch& batch, ForwardState& state) const;
-  at::Tensor layer_forward(ForwardState& state, std::size_t layer, bool ends_at_reads, const at::Tensor& x_TD,
-                           LayerSaved* saved) const;
+  /// @param ends_at_reads  as in LayerCall
+  [[nodiscard]] LayerCall call_of(const ForwardState& state, std::size_t layer, bool ends_at_reads) const {
+    return {spec_, weights_.layers[layer], state.batch, layer, ends_at_reads};
+  }
+  [[nodiscard]] NormWeights embed_norm() const { return {weights_.embed_norm_w, weights_.embed_norm_b}; }
+  static at::Tensor layer_forward(const LayerCall& call, const at::Tensor& x_TD, LayerSaved* saved);
   at::Tensor embed(ForwardState& state) const;
   /// What the layer's forward pass kept; recomputed if it kept only its input.
   LayerSaved take_saved(ForwardState& state, std::size_t layer) const;

@@ -4,7 +4,6 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/mm.h>
 
-#include "nn/ops.h"
 #include "nn/projection.h"
 
 namespace dmoerm::nn {
@@ -33,44 +32,38 @@ struct Tables {
   at::Tensor cos_q, sin_q;
 };
 
-Tables query_tables(const LayerBatch& batch, bool ends_at_reads) {
-  if (!ends_at_reads) return {batch.cos_TE, batch.sin_TE};
-  return {batch.cos_TE.index_select(0, batch.read_rows_R), batch.sin_TE.index_select(0, batch.read_rows_R)};
-}
-
-HeadShape heads_of(const BackboneSpec& spec) { return {spec.heads, spec.kv_heads, spec.head_dim}; }
+Tables query_tables(const LayerCall& call) { return {call.leaving(call.batch.cos_TE), call.leaving(call.batch.sin_TE)}; }
 
 }  // namespace
 
-at::Tensor decoder_forward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
-                           bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved) {
+at::Tensor decoder_forward(const LayerCall& call, const at::Tensor& x_TD, LayerSaved* saved) {
+  const BackboneSpec& spec = call.spec;
+  const LayerWeights& w = call.weights;
   LayerSaved s;
   s.x_TD = x_TD;
   const bool steady = saved == nullptr;
   const at::Tensor n1_TD = rms_norm(x_TD, w.norm1_w, spec.norm_eps, &s.rstd1);
-  Qkv qkv = project_qkv(spec, w, batch, layer, ends_at_reads, n1_TD, steady);
+  s.qkv = project_qkv(call, n1_TD, steady);
+  Qkv& qkv = s.qkv;
   if (spec.qk_norm) {
     s.qk_raw = at::cat({qkv.q.reshape({-1}), qkv.k_TC.reshape({-1})});
     qkv.q = norm_heads(qkv.q, w.q_norm_w, spec.norm_eps);
     qkv.k_TC = norm_heads(qkv.k_TC, w.k_norm_w, spec.norm_eps);
   }
-  const Tables tables = query_tables(batch, ends_at_reads);
+  const Tables tables = query_tables(call);
   rotate(qkv.q, tables.cos_q, tables.sin_q, false);
-  rotate(qkv.k_TC, batch.cos_TE, batch.sin_TE, false);
-  s.q = qkv.q;
-  s.k_TC = qkv.k_TC;
-  s.v_TC = qkv.v_TC;
-  s.attended = attention(s.q, s.k_TC, s.v_TC, ends_at_reads ? batch.reads : batch.all, heads_of(spec), &s.lse_HT);
-  const at::Tensor residual = ends_at_reads ? x_TD.index_select(0, batch.read_rows_R) : x_TD;
-  s.h = add_linear(residual, s.attended, w.o_w, w.o_b, steady);
+  rotate(qkv.k_TC, call.batch.cos_TE, call.batch.sin_TE, false);
+  s.attended = attention(qkv, call.attention());
+  s.h = add_linear(call.leaving(x_TD), s.attended.out, w.o_w, w.o_b, steady);
   s.up = linear(rms_norm(s.h, w.norm2_w, spec.norm_eps, &s.rstd2), w.up_w, w.up_b, steady);
   at::Tensor y = add_linear(s.h, swiglu(s.up), w.down_w, w.down_b, steady);
   if (saved != nullptr) *saved = std::move(s);
   return y;
 }
 
-at::Tensor decoder_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
-                            bool ends_at_reads, const at::Tensor& dy, const LayerSaved& s, const LayerGradients& gradients) {
+at::Tensor decoder_backward(const LayerCall& call, const at::Tensor& dy, const LayerSaved& s, const LayerGradients& gradients) {
+  const BackboneSpec& spec = call.spec;
+  const LayerWeights& w = call.weights;
   LayerWeights* g = gradients.weights;
   at::Tensor none, dh;
   {
@@ -82,13 +75,12 @@ at::Tensor decoder_backward(const BackboneSpec& spec, const LayerWeights& w, con
     }
     dh = rms_norm_backward(at::mm(dup, w.up_w), s.h, w.norm2_w, s.rstd2, dy, g != nullptr ? g->norm2_w : none);
   }
-  if (g != nullptr) add_linear_gradient(dh, s.attended, g->o_w, g->o_b);
-  Qkv d = empty_qkv(spec, s.x_TD.size(0), s.q.size(0), ends_at_reads, dy.options());
-  attention_backward(at::mm(dh, w.o_w), s.q, s.k_TC, s.v_TC, s.attended, s.lse_HT, ends_at_reads ? batch.reads : batch.all,
-                     heads_of(spec), d.q, d.k_TC, d.v_TC);
-  const Tables tables = query_tables(batch, ends_at_reads);
+  if (g != nullptr) add_linear_gradient(dh, s.attended.out, g->o_w, g->o_b);
+  Qkv d = empty_qkv(call, s.x_TD.size(0), dy.options());
+  attention_backward(at::mm(dh, w.o_w), s.qkv, s.attended, call.attention(), d);
+  const Tables tables = query_tables(call);
   rotate(d.q, tables.cos_q, tables.sin_q, true);
-  rotate(d.k_TC, batch.cos_TE, batch.sin_TE, true);
+  rotate(d.k_TC, call.batch.cos_TE, call.batch.sin_TE, true);
   if (spec.qk_norm) {
     const at::Tensor q_raw = s.qk_raw.narrow(0, 0, d.q.numel()).view(d.q.sizes()),
                      k_raw = s.qk_raw.narrow(0, d.q.numel(), d.k_TC.numel()).view(d.k_TC.sizes());
@@ -98,11 +90,11 @@ at::Tensor decoder_backward(const BackboneSpec& spec, const LayerWeights& w, con
   const at::Tensor n1_TD = rms_norm(s.x_TD, w.norm1_w, spec.norm_eps, nullptr);
   LayerGradients below = gradients;
   below.input = gradients.input || g != nullptr;  // the gradient of the norm's weight needs it too
-  const at::Tensor dn_TD = project_qkv_backward(spec, w, batch, layer, ends_at_reads, n1_TD, d, below);
+  const at::Tensor dn_TD = project_qkv_backward(call, n1_TD, d, below);
   if (!dn_TD.defined()) return {};
   at::Tensor dx_TD =
-      rms_norm_backward(dn_TD, s.x_TD, w.norm1_w, s.rstd1, ends_at_reads ? none : dh, g != nullptr ? g->norm1_w : none);
-  if (ends_at_reads) dx_TD.index_add_(0, batch.read_rows_R, dh);
+      rms_norm_backward(dn_TD, s.x_TD, w.norm1_w, s.rstd1, call.ends_at_reads ? none : dh, g != nullptr ? g->norm1_w : none);
+  if (call.ends_at_reads) dx_TD.index_add_(0, call.batch.read_rows_R, dh);
   return dx_TD;
 }
 

@@ -5,9 +5,8 @@
 namespace dmoerm::nn {
 
 /// Like decoder_forward() and decoder_backward().
-at::Tensor encoder_forward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
-                           bool ends_at_reads, const at::Tensor& x_TD, LayerSaved* saved);
-at::Tensor encoder_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
-                            bool ends_at_reads, const at::Tensor& dy, const LayerSaved& saved, const LayerGradients& gradients);
+at::Tensor encoder_forward(const LayerCall& call, const at::Tensor& x_TD, LayerSaved* saved);
+at::Tensor encoder_backward(const LayerCall& call, const at::Tensor& dy, const LayerSaved& saved,
+                            const LayerGradients& gradients);
 
 }  // namespace dmoerm::nn

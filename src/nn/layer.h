@@ -9,6 +9,7 @@
 
 #include "nn/attention.h"
 #include "nn/lora_adapter.h"
+#include "nn/ops.h"
 #include "nn/weights.h"
 
 namespace dmoerm::nn {
@@ -21,16 +22,33 @@ struct LayerBatch {
   std::span<const AdapterRows> adapters;
 };
 
+/// One layer and the batch that goes through it.
+struct LayerCall {
+  const BackboneSpec& spec;
+  const LayerWeights& weights;
+  const LayerBatch& batch;
+  std::size_t layer = 0;  ///< Number of the layer
+  /// Which rows leave the layer: in the last one only the read rows, for which alone it computes queries and MLP.
+  bool ends_at_reads = false;
+
+  [[nodiscard]] const AttentionPlan& attention() const { return ends_at_reads ? batch.reads : batch.all; }
+  /// The rows of `x_TD` that leave the layer.
+  [[nodiscard]] at::Tensor leaving(const at::Tensor& x_TD) const {
+    return ends_at_reads ? x_TD.index_select(0, batch.read_rows_R) : x_TD;
+  }
+};
+
 /// What a layer's forward pass keeps for its backward pass.
 struct LayerSaved {
-  at::Tensor x_TD;           ///< Input
-  at::Tensor q, k_TC, v_TC;  ///< Values after the rotary embedding; q has T rows, or R in a layer that ends at the read rows
-  at::Tensor qk_raw;         ///< Qwen3: q and k before their norm
-  at::Tensor attended, lse_HT;
-  at::Tensor h;   ///< State after attention: the residual sum in decoders, its norm in encoders
-  at::Tensor up;  ///< MLP values before the activation
-  at::Tensor rstd1, rstd2;
-  at::Tensor mean1, mean2, sum1, sum2;  ///< Encoder: inputs of its norms and their means
+  at::Tensor x_TD;    ///< Input
+  Qkv qkv;            ///< Values after the rotary embedding; q has T rows, or R in a layer that ends at the read rows
+  at::Tensor qk_raw;  ///< Qwen3: q and k before their norm
+  Attended attended;
+  at::Tensor h;                  ///< State after attention: the residual sum in decoders, its norm in encoders
+  at::Tensor up;                 ///< MLP values before the activation
+  at::Tensor rstd1, rstd2;       ///< Decoder: 1 / root mean square of its norms' inputs
+  at::Tensor sum1, sum2;         ///< Encoder: inputs of its norms,
+  RowStatistics stats1, stats2;  ///< and their statistics
 };
 
 /// Gradients to add to; undefined members of `weights` are skipped.

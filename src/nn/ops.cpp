@@ -127,18 +127,19 @@ at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, co
   return dx_TD;
 }
 
-Normed layer_norm(const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& b_D, double eps) {
-  auto [y, mean, rstd] = at::native_layer_norm(x_TD.to(at::kFloat), {x_TD.size(1)}, w_D.to(at::kFloat), b_D.to(at::kFloat), eps);
-  return {y.to(x_TD.scalar_type()), mean, rstd};
+Normed layer_norm(const at::Tensor& x_TD, const NormWeights& weights, double eps) {
+  auto [y, mean, rstd] =
+      at::native_layer_norm(x_TD.to(at::kFloat), {x_TD.size(1)}, weights.w_D.to(at::kFloat), weights.b_D.to(at::kFloat), eps);
+  return {y.to(x_TD.scalar_type()), {mean, rstd}};
 }
 
-at::Tensor layer_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& b_D,
-                               const at::Tensor& mean, const at::Tensor& rstd, const at::Tensor& grad_w_D,
-                               const at::Tensor& grad_b_D) {
-  const bool wanted = grad_w_D.defined();
-  auto [dx, dw, db] = at::native_layer_norm_backward(dy_TD.to(at::kFloat), x_TD.to(at::kFloat), {x_TD.size(1)}, mean, rstd,
-                                                     w_D.to(at::kFloat), b_D.to(at::kFloat), {true, wanted, wanted});
-  if (wanted) grad_w_D.add_(dw), grad_b_D.add_(db);
+at::Tensor layer_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const NormWeights& weights,
+                               const RowStatistics& stats, const NormWeights& sinks) {
+  const bool wanted = sinks.w_D.defined();
+  auto [dx, dw, db] =
+      at::native_layer_norm_backward(dy_TD.to(at::kFloat), x_TD.to(at::kFloat), {x_TD.size(1)}, stats.mean_T, stats.rstd_T,
+                                     weights.w_D.to(at::kFloat), weights.b_D.to(at::kFloat), {true, wanted, wanted});
+  if (wanted) sinks.w_D.add_(dw), sinks.b_D.add_(db);
   return dx.to(x_TD.scalar_type());
 }
 

@@ -20,15 +20,22 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, a
 at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T,
                              const at::Tensor& residual_TD, const at::Tensor& grad_w_D);
 
-/// Layer norm with its mean and 1 / standard deviation of each row, which are float32.
-struct Normed {
-  at::Tensor y, mean, rstd;
+/// Weight and bias of a layer norm, or their gradients.
+struct NormWeights {
+  at::Tensor w_D, b_D;
 };
-Normed layer_norm(const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& b_D, double eps);
-/// Gradient of layer_norm() in x. @param grad_w_D, grad_b_D  if defined, the gradients in w and b are added to them
-at::Tensor layer_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& b_D,
-                               const at::Tensor& mean, const at::Tensor& rstd, const at::Tensor& grad_w_D,
-                               const at::Tensor& grad_b_D);
+/// Mean and 1 / standard deviation of each row, float32.
+struct RowStatistics {
+  at::Tensor mean_T, rstd_T;
+};
+struct Normed {
+  at::Tensor y_TD;
+  RowStatistics stats;
+};
+Normed layer_norm(const at::Tensor& x_TD, const NormWeights& weights, double eps);
+/// Gradient of layer_norm() in x. @param sinks  the gradients in w and b are added to these; undefined ones are skipped
+at::Tensor layer_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const NormWeights& weights,
+                               const RowStatistics& stats, const NormWeights& sinks);
 
 /// silu(gate) * up; gate_up holds the gate in columns [0, F) and up in [F, 2F).
 at::Tensor swiglu(const at::Tensor& gate_up_T2F);

@@ -44,10 +44,10 @@ LoraLayer in_dtype(const LoraLayer& lora, at::ScalarType dtype) {
 }
 
 /// Gradients of q, k and v in the dtype of the states, for the products.
-Qkv in_dtype(const Qkv& d, std::int64_t q, std::int64_t kv, bool ends_at_reads, at::ScalarType dtype) {
-  const std::int64_t begin = ends_at_reads ? 0 : q;
-  const at::Tensor all = widen(ends_at_reads ? d.k_TC : d.q, begin + 2 * kv).to(dtype);
-  return {ends_at_reads ? d.q.to(dtype) : all.narrow(1, 0, q), all.narrow(1, begin, kv), all.narrow(1, begin + kv, kv)};
+Qkv in_dtype(const LayerCall& call, const Qkv& d, at::ScalarType dtype) {
+  const std::int64_t q = call.spec.q_width(), kv = call.spec.kv_width(), begin = call.ends_at_reads ? 0 : q;
+  const at::Tensor all = widen(call.ends_at_reads ? d.k_TC : d.q, begin + 2 * kv).to(dtype);
+  return {call.ends_at_reads ? d.q.to(dtype) : all.narrow(1, 0, q), all.narrow(1, begin, kv), all.narrow(1, begin + kv, kv)};
 }
 
 /// out += scale * u b'
@@ -57,42 +57,49 @@ void add_scaled(at::Tensor out, const at::Tensor& u, const at::Tensor& b, double
   if (!all.is_same(out)) out.copy_(all.narrow(0, 0, out.size(0)));
 }
 
-void add_adapter(const AdapterRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads, const at::Tensor& n_TD,
-                 bool steady, Qkv& out) {
-  const LoraLayer lora = in_dtype(rows.adapter->layers[layer], n_TD.scalar_type());
+/// The rows of `x` that leave the layer. @param x  one row for each token of an expert
+at::Tensor leaving(const at::Tensor& x, const AdapterRows& rows, const LayerCall& call) {
+  return call.ends_at_reads ? x.index_select(0, own_reads(rows, call.batch)) : x;
+}
+
+/// An expert's rows among those that leave the layer.
+at::Tensor own_leaving(const at::Tensor& q, const AdapterRows& rows, const LayerCall& call) {
+  return call.ends_at_reads ? q.narrow(0, rows.first_read, rows.reads) : q.narrow(0, rows.first_row, rows.rows);
+}
+
+void add_adapter(const AdapterRows& rows, const LayerCall& call, const at::Tensor& n_TD, bool steady, const Qkv& out) {
+  const LoraLayer lora = in_dtype(rows.adapter->layers[call.layer], n_TD.scalar_type());
   const std::int64_t r = rows.adapter->lora().rank;
   const double scale = rows.adapter->lora().scale();
-  const at::Tensor u = linear(adapter_input(rows, layer, n_TD), lora.a_qv, {}, steady);
-  const at::Tensor u_q = ends_at_reads ? u.narrow(1, 0, r).index_select(0, own_reads(rows, batch)) : u.narrow(1, 0, r);
-  add_scaled(out.q.narrow(0, ends_at_reads ? rows.first_read : rows.first_row, u_q.size(0)), u_q, lora.b_q, scale, steady);
+  const at::Tensor u = linear(adapter_input(rows, call.layer, n_TD), lora.a_qv, {}, steady);
+  add_scaled(own_leaving(out.q, rows, call), leaving(u.narrow(1, 0, r), rows, call), lora.b_q, scale, steady);
   add_scaled(out.v_TC.narrow(0, rows.first_row, rows.rows), u.narrow(1, r, r), lora.b_v, scale, steady);
 }
 
 /// Adds the gradients of one adapter, and its share of the gradient in n to `dn_TD` if that is defined.
-void adapter_backward(const AdapterRows& rows, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
-                      const at::Tensor& n_TD, const Qkv& d, LoraAdapter* sink, const at::Tensor& dn_TD) {
-  const LoraLayer lora = in_dtype(rows.adapter->layers[layer], n_TD.scalar_type());
+void adapter_backward(const AdapterRows& rows, const LayerCall& call, const at::Tensor& n_TD, const Qkv& d, LoraAdapter* sink,
+                      const at::Tensor& dn_TD) {
+  const LoraLayer lora = in_dtype(rows.adapter->layers[call.layer], n_TD.scalar_type());
   const std::int64_t r = rows.adapter->lora().rank;
   const double scale = rows.adapter->lora().scale();
-  const at::Tensor dq = d.q.narrow(0, ends_at_reads ? rows.first_read : rows.first_row, ends_at_reads ? rows.reads : rows.rows);
+  const at::Tensor dq = own_leaving(d.q, rows, call);
   const at::Tensor dv = d.v_TC.narrow(0, rows.first_row, rows.rows);
   at::Tensor g = at::empty({rows.rows, 2 * r}, n_TD.options());
   at::Tensor g_q = g.narrow(1, 0, r), g_v = g.narrow(1, r, r);
-  if (ends_at_reads) {
+  if (call.ends_at_reads) {
     g_q.zero_();
-    g_q.index_copy_(0, own_reads(rows, batch), at::mm(dq, lora.b_q));
+    g_q.index_copy_(0, own_reads(rows, call.batch), at::mm(dq, lora.b_q));
   } else {
     at::mm_out(g_q, dq, lora.b_q);
   }
   at::mm_out(g_v, dv, lora.b_v);
   g.mul_(scale);
   if (sink != nullptr) {
-    const at::Tensor input = adapter_input(rows, layer, n_TD);
+    const at::Tensor input = adapter_input(rows, call.layer, n_TD);
     const at::Tensor u = at::mm(input, lora.a_qv.t());
-    const at::Tensor u_q = ends_at_reads ? u.narrow(1, 0, r).index_select(0, own_reads(rows, batch)) : u.narrow(1, 0, r);
-    LoraLayer& into = sink->layers[layer];
+    LoraLayer& into = sink->layers[call.layer];
     add_product(into.a_qv, g.t(), input);
-    add_product(into.b_q, dq.t(), u_q, scale);
+    add_product(into.b_q, dq.t(), leaving(u.narrow(1, 0, r), rows, call), scale);
     add_product(into.b_v, dv.t(), u.narrow(1, r, r), scale);
   }
   if (!dn_TD.defined()) return;
@@ -101,7 +108,7 @@ void adapter_backward(const AdapterRows& rows, const LayerBatch& batch, std::siz
   if (rows.dropout_key == 0 || p <= 0) {
     own.addmm_(g, lora.a_qv);
   } else {
-    own.add_(dropout(at::mm(g, lora.a_qv), p, mix64(rows.dropout_key + layer), 0));
+    own.add_(dropout(at::mm(g, lora.a_qv), p, mix64(rows.dropout_key + call.layer), 0));
   }
 }
 
@@ -125,48 +132,48 @@ void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& 
   if (db.defined()) db.add_(dy.sum(at::IntArrayRef{0}, false, at::kFloat));
 }
 
-Qkv empty_qkv(const BackboneSpec& spec, std::int64_t rows, std::int64_t reads, bool ends_at_reads,
-              const at::TensorOptions& options) {
-  const std::int64_t q = spec.q_width(), kv = spec.kv_width();
-  at::Tensor all = at::empty({rows, ends_at_reads ? 2 * kv : q + 2 * kv}, options.dtype(at::kFloat));
-  const std::int64_t begin = ends_at_reads ? 0 : q;
+Qkv empty_qkv(const LayerCall& call, std::int64_t rows, const at::TensorOptions& options) {
+  const std::int64_t q = call.spec.q_width(), kv = call.spec.kv_width(), begin = call.ends_at_reads ? 0 : q;
+  at::Tensor all = at::empty({rows, begin + 2 * kv}, options.dtype(at::kFloat));
   all.narrow(1, begin, 2 * kv).zero_();
-  return {ends_at_reads ? at::empty({reads, q}, all.options()) : all.narrow(1, 0, q), all.narrow(1, begin, kv),
-          all.narrow(1, begin + kv, kv)};
+  return {call.ends_at_reads ? at::empty({call.batch.read_rows_R.size(0), q}, all.options()) : all.narrow(1, 0, q),
+          all.narrow(1, begin, kv), all.narrow(1, begin + kv, kv)};
 }
 
-Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
-                const at::Tensor& n_TD, bool steady) {
-  const std::int64_t q = spec.q_width(), kv = spec.kv_width();
+Qkv project_qkv(const LayerCall& call, const at::Tensor& n_TD, bool steady) {
+  const LayerWeights& w = call.weights;
+  const std::int64_t q = call.spec.q_width(), kv = call.spec.kv_width();
   const auto part = [](const at::Tensor& x, std::int64_t begin, std::int64_t count) {
     return x.defined() ? x.narrow(0, begin, count) : x;
   };
   Qkv out;
-  if (ends_at_reads) {
+  if (call.ends_at_reads) {
     const at::Tensor both = linear(n_TD, part(w.qkv_w, q, 2 * kv), part(w.qkv_b, q, 2 * kv), steady);
-    out = {linear(n_TD.index_select(0, batch.read_rows_R), part(w.qkv_w, 0, q), part(w.qkv_b, 0, q), steady),
-           both.narrow(1, 0, kv), both.narrow(1, kv, kv)};
+    out = {linear(call.leaving(n_TD), part(w.qkv_w, 0, q), part(w.qkv_b, 0, q), steady), both.narrow(1, 0, kv),
+           both.narrow(1, kv, kv)};
   } else {
     const at::Tensor all = linear(n_TD, w.qkv_w, w.qkv_b, steady);
     out = {all.narrow(1, 0, q), all.narrow(1, q, kv), all.narrow(1, q + kv, kv)};
   }
-  for (const AdapterRows& rows : batch.adapters) {
-    if (rows.adapter != nullptr && rows.adapter->adapts(layer)) add_adapter(rows, batch, layer, ends_at_reads, n_TD, steady, out);
+  for (const AdapterRows& rows : call.batch.adapters) {
+    if (rows.adapter != nullptr && rows.adapter->adapts(call.layer)) add_adapter(rows, call, n_TD, steady, out);
   }
   return out;
 }
 
-at::Tensor project_qkv_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
-                                bool ends_at_reads, const at::Tensor& n_TD, const Qkv& d_qkv, const LayerGradients& gradients) {
-  const std::int64_t q = spec.q_width(), kv = spec.kv_width();
-  const Qkv d = in_dtype(d_qkv, q, kv, ends_at_reads, n_TD.scalar_type());
-  const at::Tensor d_all = ends_at_reads ? widen(d.k_TC, 2 * kv) : widen(d.q, q + 2 * kv);
+at::Tensor project_qkv_backward(const LayerCall& call, const at::Tensor& n_TD, const Qkv& d_qkv,
+                                const LayerGradients& gradients) {
+  const LayerWeights& w = call.weights;
+  const std::span<const AdapterRows> adapters = call.batch.adapters;
+  const std::int64_t q = call.spec.q_width(), kv = call.spec.kv_width();
+  const Qkv d = in_dtype(call, d_qkv, n_TD.scalar_type());
+  const at::Tensor d_all = call.ends_at_reads ? widen(d.k_TC, 2 * kv) : widen(d.q, q + 2 * kv);
   if (gradients.weights != nullptr) {
     at::Tensor &dw = gradients.weights->qkv_w, &db = gradients.weights->qkv_b;
-    if (ends_at_reads) {
+    if (call.ends_at_reads) {
       at::Tensor dw_q = dw.narrow(0, 0, q), dw_kv = dw.narrow(0, q, 2 * kv);
       at::Tensor db_q = db.defined() ? db.narrow(0, 0, q) : db, db_kv = db.defined() ? db.narrow(0, q, 2 * kv) : db;
-      add_linear_gradient(d.q, n_TD.index_select(0, batch.read_rows_R), dw_q, db_q);
+      add_linear_gradient(d.q, call.leaving(n_TD), dw_q, db_q);
       add_linear_gradient(d_all, n_TD, dw_kv, db_kv);
     } else {
       add_linear_gradient(d_all, n_TD, dw, db);
@@ -174,19 +181,17 @@ at::Tensor project_qkv_backward(const BackboneSpec& spec, const LayerWeights& w,
   }
   at::Tensor dn_TD;
   if (gradients.input) {
-    if (ends_at_reads) {
+    if (call.ends_at_reads) {
       dn_TD = at::mm(d_all, w.qkv_w.narrow(0, q, 2 * kv));
-      dn_TD.index_add_(0, batch.read_rows_R, at::mm(d.q, w.qkv_w.narrow(0, 0, q)));
+      dn_TD.index_add_(0, call.batch.read_rows_R, at::mm(d.q, w.qkv_w.narrow(0, 0, q)));
     } else {
       dn_TD = at::mm(d_all, w.qkv_w);
     }
   }
-  for (std::size_t i = 0; i < batch.adapters.size(); ++i) {
+  for (std::size_t i = 0; i < adapters.size(); ++i) {
     LoraAdapter* sink = gradients.adapters.empty() ? nullptr : gradients.adapters[i];
-    if (batch.adapters[i].adapter != nullptr && batch.adapters[i].adapter->adapts(layer) &&
-        (sink != nullptr || gradients.input)) {
-      adapter_backward(batch.adapters[i], batch, layer, ends_at_reads, n_TD, d, sink, dn_TD);
-    }
+    const bool adapted = adapters[i].adapter != nullptr && adapters[i].adapter->adapts(call.layer);
+    if (adapted && (sink != nullptr || gradients.input)) adapter_backward(adapters[i], call, n_TD, d, sink, dn_TD);
   }
   return dn_TD;
 }

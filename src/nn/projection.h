@@ -16,24 +16,18 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b,
 /// dw += dy' x and db += sum of dy over rows, both float32; undefined sinks are skipped.
 void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& dw, at::Tensor& db);
 
-/// q, k, v of rows; q only of the read rows when `ends_at_reads`.
-struct Qkv {
-  at::Tensor q, k_TC, v_TC;
-};
-
-/// Project the (normed) rows, adapters included. @param steady  as in linear()
-Qkv project_qkv(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer, bool ends_at_reads,
-                const at::Tensor& n_TD, bool steady);
+/// Queries, keys and values of the (normed) rows, adapters included; queries only of the rows that leave the layer.
+/// @param steady  as in linear()
+Qkv project_qkv(const LayerCall& call, const at::Tensor& n_TD, bool steady);
 
 /// Backward of project_qkv(): adds the gradients of weights and adapters that `gradients` has.
-/// @param d  gradients in q, k, v, shaped as project_qkv() made them; k and v side by side in one buffer, q too unless
-/// ends_at_reads
+/// @param d  gradients in q, k, v, shaped as project_qkv() made them; k and v side by side in one buffer, and q too
+/// if all rows leave the layer
 /// @return gradient in n; undefined if nothing needs it
-at::Tensor project_qkv_backward(const BackboneSpec& spec, const LayerWeights& w, const LayerBatch& batch, std::size_t layer,
-                                bool ends_at_reads, const at::Tensor& n_TD, const Qkv& d, const LayerGradients& gradients);
+at::Tensor project_qkv_backward(const LayerCall& call, const at::Tensor& n_TD, const Qkv& d, const LayerGradients& gradients);
 
 /// Gradients of q, k, v laid out as project_qkv_backward() expects them, float32: q uninitialised, k and v zero.
-Qkv empty_qkv(const BackboneSpec& spec, std::int64_t rows, std::int64_t reads, bool ends_at_reads,
-              const at::TensorOptions& options);
+/// @param rows  T
+Qkv empty_qkv(const LayerCall& call, std::int64_t rows, const at::TensorOptions& options);
 
 }  // namespace dmoerm::nn

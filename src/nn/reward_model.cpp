@@ -45,13 +45,13 @@ RewardModel RewardModel::start_expert(const LoraSpec& lora, std::uint64_t seed) 
   return expert;
 }
 
-std::vector<at::Tensor> RewardModel::trained_parts() const {
+std::vector<at::Tensor> RewardModel::trained_slices() const {
   if (adapter_) return {adapter_and_head_};
-  std::vector<at::Tensor> parts;
+  std::vector<at::Tensor> slices;
   const Weights& weights = backbone_->weights();
-  for (std::size_t p = 0; p < weights.parts(); ++p) parts.push_back(weights.part(p));
-  parts.push_back(head_.w_D);
-  return parts;
+  for (std::size_t p = 0; p < weights.slices(); ++p) slices.push_back(weights.slice(p));
+  slices.push_back(head_.w_D);
+  return slices;
 }
 
 double RewardModel::training_flops_per_token() const {
@@ -110,17 +110,17 @@ RewardGradients::RewardGradients(const RewardModel& model) {
   head_D_ = last_.narrow(0, last_.numel() - spec.width, spec.width);
 }
 
-void RewardGradients::connect(BackboneGradients& sinks, const OnPart& before_part, const OnPart& after_part) {
+void RewardGradients::connect(BackboneGradients& sinks, const OnSlice& before_slice, const OnSlice& after_slice) {
   last_.zero_();
   sinks.adapters.push_back(adapter_ ? &*adapter_ : nullptr);
   if (!weights_) return;
   sinks.weights = weights_.get();
-  sinks.before_part = [this, before_part](std::size_t part) {
-    at::Tensor buffer = weights_->part(part);
-    before_part(part, buffer);
+  sinks.before_slice = [this, before_slice](std::size_t slice) {
+    at::Tensor buffer = weights_->slice(slice);
+    before_slice(slice, buffer);
     buffer.zero_();
   };
-  sinks.after_part = [this, after_part](std::size_t part) { after_part(part, weights_->part(part)); };
+  sinks.after_slice = [this, after_slice](std::size_t slice) { after_slice(slice, weights_->slice(slice)); };
 }
 
 std::size_t RewardGradients::bytes() const { return last_.nbytes() + (weights_ ? weights_->flat.nbytes() : 0); }

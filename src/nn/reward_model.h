@@ -45,9 +45,9 @@ class RewardModel {
   /// Rewards [R] of final states [R, D].
   [[nodiscard]] at::Tensor rewards(const at::Tensor& states_RD) const { return head_.rewards(states_RD); }
 
-  /// The parameters that training changes, flat, in the order in which a backward pass completes their gradients: the parts of
-  /// the backbone's weights and then the head; or one part, the adapter followed by the head.
-  [[nodiscard]] std::vector<at::Tensor> trained_parts() const;
+  /// The parameters that training changes, flat, in the order in which a backward pass completes their gradients: the slices of
+  /// the backbone's weights and then the head; or one slice, the adapter followed by the head.
+  [[nodiscard]] std::vector<at::Tensor> trained_slices() const;
   /// Multiplications and additions of training on one token: two per weight of the matrices that it passes in the forward pass,
   /// as many for the gradient in the states, and as many for the gradient in the weights if they are trained. Excludes
   /// attention's own products.
@@ -63,12 +63,12 @@ class RewardModel {
 
  private:
   std::shared_ptr<Backbone> backbone_;
-  at::Tensor adapter_and_head_;  ///< The only trained part of a model with an adapter
+  at::Tensor adapter_and_head_;  ///< The only trained slice of a model with an adapter
   std::optional<LoraAdapter> adapter_;
   ValueHead head_;
 };
 
-/// Gradients of one micro batch in a model's trained parts, float32. A backbone's gradients take the memory of two layers, which
+/// Gradients of one micro batch in a model's trained slices, float32. A backbone's gradients take the memory of two layers, which
 /// the layers use in turn: whoever uses a layer's gradient must be done before the backward pass reaches the next layer but one.
 class RewardGradients {
  public:
@@ -76,16 +76,16 @@ class RewardGradients {
   RewardGradients(const RewardGradients&) = delete;
   RewardGradients& operator=(const RewardGradients&) = delete;
 
-  /// A function that is called with the number and the buffer of a part of the backbone.
-  using OnPart = std::function<void(std::size_t part, const at::Tensor& gradient)>;
+  /// A function that is called with the number and the buffer of a slice of the backbone.
+  using OnSlice = std::function<void(std::size_t slice, const at::Tensor& gradient)>;
   /// Makes a backward pass add its gradients here, starting from zero.
-  /// @param before_part  called before the buffer is zeroed
-  /// @param after_part   called after the part's last gradient
-  void connect(BackboneGradients& sinks, const OnPart& before_part, const OnPart& after_part);
+  /// @param before_slice  called before the buffer is zeroed
+  /// @param after_slice   called after the slice's last gradient
+  void connect(BackboneGradients& sinks, const OnSlice& before_slice, const OnSlice& after_slice);
   /// The head's gradient, to which the caller adds.
   [[nodiscard]] at::Tensor& head_D() { return head_D_; }
-  /// Gradient of the last trained part: the adapter with the head, or the head alone.
-  [[nodiscard]] const at::Tensor& last_part() const { return last_; }
+  /// Gradient of the last trained slice: the adapter with the head, or the head alone.
+  [[nodiscard]] const at::Tensor& last_slice() const { return last_; }
   [[nodiscard]] std::size_t bytes() const;
 
  private:

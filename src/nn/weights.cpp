@@ -200,7 +200,7 @@ Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& dir
   return weights;
 }
 
-at::Tensor Weights::part(std::size_t number) const {
+at::Tensor Weights::slice(std::size_t number) const {
   const std::size_t buffers = bounds_.size() - 3;
   std::size_t piece = 0;                 // the embeddings
   if (number == 0) piece = buffers + 1;  // the final norm

@@ -46,12 +46,12 @@ class Weights {
   std::vector<LayerWeights> layers;
   at::Tensor final_norm_w;  ///< Final norm of decoders
 
-  /// Parts of `flat`, in the order in which a backward pass completes their gradients: the final norm (nothing in encoders), the
+  /// Slices of `flat`, in the order in which a backward pass completes their gradients: the final norm (nothing in encoders), the
   /// layers from the last to the first, the embeddings.
-  [[nodiscard]] std::size_t parts() const { return layers.size() + 2; }
-  /// [numbers of the part]
-  [[nodiscard]] at::Tensor part(std::size_t number) const;
-  [[nodiscard]] std::size_t part_of_layer(std::size_t layer) const { return layers.size() - layer; }
+  [[nodiscard]] std::size_t slices() const { return layers.size() + 2; }
+  /// [numbers of the slice]
+  [[nodiscard]] at::Tensor slice(std::size_t number) const;
+  [[nodiscard]] std::size_t slice_of_layer(std::size_t layer) const { return layers.size() - layer; }
 
   /// Views of `flat` under the names of a transformers model without head ("layers.0.self_attn.q_proj.weight").
   [[nodiscard]] const nn::NamedTensors& named() const { return named_; }

@@ -154,7 +154,7 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
       own_tokens > 0 ? seconds_per_token(model, device, passes_over, load.group_tokens, own_tokens * together) : 0;
   s.passes = per_token * load.groups_per_step * load.group_tokens * load.models;
   s.update = device.memory_gb_s > 0 ? trained * load.models * (load.all_weights ? 28 : 24) / (device.memory_gb_s * 1e9) : 0;
-  const double read = load.read_groups * load.models * adapted + load.trunk_groups * (1 - adapted);
+  const double read = load.read_groups * load.models * adapted + load.trunk_groups * (1 - adapted) + load.whole_read_groups;
   s.read = read * load.group_tokens * seconds_per_token(model, device, 1, load.group_tokens, limit);
   s.rest = load.seconds + fitting_seconds(load, model, device);
 

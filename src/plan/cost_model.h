@@ -54,6 +54,7 @@ struct Load {
   double group_tokens = 0;        ///< Tokens of a group in the packed batch, its prompt once
   double plain_group_tokens = 0;  ///< Tokens of a group with the prompt before every response (encoders); 0 = not known
   double read_groups = 0;         ///< Groups of forward passes only: evaluations, features, test figures
+  double whole_read_groups = 0;   ///< Groups of further such passes, each by one model through all of its layers
   int models = 1;                 ///< Models that step together over one base, or that read the same groups
   bool all_weights = false;       ///< Whether all weights are trained, else an adapter
   double adapted_layers = 0;      ///< Layers with an adapter, 0 = all; the layers below are computed once per group

@@ -44,7 +44,7 @@ std::vector<TaskNode> GraphBuilder::build() {
     }
   }
   GroupSizes prompts = sizes_.overall("", Subset::train);
-  prompts.tokens /= 2;  // about half of a group is its prompt
+  prompts.tokens *= kPromptShare;
   prompts.plain_tokens = prompts.tokens;
   add(TaskId::router(), {}, kBackbone, 1, reading_load(config_.base, prompts, 1));
   double tokens = 0;
@@ -167,9 +167,13 @@ void GraphBuilder::add_eval(const config::CategoryConfig& c) {
   for (const config::CategoryConfig& other : config_.categories)
     reads.push_back(TaskId::aggregator(other.name));  // a prompt may be routed to any of them
   if (config_.baselines) reads.push_back(TaskId::category_baseline(c.name));
-  const auto models = static_cast<int>(c.points.size()) + (config_.baselines ? 3 : 2);
+  double other_points = 0;
+  for (const config::CategoryConfig& other : config_.categories)
+    other_points += other.name == c.name ? 0 : static_cast<double>(other.points.size());
+  if (config_.categories.size() > 1) other_points /= static_cast<double>(config_.categories.size() - 1);
   add(TaskId::eval(c.name), std::move(reads), kBackbone, kRanksMax,
-      reading_load(config_.experts.train, sizes_.overall(c.name, Subset::test), models));
+      evaluation_load(config_.experts.train, sizes_.overall(c.name, Subset::test), static_cast<int>(c.points.size()),
+                      other_points, config_.baselines ? 3 : 2));
 }
 
 int label_rounds(const config::RunConfig& config) {

@@ -6,6 +6,9 @@
 
 namespace dmoerm::plan {
 
+/// The share of a group's tokens that its prompt has, about: what the router reads.
+constexpr double kPromptShare = 0.5;
+
 /// Groups of one kind: how many there are, and their mean length in the packed batch.
 struct GroupSizes {
   double groups = 0;

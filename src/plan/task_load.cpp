@@ -31,6 +31,17 @@ Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, in
   return load;
 }
 
+Load evaluation_load(const config::TrainConfig& train, const GroupSizes& test, int points, double other_points, int alone) {
+  constexpr double kRoutedAway = 0.1;
+  Load load = reading_load(train, test, points);
+  if (other_points > 0) {
+    load.read_groups += kRoutedAway * test.groups * other_points / points;
+    load.trunk_groups += kRoutedAway * test.groups;
+  }
+  load.whole_read_groups = test.groups * (alone + kPromptShare);
+  return load;
+}
+
 Load fitting_load(const config::AggregatorConfig& aggregator, const GroupSizes& training, const GroupSizes& validation,
                   int models) {
   constexpr double kFits = 6;  // moe::kFolds and one

@@ -65,39 +65,39 @@ class Worker {
     ranks->limit_waits(tasks_.limit_s);
     outcome->limit_waits(kPatientTimes * tasks_.limit_s);
     ranks->break_when(inbox_.broken());
-    const train::TaskLine line = line_of(order, *ranks);
-    line.doing("starting");
-    const Ended own = attempt(order, *ranks, line);
-    line.doing("waiting for the task's other ranks");
+    const train::TaskProgress progress = progress_of(order, *ranks);
+    progress.doing("starting");
+    const Ended own = attempt(order, *ranks, progress);
+    progress.doing("waiting for the task's other ranks");
     const Ended end = agreed(*outcome, own);
     if (end.outcome == TaskOutcome::failed) ranks->abandon();
     if (ranks->rank() == 0) inbox_.tell(end);
     if (hooks_.doing) hooks_.doing("waiting for work");
   }
 
-  train::TaskLine line_of(const RunOrder& order, const comm::Communicator& ranks) {
-    train::TaskLine line;
-    line.pause_asked = [this] { return inbox_.pause_asked(); };
-    line.pause_refused = [this, task = order.task](const std::string&) {
+  train::TaskProgress progress_of(const RunOrder& order, const comm::Communicator& ranks) {
+    train::TaskProgress progress;
+    progress.pause_asked = [this] { return inbox_.pause_asked(); };
+    progress.pause_refused = [this, task = order.task](const std::string&) {
       inbox_.refuse_pause();
       inbox_.tell(PauseRefused{task});
     };
-    line.doing = [this, task = order.task](const std::string& what) {
+    progress.doing = [this, task = order.task](const std::string& what) {
       if (hooks_.doing) hooks_.doing("task " + task + ", " + what);
     };
-    line.report = [this, &order, first = ranks.rank() == 0](const json& progress) {
+    progress.report = [this, &order, first = ranks.rank() == 0](const json& event) {
       if (!first) return;
-      json fields = progress;
+      json fields = event;
       fields["ranks"] = order.ranks.size();
       inbox_.tell(Progress{order.task, std::move(fields)});
     };
-    return line;
+    return progress;
   }
 
-  Ended attempt(const RunOrder& order, comm::Communicator& ranks, const train::TaskLine& line) {
+  Ended attempt(const RunOrder& order, comm::Communicator& ranks, const train::TaskProgress& progress) {
     Ended end{.task = order.task, .tag = order.tag};
     try {
-      tasks_.run(order.task, ranks, line);
+      tasks_.run(order.task, ranks, progress);
     } catch (const Stopped& e) {
       end.outcome = TaskOutcome::stopped;
       end.message = e.what();

@@ -8,7 +8,7 @@
 #include "plan/task_graph.h"
 #include "run/coordinator.h"
 #include "run/run_summary.h"
-#include "train/task_line.h"
+#include "train/task_progress.h"
 
 namespace dmoerm::run {
 
@@ -32,7 +32,7 @@ struct TasksToRun {
   const plan::TaskGraph& graph;
   std::set<std::string> done;  ///< Tasks that need not run
   /// Does a task. Called on each of the task's ranks.
-  std::function<void(const std::string& task, comm::Communicator& ranks, const train::TaskLine& line)> run;
+  std::function<void(const std::string& task, comm::Communicator& ranks, const train::TaskProgress& progress)> run;
   plan::DispatcherOptions placement = {};
   double limit_s =
       600;  ///< Limit of a collective of a task (Communicator::limit_waits); waits for a task's end may take ten times as long

@@ -168,10 +168,10 @@ RunSummary run_pipeline(RunContext& context, comm::World& world, const RunHooks&
     spdlog::info("[run] {} tasks, {} done already, {} ranks, {}", tasks.size(), to_run.done.size(), world.size(),
                  context.directory().root().string());
   }
-  to_run.run = [&](const std::string& id, comm::Communicator& ranks, const train::TaskLine& line) {
+  to_run.run = [&](const std::string& id, comm::Communicator& ranks, const train::TaskProgress& progress) {
     const RunTask& task = *by_id.at(id);
     if (ranks.rank() == 0) spdlog::info("[run] task={} starts on {} ranks", id, ranks.size());
-    context.set_line(line);
+    context.set_progress(progress);
     task.run(context, task.identity, ranks);
     if (ranks.rank() == 0) spdlog::info("[run] task={} done", id);
   };

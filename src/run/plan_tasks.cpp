@@ -102,44 +102,36 @@ class Planner {
   }
 
   Body body_of(const plan::TaskNode& node) const {
-    const std::string& id = node.task.id;
-    const std::int32_t category = index_of(node.id.category);
+    const auto stage = [&](void (*run)(RunContext&, const plan::TaskId&, const TaskIdentity&, comm::Communicator&)) -> Body {
+      return [=, id = node.id](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
+        run(c, id, identity, ranks);
+      };
+    };
+    const auto phase1_model = [&](train::Subset subset, std::int64_t steps) -> Body {
+      return [=, id = node.id](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
+        run_base(c, id, subset, steps, identity, ranks);
+      };
+    };
     switch (node.id.kind) {
       case TaskKind::router:
         return run_router;
       case TaskKind::base:
-        return [=](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
-          run_base(c, id, category, train::Subset::phase1, 0, identity, ranks);
-        };
+        return phase1_model(train::Subset::phase1, 0);
       case TaskKind::single:
       case TaskKind::category_baseline:
-        return [=, steps = node.steps](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
-          run_base(c, id, category, train::Subset::train, steps, identity, ranks);
-        };
+        return phase1_model(train::Subset::train, node.steps);
       case TaskKind::expert_set:
-        return [=, experts = node.id](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
-          run_experts(c, experts, category, identity, ranks);
-        };
+        return stage(run_experts);
       case TaskKind::gaps:
-        return [=, points = node.id.points, experts = node.reads.front().text()](RunContext& c, const TaskIdentity& identity,
-                                                                                 comm::Communicator& ranks) {
-          run_gaps(c, id, category, points, experts, identity, ranks);
-        };
+        return stage(run_gaps);
       case TaskKind::features:
-        return [=](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
-          run_features(c, id, category, identity, ranks);
-        };
+        return stage(run_features);
       case TaskKind::aggregator:
-        return [=](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
-          run_aggregator(c, id, category, identity, ranks);
-        };
+        return stage(run_aggregator);
       case TaskKind::eval:
-        return [=](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) {
-          run_eval(c, id, category, identity, ranks);
-        };
+        return stage(run_eval);
       case TaskKind::report:
-        return
-            [=](RunContext& c, const TaskIdentity& identity, comm::Communicator& ranks) { run_report(c, id, identity, ranks); };
+        return stage(run_report);
       case TaskKind::bundle:
         return run_bundle;
       default:
@@ -147,14 +139,8 @@ class Planner {
     }
   }
 
-  /// Index of a category in the configuration, which equals that in the token store; -1 for "", which means all categories.
-  std::int32_t index_of(const std::string& category) const {
-    if (category.empty()) return -1;
-    const auto found = std::ranges::find(config_.categories, category, &config::CategoryConfig::name);
-    return static_cast<std::int32_t>(found - config_.categories.begin());
-  }
   const config::CategoryConfig& category_of(const plan::TaskNode& node) const {
-    return config_.categories[static_cast<std::size_t>(index_of(node.id.category))];
+    return *std::ranges::find(config_.categories, node.id.category, &config::CategoryConfig::name);
   }
 
   const config::RunConfig& config_;

@@ -4,6 +4,8 @@
 #include <ATen/ops/from_blob.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -116,11 +118,12 @@ nn::BackboneSource RunContext::backbones() {
 
 void RunContext::release_models() {
   loaded_ = {};
-  loaded_task_.clear();
+  loaded_task_.reset();
   assembled_.reset();
 }
 
-nn::RewardModel RunContext::fresh_model(const std::string& name) {
+nn::RewardModel RunContext::fresh_model(const plan::TaskId& task) {
+  const std::string name = task.text();
   release_models();
   nn::RewardModel fresh;
   if (config_.base.tuning == config::Tuning::full) {
@@ -138,7 +141,7 @@ nn::RewardModel RunContext::fresh_model(const std::string& name) {
   return fresh;
 }
 
-nn::RewardModel RunContext::load_model(const std::string& task) {
+nn::RewardModel RunContext::load_model(const plan::TaskId& task) {
   if (loaded_task_ == task) return loaded_;
   release_models();  // frees the old model first
   loaded_ = nn::RewardModel::load(directory_.task(task), backbones());
@@ -148,18 +151,19 @@ nn::RewardModel RunContext::load_model(const std::string& task) {
 
 moe::ModelFiles RunContext::model_files(const std::vector<std::string>& categories) const {
   moe::ModelFiles files;
-  files.router = directory_.task("router");
+  files.router = directory_.task(plan::TaskId::router());
   for (std::size_t i = 0; i < config_.categories.size(); ++i) {
     const config::CategoryConfig& c = config_.categories[i];
     if (std::ranges::find(categories, c.name) == categories.end()) continue;
-    const nlohmann::json metrics = directory_.metrics("aggregator/" + c.name);
+    const nlohmann::json metrics = directory_.metrics(plan::TaskId::aggregator(c.name));
     const std::string chosen = metrics.at("chosen");
-    moe::ModelFiles::CategoryFiles category{.name = c.name,
-                                            .points = c.points,
-                                            .base = directory_.task("base/" + c.name),
-                                            .experts = {},
-                                            .aggregator = directory_.task("aggregator/" + c.name) / (chosen + ".safetensors"),
-                                            .stats = moe::stats_of(metrics.at(chosen).at("score"))};
+    moe::ModelFiles::CategoryFiles category{
+        .name = c.name,
+        .points = c.points,
+        .base = directory_.task(plan::TaskId::base(c.name)),
+        .experts = {},
+        .aggregator = directory_.task(plan::TaskId::aggregator(c.name)) / (chosen + ".safetensors"),
+        .stats = moe::stats_of(metrics.at(chosen).at("score"))};
     for (std::size_t p = 0; p < c.points.size(); ++p)
       category.experts.push_back(directory_.task(expert_task(static_cast<std::int32_t>(i), p)) / c.points[p]);
     files.categories.push_back(std::move(category));
@@ -175,8 +179,8 @@ std::shared_ptr<const moe::Model> RunContext::assemble_model() {
   std::vector<std::string> names;
   for (const config::CategoryConfig& c : config_.categories) names.push_back(c.name);
   moe::ModelFiles files = model_files(names);
-  files.fallback = directory_.task("single");
-  files.fallback_stats = moe::stats_of(directory_.metrics("single").at("score"));
+  files.fallback = directory_.task(plan::TaskId::single());
+  files.fallback_stats = moe::stats_of(directory_.metrics(plan::TaskId::single()).at("score"));
   names.emplace_back("fallback");
   return assemble(names, files);
 }
@@ -184,22 +188,27 @@ std::shared_ptr<const moe::Model> RunContext::assemble_model() {
 std::shared_ptr<const moe::Model> RunContext::assemble(const std::vector<std::string>& parts, const moe::ModelFiles& files) {
   if (assembled_ && assembled_parts_ == parts) return assembled_;
   release_models();
-  const moe::ScoringLimits limits{{config_.data.max_length, config_.data.min_prompt_tokens,
-                                   nlohmann::json::parse(store_.provenance()).value("head_tokens", std::int64_t{0})},
+  const moe::ScoringLimits limits{{config_.data.max_length, config_.data.min_prompt_tokens, store_.head_tokens()},
                                   config_.compute.micro_batch_tokens};
   assembled_ = std::make_shared<const moe::Model>(moe::assemble(files, backbones(), limits));
   assembled_parts_ = parts;
   return assembled_;
 }
 
-std::string RunContext::expert_task(std::int32_t category_index, std::size_t point) const {
-  return plan::expert_set_of(config_, category(category_index), point).text();
+std::int32_t RunContext::category_index(const plan::TaskId& task) const {
+  if (task.category.empty()) return -1;
+  const auto found = std::ranges::find(config_.categories, task.category, &config::CategoryConfig::name);
+  return static_cast<std::int32_t>(found - config_.categories.begin());
+}
+
+plan::TaskId RunContext::expert_task(std::int32_t category_index, std::size_t point) const {
+  return plan::expert_set_of(config_, category(category_index), point);
 }
 
 std::vector<nn::RewardModel> RunContext::load_experts(std::int32_t category_index) {
   std::vector<nn::RewardModel> experts;
   const config::CategoryConfig& c = category(category_index);
-  const std::shared_ptr<nn::Backbone> base = load_model("base/" + c.name).shared_backbone();
+  const std::shared_ptr<nn::Backbone> base = load_model(plan::TaskId::base(c.name)).shared_backbone();
   for (std::size_t p = 0; p < c.points.size(); ++p) {
     experts.push_back(
         nn::RewardModel::load(directory_.task(expert_task(category_index, p)) / c.points[p], {[&] { return base; }, {}}));

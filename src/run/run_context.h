@@ -1,15 +1,17 @@
 // What every task of a run uses: configuration, data, device, and the models of finished tasks.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "config/run_config.h"
 #include "data/token_store.h"
 #include "moe/model.h"
+#include "plan/task_id.h"
 #include "run/run_directory.h"
 #include "train/group_scorer.h"
-#include "train/task_line.h"
+#include "train/task_progress.h"
 
 namespace dmoerm::run {
 
@@ -20,17 +22,17 @@ class RunContext {
   [[nodiscard]] const config::RunConfig& config() const { return config_; }
   [[nodiscard]] const data::TokenStore& store() const { return store_; }
   [[nodiscard]] const RunDirectory& directory() const { return directory_; }
-  /// Callbacks of the task that runs now.
-  [[nodiscard]] const train::TaskLine& line() const { return line_; }
-  void set_line(const train::TaskLine& line) { line_ = line; }
+  /// The progress of the task that runs now; set before each task.
+  [[nodiscard]] const train::TaskProgress& progress() const { return progress_; }
+  void set_progress(const train::TaskProgress& progress) { progress_ = progress; }
   [[nodiscard]] at::Device device() const { return device_; }
 
   /// The pretrained backbone, loaded once per process and shared by all who do not train it.
   std::shared_ptr<nn::Backbone> pretrained();
-  /// An untrained model of phase 1, with a small random head.
-  nn::RewardModel fresh_model(const std::string& name);
-  /// The model that a phase-1 task ("base/<c>", "single", "category/<c>") trained. Keeps the last one it loaded.
-  nn::RewardModel load_model(const std::string& task);
+  /// The untrained model of a task of phase 1, with a small random head.
+  nn::RewardModel fresh_model(const plan::TaskId& task);
+  /// The model that a task of phase 1 trained. Keeps the last one it loaded.
+  nn::RewardModel load_model(const plan::TaskId& task);
   /// The finished double-layer model of this run. Kept until another model is made or loaded.
   std::shared_ptr<const moe::Model> assemble_model();
   /// The same with some categories only and without the fallback, for memory that does not hold all backbones.
@@ -48,8 +50,10 @@ class RunContext {
   [[nodiscard]] const config::CategoryConfig& category(std::int32_t index) const {
     return config_.categories[static_cast<std::size_t>(index)];
   }
-  /// Id of the task that trains a point: "expert/<category>/<point>"; "+" joins points that one task trains together.
-  [[nodiscard]] std::string expert_task(std::int32_t category, std::size_t point) const;
+  /// Index of a task's category in the configuration, which equals that in the token store; -1 if the task is of no category.
+  [[nodiscard]] std::int32_t category_index(const plan::TaskId& task) const;
+  /// The task that trains a point, given by its place in the category; alone or with other points.
+  [[nodiscard]] plan::TaskId expert_task(std::int32_t category, std::size_t point) const;
 
  private:
   const config::RunConfig& config_;
@@ -67,8 +71,8 @@ class RunContext {
 
   std::shared_ptr<nn::Backbone> pretrained_;
   train::TrunkCache trunks_;
-  train::TaskLine line_;
-  std::string loaded_task_;
+  train::TaskProgress progress_;
+  std::optional<plan::TaskId> loaded_task_;
   nn::RewardModel loaded_;
   std::vector<std::string> assembled_parts_;  ///< what `assembled_` was assembled of
   std::shared_ptr<const moe::Model> assembled_;

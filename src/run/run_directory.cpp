@@ -8,7 +8,6 @@
 #include "base/files.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "plan/task_id.h"
 
 namespace dmoerm::run {
 namespace {

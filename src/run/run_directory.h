@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/hash_cache.h"
+#include "plan/task_id.h"
 
 namespace dmoerm::run {
 
@@ -44,14 +45,20 @@ class RunDirectory {
   [[nodiscard]] HashCache& hashes() const { return *hashes_; }
   [[nodiscard]] const std::filesystem::path& root() const { return root_; }
   [[nodiscard]] std::filesystem::path task(const std::string& id) const { return root_ / id; }
+  [[nodiscard]] std::filesystem::path task(const plan::TaskId& id) const { return task(id.text()); }
 
   /// Whether the task's manifest has this identity and all outputs match their checksums. Warns about a damaged output.
   [[nodiscard]] bool done(const std::string& id, const TaskIdentity& identity) const;
+  [[nodiscard]] bool done(const plan::TaskId& id, const TaskIdentity& identity) const { return done(id.text(), identity); }
   /// The differences, if the task was finished or begun with another identity.
   [[nodiscard]] std::optional<TaskChange> change(const std::string& id, const TaskIdentity& identity) const;
   /// Write the manifest, last of all files: the task is done. @param outputs  paths relative to the task's folder
   void complete(const std::string& id, const TaskIdentity& identity, const std::vector<std::string>& outputs,
                 const nlohmann::json& metrics) const;
+  void complete(const plan::TaskId& id, const TaskIdentity& identity, const std::vector<std::string>& outputs,
+                const nlohmann::json& metrics) const {
+    complete(id.text(), identity, outputs, metrics);
+  }
   /// The outputs of some tasks may change although their settings do not, such as labels that are asked for again after an error.
   /// Their identity has `settings.revision`, so that tasks that read older outputs count as changed.
   /// @return `identity` with the directory's revision if nothing else differs; else with revision 0
@@ -62,6 +69,7 @@ class RunDirectory {
                                  const nlohmann::json& metrics) const;
   /// Metrics of a finished task.
   [[nodiscard]] nlohmann::json metrics(const std::string& id) const;
+  [[nodiscard]] nlohmann::json metrics(const plan::TaskId& id) const { return metrics(id.text()); }
   /// Make the task count as not begun: remove its folder. Of the bundle, which users may be reading, remove only the manifest.
   void forget(const std::string& id) const;
 

@@ -35,9 +35,9 @@ nlohmann::json score_statistics(const at::Tensor& rewards_N, const std::vector<m
           {"count", rewards_N.numel()}};
 }
 
-void run_aggregator(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
-                    comm::Communicator& ranks) {
+void run_aggregator(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {
   if (ranks.rank() != 0) return;
+  const std::int32_t category = context.category_index(task);
   const moe::ExpertFeatures train = load_features(context, category, "train"),
                             validation = load_features(context, category, "validation");
   const config::AggregatorConfig& config = context.config().aggregator;
@@ -68,9 +68,8 @@ void run_aggregator(RunContext& context, const std::string& task, std::int32_t c
   }
   metrics["chosen"] = chosen;
   metrics["groups"] = train.groups.size();
-  spdlog::info("[aggregator] category={} held out: mean={:.4f} linear={:.4f} mlp={:.4f} chosen={}",
-               context.category(category).name, held_out["mean"].accuracy(), held_out["linear"].accuracy(),
-               held_out["mlp"].accuracy(), chosen);
+  spdlog::info("[aggregator] category={} held out: mean={:.4f} linear={:.4f} mlp={:.4f} chosen={}", task.category,
+               held_out["mean"].accuracy(), held_out["linear"].accuracy(), held_out["mlp"].accuracy(), chosen);
   context.directory().complete(task, identity, {"mean.safetensors", "linear.safetensors", "mlp.safetensors"}, metrics);
   TaskParts::remove(directory);
 }

@@ -14,8 +14,7 @@ nlohmann::json aggregator_settings(const config::RunConfig& config);
 
 /// Fit mean, linear and MLP aggregators on the cached features, and choose one. Collective over `ranks`; only the first of them
 /// works.
-void run_aggregator(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
-                    comm::Communicator& ranks);
+void run_aggregator(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks);
 
 /// Mean of rewards [N] and their deviation within groups, to normalise scores: {"mean", "std", "count"}.
 nlohmann::json score_statistics(const at::Tensor& rewards_N, const std::vector<moe::ExpertFeatures::Group>& groups);

@@ -17,12 +17,13 @@ nlohmann::json base_settings(const config::RunConfig& config, std::int64_t steps
           {"categories", all_categories(config)}};
 }
 
-void run_base(RunContext& context, const std::string& task, std::int32_t category, train::Subset subset, std::int64_t steps_max,
+void run_base(RunContext& context, const plan::TaskId& task, train::Subset subset, std::int64_t steps_max,
               const TaskIdentity& identity, comm::Communicator& ranks) {
+  const std::int32_t category = context.category_index(task);
   const nn::RewardModel fresh = context.fresh_model(task);
   std::vector<train::Trainee> trainees(1);
   trainees[0] = {
-      task, fresh, train::labelled_groups(context.store(), category, subset, preference::kOverall, context.config()),
+      task.text(), fresh, train::labelled_groups(context.store(), category, subset, preference::kOverall, context.config()),
       train::labelled_groups(context.store(), category, train::Subset::validation, preference::kOverall, context.config())};
   config::TrainConfig train = context.config().base;
   if (steps_max > 0) train.steps_max = steps_max;
@@ -33,7 +34,7 @@ void run_base(RunContext& context, const std::string& task, std::int32_t categor
   const train::TrainOutcome outcome = train::train_rewards(trainer, trainees).front();
   if (!outcome.failure.empty()) throw NumericError("training-failed", outcome.failure);
   nlohmann::json metrics = metrics_of(outcome, trainees[0]);
-  if (category < 0) {  // the fallback, whose scores a user may normalise
+  if (task.category.empty()) {  // the fallback, whose scores a user may normalise
     const train::GroupRewards scored = context.scorer(ranks).rewards(fresh, trainees[0].validation);
     std::vector<moe::ExpertFeatures::Group> groups;
     for (std::size_t g = 0; g < scored.first.size(); ++g)

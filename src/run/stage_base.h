@@ -11,10 +11,10 @@ namespace dmoerm::run {
 /// Settings that affect a phase-1 model, besides those of every task. @param steps  most updates
 nlohmann::json base_settings(const config::RunConfig& config, std::int64_t steps);
 
-/// Train one reward model on overall preferences. Collective over `ranks`; the first of them writes.
-/// @param category   index of a category; -1 = all
+/// Train one reward model on the overall preferences of the task's category, or of all if it has none. Collective over `ranks`;
+/// the first of them writes.
 /// @param steps_max  most updates; 0 = as configured
-void run_base(RunContext& context, const std::string& task, std::int32_t category, train::Subset subset, std::int64_t steps_max,
+void run_base(RunContext& context, const plan::TaskId& task, train::Subset subset, std::int64_t steps_max,
               const TaskIdentity& identity, comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

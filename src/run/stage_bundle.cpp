@@ -50,7 +50,7 @@ void check_bundle_template(const std::string& named, const std::string& digest, 
 void run_bundle(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks) {
   if (ranks.rank() != 0) return;
   const config::RunConfig& config = context.config();
-  const std::string task = plan::TaskId::bundle().text();
+  const plan::TaskId task = plan::TaskId::bundle();
   const fs::path directory = context.directory().task(task);
   moe::Bundle bundle;
   bundle.model = *context.assemble_model();

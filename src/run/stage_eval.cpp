@@ -11,7 +11,6 @@
 #include "base/files.h"
 #include "base/stop.h"
 #include "nn/pairwise_loss.h"
-#include "plan/task_id.h"
 #include "run/task_parts.h"
 #include "run/task_settings.h"
 
@@ -53,9 +52,9 @@ class Evaluation {
     const std::string& name = context_.category(category_).name;
     score_with_the_whole_model();
     keep_all();
-    if (context_.config().baselines) score_with("category", "category/" + name);
+    if (context_.config().baselines) score_with("category", plan::TaskId::category_baseline(name));
     keep_all();
-    score_with("base", "base/" + name);
+    score_with("base", plan::TaskId::base(name));
     gather();
     json ids = json::array(), right = json::object(), routes = json::array(), points = json::object();
     for (const train::LabelledGroup& g : overall_) {
@@ -100,13 +99,17 @@ class Evaluation {
       for (const std::int64_t index : found->second) {
         if (stop_requested()) return;
         if (rewards_[index].contains("dmoerm")) continue;
+        if (name == own) {  // the aggregator has made these rewards of the same experts
+          rewards_[index]["dmoerm"] = rewards_[index].at("oracle_route");
+          continue;
+        }
         std::vector<float>& rewards = rewards_[index]["dmoerm"];
-        for (const moe::Score& score : model->score(own_.at(index), name).responses)
+        for (const moe::Score& score : model->scores_in(name, own_.at(index)))
           rewards.push_back(static_cast<float>(score.reward));
       }
     }
     models_.insert({"dmoerm", "oracle_route", "mean", "linear", "mlp"});
-    score_with("single", "single");
+    score_with("single", plan::TaskId::single());
     if (const auto unsure = routed.find(""); unsure != routed.end()) {
       for (const std::int64_t index : unsure->second) {
         if (const auto single = rewards_[index].find("single"); single != rewards_[index].end())
@@ -140,23 +143,23 @@ class Evaluation {
   void score_with_parts(const moe::Model& model, const moe::Category& own) {
     std::map<std::string, moe::Aggregator> aggregators;
     for (const char* kind : kKinds) {
-      aggregators.emplace(kind, moe::Aggregator::load(context_.directory().task(plan::TaskId::aggregator(own.name).text()) /
+      aggregators.emplace(kind, moe::Aggregator::load(context_.directory().task(plan::TaskId::aggregator(own.name)) /
                                                       (std::string(kind) + ".safetensors")));
     }
     for (const auto& [index, texts] : own_) {
       if (stop_requested()) return;
       if (rewards_[index].contains("oracle_route")) continue;
-      const moe::ExpertViews views = model.experts(own, texts);
-      rewards_[index]["oracle_route"] = floats_of(model.aggregate(own, views));
+      const moe::ExpertFeatures features = model.experts(own, texts);
+      rewards_[index]["oracle_route"] = floats_of(model.aggregate(own, features));
       for (const auto& [kind, aggregator] : aggregators)
-        rewards_[index][kind] = floats_of(aggregator.forward(views.states_NKH, views.rewards_NK));
+        rewards_[index][kind] = floats_of(aggregator.forward(features.states_NKH, features.rewards_NK));
       for (std::size_t p = 0; p < own.points.size(); ++p)
-        rewards_[index]["point/" + own.points[p]] = floats_of(views.rewards_NK.select(1, static_cast<std::int64_t>(p)));
+        rewards_[index]["point/" + own.points[p]] = floats_of(features.rewards_NK.select(1, static_cast<std::int64_t>(p)));
     }
   }
 
   /// Score with a model that stands alone: the single model, or the category's base or baseline.
-  void score_with(const std::string& column, const std::string& task) {
+  void score_with(const std::string& column, const plan::TaskId& task) {
     models_.insert(column);
     std::optional<nn::RewardModel> model;
     for (const auto& [index, texts] : own_) {
@@ -261,10 +264,9 @@ json eval_settings(const config::RunConfig& config) {
   return {{"categories", all_categories(config)}, {"baselines", config.baselines}, {"results", kResultsSchema}};
 }
 
-void run_eval(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
-              comm::Communicator& ranks) {
+void run_eval(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {
   TaskParts parts(context.directory().task(task), identity.key());
-  const json results = Evaluation(context, category, ranks, parts).results();
+  const json results = Evaluation(context, context.category_index(task), ranks, parts).results();
   if (ranks.rank() != 0) return;
   std::filesystem::create_directories(context.directory().task(task));
   write_json_atomically(context.directory().task(task) / "results.json", results);

@@ -12,7 +12,6 @@ nlohmann::json eval_settings(const config::RunConfig& config);
 
 /// Score the test groups of a category with every model, and write the figures of each group into results.json. Collective over
 /// `ranks`; the first of them writes.
-void run_eval(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
-              comm::Communicator& ranks);
+void run_eval(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

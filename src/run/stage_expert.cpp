@@ -32,13 +32,13 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
     return {train::labelled_groups(store, category, train::Subset::phase1, point, config),
             train::labelled_groups(store, category, train::Subset::validation, point, config)};
   }
-  const std::string task = plan::TaskId::label(context.category(category).name, point, round).text();
+  const plan::TaskId task = plan::TaskId::label(context.category(category).name, point, round);
   const auto verdicts = label::read_judged_groups(context.directory().task(task) / "verdicts.jsonl");
   PointLabels labels{train::judged_groups(store, category, train::Subset::phase1, verdicts, config.labels.soft, config),
                      train::judged_groups(store, category, train::Subset::validation, verdicts, config.labels.soft, config)};
   if (labels.validation.empty()) {
     spdlog::warn("[{}] the judges gave no verdict on the validation split: the data's own labels of it decide when to stop",
-                 task);
+                 task.text());
     labels.validation = train::labelled_groups(store, category, train::Subset::validation, point, config);
   }
   const std::int64_t pairs = train::count_pairs(labels.training);
@@ -46,12 +46,12 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
     throw DataError("too-few-labels",
                     fmt::format("{}: {} pairs of phase 1 have the same verdict in both orders, at least {} are needed "
                                 "(experts.labels_min); label/report.md shows what the judges answered",
-                                task, pairs, least));
+                                task.text(), pairs, least));
   }
   if (labels.validation.empty())
     throw DataError(
         "no-validation-labels",
-        fmt::format("{}: no verdict on the validation split, which decides when to stop: add it to labels.splits", task));
+        fmt::format("{}: no verdict on the validation split, which decides when to stop: add it to labels.splits", task.text()));
   return labels;
 }
 
@@ -65,19 +65,17 @@ nlohmann::json expert_settings(const config::RunConfig& config, const config::Ca
   return settings;
 }
 
-void run_experts(RunContext& context, const plan::TaskId& experts, std::int32_t category, const TaskIdentity& identity,
-                 comm::Communicator& ranks) {
-  const std::string task = experts.text();
-  const config::CategoryConfig& c = context.category(category);
-  const nn::RewardModel base = context.load_model("base/" + c.name);
+void run_experts(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {
+  const std::int32_t category = context.category_index(task);
+  const nn::RewardModel base = context.load_model(plan::TaskId::base(task.category));
   const config::TrainConfig& train = context.config().experts.train;
   std::vector<train::Trainee> trainees;
-  for (const std::string& point : experts.points) {
-    PointLabels labels = labels_of(context, category, point, experts.round);
+  for (const std::string& point : task.points) {
+    PointLabels labels = labels_of(context, category, point, task.round);
     nn::RewardModel expert =
-        base.start_expert(context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task + "/" + point));
-    trainees.push_back({plan::TaskId::expert(c.name, {point}, experts.round).text(), std::move(expert),
-                        std::move(labels.training), std::move(labels.validation)});
+        base.start_expert(context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task.text() + "/" + point));
+    trainees.push_back({plan::TaskId::expert(task.category, {point}, task.round).text(), std::move(expert), std::move(labels.training),
+                        std::move(labels.validation)});
   }
   const auto gpus = gpu_ranks(context, ranks);
   comm::Communicator& training_ranks = gpus ? *gpus : ranks;
@@ -92,7 +90,7 @@ void run_experts(RunContext& context, const plan::TaskId& experts, std::int32_t 
   std::vector<std::string> files;
   nlohmann::json metrics = nlohmann::json::object();
   for (std::size_t i = 0; i < trainees.size(); ++i) {
-    const std::string& point = experts.points[i];
+    const std::string& point = task.points[i];
     trainees[i].model.save(context.directory().task(task) / point);
     files.push_back(point + "/adapter_config.json");
     files.push_back(point + "/adapter_model.safetensors");

@@ -22,7 +22,7 @@ std::vector<train::LabelledGroup> feature_groups(const RunContext& context, std:
 }
 
 /// Compute a split's features, taking over what an earlier start kept of them. Collective; the first rank gets the tensors.
-moe::ExpertFeatures features_of(RunContext& context, const std::string& task, std::int32_t category, const std::string& split,
+moe::ExpertFeatures features_of(RunContext& context, const plan::TaskId& task, std::int32_t category, const std::string& split,
                                 TaskParts& parts, comm::Communicator& ranks) {
   KeptRows kept(parts, split);
   const auto named = [](const train::GroupStates& all) {
@@ -38,13 +38,13 @@ moe::ExpertFeatures features_of(RunContext& context, const std::string& task, st
       }
       rows += piece->front().second.size(0);
     }
-    if (rows > 0) spdlog::info("[features] task={} split={} goes on after {} responses", task, split, rows);
+    if (rows > 0) spdlog::info("[features] task={} split={} goes on after {} responses", task.text(), split, rows);
     return rows;
   };
   under_way.look = [&](const train::GroupStates& all, std::int64_t rows, bool leaving) {
-    if (context.line().doing)
-      context.line().doing(fmt::format("{} of {} responses of the split {}", rows, all.rewards_NK.size(0), split));
-    if (leaving) kept.leave(named(all), rows, task, fmt::format("responses of the split {}", split));
+    if (context.progress().doing)
+      context.progress().doing(fmt::format("{} of {} responses of the split {}", rows, all.rewards_NK.size(0), split));
+    if (leaving) kept.leave(named(all), rows, task.text(), fmt::format("responses of the split {}", split));
     if (parts.due()) kept.keep(named(all), rows);
   };
   return expert_features(context, category, feature_groups(context, category, split), ranks, under_way);
@@ -57,8 +57,8 @@ nlohmann::json features_settings(const config::RunConfig& config, const config::
 }
 
 moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& split) {
-  const auto reader = nn::SafetensorsReader::open(context.directory().task("features/" + context.category(category).name) /
-                                                  (split + ".safetensors"));
+  const auto reader = nn::SafetensorsReader::open(
+      context.directory().task(plan::TaskId::features(context.category(category).name)) / (split + ".safetensors"));
   moe::ExpertFeatures features{reader.load("states"), reader.load("rewards"), {}};
   features.groups = feature_groups_of(context.store(), feature_groups(context, category, split));
   std::int64_t responses = 0;
@@ -67,8 +67,8 @@ moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, co
   return features;
 }
 
-void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
-                  comm::Communicator& ranks) {
+void run_features(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {
+  const std::int32_t category = context.category_index(task);
   std::vector<std::string> files;
   const auto folder = context.directory().task(task);
   TaskParts parts(folder, identity.key());  // pieces of a split, and the names of the splits that are written

@@ -12,8 +12,7 @@ nlohmann::json features_settings(const config::RunConfig& config, const config::
 
 /// Compute states and rewards of a category's experts on the groups of phase 3 and on the validation groups. Collective over
 /// `ranks`; the first of them writes.
-void run_features(RunContext& context, const std::string& task, std::int32_t category, const TaskIdentity& identity,
-                  comm::Communicator& ranks);
+void run_features(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks);
 
 /// The features that run_features() cached. @param split  "train" or "validation"
 moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& split);

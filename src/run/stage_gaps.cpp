@@ -22,13 +22,13 @@ using train::LabelledGroup;
 constexpr const char* kFile = "rewards.jsonl";
 constexpr std::size_t kGroupsOfAPart = 256;  // scored between two moments at which a stop loses nothing
 
-std::vector<nn::RewardModel> load_experts_of(RunContext& context, std::int32_t category, const std::vector<std::string>& points,
-                                             const std::string& experts) {
-  const std::shared_ptr<nn::Backbone> base =
-      context.load_model(plan::TaskId::base(context.category(category).name).text()).shared_backbone();
+/// The experts of the task's points that its round trained.
+std::vector<nn::RewardModel> load_experts_of(RunContext& context, const plan::TaskId& task) {
+  const std::shared_ptr<nn::Backbone> base = context.load_model(plan::TaskId::base(task.category)).shared_backbone();
+  const auto folder = context.directory().task(plan::TaskId::expert(task.category, task.points, task.round));
   std::vector<nn::RewardModel> models;
-  for (const std::string& point : points)
-    models.push_back(nn::RewardModel::load(context.directory().task(experts) / point, {[&] { return base; }, {}}));
+  for (const std::string& point : task.points)
+    models.push_back(nn::RewardModel::load(folder / point, {[&] { return base; }, {}}));
   return models;
 }
 
@@ -53,8 +53,8 @@ at::Tensor score(RunContext& context, const std::vector<nn::RewardModel>& models
         scored.push_back(rewards_NK);
       }
     }
-    if (context.line().report)
-      context.line().report(
+    if (context.progress().report)
+      context.progress().report(
           {{"fraction", std::min(1.0, static_cast<double>(first + kGroupsOfAPart) / static_cast<double>(groups.size()))}});
   }
   return scored.empty() ? at::Tensor() : at::cat(scored);
@@ -68,13 +68,13 @@ json gaps_settings(const config::RunConfig& config, const config::CategoryConfig
 
 fs::path gaps_file(const fs::path& task_folder) { return task_folder / kFile; }
 
-void run_gaps(RunContext& context, const std::string& task, std::int32_t category, const std::vector<std::string>& points,
-              const std::string& experts, const TaskIdentity& identity, comm::Communicator& ranks) {
+void run_gaps(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {
   const data::TokenStore& store = context.store();
+  const std::int32_t category = context.category_index(task);
   const std::vector<LabelledGroup> groups = train::whole_groups(store, category, train::Subset::phase1, context.config());
   const fs::path folder = context.directory().task(task);
   TaskParts parts(folder, identity.key());
-  const at::Tensor rewards_NK = score(context, load_experts_of(context, category, points, experts), groups, parts, ranks);
+  const at::Tensor rewards_NK = score(context, load_experts_of(context, task), groups, parts, ranks);
   if (ranks.rank() != 0) return;
   std::string text;
   if (!groups.empty()) {
@@ -85,7 +85,7 @@ void run_gaps(RunContext& context, const std::string& task, std::int32_t categor
       const auto [file, line] = store.source(group.group);
       json rewards = json::object();
       for (std::size_t r = 0; r < group.responses.size(); ++r) {
-        for (const std::string& point : points) rewards[point].push_back(*units++);
+        for (const std::string& point : task.points) rewards[point].push_back(*units++);
       }
       text += json{{"file", file}, {"line", line}, {"rewards", rewards}}.dump() + "\n";
     }

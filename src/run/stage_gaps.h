@@ -16,11 +16,9 @@ namespace dmoerm::run {
 /// Settings that affect the gaps of a category, besides those of every task.
 nlohmann::json gaps_settings(const config::RunConfig& config, const config::CategoryConfig& category);
 
-/// Score all responses of a category's phase-1 groups with a round's experts of some points. Collective over `ranks`; the first
-/// of them writes. @throws Stopped; what was scored is kept
-/// @param experts  id of the task that trained the experts
-void run_gaps(RunContext& context, const std::string& task, std::int32_t category, const std::vector<std::string>& points,
-              const std::string& experts, const TaskIdentity& identity, comm::Communicator& ranks);
+/// Score all responses of the category's phase-1 groups with the experts of the task's points and round. Collective over `ranks`;
+/// the first of them writes. @throws Stopped; what was scored is kept
+void run_gaps(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks);
 
 /// The file that run_gaps() writes into its task's folder.
 std::filesystem::path gaps_file(const std::filesystem::path& task_folder);

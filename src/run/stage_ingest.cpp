@@ -25,17 +25,17 @@ TaskIdentity ingest_identity(const config::RunConfig& config, const tokenizer::T
 }  // namespace
 
 TaskIdentity run_ingest(const config::RunConfig& config, const RunDirectory& directory, bool update) {
-  const std::string task = plan::TaskId::ingest().text();
+  const plan::TaskId task = plan::TaskId::ingest();
   const tokenizer::Tokenizer tokenizer = tokenizer::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json");
   const tokenizer::ChatTemplate chat_template(config.backbone.chat_template, tokenizer, config.data.special_tokens_in_text);
   TaskIdentity identity = ingest_identity(config, tokenizer, chat_template);
   if (directory.done(task, identity)) return identity;
-  stale_tasks(directory, {{task, identity}}, update);
+  stale_tasks(directory, {{task.text(), identity}}, update);
   data::ingest_for_run(config, tokenizer, chat_template, token_store_path(directory));
   directory.complete(task, identity, {kStore}, json::object());
   return identity;
 }
 
-fs::path token_store_path(const RunDirectory& directory) { return directory.task(plan::TaskId::ingest().text()) / kStore; }
+fs::path token_store_path(const RunDirectory& directory) { return directory.task(plan::TaskId::ingest()) / kStore; }
 
 }  // namespace dmoerm::run

@@ -55,7 +55,7 @@ class Report {
   explicit Report(RunContext& context) : context_(context), seed_(context.config().seed) {}
 
   void add_category(const std::string& name) {
-    const json results = read_json(context_.directory().task(TaskId::eval(name).text()) / "results.json");
+    const json results = read_json(context_.directory().task(TaskId::eval(name)) / "results.json");
     std::vector<std::string> row = {name, ""};
     std::int64_t prompts_before = prompts_, prompts_after = prompts_;  // a prompt of two categories counts in each
     for (const Column& column : kColumns) {
@@ -102,9 +102,9 @@ class Report {
         "\n## What it cost\n\nThe baselines may take as many tokens as base and experts together; whichever stops early takes "
         "fewer. Seconds of a rank from the first to the last step of training, without routing, features and evaluation.\n\n" +
         cost_table();
-    const auto judged = context_.directory().task("label") / "report.md";
+    const auto judged = context_.directory().root() / "label" / "report.md";
     if (!context_.config().labels.judges.empty() && std::filesystem::exists(judged)) text += "\n" + read_file(judged);
-    const auto directory = context_.directory().task(TaskId::report().text());
+    const auto directory = context_.directory().task(TaskId::report());
     std::filesystem::create_directories(directory);
     write_file_atomically(directory / "report.md", text);
     write_json_atomically(directory / "report.json", numbers_);
@@ -149,7 +149,7 @@ class Report {
     double all_tokens = 0;
     const auto model = [&](const TaskId& task) {
       Cost cost;
-      cost.add(context_.directory().metrics(task.text()));
+      cost.add(context_.directory().metrics(task));
       return cost;
     };
     for (std::size_t i = 0; i < context_.config().categories.size(); ++i) {
@@ -157,9 +157,9 @@ class Report {
       const Cost base = model(TaskId::base(c.name));
       row("base " + c.name, base);
       Cost experts;
-      std::set<std::string> seen;
+      std::set<TaskId> seen;
       for (std::size_t p = 0; p < c.points.size(); ++p) {
-        const std::string task = context_.expert_task(static_cast<std::int32_t>(i), p);
+        const TaskId task = context_.expert_task(static_cast<std::int32_t>(i), p);
         json metrics = context_.directory().metrics(task).at(c.points[p]);
         if (!seen.insert(task).second) {  // experts that trained together share tokens and seconds
           metrics["tokens"] = 0;
@@ -216,7 +216,7 @@ class Report {
       likeliest_right_.push_back(route["likeliest"] == name);
     }
     const double n = std::max<double>(1, static_cast<double>(routes.size()));
-    const json aggregator = context_.directory().metrics(TaskId::aggregator(name).text());
+    const json aggregator = context_.directory().metrics(TaskId::aggregator(name));
     numbers_["routes"][name] = {{"right", right / n}, {"fallback", fallback / n}, {"aggregator", aggregator["chosen"]}};
     const auto accuracy = [&](const char* kind) {
       return fmt::format("{:.3f}", aggregator[kind]["held_out_accuracy"].get<double>());
@@ -239,7 +239,7 @@ class Report {
       }
     }
     const double error = calibration_error(confidence_, likeliest_right_);
-    const double temperature = context_.directory().metrics(TaskId::router().text()).at("temperature");
+    const double temperature = context_.directory().metrics(TaskId::router()).at("temperature");
     numbers_["router"]["calibration_error"] = error;
     numbers_["router"]["temperature"] = temperature;
     return fmt::format(
@@ -266,7 +266,7 @@ class Report {
 
 json report_settings(const config::RunConfig& config) { return {{"categories", all_categories(config)}}; }
 
-void run_report(RunContext& context, const std::string& task, const TaskIdentity& identity, comm::Communicator& ranks) {
+void run_report(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {
   if (ranks.rank() != 0) return;
   Report report(context);
   for (const config::CategoryConfig& c : context.config().categories) report.add_category(c.name);

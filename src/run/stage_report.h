@@ -11,6 +11,6 @@ namespace dmoerm::run {
 nlohmann::json report_settings(const config::RunConfig& config);
 
 /// Write report.md, report.json and cost.json. Collective over `ranks`; only the first of them works.
-void run_report(RunContext& context, const std::string& task, const TaskIdentity& identity, comm::Communicator& ranks);
+void run_report(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

@@ -50,7 +50,8 @@ void run_router(RunContext& context, const TaskIdentity& identity, comm::Communi
     return labels;
   };
   const auto train = prompts_of(train::Subset::train), validation = prompts_of(train::Subset::validation);
-  const auto folder = context.directory().task("router");
+  const plan::TaskId task = plan::TaskId::router();
+  const auto folder = context.directory().task(task);
   TaskParts parts(folder, identity.key());
   const at::Tensor validation_MD = pooled_prompts(context, validation, parts, "validation"),
                    train_ND = pooled_prompts(context, train, parts, "train");
@@ -64,7 +65,7 @@ void run_router(RunContext& context, const TaskIdentity& identity, comm::Communi
   spdlog::info("[router] prompts={} validation_accuracy={:.4f} temperature={:.3f}", train.size(), accuracy, router.temperature());
   router.save(folder);
   context.directory().complete(
-      "router", identity, {"router.json", "router.safetensors"},
+      task, identity, {"router.json", "router.safetensors"},
       {{"validation_accuracy", accuracy}, {"temperature", router.temperature()}, {"prompts", train.size()}});
   TaskParts::remove(folder);
 }

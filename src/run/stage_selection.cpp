@@ -11,7 +11,8 @@ using nlohmann::json;
 TaskIdentity selection_identity(const config::RunConfig& config) { return {data::selection_settings(config), {}}; }
 
 fs::path run_selection(const config::RunConfig& config, const RunDirectory& directory, const TaskIdentity& identity) {
-  const std::string task = plan::TaskId::selection().text(), file = "groups.jsonl";
+  const plan::TaskId task = plan::TaskId::selection();
+  const std::string file = "groups.jsonl";
   fs::path path = directory.task(task) / file;
   if (directory.done(task, identity)) return path;
   fs::create_directories(path.parent_path());

@@ -136,8 +136,7 @@ class Run {
     heartbeat_.doing("waiting for tasks");
     const RunSummary summary = run_pipeline(context, world_, hooks());
     on_first_rank(world_, [&] {  // the other ranks wait, even for a slow terminal
-      show({summary, label_end_, directory_.task(plan::TaskId::report().text()) / "report.md",
-            directory_.task(plan::TaskId::bundle().text())});
+      show({summary, label_end_, directory_.task(plan::TaskId::report()) / "report.md", directory_.task(plan::TaskId::bundle())});
     });
     if (summary.complete()) return 0;
     return summary.failed.empty() && summary.stopped ? Stopped("").exit_code() : summary.exit_code;

@@ -44,9 +44,12 @@ plan::GroupSizes StoreSizes::sizes_of(const std::vector<train::LabelledGroup>& g
   plan::GroupSizes sizes;
   sizes.groups = static_cast<double>(groups.size());
   for (const train::LabelledGroup& g : groups) {
-    sizes.tokens += static_cast<double>(data::packed_tokens(store_.group(g.group), g.responses, true)) / sizes.groups;
+    sizes.tokens +=
+        static_cast<double>(data::packed_tokens(store_.group(g.group), g.responses, data::PackingRule::causal)) / sizes.groups;
     sizes.responses += static_cast<double>(g.responses.size()) / sizes.groups;
-    sizes.plain_tokens += static_cast<double>(data::packed_tokens(store_.group(g.group), g.responses, false)) / sizes.groups;
+    sizes.plain_tokens +=
+        static_cast<double>(data::packed_tokens(store_.group(g.group), g.responses, data::PackingRule::bidirectional)) /
+        sizes.groups;
   }
   sizes.epoch_groups = static_cast<double>(train::epoch_groups(store_, groups));
   return sizes;

@@ -27,7 +27,7 @@ comm::Wire wire_of(const config::RunConfig& config) {
   return config.cluster.gradient_dtype == config::Dtype::bfloat16 ? comm::Wire::bfloat16 : comm::Wire::float32;
 }
 
-train::TrainerContext trainer_context(RunContext& context, const config::TrainConfig& train, const std::string& task,
+train::TrainerContext trainer_context(RunContext& context, const config::TrainConfig& train, const plan::TaskId& task,
                                       const TaskIdentity& identity, comm::Communicator& ranks) {
   return {context.store(),
           train,
@@ -37,7 +37,7 @@ train::TrainerContext trainer_context(RunContext& context, const config::TrainCo
           context.directory().task(task),
           identity.key(),
           context.trunks(),
-          context.line(),
+          context.progress(),
           identity.settings,
           context.config().watch.tensorboard};
 }

@@ -15,7 +15,7 @@ nlohmann::json metrics_of(const train::TrainOutcome& outcome, const train::Train
 
 comm::Wire wire_of(const config::RunConfig& config);
 
-train::TrainerContext trainer_context(RunContext& context, const config::TrainConfig& train, const std::string& task,
+train::TrainerContext trainer_context(RunContext& context, const config::TrainConfig& train, const plan::TaskId& task,
                                       const TaskIdentity& identity, comm::Communicator& ranks);
 
 /// A communicator of the same ranks that adds on their GPUs over NCCL; nullptr if they add over the host.

@@ -19,20 +19,20 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 constexpr int kSchema = 2;
 
-/// checkpoint-120.json, or checkpoint-120-2of4.json: the second of four parts.
-fs::path manifest_path(const fs::path& directory, std::int64_t step, int part, int parts) {
-  return directory /
-         (parts == 1 ? fmt::format("checkpoint-{}.json", step) : fmt::format("checkpoint-{}-{}of{}.json", step, part + 1, parts));
+/// checkpoint-120.json, or checkpoint-120-2of4.json: the second of four shards.
+fs::path manifest_path(const fs::path& directory, std::int64_t step, int shard, int shards) {
+  return directory / (shards == 1 ? fmt::format("checkpoint-{}.json", step)
+                                  : fmt::format("checkpoint-{}-{}of{}.json", step, shard + 1, shards));
 }
 
 fs::path tensor_file(fs::path manifest) { return manifest.replace_extension(".safetensors"); }
 
-/// The manifests of one step, by part.
+/// The manifests of one step, by shard.
 struct Found {
   std::int64_t step = 0;
-  int parts = 1;
+  int shards = 1;
   std::map<int, fs::path> manifests;
-  [[nodiscard]] bool complete() const { return static_cast<int>(manifests.size()) == parts; }
+  [[nodiscard]] bool complete() const { return static_cast<int>(manifests.size()) == shards; }
 };
 
 /// The checkpoints of a folder, newest first.
@@ -42,15 +42,15 @@ std::vector<Found> scan(const fs::path& directory) {
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename().string();
     std::int64_t step = 0;
-    int part = 1, parts = 1, read = 0;
+    int shard = 1, shards = 1, read = 0;
     if (!name.ends_with(".json")) continue;
     const bool single =
         std::sscanf(name.c_str(), "checkpoint-%ld.json%n", &step, &read) == 1 && read == static_cast<int>(name.size());
-    if (!single && (std::sscanf(name.c_str(), "checkpoint-%ld-%dof%d.json%n", &step, &part, &parts, &read) != 3 ||
-                    read != static_cast<int>(name.size()) || part < 1 || part > parts))
+    if (!single && (std::sscanf(name.c_str(), "checkpoint-%ld-%dof%d.json%n", &step, &shard, &shards, &read) != 3 ||
+                    read != static_cast<int>(name.size()) || shard < 1 || shard > shards))
       continue;
-    Found& group = found[{step, parts}];
-    group.step = step, group.parts = parts, group.manifests[part - 1] = entry.path();
+    Found& group = found[{step, shards}];
+    group.step = step, group.shards = shards, group.manifests[shard - 1] = entry.path();
   }
   std::vector<Found> newest;
   for (auto& [key, group] : found) newest.insert(newest.begin(), std::move(group));
@@ -91,7 +91,7 @@ void remove_others(const fs::path& directory, std::int64_t newest, int kept) {
   const std::int64_t oldest = few ? 0 : *std::next(complete.rbegin(), kept - 1);
   for (const Found& found : scan(directory)) {
     if (found.step >= oldest && found.step <= newest) continue;
-    for (const auto& [part, path] : found.manifests) {
+    for (const auto& [shard, path] : found.manifests) {
       fs::remove(path);
       fs::remove(tensor_file(path));
     }
@@ -115,7 +115,7 @@ void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint, in
     throw IoError("disk-full", fmt::format("{}: a checkpoint needs {:.0f} MiB, the disk has {:.0f} MiB left", directory.string(),
                                            static_cast<double>(need) / kMib, static_cast<double>(free) / kMib));
   }
-  const fs::path manifest = manifest_path(directory, checkpoint.step, checkpoint.part, checkpoint.parts);
+  const fs::path manifest = manifest_path(directory, checkpoint.step, checkpoint.shard, checkpoint.shards);
   nn::NamedTensors tensors;
   json slices = json::object();
   for (const CheckpointTensor& t : checkpoint.tensors) {
@@ -127,7 +127,7 @@ void save_checkpoint(const fs::path& directory, const Checkpoint& checkpoint, in
   content.update({{"schema", kSchema}, {"step", checkpoint.step}, {"sha256", sha256_file(tensor_file(manifest))}});
   content[kSeal] = seal_of(content);
   write_json_atomically(manifest, content);
-  if (checkpoint.part == 0) remove_others(directory, checkpoint.step, kept);
+  if (checkpoint.shard == 0) remove_others(directory, checkpoint.step, kept);
 }
 
 bool CheckpointWriter::busy() const {
@@ -157,7 +157,7 @@ void CheckpointWriter::write(const Checkpoint& checkpoint) {
     save_checkpoint(directory_, checkpoint, kept_);
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const double mib = static_cast<double>(bytes_of(checkpoint)) / kMib;
-    mib_per_s_ = mib * checkpoint.parts / std::max(seconds, 1e-3);
+    mib_per_s_ = mib * checkpoint.shards / std::max(seconds, 1e-3);
     spdlog::debug("[checkpoint] {} step={} is written, {:.1f} MiB in {:.2f} s", directory_.string(), checkpoint.step, mib,
                   seconds);
     const std::uintmax_t need = bytes_of(checkpoint), free = fs::space(directory_).available;
@@ -178,14 +178,14 @@ std::optional<CheckpointReader> find_checkpoint(const fs::path& directory, const
   for (const Found& found : scan(directory)) {
     if (step && found.step != *step) continue;
     if (!found.complete()) {
-      spdlog::warn("[checkpoint] {}: step {} has {} of {} parts, trying an older one", directory.string(), found.step,
-                   found.manifests.size(), found.parts);
+      spdlog::warn("[checkpoint] {}: step {} has {} of {} shards, trying an older one", directory.string(), found.step,
+                   found.manifests.size(), found.shards);
       continue;
     }
     CheckpointReader reader;
     bool other = false;
     try {
-      for (const auto& [part, path] : found.manifests) {
+      for (const auto& [shard, path] : found.manifests) {
         const json manifest = read_manifest(path);
         if (!step) verify(path, manifest);
         if (manifest.value("schema", 0) != kSchema) {
@@ -199,7 +199,7 @@ std::optional<CheckpointReader> find_checkpoint(const fs::path& directory, const
         reader.files_.push_back(nn::SafetensorsReader::open(tensor_file(path)));
         const nn::SafetensorsReader& file = reader.files_.back();
         const json slices = json::parse(file.metadata().at("slices"));
-        if (part == 0) reader.state_ = json::parse(file.metadata().at("state"));
+        if (shard == 0) reader.state_ = json::parse(file.metadata().at("state"));
         for (const std::string& name : file.names()) {
           CheckpointReader::Slice slice{reader.files_.size() - 1, name, 0, 0, 0};
           if (slices.contains(name)) {
@@ -247,7 +247,7 @@ at::Tensor CheckpointReader::load(const std::string& name, std::int64_t begin, s
     pieces.push_back(files_[slice.file].load(slice.stored).slice(0, at - slice.begin, until - slice.begin));
     at = until;
   }
-  if (at != end) throw DataError("checkpoint-incomplete", fmt::format("the checkpoint's parts of {} lack element {}", name, at));
+  if (at != end) throw DataError("checkpoint-incomplete", fmt::format("the checkpoint's shards of {} lack element {}", name, at));
   return at::cat(pieces);
 }
 
@@ -262,10 +262,10 @@ std::vector<CheckpointInfo> list_checkpoints(const fs::path& directory) {
   for (const Found& found : scan(directory)) {
     CheckpointInfo info;
     info.step = found.step;
-    info.parts = found.parts;
-    info.parts_found = static_cast<int>(found.manifests.size());
-    if (!found.complete()) info.problem = fmt::format("{} of {} parts", info.parts_found, info.parts);
-    for (const auto& [part, path] : found.manifests) {
+    info.shards = found.shards;
+    info.shards_found = static_cast<int>(found.manifests.size());
+    if (!found.complete()) info.problem = fmt::format("{} of {} shards", info.shards_found, info.shards);
+    for (const auto& [shard, path] : found.manifests) {
       try {
         const json manifest = read_manifest(path);
         if (info.manifest.is_null()) info.manifest = manifest;

@@ -1,5 +1,5 @@
 // Checkpoints inside a task: safetensors files and, written last, JSON manifests with their checksums. With a sharded optimizer
-// every rank writes a part of its own, and any number of ranks can read the parts.
+// every rank writes a shard of its own, and any number of ranks can read the shards.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -30,7 +30,7 @@ struct Checkpoint {
   nlohmann::json state;     ///< Everything besides the tensors; equal on all ranks
   nlohmann::json identity;  ///< The task's "key", and its "settings" to report which of them differ
   std::vector<CheckpointTensor> tensors;
-  int part = 0, parts = 1;  ///< Number of this rank's part, and number of parts; 1: one rank writes everything
+  int shard = 0, shards = 1;  ///< Number of this rank's shard, and number of shards; 1: one rank writes everything
 };
 
 /// Writes checkpoints into a task's folder, one at a time, while training continues. A failure is only a warning, because
@@ -50,7 +50,7 @@ class CheckpointWriter {
   void start(Checkpoint checkpoint);
   /// Wait for the last checkpoint. @return why it could not be written; "" if it was
   const std::string& wait();
-  /// MiB/s at which the last checkpoint was written, its other parts counted as if they were as large; 0 if none was, or if one
+  /// MiB/s at which the last checkpoint was written, its other shards counted as if they were as large; 0 if none was, or if one
   /// is being written.
   [[nodiscard]] double mib_per_s() const { return busy() ? 0 : mib_per_s_; }
 
@@ -72,7 +72,7 @@ class CheckpointReader {
  public:
   [[nodiscard]] std::int64_t step() const { return step_; }
   [[nodiscard]] const nlohmann::json& state() const { return state_; }
-  /// A tensor that was written whole, in its shape, or one assembled from its parts, flat. @throws DataError if it is absent
+  /// A tensor that was written whole, in its shape, or one assembled from its shards, flat. @throws DataError if it is absent
   [[nodiscard]] at::Tensor load(const std::string& name) const;
   /// Elements [begin, end) of a tensor, flat. @throws DataError
   [[nodiscard]] at::Tensor load(const std::string& name, std::int64_t begin, std::int64_t end) const;
@@ -102,10 +102,10 @@ std::optional<CheckpointReader> find_checkpoint(const std::filesystem::path& dir
 /// One checkpoint of a folder, for `dmoerm inspect checkpoint`.
 struct CheckpointInfo {
   std::int64_t step = 0;
-  int parts_found = 0, parts = 1;
+  int shards_found = 0, shards = 1;
   std::uintmax_t bytes = 0;
   std::string problem;      ///< Why it cannot be read; "" if it can
-  nlohmann::json manifest;  ///< Manifest of its first part; null if that cannot be read
+  nlohmann::json manifest;  ///< Manifest of its first shard; null if that cannot be read
 };
 /// The checkpoints of a folder, newest first.
 std::vector<CheckpointInfo> list_checkpoints(const std::filesystem::path& directory);

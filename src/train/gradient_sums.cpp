@@ -7,7 +7,7 @@
 #include <bit>
 
 #include "base/error.h"
-#include "train/adamw.h"
+#include "train/gradient_norm.h"
 
 namespace dmoerm::train {
 namespace {
@@ -32,9 +32,9 @@ GradientSums::GradientSums(comm::Communicator& ranks, const std::vector<std::int
   }
 }
 
-std::int64_t GradientSums::own_width(std::size_t part) const {
+std::int64_t GradientSums::own_width(std::size_t slice) const {
   const std::size_t chunk = options_.shards ? static_cast<std::size_t>(ranks_.rank()) : 0;
-  return static_cast<std::int64_t>(bounds_[part][chunk + 1] - bounds_[part][chunk]);
+  return static_cast<std::int64_t>(bounds_[slice][chunk + 1] - bounds_[slice][chunk]);
 }
 
 std::vector<std::int64_t> GradientSums::numbers(std::int64_t micro_batches) const {
@@ -64,22 +64,22 @@ void GradientSums::begin(std::int64_t count, std::int64_t micro_batches) {
 
 at::Tensor GradientSums::where_ranks_add(const at::Tensor& gradient) const { return stays_ ? gradient : gradient.cpu(); }
 
-void GradientSums::add(std::size_t part, const at::Tensor& gradient) {
-  if (options_.shards) return reduce_gradient(part, gradient);
+void GradientSums::add(std::size_t slice, const at::Tensor& gradient) {
+  if (options_.shards) return reduce_gradient(slice, gradient);
   const at::Tensor local = where_ranks_add(gradient);
-  trees_[part].add(local.is_same(gradient) ? local.clone() : local);
+  trees_[slice].add(local.is_same(gradient) ? local.clone() : local);
   note_bytes();
-  if (options_.overlap && done_ + 1 == own_) start_sum(part);
+  if (options_.overlap && done_ + 1 == own_) start_sum(slice);
 }
 
-/// Start to add one part of the gradients of a round. @param gradient  undefined if this rank has no micro batch in the round
-void GradientSums::reduce_gradient(std::size_t part, const at::Tensor& gradient) {
+/// Start to add one slice of the gradients of a round. @param gradient  undefined if this rank has no micro batch in the round
+void GradientSums::reduce_gradient(std::size_t slice, const at::Tensor& gradient) {
   InFlight flight;
-  flight.part = part;
+  flight.slice = slice;
   if (gradient.defined()) flight.gradient = where_ranks_add(gradient);
-  flight.arriving = at::empty({own_width(part)}, tensor_options_);
+  flight.arriving = at::empty({own_width(slice)}, tensor_options_);
   const auto contributors = static_cast<int>(std::min<std::int64_t>(ranks_.size(), count_ - done_ * ranks_.size()));
-  flight.pending = ranks_.start_reduce_scatter(gradient.defined() ? span_of(flight.gradient) : std::span<float>(), bounds_[part],
+  flight.pending = ranks_.start_reduce_scatter(gradient.defined() ? span_of(flight.gradient) : std::span<float>(), bounds_[slice],
                                                contributors, span_of(flight.arriving));
   in_flight_.push_back(std::move(flight));
   note_bytes();
@@ -88,7 +88,7 @@ void GradientSums::reduce_gradient(std::size_t part, const at::Tensor& gradient)
 void GradientSums::complete_oldest() {
   InFlight& flight = in_flight_.front();
   flight.pending.wait();
-  if (options_.shards) trees_[flight.part].add(std::move(flight.arriving));
+  if (options_.shards) trees_[flight.slice].add(std::move(flight.arriving));
   in_flight_.pop_front();
 }
 
@@ -97,39 +97,39 @@ void GradientSums::wait_until_unused(const at::Tensor& buffer) {
   while (std::ranges::any_of(in_flight_, uses)) complete_oldest();
 }
 
-void GradientSums::start_sum(std::size_t part) {
-  sums_[part] = trees_[part].finish().value_or(at::Tensor());
-  if (!sums_[part].defined()) sums_[part] = at::zeros({own_width(part)}, tensor_options_);
-  started_[part] = 1;
+void GradientSums::start_sum(std::size_t slice) {
+  sums_[slice] = trees_[slice].finish().value_or(at::Tensor());
+  if (!sums_[slice].defined()) sums_[slice] = at::zeros({own_width(slice)}, tensor_options_);
+  started_[slice] = 1;
   InFlight flight;
-  flight.part = part;
-  flight.pending = ranks_.start_tree_sum(span_of(sums_[part]), contributors_);
+  flight.slice = slice;
+  flight.pending = ranks_.start_tree_sum(span_of(sums_[slice]), contributors_);
   in_flight_.push_back(std::move(flight));
 }
 
 void GradientSums::start() {
   if (options_.shards) {
     for (; done_ < rounds_; ++done_) {
-      for (std::size_t part = 0; part < trees_.size(); ++part) reduce_gradient(part, {});
+      for (std::size_t slice = 0; slice < trees_.size(); ++slice) reduce_gradient(slice, {});
     }
     return;
   }
-  for (std::size_t part = 0; part < trees_.size(); ++part) {
-    if (started_[part] == 0) start_sum(part);
+  for (std::size_t slice = 0; slice < trees_.size(); ++slice) {
+    if (started_[slice] == 0) start_sum(slice);
   }
 }
 
 void GradientSums::finish() {
   while (!in_flight_.empty()) complete_oldest();
   if (!options_.shards) return;
-  for (std::size_t part = 0; part < trees_.size(); ++part) sums_[part] = trees_[part].finish().value();
+  for (std::size_t slice = 0; slice < trees_.size(); ++slice) sums_[slice] = trees_[slice].finish().value();
 }
 
 void GradientSums::note_bytes() {
   std::int64_t floats = 0;
-  for (std::size_t part = 0; part < trees_.size(); ++part) {
-    floats += static_cast<std::int64_t>(trees_[part].held()) * own_width(part);
-    if (sums_[part].defined()) floats += sums_[part].numel();
+  for (std::size_t slice = 0; slice < trees_.size(); ++slice) {
+    floats += static_cast<std::int64_t>(trees_[slice].held()) * own_width(slice);
+    if (sums_[slice].defined()) floats += sums_[slice].numel();
   }
   for (const InFlight& flight : in_flight_) floats += flight.arriving.defined() ? flight.arriving.numel() : 0;
   peak_bytes_ = std::max(peak_bytes_, floats * static_cast<std::int64_t>(sizeof(float)));

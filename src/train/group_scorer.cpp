@@ -24,7 +24,7 @@ class Batches {
       first_.push_back(total_);
       total_ += g.responses.size();
     }
-    batches_ = cut_micro_batches(scorer.store, pointers, backbone.shares_prefix(), scorer.tokens_max);
+    batches_ = cut_micro_batches(scorer.store, pointers, backbone.packing(), scorer.tokens_max);
   }
 
   [[nodiscard]] std::size_t size() const { return batches_.size(); }
@@ -52,8 +52,7 @@ class Batches {
   at::Tensor states(std::size_t b, const nn::RewardModel& model, nn::Trunk& trunk) const {
     data::PackedBatch batch;
     for (const Portion& portion : batches_[b]) {
-      data::append_group(batch, scorer_.store.group(portion.of->group), portion.responses(), backbone_.shares_prefix(),
-                         backbone_.reads_last());
+      data::append_group(batch, scorer_.store.group(portion.of->group), portion.responses(), backbone_.packing());
     }
     const std::size_t layer = model.adapter() == nullptr ? 0 : model.adapter()->first_layer();
     if (layer > 0 && (!trunk.x_TD.defined() || trunk.layer != layer))

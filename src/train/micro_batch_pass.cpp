@@ -30,8 +30,7 @@ void MicroBatchPass::add(TraineeState& trainee, const MicroBatch& portions, cons
   slice.rows.first_row = batch_.tokens();
   slice.rows.first_read = static_cast<std::int64_t>(batch_.responses.size());
   for (const Portion& portion : portions) {
-    data::append_group(batch_, context_.store.group(portion.of->group), portion.responses(), backbone.shares_prefix(),
-                       backbone.reads_last());
+    data::append_group(batch_, context_.store.group(portion.of->group), portion.responses(), backbone.packing());
   }
   slice.rows.rows = batch_.tokens() - slice.rows.first_row;
   slice.rows.reads = static_cast<std::int64_t>(batch_.responses.size()) - slice.rows.first_read;

@@ -168,7 +168,7 @@ class Training {
       if (!trainee->takes_part(step_)) continue;
       active.push_back(trainee.get());
       cuts.push_back(cut_micro_batches(context_.store, trainee->groups_of_step(step_, context_.train.groups_per_step),
-                                       trainee->model().backbone().shares_prefix(), context_.compute.micro_batch_tokens));
+                                       trainee->model().backbone().packing(), context_.compute.micro_batch_tokens));
       passes = std::max(passes, cuts.back().size());
     }
     for (std::size_t c = 0; c < active.size(); ++c) {
@@ -208,7 +208,7 @@ class Training {
   }
 
   [[nodiscard]] std::int64_t tokens_in(const TraineeState& trainee, const MicroBatch& batch) const {
-    return tokens_of(context_.store, batch, trainee.model().backbone().shares_prefix());
+    return tokens_of(context_.store, batch, trainee.model().backbone().packing());
   }
 
   /// Tell all ranks which group made a trainee fail.
@@ -230,7 +230,7 @@ class Training {
   void save_or_leave() {
     enum Wish { none, save_now, pause, stop };
     const bool first = context_.ranks.rank() == 0;
-    const bool pauses = first && context_.line.pause_asked && context_.line.pause_asked();
+    const bool pauses = first && context_.progress.pause_asked && context_.progress.pause_asked();
     const int wish = stop_requested() ? stop : pauses ? pause : first && due() ? save_now : none;
     const int agreed = comm::largest_of(context_.ranks, wish);
     if (agreed == none) return;
@@ -242,7 +242,7 @@ class Training {
     if (problem.empty()) throw Paused("paused-on-request", where);
     if (!first) return;  // its work would be lost, so it goes on
     spdlog::warn("[train] {}; it does not pause", where);
-    if (context_.line.pause_refused) context_.line.pause_refused(where);
+    if (context_.progress.pause_refused) context_.progress.pause_refused(where);
   }
 
   /// Save this step. @return why that failed on a rank, the same text on all ranks; "" if it is saved
@@ -267,9 +267,9 @@ class Training {
 
   /// Report the progress to the coordinator, at every evaluation and every few seconds.
   void report_if_due(bool now = false) {
-    if (context_.line.doing) context_.line.doing(fmt::format("step {}", step_));
+    if (context_.progress.doing) context_.progress.doing(fmt::format("step {}", step_));
     const double since = std::chrono::duration<double>(Clock::now() - reported_).count();
-    if (!context_.line.report || context_.ranks.rank() != 0 || (!now && since < kReportS)) return;
+    if (!context_.progress.report || context_.ranks.rank() != 0 || (!now && since < kReportS)) return;
     double fraction = 1;  // progress of the slowest trainee
     std::int64_t steps_max = 0;
     json progress = json::object();
@@ -296,21 +296,21 @@ class Training {
       progress.update({{"tokens_per_s", tokens / since},
                        {"flops_per_s", tokens / since * trainees_.front()->model().training_flops_per_token()}});
     if (const double rate = writer_.mib_per_s(); rate > 0) progress["checkpoint_mib_per_s"] = rate;
-    context_.line.report(progress);
+    context_.progress.report(progress);
     reported_ = Clock::now();
     tokens_reported_ = tokens_;
   }
 
-  /// Start a checkpoint. Every rank writes its part if the optimizer's state is sharded; otherwise the first rank writes
+  /// Start a checkpoint. Every rank writes its shard if the optimizer's state is sharded; otherwise the first rank writes
   /// everything.
   void save() {
-    const bool parts = trainees_.front()->sharded();
-    if (context_.ranks.rank() != 0 && !parts) return;
+    const bool shards = trainees_.front()->sharded();
+    if (context_.ranks.rank() != 0 && !shards) return;
     Checkpoint checkpoint;
     checkpoint.step = step_;
-    if (parts) {
-      checkpoint.part = context_.ranks.rank();
-      checkpoint.parts = context_.ranks.size();
+    if (shards) {
+      checkpoint.shard = context_.ranks.rank();
+      checkpoint.shards = context_.ranks.size();
     }
     checkpoint.identity = {{"key", context_.key}, {"settings", context_.settings}};
     checkpoint.state = {{"seconds", seconds()},

@@ -8,7 +8,7 @@
 #include "comm/communicator.h"
 #include "config/run_config.h"
 #include "nn/reward_model.h"
-#include "train/task_line.h"
+#include "train/task_progress.h"
 #include "train/training_set.h"
 #include "train/trunk_cache.h"
 
@@ -43,7 +43,7 @@ struct TrainerContext {
   std::filesystem::path directory;  ///< Folder of checkpoints and metrics.jsonl
   std::string key;                  ///< Key of the task: training resumes only from checkpoints with this key
   TrunkCache& trunks;
-  TaskLine line = {};
+  TaskProgress progress = {};
   nlohmann::json settings = {};  ///< Settings of the task, which checkpoints keep to report which of them differ
   bool tensorboard = false;      ///< Whether to write event files too; several trainees get a folder each
 };

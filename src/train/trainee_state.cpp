@@ -13,7 +13,9 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "plan/training_steps.h"
+#include "train/gradient_norm.h"
 #include "train/group_scorer.h"
+#include "train/learning_rate.h"
 #include "train/trainee.h"
 
 namespace dmoerm::train {
@@ -33,27 +35,27 @@ std::vector<LabelledGroup> draw(std::vector<LabelledGroup> groups, std::int64_t 
   return drawn;
 }
 
-std::vector<std::int64_t> widths_of(const std::vector<at::Tensor>& parts) {
+std::vector<std::int64_t> widths_of(const std::vector<at::Tensor>& slices) {
   std::vector<std::int64_t> widths;
-  for (const at::Tensor& part : parts) widths.push_back(part.numel());
+  for (const at::Tensor& slice : slices) widths.push_back(slice.numel());
   ++widths.back();  // the loss
   return widths;
 }
 
-/// The vectors among a part's parameters, norms and biases, which have no weight decay, as in transformers' Trainer. Matrices
+/// The vectors among a slice's parameters, norms and biases, which have no weight decay, as in transformers' Trainer. Matrices
 /// have: the embeddings, an adapter and the value head too.
 /// @param own  range of this rank's elements, from which the result counts
-std::vector<Elements> undecayed_elements(const nn::RewardModel& model, const at::Tensor& part,
-                                         std::pair<std::int64_t, std::int64_t> own) {
-  std::vector<Elements> elements;
+std::vector<nn::Elements> undecayed_elements(const nn::RewardModel& model, const at::Tensor& slice,
+                                             std::pair<std::int64_t, std::int64_t> own) {
+  std::vector<nn::Elements> elements;
   if (model.adapter() != nullptr) return elements;
   for (const auto& [name, tensor] : model.backbone().weights().named()) {
-    const std::int64_t begin = tensor.storage_offset() - part.storage_offset(), end = begin + tensor.numel();
-    if (tensor.dim() != 1 || !tensor.is_alias_of(part) || begin < 0 || end > part.numel()) continue;
-    const Elements clipped{std::max(begin, own.first) - own.first, std::min(end, own.second) - own.first};
+    const std::int64_t begin = tensor.storage_offset() - slice.storage_offset(), end = begin + tensor.numel();
+    if (tensor.dim() != 1 || !tensor.is_alias_of(slice) || begin < 0 || end > slice.numel()) continue;
+    const nn::Elements clipped{std::max(begin, own.first) - own.first, std::min(end, own.second) - own.first};
     if (clipped.begin < clipped.end) elements.push_back(clipped);
   }
-  std::ranges::sort(elements, {}, &Elements::begin);
+  std::ranges::sort(elements, {}, &nn::Elements::begin);
   return elements;
 }
 
@@ -69,7 +71,7 @@ TraineeState::TraineeState(Trainee& trainee, const TrainerContext& context)
       order_(copies_of(context.store, trainee.training), context.seed, trainee.name),
       steps_total_(plan::training_steps(context.train, static_cast<double>(epoch_groups(context.store, trainee.training)))),
       gradients_(trainee.model),
-      whole_(trainee.model.trained_parts()),
+      whole_(trainee.model.trained_slices()),
       sharded_(whole_.size() > 1 && context.train.shard && context.ranks.size() > 1),
       sums_(context.ranks, widths_of(whole_),
             {.shards = sharded_, .overlap = whole_.size() > 1, .device = trainee.model.backbone().device()}) {
@@ -79,27 +81,28 @@ TraineeState::TraineeState(Trainee& trainee, const TrainerContext& context)
                                   "lower warmup_steps, or raise epochs_max or steps_max",
                                   trainee.name, context.train.warmup_steps, steps_total_));
   }
-  std::vector<std::vector<Elements>> undecayed;
+  std::vector<std::vector<nn::Elements>> undecayed;
   for (std::size_t p = 0; p < whole_.size(); ++p) {
     parameters_.push_back(own_of(p, whole_[p]).to(at::kFloat));
     best_.push_back(parameters_.back().clone());
     undecayed.push_back(undecayed_elements(trainee.model, whole_[p], own_range(p)));
   }
-  optimizer_ = std::make_unique<AdamW>(parameters_, context.train, std::move(undecayed));
+  const nn::AdamWOptions options{context.train.beta1, context.train.beta2, context.train.eps, context.train.weight_decay};
+  optimizer_ = std::make_unique<nn::AdamW>(parameters_, options, std::move(undecayed));
 }
 
-std::pair<std::int64_t, std::int64_t> TraineeState::own_range(std::size_t part) const {
-  const std::int64_t all = whole_[part].numel();
+std::pair<std::int64_t, std::int64_t> TraineeState::own_range(std::size_t slice) const {
+  const std::int64_t all = whole_[slice].numel();
   if (!sharded_) return {0, all};
-  const comm::Bounds& bounds = sums_.bounds(part);
+  const comm::Bounds& bounds = sums_.bounds(slice);
   const auto r = static_cast<std::size_t>(ranks_.rank());
   const auto clip = [&](std::size_t bound) { return std::min(all, static_cast<std::int64_t>(bound)); };
   return {clip(bounds[r]), clip(bounds[r + 1])};
 }
 
-at::Tensor TraineeState::own_of(std::size_t part, const at::Tensor& whole) const {
+at::Tensor TraineeState::own_of(std::size_t slice, const at::Tensor& whole) const {
   if (!sharded_) return whole;
-  const auto [begin, end] = own_range(part);
+  const auto [begin, end] = own_range(slice);
   return whole.narrow(0, begin, end - begin);
 }
 
@@ -112,11 +115,11 @@ std::vector<const LabelledGroup*> TraineeState::groups_of_step(std::int64_t step
 void TraineeState::begin_micro_batch(nn::BackboneGradients& sinks) {
   gradients_.connect(
       sinks, [this](std::size_t, const at::Tensor& buffer) { sums_.wait_until_unused(buffer); },
-      [this](std::size_t part, const at::Tensor& gradient) { sums_.add(part, gradient); });
+      [this](std::size_t slice, const at::Tensor& gradient) { sums_.add(slice, gradient); });
 }
 
 void TraineeState::end_micro_batch(double loss) {
-  const at::Tensor& last = gradients_.last_part();
+  const at::Tensor& last = gradients_.last_slice();
   at::Tensor with_loss = at::empty({last.numel() + 1}, last.options());
   with_loss.narrow(0, 0, last.numel()).copy_(last);
   with_loss.narrow(0, last.numel(), 1).fill_(loss);
@@ -138,9 +141,9 @@ double TraineeState::norm_of(const std::vector<at::Tensor>& gradients, double& l
   loss = all.back().back();
   std::vector<std::size_t> next(all.size());
   double sum = 0;
-  for (std::size_t part = 0; part < whole_.size(); ++part) {
+  for (std::size_t slice = 0; slice < whole_.size(); ++slice) {
     const auto end = [&](std::size_t r) {
-      return std::min(whole_[part].numel(), static_cast<std::int64_t>(sums_.bounds(part)[r]));
+      return std::min(whole_[slice].numel(), static_cast<std::int64_t>(sums_.bounds(slice)[r]));
     };
     for (std::size_t r = 0; r < all.size(); ++r) {
       for (std::int64_t at = end(r); at < end(r + 1); at += kNormBlock) sum += all[r][next[r]++];
@@ -153,11 +156,11 @@ double TraineeState::update(const TrainerContext& context, std::int64_t step) {
   sums_.finish();
   std::vector<at::Tensor> gradients;
   double loss = 0;
-  for (std::size_t part = 0; part < whole_.size(); ++part) {
-    const at::Tensor sum = sums_.take(part);
-    const std::int64_t own = parameters_[part].numel();
-    if (part + 1 == whole_.size() && sum.numel() > own) loss = sum.narrow(0, own, 1).item<float>();
-    gradients.push_back(sum.narrow(0, 0, own).to(parameters_[part].device()));
+  for (std::size_t slice = 0; slice < whole_.size(); ++slice) {
+    const at::Tensor sum = sums_.take(slice);
+    const std::int64_t own = parameters_[slice].numel();
+    if (slice + 1 == whole_.size() && sum.numel() > own) loss = sum.narrow(0, own, 1).item<float>();
+    gradients.push_back(sum.narrow(0, 0, own).to(parameters_[slice].device()));
   }
   const double norm = norm_of(gradients, loss);
   if (!std::isfinite(norm) || !std::isfinite(loss)) {
@@ -172,12 +175,12 @@ double TraineeState::update(const TrainerContext& context, std::int64_t step) {
   return loss;
 }
 
-comm::Pending TraineeState::gather(std::size_t part) const {
-  // The gather only moves bytes, so two bfloat16 travel as one float. Chunks end at blocks, and parts at a multiple of two.
-  const at::Tensor whole = whole_[part].view(at::kFloat);
-  const std::size_t in_one = sizeof(float) / whole_[part].element_size();
-  comm::Bounds bounds = sums_.bounds(part);
-  for (std::size_t& bound : bounds) bound = std::min(bound, static_cast<std::size_t>(whole_[part].numel())) / in_one;
+comm::Pending TraineeState::gather(std::size_t slice) const {
+  // The gather only moves bytes, so two bfloat16 travel as one float. Chunks end at blocks, and slices at a multiple of two.
+  const at::Tensor whole = whole_[slice].view(at::kFloat);
+  const std::size_t in_one = sizeof(float) / whole_[slice].element_size();
+  comm::Bounds bounds = sums_.bounds(slice);
+  for (std::size_t& bound : bounds) bound = std::min(bound, static_cast<std::size_t>(whole_[slice].numel())) / in_one;
   const auto start = [&](const at::Tensor& t) {
     return ranks_.start_all_gather({t.data_ptr<float>(), static_cast<std::size_t>(t.numel())}, bounds);
   };
@@ -189,12 +192,12 @@ comm::Pending TraineeState::gather(std::size_t part) const {
 }
 
 void TraineeState::publish_parameters() {
-  for (std::size_t part = 0; part < whole_.size(); ++part) {
-    if (whole_[part].scalar_type() != at::kFloat) own_of(part, whole_[part]).copy_(parameters_[part]);
+  for (std::size_t slice = 0; slice < whole_.size(); ++slice) {
+    if (whole_[slice].scalar_type() != at::kFloat) own_of(slice, whole_[slice]).copy_(parameters_[slice]);
   }
   if (!sharded_) return;
   std::vector<comm::Pending> pending;
-  for (std::size_t part = 0; part < whole_.size(); ++part) pending.push_back(gather(part));
+  for (std::size_t slice = 0; slice < whole_.size(); ++slice) pending.push_back(gather(slice));
   for (comm::Pending& p : pending) p.wait();
 }
 
@@ -238,9 +241,9 @@ void TraineeState::evaluate(const TrainerContext& context, std::int64_t step, do
 
 std::int64_t TraineeState::state_bytes() const {
   std::size_t bytes = gradients_.bytes();
-  for (std::size_t part = 0; part < whole_.size(); ++part) {
-    const bool master = whole_[part].scalar_type() != at::kFloat;
-    bytes += whole_[part].nbytes() + (master ? 4 : 3) * parameters_[part].nbytes();
+  for (std::size_t slice = 0; slice < whole_.size(); ++slice) {
+    const bool master = whole_[slice].scalar_type() != at::kFloat;
+    bytes += whole_[slice].nbytes() + (master ? 4 : 3) * parameters_[slice].nbytes();
   }
   return static_cast<std::int64_t>(bytes) + sums_.peak_bytes();
 }

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "train/adamw.h"
+#include "nn/adamw.h"
 #include "train/checkpoint.h"
 #include "train/gradient_sums.h"
 #include "train/trainee.h"
@@ -26,15 +26,15 @@ class TraineeState {
   /// The gradients of the current micro batch.
   [[nodiscard]] nn::RewardGradients& gradients() { return gradients_; }
   [[nodiscard]] GradientSums& sums() { return sums_; }
-  /// Whether the ranks share moments, best weights and gradient sums. If so, each rank writes its part of a checkpoint.
+  /// Whether the ranks share moments, best weights and gradient sums. If so, each rank writes its shard of a checkpoint.
   [[nodiscard]] bool sharded() const { return sharded_; }
   [[nodiscard]] const nlohmann::json& history() const { return history_; }
 
   /// The groups of one step.
   std::vector<const LabelledGroup*> groups_of_step(std::int64_t step, std::int64_t count);
-  /// Make the backward pass of a micro batch add to gradients(), and each part to sums() as soon as it is complete.
+  /// Make the backward pass of a micro batch add to gradients(), and each slice to sums() as soon as it is complete.
   void begin_micro_batch(nn::BackboneGradients& sinks);
-  /// Add the last part of the gradients to sums(), with the loss. @param loss  sum over the micro batch's groups
+  /// Add the last slice of the gradients to sums(), with the loss. @param loss  sum over the micro batch's groups
   void end_micro_batch(double loss);
   /// One optimizer step with the gradients of sums(). If they are not finite, the trainee fails on all ranks. Collective.
   /// @return sum of the loss over the step's groups
@@ -65,14 +65,14 @@ class TraineeState {
   void read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix);
 
  private:
-  /// The tensors that a checkpoint keeps of each part, by name.
+  /// The tensors that a checkpoint keeps of each slice, by name.
   [[nodiscard]] std::vector<std::pair<const char*, const std::vector<at::Tensor>*>> slots() const;
-  /// The range of this rank's elements in a part.
-  [[nodiscard]] std::pair<std::int64_t, std::int64_t> own_range(std::size_t part) const;
-  /// This rank's chunk of a part's parameters.
-  [[nodiscard]] at::Tensor own_of(std::size_t part, const at::Tensor& whole) const;
-  /// Send the chunks of a part to all ranks, in place.
-  [[nodiscard]] comm::Pending gather(std::size_t part) const;
+  /// The range of this rank's elements in a slice.
+  [[nodiscard]] std::pair<std::int64_t, std::int64_t> own_range(std::size_t slice) const;
+  /// This rank's chunk of a slice's parameters.
+  [[nodiscard]] at::Tensor own_of(std::size_t slice, const at::Tensor& whole) const;
+  /// Send the chunks of a slice to all ranks, in place.
+  [[nodiscard]] comm::Pending gather(std::size_t slice) const;
   /// Copy the new parameters_ into all ranks' models.
   void publish_parameters();
   [[nodiscard]] double norm_of(const std::vector<at::Tensor>& gradients, double& loss) const;
@@ -83,13 +83,13 @@ class TraineeState {
   GroupOrder order_;
   std::int64_t steps_total_;
   nn::RewardGradients gradients_;
-  std::vector<at::Tensor> whole_;  ///< The model's trained parts: those of the backbone if it is trained, then head or adapter
+  std::vector<at::Tensor> whole_;  ///< The model's trained slices: those of the backbone if it is trained, then head or adapter
   bool sharded_;
-  GradientSums sums_;  ///< Sums of the same parts, with the loss after the last
-  /// This rank's chunks of the parts (whole parts unless sharded) in float32, and their best values so far. parameters_ views the
-  /// model's own part if that is float32, and is a master copy if it is bfloat16.
+  GradientSums sums_;  ///< Sums of the same slices, with the loss after the last
+  /// This rank's chunks of the slices (whole slices unless sharded) in float32, and their best values so far. parameters_ views
+  /// the model's own slice if that is float32, and is a master copy if it is bfloat16.
   std::vector<at::Tensor> parameters_, best_;
-  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<nn::AdamW> optimizer_;
   TrainOutcome outcome_;
   bool active_ = true;
   std::int64_t waited_ = 0, failed_step_ = 0, resumes_at_ = 0;

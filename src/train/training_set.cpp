@@ -160,12 +160,12 @@ std::size_t GroupOrder::at(std::int64_t position) {
 }
 
 std::vector<MicroBatch> cut_micro_batches(const data::TokenStore& store, const std::vector<const LabelledGroup*>& groups,
-                                          bool share_prefix, std::int64_t tokens_max) {
+                                          data::PackingRule rule, std::int64_t tokens_max) {
   std::vector<MicroBatch> batches;
   std::int64_t tokens = tokens_max;  // of the last batch, to which the next group is added if it fits
   for (const LabelledGroup* group : groups) {
     const data::TokenGroup texts = store.group(group->group);
-    const std::int64_t more = data::packed_tokens(texts, group->responses, share_prefix);
+    const std::int64_t more = data::packed_tokens(texts, group->responses, rule);
     if (batches.empty() || tokens + more > tokens_max) {
       batches.emplace_back();
       tokens = 0;
@@ -175,7 +175,7 @@ std::vector<MicroBatch> cut_micro_batches(const data::TokenStore& store, const s
     while (batches.back().back().first + batches.back().back().count < group->responses.size()) {  // the group is too large
       Portion& portion = batches.back().back();
       ++portion.count;
-      if (portion.count == 1 || data::packed_tokens(texts, portion.responses(), share_prefix) <= tokens_max) continue;
+      if (portion.count == 1 || data::packed_tokens(texts, portion.responses(), rule) <= tokens_max) continue;
       --portion.count;
       batches.push_back({{group, portion.first + portion.count, 0}});
     }
@@ -183,9 +183,9 @@ std::vector<MicroBatch> cut_micro_batches(const data::TokenStore& store, const s
   return batches;
 }
 
-std::int64_t tokens_of(const data::TokenStore& store, const MicroBatch& batch, bool share_prefix) {
+std::int64_t tokens_of(const data::TokenStore& store, const MicroBatch& batch, data::PackingRule rule) {
   std::int64_t tokens = 0;
-  for (const Portion& p : batch) tokens += data::packed_tokens(store.group(p.of->group), p.responses(), share_prefix);
+  for (const Portion& p : batch) tokens += data::packed_tokens(store.group(p.of->group), p.responses(), rule);
   return tokens;
 }
 

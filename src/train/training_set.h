@@ -89,9 +89,9 @@ using MicroBatch = std::vector<Portion>;
 /// portions, which are micro batches of their own; each has the group's prompt. Only a single response with its prompt may have
 /// more tokens than that. The result does not depend on the number of ranks.
 std::vector<MicroBatch> cut_micro_batches(const data::TokenStore& store, const std::vector<const LabelledGroup*>& groups,
-                                          bool share_prefix, std::int64_t tokens_max);
+                                          data::PackingRule rule, std::int64_t tokens_max);
 
 /// Tokens of a micro batch in a packed batch.
-std::int64_t tokens_of(const data::TokenStore& store, const MicroBatch& batch, bool share_prefix);
+std::int64_t tokens_of(const data::TokenStore& store, const MicroBatch& batch, data::PackingRule rule);
 
 }  // namespace dmoerm::train

@@ -28,8 +28,9 @@ nn::Trunk TrunkCache::of(const nn::Backbone& backbone, const nn::LoraAdapter* ad
     const data::TokenGroup group = store.group(portion.of->group);
     const at::Tensor x_TD = whole(backbone, layer, store, portion.of->group, tokens_max);
     const auto prefix = static_cast<std::int64_t>(group.prefix.size());
-    const std::int64_t before = backbone.shares_prefix() ? 0 : prefix;  // each response may have its own copy of the prefix
-    if (backbone.shares_prefix() && prefix > 0) parts.push_back(x_TD.narrow(0, 0, prefix));
+    const bool shared = backbone.packing() == data::PackingRule::causal;
+    const std::int64_t before = shared ? 0 : prefix;  // each response may have its own copy of the prefix
+    if (shared && prefix > 0) parts.push_back(x_TD.narrow(0, 0, prefix));
     std::vector<std::int64_t> begins;
     std::int64_t begin = prefix - before;
     for (const auto& own : group.responses) {
@@ -55,11 +56,12 @@ at::Tensor TrunkCache::whole(const nn::Backbone& backbone, std::size_t layer, co
   LabelledGroup all{index, std::vector<std::int32_t>(group.responses.size()), {}};
   std::iota(all.responses.begin(), all.responses.end(), 0);
   std::vector<at::Tensor> passes;
-  for (const MicroBatch& portions : cut_micro_batches(store, {&all}, backbone.shares_prefix(), tokens_max)) {
+  for (const MicroBatch& portions : cut_micro_batches(store, {&all}, backbone.packing(), tokens_max)) {
     data::PackedBatch batch;
-    data::append_group(batch, group, portions.front().responses(), backbone.shares_prefix(), backbone.reads_last());
+    data::append_group(batch, group, portions.front().responses(), backbone.packing());
     const at::Tensor rows_TD = backbone.trunk(batch, layer).cpu();
-    const std::int64_t again = backbone.shares_prefix() && !passes.empty() ? std::ssize(group.prefix) : 0;
+    const bool repeated = backbone.packing() == data::PackingRule::causal && !passes.empty();
+    const std::int64_t again = repeated ? std::ssize(group.prefix) : 0;
     passes.push_back(rows_TD.narrow(0, again, rows_TD.size(0) - again));
   }
   at::Tensor x_TD = passes.size() == 1 ? passes.front() : at::cat(passes);

@@ -19,7 +19,7 @@
 #include "nn/device.h"
 #include "nn/pairwise_loss.h"
 #include "support/expert.h"
-#include "train/adamw.h"
+#include "train/gradient_norm.h"
 
 namespace {
 
@@ -77,17 +77,16 @@ int main(int argc, char** argv) {
   at::set_num_threads(static_cast<int>(threads));
   const auto backbone = nn::Backbone::load(model_dir, device, 0, nn::pick_dtype(dtype));
   const std::vector<Texts> groups = read_groups(groups_file);
-  const bool share = backbone->shares_prefix();
+  const data::PackingRule rule = backbone->packing();
 
   std::vector<test::Expert> trained, gradients;
-  std::vector<std::unique_ptr<train::AdamW>> optimizers;
-  config::TrainConfig config;
-  config.lr = 1e-4;
+  std::vector<std::unique_ptr<nn::AdamW>> optimizers;
+  const double lr = 1e-4;
   for (std::int64_t k = 0; k < experts; ++k) {
     trained.emplace_back(backbone->spec(), nn::LoraSpec{32, 32.0, dropout}, device);
     trained.back().adapter.initialise(17 + static_cast<std::uint64_t>(k));
     gradients.emplace_back(backbone->spec(), trained.back().adapter.lora(), device);
-    optimizers.push_back(std::make_unique<train::AdamW>(std::vector<at::Tensor>{trained.back().flat}, config));
+    optimizers.push_back(std::make_unique<nn::AdamW>(std::vector<at::Tensor>{trained.back().flat}, nn::AdamWOptions{}));
     std::vector<float> head(static_cast<std::size_t>(backbone->spec().width));
     Rng rng(99);
     for (float& h : head) h = static_cast<float>(rng.normal() * 0.02);
@@ -109,10 +108,10 @@ int main(int argc, char** argv) {
           data::PackedBatch batch;
           const std::size_t first = i;
           do {
-            append_group(batch, groups[i].view(), all_responses(groups[i]), share, backbone->reads_last());
+            append_group(batch, groups[i].view(), all_responses(groups[i]), rule);
             ++i;
           } while (i < end &&
-                   batch.tokens() + data::packed_tokens(groups[i].view(), all_responses(groups[i]), share) <= tokens_max);
+                   batch.tokens() + data::packed_tokens(groups[i].view(), all_responses(groups[i]), rule) <= tokens_max);
           packed += batch.tokens();
           const nn::AdapterRows rows{&trained[k].adapter,
                                      0,
@@ -138,7 +137,7 @@ int main(int argc, char** argv) {
         }
         const double norm = train::gradient_norm({gradients[k].flat});
         if (step == 0 && k == 0) first_loss = loss / static_cast<double>(end - begin), first_norm = norm;
-        optimizers[k]->step({trained[k].flat}, {gradients[k].flat}, config.lr, step + 1, norm > 1 ? 1 / norm : 1);
+        optimizers[k]->step({trained[k].flat}, {gradients[k].flat}, lr, step + 1, norm > 1 ? 1 / norm : 1);
       }
     }
     seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

@@ -107,8 +107,8 @@ int main(int argc, char** argv) {
   fmt::print("{}\n", nlohmann::json{{"ranks", ranks},
                                     {"seconds", outcome[0].seconds},
                                     {"weights_mib", mib(weights.flat.numel())},
-                                    {"layer_mib", mib(weights.part(1).numel())},
-                                    {"embeddings_mib", mib(weights.part(weights.parts() - 1).numel())}}
+                                    {"layer_mib", mib(weights.slice(1).numel())},
+                                    {"embeddings_mib", mib(weights.slice(weights.slices() - 1).numel())}}
                          .dump());
   return 0;
 }

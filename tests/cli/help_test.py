@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Every help text of every verb is a phrase that a colleague would say: it starts with a capital letter and has none of the house's banned words.
+Every verb's help ends with an example that can be copied.
 
 Usage: help_test.py PROGRAM"""
 
@@ -11,6 +12,7 @@ import unittest
 PROGRAM = None
 COLUMN = 30  # where CLI11 begins descriptions
 PREPOSITIONS = {"at", "by", "for", "from", "in", "of", "on", "that", "to", "where", "with", "without"}
+BARE = re.compile(r"(?<!launch/)\bdmoerm [a-z-]")  # a command that only those find who have the program in their PATH
 BANNED = re.compile(r" is no | are no |\b(anew|oftener|rightly|told by|goes by|what came of it|so often|in the mean|wants)\b", re.IGNORECASE)
 
 
@@ -49,6 +51,18 @@ def problems_of(name, description):
     return problems
 
 
+def example_problems(verb, text):
+    """Whether the help of a verb ends with a command that can be copied: launch/dmoerm VERB ..."""
+    title = " ".join(verb)
+    examples = [line for line in text.splitlines() if line.startswith("Example")]
+    if not examples:
+        return [f"{title}: its help has no example"]
+    problems = [f"{title}: a command to copy begins with launch/dmoerm: {line}" for line in examples if BARE.search(line)]
+    if not any(re.search(rf"\blaunch/dmoerm (--np \d+ )?{title} ?", line) for line in examples):
+        problems.append(f"{title}: its example is one of another verb: {examples}")
+    return problems
+
+
 class Help(unittest.TestCase):
     def test_every_description_is_a_phrase(self):
         waiting, seen, problems = [()], 0, []
@@ -60,6 +74,8 @@ class Help(unittest.TestCase):
             if (banned := BANNED.search(text)) is not None:
                 problems.append(f"{title}: says \"{banned.group().strip()}\"")
             found, verbs = descriptions(text)
+            if verb:
+                problems += example_problems(verb, text)
             for name, description in found:
                 problems += problems_of(f"{title} {name}", description)
             seen += len(found)
@@ -71,6 +87,9 @@ class Help(unittest.TestCase):
         self.assertEqual(problems_of("--seed", "Seed of all random numbers"), [])
         for bad in ("seed of all random numbers", "Of each rank: its device", "Text that is no time", "Judged rightly", "of weights"):
             self.assertNotEqual(problems_of("--x", bad), [], bad)
+        self.assertEqual(example_problems(("man",), "Example: launch/dmoerm man | man -l -\n"), [])
+        for bad in ("", "Example: dmoerm man\n", "Example: launch/dmoerm plan\n"):
+            self.assertNotEqual(example_problems(("man",), bad), [], bad)
         text = "Does it\nUsage: x\n\nOptions:\n  --out TEXT                  file to write\n  --a-long-name FLOAT:FLOAT in [0 - 1]=0.3\n" + " " * COLUMN + "of each rank\n"
         self.assertEqual(descriptions(text)[0], [("--out", "file to write"), ("--a-long-name", "of each rank")])
 

@@ -41,7 +41,7 @@ class TokenStoreFile : public test::Scratch {
     }
     counted_ = builder.pairs();
     without_ = builder.groups_without_pairs();
-    builder.finish(R"({"made":"here"})");
+    builder.finish(R"({"made":"here"})", 1);
     return TokenStore::open(path());
   }
   PairCounts counted_;
@@ -56,7 +56,7 @@ TEST_F(TokenStoreFile, GivesBackTheGroupsPutIn) {
   preference::Group other = group("två", 2);
   other.category = "code";
   builder.add(other, layout(2), {5, 9, 9, 9}, preference::Split::test, 1.0, 0);
-  builder.finish(R"({"made":"here"})");
+  builder.finish(R"({"made":"here"})", 1);
   const TokenStore store = TokenStore::open(path());
   ASSERT_EQ(store.size(), 2);
   const TokenGroup a = store.group(0), b = store.group(1);
@@ -74,6 +74,7 @@ TEST_F(TokenStoreFile, GivesBackTheGroupsPutIn) {
   ASSERT_EQ(b.responses.size(), 2U);
   EXPECT_EQ(std::vector<int>(b.responses[0].begin(), b.responses[0].end()), (std::vector<int>{10}));
   EXPECT_EQ(store.provenance(), R"({"made":"here"})");
+  EXPECT_EQ(store.head_tokens(), 1);
   EXPECT_EQ(store.labels(), std::vector<std::string>{"overall"});
   EXPECT_EQ(store.label_index(0, "overall"), 0);
   EXPECT_EQ(store.label_index(0, "logic"), -1);
@@ -186,6 +187,7 @@ TEST_F(TokenStoreFile, RefusesAStoreThatWasDamagedBeforeItWasSealed) {
 TEST(TokenStoreOf01, IsReadWithKeysFromItsStoredPrompts) {
   const TokenStore store = TokenStore::open(test::golden("earlier/store.h5"));
   ASSERT_EQ(store.size(), 6);
+  EXPECT_EQ(store.head_tokens(), 1) << "it stood among the provenance";
   std::set<std::uint64_t> keys;
   for (std::int64_t i = 0; i < store.size(); ++i) {
     const TokenGroup g = store.group(i);

@@ -104,14 +104,14 @@ class BundleFolder : public testing::Test {
 
   nn::RewardModel random_expert(std::int64_t first_layer = 0) const {
     nn::RewardModel expert(bundle_.model.backbone, nn::LoraSpec{3, 6.0, 0.05, first_layer});
-    at::Tensor all = expert.trained_parts()[0];
+    at::Tensor all = expert.trained_slices()[0];
     all.copy_(at::randn(all.sizes()) * 0.2);
     return expert;
   }
   /// The same adapter and head over another backbone.
   static nn::RewardModel over(const std::shared_ptr<nn::Backbone>& backbone, const nn::RewardModel& expert) {
     nn::RewardModel other(backbone, expert.adapter()->lora());
-    other.trained_parts()[0].copy_(expert.trained_parts()[0]);
+    other.trained_slices()[0].copy_(expert.trained_slices()[0]);
     return other;
   }
   fs::path save() const {
@@ -147,6 +147,22 @@ TEST_F(BundleFolder, ScoresTheSameAfterSaveAndLoad) {
     EXPECT_EQ(before.route.probabilities, after.route.probabilities);
   }
   EXPECT_EQ(loaded.model.category("code").stats.std, 2.0);
+}
+
+TEST_F(BundleFolder, ScoresInACategoryWithoutTheRouter) {
+  const TokenTexts texts{{5, 6, 7}, {{5, 6, 7, 8}, {5, 6, 7, 9, 10}}};
+  std::map<std::string, GroupScore> routed;
+  for (const char* category : {"chat", "code"}) routed[category] = bundle_.model.score(texts, category);
+  const at::Tensor alone_N = rewards_of(bundle_.model.fallback, texts, bundle_.model.limits);
+  bundle_.model.router = {};
+  for (const auto& [category, scored] : routed) {
+    const std::vector<Score> scores = bundle_.model.scores_in(category, texts);
+    for (std::size_t i = 0; i < 2; ++i) {
+      EXPECT_EQ(scores[i].reward, scored.responses[i].reward);
+      EXPECT_EQ(scores[i].points, scored.responses[i].points);
+    }
+  }
+  EXPECT_EQ(static_cast<float>(bundle_.model.scores_in("", texts)[1].reward), alone_N[1].item<float>());
 }
 
 TEST_F(BundleFolder, KeepsAndLoadsBfloat16) {
@@ -365,7 +381,7 @@ TEST_F(BundleFolder, ScoresWithTheSingleModelWhenTheRouterIsUnsure) {
   data::TokenGroup text;
   text.responses.emplace_back(ids);
   data::PackedBatch batch;
-  data::append_group(batch, text, std::vector<std::int32_t>{0}, backbone.shares_prefix(), backbone.reads_last());
+  data::append_group(batch, text, std::vector<std::int32_t>{0}, backbone.packing());
   const nn::AdapterRows rows{bundle_.model.fallback.adapter(), 0, batch.tokens(), 0, 1, 0};
   const at::Tensor state_D = backbone.forward(batch, {&rows, 1}, nullptr)[0];
   EXPECT_NEAR(scored.responses[0].reward, state_D.dot(bundle_.model.fallback.head().w_D).item<double>(), 1e-5);

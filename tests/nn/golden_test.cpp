@@ -49,7 +49,7 @@ TEST_P(GoldenBackbone, HiddenStatesAgreeWithTransformersInBothConfigSpellings) {
     for (std::int64_t i = 0; i < ids.size(0); ++i) {
       const auto length = lengths[i].item<std::int64_t>();
       data::PackedBatch batch;
-      data::append_sequence(batch, ids_of(ids[i], length), backbone.reads_last());
+      data::append_sequence(batch, ids_of(ids[i], length), backbone.packing());
       EXPECT_LT(largest_gap(backbone.hidden(batch), expected[i].narrow(0, 0, length)), kTolerance)
           << GetParam() << " " << config << " sequence " << i;
     }
@@ -70,7 +70,7 @@ TEST_P(GoldenDecoder, HiddenStatesInBfloat16AreNearThoseOfFloat32) {
   for (std::int64_t i = 0; i < ids.size(0); ++i) {
     const auto length = lengths[i].item<std::int64_t>();
     data::PackedBatch batch;
-    data::append_sequence(batch, ids_of(ids[i], length), true);
+    data::append_sequence(batch, ids_of(ids[i], length), data::PackingRule::causal);
     const at::Tensor reference = expected[i].narrow(0, 0, length), states = backbone->hidden(batch);
     EXPECT_LT(((states - reference).norm() / reference.norm()).item<double>(), 0.02) << "sequence " << i;
   }
@@ -89,7 +89,7 @@ TEST(GoldenLora, AdaptersOfPeftGiveThePeftHiddenStates) {
     std::vector<std::int64_t> lengths;
     for (std::int64_t i = 0; i < ids.size(0); ++i) {
       lengths.push_back(mask[i].sum().item<std::int64_t>());
-      data::append_sequence(batch, ids_of(ids[i], lengths.back()), true);
+      data::append_sequence(batch, ids_of(ids[i], lengths.back()), data::PackingRule::causal);
     }
     const AdapterRows rows{expert.adapter(), 0, batch.tokens(), 0, ids.size(0), 0};
     const at::Tensor states = backbone->forward(batch, {&rows, 1}, nullptr);
@@ -122,7 +122,7 @@ TEST(GoldenStep, LossAndGradientsOfAPairwiseStepAgreeWithPeft) {
   const at::Tensor ids = step.load("step0.input_ids"), mask = step.load("step0.attention_mask");
   data::PackedBatch batch;  // rows: chosen 0..2, rejected 3..5
   for (std::int64_t i = 0; i < ids.size(0); ++i)
-    data::append_sequence(batch, ids_of(ids[i], mask[i].sum().item<std::int64_t>()), true);
+    data::append_sequence(batch, ids_of(ids[i], mask[i].sum().item<std::int64_t>()), data::PackingRule::causal);
   const AdapterRows rows{&expert.adapter, 0, batch.tokens(), 0, ids.size(0), 0};
   ForwardState keep;
   const at::Tensor states = backbone->forward(batch, {&rows, 1}, &keep);

@@ -94,9 +94,21 @@ std::vector<std::int32_t> all_of(const data::TokenGroup& group) {
   return indices;
 }
 
-data::PackedBatch pack(const std::vector<Texts>& groups, const Backbone& backbone, bool share) {
+data::PackedBatch pack(const std::vector<Texts>& groups, const Backbone& backbone) {
   data::PackedBatch batch;
-  for (const Texts& texts : groups) append_group(batch, texts.group(), all_of(texts.group()), share, backbone.reads_last());
+  for (const Texts& texts : groups) append_group(batch, texts.group(), all_of(texts.group()), backbone.packing());
+  return batch;
+}
+
+/// One group whose responses share nothing.
+data::PackedBatch pack_apart(const Texts& texts, const Backbone& backbone) {
+  data::PackedBatch batch;
+  for (const std::vector<std::int32_t>& response : texts.responses) {
+    std::vector<std::int32_t> ids = texts.prefix;
+    ids.insert(ids.end(), response.begin(), response.end());
+    data::append_sequence(batch, ids, backbone.packing());
+  }
+  batch.group_ends = {static_cast<std::int32_t>(texts.responses.size())};
   return batch;
 }
 
@@ -119,8 +131,9 @@ std::vector<preference::Preference> all_pairs(std::int32_t n) {
 std::size_t kept_bytes(const ForwardState& keep) {
   std::map<const void*, std::size_t> storages;
   for (const LayerSaved& s : keep.layers) {
-    for (const at::Tensor* t : {&s.x_TD, &s.q, &s.k_TC, &s.v_TC, &s.qk_raw, &s.attended, &s.lse_HT, &s.h, &s.up, &s.rstd1,
-                                &s.rstd2, &s.mean1, &s.mean2, &s.sum1, &s.sum2}) {
+    for (const at::Tensor* t :
+         {&s.x_TD, &s.qkv.q, &s.qkv.k_TC, &s.qkv.v_TC, &s.qk_raw, &s.attended.out, &s.attended.lse_HT, &s.h, &s.up, &s.rstd1,
+          &s.rstd2, &s.stats1.mean_T, &s.stats1.rstd_T, &s.stats2.mean_T, &s.stats2.rstd_T, &s.sum1, &s.sum2}) {
       if (t->defined()) storages[t->storage().data()] = t->storage().nbytes();
     }
   }
@@ -164,13 +177,13 @@ TEST_P(PackedBatchOf, SharesPrefixesWithTheRewardsAndGradientsOfSingleResponses)
   const Backbone backbone = tiny_backbone(GetParam());
   const Expert expert = random_expert(backbone.spec(), 5);
   const std::vector<Texts> groups = random_groups(1);
-  const Step packed = packed_step(backbone, expert, pack(groups, backbone, backbone.shares_prefix()));
+  const Step packed = packed_step(backbone, expert, pack(groups, backbone));
 
   std::vector<at::Tensor> rewards;
   at::Tensor expert_gradient = at::zeros_like(packed.expert_gradient), weight_gradient = at::zeros_like(packed.weight_gradient);
   double loss = 0;
   for (const Texts& texts : groups) {
-    const Step alone = packed_step(backbone, expert, pack({texts}, backbone, false));
+    const Step alone = packed_step(backbone, expert, pack_apart(texts, backbone));
     rewards.push_back(alone.rewards);
     loss += alone.loss;
     expert_gradient += alone.expert_gradient;
@@ -186,7 +199,7 @@ TEST_P(PackedBatchOf, SharesPrefixesWithTheRewardsAndGradientsOfSingleResponses)
 TEST_P(PackedBatchOf, GradientsAgreeWithFiniteDifferences) {
   const Backbone backbone = tiny_backbone(GetParam());
   Expert expert = random_expert(backbone.spec(), 6);
-  const data::PackedBatch batch = pack({random_groups(2)[0], random_groups(2)[1]}, backbone, backbone.shares_prefix());
+  const data::PackedBatch batch = pack({random_groups(2)[0], random_groups(2)[1]}, backbone);
   const Step step = packed_step(backbone, expert, batch);
   const auto check = [&](const at::Tensor& values, const at::Tensor& gradient, const std::string& what) {
     // Along the gradient and one random direction: the slope must be the inner product. Central differences of a float32 loss
@@ -218,7 +231,7 @@ TEST_P(PackedBatchOf, GradientsAgreeWithFiniteDifferences) {
 TEST_P(PackedBatchOf, RecomputesLayersWithTheSameBitsFromTheirInputsOnly) {
   const Backbone backbone = tiny_backbone(GetParam());
   const Expert expert = random_expert(backbone.spec(), 5, 0.3);
-  const data::PackedBatch batch = pack(random_groups(1), backbone, backbone.shares_prefix());
+  const data::PackedBatch batch = pack(random_groups(1), backbone);
   const Step kept = packed_step(backbone, expert, batch, 77), again = packed_step(backbone, expert, batch, 77, true);
   EXPECT_TRUE(again.rewards.equal(kept.rewards));
   EXPECT_TRUE(again.expert_gradient.equal(kept.expert_gradient));
@@ -228,7 +241,7 @@ TEST_P(PackedBatchOf, RecomputesLayersWithTheSameBitsFromTheirInputsOnly) {
 
 TEST_P(PackedBatchOf, GivesGradientsPartByPartThroughTwoLayersOfMemory) {
   const Backbone backbone = tiny_backbone(GetParam());
-  const data::PackedBatch batch = pack(random_groups(1), backbone, backbone.shares_prefix());
+  const data::PackedBatch batch = pack(random_groups(1), backbone);
   const auto backward = [&](const BackboneGradients& sinks) {
     ForwardState keep;
     const at::Tensor states = backbone.forward(batch, {}, &keep);
@@ -240,10 +253,10 @@ TEST_P(PackedBatchOf, GivesGradientsPartByPartThroughTwoLayersOfMemory) {
   std::vector<std::size_t> order;
   backward({&shared,
             {},
-            [&](std::size_t part) { shared.part(part).zero_(); },
-            [&](std::size_t part) {
-              order.push_back(part);
-              EXPECT_TRUE(shared.part(part).equal(whole.part(part))) << part;
+            [&](std::size_t slice) { shared.slice(slice).zero_(); },
+            [&](std::size_t slice) {
+              order.push_back(slice);
+              EXPECT_TRUE(shared.slice(slice).equal(whole.slice(slice))) << slice;
             }});
   EXPECT_EQ(order, (std::vector<std::size_t>{0, 1, 2, 3, 4}));
 }
@@ -252,7 +265,7 @@ TEST_P(PackedBatchOf, LeavesTheBaseModelUnchangedUnderAnAdapterWithZeroB) {
   const Backbone backbone = tiny_backbone(GetParam());
   Expert expert(backbone.spec(), {4, 8.0, 0.05});
   expert.adapter.initialise(9);
-  const data::PackedBatch batch = pack(random_groups(3), backbone, backbone.shares_prefix());
+  const data::PackedBatch batch = pack(random_groups(3), backbone);
   const AdapterRows rows{&expert.adapter, 0, batch.tokens(), 0, static_cast<std::int64_t>(batch.responses.size()), 77};
   EXPECT_EQ(largest_gap(backbone.forward(batch, {&rows, 1}, nullptr), backbone.forward(batch, {}, nullptr)), 0.0);
 }
@@ -261,9 +274,8 @@ TEST_P(PackedBatchOf, PacksExpertsTogetherWithTheResultsOfEachAlone) {
   const Backbone backbone = tiny_backbone(GetParam());
   const Expert one = random_expert(backbone.spec(), 5, 0.3), two = random_expert(backbone.spec(), 8, 0.3);
   const std::vector<Texts> groups = random_groups(4);
-  const data::PackedBatch first = pack({groups[0], groups[1]}, backbone, backbone.shares_prefix()),
-                          second = pack({groups[2]}, backbone, backbone.shares_prefix());
-  const data::PackedBatch both = pack({groups[0], groups[1], groups[2]}, backbone, backbone.shares_prefix());
+  const data::PackedBatch first = pack({groups[0], groups[1]}, backbone), second = pack({groups[2]}, backbone);
+  const data::PackedBatch both = pack({groups[0], groups[1], groups[2]}, backbone);
   const auto reads = [](const data::PackedBatch& b) { return static_cast<std::int64_t>(b.responses.size()); };
   const AdapterRows alone_one{&one.adapter, 0, first.tokens(), 0, reads(first), 21},
       alone_two{&two.adapter, 0, second.tokens(), 0, reads(second), 22};
@@ -288,43 +300,43 @@ TEST_P(PackedBatchOf, PacksExpertsTogetherWithTheResultsOfEachAlone) {
 
 TEST_P(PackedBatchOf, HandWrittenAttentionEqualsAten) {
   const Backbone backbone = tiny_backbone(GetParam());
-  const data::PackedBatch batch = pack(random_groups(5), backbone, backbone.shares_prefix());
+  const data::PackedBatch batch = pack(random_groups(5), backbone);
   const HeadShape shape{6, GetParam() == Family::bert ? 6 : 2, 4};
   for (const bool reads : {false, true}) {
-    const AttentionPlan plan = reads ? plan_read_rows(batch, backbone.reads_last()) : plan_all_rows(batch, backbone.reads_last());
+    const auto plan_rows = reads ? plan_read_rows : plan_all_rows;
+    const AttentionPlan plan = plan_rows(batch, backbone.packing(), shape);
     at::manual_seed(5);
     const std::int64_t rows = batch.tokens(), queries = reads ? static_cast<std::int64_t>(batch.responses.size()) : rows;
-    const at::Tensor q = at::randn({queries, 24}), k = at::randn({rows, shape.kv_heads * 4}),
-                     v = at::randn({rows, shape.kv_heads * 4}), dout = at::randn({queries, 24});
-    at::Tensor lse, lse_ref;
-    const at::Tensor out = attention(q, k, v, plan, shape, &lse), ref = generic::attention(q, k, v, plan, shape, &lse_ref);
-    EXPECT_LT(largest_gap(out, ref), 5e-6);
-    EXPECT_LT(largest_gap(lse, lse_ref), 5e-6);
-    at::Tensor dq = at::empty_like(q), dk = at::zeros_like(k), dv = at::zeros_like(v), dq2 = at::empty_like(q),
-               dk2 = at::zeros_like(k), dv2 = at::zeros_like(v);
-    attention_backward(dout, q, k, v, out, lse, plan, shape, dq, dk, dv);
-    generic::attention_backward(dout, q, k, v, ref, lse_ref, plan, shape, dq2, dk2, dv2);
-    EXPECT_LT(largest_gap(dq, dq2), 2e-5);
-    EXPECT_LT(largest_gap(dk, dk2), 2e-5);
-    EXPECT_LT(largest_gap(dv, dv2), 2e-5);
+    const Qkv in{at::randn({queries, 24}), at::randn({rows, shape.kv_heads * 4}), at::randn({rows, shape.kv_heads * 4})};
+    const at::Tensor dout = at::randn({queries, 24});
+    const Attended result = attention(in, plan), expected = generic::attention(in, plan);
+    EXPECT_LT(largest_gap(result.out, expected.out), 5e-6);
+    EXPECT_LT(largest_gap(result.lse_HT, expected.lse_HT), 5e-6);
+    const auto sinks = [&] { return Qkv{at::empty_like(in.q), at::zeros_like(in.k_TC), at::zeros_like(in.v_TC)}; };
+    const Qkv d = sinks(), d_expected = sinks();
+    attention_backward(dout, in, result, plan, d);
+    generic::attention_backward(dout, in, expected, plan, d_expected);
+    EXPECT_LT(largest_gap(d.q, d_expected.q), 2e-5);
+    EXPECT_LT(largest_gap(d.k_TC, d_expected.k_TC), 2e-5);
+    EXPECT_LT(largest_gap(d.v_TC, d_expected.v_TC), 2e-5);
   }
 }
 
 TEST_P(PackedBatchOf, AttentionInBfloat16KeepsLargeScoresApart) {
   // Keys far from zero, like Qwen2's: all scores are large and near each other, so rounding them would change the attention.
   const Backbone backbone = tiny_backbone(GetParam());
-  const data::PackedBatch batch = pack(random_groups(5), backbone, backbone.shares_prefix());
+  const data::PackedBatch batch = pack(random_groups(5), backbone);
   const HeadShape shape{6, GetParam() == Family::bert ? 6 : 2, 4};
-  const AttentionPlan plan = plan_all_rows(batch, backbone.reads_last());
+  const AttentionPlan plan = plan_all_rows(batch, backbone.packing(), shape);
   at::manual_seed(5);
   const auto half = [](const at::Tensor& x) { return x.to(at::kBFloat16); };
   const at::Tensor q = half(at::randn({batch.tokens(), 24})), k = half(at::randn({batch.tokens(), shape.kv_heads * 4}) + 100),
                    v = half(at::randn({batch.tokens(), shape.kv_heads * 4})), dout = half(at::randn({batch.tokens(), 24}));
   const auto run = [&](at::ScalarType dtype) {
-    at::Tensor lse, dq = at::empty(q.sizes()), dk = at::zeros(k.sizes()), dv = at::zeros(v.sizes());
-    const at::Tensor out = generic::attention(q.to(dtype), k.to(dtype), v.to(dtype), plan, shape, &lse);
-    generic::attention_backward(dout.to(dtype), q.to(dtype), k.to(dtype), v.to(dtype), out, lse, plan, shape, dq, dk, dv);
-    return std::vector<at::Tensor>{out.to(at::kFloat), lse, dv};
+    const Qkv in{q.to(dtype), k.to(dtype), v.to(dtype)}, d{at::empty(q.sizes()), at::zeros(k.sizes()), at::zeros(v.sizes())};
+    const Attended result = generic::attention(in, plan);
+    generic::attention_backward(dout.to(dtype), in, result, plan, d);
+    return std::vector<at::Tensor>{result.out.to(at::kFloat), result.lse_HT, d.v_TC};
   };
   const std::vector<at::Tensor> got = run(at::kBFloat16), expected = run(at::kFloat);
   for (std::size_t i = 0; i < got.size(); ++i)
@@ -351,7 +363,7 @@ TEST_P(PackedBatchOf, Bfloat16IsNearFloat32WithTheSameWeights) {
   const Backbone half(spec, rounded.clone()), full(spec, rounded.clone(at::kFloat));
   ASSERT_EQ(half.dtype(), at::kBFloat16);
   const Expert expert = random_expert(spec, 5, 0.3);
-  const data::PackedBatch batch = pack(random_groups(1), half, half.shares_prefix());
+  const data::PackedBatch batch = pack(random_groups(1), half);
   const Step got = packed_step(half, expert, batch, 77), expected = packed_step(full, expert, batch, 77);
   const double rounding = 1.0 / 256;  // half of the relative distance of two neighbours in bfloat16
   EXPECT_EQ(got.rewards.scalar_type(), at::kFloat);
@@ -373,7 +385,7 @@ TEST_P(PackedBatchOf, Bfloat16HasTheScaleOfFloat32) {
   Along rewards, expert_gradient, weight_gradient;
   for (int seed = 1; seed <= 24; ++seed) {
     const Expert expert = random_expert(spec, seed, 0.3);
-    const data::PackedBatch batch = pack(random_groups(seed), half, half.shares_prefix());
+    const data::PackedBatch batch = pack(random_groups(seed), half);
     const Step got = packed_step(half, expert, batch, 77), expected = packed_step(full, expert, batch, 77);
     rewards.add(got.rewards, expected.rewards);
     expert_gradient.add(got.expert_gradient, expected.expert_gradient);

@@ -22,7 +22,7 @@ class RewardModelFolder : public test::Scratch {
 
 TEST_F(RewardModelFolder, LoadsTheBackboneAndTheHeadThatItSaved) {
   const RewardModel saved(test::tiny_backbone(40));
-  for (at::Tensor part : saved.trained_parts()) part.copy_(at::randn(part.sizes()));
+  for (at::Tensor part : saved.trained_slices()) part.copy_(at::randn(part.sizes()));
   saved.save(directory_);
   const RewardModel loaded = RewardModel::load(directory_, source());
   EXPECT_EQ(loaded.adapter(), nullptr);

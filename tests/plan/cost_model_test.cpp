@@ -117,6 +117,16 @@ TEST(Price, FittingAnAggregatorCostsItsStepsNotItsGroups) {
               1e-6 * task.cost);
 }
 
+TEST(Price, AModelThatReadsAloneGoesThroughAllLayers) {
+  config::TrainConfig train;
+  train.tuning = config::Tuning::lora, train.lora_layers = 4;
+  const GroupSizes groups{1000, 500, 0, 1000, 2};
+  Load alone = reading_load({}, groups, 1), besides = reading_load(train, {0, 500, 0, 0, 2}, 1);
+  besides.whole_read_groups = 1000;
+  EXPECT_DOUBLE_EQ(priced(besides).cost, priced(alone).cost);
+  EXPECT_LT(priced(reading_load(train, groups, 2)).cost, 1.5 * priced(alone).cost) << "two experts over one trunk";
+}
+
 TEST(EstimatedJob, FitsTheDeviceOnlyInShards) {
   config::RunConfig config;
   config.categories = {{"chat", {"a", "b", "c"}, {}}, {"code", {"d", "e"}, {}}};

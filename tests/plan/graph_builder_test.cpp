@@ -115,6 +115,21 @@ TEST_F(Building, TheSingleModelIsMeasuredOnAllCategories) {
   EXPECT_DOUBLE_EQ(found.at("single").load.trunk_groups, 2000 + 250.0);
 }
 
+TEST_F(Building, AnEvaluationReadsWithTheRouterAllModelsAndSomeExpertsOfOtherCategories) {
+  const double groups = 125;  // test groups of a category
+  auto found = nodes();
+  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.read_groups * 3, groups * (3 + 0.1 * 1)) << "three experts, another category's one";
+  EXPECT_DOUBLE_EQ(found.at("eval/code").load.read_groups, groups * (1 + 0.1 * 3));
+  EXPECT_DOUBLE_EQ(found.at("eval/code").load.trunk_groups, groups * 1.1);
+  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.whole_read_groups, groups * (3 + 0.5))
+      << "single, base, baseline; half are prompts";
+  config_.baselines = false;
+  config_.categories.pop_back();
+  found = nodes();
+  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.read_groups, groups) << "there is no other category";
+  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.whole_read_groups, groups * (2 + 0.5));
+}
+
 /// Groups of phase 1 have 100 tokens, those with labels of a point 50, all train groups 200.
 struct UnequalSizes final : Sizes {
   [[nodiscard]] GroupSizes overall(const std::string& /*category*/, Subset subset) const override {

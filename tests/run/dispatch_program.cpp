@@ -78,7 +78,7 @@ void check_one_rank_fails(comm::World& world) {
   run::TasksToRun tasks{graph, {}, {}};
   tasks.placement.retries = 1;
   hooks.observe = [&](const json& event) { seen(event); };
-  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskLine&) {
+  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskProgress&) {
     if (id != "odd") return;
     if (group.rank() == group.size() - 1) throw std::bad_alloc();
     std::vector<float> values(1000, 1.0F);
@@ -105,7 +105,7 @@ void check_retry_helps(comm::World& world) {
   tasks.placement.retries = 3;
   Seen seen;
   hooks.observe = [&](const json& event) { seen(event); };
-  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskLine&) {
+  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskProgress&) {
     if (id == "refused") throw ConfigError("a setting is wrong");
     const int largest = comm::largest_of(group, tries.fetch_add(1) > 0 ? 1 : 0);  // the retry may have other ranks
     if (largest == 0) throw NumericError("loss became NaN");
@@ -128,7 +128,7 @@ void check_regroup(comm::World& world) {
   tasks.placement.pause_cost = 0.1;
   hooks.observe = [&](const json& event) { seen(event); };
   double done_before = 0;  // seconds of one rank's work, as a checkpoint would hold them
-  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskLine& line) {
+  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskProgress& progress) {
     if (id != "long") return work_for(0.3);
     // All ranks learn the progress, which rank 0 of the world always keeps.
     double done = done_before;
@@ -141,8 +141,8 @@ void check_regroup(comm::World& world) {
       work_for(0.05);
       done += 0.05 * group.size();
       done_before = done;
-      line.report({{"fraction", std::min(1.0, done / 4.0)}, {"step", 1}});
-      if (comm::largest_of(group, line.pause_asked() ? 1 : 0) > 0) throw Paused("to continue with more ranks");
+      progress.report({{"fraction", std::min(1.0, done / 4.0)}, {"step", 1}});
+      if (comm::largest_of(group, progress.pause_asked() ? 1 : 0) > 0) throw Paused("to continue with more ranks");
     }
   };
   const run::RunSummary summary = run::run_tasks(world, tasks, hooks);
@@ -166,17 +166,17 @@ void check_refused_pause(comm::World& world) {
   tasks.placement.pause_cost = 0.1;
   hooks.observe = [&](const json& event) { seen(event); };
   std::atomic<int> refusals{0}, asked_after{0};
-  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskLine& line) {
+  tasks.run = [&](const std::string& id, comm::Communicator& group, const train::TaskProgress& progress) {
     if (id != "stuck" && id != "willing") return work_for(0.3);
     const bool again = id == "willing" && group.size() > 1;
     for (int i = 0; i < 60 && !again; ++i) {
       work_for(0.05);
-      line.report({{"fraction", 0.3 + 0.005 * i}, {"step", i}});
-      const bool asked = group.rank() == 0 && line.pause_asked();
+      progress.report({{"fraction", 0.3 + 0.005 * i}, {"step", i}});
+      const bool asked = group.rank() == 0 && progress.pause_asked();
       if (comm::largest_of(group, asked ? 1 : 0) == 0) continue;
       if (id == "willing") throw Paused("to continue with more ranks");
       if (refusals > 0) ++asked_after;
-      if (group.rank() == 0) line.pause_refused("the disk is full");
+      if (group.rank() == 0) progress.pause_refused("the disk is full");
       ++refusals;
     }
   };
@@ -197,7 +197,7 @@ void check_stop(comm::World& world) {
   graph.add(task("after", 1, 1, {"endless0"}));
   run::TasksToRun tasks{graph, {}, {}};
   tasks.placement.regroup = false;
-  tasks.run = [&](const std::string&, comm::Communicator&, const train::TaskLine&) {
+  tasks.run = [&](const std::string&, comm::Communicator&, const train::TaskProgress&) {
     if (world.rank() == world.size() - 1) request_stop(SIGTERM);
     while (!stop_requested()) work_for(0.01);
     throw Stopped("saved");
@@ -213,7 +213,7 @@ void check_after_quit(comm::World& world) {
     plan::TaskGraph graph;
     graph.add(task("short", 1, 1));
     run::TasksToRun tasks{graph, {}, {}};
-    tasks.run = [](const std::string&, comm::Communicator&, const train::TaskLine&) {};
+    tasks.run = [](const std::string&, comm::Communicator&, const train::TaskProgress&) {};
     run::run_tasks(world, tasks, {});
     for (int rank = 1; rank < world.size() && world.rank() == 0; ++rank) world.send_control(rank, false, "after");
     if (world.rank() == 0) continue;

@@ -84,12 +84,12 @@ TEST_F(Evaluation, SharesOneBackboneAmongAdapterBases) {
   for (const config::Tuning tuning : {config::Tuning::lora, config::Tuning::full}) {
     config_.base.tuning = tuning;
     RunContext context(config_, *store_, RunDirectory(directory_ / config::word(tuning)));
-    for (const char* task : {"base/a", "base/b"}) {
+    for (const plan::TaskId& task : {plan::TaskId::base("a"), plan::TaskId::base("b")}) {
       const nn::RewardModel fresh = context.fresh_model(task);
-      at::Tensor(fresh.head().w_D).fill_(task[5] == 'a' ? 1.0 : 2.0);
+      at::Tensor(fresh.head().w_D).fill_(task.category == "a" ? 1.0 : 2.0);
       fresh.save(context.directory().task(task));
     }
-    const nn::RewardModel a = context.load_model("base/a"), b = context.load_model("base/b");
+    const nn::RewardModel a = context.load_model(plan::TaskId::base("a")), b = context.load_model(plan::TaskId::base("b"));
     EXPECT_EQ(a.head().w_D[0].item<float>(), 1.0F);
     EXPECT_EQ(b.head().w_D[0].item<float>(), 2.0F);
     EXPECT_EQ(&a.backbone() == &b.backbone(), config_.base.tuning == config::Tuning::lora) << config::word(tuning);

@@ -241,7 +241,7 @@ TEST_F(Planning, LetsBaselinesTakeAsManyTokensAsBaseAndExperts) {
     double sum = 0;
     const auto groups = train::labelled_groups(store, category, subset, label, config_);
     for (const train::LabelledGroup& g : groups)
-      sum += static_cast<double>(data::packed_tokens(store.group(g.group), g.responses, true));
+      sum += static_cast<double>(data::packed_tokens(store.group(g.group), g.responses, data::PackingRule::causal));
     return sum / static_cast<double>(groups.size());
   };
   double all = 0;

@@ -153,7 +153,7 @@ class Tasks : public testing::TestWithParam<const char*> {
     std::vector<std::int32_t> ids(group.prefix.begin(), group.prefix.end());
     ids.insert(ids.end(), group.responses[response].begin(), group.responses[response].end());
     data::PackedBatch batch;
-    data::append_sequence(batch, ids, true);
+    data::append_sequence(batch, ids, data::PackingRule::causal);
     const nn::AdapterRows rows{model.adapter(), 0, batch.tokens(), 0, 1, 0};
     const at::Tensor state = model.backbone().forward(batch, {&rows, 1}, nullptr).contiguous(), head = model.head().w_D;
     double reward = 0;
@@ -176,10 +176,11 @@ TEST_P(Tasks, TrainsEachPhaseOnItsOwnGroups) {
     const config::CategoryConfig& c = context_.category(i);
     ASSERT_NE(groups(i, train::Subset::phase1).size(), groups(i, train::Subset::phase3).size())
         << "or this test could not tell them apart";
-    const auto metrics = [&](const std::string& task) { return context_.directory().metrics(task); };
-    expect_learnt_from(metrics("base/" + c.name), groups(i, train::Subset::phase1), groups(i, train::Subset::validation), "base");
-    expect_learnt_from(metrics("category/" + c.name), groups(i, train::Subset::train), groups(i, train::Subset::validation),
-                       "category");
+    const auto metrics = [&](const plan::TaskId& task) { return context_.directory().metrics(task); };
+    expect_learnt_from(metrics(plan::TaskId::base(c.name)), groups(i, train::Subset::phase1),
+                       groups(i, train::Subset::validation), "base");
+    expect_learnt_from(metrics(plan::TaskId::category_baseline(c.name)), groups(i, train::Subset::train),
+                       groups(i, train::Subset::validation), "category");
     for (std::size_t p = 0; p < 2; ++p) {
       expect_learnt_from(metrics(context_.expert_task(i, p)).at(c.points[p]), groups(i, train::Subset::phase1, c.points[p]),
                          groups(i, train::Subset::validation, c.points[p]), c.points[p]);
@@ -198,9 +199,9 @@ TEST_P(Tasks, StartsExpertsFromTheirBase) {
   const std::string name = context_.category(0).name, point = context_.category(0).points[1];
   const fs::path kept = folder() / "kept", expert = context_.directory().task(context_.expert_task(0, 1));
   fs::rename(expert, kept);
-  redo(run_, context_.expert_task(0, 1));
+  redo(run_, context_.expert_task(0, 1).text());
   run_.config.experts.train.lr = 5e-3;
-  const nn::RewardModel base = context_.load_model("base/" + name);
+  const nn::RewardModel base = context_.load_model(plan::TaskId::base(name));
   const nn::BackboneSource over_base{[&] { return base.shared_backbone(); }, {}};
   const nn::RewardModel still = nn::RewardModel::load(expert / point, over_base);
   EXPECT_TRUE(still.head().w_D.equal(base.head().w_D));
@@ -329,7 +330,7 @@ TEST_P(Tasks, CountsPairsAsTheFileStatesThemAndRewardsComputedByHand) {
         checked[0] += pairs, checked[1] += ordered;
       }
     };
-    const nn::RewardModel single = context_.load_model("single");
+    const nn::RewardModel single = context_.load_model(plan::TaskId::single());
     count("single", [&](const data::TokenGroup& texts, std::size_t r) { return reward_by_hand(single, texts, r); });
     const std::vector<nn::RewardModel> experts = context_.load_experts(i);
     const auto mean =
@@ -351,14 +352,14 @@ TEST_P(Tasks, CountsThePairsThatTheModelsOrder) {  // every group of the test sp
     const json found = results(name);
     const auto test = groups(i, train::Subset::test);
     ASSERT_EQ(found.at("pairs").size(), test.size());
-    const nn::RewardModel single = context_.load_model("single");
+    const nn::RewardModel single = context_.load_model(plan::TaskId::single());
     const auto counted = [&](const std::string& model,
                              const std::function<std::vector<float>(const train::LabelledGroup&)>& rewards_of) {
       for (std::size_t g = 0; g < test.size(); ++g)
         EXPECT_EQ(found.at("right").at(model).at(g), right(rewards_of(test[g]), test[g])) << model << " " << g;
     };
     counted("single", [&](const train::LabelledGroup& g) { return rewards(single, g); });
-    const nn::RewardModel own = context_.load_model("category/" + name);
+    const nn::RewardModel own = context_.load_model(plan::TaskId::category_baseline(name));
     counted("category", [&](const train::LabelledGroup& g) { return rewards(own, g); });
     for (const char* kind : {"mean", "linear", "mlp"})
       counted(kind, [&](const train::LabelledGroup& g) { return rewards(i, kind, g); });
@@ -382,8 +383,8 @@ TEST_P(Tasks, ScoresDmoermWithTheModelOfTheRoute) {
       scored_by.insert(route);
       const auto target =
           static_cast<std::int32_t>(std::ranges::find(run_.store->categories(), route) - run_.store->categories().begin());
-      const std::vector<float> said =
-          route.empty() ? rewards(context_.load_model("single"), test[g]) : rewards(target, chosen(target), test[g]);
+      const std::vector<float> said = route.empty() ? rewards(context_.load_model(plan::TaskId::single()), test[g])
+                                                    : rewards(target, chosen(target), test[g]);
       EXPECT_EQ(found.at("right").at("dmoerm").at(g), right(said, test[g])) << g << " " << route;
     }
     return scored_by;
@@ -442,12 +443,12 @@ TEST_P(Tasks, FeaturesStopInTheMiddleOfASplitAndKeepWhatTheyHave) {
   const std::string before = read_file(place / "train.safetensors");
   std::vector<std::string> done;
   std::size_t stop_at = 0;
-  train::TaskLine line;
-  line.doing = [&](const std::string& what) {
+  train::TaskProgress progress;
+  progress.doing = [&](const std::string& what) {
     done.push_back(what);
     if (done.size() == stop_at) request_stop(SIGTERM);
   };
-  context_.set_line(line);
+  context_.set_progress(progress);
   const auto do_again = [&](std::size_t stop) {
     done.clear();
     stop_at = stop;
@@ -475,7 +476,7 @@ TEST_P(Tasks, FeaturesStopInTheMiddleOfASplitAndKeepWhatTheyHave) {
   request_stop(0);
   fs::remove_all(place);
   do_again(0);
-  context_.set_line({});
+  context_.set_progress({});
 }
 
 TEST_P(Tasks, AddsUpTheCountsInTheReport) {

@@ -73,10 +73,10 @@ class TinyTraining : public testing::Test {
   std::vector<train::TrainOutcome> train(comm::Communicator& group, std::vector<train::Trainee>& trainees,
                                          const std::string& folder) const {
     train::TrunkCache trunks(trunk_bytes_);
-    return train::train_rewards({*store_, train_, compute_, 17, group, *folder_ / folder, "key", trunks, line_}, trainees);
+    return train::train_rewards({*store_, train_, compute_, 17, group, *folder_ / folder, "key", trunks, progress_}, trainees);
   }
   /// Everything that training changes.
-  static at::Tensor all_of(const nn::RewardModel& model) { return at::cat(model.trained_parts()); }
+  static at::Tensor all_of(const nn::RewardModel& model) { return at::cat(model.trained_slices()); }
   at::Tensor trained(const std::string& name, bool all = false) {
     std::vector<train::Trainee> one = {trainee(name, preference::kOverall, all)};
     train(one, name);
@@ -90,7 +90,7 @@ class TinyTraining : public testing::Test {
   config::RunConfig config_;
   config::TrainConfig train_;
   config::ComputeConfig compute_;
-  train::TaskLine line_;
+  train::TaskProgress progress_;
   std::int64_t first_layer_ = 0;
   std::size_t trunk_bytes_ = 1 << 20;
 };

@@ -116,19 +116,19 @@ TEST_F(CheckpointFolder, WritesACopyWhileTheTensorsChange) {
 
 TEST_F(CheckpointFolder, ReadsPartsOfSeveralRanksAsOneOnAnyNumberOfRanks) {
   const at::Tensor whole = at::arange(10, at::kFloat);
-  const auto save_part = [&](int part) {
+  const auto save_shard = [&](int shard) {
     Checkpoint own = checkpoint(7);
-    own.part = part;
-    own.parts = 3;
-    const std::int64_t begin = part * 4, end = std::min<std::int64_t>(10, begin + 4);
+    own.shard = shard;
+    own.shards = 3;
+    const std::int64_t begin = shard * 4, end = std::min<std::int64_t>(10, begin + 4);
     own.tensors = {{"m", whole.slice(0, begin, end), begin, 10}};
     save_checkpoint(directory_, own, 2);
   };
   save(6);
-  save_part(0);
-  save_part(2);
-  EXPECT_EQ(found(), 6) << "one part is missing";
-  save_part(1);
+  save_shard(0);
+  save_shard(2);
+  EXPECT_EQ(found(), 6) << "one shard is missing";
+  save_shard(1);
   const auto reader = find_checkpoint(directory_, "k");
   ASSERT_EQ(reader->step(), 7);
   EXPECT_TRUE(reader->load("m").equal(whole));

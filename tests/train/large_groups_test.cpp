@@ -13,6 +13,7 @@ namespace dmoerm::train {
 namespace {
 
 constexpr std::int64_t kSmall = 40, kLarge = 100000;  // tokens of a pass
+constexpr data::PackingRule kCausal = data::PackingRule::causal;
 
 double relative_gap(const at::Tensor& a, const at::Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
 
@@ -52,7 +53,7 @@ class LargeGroups : public TinyTraining {
     train(one, "first");
     const auto checkpoint = find_checkpoint(*folder_ / "first", "key", 1);
     std::vector<at::Tensor> parts;
-    for (std::size_t p = 0; p < one[0].model.trained_parts().size(); ++p)
+    for (std::size_t p = 0; p < one[0].model.trained_slices().size(); ++p)
       parts.push_back(checkpoint->load(fmt::format("0.parameter.{}", p)).flatten());
     return (before - at::cat(parts)) / kScale;
   }
@@ -73,12 +74,12 @@ class LargeGroups : public TinyTraining {
 
 TEST_F(LargeGroups, AreCutIntoPortionsThatFit) {
   const Trainee t = learner();
-  for (const bool share : {true, false}) {
+  for (const data::PackingRule rule : {kCausal, data::PackingRule::bidirectional}) {
     std::vector<std::pair<const LabelledGroup*, std::int32_t>> seen;
     std::size_t portions = 0;
-    for (const MicroBatch& batch : cut_micro_batches(*store_, groups_of(t), share, kSmall)) {
+    for (const MicroBatch& batch : cut_micro_batches(*store_, groups_of(t), rule, kSmall)) {
       if (batch.size() > 1 || batch.front().count > 1) {
-        EXPECT_LE(tokens_of(*store_, batch, share), kSmall);
+        EXPECT_LE(tokens_of(*store_, batch, rule), kSmall);
       }
       portions += batch.front().whole() ? 0 : 1;
       EXPECT_TRUE(batch.front().whole() || batch.size() == 1);
@@ -96,17 +97,17 @@ TEST_F(LargeGroups, AreCutIntoPortionsThatFit) {
   const LabelledGroup& group = t.training.front();
   const data::TokenGroup texts = store_->group(group.group);
   const auto tokens = [&](std::size_t count) {
-    return data::packed_tokens(texts, std::span(group.responses).first(count), true);
+    return data::packed_tokens(texts, std::span(group.responses).first(count), kCausal);
   };
   ASSERT_EQ(group.responses.size(), 3U);
-  const auto cut = cut_micro_batches(*store_, {&group, &group}, true, tokens(2));
+  const auto cut = cut_micro_batches(*store_, {&group, &group}, kCausal, tokens(2));
   ASSERT_EQ(cut.size(), 4U);
   EXPECT_EQ(cut[0].front().count, 2U) << "as many responses as fit";
   EXPECT_EQ(cut[1].front().first, 2U);
-  EXPECT_EQ(tokens_of(*store_, cut[0], true) + tokens_of(*store_, cut[1], true), tokens(3) + std::ssize(texts.prefix))
+  EXPECT_EQ(tokens_of(*store_, cut[0], kCausal) + tokens_of(*store_, cut[1], kCausal), tokens(3) + std::ssize(texts.prefix))
       << "the prompt counts once a portion";
-  EXPECT_EQ(cut_micro_batches(*store_, {&group, &group}, true, tokens(3)).size(), 2U);
-  EXPECT_EQ(cut_micro_batches(*store_, {&group, &group}, true, 2 * tokens(3)).size(), 1U);
+  EXPECT_EQ(cut_micro_batches(*store_, {&group, &group}, kCausal, tokens(3)).size(), 2U);
+  EXPECT_EQ(cut_micro_batches(*store_, {&group, &group}, kCausal, 2 * tokens(3)).size(), 1U);
 }
 
 TEST_F(LargeGroups, HaveTheGradientOfOnePass) {
@@ -127,7 +128,7 @@ TEST_F(LargeGroups, HaveTheGradientOfTheirLossUnderDropout) {  // so both passes
   const auto square = g.square().sum().item<double>();
   const auto moved = [&](double distance) {
     Trainee t = learner();
-    at::Tensor all = t.model.trained_parts().front();
+    at::Tensor all = t.model.trained_slices().front();
     all.add_(g, distance / square);
     return loss(std::move(t), kSmall);
   };

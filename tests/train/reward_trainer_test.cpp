@@ -276,9 +276,9 @@ TEST_F(FailingExperts, ContinueASecondTryThatWasPaused) {
   train(undisturbed, "undisturbed");
   train(first, "paused");
   int looks = 0;
-  line_.pause_asked = [&] { return ++looks == 3; };
+  progress_.pause_asked = [&] { return ++looks == 3; };
   EXPECT_THROW(train(second, "paused"), Paused);
-  line_ = {};
+  progress_ = {};
   ASSERT_TRUE(find_checkpoint(*folder_ / "paused", "key"));
   EXPECT_EQ(find_checkpoint(*folder_ / "paused", "key")->step(), 4) << "not the end of the first try";
   train(third, "paused");
@@ -299,10 +299,10 @@ TEST_F(TinyTraining, RefusesAWarmUpThatTakesAllSteps) {
 TEST_F(TinyTraining, SavesATaskThatPausesAndContinuesWithTheSameBits) {
   const at::Tensor whole = trained("x");
   int looks = 0;
-  line_.pause_asked = [&] { return ++looks == 5; };
+  progress_.pause_asked = [&] { return ++looks == 5; };
   std::vector<Trainee> first = {trainee("x")}, again = {trainee("x")};
   EXPECT_THROW(train(first, "pause"), Paused);
-  line_ = {};
+  progress_ = {};
   EXPECT_EQ(find_checkpoint(*folder_ / "pause", "key")->step(), 4);
   train(again, "pause");
   EXPECT_TRUE(all_of(again[0].model).equal(whole));
@@ -313,14 +313,14 @@ TEST_F(TinyTraining, DoesNotPauseWhereItCannotSaveAndSaysSoWhenItStops) {
   std::ofstream(*folder_ / "full") << "a file where the checkpoints' folder should be";
   bool asked_to = true;
   std::vector<std::string> refused;
-  line_.pause_asked = [&] { return asked_to; };
-  line_.pause_refused = [&](const std::string& why) { refused.push_back(why), asked_to = false; };
+  progress_.pause_asked = [&] { return asked_to; };
+  progress_.pause_refused = [&](const std::string& why) { refused.push_back(why), asked_to = false; };
   std::vector<Trainee> asked = {trainee("x")}, stopped = {trainee("x")};
   train(asked, "full");
   EXPECT_TRUE(all_of(asked[0].model).equal(whole));
   ASSERT_EQ(refused.size(), 1U) << "the coordinator must not believe that it pauses";
   EXPECT_NE(refused[0].find("could not be saved"), std::string::npos) << refused[0];
-  line_ = {};
+  progress_ = {};
   request_stop(SIGTERM);
   const std::string said = test::message_of<Stopped>([&] { train(stopped, "full"); });
   request_stop(0);
@@ -332,13 +332,13 @@ TEST_F(TinyTraining, SavesTheStepOnASignalDuringAnEvaluationAndEvaluatesLater) {
   train_.eval_every_steps = 1;
   const at::Tensor whole = trained("x");
   int looks = 0;
-  line_.doing = [&](const std::string& what) {  // called at every report, so the next check for a signal is in an evaluation
+  progress_.doing = [&](const std::string& what) {  // called at every report, so the next check for a signal is in an evaluation
     if (what == "step 4" && ++looks == 2) request_stop(SIGTERM);
   };
   std::vector<Trainee> first = {trainee("x")}, again = {trainee("x")};
   EXPECT_THROW(train(first, "stopped"), Stopped);
   request_stop(0);
-  line_ = {};
+  progress_ = {};
   const std::string before = read_file(*folder_ / "stopped" / "metrics.jsonl");
   ASSERT_TRUE(find_checkpoint(*folder_ / "stopped", "key"));
   EXPECT_EQ(find_checkpoint(*folder_ / "stopped", "key")->step(), 5);

@@ -7,8 +7,8 @@
 
 #include "support/thread_group.h"
 #include "support/tiny_training.h"
-#include "train/adamw.h"
 #include "train/checkpoint.h"
+#include "train/gradient_norm.h"
 
 namespace dmoerm::train {
 namespace {
@@ -92,14 +92,14 @@ TEST_F(ShardedTraining, DecaysMatricesOnEveryRankAndNoNorm) {
     std::vector<at::Tensor> norms, rest;
     const at::Tensor flat = weights.narrow(0, 0, backbone_->weights().flat.numel());
     std::int64_t begin = 0;
-    for (std::size_t p = 0; p < backbone_->weights().parts(); ++p) {  // trained_parts() are in the order of the backward pass
-      const at::Tensor part = backbone_->weights().part(p);
+    for (std::size_t p = 0; p < backbone_->weights().slices(); ++p) {  // trained_slices() are in the order of the backward pass
+      const at::Tensor slice = backbone_->weights().slice(p);
       for (const auto& [name, tensor] : backbone_->weights().named()) {
-        const std::int64_t offset = tensor.storage_offset() - part.storage_offset();
-        if (offset < 0 || offset >= part.numel()) continue;
+        const std::int64_t offset = tensor.storage_offset() - slice.storage_offset();
+        if (offset < 0 || offset >= slice.numel()) continue;
         (name.find("norm") != std::string::npos ? norms : rest).push_back(flat.narrow(0, begin + offset, tensor.numel()));
       }
-      begin += part.numel();
+      begin += slice.numel();
     }
     return std::pair(at::cat(norms), at::cat(rest));
   };
@@ -118,9 +118,9 @@ TEST_F(ShardedTraining, TakesTheMemoryThatTheFormulaGives) {
   const auto floats = [](double mib) { return mib * (1 << 20) / sizeof(float); };
   const auto n = static_cast<double>(backbone_->weights().flat.numel());
   double layer = 0, rest = 0;  // gradient buffers: two layers, embeddings and final norm, head
-  for (std::size_t p = 0; p < backbone_->weights().parts(); ++p) {
-    const bool is_layer = p >= 1 && p + 1 < backbone_->weights().parts();
-    (is_layer ? layer : rest) = static_cast<double>(backbone_->weights().part(p).numel()) + (is_layer ? 0 : rest);
+  for (std::size_t p = 0; p < backbone_->weights().slices(); ++p) {
+    const bool is_layer = p >= 1 && p + 1 < backbone_->weights().slices();
+    (is_layer ? layer : rest) = static_cast<double>(backbone_->weights().slice(p).numel()) + (is_layer ? 0 : rest);
   }
   rest += static_cast<double>(backbone_->spec().width);  // the head
   compute_.micro_batch_tokens = 100000;                  // one micro batch
@@ -130,9 +130,9 @@ TEST_F(ShardedTraining, TakesTheMemoryThatTheFormulaGives) {
     const End end = train_on(ranks, true);
     for (int r = 0; r < ranks; ++r) {
       double own = 0;  // about n / ranks
-      for (std::size_t p = 0; p < backbone_->weights().parts(); ++p) {
+      for (std::size_t p = 0; p < backbone_->weights().slices(); ++p) {
         const auto bounds =
-            comm::chunks_of_blocks(static_cast<std::size_t>(backbone_->weights().part(p).numel()), ranks, kNormBlock);
+            comm::chunks_of_blocks(static_cast<std::size_t>(backbone_->weights().slice(p).numel()), ranks, kNormBlock);
         own += static_cast<double>(bounds[static_cast<std::size_t>(r) + 1] - bounds[static_cast<std::size_t>(r)]);
       }
       EXPECT_NEAR(own, n / ranks, 0.1 * n);

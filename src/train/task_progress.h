@@ -1,4 +1,4 @@
-// Callbacks by which a running task reports its progress to the coordinator and learns that it shall pause.
+// How a running task tells its progress to the coordinator, and how it learns that it shall pause.
 #pragma once
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
@@ -7,7 +7,7 @@
 namespace dmoerm::train {
 
 /// Each function may be empty.
-struct TaskLine {
+struct TaskProgress {
   /// Takes the fields of a "progress" event (docs/formats.md). The first rank calls it.
   std::function<void(const nlohmann::json& progress)> report;
   /// Takes what the rank does now, for the message about a rank that falls silent.
