@@ -149,23 +149,23 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
 
 /// What lies in a place that is no bundle, and what to do.
 std::string why_no_bundle(const fs::path& directory) {
-  if (!fs::exists(directory)) return ": there is no such directory";
-  if (!fs::is_directory(directory)) return ": this is a file; give the directory of a bundle";
+  if (!fs::exists(directory)) return "there is no such directory; give that of a bundle";
+  if (!fs::is_directory(directory)) return "this is a file; give the directory of a bundle";
+  const std::string no_manifest = fmt::format("there is no {}", kBundleManifest);
   if (fs::exists(directory / "bundle" / kBundleManifest))
-    return fmt::format(": did you mean {}?", (directory / "bundle").string());
+    return fmt::format("{}: did you mean {}?", no_manifest, (directory / "bundle").string());
   if (fs::exists(directory / "owner.json") || fs::exists(directory / "config.yaml"))
-    return ": this run has no bundle yet; `dmoerm run` makes it at the end";
-  if (fs::exists(directory / "adapter_config.json")) return ": this is a PEFT adapter, a part of a bundle at most";
-  if (fs::exists(directory / "config.json")) return ": this is a Hugging Face model, a part of a bundle at most";
-  return ": is this the bundle of a finished run?";
+    return no_manifest + ": this run has no bundle yet; `dmoerm run` makes it at the end";
+  if (fs::exists(directory / "adapter_config.json")) return no_manifest + ": this is a PEFT adapter, a part of a bundle at most";
+  if (fs::exists(directory / "config.json")) return no_manifest + ": this is a Hugging Face model, a part of a bundle at most";
+  return no_manifest + ": is this the bundle of a finished run?";
 }
 
 }  // namespace
 
 Bundle load_bundle(const fs::path& directory, at::Device device) {
   if (!fs::exists(directory / kBundleManifest))
-    throw DataError("not-a-bundle",
-                    fmt::format("{}: there is no {}{}", directory.string(), kBundleManifest, why_no_bundle(directory)));
+    throw DataError("not-a-bundle", fmt::format("{}: {}", directory.string(), why_no_bundle(directory)));
   const json manifest = read_json(directory / kBundleManifest);
   try {
     const json version = manifest.value("schema_version", json());
