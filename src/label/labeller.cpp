@@ -323,15 +323,18 @@ struct Labeller::Impl {
   void recall() {
     for (std::size_t i = 0; stored_before > 0 && i < points.size(); ++i) {
       PointQuestions questions = points[i];
-      std::optional<preference::Verdict> first;  // of the pair whose other order comes next
+      preference::Verdict first = preference::Verdict::error;  // of the pair whose other order comes next, if `known`
+      bool known = false;
       for (int n = 0; n < kRecalled; ++n) {
         const auto slot = questions.next();
         if (!slot) break;
         const auto* found = questions.look_up(*slot, store).answer;
-        const auto verdict = found != nullptr ? std::optional(found->verdict) : std::nullopt;
-        if (verdict) watches[slot->judge].recall(*verdict);
-        if (slot->swapped && first && verdict) watches[slot->judge].recall_pair({*first, *verdict, -1, -1, 1});
-        first = slot->swapped ? std::nullopt : verdict;
+        if (found != nullptr) {
+          watches[slot->judge].recall(found->verdict);
+          if (slot->swapped && known) watches[slot->judge].recall_pair({first, found->verdict, -1, -1, 1});
+        }
+        known = found != nullptr && !slot->swapped;
+        if (known) first = found->verdict;
       }
     }
   }
