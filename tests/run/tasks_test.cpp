@@ -215,7 +215,7 @@ TEST_P(Tasks, StartsExpertsFromTheirBase) {
 }
 
 TEST_P(Tasks, SayWhenTheDataDecideWhenAnExpertStopsBecauseTheJudgesDoNot) {
-  const std::string id = context_.expert_task(0, 0), point = context_.category(0).points[0];
+  const std::string id = context_.expert_task(0, 0).text(), point = context_.category(0).points[0];
   const fs::path kept = folder() / "kept", expert = context_.directory().task(id),
                  label = context_.directory().task("label/" + context_.category(0).name + "/" + point);
   fs::rename(expert, kept);
