@@ -74,8 +74,8 @@ void run_experts(RunContext& context, const plan::TaskId& task, const TaskIdenti
     PointLabels labels = labels_of(context, category, point, task.round);
     nn::RewardModel expert =
         base.start_expert(context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task.text() + "/" + point));
-    trainees.push_back({plan::TaskId::expert(task.category, {point}, task.round).text(), std::move(expert), std::move(labels.training),
-                        std::move(labels.validation)});
+    trainees.push_back({plan::TaskId::expert(task.category, {point}, task.round).text(), std::move(expert),
+                        std::move(labels.training), std::move(labels.validation)});
   }
   const auto gpus = gpu_ranks(context, ranks);
   comm::Communicator& training_ranks = gpus ? *gpus : ranks;
