@@ -106,7 +106,10 @@ int main(int argc, char** argv) {
   options.cluster.resize(static_cast<std::size_t>(workers));
   options.retries = 1, options.regroup = true;
   std::size_t events = 0;
-  run::Coordinator(world, graph, {}, options, [&](const json&) { ++events; }).run();
+  run::TaskBoard board({});
+  run::Coordinator(
+      world, graph, {}, options, [&](const json&) { ++events; }, board)
+      .run();
   std::vector<double>& spent = world.spent_us;
   std::ranges::sort(spent);
   double sum = 0;

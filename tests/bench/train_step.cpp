@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/rng.h"
+#include "nn/adamw.h"
 #include "nn/backbone.h"
 #include "nn/device.h"
 #include "nn/pairwise_loss.h"

@@ -489,7 +489,7 @@ TEST_F(JudgeClientTest, WarnsOfAKeyThatTravelsUnencrypted) {
     config::EndpointConfig e;
     e.url = url;
     if (with_key) e.key_env = "DMOERM_TEST_JUDGE_KEY";
-    const CapturedLog log;
+    const test::CapturedLog log;
     const JudgeClient client({e});
     return log.has("unencrypted");
   };

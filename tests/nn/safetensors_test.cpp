@@ -34,7 +34,7 @@ std::string refusal(const std::string& bytes) {
 TEST(SafetensorsHeader, RefusesEveryKindOfHostileHeader) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {std::string("abc"), "too few"},
-      {std::string("\xff\xff\xff\xff\xff\xff\xff\x7f", 8) + "{}", "truncated"},
+      {std::string("\xfe\xff\xff\xff\xff\xff\xff\x7f", 8) + "{}", "truncated"},
       {file_of("[]", 0), "object"},
       {file_of("{\"a\":", 0), "not JSON"},
       {file_of(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4), "needs 8 bytes"},

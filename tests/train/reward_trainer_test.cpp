@@ -447,8 +447,8 @@ TEST_F(TinyTraining, VisitsAFileOfWeightTwoTwicePerEpoch) {
 }
 
 TEST_F(TinyTraining, AGapByLabelThinsThePairsOfThatLabelAlone) {
-  const auto pairs = [&](std::string_view label) {
-    return count_pairs(labelled_groups(*store_, 0, Subset::train, label, config_));
+  const auto pairs = [&](std::string_view label) {  // of the split whose points have scores
+    return count_pairs(labelled_groups(*store_, 0, Subset::test, label, config_));
   };
   const std::string point = store_->labels().at(1).substr(store_->labels().at(1).find('/') + 1);
   const std::int64_t overall = pairs(preference::kOverall), of_point = pairs(point);
