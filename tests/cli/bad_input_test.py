@@ -178,7 +178,7 @@ class Labelling(Tiny):
             self.assert_refused(self.dmoerm("labels", *arguments), "the verb labels is now called label-store")
 
     def test_says_that_csv_cannot_be_imported(self):
-        self.assertIn("`label-store import` reads JSONL, not CSV", self.dmoerm("label-store", "export", "--help").stdout)
+        self.assertIn("which cannot be imported", self.dmoerm("label-store", "export", "--help").stdout)
         self.assertIn("CSV is not read", self.dmoerm("label-store", "import", "--help").stdout)
 
 
