@@ -62,7 +62,7 @@ int run(const Options& options) {
 void add_label(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand(
-      "label", "Ask LLM judges about the pairs of a configuration, in both orders; no question is paid for twice");
+      "label", "Ask LLM judges about the pairs of a configuration, in both orders; a stored answer is never paid for again");
   verb->footer(example("label --config my.yaml --dry-run"));
   verb->add_option("--config", options->config, "YAML configuration of a run, with `labels.judges`")
       ->type_name(kFile)

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -67,6 +68,11 @@ int main(int argc, char** argv) {
   } catch (const CLI::RuntimeError& e) {  // a verb's own exit code
     return leave(e.get_exit_code());
   } catch (const CLI::ParseError& e) {
+    const auto called = [&](const CLI::App* verb) { return verb->check_name(argv[1]); };
+    if (argc > 1 && argv[1][0] != '-' && std::ranges::none_of(app.get_subcommands({}), called)) {
+      std::fprintf(stderr, "dmoerm: there is no verb %s; `dmoerm --help` lists all verbs\n", argv[1]);
+      return 2;
+    }
     return app.exit(e) == 0 ? 0 : 2;
   } catch (const std::exception& e) {
     dmoerm::Failure failure = dmoerm::failure_of(e);

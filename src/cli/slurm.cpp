@@ -163,7 +163,7 @@ void write_script(const Options& options) {
 void add_slurm(CLI::App& app) {
   auto options = std::make_shared<Options>();
   CLI::App* verb = app.add_subcommand(
-      "slurm", "Write the Slurm job script of a run from the section `slurm` of its configuration, and submit it");
+      "slurm", "Write the Slurm job script of a run from the section `slurm` of its configuration; --submit also submits it");
   verb->footer(example("slurm --config my.yaml --set slurm.nodes=4 --submit"));
   verb->add_option("--config", options->config, "YAML configuration of the run")->type_name(kFile)->required();
   verb->add_option("--set", options->overrides, "Override a key: --set slurm.time=12:00:00");

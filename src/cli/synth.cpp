@@ -46,10 +46,10 @@ void add_synth(CLI::App& app) {
   verb->add_option("--responses", o.responses, "Number of responses per prompt");
   verb->add_option("--categories", o.categories, "Number of categories, 2 to 6");
   verb->add_option("--noise", o.noise, "Share of human labels that are flipped");
-  verb->add_option("--length-bias", o.length_bias, "Points that ten more words add to the overall score of human labels");
+  verb->add_option("--length-bias", o.length_bias, "What ten more words add to the overall score of human labels");
   verb->add_option("--judge-bias", o.judge_bias,
                    "Probability that the judge picks the response shown first when the gap is small");
-  verb->add_option("--judge-noise", o.judge_noise, "Share of the judge's other verdicts that are wrong");
+  verb->add_option("--judge-noise", o.judge_noise, "Share of the judge's verdicts that are wrong where the gap is large");
   verb->add_option("--seed", o.seed, "Seed; the same seed gives the same bytes");
   verb->add_option("--test-share", o.test_share, "Share of the prompts in the test split");
   verb->add_option("--validation-share", o.validation_share, "Share of the prompts in the validation split");

@@ -177,6 +177,10 @@ class Labelling(Tiny):
         for arguments in ((), ("stats", "x"), ("export", "x", "--format", "csv")):
             self.assert_refused(self.dmoerm("labels", *arguments), "the verb labels is now called label-store")
 
+    def test_names_a_verb_that_does_not_exist(self):
+        done = self.dmoerm("nope", "--config", "x")
+        self.assertEqual((done.returncode, done.stderr), (2, "dmoerm: there is no verb nope; `dmoerm --help` lists all verbs\n"))
+
     def test_says_that_csv_cannot_be_imported(self):
         self.assertIn("which cannot be imported", self.dmoerm("label-store", "export", "--help").stdout)
         self.assertIn("CSV is not read", self.dmoerm("label-store", "import", "--help").stdout)
