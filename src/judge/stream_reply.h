@@ -1,4 +1,4 @@
-// Reads an answer that came as server-sent events although no stream was asked for: it is paid for, so it is not thrown away.
+// Reads an answer that came as server-sent events although the request wants no stream. The answer is paid for, so it is used.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
