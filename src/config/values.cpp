@@ -102,8 +102,8 @@ std::string leading_zero(const std::string& text) {
 
 template <class T>
 std::string read_whole(const Tree& tree, T& value, const char* what) {
-  const std::string wrong = expected(what, tree, written_as(tree.text, true, std::is_signed_v<T>));
-  if (tree.kind != Tree::Kind::scalar || tree.quoted) return wrong;
+  const auto wrong = [&] { return expected(what, tree, written_as(tree.text, true, std::is_signed_v<T>)); };
+  if (tree.kind != Tree::Kind::scalar || tree.quoted) return wrong();
   if (std::string advice = leading_zero(tree.text); !advice.empty()) return advice;
   const char* end = tree.text.data() + tree.text.size();
   T parsed{};
@@ -113,7 +113,7 @@ std::string read_whole(const Tree& tree, T& value, const char* what) {
     value = parsed;
     return "";
   }
-  return wrong;
+  return wrong();
 }
 
 /// Replace ${...} from the environment. Returns what is wrong, or "".
@@ -189,8 +189,8 @@ std::string read_value(const Tree& tree, std::int64_t& value) { return read_whol
 std::string read_value(const Tree& tree, std::uint64_t& value) { return read_whole(tree, value, "a whole number >= 0"); }
 
 std::string read_value(const Tree& tree, double& value) {
-  const std::string wrong = expected("a number", tree, written_as(tree.text, false, true));
-  if (tree.kind != Tree::Kind::scalar || tree.quoted) return wrong;
+  const auto wrong = [&] { return expected("a number", tree, written_as(tree.text, false, true)); };
+  if (tree.kind != Tree::Kind::scalar || tree.quoted) return wrong();
   if (std::string advice = leading_zero(tree.text); !advice.empty()) return advice;
   const char* end = tree.text.data() + tree.text.size();
   double parsed = 0;
@@ -199,7 +199,7 @@ std::string read_value(const Tree& tree, double& value) {
   const bool infinite = tree.text.find(".inf") != std::string::npos || tree.text.find(".nan") != std::string::npos;
   if (infinite || (error == std::errc{} && stop == end && !std::isfinite(parsed)))
     return fmt::format("{} is not finite", tree.text);
-  if (error != std::errc{} || stop != end) return wrong;
+  if (error != std::errc{} || stop != end) return wrong();
   value = parsed;
   return "";
 }

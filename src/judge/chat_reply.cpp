@@ -17,14 +17,6 @@ constexpr const char* kStreamCame =
     "or proxy";
 constexpr std::int64_t kTokensMax = 100'000'000;
 
-/// Member `name` of an object; null if there is none or `value` is not an object.
-const json& member(const json& value, const char* name) {
-  static const json null;
-  if (!value.is_object()) return null;
-  const auto found = value.find(name);
-  return found == value.end() ? null : *found;
-}
-
 std::string text_of(const json& value) {
   if (value.is_string()) return value.get<std::string>();
   return value.is_number_integer() ? std::to_string(value.get<std::int64_t>()) : "";

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "judge/moderation.h"
+#include "judge/untrusted_text.h"
 
 namespace dmoerm::judge {
 namespace {
@@ -33,10 +34,6 @@ bool refuses_response_format(int status, const ApiProblem& report) {
     }
   }
   return false;
-}
-
-bool holds_any(const std::string& text, std::initializer_list<const char*> words) {
-  return std::ranges::any_of(words, [&](const char* word) { return text.find(word) != std::string::npos; });
 }
 
 /// Whether the report is about a length that this question alone exceeds.

@@ -12,22 +12,11 @@ namespace {
 
 using nlohmann::json;
 
-bool holds_any(const std::string& text, std::initializer_list<const char*> words) {
-  return std::ranges::any_of(words, [&](const char* word) { return text.find(word) != std::string::npos; });
-}
-
 /// A name without case, blanks, dashes and underscores, so that content_filter and ContentFilter are one.
 std::string plain(const std::string& name) {
   std::string result = lower(name);
   std::erase_if(result, [](char c) { return c == '_' || c == '-' || c == ' '; });
   return result;
-}
-
-const json& member(const json& value, const char* name) {
-  static const json null;
-  if (!value.is_object()) return null;
-  const auto found = value.find(name);
-  return found == value.end() ? null : *found;
 }
 
 /// Whether an object of Azure's filter results, or one inside it, has "filtered": true.

@@ -4,24 +4,13 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/text.h"
 #include "judge/untrusted_text.h"
 
 namespace dmoerm::judge {
 namespace {
 
 using nlohmann::json;
-
-const json& member(const json& value, const char* name) {
-  static const json null;
-  if (!value.is_object()) return null;
-  const auto found = value.find(name);
-  return found == value.end() ? null : *found;
-}
-
-std::string_view trim(std::string_view text) {
-  const std::size_t start = text.find_first_not_of(" \t\r\n");
-  return start == std::string_view::npos ? std::string_view() : text.substr(start, text.find_last_not_of(" \t\r\n") - start + 1);
-}
 
 /// Puts chunks together.
 class Joiner {

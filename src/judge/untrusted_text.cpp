@@ -39,6 +39,17 @@ std::optional<json> parse_json(std::string_view body) {
   return value.is_discarded() ? std::nullopt : std::optional(std::move(value));
 }
 
+const json& member(const json& value, const char* name) {
+  static const json null;
+  if (!value.is_object()) return null;
+  const auto found = value.find(name);
+  return found == value.end() ? null : *found;
+}
+
+bool holds_any(std::string_view text, std::initializer_list<const char*> words) {
+  return std::ranges::any_of(words, [&](const char* word) { return text.find(word) != std::string_view::npos; });
+}
+
 std::string one_line(std::string_view text, std::size_t bytes_max) {
   std::string line;
   while (!text.empty()) {

@@ -1,5 +1,6 @@
 // Text and JSON from a server, made safe to handle and to show.
 #pragma once
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -10,6 +11,12 @@ namespace dmoerm::judge {
 /// Parse untrusted JSON. @return nothing if it is not JSON or nested deeper than 64: copying and writing a value recurse, and the
 /// limit keeps them from overflowing the stack
 std::optional<nlohmann::json> parse_json(std::string_view body);
+
+/// Member `name` of an object; null if there is none or `value` is not an object.
+const nlohmann::json& member(const nlohmann::json& value, const char* name);
+
+/// Whether a text holds any of some words.
+bool holds_any(std::string_view text, std::initializer_list<const char*> words);
 
 /// Untrusted text, made fit for a log line or message: one line, no control characters, valid UTF-8, at most `bytes_max` bytes.
 std::string one_line(std::string_view text, std::size_t bytes_max = 300);

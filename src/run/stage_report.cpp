@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "base/files.h"
 #include "plan/graph_builder.h"
@@ -152,26 +151,16 @@ class Report {
       cost.add(context_.directory().metrics(task));
       return cost;
     };
-    for (std::size_t i = 0; i < context_.config().categories.size(); ++i) {
-      const config::CategoryConfig& c = context_.config().categories[i];
+    for (const config::CategoryConfig& c : context_.config().categories) {
       const Cost base = model(TaskId::base(c.name));
       row("base " + c.name, base);
       Cost experts;
-      std::set<TaskId> seen;
-      for (std::size_t p = 0; p < c.points.size(); ++p) {
-        const TaskId task = context_.expert_task(static_cast<std::int32_t>(i), p);
-        json metrics = context_.directory().metrics(task).at(c.points[p]);
-        if (!seen.insert(task).second) {  // experts that trained together share tokens and seconds
-          metrics["tokens"] = 0;
-          metrics["seconds"] = 0;
-        }
-        experts.add(metrics);
-      }
+      for (const TaskId& set : plan::expert_sets(context_.config(), c)) experts.add_set(context_.directory().metrics(set));
       row(fmt::format("{} experts {}", c.points.size(), c.name), experts);
       Cost choosing;  // experts of earlier rounds, which chose the pairs that these were trained on
       for (int round = 1; round < plan::label_rounds(context_.config()); ++round) {
         for (const TaskId& set : plan::expert_sets(context_.config(), c))
-          choosing.add_set(context_.directory().metrics(TaskId::expert(c.name, set.points, round).text()));
+          choosing.add_set(context_.directory().metrics(TaskId::expert(c.name, set.points, round)));
       }
       if (choosing.steps > 0) row("experts of earlier rounds " + c.name, choosing);
       const double tokens = base.tokens + experts.tokens + choosing.tokens;

@@ -16,6 +16,7 @@
 #include "comm/init_world.h"
 #include "config/reader.h"
 #include "config/writer.h"
+#include "plan/graph_builder.h"
 #include "plan/task_id.h"
 #include "run/check_ranks.h"
 #include "run/label_rounds.h"
@@ -158,8 +159,10 @@ class Run {
       labelling_ = std::make_unique<LabelStage>(config_, directory_, std::vector<std::string>{}, &store);
       facts.external[plan::TaskId::selection().text()] = labelling_->selection();
       facts.external.insert(labelling_->identities().begin(), labelling_->identities().end());
-      complete_facts(RunContext(config_, store, directory_), facts);
-      labelling_->identify(facts.external);
+      if (plan::label_rounds(config_) > 1) {  // only later rounds read tasks of the ranks
+        complete_facts(RunContext(config_, store, directory_), facts);
+        labelling_->identify(facts.external);
+      }
       if (labelling_->any_open()) prepare_labelling();
     }
     check_run_directory(RunContext(config_, store, directory_), facts, update_);
