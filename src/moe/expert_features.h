@@ -1,0 +1,35 @@
+// What the experts of a category say about responses: the input of every aggregator. Shapes: K experts, H width, N responses.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "preference/preference.h"
+
+namespace dmoerm::moe {
+
+/// States and rewards that the frozen experts give to N responses: of one prompt that is scored, or of groups to fit on.
+struct ExpertFeatures {
+  at::Tensor states_NKH;  ///< Last-token states, float32, on the CPU
+  at::Tensor rewards_NK;  ///< Rewards of the value heads
+  struct Group {
+    std::int64_t first = 0, count = 0;          ///< Responses [first, first + count)
+    std::vector<preference::Preference> pairs;  ///< Overall preferences, as indices within the group; may be empty
+    std::int64_t prompt = -1;                   ///< Number of its prompt, which other groups may have too; -1 = none has
+  };
+  std::vector<Group> groups = {};  ///< Groups of the responses; empty where nothing is fitted
+};
+
+/// Standard deviation of each expert's rewards around the means of their groups, pooled over all groups, [K]; ones if no group
+/// has two responses. The Bradley-Terry loss fixes differences within a group only, so a reward may have any offset from prompt
+/// to prompt; the spread over everything would measure those offsets.
+at::Tensor spread_within_groups(const at::Tensor& rewards_NK, const std::vector<ExpertFeatures::Group>& groups);
+
+/// Share of all pairs of all groups that `rewards_N` orders correctly (a tie counts half). 0.5 if there are no pairs.
+double pair_accuracy(const at::Tensor& rewards_N, const std::vector<ExpertFeatures::Group>& groups);
+
+/// Indices of the groups with pairs of each prompt, in the order of the prompts' first groups.
+std::vector<std::vector<std::size_t>> groups_of_prompts(const std::vector<ExpertFeatures::Group>& groups);
+
+}  // namespace dmoerm::moe
