@@ -21,6 +21,7 @@ class OnlineBackend : public JudgeBackend {
     client_.submit(ticket, std::move(body), tokens);
   }
   void flush() override {}
+  void send(std::size_t in_flight_max) override { client_.send(in_flight_max); }
   std::vector<JudgeReply> poll(milliseconds wait) override { return client_.poll(wait); }
   void acknowledge() override {}
   [[nodiscard]] std::size_t pending() const override { return client_.pending(); }
@@ -69,6 +70,7 @@ class BatchBackend : public JudgeBackend {
   }
 
   void flush() override { client_.close_file(); }
+  void send(std::size_t) override {}
 
   std::vector<JudgeReply> poll(milliseconds wait) override {
     std::vector<JudgeReply> replies = std::exchange(due_, {});

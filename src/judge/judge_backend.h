@@ -26,6 +26,8 @@ class JudgeBackend {
   virtual void submit(std::uint64_t ticket, const Digest& key, std::string body, std::int32_t tokens) = 0;
   /// No more questions come for now: send those that were taken.
   virtual void flush() = 0;
+  /// As JudgeClient::send(). Batches are not limited.
+  virtual void send(std::size_t in_flight_max) = 0;
   /// @return replies by ticket, as JudgeClient::poll()
   virtual std::vector<JudgeReply> poll(std::chrono::milliseconds wait) = 0;
   /// All replies that poll() returned are stored.

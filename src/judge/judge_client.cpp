@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <limits>
 #include <map>
 #include <random>
 #include <unordered_map>
@@ -85,6 +86,7 @@ struct JudgeClient::Impl {
   }
 
   bool send(std::unique_ptr<Request>& request, TimePoint now) {
+    if (sent.size() >= in_flight_max) return false;  // a reply makes room
     Server* server = choose(*request, now);
     if (!server) return false;
     server->gate.sent(request->tokens, now);
@@ -286,18 +288,14 @@ struct JudgeClient::Impl {
   std::vector<JudgeReply> poll(std::chrono::milliseconds wait) {
     const TimePoint until = Clock::now() + std::clamp(wait, std::chrono::milliseconds(0), std::chrono::milliseconds(3'600'000));
     for (;;) {
-      TimePoint now = Clock::now();
+      const TimePoint now = Clock::now();
       if (ended.empty()) dispatch(now);
       check_outage(now);
       if (tickets.empty()) break;
       const TimePoint next = done.empty() ? std::min(until, wake) : now;
       const auto pause = next > now ? std::chrono::ceil<std::chrono::milliseconds>(next - now) : std::chrono::milliseconds(0);
       for (HttpResult& result : http.step(pause)) handle(result);
-      now = Clock::now();
-      if (!done.empty() || now >= until) {
-        if (ended.empty()) dispatch(now);  // free places are used before the caller works on the replies
-        break;
-      }
+      if (!done.empty() || Clock::now() >= until) break;
     }
     return std::exchange(done, {});
   }
@@ -312,6 +310,7 @@ struct JudgeClient::Impl {
   std::vector<JudgeReply> done;
   std::string ended;  ///< Reason why nothing more is sent; empty while all is well
   std::string last_problem;
+  std::size_t in_flight_max = std::numeric_limits<std::size_t>::max();
   int unclear_refusals = 0;  ///< 403 without a reason, before any answer
   TimePoint wake = kNever;   ///< Earliest time at which a waiting request may go
   bool met = false;          ///< Whether an endpoint has ever answered
@@ -345,6 +344,10 @@ void JudgeClient::ask_before_repeating(std::function<bool(std::uint64_t)> may_re
   impl_->may_repeat = std::move(may_repeat);
 }
 void JudgeClient::stop_submitting() { impl_->end("stopped at request"); }
+void JudgeClient::send(std::size_t in_flight_max) {
+  impl_->in_flight_max = in_flight_max;
+  if (impl_->ended.empty()) impl_->dispatch(Clock::now());
+}
 std::vector<JudgeReply> JudgeClient::poll(std::chrono::milliseconds wait) { return impl_->poll(wait); }
 
 ClientStats JudgeClient::stats() const { return impl_->stats; }

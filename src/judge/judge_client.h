@@ -59,6 +59,9 @@ class JudgeClient {
   /// @param tokens_estimate  tokens of prompt and answer, for the token limit
   void submit(std::uint64_t ticket, std::string body, std::int32_t tokens_estimate);
   [[nodiscard]] bool full() const;
+  /// Send waiting requests now, with at most `in_flight_max` on the network at once. poll() keeps to that number from now on;
+  /// before the first call nothing but the endpoints limits it.
+  void send(std::size_t in_flight_max);
   /// Send, receive, wait. Every submitted request is replied to exactly once.
   /// @param wait  the longest wait; poll() returns earlier with at least one reply, or if none can come
   std::vector<JudgeReply> poll(std::chrono::milliseconds wait);

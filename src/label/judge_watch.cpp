@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kExampleBytes = 300;
 constexpr std::int64_t kNoticed = 8;  // replies after which it is clear what a server leaves out
+constexpr std::int64_t kNoLimit = 1 << 20;
 
 bool is_verdict(preference::Verdict verdict) {
   return verdict == preference::Verdict::first || verdict == preference::Verdict::second || verdict == preference::Verdict::tie;
@@ -29,10 +30,25 @@ ReplyUse use_of(const judge::JudgeReply& reply, preference::Verdict verdict) {
 }
 
 JudgeWatch::JudgeWatch(const config::JudgeConfig& judge, double useless_max, bool soft)
-    : judge_(judge), useless_max_(useless_max), watches_pairs_(useless_max < 1 && !soft) {}
+    : judge_(judge),
+      useless_max_(useless_max),
+      watches_pairs_(useless_max < 1 && !soft),
+      recent_(kProbe, useless_max, kStreak),
+      recent_pairs_(kPairsProbe, useless_max, kStreak / 2) {}
+
+void PairCounts::add(const Ballot& ballot) {
+  const preference::SwapOutcome outcome = outcome_of(ballot);
+  ++(outcome <= preference::SwapOutcome::inconsistent ? good : bad);
+  if (outcome > preference::SwapOutcome::inconsistent) return;
+  if (outcome < preference::SwapOutcome::tie) ++believed;
+  if (outcome == preference::SwapOutcome::inconsistent) ++unsettled;
+  if (ballot.first_order == ballot.second_order && ballot.first_order == preference::Verdict::first) ++first_twice;
+  if (ballot.first_order == ballot.second_order && ballot.first_order == preference::Verdict::second) ++second_twice;
+}
 
 void JudgeWatch::recall(preference::Verdict verdict) {
   ++recalled_;
+  ++recalled_uses_[static_cast<std::size_t>(verdict)];
   if (is_verdict(verdict)) ++recalled_useful_;
 }
 
@@ -44,12 +60,10 @@ void JudgeWatch::recall_pair(const Ballot& ballot) {
 }
 
 void JudgeWatch::pair(const Ballot& ballot) {
+  asked_pairs_.add(ballot);
   const preference::SwapOutcome outcome = outcome_of(ballot);
-  ++(outcome <= preference::SwapOutcome::inconsistent ? pairs_good_ : pairs_bad_);
   if (outcome > preference::SwapOutcome::inconsistent) return;
-  if (outcome < preference::SwapOutcome::tie) ++believed_;
-  if (ballot.first_order == ballot.second_order && ballot.first_order == preference::Verdict::first) ++first_twice_;
-  if (ballot.first_order == ballot.second_order && ballot.first_order == preference::Verdict::second) ++second_twice_;
+  recent_pairs_.add(outcome == preference::SwapOutcome::inconsistent);
   pairs_.push_back(outcome);
   if (pairs_.size() > kPairsWindow) pairs_.pop_front();
 }
@@ -60,7 +74,8 @@ bool JudgeWatch::known_undecided() const {
 }
 
 bool JudgeWatch::undecided() const {
-  if (!watches_pairs_ || pairs_good_ < kPairsProbe) return false;
+  if (!watches_pairs_ || asked_pairs_.good < kPairsProbe) return false;
+  if (recent_pairs_.too_bad()) return true;
   const auto settled = std::ssize(pairs_) - std::ranges::count(pairs_, preference::SwapOutcome::inconsistent);
   const bool none = std::ranges::none_of(pairs_, [](preference::SwapOutcome o) { return o < preference::SwapOutcome::tie; });
   return none || mostly_useless(settled, std::ssize(pairs_));
@@ -75,20 +90,37 @@ bool JudgeWatch::mostly_useless(std::int64_t useful, std::int64_t all) const {
   return static_cast<double>(all - useful) >= useless_max_ * static_cast<double>(all) - 1e-9;
 }
 
-bool JudgeWatch::known_useless() const { return recalled_ >= kProbeOfKnown && mostly_useless(recalled_useful_, recalled_); }
+bool JudgeWatch::known_useless() const {
+  return !otherwise_useless_ && recalled_ >= kKnown && mostly_useless(recalled_useful_, recalled_);
+}
 
 std::int64_t JudgeWatch::enough(std::int64_t all) const {
   return static_cast<std::int64_t>(std::floor((1 - useless_max_) * static_cast<double>(all) + 1e-9)) + 1;
 }
 
+std::int64_t JudgeWatch::left_in_doubt() const {
+  if (useless_max_ >= 1) return kNoLimit;
+  std::int64_t left = kNoLimit;
+  if (streak_ >= kStreak) left = kProbe - streak_;
+  if (recent_.doubtful()) left = std::min(left, recent_.left());
+  if (watches_pairs_ && recent_pairs_.doubtful()) left = std::min(left, 2 * recent_pairs_.left());
+  return std::max<std::int64_t>(1, left);
+}
+
+std::size_t JudgeWatch::in_flight_max() const {
+  if (useless_max_ >= 1) return kNoLimit;
+  return static_cast<std::size_t>(std::min(std::max(kAtOnce, useful_ / kUsefulOfEach), left_in_doubt()));
+}
+
 bool JudgeWatch::may_send() const {
-  if (useless_max_ < 1 && streak_ >= kStreak && paid_ >= kProbe) return streak_ + in_flight_ < kProbe;  // it was good before
-  const bool decides = !watches_pairs_ || believed_ >= enough(kPairsProbe) || (paid_ >= kProbe && !undecided());
+  if (paid_ >= kProbe && in_flight_ >= left_in_doubt()) return false;  // it was good before
+  const PairCounts& pairs = asked_pairs_;
+  const bool decides = !watches_pairs_ || pairs.believed >= enough(kPairsProbe) || (paid_ >= kProbe && !undecided());
   if (useful_ >= enough(kProbe) && decides) return true;
-  const bool useless = known_useless() && useful_ < enough(kProbeOfKnown);
-  const bool unsettled = known_undecided() && paid_ < kProbeOfKnown;
+  const bool useless = known_useless() && useful_ == 0;
+  const bool unsettled = known_undecided() && pairs.good + pairs.bad == 0;
   if (!known_useless() && !known_undecided() && recalled_useful_ >= enough(kProbe)) return true;
-  return paid_ + in_flight_ < (useless || unsettled ? kProbeOfKnown : kProbe);
+  return paid_ + in_flight_ < (useless ? 1 : unsettled ? 2 : kProbe);
 }
 
 void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& label, int requests, int paid) {
@@ -104,6 +136,7 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
     window_.push_back(counts);
     window_useful_ += counts ? 1 : 0;
     streak_ = counts ? 0 : streak_ + 1;
+    recent_.add(!counts);
     if (window_.size() > kWindow) {
       window_useful_ -= window_.front() ? 1 : 0;
       window_.pop_front();
@@ -114,6 +147,7 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
     ++useful_;
     if (label.first_probability >= 0) ++with_probability_;
   } else {
+    if (recalled_uses_[static_cast<std::size_t>(label.verdict)] == 0) otherwise_useless_ = true;
     ++finishes_[reply.finish_reason.empty() ? "none" : reply.finish_reason];
     example_ = use == ReplyUse::error || reply.text.empty() ? reply.detail : reply.text;
     example_ = example_.empty() ? "an empty text" : judge::one_line(example_, kExampleBytes);
@@ -127,19 +161,26 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
 bool JudgeWatch::window_useless() const { return paid_ >= kProbe && mostly_useless(window_useful_, std::ssize(window_)); }
 
 bool JudgeWatch::hopeless() const {
-  if (known_useless() && useful_ < enough(kProbeOfKnown) && paid_ >= kProbeOfKnown) return true;
+  if (known_useless() && useful_ == 0 && paid_ > 0) return true;
   if (window_useless()) return true;
-  if (useless_max_ < 1 && streak_ >= kProbe) return true;
-  if (known_undecided() && believed_ == 0 && paid_ >= kProbeOfKnown && pairs_good_ >= kProbeOfKnown / 2) return true;
-  return undecided() || (pairs_good_ == 0 && pairs_bad_ >= kPairsProbe);
+  if (useless_max_ < 1 && (streak_ >= kProbe || recent_.too_bad())) return true;
+  const PairCounts& pairs = asked_pairs_;
+  if (known_undecided() && pairs.believed == 0 && pairs.good > 0) return true;
+  return undecided() || (pairs.good == 0 && pairs.bad >= kPairsProbe);
 }
 
 bool JudgeWatch::was_in_vain() const {
   const std::int64_t all = replies() + met_;
   if (all > 0 && mostly_useless(useful_ + met_useful_, all)) return true;
-  if (met_ > 0) return false;
-  const bool all_unsettled = watches_pairs_ && pairs_good_ >= kPairsAtEnd && first_twice_ + second_twice_ == pairs_good_;
-  return all_unsettled || undecided() || (pairs_good_ == 0 && pairs_bad_ >= kPairsProbe);
+  const std::int64_t good = asked_pairs_.good + met_pairs_.good;
+  if (good == 0) return asked_pairs_.bad + met_pairs_.bad >= kPairsProbe;
+  if (!watches_pairs_ || good < kPairsAtEnd) return false;
+  const std::int64_t places =
+      asked_pairs_.first_twice + asked_pairs_.second_twice + met_pairs_.first_twice + met_pairs_.second_twice;
+  if (places == good) return true;
+  if (good < kPairsProbe) return false;
+  const bool none = asked_pairs_.believed + met_pairs_.believed == 0;
+  return none || mostly_useless(good - asked_pairs_.unsettled - met_pairs_.unsettled, good);
 }
 
 std::int64_t JudgeWatch::replies() const {
@@ -196,27 +237,35 @@ std::string JudgeWatch::why() const {
   const std::string anyway = useless_max_ < 1 ? "; to go on all the same, set labels.useless_max to 1" : "";
   const std::int64_t useless = replies() - useful_;
   const bool most = replies() > 0 && mostly_useless(useful_, replies());
-  if (most || window_useless() || streak_ >= kProbe) {
+  if (most || window_useless() || streak_ >= kProbe || recent_.too_bad()) {
     const std::string known =
         known_useless() ? fmt::format(", as {} of {} stored replies to such questions", recalled_ - recalled_useful_, recalled_)
                         : "";
-    const std::string latest =
-        most ? "" : fmt::format(", {} of the last {}", std::ssize(window_) - window_useful_, window_.size());
+    const std::string latest = most ? ""
+                               : recent_.too_bad()
+                                   ? fmt::format(", {} of the last {}", recent_.bad(), recent_.seen())
+                                   : fmt::format(", {} of the last {}", std::ssize(window_) - window_useful_, window_.size());
     return fmt::format("{}: {} of {} replies are of no use{}{}: {}; the last: {}; {}{}{}", judge_.model, useless, replies(),
                        known, latest, counts(), example_, advice(), of(ReplyUse::error) == replies() ? "" : again, anyway);
   }
   if (met_ > 0 && mostly_useless(useful_ + met_useful_, replies() + met_))
     return fmt::format("{}: {} of the {} stored replies to these questions have no verdict: change the judge's settings{}{}",
                        judge_.model, met_ - met_useful_, met_, again, anyway);
-  if (pairs_good_ == 0)
+  if (asked_pairs_.good + met_pairs_.good == 0)
     return fmt::format(
         "{}: none of {} pairs has a verdict in both orders, and {} of {} replies are of no use: {}; the last: {}; {}",
-        judge_.model, pairs_bad_, useless, replies(), counts(), example_, advice());
+        judge_.model, asked_pairs_.bad + met_pairs_.bad, useless, replies(), counts(), example_, advice());
+  const std::int64_t first_twice = asked_pairs_.first_twice + met_pairs_.first_twice;
+  const std::int64_t second_twice = asked_pairs_.second_twice + met_pairs_.second_twice;
+  const std::string latest = recent_pairs_.too_bad() ? fmt::format(" ({} of the last {} changed with the order)",
+                                                                   recent_pairs_.bad(), recent_pairs_.seen())
+                                                     : "";
   return fmt::format(
       "{}: of {} pairs with a verdict in both orders {} have the same verdict both times, and {} prefer the same place both "
-      "times ({} the first shown, {} the second): the judge goes by the place and not by the texts, or sees no difference; ask "
+      "times ({} the first shown, {} the second){}: the judge goes by the place and not by the texts, or sees no difference; ask "
       "another model, or use a template of your own (labels.prompt_file){}{}",
-      judge_.model, pairs_good_, believed_, first_twice_ + second_twice_, first_twice_, second_twice_, again, anyway);
+      judge_.model, asked_pairs_.good + met_pairs_.good, asked_pairs_.believed + met_pairs_.believed, first_twice + second_twice,
+      first_twice, second_twice, latest, again, anyway);
 }
 
 std::string JudgeWatch::summary() const {

@@ -9,6 +9,7 @@
 
 #include "config/label_config.h"
 #include "judge/judge_reply.h"
+#include "label/recent_share.h"
 #include "label/vote.h"
 #include "label_store/label.h"
 
@@ -24,12 +25,22 @@ enum class ReplyUse : std::uint8_t {
   error        ///< There was no reply that can be used
 };
 
+/// Pairs by what the verdicts of their two orders say together.
+struct PairCounts {
+  std::int64_t good = 0, bad = 0;                  ///< Pairs with a verdict in both orders, and others
+  std::int64_t first_twice = 0, second_twice = 0;  ///< Pairs whose verdict was the same place in both orders
+  std::int64_t believed = 0, unsettled = 0;        ///< Pairs with a believed verdict, and those where it changed with the order
+  void add(const Ballot& ballot);
+};
+
 class JudgeWatch {
  public:
-  static constexpr std::int64_t kProbe = 32;  ///< Replies that a judge may be paid for before it has shown that it is of use
-  static constexpr std::int64_t kProbeOfKnown = 4;  ///< The same if the stored replies to these questions are of no use
-  static constexpr std::int64_t kStreak = 8;   ///< Replies in a row without use after which requests in flight are limited again
-  static constexpr std::size_t kWindow = 128;  ///< Latest replies that count for the share of useless ones
+  static constexpr std::int64_t kProbe = 32;   ///< Replies that a judge may be paid for before it has shown that it is of use
+  static constexpr std::int64_t kKnown = 4;    ///< Stored replies without use after which one more shows that nothing has changed
+  static constexpr std::int64_t kStreak = 8;   ///< Replies without use after which requests in flight are limited again
+  static constexpr std::int64_t kAtOnce = 16;  ///< Requests in flight, all of which may turn out useless, of an unproven judge
+  static constexpr std::int64_t kUsefulOfEach = 16;         ///< Useful replies that allow one more request in flight
+  static constexpr std::size_t kWindow = 128;               ///< Latest replies that count for the share of useless ones
   static constexpr std::int64_t kPairsProbe = kProbe / 2;   ///< Pairs in both orders that are as many replies
   static constexpr std::size_t kPairsWindow = kWindow / 2;  ///< Latest pairs that count for the share of undecided ones
   static constexpr std::int64_t kPairsAtEnd = 5;            ///< Pairs that show a judge without use at the end of a small run
@@ -38,15 +49,21 @@ class JudgeWatch {
   /// @param soft  whether pairs train whose verdict changed with the order (`labels.soft`)
   JudgeWatch(const config::JudgeConfig& judge, double useless_max, bool soft = false);
 
-  /// A stored answer to a question of this run was found before anything is asked.
+  /// One of the judge's latest stored replies, before anything is asked; the oldest comes first.
   void recall(preference::Verdict verdict);
-  /// Both orders of a pair have a stored verdict, which was found before anything is asked.
+  /// One of the latest pairs with stored replies in both orders, before anything is asked.
   void recall_pair(const Ballot& ballot);
   /// A question has a stored answer and is not asked.
   void met(preference::Verdict verdict);
+  /// A pair has stored answers in both orders.
+  void met_pair(const Ballot& ballot) { met_pairs_.add(ballot); }
 
-  /// Whether one more request may be sent. Requests in flight count as if their replies were of no use.
+  /// Whether one more request may be queued. Requests without a reply count as if their replies were of no use.
   [[nodiscard]] bool may_send() const;
+  /// Most requests that may be on the network at once, at least 1: few until many replies were useful, so that a judge that turns
+  /// bad is paid for at most kProbe useless replies, or for as many as a sixteenth of the useful ones; fewer the more of the
+  /// latest replies are of no use.
+  [[nodiscard]] std::size_t in_flight_max() const;
   void sent() { ++in_flight_; }
   /// Requests ended without being paid for.
   void returned(int requests) { in_flight_ -= requests; }
@@ -77,6 +94,7 @@ class JudgeWatch {
 
  private:
   [[nodiscard]] bool mostly_useless(std::int64_t useful, std::int64_t all) const;
+  /// Whether most of the latest stored replies are of no use, and no reply of another kind has come.
   [[nodiscard]] bool known_useless() const;
   /// Whether most stored pairs got another verdict in the other order.
   [[nodiscard]] bool known_undecided() const;
@@ -86,6 +104,8 @@ class JudgeWatch {
   [[nodiscard]] bool undecided() const;
   /// Useful replies among `all` that show that a judge is of use.
   [[nodiscard]] std::int64_t enough(std::int64_t all) const;
+  /// Requests without a reply that are allowed once replies are doubted; a large number before.
+  [[nodiscard]] std::int64_t left_in_doubt() const;
   [[nodiscard]] std::string counts() const;
   [[nodiscard]] std::string advice() const;
 
@@ -97,11 +117,13 @@ class JudgeWatch {
   std::int64_t useful_ = 0, paid_ = 0;            ///< Useful replies, and all paid tries
   std::deque<bool> window_;                       ///< Whether each of the latest paid tries was useful
   std::int64_t window_useful_ = 0, in_flight_ = 0;
-  std::int64_t streak_ = 0;  ///< Latest paid tries in a row without use
+  std::int64_t streak_ = 0;                      ///< Latest paid tries in a row without use
+  RecentShare recent_;                           ///< Whether each of the latest paid tries was useless
+  RecentShare recent_pairs_;                     ///< Whether the verdict of each of the latest pairs changed with the order
+  std::array<std::int64_t, 6> recalled_uses_{};  ///< Stored replies by verdict
   std::int64_t recalled_useful_ = 0, recalled_ = 0, met_useful_ = 0, met_ = 0;
-  std::int64_t pairs_good_ = 0, pairs_bad_ = 0;               ///< Pairs with a verdict in both orders, and others
-  std::int64_t first_twice_ = 0, second_twice_ = 0;           ///< Pairs whose verdict was the same place in both orders
-  std::int64_t believed_ = 0;                                 ///< Pairs with a believed verdict
+  bool otherwise_useless_ = false;  ///< Whether a reply was useless in another way than the stored ones
+  PairCounts asked_pairs_, met_pairs_;
   std::deque<preference::SwapOutcome> pairs_;                 ///< Outcomes of the latest pairs with a verdict in both orders
   std::int64_t recalled_pairs_ = 0, recalled_unsettled_ = 0;  ///< Stored pairs, and those whose verdict changed with the order
   std::int64_t with_probability_ = 0, answered_ = 0, without_usage_ = 0;

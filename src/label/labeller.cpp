@@ -6,9 +6,7 @@
 #include <chrono>
 #include <deque>
 #include <exception>
-#include <map>
 #include <set>
-#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -16,8 +14,9 @@
 #include "base/log.h"
 #include "label/asked_question.h"
 #include "label/judge_watch.h"
+#include "label/pair_orders.h"
+#include "label/recall.h"
 #include "label/reply_label.h"
-#include "label/vote.h"
 
 namespace dmoerm::label {
 namespace {
@@ -26,7 +25,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds kPollWait{20};
 constexpr std::size_t kPendingMax = 2048;  // most questions without a reply, of all online judges
 constexpr int kSlotsPerTurn = 256;         // slots processed before replies are collected again
-constexpr int kRecalled = 512;             // questions of a point whose stored answers are looked up before asking
 constexpr int kUnansweredMax = 3;          // batches without an answer to a question after which the run ends
 constexpr double kRefusedS = 600;          // time of nothing but "too many requests" after which the run ends
 
@@ -69,7 +67,7 @@ struct Labeller::Impl {
       auto built = points[asked.point].build(asked.slot, asked.answer_form);
       const bool too_long = !built;
       const auto* answer = too_long ? nullptr : answered_before(asked.point, asked.slot, *built);
-      if (answer != nullptr) watches[asked.slot.judge].met(answer->verdict);
+      if (answer != nullptr) meet(asked, answer->verdict);
       if (too_long || answer != nullptr) {
         judge::JudgeBackend* backend = judges[asked.slot.judge].backend.get();
         if (!too_long && backend->under_way(built->question.key)) backend->discard(built->question.key);
@@ -87,6 +85,14 @@ struct Labeller::Impl {
       return asked;
     }
     return std::nullopt;
+  }
+
+  /// A question has a stored answer.
+  void meet(const PointSlot& asked, preference::Verdict verdict) {
+    watches[asked.slot.judge].met(verdict);
+    const auto pair = orders.add(asked, verdict, true);
+    if (pair && pair->stored) watches[asked.slot.judge].met_pair(pair->ballot);
+    if (pair && !pair->stored) watches[asked.slot.judge].pair(pair->ballot);
   }
 
   void send(Asked&& asked) {
@@ -241,6 +247,7 @@ struct Labeller::Impl {
     settle(asked, used);
     batch.push_back(label_of(judge, asked.built.question, asked.answer_form, reply, used));
     replies.take(reply, batch.back(), requests, answer ? 1 + reply.billed_tries : std::max(1, reply.billed_tries));
+    count_consistency(asked, batch.back().verdict);
     answered.push_back(std::move(asked));
     if (replies.hopeless()) end(LabellingEnd::Why::refused, replies.why());
     if (const std::string notice = replies.notice(false); !notice.empty()) spdlog::warn("[label] {}", notice);
@@ -275,7 +282,6 @@ struct Labeller::Impl {
       ++point.answered;
       for (const PointSlot& waiting : asked.waiting) ++progress.points[waiting.point].known;
       ++point.verdicts[static_cast<std::size_t>(batch[i].verdict)];
-      count_consistency(asked, batch[i].verdict);
       release(asked);
     }
     batch.clear();
@@ -283,18 +289,14 @@ struct Labeller::Impl {
   }
 
   void count_consistency(const Asked& asked, preference::Verdict verdict) {
-    const Slot& s = asked.slot;
-    const auto [other, fresh] = one_order.try_emplace({asked.point, s.group, s.a, s.b, s.judge, s.sample}, verdict);
-    if (fresh) return;
-    Ballot ballot{verdict, other->second};
-    if (s.swapped) std::swap(ballot.first_order, ballot.second_order);
-    one_order.erase(other);
-    const preference::SwapOutcome outcome = outcome_of(ballot);
-    watches[s.judge].pair(ballot);
+    const auto pair = orders.add(asked, verdict, false);
+    if (!pair) return;
+    const preference::SwapOutcome outcome = outcome_of(pair->ballot);
+    JudgeWatch& replies = watches[asked.slot.judge];
+    replies.pair(pair->ballot);
     PointProgress& point = progress.points[asked.point];
     if (outcome <= preference::SwapOutcome::inconsistent) ++point.both;
     if (outcome < preference::SwapOutcome::inconsistent) ++point.consistent;
-    if (watches[s.judge].hopeless()) end(LabellingEnd::Why::refused, watches[s.judge].why());
   }
 
   void finish(std::size_t point) {
@@ -319,24 +321,8 @@ struct Labeller::Impl {
     });
   }
 
-  /// Look up what is stored for the first questions, so that a judge whose replies were of no use is not paid as long again.
-  void recall() {
-    for (std::size_t i = 0; stored_before > 0 && i < points.size(); ++i) {
-      PointQuestions questions = points[i];
-      preference::Verdict first = preference::Verdict::error;  // of the pair whose other order comes next, if `known`
-      bool known = false;
-      for (int n = 0; n < kRecalled; ++n) {
-        const auto slot = questions.next();
-        if (!slot) break;
-        const auto* found = questions.look_up(*slot, store).answer;
-        if (found != nullptr) {
-          watches[slot->judge].recall(found->verdict);
-          if (slot->swapped && known) watches[slot->judge].recall_pair({first, found->verdict, -1, -1, 1});
-        }
-        known = found != nullptr && !slot->swapped;
-        if (known) first = found->verdict;
-      }
-    }
+  void recall_all() {
+    for (std::size_t i = 0; stored_before > 0 && i < judges.size(); ++i) recall(store, judges[i], watches[i]);
   }
 
   /// At the end, say what became of the replies, and end as refused if they were of no use.
@@ -380,11 +366,16 @@ struct Labeller::Impl {
     if (watch->progress) watch->progress(progress);
   }
 
+  void use_free_places() {
+    for (std::size_t i = 0; i < judges.size(); ++i) judges[i].backend->send(watches[i].in_flight_max());
+  }
+
   void collect(milliseconds wait) {
     const auto share = wait / static_cast<int>(judges.size());
     for (judge::Judge& judge : judges) {
       for (judge::JudgeReply& reply : judge.backend->poll(share)) take(std::move(reply));
     }
+    use_free_places();  // before the answers are stored, which takes a while
   }
 
   LabellingEnd run(Budget& limits, const Watch& watcher) {
@@ -401,6 +392,7 @@ struct Labeller::Impl {
         return may;
       });
     }
+    use_free_places();
     reserve_earlier_batches();
     for (;;) {
       if (watch->stop && watch->stop()) {
@@ -410,7 +402,7 @@ struct Labeller::Impl {
       }
       bool more = false;
       try {
-        if (!std::exchange(recalled, true)) recall();
+        if (!std::exchange(recalled, true)) recall_all();
         more = fill();
       } catch (const Error&) {  // a text that cannot be asked about: answers in flight are still collected
         if (!failure) failure = std::current_exception();
@@ -459,8 +451,7 @@ struct Labeller::Impl {
   std::unordered_map<Digest, std::uint64_t, KeyHash> by_key;
   std::vector<label_store::Label> batch;  ///< Answers that are not stored yet
   std::vector<Asked> answered;            ///< Their questions
-  std::map<std::tuple<std::size_t, std::size_t, int, int, std::size_t, std::int32_t>, preference::Verdict>
-      one_order;  ///< Verdicts of pairs whose other order has no answer yet
+  PairOrders orders;
   Budget* budget = nullptr;
   const Watch* watch = nullptr;
   LabellingEnd result;

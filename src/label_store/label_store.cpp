@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <utility>
 #include <vector>
 
@@ -150,6 +151,37 @@ void LabelStore::append(std::span<const Label> labels) {
     in.seal_at = in.journal.size() + std::max<std::int64_t>(1, in.options.seal_rows / 10);
     spdlog::warn("[label] the journal cannot be sealed, its labels stay there: {}", e.what());
   }
+}
+
+std::vector<Label> LabelStore::latest(std::size_t count, const std::string& judge, const std::string& template_name) const {
+  std::map<std::int64_t, Label> found;  // by number
+  const auto take = [&](const LabelColumns& rows) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (found.size() >= count && rows.sequence[i] < found.begin()->first) continue;
+      if (rows.names[static_cast<std::size_t>(rows.judge[i])] != judge) continue;
+      if (rows.names[static_cast<std::size_t>(rows.template_name[i])] != template_name) continue;
+      Label& label = found[rows.sequence[i]] = rows.label(i, 0);
+      if (impl_->index.sequence(label.key) == rows.sequence[i]) label.verdict = impl_->index.find(label.key)->verdict;
+      if (found.size() > count) found.erase(found.begin());
+    }
+  };
+  LabelColumns journal = impl_->journal.rows();
+  journal.reply_bytes.clear();
+  take(journal);
+  for (const Segment& segment : open_whole_segments(impl_->directory).segments) {
+    const SegmentAbout& about = segment.about();
+    for (const SegmentRun& run : about.runs) {
+      const PointKey names = about.point_key(run);
+      if (names.judge != judge || names.template_name != template_name) continue;
+      if (found.size() >= count && about.last_sequence < found.begin()->first) continue;
+      LabelColumns rows;
+      segment.read(run.first, run.rows, ColumnSet::without_replies, rows);
+      take(rows);
+    }
+  }
+  std::vector<Label> labels;
+  for (auto& [number, label] : found) labels.push_back(std::move(label));
+  return labels;
 }
 
 std::int64_t LabelStore::read_again(const std::function<std::optional<Verdict>(const Label&)>& read) {

@@ -7,6 +7,8 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
 #include "label_store/columns.h"
 #include "label_store/verdict_index.h"
@@ -32,6 +34,9 @@ class LabelStore {
   [[nodiscard]] const CachedVerdict* find(const Digest& key) const;
   /// Number of keys.
   [[nodiscard]] std::size_t size() const;
+  /// The latest labels of a judge with a template, at most `count`, the oldest first, without their replies. They have the
+  /// verdicts that find() returns. @throws DataError if a segment is damaged
+  [[nodiscard]] std::vector<Label> latest(std::size_t count, const std::string& judge, const std::string& template_name) const;
   /// Store labels: all are on disk when it returns, none if it throws. The latest label of a key counts. A journal that has grown
   /// to seal_rows is sealed; if that fails, e.g. because the disk is full, a warning is logged and sealing is tried again later.
   /// @throws IoError, DataError if a name is not UTF-8

@@ -285,6 +285,22 @@ TEST_F(JudgeClientTest, StopsEverythingAtOnceAfterAFatalReply) {
   EXPECT_EQ(late[0].tries, 0);
 }
 
+TEST_F(JudgeClientTest, SendsNoMoreAtOnceThanItsCallerAllows) {
+  Server server(directory_, with_log({"--latency-ms", "20"}));
+  JudgeClient client({endpoint(server)}, quick());
+  for (int i = 0; i < 30; ++i) client.submit(static_cast<std::uint64_t>(i), body_of(i), 10);
+  client.send(3);
+  EXPECT_EQ(client.in_flight(), 3U);
+  std::size_t most = 0, replies = 0;
+  while (replies < 10) {
+    replies += client.poll(milliseconds(1000)).size();
+    most = std::max(most, client.in_flight());
+  }
+  EXPECT_LE(most, 3U);
+  client.send(100);
+  EXPECT_GT(client.in_flight(), 3U);
+}
+
 TEST_F(JudgeClientTest, CancelsWaitingRequestsAndCollectsThoseInFlightWhenStopped) {
   Server server(directory_, with_log({"--latency-ms", "300"}));
   config::EndpointConfig e = endpoint(server);

@@ -4,6 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <deque>
+#include <functional>
+
+#include "base/rng.h"
+
 namespace dmoerm::label {
 namespace {
 
@@ -69,21 +75,77 @@ TEST_F(JudgeWatchTest, AJudgeThatStopsBeingOfUseIsNotPaidForLong) {
     watch.sent();
     watch.take(cut, unparsable, 1, 1);
   };
+  EXPECT_EQ(watch.in_flight_max(), 16U);
   for (int i = 0; i < 20; ++i) ask();
-  for (int i = 0; i < 12; ++i) {
+  EXPECT_EQ(watch.in_flight_max(), 6U) << "six more are four fifths of 32";
+  for (int i = 0; i < 6; ++i) {
     EXPECT_TRUE(watch.may_send()) << i;
     watch.sent();
   }
-  EXPECT_FALSE(watch.may_send()) << "20 in a row and 12 in flight";
-  watch.returned(12);
-  for (int i = 0; i < 11; ++i) ask();
+  EXPECT_FALSE(watch.may_send());
+  watch.returned(6);
+  for (int i = 0; i < 5; ++i) ask();
   EXPECT_FALSE(watch.hopeless());
+  EXPECT_EQ(watch.in_flight_max(), 1U);
   ask();
   EXPECT_TRUE(watch.hopeless());
-  EXPECT_NE(watch.why().find("32 of 132 replies are of no use, 32 of the last 128: 32 cut off at max_tokens"), std::string::npos)
+  EXPECT_NE(watch.why().find("26 of 126 replies are of no use, 26 of the last 32: 26 cut off at max_tokens"), std::string::npos)
       << watch.why();
-  answer(watch, 0);
-  EXPECT_FALSE(watch.hopeless()) << "one answer in between";
+}
+
+TEST_F(JudgeWatchTest, MoreRequestsMayBeInFlightTheMoreRepliesWereUseful) {
+  JudgeWatch watch(judge_, 0.8), patient(judge_, 1);
+  EXPECT_EQ(watch.in_flight_max(), 16U);
+  for (int i = 0; i < 1000; ++i) answer(watch, 0);
+  EXPECT_EQ(watch.in_flight_max(), 62U);
+  EXPECT_GT(patient.in_flight_max(), 4096U) << "labels.useless_max 1 trusts every judge";
+}
+
+/// A judge that is asked with as many requests in flight as the watch allows. @return useless replies after the first `good`
+/// until it is given up, or until `replies` came
+int useless_paid(JudgeWatch& watch, const std::function<bool(int)>& is_useful, int good, int replies) {
+  std::deque<bool> in_flight;
+  int sent = 0, useless = 0;
+  for (int came = 0; came < replies && !watch.hopeless(); ++came) {
+    while (watch.may_send() && in_flight.size() < std::min<std::size_t>(64, watch.in_flight_max())) {
+      in_flight.push_back(is_useful(sent++));
+      watch.sent();
+    }
+    judge::JudgeReply reply;
+    reply.status = judge::JudgeReply::ok;
+    reply.text = "some words";
+    label_store::Label label;
+    label.verdict = in_flight.front() ? preference::Verdict::first : preference::Verdict::unparsable;
+    useless += !in_flight.front() && came >= good ? 1 : 0;
+    in_flight.pop_front();
+    watch.take(reply, label, 1, 1);
+  }
+  return useless + static_cast<int>(std::ranges::count(in_flight, false));
+}
+
+TEST_F(JudgeWatchTest, AJudgeOfWhichFourFifthsBecomeUselessIsPaidForAtMost32) {
+  for (const int good : {8, 40, 100, 200}) {
+    for (const int each : {5, 6, 10, 1000}) {  // one reply of so many is useful
+      JudgeWatch watch(judge_, 0.8);
+      EXPECT_LE(useless_paid(
+                    watch, [&](int i) { return i < good || i % each == 0; }, good, 10'000),
+                32)
+          << good << " " << each;
+      EXPECT_TRUE(watch.hopeless());
+    }
+  }
+}
+
+TEST_F(JudgeWatchTest, AJudgeThatAlwaysLeftManyQuestionsOpenIsNotTakenForOneThatTurnedBad) {
+  for (const double useless : {0.2, 0.5, 0.6}) {
+    for (std::uint64_t seed = 0; seed < 5; ++seed) {
+      Rng rng(seed);
+      JudgeWatch watch(judge_, 0.8);
+      static_cast<void>(useless_paid(
+          watch, [&](int) { return rng.uniform() >= useless; }, 0, 20'000));
+      EXPECT_FALSE(watch.hopeless()) << useless << " " << seed << " " << watch.replies() << ": " << watch.why();
+    }
+  }
 }
 
 /// The watch after `pairs` pairs whose two verdicts are these.
@@ -106,6 +168,40 @@ TEST_F(JudgeWatchTest, AJudgeThatGoesByThePlaceAloneIsOfNoUse) {
   pairs(patient, 100, first, first);
   EXPECT_FALSE(soft.hopeless()) << "soft labels train on shares of such pairs";
   EXPECT_FALSE(patient.hopeless()) << "labels.useless_max is 1";
+}
+
+TEST_F(JudgeWatchTest, AJudgeThatComesToGoByThePlaceIsAskedAboutFewPairs) {
+  using enum preference::Verdict;
+  JudgeWatch watch(judge_, 0.8), torn(judge_, 0.8);
+  pairs(watch, 100, first, second);
+  pairs(watch, 12, first, first);
+  EXPECT_EQ(watch.in_flight_max(), 2U);
+  EXPECT_FALSE(watch.hopeless());
+  pairs(watch, 1, first, first);
+  EXPECT_TRUE(watch.hopeless());
+  EXPECT_NE(watch.why().find("13 of the last 16 changed with the order"), std::string::npos) << watch.why();
+  for (int i = 0; i < 50; ++i) {
+    pairs(torn, 1, first, second);
+    pairs(torn, 1, second, second);
+  }
+  pairs(torn, 13, first, first);
+  EXPECT_FALSE(torn.hopeless()) << "half of the pairs changed before";
+}
+
+TEST_F(JudgeWatchTest, AStoredReplyOfNoUseInAnotherWayDoesNotCondemn) {
+  const auto recalled = [&](preference::Verdict verdict) {
+    JudgeWatch watch(judge_, 0.8);
+    for (int i = 0; i < 32; ++i) watch.recall(verdict);
+    EXPECT_TRUE(watch.may_send());
+    watch.sent();
+    EXPECT_FALSE(watch.may_send()) << "one shows whether anything has changed";
+    label_store::Label label;
+    label.verdict = preference::Verdict::unparsable;
+    watch.take({}, label, 1, 1);
+    return watch.hopeless();
+  };
+  EXPECT_TRUE(recalled(preference::Verdict::unparsable));
+  EXPECT_FALSE(recalled(preference::Verdict::refused));
 }
 
 TEST_F(JudgeWatchTest, AJudgeThatIsOftenRightInBothOrdersIsOfUse) {

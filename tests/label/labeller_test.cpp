@@ -123,6 +123,13 @@ class LabellerTest : public test::Scratch {
     }
     return counts;
   }
+  /// Number of replies of a kind of misbehaviour.
+  [[nodiscard]] int misbehaved(const std::string& kind) const {
+    int count = 0;
+    std::ifstream log(directory_ / "log");
+    for (std::string line; std::getline(log, line);) count += line.find(" " + kind) != std::string::npos ? 1 : 0;
+    return count;
+  }
   [[nodiscard]] std::vector<std::string> options(std::vector<std::string> more = {}) const {
     more.insert(more.end(), {"--log", (directory_ / "log").string()});
     return more;
@@ -282,7 +289,7 @@ TEST_F(LabellerTest, PaysAtMost32RepliesOfAJudgeThatGoesByThePlaceAlone) {
   EXPECT_NE(run.end.message.find("the same place both times"), std::string::npos) << run.end.message;
   EXPECT_EQ(answers().size(), 32U);
   EXPECT_EQ(label(many).end.exit_code(), 2);
-  EXPECT_EQ(answers().size(), 36U) << "four more show that nothing has changed";
+  EXPECT_EQ(answers().size(), 34U) << "one more pair shows that nothing has changed";
   many.useless_max = 1;
   EXPECT_EQ(label(many).end.exit_code(), 0);
 }
@@ -409,6 +416,57 @@ TEST_F(LabellerTest, PaysAtMost32RepliesOfAJudgeThatGivesNoVerdicts) {
   }
 }
 
+TEST_F(LabellerTest, PaysAtMost32RepliesOfAJudgeThatTurnsBad) {
+  write_groups(std::vector<int>(8, 9));  // 576 questions
+  for (const char* kind : {"prose", "cut", "blank", "bias"}) {
+    for (const int good : {9, 250}) {
+      for (const int samples : good == 9 ? std::vector<int>{1} : std::vector<int>{1, 3}) {
+        SCOPED_TRACE(fmt::format("{} after {} with {} samples", kind, good, samples));
+        std::filesystem::remove(directory_ / "log");
+        std::filesystem::remove_all(directory_ / "store");
+        const test::JudgeProcess server(directory_,
+                                        options({"--misbehave", fmt::format("{}=from:{}", kind, good), "--latency-ms", "3"}));
+        config::LabelsConfig config = labels(server);
+        config.samples = samples;
+        config.judges[0].temperature = samples > 1 ? 1 : 0;
+        const Run run = label(config);
+        EXPECT_EQ(run.end.exit_code(), 2);
+        EXPECT_NE(run.end.message.find(" of the last "), std::string::npos) << run.end.message;
+        EXPECT_LE(misbehaved(kind), 32 + (kind == std::string("bias") ? 2 : 0)) << "a pair may be half asked when it turns";
+        EXPECT_GE(misbehaved(kind), 12);
+        const int paid = misbehaved(kind);
+        EXPECT_EQ(label(config).end.exit_code(), 2);
+        EXPECT_LE(misbehaved(kind) - paid, 2) << "one question, or one pair, shows that nothing has changed";
+      }
+    }
+  }
+}
+
+TEST_F(LabellerTest, PaysAtMost32RepliesOfTheOneOfTwoJudgesThatTurnsBad) {
+  write_groups(std::vector<int>(8, 9));
+  const test::JudgeProcess good(directory_, {"--latency-ms", "3"}),
+      bad(directory_, options({"--misbehave", "prose=from:150", "--latency-ms", "3"}));
+  config::LabelsConfig both = labels(good);
+  both.judges.push_back(labels(bad).judges[0]);
+  both.judges[1].model = "bad";
+  both.samples = 2;
+  both.judges[0].temperature = both.judges[1].temperature = 1;
+  EXPECT_EQ(label(both).end.message.find("bad: "), 0U);
+  EXPECT_LE(misbehaved("prose"), 32);
+}
+
+TEST_F(LabellerTest, EndsASmallRunThatIsInVainInTheSameWayTwice) {
+  write_groups({4});  // 6 pairs
+  const test::JudgeProcess server(directory_, options({"--misbehave", "bias=1"}));
+  EXPECT_EQ(label(labels(server)).end.exit_code(), 2);
+  const std::size_t asked = answers().size();
+  const Run again = label(labels(server));
+  EXPECT_EQ(again.end.exit_code(), 2);
+  EXPECT_NE(again.end.message.find("6 prefer the same place both times"), std::string::npos) << again.end.message;
+  EXPECT_TRUE(again.done.empty());
+  EXPECT_EQ(answers().size(), asked);
+}
+
 TEST_F(LabellerTest, NamesMaxTokensAndKeepsTheFinishReasonOfCutReplies) {
   const test::JudgeProcess server(directory_, options({"--misbehave", "cut=1"}));
   const Run run = label(labels(server));
@@ -434,7 +492,9 @@ TEST_F(LabellerTest, AsksFewQuestionsAgainWhereTheStoredRepliesAreOfNoUse) {
     const Run again = label(config);
     EXPECT_EQ(again.end.exit_code(), 2);
     EXPECT_NE(again.end.message.find("32 of 32 stored replies"), std::string::npos) << again.end.message;
-    EXPECT_EQ(total(), 36) << "four more show that nothing has changed";
+    EXPECT_EQ(total(), 33) << "one more shows that nothing has changed";
+    EXPECT_EQ(label(config, {"relevance"}).end.exit_code(), 2);
+    EXPECT_EQ(total(), 34) << "nor for another point";
   }
   const test::JudgeProcess server(directory_, options());  // somebody has mended the server
   const Run mended = label(labels(server));

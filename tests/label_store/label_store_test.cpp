@@ -144,6 +144,36 @@ TEST_F(Store, CountsTheLatestLabelOfAKeyRegardlessOfTheClock) {
   EXPECT_EQ(rows.verdict_of(0), Verdict::second);
 }
 
+TEST_F(Store, FindsTheLatestLabelsOfAJudgeWithATemplate) {
+  const auto points_of = [&](const LabelStore& store, std::size_t count) {
+    std::vector<std::string> keys;
+    for (const Label& label : store.latest(count, "judge-8b", "pairwise-en@3f9c01d2a4b7")) keys.push_back(to_hex(label.key));
+    return keys;
+  };
+  const auto keys = [&](const std::vector<int>& numbers) {
+    std::vector<std::string> texts;
+    for (const int i : numbers) texts.push_back(to_hex(make_label(i).key));
+    return texts;
+  };
+  LabelStore store = LabelStore::open(path());
+  EXPECT_TRUE(store.latest(3, "judge-8b", "pairwise-en@3f9c01d2a4b7").empty());
+  store.append(make_labels(0, 20));
+  store.seal();
+  store.append(make_labels(20, 2));
+  std::vector<Label> others = make_labels(22, 2);
+  others[0].judge = "another";
+  others[1].template_name = "another@0";
+  store.append(others);
+  EXPECT_EQ(points_of(store, 3), keys({19, 20, 21})) << "from a segment and the journal";
+  EXPECT_EQ(points_of(store, 100).size(), 22U);
+  store.append(std::vector<Label>{make_label(3, Verdict::unparsable)});
+  store.seal();
+  EXPECT_EQ(points_of(store, 3), keys({20, 21, 3})) << "a label that was asked for again is a later one";
+  EXPECT_EQ(store.latest(1, "judge-8b", "pairwise-en@3f9c01d2a4b7")[0].verdict, Verdict::unparsable);
+  store.read_again([](const Label&) { return Verdict::second; });
+  EXPECT_EQ(store.latest(1, "judge-8b", "pairwise-en@3f9c01d2a4b7")[0].verdict, Verdict::second);
+}
+
 TEST_F(Store, SealsByItselfWhenTheJournalIsLarge) {
   auto store = LabelStore::open(path(), {.seal_rows = 100});
   for (int i = 0; i < 25; ++i) store.append(make_labels(i * 10, 10));
