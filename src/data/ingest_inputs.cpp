@@ -129,7 +129,7 @@ std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const
   refuse_file_given_twice(request.data.inputs);
   std::vector<IngestReport::Input> inputs;
   for (const config::InputConfig& input : request.data.inputs) {
-    preference::GroupReader reader(input.path, input.format, on_dropped);
+    preference::GroupReader reader(input.path, input.format, on_dropped, request.data.bad_lines_max);
     IngestReport::Input about{input.path, "(no rows)", 0, {}};
     while (auto group = reader.next()) {
       InputGroup item{std::move(*group), {}, {}, {}, {}};

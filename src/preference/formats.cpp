@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json_problem.h"
+#include "preference/formats_of_datasets.h"
 #include "preference/formats_of_groups.h"
 #include "preference/formats_of_pairs.h"
 #include "preference/messages_in_text.h"
@@ -155,6 +156,29 @@ const std::vector<Format>& formats() {
                 (r.contains("better_response_id") || r.contains("safer_response_id"));
        },
        parse_safe_rlhf},
+      {"shp",
+       R"({"history","human_ref_A","human_ref_B","labels","domain"}, 1 = A is better; category and split = domain; consecutive rows )"
+       R"(with the same history are one group)",
+       [](const json& r) {
+         return has(r, {"history", "human_ref_A", "human_ref_B", "labels"});
+       },
+       parse_shp, true},
+      {"webgpt",
+       R"({"question":{"full_text"},"answer_0","answer_1","score_0","score_1"}, the higher score is better; its size is not used)",
+       [](const json& r) {
+         return has(r, {"question", "answer_0", "answer_1", "score_0", "score_1"});
+       },
+       parse_webgpt},
+      {"summarize-from-feedback",
+       R"({"info":{"subreddit","title","post"},"summaries":[{"text"},{"text"}],"choice"}, choice = number of the better one; OpenAI)",
+       [](const json& r) {
+         return has(r, {"info", "choice"}) && has_objects(r, "summaries");
+       },
+       parse_summaries},
+      {"unpaired",
+       R"({"prompt","completion","label"} or {"messages","label"}, true = good, KTO; consecutive rows with the same prompt are one group: )"
+       R"(a prompt with a single completion has no pair)",
+       is_unpaired, parse_unpaired, true},
       {"arena",
        R"({"conversation_a":[messages],"conversation_b":[messages],"winner":"model_a"|"model_b"|"tie"|...}, LMSYS and LMArena)",
        [](const json& r) {

@@ -11,6 +11,7 @@
 #include "base/json_problem.h"
 #include "base/stop.h"
 #include "base/text.h"
+#include "preference/formats_of_datasets.h"
 #include "preference/row_error.h"
 #include "preference/row_fields.h"
 #include "preference/session_key.h"
@@ -83,21 +84,29 @@ void merge_equal_responses(Group& group) {
 }
 
 GroupReader::GroupReader(const std::filesystem::path& path, const std::string& format,
-                         std::function<void(const Dropped&)> on_dropped)
+                         std::function<void(const Dropped&)> on_dropped, std::int64_t unknown_max)
     : path_(path.string()),
       lines_(path),
       detected_(format == "auto"),
+      unknown_max_(unknown_max),
       format_(detected_ ? nullptr : &format_by_name(format)),
       on_dropped_(std::move(on_dropped)) {}
 
 void GroupReader::detect(const json& row) {
   format_ = detect_format(row);
   if (format_ != nullptr) return;
-  const std::string found = row.is_object() ? "one with the keys " + keys_of(row) : shown(row);
-  throw DataError(
-      "no-known-format",
-      fmt::format("{}:{}: expected a row of a known data format, found {}; `dmoerm ingest --formats` lists the formats", path_,
-                  lines_.number(), found));
+  std::string why = fmt::format("expected a row of a known data format, found {}",
+                                row.is_object() ? "one with the keys " + keys_of(row) : shown(row));
+  if (const std::string known = known_otherwise(row); !known.empty()) why += "; " + known;
+  if (unknown_++ == 0) first_unknown_ = fmt::format("{}:{}: {}", path_, lines_.number(), why);
+  if (unknown_ > unknown_max_) refuse_unknown();
+  throw RowError("no-known-format", why);
+}
+
+void GroupReader::refuse_unknown() const {
+  const std::string more =
+      unknown_ == 1 ? "" : fmt::format("; {} rows were tried, and none of them is of a known format", unknown_);
+  throw DataError("no-known-format", fmt::format("{}{}; `dmoerm ingest --formats` lists the formats", first_unknown_, more));
 }
 
 void GroupReader::refuse_other_layout(const std::string& line) const {
@@ -157,6 +166,7 @@ std::optional<Group> GroupReader::next_row() {
       on_dropped_({path_, lines_.number(), json_mismatch(e), "field-of-wrong-type", true});
     }
   }
+  if (format_ == nullptr && unknown_ > 0) refuse_unknown();
   return std::nullopt;
 }
 

@@ -22,11 +22,13 @@ struct Dropped {
 
 class GroupReader {
  public:
-  /// @param format  "auto", or the name of a data format. @throws IoError, ConfigError
-  GroupReader(const std::filesystem::path& path, const std::string& format, std::function<void(const Dropped&)> on_dropped);
+  /// @param format       "auto", or the name of a data format. @throws IoError, ConfigError
+  /// @param unknown_max  rows of no known format that may stand before the row that shows the format; they count as bad
+  GroupReader(const std::filesystem::path& path, const std::string& format, std::function<void(const Dropped&)> on_dropped,
+              std::int64_t unknown_max = 0);
 
   /// The next group that can be used: its prompt and responses are not blank, and at least two responses differ.
-  /// @throws DataError for a damaged file, or one whose first row matches no known format; Stopped after a signal (base/stop.h)
+  /// @throws DataError for a damaged file, or one whose first rows match no known format; Stopped after a signal (base/stop.h)
   std::optional<Group> next();
   /// The format of the file; null before the first row if it is detected.
   [[nodiscard]] const Format* format() const { return format_; }
@@ -34,6 +36,7 @@ class GroupReader {
  private:
   std::optional<Group> next_row();
   void detect(const nlohmann::json& row);
+  [[noreturn]] void refuse_unknown() const;
   /// Refuse a first line that shows how the whole file is laid out otherwise: a list, objects over lines, a table, events.
   void refuse_other_layout(const std::string& line) const;
   [[nodiscard]] bool fits(const nlohmann::json& row) const;
@@ -41,7 +44,9 @@ class GroupReader {
   bool finish(Group& group);
   std::string path_;
   LineReader lines_;
-  bool detected_;  ///< whether the first row decided the format
+  bool detected_;                           ///< whether a row decided the format
+  std::int64_t unknown_max_, unknown_ = 0;  ///< rows before that row
+  std::string first_unknown_;               ///< the first of them, for a message
   const Format* format_ = nullptr;
   std::function<void(const Dropped&)> on_dropped_;
   std::optional<Group> held_;  ///< first row of the next group, if consecutive rows are merged

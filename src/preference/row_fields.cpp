@@ -220,7 +220,8 @@ void read_common(const json& row, Group& group) {
   const std::string split = text_of(row["split"], "split");
   if (split == "train") {
     group.split = Split::train;
-  } else if (split == "validation" || split == "valid" || split == "val" || split == "dev") {
+  } else if (split == "validation" || split == "valid" || split == "val" || split == "dev" || split == "valid1" ||
+             split == "valid2") {
     group.split = Split::validation;
   } else if (split == "test") {
     group.split = Split::test;

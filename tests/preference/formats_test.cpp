@@ -234,6 +234,64 @@ TEST(Formats, ReadsArenaVotes) {
             "unusable: \"conversation_a\" and \"conversation_b\" part before their last message: a group holds one prompt");
 }
 
+TEST(Formats, ReadsPostsOfShp) {
+  Group g = read("shp", R"({"post_id":"x1","domain":"askculinary_validation","upvote_ratio":0.9,"history":"Why salt?",
+      "c_root_id_A":"a","c_root_id_B":"b","score_A":30,"score_B":4,"human_ref_A":"Taste.","human_ref_B":"Habit.","labels":1,
+      "score_ratio":7.5})");
+  EXPECT_EQ(prompt_of(g), "user: Why salt?");
+  EXPECT_EQ(g.category, "askculinary");
+  EXPECT_EQ(g.split, Split::validation);
+  EXPECT_EQ(g.pairs, (std::vector<StatedPair>{kFirst})) << "1 means that A is better";
+  g = read("shp", R"({"history":"h","human_ref_A":"a","human_ref_B":"b","labels":0,"domain":"askscience_test","split":"train"})");
+  EXPECT_EQ(g.pairs, (std::vector<StatedPair>{{"overall", 1, 0, 0.0}}));
+  EXPECT_EQ(g.split, Split::train) << "what the row states counts";
+  EXPECT_EQ(refusal(R"({"history":"h","human_ref_A":"a","human_ref_B":"b","labels":2})"),
+            "bad: \"labels\": expected 0 or 1, found 2");
+}
+
+TEST(Formats, ReadsComparisonsOfWebGpt) {
+  Group g = read("webgpt", R"({"question":{"dataset":"eli5","id":"3","full_text":"Why is ice slippery?"},
+      "quotes_0":{"title":[],"extract":[]},"answer_0":"Water.","tokens_0":"","score_0":-0.5,
+      "quotes_1":{"title":[],"extract":[]},"answer_1":"A film of water [1].","tokens_1":"","score_1":0.5})");
+  EXPECT_EQ(prompt_of(g), "user: Why is ice slippery?");
+  EXPECT_EQ(g.pairs, (std::vector<StatedPair>{{"overall", 1, 0, 0.0}}));
+  g = read("webgpt", R"({"question":"q","answer_0":"a","answer_1":"b","score_0":0.0,"score_1":0.0})");
+  EXPECT_TRUE(g.pairs.empty());
+  EXPECT_EQ(refusal(R"({"question":{"id":"3"},"answer_0":"a","answer_1":"b","score_0":0,"score_1":1})"),
+            "bad: expected the key \"full_text\", found {\"id\":\"3\"}");
+}
+
+TEST(Formats, ReadsComparisonsOfSummaries) {
+  Group g = read("summarize-from-feedback", R"({"info":{"id":"t3","post":"Long story.","title":"My day","subreddit":"tifu",
+      "site":null,"article":null},"split":"valid1","summaries":[{"text":" A day.","policy":"sup2","note":null},
+      {"text":" I did it.","policy":"ref","note":null}],"choice":1,"worker":"w","batch":"b","extra":{"confidence":8}})");
+  EXPECT_EQ(prompt_of(g), "user: SUBREDDIT: tifu\n\nTITLE: My day\n\nPOST: Long story.\n\nTL;DR:");
+  EXPECT_EQ(g.split, Split::validation);
+  EXPECT_EQ(g.responses.at(1).text, " I did it.");
+  EXPECT_EQ(g.pairs, (std::vector<StatedPair>{{"overall", 1, 0, 0.0}}));
+  g = read("summarize-from-feedback",
+           R"({"info":{"article":"News.","title":null},"summaries":[{"text":"a"},{"text":"b"}],"choice":0})");
+  EXPECT_EQ(prompt_of(g), "user: ARTICLE: News.\n\nTL;DR:");
+  EXPECT_EQ(g.pairs, (std::vector<StatedPair>{kFirst}));
+  EXPECT_EQ(refusal(R"({"info":{"post":"p"},"summaries":[{"text":"a"},{"text":"b"}],"choice":2})"),
+            "bad: \"choice\": expected 0 or 1 of two summaries, found 2 of 2");
+}
+
+TEST(Formats, ReadsUnpairedRows) {
+  Group g = read("unpaired", R"({"prompt":"p","completion":"good","label":true})");
+  EXPECT_EQ(prompt_of(g), "user: p");
+  EXPECT_EQ(g.responses.at(0).overall, 1.0);
+  EXPECT_EQ(g.category, "") << "the label is no category";
+  g = read("unpaired",
+           R"({"prompt":[{"role":"user","content":"p"}],"completion":[{"role":"assistant","content":"bad"}],"label":0})");
+  EXPECT_EQ(g.responses.at(0).text, "bad");
+  EXPECT_EQ(g.responses.at(0).overall, 0.0);
+  g = read("unpaired", R"({"messages":[{"role":"user","content":"p"},{"role":"assistant","content":"a"}],"kto_tag":false})");
+  EXPECT_EQ(prompt_of(g), "user: p");
+  EXPECT_EQ(g.responses.at(0).overall, 0.0);
+  EXPECT_EQ(detect_format(json::parse(R"({"prompt":"p","completion":"a","label":"chat"})")), nullptr);
+}
+
 TEST(Formats, ReadsNectar) {
   const Group g = read("nectar", R"({"prompt":"\n\nHuman: Hi\n\nAssistant: ","answers":[{"answer":"b","rank":2.0,"model":"x"},
       {"answer":"a","rank":1.0},{"answer":"c","rank":2.0}]})");

@@ -16,9 +16,10 @@ using nlohmann::json;
 
 class GroupReaderFile : public test::Scratch {
  protected:
-  std::vector<Group> read(const std::string& text, const std::string& format = "auto") {
+  std::vector<Group> read(const std::string& text, const std::string& format = "auto", std::int64_t unknown_max = 0) {
     dropped_.clear();
-    GroupReader reader(write("f.jsonl", text), format, [&](const Dropped& d) { dropped_.push_back(d); });
+    GroupReader reader(
+        write("f.jsonl", text), format, [&](const Dropped& d) { dropped_.push_back(d); }, unknown_max);
     std::vector<Group> groups;
     while (auto group = reader.next()) groups.push_back(std::move(*group));
     return groups;
@@ -79,6 +80,58 @@ TEST_F(GroupReaderFile, RefusesAnUnknownFormatAndNamesTheKeys) {
   EXPECT_NE(said.find("f.jsonl:1: expected a row of a known data format, found one with the keys stars, text"), std::string::npos)
       << said;
   EXPECT_EQ(test::message_of<DataError>([&] { (void)read(""); }), "");
+}
+
+TEST_F(GroupReaderFile, SkipsRowsOfNoFormatBeforeTheFirstOfOne) {
+  const std::string note = "{\"exported\":\"today\"}\n", good = kGood + "\n";
+  EXPECT_EQ(read(note + "5\n" + good + good, "auto", 2).size(), 2U);
+  ASSERT_EQ(dropped_.size(), 2U);
+  EXPECT_TRUE(dropped_[0].bad);
+  EXPECT_EQ(dropped_[1].line, 2);
+  EXPECT_EQ(dropped_[0].reason, "expected a row of a known data format, found one with the keys exported");
+  EXPECT_STREQ(dropped_[0].code.text(), "no-known-format");
+  const auto said = [&](const std::string& text, std::int64_t unknown_max) {
+    return test::message_of<DataError>([&] { (void)read(text, "auto", unknown_max); });
+  };
+  EXPECT_NE(said(note + note + good, 1)
+                .find("f.jsonl:1: expected a row of a known data format, found one with the keys exported; 2 "
+                      "rows were tried, and none of them is of a known format; `dmoerm ingest --formats`"),
+            std::string::npos);
+  EXPECT_NE(said(note + note, 5).find("2 rows were tried"), std::string::npos) << "a file without any row of a format";
+  EXPECT_NE(said(note + good, 0).find("found one with the keys exported; `dmoerm"), std::string::npos);
+}
+
+TEST_F(GroupReaderFile, SaysHowTreesOfMessagesAreConverted) {
+  for (const char* row : {R"({"message_id":"m","parent_id":null,"text":"Hi","role":"prompter","lang":"en","rank":null})",
+                          R"({"message_tree_id":"m","prompt":{"message_id":"m","text":"Hi","role":"prompter","replies":[]}})"}) {
+    const std::string said = test::message_of<DataError>([&] { (void)read(std::string(row) + "\n"); });
+    EXPECT_NE(said.find("of OASST: the ranked replies to one message are a group"), std::string::npos) << said;
+    EXPECT_NE(said.find("docs/data.md"), std::string::npos) << said;
+  }
+}
+
+TEST_F(GroupReaderFile, MakesGroupsOfUnpairedRowsThatShareAPrompt) {
+  const auto row = [](const char* prompt, const char* text, const char* label) {
+    return fmt::format("{{\"prompt\":\"{}\",\"completion\":\"{}\",\"label\":{}}}\n", prompt, text, label);
+  };
+  const auto groups = read(row("p", "a", "true") + row("p", "b", "false") + row("q", "c", "true") + row("r", "d", "false"));
+  ASSERT_EQ(groups.size(), 1U);
+  EXPECT_GT(groups[0].responses.at(0).overall, groups[0].responses.at(1).overall);
+  ASSERT_EQ(dropped_.size(), 2U);
+  EXPECT_FALSE(dropped_[0].bad);
+  EXPECT_NE(dropped_[0].reason.find("nothing to prefer it to"), std::string::npos);
+}
+
+TEST_F(GroupReaderFile, JoinsTheRowsOfAPostOfShp) {
+  const auto row = [](const char* a, const char* b, int label) {
+    return fmt::format("{{\"history\":\"h\",\"human_ref_A\":\"{}\",\"human_ref_B\":\"{}\",\"labels\":{}}}\n", a, b, label);
+  };
+  const auto groups = read(row("x", "y", 1) + row("z", "x", 0));
+  ASSERT_EQ(groups.size(), 1U);
+  ASSERT_EQ(groups[0].responses.size(), 3U);
+  ASSERT_EQ(groups[0].pairs.size(), 2U);
+  EXPECT_EQ(groups[0].responses.at(static_cast<std::size_t>(groups[0].pairs[1].winner)).text, "x");
+  EXPECT_EQ(groups[0].responses.at(static_cast<std::size_t>(groups[0].pairs[1].loser)).text, "z");
 }
 
 TEST_F(GroupReaderFile, SaysHowAFileOfAnotherLayoutIsConverted) {

@@ -1,0 +1,131 @@
+#include "preference/formats_of_datasets.h"
+
+#include <fmt/format.h>
+
+#include <string_view>
+#include <utility>
+
+#include "preference/row_error.h"
+#include "preference/row_fields.h"
+
+namespace dmoerm::preference {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr std::pair<std::string_view, Split> kDomainEnds[] = {
+    {"_train", Split::train}, {"_validation", Split::validation}, {"_test", Split::test}};
+
+void prefer(int winner, Group& group) { group.pairs.push_back({std::string(kOverall), winner, 1 - winner, 0.0}); }
+
+/// The key of a row that says whether its completion is good; null if there is none.
+const char* verdict_key(const json& row) {
+  for (const char* key : {"label", "kto_tag"}) {
+    if (row.contains(key) && (row[key].is_boolean() || row[key] == 0 || row[key] == 1)) return key;
+  }
+  return nullptr;
+}
+
+/// The question about a text: a post with its title and subreddit, or an article with its title.
+std::string text_to_summarise(const json& info) {
+  std::string text;
+  const auto add = [&](const char* name, const char* key) {
+    if (!has(info, {key})) return;
+    const std::string value = text_of(info[key], key);
+    if (!value.empty()) text += fmt::format("{}: {}\n\n", name, value);
+  };
+  add("SUBREDDIT", "subreddit");
+  add("TITLE", "title");
+  add("POST", "post");
+  add("ARTICLE", "article");
+  if (text.empty())
+    throw RowError("empty-prompt", fmt::format("\"info\": expected a post or an article, found {}", keys_of(info)));
+  return text + "TL;DR:";
+}
+
+}  // namespace
+
+Group parse_shp(const json& row) {
+  Group group;
+  read_common(row, group);
+  group.prompt = {{"user", text_of(row["history"], "history")}};
+  for (const char* key : {"human_ref_A", "human_ref_B"}) group.responses.push_back({text_of(row[key], key), kMissing, {}});
+  const double label = number_of(row["labels"], "labels");
+  if (label != 0 && label != 1)
+    throw RowError("response-id-out-of-range", fmt::format("\"labels\": expected 0 or 1, found {}", shown(row["labels"])));
+  prefer(label == 1 ? 0 : 1, group);
+  if (!group.category.empty() || !has(row, {"domain"})) return group;
+  group.category = text_of(row["domain"], "domain");
+  for (const auto& [end, split] : kDomainEnds) {
+    if (!group.category.ends_with(end)) continue;
+    group.category.resize(group.category.size() - end.size());
+    if (group.split == Split::unset) group.split = split;
+  }
+  return group;
+}
+
+Group parse_webgpt(const json& row) {
+  Group group;
+  read_common(row, group);
+  const json& question = row["question"];
+  group.prompt = {{"user", text_of(question.is_object() ? need(question, "full_text") : question, "question")}};
+  for (const char* key : {"answer_0", "answer_1"}) group.responses.push_back({text_of(row[key], key), kMissing, {}});
+  const double first = number_of(row["score_0"], "score_0"), second = number_of(row["score_1"], "score_1");
+  if (first != second) prefer(first > second ? 0 : 1, group);
+  return group;
+}
+
+Group parse_summaries(const json& row) {
+  Group group;
+  read_common(row, group);
+  if (!row["info"].is_object())
+    throw RowError("field-of-wrong-type", fmt::format("\"info\": expected an object, found {}", shown(row["info"])));
+  group.prompt = {{"user", text_to_summarise(row["info"])}};
+  for (const json& summary : need_list(row, "summaries"))
+    group.responses.push_back({text_of(need(summary, "text"), "text"), kMissing, {}});
+  const double choice = number_of(row["choice"], "choice");
+  if (group.responses.size() != 2 || (choice != 0 && choice != 1)) {
+    throw RowError("response-id-out-of-range", fmt::format("\"choice\": expected 0 or 1 of two summaries, found {} of {}",
+                                                           shown(row["choice"]), group.responses.size()));
+  }
+  prefer(choice == 0 ? 0 : 1, group);
+  return group;
+}
+
+bool is_unpaired(const json& row) {
+  return verdict_key(row) != nullptr &&
+         ((has(row, {"completion"}) && prompt_column(row) != nullptr) || has_objects(row, "messages"));
+}
+
+Group parse_unpaired(const json& row) {
+  Group group;
+  read_common(row, group);
+  Completion completion;
+  if (has(row, {"completion"})) {
+    group.prompt = prompt_of(row, prompt_column(row));
+    completion.text = response_text(row["completion"], "completion", group.prompt);
+  } else {
+    completion = completion_of(row["messages"], "messages");
+    group.prompt = std::move(completion.before);
+    add_system(row, group.prompt);
+  }
+  const json& verdict = row[verdict_key(row)];
+  const bool good = verdict.is_boolean() ? verdict.get<bool>() : verdict == 1;
+  group.responses.push_back({std::move(completion.text), good ? 1.0 : 0.0, {}});
+  return group;
+}
+
+std::string known_otherwise(const json& row) {
+  if (!row.is_object()) return "";
+  const bool message = has(row, {"message_id", "text", "role"});
+  const bool tree = row.contains("prompt") && row["prompt"].is_object() && row["prompt"].contains("replies");
+  if (!message && !tree) return "";
+  return fmt::format(
+      "this is {} of OASST: the ranked replies to one message are a group, and only the whole file shows them; convert it with "
+      "the "
+      "script of docs/data.md (\"Trees of messages\")",
+      message ? "one message of a tree" : "a tree of messages");
+}
+
+}  // namespace dmoerm::preference
