@@ -93,6 +93,7 @@ json answer(const moe::Bundle& bundle, const Question& question, const Options& 
                {"route",
                 {{"category", bundle.model.router.categories()[static_cast<std::size_t>(scored.route.likeliest)]},
                  {"confidence", scored.route.confidence},
+                 {"distance", scored.route.distance},
                  {"fallback", scored.category.empty()}}}};
   if (!question.id.is_null()) line["id"] = question.id;
   return line;

@@ -348,6 +348,14 @@ void describe(Visit& visit, Section& c) {
   visit("weight_decay", c.weight_decay, at_least(0), result, "Decoupled weight decay of AdamW; 0 turns it off.");
   visit("confidence_min", c.confidence_min, between(0, 1), result,
         "Smallest probability of the likeliest category; below it, the single model scores the prompt.");
+  visit(
+      "keep_share", c.keep_share, between(0.5, 1), result,
+      "Share of its categories' prompts that the router keeps. The rest are those farthest from what it was fitted on; they, and "
+      "prompts of no category at such a distance, go to the single model. 1 keeps every prompt.");
+  visit(
+      "depth", c.depth, between(0, 1), result,
+      "Share of the backbone's layers below the state that the router reads, rounded up, at least one; 1 is the state after the "
+      "last norm. States at two thirds of the depth tell prompts of no category best.");
   visit("pooling", c.pooling, one_of(c.pooling), result,
         "Hidden state that the router reads: the mean over the prompt's tokens, or that of the last token.");
 }

@@ -33,10 +33,13 @@ at::Tensor label_tensor(const std::vector<std::int32_t>& labels) {
 }
 
 /// The temperature in [1/20, 20] that minimises the cross-entropy of logits / temperature: golden-section search on its
-/// logarithm.
+/// logarithm. One of M + 1 answers counts as wrong, spread over the categories: no number of right answers makes the router sure.
 double best_temperature(const at::Tensor& logits_MC, const at::Tensor& labels_M) {
   const at::Tensor wide = logits_MC.to(at::kDouble);
-  const auto loss = [&](double log_t) { return at::cross_entropy_loss(wide / std::exp(log_t), labels_M).item<double>(); };
+  const auto rows = static_cast<double>(wide.size(0));
+  const auto loss = [&](double log_t) {
+    return at::cross_entropy_loss(wide / std::exp(log_t), labels_M, {}, at::Reduction::Mean, -100, 1 / (rows + 1)).item<double>();
+  };
   const double ratio = (std::sqrt(5.0) - 1) / 2;
   double low = -std::log(20.0), high = std::log(20.0);
   for (int i = 0; i < 60; ++i) {
@@ -48,20 +51,20 @@ double best_temperature(const at::Tensor& logits_MC, const at::Tensor& labels_M)
 
 }  // namespace
 
-CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const at::Tensor& train_ND,
-                                   const std::vector<std::int32_t>& train_labels, const at::Tensor& validation_MD,
-                                   const std::vector<std::int32_t>& validation_labels, const config::RouterConfig& config) {
+CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const RoutedPrompts& train,
+                                   const RoutedPrompts& validation, const config::RouterConfig& config,
+                                   const PromptReading& reading) {
   CategoryRouter router;
   router.categories_ = std::move(categories);
-  router.pooling_ = config.pooling;
+  router.reading_ = reading;
   router.confidence_min_ = config.confidence_min;
-  const std::int64_t d = train_ND.size(1), c = static_cast<std::int64_t>(router.categories_.size());
-  router.mean_D = train_ND.mean(0);
-  router.std_D = train_ND.size(0) > 1 ? train_ND.std(0).clamp_min(1e-6) : at::ones({d});
+  const std::int64_t d = train.states_ND.size(1), c = static_cast<std::int64_t>(router.categories_.size());
+  router.mean_D = train.states_ND.mean(0);
+  router.std_D = train.states_ND.size(0) > 1 ? train.states_ND.std(0).clamp_min(1e-6) : at::ones({d});
   const auto standard = [&](const at::Tensor& x) { return (x - router.mean_D) / router.std_D; };
-  const at::Tensor x = standard(train_ND), y = label_tensor(train_labels);
-  const bool validated = !validation_labels.empty();
-  const at::Tensor vx = validated ? standard(validation_MD) : x, vy = validated ? label_tensor(validation_labels) : y;
+  const at::Tensor x = standard(train.states_ND), y = label_tensor(train.labels);
+  const bool validated = !validation.labels.empty();
+  const at::Tensor vx = validated ? standard(validation.states_ND) : x, vy = validated ? label_tensor(validation.labels) : y;
   std::vector<at::Tensor> parameters = {at::zeros({c, d}), at::zeros({c})};  // the loss is convex, so zeros are a good start
   const auto logits = [&](const at::Tensor& features) { return at::addmm(parameters[1], features, parameters[0].t()); };
   const FitOptions options{config.lr, config.weight_decay, 0.0, config.steps_max, 10, 20};
@@ -73,6 +76,10 @@ CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const at
   router.w_CD = parameters[0];
   router.b_C = parameters[1];
   if (validated) router.temperature_ = best_temperature(logits(vx).detach(), vy);
+  if (config.keep_share < 1) {
+    router.ood_ =
+        OodDetector::fit({x, train.labels, train.numbers}, {vx, validation.labels, validation.numbers}, c, config.keep_share);
+  }
   return router;
 }
 
@@ -84,15 +91,19 @@ Route CategoryRouter::route(const at::Tensor& pooled_D) const {
   const auto top = std::ranges::max_element(route.probabilities);
   route.likeliest = static_cast<std::int32_t>(top - route.probabilities.begin());
   route.confidence = *top;
-  route.category = route.confidence >= confidence_min_ ? route.likeliest : -1;
+  route.distance = ood_.distance(x);
+  route.category = route.confidence >= confidence_min_ && route.distance <= 1 ? route.likeliest : -1;
   return route;
 }
 
 void CategoryRouter::save(const std::filesystem::path& directory) const {
   std::filesystem::create_directories(directory);
-  nn::save_safetensors(directory / kTensorFile, {{"mean", mean_D}, {"std", std_D}, {"weight", w_CD}, {"bias", b_C}});
+  nn::NamedTensors tensors = {{"mean", mean_D}, {"std", std_D}, {"weight", w_CD}, {"bias", b_C}};
+  for (auto& tensor : ood_.tensors()) tensors.push_back(std::move(tensor));
+  nn::save_safetensors(directory / kTensorFile, tensors);
   write_json_atomically(directory / kSettingsFile, {{"categories", categories_},
-                                                    {"pooling", config::word(pooling_)},
+                                                    {"pooling", config::word(reading_.pooling)},
+                                                    {"layers", reading_.layers},
                                                     {"temperature", temperature_},
                                                     {"confidence_min", confidence_min_}});
 }
@@ -108,7 +119,7 @@ CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
     if (!known)
       throw DataError("router-damaged", fmt::format("{}: pooling \"{}\" is not one of {}", (directory / kSettingsFile).string(),
                                                     pooling, fmt::join(config::words<config::Pooling>(), ", ")));
-    router.pooling_ = *known;
+    router.reading_ = {*known, settings.value("layers", std::int64_t{0})};
     router.temperature_ = settings.at("temperature");
     router.confidence_min_ = settings.at("confidence_min");
   } catch (const nlohmann::json::exception& e) {
@@ -118,6 +129,7 @@ CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
   router.std_D = reader.load("std");
   router.w_CD = reader.load("weight");
   router.b_C = reader.load("bias");
+  if (reader.has("ood_means")) router.ood_ = OodDetector::of([&](const char* name) { return reader.load(name); });
   if (router.w_CD.size(0) != static_cast<std::int64_t>(router.categories_.size())) {
     throw DataError("router-damaged", fmt::format("{}: {} categories, but weights for {}", directory.string(),
                                                   router.categories_.size(), router.w_CD.size(0)));
@@ -125,8 +137,13 @@ CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
   return router;
 }
 
+PromptReading reading_of(const config::RouterConfig& config, const nn::BackboneSpec& spec) {
+  const auto layers = static_cast<std::int64_t>(std::ceil(config.depth * static_cast<double>(spec.layers)));
+  return {config.pooling, layers >= spec.layers ? 0 : std::max<std::int64_t>(layers, 1)};
+}
+
 at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
-                        config::Pooling pooling, std::int64_t batch_tokens, const PoolingUnderWay& under_way) {
+                        const PromptReading& reading, std::int64_t batch_tokens, const PoolingUnderWay& under_way) {
   at::Tensor pooled_ND = at::empty({static_cast<std::int64_t>(prompts.size()), backbone.spec().width});
   const std::int64_t done = under_way.done_ND.defined() ? under_way.done_ND.size(0) : 0;
   if (done > 0) pooled_ND.narrow(0, 0, done).copy_(under_way.done_ND);
@@ -137,12 +154,14 @@ at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vec
       data::append_sequence(batch, prompts[end], backbone.packing());
       ++end;
     } while (end < prompts.size() && batch.tokens() + static_cast<std::int64_t>(prompts[end].size()) <= batch_tokens);
-    const at::Tensor hidden_TD = backbone.hidden(batch).cpu().to(at::kFloat);
+    const at::Tensor states_TD =
+        reading.layers == 0 ? backbone.hidden(batch) : backbone.trunk(batch, static_cast<std::size_t>(reading.layers));
+    const at::Tensor hidden_TD = states_TD.cpu().to(at::kFloat);
     for (std::size_t i = begin; i < end; ++i) {
       const data::Span own = batch.responses[i - begin].own;
       const at::Tensor rows = hidden_TD.narrow(0, own.begin, own.length);
       pooled_ND.select(0, static_cast<std::int64_t>(i))
-          .copy_(pooling == config::Pooling::last ? rows[own.length - 1] : rows.mean(0));
+          .copy_(reading.pooling == config::Pooling::last ? rows[own.length - 1] : rows.mean(0));
     }
     begin = end;
     if (under_way.look) under_way.look(pooled_ND.narrow(0, 0, static_cast<std::int64_t>(end)));

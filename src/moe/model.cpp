@@ -53,7 +53,7 @@ at::Tensor rewards_of(const nn::RewardModel& model, const TokenTexts& texts, con
 }
 
 Route Model::route(const std::vector<std::int32_t>& prompt) const {
-  return router.route(pool_prompts(*backbone, {routed_prompt(prompt, limits)}, router.pooling(), limits.batch_tokens)[0]);
+  return router.route(pool_prompts(*backbone, {routed_prompt(prompt, limits)}, router.reading(), limits.batch_tokens)[0]);
 }
 
 ExpertFeatures Model::experts(const Category& category, const TokenTexts& texts) const {

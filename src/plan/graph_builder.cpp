@@ -44,7 +44,7 @@ std::vector<TaskNode> GraphBuilder::build() {
     }
   }
   GroupSizes prompts = sizes_.overall("", Subset::train);
-  prompts.tokens *= kPromptShare;
+  prompts.tokens *= kPromptShare * config_.router.depth;
   prompts.plain_tokens = prompts.tokens;
   add(TaskId::router(), {}, kBackbone, 1, reading_load(config_.base, prompts, 1));
   double tokens = 0;

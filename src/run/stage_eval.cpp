@@ -19,7 +19,8 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kResultsSchema = 4;  // schema of results.json; 3: computed by the scorer that users call; 4: with prompts
+constexpr int kResultsSchema =
+    5;  // schema of results.json; 3: computed by the scorer that users call; 4: with prompts; 5: distances
 constexpr const char* kPart = "scores";
 constexpr const char* kKinds[] = {"mean", "linear", "mlp"};
 
@@ -133,8 +134,10 @@ class Evaluation {
       }
       const moe::Route route = model.route(texts.prompt);
       routed[name_of(route.category)].push_back(index);
-      routes_[index] = {
-          {"category", name_of(route.category)}, {"likeliest", name_of(route.likeliest)}, {"confidence", route.confidence}};
+      routes_[index] = {{"category", name_of(route.category)},
+                        {"likeliest", name_of(route.likeliest)},
+                        {"confidence", route.confidence},
+                        {"distance", route.distance}};
     }
     return routed;
   }

@@ -196,17 +196,20 @@ class Report {
   }
 
   void add_routes(const std::string& name, const json& routes) {
-    double right = 0, fallback = 0;
+    double right = 0, fallback = 0, far = 0;
     for (const json& route : routes) {
       right += route["category"] == name;
       fallback += route["category"] == "";
+      far += route["distance"] > 1;
       ++confusion_[name][route["likeliest"].get<std::string>()];
       confidence_.push_back(route["confidence"]);
       likeliest_right_.push_back(route["likeliest"] == name);
     }
+    far_ += far;
     const double n = std::max<double>(1, static_cast<double>(routes.size()));
     const json aggregator = context_.directory().metrics(TaskId::aggregator(name));
-    numbers_["routes"][name] = {{"right", right / n}, {"fallback", fallback / n}, {"aggregator", aggregator["chosen"]}};
+    numbers_["routes"][name] = {
+        {"right", right / n}, {"fallback", fallback / n}, {"of_no_category", far / n}, {"aggregator", aggregator["chosen"]}};
     const auto accuracy = [&](const char* kind) {
       return fmt::format("{:.3f}", aggregator[kind]["held_out_accuracy"].get<double>());
     };
@@ -233,8 +236,9 @@ class Report {
     numbers_["router"]["temperature"] = temperature;
     return fmt::format(
         "\n## The router\n\nTest prompts by category and likeliest category, whatever the threshold.\n\n{}\nCalibrated by "
-        "temperature {:.3f}; expected calibration error {:.3f} over {} prompts, ten bins.\n",
-        markdown_table(rows), temperature, error, confidence_.size());
+        "temperature {:.3f}; expected calibration error {:.3f} over {} prompts, ten bins. {} of them are so far from every "
+        "category's training prompts that the single model scores them (router.keep_share).\n",
+        markdown_table(rows), temperature, error, confidence_.size(), far_);
   }
 
   RunContext& context_;
@@ -242,6 +246,7 @@ class Report {
   json numbers_, cost_;
   std::map<std::string, std::map<std::string, std::int64_t>> confusion_;  ///< Prompts by true and likeliest category
   std::vector<double> confidence_;                                        ///< Confidence of each route
+  double far_ = 0;                                                        ///< Prompts that count as ones of no category
   std::vector<bool> likeliest_right_;
   std::map<std::string, std::vector<GroupResult>> all_;
   std::int64_t prompts_ = 0;  ///< Numbers of prompts in all_ so far

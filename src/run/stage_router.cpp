@@ -3,7 +3,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 
-#include <algorithm>
+#include <map>
 
 #include "base/log.h"
 #include "run/task_parts.h"
@@ -12,6 +12,9 @@
 namespace dmoerm::run {
 
 namespace {
+
+/// Version of the rule by which the temperature is found. A changed rule gets a new word, so that routers are fitted again.
+constexpr const char* kCalibrationRuleVersion = "one more error";
 
 /// Pooled base states of the groups' prompts, one row each. What is done is kept in pieces.
 at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups, TaskParts& parts,
@@ -31,36 +34,49 @@ at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& 
     if (parts.stop()) kept.leave({{"states", so_far_ND}}, so_far_ND.size(0), "router", "prompts");
     if (parts.due()) kept.keep({{"states", so_far_ND}}, so_far_ND.size(0));
   };
-  at::Tensor pooled_ND = moe::pool_prompts(*context.pretrained(), prompts, context.config().router.pooling,
-                                           context.config().compute.micro_batch_tokens, under_way);
+  at::Tensor pooled_ND =
+      moe::pool_prompts(*context.pretrained(), prompts, moe::reading_of(context.config().router, context.pretrained()->spec()),
+                        context.config().compute.micro_batch_tokens, under_way);
   kept.keep({{"states", pooled_ND}}, pooled_ND.size(0));
   return pooled_ND;
 }
 
+/// The prompts of some groups with their states.
+moe::RoutedPrompts routed_prompts(RunContext& context, const std::vector<std::int64_t>& groups, TaskParts& parts,
+                                  const std::string& name) {
+  moe::RoutedPrompts prompts{pooled_prompts(context, groups, parts, name), {}, {}};
+  std::map<std::uint64_t, std::int64_t> known;
+  for (const std::int64_t index : groups) {
+    const data::TokenGroup group = context.store().group(index);
+    prompts.labels.push_back(group.category);
+    prompts.numbers.push_back(known.try_emplace(group.session_key, std::ssize(known)).first->second);
+  }
+  return prompts;
+}
+
 }  // namespace
 
-nlohmann::json router_settings(const config::RunConfig& config) { return {{"router", result_settings(config.router)}}; }
+nlohmann::json router_settings(const config::RunConfig& config) {
+  nlohmann::json router = result_settings(config.router);
+  router["calibration_rule"] = kCalibrationRuleVersion;
+  return {{"router", router}};
+}
 
 void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks) {
   if (ranks.rank() != 0) return;  // fitting a linear head is not worth sharing
   const auto prompts_of = [&](train::Subset subset) { return train::groups_of(context.store(), -1, subset, context.config()); };
-  const auto labels_of = [&](const std::vector<std::int64_t>& groups) {
-    std::vector<std::int32_t> labels;
-    for (const std::int64_t index : groups) labels.push_back(context.store().group(index).category);
-    return labels;
-  };
   const auto train = prompts_of(train::Subset::train), validation = prompts_of(train::Subset::validation);
   const plan::TaskId task = plan::TaskId::router();
   const auto folder = context.directory().task(task);
   TaskParts parts(folder, identity.key());
-  const at::Tensor validation_MD = pooled_prompts(context, validation, parts, "validation"),
-                   train_ND = pooled_prompts(context, train, parts, "train");
+  const moe::RoutedPrompts known = routed_prompts(context, validation, parts, "validation"),
+                           fitted = routed_prompts(context, train, parts, "train");
   const moe::KeptFits kept_fits(parts);
-  const auto router = moe::CategoryRouter::fit(context.store().categories(), train_ND, labels_of(train), validation_MD,
-                                               labels_of(validation), context.config().router);
+  const auto router = moe::CategoryRouter::fit(context.store().categories(), fitted, known, context.config().router,
+                                               moe::reading_of(context.config().router, context.pretrained()->spec()));
   std::int64_t right = 0;
   for (std::size_t i = 0; i < validation.size(); ++i)
-    right += router.route(validation_MD[static_cast<std::int64_t>(i)]).likeliest == context.store().group(validation[i]).category;
+    right += router.route(known.states_ND[static_cast<std::int64_t>(i)]).likeliest == known.labels[i];
   const double accuracy = validation.empty() ? 0.0 : static_cast<double>(right) / static_cast<double>(validation.size());
   spdlog::info("[router] prompts={} validation_accuracy={:.4f} temperature={:.3f}", train.size(), accuracy, router.temperature());
   router.save(folder);

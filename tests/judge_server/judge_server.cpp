@@ -18,11 +18,12 @@
 int main(int argc, char** argv) {
   using namespace dmoerm;
   judge_server::AnswerOptions options;
-  std::string port_file, certificate, key_file;
+  std::string address = "127.0.0.1", port_file, certificate, key_file;
   int port = 0;
   bool tls = false, synthetic = false;
   CLI::App app("A judge for tests");
-  app.add_option("--port", port, "Port on 127.0.0.1; 0 = any free one");
+  app.add_option("--port", port, "Port; 0 = any free one");
+  app.add_option("--address", address, "Address without --tls");
   app.add_option("--port-file", port_file, "File that gets the port, written atomically once the server listens");
   app.add_flag("--tls", tls, "Serve HTTPS");
   app.add_option("--cert", certificate, "PEM file of the certificate chain");
@@ -53,7 +54,7 @@ int main(int argc, char** argv) {
     if (tls) {
       judge_server::serve_tls(answer, port, certificate, key_file, listening);
     } else {
-      judge_server::serve_plain(answer, port, listening);
+      judge_server::serve_plain(answer, address, port, listening);
     }
   } catch (const Error& e) {
     std::fprintf(stderr, "judge_server: %s\n", e.what());

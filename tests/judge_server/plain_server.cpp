@@ -78,16 +78,16 @@ std::optional<HttpRequest> take_request(std::string& in) {
 
 class PlainServer {
  public:
-  PlainServer(JudgeAnswer& judge, int port) : judge_(judge) {
+  PlainServer(JudgeAnswer& judge, const std::string& host, int port) : judge_(judge) {
     listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     const int yes = 1;
     ::setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<std::uint16_t>(port));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(listener_, 1024) != 0) {
-      throw IoError(fmt::format("port {}: {}", port, std::strerror(errno)));
+    if (::inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1 ||
+        ::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || ::listen(listener_, 1024) != 0) {
+      throw IoError(fmt::format("{}:{}: {}", host, port, std::strerror(errno)));
     }
     socklen_t size = sizeof address;
     ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
@@ -254,8 +254,8 @@ class PlainServer {
 
 }  // namespace
 
-void serve_plain(JudgeAnswer& judge, int port, const std::function<void(int)>& listening) {
-  PlainServer server(judge, port);
+void serve_plain(JudgeAnswer& judge, const std::string& address, int port, const std::function<void(int)>& listening) {
+  PlainServer server(judge, address, port);
   listening(server.port());
   server.run();
 }

@@ -9,7 +9,6 @@
 
 #include "base/rng.h"
 #include "moe/adam_fit.h"
-#include "moe/category_router.h"
 
 namespace dmoerm::moe {
 namespace {
@@ -233,78 +232,6 @@ TEST(Aggregator, TakesTheStepsOfTheFormulaOverAllGroups) {
   EXPECT_LT((fitted.w1_HF - parameters[0]).norm().item<double>(), 1e-5 * parameters[0].norm().item<double>());
   EXPECT_LT((fitted.w2_H - parameters[3]).norm().item<double>(), 1e-5 * parameters[3].norm().item<double>());
   EXPECT_GT((expected.w1_HF - parameters[0]).norm().item<double>(), 1e-2 * parameters[0].norm().item<double>());
-}
-
-/// Points around one centre per category; a share of the labels is wrong.
-std::pair<at::Tensor, std::vector<std::int32_t>> prompts(std::int64_t n, std::uint64_t seed, double wrong) {
-  at::manual_seed(seed);
-  std::vector<std::int32_t> labels;
-  at::Tensor x = at::randn({n, 10}) * 0.7;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const auto label = static_cast<std::int32_t>(i % 3);
-    x[i][label] += 4.0;
-    labels.push_back(at::rand({1}).item<double>() < wrong ? (label + 1) % 3 : label);
-  }
-  return {x, labels};
-}
-
-CategoryRouter fit_router(double wrong, double confidence_min) {
-  const auto [train, train_labels] = prompts(600, 1, wrong);
-  const auto [validation, validation_labels] = prompts(600, 2, wrong);
-  config::RouterConfig config;
-  config.confidence_min = confidence_min;
-  return CategoryRouter::fit({"a", "b", "c"}, train, train_labels, validation, validation_labels, config);
-}
-
-TEST(CategoryRouter, SeparatesSeparableCategories) {
-  const CategoryRouter router = fit_router(0.0, 0.5);
-  const auto [x, labels] = prompts(300, 3, 0.0);
-  int right = 0;
-  for (std::size_t i = 0; i < labels.size(); ++i)
-    right += router.route(x[static_cast<std::int64_t>(i)]).category == labels[i] ? 1 : 0;
-  EXPECT_GT(right, 297);
-}
-
-TEST(CategoryRouter, HasTheConfidenceOfItsAccuracy) {
-  const CategoryRouter router = fit_router(0.3, 0.0);  // no router can be right in more than 70 % of the cases
-  const auto [x, labels] = prompts(900, 4, 0.3);
-  double confidence = 0, right = 0;
-  for (std::size_t i = 0; i < labels.size(); ++i) {
-    const Route route = router.route(x[static_cast<std::int64_t>(i)]);
-    confidence += route.confidence;
-    right += route.likeliest == labels[i] ? 1 : 0;
-    double sum = 0;
-    for (const double p : route.probabilities) sum += p;
-    ASSERT_NEAR(sum, 1.0, 1e-9);
-  }
-  EXPECT_NEAR(confidence / 900, right / 900, 0.05);  // a second softmax would pull it towards 1/3
-  EXPECT_NEAR(router.temperature(), 1.0, 0.25) << "a softmax over these logits is already calibrated";
-}
-
-TEST(CategoryRouter, KeepsTheBestWeightsNotTheLast) {
-  const auto [x, labels] = prompts(300, 5, 0.0);
-  std::vector<std::int32_t> wrong = labels;
-  for (std::int32_t& label : wrong) label = (label + 1) % 3;  // learning from these makes it worse on the validation rows
-  config::RouterConfig config;
-  const CategoryRouter router = CategoryRouter::fit({"a", "b", "c"}, x, wrong, x, labels, config);
-  for (const double p : router.route(x[0]).probabilities)
-    EXPECT_NEAR(p, 1.0 / 3, 1e-6) << "the best weights are those of the start";
-  const CategoryRouter trusting = CategoryRouter::fit({"a", "b", "c"}, x, wrong, x, wrong, config);
-  EXPECT_GT(trusting.route(x[0]).confidence, 0.9) << "the same steps change it a lot";
-}
-
-TEST(CategoryRouter, FallsBackBelowItsThresholdAlsoAfterSaveAndLoad) {
-  const CategoryRouter router = fit_router(0.0, 0.9);
-  at::Tensor between = at::zeros({10});
-  between[0] = 4.0;
-  between[1] = 4.0;
-  EXPECT_EQ(router.route(between).category, -1);
-  const std::filesystem::path dir = std::filesystem::temp_directory_path() / ("dmoerm_router_" + std::to_string(::getpid()));
-  router.save(dir);
-  const CategoryRouter loaded = CategoryRouter::load(dir);
-  EXPECT_EQ(loaded.route(between).probabilities, router.route(between).probabilities);
-  EXPECT_EQ(loaded.categories(), router.categories());
-  std::filesystem::remove_all(dir);
 }
 
 }  // namespace

@@ -90,7 +90,8 @@ class BundleFolder : public testing::Test {
     for (int i = 0; i < 20; ++i) labels.push_back(x[i][0].item<float>() > 0 ? 1 : 0);
     config::RouterConfig router;
     router.confidence_min = 0.0;
-    bundle_.model.router = moe::CategoryRouter::fit({"chat", "code"}, x, labels, x, labels, router);
+    router.keep_share = 1;
+    bundle_.model.router = moe::CategoryRouter::fit({"chat", "code"}, {x, labels, {}}, {x, labels, {}}, router);
     for (const char* name : {"chat", "code"}) {
       Category category{name, {"p", "q"}, {random_expert(), random_expert()}, {}, {0.5, 2.0, 8}};
       moe::ExpertFeatures features{at::randn({8, 2, 16}), at::randn({8, 2}), {{0, 4, {}}, {4, 4, {}}}};
@@ -372,7 +373,7 @@ TEST_F(BundleFolder, ScoresWithTheSingleModelWhenTheRouterIsUnsure) {
   config::RouterConfig config;
   config.confidence_min = 1.1;
   const at::Tensor x = at::randn({4, 16});
-  bundle_.model.router = moe::CategoryRouter::fit({"chat", "code"}, x, {0, 1, 0, 1}, x, {0, 1, 0, 1}, config);
+  bundle_.model.router = moe::CategoryRouter::fit({"chat", "code"}, {x, {0, 1, 0, 1}, {}}, {x, {0, 1, 0, 1}, {}}, config);
   const GroupScore scored = score_texts(bundle_, {{"user", "hm"}}, {"yes"}, "");
   EXPECT_EQ(scored.category, "");
   EXPECT_TRUE(scored.responses[0].points.empty());

@@ -42,7 +42,9 @@ TEST(KeptFits, AFitThatIsBrokenOffAgainAndAgainEndsWithTheSameBits) {
   const at::Tensor train_ND = at::randn({60, 8}), validation_MD = at::randn({30, 8});
   config::RouterConfig config;
   config.steps_max = 57;
-  const auto fit = [&] { return CategoryRouter::fit({"a", "b", "c"}, train_ND, labels(60), validation_MD, labels(30), config); };
+  const auto fit = [&] {
+    return CategoryRouter::fit({"a", "b", "c"}, {train_ND, labels(60), {}}, {validation_MD, labels(30), {}}, config);
+  };
   const Route expected = fit().route(validation_MD[0]);
   Memory memory;
   int stops = 0;

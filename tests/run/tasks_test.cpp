@@ -68,6 +68,7 @@ class Tasks : public testing::TestWithParam<const char*> {
     run.config.compute.device = config::Device::cpu;
     run.config.compute.micro_batch_tokens = 600;
     run.config.router.confidence_min = 0.0;
+    run.config.router.keep_share = 1;
     run.config.base.tuning = *config::from_word<config::Tuning>(tuning);
     for (config::TrainConfig* train : {&run.config.base, &run.config.experts.train}) {
       train->lr = 5e-3;

@@ -1,0 +1,169 @@
+#include "moe/category_router.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+namespace dmoerm::moe {
+namespace {
+
+/// Points around one centre per category; a share of the labels is wrong.
+std::pair<at::Tensor, std::vector<std::int32_t>> prompts(std::int64_t n, std::uint64_t seed, double wrong) {
+  at::manual_seed(seed);
+  std::vector<std::int32_t> labels;
+  at::Tensor x = at::randn({n, 10}) * 0.7;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto label = static_cast<std::int32_t>(i % 3);
+    x[i][label] += 4.0;
+    labels.push_back(at::rand({1}).item<double>() < wrong ? (label + 1) % 3 : label);
+  }
+  return {x, labels};
+}
+
+CategoryRouter fit_router(double wrong, double confidence_min, double keep_share = 0.95) {
+  const auto [train, train_labels] = prompts(600, 1, wrong);
+  const auto [validation, validation_labels] = prompts(600, 2, wrong);
+  config::RouterConfig config;
+  config.confidence_min = confidence_min;
+  config.keep_share = keep_share;
+  return CategoryRouter::fit({"a", "b", "c"}, {train, train_labels, {}}, {validation, validation_labels, {}}, config);
+}
+
+TEST(CategoryRouter, SeparatesSeparableCategories) {
+  const CategoryRouter router = fit_router(0.0, 0.5, 1);
+  const auto [x, labels] = prompts(300, 3, 0.0);
+  int right = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    right += router.route(x[static_cast<std::int64_t>(i)]).category == labels[i] ? 1 : 0;
+  EXPECT_GT(right, 297);
+}
+
+TEST(CategoryRouter, HasTheConfidenceOfItsAccuracy) {
+  const CategoryRouter router = fit_router(0.3, 0.0);  // no router can be right in more than 70 % of the cases
+  const auto [x, labels] = prompts(900, 4, 0.3);
+  double confidence = 0, right = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const Route route = router.route(x[static_cast<std::int64_t>(i)]);
+    confidence += route.confidence;
+    right += route.likeliest == labels[i] ? 1 : 0;
+    double sum = 0;
+    for (const double p : route.probabilities) sum += p;
+    ASSERT_NEAR(sum, 1.0, 1e-9);
+  }
+  EXPECT_NEAR(confidence / 900, right / 900, 0.05);  // a second softmax would pull it towards 1/3
+  EXPECT_NEAR(router.temperature(), 1.0, 0.25) << "a softmax over these logits is already calibrated";
+}
+
+TEST(CategoryRouter, KeepsTheBestWeightsNotTheLast) {
+  const auto [x, labels] = prompts(300, 5, 0.0);
+  std::vector<std::int32_t> wrong = labels;
+  for (std::int32_t& label : wrong) label = (label + 1) % 3;  // learning from these makes it worse on the validation rows
+  config::RouterConfig config;
+  const CategoryRouter router = CategoryRouter::fit({"a", "b", "c"}, {x, wrong, {}}, {x, labels, {}}, config);
+  for (const double p : router.route(x[0]).probabilities)
+    EXPECT_NEAR(p, 1.0 / 3, 1e-6) << "the best weights are those of the start";
+  const CategoryRouter trusting = CategoryRouter::fit({"a", "b", "c"}, {x, wrong, {}}, {x, wrong, {}}, config);
+  EXPECT_GT(trusting.route(x[0]).confidence, 0.9) << "the same steps change it a lot";
+}
+
+TEST(CategoryRouter, FallsBackBelowItsThresholdAlsoAfterSaveAndLoad) {
+  const CategoryRouter router = fit_router(0.0, 0.9);
+  at::Tensor between = at::zeros({10});
+  between[0] = 4.0;
+  between[1] = 4.0;
+  EXPECT_EQ(router.route(between).category, -1);
+  const std::filesystem::path dir = std::filesystem::temp_directory_path() / ("dmoerm_router_" + std::to_string(::getpid()));
+  router.save(dir);
+  const CategoryRouter loaded = CategoryRouter::load(dir);
+  EXPECT_EQ(loaded.route(between).probabilities, router.route(between).probabilities);
+  EXPECT_EQ(loaded.categories(), router.categories());
+  std::filesystem::remove_all(dir);
+}
+
+TEST(CategoryRouter, IsNeverSureOfEverything) {
+  const CategoryRouter router = fit_router(0.0, 0.5);  // 600 validation prompts without an error show an error of about 1 in 600
+  const auto [x, labels] = prompts(300, 3, 0.0);
+  double confidence = 0;
+  for (std::int64_t i = 0; i < 300; ++i) confidence += router.route(x[i]).confidence / 300;
+  EXPECT_GT(confidence, 0.98);
+  EXPECT_LT(confidence, 0.9995);
+}
+
+/// Shares of 900 prompts of the categories and of 300 of none that a router sends to a category.
+std::pair<double, double> shares_kept(const CategoryRouter& router) {
+  const auto [x, labels] = prompts(900, 6, 0.0);
+  double inside = 0, outside = 0;
+  for (std::int64_t i = 0; i < 900; ++i) inside += router.route(x[i]).category >= 0 ? 1 : 0;
+  for (std::int64_t i = 0; i < 300; ++i) {
+    at::Tensor other_D = x[i].clone();
+    other_D[i % 3] += 2.0;  // it is surer than ever of its category,
+    other_D[5] += 4.0;      // and far from every prompt that it has seen
+    outside += router.route(other_D).category >= 0 ? 1 : 0;
+  }
+  return {inside / 900, outside / 300};
+}
+
+TEST(CategoryRouter, SendsPromptsOfNoCategoryToTheFallbackAndKeepsItsOwn) {
+  const auto [inside, outside] = shares_kept(fit_router(0.0, 0.5));
+  EXPECT_NEAR(inside, 0.95, 0.02);
+  EXPECT_LT(outside, 0.05);
+  EXPECT_NEAR(shares_kept(fit_router(0.0, 0.5, 0.8)).first, 0.8, 0.04);
+  const auto [all_inside, all_outside] = shares_kept(fit_router(0.0, 0.5, 1));
+  EXPECT_GT(all_inside, 0.99);
+  EXPECT_GT(all_outside, 0.99) << "nothing but the distance tells them apart";
+}
+
+TEST(CategoryRouter, KeepsItsDistancesInAFile) {
+  const CategoryRouter router = fit_router(0.0, 0.5);
+  const std::filesystem::path dir = std::filesystem::temp_directory_path() / ("dmoerm_distance_" + std::to_string(::getpid()));
+  router.save(dir);
+  const CategoryRouter loaded = CategoryRouter::load(dir);
+  std::filesystem::remove_all(dir);
+  const auto [x, labels] = prompts(10, 7, 0.0);
+  for (std::int64_t i = 0; i < 10; ++i) {
+    EXPECT_GT(router.route(x[i]).distance, 0);
+    EXPECT_EQ(loaded.route(x[i]).distance, router.route(x[i]).distance);
+  }
+}
+
+TEST(OodDetector, CountsAPromptOnceHoweverManyRowsHaveIt) {
+  const auto [once_ND, once] = prompts(60, 8, 0.0);
+  RoutedPrompts repeated{once_ND.repeat_interleave(5, 0), {}, {}};
+  for (std::int64_t i = 0; i < 300; ++i) {
+    repeated.labels.push_back(once[static_cast<std::size_t>(i / 5)]);
+    repeated.numbers.push_back(i / 5);
+  }
+  const at::Tensor known = OodDetector::fit(repeated, {}, 3, 0.95).thresholds_C;
+  repeated.numbers.clear();  // each prompt is now in the fit that it is measured by
+  EXPECT_TRUE((OodDetector::fit(repeated, {}, 3, 0.95).thresholds_C < known * 0.9).all().item<bool>());
+}
+
+TEST(OodDetector, NeedsNoSpreadAndNoSecondPrompt) {
+  const at::Tensor same_ND = at::ones({12, 4});
+  std::vector<std::int32_t> labels(12, 0);
+  labels.back() = 2;  // category 1 has no prompt, category 2 a single one
+  const OodDetector fitted = OodDetector::fit({same_ND, labels, {}}, {}, 3, 0.95);
+  EXPECT_LE(fitted.distance(same_ND[0]), 1);
+  EXPECT_GT(fitted.distance(same_ND[0] + 1), 1);
+  EXPECT_FALSE(OodDetector::fit({same_ND.narrow(0, 0, 1), {0}, {}}, {}, 3, 0.95).fitted()) << "a single prompt shows no distance";
+}
+
+TEST(PromptReading, CountsLayersByTheirShare) {
+  config::RouterConfig config;
+  const auto layers = [&](double depth, std::int64_t all) {
+    config.depth = depth;
+    nn::BackboneSpec spec;
+    spec.layers = all;
+    return reading_of(config, spec).layers;
+  };
+  EXPECT_EQ(layers(2.0 / 3, 30), 20);
+  EXPECT_EQ(layers(0.5, 5), 3);
+  EXPECT_EQ(layers(0, 6), 1);
+  EXPECT_EQ(layers(1, 6), 0) << "all layers and the last norm";
+  EXPECT_EQ(layers(0.9, 2), 0);
+}
+
+}  // namespace
+}  // namespace dmoerm::moe
