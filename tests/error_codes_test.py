@@ -18,7 +18,7 @@ HEADINGS = {"cli": "Configuration and command line", "config": "Configuration an
             "moe": "Models and bundles", "nn": "Models and bundles",
             "tokenizer": "Tokenizer and templates",
             "judge": "Judges and labels", "label": "Judges and labels", "label_store": "Judges and labels",
-            "plan": "Runs and tasks", "run": "Runs and tasks", "train": "Runs and tasks", "watch": "Runs and tasks",
+            "plan": "Runs and tasks", "run": "Runs and tasks", "train": "Runs and tasks", "watch": "Runs and tasks", "evidence": "Runs and tasks",
             "comm": "Cluster and MPI",
             "base": "Files and system"}
 RETIRED = "## Retired codes"

@@ -57,6 +57,7 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_score(app);
   dmoerm::cli::add_label_store(app);
   dmoerm::cli::add_plan(app);
+  dmoerm::cli::add_evidence(app);
   dmoerm::cli::add_inspect(app);
   dmoerm::cli::add_completion(app);
   dmoerm::cli::add_man(app);

@@ -23,6 +23,7 @@ void add_label(CLI::App& app);
 void add_score(CLI::App& app);
 void add_label_store(CLI::App& app);
 void add_plan(CLI::App& app);
+void add_evidence(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_completion(CLI::App& app);
 void add_man(CLI::App& app);

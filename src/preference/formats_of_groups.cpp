@@ -83,6 +83,13 @@ double rating_of(const json& rating, const std::string& aspect) {
   return number_of(json(value), (aspect + ".Rating").c_str());
 }
 
+/// Where several raters gave overall scores, the first one's is a label of its own.
+void add_first_rater(const json& row, Response& response) {
+  if (!has(row, {"overall_raters"})) return;
+  const json& raters = need_list(row, "overall_raters");
+  if (raters.size() > 1) response.scores[std::string(kFirstRater)] = score_of(raters.front(), "overall_raters");
+}
+
 }  // namespace
 
 Group parse_native(const json& row) {
@@ -100,6 +107,7 @@ Group parse_native(const json& row) {
       }
       for (const auto& [point, value] : r["scores"].items()) add_score(response, point, score_of(value, point.c_str()));
     }
+    add_first_rater(r, response);
     group.responses.push_back(std::move(response));
   }
   const ResponseNumbers numbers(row["responses"]);

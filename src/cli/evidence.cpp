@@ -1,0 +1,236 @@
+// dmoerm evidence: the experiment on frozen states, in two steps.
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/stop.h"
+#include "cli/verbs.h"
+#include "comm/init_world.h"
+#include "config/reader.h"
+#include "data/ingest.h"
+#include "evidence/experiment.h"
+#include "evidence/state_cache.h"
+#include "evidence/tables.h"
+#include "nn/device.h"
+
+namespace dmoerm::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::string config, out;
+  std::vector<std::string> overrides, groups;
+  std::vector<std::int64_t> depths = {15, 20, 25, 30};
+  std::vector<std::string> readings = {"mean.20", "mean.25", "last.15", "last.30"}, regimes = {"80-rater"};
+  evidence::ExperimentSettings experiment;
+  std::string primary = "80-rater";
+  std::int64_t prompts_min = 300;
+  bool test = false;
+};
+
+/// "250" for every category, or "NAME=250" for one.
+evidence::GroupChoice choice_of(const Options& options, std::uint64_t seed) {
+  evidence::GroupChoice choice{.test = options.test, .seed = seed};
+  for (const std::string& text : options.groups) {
+    const std::size_t equals = text.find('=');
+    const std::string number = equals == std::string::npos ? text : text.substr(equals + 1);
+    std::int64_t value = -1;
+    const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), value);
+    if (error != std::errc() || end != number.data() + number.size() || value < 0)
+      throw ConfigError("not-a-number-of-groups", fmt::format("--groups {}: expected a whole number, or NAME=NUMBER", text));
+    (equals == std::string::npos ? choice.of_all : choice.by_category[text.substr(0, equals)]) = value;
+  }
+  return choice;
+}
+
+/// The token store of the configuration, made by the first rank.
+data::TokenStore store_of(const config::RunConfig& config, const fs::path& out, comm::World& world) {
+  const fs::path path = out / "store.h5";
+  if (world.rank() == 0 && !fs::exists(path)) {
+    fs::create_directories(out);
+    const auto tokenizer = tokenizer::Tokenizer::load(fs::path(config.backbone.dir) / "tokenizer.json");
+    const tokenizer::ChatTemplate chat_template(config.backbone.chat_template, tokenizer, config.data.special_tokens_in_text);
+    data::ingest_for_run(config, tokenizer, chat_template, path);
+  }
+  world.all().barrier();
+  return data::TokenStore::open(path);
+}
+
+void compute_states(const Options& options) {
+  const auto world = comm::init_world();
+  init_log(world->rank(), world->size(), "info");
+  catch_stop_signals();
+  const config::RunConfig config = config::read_run_config(options.config, options.overrides);
+  at::set_num_threads(static_cast<int>(config.compute.threads));
+  const data::TokenStore store = store_of(config, options.out, *world);
+  const auto groups = evidence::choose_groups(store, choice_of(options, config.seed));
+  const auto backbone =
+      nn::Backbone::load(config.backbone.dir, nn::pick_device(config::word(config.compute.device), "compute.device"),
+                         config.backbone.layers, nn::pick_dtype(config::word(config.compute.dtype)));
+  const at::Tensor weights = backbone->weights().flat.cpu();
+  const std::string model = sha256_hex({static_cast<const char*>(weights.const_data_ptr()), weights.nbytes()});
+  if (world->rank() == 0)
+    write_json_atomically(fs::path(options.out) / "states.json",
+                          {{"model", model}, {"layers", backbone->spec().layers}, {"depths", options.depths}});
+  const evidence::StateCache cache(fs::path(options.out) / "states", store, options.depths, model);
+  const auto start = std::chrono::steady_clock::now();
+  const std::int64_t tokens = cache.fill(*backbone, groups, config.compute.micro_batch_tokens, world->all());
+  world->all().barrier();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  spdlog::info("[evidence] {} tokens in {:.0f} s on this rank", tokens, seconds);
+}
+
+evidence::Reading reading_of(const std::string& name, const std::vector<std::int64_t>& depths, std::int64_t layers) {
+  std::vector<std::string> names;
+  for (const evidence::Reading& reading : evidence::readings_of(depths, layers)) {
+    if (reading.name() == name) return reading;
+    names.push_back(reading.name());
+  }
+  throw ConfigError("unknown-reading", fmt::format("--readings {}: the states hold {}", name, fmt::join(names, ", ")));
+}
+
+void compute_cells(const Options& options) {
+  const auto world = comm::init_world();
+  init_log(world->rank(), world->size(), "info");
+  catch_stop_signals();
+  const config::RunConfig config = config::read_run_config(options.config, options.overrides);
+  at::set_num_threads(static_cast<int>(config.compute.threads));
+  const fs::path out = options.out;
+  const data::TokenStore store = store_of(config, out, *world);
+  const nlohmann::json about = read_json(out / "states.json");
+  const auto depths = about.at("depths").get<std::vector<std::int64_t>>();
+  const evidence::StateCache cache(out / "states", store, depths, about.at("model"));
+  evidence::ExperimentSettings settings = options.experiment;
+  settings.seed = config.seed;
+  for (const std::string& name : options.readings) settings.readings.push_back(reading_of(name, depths, about.at("layers")));
+  std::vector<evidence::Regime> regimes;
+  for (const std::string& name : options.regimes) regimes.push_back(evidence::regime_from(name));
+  const evidence::StoreScores scores(out / "store.h5");
+  evidence::GroupChoice choice = choice_of(options, config.seed);
+  choice.test = false;
+  const auto groups = evidence::choose_groups(store, choice);
+  choice.test = true;
+  evidence::Experiment experiment(
+      config, store, scores, cache, groups,
+      options.test ? evidence::choose_groups(store, choice) : std::vector<std::vector<std::int64_t>>{}, settings);
+  experiment.run(regimes, out / (options.test ? "cells-test" : "cells"), world->all());
+  world->all().barrier();
+}
+
+/// Categories of the configuration with many prompts, and the others.
+void divide_categories(const data::TokenStore& store, const config::RunConfig& config, std::int64_t prompts_min,
+                       evidence::TableRequest& request) {
+  const auto groups = evidence::choose_groups(store, {.seed = config.seed});
+  for (const config::CategoryConfig& category : config.categories) {
+    const auto found = std::ranges::find(store.categories(), category.name);
+    if (found == store.categories().end()) continue;
+    const bool many = std::ssize(groups[static_cast<std::size_t>(found - store.categories().begin())]) >= prompts_min;
+    (many ? request.main : request.small).push_back(category.name);
+  }
+}
+
+void print_tables(const Options& options) {
+  init_log(0, 1, "warn");
+  const config::RunConfig config = config::read_run_config(options.config, options.overrides);
+  const fs::path out = options.out;
+  evidence::TableRequest request{.folder = out / (options.test ? "cells-test" : "cells"),
+                                 .main = {},
+                                 .small = {},
+                                 .regimes = {},
+                                 .primary = options.primary,
+                                 .folds = options.test ? 1 : evidence::kOuterFolds};
+  divide_categories(data::TokenStore::open(out / "store.h5"), config, options.prompts_min, request);
+  if (!fs::is_directory(request.folder))
+    throw IoError("no-cells", fmt::format("{}: there are no cells: run `dmoerm evidence cells` first", request.folder.string()));
+  for (const auto& entry : fs::directory_iterator(request.folder)) {
+    if (entry.is_directory()) request.regimes.push_back(entry.path().filename().string());
+  }
+  std::ranges::sort(request.regimes);
+  const evidence::Tables tables = evidence::make_tables(request);
+  const std::string ending = options.test ? "-test" : "";
+  write_file_atomically(out / ("tables" + ending + ".md"), tables.markdown);
+  write_json_atomically(out / ("figures" + ending + ".json"), tables.figures);
+  if (!tables.curves_svg.empty()) write_file_atomically(out / ("labels" + ending + ".svg"), tables.curves_svg);
+  nlohmann::json line;
+  for (const char* key : {"minus_single", "minus_pooled", "minus_own", "minus_ensemble", "p_holm", "p_pooled_apart"})
+    line[key] = tables.figures[key];
+  fmt::print("{}\n{}\n", tables.markdown, line.dump());
+}
+
+}  // namespace
+
+void add_evidence(CLI::App& app) {
+  CLI::App* verb = app.add_subcommand("evidence", "Compare the method with its baselines on the states of a frozen backbone");
+  verb->require_subcommand(1);
+  auto options = std::make_shared<Options>();
+  CLI::App* states = verb->add_subcommand("states", "Compute the states of every response once; the same command continues");
+  states->footer(example("--np 2 evidence states --config configs/evidence/categories.yaml --out DIR"));
+  states->add_option("--config", options->config, "YAML configuration of a run: backbone, data, categories")
+      ->type_name(kFile)
+      ->required();
+  states->add_option("--set", options->overrides, "Override a key: --set data.max_length=512");
+  states->add_option("--out", options->out, "Folder of the experiment")->type_name(kFolder)->required();
+  states->add_option("--groups", options->groups, "Groups of each category, or NAME=NUMBER for one; 0 = all");
+  states->add_option("--depths", options->depths, "Numbers of layers after which states are kept, ascending")
+      ->delimiter(',')
+      ->capture_default_str();
+  states->add_flag("--test", options->test, "The test split instead of train and validation");
+  states->callback([options] { compute_states(*options); });
+
+  CLI::App* cells = verb->add_subcommand("cells", "Train and test all arms on the states; the same command continues");
+  cells->footer(example("--np 2 evidence cells --config configs/evidence/categories.yaml --out DIR --regimes 80-rater,20-rater"));
+  cells->add_option("--config", options->config, "YAML configuration that the states were computed with")
+      ->type_name(kFile)
+      ->required();
+  cells->add_option("--set", options->overrides, "Override a key: --set seed=18");
+  cells->add_option("--out", options->out, "Folder of the experiment")->type_name(kFolder)->required();
+  cells->add_option("--groups", options->groups, "Groups of each category, or NAME=NUMBER for one; 0 = all");
+  cells->add_option("--regimes", options->regimes, "Overall labels: PROMPTS-NOISE, as 80-rater, all-none, 20-flip40")
+      ->delimiter(',')
+      ->capture_default_str();
+  cells->add_option("--readings", options->readings, "States that heads read: mean.DEPTH or last.DEPTH")
+      ->delimiter(',')
+      ->capture_default_str();
+  cells->add_option("--components", options->experiment.components, "Principal components that heads read")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  cells->add_option("--seeds", options->experiment.seeds, "Draws of labelled prompts and noise")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  cells
+      ->add_option("--block-lines", options->experiment.block_lines,
+                   "Lines of a data file that are in one fold, as they may be of one document")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  cells->add_flag("--test", options->test, "Train on train and validation, and test on the test split: once, at the end");
+  cells->callback([options] { compute_cells(*options); });
+
+  CLI::App* tables = verb->add_subcommand("tables", "Print the tables of all cells, and the figures as a last line of JSON");
+  tables->footer(example("evidence tables --config configs/evidence/categories.yaml --out DIR"));
+  tables->add_option("--config", options->config, "YAML configuration that the states were computed with")
+      ->type_name(kFile)
+      ->required();
+  tables->add_option("--set", options->overrides, "Override a key: --set seed=18");
+  tables->add_option("--out", options->out, "Folder of the experiment")->type_name(kFolder)->required();
+  tables->add_option("--primary", options->primary, "Regime of the main table and the contrasts")->capture_default_str();
+  tables
+      ->add_option("--prompts-min", options->prompts_min,
+                   "Prompts of train and validation with which a category is in the average")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  tables->add_flag("--test", options->test, "The tables of the test split");
+  tables->callback([options] { print_tables(*options); });
+}
+
+}  // namespace dmoerm::cli

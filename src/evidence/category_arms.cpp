@@ -1,0 +1,234 @@
+#include "evidence/category_arms.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/mv.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros_like.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/hash.h"
+#include "base/rng.h"
+#include "nn/pairwise_loss.h"
+
+namespace dmoerm::evidence {
+namespace {
+
+constexpr std::size_t kPointGroupsMin = 8;  // groups with pairs that an expert needs
+constexpr std::size_t kPairsMax = 12;       // of a group, in training: nine responses have 36
+constexpr int kEnsemble = 5;                // about as many members as a category has experts
+constexpr double kVarianceWeight = 0.5;     // of standardised members
+constexpr double kLoose = 0.1;              // penalty of a single factor
+
+/// Rewards divided by their spread within the groups.
+at::Tensor standardised(const at::Tensor& reward_N, const std::vector<moe::ExpertFeatures::Group>& groups) {
+  return reward_N / moe::spread_within_groups(reward_N.unsqueeze(1), groups).to(at::kDouble).clamp_min(1e-9);
+}
+
+/// Rewards weighted by a ridge regression that shrinks to a target, for the strength that predicts groups left out best.
+struct Stack {
+  at::Tensor reward_N;
+  double loss = 0;  ///< Of a group left out
+};
+
+Stack fit_stack(const std::vector<at::Tensor>& columns, const std::vector<double>& target, const LabelledGroups& labelled) {
+  const at::Tensor z_NK = at::stack(columns, 1);
+  const at::Tensor target_K = at::tensor(at::ArrayRef<double>(target), at::TensorOptions().dtype(at::kDouble));
+  // How far apart the target's rewards should be, given how noisy these labels are.
+  const moe::PairDifferences along = moe::pair_differences(at::mv(z_NK, target_K).unsqueeze(1), labelled.groups);
+  const double scale = std::max(0.02, moe::fit_ridge(along, {}, 0.1).item<double>());
+  const moe::RidgeChoice choice = moe::choose_ridge(moe::pair_differences(z_NK, labelled.groups), {.towards_F = target_K * scale},
+                                                    {300, 100, 30, 10, 3, 1, 0.3});
+  return {at::mv(z_NK, choice.weight_F), *std::ranges::min_element(choice.held_out_loss)};
+}
+
+/// Every n-th pair of a long list.
+std::vector<preference::Preference> thinned(const std::vector<preference::Preference>& pairs) {
+  if (pairs.size() <= kPairsMax) return pairs;
+  std::vector<preference::Preference> some;
+  for (std::size_t i = 0; i < kPairsMax; ++i) some.push_back(pairs[i * pairs.size() / kPairsMax]);
+  return some;
+}
+
+}  // namespace
+
+LabelledGroups CategoryData::training(const PairLists& pairs, std::int64_t fold) const {
+  LabelledGroups labelled;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    if (outer[g] == fold || pairs[g].empty()) continue;
+    labelled.groups.push_back(rows[g]);
+    labelled.groups.back().pairs = thinned(pairs[g]);
+    labelled.fold.push_back(inner[g]);
+  }
+  return labelled;
+}
+
+std::vector<moe::ExpertFeatures::Group> CategoryData::tested(std::int64_t fold) const {
+  std::vector<moe::ExpertFeatures::Group> found;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    if (outer[g] != fold || overall[g].empty()) continue;
+    found.push_back(rows[g]);
+    found.back().pairs = overall[g];
+  }
+  return found;
+}
+
+std::vector<std::int64_t> CategoryData::tested_groups(std::int64_t fold) const {
+  std::vector<std::int64_t> found;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    if (outer[g] == fold && !overall[g].empty()) found.push_back(groups[g]);
+  }
+  return found;
+}
+
+LabelledGroups labelled_overall(const data::TokenStore& store, const StoreScores& scores, const CategoryData& category,
+                                std::int64_t fold, const Regime& regime, std::uint64_t seed) {
+  PairLists pairs = noisy_overall(store, scores, category.groups, *category.config, regime, seed);
+  std::vector<std::pair<std::uint64_t, std::size_t>> order;
+  for (std::size_t g = 0; g < pairs.size(); ++g) {
+    if (category.outer[g] != fold && !pairs[g].empty())
+      order.emplace_back(mix64(mix64(seed) ^ static_cast<std::uint64_t>(category.groups[g])), g);
+  }
+  std::ranges::sort(order);
+  const auto kept = regime.prompts == 0 ? order.size() : std::min(order.size(), static_cast<std::size_t>(regime.prompts));
+  for (std::size_t i = kept; i < order.size(); ++i) pairs[order[i].second].clear();
+  return category.training(pairs, fold);
+}
+
+CategoryArms::CategoryArms(const data::TokenStore& store, const StoreScores& scores, const CategoryData& category,
+                           std::int64_t fold, const at::Tensor& x_NF, const at::Tensor& bag_NB)
+    : store_(store), scores_(scores), category_(category), fold_(fold), x_NF_(x_NF), bag_NB_(bag_NB) {
+  for (std::size_t g = 0; g < category_.groups.size(); ++g) {
+    if (category_.outer[g] != fold_) training_.push_back(category_.rows[g]);
+  }
+}
+
+const CategoryArms::Points& CategoryArms::points_with(double noise, std::uint64_t seed) {
+  const auto key = std::make_pair(noise, noise > 0 ? seed : 0);
+  if (const auto found = points_.find(key); found != points_.end()) return found->second;
+  Points points;
+  for (const auto& [name, pairs] : category_.points) {
+    const LabelledGroups labelled =
+        category_.training(flipped(pairs, store_, category_.groups, noise, mix64(seed ^ stable_hash(name))), fold_);
+    if (labelled.groups.size() < kPointGroupsMin) continue;
+    points.names.push_back(name);
+    points.heads.push_back(fit_heads(x_NF_, labelled, head_strengths()));
+    points.heap.append(labelled);
+  }
+  if (!points.names.empty()) points.universal = fit_heads(x_NF_, points.heap, head_strengths());
+  if (noise > 0) std::erase_if(points_, [](const auto& kept) { return kept.first.first > 0; });
+  return points_[key] = std::move(points);
+}
+
+at::Tensor CategoryArms::out_of_fold(const Heads& heads) const {
+  const at::Tensor x_NF = x_NF_.to(at::kDouble), all_N = at::mv(x_NF, heads.all_F),
+                   others_NK = at::matmul(x_NF, heads.without_KF.t());
+  for (std::size_t g = 0; g < category_.groups.size(); ++g) {
+    if (category_.outer[g] == fold_) continue;
+    const moe::ExpertFeatures::Group& rows = category_.rows[g];
+    all_N.narrow(0, rows.first, rows.count).copy_(others_NK.narrow(0, rows.first, rows.count).select(1, category_.inner[g]));
+  }
+  return all_N;
+}
+
+double CategoryArms::scale_of(const at::Tensor& reward_N, const LabelledGroups& labelled) {
+  return std::max(0.0, moe::fit_ridge(moe::pair_differences(reward_N.unsqueeze(1), labelled.groups), {}, kLoose).item<double>());
+}
+
+void CategoryArms::ensemble(const LabelledGroups& labelled, const Heads& own, std::uint64_t seed, ArmTable& table) const {
+  std::vector<at::Tensor> members;
+  Rng rng(seed, "evidence/ensemble/" + category_.name, static_cast<std::uint64_t>(fold_));
+  for (int member = 0; member < kEnsemble; ++member) {
+    std::vector<std::size_t> drawn;
+    for (std::size_t i = 0; i < labelled.groups.size(); ++i) drawn.push_back(rng.below(labelled.groups.size()));
+    const at::Tensor head_F = moe::fit_ridge(moe::pair_differences(x_NF_, labelled.groups, drawn), {}, own.strength, own.all_F);
+    members.push_back(standardised(at::mv(x_NF_.to(at::kDouble), head_F), training_));
+  }
+  const at::Tensor member_NK = at::stack(members, 1);
+  for (const moe::ExpertFeatures::Group& group : category_.rows) {  // members differ by any offset from prompt to prompt
+    const at::Tensor own_NK = member_NK.narrow(0, group.first, group.count);
+    own_NK.sub_(own_NK.mean(0));
+  }
+  table.add("ensemble_mean", member_NK.mean(1));
+  table.add("ensemble_wco", std::get<0>(member_NK.min(1)));
+  table.add("ensemble_uwo", member_NK.mean(1) - kVarianceWeight * member_NK.var(1));
+}
+
+void CategoryArms::shallow(const LabelledGroups& labelled, ArmTable& table) const {
+  std::vector<double> lengths;
+  for (const std::int64_t index : category_.groups) {
+    for (const auto& response : store_.group(index).responses) lengths.push_back(static_cast<double>(response.size()));
+  }
+  const at::Tensor length_N = at::tensor(at::ArrayRef<double>(lengths), at::TensorOptions().dtype(at::kDouble));
+  const bool longer = moe::pair_accuracy(length_N.to(at::kFloat), labelled.groups) >= 0.5;
+  table.add("length", longer ? length_N : -length_N);
+  table.add("bag", at::mv(bag_NB_.to(at::kDouble), fit_heads(bag_NB_, labelled, head_strengths()).all_F));
+}
+
+void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table) {
+  const LabelledGroups labelled = labelled_overall(store_, scores_, category_, fold_, regime, seed);
+  if (labelled.groups.size() < 2) return;
+  const Points& points = points_with(regime.point_noise, seed);
+  const Heads own = fit_heads(x_NF_, labelled, head_strengths());
+  const at::Tensor own_N = standardised(out_of_fold(own), training_);
+  table.add("own", own_N);
+  ensemble(labelled, own, seed, table);
+  shallow(labelled, table);
+  if (points.names.empty()) return;
+
+  LabelledGroups heap = points.heap;
+  heap.append(labelled);
+  const Heads pooled = fit_heads(x_NF_, heap, {points.universal.strength});
+  const at::Tensor pooled_raw_N = out_of_fold(pooled), pooled_N = standardised(pooled_raw_N, training_);
+  table.add("pooled", pooled_N);
+  const at::Tensor universal_raw_N = out_of_fold(points.universal), universal_N = standardised(universal_raw_N, training_);
+  table.add("universal", universal_N);
+  std::vector<at::Tensor> columns;
+  for (const Heads& heads : points.heads) columns.push_back(standardised(out_of_fold(heads), training_));
+  const std::size_t k = columns.size();
+  std::vector<double> target(k, 1.0 / static_cast<double>(k));
+  table.add("mean", at::stack(columns, 1).mean(1));
+  const Stack linear = fit_stack(columns, target, labelled);
+  const at::Tensor linear_N = standardised(linear.reward_N, training_);
+  table.add("linear", linear_N);
+  columns.push_back(own_N), target.push_back(0);
+  table.add("stack", fit_stack(columns, target, labelled).reward_N);
+  columns.push_back(universal_N), std::ranges::fill(target, 0.0), target.push_back(1);
+  table.add("stack_universal", fit_stack(columns, target, labelled).reward_N);
+
+  // Heads of their own that start from what the points taught.
+  const Heads warm = fit_heads(x_NF_, labelled, residual_strengths(), &points.universal, scale_of(universal_raw_N, labelled));
+  const at::Tensor warm_N = standardised(out_of_fold(warm), training_);
+  table.add("warm", warm_N);
+  const Heads residual = fit_heads(x_NF_, labelled, residual_strengths(), &pooled, scale_of(pooled_raw_N, labelled));
+  const at::Tensor residual_N = standardised(out_of_fold(residual), training_);
+  table.add("residual", residual_N);
+
+  mixtures({{"own", own_N}, {"pooled", pooled_N}, {"linear", linear_N}, {"warm", warm_N}, {"residual", residual_N}}, labelled,
+           linear.loss, table);
+}
+
+void CategoryArms::mixtures(const std::vector<std::pair<std::string, at::Tensor>>& members, const LabelledGroups& labelled,
+                            double linear_loss, ArmTable& table) const {
+  const auto groups = static_cast<double>(labelled.groups.size());
+  std::vector<double> loss;
+  for (const auto& [name, reward_N] : members)
+    loss.push_back(groups * (name == "linear" ? linear_loss : fit_stack({reward_N}, {1.0}, labelled).loss));
+  const auto best = static_cast<std::size_t>(std::ranges::min_element(loss) - loss.begin());
+  at::Tensor equal_N = at::zeros_like(members.front().second), mixed_N = at::zeros_like(equal_N);
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    equal_N += members[i].second;
+    mixed_N += members[i].second * std::exp(loss[best] - loss[i]);
+  }
+  table.count("best", members[best].first);
+  table.add("best", members[best].second);
+  table.add("equal", equal_N);
+  table.add("dmoerm", mixed_N);
+}
+
+}  // namespace dmoerm::evidence

@@ -1,0 +1,75 @@
+// The arms of one category in one outer fold. Shapes: N responses of the category, F features, K experts.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "evidence/arm_table.h"
+#include "evidence/heads.h"
+#include "evidence/regime.h"
+
+namespace dmoerm::evidence {
+
+/// One category with its groups: where they stand, which fold they are in, what is tested.
+struct CategoryData {
+  std::string name;
+  const config::CategoryConfig* config = nullptr;
+  std::vector<std::int64_t> groups;              ///< Indices in the store
+  std::vector<moe::ExpertFeatures::Group> rows;  ///< Rows within the category and prompt, without pairs
+  std::vector<std::int64_t> outer, inner;        ///< Fold of each group
+  std::int64_t first_row = 0, row_count = 0;     ///< Rows of the category among those of all
+  PairLists overall;                             ///< What is tested
+  std::map<std::string, PairLists> points;
+
+  /// Groups outside an outer fold that have pairs.
+  [[nodiscard]] LabelledGroups training(const PairLists& pairs, std::int64_t fold) const;
+  /// Tested groups of an outer fold.
+  [[nodiscard]] std::vector<moe::ExpertFeatures::Group> tested(std::int64_t fold) const;
+  [[nodiscard]] std::vector<std::int64_t> tested_groups(std::int64_t fold) const;
+};
+
+/// Overall labels of a regime with one seed: the chosen prompts of the training groups.
+LabelledGroups labelled_overall(const data::TokenStore& store, const StoreScores& scores, const CategoryData& category,
+                                std::int64_t fold, const Regime& regime, std::uint64_t seed);
+
+/// What the arms of a category share in one outer fold: the heads of its points.
+class CategoryArms {
+ public:
+  CategoryArms(const data::TokenStore& store, const StoreScores& scores, const CategoryData& category, std::int64_t fold,
+               const at::Tensor& x_NF, const at::Tensor& bag_NB);
+  /// All arms of one category with one seed.
+  void run(const Regime& regime, std::uint64_t seed, ArmTable& table);
+
+ private:
+  struct Points {
+    std::vector<std::string> names;
+    std::vector<Heads> heads;
+    LabelledGroups heap;
+    Heads universal;
+  };
+  /// The heads of the points, and one of all their pairs as one heap. Those without noise are the same for all seeds.
+  const Points& points_with(double noise, std::uint64_t seed);
+  /// Rewards of all responses: those of training groups by heads that have not seen them.
+  [[nodiscard]] at::Tensor out_of_fold(const Heads& heads) const;
+  /// The factor with which rewards explain the labels best.
+  static double scale_of(const at::Tensor& reward_N, const LabelledGroups& labelled);
+  void ensemble(const LabelledGroups& labelled, const Heads& own, std::uint64_t seed, ArmTable& table) const;
+  /// Length and bag of tokens.
+  void shallow(const LabelledGroups& labelled, ArmTable& table) const;
+  /// Members weighted by how likely the labels of prompts left out are under each; equally; and the best alone.
+  void mixtures(const std::vector<std::pair<std::string, at::Tensor>>& members, const LabelledGroups& labelled,
+                double linear_loss, ArmTable& table) const;
+
+  const data::TokenStore& store_;
+  const StoreScores& scores_;
+  const CategoryData& category_;
+  std::int64_t fold_;
+  at::Tensor x_NF_, bag_NB_;
+  std::vector<moe::ExpertFeatures::Group> training_;  ///< Groups outside the fold, without pairs
+  std::map<std::pair<double, std::uint64_t>, Points> points_;
+};
+
+}  // namespace dmoerm::evidence

@@ -1,0 +1,146 @@
+#include "evidence/cell_results.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
+
+#include "base/files.h"
+#include "base/rng.h"
+
+namespace dmoerm::evidence {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kSingle = "all";
+
+/// Adds a fold's arms. An arm that a fold lacks is removed, since its groups would not be those of the others.
+void add_arms(const json& cell, std::size_t groups_before, std::size_t groups, CategoryResult& result) {
+  for (const auto& [name, arm] : cell.at("arms").items()) {
+    ArmResult& own = result.arms[name];
+    if (own.groups.size() != groups_before) continue;
+    const auto of_groups = arm.at("groups").get<std::vector<double>>();
+    const auto seeds = arm.at("seeds").get<std::vector<double>>();
+    if (of_groups.size() != groups) continue;
+    own.groups.insert(own.groups.end(), of_groups.begin(), of_groups.end());
+    own.seeds.resize(std::max(own.seeds.size(), seeds.size()));
+    for (std::size_t s = 0; s < seeds.size(); ++s) own.seeds[s] += seeds[s] * static_cast<double>(groups);
+  }
+  for (const auto& [what, words] : cell.at("counts").items()) {
+    for (const auto& [word, count] : words.items()) result.counts[what][word] += count.get<std::int64_t>();
+  }
+}
+
+std::optional<CategoryResult> read_category(const fs::path& folder, const std::string& category, std::int64_t folds) {
+  CategoryResult result;
+  for (std::int64_t fold = 0; fold < folds; ++fold) {
+    const fs::path file = folder / fmt::format("{}-{}.json", category, fold);
+    if (!fs::exists(file)) return std::nullopt;
+    const json cell = read_json(file);
+    const std::size_t before = result.ids.size();
+    for (const json& group : cell.at("groups")) {
+      result.ids.push_back(group.at("id"));
+      result.clusters.push_back(group.at("cluster"));
+      result.pairs.push_back(group.at("pairs"));
+    }
+    add_arms(cell, before, result.ids.size() - before, result);
+    const fs::path single = folder / fmt::format("{}-{}.json", kSingle, fold);
+    if (!fs::exists(single)) continue;
+    const json all = read_json(single);
+    if (all.contains(category)) add_arms(all.at(category), before, result.ids.size() - before, result);
+  }
+  std::erase_if(result.arms, [&](const auto& arm) { return arm.second.groups.size() != result.ids.size(); });
+  for (auto& [name, arm] : result.arms) {
+    for (double& seed : arm.seeds) seed /= static_cast<double>(std::max<std::size_t>(1, result.ids.size()));
+  }
+  return result;
+}
+
+/// Sum and number of the values of each cluster.
+std::vector<std::pair<double, double>> by_cluster(const CategoryResult& category, const std::vector<double>& values) {
+  std::map<std::int64_t, std::pair<double, double>> sums;
+  for (std::size_t g = 0; g < values.size(); ++g) {
+    sums[category.clusters[g]].first += values[g];
+    sums[category.clusters[g]].second += 1;
+  }
+  std::vector<std::pair<double, double>> list;
+  for (const auto& [cluster, sum] : sums) list.push_back(sum);
+  return list;
+}
+
+double upper_tail(double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); }
+
+}  // namespace
+
+std::map<std::string, CategoryResult> read_cells(const fs::path& folder, const std::string& regime,
+                                                 const std::vector<std::string>& categories, std::int64_t folds) {
+  std::map<std::string, CategoryResult> results;
+  for (const std::string& category : categories) {
+    if (auto result = read_category(folder / regime, category, folds)) results[category] = std::move(*result);
+  }
+  return results;
+}
+
+Estimate macro(const std::vector<const CategoryResult*>& categories, const std::string& arm, const std::string& other,
+               int resamples) {
+  std::vector<std::vector<std::pair<double, double>>> clusters;
+  Estimate estimate;
+  for (const CategoryResult* category : categories) {
+    const auto a = category->arms.find(arm), b = category->arms.find(other);
+    if (a == category->arms.end() || (!other.empty() && b == category->arms.end())) return {};
+    std::vector<double> values = a->second.groups;
+    for (std::size_t g = 0; !other.empty() && g < values.size(); ++g) values[g] -= b->second.groups[g];
+    if (values.empty()) return {};
+    estimate.value += std::reduce(values.begin(), values.end()) / static_cast<double>(values.size() * categories.size());
+    clusters.push_back(by_cluster(*category, values));
+  }
+  std::vector<double> drawn(static_cast<std::size_t>(resamples));
+  Rng rng(17, "evidence/bootstrap");
+  for (double& value : drawn) {
+    for (const auto& own : clusters) {
+      double sum = 0, count = 0;
+      for (std::size_t i = 0; i < own.size(); ++i) {
+        const auto& [s, n] = own[rng.below(own.size())];
+        sum += s, count += n;
+      }
+      value += sum / count / static_cast<double>(clusters.size());
+    }
+  }
+  std::ranges::sort(drawn);
+  const auto at = [&](double share) { return drawn[static_cast<std::size_t>(share * static_cast<double>(resamples - 1))]; };
+  estimate.low = at(0.025), estimate.high = at(0.975);
+  const double mean = std::reduce(drawn.begin(), drawn.end()) / resamples;
+  for (const double value : drawn) estimate.error += (value - mean) * (value - mean) / resamples;
+  estimate.error = std::sqrt(estimate.error);
+  return estimate;
+}
+
+double p_of_difference(const Estimate& difference) {
+  return difference.error > 0 ? 2 * upper_tail(std::abs(difference.value) / difference.error) : 1;
+}
+
+double p_of_distance(const Estimate& difference, double margin) {
+  if (!(difference.error > 0)) return std::abs(difference.value) < margin ? 0 : 1;
+  return std::max(upper_tail((difference.value + margin) / difference.error),
+                  upper_tail((margin - difference.value) / difference.error));
+}
+
+std::vector<double> holm(const std::vector<double>& p) {
+  std::vector<std::size_t> order(p.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::sort(order, [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
+  std::vector<double> adjusted(p.size());
+  double largest = 0;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    largest = std::max(largest, std::min(1.0, p[order[i]] * static_cast<double>(p.size() - i)));
+    adjusted[order[i]] = largest;
+  }
+  return adjusted;
+}
+
+}  // namespace dmoerm::evidence

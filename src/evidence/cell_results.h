@@ -1,0 +1,48 @@
+// The files of the cells, put together over folds: what each arm reaches on each tested group.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace dmoerm::evidence {
+
+/// An arm on the tested groups of a category: the share of pairs that it orders correctly, averaged over seeds.
+struct ArmResult {
+  std::vector<double> groups;
+  std::vector<double> seeds;  ///< Mean over groups for each seed
+};
+
+/// The tested groups of a category under one regime.
+struct CategoryResult {
+  std::vector<std::string> ids;
+  std::vector<std::int64_t> clusters;  ///< Groups of one cluster are drawn together
+  std::vector<std::int64_t> pairs;
+  std::map<std::string, ArmResult> arms;                              ///< Only those that every fold has
+  std::map<std::string, std::map<std::string, std::int64_t>> counts;  ///< What arms chose, over folds and seeds
+};
+
+/// Category -> its result, for the categories of which every fold is there. @throws IoError, DataError
+std::map<std::string, CategoryResult> read_cells(const std::filesystem::path& folder, const std::string& regime,
+                                                 const std::vector<std::string>& categories, std::int64_t folds);
+
+struct Estimate {
+  double value = 0, low = 0, high = 0;
+  double error = 0;  ///< Standard deviation over the resamples
+};
+
+/// The mean over categories of the mean over groups of one arm less another, with the percentile interval (95 %) of a bootstrap
+/// that draws clusters within each category. @param other  "" for the arm itself
+/// @return zeros if a category lacks an arm
+Estimate macro(const std::vector<const CategoryResult*>& categories, const std::string& arm, const std::string& other,
+               int resamples = 10000);
+
+/// Two-sided p-value of no difference, by the normal approximation of the bootstrap.
+double p_of_difference(const Estimate& difference);
+/// The larger p-value of two one-sided tests that the difference is at least `margin` away from 0.
+double p_of_distance(const Estimate& difference, double margin);
+/// Holm's adjusted p-values, in the order of `p`.
+std::vector<double> holm(const std::vector<double>& p);
+
+}  // namespace dmoerm::evidence

@@ -1,0 +1,221 @@
+#include "evidence/experiment.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/mv.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <iterator>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "base/stop.h"
+
+namespace dmoerm::evidence {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr std::int64_t kBagWidth = 128;
+constexpr std::array<std::size_t, 3> kSomeCategories = {1, 2, 4};  // over which further single models are trained
+
+std::vector<Rows> rows_of(const CategoryData& category) {
+  std::vector<Rows> rows;
+  for (const moe::ExpertFeatures::Group& group : category.rows) rows.push_back({category.first_row + group.first, group.count});
+  return rows;
+}
+
+json group_list(const data::TokenStore& store, const CategoryData& category, const std::vector<std::int64_t>& groups) {
+  json list = json::array();
+  std::map<std::int64_t, std::size_t> place;
+  for (std::size_t g = 0; g < category.groups.size(); ++g) place[category.groups[g]] = g;
+  for (const std::int64_t index : groups) {
+    const std::size_t g = place.at(index);
+    list.push_back({{"id", store.group(index).id}, {"cluster", category.rows[g].prompt}, {"pairs", category.overall[g].size()}});
+  }
+  return list;
+}
+
+/// Deals clusters of groups to folds of about equal size, in the order of a hash.
+std::vector<std::int64_t> deal(const std::vector<moe::ExpertFeatures::Group>& groups, std::int64_t folds, std::uint64_t seed) {
+  std::map<std::uint64_t, std::int64_t> order;  // by the hash of a cluster: its fold
+  for (const auto& group : groups) order[mix64(mix64(seed) ^ static_cast<std::uint64_t>(group.prompt))] = 0;
+  for (std::int64_t next = 0; auto& [hash, fold] : order) fold = next++ % folds;
+  std::vector<std::int64_t> dealt;
+  for (const auto& group : groups) dealt.push_back(order[mix64(mix64(seed) ^ static_cast<std::uint64_t>(group.prompt))]);
+  return dealt;
+}
+
+}  // namespace
+
+Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& store, const StoreScores& scores,
+                       const StateCache& cache, const std::vector<std::vector<std::int64_t>>& groups,
+                       const std::vector<std::vector<std::int64_t>>& tested, const ExperimentSettings& settings)
+    : store_(store), scores_(scores), settings_(settings), folds_(tested.empty() ? kOuterFolds : 1) {
+  std::vector<std::vector<at::Tensor>> readings(settings.readings.size());
+  std::vector<std::vector<std::int32_t>> ids;
+  for (const config::CategoryConfig& category : config.categories) {
+    const auto found = std::ranges::find(store.categories(), category.name);
+    if (found == store.categories().end()) continue;
+    const auto number = static_cast<std::size_t>(found - store.categories().begin());
+    std::vector<std::int64_t> present = cache.present(groups[number]);
+    const std::vector<std::int64_t> apart = tested.empty() ? std::vector<std::int64_t>{} : cache.present(tested[number]);
+    if (present.empty() || (!tested.empty() && apart.empty())) continue;
+    for (std::size_t r = 0; r < readings.size(); ++r) {
+      readings[r].push_back(cache.load(present, settings.readings[r]));
+      if (!apart.empty()) readings[r].push_back(cache.load(apart, settings.readings[r]));
+    }
+    present.insert(present.end(), apart.begin(), apart.end());
+    add_category(category, number, present, apart.size());
+    for (const std::int64_t index : present) {
+      for (const auto& response : store.group(index).responses) ids.emplace_back(response.begin(), response.end());
+    }
+  }
+  if (categories_.empty())
+    throw DataError("no-states", "the folder has no states of these groups: run `dmoerm evidence states` with the same settings");
+  std::vector<Rows> all;
+  for (const CategoryData& category : categories_) std::ranges::copy(rows_of(category), std::back_inserter(all));
+  std::vector<at::Tensor> whole;
+  for (const auto& parts : readings) whole.push_back(at::cat(parts));
+  centred_NB_ = within_groups(whole, all);
+  bag_NB_ = within_groups({token_bag(ids, kBagWidth)}, all) * std::sqrt(static_cast<double>(kBagWidth));
+}
+
+void Experiment::add_category(const config::CategoryConfig& config, std::size_t number, const std::vector<std::int64_t>& groups,
+                              std::size_t apart) {
+  CategoryData data;
+  data.name = config.name, data.config = &config, data.groups = groups;
+  if (!categories_.empty()) data.first_row = categories_.back().first_row + categories_.back().row_count;
+  std::map<std::uint64_t, std::int64_t> first_line;  // of each conversation
+  for (std::int64_t i = 0; i < store_.size(); ++i) {
+    if (store_.group(i).category == static_cast<std::int32_t>(number))
+      first_line.try_emplace(store_.group(i).session_key, store_.source(i).second);
+  }
+  std::map<std::pair<std::string_view, std::int64_t>, std::int64_t> cluster;
+  for (const std::int64_t index : groups) {
+    const data::TokenGroup group = store_.group(index);
+    const std::int64_t block = first_line[group.session_key] / std::max<std::int64_t>(1, settings_.block_lines);
+    const auto number_of = cluster.try_emplace({store_.source(index).first, block}, std::ssize(cluster)).first->second;
+    data.rows.push_back({data.row_count, std::ssize(group.responses), {}, number_of});
+    data.row_count += std::ssize(group.responses);
+  }
+  data.outer = deal(data.rows, kOuterFolds, settings_.seed);
+  for (std::size_t g = 0; apart > 0 && g < groups.size(); ++g) data.outer[g] = g + apart < groups.size() ? 1 : 0;
+  data.inner = deal(data.rows, kInnerFolds, settings_.seed + 1);
+  data.overall = pairs_of(store_, groups, config, std::string(preference::kOverall));
+  for (const std::string& point : points_of(config)) data.points[point] = pairs_of(store_, groups, config, point);
+  categories_.push_back(std::move(data));
+}
+
+at::Tensor Experiment::features(std::int64_t fold) const {
+  std::vector<std::vector<Rows>> parts;
+  for (const CategoryData& category : categories_) {
+    parts.emplace_back();
+    const std::vector<Rows> rows = rows_of(category);
+    for (std::size_t g = 0; g < rows.size(); ++g) {
+      if (category.outer[g] != fold) parts.back().push_back(rows[g]);
+    }
+  }
+  return at::matmul(centred_NB_, components(centred_NB_, parts, settings_.components));
+}
+
+fs::path Experiment::file(const fs::path& folder, const Regime& regime, const std::string& category, std::int64_t fold) {
+  return folder / regime.name() / fmt::format("{}-{}.json", category, fold);
+}
+
+void Experiment::run(const std::vector<Regime>& regimes, const fs::path& folder, const comm::Communicator& ranks) {
+  std::int64_t number = 0;
+  for (std::int64_t fold = 0; fold < folds_; ++fold) {
+    at::Tensor x_NF;  // made when a cell of this fold is to be done
+    const auto space = [&] { return x_NF.defined() ? x_NF : x_NF = features(fold); };
+    for (std::size_t c = 0; c <= categories_.size(); ++c) {
+      if (number++ % ranks.size() != ranks.rank()) continue;
+      const std::string name = c == categories_.size() ? kSingle : categories_[c].name;
+      std::unique_ptr<CategoryArms> arms;
+      for (const Regime& regime : regimes) {
+        const fs::path path = file(folder, regime, name, fold);
+        if (fs::exists(path)) continue;
+        if (stop_requested()) throw Stopped("stopped-on-request", "cells were being computed: run the same command to continue");
+        fs::create_directories(path.parent_path());
+        if (name == kSingle) {
+          single_cell(regime, fold, space(), path);
+        } else {
+          const CategoryData& category = categories_[c];
+          if (!arms)
+            arms = std::make_unique<CategoryArms>(store_, scores_, category, fold,
+                                                  space().narrow(0, category.first_row, category.row_count),
+                                                  bag_NB_.narrow(0, category.first_row, category.row_count));
+          category_cell(regime, *arms, category, fold, path);
+        }
+        spdlog::info("[evidence] {} fold {} of {}", regime.name(), fold + 1, name);
+      }
+    }
+  }
+}
+
+void Experiment::category_cell(const Regime& regime, CategoryArms& arms, const CategoryData& category, std::int64_t fold,
+                               const fs::path& path) const {
+  ArmTable table(category.tested(fold));
+  for (std::int64_t s = 0; s < settings_.seeds; ++s) arms.run(regime, settings_.seed + static_cast<std::uint64_t>(s), table);
+  json result = table.to_json();
+  result["groups"] = group_list(store_, category, category.tested_groups(fold));
+  write_json_atomically(path, result);
+}
+
+void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const fs::path& path) const {
+  std::vector<ArmTable> tables;
+  for (const CategoryData& category : categories_) tables.emplace_back(category.tested(fold));
+  const auto shifted = [](LabelledGroups labelled, std::int64_t rows) {
+    for (auto& group : labelled.groups) group.first += rows, group.prompt = -1;
+    return labelled;
+  };
+  const at::Tensor x64_NF = x_NF.to(at::kDouble);
+  for (std::int64_t s = 0; s < settings_.seeds; ++s) {
+    const std::uint64_t seed = settings_.seed + static_cast<std::uint64_t>(s);
+    std::vector<LabelledGroups> own;
+    LabelledGroups overall, heap;
+    for (const CategoryData& category : categories_) {
+      own.push_back(shifted(labelled_overall(store_, scores_, category, fold, regime, seed), category.first_row));
+      overall.append(own.back());
+      heap.append(own.back());
+      for (const auto& [name, pairs] : category.points) {
+        const PairLists noisy = flipped(pairs, store_, category.groups, regime.point_noise, mix64(seed ^ stable_hash(name)));
+        heap.append(shifted(category.training(noisy, fold), category.first_row));
+      }
+    }
+    const auto add = [&](const std::string& arm, const at::Tensor& head_F, std::size_t c) {
+      const CategoryData& category = categories_[c];
+      tables[c].add(arm, at::mv(x64_NF.narrow(0, category.first_row, category.row_count), head_F));
+    };
+    const Heads single = fit_heads(x_NF, overall, head_strengths());
+    const auto head = [&](const LabelledGroups& labelled) {
+      return moe::fit_ridge(moe::pair_differences(x_NF, labelled.groups), {}, single.strength, single.all_F);
+    };
+    const at::Tensor with_points_F = head(heap);
+    for (std::size_t c = 0; c < tables.size(); ++c) {
+      add("single", single.all_F, c);
+      add("single_points", with_points_F, c);
+      for (const std::size_t many : kSomeCategories) {  // the category and those after it
+        if (many >= categories_.size()) continue;
+        LabelledGroups some;
+        for (std::size_t i = 0; i < many; ++i) some.append(own[(c + i) % own.size()]);
+        add(fmt::format("single_of_{}", many), head(some), c);
+      }
+    }
+  }
+  json result = json::object();
+  for (std::size_t c = 0; c < tables.size(); ++c) result[categories_[c].name] = tables[c].to_json();
+  write_json_atomically(path, result);
+}
+
+}  // namespace dmoerm::evidence

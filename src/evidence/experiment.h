@@ -1,0 +1,59 @@
+// The cells of the experiment: each category in each outer fold under each regime of labels, a file each.
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "comm/communicator.h"
+#include "evidence/category_arms.h"
+#include "evidence/feature_space.h"
+#include "evidence/state_cache.h"
+
+namespace dmoerm::evidence {
+
+constexpr std::int64_t kOuterFolds = 5;
+constexpr const char* kSingle = "all";  ///< In the place of a category's name: the models over all categories
+
+struct ExperimentSettings {
+  std::vector<Reading> readings;
+  std::int64_t components = 128;
+  std::int64_t seeds = 10;
+  std::int64_t block_lines = 1;  ///< Lines of a data file whose prompts are never in two folds, as they may be of one document
+  std::uint64_t seed = 17;
+};
+
+class Experiment {
+ public:
+  /// @param groups  of each category of the store; only those whose states are there are used
+  /// @param tested  the test split's groups of each category, if those are to be tested once, by models of all `groups`; empty:
+  ///   `groups` are tested by models of the other folds
+  Experiment(const config::RunConfig& config, const data::TokenStore& store, const StoreScores& scores, const StateCache& cache,
+             const std::vector<std::vector<std::int64_t>>& groups, const std::vector<std::vector<std::int64_t>>& tested,
+             const ExperimentSettings& settings);
+
+  /// Do the cells that have no file yet, a part on each rank. @throws Stopped on a signal, after the cell under way
+  void run(const std::vector<Regime>& regimes, const std::filesystem::path& folder, const comm::Communicator& ranks);
+  [[nodiscard]] const std::vector<CategoryData>& categories() const { return categories_; }
+  /// The file of a cell. @param category  a name or kSingle
+  static std::filesystem::path file(const std::filesystem::path& folder, const Regime& regime, const std::string& category,
+                                    std::int64_t fold);
+
+ private:
+  /// @param apart  how many of the groups, the last ones, are of the test split
+  void add_category(const config::CategoryConfig& config, std::size_t number, const std::vector<std::int64_t>& groups,
+                    std::size_t apart);
+  [[nodiscard]] at::Tensor features(std::int64_t fold) const;
+  void single_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const std::filesystem::path& path) const;
+  void category_cell(const Regime& regime, CategoryArms& arms, const CategoryData& category, std::int64_t fold,
+                     const std::filesystem::path& path) const;
+
+  const data::TokenStore& store_;
+  const StoreScores& scores_;
+  ExperimentSettings settings_;
+  std::int64_t folds_;  ///< 1 if the test split is tested, whose groups are fold 0
+  std::vector<CategoryData> categories_;
+  at::Tensor centred_NB_, bag_NB_;
+};
+
+}  // namespace dmoerm::evidence

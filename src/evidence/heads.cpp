@@ -1,0 +1,85 @@
+#include "evidence/heads.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/mv.h>
+#include <ATen/ops/softplus.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+#include <limits>
+
+namespace dmoerm::evidence {
+namespace {
+
+/// Summed loss of the groups, each counting once.
+double loss_of(const moe::PairDifferences& pairs, const at::Tensor& weight_F) {
+  const at::Tensor gap_P = at::mv(pairs.difference_PF, weight_F) - pairs.margin_P;
+  return ((at::softplus(-gap_P, 1, 40) + (1 - pairs.target_P) * gap_P) * pairs.weight_P).sum().item<double>();
+}
+
+}  // namespace
+
+void LabelledGroups::append(const LabelledGroups& other) {
+  groups.insert(groups.end(), other.groups.begin(), other.groups.end());
+  fold.insert(fold.end(), other.fold.begin(), other.fold.end());
+}
+
+LabelledGroups LabelledGroups::without_fold(std::int64_t inner) const {
+  LabelledGroups others;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    if (fold[g] == inner) continue;
+    others.groups.push_back(groups[g]);
+    others.fold.push_back(fold[g]);
+  }
+  return others;
+}
+
+const std::vector<double>& head_strengths() {
+  static const std::vector<double> kStrengths = {10, 3, 1, 0.3, 0.1, 0.03, 0.01};
+  return kStrengths;
+}
+
+const std::vector<double>& residual_strengths() {
+  static const std::vector<double> kStrengths = {1000, 300, 100, 30, 10, 3, 1, 0.3};
+  return kStrengths;
+}
+
+Heads fit_heads(const at::Tensor& x_NF, const LabelledGroups& labelled, const std::vector<double>& strengths,
+                const Heads* towards, double scale) {
+  const auto penalty = [&](const at::Tensor& target_F) {
+    return towards == nullptr ? moe::RidgePenalty{} : moe::RidgePenalty{.towards_F = target_F * scale};
+  };
+  std::vector<moe::PairDifferences> seen, unseen;
+  for (std::int64_t fold = 0; fold < kInnerFolds; ++fold) {
+    std::vector<std::size_t> in, out;
+    for (std::size_t g = 0; g < labelled.groups.size(); ++g) (labelled.fold[g] == fold ? in : out).push_back(g);
+    seen.push_back(moe::pair_differences(x_NF, labelled.groups, out));
+    unseen.push_back(moe::pair_differences(x_NF, labelled.groups, in));
+  }
+  Heads best;
+  best.held_out_loss = std::numeric_limits<double>::infinity();
+  std::vector<at::Tensor> of_folds(static_cast<std::size_t>(kInnerFolds));
+  for (const double strength : strengths) {
+    double loss = 0;
+    for (std::size_t k = 0; k < of_folds.size(); ++k) {
+      of_folds[k] =
+          moe::fit_ridge(seen[k], penalty(towards == nullptr ? at::Tensor() : towards->without_KF[static_cast<std::int64_t>(k)]),
+                         strength, of_folds[k]);
+      loss += loss_of(unseen[k], of_folds[k]);
+    }
+    if (loss < best.held_out_loss) {
+      best.held_out_loss = loss;
+      best.strength = strength;
+      best.without_KF = at::stack(of_folds);
+    } else if (loss > best.held_out_loss * 1.01) {
+      break;  // weaker penalties are worse still
+    }
+  }
+  best.all_F = moe::fit_ridge(moe::pair_differences(x_NF, labelled.groups),
+                              penalty(towards == nullptr ? at::Tensor() : towards->all_F), best.strength, best.without_KF[0]);
+  best.held_out_loss /= std::max<double>(1, static_cast<double>(labelled.groups.size()));
+  return best;
+}
+
+}  // namespace dmoerm::evidence

@@ -1,0 +1,39 @@
+// Linear heads with strengths chosen on inner folds, and the heads of these folds. Shapes: N responses, F features, K heads.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "moe/pairwise_ridge.h"
+
+namespace dmoerm::evidence {
+
+constexpr std::int64_t kInnerFolds = 5;
+
+/// Groups with pairs under some label; a group may stand there several times, under several labels.
+struct LabelledGroups {
+  std::vector<moe::ExpertFeatures::Group> groups;
+  std::vector<std::int64_t> fold;  ///< Inner fold of each, by prompt
+  void append(const LabelledGroups& other);
+  [[nodiscard]] LabelledGroups without_fold(std::int64_t inner) const;
+};
+
+/// A head on all groups, and for each inner fold the head on the others.
+struct Heads {
+  at::Tensor all_F, without_KF;  ///< float64; without_KF has a row for each inner fold
+  double strength = 0;
+  double held_out_loss = 0;  ///< Of a group in its fold
+};
+
+/// Strengths of the penalty that heads choose from.
+const std::vector<double>& head_strengths();
+/// The same for heads that shrink to others.
+const std::vector<double>& residual_strengths();
+
+/// Chooses the strength by the loss on inner folds. @param towards  what the heads shrink to, each to that of its own fold; null:
+/// zeros. @param scale  factor of those
+Heads fit_heads(const at::Tensor& x_NF, const LabelledGroups& labelled, const std::vector<double>& strengths,
+                const Heads* towards = nullptr, double scale = 1);
+
+}  // namespace dmoerm::evidence

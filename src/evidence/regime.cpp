@@ -1,0 +1,97 @@
+#include "evidence/regime.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <iterator>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/rng.h"
+#include "preference/formats_of_groups.h"
+
+namespace dmoerm::evidence {
+namespace {
+
+constexpr double kFlippedWithoutRater = 0.3;
+
+bool is_flipped(std::uint64_t group, const preference::Preference& pair, double share, std::uint64_t seed) {
+  const auto low = static_cast<std::uint64_t>(std::min(pair.winner, pair.loser)),
+             high = static_cast<std::uint64_t>(std::max(pair.winner, pair.loser));
+  const std::uint64_t drawn = mix64(mix64(seed) ^ group ^ mix64(low << 32 | high));
+  return static_cast<double>(drawn >> 11) * 0x1.0p-53 < share;
+}
+
+void turn(preference::Preference& pair) { std::swap(pair.winner, pair.loser); }
+
+std::uint64_t key_of(const data::TokenStore& store, std::int64_t group) { return stable_hash(store.group(group).id); }
+
+}  // namespace
+
+std::string Regime::name() const {
+  const std::string many = prompts == 0 ? "all" : std::to_string(prompts);
+  return fmt::format("{}-{}{}", many, noise, point_noise > 0 ? fmt::format("-points{:.0f}", 100 * point_noise) : "");
+}
+
+Regime regime_from(const std::string& name) {
+  Regime regime{.prompts = 0};
+  const std::size_t dash = name.find('-'), next = name.find('-', dash + 1);
+  const std::string many = name.substr(0, dash);
+  if (dash != std::string::npos) {
+    std::from_chars(many.data(), many.data() + many.size(), regime.prompts);
+    regime.noise = name.substr(dash + 1, next == std::string::npos ? next : next - dash - 1);
+    if (next != std::string::npos && name.substr(next) == "-points30") regime.point_noise = 0.3;
+  }
+  static const std::vector<std::string> kNoises = {"none", "rater", "flip30", "flip40"};
+  if (std::ranges::find(kNoises, regime.noise) == kNoises.end() || regime.name() != name)
+    throw ConfigError("unknown-regime",
+                      fmt::format("--regimes {}: expected PROMPTS-NOISE such as 80-rater, all-none, 20-flip40 or "
+                                  "80-rater-points30; NOISE is one of {}",
+                                  name, fmt::join(kNoises, ", ")));
+  return regime;
+}
+
+std::vector<std::string> points_of(const config::CategoryConfig& category) {
+  std::vector<std::string> points = category.points;
+  std::erase(points, std::string(preference::kFirstRater));
+  return points;
+}
+
+PairLists pairs_of(const data::TokenStore& store, const std::vector<std::int64_t>& groups, const config::CategoryConfig& category,
+                   const std::string& label) {
+  PairLists pairs;
+  for (const std::int64_t group : groups) pairs.push_back(store.preferences(group, label, category.score_gap_min.of(label)));
+  return pairs;
+}
+
+PairLists flipped(PairLists pairs, const data::TokenStore& store, const std::vector<std::int64_t>& groups, double share,
+                  std::uint64_t seed) {
+  for (std::size_t g = 0; share > 0 && g < groups.size(); ++g) {
+    const std::uint64_t key = key_of(store, groups[g]);
+    for (preference::Preference& pair : pairs[g]) {
+      if (is_flipped(key, pair, share, seed)) turn(pair);
+    }
+  }
+  return pairs;
+}
+
+PairLists noisy_overall(const data::TokenStore& store, const StoreScores& scores, const std::vector<std::int64_t>& groups,
+                        const config::CategoryConfig& category, const Regime& regime, std::uint64_t seed) {
+  const std::string overall(preference::kOverall), rater(preference::kFirstRater);
+  PairLists pairs = pairs_of(store, groups, category, overall);
+  if (regime.noise == "flip30" || regime.noise == "flip40")
+    return flipped(std::move(pairs), store, groups, regime.noise == "flip40" ? 0.4 : 0.3, seed);
+  if (regime.noise == "none") return pairs;
+  pairs = flipped(std::move(pairs), store, groups, kFlippedWithoutRater, seed);
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const std::vector<double> first = scores.of(groups[g], rater);
+    const auto rated = [&](std::int32_t response) { return !std::isnan(first[static_cast<std::size_t>(response)]); };
+    std::erase_if(pairs[g], [&](const preference::Preference& p) { return rated(p.winner) && rated(p.loser); });
+    std::ranges::copy(store.preferences(groups[g], rater, category.score_gap_min.of(rater)), std::back_inserter(pairs[g]));
+  }
+  return pairs;
+}
+
+}  // namespace dmoerm::evidence

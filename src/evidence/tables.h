@@ -1,0 +1,29 @@
+// The tables of the experiment, its figure, and the line of figures that ends it.
+#pragma once
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "evidence/cell_results.h"
+
+namespace dmoerm::evidence {
+
+struct TableRequest {
+  std::filesystem::path folder;      ///< Of the cells
+  std::vector<std::string> main;     ///< Categories of the macro-average
+  std::vector<std::string> small;    ///< Categories that are shown beside it
+  std::vector<std::string> regimes;  ///< All that have cells
+  std::string primary;
+  std::int64_t folds = 5;
+};
+
+struct Tables {
+  std::string markdown;
+  nlohmann::json figures;  ///< minus_single, minus_pooled, minus_ensemble: [value, low, high]; p-values; each table's numbers
+  std::string curves_svg;  ///< Accuracy by number of labelled prompts
+};
+/// @throws DataError if the primary regime lacks a category
+Tables make_tables(const TableRequest& request);
+
+}  // namespace dmoerm::evidence

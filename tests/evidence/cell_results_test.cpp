@@ -1,0 +1,65 @@
+#include "evidence/cell_results.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace dmoerm::evidence {
+namespace {
+
+CategoryResult category(const std::vector<double>& a, const std::vector<double>& b) {
+  CategoryResult result;
+  for (std::size_t g = 0; g < a.size(); ++g) {
+    result.ids.push_back(std::to_string(g));
+    result.clusters.push_back(static_cast<std::int64_t>(g));
+    result.pairs.push_back(1);
+  }
+  result.arms["a"].groups = a;
+  result.arms["b"].groups = b;
+  return result;
+}
+
+TEST(CellResults, CategoriesCountTheSameWhateverTheirSize) {
+  const CategoryResult small = category({1, 1}, {0, 0}), large = category({0, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0});
+  EXPECT_DOUBLE_EQ(macro({&small, &large}, "a", "").value, 0.5);
+  EXPECT_DOUBLE_EQ(macro({&small, &large}, "a", "b").value, 0.5);
+}
+
+TEST(CellResults, TheIntervalIsThatOfTheMean) {
+  std::vector<double> a, b;
+  for (int i = 0; i < 400; ++i) a.push_back(i % 2), b.push_back(0);
+  const CategoryResult one = category(a, b);
+  const Estimate e = macro({&one}, "a", "b");
+  // The standard error of a mean of 400 numbers 0 and 1 is 0.5 / 20.
+  EXPECT_NEAR(e.error, 0.025, 0.001);
+  EXPECT_NEAR(e.low, 0.5 - 1.96 * 0.025, 0.004);
+  EXPECT_NEAR(e.high, 0.5 + 1.96 * 0.025, 0.004);
+}
+
+TEST(CellResults, GroupsOfOneClusterAreDrawnTogether) {
+  std::vector<double> a, b;
+  for (int i = 0; i < 400; ++i) a.push_back(i / 40 % 2), b.push_back(0);
+  CategoryResult one = category(a, b);
+  for (std::size_t g = 0; g < one.clusters.size(); ++g) one.clusters[g] = static_cast<std::int64_t>(g / 40);
+  // Ten clusters, each of which is all 0 or all 1.
+  EXPECT_NEAR(macro({&one}, "a", "b").error, 0.5 / std::sqrt(10.0), 0.01);
+}
+
+TEST(CellResults, AnArmThatACategoryLacksHasNoFigure) {
+  const CategoryResult one = category({1}, {0});
+  const Estimate e = macro({&one}, "c", "");
+  EXPECT_EQ(e.value, 0);
+  EXPECT_EQ(e.high, 0);
+}
+
+TEST(CellResults, ProbabilitiesAreThoseOfTheNormalDistribution) {
+  const Estimate e{.value = 0.0196, .low = 0, .high = 0, .error = 0.01};
+  EXPECT_NEAR(p_of_difference(e), 0.05, 1e-4);
+  // 0.02 lies 0.04 standard errors above, -0.02 lies 3.96 below.
+  EXPECT_NEAR(p_of_distance(e, 0.02), 0.48405, 1e-4);
+  EXPECT_EQ(holm({0.04, 0.01}), (std::vector<double>{0.04, 0.02}));
+  EXPECT_EQ(holm({0.01, 0.012, 0.9}), (std::vector<double>{0.03, 0.03, 0.9}));
+}
+
+}  // namespace
+}  // namespace dmoerm::evidence

@@ -1,0 +1,161 @@
+#include "evidence/experiment.h"
+
+#include <ATen/TensorOperators.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/rng.h"
+#include "comm/single_process.h"
+#include "data/ingest.h"
+#include "support/scratch.h"
+#include "support/tiny_backbone.h"
+#include "support/word_renderer.h"
+
+namespace dmoerm::evidence {
+namespace {
+
+constexpr std::int64_t kVocab = 96;
+constexpr int kPrompts = 60;
+
+/// Prompts with three responses. The more often a response says "please", the better it is; a first rater exists for even prompts
+/// and says the opposite.
+std::string rows() {
+  std::string text;
+  for (int i = 0; i < kPrompts; ++i) {
+    Rng rng(3, "rows", static_cast<std::uint64_t>(i));
+    nlohmann::json row = {{"id", fmt::format("p{}", i)},
+                          {"category", "chat"},
+                          {"split", i % 6 == 5 ? "test" : "train"},
+                          {"prompt", fmt::format("ask {} {}", i, rng.below(40))},
+                          {"responses", nlohmann::json::array()}};
+    for (int r = 0; r < 3; ++r) {
+      std::string words = fmt::format("word{} ", rng.below(40));
+      for (int n = 0; n < r; ++n) words += "please ";
+      nlohmann::json response = {
+          {"text", words + fmt::format("word{}", rng.below(40))}, {"overall", r}, {"scores", {{"polite", r}}}};
+      if (i % 2 == 0) response["overall_raters"] = {2 - r, 3 * r - 2};
+      row["responses"].push_back(response);
+    }
+    text += row.dump() + "\n";
+  }
+  return text;
+}
+
+class ExperimentTest : public test::Scratch {
+ protected:
+  ExperimentTest() {
+    config_.categories = {{.name = "chat", .points = {"polite", "first_rater"}, .score_gap_min = 1}};
+    data::IngestRequest request;
+    request.data.inputs.push_back({write("rows.jsonl", rows()), "auto", "", config::InputSplit::own, 1.0});
+    request.categories = config_.categories;
+    request.renderer = test::word_renderer(kVocab);
+    request.output = directory_ / "store.h5";
+    data::ingest(request);
+    store_ = std::make_unique<data::TokenStore>(data::TokenStore::open(request.output));
+    scores_ = std::make_unique<StoreScores>(request.output);
+  }
+  [[nodiscard]] StateCache cache() const { return {directory_ / "states", *store_, {1, 2}, "model"}; }
+  void fill(const std::vector<std::vector<std::int64_t>>& groups) { cache().fill(*backbone_, groups, 256, *ranks_); }
+
+  config::RunConfig config_;
+  std::unique_ptr<data::TokenStore> store_;
+  std::unique_ptr<StoreScores> scores_;
+  std::shared_ptr<nn::Backbone> backbone_ = test::tiny_backbone(kVocab);
+  std::unique_ptr<comm::World> world_ = comm::make_single_world();
+  comm::Communicator* ranks_ = &world_->all();
+};
+
+TEST_F(ExperimentTest, MoreGroupsKeepThoseThatWereThere) {
+  const auto few = choose_groups(*store_, {.of_all = 20}).front(), all = choose_groups(*store_, {}).front();
+  ASSERT_EQ(few.size(), 20U);
+  EXPECT_EQ(all.size(), 50U);
+  EXPECT_TRUE(std::equal(few.begin(), few.end(), all.begin()));
+  EXPECT_EQ(choose_groups(*store_, {.test = true}).front().size(), 10U);
+  EXPECT_THROW((void)choose_groups(*store_, {.by_category = {{"chess", 3}}}), ConfigError);
+}
+
+TEST_F(ExperimentTest, StatesAreThoseOfTheBackboneAndAreComputedOnce) {
+  const auto groups = choose_groups(*store_, {.of_all = 20});
+  EXPECT_TRUE(cache().present(groups.front()).empty());
+  EXPECT_GT(cache().fill(*backbone_, groups, 256, *ranks_), 0);
+  EXPECT_EQ(cache().fill(*backbone_, groups, 256, *ranks_), 0);
+  EXPECT_EQ(cache().present(groups.front()), groups.front());
+
+  const at::Tensor last_ND = cache().load(groups.front(), {2, false}), mean_ND = cache().load(groups.front(), {1, true});
+  data::PackedBatch batch;
+  const std::int64_t group = groups.front()[17];
+  data::append_group(batch, store_->group(group), std::vector<std::int32_t>{0, 1, 2}, backbone_->packing());
+  EXPECT_TRUE(last_ND.narrow(0, 51, 3).allclose(backbone_->forward(batch, {}, nullptr), 1e-4, 1e-5));
+  const at::Tensor below_TD = backbone_->trunk(batch, 1);
+  const data::Span own = batch.responses[2].own;
+  EXPECT_TRUE(mean_ND[53].allclose(below_TD.narrow(0, own.begin, own.length).mean(0), 1e-4, 1e-5));
+}
+
+TEST_F(ExperimentTest, OneRaterCountsWhereSeveralGaveALabel) {
+  const auto groups = choose_groups(*store_, {}).front();
+  const PairLists pairs = noisy_overall(*store_, *scores_, groups, config_.categories.front(), regime_from("all-rater"), 17);
+  int turned = 0, others = 0;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const bool rated = std::stoi(std::string(store_->group(groups[g]).id.substr(1))) % 2 == 0;
+    ASSERT_EQ(pairs[g].size(), 3U);
+    for (const preference::Preference& p : pairs[g]) {
+      if (rated) {
+        EXPECT_LT(p.winner, p.loser) << "the first rater says the opposite";
+      } else {
+        turned += p.winner < p.loser ? 1 : 0, ++others;
+      }
+    }
+  }
+  EXPECT_NEAR(static_cast<double>(turned) / others, 0.3, 0.15);
+}
+
+TEST_F(ExperimentTest, NamesOfRegimesAreReadBack) {
+  for (const char* name : {"80-rater", "all-none", "20-flip40", "80-rater-points30"}) EXPECT_EQ(regime_from(name).name(), name);
+  for (const char* name : {"80", "80-", "x-none", "80-noise", "80-rater-points", "-none"})
+    EXPECT_THROW((void)regime_from(name), ConfigError) << name;
+}
+
+TEST_F(ExperimentTest, EveryArmLearnsAnEasyPreferenceAndCellsAreDoneOnce) {
+  const auto groups = choose_groups(*store_, {});
+  fill(groups);
+  const ExperimentSettings settings{.readings = {{1, true}, {2, false}}, .components = 16, .seeds = 1};
+  Experiment experiment(config_, *store_, *scores_, cache(), groups, {}, settings);
+  const Regime regime = regime_from("20-none");
+  experiment.run({regime}, directory_ / "cells", *ranks_);
+  std::size_t tested = 0;
+  for (std::int64_t fold = 0; fold < kOuterFolds; ++fold) {
+    const auto file = Experiment::file(directory_ / "cells", regime, "chat", fold);
+    const nlohmann::json cell = read_json(file);
+    tested += cell.at("groups").size();
+    for (const char* arm : {"own", "pooled", "mean", "dmoerm"})
+      EXPECT_GT(cell.at("arms").at(arm).at("seeds").at(0).get<double>(), 0.6) << arm;
+    write_file_atomically(file, "{}");
+  }
+  EXPECT_EQ(tested, groups.front().size());
+  experiment.run({regime}, directory_ / "cells", *ranks_);
+  EXPECT_EQ(read_file(Experiment::file(directory_ / "cells", regime, "chat", 0)), "{}");
+}
+
+TEST_F(ExperimentTest, TheTestSplitIsTestedByModelsOfTheOthers) {
+  const auto groups = choose_groups(*store_, {}), tested = choose_groups(*store_, {.test = true});
+  fill(groups), fill(tested);
+  Experiment experiment(config_, *store_, *scores_, cache(), groups, tested,
+                        {.readings = {{2, false}}, .components = 8, .seeds = 1});
+  experiment.run({regime_from("20-none")}, directory_ / "cells", *ranks_);
+  const auto cell = read_json(Experiment::file(directory_ / "cells", regime_from("20-none"), "chat", 0));
+  ASSERT_EQ(cell.at("groups").size(), 10U);
+  for (const auto& group : cell.at("groups")) EXPECT_EQ(std::stoi(group.at("id").get<std::string>().substr(1)) % 6, 5);
+}
+
+TEST_F(ExperimentTest, StatesThatAreMissingAreNamed) {
+  EXPECT_THROW(Experiment(config_, *store_, *scores_, cache(), choose_groups(*store_, {}), {}, {.readings = {{2, false}}}),
+               DataError);
+}
+
+}  // namespace
+}  // namespace dmoerm::evidence
