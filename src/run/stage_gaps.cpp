@@ -1,13 +1,15 @@
 #include "run/stage_gaps.h"
 
-#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <sstream>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "plan/task_id.h"
 #include "run/task_parts.h"
 #include "run/task_settings.h"
@@ -20,7 +22,7 @@ using nlohmann::json;
 using train::LabelledGroup;
 
 constexpr const char* kFile = "rewards.jsonl";
-constexpr std::size_t kGroupsOfAPart = 256;  // scored between two moments at which a stop loses nothing
+constexpr std::size_t kGroupsAtOnce = 256;  // their states are in memory together
 
 /// The experts of the task's points that its round trained.
 std::vector<nn::RewardModel> load_experts_of(RunContext& context, const plan::TaskId& task) {
@@ -32,32 +34,55 @@ std::vector<nn::RewardModel> load_experts_of(RunContext& context, const plan::Ta
   return models;
 }
 
-/// Rewards [N, K] of all responses, on the first rank; it keeps each part as soon as it is scored.
-at::Tensor score(RunContext& context, const std::vector<nn::RewardModel>& models, const std::vector<LabelledGroup>& groups,
-                 TaskParts& parts, comm::Communicator& ranks) {
-  std::vector<at::Tensor> scored;
-  const train::GroupScorer scorer = context.scorer(ranks);
-  for (std::size_t first = 0; first < groups.size(); first += kGroupsOfAPart) {
-    const std::string part = fmt::format("groups-{}", first);
-    std::optional<nn::NamedTensors> kept;
-    if (ranks.rank() == 0) kept = parts.load(part);
-    if (comm::largest_of(ranks, kept ? 1 : 0) > 0) {
-      if (kept) scored.push_back(kept->front().second);
-    } else {
-      const std::size_t end = std::min(groups.size(), first + kGroupsOfAPart);
-      const std::vector<LabelledGroup> some(groups.begin() + static_cast<std::ptrdiff_t>(first),
-                                            groups.begin() + static_cast<std::ptrdiff_t>(end));
-      const at::Tensor rewards_NK = scorer.states(models, some).rewards_NK;
-      if (ranks.rank() == 0) {
-        parts.keep(part, {{"rewards", rewards_NK}});
-        scored.push_back(rewards_NK);
-      }
-    }
-    if (context.progress().report)
-      context.progress().report(
-          {{"fraction", std::min(1.0, static_cast<double>(first + kGroupsOfAPart) / static_cast<double>(groups.size()))}});
+/// The rewards [N, K] that an earlier start kept, in the first rows of `all_NK`. @return their number
+std::int64_t take_over(KeptRows& kept, const at::Tensor& all_NK, const std::string& task) {
+  std::int64_t rows = 0;
+  while (const auto piece = kept.next({{"rewards", all_NK}})) {
+    const at::Tensor& rewards = piece->front().second;
+    all_NK.narrow(0, rows, rewards.size(0)).copy_(rewards);
+    rows += rewards.size(0);
   }
-  return scored.empty() ? at::Tensor() : at::cat(scored);
+  if (rows > 0) spdlog::info("[gaps] task={} goes on after {} responses", task, rows);
+  return rows;
+}
+
+/// Rewards [N, K] of all responses, on the first rank. What is done is kept in pieces.
+at::Tensor score(RunContext& context, const plan::TaskId& task, const std::vector<nn::RewardModel>& models,
+                 const std::vector<LabelledGroup>& groups, TaskParts& parts, comm::Communicator& ranks) {
+  std::int64_t responses = 0, first = 0;
+  for (const LabelledGroup& group : groups) responses += std::ssize(group.responses);
+  const at::Tensor all_NK = at::empty({responses, std::ssize(models)});
+  KeptRows kept(parts, "rewards");
+  std::int64_t known = ranks.rank() == 0 ? take_over(kept, all_NK, task.text()) : 0;
+  ranks.broadcast(std::as_writable_bytes(std::span(&known, 1)), 0);
+  train::StatesUnderWay under_way;
+  under_way.resume = [&](train::GroupStates& some) {
+    const std::int64_t rows = std::max<std::int64_t>(0, known - first);
+    some.rewards_NK.narrow(0, 0, rows).copy_(all_NK.narrow(0, first, rows));
+    return rows;
+  };
+  under_way.look = [&](const train::GroupStates& some, std::int64_t rows, bool leaving) {
+    all_NK.narrow(0, first, rows).copy_(some.rewards_NK.narrow(0, 0, rows));
+    if (context.progress().doing) context.progress().doing(fmt::format("{} of {} responses", first + rows, responses));
+    if (leaving) kept.leave({{"rewards", all_NK}}, first + rows, task.text(), "responses");
+    if (parts.due()) kept.keep({{"rewards", all_NK}}, first + rows);
+  };
+  const train::GroupScorer scorer = context.scorer(ranks);
+  for (std::size_t begin = 0; begin < groups.size(); begin += kGroupsAtOnce) {
+    const auto from = groups.begin() + static_cast<std::ptrdiff_t>(begin);
+    const std::vector<LabelledGroup> some(
+        from, groups.begin() + static_cast<std::ptrdiff_t>(std::min(begin + kGroupsAtOnce, groups.size())));
+    std::int64_t rows = 0;
+    for (const LabelledGroup& group : some) rows += std::ssize(group.responses);
+    if (first + rows > known) {
+      const train::GroupStates scored = scorer.states(models, some, under_way);
+      if (ranks.rank() == 0) all_NK.narrow(0, first, rows).copy_(scored.rewards_NK);
+    }
+    first += rows;
+    if (context.progress().report)
+      context.progress().report({{"fraction", static_cast<double>(first) / static_cast<double>(responses)}});
+  }
+  return all_NK;
 }
 
 }  // namespace
@@ -74,7 +99,7 @@ void run_gaps(RunContext& context, const plan::TaskId& task, const TaskIdentity&
   const std::vector<LabelledGroup> groups = train::whole_groups(store, category, train::Subset::phase1, context.config());
   const fs::path folder = context.directory().task(task);
   TaskParts parts(folder, identity.key());
-  const at::Tensor rewards_NK = score(context, load_experts_of(context, task), groups, parts, ranks);
+  const at::Tensor rewards_NK = score(context, task, load_experts_of(context, task), groups, parts, ranks);
   if (ranks.rank() != 0) return;
   std::string text;
   if (!groups.empty()) {

@@ -20,6 +20,7 @@
 #include "run/plan_tasks.h"
 #include "run/run_context.h"
 #include "run/stage_features.h"
+#include "run/stage_gaps.h"
 #include "support/captured_log.h"
 #include "support/scratch.h"
 #include "support/tiny_model_directory.h"
@@ -478,6 +479,52 @@ TEST_P(Tasks, FeaturesStopInTheMiddleOfASplitAndKeepWhatTheyHave) {
   fs::remove_all(place);
   do_again(0);
   context_.set_progress({});
+}
+
+TEST_P(Tasks, GapsStopInTheMiddleAndKeepWhatTheyHave) {
+  const plan::TaskId expert = context_.expert_task(0, 0);
+  const plan::TaskId gaps = plan::TaskId::gaps(expert.category, expert.points, 1);
+  const fs::path of_round = context_.directory().task(plan::TaskId::expert(expert.category, expert.points, 1)),
+                 place = context_.directory().task(gaps);
+  fs::create_directories(of_round.parent_path());
+  fs::copy(context_.directory().task(expert), of_round, fs::copy_options::recursive);
+  TaskIdentity identity;
+  identity.settings = {{"task", gaps.text()}};
+  std::size_t done = 0, stop_at = 0;
+  train::TaskProgress progress;
+  progress.doing = [&](const std::string&) {
+    if (++done == stop_at) request_stop(SIGTERM);
+  };
+  context_.set_progress(progress);
+  const auto do_again = [&](std::size_t stop) {
+    done = 0;
+    stop_at = stop;
+    run_gaps(context_, gaps, identity, *comm::single());
+  };
+  do_again(0);
+  const std::size_t rounds = done;
+  ASSERT_GT(rounds, 5U);
+  const std::string whole = read_file(gaps_file(place));
+  fs::remove_all(place);
+  for (int stops = 0; stops < 2; ++stops) {
+    const std::string said = test::message_of<Stopped>([&] { do_again(2); });
+    EXPECT_NE(said.find(gaps.text() + ": interrupted after"), std::string::npos) << said;
+    EXPECT_EQ(said.find("only the first"), std::string::npos) << said;
+    request_stop(0);
+  }
+  do_again(0);
+  EXPECT_EQ(done, rounds - 4) << "each interrupted start did two rounds, which are not done again";
+  EXPECT_EQ(read_file(gaps_file(place)), whole);
+  EXPECT_FALSE(fs::exists(place / "parts"));
+  fs::remove_all(place);
+  EXPECT_THROW(do_again(2), Stopped);
+  request_stop(0);
+  identity.settings["phase1_share"] = 0.25;
+  do_again(0);
+  EXPECT_EQ(done, rounds) << "other settings take nothing over";
+  context_.set_progress({});
+  fs::remove_all(place);
+  fs::remove_all(of_round);
 }
 
 TEST_P(Tasks, AddsUpTheCountsInTheReport) {
