@@ -8,6 +8,7 @@
 #include <fstream>
 #include <vector>
 
+#include "base/cannot_write.h"
 #include "base/error.h"
 #include "base/hash.h"
 
@@ -61,9 +62,7 @@ void write_seal(const std::filesystem::path& path, const SealKind& kind) {
   const std::string text = seal_of_file(file, kind);
   file.seekp(0);
   file.write(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file.flush())
-    throw IoError("cannot-write-file",
-                  fmt::format("{}: cannot write: is the disk full, or the limit of ulimit -f reached?", path.string()));
+  if (!file.flush()) throw IoError("cannot-write-file", cannot_write(path.string()));
 }
 
 bool begins_with_seal(const std::filesystem::path& path, const SealKind& kind) {

@@ -262,7 +262,7 @@ RunConfig read_run_config(const std::string& path, const std::vector<std::string
   const std::filesystem::path file(path);
   std::error_code ignored;
   if (std::filesystem::is_directory(file, ignored))
-    throw ConfigError("configuration-is-a-directory", path + ": is a directory, not a configuration file");
+    throw ConfigError("is-a-directory", path + ": is a directory, not a configuration file");
   if (!std::filesystem::exists(file, ignored))
     throw ConfigError("no-such-configuration", path + ": this configuration file does not exist");
   return parse_run_config(read_file(file), path, file.parent_path().string(), overrides, warnings);

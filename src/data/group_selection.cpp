@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "base/cannot_write.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -88,11 +89,7 @@ std::int64_t write_selected_groups(const config::RunConfig& config, const fs::pa
         },
         [](const preference::Dropped&) {});
     file.close();
-    if (!file)
-      throw IoError(
-          "cannot-write-file",
-          fmt::format("{}: cannot write: is there such a directory, is the disk full, or the limit of ulimit -f reached?",
-                      temporary.string()));
+    if (!file) throw IoError("cannot-write-file", cannot_write(temporary.string()));
     publish_file(temporary, path);
   } catch (...) {
     std::error_code ignored;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/cannot_write.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json_text.h"
@@ -108,9 +109,7 @@ class Ingest {
       if (times > kListedMax) log_ << json_line({{"kind", kind}, {"not_listed", times - kListedMax}}) << "\n";
     }
     log_.close();
-    if (!log_)
-      throw IoError("cannot-write-file", fmt::format("{}: cannot write: is the disk full, or the limit of ulimit -f reached?",
-                                                     report_.dropped_file.string()));
+    if (!log_) throw IoError("cannot-write-file", cannot_write(report_.dropped_file.string()));
   }
 
   /// List a row, unless many of its kind are listed already.

@@ -9,6 +9,7 @@
 #include <span>
 #include <utility>
 
+#include "base/cannot_write.h"
 #include "base/error.h"
 #include "base/file_seal.h"
 #include "base/h5.h"
@@ -51,8 +52,7 @@ std::string content_digest(const std::map<std::string, PieceDigest>& columns, co
 }
 
 Handle create_dataset(hid_t file, const std::string& name, hid_t type, const std::string& path) {
-  const std::string failed =
-      fmt::format("{}: cannot create dataset {}: is the disk full, or the limit of ulimit -f reached?", path, name);
+  const std::string failed = cannot_write(path, "create dataset " + name);
   const hsize_t none = 0, unlimited = H5S_UNLIMITED, chunk = kChunk;
   Handle space(H5Screate_simple(1, &none, &unlimited), H5Sclose, failed);
   Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, failed), links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, failed);
@@ -179,9 +179,7 @@ struct StoreFile::Impl {
       };
       Handle& dataset = datasets.at(name);
       if (H5Dset_extent(dataset, &size) < 0 || !move_part(dataset, h5::type_of(T{}), done, piece.size(), write)) {
-        throw IoError(
-            "cannot-write-file",
-            fmt::format("{}: cannot write column {}: is the disk full, or the limit of ulimit -f reached?", path, name));
+        throw IoError("cannot-write-file", cannot_write(path, "write column " + name));
       }
       digests[name].add(piece.data(), piece.size_bytes());
       done = size;
@@ -223,17 +221,14 @@ void StoreFile::finish(StoreColumns& columns, const StoreAttributes& attributes)
                    {"names", names},
                    {"head_tokens", attributes.head_tokens}};
   const auto write_text = [&](const std::string& name, const std::string& text) {
-    h5::write_text<IoError>(
-        impl_->file, name, text,
-        fmt::format("{}: cannot write {}: is the disk full, or the limit of ulimit -f reached?", impl_->path, name));
+    h5::write_text<IoError>(impl_->file, name, text, cannot_write(impl_->path, "write " + name));
   };
   write_text("attributes", about.dump());
   write_text("provenance", attributes.provenance);
   bool good = true;
   for (auto& [name, dataset] : impl_->datasets) good = dataset.close() && good;
   if (!good || H5Fflush(impl_->file, H5F_SCOPE_GLOBAL) < 0 || !impl_->file.close()) {
-    throw IoError("cannot-write-file",
-                  fmt::format("{}: cannot finish writing: is the disk full, or the limit of ulimit -f reached?", impl_->path));
+    throw IoError("cannot-write-file", cannot_write(impl_->path, "finish writing"));
   }
   impl_->finished = true;
   write_seal(impl_->path, kTokenStoreSeal);

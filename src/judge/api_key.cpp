@@ -62,7 +62,7 @@ std::string read_key_file(const std::string& file) {
 ApiKey ApiKey::load(const std::string& variable, const std::string& file) {
   if (variable.empty() && file.empty()) return {};
   if (!variable.empty() && !file.empty()) {
-    throw ConfigError("api-key-named-twice",
+    throw ConfigError("two-api-keys",
                       fmt::format("an endpoint has both a key variable ({}) and a key file ({}): remove one", variable, file));
   }
   ApiKey key;

@@ -7,17 +7,12 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/text.h"
+
 namespace dmoerm::judge {
 namespace {
 
 constexpr double kDurationMax_s = 30 * 86400.0;
-
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r' || text.back() == '\n'))
-    text.remove_suffix(1);
-  return text;
-}
 
 bool same_name(std::string_view name, std::string_view lower) {
   return std::equal(name.begin(), name.end(), lower.begin(), lower.end(),

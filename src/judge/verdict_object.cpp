@@ -14,12 +14,6 @@ constexpr std::size_t kTail = 4096;  // bytes at the end of a text in which an o
 
 bool is_word(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
-std::string_view trim(std::string_view text) {
-  const std::size_t start = text.find_first_not_of(kSpace);
-  return start == std::string_view::npos ? text.substr(text.size())
-                                         : text.substr(start, text.find_last_not_of(kSpace) - start + 1);
-}
-
 bool names_verdict(std::string_view text) {
   constexpr std::string_view kName = "verdict";
   return std::search(text.begin(), text.end(), kName.begin(), kName.end(),

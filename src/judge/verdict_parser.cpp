@@ -40,13 +40,6 @@ bool contains(const Words& words, std::string_view word) { return std::find(word
 
 bool is_word(char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
-std::string_view trim(std::string_view text) {
-  constexpr std::string_view kSpace = " \t\r\n";
-  const std::size_t start = text.find_first_not_of(kSpace);
-  return start == std::string_view::npos ? text.substr(text.size())
-                                         : text.substr(start, text.find_last_not_of(kSpace) - start + 1);
-}
-
 constexpr std::string_view kThoughtEnd = "</think>";
 
 /// The text after the thoughts. Nothing is left of an unclosed thought: the judge did not reach its answer.

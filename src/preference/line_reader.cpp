@@ -188,7 +188,7 @@ LineReader::LineReader(const std::filesystem::path& path) : impl_(std::make_uniq
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
   if (std::filesystem::is_directory(status))
-    throw IoError("input-is-directory", fmt::format("{}: is a directory, expected a JSONL file", impl_->path));
+    throw IoError("is-a-directory", fmt::format("{}: is a directory, expected a JSONL file", impl_->path));
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
     throw IoError("input-is-pipe",
                   fmt::format("{}: expected a file, found a pipe or device: inputs are read twice", impl_->path));
