@@ -253,10 +253,25 @@ std::string write_value(const ScoreGap& value) {
   return "{" + text + "}";
 }
 
+namespace {
+
+/// "expected more than 0 and at most 1"
+std::string range_in_words(const Rule& rule) {
+  std::string text;
+  const bool low = std::isfinite(rule.min), high = std::isfinite(rule.max);
+  if (low && high && !rule.min_excluded && !rule.max_excluded) return fmt::format("expected {} to {}", rule.min, rule.max);
+  if (low && !rule.min_excluded && !high) return fmt::format("expected {} or more", rule.min);
+  if (low) text = fmt::format("{} {}", rule.min_excluded ? "more than" : "at least", rule.min);
+  if (high) text += fmt::format("{}{} {}", low ? " and " : "", rule.max_excluded ? "less than" : "at most", rule.max);
+  return "expected " + text;
+}
+
+}  // namespace
+
 std::string check_range(double value, const Rule& rule) {
   const bool low = rule.min_excluded ? value <= rule.min : value < rule.min;
   const bool high = rule.max_excluded ? value >= rule.max : value > rule.max;
-  return low || high ? fmt::format("{} is out of range: {}", value, describe_range(rule)) : "";
+  return low || high ? fmt::format("{} is out of range: {}", value, range_in_words(rule)) : "";
 }
 
 std::string check_text(const std::string& value, const Rule& rule) {

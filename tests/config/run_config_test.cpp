@@ -142,7 +142,7 @@ TEST(RunConfig, ReportsAllProblemsAtOnceInOrderOfPosition) {
       "c.yaml:10:13: categories.0.points: must have at least one element\n"
       "c.yaml:12:7: base.lr: expected a number, found \"1e-5x\"\n"
       "c.yaml:13:3: base.lr: given twice, first at c.yaml:12:3\n"
-      "c.yaml:14:21: experts.per_task: 0 is out of range: >= 1\n"
+      "c.yaml:14:21: experts.per_task: 0 is out of range: expected 1 or more\n"
       "--set router.pooling=men: router.pooling: \"men\" is not one of mean, last; did you mean mean?");
 }
 
@@ -222,10 +222,11 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"base: {lr: fast}", "base.lr: expected a number, found \"fast\""},
         BadValue{"base: {lr: \"1e-5\"}", "remove the quotes"}, BadValue{"base: {lr: [1]}", "expected a number, found a list"},
         BadValue{"base: {lr: }", "expected a number, found no value"},
-        BadValue{"base: {lr: 0}", "base.lr: 0 is out of range: > 0"}, BadValue{"base: {lr: .nan}", ".nan is not finite"},
-        BadValue{"base: {lr: nan}", "nan is not finite"}, BadValue{"base: {lr: -.inf}", "-.inf is not finite"},
-        BadValue{"base: {lr: inf}", "inf is not finite"}, BadValue{"base: {lr: 1e999}", "too large"},
-        BadValue{"base: {lr: \"${LR}\"}", "use --set"}, BadValue{"base:\n  lr: ${LR}", "use --set"},
+        BadValue{"base: {lr: 0}", "base.lr: 0 is out of range: expected more than 0"},
+        BadValue{"base: {lr: .nan}", ".nan is not finite"}, BadValue{"base: {lr: nan}", "nan is not finite"},
+        BadValue{"base: {lr: -.inf}", "-.inf is not finite"}, BadValue{"base: {lr: inf}", "inf is not finite"},
+        BadValue{"base: {lr: 1e999}", "too large"}, BadValue{"base: {lr: \"${LR}\"}", "use --set"},
+        BadValue{"base:\n  lr: ${LR}", "use --set"},
         BadValue{"base: {steps_max: 010}", "\"010\" starts with 0, which YAML may read as octal: write 10"},
         BadValue{"base: {steps_max: -00}", "write -0"}, BadValue{"base: {lr: 01.5}", "write 1.5"},
         BadValue{"base: {lr: 00.5}", "write 0.5"}, BadValue{"base: {steps_max: 1e3}", "write 1000"},
@@ -257,10 +258,10 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"labels: {store: 'C:\\labels'}", "\"C:\\labels\" is a path of Windows"},
         BadValue{"labels: {splits: train}", "found \"train\": write [train]"},
         BadValue{"base: {steps_max: 99999999999999999999}", "does not fit"},
-        BadValue{"base: {steps_max: -1}", "base.steps_max: -1 is out of range: >= 0"},
+        BadValue{"base: {steps_max: -1}", "base.steps_max: -1 is out of range: expected 0 or more"},
         BadValue{"seed: -1", "expected a whole number >= 0"}, BadValue{"baselines: yes", "expected true or false, found \"yes\""},
-        BadValue{"base: {lora_dropout: 1}", "1 is out of range: 0 <= x < 1"},
-        BadValue{"phase1_share: 1", "phase1_share: 1 is out of range: 0 < x < 1"},
+        BadValue{"base: {lora_dropout: 1}", "1 is out of range: expected at least 0 and less than 1"},
+        BadValue{"phase1_share: 1", "phase1_share: 1 is out of range: expected more than 0 and less than 1"},
         BadValue{"base: 3", "base: expected keys with values"}, BadValue{"base: [1]", "found a list"},
         BadValue{"name: ..", "becomes a directory's name"}, BadValue{"name: ''", "name: must not be empty"},
         BadValue{"name:", "name: has no value"}, BadValue{"runs_dir: ''", "runs_dir: must not be empty"},
@@ -548,7 +549,7 @@ TEST(RunConfig, RefusesAScoreGapOfAnUnknownLabel) {
       found("{overall: 1, tine: 2}"),
       "c.yaml:6:39: categories.0.score_gap_min.tine: \"tine\" is not a label of the category chat, which has overall, tone, "
       "logic; did you mean tone?");
-  EXPECT_EQ(found("{tone: -1}"), "c.yaml:6:27: categories.0.score_gap_min.tone: -1 is out of range: >= 0");
+  EXPECT_EQ(found("{tone: -1}"), "c.yaml:6:27: categories.0.score_gap_min.tone: -1 is out of range: expected 0 or more");
   EXPECT_EQ(found("{tone: wide}"), "c.yaml:6:27: categories.0.score_gap_min.tone: expected a number, found \"wide\"");
   EXPECT_EQ(found("{tone: 1, tone: 2}"), "c.yaml:6:30: categories.0.score_gap_min.tone: given twice");
   EXPECT_EQ(found("[1, 2]"), "c.yaml:6:20: categories.0.score_gap_min: expected a number, found a list");
