@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "cli/verbs.h"
@@ -77,9 +78,10 @@ void stats(const Options& options) {
                p.labels, fmt::format("{:>8}", fmt::join(p.verdicts, " ")), p.spent.prompt_tokens, p.spent.completion_tokens,
                cost(p.spent.cost_micros));
   }
-  fmt::print("{} labels in {} segments of {:.1f} MiB; {} requests, {} + {} tokens, cost {}\n", stats.labels, stats.segments,
-             static_cast<double>(stats.bytes) / (1 << 20), stats.spent.requests, stats.spent.prompt_tokens,
-             stats.spent.completion_tokens, cost(stats.spent.cost_micros));
+  fmt::print("{} in {} of {:.1f} MiB; {}, {} + {} tokens, cost {}\n", counted(stats.labels, "label"),
+             counted(stats.segments, "segment"), static_cast<double>(stats.bytes) / (1 << 20),
+             counted(stats.spent.requests, "request"), stats.spent.prompt_tokens, stats.spent.completion_tokens,
+             cost(stats.spent.cost_micros));
   if (!stats.lock) {
     fmt::print("The number of labels in the journal is unknown: the store has no readable LOCK file.\n");
   } else if (stats.lock->journal_rows > 0) {
@@ -101,8 +103,9 @@ void verify(const Options& options) {
   } else {
     for (const label_store::DamagedFile& file : result.damaged) fmt::print("damaged: {}\n", file.what);
     for (const std::string& remark : result.remarks) fmt::print("remark: {}\n", remark);
-    fmt::print("{}: {} segments with {} labels and {} labels in the journal are undamaged, {} files are damaged\n",
-               options.directory, result.segments, result.rows, result.journal_rows, result.damaged.size());
+    fmt::print("{}: {} with {} and {} in the journal are undamaged, {} damaged\n", options.directory,
+               counted(result.segments, "segment"), counted(result.rows, "label"), counted(result.journal_rows, "label"),
+               counted(std::ssize(result.damaged), "file is", "files are"));
   }
   if (!result.whole()) throw CLI::RuntimeError(1);
 }
@@ -146,7 +149,7 @@ void export_labels(const Options& options) {
       throw;
     }
   }
-  fmt::print(stderr, "{} labels exported", count);
+  fmt::print(stderr, "{} exported", counted(count, "label"));
   if (lock && lock->journal_rows > 0)
     fmt::print(stderr, "; {} more are in the journal and were not exported", lock->journal_rows);
   fmt::print(stderr, "\n");
@@ -155,7 +158,8 @@ void export_labels(const Options& options) {
 void import_labels(const Options& options) {
   auto store = label_store::LabelStore::open(options.directory);
   const label_store::Import done = label_store::import_labels(store, options.file, options.category);
-  fmt::print("{}: {} rows read, {} labels added, {} already stored\n", options.file, done.rows, done.added, done.already_there);
+  fmt::print("{}: {} read, {} added, {} already stored\n", options.file, counted(done.rows, "row"), counted(done.added, "label"),
+             done.already_there);
 }
 
 void diff(const Options& options) {

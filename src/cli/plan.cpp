@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -185,9 +186,9 @@ class Planning {
     measured_ = plan::calibrate(directory / "timeline.jsonl", graph_of(config_.experts.per_task), simulation_.ranks_at_speed);
     calibrated_ = true;
     assumptions_.push_back(
-        fmt::format("costs{} measured in {}: {} on {} ranks, {:.2f} times what the model says; early stops as they were there",
+        fmt::format("costs{} measured in {}: {} on {}, {:.2f} times what the model says; early stops as they were there",
                     measured_.speedup.empty() ? "" : " and speed-up of groups", directory.string(),
-                    duration_text(measured_.seconds), measured_.ranks, measured_.of_all));
+                    duration_text(measured_.seconds), counted(measured_.ranks, "rank"), measured_.of_all));
   }
 
   void choose_simulation() {

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -31,9 +32,9 @@ void show(const run::RunEnd& end) {
   if (summary.stopped) {
     const bool by_signal = stop_requested() || end.label_end.message.empty();
     const std::string said =
-        fmt::format("{}; {} tasks are left: run the same command again to continue",
+        fmt::format("{}; {} left: run the same command again to continue",
                     by_signal ? fmt::format("stopped by {}", stop_signal()) : "labelling ended early: " + end.label_end.message,
-                    summary.skipped.size());
+                    counted(std::ssize(summary.skipped), "task is", "tasks are"));
     fmt::print(stderr, "dmoerm: {}\n", with_code(said, by_signal ? ErrorCode("stopped-on-request") : end.label_end.code()));
     return;
   }

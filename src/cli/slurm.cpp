@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -118,8 +119,9 @@ void submit(const config::RunConfig& config, const fs::path& script, const fs::p
   const std::string job = last.substr(0, last.find(';'));
   std::string log = log_file;
   if (const std::size_t at = log.rfind("%j"); at != std::string::npos) log.replace(at, 2, job);
-  fmt::print("submitted: job {} ({} nodes x {} ranks, {} at most{})\n", job, config.slurm.nodes, config.slurm.ranks_per_node,
-             config.slurm.time, config.slurm.requeue ? ", then again until it is done" : "");
+  fmt::print("submitted: job {} ({} x {}, {} at most{})\n", job, counted(config.slurm.nodes, "node"),
+             counted(config.slurm.ranks_per_node, "rank"), config.slurm.time,
+             config.slurm.requeue ? ", then again until it is done" : "");
   fmt::print("watch:  squeue --job={}   tail -F {}   launch/dmoerm status {}\n", job, run::shell_quoted(log),
              run::shell_quoted(run.string()));
   fmt::print("end:    scancel {}   (the run saves; submit again to continue)\n", job);

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "base/counted.h"
 #include "base/files.h"
 #include "base/text.h"
 #include "cli/verbs.h"
@@ -61,7 +62,7 @@ void add_synth(CLI::App& app) {
     if (!folder.empty()) std::filesystem::create_directories(folder);
     write_file_atomically(arguments->out, data.jsonl);
     print_summary(data);
-    fmt::print("\n{} rows in {}\n", std::count(data.jsonl.begin(), data.jsonl.end(), '\n'), arguments->out);
+    fmt::print("\n{} in {}\n", counted(std::count(data.jsonl.begin(), data.jsonl.end(), '\n'), "row"), arguments->out);
   });
 }
 

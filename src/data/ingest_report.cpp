@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/counted.h"
 #include "preference/group.h"
 
 namespace dmoerm::data {
@@ -13,7 +14,7 @@ using nlohmann::json;
 std::string to_text(const IngestReport& report) {
   std::string text;
   for (const IngestReport::Input& input : report.inputs) {
-    text += fmt::format("{}: format {}, {} groups taken\n", input.path, input.format, input.groups);
+    text += fmt::format("{}: format {}, {} taken\n", input.path, input.format, counted(input.groups, "group"));
   }
   text += fmt::format("{:<28} {:<24} {:>10} {:>10} {:>12}\n", "category", "split", "groups", "responses", "tokens");
   for (const auto& [category, splits] : report.counts) {

@@ -50,5 +50,7 @@ class Budget {
 
 /// "0.012345 USD" for 12345 millionths.
 std::string money(std::int64_t micros, const std::string& currency);
+/// money() of what requests cost; "no price set" for requests that cost nothing.
+std::string cost_text(const judge::Usage& usage, const std::string& currency);
 
 }  // namespace dmoerm::label

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/counted.h"
 #include "base/text.h"
 #include "judge/chat_reply.h"
 
@@ -245,16 +246,17 @@ std::string JudgeWatch::why() const {
                                : recent_.too_bad()
                                    ? fmt::format(", {} of the last {}", recent_.bad(), recent_.seen())
                                    : fmt::format(", {} of the last {}", std::ssize(window_) - window_useful_, window_.size());
-    return fmt::format("{}: {} of {} replies are of no use{}{}: {}; the last: {}; {}{}{}", judge_.model, useless, replies(),
-                       known, latest, counts(), example_, advice(), of(ReplyUse::error) == replies() ? "" : again, anyway);
+    return fmt::format("{}: {} of {} are of no use{}{}: {}; the last: {}; {}{}{}", judge_.model, useless,
+                       counted(replies(), "reply", "replies"), known, latest, counts(), example_, advice(),
+                       of(ReplyUse::error) == replies() ? "" : again, anyway);
   }
   if (met_ > 0 && mostly_useless(useful_ + met_useful_, replies() + met_))
     return fmt::format("{}: {} of the {} stored replies to these questions have no verdict: change the judge's settings{}{}",
                        judge_.model, met_ - met_useful_, met_, again, anyway);
   if (asked_pairs_.good + met_pairs_.good == 0)
-    return fmt::format(
-        "{}: none of {} pairs has a verdict in both orders, and {} of {} replies are of no use: {}; the last: {}; {}",
-        judge_.model, asked_pairs_.bad + met_pairs_.bad, useless, replies(), counts(), example_, advice());
+    return fmt::format("{}: none of {} has a verdict in both orders, and {} of {} are of no use: {}; the last: {}; {}",
+                       judge_.model, counted(asked_pairs_.bad + met_pairs_.bad, "pair"), useless,
+                       counted(replies(), "reply", "replies"), counts(), example_, advice());
   const std::int64_t first_twice = asked_pairs_.first_twice + met_pairs_.first_twice;
   const std::int64_t second_twice = asked_pairs_.second_twice + met_pairs_.second_twice;
   const std::string latest = recent_pairs_.too_bad() ? fmt::format(" ({} of the last {} changed with the order)",
@@ -270,8 +272,8 @@ std::string JudgeWatch::why() const {
 
 std::string JudgeWatch::summary() const {
   if (useful_ == replies()) return "";
-  return fmt::format("{}: {} replies, {} with a verdict, {}; the last of these: {}", judge_.model, replies(), useful_, counts(),
-                     example_);
+  return fmt::format("{}: {}, {} with a verdict, {}; the last of these: {}", judge_.model, counted(replies(), "reply", "replies"),
+                     useful_, counts(), example_);
 }
 
 std::string JudgeWatch::notice(bool last) {
@@ -286,10 +288,11 @@ std::string JudgeWatch::notice(bool last) {
   }
   if (!repeated_said_ && repeated_ > 0 && (last ? repeated_ * 20 >= replies() : repeated_ >= kNoticed)) {
     repeated_said_ = !last;
-    add(fmt::format(
-        "{} tries for {} replies were probably paid for and gave no answer, so that they were repeated; the last: {}; if "
-        "the server is slow, raise request_timeout_s of its endpoint",
-        repeated_, replies(), judge::one_line(repeated_problem_, kExampleBytes)));
+    add(
+        fmt::format("{} for {} {} probably paid for and gave no answer, so that {} repeated; the last: {}; if "
+                    "the server is slow, raise request_timeout_s of its endpoint",
+                    counted(repeated_, "try", "tries"), counted(replies(), "reply", "replies"), repeated_ == 1 ? "was" : "were",
+                    repeated_ == 1 ? "it was" : "they were", judge::one_line(repeated_problem_, kExampleBytes)));
   }
   if (!usage_said_ && without_usage_ > 0 && without_usage_ == answered_ && (last || answered_ >= kNoticed)) {
     usage_said_ = true;

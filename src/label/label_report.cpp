@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/counted.h"
 #include "base/text.h"
 #include "base/text_table.h"
 
@@ -44,6 +45,15 @@ Row outcome_row(const PointVerdicts& point, const VerdictCounts& c) {
           percent_text(of(c, SwapOutcome::refused), pairs),
           percent_text(of(c, SwapOutcome::error), pairs),
           percent_text(failed, pairs)};
+}
+
+/// "0.012345 USD for 7 requests ..."; without the cost if no price is set.
+std::string paid_text(const judge::Usage& spent, const std::string& currency) {
+  const std::string what = fmt::format("{}, {} prompt tokens and {} completion tokens", counted(spent.requests, "request"),
+                                       spent.prompt_tokens, spent.completion_tokens);
+  if (spent.requests > 0 && spent.cost_micros == 0)
+    return what + "; no price is set (price_prompt and price_completion of the judges in labels.judges)";
+  return fmt::format("{} for {}", money(spent.cost_micros, currency), what);
 }
 
 json counts_json(const VerdictCounts& c) {
@@ -93,20 +103,23 @@ std::string report_page(const std::vector<PointVerdicts>& points, const judge::U
                      std::to_string(point.cut), std::to_string(point.not_asked), std::to_string(point.skipped)});
     missing += note_of(point);
   }
+  const bool any = std::ranges::any_of(points, [](const PointVerdicts& point) {
+    return point.vote.pairs() + point.skipped > 0 || std::ranges::any_of(rows_of(point), &VerdictCounts::pairs);
+  });
+  const std::string tables =
+      !any ? ""
+           : fmt::format("{}\n## Agreement of the believed verdicts with the data's own labels\n\n{}\n## What was asked\n\n{}\n",
+                         markdown_table(outcomes), markdown_table(agreement), markdown_table(notes));
   std::string replies;
   for (const std::string& note : replies_without) replies += "- " + note + "\n";
-  if (!replies.empty()) replies = "\n## Replies without a verdict in the last run\n\n" + replies;
+  if (!replies.empty()) replies = "## Replies without a verdict in the last run\n\n" + replies + "\n";
   return fmt::format(
       "# Labels of the judges\n\nEach pair is asked in both orders. *Believed*: the judge preferred the same response both "
       "times; "
       "experts train on these. *Position bias*: the verdict changed with the order (share of the answers with a verdict in both "
       "orders), split into answers that preferred the first place twice and the second place twice. Each sample of a pair counts "
-      "for a judge, each pair for the vote.\n\n{}{}\n"
-      "## Agreement of the believed verdicts with the data's own labels\n\n{}\n## What was asked\n\n{}{}\n"
-      "Paid so far: {} for {} requests, {} prompt tokens and {} completion tokens (everything that the label store has ever paid "
-      "for).\n",
-      missing, markdown_table(outcomes), markdown_table(agreement), markdown_table(notes), replies,
-      money(spent.cost_micros, currency), spent.requests, spent.prompt_tokens, spent.completion_tokens);
+      "for a judge, each pair for the vote.\n\n{}{}{}Paid so far: {} (everything that the label store has ever paid for).\n",
+      missing, tables, replies, paid_text(spent, currency));
 }
 
 json report_json(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency) {
@@ -132,14 +145,15 @@ json report_json(const std::vector<PointVerdicts>& points, const judge::Usage& s
 }
 
 std::string estimate_table(const std::vector<PointEstimate>& estimates, const std::string& currency,
-                           const std::string& counted_with) {
+                           const std::string& counted_with, const std::vector<std::string>& without_price) {
   std::vector<Row> rows = {{"point", "requests", "answered already", "to ask", "prompt tokens", "completion tokens at most",
                             "cost at most", "texts cut", "skipped"}};
   PointEstimate all;
   const auto row = [&](const std::string& name, const PointEstimate& e) {
     rows.push_back({name, std::to_string(e.total), std::to_string(e.known), std::to_string(e.total - e.known - e.skipped),
-                    std::to_string(e.prompt_tokens), std::to_string(e.completion_tokens_max), money(e.cost_max_micros, currency),
-                    std::to_string(e.cut), std::to_string(e.skipped)});
+                    std::to_string(e.prompt_tokens), std::to_string(e.completion_tokens_max),
+                    cost_text({e.total - e.known - e.skipped, 0, 0, e.cost_max_micros}, currency), std::to_string(e.cut),
+                    std::to_string(e.skipped)});
   };
   for (const PointEstimate& e : estimates) {
     row(e.target.category + "/" + e.target.point, e);
@@ -152,7 +166,14 @@ std::string estimate_table(const std::vector<PointEstimate>& estimates, const st
     all.cost_max_micros += e.cost_max_micros;
   }
   row("all", all);
-  return fmt::format("{}\nTokens are counted with {}. Nothing was sent.\n", markdown_table(rows), counted_with);
+  const std::string prices =
+      without_price.empty()
+          ? ""
+          : fmt::format(
+                "\nNo price is set for {}{}: set price_prompt and price_completion of each in labels.judges (per "
+                "million tokens) to see the cost.\n",
+                fmt::join(without_price, ", "), all.cost_max_micros > 0 ? ", whose requests are left out" : "");
+  return fmt::format("{}{}\nTokens are counted with {}. Nothing was sent.\n", markdown_table(rows), prices, counted_with);
 }
 
 }  // namespace dmoerm::label

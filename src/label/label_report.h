@@ -18,7 +18,8 @@ std::string report_page(const std::vector<PointVerdicts>& points, const judge::U
 nlohmann::json report_json(const std::vector<PointVerdicts>& points, const judge::Usage& spent, const std::string& currency);
 
 /// Table of a dry run: by point the requests, those answered already, tokens, and the most that they can cost.
+/// @param without_price  models of the judges whose cost is not known
 std::string estimate_table(const std::vector<PointEstimate>& estimates, const std::string& currency,
-                           const std::string& counted_with);
+                           const std::string& counted_with, const std::vector<std::string>& without_price = {});
 
 }  // namespace dmoerm::label

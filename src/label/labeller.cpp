@@ -10,6 +10,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "label/asked_question.h"
@@ -177,7 +178,8 @@ struct Labeller::Impl {
       for (const config::EndpointConfig& e : judge.config.endpoints) seconds = std::max(seconds, e.request_timeout_s);
     }
     if (coming > 0)
-      spdlog::info("[label] {}; waiting at most {:.0f} s for {} answers in flight", result.message, seconds, coming);
+      spdlog::info("[label] {}; waiting at most {:.0f} s for {} in flight", result.message, seconds,
+                   counted(static_cast<std::int64_t>(coming), "answer"));
   }
 
   /// A question is answered.
@@ -350,7 +352,7 @@ struct Labeller::Impl {
         if (judge.backend->pending_from_earlier_runs() == 0) continue;
         const auto built = questions.build(*slot, judge.answer_form);
         if (!built || !judge.backend->under_way(built->question.key) || answered_before(i, *slot, *built)) continue;
-        if (!counted.insert(built->question.key).second) continue;
+        if (!reserved_keys.insert(built->question.key).second) continue;
         budget->reserve_paid(judge.max_cost(*built));
       }
     }
@@ -431,7 +433,9 @@ struct Labeller::Impl {
     }
     std::size_t in_batches = 0;
     for (const judge::Judge& judge : judges) in_batches += judge.backend->answers_soon() ? 0 : judge.backend->in_flight();
-    if (ended() && in_batches > 0) result.message += fmt::format("; {} questions are in batches at the provider", in_batches);
+    if (ended() && in_batches > 0)
+      result.message += fmt::format("; {} in batches at the provider",
+                                    counted(static_cast<std::int64_t>(in_batches), "question is", "questions are"));
     return result;
   }
 
@@ -462,7 +466,7 @@ struct Labeller::Impl {
   std::chrono::steady_clock::time_point answered_at = std::chrono::steady_clock::now();  ///< Time of the last answer
   std::int64_t throttled_then = 0;
   std::unordered_map<Digest, int, KeyHash> unanswered;  ///< Batches that came back without an answer, by question
-  std::unordered_set<Digest, KeyHash> counted;          ///< Questions in earlier batches whose cost is reserved
+  std::unordered_set<Digest, KeyHash> reserved_keys;    ///< Questions in earlier batches whose cost is reserved
 };
 
 Labeller::Labeller(std::vector<Target> targets, std::vector<std::vector<GroupPairs>> pairs, GroupFile& groups,

@@ -61,8 +61,9 @@ std::string progress_text(const LabelProgress& progress, const std::string& curr
   const std::int64_t left = sums.total - sums.done;
   const double each = sums.answered > 0 ? static_cast<double>(progress.run.cost_micros) / static_cast<double>(sums.answered) : 0;
   std::string text = fmt::format("{}/{} {:.1f} requests/s {:.0f} tokens/s", sums.done, sums.total, requests_per_s, tokens_per_s);
-  text += fmt::format(" cost {}", money(progress.run.cost_micros, currency));
-  if (sums.answered > 0)
+  const bool priced = progress.run.cost_micros > 0;  // a judge without a price costs nothing that can be told
+  if (priced) text += fmt::format(" cost {}", money(progress.run.cost_micros, currency));
+  if (priced && sums.answered > 0)
     text += fmt::format(" (+{} expected)", money(static_cast<std::int64_t>(each * static_cast<double>(left)), currency));
   text += fmt::format(
       " ETA {}", left == 0 ? "0:00:00" : clock_text(requests_per_s > 0 ? static_cast<double>(left) / requests_per_s : INFINITY));

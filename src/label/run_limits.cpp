@@ -14,10 +14,7 @@ namespace {
 constexpr double kCostLargest = 1e12;  // an int64 still holds it in millionths
 
 void refuse_unpriced(const config::LabelsConfig& labels) {
-  std::vector<std::string> names;
-  for (const config::JudgeConfig& judge : labels.judges) {
-    if (judge.price_prompt == 0 && judge.price_completion == 0) names.push_back(judge.model);
-  }
+  const std::vector<std::string> names = judges_without_price(labels);
   if (names.empty()) return;
   throw ConfigError(
       "judge-without-price",
@@ -28,6 +25,14 @@ void refuse_unpriced(const config::LabelsConfig& labels) {
 }
 
 }  // namespace
+
+std::vector<std::string> judges_without_price(const config::LabelsConfig& labels) {
+  std::vector<std::string> names;
+  for (const config::JudgeConfig& judge : labels.judges) {
+    if (judge.price_prompt == 0 && judge.price_completion == 0) names.push_back(judge.model);
+  }
+  return names;
+}
 
 SpendLimits spend_limits(const RunLimits& limits, const config::LabelsConfig& labels) {
   SpendLimits spend;

@@ -18,6 +18,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -166,7 +167,8 @@ Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train,
   if (!validated) {
     options.steps_max = std::max<std::int64_t>(1, config.steps_max / 10);
     options.keep_last = true;
-    spdlog::warn("[aggregator] no validation pairs: {} is trained for {} steps without early stopping", kind, options.steps_max);
+    spdlog::warn("[aggregator] no validation pairs: {} is trained for {} without early stopping", kind,
+                 counted(options.steps_max, "step"));
   }
   const auto batch =
       static_cast<std::size_t>(std::min<std::int64_t>(config.groups_per_step, static_cast<std::int64_t>(usable.size())));

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/counted.h"
 #include "base/text.h"
 #include "plan/task_id.h"
 
@@ -136,10 +137,10 @@ std::string gantt_svg(const TaskGraph& graph, const Simulation& simulation, cons
       const double y = kTop + interval.ranks[i] * row, height = static_cast<double>(last - i + 1) * row;
       svg += fmt::format(
           "<rect x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" fill=\"{}\" fill-opacity=\"{}\" stroke=\"{}\" "
-          "stroke-width=\"{}\"><title>{}, {} ranks, {} to {}{}</title></rect>\n",
+          "stroke-width=\"{}\"><title>{}, {}, {} to {}{}</title></rect>\n",
           x, y, std::max(0.3, width), height, hue(category_of(id)), shade_of(TaskId::parse(id).value_or(TaskId::report()).kind),
-          interval.outcome == Outcome::lost ? "#c00000" : "white", row < 4 ? 0.3 : 0.8, escaped(id), interval.ranks.size(),
-          duration_text(interval.start), duration_text(interval.end),
+          interval.outcome == Outcome::lost ? "#c00000" : "white", row < 4 ? 0.3 : 0.8, escaped(id),
+          counted(std::ssize(interval.ranks), "rank"), duration_text(interval.start), duration_text(interval.end),
           interval.outcome == Outcome::paused ? ", then another group"
           : interval.outcome == Outcome::lost ? ", cut off by a failure"
                                               : "");

@@ -61,11 +61,12 @@ void check_fits(const Task& task, const Cluster& cluster) {
       static_cast<int>(std::bit_floor(static_cast<unsigned>(std::min(task.ranks_max, static_cast<int>(cluster.size())))));
   throw ConfigError(
       "task-exceeds-memory",
-      fmt::format("task {} needs {:.0f} MiB on each of {} ranks, its largest group here; the largest device has {:.0f} MiB. Use "
+      fmt::format("task {} needs {:.0f} MiB on {}, its largest group here; the largest device has {:.0f} MiB. Use "
                   "more ranks{}, fewer compute.micro_batch_tokens, gradient_checkpointing, a smaller backbone or larger devices; "
                   "cluster.memory_gib "
                   "overrides what was measured",
-                  task.id, memory_mib(task, size), size, largest, task.sharded_mib > 0 ? "" : " with base.shard"));
+                  task.id, memory_mib(task, size), size == 1 ? "one rank" : fmt::format("each of {} ranks", size), largest,
+                  task.sharded_mib > 0 ? "" : " with base.shard"));
 }
 
 std::optional<Placed> find_group(const Problem& problem, const OpenTask& open, int size, double ready_at) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/counted.h"
 #include "base/text.h"
 #include "base/text_table.h"
 #include "plan/gantt.h"
@@ -75,9 +76,9 @@ std::string summary_text(const PlannedRun& run, const Price& price) {
   const Simulation& s = run.simulation;
   const auto ranks = static_cast<double>(run.cluster.size());
   const double all = ranks * s.makespan;
-  std::string text =
-      fmt::format("makespan       {} on {} ranks; at least {} ({:.2f} times)\n", duration_text(s.makespan), run.cluster.size(),
-                  duration_text(s.bound.seconds()), s.makespan / std::max(1e-9, s.bound.seconds()));
+  std::string text = fmt::format("makespan       {} on {}; at least {} ({:.2f} times)\n", duration_text(s.makespan),
+                                 counted(std::ssize(run.cluster), "rank"), duration_text(s.bound.seconds()),
+                                 s.makespan / std::max(1e-9, s.bound.seconds()));
   text += fmt::format("device hours   {:.1f}", all / kHour);
   if (price.per_device_hour > 0) text += fmt::format(", {:.2f} {}", all / kHour * price.per_device_hour, price.currency);
   const double down = std::min(all, 0.0 + ranks * s.down_s);
@@ -86,7 +87,7 @@ std::string summary_text(const PlannedRun& run, const Price& price) {
                       percent_text(std::max(0.0, s.busy_s - s.work_s - s.lost_s) / all), percent_text(s.lost_s / all));
   text += fmt::format("ranks idle     {} of the time{}\n", percent_text(std::max(0.0, all - s.busy_s - down) / all),
                       s.failures.empty() ? "" : fmt::format(", waiting for a restart {}", percent_text(down / all)));
-  text += fmt::format("failures       {}; groups re-formed {} times\n", s.failures.size(), s.regroupings);
+  text += fmt::format("failures       {}; groups re-formed {}\n", s.failures.size(), counted(s.regroupings, "time"));
   if (s.bound.chain > s.bound.work) {
     std::string chain;
     for (const std::size_t task : s.bound.chain_tasks) chain += (chain.empty() ? "" : " -> ") + run.graph.tasks()[task].id;

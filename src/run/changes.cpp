@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -61,8 +62,7 @@ std::vector<std::string> stale_tasks(const RunDirectory& directory, const std::v
         "run-was-made-otherwise",
         fmt::format("{} was made with another configuration or other data:{}\n{} would be done again{}. Run with --update to do "
                     "that, or give the run another name",
-                    directory.root().string(), differences.text(),
-                    stale.size() == 1 ? "1 task" : fmt::format("{} tasks", stale.size()),
+                    directory.root().string(), differences.text(), counted(std::ssize(stale), "task"),
                     by_input == 0 ? "" : fmt::format(", {} of them only because they use changed results", by_input)));
   }
   return stale;

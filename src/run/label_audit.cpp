@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/counted.h"
 #include "base/text.h"
 #include "base/text_table.h"
 #include "label/budget.h"
@@ -101,17 +102,17 @@ std::string notes_of(const Audit& audit) {
     not_asked += point.not_asked;
     skipped += point.skipped;
   }
-  text += fmt::format("Of {} pairs, labelling asks about {} too, and will not pay for them again.\n", pairs, anyway);
+  text += fmt::format("Of {}, labelling asks about {} too, and will not pay for them again.\n", counted(pairs, "pair"), anyway);
   if (!none.empty())
     text += fmt::format("\nWithout a pair, because the data orders none or the audit asks about too few: {}.\n", none);
-  if (not_asked > 0) text += fmt::format("\nWithout all answers: {} pairs ({}).\n", not_asked, audit.ended);
-  if (skipped > 0) text += fmt::format("\nToo long for a judge: {} pairs.\n", skipped);
+  if (not_asked > 0) text += fmt::format("\nWithout all answers: {} ({}).\n", counted(not_asked, "pair"), audit.ended);
+  if (skipped > 0) text += fmt::format("\nToo long for a judge: {}.\n", counted(skipped, "pair"));
   return text;
 }
 
 std::vector<std::string> cost_row(const std::string& name, const judge::Usage& usage, const std::string& currency) {
   return {name, std::to_string(usage.requests), std::to_string(usage.prompt_tokens), std::to_string(usage.completion_tokens),
-          label::money(usage.cost_micros, currency)};
+          label::cost_text(usage, currency)};
 }
 
 json usage_json(const judge::Usage& usage) {
@@ -195,6 +196,9 @@ std::string audit_page(const Audit& audit) {
   if (micros > 0 && audit.cost.store.cost_micros + rest.cost_micros > micros)
     limit = fmt::format("\nlabels.budget.cost_max ({}) will end the labelling before all of it is asked.\n",
                         label::money(micros, audit.currency));
+  if (limit.empty() && rest.requests > 0 && rest.cost_micros == 0)
+    limit =
+        "\nThe cost is known once price_prompt and price_completion of the judges are set (labels.judges, per million tokens).\n";
   return fmt::format(
       "# Audit of the judges\n\nEach pair has an order by human labels of the data, and was asked about in both orders. "
       "*Agreement*: the share of the believed verdicts (the judge preferred the same response both times) that are like the "

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/host.h"
@@ -165,12 +166,12 @@ RunSummary run_pipeline(RunContext& context, comm::World& world, const RunHooks&
   if (world.rank() == 0) {
     to_run.done = done_tasks(context.directory(), tasks);
     context.directory().hashes().save();
-    spdlog::info("[run] {} tasks, {} done already, {} ranks, {}", tasks.size(), to_run.done.size(), world.size(),
-                 context.directory().root().string());
+    spdlog::info("[run] {}, {} done already, {}, {}", counted(std::ssize(tasks), "task"), to_run.done.size(),
+                 counted(world.size(), "rank"), context.directory().root().string());
   }
   to_run.run = [&](const std::string& id, comm::Communicator& ranks, const train::TaskProgress& progress) {
     const RunTask& task = *by_id.at(id);
-    if (ranks.rank() == 0) spdlog::info("[run] task={} starts on {} ranks", id, ranks.size());
+    if (ranks.rank() == 0) spdlog::info("[run] task={} starts on {}", id, counted(ranks.size(), "rank"));
     context.set_progress(progress);
     task.run(context, task.identity, ranks);
     if (ranks.rank() == 0) spdlog::info("[run] task={} done", id);

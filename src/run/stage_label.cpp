@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -16,6 +17,7 @@
 #include "label/label_report.h"
 #include "label/progress_line.h"
 #include "label/reply_label.h"
+#include "label/run_limits.h"
 #include "plan/graph_builder.h"
 #include "run/groups_read.h"
 #include "run/label_audit.h"
@@ -205,7 +207,7 @@ std::string LabelStage::estimate() {
   const Asked all = select_all_rounds();
   std::string table =
       label::estimate_table(label::estimate(all.targets, all.pairs, *groups_, judges_, *look.store, config_.labels),
-                            config_.labels.currency, counted_with(config_.labels));
+                            config_.labels.currency, counted_with(config_.labels), label::judges_without_price(config_.labels));
   if (rounds_ > 1) {
     table += fmt::format(
         "\nThese are the requests of all {} rounds together. Which pairs rounds 2 to {} ask about is known once the "
@@ -231,7 +233,8 @@ void LabelStage::write_point(std::size_t number) {
                                  gaps_file(directory_.task(asking.chosen_by.back()))));
   }
   identity = directory_.complete_revision(id, identity, {kVerdicts}, metrics);
-  spdlog::info("[label] {} done: {} pairs, {} believed ({:.1f} %)", id, verdicts.vote.pairs(), outcomes[0] + outcomes[1],
+  spdlog::info("[label] {} done: {}, {} believed ({:.1f} %)", id, counted(verdicts.vote.pairs(), "pair"),
+               outcomes[0] + outcomes[1],
                100.0 * static_cast<double>(outcomes[0] + outcomes[1]) /
                    static_cast<double>(std::max<std::int64_t>(1, verdicts.vote.pairs())));
   verdicts.groups.clear();
@@ -375,7 +378,8 @@ std::string LabelStage::audit_estimate(std::int64_t pairs) {
   StoreToLookAt look(store_path_);
   const Asked asked = questions_of(draw_audit(pairs));
   return label::estimate_table(label::estimate(asked.targets, asked.pairs, *groups_, judges_, *look.store, config_.labels),
-                               config_.labels.currency, counted_with(config_.labels));
+                               config_.labels.currency, counted_with(config_.labels),
+                               label::judges_without_price(config_.labels));
 }
 
 label::LabellingEnd LabelStage::audit(std::int64_t pairs, const Run& how) {

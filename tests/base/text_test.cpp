@@ -5,6 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/counted.h"
 #include "base/json_text.h"
 
 namespace dmoerm {
@@ -67,6 +68,14 @@ TEST(Text, KnowsCharactersThatShowNothing) {
     EXPECT_TRUE(shows_nothing(unseen)) << unseen;
   for (const char* seen : {"a", "\u3000\u3042", "\U000110bd", "\u00b7", "\U0001f600", "\xff"})
     EXPECT_FALSE(shows_nothing(seen)) << seen;
+}
+
+TEST(Counted, PutsOneThingIntoTheSingular) {
+  EXPECT_EQ(counted(0, "rank"), "0 ranks");
+  EXPECT_EQ(counted(1, "rank"), "1 rank");
+  EXPECT_EQ(counted(2, "rank"), "2 ranks");
+  EXPECT_EQ(counted(1, "reply", "replies"), "1 reply");
+  EXPECT_EQ(counted(3, "task is", "tasks are"), "3 tasks are");
 }
 
 }  // namespace

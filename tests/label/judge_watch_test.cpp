@@ -53,7 +53,8 @@ TEST_F(JudgeWatchTest, IsSilentAboutAFewRepeatedTriesOfMany) {
   for (int i = 0; i < 99; ++i) answer(few, 0);
   EXPECT_EQ(few.notice(true), "");
   answer(all, 1);
-  EXPECT_NE(all.notice(true).find("1 tries for 1 replies"), std::string::npos);
+  EXPECT_NE(all.notice(true).find("1 try for 1 reply was probably paid for and gave no answer, so that it was repeated"),
+            std::string::npos);
 }
 
 TEST_F(JudgeWatchTest, TriesThatCameTooLateCountAsPaidInVain) {

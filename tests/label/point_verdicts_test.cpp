@@ -109,6 +109,34 @@ TEST_F(PointVerdictsTest, NotesAPointWithoutVerdicts) {
             std::string::npos)
       << waiting;
   EXPECT_EQ(page(verdicts({group(0)}, prefers_a)).find("**"), std::string::npos);
+  EXPECT_EQ(waiting.find("|"), std::string::npos) << "tables without rows are left out: " << waiting;
+  EXPECT_NE(waiting.find("Paid so far: 0.000000 USD for 0 requests"), std::string::npos) << waiting;
+}
+
+TEST_F(PointVerdictsTest, SaysWhereNoPriceIsSet) {
+  EXPECT_NE(report_page({}, {1, 100, 10, 0}, "USD")
+                .find("Paid so far: 1 request, 100 prompt tokens and 10 completion tokens; no "
+                      "price is set (price_prompt and price_completion"),
+            std::string::npos);
+  EXPECT_NE(report_page({}, {2, 100, 10, 7}, "USD").find("Paid so far: 0.000007 USD for 2 requests, 100 prompt"),
+            std::string::npos);
+  PointEstimate estimate;
+  estimate.target = {"summarization", "coherence"};
+  estimate.total = 10;
+  const std::string table = estimate_table({estimate}, "USD", "an estimate", {"local-8b"});
+  EXPECT_NE(table.find("| no price set"), std::string::npos) << table;
+  EXPECT_EQ(table.find("0.000000"), std::string::npos) << table;
+  EXPECT_NE(table.find("No price is set for local-8b: set price_prompt and price_completion of each in labels.judges"),
+            std::string::npos)
+      << table;
+  estimate.cost_max_micros = 5;
+  const std::string some = estimate_table({estimate}, "USD", "an estimate", {"local-8b"});
+  EXPECT_NE(some.find("0.000005 USD"), std::string::npos) << some;
+  EXPECT_NE(some.find("local-8b, whose requests are left out: set"), std::string::npos) << some;
+  estimate.known = 10;
+  estimate.cost_max_micros = 0;
+  EXPECT_NE(estimate_table({estimate}, "USD", "an estimate").find("0.000000 USD"), std::string::npos)
+      << "all is answered already";
 }
 
 TEST_F(PointVerdictsTest, CountsPositionBiasOfAnswersAndNotOfTheVote) {

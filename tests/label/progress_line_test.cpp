@@ -30,5 +30,16 @@ TEST(ProgressText, IsNeverCutInsideACharacter) {
   }
 }
 
+TEST(ProgressText, LeavesOutACostThatIsNotKnown) {
+  LabelProgress progress;
+  progress.points.emplace_back();
+  progress.points[0].total = 10;
+  progress.points[0].answered = 5;
+  progress.run = {5, 100, 10, 0};
+  EXPECT_EQ(progress_text(progress, "USD", 1, 100, 0).find("cost"), std::string::npos) << "no price is set";
+  progress.run.cost_micros = 50;
+  EXPECT_NE(progress_text(progress, "USD", 1, 100, 0).find("cost 0.000050 USD (+0.000050 USD expected)"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace dmoerm::label
