@@ -1,5 +1,6 @@
 """`dmoerm run` with labels.rounds: 2. It asks about as many pairs as the dry run says; those of the second round have the smallest gaps by the experts of the first; between the
-rounds the store is free for another process, for which the run waits; killed there, it goes on without a question sent twice."""
+rounds the store is free for another process, for which the run waits; killed there, and before that inside a task that scores gaps, and ended by the budget in the second round, it
+goes on on two ranks without a question sent twice. `dmoerm status` shows the rounds; --update with more rounds asks only what is new."""
 import collections
 import fcntl
 import json
@@ -18,8 +19,8 @@ POINTS = ["customer_support/empathy", "customer_support/next_step", "story_openi
 PER_GROUP = 2
 
 
-def dmoerm(*arguments):
-    done = subprocess.run([f"{ROOT}/launch/dmoerm", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+def dmoerm(*arguments, ranks=0):
+    done = subprocess.run([f"{ROOT}/launch/dmoerm", *(["--np", str(ranks)] if ranks else []), *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -44,6 +45,22 @@ def rows(path):
 
 def pairs_of(run, task):
     return {(row["file"], row["line"], pair[0], pair[1]) for row in rows(f"{run}/{task}/verdicts.jsonl") for pair in row["pairs"]}
+
+
+def kill_inside_gaps(command, run, folder):
+    """Start the run, and kill it as soon as it scores gaps."""
+    log = os.path.join(folder, "gaps.log")
+    with open(log, "w", encoding="utf-8") as f:
+        process = subprocess.Popen([f"{ROOT}/launch/dmoerm", *command], stdout=f, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_until("a task of gaps", lambda: "[run] task=gaps-round-1/" in open(log, encoding="utf-8").read(), process, log)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    started = [line.split("task=")[1].split()[0] for line in open(log, encoding="utf-8") if "[run] task=gaps-round-1/" in line]
+    if any(os.path.exists(f"{run}/label/{point}/manifest.json") for point in POINTS):
+        sys.exit(f"the kill came after the second round ({started})")
 
 
 def stop_between_rounds(command, run, store, folder):
@@ -110,11 +127,22 @@ def main():
             total = int(next(line for line in shown.splitlines() if line.startswith("| all ")).split("|")[2])
             if "2 rounds together" not in shown:
                 sys.exit(f"the dry run does not mention the rounds: {shown[-400:]}")
+            kill_inside_gaps(["run", *options], run, folder)
+            asked = len(world.answers())
             stop_between_rounds(["run", *options], run, world.store, folder)
+            expect("questions after a kill inside the gaps", len(world.answers()), asked)
             before = len(world.answers())
             if not 0 < before < total:
                 sys.exit(f"{before} of {total} questions after the first round")
-            code, shown, said = dmoerm("run", *options)
+            limit = (before + total) // 2
+            code, shown, said = dmoerm("run", *options, "--set", f"labels.budget.requests_max={limit}", ranks=2)
+            expect(f"exit code at the budget ({said[-1500:]})", code, 3)
+            expect("questions at the budget, which counts both rounds", len(world.answers()), limit)
+            code, shown, said = dmoerm("status", run)
+            for part in ("label-round-1", "gaps-round-1", "expert-round-1"):
+                if part not in shown:
+                    sys.exit(f"status does not show {part}: {shown} {said}")
+            code, shown, said = dmoerm("run", *options, ranks=2)
             expect(f"exit code of the whole run ({said[-1500:]})", code, 0)
             counts = collections.Counter(world.answers())
             expect("questions", len(counts), total)
@@ -131,6 +159,14 @@ def main():
             expect("exit code with more rounds and without --update", code, 2)
             if "round: " not in said:
                 sys.exit(f"it does not say that the rounds differ: {said[-800:]}")
+            code, shown, said = dmoerm("run", *options, "--set", "labels.rounds=3", "--update", ranks=2)
+            expect(f"exit code with more rounds and --update ({said[-1500:]})", code, 0)
+            counts = collections.Counter(world.answers())
+            expect("questions sent twice with --update", sum(1 for n in counts.values() if n > 1), 0)
+            expect("pairs after three rounds", 2 * sum(len(pairs_of(run, f"label/{point}")) for point in POINTS), total)
+            for point in POINTS:
+                if not pairs_of(run, f"label-round-1/{point}") < pairs_of(run, f"label-round-2/{point}") < pairs_of(run, f"label/{point}"):
+                    sys.exit(f"{point}: a round does not add to the pairs of the round before")
         finally:
             world.stop_server()
     print("run with rounds: all checks passed")
