@@ -16,6 +16,7 @@ DOCUMENT = "docs/errors.md"
 HEADINGS = {"cli": "Configuration and command line", "config": "Configuration and command line",
             "data": "Data", "preference": "Data", "synth": "Data",
             "moe": "Models and bundles", "nn": "Models and bundles",
+            "eval": "Evaluation",
             "tokenizer": "Tokenizer and templates",
             "judge": "Judges and labels", "label": "Judges and labels", "label_store": "Judges and labels",
             "plan": "Runs and tasks", "run": "Runs and tasks", "train": "Runs and tasks", "watch": "Runs and tasks", "evidence": "Runs and tasks",

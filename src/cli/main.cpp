@@ -55,6 +55,8 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_ingest(app);
   dmoerm::cli::add_label(app);
   dmoerm::cli::add_score(app);
+  dmoerm::cli::add_eval(app);
+  dmoerm::cli::add_bon(app);
   dmoerm::cli::add_label_store(app);
   dmoerm::cli::add_plan(app);
   dmoerm::cli::add_evidence(app);

@@ -44,7 +44,7 @@ void add_synth(CLI::App& app) {
   verb->option_defaults()->always_capture_default();
   verb->add_option("--out", arguments->out, "File to write (.jsonl)")->type_name(kFile)->required();
   verb->add_option("--groups", o.groups, "Number of prompts per category, all splits together");
-  verb->add_option("--responses", o.responses, "Number of responses per prompt");
+  verb->add_option("--responses", o.responses, "Number of responses per prompt, 2 to 64; with --lists up to 1,024");
   verb->add_option("--categories", o.categories, "Number of categories, 2 to 6");
   verb->add_option("--noise", o.noise, "Share of human labels that are flipped");
   verb->add_option("--length-bias", o.length_bias, "What ten more words add to the overall score of human labels");
@@ -54,6 +54,7 @@ void add_synth(CLI::App& app) {
   verb->add_option("--seed", o.seed, "Seed; the same seed gives the same bytes");
   verb->add_option("--test-share", o.test_share, "Share of the prompts in the test split");
   verb->add_option("--validation-share", o.validation_share, "Share of the prompts in the validation split");
+  verb->add_flag("--lists", o.lists, "Write test rows alone: lists of scored responses for `dmoerm bon`, up to 1,024 each");
   verb->add_flag("--noisy-test", o.noisy_test, "Flip human labels of the test split too, instead of writing gold scores");
   verb->footer(example("synth --out synth.jsonl --groups 300 --noise 0.3"));
   verb->callback([arguments] {

@@ -21,6 +21,8 @@ void add_synth(CLI::App& app);
 void add_ingest(CLI::App& app);
 void add_label(CLI::App& app);
 void add_score(CLI::App& app);
+void add_eval(CLI::App& app);
+void add_bon(CLI::App& app);
 void add_label_store(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_evidence(CLI::App& app);

@@ -8,6 +8,7 @@
 
 #include "base/counted.h"
 #include "base/text.h"
+#include "base/xml_text.h"
 #include "plan/task_id.h"
 
 namespace dmoerm::plan {
@@ -41,29 +42,6 @@ double shade_of(TaskKind kind) {
     default:
       return 0.45;
   }
-}
-
-std::string escaped(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
 }
 
 /// A round distance of ticks: at most twelve of them.
@@ -103,7 +81,7 @@ std::string gantt_svg(const TaskGraph& graph, const Simulation& simulation, cons
       "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} {1:.0f}\" "
       "font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
       "<text x=\"{2}\" y=\"24\" font-size=\"16\" font-weight=\"bold\">{3}</text>\n",
-      kWidth, legend + 48, kLeft, escaped(title));
+      kWidth, legend + 48, kLeft, xml_escaped(title));
   svg += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{:.2f}\" height=\"{:.2f}\" fill=\"#f3f3f3\"/>\n", kLeft, kTop,
                      simulation.makespan * scale, row * ranks);
   const double step = tick_seconds(simulation.makespan);
@@ -139,7 +117,7 @@ std::string gantt_svg(const TaskGraph& graph, const Simulation& simulation, cons
           "<rect x=\"{:.2f}\" y=\"{:.2f}\" width=\"{:.2f}\" height=\"{:.2f}\" fill=\"{}\" fill-opacity=\"{}\" stroke=\"{}\" "
           "stroke-width=\"{}\"><title>{}, {}, {} to {}{}</title></rect>\n",
           x, y, std::max(0.3, width), height, hue(category_of(id)), shade_of(TaskId::parse(id).value_or(TaskId::report()).kind),
-          interval.outcome == Outcome::lost ? "#c00000" : "white", row < 4 ? 0.3 : 0.8, escaped(id),
+          interval.outcome == Outcome::lost ? "#c00000" : "white", row < 4 ? 0.3 : 0.8, xml_escaped(id),
           counted(std::ssize(interval.ranks), "rank"), duration_text(interval.start), duration_text(interval.end),
           interval.outcome == Outcome::paused ? ", then another group"
           : interval.outcome == Outcome::lost ? ", cut off by a failure"
@@ -150,7 +128,7 @@ std::string gantt_svg(const TaskGraph& graph, const Simulation& simulation, cons
       if (size >= 8 && fits >= 3) {
         const std::string shown = name.size() <= fits ? name : name.substr(0, fits - 1) + "…";
         svg += fmt::format("<text x=\"{:.2f}\" y=\"{:.2f}\" font-size=\"{:.1f}\" pointer-events=\"none\">{}</text>\n", x + 3,
-                           y + height / 2 + size * 0.36, size, escaped(shown));
+                           y + height / 2 + size * 0.36, size, xml_escaped(shown));
       }
       i = last + 1;
     }
@@ -167,7 +145,7 @@ std::string gantt_svg(const TaskGraph& graph, const Simulation& simulation, cons
     if (x + width > kWidth - kRight) x = kLeft, y += 18;
     svg += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"12\" height=\"12\" fill=\"{}\" fill-opacity=\"{}\"/>", x, y - 10,
                        fill, opacity);
-    svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x + 17, y, escaped(name));
+    svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x + 17, y, xml_escaped(name));
     x += width;
   };
   for (const std::string& category : categories) entry(category, hue(category), 0.85);

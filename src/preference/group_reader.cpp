@@ -81,6 +81,7 @@ void merge_equal_responses(Group& group) {
   std::vector<Response> kept;
   for (const std::size_t i : kept_from) kept.push_back(std::move(group.responses[i]));
   replace_responses(group, std::move(kept), place);
+  group.places = place;
 }
 
 GroupReader::GroupReader(const std::filesystem::path& path, const std::string& format,
@@ -156,6 +157,10 @@ std::optional<Group> GroupReader::next_row() {
       if (format_ == nullptr) detect(row);
       if (!row.is_object() || !fits(row)) throw other_format(row);
       Group group = parse_group(*format_, row);
+      if (const auto cluster = row.find(cluster_key_); !cluster_key_.empty() && cluster != row.end()) {
+        if (cluster->is_string()) group.cluster = cluster->get<std::string>();
+        if (cluster->is_number_integer()) group.cluster = cluster->dump();
+      }
       check_group(group);
       group.file = path_;
       group.line = lines_.number();

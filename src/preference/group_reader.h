@@ -27,6 +27,8 @@ class GroupReader {
   GroupReader(const std::filesystem::path& path, const std::string& format, std::function<void(const Dropped&)> on_dropped,
               std::int64_t unknown_max = 0);
 
+  /// Read into Group::cluster what each row says under `key`, a text or a whole number. "" = nothing
+  void read_cluster(const std::string& key) { cluster_key_ = key; }
   /// The next group that can be used: its prompt and responses are not blank, and at least two responses differ.
   /// @throws DataError for a damaged file, or one whose first rows match no known format; Stopped after a signal (base/stop.h)
   std::optional<Group> next();
@@ -44,6 +46,7 @@ class GroupReader {
   bool finish(Group& group);
   std::string path_;
   LineReader lines_;
+  std::string cluster_key_;
   bool detected_;                           ///< whether a row decided the format
   std::int64_t unknown_max_, unknown_ = 0;  ///< rows before that row
   std::string first_unknown_;               ///< the first of them, for a message
@@ -52,7 +55,8 @@ class GroupReader {
   std::optional<Group> held_;  ///< first row of the next group, if consecutive rows are merged
 };
 
-/// Merge responses with equal texts into the first of them, with their labels. Exposed for tests.
+/// Merge responses with equal texts into the first of them, with their labels; Group::places then says where each went. Exposed
+/// for tests.
 void merge_equal_responses(Group& group);
 
 }  // namespace dmoerm::preference

@@ -10,12 +10,14 @@
 #include "base/text.h"
 #include "base/text_table.h"
 #include "label/budget.h"
-#include "run/statistics.h"
+#include "eval/statistics.h"
 
 namespace dmoerm::run {
 namespace {
 
 using label::AuditCounts;
+using eval::GroupResult;
+using eval::Interval;
 using label::AuditResult;
 using nlohmann::json;
 using preference::SwapOutcome;

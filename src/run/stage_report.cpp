@@ -7,12 +7,14 @@
 #include "base/files.h"
 #include "plan/graph_builder.h"
 #include "plan/task_id.h"
-#include "run/statistics.h"
+#include "eval/statistics.h"
 #include "run/task_settings.h"
 
 namespace dmoerm::run {
 namespace {
 
+using eval::GroupResult;
+using eval::Interval;
 using nlohmann::json;
 using plan::TaskId;
 
@@ -230,7 +232,7 @@ class Report {
         numbers_["router"]["confusion"][c.name][likeliest.name] = n;
       }
     }
-    const double error = calibration_error(confidence_, likeliest_right_);
+    const double error = eval::calibration_error(confidence_, likeliest_right_);
     const double temperature = context_.directory().metrics(TaskId::router()).at("temperature");
     numbers_["router"]["calibration_error"] = error;
     numbers_["router"]["temperature"] = temperature;

@@ -21,7 +21,8 @@ constexpr int kStrengthMax = 3;
 constexpr std::size_t kWordsMin = 15, kWordsMax = 45;
 constexpr std::size_t kPromptWordsMin = 10, kPromptWordsMax = 30;
 constexpr int kGroupsMax = 5000;  // the word lists have far more different prompts
-constexpr int kTries = 10000;     // draws after which the word lists count as too small, which is a bug
+constexpr int kResponsesMax = 64, kListMax = 1024;
+constexpr int kTries = 10000;  // draws after which the word lists count as too small, which is a bug
 constexpr const char* kSplits[] = {"train", "validation", "test"};
 enum { kTrain, kValidation, kTest };
 
@@ -109,6 +110,7 @@ class CategoryMaker {
     std::fill_n(splits.begin(), count(options_.test_share), kTest);
     std::fill_n(splits.begin() + count(options_.test_share), count(options_.validation_share), kValidation);
     Rng(options_.seed, fmt::format("synth/{}/splits", category_.name)).shuffle(splits);
+    if (options_.lists) std::ranges::fill(splits, kTest);
     for (std::size_t i = 0; i < splits.size(); ++i) jsonl += row(i, splits[i]).dump() + '\n';
     return summary_;
   }
@@ -219,7 +221,9 @@ void check_options(const SynthOptions& options) {
     if (!holds) throw ConfigError("option-out-of-range", fmt::format("synth: --{} is {}: it must be {}", option, value, range));
   };
   require(options.groups >= 1 && options.groups <= kGroupsMax, "groups", options.groups, "1 to 5000");
-  require(options.responses >= 2 && options.responses <= 64, "responses", options.responses, "2 to 64");
+  require(options.responses >= 2 && options.responses <= (options.lists ? kListMax : kResponsesMax), "responses",
+          options.responses, options.lists ? "2 to 1024" : "2 to 64; with --lists up to 1024");
+  require(!options.lists || !options.noisy_test, "noisy-test", "given", "absent with --lists, whose scores are gold");
   require(options.categories >= 2 && options.categories <= 6, "categories", options.categories, "2 to 6");
   require(options.noise >= 0 && options.noise < 0.5, "noise", options.noise, "at least 0 and below 0.5");
   require(std::isfinite(options.length_bias), "length-bias", options.length_bias, "finite");

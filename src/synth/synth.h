@@ -16,7 +16,7 @@ namespace dmoerm::synth {
 
 struct SynthOptions {
   int groups = 300;          ///< prompts per category, over all splits
-  int responses = 4;         ///< responses per prompt
+  int responses = 4;         ///< responses per prompt, 2 to 64; with `lists` up to 1,024
   int categories = 3;        ///< number of categories, 2 to 6
   double noise = 0.3;        ///< share of flipped human labels
   double length_bias = 0.4;  ///< overall points that a human label adds for every ten words
@@ -26,6 +26,7 @@ struct SynthOptions {
   std::uint64_t seed = 17;
   double test_share = 0.2;        ///< share of the prompts in the test split
   double validation_share = 0.1;  ///< share of the prompts in the validation split
+  bool lists = false;             ///< whether all rows are test rows: lists of scored responses for best-of-n
   bool noisy_test = false;        ///< whether test rows have flipped human labels too, in place of the overall score
 };
 

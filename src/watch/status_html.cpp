@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/text.h"
+#include "base/xml_text.h"
 #include "watch/text_cells.h"
 
 namespace dmoerm::watch {
@@ -29,31 +30,7 @@ th:first-child, td:first-child, th.l, td.l { text-align: left; } td:first-child 
 .message { color: var(--bad); font-size: .85rem; white-space: pre-wrap; }
 )";
 
-std::string escaped(std::string_view text) {
-  std::string safe;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '&':
-        safe += "&amp;";
-        break;
-      case '<':
-        safe += "&lt;";
-        break;
-      case '>':
-        safe += "&gt;";
-        break;
-      case '"':
-        safe += "&quot;";
-        break;
-      case '\'':
-        safe += "&#39;";
-        break;
-      default:
-        safe += c;
-    }
-  }
-  return safe;
-}
+std::string escaped(std::string_view text) { return xml_escaped(printable(text)); }
 
 std::string cell(const std::string& text, const char* kind = "") {
   return fmt::format("<td{}>{}</td>", *kind != '\0' ? fmt::format(" class=\"{}\"", kind) : "", text == "-" ? "" : text);

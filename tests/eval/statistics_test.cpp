@@ -1,10 +1,10 @@
-#include "run/statistics.h"
+#include "eval/statistics.h"
 
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
 
-namespace dmoerm::run {
+namespace dmoerm::eval {
 namespace {
 
 /// Groups of 5 pairs that share the group's own accuracy, so that pairs are not independent, as in real data.
@@ -120,4 +120,4 @@ TEST(CalibrationError, AveragesTheGapBetweenConfidenceAndAccuracyOverBins) {
 }
 
 }  // namespace
-}  // namespace dmoerm::run
+}  // namespace dmoerm::eval

@@ -7,7 +7,7 @@
 
 #include "base/text_table.h"
 
-namespace dmoerm::run {
+namespace dmoerm::eval {
 
 /// Result of a model on one group.
 struct GroupResult {
@@ -22,6 +22,9 @@ struct Interval {
 
 /// The results summed over the groups of each prompt, in the order of the prompts' first groups.
 std::vector<GroupResult> by_prompt(const std::vector<GroupResult>& results);
+
+/// Wilson's 95 % interval of a share over `n` independent trials.
+Interval wilson(double share, double n);
 
 /// Share of pairs ordered correctly, with the percentile bootstrap interval (95 %) over prompts; where all resamples agree
 /// (everything correct, a single prompt), with Wilson's interval, counting a prompt as one trial. {0.5, 0, 1} without pairs.
@@ -42,4 +45,4 @@ using dmoerm::markdown_table;
 /// "0.713 [0.660, 0.762]"
 std::string to_string(const Interval& interval);
 
-}  // namespace dmoerm::run
+}  // namespace dmoerm::eval

@@ -1,4 +1,4 @@
-#include "run/statistics.h"
+#include "eval/statistics.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 
-namespace dmoerm::run {
+namespace dmoerm::eval {
 namespace {
 
 double share(double right, double pairs) { return pairs > 0 ? right / pairs : 0.5; }
@@ -43,15 +43,14 @@ double accuracy_of(const std::vector<GroupResult>& results, const std::vector<st
   return share(right, pairs);
 }
 
-/// Wilson's 95 % interval of a share over `n` independent trials.
+}  // namespace
+
 Interval wilson(double share, double n) {
   constexpr double kZ = 1.959964;
   const double spread = kZ * std::sqrt(share * (1 - share) / n + kZ * kZ / (4 * n * n)), weight = 1 + kZ * kZ / n;
   const double middle = share + kZ * kZ / (2 * n);
   return {share, std::max(0.0, (middle - spread) / weight), std::min(1.0, (middle + spread) / weight)};
 }
-
-}  // namespace
 
 std::vector<GroupResult> by_prompt(const std::vector<GroupResult>& results) {
   std::vector<GroupResult> sums;
@@ -104,4 +103,4 @@ std::string to_string(const Interval& interval) {
   return fmt::format("{:.3f} [{:.3f}, {:.3f}]", interval.value, interval.low, interval.high);
 }
 
-}  // namespace dmoerm::run
+}  // namespace dmoerm::eval

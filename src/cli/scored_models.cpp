@@ -1,0 +1,120 @@
+#include "cli/scored_models.h"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <sched.h>
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/error.h"
+#include "base/json_text.h"
+#include "base/text.h"
+#include "cli/verbs.h"
+#include "watch/terminal.h"
+
+namespace dmoerm::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// One line that is redrawn on a terminal, else a line twice a minute.
+class Progress {
+ public:
+  explicit Progress(bool terminal) : terminal_(terminal) {}
+  ~Progress() {
+    if (drawn_) std::fputs("\n", stderr);
+  }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void show(const std::string& model, std::size_t done, std::size_t all) {
+    const Clock::time_point now = Clock::now();
+    if (done == 1) begun_ = now;
+    const double every = terminal_ ? 0.2 : 30;
+    if (std::chrono::duration<double>(now - shown_).count() < every) return;
+    shown_ = now;
+    const double spent = std::chrono::duration<double>(now - begun_).count();
+    const double left = spent / static_cast<double>(done) * static_cast<double>(all - done);
+    const std::string line = fmt::format("{}: {} of {} groups, {} left", model, done, all, duration_text(left));
+    if (terminal_) {
+      std::fprintf(stderr, "\r\033[K%s", line.c_str());
+      std::fflush(stderr);
+      drawn_ = true;
+    } else {
+      std::fprintf(stderr, "%s\n", line.c_str());
+    }
+  }
+
+ private:
+  bool terminal_, drawn_ = false;
+  Clock::time_point begun_ = Clock::now(), shown_ = begun_;
+};
+
+/// Cores that this process may use.
+int cores() {
+  cpu_set_t set;
+  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+}  // namespace
+
+void add_model_options(CLI::App& verb, ModelOptions& options) {
+  verb.add_option("--model", options.models,
+                  "Model as NAME=WHAT: a bundle's folder, a folder of one reward model, scores:FILE (lines {\"id\", "
+                  "\"scores\"}), field:KEY (scores in the data), length, "
+                  "or an ensemble of models named before it: mean(A,B), wco(A,B), uwo(A,B); may be repeated")
+      ->allow_extra_args(false);
+  verb.add_option("--bundle", options.bundles, "Folder of a bundle, which is called bundle in the tables")
+      ->type_name(kFolder)
+      ->allow_extra_args(false);
+  verb.add_flag("--parts", options.scoring.parts,
+                "Show a bundle's parts as models of their own: NAME:true-category, NAME:mean (of the experts), NAME:single");
+  verb.add_option("--template", options.scoring.chat_template,
+                  "Chat template of reward models that are not part of a bundle: a name or a file");
+  verb.add_option("--max-length", options.scoring.max_length, "Longest text that such a model reads, in tokens")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  verb.add_option("--device", options.scoring.device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
+      ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
+      ->capture_default_str();
+  verb.add_option("--threads", options.threads, "Number of threads; 0 = one per core")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+}
+
+std::vector<eval::ModelSpec> models_of(const ModelOptions& options) {
+  std::vector<eval::ModelSpec> models;
+  for (std::size_t i = 0; i < options.bundles.size(); ++i) {
+    models.push_back({i == 0 ? "bundle" : fmt::format("bundle-{}", i + 1), options.bundles[i]});
+    if (options.bundles[i].empty()) throw ConfigError("bad-model-argument", "--bundle: expected a folder, found an empty name");
+  }
+  for (const std::string& text : options.models) models.push_back(eval::parse_model(text));
+  if (models.empty()) throw ConfigError("no-model-given", "give --bundle DIR or --model NAME=WHAT");
+  return models;
+}
+
+std::vector<eval::ModelScores> score(const std::vector<eval::ModelSpec>& models, const eval::Data& data,
+                                     const ModelOptions& options) {
+  at::set_num_threads(options.threads > 0 ? options.threads : cores());
+  Progress progress(watch::stderr_is_terminal());
+  return eval::score_all(models, data, options.scoring,
+                         [&](const std::string& model, std::size_t done, std::size_t all) { progress.show(model, done, all); });
+}
+
+std::string with_rows(nlohmann::json result, const std::string& rows) {
+  const nlohmann::json list = std::exchange(result[rows], nlohmann::json::array());
+  std::string text = result.dump(1, ' ', false, nlohmann::json::error_handler_t::replace), lines;
+  for (const nlohmann::json& row : list) lines += (lines.empty() ? "\n  " : ",\n  ") + json_line(row);
+  const std::string empty = fmt::format("\n \"{}\": []", rows);
+  return text.replace(text.find(empty), empty.size(), fmt::format("\n \"{}\": [{}\n ]", rows, lines)) + "\n";
+}
+
+void expect_folder(const std::filesystem::path& out) {
+  std::error_code ignored;
+  if (std::filesystem::exists(out, ignored) && !std::filesystem::is_directory(out, ignored))
+    throw ConfigError("output-is-another-file", fmt::format("--out {}: this is a file; name a folder", out.string()));
+}
+
+}  // namespace dmoerm::cli

@@ -1,0 +1,101 @@
+#include "eval/ensemble.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace dmoerm::eval {
+namespace {
+
+constexpr double kUwoWeight = 0.5;
+
+struct Combination {
+  const char* name;
+  double (*of)(const std::vector<double>& scores);
+};
+
+double mean(const std::vector<double>& scores) {
+  double sum = 0;
+  for (const double s : scores) sum += s;
+  return sum / static_cast<double>(scores.size());
+}
+
+double variance(const std::vector<double>& scores) {
+  const double middle = mean(scores);
+  double sum = 0;
+  for (const double s : scores) sum += (s - middle) * (s - middle);
+  return sum / static_cast<double>(scores.size());
+}
+
+constexpr Combination kCombinations[] = {
+    {"mean", mean},
+    {"wco", [](const std::vector<double>& scores) { return *std::ranges::min_element(scores); }},
+    {"uwo", [](const std::vector<double>& scores) { return mean(scores) - kUwoWeight * variance(scores); }}};
+
+const Combination* combination_of(const std::string& what) {
+  for (const Combination& c : kCombinations) {
+    if (what.starts_with(fmt::format("{}(", c.name)) && what.ends_with(')')) return &c;
+  }
+  return nullptr;
+}
+
+const ModelScores& member(const std::string& name, const std::string& what, const std::vector<ModelScores>& models) {
+  for (const ModelScores& model : models) {
+    if (model.name != name) continue;
+    if (std::ranges::any_of(model.items, [](const ItemScores& s) { return s.scores.empty(); }))
+      throw ConfigError("member-without-scores", fmt::format("{}: {} gives preferences and not scores", what, name));
+    return model;
+  }
+  throw ConfigError("unknown-ensemble-member",
+                    fmt::format("{}: the model {} is not among those named before it with --model", what, name));
+}
+
+/// The scores of a model, standardised over all responses.
+std::vector<std::vector<double>> standardised(const ModelScores& model) {
+  std::vector<double> all;
+  for (const ItemScores& item : model.items) all.insert(all.end(), item.scores.begin(), item.scores.end());
+  const double middle = mean(all), spread = std::sqrt(variance(all));
+  std::vector<std::vector<double>> result;
+  for (const ItemScores& item : model.items) {
+    std::vector<double>& own = result.emplace_back();
+    for (const double s : item.scores) own.push_back((s - middle) / (spread > 0 ? spread : 1));
+  }
+  return result;
+}
+
+}  // namespace
+
+bool is_ensemble(const std::string& what) { return combination_of(what) != nullptr; }
+
+ModelScores ensemble(const std::string& name, const std::string& what, const std::vector<ModelScores>& models) {
+  const Combination& combination = *combination_of(what);
+  const std::size_t open = what.find('(');
+  std::string names = what.substr(open + 1, what.size() - open - 2);
+  ModelScores result{name, what, {}, {}};
+  std::vector<std::vector<std::vector<double>>> members;
+  std::vector<const ModelScores*> of;
+  while (!names.empty()) {
+    const std::size_t comma = std::min(names.find(','), names.size());
+    of.push_back(&member(std::string(trim(names.substr(0, comma))), what, models));
+    members.push_back(standardised(*of.back()));
+    names.erase(0, comma + 1);
+  }
+  if (members.size() < 2)
+    throw ConfigError("ensemble-too-small", fmt::format("{}: expected at least two models, separated by commas", what));
+  for (std::size_t i = 0; i < members.front().size(); ++i) {
+    ItemScores& item = result.items.emplace_back();
+    for (const ModelScores* m : of) item.tokens += m->items[i].tokens;
+    for (std::size_t r = 0; r < members.front()[i].size(); ++r) {
+      std::vector<double> scores;
+      for (const auto& m : members) scores.push_back(m[i][r]);
+      item.scores.push_back(combination.of(scores));
+    }
+  }
+  return result;
+}
+
+}  // namespace dmoerm::eval

@@ -1,0 +1,215 @@
+#include "eval/evaluation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/text.h"
+#include "eval/benchmark_figures.h"
+#include "eval/correlation.h"
+#include "eval/expert_figures.h"
+#include "eval/pair_figures.h"
+#include "eval/resampling.h"
+#include "eval/significance.h"
+
+namespace dmoerm::eval {
+namespace {
+
+using nlohmann::json;
+
+const std::string kOverallLabel(preference::kOverall);
+
+/// The clusters of some items under one label, with what each model orders correctly.
+std::vector<Cluster> clusters_of(const Scored& scored, const std::vector<std::size_t>& items, const std::string& label) {
+  struct Prompt {
+    double pairs = 0;
+    std::vector<double> right;
+  };
+  const std::size_t models = scored.models.size();
+  std::map<std::string, std::map<std::string, Prompt>> prompts;  // by cluster and prompt
+  for (const std::size_t i : items) {
+    const Item& item = scored.data.items[i];
+    const std::vector<preference::Preference> pairs = scored.compared_pairs(i, label);
+    if (pairs.empty()) continue;
+    Prompt& prompt = prompts[item.cluster][item.prompt_key];
+    prompt.right.resize(models);
+    prompt.pairs += static_cast<double>(pairs.size());
+    for (const preference::Preference& p : pairs) {
+      for (std::size_t m = 0; m < models; ++m) prompt.right[m] += right_of(scored.models[m].items[i], p).value_or(0);
+    }
+  }
+  std::vector<Cluster> clusters;
+  for (const auto& [name, own] : prompts) {
+    Cluster cluster{.right = std::vector<double>(models), .shares = std::vector<double>(models)};
+    for (const auto& [key, prompt] : own) {
+      cluster.pairs += prompt.pairs;
+      cluster.prompts += 1;
+      for (std::size_t m = 0; m < models; ++m) {
+        cluster.right[m] += prompt.right[m];
+        cluster.shares[m] += prompt.right[m] / prompt.pairs;
+      }
+    }
+    clusters.push_back(std::move(cluster));
+  }
+  return clusters;
+}
+
+json accuracy_json(const Scored& scored, const std::vector<Cluster>& clusters, const Accuracies& accuracies) {
+  double pairs = 0, prompts = 0;
+  for (const Cluster& c : clusters) pairs += c.pairs, prompts += c.prompts;
+  json models = json::object();
+  for (std::size_t m = 0; m < scored.models.size(); ++m)
+    models[scored.models[m].name] = {{"pooled", to_json(accuracies.pooled.interval(m))},
+                                     {"by_prompt", to_json(accuracies.by_prompt.interval(m))}};
+  return {{"pairs", pairs}, {"prompts", prompts}, {"clusters", clusters.size()}, {"models", models}};
+}
+
+/// Clusters in which one model orders a larger share of the pairs correctly than the other.
+std::pair<std::int64_t, std::int64_t> better_clusters(const std::vector<Cluster>& clusters, std::size_t a, std::size_t b) {
+  std::pair<std::int64_t, std::int64_t> better{};
+  for (const Cluster& c : clusters) {
+    if (c.right[a] > c.right[b]) ++better.first;
+    if (c.right[b] > c.right[a]) ++better.second;
+  }
+  return better;
+}
+
+/// All pairs of models on one row, with p-values adjusted over the row.
+void add_differences(json& differences, const Scored& scored, const std::string& row, const std::string& mean,
+                     const Resampled& resampled, const std::vector<Cluster>& clusters) {
+  json own = json::array();
+  std::vector<double> p, mcnemar_p;
+  for (std::size_t a = 0; a < scored.models.size(); ++a) {
+    for (std::size_t b = a + 1; b < scored.models.size(); ++b) {
+      const std::vector<double> draws = resampled.differences(a, b);
+      const Interval interval = percentile_interval(resampled.value[a] - resampled.value[b], draws);
+      const double level_p = equivalence_p(draws, scored.options.margin);
+      json one = {{"category", row},
+                  {"mean", mean},
+                  {"a", scored.models[a].name},
+                  {"b", scored.models[b].name},
+                  {"value", interval.value},
+                  {"low", interval.low},
+                  {"high", interval.high},
+                  {"equivalence", {{"margin", scored.options.margin}, {"p", level_p}, {"level", level_p < 0.05}}}};
+      p.push_back(bootstrap_p(draws));
+      one["p"] = p.back();
+      const auto [a_better, b_better] = better_clusters(clusters, a, b);
+      mcnemar_p.push_back(mcnemar(a_better, b_better));
+      one["mcnemar"] = {{"a_better", a_better}, {"b_better", b_better}, {"p", mcnemar_p.back()}};
+      own.push_back(std::move(one));
+    }
+  }
+  const std::vector<double> adjusted = holm(p), mcnemar_adjusted = holm(mcnemar_p);
+  for (std::size_t i = 0; i < own.size(); ++i) {
+    own[i]["p_holm"] = adjusted[i];
+    own[i]["mcnemar"]["p_holm"] = mcnemar_adjusted[i];
+    differences.push_back(std::move(own[i]));
+  }
+}
+
+/// What one item contributes, so that every figure can be computed again without the texts.
+json group_json(const Scored& scored, std::size_t index) {
+  const Item& item = scored.data.items[index];
+  json characters = json::array(), marks = json::array(), labels = json::object(), scores = json::object();
+  for (const std::string& text : item.responses) {
+    characters.push_back(utf8_characters(text));
+    marks.push_back(markdown_marks(text));
+  }
+  for (const auto& [label, all] : item.pairs) {
+    const std::vector<preference::Preference> pairs = scored.compared_pairs(index, label);
+    json order = json::array(), right = json::object();
+    for (const preference::Preference& p : pairs) order.push_back({p.winner, p.loser});
+    for (const ModelScores& model : scored.models) {
+      double sum = 0;
+      for (const preference::Preference& p : pairs) sum += right_of(model.items[index], p).value_or(0);
+      right[model.name] = sum;
+    }
+    labels[label] = {{"pairs", pairs.size()}, {"order", order}, {"right", right}};
+  }
+  json group = {{"id", item.id},           {"file", item.file},         {"line", item.line},        {"prompt", item.prompt_key},
+                {"cluster", item.cluster}, {"category", item.category}, {"characters", characters}, {"markdown_marks", marks},
+                {"labels", labels}};
+  if (!item.ties.empty()) group["ties"] = item.ties;
+  if (!item.part.empty()) group["part"] = item.part;
+  for (const ModelScores& model : scored.models) {
+    const ItemScores& own = model.items[index];
+    if (!own.scores.empty()) scores[model.name] = own.scores;
+    if (own.scores.empty() && !own.preferences.empty()) group["preferences"][model.name] = own.preferences;
+    if (own.route)
+      group["routes"][model.name] = {
+          {"scored_by", own.route->category}, {"likeliest", own.route->likeliest}, {"confidence", own.route->confidence}};
+    if (!own.experts.empty()) group["experts"][model.name] = own.experts;
+  }
+  group["scores"] = scores;
+  return group;
+}
+
+}  // namespace
+
+json evaluate(const Scored& scored) {
+  const Data& data = scored.data;
+  json result = {{"schema", 1},
+                 {"benchmark", data.benchmark},
+                 {"split", data.split},
+                 {"seed", scored.options.seed},
+                 {"resamples", scored.options.resamples},
+                 {"margin", scored.options.margin},
+                 {"files", json::array()},
+                 {"models", json::array()},
+                 {"accuracy", json::object()},
+                 {"differences", json::array()}};
+  for (const Data::File& f : data.files)
+    result["files"].push_back(
+        {{"path", f.path}, {"sha256", f.sha256}, {"format", f.format}, {"groups", f.items}, {"left_out", f.left_out}});
+  const auto rows = scored.rows();
+  std::map<std::string, Accuracies> overall;
+  std::vector<Stratum> categories;
+  for (const auto& [row, items] : rows) {
+    std::set<std::string> labels;
+    for (const std::size_t i : items) {
+      for (const auto& [label, pairs] : data.items[i].pairs) labels.insert(label);
+    }
+    for (const std::string& label : labels) {
+      if (row == kAll && label != kOverallLabel && rows.size() > 1) continue;  // a point belongs to its category
+      const std::vector<Cluster> clusters = clusters_of(scored, items, label);
+      Accuracies accuracies =
+          resample(clusters, scored.models.size(), scored.options.seed, "eval/" + row + "/" + label, scored.options.resamples);
+      result["accuracy"][row][label] = accuracy_json(scored, clusters, accuracies);
+      if (label != kOverallLabel) continue;
+      add_differences(result["differences"], scored, row, "pooled", accuracies.pooled, clusters);
+      overall[row] = std::move(accuracies);
+    }
+  }
+  for (const auto& [row, accuracies] : overall) {
+    if (row != kAll) categories.push_back({&accuracies.pooled});
+  }
+  if (categories.size() > 1) {
+    const Resampled macro = mean_of(categories);
+    for (std::size_t m = 0; m < scored.models.size(); ++m) result["macro"][scored.models[m].name] = to_json(macro.interval(m));
+    std::vector<std::size_t> all(data.items.size());
+    for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
+    add_differences(result["differences"], scored, kAll, "macro", macro, clusters_of(scored, all, kOverallLabel));
+  }
+  for (const ModelScores& model : scored.models) {
+    std::int64_t tokens = 0, pairs = 0;
+    for (std::size_t i = 0; i < model.items.size(); ++i) {
+      tokens += model.items[i].tokens;
+      pairs += std::ssize(scored.compared_pairs(i, kOverallLabel));
+    }
+    json one = {{"name", model.name}, {"source", model.source}, {"tokens", tokens}};
+    one["tokens_per_1000_pairs"] =
+        pairs > 0 && tokens > 0 ? json(1000.0 * static_cast<double>(tokens) / static_cast<double>(pairs)) : json();
+    result["models"].push_back(std::move(one));
+  }
+  add_pair_figures(result, scored);
+  add_expert_figures(result, scored);
+  if (!data.benchmark.empty()) result["figures"] = benchmark_figures(scored);
+  result["groups"] = json::array();
+  for (std::size_t i = 0; i < data.items.size(); ++i) result["groups"].push_back(group_json(scored, i));
+  return result;
+}
+
+}  // namespace dmoerm::eval

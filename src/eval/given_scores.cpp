@@ -1,0 +1,97 @@
+#include "eval/given_scores.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "preference/formats.h"
+#include "preference/line_reader.h"
+#include "preference/row_error.h"
+#include "preference/row_fields.h"
+
+namespace dmoerm::eval {
+namespace {
+
+using nlohmann::json;
+
+struct Line {
+  std::int64_t number = 0;
+  std::vector<double> scores;
+};
+
+struct Lines {
+  std::vector<Line> all;
+  std::map<std::string, std::size_t> by_id;
+};
+
+Lines read_lines(const std::string& file) {
+  Lines lines;
+  preference::LineReader reader(file);
+  std::string text;
+  while (reader.next(text)) {
+    if (is_blank(text)) continue;
+    try {
+      const json row = preference::parse_row(text);
+      if (!row.is_object() || !row.contains("scores"))
+        throw preference::RowError("line-without-scores", fmt::format("expected {{\"id\", \"scores\": [...]}}, found {}",
+                                                                      row.is_object() ? "the keys " + preference::keys_of(row)
+                                                                                      : preference::shown(row)));
+      Line line{reader.number(), {}};
+      for (const json& score : preference::need_list(row, "scores"))
+        line.scores.push_back(preference::number_of(score, "scores"));
+      if (row.contains("id") && !row["id"].is_null()) {
+        const std::string id = row["id"].is_string() ? row["id"].get<std::string>() : row["id"].dump();
+        if (!lines.by_id.emplace(id, lines.all.size()).second)
+          throw preference::RowError("id-given-twice", fmt::format("the id \"{}\" stands on an earlier line too", id));
+      }
+      lines.all.push_back(std::move(line));
+    } catch (const preference::RowError& e) {
+      throw DataError(e.code(), fmt::format("{}:{}: {}", file, reader.number(), e.what()));
+    }
+  }
+  return lines;
+}
+
+/// The scores of an item's responses, of which the reader may have merged equal ones.
+std::vector<double> for_responses(const Item& item, const Line& line, const std::string& file) {
+  if (line.scores.size() == item.responses.size()) return line.scores;
+  if (line.scores.size() != item.places.size())
+    throw DataError("scores-not-one-each",
+                    fmt::format("{}:{}: expected {} scores, one for each response of {} ({}:{}), found {}", file, line.number,
+                                item.places.empty() ? item.responses.size() : item.places.size(), item.id, item.file, item.line,
+                                line.scores.size()));
+  std::vector<double> scores(item.responses.size());
+  for (std::size_t i = item.places.size(); i-- > 0;) scores[static_cast<std::size_t>(item.places[i])] = line.scores[i];
+  return scores;
+}
+
+}  // namespace
+
+ModelScores given_scores(const std::string& name, const std::string& file, const Data& data) {
+  const Lines lines = read_lines(file);
+  std::int64_t read = 0, left_out = 0;
+  for (const Data::File& f : data.files) read += f.items, left_out += f.left_out;
+  if (lines.by_id.empty() && std::ssize(lines.all) != read)
+    throw DataError(
+        "lines-not-one-each",
+        fmt::format("{}: {} lines without ids for {} groups ({} more were left out): give each line the id of its group", file,
+                    lines.all.size(), read, left_out));
+  ModelScores model{name, "scores of " + file, {}, {}};
+  for (const Item& item : data.items) {
+    std::size_t at = static_cast<std::size_t>(item.number);
+    if (!lines.by_id.empty()) {
+      const auto found = lines.by_id.find(item.id);
+      if (found == lines.by_id.end())
+        throw DataError("item-without-scores",
+                        fmt::format("{}: no line has the id \"{}\" ({}:{})", file, item.id, item.file, item.line));
+      at = found->second;
+    }
+    model.items.push_back({.scores = for_responses(item, lines.all[at], file)});
+  }
+  return model;
+}
+
+}  // namespace dmoerm::eval

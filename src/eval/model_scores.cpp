@@ -1,0 +1,37 @@
+#include "eval/model_scores.h"
+
+#include <algorithm>
+
+namespace dmoerm::eval {
+
+std::optional<double> gap_of(const ItemScores& scores, const preference::Preference& pair) {
+  if (scores.scores.empty()) return std::nullopt;
+  return scores.scores[static_cast<std::size_t>(pair.winner)] - scores.scores[static_cast<std::size_t>(pair.loser)];
+}
+
+std::optional<double> right_of(const ItemScores& scores, const preference::Preference& pair) {
+  if (const std::optional<double> gap = gap_of(scores, pair)) return *gap > 0 ? 1.0 : *gap == 0 ? 0.5 : 0.0;
+  if (const auto found = scores.preferences.find({pair.winner, pair.loser}); found != scores.preferences.end())
+    return found->second;
+  if (const auto found = scores.preferences.find({pair.loser, pair.winner}); found != scores.preferences.end())
+    return 1 - found->second;
+  return std::nullopt;
+}
+
+std::optional<double> best_right(const Item& item, const ItemScores& scores) {
+  const std::vector<preference::Preference>& pairs = overall_pairs(item);
+  if (scores.scores.empty() || pairs.empty()) return std::nullopt;
+  std::vector<bool> is_best(item.responses.size(), false);
+  for (const preference::Preference& p : pairs) is_best[static_cast<std::size_t>(p.winner)] = true;
+  for (const preference::Preference& p : pairs) is_best[static_cast<std::size_t>(p.loser)] = false;
+  const double top = *std::ranges::max_element(scores.scores);
+  double chosen = 0, right = 0;
+  for (std::size_t i = 0; i < is_best.size(); ++i) {
+    if (scores.scores[i] != top) continue;
+    chosen += 1;
+    right += is_best[i] ? 1 : 0;
+  }
+  return right / chosen;
+}
+
+}  // namespace dmoerm::eval

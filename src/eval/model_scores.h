@@ -1,0 +1,47 @@
+// What models say about items.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "eval/item.h"
+
+namespace dmoerm::eval {
+
+/// Where a bundle's router sent a prompt.
+struct RouteTaken {
+  std::string category;   ///< Category whose model scored; "" = the fallback
+  std::string likeliest;  ///< Category with the highest probability, whatever the threshold
+  double confidence = 0;
+};
+
+/// A model on one item.
+struct ItemScores {
+  std::vector<double> scores = {};  ///< One for each response; empty if the model only compares pairs
+  std::map<std::pair<int, int>, double> preferences =
+      {};  ///< Of a model that compares: (a, b) -> 1 if a is better, 0 if b is, 0.5
+  std::optional<RouteTaken> route = {};
+  std::map<std::string, std::vector<double>> experts = {};  ///< Capability point -> its expert's reward of each response
+  std::int64_t tokens = 0;                                  ///< Tokens that the model read, the prompt once
+};
+
+struct ModelScores {
+  std::string name, source;             ///< Name in tables; what the model was made from
+  std::vector<std::string> categories;  ///< Categories of its router; empty without one
+  std::vector<ItemScores> items;        ///< In the order of the data
+};
+
+/// How right a model is on an ordered pair: 1, 0, or 0.5 where it sees no difference. Nothing if it did not compare the two.
+std::optional<double> right_of(const ItemScores& scores, const preference::Preference& pair);
+
+/// Score of the winner minus that of the loser; nothing if the model has no scores.
+std::optional<double> gap_of(const ItemScores& scores, const preference::Preference& pair);
+
+/// Share of the model's best responses (those with its highest score) that the data holds to be best: that lose no pair, while
+/// some pair exists. Nothing without scores or pairs.
+std::optional<double> best_right(const Item& item, const ItemScores& scores);
+
+}  // namespace dmoerm::eval

@@ -1,0 +1,38 @@
+// A model as the command line names it, and how texts are scored.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+namespace dmoerm::eval {
+
+/// Beginning of ModelSpec::what for a file of scores.
+inline constexpr std::string_view kGivenScores = "scores:";
+
+/// Beginning of ModelSpec::what for scores that the data itself has.
+inline constexpr std::string_view kFieldScores = "field:";
+
+/// A model as the command line names it.
+struct ModelSpec {
+  std::string name;  ///< Letters, digits and ._:-+
+  std::string what;  ///< A directory, scores:FILE, field:KEY, length, mean(A,B), wco(A,B), uwo(A,B)
+};
+
+/// "NAME=WHAT", or WHAT alone, which is then named by its last part. @throws ConfigError
+ModelSpec parse_model(const std::string& text);
+
+/// How texts are scored.
+struct ScoringOptions {
+  std::string device = "cpu";
+  std::string chat_template;       ///< Template of a reward model that has no bundle; "" = it must have one
+  std::int64_t max_length = 2048;  ///< Longest text of such a model, in tokens
+  std::int64_t batch_tokens = 4096;
+  bool parts = false;  ///< Whether a bundle's parts are models of their own: NAME:true-category, NAME:mean, NAME:single
+};
+
+/// Called after each item: model, items scored, items.
+using OnScored = std::function<void(const std::string& model, std::size_t done, std::size_t all)>;
+
+}  // namespace dmoerm::eval

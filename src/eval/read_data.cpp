@@ -1,0 +1,145 @@
+#include "eval/read_data.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "preference/group_reader.h"
+#include "preference/ordered_pairs.h"
+#include "preference/session_key.h"
+
+namespace dmoerm::eval {
+namespace {
+
+using preference::Split;
+
+constexpr std::int64_t kWarningsMax = 10;  // left-out lines that are told
+
+Split split_named(const std::string& name) {
+  for (const Split split : {Split::train, Split::validation, Split::test}) {
+    if (preference::to_string(split) == name) return split;
+  }
+  return Split::unset;
+}
+
+/// Counts what the reader leaves out, tells the first of it, and gives up when too many lines are malformed.
+class LeftOut {
+ public:
+  explicit LeftOut(std::int64_t bad_lines_max) : bad_lines_max_(bad_lines_max) {}
+
+  void add(const preference::Dropped& dropped) {
+    const std::string message = fmt::format("{}:{}: {}", dropped.file, dropped.line, dropped.reason);
+    ++count_;
+    if (dropped.bad && ++bad_ > bad_lines_max_)
+      throw DataError(dropped.code, fmt::format("{} (more than --bad-lines {})", message, bad_lines_max_));
+    if (told_++ < kWarningsMax) spdlog::warn("[eval] left out: {}", with_code(message, dropped.code));
+    if (told_ == kWarningsMax) spdlog::warn("[eval] what else is left out is only counted");
+  }
+  /// Lines since the last call.
+  std::int64_t take() { return std::exchange(count_, 0); }
+
+ private:
+  std::int64_t bad_lines_max_, count_ = 0, bad_ = 0, told_ = 0;
+};
+
+/// Keep the items of a split. Rows without a split stay where the files name none.
+void take_split(Data& data, const std::vector<Split>& splits, const std::string& wanted) {
+  const bool named = std::ranges::any_of(splits, [](Split s) { return s != Split::unset; });
+  const bool tests = std::ranges::find(splits, Split::test) != splits.end();
+  data.split = wanted.empty() ? (tests ? "test" : "all") : wanted;
+  if (wanted.empty() && named && !tests)
+    throw DataError("no-test-split",
+                    "the rows name splits, but none of them \"test\": name the split to evaluate with --split, or --split all");
+  if (data.split == "all") return;
+  const Split split = split_named(data.split);
+  std::vector<Item> kept;
+  for (std::size_t i = 0; i < data.items.size(); ++i) {
+    if (splits[i] == split) kept.push_back(std::move(data.items[i]));
+  }
+  if (kept.empty())
+    throw DataError("split-is-empty", fmt::format("--split {}: none of the {} groups belongs to it", data.split, splits.size()));
+  data.items = std::move(kept);
+}
+
+}  // namespace
+
+void set_keys(Item& item) {
+  item.prompt_key = fmt::format("{:016x}", preference::prompt_key(item.prompt));
+  if (item.cluster.empty()) item.cluster = fmt::format("{:016x}", preference::session_key(item.prompt));
+}
+
+Item item_of(preference::Group group, double score_gap_min) {
+  Item item;
+  std::set<std::string> labels{std::string(preference::kOverall)};
+  for (const preference::StatedPair& p : group.pairs) labels.insert(p.label);
+  for (const preference::RecordedVerdict& v : group.verdicts) labels.insert(v.point);
+  for (const preference::Response& r : group.responses) {
+    for (const auto& [point, score] : r.scores) labels.insert(point);
+  }
+  for (const std::string& label : labels) {
+    std::vector<preference::Preference> pairs = preference::ordered_pairs(group, label, score_gap_min);
+    if (!pairs.empty()) item.pairs[label] = std::move(pairs);
+    const std::vector<double> scores = preference::scores_of(group, label);
+    if (std::ranges::any_of(scores, [](double s) { return !std::isnan(s); })) item.scores[label] = scores;
+  }
+  if (const auto gold = item.scores.find(std::string(preference::kOverall)); gold != item.scores.end()) {
+    const auto stated = [&](std::size_t a, std::size_t b) {
+      return std::ranges::any_of(overall_pairs(item), [&](const preference::Preference& p) {
+        return std::minmax(p.winner, p.loser) == std::minmax(static_cast<int>(a), static_cast<int>(b));
+      });
+    };
+    for (std::size_t a = 0; a < gold->second.size(); ++a) {
+      for (std::size_t b = a + 1; b < gold->second.size(); ++b) {
+        if (gold->second[a] == gold->second[b] && !stated(a, b)) item.ties.emplace_back(a, b);
+      }
+    }
+  }
+  for (preference::Response& r : group.responses) item.responses.push_back(std::move(r.text));
+  item.id = std::move(group.id);
+  item.file = std::move(group.file);
+  item.line = group.line;
+  item.category = std::move(group.category);
+  item.cluster = std::move(group.cluster);
+  item.prompt = std::move(group.prompt);
+  item.places = std::move(group.places);
+  set_keys(item);
+  return item;
+}
+
+Data read_data(const std::vector<std::string>& files, const DataOptions& options) {
+  Data data;
+  std::vector<Split> splits;
+  LeftOut left_out(options.bad_lines_max);
+  for (const std::string& file : files) {
+    preference::GroupReader reader(
+        file, options.format, [&](const preference::Dropped& d) { left_out.add(d); }, options.bad_lines_max);
+    reader.read_cluster(options.cluster);
+    const std::size_t before = data.items.size();
+    while (std::optional<preference::Group> group = reader.next()) {
+      splits.push_back(group->split);
+      if (!options.cluster.empty() && group->cluster.empty())
+        throw DataError("row-without-cluster", fmt::format("{}:{}: the row has no text or number \"{}\", which --cluster names",
+                                                           file, group->line, options.cluster));
+      Item item = item_of(std::move(*group), options.score_gap_min);
+      if (item.category.empty()) item.category = options.category;
+      item.number = std::ssize(data.items);
+      data.items.push_back(std::move(item));
+    }
+    data.files.push_back({file, sha256_file(file), reader.format() != nullptr ? reader.format()->name : "",
+                          std::ssize(data.items) - static_cast<std::int64_t>(before), left_out.take()});
+  }
+  if (data.items.empty()) throw DataError("nothing-to-evaluate", fmt::format("{}: no group to evaluate", files.front()));
+  take_split(data, splits, options.split);
+  if (std::ranges::all_of(data.items, [](const Item& item) { return item.pairs.empty(); }))
+    throw DataError("nothing-to-evaluate",
+                    fmt::format("{}: none of the {} groups has a pair of responses whose order is known{}", files.front(),
+                                data.items.size(), options.score_gap_min > 0 ? "; lower --score-gap" : ""));
+  return data;
+}
+
+}  // namespace dmoerm::eval

@@ -1,0 +1,29 @@
+// Reads the user's own data for an evaluation: every data format that `ingest` reads.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "eval/item.h"
+
+namespace dmoerm::eval {
+
+struct DataOptions {
+  std::string format = "auto";     ///< Data format of own files
+  std::string split = {};          ///< train, validation, test or all; "" = test if a row names it, else all
+  std::string category = {};       ///< Category of rows that name none
+  std::string cluster = {};        ///< Key of a row whose value says what belongs together; "" = the conversation's beginning
+  double score_gap_min = 0;        ///< Smallest gap of scores that counts as an order
+  std::int64_t bad_lines_max = 0;  ///< Lines that may be left out because they are malformed
+};
+
+/// @throws ConfigError, DataError, IoError; DataError if nothing is left that can be evaluated
+Data read_data(const std::vector<std::string>& files, const DataOptions& options);
+
+/// The item of a group: its ordered pairs by label, ties and scores.
+Item item_of(preference::Group group, double score_gap_min);
+
+/// Fill in the keys of an item's prompt and, unless it has one, of its cluster.
+void set_keys(Item& item);
+
+}  // namespace dmoerm::eval

@@ -1,0 +1,158 @@
+#include "eval/read_lists.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/stop.h"
+#include "base/text.h"
+#include "eval/read_data.h"
+#include "preference/formats.h"
+#include "preference/line_reader.h"
+#include "preference/row_error.h"
+#include "preference/row_fields.h"
+
+namespace dmoerm::eval {
+namespace {
+
+using nlohmann::json;
+using preference::RowError;
+
+const char* list_key(const json& row) {
+  for (const char* key : {"answers", "responses", "completions"}) {
+    if (row.contains(key) && row[key].is_array() && !row[key].empty()) return key;
+  }
+  return nullptr;
+}
+
+std::string text_of_element(const json& element, const char* key) {
+  if (!element.is_object()) return preference::text_of(element, key);
+  for (const char* inner : {"text", "answer", "response", "completion", "content"}) {
+    if (element.contains(inner) && element[inner].is_string()) return element[inner].get<std::string>();
+  }
+  throw RowError("response-without-text", fmt::format("\"{}\": expected texts or objects with \"text\", found the keys {}", key,
+                                                      preference::keys_of(element)));
+}
+
+void put(Item& item, const std::string& key, std::size_t response, const json& value) {
+  if (!value.is_number()) return;
+  std::vector<double>& scores = item.scores[key];
+  scores.resize(item.responses.size(), preference::kMissing);
+  scores[response] = preference::number_of(value, key.c_str());
+}
+
+/// A list with scores beside its texts.
+Item loose_item(const json& row) {
+  const char* key = list_key(row);
+  if (key == nullptr)
+    throw RowError("row-without-list",
+                   fmt::format("expected a list of texts under answers, responses or completions, found the keys {}",
+                               preference::keys_of(row)));
+  Item item;
+  preference::Group about;
+  preference::read_common(row, about);
+  item.id = about.id;
+  item.category = about.category;
+  if (const char* column = preference::prompt_column(row); column != nullptr && std::string(column) != key)
+    item.prompt = preference::prompt_of(row, column);
+  for (const json& element : row[key]) item.responses.push_back(text_of_element(element, key));
+  for (std::size_t i = 0; i < item.responses.size(); ++i) {
+    const json& element = row[key][i];
+    if (!element.is_object()) continue;
+    for (const auto& [name, value] : element.items()) put(item, name, i, value);
+    if (element.contains("scores") && element["scores"].is_object()) {
+      for (const auto& [name, value] : element["scores"].items()) put(item, name, i, value);
+    }
+  }
+  for (const auto& [name, values] : row.items()) {
+    if (!values.is_array() || values.size() != item.responses.size() || name == key) continue;
+    for (std::size_t i = 0; i < values.size(); ++i) put(item, name, i, values[i]);
+  }
+  set_keys(item);
+  if (item.prompt.empty()) item.prompt_key = item.cluster = "";
+  return item;
+}
+
+Item list_item(const json& row) {
+  const preference::Format* format = preference::detect_format(row);
+  const bool apart = format != nullptr && !format->merges_rows;
+  return apart ? item_of(preference::parse_group(*format, row), 0) : loose_item(row);
+}
+
+/// Leave out the responses that have no gold score.
+void keep_scored(Item& item, const std::string& gold, const std::string& place) {
+  const auto found = item.scores.find(gold);
+  if (found == item.scores.end()) {
+    std::vector<std::string> names;
+    for (const auto& [name, scores] : item.scores) names.push_back(name);
+    throw DataError("list-without-gold",
+                    fmt::format("{}: no response has a number \"{}\", which --gold names; the row has: {}", place, gold,
+                                names.empty() ? "no scores" : fmt::format("{}", fmt::join(names, ", "))));
+  }
+  const std::vector<double> scores = found->second;
+  const auto keep = [&](auto& values) {
+    std::size_t to = 0;
+    for (std::size_t i = 0; i < scores.size(); ++i) {
+      if (std::isnan(scores[i])) continue;
+      if (to != i) values[to] = std::move(values[i]);
+      ++to;
+    }
+    values.resize(to);
+  };
+  keep(item.responses);
+  for (auto& [name, values] : item.scores) keep(values);
+  item.pairs.clear();
+  item.ties.clear();
+}
+
+}  // namespace
+
+Data read_lists(const std::vector<std::string>& files, const std::string& gold, std::int64_t smallest) {
+  Data data;
+  data.split = "all";
+  for (const std::string& file : files) {
+    Data::File about{file, sha256_file(file), "lists"};
+    preference::LineReader lines(file);
+    std::string line;
+    while (lines.next(line)) {
+      if (stop_requested())
+        throw Stopped("stopped-while-reading", fmt::format("reading {} was stopped by {}", file, stop_signal()));
+      if (is_blank(line)) continue;
+      const std::string place = fmt::format("{}:{}", file, lines.number());
+      try {
+        const json row = preference::parse_row(line);
+        if (!row.is_object())
+          throw RowError("row-is-not-an-object", fmt::format("expected a JSON object, found {}", preference::shown(row)));
+        Item item = list_item(row);
+        keep_scored(item, gold, place);
+        if (std::ssize(item.responses) < std::max<std::int64_t>(2, smallest)) {
+          ++about.left_out;
+          continue;
+        }
+        item.file = file;
+        item.line = lines.number();
+        item.number = std::ssize(data.items);
+        if (item.id.empty()) item.id = fmt::format("{}:{}", std::filesystem::path(file).filename().string(), item.line);
+        if (item.prompt_key.empty()) item.prompt_key = item.cluster = place;  // a list without a prompt stands alone
+        data.items.push_back(std::move(item));
+        ++about.items;
+      } catch (const RowError& e) {
+        throw DataError(e.code(), fmt::format("{}: {}", place, e.what()));
+      }
+    }
+    data.files.push_back(about);
+  }
+  if (data.items.empty())
+    throw DataError("nothing-to-evaluate", fmt::format("{}: no list has {} or more responses with a gold score", files.front(),
+                                                       std::max<std::int64_t>(2, smallest)));
+  return data;
+}
+
+}  // namespace dmoerm::eval

@@ -1,0 +1,252 @@
+#include "eval/report_text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "base/text_table.h"
+#include "eval/scored.h"
+#include "eval/statistics.h"
+
+namespace dmoerm::eval {
+namespace {
+
+using nlohmann::json;
+using Rows = std::vector<std::vector<std::string>>;
+
+std::string number(const json& value, const char* form = "{:.3f}") {
+  return value.is_number() ? fmt::format(fmt::runtime(form), value.get<double>()) : "-";
+}
+
+std::string interval(const json& value) {
+  return value.is_object() ? to_string({value.at("value"), value.at("low"), value.at("high")}) : "-";
+}
+
+std::vector<std::string> names_of(const json& result) {
+  std::vector<std::string> names;
+  for (const json& model : result["models"]) names.push_back(model["name"]);
+  return names;
+}
+
+/// A header row: some titles, then the models.
+Rows table_with(std::vector<std::string> titles, const json& result) {
+  for (const std::string& name : names_of(result)) titles.push_back(name);
+  return {titles};
+}
+
+void add_models(std::vector<std::string>& row, const json& result, const json& of_models, auto&& cell) {
+  for (const std::string& name : names_of(result)) row.push_back(of_models.contains(name) ? cell(of_models[name]) : "-");
+}
+
+std::string accuracy_section(const json& result) {
+  Rows rows = table_with({"category", "prompts / clusters / pairs"}, result);
+  const std::string overall(preference::kOverall);
+  for (const auto& [category, labels] : result["accuracy"].items()) {
+    if (!labels.contains(overall)) continue;
+    const json& row = labels[overall];
+    std::vector<std::string> cells = {category, fmt::format("{} / {} / {}", row["prompts"].get<double>(),
+                                                            row["clusters"].get<std::size_t>(), row["pairs"].get<double>())};
+    add_models(cells, result, row["models"], [](const json& m) { return interval(m["pooled"]); });
+    // "all" comes last, whatever the categories are called
+    category == kAll ? rows.push_back(std::move(cells))
+                     : (void)rows.insert(rows.end() - (rows.size() > 1 && rows.back()[0] == kAll ? 1 : 0), std::move(cells));
+  }
+  if (rows.size() == 1) return "No pair has an overall order.\n";
+  for (const auto& [title, key] : {std::pair{"all, prompts count the same", "by_prompt"}}) {
+    const std::string last = result["accuracy"].contains(kAll) ? kAll : result["accuracy"].begin().key();
+    if (!result["accuracy"][last].contains(overall)) continue;
+    std::vector<std::string> cells = {title, ""};
+    add_models(cells, result, result["accuracy"][last][overall]["models"], [&](const json& m) { return interval(m[key]); });
+    rows.push_back(std::move(cells));
+  }
+  if (result.contains("macro")) {
+    std::vector<std::string> cells = {"mean of categories", ""};
+    add_models(cells, result, result["macro"], interval);
+    rows.push_back(std::move(cells));
+  }
+  return markdown_table(rows);
+}
+
+std::string points_section(const json& result) {
+  Rows rows = table_with({"category", "point", "pairs"}, result);
+  std::vector<std::string> experts;
+  const json own_experts = result.value("experts", json::object());
+  for (const auto& [model, categories] : own_experts.items()) {
+    if (categories.empty()) continue;
+    experts.push_back(model);
+    rows[0].push_back("expert of " + model);
+  }
+  for (const auto& [category, labels] : result["accuracy"].items()) {
+    for (const auto& [label, row] : labels.items()) {
+      if (label == preference::kOverall) continue;
+      std::vector<std::string> cells = {category, label, number(row["pairs"], "{:.0f}")};
+      add_models(cells, result, row["models"], [](const json& m) { return interval(m["pooled"]); });
+      for (const std::string& model : experts) {
+        const json own = result["experts"][model].value(category, json::object()).value(label, json());
+        cells.push_back(own.is_object() ? fmt::format("{} ({:.0f} pairs)", interval(own), own["pairs"].get<double>()) : "-");
+      }
+      rows.push_back(std::move(cells));
+    }
+  }
+  return rows.size() == 1 ? ""
+                          : "\n## Capability points\n\nEach model's own score on the pairs of a point; an expert's reward where "
+                            "its category's model scored.\n\n" +
+                                markdown_table(rows);
+}
+
+std::string differences_section(const json& result) {
+  Rows rows = {{"category", "mean", "difference", "p (Holm)", "prompts better / worse", "McNemar p (Holm)",
+                fmt::format("level within {}", number(result["margin"], "{}"))}};
+  const std::string first = names_of(result).front();
+  for (const json& d : result["differences"]) {
+    if (d["category"] != kAll && d["a"] != first) continue;  // eval.json has all of them
+    rows.push_back({d["category"], d["mean"],
+                    fmt::format("{} minus {}: {:+.3f} [{:+.3f}, {:+.3f}]", d["a"].get<std::string>(), d["b"].get<std::string>(),
+                                d["value"].get<double>(), d["low"].get<double>(), d["high"].get<double>()),
+                    fmt::format("{} ({})", number(d["p"], "{:.4f}"), number(d["p_holm"], "{:.4f}")),
+                    fmt::format("{} / {}", d["mcnemar"]["a_better"].get<int>(), d["mcnemar"]["b_better"].get<int>()),
+                    fmt::format("{} ({})", number(d["mcnemar"]["p"], "{:.4f}"), number(d["mcnemar"]["p_holm"], "{:.4f}")),
+                    fmt::format("{} (p {})", d["equivalence"]["level"].get<bool>() ? "yes" : "not shown",
+                                number(d["equivalence"]["p"], "{:.4f}"))});
+  }
+  return rows.size() == 1 ? ""
+                          : "\n## Differences\n\nPaired over the same clusters; p-values are adjusted over all pairs of models "
+                            "of a row; single categories show the first model alone.\n\n" +
+                                markdown_table(rows);
+}
+
+/// The row over all categories, or the only one.
+const json& whole(const json& by_row) { return by_row.contains(kAll) ? by_row[kAll] : by_row.begin().value(); }
+
+std::string calibration_section(const json& result) {
+  Rows rows = {{"model", "calibration error", "temperature", "error with temperature", "log loss"}};
+  for (const auto& [model, own] : whole(result["calibration"]).items()) {
+    if (own.contains("note")) {
+      rows.push_back({model, own["note"], "-", "-", "-"});
+    } else {
+      rows.push_back({model, number(own["error"]), number(own["temperature"]), number(own["error_with_temperature"]),
+                      number(own["log_loss"])});
+    }
+  }
+  return "\n## Calibration\n\nThe confidence in an answer is the sigmoid of the gap between two scores.\n\n" +
+         markdown_table(rows);
+}
+
+std::string style_section(const json& result) {
+  const json& style = whole(result["style"]);
+  if (style.contains("note")) return "";
+  Rows rows = {{"model", "prefers the longer", "right where the longer is better", "right where the shorter is better",
+                "right at equal length", "correlation with length (within a group)", "with Markdown (within a group)"}};
+  for (const auto& [model, own] : style["models"].items()) {
+    const json& c = own["correlation"];
+    rows.push_back({model, number(own["prefers_the_longer"]), interval(own["where_the_longer_is_better"]),
+                    interval(own["where_the_shorter_is_better"]), interval(own["at_equal_length"]),
+                    fmt::format("{} ({})", number(c["length"], "{:+.3f}"), number(c["length_within"], "{:+.3f}")),
+                    fmt::format("{} ({})", number(c["markdown"], "{:+.3f}"), number(c["markdown_within"], "{:+.3f}"))});
+  }
+  return fmt::format(
+      "\n## Length and Markdown\n\nThe longer response is the better one in {} of the pairs; this is what length alone reaches. "
+      "{:.0f} pairs have texts of equal length within 10 %.\n\n{}",
+      number(style["longer_is_better"]), style["at_equal_length"]["pairs"].get<double>(), markdown_table(rows));
+}
+
+std::string lists_section(const json& result) {
+  std::string text;
+  Rows rows = table_with({"category", "groups"}, result);
+  for (const auto& [category, own] : result["best_of_list"].items()) {
+    if (own.contains("note")) continue;
+    std::vector<std::string> cells = {category, number(own["groups"], "{:.0f}")};
+    add_models(cells, result, own["models"], interval);
+    rows.push_back(std::move(cells));
+  }
+  if (rows.size() > 1)
+    text +=
+        "\n## Best of the list\n\nShare of the groups of more than two responses in which the model's best response is the best "
+        "one.\n\n" +
+        markdown_table(rows);
+  const json& ties = whole(result["ties"]);
+  if (ties.contains("note")) return text;
+  rows = table_with({"", "pairs"}, result);
+  std::vector<std::string> cells = {"a tie has the smaller gap", number(ties["pairs"], "{:.0f}")};
+  add_models(cells, result, ties["models"], [](const json& m) { return number(m["smaller_gap"]); });
+  rows.push_back(std::move(cells));
+  return text +
+         "\n## Ties\n\nProbability that a pair stated to be equal has a smaller gap of scores than an ordered pair; 0.5 is "
+         "chance.\n\n" +
+         markdown_table(rows);
+}
+
+std::string routes_section(const json& result) {
+  std::string text;
+  const json all_routes = result.value("routes", json::object());
+  for (const auto& [model, routes] : all_routes.items()) {
+    std::vector<std::string> to;
+    for (const auto& [from, sent] : routes["sent"].items()) {
+      for (const auto& [name, n] : sent.items()) {
+        if (std::ranges::find(to, name) == to.end()) to.push_back(name);
+      }
+    }
+    std::ranges::sort(to);
+    Rows rows = {{"category \\ scored by"}};
+    rows[0].insert(rows[0].end(), to.begin(), to.end());
+    for (const auto& [from, sent] : routes["sent"].items()) {
+      rows.push_back({from});
+      for (const std::string& name : to) rows.back().push_back(fmt::format("{}", sent.value(name, 0)));
+    }
+    text += fmt::format("\n## Where {} sends prompts\n\n{}", model, markdown_table(rows));
+  }
+  const json agreements = result.value("agreement", json::object());
+  for (const auto& [model, categories] : agreements.items()) {
+    Rows rows = {{"category", "experts", "order alike", "pairs"}};
+    for (const auto& [category, pairs] : categories.items()) {
+      for (const auto& [points, own] : pairs.items())
+        rows.push_back({category, points, number(own["alike"]), number(own["pairs"], "{:.0f}")});
+    }
+    if (rows.size() > 1)
+      text += fmt::format(
+          "\n## Agreement of {}'s experts\n\nShare of the pairs of responses that two experts order alike; 0.5 means that they "
+          "have nothing in common.\n\n{}",
+          model, markdown_table(rows));
+  }
+  return text;
+}
+
+std::string figures_section(const json& result) {
+  if (!result.contains("figures") || result["figures"].empty()) return "";
+  Rows rows = table_with({"figure", "groups"}, result);
+  for (const json& figure : result["figures"]) {
+    std::vector<std::string> cells = {figure["name"], number(figure["groups"], "{:.0f}")};
+    add_models(cells, result, figure["models"], interval);
+    rows.push_back(std::move(cells));
+  }
+  return fmt::format("\n## Figures of {}\n\n{}", result["benchmark"].get<std::string>(), markdown_table(rows));
+}
+
+std::string cost_section(const json& result) {
+  Rows rows = {{"model", "made from", "tokens", "tokens for 1,000 pairs"}};
+  for (const json& model : result["models"])
+    rows.push_back(
+        {model["name"], model["source"], number(model["tokens"], "{}"), number(model["tokens_per_1000_pairs"], "{:.0f}")});
+  return "\n## Models\n\n" + markdown_table(rows);
+}
+
+}  // namespace
+
+std::string report_text(const json& result) {
+  std::string files;
+  for (const json& f : result["files"])
+    files += fmt::format("{}{} ({} groups, {} left out)", files.empty() ? "" : ", ", f["path"].get<std::string>(),
+                         f["groups"].get<int>(), f["left_out"].get<int>());
+  std::string text = fmt::format(
+      "# Accuracy\n\n{}; split: {}. Share of pairs that a model orders correctly; equal scores count half. 95 % bootstrap "
+      "intervals over clusters "
+      "(conversations or documents), {} resamples.\n\n",
+      files, result["split"].get<std::string>(), result["resamples"].get<int>());
+  return text + accuracy_section(result) + figures_section(result) + points_section(result) + differences_section(result) +
+         calibration_section(result) + style_section(result) + lists_section(result) + routes_section(result) +
+         cost_section(result);
+}
+
+}  // namespace dmoerm::eval

@@ -1,0 +1,111 @@
+#include "eval/resampling.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/rng.h"
+
+namespace dmoerm::eval {
+namespace {
+
+struct Sums {
+  explicit Sums(std::size_t models) : right(models), shares(models) {}
+  double pairs = 0, prompts = 0;
+  std::vector<double> right, shares;
+
+  void add(const Cluster& c) {
+    pairs += c.pairs;
+    prompts += c.prompts;
+    for (std::size_t m = 0; m < right.size(); ++m) {
+      right[m] += c.right[m];
+      shares[m] += c.shares[m];
+    }
+  }
+  static std::vector<double> over(const std::vector<double>& sums, double count) {
+    std::vector<double> means;
+    for (const double sum : sums) means.push_back(sum / count);
+    return means;
+  }
+};
+
+}  // namespace
+
+Interval percentile_interval(double value, std::vector<double> draws, double confidence) {
+  if (draws.empty()) return {value, value, value};
+  std::ranges::sort(draws);
+  const auto at = [&](double q) {
+    return draws[static_cast<std::size_t>(std::lround(q * static_cast<double>(draws.size() - 1)))];
+  };
+  return {value, at((1 - confidence) / 2), at((1 + confidence) / 2)};
+}
+
+Interval Resampled::interval(std::size_t model) const {
+  if (draws.empty()) return {value[model], 0, 1};
+  std::vector<double> own;
+  for (const auto& draw : draws) own.push_back(draw[model]);
+  const Interval interval = percentile_interval(value[model], std::move(own));
+  return interval.low < interval.high ? interval : wilson(value[model], trials);
+}
+
+std::vector<double> Resampled::differences(std::size_t a, std::size_t b) const {
+  std::vector<double> differences;
+  for (const auto& draw : draws) differences.push_back(draw[a] - draw[b]);
+  return differences;
+}
+
+Accuracies resample(const std::vector<Cluster>& clusters, std::size_t models, std::uint64_t seed, std::string_view name,
+                    int resamples) {
+  std::vector<const Cluster*> counted;
+  for (const Cluster& c : clusters) {
+    if (c.pairs > 0) counted.push_back(&c);
+  }
+  Accuracies result;
+  if (counted.empty()) {
+    result.pooled.value = result.by_prompt.value = std::vector<double>(models, 0.5);
+    return result;
+  }
+  result.pooled.trials = result.by_prompt.trials = static_cast<double>(counted.size());
+  const auto keep = [&](const Sums& sums, auto&& put) {
+    put(result.pooled, Sums::over(sums.right, sums.pairs));
+    put(result.by_prompt, Sums::over(sums.shares, sums.prompts));
+  };
+  Sums all(models);
+  for (const Cluster* c : counted) all.add(*c);
+  keep(all, [](Resampled& r, std::vector<double> means) { r.value = std::move(means); });
+  Rng rng(seed, name);
+  for (int r = 0; r < resamples; ++r) {
+    Sums sums(models);
+    for (std::size_t i = 0; i < counted.size(); ++i) sums.add(*counted[rng.below(counted.size())]);
+    keep(sums, [](Resampled& to, std::vector<double> means) { to.draws.push_back(std::move(means)); });
+  }
+  return result;
+}
+
+Resampled mean_of(const std::vector<Stratum>& strata) {
+  std::vector<Stratum> counted;
+  double weights = 0;
+  for (const Stratum& s : strata) {
+    if (s.of->draws.empty()) continue;
+    counted.push_back(s);
+    weights += s.weight;
+  }
+  Resampled mean;
+  if (counted.empty()) {
+    if (!strata.empty()) mean.value = strata.front().of->value;
+    return mean;
+  }
+  const std::size_t models = counted.front().of->value.size();
+  mean.value.assign(models, 0);
+  mean.draws.assign(counted.front().of->draws.size(), std::vector<double>(models, 0));
+  for (const Stratum& s : counted) {
+    const double weight = s.weight / weights;
+    mean.trials += s.of->trials;
+    for (std::size_t m = 0; m < models; ++m) mean.value[m] += s.of->value[m] * weight;
+    for (std::size_t r = 0; r < mean.draws.size(); ++r) {
+      for (std::size_t m = 0; m < models; ++m) mean.draws[r][m] += s.of->draws[r][m] * weight;
+    }
+  }
+  return mean;
+}
+
+}  // namespace dmoerm::eval

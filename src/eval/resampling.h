@@ -1,0 +1,53 @@
+// Accuracies of several models on the same data, and how they vary when prompts are drawn again. The draws are shared: the
+// difference of two models is compared within each of them.
+#pragma once
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "eval/statistics.h"
+
+namespace dmoerm::eval {
+
+/// What belongs together: the groups of a conversation or a document. The bootstrap draws clusters.
+struct Cluster {
+  double pairs = 0, prompts = 0;
+  std::vector<double> right;   ///< Pairs that each model orders correctly; an equal score counts half
+  std::vector<double> shares;  ///< Of each model, the sum over the prompts of the share of its pairs that are right
+};
+
+/// A figure of each model, as it is and in each resample.
+struct Resampled {
+  std::vector<double> value;               ///< [models]
+  std::vector<std::vector<double>> draws;  ///< [resamples][models]
+  double trials = 0;                       ///< Clusters with pairs
+
+  /// 95 % percentile interval of one model; Wilson's over the clusters where all resamples agree.
+  [[nodiscard]] Interval interval(std::size_t model) const;
+  /// Model `a` minus model `b` in each resample.
+  [[nodiscard]] std::vector<double> differences(std::size_t a, std::size_t b) const;
+};
+
+/// Two kinds of mean over the same draws.
+struct Accuracies {
+  Resampled pooled;     ///< Every pair counts the same
+  Resampled by_prompt;  ///< Every prompt counts the same
+};
+
+/// Clusters without pairs are left out. Without any pair every value is 0.5 and there are no draws.
+/// @param name  names the stream of random numbers, with `seed`
+Accuracies resample(const std::vector<Cluster>& clusters, std::size_t models, std::uint64_t seed, std::string_view name,
+                    int resamples);
+
+/// The weighted mean of several strata that are drawn apart, such as categories that count the same. Those without draws are left
+/// out, and the weights of the others then sum to 1.
+struct Stratum {
+  const Resampled* of = nullptr;
+  double weight = 1;
+};
+Resampled mean_of(const std::vector<Stratum>& strata);
+
+/// Percentile interval of draws around `value`. {value, value, value} without draws.
+Interval percentile_interval(double value, std::vector<double> draws, double confidence = 0.95);
+
+}  // namespace dmoerm::eval

@@ -1,0 +1,195 @@
+#include "eval/reward_scorers.h"
+
+#include <ATen/core/Tensor.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+
+#include "base/error.h"
+#include "base/stop.h"
+#include "moe/bundle_files.h"
+#include "moe/load_bundle.h"
+#include "nn/device.h"
+#include "nn/reward_model.h"
+#include "tokenizer/chat_template.h"
+#include "tokenizer/tokenizer.h"
+
+namespace dmoerm::eval {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Calls `score` for each item and reports.
+template <class Score>
+void each_item(const ModelSpec& spec, const Data& data, const OnScored& on_scored, const Score& score) {
+  for (std::size_t i = 0; i < data.items.size(); ++i) {
+    if (stop_requested())
+      throw Stopped("stopped-while-scoring", fmt::format("scoring with {} was stopped by {}", spec.name, stop_signal()));
+    try {
+      score(data.items[i]);
+    } catch (const DataError& e) {
+      throw DataError(e.code(), fmt::format("{}:{}: {}", data.items[i].file, data.items[i].line, e.what()));
+    }
+    on_scored(spec.name, i + 1, data.items.size());
+  }
+}
+
+/// Tokens that are read: those of the prompt once, and of each response those after the beginning that it shares with it.
+std::int64_t tokens_of(const moe::TokenTexts& texts) {
+  auto sum = std::ssize(texts.prompt);
+  for (const auto& response : texts.responses) {
+    const auto shared = std::mismatch(texts.prompt.begin(), texts.prompt.end(), response.begin(), response.end()).second;
+    sum += response.end() - shared;
+  }
+  return sum;
+}
+
+std::vector<double> rewards_of(const std::vector<moe::Score>& scores) {
+  std::vector<double> rewards;
+  for (const moe::Score& s : scores) rewards.push_back(s.reward);
+  return rewards;
+}
+
+std::vector<double> doubles_of(const at::Tensor& rewards_N) {
+  std::vector<double> rewards;
+  for (std::int64_t i = 0; i < rewards_N.size(0); ++i) rewards.push_back(rewards_N[i].item<double>());
+  return rewards;
+}
+
+std::map<std::string, std::vector<double>> experts_of(const std::vector<moe::Score>& scores) {
+  std::map<std::string, std::vector<double>> experts;
+  for (const moe::Score& s : scores) {
+    for (const auto& [point, reward] : s.points) experts[point].push_back(reward);
+  }
+  return experts;
+}
+
+bool has_category(const moe::Model& model, const std::string& name) {
+  return std::ranges::find(model.categories, name, &moe::Category::name) != model.categories.end();
+}
+
+/// The mean of the experts' standardised rewards.
+std::vector<double> mean_of_experts(const std::vector<moe::Score>& scores) {
+  std::vector<double> means;
+  for (const moe::Score& s : scores) {
+    double sum = 0;
+    for (const auto& [point, reward] : s.points) sum += reward;
+    means.push_back(sum / static_cast<double>(std::max<std::size_t>(1, s.points.size())));
+  }
+  return means;
+}
+
+std::vector<ModelScores> score_bundle(const ModelSpec& spec, const Data& data, const ScoringOptions& options,
+                                      const OnScored& on_scored) {
+  const moe::Bundle bundle = moe::load_bundle(spec.what, nn::pick_device(options.device, "--device"));
+  const moe::Model& model = bundle.model;
+  const std::vector<std::string>& categories = model.router.categories();
+  std::vector<ModelScores> all(options.parts ? 4 : 1);
+  for (std::size_t part = 0; part < all.size(); ++part) {
+    constexpr const char* kParts[] = {"", ":true-category", ":mean", ":single"};
+    all[part] = {spec.name + kParts[part], spec.what, {}, {}};
+  }
+  all[0].categories = categories;
+  each_item(spec, data, on_scored, [&](const Item& item) {
+    const moe::TokenTexts texts = moe::tokenize(bundle, item.prompt, item.responses);
+    const moe::GroupScore scored = model.score(texts);
+    ItemScores& own = all[0].items.emplace_back();
+    own.scores = rewards_of(scored.responses);
+    own.route = {scored.category, categories[static_cast<std::size_t>(scored.route.likeliest)], scored.route.confidence};
+    own.experts = experts_of(scored.responses);
+    own.tokens = tokens_of(texts);
+    if (!options.parts) return;
+    // What the router would reach without errors; where the category is not known, what it does reach.
+    const bool known = has_category(model, item.category);
+    const std::string& category = known ? item.category : scored.category;
+    const std::vector<moe::Score> within = category == scored.category ? scored.responses : model.scores_in(category, texts);
+    const std::vector<double> single = scored.category.empty() ? own.scores : rewards_of(model.scores_in("", texts));
+    all[1].items.push_back({.scores = rewards_of(within), .experts = experts_of(within), .tokens = own.tokens});
+    all[2].items.push_back({.scores = category.empty() ? single : mean_of_experts(within), .tokens = own.tokens});
+    all[3].items.push_back({.scores = single, .tokens = own.tokens});
+  });
+  return all;
+}
+
+/// A reward model with all that is needed to read texts as it was trained.
+struct Reader {
+  nn::RewardModel model;
+  std::shared_ptr<const tokenizer::Tokenizer> tokenizer;
+  std::shared_ptr<const tokenizer::ChatTemplate> chat_template;
+  moe::ScoringLimits limits;
+};
+
+ModelScores score_model(const ModelSpec& spec, const Data& data, const Reader& reader, const OnScored& on_scored) {
+  moe::Bundle texts_only;  // tokenize() reads these two alone
+  texts_only.tokenizer = reader.tokenizer;
+  texts_only.chat_template = reader.chat_template;
+  ModelScores model{spec.name, spec.what, {}, {}};
+  each_item(spec, data, on_scored, [&](const Item& item) {
+    const moe::TokenTexts texts = moe::tokenize(texts_only, item.prompt, item.responses);
+    model.items.push_back(
+        {.scores = doubles_of(moe::rewards_of(reader.model, texts, reader.limits)), .tokens = tokens_of(texts)});
+  });
+  return model;
+}
+
+/// The bundle that a directory is a part of, or the bundle of the run that it is a task of.
+std::optional<fs::path> bundle_around(const fs::path& directory) {
+  for (fs::path up = fs::weakly_canonical(directory); up.has_relative_path(); up = up.parent_path()) {
+    if (fs::exists(up / moe::kBundleManifest)) return up;
+    if (fs::exists(up / "bundle" / moe::kBundleManifest)) return up / "bundle";
+  }
+  return std::nullopt;
+}
+
+/// The category of an expert's directory, which stands after "experts" (a bundle) or "expert" (a run); "" for other models.
+std::string category_of_expert(const fs::path& directory) {
+  for (auto part = directory.begin(); part != directory.end(); ++part) {
+    if ((*part == "experts" || *part == "expert") && std::next(part) != directory.end()) return std::next(part)->string();
+  }
+  return "";
+}
+
+/// A part of a bundle or a task of a run. An expert adapts the base of its category.
+Reader read_part(const fs::path& directory, const fs::path& around, at::Device device) {
+  const moe::Bundle bundle = moe::load_bundle(around, device);
+  std::shared_ptr<nn::Backbone> shared = bundle.model.backbone;
+  const std::string category = category_of_expert(directory);
+  if (has_category(bundle.model, category)) shared = bundle.model.category(category).experts.front().shared_backbone();
+  const auto own = [&] { return nn::Backbone::load(around / "base", device, 0, bundle.model.backbone->dtype()); };
+  return {nn::RewardModel::load(directory, {[&] { return shared; }, own}), bundle.tokenizer, bundle.chat_template,
+          bundle.model.limits};
+}
+
+/// A `transformers` sequence classifier.
+Reader read_classifier(const fs::path& directory, const ScoringOptions& options, at::Device device) {
+  if (options.chat_template.empty())
+    throw ConfigError("no-chat-template",
+                      fmt::format("{}: this is not part of a bundle or of a run with one; name its chat template with --template",
+                                  directory.string()));
+  Reader reader;
+  reader.tokenizer = std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(directory / "tokenizer.json"));
+  reader.chat_template = std::make_shared<tokenizer::ChatTemplate>(options.chat_template, *reader.tokenizer, false);
+  const auto load = [&] { return nn::Backbone::load(directory, device); };
+  reader.model = nn::RewardModel::load(directory, {load, load});
+  reader.limits = {{options.max_length, 32, reader.chat_template->head_tokens()}, options.batch_tokens};
+  return reader;
+}
+
+}  // namespace
+
+std::vector<ModelScores> score_directory(const ModelSpec& spec, const Data& data, const ScoringOptions& options,
+                                         const OnScored& on_scored) {
+  fs::path directory = fs::weakly_canonical(spec.what);
+  const bool is_model = fs::exists(directory / "adapter_config.json") || fs::exists(directory / "model.safetensors") ||
+                        fs::exists(directory / "model.safetensors.index.json");
+  if (fs::exists(directory / moe::kBundleManifest) || !is_model)
+    return score_bundle(spec, data, options, on_scored);  // which says what is wrong
+  const at::Device device = nn::pick_device(options.device, "--device");
+  const std::optional<fs::path> around = bundle_around(directory.parent_path());
+  const Reader reader = around ? read_part(directory, *around, device) : read_classifier(directory, options, device);
+  return {score_model(spec, data, reader, on_scored)};
+}
+
+}  // namespace dmoerm::eval

@@ -1,0 +1,17 @@
+// Scores items with a bundle, or with one reward model of a bundle, a run or Hugging Face.
+#pragma once
+#include <vector>
+
+#include "eval/model_scores.h"
+#include "eval/model_spec.h"
+
+namespace dmoerm::eval {
+
+/// Score all items with what lies in a directory: a bundle, a part of one (single, experts/C/P), a task of a run (base/C,
+/// category/C, expert/C/P), or a `transformers` sequence classifier with its tokenizer.
+/// A bundle gives the scores of `dmoerm score`.
+/// @throws ConfigError, DataError, IoError; Stopped after a signal
+std::vector<ModelScores> score_directory(const ModelSpec& spec, const Data& data, const ScoringOptions& options,
+                                         const OnScored& on_scored);
+
+}  // namespace dmoerm::eval

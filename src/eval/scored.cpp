@@ -1,0 +1,45 @@
+#include "eval/scored.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+namespace dmoerm::eval {
+
+using nlohmann::json;
+
+namespace {
+
+std::string row_of(const Item& item) { return item.category.empty() ? kNoCategory : item.category; }
+
+}  // namespace
+
+json to_json(const Interval& interval) { return {{"value", interval.value}, {"low", interval.low}, {"high", interval.high}}; }
+
+json finite(double value) { return std::isfinite(value) ? json(value) : json(); }
+
+std::map<std::string, std::vector<std::size_t>> Scored::rows() const {
+  std::map<std::string, std::vector<std::size_t>> rows;
+  std::vector<std::size_t> all;
+  for (std::size_t i = 0; i < data.items.size(); ++i) {
+    rows[row_of(data.items[i])].push_back(i);
+    all.push_back(i);
+  }
+  if (rows.size() > 1 || rows.contains(kNoCategory)) {
+    if (rows.size() == 1) rows.clear();
+    rows[kAll] = all;
+  }
+  return rows;
+}
+
+std::vector<preference::Preference> Scored::compared_pairs(std::size_t item, const std::string& label) const {
+  const auto found = data.items[item].pairs.find(label);
+  if (found == data.items[item].pairs.end()) return {};
+  std::vector<preference::Preference> pairs;
+  std::ranges::copy_if(found->second, std::back_inserter(pairs), [&](const preference::Preference& p) {
+    return std::ranges::all_of(models, [&](const ModelScores& m) { return right_of(m.items[item], p).has_value(); });
+  });
+  return pairs;
+}
+
+}  // namespace dmoerm::eval

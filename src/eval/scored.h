@@ -1,0 +1,41 @@
+// Data with what models say about it: what the figures of an evaluation are computed from.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "eval/item.h"
+#include "eval/model_scores.h"
+#include "eval/statistics.h"
+
+namespace dmoerm::eval {
+
+inline constexpr const char* kAll = "all";       ///< Row over all categories
+inline constexpr const char* kNoCategory = "-";  ///< Row of items whose category is not known
+
+struct EvalOptions {
+  std::uint64_t seed = 17;  ///< Seed of the bootstrap
+  int resamples = 2000;
+  double margin = 0.02;  ///< Difference of accuracies below which two models count as level
+};
+
+/// Data and scores, by row of the tables.
+struct Scored {
+  const Data& data;
+  const std::vector<ModelScores>& models;
+  EvalOptions options;
+
+  /// Names of the rows with the indices of their items: each category by name, then kAll if there are several.
+  [[nodiscard]] std::map<std::string, std::vector<std::size_t>> rows() const;
+  /// The ordered pairs of an item that every model has compared.
+  [[nodiscard]] std::vector<preference::Preference> compared_pairs(std::size_t item, const std::string& label) const;
+};
+
+/// {"value", "low", "high"}
+nlohmann::json to_json(const Interval& interval);
+/// The number, or null for NaN and infinity.
+nlohmann::json finite(double value);
+
+}  // namespace dmoerm::eval

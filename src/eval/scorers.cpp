@@ -1,0 +1,69 @@
+#include "eval/scorers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "eval/ensemble.h"
+#include "eval/given_scores.h"
+#include "eval/reward_scorers.h"
+
+namespace dmoerm::eval {
+namespace {
+
+ModelScores length_scores(const std::string& name, const Data& data) {
+  ModelScores model{name, "length in characters", {}, {}};
+  for (const Item& item : data.items) {
+    ItemScores& own = model.items.emplace_back();
+    for (const std::string& text : item.responses) own.scores.push_back(static_cast<double>(utf8_characters(text)));
+  }
+  return model;
+}
+
+/// Scores that stand in the data: of a point, or of one rater.
+ModelScores field_scores(const std::string& name, const std::string& key, const Data& data) {
+  ModelScores model{name, "field " + key + " of the data", {}, {}};
+  for (const Item& item : data.items) {
+    const auto found = item.scores.find(key);
+    const bool complete =
+        found != item.scores.end() && std::ranges::none_of(found->second, [](double s) { return std::isnan(s); });
+    if (!complete)
+      throw DataError("item-without-scores",
+                      fmt::format("{}:{}: not every response of {} has a number \"{}\"", item.file, item.line, item.id, key));
+    model.items.push_back({.scores = found->second});
+  }
+  return model;
+}
+
+}  // namespace
+
+std::vector<ModelScores> score_all(const std::vector<ModelSpec>& specs, const Data& data, const ScoringOptions& options,
+                                   const OnScored& on_scored) {
+  std::set<std::string> names;
+  for (const ModelSpec& spec : specs) {
+    if (!names.insert(spec.name).second)
+      throw ConfigError("model-named-twice",
+                        fmt::format("two models have the name {}: give NAME=WHAT with another name", spec.name));
+  }
+  std::vector<ModelScores> models;
+  for (const ModelSpec& spec : specs) {
+    if (spec.what == "length") {
+      models.push_back(length_scores(spec.name, data));
+    } else if (spec.what.starts_with(kGivenScores)) {
+      models.push_back(given_scores(spec.name, spec.what.substr(kGivenScores.size()), data));
+    } else if (spec.what.starts_with(kFieldScores)) {
+      models.push_back(field_scores(spec.name, spec.what.substr(kFieldScores.size()), data));
+    } else if (is_ensemble(spec.what)) {
+      models.push_back(ensemble(spec.name, spec.what, models));
+    } else {
+      for (ModelScores& part : score_directory(spec, data, options, on_scored)) models.push_back(std::move(part));
+    }
+  }
+  return models;
+}
+
+}  // namespace dmoerm::eval

@@ -1,0 +1,174 @@
+// Fixtures in the documented schemas of benchmarks, with texts of our own.
+#include "eval/benchmarks.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "eval/benchmark_figures.h"
+#include "support/scratch.h"
+
+namespace dmoerm::eval {
+namespace {
+
+using nlohmann::json;
+
+class Benchmarks : public test::Scratch {
+ protected:
+  Data read(const std::string& name, const std::string& text, const std::string& file = "rows.jsonl") {
+    return read_benchmark(benchmark_named(name), {write(file, text)});
+  }
+  std::string refusal(const std::string& name, const std::string& text) {
+    return test::message_of<DataError>([&] { (void)read(name, text); });
+  }
+  /// Figures of one model by name.
+  static std::map<std::string, double> figures(const Data& data, const std::vector<std::vector<double>>& scores) {
+    std::vector<ModelScores> models = {{"m", "test", {}, {}}};
+    for (const auto& s : scores) models[0].items.push_back({.scores = s});
+    std::map<std::string, double> values;
+    for (const json& figure : benchmark_figures({data, models, {.resamples = 100}}))
+      values[figure["name"]] = figure["models"]["m"]["value"];
+    return values;
+  }
+};
+
+std::string lines(const std::vector<json>& rows) {
+  std::string text;
+  for (const json& row : rows) text += row.dump() + "\n";
+  return text;
+}
+
+json pair(const std::string& subset, int i) {
+  return {{"prompt", "question " + std::to_string(i)},
+          {"chosen", "good"},
+          {"rejected", "bad"},
+          {"subset", subset},
+          {"id", i},
+          {"chosen_model", "x"}};
+}
+
+TEST_F(Benchmarks, RewardBenchWeighsSubsetsWithinSections) {
+  const Data data =
+      read("rewardbench", lines({pair("alpacaeval-easy", 1), pair("mt-bench-easy", 2), pair("donotanswer", 3), pair("shp", 4)}));
+  ASSERT_EQ(data.items.size(), 4U);
+  EXPECT_EQ(data.items[1].category, "mt-bench-easy");
+  const auto values = figures(data, {{1, 0}, {0, 1}, {1, 1}, {1, 0}});
+  EXPECT_NEAR(values.at("Chat"), 100.0 / 128, 1e-12);
+  EXPECT_NEAR(values.at("Safety"), 0.5, 1e-12) << "equal scores count half";
+  EXPECT_NEAR(values.at("Score (mean of sections)"), (100.0 / 128 + 0.5) / 2, 1e-12);
+  EXPECT_NEAR(values.at("Score with prior sets at half weight"), (100.0 / 128 + 0.5 + 0.5) / 2.5, 1e-12);
+  EXPECT_FALSE(values.contains("Reasoning")) << "no row of it";
+}
+
+json list(const std::string& id, const std::string& subset, int correct, int wrong) {
+  json row = {{"id", id},
+              {"prompt", "p " + id},
+              {"subset", subset},
+              {"chosen", json::array()},
+              {"rejected", json::array()},
+              {"num_correct", correct}};
+  for (int i = 0; i < correct; ++i) row["chosen"].push_back("good " + std::to_string(i));
+  for (int i = 0; i < wrong; ++i) row["rejected"].push_back("bad " + std::to_string(i));
+  return row;
+}
+
+TEST_F(Benchmarks, RewardBench2CreditsTheBestOfFourAndFollowsTheTies) {
+  const Data data = read("rewardbench-2", lines({list("1", "Focus", 1, 3), list("2", "Focus", 1, 3), list("3", "Math", 1, 3),
+                                                 list("ref:0", "Ties", 1, 2), list("tied:0", "Ties", 2, 2),
+                                                 list("ref:1", "Ties", 1, 2), list("tied:1", "Ties", 3, 1)}));
+  const auto values =
+      figures(data, {{2, 1, 0, 0}, {1, 1, 0, 0}, {0, 1, 0, 0}, {3, 1, 0}, {2, 1.5, 0, 0.5}, {0, 1, 2}, {3, 2, 1, 0}});
+  EXPECT_NEAR(values.at("Focus"), 0.75, 1e-12) << "a shared highest score counts half";
+  EXPECT_NEAR(values.at("Math"), 0, 1e-12);
+  // Prompt 0: spread .5, lead 1 in the tied item and 2 in the reference. Prompt 1: spread 2, lead 1, and -2 in the reference.
+  const double margin = (std::tanh(1 / .5 - 1) + std::tanh(-2.0 / 2 - 1)) / 2;
+  EXPECT_NEAR(values.at("Ties"), .3 * 1 + .3 * .5 + .2 * .5 + .2 * .5 + .01 * margin, 1e-12);
+  EXPECT_NEAR(values.at("Score (mean of subsets)"), (0.75 + values.at("Ties")) / 3, 1e-12);
+}
+
+TEST_F(Benchmarks, RmBenchSplitsTheMatrixOfStyles) {
+  json row = list("1", "", 3, 3);
+  row.erase("subset");
+  row.erase("num_correct");
+  row["domain"] = "chat";
+  const auto values = figures(read("rm-bench", lines({row})), {{1, 3, 5, 0, 4, 2}});
+  // Right: 1>0, 3>0, 3>2, 5>0, 5>4, 5>2. Columns are the styles of the worse response: 0, 4, 2.
+  EXPECT_NEAR(values.at("chat: easy"), 1, 1e-12) << "3>0, 5>0, 5>4";
+  EXPECT_NEAR(values.at("chat: normal"), 2.0 / 3, 1e-12) << "1>0, 5>2, not 3>4";
+  EXPECT_NEAR(values.at("chat: hard"), 1.0 / 3, 1e-12) << "3>2, neither 1>4 nor 1>2";
+  EXPECT_NEAR(values.at("Score (mean of domains)"), 2.0 / 3, 1e-12);
+  json two = row;
+  two["rejected"].erase(0);
+  EXPECT_NE(refusal("rm-bench", lines({two})).find("found 3 and 2"), std::string::npos);
+}
+
+TEST_F(Benchmarks, LlmBarReadsAListAndNamesTheSubsetByItsPlace) {
+  std::filesystem::create_directories(directory_ / "Neighbor");
+  const Data data = read("llmbar", R"([{"input":"do it","output_1":"no","output_2":"yes","label":2},
+ {"input":"go","output_1":"yes","output_2":"no","label":1}])",
+                         "Neighbor/dataset.json");
+  ASSERT_EQ(data.items.size(), 2U);
+  EXPECT_EQ(data.items[0].category, "Neighbor");
+  EXPECT_EQ(overall_pairs(data.items[0])[0].winner, 1);
+  EXPECT_NE(refusal("llmbar", R"({"input":"i","output_1":"a","output_2":"b","label":3})").find("expected 1 or 2, found 3"),
+            std::string::npos);
+}
+
+TEST_F(Benchmarks, JudgeBenchAndPandaLmReadTheirLabels) {
+  const json judge = {{"pair_id", "p1"},   {"source", "mmlu-pro-law"}, {"question", "q"},
+                      {"response_A", "a"}, {"response_B", "b"},        {"label", "B>A"}};
+  const Data judged = read("judgebench", judge.dump());
+  EXPECT_EQ(judged.items[0].category, "knowledge");
+  EXPECT_EQ(judged.items[0].id, "p1");
+  EXPECT_EQ(overall_pairs(judged.items[0])[0].winner, 1);
+  const auto panda = [](int a, int b, int c) {
+    return json{{"idx", a * 100 + b * 10 + c},
+                {"instruction", "i"},
+                {"input", ""},
+                {"response1", "x"},
+                {"response2", "y"},
+                {"annotator1", a},
+                {"annotator2", b},
+                {"annotator3", c}};
+  };
+  const Data data = read("pandalm", lines({panda(1, 1, 2), panda(0, 0, 1), panda(2, 2, 2), panda(0, 1, 2)}));
+  ASSERT_EQ(data.items.size(), 3U) << "without a majority there is nothing to compare with";
+  EXPECT_EQ(data.files[0].left_out, 1);
+  EXPECT_EQ(overall_pairs(data.items[0])[0].winner, 0);
+  EXPECT_TRUE(overall_pairs(data.items[1]).empty());
+  EXPECT_EQ(data.items[1].ties.size(), 1U);
+  EXPECT_EQ(overall_pairs(data.items[2])[0].winner, 1);
+}
+
+TEST_F(Benchmarks, ContrastChoosesResponsesAndInstructions) {
+  const json row = {{"query", "add"}, {"retrieval", "subtract"}, {"query_response_k", "5"}, {"retrieval_response_k", "1"}};
+  const Data data = read("contrast", row.dump());
+  ASSERT_EQ(data.items.size(), 2U);
+  // An offset of a prompt changes which instruction seems to fit, and not which response.
+  const auto plain = figures(data, {{1, 0}, {1, 0}}), shifted = figures(data, {{1, 0}, {4, 3}});
+  EXPECT_NEAR(plain.at("C_ins: the instruction is chosen"), 1, 1e-12);
+  EXPECT_NEAR(shifted.at("C_res: the response is chosen"), 1, 1e-12);
+  EXPECT_NEAR(shifted.at("C_ins: the instruction is chosen"), 0.5, 1e-12);
+}
+
+TEST_F(Benchmarks, AnotherVersionIsNamedWithWhatWasExpectedAndFound) {
+  const std::string other = refusal("rewardbench-2", lines({pair("donotanswer", 1)}));
+  EXPECT_NE(other.find("rows.jsonl:1: expected a row of rewardbench-2"), std::string::npos) << other;
+  EXPECT_NE(other.find("found the keys"), std::string::npos) << other;
+  EXPECT_NE(other.find("the row fits --benchmark rewardbench"), std::string::npos) << other;
+  const std::string own = refusal("judgebench", R"({"prompt":"p","chosen":"a","rejected":"b"})");
+  EXPECT_NE(own.find("give the file with --data"), std::string::npos) << own;
+  EXPECT_NE(refusal("pandalm", "[1, 2]").find("rows.jsonl:1"), std::string::npos);
+  EXPECT_NE(test::message_of<ConfigError>([] { (void)benchmark_named("mt-bench"); }).find("rewardbench, rewardbench-2"),
+            std::string::npos);
+  json miscounted = list("1", "Math", 1, 3);
+  miscounted["num_correct"] = 2;
+  EXPECT_NE(refusal("rewardbench-2", miscounted.dump()).find("\"num_correct\" is 2"), std::string::npos);
+  EXPECT_NE(refusal("rewardbench-2", list("7", "Ties", 2, 2).dump()).find("expected ref:NUMBER or tied:NUMBER"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace dmoerm::eval

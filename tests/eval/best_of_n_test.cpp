@@ -1,0 +1,146 @@
+#include "eval/best_of_n.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/rng.h"
+#include "eval/bon_figures.h"
+#include "eval/read_lists.h"
+#include "eval/scorers.h"
+#include "support/scratch.h"
+
+namespace dmoerm::eval {
+namespace {
+
+TEST(BestOfN, EqualsTheReferenceFigures) {
+  const std::vector<double> proxy = {1, 2, 3, 4}, gold = {.1, .5, .3, .9}, lengths = {4, 3, 2, 1};
+  const double expected[] = {.45, .63333333, .75, .9};
+  for (std::int64_t n = 1; n <= 4; ++n) EXPECT_NEAR(best_of_n(proxy, gold, lengths, n).gold, expected[n - 1], 1e-8) << n;
+  for (const auto& [n, kl] : {std::pair{2, .19314718},
+                              {4, .63629436},
+                              {16, 1.83508872},
+                              {64, 3.174508},
+                              {256, 4.549084},
+                              {1024, 5.932448},
+                              {12500, 8.433564}})
+    EXPECT_NEAR(best_of_n_kl(n), kl, 1e-6) << n;
+  EXPECT_EQ(sizes_up_to(60), (std::vector<std::int64_t>{1, 2, 4, 8, 16, 32, 60}));
+  EXPECT_EQ(sizes_up_to(1), (std::vector<std::int64_t>{1}));
+}
+
+/// The same by looking at every subset. Equal highest scores share the pick.
+BestOfN by_enumeration(const std::vector<double>& proxy, const std::vector<double>& gold, const std::vector<double>& lengths,
+                       int n) {
+  BestOfN sum;
+  double subsets = 0;
+  for (unsigned set = 0; set < 1U << proxy.size(); ++set) {
+    if (__builtin_popcount(set) != n) continue;
+    std::vector<std::size_t> in, top;
+    for (std::size_t i = 0; i < proxy.size(); ++i) {
+      if ((set >> i & 1U) != 0) in.push_back(i);
+    }
+    double best = -INFINITY, longest = -INFINITY;
+    for (const std::size_t i : in) best = std::max(best, proxy[i]), longest = std::max(longest, lengths[i]);
+    std::ranges::copy_if(in, std::back_inserter(top), [&](std::size_t i) { return proxy[i] == best; });
+    for (const std::size_t i : top) {
+      const auto share = 1 / static_cast<double>(top.size());
+      sum.proxy += share * proxy[i];
+      sum.gold += share * gold[i];
+      sum.longest += lengths[i] == longest ? share : 0;
+    }
+    subsets += 1;
+  }
+  return {sum.proxy / subsets, sum.gold / subsets, sum.longest / subsets};
+}
+
+TEST(BestOfN, EqualsEnumerationWithEqualScoresAndLengths) {
+  Rng rng(4);
+  for (int trial = 0; trial < 30; ++trial) {
+    std::vector<double> proxy, gold, lengths;
+    for (int i = 0; i < 9; ++i) {
+      proxy.push_back(static_cast<double>(rng.below(trial % 2 == 0 ? 4 : 1000)));
+      gold.push_back(rng.normal());
+      lengths.push_back(static_cast<double>(rng.below(5)));
+    }
+    for (int n = 1; n <= 9; ++n) {
+      const BestOfN exact = best_of_n(proxy, gold, lengths, n), slow = by_enumeration(proxy, gold, lengths, n);
+      EXPECT_NEAR(exact.proxy, slow.proxy, 1e-9);
+      EXPECT_NEAR(exact.gold, slow.gold, 1e-9);
+      EXPECT_NEAR(exact.longest, slow.longest, 1e-9) << "trial " << trial << ", n " << n;
+    }
+  }
+}
+
+TEST(BestOfN, HoldsForLongLists) {
+  std::vector<double> proxy, ones(12600, 1), lengths;
+  for (int i = 0; i < 12600; ++i) proxy.push_back(i), lengths.push_back(12600 - i);
+  for (const std::int64_t n : {1, 2, 1024, 6144, 12500, 12600})
+    EXPECT_NEAR(best_of_n(proxy, ones, lengths, n).gold, 1, 1e-9) << n;
+  EXPECT_NEAR(best_of_n(proxy, ones, proxy, 64).longest, 1, 1e-6) << "the length is the score";
+  EXPECT_NEAR(best_of_n(proxy, ones, lengths, 64).longest, 0, 1e-9) << "the best is the shortest";
+}
+
+class Lists : public test::Scratch {
+ protected:
+  Data read(const std::string& text, const std::string& gold, std::int64_t smallest = 2) {
+    return read_lists({write("lists.jsonl", text)}, gold, smallest);
+  }
+};
+
+constexpr const char* kAnswers =
+    R"({"question":"q","answers":["a b","c","a b"],"gold_scores":[1,2,3],"proxy_scores":[0.1,0.3,0.2]})";
+constexpr const char* kNative =
+    R"({"id":"n","prompt":"p","responses":[{"text":"x","overall":1,"scores":{"t":4}},{"text":"y","overall":2,"scores":{"t":3}},{"text":"z"}]})";
+
+TEST_F(Lists, KeepEqualTextsApart) {
+  const Data data = read(kAnswers, "gold_scores");
+  ASSERT_EQ(data.items.size(), 1U);
+  EXPECT_EQ(data.items[0].responses.size(), 3U);
+  EXPECT_EQ(data.items[0].scores.at("proxy_scores"), (std::vector<double>{0.1, 0.3, 0.2}));
+}
+
+TEST_F(Lists, LeaveOutResponsesWithoutGoldAndShortLists) {
+  const Data data = read(kNative, "overall");
+  EXPECT_EQ(data.items[0].responses, (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(data.items[0].scores.at("t"), (std::vector<double>{4, 3}));
+  const std::string refusal = test::message_of<DataError>([&] { (void)read(kNative, "overall", 3); });
+  EXPECT_NE(refusal.find("no list has 3 or more responses"), std::string::npos) << refusal;
+}
+
+TEST_F(Lists, NameWhatARowHasInsteadOfGold) {
+  const std::string refusal = test::message_of<DataError>([&] { (void)read(kAnswers, "overall"); });
+  EXPECT_NE(refusal.find("lists.jsonl:1"), std::string::npos) << refusal;
+  EXPECT_NE(refusal.find("gold_scores, proxy_scores"), std::string::npos) << refusal;
+  EXPECT_NE(test::message_of<DataError>([&] {
+              (void)read(R"({"prompt":"p","texts":["a"]})", "g");
+            }).find("answers, responses or completions"),
+            std::string::npos);
+}
+
+TEST_F(Lists, CurvesFollowTheModelAndTheGold) {
+  const Data data =
+      read(std::string(kAnswers) + "\n" +
+               R"({"question":"r","answers":["aa","b","c","dddd"],"gold_scores":[4,3,2,1],"proxy_scores":[4,3,2,1]})",
+           "gold_scores");
+  const std::vector<ModelScores> models =
+      score_all({parse_model("P=field:proxy_scores"), parse_model("length")}, data, {}, [](auto&&...) {});
+  const nlohmann::json result = bon_figures({data, models, {}}, "gold_scores");
+  EXPECT_EQ(result["n"], nlohmann::json({1, 2, 3})) << "up to the shorter list";
+  EXPECT_NEAR(result["curves"]["P"]["gold"][0]["value"].get<double>(), (2 + 2.5) / 2, 1e-12) << "one at random";
+  EXPECT_NEAR(result["curves"]["P"]["gold"][2]["value"].get<double>(), (2 + 3.75) / 2, 1e-12);
+  EXPECT_NEAR(result["curves"]["gold"]["gold"][2]["value"].get<double>(), (3 + 3.75) / 2, 1e-12)
+      << "the most that can be reached";
+  EXPECT_NEAR(result["curves"]["length"]["picks_the_longest"][2]["value"].get<double>(), 1, 1e-9);
+  EXPECT_NEAR(result["curves"]["P"]["gold_gain"][0]["value"].get<double>(), 0, 1e-12);
+  EXPECT_EQ(result["prompts"].size(), 2U);
+  EXPECT_NE(bon_text(result).find("| length "), std::string::npos);
+  EXPECT_NE(bon_plot(result).find("</svg>"), std::string::npos);
+  EXPECT_EQ(bon_figures({data, models, {}}, "gold_scores", 2)["n"], nlohmann::json({1, 2}));
+}
+
+}  // namespace
+}  // namespace dmoerm::eval

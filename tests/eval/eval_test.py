@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Runs `dmoerm eval` and `dmoerm bon` on a small bundle and on files of scores: same scores as `dmoerm score`, figures that follow from the
+groups, pictures, refusals. Usage: eval_test.py PROGRAM [unittest arguments]."""
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.dom.minidom
+
+PROGRAM = os.path.abspath(sys.argv[1]) if len(sys.argv) > 1 else ""
+WRITTEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "golden", "earlier")
+
+
+def group(number, category="chat", split="test"):
+    draw = random.Random(number)
+    responses = [{"text": " ".join(draw.choices(["fine", "well", "no", "maybe", "then", "sure"], k=draw.randint(2, 9))) + f" {number}{i}",
+                  "overall": draw.randint(1, 5), "scores": {"tone": draw.randint(1, 5), "fact": draw.randint(1, 5)}} for i in range(4)]
+    return {"id": f"g{number}", "category": category, "split": split, "prompt": f"Question {number}?", "responses": responses}
+
+
+class Eval(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="dmoerm_eval_")
+        self.addCleanup(shutil.rmtree, self.folder)
+        shutil.copytree(os.path.join(WRITTEN, "bundle"), os.path.join(self.folder, "bundle"))
+        self.groups = [group(i, "chat" if i % 2 else "other") for i in range(20)]
+        self.write("data.jsonl", self.groups + [group(100, split="train")])
+
+    def write(self, name, rows):
+        with open(os.path.join(self.folder, name), "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+
+    def dmoerm(self, *arguments, code=0):
+        done = subprocess.run([PROGRAM, *arguments], cwd=self.folder, capture_output=True, text=True, check=False, env=dict(os.environ, OMP_NUM_THREADS="1"))
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stdout if code == 0 else done.stderr
+
+    def read(self, name):
+        with open(os.path.join(self.folder, name), encoding="utf-8") as file:
+            return json.load(file)
+
+    def test_a_bundle_has_the_scores_of_score(self):
+        table = self.dmoerm("eval", "--bundle", "bundle", "--data", "data.jsonl", "--parts", "--model", "length", "--model", "one=bundle/single",
+                            "--out", "out", "--resamples", "200")
+        with open(os.path.join(self.folder, "out", "eval.md"), encoding="utf-8") as file:
+            self.assertTrue(table.startswith(file.read()))
+        result = self.read("out/eval.json")
+        self.assertEqual([m["name"] for m in result["models"]], ["bundle", "bundle:true-category", "bundle:mean", "bundle:single", "length", "one"])
+        self.assertEqual(len(result["groups"]), 20, "the test split alone")
+        scored = [json.loads(line) for line in self.dmoerm("score", "--bundle", "bundle", "--input", "data.jsonl").splitlines()]
+        for ours, theirs in zip(result["groups"], scored):
+            self.assertEqual(ours["id"], theirs["id"])
+            self.assertEqual(ours["scores"]["bundle"], theirs["scores"], "bit by bit")
+            self.assertEqual(ours["routes"]["bundle"]["scored_by"] or "single", theirs["scored_by"])
+            self.assertEqual(ours["scores"]["bundle:single"], ours["scores"]["one"], "the same model, by its part of the bundle")
+        pairs = sum(g["labels"]["overall"]["pairs"] for g in result["groups"])
+        right = sum(g["labels"]["overall"]["right"]["bundle"] for g in result["groups"])
+        self.assertAlmostEqual(result["accuracy"]["all"]["overall"]["models"]["bundle"]["pooled"]["value"], right / pairs)
+        self.assertEqual(set(result["agreement"]["bundle"]["chat"]), {"fact / tone"})
+        self.assertIn("tone", result["experts"]["bundle"]["chat"])
+        self.assertIn("Where bundle sends prompts", table)
+        for picture in ("accuracy", "reliability", "length"):
+            xml.dom.minidom.parse(os.path.join(self.folder, "out", picture + ".svg"))
+
+    def test_what_score_writes_can_be_evaluated(self):
+        self.dmoerm("score", "--bundle", "bundle", "--input", "data.jsonl", "--output", "scores.jsonl")
+        self.dmoerm("eval", "--bundle", "bundle", "--model", "given=scores:scores.jsonl", "data.jsonl", "--out", "out", "--resamples", "100")
+        result = self.read("out/eval.json")
+        self.assertTrue(all(g["scores"]["bundle"] == g["scores"]["given"] for g in result["groups"]))
+        again = self.dmoerm("eval", "--bundle", "bundle", "--model", "given=scores:scores.jsonl", "data.jsonl", "--resamples", "100")
+        with open(os.path.join(self.folder, "out", "eval.md"), encoding="utf-8") as file:
+            self.assertEqual(file.read(), again, "the same input gives the same bytes")
+
+    def test_a_benchmark(self):
+        self.write("rows.jsonl", [{"id": i, "prompt": f"q {i}", "chosen": "good", "rejected": "bad", "subset": "donotanswer"} for i in range(6)])
+        table = self.dmoerm("eval", "--bundle", "bundle", "--benchmark", "rewardbench", "rows.jsonl")
+        self.assertIn("| Safety ", table)
+        self.assertIn("benchmark-of-another-version", self.dmoerm("eval", "--bundle", "bundle", "--benchmark", "rm-bench", "rows.jsonl", code=2))
+
+    def test_best_of_n(self):
+        self.dmoerm("synth", "--out", "lists.jsonl", "--lists", "--groups", "3", "--responses", "100", "--categories", "2")
+        self.dmoerm("bon", "--bundle", "bundle", "--model", "length", "--data", "lists.jsonl", "--n-max", "64", "--out", "out", "--resamples", "100")
+        result = self.read("out/bon.json")
+        self.assertEqual(result["n"], [1, 2, 4, 8, 16, 32, 64])
+        self.assertEqual(result["lists"], 6)
+        gain = [v["value"] for v in result["curves"]["gold"]["gold_gain"]]
+        self.assertEqual(gain, sorted(gain), "what can be reached grows with n")
+        self.assertAlmostEqual(result["curves"]["bundle"]["gold_gain"][0]["value"], 0)
+        self.assertAlmostEqual(result["curves"]["length"]["picks_the_longest"][-1]["value"], 1)
+        xml.dom.minidom.parse(os.path.join(self.folder, "out", "bon.svg"))
+        self.write("bon.jsonl", [{"answers": ["a b", "c", "d e f"], "gold_scores": [1, 3, 2], "proxy_scores": [0.1, 0.5, 0.2]}])
+        self.assertIn("| P ", self.dmoerm("bon", "--model", "P=field:proxy_scores", "--gold", "gold_scores", "bon.jsonl"))
+
+    def test_refusals(self):
+        self.assertIn("[no-model-given]", self.dmoerm("eval", "--data", "data.jsonl", code=2))
+        self.assertIn("[no-input-given]", self.dmoerm("eval", "--model", "length", code=2))
+        self.assertIn("did you mean", self.dmoerm("eval", "--bundle", ".", "--data", "data.jsonl", code=2))
+        self.assertIn("[unknown-benchmark]", self.dmoerm("eval", "--model", "length", "--benchmark", "mt", "data.jsonl", code=2))
+        self.assertIn("[output-is-another-file]", self.dmoerm("eval", "--model", "length", "data.jsonl", "--out", "data.jsonl", code=2))
+        self.assertIn("[list-without-gold]", self.dmoerm("bon", "--model", "length", "--gold", "truth", "data.jsonl", code=2))
+        self.assertIn("[split-is-empty]", self.dmoerm("eval", "--model", "length", "--split", "validation", "data.jsonl", code=2))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1] + sys.argv[2:])

@@ -1,0 +1,215 @@
+#include "eval/evaluation.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "eval/plots.h"
+#include "eval/read_data.h"
+#include "eval/report_text.h"
+#include "eval/scorers.h"
+#include "support/scratch.h"
+
+namespace dmoerm::eval {
+namespace {
+
+using nlohmann::json;
+
+class Evaluation : public test::Scratch {
+ protected:
+  Data read(const std::string& text, const DataOptions& options = {}) { return read_data({write("data.jsonl", text)}, options); }
+  json figures(const Data& data, const std::vector<std::string>& models, const EvalOptions& options = {.resamples = 200}) {
+    std::vector<ModelSpec> specs;
+    for (const std::string& m : models) specs.push_back(parse_model(m));
+    scores_ = score_all(specs, data, {}, [](auto&&...) {});
+    return evaluate({data, scores_, options});
+  }
+  std::vector<ModelScores> scores_;
+};
+
+json group(const std::string& prompt, const std::string& category, const std::vector<double>& overall,
+           const std::string& split = "test") {
+  json row = {{"id", prompt},   {"prompt", prompt},           {"category", category},
+              {"split", split}, {"responses", json::array()}, {"document", prompt.substr(0, 1)}};
+  for (std::size_t i = 0; i < overall.size(); ++i)
+    row["responses"].push_back(
+        {{"text", std::string(i + 1, 'x') + " " + prompt}, {"overall", overall[i]}, {"scores", {{"tone", -overall[i]}}}});
+  return row;
+}
+
+std::string some_groups() {
+  return group("a1", "chat", {1, 2, 3}).dump() + "\n" + group("a2", "chat", {3, 2, 1}).dump() + "\n" +
+         group("b1", "math", {1, 2}).dump() + "\n" + group("c1", "math", {1, 1, 2}).dump() + "\n" +
+         group("t1", "math", {2, 1}, "train").dump() + "\n";
+}
+
+TEST_F(Evaluation, TakesTheTestSplitAndCountsPairs) {
+  const Data data = read(some_groups());
+  EXPECT_EQ(data.split, "test");
+  EXPECT_EQ(data.items.size(), 4U);
+  EXPECT_EQ(read(some_groups(), {.split = "train"}).items.size(), 1U);
+  EXPECT_EQ(read(some_groups(), {.split = "all"}).items.size(), 5U);
+  const json result = figures(data, {"length", "tone=field:tone"});
+  const json& chat = result["accuracy"]["chat"]["overall"];
+  EXPECT_EQ(chat["pairs"], 6);
+  EXPECT_NEAR(chat["models"]["length"]["pooled"]["value"].get<double>(), 0.5, 1e-12) << "length rises: right in a1, wrong in a2";
+  EXPECT_NEAR(result["accuracy"]["math"]["overall"]["models"]["length"]["pooled"]["value"].get<double>(), 1, 1e-12);
+  EXPECT_NEAR(result["accuracy"]["all"]["overall"]["models"]["length"]["pooled"]["value"].get<double>(), 6.0 / 9, 1e-12);
+  EXPECT_NEAR(result["accuracy"]["all"]["overall"]["models"]["length"]["by_prompt"]["value"].get<double>(), 0.75, 1e-12);
+  EXPECT_NEAR(result["macro"]["length"]["value"].get<double>(), 0.75, 1e-12);
+  EXPECT_NEAR(result["accuracy"]["math"]["tone"]["models"]["tone"]["pooled"]["value"].get<double>(), 1, 1e-12);
+  EXPECT_FALSE(result["accuracy"]["all"].contains("tone")) << "a point belongs to its category";
+  EXPECT_EQ(result["ties"]["math"]["pairs"], 1) << "two equal overall scores";
+}
+
+TEST_F(Evaluation, IntervalsFollowFromTheGroupsOfTheResult) {
+  std::string text;
+  for (int i = 0; i < 60; ++i)
+    text +=
+        group("p" + std::to_string(i), "chat", i % 3 == 0 ? std::vector<double>{2, 1} : std::vector<double>{1, 2}).dump() + "\n";
+  const json result = figures(read(text), {"length"}, {.resamples = 2000});
+  double right = 0, pairs = 0;
+  for (const json& g : result["groups"]) {
+    right += g["labels"]["overall"]["right"]["length"].get<double>();
+    pairs += g["labels"]["overall"]["pairs"].get<double>();
+  }
+  const json& interval = result["accuracy"]["chat"]["overall"]["models"]["length"]["pooled"];
+  EXPECT_NEAR(interval["value"].get<double>(), right / pairs, 1e-12);
+  const double half = 1.96 * std::sqrt(2.0 / 9 / 60);  // sixty independent trials at two thirds
+  EXPECT_NEAR(interval["low"].get<double>(), 2.0 / 3 - half, 0.02);
+  EXPECT_NEAR(interval["high"].get<double>(), 2.0 / 3 + half, 0.02);
+}
+
+TEST_F(Evaluation, DrawsTheClustersThatAKeyNames) {
+  const Data data = read(some_groups(), {.cluster = "document"});
+  const json result = figures(data, {"length"});
+  EXPECT_EQ(result["accuracy"]["chat"]["overall"]["clusters"], 1) << "a1 and a2 are of one document";
+  EXPECT_EQ(result["accuracy"]["chat"]["overall"]["prompts"], 2);
+  EXPECT_NE(test::message_of<DataError>([&] { (void)read(some_groups(), {.cluster = "doc"}); }).find("\"doc\""),
+            std::string::npos);
+}
+
+TEST_F(Evaluation, ComparesModelsPairedAndAgainstTheMargin) {
+  const json result = figures(read(some_groups()), {"length", "again=length", "tone=field:tone"});
+  int seen = 0;
+  for (const json& d : result["differences"]) {
+    if (d["category"] != "all" || d["mean"] != "pooled") continue;
+    ++seen;
+    if (d["b"] == "again") {
+      EXPECT_EQ(d["value"], 0);
+      EXPECT_EQ(d["p"], 1.0);
+      EXPECT_TRUE(d["equivalence"]["level"].get<bool>()) << "the same model is level with itself";
+    } else {
+      EXPECT_EQ(d["mcnemar"]["a_better"], 3);
+      EXPECT_EQ(d["mcnemar"]["b_better"], 1);
+      EXPECT_FALSE(d["equivalence"]["level"].get<bool>());
+      EXPECT_GE(d["p_holm"], d["p"]);
+    }
+  }
+  EXPECT_EQ(seen, 3);
+}
+
+TEST_F(Evaluation, MeasuresLengthApart) {
+  const json style = figures(read(some_groups()), {"length", "tone=field:tone"})["style"]["all"];
+  EXPECT_NEAR(style["longer_is_better"].get<double>(), 6.0 / 9, 1e-12);
+  const json& length = style["models"]["length"];
+  EXPECT_NEAR(length["prefers_the_longer"].get<double>(), 1, 1e-12);
+  EXPECT_NEAR(length["where_the_shorter_is_better"]["value"].get<double>(), 0, 1e-12);
+  EXPECT_NEAR(length["correlation"]["length_within"].get<double>(), 1, 1e-12);
+  EXPECT_TRUE(length["correlation"]["markdown"].is_null()) << "no text has a mark";
+}
+
+TEST_F(Evaluation, ScoresThatAreAllEqualAreHalfRight) {
+  std::string rows;
+  for (const char* id : {"a1", "a2", "b1", "c1", "t1"})
+    rows += json({{"id", id},
+                  {"scores",
+                   std::string(id) == "a1" || std::string(id) == "a2" || std::string(id) == "c1" ? json{1, 1, 1} : json{1, 1}}})
+                .dump() +
+            "\n";
+  const json result = figures(read(some_groups()), {"flat=scores:" + write("flat.jsonl", rows), "length"});
+  EXPECT_EQ(result["accuracy"]["all"]["overall"]["models"]["flat"]["pooled"]["value"], 0.5);
+  EXPECT_TRUE(result["style"]["all"]["models"]["flat"]["correlation"]["length"].is_null());
+  EXPECT_EQ(result["calibration"]["all"]["flat"]["temperature"], 1.0);
+  EXPECT_NE(report_text(result).find("| flat"), std::string::npos);
+  EXPECT_EQ(plots_of(result).size(), 3U);
+}
+
+TEST_F(Evaluation, GivenScoresBelongToGroupsByIdOrOrder) {
+  const std::string pairs = R"({"id":"x","prompt":"p","chosen":"good","rejected":"bad"})"
+                            "\n"
+                            R"({"id":"y","prompt":"q","chosen":"good","rejected":"bad"})"
+                            "\n";
+  const Data data = read(pairs);
+  const auto by_id = figures(data, {"m=scores:" + write("s.jsonl", R"({"id":"y","scores":[0,1]})"
+                                                                   "\n"
+                                                                   R"({"id":"x","scores":[1,0]})")});
+  EXPECT_EQ(by_id["groups"][0]["labels"]["overall"]["right"]["m"], 1.0);
+  EXPECT_EQ(by_id["groups"][1]["labels"]["overall"]["right"]["m"], 0.0);
+  const auto refusal = [&](const std::string& text) {
+    return test::message_of<DataError>([&] { (void)figures(data, {"m=scores:" + write("s.jsonl", text)}); });
+  };
+  EXPECT_NE(refusal(R"({"id":"x","scores":[1,0]})").find("no line has the id \"y\""), std::string::npos);
+  EXPECT_NE(refusal(R"({"scores":[1,0]})").find("1 lines without ids for 2 groups"), std::string::npos);
+  EXPECT_NE(refusal(R"({"id":"x","scores":[1]})"
+                    "\n"
+                    R"({"id":"y","scores":[1,0]})")
+                .find("expected 2 scores"),
+            std::string::npos);
+  EXPECT_NE(refusal(R"({"id":"x","error":"bad"})").find("found the keys"), std::string::npos);
+}
+
+TEST_F(Evaluation, GivenScoresKnowTheResponsesThatWereMerged) {
+  const Data data =
+      read(R"({"id":"x","prompt":"p","responses":[{"text":"a","overall":1},{"text":"a","overall":1},{"text":"b","overall":2}]})");
+  ASSERT_EQ(data.items[0].responses.size(), 2U);
+  const json result = figures(data, {"m=scores:" + write("s.jsonl", R"({"id":"x","scores":[5,5,7]})")});
+  EXPECT_EQ(result["groups"][0]["scores"]["m"], json({5.0, 7.0}));
+}
+
+TEST_F(Evaluation, EnsemblesCombineStandardisedScores) {
+  const Data data = read(some_groups());
+  const json result =
+      figures(data, {"length", "tone=field:tone", "mean=mean(length, tone)", "low=wco(length,tone)", "u=uwo(length,tone)"});
+  EXPECT_EQ(result["models"].size(), 5U);
+  for (std::size_t i = 0; i < data.items.size(); ++i) {
+    const std::vector<double>&mean = scores_[2].items[i].scores, &low = scores_[3].items[i].scores,
+          &u = scores_[4].items[i].scores;
+    for (std::size_t r = 0; r < mean.size(); ++r) {
+      EXPECT_LE(low[r], mean[r] + 1e-12);
+      const double half_gap = mean[r] - low[r];  // of two members: their population variance is its square
+      EXPECT_NEAR(u[r], mean[r] - 0.5 * half_gap * half_gap, 1e-9);
+    }
+  }
+  EXPECT_NE(test::message_of<ConfigError>([&] {
+              (void)figures(data, {"m=mean(length,tone)", "length"});
+            }).find("not among those named before"),
+            std::string::npos);
+  EXPECT_NE(test::message_of<ConfigError>([&] {
+              (void)figures(data, {"length", "m=mean(length)"});
+            }).find("at least two"),
+            std::string::npos);
+}
+
+TEST_F(Evaluation, RefusesWhatCannotBeEvaluated) {
+  const auto refusal = [&](const std::string& text, const DataOptions& options = {}) {
+    return test::message_of<DataError>([&] { (void)read(text, options); });
+  };
+  EXPECT_NE(refusal(group("a", "c", {1, 2}, "train").dump()).find("--split"), std::string::npos);
+  EXPECT_NE(refusal(some_groups(), {.split = "validation"}).find("none of the 5 groups"), std::string::npos);
+  EXPECT_NE(refusal(group("a", "c", {1, 1}).dump()).find("none of the 1 groups has a pair"), std::string::npos);
+  EXPECT_NE(refusal(some_groups(), {.score_gap_min = 9}).find("lower --score-gap"), std::string::npos);
+  EXPECT_NE(refusal("{\"prompt\":\"p\",\"chosen\":\"a\"}").find("known data format"), std::string::npos);
+  EXPECT_NE(test::message_of<ConfigError>([] { (void)parse_model("a b=x"); }).find("NAME=WHAT"), std::string::npos);
+  const Data data = read(some_groups());
+  EXPECT_NE(test::message_of<ConfigError>([&] {
+              (void)figures(data, {"length", "length"});
+            }).find("two models"),
+            std::string::npos);
+  EXPECT_NE(test::message_of<DataError>([&] { (void)figures(data, {"m=" + directory_.string()}); }).find("dmoerm.json"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace dmoerm::eval

@@ -1,0 +1,119 @@
+// Figures of scipy 1.x, statsmodels and numpy for the same numbers, and properties of the resampling.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "eval/calibration.h"
+#include "eval/correlation.h"
+#include "eval/resampling.h"
+#include "eval/significance.h"
+
+namespace dmoerm::eval {
+namespace {
+
+TEST(McNemar, EqualsStatsmodels) {
+  EXPECT_NEAR(mcnemar(3, 12), 0.03515625, 1e-12);
+  EXPECT_NEAR(mcnemar(0, 5), 0.0625, 1e-12);
+  EXPECT_NEAR(mcnemar(25, 17), 0.27995623852893914, 1e-10);
+  EXPECT_NEAR(mcnemar(400, 330), 0.010605994778707762, 1e-9);
+  EXPECT_EQ(mcnemar(1, 1), 1.0);
+  EXPECT_EQ(mcnemar(0, 0), 1.0);
+}
+
+TEST(Holm, EqualsStatsmodels) {
+  const std::vector<double> adjusted = holm({0.01, 0.04, 0.03, 0.005, 0.5}), expected = {0.04, 0.09, 0.09, 0.025, 0.5};
+  ASSERT_EQ(adjusted.size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(adjusted[i], expected[i], 1e-12);
+}
+
+TEST(Wilson, EqualsStatsmodels) {
+  const Interval interval = wilson(13.0 / 20, 20);
+  EXPECT_NEAR(interval.low, 0.43285427668523624, 1e-6);
+  EXPECT_NEAR(interval.high, 0.818808175898918, 1e-6);
+}
+
+TEST(Spearman, EqualsScipyWithTies) {
+  const std::vector<double> x = {1.2, 3.4, 3.4, 0.1, 5.5, 2.2, 2.2, 2.2}, y = {2, 9, 4, 1, 9, 3, 8, 5};
+  EXPECT_EQ(ranks_of(x), (std::vector<double>{2, 6.5, 6.5, 1, 8, 4, 4, 4}));
+  EXPECT_NEAR(spearman(x, y), 0.8335874758623687, 1e-12);
+  EXPECT_TRUE(std::isnan(spearman({1, 1, 1}, {1, 2, 3}))) << "a constant list";
+  EXPECT_TRUE(std::isnan(spearman({1}, {1})));
+}
+
+const std::vector<double> kGaps = {-2, -.5, .1, .3, .8, 1.5, 2.5, 0, 3, -.2, .6, .9};
+
+TEST(Calibration, EqualsNumpyAndScipy) {
+  EXPECT_NEAR(calibration_error(reliability(kGaps)), 0.2128390813864868, 1e-12);
+  EXPECT_NEAR(log_loss(kGaps), 0.6058063170601258, 1e-12);
+  EXPECT_NEAR(best_temperature(kGaps), 1.3635869768150342, 1e-5);
+}
+
+TEST(Calibration, IsDefinedForScoresThatSayNothing) {
+  EXPECT_EQ(best_temperature({0, 0}), 1);
+  EXPECT_EQ(calibration_error(reliability({})), 0);
+  EXPECT_NEAR(calibration_error(reliability({0, 0})), 0, 1e-12) << "half right, with confidence one half";
+  EXPECT_GE(best_temperature({-1, -2}), 999) << "wrong everywhere: as unsure as can be";
+}
+
+TEST(MarkdownMarks, CountsMarksAndNotText) {
+  EXPECT_EQ(markdown_marks("plain text - with a dash, 3.5 and #tag"), 0);
+  EXPECT_EQ(markdown_marks("# Title\n\n- one\n- two\n1. three\n> quote"), 5);
+  EXPECT_EQ(markdown_marks("**bold** and `code`\n```\nx\n```"), 4);
+  EXPECT_EQ(markdown_marks("| a | b |\n|---|---|"), 2);
+}
+
+std::vector<Cluster> clusters_of(const std::vector<std::vector<double>>& right, double pairs) {
+  std::vector<Cluster> clusters;
+  for (const auto& r : right) {
+    std::vector<double> shares;
+    for (const double x : r) shares.push_back(x / pairs);
+    clusters.push_back({pairs, 1, r, shares});
+  }
+  return clusters;
+}
+
+TEST(Resample, GivesAllModelsTheSameDraws) {
+  std::vector<std::vector<double>> right;
+  for (int i = 0; i < 40; ++i) right.push_back({i % 3 == 0 ? 1.0 : 2.0, i % 3 == 0 ? 1.5 : 2.5});
+  const Accuracies a = resample(clusters_of(right, 4), 2, 5, "test", 500);
+  const Interval gap = percentile_interval(a.pooled.value[1] - a.pooled.value[0], a.pooled.differences(1, 0));
+  EXPECT_NEAR(gap.low, 0.125, 1e-12) << "half a pair of four in every cluster, so in every draw";
+  EXPECT_NEAR(gap.high, 0.125, 1e-12);
+  EXPECT_LT(a.pooled.interval(0).low, a.pooled.interval(0).high);
+  EXPECT_NEAR(a.pooled.value[0], a.by_prompt.value[0], 1e-12) << "clusters of equal size";
+  const std::vector<double> differences = a.pooled.differences(1, 0);
+  EXPECT_NEAR(bootstrap_p(differences), 2.0 / 501, 1e-12);
+  EXPECT_NEAR(equivalence_p(differences, 0.2), 1.0 / 501, 1e-12) << "within the margin in every draw";
+  EXPECT_EQ(equivalence_p(differences, 0.1), 1.0);
+  EXPECT_EQ(bootstrap_p({}), 1.0);
+}
+
+TEST(Resample, CountsPairsOrPrompts) {
+  std::vector<Cluster> clusters = clusters_of({{4}}, 4);
+  clusters.push_back({1, 1, {0}, {0}});
+  clusters.push_back({0, 0, {0}, {0}});
+  const Accuracies a = resample(clusters, 1, 1, "test", 100);
+  EXPECT_NEAR(a.pooled.value[0], 0.8, 1e-12);
+  EXPECT_NEAR(a.by_prompt.value[0], 0.5, 1e-12);
+  EXPECT_EQ(a.pooled.trials, 2) << "a cluster without pairs does not count";
+}
+
+TEST(Resample, IsDefinedWithoutPairs) {
+  const Accuracies none = resample({}, 2, 1, "test", 100);
+  EXPECT_EQ(none.pooled.value, (std::vector<double>{0.5, 0.5}));
+  EXPECT_EQ(none.pooled.interval(1).high, 1);
+  const Accuracies perfect = resample(clusters_of(std::vector<std::vector<double>>(8, {1}), 1), 1, 1, "test", 100);
+  EXPECT_NEAR(perfect.pooled.interval(0).low, 0.6756, 1e-4) << "Wilson's interval of eight clusters";
+}
+
+TEST(MeanOf, WeighsStrataAndLeavesOutEmptyOnes) {
+  const Accuracies a = resample(clusters_of({{1}, {1}}, 1), 1, 1, "a", 100),
+                   b = resample(clusters_of({{0}, {0}}, 1), 1, 1, "b", 100), none = resample({}, 1, 1, "c", 100);
+  const Resampled mean = mean_of({{&a.pooled, 3}, {&b.pooled, 1}, {&none.pooled, 5}});
+  EXPECT_NEAR(mean.value[0], 0.75, 1e-12);
+  EXPECT_EQ(mean.draws.size(), 100U);
+  EXPECT_NEAR(mean.draws[7][0], 0.75, 1e-12);
+}
+
+}  // namespace
+}  // namespace dmoerm::eval
