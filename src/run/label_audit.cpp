@@ -9,15 +9,15 @@
 #include "base/counted.h"
 #include "base/text.h"
 #include "base/text_table.h"
-#include "label/budget.h"
 #include "eval/statistics.h"
+#include "label/budget.h"
 
 namespace dmoerm::run {
 namespace {
 
-using label::AuditCounts;
 using eval::GroupResult;
 using eval::Interval;
+using label::AuditCounts;
 using label::AuditResult;
 using nlohmann::json;
 using preference::SwapOutcome;

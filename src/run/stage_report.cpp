@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "base/files.h"
+#include "eval/statistics.h"
 #include "plan/graph_builder.h"
 #include "plan/task_id.h"
-#include "eval/statistics.h"
 #include "run/task_settings.h"
 
 namespace dmoerm::run {
