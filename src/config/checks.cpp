@@ -188,6 +188,9 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
                            near && !near->empty() ? fmt::format("; did you mean {}?", *near) : ""));
   }
 
+  if (config.folds == 1)
+    check.fail("folds", "one-fold",
+               "1 fold leaves no prompts to train on: set it to 2 to 10, or to 0 for the split by phase1_share");
   check.labels(config.labels, config.name);
   const WatchConfig& watch = config.watch;
   if (watch.port >= 0 && watch.token_env.empty() && watch.address != "127.0.0.1" && watch.address != "localhost" &&
@@ -201,6 +204,18 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
     check.fail("experts.train.tuning", "experts-are-lora",
                "full is not possible, as the experts of a category share one frozen base: set it to lora");
   }
+}
+
+std::vector<std::string> settings_without_effect(const RunConfig& config, const std::map<std::string, Position>& where,
+                                                 const Problems& problems) {
+  std::vector<std::string> warnings;
+  const auto warn = [&](const std::string& key, const std::string& because) {
+    if (const auto written = where.find(key); written != where.end())
+      warnings.push_back(fmt::format("{}: {} has no effect, because {}", problems.place(written->second), key, because));
+  };
+  if (config.folds > 0)
+    warn("phase1_share", fmt::format("folds is {}: all train groups serve phases 1, 2 and 3; remove one of them", config.folds));
+  return warnings;
 }
 
 }  // namespace dmoerm::config

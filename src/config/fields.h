@@ -188,6 +188,13 @@ void describe(Visit& visit, Section& c) {
         "Evaluations in a row that neither raise the accuracy nor lower the loss, after which training stops early.");
   visit("eval_groups_max", c.eval_groups_max, at_least(0), result,
         "Validation groups used in each evaluation, the same ones every time by a seeded draw; 0 means all.");
+  visit("select_by", c.select_by, one_of(c.select_by), result,
+        "Validation figure by which the weights are chosen that a training keeps: accuracy (of equal ones, the lower loss), or "
+        "loss, which varies less by chance where the validation split is small.");
+  visit("soft_gaps", c.soft_gaps, at_least(0), result,
+        "Makes soft targets of score gaps: a pair whose scores differ by g has the target sigmoid(g / (soft_gaps * m)), where m "
+        "is the mean gap of the label's train pairs. Pairs without scores, and those that judges labelled, stay as they are. 0 "
+        "turns it off.");
   visit("center_rewards_coefficient", c.center_rewards_coefficient, at_least(0), result,
         "Weight of the mean squared reward in the loss, which keeps rewards near zero; 0 turns it off.");
   visit("checkpoint_every_s", c.checkpoint_every_s, at_least(0), nothing,
@@ -386,7 +393,7 @@ void describe(Visit& visit, Section& c) {
         "base, need more memory, and fail together.");
   visit("labels_min", c.labels_min, at_least(1), nothing,
         "Smallest number of ordered pairs that a capability point needs in the groups of phase 1; the run is refused if one has "
-        "fewer.");
+        "fewer. The groups outside of each fold need half as many.");
 }
 
 template <class Visit, Like<ClusterConfig> Section>
@@ -462,8 +469,15 @@ void describe(Visit& visit, Section& c) {
   visit("runs_dir", c.runs_dir, required_place(), nothing, "Directory of all runs, relative to the current directory.");
   visit("seed", c.seed, any(), groups | labels | result, "Seed of every random draw of the run.");
   visit("log_level", c.log_level, one_of(c.log_level), nothing, "Least severe level that the first rank logs.");
-  visit("phase1_share", c.phase1_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true}, result,
-        "Share of the train groups that phases 1 and 2 train on. The rest trains the aggregator.");
+  visit(
+      "phase1_share", c.phase1_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true}, result,
+      "Share of the train groups that phases 1 and 2 train on. The rest trains the aggregator. It does not count where folds is "
+      "set.");
+  visit("folds", c.folds, between(0, 10), result,
+        "Number of folds, 2 to 10, into which the train prompts of a category are cut. For each of them a base and experts are "
+        "trained on the others, and give the aggregator their features of its prompts; then base and experts are trained on all "
+        "train groups. All labels serve all phases, at the cost of `folds` more trainings. 0 divides the train groups by "
+        "phase1_share instead.");
   visit("backbone", c.backbone, any(), kByKey, "Pretrained model that everything starts from.");
   visit("compute", c.compute, any(), kByKey, "Device, number type and memory of the arithmetic.");
   visit("data", c.data, any(), kByKey, "Preference data and how it is cut and split.");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -249,6 +250,7 @@ RunConfig parse_run_config(const std::string& text, const std::string& file, con
   read_section(document, *root, "", config);
   if (root->kind == Tree::Kind::map) check_together(config, where, problems);
   problems.throw_if_any();
+  std::ranges::move(settings_without_effect(config, where, problems), std::back_inserter(said));
   if (warnings == nullptr) {
     for (const std::string& warning : said) spdlog::warn("[config] {}", warning);
   } else {

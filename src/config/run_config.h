@@ -93,6 +93,8 @@ struct TrainConfig {
   std::int64_t eval_every_steps = 100;
   std::int64_t patience = 20;
   std::int64_t eval_groups_max = 200;
+  SelectBy select_by = SelectBy::accuracy;
+  double soft_gaps = 0.0;
   double center_rewards_coefficient = 0.0;
   double checkpoint_every_s = 60.0;
   std::int64_t checkpoints_kept = 2;
@@ -141,6 +143,7 @@ struct RunConfig {
   std::uint64_t seed = 17;
   LogLevel log_level = LogLevel::info;
   double phase1_share = 0.6;
+  std::int64_t folds = 0;
   BackboneConfig backbone;
   ComputeConfig compute;
   DataConfig data;

@@ -19,6 +19,8 @@ enum class Split { train, validation, test };
 /// What training changes: every weight of the backbone, or a LoRA adapter.
 enum class Tuning { full, lora };
 enum class Schedule { constant, linear, cosine };
+/// Which of the evaluated weights a training keeps.
+enum class SelectBy { accuracy, loss };
 enum class JudgeApi { online, batch };
 enum class AnswerMode { automatic, json_schema, verdict_line };
 enum class PairChoice { all, per_group, uncertain };
@@ -54,6 +56,9 @@ constexpr auto word_table(Tuning) { return std::to_array<Word<Tuning>>({{Tuning:
 constexpr auto word_table(Schedule) {
   using enum Schedule;
   return std::to_array<Word<Schedule>>({{constant, "constant"}, {linear, "linear"}, {cosine, "cosine"}});
+}
+constexpr auto word_table(SelectBy) {
+  return std::to_array<Word<SelectBy>>({{SelectBy::accuracy, "accuracy"}, {SelectBy::loss, "loss"}});
 }
 constexpr auto word_table(JudgeApi) {
   return std::to_array<Word<JudgeApi>>({{JudgeApi::online, "online"}, {JudgeApi::batch, "batch"}});

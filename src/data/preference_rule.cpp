@@ -4,11 +4,10 @@
 #include "preference/ordered_pairs.h"
 
 namespace dmoerm::data {
-namespace {
-
-std::vector<double> scores_of(const StoreColumns& c, const StoreIndex& index, std::size_t group, std::int32_t label) {
+std::vector<double> scores_of(const StoreColumns& c, const StoreIndex& index, std::int64_t group, std::int32_t label) {
+  const auto g = static_cast<std::size_t>(group);
   std::vector<double> scores;
-  for (auto r = static_cast<std::size_t>(index.responses[group]); r < static_cast<std::size_t>(index.responses[group + 1]); ++r) {
+  for (auto r = static_cast<std::size_t>(index.responses[g]); r < static_cast<std::size_t>(index.responses[g + 1]); ++r) {
     double score = label == kOverallLabel ? c.overall[r] : preference::kMissing;
     for (auto i = static_cast<std::size_t>(index.scores[r]); i < static_cast<std::size_t>(index.scores[r + 1]); ++i) {
       if (c.score_label[i] == label) score = c.score_value[i];
@@ -17,8 +16,6 @@ std::vector<double> scores_of(const StoreColumns& c, const StoreIndex& index, st
   }
   return scores;
 }
-
-}  // namespace
 
 std::vector<preference::Preference> preferences_of(const StoreColumns& c, const StoreIndex& index, std::int64_t group,
                                                    std::int32_t label, double score_gap_min) {
@@ -34,7 +31,7 @@ std::vector<preference::Preference> preferences_of(const StoreColumns& c, const 
       judged.push_back(
           preference::statement_of(static_cast<preference::SwapOutcome>(c.verdict_outcome[i]), c.verdict_a[i], c.verdict_b[i]));
   }
-  return preference::ordered_pairs(stated, judged, scores_of(c, index, g, label), score_gap_min);
+  return preference::ordered_pairs(stated, judged, scores_of(c, index, group, label), score_gap_min);
 }
 
 }  // namespace dmoerm::data

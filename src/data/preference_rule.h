@@ -16,4 +16,8 @@ inline constexpr std::int32_t kOverallLabel = 0;
 std::vector<preference::Preference> preferences_of(const StoreColumns& columns, const StoreIndex& index, std::int64_t group,
                                                    std::int32_t label, double score_gap_min);
 
+/// Scores of a group's responses under one label; NaN where a response has none.
+/// @param label  number of the label; under a negative number no response has a score
+std::vector<double> scores_of(const StoreColumns& columns, const StoreIndex& index, std::int64_t group, std::int32_t label);
+
 }  // namespace dmoerm::data

@@ -99,4 +99,9 @@ std::vector<preference::Preference> TokenStore::preferences(std::int64_t group, 
   return preferences_of(impl_->columns, impl_->index, group, label_index(category, label), score_gap_min);
 }
 
+std::vector<double> TokenStore::scores(std::int64_t group, std::string_view label) const {
+  const std::int32_t category = impl_->columns.category[static_cast<std::size_t>(group)];
+  return scores_of(impl_->columns, impl_->index, group, label_index(category, label));
+}
+
 }  // namespace dmoerm::data

@@ -50,6 +50,9 @@ class TokenStore {
   [[nodiscard]] std::vector<preference::Preference> preferences(std::int64_t group, std::string_view label,
                                                                 double score_gap_min) const;
 
+  /// Scores of a group's responses under one label; NaN where a response has none.
+  [[nodiscard]] std::vector<double> scores(std::int64_t group, std::string_view label) const;
+
   /// Hash of the store's content. Stores with equal groups, tokens and labels have equal digests.
   [[nodiscard]] const std::string& digest() const;
   /// JSON that ingest wrote about the store: tokenizer, name and hash of the template, inputs, counts.

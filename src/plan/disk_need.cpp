@@ -18,7 +18,7 @@ DiskNeed disk_need(const TaskGraph& graph, const std::set<std::string>& done, co
   const double backbone = model.parameters * device.weight_bytes / kMib;
   for (const Task& task : graph.tasks()) {
     const auto id = TaskId::parse(task.id);
-    if (id && id->round == 0 &&
+    if (id && id->round == 0 && id->fold == 0 &&
         (id->kind == TaskKind::base || id->kind == TaskKind::expert_set || id->kind == TaskKind::single)) {
       bundle += task.output_mib;
       all_weights = all_weights || (id->kind == TaskKind::base && task.output_mib >= backbone);

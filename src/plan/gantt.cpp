@@ -24,10 +24,13 @@ std::string category_of(const std::string& task) {
   return id ? id->category : "";
 }
 
-/// Text in a bar: an expert's points, or the kind of task.
+/// Text in a bar: an expert's points, or the kind of task, and its fold.
 std::string short_name(const std::string& task) {
   const auto id = TaskId::parse(task);
-  return id && id->kind == TaskKind::expert_set ? fmt::format("{}", fmt::join(id->points, "+")) : kind_text(task);
+  if (!id) return kind_text(task);
+  const std::string name =
+      id->kind == TaskKind::expert_set ? fmt::format("{}", fmt::join(id->points, "+")) : std::string(kind_text(id->kind));
+  return id->fold > 0 ? fmt::format("{} fold {}", name, id->fold) : name;
 }
 
 double shade_of(TaskKind kind) {

@@ -23,6 +23,15 @@ std::int64_t steps_for(const config::RunConfig& config, double tokens, const Gro
   return in_a_step > 0 ? std::max<std::int64_t>(1, std::llround(tokens / in_a_step)) : 1;
 }
 
+/// The groups of phase 1 that a task trains on, of all of them: those outside of its fold.
+GroupSizes trained_of(const config::RunConfig& config, const TaskId& task, GroupSizes groups) {
+  if (task.fold == 0) return groups;
+  const double share = 1 - 1.0 / static_cast<double>(config.folds);
+  groups.groups *= share;
+  groups.epoch_groups *= share;
+  return groups;
+}
+
 /// Whether a task reads what the other left although that is not part of its identity. Were it lost and made again, the task
 /// waits for it.
 bool also_waits_for(TaskKind task, TaskKind other) {
@@ -85,7 +94,8 @@ void GraphBuilder::add_external(TaskId id, const std::vector<TaskId>& waits_for,
 
 /// A phase-1 model on overall preferences. @param steps  0: as configured
 void GraphBuilder::add_model(TaskId id, Subset subset, std::int64_t steps) {
-  const GroupSizes training = sizes_.overall(id.category, subset), validation = sizes_.overall(id.category, Subset::validation);
+  const GroupSizes training = trained_of(config_, id, sizes_.overall(id.category, subset)),
+                   validation = sizes_.overall(id.category, Subset::validation);
   if (steps == 0) steps = training_steps(config_.base, training.epoch_groups);
   add(std::move(id), {}, kBackbone, kRanksMax,
       training_load(config_.base, config_.cluster, training, validation, static_cast<double>(steps), 1));
@@ -97,12 +107,14 @@ void GraphBuilder::add_model(TaskId id, Subset subset, std::int64_t steps) {
 double GraphBuilder::add_category(const config::CategoryConfig& c) {
   add_model(TaskId::base(c.name), Subset::phase1, 0);
   double tokens = tokens_of(config_.base, nodes_.back().steps, sizes_.overall(c.name, Subset::phase1));
-  const std::string base = config_.base.tuning == config::Tuning::full ? nodes_.back().task.id : kBackbone;
-  const std::vector<TaskId> sets = expert_sets(config_, c);
+  const std::string base = weights_of(nodes_.back().id);
+  std::vector<TaskId> sets = expert_sets(config_, c);
   for (const TaskId& experts : sets) tokens += add_rounds(c, experts, base) + add_experts(c, experts, base);
+  for (std::int32_t fold = 1; fold <= config_.folds; ++fold) add_fold(c, fold, sets);
   const auto points = static_cast<int>(c.points.size());
   GroupSizes read = sizes_.overall(c.name, Subset::phase3);
-  read.groups += sizes_.overall(c.name, Subset::validation).groups;
+  // The experts of all train groups and those of each fold read the validation groups.
+  read.groups += static_cast<double>(1 + config_.folds) * sizes_.overall(c.name, Subset::validation).groups;
   Load features = reading_load(config_.experts.train, read, points);
   features.kept_rows = read.groups * read.responses;
   add(TaskId::features(c.name), sets, base, kRanksMax, features);
@@ -114,6 +126,22 @@ double GraphBuilder::add_category(const config::CategoryConfig& c) {
     add_model(TaskId::category_baseline(c.name), Subset::train, steps);
   }
   return tokens;
+}
+
+/// The weights that the experts of a base's task adapt.
+std::string GraphBuilder::weights_of(const TaskId& base) const {
+  return config_.base.tuning == config::Tuning::full ? base.text() : kBackbone;
+}
+
+/// Base and experts of a category without the prompts of one fold. @param sets  expert sets that the features read; gets the
+/// fold's after those of all train groups
+void GraphBuilder::add_fold(const config::CategoryConfig& c, std::int32_t fold, std::vector<TaskId>& sets) {
+  add_model(TaskId::base(c.name, fold), Subset::phase1, 0);
+  const std::string base = weights_of(nodes_.back().id);
+  for (const TaskId& experts : expert_sets(config_, c)) {
+    sets.push_back(TaskId::expert(c.name, experts.points, 0, fold));
+    add_experts(c, sets.back(), base);
+  }
 }
 
 /// The rounds before the last one: in each the set's experts, what they think of the groups that may be labelled, and the labels
@@ -141,11 +169,11 @@ double GraphBuilder::add_rounds(const config::CategoryConfig& c, const TaskId& e
 double GraphBuilder::add_experts(const config::CategoryConfig& c, const TaskId& experts, const std::string& base) {
   double tokens = 0, mean_steps = 0;
   GroupSizes mean;  // over the points
-  std::vector<TaskId> reads = {TaskId::base(c.name)};
+  std::vector<TaskId> reads = {TaskId::base(c.name, experts.fold)};
   const double share = 1.0 / static_cast<double>(experts.points.size());
   for (const std::string& point : experts.points) {
     if (!config_.labels.judges.empty()) reads.push_back(TaskId::label(c.name, point, experts.round));
-    const GroupSizes labelled = sizes_.labelled(c.name, point);
+    const GroupSizes labelled = trained_of(config_, experts, sizes_.labelled(c.name, point));
     const std::int64_t own = training_steps(config_.experts.train, labelled.epoch_groups);
     tokens += tokens_of(config_.experts.train, own, labelled);
     mean_steps += share * static_cast<double>(own);

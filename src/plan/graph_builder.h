@@ -36,6 +36,8 @@ class GraphBuilder {
   double add_category(const config::CategoryConfig& category);
   double add_experts(const config::CategoryConfig& category, const TaskId& experts, const std::string& base);
   double add_rounds(const config::CategoryConfig& category, const TaskId& experts, const std::string& base);
+  void add_fold(const config::CategoryConfig& category, std::int32_t fold, std::vector<TaskId>& sets);
+  [[nodiscard]] std::string weights_of(const TaskId& base) const;
   void add_eval(const config::CategoryConfig& category);
 
   const config::RunConfig& config_;
@@ -52,7 +54,7 @@ std::int32_t round_in_id(const config::RunConfig& config, int round);
 std::vector<TaskId> gaps_before(const config::RunConfig& config, const config::CategoryConfig& category, std::size_t point,
                                 int round);
 
-/// The tasks that train a category's experts, in the order of its points: `experts.per_task` points each.
+/// The tasks that train a category's experts on all of their groups, in the order of its points: `experts.per_task` points each.
 std::vector<TaskId> expert_sets(const config::RunConfig& config, const config::CategoryConfig& category);
 /// The one of them that trains a point, given by its place in the category.
 TaskId expert_set_of(const config::RunConfig& config, const config::CategoryConfig& category, std::size_t point);

@@ -12,6 +12,7 @@ GroupSizes StatedSizes::overall(const std::string& category, Subset subset) cons
   const config::DataConfig& data = config_.data;
   const double all = numbers_.groups_per_category / std::max(0.1, 1 - data.validation_share - data.test_share);
   const double categories = category.empty() ? static_cast<double>(config_.categories.size()) : 1;
+  if (config_.folds > 0 && (subset == Subset::phase1 || subset == Subset::phase3)) subset = Subset::train;
   switch (subset) {
     case Subset::phase1:
       return groups(categories * numbers_.groups_per_category * config_.phase1_share);

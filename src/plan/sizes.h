@@ -19,7 +19,7 @@ struct GroupSizes {
 };
 
 /// Groups of a category by what they are used for. The train split is divided: phases 1 and 2 learn from one part, phase 3 from
-/// the other.
+/// the other; with folds all groups serve all phases.
 enum class Subset { phase1, phase3, train, validation, test };
 
 /// The numbers that a graph needs of the data: counted in a token store, or stated where there is none.

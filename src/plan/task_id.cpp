@@ -33,7 +33,7 @@ constexpr std::array<Spelling, 14> kSpellings = {{{TaskKind::ingest, "ingest", S
                                                   {TaskKind::eval, "eval", Shape::category},
                                                   {TaskKind::report, "report", Shape::bare},
                                                   {TaskKind::bundle, "bundle", Shape::bare}}};
-constexpr std::string_view kGroups = "groups", kRound = "-round-";
+constexpr std::string_view kGroups = "groups", kRound = "-round-", kFold = "-fold-";
 
 const Spelling& spelling(TaskKind kind) { return *std::ranges::find(kSpellings, kind, &Spelling::kind); }
 
@@ -47,17 +47,24 @@ std::vector<std::string> split(std::string_view text, char at) {
   return parts;
 }
 
-/// Cut "-round-3" off the first word of a task's folder. @return 3; 0 if it has no such end
-std::int32_t cut_round(std::string& word) {
-  const std::size_t at = word.find(kRound);
+/// Cut "-round-3" or "-fold-3" off the first word of a task's folder. @return 3; 0 if it has no such end
+std::int32_t cut_number(std::string& word, std::string_view before) {
+  const std::size_t at = word.find(before);
   if (at == std::string::npos) return 0;
-  std::int32_t round = 0;
-  std::from_chars(word.data() + at + kRound.size(), word.data() + word.size(), round);
+  std::int32_t number = 0;
+  std::from_chars(word.data() + at + before.size(), word.data() + word.size(), number);
   word.resize(at);
-  return round;
+  return number;
+}
+
+/// "-round-3", "-fold-3" or "".
+std::string numbers_of(const TaskId& id) {
+  if (id.round > 0) return fmt::format("{}{}", kRound, id.round);
+  return id.fold > 0 ? fmt::format("{}{}", kFold, id.fold) : "";
 }
 
 bool has_rounds(TaskKind kind) { return kind == TaskKind::label || kind == TaskKind::expert_set || kind == TaskKind::gaps; }
+bool has_folds(TaskKind kind) { return kind == TaskKind::base || kind == TaskKind::expert_set; }
 
 }  // namespace
 
@@ -67,11 +74,10 @@ std::string TaskId::text() const {
     case Shape::groups:
       return fmt::format("{}/{}", own.word, kGroups);
     case Shape::category:
-      return fmt::format("{}/{}", own.word, category);
+      return fmt::format("{}{}/{}", own.word, numbers_of(*this), category);
     case Shape::point:
     case Shape::points:
-      return fmt::format("{}{}/{}/{}", own.word, round > 0 ? fmt::format("{}{}", kRound, round) : "", category,
-                         fmt::join(points, "+"));
+      return fmt::format("{}{}/{}/{}", own.word, numbers_of(*this), category, fmt::join(points, "+"));
     default:
       return std::string(own.word);
   }
@@ -79,12 +85,14 @@ std::string TaskId::text() const {
 
 std::optional<TaskId> TaskId::parse(std::string_view text) {
   std::vector<std::string> words = split(text, '/');
-  const std::int32_t round = cut_round(words.front());
+  const std::int32_t round = cut_number(words.front(), kRound), fold = cut_number(words.front(), kFold);
   if (std::ranges::any_of(words, &std::string::empty)) return std::nullopt;
   for (const Spelling& own : kSpellings) {
     if (words.front() != own.word || (round > 0 && !has_rounds(own.kind)) || (round <= 0 && own.kind == TaskKind::gaps)) continue;
+    if (fold > 0 && !has_folds(own.kind)) continue;
     TaskId id{own.kind};
     id.round = round;
+    id.fold = fold;
     if (words.size() >= 2 && own.shape != Shape::groups) id.category = words[1];
     if (words.size() >= 3) id.points = split(words[2], '+');
     if (id.text() == text && (own.shape != Shape::point || id.points.size() == 1) &&

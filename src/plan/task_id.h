@@ -33,6 +33,9 @@ struct TaskId {
   std::vector<std::string> points = {};  ///< Points of an expert set, or the one that is labelled
   /// Round of labelling that the task belongs to, if another follows; 0 for the last round and for tasks of no round.
   std::int32_t round = 0;
+  /// Fold of the train prompts, counted from 1, that the task's models are trained without; 0 for models of all train groups and
+  /// for tasks of no fold. A task of a fold is of the last round.
+  std::int32_t fold = 0;
 
   static TaskId ingest() { return {TaskKind::ingest}; }
   static TaskId selection() { return {TaskKind::selection}; }
@@ -40,11 +43,11 @@ struct TaskId {
     return {TaskKind::label, std::move(category), {std::move(point)}, round};
   }
   static TaskId router() { return {TaskKind::router}; }
-  static TaskId base(std::string category) { return {TaskKind::base, std::move(category)}; }
+  static TaskId base(std::string category, std::int32_t fold = 0) { return {TaskKind::base, std::move(category), {}, 0, fold}; }
   static TaskId single() { return {TaskKind::single}; }
   static TaskId category_baseline(std::string category) { return {TaskKind::category_baseline, std::move(category)}; }
-  static TaskId expert(std::string category, std::vector<std::string> points, std::int32_t round = 0) {
-    return {TaskKind::expert_set, std::move(category), std::move(points), round};
+  static TaskId expert(std::string category, std::vector<std::string> points, std::int32_t round = 0, std::int32_t fold = 0) {
+    return {TaskKind::expert_set, std::move(category), std::move(points), round, fold};
   }
   static TaskId gaps(std::string category, std::vector<std::string> points, std::int32_t round) {
     return {TaskKind::gaps, std::move(category), std::move(points), round};
@@ -55,10 +58,18 @@ struct TaskId {
   static TaskId report() { return {TaskKind::report}; }
   static TaskId bundle() { return {TaskKind::bundle}; }
 
-  /// The task's folder in the run directory, e.g. "expert/chat/logic+tone" or "expert-round-1/chat/logic+tone".
+  /// The task's folder in the run directory, e.g. "expert/chat/logic+tone", "expert-round-1/chat/logic+tone" or
+  /// "expert-fold-2/chat/logic+tone".
   [[nodiscard]] std::string text() const;
   /// The task that `text` names; nullopt if it names none.
   static std::optional<TaskId> parse(std::string_view text);
+
+  /// The same task for all train groups.
+  [[nodiscard]] TaskId without_fold() const {
+    TaskId whole = *this;
+    whole.fold = 0;
+    return whole;
+  }
 
   auto operator<=>(const TaskId&) const = default;
 };

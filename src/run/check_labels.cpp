@@ -23,6 +23,7 @@ class LabelCheck {
   void check(const config::CategoryConfig& category) {
     const auto found = std::ranges::find(store_.categories(), category.name);
     category_ = &category;
+    folds_.clear();
     index_ = static_cast<std::int32_t>(found - store_.categories().begin());
     if (found == store_.categories().end() || train::groups_of(store_, index_, train::Subset::train, config_).empty()) {
       problem("", "no groups in the train split; remove it from `categories` or add data");
@@ -42,8 +43,12 @@ class LabelCheck {
               "no ordered pairs: the overall preferences are absent or all of one kind. " + what_counts(preference::kOverall));
       return;
     }
-    need(preference::kOverall, train::Subset::phase1, 1, "the groups of phase 1: raise phase1_share or add data");
-    need(preference::kOverall, train::Subset::phase3, 1, "the groups of phase 3: lower phase1_share or add data");
+    if (config_.folds > 0) {
+      need_prompts_for_folds();
+    } else {
+      need(preference::kOverall, train::Subset::phase1, 1, "the groups of phase 1: raise phase1_share or add data");
+      need(preference::kOverall, train::Subset::phase3, 1, "the groups of phase 3: lower phase1_share or add data");
+    }
     need(preference::kOverall, train::Subset::validation, 1, kValidation);
     need(preference::kOverall, train::Subset::test, 1,
          "the test split, which the report is about: raise data.test_share or add data");
@@ -56,10 +61,44 @@ class LabelCheck {
       problem(point, "all labels are of one kind: no two responses to a prompt differ. " + what_counts(point));
     } else {
       need(point, train::Subset::phase1, config_.experts.labels_min,
-           fmt::format("the groups of phase 1 and 2 (phase1_share {} of the train split; experts.labels_min)",
-                       config_.phase1_share));
+           config_.folds > 0 ? "the train split (experts.labels_min)"
+                             : fmt::format("the groups of phase 1 and 2 (phase1_share {} of the train split; experts.labels_min)",
+                                           config_.phase1_share));
+      need_outside_of_folds(point);
       need(point, train::Subset::validation, 1, kValidation);
     }
+  }
+
+  /// Each fold has a conversation with an overall preference, so that the aggregator learns from each fold's experts.
+  void need_prompts_for_folds() {
+    std::set<std::uint64_t> conversations;
+    for (const train::LabelledGroup& g :
+         train::labelled_groups(store_, index_, train::Subset::train, preference::kOverall, config_))
+      conversations.insert(store_.group(g.group).session_key);
+    if (std::ssize(conversations) >= config_.folds) return;
+    problem(
+        preference::kOverall,
+        fmt::format("{} prompts with ordered pairs in the train split, at least {} needed, one for each of the folds (turns of "
+                    "one conversation count once): lower folds or add data",
+                    conversations.size(), config_.folds));
+  }
+
+  /// The experts of each fold have pairs to train on.
+  void need_outside_of_folds(const std::string& point) {
+    if (config_.folds == 0) return;
+    if (folds_.empty()) folds_ = train::fold_numbers(store_, index_, config_);
+    std::vector<std::int64_t> outside(static_cast<std::size_t>(config_.folds) + 1, 0);
+    for (const train::LabelledGroup& g : train::labelled_groups(store_, index_, train::Subset::train, point, config_)) {
+      for (std::size_t fold = 1; fold < outside.size(); ++fold) {
+        if (folds_[static_cast<std::size_t>(g.group)] != static_cast<std::int32_t>(fold)) outside[fold] += std::ssize(g.pairs);
+      }
+    }
+    const auto fewest = std::min_element(outside.begin() + 1, outside.end());
+    if (*fewest >= labels_min_of_fold(config_)) return;
+    problem(point,
+            fmt::format("{} ordered pairs, at least {} needed (half of experts.labels_min), in the train groups outside of "
+                        "fold {} of {}: lower folds or add data",
+                        *fewest, labels_min_of_fold(config_), fewest - outside.begin(), config_.folds));
   }
 
   [[nodiscard]] std::int64_t pairs(std::string_view label, train::Subset subset) const {
@@ -107,10 +146,15 @@ class LabelCheck {
   const data::TokenStore& store_;
   const config::CategoryConfig* category_ = nullptr;
   std::int32_t index_ = -1;
+  std::vector<std::int32_t> folds_;  ///< See train::fold_numbers(); empty until it is needed
   std::string problems_;
 };
 
 }  // namespace
+
+std::int64_t labels_min_of_fold(const config::RunConfig& config) {
+  return std::max<std::int64_t>(1, config.experts.labels_min / 2);
+}
 
 void check_labels(const config::RunConfig& config, const data::TokenStore& store) {
   LabelCheck check(config, store);

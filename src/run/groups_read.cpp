@@ -30,6 +30,7 @@ class Phase1 {
 
   [[nodiscard]] bool has(const preference::Group& group) const {
     if (by_store_) return by_store_->contains({group.file, group.line});
+    if (config_.folds > 0) return true;
     return preference::is_in_phase1(preference::session_key(group.prompt), config_.phase1_share, config_.seed);
   }
 

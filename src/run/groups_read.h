@@ -8,7 +8,8 @@
 
 namespace dmoerm::run {
 
-/// For each group of the file, whether experts read verdicts on it: the groups of phase 1, and of each category's validation
+/// For each group of the file, whether experts read verdicts on it: the groups of phase 1 (with folds
+/// the whole train split), and of each category's validation
 /// split at most experts.train.eval_groups_max, drawn by the seed.
 /// @param store  the run's token store; nullptr: the texts of the prompts decide by the same rule
 /// @throws IoError, DataError

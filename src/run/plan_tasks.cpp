@@ -83,9 +83,9 @@ class Planner {
       case TaskKind::base:
       case TaskKind::single:
       case TaskKind::category_baseline:
-        return base_settings(config_, node.steps);
+        return base_settings(config_, node.id, node.steps);
       case TaskKind::expert_set:
-        return expert_settings(config_, category_of(node));
+        return expert_settings(config_, category_of(node), node.id.fold);
       case TaskKind::gaps:
         return gaps_settings(config_, category_of(node));
       case TaskKind::features:

@@ -201,17 +201,19 @@ std::int32_t RunContext::category_index(const plan::TaskId& task) const {
   return static_cast<std::int32_t>(found - config_.categories.begin());
 }
 
-plan::TaskId RunContext::expert_task(std::int32_t category_index, std::size_t point) const {
-  return plan::expert_set_of(config_, category(category_index), point);
+plan::TaskId RunContext::expert_task(std::int32_t category_index, std::size_t point, std::int32_t fold) const {
+  plan::TaskId task = plan::expert_set_of(config_, category(category_index), point);
+  task.fold = fold;
+  return task;
 }
 
-std::vector<nn::RewardModel> RunContext::load_experts(std::int32_t category_index) {
+std::vector<nn::RewardModel> RunContext::load_experts(std::int32_t category_index, std::int32_t fold) {
   std::vector<nn::RewardModel> experts;
   const config::CategoryConfig& c = category(category_index);
-  const std::shared_ptr<nn::Backbone> base = load_model(plan::TaskId::base(c.name)).shared_backbone();
+  const std::shared_ptr<nn::Backbone> base = load_model(plan::TaskId::base(c.name, fold)).shared_backbone();
   for (std::size_t p = 0; p < c.points.size(); ++p) {
     experts.push_back(
-        nn::RewardModel::load(directory_.task(expert_task(category_index, p)) / c.points[p], {[&] { return base; }, {}}));
+        nn::RewardModel::load(directory_.task(expert_task(category_index, p, fold)) / c.points[p], {[&] { return base; }, {}}));
   }
   return experts;
 }
@@ -229,8 +231,8 @@ std::vector<moe::ExpertFeatures::Group> feature_groups_of(const data::TokenStore
 }
 
 moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
-                                    comm::Communicator& ranks, const train::StatesUnderWay& under_way) {
-  const train::GroupStates scored = context.scorer(ranks).states(context.load_experts(category), groups, under_way);
+                                    comm::Communicator& ranks, const train::StatesUnderWay& under_way, std::int32_t fold) {
+  const train::GroupStates scored = context.scorer(ranks).states(context.load_experts(category, fold), groups, under_way);
   moe::ExpertFeatures features{scored.states_NKD, scored.rewards_NK, {}};
   features.groups = feature_groups_of(context.store(), groups);
   return features;

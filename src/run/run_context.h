@@ -44,8 +44,8 @@ class RunContext {
   [[nodiscard]] train::TrunkCache& trunks() { return trunks_; }
   /// The shape of the adapter that a training makes.
   [[nodiscard]] nn::LoraSpec lora_of(const config::TrainConfig& train);
-  /// Experts of a category in the order of its points.
-  std::vector<nn::RewardModel> load_experts(std::int32_t category);
+  /// Experts of a category in the order of its points. @param fold  those without its prompts; 0 = those of all train groups
+  std::vector<nn::RewardModel> load_experts(std::int32_t category, std::int32_t fold = 0);
 
   [[nodiscard]] const config::CategoryConfig& category(std::int32_t index) const {
     return config_.categories[static_cast<std::size_t>(index)];
@@ -53,7 +53,7 @@ class RunContext {
   /// Index of a task's category in the configuration, which equals that in the token store; -1 if the task is of no category.
   [[nodiscard]] std::int32_t category_index(const plan::TaskId& task) const;
   /// The task that trains a point, given by its place in the category; alone or with other points.
-  [[nodiscard]] plan::TaskId expert_task(std::int32_t category, std::size_t point) const;
+  [[nodiscard]] plan::TaskId expert_task(std::int32_t category, std::size_t point, std::int32_t fold = 0) const;
 
  private:
   const config::RunConfig& config_;
@@ -95,7 +95,9 @@ std::vector<moe::ExpertFeatures::Group> feature_groups_of(const data::TokenStore
 
 /// States and rewards of all experts of a category for some groups, on the first rank; the other ranks get the groups without
 /// tensors. Collective over `ranks`. @throws Stopped on a signal
+/// @param fold  experts of which fold, see RunContext::load_experts()
 moe::ExpertFeatures expert_features(RunContext& context, std::int32_t category, const std::vector<train::LabelledGroup>& groups,
-                                    comm::Communicator& ranks, const train::StatesUnderWay& under_way = {});
+                                    comm::Communicator& ranks, const train::StatesUnderWay& under_way = {},
+                                    std::int32_t fold = 0);
 
 }  // namespace dmoerm::run

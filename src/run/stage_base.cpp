@@ -7,25 +7,27 @@
 #include "run/task_settings.h"
 #include "run/training_task.h"
 #include "train/checkpoint.h"
+#include "train/soft_gaps.h"
 
 namespace dmoerm::run {
 
-nlohmann::json base_settings(const config::RunConfig& config, std::int64_t steps) {
-  return {{"train", result_settings(config.base)},
-          {"steps", steps},
-          {"phase1_share", config.phase1_share},
-          {"categories", all_categories(config)}};
+nlohmann::json base_settings(const config::RunConfig& config, const plan::TaskId& task, std::int64_t steps) {
+  nlohmann::json settings{{"train", training_settings(config.base)}, {"steps", steps}, {"categories", all_categories(config)}};
+  settings.update(phase1_settings(config, task.fold));
+  return settings;
 }
 
 void run_base(RunContext& context, const plan::TaskId& task, train::Subset subset, std::int64_t steps_max,
               const TaskIdentity& identity, comm::Communicator& ranks) {
   const std::int32_t category = context.category_index(task);
-  const nn::RewardModel fresh = context.fresh_model(task);
+  const nn::RewardModel fresh = context.fresh_model(task.without_fold());
   std::vector<train::Trainee> trainees(1);
   trainees[0] = {
-      task.text(), fresh, train::labelled_groups(context.store(), category, subset, preference::kOverall, context.config()),
+      task.text(), fresh,
+      train::labelled_groups(context.store(), category, {subset, task.fold}, preference::kOverall, context.config()),
       train::labelled_groups(context.store(), category, train::Subset::validation, preference::kOverall, context.config())};
   config::TrainConfig train = context.config().base;
+  train::soften_by_gaps(context.store(), preference::kOverall, train.soft_gaps, trainees[0].training, trainees[0].validation);
   if (steps_max > 0) train.steps_max = steps_max;
   const auto gpus = gpu_ranks(context, ranks);
   comm::Communicator& training_ranks = gpus ? *gpus : ranks;

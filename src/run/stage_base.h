@@ -9,7 +9,7 @@
 namespace dmoerm::run {
 
 /// Settings that affect a phase-1 model, besides those of every task. @param steps  most updates
-nlohmann::json base_settings(const config::RunConfig& config, std::int64_t steps);
+nlohmann::json base_settings(const config::RunConfig& config, const plan::TaskId& task, std::int64_t steps);
 
 /// Train one reward model on the overall preferences of the task's category, or of all if it has none. Collective over `ranks`;
 /// the first of them writes.

@@ -7,9 +7,11 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "plan/graph_builder.h"
+#include "run/check_labels.h"
 #include "run/task_settings.h"
 #include "run/training_task.h"
 #include "train/checkpoint.h"
+#include "train/soft_gaps.h"
 
 namespace dmoerm::run {
 namespace {
@@ -19,22 +21,27 @@ struct PointLabels {
 };
 
 /// The fewest pairs that an expert trains on. Before the last round it is the share of labels.rounds that has been labelled.
-std::int64_t labels_min(const config::RunConfig& config, std::int32_t round) {
+std::int64_t labels_min(const config::RunConfig& config, const plan::TaskId& task) {
   const int rounds = plan::label_rounds(config);
-  return round == 0 ? config.experts.labels_min : (config.experts.labels_min * round + rounds - 1) / rounds;
+  if (task.fold > 0) return labels_min_of_fold(config);
+  return task.round == 0 ? config.experts.labels_min : (config.experts.labels_min * task.round + rounds - 1) / rounds;
 }
 
 /// A point's labels: from the judges if the configuration names any, else from the data.
-PointLabels labels_of(const RunContext& context, std::int32_t category, const std::string& point, std::int32_t round) {
+PointLabels labels_of(const RunContext& context, const plan::TaskId& experts, const std::string& point) {
+  const std::int32_t category = context.category_index(experts);
+  const train::Part training{train::Subset::phase1, experts.fold};
   const config::RunConfig& config = context.config();
   const data::TokenStore& store = context.store();
   if (config.labels.judges.empty()) {
-    return {train::labelled_groups(store, category, train::Subset::phase1, point, config),
-            train::labelled_groups(store, category, train::Subset::validation, point, config)};
+    PointLabels labels{train::labelled_groups(store, category, training, point, config),
+                       train::labelled_groups(store, category, train::Subset::validation, point, config)};
+    train::soften_by_gaps(store, point, config.experts.train.soft_gaps, labels.training, labels.validation);
+    return labels;
   }
-  const plan::TaskId task = plan::TaskId::label(context.category(category).name, point, round);
+  const plan::TaskId task = plan::TaskId::label(experts.category, point, experts.round);
   const auto verdicts = label::read_judged_groups(context.directory().task(task) / "verdicts.jsonl");
-  PointLabels labels{train::judged_groups(store, category, train::Subset::phase1, verdicts, config.labels.soft, config),
+  PointLabels labels{train::judged_groups(store, category, training, verdicts, config.labels.soft, config),
                      train::judged_groups(store, category, train::Subset::validation, verdicts, config.labels.soft, config)};
   if (labels.validation.empty()) {
     spdlog::warn("[{}] the judges gave no verdict on the validation split: the data's own labels of it decide when to stop",
@@ -42,11 +49,13 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
     labels.validation = train::labelled_groups(store, category, train::Subset::validation, point, config);
   }
   const std::int64_t pairs = train::count_pairs(labels.training);
-  if (const std::int64_t least = labels_min(config, round); pairs < least) {
-    throw DataError("too-few-labels",
-                    fmt::format("{}: {} pairs of phase 1 have the same verdict in both orders, at least {} are needed "
-                                "(experts.labels_min); label/report.md shows what the judges answered",
-                                task.text(), pairs, least));
+  if (const std::int64_t least = labels_min(config, experts); pairs < least) {
+    throw DataError(
+        "too-few-labels",
+        fmt::format("{}: {} pairs of phase 1{} have the same verdict in both orders, at least {} are needed "
+                    "(experts.labels_min); label/report.md shows what the judges answered",
+                    task.text(), pairs,
+                    experts.fold > 0 ? fmt::format(" outside of fold {} of {}", experts.fold, config.folds) : "", least));
   }
   if (labels.validation.empty())
     throw DataError(
@@ -57,24 +66,22 @@ PointLabels labels_of(const RunContext& context, std::int32_t category, const st
 
 }  // namespace
 
-nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category) {
-  nlohmann::json settings{{"train", result_settings(config.experts.train)},
-                          {"phase1_share", config.phase1_share},
-                          {"category", result_settings(category)}};
+nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category, std::int32_t fold) {
+  nlohmann::json settings{{"train", training_settings(config.experts.train)}, {"category", result_settings(category)}};
+  settings.update(phase1_settings(config, fold));
   if (!config.labels.judges.empty()) settings["labels"] = result_settings(config.labels);
   return settings;
 }
 
 void run_experts(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {
-  const std::int32_t category = context.category_index(task);
-  const nn::RewardModel base = context.load_model(plan::TaskId::base(task.category));
+  const nn::RewardModel base = context.load_model(plan::TaskId::base(task.category, task.fold));
   const config::TrainConfig& train = context.config().experts.train;
   std::vector<train::Trainee> trainees;
   for (const std::string& point : task.points) {
-    PointLabels labels = labels_of(context, category, point, task.round);
-    nn::RewardModel expert =
-        base.start_expert(context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task.text() + "/" + point));
-    trainees.push_back({plan::TaskId::expert(task.category, {point}, task.round).text(), std::move(expert),
+    PointLabels labels = labels_of(context, task, point);
+    nn::RewardModel expert = base.start_expert(
+        context.lora_of(train), mix64(context.config().seed) ^ stable_hash(task.without_fold().text() + "/" + point));
+    trainees.push_back({plan::TaskId::expert(task.category, {point}, task.round, task.fold).text(), std::move(expert),
                         std::move(labels.training), std::move(labels.validation)});
   }
   const auto gpus = gpu_ranks(context, ranks);

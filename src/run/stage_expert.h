@@ -10,9 +10,10 @@
 namespace dmoerm::run {
 
 /// Settings that affect experts, besides those of every task.
-nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category);
+nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category, std::int32_t fold);
 
-/// Train the experts of the task's points together, in its round of labelling (see TaskId::round). Collective over `ranks`; the
+/// Train the experts of the task's points together, in its round of labelling and without the
+/// prompts of its fold (see TaskId). Collective over `ranks`; the
 /// first of them writes.
 void run_experts(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks);
 

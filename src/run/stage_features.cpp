@@ -1,9 +1,11 @@
 #include "run/stage_features.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/tensor.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -13,54 +15,123 @@
 namespace dmoerm::run {
 namespace {
 
-constexpr const char* kSplits[] = {"train", "validation"};
+constexpr double kSpreadMin = 1e-6;  // of an expert whose rewards do not differ within a group
 
-/// Labelled groups of the cached features, in their order. @param split  one of kSplits
-std::vector<train::LabelledGroup> feature_groups(const RunContext& context, std::int32_t category, const std::string& split) {
-  return train::labelled_groups(context.store(), category, split == "train" ? train::Subset::phase3 : train::Subset::validation,
-                                preference::kOverall, context.config());
+/// Groups that experts rate, and the file of what they say.
+struct Piece {
+  std::string name;       ///< of the file, without its ending
+  std::string what;       ///< in messages
+  train::Part part;       ///< the groups: those of it with an overall preference
+  std::int32_t fold = 0;  ///< experts of which fold; 0 = those of all groups of phase 1
+};
+
+Piece train_piece(std::int32_t fold) {
+  if (fold == 0) return {"train", "the split train", train::Subset::phase3};
+  return {
+      fmt::format("train-fold-{}", fold), fmt::format("fold {} of the split train", fold), {train::Subset::phase3, fold}, fold};
 }
 
-/// Compute a split's features, taking over what an earlier start kept of them. Collective; the first rank gets the tensors.
-moe::ExpertFeatures features_of(RunContext& context, const plan::TaskId& task, std::int32_t category, const std::string& split,
+Piece validation_piece(std::int32_t fold) {
+  if (fold == 0) return {"validation", "the split validation", train::Subset::validation};
+  return {fmt::format("validation-fold-{}", fold), fmt::format("the split validation under the experts of fold {}", fold),
+          train::Subset::validation, fold};
+}
+
+/// All pieces of a category, those of the same experts together.
+std::vector<Piece> pieces_of(const config::RunConfig& config) {
+  std::vector<Piece> pieces;
+  for (std::int32_t fold = 1; fold <= config.folds; ++fold) {
+    pieces.push_back(train_piece(fold));
+    pieces.push_back(validation_piece(fold));
+  }
+  if (config.folds == 0) pieces.push_back(train_piece(0));
+  pieces.push_back(validation_piece(0));
+  return pieces;
+}
+
+/// Labelled groups of the cached features, in their order.
+std::vector<train::LabelledGroup> groups_of_piece(const RunContext& context, std::int32_t category, const Piece& piece) {
+  return train::labelled_groups(context.store(), category, piece.part, preference::kOverall, context.config());
+}
+
+/// Compute a piece's features, taking over what an earlier start kept of them. Collective; the first rank gets the tensors.
+moe::ExpertFeatures features_of(RunContext& context, const plan::TaskId& task, std::int32_t category, const Piece& piece,
                                 TaskParts& parts, comm::Communicator& ranks) {
-  KeptRows kept(parts, split);
+  KeptRows kept(parts, piece.name);
   const auto named = [](const train::GroupStates& all) {
     return nn::NamedTensors{{"states", all.states_NKD}, {"rewards", all.rewards_NK}};
   };
   train::StatesUnderWay under_way;
   under_way.resume = [&](train::GroupStates& all) {
     std::int64_t rows = 0;
-    while (const auto piece = kept.next(named(all))) {
+    while (const auto earlier = kept.next(named(all))) {
       for (const auto& [name, tensor] : named(all)) {
-        const auto found = std::ranges::find(*piece, name, &nn::NamedTensors::value_type::first);
+        const auto found = std::ranges::find(*earlier, name, &nn::NamedTensors::value_type::first);
         tensor.narrow(0, rows, found->second.size(0)).copy_(found->second);
       }
-      rows += piece->front().second.size(0);
+      rows += earlier->front().second.size(0);
     }
-    if (rows > 0) spdlog::info("[features] task={} split={} goes on after {} responses", task.text(), split, rows);
+    if (rows > 0) spdlog::info("[features] task={} part={} goes on after {} responses", task.text(), piece.name, rows);
     return rows;
   };
   under_way.look = [&](const train::GroupStates& all, std::int64_t rows, bool leaving) {
     if (context.progress().doing)
-      context.progress().doing(fmt::format("{} of {} responses of the split {}", rows, all.rewards_NK.size(0), split));
-    if (leaving) kept.leave(named(all), rows, task.text(), fmt::format("responses of the split {}", split));
+      context.progress().doing(fmt::format("{} of {} responses of {}", rows, all.rewards_NK.size(0), piece.what));
+    if (leaving) kept.leave(named(all), rows, task.text(), fmt::format("responses of {}", piece.what));
     if (parts.due()) kept.keep(named(all), rows);
   };
-  return expert_features(context, category, feature_groups(context, category, split), ranks, under_way);
+  return expert_features(context, category, groups_of_piece(context, category, piece), ranks, under_way, piece.fold);
+}
+
+/// The states and rewards of a piece that run_features() wrote, without groups.
+moe::ExpertFeatures read_piece(const RunContext& context, std::int32_t category, const Piece& piece) {
+  const auto reader = nn::SafetensorsReader::open(
+      context.directory().task(plan::TaskId::features(context.category(category).name)) / (piece.name + ".safetensors"));
+  return {reader.load("states"), reader.load("rewards"), {}};
+}
+
+/// The features of all folds, each rated by the experts that were trained without it. Models that were trained on other groups
+/// have rewards of another level and spread, so those of each fold are mapped to what the final experts say: the linear map by
+/// which both have the same mean, and the same spread within groups, on the validation groups, which none was trained on.
+moe::ExpertFeatures out_of_fold(const RunContext& context, std::int32_t category, std::vector<train::LabelledGroup>& groups) {
+  const std::vector<moe::ExpertFeatures::Group> validation =
+      feature_groups_of(context.store(), groups_of_piece(context, category, validation_piece(0)));
+  const at::Tensor final_NK = read_piece(context, category, validation_piece(0)).rewards_NK;
+  std::vector<at::Tensor> states, rewards;
+  for (std::int32_t fold = 1; fold <= context.config().folds; ++fold) {
+    const moe::ExpertFeatures rated = read_piece(context, category, train_piece(fold));
+    const at::Tensor own_NK = read_piece(context, category, validation_piece(fold)).rewards_NK;
+    const at::Tensor scale_K =
+        moe::spread_within_groups(final_NK, validation).div(moe::spread_within_groups(own_NK, validation).clamp_min(kSpreadMin));
+    states.push_back(rated.states_NKH);
+    rewards.push_back(rated.rewards_NK.sub(own_NK.mean(0)).mul(scale_K).add(final_NK.mean(0)));
+    std::ranges::move(groups_of_piece(context, category, train_piece(fold)), std::back_inserter(groups));
+  }
+  return {at::cat(states), at::cat(rewards), {}};
 }
 
 }  // namespace
 
 nlohmann::json features_settings(const config::RunConfig& config, const config::CategoryConfig& category) {
-  return {{"phase1_share", config.phase1_share}, {"category", result_settings(category)}};
+  nlohmann::json settings{{"category", result_settings(category)}};
+  if (config.folds > 0)
+    settings["folds"] = config.folds;
+  else
+    settings["phase1_share"] = config.phase1_share;
+  return settings;
 }
 
 moe::ExpertFeatures load_features(RunContext& context, std::int32_t category, const std::string& split) {
-  const auto reader = nn::SafetensorsReader::open(
-      context.directory().task(plan::TaskId::features(context.category(category).name)) / (split + ".safetensors"));
-  moe::ExpertFeatures features{reader.load("states"), reader.load("rewards"), {}};
-  features.groups = feature_groups_of(context.store(), feature_groups(context, category, split));
+  std::vector<train::LabelledGroup> groups;
+  moe::ExpertFeatures features;
+  if (split == "train" && context.config().folds > 0) {
+    features = out_of_fold(context, category, groups);
+  } else {
+    const Piece piece = split == "train" ? train_piece(0) : validation_piece(0);
+    features = read_piece(context, category, piece);
+    groups = groups_of_piece(context, category, piece);
+  }
+  features.groups = feature_groups_of(context.store(), groups);
   std::int64_t responses = 0;
   for (const moe::ExpertFeatures::Group& group : features.groups) responses += group.count;
   DMOERM_CHECK(responses == features.rewards_NK.size(0), "cached features belong to these groups");
@@ -71,20 +142,17 @@ void run_features(RunContext& context, const plan::TaskId& task, const TaskIdent
   const std::int32_t category = context.category_index(task);
   std::vector<std::string> files;
   const auto folder = context.directory().task(task);
-  TaskParts parts(folder, identity.key());  // pieces of a split, and the names of the splits that are written
-  for (const std::string split : kSplits) {
-    const bool written =
-        ranks.rank() == 0 && parts.load(split).has_value() && std::filesystem::exists(folder / (split + ".safetensors"));
-    if (comm::largest_of(ranks, written ? 1 : 0) > 0) {
-      files.push_back(split + ".safetensors");
-      continue;
-    }
-    const moe::ExpertFeatures features = features_of(context, task, category, split, parts, ranks);
+  TaskParts parts(folder, identity.key());  // rows of a piece, and the names of the pieces that are written
+  for (const Piece& piece : pieces_of(context.config())) {
+    const std::string file = piece.name + ".safetensors";
+    const bool written = ranks.rank() == 0 && parts.load(piece.name).has_value() && std::filesystem::exists(folder / file);
+    files.push_back(file);
+    if (comm::largest_of(ranks, written ? 1 : 0) > 0) continue;
+    const moe::ExpertFeatures features = features_of(context, task, category, piece, parts, ranks);
     if (ranks.rank() != 0) continue;
     std::filesystem::create_directories(folder);
-    files.push_back(split + ".safetensors");
-    nn::save_safetensors(folder / files.back(), {{"states", features.states_NKH}, {"rewards", features.rewards_NK}});
-    parts.keep(split, {{"responses", at::tensor({features.rewards_NK.size(0)})}});
+    nn::save_safetensors(folder / file, {{"states", features.states_NKH}, {"rewards", features.rewards_NK}});
+    parts.keep(piece.name, {{"responses", at::tensor({features.rewards_NK.size(0)})}});
   }
   if (ranks.rank() != 0) return;
   context.directory().complete(task, identity, files, nlohmann::json::object());

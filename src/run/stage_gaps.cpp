@@ -88,7 +88,9 @@ at::Tensor score(RunContext& context, const plan::TaskId& task, const std::vecto
 }  // namespace
 
 json gaps_settings(const config::RunConfig& config, const config::CategoryConfig& category) {
-  return {{"phase1_share", config.phase1_share}, {"category", result_settings(category)}};
+  json settings{{"category", result_settings(category)}};
+  settings.update(phase1_settings(config, 0));
+  return settings;
 }
 
 fs::path gaps_file(const fs::path& task_folder) { return task_folder / kFile; }

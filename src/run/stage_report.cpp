@@ -101,8 +101,12 @@ class Report {
     text += router_text();
     text +=
         "\n## What it cost\n\nThe baselines may take as many tokens as base and experts together; whichever stops early takes "
-        "fewer. Seconds of a rank from the first to the last step of training, without routing, features and evaluation.\n\n" +
-        cost_table();
+        "fewer. Seconds of a rank from the first to the last step of training, without routing, features and evaluation.\n\n";
+    if (context_.config().folds > 0)
+      text +=
+          "The models of folds, which rate the prompts that they were not trained on for the aggregator, are the method's own "
+          "price: their tokens are not in the 100 %, and the baselines do not get as many.\n\n";
+    text += cost_table();
     const auto judged = context_.directory().root() / "label" / "report.md";
     if (!context_.config().labels.judges.empty() && std::filesystem::exists(judged)) text += "\n" + read_file(judged);
     const auto directory = context_.directory().task(TaskId::report());
@@ -165,6 +169,13 @@ class Report {
           choosing.add_set(context_.directory().metrics(TaskId::expert(c.name, set.points, round)));
       }
       if (choosing.steps > 0) row("experts of earlier rounds " + c.name, choosing);
+      Cost folds;
+      for (std::int32_t fold = 1; fold <= context_.config().folds; ++fold) {
+        folds.add(context_.directory().metrics(TaskId::base(c.name, fold)));
+        for (const TaskId& set : plan::expert_sets(context_.config(), c))
+          folds.add_set(context_.directory().metrics(TaskId::expert(c.name, set.points, 0, fold)));
+      }
+      if (folds.steps > 0) row(fmt::format("base and experts of {} folds {}", context_.config().folds, c.name), folds);
       const double tokens = base.tokens + experts.tokens + choosing.tokens;
       all_tokens += tokens;
       if (context_.config().baselines) row("one per category " + c.name, model(TaskId::category_baseline(c.name)), tokens);

@@ -8,4 +8,18 @@ nlohmann::json all_categories(const config::RunConfig& config) {
   return all;
 }
 
+nlohmann::json training_settings(const config::TrainConfig& train) {
+  nlohmann::json settings = result_settings(train);
+  const nlohmann::json defaults = result_settings(config::TrainConfig{});
+  for (const char* later : {"select_by", "soft_gaps"}) {
+    if (settings.at(later) == defaults.at(later)) settings.erase(later);
+  }
+  return settings;
+}
+
+nlohmann::json phase1_settings(const config::RunConfig& config, std::int32_t fold) {
+  if (config.folds == 0) return {{"phase1_share", config.phase1_share}};
+  return fold > 0 ? nlohmann::json{{"folds", config.folds}} : nlohmann::json{{"phase1", "all train groups"}};
+}
+
 }  // namespace dmoerm::run

@@ -10,8 +10,8 @@ namespace dmoerm::train {
 
 /// Train all trainees to their early stop or last step, resuming from the directory's checkpoint if there is one. Every
 /// eval_every_steps it evaluates them on their validation groups, and keeps the weights with the highest accuracy (of equal ones,
-/// those with the lowest loss). A trainee stops after `patience` evaluations that neither raised the accuracy nor lowered the
-/// loss.
+/// those with the lowest loss), or with select_by: loss those with the lowest loss. A trainee stops after `patience` evaluations
+/// that neither raised the accuracy nor lowered the loss.
 std::vector<TrainOutcome> train_rewards(const TrainerContext& context, std::vector<Trainee>& trainees);
 
 }  // namespace dmoerm::train

@@ -212,8 +212,10 @@ void TraineeState::evaluate(const TrainerContext& context, std::int64_t step, do
   const GroupScorer scorer{context.store, context.compute.micro_batch_tokens, context.trunks, context.ranks};
   const PairFigures figures = pair_figures(scorer.rewards(trainee_.model, validation_), validation_);
   const bool first = history_.empty();
-  const bool better = first || figures.pairs == 0 || figures.accuracy > outcome_.accuracy ||
-                      (figures.accuracy == outcome_.accuracy && figures.loss < outcome_.loss);
+  const bool by_loss = context.train.select_by == config::SelectBy::loss;
+  const std::pair found{by_loss ? -figures.loss : figures.accuracy, by_loss ? figures.accuracy : -figures.loss},
+      best{by_loss ? -outcome_.loss : outcome_.accuracy, by_loss ? outcome_.accuracy : -outcome_.loss};
+  const bool higher = figures.accuracy > highest_accuracy_, better = first || figures.pairs == 0 || found > best;
   if (better) {
     outcome_.accuracy = figures.accuracy;
     outcome_.loss = figures.loss;
@@ -221,7 +223,8 @@ void TraineeState::evaluate(const TrainerContext& context, std::int64_t step, do
     for (std::size_t i = 0; i < best_.size(); ++i) best_[i].copy_(parameters_[i]);
   }
   // The accuracy over few pairs is coarse. A falling loss shows progress too and restarts the patience.
-  waited_ = better || figures.loss < lowest_loss_ ? 0 : waited_ + 1;
+  waited_ = better || higher || figures.loss < lowest_loss_ ? 0 : waited_ + 1;
+  highest_accuracy_ = std::max(highest_accuracy_, figures.accuracy);
   lowest_loss_ = std::min(lowest_loss_, figures.loss);
   history_.push_back({{"task", name()},
                       {"step", step},
@@ -270,6 +273,7 @@ void TraineeState::write(Checkpoint& checkpoint, const std::string& prefix) cons
                                          {"resumes_at", resumes_at_},
                                          {"waited", waited_},
                                          {"lowest_loss", lowest_loss_},
+                                         {"highest_accuracy", highest_accuracy_},
                                          {"norm", last_norm_},
                                          {"history", history_}});
   for (const auto& [label, tensors] : slots()) {
@@ -292,6 +296,7 @@ void TraineeState::read(const CheckpointReader& checkpoint, const nlohmann::json
   last_norm_ = number(state.at("norm"));
   outcome_.accuracy = number(state.at("accuracy"));
   outcome_.loss = number(state.at("loss"));
+  highest_accuracy_ = state.value("highest_accuracy", outcome_.accuracy);  // checkpoints of 0.1.0 have none
   outcome_.best_step = state.at("best_step");
   outcome_.steps = state.at("steps");
   outcome_.failure = state.at("failure");

@@ -94,6 +94,7 @@ class TraineeState {
   bool active_ = true;
   std::int64_t waited_ = 0, failed_step_ = 0, resumes_at_ = 0;
   double lowest_loss_ = std::numeric_limits<double>::max();
+  double highest_accuracy_ = 0;
   double last_norm_ = 0;
   nlohmann::json history_ = nlohmann::json::array();
 };

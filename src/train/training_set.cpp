@@ -7,6 +7,7 @@
 #include <map>
 #include <numeric>
 #include <optional>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/rng.h"
@@ -19,10 +20,19 @@ bool belongs(const data::TokenGroup& group, Subset subset, const config::RunConf
   if (subset == Subset::validation) return group.split == preference::Split::validation;
   if (subset == Subset::test) return group.split == preference::Split::test;
   if (group.split != preference::Split::train) return false;
-  if (subset == Subset::train) return true;
+  if (subset == Subset::train || config.folds > 0) return true;
   // The conversation decides, so that groups with the same prompt, or of one dialogue, stay together and new groups do not move
   // old ones.
   return preference::is_in_phase1(group.session_key, config.phase1_share, config.seed) == (subset == Subset::phase1);
+}
+
+/// Smallest score gap of a label that counts, by the store's categories.
+std::vector<double> gaps_min(const data::TokenStore& store, std::string_view label, const config::RunConfig& config) {
+  std::map<std::string, double> by_name;
+  for (const config::CategoryConfig& c : config.categories) by_name[c.name] = c.score_gap_min.of(label);
+  std::vector<double> gaps;
+  for (const std::string& name : store.categories()) gaps.push_back(by_name[name]);
+  return gaps;
 }
 
 /// A group with its pairs, without the responses that are in none. @param pairs  indices into the group's responses
@@ -54,33 +64,57 @@ std::optional<preference::Preference> preference_of(const label::JudgedPair& jud
 
 }  // namespace
 
-std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Subset subset,
+std::vector<std::int32_t> fold_numbers(const data::TokenStore& store, std::int32_t category, const config::RunConfig& config) {
+  DMOERM_CHECK(category >= 0, "folds are those of a category");
+  const double gap_min = gaps_min(store, preference::kOverall, config)[static_cast<std::size_t>(category)];
+  const std::vector<std::int64_t> groups = groups_of(store, category, Subset::train, config);
+  std::map<std::uint64_t, bool> has_overall;  // conversations
+  for (const std::int64_t index : groups) {
+    bool& has = has_overall[store.group(index).session_key];
+    has = has || !store.preferences(index, preference::kOverall, gap_min).empty();
+  }
+  // Those with an overall preference are dealt first, each kind in an order that the seed draws.
+  std::vector<std::tuple<bool, std::uint64_t, std::uint64_t>> order;
+  for (const auto& [session, has] : has_overall) order.emplace_back(!has, mix64(session ^ config.seed), session);
+  std::ranges::sort(order);
+  std::map<std::uint64_t, std::int32_t> dealt;
+  for (std::size_t i = 0; i < order.size(); ++i)
+    dealt[std::get<2>(order[i])] = static_cast<std::int32_t>(i % static_cast<std::size_t>(config.folds)) + 1;
+  std::vector<std::int32_t> folds(static_cast<std::size_t>(store.size()));
+  for (const std::int64_t index : groups) folds[static_cast<std::size_t>(index)] = dealt.at(store.group(index).session_key);
+  return folds;
+}
+
+std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Part part,
                                     const config::RunConfig& config) {
+  std::vector<std::int32_t> folds;
+  if (part.fold > 0) folds = fold_numbers(store, category, config);
   std::vector<std::int64_t> groups;
   for (std::int64_t i = 0; i < store.size(); ++i) {
     const data::TokenGroup group = store.group(i);
-    if ((category < 0 || group.category == category) && belongs(group, subset, config)) groups.push_back(i);
+    if ((category >= 0 && group.category != category) || !belongs(group, part.subset, config)) continue;
+    if (part.fold > 0 && (folds[static_cast<std::size_t>(i)] == part.fold) != (part.subset == Subset::phase3)) continue;
+    groups.push_back(i);
   }
   return groups;
 }
 
-std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
+std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                            std::string_view label, const config::RunConfig& config) {
-  std::map<std::string, double> gaps;
-  for (const config::CategoryConfig& c : config.categories) gaps[c.name] = c.score_gap_min.of(label);
+  const std::vector<double> gaps = gaps_min(store, label, config);
   std::vector<LabelledGroup> result;
-  for (const std::int64_t index : groups_of(store, category, subset, config)) {
+  for (const std::int64_t index : groups_of(store, category, part, config)) {
     const data::TokenGroup group = store.group(index);
-    auto pairs = store.preferences(index, label, gaps[store.categories()[static_cast<std::size_t>(group.category)]]);
+    auto pairs = store.preferences(index, label, gaps[static_cast<std::size_t>(group.category)]);
     if (!pairs.empty()) result.push_back(with_pairs(index, group.responses.size(), std::move(pairs)));
   }
   return result;
 }
 
-std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
+std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                         const config::RunConfig& config) {
   std::vector<LabelledGroup> result;
-  for (const std::int64_t index : groups_of(store, category, subset, config)) {
+  for (const std::int64_t index : groups_of(store, category, part, config)) {
     LabelledGroup whole{index, std::vector<std::int32_t>(store.group(index).responses.size()), {}};
     std::iota(whole.responses.begin(), whole.responses.end(), 0);
     result.push_back(std::move(whole));
@@ -88,13 +122,13 @@ std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int3
   return result;
 }
 
-std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
+std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                          const std::vector<label::JudgedGroup>& verdicts, bool soft,
                                          const config::RunConfig& config) {
   std::map<std::pair<std::string_view, std::int64_t>, const label::JudgedGroup*> by_source;
   for (const label::JudgedGroup& judged : verdicts) by_source[{judged.file, judged.line}] = &judged;
   std::vector<LabelledGroup> result;
-  for (const std::int64_t index : groups_of(store, category, subset, config)) {
+  for (const std::int64_t index : groups_of(store, category, part, config)) {
     const auto found = by_source.find(store.source(index));
     if (found == by_source.end()) continue;
     const std::size_t responses = store.group(index).responses.size();

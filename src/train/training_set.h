@@ -21,25 +21,40 @@ struct LabelledGroup {
 };
 
 /// The groups of a category that a task reads. Phases 1 and 2 train on `phase1`, one part of the train split, and phase 3 on
-/// `phase3`, the rest: the aggregator must learn from experts' states of prompts that the experts have not seen.
+/// `phase3`, the rest: the aggregator must learn from experts' states of prompts that the experts have not seen. With folds both
+/// are the whole train split, see Part.
 enum class Subset { phase1, phase3, train, validation, test };
 
-/// The groups of a subset, in the store's order. @param category  index of a category; -1 = all
-std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Subset subset,
+/// A subset, or what a fold has of it: of `phase1` the groups outside of the fold, which its models are trained on, and of
+/// `phase3` those in it, which they rate for the aggregator.
+struct Part {
+  Part(Subset of, std::int32_t in_fold = 0) : subset(of), fold(in_fold) {}  // a subset is the usual form
+
+  Subset subset;
+  std::int32_t fold;  ///< Number of the fold, counted from 1; 0 = the whole subset
+};
+
+/// The fold of each group of the store, counted from 1; 0 for groups of other splits or categories. The groups of a conversation
+/// are in one fold. Each fold has equally many conversations, and equally many of those with an overall preference, give or take
+/// one; if there are fewer than folds, the last folds are empty.
+std::vector<std::int32_t> fold_numbers(const data::TokenStore& store, std::int32_t category, const config::RunConfig& config);
+
+/// The groups of a part, in the store's order. @param category  index of a category; -1 = all, which have no folds
+std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Part part,
                                     const config::RunConfig& config);
 
-/// The groups of a subset that have at least one pair under `label` ("overall" or a capability point).
-std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
+/// The groups of a part that have at least one pair under `label` ("overall" or a capability point).
+std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                            std::string_view label, const config::RunConfig& config);
 
-/// The groups of a subset with all their responses and no pairs, as they may be labelled.
-std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
+/// The groups of a part with all their responses and no pairs, as they may be labelled.
+std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                         const config::RunConfig& config);
 
-/// The groups of a subset that have at least one pair by the judges' verdicts.
+/// The groups of a part that have at least one pair by the judges' verdicts.
 /// @param soft  true: a pair's target is its share of the votes, also for ties and inconsistent pairs unless the share is a half;
 /// false: only believed verdicts make pairs
-std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Subset subset,
+std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                          const std::vector<label::JudgedGroup>& verdicts, bool soft,
                                          const config::RunConfig& config);
 

@@ -270,6 +270,8 @@ INSTANTIATE_TEST_SUITE_P(
                  "base.schedule: cosine falls to zero at the last step, which is unknown"},
         BadValue{"base: {steps_max: 5, warmup_steps: 5}", "base.warmup_steps: 5 steps of warm-up leave nothing of steps_max = 5"},
         BadValue{"experts: {train: {tuning: full}}", "share one frozen base: set it to lora"},
+        BadValue{"folds: 1", "folds: 1 fold leaves no prompts to train on: set it to 2 to 10, or to 0"},
+        BadValue{"folds: 11", "folds: 11 is out of range"},
         BadValue{"base: {tuning: lora, shard: true}", "only full tuning can be sharded"},
         BadValue{"seed: 1\nseed: 1", "seed: given twice, first at c.yaml:7:1"},
         BadValue{"runs_dir: ${DMOERM_TEST_UNSET}", "environment variable DMOERM_TEST_UNSET is not set"},
@@ -506,6 +508,7 @@ TEST(RunConfig, SurvivesWritingAndReadingBitForBit) {
     }
     c.labels.pairs.choose = PairChoice::uncertain;  // rounds need it
     c.labels.pairs.bundle = "/b";
+    if (c.folds == 1) c.folds = 2;
     const std::string text = to_yaml(c);
     const RunConfig again = parse_run_config(text, "c.yaml", "/other", {});
     EXPECT_EQ(difference(c, again), "") << text;
@@ -667,6 +670,16 @@ TEST(RunConfig, AnOldKeyIsReadByItsNewName) {
         warnings_of(kSmallest, {judge, override}),
         std::vector<std::string>{fmt::format("--set {}: {} is now called {}", override, written(old_key), written(new_key))});
   }
+}
+
+TEST(RunConfig, WarnsOfASettingWithoutEffect) {
+  const std::string because =
+      "phase1_share has no effect, because folds is 3: all train groups serve phases 1, 2 and 3; remove "
+      "one of them";
+  EXPECT_EQ(warnings_of(std::string(kSmallest) + "\nfolds: 3\n"), std::vector<std::string>{});
+  EXPECT_EQ(warnings_of(std::string(kSmallest) + "\nphase1_share: 0.5\n"), std::vector<std::string>{});
+  EXPECT_EQ(warnings_of(kSmallest, {"folds=3", "phase1_share=0.5"}),
+            std::vector<std::string>{"--set phase1_share=0.5: " + because});
 }
 
 TEST(RunConfig, OldKeysOfAFileAreWarnedOfWithTheirLines) {

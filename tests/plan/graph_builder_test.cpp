@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <map>
 
+#include "plan/disk_need.h"
+
 namespace dmoerm::plan {
 namespace {
 
@@ -99,6 +101,61 @@ TEST_F(Building, BaselinesMayTakeTheTokensOfAllRounds) {
   const std::int64_t one = nodes().at("single").steps;
   config_.labels.rounds = 2;
   EXPECT_GT(nodes().at("single").steps, one);
+}
+
+TEST_F(Building, FoldsTrainBaseAndExpertsOnceMoreEach) {
+  config_.experts.per_task = 2;
+  config_.experts.train.eval_groups_max = config_.base.eval_groups_max = 0;
+  const auto without = nodes();
+  config_.folds = 4;
+  const auto found = nodes();
+  EXPECT_EQ(found.size(), without.size() + 4 * (2 + 3)) << "a base a category, two expert sets of chat and one of code";
+  const auto reads = [&](const std::string& task) {
+    std::vector<std::string> texts;
+    for (const TaskId& id : found.at(task).reads) texts.push_back(id.text());
+    return texts;
+  };
+  EXPECT_EQ(reads("expert-fold-3/chat/wit"), std::vector<std::string>{"base-fold-3/chat"});
+  EXPECT_TRUE(reads("base-fold-3/chat").empty());
+  const std::vector<std::string> read = reads("features/code");
+  EXPECT_EQ(read, (std::vector<std::string>{"expert/code/style", "expert-fold-1/code/style", "expert-fold-2/code/style",
+                                            "expert-fold-3/code/style", "expert-fold-4/code/style"}));
+  // 1000 train groups: a fold's models are trained on 750 of them, those of all on 1000 instead of phase1_share.
+  EXPECT_DOUBLE_EQ(without.at("base/chat").load.trunk_groups, 600 + 125.0);
+  EXPECT_DOUBLE_EQ(found.at("base/chat").load.trunk_groups, 1000 + 125.0);
+  EXPECT_DOUBLE_EQ(found.at("base-fold-1/chat").load.trunk_groups, 750 + 125.0);
+  EXPECT_DOUBLE_EQ(found.at("features/chat").load.read_groups, 1000 + 5 * 125.0) << "each experts rate the validation groups too";
+  // 125 steps of the base and as many of each expert: the folds are not in the baselines' budget.
+  EXPECT_EQ(found.at("category/chat").steps, 125 * 4);
+  EXPECT_EQ(found.at("category/code").steps, 125 * 2);
+}
+
+TEST_F(Building, FoldsAreOfTheLastRound) {
+  config_.labels.judges.resize(1);
+  config_.labels.pairs.choose = config::PairChoice::uncertain;
+  config_.labels.rounds = 2;
+  config_.folds = 2;
+  const auto found = nodes();
+  EXPECT_TRUE(waits(found.at("expert-fold-1/code/style"), "label/code/style"));
+  EXPECT_TRUE(waits(found.at("expert-fold-1/code/style"), "gaps-round-1/code/style"));
+  EXPECT_TRUE(waits(found.at("expert-round-1/code/style"), "base/code"));
+  for (const auto& [id, node] : found) EXPECT_TRUE(node.id.fold == 0 || node.id.round == 0) << id;
+}
+
+TEST_F(Building, ModelsOfFoldsNeedRoomOnTheDiskButNoneInTheBundle) {
+  const ModelShape shape = *find_shape("qwen2.5-0.5b");
+  const DeviceModel device = *find_device("h100");
+  const auto results = [&] {
+    const TaskGraph graph = priced_graph(GraphBuilder(config_, StatedSizes(config_, numbers_)).build(), shape, device, 1024);
+    double outputs = 0;
+    for (const Task& task : graph.tasks()) outputs += task.output_mib;
+    return std::pair{disk_need(graph, {}, shape, device, 1, 2).results, outputs};
+  };
+  const auto [without, outputs_without] = results();
+  config_.folds = 2;
+  const auto [with, outputs_with] = results();
+  EXPECT_GT(with, without);
+  EXPECT_NEAR(with - without, outputs_with - outputs_without, 1e-6 * with) << "or the bundle had grown too";
 }
 
 TEST_F(Building, OnlyWhatTheFirstRankDoesIsExternal) {

@@ -20,6 +20,8 @@ TEST(TaskId, IsSpelledAsItsFolderAndReadBack) {
       {TaskId::label("chat", "logic", 2), "label-round-2/chat/logic"},
       {TaskId::expert("chat", {"logic", "tone"}, 1), "expert-round-1/chat/logic+tone"},
       {TaskId::gaps("chat", {"logic", "tone"}, 12), "gaps-round-12/chat/logic+tone"},
+      {TaskId::base("chat", 2), "base-fold-2/chat"},
+      {TaskId::expert("chat", {"logic", "tone"}, 0, 10), "expert-fold-10/chat/logic+tone"},
       {TaskId::features("chat"), "features/chat"},
       {TaskId::aggregator("chat"), "aggregator/chat"},
       {TaskId::eval("chat"), "eval/chat"},
@@ -60,7 +62,16 @@ TEST(TaskId, RefusesNamesThatAreNotATask) {
                            "label-round-1/a/b+c",
                            "base-round-1/a",
                            "features-round-1/a",
-                           "-round-1/a/b"})
+                           "-round-1/a/b",
+                           "base-fold-0/a",
+                           "base-fold-01/a",
+                           "base-fold-/a",
+                           "features-fold-1/a",
+                           "label-fold-1/a/b",
+                           "gaps-round-1-fold-1/a/b",
+                           "expert-round-1-fold-1/a/b",
+                           "expert-fold-1-round-1/a/b",
+                           "-fold-1/a/b"})
     EXPECT_FALSE(TaskId::parse(text)) << text;
 }
 

@@ -75,6 +75,13 @@ TEST_F(GroupsRead, AreTheSameWithTheTokenStoreAndWithoutIt) {
   EXPECT_EQ(groups_read(config_, *groups_, nullptr), groups_read(config_, *groups_, store_.get()));
 }
 
+TEST_F(GroupsRead, AreTheWholeTrainSplitWithFolds) {
+  config_.folds = 3;
+  const std::vector<bool> read = groups_read(config_, *groups_, store_.get());
+  EXPECT_EQ(count(read, preference::Split::train), std::ssize(train::groups_of(*store_, -1, train::Subset::train, config_)));
+  EXPECT_EQ(groups_read(config_, *groups_, nullptr), read);
+}
+
 TEST_F(GroupsRead, AreTheSameWithoutATokenizer) {
   fs::remove(fs::path(config_.backbone.dir) / "tokenizer.json");
   EXPECT_EQ(groups_read(config_, *groups_, nullptr), groups_read(config_, *groups_, store_.get()));

@@ -12,6 +12,7 @@
 #include "support/tiny_training.h"
 #include "train/checkpoint.h"
 #include "train/group_scorer.h"
+#include "train/soft_gaps.h"
 
 namespace dmoerm::train {
 namespace {
@@ -411,6 +412,114 @@ TEST_F(TinyTraining, RestartsPatienceWhenAccuracyRisesOrLossFalls) {  // docs/ad
     EXPECT_EQ(stopped, last) << lr;
   }
   EXPECT_GT(matters, 0) << "in no run does the rule differ from one that uses the accuracy alone";
+}
+
+TEST_F(TinyTraining, KeepsTheWeightsOfTheFigureThatSelects) {
+  train_.steps_max = 60;
+  train_.eval_every_steps = 1;
+  train_.patience = 1000;
+  int differ = 0;
+  for (const double lr : {0.1, 0.05, 0.02}) {
+    train_.lr = lr;
+    std::map<config::SelectBy, TrainOutcome> outcomes;
+    for (const config::SelectBy by : {config::SelectBy::accuracy, config::SelectBy::loss}) {
+      train_.select_by = by;
+      std::vector<Trainee> one = {trainee("x")};
+      outcomes[by] = train(one).front();
+      std::ifstream lines(*folder_ / "none" / "metrics.jsonl");
+      double highest = 0, lowest = 1e9;
+      for (std::string line; std::getline(lines, line);) {
+        const auto entry = nlohmann::json::parse(line);
+        highest = std::max(highest, entry.at("validation_accuracy").get<double>());
+        lowest = std::min(lowest, entry.at("validation_loss").get<double>());
+      }
+      const bool by_loss = by == config::SelectBy::loss;
+      EXPECT_DOUBLE_EQ(by_loss ? outcomes[by].loss : outcomes[by].accuracy, by_loss ? lowest : highest);
+      const auto group = comm::single();
+      TrunkCache trunks(0);
+      EXPECT_NEAR(
+          pair_figures(GroupScorer{*store_, 300, trunks, *group}.rewards(one[0].model, one[0].validation), one[0].validation)
+              .loss,
+          outcomes[by].loss, 1e-5);
+    }
+    differ += outcomes[config::SelectBy::accuracy].best_step != outcomes[config::SelectBy::loss].best_step ? 1 : 0;
+  }
+  EXPECT_GT(differ, 0);
+}
+
+TEST_F(TinyTraining, SelectsByLossWithTheSameBitsWhenResumed) {
+  train_.select_by = config::SelectBy::loss;
+  train_.lr = 0.05, train_.steps_max = 30, train_.eval_every_steps = 1, train_.patience = 3;
+  const at::Tensor undisturbed = trained("x");
+  int asked = 0;
+  progress_.pause_asked = [&] { return ++asked % 4 == 0; };
+  std::vector<Trainee> one;
+  for (bool done = false; !done;) {
+    one = {trainee("x")};
+    try {
+      train(one, "x");
+      done = true;
+    } catch (const Paused&) {
+    }
+  }
+  fs::remove_all(*folder_ / "x");
+  progress_ = {};
+  EXPECT_GT(asked, 4);
+  EXPECT_TRUE(all_of(one[0].model).equal(undisturbed));
+}
+
+TEST_F(TinyTraining, LowersTheRateToZeroOverTheStepsOfItsEpochs) {
+  train_.schedule = config::Schedule::linear;
+  train_.steps_max = 0, train_.epochs_max = 2, train_.eval_every_steps = 1, train_.patience = 1000;
+  std::vector<Trainee> one = {trainee("x")};
+  const auto groups = static_cast<double>(one[0].training.size());
+  const TrainOutcome outcome = train(one).front();
+  EXPECT_EQ(outcome.steps, std::ceil(2 * groups / 6)) << "six groups a step";
+  std::ifstream lines(*folder_ / "none" / "metrics.jsonl");
+  std::vector<double> rates;
+  for (std::string line; std::getline(lines, line);) rates.push_back(nlohmann::json::parse(line).at("lr"));
+  ASSERT_EQ(std::ssize(rates), outcome.steps + 1);
+  EXPECT_DOUBLE_EQ(rates.front(), train_.lr);
+  EXPECT_DOUBLE_EQ(rates.back(), 0);
+  EXPECT_NEAR(rates[rates.size() / 2], train_.lr / 2, train_.lr / static_cast<double>(outcome.steps));
+}
+
+TEST_F(TinyTraining, WideGapsAreSurerPreferencesThanNarrowOnes) {
+  const std::string point = store_->labels().at(1).substr(store_->labels().at(1).find('/') + 1);
+  const auto hard = labelled_groups(*store_, 0, Subset::test, point, config_);  // the split whose points have scores
+  auto training = hard, validation = hard;
+  soften_by_gaps(*store_, point, 0, training, validation);
+  EXPECT_EQ(training.front().pairs, hard.front().pairs) << "0 turns it off";
+  soften_by_gaps(*store_, point, 0.5, training, validation);
+  double sum = 0;
+  std::int64_t pairs = 0;
+  const auto gap = [&](const LabelledGroup& group, const preference::Preference& pair) {
+    const std::vector<double> scores = store_->scores(group.group, point);
+    const auto of = [&](std::int32_t r) {
+      return scores.at(static_cast<std::size_t>(group.responses.at(static_cast<std::size_t>(r))));
+    };
+    return of(pair.winner) - of(pair.loser);
+  };
+  for (const LabelledGroup& group : hard) {
+    for (const preference::Preference& pair : group.pairs) sum += gap(group, pair), ++pairs;
+  }
+  std::set<float> targets;
+  for (std::size_t g = 0; g < hard.size(); ++g) {
+    for (std::size_t p = 0; p < hard[g].pairs.size(); ++p) {
+      const preference::Preference& soft = training[g].pairs[p];
+      EXPECT_NEAR(soft.target, 1 / (1 + std::exp(-gap(hard[g], soft) / (0.5 * sum / static_cast<double>(pairs)))), 1e-6);
+      EXPECT_EQ(soft, validation[g].pairs[p]);
+      targets.insert(soft.target);
+    }
+  }
+  EXPECT_GT(targets.size(), 1U);
+  training = {hard.front()};
+  training[0].pairs[0].target = 0.9F;
+  const auto stated = training[0].pairs;
+  soften_by_gaps(*store_, "no such label", 0.5, training, validation);
+  EXPECT_EQ(training[0].pairs, stated) << "pairs without scores stay as they are";
+  soften_by_gaps(*store_, point, 0.5, training, validation);
+  EXPECT_EQ(training[0].pairs[0].target, 0.9F) << "and so do shares of votes";
 }
 
 TEST_F(TinyTraining, DividesGroupsBetweenPhasesWithoutOverlap) {
