@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "base/hash.h"
@@ -159,15 +160,45 @@ void CategoryArms::ensemble(const LabelledGroups& labelled, const Heads& own, st
   table.add("ensemble_uwo", member_NK.mean(1) - kVarianceWeight * member_NK.var(1));
 }
 
-void CategoryArms::shallow(const LabelledGroups& labelled, ArmTable& table) const {
-  std::vector<double> lengths;
+at::Tensor CategoryArms::lengths() const {
+  std::vector<double> tokens;
   for (const std::int64_t index : category_.groups) {
-    for (const auto& response : store_.group(index).responses) lengths.push_back(static_cast<double>(response.size()));
+    for (const auto& response : store_.group(index).responses) tokens.push_back(static_cast<double>(response.size()));
   }
-  const at::Tensor length_N = at::tensor(at::ArrayRef<double>(lengths), at::TensorOptions().dtype(at::kDouble));
+  return at::tensor(at::ArrayRef<double>(tokens), at::TensorOptions().dtype(at::kDouble));
+}
+
+void CategoryArms::shallow(const LabelledGroups& labelled, ArmTable& table) const {
+  const at::Tensor length_N = lengths();
   const bool longer = moe::pair_accuracy(length_N.to(at::kFloat), labelled.groups) >= 0.5;
   table.add("length", longer ? length_N : -length_N);
   table.add("bag", at::mv(bag_NB_.to(at::kDouble), fit_heads(bag_NB_, labelled, head_strengths()).all_F));
+}
+
+nlohmann::json CategoryArms::experts() {
+  const Points& points = points_with(0, 0);
+  nlohmann::json figures = nlohmann::json::object();
+  for (std::size_t p = 0; p < points.names.size(); ++p) {
+    std::vector<moe::ExpertFeatures::Group> tested;
+    const PairLists& pairs = category_.points.at(points.names[p]);
+    for (std::size_t g = 0; g < category_.groups.size(); ++g) {
+      if (category_.outer[g] != fold_ || pairs[g].empty()) continue;
+      tested.push_back(category_.rows[g]);
+      tested.back().pairs = pairs[g];
+    }
+    const auto share = [](const at::Tensor& reward_N, const std::vector<moe::ExpertFeatures::Group>& groups) {
+      double sum = 0;
+      for (const auto& group : groups) sum += moe::pair_accuracy(reward_N.to(at::kFloat), {group});
+      return groups.empty() ? 0.5 : sum / static_cast<double>(groups.size());
+    };
+    const at::Tensor expert_N = out_of_fold(points.heads[p]);
+    figures[points.names[p]] = {{"groups", tested.size()},
+                                {"own", share(expert_N, tested)},
+                                {"universal", share(out_of_fold(points.universal), tested)},
+                                {"length", share(lengths(), tested)},
+                                {"overall", share(expert_N, category_.tested(fold_))}};
+  }
+  return figures;
 }
 
 void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table) {

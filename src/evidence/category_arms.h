@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,9 @@ class CategoryArms {
                const at::Tensor& x_NF, const at::Tensor& bag_NB);
   /// All arms of one category with one seed.
   void run(const Regime& regime, std::uint64_t seed, ArmTable& table);
+  /// How the experts of clean points order the tested groups: point -> {groups, own, universal, length: shares of pairs of the
+  /// point; overall: share of overall pairs that its expert orders correctly}.
+  [[nodiscard]] nlohmann::json experts();
 
  private:
   struct Points {
@@ -59,6 +63,7 @@ class CategoryArms {
   void ensemble(const LabelledGroups& labelled, const Heads& own, std::uint64_t seed, ArmTable& table) const;
   /// Length and bag of tokens.
   void shallow(const LabelledGroups& labelled, ArmTable& table) const;
+  [[nodiscard]] at::Tensor lengths() const;
   /// Members weighted by how likely the labels of prompts left out are under each; equally; and the best alone.
   void mixtures(const std::vector<std::pair<std::string, at::Tensor>>& members, const LabelledGroups& labelled,
                 double linear_loss, ArmTable& table) const;

@@ -36,6 +36,20 @@ void add_arms(const json& cell, std::size_t groups_before, std::size_t groups, C
   }
 }
 
+void add_experts(const json& cell, CategoryResult& result) {
+  if (!cell.contains("experts")) return;
+  for (const auto& [point, figures] : cell.at("experts").items()) {
+    ExpertResult& expert = result.experts[point];
+    const double before = expert.groups, more = figures.at("groups").get<double>();
+    if (more <= 0) continue;
+    const auto add = [&](double& mean, const char* key) {
+      mean = (mean * before + figures.at(key).get<double>() * more) / (before + more);
+    };
+    add(expert.own, "own"), add(expert.universal, "universal"), add(expert.length, "length"), add(expert.overall, "overall");
+    expert.groups += more;
+  }
+}
+
 std::optional<CategoryResult> read_category(const fs::path& folder, const std::string& category, std::int64_t folds) {
   CategoryResult result;
   for (std::int64_t fold = 0; fold < folds; ++fold) {
@@ -49,6 +63,7 @@ std::optional<CategoryResult> read_category(const fs::path& folder, const std::s
       result.pairs.push_back(group.at("pairs"));
     }
     add_arms(cell, before, result.ids.size() - before, result);
+    add_experts(cell, result);
     const fs::path single = folder / fmt::format("{}-{}.json", kSingle, fold);
     if (!fs::exists(single)) continue;
     const json all = read_json(single);

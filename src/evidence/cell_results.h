@@ -14,12 +14,20 @@ struct ArmResult {
   std::vector<double> seeds;  ///< Mean over groups for each seed
 };
 
+/// An expert on the tested groups that have pairs of its point, over folds.
+struct ExpertResult {
+  double groups = 0;
+  double own = 0, universal = 0, length = 0;  ///< Shares of the point's pairs that three rewards order correctly
+  double overall = 0;                         ///< Share of overall pairs that the expert orders correctly
+};
+
 /// The tested groups of a category under one regime.
 struct CategoryResult {
   std::vector<std::string> ids;
   std::vector<std::int64_t> clusters;  ///< Groups of one cluster are drawn together
   std::vector<std::int64_t> pairs;
   std::map<std::string, ArmResult> arms;                              ///< Only those that every fold has
+  std::map<std::string, ExpertResult> experts;                        ///< By point
   std::map<std::string, std::map<std::string, std::int64_t>> counts;  ///< What arms chose, over folds and seeds
 };
 

@@ -168,6 +168,7 @@ void Experiment::category_cell(const Regime& regime, CategoryArms& arms, const C
   ArmTable table(category.tested(fold));
   for (std::int64_t s = 0; s < settings_.seeds; ++s) arms.run(regime, settings_.seed + static_cast<std::uint64_t>(s), table);
   json result = table.to_json();
+  result["experts"] = arms.experts();
   result["groups"] = group_list(store_, category, category.tested_groups(fold));
   write_json_atomically(path, result);
 }

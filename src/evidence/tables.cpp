@@ -164,6 +164,25 @@ void label_table(const TableRequest& request, const std::map<std::string, Result
   tables.curves_svg = curve_chart(panels, "Accuracy by overall-labelled prompts");
 }
 
+/// Table 5: what the experts of the points know.
+std::string expert_table(const std::map<std::string, Results>& results) {
+  std::vector<std::vector<std::string>> rows = {
+      {"category", "point", "prompts", "its expert", "universal expert", "longer is better", "its expert on overall labels"}};
+  std::set<std::string> shown;
+  for (const auto& [regime, of_regime] : results) {
+    for (const auto& [name, category] : of_regime) {
+      if (category.experts.empty() || !shown.insert(name).second) continue;
+      for (const auto& [point, expert] : category.experts)
+        rows.push_back({name, point, fmt::format("{:.0f}", expert.groups), fmt::format("{:.3f}", expert.own),
+                        fmt::format("{:.3f}", expert.universal), fmt::format("{:.3f}", expert.length),
+                        fmt::format("{:.3f}", expert.overall)});
+    }
+  }
+  return rows.size() < 2 ? ""
+                         : "## Experts\n\nShare of the point's pairs that are ordered correctly, on tested prompts.\n\n" +
+                               markdown_table(rows) + "\n";
+}
+
 }  // namespace
 
 Tables make_tables(const TableRequest& request) {
@@ -187,6 +206,7 @@ Tables make_tables(const TableRequest& request) {
     tables.markdown += table_of_arms(of_regime, request.small, tables.figures["small"][regime]) + "\n";
   }
   label_table(request, results, tables);
+  tables.markdown += expert_table(results);
 
   std::vector<std::vector<std::string>> rows = {
       {"DMoERM as chosen less", "difference [95 %]", "p", "p (Holm)", "p of 0.02 apart"}};
