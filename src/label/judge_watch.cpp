@@ -246,9 +246,9 @@ std::string JudgeWatch::why() const {
                                : recent_.too_bad()
                                    ? fmt::format(", {} of the last {}", recent_.bad(), recent_.seen())
                                    : fmt::format(", {} of the last {}", std::ssize(window_) - window_useful_, window_.size());
-    return fmt::format("{}: {} of {} are of no use{}{}: {}; the last: {}; {}{}{}", judge_.model, useless,
-                       counted(replies(), "reply", "replies"), known, latest, counts(), example_, advice(),
-                       of(ReplyUse::error) == replies() ? "" : again, anyway);
+    return fmt::format("{}: {} of no use{}{}: {}; the last: {}; {}{}{}", judge_.model,
+                       replies() == 1 ? "its reply is" : fmt::format("{} of {} replies are", useless, replies()), known, latest,
+                       counts(), example_, advice(), of(ReplyUse::error) == replies() ? "" : again, anyway);
   }
   if (met_ > 0 && mostly_useless(useful_ + met_useful_, replies() + met_))
     return fmt::format("{}: {} of the {} stored replies to these questions have no verdict: change the judge's settings{}{}",
@@ -259,9 +259,10 @@ std::string JudgeWatch::why() const {
                        counted(replies(), "reply", "replies"), counts(), example_, advice());
   const std::int64_t first_twice = asked_pairs_.first_twice + met_pairs_.first_twice;
   const std::int64_t second_twice = asked_pairs_.second_twice + met_pairs_.second_twice;
-  const std::string latest = recent_pairs_.too_bad() ? fmt::format(" ({} of the last {} changed with the order)",
-                                                                   recent_pairs_.bad(), recent_pairs_.seen())
-                                                     : "";
+  const std::string latest =
+      recent_pairs_.too_bad() && asked_pairs_.good > recent_pairs_.seen()
+          ? fmt::format(" ({} of the last {} changed with the order)", recent_pairs_.bad(), recent_pairs_.seen())
+          : "";
   return fmt::format(
       "{}: of {} pairs with a verdict in both orders {} have the same verdict both times, and {} prefer the same place both "
       "times ({} the first shown, {} the second){}: the judge goes by the place and not by the texts, or sees no difference; ask "

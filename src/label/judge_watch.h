@@ -60,6 +60,8 @@ class JudgeWatch {
 
   /// Whether one more request may be queued. Requests without a reply count as if their replies were of no use.
   [[nodiscard]] bool may_send() const;
+  /// Whether a try that may have been paid for in vain may be repeated.
+  [[nodiscard]] bool may_repeat() const { return paid_ < kProbe ? may_send() : !hopeless(); }
   /// Most requests that may be on the network at once, at least 1: few until many replies were useful, so that a judge that turns
   /// bad is paid for at most kProbe useless replies, or for as many as a sixteenth of the useful ones; fewer the more of the
   /// latest replies are of no use.

@@ -388,7 +388,7 @@ struct Labeller::Impl {
       judge.backend->ask_before_repeating([this](std::uint64_t ticket) {
         Asked& asked = in_progress.at(ticket);
         JudgeWatch& replies = watches[asked.slot.judge];
-        const bool may = replies.may_send() && budget->reserve(asked.max_cost);
+        const bool may = replies.may_repeat() && budget->reserve(asked.max_cost);
         if (may) replies.sent();
         if (may) ++asked.repeated;
         return may;

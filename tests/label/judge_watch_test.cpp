@@ -84,6 +84,7 @@ TEST_F(JudgeWatchTest, AJudgeThatStopsBeingOfUseIsNotPaidForLong) {
     watch.sent();
   }
   EXPECT_FALSE(watch.may_send());
+  EXPECT_TRUE(watch.may_repeat()) << "what is sent already is asked to its end";
   watch.returned(6);
   for (int i = 0; i < 5; ++i) ask();
   EXPECT_FALSE(watch.hopeless());
