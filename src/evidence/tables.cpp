@@ -17,6 +17,7 @@ namespace {
 using nlohmann::json;
 
 constexpr double kEquivalence = 0.02;
+constexpr std::size_t kTestedMin = 10;  // prompts of a small category that is shown
 constexpr const char* kMethod = "dmoerm";
 
 /// Arms in the order of the tables, and what they are.
@@ -201,9 +202,12 @@ Tables make_tables(const TableRequest& request) {
   tables.markdown = fmt::format("## Main table: {}\n\n", request.primary);
   tables.markdown += table_of_arms(results[request.primary], request.main, tables.figures["main"]) + "\n";
   for (const auto& [regime, of_regime] : results) {
-    if (those(of_regime, request.small).empty() || noise_of(regime) != noise_of(request.primary)) continue;
+    std::vector<std::string> shown = request.small;
+    std::erase_if(
+        shown, [&](const std::string& name) { return !of_regime.contains(name) || of_regime.at(name).ids.size() < kTestedMin; });
+    if (shown.empty() || noise_of(regime) != noise_of(request.primary)) continue;
     tables.markdown += fmt::format("## Small categories: {}\n\n", regime);
-    tables.markdown += table_of_arms(of_regime, request.small, tables.figures["small"][regime]) + "\n";
+    tables.markdown += table_of_arms(of_regime, shown, tables.figures["small"][regime]) + "\n";
   }
   label_table(request, results, tables);
   tables.markdown += expert_table(results);

@@ -1,0 +1,62 @@
+#include "evidence/tables.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "support/scratch.h"
+
+namespace dmoerm::evidence {
+namespace {
+
+class TablesTest : public test::Scratch {
+ protected:
+  /// Cells of one category whose every group has these shares.
+  void write_cells(const std::string& regime, const std::string& category, const std::map<std::string, double>& own,
+                   double single) {
+    std::filesystem::create_directories(directory_ / regime);
+    for (int fold = 0; fold < 5; ++fold) {
+      nlohmann::json cell = {{"arms", nlohmann::json::object()}, {"counts", nlohmann::json::object()}}, all;
+      for (int g = 0; g < 4; ++g)
+        cell["groups"].push_back({{"id", fmt::format("{}-{}", fold, g)}, {"cluster", 4 * fold + g}, {"pairs", 2}});
+      const auto arm = [](double share) -> nlohmann::json {
+        return {{"groups", std::vector<double>(4, share)}, {"seeds", {share, share}}};
+      };
+      for (const auto& [name, share] : own) cell["arms"][name] = arm(share);
+      cell["experts"]["polite"] = {{"groups", 4}, {"own", 0.9}, {"universal", 0.8}, {"length", 0.5}, {"overall", 0.6}};
+      all[category] = {{"arms", {{"single", arm(single)}}}, {"counts", nlohmann::json::object()}};
+      write_json_atomically(directory_ / regime / fmt::format("{}-{}.json", category, fold), cell);
+      write_json_atomically(directory_ / regime / fmt::format("all-{}.json", fold), all);
+    }
+  }
+  [[nodiscard]] TableRequest request() const {
+    return {.folder = directory_, .main = {"chat"}, .small = {}, .regimes = {"20-rater", "80-rater"}, .primary = "80-rater"};
+  }
+};
+
+TEST_F(TablesTest, ContrastsAreDifferencesOfTheArms) {
+  const std::map<std::string, double> arms = {
+      {"dmoerm", 0.75}, {"pooled", 0.7}, {"own", 0.65}, {"ensemble_mean", 0.625}, {"ensemble_wco", 0.66}};
+  write_cells("80-rater", "chat", arms, 0.5);
+  write_cells("20-rater", "chat", {{"dmoerm", 0.7}, {"pooled", 0.6}}, 0.5);
+  const Tables tables = make_tables(request());
+  EXPECT_NEAR(tables.figures["minus_single"][0].get<double>(), 0.25, 1e-9);
+  EXPECT_NEAR(tables.figures["minus_pooled"][0].get<double>(), 0.05, 1e-9);
+  EXPECT_NEAR(tables.figures["minus_ensemble"][0].get<double>(), 0.09, 1e-9) << "less the strongest ensemble";
+  EXPECT_NEAR(tables.figures["labels"]["20-rater"]["dmoerm"][0].get<double>(), 0.7, 1e-9);
+  EXPECT_NE(tables.markdown.find("chat (20)"), std::string::npos) << tables.markdown;
+  EXPECT_NE(tables.markdown.find("polite"), std::string::npos) << "the table of experts";
+  EXPECT_NE(tables.curves_svg.find("<polyline"), std::string::npos);
+}
+
+TEST_F(TablesTest, CellsThatAreMissingAreNamed) {
+  write_cells("80-rater", "chat", {{"dmoerm", 0.75}}, 0.5);
+  std::filesystem::remove(directory_ / "80-rater" / "chat-3.json");
+  EXPECT_NE(test::message_of<DataError>([&] { make_tables(request()); }).find("chat under 80-rater"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace dmoerm::evidence
