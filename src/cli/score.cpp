@@ -78,12 +78,22 @@ double normalised(const moe::Bundle& bundle, const std::string& category, double
   return (reward - stats.mean) / std::max(stats.std, 1e-6);
 }
 
+/// What each expert, and the base, adds to a raw score: {"points": {point: part, ...}, "base": part}.
+json parts_of(const moe::Category& category, const moe::Score& score) {
+  json parts;
+  for (std::size_t p = 0; p < category.points.size(); ++p) parts["points"][category.points[p]] = score.contributions[p];
+  if (score.contributions.size() > category.points.size()) parts["base"] = score.contributions.back();
+  return parts;
+}
+
 json answer(const moe::Bundle& bundle, const Question& question, const Options& options) {
   const moe::GroupScore scored = moe::score_texts(bundle, question.prompt, question.responses, options.category);
-  json scores = json::array(), points = json::array(), cut = json::array();
+  json scores = json::array(), points = json::array(), cut = json::array(), base = json::array(), contributions = json::array();
   for (const moe::Score& s : scored.responses) {
     scores.push_back(options.normalise ? normalised(bundle, scored.category, s.reward) : s.reward);
     points.push_back(s.points);
+    if (s.base) base.push_back(*s.base);
+    if (!s.contributions.empty()) contributions.push_back(parts_of(bundle.model.category(scored.category), s));
     cut.push_back(s.cut_tokens);
   }
   json line = {{"scores", scores},
@@ -95,6 +105,8 @@ json answer(const moe::Bundle& bundle, const Question& question, const Options& 
                  {"confidence", scored.route.confidence},
                  {"distance", scored.route.distance},
                  {"fallback", scored.category.empty()}}}};
+  if (!base.empty()) line["base"] = base;
+  if (!contributions.empty()) line["contributions"] = contributions;
   if (!question.id.is_null()) line["id"] = question.id;
   return line;
 }

@@ -370,18 +370,32 @@ void describe(Visit& visit, Section& c) {
 template <class Visit, Like<AggregatorConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
-  visit("kind", c.kind, one_of(c.kind), result,
-        "Function that makes one reward of the experts' outputs. The value best takes their mean, unless linear or mlp orders "
-        "held-out groups better by more than one standard error.");
-  visit("lr", c.lr, above(0), result, "Learning rate of AdamW.");
-  visit("weight_decay", c.weight_decay, at_least(0), result, "Decoupled weight decay of AdamW; 0 turns it off.");
+  visit(
+      "kind", c.kind, one_of(c.kind), result,
+      "Function that makes one reward of the experts' outputs: their mean; stack, a weighted sum of them and the base's reward; "
+      "gate, the same with weights that depend on the prompt; mlp, the stack and a small network; paper_mlp, the paper's "
+      "network; "
+      "wco, the smallest; uwo, the mean less a price of the variance. The value best takes the mean, unless stack, gate or mlp "
+      "orders held-out groups better by more than one standard error.");
+  visit("base_reward", c.base_reward, any(), result,
+        "Whether stack, gate and mlp also read the overall reward of the category's phase-1 model.");
+  visit("gate_lr", c.gate_lr, above(0), result, "Learning rate of AdamW for gate.");
+  visit("gate_weight_decay", c.gate_weight_decay, at_least(0), result,
+        "Decoupled weight decay of AdamW for gate; 0 turns it off.");
+  visit("mlp_lr", c.mlp_lr, above(0), result, "Learning rate of AdamW for mlp.");
+  visit("mlp_weight_decay", c.mlp_weight_decay, at_least(0), result, "Decoupled weight decay of AdamW for mlp; 0 turns it off.");
+  visit("lr", c.lr, above(0), result, "Learning rate of AdamW for paper_mlp.");
+  visit("weight_decay", c.weight_decay, at_least(0), result, "Decoupled weight decay of AdamW for paper_mlp; 0 turns it off.");
   visit("max_grad_norm", c.max_grad_norm, at_least(0), result,
         "Largest norm of the gradient; a longer gradient is scaled down to it. 0 turns clipping off.");
   visit("steps_max", c.steps_max, at_least(1), result, "Largest number of optimizer steps.");
   visit("groups_per_step", c.groups_per_step, at_least(1), result, "Groups in one optimizer step.");
-  visit("eval_every_steps", c.eval_every_steps, at_least(1), result, "Steps between two evaluations on the validation split.");
-  visit("patience", c.patience, at_least(1), result,
-        "Evaluations in a row that do not improve the accuracy, after which training stops early.");
+  visit("eval_every_steps", c.eval_every_steps, at_least(1), result,
+        "Steps between two evaluations: of gate and mlp on a fold of the train groups, of paper_mlp on the validation split.");
+  visit(
+      "patience", c.patience, at_least(1), result,
+      "Evaluations in a row without an improvement, after which training stops early. Gate and mlp improve by loss, paper_mlp by "
+      "accuracy.");
 }
 
 template <class Visit, Like<ExpertsConfig> Section>
@@ -468,6 +482,10 @@ void describe(Visit& visit, Section& c) {
   visit("name", c.name, required_name(), nothing, "Name of the run. Its directory is `runs_dir`/`name`.");
   visit("runs_dir", c.runs_dir, required_place(), nothing, "Directory of all runs, relative to the current directory.");
   visit("seed", c.seed, any(), groups | labels | result, "Seed of every random draw of the run.");
+  visit("method", c.method, one_of(c.method), nothing,
+        "Whose recipe the defaults of other keys follow. With paper, aggregator.kind is paper_mlp and aggregator.base_reward is "
+        "false "
+        "unless they are given.");
   visit("log_level", c.log_level, one_of(c.log_level), nothing, "Least severe level that the first rank logs.");
   visit(
       "phase1_share", c.phase1_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true}, result,

@@ -227,6 +227,12 @@ void read_section(Document& document, const Tree& tree, const std::string& path,
   reader.refuse_other_keys();
 }
 
+/// The recipe of arXiv 2403.01197 as far as it differs from this program's; keys that are given replace it.
+void take_defaults_of_paper(RunConfig& config) {
+  config.aggregator.kind = AggregatorKind::paper_mlp;
+  config.aggregator.base_reward = false;
+}
+
 }  // namespace
 
 RunConfig parse_run_config(const std::string& text, const std::string& file, const std::string& directory,
@@ -245,6 +251,8 @@ RunConfig parse_run_config(const std::string& text, const std::string& file, con
     rename_old_keys(*root, problems, said);  // inside the overrides' values
   }
   RunConfig config;
+  const Tree::Entry* method = root->kind == Tree::Kind::map ? root->find("method") : nullptr;
+  if (method != nullptr && from_word<Method>(method->value.text) == Method::paper) take_defaults_of_paper(config);
   std::map<std::string, Position> where;
   Document document{problems, where, directory};
   read_section(document, *root, "", config);

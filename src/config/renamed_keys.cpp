@@ -33,8 +33,20 @@ const RenamedKey* find_renamed(const std::string& key) {
 
 std::string last_part(std::string_view key) { return std::string(key.substr(key.rfind('.') + 1)); }
 
+/// Put the successor of a retired value in its place.
+void replace_retired(const std::string& key, Tree& value, const std::string& place, std::vector<std::string>& warnings) {
+  const std::string plain = without_numbers(key);
+  for (const RetiredValue& retired : kRetiredValues) {
+    if (retired.key != plain || value.kind != Tree::Kind::scalar || value.text != retired.old_value) continue;
+    value.text = retired.new_value;
+    warnings.push_back(
+        fmt::format("{}: {}: {} is retired, {} is taken in its place", place, key, retired.old_value, retired.new_value));
+  }
+}
+
 /// Give one key and its value today's names. Returns whether the key was an old one.
 bool rename_key(std::string& key, Tree& value, const std::string& place, std::vector<std::string>& warnings) {
+  replace_retired(key, value, place, warnings);
   const RenamedKey* renamed = find_renamed(key);
   if (renamed == nullptr) return false;
   const std::string new_key = key.substr(0, key.rfind('.') + 1) + last_part(renamed->new_key);

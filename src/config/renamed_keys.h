@@ -40,7 +40,16 @@ inline constexpr auto kRenamedKeys = std::to_array<RenamedKey>({
     {"data.inputs.form", "data.inputs.format"},
 });
 
-/// Give every old key in `root` its new name. One that stands beside its new name goes to `problems`.
+/// A value of earlier versions that a key no longer knows, and the one that is read in its place, with a warning.
+struct RetiredValue {
+  std::string_view key;
+  std::string_view old_value, new_value;
+};
+
+inline constexpr auto kRetiredValues = std::to_array<RetiredValue>({{"aggregator.kind", "linear", "stack"}});
+
+/// Give every old key in `root` its new name, and every retired value its successor. One that stands beside its new name goes to
+/// `problems`.
 /// @param warnings  gets a sentence with the place for each renamed key
 void rename_old_keys(Tree& root, Problems& problems, std::vector<std::string>& warnings);
 

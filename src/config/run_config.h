@@ -120,6 +120,11 @@ struct RouterConfig {
 /// Phase 3: what makes one reward of the experts' outputs.
 struct AggregatorConfig {
   AggregatorKind kind = AggregatorKind::best;
+  bool base_reward = true;
+  double gate_lr = 3e-3;
+  double gate_weight_decay = 1.0;
+  double mlp_lr = 1e-3;
+  double mlp_weight_decay = 5.0;
   double lr = 1e-4;
   double weight_decay = 1e-2;
   double max_grad_norm = 1.0;
@@ -141,6 +146,7 @@ struct RunConfig {
   std::string name = "run";
   std::string runs_dir = "runs";
   std::uint64_t seed = 17;
+  Method method = Method::dmoerm;
   LogLevel log_level = LogLevel::info;
   double phase1_share = 0.6;
   std::int64_t folds = 0;

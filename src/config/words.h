@@ -27,7 +27,9 @@ enum class PairChoice { all, per_group, uncertain };
 enum class TooLong { truncate, skip };
 enum class Vote { majority, weights };
 enum class Pooling { mean, last };
-enum class AggregatorKind { mlp, linear, best };
+enum class AggregatorKind { mean, stack, gate, mlp, paper_mlp, wco, uwo, best };
+/// Whose recipe the defaults are: this program's, or that of arXiv 2403.01197.
+enum class Method { dmoerm, paper };
 enum class Starter { srun, mpirun };
 enum class ScreenMode { automatic, on, off };
 
@@ -78,8 +80,16 @@ constexpr auto word_table(Vote) { return std::to_array<Word<Vote>>({{Vote::major
 constexpr auto word_table(Pooling) { return std::to_array<Word<Pooling>>({{Pooling::mean, "mean"}, {Pooling::last, "last"}}); }
 constexpr auto word_table(AggregatorKind) {
   using enum AggregatorKind;
-  return std::to_array<Word<AggregatorKind>>({{mlp, "mlp"}, {linear, "linear"}, {best, "best"}});
+  return std::to_array<Word<AggregatorKind>>({{mean, "mean"},
+                                              {stack, "stack"},
+                                              {gate, "gate"},
+                                              {mlp, "mlp"},
+                                              {paper_mlp, "paper_mlp"},
+                                              {wco, "wco"},
+                                              {uwo, "uwo"},
+                                              {best, "best"}});
 }
+constexpr auto word_table(Method) { return std::to_array<Word<Method>>({{Method::dmoerm, "dmoerm"}, {Method::paper, "paper"}}); }
 constexpr auto word_table(Starter) {
   return std::to_array<Word<Starter>>({{Starter::srun, "srun"}, {Starter::mpirun, "mpirun"}});
 }

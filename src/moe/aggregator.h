@@ -1,4 +1,5 @@
-// Phase 3: makes one reward of the experts' states or rewards. Shapes: K experts, H width, N responses.
+// Phase 3: makes one reward of what the experts and the base say. Shapes: K experts, R rewards (K, or K + 1 with the base's), H
+// width, N responses.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -12,15 +13,23 @@
 
 namespace dmoerm::moe {
 
-/// The fitted combination: mean (of standardised rewards), linear (on standardised rewards) or mlp (Linear(KH, H) -> PReLU ->
-/// Linear(H, 1) on the concatenated states).
+/// A fitted combination. z are rewards less their mean, over their spread within groups.
+///   mean       the mean of the experts' z
+///   stack      a weighted sum of all z; weights by ridge-logistic regression towards the mean
+///   mlp        the stack and, added to it, a small network on the standardised states
+///   gate       a weighted sum of all z whose weights depend on the prompt; lengths are taken out of z first
+///   paper_mlp  Linear(KH, H) -> PReLU -> Linear(H, 1) on the concatenated states
+///   wco        the smallest z of the experts
+///   uwo        the mean of the experts' z less a price of their variance
 class Aggregator {
  public:
   /// The mean of the experts' rewards, each standardised on `train`: the baseline "mean of experts".
   static Aggregator mean(const ExpertFeatures& train);
-  /// Fit one kind ("linear", "mlp") by AdamW on the Bradley-Terry loss, with early stopping on `validation` accuracy. Keeps the
-  /// best weights, which may be those of the start: the mean for linear, small random weights for mlp. Deterministic in `seed`.
-  /// @param device  device that computes the kind mlp, whose weights stay there
+  /// Fit one kind. Deterministic in `seed`. Kinds that take steps keep the best weights, which may be those of the start: mlp and
+  /// gate stop by the loss on a fold of the train groups, paper_mlp by accuracy on `validation`. Without pairs to learn from,
+  /// every kind stays where it starts: stack and mlp at the mean, gate at equal weights, paper_mlp at random weights.
+  /// @param device  device that computes the kinds with networks, whose weights stay there
+  /// @throws ConfigError for an unknown kind; DataError for features that are not finite
   static Aggregator fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
                         const config::AggregatorConfig& config, std::uint64_t seed, at::Device device = at::kCPU);
   /// The same on some of the groups, in this order. A step computes only the responses of its own groups.
@@ -33,39 +42,57 @@ class Aggregator {
   /// Rewards of all responses, or of some rows, [N]. Computes a bounded number of them at a time.
   [[nodiscard]] at::Tensor rewards(const ExpertFeatures& features) const;
   [[nodiscard]] at::Tensor rewards(const ExpertFeatures& features, const std::vector<std::int64_t>& rows) const;
-  /// Rewards [N].
-  [[nodiscard]] at::Tensor forward(const at::Tensor& states_NKH, const at::Tensor& rewards_NK) const;
+  /// Rewards of some rows, [rows], for autograd. @param rows  indices, int64
+  [[nodiscard]] at::Tensor forward(const ExpertFeatures& features, const at::Tensor& rows) const;
+  /// What each reward adds to the result, [N, R]; their sum is the result. Undefined for kinds that do not add up.
+  [[nodiscard]] at::Tensor contributions(const ExpertFeatures& features) const;
+  /// Rewards of the experts, and of the base if this kind reads it, standardised, [N, R].
+  [[nodiscard]] at::Tensor standardised(const ExpertFeatures& features) const;
+
   [[nodiscard]] const std::string& kind() const { return kind_; }
-  [[nodiscard]] std::int64_t experts() const { return reward_mean_K.size(0); }
-  /// The best validation accuracy, and the step that reached it.
+  [[nodiscard]] bool reads_base() const { return reads_base_; }
+  [[nodiscard]] bool reads_prompt() const { return kind_ == "gate"; }
+  /// Most that the result changes if each of the rewards that it reads changes by one; 0 if it reads none.
+  [[nodiscard]] double sensitivity() const;
+  /// The best figure of a fit with steps (accuracy on validation, or less the loss on the fold), and the step that reached it.
   [[nodiscard]] double validation_accuracy() const { return validation_accuracy_; }
   [[nodiscard]] std::int64_t best_step() const { return best_step_; }
 
   /// Write one safetensors file with the kind and the figures in its metadata.
   void save(const std::filesystem::path& file) const;
+  /// @throws DataError for another file, or a kind that this program does not know
   static Aggregator load(const std::filesystem::path& file);
 
-  at::Tensor reward_mean_K, reward_std_K;   ///< Mean of each expert's rewards on the training groups, and spread within them
-  at::Tensor weight_K;                      ///< Weights of the kinds linear and mean
-  at::Tensor w1_HF, b1_H, slope, w2_H, b2;  ///< Weights of the kind mlp; F = K * H inputs
+  at::Tensor reward_mean_K, reward_std_K;   ///< Mean of each reward on the training groups, and spread within them, [R]
+  at::Tensor weight_K;                      ///< Weights of mean, stack and mlp, [R]
+  at::Tensor state_mean_F, state_std_F;     ///< Of the states that mlp reads; F = K * H
+  at::Tensor w1_HF, b1_H, slope, w2_H, b2;  ///< Network of mlp and paper_mlp
+  at::Tensor prompt_mean_H, prompt_std_H;   ///< Of the prompts' states that gate reads
+  at::Tensor gate_w1, gate_b1, gate_w2, gate_b2, log_scale;  ///< Network of gate, and the logarithm of the sum of its weights
+  at::Tensor length;                                         ///< Mean and spread of the responses' lengths, [2], and
+  at::Tensor length_K;        ///< how much of the standardised length is taken out of each z, [R]; undefined if none is
+  double variance_price = 0;  ///< of uwo
 
  private:
-  /// Rewards of some rows, [rows], for autograd. @param rows  indices, int64
-  [[nodiscard]] at::Tensor forward_rows(const ExpertFeatures& features, const at::Tensor& rows) const;
+  friend class AggregatorFit;
+  [[nodiscard]] at::Tensor read_rewards(const ExpertFeatures& features) const;
+  [[nodiscard]] at::Tensor gate_parts(const ExpertFeatures& features, const at::Tensor& rows) const;
+  [[nodiscard]] at::Tensor network(const at::Tensor& inputs_NF) const;
 
   std::string kind_;
+  bool reads_base_ = false;
   double validation_accuracy_ = 0;
   std::int64_t best_step_ = 0;
 };
 
-/// How well a kind ("mean", "linear", "mlp") orders groups that it has not seen.
+/// How well a kind orders groups that it has not seen.
 struct HeldOut {
   std::vector<double> right, pairs;  ///< Correct pairs and pairs of each prompt with pairs, in an order that all kinds share
   [[nodiscard]] double accuracy() const;
 };
 /// Cuts `train` into folds of whole prompts, and orders the pairs of each fold by the aggregator that fit() makes of the others.
-/// Choosing between kinds needs this because each kind stops where its validation figure is best, which flatters it. Empty with
-/// fewer than two prompts with pairs.
+/// Choosing between kinds needs this because a kind that stops where some figure is best is flattered by it. Empty with fewer
+/// than two prompts with pairs.
 HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
                  const config::AggregatorConfig& config, std::uint64_t seed, at::Device device = at::kCPU);
 /// Whether one kind orders more pairs than another, by more than one standard error of the difference over prompts.

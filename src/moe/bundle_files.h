@@ -6,7 +6,8 @@
 
 namespace dmoerm::moe {
 
-inline constexpr std::int64_t kBundleSchema = 1;
+/// Version 2 may hold the base's reward and aggregators of any kind; version 1 knew mean, linear and mlp.
+inline constexpr std::int64_t kBundleSchema = 2, kBundleSchemaBefore = 1;
 inline constexpr const char* kBundleManifest = "dmoerm.json";
 
 /// SHA-256 of every file of a bundle but its manifest, by relative path.

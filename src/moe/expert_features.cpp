@@ -1,14 +1,22 @@
 #include "moe/expert_features.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
-
-#include <map>
 
 #include "nn/pairwise_loss.h"
 
 namespace dmoerm::moe {
+
+at::Tensor ExpertFeatures::all_rewards() const {
+  return base_N.defined() ? at::cat({rewards_NK, base_N.unsqueeze(1)}, 1) : rewards_NK;
+}
+
+ExpertFeatures ExpertFeatures::responses(std::int64_t first, std::int64_t count) const {
+  const auto part = [&](const at::Tensor& all) { return all.defined() ? all.narrow(0, first, count) : all; };
+  return {part(states_NKH), part(rewards_NK), {}, part(base_N), part(length_N), prompts_GH};
+}
 
 at::Tensor spread_within_groups(const at::Tensor& rewards_NK, const std::vector<ExpertFeatures::Group>& groups) {
   at::Tensor squares_K = at::zeros({rewards_NK.size(1)}, at::kDouble);
@@ -31,19 +39,6 @@ double pair_accuracy(const at::Tensor& rewards_N, const std::vector<ExpertFeatur
     pairs += static_cast<double>(g.pairs.size());
   }
   return pairs > 0 ? right / pairs : 0.5;
-}
-
-std::vector<std::vector<std::size_t>> groups_of_prompts(const std::vector<ExpertFeatures::Group>& groups) {
-  std::vector<std::vector<std::size_t>> prompts;
-  std::map<std::int64_t, std::size_t> place;
-  for (std::size_t g = 0; g < groups.size(); ++g) {
-    if (groups[g].pairs.empty()) continue;
-    const std::int64_t prompt = groups[g].prompt;
-    const bool is_new = prompt < 0 || place.try_emplace(prompt, prompts.size()).second;
-    if (is_new) prompts.emplace_back();
-    (is_new ? prompts.back() : prompts[place[prompt]]).push_back(g);
-  }
-  return prompts;
 }
 
 }  // namespace dmoerm::moe

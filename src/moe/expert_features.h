@@ -1,4 +1,5 @@
-// What the experts of a category say about responses: the input of every aggregator. Shapes: K experts, H width, N responses.
+// What the experts and the base of a category say about responses: the input of every aggregator. Shapes: K experts, H width,
+// N responses, G groups.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -19,6 +20,15 @@ struct ExpertFeatures {
     std::int64_t prompt = -1;                   ///< Number of its prompt, which other groups may have too; -1 = none has
   };
   std::vector<Group> groups = {};  ///< Groups of the responses; empty where nothing is fitted
+  at::Tensor base_N = {};          ///< Overall rewards of the category's base; undefined where none are known
+  at::Tensor length_N = {};        ///< Logarithm of 1 + tokens of the response; undefined where unknown
+  at::Tensor prompts_GH = {};      ///< Mean state of each group's prompt under the base's backbone, or of the one prompt that is
+                                   ///< scored; undefined where unknown
+
+  /// Rewards of the experts and, as the last column, of the base where it is known: [N, K] or [N, K + 1].
+  [[nodiscard]] at::Tensor all_rewards() const;
+  /// Some consecutive responses of one prompt that is scored.
+  [[nodiscard]] ExpertFeatures responses(std::int64_t first, std::int64_t count) const;
 };
 
 /// Standard deviation of each expert's rewards around the means of their groups, pooled over all groups, [K]; ones if no group
@@ -28,8 +38,5 @@ at::Tensor spread_within_groups(const at::Tensor& rewards_NK, const std::vector<
 
 /// Share of all pairs of all groups that `rewards_N` orders correctly (a tie counts half). 0.5 if there are no pairs.
 double pair_accuracy(const at::Tensor& rewards_N, const std::vector<ExpertFeatures::Group>& groups);
-
-/// Indices of the groups with pairs of each prompt, in the order of the prompts' first groups.
-std::vector<std::vector<std::size_t>> groups_of_prompts(const std::vector<ExpertFeatures::Group>& groups);
 
 }  // namespace dmoerm::moe

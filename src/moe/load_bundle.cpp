@@ -56,7 +56,8 @@ class GoldenCheck {
       const Score& got = scored.responses[i];
       if (i < rewards.size() && rewards[i].size() == got.expert_rewards.size()) {
         for (std::size_t e = 0; e < got.expert_rewards.size(); ++e)
-          expect(fmt::format("reward {} of expert {} ({})", i, e, model), got.expert_rewards[e], rewards[i][e], 0);
+          expect(fmt::format("reward {} of {} ({})", i, e < got.points.size() ? fmt::format("expert {}", e) : "the base", model),
+                 got.expert_rewards[e], rewards[i][e], 0);
       }
       expect(fmt::format("score {} ({})", i, model), got.reward, item.at("scores").at(i), rounding(scored.category));
     }
@@ -75,9 +76,7 @@ class GoldenCheck {
   /// expert's rewards, which is tiny for one that tells no responses apart.
   [[nodiscard]] double rounding(const std::string& category) const {
     if (category.empty()) return 0;
-    const Aggregator& a = bundle_.model.category(category).aggregator;
-    if (a.kind() == "mlp") return 0;
-    return tolerance_.expert_rounding * (a.weight_K.abs() / a.reward_std_K).sum().item<double>();
+    return tolerance_.expert_rounding * bundle_.model.category(category).aggregator.sensitivity();
   }
 
   void expect(const std::string& what, double got, double expected, double allowed) {
@@ -106,6 +105,7 @@ ModelFiles files_of(const fs::path& directory, const json& manifest) {
     category.points = c.at("points").get<std::vector<std::string>>();
     if (c.at("base") != "base") category.base = directory / c.at("base").get<std::string>();
     for (const std::string& point : category.points) category.experts.push_back(directory / "experts" / category.name / point);
+    if (c.contains("base_reward")) category.base_reward = directory / c["base_reward"].get<std::string>();
     category.aggregator = directory / "aggregator" / (category.name + ".safetensors");
     if (stats.contains(category.name)) category.stats = stats_of(stats[category.name]);
     files.categories.push_back(std::move(category));
@@ -169,10 +169,10 @@ Bundle load_bundle(const fs::path& directory, at::Device device) {
   const json manifest = read_json(directory / kBundleManifest);
   try {
     const json version = manifest.value("schema_version", json());
-    if (version != kBundleSchema)
+    if (version != kBundleSchema && version != kBundleSchemaBefore)
       throw DataError("unknown-bundle-schema",
-                      fmt::format("{}: schema version {}, this program reads {}: use the program that wrote it",
-                                  directory.string(), version.dump(), kBundleSchema));
+                      fmt::format("{}: schema version {}, this program reads {} and {}: use the program that wrote it",
+                                  directory.string(), version.dump(), kBundleSchemaBefore, kBundleSchema));
     check_files(directory, manifest.at("files"));
     Bundle bundle = read(directory, manifest, device);
     GoldenCheck check(bundle);

@@ -2,8 +2,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -29,14 +31,36 @@ at::Tensor rewards_by_row(const nn::ValueHead& head, const at::Tensor& states_NH
   return rewards_N;
 }
 
-ExpertFeatures features_of(const Category& category, const PackedTexts& packed) {
+std::int64_t first_layer(const nn::RewardModel& model) {
+  return model.adapter() == nullptr ? 0 : static_cast<std::int64_t>(model.adapter()->first_layer());
+}
+
+/// Tokens of a response without the prompt that stands before it.
+std::size_t own_tokens(const TokenTexts& texts, std::size_t response) {
+  const std::vector<std::int32_t>& ids = texts.responses[response];
+  return ids.size() > texts.prompt.size() ? ids.size() - texts.prompt.size() : 0;
+}
+
+/// What an aggregator may read. The base is one more model of the same pass where its adapter begins at the experts' layer.
+ExpertFeatures features_of(const Category& category, const TokenTexts& texts, const PackedTexts& packed, bool with_base,
+                           bool with_prompt, const ScoringLimits& limits) {
   std::vector<const nn::LoraAdapter*> adapters;
   for (const nn::RewardModel& expert : category.experts) adapters.push_back(expert.adapter());
-  ExpertFeatures features{packed.states(adapters), {}};
-  features.rewards_NK = at::empty({features.states_NKH.size(0), std::ssize(adapters)});
-  for (std::int64_t e = 0; e < std::ssize(adapters); ++e)
+  const auto k = std::ssize(adapters);
+  const bool fused = with_base && first_layer(category.base) == first_layer(category.experts.front());
+  if (fused) adapters.push_back(category.base.adapter());
+  const at::Tensor states = packed.states(adapters);
+  ExpertFeatures features{states.narrow(1, 0, k), at::empty({states.size(0), k})};
+  for (std::int64_t e = 0; e < k; ++e)
     features.rewards_NK.select(1, e).copy_(
-        rewards_by_row(category.experts[static_cast<std::size_t>(e)].head(), features.states_NKH.select(1, e)));
+        rewards_by_row(category.experts[static_cast<std::size_t>(e)].head(), states.select(1, e)));
+  if (with_base)
+    features.base_N =
+        rewards_by_row(category.base.head(), fused ? states.select(1, k) : packed.states({category.base.adapter()}).select(1, 0));
+  features.length_N = at::empty({states.size(0)});
+  for (std::size_t i = 0; i < texts.responses.size(); ++i)
+    features.length_N.data_ptr<float>()[i] = log_length(own_tokens(texts, i));
+  if (with_prompt) features.prompts_GH = prompt_states(category.backbone(), {routed_prompt(texts.prompt, limits)}, limits);
   return features;
 }
 
@@ -57,14 +81,14 @@ Route Model::route(const std::vector<std::int32_t>& prompt) const {
 }
 
 ExpertFeatures Model::experts(const Category& category, const TokenTexts& texts) const {
-  return features_of(category, PackedTexts(texts, category.backbone(), limits));
+  return features_of(category, texts, PackedTexts(texts, category.backbone(), limits), category.has_base(), true, limits);
 }
 
 at::Tensor Model::aggregate(const Category& category, const ExpertFeatures& features) const {
   at::Tensor rewards_N = at::empty({features.rewards_NK.size(0)});
+  const at::Tensor first = at::zeros({1}, at::kLong);
   for (std::int64_t i = 0; i < rewards_N.size(0); ++i)  // one by one, so that none depends on the others in its last bits
-    rewards_N.narrow(0, i, 1).copy_(
-        category.aggregator.forward(features.states_NKH.narrow(0, i, 1), features.rewards_NK.narrow(0, i, 1)));
+    rewards_N.narrow(0, i, 1).copy_(category.aggregator.forward(features.responses(i, 1), first));
   return rewards_N;
 }
 
@@ -89,17 +113,24 @@ std::vector<Score> Model::scores_in(const std::string& name, const TokenTexts& t
   const Category& chosen = category(name);
   const PackedTexts packed(texts, chosen.backbone(), limits);
   std::vector<Score> scores = without_rewards(packed);
-  const ExpertFeatures features = features_of(chosen, packed);
-  const at::Tensor final_N = aggregate(chosen, features);
-  const at::Tensor standard_NK = (features.rewards_NK - chosen.aggregator.reward_mean_K) / chosen.aggregator.reward_std_K;
+  const Aggregator& aggregator = chosen.aggregator;
+  const ExpertFeatures features = features_of(chosen, texts, packed, aggregator.reads_base(), aggregator.reads_prompt(), limits);
+  const at::Tensor final_N = aggregate(chosen, features), standard_NR = aggregator.standardised(features),
+                   parts_NR = aggregator.contributions(features);
   for (std::size_t i = 0; i < scores.size(); ++i) {
     const auto row = static_cast<std::int64_t>(i);
     scores[i].reward = final_N[row].item<double>();
     for (std::size_t e = 0; e < chosen.points.size(); ++e) {
       const auto column = static_cast<std::int64_t>(e);
-      scores[i].points[chosen.points[e]] = standard_NK[row][column].item<double>();
+      scores[i].points[chosen.points[e]] = standard_NR[row][column].item<double>();
       scores[i].expert_rewards.push_back(features.rewards_NK[row][column].item<double>());
     }
+    if (aggregator.reads_base()) {
+      scores[i].base = standard_NR[row][-1].item<double>();
+      scores[i].expert_rewards.push_back(features.base_N[row].item<double>());
+    }
+    for (std::int64_t r = 0; parts_NR.defined() && r < parts_NR.size(1); ++r)
+      scores[i].contributions.push_back(parts_NR[row][r].item<double>());
   }
   return scores;
 }
@@ -113,15 +144,31 @@ const Category& Model::category(const std::string& name) const {
   throw DataError("unknown-category", fmt::format("category \"{}\" is unknown; the model has: {}", name, names));
 }
 
+at::Tensor prompt_states(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
+                         const ScoringLimits& limits) {
+  return pool_prompts(backbone, prompts, config::Pooling::mean, limits.batch_tokens).to(at::kFloat);
+}
+
+float log_length(std::size_t tokens) { return std::log1p(static_cast<float>(tokens)); }
+
 Model assemble(const ModelFiles& files, const nn::BackboneSource& source, const ScoringLimits& limits) {
   Model model;
   model.backbone = source.shared();
   model.limits = limits;
   model.router = CategoryRouter::load(files.router);
   for (const ModelFiles::CategoryFiles& c : files.categories) {
-    const std::shared_ptr<nn::Backbone> base =
-        c.base.empty() ? model.backbone : nn::RewardModel::load(c.base, source).shared_backbone();
+    nn::RewardModel trained;  // of phase 1
+    if (!c.base.empty()) trained = nn::RewardModel::load(c.base, source);
+    const std::shared_ptr<nn::Backbone> base = c.base.empty() ? model.backbone : trained.shared_backbone();
     Category category{c.name, c.points, {}, Aggregator::load(c.aggregator), c.stats};
+    if (!c.base_reward.empty())
+      category.base =
+          c.base_reward == c.base ? trained : nn::RewardModel::load(c.base_reward, {[&] { return base; }, source.own});
+    if (category.aggregator.reads_base() && !category.has_base())
+      throw DataError("base-reward-missing",
+                      fmt::format("{}: the aggregator of category {} reads its base's reward, but there is no model of phase 1 "
+                                  "beside it",
+                                  c.aggregator.string(), c.name));
     for (const auto& directory : c.experts)
       category.experts.push_back(nn::RewardModel::load(directory, {[&] { return base; }, source.own}));
     model.categories.push_back(std::move(category));

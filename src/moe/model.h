@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,8 +34,10 @@ struct Category {
   std::vector<std::string> points;
   std::vector<nn::RewardModel> experts;  ///< One adapter per point, over one backbone
   Aggregator aggregator;
-  ScoreStats stats;  ///< Statistics of final rewards on the training groups
+  ScoreStats stats;           ///< Statistics of final rewards on the training groups
+  nn::RewardModel base = {};  ///< Model of phase 1, where the aggregator may read its overall reward; else without a backbone
 
+  [[nodiscard]] bool has_base() const { return base.shared_backbone() != nullptr; }
   [[nodiscard]] const nn::Backbone& backbone() const { return experts.front().backbone(); }
 };
 
@@ -44,7 +47,11 @@ struct Score {
   std::int64_t cut_tokens = 0;             ///< Tokens of prompt and response beyond max_length, which the model did not read
   std::map<std::string, double> points{};  ///< Capability point -> its expert's reward, standardised by the mean over the
                                            ///< training groups and the spread within them; empty if the fallback scored
-  std::vector<double> expert_rewards{};    ///< The experts' rewards before that, in the order of the category's points
+  std::vector<double> expert_rewards{};    ///< The experts' rewards before that, in the order of the category's points, and then
+                                           ///< the base's where the aggregator reads it
+  std::optional<double> base{};            ///< The base's overall reward, standardised, where the aggregator reads it
+  std::vector<double> contributions{};     ///< What each of them adds to the reward, in that order; they add up to it. Empty for
+                                           ///< aggregators that are no sums
 };
 
 /// A prompt with its responses, scored.
@@ -64,7 +71,8 @@ class Model {
   ScoringLimits limits;
 
   [[nodiscard]] Route route(const std::vector<std::int32_t>& prompt) const;
-  /// All responses under all experts of a category.
+  /// All responses under all experts of a category, and what else any aggregator may read: the base's rewards where the category
+  /// has them, lengths, and the prompt's state.
   [[nodiscard]] ExpertFeatures experts(const Category& category, const TokenTexts& texts) const;
   /// One reward per response, [N].
   [[nodiscard]] at::Tensor aggregate(const Category& category, const ExpertFeatures& features) const;
@@ -90,6 +98,7 @@ struct ModelFiles {
     std::string name;
     std::vector<std::string> points;
     std::filesystem::path base;                  ///< Model of phase 1 whose backbone the experts adapt; empty: the shared one
+    std::filesystem::path base_reward;           ///< Model of phase 1 whose overall reward may be read; empty: none
     std::vector<std::filesystem::path> experts;  ///< One directory per point
     std::filesystem::path aggregator;            ///< File
     ScoreStats stats;
@@ -99,6 +108,12 @@ struct ModelFiles {
   std::filesystem::path fallback;  ///< empty: the model is assembled without one
   ScoreStats fallback_stats;
 };
+
+/// Mean states of prompts under a category's backbone, which the aggregator "gate" reads, [prompts, H].
+at::Tensor prompt_states(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
+                         const ScoringLimits& limits);
+/// Logarithm of 1 + the number of tokens of a response.
+float log_length(std::size_t tokens);
 
 /// Load all parts. @throws DataError, IoError
 Model assemble(const ModelFiles& files, const nn::BackboneSource& source, const ScoringLimits& limits);

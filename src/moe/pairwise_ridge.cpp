@@ -23,6 +23,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "moe/fit_groups.h"
 
 namespace dmoerm::moe {
 namespace {
@@ -36,10 +37,6 @@ constexpr double kConverged = 1e-16;               // decrement of the objective
 at::TensorOptions kDoubles() { return at::TensorOptions().dtype(at::kDouble); }
 
 at::Tensor doubles(const std::vector<double>& values) { return at::tensor(at::ArrayRef<double>(values), kDoubles()); }
-
-at::Tensor longs(const std::vector<std::int64_t>& values) {
-  return at::tensor(at::ArrayRef<std::int64_t>(values), at::TensorOptions().dtype(at::kLong));
-}
 
 /// Losses of pairs without their weights. The threshold of softplus lies above the gaps where it would lose digits.
 at::Tensor losses(const at::Tensor& gap, const at::Tensor& target_P) { return at::softplus(-gap, 1, 40) + (1 - target_P) * gap; }

@@ -109,6 +109,9 @@ void copy_tokenizer(const fs::path& source, const fs::path& directory, const std
   }
 }
 
+/// Whether the base's reward is that of a head over a backbone of the category's own; else an adapter goes before it.
+bool reads_own_head(const Category& category) { return category.aggregator.reads_base() && category.base.adapter() == nullptr; }
+
 json golden_json(const Bundle& bundle, const std::vector<GoldenText>& golden) {
   json list = json::array();
   const auto add = [&](const auto& prompt, const auto& responses, const std::string& category) {
@@ -163,13 +166,17 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
       std::string base = "base";
       if (&c.backbone() != model.backbone.get()) {
         base = "base/" + c.name;
-        save_base(temporary / base, source_model, c.backbone(), pad, zero_D);
+        save_base(temporary / base, source_model, c.backbone(), pad, reads_own_head(c) ? c.base.head().w_D : zero_D);
       }
       for (std::size_t k = 0; k < c.points.size(); ++k) c.experts[k].save(temporary / "experts" / c.name / c.points[k]);
       fs::create_directories(temporary / "aggregator");
       c.aggregator.save(temporary / "aggregator" / (c.name + ".safetensors"));
-      manifest["categories"].push_back(
-          {{"name", c.name}, {"base", base}, {"points", c.points}, {"aggregator", c.aggregator.kind()}});
+      json category = {{"name", c.name}, {"base", base}, {"points", c.points}, {"aggregator", c.aggregator.kind()}};
+      if (c.aggregator.reads_base()) {
+        category["base_reward"] = reads_own_head(c) ? base : "base_reward/" + c.name;
+        if (!reads_own_head(c)) c.base.save(temporary / "base_reward" / c.name);
+      }
+      manifest["categories"].push_back(std::move(category));
       manifest["score_stats"][c.name] = to_json(c.stats);
     }
     if (model.fallback.adapter() != nullptr) {

@@ -55,18 +55,24 @@ double seconds_per_token(const ModelShape& model, const DeviceModel& device, dou
   return flops / (device.peak_tflops * 1e12 * device.reached * pass_tokens / (pass_tokens + device.half_tokens));
 }
 
-/// Seconds of the fits of aggregators. The MLP counts, which has models * width^2 weights: a step computes forward and the
-/// gradient in the weights for its rows, then AdamW reads and writes the weights, gradient and moments about ten times.
+/// Seconds of the fits of aggregators. The paper's MLP has models * width^2 weights, a small network 64 units in the place of a
+/// width: a step computes forward and the gradient in the weights for its rows, then AdamW reads and writes the weights, gradient
+/// and moments about ten times.
 double fitting_seconds(const Load& load, const ModelShape& model, const DeviceModel& device) {
   if (load.fit_steps <= 0) return 0;
-  constexpr double kStepSeconds = 1e-3;  // some dozen small operations, for the linear kind too
-  const double weights = load.models * model.width * model.width;
-  const auto products = [&](double rows, double passes) {
+  constexpr double kStepSeconds = 1e-3;  // some dozen small operations
+  constexpr double kHidden = 64;
+  const auto products = [&](double rows, double passes, double weights) {
     const double reached = device.reached * rows / (rows + device.half_tokens);
     return rows * passes * 2 * weights / (device.float32_tflops * 1e12 * reached);
   };
-  const double update = device.memory_gb_s > 0 ? 10 * 4 * weights / (device.memory_gb_s * 1e9) : 0;
-  return load.fit_steps * (products(load.fit_rows, 2) + update + kStepSeconds) + products(load.fit_read_rows, 1);
+  const auto steps = [&](double count, double weights) {
+    const double update = device.memory_gb_s > 0 ? 10 * 4 * weights / (device.memory_gb_s * 1e9) : 0;
+    return count * (products(load.fit_rows, 2, weights) + update + kStepSeconds);
+  };
+  const double large = load.models * model.width * model.width, small = load.models * model.width * kHidden;
+  return steps(load.fit_steps, large) + products(load.fit_read_rows, 1, large) + steps(load.small_steps, small) +
+         products(load.small_read_rows, 1, small);
 }
 
 double adapted_share(const Load& load, const ModelShape& model) {

@@ -61,12 +61,14 @@ struct Load {
   double trunk_groups = 0;        ///< Groups whose layers below the adapter are computed
   double adapter_rank = 0;
   bool shard = false, recompute = false;
-  double bytes_sent = 4;     ///< Bytes of a gradient's number between ranks
-  double seconds = 0;        ///< Further seconds, not shared among ranks
-  double fit_steps = 0;      ///< Steps of all fits of aggregators; not shared among ranks
-  double fit_rows = 0;       ///< Responses that a step of a fit sees
-  double fit_read_rows = 0;  ///< Responses that the fits only score: evaluations, held-out groups
-  double kept_rows = 0;      ///< Responses whose state and reward under each model are written
+  double bytes_sent = 4;       ///< Bytes of a gradient's number between ranks
+  double seconds = 0;          ///< Further seconds, not shared among ranks
+  double fit_steps = 0;        ///< Steps of the paper's MLP, which is fitted once; not shared among ranks
+  double fit_rows = 0;         ///< Responses that a step of a fit sees
+  double fit_read_rows = 0;    ///< Responses that the paper's MLP only scores: evaluations and all groups
+  double small_steps = 0;      ///< Steps of all fits of the small networks (mlp, gate)
+  double small_read_rows = 0;  ///< Responses that these only score: evaluations, held-out groups
+  double kept_rows = 0;        ///< Responses whose state and reward under each model are written
 };
 
 /// Set a task's cost (seconds on one rank of the device), speed-up, memory, and whether it can pause (what trains can). The

@@ -12,6 +12,9 @@ namespace {
 constexpr int kRanksMax = 64;
 constexpr const char* kBackbone = "backbone";  // what ranks hold that have loaded the pretrained weights
 
+/// Models that are read beside the experts of a category: its base, or none.
+int base_rewards(const config::RunConfig& config) { return config.aggregator.base_reward ? 1 : 0; }
+
 /// Tokens of a training.
 double tokens_of(const config::TrainConfig& train, std::int64_t steps, const GroupSizes& groups) {
   return static_cast<double>(steps * train.groups_per_step) * groups.tokens;
@@ -115,7 +118,7 @@ double GraphBuilder::add_category(const config::CategoryConfig& c) {
   GroupSizes read = sizes_.overall(c.name, Subset::phase3);
   // The experts of all train groups and those of each fold read the validation groups.
   read.groups += static_cast<double>(1 + config_.folds) * sizes_.overall(c.name, Subset::validation).groups;
-  Load features = reading_load(config_.experts.train, read, points);
+  Load features = reading_load(config_.experts.train, read, points + base_rewards(config_));
   features.kept_rows = read.groups * read.responses;
   add(TaskId::features(c.name), sets, base, kRanksMax, features);
   add(TaskId::aggregator(c.name), {TaskId::features(c.name)}, "", 1,
@@ -195,13 +198,14 @@ void GraphBuilder::add_eval(const config::CategoryConfig& c) {
   for (const config::CategoryConfig& other : config_.categories)
     reads.push_back(TaskId::aggregator(other.name));  // a prompt may be routed to any of them
   if (config_.baselines) reads.push_back(TaskId::category_baseline(c.name));
-  double other_points = 0;
+  double other_models = 0;
   for (const config::CategoryConfig& other : config_.categories)
-    other_points += other.name == c.name ? 0 : static_cast<double>(other.points.size());
-  if (config_.categories.size() > 1) other_points /= static_cast<double>(config_.categories.size() - 1);
+    other_models += other.name == c.name ? 0 : static_cast<double>(other.points.size()) + base_rewards(config_);
+  if (config_.categories.size() > 1) other_models /= static_cast<double>(config_.categories.size() - 1);
   add(TaskId::eval(c.name), std::move(reads), kBackbone, kRanksMax,
-      evaluation_load(config_.experts.train, sizes_.overall(c.name, Subset::test), static_cast<int>(c.points.size()),
-                      other_points, config_.baselines ? 3 : 2));
+      evaluation_load(config_.experts.train, sizes_.overall(c.name, Subset::test),
+                      static_cast<int>(c.points.size()) + base_rewards(config_), other_models,
+                      (config_.baselines ? 3 : 2) - base_rewards(config_)));
 }
 
 int label_rounds(const config::RunConfig& config) {

@@ -31,11 +31,11 @@ Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, in
   return load;
 }
 
-Load evaluation_load(const config::TrainConfig& train, const GroupSizes& test, int points, double other_points, int alone) {
+Load evaluation_load(const config::TrainConfig& train, const GroupSizes& test, int models, double other_models, int alone) {
   constexpr double kRoutedAway = 0.1;
-  Load load = reading_load(train, test, points);
-  if (other_points > 0) {
-    load.read_groups += kRoutedAway * test.groups * other_points / points;
+  Load load = reading_load(train, test, models);
+  if (other_models > 0) {
+    load.read_groups += kRoutedAway * test.groups * other_models / models;
     load.trunk_groups += kRoutedAway * test.groups;
   }
   load.whole_read_groups = test.groups * (alone + kPromptShare);
@@ -44,15 +44,18 @@ Load evaluation_load(const config::TrainConfig& train, const GroupSizes& test, i
 
 Load fitting_load(const config::AggregatorConfig& aggregator, const GroupSizes& training, const GroupSizes& validation,
                   int models) {
-  constexpr double kFits = 6;  // moe::kFolds and one
+  constexpr double kSmallFits = 2 * 6;  // mlp and gate: once, and once for each of moe::kFolds
+  constexpr double kStopGroups = 400;   // most groups that stop them
   const auto steps = static_cast<double>(aggregator.steps_max);
+  const double evaluations = 1 + std::floor(steps / static_cast<double>(aggregator.eval_every_steps));
   Load load;
   load.models = models;
-  load.fit_steps = kFits * steps;
+  load.fit_steps = steps;
   load.fit_rows = std::min(training.groups, static_cast<double>(aggregator.groups_per_step)) * training.responses;
-  load.fit_read_rows = kFits * (1 + std::floor(steps / static_cast<double>(aggregator.eval_every_steps))) * validation.groups *
-                           validation.responses +
-                       2 * training.groups * training.responses;  // each fold once, and all groups by what is kept
+  load.fit_read_rows = evaluations * validation.groups * validation.responses + training.groups * training.responses;
+  load.small_steps = kSmallFits * steps;
+  load.small_read_rows = kSmallFits * evaluations * std::min(kStopGroups, training.groups / 5) * training.responses +
+                         4 * training.groups * training.responses;  // each fold once, and all groups by what is kept
   return load;
 }
 

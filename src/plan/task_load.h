@@ -12,15 +12,15 @@ Load training_load(const config::TrainConfig& train, const config::ClusterConfig
                    const GroupSizes& validation, double steps, int models);
 /// Forward passes of `models` models over all groups.
 Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, int models);
-/// Evaluation of a category with `points` experts on its test groups. Counted for each group: the router's reading of the prompt,
-/// the category's experts, and each model that stands alone. Nobody knows before the run which prompts the router sends to
-/// another category, so a tenth of the groups is also read by as many experts as the other categories have on average. What the
-/// fallback scores is the single model's, which is counted already.
-/// @param other_points  experts of another category on average; 0 if there is none
-/// @param alone         models that stand alone: single model, base, baseline
-Load evaluation_load(const config::TrainConfig& train, const GroupSizes& test, int points, double other_points, int alone);
-/// Aggregators over `models` experts, each fitted once on all groups and once for each fold that is held out, with as many steps
-/// as the configuration allows.
+/// Evaluation of a category with `models` experts, its base counted where its reward is read, on its test groups. Counted for
+/// each group: the router's reading of the prompt, these models, and each model that stands alone. Nobody knows before the run
+/// which prompts the router sends to another category, so a tenth of the groups is also read by as many experts as the other
+/// categories have on average. What the fallback scores is the single model's, which is counted already.
+/// @param other_models  those of another category on average; 0 if there is none
+/// @param alone         models that stand alone: single model, baseline, base unless it is counted above
+Load evaluation_load(const config::TrainConfig& train, const GroupSizes& test, int models, double other_models, int alone);
+/// Aggregators over `models` experts, with as many steps as the configuration allows: the paper's MLP is fitted once, the small
+/// networks once on all groups and once for each fold that is held out. The regressions cost next to nothing.
 Load fitting_load(const config::AggregatorConfig& aggregator, const GroupSizes& training, const GroupSizes& validation,
                   int models);
 /// Work that takes so many seconds whatever the device.

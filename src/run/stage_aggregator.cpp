@@ -1,6 +1,7 @@
 #include "run/stage_aggregator.h"
 
 #include <ATen/core/Tensor.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -12,13 +13,26 @@
 #include "run/task_settings.h"
 
 namespace dmoerm::run {
-
 namespace {
+
+using nlohmann::json;
 
 /// Versions of the rules by which the kind `best` chooses and by which rewards are standardised. A changed rule gets a new word,
 /// so that aggregators of the old rule are made again.
-constexpr const char* kChoiceRuleVersion = "prompts held out, by a standard error";
+constexpr const char* kChoiceRuleVersion = "prompts held out, by a standard error; mean, stack, gate, mlp";
 constexpr const char* kSpreadRuleVersion = "within groups";
+
+/// Kinds that are held out, so that they can be compared, and of these the ones that `best` chooses from, from the smallest up.
+/// The paper's MLP stops by the validation split and is large: it is fitted once.
+constexpr const char* kHeldOut[] = {"mean", "stack", "gate", "mlp", "wco", "uwo"};
+constexpr const char* kLargerThanMean[] = {"stack", "gate", "mlp"};
+
+/// Weights of the experts in the order of the points, and of the base as the last one where it is read.
+json weights_of(const moe::Aggregator& aggregator) {
+  json weights = json::array();
+  for (std::int64_t r = 0; r < aggregator.weight_K.size(0); ++r) weights.push_back(aggregator.weight_K[r].item<double>());
+  return weights;
+}
 
 }  // namespace
 
@@ -47,30 +61,40 @@ void run_aggregator(RunContext& context, const plan::TaskId& task, const TaskIde
   const moe::KeptFits kept_fits(parts);
   nlohmann::json metrics;
   std::map<std::string, moe::HeldOut> held_out;
-  const auto keep = [&](const moe::Aggregator& aggregator) {
-    held_out[aggregator.kind()] =
-        moe::held_out(aggregator.kind(), train, validation, config, context.config().seed, context.device());
-    aggregator.save(directory / (aggregator.kind() + ".safetensors"));
-    metrics[aggregator.kind()] = {{"validation_accuracy", moe::pair_accuracy(aggregator.rewards(validation), validation.groups)},
-                                  {"held_out_accuracy", held_out[aggregator.kind()].accuracy()},
-                                  {"best_step", aggregator.best_step()},
-                                  {"score", score_statistics(aggregator.rewards(train), train.groups)}};
-  };
-  keep(moe::Aggregator::mean(train));
-  for (const char* kind : {"linear", "mlp"})
-    keep(moe::Aggregator::fit(kind, train, validation, config, context.config().seed, context.device()));
+  const std::uint64_t seed = context.config().seed;
+  std::vector<std::string> files;
+  std::string held_out_text;
+  for (const std::string& kind : config::words<config::AggregatorKind>()) {
+    if (kind == config::word(config::AggregatorKind::best)) continue;
+    const moe::Aggregator aggregator = moe::Aggregator::fit(kind, train, validation, config, seed, context.device());
+    files.push_back(kind + ".safetensors");
+    aggregator.save(directory / files.back());
+    json& figures = metrics[kind];
+    figures = {{"validation_accuracy", moe::pair_accuracy(aggregator.rewards(validation), validation.groups)},
+               {"best_step", aggregator.best_step()},
+               {"score", score_statistics(aggregator.rewards(train), train.groups)}};
+    if (std::ranges::find(kHeldOut, kind) != std::end(kHeldOut)) {
+      held_out[kind] = moe::held_out(kind, train, validation, config, seed, context.device());
+      figures["held_out_accuracy"] = held_out[kind].accuracy();
+      held_out_text += fmt::format(" {}={:.4f}", kind, held_out[kind].accuracy());
+    }
+    if (kind == "uwo") figures["variance_price"] = aggregator.variance_price;
+    if (aggregator.weight_K.defined()) figures["weights"] = weights_of(aggregator);
+  }
   std::string chosen = config::word(config.kind);
   if (config.kind == config::AggregatorKind::best) {  // the smallest kind, unless a larger one is better on held-out train groups
     chosen = "mean";
-    for (const char* larger : {"linear", "mlp"}) {
+    for (const char* larger : kLargerThanMean) {
       if (moe::clearly_better(held_out[larger], held_out[chosen])) chosen = larger;
     }
   }
   metrics["chosen"] = chosen;
   metrics["groups"] = train.groups.size();
-  spdlog::info("[aggregator] category={} held out: mean={:.4f} linear={:.4f} mlp={:.4f} chosen={}", task.category,
-               held_out["mean"].accuracy(), held_out["linear"].accuracy(), held_out["mlp"].accuracy(), chosen);
-  context.directory().complete(task, identity, {"mean.safetensors", "linear.safetensors", "mlp.safetensors"}, metrics);
+  if (held_out["mean"].pairs.empty())
+    spdlog::warn("[aggregator] category={}: fewer than two prompts have overall preferences to choose an aggregator by",
+                 task.category);
+  spdlog::info("[aggregator] category={} chosen={} held out:{}", task.category, chosen, held_out_text);
+  context.directory().complete(task, identity, files, metrics);
   TaskParts::remove(directory);
 }
 

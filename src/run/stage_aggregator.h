@@ -12,7 +12,7 @@ namespace dmoerm::run {
 /// Settings that affect the aggregators, besides those of every task.
 nlohmann::json aggregator_settings(const config::RunConfig& config);
 
-/// Fit mean, linear and MLP aggregators on the cached features, and choose one. Collective over `ranks`; only the first of them
+/// Fit every kind of aggregator on the cached features, and choose one. Collective over `ranks`; only the first of them
 /// works.
 void run_aggregator(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks);
 

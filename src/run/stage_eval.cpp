@@ -19,10 +19,10 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kResultsSchema =
-    5;  // schema of results.json; 3: computed by the scorer that users call; 4: with prompts; 5: distances
+// Schema of results.json. 3: computed by the scorer that users call; 4: with prompts; 5: distances; 6: all kinds of aggregators.
+constexpr int kResultsSchema = 6;
 constexpr const char* kPart = "scores";
-constexpr const char* kKinds[] = {"mean", "linear", "mlp"};
+constexpr const char* kKinds[] = {"mean", "stack", "gate", "mlp", "paper_mlp", "wco", "uwo"};
 
 std::vector<float> floats_of(const at::Tensor& rewards_N) {
   const at::Tensor local = rewards_N.to(at::kFloat).contiguous();
@@ -109,7 +109,8 @@ class Evaluation {
           rewards.push_back(static_cast<float>(score.reward));
       }
     }
-    models_.insert({"dmoerm", "oracle_route", "mean", "linear", "mlp"});
+    models_.insert({"dmoerm", "oracle_route"});
+    models_.insert(std::begin(kKinds), std::end(kKinds));
     score_with("single", plan::TaskId::single());
     if (const auto unsure = routed.find(""); unsure != routed.end()) {
       for (const std::int64_t index : unsure->second) {
@@ -154,8 +155,8 @@ class Evaluation {
       if (rewards_[index].contains("oracle_route")) continue;
       const moe::ExpertFeatures features = model.experts(own, texts);
       rewards_[index]["oracle_route"] = floats_of(model.aggregate(own, features));
-      for (const auto& [kind, aggregator] : aggregators)
-        rewards_[index][kind] = floats_of(aggregator.forward(features.states_NKH, features.rewards_NK));
+      for (const auto& [kind, aggregator] : aggregators) rewards_[index][kind] = floats_of(aggregator.rewards(features));
+      if (features.base_N.defined()) rewards_[index]["base"] = floats_of(features.base_N);
       for (std::size_t p = 0; p < own.points.size(); ++p)
         rewards_[index]["point/" + own.points[p]] = floats_of(features.rewards_NK.select(1, static_cast<std::int64_t>(p)));
     }

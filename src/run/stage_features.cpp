@@ -15,6 +15,8 @@
 namespace dmoerm::run {
 namespace {
 
+/// What the files hold besides states and rewards; another word makes them again.
+constexpr const char* kContents = "lengths, prompts";
 constexpr double kSpreadMin = 1e-6;  // of an expert whose rewards do not differ within a group
 
 /// Groups that experts rate, and the file of what they say.
@@ -83,11 +85,14 @@ moe::ExpertFeatures features_of(RunContext& context, const plan::TaskId& task, s
   return expert_features(context, category, groups_of_piece(context, category, piece), ranks, under_way, piece.fold);
 }
 
-/// The states and rewards of a piece that run_features() wrote, without groups.
+/// The features of a piece that run_features() wrote, without groups.
 moe::ExpertFeatures read_piece(const RunContext& context, std::int32_t category, const Piece& piece) {
   const auto reader = nn::SafetensorsReader::open(
       context.directory().task(plan::TaskId::features(context.category(category).name)) / (piece.name + ".safetensors"));
-  return {reader.load("states"), reader.load("rewards"), {}};
+  moe::ExpertFeatures features{reader.load("states"), reader.load("rewards")};
+  if (context.config().aggregator.base_reward) features.base_N = reader.load("base");
+  features.length_N = reader.load("lengths"), features.prompts_GH = reader.load("prompts");
+  return features;
 }
 
 /// The features of all folds, each rated by the experts that were trained without it. Models that were trained on other groups
@@ -96,24 +101,32 @@ moe::ExpertFeatures read_piece(const RunContext& context, std::int32_t category,
 moe::ExpertFeatures out_of_fold(const RunContext& context, std::int32_t category, std::vector<train::LabelledGroup>& groups) {
   const std::vector<moe::ExpertFeatures::Group> validation =
       feature_groups_of(context.store(), groups_of_piece(context, category, validation_piece(0)));
-  const at::Tensor final_NK = read_piece(context, category, validation_piece(0)).rewards_NK;
-  std::vector<at::Tensor> states, rewards;
+  const moe::ExpertFeatures said = read_piece(context, category, validation_piece(0));
+  const std::int64_t experts = said.rewards_NK.size(1);
+  const at::Tensor final_NR = said.all_rewards();
+  std::vector<at::Tensor> states, rewards, lengths, prompts;
   for (std::int32_t fold = 1; fold <= context.config().folds; ++fold) {
     const moe::ExpertFeatures rated = read_piece(context, category, train_piece(fold));
-    const at::Tensor own_NK = read_piece(context, category, validation_piece(fold)).rewards_NK;
-    const at::Tensor scale_K =
-        moe::spread_within_groups(final_NK, validation).div(moe::spread_within_groups(own_NK, validation).clamp_min(kSpreadMin));
-    states.push_back(rated.states_NKH);
-    rewards.push_back(rated.rewards_NK.sub(own_NK.mean(0)).mul(scale_K).add(final_NK.mean(0)));
+    const at::Tensor own_NR = read_piece(context, category, validation_piece(fold)).all_rewards();
+    const at::Tensor scale_R =
+        moe::spread_within_groups(final_NR, validation).div(moe::spread_within_groups(own_NR, validation).clamp_min(kSpreadMin));
+    states.push_back(rated.states_NKH), lengths.push_back(rated.length_N), prompts.push_back(rated.prompts_GH);
+    rewards.push_back(rated.all_rewards().sub(own_NR.mean(0)).mul(scale_R).add(final_NR.mean(0)));
     std::ranges::move(groups_of_piece(context, category, train_piece(fold)), std::back_inserter(groups));
   }
-  return {at::cat(states), at::cat(rewards), {}};
+  const at::Tensor all_NR = at::cat(rewards);
+  moe::ExpertFeatures features{at::cat(states), all_NR.narrow(1, 0, experts).contiguous()};
+  if (said.base_N.defined()) features.base_N = all_NR.select(1, experts).contiguous();
+  features.length_N = at::cat(lengths), features.prompts_GH = at::cat(prompts);
+  return features;
 }
 
 }  // namespace
 
 nlohmann::json features_settings(const config::RunConfig& config, const config::CategoryConfig& category) {
-  nlohmann::json settings{{"category", result_settings(category)}};
+  nlohmann::json settings{{"category", result_settings(category)},
+                          {"base_reward", config.aggregator.base_reward},
+                          {"contents", kContents}};
   if (config.folds > 0)
     settings["folds"] = config.folds;
   else
@@ -151,7 +164,12 @@ void run_features(RunContext& context, const plan::TaskId& task, const TaskIdent
     const moe::ExpertFeatures features = features_of(context, task, category, piece, parts, ranks);
     if (ranks.rank() != 0) continue;
     std::filesystem::create_directories(folder);
-    nn::save_safetensors(folder / file, {{"states", features.states_NKH}, {"rewards", features.rewards_NK}});
+    nn::NamedTensors tensors = {{"states", features.states_NKH},
+                                {"rewards", features.rewards_NK},
+                                {"lengths", features.length_N},
+                                {"prompts", features.prompts_GH}};
+    if (features.base_N.defined()) tensors.emplace_back("base", features.base_N);
+    nn::save_safetensors(folder / file, tensors);
     parts.keep(piece.name, {{"responses", at::tensor({features.rewards_NK.size(0)})}});
   }
   if (ranks.rank() != 0) return;

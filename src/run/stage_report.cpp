@@ -26,8 +26,12 @@ constexpr Column kColumns[] = {{"single", "single model"},
                                {"category", "one per category"},
                                {"base", "base alone"},
                                {"mean", "mean of experts"},
-                               {"linear", "linear"},
+                               {"stack", "stack"},
+                               {"gate", "gate"},
                                {"mlp", "MLP"},
+                               {"paper_mlp", "the paper's MLP"},
+                               {"wco", "WCO"},
+                               {"uwo", "UWO"},
                                {"oracle_route", "true category"},
                                {"dmoerm", "DMoERM"}};
 
@@ -227,7 +231,8 @@ class Report {
       return fmt::format("{:.3f}", aggregator[kind]["held_out_accuracy"].get<double>());
     };
     routes_.push_back({name, fmt::format("{:.3f}", right / n), fmt::format("{:.3f}", fallback / n),
-                       aggregator["chosen"].get<std::string>(), accuracy("mean"), accuracy("linear"), accuracy("mlp")});
+                       aggregator["chosen"].get<std::string>(), accuracy("mean"), accuracy("stack"), accuracy("gate"),
+                       accuracy("mlp")});
   }
 
   /// Text about the router: the categories that it found likeliest, and how well its confidence is calibrated.
@@ -266,7 +271,7 @@ class Report {
   std::vector<std::vector<std::string>> accuracy_ = {heads()};
   std::vector<std::vector<std::string>> points_ = {{"category", "point", "pairs", "accuracy"}};
   std::vector<std::vector<std::string>> routes_ = {
-      {"category", "routed correctly", "to the single model", "aggregator chosen", "mean (held out)", "linear", "MLP"}};
+      {"category", "routed correctly", "to the single model", "aggregator chosen", "mean (held out)", "stack", "gate", "MLP"}};
 };
 
 }  // namespace

@@ -707,6 +707,26 @@ TEST(RunConfig, OldKeysOfAFileAreWarnedOfWithTheirLines) {
   EXPECT_TRUE(warnings_of(kSmallest).empty());
 }
 
+TEST(RunConfig, ARetiredKindOfAggregatorGetsItsSuccessorWithAWarning) {
+  const std::string old = kSmallest + "aggregator: {kind: linear}\n";
+  EXPECT_EQ(parse(old).aggregator.kind, AggregatorKind::stack);
+  EXPECT_EQ(warnings_of(old),
+            std::vector<std::string>{"c.yaml:7:20: aggregator.kind: linear is retired, stack is taken in its place"});
+  EXPECT_EQ(parse(kSmallest, {"aggregator.kind=linear"}).aggregator.kind, AggregatorKind::stack);
+  EXPECT_EQ(warnings_of(kSmallest, {"aggregator.kind=linear"}).size(), 1U);
+  EXPECT_TRUE(warnings_of(kSmallest, {"aggregator.kind=stack"}).empty());
+}
+
+TEST(RunConfig, TheMethodOfThePaperGivesOtherDefaults) {
+  const RunConfig paper = parse(kSmallest, {"method=paper"});
+  EXPECT_EQ(paper.aggregator.kind, AggregatorKind::paper_mlp);
+  EXPECT_FALSE(paper.aggregator.base_reward);
+  EXPECT_EQ(parse(kSmallest, {"method=paper", "aggregator.kind=best"}).aggregator.kind, AggregatorKind::best)
+      << "a given key holds";
+  EXPECT_EQ(parse(to_yaml(paper)).aggregator.kind, AggregatorKind::paper_mlp);
+  EXPECT_EQ(parse(kSmallest).aggregator.kind, AggregatorKind::best);
+}
+
 TEST(RunConfig, OverridesOfEitherNameReplaceAnOldKey) {
   const std::string old = kSmallest + "base: {trains: lora}\n";
   EXPECT_EQ(parse(old, {"base.tuning=full"}).base.tuning, Tuning::full);

@@ -22,6 +22,7 @@ ExpertFeatures planted(std::int64_t groups, std::uint64_t seed, bool nonlinear) 
   const std::int64_t n = groups * 4;
   f.rewards_NK = at::randn({n, kExperts}) * at::tensor({1.0F, 5.0F, 0.2F}) + 3.0;
   f.states_NKH = at::randn({n, kExperts, kWidth});
+  f.prompts_GH = at::zeros({groups, kWidth});
   const at::Tensor linear = 2.0 * f.rewards_NK.select(1, 0) -
                             0.1 * f.rewards_NK.select(1, 1);  // the second expert counts negatively, the third not at all
   const at::Tensor bent = f.states_NKH.select(1, 0).select(1, 2).abs() + f.states_NKH.select(1, 2).select(1, 5);
@@ -39,9 +40,7 @@ ExpertFeatures planted(std::int64_t groups, std::uint64_t seed, bool nonlinear) 
   return f;
 }
 
-double accuracy(const Aggregator& a, const ExpertFeatures& f) {
-  return pair_accuracy(a.forward(f.states_NKH, f.rewards_NK), f.groups);
-}
+double accuracy(const Aggregator& a, const ExpertFeatures& f) { return pair_accuracy(a.rewards(f), f.groups); }
 
 config::AggregatorConfig quick() {
   config::AggregatorConfig config;
@@ -51,20 +50,20 @@ config::AggregatorConfig quick() {
   return config;
 }
 
-TEST(Aggregator, LinearRecoversAPlantedCombinationThatTheMeanMisses) {
+TEST(Aggregator, StackRecoversAPlantedCombinationThatTheMeanMisses) {
   const ExpertFeatures train = planted(60, 1, false), validation = planted(30, 2, false), test = planted(60, 3, false);
-  const Aggregator linear = Aggregator::fit("linear", train, validation, quick(), 1);
+  const Aggregator linear = Aggregator::fit("stack", train, validation, quick(), 1);
   EXPECT_GT(accuracy(linear, test), 0.95);
   EXPECT_LT(accuracy(Aggregator::mean(train), test), 0.85);
   EXPECT_GT(linear.weight_K[0].item<float>(), 0.0F);
   EXPECT_LT(linear.weight_K[1].item<float>(), 0.0F);
 }
 
-TEST(Aggregator, MlpLearnsFromStatesWhatRewardsDoNotShow) {
+TEST(Aggregator, PaperMlpLearnsFromStatesWhatRewardsDoNotShow) {
   const ExpertFeatures train = planted(300, 4, true), validation = planted(60, 5, true), test = planted(100, 6, true);
-  const Aggregator mlp = Aggregator::fit("mlp", train, validation, quick(), 1);
+  const Aggregator mlp = Aggregator::fit("paper_mlp", train, validation, quick(), 1);
   EXPECT_GT(accuracy(mlp, test), 0.85);
-  EXPECT_LT(accuracy(Aggregator::fit("linear", train, validation, quick(), 1), test), 0.65);
+  EXPECT_LT(accuracy(Aggregator::fit("stack", train, validation, quick(), 1), test), 0.65);
   EXPECT_EQ(mlp.w1_HF.sizes(), (std::vector<std::int64_t>{kWidth, kExperts * kWidth}));  // Linear(KH, H)
 }
 
@@ -74,13 +73,13 @@ TEST(Aggregator, HeldOutGroupsShowWhichKindIsBetter) {
   const auto judged = [](const char* kind, const ExpertFeatures& train, const ExpertFeatures& validation) {
     return held_out(kind, train, validation, quick(), 1);
   };
-  const HeldOut linear = judged("linear", straight, validation_straight), mean = judged("mean", straight, validation_straight);
-  EXPECT_TRUE(clearly_better(judged("mlp", bent, validation_bent), judged("linear", bent, validation_bent)));
+  const HeldOut linear = judged("stack", straight, validation_straight), mean = judged("mean", straight, validation_straight);
+  EXPECT_TRUE(clearly_better(judged("paper_mlp", bent, validation_bent), judged("stack", bent, validation_bent)));
   EXPECT_TRUE(clearly_better(linear, mean));
   EXPECT_FALSE(clearly_better(mean, linear));
   EXPECT_FALSE(clearly_better(linear, linear));
   EXPECT_NEAR(linear.accuracy(),
-              accuracy(Aggregator::fit("linear", straight, validation_straight, quick(), 1), planted(60, 3, false)), 0.05);
+              accuracy(Aggregator::fit("stack", straight, validation_straight, quick(), 1), planted(60, 3, false)), 0.05);
 }
 
 TEST(Aggregator, HeldOutGroupsRevealNoiseThatValidationTakesForProgress) {
@@ -91,32 +90,32 @@ TEST(Aggregator, HeldOutGroupsRevealNoiseThatValidationTakesForProgress) {
     ExpertFeatures train = planted(40, 1, true), validation = planted(5, 2, true);
     at::manual_seed(static_cast<std::uint64_t>(draw));  // states that are independent of the pairs
     for (ExpertFeatures* f : {&train, &validation}) f->states_NKH = at::randn(f->states_NKH.sizes());
-    validated += Aggregator::fit("mlp", train, validation, quick(), 1).validation_accuracy() / kDraws;
-    const HeldOut mlp = held_out("mlp", train, validation, quick(), 1);
+    validated += Aggregator::fit("paper_mlp", train, validation, quick(), 1).validation_accuracy() / kDraws;
+    const HeldOut mlp = held_out("paper_mlp", train, validation, quick(), 1);
     unseen += mlp.accuracy() / kDraws;
-    misled += clearly_better(mlp, held_out("linear", train, validation, quick(), 1));
+    misled += clearly_better(mlp, held_out("stack", train, validation, quick(), 1));
   }
   EXPECT_GT(validated, 0.58);  // it stopped at the luckiest step
   EXPECT_NEAR(unseen, 0.5, 0.04);
   EXPECT_LE(misled, kDraws / 2);
   const ExpertFeatures one{at::randn({4, kExperts, kWidth}), at::randn({4, kExperts}), {planted(1, 1, true).groups}};
-  EXPECT_EQ(held_out("mlp", one, one, quick(), 1).accuracy(), 0.5);
+  EXPECT_EQ(held_out("paper_mlp", one, one, quick(), 1).accuracy(), 0.5);
 }
 
 TEST(Aggregator, HoldsOutAllGroupsOfAPrompt) {
   // The pairs do not depend on the states, but each prompt has six rows with the same states and pairs: whoever has seen one row
   // of a prompt knows the others.
   const ExpertFeatures once = planted(20, 1, true);
-  ExpertFeatures rows{at::randn({20 * 4, kExperts, kWidth}).repeat({6, 1, 1}), once.rewards_NK.repeat({6, 1}), {}};
+  ExpertFeatures rows{at::randn({20 * 4, kExperts, kWidth}).repeat({6, 1, 1}), once.rewards_NK.repeat({6, 1})};
   for (std::int64_t row = 0; row < 6; ++row) {
     for (std::int64_t g = 0; g < 20; ++g)
       rows.groups.push_back({(row * 20 + g) * 4, 4, once.groups[static_cast<std::size_t>(g)].pairs, g});
   }
-  const HeldOut together = held_out("mlp", rows, rows, quick(), 1);
+  const HeldOut together = held_out("paper_mlp", rows, rows, quick(), 1);
   EXPECT_EQ(together.right.size(), 20U) << "one figure for each prompt";
   EXPECT_EQ(together.pairs.front(), 36.0);
   for (ExpertFeatures::Group& group : rows.groups) group.prompt = -1;
-  const HeldOut apart = held_out("mlp", rows, rows, quick(), 1);
+  const HeldOut apart = held_out("paper_mlp", rows, rows, quick(), 1);
   EXPECT_GT(apart.accuracy(), 0.8) << "what it remembers of the other rows";
   EXPECT_LT(together.accuracy(), 0.65);
 }
@@ -154,7 +153,7 @@ TEST(Aggregator, KeepsTheBestStepNotTheLast) {
   const ExpertFeatures train = planted(6, 7, true), validation = planted(40, 8, true);  // overfits within a few steps
   config::AggregatorConfig config = quick();
   config.lr = 0.05;
-  const Aggregator a = Aggregator::fit("mlp", train, validation, config, 3);
+  const Aggregator a = Aggregator::fit("paper_mlp", train, validation, config, 3);
   EXPECT_DOUBLE_EQ(accuracy(a, validation), a.validation_accuracy());
   EXPECT_LT(a.best_step(), config.steps_max);
 }
@@ -162,13 +161,13 @@ TEST(Aggregator, KeepsTheBestStepNotTheLast) {
 TEST(Aggregator, RepeatsExactlyAlsoAfterSaveAndLoad) {
   const ExpertFeatures train = planted(20, 9, true), validation = planted(10, 10, true);
   const std::filesystem::path file = std::filesystem::temp_directory_path() / ("dmoerm_aggregator_" + std::to_string(::getpid()));
-  for (const char* kind : {"linear", "mlp"}) {
+  for (const char* kind : {"mean", "stack", "gate", "mlp", "paper_mlp", "wco", "uwo"}) {
     const Aggregator a = Aggregator::fit(kind, train, validation, quick(), 3),
                      b = Aggregator::fit(kind, train, validation, quick(), 3);
-    EXPECT_TRUE(a.forward(train.states_NKH, train.rewards_NK).equal(b.forward(train.states_NKH, train.rewards_NK)));
+    EXPECT_TRUE(a.rewards(train).equal(b.rewards(train)));
     a.save(file);
     const Aggregator loaded = Aggregator::load(file);
-    EXPECT_TRUE(loaded.forward(train.states_NKH, train.rewards_NK).equal(a.forward(train.states_NKH, train.rewards_NK)));
+    EXPECT_TRUE(loaded.rewards(train).equal(a.rewards(train)));
     EXPECT_EQ(loaded.kind(), kind);
     EXPECT_EQ(loaded.best_step(), a.best_step());
   }
@@ -176,10 +175,10 @@ TEST(Aggregator, RepeatsExactlyAlsoAfterSaveAndLoad) {
 }
 
 /// Numbers of the groups that the first `steps` steps of a fit read.
-std::vector<std::size_t> groups_of_steps(const std::string& kind, std::size_t groups, std::uint64_t seed, std::size_t count) {
+std::vector<std::size_t> groups_of_steps(std::size_t groups, std::uint64_t seed, std::size_t count) {
   std::vector<std::size_t> order(groups);
   std::iota(order.begin(), order.end(), std::size_t{0});
-  Rng(seed, "aggregator/order/" + kind, 0).shuffle(order);
+  Rng(seed, "aggregator/order/mlp", 0).shuffle(order);
   order.resize(count);
   return order;
 }
@@ -189,27 +188,27 @@ TEST(Aggregator, ComputesOnlyTheGroupsOfAStep) {
   config.groups_per_step = 8, config.steps_max = 2, config.eval_every_steps = 1;
   ExpertFeatures train = planted(50, 1, true);
   const ExpertFeatures validation = planted(5, 2, true);
-  const Aggregator whole = Aggregator::fit("mlp", train, validation, config, 1);
+  const Aggregator whole = Aggregator::fit("paper_mlp", train, validation, config, 1);
   EXPECT_GT(whole.best_step(), 0) << "or the weights would be those of the start";
-  const auto read = groups_of_steps("mlp", 50, 1, 16);
+  const auto read = groups_of_steps(50, 1, 16);
   for (std::size_t g = 0; g < 50; ++g) {  // a product of zero and this is not a number
     if (std::ranges::find(read, g) == read.end())
       train.states_NKH.narrow(0, static_cast<std::int64_t>(4 * g), 4).fill_(std::numeric_limits<float>::infinity());
   }
-  EXPECT_TRUE(Aggregator::fit("mlp", train, validation, config, 1).rewards(validation).equal(whole.rewards(validation)));
+  EXPECT_TRUE(Aggregator::fit("paper_mlp", train, validation, config, 1).rewards(validation).equal(whole.rewards(validation)));
 }
 
 TEST(Aggregator, TakesTheStepsOfTheFormulaOverAllGroups) {
   config::AggregatorConfig config = quick();
   config.groups_per_step = 6, config.steps_max = 5, config.eval_every_steps = 5, config.weight_decay = 0.1;
   const ExpertFeatures train = planted(30, 1, true), validation = planted(10, 2, true);
-  const Aggregator fitted = Aggregator::fit("mlp", train, validation, config, 1);
+  const Aggregator fitted = Aggregator::fit("paper_mlp", train, validation, config, 1);
   config.steps_max = 0;
-  Aggregator expected = Aggregator::fit("mlp", train, validation, config, 1);  // the weights of the start
+  Aggregator expected = Aggregator::fit("paper_mlp", train, validation, config, 1);  // the weights of the start
   std::vector<at::Tensor> parameters = {expected.w1_HF.to(at::kDouble), expected.b1_H.to(at::kDouble),
                                         expected.slope.to(at::kDouble), expected.w2_H.to(at::kDouble),
                                         expected.b2.to(at::kDouble)};
-  const auto order = groups_of_steps("mlp", 30, 1, 30);
+  const auto order = groups_of_steps(30, 1, 30);
   const auto loss = [&](std::int64_t step) {
     const at::Tensor hidden = at::addmm(parameters[1], train.states_NKH.flatten(1).to(at::kDouble), parameters[0].t());
     const at::Tensor rewards = at::mv(at::prelu(hidden, parameters[2]), parameters[3]) + parameters[4];

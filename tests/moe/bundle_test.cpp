@@ -405,6 +405,80 @@ TEST_F(BundleFolder, RefusesBadInputWithAReason) {
       score_texts(bundle_, {{"user", endless}}, {endless, "short"}, "chat").responses[0].reward));  // cut, not crashed
 }
 
+/// Features on which the base alone orders the responses.
+ExpertFeatures base_knows() {
+  at::manual_seed(8);
+  ExpertFeatures f{at::randn({80, 2, 16}), at::randn({80, 2})};
+  f.base_N = at::randn({80}), f.length_N = at::randn({80}), f.prompts_GH = at::randn({20, 16});
+  for (std::int64_t g = 0; g < 20; ++g) {
+    f.groups.push_back({4 * g, 4, {}});
+    for (std::int32_t i = 1; i < 4; ++i) {
+      const bool first = (f.base_N[4 * g] > f.base_N[4 * g + i]).item<bool>();
+      f.groups.back().pairs.push_back({first ? 0 : i, first ? i : 0});
+    }
+  }
+  return f;
+}
+
+TEST_F(BundleFolder, KeepsTheBaseWhoseRewardTheAggregatorReads) {
+  const ExpertFeatures f = base_knows();
+  const std::vector<preference::Message> prompt = {{"user", "why"}};
+  for (const char* kind : {"stack", "gate", "mlp"}) {
+    for (const bool own_backbone : {false, true}) {
+      Category& chat = bundle_.model.categories[0];
+      chat.aggregator = Aggregator::fit(kind, f, {}, {}, 1);
+      if (own_backbone) {
+        chat.base = nn::RewardModel(nn::Backbone::load(folder_ / "model", at::kCPU));
+        at::Tensor head = chat.base.head().w_D;
+        head.copy_(at::randn(head.sizes()));
+        for (nn::RewardModel& expert : chat.experts) expert = over(chat.base.shared_backbone(), expert);
+      } else {
+        chat.base = random_expert();
+      }
+      const Bundle loaded = load_bundle(save(), at::kCPU);
+      const Score before = score_texts(bundle_, prompt, {"because", "so it is"}, "chat").responses[1],
+                  after = score_texts(loaded, prompt, {"because", "so it is"}, "chat").responses[1];
+      EXPECT_EQ(before.reward, after.reward) << kind << own_backbone;
+      ASSERT_TRUE(after.base.has_value());
+      EXPECT_EQ(before.base, after.base);
+      EXPECT_EQ(after.expert_rewards.size(), 3U) << "two experts and the base";
+      const TokenTexts texts = tokenize(bundle_, prompt, {"because", "so it is"});
+      EXPECT_NEAR(after.expert_rewards[2], rewards_of(chat.base, texts, bundle_.model.limits)[1].item<double>(), 1e-5);
+      if (std::string(kind) == "mlp") continue;
+      ASSERT_EQ(after.contributions.size(), 3U);
+      EXPECT_NEAR(after.contributions[0] + after.contributions[1] + after.contributions[2], after.reward, 1e-4);
+    }
+  }
+}
+
+TEST_F(BundleFolder, NamesAnAggregatorWithoutTheBaseThatItReads) {
+  bundle_.model.categories[0].aggregator = Aggregator::fit("stack", base_knows(), {}, {}, 1);
+  bundle_.model.categories[0].base = random_expert();
+  const fs::path bundle = save();
+  json manifest = read_json(bundle / "dmoerm.json");
+  manifest["categories"][0].erase("base_reward");
+  sum_again(bundle, manifest);
+  EXPECT_NE(refusal().find("the aggregator of category chat reads its base's reward"), std::string::npos) << refusal();
+}
+
+TEST_F(BundleFolder, ReadsAggregatorsOfEarlierVersions) {
+  const ExpertFeatures f = base_knows();
+  for (const auto& [old_kind, kind] : {std::pair("mean", "mean"), std::pair("linear", "stack"), std::pair("mlp", "paper_mlp")}) {
+    ExpertFeatures experts = f;
+    experts.base_N = at::Tensor();
+    const Aggregator written = Aggregator::fit(kind, experts, {}, {.steps_max = 10}, 1);
+    const fs::path file = folder_ / "old.safetensors";
+    written.save(file);
+    const auto reader = nn::SafetensorsReader::open(file);
+    nn::NamedTensors tensors;
+    for (const std::string& name : reader.names()) tensors.emplace_back(name, reader.load(name));
+    nn::save_safetensors(file, tensors, {{"kind", old_kind}, {"validation_accuracy", "0.5"}, {"best_step", "3"}});
+    const Aggregator read = Aggregator::load(file);
+    EXPECT_EQ(read.kind(), kind);
+    EXPECT_TRUE(read.rewards(experts).equal(written.rewards(experts))) << old_kind;
+  }
+}
+
 TEST_F(BundleFolder, NamesDamageAnotherSchemaAndOtherGoldenScores) {
   const fs::path bundle = save();
   for (const char* file : {"experts/chat/p/adapter_model.safetensors", "base/model.safetensors", "router/router.safetensors",
@@ -421,7 +495,7 @@ TEST_F(BundleFolder, NamesDamageAnotherSchemaAndOtherGoldenScores) {
   json other = manifest;
   other["schema_version"] = 7;
   write_json_atomically(bundle / "dmoerm.json", other);
-  EXPECT_NE(refusal().find("schema version 7, this program reads 1"), std::string::npos) << refusal();
+  EXPECT_NE(refusal().find("schema version 7, this program reads 1 and 2"), std::string::npos) << refusal();
   other = manifest;
   other["golden"][0]["scores"][0] = 99.0;
   write_json_atomically(bundle / "dmoerm.json", other);

@@ -99,22 +99,25 @@ TEST(Price, TasksWithoutTokensCostWhatTheyState) { EXPECT_DOUBLE_EQ(priced(fixed
 
 TEST(Price, FittingAnAggregatorCostsItsStepsNotItsGroups) {
   config::AggregatorConfig aggregator;
-  const GroupSizes few{100, 0, 0, 100, 4}, many{10000, 0, 0, 10000, 4}, none{};
+  const GroupSizes few{2000, 0, 0, 2000, 4}, many{20000, 0, 0, 20000, 4}, none{};
   const double one = priced(fitting_load(aggregator, few, none, 1)).cost;
   EXPECT_GT(one, 1e-3) << "more than the least cost of any task";
   aggregator.steps_max *= 10;
   EXPECT_NEAR(priced(fitting_load(aggregator, few, none, 1)).cost, 10 * one, 0.01 * one);
   aggregator.steps_max /= 10;
   EXPECT_NEAR(priced(fitting_load(aggregator, many, none, 1)).cost, one, 0.05 * one) << "a step computes its own groups";
-  // By hand, on a device that reaches 1 TFLOP/s: six fits of 2000 steps of 16 groups of 4 responses under two experts.
+  // By hand, on a device that reaches 1 TFLOP/s: 2000 steps of 16 groups of 4 responses under two experts, for the paper's MLP
+  // once and for two networks with 64 hidden units six times each.
   ModelShape shape = *find_shape("smollm2-135m");
   DeviceModel device = *find_device("cpu");
   device.float32_tflops = 1, device.reached = 1, device.half_tokens = 0, device.memory_gb_s = 100;
   Task task{"aggregator/c", {}, 1, 1};
   price(task, fitting_load(aggregator, few, {50, 0, 0, 50, 2}, 2), shape, device, 2000);
-  const double weights = 2.0 * 576 * 576, steps = 6 * 2000, evaluated = 6 * 401 * 50 * 2 + 2 * 100 * 4;
-  EXPECT_NEAR(task.cost, steps * (64 * 4 * weights / 1e12 + 40 * weights / 100e9 + 1e-3) + evaluated * 2 * weights / 1e12,
-              1e-6 * task.cost);
+  const auto steps = [](double weights) { return 2000 * (64 * 4 * weights / 1e12 + 40 * weights / 100e9 + 1e-3); };
+  const double large = 2.0 * 576 * 576, small = 2.0 * 576 * 64;
+  const double paper = steps(large) + (401 * 50 * 2 + 2000 * 4) * 2 * large / 1e12;
+  const double networks = 12 * steps(small) + (12 * 401 * 400 * 4 + 4 * 2000 * 4) * 2 * small / 1e12;
+  EXPECT_NEAR(task.cost, paper + networks, 1e-6 * task.cost);
 }
 
 TEST(Price, AModelThatReadsAloneGoesThroughAllLayers) {

@@ -137,7 +137,7 @@ class Tasks : public testing::TestWithParam<const char*> {
     const at::Tensor rewards_N =
         moe::Aggregator::load(context_.directory().task("aggregator/" + context_.category(category).name) /
                               (aggregator + ".safetensors"))
-            .forward(features.states_NKH, features.rewards_NK)
+            .rewards(features)
             .contiguous();
     return {rewards_N.const_data_ptr<float>(), rewards_N.const_data_ptr<float>() + rewards_N.numel()};
   }
@@ -192,6 +192,10 @@ TEST_P(Tasks, TrainsEachPhaseOnItsOwnGroups) {
       const auto reader =
           nn::SafetensorsReader::open(context_.directory().task("features/" + c.name) / (std::string(part) + ".safetensors"));
       EXPECT_EQ(reader.load("rewards").size(0), responses(groups(i, from))) << part;
+      EXPECT_EQ(reader.load("prompts").size(0), std::ssize(groups(i, from))) << part;
+      const nn::RewardModel base = context_.load_model(plan::TaskId::base(c.name));
+      const train::LabelledGroup first = groups(i, from).front();
+      EXPECT_NEAR(reader.load("base")[0].item<float>(), rewards(base, first)[0], 1e-5) << part;
     }
   }
 }
@@ -259,6 +263,7 @@ TEST_P(Tasks, ChoosesTheSmallestAggregatorThatOrdersHeldOutGroups) {
       moe::ExpertFeatures features = load_features(context_, 0, split);
       features.states_NKH.normal_();
       features.rewards_NK.normal_();
+      features.base_N.normal_();
       at::Tensor quality_N = at::zeros({features.rewards_NK.size(0)});
       std::int64_t first = 0;
       for (const train::LabelledGroup& group : groups(0, subset)) {
@@ -267,7 +272,11 @@ TEST_P(Tasks, ChoosesTheSmallestAggregatorThatOrdersHeldOutGroups) {
       }
       plant(features, quality_N);
       fs::remove(file);
-      nn::save_safetensors(file, {{"states", features.states_NKH}, {"rewards", features.rewards_NK}});
+      nn::save_safetensors(file, {{"states", features.states_NKH},
+                                  {"rewards", features.rewards_NK},
+                                  {"base", features.base_N},
+                                  {"lengths", features.length_N},
+                                  {"prompts", features.prompts_GH}});
     }
     redo(run_, "aggregator/" + name);
     return chosen(0);
@@ -281,8 +290,10 @@ TEST_P(Tasks, ChoosesTheSmallestAggregatorThatOrdersHeldOutGroups) {
               f.rewards_NK.select(1, 0).copy_(quality_N);
               f.rewards_NK.select(1, 1).copy_(-quality_N);
             }),
-            "linear")
+            "stack")
       << "the second expert is always wrong, so the mean knows nothing";
+  EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, const at::Tensor& quality_N) { f.base_N.copy_(quality_N); }), "stack")
+      << "the base knows it all";
   EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, const at::Tensor& quality_N) {
               f.states_NKH.select(1, 1).select(1, 3).copy_(4 * quality_N);
             }),
@@ -296,7 +307,8 @@ TEST_P(Tasks, ChoosesTheSmallestAggregatorThatOrdersHeldOutGroups) {
 TEST_P(Tasks, TakesTheAggregatorThatIsAskedFor) {
   const std::string task = "aggregator/" + context_.category(0).name, before = chosen(0);
   using config::AggregatorKind;
-  for (const AggregatorKind kind : {AggregatorKind::linear, AggregatorKind::mlp, AggregatorKind::best}) {
+  for (const AggregatorKind kind :
+       {AggregatorKind::mean, AggregatorKind::stack, AggregatorKind::gate, AggregatorKind::paper_mlp, AggregatorKind::best}) {
     run_.config.aggregator.kind = kind;
     redo(run_, task);
     EXPECT_EQ(chosen(0), kind == AggregatorKind::best ? before : config::word(kind));
@@ -363,7 +375,7 @@ TEST_P(Tasks, CountsThePairsThatTheModelsOrder) {  // every group of the test sp
     counted("single", [&](const train::LabelledGroup& g) { return rewards(single, g); });
     const nn::RewardModel own = context_.load_model(plan::TaskId::category_baseline(name));
     counted("category", [&](const train::LabelledGroup& g) { return rewards(own, g); });
-    for (const char* kind : {"mean", "linear", "mlp"})
+    for (const char* kind : {"mean", "stack", "gate", "mlp", "paper_mlp", "wco", "uwo"})
       counted(kind, [&](const train::LabelledGroup& g) { return rewards(i, kind, g); });
     for (const std::string& point : context_.category(i).points) {
       double pairs = 0;
@@ -549,8 +561,12 @@ TEST_P(Tasks, AddsUpTheCountsInTheReport) {
                                                      {"base", "base alone"},
                                                      {"oracle_route", "true category"},
                                                      {"mean", "mean of experts"},
-                                                     {"linear", "linear"},
+                                                     {"stack", "stack"},
+                                                     {"gate", "gate"},
                                                      {"mlp", "MLP"},
+                                                     {"paper_mlp", "the paper's MLP"},
+                                                     {"wco", "WCO"},
+                                                     {"uwo", "UWO"},
                                                      {"dmoerm", "DMoERM"}};
   const auto header = cells("category");
   std::map<std::string, double> all_right;
