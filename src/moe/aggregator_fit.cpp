@@ -1,3 +1,5 @@
+#include "moe/aggregator_fit.h"
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/full.h>
@@ -13,8 +15,8 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "moe/adam_fit.h"
-#include "moe/aggregator.h"
 #include "moe/fit_groups.h"
+#include "moe/held_out.h"
 #include "moe/length_share.h"
 #include "moe/pairwise_ridge.h"
 
@@ -24,7 +26,7 @@ namespace {
 constexpr std::int64_t kHidden = 64;           // hidden units of mlp and gate
 constexpr std::size_t kPromptsToStop = 5;      // mlp and gate need as many prompts to spare one for stopping
 constexpr std::size_t kStopPromptsMost = 400;  // bounds the cost of an evaluation
-constexpr std::int64_t kRowsAtOnce = 512;        // bounds the memory of sums over states
+constexpr std::int64_t kRowsAtOnce = 512;      // bounds the memory of sums over states
 constexpr double kScaleShare = 0.1;            // share of the stack's penalty that falls on its size, and not on its direction
 constexpr double kSmallest = 1e-6;             // spread of a reward or state that hardly differs
 constexpr double kVariancePrice = 0.5;         // of uwo, where no folds can choose it (arXiv 2310.02743)
@@ -293,20 +295,9 @@ class AggregatorFit {
   Aggregator a_;
 };
 
-Aggregator Aggregator::mean(const ExpertFeatures& train) { return mean(train, counted(train.groups.size())); }
-
-Aggregator Aggregator::mean(const ExpertFeatures& features, const std::vector<std::size_t>& some) {
-  return AggregatorFit("mean", features, some, {}, 0, at::kCPU).fit({});
-}
-
-Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
-                           const config::AggregatorConfig& config, std::uint64_t seed, at::Device device) {
-  return fit(kind, train, counted(train.groups.size()), validation, config, seed, device);
-}
-
-Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train, const std::vector<std::size_t>& some,
-                           const ExpertFeatures& validation, const config::AggregatorConfig& config, std::uint64_t seed,
-                           at::Device device) {
+Aggregator fit_aggregator(const std::string& kind, const ExpertFeatures& train, const std::vector<std::size_t>& some,
+                          const ExpertFeatures& validation, const config::AggregatorConfig& config, std::uint64_t seed,
+                          at::Device device) {
   const auto known = config::from_word<config::AggregatorKind>(kind);
   if (!known || *known == config::AggregatorKind::best)
     throw ConfigError("unknown-aggregator", fmt::format("aggregator.kind {} is unknown ({})", kind,

@@ -1,9 +1,10 @@
+#include "moe/held_out.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "base/rng.h"
-#include "moe/aggregator.h"
 #include "moe/fit_groups.h"
 
 namespace dmoerm::moe {

@@ -8,6 +8,7 @@
 #include <map>
 
 #include "base/log.h"
+#include "moe/held_out.h"
 #include "run/stage_features.h"
 #include "run/task_parts.h"
 #include "run/task_settings.h"

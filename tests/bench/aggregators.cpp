@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/rng.h"
-#include "moe/aggregator.h"
+#include "moe/held_out.h"
 
 namespace {
 

@@ -711,7 +711,7 @@ TEST(RunConfig, ARetiredKindOfAggregatorGetsItsSuccessorWithAWarning) {
   const std::string old = kSmallest + "aggregator: {kind: linear}\n";
   EXPECT_EQ(parse(old).aggregator.kind, AggregatorKind::stack);
   EXPECT_EQ(warnings_of(old),
-            std::vector<std::string>{"c.yaml:7:20: aggregator.kind: linear is retired, stack is taken in its place"});
+            std::vector<std::string>{"c.yaml:7:14: aggregator.kind: linear is retired, stack is taken in its place"});
   EXPECT_EQ(parse(kSmallest, {"aggregator.kind=linear"}).aggregator.kind, AggregatorKind::stack);
   EXPECT_EQ(warnings_of(kSmallest, {"aggregator.kind=linear"}).size(), 1U);
   EXPECT_TRUE(warnings_of(kSmallest, {"aggregator.kind=stack"}).empty());

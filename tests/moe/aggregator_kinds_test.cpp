@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "base/error.h"
-#include "moe/aggregator.h"
+#include "moe/held_out.h"
 #include "moe/length_share.h"
 
 namespace dmoerm::moe {

@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "moe/adam_fit.h"
+#include "moe/held_out.h"
 
 namespace dmoerm::moe {
 namespace {
