@@ -13,7 +13,6 @@
 #include <numeric>
 
 #include "base/error.h"
-#include "moe/aggregator_fit.h"
 #include "moe/fit_groups.h"
 #include "nn/safetensors.h"
 
@@ -72,23 +71,6 @@ std::vector<std::string> needs(const std::string& kind) {
 }
 
 }  // namespace
-
-Aggregator Aggregator::mean(const ExpertFeatures& train) { return mean(train, counted(train.groups.size())); }
-
-Aggregator Aggregator::mean(const ExpertFeatures& features, const std::vector<std::size_t>& some) {
-  return fit_aggregator("mean", features, some, {}, {}, 0, at::kCPU);
-}
-
-Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
-                           const config::AggregatorConfig& config, std::uint64_t seed, at::Device device) {
-  return fit(kind, train, counted(train.groups.size()), validation, config, seed, device);
-}
-
-Aggregator Aggregator::fit(const std::string& kind, const ExpertFeatures& train, const std::vector<std::size_t>& some,
-                           const ExpertFeatures& validation, const config::AggregatorConfig& config, std::uint64_t seed,
-                           at::Device device) {
-  return fit_aggregator(kind, train, some, validation, config, seed, device);
-}
 
 at::Tensor Aggregator::rewards(const ExpertFeatures& features) const {
   return rewards(features, all_rows(features.rewards_NK.size(0)));

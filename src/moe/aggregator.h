@@ -23,22 +23,6 @@ namespace dmoerm::moe {
 ///   uwo        the mean of the experts' z less a price of their variance
 class Aggregator {
  public:
-  /// The mean of the experts' rewards, each standardised on `train`: the baseline "mean of experts".
-  static Aggregator mean(const ExpertFeatures& train);
-  /// Fit one kind. Deterministic in `seed`. Kinds that take steps keep the best weights, which may be those of the start: mlp and
-  /// gate stop by the loss on a fold of the train groups, paper_mlp by accuracy on `validation`. Without pairs to learn from,
-  /// every kind stays where it starts: stack and mlp at the mean, gate at equal weights, paper_mlp at random weights.
-  /// @param device  device that computes the kinds with networks, whose weights stay there
-  /// @throws ConfigError for an unknown kind; DataError for features that are not finite
-  static Aggregator fit(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
-                        const config::AggregatorConfig& config, std::uint64_t seed, at::Device device = at::kCPU);
-  /// The same on some of the groups, in this order. A step computes only the responses of its own groups.
-  /// @param some  indices into the groups of the features
-  static Aggregator mean(const ExpertFeatures& features, const std::vector<std::size_t>& some);
-  static Aggregator fit(const std::string& kind, const ExpertFeatures& train, const std::vector<std::size_t>& some,
-                        const ExpertFeatures& validation, const config::AggregatorConfig& config, std::uint64_t seed,
-                        at::Device device = at::kCPU);
-
   /// Rewards of all responses, or of some rows, [N]. Computes a bounded number of them at a time.
   [[nodiscard]] at::Tensor rewards(const ExpertFeatures& features) const;
   [[nodiscard]] at::Tensor rewards(const ExpertFeatures& features, const std::vector<std::int64_t>& rows) const;

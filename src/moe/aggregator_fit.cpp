@@ -16,7 +16,6 @@
 #include "base/rng.h"
 #include "moe/adam_fit.h"
 #include "moe/fit_groups.h"
-#include "moe/held_out.h"
 #include "moe/length_share.h"
 #include "moe/pairwise_ridge.h"
 
@@ -294,6 +293,13 @@ class AggregatorFit {
   std::vector<std::vector<std::size_t>> prompts_;  ///< Groups with pairs of each prompt
   Aggregator a_;
 };
+
+Aggregator mean_aggregator(const ExpertFeatures& train) { return fit_aggregator("mean", train, {}, {}, 0); }
+
+Aggregator fit_aggregator(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
+                          const config::AggregatorConfig& config, std::uint64_t seed, at::Device device) {
+  return fit_aggregator(kind, train, counted(train.groups.size()), validation, config, seed, device);
+}
 
 Aggregator fit_aggregator(const std::string& kind, const ExpertFeatures& train, const std::vector<std::size_t>& some,
                           const ExpertFeatures& validation, const config::AggregatorConfig& config, std::uint64_t seed,

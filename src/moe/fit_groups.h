@@ -26,6 +26,9 @@ SomeGroups select_groups(const std::vector<ExpertFeatures::Group>& groups, const
 std::vector<std::vector<std::size_t>> groups_of_prompts(const std::vector<ExpertFeatures::Group>& groups,
                                                         const std::vector<std::size_t>& some);
 
+/// Folds in which aggregators are compared.
+constexpr std::size_t kFolds = 5;
+
 /// Groups inside and outside a fold, in the order of the prompts.
 struct GroupFold {
   std::vector<std::size_t> seen, unseen;

@@ -18,7 +18,7 @@ HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const Exp
   Rng(seed, "aggregator/folds").shuffle(prompts);
   for (std::size_t fold = 0; fold < folds; ++fold) {
     const auto [seen, unseen] = fold_of(prompts, fold, folds);
-    const Aggregator aggregator = Aggregator::fit(kind, train, seen, validation, config, seed, device);
+    const Aggregator aggregator = fit_aggregator(kind, train, seen, validation, config, seed, device);
     const SomeGroups rest = select_groups(train.groups, unseen);
     const at::Tensor rewards_N = aggregator.rewards(train, rest.rows);
     std::size_t g = 0;

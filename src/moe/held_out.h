@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "moe/aggregator.h"
+#include "moe/aggregator_fit.h"
 
 namespace dmoerm::moe {
 
@@ -13,13 +13,12 @@ struct HeldOut {
   std::vector<double> right, pairs;  ///< Correct pairs and pairs of each prompt with pairs, in an order that all kinds share
   [[nodiscard]] double accuracy() const;
 };
-/// Cuts `train` into folds of whole prompts, and orders the pairs of each fold by the aggregator that fit() makes of the others.
-/// Choosing between kinds needs this because a kind that stops where some figure is best is flattered by it. Empty with fewer
-/// than two prompts with pairs.
+/// Cuts `train` into folds of whole prompts, and orders the pairs of each fold by the aggregator that fit_aggregator() makes of
+/// the others. Choosing between kinds needs this because a kind that stops where some figure is best is flattered by it. Empty
+/// with fewer than two prompts with pairs.
 HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
                  const config::AggregatorConfig& config, std::uint64_t seed, at::Device device = at::kCPU);
 /// Whether one kind orders more pairs than another, by more than one standard error of the difference over prompts.
 bool clearly_better(const HeldOut& one, const HeldOut& other);
-constexpr std::size_t kFolds = 5;
 
 }  // namespace dmoerm::moe

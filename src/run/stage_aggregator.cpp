@@ -67,7 +67,7 @@ void run_aggregator(RunContext& context, const plan::TaskId& task, const TaskIde
   std::string held_out_text;
   for (const std::string& kind : config::words<config::AggregatorKind>()) {
     if (kind == config::word(config::AggregatorKind::best)) continue;
-    const moe::Aggregator aggregator = moe::Aggregator::fit(kind, train, validation, config, seed, context.device());
+    const moe::Aggregator aggregator = moe::fit_aggregator(kind, train, validation, config, seed, context.device());
     files.push_back(kind + ".safetensors");
     aggregator.save(directory / files.back());
     json& figures = metrics[kind];

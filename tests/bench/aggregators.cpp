@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
   for (int i = 6; i < argc; ++i) {
     const std::string kind = argv[i];
     const auto began = Clock::now();
-    moe::Aggregator::fit(kind, train, validation, config, 1);
+    moe::fit_aggregator(kind, train, validation, config, 1);
     if (kind != "paper_mlp") accuracy[kind] = moe::held_out(kind, train, validation, config, 1).accuracy();
     seconds[kind] = std::chrono::duration<double>(Clock::now() - began).count();
     fmt::print("{}: {:.1f} s\n", kind, seconds[kind].get<double>());

@@ -42,7 +42,7 @@ struct Planted {
 };
 
 Aggregator fit(const std::string& kind, const ExpertFeatures& features, config::AggregatorConfig config = {}) {
-  return Aggregator::fit(kind, features, {}, config, 3);
+  return fit_aggregator(kind, features, {}, config, 3);
 }
 double accuracy(const Aggregator& a, const ExpertFeatures& f) { return pair_accuracy(a.rewards(f), f.groups); }
 
@@ -131,7 +131,7 @@ TEST(AggregatorKinds, MlpAndGateNeverReadTheValidationSplit) {
   Planted train(40, 2, 1), validation(20, 2, 2);
   for (Planted* p : {&train, &validation}) p->label();
   for (const char* kind : {"mlp", "gate", "stack", "uwo"}) {
-    const at::Tensor with = Aggregator::fit(kind, train.features, validation.features, {}, 3).rewards(train.features);
+    const at::Tensor with = fit_aggregator(kind, train.features, validation.features, {}, 3).rewards(train.features);
     EXPECT_TRUE(with.equal(fit(kind, train.features).rewards(train.features))) << kind;
   }
 }

@@ -53,18 +53,18 @@ config::AggregatorConfig quick() {
 
 TEST(Aggregator, StackRecoversAPlantedCombinationThatTheMeanMisses) {
   const ExpertFeatures train = planted(60, 1, false), validation = planted(30, 2, false), test = planted(60, 3, false);
-  const Aggregator linear = Aggregator::fit("stack", train, validation, quick(), 1);
+  const Aggregator linear = fit_aggregator("stack", train, validation, quick(), 1);
   EXPECT_GT(accuracy(linear, test), 0.95);
-  EXPECT_LT(accuracy(Aggregator::mean(train), test), 0.85);
+  EXPECT_LT(accuracy(mean_aggregator(train), test), 0.85);
   EXPECT_GT(linear.weight_K[0].item<float>(), 0.0F);
   EXPECT_LT(linear.weight_K[1].item<float>(), 0.0F);
 }
 
 TEST(Aggregator, PaperMlpLearnsFromStatesWhatRewardsDoNotShow) {
   const ExpertFeatures train = planted(300, 4, true), validation = planted(60, 5, true), test = planted(100, 6, true);
-  const Aggregator mlp = Aggregator::fit("paper_mlp", train, validation, quick(), 1);
+  const Aggregator mlp = fit_aggregator("paper_mlp", train, validation, quick(), 1);
   EXPECT_GT(accuracy(mlp, test), 0.85);
-  EXPECT_LT(accuracy(Aggregator::fit("stack", train, validation, quick(), 1), test), 0.65);
+  EXPECT_LT(accuracy(fit_aggregator("stack", train, validation, quick(), 1), test), 0.65);
   EXPECT_EQ(mlp.w1_HF.sizes(), (std::vector<std::int64_t>{kWidth, kExperts * kWidth}));  // Linear(KH, H)
 }
 
@@ -80,7 +80,7 @@ TEST(Aggregator, HeldOutGroupsShowWhichKindIsBetter) {
   EXPECT_FALSE(clearly_better(mean, linear));
   EXPECT_FALSE(clearly_better(linear, linear));
   EXPECT_NEAR(linear.accuracy(),
-              accuracy(Aggregator::fit("stack", straight, validation_straight, quick(), 1), planted(60, 3, false)), 0.05);
+              accuracy(fit_aggregator("stack", straight, validation_straight, quick(), 1), planted(60, 3, false)), 0.05);
 }
 
 TEST(Aggregator, HeldOutGroupsRevealNoiseThatValidationTakesForProgress) {
@@ -91,7 +91,7 @@ TEST(Aggregator, HeldOutGroupsRevealNoiseThatValidationTakesForProgress) {
     ExpertFeatures train = planted(40, 1, true), validation = planted(5, 2, true);
     at::manual_seed(static_cast<std::uint64_t>(draw));  // states that are independent of the pairs
     for (ExpertFeatures* f : {&train, &validation}) f->states_NKH = at::randn(f->states_NKH.sizes());
-    validated += Aggregator::fit("paper_mlp", train, validation, quick(), 1).validation_accuracy() / kDraws;
+    validated += fit_aggregator("paper_mlp", train, validation, quick(), 1).validation_accuracy() / kDraws;
     const HeldOut mlp = held_out("paper_mlp", train, validation, quick(), 1);
     unseen += mlp.accuracy() / kDraws;
     misled += clearly_better(mlp, held_out("stack", train, validation, quick(), 1));
@@ -139,7 +139,7 @@ TEST(Aggregator, StandardisesByTheSpreadWithinGroups) {
   ExpertFeatures f{at::zeros({5, 2, 1}),
                    at::tensor({11.F, 1.F, 9.F, -1.F, -9.F, -1.F, -11.F, 1.F, 7.F, 7.F}).view({5, 2}),
                    {{0, 2, {}}, {2, 2, {}}, {4, 1, {}}}};
-  const Aggregator mean = Aggregator::mean(f);
+  const Aggregator mean = mean_aggregator(f);
   EXPECT_NEAR(mean.reward_std_K[0].item<float>(), std::sqrt(2.0), 1e-6) << "four squares of 1, two degrees of freedom";
   EXPECT_NEAR(mean.reward_std_K[1].item<float>(), std::sqrt(2.0), 1e-6);
   EXPECT_NEAR(mean.reward_mean_K[0].item<float>(), 1.4, 1e-6);
@@ -147,14 +147,14 @@ TEST(Aggregator, StandardisesByTheSpreadWithinGroups) {
   EXPECT_NEAR((votes_N[0] - votes_N[1]).item<float>(), std::sqrt(2.0), 1e-6) << "both say so";
   EXPECT_NEAR((votes_N[2] - votes_N[3]).item<float>(), 0, 1e-6) << "their votes have the same weight";
   f.groups = {{0, 1, {}}, {1, 1, {}}};
-  EXPECT_TRUE(Aggregator::mean(f).reward_std_K.equal(at::ones({2}))) << "no group tells";
+  EXPECT_TRUE(mean_aggregator(f).reward_std_K.equal(at::ones({2}))) << "no group tells";
 }
 
 TEST(Aggregator, KeepsTheBestStepNotTheLast) {
   const ExpertFeatures train = planted(6, 7, true), validation = planted(40, 8, true);  // overfits within a few steps
   config::AggregatorConfig config = quick();
   config.lr = 0.05;
-  const Aggregator a = Aggregator::fit("paper_mlp", train, validation, config, 3);
+  const Aggregator a = fit_aggregator("paper_mlp", train, validation, config, 3);
   EXPECT_DOUBLE_EQ(accuracy(a, validation), a.validation_accuracy());
   EXPECT_LT(a.best_step(), config.steps_max);
 }
@@ -163,8 +163,8 @@ TEST(Aggregator, RepeatsExactlyAlsoAfterSaveAndLoad) {
   const ExpertFeatures train = planted(20, 9, true), validation = planted(10, 10, true);
   const std::filesystem::path file = std::filesystem::temp_directory_path() / ("dmoerm_aggregator_" + std::to_string(::getpid()));
   for (const char* kind : {"mean", "stack", "gate", "mlp", "paper_mlp", "wco", "uwo"}) {
-    const Aggregator a = Aggregator::fit(kind, train, validation, quick(), 3),
-                     b = Aggregator::fit(kind, train, validation, quick(), 3);
+    const Aggregator a = fit_aggregator(kind, train, validation, quick(), 3),
+                     b = fit_aggregator(kind, train, validation, quick(), 3);
     EXPECT_TRUE(a.rewards(train).equal(b.rewards(train)));
     a.save(file);
     const Aggregator loaded = Aggregator::load(file);
@@ -189,23 +189,23 @@ TEST(Aggregator, ComputesOnlyTheGroupsOfAStep) {
   config.groups_per_step = 8, config.steps_max = 2, config.eval_every_steps = 1;
   ExpertFeatures train = planted(50, 1, true);
   const ExpertFeatures validation = planted(5, 2, true);
-  const Aggregator whole = Aggregator::fit("paper_mlp", train, validation, config, 1);
+  const Aggregator whole = fit_aggregator("paper_mlp", train, validation, config, 1);
   EXPECT_GT(whole.best_step(), 0) << "or the weights would be those of the start";
   const auto read = groups_of_steps(50, 1, 16);
   for (std::size_t g = 0; g < 50; ++g) {  // a product of zero and this is not a number
     if (std::ranges::find(read, g) == read.end())
       train.states_NKH.narrow(0, static_cast<std::int64_t>(4 * g), 4).fill_(std::numeric_limits<float>::infinity());
   }
-  EXPECT_TRUE(Aggregator::fit("paper_mlp", train, validation, config, 1).rewards(validation).equal(whole.rewards(validation)));
+  EXPECT_TRUE(fit_aggregator("paper_mlp", train, validation, config, 1).rewards(validation).equal(whole.rewards(validation)));
 }
 
 TEST(Aggregator, TakesTheStepsOfTheFormulaOverAllGroups) {
   config::AggregatorConfig config = quick();
   config.groups_per_step = 6, config.steps_max = 5, config.eval_every_steps = 5, config.weight_decay = 0.1;
   const ExpertFeatures train = planted(30, 1, true), validation = planted(10, 2, true);
-  const Aggregator fitted = Aggregator::fit("paper_mlp", train, validation, config, 1);
+  const Aggregator fitted = fit_aggregator("paper_mlp", train, validation, config, 1);
   config.steps_max = 0;
-  Aggregator expected = Aggregator::fit("paper_mlp", train, validation, config, 1);  // the weights of the start
+  Aggregator expected = fit_aggregator("paper_mlp", train, validation, config, 1);  // the weights of the start
   std::vector<at::Tensor> parameters = {expected.w1_HF.to(at::kDouble), expected.b1_H.to(at::kDouble),
                                         expected.slope.to(at::kDouble), expected.w2_H.to(at::kDouble),
                                         expected.b2.to(at::kDouble)};

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "moe/aggregator_fit.h"
 #include "moe/bundle_files.h"
 #include "moe/load_bundle.h"
 #include "moe/save_bundle.h"
@@ -95,7 +96,7 @@ class BundleFolder : public testing::Test {
     for (const char* name : {"chat", "code"}) {
       Category category{name, {"p", "q"}, {random_expert(), random_expert()}, {}, {0.5, 2.0, 8}};
       moe::ExpertFeatures features{at::randn({8, 2, 16}), at::randn({8, 2}), {{0, 4, {}}, {4, 4, {}}}};
-      category.aggregator = moe::Aggregator::mean(features);
+      category.aggregator = moe::mean_aggregator(features);
       bundle_.model.categories.push_back(category);
     }
     bundle_.model.fallback = random_expert();
@@ -426,7 +427,7 @@ TEST_F(BundleFolder, KeepsTheBaseWhoseRewardTheAggregatorReads) {
   for (const char* kind : {"stack", "gate", "mlp"}) {
     for (const bool own_backbone : {false, true}) {
       Category& chat = bundle_.model.categories[0];
-      chat.aggregator = Aggregator::fit(kind, f, {}, {}, 1);
+      chat.aggregator = fit_aggregator(kind, f, {}, {}, 1);
       if (own_backbone) {
         chat.base = nn::RewardModel(nn::Backbone::load(folder_ / "model", at::kCPU));
         at::Tensor head = chat.base.head().w_D;
@@ -452,7 +453,7 @@ TEST_F(BundleFolder, KeepsTheBaseWhoseRewardTheAggregatorReads) {
 }
 
 TEST_F(BundleFolder, NamesAnAggregatorWithoutTheBaseThatItReads) {
-  bundle_.model.categories[0].aggregator = Aggregator::fit("stack", base_knows(), {}, {}, 1);
+  bundle_.model.categories[0].aggregator = fit_aggregator("stack", base_knows(), {}, {}, 1);
   bundle_.model.categories[0].base = random_expert();
   const fs::path bundle = save();
   json manifest = read_json(bundle / "dmoerm.json");
@@ -466,7 +467,7 @@ TEST_F(BundleFolder, ReadsAggregatorsOfEarlierVersions) {
   for (const auto& [old_kind, kind] : {std::pair("mean", "mean"), std::pair("linear", "stack"), std::pair("mlp", "paper_mlp")}) {
     ExpertFeatures experts = f;
     experts.base_N = at::Tensor();
-    const Aggregator written = Aggregator::fit(kind, experts, {}, {.steps_max = 10}, 1);
+    const Aggregator written = fit_aggregator(kind, experts, {}, {.steps_max = 10}, 1);
     const fs::path file = folder_ / "old.safetensors";
     written.save(file);
     const auto reader = nn::SafetensorsReader::open(file);
