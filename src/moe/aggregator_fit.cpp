@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/rng.h"
@@ -200,8 +201,8 @@ class AggregatorFit {
     if (judging.empty()) {
       options.steps_max = std::max<std::int64_t>(1, config_.steps_max / 10);
       options.keep_last = true;
-      spdlog::warn("[aggregator] no validation pairs: paper_mlp is trained for {} steps without early stopping",
-                   options.steps_max);
+      spdlog::warn("[aggregator] no validation pairs: paper_mlp is trained for {} without early stopping",
+                   counted(options.steps_max, "step"));
     }
     const PairRows pairs = pair_rows(validation.groups, judging);
     const auto figure = [&]() -> std::pair<double, double> {
@@ -298,7 +299,7 @@ Aggregator mean_aggregator(const ExpertFeatures& train) { return fit_aggregator(
 
 Aggregator fit_aggregator(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
                           const config::AggregatorConfig& config, std::uint64_t seed, at::Device device) {
-  return fit_aggregator(kind, train, counted(train.groups.size()), validation, config, seed, device);
+  return fit_aggregator(kind, train, numbers_below(train.groups.size()), validation, config, seed, device);
 }
 
 Aggregator fit_aggregator(const std::string& kind, const ExpertFeatures& train, const std::vector<std::size_t>& some,

@@ -15,7 +15,7 @@ at::Tensor longs(const std::vector<std::int64_t>& values) {
   return at::tensor(at::ArrayRef<std::int64_t>(values), at::TensorOptions().dtype(at::kLong));
 }
 
-std::vector<std::size_t> counted(std::size_t count) {
+std::vector<std::size_t> numbers_below(std::size_t count) {
   std::vector<std::size_t> all(count);
   std::iota(all.begin(), all.end(), std::size_t{0});
   return all;

@@ -12,7 +12,7 @@ namespace dmoerm::moe {
 /// Whole numbers as an int64 tensor.
 at::Tensor longs(const std::vector<std::int64_t>& values);
 /// 0, 1, ..., count - 1.
-std::vector<std::size_t> counted(std::size_t count);
+std::vector<std::size_t> numbers_below(std::size_t count);
 
 /// Some groups of the features, with their rows.
 struct SomeGroups {

@@ -11,7 +11,7 @@ namespace dmoerm::moe {
 
 HeldOut held_out(const std::string& kind, const ExpertFeatures& train, const ExpertFeatures& validation,
                  const config::AggregatorConfig& config, std::uint64_t seed, at::Device device) {
-  std::vector<std::vector<std::size_t>> prompts = groups_of_prompts(train.groups, counted(train.groups.size()));
+  std::vector<std::vector<std::size_t>> prompts = groups_of_prompts(train.groups, numbers_below(train.groups.size()));
   const std::size_t folds = std::min(kFolds, prompts.size());
   HeldOut result;
   if (folds < 2) return result;

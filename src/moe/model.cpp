@@ -146,7 +146,7 @@ const Category& Model::category(const std::string& name) const {
 
 at::Tensor prompt_states(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
                          const ScoringLimits& limits) {
-  return pool_prompts(backbone, prompts, config::Pooling::mean, limits.batch_tokens).to(at::kFloat);
+  return pool_prompts(backbone, prompts, {config::Pooling::mean, 0}, limits.batch_tokens).to(at::kFloat);
 }
 
 float log_length(std::size_t tokens) { return std::log1p(static_cast<float>(tokens)); }
