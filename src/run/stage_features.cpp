@@ -124,9 +124,8 @@ moe::ExpertFeatures out_of_fold(const RunContext& context, std::int32_t category
 }  // namespace
 
 nlohmann::json features_settings(const config::RunConfig& config, const config::CategoryConfig& category) {
-  nlohmann::json settings{{"category", result_settings(category)},
-                          {"base_reward", config.aggregator.base_reward},
-                          {"contents", kContents}};
+  nlohmann::json settings{
+      {"category", result_settings(category)}, {"base_reward", config.aggregator.base_reward}, {"contents", kContents}};
   if (config.folds > 0)
     settings["folds"] = config.folds;
   else
