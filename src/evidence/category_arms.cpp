@@ -259,7 +259,7 @@ void CategoryArms::mixtures(const std::vector<std::pair<std::string, at::Tensor>
   table.count("best", members[best].first);
   table.add("best", members[best].second);
   table.add("equal", equal_N);
-  table.add("dmoerm", mixed_N);
+  table.add("vote", mixed_N);
 }
 
 }  // namespace dmoerm::evidence

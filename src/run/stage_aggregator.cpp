@@ -20,13 +20,13 @@ using nlohmann::json;
 
 /// Versions of the rules by which the kind `best` chooses and by which rewards are standardised. A changed rule gets a new word,
 /// so that aggregators of the old rule are made again.
-constexpr const char* kChoiceRuleVersion = "prompts held out, by a standard error; mean, stack, gate, mlp";
+constexpr const char* kChoiceRuleVersion = "prompts held out, by a standard error; stack, gate, mlp";
 constexpr const char* kSpreadRuleVersion = "within groups";
 
 /// Kinds that are held out, so that they can be compared, and of these the ones that `best` chooses from, from the smallest up.
 /// The paper's MLP stops by the validation split and is large: it is fitted once.
 constexpr const char* kHeldOut[] = {"mean", "stack", "gate", "mlp", "wco", "uwo"};
-constexpr const char* kLargerThanMean[] = {"stack", "gate", "mlp"};
+constexpr const char* kLargerThanStack[] = {"gate", "mlp"};
 
 /// Weights of the experts in the order of the points, and of the base as the last one where it is read.
 json weights_of(const moe::Aggregator& aggregator) {
@@ -83,9 +83,9 @@ void run_aggregator(RunContext& context, const plan::TaskId& task, const TaskIde
     if (aggregator.weight_K.defined()) figures["weights"] = weights_of(aggregator);
   }
   std::string chosen = config::word(config.kind);
-  if (config.kind == config::AggregatorKind::best) {  // the smallest kind, unless a larger one is better on held-out train groups
-    chosen = "mean";
-    for (const char* larger : kLargerThanMean) {
+  if (config.kind == config::AggregatorKind::best) {
+    chosen = "stack";  // shrinks to the mean as far as prompts left out advise; few labels cannot tell whether it is better
+    for (const char* larger : kLargerThanStack) {
       if (moe::clearly_better(held_out[larger], held_out[chosen])) chosen = larger;
     }
   }

@@ -132,7 +132,7 @@ TEST_F(ExperimentTest, EveryArmLearnsAnEasyPreferenceAndCellsAreDoneOnce) {
     const auto file = Experiment::file(directory_ / "cells", regime, "chat", fold);
     const nlohmann::json cell = read_json(file);
     tested += cell.at("groups").size();
-    for (const char* arm : {"own", "pooled", "mean", "dmoerm"})
+    for (const char* arm : {"own", "pooled", "mean", "stack", "vote"})
       EXPECT_GT(cell.at("arms").at(arm).at("seeds").at(0).get<double>(), 0.6) << arm;
     write_file_atomically(file, "{}");
   }

@@ -39,21 +39,21 @@ class TablesTest : public test::Scratch {
 
 TEST_F(TablesTest, ContrastsAreDifferencesOfTheArms) {
   const std::map<std::string, double> arms = {
-      {"dmoerm", 0.75}, {"pooled", 0.7}, {"own", 0.65}, {"ensemble_mean", 0.625}, {"ensemble_wco", 0.66}};
+      {"stack", 0.75}, {"pooled", 0.7}, {"own", 0.65}, {"ensemble_mean", 0.625}, {"ensemble_wco", 0.66}};
   write_cells("80-rater", "chat", arms, 0.5);
-  write_cells("20-rater", "chat", {{"dmoerm", 0.7}, {"pooled", 0.6}}, 0.5);
+  write_cells("20-rater", "chat", {{"stack", 0.7}, {"pooled", 0.6}}, 0.5);
   const Tables tables = make_tables(request());
   EXPECT_NEAR(tables.figures["minus_single"][0].get<double>(), 0.25, 1e-9);
   EXPECT_NEAR(tables.figures["minus_pooled"][0].get<double>(), 0.05, 1e-9);
   EXPECT_NEAR(tables.figures["minus_ensemble"][0].get<double>(), 0.09, 1e-9) << "less the strongest ensemble";
-  EXPECT_NEAR(tables.figures["labels"]["20-rater"]["dmoerm"][0].get<double>(), 0.7, 1e-9);
+  EXPECT_NEAR(tables.figures["labels"]["20-rater"]["stack"][0].get<double>(), 0.7, 1e-9);
   EXPECT_NE(tables.markdown.find("chat (20)"), std::string::npos) << tables.markdown;
   EXPECT_NE(tables.markdown.find("polite"), std::string::npos) << "the table of experts";
   EXPECT_NE(tables.curves_svg.find("<polyline"), std::string::npos);
 }
 
 TEST_F(TablesTest, CellsThatAreMissingAreNamed) {
-  write_cells("80-rater", "chat", {{"dmoerm", 0.75}}, 0.5);
+  write_cells("80-rater", "chat", {{"stack", 0.75}}, 0.5);
   std::filesystem::remove(directory_ / "80-rater" / "chat-3.json");
   EXPECT_NE(test::message_of<DataError>([&] { make_tables(request()); }).find("chat under 80-rater"), std::string::npos);
 }

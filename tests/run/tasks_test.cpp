@@ -284,7 +284,7 @@ TEST_P(Tasks, ChoosesTheSmallestAggregatorThatOrdersHeldOutGroups) {
   EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, const at::Tensor& quality_N) {
               f.rewards_NK.copy_(quality_N.unsqueeze(1).expand({-1, 2}));
             }),
-            "mean")
+            "stack")
       << "every kind orders all pairs";
   EXPECT_EQ(chosen_for([](moe::ExpertFeatures& f, const at::Tensor& quality_N) {
               f.rewards_NK.select(1, 0).copy_(quality_N);
