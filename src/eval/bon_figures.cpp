@@ -220,10 +220,10 @@ std::string bon_plot(const json& result) {
     }
   }
   const double kl = std::max(0.2, result["kl"].back().get<double>());
-  Chart chart("Best of n",
-              "Solid: gold score of the pick, with 95 % bands over prompts. Dashed: the model's own score of it. Both above the "
-              "list's mean, in standard deviations.",
-              {"KL = log n - (n - 1) / n, in nats", 0, kl * 1.02}, {"gain", low - 0.05, high + 0.05});
+  Chart chart(
+      "Best of n",
+      "Solid: gold score of the pick, with 95 % bands. Dashed: the model's own. Standard deviations above the list's mean.",
+      {"KL = log n - (n - 1) / n, in nats", 0, kl * 1.02}, {"gain", low - 0.05, high + 0.05});
   for (std::size_t m = 0; m < names.size(); ++m) {
     const json& curves = result["curves"][names[m]];
     std::vector<Chart::Point> gold, proxy;

@@ -202,6 +202,14 @@ json evaluate(const Scored& scored) {
     json one = {{"name", model.name}, {"source", model.source}, {"tokens", tokens}};
     one["tokens_per_1000_pairs"] =
         pairs > 0 && tokens > 0 ? json(1000.0 * static_cast<double>(tokens) / static_cast<double>(pairs)) : json();
+    if (model.cost) {
+      const double thousands = static_cast<double>(pairs) / 1000;
+      one["cost"] = {{"requests", model.cost->requests},
+                     {"tokens", model.cost->tokens},
+                     {"money", model.cost->money},
+                     {"currency", model.cost->currency}};
+      if (pairs > 0) one["cost"]["money_per_1000_pairs"] = model.cost->money / thousands;
+    }
     result["models"].push_back(std::move(one));
   }
   add_pair_figures(result, scored);

@@ -29,9 +29,17 @@ struct ItemScores {
 };
 
 struct ModelScores {
-  std::string name, source;             ///< Name in tables; what the model was made from
-  std::vector<std::string> categories;  ///< Categories of its router; empty without one
-  std::vector<ItemScores> items;        ///< In the order of the data
+  /// What asking judges took in this evaluation; answers that were stored before cost nothing again.
+  struct Cost {
+    std::int64_t requests = 0, tokens = 0;
+    double money = 0;
+    std::string currency;
+  };
+
+  std::string name = {}, source = {};        ///< Name in tables; what the model was made from
+  std::vector<std::string> categories = {};  ///< Categories of its router; empty without one
+  std::vector<ItemScores> items = {};        ///< In the order of the data
+  std::optional<Cost> cost = {};
 };
 
 /// How right a model is on an ordered pair: 1, 0, or 0.5 where it sees no difference. Nothing if it did not compare the two.

@@ -20,6 +20,7 @@ bool is_name(const std::string& text) {
 
 /// A name for what has none: the last part of its path.
 std::string name_of(const std::string& what) {
+  if (what.starts_with(kJudges)) return name_of(std::string(kGivenScores) + what.substr(kJudges.size()));
   if (what.starts_with(kFieldScores)) return name_of(what.substr(kFieldScores.size()));
   std::filesystem::path path(what.starts_with(kGivenScores) ? what.substr(kGivenScores.size()) : what);
   if (!path.has_filename()) path = path.parent_path();

@@ -14,10 +14,13 @@ inline constexpr std::string_view kGivenScores = "scores:";
 /// Beginning of ModelSpec::what for scores that the data itself has.
 inline constexpr std::string_view kFieldScores = "field:";
 
+/// Beginning of ModelSpec::what for the judges of a configuration.
+inline constexpr std::string_view kJudges = "judge:";
+
 /// A model as the command line names it.
 struct ModelSpec {
   std::string name;  ///< Letters, digits and ._:-+
-  std::string what;  ///< A directory, scores:FILE, field:KEY, length, mean(A,B), wco(A,B), uwo(A,B)
+  std::string what;  ///< A directory, scores:FILE, field:KEY, judge:CONFIG, length, mean(A,B), wco(A,B), uwo(A,B)
 };
 
 /// "NAME=WHAT", or WHAT alone, which is then named by its last part. @throws ConfigError

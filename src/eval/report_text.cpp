@@ -224,11 +224,20 @@ std::string figures_section(const json& result) {
   return fmt::format("\n## Figures of {}\n\n{}", result["benchmark"].get<std::string>(), markdown_table(rows));
 }
 
+/// What asking a judge took: requests, tokens and money.
+std::string paid_text(const json& model) {
+  if (!model.contains("cost")) return "-";
+  const json& cost = model["cost"];
+  return fmt::format("{} requests, {} tokens, {:.4f} {} ({} for 1,000 pairs)", cost["requests"].get<std::int64_t>(),
+                     cost["tokens"].get<std::int64_t>(), cost["money"].get<double>(), cost["currency"].get<std::string>(),
+                     number(cost.value("money_per_1000_pairs", json()), "{:.4f}"));
+}
+
 std::string cost_section(const json& result) {
-  Rows rows = {{"model", "made from", "tokens", "tokens for 1,000 pairs"}};
+  Rows rows = {{"model", "made from", "tokens", "tokens for 1,000 pairs", "paid now"}};
   for (const json& model : result["models"])
-    rows.push_back(
-        {model["name"], model["source"], number(model["tokens"], "{}"), number(model["tokens_per_1000_pairs"], "{:.0f}")});
+    rows.push_back({model["name"], model["source"], number(model["tokens"], "{}"),
+                    number(model["tokens_per_1000_pairs"], "{:.0f}"), paid_text(model)});
   return "\n## Models\n\n" + markdown_table(rows);
 }
 

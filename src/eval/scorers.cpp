@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "eval/ensemble.h"
 #include "eval/given_scores.h"
+#include "eval/judge_scores.h"
 #include "eval/reward_scorers.h"
 
 namespace dmoerm::eval {
@@ -57,6 +58,8 @@ std::vector<ModelScores> score_all(const std::vector<ModelSpec>& specs, const Da
       models.push_back(given_scores(spec.name, spec.what.substr(kGivenScores.size()), data));
     } else if (spec.what.starts_with(kFieldScores)) {
       models.push_back(field_scores(spec.name, spec.what.substr(kFieldScores.size()), data));
+    } else if (spec.what.starts_with(kJudges)) {
+      models.push_back(judge_scores(spec.name, spec.what.substr(kJudges.size()), data, on_scored));
     } else if (is_ensemble(spec.what)) {
       models.push_back(ensemble(spec.name, spec.what, models));
     } else {

@@ -4,16 +4,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <optional>
 
 #include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
-#include "base/program_files.h"
 #include "base/text_table.h"
 #include "config/identity.h"
+#include "label/judge_folder.h"
 #include "label/label_report.h"
 #include "label/progress_line.h"
 #include "label/reply_label.h"
@@ -35,11 +34,6 @@ using nlohmann::json;
 
 constexpr const char* kVerdicts = "verdicts.jsonl";
 constexpr std::int64_t kQuicklyCounted = 10'000;  // questions
-
-fs::path judge_folder() {
-  const char* folder = std::getenv("DMOERM_JUDGE_DIR");
-  return folder != nullptr && *folder != 0 ? fs::path(folder) : program_folder() / "configs" / "judge";
-}
 
 judge::TokenCounter counter_of(const std::string& directory) {
   const auto tokenizer =
@@ -98,7 +92,7 @@ LabelStage::LabelStage(const config::RunConfig& config, RunDirectory directory, 
   const config::LabelsConfig& labels = config.labels;
   if (labels.judges.empty())
     throw ConfigError("no-judge", "labels.judges: no judge to ask: name at least one with its model and endpoints");
-  judges_ = judge::make_judges(labels, judge_folder(), counter_of);
+  judges_ = judge::make_judges(labels, label::judge_folder(), counter_of);
   for (const label::Target& target : targets_)
     static_cast<void>(judges_.front().answer_forms.front().criteria().find(target.category, target.point));  // throws if unknown
   for (int round = 1; round <= rounds_; ++round) {

@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """Runs `dmoerm eval` and `dmoerm bon` on a small bundle and on files of scores: same scores as `dmoerm score`, figures that follow from the
 groups, pictures, refusals. Usage: eval_test.py PROGRAM [unittest arguments]."""
+import collections
+import http.server
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import xml.dom.minidom
 
@@ -20,6 +24,28 @@ def group(number, category="chat", split="test"):
     responses = [{"text": " ".join(draw.choices(["fine", "well", "no", "maybe", "then", "sure"], k=draw.randint(2, 9))) + f" {number}{i}",
                   "overall": draw.randint(1, 5), "scores": {"tone": draw.randint(1, 5), "fact": draw.randint(1, 5)}} for i in range(4)]
     return {"id": f"g{number}", "category": category, "split": split, "prompt": f"Question {number}?", "responses": responses}
+
+
+class Judge(http.server.BaseHTTPRequestHandler):
+    """Prefers what says GOOD; between two of a kind, what is shown first."""
+    protocol_version = "HTTP/1.1"
+    asked = collections.Counter()  # by body
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_POST(self):
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        Judge.asked[raw] += 1
+        text = json.loads(raw)["messages"][-1]["content"]
+        shown = [re.search(rf"<response_{i} [0-9a-f]+>(.*?)</response_{i}", text, re.S).group(1) for i in (1, 2)]
+        verdict = "2" if "GOOD" in shown[1] and "GOOD" not in shown[0] else "1"
+        reply = json.dumps({"choices": [{"message": {"role": "assistant", "content": json.dumps({"verdict": verdict})}, "finish_reason": "stop"}],
+                            "usage": {"prompt_tokens": 100, "completion_tokens": 10}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
 
 
 class Eval(unittest.TestCase):
@@ -80,6 +106,26 @@ class Eval(unittest.TestCase):
         table = self.dmoerm("eval", "--bundle", "bundle", "--benchmark", "rewardbench", "rows.jsonl")
         self.assertIn("| Safety ", table)
         self.assertIn("benchmark-of-another-version", self.dmoerm("eval", "--bundle", "bundle", "--benchmark", "rm-bench", "rows.jsonl", code=2))
+
+    def test_a_judge_is_asked_in_both_orders_and_once(self):
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Judge)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        self.write("pairs.jsonl", [{"id": f"p{n}", "prompt": f"Question {n}?", "chosen": f"A GOOD answer {n}.", "rejected": f"Poor {n}."} for n in range(8)] +
+                   [{"id": "alike", "prompt": "Another?", "chosen": "Poor a.", "rejected": "Poor b."}])
+        with open(os.path.join(self.folder, "judge.yaml"), "w", encoding="utf-8") as file:
+            file.write("name: judged\nruns_dir: runs\nbackbone: {dir: .}\ndata: {inputs: [{path: pairs.jsonl}]}\ncategories: [{name: chat, points: [empathy_ability]}]\n"
+                       f"labels: {{judges: [{{model: j, endpoints: [{{url: \"http://127.0.0.1:{server.server_port}/v1\"}}], price_prompt: 1, price_completion: 10}}]}}\n")
+        for requests in (18, 0):
+            table = self.dmoerm("eval", "--model", "j=judge:judge.yaml", "--model", "length", "pairs.jsonl", "--out", "out", "--resamples", "100")
+            result = self.read("out/eval.json")
+            self.assertAlmostEqual(result["accuracy"]["all"]["overall"]["models"]["j"]["pooled"]["value"], 8.5 / 9, msg="position bias is half right")
+            self.assertEqual(result["models"][0]["cost"]["requests"], requests)
+            self.assertAlmostEqual(result["models"][0]["cost"]["money"], requests * 200e-6)
+            self.assertIn("preferences and not scores", table)
+        self.assertEqual((len(Judge.asked), max(Judge.asked.values())), (18, 1))
+        self.assertIn("[model-without-scores]", self.dmoerm("bon", "--model", "j=judge:judge.yaml", "--gold", "overall", "data.jsonl", code=2))
 
     def test_best_of_n(self):
         self.dmoerm("synth", "--out", "lists.jsonl", "--lists", "--groups", "3", "--responses", "100", "--categories", "2")

@@ -78,7 +78,7 @@ class Tasks : public testing::TestWithParam<const char*> {
       train->eval_every_steps = 3;
       train->lora_rank = 4;
     }
-    run.config.aggregator.lr = 1e-2;
+    run.config.aggregator.lr = run.config.aggregator.mlp_lr = run.config.aggregator.gate_lr = 1e-2;
     run.config.aggregator.steps_max = 40;
 
     data::IngestRequest request;
