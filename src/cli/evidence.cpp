@@ -173,6 +173,7 @@ void print_tables(const Options& options) {
 void add_evidence(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("evidence", "Compare the method with its baselines on the states of a frozen backbone");
   verb->require_subcommand(1);
+  verb->footer(example("--np 2 evidence states --config configs/evidence/categories.yaml --out runs/evidence"));
   auto options = std::make_shared<Options>();
   CLI::App* states = verb->add_subcommand("states", "Compute the states of every response once; the same command continues");
   states->footer(example("--np 2 evidence states --config configs/evidence/categories.yaml --out DIR"));

@@ -318,7 +318,7 @@ void describe(Visit& visit, Section& c) {
   visit("confidence_min", c.confidence_min, between(0, 1), result,
         "Smallest probability of the likeliest category; below it, the single model scores the prompt.");
   visit(
-      "keep_share", c.keep_share, between(0.5, 1), result,
+      "keep_share", c.keep_share, between(0, 1), result,
       "Share of its categories' prompts that the router keeps. The rest are those farthest from what it was fitted on; they, and "
       "prompts of no category at such a distance, go to the single model. 1 keeps every prompt.");
   visit(

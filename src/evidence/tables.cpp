@@ -131,7 +131,7 @@ void label_table(const TableRequest& request, const std::map<std::string, Result
     amounts.insert({prompts == 0 ? INT64_MAX : prompts, regime.substr(0, regime.find('-'))});
   }
   std::vector<std::vector<std::string>> rows = {{"labelled prompts"}};
-  for (const std::string& noise : noises) rows[0].push_back(fmt::format("{}: {}", noise, fmt::join(arms, " / ")));
+  for (const std::string& noise : noises) rows[0].push_back(fmt::format("{}: single / own / pooled / DMoERM", noise));
   std::vector<CurvePanel> panels;
   for (const std::string& noise : noises) panels.push_back({noise, {}, {}});
   for (const auto& [order, amount] : amounts) {
@@ -154,7 +154,7 @@ void label_table(const TableRequest& request, const std::map<std::string, Result
         }
         const Estimate e = macro(categories, arm, "");
         cells.push_back(fmt::format("{:.3f}", e.value));
-        drawn.curves[arm].push_back({e.value, e.low, e.high});
+        drawn.curves[arm == kMethod ? "DMoERM" : arm].push_back({e.value, e.low, e.high});
         tables.figures["labels"][at->first][arm] = json_of(e);
       }
       rows.back().push_back(fmt::format("{}", fmt::join(cells, " / ")));

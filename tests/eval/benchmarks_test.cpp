@@ -79,7 +79,7 @@ TEST_F(Benchmarks, RewardBench2CreditsTheBestOfFourAndFollowsTheTies) {
                                                  list("ref:0", "Ties", 1, 2), list("tied:0", "Ties", 2, 2),
                                                  list("ref:1", "Ties", 1, 2), list("tied:1", "Ties", 3, 1)}));
   const auto values =
-      figures(data, {{2, 1, 0, 0}, {1, 1, 0, 0}, {0, 1, 0, 0}, {3, 1, 0}, {2, 1.5, 0, 0.5}, {0, 1, 2}, {3, 2, 1, 0}});
+      figures(data, {{2, 1, 0.5, 0}, {1, 1, 0.5, 0}, {0, 1, 0.5, 0}, {3, 1, 0}, {2, 1.5, 0, 0.5}, {0, 1, 2}, {3, 2, 1, 0}});
   EXPECT_NEAR(values.at("Focus"), 0.75, 1e-12) << "a shared highest score counts half";
   EXPECT_NEAR(values.at("Math"), 0, 1e-12);
   // Prompt 0: spread .5, lead 1 in the tied item and 2 in the reference. Prompt 1: spread 2, lead 1, and -2 in the reference.

@@ -175,11 +175,15 @@ TEST_F(Building, TheSingleModelIsMeasuredOnAllCategories) {
 TEST_F(Building, AnEvaluationReadsWithTheRouterAllModelsAndSomeExpertsOfOtherCategories) {
   const double groups = 125;  // test groups of a category
   auto found = nodes();
-  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.read_groups * 3, groups * (3 + 0.1 * 1)) << "three experts, another category's one";
-  EXPECT_DOUBLE_EQ(found.at("eval/code").load.read_groups, groups * (1 + 0.1 * 3));
+  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.read_groups * 4, groups * (4 + 0.1 * 2))
+      << "three experts and their base, another category's one and its base";
+  EXPECT_DOUBLE_EQ(found.at("eval/code").load.read_groups * 2, groups * (2 + 0.1 * 4));
   EXPECT_DOUBLE_EQ(found.at("eval/code").load.trunk_groups, groups * 1.1);
-  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.whole_read_groups, groups * (3 + 0.5))
-      << "single, base, baseline; half are prompts";
+  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.whole_read_groups, groups * (2 + 0.5)) << "single, baseline; half are prompts";
+  config_.aggregator.base_reward = false;
+  found = nodes();
+  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.read_groups * 3, groups * (3 + 0.1 * 1)) << "the base reads apart";
+  EXPECT_DOUBLE_EQ(found.at("eval/chat").load.whole_read_groups, groups * (3 + 0.5));
   config_.baselines = false;
   config_.categories.pop_back();
   found = nodes();
