@@ -112,7 +112,7 @@ struct RouterConfig {
   std::int64_t steps_max = 400;
   double weight_decay = 1e-3;
   double confidence_min = 0.5;
-  double keep_share = 0.98;
+  double keep_share = 0.99;
   double depth = 2.0 / 3;
   Pooling pooling = Pooling::mean;
 };

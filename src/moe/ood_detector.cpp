@@ -57,9 +57,11 @@ OodDetector gaussians(const at::Tensor& states_ND, const std::vector<std::int32_
   return fitted;
 }
 
+/// The smallest of these values below which a further value of the same kind lies with probability `share` or more; the largest
+/// if there are too few. @see arXiv:2107.07511 section 1
 double quantile(std::vector<double> values, double share) {
   std::ranges::sort(values);
-  const auto place = static_cast<std::size_t>(std::ceil(share * static_cast<double>(values.size())));
+  const auto place = static_cast<std::size_t>(std::ceil(share * static_cast<double>(values.size() + 1)));
   return values[std::clamp<std::size_t>(place, 1, values.size()) - 1];
 }
 
