@@ -130,8 +130,13 @@ std::string table_of(const json& line, const std::vector<std::string>& responses
     row.push_back(one_line(responses[i]));
     rows.push_back(row);
   }
-  return fmt::format("route: {} (confidence {:.3f}), scored by: {}\n{}", line["route"]["category"].get<std::string>(),
-                     line["route"]["confidence"].get<double>(), line["scored_by"].get<std::string>(), markdown_table(rows));
+  const json& route = line["route"];
+  const double distance = route["distance"];
+  const std::string why =
+      distance > 1 ? fmt::format(", as the prompt is far from those of every category (distance {:.2f})", distance) : "";
+  return fmt::format("route: {} (confidence {:.3f}), scored by: {}{}\n{}", route["category"].get<std::string>(),
+                     route["confidence"].get<double>(), line["scored_by"].get<std::string>(),
+                     route["fallback"].get<bool>() ? why : "", markdown_table(rows));
 }
 
 constexpr std::int64_t kWarningsMax = 10;  // bad lines that are told; the output has an error for each
