@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <optional>
 
 #include "base/files.h"
@@ -143,19 +142,6 @@ double p_of_distance(const Estimate& difference, double margin) {
   if (!(difference.error > 0)) return std::abs(difference.value) < margin ? 0 : 1;
   return std::max(upper_tail((difference.value + margin) / difference.error),
                   upper_tail((margin - difference.value) / difference.error));
-}
-
-std::vector<double> holm(const std::vector<double>& p) {
-  std::vector<std::size_t> order(p.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::sort(order, [&](std::size_t a, std::size_t b) { return p[a] < p[b]; });
-  std::vector<double> adjusted(p.size());
-  double largest = 0;
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    largest = std::max(largest, std::min(1.0, p[order[i]] * static_cast<double>(p.size() - i)));
-    adjusted[order[i]] = largest;
-  }
-  return adjusted;
 }
 
 }  // namespace dmoerm::evidence

@@ -50,7 +50,5 @@ Estimate macro(const std::vector<const CategoryResult*>& categories, const std::
 double p_of_difference(const Estimate& difference);
 /// The larger p-value of two one-sided tests that the difference is at least `margin` away from 0.
 double p_of_distance(const Estimate& difference, double margin);
-/// Holm's adjusted p-values, in the order of `p`.
-std::vector<double> holm(const std::vector<double>& p);
 
 }  // namespace dmoerm::evidence

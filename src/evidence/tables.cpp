@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/text_table.h"
+#include "eval/significance.h"
 #include "evidence/curve_chart.h"
 
 namespace dmoerm::evidence {
@@ -216,7 +217,7 @@ Tables make_tables(const TableRequest& request) {
   const std::vector<std::string> others = {"single", "pooled", "own", "ensemble_mean", "ensemble_wco", "ensemble_uwo"};
   std::vector<double> primary_p;
   for (const char* other : {"single", "pooled"}) primary_p.push_back(p_of_difference(macro(categories, kMethod, other)));
-  const std::vector<double> adjusted = holm(primary_p);
+  const std::vector<double> adjusted = eval::holm(primary_p);
   Estimate ensemble;  // the difference to the strongest
   double strongest = -1;
   for (std::size_t i = 0; i < others.size(); ++i) {
