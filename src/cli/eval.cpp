@@ -39,9 +39,7 @@ void write_all(const std::filesystem::path& out, const json& result, const std::
 void run(const Options& options) {
   init_log(0, 1, "warn");
   catch_stop_signals();
-  std::vector<std::string> files = options.data;
-  files.insert(files.end(), options.files.begin(), options.files.end());
-  if (files.empty()) throw ConfigError("no-input-given", "give --data FILE, or files after the options");
+  const std::vector<std::string> files = input_files(options.data, options.files);
   const std::vector<eval::ModelSpec> models = models_of(options.models);
   if (!options.out.empty()) expect_folder(options.out);
   const eval::Data data = options.benchmark.empty() ? eval::read_data(files, options.reading)

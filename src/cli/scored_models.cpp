@@ -31,12 +31,15 @@ class Progress {
 
   void show(const std::string& model, std::size_t done, std::size_t all) {
     const Clock::time_point now = Clock::now();
-    if (done == 1) begun_ = now;
+    if (done == 1) {  // one group shows no rate
+      begun_ = now;
+      return;
+    }
     const double every = terminal_ ? 0.2 : 30;
     if (std::chrono::duration<double>(now - shown_).count() < every) return;
     shown_ = now;
     const double spent = std::chrono::duration<double>(now - begun_).count();
-    const double left = spent / static_cast<double>(done) * static_cast<double>(all - done);
+    const double left = spent / static_cast<double>(done - 1) * static_cast<double>(all - done);
     const std::string line = fmt::format("{}: {} of {} groups, {} left", model, done, all, duration_text(left));
     if (terminal_) {
       std::fprintf(stderr, "\r\033[K%s", line.c_str());
@@ -83,6 +86,12 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
   verb.add_option("--threads", options.threads, "Number of threads; 0 = one per core")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+}
+
+std::vector<std::string> input_files(std::vector<std::string> data, const std::vector<std::string>& files) {
+  data.insert(data.end(), files.begin(), files.end());
+  if (data.empty()) throw ConfigError("no-input-given", "give --data FILE, or files after the options");
+  return data;
 }
 
 std::vector<eval::ModelSpec> models_of(const ModelOptions& options) {

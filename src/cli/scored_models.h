@@ -17,6 +17,8 @@ struct ModelOptions {
 };
 
 void add_model_options(CLI::App& verb, ModelOptions& options);
+/// Files of --data and those after the options. @throws ConfigError if there is none
+std::vector<std::string> input_files(std::vector<std::string> data, const std::vector<std::string>& files);
 /// The models that the options name. @throws ConfigError if there is none
 std::vector<eval::ModelSpec> models_of(const ModelOptions& options);
 /// eval::score_all() with a line of progress on stderr.

@@ -55,7 +55,7 @@ class Aggregator {
   at::Tensor gate_w1, gate_b1, gate_w2, gate_b2, log_scale;  ///< Network of gate, and the logarithm of the sum of its weights
   at::Tensor length;                                         ///< Mean and spread of the responses' lengths, [2], and
   at::Tensor length_K;        ///< how much of the standardised length is taken out of each z, [R]; undefined if none is
-  double variance_price = 0;  ///< of uwo
+  double variance_price = 0;  ///< What uwo takes off for a variance of one
 
  private:
   friend class AggregatorFit;

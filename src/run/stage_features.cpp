@@ -21,8 +21,8 @@ constexpr double kSpreadMin = 1e-6;  // of an expert whose rewards do not differ
 
 /// Groups that experts rate, and the file of what they say.
 struct Piece {
-  std::string name;       ///< of the file, without its ending
-  std::string what;       ///< in messages
+  std::string name;       ///< Name of the file without its ending
+  std::string what;       ///< Words for it in messages
   train::Part part;       ///< the groups: those of it with an overall preference
   std::int32_t fold = 0;  ///< experts of which fold; 0 = those of all groups of phase 1
 };
