@@ -20,10 +20,11 @@ HEADINGS = {"cli": "Configuration and command line", "config": "Configuration an
             "tokenizer": "Tokenizer and templates",
             "judge": "Judges and labels", "label": "Judges and labels", "label_store": "Judges and labels",
             "plan": "Runs and tasks", "run": "Runs and tasks", "train": "Runs and tasks", "watch": "Runs and tasks", "evidence": "Runs and tasks",
+            "wire": "Serving", "serve": "Serving",
             "comm": "Cluster and MPI",
             "base": "Files and system"}
 RETIRED = "## Retired codes"
-THROWN = re.compile(r"\b(?:throw|return)\s+(?:\w+::)*(?:ConfigError|DataError|ShapeError|IoError|CommError|NumericError|Stopped|Paused|RowError|Error|Failure)"
+THROWN = re.compile(r"\b(?:throw|return)\s+(?:\w+::)*(?:ConfigError|DataError|ShapeError|IoError|CommError|NumericError|Stopped|Paused|RowError|RequestError|Error|Failure)"
                     r"(?:::unusable)?\((?P<rest>[^;]*?);", re.S)
 PROBLEM = re.compile(r"\b(?:problems_?(?:\.|->)add|on_dropped_)\((?!std::move)(?P<rest>[^;]*?);", re.S)
 FAIL = re.compile(r"\b(?:fail|problem)\((?P<rest>[^;]*?);", re.S)

@@ -1,0 +1,116 @@
+#include "wire/endpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace dmoerm::wire {
+namespace {
+
+struct Row {
+  std::string_view method, path;  // {} in a path stands for a model's name
+  Path kind;
+};
+
+// TEI answers POST / as it answers the task of its model.
+constexpr std::array<Row, 29> kRows = {{
+    {"POST", "/v1/reward", Path::reward},
+    {"POST", "/get_reward", Path::get_reward},
+    {"POST", "/classify", Path::classify},
+    {"POST", "/v1/classify", Path::classify},
+    {"POST", "/pooling", Path::pooling},
+    {"POST", "/v1/pooling", Path::pooling},
+    {"POST", "/score", Path::score},
+    {"POST", "/v1/score", Path::score},
+    {"POST", "/rerank", Path::rerank},
+    {"POST", "/v1/rerank", Path::rerank},
+    {"POST", "/v2/rerank", Path::rerank},
+    {"POST", "/v1/embeddings", Path::embeddings},
+    {"POST", "/predict", Path::predict},
+    {"POST", "/", Path::predict},
+    {"POST", "/v1/score/evaluation", Path::score_evaluation},
+    {"POST", "/v2/models/{}/infer", Path::infer},
+    {"POST", "/v2/models/{}/versions/{}/infer", Path::infer},
+    {"GET", "/v1/models", Path::models},
+    {"GET", "/v1/models/{}", Path::models},
+    {"GET", "/v2", Path::server},
+    {"GET", "/v2/", Path::server},
+    {"GET", "/v2/health/live", Path::live},
+    {"GET", "/v2/health/ready", Path::ready},
+    {"GET", "/v2/models/{}", Path::model},
+    {"GET", "/v2/models/{}/versions/{}", Path::model},
+    {"GET", "/v2/models/{}/config", Path::model_config},
+    {"GET", "/v2/models/{}/versions/{}/config", Path::model_config},
+    {"GET", "/v2/models/{}/ready", Path::model_ready},
+    {"GET", "/v2/models/{}/versions/{}/ready", Path::model_ready},
+}};
+
+/// Whether a path has the form of a pattern. The first {} is the model's name, the second its version.
+bool fits(std::string_view path, std::string_view pattern, std::vector<std::string>& names) {
+  names.clear();
+  while (!pattern.empty() && !path.empty()) {
+    if (pattern.starts_with("{}")) {
+      const std::size_t end = std::min(path.find('/'), path.size());
+      if (end == 0) return false;
+      names.emplace_back(path.substr(0, end));
+      path.remove_prefix(end);
+      pattern.remove_prefix(2);
+    } else {
+      if (pattern.front() != path.front()) return false;
+      path.remove_prefix(1);
+      pattern.remove_prefix(1);
+    }
+  }
+  return pattern.empty() && path.empty();
+}
+
+}  // namespace
+
+bool scores_texts(Path path) { return path <= Path::infer; }
+
+Family family_of(Path path) {
+  switch (path) {
+    case Path::reward:
+    case Path::models:
+      return Family::own;
+    case Path::get_reward:
+    case Path::score_evaluation:
+      return Family::fastapi;
+    case Path::classify:
+    case Path::pooling:
+    case Path::score:
+    case Path::rerank:
+    case Path::embeddings:
+      return Family::vllm;
+    case Path::predict:
+      return Family::tei;
+    default:
+      return Family::kserve;
+  }
+}
+
+std::optional<Endpoint> find_endpoint(std::string_view method, std::string_view path) {
+  std::vector<std::string> names;
+  for (const Row& row : kRows) {
+    if (!fits(path, row.path, names)) continue;
+    const bool head = method == "HEAD" && row.method == "GET";
+    if (method != row.method && !head) {
+      if (path == "/") return std::nullopt;  // the page
+      throw RequestError("method-not-allowed", 405, family_of(row.kind),
+                         fmt::format("{} is asked with {}, not with {}", path, row.method, method));
+    }
+    return Endpoint{row.kind, names.empty() ? "" : names.front(), path.starts_with("/v1/")};
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> endpoint_names() {
+  std::vector<std::string> names;
+  for (const Row& row : kRows) {
+    names.push_back(fmt::format("{} {}", row.method, row.path));
+  }
+  return names;
+}
+
+}  // namespace dmoerm::wire
