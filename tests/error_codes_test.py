@@ -28,6 +28,7 @@ THROWN = re.compile(r"\b(?:throw|return)\s+(?:\w+::)*(?:ConfigError|DataError|Sh
                     r"(?:::unusable)?\((?P<rest>[^;]*?);", re.S)
 PROBLEM = re.compile(r"\b(?:problems_?(?:\.|->)add|on_dropped_)\((?!std::move)(?P<rest>[^;]*?);", re.S)
 FAIL = re.compile(r"\b(?:fail|problem)\((?P<rest>[^;]*?);", re.S)
+REFUSE = re.compile(r"(?<!void )(?<!::)\b(?:refuse|complain)\((?!ErrorCode)(?P<rest>[^;]*?);", re.S)
 NAMED = re.compile(r"\b(?:ErrorCode|with_code)(?P<rest>\([^;]*?\"[a-z0-9-]+\"\))", re.S)
 CODE = re.compile(r'(?:^|[,?:(])\s*"(?P<code>[a-z0-9]+(?:-[a-z0-9]+)+)"\s*[,:)]')
 PASSED_ON = re.compile(r"\bcode\b|ErrorCode\(\)")
@@ -38,7 +39,7 @@ ROW = re.compile(r"^\| `(?P<code>[a-z0-9-]+)` \|(?P<meaning>[^|]*)\|(?P<advice>[
 def refusals(files):
     """Yield (path, line, code or None) of every refusal in {path: text}."""
     for path, text in sorted(files.items()):
-        for pattern, within in ((THROWN, ""), (PROBLEM, ""), (NAMED, ""), (FAIL, "src/config/"), (FAIL, "src/base/files.cpp")):
+        for pattern, within in ((THROWN, ""), (PROBLEM, ""), (NAMED, ""), (FAIL, "src/config/"), (FAIL, "src/base/files.cpp"), (REFUSE, "src/wire/")):
             for found in pattern.finditer(text) if path.startswith(within) else []:
                 codes = [c["code"] for c in CODE.finditer(found["rest"])]
                 if codes or not PASSED_ON.search(found["rest"]):

@@ -21,8 +21,8 @@
 #include "moe/load_bundle.h"
 #include "nn/device.h"
 #include "preference/formats.h"
-#include "preference/formats_of_pairs.h"
 #include "preference/line_reader.h"
+#include "preference/question.h"
 #include "preference/row_checks.h"
 #include "preference/row_error.h"
 
@@ -39,40 +39,6 @@ struct Options {
   bool normalise = false;
 };
 
-struct Question {
-  json id;
-  std::vector<preference::Message> prompt;
-  std::vector<std::string> responses;
-};
-
-/// One response, several, a pair, or a row of any data format that `ingest` reads. @throws preference::RowError
-Question question_of(const json& row) {
-  if (!row.is_object())
-    throw preference::RowError("row-is-not-an-object", fmt::format("expected a JSON object, found {}", row.dump().substr(0, 60)));
-  const auto is_text = [](const json& r) {  // or one message, or several
-    return r.is_string() || (r.is_object() && !r.contains("text")) || (r.is_array() && !r.empty() && r[0].is_object());
-  };
-  const json several = row.value("responses", json()), one = row.value("response", json());
-  if (several.is_array() && several.empty())
-    throw preference::RowError("no-responses", "\"responses\": expected at least one text, found an empty list");
-  preference::Group group;
-  if (is_text(one) || several.is_string() || (several.is_array() && !several.empty() && is_text(several[0]))) {
-    preference::expect_text_only(row);
-    group = preference::parse_unlabelled(row);
-    preference::check_texts(group);
-  } else if (const preference::Format* format = preference::detect_format(row)) {
-    group = preference::parse_group(*format, row);
-  } else {
-    throw preference::RowError(
-        "nothing-to-score",
-        "expected \"prompt\" and \"responses\", \"prompt\" and \"response\", or a row of a data format that `dmoerm ingest "
-        "--formats` lists");
-  }
-  Question question{row.value("id", json()), std::move(group.prompt), {}};
-  for (preference::Response& r : group.responses) question.responses.push_back(std::move(r.text));
-  return question;
-}
-
 double normalised(const moe::Bundle& bundle, const std::string& category, double reward) {
   const moe::ScoreStats& stats = category.empty() ? bundle.model.fallback_stats : bundle.model.category(category).stats;
   return (reward - stats.mean) / std::max(stats.std, 1e-6);
@@ -86,7 +52,7 @@ json parts_of(const moe::Category& category, const moe::Score& score) {
   return parts;
 }
 
-json answer(const moe::Bundle& bundle, const Question& question, const Options& options) {
+json answer(const moe::Bundle& bundle, const preference::Question& question, const Options& options) {
   const moe::GroupScore scored = moe::score_texts(bundle, question.prompt, question.responses, options.category);
   json scores = json::array(), points = json::array(), cut = json::array(), base = json::array(), contributions = json::array();
   for (const moe::Score& s : scored.responses) {
@@ -202,7 +168,7 @@ void run(const Options& options) {
   if (!options.category.empty()) (void)bundle.model.category(options.category);  // refuse an unknown one before anything is read
   if (!options.responses.empty()) {
     check_words(options);
-    const Question question{{}, {{"user", options.prompt}}, options.responses};
+    const preference::Question question{{}, {{"user", options.prompt}}, options.responses};
     answers.write(table_of(answer(bundle, question, options), options.responses));
     return;
   }
@@ -227,7 +193,7 @@ void run(const Options& options) {
     try {
       const json row = preference::parse_row(line);
       if (row.is_object()) id = row.value("id", json());
-      result = answer(bundle, question_of(row), options);
+      result = answer(bundle, preference::question_of(row), options);
     } catch (const preference::RowError& e) {
       tolerate(e);
     } catch (const DataError& e) {

@@ -1,14 +1,12 @@
-// The replies and errors of the known protocols, made of scores.
+// The replies of the known protocols, made of scores.
 #pragma once
 #include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "base/error.h"
 #include "wire/request.h"
 
 namespace dmoerm::wire {
@@ -33,37 +31,15 @@ struct Scored {
 
 /// What a reply says besides scores.
 struct ReplyFacts {
-  std::string model;            ///< the name under which the bundle answers
-  std::string id;               ///< unique to the request; only letters, digits and hyphens
-  std::int64_t created = 0;     ///< seconds since 1970
-  std::string template_sha256;  ///< of the bundle's chat template
+  std::string model;                  ///< the name under which the bundle answers
+  std::string id;                     ///< unique to the request; only letters, digits and hyphens
+  std::int64_t created = 0;           ///< seconds since 1970
+  std::string template_sha256;        ///< of the bundle's chat template
+  std::vector<std::string> points{};  ///< all capability points of the bundle's categories, each once
 };
 
 /// The body of a reply with status 200.
 /// @param scored  one for each text, group by group in the request's order
 nlohmann::json render(const Request& request, const std::vector<Scored>& scored, const ReplyFacts& facts);
-
-/// The body of an error, in the words of a family of protocols.
-nlohmann::json render_error(Family family, int status, ErrorCode code, std::string_view sentence);
-
-/// A bundle as clients see it.
-struct ModelFacts {
-  std::string name;
-  std::int64_t created = 0;  ///< seconds since 1970
-  std::int64_t max_length = 0;
-  bool ready = true;
-};
-struct ServerFacts {
-  std::string version;
-  bool ready = true;
-  std::vector<ModelFacts> models;
-};
-/// A reply to an endpoint without texts.
-struct Described {
-  int status = 200;
-  nlohmann::json body;
-};
-/// @throws RequestError 404 for a model that is not among the server's
-Described describe(const Endpoint& endpoint, const ServerFacts& server);
 
 }  // namespace dmoerm::wire

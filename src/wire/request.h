@@ -1,10 +1,8 @@
-// What a client asks: texts to score, by prompts, and how to answer. Read from the JSON bodies of the known protocols.
+// What a client asks: texts to score, by prompts, and how to answer. Read by parse().
 #pragma once
 #include <cstdint>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "preference/group.h"
@@ -58,7 +56,7 @@ struct Request {
   Reply reply = Reply::reward;
   Family family = Family::own;  ///< form of errors
   std::string model;            ///< "" = the default
-  std::string category;         ///< the category whose model scores; "" = the router decides
+  std::string category;         ///< "use_category" of ours: the category whose model scores; "" = the router decides
   std::string id;               ///< what the client calls the request; "" = nothing
   std::vector<Group> groups;    ///< may be none, as in OpenRLHF's empty list
   Normalise normalise = Normalise::none;
@@ -79,13 +77,5 @@ struct Limits {
   int depth_max = 32;   ///< nested lists and objects
   bool sglang = false;  ///< /v1/rerank is answered as SGLang does, not as vLLM: their requests are the same
 };
-
-/// Read a request.
-/// @param body         the whole body
-/// @param json_length  KServe: bytes of the body that are JSON, by the header Inference-Header-Content-Length; binary tensors
-///                     follow them. Nothing = all of it
-/// @throws RequestError with the status 400, 413 or 422
-Request parse(const Endpoint& endpoint, std::string_view body, const Limits& limits,
-              std::optional<std::size_t> json_length = std::nullopt);
 
 }  // namespace dmoerm::wire

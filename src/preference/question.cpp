@@ -1,0 +1,77 @@
+#include "preference/question.h"
+
+#include <fmt/format.h>
+
+#include "preference/formats.h"
+#include "preference/formats_of_pairs.h"
+#include "preference/row_checks.h"
+#include "preference/row_error.h"
+#include "preference/row_fields.h"
+
+namespace dmoerm::preference {
+
+using nlohmann::json;
+
+namespace {
+
+/// Whether a value is a response by itself: a text, one message, or several.
+bool is_text(const json& r) {
+  return r.is_string() || (r.is_object() && !r.contains("text")) || (r.is_array() && !r.empty() && r[0].is_object());
+}
+
+bool has_responses(const json& row) {
+  const json several = row.value("responses", json()), one = row.value("response", json());
+  return is_text(one) || several.is_string() || (several.is_array() && !several.empty() && is_text(several[0]));
+}
+
+/// The group of {"messages": [..., the response]}.
+Group conversation_of(const json& row) {
+  Completion all = completion_of(row["messages"], "messages");
+  if (all.before.empty())
+    throw RowError("no-prompt", "\"messages\": expected a prompt before the last message, found this message alone");
+  Group group;
+  group.prompt = std::move(all.before);
+  add_system(row, group.prompt);
+  group.responses.push_back({std::move(all.text), kMissing, {}});
+  return group;
+}
+
+/// The group of a row that states no preference.
+Group unlabelled_of(const json& row) {
+  const bool in_messages = has_objects(row, "messages") && prompt_column(row) == nullptr;
+  if (in_messages && has_responses(row)) {
+    json renamed = row;
+    renamed["prompt"] = row["messages"];
+    return parse_unlabelled(renamed);
+  }
+  if (has_responses(row)) return parse_unlabelled(row);
+  if (in_messages) return conversation_of(row);
+  throw RowError(
+      "nothing-to-score",
+      "expected \"prompt\" and \"responses\", \"prompt\" and \"response\", \"messages\" that end with the response, or "
+      "a row of a data format that `dmoerm ingest --formats` lists");
+}
+
+Group group_of(const json& row) {
+  if (!has_responses(row)) {
+    if (const Format* format = detect_format(row)) return parse_group(*format, row);
+  }
+  expect_text_only(row);
+  Group group = unlabelled_of(row);
+  check_texts(group);
+  return group;
+}
+
+}  // namespace
+
+Question question_of(const json& row) {
+  if (!row.is_object()) throw RowError("row-is-not-an-object", fmt::format("expected a JSON object, found {}", shown(row)));
+  if (const json several = row.value("responses", json()); several.is_array() && several.empty())
+    throw RowError("no-responses", "\"responses\": expected at least one text, found an empty list");
+  Group group = group_of(row);
+  Question question{row.value("id", json()), std::move(group.prompt), {}};
+  for (Response& r : group.responses) question.responses.push_back(std::move(r.text));
+  return question;
+}
+
+}  // namespace dmoerm::preference

@@ -1,0 +1,402 @@
+#include "wire/parse.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "base/text.h"
+#include "wire/json_part.h"
+#include "wire/tensors.h"
+#include "wire/texts.h"
+
+namespace dmoerm::wire {
+
+using nlohmann::json;
+
+namespace {
+
+/// The first of the keys that the body has; null if it has none.
+const char* first_key(const JsonPart& body, std::initializer_list<const char*> keys) {
+  for (const char* key : keys) {
+    if (body.has(key)) return key;
+  }
+  return nullptr;
+}
+
+[[noreturn]] void nothing_to_score(const JsonPart& body, const std::string& expected) {
+  body.refuse("nothing-to-score", expected);
+}
+
+/// Refuses a setting that would change scores and that no bundle has.
+void expect_unset(const JsonPart& body, const char* key, const char* why) {
+  if (body.has(key)) body.at(key).complain("setting-not-supported", why);
+}
+
+/// The three names that vLLM gave to one switch.
+void read_activation(const JsonPart& body, Request& request) {
+  for (const char* key : {"use_activation", "activation", "softmax"}) {
+    if (body.boolean_or(key, false)) request.normalise = Normalise::sigmoid;
+  }
+}
+
+void read_encoding(const JsonPart& body, Request& request) {
+  if (body.has("encoding_format")) {
+    const std::string& format = body.at("encoding_format").text();
+    if (format != "float" && format != "base64") body.at("encoding_format").refuse("body-value-unknown", "float or base64");
+    request.base64 = format == "base64";
+  }
+  if (body.has("dimensions") && body.at("dimensions").value() != 1)
+    body.at("dimensions").refuse("setting-not-supported", "1, as a score has one dimension");
+}
+
+/// What vLLM's requests have in common.
+void read_vllm(const JsonPart& body, Request& request) {
+  read_activation(body, request);
+  request.id = body.text_or("request_id", "");
+  expect_unset(body, "chat_template", "the bundle's own chat template is used, as the model was trained with it");
+  if (body.boolean_or("add_generation_prompt", false))
+    body.at("add_generation_prompt").refuse("setting-not-supported", "false, as a response is scored");
+  if (body.has("truncate_prompt_tokens") && body.at("truncate_prompt_tokens").value() != -1)
+    body.at("truncate_prompt_tokens").refuse("setting-not-supported", "-1, as texts are cut to the model's length only");
+}
+
+/// "input" or "messages" of vLLM and OpenAI.
+void read_input(const JsonPart& body, TextCollector& texts) {
+  if (body.has("input")) {
+    texts.add_input(body.at("input"));
+  } else if (body.has("messages")) {
+    texts.add_conversation(body.at("messages"));
+  } else {
+    nothing_to_score(body, "the key input (texts or token ids) or messages (a conversation)");
+  }
+}
+
+// --- ours ---
+
+Normalise normalise_of(const JsonPart& word) {
+  if (word.value().is_boolean()) return word.boolean() ? Normalise::standard : Normalise::none;
+  if (word.is_text()) {
+    const std::string& name = word.text();
+    if (name == "none") return Normalise::none;
+    if (name == "sigmoid") return Normalise::sigmoid;
+    if (name == "softmax") return Normalise::softmax;
+    if (name == "standard") return Normalise::standard;
+  }
+  word.refuse("body-value-unknown", "none, sigmoid, softmax or standard");
+}
+
+void read_reward(const JsonPart& body, const Limits& limits, Request& request) {
+  TextCollector texts(request, limits);
+  if (body.has("items")) {
+    request.nested = true;
+    for (const JsonPart& row : body.at("items").items()) texts.add_row(row);
+  } else if (body.has("texts")) {
+    for (const JsonPart& text : body.at("texts").items()) texts.add_text(text);
+  } else if (body.has("input_ids")) {
+    texts.add_input(body.at("input_ids"));
+  } else {
+    texts.add_row(body);
+  }
+  request.category = body.text_or("use_category", "");
+  request.refuse_overlong = !body.boolean_or("truncate", true);
+}
+
+// --- OpenRLHF ---
+
+void read_openrlhf(const JsonPart& body, const Limits& limits, Request& request) {
+  const char* key = first_key(body, {"query", "queries"});
+  if (key == nullptr) nothing_to_score(body, "the key query, a list of texts");
+  TextCollector texts(request, limits);
+  const JsonPart query = body.at(key);
+  if (query.is_text()) return texts.add_text(query);
+  const std::vector<JsonPart> queries = query.items();
+  std::vector<JsonPart> prompts;
+  if (body.has("prompts") && body.at("prompts").is_list()) prompts = body.at("prompts").items();
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    const bool has_prompt = prompts.size() == queries.size() && prompts[i].is_text();
+    texts.add_text(queries[i], has_prompt ? prompts[i].text() : "");
+  }
+}
+
+// --- vLLM and SGLang ---
+
+void read_classify(const JsonPart& body, const Limits& limits, Request& request) {
+  TextCollector texts(request, limits);
+  const char* own = body.has("input") || body.has("messages") ? nullptr : first_key(body, {"text", "conv", "input_ids"});
+  if (own == nullptr) {
+    request.reply = Reply::vllm_classify;
+    read_vllm(body, request);
+    return read_input(body, texts);
+  }
+  request.reply = Reply::sglang_classify;
+  request.family = Family::sglang;
+  const JsonPart part = body.at(own).in(Family::sglang);
+  request.nested = part.is_list();
+  if (std::string_view(own) != "conv") {
+    request.nested = request.nested && !(part.items().size() > 0 && part.items()[0].value().is_number());
+    return texts.add_input(part);
+  }
+  const std::vector<JsonPart> conversations = part.items();
+  if (conversations.empty()) part.complain("no-texts", "expected at least one conversation, found an empty list");
+  request.nested = conversations[0].is_list();
+  if (!request.nested) return texts.add_conversation(part);
+  for (const JsonPart& one : conversations) texts.add_conversation(one);
+}
+
+void read_pooling(const JsonPart& body, const Limits& limits, Request& request) {
+  request.reply = Reply::vllm_pooling;
+  read_vllm(body, request);
+  read_encoding(body, request);
+  if (body.has("task")) {
+    const std::string& task = body.at("task").text();
+    if (task != "classify" && task != "reward" && task != "score")
+      body.at("task").refuse("setting-not-supported", "classify, reward or score, as the model gives scores");
+  }
+  TextCollector texts(request, limits);
+  read_input(body, texts);
+}
+
+void read_embeddings(const JsonPart& body, const Limits& limits, Request& request) {
+  request.reply = Reply::embeddings;
+  read_vllm(body, request);
+  read_encoding(body, request);
+  TextCollector texts(request, limits);
+  read_input(body, texts);
+}
+
+/// SGLang's score: each item follows the query.
+void read_sglang_score(const JsonPart& body, const Limits& limits, Request& request) {
+  request.reply = Reply::sglang_score;
+  request.family = Family::sglang;
+  expect_unset(body, "label_token_ids", "a reward model scores whole texts; leave the key out");
+  if (body.boolean_or("item_first", false))
+    body.at("item_first").refuse("setting-not-supported", "false, as a response follows its prompt");
+  if (body.boolean_or("apply_softmax", false)) request.normalise = Normalise::sigmoid;
+  const JsonPart query = body.at("query"), items = body.at("items");
+  TextCollector texts(request, limits);
+  if (items.is_text()) return texts.add_pair(query, items);
+  const std::vector<JsonPart> list = items.items();
+  if (list.empty()) items.complain("no-texts", "expected at least one text, found an empty list");
+  for (const JsonPart& one : list) {
+    if (query.is_text()) {
+      texts.add_pair(query, one);
+      continue;
+    }
+    std::vector<std::int32_t> ids = token_ids(query), rest = token_ids(one);
+    ids.insert(ids.end(), rest.begin(), rest.end());
+    texts.add_tokens(one, std::move(ids));
+  }
+}
+
+void read_score(const JsonPart& body, const Limits& limits, Request& request) {
+  if (body.has("query") && body.has("items")) return read_sglang_score(body.in(Family::sglang), limits, request);
+  request.reply = Reply::vllm_score;
+  read_vllm(body, request);
+  const char* first = first_key(body, {"queries", "data_1", "text_1"});
+  const char* second = first_key(body, {"documents", "items", "data_2", "text_2"});
+  if (first == nullptr || second == nullptr)
+    nothing_to_score(body, "queries and documents (or items), data_1 and data_2, or text_1 and text_2");
+  const JsonPart queries = body.at(first), documents = body.at(second);
+  TextCollector texts(request, limits);
+  const std::vector<JsonPart> many = documents.is_list() ? documents.items() : std::vector{documents};
+  const std::vector<JsonPart> asked = queries.is_list() ? queries.items() : std::vector{queries};
+  if (many.empty()) documents.complain("no-texts", "expected at least one text, found an empty list");
+  if (asked.size() != 1 && asked.size() != many.size())
+    queries.complain("lists-of-other-lengths",
+                     fmt::format("expected 1 text, or as many as {} has ({}), found {}", second, many.size(), asked.size()));
+  for (std::size_t i = 0; i < many.size(); ++i) texts.add_pair(asked[asked.size() == 1 ? 0 : i], many[i]);
+}
+
+/// TEI's rerank, which asks about "texts".
+void read_tei_rerank(const JsonPart& body, const Limits& limits, Request& request);
+
+void read_rerank(const JsonPart& body, bool as_sglang, const Limits& limits, Request& request) {
+  if (body.has("texts") && !body.has("documents")) return read_tei_rerank(body.in(Family::tei), limits, request);
+  request.reply = as_sglang ? Reply::sglang_rerank : Reply::vllm_rerank;
+  request.family = as_sglang ? Family::sglang : Family::vllm;
+  const JsonPart ask = body.in(request.family);
+  read_vllm(ask, request);
+  request.return_text = ask.boolean_or("return_documents", true);
+  if (ask.has("top_n"))
+    request.top_n = static_cast<std::size_t>(ask.at("top_n").integer(0, std::numeric_limits<std::int32_t>::max()));
+  const JsonPart query = ask.at("query"), documents = ask.at("documents");
+  const std::vector<JsonPart> list = documents.items();
+  if (list.empty()) documents.complain("no-texts", "expected at least one text, found an empty list");
+  TextCollector texts(request, limits);
+  for (const JsonPart& one : list) texts.add_pair(query, one);
+}
+
+// --- TEI ---
+
+void read_tei(const JsonPart& body, Request& request) {
+  if (!body.boolean_or("raw_scores", true)) request.normalise = Normalise::sigmoid;
+  request.refuse_overlong = !body.boolean_or("truncate", false);
+  if (body.has("truncation_direction")) {
+    const std::string direction = lower(body.at("truncation_direction").text());
+    if (direction != "left" && direction != "right")
+      body.at("truncation_direction").refuse("body-value-unknown", "left or right");
+  }
+  if (!body.has("parameters") || !body.at("parameters").has("function_to_apply")) return;
+  const JsonPart function = body.at("parameters").at("function_to_apply");  // as the Hub's clients say it
+  if (function.text() != "none" && function.text() != "sigmoid" && function.text() != "softmax")
+    function.refuse("body-value-unknown", "none, sigmoid or softmax");
+  request.normalise = function.text() == "none" ? Normalise::none : Normalise::sigmoid;
+}
+
+void read_tei_rerank(const JsonPart& body, const Limits& limits, Request& request) {
+  request.reply = Reply::tei_rerank;
+  request.family = Family::tei;
+  read_tei(body, request);
+  request.return_text = body.boolean_or("return_text", false);
+  const JsonPart query = body.at("query"), list = body.at("texts");
+  const std::vector<JsonPart> many = list.items();
+  if (many.empty()) throw RequestError("no-texts", 400, Family::tei, "texts: expected at least one text, found an empty list");
+  TextCollector texts(request, limits);
+  for (const JsonPart& one : many) texts.add_pair(query, one);
+}
+
+/// One text, ["text"], or ["prompt", "response"].
+void add_sequence(const JsonPart& sequence, TextCollector& texts) {
+  if (!sequence.is_list()) return texts.add_text(sequence);
+  const std::vector<JsonPart> parts = sequence.items();
+  if (parts.size() == 1) return texts.add_text(parts[0]);
+  if (parts.size() == 2) return texts.add_pair(parts[0], parts[1]);
+  sequence.refuse("sequence-of-wrong-length", "one text, or a pair of prompt and response");
+}
+
+void read_predict(const JsonPart& body, const Limits& limits, Request& request) {
+  request.reply = Reply::tei_predict;
+  if (body.has("texts") && body.has("query")) return read_tei_rerank(body, limits, request);
+  read_tei(body, request);
+  TextCollector texts(request, limits);
+  const JsonPart inputs = body.at("inputs");
+  request.nested = inputs.is_list() && !inputs.value().empty() && inputs.value()[0].is_array();
+  if (!request.nested) return add_sequence(inputs, texts);
+  for (const JsonPart& one : inputs.items()) add_sequence(one, texts);
+}
+
+// --- LLaMA-Factory ---
+
+void read_score_evaluation(const JsonPart& body, const Limits& limits, Request& request) {
+  request.reply = Reply::score_evaluation;
+  expect_unset(body, "max_length", "texts are cut to the model's length only; leave the key out");
+  const JsonPart messages = body.at("messages");
+  const std::vector<JsonPart> list = messages.items();
+  if (list.empty()) messages.complain("no-texts", "expected at least one text, found an empty list");
+  TextCollector texts(request, limits);
+  for (const JsonPart& one : list) texts.add_text(one);
+}
+
+// --- KServe v2 ---
+
+const Tensor* find_tensor(const std::vector<Tensor>& tensors, std::string_view name) {
+  const auto found = std::ranges::find(tensors, name, &Tensor::name);
+  return found == tensors.end() ? nullptr : &*found;
+}
+
+/// Rows of token ids, each as long as its entry of sequence_lengths says.
+void add_token_rows(const Tensor& tokens, const std::vector<Tensor>& tensors, TextCollector& texts) {
+  if (tokens.numbers.empty()) tokens.place.complain("no-token-ids", "expected at least one token id");
+  const auto width = static_cast<std::size_t>(tokens.shape.back());
+  const std::size_t rows = tokens.numbers.size() / width;
+  const Tensor* lengths = find_tensor(tensors, "sequence_lengths");
+  if (lengths != nullptr && lengths->numbers.size() != rows)
+    lengths->place.complain("lists-of-other-lengths",
+                            fmt::format("expected {} lengths, as tokens has rows, found {}", rows, lengths->numbers.size()));
+  for (std::size_t row = 0; row < rows; ++row) {
+    const std::int64_t length = lengths == nullptr ? static_cast<std::int64_t>(width) : lengths->numbers[row];
+    if (length < 1 || length > static_cast<std::int64_t>(width))
+      lengths->place.complain("sequence-of-wrong-length",
+                              fmt::format("expected lengths from 1 to {}, found {} in row {}", width, length, row));
+    std::vector<std::int32_t> ids;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(length); ++i) {
+      const std::int64_t id = tokens.numbers[row * width + i];
+      if (id < 0 || id > std::numeric_limits<std::int32_t>::max())
+        tokens.place.complain("body-number-out-of-range", fmt::format("expected token ids, found {} in row {}", id, row));
+      ids.push_back(static_cast<std::int32_t>(id));
+    }
+    texts.add_tokens(tokens.place, std::move(ids));
+  }
+}
+
+void read_infer(const JsonPart& body, std::string_view binary, const Limits& limits, Request& request) {
+  request.reply = Reply::kserve;
+  request.id = body.text_or("id", "");
+  const std::vector<Tensor> tensors = tensors_of(body, binary, limits.text_bytes_max);
+  TextCollector texts(request, limits);
+  const Tensor *sentences = find_tensor(tensors, "sentences"), *tokens = find_tensor(tensors, "tokens");
+  const Tensor *prompts = find_tensor(tensors, "prompts"), *responses = find_tensor(tensors, "responses");
+  if (sentences != nullptr) {
+    for (std::size_t i = 0; i < sentences->texts.size(); ++i) {
+      const json text = sentences->texts[i];
+      texts.add_text(sentences->place.element(text, i));
+    }
+  } else if (tokens != nullptr) {
+    add_token_rows(*tokens, tensors, texts);
+  } else if (prompts != nullptr && responses != nullptr) {
+    if (prompts->texts.size() != responses->texts.size())
+      responses->place.complain("lists-of-other-lengths", fmt::format("expected {} elements, as prompts has, found {}",
+                                                                      prompts->texts.size(), responses->texts.size()));
+    for (std::size_t i = 0; i < prompts->texts.size(); ++i) {
+      const json prompt = prompts->texts[i], response = responses->texts[i];
+      texts.add_pair(prompts->place.element(prompt, i), responses->place.element(response, i));
+    }
+  } else {
+    body.at("inputs").complain("nothing-to-score",
+                               "expected the input sentences, the inputs tokens and sequence_lengths, or the inputs prompts and "
+                               "responses");
+  }
+  if (!body.has("outputs")) return;
+  for (const JsonPart& output : body.at("outputs").items()) {
+    if (output.at("name").text() != "rewards") output.at("name").refuse("body-value-unknown", "the output rewards");
+  }
+}
+
+void read(const Endpoint& endpoint, const JsonPart& body, std::string_view binary, const Limits& limits, Request& request) {
+  switch (endpoint.path) {
+    case Path::get_reward:
+      request.reply = Reply::openrlhf;
+      return read_openrlhf(body, limits, request);
+    case Path::classify:
+      return read_classify(body, limits, request);
+    case Path::pooling:
+      return read_pooling(body, limits, request);
+    case Path::score:
+      return read_score(body, limits, request);
+    case Path::rerank:
+      return read_rerank(body, limits.sglang && endpoint.versioned, limits, request);
+    case Path::embeddings:
+      return read_embeddings(body, limits, request);
+    case Path::predict:
+      return read_predict(body, limits, request);
+    case Path::score_evaluation:
+      return read_score_evaluation(body, limits, request);
+    case Path::infer:
+      return read_infer(body, binary, limits, request);
+    default:
+      return read_reward(body, limits, request);
+  }
+}
+
+}  // namespace
+
+Request parse(const Endpoint& endpoint, std::string_view body, const Limits& limits, std::optional<std::size_t> json_length) {
+  Request request;
+  request.family = family_of(endpoint.path);
+  const std::size_t length = json_length.value_or(body.size());
+  if (length > body.size())
+    throw RequestError("tensor-data-too-short", 400, request.family,
+                       fmt::format("the header announces {} bytes of JSON, the body has {} bytes", length, body.size()));
+  const json document = parse_body(body.substr(0, length), limits.depth_max, request.family);
+  const JsonPart root(document, request.family);
+  if (!root.is_object()) root.refuse("body-field-wrong-type", "a JSON object");
+  request.model = endpoint.model.empty() ? root.text_or("model", "") : endpoint.model;
+  read(endpoint, root, body.substr(length), limits, request);
+  for (const char* key : {"normalise", "normalize"}) {
+    if (root.has(key)) request.normalise = normalise_of(root.at(key).in(request.family));
+  }
+  return request;
+}
+
+}  // namespace dmoerm::wire

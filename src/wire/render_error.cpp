@@ -1,0 +1,63 @@
+#include "wire/render_error.h"
+
+#include <string>
+
+namespace dmoerm::wire {
+
+using nlohmann::json;
+
+namespace {
+
+struct StatusWords {
+  int status;
+  const char *vllm, *openai, *tei;
+};
+
+constexpr StatusWords kWords[] = {
+    {400, "BadRequestError", "invalid_request_error", "Empty"},
+    {401, "AuthenticationError", "authentication_error", "Validation"},
+    {403, "PermissionDeniedError", "permission_error", "Validation"},
+    {404, "NotFoundError", "not_found_error", "Validation"},
+    {405, "MethodNotAllowedError", "invalid_request_error", "Validation"},
+    {408, "TimeoutError", "timeout_error", "Validation"},
+    {413, "RequestEntityTooLargeError", "invalid_request_error", "Validation"},
+    {422, "UnprocessableEntityError", "invalid_request_error", "Tokenizer"},
+    {429, "RateLimitError", "rate_limit_error", "Overloaded"},
+    {500, "InternalServerError", "server_error", "Backend"},
+    {503, "ServiceUnavailableError", "server_error", "Unhealthy"},
+    {504, "GatewayTimeoutError", "timeout_error", "Overloaded"},
+};
+
+const StatusWords& words_of(int status) {
+  const StatusWords* words = &kWords[0];
+  for (const StatusWords& row : kWords) {
+    if (row.status <= status) words = &row;
+  }
+  return *words;
+}
+
+}  // namespace
+
+json render_error(Family family, int status, ErrorCode code, std::string_view sentence) {
+  const StatusWords& words = words_of(status);
+  const std::string message(sentence);
+  switch (family) {
+    case Family::own:
+      return {{"error", {{"message", message}, {"type", words.openai}, {"param", nullptr}, {"code", code.text()}}}};
+    case Family::vllm:
+      return {
+          {"error", {{"message", message}, {"type", words.vllm}, {"param", nullptr}, {"code", status}, {"reason", code.text()}}}};
+    case Family::sglang:
+      return {{"object", "error"}, {"message", message}, {"type", words.vllm},
+              {"param", nullptr},  {"code", status},     {"reason", code.text()}};
+    case Family::tei:
+      return {{"error", message}, {"error_type", words.tei}, {"reason", code.text()}};
+    case Family::fastapi:
+      return {{"detail", message}, {"reason", code.text()}};
+    case Family::kserve:
+      return {{"error", message}, {"reason", code.text()}};
+  }
+  return {};
+}
+
+}  // namespace dmoerm::wire
