@@ -1,0 +1,118 @@
+// KServe v2, as NeMo and Triton's clients speak it.
+#include <gtest/gtest.h>
+
+#include "wire/bodies.h"
+#include "wire/describe.h"
+
+namespace dmoerm::wire {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kPath = "/v2/models/reward_model/infer";
+
+TEST(Kserve, SentencesInJson) {
+  const Request request = asked(kPath, R"({"id": "7", "inputs": [{"name": "sentences", "shape": [2, 1], "datatype": "BYTES",
+    "data": [["a b"], ["c d"]]}], "outputs": [{"name": "rewards"}]})");
+  EXPECT_EQ(request.model, "reward_model");
+  EXPECT_EQ(request.groups[1].items[0].text, "c d");
+  EXPECT_EQ(answered(request), json::parse(R"({"model_name": "reward_model", "model_version": "1", "id": "7",
+    "outputs": [{"name": "rewards", "datatype": "FP32", "shape": [2, 1], "data": [1.5, -0.5]}]})"));
+}
+
+TEST(Kserve, TokensAreAsLongAsTheirLengths) {
+  const Request request = asked(kPath, R"({"inputs": [
+    {"name": "tokens", "shape": [2, 3], "datatype": "INT64", "data": [[5, 6, 7], [8, 0, 0]]},
+    {"name": "sequence_lengths", "shape": [2, 1], "datatype": "INT64", "data": [3, 1]}]})");
+  EXPECT_EQ(request.groups[0].items[0].tokens, (std::vector<std::int32_t>{5, 6, 7}));
+  EXPECT_EQ(request.groups[1].items[0].tokens, (std::vector<std::int32_t>{8}));
+}
+
+TEST(Kserve, PromptsWithResponses) {
+  const Request request = asked(kPath, R"({"inputs": [
+    {"name": "prompts", "shape": [2], "datatype": "BYTES", "data": ["P", "P"]},
+    {"name": "responses", "shape": [2], "datatype": "BYTES", "data": ["A", "B"]}]})");
+  ASSERT_EQ(request.groups.size(), 1U);
+  EXPECT_EQ(request.groups[0].items[1].text, "B");
+}
+
+/// A request whose tensors follow the JSON, as tritonclient sends it.
+Request binary(std::string_view inputs, std::string_view data) {
+  const std::string head = R"({"inputs": [)" + std::string(inputs) + "]}";
+  return parse(find_endpoint("POST", kPath).value(), head + std::string(data), {}, head.size());
+}
+
+TEST(Kserve, BinaryTensors) {
+  using namespace std::string_view_literals;
+  const Request texts =
+      binary(R"({"name": "sentences", "shape": [2, 1], "datatype": "BYTES", "parameters": {"binary_data_size": 13}})",
+             "\x03\0\0\0abc\x02\0\0\0de"sv);
+  EXPECT_EQ(texts.groups[0].items[0].text, "abc");
+  EXPECT_EQ(texts.groups[1].items[0].text, "de");
+  const Request tokens =
+      binary(R"({"name": "tokens", "shape": [1, 2], "datatype": "INT32", "parameters": {"binary_data_size": 8}})",
+             "\x05\0\0\0\x06\0\0\0"sv);
+  EXPECT_EQ(tokens.groups[0].items[0].tokens, (std::vector<std::int32_t>{5, 6}));
+}
+
+TEST(Kserve, BinaryTensorsThatDoNotFitAreRefused) {
+  using namespace std::string_view_literals;
+  const auto code = [](std::string_view shape, std::string_view size, std::string_view data) -> std::string {
+    try {
+      (void)binary(R"({"name": "sentences", "shape": )" + std::string(shape) +
+                       R"(, "datatype": "BYTES", "parameters": {"binary_data_size": )" + std::string(size) + "}}",
+                   data);
+    } catch (const RequestError& e) {
+      EXPECT_EQ(e.family(), Family::kserve);
+      return e.code().text();
+    }
+    return "";
+  };
+  EXPECT_EQ(code("[1]", "7", "\x03\0\0\0abc"sv), "");
+  EXPECT_EQ(code("[1]", "6", "\x03\0\0\0ab"sv), "tensor-data-too-short");
+  EXPECT_EQ(code("[2]", "7", "\x03\0\0\0abc"sv), "tensor-data-too-short");
+  EXPECT_EQ(code("[1]", "9", "\x03\0\0\0abc"sv), "tensor-data-too-short");
+  EXPECT_EQ(code("[1]", "8", "\x03\0\0\0abcd"sv), "tensor-data-too-long");
+  EXPECT_EQ(code("[1]", "7", "\x03\0\0\0abcd"sv), "tensor-data-too-long");
+  EXPECT_EQ(code("[1]", "7", "\xff\xff\xff\xff\x61\x62\x63"sv), "tensor-data-too-short");
+  EXPECT_EQ(code("[1]", "5", "\x01\0\0\0\xff"sv), "body-not-utf8");
+  EXPECT_EQ(code("[]", "0", ""sv), "tensor-without-dimensions");
+  EXPECT_EQ(code("[8388608, 8388608]", "0", ""sv), "tensor-too-large");
+  EXPECT_THROW((void)parse(find_endpoint("POST", kPath).value(), "{}", {}, 3), RequestError);
+}
+
+TEST(Kserve, ShapesThatDoNotFitAreRefused) {
+  EXPECT_EQ(refused(kPath, R"({"inputs": [{"name": "sentences", "shape": [3], "datatype": "BYTES", "data": ["a", "b"]}]})").code,
+            "tensor-data-differ-from-shape");
+  EXPECT_EQ(refused(kPath, R"({"inputs": [{"name": "sentences", "shape": [1], "datatype": "FP32", "data": [1]}]})").code,
+            "tensor-of-wrong-type");
+  EXPECT_EQ(refused(kPath, R"({"inputs": [{"name": "images", "shape": [1], "datatype": "BYTES", "data": ["a"]}]})").code,
+            "nothing-to-score");
+  EXPECT_EQ(refused(kPath, R"({"inputs": [{"name": "tokens", "shape": [1, 2], "datatype": "INT64", "data": [1, 2]},
+    {"name": "sequence_lengths", "shape": [1], "datatype": "INT64", "data": [3]}]})")
+                .code,
+            "sequence-of-wrong-length");
+  const Refusal path =
+      refused(kPath, R"({"inputs": [{"name": "sentences", "shape": [2], "datatype": "BYTES", "data": ["a", 5]}]})");
+  EXPECT_EQ(path.sentence, "inputs[0].data[1]: expected a text, found 5");
+  EXPECT_EQ(path.status, 400);
+}
+
+TEST(Describe, ModelsAndHealth) {
+  ServerFacts server{"1.0", false, 64, {{"reward_model", 5, 512, true}, {"other", 6, 512, false}}};
+  const auto asks = [&](std::string_view path) { return describe(find_endpoint("GET", path).value(), server); };
+  EXPECT_EQ(asks("/v1/models").body["data"][1]["id"], "other");
+  EXPECT_EQ(asks("/v1/models/other").body["max_model_len"], 512);
+  EXPECT_EQ(asks("/v2").body["name"], "dmoerm");
+  EXPECT_EQ(asks("/v2/health/live").status, 200);
+  EXPECT_EQ(asks("/v2/health/ready").status, 503);
+  EXPECT_EQ(asks("/v2/models/reward_model/ready").status, 200);
+  EXPECT_EQ(asks("/v2/models/other/ready").status, 503);
+  EXPECT_EQ(asks("/v2/models/reward_model").body["outputs"][0]["name"], "rewards");
+  EXPECT_EQ(asks("/v2/models/reward_model/versions/1").body["inputs"][0]["datatype"], "BYTES");
+  EXPECT_EQ(asks("/v2/models/reward_model/config").body["max_batch_size"], 64);
+  EXPECT_THROW((void)asks("/v2/models/none"), RequestError);
+}
+
+}  // namespace
+}  // namespace dmoerm::wire

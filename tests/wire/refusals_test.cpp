@@ -1,0 +1,139 @@
+// Requests that are refused: the status, the code, the place in the body and the value found there.
+#include <gtest/gtest.h>
+
+#include "wire/bodies.h"
+#include "wire/render_error.h"
+
+namespace dmoerm::wire {
+namespace {
+
+using nlohmann::json;
+
+TEST(Refusals, BodiesThatAreNoJson) {
+  EXPECT_EQ(refused("/v1/reward", "").code, "empty-body");
+  EXPECT_EQ(refused("/v1/reward", " \n").code, "empty-body");
+  EXPECT_EQ(refused("/v1/reward", "prompt=Q").code, "body-not-json");
+  EXPECT_EQ(refused("/v1/reward", R"({"prompt": "Q")").code, "body-not-json");
+  EXPECT_EQ(refused("/v1/reward", R"({"prompt": "Q"} {})").code, "body-not-json");
+  EXPECT_EQ(refused("/v1/reward", R"({"prompt": "\ud800"})").code, "body-not-json");
+  EXPECT_EQ(refused("/v1/reward", "{\"prompt\": \"\xff\"}").sentence, "byte 12 of the body, 0xff, is not UTF-8");
+  EXPECT_EQ(refused("/v1/reward", "[1]").code, "body-field-wrong-type");
+  EXPECT_EQ(refused("/v1/reward", "null").sentence, "the body: expected a JSON object, found null");
+}
+
+TEST(Refusals, NumbersThatAreNone) {
+  for (const char* number : {"NaN", "Infinity", "-Infinity", "1e999", "-1e999"})
+    EXPECT_EQ(refused("/rerank", R"({"query": "q", "documents": ["d"], "top_n": )" + std::string(number) + "}").status, 400)
+        << number;
+  EXPECT_EQ(refused("/rerank", R"({"query": "q", "documents": ["d"], "top_n": NaN})").code, "number-not-finite");
+  EXPECT_EQ(refused("/rerank", R"({"query": "q", "documents": ["d"], "top_n": 1e999})").code, "number-not-finite");
+  for (const char* number : {"-1", "1.5", "\"2\"", "18446744073709551616", "9223372036854775808", "1e3", "true"})
+    EXPECT_EQ(refused("/rerank", R"({"query": "q", "documents": ["d"], "top_n": )" + std::string(number) + "}").code,
+              "body-number-out-of-range")
+        << number;
+  EXPECT_EQ(refused("/classify", R"({"input": [1, -2]})").sentence,
+            "input[1]: expected a whole number from 0 to 2147483647, found -2");
+  EXPECT_EQ(refused("/classify", R"({"input": [1, 2147483648]})").code, "body-number-out-of-range");
+}
+
+TEST(Refusals, NestingAndRepeatedKeys) {
+  const std::string deep = std::string(200000, '[') + std::string(200000, ']');
+  EXPECT_EQ(refused("/v1/reward", deep).code, "body-nested-too-deep");
+  EXPECT_EQ(refused("/v1/reward", R"({"prompt": )" + deep + "}").code, "body-nested-too-deep");
+  EXPECT_EQ(refused("/classify", R"({"input": "a", "input": "b"})").code, "key-given-twice");
+  EXPECT_EQ(refused("/classify", R"({"messages": [{"role": "user", "role": "assistant", "content": "x"}]})").code,
+            "key-given-twice");
+  EXPECT_EQ(
+      asked("/classify", R"({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]})").size(),
+      1U);
+}
+
+TEST(Refusals, NameTheirPlace) {
+  const Refusal wrong = refused("/get_reward", R"({"query": ["a", 7]})");
+  EXPECT_EQ(wrong.status, 422);
+  EXPECT_EQ(wrong.family, Family::fastapi);
+  EXPECT_EQ(wrong.sentence, "query[1]: expected a text, found 7");
+  EXPECT_EQ(refused("/classify", R"({"input": {"a": 1}})").sentence, "input: expected a text, found {\"a\":1}");
+  EXPECT_EQ(refused("/classify", R"({"model": 5, "input": "a"})").sentence, "model: expected a text, found 5");
+  EXPECT_EQ(refused("/classify", R"({"input": "a", "use_activation": "no"})").sentence,
+            "use_activation: expected true or false, found \"no\"");
+  EXPECT_EQ(refused("/rerank", R"({"documents": ["d"]})").sentence, "query: the key is missing; found documents");
+  EXPECT_EQ(refused("/rerank", R"({"query": "q", "texts": ["a", null]})").sentence, "texts[1]: expected a text, found null");
+  EXPECT_EQ(refused("/predict", R"({"inputs": ["a", "b", "c"]})").code, "sequence-of-wrong-length");
+  EXPECT_EQ(refused("/predict", R"({"inputs": []})").code, "sequence-of-wrong-length");
+  EXPECT_EQ(refused("/predict", R"({"inputs": [["a"], "b", 3]})").sentence, "inputs[2]: expected a text, found 3");
+  EXPECT_EQ(refused("/score", R"({"queries": ["a", "b"], "documents": ["c"]})").code, "lists-of-other-lengths");
+  EXPECT_TRUE(refused("/v1/reward", R"({"items": [{"prompt": "P", "response": "A"}, {"prompt": "P", "response": 3}]})")
+                  .sentence.starts_with("items[1]: "));
+  EXPECT_EQ(refused("/v1/reward", R"({"items": [5]})").sentence, "items[0]: expected a JSON object, found 5");
+  EXPECT_EQ(refused("/classify", R"({"messages": [{"role": "user", "content": "x"}]})").code, "last-message-not-assistant");
+  EXPECT_EQ(refused("/classify", R"({"messages": [{"role": "assistant", "content": "x"}]})").code, "no-prompt");
+}
+
+TEST(Refusals, BlankTextsAndEmptyLists) {
+  EXPECT_EQ(refused("/get_reward", R"({"query": ["a", " \n"]})").sentence, "query[1]: the text is empty or shows nothing");
+  EXPECT_EQ(refused("/rerank", R"({"query": "q", "documents": ["a", "\u200b"]})").code, "text-is-blank");
+  EXPECT_EQ(refused("/v1/reward", R"({"prompt": "q", "responses": ["a", ""]})").code, "empty-response");
+  EXPECT_EQ(refused("/classify", R"({"input": []})").code, "no-texts");
+  EXPECT_EQ(refused("/classify", R"({"input": [[]]})").code, "no-token-ids");
+  EXPECT_EQ(refused("/rerank", R"({"query": "q", "texts": []})").status, 400);
+  EXPECT_EQ(refused("/v1/score/evaluation", R"({"messages": []})").code, "no-texts");
+}
+
+TEST(Refusals, SettingsThatWouldChangeScores) {
+  for (const char* setting :
+       {R"("chat_template": "{{x}}")", R"("truncate_prompt_tokens": 5)", R"("add_generation_prompt": true)"})
+    EXPECT_EQ(refused("/classify", R"({"input": "a", )" + std::string(setting) + "}").code, "setting-not-supported") << setting;
+  EXPECT_EQ(refused("/v1/embeddings", R"({"input": "a", "dimensions": 256})").code, "setting-not-supported");
+  EXPECT_EQ(refused("/pooling", R"({"input": "a", "task": "embed"})").code, "setting-not-supported");
+  EXPECT_EQ(refused("/v1/score", R"({"query": "q", "items": ["a"], "label_token_ids": [1]})").code, "setting-not-supported");
+  EXPECT_EQ(refused("/v1/score/evaluation", R"({"messages": ["a"], "max_length": 8})").code, "setting-not-supported");
+  EXPECT_EQ(refused("/v1/reward", R"({"prompt": "q", "response": "a", "normalise": "mean"})").code, "body-value-unknown");
+  EXPECT_EQ(asked("/classify", R"({"input": "a", "truncate_prompt_tokens": -1})").size(), 1U);
+}
+
+TEST(Refusals, MoreThanTheLimits) {
+  Limits limits;
+  limits.texts_max = 2;
+  limits.text_bytes_max = 4;
+  EXPECT_EQ(refused("/classify", R"({"input": ["a", "b", "c"]})", limits).status, 413);
+  EXPECT_EQ(refused("/classify", R"({"input": ["a", "b", "c"]})", limits).code, "too-many-texts");
+  EXPECT_EQ(refused("/classify", R"({"input": ["abcde"]})", limits).code, "text-too-long");
+  EXPECT_EQ(refused("/v1/reward", R"({"prompt": "q", "responses": ["a", "b", "c"]})", limits).code, "too-many-texts");
+  EXPECT_EQ(asked("/classify", R"({"input": ["abcd", "b"]})", limits).size(), 2U);
+}
+
+TEST(Endpoints, ArePathsAndMethods) {
+  EXPECT_FALSE(find_endpoint("POST", "/v1/chat/completions").has_value());
+  EXPECT_FALSE(find_endpoint("GET", "/").has_value());  // the page
+  EXPECT_EQ(find_endpoint("POST", "/")->path, Path::predict);
+  EXPECT_EQ(find_endpoint("POST", "/v2/models/a.b-c/infer")->model, "a.b-c");
+  EXPECT_EQ(find_endpoint("HEAD", "/v2/health/live")->path, Path::live);
+  EXPECT_FALSE(find_endpoint("GET", "/v2/models//ready").has_value());
+  EXPECT_FALSE(find_endpoint("POST", "/classify/").has_value());
+  try {
+    (void)find_endpoint("GET", "/classify");
+    ADD_FAILURE();
+  } catch (const RequestError& e) {
+    EXPECT_EQ(e.status(), 405);
+    EXPECT_STREQ(e.what(), "/classify is asked with POST, not with GET");
+  }
+}
+
+TEST(Errors, HaveTheFormOfTheirFamily) {
+  const ErrorCode code("queue-is-full");
+  EXPECT_EQ(
+      render_error(Family::own, 401, code, "S"),
+      json::parse(R"({"error": {"message": "S", "type": "authentication_error", "param": null, "code": "queue-is-full"}})"));
+  EXPECT_EQ(render_error(Family::vllm, 400, code, "S")["error"]["code"], 400);
+  EXPECT_EQ(render_error(Family::vllm, 429, code, "S")["error"]["type"], "RateLimitError");
+  EXPECT_EQ(render_error(Family::tei, 429, code, "S"),
+            json::parse(R"({"error": "S", "error_type": "Overloaded", "reason": "queue-is-full"})"));
+  EXPECT_EQ(render_error(Family::tei, 413, code, "S")["error_type"], "Validation");
+  EXPECT_EQ(render_error(Family::fastapi, 422, code, "S")["detail"], "S");
+  EXPECT_EQ(render_error(Family::kserve, 404, code, "S")["error"], "S");
+  EXPECT_EQ(render_error(Family::sglang, 400, code, "S")["object"], "error");
+}
+
+}  // namespace
+}  // namespace dmoerm::wire
