@@ -21,7 +21,7 @@ void on_signal(int signal) {
 }  // namespace
 
 void catch_stop_signals() {
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR2}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGUSR2}) {
     struct sigaction action {};
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;
@@ -39,6 +39,8 @@ const char* stop_signal() {
       return "SIGTERM";
     case SIGINT:
       return "SIGINT";
+    case SIGUSR1:
+      return "SIGUSR1";
     default:
       return "SIGUSR2";
   }

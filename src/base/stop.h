@@ -1,10 +1,10 @@
-// Requests to stop. SIGTERM, SIGINT and SIGUSR2 ask a run to save its work and end; the same command continues it.
+// Requests to stop. SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 ask a run to save its work and end; the same command continues it.
 #pragma once
 
 namespace dmoerm {
 
-/// Let SIGTERM, SIGINT and SIGUSR2 (which schedulers send before a preemption) set a flag instead of ending the process. A second
-/// SIGINT ends it at once, even if other signals came in between.
+/// Let SIGTERM, SIGINT, SIGUSR1 and SIGUSR2 (which schedulers send before a preemption) set a flag instead of ending the process.
+/// A second SIGINT ends it at once, even if other signals came in between.
 void catch_stop_signals();
 /// Whether such a signal has arrived.
 bool stop_requested();

@@ -5,6 +5,8 @@
 #include <csignal>
 #include <cstdlib>
 #include <initializer_list>
+#include <string_view>
+#include <utility>
 
 namespace dmoerm {
 namespace {
@@ -26,6 +28,18 @@ TEST(StopSignals, EndTheProcessAtTheSecondInterruptAfterAnotherSignal) {
 
 TEST(StopSignals, RequestAStopAtOneInterruptAndAnyNumberOfOtherSignals) {
   EXPECT_EXIT(receive({SIGTERM, SIGINT, SIGTERM, SIGUSR2, SIGUSR2}), testing::ExitedWithCode(7), "");
+}
+
+TEST(StopSignals, EachOfThemAsksByItsName) {
+  for (const auto& [signal, name] : {std::pair(SIGTERM, "SIGTERM"), std::pair(SIGINT, "SIGINT"), std::pair(SIGUSR1, "SIGUSR1"),
+                                     std::pair(SIGUSR2, "SIGUSR2")}) {
+    const auto named = [&] {
+      catch_stop_signals();
+      std::raise(signal);
+      std::_Exit(std::string_view(stop_signal()) == name && stop_signal_number() == signal ? 7 : 1);
+    };
+    EXPECT_EXIT(named(), testing::ExitedWithCode(7), "") << name;
+  }
 }
 
 }  // namespace

@@ -74,9 +74,15 @@ class JobScript(unittest.TestCase):
     def test_told_ahead_twice_it_saves_once_and_is_queued_again(self):
         self.job = self.submit("until-told", f"{self.place}/saved")
         self.wait_said("waiting")
-        for _ in range(2):
-            SLURM.command("scancel", "--batch", "--signal=USR2", self.job)
+        for signal in ("USR2", "USR2", "USR1"):
+            SLURM.command("scancel", "--batch", f"--signal={signal}", self.job)
         self.assert_ends(self.job, "COMPLETED", 0, 1, "the end is near (USR2): saving", "saved; queued again", "start 2: done")
+
+    def test_usr1_tells_ahead_too(self):
+        self.job = self.submit("until-told", f"{self.place}/saved")
+        self.wait_said("waiting")
+        SLURM.command("scancel", "--batch", "--signal=USR1", self.job)
+        self.assert_ends(self.job, "COMPLETED", 0, 1, "the end is near (USR1): saving", "saved; queued again", "start 2: done")
 
     def test_told_ahead_it_stays_away_where_that_is_asked_for(self):
         self.job = self.submit("until-told", f"{self.place}/saved", DMOERM_REQUEUE="no")

@@ -91,16 +91,17 @@ time.sleep(1)
 signal.signal(signal.SIGUSR2, lambda *_: sys.exit(3))
 time.sleep(60)
 EOF
-for wait_s in 0 0.1 0.5 2; do
+for when in TERM:0 TERM:0.1 TERM:0.5 TERM:2 USR1:0 USR1:0.5 USR1:2; do
+  signal=${when%:*} wait_s=${when#*:}
   env -u SLURM_JOB_ID DMOERM_BUILD="$scratch/empty" timeout -k 1 30 "$root/launch/dmoerm" --np 2 run >"$scratch/out" 2>&1 </dev/null &
   launcher=$!
   until dmoerm=$(pgrep -P "$launcher"); do sleep 0.01; done # of timeout
   until [ -n "$(pgrep -P "$dmoerm")" ]; do sleep 0.01; done # it has started something
   sleep "$wait_s"
-  kill -TERM "$dmoerm"
+  kill -s "$signal" "$dmoerm"
   code=0
   wait "$launcher" || code=$?
-  [[ $code == 3 ]] || { cat "$scratch/out" && fail "a signal after $wait_s s ends with code $code, not 3"; }
+  [[ $code == 3 ]] || { cat "$scratch/out" && fail "SIG$signal after $wait_s s ends with code $code, not 3"; }
 done
 
 # What the doctor finds. mpirun is the stand-in above, which fails.
