@@ -206,16 +206,4 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
   }
 }
 
-std::vector<std::string> settings_without_effect(const RunConfig& config, const std::map<std::string, Position>& where,
-                                                 const Problems& problems) {
-  std::vector<std::string> warnings;
-  const auto warn = [&](const std::string& key, const std::string& because) {
-    if (const auto written = where.find(key); written != where.end())
-      warnings.push_back(fmt::format("{}: {} has no effect, because {}", problems.place(written->second), key, because));
-  };
-  if (config.folds > 0)
-    warn("phase1_share", fmt::format("folds is {}: all train groups serve phases 1, 2 and 3; remove one of them", config.folds));
-  return warnings;
-}
-
 }  // namespace dmoerm::config

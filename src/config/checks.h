@@ -2,7 +2,6 @@
 #pragma once
 #include <map>
 #include <string>
-#include <vector>
 
 #include "config/problems.h"
 #include "config/run_config.h"
@@ -11,9 +10,5 @@ namespace dmoerm::config {
 
 /// Check the values against each other. `where` maps dotted keys to the places of their values.
 void check_together(const RunConfig& config, const std::map<std::string, Position>& where, Problems& problems);
-
-/// A sentence with its place for each key that is written although the values of others take its effect away.
-std::vector<std::string> settings_without_effect(const RunConfig& config, const std::map<std::string, Position>& where,
-                                                 const Problems& problems);
 
 }  // namespace dmoerm::config

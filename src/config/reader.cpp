@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "config/checks.h"
 #include "config/fields.h"
+#include "config/idle_settings.h"
 #include "config/nearest.h"
 #include "config/odd_characters.h"
 #include "config/overrides.h"

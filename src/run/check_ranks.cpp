@@ -33,7 +33,10 @@ std::string processor_name() {
 
 std::string who(const RankFacts& facts) { return fmt::format("rank {} on {}", facts.rank, facts.host); }
 
-config::RunConfig parse(const RankFacts& facts) { return config::parse_run_config(facts.config, who(facts), "/", {}); }
+config::RunConfig parse(const RankFacts& facts) {
+  std::vector<std::string> said_at_the_start;
+  return config::parse_run_config(facts.config, who(facts), "/", {}, &said_at_the_start);
+}
 
 }  // namespace
 

@@ -663,7 +663,8 @@ TEST(RunConfig, AnOldKeyIsReadByItsNewName) {
                                                        {"labels.judges.via", "batch"},    {"cluster.wire", "bfloat16"},
                                                        {"data.inputs.form", "native"}};
     const std::string value = values.contains(old_key) ? values.at(old_key) : "3";
-    const std::string judge = "labels.judges=[{model: m, endpoints: [{url: http://h}]}]";
+    const std::string api = new_key == "labels.batch_price_share" ? "api: batch, " : "";  // else the key has no effect
+    const std::string judge = "labels.judges=[{model: m, " + api + "endpoints: [{url: http://h}]}]";
     const std::string override = written(old_key) + "=" + value;
     EXPECT_EQ(to_yaml(parse(kSmallest, {judge, override})), to_yaml(parse(kSmallest, {judge, written(new_key) + "=" + value})));
     EXPECT_EQ(
@@ -680,6 +681,71 @@ TEST(RunConfig, WarnsOfASettingWithoutEffect) {
   EXPECT_EQ(warnings_of(std::string(kSmallest) + "\nphase1_share: 0.5\n"), std::vector<std::string>{});
   EXPECT_EQ(warnings_of(kSmallest, {"folds=3", "phase1_share=0.5"}),
             std::vector<std::string>{"--set phase1_share=0.5: " + because});
+}
+
+TEST(RunConfig, WarnsOfEachSettingThatOthersMakeIdle) {
+  const std::string judge = "labels.judges=[{model: m, endpoints: [{url: http://h}]}]";
+  const std::string judges =
+      "labels.judges=[{model: m, endpoints: [{url: http://h}]}, {model: n, weight: 2, endpoints: [{url: http://h}]}]";
+  struct Case {
+    std::vector<std::string> others;  ///< overrides that make the key idle
+    std::string key, value, because;
+  };
+  const std::vector<Case> cases = {
+      {{"base.steps_max=5"}, "base.epochs_max", "3", "base.steps_max is 5"},
+      {{"experts.train.steps_max=5"}, "experts.train.epochs_max", "3", "experts.train.steps_max is 5"},
+      {{"base.tuning=full"}, "base.lora_rank", "4", "base.tuning is full"},
+      {{"base.tuning=full"}, "base.lora_layers", "4", "base.tuning is full"},
+      {{"base.tuning=full"}, "base.lora_alpha", "4", "base.tuning is full"},
+      {{"base.tuning=full"}, "base.lora_dropout", "0.5", "base.tuning is full"},
+      {{}, "compute.trunk_cache_mb", "10", "every layer is trained or adapted"},
+      {{}, "labels.samples", "3", "labels.judges is empty"},
+      {{}, "labels.budget.cost_max", "3", "labels.judges is empty"},
+      {{}, "labels.pairs.per_group", "3", "labels.judges is empty"},
+      {{}, "labels.soft", "true", "labels.judges is empty"},
+      {{judge, "labels.prompt_file=mine.yaml"}, "labels.prompt", "pairwise-zh", "labels.prompt_file is used"},
+      {{judge}, "labels.pairs.per_group", "3", "labels.pairs.choose is all"},
+      {{judge, "labels.pairs.choose=per_group"}, "labels.pairs.bundle", "old", "labels.pairs.choose is per_group"},
+      {{judge}, "labels.batch_price_share", "0.25", "no judge has api: batch"},
+      {{judge}, "labels.vote", "weights", "there is one judge"},
+      {{judge}, "labels.judges.0.weight", "2", "there is one judge"},
+      {{judge}, "labels.judges.0.top_p", "0.5", "temperature is 0"},
+      {{judge, "labels.judges.0.api=batch"}, "labels.judges.0.tries_max", "2", "api is batch"},
+      {{judge}, "experts.train.soft_gaps", "0.5", "judges label the capability points"},
+      {{"aggregator.kind=stack"}, "aggregator.lr", "0.5", "aggregator.kind is stack"},
+      {{}, "aggregator.weight_decay", "0.5", "aggregator.kind is best"},
+      {{"aggregator.kind=mlp"}, "aggregator.gate_lr", "0.5", "aggregator.kind is mlp"},
+      {{"aggregator.kind=gate"}, "aggregator.mlp_weight_decay", "0.5", "aggregator.kind is gate"},
+      {{"aggregator.kind=mean"}, "aggregator.patience", "3", "aggregator.kind is mean"},
+      {{"data.inputs.0.split=test"}, "data.inputs.0.weight", "0.5", "split is test"},
+      {{"data.inputs.0.split=train"}, "data.test_share", "0.5", "each of data.inputs has a split"},
+      {{"categories.0.groups_max=5"}, "data.groups_per_category_max", "7", "each category has a groups_max"},
+      {{"categories.0.responses_per_group_max=5"}, "data.responses_per_group_max", "7", "each category has a responses"},
+      {{"compute.device=cpu"}, "cluster.share_gpu", "true", "compute.device is cpu"},
+      {{}, "cluster.currency", "EUR", "cluster.cost_per_device_hour is 0"},
+      {{}, "watch.token_env", "TOKEN", "watch.port is -1"},
+  };
+  for (const Case& c : cases) {
+    std::vector<std::string> overrides = c.others;
+    EXPECT_EQ(warnings_of(kSmallest, overrides), std::vector<std::string>{}) << c.key;
+    overrides.push_back(c.key + "=" + c.value);
+    const std::vector<std::string> warnings = warnings_of(kSmallest, overrides);
+    ASSERT_EQ(warnings.size(), 1U) << c.key;
+    EXPECT_TRUE(warnings[0].starts_with(fmt::format("--set {0}={1}: {0} has no effect", c.key, c.value))) << warnings[0];
+    EXPECT_NE(warnings[0].find("because " + c.because), std::string::npos) << warnings[0];
+  }
+  EXPECT_EQ(warnings_of(kSmallest, {judges}).size(), 1U) << "a weight, and votes are counted by heads";
+  EXPECT_TRUE(warnings_of(kSmallest, {judges, "labels.vote=weights"}).empty());
+}
+
+TEST(RunConfig, NothingIsSaidOfWhatCountsOrHasItsDefault) {
+  EXPECT_TRUE(warnings_of(kSmallest, {"aggregator.kind=paper_mlp", "aggregator.lr=0.5", "aggregator.patience=3"}).empty());
+  EXPECT_TRUE(warnings_of(kSmallest, {"aggregator.mlp_lr=0.5", "aggregator.gate_lr=0.5", "aggregator.steps_max=3"}).empty());
+  EXPECT_TRUE(warnings_of(kSmallest, {"base.tuning=lora", "base.lora_rank=4", "experts.train.lora_rank=4"}).empty());
+  EXPECT_TRUE(warnings_of(kSmallest, {"experts.train.lora_layers=2", "compute.trunk_cache_mb=10"}).empty());
+  EXPECT_TRUE(warnings_of(kSmallest, {"experts.train.soft_gaps=0.5", "base.soft_gaps=0.5"}).empty());
+  EXPECT_TRUE(warnings_of(kSmallest, {"watch.port=0", "watch.token_env=TOKEN"}).empty());
+  EXPECT_TRUE(warnings_of(to_yaml(parse(kSmallest, {"aggregator.kind=stack"}))).empty()) << "written, with the default value";
 }
 
 TEST(RunConfig, OldKeysOfAFileAreWarnedOfWithTheirLines) {
