@@ -56,6 +56,17 @@ constexpr std::array kSignatures = {
     Signature{"\xFE\xFF"sv, kUtf16},
 };
 
+/// What a zip file is whose first names are those of an office's document or of arrays; null if it is another.
+const char* inside_zip(std::string_view head) {
+  const std::string_view names = head.substr(0, 4096);
+  const auto holds = [&](std::string_view name) { return names.find(name) != std::string_view::npos; };
+  if (holds("word/document.xml") || holds("opendocument.text")) return "a document of a word processor";
+  if (holds("[Content_Types].xml") || holds("xl/workbook.xml") || holds("opendocument.spreadsheet"))
+    return "a workbook: convert it in pandas with pd.read_excel(NAME).to_json(OTHER, orient=\"records\", lines=True)";
+  if (holds("/data.pkl")) return "a torch file";
+  return holds(".npy") ? "an archive of NumPy arrays" : nullptr;
+}
+
 /// Recognises UTF-16 and UTF-32 without a mark, and zeros. JSON begins with ASCII, so the first four bytes show where zeros are.
 std::string type_by_zeros(std::string_view head) {
   if (head.size() < 2) return {};
@@ -151,6 +162,7 @@ std::string words_of(std::string_view text, std::size_t at, std::string_view sai
 }  // namespace
 
 std::string foreign_type(std::string_view head) {
+  if (head.starts_with("PK\x03\x04") && inside_zip(head) != nullptr) return inside_zip(head);
   for (const Signature& known : kSignatures) {
     if (head.starts_with(known.begin)) return known.what;
   }

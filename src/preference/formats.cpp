@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/json_problem.h"
+#include "base/utf8.h"
 #include "preference/formats_of_datasets.h"
 #include "preference/formats_of_groups.h"
 #include "preference/formats_of_pairs.h"
@@ -54,6 +55,8 @@ json parse_row(const std::string& line) {
     if (const std::string_view word = not_finite(line, e.byte); !word.empty())
       throw RowError("number-not-finite", fmt::format("expected finite numbers, found {} at column {}", word, e.byte));
     const JsonProblem problem = json_problem(line, e);
+    if (problem.column == 1 && problem.what.starts_with('\'') && is_utf8(line))
+      throw RowError("row-not-json", fmt::format("expected one JSON object in one line, found the text {}", shown(json(line))));
     throw RowError("row-not-json",
                    fmt::format("expected one JSON object in one line, found {} (column {})", problem.what, problem.column));
   } catch (const json::exception& e) {

@@ -11,6 +11,7 @@
 #include "base/json_problem.h"
 #include "base/stop.h"
 #include "base/text.h"
+#include "preference/file_layout.h"
 #include "preference/formats_of_datasets.h"
 #include "preference/row_error.h"
 #include "preference/row_fields.h"
@@ -20,26 +21,6 @@ namespace dmoerm::preference {
 namespace {
 
 using nlohmann::json;
-
-/// What separates the names of columns in the first line of a table (CSV); "" if the line is none.
-std::string table_of(std::string_view line) {
-  constexpr std::size_t kLongest = 64;
-  for (const char separator : {',', '\t', ';'}) {
-    if (line.starts_with('{') || line.find(separator) == std::string_view::npos) continue;
-    bool names = true;
-    for (std::size_t at = 0; names && at <= line.size();) {
-      const std::size_t end = std::min(line.find(separator, at), line.size());
-      const std::string_view name = trim(line.substr(at, end - at), " \r\"");
-      const auto fits = [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-      };
-      names = name.size() <= kLongest && std::ranges::all_of(name, fits);
-      at = end + 1;
-    }
-    if (names) return {separator};
-  }
-  return "";
-}
 
 void check_group(const Group& group) {
   if (group.responses.size() > kResponsesMax) {
@@ -110,27 +91,6 @@ void GroupReader::refuse_unknown() const {
   throw DataError("no-known-format", fmt::format("{}{}; `dmoerm ingest --formats` lists the formats", first_unknown_, more));
 }
 
-void GroupReader::refuse_other_layout(const std::string& line) const {
-  const std::string_view text = trim(line);
-  const std::string expected = fmt::format("{}:{}: expected one JSON object per line, found", path_, lines_.number());
-  if (text.starts_with('['))
-    throw DataError("list-of-rows", fmt::format("{} the beginning of a list; convert it with jq -c '.[]' FILE", expected));
-  if (text == "{" || (text.starts_with('{') && text.ends_with(',') && !json::accept(text.substr(0, text.size() - 1)))) {
-    throw DataError("object-over-lines",
-                    fmt::format("{} the beginning of an object over several lines; convert it with jq -c . FILE", expected));
-  }
-  if (text.starts_with("data: {")) {
-    throw DataError("stream-of-events",
-                    fmt::format("{} server-sent events; remove \"data: \" at the beginning of each line", expected));
-  }
-  const std::string separator = table_of(text);
-  if (separator.empty()) return;
-  const std::string option = separator == "," ? "" : fmt::format(", sep=\"{}\"", separator == "\t" ? "\\t" : separator);
-  throw DataError("table-of-text", fmt::format("{} the names of a table's columns; convert it in pandas with "
-                                               "pd.read_csv(NAME{}).to_json(OTHER, orient=\"records\", lines=True)",
-                                               expected, option));
-}
-
 bool GroupReader::fits(const json& row) const {
   if (format_->matches(row)) return true;
   const Format* other = detected_ ? detect_format(row) : nullptr;  // as texts and messages in one file
@@ -151,9 +111,11 @@ std::optional<Group> GroupReader::next_row() {
     if (stop_requested())
       throw Stopped("stopped-while-reading", fmt::format("reading {} was stopped by {}", path_, stop_signal()));
     if (is_blank(line)) continue;
-    if (format_ == nullptr) refuse_other_layout(line);
+    const bool is_first = format_ == nullptr || !any_;
+    if (is_first) refuse_other_layout(line, {path_, lines_.number()});
     try {
       const json row = parse_row(line);
+      if (is_first) refuse_table_in_row(row, {path_, lines_.number()});
       if (format_ == nullptr) detect(row);
       if (!row.is_object() || !fits(row)) throw other_format(row);
       Group group = parse_group(*format_, row);
@@ -164,6 +126,7 @@ std::optional<Group> GroupReader::next_row() {
       check_group(group);
       group.file = path_;
       group.line = lines_.number();
+      any_ = true;
       return group;
     } catch (const RowError& e) {
       on_dropped_({path_, lines_.number(), e.what(), e.code(), e.bad()});

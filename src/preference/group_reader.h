@@ -39,8 +39,6 @@ class GroupReader {
   std::optional<Group> next_row();
   void detect(const nlohmann::json& row);
   [[noreturn]] void refuse_unknown() const;
-  /// Refuse a first line that shows how the whole file is laid out otherwise: a list, objects over lines, a table, events.
-  void refuse_other_layout(const std::string& line) const;
   [[nodiscard]] bool fits(const nlohmann::json& row) const;
   [[nodiscard]] RowError other_format(const nlohmann::json& row) const;
   bool finish(Group& group);
@@ -48,6 +46,7 @@ class GroupReader {
   LineReader lines_;
   std::string cluster_key_;
   bool detected_;                           ///< whether a row decided the format
+  bool any_ = false;                        ///< whether a row became a group
   std::int64_t unknown_max_, unknown_ = 0;  ///< rows before that row
   std::string first_unknown_;               ///< the first of them, for a message
   const Format* format_ = nullptr;

@@ -134,6 +134,54 @@ TEST_F(GroupReaderFile, JoinsTheRowsOfAPostOfShp) {
   EXPECT_EQ(groups[0].responses.at(static_cast<std::size_t>(groups[0].pairs[1].loser)).text, "z");
 }
 
+TEST_F(GroupReaderFile, SaysHowAWholeTableInOneObjectIsConverted) {
+  const auto said = [&](const std::string& text, const std::string& format = "auto") {
+    return test::message_of<DataError>([&] { (void)read(text, format); });
+  };
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {R"({"prompt":["p","q"],"chosen":["a","b"],"rejected":["c","d"]})", "pd.read_json(NAME).to_json(OTHER"},
+      {R"({"prompt":{"0":"p","1":"q"},"chosen":{"0":"a","1":"b"},"rejected":{"0":"c","1":"d"}})",
+       "pd.read_json(NAME).to_json(OTHER"},
+      {R"({"info":[{"post":"p"},{"post":"q"}],"summaries":[[{"text":"a"},{"text":"b"}],[{"text":"c"},{"text":"d"}]],"choice":[0,1]})",
+       "pd.read_json(NAME).to_json(OTHER"},
+      {R"({"chosen":[[{"role":"user","content":"p"},{"role":"assistant","content":"a"}]],)"
+       R"("rejected":[[{"role":"user","content":"p"},{"role":"assistant","content":"b"}]]})",
+       "pd.read_json(NAME).to_json(OTHER"},
+      {R"({"columns":["prompt","chosen","rejected"],"index":[0],"data":[["p","a","b"]]})", "orient=\"split\""},
+      {R"({"data":[)" + kGood + "]}", R"(jq -c '.["data"][]' FILE)"},
+      {R"({"features":[],"rows":[{"row_idx":0,"row":)" + kGood + "}]}", R"(jq -c '.["rows"][].row' FILE)"},
+      {R"({"train":[)" + kGood + R"(],"test":[]})", R"(jq -c '.["train"][]' FILE (keys: test (empty), train))"},
+      {json(kGood).dump(), "a text that holds JSON"},
+  };
+  for (const auto& [text, advice] : cases) {
+    EXPECT_NE(said(text).find(advice), std::string::npos) << text << "\n" << said(text);
+    EXPECT_NE(said(text, "standard").find(advice), std::string::npos) << text;
+  }
+  (void)read(R"({"chosen":[{"role":"referee","content":"a"}],"rejected":[{"role":"referee","content":"b"}]})");
+  ASSERT_EQ(dropped_.size(), 1U);
+  EXPECT_NE(dropped_[0].reason.find("expected the role"), std::string::npos) << "a row with a fault, and no table";
+  EXPECT_EQ(read(R"({"src":["p","r"],"tgt":["q","s"],"response":["a","b"],"rank":[1,2]})").size(), 1U) << "lists of one length";
+}
+
+TEST_F(GroupReaderFile, ATablesNameShowsItWithoutNamesOfColumns) {
+  for (const auto& [name, separator] :
+       {std::pair("pairs.csv", "read_csv(NAME)"), std::pair("Pairs.TSV", "sep=\"\\t\""), std::pair("pairs.tab", "sep=\"\\t\"")}) {
+    const auto path = write(name, "What is it? A test,\"a\",b\n");
+    const auto on_dropped = [](const Dropped&) {};
+    const std::string said = test::message_of<DataError>([&] { (void)GroupReader(path, "auto", on_dropped).next(); });
+    EXPECT_NE(said.find("its first line must name the columns"), std::string::npos) << said;
+    EXPECT_NE(said.find(separator), std::string::npos) << said;
+  }
+  const auto path = write("really.csv", kGood + "\n");
+  EXPECT_TRUE(GroupReader(path, "auto", [](const Dropped&) {}).next()) << "only the name is a table's";
+}
+
+TEST_F(GroupReaderFile, ShowsTheTextOfALineThatIsNoJson) {
+  (void)read("hello world\n" + kGood + "\n");
+  ASSERT_EQ(dropped_.size(), 1U);
+  EXPECT_EQ(dropped_[0].reason, "expected one JSON object in one line, found the text \"hello world\"");
+}
+
 TEST_F(GroupReaderFile, SaysHowAFileOfAnotherLayoutIsConverted) {
   const auto said = [&](const std::string& text) { return test::message_of<DataError>([&] { (void)read(text); }); };
   EXPECT_NE(said("[\n" + kGood + "]\n").find("the beginning of a list"), std::string::npos);
@@ -148,6 +196,7 @@ TEST_F(GroupReaderFile, SaysHowAFileOfAnotherLayoutIsConverted) {
             std::string::npos);
   EXPECT_NE(said("prompt\tchosen\n").find("pd.read_csv(NAME, sep=\"\\t\")"), std::string::npos);
   EXPECT_NE(said("prompt;chosen\n").find("sep=\";\""), std::string::npos);
+  EXPECT_NE(said("prompt|chosen\n").find("sep=\"|\""), std::string::npos);
   EXPECT_NE(said("data: " + kGood + "\n").find("server-sent events"), std::string::npos);
   EXPECT_NE(said("5\n").find("found 5;"), std::string::npos);
   EXPECT_TRUE(read(kGood + ",\n").empty()) << "a comma after an object is a bad line";

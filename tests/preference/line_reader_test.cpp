@@ -118,6 +118,9 @@ TEST_F(LineReaderFile, NamesWhatLiesThereInPlaceOfRows) {
   using namespace std::string_literals;
   for (const auto& [bytes, expected] : {
            std::pair("version https://git-lfs.github.com/spec/v1\noid sha256:1\n"s, "a Git LFS pointer"),
+           {"PK\x03\x04....[Content_Types].xml"s, "a workbook: convert it in pandas"},
+           {"PK\x03\x04....pairs/data.pkl"s, "a torch file"},
+           {"PK\x03\x04....a.jsonl"s, "a zip file"},
            {"<!DOCTYPE html><html>"s, "a web page (HTML)"},
            {"{\0\"\0a\0"s, "UTF-16LE"},
            {"\0{\0\""s, "UTF-16BE"},
