@@ -17,57 +17,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-import tiny_model  # noqa: E402
+import tiny_run  # noqa: E402
 
 PROMPT = "How do I keep bread fresh?"
 RESPONSES = ["In a paper bag.", "Freeze what you will not eat, in slices.", "No."]
 TOLERANCE = 2e-5
-SHAPE = {"hidden_size": 48, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "max_position_embeddings": 256}
-DECODER = dict(SHAPE, num_key_value_heads=2, head_dim=12)
-FAMILIES = {
-    "llama": dict(DECODER, attention_bias=True, mlp_bias=True, rope_theta=5e4,
-                  rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}),
-    "mistral": dict(DECODER, sliding_window=200),
-    "qwen2": dict({k: v for k, v in DECODER.items() if k != "head_dim"}),
-    "qwen3": dict(DECODER, head_dim=16),
-    "bert": dict(SHAPE, type_vocab_size=2),
-}
-
-
-def make_model(family, directory):
-    os.makedirs(directory)
-    with open(os.path.join(directory, "tokenizer.json"), "w", encoding="utf-8") as f:
-        json.dump(tiny_model.tokenizer(), f)
-    rows = len(tiny_model.vocabulary())
-    config = transformers.AutoConfig.for_model(family, vocab_size=rows, pad_token_id=0, **FAMILIES[family])
-    torch.manual_seed(3)
-    model = transformers.AutoModel.from_config(config)
-    with torch.no_grad():
-        for name, tensor in model.named_parameters():
-            tensor.copy_(torch.randn_like(tensor) * 0.15 + (1.0 if "norm" in name.lower() and name.endswith("weight") else 0.0))
-    model.save_pretrained(directory)
-
-
-def run(dmoerm, model, scratch):
-    rows = os.path.join(scratch, "rows.jsonl")
-    with open(rows, "w", encoding="utf-8") as f:
-        for i in range(40):
-            responses = [{"text": f"{word} {i % 9}", "overall": n, "scores": {"tone": n, "fact": 2 - n}} for n, word in enumerate(("poor", "fair", "good"))]
-            f.write(json.dumps({"id": str(i), "category": "chat", "split": "train" if i < 30 else "validation" if i < 35 else "test",
-                                "prompt": f"say {i % 7} words of {i}", "responses": responses}) + "\n")
-    config = {"name": "r", "runs_dir": scratch, "backbone": {"dir": model, "chat_template": "dmoerm", "layers": 2},
-              "compute": {"device": "cpu", "micro_batch_tokens": 256}, "data": {"inputs": [{"path": rows}], "max_length": 96, "min_prompt_tokens": 8},
-              "categories": [{"name": "chat", "points": ["tone", "fact"]}], "router": {"steps_max": 5},
-              "base": {"tuning": "lora", "lora_rank": 2, "lr": 1e-2, "groups_per_step": 4, "steps_max": 4, "eval_every_steps": 2},
-              "experts": {"labels_min": 4, "train": {"lora_rank": 2, "lr": 1e-2, "groups_per_step": 4, "steps_max": 4, "eval_every_steps": 2}},
-              "aggregator": {"steps_max": 5}, "baselines": False}
-    path = os.path.join(scratch, "c.yaml")
-    with open(path, "w", encoding="utf-8") as f:
-        json.dump(config, f)
-    done = subprocess.run([dmoerm, "run", "--config", path], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"the run failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    return os.path.join(scratch, "r", "bundle")
 
 
 def ids_of(dmoerm, bundle):
@@ -105,8 +59,8 @@ def adapted(where, adapter):
 
 def check(dmoerm, family):
     with tempfile.TemporaryDirectory() as scratch:
-        make_model(family, os.path.join(scratch, "model"))
-        bundle = run(dmoerm, os.path.join(scratch, "model"), scratch)
+        tiny_run.make_model(family, os.path.join(scratch, "model"))
+        bundle = tiny_run.run(dmoerm, os.path.join(scratch, "model"), scratch)
         ids, worst = ids_of(dmoerm, bundle), 0.0
         question = json.dumps({"prompt": PROMPT, "responses": RESPONSES})
         out = subprocess.run([dmoerm, "score", "--bundle", bundle, "--category", "chat"], input=question, capture_output=True, text=True, check=True)
@@ -128,7 +82,7 @@ def check(dmoerm, family):
 
 def main():
     transformers.logging.set_verbosity_error()
-    dmoerm, families = sys.argv[1], sys.argv[2:] or list(FAMILIES)
+    dmoerm, families = sys.argv[1], sys.argv[2:] or list(tiny_run.FAMILIES)
     sys.exit(0 if all([check(dmoerm, family) for family in families]) else 1)
 
 

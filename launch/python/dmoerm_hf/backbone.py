@@ -1,0 +1,187 @@
+"""The transformer under the experts, with their LoRA adapters and value heads."""
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from .errors import BundleError
+
+_PEFT = "base_model.model."
+_HEADS = {"score.weight", "classifier.weight", "classifier.bias"}
+
+
+class LoraLinear(nn.Module):
+    """A linear layer to which the active adapter adds (x A^T) B^T * scale."""
+
+    def __init__(self, linear: nn.Linear, active: list[str]) -> None:
+        super().__init__()
+        self.linear, self.active = linear, active
+        self.adapters: dict[str, tuple[Tensor, Tensor, float]] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(x)
+        for name in self.active:
+            if name in self.adapters:
+                down, up, scale = self.adapters[name]
+                y = y + (x @ down.T) @ up.T * scale
+        return y
+
+
+def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a safetensors file, and its metadata."""
+    if not file.is_file():
+        raise BundleError(f"{file} is missing: the bundle is not whole, copy it again")
+    with safe_open(str(file), framework="pt") as stored:
+        return {name: stored.get_tensor(name) for name in stored.keys()}, stored.metadata() or {}
+
+
+def read_head(tensors: dict[str, Tensor], metadata: dict[str, str], file: Path) -> Tensor:
+    """The value head [H], float32, divided by the factor that BERT's heads are stored with. Raises BundleError if there is none."""
+    for name in ("score.weight", "classifier.weight"):
+        if name in tensors:
+            return tensors[name].float().flatten() / float(metadata.get("head_scale", "1"))
+    raise BundleError(f"{file} holds no head (score.weight or classifier.weight)")
+
+
+def read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{file} is missing: the bundle is not whole, copy it again") from None
+    except ValueError as error:
+        raise BundleError(f"{file} is not valid JSON ({error}): the file is damaged") from None
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Keeps transformers from reporting the head that a model without head leaves out, and from drawing bars."""
+    logging = transformers.utils.logging
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+class Backbone:
+    """A model of transformers without its head. Texts go through it one batch at a time, padded on the right."""
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self.model = model.eval().requires_grad_(False).to(device)
+        self.config: Any = model.config
+        self.device = device
+        self.encoder: bool = self.config.model_type == "bert"
+        self._active: list[str] = []
+
+    @staticmethod
+    def load(directory: Path, device: torch.device, dtype: torch.dtype) -> Backbone:
+        """Reads a directory of transformers. Raises BundleError if a tensor is missing."""
+        config = read_json(directory / "config.json")
+        options: dict[str, Any] = {"add_pooling_layer": False} if config.get("model_type") == "bert" else {}
+        with quiet_loading():
+            model, about = transformers.AutoModel.from_pretrained(str(directory), torch_dtype=dtype, output_loading_info=True, **options)
+        if about["missing_keys"]:
+            raise BundleError(f"{directory}: the tensors {sorted(about['missing_keys'])[:3]} are missing: config.json and weights do not belong together")
+        return Backbone(model, device)
+
+    def add_adapter(self, name: str, directory: Path) -> Tensor:
+        """Reads a PEFT adapter under a name and returns its value head [H]. Raises BundleError for what is not LoRA on q and v with a head."""
+        config = read_json(directory / "adapter_config.json")
+        if config.get("peft_type") != "LORA" or config.get("use_dora") or config.get("use_rslora"):
+            raise BundleError(f"{directory}: only plain LoRA adapters are read")
+        file = directory / "adapter_model.safetensors"
+        tensors, metadata = read_tensors(file)
+        plain = {stored.removeprefix(_PEFT): tensor for stored, tensor in tensors.items()}
+        head = read_head(plain, metadata, file)
+        scale = float(config["lora_alpha"]) / float(config["r"])
+        downs = {stored[:-len(".lora_A.weight")]: tensor for stored, tensor in plain.items() if stored.endswith(".lora_A.weight")}
+        if 2 * len(downs) + len(_HEADS & plain.keys()) != len(plain):
+            raise BundleError(f"{file} holds tensors beside LoRA matrices and a head")
+        for path, down in downs.items():
+            up = plain[path + ".lora_B.weight"]
+            self._lora_at(path).adapters[name] = (down.to(self.device), up.to(self.device), scale)
+        return head
+
+    def _lora_at(self, path: str) -> LoraLinear:
+        path = path.removeprefix(self.model.base_model_prefix + ".")
+        parent_path, _, last = path.rpartition(".")
+        parent = self.model.get_submodule(parent_path)
+        layer = getattr(parent, last)
+        if not isinstance(layer, LoraLinear):
+            layer = LoraLinear(layer, self._active)
+            setattr(parent, last, layer)
+        return layer
+
+    def _batches(self, texts: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        for begin in range(0, len(order), batch_size):
+            yield order[begin:begin + batch_size]
+
+    def _forward(self, texts: list[Sequence[int]], layers: int) -> Tensor:
+        """States of every token, [N, T, H], after the first `layers` layers; 0 means all of them and the last norm."""
+        longest = max(map(len, texts))
+        ids = torch.zeros((len(texts), longest), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, text in enumerate(texts):
+            ids[row, :len(text)] = torch.tensor(text)
+            mask[row, :len(text)] = 1
+        if int(ids.max()) >= self.config.vocab_size:
+            raise BundleError(f"token id {int(ids.max())} is outside the model's vocabulary of {self.config.vocab_size}")
+        options: dict[str, Any] = {} if self.encoder else {"use_cache": False}
+        out = self.model(input_ids=ids.to(self.device), attention_mask=mask.to(self.device), output_hidden_states=layers > 0, **options)
+        return out.hidden_states[layers] if layers > 0 else out.last_hidden_state
+
+    @torch.inference_mode()
+    def states(self, texts: Sequence[Sequence[int]], adapters: Sequence[str | None], batch_size: int) -> Tensor:
+        """The state that a head reads of each text under each adapter (None: the backbone alone), [N, K, H], float32, on the CPU.
+
+        A decoder's head reads the last token, BERT's the first. Equal texts are computed once.
+        """
+        distinct: dict[tuple[int, ...], int] = {}
+        places = [distinct.setdefault(tuple(text), len(distinct)) for text in texts]
+        unique = list(distinct)
+        states = torch.empty((len(unique), len(adapters), self.config.hidden_size))
+        for k, adapter in enumerate(adapters):
+            self._active[:] = [] if adapter is None else [adapter]
+            for rows in self._batches(unique, batch_size):
+                batch = [unique[i] for i in rows]
+                hidden = self._forward(list(batch), 0)
+                reads = torch.tensor([0 if self.encoder else len(text) - 1 for text in batch], device=hidden.device)
+                states[rows, k] = hidden[torch.arange(len(rows), device=hidden.device), reads].float().cpu()
+        self._active.clear()
+        return states[places]
+
+    @torch.inference_mode()
+    def pooled(self, prompts: Sequence[Sequence[int]], pooling: str, layers: int, batch_size: int) -> Tensor:
+        """The mean ("mean") or the last ("last") of each prompt's states without adapters, [N, H], float32, on the CPU."""
+        self._active.clear()
+        pooled = torch.empty((len(prompts), self.config.hidden_size))
+        for rows in self._batches(prompts, batch_size):
+            hidden = self._forward([prompts[i] for i in rows], layers).float().cpu()
+            for row, i in enumerate(rows):
+                own = hidden[row, :len(prompts[i])]
+                pooled[i] = own[-1] if pooling == "last" else own.mean(0)
+        return pooled
+
+
+def rewards_of(states: Tensor, head: Tensor) -> Tensor:
+    """Rewards [N], float32, of states [N, H]; products are summed in float64."""
+    return (states.double() @ head.double()).float()
+
+
+def log_length(tokens: int) -> float:
+    """Logarithm of 1 + the number of tokens of a response."""
+    return math.log1p(tokens)
