@@ -280,6 +280,7 @@ void read_predict(const JsonPart& body, const Limits& limits, Request& request) 
 
 void read_score_evaluation(const JsonPart& body, const Limits& limits, Request& request) {
   request.reply = Reply::score_evaluation;
+  request.model = "";  // its trainer sends "model" whatever the model's name is
   expect_unset(body, "max_length", "texts are cut to the model's length only; leave the key out");
   const JsonPart messages = body.at("messages");
   const std::vector<JsonPart> list = messages.items();

@@ -193,6 +193,10 @@ TEST(LlamaFactory, ScoreEvaluation) {
             json::parse(R"({"id": "scoreval-abc", "object": "score.evaluation", "model": "m", "scores": [1.5, -0.5]})"));
 }
 
+TEST(LlamaFactory, ItsTrainerNamesNoModel) {
+  EXPECT_EQ(asked("/v1/score/evaluation", R"({"model": "model", "messages": ["a"]})").model, "");
+}
+
 TEST(Ours, AnswersARowAsScoreDoesAndMore) {
   const json reply = answered("/v1/reward", R"({"id": 7, "prompt": "Q", "responses": ["A", "B"]})");
   EXPECT_EQ(reply["scores"], json::parse("[1.5, -0.5]"));
