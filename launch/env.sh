@@ -13,6 +13,8 @@ fi
 
 # shellcheck disable=SC2034  # for the scripts that source this
 DMOERM_VENV="$DMOERM_HOME/venv"  # what setup.sh makes; DMOERM_PYTHON may be another
+# shellcheck disable=SC2034
+DMOERM_CLIENTS="$DMOERM_HOME/clients"  # the same for clients of the reward server
 
 die() { echo "$(basename "$0"): $*" >&2; exit 1; }
 say() { echo "== $*" >&2; }

