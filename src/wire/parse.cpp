@@ -395,7 +395,12 @@ Request parse(const Endpoint& endpoint, std::string_view body, const Limits& lim
   request.model = endpoint.model.empty() ? root.text_or("model", "") : endpoint.model;
   read(endpoint, root, body.substr(length), limits, request);
   for (const char* key : {"normalise", "normalize"}) {
-    if (root.has(key)) request.normalise = normalise_of(root.at(key).in(request.family));
+    if (!root.has(key)) continue;
+    const JsonPart word = root.at(key).in(request.family);
+    request.normalise = normalise_of(word);
+    const bool texts_alone = std::ranges::any_of(request.groups, [](const Group& g) { return g.form != Form::messages; });
+    if (request.normalise == Normalise::softmax && texts_alone)
+      word.complain("setting-not-supported", "a softmax is over the responses to one prompt; send a prompt and its responses");
   }
   return request;
 }

@@ -47,9 +47,10 @@ json render_error(Family family, int status, ErrorCode code, std::string_view se
     case Family::vllm:
       return {
           {"error", {{"message", message}, {"type", words.vllm}, {"param", nullptr}, {"code", status}, {"reason", code.text()}}}};
-    case Family::sglang:
-      return {{"object", "error"}, {"message", message}, {"type", words.vllm},
-              {"param", nullptr},  {"code", status},     {"reason", code.text()}};
+    case Family::sglang:  // its own addresses say error.message, those of OpenAI's form say message
+      return {{"object", "error"},    {"message", message}, {"type", words.vllm},
+              {"param", nullptr},     {"code", status},     {"error", {{"message", message}}},
+              {"reason", code.text()}};
     case Family::tei:
       return {{"error", message}, {"error_type", words.tei}, {"reason", code.text()}};
     case Family::fastapi:

@@ -89,6 +89,7 @@ TEST(Refusals, SettingsThatWouldChangeScores) {
   EXPECT_EQ(refused("/v1/score", R"({"query": "q", "items": ["a"], "label_token_ids": [1]})").code, "setting-not-supported");
   EXPECT_EQ(refused("/v1/score/evaluation", R"({"messages": ["a"], "max_length": 8})").code, "setting-not-supported");
   EXPECT_EQ(refused("/v1/reward", R"({"prompt": "q", "response": "a", "normalise": "mean"})").code, "body-value-unknown");
+  EXPECT_EQ(refused("/classify", R"({"input": "a", "normalise": "softmax"})").code, "setting-not-supported");  // it would be 1
   EXPECT_EQ(asked("/classify", R"({"input": "a", "truncate_prompt_tokens": -1})").size(), 1U);
 }
 
@@ -133,6 +134,7 @@ TEST(Errors, HaveTheFormOfTheirFamily) {
   EXPECT_EQ(render_error(Family::fastapi, 422, code, "S")["detail"], "S");
   EXPECT_EQ(render_error(Family::kserve, 404, code, "S")["error"], "S");
   EXPECT_EQ(render_error(Family::sglang, 400, code, "S")["object"], "error");
+  EXPECT_EQ(render_error(Family::sglang, 400, code, "S")["error"]["message"], "S");
 }
 
 }  // namespace
