@@ -41,31 +41,55 @@ std::size_t own_tokens(const TokenTexts& texts, std::size_t response) {
   return ids.size() > texts.prompt.size() ? ids.size() - texts.prompt.size() : 0;
 }
 
-/// What an aggregator may read. The base is one more model of the same pass where its adapter begins at the experts' layer.
-ExpertFeatures features_of(const Category& category, const TokenTexts& texts, const PackedTexts& packed, bool with_base,
-                           bool with_prompt, const ScoringLimits& limits) {
+/// What an aggregator may read of each of several prompts. The base is one more model of the same pass where its adapter begins
+/// at the experts' layer.
+std::vector<ExpertFeatures> features_of(const Category& category, std::span<const TokenTexts* const> texts,
+                                        std::span<const PackedTexts> packed, bool with_base, bool with_prompt,
+                                        const ScoringLimits& limits) {
   std::vector<const nn::LoraAdapter*> adapters;
   for (const nn::RewardModel& expert : category.experts) adapters.push_back(expert.adapter());
   const auto k = std::ssize(adapters);
   const bool fused = with_base && first_layer(category.base) == first_layer(category.experts.front());
   if (fused) adapters.push_back(category.base.adapter());
-  const at::Tensor states = packed.states(adapters);
-  ExpertFeatures features{states.narrow(1, 0, k), at::empty({states.size(0), k})};
-  for (std::int64_t e = 0; e < k; ++e)
-    features.rewards_NK.select(1, e).copy_(
-        rewards_by_row(category.experts[static_cast<std::size_t>(e)].head(), states.select(1, e)));
-  if (with_base)
-    features.base_N =
-        rewards_by_row(category.base.head(), fused ? states.select(1, k) : packed.states({category.base.adapter()}).select(1, 0));
-  features.length_N = at::empty({states.size(0)});
-  for (std::size_t i = 0; i < texts.responses.size(); ++i)
-    features.length_N.data_ptr<float>()[i] = log_length(own_tokens(texts, i));
-  if (with_prompt) features.prompts_GH = prompt_states(category.backbone(), {routed_prompt(texts.prompt, limits)}, limits);
-  return features;
+  const std::vector<at::Tensor> states = PackedTexts::states(packed, adapters);
+  const std::vector<at::Tensor> base = with_base && !fused ? PackedTexts::states(packed, {category.base.adapter()}) : states;
+  std::vector<ExpertFeatures> all;
+  for (std::size_t t = 0; t < texts.size(); ++t) {
+    const at::Tensor& own = states[t];
+    ExpertFeatures features{own.narrow(1, 0, k), at::empty({own.size(0), k})};
+    for (std::int64_t e = 0; e < k; ++e)
+      features.rewards_NK.select(1, e).copy_(
+          rewards_by_row(category.experts[static_cast<std::size_t>(e)].head(), own.select(1, e)));
+    if (with_base) features.base_N = rewards_by_row(category.base.head(), base[t].select(1, fused ? k : 0));
+    features.length_N = at::empty({own.size(0)});
+    for (std::size_t i = 0; i < texts[t]->responses.size(); ++i)
+      features.length_N.data_ptr<float>()[i] = log_length(own_tokens(*texts[t], i));
+    if (with_prompt) features.prompts_GH = prompt_states(category.backbone(), {routed_prompt(texts[t]->prompt, limits)}, limits);
+    all.push_back(std::move(features));
+  }
+  return all;
 }
 
-at::Tensor rewards_of(const nn::RewardModel& model, const PackedTexts& packed) {
-  return rewards_by_row(model.head(), packed.states({model.adapter()}).select(1, 0));
+/// Write the results of a category into scores that hold nothing yet.
+void fill_scores(const Category& category, const ExpertFeatures& features, const at::Tensor& final_N,
+                 std::vector<Score>& scores) {
+  const Aggregator& aggregator = category.aggregator;
+  const at::Tensor standard_NR = aggregator.standardised(features), parts_NR = aggregator.contributions(features);
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    const auto row = static_cast<std::int64_t>(i);
+    scores[i].reward = final_N[row].item<double>();
+    for (std::size_t e = 0; e < category.points.size(); ++e) {
+      const auto column = static_cast<std::int64_t>(e);
+      scores[i].points[category.points[e]] = standard_NR[row][column].item<double>();
+      scores[i].expert_rewards.push_back(features.rewards_NK[row][column].item<double>());
+    }
+    if (aggregator.reads_base()) {
+      scores[i].base = standard_NR[row][-1].item<double>();
+      scores[i].expert_rewards.push_back(features.base_N[row].item<double>());
+    }
+    for (std::int64_t r = 0; parts_NR.defined() && r < parts_NR.size(1); ++r)
+      scores[i].contributions.push_back(parts_NR[row][r].item<double>());
+  }
 }
 
 }  // namespace
@@ -73,7 +97,7 @@ at::Tensor rewards_of(const nn::RewardModel& model, const PackedTexts& packed) {
 ScoreStats stats_of(const nlohmann::json& score) { return {score.at("mean"), score.at("std"), score.at("count")}; }
 
 at::Tensor rewards_of(const nn::RewardModel& model, const TokenTexts& texts, const ScoringLimits& limits) {
-  return rewards_of(model, PackedTexts(texts, model.backbone(), limits));
+  return rewards_by_row(model.head(), PackedTexts(texts, model.backbone(), limits).states({model.adapter()}).select(1, 0));
 }
 
 Route Model::route(const std::vector<std::int32_t>& prompt) const {
@@ -81,7 +105,9 @@ Route Model::route(const std::vector<std::int32_t>& prompt) const {
 }
 
 ExpertFeatures Model::experts(const Category& category, const TokenTexts& texts) const {
-  return features_of(category, texts, PackedTexts(texts, category.backbone(), limits), category.has_base(), true, limits);
+  const PackedTexts packed(texts, category.backbone(), limits);
+  const TokenTexts* const one = &texts;
+  return features_of(category, {&one, 1}, {&packed, 1}, category.has_base(), true, limits)[0];
 }
 
 at::Tensor Model::aggregate(const Category& category, const ExpertFeatures& features) const {
@@ -93,46 +119,59 @@ at::Tensor Model::aggregate(const Category& category, const ExpertFeatures& feat
 }
 
 GroupScore Model::score(const TokenTexts& texts, const std::string& name) const {
-  GroupScore result;
-  result.route = route(texts.prompt);
-  result.category = name;
-  if (name.empty() && result.route.category >= 0)
-    result.category = router.categories()[static_cast<std::size_t>(result.route.category)];
-  result.responses = scores_in(result.category, texts);
-  return result;
+  const ScoreCall call{&texts, name};
+  return score({&call, 1})[0];
+}
+
+std::vector<GroupScore> Model::score(std::span<const ScoreCall> calls) const {
+  std::vector<std::vector<std::int32_t>> prompts;
+  for (const ScoreCall& call : calls) prompts.push_back(routed_prompt(call.texts->prompt, limits));
+  const at::Tensor pooled_ND = pool_prompts(*backbone, prompts, router.reading(), limits.batch_tokens);
+  std::vector<GroupScore> results(calls.size());
+  std::map<std::string, std::vector<std::size_t>> by_category;
+  for (std::size_t c = 0; c < calls.size(); ++c) {
+    GroupScore& result = results[c];
+    result.route = router.route(pooled_ND[static_cast<std::int64_t>(c)]);
+    result.category = calls[c].category;
+    if (result.category.empty() && result.route.category >= 0)
+      result.category = router.categories()[static_cast<std::size_t>(result.route.category)];
+    by_category[result.category].push_back(c);
+  }
+  for (const auto& [name, which] : by_category) {
+    std::vector<const TokenTexts*> texts;
+    for (const std::size_t c : which) texts.push_back(calls[c].texts);
+    std::vector<std::vector<Score>> scores = scores_in(name, texts);
+    for (std::size_t i = 0; i < which.size(); ++i) results[which[i]].responses = std::move(scores[i]);
+  }
+  return results;
 }
 
 std::vector<Score> Model::scores_in(const std::string& name, const TokenTexts& texts) const {
-  if (name.empty()) {
-    const PackedTexts packed(texts, fallback.backbone(), limits);
-    std::vector<Score> scores = without_rewards(packed);
-    const at::Tensor rewards_N = rewards_of(fallback, packed);
-    for (std::size_t i = 0; i < scores.size(); ++i) scores[i].reward = rewards_N[static_cast<std::int64_t>(i)].item<double>();
-    return scores;
-  }
-  const Category& chosen = category(name);
-  const PackedTexts packed(texts, chosen.backbone(), limits);
-  std::vector<Score> scores = without_rewards(packed);
-  const Aggregator& aggregator = chosen.aggregator;
-  const ExpertFeatures features = features_of(chosen, texts, packed, aggregator.reads_base(), aggregator.reads_prompt(), limits);
-  const at::Tensor final_N = aggregate(chosen, features), standard_NR = aggregator.standardised(features),
-                   parts_NR = aggregator.contributions(features);
-  for (std::size_t i = 0; i < scores.size(); ++i) {
-    const auto row = static_cast<std::int64_t>(i);
-    scores[i].reward = final_N[row].item<double>();
-    for (std::size_t e = 0; e < chosen.points.size(); ++e) {
-      const auto column = static_cast<std::int64_t>(e);
-      scores[i].points[chosen.points[e]] = standard_NR[row][column].item<double>();
-      scores[i].expert_rewards.push_back(features.rewards_NK[row][column].item<double>());
+  const TokenTexts* const one = &texts;
+  return scores_in(name, std::span{&one, 1})[0];
+}
+
+std::vector<std::vector<Score>> Model::scores_in(const std::string& name, std::span<const TokenTexts* const> texts) const {
+  const Category* chosen = name.empty() ? nullptr : &category(name);
+  std::vector<PackedTexts> packed;
+  packed.reserve(texts.size());
+  for (const TokenTexts* own : texts)
+    packed.emplace_back(*own, chosen == nullptr ? fallback.backbone() : chosen->backbone(), limits);
+  std::vector<std::vector<Score>> all;
+  for (const PackedTexts& own : packed) all.push_back(without_rewards(own));
+  if (chosen == nullptr) {
+    const std::vector<at::Tensor> states = PackedTexts::states(packed, {fallback.adapter()});
+    for (std::size_t t = 0; t < all.size(); ++t) {
+      const at::Tensor rewards_N = rewards_by_row(fallback.head(), states[t].select(1, 0));
+      for (std::size_t i = 0; i < all[t].size(); ++i) all[t][i].reward = rewards_N[static_cast<std::int64_t>(i)].item<double>();
     }
-    if (aggregator.reads_base()) {
-      scores[i].base = standard_NR[row][-1].item<double>();
-      scores[i].expert_rewards.push_back(features.base_N[row].item<double>());
-    }
-    for (std::int64_t r = 0; parts_NR.defined() && r < parts_NR.size(1); ++r)
-      scores[i].contributions.push_back(parts_NR[row][r].item<double>());
+    return all;
   }
-  return scores;
+  const Aggregator& aggregator = chosen->aggregator;
+  const std::vector<ExpertFeatures> features =
+      features_of(*chosen, texts, packed, aggregator.reads_base(), aggregator.reads_prompt(), limits);
+  for (std::size_t t = 0; t < all.size(); ++t) fill_scores(*chosen, features[t], aggregate(*chosen, features[t]), all[t]);
+  return all;
 }
 
 const Category& Model::category(const std::string& name) const {

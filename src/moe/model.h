@@ -10,6 +10,7 @@
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,12 @@ struct GroupScore {
   std::vector<Score> responses;
 };
 
+/// What Model::score() is asked about one prompt.
+struct ScoreCall {
+  const TokenTexts* texts = nullptr;
+  std::string category;  ///< Name of the category to use instead of the router's choice; "" = route
+};
+
 class Model {
  public:
   std::shared_ptr<nn::Backbone> backbone;  ///< Pretrained backbone, whose states the router reads
@@ -81,9 +88,14 @@ class Model {
   /// @param category  name of the category to use instead of the router's choice; "" = route
   /// @throws DataError for an unknown category (lists the known ones)
   [[nodiscard]] GroupScore score(const TokenTexts& texts, const std::string& category = "") const;
+  /// score() of several prompts. They share passes up to limits.batch_tokens; the bits are those of score().
+  [[nodiscard]] std::vector<GroupScore> score(std::span<const ScoreCall> calls) const;
   /// Scores of all responses by a category's model, or by the fallback if `category` is "". The router is not asked.
   /// @throws DataError for an unknown category (lists the known ones)
   [[nodiscard]] std::vector<Score> scores_in(const std::string& category, const TokenTexts& texts) const;
+  /// scores_in() of several prompts, with shared passes.
+  [[nodiscard]] std::vector<std::vector<Score>> scores_in(const std::string& category,
+                                                          std::span<const TokenTexts* const> texts) const;
 
   /// @throws DataError for an unknown category (lists the known ones)
   [[nodiscard]] const Category& category(const std::string& name) const;

@@ -75,48 +75,82 @@ void PackedTexts::add(const TokenTexts& texts, std::vector<std::int64_t> which, 
   packs_.push_back(std::move(pack));
 }
 
-at::Tensor PackedTexts::states(const std::vector<const nn::LoraAdapter*>& adapters, const Pack& pack) const {
+void PackedTexts::run(std::span<const Unit> units, const std::vector<const nn::LoraAdapter*>& adapters) const {
   const auto k = std::ssize(adapters);
   const auto first_layer = [](const nn::LoraAdapter* adapter) { return adapter == nullptr ? 0 : adapter->first_layer(); };
   const std::size_t frozen = first_layer(*std::ranges::min_element(adapters, {}, first_layer));
-  at::Tensor states_NKH = at::empty({std::ssize(pack.group.responses), k, backbone_.spec().width});
-  std::int64_t first = 0;
-  for (const std::vector<std::int32_t>& part : pack.parts) {
-    const auto reads = std::ssize(part);
-    data::PackedBatch once;
-    data::append_group(once, pack.group, part, backbone_.packing());
-    const std::int64_t rows = once.tokens();
-    const at::Tensor trunk_TD = frozen > 0 ? backbone_.trunk(once, frozen) : at::Tensor();
-    const std::int64_t together = std::clamp<std::int64_t>(limits_.batch_tokens / rows, 1, k);
-    for (std::int64_t begin = 0; begin < k; begin += together) {
-      const std::int64_t count = std::min(together, k - begin);
-      data::PackedBatch batch;
-      std::vector<nn::AdapterRows> adapter_rows;
-      for (std::int64_t a = 0; a < count; ++a) {
-        data::append_group(batch, pack.group, part, backbone_.packing());
-        adapter_rows.push_back({adapters[static_cast<std::size_t>(begin + a)], a * rows, rows, a * reads, reads, 0});
-      }
-      const nn::Trunk trunk = frozen > 0 ? nn::Trunk{frozen, trunk_TD.repeat({count, 1})} : nn::Trunk{};
-      const at::Tensor states = backbone_.forward(batch, adapter_rows, nullptr, trunk).view({count, reads, -1});
-      states_NKH.narrow(0, first, reads).narrow(1, begin, count).copy_(states.transpose(0, 1));
+  data::PackedBatch once;
+  for (const Unit& unit : units) data::append_group(once, unit.pack->group, *unit.part, backbone_.packing());
+  const std::int64_t rows = once.tokens();
+  const auto reads = std::ssize(once.responses);
+  const at::Tensor trunk_TD = frozen > 0 ? backbone_.trunk(once, frozen) : at::Tensor();
+  const std::int64_t together = std::clamp<std::int64_t>(limits_.batch_tokens / rows, 1, k);
+  for (std::int64_t begin = 0; begin < k; begin += together) {
+    const std::int64_t count = std::min(together, k - begin);
+    data::PackedBatch batch;
+    std::vector<nn::AdapterRows> adapter_rows;
+    for (std::int64_t a = 0; a < count; ++a) {
+      for (const Unit& unit : units) data::append_group(batch, unit.pack->group, *unit.part, backbone_.packing());
+      adapter_rows.push_back({adapters[static_cast<std::size_t>(begin + a)], a * rows, rows, a * reads, reads, 0});
     }
-    first += reads;
+    const nn::Trunk trunk = frozen > 0 ? nn::Trunk{frozen, trunk_TD.repeat({count, 1})} : nn::Trunk{};
+    const at::Tensor states = backbone_.forward(batch, adapter_rows, nullptr, trunk).view({count, reads, -1});
+    std::int64_t first = 0;
+    for (const Unit& unit : units) {
+      const std::int64_t own = unit.states_MKH.size(0);
+      unit.states_MKH.narrow(1, begin, count).copy_(states.narrow(1, first, own).transpose(0, 1));
+      first += own;
+    }
   }
-  return states_NKH;
 }
 
-at::Tensor PackedTexts::states(const std::vector<const nn::LoraAdapter*>& adapters) const {
-  at::Tensor states_NKH = at::empty({std::ssize(lengths_), std::ssize(adapters), backbone_.spec().width});
-  for (const Pack& pack : packs_) {
-    const at::Tensor own_MKH = states(adapters, pack);
-    for (std::size_t i = 0; i < pack.which.size(); ++i)
-      states_NKH.select(0, pack.which[i]).copy_(own_MKH.select(0, static_cast<std::int64_t>(i)));
+at::Tensor PackedTexts::unpacked(const std::vector<at::Tensor>& packs_MKH) const {
+  at::Tensor states_NKH = at::empty({std::ssize(lengths_), packs_MKH.front().size(1), backbone_.spec().width});
+  for (std::size_t p = 0; p < packs_.size(); ++p) {
+    for (std::size_t i = 0; i < packs_[p].which.size(); ++i)
+      states_NKH.select(0, packs_[p].which[i]).copy_(packs_MKH[p].select(0, static_cast<std::int64_t>(i)));
   }
   for (std::int64_t i = 0; i < std::ssize(first_); ++i) {
     if (first_[static_cast<std::size_t>(i)] != i)
       states_NKH.select(0, i).copy_(states_NKH.select(0, first_[static_cast<std::size_t>(i)]));
   }
   return states_NKH;
+}
+
+at::Tensor PackedTexts::states(const std::vector<const nn::LoraAdapter*>& adapters) const {
+  return states({this, 1}, adapters)[0];
+}
+
+std::vector<at::Tensor> PackedTexts::states(std::span<const PackedTexts> all,
+                                            const std::vector<const nn::LoraAdapter*>& adapters) {
+  std::vector<std::vector<at::Tensor>> packs(all.size());
+  std::vector<Unit> units;
+  std::int64_t tokens = 0;
+  const auto flush = [&] {
+    if (!units.empty()) all.front().run(units, adapters);
+    units.clear();
+    tokens = 0;
+  };
+  for (std::size_t t = 0; t < all.size(); ++t) {
+    const PackedTexts& texts = all[t];
+    for (const Pack& pack : texts.packs_) {
+      const at::Tensor states_MKH =
+          at::empty({std::ssize(pack.group.responses), std::ssize(adapters), texts.backbone_.spec().width});
+      packs[t].push_back(states_MKH);
+      std::int64_t first = 0;
+      for (const std::vector<std::int32_t>& part : pack.parts) {
+        const std::int64_t own = data::packed_tokens(pack.group, part, texts.backbone_.packing());
+        if (tokens + own > texts.limits_.batch_tokens) flush();
+        units.push_back({&pack, &part, states_MKH.narrow(0, first, std::ssize(part))});
+        tokens += own;
+        first += std::ssize(part);
+      }
+    }
+  }
+  flush();
+  std::vector<at::Tensor> result;
+  for (std::size_t t = 0; t < all.size(); ++t) result.push_back(all[t].unpacked(packs[t]));
+  return result;
 }
 
 std::vector<std::int64_t> PackedTexts::cut_tokens() const {

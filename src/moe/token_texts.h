@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "data/group_layout.h"
@@ -39,6 +40,10 @@ class PackedTexts {
   /// copies of the texts fit `batch_tokens`; the layers below the adapted ones are computed once for all of them.
   /// @param adapters  adapters to run; null = the backbone alone
   [[nodiscard]] at::Tensor states(const std::vector<const nn::LoraAdapter*>& adapters) const;
+  /// states() of texts to several prompts, over one backbone and with the same limits. They share passes; the bits are those of
+  /// states().
+  [[nodiscard]] static std::vector<at::Tensor> states(std::span<const PackedTexts> all,
+                                                      const std::vector<const nn::LoraAdapter*>& adapters);
   /// Number of tokens cut from each response with its prompt.
   [[nodiscard]] std::vector<std::int64_t> cut_tokens() const;
 
@@ -52,7 +57,15 @@ class PackedTexts {
   };
   /// @param shared  tokens of the prompt with which all of these responses begin
   void add(const TokenTexts& texts, std::vector<std::int64_t> which, std::int64_t shared);
-  [[nodiscard]] at::Tensor states(const std::vector<const nn::LoraAdapter*>& adapters, const Pack& pack) const;
+  /// A part of a pack, and where the states of its responses go.
+  struct Unit {
+    const Pack* pack;
+    const std::vector<std::int32_t>* part;
+    at::Tensor states_MKH;  ///< View of the pack's result
+  };
+  void run(std::span<const Unit> units, const std::vector<const nn::LoraAdapter*>& adapters) const;
+  /// The states of all responses, from those of each pack.
+  [[nodiscard]] at::Tensor unpacked(const std::vector<at::Tensor>& packs_MKH) const;
 
   const nn::Backbone& backbone_;
   ScoringLimits limits_;

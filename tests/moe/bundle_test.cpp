@@ -200,6 +200,28 @@ TEST_F(BundleFolder, ScoresAResponseIndependentlyOfTheOthers) {
   EXPECT_GT(std::abs(together[0] - together[1]), 1e-4);  // the scores differ
 }
 
+TEST_F(BundleFolder, ScoresPromptsOfManyCallersAtOnceAsOneByOne) {
+  std::vector<TokenTexts> texts;
+  for (const char* prompt : {"tell me something", "why", "hello there how are you", "tell me something", "x y z"})
+    texts.push_back(tokenize(bundle_, {{"user", prompt}}, {"one thing", "another thing that is longer", std::string(400, 'e')}));
+  texts[1].responses.resize(1);
+  for (const std::int64_t batch_tokens : {1, 40, 4096}) {
+    bundle_.model.limits.batch_tokens = batch_tokens;
+    std::vector<ScoreCall> calls;
+    for (std::size_t i = 0; i < texts.size(); ++i) calls.push_back({&texts[i], i == 0 ? "code" : i == 4 ? "chat" : ""});
+    const std::vector<GroupScore> together = bundle_.model.score(calls);
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      const GroupScore alone = bundle_.model.score(texts[i], calls[i].category);
+      EXPECT_EQ(rewards(together[i]), rewards(alone)) << i << " at " << batch_tokens;
+      EXPECT_EQ(together[i].category, alone.category);
+      EXPECT_EQ(together[i].route.probabilities, alone.route.probabilities);
+      EXPECT_EQ(together[i].route.distance, alone.route.distance);
+      EXPECT_EQ(together[i].responses.back().points, alone.responses.back().points);
+      EXPECT_EQ(together[i].responses.back().cut_tokens, alone.responses.back().cut_tokens);
+    }
+  }
+}
+
 /// Makes the manifest agree with a bundle's files again after a test has changed one.
 void sum_again(const fs::path& bundle, json& manifest) {
   manifest["files"] = file_sums(bundle);
