@@ -21,7 +21,7 @@ KEPT = {
     r"mpi\.h": r"src/comm/([^/]*\.cpp|mpi_(calls|communicator)\.h)", r"nccl\.h": r"src/comm/[^/]*\.cpp",
     r"hdf5\.h": r"src/base/h5\.h", r"base/h5\.h": r"src/data/token_store_hdf5\.cpp|src/label_store/segment\.cpp",
     r"curl/.*": r"src/judge/http_multi\.cpp", r"sqlite3\.h": r"src/label_store/journal\.cpp",
-    r"httplib\.h": r"src/watch/status_page\.cpp|tests/.*",
+    r"httplib\.h": r"src/watch/status_page\.cpp|tests/.*", r"microhttpd\.h": r"src/serve/http_server\.cpp",
     r"yaml-cpp/.*": r"src/config/[^/]*\.cpp", r"torch/torch\.h": r"(?!)",
 }
 TOP = {"CMakeLists.txt", "CMakePresets.json", "README.md", "LICENSE", "src", "launch", "configs", "kernels", "tests", "cluster", "docs"}

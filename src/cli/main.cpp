@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_ingest(app);
   dmoerm::cli::add_label(app);
   dmoerm::cli::add_score(app);
+  dmoerm::cli::add_serve(app);
   dmoerm::cli::add_eval(app);
   dmoerm::cli::add_bon(app);
   dmoerm::cli::add_label_store(app);

@@ -21,6 +21,7 @@ void add_synth(CLI::App& app);
 void add_ingest(CLI::App& app);
 void add_label(CLI::App& app);
 void add_score(CLI::App& app);
+void add_serve(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_bon(CLI::App& app);
 void add_label_store(CLI::App& app);

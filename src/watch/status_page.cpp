@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/secrets.h"
 #include "base/thread.h"
 #include "watch/metrics_text.h"
 #include "watch/status_html.h"
@@ -38,13 +39,6 @@ void reuse_address(int socket) {
 }
 
 }  // namespace
-
-bool equal_secrets(const std::string& one, const std::string& other) {
-  const Digest a = sha256(one), b = sha256(other);
-  unsigned difference = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) difference |= static_cast<unsigned>(a[i] ^ b[i]);
-  return difference == 0;
-}
 
 struct StatusPage::Server {
   explicit Server(const config::WatchConfig& config) : every_s(config.every_s) {

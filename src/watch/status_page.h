@@ -34,7 +34,4 @@ class StatusPage {
   std::future<void> ended_;  ///< the end of the server's thread
 };
 
-/// Whether two texts are equal. The time this takes depends on the lengths only.
-bool equal_secrets(const std::string& one, const std::string& other);
-
 }  // namespace dmoerm::watch

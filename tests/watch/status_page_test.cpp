@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/secrets.h"
 #include "run_events.h"
 #include "support/scratch.h"
 #include "watch/metrics_text.h"

@@ -1,0 +1,68 @@
+// The bundles that a server answers for, by name. A bundle can be read again while requests are under way.
+#pragma once
+#include <c10/core/Device.h>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "moe/bundle.h"
+#include "serve/templated_text.h"
+
+namespace dmoerm::serve {
+
+/// A bundle as it was read once. Requests keep the one with which they began.
+struct Loaded {
+  std::string name;
+  std::shared_ptr<const moe::Bundle> bundle;
+  TemplatedTextReader texts;
+  std::int64_t created = 0;  ///< When it was read, seconds since 1970
+};
+
+struct BundlePlace {
+  std::string name;
+  std::filesystem::path directory;
+};
+/// "NAME=DIR" or "DIR", whose name is that of the run that made it ("runs/x/bundle" -> "x") or its own.
+/// @throws ConfigError for an empty name or folder
+BundlePlace parse_place(const std::string& text);
+
+class Bundles {
+ public:
+  /// Read all of them. The first is the default.
+  /// @param aliases  other name -> name
+  /// @throws ConfigError for a name that is given twice or an alias of no bundle; DataError, IoError as load_bundle()
+  Bundles(const std::vector<BundlePlace>& places, const std::map<std::string, std::string>& aliases, c10::Device device);
+
+  /// The bundle of a name or alias; "" = the default; null = there is none.
+  [[nodiscard]] std::shared_ptr<const Loaded> find(const std::string& name) const;
+  [[nodiscard]] std::vector<std::shared_ptr<const Loaded>> all() const;
+  /// Read a bundle again and check its golden scores, then let new requests use it; "" = all of them. If one cannot be read, the
+  /// old one stays.
+  /// @throws ConfigError for an unknown name; DataError, IoError as load_bundle()
+  void reload(const std::string& name);
+  [[nodiscard]] std::int64_t reloads() const;
+
+  /// What GET /info says of the bundles.
+  [[nodiscard]] nlohmann::json info() const;
+  /// "a, b", for messages.
+  [[nodiscard]] std::string names() const;
+
+ private:
+  [[nodiscard]] std::shared_ptr<const Loaded> load(const BundlePlace& place) const;
+  const std::vector<BundlePlace> places_;
+  const std::map<std::string, std::string> aliases_;
+  const c10::Device device_;
+  std::mutex reloading_;
+  mutable std::mutex mutex_;
+  std::vector<std::shared_ptr<const Loaded>> loaded_;  ///< In the order of places_
+  std::int64_t reloads_ = 0;
+};
+
+}  // namespace dmoerm::serve

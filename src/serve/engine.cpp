@@ -1,0 +1,346 @@
+#include "serve/engine.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "base/error.h"
+#include "base/thread.h"
+
+namespace dmoerm::serve {
+namespace {
+
+constexpr double kNewSpeed = 0.2;  // weight of the last batch in the speed
+
+double seconds_between(Clock::time_point from, Clock::time_point to) { return std::chrono::duration<double>(to - from).count(); }
+
+std::uint64_t hash_of(const Work& work) {
+  auto hash =
+      reinterpret_cast<std::uintptr_t>(work.bundle.get()) * 0x9E3779B97F4A7C15ULL ^ std::hash<std::string>()(work.category);
+  for (const std::int32_t id : work.texts.prompt) hash = (hash ^ static_cast<std::uint32_t>(id)) * 0x100000001B3ULL;
+  return hash;
+}
+
+bool same_prompt(const Work& a, const Work& b) {
+  return a.bundle == b.bundle && a.category == b.category && a.texts.prompt == b.texts.prompt;
+}
+
+/// Tokens of the prompt that its responses share: encoders read each text whole.
+std::int64_t shared_tokens(const Work& work) {
+  const std::shared_ptr<nn::Backbone>& backbone = work.bundle->model.backbone;
+  const bool causal = backbone == nullptr || backbone->packing() == data::PackingRule::causal;
+  return causal ? std::ssize(work.texts.prompt) : 0;
+}
+
+}  // namespace
+
+std::int64_t Engine::tokens_of(const Work& work) {
+  const std::int64_t shared = shared_tokens(work);
+  std::int64_t tokens = shared;
+  for (const auto& response : work.texts.responses) tokens += std::max<std::int64_t>(std::ssize(response) - shared, 1);
+  return tokens;
+}
+
+Engine::Engine(const EngineOptions& options, OnBatch on_batch, Score score)
+    : options_(options),
+      on_batch_(std::move(on_batch)),
+      score_(score ? std::move(score)
+                   : [](const moe::Bundle& bundle, std::span<const moe::ScoreCall> calls) { return bundle.model.score(calls); }) {
+  computer_ = start_thread("the thread that scores", [this] { compute_loop(); });
+  expirer_ = start_thread("the thread that watches deadlines", [this] { expire_loop(); });
+}
+
+Engine::~Engine() {
+  stop();
+  computer_.join();
+  expirer_.join();
+}
+
+void Engine::stop() {
+  std::vector<Ended> ended;
+  {
+    const std::lock_guard lock(mutex_);
+    ends_ = true;
+    for (const auto& requests = std::map(requests_); const auto& [ticket, request] : requests)
+      end(request, {.end = End::stopped}, ended);
+    more_.notify_all();
+    expire_.notify_all();
+  }
+  tell(ended);
+}
+
+Engine::Admission Engine::submit(Ask ask, Done done) {
+  std::int64_t tokens = 0, texts = 0;
+  for (const Work& work : ask.works) {
+    tokens += tokens_of(work);
+    texts += std::ssize(work.texts.responses);
+  }
+  const std::lock_guard lock(mutex_);
+  // A request that alone is larger than the queue is taken when the queue is empty.
+  const bool full = tokens_ > 0 && (tokens_ + tokens > options_.queue_tokens_max || texts_ + texts > options_.queue_texts_max);
+  const double wait_s = seconds_for(tokens_ + computing_);
+  const double left_s = seconds_between(Clock::now(), ask.deadline);
+  if (ends_ || full || wait_s > left_s || left_s <= 0) return {0, std::clamp(wait_s, 1.0, 60.0)};
+  auto request = std::make_shared<Request>();
+  request->ticket = ++tickets_;
+  request->done = std::move(done);
+  request->left = ask.works.size();
+  request->groups.resize(ask.works.size());
+  request->ask = std::move(ask);
+  Queue& queue = queues_[request->ask.client];
+  for (std::size_t w = 0; w < request->ask.works.size(); ++w) {
+    const Work& work = request->ask.works[w];
+    queue.push_back({request, w, tokens_of(work), shared_tokens(work), hash_of(work)});
+  }
+  requests_[request->ticket] = request;
+  tokens_ += tokens;
+  texts_ += texts;
+  more_.notify_one();
+  return {request->ticket};
+}
+
+void Engine::cancel(Ticket ticket) {
+  std::vector<Ended> ended;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = requests_.find(ticket);
+    if (found == requests_.end()) return;
+    const std::shared_ptr<Request> request = found->second;
+    end(request, {.end = End::cancelled}, ended);
+  }
+  tell(ended);
+}
+
+Engine::State Engine::state() const {
+  const std::lock_guard lock(mutex_);
+  State state{std::ssize(requests_), texts_, tokens_, tokens_per_s_};
+  if (!requests_.empty()) state.oldest_s = seconds_between(requests_.begin()->second->came, Clock::now());
+  return state;
+}
+
+double Engine::seconds_for(std::int64_t tokens) const {
+  return tokens_per_s_ > 0 ? static_cast<double>(tokens) / tokens_per_s_ : 0;
+}
+
+void Engine::tell(std::vector<Ended>& ended) {
+  for (Ended& one : ended) one.request->done(std::move(one.outcome));
+  ended.clear();
+}
+
+/// Mark a request as ended and take what is left of it out of the queue. The caller tells it without the lock.
+void Engine::end(const std::shared_ptr<Request>& request, Outcome outcome, std::vector<Ended>& ended) {
+  if (request->ended) return;
+  request->ended = true;
+  const bool begun = request->begun != Clock::time_point{};
+  outcome.queue_s = seconds_between(request->came, begun ? request->begun : Clock::now());
+  outcome.compute_s = begun ? seconds_between(request->begun, Clock::now()) : 0;
+  remove_items_of(*request);
+  requests_.erase(request->ticket);
+  ended.push_back({request, std::move(outcome)});
+}
+
+void Engine::remove_items_of(const Request& request) {
+  const auto queue = queues_.find(request.ask.client);
+  if (queue == queues_.end()) return;
+  for (auto item = queue->second.begin(); item != queue->second.end();) {
+    const auto next = std::next(item);
+    if (item->request.get() == &request) take(queue->second, item);
+    item = next;
+  }
+  if (queue->second.empty()) queues_.erase(queue);
+}
+
+void Engine::take(Queue& queue, Queue::iterator item) {
+  tokens_ -= item->tokens;
+  texts_ -= std::ssize(item->request->ask.works[item->work].texts.responses);
+  queue.erase(item);
+}
+
+/// Drop requests whose deadline passes in the queue.
+void Engine::expire_loop() {
+  constexpr auto kEvery = std::chrono::milliseconds(20);
+  std::unique_lock lock(mutex_);
+  while (!expire_.wait_for(lock, kEvery, [this] { return ends_; })) {
+    std::vector<std::shared_ptr<Request>> late;
+    for (const auto& [ticket, request] : requests_) {
+      if (request->ask.deadline <= Clock::now()) late.push_back(request);
+    }
+    if (late.empty()) continue;
+    std::vector<Ended> ended;
+    for (const auto& request : late) end(request, {.end = End::expired}, ended);
+    lock.unlock();
+    tell(ended);
+    lock.lock();
+  }
+}
+
+void Engine::compute_loop() {
+  at::set_num_threads(options_.threads);
+  for (;;) {
+    std::unique_lock lock(mutex_);
+    std::vector<Shared> batch = next_batch(lock);
+    if (batch.empty()) return;
+    lock.unlock();
+    compute(std::move(batch));
+  }
+}
+
+/// Wait for work and take it; nothing if the engine ends.
+std::vector<Engine::Shared> Engine::next_batch(std::unique_lock<std::mutex>& lock) {
+  for (;;) {
+    more_.wait(lock, [this] { return ends_ || !queues_.empty(); });
+    if (ends_) return {};
+    const Work& first = queues_.begin()->second.front().request->ask.works.front();
+    const std::int64_t budget = options_.batch_tokens > 0 ? options_.batch_tokens : first.bundle->model.limits.batch_tokens;
+    Clock::time_point oldest = Clock::now();
+    for (const auto& [client, queue] : queues_) oldest = std::min(oldest, queue.front().request->came);
+    const auto until = oldest + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.batch_wait_s));
+    more_.wait_until(lock, until, [&] { return ends_ || queues_.empty() || tokens_ >= budget; });
+    if (ends_) return {};
+    if (std::vector<Shared> batch = pick(budget); !batch.empty()) return batch;
+  }
+}
+
+/// Take works of one bundle up to the budget, one of each client in turn, and those that share their prompts.
+std::vector<Engine::Shared> Engine::pick(std::int64_t budget) {
+  std::vector<Shared> batch;
+  std::int64_t tokens = 0;
+  const moe::Bundle* bundle = nullptr;
+  auto turn = queues_.upper_bound(last_client_);
+  for (std::size_t passed = 0; !queues_.empty() && passed < queues_.size();) {
+    if (turn == queues_.end()) turn = queues_.begin();
+    Queue& queue = turn->second;
+    const Item item = queue.front();
+    const Work& work = item.request->ask.works[item.work];
+    if (!batch.empty() && (work.bundle.get() != bundle || tokens + item.tokens > budget)) {
+      ++passed;  // a smaller work of another client may fit
+      ++turn;
+      continue;
+    }
+    passed = 0;
+    bundle = work.bundle.get();
+    tokens += item.tokens;
+    last_client_ = turn->first;
+    take(queue, queue.begin());
+    if (queue.empty()) queues_.erase(turn);
+    batch.push_back({{item}, {}});
+    tokens = join(batch.back(), budget, tokens);
+    turn = queues_.upper_bound(last_client_);
+    if (tokens >= budget) break;
+  }
+  computing_ = tokens;
+  return batch;
+}
+
+/// Let queued works with the same prompt join, as long as their responses fit the budget too. @return the batch's tokens
+std::int64_t Engine::join(Shared& shared, std::int64_t budget, std::int64_t tokens) {
+  const Item first = shared.items.front();
+  const Work& work = first.request->ask.works[first.work];
+  for (auto queue = queues_.begin(); queue != queues_.end();) {
+    for (auto item = queue->second.begin(); item != queue->second.end();) {
+      const auto next = std::next(item);
+      const Work& other = item->request->ask.works[item->work];
+      const std::int64_t own = item->tokens - item->shared_tokens;
+      if (item->prompt == first.prompt && same_prompt(work, other) && tokens + own <= budget) {
+        tokens += own;
+        shared.items.push_back(*item);
+        take(queue->second, item);
+      }
+      item = next;
+    }
+    queue = queue->second.empty() ? queues_.erase(queue) : std::next(queue);
+  }
+  return tokens;
+}
+
+/// Score each call by itself, so that one that cannot be scored does not harm the others.
+std::vector<std::optional<moe::GroupScore>> Engine::score_each(const moe::Bundle& bundle,
+                                                               const std::vector<moe::ScoreCall>& calls,
+                                                               std::vector<std::string>& problems) const {
+  std::vector<std::optional<moe::GroupScore>> scores;
+  for (std::size_t c = 0; c < calls.size(); ++c) {
+    try {
+      scores.emplace_back(score_(bundle, {&calls[c], 1}).at(0));
+    } catch (const std::exception& e) {
+      scores.emplace_back();
+      problems[c] = failure_of(e).message;
+    }
+  }
+  return scores;
+}
+
+void Engine::compute(std::vector<Shared> batch) {
+  const Clock::time_point begun = Clock::now();
+  BatchFacts facts{.prompts = std::ssize(batch)};
+  std::vector<moe::ScoreCall> calls;
+  {
+    const std::lock_guard lock(mutex_);
+    for (Shared& shared : batch) {
+      for (const Item& item : shared.items) {
+        if (item.request->begun == Clock::time_point{}) {
+          item.request->begun = begun;
+          ++facts.requests;
+        }
+      }
+    }
+  }
+  for (Shared& shared : batch) {
+    const Work& first = shared.items.front().request->ask.works[shared.items.front().work];
+    shared.texts.prompt = first.texts.prompt;
+    for (const Item& item : shared.items) {
+      const auto& responses = item.request->ask.works[item.work].texts.responses;
+      shared.texts.responses.insert(shared.texts.responses.end(), responses.begin(), responses.end());
+      facts.tokens += item.tokens;
+    }
+    facts.tokens -= (std::ssize(shared.items) - 1) * shared.items.front().shared_tokens;
+    facts.shared += std::ssize(shared.items) - 1;
+    facts.texts += std::ssize(shared.texts.responses);
+    calls.push_back({&shared.texts, first.category});
+  }
+  const Item& front = batch.front().items.front();
+  const std::shared_ptr<const moe::Bundle> bundle = front.request->ask.works[front.work].bundle;  // lives as long as this batch
+  std::vector<std::string> problems(calls.size());
+  std::vector<std::optional<moe::GroupScore>> scores;
+  try {
+    for (moe::GroupScore& score : score_(*bundle, calls)) scores.emplace_back(std::move(score));
+  } catch (const std::exception&) {
+    scores = score_each(*bundle, calls, problems);
+  }
+  facts.seconds = seconds_between(begun, Clock::now());
+  std::vector<Ended> ended;
+  {
+    const std::lock_guard lock(mutex_);
+    computing_ = 0;
+    const double speed = static_cast<double>(facts.tokens) / std::max(facts.seconds, 1e-6);
+    tokens_per_s_ += (tokens_per_s_ > 0 ? kNewSpeed : 1) * (speed - tokens_per_s_);
+    for (std::size_t c = 0; c < batch.size(); ++c) {
+      std::size_t first = 0;
+      for (const Item& item : batch[c].items) {
+        const std::size_t own = item.request->ask.works[item.work].texts.responses.size();
+        std::optional<moe::GroupScore> part;
+        if (scores[c]) {
+          part = moe::GroupScore{scores[c]->category, scores[c]->route, {}};
+          const auto begin = scores[c]->responses.begin() + static_cast<std::ptrdiff_t>(first);
+          part->responses.assign(begin, begin + static_cast<std::ptrdiff_t>(own));
+        }
+        first += own;
+        settle(item, std::move(part), problems[c], ended);
+      }
+    }
+  }
+  if (on_batch_) on_batch_(facts);
+  tell(ended);
+}
+
+void Engine::settle(const Item& item, std::optional<moe::GroupScore> score, const std::string& problem,
+                    std::vector<Ended>& ended) {
+  Request& request = *item.request;
+  if (request.ended) return;  // cancelled or expired while it was computed
+  if (!score) return end(item.request, {.end = End::failed, .groups = {}, .problem = problem}, ended);
+  request.groups[item.work] = std::move(*score);
+  if (--request.left == 0) end(item.request, {.end = End::scored, .groups = std::move(request.groups)}, ended);
+}
+
+}  // namespace dmoerm::serve

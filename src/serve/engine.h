@@ -1,0 +1,152 @@
+// The engine scores texts of many requests at a time: a bounded queue in which clients take turns, and one thread that computes.
+// A score has the bits that `dmoerm score` gives the text, whatever is computed beside it.
+#pragma once
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "moe/bundle.h"
+
+namespace dmoerm::serve {
+
+using Clock = std::chrono::steady_clock;
+
+/// A prompt with its responses, for one bundle.
+struct Work {
+  std::shared_ptr<const moe::Bundle> bundle;
+  moe::TokenTexts texts;
+  std::string category;  ///< Name of the category whose model scores; "" = route
+};
+
+/// What a request asks of the engine.
+struct Ask {
+  std::vector<Work> works;     ///< At least one
+  std::string client;          ///< Clients take turns
+  Clock::time_point deadline;  ///< Works that cannot be scored until then are dropped before they cost anything
+};
+
+enum class End : std::uint8_t { scored, expired, cancelled, stopped, failed };
+
+struct Outcome {
+  End end = End::scored;
+  std::vector<moe::GroupScore> groups{};  ///< One for each work
+  std::string problem{};                  ///< End::failed: what went wrong
+  double queue_s = 0, compute_s = 0;      ///< Waiting for the first batch, and from there to the last score
+};
+
+struct EngineOptions {
+  std::int64_t batch_tokens = 0;  ///< Tokens of one batch; 0: those of the bundle's passes
+  double batch_wait_s = 0.002;    ///< Longest time that the first request waits for others to fill a batch
+  std::int64_t queue_tokens_max = 1 << 18, queue_texts_max = 4096;
+  int threads = 1;  ///< Threads that compute
+};
+
+/// One batch, for metrics.
+struct BatchFacts {
+  std::int64_t requests = 0, prompts = 0, texts = 0, tokens = 0, shared = 0;  ///< shared: works that joined another's prompt
+  double seconds = 0;
+};
+
+class Engine {
+ public:
+  using Done = std::function<void(Outcome outcome)>;
+  using Score = std::function<std::vector<moe::GroupScore>(const moe::Bundle& bundle, std::span<const moe::ScoreCall> calls)>;
+  using OnBatch = std::function<void(const BatchFacts& batch)>;
+  using Ticket = std::uint64_t;
+
+  /// @param score  computes a batch; default: the bundle's model
+  explicit Engine(const EngineOptions& options, OnBatch on_batch = {}, Score score = {});
+  ~Engine();  ///< as stop()
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// Queue a request. `done` is called once, by any thread, and must not wait.
+  /// @return the ticket; or seconds after which to try again, if the queue is full or the deadline would pass. Then `done` is not
+  ///         called
+  struct Admission {
+    Ticket ticket = 0;
+    double retry_after_s = 0;  ///< above 0: refused
+  };
+  Admission submit(Ask ask, Done done);
+  /// Take no more requests, and end those that are left as stopped.
+  void stop();
+  /// Forget a request. `done` is called unless it was called before.
+  void cancel(Ticket ticket);
+
+  struct State {
+    std::int64_t requests = 0, texts = 0, tokens = 0;  ///< In the queue
+    double tokens_per_s = 0;                           ///< Recent speed; 0 before the first batch
+    double oldest_s = 0;                               ///< How long the oldest of them waits
+  };
+  [[nodiscard]] State state() const;
+  /// Tokens that a work makes the model read at least once.
+  static std::int64_t tokens_of(const Work& work);
+
+ private:
+  struct Request {
+    Ticket ticket = 0;
+    Ask ask;
+    Done done;
+    Clock::time_point came = Clock::now(), begun{};
+    std::vector<moe::GroupScore> groups;
+    std::size_t left = 0;  ///< Works without a score
+    bool ended = false;
+  };
+  struct Item {
+    std::shared_ptr<Request> request;
+    std::size_t work = 0;
+    std::int64_t tokens = 0, shared_tokens = 0;  ///< shared: of the prompt, once for all that have it
+    std::uint64_t prompt = 0;                    ///< Hash of bundle, category and prompt
+  };
+  using Queue = std::list<Item>;
+  /// A work, and those that share its prompt.
+  struct Shared {
+    std::vector<Item> items;
+    moe::TokenTexts texts;
+  };
+  struct Ended {
+    std::shared_ptr<Request> request;
+    Outcome outcome;
+  };
+
+  void compute_loop();
+  void expire_loop();
+  [[nodiscard]] std::vector<Shared> next_batch(std::unique_lock<std::mutex>& lock);
+  [[nodiscard]] std::vector<Shared> pick(std::int64_t budget);
+  [[nodiscard]] std::int64_t join(Shared& shared, std::int64_t budget, std::int64_t tokens);
+  void take(Queue& queue, Queue::iterator item);
+  void compute(std::vector<Shared> batch);
+  std::vector<std::optional<moe::GroupScore>> score_each(const moe::Bundle& bundle, const std::vector<moe::ScoreCall>& calls,
+                                                         std::vector<std::string>& problems) const;
+  void settle(const Item& item, std::optional<moe::GroupScore> score, const std::string& problem, std::vector<Ended>& ended);
+  void end(const std::shared_ptr<Request>& request, Outcome outcome, std::vector<Ended>& ended);
+  void remove_items_of(const Request& request);
+  [[nodiscard]] double seconds_for(std::int64_t tokens) const;
+  static void tell(std::vector<Ended>& ended);
+
+  const EngineOptions options_;
+  const OnBatch on_batch_;
+  const Score score_;
+  mutable std::mutex mutex_;
+  std::condition_variable more_, expire_;
+  std::map<std::string, Queue> queues_;  ///< By client; none is empty
+  std::string last_client_;              ///< Whose turn was the last
+  std::map<Ticket, std::shared_ptr<Request>> requests_;
+  Ticket tickets_ = 0;
+  std::int64_t tokens_ = 0, texts_ = 0, computing_ = 0;  ///< Queued tokens and texts, and tokens of the batch under way
+  double tokens_per_s_ = 0;
+  bool ends_ = false;
+  std::thread computer_, expirer_;
+};
+
+}  // namespace dmoerm::serve

@@ -1,0 +1,95 @@
+// An HTTP server whose answers may come later and from any thread. One thread waits for all connections, so that clients which
+// read or write slowly cost memory but hold nobody up.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/error.h"
+
+namespace dmoerm::serve {
+
+struct HttpRequest {
+  std::string method, path;                    ///< path without "?..."
+  std::map<std::string, std::string> headers;  ///< Names in lower case
+  std::string body;
+  std::string peer;                 ///< Address of the client
+  std::uint64_t connection = 0;     ///< Number of the connection
+  std::int64_t stated_length = -1;  ///< Content-Length; -1: the client stated none
+  [[nodiscard]] std::string header(const std::string& name) const;
+};
+
+struct HttpAnswer {
+  int status = 200;
+  std::string body, type = "application/json";
+  std::vector<std::pair<std::string, std::string>> headers{};
+};
+
+struct HttpOptions {
+  std::string host = "127.0.0.1";
+  int port = 0;                             ///< 0: any free one
+  std::string certificate{}, key{};         ///< PEM texts; empty: no TLS
+  std::int64_t body_bytes_max = 8 << 20;    ///< Longest body of a request
+  std::int64_t bodies_bytes_max = 1 << 29;  ///< Bytes of all bodies that are held at a time
+  unsigned connections_max = 1024;
+  double header_s = 10;  ///< Longest time from the connection to the end of the first request's headers
+  double body_s = 30;    ///< Longest time from there to the end of the body
+  double write_s = 30;   ///< Longest time that a client may take to read an answer
+  double idle_s = 75;    ///< Longest time between an answer and the end of the next request's headers
+};
+
+/// One request that waits for its answer.
+class Exchange {
+ public:
+  HttpRequest request;
+  /// Send the answer. Later calls are ignored. Any thread may call.
+  void answer(HttpAnswer answer);
+  /// Have `cancel` called, at most once, if the client hangs up before the answer. It is called at once if that has happened.
+  void when_gone(std::function<void()> cancel);
+
+ private:
+  friend class HttpServer;
+  std::mutex mutex_;
+  std::optional<HttpAnswer> answer_;
+  std::function<void()> cancel_, resume_;
+  bool gone_ = false;
+};
+
+class HttpServer {
+ public:
+  /// Gives an answer that needs no body, or refuses: called after the headers, before the body is read. Must not wait.
+  using Check = std::function<std::optional<HttpAnswer>(const HttpRequest& request)>;
+  /// Gets each whole request and has it answered, at once or later. Must not wait.
+  using Handler = std::function<void(std::shared_ptr<Exchange> exchange)>;
+  /// Makes an answer for what the server itself refuses: a body that is too long, with the sentence that says so.
+  using Refusal = std::function<HttpAnswer(const HttpRequest& request, int status, ErrorCode code, const std::string& message)>;
+
+  /// Listen and serve.
+  /// @throws ConfigError if the address is not this machine's, the port is taken, or TLS cannot be set up
+  HttpServer(const HttpOptions& options, Check check, Handler handler, Refusal refusal);
+  /// Ends at once; waits for exchanges without an answer to get theirs.
+  ~HttpServer();
+  HttpServer(const HttpServer&) = delete;
+  HttpServer& operator=(const HttpServer&) = delete;
+
+  [[nodiscard]] int port() const;
+  /// Accept no more connections; those that are open stay, but close after their answer.
+  void stop_accepting();
+  /// Requests that wait for an answer or whose answer is being read.
+  [[nodiscard]] std::size_t under_way() const;
+  [[nodiscard]] std::size_t connections() const;
+  /// Connections that were closed because a client took too long.
+  [[nodiscard]] std::uint64_t timed_out() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace dmoerm::serve

@@ -1,0 +1,397 @@
+#include "serve/service.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/json_text.h"
+#include "base/log.h"
+#include "base/secrets.h"
+#include "base/text.h"
+#include "serve/scored_texts.h"
+#include "wire/describe.h"
+#include "wire/page.h"
+#include "wire/parse.h"
+#include "wire/render_error.h"
+
+namespace dmoerm::serve {
+namespace {
+
+using nlohmann::json;
+
+double seconds_since(Clock::time_point then) { return std::chrono::duration<double>(Clock::now() - then).count(); }
+
+/// A host name or address without the port.
+std::string host_of(const std::string& authority) {
+  if (authority.starts_with('[')) return authority.substr(0, authority.find(']') + 1);
+  return authority.substr(0, authority.find(':'));
+}
+
+bool is_local(const std::string& host) {
+  return host.empty() || host == "localhost" || host.starts_with("127.") || host == "[::1]";
+}
+
+/// A path as /metrics names it: those that exist, so that strangers cannot make new names.
+std::string label_of(const std::string& path) {
+  for (const char* own : {"/", "/health", "/ready", "/info", "/metrics", "/admin/reload"}) {
+    if (path == own) return path;
+  }
+  for (const std::string& known : wire::endpoint_names()) {
+    if (known.ends_with(" " + path)) return path;
+  }
+  return path.starts_with("/v2/models/") && path.ends_with("/infer") ? "/v2/models/{model}/infer" : "other";
+}
+
+HttpAnswer json_answer(const json& body, int status = 200) { return {status, json_line(body) + "\n"}; }
+
+HttpAnswer with_retry(HttpAnswer answer, double seconds) {
+  answer.headers.emplace_back("Retry-After", fmt::format("{:.0f}", std::clamp(std::ceil(seconds), 1.0, 60.0)));
+  return answer;
+}
+
+/// The whole of a header as a number that is not negative, or nothing.
+std::optional<double> number_of(const std::string& text) {
+  double value = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem != std::errc() || end != text.data() + text.size() || !(value >= 0) || std::isinf(value)) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+/// A request on its way.
+struct Service::Call {
+  std::shared_ptr<Exchange> exchange;
+  wire::Endpoint endpoint;
+  wire::Family family = wire::Family::own;
+  wire::Request request;
+  std::shared_ptr<const Loaded> loaded;
+  Ask ask;
+  std::vector<Found> found{};  ///< For each group
+  std::int64_t tokens = 0;
+  std::uint64_t number = 0;
+  Clock::time_point came = Clock::now();
+};
+
+Service::Service(const ServiceOptions& options, const EngineOptions& engine, Bundles& bundles)
+    : options_(options),
+      bundles_(bundles),
+      reloader_(1, "the thread that reads bundles again"),
+      workers_(std::make_unique<Workers>(options.workers, "a thread that reads requests")),
+      engine_(engine, [this](const BatchFacts& batch) { metrics_.batch(batch); }) {}
+
+Service::~Service() = default;
+
+HttpAnswer Service::refuse(const HttpRequest& request, int status, ErrorCode code, const std::string& message) {
+  wire::Family family = wire::Family::own;
+  try {
+    if (const auto endpoint = wire::find_endpoint(request.method, request.path); endpoint)
+      family = wire::family_of(endpoint->path);
+  } catch (const wire::RequestError& e) {
+    family = e.family();
+  }
+  count(request, status, 0);
+  return json_answer(wire::render_error(family, status, code, message), status);
+}
+
+void Service::count(const HttpRequest& request, int status, double seconds) {
+  metrics_.request(label_of(request.path), status, seconds);
+  if (options_.verbose)
+    spdlog::info("[serve] {} {} from {}: {} in {:.1f} ms", request.method, request.path, request.peer, status, seconds * 1e3);
+}
+
+/// Who may not ask: those without a key; where there is none, those whom another machine's name or a foreign page sent.
+std::optional<HttpAnswer> Service::refuse_caller(const HttpRequest& request) {
+  if (!options_.api_keys.empty()) {
+    const std::string authorization = request.header("authorization"), bearer = "bearer ";
+    const bool has_bearer = lower(authorization.substr(0, bearer.size())) == bearer;
+    const std::string sent = has_bearer ? authorization.substr(bearer.size()) : request.header("x-api-key");
+    bool known = false;
+    for (const std::string& key : options_.api_keys) known |= equal_secrets(sent, key);
+    if (known) return std::nullopt;
+    HttpAnswer answer =
+        refuse(request, 401, ErrorCode("api-key-wrong"),
+               sent.empty() ? "send the server's API key: Authorization: Bearer KEY" : "this API key is not one of the server's");
+    answer.headers.emplace_back("WWW-Authenticate", "Bearer");
+    return answer;
+  }
+  const std::string host = host_of(request.header("host")), origin = request.header("origin");
+  const std::size_t slashes = origin.find("://");
+  const bool foreign = !origin.empty() && (slashes == std::string::npos || !is_local(host_of(origin.substr(slashes + 3))));
+  if (is_local(host) && !foreign) return std::nullopt;
+  return refuse(
+      request, 403, ErrorCode("caller-not-local"),
+      "without an API key this server answers programs and pages of its own machine only: start it with --api-key-file");
+}
+
+std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
+  const bool reads = request.method == "GET" || request.method == "HEAD";
+  if (reads && request.path == "/") {
+    count(request, 200, 0);
+    return HttpAnswer{200,
+                      std::string(wire::page_html()),
+                      "text/html; charset=utf-8",
+                      {{"Content-Security-Policy", std::string(wire::page_policy())},
+                       {"X-Content-Type-Options", "nosniff"},
+                       {"Referrer-Policy", "no-referrer"}}};
+  }
+  if (reads && request.path == "/health") return serve_get(request);
+  if (reads && request.path == "/ready") return serve_get(request);
+  if (auto refused = refuse_caller(request); refused) return refused;
+  if (request.path == "/info" || request.path == "/metrics" || request.path == "/health" || request.path == "/ready")
+    return reads ? serve_get(request)
+                 : refuse(request, 405, ErrorCode("method-not-allowed"),
+                          fmt::format("{} is asked with GET, not with {}", request.path, request.method));
+  if (request.path == "/admin/reload") {
+    if (request.method == "POST") return std::nullopt;
+    return refuse(request, 405, ErrorCode("method-not-allowed"),
+                  fmt::format("/admin/reload is asked with POST, not with {}", request.method));
+  }
+  try {
+    const auto endpoint = wire::find_endpoint(request.method, request.path);
+    if (!endpoint)
+      return refuse(request, 404, ErrorCode("unknown-endpoint"),
+                    fmt::format("{} is no endpoint of this server; GET /info lists them", request.path));
+    if (!wire::scores_texts(endpoint->path)) return describe(request, *endpoint);
+  } catch (const wire::RequestError& e) {
+    return refuse(request, e.status(), e.code(), e.what());
+  }
+  if (draining_)
+    return with_retry(
+        refuse(request, 503, ErrorCode("server-is-stopping"), "the server is stopping: ask another, or try again later"), 5);
+  return std::nullopt;
+}
+
+HttpAnswer Service::describe(const HttpRequest& request, const wire::Endpoint& endpoint) {
+  wire::ServerFacts facts{options_.version, !draining_, options_.limits.texts_max, {}};
+  for (const auto& loaded : bundles_.all())
+    facts.models.push_back({loaded->name, loaded->created, loaded->bundle->model.limits.layout.max_length, true});
+  wire::Described described = wire::describe(endpoint, facts);
+  count(request, described.status, 0);
+  return json_answer(described.body, described.status);
+}
+
+HttpAnswer Service::serve_get(const HttpRequest& request) {
+  HttpAnswer answer;
+  if (request.path == "/health") {
+    answer = json_answer({{"status", "alive"}});
+  } else if (request.path == "/ready") {
+    answer = draining_ ? json_answer({{"status", "draining"}}, 503) : json_answer({{"status", "ready"}});
+  } else if (request.path == "/metrics") {
+    answer = {200, metrics_.text(gauges()), "text/plain; version=0.0.4; charset=utf-8"};
+  } else {
+    const auto first = bundles_.find("");
+    answer = json_answer({{"name", "dmoerm"},
+                          {"version", options_.version},
+                          {"model_id", first->name},
+                          {"max_input_length", first->bundle->model.limits.layout.max_length},
+                          {"max_client_batch_size", options_.limits.texts_max},
+                          {"max_request_tokens", options_.request_tokens_max},
+                          {"deadline_s", options_.deadline_s},
+                          {"draining", draining_.load()},
+                          {"endpoints", wire::endpoint_names()},
+                          {"models", bundles_.info()}});
+  }
+  count(request, answer.status, 0);
+  return answer;
+}
+
+Gauges Service::gauges() const {
+  Gauges gauges{.queue = engine_.state(), .reloads = bundles_.reloads(), .ready = !draining_};
+  if (const HttpServer* server = server_; server != nullptr) {
+    gauges.connections = server->connections();
+    gauges.under_way = server->under_way();
+    gauges.timed_out = server->timed_out();
+  }
+  return gauges;
+}
+
+void Service::handle(std::shared_ptr<Exchange> exchange) {
+  if (exchange->request.path == "/admin/reload") {
+    json body = json::parse(exchange->request.body, nullptr, false);
+    const bool named = body.is_object() && body.contains("model") && body["model"].is_string();
+    return reload(named ? body["model"].get<std::string>() : "", std::move(exchange));
+  }
+  auto call = std::make_shared<Call>();
+  call->exchange = std::move(exchange);
+  call->number = ++requests_;
+  workers_->post([this, call] { prepare(call); });
+}
+
+void Service::reload(const std::string& name, std::shared_ptr<Exchange> exchange) {
+  reloader_.post([this, name, exchange = std::move(exchange)] {
+    const Clock::time_point begun = Clock::now();
+    HttpAnswer answer;
+    try {
+      bundles_.reload(name);
+      answer = json_answer({{"status", "reloaded"}, {"seconds", seconds_since(begun)}, {"models", bundles_.info()}});
+    } catch (const std::exception& e) {
+      const auto* known = dynamic_cast<const Error*>(&e);
+      const bool unknown = dynamic_cast<const ConfigError*>(&e) != nullptr;
+      const std::string said = failure_of(e).message;
+      spdlog::error("[serve] the bundle was not read again, the old one stays: {}", said);
+      answer = json_answer(
+          wire::render_error(wire::Family::own, unknown ? 404 : 409, known == nullptr ? ErrorCode() : known->code(), said),
+          unknown ? 404 : 409);
+    }
+    if (exchange == nullptr) return;
+    count(exchange->request, answer.status, seconds_since(begun));
+    exchange->answer(std::move(answer));
+  });
+}
+
+/// Read a request and queue it, or refuse it.
+void Service::prepare(const std::shared_ptr<Call>& call) {
+  const HttpRequest& request = call->exchange->request;
+  const auto refuse = [&](int status, ErrorCode code, const std::string& message) {
+    answer(*call, json_answer(wire::render_error(call->family, status, code, message), status));
+  };
+  try {
+    call->endpoint = wire::find_endpoint(request.method, request.path).value();
+    call->family = wire::family_of(call->endpoint.path);
+    std::optional<std::size_t> json_length;
+    if (const auto length = number_of(request.header("inference-header-content-length")); length)
+      json_length = static_cast<std::size_t>(std::min(*length, 1e15));
+    call->request = wire::parse(call->endpoint, request.body, options_.limits, json_length);
+    call->family = call->request.family;
+    const std::string& model = call->request.model;
+    call->loaded = bundles_.find(model);
+    if (call->loaded == nullptr)
+      throw wire::RequestError(
+          "unknown-model", 404, call->family,
+          fmt::format("the model \"{}\" does not exist; the server has: {}", utf8_prefix(model, 100), bundles_.names()));
+    const std::string timeout = request.header("x-request-timeout");
+    const auto seconds = number_of(timeout);
+    if (!timeout.empty() && !seconds)
+      throw wire::RequestError("bad-timeout", 400, call->family,
+                               fmt::format("X-Request-Timeout: expected seconds, found \"{}\"", utf8_prefix(timeout, 40)));
+    const double patience = std::min(seconds.value_or(options_.deadline_s), options_.deadline_s);
+    call->ask.deadline = call->came + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(patience));
+    call->ask.client = fmt::format("{}", request.connection);
+    read_texts(*call);
+    submit(call);
+  } catch (const wire::RequestError& e) {
+    call->family = e.family();
+    refuse(e.status(), e.code(), e.what());
+  } catch (const DataError& e) {
+    refuse(422, e.code(), e.what());
+  } catch (const std::exception& e) {
+    spdlog::error("[serve] {}: {}", request.path, failure_of(e).message);
+    refuse(500, ErrorCode("internal-error"), failure_of(e).message);
+  }
+}
+
+/// Token ids of all groups.
+void Service::read_texts(Call& call) const {
+  const std::shared_ptr<const moe::Bundle>& bundle = call.loaded->bundle;
+  const std::int64_t longest = bundle->model.limits.layout.max_length;
+  if (!call.request.category.empty()) (void)bundle->model.category(call.request.category);
+  for (const wire::Group& group : call.request.groups) {
+    Work work{bundle, {}, call.request.category};
+    Found found = Found::messages;
+    if (group.form == wire::Form::messages) {
+      std::vector<std::string> responses;
+      for (const wire::Item& item : group.items) responses.push_back(item.text);
+      work.texts = moe::tokenize(*bundle, group.prompt, responses);
+    } else {
+      const wire::Item& item = group.items.at(0);
+      ReadText read = group.form == wire::Form::text ? call.loaded->texts.read(item.text, item.prompt_bytes)
+                                                     : call.loaded->texts.read(item.tokens);
+      work.texts = std::move(read.texts);
+      found = read.found;
+    }
+    for (std::size_t i = 0; i < work.texts.responses.size(); ++i) {
+      const auto length = std::ssize(work.texts.responses[i]);
+      if (call.request.refuse_overlong && length > longest)
+        throw wire::RequestError("text-too-long", call.family == wire::Family::tei ? 413 : 400, call.family,
+                                 fmt::format("text {} has {} tokens, the model reads {}: shorten it, or allow truncation",
+                                             group.items[std::min(i, group.items.size() - 1)].place, length, longest));
+    }
+    call.tokens += Engine::tokens_of(work);
+    if (call.tokens > options_.request_tokens_max)
+      throw wire::RequestError(
+          "request-too-long", 413, call.family,
+          fmt::format("the request has more than {} tokens: send fewer texts in a request", options_.request_tokens_max));
+    call.ask.works.push_back(std::move(work));
+    call.found.push_back(found);
+  }
+}
+
+void Service::submit(const std::shared_ptr<Call>& call) {
+  if (call->ask.works.empty()) return finish(call, {});
+  Ask ask = call->ask;
+  const Engine::Admission admission = engine_.submit(std::move(ask), [this, call](Outcome outcome) {
+    workers_->post([this, call, outcome = std::move(outcome)]() mutable { finish(call, std::move(outcome)); });
+  });
+  if (admission.retry_after_s > 0) {
+    const double wait = admission.retry_after_s;
+    return answer(
+        *call,
+        with_retry(json_answer(wire::render_error(call->family, 429, ErrorCode("server-is-busy"),
+                                                  fmt::format("the queue is full: try again in {:.0f} s", std::ceil(wait))),
+                               429),
+                   wait));
+  }
+  call->exchange->when_gone([this, ticket = admission.ticket] { engine_.cancel(ticket); });
+}
+
+HttpAnswer Service::reply(const Call& call, const Outcome& outcome) {
+  const moe::Bundle& bundle = *call.loaded->bundle;
+  std::vector<ScoredWork> works;
+  for (std::size_t w = 0; w < call.ask.works.size(); ++w)
+    works.push_back({&call.ask.works[w].texts, &outcome.groups.at(w), call.found[w]});
+  const std::vector<wire::Scored> scored = scored_texts(bundle.model, works);
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const wire::ReplyFacts facts{call.loaded->name, fmt::format("{:x}-{}", call.loaded->created, call.number),
+                               std::chrono::duration_cast<std::chrono::seconds>(now).count(), bundle.chat_template->digest()};
+  HttpAnswer answer = json_answer(wire::render(call.request, scored, facts));
+  const auto split = [&](Found found) { return std::ranges::count(call.found, found) > 0; };
+  const char* read = split(Found::nothing) ? "none" : split(Found::split) ? "text" : "messages";
+  answer.headers = {{"X-Compute-Tokens", fmt::format("{}", call.tokens)},
+                    {"X-Queue-Time", fmt::format("{:.0f}", outcome.queue_s * 1e3)},
+                    {"X-Inference-Time", fmt::format("{:.0f}", outcome.compute_s * 1e3)},
+                    {"X-Total-Time", fmt::format("{:.0f}", seconds_since(call.came) * 1e3)},
+                    {"X-Prompt-Found", read}};
+  metrics_.queued(outcome.queue_s);
+  metrics_.scored(call.loaded->name, bundle.model, outcome.groups);
+  return answer;
+}
+
+void Service::finish(const std::shared_ptr<Call>& call, Outcome outcome) {
+  const auto problem = [&](int status, ErrorCode code, const std::string& message) {
+    return json_answer(wire::render_error(call->family, status, code, message), status);
+  };
+  try {
+    switch (outcome.end) {
+      case End::scored:
+        return answer(*call, reply(*call, outcome));
+      case End::expired:
+        return answer(*call, with_retry(problem(429, ErrorCode("deadline-passed"),
+                                                "the request could not be scored before its deadline: try again later"),
+                                        1));
+      case End::cancelled:
+        return answer(*call, problem(499, ErrorCode("request-cancelled"), "the client hung up"));
+      case End::stopped:
+        return answer(*call, with_retry(problem(503, ErrorCode("server-is-stopping"),
+                                                "the server is stopping: ask another, or try again later"),
+                                        5));
+      case End::failed:
+        spdlog::error("[serve] scoring failed: {}", outcome.problem);
+        return answer(*call, problem(500, ErrorCode("scoring-failed"), "the texts could not be scored: " + outcome.problem));
+    }
+  } catch (const std::exception& e) {
+    spdlog::error("[serve] {}: {}", call->exchange->request.path, failure_of(e).message);
+    answer(*call, problem(500, ErrorCode("internal-error"), failure_of(e).message));
+  }
+}
+
+void Service::answer(const Call& call, HttpAnswer answer) {
+  count(call.exchange->request, answer.status, seconds_since(call.came));
+  call.exchange->answer(std::move(answer));
+}
+
+}  // namespace dmoerm::serve

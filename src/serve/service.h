@@ -1,0 +1,81 @@
+// What the server does with requests: who may ask, which bundle scores, and how the answer looks.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "serve/bundles.h"
+#include "serve/engine.h"
+#include "serve/http_server.h"
+#include "serve/metrics.h"
+#include "serve/workers.h"
+#include "wire/endpoint.h"
+#include "wire/reply.h"
+#include "wire/request.h"
+
+namespace dmoerm::serve {
+
+struct ServiceOptions {
+  std::vector<std::string> api_keys;  ///< One of them is wanted; empty: everybody on this machine may ask
+  std::string version;
+  wire::Limits limits;
+  std::int64_t request_tokens_max = 1 << 17;  ///< Tokens of one request
+  double deadline_s = 120;                    ///< Longest time for an answer, unless the request says less
+  bool verbose = false;                       ///< Log a line a request
+  int workers = 2;                            ///< Threads that read requests and write answers
+};
+
+class Service {
+ public:
+  Service(const ServiceOptions& options, const EngineOptions& engine, Bundles& bundles);
+  /// The engine ends first; all requests are answered.
+  ~Service();
+
+  /// After the headers: answers that need no body, and refusals.
+  [[nodiscard]] std::optional<HttpAnswer> check(const HttpRequest& request);
+  /// The whole request.
+  void handle(std::shared_ptr<Exchange> exchange);
+  /// An error in the words of the protocol that the path belongs to. It is counted.
+  [[nodiscard]] HttpAnswer refuse(const HttpRequest& request, int status, ErrorCode code, const std::string& message);
+
+  /// Refuse new requests with 503; GET /ready says so too.
+  void drain() { draining_ = true; }
+  /// Answer what still waits with 503.
+  void abandon() { engine_.stop(); }
+  /// Lets /metrics show the server's connections. The server must live as long as requests come.
+  void watch(const HttpServer* server) { server_ = server; }
+  /// Bundles are read again in a thread of their own. @param name  "" = all
+  void reload(const std::string& name, std::shared_ptr<Exchange> exchange = nullptr);
+
+  [[nodiscard]] const Metrics& metrics() const { return metrics_; }
+  [[nodiscard]] Engine::State queue() const { return engine_.state(); }
+
+ private:
+  struct Call;
+  [[nodiscard]] std::optional<HttpAnswer> refuse_caller(const HttpRequest& request);
+  [[nodiscard]] HttpAnswer serve_get(const HttpRequest& request);
+  [[nodiscard]] HttpAnswer describe(const HttpRequest& request, const wire::Endpoint& endpoint);
+  void prepare(const std::shared_ptr<Call>& call);
+  void read_texts(Call& call) const;
+  void submit(const std::shared_ptr<Call>& call);
+  void finish(const std::shared_ptr<Call>& call, Outcome outcome);
+  [[nodiscard]] HttpAnswer reply(const Call& call, const Outcome& outcome);
+  void answer(const Call& call, HttpAnswer answer);
+  void count(const HttpRequest& request, int status, double seconds);
+  [[nodiscard]] Gauges gauges() const;
+
+  const ServiceOptions options_;
+  Bundles& bundles_;
+  Metrics metrics_;
+  std::atomic<bool> draining_{false};
+  std::atomic<std::uint64_t> requests_{0};
+  std::atomic<const HttpServer*> server_{nullptr};
+  Workers reloader_;
+  std::unique_ptr<Workers> workers_;
+  Engine engine_;
+};
+
+}  // namespace dmoerm::serve

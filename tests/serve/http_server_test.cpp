@@ -1,0 +1,151 @@
+// The HTTP server: answers that come later, limits, and clients that misbehave.
+#include "serve/http_server.h"
+
+#include <gtest/gtest.h>
+#include <httplib.h>
+
+#include <condition_variable>
+#include <thread>
+
+#include "base/error.h"
+
+namespace dmoerm::serve {
+namespace {
+
+using Shared = std::shared_ptr<Exchange>;
+
+/// A server that keeps exchanges until the test answers them.
+class Server {
+ public:
+  explicit Server(HttpOptions options = {}) {
+    server_ = std::make_unique<HttpServer>(
+        options,
+        [](const HttpRequest& request) {
+          return request.path == "/refused" ? std::optional<HttpAnswer>({403, "no", "text/plain"}) : std::nullopt;
+        },
+        [this](Shared exchange) {
+          const std::lock_guard lock(mutex_);
+          came_.push_back(std::move(exchange));
+          changed_.notify_all();
+        },
+        [](const HttpRequest&, int status, ErrorCode code, const std::string& message) {
+          return HttpAnswer{status, std::string(code.text()) + ": " + message, "text/plain"};
+        });
+  }
+  Shared wait_for(std::size_t number) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return came_.size() > number; });
+    return came_[number];
+  }
+  [[nodiscard]] httplib::Client client() const {
+    httplib::Client client("127.0.0.1", server_->port());
+    client.set_keep_alive(true);
+    return client;
+  }
+  HttpServer& operator*() { return *server_; }
+  void close() { server_.reset(); }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Shared> came_;
+  std::unique_ptr<HttpServer> server_;
+};
+
+TEST(HttpServer, AnswersLaterInAnyOrder) {
+  Server server;
+  std::string first, second;
+  std::thread one([&] { first = server.client().Post("/one", "body one", "text/plain")->body; });
+  const Shared a = server.wait_for(0);
+  std::thread two([&] { second = server.client().Post("/two", std::string(300000, 'x'), "text/plain")->body; });
+  const Shared b = server.wait_for(1);
+  EXPECT_EQ(a->request.body, "body one");
+  EXPECT_EQ(b->request.body.size(), 300000U);
+  EXPECT_EQ(b->request.method + b->request.path, "POST/two");
+  EXPECT_EQ((*server).under_way(), 2U);
+  b->answer({200, "b", "text/plain"});
+  two.join();
+  a->answer({200, "a", "text/plain"});
+  a->answer({500, "ignored", "text/plain"});
+  one.join();
+  EXPECT_EQ(first + second, "ab");
+}
+
+TEST(HttpServer, RefusesLongBodiesBeforeAndWhileItReadsThem) {
+  Server server({.body_bytes_max = 1000});
+  httplib::Client client = server.client();
+  const auto stated = client.Post("/x", std::string(2000, 'x'), "text/plain");
+  EXPECT_EQ(stated->status, 413);
+  EXPECT_EQ(stated->body.substr(0, 13), "body-too-long");
+  const auto chunked = client.Post(
+      "/x",
+      [](std::size_t, httplib::DataSink& sink) {
+        const std::string piece(600, 'x');
+        for (int i = 0; i < 3; ++i) sink.write(piece.data(), piece.size());
+        sink.done();
+        return true;
+      },
+      "text/plain");
+  EXPECT_EQ(chunked->status, 413);
+  EXPECT_EQ(client.Post("/refused", "small", "text/plain")->status, 403);
+}
+
+TEST(HttpServer, TellsWhenTheClientHangsUp) {
+  Server server;
+  std::atomic<bool> gone{false};
+  {
+    httplib::Client client = server.client();
+    client.set_read_timeout(0, 200000);
+    EXPECT_FALSE(client.Post("/x", "y", "text/plain"));
+  }
+  const Shared exchange = server.wait_for(0);
+  exchange->when_gone([&] { gone = true; });
+  while (!gone) std::this_thread::yield();
+  exchange->answer({});
+  bool called = false;
+  exchange->when_gone([&] { called = true; });
+  EXPECT_FALSE(called);  // it has its answer
+}
+
+TEST(HttpServer, ClosesConnectionsThatSendNothing) {
+  Server server({.header_s = 0.1});
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>((*server).port()));
+  ::inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
+  ASSERT_EQ(::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::write(socket, "POST /x HT", 10), 10);
+  char byte = 0;
+  EXPECT_LE(::read(socket, &byte, 1), 0);  // until the server closes it
+  ::close(socket);
+  EXPECT_EQ((*server).timed_out(), 1U);
+}
+
+TEST(HttpServer, SaysThatThePortIsTaken) {
+  Server server;
+  try {
+    Server second({.port = (*server).port()});
+    FAIL();
+  } catch (const ConfigError& e) {
+    EXPECT_EQ(std::string(e.code().text()), "port-is-taken");
+  }
+  EXPECT_THROW(Server({.host = "no such host"}), ConfigError);
+  EXPECT_THROW(Server({.certificate = "no certificate", .key = "no key"}), ConfigError);
+}
+
+TEST(HttpServer, FinishesWhatIsOpenAfterItStopsAccepting) {
+  Server server;
+  int status = 0;
+  std::thread one([&] { status = server.client().Post("/x", "y", "text/plain")->status; });
+  const Shared exchange = server.wait_for(0);
+  (*server).stop_accepting();
+  EXPECT_FALSE(server.client().Post("/x", "y", "text/plain"));
+  exchange->answer({});
+  one.join();
+  EXPECT_EQ(status, 200);
+  server.close();
+}
+
+}  // namespace
+}  // namespace dmoerm::serve

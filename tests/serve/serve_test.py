@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""`dmoerm serve` as a program: every endpoint gives the scores of `dmoerm score`, bad requests get a sentence, slow clients hold nobody up, keys and limits hold, a reload and a stop
+lose no answer, and an overload gets answers or 429. Usage: serve_test.py PROGRAM
+"""
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
+from reward_server import RewardServer, offline_scores  # noqa: E402
+
+BUNDLE = os.path.join(ROOT, "tests/golden/earlier/bundle")
+DMOERM = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build/dev/dmoerm")
+ROWS = [{"prompt": f"Question {i // 2} about {word}", "responses": [f"Answer {i} " + "word " * n for n in range(1, 2 + i % 3)]}
+        for i, word in enumerate(["bread", "parcels", "bread", "trains", "tea", "a very long walk"])]
+
+
+def Server(*options, bundles=(BUNDLE,), env=None):
+    return RewardServer(DMOERM, bundles, *options, env=env)
+
+
+def offline(rows, *options):
+    return offline_scores(DMOERM, BUNDLE, rows, *options)
+
+
+def expect(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def template_of(prompt, response):
+    """What the bundle's template ("dmoerm" on a tokenizer with [CLS] and [SEP]) writes."""
+    return f"[CLS]User: {prompt}\nAssistant:[SEP] {response}[SEP]"
+
+
+def test_every_endpoint_gives_the_offline_scores(server):
+    wanted = [row["scores"] for row in offline(ROWS)]
+    for row, scores in zip(ROWS, wanted):
+        status, reply = server.post("/v1/reward", row)
+        expect(status == 200, reply)
+        expect(reply["scores"] == scores, (reply, scores))
+        texts = [template_of(row["prompt"], r) for r in row["responses"]]
+        status, reply = server.post("/get_reward", {"query": texts})
+        expect((status, reply["rewards"]) == (200, scores), (reply, scores))
+        status, reply = server.post("/classify", {"model": "earlier", "input": texts})
+        expect([d["probs"][0] for d in reply["data"]] == scores, (reply, scores))
+        status, reply = server.post("/v1/embeddings", {"model": "earlier", "input": texts[0]})
+        expect(reply["data"][-1]["embedding"][-1] == scores[0], (reply, scores))
+        conversation = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["responses"][0]}]
+        status, reply = server.post("/pooling", {"model": "earlier", "messages": conversation})
+        expect(reply["data"][0]["data"][0] == scores[0], (reply, scores))
+        status, reply = server.post("/predict", {"inputs": [[t] for t in texts], "raw_scores": True})
+        expect([r[0]["score"] for r in reply] == scores, (reply, scores))
+        status, reply = server.post("/v1/score/evaluation", {"model": "earlier", "messages": texts})
+        expect(reply["scores"] == scores, (reply, scores))
+        status, reply = server.post("/rerank", {"model": "earlier", "query": row["prompt"], "documents": row["responses"]})
+        expect(sorted(r["relevance_score"] for r in reply["results"]) == sorted(scores), (reply, scores))
+    expect(server.post("/get_reward", {"query": []})[1]["rewards"] == [], "the empty list")
+    forced = offline(ROWS[:1], "--category", "chat")[0]["scores"]
+    expect(server.post("/v1/reward", {**ROWS[0], "use_category": "chat"})[1]["scores"] == forced, "a category that the request names")
+
+
+def test_many_at_once_have_the_same_bits(server):
+    wanted, wrong = [row["scores"] for row in offline(ROWS)], []
+
+    def client(seed):
+        draw = random.Random(seed)
+        for _ in range(20):
+            which = draw.randrange(len(ROWS))
+            status, reply = server.post("/v1/reward", ROWS[which])
+            if status != 200 or reply["scores"] != wanted[which]:
+                wrong.append((status, reply))
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expect(not wrong, wrong[:2])
+
+
+def test_what_it_is_and_how_it_fares(server):
+    expect(server.ask("GET", "/health")[0] == 200 and server.ask("GET", "/ready")[0] == 200, "health")
+    status, info = server.ask("GET", "/info")
+    model = info["models"][0]
+    with open(os.path.join(BUNDLE, "dmoerm.json"), encoding="utf-8") as f:
+        manifest = json.load(f)
+    expect(status == 200 and model["name"] == "earlier" and model["template"]["sha256"] == manifest["template"]["sha256"], info)
+    expect(model["max_length"] == 96 and model["categories"][0]["points"] == ["tone", "fact"], info)
+    expect(model["categories"][0]["score_stats"] == manifest["score_stats"]["chat"], info)
+    status, text, headers = server.ask("GET", "/metrics", raw=True)
+    expect(status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4"), headers)
+    for name in ("dmoerm_requests_total", "dmoerm_request_seconds_bucket", "dmoerm_batch_texts_count", "dmoerm_queue_texts", "dmoerm_tokens_total", "dmoerm_score_drift", "dmoerm_fallback_share", "dmoerm_routes_total"):
+        expect(name in text, name)
+    for line in text.splitlines():
+        expect(re.fullmatch(r'# (HELP|TYPE) \S+ .+|[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? \S+', line), line)
+    expect(server.ask("GET", "/v1/models")[1]["data"][0]["id"] == "earlier", "models")
+
+
+def test_bad_requests_get_a_sentence(server):
+    deep = "[" * 100000 + "]" * 100000
+    cases = [("/v1/reward", "{", 400), ("/v1/reward", "[1, 2]", 400), ("/v1/reward", deep, 400), ("/v1/reward", b'{"prompt": "\xff", "responses": ["a"]}', 400), ("/v1/reward", {"prompt": 5, "responses": ["a"]}, None),
+             ("/v1/reward", {"prompt": "x", "responses": []}, None), ("/v1/reward", {"prompt": "x", "responses": [""]}, None), ("/v1/reward", {"prompt": "x", "responses": ["a"], "model": "other"}, 404),
+             ("/v1/reward", {"prompt": "x", "responses": ["a"], "use_category": "nothing"}, None), ("/classify", {"model": "earlier", "input": [[10 ** 30]]}, None), ("/classify", {"model": "earlier", "input": [[99999999]]}, None),
+             ("/classify", '{"model": "earlier", "input": 1e999}', None), ("/get_reward", {"query": {"a": 1}}, None), ("/predict", {"inputs": 7}, None), ("/v2/models/earlier/infer", {"inputs": []}, None),
+             ("/nothing", {}, 404), ("/classify", "", 400)]
+    for path, body, wanted in cases:
+        status, reply = server.post(path, body)
+        expect(400 <= status < 500 and wanted in (None, status), (path, str(body)[:80], status, reply))
+        expect(re.search(r"[a-z]+ [a-z]+", json.dumps(reply)) and "internal" not in json.dumps(reply), (path, reply))
+    expect(server.ask("GET", "/classify")[0] == 405 and server.ask("DELETE", "/v1/reward")[0] == 405, "methods")
+    expect(server.post("/v1/reward", ROWS[0], headers={"X-Request-Timeout": "soon"})[0] == 400, "a timeout that is no number")
+    expect(server.post("/v1/reward", ROWS[0], headers={"Origin": "http://evil.example"})[0] == 403, "a foreign page")
+    expect(server.post("/v1/reward", ROWS[0], headers={"Host": "evil.example"})[0] == 403, "a foreign name")
+    expect(server.post("/v1/reward", ROWS[0])[0] == 200, "a good one after the bad ones")
+
+
+def test_slow_clients_hold_nobody_up(server):
+    slow = []
+    for i in range(200):
+        connection = socket.create_connection(("127.0.0.1", server.port))
+        connection.send(b"POST /v1/reward HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{" if i % 2 else b"POST /v1/rew")
+        slow.append(connection)
+    for _ in range(5):
+        expect(server.post("/v1/reward", ROWS[0], timeout=20)[0] == 200, "a normal client beside slow ones")
+    expect("dmoerm_connections 20" in server.ask("GET", "/metrics", raw=True)[1], "connections are counted")
+    for connection in slow:
+        connection.close()
+
+
+def test_keys_and_hosts():
+    with Server(env={"DMOERM_API_KEY": "s3cret"}) as server:
+        expect(server.ask("GET", "/health")[0] == 200, "health without a key")
+        for headers in ({}, {"Authorization": "Bearer s3cre"}, {"Authorization": "s3cret"}, {"X-API-Key": "other"}):
+            status, reply = server.post("/v1/reward", ROWS[0], headers=headers)
+            expect(status == 401, (headers, status, reply))
+            expect(server.ask("GET", "/metrics", headers=headers, raw=True)[0] == 401, "metrics")
+        for headers in ({"Authorization": "Bearer s3cret"}, {"X-API-Key": "s3cret", "Host": "far.example"}):
+            expect(server.post("/v1/reward", ROWS[0], headers=headers)[0] == 200, headers)
+    for options, code in ((["--host", "0.0.0.0"], "api-key-missing"), (["--tls-cert", "x"], "tls-not-usable"), (["--alias", "a=b"], "unknown-model"),
+                          (["--bundle", BUNDLE], "name-given-twice"), (["--host", "256.1.1.1"], "unknown-host")):
+        env = {k: v for k, v in os.environ.items() if k != "DMOERM_API_KEY"}
+        if options[1] == "256.1.1.1":
+            env["DMOERM_API_KEY"] = "k"
+        done = subprocess.run([DMOERM, "serve", "--port", "0", "--bundle", BUNDLE, *options], capture_output=True, text=True, env=env, timeout=60)
+        expect(done.returncode == 2 and f"[{code}]" in done.stderr, done.stderr)
+    done = subprocess.run([DMOERM, "serve", "--bundle", os.path.join(ROOT, "docs")], capture_output=True, text=True, timeout=60)
+    expect(done.returncode == 2, done.stderr)
+
+
+def test_tls(folder):
+    made = subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", f"{folder}/key.pem", "-out", f"{folder}/cert.pem"], capture_output=True)
+    if made.returncode != 0:
+        print("no openssl: TLS is not tested")
+        return
+    with Server("--tls-cert", f"{folder}/cert.pem", "--tls-key", f"{folder}/key.pem") as server:
+        context = ssl.create_default_context(cafile=f"{folder}/cert.pem")
+        connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=30)
+        connection.request("POST", "/v1/reward", json.dumps(ROWS[0]))
+        expect(json.loads(connection.getresponse().read())["scores"] == offline(ROWS[:1])[0]["scores"], "scores over TLS")
+
+
+def test_limits():
+    with Server("--body-bytes", "20000", "--request-texts", "4", "--request-tokens", "300") as server:
+        expect(server.post("/v1/reward", {"prompt": "x", "responses": ["y" * 30000]})[0] == 413, "a long body")
+        expect(server.post("/v1/reward", {"prompt": "x", "responses": ["a"] * 5})[0] in (400, 413), "many texts")
+        status, reply = server.post("/v1/reward", {"prompt": "x", "responses": ["word " * 500]})
+        expect(status == 413 and "tokens" in json.dumps(reply), reply)
+
+
+def flood(server, clients, seconds, headers=None, rows=None):
+    """Each client asks again as soon as it has its answer. -> {status: count}, slowest"""
+    counts, slowest, lock, until = {}, [0], threading.Lock(), time.monotonic() + seconds
+
+    def client(number):
+        while time.monotonic() < until:
+            begun = time.monotonic()
+            try:
+                status = server.post("/v1/reward", (rows or ROWS)[number % len(rows or ROWS)], headers=headers)[0]
+            except (OSError, http.client.HTTPException) as e:
+                status = type(e).__name__
+            with lock:
+                counts[status] = counts.get(status, 0) + 1
+                slowest[0] = max(slowest[0], time.monotonic() - begun)
+            if status == 429:
+                time.sleep(0.02)
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(clients)]
+    for thread in threads:
+        thread.start()
+    return threads, counts, slowest
+
+
+def test_overload_gets_answers_or_429():
+    with Server("--queue-tokens", "200", "--queue-texts", "12") as server:
+        threads, counts, _ = flood(server, 24, 3)
+        for thread in threads:
+            thread.join()
+        expect(set(counts) <= {200, 429} and counts.get(429, 0) > 0 and counts.get(200, 0) > 0, counts)
+        status, _, headers = server.post("/v1/reward", ROWS[0], headers={"X-Request-Timeout": "0"}, raw=True)
+        expect(status == 429 and int(headers["retry-after"]) >= 1, (status, headers))
+        expect(server.post("/v1/reward", ROWS[0])[0] == 200, "after the overload")
+
+
+def test_reload_loses_nothing(folder):
+    copy = os.path.join(folder, "copy")
+    shutil.copytree(BUNDLE, copy)
+    with Server(bundles=(f"main={copy}", f"other={BUNDLE}")) as server:
+        expect(server.post("/v1/reward", {**ROWS[0], "model": "other"})[1]["scores"] == offline(ROWS[:1])[0]["scores"], "a bundle by its name")
+        threads, counts, _ = flood(server, 6, 4)
+        for _ in range(3):
+            server.process.send_signal(signal.SIGHUP)
+            status, reply = server.post("/admin/reload", {"model": "main"})
+            expect(status == 200 and reply["status"] == "reloaded", reply)
+        with open(os.path.join(copy, "dmoerm.json"), "a", encoding="utf-8") as f:
+            f.write("damage")
+        status, reply = server.post("/admin/reload", {})
+        expect(status == 409 and "dmoerm.json" in json.dumps(reply), reply)
+        expect(server.post("/admin/reload", {"model": "third"})[0] == 404, "an unknown name")
+        for thread in threads:
+            thread.join()
+        expect(set(counts) == {200}, counts)
+
+
+def test_stop_answers_what_waits():
+    with Server() as server:
+        threads, counts, _ = flood(server, 8, 2)
+        time.sleep(0.7)
+        code, said = server.stop()
+        for thread in threads:
+            thread.join()
+        expect(code == 0, said)
+        # A client that comes when nobody listens, or whose kept connection is over, is refused; none that was accepted is dropped.
+        expect(set(counts) <= {200, 503, "ConnectionRefusedError", "ConnectionResetError"} and counts[200] > 0, counts)
+        found = re.search(r"served (\d+) requests .* (\d+) answered", said)
+        expect(found and int(found[2]) == counts[200], (said, counts))
+
+
+def test_clients_that_hang_up_cost_nothing():
+    with Server("--queue-texts", "10000", "--queue-tokens", "10000000") as server:
+        body = json.dumps({"prompt": "x", "responses": [f"{i} " + "word " * 80 for i in range(60)]}).encode()
+        for _ in range(30):
+            connection = socket.create_connection(("127.0.0.1", server.port))
+            connection.send(b"POST /v1/reward HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            time.sleep(0.01)
+            connection.close()
+        deadline = time.monotonic() + 30
+        while "dmoerm_queue_requests 0" not in server.ask("GET", "/metrics", raw=True)[1]:
+            expect(time.monotonic() < deadline, "the queue is not emptied")
+            time.sleep(0.05)
+        metrics = server.ask("GET", "/metrics", raw=True)[1]
+        expect('status="499"' in metrics, metrics)
+
+
+def main():
+    folder = tempfile.mkdtemp(prefix="dmoerm-serve-")
+    try:
+        with Server() as server:
+            for test in (test_every_endpoint_gives_the_offline_scores, test_many_at_once_have_the_same_bits, test_what_it_is_and_how_it_fares, test_bad_requests_get_a_sentence, test_slow_clients_hold_nobody_up):
+                test(server)
+                print("held:", test.__name__, flush=True)
+            code, said = server.stop()
+            expect(code == 0 and "served" in said, said)
+        for test in (test_keys_and_hosts, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing):
+            test()
+            print("held:", test.__name__, flush=True)
+        for test in (test_tls, test_reload_loses_nothing):
+            test(folder)
+            print("held:", test.__name__, flush=True)
+    finally:
+        shutil.rmtree(folder)
+    print("all held")
+
+
+if __name__ == "__main__":
+    main()

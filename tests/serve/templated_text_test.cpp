@@ -1,0 +1,94 @@
+// Conversations that a client templated are read as `score` reads their messages.
+#include "serve/templated_text.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "support/bundle.h"
+
+namespace dmoerm::serve {
+namespace {
+
+using preference::Message;
+using Conversation = std::vector<Message>;
+
+/// The small bundle's tokenizer with each of the named templates.
+class TemplatedText : public testing::TestWithParam<std::string> {
+ protected:
+  TemplatedText() {
+    auto bundle = std::make_shared<moe::Bundle>(*test::earlier_bundle());
+    bundle->chat_template = std::make_shared<tokenizer::ChatTemplate>(GetParam(), *bundle->tokenizer, false);
+    bundle_ = bundle;
+  }
+  [[nodiscard]] std::string text_of(const Conversation& prompt, std::string_view response) const {
+    return bundle_->chat_template->render_text(prompt, response);
+  }
+  void expect_read_as(const std::string& text, const Conversation& prompt, const std::string& response,
+                      std::size_t prompt_bytes = 0) const {
+    const ReadText read = TemplatedTextReader(bundle_).read(text, prompt_bytes);
+    EXPECT_EQ(read.found, Found::messages) << text;
+    const tokenizer::ChatTemplate& chat = *bundle_->chat_template;
+    EXPECT_EQ(read.texts.prompt, chat.render_prompt(prompt)) << text;
+    EXPECT_EQ(read.texts.responses, (std::vector<std::vector<std::int32_t>>{chat.render(prompt, response)})) << text;
+  }
+  std::shared_ptr<const moe::Bundle> bundle_;
+};
+
+const Conversation kShort = {{"user", "Where is my parcel?"}},
+                   kLong = {{"system", "Be brief."}, {"user", "Hello"}, {"assistant", "Good day"}, {"user", "Where is\nit?"}};
+
+TEST_P(TemplatedText, IsReadAsItsMessages) {
+  for (const Conversation& prompt : {kShort, kLong}) {
+    for (const char* response : {"On its way.", "One\n\ntwo", "x"}) expect_read_as(text_of(prompt, response), prompt, response);
+  }
+}
+
+TEST_P(TemplatedText, IsReadWithoutItsEndOrItsBeginning) {
+  const tokenizer::ChatTemplate& chat = *bundle_->chat_template;
+  const std::string whole = text_of(kShort, "On its way."), cut = whole.substr(0, whole.rfind("way.") + 4);
+  expect_read_as(cut, kShort, "On its way.");  // a policy that was stopped before it wrote the end
+  if (chat.head_tokens() == 0) return;
+  const std::string head = bundle_->tokenizer->token_of(chat.render_prompt(kShort).front());
+  expect_read_as(whole.substr(head.size()), kShort, "On its way.");
+  expect_read_as(head + whole, kShort, "On its way.");
+}
+
+TEST_P(TemplatedText, IsDividedWhereTheClientSaysSo) {
+  const std::string prompt = bundle_->chat_template->render_text(kShort, std::nullopt),
+                    response = "No. " + text_of(kShort, "nested");  // holds all of the template's words
+  const ReadText read = TemplatedTextReader(bundle_).read(text_of(kShort, response), prompt.size());
+  EXPECT_EQ(read.texts.prompt, bundle_->chat_template->render_prompt(kShort));
+}
+
+TEST_P(TemplatedText, MayBeEmptyBehindThePrompt) {
+  const ReadText read = TemplatedTextReader(bundle_).read(text_of(kShort, ""), 0);
+  EXPECT_EQ(read.texts.prompt, bundle_->chat_template->render_prompt(kShort));
+  EXPECT_EQ(read.texts.responses[0], bundle_->chat_template->render(kShort, ""));
+}
+
+TEST_P(TemplatedText, IsReadAsItStandsWhereNothingIsFound) {
+  if (GetParam() == "plain") GTEST_SKIP() << "its only word is a line end";
+  const ReadText read = TemplatedTextReader(bundle_).read("just a line of text", 0);
+  EXPECT_EQ(read.found, Found::nothing);
+  EXPECT_EQ(read.texts.responses.at(0), read.texts.prompt);
+  EXPECT_FALSE(read.texts.prompt.empty());
+}
+
+TEST_P(TemplatedText, IsReadAsIdsToo) {
+  const tokenizer::ChatTemplate& chat = *bundle_->chat_template;
+  const TemplatedTextReader reader(bundle_);
+  const auto ids = chat.render(kShort, "On its way.");
+  const ReadText read = reader.read(ids);
+  EXPECT_EQ(read.texts.responses[0], ids);
+  if (read.found == Found::split) {
+    EXPECT_EQ(read.texts.prompt, chat.render_prompt(kShort));
+  }
+  EXPECT_THROW((void)reader.read(std::vector<std::int32_t>{1 << 30}), DataError);
+  EXPECT_THROW((void)reader.read(std::vector<std::int32_t>{}), DataError);
+}
+
+INSTANTIATE_TEST_SUITE_P(Templates, TemplatedText, testing::ValuesIn(tokenizer::ChatTemplate::names()),
+                         [](const auto& instance) { return instance.param; });
+
+}  // namespace
+}  // namespace dmoerm::serve
