@@ -141,7 +141,7 @@ void run(Options options) {
   ::sigaction(SIGHUP, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   const Clock::time_point begun = Clock::now();
-  serve::Bundles bundles(places, aliases_of(options), nn::pick_device(options.device, "--device"));
+  serve::Bundles bundles(places, aliases_of(options), nn::pick_device(options.device, "--device"), options.engine.threads);
   bool all_answered = false;
   serve::Metrics::Totals totals;
   {

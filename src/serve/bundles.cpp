@@ -55,8 +55,9 @@ BundlePlace parse_place(const std::string& text) {
   return place;
 }
 
-Bundles::Bundles(const std::vector<BundlePlace>& places, const std::map<std::string, std::string>& aliases, c10::Device device)
-    : places_(places), aliases_(aliases), device_(device) {
+Bundles::Bundles(const std::vector<BundlePlace>& places, const std::map<std::string, std::string>& aliases, c10::Device device,
+                 int threads)
+    : places_(places), aliases_(aliases), device_(device), threads_(threads) {
   for (const BundlePlace& place : places_) {
     const auto same = [&](const BundlePlace& other) { return other.name == place.name; };
     if (std::ranges::count_if(places_, same) > 1)
@@ -74,6 +75,7 @@ Bundles::Bundles(const std::vector<BundlePlace>& places, const std::map<std::str
 }
 
 std::shared_ptr<const Loaded> Bundles::load(const BundlePlace& place) const {
+  at::set_num_threads(threads_);  // of this thread; libraries take it as everybody's, so that it is the same for all
   const auto bundle = std::make_shared<const moe::Bundle>(moe::load_bundle(place.directory, device_));
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::make_shared<const Loaded>(
@@ -96,7 +98,6 @@ std::vector<std::shared_ptr<const Loaded>> Bundles::all() const {
 
 void Bundles::reload(const std::string& name) {
   const std::lock_guard one_at_a_time(reloading_);
-  at::set_num_threads(1);  // of this thread: the golden check must not hold up the requests
   if (find(name) == nullptr)
     throw ConfigError("unknown-model", fmt::format("no bundle is called {}; there are: {}", name, names()));
   const std::string own = name.empty() ? "" : find(name)->name;

@@ -37,8 +37,10 @@ class Bundles {
  public:
   /// Read all of them. The first is the default.
   /// @param aliases  other name -> name
+  /// @param threads  threads that compute golden scores
   /// @throws ConfigError for a name that is given twice or an alias of no bundle; DataError, IoError as load_bundle()
-  Bundles(const std::vector<BundlePlace>& places, const std::map<std::string, std::string>& aliases, c10::Device device);
+  Bundles(const std::vector<BundlePlace>& places, const std::map<std::string, std::string>& aliases, c10::Device device,
+          int threads);
 
   /// The bundle of a name or alias; "" = the default; null = there is none.
   [[nodiscard]] std::shared_ptr<const Loaded> find(const std::string& name) const;
@@ -59,6 +61,7 @@ class Bundles {
   const std::vector<BundlePlace> places_;
   const std::map<std::string, std::string> aliases_;
   const c10::Device device_;
+  const int threads_;
   std::mutex reloading_;
   mutable std::mutex mutex_;
   std::vector<std::shared_ptr<const Loaded>> loaded_;  ///< In the order of places_

@@ -86,19 +86,45 @@ Engine::Admission Engine::submit(Ask ask, Done done) {
   auto request = std::make_shared<Request>();
   request->ticket = ++tickets_;
   request->done = std::move(done);
-  request->left = ask.works.size();
   request->groups.resize(ask.works.size());
   request->ask = std::move(ask);
-  Queue& queue = queues_[request->ask.client];
-  for (std::size_t w = 0; w < request->ask.works.size(); ++w) {
-    const Work& work = request->ask.works[w];
-    queue.push_back({request, w, tokens_of(work), shared_tokens(work), hash_of(work)});
-  }
+  for (std::size_t w = 0; w < request->ask.works.size(); ++w) request->left += add_items(request, w);
   requests_[request->ticket] = request;
-  tokens_ += tokens;
-  texts_ += texts;
   more_.notify_one();
   return {request->ticket};
+}
+
+/// Queue a work's responses. @return the number of items
+std::size_t Engine::add_items(const std::shared_ptr<Request>& request, std::size_t w) {
+  const Work& work = request->ask.works[w];
+  const std::int64_t budget = budget_of(work), shared = shared_tokens(work);
+  const std::uint64_t prompt = hash_of(work);
+  Queue& queue = queues_[request->ask.client];
+  request->groups[w].responses.resize(work.texts.responses.size());
+  std::size_t items = 0;
+  for (std::size_t first = 0; first < work.texts.responses.size(); ++items) {
+    Item item{request, w, first, 0, shared, shared, prompt};
+    while (first < work.texts.responses.size()) {
+      const std::int64_t own = std::max<std::int64_t>(std::ssize(work.texts.responses[first]) - shared, 1);
+      if (item.count > 0 && item.tokens + own > budget) break;
+      item.tokens += own;
+      ++item.count;
+      ++first;
+    }
+    tokens_ += item.tokens;
+    texts_ += static_cast<std::int64_t>(item.count);
+    queue.push_back(std::move(item));
+  }
+  return items;
+}
+
+bool Engine::full() const {
+  const std::lock_guard lock(mutex_);
+  return tokens_ >= options_.queue_tokens_max || texts_ >= options_.queue_texts_max;
+}
+
+std::int64_t Engine::budget_of(const Work& work) const {
+  return options_.batch_tokens > 0 ? options_.batch_tokens : work.bundle->model.limits.batch_tokens;
 }
 
 void Engine::cancel(Ticket ticket) {
@@ -154,7 +180,7 @@ void Engine::remove_items_of(const Request& request) {
 
 void Engine::take(Queue& queue, Queue::iterator item) {
   tokens_ -= item->tokens;
-  texts_ -= std::ssize(item->request->ask.works[item->work].texts.responses);
+  texts_ -= static_cast<std::int64_t>(item->count);
   queue.erase(item);
 }
 
@@ -192,8 +218,8 @@ std::vector<Engine::Shared> Engine::next_batch(std::unique_lock<std::mutex>& loc
   for (;;) {
     more_.wait(lock, [this] { return ends_ || !queues_.empty(); });
     if (ends_) return {};
-    const Work& first = queues_.begin()->second.front().request->ask.works.front();
-    const std::int64_t budget = options_.batch_tokens > 0 ? options_.batch_tokens : first.bundle->model.limits.batch_tokens;
+    const Item& first = queues_.begin()->second.front();
+    const std::int64_t budget = budget_of(first.request->ask.works[first.work]);
     Clock::time_point oldest = Clock::now();
     for (const auto& [client, queue] : queues_) oldest = std::min(oldest, queue.front().request->came);
     const auto until = oldest + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.batch_wait_s));
@@ -290,8 +316,8 @@ void Engine::compute(std::vector<Shared> batch) {
     const Work& first = shared.items.front().request->ask.works[shared.items.front().work];
     shared.texts.prompt = first.texts.prompt;
     for (const Item& item : shared.items) {
-      const auto& responses = item.request->ask.works[item.work].texts.responses;
-      shared.texts.responses.insert(shared.texts.responses.end(), responses.begin(), responses.end());
+      const auto begin = item.request->ask.works[item.work].texts.responses.begin() + static_cast<std::ptrdiff_t>(item.first);
+      shared.texts.responses.insert(shared.texts.responses.end(), begin, begin + static_cast<std::ptrdiff_t>(item.count));
       facts.tokens += item.tokens;
     }
     facts.tokens -= (std::ssize(shared.items) - 1) * shared.items.front().shared_tokens;
@@ -318,14 +344,12 @@ void Engine::compute(std::vector<Shared> batch) {
     for (std::size_t c = 0; c < batch.size(); ++c) {
       std::size_t first = 0;
       for (const Item& item : batch[c].items) {
-        const std::size_t own = item.request->ask.works[item.work].texts.responses.size();
         std::optional<moe::GroupScore> part;
         if (scores[c]) {
-          part = moe::GroupScore{scores[c]->category, scores[c]->route, {}};
           const auto begin = scores[c]->responses.begin() + static_cast<std::ptrdiff_t>(first);
-          part->responses.assign(begin, begin + static_cast<std::ptrdiff_t>(own));
+          part = moe::GroupScore{scores[c]->category, scores[c]->route, {begin, begin + static_cast<std::ptrdiff_t>(item.count)}};
         }
-        first += own;
+        first += item.count;
         settle(item, std::move(part), problems[c], ended);
       }
     }
@@ -339,7 +363,10 @@ void Engine::settle(const Item& item, std::optional<moe::GroupScore> score, cons
   Request& request = *item.request;
   if (request.ended) return;  // cancelled or expired while it was computed
   if (!score) return end(item.request, {.end = End::failed, .groups = {}, .problem = problem}, ended);
-  request.groups[item.work] = std::move(*score);
+  moe::GroupScore& group = request.groups[item.work];
+  group.category = score->category;
+  group.route = score->route;
+  std::ranges::move(score->responses, group.responses.begin() + static_cast<std::ptrdiff_t>(item.first));
   if (--request.left == 0) end(item.request, {.end = End::scored, .groups = std::move(request.groups)}, ended);
 }
 

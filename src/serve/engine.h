@@ -83,6 +83,9 @@ class Engine {
   /// Forget a request. `done` is called unless it was called before.
   void cancel(Ticket ticket);
 
+  /// Whether the queue has no room at all, so that a request need not even be read.
+  [[nodiscard]] bool full() const;
+
   struct State {
     std::int64_t requests = 0, texts = 0, tokens = 0;  ///< In the queue
     double tokens_per_s = 0;                           ///< Recent speed; 0 before the first batch
@@ -99,17 +102,18 @@ class Engine {
     Done done;
     Clock::time_point came = Clock::now(), begun{};
     std::vector<moe::GroupScore> groups;
-    std::size_t left = 0;  ///< Works without a score
+    std::size_t left = 0;  ///< Items without a score
     bool ended = false;
   };
+  /// Some responses of a work: as many as a batch holds, so that a long request does not hold up the others.
   struct Item {
     std::shared_ptr<Request> request;
-    std::size_t work = 0;
+    std::size_t work = 0, first = 0, count = 0;
     std::int64_t tokens = 0, shared_tokens = 0;  ///< shared: of the prompt, once for all that have it
     std::uint64_t prompt = 0;                    ///< Hash of bundle, category and prompt
   };
   using Queue = std::list<Item>;
-  /// A work, and those that share its prompt.
+  /// Items that share a prompt.
   struct Shared {
     std::vector<Item> items;
     moe::TokenTexts texts;
@@ -119,6 +123,8 @@ class Engine {
     Outcome outcome;
   };
 
+  [[nodiscard]] std::int64_t budget_of(const Work& work) const;
+  std::size_t add_items(const std::shared_ptr<Request>& request, std::size_t work);
   void compute_loop();
   void expire_loop();
   [[nodiscard]] std::vector<Shared> next_batch(std::unique_lock<std::mutex>& lock);

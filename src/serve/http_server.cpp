@@ -38,6 +38,7 @@ double seconds_since(Clock::time_point then) { return std::chrono::duration<doub
 int listen_at(const std::string& host, int port) {
   addrinfo hints{}, *found = nullptr;
   hints.ai_socktype = SOCK_STREAM;
+  hints.ai_family = host == "localhost" ? AF_INET : AF_UNSPEC;  // not ::1, which clients of 127.0.0.1 do not reach
   hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   if (const int problem = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found); problem != 0)
     throw ConfigError("unknown-host", fmt::format("--host {}: {}", host, ::gai_strerror(problem)));

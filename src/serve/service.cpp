@@ -35,6 +35,13 @@ bool is_local(const std::string& host) {
   return host.empty() || host == "localhost" || host.starts_with("127.") || host == "[::1]";
 }
 
+/// The API key that a request sends; "" if it sends none.
+std::string key_of(const HttpRequest& request) {
+  const std::string authorization = request.header("authorization"), bearer = "bearer ";
+  if (lower(authorization.substr(0, bearer.size())) == bearer) return authorization.substr(bearer.size());
+  return request.header("x-api-key");
+}
+
 /// A path as /metrics names it: those that exist, so that strangers cannot make new names.
 std::string label_of(const std::string& path) {
   for (const char* own : {"/", "/health", "/ready", "/info", "/metrics", "/admin/reload"}) {
@@ -107,9 +114,7 @@ void Service::count(const HttpRequest& request, int status, double seconds) {
 /// Who may not ask: those without a key; where there is none, those whom another machine's name or a foreign page sent.
 std::optional<HttpAnswer> Service::refuse_caller(const HttpRequest& request) {
   if (!options_.api_keys.empty()) {
-    const std::string authorization = request.header("authorization"), bearer = "bearer ";
-    const bool has_bearer = lower(authorization.substr(0, bearer.size())) == bearer;
-    const std::string sent = has_bearer ? authorization.substr(bearer.size()) : request.header("x-api-key");
+    const std::string sent = key_of(request);
     bool known = false;
     for (const std::string& key : options_.api_keys) known |= equal_secrets(sent, key);
     if (known) return std::nullopt;
@@ -253,6 +258,7 @@ void Service::prepare(const std::shared_ptr<Call>& call) {
   try {
     call->endpoint = wire::find_endpoint(request.method, request.path).value();
     call->family = wire::family_of(call->endpoint.path);
+    if (engine_.full()) return refuse_for_now(*call, 1);
     std::optional<std::size_t> json_length;
     if (const auto length = number_of(request.header("inference-header-content-length")); length)
       json_length = static_cast<std::size_t>(std::min(*length, 1e15));
@@ -271,7 +277,8 @@ void Service::prepare(const std::shared_ptr<Call>& call) {
                                fmt::format("X-Request-Timeout: expected seconds, found \"{}\"", utf8_prefix(timeout, 40)));
     const double patience = std::min(seconds.value_or(options_.deadline_s), options_.deadline_s);
     call->ask.deadline = call->came + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(patience));
-    call->ask.client = fmt::format("{}", request.connection);
+    // With several keys they take turns, else the connections do.
+    call->ask.client = options_.api_keys.size() > 1 ? key_of(request) : fmt::format("{}", request.connection);
     read_texts(*call);
     submit(call);
   } catch (const wire::RequestError& e) {
@@ -321,6 +328,11 @@ void Service::read_texts(Call& call) const {
   }
 }
 
+void Service::refuse_for_now(const Call& call, double seconds) {
+  const std::string said = fmt::format("the queue is full: try again in {:.0f} s", std::ceil(seconds));
+  answer(call, with_retry(json_answer(wire::render_error(call.family, 429, ErrorCode("server-is-busy"), said), 429), seconds));
+}
+
 void Service::submit(const std::shared_ptr<Call>& call) {
   if (call->ask.works.empty()) return finish(call, {});
   Ask ask = call->ask;
@@ -328,13 +340,7 @@ void Service::submit(const std::shared_ptr<Call>& call) {
     workers_->post([this, call, outcome = std::move(outcome)]() mutable { finish(call, std::move(outcome)); });
   });
   if (admission.retry_after_s > 0) {
-    const double wait = admission.retry_after_s;
-    return answer(
-        *call,
-        with_retry(json_answer(wire::render_error(call->family, 429, ErrorCode("server-is-busy"),
-                                                  fmt::format("the queue is full: try again in {:.0f} s", std::ceil(wait))),
-                               429),
-                   wait));
+    return refuse_for_now(*call, admission.retry_after_s);
   }
   call->exchange->when_gone([this, ticket = admission.ticket] { engine_.cancel(ticket); });
 }

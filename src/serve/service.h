@@ -61,6 +61,7 @@ class Service {
   void prepare(const std::shared_ptr<Call>& call);
   void read_texts(Call& call) const;
   void submit(const std::shared_ptr<Call>& call);
+  void refuse_for_now(const Call& call, double seconds);
   void finish(const std::shared_ptr<Call>& call, Outcome outcome);
   [[nodiscard]] HttpAnswer reply(const Call& call, const Outcome& outcome);
   void answer(const Call& call, HttpAnswer answer);

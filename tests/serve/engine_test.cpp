@@ -135,13 +135,26 @@ TEST_F(EngineWithoutModel, LetsClientsTakeTurns) {
   EXPECT_LE(place - batches_.begin(), 2);  // behind the one that was under way, and one of the other client
 }
 
+TEST_F(EngineWithoutModel, DividesALongRequestSoThatAShortOneNeedNotWaitForItsEnd) {
+  start({.batch_tokens = 4});
+  Asked held = hold();
+  Asked large = ask({work({1, 2}, {1, 2, 3, 4, 5, 6, 7})}, "large"), small = ask({work({7}, {8})}, "small");
+  open();
+  EXPECT_EQ(rewards(large.outcome.get()), (std::vector<double>{1, 2, 3, 4, 5, 6, 7}));
+  EXPECT_EQ(rewards(small.outcome.get()), std::vector<double>{8});
+  ASSERT_EQ(batches_.size(), 6U);  // the one that was held, four of the large one with two texts each, and the small one
+  const auto place = std::ranges::find(batches_, std::vector<Ids>{{7}});
+  EXPECT_LE(place - batches_.begin(), 2);
+}
+
 TEST_F(EngineWithoutModel, RefusesWhatDoesNotFitTheQueueAndSaysWhenToComeBack) {
-  start({.batch_tokens = 1, .queue_tokens_max = 10});
+  start({.queue_tokens_max = 10});
   Asked held = hold();
   Asked first = ask({work({1, 2}, {1, 2, 3})}), second = ask({work({3, 4}, {1, 2, 3})});
   EXPECT_EQ(first.admission.retry_after_s, 0);
   EXPECT_EQ(second.admission.retry_after_s, 0);
   EXPECT_GE(ask({work({5}, {1})}).admission.retry_after_s, 1);
+  EXPECT_TRUE(engine_->full());
   open();
   EXPECT_EQ(second.outcome.get().end, End::scored);
   EXPECT_EQ(rewards(ask({work(Ids(40, 6), {1})}).outcome.get()), std::vector<double>{1});  // larger than the queue, but alone

@@ -154,7 +154,7 @@ def main():
     options.add_argument("--seed", type=int, default=17)
     arguments = options.parse_args()
     program = os.path.join(os.environ["DMOERM_BUILD"], "dmoerm")
-    rows = [{"prompt": f"Question {i // 2}", "responses": [f"Answer {i} " + "word " * (1 + 7 * r) for r in range(1 + i % 4)]} for i in range(12)]
+    rows = [{"prompt": f"Question {i // 2}", "responses": [f"Answer {i} " + "word " * (1 + 4 * r) for r in range(1 + i % 4)]} for i in range(12)]
     requests = good_requests(rows, [row["scores"] for row in offline_scores(program, BUNDLE, rows)])
     total = {"name": "serve", "runs": 0, "wrong": 0, "lost": 0, "crashed": 0, "requests": 0, "scored": 0, "refused": 0, "reloads": 0, "hung_up": 0, "killed": 0}
     folder = tempfile.mkdtemp(prefix="dmoerm-serve-")
