@@ -369,7 +369,7 @@ struct BatchClient::Impl {
       const bool ok = result.end == HttpResult::End::replied && result.status == 200;
       if (ok) problem = answered(job, result);
       if (!ok || !problem.empty()) {
-        failed(job, ok ? errors.decide_on_bad_body(problem) : errors.decide(result), result.headers);
+        failed(job, ok ? errors.decide_on_bad_body(problem, result.asked) : errors.decide(result), result.headers);
         continue;
       }
       failing_since.reset();

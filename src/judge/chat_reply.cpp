@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
+#include "base/text.h"
 #include "judge/moderation.h"
 #include "judge/stream_reply.h"
 
@@ -52,6 +54,37 @@ std::string what_came(std::string_view body) {
   return fmt::format("a body that is not JSON, or nested too deep: \"{}\"", one_line(text, 60));
 }
 
+/// FastAPI's report: a text, or a list of faults, each with the place and a message, as in "body.temperature: too large".
+std::string detail_of(const json& detail) {
+  if (!detail.is_array()) return text_of(detail);
+  std::string text;
+  for (const json& fault : detail) {
+    std::string place;
+    if (const json& parts = member(fault, "loc"); parts.is_array()) {
+      for (const json& part : parts) place += (place.empty() ? "" : ".") + text_of(part);
+    }
+    const std::string message = text_of(member(fault, "msg"));
+    if (!message.empty()) text += fmt::format("{}{}{}{}", text.empty() ? "" : "; ", place, place.empty() ? "" : ": ", message);
+  }
+  return text;
+}
+
+/// What a JSON object is that is no chat completion: another interface's answer by its name, and how it begins.
+std::string what_answered(const json& body, std::string_view shown) {
+  const auto has = [&](const char* key) { return !member(body, key).is_null(); };
+  std::string name;
+  if (has("candidates")) name = "Gemini's generateContent";
+  if (has("content") && has("stop_reason")) name = "Anthropic's messages";
+  if (has("message") && has("done")) name = "Ollama's /api/chat";
+  if (has("response") && has("done")) name = "Ollama's /api/generate";
+  if (has("output") && member(body, "object") == "response") name = "OpenAI's /responses";
+  if (has("generated_text")) name = "TGI's /generate";
+  return fmt::format(
+      "a body without a list \"choices\"{} (\"{}\")",
+      name.empty() ? "" : fmt::format(", as {} answers: set the url to the server's OpenAI-compatible address", name),
+      one_line(shown, 80));
+}
+
 /// The error report inside a body; null if it has none.
 const json& error_of(const json& body) {
   static const json null;
@@ -82,6 +115,13 @@ ChatReply bad(std::string problem) {
 
 }  // namespace
 
+bool is_cut_off(std::string_view finish_reason) {
+  constexpr std::array<std::string_view, 7> kWords = {"length",         "max_tokens",   "max_output_tokens", "max_length",
+                                                      "max_new_tokens", "model_length", "token_limit"};
+  const std::string word = lower(finish_reason);
+  return std::ranges::find(kWords, word) != kWords.end();
+}
+
 ApiProblem parse_api_problem(std::string_view body) {
   ApiProblem problem;
   auto parsed = parse_json(body);
@@ -95,7 +135,8 @@ ApiProblem parse_api_problem(std::string_view body) {
   const json& source = error.is_object() ? error : *parsed;
   problem.message = one_line(error.is_string() ? text_of(error) : text_of(member(source, "message")));
   if (problem.message.empty()) problem.message = one_line(text_of(member(source, "status_msg")));
-  if (problem.message.empty()) problem.message = one_line(text_of(member(*parsed, "detail")));
+  if (problem.message.empty()) problem.message = one_line(detail_of(member(*parsed, "detail")));
+  if (problem.message.empty()) problem.message = one_line(body);
   problem.type = one_line(text_of(member(source, "type")), 80);
   if (problem.type.empty()) problem.type = one_line(text_of(member(source, "status")), 80);
   problem.param = one_line(text_of(member(source, "param")), 80);
@@ -129,12 +170,16 @@ ChatReply parse_chat_reply(std::string_view body) {
     reply.completion_tokens = tokens_of(member(member(*parsed, "usage"), "completion_tokens"));
     return reply;
   }
-  if (!choices.is_array()) return bad("a body without a list \"choices\"");
+  if (!choices.is_array()) return bad(what_answered(*parsed, body));
   if (choices.size() != 1) return bad(fmt::format("{} choices where 1 was asked for", choices.size()));
   const json& message = member(choices[0], "message");
   const std::string finish_reason = one_line(text_of(member(choices[0], "finish_reason")), 40);
   const bool filtered = is_filtered(finish_reason);
-  if (!message.is_object() && !filtered) return bad("a choice without a message");
+  if (!message.is_object() && !filtered)
+    return bad(
+        !member(choices[0], "text").is_string()
+            ? "a choice without a message"
+            : "a choice with a text and no message, as /completions answers: set the url to the part before /chat/completions");
   auto content = content_of(member(message, "content"));
   if (!content) return bad("a message whose content is neither text nor a list of parts");
 

@@ -26,6 +26,9 @@ struct ChatReply {
   nlohmann::json logprobs;                                  ///< choices[0].logprobs; null if there are none
 };
 
+/// Whether a finish_reason says that the answer was cut off at its largest number of tokens: "length", or another server's word.
+bool is_cut_off(std::string_view finish_reason);
+
 /// Read the body of a reply with HTTP status 200.
 ChatReply parse_chat_reply(std::string_view body);
 /// Read the body of a reply with another status, or of ChatReply::Kind::failed. A body that is not JSON becomes the message,

@@ -208,16 +208,16 @@ RetryDecision EndpointErrors::decide_on_report_inside(const ApiProblem& report, 
   return decide_on_report(report.status != 0 ? report.status : unnamed, report, headers, asked);
 }
 
-RetryDecision EndpointErrors::decide_on_no_answer(const std::string& problem, bool charged) const {
+RetryDecision EndpointErrors::decide_on_no_answer(const std::string& problem, bool charged, const std::string& asked) const {
   RetryDecision decision{Next::retry, Outcome::answered, JudgeReply::error,
-                         key_.redact(fmt::format("{} answered 200 with {}", shown_, problem)), 200};
+                         key_.redact(fmt::format("{} answered 200 with {}", asked.empty() ? shown_ : asked, problem)), 200};
   decision.charged = charged;
   return decision;
 }
 
-RetryDecision EndpointErrors::decide_on_bad_body(const std::string& problem) const {
+RetryDecision EndpointErrors::decide_on_bad_body(const std::string& problem, const std::string& asked) const {
   RetryDecision decision{Next::retry_bad, Outcome::answered, JudgeReply::error,
-                         key_.redact(fmt::format("{} answered 200 with {}", shown_, problem)), 200};
+                         key_.redact(fmt::format("{} answered 200 with {}", asked.empty() ? shown_ : asked, problem)), 200};
   decision.charged = true;
   return decision;
 }

@@ -55,14 +55,14 @@ class EndpointErrors {
   [[nodiscard]] RetryDecision decide_on_report(int status, const ApiProblem& report, const RateHeaders& headers,
                                                const std::string& asked = "") const;
   /// Decide on a reply with status 200 and no answer in it. @param charged  whether it may have cost money
-  [[nodiscard]] RetryDecision decide_on_no_answer(const std::string& problem, bool charged) const;
+  [[nodiscard]] RetryDecision decide_on_no_answer(const std::string& problem, bool charged, const std::string& asked = "") const;
   /// Decide on a 200 whose body is an error report: its own status, else that of a server that fails.
   [[nodiscard]] RetryDecision decide_on_report_inside(const ApiProblem& report, const RateHeaders& headers,
                                                       const std::string& asked = "") const;
   /// The key was accepted: a later 403 is about one question.
   void accept_key() { key_accepted_ = true; }
   /// Decide on a reply with status 200 and an unusable body.
-  [[nodiscard]] RetryDecision decide_on_bad_body(const std::string& problem) const;
+  [[nodiscard]] RetryDecision decide_on_bad_body(const std::string& problem, const std::string& asked = "") const;
 
  private:
   std::string shown_, key_place_;

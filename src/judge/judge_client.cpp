@@ -145,8 +145,9 @@ struct JudgeClient::Impl {
       return errors.decide_on_report_inside(parse_api_problem(body), result.headers, result.asked);
     }
     errors.accept_key();
-    if (chat.kind == ChatReply::Kind::none) return errors.decide_on_no_answer(chat.problem, chat.completion_tokens > 0);
-    if (chat.kind == ChatReply::Kind::bad) return errors.decide_on_bad_body(chat.problem);
+    if (chat.kind == ChatReply::Kind::none)
+      return errors.decide_on_no_answer(chat.problem, chat.completion_tokens > 0, result.asked);
+    if (chat.kind == ChatReply::Kind::bad) return errors.decide_on_bad_body(chat.problem, result.asked);
     take_answer(request.reply, errors.key(), std::move(chat));
     ++stats.answered;
     RetryDecision decision;

@@ -26,7 +26,7 @@ ReplyUse use_of(const judge::JudgeReply& reply, preference::Verdict verdict) {
   if (is_verdict(verdict)) return ReplyUse::verdict;
   if (verdict == preference::Verdict::refused) return ReplyUse::refused;
   if (verdict == preference::Verdict::error) return ReplyUse::error;
-  if (reply.finish_reason == "length") return ReplyUse::cut;
+  if (judge::is_cut_off(reply.finish_reason)) return ReplyUse::cut;
   return is_blank(reply.text) ? ReplyUse::empty : ReplyUse::unreadable;
 }
 

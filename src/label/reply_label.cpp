@@ -6,6 +6,7 @@
 #include <chrono>
 #include <string_view>
 
+#include "judge/chat_reply.h"
 #include "judge/verdict_parser.h"
 
 namespace dmoerm::label {
@@ -39,7 +40,7 @@ label_store::Label label_of(const judge::Judge& judge, const judge::Question& qu
   label_store::Label label;
   static_cast<judge::QuestionId&>(label) = question;
   if (reply.status == judge::JudgeReply::ok) {
-    const bool cut = reply.finish_reason == "length";
+    const bool cut = judge::is_cut_off(reply.finish_reason);
     label.verdict = judge::parse_verdict(reply.text, builder.answer_form(), builder.judge_template().ties(), cut);
     label.reply = reply.text;
     const bool told = label.verdict == preference::Verdict::unparsable || label.verdict == preference::Verdict::refused;
@@ -66,7 +67,8 @@ std::optional<preference::Verdict> read_again(const std::vector<judge::Judge>& j
   std::string_view reply = label.reply;
   bool cut = false;
   if (const std::size_t mark = reply.rfind(kFinishMark); mark != std::string_view::npos && reply.ends_with(']')) {
-    cut = reply.substr(mark + kFinishMark.size()) == "length]";
+    const std::string_view reason = reply.substr(mark + kFinishMark.size());
+    cut = judge::is_cut_off(reason.substr(0, reason.size() - 1));
     reply = reply.substr(0, mark > 0 ? mark - 1 : 0);
   }
   std::optional<preference::Verdict> found;

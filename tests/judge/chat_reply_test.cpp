@@ -123,6 +123,26 @@ TEST(ChatReply, NamesWhatCameInsteadOfJson) {
   EXPECT_NE(problem("upstream says no").find("upstream says no"), std::string::npos);
 }
 
+TEST(ChatReply, NamesTheInterfaceThatAnswered) {
+  const auto problem = [](const char* body) { return parse_chat_reply(body).problem; };
+  EXPECT_NE(problem(R"({"candidates":[{"content":{"parts":[{"text":"1"}]}}]})").find("as Gemini's generateContent answers"),
+            std::string::npos);
+  EXPECT_NE(
+      problem(R"({"content":[{"type":"text","text":"1"}],"stop_reason":"end_turn"})").find("as Anthropic's messages answers"),
+      std::string::npos);
+  EXPECT_NE(problem(R"({"message":{"content":"1"},"done":true})").find("as Ollama's /api/chat answers"), std::string::npos);
+  EXPECT_NE(problem(R"({"object":"response","output":[]})").find("as OpenAI's /responses answers"), std::string::npos);
+  EXPECT_NE(problem(R"({"choices":[{"text":"1"}]})").find("as /completions answers"), std::string::npos);
+  EXPECT_EQ(problem(R"({"detail":"Not authenticated"})"),
+            R"(a body without a list "choices" ("{"detail":"Not authenticated"}"))");
+}
+
+TEST(ChatReply, KnowsTheWordsForACutAnswer) {
+  for (const char* word : {"length", "max_tokens", "MAX_TOKENS", "model_length", "max_output_tokens"})
+    EXPECT_TRUE(is_cut_off(word)) << word;
+  for (const char* word : {"stop", "", "end_turn", "content_filter", "tool_calls"}) EXPECT_FALSE(is_cut_off(word)) << word;
+}
+
 TEST(ChatReply, RefusesEveryPrefix) {
   for (std::size_t n = 0; n < kGood.size(); ++n) ASSERT_EQ(parse_chat_reply(kGood.substr(0, n)).kind, Kind::bad) << n;
 }
@@ -184,6 +204,10 @@ TEST(ApiProblem, ReadsTheErrorReportsOfSeveralServers) {
   EXPECT_EQ(parse_api_problem(R"({"error":"model 'x' not found"})").message, "model 'x' not found");
   EXPECT_EQ(parse_api_problem(R"({"object":"error","message":"bad","type":"BadRequest","code":400})").status, 400);
   EXPECT_EQ(parse_api_problem(R"({"detail":"Not Found"})").message, "Not Found");
+  EXPECT_EQ(parse_api_problem(R"({"detail":[{"loc":["body","top_p"],"msg":"too large","type":"v"},{"msg":"no"}]})").message,
+            "body.top_p: too large; no");
+  EXPECT_EQ(parse_api_problem(R"({"fault":{"why":"busy"}})").message, R"({"fault":{"why":"busy"}})")
+      << "no known place for words";
   EXPECT_EQ(parse_api_problem("<html>\n<b>Bad\tGateway</b>\r\n</html>").message, "<html> <b>Bad Gateway</b> </html>");
   EXPECT_EQ(parse_api_problem("").message, "");
 }

@@ -159,6 +159,8 @@ TEST(EndpointErrors, ShowsTheAddressThatWasAsked) {
   const std::string problem = errors("http://127.0.0.1:8000/wrong").decide(result).problem;
   EXPECT_EQ(problem.find("http://127.0.0.1:8000/wrong/chat/completions answered 404"), 0U) << problem;
   EXPECT_NE(problem.find("https://host/v1"), std::string::npos) << problem;
+  const auto bad_body = errors("http://h/v1").decide_on_bad_body("an empty body", "http://h/v1/chat/completions");
+  EXPECT_EQ(bad_body.problem, "http://h/v1/chat/completions answered 200 with an empty body");
 }
 
 TEST(EndpointErrors, RepeatsOnlyWhereARepetitionCanHelp) {

@@ -67,6 +67,7 @@ TEST(ReadAgain, FindsVerdictsThatAnEarlierVersionDidNotRead) {
   EXPECT_EQ(read("Urteil: Antwort 2"), preference::Verdict::second);
   EXPECT_EQ(read("{\"verdict\": \"1\"} // clear\n[finish_reason: eos]"), preference::Verdict::first);
   EXPECT_EQ(read("Verdict: 1\n[finish_reason: length]"), std::nullopt) << "it was cut off, so a line may be a quotation";
+  EXPECT_EQ(read("Verdict: 1\n[finish_reason: MAX_TOKENS]"), std::nullopt) << "another server's word for the same";
   EXPECT_EQ(read("It is hard to say."), std::nullopt);
   EXPECT_EQ(read(""), std::nullopt);
   EXPECT_EQ(read("[finish_reason: length]"), std::nullopt);
