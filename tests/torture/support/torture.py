@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ def torture(body, line):
     The folder `base` is kept if something failed."""
     base = os.path.join(ROOT, "runs", f"torture-{line['name']}-{os.getpid()}")
     os.makedirs(base)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that servers and clusters are taken down
     try:
         body(base, line)
     except SystemExit as e:
