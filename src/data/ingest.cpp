@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <limits>
 #include <map>
@@ -14,6 +15,7 @@
 #include "base/files.h"
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "data/group_layout.h"
 #include "data/group_selection.h"
 #include "data/store_builder.h"
@@ -43,6 +45,16 @@ bool holds_mark(const preference::Group& group) {
   const auto marked = [](const std::string& text) { return text.find("\uFEFF") != std::string::npos; };
   return std::ranges::any_of(group.prompt, marked, &preference::Message::content) ||
          std::ranges::any_of(group.responses, marked, &preference::Response::text);
+}
+
+/// Whether the prompt begins with a mark of a chat template, so that a template has been written into the text already.
+bool begins_as_template(const preference::Group& group) {
+  constexpr std::array<std::string_view, 10> kMarks = {
+      "<|im_start|>", "<|begin_of_text|>",      "<|start_header_id|>",  "<s>[INST]",
+      "[INST]",       "<start_of_turn>",        "<bos><start_of_turn>", "<|user|>",
+      "<|system|>",   "<｜begin▁of▁sentence｜>"};
+  const std::string_view text = group.prompt.empty() ? std::string_view() : trim(group.prompt.front().content);
+  return std::ranges::any_of(kMarks, [&](std::string_view mark) { return text.starts_with(mark); });
 }
 
 /// Output files that appear together at the end, or not at all.
@@ -169,6 +181,10 @@ class Ingest {
     note(group, "rows moved to the split that another row states for their prompt", moved ? 1 : 0);
     note(group, "pairs stated in both orders, which cancel out", contradictions(group));
     note(group, "rows with a byte-order mark (U+FEFF) inside a text", holds_mark(group) ? 1 : 0);
+    note(group,
+         "rows whose prompt begins with a mark of a chat template (<|im_start|>, [INST], ...), so that it is written twice: give "
+         "messages, or the bare text",
+         begins_as_template(group) ? 1 : 0);
     count(group, layout, group.split);
     return true;
   }

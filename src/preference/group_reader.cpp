@@ -22,6 +22,19 @@ namespace {
 
 using nlohmann::json;
 
+/// The format that a row would have if its keys were written as usual; null if it has none then either.
+const Format* format_but_for_names(const json& row) {
+  if (!row.is_object()) return nullptr;
+  json usual = json::object();
+  for (const auto& [key, value] : row.items()) {
+    std::string name = lower(trim(key));
+    std::ranges::replace_if(
+        name, [](char c) { return c == ' ' || c == '-'; }, '_');
+    usual[name] = value;
+  }
+  return detect_format(usual);
+}
+
 void check_group(const Group& group) {
   if (group.responses.size() > kResponsesMax) {
     throw RowError("too-many-responses",
@@ -80,6 +93,10 @@ void GroupReader::detect(const json& row) {
   std::string why = fmt::format("expected a row of a known data format, found {}",
                                 row.is_object() ? "one with the keys " + keys_of(row) : shown(row));
   if (const std::string known = known_otherwise(row); !known.empty()) why += "; " + known;
+  if (const Format* meant = format_but_for_names(row); meant != nullptr)
+    why += fmt::format("; with its keys in lower case and without blanks it would be of the format {}: rename them", meant->name);
+  if (row.is_object() && row.contains("prompt") && (row["prompt"].is_number() || row["prompt"].is_boolean()))
+    why += fmt::format("; \"prompt\" is {} and no text", shown(row["prompt"]));
   if (unknown_++ == 0) first_unknown_ = fmt::format("{}:{}: {}", path_, lines_.number(), why);
   if (unknown_ > unknown_max_) refuse_unknown();
   throw RowError("no-known-format", why);

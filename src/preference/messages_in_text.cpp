@@ -128,6 +128,8 @@ bool is_printed_object(std::string_view text) {
   if ((text.starts_with("b'") || text.starts_with("b\"")) && text.size() > 3 && text.back() == text[1])
     return begins_as_messages(text.substr(2), "\"") || begins_as_messages(text.substr(2), "'");
   if (text.starts_with("content=")) return holds(" additional_kwargs={");
+  if (text.starts_with("[('role', '") || text.starts_with("[('content', '"))
+    return holds("('content', ") && holds("('role', '") && text.ends_with(")]");
   if (drop_front(text, "[") && !text.ends_with("]")) return false;
   const std::size_t name = text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.");
   if (name == std::string_view::npos || name == 0 || text[name] != '(') return false;

@@ -122,6 +122,19 @@ void expect_no_mark(std::string_view text) {
   }
 }
 
+/// Refuse a text that is a call of a tool, or its result, in the marks of a model family.
+void expect_no_call(std::string_view text) {
+  constexpr std::array<std::string_view, 10> kCalls = {
+      "<tool_call>",  "<tool_calls>",   "<tool_response>", "<|tool_call|>",  "<|tool_calls|>", "<|tool_calls_section_begin|>",
+      "[TOOL_CALLS]", "[TOOL_RESULTS]", "<|python_tag|>",  "<function_call>"};
+  const std::string_view start = trim(text);
+  for (const std::string_view call : kCalls) {
+    if (start.starts_with(call))
+      throw RowError::unusable("tool-call-in-text",
+                               fmt::format("a text that begins with {}: no chat template here writes tools", call));
+  }
+}
+
 }  // namespace
 
 void expect_text_only(const json& object) {
@@ -150,8 +163,12 @@ void check_texts(const Group& group) {
       throw RowError("empty-response", fmt::format("expected a text in response {}, found an empty one", i));
     if (shows_nothing(group.responses[i].text)) throw RowError::unusable("invisible-text", kInvisible);
   }
-  for (const Message& m : group.prompt) expect_no_mark(m.content);
-  for (const Response& r : group.responses) expect_no_mark(r.text);
+  const auto check = [](std::string_view text) {
+    expect_no_mark(text);
+    expect_no_call(text);
+  };
+  for (const Message& m : group.prompt) check(m.content);
+  for (const Response& r : group.responses) check(r.text);
 }
 
 }  // namespace dmoerm::preference

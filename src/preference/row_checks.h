@@ -11,7 +11,8 @@ namespace dmoerm::preference {
 void expect_text_only(const nlohmann::json& object);
 
 /// Refuse a group whose prompt, or one of whose responses, is blank or shows nothing (U+3000, zero-width characters), and texts
-/// with marks of images, videos or sounds. @throws RowError, which counts as bad for blank texts only
+/// with marks of images, videos or sounds, or that begin with those of a tool's call. @throws RowError, which counts as bad for
+/// blank texts only
 void check_texts(const Group& group);
 
 }  // namespace dmoerm::preference

@@ -134,6 +134,14 @@ TEST_F(IngestFolder, NotesByteOrderMarksInsideTexts) {
   EXPECT_EQ(report.noted.at("rows with a byte-order mark (U+FEFF) inside a text"), 1);
 }
 
+TEST_F(IngestFolder, NotesPromptsThatATemplateHasWritten) {
+  const IngestReport report = ingest(request({write(
+      "p.jsonl", row("<|im_start|>user a", "c", "d") + row(" [INST] a [/INST]", "c", "d") + row("What is [INST] ?", "c", "d"))}));
+  ASSERT_EQ(report.noted.size(), 1U);
+  EXPECT_NE(report.noted.begin()->first.find("written twice"), std::string::npos);
+  EXPECT_EQ(report.noted.begin()->second, 2);
+}
+
 TEST_F(IngestFolder, ListsTheFirstThousandRowsOfAKind) {
   std::string text = row("a b", "c", "d") + R"({"prompt":"a b","chosen":"c","rejected":"d","margin":-1})" + "\n";
   for (int i = 0; i < 1500; ++i) text += "{\"prompt\":\"x\",\"chosen\":1,\"rejected\":\"y\"}\n";

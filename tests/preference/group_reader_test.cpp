@@ -163,6 +163,24 @@ TEST_F(GroupReaderFile, SaysHowAWholeTableInOneObjectIsConverted) {
   EXPECT_EQ(read(R"({"src":["p","r"],"tgt":["q","s"],"response":["a","b"],"rank":[1,2]})").size(), 1U) << "lists of one length";
 }
 
+TEST_F(GroupReaderFile, SaysWhatKeepsARowFromItsFormat) {
+  const auto said = [&](const std::string& text) { return test::message_of<DataError>([&] { (void)read(text); }); };
+  EXPECT_NE(said(R"({"Prompt":"p","Chosen":"a"," Rejected":"b"})").find("it would be of the format standard: rename them"),
+            std::string::npos);
+  EXPECT_NE(said(R"({"prompt":5,"chosen":"a","rejected":"b"})").find("\"prompt\" is 5 and no text"), std::string::npos);
+}
+
+TEST_F(GroupReaderFile, CallsOfToolsInMarksAreLeftOut) {
+  for (const char* text : {"<tool_call>\n{}\n</tool_call>", " [TOOL_CALLS] [{}]", "<|python_tag|>f()", "<tool_response>1"}) {
+    const std::string row = json{{"prompt", "p"}, {"chosen", text}, {"rejected", "b"}}.dump();
+    EXPECT_TRUE(read(row).empty()) << text;
+    ASSERT_EQ(dropped_.size(), 1U);
+    EXPECT_FALSE(dropped_[0].bad) << text;
+    EXPECT_EQ(dropped_[0].code.text(), "tool-call-in-text");
+  }
+  EXPECT_EQ(read(json{{"prompt", "What is <tool_call>?"}, {"chosen", "a"}, {"rejected", "b"}}.dump()).size(), 1U) << "spoken of";
+}
+
 TEST_F(GroupReaderFile, ATablesNameShowsItWithoutNamesOfColumns) {
   for (const auto& [name, separator] :
        {std::pair("pairs.csv", "read_csv(NAME)"), std::pair("Pairs.TSV", "sep=\"\\t\""), std::pair("pairs.tab", "sep=\"\\t\"")}) {

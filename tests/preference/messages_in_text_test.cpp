@@ -125,8 +125,8 @@ TEST(MessagesInText, AreReadFromLinesAndBehindMarks) {
   for (const char* text : {R"([{\"role\": \"assistant\", \"content\": \"a\"}])", "[{&quot;role&quot;: &quot;user&quot;}]",
                            R"([{"role": "assistant", "content": "a"}, null])"})
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), "bad messages-not-json") << text;
-  for (const char* text :
-       {R"(b'[{"role": "assistant", "content": "a"}]')", "OrderedDict([('role', 'assistant'), ('content', 'a')])"})
+  for (const char* text : {R"(b'[{"role": "assistant", "content": "a"}]')",
+                           "OrderedDict([('role', 'assistant'), ('content', 'a')])", "[('role', 'user'), ('content', 'a')]"})
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), "bad messages-printed-by-python") << text;
   for (const char* text : {"{\"a\": 1}\n{\"b\": 2}", "b'abc'", "[null]", "{\"role\": \"assistant\"}\nmore"})
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), std::string("user: Q -> ") + text + " | b |");
