@@ -33,7 +33,7 @@ TEST(StopSignals, RequestAStopAtOneInterruptAndAnyNumberOfOtherSignals) {
 TEST(StopSignals, EachOfThemAsksByItsName) {
   for (const auto& [signal, name] : {std::pair(SIGTERM, "SIGTERM"), std::pair(SIGINT, "SIGINT"), std::pair(SIGUSR1, "SIGUSR1"),
                                      std::pair(SIGUSR2, "SIGUSR2")}) {
-    const auto named = [&] {
+    const auto named = [signal = signal, name = name] {
       catch_stop_signals();
       std::raise(signal);
       std::_Exit(std::string_view(stop_signal()) == name && stop_signal_number() == signal ? 7 : 1);
