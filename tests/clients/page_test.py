@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""The server's page in Chromium without a window: it scores by keyboard, shows what the server says, stays in its width, and complains about
+nothing. Usage: page_test.py PROGRAM [FOLDER for screenshots]
+"""
+import json
+import os
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests/support"))
+import chromium  # noqa: E402
+from reward_server import RewardServer, offline_scores  # noqa: E402
+
+PROMPT, RESPONSES = "Where is my order?", ["It arrives tomorrow before noon.", "Orders arrive when they arrive."]
+
+
+def text(page, name):
+    return page.evaluate(f"document.getElementById('{name}').textContent")
+
+
+def fill(page, texts):
+    """Types into the boxes of the form as a person does who uses the keyboard alone."""
+    page.evaluate("document.getElementById('prompt').focus()")
+    for place, words in enumerate(texts):
+        if place > 0:
+            page.press("Tab")
+            if page.evaluate("document.activeElement.tagName") != "TEXTAREA":  # a button that removes a response
+                page.press("Tab")
+        page.type(words)
+
+
+def check_score(page, scores):
+    fill(page, [PROMPT, *RESPONSES])
+    assert page.evaluate("[...document.querySelectorAll('textarea')].slice(0, 3).map(t => t.value)") == [PROMPT, *RESPONSES]
+    page.press("Enter", control=True)
+    page.wait("!document.getElementById('result').hidden && !document.getElementById('go').disabled")
+    best = max(range(2), key=scores.__getitem__)
+    gap = abs(scores[0] - scores[1])
+    assert text(page, "verdict") == f"Response {'AB'[best]} is better by {gap:.3f}.", text(page, "verdict")
+    shown = page.evaluate("[...document.querySelectorAll('#scores tr')].map(r => [r.cells[0].textContent, r.cells[1].textContent])")
+    wanted = [["AB"[i], f"{scores[i]:.3f}".replace("-", "\u2212")] for i in sorted(range(2), key=lambda i: -scores[i])]
+    assert shown == wanted, (shown, wanted)
+    assert "chat" in text(page, "route"), text(page, "route")
+    points = page.evaluate("[...document.querySelectorAll('.point h3')].map(h => h.textContent)")
+    assert points == ["Fact", "Tone"], points
+    assert page.evaluate("document.querySelectorAll('.bar').length") == 4
+    question = page.evaluate("document.getElementById('question').value")
+    assert PROMPT in question and RESPONSES[0] in question and "fact" in question, question
+
+
+def check_refusals(page):
+    page.evaluate("document.getElementById('prompt').value = '\\u200b'")
+    page.press("Enter", control=True)
+    page.wait("!document.getElementById('error').hidden")
+    assert "[" in text(page, "error"), text(page, "error")
+
+
+def check_markup_stays_text(page):
+    page.evaluate("document.getElementById('prompt').value = 'Hi'; boxes()[0].value = '<img src=x onerror=window.hurt=1><b>bold</b>'")
+    page.press("Enter", control=True)
+    page.wait("document.getElementById('error').hidden && !document.getElementById('go').disabled")
+    assert page.evaluate("window.hurt === undefined && !document.querySelector('#result b b, #result img')")
+
+
+def main():
+    program, folder = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None
+    if not chromium.PROGRAM:
+        print("skipped: no chromium: launch/setup.sh --with clients")
+        return 77
+    bundle = os.path.join(ROOT, "tests/golden/earlier/bundle")
+    scores = offline_scores(program, bundle, [{"prompt": PROMPT, "responses": RESPONSES}])[0]["scores"]
+    with RewardServer(program, ["earlier=" + bundle]) as server, chromium.Chromium() as browser:
+        for width in (1280, 390):
+            for dark in (False, True):
+                page = browser.page(width, 900, dark)
+                page.open(f"http://127.0.0.1:{server.port}/")
+                check_score(page, scores)
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page is wider than its window"
+                if folder:
+                    page.screenshot(os.path.join(folder, f"page-{width}-{'dark' if dark else 'light'}.png"))
+                assert page.complaints() == [], page.complaints()
+        check_refusals(page)
+        check_markup_stays_text(page)
+    with RewardServer(program, ["earlier=" + bundle], env={"DMOERM_API_KEY": "secret-key-of-tests"}) as server, chromium.Chromium() as browser:
+        page = browser.page(1280, 900)
+        page.open(f"http://127.0.0.1:{server.port}/")
+        page.evaluate(f"document.getElementById('prompt').value = {json.dumps(PROMPT)}; boxes().forEach(b => b.value = 'A word.')")
+        page.press("Enter", control=True)
+        page.wait("!document.getElementById('error').hidden")
+        assert page.evaluate("!document.getElementById('key-row').hidden && document.activeElement.id") == "key"
+        page.type("secret-key-of-tests")
+        page.press("Enter", control=True)
+        page.wait("!document.getElementById('result').hidden")
+        assert text(page, "verdict") == "Responses A and B score the same.", text(page, "verdict")
+    print("the page holds")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
