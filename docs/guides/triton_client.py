@@ -25,7 +25,8 @@ def main():
     parser.add_argument("--model", default="reward_model")
     options = parser.parse_args()
     client = triton.InferenceServerClient(options.server)
-    assert client.is_server_live() and client.is_server_ready() and client.is_model_ready(options.model)
+    if not (client.is_server_live() and client.is_server_ready() and client.is_model_ready(options.model)):
+        raise SystemExit(f"{options.server} has no model {options.model} that is ready")
 
     pairs = client.infer(options.model, [texts("prompts", [PROMPT] * 2), texts("responses", RESPONSES)])
     # NeMo's clients send whole conversations, as the bundle's chat template writes them.

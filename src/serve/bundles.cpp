@@ -96,6 +96,13 @@ std::vector<std::shared_ptr<const Loaded>> Bundles::all() const {
   return loaded_;
 }
 
+std::vector<std::string> Bundles::all_names() const {
+  std::vector<std::string> all;
+  for (const BundlePlace& place : places_) all.push_back(place.name);
+  for (const auto& [alias, name] : aliases_) all.push_back(alias);
+  return all;
+}
+
 void Bundles::reload(const std::string& name) {
   const std::lock_guard one_at_a_time(reloading_);
   if (find(name) == nullptr)

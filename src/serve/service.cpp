@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/error.h"
 #include "base/json_text.h"
@@ -51,6 +52,13 @@ std::string label_of(const std::string& path) {
     if (known.ends_with(" " + path)) return path;
   }
   return path.starts_with("/v2/models/") && path.ends_with("/infer") ? "/v2/models/{model}/infer" : "other";
+}
+
+/// All capability points of a model, each once.
+std::vector<std::string> points_of(const moe::Model& model) {
+  std::set<std::string> points;
+  for (const moe::Category& category : model.categories) points.insert(category.points.begin(), category.points.end());
+  return {points.begin(), points.end()};
 }
 
 HttpAnswer json_answer(const json& body, int status = 200) { return {status, json_line(body) + "\n"}; }
@@ -173,8 +181,10 @@ std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
 
 HttpAnswer Service::describe(const HttpRequest& request, const wire::Endpoint& endpoint) {
   wire::ServerFacts facts{options_.version, !draining_, options_.limits.texts_max, {}};
-  for (const auto& loaded : bundles_.all())
-    facts.models.push_back({loaded->name, loaded->created, loaded->bundle->model.limits.layout.max_length, true});
+  for (const std::string& name : bundles_.all_names()) {
+    const auto loaded = bundles_.find(name);
+    facts.models.push_back({name, loaded->name, loaded->created, loaded->bundle->model.limits.layout.max_length, true});
+  }
   wire::Described described = wire::describe(endpoint, facts);
   count(request, described.status, 0);
   return json_answer(described.body, described.status);
@@ -353,7 +363,8 @@ HttpAnswer Service::reply(const Call& call, const Outcome& outcome) {
   const std::vector<wire::Scored> scored = scored_texts(bundle.model, works);
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const wire::ReplyFacts facts{call.loaded->name, fmt::format("{:x}-{}", call.loaded->created, call.number),
-                               std::chrono::duration_cast<std::chrono::seconds>(now).count(), bundle.chat_template->digest()};
+                               std::chrono::duration_cast<std::chrono::seconds>(now).count(), bundle.chat_template->digest(),
+                               points_of(bundle.model)};
   HttpAnswer answer = json_answer(wire::render(call.request, scored, facts));
   const auto split = [&](Found found) { return std::ranges::count(call.found, found) > 0; };
   const char* read = split(Found::nothing) ? "none" : split(Found::split) ? "text" : "messages";

@@ -23,7 +23,7 @@ const ModelFacts& find_model(const Endpoint& endpoint, const ServerFacts& server
 
 json openai_model(const ModelFacts& model) {
   return {{"id", model.name},   {"object", "model"}, {"created", model.created},         {"owned_by", "dmoerm"},
-          {"root", model.name}, {"parent", nullptr}, {"max_model_len", model.max_length}};
+          {"root", model.root}, {"parent", nullptr}, {"max_model_len", model.max_length}};
 }
 
 json openai_models(const Endpoint& endpoint, const ServerFacts& server) {

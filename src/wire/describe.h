@@ -11,7 +11,8 @@ namespace dmoerm::wire {
 
 /// A bundle as clients see it.
 struct ModelFacts {
-  std::string name;
+  std::string name;          ///< or an alias of it
+  std::string root;          ///< the bundle's own name
   std::int64_t created = 0;  ///< seconds since 1970
   std::int64_t max_length = 0;
   bool ready = true;

@@ -55,7 +55,7 @@ class Suite:
                               env={**os.environ, **environment})
         if done.returncode != 0:
             raise AssertionError(f"{name} ends with {done.returncode}:\n{done.stderr[-3000:]}")
-        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"')]
 
     def offline(self, *rows):
         from reward_server import offline_scores

@@ -40,12 +40,31 @@ def check_score(page, scores):
     shown = page.evaluate("[...document.querySelectorAll('#scores tr')].map(r => [r.cells[0].textContent, r.cells[1].textContent])")
     wanted = [["AB"[i], f"{scores[i]:.3f}".replace("-", "\u2212")] for i in sorted(range(2), key=lambda i: -scores[i])]
     assert shown == wanted, (shown, wanted)
+    assert "ahead in none of the capabilities" in text(page, "reason"), text(page, "reason")  # this tiny bundle weighs them so
     assert "chat" in text(page, "route"), text(page, "route")
     points = page.evaluate("[...document.querySelectorAll('.point h3')].map(h => h.textContent)")
     assert points == ["Fact", "Tone"], points
     assert page.evaluate("document.querySelectorAll('.bar').length") == 4
     question = page.evaluate("document.getElementById('question').value")
     assert PROMPT in question and RESPONSES[0] in question and "fact" in question, question
+
+
+def check_reasons(page):
+    """The sentence about what tipped the balance, for replies with parts and without, and for a route that the router was unsure of."""
+    def said(**more):
+        reply = {"scores": [1.5, -0.5], "points": [{"empathy": 1, "style": -1}, {"empathy": 0, "style": 1}], "tokens": [9, 9], "cut_tokens": [0, 4],
+                 "scored_by": "chat", "route": {"category": "chat", "confidence": 0.9, "distance": 0.5, "fallback": False}, **more}
+        page.evaluate(f"show({json.dumps(reply)}, ['x', 'y'])")
+        return text(page, "reason")
+    parts = [{"points": {"empathy": 2.0, "style": -0.25}, "base": 0.25}, {"points": {"empathy": -0.5, "style": 0.25}, "base": 0.25}]
+    assert said(contributions=parts, base=[0.1, 0.2]) == \
+        "Empathy tips the balance: it makes 2.50 of the difference of 2.00, while style speaks for B (0.50).", text(page, "reason")
+    assert page.evaluate("document.querySelectorAll('.adds')[0].textContent") == "adds +2.00"
+    assert text(page, "cut") == "Too long to be read whole: 4 tokens of B were left out."
+    assert said() == "A is furthest ahead in empathy (+1.00 standard deviations).", text(page, "reason")
+    away = {"category": "chat", "confidence": 0.4, "distance": 1.5, "fallback": True}
+    assert said(points=[{}, {}], route=away, scored_by="single").startswith("The single model for all categories scored"), text(page, "reason")
+    assert "distance 1.50" in text(page, "route"), text(page, "route")
 
 
 def check_refusals(page):
@@ -79,6 +98,7 @@ def main():
                 if folder:
                     page.screenshot(os.path.join(folder, f"page-{width}-{'dark' if dark else 'light'}.png"))
                 assert page.complaints() == [], page.complaints()
+        check_reasons(page)
         check_refusals(page)
         check_markup_stays_text(page)
     with RewardServer(program, ["earlier=" + bundle], env={"DMOERM_API_KEY": "secret-key-of-tests"}) as server, chromium.Chromium() as browser:

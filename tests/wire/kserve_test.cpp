@@ -99,9 +99,10 @@ TEST(Kserve, ShapesThatDoNotFitAreRefused) {
 }
 
 TEST(Describe, ModelsAndHealth) {
-  ServerFacts server{"1.0", false, 64, {{"reward_model", 5, 512, true}, {"other", 6, 512, false}}};
+  ServerFacts server{"1.0", false, 64, {{"reward_model", "other", 5, 512, true}, {"other", "other", 6, 512, false}}};
   const auto asks = [&](std::string_view path) { return describe(find_endpoint("GET", path).value(), server); };
   EXPECT_EQ(asks("/v1/models").body["data"][1]["id"], "other");
+  EXPECT_EQ(asks("/v1/models").body["data"][0]["root"], "other");
   EXPECT_EQ(asks("/v1/models/other").body["max_model_len"], 512);
   EXPECT_EQ(asks("/v2").body["name"], "dmoerm");
   EXPECT_EQ(asks("/v2/health/live").status, 200);
