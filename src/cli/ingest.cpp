@@ -8,11 +8,13 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/progress.h"
 #include "base/stop.h"
 #include "cli/verbs.h"
 #include "config/reader.h"
 #include "data/token_store_hdf5.h"
 #include "preference/formats.h"
+#include "watch/terminal.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -63,8 +65,13 @@ void run(Options& options) {
   const auto tokenizer = tokenizer::Tokenizer::load(std::filesystem::path(options.run.backbone.dir) / "tokenizer.json");
   const tokenizer::ChatTemplate chat_template(options.run.backbone.chat_template, tokenizer,
                                               options.run.data.special_tokens_in_text);
-  const data::IngestReport report = data::ingest_for_run(options.run, tokenizer, chat_template, options.out);
+  Progress progress("groups", watch::stderr_is_terminal());
+  const data::IngestReport report =
+      data::ingest_for_run(options.run, tokenizer, chat_template, options.out,
+                           [&](const std::string& what, std::int64_t done, std::int64_t all) { progress.show(what, done, all); });
+  progress.clear();
   fmt::print("{}\ntoken store: {}\n", data::to_text(report), options.out);
+  if (!options.config.empty()) fmt::print("next: launch/dmoerm run --config {}\n", options.config);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <string>
 #include <system_error>
 
 #include "base/error.h"
@@ -27,6 +28,15 @@ int leave(int exit_code) {
   spdlog::shutdown();
   std::fflush(nullptr);
   std::_Exit(exit_code);
+}
+
+/// Tells a reader at a terminal where the code at the end of a message is explained.
+void offer_explanation(const std::string& message) {
+  const std::size_t open = message.rfind('[');
+  if (open == std::string::npos || message.back() != ']' || ::isatty(STDERR_FILENO) != 1) return;
+  const std::string code = message.substr(open + 1, message.size() - open - 2);
+  if (code.empty() || code.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") != std::string::npos) return;
+  std::fprintf(stderr, "(what to do: launch/dmoerm explain %s)\n", code.c_str());
 }
 
 /// A file must not get the number of a standard stream that is closed, or what is printed would end up in the file. Reading and
@@ -58,10 +68,13 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_serve(app);
   dmoerm::cli::add_eval(app);
   dmoerm::cli::add_bon(app);
+  dmoerm::cli::add_report(app);
+  dmoerm::cli::add_compare(app);
   dmoerm::cli::add_label_store(app);
   dmoerm::cli::add_plan(app);
   dmoerm::cli::add_evidence(app);
   dmoerm::cli::add_inspect(app);
+  dmoerm::cli::add_explain(app);
   dmoerm::cli::add_completion(app);
   dmoerm::cli::add_man(app);
   try {
@@ -83,6 +96,7 @@ int main(int argc, char** argv) {
     if (std::ferror(stdout) != 0 && dynamic_cast<const std::system_error*>(&e) != nullptr)
       failure = dmoerm::failure_of(dmoerm::IoError("standard-output-failed", fmt::format("standard output: {}", e.what())));
     std::fprintf(stderr, "dmoerm: %s\n", failure.message.c_str());
+    offer_explanation(failure.message);
     return leave(failure.exit_code);
   }
 }

@@ -17,8 +17,9 @@ namespace {
 void show_result(const run::RunEnd& end) {
   const std::string bundle = end.bundle.string();
   const std::string text = fmt::format(
-      "{}\nThe model: {}\nScore a response of your own:\n  launch/dmoerm score --bundle {} --prompt \"...\" --response \"...\"\n",
-      read_file(end.report), bundle, bundle);
+      "{}\nThe model: {}\nScore a response of your own:\n  launch/dmoerm score --bundle {} --prompt \"...\" --response \"...\"\n"
+      "Look at the run as a page:\n  launch/dmoerm report {}\n",
+      read_file(end.report), bundle, bundle, end.report.parent_path().parent_path().string());
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
   if (std::ferror(stdout) != 0 && std::freopen("/dev/null", "w", stdout) == nullptr)

@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cmath>
@@ -11,10 +12,12 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/progress.h"
 #include "base/text.h"
 #include "base/text_table.h"
 #include "cli/verbs.h"
@@ -25,6 +28,7 @@
 #include "preference/question.h"
 #include "preference/row_checks.h"
 #include "preference/row_error.h"
+#include "watch/terminal.h"
 
 namespace dmoerm::cli {
 namespace {
@@ -105,12 +109,28 @@ std::string table_of(const json& line, const std::vector<std::string>& responses
                      route["fallback"].get<bool>() ? why : "", markdown_table(rows));
 }
 
+constexpr double kSpokenS = 5;             // work that took longer says at its end what it did
 constexpr std::int64_t kWarningsMax = 10;  // bad lines that are told; the output has an error for each
 
 /// Cores that this process may use.
 int cores() {
   cpu_set_t set;
   return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+/// Lines of a file that are not blank; 0 if it can be read only once, or not to its end. Reading them takes little beside
+/// scoring.
+std::int64_t lines_of(const std::string& file) {
+  std::error_code failed;
+  if (!std::filesystem::is_regular_file(file, failed)) return 0;
+  try {
+    preference::LineReader reader(file);
+    std::int64_t lines = 0;
+    for (std::string line; reader.next(line);) lines += is_blank(line) ? 0 : 1;
+    return lines;
+  } catch (const Error&) {  // scoring comes to the damage too, after the lines before it
+    return 0;
+  }
 }
 
 /// Refuses a prompt or response of the command line in which there is nothing to read.
@@ -176,7 +196,11 @@ void run(const Options& options) {
   if (options.input != "-") file.emplace(options.input);
   const auto next = [&](std::string& line) { return file ? file->next(line) : static_cast<bool>(std::getline(std::cin, line)); };
   std::string line;
-  std::int64_t bad_lines = 0;
+  std::int64_t bad_lines = 0, scored = 0;
+  const std::int64_t all = options.input == "-" ? 0 : lines_of(options.input);
+  // Answers on the terminal show by themselves how far it is.
+  const bool quiet = options.output == "-" && ::isatty(STDOUT_FILENO) == 1;
+  Progress progress("lines", watch::stderr_is_terminal());
   for (std::int64_t number = 1; next(line); ++number) {
     if (number == 1 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
     if (is_blank(line)) continue;
@@ -200,8 +224,14 @@ void run(const Options& options) {
       tolerate(e);
     }
     answers.write(json_line(result) + "\n");
+    if (++scored; !quiet) progress.show("", scored, all);
   }
   answers.finish();
+  progress.clear();
+  if (!quiet && progress.seconds() > kSpokenS)
+    fmt::print(stderr, "{} scored in {}{}{}\n", counted(scored, "line"), duration_text(progress.seconds()),
+               bad_lines > 0 ? fmt::format(", {} of them answered by an error", bad_lines) : "",
+               options.output == "-" ? "" : ": " + options.output);
 }
 
 }  // namespace

@@ -4,56 +4,17 @@
 #include <fmt/format.h>
 #include <sched.h>
 
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/error.h"
 #include "base/json_text.h"
-#include "base/text.h"
+#include "base/progress.h"
 #include "cli/verbs.h"
 #include "watch/terminal.h"
 
 namespace dmoerm::cli {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-/// One line that is redrawn on a terminal, else a line twice a minute.
-class Progress {
- public:
-  explicit Progress(bool terminal) : terminal_(terminal) {}
-  ~Progress() {
-    if (drawn_) std::fputs("\n", stderr);
-  }
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
-
-  void show(const std::string& model, std::size_t done, std::size_t all) {
-    const Clock::time_point now = Clock::now();
-    if (done == 1) {  // one group shows no rate
-      begun_ = now;
-      return;
-    }
-    const double every = terminal_ ? 0.2 : 30;
-    if (std::chrono::duration<double>(now - shown_).count() < every) return;
-    shown_ = now;
-    const double spent = std::chrono::duration<double>(now - begun_).count();
-    const double left = spent / static_cast<double>(done - 1) * static_cast<double>(all - done);
-    const std::string line = fmt::format("{}: {} of {} groups, {} left", model, done, all, duration_text(left));
-    if (terminal_) {
-      std::fprintf(stderr, "\r\033[K%s", line.c_str());
-      std::fflush(stderr);
-      drawn_ = true;
-    } else {
-      std::fprintf(stderr, "%s\n", line.c_str());
-    }
-  }
-
- private:
-  bool terminal_, drawn_ = false;
-  Clock::time_point begun_ = Clock::now(), shown_ = begun_;
-};
 
 /// Cores that this process may use.
 int cores() {
@@ -108,9 +69,10 @@ std::vector<eval::ModelSpec> models_of(const ModelOptions& options) {
 std::vector<eval::ModelScores> score(const std::vector<eval::ModelSpec>& models, const eval::Data& data,
                                      const ModelOptions& options) {
   at::set_num_threads(options.threads > 0 ? options.threads : cores());
-  Progress progress(watch::stderr_is_terminal());
-  return eval::score_all(models, data, options.scoring,
-                         [&](const std::string& model, std::size_t done, std::size_t all) { progress.show(model, done, all); });
+  Progress progress("groups", watch::stderr_is_terminal());
+  return eval::score_all(models, data, options.scoring, [&](const std::string& model, std::size_t done, std::size_t all) {
+    progress.show(model, static_cast<std::int64_t>(done), static_cast<std::int64_t>(all));
+  });
 }
 
 std::string with_rows(nlohmann::json result, const std::string& rows) {

@@ -23,6 +23,8 @@ class GroupSelection {
   /// @throws DataError if the file has changed since the first pass
   std::string select(InputGroup& item);
   [[nodiscard]] const std::vector<std::string>& categories() const { return survey_.categories; }
+  /// Groups that the first pass read.
+  [[nodiscard]] std::int64_t groups() const { return survey_.groups; }
 
  private:
   const IngestRequest& request_;

@@ -148,6 +148,7 @@ class Ingest {
 
   bool add(InputGroup&& item, StoreBuilder& builder) {
     preference::Group& group = item.group;
+    if (request_.progress) request_.progress("tokenising", ++groups_, selection_.groups());
     const auto refuse = [&](const std::string& kind, const std::string& detail = "") {
       drop({group.file, group.line, kind + detail, {}, false}, kind);
       return false;
@@ -211,6 +212,7 @@ class Ingest {
   const IngestRequest& request_;
   const LayoutLimits limits_;
   GroupSelection selection_;
+  std::int64_t groups_ = 0;  ///< groups that the second pass has come to
   std::ofstream log_;
   std::map<std::string, std::int64_t> listed_;  ///< rows of each kind, by code or reason, that were listed or would have been
   IngestReport report_;
@@ -229,7 +231,8 @@ IngestReport ingest(const IngestRequest& request) {
 }
 
 IngestReport ingest_for_run(const config::RunConfig& config, const tokenizer::Tokenizer& tokenizer,
-                            const tokenizer::ChatTemplate& chat_template, const fs::path& output) {
+                            const tokenizer::ChatTemplate& chat_template, const fs::path& output,
+                            const IngestProgress& progress) {
   if (!chat_template.missing_tokens().empty())
     spdlog::warn(
         "[ingest] template {}: the tokenizer has no token {}, so it is written as plain text: is this the template of the model?",
@@ -249,6 +252,7 @@ IngestReport ingest_for_run(const config::RunConfig& config, const tokenizer::To
   request.renderer.provenance =
       json{{"tokenizer", tokenizer.digest()}, {"template", chat_template.name()}, {"template_digest", chat_template.digest()}}
           .dump();
+  request.progress = progress;
   IngestReport report = ingest(request);
   spdlog::info("[ingest] {}\n{}", output.string(), to_text(report));
   return report;

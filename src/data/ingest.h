@@ -20,6 +20,7 @@ IngestReport ingest(const IngestRequest& request);
 
 /// ingest() with the settings, tokenizer and template of a run. The report is logged.
 IngestReport ingest_for_run(const config::RunConfig& config, const tokenizer::Tokenizer& tokenizer,
-                            const tokenizer::ChatTemplate& chat_template, const std::filesystem::path& output);
+                            const tokenizer::ChatTemplate& chat_template, const std::filesystem::path& output,
+                            const IngestProgress& progress = {});
 
 }  // namespace dmoerm::data

@@ -23,12 +23,16 @@ struct Renderer {
   std::string provenance = "{}";  ///< JSON about tokenizer and template
 };
 
+/// Is told often how far the work is: what is being done, the number of groups so far, and of all of them (0 = not known).
+using IngestProgress = std::function<void(const std::string& what, std::int64_t done, std::int64_t all)>;
+
 struct IngestRequest {
   config::DataConfig data;
   std::vector<config::CategoryConfig> categories;  ///< categories to keep; empty: all of the data, sorted, with all their points
   std::uint64_t seed = 17;
   Renderer renderer;
   std::filesystem::path output;
+  IngestProgress progress = {};
 };
 
 }  // namespace dmoerm::data

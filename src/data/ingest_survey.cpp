@@ -54,6 +54,8 @@ class Surveyor {
   };
 
   bool add(const InputGroup& item) {
+    ++survey_.groups;
+    if (request_.progress) request_.progress("reading", survey_.groups, 0);
     if (!item.configured) {
       if (other_.size() < kNamesShown) other_.insert(item.group.category);
       return false;

@@ -14,6 +14,7 @@ namespace dmoerm::data {
 using DrawKey = std::pair<std::uint64_t, std::uint64_t>;
 
 struct Survey {
+  std::int64_t groups = 0;              ///< groups read, those included that will be left out
   std::vector<std::string> categories;  ///< categories of the store: as configured, or those found, sorted
   std::unordered_map<TextKey, preference::Split, TextKeyHash> splits;  ///< split of every prompt
   std::map<std::string, DrawKey> draw_end;  ///< category -> key from which on its train groups are left out

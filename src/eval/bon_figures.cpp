@@ -6,11 +6,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/chart.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "base/text_table.h"
 #include "eval/best_of_n.h"
-#include "eval/chart.h"
 #include "eval/resampling.h"
 #include "eval/significance.h"
 

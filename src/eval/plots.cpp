@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "eval/chart.h"
+#include "base/chart.h"
 #include "eval/scored.h"
 
 namespace dmoerm::eval {
@@ -28,30 +28,14 @@ struct DotRow {
 /// Rows from top to bottom, intervals along x.
 std::string dot_chart(const std::string& title, const std::string& subtitle, const std::vector<DotRow>& rows,
                       const std::vector<std::string>& models) {
-  double low = 0.5, high = 0.5;
+  IntervalChart chart{
+      .title = title, .subtitle = subtitle, .axis = "share of pairs that are right", .series = models, .rows = {}};
   for (const DotRow& row : rows) {
-    for (const json& m : row.models) {
-      if (!m.is_object()) continue;
-      low = std::min(low, m["low"].get<double>());
-      high = std::max(high, m["high"].get<double>());
-    }
+    IntervalRow& drawn = chart.rows.emplace_back(IntervalRow{row.title, {}});
+    for (const json& m : row.models)
+      drawn.series.push_back(m.is_object() ? std::optional(Chart::Point{m["value"], 0, m["low"], m["high"]}) : std::nullopt);
   }
-  Axis x{"share of pairs that are right", std::max(0.0, low - 0.02), std::min(1.0, high + 0.02)},
-      y{"", 0, static_cast<double>(rows.size())};
-  for (std::size_t r = 0; r < rows.size(); ++r) y.ticks.emplace_back(y.high - 0.5 - static_cast<double>(r), rows[r].title);
-  const double step = std::max(14.0, 8.0 + 9.0 * static_cast<double>(models.size()));
-  Chart chart(title, subtitle, x, y, 860, 122 + step * static_cast<double>(rows.size()));
-  chart.rule(0.5, 0, 0.5, y.high, true);
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    for (std::size_t m = 0; m < models.size(); ++m) {
-      const json& own = rows[r].models[m];
-      if (!own.is_object()) continue;
-      const double offset = (static_cast<double>(m) + 1) / static_cast<double>(models.size() + 1) - 0.5;
-      chart.dot({own["value"], y.ticks[r].first - 0.8 * offset, own["low"], own["high"]}, m, true);
-    }
-  }
-  chart.legend(models);
-  return chart.svg();
+  return svg_of(chart);
 }
 
 std::string accuracy_plot(const json& result, const std::vector<std::string>& models) {

@@ -1,12 +1,8 @@
 #include "label/progress_line.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
-#include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "base/log.h"
 #include "base/text.h"
@@ -15,12 +11,7 @@ namespace dmoerm::label {
 namespace {
 
 using std::chrono::duration;
-constexpr double kRedrawS = 0.2, kLogS = 60, kMeasureS = 5;
-
-int terminal_width() {
-  winsize size{};
-  return ::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 100;
-}
+constexpr double kMeasureS = 5;
 
 struct Sums {
   std::int64_t total = 0, done = 0, answered = 0, failures = 0;
@@ -73,20 +64,11 @@ std::string progress_text(const LabelProgress& progress, const std::string& curr
   const std::string consistent = consistency(progress, width == 0);
   if (!consistent.empty()) text += " consistent: " + consistent;
   if (width == 0) return text;
-  constexpr int kBar = 20;
-  const int full = sums.total > 0 ? static_cast<int>(kBar * sums.done / sums.total) : kBar;
-  text = fmt::format("[{:#>{}}{:.>{}}] {}", "", full, "", kBar - full, text);
-  auto end = std::min(text.size(), static_cast<std::size_t>(std::max(20, width - 1)));
-  // Names may have characters of several bytes: do not cut inside one.
-  while (end < text.size() && end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
-  return text.substr(0, end);
+  return cut_to_columns(progress_bar(sums.done, sums.total) + " " + text, width);
 }
 
-ProgressLine::ProgressLine(std::string currency, bool terminal) : currency_(std::move(currency)), terminal_(terminal) {}
-
-ProgressLine::~ProgressLine() {
-  if (drawn_) std::fputc('\n', stderr);
-}
+ProgressLine::ProgressLine(std::string currency, bool terminal)
+    : currency_(std::move(currency)), line_(terminal, [](const std::string& text) { spdlog::info("[label] {}", text); }) {}
 
 ProgressLine::Rates ProgressLine::rates(const LabelProgress& progress, Clock::time_point now) {
   const double seconds = duration<double>(now - measured_).count();
@@ -106,17 +88,9 @@ ProgressLine::Rates ProgressLine::rates(const LabelProgress& progress, Clock::ti
 }
 
 void ProgressLine::update(const LabelProgress& progress, bool last) {
-  const auto now = Clock::now();
-  if (!last && duration<double>(now - shown_).count() < (terminal_ ? kRedrawS : kLogS)) return;
-  shown_ = now;
-  const Rates rate = rates(progress, now);
-  if (!terminal_) {
-    spdlog::info("[label] {}", progress_text(progress, currency_, rate.requests, rate.tokens, 0));
-    return;
-  }
-  std::fprintf(stderr, "\r\033[K%s", progress_text(progress, currency_, rate.requests, rate.tokens, terminal_width()).c_str());
-  std::fflush(stderr);
-  drawn_ = true;
+  if (!last && !line_.due()) return;
+  const Rates rate = rates(progress, Clock::now());
+  line_.show([&](int columns) { return progress_text(progress, currency_, rate.requests, rate.tokens, columns); });
 }
 
 }  // namespace dmoerm::label

@@ -1,8 +1,8 @@
 // Shows the progress of a labelling: a live line with a bar on a terminal, otherwise one log line a minute.
 #pragma once
-#include <chrono>
 #include <string>
 
+#include "base/progress.h"
 #include "label/labeller.h"
 
 namespace dmoerm::label {
@@ -11,24 +11,20 @@ class ProgressLine {
  public:
   /// @param terminal  whether to redraw one line on stderr; if not, a line is logged each minute
   ProgressLine(std::string currency, bool terminal);
-  /// Ends the line.
-  ~ProgressLine();
-  ProgressLine(const ProgressLine&) = delete;
-  ProgressLine& operator=(const ProgressLine&) = delete;
 
   /// Show the progress if it is time to. Call it often. @param last  show it in any case
   void update(const LabelProgress& progress, bool last = false);
 
  private:
-  using Clock = std::chrono::steady_clock;
+  using Clock = LiveLine::Clock;
   struct Rates {
     double requests = 0, tokens = 0;  ///< Rates per second
   };
   Rates rates(const LabelProgress& progress, Clock::time_point now);
 
   std::string currency_;
-  bool terminal_, drawn_ = false;
-  Clock::time_point begun_ = Clock::now(), shown_ = begun_, measured_ = begun_;
+  LiveLine line_;
+  Clock::time_point begun_ = Clock::now(), measured_ = begun_;
   judge::Usage measured_run_;
   Rates rates_;
 };

@@ -82,16 +82,17 @@ std::string gantt_svg(const TaskGraph& graph, const Simulation& simulation, cons
   const double legend = bottom + 46;
   std::string svg = fmt::format(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} {1:.0f}\" "
-      "font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
+      "font-family=\"Helvetica, Arial, sans-serif\" font-size=\"12\">\n<rect class=\"paper\" width=\"100%\" height=\"100%\" "
+      "fill=\"white\"/>\n"
       "<text x=\"{2}\" y=\"24\" font-size=\"16\" font-weight=\"bold\">{3}</text>\n",
       kWidth, legend + 48, kLeft, xml_escaped(title));
-  svg += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{:.2f}\" height=\"{:.2f}\" fill=\"#f3f3f3\"/>\n", kLeft, kTop,
-                     simulation.makespan * scale, row * ranks);
+  svg += fmt::format("<rect x=\"{}\" y=\"{}\" width=\"{:.2f}\" height=\"{:.2f}\" class=\"field\" fill=\"#f3f3f3\"/>\n", kLeft,
+                     kTop, simulation.makespan * scale, row * ranks);
   const double step = tick_seconds(simulation.makespan);
   for (double t = 0; t <= simulation.makespan * (1 + 1e-9); t += step) {
     const double x = kLeft + t * scale;
-    svg +=
-        fmt::format("<line x1=\"{0:.2f}\" x2=\"{0:.2f}\" y1=\"{1}\" y2=\"{2:.2f}\" stroke=\"#c8c8c8\"/>\n", x, kTop, bottom + 5);
+    svg += fmt::format("<line x1=\"{0:.2f}\" x2=\"{0:.2f}\" y1=\"{1}\" y2=\"{2:.2f}\" class=\"grid\" stroke=\"#c8c8c8\"/>\n", x,
+                       kTop, bottom + 5);
     svg += fmt::format("<text x=\"{:.2f}\" y=\"{:.2f}\" text-anchor=\"middle\">{}</text>\n", x, bottom + 19, tick_label(t, step));
   }
   const bool by_rank = row >= 11;  // else one label a node
@@ -99,7 +100,7 @@ std::string gantt_svg(const TaskGraph& graph, const Simulation& simulation, cons
     const bool first = r == 0 || cluster[r].node != cluster[r - 1].node;
     const double y = kTop + static_cast<double>(r) * row;
     if (first && r > 0)
-      svg += fmt::format("<line x1=\"{}\" x2=\"{}\" y1=\"{:.2f}\" y2=\"{:.2f}\" stroke=\"#c8c8c8\"/>\n", kLeft - 6,
+      svg += fmt::format("<line x1=\"{}\" x2=\"{}\" y1=\"{:.2f}\" y2=\"{:.2f}\" class=\"grid\" stroke=\"#c8c8c8\"/>\n", kLeft - 6,
                          kWidth - kRight, y, y);
     const auto on_node = static_cast<double>(std::ranges::count(cluster, cluster[r].node, &Device::node));
     const double every = std::ceil(12 / (row * on_node));  // nodes to a label

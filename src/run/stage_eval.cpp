@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_text.h"
 #include "base/stop.h"
 #include "nn/pairwise_loss.h"
 #include "run/task_parts.h"
@@ -19,10 +20,12 @@ namespace {
 
 using nlohmann::json;
 
-// Schema of results.json. 3: computed by the scorer that users call; 4: with prompts; 5: distances; 6: all kinds of aggregators.
-constexpr int kResultsSchema = 6;
+// Schema of results.json. 3: computed by the scorer that users call; 4: with prompts; 5: distances; 6: all kinds of aggregators;
+// 7: scores.json beside it.
+constexpr int kResultsSchema = 7;
 constexpr const char* kPart = "scores";
 constexpr const char* kKinds[] = {"mean", "stack", "gate", "mlp", "paper_mlp", "wco", "uwo"};
+constexpr const char* kKeptScores[] = {"dmoerm", "single", "category", "base", "mean"};  // models whose scores scores.json has
 
 std::vector<float> floats_of(const at::Tensor& rewards_N) {
   const at::Tensor local = rewards_N.to(at::kFloat).contiguous();
@@ -77,7 +80,45 @@ class Evaluation {
             {"points", points}};
   }
 
+  /// The content of scores.json, on every rank, after results(): of each test group its id, the number of its prompt, the tokens
+  /// of its responses, its pairs by label, and the scores of the models and experts.
+  [[nodiscard]] json scores() const {
+    std::map<std::int64_t, json> groups;
+    std::vector<train::LabelledGroup> whole;
+    for (const auto& [index, rewards] : rewards_) {
+      const data::TokenGroup group = context_.store().group(index);
+      json lengths = json::array(), own = json::object();
+      for (const auto& tokens : group.responses) lengths.push_back(tokens.size());
+      for (const auto& [model, values] : rewards) {
+        if (model.starts_with("point/") || std::ranges::find(kKeptScores, model) != std::end(kKeptScores)) own[model] = values;
+      }
+      groups[index] = {{"id", std::string(group.id)}, {"lengths", lengths}, {"scores", own}, {"pairs", json::object()}};
+      whole.push_back({.group = index, .responses = {}, .pairs = {}});
+    }
+    const std::vector<std::string>& names = context_.category(category_).points;
+    add_pairs(groups, "overall", overall_);
+    for (std::size_t p = 0; p < names.size(); ++p) add_pairs(groups, "point/" + names[p], points_[p]);
+    const std::vector<std::int64_t> prompts = train::prompt_numbers(context_.store(), whole);
+    json list = json::array();
+    for (auto& [index, group] : groups) {
+      group["prompt"] = prompts[list.size()];
+      list.push_back(std::move(group));
+    }
+    return {{"schema", 1}, {"category", context_.category(category_).name}, {"points", names}, {"groups", list}};
+  }
+
  private:
+  /// The pairs of a label as [better, worse], places among the group's responses.
+  static void add_pairs(std::map<std::int64_t, json>& groups, const std::string& label,
+                        const std::vector<train::LabelledGroup>& labelled) {
+    for (const train::LabelledGroup& g : labelled) {
+      json pairs = json::array();
+      for (const preference::Preference& p : g.pairs)
+        pairs.push_back({g.responses[static_cast<std::size_t>(p.winner)], g.responses[static_cast<std::size_t>(p.loser)]});
+      groups.at(g.group)["pairs"][label] = std::move(pairs);
+    }
+  }
+
   [[nodiscard]] std::vector<train::LabelledGroup> labelled(std::string_view label) const {
     return train::labelled_groups(context_.store(), category_, train::Subset::test, label, context_.config());
   }
@@ -270,11 +311,13 @@ json eval_settings(const config::RunConfig& config) {
 
 void run_eval(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {
   TaskParts parts(context.directory().task(task), identity.key());
-  const json results = Evaluation(context, context.category_index(task), ranks, parts).results();
+  Evaluation evaluation(context, context.category_index(task), ranks, parts);
+  const json results = evaluation.results();
   if (ranks.rank() != 0) return;
   std::filesystem::create_directories(context.directory().task(task));
   write_json_atomically(context.directory().task(task) / "results.json", results);
-  context.directory().complete(task, identity, {"results.json"}, json::object());
+  write_file_atomically(context.directory().task(task) / "scores.json", json_line(evaluation.scores()) + "\n");
+  context.directory().complete(task, identity, {"results.json", "scores.json"}, json::object());
   TaskParts::remove(context.directory().task(task));
 }
 

@@ -120,7 +120,7 @@ expect "set-up says that there is no network" 1 "no network?" "${setup[@]}" DMOE
 compgen -G "$scratch/place/.scratch.*" >/dev/null && fail "a failed set-up left its scratch directory"
 
 # A finished set-up has nothing to do and prints nothing.
-mkdir -p "$scratch/place/venv/bin" "$scratch/place/models/minilm-l6"
+mkdir -p "$scratch/place/venv/bin" "$scratch/place/models/minilm-l6" "$scratch/place/charts"
 ln -s /bin/true "$scratch/place/venv/bin/python"
 sha256sum <"$root/launch/requirements.txt" >"$scratch/place/venv/.installed-requirements.txt"
 expect "a finished set-up has nothing to do" 0 "" "${setup[@]}" "$root/launch/setup.sh"

@@ -1,11 +1,13 @@
-// Draws charts as SVG: axes with ticks, lines, bands, dots with whiskers, a legend.
+// Draws charts as SVG: axes with ticks, lines, bands, dots with whiskers, a legend. Ground, grid and notes have the classes
+// paper, grid and note, so that a page can give them the colours of a dark screen.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
-namespace dmoerm::eval {
+namespace dmoerm {
 
 struct Axis {
   std::string title;
@@ -46,7 +48,32 @@ class Chart {
   double width_, height_, legend_ = 0;
 };
 
+/// A row of dots with whiskers along x: an interval for each series, or none.
+struct IntervalRow {
+  std::string title;
+  std::vector<std::optional<Chart::Point>> series;  ///< Their x, low and high count
+};
+
+struct IntervalChart {
+  std::string title, subtitle, axis;
+  double reference = 0.5;           ///< Place of the dashed line, which the axis always shows
+  double low = 0, high = 1;         ///< The axis ends here at the latest
+  std::vector<std::string> series;  ///< Names of the series
+  std::vector<IntervalRow> rows;    ///< From top to bottom
+  double width = 860;
+};
+std::string svg_of(const IntervalChart& chart);
+
+/// A grid of cells whose colour shows a value between -1 and 1, with the value in each: correlations, shares.
+struct HeatMap {
+  std::string title, subtitle;
+  std::vector<std::string> rows, columns;
+  std::vector<std::vector<double>> values;      ///< [rows][columns]; NaN = an empty cell
+  std::vector<std::vector<std::string>> words;  ///< What stands in each cell
+};
+std::string svg_of(const HeatMap& map);
+
 /// Round numbers between two values, about `count` of them.
 std::vector<std::pair<double, std::string>> round_ticks(double low, double high, int count);
 
-}  // namespace dmoerm::eval
+}  // namespace dmoerm

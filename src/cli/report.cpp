@@ -1,0 +1,71 @@
+// dmoerm report: a run as a page, and a model card.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <string>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "cli/verbs.h"
+#include "report/accuracies.h"
+#include "report/model_card.h"
+#include "report/report_page.h"
+
+namespace dmoerm::cli {
+namespace {
+
+struct Options {
+  std::string run, out, card;
+  report::CardOptions of_card;
+  bool no_script = false;
+};
+
+void expect_file(const std::filesystem::path& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored))
+    throw ConfigError("output-is-another-file", fmt::format("--out {}: this is a folder; name a file", path.string()));
+}
+
+void run(const Options& options) {
+  init_log(0, 1, "warn");
+  const report::Run run = report::read_run(options.run);
+  const std::filesystem::path folder = std::filesystem::path(options.run) / "report";
+  const std::filesystem::path page = options.out.empty() ? folder / "report.html" : std::filesystem::path(options.out);
+  const std::filesystem::path card =
+      options.card.empty() ? page.parent_path() / "MODEL_CARD.md" : std::filesystem::path(options.card);
+  expect_file(page);
+  expect_file(card);
+  if (options.out.empty()) std::filesystem::create_directories(folder);
+  const std::string library = options.no_script ? "" : report::chart_library();
+  write_file_atomically(page, report::report_page(run, library));
+  write_file_atomically(card, report::model_card(run, options.of_card));
+  const report::Headline headline = report::headline_of(run, report::accuracies_of(run));
+  fmt::print("{}\n", headline.sentence);
+  for (const std::string& sentence : headline.further) fmt::print("{}\n", sentence);
+  if (library.empty() && !options.no_script)
+    fmt::print("The chart library is not installed (launch/setup.sh): the curves are drawn without zoom.\n");
+  fmt::print("\nreport: {}  (open it in a browser)\nmodel card: {}\n", page.string(), card.string());
+}
+
+}  // namespace
+
+void add_report(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* verb = app.add_subcommand(
+      "report", "Write the report of a run, finished or not, as one HTML file that needs no network, and a model card");
+  verb->footer(example("report runs/quickstart"));
+  verb->add_option("run", options->run, "Directory of the run")->type_name(kFolder)->required();
+  verb->add_option("--out", options->out, "HTML file to write (default: report/report.html in the run)")->type_name(kFile);
+  verb->add_option("--card", options->card, "Model card to write (default: MODEL_CARD.md beside the HTML file)")
+      ->type_name(kFile);
+  verb->add_option("--license", options->of_card.license, "Licence that the card names, as the Hugging Face Hub spells it")
+      ->capture_default_str();
+  verb->add_option("--base-model", options->of_card.base_model,
+                   "Backbone that the card names, owner/name (default: as the backbone's config.json says)");
+  verb->add_flag("--no-script", options->no_script,
+                 "Leave the chart library out: the file is smaller, and the curves do not zoom");
+  verb->callback([options] { run(*options); });
+}
+
+}  // namespace dmoerm::cli

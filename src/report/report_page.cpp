@@ -1,0 +1,90 @@
+#include "report/report_page.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <functional>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "report/accuracies.h"
+#include "report/embedded.h"
+#include "report/html.h"
+#include "report/sections_of_data.h"
+#include "report/sections_of_quality.h"
+#include "report/sections_of_training.h"
+
+namespace dmoerm::report {
+namespace {
+
+constexpr const char* kLibraryFile = "dygraph-combined.js";
+
+const char* tone_of(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::better:
+      return " good";
+    case Verdict::worse:
+      return " bad";
+    default:
+      return "";
+  }
+}
+
+/// The section, or the same without content if what the run has left cannot be understood.
+Section made(const std::string& id, const std::string& title, const std::function<Section()>& make) {
+  try {
+    return make();
+  } catch (const std::exception&) {
+    return {id, title,
+            note("Files of this section do not have the form that this version of the program writes. `dmoerm run` with the "
+                 "configuration of the run repairs damaged results.")};
+  }
+}
+
+}  // namespace
+
+std::string report_page(const Run& run, const std::string& chart_library) {
+  const Accuracies accuracies = accuracies_of(run);
+  const Headline headline = headline_of(run, accuracies);
+  Page page;
+  page.title = run.name + ": report";
+  page.lead = fmt::format("<div class=\"lead{}\">\n{}", tone_of(headline.verdict), paragraph(headline.sentence));
+  for (const std::string& sentence : headline.further) page.lead += paragraph(sentence);
+  page.lead += "</div>\n";
+  const auto add = [&](const char* id, const char* title, const std::function<Section()>& make) {
+    page.sections.push_back(made(id, title, make));
+  };
+  add("accuracy", "Accuracy on the test prompts", [&] { return accuracy_section(run, accuracies); });
+  add("data", "Data", [&] { return data_section(run); });
+  add("labels", "Labels", [&] { return labels_section(run); });
+  add("router", "Router", [&] { return router_section(run); });
+  add("curves", "Learning curves", [&] { return curves_section(run, !chart_library.empty()); });
+  add("correlations", "Do the experts say different things?", [&] { return correlations_section(run); });
+  add("calibration", "Calibration", [&] { return calibration_section(run); });
+  add("length", "Does it count words?", [&] { return length_section(run); });
+  add("cost", "What training cost", [&] { return cost_section(run); });
+  add("timeline", "Timeline of the ranks", [&] { return timeline_section(run); });
+  add("checksums", "Checksums", [&] { return checksums_section(run); });
+  add("configuration", "Configuration", [&] { return configuration_section(run); });
+  if (!chart_library.empty()) page.script = chart_library + "\n" + std::string(kCurveScript);
+  return html_of(page);
+}
+
+std::string chart_library() {
+  const char* home = std::getenv("DMOERM_HOME");
+  const char* user = std::getenv("HOME");
+  std::filesystem::path folder = home != nullptr   ? home
+                                 : user != nullptr ? std::filesystem::path(user) / ".cache" / "dmoerm"
+                                                   : "";
+  std::error_code failed;
+  folder /= std::filesystem::path("charts") / kLibraryFile;
+  if (!std::filesystem::is_regular_file(folder, failed)) return "";
+  try {
+    const std::string library = read_file(folder);
+    return library.find("</script") == std::string::npos ? library : "";  // such a file would end its own element
+  } catch (const IoError&) {
+    return "";
+  }
+}
+
+}  // namespace dmoerm::report

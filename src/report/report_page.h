@@ -1,0 +1,16 @@
+// The report of a run: one HTML file that needs nothing else.
+#pragma once
+#include <string>
+
+#include "report/run_facts.h"
+
+namespace dmoerm::report {
+
+/// @param chart_library  JavaScript of the library that draws the curves with zoom; "" = they are drawn as they would be printed
+std::string report_page(const Run& run, const std::string& chart_library);
+
+/// The chart library that launch/setup.sh has put into DMOERM_HOME (default: .cache/dmoerm of the home directory); "" if it is
+/// not there.
+std::string chart_library();
+
+}  // namespace dmoerm::report
