@@ -17,6 +17,20 @@ constexpr double kTop = 62, kBottom = 58, kRight = 24, kLetter = 6.6;
 
 const char* hue(std::size_t series) { return kHues[series % std::size(kHues)]; }
 
+/// The marks and names of the series in lines of at most `width` from `y` on. @return the SVG, and y of the last line
+std::pair<std::string, double> legend_of(const std::vector<std::string>& names, double width, double y) {
+  std::string marks;
+  double x = 24;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const double needed = 34 + kLetter * static_cast<double>(utf8_characters(names[i]));
+    if (x + needed > width - kRight && x > 24) x = 24, y += 19;
+    marks += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\" fill=\"{}\"/>", x, y - 4, hue(i));
+    marks += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x + 10, y, xml_escaped(names[i]));
+    x += needed;
+  }
+  return {marks, y};
+}
+
 std::string svg_page(const std::string& title, const std::string& subtitle, double width, double height,
                      const std::string& body) {
   return fmt::format(
@@ -129,18 +143,25 @@ void Chart::rule(double x1, double y1, double x2, double y2, bool dashed) {
 }
 
 void Chart::legend(const std::vector<std::string>& names) {
-  double x = 24, y = height_ + 4;
-  for (std::size_t i = 0; i < names.size(); ++i) {
-    const double width = 34 + kLetter * static_cast<double>(utf8_characters(names[i]));
-    if (x + width > width_ - kRight && x > 24) x = 24, y += 19;
-    body_ += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"5\" fill=\"{}\"/>", x, y - 4, hue(i));
-    body_ += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">{}</text>\n", x + 10, y, xml_escaped(names[i]));
-    x += width;
-  }
-  legend_ = y - height_ + 14;
+  const auto [marks, end] = legend_of(names, width_, height_ + 4);
+  body_ += marks;
+  legend_ = end - height_ + 14;
 }
 
 std::string Chart::svg() const { return svg_page(title_, subtitle_, width_, height_ + legend_, body_); }
+
+std::string side_by_side(const std::vector<Chart>& charts, const std::string& title, const std::vector<std::string>& names) {
+  constexpr double kTitle = 36;
+  double width = 0, height = 0;
+  std::string body;
+  for (const Chart& chart : charts) {
+    body += fmt::format("<svg x=\"{:.0f}\" y=\"{:.0f}\" {}", width, kTitle, chart.svg().substr(std::string_view("<svg ").size()));
+    width += chart.width();
+    height = std::max(height, kTitle + chart.height());
+  }
+  const auto [marks, end] = legend_of(names, width, height + 8);
+  return svg_page(title, "", width, end + 14, body + marks);
+}
 
 std::string svg_of(const IntervalChart& chart) {
   double low = chart.reference, high = chart.reference;

@@ -37,6 +37,8 @@ class Chart {
   void legend(const std::vector<std::string>& names);
   /// The whole picture.
   [[nodiscard]] std::string svg() const;
+  [[nodiscard]] double width() const { return width_; }
+  [[nodiscard]] double height() const { return height_ + legend_; }
 
  private:
   [[nodiscard]] double px(double x) const;
@@ -47,6 +49,9 @@ class Chart {
   Axis x_, y_;
   double width_, height_, legend_ = 0;
 };
+
+/// Charts beside each other in one picture. @param names  of the series, in one legend below them
+std::string side_by_side(const std::vector<Chart>& charts, const std::string& title, const std::vector<std::string>& names);
 
 /// A row of dots with whiskers along x: an interval for each series, or none.
 struct IntervalRow {

@@ -1,12 +1,10 @@
-// docs/errors.md, which the build puts into the program.
+// The rows of docs/errors.md.
 #pragma once
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace dmoerm::cli {
-
-extern const std::string_view kErrorTable;
 
 /// A row of the document.
 struct ErrorRow {

@@ -49,7 +49,9 @@ void run(const Options& options) {
   const std::string text = eval::report_text(result);
   if (!options.out.empty()) write_all(options.out, result, text);
   fmt::print("{}", text);
-  if (!options.out.empty()) fmt::print("\nwritten: {}\n", (std::filesystem::path(options.out) / "eval.json").string());
+  if (!options.out.empty())
+    fmt::print("\nwritten: {}\nnext: launch/dmoerm report RUN --eval {} shows it in the report of a run\n",
+               (std::filesystem::path(options.out) / "eval.json").string(), options.out);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "cli/embedded.h"
 #include "cli/error_table.h"
 #include "cli/verbs.h"
 

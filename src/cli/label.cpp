@@ -49,6 +49,8 @@ int run(const Options& options) {
     if (config.labels.rounds > 1 && options.audit == 0)
       fmt::print("This was the first of {} rounds; `launch/dmoerm run --config {}` trains experts and does the others.\n",
                  config.labels.rounds, options.config);
+    else if (options.audit == 0)
+      fmt::print("next: launch/dmoerm run --config {}\n", options.config);
     return 0;
   }
   const std::string said = fmt::format("labelling ended early: {}; all answers so far are stored{}", end.message,

@@ -75,6 +75,7 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_evidence(app);
   dmoerm::cli::add_inspect(app);
   dmoerm::cli::add_explain(app);
+  dmoerm::cli::add_licences(app);
   dmoerm::cli::add_completion(app);
   dmoerm::cli::add_man(app);
   try {

@@ -4,19 +4,23 @@
 #include <filesystem>
 #include <string>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "cli/verbs.h"
 #include "report/accuracies.h"
+#include "report/mlflow_store.h"
 #include "report/model_card.h"
 #include "report/report_page.h"
+#include "report/wandb_log.h"
 
 namespace dmoerm::cli {
 namespace {
 
 struct Options {
-  std::string run, out, card;
+  std::string run, out, card, mlflow, wandb;
+  std::vector<std::string> evaluated;
   report::CardOptions of_card;
   bool no_script = false;
 };
@@ -38,14 +42,31 @@ void run(const Options& options) {
   expect_file(card);
   if (options.out.empty()) std::filesystem::create_directories(folder);
   const std::string library = options.no_script ? "" : report::chart_library();
-  write_file_atomically(page, report::report_page(run, library));
+  std::vector<report::Evaluated> evaluated;
+  for (const std::string& name : options.evaluated) {
+    const std::filesystem::path file = std::filesystem::path(name) / "eval.json";
+    if (!std::filesystem::exists(file))
+      throw ConfigError(
+          "no-evaluation",
+          fmt::format("--eval {}: there is no eval.json in this folder: `dmoerm eval --out {}` writes one", name, name));
+    evaluated.push_back({name, report::read_part(file, "")});
+  }
+  write_file_atomically(page, report::report_page(run, evaluated, library));
   write_file_atomically(card, report::model_card(run, options.of_card));
+  const std::size_t in_mlflow = options.mlflow.empty() ? 0 : report::write_mlflow(run, options.mlflow);
+  const std::size_t in_wandb = options.wandb.empty() ? 0 : report::write_wandb(run, options.wandb);
   const report::Headline headline = report::headline_of(run, report::accuracies_of(run));
   fmt::print("{}\n", headline.sentence);
   for (const std::string& sentence : headline.further) fmt::print("{}\n", sentence);
   if (library.empty() && !options.no_script)
     fmt::print("The chart library is not installed (launch/setup.sh): the curves are drawn without zoom.\n");
   fmt::print("\nreport: {}  (open it in a browser)\nmodel card: {}\n", page.string(), card.string());
+  if (!options.wandb.empty())
+    fmt::print("W&B: {} written; wandb sync --sync-all sends those below ./wandb, wandb sync DIR a single one\n",
+               counted(static_cast<std::int64_t>(in_wandb), "offline run"));
+  if (!options.mlflow.empty())
+    fmt::print("MLflow: {} written; mlflow ui --backend-store-uri {} shows them\n",
+               counted(static_cast<std::int64_t>(in_mlflow), "run"), options.mlflow);
 }
 
 }  // namespace
@@ -59,6 +80,14 @@ void add_report(CLI::App& app) {
   verb->add_option("--out", options->out, "HTML file to write (default: report/report.html in the run)")->type_name(kFile);
   verb->add_option("--card", options->card, "Model card to write (default: MODEL_CARD.md beside the HTML file)")
       ->type_name(kFile);
+  verb->add_option("--eval", options->evaluated, "Folder that `dmoerm eval --out` wrote, to be shown too; may be repeated")
+      ->type_name(kFolder)
+      ->allow_extra_args(false);
+  verb->add_option("--mlflow", options->mlflow,
+                   "Folder of an MLflow file store to which the run's curves and accuracies are added")
+      ->type_name(kFolder);
+  verb->add_option("--wandb", options->wandb, "Folder for an offline run of Weights & Biases for each training, usually wandb")
+      ->type_name(kFolder);
   verb->add_option("--license", options->of_card.license, "Licence that the card names, as the Hugging Face Hub spells it")
       ->capture_default_str();
   verb->add_option("--base-model", options->of_card.base_model,

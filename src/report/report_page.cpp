@@ -7,6 +7,8 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "eval/plots.h"
+#include "eval/report_text.h"
 #include "report/accuracies.h"
 #include "report/embedded.h"
 #include "report/html.h"
@@ -41,9 +43,16 @@ Section made(const std::string& id, const std::string& title, const std::functio
   }
 }
 
+std::string evaluated_html(const Part& result) {
+  if (!result.there()) return note(result.missing);
+  std::string html;
+  for (const auto& [name, svg] : eval::plots_of(result.value)) html += figure(svg, name);
+  return html + folded("All tables", "<pre tabindex=\"0\">" + escaped(eval::report_text(result.value)) + "</pre>\n");
+}
+
 }  // namespace
 
-std::string report_page(const Run& run, const std::string& chart_library) {
+std::string report_page(const Run& run, const std::vector<Evaluated>& evaluated, const std::string& chart_library) {
   const Accuracies accuracies = accuracies_of(run);
   const Headline headline = headline_of(run, accuracies);
   Page page;
@@ -55,6 +64,10 @@ std::string report_page(const Run& run, const std::string& chart_library) {
     page.sections.push_back(made(id, title, make));
   };
   add("accuracy", "Accuracy on the test prompts", [&] { return accuracy_section(run, accuracies); });
+  for (std::size_t i = 0; i < evaluated.size(); ++i) {
+    const std::string id = fmt::format("evaluated-{}", i + 1), title = "Measured with dmoerm eval: " + evaluated[i].folder;
+    page.sections.push_back(made(id, title, [&] { return Section{id, title, evaluated_html(evaluated[i].result)}; }));
+  }
   add("data", "Data", [&] { return data_section(run); });
   add("labels", "Labels", [&] { return labels_section(run); });
   add("router", "Router", [&] { return router_section(run); });

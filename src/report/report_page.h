@@ -1,13 +1,21 @@
 // The report of a run: one HTML file that needs nothing else.
 #pragma once
 #include <string>
+#include <vector>
 
 #include "report/run_facts.h"
 
 namespace dmoerm::report {
 
+/// What `dmoerm eval` has measured, to be shown too.
+struct Evaluated {
+  std::string folder;
+  Part result;  ///< Its eval.json
+};
+
+/// @param evaluated  further measurements, each of which gets a section
 /// @param chart_library  JavaScript of the library that draws the curves with zoom; "" = they are drawn as they would be printed
-std::string report_page(const Run& run, const std::string& chart_library);
+std::string report_page(const Run& run, const std::vector<Evaluated>& evaluated, const std::string& chart_library);
 
 /// The chart library that launch/setup.sh has put into DMOERM_HOME (default: .cache/dmoerm of the home directory); "" if it is
 /// not there.

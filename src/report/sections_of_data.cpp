@@ -7,6 +7,7 @@
 
 #include "base/counted.h"
 #include "base/text.h"
+#include "report/accuracies.h"
 
 namespace dmoerm::report {
 namespace {

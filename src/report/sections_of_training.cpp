@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "plan/gantt.h"
 #include "plan/task_id.h"
+#include "report/accuracies.h"
 
 namespace dmoerm::report {
 namespace {

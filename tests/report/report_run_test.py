@@ -3,16 +3,21 @@
 runs are compared on the groups that they share. dmoerm explain: every code of the document, and the nearest ones of a misspelt code.
 
 Usage: report_run_test.py PROGRAM"""
+import glob
 import html.parser
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
 import tempfile
 import unittest
+import zlib
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+TESTS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path[:0] = [os.path.join(TESTS, "report"), os.path.join(TESTS, "support")]
+import chromium  # noqa: E402
 from fabricated_run import fabricate  # noqa: E402
 
 PROGRAM = None
@@ -25,6 +30,27 @@ def dmoerm(*arguments, code=0, home=None):
     done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, env=env, check=False)
     assert done.returncode == code, f"{arguments}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
+
+
+def wandb_records(path):
+    """The records of W&B's log: pieces in blocks of 32 KiB, each with CRC-32, length and kind."""
+    with open(path, "rb") as f:
+        data = f.read()
+    assert data[:7] == struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
+    at, record = 7, b""
+    while at < len(data):
+        room = 32768 - at % 32768
+        if room < 7:
+            at += room
+            continue
+        crc, size, kind = struct.unpack("<IHB", data[at:at + 7])
+        piece = data[at + 7:at + 7 + size]
+        assert zlib.crc32(piece, zlib.crc32(bytes([kind]))) == crc, f"{path}: damaged at {at}"
+        at, record = at + 7 + size, record + piece
+        if kind in (1, 4):
+            yield record
+            record = b""
+    assert record == b"", f"{path}: the last record is torn"
 
 
 class Nesting(html.parser.HTMLParser):
@@ -122,6 +148,92 @@ class Reports(unittest.TestCase):
         self.assertNotIn("base.lr", said)
         with open(self.path("both.html"), encoding="utf-8") as f:
             self.assertEqual(Nesting(f.read()).problems, [])
+
+    def test_browser_shows_it_at_two_widths(self):
+        if chromium.PROGRAM is None:
+            self.skipTest("Chromium is not installed")
+        self.page("--no-script")
+        with chromium.Chromium() as browser:
+            for width, dark in ((1280, False), (390, True)):
+                page = browser.page(width, 900, dark)
+                page.open("file://" + self.path("page.html"))
+                self.assertEqual(page.complaints(), [])
+                self.assertLessEqual(page.evaluate("document.documentElement.scrollWidth"), width, "the page itself scrolls sideways")
+                ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+                self.assertEqual(int(re.search(r"\d+", ground).group()) < 128, dark)
+
+    def test_browser_zooms_the_curves_of_the_chosen_category(self):
+        library = os.path.join(os.environ.get("DMOERM_HOME") or os.path.expanduser("~/.cache/dmoerm"), "charts", "dygraph-combined.js")
+        if chromium.PROGRAM is None or not os.path.exists(library):
+            self.skipTest("Chromium or the chart library is not installed")
+        text, _ = self.page(home=os.path.dirname(os.path.dirname(library)))
+        with chromium.Chromium() as browser:
+            page = browser.page(1280, 900)
+            page.open("file://" + self.path("page.html"))
+            self.assertEqual(page.complaints(), [])
+            self.assertGreater(page.evaluate("document.querySelectorAll('#curve-box canvas').length"), 0)
+            page.evaluate("const s = document.getElementById('curve-group'); s.value = '1'; s.dispatchEvent(new Event('change'))")
+            self.assertIn("point_b1", page.evaluate("document.getElementById('curve-legend').textContent"))
+
+    def test_mlflow_reads_the_store(self):
+        store = self.path("mlruns")
+        said = dmoerm("report", self.run_path, "--out", self.path("page.html"), "--mlflow", store)
+        self.assertIn("MLflow: 47 runs written", said)  # base and baseline of 9 categories, 27 experts, the single model, the test prompts
+        dmoerm("report", self.run_path, "--out", self.path("page.html"), "--mlflow", store)
+        self.assertEqual(len(os.listdir(store)), 1, "written again, it replaces the experiment")
+        try:
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+            from mlflow.tracking import MlflowClient
+        except ImportError:
+            self.skipTest("mlflow is not installed")
+        client = MlflowClient("file://" + store)
+        experiment = client.get_experiment_by_name("many")
+        runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id], max_results=1000)}
+        self.assertEqual(len(runs), 47)
+        curve = client.get_metric_history(runs["base/category_a"].info.run_id, "validation_accuracy")
+        self.assertEqual([m.step for m in curve], list(range(0, 101, 10)))
+        self.assertGreater(runs["test prompts"].data.metrics["accuracy.all.dmoerm"], 0.5)
+        self.assertEqual(runs["expert/category_a/point_a1/point_a1"].data.params["point"], "point_a1")
+
+    def test_wandb_log_has_every_evaluation(self):
+        folder = self.path("wandb")
+        self.assertIn("W&B: 46 offline runs", dmoerm("report", self.run_path, "--out", self.path("page.html"), "--wandb", folder))
+        files = sorted(glob.glob(os.path.join(folder, "offline-run-*", "run-*.wandb")))
+        self.assertEqual(len(files), 46)
+        parsed = {}
+        for file in files:
+            records = list(wandb_records(file))
+            self.assertEqual(len(records), 15)  # header, run, 11 evaluations, summary, exit
+            try:
+                from wandb.proto.wandb_internal_pb2 import Record
+            except ImportError:
+                continue
+            messages = []
+            for record in records:
+                messages.append(Record())
+                messages[-1].ParseFromString(record)
+            parsed[messages[1].run.display_name] = messages
+        if not parsed:
+            self.skipTest("wandb is not installed: only the framing of its files was checked")
+        messages = parsed["base/category_a"]
+        self.assertEqual([m.WhichOneof("record_type") for m in messages], ["header", "run", *["history"] * 11, "summary", "exit"])
+        self.assertEqual([m.history.step.num for m in messages[2:13]], list(range(0, 101, 10)))
+        last = {item.nested_key[0]: item.value_json for item in messages[12].history.item}
+        self.assertGreater(float(last["validation_accuracy"]), 0.5)
+
+    def test_long_wandb_log_crosses_blocks(self):
+        fabricate(self.path("long"), categories=1, points=1, groups=5, steps=3000)
+        dmoerm("report", self.path("long"), "--out", self.path("page.html"), "--wandb", self.path("wandb-long"))
+        for file in glob.glob(self.path("wandb-long", "*", "*.wandb")):
+            self.assertGreater(os.path.getsize(file), 2 * 32768)
+            self.assertEqual(len(list(wandb_records(file))), 305)
+
+    def test_mlflow_store_is_never_made_of_another_folder(self):
+        os.makedirs(self.path("home-of-others"), exist_ok=True)
+        with open(self.path("home-of-others", "thesis.tex"), "w", encoding="utf-8"):
+            pass
+        self.assertIn("output-is-another-file", dmoerm("report", self.run_path, "--out", self.path("page.html"), "--mlflow", self.path("home-of-others"), code=2))
+        self.assertEqual(os.listdir(self.path("home-of-others")), ["thesis.tex"])
 
     def test_refusals(self):
         self.assertIn("no-such-run", dmoerm("report", self.path("nothing"), code=2))

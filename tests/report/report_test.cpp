@@ -37,7 +37,7 @@ class ReportTest : public test::Scratch {
   }
   [[nodiscard]] report::Run run() const { return read_run(directory_); }
   [[nodiscard]] Headline headline() const { return headline_of(run(), accuracies_of(run())); }
-  [[nodiscard]] std::string page() const { return report_page(run(), ""); }
+  [[nodiscard]] std::string page() const { return report_page(run(), {}, ""); }
 };
 
 TEST_F(ReportTest, SaysBetterOnlyIfTheIntervalExcludesNoDifference) {
@@ -116,7 +116,7 @@ TEST_F(ReportTest, NamesOfARunAreNeverMarkup) {
   put_results(hostile, std::vector<int>(50, 1), std::vector<int>(50, 3));
   put("config.yaml", "name: \"</pre><script>x</script>\"\n");
   put("base/" + hostile + "/metrics.jsonl", "{\"step\": 1, \"validation_accuracy\": 0.5}\n");
-  const std::string html = report_page(run(), "/* library */");
+  const std::string html = report_page(run(), {}, "/* library */");
   EXPECT_THAT(html, Not(HasSubstr("<script>alert")));
   EXPECT_THAT(html, Not(HasSubstr("<script>x")));
   EXPECT_THAT(html, HasSubstr("/* library */"));

@@ -17,6 +17,7 @@
 #include "base/files.h"
 #include "base/stop.h"
 #include "comm/single_process.h"
+#include "nn/pairwise_loss.h"
 #include "run/plan_tasks.h"
 #include "run/run_context.h"
 #include "run/stage_features.h"
@@ -313,6 +314,34 @@ TEST_P(Tasks, TakesTheAggregatorThatIsAskedFor) {
     run_.config.aggregator.kind = kind;
     redo(run_, task);
     EXPECT_EQ(chosen(0), kind == AggregatorKind::best ? before : config::word(kind));
+  }
+}
+
+TEST_P(Tasks, KeepsTheScoresBehindItsCounts) {
+  for (std::int32_t i = 0; i < 2; ++i) {
+    const std::string& name = context_.category(i).name;
+    const json found = results(name), kept = read_json(context_.directory().task("eval/" + name) / "scores.json");
+    EXPECT_EQ(kept.at("points"), json(context_.category(i).points));
+    std::size_t place = 0;
+    for (const json& group : kept.at("groups")) {
+      ASSERT_EQ(group.at("lengths").size(), group.at("scores").at("dmoerm").size());
+      if (!group.at("pairs").contains("overall")) continue;
+      ASSERT_EQ(group.at("id"), found.at("ids").at(place));
+      for (const char* model : {"dmoerm", "single", "category", "base", "mean"}) {
+        const std::vector<float> scores = group.at("scores").at(model);
+        std::vector<preference::Preference> pairs;
+        for (const json& pair : group.at("pairs").at("overall")) pairs.push_back({pair.at(0), pair.at(1)});
+        EXPECT_EQ(found.at("right").at(model).at(place), nn::pairs_right(scores, pairs)) << model;
+      }
+      ++place;
+    }
+    EXPECT_EQ(place, found.at("ids").size());
+    for (const std::string& point : context_.category(i).points) {
+      std::int64_t pairs = 0, wanted = 0;
+      for (const json& group : kept.at("groups")) pairs += std::ssize(group.at("pairs").value("point/" + point, json::array()));
+      for (const json& n : found.at("points").at(point).at("pairs")) wanted += n.get<std::int64_t>();
+      EXPECT_EQ(pairs, wanted) << point;
+    }
   }
 }
 
