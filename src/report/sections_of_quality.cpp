@@ -202,23 +202,28 @@ Section calibration_section(const Run& run) {
   std::vector<std::string> problems;
   const std::vector<ScoredGroup> groups = together(scores_of(run, problems));
   const std::vector<ModelName> models = models_in(groups);
-  Chart chart("How sure a model may be", "On the dashed line: of the pairs in which it is 80 % sure, 80 % are right.",
-              {"confidence: sigmoid of the gap of two scores", 0.5, 1}, {"share right", 0, 1}, 760, 380);
-  chart.rule(0.5, 0.5, 1, 1, true);
   Table rows{{"model", "pairs", "calibration error", "best temperature"}, {}};
   std::vector<std::string> names;
+  std::vector<std::vector<Chart::Point>> lines;
+  double lowest = 0.5;
   for (const ModelName& model : models) {
     const CalibrationFigures figures = calibration_of(groups, model.key);
     if (figures.pairs == 0) continue;
-    std::vector<Chart::Point> line;
+    std::vector<Chart::Point>& line = lines.emplace_back();
     for (const eval::ReliabilityBin& bin : figures.bins) {
-      if (bin.count >= 5) line.push_back({bin.confidence, bin.right});
+      if (bin.count < 5) continue;
+      line.push_back({bin.confidence, bin.right});
+      lowest = std::min(lowest, bin.right);
     }
-    chart.line(line, names.size(), Chart::Style::plain);
     names.emplace_back(model.title);
     rows.rows.push_back({model.title, whole_number(figures.pairs), fmt::format("{:.3f}", figures.error),
                          fmt::format("{:.2f}", figures.temperature)});
   }
+  Chart chart("How sure a model may be", "On the dashed line: of the pairs in which it is 80 % sure, 80 % are right.",
+              {"confidence: sigmoid of the gap of two scores", 0.5, 1}, {"share right", std::max(0.0, lowest - 0.05), 1}, 760,
+              380);
+  chart.rule(0.5, 0.5, 1, 1, true);
+  for (std::size_t i = 0; i < lines.size(); ++i) chart.line(lines[i], i, Chart::Style::plain);
   chart.legend(names);
   if (!names.empty())
     section.body =
