@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <thread>
 
 #include "base/error.h"
@@ -14,6 +15,8 @@
 #include "cli/verbs.h"
 #include "cli/version.h"
 #include "nn/device.h"
+#include "serve/callers.h"
+#include "serve/ranks.h"
 #include "serve/service.h"
 
 namespace dmoerm::cli {
@@ -27,7 +30,7 @@ struct Options {
   serve::HttpOptions http;
   serve::EngineOptions engine;
   serve::ServiceOptions service;
-  int threads = 0;
+  int threads = 0, ranks = 1, rank_socket = -1;
   double drain_s = 30, batch_wait_ms = 2;
 };
 
@@ -118,8 +121,8 @@ class MinuteLine {
 };
 
 /// Wait until no request is under way, at most `seconds`. @return whether all were answered
-bool drain(serve::Service& service, serve::HttpServer& server, double seconds) {
-  service.drain();
+bool drain(serve::HttpServer& server, double seconds) {
+  spdlog::info("[serve] {}: no new requests; finishing those that wait", stop_signal());
   server.stop_accepting();
   const Clock::time_point begun = Clock::now();
   while (server.under_way() > 0) {
@@ -129,19 +132,112 @@ bool drain(serve::Service& service, serve::HttpServer& server, double seconds) {
   return true;
 }
 
-void run(Options options) {
-  init_log(0, 1, "info");
-  complete(options);
-  std::vector<serve::BundlePlace> places;
-  for (const std::string& text : options.bundles) places.push_back(serve::parse_place(text));
+/// Call `tick` now and then until a signal asks to stop, and `reload` after each SIGHUP.
+void wait_for_stop(const std::function<void()>& tick, const std::function<void()>& reload) {
+  for (; !stop_requested(); std::this_thread::sleep_for(std::chrono::milliseconds(20))) {
+    if (hang_ups != 0) {
+      hang_ups = 0;
+      reload();
+    }
+    tick();
+  }
+}
+
+void catch_signals() {
   catch_stop_signals();
   struct sigaction action {};
   action.sa_handler = [](int) { hang_ups = 1; };
   action.sa_flags = SA_RESTART;
   ::sigaction(SIGHUP, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+}
+
+void expect_answered(bool all, const Options& options) {
+  if (!all)
+    throw Error(
+        "drain-took-too-long",
+        fmt::format("some requests had no answer after {:.0f} s (--drain-s) and were told to go elsewhere", options.drain_s));
+}
+
+serve::Bundles load(const Options& options) {
+  std::vector<serve::BundlePlace> places;
+  for (const std::string& text : options.bundles) places.push_back(serve::parse_place(text));
+  return {places, aliases_of(options), nn::pick_device(options.device, "--device"), options.engine.threads};
+}
+
+/// A process that scores for a front.
+void run_rank(const Options& options) {
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGHUP, SIGPIPE})
+    std::signal(signal, SIG_IGN);  // the front has them
+  serve::Bundles bundles = load(options);
+  serve::Service service(options.service, options.engine, bundles);
+  serve::serve_front(
+      options.rank_socket, [&](const serve::HttpRequest& request) { return service.check(request); },
+      [&](std::shared_ptr<serve::Exchange> exchange) { service.handle(std::move(exchange)); }, [&] { service.reload(""); });
+}
+
+/// This program with these options, as a rank.
+std::vector<std::string> rank_command(const Options& options) {
+  std::vector<std::string> words = {std::filesystem::read_symlink("/proc/self/exe").string()};
+  const std::string line = read_file("/proc/self/cmdline");
+  for (std::size_t at = line.find('\0') + 1; at < line.size(); at = line.find('\0', at) + 1) {
+    const std::string word = line.c_str() + at;
+    if (word == "--np") {
+      at = line.find('\0', at) + 1;  // its value
+    } else if (!word.starts_with("--np=")) {
+      words.push_back(word);
+    }
+  }
+  if (options.threads == 0) words.push_back(fmt::format("--threads={}", std::max(1, cores() / options.ranks)));
+  return words;
+}
+
+/// A front with ranks.
+void run_front(const Options& options) {
+  catch_signals();
   const Clock::time_point begun = Clock::now();
-  serve::Bundles bundles(places, aliases_of(options), nn::pick_device(options.device, "--device"), options.engine.threads);
+  std::atomic<bool> draining{false};
+  std::atomic<std::int64_t> requests{0};
+  bool all_answered = false;
+  std::int64_t restarts = 0;
+  {
+    serve::Ranks ranks(rank_command(options), options.ranks);
+    serve::HttpServer server(
+        options.http,
+        [&](const serve::HttpRequest& request) -> std::optional<serve::HttpAnswer> {
+          if (request.path == "/ready" && draining) return serve::HttpAnswer{503, "{\"status\": \"draining\"}\n"};
+          if (request.path == "/health") return serve::HttpAnswer{200, "{\"status\": \"alive\"}\n"};
+          if (request.path == "/" || request.path == "/ready") return std::nullopt;
+          if (auto refused = serve::refuse_caller(request, options.service.api_keys); refused) return refused;
+          if (draining && request.method == "POST") return serve::stopping(request);
+          return std::nullopt;
+        },
+        [&](std::shared_ptr<serve::Exchange> exchange) {
+          ++requests;
+          ranks.handle(std::move(exchange));
+        },
+        serve::refusal_of);
+    spdlog::info("[serve] {} ranks at {}; ready after {}", options.ranks, address_of(options, server.port()),
+                 duration_text(std::chrono::duration<double>(Clock::now() - begun).count()));
+    wait_for_stop([] {}, [&] { ranks.reload(); });
+    draining = true;
+    all_answered = drain(server, options.drain_s);
+    restarts = ranks.restarts();
+    ranks.abandon();
+  }
+  fmt::print(stderr, "served {} requests in {} by {} ranks, of which {} were started again\n", requests.load(),
+             duration_text(std::chrono::duration<double>(Clock::now() - begun).count()), options.ranks, restarts);
+  expect_answered(all_answered, options);
+}
+
+void run(Options options) {
+  init_log(0, 1, "info");
+  complete(options);
+  if (options.rank_socket >= 0) return run_rank(options);
+  if (options.ranks > 1) return run_front(options);
+  catch_signals();
+  const Clock::time_point begun = Clock::now();
+  serve::Bundles bundles = load(options);
   bool all_answered = false;
   serve::Metrics::Totals totals;
   {
@@ -155,15 +251,10 @@ void run(Options options) {
     service.watch(&server);
     spdlog::info("[serve] {} at {}; ready after {}", bundles.names(), address_of(options, server.port()),
                  duration_text(std::chrono::duration<double>(Clock::now() - begun).count()));
-    for (MinuteLine line; !stop_requested(); std::this_thread::sleep_for(std::chrono::milliseconds(20))) {
-      if (hang_ups != 0) {
-        hang_ups = 0;
-        service.reload("");
-      }
-      line.show(service);
-    }
-    spdlog::info("[serve] {}: no new requests; finishing those that wait", stop_signal());
-    all_answered = drain(service, server, options.drain_s);
+    MinuteLine line;
+    wait_for_stop([&] { line.show(service); }, [&] { service.reload(""); });
+    service.drain();
+    all_answered = drain(server, options.drain_s);
     service.abandon();
     totals = service.metrics().totals();
   }
@@ -171,10 +262,7 @@ void run(Options options) {
       stderr, "served {} requests ({} texts, {} tokens) in {}: {} answered, {} refused for lack of room, {} wrong or failed\n",
       totals.requests, totals.texts, totals.tokens, duration_text(std::chrono::duration<double>(Clock::now() - begun).count()),
       totals.answered, totals.refused, totals.failed);
-  if (!all_answered)
-    throw Error(
-        "drain-took-too-long",
-        fmt::format("some requests had no answer after {:.0f} s (--drain-s) and were told to go elsewhere", options.drain_s));
+  expect_answered(all_answered, options);
 }
 
 void add_limits(CLI::App& verb, Options& options) {
@@ -248,6 +336,11 @@ void add_serve(CLI::App& app) {
       ->check(CLI::NonNegativeNumber);
   verb->add_option("--device", options->device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
+  verb->add_option("--np", options->ranks,
+                   "Number of processes that score, each with the bundles and, where there are GPUs, a GPU of its own")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str();
+  verb->add_option("--rank-socket", options->rank_socket)->group("");  // how a front starts its ranks
   add_limits(*verb, *options);
   verb->add_flag("--sglang", options->service.limits.sglang, "Answer /v1/rerank as SGLang does, not as vLLM");
   verb->add_flag("--verbose", options->service.verbose, "Log a line a request");

@@ -124,6 +124,23 @@ void Exchange::when_gone(std::function<void()> cancel) {
   cancel();
 }
 
+void Exchange::hang_up() {
+  std::function<void()> cancel;
+  {
+    const std::lock_guard lock(mutex_);
+    gone_ = true;
+    cancel = std::exchange(cancel_, nullptr);
+  }
+  if (cancel) cancel();
+}
+
+std::shared_ptr<Exchange> Exchange::make(HttpRequest request, std::function<void(HttpAnswer)> deliver) {
+  auto exchange = std::make_shared<Exchange>();
+  exchange->request = std::move(request);
+  exchange->resume_ = [own = exchange.get(), deliver = std::move(deliver)] { deliver(std::move(*own->answer_)); };
+  return exchange;
+}
+
 struct HttpServer::State {
   /// What a connection is doing, and since when.
   struct Connection {
@@ -200,15 +217,7 @@ struct HttpServer::State {
         if (auto exchange = connections[one.fd].exchange.lock()) gone.push_back(std::move(exchange));
       }
       lock.unlock();
-      for (const auto& exchange : gone) {
-        std::function<void()> cancel;
-        {
-          const std::lock_guard own(exchange->mutex_);
-          exchange->gone_ = true;
-          cancel = std::exchange(exchange->cancel_, nullptr);
-        }
-        if (cancel) cancel();
-      }
+      for (const auto& exchange : gone) exchange->hang_up();
       lock.lock();
     }
   }

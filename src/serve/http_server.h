@@ -48,10 +48,14 @@ struct HttpOptions {
 class Exchange {
  public:
   HttpRequest request;
+  /// An exchange of another kind than HTTP. @param deliver  gets the answer
+  static std::shared_ptr<Exchange> make(HttpRequest request, std::function<void(HttpAnswer)> deliver);
   /// Send the answer. Later calls are ignored. Any thread may call.
   void answer(HttpAnswer answer);
   /// Have `cancel` called, at most once, if the client hangs up before the answer. It is called at once if that has happened.
   void when_gone(std::function<void()> cancel);
+  /// The client hung up.
+  void hang_up();
 
  private:
   friend class HttpServer;

@@ -11,8 +11,8 @@
 #include "base/error.h"
 #include "base/json_text.h"
 #include "base/log.h"
-#include "base/secrets.h"
 #include "base/text.h"
+#include "serve/callers.h"
 #include "serve/scored_texts.h"
 #include "wire/describe.h"
 #include "wire/page.h"
@@ -25,23 +25,6 @@ namespace {
 using nlohmann::json;
 
 double seconds_since(Clock::time_point then) { return std::chrono::duration<double>(Clock::now() - then).count(); }
-
-/// A host name or address without the port.
-std::string host_of(const std::string& authority) {
-  if (authority.starts_with('[')) return authority.substr(0, authority.find(']') + 1);
-  return authority.substr(0, authority.find(':'));
-}
-
-bool is_local(const std::string& host) {
-  return host.empty() || host == "localhost" || host.starts_with("127.") || host == "[::1]";
-}
-
-/// The API key that a request sends; "" if it sends none.
-std::string key_of(const HttpRequest& request) {
-  const std::string authorization = request.header("authorization"), bearer = "bearer ";
-  if (lower(authorization.substr(0, bearer.size())) == bearer) return authorization.substr(bearer.size());
-  return request.header("x-api-key");
-}
 
 /// A path as /metrics names it: those that exist, so that strangers cannot make new names.
 std::string label_of(const std::string& path) {
@@ -62,11 +45,6 @@ std::vector<std::string> points_of(const moe::Model& model) {
 }
 
 HttpAnswer json_answer(const json& body, int status = 200) { return {status, json_line(body) + "\n"}; }
-
-HttpAnswer with_retry(HttpAnswer answer, double seconds) {
-  answer.headers.emplace_back("Retry-After", fmt::format("{:.0f}", std::clamp(std::ceil(seconds), 1.0, 60.0)));
-  return answer;
-}
 
 /// The whole of a header as a number that is not negative, or nothing.
 std::optional<double> number_of(const std::string& text) {
@@ -102,43 +80,14 @@ Service::Service(const ServiceOptions& options, const EngineOptions& engine, Bun
 Service::~Service() = default;
 
 HttpAnswer Service::refuse(const HttpRequest& request, int status, ErrorCode code, const std::string& message) {
-  wire::Family family = wire::Family::own;
-  try {
-    if (const auto endpoint = wire::find_endpoint(request.method, request.path); endpoint)
-      family = wire::family_of(endpoint->path);
-  } catch (const wire::RequestError& e) {
-    family = e.family();
-  }
   count(request, status, 0);
-  return json_answer(wire::render_error(family, status, code, message), status);
+  return refusal_of(request, status, code, message);
 }
 
 void Service::count(const HttpRequest& request, int status, double seconds) {
   metrics_.request(label_of(request.path), status, seconds);
   if (options_.verbose)
     spdlog::info("[serve] {} {} from {}: {} in {:.1f} ms", request.method, request.path, request.peer, status, seconds * 1e3);
-}
-
-/// Who may not ask: those without a key; where there is none, those whom another machine's name or a foreign page sent.
-std::optional<HttpAnswer> Service::refuse_caller(const HttpRequest& request) {
-  if (!options_.api_keys.empty()) {
-    const std::string sent = key_of(request);
-    bool known = false;
-    for (const std::string& key : options_.api_keys) known |= equal_secrets(sent, key);
-    if (known) return std::nullopt;
-    HttpAnswer answer =
-        refuse(request, 401, ErrorCode("api-key-wrong"),
-               sent.empty() ? "send the server's API key: Authorization: Bearer KEY" : "this API key is not one of the server's");
-    answer.headers.emplace_back("WWW-Authenticate", "Bearer");
-    return answer;
-  }
-  const std::string host = host_of(request.header("host")), origin = request.header("origin");
-  const std::size_t slashes = origin.find("://");
-  const bool foreign = !origin.empty() && (slashes == std::string::npos || !is_local(host_of(origin.substr(slashes + 3))));
-  if (is_local(host) && !foreign) return std::nullopt;
-  return refuse(
-      request, 403, ErrorCode("caller-not-local"),
-      "without an API key this server answers programs and pages of its own machine only: start it with --api-key-file");
 }
 
 std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
@@ -154,7 +103,10 @@ std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
   }
   if (reads && request.path == "/health") return serve_get(request);
   if (reads && request.path == "/ready") return serve_get(request);
-  if (auto refused = refuse_caller(request); refused) return refused;
+  if (auto refused = refuse_caller(request, options_.api_keys); refused) {
+    count(request, refused->status, 0);
+    return refused;
+  }
   if (request.path == "/info" || request.path == "/metrics" || request.path == "/health" || request.path == "/ready")
     return reads ? serve_get(request)
                  : refuse(request, 405, ErrorCode("method-not-allowed"),
@@ -173,9 +125,10 @@ std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
   } catch (const wire::RequestError& e) {
     return refuse(request, e.status(), e.code(), e.what());
   }
-  if (draining_)
-    return with_retry(
-        refuse(request, 503, ErrorCode("server-is-stopping"), "the server is stopping: ask another, or try again later"), 5);
+  if (draining_) {
+    count(request, 503, 0);
+    return stopping(request);
+  }
   return std::nullopt;
 }
 

@@ -55,7 +55,6 @@ class Service {
 
  private:
   struct Call;
-  [[nodiscard]] std::optional<HttpAnswer> refuse_caller(const HttpRequest& request);
   [[nodiscard]] HttpAnswer serve_get(const HttpRequest& request);
   [[nodiscard]] HttpAnswer describe(const HttpRequest& request, const wire::Endpoint& endpoint);
   void prepare(const std::shared_ptr<Call>& call);

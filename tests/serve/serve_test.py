@@ -262,6 +262,37 @@ def test_clients_that_hang_up_cost_nothing():
         expect('status="499"' in metrics, metrics)
 
 
+def children_of(process):
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def test_ranks_give_the_same_answers_and_one_may_die():
+    wanted = [row["scores"] for row in offline(ROWS)]
+    with Server("--np", "2") as server:
+        ranks = children_of(server.process)
+        expect(len(ranks) == 2, ranks)
+        for _ in range(2):
+            for row, scores in zip(ROWS, wanted):
+                expect(server.post("/v1/reward", row)[1]["scores"] == scores, row)
+        threads, counts, _ = flood(server, 8, 3)
+        time.sleep(0.5)
+        os.kill(ranks[0], signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        expect(set(counts) == {200}, counts)
+        deadline = time.monotonic() + 60
+        while 'dmoerm_ready{rank="1"} 1' not in (metrics := server.ask("GET", "/metrics", raw=True)[1]):
+            expect(time.monotonic() < deadline, metrics)
+            time.sleep(0.1)
+        expect("dmoerm_rank_restarts_total 1" in metrics and len(children_of(server.process)) == 2, metrics)
+        expect(server.post("/admin/reload", {})[0] == 200 and server.ask("GET", "/info")[1]["models"][0]["name"] == "earlier", "reload")
+        expect(server.post("/v1/reward", "{")[0] == 400 and server.ask("GET", "/nothing")[0] == 404, "bad requests")
+        code, said = server.stop()
+        expect(code == 0 and "1 were started again" in said, said)
+        expect(not [pid for pid in ranks if os.path.exists(f"/proc/{pid}")], "ranks are left")
+
+
 def main():
     folder = tempfile.mkdtemp(prefix="dmoerm-serve-")
     try:
@@ -271,7 +302,7 @@ def main():
                 print("held:", test.__name__, flush=True)
             code, said = server.stop()
             expect(code == 0 and "served" in said, said)
-        for test in (test_keys_and_hosts, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing):
+        for test in (test_keys_and_hosts, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_ranks_give_the_same_answers_and_one_may_die):
             test()
             print("held:", test.__name__, flush=True)
         for test in (test_tls, test_reload_loses_nothing):

@@ -1,7 +1,7 @@
 """`dmoerm serve` under clients that mangle requests, hang up, stall and flood, while bundles are read again and the server is killed: no crash, no wrong score, no lost answer.
 
 Each run starts a server on the tests' tiny bundle (two by name, the same twice). Clients send good requests in all protocols, whose scores must be the offline ones, and mangled ones, which must get a status below
-500. Meanwhile SIGHUP and POST /admin/reload read the bundles again, slow connections stall, and some clients hang up while they wait. Every other run ends with SIGTERM: every request that the server accepted has its
+500. Meanwhile SIGHUP and POST /admin/reload read the bundles again, processes that score are killed where there are two (`--np 2`, every other pair of runs), slow connections stall, and some clients hang up while they wait. Every other run ends with SIGTERM: every request that the server accepted has its
 answer. The others end with SIGKILL: the next server answers on the same port at once. Ends with one JSON line: `wrong` scores, `lost` answers, `crashed` servers; requests, and how many of them reached the scorer.
 """
 import argparse
@@ -12,6 +12,7 @@ import random
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -67,7 +68,7 @@ class World:
     def __init__(self, server, requests, seed):
         self.server, self.requests, self.seed = server, requests, seed
         self.lock, self.ends = threading.Lock(), threading.Event()
-        self.line = {"wrong": 0, "lost": 0, "requests": 0, "scored": 0, "refused": 0, "reloads": 0, "hung_up": 0}
+        self.line = {"wrong": 0, "lost": 0, "requests": 0, "scored": 0, "refused": 0, "reloads": 0, "hung_up": 0, "ranks_killed": 0}
         self.stopping, self.examples = False, []
 
     def count(self, key, example=None):
@@ -132,13 +133,24 @@ class World:
                 continue
             try:
                 status, reply = self.server.post("/admin/reload", {"model": draw.choice(["main", "other"])})
-                self.count("reloads" if status == 200 else "wrong", None if status == 200 else reply)
+                fine = status in (200, 503)  # 503: a process that should have read them was killed
+                self.count("reloads" if fine else "wrong", None if fine else reply)
             except (OSError, http.client.HTTPException) as e:
                 if not self.stopping:
                     self.count("lost", f"reload: {e}")
 
-    def run(self, clients, seconds):
-        jobs = [(self.client, i) for i in range(clients)] + [(self.hang_up, i) for i in range(2)] + [(self.reload,)]
+    def kill_ranks(self):
+        """Now and then kills one of the processes that score."""
+        draw = random.Random(self.seed + 7)
+        while not self.ends.wait(draw.uniform(0.7, 1.5)):
+            listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.server.process.pid)], capture_output=True, text=True).stdout.split()
+            if len(listed) > 1 and not self.stopping:
+                os.kill(int(draw.choice(listed)), signal.SIGKILL)
+                self.count("ranks_killed")
+
+    def run(self, clients, seconds, ranks):
+        jobs = [(self.kill_ranks,)] if ranks > 1 else []
+        jobs += [(self.client, i) for i in range(clients)] + [(self.hang_up, i) for i in range(2)] + [(self.reload,)]
         threads = [threading.Thread(target=job[0], args=job[1:]) for job in jobs]
         for thread in threads:
             thread.start()
@@ -156,15 +168,16 @@ def main():
     program = os.path.join(os.environ["DMOERM_BUILD"], "dmoerm")
     rows = [{"prompt": f"Question {i // 2}", "responses": [f"Answer {i} " + "word " * (1 + 4 * r) for r in range(1 + i % 4)]} for i in range(12)]
     requests = good_requests(rows, [row["scores"] for row in offline_scores(program, BUNDLE, rows)])
-    total = {"name": "serve", "runs": 0, "wrong": 0, "lost": 0, "crashed": 0, "requests": 0, "scored": 0, "refused": 0, "reloads": 0, "hung_up": 0, "killed": 0}
+    total = {"name": "serve", "runs": 0, "wrong": 0, "lost": 0, "crashed": 0, "requests": 0, "scored": 0, "refused": 0, "reloads": 0, "hung_up": 0, "ranks_killed": 0, "killed": 0}
     folder = tempfile.mkdtemp(prefix="dmoerm-serve-")
     try:
         copy = os.path.join(folder, "copy")
         shutil.copytree(BUNDLE, copy)
         for run in range(arguments.runs):
-            with RewardServer(program, [f"main={BUNDLE}", f"other={copy}"], "--header-s", "2", "--body-s", "2") as server:
+            ranks = 2 if run % 4 >= 2 else 1
+            with RewardServer(program, [f"main={BUNDLE}", f"other={copy}"], "--header-s", "2", "--body-s", "2", "--np", str(ranks)) as server:
                 world = World(server, requests, arguments.seed + run)
-                threads = world.run(arguments.clients, arguments.seconds)
+                threads = world.run(arguments.clients, arguments.seconds, ranks)
                 crashed = server.process.poll() is not None
                 world.stopping = True
                 if run % 2:

@@ -1,0 +1,78 @@
+#include "serve/callers.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/json_text.h"
+#include "base/secrets.h"
+#include "base/text.h"
+#include "wire/endpoint.h"
+#include "wire/render_error.h"
+
+namespace dmoerm::serve {
+namespace {
+
+/// A host name or address without the port.
+std::string host_of(const std::string& authority) {
+  if (authority.starts_with('[')) return authority.substr(0, authority.find(']') + 1);
+  return authority.substr(0, authority.find(':'));
+}
+
+bool is_local(const std::string& host) {
+  const bool address = host.find_first_not_of("0123456789.") == std::string::npos;  // and no name such as 127.example
+  return host.empty() || host == "localhost" || (host.starts_with("127.") && address) || host == "[::1]";
+}
+
+}  // namespace
+
+std::string key_of(const HttpRequest& request) {
+  const std::string authorization = request.header("authorization"), bearer = "bearer ";
+  if (lower(authorization.substr(0, bearer.size())) == bearer) return authorization.substr(bearer.size());
+  return request.header("x-api-key");
+}
+
+HttpAnswer refusal_of(const HttpRequest& request, int status, ErrorCode code, const std::string& message) {
+  wire::Family family = wire::Family::own;
+  try {
+    if (const auto endpoint = wire::find_endpoint(request.method, request.path); endpoint)
+      family = wire::family_of(endpoint->path);
+  } catch (const wire::RequestError& e) {
+    family = e.family();
+  }
+  return {status, json_line(wire::render_error(family, status, code, message)) + "\n"};
+}
+
+std::optional<HttpAnswer> refuse_caller(const HttpRequest& request, const std::vector<std::string>& keys) {
+  if (!keys.empty()) {
+    const std::string sent = key_of(request);
+    bool known = false;
+    for (const std::string& key : keys) known |= equal_secrets(sent, key);
+    if (known) return std::nullopt;
+    HttpAnswer answer = refusal_of(
+        request, 401, ErrorCode("api-key-wrong"),
+        sent.empty() ? "send the server's API key: Authorization: Bearer KEY" : "this API key is not one of the server's");
+    answer.headers.emplace_back("WWW-Authenticate", "Bearer");
+    return answer;
+  }
+  const std::string host = host_of(request.header("host")), origin = request.header("origin");
+  const std::size_t slashes = origin.find("://");
+  const bool foreign = !origin.empty() && (slashes == std::string::npos || !is_local(host_of(origin.substr(slashes + 3))));
+  if (is_local(host) && !foreign) return std::nullopt;
+  return refusal_of(
+      request, 403, ErrorCode("caller-not-local"),
+      "without an API key this server answers programs and pages of its own machine only: start it with --api-key-file");
+}
+
+HttpAnswer with_retry(HttpAnswer answer, double seconds) {
+  answer.headers.emplace_back("Retry-After", fmt::format("{:.0f}", std::clamp(std::ceil(seconds), 1.0, 60.0)));
+  return answer;
+}
+
+HttpAnswer stopping(const HttpRequest& request) {
+  return with_retry(
+      refusal_of(request, 503, ErrorCode("server-is-stopping"), "the server is stopping: ask another, or try again later"), 5);
+}
+
+}  // namespace dmoerm::serve

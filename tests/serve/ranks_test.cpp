@@ -1,0 +1,73 @@
+// What a front and its ranks say to each other, and what the front says of all of them.
+#include "serve/ranks.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <thread>
+
+namespace dmoerm::serve {
+namespace {
+
+TEST(Ranks, JoinTheirMetricsWithANumberOnEachLine) {
+  const std::string zero = "# HELP a What a is\n# TYPE a counter\na 1\n# HELP b What b is\n# TYPE b gauge\nb{x=\"y z\"} 2\n",
+                    one = "# HELP a What a is\n# TYPE a counter\na 3\n# HELP b What b is\n# TYPE b gauge\nb{x=\"q\"} 4\n";
+  EXPECT_EQ(join_metrics({zero, one}),
+            "# HELP a What a is\n# TYPE a counter\na{rank=\"0\"} 1\na{rank=\"1\"} 3\n"
+            "# HELP b What b is\n# TYPE b gauge\nb{rank=\"0\",x=\"y z\"} 2\nb{rank=\"1\",x=\"q\"} 4\n");
+}
+
+TEST(Ranks, GetRequestsWholeAndAnswerEachUntilTheFrontIsGone) {
+  int sockets[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+  int reloads = 0;
+  bool cancelled = false;
+  std::thread rank([&] {
+    serve_front(
+        sockets[1],
+        [](const HttpRequest& request) {
+          return request.path == "/early" ? std::optional<HttpAnswer>({404, "no"}) : std::nullopt;
+        },
+        [&](std::shared_ptr<Exchange> exchange) {
+          exchange->when_gone([&cancelled, exchange] {
+            cancelled = true;
+            exchange->answer({499, ""});
+          });
+          if (exchange->request.path == "/late") exchange->answer({200, exchange->request.body, "x/y", {{"Name", "value"}}});
+        },
+        [&] { ++reloads; });
+  });
+  Frame frame;
+  ASSERT_TRUE(read_frame(sockets[0], frame));
+  EXPECT_TRUE(frame.header.at("ready"));
+  std::string body(200000, '\xff');
+  body[5] = '\0';
+  std::uint64_t number = 0;
+  for (const char* path : {"/late", "/early", "/never"}) {
+    HttpRequest request{"POST", path, {{"host", "h"}}, body, "peer", 7};
+    nlohmann::json header = header_of(request);
+    header["number"] = ++number;
+    ASSERT_TRUE(write_frame(sockets[0], header, request.body));
+  }
+  ASSERT_TRUE(read_frame(sockets[0], frame));
+  EXPECT_EQ(frame.header.at("number"), 1);
+  const HttpAnswer answer = answer_of(frame);
+  EXPECT_EQ(answer.body, body);
+  EXPECT_EQ(answer.type + answer.headers.at(0).second, "x/yvalue");
+  ASSERT_TRUE(read_frame(sockets[0], frame));
+  EXPECT_EQ(frame.header.at("status"), 404);
+  write_frame(sockets[0], {{"reload", true}}, "");
+  write_frame(sockets[0], {{"number", 3}, {"cancel", true}}, "");
+  ASSERT_TRUE(read_frame(sockets[0], frame));
+  EXPECT_EQ(frame.header.at("status"), 499);
+  ::shutdown(sockets[0], SHUT_WR);
+  rank.join();
+  EXPECT_TRUE(cancelled);
+  EXPECT_EQ(reloads, 1);
+  EXPECT_FALSE(read_frame(sockets[1], frame));
+  for (const int socket : sockets) ::close(socket);
+}
+
+}  // namespace
+}  // namespace dmoerm::serve
