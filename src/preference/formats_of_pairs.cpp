@@ -157,9 +157,12 @@ Group parse_chosen_rejected(const json& row) {
   return group;
 }
 
-Group parse_unlabelled(const json& row) {
+Group parse_unlabelled(const json& row, const char* column) {
   Group group;
-  const char* column = prompt_column(row);
+  if (column == nullptr) column = prompt_column(row);
+  if (column == nullptr && has(row, {"prompt"}))
+    throw RowError("field-of-wrong-type",
+                   fmt::format("\"prompt\": expected a text or a list of messages, found {}", shown(row["prompt"])));
   if (column == nullptr) throw RowError("no-prompt-column", fmt::format("expected the key \"prompt\", found {}", keys_of(row)));
   group.prompt = stated_prompt(row, column);
   add_system(row, group.prompt);

@@ -17,7 +17,7 @@ Group parse_arena(const nlohmann::json& row);
 Group parse_authors_points(const nlohmann::json& row);
 
 /// A row that states no preference, as `score` reads it: a prompt as in the formats of pairs, and "responses" (a list of texts)
-/// or "response" (one text). @throws RowError
-Group parse_unlabelled(const nlohmann::json& row);
+/// or "response" (one text). @param column  the key of the prompt; null = as prompt_column() finds it. @throws RowError
+Group parse_unlabelled(const nlohmann::json& row, const char* column = nullptr);
 
 }  // namespace dmoerm::preference

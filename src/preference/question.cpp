@@ -39,12 +39,7 @@ Group conversation_of(const json& row) {
 /// The group of a row that states no preference.
 Group unlabelled_of(const json& row) {
   const bool in_messages = has_objects(row, "messages") && prompt_column(row) == nullptr;
-  if (in_messages && has_responses(row)) {
-    json renamed = row;
-    renamed["prompt"] = row["messages"];
-    return parse_unlabelled(renamed);
-  }
-  if (has_responses(row)) return parse_unlabelled(row);
+  if (has_responses(row)) return parse_unlabelled(row, in_messages ? "messages" : nullptr);
   if (in_messages) return conversation_of(row);
   throw RowError(
       "nothing-to-score",

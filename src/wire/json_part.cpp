@@ -40,6 +40,8 @@ class Guard {
 void check_utf8(std::string_view body, Family family) {
   for (std::size_t i = 0; i < body.size();) {
     const std::size_t length = utf8_length(body, i);
+    if (const std::string type = length == 0 ? foreign_type(body.substr(0, 4096)) : ""; !type.empty())
+      throw RequestError("body-not-utf8", 400, family, fmt::format("the body is {}", type));
     if (length == 0)
       throw RequestError("body-not-utf8", 400, family,
                          fmt::format("byte {} of the body, 0x{:02x}, is not UTF-8", i, static_cast<unsigned char>(body[i])));

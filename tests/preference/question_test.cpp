@@ -31,5 +31,18 @@ TEST(Question, MessagesWithoutAPromptOrAResponseAreRefused) {
     EXPECT_THROW((void)question_of(json::parse(row)), RowError) << row;
 }
 
+TEST(Question, RefusalsNameTheKeyThatTheRowHas) {
+  const auto said = [](const char* row) -> std::string {
+    try {
+      (void)question_of(json::parse(row));
+    } catch (const RowError& e) {
+      return e.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(said(R"({"prompt": 5, "responses": ["A"]})"), "\"prompt\": expected a text or a list of messages, found 5");
+  EXPECT_TRUE(said(R"({"messages": [{"role": "user"}], "response": "A"})").starts_with("\"messages\": expected messages"));
+}
+
 }  // namespace
 }  // namespace dmoerm::preference

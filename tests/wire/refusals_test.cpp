@@ -17,6 +17,7 @@ TEST(Refusals, BodiesThatAreNoJson) {
   EXPECT_EQ(refused("/v1/reward", R"({"prompt": "Q"} {})").code, "body-not-json");
   EXPECT_EQ(refused("/v1/reward", R"({"prompt": "\ud800"})").code, "body-not-json");
   EXPECT_EQ(refused("/v1/reward", "{\"prompt\": \"\xff\"}").sentence, "byte 12 of the body, 0xff, is not UTF-8");
+  EXPECT_TRUE(refused("/v1/reward", "\x1f\x8b\x08").sentence.starts_with("the body is a gzip file"));
   EXPECT_EQ(refused("/v1/reward", "[1]").code, "body-field-wrong-type");
   EXPECT_EQ(refused("/v1/reward", "null").sentence, "the body: expected a JSON object, found null");
 }
