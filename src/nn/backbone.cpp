@@ -10,11 +10,13 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <optional>
 
 #include "base/activity.h"
 #include "base/error.h"
 #include "nn/decoder_layer.h"
 #include "nn/encoder_layer.h"
+#include "nn/masked_weights.h"
 #include "nn/ops.h"
 
 namespace dmoerm::nn {
@@ -86,7 +88,8 @@ std::shared_ptr<Backbone> Backbone::load(const std::filesystem::path& directory,
     throw ConfigError("too-many-layers", fmt::format("backbone.layers: {} is more than the {} layers of {}", layers, spec.layers,
                                                      directory.string()));
   if (layers > 0) spec.layers = layers;
-  return std::make_shared<Backbone>(spec, Weights::load(spec, directory, device, dtype));
+  std::optional<Weights> masked = load_masked(spec, directory, device, dtype);
+  return std::make_shared<Backbone>(spec, masked ? std::move(*masked) : Weights::load(spec, directory, device, dtype));
 }
 
 at::Tensor Backbone::embed(ForwardState& state) const {
