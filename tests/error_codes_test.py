@@ -15,7 +15,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DOCUMENT = "docs/errors.md"
 HEADINGS = {"cli": "Configuration and command line", "config": "Configuration and command line",
             "data": "Data", "preference": "Data", "synth": "Data",
-            "moe": "Models and bundles", "nn": "Models and bundles",
+            "moe": "Models and bundles", "nn": "Models and bundles", "hf": "Models and bundles",
             "eval": "Evaluation",
             "tokenizer": "Tokenizer and templates",
             "judge": "Judges and labels", "label": "Judges and labels", "label_store": "Judges and labels",

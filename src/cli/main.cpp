@@ -68,6 +68,7 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_serve(app);
   dmoerm::cli::add_eval(app);
   dmoerm::cli::add_bon(app);
+  dmoerm::cli::add_export(app);
   dmoerm::cli::add_report(app);
   dmoerm::cli::add_compare(app);
   dmoerm::cli::add_label_store(app);

@@ -24,6 +24,7 @@ void add_score(CLI::App& app);
 void add_serve(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_bon(CLI::App& app);
+void add_export(CLI::App& app);
 void add_label_store(CLI::App& app);
 void add_report(CLI::App& app);
 void add_compare(CLI::App& app);

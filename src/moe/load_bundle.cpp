@@ -169,10 +169,10 @@ Bundle load_bundle(const fs::path& directory, at::Device device) {
   const json manifest = read_json(directory / kBundleManifest);
   try {
     const json version = manifest.value("schema_version", json());
-    if (version != kBundleSchema && version != kBundleSchemaBefore)
+    if (version != kBundleSchema && version != kBundleSchemaBefore && version != kBundleSchemaMasked)
       throw DataError("unknown-bundle-schema",
-                      fmt::format("{}: schema version {}, this program reads {} and {}: use the program that wrote it",
-                                  directory.string(), version.dump(), kBundleSchemaBefore, kBundleSchema));
+                      fmt::format("{}: schema version {}, this program reads {} to {}: use the program that wrote it",
+                                  directory.string(), version.dump(), kBundleSchemaBefore, kBundleSchemaMasked));
     check_files(directory, manifest.at("files"));
     Bundle bundle = read(directory, manifest, device);
     GoldenCheck check(bundle);

@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,38 @@ def read_json(file: Path) -> Any:
         raise BundleError(f"{file} is not valid JSON ({error}): the file is damaged") from None
 
 
+@dataclass
+class Mask:
+    """Weights that are pretrained + scale * mask * elected, where `elected` stands for the changes of several backbones."""
+
+    bits: dict[str, Tensor]
+    scale: float
+    pretrained: Path
+
+    @staticmethod
+    def read(directory: Path) -> Mask | None:
+        """The mask in a directory; None if its weights are whole."""
+        file = directory / "model.safetensors"
+        if not file.is_file():
+            return None
+        with safe_open(str(file), framework="pt") as stored:
+            metadata = stored.metadata() or {}
+            if "mask_scale" not in metadata:
+                return None
+            bits = {name.removeprefix("mask."): stored.get_tensor(name) for name in stored.keys() if name.startswith("mask.")}
+        return Mask(bits, float(metadata["mask_scale"]), Path(os.path.normpath(directory / metadata["mask_pretrained"])))
+
+    def apply(self, model: nn.Module) -> None:
+        """Turns the pretrained model's weights into this mask's, computed in float32."""
+        elected, _ = read_tensors(self.pretrained / "elected.safetensors")
+        weights = dict(model.named_parameters())
+        shifts = torch.arange(8, dtype=torch.uint8)
+        for name, change in elected.items():
+            places = ((self.bits[name].unsqueeze(1) >> shifts) & 1).flatten()[:change.numel()].view(change.shape)
+            weight = weights[name]
+            weight.data.copy_(weight.data.float().cpu() + change.float() * places * self.scale)
+
+
 @contextmanager
 def quiet_loading() -> Iterator[None]:
     """Keeps transformers from reporting the head that a model without head leaves out, and from drawing bars."""
@@ -88,7 +122,12 @@ class Backbone:
 
     @staticmethod
     def load(directory: Path, device: torch.device, dtype: torch.dtype) -> Backbone:
-        """Reads a directory of transformers. Raises BundleError if a tensor is missing."""
+        """Reads a directory of transformers, or one whose weights are a mask. Raises BundleError if a tensor is missing."""
+        mask = Mask.read(directory)
+        if mask is not None:
+            backbone = Backbone.load(mask.pretrained, device, dtype)
+            mask.apply(backbone.model)
+            return backbone
         config = read_json(directory / "config.json")
         options: dict[str, Any] = {"add_pooling_layer": False} if config.get("model_type") == "bert" else {}
         with quiet_loading():

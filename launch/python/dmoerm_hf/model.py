@@ -21,7 +21,7 @@ from .texts import Prompt, messages_of, responses_of
 from .tokens import Tokenizer
 
 _MANIFEST = "dmoerm.json"
-_SCHEMAS = (1, 2)
+_SCHEMAS = (1, 2, 3)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

@@ -1,0 +1,17 @@
+// The README.md of an export.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "hf/parts.h"
+
+namespace dmoerm::hf {
+
+/// A card in Markdown in the form that the Hub shows: what the folders hold, how they are loaded, what the rewards mean.
+/// @param place  folder of each part below the card; "." where the card lies in the model's own folder
+std::string model_card(const moe::Bundle& bundle, Layout layout, const std::vector<Part>& parts,
+                       const std::vector<std::string>& places);
+/// The card of one adapter's folder. @param base  the folder of its base, relative to the export
+std::string adapter_card(const Part& part, const std::string& base);
+
+}  // namespace dmoerm::hf
