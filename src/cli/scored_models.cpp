@@ -38,6 +38,9 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
                 "Show a bundle's parts as models of their own: NAME:true-category, NAME:mean (of the experts), NAME:single");
   verb.add_option("--template", options.scoring.chat_template,
                   "Chat template of reward models that are not part of a bundle: a name or a file");
+  verb.add_option("--base", options.scoring.adapter_base,
+                  "Folder of the model that a PEFT adapter adapts; default: the one that its adapter_config.json names")
+      ->type_name(kFolder);
   verb.add_option("--max-length", options.scoring.max_length, "Longest text that such a model reads, in tokens")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

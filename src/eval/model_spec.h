@@ -30,6 +30,7 @@ ModelSpec parse_model(const std::string& text);
 struct ScoringOptions {
   std::string device = "cpu";
   std::string chat_template;       ///< Template of a reward model that has no bundle; "" = it must have one
+  std::string adapter_base;        ///< Directory of the model that a PEFT adapter adapts; "" = the one that it names
   std::int64_t max_length = 2048;  ///< Longest text of such a model, in tokens
   std::int64_t batch_tokens = 4096;
   bool parts = false;  ///< Whether a bundle's parts are models of their own: NAME:true-category, NAME:mean, NAME:single

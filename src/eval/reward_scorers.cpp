@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
+#include <memory>
 #include <optional>
 
 #include "base/error.h"
 #include "base/stop.h"
+#include "hf/foreign_model.h"
 #include "moe/bundle_files.h"
 #include "moe/load_bundle.h"
 #include "nn/device.h"
@@ -115,10 +118,9 @@ std::vector<ModelScores> score_bundle(const ModelSpec& spec, const Data& data, c
 
 /// A reward model with all that is needed to read texts as it was trained.
 struct Reader {
-  nn::RewardModel model;
+  std::function<at::Tensor(const moe::TokenTexts&)> rewards;  ///< Of all responses, [N]
   std::shared_ptr<const tokenizer::Tokenizer> tokenizer;
   std::shared_ptr<const tokenizer::ChatTemplate> chat_template;
-  moe::ScoringLimits limits;
 };
 
 ModelScores score_model(const ModelSpec& spec, const Data& data, const Reader& reader, const OnScored& on_scored) {
@@ -128,8 +130,7 @@ ModelScores score_model(const ModelSpec& spec, const Data& data, const Reader& r
   ModelScores model{spec.name, spec.what, {}, {}};
   each_item(spec, data, on_scored, [&](const Item& item) {
     const moe::TokenTexts texts = moe::tokenize(texts_only, item.prompt, item.responses);
-    model.items.push_back(
-        {.scores = doubles_of(moe::rewards_of(reader.model, texts, reader.limits)), .tokens = tokens_of(texts)});
+    model.items.push_back({.scores = doubles_of(reader.rewards(texts)), .tokens = tokens_of(texts)});
   });
   return model;
 }
@@ -158,22 +159,27 @@ Reader read_part(const fs::path& directory, const fs::path& around, at::Device d
   const std::string category = category_of_expert(directory);
   if (has_category(bundle.model, category)) shared = bundle.model.category(category).experts.front().shared_backbone();
   const auto own = [&] { return nn::Backbone::load(around / "base", device, 0, bundle.model.backbone->dtype()); };
-  return {nn::RewardModel::load(directory, {[&] { return shared; }, own}), bundle.tokenizer, bundle.chat_template,
-          bundle.model.limits};
+  const nn::RewardModel model = nn::RewardModel::load(directory, {[&] { return shared; }, own});
+  const moe::ScoringLimits limits = bundle.model.limits;
+  const auto rewards = [model, limits](const moe::TokenTexts& texts) { return moe::rewards_of(model, texts, limits); };
+  return {rewards, bundle.tokenizer, bundle.chat_template};
 }
 
-/// A `transformers` sequence classifier.
-Reader read_classifier(const fs::path& directory, const ScoringOptions& options, at::Device device) {
+/// A reward model that another program trained.
+Reader read_foreign(const fs::path& directory, const ScoringOptions& options, at::Device device) {
   if (options.chat_template.empty())
-    throw ConfigError("no-chat-template",
-                      fmt::format("{}: this is not part of a bundle or of a run with one; name its chat template with --template",
-                                  directory.string()));
+    throw ConfigError(
+        "no-chat-template",
+        fmt::format("{}: this is not part of a bundle or of a run with one; name its chat template with --template: a "
+                    "name, or the file that launch/pin_chat_template.py makes of the model's own",
+                    directory.string()));
+  const auto model = std::make_shared<hf::ForeignModel>(hf::ForeignModel::load(directory, options.adapter_base, device));
   Reader reader;
-  reader.tokenizer = std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(directory / "tokenizer.json"));
+  reader.tokenizer =
+      std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(model->tokenizer_directory() / "tokenizer.json"));
   reader.chat_template = std::make_shared<tokenizer::ChatTemplate>(options.chat_template, *reader.tokenizer, false);
-  const auto load = [&] { return nn::Backbone::load(directory, device); };
-  reader.model = nn::RewardModel::load(directory, {load, load});
-  reader.limits = {{options.max_length, 32, reader.chat_template->head_tokens()}, options.batch_tokens};
+  const moe::ScoringLimits limits = {{options.max_length, 32, reader.chat_template->head_tokens()}, options.batch_tokens};
+  reader.rewards = [model, limits](const moe::TokenTexts& texts) { return model->rewards(texts, limits); };
   return reader;
 }
 
@@ -183,12 +189,12 @@ std::vector<ModelScores> score_directory(const ModelSpec& spec, const Data& data
                                          const OnScored& on_scored) {
   fs::path directory = fs::weakly_canonical(spec.what);
   const bool is_model = fs::exists(directory / "adapter_config.json") || fs::exists(directory / "model.safetensors") ||
-                        fs::exists(directory / "model.safetensors.index.json");
+                        fs::exists(directory / "config.json");
   if (fs::exists(directory / moe::kBundleManifest) || !is_model)
     return score_bundle(spec, data, options, on_scored);  // which says what is wrong
   const at::Device device = nn::pick_device(options.device, "--device");
   const std::optional<fs::path> around = bundle_around(directory.parent_path());
-  const Reader reader = around ? read_part(directory, *around, device) : read_classifier(directory, options, device);
+  const Reader reader = around ? read_part(directory, *around, device) : read_foreign(directory, options, device);
   return {score_model(spec, data, reader, on_scored)};
 }
 

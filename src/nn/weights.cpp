@@ -48,9 +48,9 @@ class Layout {
 
 /// Whether a file's tensor belongs to a head or is computed here, and so is not read.
 bool ignorable(const std::string& name, std::int64_t layers) {
-  if (name.starts_with("lm_head.") || name.starts_with("v_head.") || name.starts_with("score.") || name.starts_with("cls.") ||
-      name.starts_with("classifier.") || name.starts_with("pooler.") || name.starts_with("qa_outputs.") ||
-      name.ends_with("rotary_emb.inv_freq") || name == "embeddings.position_ids") {
+  if (name.starts_with("lm_head.") || name.starts_with("v_head.") || name.starts_with("value_head.") ||
+      name.starts_with("score.") || name.starts_with("cls.") || name.starts_with("classifier.") || name.starts_with("pooler.") ||
+      name.starts_with("qa_outputs.") || name.ends_with("rotary_emb.inv_freq") || name == "embeddings.position_ids") {
     return true;
   }
   for (const char* prefix : {"layers.", "encoder.layer."}) {  // layers beyond the requested number

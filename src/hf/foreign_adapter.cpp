@@ -1,0 +1,141 @@
+#include "hf/foreign_adapter.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/matmul.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json_problem.h"
+
+namespace dmoerm::hf {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kConfigFile = "adapter_config.json";
+constexpr const char* kTensorFile = "adapter_model.safetensors";
+constexpr std::string_view kDown = ".lora_A.weight", kUp = ".lora_B.weight";
+
+/// A name without what PEFT puts in front of it and into it.
+std::string plain(std::string name) {
+  constexpr std::string_view prefix = "base_model.model.";
+  if (name.starts_with(prefix)) name.erase(0, prefix.size());
+  for (const std::string_view part : {".modules_to_save", ".default"}) {
+    if (const std::size_t at = name.find(part); at != std::string::npos) name.erase(at, part.size());
+  }
+  return name;
+}
+
+/// (alpha / r), or alpha / sqrt(r). @throws DataError for settings that change the arithmetic in other ways
+class Scale {
+ public:
+  explicit Scale(const fs::path& file) : file_(file.string()) {
+    const json config = read_json(file);
+    try {
+      if (config.value("peft_type", "") != "LORA")
+        refuse(fmt::format("peft_type {}: only LORA is read", config.value("peft_type", "")));
+      for (const char* key : {"use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"}) {
+        if (config.value(key, json()) == true) refuse(fmt::format("{}: true is not supported", key));
+      }
+      if (config.value("bias", "none") != "none")
+        refuse(fmt::format("bias: {} is not supported, only none", config.value("bias", "")));
+      if (const json own = config.value("alpha_pattern", json()); own.is_object() && !own.empty())
+        refuse("alpha_pattern is not supported: merge the adapter with merge_and_unload() in peft and give the result");
+      alpha_ = config.at("lora_alpha").get<double>();
+      root_ = config.value("use_rslora", json()) == true;
+    } catch (const json::exception& e) {
+      refuse(json_mismatch(e));
+    }
+  }
+  [[nodiscard]] double of(std::int64_t rank) const {
+    const auto r = static_cast<double>(rank);
+    return alpha_ / (root_ ? std::sqrt(r) : r);
+  }
+
+ private:
+  [[noreturn]] void refuse(const std::string& why) const {
+    throw DataError("adapter-unsupported", fmt::format("{}: {}", file_, why));
+  }
+  std::string file_;
+  double alpha_ = 0;
+  bool root_ = false;
+};
+
+}  // namespace
+
+bool is_adapter(const fs::path& directory) { return fs::exists(directory / kConfigFile); }
+
+fs::path base_of_adapter(const fs::path& directory) {
+  const json named = read_json(directory / kConfigFile).value("base_model_name_or_path", json());
+  const std::string base = named.is_string() ? named.get<std::string>() : "";
+  std::error_code ignored;
+  if (!base.empty()) {
+    fs::path from = fs::weakly_canonical(directory, ignored);
+    for (int up = 0; up < 4 && !from.empty(); ++up, from = from.parent_path()) {
+      if (fs::exists(from / base / "config.json", ignored)) return from / base;
+    }
+    if (fs::exists(fs::path(base) / "config.json", ignored)) return base;
+  }
+  throw DataError(
+      "adapter-base-not-found",
+      fmt::format("{}: base_model_name_or_path is {}, and there is no such directory with a model; name the directory "
+                  "of the model that it adapts with --base",
+                  (directory / kConfigFile).string(), named.dump()));
+}
+
+std::map<std::string, at::Tensor> fold_adapter(const fs::path& directory, nn::Backbone& base) {
+  const fs::path file = directory / kTensorFile;
+  const Scale scale(directory / kConfigFile);
+  if (!fs::exists(file))
+    throw DataError("tensor-missing",
+                    fmt::format("{}: there is no such file; PEFT writes it with save_pretrained(DIR)", file.string()));
+  const auto reader = nn::SafetensorsReader::open(file);
+  std::map<std::string, at::Tensor> slots, rest;
+  for (const auto& [name, slot] : base.weights().named()) slots.emplace(name, slot);
+  const auto refuse = [&](const std::string& why) {
+    return DataError("adapter-unsupported", fmt::format("{}: {}", file.string(), why));
+  };
+  for (const std::string& stored : reader.names()) {
+    std::string name = plain(stored);
+    if (name.ends_with(kUp) || name.find("original_module") != std::string::npos) continue;
+    if (!name.ends_with(kDown)) {
+      if (name.find("lora_") != std::string::npos)
+        throw refuse(fmt::format("tensor {} is not a matrix of LoRA on a linear layer", stored));
+      rest.emplace(name, reader.load(stored).to(at::kFloat));
+      continue;
+    }
+    name.erase(name.size() - kDown.size());
+    if (const std::string last = name.substr(name.rfind('.') + 1);
+        last == "score" || last == "classifier" || last == "value_head")
+      throw DataError(
+          "head-lost",
+          fmt::format("{}: LoRA adapts the head {}, whose own weights were not saved: train again with task_type SEQ_CLS or "
+                      "modules_to_save, which keep the head",
+                      file.string(), last));
+    const std::string prefix = nn::head_model_prefix(base.spec());
+    if (name.starts_with(prefix)) name.erase(0, prefix.size());
+    const auto slot = slots.find(name + ".weight");
+    if (slot == slots.end()) throw refuse(fmt::format("tensor {} adapts {}, which the base does not have", stored, name));
+    std::string up = stored;
+    up.replace(up.find("lora_A"), 6, "lora_B");
+    if (!reader.has(up)) throw DataError("tensor-missing", fmt::format("{}: tensor {} is missing", file.string(), up));
+    const at::Tensor a = reader.load(stored).to(at::kFloat), b = reader.load(up).to(at::kFloat);
+    const at::Tensor& weight = slot->second;
+    if (a.dim() != 2 || b.dim() != 2 || a.size(0) != b.size(1) || b.size(0) != weight.size(0) || a.size(1) != weight.size(1))
+      throw DataError(
+          "tensor-shape-differs",
+          fmt::format("{}: tensors {} {} and {} {} do not belong to a layer of shape {}: is this the model that was adapted?",
+                      file.string(), stored, nn::shape_text(a.sizes().vec()), up, nn::shape_text(b.sizes().vec()),
+                      nn::shape_text(weight.sizes().vec())));
+    weight.add_(at::matmul(b, a).to(weight.device()), scale.of(a.size(0)));
+  }
+  return rest;
+}
+
+}  // namespace dmoerm::hf

@@ -1,0 +1,43 @@
+// Reward models that other programs trained, as they saved them.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "moe/token_texts.h"
+#include "nn/backbone.h"
+
+namespace dmoerm::hf {
+
+/// A head as transformers and others compute it: reward = w h + bias, where h is the state or, in BERT, tanh(pooler state).
+struct ForeignHead {
+  at::Tensor w_D;  ///< float32, on the CPU
+  double bias = 0;
+  at::Tensor pooler_DD = {};  ///< Undefined without a pooler
+  at::Tensor pooler_D = {};   ///< Its bias
+};
+
+/// A sequence classifier of transformers with one label (XForSequenceClassification of a supported family), or a PEFT adapter
+/// (LoRA on any linear layers, with or without rank-stabilised scale) over a model. The adapter is folded into the weights.
+class ForeignModel {
+ public:
+  /// @param base  directory of the model that an adapter adapts; empty: the one that adapter_config.json names, looked for beside
+  /// the
+  ///              adapter, in the folders above it, and from the working directory
+  /// @throws DataError for a model without a head or with several labels, an adapter whose head was lost or that changes what
+  /// cannot be folded, and a base that is not found; what nn::Backbone::load() throws
+  static ForeignModel load(const std::filesystem::path& directory, const std::filesystem::path& base, at::Device device);
+
+  /// Rewards of all responses, [N], float32. Each is computed by itself.
+  [[nodiscard]] at::Tensor rewards(const moe::TokenTexts& texts, const moe::ScoringLimits& limits) const;
+  /// The directory that has the tokenizer: the model's own, or that of the base.
+  [[nodiscard]] const std::filesystem::path& tokenizer_directory() const { return tokenizer_directory_; }
+
+ private:
+  std::shared_ptr<nn::Backbone> backbone_;
+  ForeignHead head_;
+  std::filesystem::path tokenizer_directory_;
+};
+
+}  // namespace dmoerm::hf
