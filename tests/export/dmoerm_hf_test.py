@@ -137,6 +137,19 @@ class DmoermHf(unittest.TestCase):
     def test_a_named_category_scores(self):
         self.assertEqual(self.compare("mean", 16, "code")[0], {"code"})
 
+    def test_a_bundle_in_bfloat16(self):
+        scratch = os.path.join(self.folder, "half")
+        tiny_run.make_model("llama", os.path.join(scratch, "model"))
+        bundle = tiny_run.run(PROGRAM, os.path.join(scratch, "model"), scratch, ("chat",), {"compute": {"dtype": "bfloat16"}})
+        with open(os.path.join(bundle, "dmoerm.json"), encoding="utf-8") as file:
+            golden = [item for item in json.load(file)["golden"] if item["category"] == "chat"]
+        for dtype in (None, tiny_run.torch.float32):
+            model = DmoermRewardModel.from_pretrained(bundle, dtype=dtype, verify=dtype is None)
+            for item in golden:
+                for result, rewards in zip(model.score(item["prompt"], item["responses"], "chat"), item["expert_rewards"], strict=True):
+                    for ours, theirs in zip(result.expert_rewards, rewards, strict=True):
+                        self.assertLess(abs(ours - theirs), 0.1 * (1 + abs(theirs)), "rounding of bfloat16")
+
     def test_normalised_scores(self):
         prompt, responses = groups()[0]
         line = json.dumps({"prompt": prompt, "responses": responses})

@@ -151,7 +151,8 @@ class Backbone:
             raise BundleError(f"{file} holds tensors beside LoRA matrices and a head")
         for path, down in downs.items():
             up = plain[path + ".lora_B.weight"]
-            self._lora_at(path).adapters[name] = (down.to(self.device), up.to(self.device), scale)
+            like = self._lora_at(path)
+            like.adapters[name] = (down.to(like.linear.weight), up.to(like.linear.weight), scale)
         return head
 
     def _lora_at(self, path: str) -> LoraLinear:
