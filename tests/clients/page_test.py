@@ -49,6 +49,19 @@ def check_score(page, scores):
     assert PROMPT in question and RESPONSES[0] in question and "fact" in question, question
 
 
+def check_category(page):
+    """A category that a person chooses goes to the server, which then says so."""
+    page.wait("document.getElementById('category').options.length === 2")
+    page.evaluate("document.getElementById('category').value = 'chat'")
+    sent = "window.sent = null; const real = window.fetch; window.fetch = (path, o) => { window.sent = o.body; return real(path, o); }"
+    page.evaluate(sent)
+    page.press("Enter", control=True)
+    page.wait("window.sent !== null && !document.getElementById('go').disabled")
+    assert json.loads(page.evaluate("window.sent"))["use_category"] == "chat"
+    assert page.evaluate("document.getElementById('error').hidden"), text(page, "error")
+    page.evaluate("document.getElementById('category').value = ''")
+
+
 def check_reasons(page):
     """The sentence about what tipped the balance, for replies with parts and without, and for a route that the router was unsure of."""
     def said(**more):
@@ -64,7 +77,7 @@ def check_reasons(page):
     assert said() == "A is furthest ahead in empathy (+1.00 standard deviations).", text(page, "reason")
     away = {"category": "chat", "confidence": 0.4, "distance": 1.5, "fallback": True}
     assert said(points=[{}, {}], route=away, scored_by="single").startswith("The single model for all categories scored"), text(page, "reason")
-    assert "distance 1.50" in text(page, "route"), text(page, "route")
+    assert "distance 1.50" in text(page, "route") and page.evaluate("document.getElementById('meter').hidden"), text(page, "route")
 
 
 def check_refusals(page):
@@ -98,6 +111,7 @@ def main():
                 if folder:
                     page.screenshot(os.path.join(folder, f"page-{width}-{'dark' if dark else 'light'}.png"))
                 assert page.complaints() == [], page.complaints()
+        check_category(page)
         check_reasons(page)
         check_refusals(page)
         check_markup_stays_text(page)
