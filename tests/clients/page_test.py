@@ -71,7 +71,7 @@ def check_reasons(page):
         return text(page, "reason")
     parts = [{"points": {"empathy": 2.0, "style": -0.25}, "base": 0.25}, {"points": {"empathy": -0.5, "style": 0.25}, "base": 0.25}]
     assert said(contributions=parts, base=[0.1, 0.2]) == \
-        "Empathy tips the balance: it makes 2.50 of the difference of 2.00, while style speaks for B (0.50).", text(page, "reason")
+        "Empathy tips the balance: it adds 2.50 to the lead of A, which is 2.00; style takes 0.50 off it.", text(page, "reason")
     assert page.evaluate("document.querySelectorAll('.adds')[0].textContent") == "adds +2.00"
     assert text(page, "cut") == "Too long to be read whole: 4 tokens of B were left out."
     assert said() == "A is furthest ahead in empathy (+1.00 standard deviations).", text(page, "reason")
