@@ -433,10 +433,12 @@ void HttpServer::stop_accepting() {
 }
 
 std::size_t HttpServer::under_way() const {
+  constexpr double kOnItsWayS = 1;  // a body that takes longer may never end
   const std::lock_guard lock(state_->mutex);
   return static_cast<std::size_t>(std::ranges::count_if(state_->connections, [](const auto& item) {
-    const auto phase = item.second.phase;
-    return phase == State::Connection::Phase::waits || phase == State::Connection::Phase::writes;
+    using enum State::Connection::Phase;
+    const State::Connection& one = item.second;
+    return one.phase == waits || one.phase == writes || (one.phase == body && seconds_since(one.since) < kOnItsWayS);
   }));
 }
 

@@ -85,7 +85,7 @@ class HttpServer {
   [[nodiscard]] int port() const;
   /// Accept no more connections; those that are open stay, but close after their answer.
   void stop_accepting();
-  /// Requests that wait for an answer or whose answer is being read.
+  /// Requests that wait for an answer, whose answer is being read, or whose body has been coming for less than a second.
   [[nodiscard]] std::size_t under_way() const;
   [[nodiscard]] std::size_t connections() const;
   /// Connections that were closed because a client took too long.

@@ -107,19 +107,34 @@ TEST(HttpServer, TellsWhenTheClientHangsUp) {
   EXPECT_FALSE(called);  // it has its answer
 }
 
-TEST(HttpServer, ClosesConnectionsThatSendNothing) {
-  Server server({.header_s = 0.1});
+/// A connection that has sent the beginning of a request.
+int connection_with(int port, std::string_view text) {
   const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<std::uint16_t>((*server).port()));
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
   ::inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
-  ASSERT_EQ(::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-  ASSERT_EQ(::write(socket, "POST /x HT", 10), 10);
+  EXPECT_EQ(::connect(socket, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  EXPECT_EQ(::write(socket, text.data(), text.size()), std::ssize(text));
+  return socket;
+}
+
+TEST(HttpServer, ClosesConnectionsThatSendNothing) {
+  Server server({.header_s = 0.1});
+  const int socket = connection_with((*server).port(), "POST /x HT");
   char byte = 0;
   EXPECT_LE(::read(socket, &byte, 1), 0);  // until the server closes it
   ::close(socket);
   EXPECT_EQ((*server).timed_out(), 1U);
+}
+
+TEST(HttpServer, CountsARequestWhoseBodyIsOnItsWay) {
+  Server server;
+  const int socket = connection_with((*server).port(), "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n{");
+  while ((*server).under_way() == 0) std::this_thread::yield();
+  while ((*server).under_way() == 1)
+    std::this_thread::yield();  // but one that does not come does not keep the server from its end
+  ::close(socket);
 }
 
 TEST(HttpServer, SaysThatThePortIsTaken) {
