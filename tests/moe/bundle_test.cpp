@@ -518,7 +518,7 @@ TEST_F(BundleFolder, NamesDamageAnotherSchemaAndOtherGoldenScores) {
   json other = manifest;
   other["schema_version"] = 7;
   write_json_atomically(bundle / "dmoerm.json", other);
-  EXPECT_NE(refusal().find("schema version 7, this program reads 1 and 2"), std::string::npos) << refusal();
+  EXPECT_NE(refusal().find("schema version 7, this program reads 1 to 3"), std::string::npos) << refusal();
   other = manifest;
   other["golden"][0]["scores"][0] = 99.0;
   write_json_atomically(bundle / "dmoerm.json", other);
