@@ -6,6 +6,7 @@
 #include <charconv>
 #include <utility>
 
+#include "base/text.h"
 #include "config/renamed_keys.h"
 
 namespace dmoerm::config {
@@ -56,11 +57,11 @@ Tree* member(Tree& map, const std::string& part, const Position& where) {
 void apply_override(Tree& root, const std::string& override, int source, Problems& problems, std::vector<std::string>& warnings) {
   const Position where{source, 1, 1};
   const std::size_t equals = override.find('=');
-  if (equals == std::string::npos || equals == 0) {
+  std::string path(trim(std::string_view(override).substr(0, equals)));
+  if (equals == std::string::npos || path.empty()) {
     problems.add(where, "not-key-equals-value", "an override must be written key=value, for example base.lr=1e-5");
     return;
   }
-  std::string path = override.substr(0, equals);
   std::optional<Tree> parsed = parse_tree(override.substr(equals + 1), source, problems);
   if (!parsed) return;
   Tree& value = *parsed;

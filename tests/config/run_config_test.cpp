@@ -738,6 +738,12 @@ TEST(RunConfig, WarnsOfEachSettingThatOthersMakeIdle) {
   EXPECT_TRUE(warnings_of(kSmallest, {judges, "labels.vote=weights"}).empty());
 }
 
+TEST(RunConfig, BlanksAroundTheEqualsSignOfAnOverrideDoNotCount) {
+  EXPECT_EQ(parse(kSmallest, {"base.lr = 0.5"}).base.lr, 0.5);
+  EXPECT_EQ(parse(kSmallest, {" name = mine "}).name, "mine");
+  EXPECT_NE(problems_with_codes(kSmallest, {" = 1"}).find("not-key-equals-value"), std::string::npos);
+}
+
 TEST(RunConfig, NothingIsSaidOfWhatCountsOrHasItsDefault) {
   EXPECT_TRUE(warnings_of(kSmallest, {"aggregator.kind=paper_mlp", "aggregator.lr=0.5", "aggregator.patience=3"}).empty());
   EXPECT_TRUE(warnings_of(kSmallest, {"aggregator.mlp_lr=0.5", "aggregator.gate_lr=0.5", "aggregator.steps_max=3"}).empty());
