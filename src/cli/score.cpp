@@ -11,10 +11,12 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json_problem.h"
 #include "base/json_text.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -23,6 +25,7 @@
 #include "cli/verbs.h"
 #include "moe/load_bundle.h"
 #include "nn/device.h"
+#include "preference/file_layout.h"
 #include "preference/formats.h"
 #include "preference/line_reader.h"
 #include "preference/question.h"
@@ -178,6 +181,13 @@ class Answers {
   std::optional<PendingFile> file_;
 };
 
+/// Refuses an input whose first line shows that it is of another type than JSON lines.
+void check_layout(const std::string& line, const preference::LinePlace& place) {
+  if (const std::string other = foreign_type(line); !other.empty())
+    throw DataError("not-json-lines", fmt::format("{}: expected JSON lines in UTF-8, found {}", place.path, other));
+  preference::refuse_other_layout(line, place);
+}
+
 void run(const Options& options) {
   init_log(0, 1, "warn");
   check_output(options);
@@ -201,12 +211,15 @@ void run(const Options& options) {
   // Answers on the terminal show by themselves how far it is.
   const bool quiet = options.output == "-" && ::isatty(STDOUT_FILENO) == 1;
   Progress progress("lines", watch::stderr_is_terminal());
+  const std::string source = file ? options.input : "stdin";
+  bool is_first = true;
   for (std::int64_t number = 1; next(line); ++number) {
     if (number == 1 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
     if (is_blank(line)) continue;
+    if (std::exchange(is_first, false)) check_layout(line, {source, number});
     json result, id;
     const auto tolerate = [&](const auto& e) {
-      const std::string message = fmt::format("{}:{}: {}", options.input == "-" ? "stdin" : options.input, number, e.what());
+      const std::string message = fmt::format("{}:{}: {}", source, number, e.what());
       if (++bad_lines > options.bad_lines_max)
         throw DataError(e.code(), fmt::format("{} (more than --bad-lines {})", message, options.bad_lines_max));
       if (bad_lines <= kWarningsMax) spdlog::warn("[score] {}", with_code(message, e.code()));
@@ -226,6 +239,7 @@ void run(const Options& options) {
     answers.write(json_line(result) + "\n");
     if (++scored; !quiet) progress.show("", scored, all);
   }
+  if (is_first) spdlog::warn("[score] {}: no rows", source);
   answers.finish();
   progress.clear();
   if (!quiet && progress.seconds() > kSpokenS)

@@ -36,15 +36,23 @@ Group conversation_of(const json& row) {
   return group;
 }
 
+/// Refuses responses that are no texts. @throws RowError showing what stands there
+void expect_texts(const json& row) {
+  const json several = row.value("responses", json());
+  if (several.is_array() && !several.empty() && several[0].is_primitive() && !several[0].is_string())
+    throw RowError("field-of-wrong-type", fmt::format("\"responses\": expected texts, found {}", shown(several)));
+}
+
 /// The group of a row that states no preference.
 Group unlabelled_of(const json& row) {
+  expect_texts(row);
   const bool in_messages = has_objects(row, "messages") && prompt_column(row) == nullptr;
   if (has_responses(row)) return parse_unlabelled(row, in_messages ? "messages" : nullptr);
   if (in_messages) return conversation_of(row);
-  throw RowError(
-      "nothing-to-score",
-      "expected \"prompt\" and \"responses\", \"prompt\" and \"response\", \"messages\" that end with the response, or "
-      "a row of a data format that `dmoerm ingest --formats` lists");
+  throw RowError("nothing-to-score",
+                 fmt::format("expected \"prompt\" and \"responses\", \"prompt\" and \"response\", \"messages\" that end with the "
+                             "response, or a row of a data format that `dmoerm ingest --formats` lists, found the keys {}",
+                             keys_of(row)));
 }
 
 Group group_of(const json& row) {

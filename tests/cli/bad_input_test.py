@@ -339,6 +339,11 @@ class AfterARefusal(Tiny):
         self.assertEqual(self.dmoerm(*bundle, "--input", self.path("q.jsonl.gz")).stdout, plain.stdout)
         self.assert_refused(self.dmoerm(*bundle, "--device", "tpu", input=question), "--device")
         self.assert_refused(self.dmoerm(*bundle, input="{}\n"), "stdin:1: expected")
+        for text, said in (("version https://git-lfs.github.com/spec/v1\n", "stdin: expected JSON lines in UTF-8, found a Git LFS pointer"),
+                           ("<!DOCTYPE html>\n", "a web page (HTML)"), ("[" + question.strip() + "]\n", "stdin:1: expected one JSON object per line, found the beginning of a list"),
+                           ("prompt,responses\nQ,a\n", "the names of a table's columns"), ("{\n", "over several lines; convert it with jq -c . FILE")):
+            self.assert_refused(self.dmoerm(*bundle, "--bad-lines", "9", input=text), said)
+        self.assertIn("stdin: no rows", self.dmoerm(*bundle, input="").stderr)
         if not os.path.exists("/dev/nvidiactl"):
             self.assert_refused(self.dmoerm(*bundle, "--device", "cuda", input=question), "--device: cuda, but this build")
 

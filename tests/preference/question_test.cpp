@@ -42,6 +42,9 @@ TEST(Question, RefusalsNameTheKeyThatTheRowHas) {
   };
   EXPECT_EQ(said(R"({"prompt": 5, "responses": ["A"]})"), "\"prompt\": expected a text or a list of messages, found 5");
   EXPECT_TRUE(said(R"({"messages": [{"role": "user"}], "response": "A"})").starts_with("\"messages\": expected messages"));
+  EXPECT_EQ(said(R"({"prompt": "Q", "responses": [null]})"), "\"responses\": expected texts, found [null]");
+  EXPECT_EQ(said(R"({"prompt": "Q", "responses": [1, 2]})"), "\"responses\": expected texts, found [1,2]");
+  EXPECT_NE(said(R"({"prompt": "Q", "answer": "A"})").find("found the keys answer, prompt"), std::string::npos);
 }
 
 }  // namespace
