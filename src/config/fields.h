@@ -157,6 +157,9 @@ void describe(Visit& visit, Section& c) {
         "Makes soft targets of score gaps: a pair whose scores differ by g has the target sigmoid(g / (soft_gaps * m)), where m "
         "is the mean gap of the label's train pairs. Pairs without scores, and those that judges labelled, stay as they are. 0 "
         "turns it off.");
+  visit("ties", c.ties, any(), result,
+        "Whether training learns from ties that both responses are equally good: from judged ties, verdicts that differ between "
+        "the two orders, equal scores, and statements that contradict each other. false leaves them out.");
   visit("center_rewards_coefficient", c.center_rewards_coefficient, at_least(0), result,
         "Weight of the mean squared reward in the loss, which keeps rewards near zero; 0 turns it off.");
   visit("checkpoint_every_s", c.checkpoint_every_s, at_least(0), nothing,
@@ -438,6 +441,16 @@ void describe(Visit& visit, Section& c) {
         "Environment variable that holds the token which readers of the status page must send; empty means that none is needed.");
 }
 
+template <class Visit, Like<HeadConfig> Section>
+void describe(Visit& visit, Section& c) {
+  using enum Affects;
+  visit(
+      "reads", c.reads, one_of(c.reads), result,
+      "State of the last layer (backbone.layers chooses it) that heads read: that of the response's last token (encoders: of the "
+      "text's first), or the mean over the response's tokens. transformers' sequence classifiers cannot read the mean, so "
+      "such a model is not exported in their form.");
+}
+
 template <class Visit, Like<RunConfig> Section>
 void describe(Visit& visit, Section& c) {
   using enum Affects;
@@ -463,6 +476,7 @@ void describe(Visit& visit, Section& c) {
   visit("categories", c.categories, required(), kByKey, "Task categories with their capability points.");
   visit("labels", c.labels, any(), kByKey, "Capability labels from LLM judges.");
   visit("router", c.router, any(), kByKey, "Classifier that finds a prompt's category.");
+  visit("head", c.head, any(), kByKey, "What the value heads of all reward models read.");
   visit("base", c.base, any(), kByKey, "Training of phase 1 (one model per category) and of the baselines.");
   visit("experts", c.experts, any(), kByKey, "Training of phase 2: one expert per capability point.");
   visit("aggregator", c.aggregator, any(), kByKey, "Training of phase 3: one reward of all experts of a category.");

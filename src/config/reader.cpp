@@ -232,6 +232,7 @@ void read_section(Document& document, const Tree& tree, const std::string& path,
 void take_defaults_of_paper(RunConfig& config) {
   config.aggregator.kind = AggregatorKind::paper_mlp;
   config.aggregator.base_reward = false;
+  config.experts.train.ties = false;
 }
 
 }  // namespace

@@ -95,6 +95,7 @@ struct TrainConfig {
   std::int64_t eval_groups_max = 200;
   SelectBy select_by = SelectBy::accuracy;
   double soft_gaps = 0.0;
+  bool ties = false;
   double center_rewards_coefficient = 0.0;
   double checkpoint_every_s = 60.0;
   std::int64_t checkpoints_kept = 2;
@@ -134,6 +135,11 @@ struct AggregatorConfig {
   std::int64_t patience = 20;
 };
 
+/// What value heads read.
+struct HeadConfig {
+  Pooling reads = Pooling::last;
+};
+
 /// Phase 2. Experts are always adapters, as those of a category share one frozen base.
 struct ExpertsConfig {
   TrainConfig train{.tuning = Tuning::lora, .lr = 1e-4};
@@ -156,6 +162,7 @@ struct RunConfig {
   std::vector<CategoryConfig> categories;
   LabelsConfig labels;
   RouterConfig router;
+  HeadConfig head;
   TrainConfig base;
   ExpertsConfig experts;
   AggregatorConfig aggregator;

@@ -28,18 +28,21 @@ void append_group(PackedBatch& batch, const TokenGroup& group, std::span<const s
   for (std::int32_t index : responses) {
     const auto& own = group.responses[static_cast<std::size_t>(index)];
     if (shared) {
-      append_response(batch, {prefix, append_tokens(batch, own, prefix.length)}, rule);
+      const Span tokens = append_tokens(batch, own, prefix.length);
+      append_response(batch, {prefix, tokens, tokens}, rule);
     } else {
       Span whole = append_tokens(batch, group.prefix, 0);
-      whole.length += append_tokens(batch, own, whole.length).length;
-      append_response(batch, {{}, whole}, rule);
+      const Span tokens = append_tokens(batch, own, whole.length);
+      whole.length += tokens.length;
+      append_response(batch, {{}, whole, tokens}, rule);
     }
   }
   batch.group_ends.push_back(static_cast<std::int32_t>(batch.responses.size()));
 }
 
 void append_sequence(PackedBatch& batch, std::span<const std::int32_t> ids, PackingRule rule) {
-  append_response(batch, {{}, append_tokens(batch, ids, 0)}, rule);
+  const Span tokens = append_tokens(batch, ids, 0);
+  append_response(batch, {{}, tokens, tokens}, rule);
   batch.group_ends.push_back(static_cast<std::int32_t>(batch.responses.size()));
 }
 

@@ -23,6 +23,7 @@ struct Span {
 /// One response of a packed batch: its own tokens, and the shared tokens before them (may be empty).
 struct PackedResponse {
   Span prefix, own;
+  Span text;  ///< Tokens of the response without its prompt; in decoders the same as `own`
 };
 
 /// The T tokens of some groups, prefixes and responses, in one row.

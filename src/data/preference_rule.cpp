@@ -1,7 +1,6 @@
 #include "data/preference_rule.h"
 
 #include "preference/group.h"
-#include "preference/ordered_pairs.h"
 
 namespace dmoerm::data {
 std::vector<double> scores_of(const StoreColumns& c, const StoreIndex& index, std::int64_t group, std::int32_t label) {
@@ -18,7 +17,7 @@ std::vector<double> scores_of(const StoreColumns& c, const StoreIndex& index, st
 }
 
 std::vector<preference::Preference> preferences_of(const StoreColumns& c, const StoreIndex& index, std::int64_t group,
-                                                   std::int32_t label, double score_gap_min) {
+                                                   std::int32_t label, double score_gap_min, preference::Ties ties) {
   if (label < 0) return {};
   const auto g = static_cast<std::size_t>(group);
   std::vector<preference::Statement> stated, judged;
@@ -31,7 +30,7 @@ std::vector<preference::Preference> preferences_of(const StoreColumns& c, const 
       judged.push_back(
           preference::statement_of(static_cast<preference::SwapOutcome>(c.verdict_outcome[i]), c.verdict_a[i], c.verdict_b[i]));
   }
-  return preference::ordered_pairs(stated, judged, scores_of(c, index, group, label), score_gap_min);
+  return preference::ordered_pairs(stated, judged, scores_of(c, index, group, label), score_gap_min, ties);
 }
 
 }  // namespace dmoerm::data

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "data/store_index.h"
-#include "preference/preference.h"
+#include "preference/ordered_pairs.h"
 
 namespace dmoerm::data {
 
@@ -14,7 +14,8 @@ inline constexpr std::int32_t kOverallLabel = 0;
 /// preference::ordered_pairs() of a stored group under one label.
 /// @param label  number of the label; a negative number gives no pairs
 std::vector<preference::Preference> preferences_of(const StoreColumns& columns, const StoreIndex& index, std::int64_t group,
-                                                   std::int32_t label, double score_gap_min);
+                                                   std::int32_t label, double score_gap_min,
+                                                   preference::Ties ties = preference::Ties::left_out);
 
 /// Scores of a group's responses under one label; NaN where a response has none.
 /// @param label  number of the label; under a negative number no response has a score

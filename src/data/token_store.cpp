@@ -93,10 +93,10 @@ std::int32_t TokenStore::label_index(std::int32_t category, std::string_view lab
   return found == labels().end() ? -1 : static_cast<std::int32_t>(found - labels().begin());
 }
 
-std::vector<preference::Preference> TokenStore::preferences(std::int64_t group, std::string_view label,
-                                                            double score_gap_min) const {
+std::vector<preference::Preference> TokenStore::preferences(std::int64_t group, std::string_view label, double score_gap_min,
+                                                            preference::Ties ties) const {
   const std::int32_t category = impl_->columns.category[static_cast<std::size_t>(group)];
-  return preferences_of(impl_->columns, impl_->index, group, label_index(category, label), score_gap_min);
+  return preferences_of(impl_->columns, impl_->index, group, label_index(category, label), score_gap_min, ties);
 }
 
 std::vector<double> TokenStore::scores(std::int64_t group, std::string_view label) const {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "preference/group.h"
-#include "preference/preference.h"
+#include "preference/ordered_pairs.h"
 
 namespace dmoerm::data {
 
@@ -46,9 +46,11 @@ class TokenStore {
   [[nodiscard]] std::int32_t label_index(std::int32_t category, std::string_view label) const;
 
   /// Strictly ordered pairs of a group under one label ("overall" or a capability point of its category), each once, from stated
-  /// pairs, consistent verdicts and score gaps of at least score_gap_min (any gap if it is 0). @see preferences_of()
-  [[nodiscard]] std::vector<preference::Preference> preferences(std::int64_t group, std::string_view label,
-                                                                double score_gap_min) const;
+  /// pairs, consistent verdicts and score gaps of at least score_gap_min (any gap if it is 0), and the ties if they are asked
+  /// for.
+  /// @see preferences_of()
+  [[nodiscard]] std::vector<preference::Preference> preferences(std::int64_t group, std::string_view label, double score_gap_min,
+                                                                preference::Ties ties = preference::Ties::left_out) const;
 
   /// Scores of a group's responses under one label; NaN where a response has none.
   [[nodiscard]] std::vector<double> scores(std::int64_t group, std::string_view label) const;

@@ -30,7 +30,8 @@ const char* classifier_name(nn::Family family) {
   return "";
 }
 
-/// config.json of the source, changed into that of a transformers sequence classifier with one label.
+/// config.json of the source, changed into that of a transformers sequence classifier with one label. transformers reads the last
+/// token whatever a further key says, so its own classes cannot load a model whose heads read the mean.
 json classifier_config(const fs::path& source, const Classifier& model, std::int64_t pad) {
   const nn::BackboneSpec& spec = model.spec;
   json config = read_json(source / "config.json");
@@ -46,6 +47,8 @@ json classifier_config(const fs::path& source, const Classifier& model, std::int
   config.erase("torch_dtype");
   config["dtype"] = dtype_name(model.weights.flat.scalar_type());
   config["pad_token_id"] = pad;
+  config.erase(nn::kHeadReadsKey);
+  if (spec.head_reads == nn::HeadReads::mean) config[nn::kHeadReadsKey] = "mean";
   return config;
 }
 

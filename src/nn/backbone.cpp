@@ -3,8 +3,10 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/pow.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -55,6 +57,21 @@ void add_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor
   }
 }
 
+/// Means of the rows of each span, [R, D]. Each is summed on its own, so that it has the same bits in every batch.
+at::Tensor means_of(const at::Tensor& states_TD, const std::vector<data::Span>& spans) {
+  std::vector<at::Tensor> means;
+  for (const data::Span& span : spans) means.push_back(states_TD.narrow(0, span.begin, span.length).mean(0));
+  return at::stack(means);
+}
+
+/// Gradient of means_of() in the states, [T, D].
+at::Tensor means_backward(const at::Tensor& grad_RD, const std::vector<data::Span>& spans, std::int64_t rows) {
+  at::Tensor grad_TD = at::zeros({rows, grad_RD.size(1)}, grad_RD.options());
+  for (std::size_t r = 0; r < spans.size(); ++r)
+    grad_TD.narrow(0, spans[r].begin, spans[r].length).copy_(grad_RD.select(0, static_cast<std::int64_t>(r)) / spans[r].length);
+  return grad_TD;
+}
+
 void check_batch(const data::PackedBatch& batch, const BackboneSpec& spec) {
   for (const std::int32_t id : batch.ids) {
     if (id < 0 || id >= spec.vocab)
@@ -82,8 +99,9 @@ Backbone::Backbone(const BackboneSpec& spec, Weights weights) : spec_(spec), wei
 }
 
 std::shared_ptr<Backbone> Backbone::load(const std::filesystem::path& directory, at::Device device, std::int64_t layers,
-                                         at::ScalarType dtype) {
+                                         at::ScalarType dtype, std::optional<HeadReads> reads) {
   BackboneSpec spec = read_backbone_spec(directory);
+  if (reads) spec.head_reads = *reads;
   if (layers > spec.layers)
     throw ConfigError("too-many-layers", fmt::format("backbone.layers: {} is more than the {} layers of {}", layers, spec.layers,
                                                      directory.string()));
@@ -151,10 +169,13 @@ at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const Ada
     const bool last = i + 1 == weights_.layers.size(), wanted = keep != nullptr && i >= state.first_layer;
     const bool input_only = wanted && state.recompute && !last;  // the backward pass needs the last layer at once
     if (input_only) state.layers[i].x_TD = x;
-    x = layer_forward(call_of(state, i, last), x, wanted && !input_only ? &state.layers[i] : nullptr);
+    x = layer_forward(call_of(state, i, true), x, wanted && !input_only ? &state.layers[i] : nullptr);
   }
-  state.last_RD = x.to(at::kFloat);
-  return spec_.encoder() ? state.last_RD : final_norm(state.last_RD, &state.rstd_R);
+  state.last = x.to(at::kFloat);
+  const at::Tensor states = spec_.encoder() ? state.last : final_norm(state.last, &state.rstd);
+  if (spec_.head_reads == HeadReads::last) return states;
+  for (const data::PackedResponse& response : batch.responses) state.texts.push_back(response.text);
+  return means_of(states, state.texts);
 }
 
 at::Tensor Backbone::final_norm(const at::Tensor& x, at::Tensor* rstd) const {
@@ -186,10 +207,10 @@ void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const Bac
     if (gradients.weights != nullptr && hook) hook(slice);
   };
   const at::Tensor none;
-  at::Tensor dx = grad_RD;
+  at::Tensor dx = spec_.head_reads == HeadReads::last ? grad_RD : means_backward(grad_RD, keep.texts, keep.ids_T.size(0));
   call(gradients.before_slice, 0);
   if (!spec_.encoder()) {
-    dx = rms_norm_backward(grad_RD, keep.last_RD, weights_.final_norm_w.to(at::kFloat), keep.rstd_R, none,
+    dx = rms_norm_backward(dx, keep.last, weights_.final_norm_w.to(at::kFloat), keep.rstd, none,
                            gradients.weights != nullptr ? gradients.weights->final_norm_w : none);
   }
   dx = dx.to(dtype());
@@ -203,7 +224,7 @@ void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const Bac
     layer.adapters = gradients.adapters;
     layer.input = i > keep.first_layer || gradients.weights != nullptr;
     note_activity();
-    dx = layer_backward(call_of(keep, i, i + 1 == weights_.layers.size()), dx, saved, layer);
+    dx = layer_backward(call_of(keep, i, true), dx, saved, layer);
     call(gradients.after_slice, weights_.slice_of_layer(i));
   }
   if (gradients.weights == nullptr) return;

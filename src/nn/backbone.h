@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -22,9 +23,10 @@ struct ForwardState {
   bool recompute = false;       ///< Set before forward(): keep only the layers' inputs; backward() recomputes the rest, same bits
   std::size_t first_layer = 0;  ///< Lowest layer that is trained or adapted; nothing below it is kept
   at::Tensor ids_T, positions_T;
-  at::Tensor embedded_TD;      ///< Encoder: input of the embedding norm
-  RowStatistics embed_stats;   ///< Encoder: its statistics
-  at::Tensor last_RD, rstd_R;  ///< Decoder: input of the final norm, float32
+  at::Tensor embedded_TD;         ///< Encoder: input of the embedding norm
+  RowStatistics embed_stats;      ///< Encoder: its statistics
+  at::Tensor last, rstd;          ///< Decoder: input of the final norm, float32: the read rows [R, D], or all rows [T, D]
+  std::vector<data::Span> texts;  ///< HeadReads::mean: rows of each response
 };
 
 /// States of a batch's rows below layer `layer`, from trunk(). A forward pass may start there.
@@ -46,12 +48,14 @@ class Backbone {
  public:
   /// @param layers  number of layers to use, from the first; 0 = all
   /// @param dtype  float32 or bfloat16, for weights, states and products
+  /// @param reads  what heads read; default: what config.json says
   /// @throws DataError as read_backbone_spec() and Weights::load() do
   static std::shared_ptr<Backbone> load(const std::filesystem::path& directory, at::Device device, std::int64_t layers = 0,
-                                        at::ScalarType dtype = at::kFloat);
+                                        at::ScalarType dtype = at::kFloat, std::optional<HeadReads> reads = {});
   Backbone(const BackboneSpec& spec, Weights weights);
 
-  /// Final states (after the last norm) of each response's read row, [R, D], float32.
+  /// Final states (after the last norm) of each response as heads read them, [R, D], float32: that of its read row, or the mean
+  /// over its text's rows (BackboneSpec::head_reads).
   /// @param experts  adapters by rows; empty: the base model
   /// @param keep  receives what backward() needs; null in inference
   /// @param trunk  states of these rows below the adapted layers, if the caller has them; default: they are computed
@@ -80,8 +84,9 @@ class Backbone {
   [[nodiscard]] at::Tensor final_norm(const at::Tensor& x, at::Tensor* rstd) const;
   /// The tables that the layers need for a batch.
   void prepare(const data::PackedBatch& batch, ForwardState& state) const;
-  /// @param ends_at_reads  as in LayerCall
-  [[nodiscard]] LayerCall call_of(const ForwardState& state, std::size_t layer, bool ends_at_reads) const {
+  /// @param may_end  whether the pass reads nothing but what leaves this layer, if it is the last
+  [[nodiscard]] LayerCall call_of(const ForwardState& state, std::size_t layer, bool may_end) const {
+    const bool ends_at_reads = may_end && layer + 1 == weights_.layers.size() && spec_.head_reads == HeadReads::last;
     return {spec_, weights_.layers[layer], state.batch, layer, ends_at_reads};
   }
   [[nodiscard]] NormWeights embed_norm() const { return {weights_.embed_norm_w, weights_.embed_norm_b}; }

@@ -231,6 +231,13 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
   } else {
     read_decoder(keys, spec);
   }
+  if (const auto reads = keys.get<std::string>(kHeadReadsKey, "last"); reads == "mean") {
+    spec.head_reads = HeadReads::mean;
+  } else if (reads != "last") {
+    throw DataError("head-reads-unknown", fmt::format("{}: {} is \"{}\", expected \"last\" or \"mean\": a newer dmoerm may have "
+                                                      "written this model",
+                                                      file, kHeadReadsKey, reads));
+  }
   keys.refuse_unread_arithmetic();
   return spec;
 }

@@ -7,6 +7,12 @@
 
 namespace dmoerm::nn {
 
+/// What a value head reads of a response: the state of its last token (encoders: of the text's first token), or the mean of the
+/// states of all its tokens.
+enum class HeadReads { last, mean };
+/// Key of config.json that says it in models of this program: "last" (default) or "mean".
+inline constexpr const char* kHeadReadsKey = "dmoerm_head_reads";
+
 enum class Family { llama, mistral, qwen2, qwen3, bert };
 
 /// Rotary position embedding: base and, for long contexts, how its frequencies are scaled.
@@ -29,6 +35,7 @@ struct BackboneSpec {
   bool qk_norm = false;    ///< Qwen3: RMS norm of each head's q and k
   bool tanh_gelu = false;  ///< BERT with gelu_new
   RopeSpec rope;
+  HeadReads head_reads = HeadReads::last;
 
   [[nodiscard]] bool encoder() const { return family == Family::bert; }
   [[nodiscard]] std::int64_t q_width() const { return heads * head_dim; }

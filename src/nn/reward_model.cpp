@@ -82,7 +82,7 @@ RewardModel RewardModel::load(const fs::path& directory, const BackboneSource& s
   }
   if (fs::exists(directory / "config.json")) {
     const std::shared_ptr<Backbone> like = source.shared();
-    RewardModel model(Backbone::load(directory, like->device(), 0, like->dtype()));
+    RewardModel model(Backbone::load(directory, like->device(), 0, like->dtype(), like->spec().head_reads));
     load_stored_head(SafetensorsReader::open_model(directory), "", model.backbone_->spec(), model.head_);
     return model;
   }

@@ -11,14 +11,16 @@ namespace {
 constexpr double kRounding = 1e-9;  // scores that are means of ratings may miss the margin by a rounding error
 
 /// What is said about unordered pairs of responses.
-using Said = std::map<std::pair<std::int32_t, std::int32_t>, Preference>;
+using Said = std::map<std::pair<std::int32_t, std::int32_t>, Statement>;
 
 Said gather(const std::vector<Statement>& statements) {
   Said said;
   for (const Statement& s : statements) {
-    const auto [place, fresh] = said.try_emplace({std::min(s.a, s.b), std::max(s.a, s.b)}, s.preference);
-    if (!fresh && place->second.winner != s.preference.winner)
-      place->second = Statement{}.preference;  // contradictions cancel out
+    const auto [place, fresh] = said.try_emplace({std::min(s.a, s.b), std::max(s.a, s.b)}, s);
+    Statement& before = place->second;
+    if (fresh || before.preference.winner == s.preference.winner) continue;
+    const auto failed = [](const Statement& t) { return t.preference.winner < 0 && !t.tie; };
+    before = {s.a, s.b, Statement{}.preference, !failed(before) && !failed(s)};  // contradictions cancel out
   }
   return said;
 }
@@ -28,23 +30,32 @@ Said gather(const std::vector<Statement>& statements) {
 Statement statement_of(SwapOutcome outcome, std::int32_t a, std::int32_t b) {
   if (outcome == SwapOutcome::first) return {a, b, {a, b, 0.0F}};
   if (outcome == SwapOutcome::second) return {a, b, {b, a, 0.0F}};
-  return {a, b};
+  return {a, b, {-1, -1, 0.0F}, outcome == SwapOutcome::tie || outcome == SwapOutcome::inconsistent};
 }
 
 std::vector<Preference> ordered_pairs(const std::vector<Statement>& stated, const std::vector<Statement>& judged,
-                                      const std::vector<double>& scores, double score_gap_min) {
+                                      const std::vector<double>& scores, double score_gap_min, Ties ties) {
   Said decided = gather(stated);
   Said verdicts = gather(judged);
   decided.merge(verdicts);  // stated pairs stay
   std::vector<Preference> result;
-  for (const auto& [responses, preference] : decided) {
-    if (preference.winner >= 0) result.push_back(preference);
+  const auto add_tie = [&](std::int32_t i, std::int32_t j) {
+    if (ties == Ties::kept) result.push_back({i, j, 0.0F, 0.5F});
+  };
+  for (const auto& [responses, said] : decided) {
+    if (said.preference.winner >= 0) {
+      result.push_back(said.preference);
+    } else if (said.tie) {
+      add_tie(responses.first, responses.second);
+    }
   }
   for (std::size_t a = 0; a < scores.size(); ++a) {
     for (std::size_t b = a + 1; b < scores.size(); ++b) {
       const auto i = static_cast<std::int32_t>(a), j = static_cast<std::int32_t>(b);
       const double gap = scores[a] - scores[b];
-      if (std::isnan(gap) || gap == 0 || std::abs(gap) < score_gap_min - kRounding || decided.contains({i, j})) continue;
+      if (std::isnan(gap) || decided.contains({i, j})) continue;
+      if (gap == 0) add_tie(i, j);
+      if (gap == 0 || std::abs(gap) < score_gap_min - kRounding) continue;
       result.push_back(gap > 0 ? Preference{i, j, 0.0F} : Preference{j, i, 0.0F});
     }
   }

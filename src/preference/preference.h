@@ -1,4 +1,4 @@
-// The unit that training learns from: one response of a group is better than another.
+// The unit that training learns from: one response of a group is better than another, or both are equally good.
 #pragma once
 #include <cstdint>
 
@@ -8,7 +8,8 @@ namespace dmoerm::preference {
 struct Preference {
   std::int32_t winner = 0, loser = 0;  ///< response indices
   float margin = 0.0F;                 ///< reward gap that training demands
-  float target = 1.0F;                 ///< probability that the winner is better, above 0.5; below 1 only with soft labels
+  float target = 1.0F;                 ///< probability that the winner is better: below 1 only with soft labels, 0.5 for a tie
+  [[nodiscard]] bool tie() const { return target == 0.5F; }  ///< then `winner` has the lower index
   bool operator==(const Preference&) const = default;
 };
 

@@ -65,12 +65,17 @@ std::string kept_digest(const config::RunConfig& config, const nn::Backbone& bac
   return digest;
 }
 
+std::shared_ptr<nn::Backbone> load_backbone(const config::RunConfig& config, at::Device device) {
+  const bool mean = config.head.reads == config::Pooling::mean;
+  return nn::Backbone::load(config.backbone.dir, device, config.backbone.layers,
+                            nn::pick_dtype(config::word(config.compute.dtype)), mean ? nn::HeadReads::mean : nn::HeadReads::last);
+}
+
 }  // namespace
 
 ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes) {
   const at::Device device = nn::pick_device(config::word(config.compute.device), "compute.device");
-  const auto backbone =
-      nn::Backbone::load(config.backbone.dir, device, config.backbone.layers, nn::pick_dtype(config::word(config.compute.dtype)));
+  const auto backbone = load_backbone(config, device);
   const nn::BackboneSpec& spec = backbone->spec();
   check_tokenizer(config.backbone.dir, spec);
   if (spec.encoder() && config.data.max_length > spec.max_positions) {
@@ -91,10 +96,7 @@ RunContext::RunContext(const config::RunConfig& config, const data::TokenStore& 
   at::set_num_threads(static_cast<int>(config.compute.threads));
 }
 
-std::shared_ptr<nn::Backbone> RunContext::read_backbone() const {
-  return nn::Backbone::load(config_.backbone.dir, device_, config_.backbone.layers,
-                            nn::pick_dtype(config::word(config_.compute.dtype)));
-}
+std::shared_ptr<nn::Backbone> RunContext::read_backbone() const { return load_backbone(config_, device_); }
 
 std::shared_ptr<nn::Backbone> RunContext::pretrained() {
   if (!pretrained_) pretrained_ = read_backbone();

@@ -14,6 +14,7 @@ namespace dmoerm::run {
 nlohmann::json base_settings(const config::RunConfig& config, const plan::TaskId& task, std::int64_t steps) {
   nlohmann::json settings{{"train", training_settings(config.base)}, {"steps", steps}, {"categories", all_categories(config)}};
   settings.update(phase1_settings(config, task.fold));
+  settings.update(head_settings(config));
   return settings;
 }
 
@@ -24,7 +25,8 @@ void run_base(RunContext& context, const plan::TaskId& task, train::Subset subse
   std::vector<train::Trainee> trainees(1);
   trainees[0] = {
       task.text(), fresh,
-      train::labelled_groups(context.store(), category, {subset, task.fold}, preference::kOverall, context.config()),
+      train::labelled_groups(context.store(), category, {subset, task.fold}, preference::kOverall, context.config(),
+                             train::ties_of(context.config().base)),
       train::labelled_groups(context.store(), category, train::Subset::validation, preference::kOverall, context.config())};
   config::TrainConfig train = context.config().base;
   train::soften_by_gaps(context.store(), preference::kOverall, train.soft_gaps, trainees[0].training, trainees[0].validation);

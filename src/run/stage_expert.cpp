@@ -33,15 +33,16 @@ PointLabels labels_of(const RunContext& context, const plan::TaskId& experts, co
   const train::Part training{train::Subset::phase1, experts.fold};
   const config::RunConfig& config = context.config();
   const data::TokenStore& store = context.store();
+  const preference::Ties ties = train::ties_of(config.experts.train);
   if (config.labels.judges.empty()) {
-    PointLabels labels{train::labelled_groups(store, category, training, point, config),
+    PointLabels labels{train::labelled_groups(store, category, training, point, config, ties),
                        train::labelled_groups(store, category, train::Subset::validation, point, config)};
     train::soften_by_gaps(store, point, config.experts.train.soft_gaps, labels.training, labels.validation);
     return labels;
   }
   const plan::TaskId task = plan::TaskId::label(experts.category, point, experts.round);
   const auto verdicts = label::read_judged_groups(context.directory().task(task) / "verdicts.jsonl");
-  PointLabels labels{train::judged_groups(store, category, training, verdicts, config.labels.soft, config),
+  PointLabels labels{train::judged_groups(store, category, training, verdicts, config.labels.soft, config, ties),
                      train::judged_groups(store, category, train::Subset::validation, verdicts, config.labels.soft, config)};
   if (labels.validation.empty()) {
     spdlog::warn("[{}] the judges gave no verdict on the validation split: the data's own labels of it decide when to stop",
@@ -69,6 +70,7 @@ PointLabels labels_of(const RunContext& context, const plan::TaskId& experts, co
 nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category, std::int32_t fold) {
   nlohmann::json settings{{"train", training_settings(config.experts.train)}, {"category", result_settings(category)}};
   settings.update(phase1_settings(config, fold));
+  settings.update(head_settings(config));
   if (!config.labels.judges.empty()) settings["labels"] = result_settings(config.labels);
   return settings;
 }

@@ -26,12 +26,15 @@ train::Subset part_of(plan::Subset subset) {
 }  // namespace
 
 plan::GroupSizes StoreSizes::overall(const std::string& category, plan::Subset subset) const {
-  return sizes_of(train::labelled_groups(store_, index_of(category), part_of(subset), preference::kOverall, config_));
+  const bool trains = subset == plan::Subset::phase1 || subset == plan::Subset::train;
+  return sizes_of(train::labelled_groups(store_, index_of(category), part_of(subset), preference::kOverall, config_,
+                                         trains ? train::ties_of(config_.base) : preference::Ties::left_out));
 }
 
 plan::GroupSizes StoreSizes::labelled(const std::string& category, const std::string& point) const {
   const std::int32_t index = index_of(category);
-  return sizes_of(config_.labels.judges.empty() ? train::labelled_groups(store_, index, train::Subset::phase1, point, config_)
+  return sizes_of(config_.labels.judges.empty() ? train::labelled_groups(store_, index, train::Subset::phase1, point, config_,
+                                                                         train::ties_of(config_.experts.train))
                                                 : train::whole_groups(store_, index, train::Subset::phase1, config_));
 }
 

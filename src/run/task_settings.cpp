@@ -11,10 +11,15 @@ nlohmann::json all_categories(const config::RunConfig& config) {
 nlohmann::json training_settings(const config::TrainConfig& train) {
   nlohmann::json settings = result_settings(train);
   const nlohmann::json defaults = result_settings(config::TrainConfig{});
-  for (const char* later : {"select_by", "soft_gaps"}) {
+  for (const char* later : {"select_by", "soft_gaps", "ties"}) {
     if (settings.at(later) == defaults.at(later)) settings.erase(later);
   }
   return settings;
+}
+
+nlohmann::json head_settings(const config::RunConfig& config) {
+  if (config.head.reads == config::HeadConfig{}.reads) return nlohmann::json::object();
+  return {{"head", result_settings(config.head)}};
 }
 
 nlohmann::json phase1_settings(const config::RunConfig& config, std::int32_t fold) {

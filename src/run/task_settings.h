@@ -18,6 +18,8 @@ nlohmann::json training_settings(const config::TrainConfig& train);
 /// The settings that decide on which train groups a task of phases 1 and 2 trains. Models of all train groups are the same for
 /// any number of folds. @param fold  that of the task
 nlohmann::json phase1_settings(const config::RunConfig& config, std::int32_t fold);
+/// What heads read; nothing if that is the default, which 0.1.0 had no key for.
+nlohmann::json head_settings(const config::RunConfig& config);
 /// result_settings() of all categories.
 nlohmann::json all_categories(const config::RunConfig& config);
 

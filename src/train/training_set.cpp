@@ -55,8 +55,10 @@ LabelledGroup with_pairs(std::int64_t index, std::size_t responses, std::vector<
 }
 
 /// The preference that a verdict states; nullopt if it decides nothing.
-std::optional<preference::Preference> preference_of(const label::JudgedPair& judged, bool soft) {
+std::optional<preference::Preference> preference_of(const label::JudgedPair& judged, bool soft, preference::Ties ties) {
   const auto target = label::training_target(judged.vote, soft);
+  if (!target && ties == preference::Ties::kept && preference::statement_of(judged.vote.outcome, judged.a, judged.b).tie)
+    return preference::Preference{std::min(judged.a, judged.b), std::max(judged.a, judged.b), 0.0F, 0.5F};
   if (!target) return std::nullopt;
   return *target > 0.5F ? preference::Preference{judged.a, judged.b, 0.0F, *target}
                         : preference::Preference{judged.b, judged.a, 0.0F, 1 - *target};
@@ -100,12 +102,12 @@ std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t 
 }
 
 std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part,
-                                           std::string_view label, const config::RunConfig& config) {
+                                           std::string_view label, const config::RunConfig& config, preference::Ties ties) {
   const std::vector<double> gaps = gaps_min(store, label, config);
   std::vector<LabelledGroup> result;
   for (const std::int64_t index : groups_of(store, category, part, config)) {
     const data::TokenGroup group = store.group(index);
-    auto pairs = store.preferences(index, label, gaps[static_cast<std::size_t>(group.category)]);
+    auto pairs = store.preferences(index, label, gaps[static_cast<std::size_t>(group.category)], ties);
     if (!pairs.empty()) result.push_back(with_pairs(index, group.responses.size(), std::move(pairs)));
   }
   return result;
@@ -124,7 +126,7 @@ std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int3
 
 std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                          const std::vector<label::JudgedGroup>& verdicts, bool soft,
-                                         const config::RunConfig& config) {
+                                         const config::RunConfig& config, preference::Ties ties) {
   std::map<std::pair<std::string_view, std::int64_t>, const label::JudgedGroup*> by_source;
   for (const label::JudgedGroup& judged : verdicts) by_source[{judged.file, judged.line}] = &judged;
   std::vector<LabelledGroup> result;
@@ -141,7 +143,7 @@ std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int
             fmt::format("{}:{}: the verdicts are about more than the {} responses of this group: label and ingest again "
                         "(run --update)",
                         found->second->file, found->second->line, responses));
-      if (const auto preference = preference_of(judged, soft)) pairs.push_back(*preference);
+      if (const auto preference = preference_of(judged, soft, ties)) pairs.push_back(*preference);
     }
     if (!pairs.empty()) result.push_back(with_pairs(index, responses, std::move(pairs)));
   }
@@ -172,7 +174,8 @@ std::int64_t epoch_groups(const data::TokenStore& store, const std::vector<Label
 
 std::int64_t count_pairs(const std::vector<LabelledGroup>& groups) {
   std::int64_t pairs = 0;
-  for (const LabelledGroup& group : groups) pairs += static_cast<std::int64_t>(group.pairs.size());
+  for (const LabelledGroup& group : groups)
+    pairs += std::ranges::count_if(group.pairs, [](const preference::Preference& pair) { return !pair.tie(); });
   return pairs;
 }
 

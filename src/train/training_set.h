@@ -43,20 +43,26 @@ std::vector<std::int32_t> fold_numbers(const data::TokenStore& store, std::int32
 std::vector<std::int64_t> groups_of(const data::TokenStore& store, std::int32_t category, Part part,
                                     const config::RunConfig& config);
 
-/// The groups of a part that have at least one pair under `label` ("overall" or a capability point).
+/// The groups of a part that have at least one pair under `label` ("overall" or a capability point), or a tie if ties are kept.
 std::vector<LabelledGroup> labelled_groups(const data::TokenStore& store, std::int32_t category, Part part,
-                                           std::string_view label, const config::RunConfig& config);
+                                           std::string_view label, const config::RunConfig& config,
+                                           preference::Ties ties = preference::Ties::left_out);
+
+/// Whether a training's ties are kept.
+inline preference::Ties ties_of(const config::TrainConfig& train) {
+  return train.ties ? preference::Ties::kept : preference::Ties::left_out;
+}
 
 /// The groups of a part with all their responses and no pairs, as they may be labelled.
 std::vector<LabelledGroup> whole_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                         const config::RunConfig& config);
 
-/// The groups of a part that have at least one pair by the judges' verdicts.
+/// The groups of a part that have at least one pair by the judges' verdicts, or a tie if ties are kept.
 /// @param soft  true: a pair's target is its share of the votes, also for ties and inconsistent pairs unless the share is a half;
 /// false: only believed verdicts make pairs
 std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int32_t category, Part part,
                                          const std::vector<label::JudgedGroup>& verdicts, bool soft,
-                                         const config::RunConfig& config);
+                                         const config::RunConfig& config, preference::Ties ties = preference::Ties::left_out);
 
 /// A number for the prompt of each group: groups with the same prompt have the same number, and so have groups of one session.
 std::vector<std::int64_t> prompt_numbers(const data::TokenStore& store, const std::vector<LabelledGroup>& groups);
@@ -67,7 +73,7 @@ std::vector<std::int32_t> copies_of(const data::TokenStore& store, const std::ve
 /// Number of visits in an epoch: copies_of() of each group, but at least one.
 std::int64_t epoch_groups(const data::TokenStore& store, const std::vector<LabelledGroup>& groups);
 
-/// Number of pairs in all groups.
+/// Number of pairs in all groups, without the ties.
 std::int64_t count_pairs(const std::vector<LabelledGroup>& groups);
 
 /// The order in which training visits its groups: an endless sequence of shuffled epochs, whose entry p is a pure function of

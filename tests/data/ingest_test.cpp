@@ -515,6 +515,20 @@ TEST_F(IngestFolder, CountsVerdictsByOutcome) {
   // The judge overrules the scores of (0, 1), contradicts itself about (1, 2), and says nothing about (0, 2).
   EXPECT_EQ(store().preferences(0, "s", 0), (std::vector<preference::Preference>{{0, 1, 0}, {2, 0, 0}}));
   EXPECT_EQ(store().preferences(0, "s", 3.5), (std::vector<preference::Preference>{{0, 1, 0}}));
+  EXPECT_EQ(store().preferences(0, "s", 3.5, preference::Ties::kept),
+            (std::vector<preference::Preference>{{0, 1, 0}, {1, 2, 0, 0.5F}}));
+}
+
+TEST_F(IngestFolder, CountsAsTiesOnlyWhatSaysThatResponsesAreEqual) {
+  const std::string text =
+      R"({"prompt":"p","responses":[{"text":"a"},{"text":"b"},{"text":"c"},{"text":"d","scores":{"s":2}},{"text":"e","scores":{"s":2}}],"verdicts":[)"
+      R"({"point":"s","a":0,"b":1,"first_order":"tie","second_order":"tie"},{"point":"s","a":0,"b":2,"first_order":"first","second_order":"unparsable"},)"
+      R"({"point":"s","a":2,"b":1,"first_order":"second","second_order":"second"},{"point":"s","a":3,"b":4,"first_order":"refused","second_order":"tie"}]})";
+  ingest(request({write("v.jsonl", text + "\n")}));
+  EXPECT_TRUE(store().preferences(0, "s", 0).empty());
+  EXPECT_EQ(store().preferences(0, "s", 0, preference::Ties::kept),
+            (std::vector<preference::Preference>{{0, 1, 0, 0.5F}, {1, 2, 0, 0.5F}}))
+      << "a failed verdict about (3, 4) stands before their equal scores";
 }
 
 /// Compares with the table "Pairs per (category, capability)" in the README of the data, with the margins of capabilities.json.
