@@ -1,5 +1,7 @@
 #include "data/packed_batch.h"
 
+#include <algorithm>
+
 namespace dmoerm::data {
 namespace {
 
@@ -18,8 +20,15 @@ void append_response(PackedBatch& batch, PackedResponse response, PackingRule ru
 
 }  // namespace
 
+std::array<Span, 2> PackedResponse::response_rows() const {
+  const std::int32_t begin = std::min(prompt, prefix.length + own.length - 1);  // a text that is all prompt is read at its end
+  const std::int32_t in_prefix = std::min(begin, prefix.length), in_own = begin - in_prefix;
+  return {Span{prefix.begin + in_prefix, prefix.length - in_prefix}, Span{own.begin + in_own, own.length - in_own}};
+}
+
 void append_group(PackedBatch& batch, const TokenGroup& group, std::span<const std::int32_t> responses, PackingRule rule) {
   const bool shared = rule == PackingRule::causal;
+  const auto prompt = static_cast<std::int32_t>(group.prompt_tokens);
   Span prefix;
   if (shared && !group.prefix.empty()) {
     prefix = append_tokens(batch, group.prefix, 0);
@@ -28,21 +37,18 @@ void append_group(PackedBatch& batch, const TokenGroup& group, std::span<const s
   for (std::int32_t index : responses) {
     const auto& own = group.responses[static_cast<std::size_t>(index)];
     if (shared) {
-      const Span tokens = append_tokens(batch, own, prefix.length);
-      append_response(batch, {prefix, tokens, tokens}, rule);
+      append_response(batch, {prefix, append_tokens(batch, own, prefix.length), prompt}, rule);
     } else {
       Span whole = append_tokens(batch, group.prefix, 0);
-      const Span tokens = append_tokens(batch, own, whole.length);
-      whole.length += tokens.length;
-      append_response(batch, {{}, whole, tokens}, rule);
+      whole.length += append_tokens(batch, own, whole.length).length;
+      append_response(batch, {{}, whole, prompt}, rule);
     }
   }
   batch.group_ends.push_back(static_cast<std::int32_t>(batch.responses.size()));
 }
 
 void append_sequence(PackedBatch& batch, std::span<const std::int32_t> ids, PackingRule rule) {
-  const Span tokens = append_tokens(batch, ids, 0);
-  append_response(batch, {{}, tokens, tokens}, rule);
+  append_response(batch, {{}, append_tokens(batch, ids, 0)}, rule);
   batch.group_ends.push_back(static_cast<std::int32_t>(batch.responses.size()));
 }
 

@@ -1,6 +1,7 @@
 // The packed batch: the tokens of several groups in one row, without padding, with each prompt once. It consists of plain
 // vectors, from which the model makes tensors.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -23,7 +24,11 @@ struct Span {
 /// One response of a packed batch: its own tokens, and the shared tokens before them (may be empty).
 struct PackedResponse {
   Span prefix, own;
-  Span text;  ///< Tokens of the response without its prompt; in decoders the same as `own`
+  std::int32_t prompt = 0;  ///< tokens of the text, counted from the prefix on, before the response begins
+
+  /// Where the response's tokens without its prompt's are: in the prefix, which may hold first tokens that all responses share,
+  /// and in `own`.
+  [[nodiscard]] std::array<Span, 2> response_rows() const;
 };
 
 /// The T tokens of some groups, prefixes and responses, in one row.

@@ -77,6 +77,7 @@ TokenGroup TokenStore::group(std::int64_t number) const {
   }
   group.prompt = c.prompt_extra[g] > 0 ? std::span(token, static_cast<std::size_t>(c.prompt_extra[g]))
                                        : group.prefix.first(static_cast<std::size_t>(c.prompt_shared[g]));
+  group.prompt_tokens = std::ssize(group.prompt);
   return group;
 }
 

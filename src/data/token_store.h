@@ -25,6 +25,7 @@ struct TokenGroup {
   std::span<const std::int32_t> prefix;                  ///< tokens common to all responses
   std::vector<std::span<const std::int32_t>> responses;  ///< tokens of each response after the prefix, at least one
   std::span<const std::int32_t> prompt;                  ///< ids of the prompt alone, for the router
+  std::int64_t prompt_tokens = 0;                        ///< tokens of prefix and response together that are the prompt's
 };
 
 /// The store as its readers see it. Schema, checksums and ranges are verified when it is opened.

@@ -63,6 +63,7 @@ void PackedTexts::add(const TokenTexts& texts, std::vector<std::int64_t> which, 
   for (auto& response : pack.layout.responses) response.insert(response.begin(), prefix.begin() + kept, prefix.end());
   prefix.resize(static_cast<std::size_t>(kept));
   pack.group.prefix = pack.layout.prefix;
+  pack.group.prompt_tokens = std::ssize(texts.prompt) - pack.layout.prompt_cut;
   for (const auto& r : pack.layout.responses) pack.group.responses.emplace_back(r);
   pack.parts.emplace_back();
   for (std::int32_t i = 0; i < static_cast<std::int32_t>(pack.which.size()); ++i) {

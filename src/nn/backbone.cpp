@@ -57,18 +57,28 @@ void add_rows(const at::Tensor& table, const at::Tensor& index, const at::Tensor
   }
 }
 
-/// Means of the rows of each span, [R, D]. Each is summed on its own, so that it has the same bits in every batch.
-at::Tensor means_of(const at::Tensor& states_TD, const std::vector<data::Span>& spans) {
+/// Means of the states of each response's tokens, [R, D]. Each is summed on its own, so that it has the same bits in every batch.
+at::Tensor response_means(const at::Tensor& states_TD, const std::vector<data::PackedResponse>& responses) {
   std::vector<at::Tensor> means;
-  for (const data::Span& span : spans) means.push_back(states_TD.narrow(0, span.begin, span.length).mean(0));
+  for (const data::PackedResponse& response : responses) {
+    const auto [shared, own] = response.response_rows();
+    at::Tensor sum_D = states_TD.narrow(0, own.begin, own.length).sum(0);
+    if (shared.length > 0) sum_D += states_TD.narrow(0, shared.begin, shared.length).sum(0);
+    means.push_back(sum_D / (shared.length + own.length));
+  }
   return at::stack(means);
 }
 
-/// Gradient of means_of() in the states, [T, D].
-at::Tensor means_backward(const at::Tensor& grad_RD, const std::vector<data::Span>& spans, std::int64_t rows) {
+/// Gradient of response_means() in the states, [T, D].
+at::Tensor response_means_backward(const at::Tensor& grad_RD, const std::vector<data::PackedResponse>& responses,
+                                   std::int64_t rows) {
   at::Tensor grad_TD = at::zeros({rows, grad_RD.size(1)}, grad_RD.options());
-  for (std::size_t r = 0; r < spans.size(); ++r)
-    grad_TD.narrow(0, spans[r].begin, spans[r].length).copy_(grad_RD.select(0, static_cast<std::int64_t>(r)) / spans[r].length);
+  for (std::size_t r = 0; r < responses.size(); ++r) {
+    const auto [shared, own] = responses[r].response_rows();
+    const at::Tensor part_D = grad_RD.select(0, static_cast<std::int64_t>(r)) / (shared.length + own.length);
+    grad_TD.narrow(0, own.begin, own.length).copy_(part_D);
+    if (shared.length > 0) grad_TD.narrow(0, shared.begin, shared.length).add_(part_D);
+  }
   return grad_TD;
 }
 
@@ -174,8 +184,8 @@ at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const Ada
   state.last = x.to(at::kFloat);
   const at::Tensor states = spec_.encoder() ? state.last : final_norm(state.last, &state.rstd);
   if (spec_.head_reads == HeadReads::last) return states;
-  for (const data::PackedResponse& response : batch.responses) state.texts.push_back(response.text);
-  return means_of(states, state.texts);
+  state.responses = batch.responses;
+  return response_means(states, state.responses);
 }
 
 at::Tensor Backbone::final_norm(const at::Tensor& x, at::Tensor* rstd) const {
@@ -207,7 +217,8 @@ void Backbone::backward(const at::Tensor& grad_RD, ForwardState& keep, const Bac
     if (gradients.weights != nullptr && hook) hook(slice);
   };
   const at::Tensor none;
-  at::Tensor dx = spec_.head_reads == HeadReads::last ? grad_RD : means_backward(grad_RD, keep.texts, keep.ids_T.size(0));
+  at::Tensor dx =
+      spec_.head_reads == HeadReads::last ? grad_RD : response_means_backward(grad_RD, keep.responses, keep.ids_T.size(0));
   call(gradients.before_slice, 0);
   if (!spec_.encoder()) {
     dx = rms_norm_backward(dx, keep.last, weights_.final_norm_w.to(at::kFloat), keep.rstd, none,

@@ -23,10 +23,10 @@ struct ForwardState {
   bool recompute = false;       ///< Set before forward(): keep only the layers' inputs; backward() recomputes the rest, same bits
   std::size_t first_layer = 0;  ///< Lowest layer that is trained or adapted; nothing below it is kept
   at::Tensor ids_T, positions_T;
-  at::Tensor embedded_TD;         ///< Encoder: input of the embedding norm
-  RowStatistics embed_stats;      ///< Encoder: its statistics
-  at::Tensor last, rstd;          ///< Decoder: input of the final norm, float32: the read rows [R, D], or all rows [T, D]
-  std::vector<data::Span> texts;  ///< HeadReads::mean: rows of each response
+  at::Tensor embedded_TD;     ///< Encoder: input of the embedding norm
+  RowStatistics embed_stats;  ///< Encoder: its statistics
+  at::Tensor last, rstd;      ///< Decoder: input of the final norm, float32: the read rows [R, D], or all rows [T, D]
+  std::vector<data::PackedResponse> responses;  ///< HeadReads::mean
 };
 
 /// States of a batch's rows below layer `layer`, from trunk(). A forward pass may start there.

@@ -29,14 +29,15 @@ FORM = {"starts_with_bos": True, "edges": {
     "system>user": [" u ", {"content": [["rstrip"]]}], "user>assistant": [" a ", {"content": [["after_last", "think", " "]]}],
     "assistant>user": [" u ", {"content": [["strip"]]}], "user>generation": [" a "], "user>response": [" a ", {"content": [["lstrip", "\n"]]}],
     "response>end": [" e ", {"token": "[SEP]"}]}}
-# Name: (family, settings). Together they have every family, aggregator, tuning, kind of template and depth of the router.
+MEAN = {"head": {"reads": "mean"}}
+# Name: (family, settings). Together they have every family, aggregator, tuning, kind of template, depth of the router and reading of heads.
 BUNDLES = {
     "stack": ("llama", {"router": {"confidence_min": 0.4}}),
-    "gate": ("mistral", {**FULL, "aggregator": {"kind": "gate"}, "router": {"depth": 1.0, "keep_share": 1.0, "pooling": "last"}}),
+    "gate": ("mistral", {**FULL, **MEAN, "aggregator": {"kind": "gate"}, "router": {"depth": 1.0, "keep_share": 1.0, "pooling": "last"}}),
     "mlp": ("qwen2", {"aggregator": {"kind": "mlp"}, "backbone": {"chat_template": "chatml"}}),
-    "paper_mlp": ("qwen3", {"aggregator": {"kind": "paper_mlp"}, "base": {"lora_layers": 1}, "experts": {"train": {"lora_layers": 1}}}),
+    "paper_mlp": ("qwen3", {**MEAN, "aggregator": {"kind": "paper_mlp"}, "base": {"lora_layers": 1}, "experts": {"train": {"lora_layers": 1}}}),
     "uwo": ("bert", {**FULL, "aggregator": {"kind": "uwo"}, "backbone": {"chat_template": "plain"}}),
-    "wco": ("bert", {"aggregator": {"kind": "wco"}}),
+    "wco": ("bert", {**MEAN, "aggregator": {"kind": "wco"}, "experts": {"train": {"ties": True}}}),
     "mean": ("qwen2", {"aggregator": {"kind": "mean"}, "router": {"confidence_min": 1.0}, "backbone": {"chat_template": "FORM"}}),
 }
 

@@ -66,9 +66,16 @@ TEST(BackboneSpec, IgnoresKeysThatTransformersDoesNotRead) {
   EXPECT_EQ(bert.kv_heads, 4);
 }
 
+TEST(BackboneSpec, SaysWhatHeadsRead) {
+  EXPECT_EQ(parse(decoder("mistral")).head_reads, HeadReads::last);
+  EXPECT_EQ(parse(decoder("mistral"), {{kHeadReadsKey, "last"}}).head_reads, HeadReads::last);
+  EXPECT_EQ(parse(decoder("mistral"), {{kHeadReadsKey, "mean"}}).head_reads, HeadReads::mean);
+}
+
 TEST(BackboneSpec, RefusesSettingsThatWouldGiveOtherNumbers) {
   const std::vector<std::pair<json, const char*>> cases = {
       {{{"is_causal", false}}, "is_causal: false is not supported"},
+      {{{kHeadReadsKey, "first"}}, "dmoerm_head_reads is \"first\", expected \"last\" or \"mean\""},
       {{{"partial_rotary_factor", 0.5}}, "partial_rotary_factor: 0.5 is not supported"},
       {{{"sliding_window", -5}}, "sliding_window: -5, expected a whole number"},
       {{{"hidden_size", 24.9}}, "hidden_size: 24.9, expected a whole number"},

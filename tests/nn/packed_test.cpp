@@ -63,8 +63,11 @@ Expert random_expert(const BackboneSpec& spec, std::uint64_t seed, double dropou
 struct Texts {
   std::vector<std::int32_t> prefix;
   std::vector<std::vector<std::int32_t>> responses;
+  /// Two tokens of a prefix are those of the responses that all begin alike.
+  [[nodiscard]] std::int64_t prompt_tokens() const { return std::max<std::int64_t>(0, std::ssize(prefix) - 2); }
   [[nodiscard]] data::TokenGroup group() const {
     data::TokenGroup g;
+    g.prompt_tokens = prompt_tokens();
     g.prefix = prefix;
     for (const auto& r : responses) g.responses.emplace_back(r);
     return g;
@@ -108,8 +111,7 @@ data::PackedBatch pack_apart(const Texts& texts, const Backbone& backbone) {
     std::vector<std::int32_t> ids = texts.prefix;
     ids.insert(ids.end(), response.begin(), response.end());
     data::append_sequence(batch, ids, backbone.packing());
-    data::Span& text = batch.responses.back().text;
-    text = {text.begin + text.length - static_cast<std::int32_t>(response.size()), static_cast<std::int32_t>(response.size())};
+    batch.responses.back().prompt = static_cast<std::int32_t>(texts.prompt_tokens());
   }
   batch.group_ends = {static_cast<std::int32_t>(texts.responses.size())};
   return batch;
@@ -214,7 +216,7 @@ TEST_P(PackedBatchOf, HeadsReadWhatTheyAreToldOfEachResponse) {
       ids.insert(ids.end(), response.begin(), response.end());
       data::PackedBatch alone;
       data::append_sequence(alone, ids, backbone.packing());
-      const at::Tensor hidden = backbone.hidden(alone), own = hidden.slice(0, std::ssize(texts.prefix));
+      const at::Tensor hidden = backbone.hidden(alone), own = hidden.slice(0, texts.prompt_tokens());
       const at::Tensor expected = head_reads() == HeadReads::mean ? own.mean(0) : hidden[family() == Family::bert ? 0 : -1];
       EXPECT_LT(largest_gap(states[row++], expected), 2e-5);
     }

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -19,6 +19,13 @@ from .errors import BundleError
 
 _PEFT = "base_model.model."
 _HEADS = {"score.weight", "classifier.weight", "classifier.bias"}
+
+
+class Text(NamedTuple):
+    """Token ids of a prompt and a response, and the number of them that are the prompt's."""
+
+    ids: tuple[int, ...]
+    prompt: int
 
 
 class LoraLinear(nn.Module):
@@ -118,6 +125,9 @@ class Backbone:
         self.config: Any = model.config
         self.device = device
         self.encoder: bool = self.config.model_type == "bert"
+        self.reads: str = getattr(self.config, "dmoerm_head_reads", "last")
+        if self.reads not in ("last", "mean"):
+            raise BundleError(f"config.json: dmoerm_head_reads is \"{self.reads}\", expected \"last\" or \"mean\": use a newer dmoerm-hf")
         self._active: list[str] = []
 
     @staticmethod
@@ -185,24 +195,30 @@ class Backbone:
         return out.hidden_states[layers] if layers > 0 else out.last_hidden_state
 
     @torch.inference_mode()
-    def states(self, texts: Sequence[Sequence[int]], adapters: Sequence[str | None], batch_size: int) -> Tensor:
+    def states(self, texts: Sequence[Text], adapters: Sequence[str | None], batch_size: int) -> Tensor:
         """The state that a head reads of each text under each adapter (None: the backbone alone), [N, K, H], float32, on the CPU.
 
-        A decoder's head reads the last token, BERT's the first. Equal texts are computed once.
+        A decoder's head reads the last token, BERT's the first; or either the mean over the response's. Equal texts are computed once.
         """
-        distinct: dict[tuple[int, ...], int] = {}
-        places = [distinct.setdefault(tuple(text), len(distinct)) for text in texts]
+        distinct: dict[Text, int] = {}
+        places = [distinct.setdefault(text, len(distinct)) for text in texts]
         unique = list(distinct)
         states = torch.empty((len(unique), len(adapters), self.config.hidden_size))
         for k, adapter in enumerate(adapters):
             self._active[:] = [] if adapter is None else [adapter]
-            for rows in self._batches(unique, batch_size):
-                batch = [unique[i] for i in rows]
-                hidden = self._forward(list(batch), 0)
-                reads = torch.tensor([0 if self.encoder else len(text) - 1 for text in batch], device=hidden.device)
-                states[rows, k] = hidden[torch.arange(len(rows), device=hidden.device), reads].float().cpu()
+            for rows in self._batches([text.ids for text in unique], batch_size):
+                hidden = self._forward([unique[i].ids for i in rows], 0)
+                for row, i in enumerate(rows):
+                    states[i, k] = self._read(hidden[row], unique[i]).cpu()
         self._active.clear()
         return states[places]
+
+    def _read(self, hidden: Tensor, text: Text) -> Tensor:
+        """What a head reads of one text's states [T, H], padding after them."""
+        last = len(text.ids) - 1
+        if self.reads == "mean":
+            return hidden[min(text.prompt, last):last + 1].float().mean(0)
+        return hidden[0 if self.encoder else last].float()
 
     @torch.inference_mode()
     def pooled(self, prompts: Sequence[Sequence[int]], pooling: str, layers: int, batch_size: int) -> Tensor:

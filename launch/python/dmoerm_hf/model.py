@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .aggregator import Aggregator, Features
-from .backbone import Backbone, log_length, read_head, read_json, read_tensors, rewards_of
+from .backbone import Backbone, Text, log_length, read_head, read_json, read_tensors, rewards_of
 from .chat_template import ChatTemplate
 from .errors import BundleError
 from .router import Route, Router
@@ -74,7 +74,7 @@ class _Group:
     """A prompt with its responses as token ids."""
 
     prompt: list[int]
-    responses: list[list[int]]
+    responses: list[Text]
     own_tokens: list[int]
     cut_tokens: list[int]
 
@@ -173,18 +173,20 @@ class DmoermRewardModel:
             cut = self._cut(ids, len(prompt_ids))
             group.responses.append(cut)
             group.own_tokens.append(max(0, len(ids) - len(prompt_ids)))
-            group.cut_tokens.append(len(ids) - len(cut))
+            group.cut_tokens.append(len(ids) - len(cut.ids))
         return group
 
-    def _cut(self, ids: list[int], prompt_tokens: int) -> list[int]:
+    def _cut(self, ids: list[int], prompt_tokens: int) -> Text:
         """A text that the model can read: the prompt loses its start down to its least length, then the response its end but the last token."""
         excess = len(ids) - self.max_length
         if excess <= 0:
-            return ids
+            return Text(tuple(ids), prompt_tokens)
         head = self._template.head_tokens
         spare = max(0, min(prompt_tokens, len(ids) - 1) - head - self._min_prompt)
-        ids = ids[:head] + ids[head + min(excess, spare):]
-        return ids if len(ids) <= self.max_length else ids[:self.max_length - 1] + ids[-1:]
+        lost = min(excess, spare)
+        ids = ids[:head] + ids[head + lost:]
+        ids = ids if len(ids) <= self.max_length else ids[:self.max_length - 1] + ids[-1:]
+        return Text(tuple(ids), prompt_tokens - lost)
 
     def _cut_prompt(self, ids: list[int]) -> list[int]:
         head = min(self._template.head_tokens, len(ids))
