@@ -457,9 +457,10 @@ void describe(Visit& visit, Section& c) {
   visit("name", c.name, required_name(), nothing, "Name of the run. Its directory is `runs_dir`/`name`.");
   visit("runs_dir", c.runs_dir, required_place(), nothing, "Directory of all runs, relative to the current directory.");
   visit("seed", c.seed, any(), groups | labels | result, "Seed of every random draw of the run.");
-  visit(
-      "method", c.method, one_of(c.method), nothing,
-      "Whose defaults other keys have. With paper, aggregator.kind is paper_mlp and aggregator.base_reward false, unless given.");
+  visit("method", c.method, one_of(c.method), nothing,
+        "Whose defaults other keys have. With paper, aggregator.kind is paper_mlp, and aggregator.base_reward and "
+        "experts.train.ties "
+        "are false, unless given.");
   visit("log_level", c.log_level, one_of(c.log_level), nothing, "Least severe level that the first rank logs.");
   visit(
       "phase1_share", c.phase1_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true}, result,

@@ -142,7 +142,7 @@ struct HeadConfig {
 
 /// Phase 2. Experts are always adapters, as those of a category share one frozen base.
 struct ExpertsConfig {
-  TrainConfig train{.tuning = Tuning::lora, .lr = 1e-4};
+  TrainConfig train{.tuning = Tuning::lora, .lr = 1e-4, .ties = true};
   std::int64_t per_task = 1;
   std::int64_t labels_min = 8;
 };

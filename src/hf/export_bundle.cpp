@@ -49,6 +49,12 @@ class Export {
         golden_(golden_texts(bundle)),
         pad_(moe::pad_id(bundle.directory / "base", *bundle.tokenizer, *bundle.chat_template)),
         pad_token_(bundle.tokenizer->token_of(static_cast<std::int32_t>(pad_))) {
+    if (bundle.model.backbone->spec().head_reads == nn::HeadReads::mean)
+      throw DataError(
+          "export-reads-mean",
+          fmt::format("{}: the heads read the mean over a response's tokens (head.reads: mean), which a sequence "
+                      "classifier of transformers cannot: it would read the last token. Use dmoerm_hf or dmoerm serve",
+                      bundle.directory.string()));
     if (pad_token_.empty() || (!has_end() && written_by_texts(pad_)))
       throw DataError(
           "no-padding-token",

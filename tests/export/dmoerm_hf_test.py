@@ -158,6 +158,13 @@ class DmoermHf(unittest.TestCase):
         for result, wanted in zip(DmoermRewardModel.from_pretrained(self.bundles["stack"]).score(prompt, responses), json.loads(done.stdout)["scores"]):
             self.near(result.normalised, wanted, "normalised")
 
+    def test_heads_that_read_the_mean_are_not_exported_as_classifiers(self):
+        for name in ("gate", "wco"):
+            done = subprocess.run([PROGRAM, "export", "--bundle", self.bundles[name], "--out", os.path.join(self.folder, name + "_exported")],
+                                  capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertIn("head.reads: mean", done.stderr)
+
     def test_what_cannot_be_scored_is_refused(self):
         model = DmoermRewardModel.from_pretrained(EARLIER)
         for arguments, words in ((("a", ["b"], "cook"), "the model has: chat"), (("\u200b", ["b"]), "prompt is empty"), (("a", ["b", " "]), "response 1 is empty"),
