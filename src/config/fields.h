@@ -459,8 +459,7 @@ void describe(Visit& visit, Section& c) {
   visit("seed", c.seed, any(), groups | labels | result, "Seed of every random draw of the run.");
   visit("method", c.method, one_of(c.method), nothing,
         "Whose defaults other keys have. With paper, aggregator.kind is paper_mlp, and aggregator.base_reward and "
-        "experts.train.ties "
-        "are false, unless given.");
+        "experts.train.ties are false, unless given.");
   visit("log_level", c.log_level, one_of(c.log_level), nothing, "Least severe level that the first rank logs.");
   visit(
       "phase1_share", c.phase1_share, {.min = 0, .max = 1, .min_excluded = true, .max_excluded = true}, result,
