@@ -92,8 +92,9 @@ class Folds : public test::Scratch {
       if (task.id == last) return;
     }
   }
-  [[nodiscard]] std::vector<train::LabelledGroup> groups(train::Part part, std::string_view label = preference::kOverall) const {
-    return train::labelled_groups(*store_, 0, part, label, config_);
+  [[nodiscard]] std::vector<train::LabelledGroup> groups(train::Part part, std::string_view label = preference::kOverall,
+                                                         preference::Ties ties = preference::Ties::left_out) const {
+    return train::labelled_groups(*store_, 0, part, label, config_, ties);
   }
   [[nodiscard]] std::string weights(const TaskId& task, const std::string& point = "") const {
     return read_file(context_->directory().task(task) / point / "adapter_model.safetensors");
@@ -177,7 +178,7 @@ TEST_F(Folds, ServeEveryTrainGroupOnceWithTheExpertsThatDidNotSeeIt) {
     const train::Part own{train::Subset::phase1, fold};
     EXPECT_EQ(metrics(TaskId::base(category(), fold)).at("groups"), groups(own).size());
     for (const std::string& point : config_.categories[0].points)
-      EXPECT_EQ(metrics(experts(fold)).at(point).at("groups"), groups(own, point).size());
+      EXPECT_EQ(metrics(experts(fold)).at(point).at("groups"), groups(own, point, preference::Ties::kept).size());
     std::set<std::uint64_t> seen;
     for (const std::int64_t g : train::groups_of(*store_, 0, own, config_)) seen.insert(store_->group(g).session_key);
     if (fold == 0) continue;

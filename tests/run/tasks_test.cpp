@@ -110,8 +110,9 @@ class Tasks : public testing::TestWithParam<const char*> {
   RunContext& context_ = *run_.context;
 
   std::vector<train::LabelledGroup> groups(std::int32_t category, train::Subset subset,
-                                           std::string_view label = preference::kOverall) const {
-    return train::labelled_groups(*run_.store, category, subset, label, run_.config);
+                                           std::string_view label = preference::kOverall,
+                                           preference::Ties ties = preference::Ties::left_out) const {
+    return train::labelled_groups(*run_.store, category, subset, label, run_.config, ties);
   }
   static std::int64_t responses(const std::vector<train::LabelledGroup>& groups) {
     std::int64_t n = 0;
@@ -185,7 +186,8 @@ TEST_P(Tasks, TrainsEachPhaseOnItsOwnGroups) {
     expect_learnt_from(metrics(plan::TaskId::category_baseline(c.name)), groups(i, train::Subset::train),
                        groups(i, train::Subset::validation), "category");
     for (std::size_t p = 0; p < 2; ++p) {
-      expect_learnt_from(metrics(context_.expert_task(i, p)).at(c.points[p]), groups(i, train::Subset::phase1, c.points[p]),
+      expect_learnt_from(metrics(context_.expert_task(i, p)).at(c.points[p]),
+                         groups(i, train::Subset::phase1, c.points[p], preference::Ties::kept),
                          groups(i, train::Subset::validation, c.points[p]), c.points[p]);
     }
     for (const auto& [part, from] :
