@@ -95,9 +95,9 @@ std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
   if (reads && request.path == "/") {
     count(request, 200, 0);
     return HttpAnswer{200,
-                      std::string(wire::page_html()),
+                      std::string(wire::kPageHtml),
                       "text/html; charset=utf-8",
-                      {{"Content-Security-Policy", std::string(wire::page_policy())},
+                      {{"Content-Security-Policy", std::string(wire::kPagePolicy)},
                        {"X-Content-Type-Options", "nosniff"},
                        {"Referrer-Policy", "no-referrer"}}};
   }

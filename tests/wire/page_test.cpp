@@ -12,13 +12,13 @@ namespace {
 TEST(Page, IsTheDocumentOfTheSources) {
   std::stringstream text;
   text << std::ifstream(std::string(DMOERM_SOURCE) + "/src/wire/page/index.html").rdbuf();
-  EXPECT_EQ(page_html(), text.str());
+  EXPECT_EQ(kPageHtml, text.str());
 }
 
 TEST(Page, LoadsNothingFromElsewhereAndWritesNoMarkup) {
   for (const char* word : {"http:", "https:", "//cdn", "@import", "url(", "src=", "innerHTML", "insertAdjacentHTML", "eval("})
-    EXPECT_EQ(page_html().find(word), std::string_view::npos) << word;
-  EXPECT_NE(page_policy().find("default-src 'none'"), std::string_view::npos);
+    EXPECT_EQ(kPageHtml.find(word), std::string_view::npos) << word;
+  EXPECT_NE(kPagePolicy.find("default-src 'none'"), std::string_view::npos);
 }
 
 }  // namespace
