@@ -1,11 +1,9 @@
 // dmoerm compare: several runs side by side.
 #include <fmt/format.h>
 
-#include <filesystem>
-
-#include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "cli/output_file.h"
 #include "cli/verbs.h"
 #include "report/comparison.h"
 
@@ -19,9 +17,7 @@ struct Options {
 
 void run(const Options& options) {
   init_log(0, 1, "warn");
-  std::error_code ignored;
-  if (std::filesystem::is_directory(options.out, ignored))
-    throw ConfigError("output-is-another-file", fmt::format("--out {}: this is a folder; name a file", options.out));
+  if (!options.out.empty()) expect_output_file("--out", options.out, ".html");
   const report::Comparison comparison = report::compare_runs(options.runs);
   fmt::print("{}", report::comparison_text(comparison));
   if (options.out.empty()) return;

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "cli/output_file.h"
 #include "cli/verbs.h"
 #include "report/accuracies.h"
 #include "report/mlflow_store.h"
@@ -25,12 +26,6 @@ struct Options {
   bool no_script = false;
 };
 
-void expect_file(const std::filesystem::path& path) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored))
-    throw ConfigError("output-is-another-file", fmt::format("--out {}: this is a folder; name a file", path.string()));
-}
-
 void run(const Options& options) {
   init_log(0, 1, "warn");
   const report::Run run = report::read_run(options.run);
@@ -38,8 +33,10 @@ void run(const Options& options) {
   const std::filesystem::path page = options.out.empty() ? folder / "report.html" : std::filesystem::path(options.out);
   const std::filesystem::path card =
       options.card.empty() ? page.parent_path() / "MODEL_CARD.md" : std::filesystem::path(options.card);
-  expect_file(page);
-  expect_file(card);
+  expect_output_file("--out", page, ".html");
+  expect_output_file("--card", card, ".md");
+  if (std::filesystem::weakly_canonical(page) == std::filesystem::weakly_canonical(card))
+    throw ConfigError("output-is-another-file", fmt::format("--out and --card are both {}: name two files", page.string()));
   if (options.out.empty()) std::filesystem::create_directories(folder);
   const std::string library = options.no_script ? "" : report::chart_library();
   std::vector<report::Evaluated> evaluated;

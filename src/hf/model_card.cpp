@@ -62,7 +62,7 @@ std::string code_of(const moe::Bundle& bundle, Layout layout, const Part& part, 
            : fmt::format(
                  "folder = \"{}\"\nmodel = AutoModelForSequenceClassification.from_pretrained(folder)\ntokenizer = "
                  "AutoTokenizer.from_pretrained(folder)\n",
-                 place == "." ? "." : place);
+                 place);
   return fmt::format(
       "```python\n{}import torch\nfrom transformers import AutoModelForSequenceClassification, "
       "AutoTokenizer\n\n{}{}model.eval()\n"

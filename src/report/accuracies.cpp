@@ -13,7 +13,6 @@ using eval::GroupResult;
 using eval::Interval;
 using nlohmann::json;
 
-constexpr std::uint64_t kSeed = 17;
 constexpr std::size_t kFewPrompts = 100;
 
 std::vector<GroupResult> groups_of(const json& right, const json& results, std::int64_t first_prompt) {
@@ -57,6 +56,11 @@ std::string comparison(const Accuracies& a, const std::string& row, const char* 
 
 std::string share_text(double share) { return fmt::format("{:.1f} %", 100 * share); }
 std::string points_text(double difference) { return fmt::format("{:+.1f} points", 100 * difference); }
+std::string interval_text(const std::optional<eval::Interval>& interval) {
+  return interval ? fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * interval->value, 100 * interval->low, 100 * interval->high)
+                  : "-";
+}
+
 std::string points_range(const Interval& interval) {
   return fmt::format("{:+.1f} to {:+.1f} points", 100 * interval.low, 100 * interval.high);
 }

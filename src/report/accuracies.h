@@ -55,5 +55,7 @@ Headline headline_of(const Run& run, const Accuracies& accuracies);
 std::string share_text(double share);
 std::string points_text(double difference);
 std::string points_range(const eval::Interval& interval);
+/// "78.0 [73.7, 82.1]" in per cent; "-" without an interval
+std::string interval_text(const std::optional<eval::Interval>& interval);
 
 }  // namespace dmoerm::report

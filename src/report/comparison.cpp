@@ -18,8 +18,6 @@ using eval::GroupResult;
 using eval::Interval;
 using nlohmann::json;
 
-constexpr std::uint64_t kSeed = 17;
-
 void flatten(const config::Tree& tree, const std::string& key, std::map<std::string, std::string>& values) {
   const auto below = [&](const std::string& name) { return key.empty() ? name : key + "." + name; };
   if (tree.kind == config::Tree::Kind::map) {
@@ -97,11 +95,6 @@ SharedGroups shared_groups(const Run& first, const Run& other) {
   return shared;
 }
 
-std::string interval_text(const std::optional<Interval>& interval) {
-  return interval ? fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * interval->value, 100 * interval->low, 100 * interval->high)
-                  : "-";
-}
-
 std::vector<std::vector<std::string>> accuracy_rows(const Comparison& comparison) {
   std::vector<std::vector<std::string>> rows = {{"category"}};
   for (const ComparedRun& r : comparison.runs) rows[0].push_back(r.title);
@@ -117,8 +110,8 @@ std::vector<std::vector<std::string>> accuracy_rows(const Comparison& comparison
 
 std::vector<std::vector<std::string>> cost_rows(const Comparison& comparison) {
   std::vector<std::vector<std::string>> rows = {{"cost"}};
-  std::vector<std::string> tokens = {"tokens trained on"}, time = {"time of a rank"}, asked = {"requests to judges"},
-                           paid = {"paid to judges"}, experts = {"experts"}, state = {"state"};
+  std::vector<std::string> tokens = {"tokens trained on"}, time = {"training time, all tasks together"},
+                           asked = {"requests to judges"}, paid = {"paid to judges"}, experts = {"experts"}, state = {"state"};
   for (const ComparedRun& r : comparison.runs) {
     rows[0].push_back(r.title);
     tokens.push_back(r.tokens > 0 ? whole_number(r.tokens) : "-");
@@ -157,6 +150,11 @@ std::vector<std::string> Comparison::sentences() const {
   for (std::size_t i = 0; i < against_first.size(); ++i) {
     const SharedGroups& shared = against_first[i];
     const std::string &first = runs.front().title, &other = runs[i + 1].title;
+    if (shared.of_first == 0 || shared.of_other == 0) {
+      said.push_back(
+          fmt::format("{} has not been evaluated, so it is compared with nothing.", shared.of_first == 0 ? first : other));
+      continue;
+    }
     if (!shared.difference) {
       said.push_back(
           fmt::format("{} and {} have no test group in common, so their accuracies are of different prompts.", other, first));
@@ -218,6 +216,7 @@ std::string comparison_text(const Comparison& comparison) {
   text += markdown_table(accuracy_rows(comparison)) + "\n";
   for (const std::string& sentence : comparison.sentences()) text += sentence + "\n";
   text += "\n" + markdown_table(cost_rows(comparison)) + "\n";
+  if (comparison.runs.size() == 1) return text;
   if (comparison.settings.empty()) return text + "The settings are the same.\n";
   return text + markdown_table(setting_rows(comparison));
 }

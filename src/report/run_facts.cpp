@@ -213,7 +213,7 @@ Run read_run(const fs::path& folder) {
     run.results[c] = read_part(eval / "results.json", "The category has not been evaluated yet.");
     run.scores[c] = read_part(eval / "scores.json",
                               run.results[c].there()
-                                  ? "An earlier version evaluated this category and kept no scores; `run` with this version does."
+                                  ? "An earlier version evaluated this run and kept no scores. Start the run again to have them."
                                   : "The category has not been evaluated yet.");
   }
   read_starts(run);

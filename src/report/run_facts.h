@@ -1,5 +1,6 @@
 // What a run has left in its directory, as far as it can be read. A part that is missing or damaged says so and hides no other.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,8 @@
 #include "watch/run_state.h"
 
 namespace dmoerm::report {
+
+inline constexpr std::uint64_t kSeed = 17;  ///< Of all resampling, so that an interval is the same wherever it is shown
 
 /// The content of a JSON file, or a sentence that says why there is none.
 struct Part {

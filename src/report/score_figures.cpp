@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "eval/correlation.h"
+#include "report/run_facts.h"
 
 namespace dmoerm::report {
 namespace {
@@ -15,7 +16,6 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kOverall = "overall";
-constexpr std::uint64_t kSeed = 17;
 
 /// Values less their mean, appended to `all`.
 void append_centred(std::vector<double>& all, const std::vector<double>& values) {

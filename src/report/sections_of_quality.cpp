@@ -14,13 +14,6 @@ namespace {
 using eval::Interval;
 using nlohmann::json;
 
-constexpr std::uint64_t kSeed = 17;
-
-std::string interval_text(const std::optional<Interval>& interval) {
-  return interval ? fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * interval->value, 100 * interval->low, 100 * interval->high)
-                  : "-";
-}
-
 std::optional<Chart::Point> point_of(const std::optional<Interval>& interval) {
   return interval ? std::optional(Chart::Point{interval->value, 0, interval->low, interval->high}) : std::nullopt;
 }

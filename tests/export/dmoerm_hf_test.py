@@ -162,15 +162,22 @@ class DmoermHf(unittest.TestCase):
         for name in ("gate", "wco"):
             done = subprocess.run([PROGRAM, "export", "--bundle", self.bundles[name], "--out", os.path.join(self.folder, name + "_exported")],
                                   capture_output=True, text=True, check=False)
-            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn("head.reads: mean", done.stderr)
 
     def test_what_cannot_be_scored_is_refused(self):
         model = DmoermRewardModel.from_pretrained(EARLIER)
         for arguments, words in ((("a", ["b"], "cook"), "the model has: chat"), (("\u200b", ["b"]), "prompt is empty"), (("a", ["b", " "]), "response 1 is empty"),
-                                 (("a", []), "no response"), (("a", "b"), "list of texts"), (([{"role": "user"}], ["b"]), "message 0")):
+                                 (("a", []), "no response"), (("a", "b"), "list of texts"), (([{"role": "user"}], ["b"]), "message 0"),
+                                 (([{"role": "tool", "content": "x"}], ["b"]), "role \"tool\""), ((None, ["b"]), "NoneType"), (("a", None), "NoneType"),
+                                 (({"role": "user", "content": "a"}, ["b"]), "is a dict")):
             with self.assertRaisesRegex(BundleError, words):
                 model.score(*arguments)
+
+    def test_any_iterable_of_responses_and_any_spelling_of_roles(self):
+        model = DmoermRewardModel.from_pretrained(EARLIER)
+        plain = model.score([{"role": "user", "content": "a"}], ["b", "good"])
+        self.assertEqual(model.score([{"role": "Human", "content": "a"}], iter(["b", "good"])), plain)
 
     def test_what_is_no_bundle_is_refused(self):
         copy = os.path.join(self.folder, "copy")

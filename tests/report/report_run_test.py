@@ -238,6 +238,14 @@ class Reports(unittest.TestCase):
     def test_refusals(self):
         self.assertIn("no-such-run", dmoerm("report", self.path("nothing"), code=2))
         self.assertIn("output-is-another-file", dmoerm("report", self.run_path, "--out", self.scratch.name, code=2))
+        config = os.path.join(self.run_path, "config.yaml")
+        with open(config, encoding="utf-8") as file:
+            kept = file.read()
+        for command in (("report", self.run_path, "--out", config), ("report", self.run_path, "--card", config),
+                        ("report", self.run_path, "--out", self.path("one"), "--card", self.path("one")), ("compare", self.run_path, "--out", config)):
+            self.assertIn("output-is-another-file", dmoerm(*command, code=2))
+        with open(config, encoding="utf-8") as file:
+            self.assertEqual(file.read(), kept)
 
 
 class Explanations(unittest.TestCase):

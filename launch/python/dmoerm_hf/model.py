@@ -4,7 +4,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,7 @@ class DmoermRewardModel:
         """The categories and their capability points."""
         return {name: list(category.points) for name, category in self._categories.items()}
 
-    def score(self, prompt: Prompt, responses: Sequence[str], category: str | None = None, *, batch_size: int = 32) -> list[Result]:
+    def score(self, prompt: Prompt, responses: Iterable[str], category: str | None = None, *, batch_size: int = 32) -> list[Result]:
         """Scores responses to one prompt.
 
         category: whose model scores, instead of the router's choice
@@ -134,7 +134,7 @@ class DmoermRewardModel:
         """
         return self.score_groups([(prompt, responses)], category, batch_size=batch_size)[0]
 
-    def score_groups(self, groups: Sequence[tuple[Prompt, Sequence[str]]], category: str | None = None, *,
+    def score_groups(self, groups: Sequence[tuple[Prompt, Iterable[str]]], category: str | None = None, *,
                      batch_size: int = 32) -> list[list[Result]]:
         """Scores several prompts with their responses; texts of different prompts share batches."""
         if category is not None and category not in self._categories:
@@ -162,7 +162,7 @@ class DmoermRewardModel:
         return self._router.route(self._backbone.pooled([ids], self._router.pooling, self._router.layers, batch_size)[0])
 
     # --- Texts ---
-    def _tokens(self, prompt: Prompt, responses: Sequence[str]) -> _Group:
+    def _tokens(self, prompt: Prompt, responses: Iterable[str]) -> _Group:
         turns = messages_of(prompt)
         prompt_ids = self._template.ids(turns, None)
         group = _Group(prompt_ids, [], [], [])
