@@ -25,8 +25,8 @@ class Chromium:
         self.profile = tempfile.mkdtemp(prefix="dmoerm-chromium-")
         to_read, self.write_end = os.pipe()
         self.read_end, to_write = os.pipe()
-        # The browser reads from 3 and writes to 4; higher numbers first, lest the copies overwrite each other.
-        command = (f"exec 8<&{to_read} 9>&{to_write}; exec 3<&8 4>&9 8<&- 9>&-; exec \"$@\"")
+        # The browser reads from 3 and writes to 4. Numbers that bash chooses come first, lest the copies overwrite each other.
+        command = (f"exec {{reads}}<&{to_read} {{writes}}>&{to_write}; exec 3<&$reads 4>&$writes {{reads}}<&- {{writes}}>&-; exec \"$@\"")
         self.process = subprocess.Popen(
             ["bash", "-c", command, "bash", PROGRAM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
              "--hide-scrollbars", "--no-first-run", "--disable-extensions", f"--user-data-dir={self.profile}",
