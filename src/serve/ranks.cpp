@@ -188,9 +188,10 @@ void Ranks::read_answers(int number) {
     {
       const std::lock_guard lock(mutex_);
       if (ends_) return;
-      failed_ = !rank.ready && !killed;
+      const bool failed = !rank.ready && !killed;
+      failed_ = failed_ || failed;
       changed_.notify_all();
-      if (failed_) {
+      if (failed) {
         spdlog::error("[serve] rank {} does not start ({}); the others do its work", number, how);
         return;
       }
@@ -278,21 +279,23 @@ void Ranks::give(std::uint64_t number, int to) {
 void Ranks::handle(std::shared_ptr<Exchange> exchange) {
   const std::string& path = exchange->request.path;
   if (path == "/metrics")
-    return ask_all(std::move(exchange), [this](std::vector<HttpAnswer> answers) {
-      for (const HttpAnswer& answer : answers) {
+    return ask_all(std::move(exchange), [this](std::map<int, HttpAnswer> answers) {
+      std::map<int, std::string> texts;
+      for (auto& [rank, answer] : answers) {
         if (answer.status != 200) return answer;
+        texts[rank] = std::move(answer.body);
       }
-      std::vector<std::string> texts;
-      for (HttpAnswer& answer : answers) texts.push_back(std::move(answer.body));
-      answers[0].body = join_metrics(texts) + fmt::format(
-                                                  "# HELP dmoerm_rank_restarts_total Ranks that died and were started again\n"
-                                                  "# TYPE dmoerm_rank_restarts_total counter\ndmoerm_rank_restarts_total {}\n",
-                                                  restarts_.load());
-      return answers[0];
+      HttpAnswer whole = answers.begin()->second;
+      whole.body = join_metrics(texts) + fmt::format(
+                                             "# HELP dmoerm_rank_restarts_total Ranks that died and were started again\n"
+                                             "# TYPE dmoerm_rank_restarts_total counter\ndmoerm_rank_restarts_total {}\n",
+                                             restarts_.load());
+      return whole;
     });
   if (path == "/admin/reload")
-    return ask_all(std::move(exchange),
-                   [](std::vector<HttpAnswer> answers) { return *std::ranges::max_element(answers, {}, &HttpAnswer::status); });
+    return ask_all(std::move(exchange), [](const std::map<int, HttpAnswer>& answers) {
+      return std::ranges::max_element(answers, {}, [](const auto& a) { return a.second.status; })->second;
+    });
   std::uint64_t number = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -310,11 +313,11 @@ void Ranks::handle(std::shared_ptr<Exchange> exchange) {
 }
 
 /// Ask all ranks that are there, and answer with what `join` makes of it.
-void Ranks::ask_all(std::shared_ptr<Exchange> exchange, std::function<HttpAnswer(std::vector<HttpAnswer>)> join) {
+void Ranks::ask_all(std::shared_ptr<Exchange> exchange, std::function<HttpAnswer(std::map<int, HttpAnswer>)> join) {
   struct Gathered {
     std::mutex mutex;
     std::size_t left = 0;
-    std::vector<HttpAnswer> answers{};
+    std::map<int, HttpAnswer> answers{};  // by rank
   };
   auto gathered = std::make_shared<Gathered>();
   const std::lock_guard lock(mutex_);
@@ -328,9 +331,9 @@ void Ranks::ask_all(std::shared_ptr<Exchange> exchange, std::function<HttpAnswer
   gathered->left = ready.size();
   for (const int rank : ready) {
     const std::uint64_t number = ++numbers_;
-    requests_[number] = {exchange, rank, 0, [gathered, exchange, join](int, HttpAnswer answer) {
+    requests_[number] = {exchange, rank, 0, [gathered, exchange, join](int from, HttpAnswer answer) {
                            const std::lock_guard own(gathered->mutex);
-                           gathered->answers.push_back(std::move(answer));
+                           gathered->answers.emplace(from, std::move(answer));
                            if (--gathered->left == 0) exchange->answer(join(std::move(gathered->answers)));
                          }};
     give(number, rank);
@@ -344,13 +347,13 @@ void Ranks::reload() {
   }
 }
 
-std::string join_metrics(const std::vector<std::string>& texts) {
+std::string join_metrics(const std::map<int, std::string>& texts) {
   struct Family {
     std::string name, head, lines;
   };
   std::vector<Family> families;
-  for (std::size_t rank = 0; rank < texts.size(); ++rank) {
-    std::stringstream text(texts[rank]);
+  for (const auto& [rank, own] : texts) {
+    std::stringstream text(own);
     Family* family = nullptr;
     for (std::string line; std::getline(text, line);) {
       if (line.starts_with("# HELP ")) {

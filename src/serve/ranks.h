@@ -65,7 +65,7 @@ class Ranks {
   void give(std::uint64_t number, int rank);
   void lose(int rank);
   static void give_up(const Request& request, int rank);
-  void ask_all(std::shared_ptr<Exchange> exchange, std::function<HttpAnswer(std::vector<HttpAnswer>)> join);
+  void ask_all(std::shared_ptr<Exchange> exchange, std::function<HttpAnswer(std::map<int, HttpAnswer>)> join);
   [[nodiscard]] int idlest() const;
 
   const std::vector<std::string> command_;
@@ -79,6 +79,6 @@ class Ranks {
 };
 
 /// The texts of several ranks' /metrics as one, each line with its rank.
-std::string join_metrics(const std::vector<std::string>& texts);
+std::string join_metrics(const std::map<int, std::string>& texts);
 
 }  // namespace dmoerm::serve

@@ -180,8 +180,12 @@ Gauges Service::gauges() const {
 
 void Service::handle(std::shared_ptr<Exchange> exchange) {
   if (exchange->request.path == "/admin/reload") {
-    json body = json::parse(exchange->request.body, nullptr, false);
-    const bool named = body.is_object() && body.contains("model") && body["model"].is_string();
+    const std::string& sent = exchange->request.body;
+    const json body = sent.empty() ? json::object() : json::parse(sent, nullptr, false);
+    const bool named = body.is_object() && body.size() == 1 && body.contains("model") && body["model"].is_string();
+    if (!named && !(body.is_object() && body.empty()))
+      return exchange->answer(refuse(exchange->request, 400, ErrorCode("body-field-wrong-type"),
+                                     "the body: expected {\"model\": NAME} to read one bundle again, or nothing for all"));
     return reload(named ? body["model"].get<std::string>() : "", std::move(exchange));
   }
   auto call = std::make_shared<Call>();

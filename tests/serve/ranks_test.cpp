@@ -13,7 +13,7 @@ namespace {
 TEST(Ranks, JoinTheirMetricsWithANumberOnEachLine) {
   const std::string zero = "# HELP a What a is\n# TYPE a counter\na 1\n# HELP b What b is\n# TYPE b gauge\nb{x=\"y z\"} 2\n",
                     one = "# HELP a What a is\n# TYPE a counter\na 3\n# HELP b What b is\n# TYPE b gauge\nb{x=\"q\"} 4\n";
-  EXPECT_EQ(join_metrics({zero, one}),
+  EXPECT_EQ(join_metrics({{0, zero}, {1, one}}),
             "# HELP a What a is\n# TYPE a counter\na{rank=\"0\"} 1\na{rank=\"1\"} 3\n"
             "# HELP b What b is\n# TYPE b gauge\nb{rank=\"0\",x=\"y z\"} 2\nb{rank=\"1\",x=\"q\"} 4\n");
 }

@@ -227,6 +227,8 @@ def test_reload_loses_nothing(folder):
         status, reply = server.post("/admin/reload", {})
         expect(status == 409 and "dmoerm.json" in json.dumps(reply), reply)
         expect(server.post("/admin/reload", {"model": "third"})[0] == 404, "an unknown name")
+        for body in ({"model": 3}, {"modle": "main"}, ["main"]):
+            expect(server.post("/admin/reload", body)[0] == 400, f"a reload of {body}")
         for thread in threads:
             thread.join()
         expect(set(counts) == {200}, counts)
