@@ -10,6 +10,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -77,6 +78,20 @@ bool is_temporary_name(const std::string& file_name) {
          file_name.find_first_not_of("0123456789", dash + 1) == std::string::npos;
 }
 
+namespace {
+
+/// Whether a process of this machine still runs. One that has ended and whose parent has not asked for its code does not.
+bool is_alive(pid_t process) {
+  if (::kill(process, 0) != 0 && errno == ESRCH) return false;
+  std::ifstream status(fmt::format("/proc/{}/stat", process));
+  std::string line;
+  std::getline(status, line);
+  const auto name_end = line.rfind(") ");  // a name may hold parentheses
+  return name_end == std::string::npos || name_end + 2 >= line.size() || (line[name_end + 2] != 'Z' && line[name_end + 2] != 'X');
+}
+
+}  // namespace
+
 bool is_stale_temporary(const std::string& name) {
   const std::string suffix = temporary_suffix();
   const auto at = name.rfind(suffix);
@@ -85,7 +100,7 @@ bool is_stale_temporary(const std::string& name) {
   pid_t writer = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), writer);
   if (error != std::errc() || end != digits.data() + digits.size() || writer <= 0) return false;
-  return ::kill(writer, 0) != 0 && errno == ESRCH;
+  return !is_alive(writer);
 }
 
 namespace {

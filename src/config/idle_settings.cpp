@@ -159,7 +159,7 @@ class IdleSettings {
   const std::map<std::string, Position>& where_;
   const Problems& problems_;
   std::set<std::string> changed_;              ///< keys whose values are not the default
-  std::multimap<Position, std::string> said_;  ///< in the order of the file
+  std::multimap<Position, std::string> said_;  ///< Sentences in the order of the file
 };
 
 }  // namespace

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "hf/golden_texts.h"
 #include "hf/out_folder.h"
 #include "moe/bundle_files.h"
 #include "moe/load_bundle.h"
@@ -66,17 +67,6 @@ void write_masks(const fs::path& directory, const moe::Bundle& bundle, const std
     nn::save_masked(directory / one.folder, nn::mask_of(pretrained, elected, one.backbone->weights()), spec, head,
                     one.pretrained.string());
   }
-}
-
-std::vector<moe::GoldenText> golden_texts(const json& manifest) {
-  std::vector<moe::GoldenText> texts;
-  for (const json& item : manifest.at("golden")) {
-    if (item.at("category") != "") continue;
-    auto& [prompt, responses] = texts.emplace_back();
-    for (const json& m : item.at("prompt")) prompt.push_back({m.at("role"), m.at("content")});
-    responses = item.at("responses").get<std::vector<std::string>>();
-  }
-  return texts;
 }
 
 double largest_difference(const json& before, const json& after) {

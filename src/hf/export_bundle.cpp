@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "hf/fold.h"
+#include "hf/golden_texts.h"
 #include "hf/jinja_template.h"
 #include "hf/model_card.h"
 #include "hf/out_folder.h"
@@ -29,15 +30,11 @@ using nlohmann::json;
 constexpr double kTolerance = 1e-4;
 
 /// The bundle's golden texts as token ids.
-std::vector<moe::TokenTexts> golden_texts(const moe::Bundle& bundle) {
-  std::vector<moe::TokenTexts> texts;
-  for (const json& item : read_json(bundle.directory / moe::kBundleManifest).at("golden")) {
-    if (item.at("category") != "") continue;
-    std::vector<preference::Message> prompt;
-    for (const json& m : item.at("prompt")) prompt.push_back({m.at("role"), m.at("content")});
-    texts.push_back(moe::tokenize(bundle, prompt, item.at("responses").get<std::vector<std::string>>()));
-  }
-  return texts;
+std::vector<moe::TokenTexts> golden_ids(const moe::Bundle& bundle) {
+  std::vector<moe::TokenTexts> ids;
+  for (const auto& [prompt, responses] : golden_texts(read_json(bundle.directory / moe::kBundleManifest)))
+    ids.push_back(moe::tokenize(bundle, prompt, responses));
+  return ids;
 }
 
 class Export {
@@ -46,7 +43,7 @@ class Export {
       : bundle_(bundle),
         layout_(options.layout),
         folder_(folder),
-        golden_(golden_texts(bundle)),
+        golden_(golden_ids(bundle)),
         pad_(moe::pad_id(bundle.directory / "base", *bundle.tokenizer, *bundle.chat_template)),
         pad_token_(bundle.tokenizer->token_of(static_cast<std::int32_t>(pad_))) {
     if (bundle.model.backbone->spec().head_reads == nn::HeadReads::mean)

@@ -54,6 +54,7 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
   const Model& model = bundle.model;
   const fs::path temporary = temporary_name(directory);
   try {
+    remove_stale_temporaries_of(directory);
     fs::remove_all(temporary);
     fs::create_directories(temporary);
     const at::Tensor zero_D = at::zeros({model.backbone->spec().width});

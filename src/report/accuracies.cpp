@@ -19,8 +19,7 @@ std::vector<GroupResult> groups_of(const json& right, const json& results, std::
   const json& pairs = results.at("pairs");
   std::vector<GroupResult> groups;
   for (std::size_t i = 0; i < pairs.size(); ++i) {
-    // Results of 0.1 name no prompts: each group is one of its own.
-    const auto prompt = results.contains("prompts") ? results["prompts"].at(i).get<std::int64_t>() : static_cast<std::int64_t>(i);
+    const auto prompt = prompt_of(results, i);
     groups.push_back({right.at(i), pairs.at(i), first_prompt + prompt});
   }
   return groups;
@@ -56,6 +55,10 @@ std::string comparison(const Accuracies& a, const std::string& row, const char* 
 
 std::string share_text(double share) { return fmt::format("{:.1f} %", 100 * share); }
 std::string points_text(double difference) { return fmt::format("{:+.1f} points", 100 * difference); }
+std::int64_t prompt_of(const json& results, std::size_t i) {
+  return results.contains("prompts") ? results["prompts"].at(i).get<std::int64_t>() : static_cast<std::int64_t>(i);
+}
+
 std::string interval_text(const std::optional<eval::Interval>& interval) {
   return interval ? fmt::format("{:.1f} [{:.1f}, {:.1f}]", 100 * interval->value, 100 * interval->low, 100 * interval->high)
                   : "-";

@@ -51,6 +51,9 @@ struct Headline {
 };
 Headline headline_of(const Run& run, const Accuracies& accuracies);
 
+/// Number of the prompt of group i of a category's results. Results of 0.1 name no prompts: each group is one of its own.
+std::int64_t prompt_of(const nlohmann::json& results, std::size_t i);
+
 /// "78.0 %", "+24.2 points", "+17.4 to +30.8 points"
 std::string share_text(double share);
 std::string points_text(double difference);

@@ -67,8 +67,7 @@ std::map<std::pair<std::string, std::string>, GroupResult> by_id(const Run& run)
       const json &results = part.value, &right = results.at("right").at(kMixture);
       std::int64_t last = first;
       for (std::size_t i = 0; i < right.size(); ++i) {
-        const std::int64_t prompt =
-            first + (results.contains("prompts") ? results["prompts"].at(i).get<std::int64_t>() : static_cast<std::int64_t>(i));
+        const std::int64_t prompt = first + prompt_of(results, i);
         const std::pair key(category, results.at("ids").at(i).get<std::string>());
         if (!found.emplace(key, GroupResult{right.at(i), results.at("pairs").at(i), prompt}).second) twice.insert(key);
         last = std::max(last, prompt + 1);

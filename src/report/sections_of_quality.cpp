@@ -67,7 +67,7 @@ std::string experts_html(const Run& run) {
       std::vector<eval::GroupResult> groups;
       double pairs = 0;
       for (std::size_t i = 0; i < own.at("pairs").size(); ++i) {
-        const auto prompt = own.contains("prompts") ? own["prompts"].at(i).get<std::int64_t>() : static_cast<std::int64_t>(i);
+        const auto prompt = prompt_of(own, i);
         groups.push_back({own.at("right").at(i), own["pairs"][i], prompt});
         pairs += groups.back().pairs;
       }

@@ -20,7 +20,7 @@ struct ModelFacts {
 struct ServerFacts {
   std::string version;
   bool ready = true;
-  std::size_t texts_max = 4096;  ///< of one request
+  std::size_t texts_max = 4096;  ///< Most texts of one request
   std::vector<ModelFacts> models;
 };
 struct Described {

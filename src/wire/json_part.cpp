@@ -91,7 +91,13 @@ std::vector<JsonPart> JsonPart::items() const {
   if (!value_->is_array()) refuse("body-field-wrong-type", "a list");
   std::vector<JsonPart> parts;
   parts.reserve(value_->size());
-  for (std::size_t i = 0; i < value_->size(); ++i) parts.push_back({(*value_)[i], family_, fmt::format("{}[{}]", path_, i)});
+  for (std::size_t i = 0; i < value_->size(); ++i) parts.push_back(element((*value_)[i], i));
+  return parts;
+}
+
+std::vector<JsonPart> JsonPart::some_items() const {
+  std::vector<JsonPart> parts = items();
+  if (parts.empty()) complain("no-texts", "expected at least one text, found an empty list");
   return parts;
 }
 

@@ -38,6 +38,8 @@ class JsonPart {
 
   [[nodiscard]] JsonPart at(const char* key) const;
   [[nodiscard]] std::vector<JsonPart> items() const;
+  /// The same of a list of texts, which must not be empty.
+  [[nodiscard]] std::vector<JsonPart> some_items() const;
   [[nodiscard]] const std::string& text() const;
   [[nodiscard]] bool boolean() const;
   [[nodiscard]] std::int64_t integer(std::int64_t low, std::int64_t high) const;

@@ -144,25 +144,22 @@ void read_classify(const JsonPart& body, const Limits& limits, Request& request)
   for (const JsonPart& one : conversations) texts.add_conversation(one);
 }
 
-void read_pooling(const JsonPart& body, const Limits& limits, Request& request) {
-  request.reply = Reply::vllm_pooling;
-  read_vllm(body, request);
-  read_encoding(body, request);
-  if (body.has("task")) {
-    const std::string& task = body.at("task").text();
-    if (task != "classify" && task != "reward" && task != "score")
-      body.at("task").refuse("setting-not-supported", "classify, reward or score, as the model gives scores");
-  }
-  TextCollector texts(request, limits);
-  read_input(body, texts);
-}
-
 void read_embeddings(const JsonPart& body, const Limits& limits, Request& request) {
   request.reply = Reply::embeddings;
   read_vllm(body, request);
   read_encoding(body, request);
   TextCollector texts(request, limits);
   read_input(body, texts);
+}
+
+void read_pooling(const JsonPart& body, const Limits& limits, Request& request) {
+  if (body.has("task")) {
+    const std::string& task = body.at("task").text();
+    if (task != "classify" && task != "reward" && task != "score")
+      body.at("task").refuse("setting-not-supported", "classify, reward or score, as the model gives scores");
+  }
+  read_embeddings(body, limits, request);
+  request.reply = Reply::vllm_pooling;
 }
 
 /// SGLang's score: each item follows the query.
@@ -176,8 +173,7 @@ void read_sglang_score(const JsonPart& body, const Limits& limits, Request& requ
   const JsonPart query = body.at("query"), items = body.at("items");
   TextCollector texts(request, limits);
   if (items.is_text()) return texts.add_pair(query, items);
-  const std::vector<JsonPart> list = items.items();
-  if (list.empty()) items.complain("no-texts", "expected at least one text, found an empty list");
+  const std::vector<JsonPart> list = items.some_items();
   for (const JsonPart& one : list) {
     if (query.is_text()) {
       texts.add_pair(query, one);
@@ -199,9 +195,8 @@ void read_score(const JsonPart& body, const Limits& limits, Request& request) {
     nothing_to_score(body, "queries and documents (or items), data_1 and data_2, or text_1 and text_2");
   const JsonPart queries = body.at(first), documents = body.at(second);
   TextCollector texts(request, limits);
-  const std::vector<JsonPart> many = documents.is_list() ? documents.items() : std::vector{documents};
+  const std::vector<JsonPart> many = documents.is_list() ? documents.some_items() : std::vector{documents};
   const std::vector<JsonPart> asked = queries.is_list() ? queries.items() : std::vector{queries};
-  if (many.empty()) documents.complain("no-texts", "expected at least one text, found an empty list");
   if (asked.size() != 1 && asked.size() != many.size())
     queries.complain("lists-of-other-lengths",
                      fmt::format("expected 1 text, or as many as {} has ({}), found {}", second, many.size(), asked.size()));
@@ -221,8 +216,7 @@ void read_rerank(const JsonPart& body, bool as_sglang, const Limits& limits, Req
   if (ask.has("top_n"))
     request.top_n = static_cast<std::size_t>(ask.at("top_n").integer(0, std::numeric_limits<std::int32_t>::max()));
   const JsonPart query = ask.at("query"), documents = ask.at("documents");
-  const std::vector<JsonPart> list = documents.items();
-  if (list.empty()) documents.complain("no-texts", "expected at least one text, found an empty list");
+  const std::vector<JsonPart> list = documents.some_items();
   TextCollector texts(request, limits);
   for (const JsonPart& one : list) texts.add_pair(query, one);
 }
@@ -283,8 +277,7 @@ void read_score_evaluation(const JsonPart& body, const Limits& limits, Request& 
   request.model = "";  // its trainer sends "model" whatever the model's name is
   expect_unset(body, "max_length", "texts are cut to the model's length only; leave the key out");
   const JsonPart messages = body.at("messages");
-  const std::vector<JsonPart> list = messages.items();
-  if (list.empty()) messages.complain("no-texts", "expected at least one text, found an empty list");
+  const std::vector<JsonPart> list = messages.some_items();
   TextCollector texts(request, limits);
   for (const JsonPart& one : list) texts.add_text(one);
 }

@@ -22,7 +22,7 @@ struct Scored {
   double spread = 0;                            ///< standard deviation of `points`; 0 with fewer than two
   std::string scored_by;                        ///< category whose model scored, or "single"
   std::string category;                         ///< the router's likeliest category
-  double confidence = 0, distance = 0;          ///< of the route
+  double confidence = 0, distance = 0;          ///< How sure the route is, and how far the prompt is from the category
   bool fallback = false;                        ///< whether the single model scored
   std::int64_t tokens = 0;                      ///< tokens of prompt and response, with those that were cut
   std::int64_t cut_tokens = 0;                  ///< tokens that the model did not read
@@ -34,7 +34,7 @@ struct ReplyFacts {
   std::string model;                  ///< the name under which the bundle answers
   std::string id;                     ///< unique to the request; only letters, digits and hyphens
   std::int64_t created = 0;           ///< seconds since 1970
-  std::string template_sha256;        ///< of the bundle's chat template
+  std::string template_sha256;        ///< Digest of the bundle's chat template
   std::vector<std::string> points{};  ///< all capability points of the bundle's categories, each once
 };
 

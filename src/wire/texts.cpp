@@ -91,8 +91,7 @@ void TextCollector::add_tokens(const JsonPart& part, std::vector<std::int32_t> i
 
 void TextCollector::add_input(const JsonPart& input) {
   if (!input.is_list()) return add_text(input);
-  const std::vector<JsonPart> items = input.items();
-  if (items.empty()) input.complain("no-texts", "expected at least one text, found an empty list");
+  const std::vector<JsonPart> items = input.some_items();
   if (items[0].value().is_number()) return add_tokens(input);
   for (const JsonPart& one : items) {
     if (one.is_list()) {

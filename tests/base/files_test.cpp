@@ -68,6 +68,18 @@ TEST_F(FilesFolder, LeavesTemporariesOfAContainerWithTheSameHostNameAlone) {
   EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
+TEST_F(FilesFolder, TakesAProcessWhoseCodeNobodyAskedForAsEnded) {
+  std::string name = temporary_name("f").string();
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  siginfo_t ended{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT), 0);  // it has ended, and still has its number
+  ASSERT_EQ(::kill(child, 0), 0);
+  name.resize(name.rfind('-') + 1);
+  EXPECT_TRUE(is_stale_temporary(name + std::to_string(child)));
+  ::waitpid(child, nullptr, 0);
+}
+
 TEST_F(FilesFolder, KeepsTheOldFileWhenTheDiskIsFull) {
   write_file_atomically(directory_ / "f", "old");
   struct rlimit before {};

@@ -120,7 +120,7 @@ def test_bad_requests_get_a_sentence(server):
         expect(400 <= status < 500 and wanted in (None, status), (path, str(body)[:80], status, reply))
         expect(re.search(r"[a-z]+ [a-z]+", json.dumps(reply)) and "internal" not in json.dumps(reply), (path, reply))
     expect(server.ask("GET", "/classify")[0] == 405 and server.ask("DELETE", "/v1/reward")[0] == 405, "methods")
-    expect(server.post("/v1/reward", ROWS[0], headers={"X-Request-Timeout": "soon"})[0] == 400, "a timeout that is no number")
+    expect(server.post("/v1/reward", ROWS[0], headers={"X-Request-Timeout": "soon"})[0] == 400, "a timeout that is not a number")
     expect(server.post("/v1/reward", ROWS[0], headers={"Origin": "http://evil.example"})[0] == 403, "a foreign page")
     expect(server.post("/v1/reward", ROWS[0], headers={"Host": "evil.example"})[0] == 403, "a foreign name")
     expect(server.post("/v1/reward", ROWS[0])[0] == 200, "a good one after the bad ones")
