@@ -205,9 +205,9 @@ struct HttpServer::State {
         if (connection.cut) continue;
         if (connection.phase == Connection::Phase::waits) waits.push_back({socket, POLLRDHUP, 0});
         if (seconds_since(connection.since) <= patience(connection.phase)) continue;
-        ::shutdown(socket, SHUT_RDWR);  // the library closes it; until then its number is not used again
         connection.cut = true;
-        ++cut;
+        ++cut;                          // before the client can see that it was closed
+        ::shutdown(socket, SHUT_RDWR);  // the library closes it; until then its number is not used again
       }
       if (waits.empty() || ::poll(waits.data(), waits.size(), 0) <= 0) continue;
       std::vector<std::shared_ptr<Exchange>> gone;
