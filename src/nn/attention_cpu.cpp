@@ -146,8 +146,6 @@ void for_each_tile(const AttentionCluster& cluster, std::int64_t kv_head, const 
 
 namespace cpu {
 
-bool takes(const at::Tensor& x) { return x.is_cpu() && x.scalar_type() == at::kFloat && x.stride(1) == 1; }
-
 Attended attention(const Qkv& in, const AttentionPlan& plan) {
   const HeadShape& shape = plan.shape;
   const std::int64_t dim = shape.head_dim, queries = in.q.size(0);

@@ -5,12 +5,11 @@
 
 #include "nn/attention_plan.h"
 #include "nn/attention_tensors.h"
+#include "nn/ops_cpu.h"
 
 namespace dmoerm::nn {
 
 namespace cpu {
-/// Whether these functions accept a matrix: float32, on the CPU, with adjacent columns.
-bool takes(const at::Tensor& x);
 /// Like nn::attention() and nn::attention_backward(), for matrices that takes() accepts.
 Attended attention(const Qkv& in, const AttentionPlan& plan);
 void attention_backward(const at::Tensor& dout, const Qkv& in, const Attended& result, const AttentionPlan& plan, const Qkv& d);

@@ -1,6 +1,6 @@
-// The elementwise passes of a decoder layer, fused. Shapes: T rows (tokens), D width, F intermediate width. float32 on the CPU
-// uses hand-written loops; any other device or dtype uses the same formulas in ATen operations, with which the tests compare the
-// loops.
+// The elementwise passes of a decoder layer, fused. Shapes: T rows (tokens), D width, F intermediate width. Each goes one of
+// three ways: loops for float32 on the CPU (ops_cpu.h), what CUDA has for it (ops_cuda.h), or ATen operations for any device
+// and dtype (ops_generic.h), with which the tests compare the others.
 #pragma once
 #include <ATen/core/Tensor.h>
 
