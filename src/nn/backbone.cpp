@@ -115,9 +115,11 @@ std::shared_ptr<Backbone> Backbone::load(const std::filesystem::path& directory,
   if (layers > spec.layers)
     throw ConfigError("too-many-layers", fmt::format("backbone.layers: {} is more than the {} layers of {}", layers, spec.layers,
                                                      directory.string()));
+  const std::int64_t layers_of_config = spec.layers;
   if (layers > 0) spec.layers = layers;
   std::optional<Weights> masked = load_masked(spec, directory, device, dtype);
-  return std::make_shared<Backbone>(spec, masked ? std::move(*masked) : Weights::load(spec, directory, device, dtype));
+  return std::make_shared<Backbone>(
+      spec, masked ? std::move(*masked) : Weights::load(spec, directory, device, dtype, layers_of_config));
 }
 
 at::Tensor Backbone::embed(ForwardState& state) const {

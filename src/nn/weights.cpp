@@ -3,10 +3,13 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <functional>
 #include <set>
 #include <span>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "nn/model_tensors.h"
 
@@ -46,6 +49,27 @@ class Layout {
   std::int64_t total_ = 0;
 };
 
+/// The number of the layer that a tensor belongs to; -1 if it belongs to none.
+std::int64_t layer_of(const std::string& name) {
+  for (const std::string_view prefix : {"layers.", "encoder.layer."}) {
+    if (!name.starts_with(prefix)) continue;
+    const std::string number = name.substr(prefix.size(), 9);
+    return !number.empty() && std::isdigit(static_cast<unsigned char>(number[0])) ? std::stoll(number) : -1;
+  }
+  return -1;
+}
+
+/// @throws DataError if the files have another number of layers than config.json says
+void check_layers(const ModelTensors& tensors, const std::filesystem::path& directory, std::int64_t layers_of_config) {
+  std::int64_t layers = 0;
+  for (const auto& [plain, stored] : tensors.all()) layers = std::max(layers, layer_of(plain) + 1);
+  if (layers == 0 || layers == layers_of_config) return;  // without any layer, the first missing tensor says more
+  throw DataError("layers-differ-from-config",
+                  fmt::format("{}: config.json says num_hidden_layers {}, the weights have {}: take both from the same model (to "
+                              "use the first layers alone, set backbone.layers)",
+                              directory.string(), layers_of_config, counted(layers, "layer")));
+}
+
 /// Whether a file's tensor belongs to a head or is computed here, and so is not read.
 bool ignorable(const std::string& name, std::int64_t layers) {
   if (name.starts_with("lm_head.") || name.starts_with("v_head.") || name.starts_with("value_head.") ||
@@ -53,13 +77,7 @@ bool ignorable(const std::string& name, std::int64_t layers) {
       name.starts_with("qa_outputs.") || name.ends_with("rotary_emb.inv_freq") || name == "embeddings.position_ids") {
     return true;
   }
-  for (const char* prefix : {"layers.", "encoder.layer."}) {  // layers beyond the requested number
-    if (name.starts_with(prefix)) {
-      const std::string number = name.substr(std::string(prefix).size());
-      return !number.empty() && std::isdigit(static_cast<unsigned char>(number[0])) && std::stoll(number.substr(0, 9)) >= layers;
-    }
-  }
-  return false;
+  return layer_of(name) >= layers;  // beyond the requested number
 }
 
 /// Some of the names in the files, for messages.
@@ -164,8 +182,10 @@ Weights::Weights(const BackboneSpec& spec, at::Device device, std::size_t layer_
   name("norm.weight", final_norm_w);
 }
 
-Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device, at::ScalarType dtype) {
+Weights Weights::load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device, at::ScalarType dtype,
+                      std::optional<std::int64_t> layers_of_config) {
   const ModelTensors tensors = ModelTensors::open(directory, spec);
+  if (layers_of_config) check_layers(tensors, directory, *layers_of_config);
   const SafetensorsReader& reader = tensors.reader();
   for (const auto& [name, slot] : Weights(spec, at::kMeta, 0, dtype).named_) {  // before memory is taken
     const std::string stored = tensors.stored_name(name);

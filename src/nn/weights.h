@@ -36,9 +36,11 @@ class Weights {
   Weights& operator=(Weights&&) = default;
 
   /// Weights of a Hugging Face directory (float32, float16 or bfloat16 on disk), kept as `dtype`.
-  /// @throws DataError naming a missing, unknown or misshapen tensor (both shapes), or one that holds NaN or infinity
+  /// @param layers_of_config  number of layers that the files must have, where `spec` may have fewer; default: any number
+  /// @throws DataError naming a missing, unknown or misshapen tensor (both shapes), or one that holds NaN or infinity; for
+  /// another number of layers in the files
   static Weights load(const BackboneSpec& spec, const std::filesystem::path& directory, at::Device device,
-                      at::ScalarType dtype = at::kFloat);
+                      at::ScalarType dtype = at::kFloat, std::optional<std::int64_t> layers_of_config = {});
 
   at::Tensor flat;                                                      ///< [parameters]
   at::Tensor embed_tokens;                                              ///< [vocab, width]

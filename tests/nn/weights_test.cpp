@@ -12,6 +12,7 @@
 #include "nn/backbone.h"
 #include "support/scratch.h"
 #include "support/tiny_backbone.h"
+#include "support/tiny_model_directory.h"
 
 namespace dmoerm::nn {
 namespace {
@@ -134,6 +135,24 @@ TEST_F(WeightsFolder, NamesATensorOfZeros) {
   tensor(kUp).zero_();
   const std::string said = refusal();
   EXPECT_NE(said.find("model.safetensors: tensor " + kUp + " holds nothing but zeros"), std::string::npos) << said;
+}
+
+TEST_F(WeightsFolder, HaveAsManyLayersAsTheConfigSays) {
+  const auto refusal_of = [&](std::int64_t layers, std::int64_t wanted = 0) {
+    BackboneSpec spec = backbone_->spec();
+    spec.layers = layers;
+    write_json_atomically(directory_ / "config.json", test::tiny_config(spec));
+    return test::message_of<DataError>([&] { (void)Backbone::load(directory_, at::kCPU, wanted); });
+  };
+  save();
+  EXPECT_EQ(refusal_of(2), "");
+  EXPECT_EQ(refusal_of(2, 1), "") << "the user may use fewer";
+  EXPECT_NE(refusal_of(1).find("num_hidden_layers 1, the weights have 2 layers"), std::string::npos) << refusal_of(1);
+  EXPECT_NE(refusal_of(3).find("num_hidden_layers 3, the weights have 2 layers"), std::string::npos) << refusal_of(3);
+  EXPECT_NE(refusal_of(3, 2), "") << "the files do not belong together";
+  std::erase_if(tensors_, [](const auto& t) { return t.first.starts_with("layers.1."); });
+  save();
+  EXPECT_NE(refusal_of(2, 1), "") << "half a model";
 }
 
 TEST_F(WeightsFolder, RefusesAnotherArchitectureListingTheSupportedOnes) {
