@@ -22,6 +22,7 @@ std::shared_ptr<SharedRates> RateRegistry::of(const config::EndpointConfig& endp
   };
   lower(shared->requests, endpoint.requests_per_minute);
   lower(shared->tokens, endpoint.tokens_per_minute);
+  shared->concurrency_max = static_cast<int>(std::clamp<std::int64_t>(endpoint.concurrency_max, 1, shared->concurrency_max));
   return shared;
 }
 
@@ -38,6 +39,7 @@ EndpointGate::EndpointGate(const config::EndpointConfig& endpoint, const Backoff
 
 TimePoint EndpointGate::ready_at(double tokens, TimePoint now) const {
   if (in_flight_ >= concurrency_.limit()) return kNever;
+  if (shared_ && shared_->in_flight >= shared_->concurrency_max) return kNever;  // perhaps for another judge's reply
   const TimePoint circuit = circuit_.ready_at(now);
   if (circuit == kNever) return kNever;
   TimePoint ready = std::max({circuit, requests_.ready_at(1, now), tokens_.ready_at(tokens, now)});
@@ -51,8 +53,11 @@ void EndpointGate::sent(double tokens, TimePoint now) {
   ++in_flight_;
   requests_.take(1, now);
   tokens_.take(tokens, now);
-  if (shared_) shared_->requests.take(1, now);
-  if (shared_) shared_->tokens.take(tokens, now);
+  if (shared_) {
+    ++shared_->in_flight;
+    shared_->requests.take(1, now);
+    shared_->tokens.take(tokens, now);
+  }
   if (learnt_requests_ != nullptr) learnt_requests_->take(1, now);
   if (learnt_tokens_ != nullptr) learnt_tokens_->take(tokens, now);
   circuit_.sent(now);
@@ -97,6 +102,7 @@ void EndpointGate::throttle(const Feedback& feedback, TimePoint now) {
 
 void EndpointGate::done(const Feedback& feedback, TimePoint now) {
   const int in_flight = in_flight_--;
+  if (shared_) --shared_->in_flight;
   const bool throttled = feedback.outcome == Outcome::throttled, overloaded = feedback.outcome == Outcome::overloaded;
   if (feedback.outcome == Outcome::answered) {
     concurrency_.replied(seconds_between(feedback.sent_at, now), in_flight);

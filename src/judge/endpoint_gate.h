@@ -1,6 +1,7 @@
 // When one endpoint may be sent the next request: its two rate limits, its concurrency and its circuit breaker combined. Pure
 // logic, like rate_limit.h.
 #pragma once
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -12,14 +13,16 @@
 
 namespace dmoerm::judge {
 
-/// The rates of one address and key, which all judges there share: those that are configured, and those that the server's headers
-/// tell. A learnt limit is shared by the judges that are told the same number; models with limits of their own are told others.
+/// The limits of one address and key, which all judges there share: rates and requests in flight that are configured, and rates
+/// that the server's headers tell. A learnt limit is shared by the judges that are told the same number; models with limits of
+/// their own are told others.
 struct SharedRates {
+  int in_flight = 0, concurrency_max = std::numeric_limits<int>::max();
   TokenBucket requests{0}, tokens{0};                            ///< Configured
   std::map<double, TokenBucket> learnt_requests, learnt_tokens;  ///< By the limit a minute
 };
 
-/// Finds the shared rates of endpoints. Where judges configure different rates, the lowest holds.
+/// Finds the shared limits of endpoints. Where judges configure different ones, the lowest holds.
 class RateRegistry {
  public:
   /// @param secret  the endpoint's key; "" = none

@@ -343,6 +343,25 @@ TEST(EndpointGate, SharesConfiguredRatesWithOtherJudgesOfTheSameAddressAndKey) {
   EXPECT_EQ(other.ready_at(1, at(1)), at(1));
 }
 
+TEST(EndpointGate, SharesRequestsInFlightWithOtherJudgesOfTheSameAddressAndKey) {
+  RateRegistry registry;
+  config::EndpointConfig endpoint = limits(0);
+  endpoint.url = "http://host/v1";
+  endpoint.concurrency_max = 3;
+  config::EndpointConfig wider = endpoint;
+  wider.concurrency_max = 64;
+  EndpointGate one(endpoint, {}, 3, registry.of(endpoint, "key")), two(wider, {}, 3, registry.of(wider, "key"));
+  EndpointGate other_key(endpoint, {}, 3, registry.of(endpoint, "another"));
+  one.sent(1, at(0));
+  two.sent(1, at(0));
+  two.sent(1, at(0));
+  EXPECT_EQ(one.ready_at(1, at(1)), kNever) << "three for both together";
+  EXPECT_EQ(two.ready_at(1, at(1)), kNever);
+  EXPECT_EQ(other_key.ready_at(1, at(1)), at(1));
+  two.done({EndpointGate::Outcome::answered, at(0), 1, 1, {}}, at(2));
+  EXPECT_EQ(one.ready_at(1, at(2)), at(2));
+}
+
 /// Requests that two gates send in a minute if both always have a question and the server tells them these limits.
 std::pair<int, int> sent_in_a_minute(double limit_of_one, double limit_of_two) {
   RateRegistry registry;
