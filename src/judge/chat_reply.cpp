@@ -174,7 +174,11 @@ ChatReply parse_chat_reply(std::string_view body) {
   if (choices.size() != 1) return bad(fmt::format("{} choices where 1 was asked for", choices.size()));
   const json& message = member(choices[0], "message");
   const std::string finish_reason = one_line(text_of(member(choices[0], "finish_reason")), 40);
-  const bool filtered = is_filtered(finish_reason);
+  bool filtered = is_filtered(finish_reason);
+  if (!filtered && is_blank(text_of(member(message, "content")))) {  // gateways pass on what the provider said under these names
+    for (const char* name : {"native_finish_reason", "stop_reason"})
+      filtered = filtered || is_filtered(text_of(member(choices[0], name)));
+  }
   if (!message.is_object() && !filtered)
     return bad(
         !member(choices[0], "text").is_string()

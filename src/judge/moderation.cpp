@@ -28,6 +28,15 @@ bool filter_struck(const json& value, int depth = 0) {
   return std::ranges::any_of(value, [&](const json& item) { return filter_struck(item, depth + 1); });
 }
 
+/// Whether a message says that a text was blocked, or that it offends against a policy; not that an account or address was.
+bool is_about_texts(const std::string& message) {
+  if (message.starts_with('<')) return false;  // a page, whose words may be about anything
+  const bool text = holds_any(message, {"prompt", "content", "input", "output", "response", "completion", "question", "message"});
+  if (holds_any(message, {"guardrail", "model armor", "jailbreak"})) return true;
+  if (text && holds_any(message, {"flagged", "blocked", "harmful", "unsafe", "violat"})) return true;
+  return holds_any(message, {"violat"}) && holds_any(message, {"polic", "guideline", "terms"});
+}
+
 void add(std::string& names, const json& value) {
   if (value.is_string()) names += (names.empty() ? "" : ", ") + one_line(value.get<std::string>(), 80);
 }
@@ -58,9 +67,11 @@ bool is_moderation(int status, const ApiProblem& report) {
   for (const std::string* name : {&report.code, &report.type}) {
     if (*name == "1301") return true;  // Zhipu
     if (holds_any(plain(*name), {"contentfilter", "contentpolicy", "moderation", "responsibleai", "inspectionfailed", "sensitive",
-                                 "safety", "invalidprompt", "contentviolat"}))
+                                 "safety", "invalidprompt", "contentviolat", "policyviolation", "guardrail", "promptblocked",
+                                 "contentblocked", "inputblocked", "outputblocked", "responseblocked", "jailbreak"}))
       return true;
   }
+  if (status == 451) return !is_about_access(report);
   if (status >= 500) return false;
   const std::string message = lower(report.message);
   if (holds_any(message, {"moderation",
@@ -85,7 +96,7 @@ bool is_moderation(int status, const ApiProblem& report) {
                           "违规",
                           "内容审核"}))
     return true;
-  return holds_any(message, {"flagged"}) && !is_about_access(report);
+  return (holds_any(message, {"flagged"}) || is_about_texts(message)) && !is_about_access(report);
 }
 
 bool is_about_access(const ApiProblem& report) {
@@ -98,7 +109,7 @@ bool is_about_access(const ApiProblem& report) {
 
 bool is_filtered(const std::string& finish_reason) {
   return holds_any(plain(finish_reason), {"contentfilter", "safety", "prohibitedcontent", "blocklist", "spii", "recitation",
-                                          "sensitive", "refusal", "moderation"});
+                                          "sensitive", "refusal", "moderation", "guardrail", "modelarmor", "toxic", "blocked"});
 }
 
 }  // namespace dmoerm::judge

@@ -12,8 +12,8 @@ namespace dmoerm::judge {
 /// none.
 std::string filter_names(const nlohmann::json& body);
 
-/// Whether an error report declines the question for its content. A server's own fault (5xx) must say so by a name, because its
-/// message may quote anything.
+/// Whether an error report declines the question for its content: status 451 does unless it is about the caller's place; others
+/// say so by a name or in words. A server's own fault (5xx) must say so by a name, because its message may quote anything.
 bool is_moderation(int status, const ApiProblem& report);
 
 /// Whether the report is about the key, the account or the place of the caller, so that every question will be refused.

@@ -42,12 +42,21 @@ TEST(ChatReply, RecognisesWhatProvidersWithhold) {
            R"({"choices":[{"index":0,"message":null,"finish_reason":"PROHIBITED_CONTENT"}]})",
            R"({"choices":[{"index":0,"message":{"role":"assistant"},"finish_reason":"content_filter"}]})",
            R"({"choices":[{"index":0,"message":{"content":""},"finish_reason":"sensitive"}]})",
+           R"({"choices":[{"index":0,"message":{"content":"Sorry."},"finish_reason":"guardrail_intervened"}]})",
+           R"({"choices":[{"message":{"content":"Sorry."},"finish_reason":"content_filtered"}]})",
+           R"({"choices":[{"message":{"content":""},"finish_reason":"stop","native_finish_reason":"refusal"}]})",
+           R"({"choices":[{"message":{"content":null},"finish_reason":null,"stop_reason":"refusal"}]})",
        })
     EXPECT_EQ(parse_chat_reply(body).kind, Kind::refused) << body;
   EXPECT_EQ(
       parse_chat_reply(R"({"choices":[],"prompt_filter_results":[{"content_filter_results":{"hate":{"filtered":false}}}]})").kind,
       Kind::none);
   EXPECT_EQ(parse_chat_reply(R"({"choices":[{"message":null,"finish_reason":"stop"}]})").kind, Kind::bad);
+  EXPECT_EQ(
+      parse_chat_reply(R"({"choices":[{"message":{"content":"Verdict: 1"},"finish_reason":"stop","stop_reason":"refusal"}]})")
+          .kind,
+      Kind::ok)
+      << "a stop string of the request";
 }
 
 TEST(ChatReply, RecognisesErrorsWhereverTheyStand) {

@@ -111,7 +111,25 @@ TEST(EndpointErrors, KnowsHowProvidersSayThatATextWasModerated) {
            R"({"code":"The caller does not have permission to execute the operation","error":"Content violates usage guidelines."})"},
           {400,
            R"({"error":{"message":"litellm.BadRequestError: litellm.ContentPolicyViolationError: no","type":null,"code":"400"}})"},
-          {500, R"({"error":{"message":"upstream","type":"content_filter"}})"}}) {
+          {500, R"({"error":{"message":"upstream","type":"content_filter"}})"},
+          // 451, with any body that does not speak of the caller's place
+          {451, ""},
+          {451, "<html><title>Unavailable For Legal Reasons</title></html>"},
+          {451, R"({"error":{"message":"no"}})"},
+          // Guardrails of gateways: Cloudflare, Bedrock, LiteLLM, Portkey, Google's Model Armor, Azure
+          {424, R"({"error":[{"code":2016,"message":"Prompt blocked due to security configurations"}]})"},
+          {424, R"({"success":false,"errors":[{"code":2017,"message":"Response blocked due to security configurations"}]})"},
+          {400, R"({"error":{"message":"Blocked by guardrail abc: input","type":"invalid_request_error"}})"},
+          {400, R"({"error":{"message":"{'error': 'Violated guardrail policy'}","type":"None","code":"400"}})"},
+          {446, R"({"error":{"message":"The guardrail checks defined in the config failed","type":"hooks_failed"}})"},
+          {400, R"({"error":{"message":"Blocked by Model Armor Floor Setting: the prompt violated RAI filters"}})"},
+          {400, R"({"error":{"message":"no","innererror":{"code":"ResponsibleAIPolicyViolation"}}})"},
+          {400, R"({"error":{"message":"The prompt was classed as a jailbreak"}})"},
+          // Cohere, Together, Groq
+          {400, R"({"message":"blocked output: please ensure your prompt and response follow our guidelines"})"},
+          {422, R"({"error":{"message":"Input has harmful content","type":"invalid_request_error"}})"},
+          {403, R"({"error":{"message":"Your request violates our terms of use"}})"},
+          {400, R"({"error":{"message":"no","type":"cyber_policy_violation"}})"}}) {
     const RetryDecision decision = decide(status, body);
     EXPECT_EQ(to_string(decision.status), to_string(JudgeReply::refused)) << body;
     EXPECT_EQ(decision.next, Next::finish) << body;
@@ -123,6 +141,12 @@ TEST(EndpointErrors, TakesOtherRefusalsForWhatTheyAre) {
   EXPECT_EQ(status(403, R"({"error":{"message":"Your account was flagged and is suspended"}})"), JudgeReply::unauthorised);
   EXPECT_EQ(status(403, R"({"error":{"message":"You do not have access to this model"}})"), JudgeReply::unauthorised);
   EXPECT_EQ(status(403, "<html><title>Access denied</title></html>"), JudgeReply::unauthorised);
+  EXPECT_EQ(status(451, R"({"error":{"message":"This service is not available in your country"}})"), JudgeReply::error);
+  EXPECT_EQ(status(403, R"({"error":{"message":"Requests from your IP address are blocked"}})"), JudgeReply::unauthorised);
+  EXPECT_EQ(status(403, R"({"error":{"message":"Your organization has been blocked for violating our policy"}})"),
+            JudgeReply::unauthorised);
+  EXPECT_EQ(status(403, "<html>Sorry, you have been blocked<br>content</html>"), JudgeReply::unauthorised);
+  EXPECT_EQ(status(400, R"({"error":{"message":"Invalid value for 'content': expected a string"}})"), JudgeReply::error);
   EXPECT_EQ(status(429, R"({"error":{"code":"1113","message":"no balance"}})"), JudgeReply::quota_exhausted);
   EXPECT_EQ(
       status(

@@ -200,6 +200,7 @@ TEST_F(JudgeClientTest, EndsEachFaultWithItsStatusAndNumberOfTries) {
       {"redirect=1", JudgeReply::unusable, 1, false, "a redirect to \"http://127.0.0.2:9/v1/chat/completions\""},
       {"refusal=1", JudgeReply::refused, 1, false, ""},
       {"filter=1", JudgeReply::refused, 1, false, ""},
+      {"declined=1", JudgeReply::refused, 1, false, ""},
       {"prose=1", JudgeReply::ok, 1, false, ""},
       {"bias=1", JudgeReply::ok, 1, false, ""},
       {"sse=1", JudgeReply::ok, 1, false, ""},                 // not asked for, but paid

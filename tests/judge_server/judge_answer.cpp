@@ -175,6 +175,9 @@ HttpReply JudgeAnswer::complete(const HttpRequest& http, const std::string& kind
   } else if (kind == "filter") {
     choice["message"]["content"] = "";
     choice["finish_reason"] = "content_filter";
+  } else if (kind == "declined") {
+    choice["message"]["content"] = "";
+    choice["native_finish_reason"] = "refusal";
   } else if (kind == "cut" || kind == "blank") {
     choice["message"]["content"] = "";
     choice["finish_reason"] = kind == "cut" ? "length" : "stop";
@@ -218,6 +221,16 @@ HttpReply JudgeAnswer::fault(const std::string& kind, const HttpRequest& request
     reply = error_reply(400, "This model's maximum context length is 8 tokens", "context_length_exceeded");
   } else if (kind == "moderated") {
     reply = error_reply(403, "Your chosen model requires moderation and your input was flagged for \"violence\"");
+  } else if (kind == "moderated_451") {
+    reply.status = 451;
+  } else if (kind == "moderated_azure") {
+    reply = error_reply(400, "The response was filtered due to the prompt triggering our content management policy",
+                        "content_filter");
+  } else if (kind == "moderated_prompt") {
+    reply =
+        error_reply(400, "Invalid prompt: your prompt was flagged as potentially violating our usage policy", "invalid_prompt");
+  } else if (kind == "guardrail") {
+    reply = error_reply(424, "Prompt blocked due to security configurations", "2016");
   } else if (kind == "403_key") {
     reply = error_reply(403, "You do not have permission to use this model");
   } else if (kind == "unsupported") {
