@@ -121,7 +121,7 @@ bool JudgeWatch::may_send() const {
   const bool useless = known_useless() && useful_ == 0;
   const bool unsettled = known_undecided() && pairs.good + pairs.bad == 0;
   if (!known_useless() && !known_undecided() && recalled_useful_ >= enough(kProbe)) return true;
-  return paid_ + in_flight_ < (useless ? 1 : unsettled ? 2 : kProbe);
+  return paid_ + in_flight_ < (useless ? known_probe_ : unsettled ? std::max<std::int64_t>(2, known_probe_) : kProbe);
 }
 
 void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& label, int requests, int paid) {
@@ -162,11 +162,11 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
 bool JudgeWatch::window_useless() const { return paid_ >= kProbe && mostly_useless(window_useful_, std::ssize(window_)); }
 
 bool JudgeWatch::hopeless() const {
-  if (known_useless() && useful_ == 0 && paid_ > 0) return true;
+  if (known_useless() && useful_ == 0 && paid_ >= known_probe_) return true;
   if (window_useless()) return true;
   if (useless_max_ < 1 && (streak_ >= kProbe || recent_.too_bad())) return true;
   const PairCounts& pairs = asked_pairs_;
-  if (known_undecided() && pairs.believed == 0 && pairs.good > 0) return true;
+  if (known_undecided() && pairs.believed == 0 && pairs.good >= (known_probe_ + 1) / 2) return true;
   return undecided() || (pairs.good == 0 && pairs.bad >= kPairsProbe);
 }
 
@@ -233,8 +233,8 @@ std::string JudgeWatch::advice() const {
 
 std::string JudgeWatch::why() const {
   const std::string again =
-      "; stored replies to unchanged questions are not asked for again: if only the server has changed, name another "
-      "labels.store";
+      "; stored replies are asked for again if the judge's address or settings change: if only the server behind the address has "
+      "changed, name another labels.store";
   const std::string anyway = useless_max_ < 1 ? "; to go on all the same, set labels.useless_max to 1" : "";
   const std::int64_t useless = replies() - useful_;
   const bool most = replies() > 0 && mostly_useless(useful_, replies());

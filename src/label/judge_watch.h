@@ -51,6 +51,10 @@ class JudgeWatch {
 
   /// One of the judge's latest stored replies, before anything is asked; the oldest comes first.
   void recall(preference::Verdict verdict);
+  /// The judge's address or settings have changed since the stored replies, so that one more of no use says little.
+  void changed() { known_probe_ = kStreak; }
+  /// Whether most of the latest stored replies are of no use, and no reply of another kind has come.
+  [[nodiscard]] bool known_useless() const;
   /// One of the latest pairs with stored replies in both orders, before anything is asked.
   void recall_pair(const Ballot& ballot);
   /// A question has a stored answer and is not asked.
@@ -96,8 +100,6 @@ class JudgeWatch {
 
  private:
   [[nodiscard]] bool mostly_useless(std::int64_t useful, std::int64_t all) const;
-  /// Whether most of the latest stored replies are of no use, and no reply of another kind has come.
-  [[nodiscard]] bool known_useless() const;
   /// Whether most stored pairs got another verdict in the other order.
   [[nodiscard]] bool known_undecided() const;
   /// Whether most of the latest replies are of no use.
@@ -124,6 +126,7 @@ class JudgeWatch {
   RecentShare recent_pairs_;                     ///< Whether the verdict of each of the latest pairs changed with the order
   std::array<std::int64_t, 6> recalled_uses_{};  ///< Stored replies by verdict
   std::int64_t recalled_useful_ = 0, recalled_ = 0, met_useful_ = 0, met_ = 0;
+  std::int64_t known_probe_ = 1;    ///< Replies without use after which stored ones of no use are believed
   bool otherwise_useless_ = false;  ///< Whether a reply was useless in another way than the stored ones
   PairCounts asked_pairs_, met_pairs_;
   std::deque<preference::SwapOutcome> pairs_;                 ///< Outcomes of the latest pairs with a verdict in both orders

@@ -35,11 +35,12 @@ LookedUp PointQuestions::look_up(const Slot& slot, const label_store::LabelStore
     const auto built = build(slot, form);
     if (!built) continue;
     const label_store::CachedVerdict* found = store.find(built->question.key);
-    const bool better = found != nullptr && (result.answer == nullptr || found->verdict != preference::Verdict::error);
+    const bool stands = found != nullptr && found->verdict != preference::Verdict::error && !found->ask_again;
+    const bool better = found != nullptr && (result.answer == nullptr || stands);
     if (result.skipped || better) result.cut = built->cut();
     result.skipped = false;
     if (better) result.answer = found;
-    if (found != nullptr && found->verdict != preference::Verdict::error) break;
+    if (stands) break;
   }
   return result;
 }
@@ -48,7 +49,7 @@ const label_store::CachedVerdict* PointQuestions::stored_answer(const Slot& slot
                                                                 const label_store::LabelStore& store, bool retry,
                                                                 bool other_forms) {
   const auto holds = [&](const label_store::CachedVerdict* found) {
-    return found != nullptr && !(retry && found->verdict == preference::Verdict::error);
+    return found != nullptr && !found->ask_again && !(retry && found->verdict == preference::Verdict::error);
   };
   if (const auto* found = store.find(built.question.key); holds(found)) return found;
   if (!other_forms || judges_.at(slot.judge).answer_forms.size() == 1) return nullptr;

@@ -1,16 +1,91 @@
 #include "label/recall.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <chrono>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <tuple>
 #include <vector>
 
+#include "base/counted.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "label_store/judge_notes.h"
+
 namespace dmoerm::label {
+namespace {
+
+using label_store::JudgeNote;
+using label_store::Label;
+
+std::string template_of(const judge::Judge& judge) { return judge.answer_forms.front().judge_template().id(); }
+
+/// A digest of what decides who answers and how, apart from the model and the template. Addresses may hold secrets.
+std::string way_of(const config::JudgeConfig& judge) {
+  std::vector<std::string> addresses;
+  for (const config::EndpointConfig& endpoint : judge.endpoints) {
+    addresses.push_back(endpoint.url);
+    while (addresses.back().ends_with('/')) addresses.back().pop_back();
+  }
+  std::ranges::sort(addresses);
+  const nlohmann::json way = {{"addresses", addresses},           {"answer", config::word(judge.answer)},
+                              {"temperature", judge.temperature}, {"top_p", judge.top_p},
+                              {"max_tokens", judge.max_tokens},   {"extra", judge.extra}};
+  return sha256_hex(way.dump()).substr(0, 16);
+}
+
+JudgeNote* find(std::vector<JudgeNote>& notes, const judge::Judge& judge) {
+  const auto found = std::ranges::find_if(
+      notes, [&](const JudgeNote& note) { return note.judge == judge.config.model && note.template_name == template_of(judge); });
+  return found == notes.end() ? nullptr : &*found;
+}
+
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+void compare_with_notes(label_store::LabelStore& store, std::span<const judge::Judge> judges, double useless_max, bool remember) {
+  std::vector<JudgeNote> notes = label_store::read_judge_notes(store.directory());
+  bool differ = false;
+  for (const judge::Judge& judge : judges) {
+    const std::string way = way_of(judge.config);
+    JudgeNote* note = find(notes, judge);
+    if (note == nullptr) note = &notes.emplace_back(judge.config.model, template_of(judge), "", 0, 0);
+    if (note->way != way) {
+      differ = true;
+      if (!note->way.empty()) note->since_ms = now_ms();
+      note->way = way;
+      JudgeWatch earlier(judge.config, useless_max);
+      for (const Label& label : store.latest(JudgeWatch::kWindow, judge.config.model, template_of(judge)))
+        earlier.recall(label.verdict);
+      if (note->since_ms > 0 && earlier.known_useless()) note->ask_again_before_ms = note->since_ms;
+    }
+    if (note->ask_again_before_ms == 0) continue;
+    const std::int64_t again = store.ask_again(judge.config.model, template_of(judge), note->ask_again_before_ms);
+    if (again > 0)
+      spdlog::info(
+          "[label] judge={} its address or settings have changed since most of its replies were of no use: {} without a verdict "
+          "no longer counts, and its questions are asked again",
+          judge.config.model, counted(again, "stored reply", "stored replies"));
+  }
+  if (remember && differ) label_store::write_judge_notes(store.directory(), notes);
+}
 
 void recall(const label_store::LabelStore& store, const judge::Judge& judge, JudgeWatch& watch) {
-  using label_store::Label;
-  const std::vector<Label> latest =
-      store.latest(JudgeWatch::kWindow, judge.config.model, judge.answer_forms.front().judge_template().id());
+  std::vector<Label> latest = store.latest(JudgeWatch::kWindow, judge.config.model, template_of(judge));
+  std::vector<JudgeNote> notes = label_store::read_judge_notes(store.directory());
+  const JudgeNote* note = find(notes, judge);
+  const std::int64_t since_ms = note == nullptr ? 0 : note->since_ms;
+  const auto recent = std::ranges::find_if(latest, [&](const Label& label) { return label.time_ms >= since_ms; });
+  if (latest.end() - recent >= JudgeWatch::kKnown) {
+    latest.erase(latest.begin(), recent);
+  } else if (since_ms > 0) {
+    watch.changed();
+  }
   const std::size_t count = std::min<std::size_t>(latest.size(), JudgeWatch::kProbe);
   for (std::size_t i = latest.size() - count; i < latest.size(); ++i) watch.recall(latest[i].verdict);
   std::map<std::tuple<std::string, std::string, Digest, std::int32_t>, const Label*> one_order;

@@ -53,7 +53,34 @@ struct LabelStore::Impl {
 
   void take(const LabelColumns& columns, std::size_t i) {
     any_unparsable = any_unparsable || columns.verdict_of(i) == Verdict::unparsable;
-    index.put(columns.key[i], {columns.verdict_of(i), columns.first_probability[i]}, columns.sequence[i]);
+    index.put(columns.key[i], {.verdict = columns.verdict_of(i), .first_probability = columns.first_probability[i]},
+              columns.sequence[i]);
+  }
+
+  /// Call visit(rows, i) for every label of a judge with a template, without its reply: the journal's first, then a segment's at
+  /// a time. @param skip  whether the labels up to a number are of no interest; a segment of such labels is not read
+  template <class Visit, class Skip>
+  void each_of(const std::string& judge, const std::string& template_name, const Visit& visit, const Skip& skip) const {
+    const auto visit_all = [&](const LabelColumns& rows) {
+      for (std::size_t i = 0; i < rows.size(); ++i) {
+        const bool wanted = rows.names[static_cast<std::size_t>(rows.judge[i])] == judge &&
+                            rows.names[static_cast<std::size_t>(rows.template_name[i])] == template_name;
+        if (wanted) visit(rows, i);
+      }
+    };
+    LabelColumns in_journal = journal.rows();
+    in_journal.reply_bytes.clear();
+    visit_all(in_journal);
+    for (const Segment& segment : open_whole_segments(directory).segments) {
+      const SegmentAbout& about = segment.about();
+      for (const SegmentRun& run : about.runs) {
+        const PointKey names = about.point_key(run);
+        if (names.judge != judge || names.template_name != template_name || skip(about.last_sequence)) continue;
+        LabelColumns rows;
+        segment.read(run.first, run.rows, ColumnSet::without_replies, rows);
+        visit_all(rows);
+      }
+    }
   }
 
   /// Rows whose key has them as its latest label, and no verdict.
@@ -72,7 +99,7 @@ struct LabelStore::Impl {
     for (const std::size_t i : unparsable(rows)) {
       const auto verdict = read(rows.label(i, starts[i]));
       if (!verdict) continue;
-      index.put(rows.key[i], {*verdict, rows.first_probability[i]}, rows.sequence[i]);
+      index.put(rows.key[i], {.verdict = *verdict, .first_probability = rows.first_probability[i]}, rows.sequence[i]);
       ++changed;
     }
     return changed;
@@ -122,6 +149,7 @@ LabelStore LabelStore::open(const std::filesystem::path& directory, const Option
 }
 
 const CachedVerdict* LabelStore::find(const Digest& key) const { return impl_->index.find(key); }
+const std::filesystem::path& LabelStore::directory() const { return impl_->directory; }
 std::size_t LabelStore::size() const { return impl_->index.size(); }
 judge::Usage LabelStore::spent() const { return impl_->spent; }
 std::int64_t LabelStore::journal_rows() const { return impl_->journal.size(); }
@@ -140,7 +168,7 @@ void LabelStore::append(std::span<const Label> labels) {
   in.journal.append(labels, in.next);
   for (const Label& l : labels) {
     in.any_unparsable = in.any_unparsable || l.verdict == Verdict::unparsable;
-    in.index.put(l.key, {l.verdict, l.first_probability}, in.next++);
+    in.index.put(l.key, {.verdict = l.verdict, .first_probability = l.first_probability}, in.next++);
     in.spent += {1, l.prompt_tokens, l.completion_tokens, l.cost_micros};
   }
   in.lock.note_journal_rows(in.journal.size());
@@ -155,30 +183,16 @@ void LabelStore::append(std::span<const Label> labels) {
 
 std::vector<Label> LabelStore::latest(std::size_t count, const std::string& judge, const std::string& template_name) const {
   std::map<std::int64_t, Label> found;  // by number
-  const auto take = [&](const LabelColumns& rows) {
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (found.size() >= count && rows.sequence[i] < found.begin()->first) continue;
-      if (rows.names[static_cast<std::size_t>(rows.judge[i])] != judge) continue;
-      if (rows.names[static_cast<std::size_t>(rows.template_name[i])] != template_name) continue;
-      Label& label = found[rows.sequence[i]] = rows.label(i, 0);
-      if (impl_->index.sequence(label.key) == rows.sequence[i]) label.verdict = impl_->index.find(label.key)->verdict;
-      if (found.size() > count) found.erase(found.begin());
-    }
-  };
-  LabelColumns journal = impl_->journal.rows();
-  journal.reply_bytes.clear();
-  take(journal);
-  for (const Segment& segment : open_whole_segments(impl_->directory).segments) {
-    const SegmentAbout& about = segment.about();
-    for (const SegmentRun& run : about.runs) {
-      const PointKey names = about.point_key(run);
-      if (names.judge != judge || names.template_name != template_name) continue;
-      if (found.size() >= count && about.last_sequence < found.begin()->first) continue;
-      LabelColumns rows;
-      segment.read(run.first, run.rows, ColumnSet::without_replies, rows);
-      take(rows);
-    }
-  }
+  const auto too_old = [&](std::int64_t sequence) { return found.size() >= count && sequence < found.begin()->first; };
+  impl_->each_of(
+      judge, template_name,
+      [&](const LabelColumns& rows, std::size_t i) {
+        if (too_old(rows.sequence[i])) return;
+        Label& label = found[rows.sequence[i]] = rows.label(i, 0);
+        if (impl_->index.sequence(label.key) == rows.sequence[i]) label.verdict = impl_->index.find(label.key)->verdict;
+        if (found.size() > count) found.erase(found.begin());
+      },
+      too_old);
   std::vector<Label> labels;
   for (auto& [number, label] : found) labels.push_back(std::move(label));
   return labels;
@@ -200,6 +214,23 @@ std::int64_t LabelStore::read_again(const std::function<std::optional<Verdict>(c
     }
   }
   return changed;
+}
+
+std::int64_t LabelStore::ask_again(const std::string& judge, const std::string& template_name, std::int64_t before_ms) {
+  std::int64_t marked = 0;
+  impl_->each_of(
+      judge, template_name,
+      [&](const LabelColumns& rows, std::size_t i) {
+        VerdictIndex& index = impl_->index;
+        if (rows.time_ms[i] >= before_ms || index.sequence(rows.key[i]) != rows.sequence[i]) return;
+        CachedVerdict verdict = *index.find(rows.key[i]);
+        if (verdict.verdict != Verdict::unparsable && verdict.verdict != Verdict::refused) return;
+        verdict.ask_again = true;
+        index.put(rows.key[i], verdict, rows.sequence[i]);
+        ++marked;
+      },
+      [](std::int64_t) { return false; });
+  return marked;
 }
 
 void LabelStore::seal() { impl_->seal(); }

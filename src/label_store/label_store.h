@@ -32,6 +32,7 @@ class LabelStore {
 
   /// The verdict of a key's latest label; nullptr if it was never asked. The pointer is valid until the next append().
   [[nodiscard]] const CachedVerdict* find(const Digest& key) const;
+  [[nodiscard]] const std::filesystem::path& directory() const;
   /// Number of keys.
   [[nodiscard]] std::size_t size() const;
   /// The latest labels of a judge with a template, at most `count`, the oldest first, without their replies. They have the
@@ -44,6 +45,10 @@ class LabelStore {
   /// Show the replies whose latest label is unparsable to a newer reader. Where it finds a verdict, find() returns that from now
   /// on; what is stored stays as it is. @return how many. @throws DataError if a segment is damaged
   std::int64_t read_again(const std::function<std::optional<Verdict>(const Label&)>& read);
+  /// Mark the replies without a verdict (unparsable or refused) that a judge gave to a template before `before_ms`, a time as in
+  /// Label::time_ms: find() returns them with ask_again. What is stored stays as it is. @return how many.
+  /// @throws DataError if a segment is damaged
+  std::int64_t ask_again(const std::string& judge, const std::string& template_name, std::int64_t before_ms);
   /// Turn the journal into a segment. @throws IoError; then the labels stay in the journal
   void seal();
   /// Costs of all labels ever stored, superseded ones included.

@@ -34,7 +34,7 @@ std::vector<Range> ranges(const SegmentAbout& about, const LabelFilter& filter) 
 
 void add_to_index(const LabelColumns& rows, VerdictIndex& index) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    index.put(rows.key[i], {rows.verdict_of(i), rows.first_probability[i]}, rows.sequence[i]);
+    index.put(rows.key[i], {.verdict = rows.verdict_of(i), .first_probability = rows.first_probability[i]}, rows.sequence[i]);
   }
 }
 

@@ -11,6 +11,7 @@ namespace dmoerm::label_store {
 /// The part of a key's latest label that is kept in memory.
 struct CachedVerdict {
   Verdict verdict = Verdict::error;
+  bool ask_again = false;        ///< The reply had no verdict, and the question shall be asked again: LabelStore::ask_again()
   float first_probability = -1;  ///< As Label::first_probability
 };
 

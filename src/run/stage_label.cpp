@@ -15,6 +15,7 @@
 #include "label/judge_folder.h"
 #include "label/label_report.h"
 #include "label/progress_line.h"
+#include "label/recall.h"
 #include "label/reply_label.h"
 #include "label/run_limits.h"
 #include "plan/graph_builder.h"
@@ -198,6 +199,7 @@ LabelStage::Asked LabelStage::select_all_rounds() {
 
 std::string LabelStage::estimate() {
   StoreToLookAt look(store_path_);
+  take_up(*look.store, false);
   const Asked all = select_all_rounds();
   std::string table =
       label::estimate_table(label::estimate(all.targets, all.pairs, *groups_, judges_, *look.store, config_.labels),
@@ -288,9 +290,15 @@ void LabelStage::open() {
   if (store_) return;
   label_store::LabelStore store = label_store::LabelStore::open(store_path_);
   judge::connect(judges_, store_path_ / "batches");
+  take_up(store, true);
+  store_.emplace(std::move(store));
+}
+
+/// Read stored replies as this version reads them, and mark those that are to be asked for again.
+void LabelStage::take_up(label_store::LabelStore& store, bool remember) const {
   const std::int64_t read = store.read_again([&](const label_store::Label& label) { return label::read_again(judges_, label); });
   if (read > 0) spdlog::info("[label] {} stored replies that had no verdict are read as meant now, at no cost", read);
-  store_.emplace(std::move(store));
+  label::compare_with_notes(store, judges_, config_.labels.useless_max, remember);
 }
 
 void LabelStage::close() {
@@ -370,6 +378,7 @@ LabelStage::Asked LabelStage::questions_of(const std::vector<label::AuditedPairs
 
 std::string LabelStage::audit_estimate(std::int64_t pairs) {
   StoreToLookAt look(store_path_);
+  take_up(*look.store, false);
   const Asked asked = questions_of(draw_audit(pairs));
   return label::estimate_table(label::estimate(asked.targets, asked.pairs, *groups_, judges_, *look.store, config_.labels),
                                config_.labels.currency, counted_with(config_.labels),
@@ -386,7 +395,7 @@ label::LabellingEnd LabelStage::audit(std::int64_t pairs, const Run& how) {
   const judge::Usage before = most(asked);
   label::Budget limits = budget(how.limits);
   config::LabelsConfig patient = config_.labels;
-  patient.useless_max = 1;  // a judge that goes by the place alone is what an audit is to show
+  patient.soft = true;  // a judge that goes by the place alone is what an audit is to show
   const label::LabellingEnd end = ask(asked, limits, how, patient, {});
   store_->seal();
   Audit found;

@@ -75,6 +75,7 @@ class LabelStage {
   std::string audit_estimate(std::int64_t pairs);
 
  private:
+  void take_up(label_store::LabelStore& store, bool remember) const;
   /// One point in one round.
   struct Asking {
     std::size_t target = 0;  ///< Number in targets_

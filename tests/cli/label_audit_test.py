@@ -25,6 +25,8 @@ def answer(model, text):
     right = "1" if "GOOD" in shown else "2"
     if model == "four-fifths":
         return right if number % 5 else {"1": "2", "2": "1"}[right]
+    if model == "mostly-silent":
+        return "" if number % 10 else right
     return {"first-shown": "1", "silent": "", "right": right}[model]
 
 
@@ -137,6 +139,12 @@ class Audit(unittest.TestCase):
         self.assertEqual(sum(point["judges"][0]["unusable"] for point in self.found()["points"]), 10)
         self.assertIn("100.0 %", shown)
         self.assertLessEqual(sum(Judge.asked.values()), 32)
+
+    def test_a_judge_that_is_silent_nine_times_in_ten_is_not_paid_for_long(self):
+        code, shown, said = self.label(["mostly-silent"], "--audit", "90")
+        self.assertEqual(code, 2, said)
+        self.assertLessEqual(sum(Judge.asked.values()), 40)
+        self.assertIn("of no use", said)
 
     def test_limits_hold_and_a_dry_run_sends_nothing(self):
         code, shown, said = self.label(["right"], "--audit", "20", "--dry-run")

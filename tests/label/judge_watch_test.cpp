@@ -206,6 +206,21 @@ TEST_F(JudgeWatchTest, AStoredReplyOfNoUseInAnotherWayDoesNotCondemn) {
   EXPECT_FALSE(recalled(preference::Verdict::refused));
 }
 
+TEST_F(JudgeWatchTest, AChangedJudgeMayFailAFewTimesBeforeStoredRepliesCondemnIt) {
+  JudgeWatch watch(judge_, 0.8);
+  for (int i = 0; i < 32; ++i) watch.recall(preference::Verdict::unparsable);
+  watch.changed();
+  label_store::Label label;
+  label.verdict = preference::Verdict::unparsable;
+  int sent = 0;
+  for (; !watch.hopeless(); ++sent) {
+    ASSERT_TRUE(watch.may_send());
+    watch.sent();
+    watch.take({}, label, 1, 1);
+  }
+  EXPECT_EQ(sent, JudgeWatch::kStreak);
+}
+
 TEST_F(JudgeWatchTest, AJudgeThatIsOftenRightInBothOrdersIsOfUse) {
   using enum preference::Verdict;
   JudgeWatch some(judge_, 0.8), ties(judge_, 0.8), none(judge_, 0.8);

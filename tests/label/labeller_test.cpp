@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "label/point_verdicts.h"
+#include "label/recall.h"
 #include "label_store/reader.h"
 #include "preference/group_json.h"
 #include "support/judge_process.h"
@@ -81,6 +82,7 @@ class LabellerTest : public test::Scratch {
     std::vector<judge::Judge> judges = judge::make_judges(labels, DMOERM_SOURCE "/configs/judge", {});
     judge::connect(judges, directory_ / "batches", quick());
     label_store::LabelStore store = label_store::LabelStore::open(directory_ / "store");
+    compare_with_notes(store, judges, labels.useless_max, true);
     std::vector<Target> targets;
     std::vector<std::vector<GroupPairs>> pairs;
     for (const std::string& point : points) {
@@ -502,13 +504,56 @@ TEST_F(LabellerTest, AsksFewQuestionsAgainWhereTheStoredRepliesAreOfNoUse) {
   EXPECT_EQ(mended.done.size(), 1U);
 }
 
+TEST_F(LabellerTest, AJudgeWhoseAddressWasCorrectedIsAskedForWhatTheOldOneLeftOpen) {
+  write_groups({5});  // 20 questions
+  {
+    const test::JudgeProcess wrong(directory_, options({"--misbehave", "prose=1"}));
+    EXPECT_EQ(label(labels(wrong)).end.exit_code(), 2);
+    EXPECT_EQ(label(labels(wrong)).end.exit_code(), 2);
+    EXPECT_EQ(label(labels(wrong)).run.requests, 0) << "at the same address nothing is asked again";
+  }
+  const test::JudgeProcess right(directory_, options());
+  const Run run = label(labels(right));
+  EXPECT_EQ(run.end.exit_code(), 0) << run.end.message;
+  EXPECT_EQ(run.run.requests, 20);
+  EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(preference::SwapOutcome::unparsable)], 0);
+  EXPECT_EQ(label(labels(right)).run.requests, 0) << "what has a verdict now is known";
+}
+
+TEST_F(LabellerTest, AJudgeOfUseThatMovedIsNotAskedAgain) {
+  write_groups({9});
+  Run first;
+  {
+    const test::JudgeProcess server(directory_, options({"--misbehave", "refusal=0.3"}));
+    first = label(labels(server));
+    EXPECT_GT(first.progress.points[0].verdicts[static_cast<std::size_t>(preference::Verdict::refused)], 0);
+  }
+  const test::JudgeProcess moved(directory_, options());
+  EXPECT_EQ(label(labels(moved)).run.requests, 0);
+}
+
+TEST_F(LabellerTest, AJudgeWhoseSettingsWereChangedMayFailAFewTimesBeforeOldRepliesCondemnIt) {
+  write_groups({9, 9});
+  const test::JudgeProcess server(directory_, options({"--misbehave", "cut=1"}));
+  config::LabelsConfig config = labels(server);
+  EXPECT_EQ(label(config).run.requests, 32);
+  EXPECT_EQ(label(config).run.requests, 1);
+  config.judges[0].max_tokens = 80;
+  EXPECT_EQ(label(config).run.requests, 8);
+  EXPECT_EQ(label(config).run.requests, 1) << "known again";
+}
+
 TEST_F(LabellerTest, GoesOnWithAJudgeThatRefusesManyQuestions) {
   write_groups({9, 9});
-  const test::JudgeProcess server(directory_, options({"--misbehave", "moderated=0.5"}));
-  const Run run = label(labels(server));
-  EXPECT_EQ(run.end.exit_code(), 0) << run.end.message;
-  EXPECT_EQ(run.done.size(), 1U);
-  EXPECT_GT(run.verdicts.vote.outcomes[static_cast<std::size_t>(preference::SwapOutcome::refused)], 0);
+  for (const char* way : {"moderated", "moderated_451", "moderated_azure", "moderated_prompt", "guardrail", "declined"}) {
+    std::filesystem::remove_all(directory_ / "store");
+    const test::JudgeProcess server(directory_, options({"--misbehave", fmt::format("{}=0.5", way)}));
+    const Run run = label(labels(server));
+    EXPECT_EQ(run.end.exit_code(), 0) << way << ": " << run.end.message;
+    EXPECT_EQ(run.done.size(), 1U);
+    EXPECT_GT(run.verdicts.vote.outcomes[static_cast<std::size_t>(preference::SwapOutcome::refused)], 0) << way;
+    EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(preference::SwapOutcome::error)], 0) << way;
+  }
 }
 
 TEST_F(LabellerTest, WatchesEachOfSeveralJudges) {
