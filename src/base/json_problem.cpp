@@ -45,6 +45,10 @@ constexpr std::array kSignatures = {
     Signature{"ORC"sv, "an ORC file: convert it in pandas with df.to_json(NAME, orient=\"records\", lines=True)"},
     Signature{"Obj\x01"sv, "an Avro file: convert it to JSON lines"},
     Signature{"%PDF"sv, "a PDF document"},
+    Signature{"\x89PNG"sv, "an image"},
+    Signature{"\xFF\xD8\xFF"sv, "an image"},
+    Signature{"GIF8"sv, "an image"},
+    Signature{"RIFF"sv, "a sound, film or image"},
     Signature{"\xD0\xCF\x11\xE0"sv, "an old workbook or document of Office: export it as CSV and convert that"},
     Signature{"\x80\x02"sv, "a Python pickle: write JSON from Python with json.dumps"},
     Signature{"\x80\x03"sv, "a Python pickle: write JSON from Python with json.dumps"},
@@ -117,6 +121,8 @@ std::string what_stands(std::string_view text, std::size_t at) {
     if (rest.starts_with(quote)) return "typographic quotes: JSON has straight double quotes";
   }
   if (rest.starts_with("\xC2\xA0")) return "a no-break space between values: replace it by a blank";
+  if (rest.starts_with("<<<<<<< ") || rest.starts_with("=======") || rest.starts_with(">>>>>>> "))
+    return "a mark of a merge conflict: resolve it, or fetch the file again";
   if (rest.starts_with('\x1E')) return "a record separator (0x1e), as JSON text sequences have: remove it";
   if (rest.starts_with("\xEF\xBB\xBF")) return "a byte-order mark inside the text: remove it";
   const std::size_t word_end =

@@ -57,6 +57,12 @@ bool begins_as_template(const preference::Group& group) {
   return std::ranges::any_of(kMarks, [&](std::string_view mark) { return text.starts_with(mark); });
 }
 
+/// Whether a text is what programs write for an empty cell of a table.
+bool is_empty_cell(const preference::Response& response) {
+  constexpr std::array<std::string_view, 8> kWords = {"None", "nan", "NaN", "null", "NULL", "N/A", "<NA>", "undefined"};
+  return std::ranges::find(kWords, trim(response.text)) != kWords.end();
+}
+
 /// Output files that appear together at the end, or not at all.
 class Outputs {
  public:
@@ -186,6 +192,11 @@ class Ingest {
          "rows whose prompt begins with a mark of a chat template (<|im_start|>, [INST], ...), so that it is written twice: give "
          "messages, or the bare text",
          begins_as_template(group) ? 1 : 0);
+    note(group,
+         "rows with a response that is nothing but None, nan, NaN, null, NULL or N/A, as tables write an empty cell: leave these "
+         "rows "
+         "out, if they are empty",
+         std::ranges::any_of(group.responses, is_empty_cell) ? 1 : 0);
     count(group, layout, group.split);
     return true;
   }

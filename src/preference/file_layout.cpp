@@ -105,6 +105,12 @@ void refuse_other_layout(const std::string& line, const LinePlace& place) {
   if (text.starts_with("data: {"))
     throw DataError("stream-of-events",
                     instead_of_rows(place, "server-sent events; remove \"data: \" at the beginning of each line"));
+  if (text == "---" || text.starts_with("- ") || text.starts_with("--- "))
+    throw DataError("yaml-document",
+                    instead_of_rows(place, "the beginning of a YAML document; convert it with yq -o=json -I=0 '.[]' FILE"));
+  if (text.starts_with("<<<<<<< ") || text.starts_with(">>>>>>> "))
+    throw DataError("merge-conflict",
+                    instead_of_rows(place, "a mark of a merge conflict; resolve it in git, or fetch the file again"));
   if (text.starts_with('{')) return;
   std::string separator = table_of(text);
   const bool named = !separator.empty();

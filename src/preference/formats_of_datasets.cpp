@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <string_view>
 #include <utility>
 
@@ -42,6 +43,51 @@ std::string text_to_summarise(const json& info) {
   if (text.empty())
     throw RowError("empty-prompt", fmt::format("\"info\": expected a post or an article, found {}", keys_of(info)));
   return text + "TL;DR:";
+}
+
+/// "rename accepted to chosen" where the two texts of a pair have names of another program; "" if they have not.
+std::string names_of_pair(const json& row) {
+  constexpr std::array<std::pair<const char*, const char*>, 14> kNames = {{{"accepted", "rejected"},
+                                                                           {"chosen_response", "rejected_response"},
+                                                                           {"response_chosen", "response_rejected"},
+                                                                           {"chosen_text", "rejected_text"},
+                                                                           {"output_chosen", "output_rejected"},
+                                                                           {"preferred", "rejected"},
+                                                                           {"preferred", "dispreferred"},
+                                                                           {"preferred", "non_preferred"},
+                                                                           {"preferred_response", "rejected_response"},
+                                                                           {"positive", "negative"},
+                                                                           {"pos", "neg"},
+                                                                           {"better", "worse"},
+                                                                           {"good", "bad"},
+                                                                           {"win", "lose"}}};
+  for (const auto& [chosen, rejected] : kNames) {
+    if (!row.contains(chosen) || !row.contains(rejected)) continue;
+    const std::string other =
+        std::string_view(rejected) == "rejected" ? "" : fmt::format(" and \"{}\" to \"rejected\"", rejected);
+    return fmt::format("rename \"{}\" to \"chosen\"{}, if these are the better and the worse response", chosen, other);
+  }
+  return "";
+}
+
+/// Whether the row is what training on one answer takes: it prefers nothing.
+bool has_one_answer(const json& row) {
+  if (row.size() > 8 || verdict_key(row) != nullptr) return false;
+  for (const char* several : {"chosen", "rejected", "responses", "completions", "answers", "winner", "rejected_response"})
+    if (row.contains(several)) return false;
+  if (has_objects(row, "messages") || has_objects(row, "conversations")) return true;
+  const bool asked = prompt_column(row) != nullptr || row.contains("instruction");
+  return asked && (row.contains("output") || row.contains("completion") || row.contains("response") || row.contains("answer"));
+}
+
+/// The words of a server that sent an error in place of data; "" if the row is none.
+std::string error_of_server(const json& row) {
+  if (row.empty() || row.size() > 4) return "";
+  for (const char* key : {"error", "detail", "message", "errorMessage"}) {
+    const bool says = row.contains(key) && (row[key].is_string() || (row[key].is_object() && row[key].contains("message")));
+    if (says) return shown(row[key].is_string() ? row[key] : row[key]["message"]);
+  }
+  return "";
 }
 
 }  // namespace
@@ -118,6 +164,12 @@ Group parse_unpaired(const json& row) {
 
 std::string known_otherwise(const json& row) {
   if (!row.is_object()) return "";
+  if (const std::string names = names_of_pair(row); !names.empty()) return names;
+  if (const std::string error = error_of_server(row); !error.empty())
+    return fmt::format("this is perhaps the error of a server that sent no data, {}: download the file again", error);
+  if (has_one_answer(row))
+    return "this is a row for training on one answer; preference data have two or more answers to a prompt, and say which is "
+           "better";
   const bool message = has(row, {"message_id", "text", "role"});
   const bool tree = row.contains("prompt") && row["prompt"].is_object() && row["prompt"].contains("replies");
   if (!message && !tree) return "";

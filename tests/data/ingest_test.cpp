@@ -142,6 +142,14 @@ TEST_F(IngestFolder, NotesPromptsThatATemplateHasWritten) {
   EXPECT_EQ(report.noted.begin()->second, 2);
 }
 
+TEST_F(IngestFolder, NotesResponsesThatAnEmptyCellBecame) {
+  const IngestReport report = ingest(request({write("p.jsonl", row("a", "c", "nan") + row("b", "None", "d") + row("e", "c", "d") +
+                                                                   row("f", "None of them", "d") + row("g", " null\n", "d"))}));
+  ASSERT_EQ(report.noted.size(), 1U);
+  EXPECT_NE(report.noted.begin()->first.find("empty cell"), std::string::npos);
+  EXPECT_EQ(report.noted.begin()->second, 3);
+}
+
 TEST_F(IngestFolder, ListsTheFirstThousandRowsOfAKind) {
   std::string text = row("a b", "c", "d") + R"({"prompt":"a b","chosen":"c","rejected":"d","margin":-1})" + "\n";
   for (int i = 0; i < 1500; ++i) text += "{\"prompt\":\"x\",\"chosen\":1,\"rejected\":\"y\"}\n";

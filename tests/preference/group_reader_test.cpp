@@ -168,6 +168,22 @@ TEST_F(GroupReaderFile, SaysWhatKeepsARowFromItsFormat) {
   EXPECT_NE(said(R"({"Prompt":"p","Chosen":"a"," Rejected":"b"})").find("it would be of the format standard: rename them"),
             std::string::npos);
   EXPECT_NE(said(R"({"prompt":5,"chosen":"a","rejected":"b"})").find("\"prompt\" is 5 and no text"), std::string::npos);
+  const std::vector<std::pair<const char*, const char*>> cases = {
+      {R"({"prompt":"p","accepted":"a","rejected":"b"})", "rename \"accepted\" to \"chosen\", if"},
+      {R"({"prompt":"p","response_chosen":"a","response_rejected":"b"})", "and \"response_rejected\" to \"rejected\""},
+      {R"({"instruction":"i","input":"","output":"o"})", "training on one answer"},
+      {R"({"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]})", "training on one answer"},
+      {R"({"prompt":"p","completion":"a"})", "training on one answer"},
+      {R"({"error":"Invalid username or password."})", "the error of a server that sent no data, \"Invalid username"},
+      {R"({"error":{"message":"Not Found","code":404}})", "sent no data, \"Not Found\""},
+      {R"({"detail":"Not authenticated"})", "sent no data, \"Not authenticated\""},
+      {"- prompt: p\n  chosen: a\n", "YAML document"},
+      {"---\nprompt: p\n", "YAML document"},
+      {"<<<<<<< HEAD\n", "merge conflict"},
+      {"\x89PNG\r\n\x1A\n", "an image"},
+  };
+  for (const auto& [text, words] : cases) EXPECT_NE(said(text).find(words), std::string::npos) << text << "\n" << said(text);
+  EXPECT_EQ(said(R"({"a":1})").find("one answer"), std::string::npos);
 }
 
 TEST_F(GroupReaderFile, CallsOfToolsInMarksAreLeftOut) {
