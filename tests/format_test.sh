@@ -10,5 +10,5 @@ printf 'int  f( ){return 1 ;}\n' | clang-format-14 --dry-run --Werror --assume-f
 wrong=0
 while IFS= read -r -d '' file; do
   clang-format-14 --dry-run --Werror "$file" 2>/dev/null || { echo "not formatted: $file" && wrong=1; }
-done < <(find src tests \( -name '*.cpp' -o -name '*.h' \) -print0)
+done < <(find src tests kernels \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' \) -print0)
 exit $wrong

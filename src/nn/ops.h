@@ -50,5 +50,7 @@ void rotate(at::Tensor x_TD, const at::Tensor& cos_TE, const at::Tensor& sin_TE,
 /// x * mask / (1 - p), where element i of row t is kept unless a hash of (key, first_row + t, i) falls below p. The same key
 /// gives the same mask.
 at::Tensor dropout(const at::Tensor& x_TD, double p, std::uint64_t key, std::int64_t first_row);
+/// Adds dropout(x) to `sum_TD`.
+void add_dropout(at::Tensor sum_TD, const at::Tensor& x_TD, double p, std::uint64_t key, std::int64_t first_row);
 
 }  // namespace dmoerm::nn

@@ -1,10 +1,31 @@
-// The operations of ops.h for which CUDA has something better than ops_generic.h.
+// The passes of ops.h by the kernels of kernels/, each in one pass over memory, for bfloat16 on a GPU.
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <initializer_list>
+
 namespace dmoerm::nn::cuda {
 
-/// Like nn::product_in_float(), for factors on a GPU that are narrower than float32: the product alone writes float32.
+/// Like nn::product_in_float(), for factors on a GPU that are narrower than float32. It is libtorch's and needs no kernel.
 at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b);
+
+/// Whether the functions below accept these matrices: the kernels were compiled by nvcc, and all are contiguous bfloat16 on a
+/// GPU. Undefined ones do not count.
+bool takes(std::initializer_list<at::Tensor> matrices);
+/// The same for norms, which have a widest row. @param matrices  the first is normed
+bool takes_norm(std::initializer_list<at::Tensor> matrices);
+/// The same for rotate(), which takes a part of a matrix's columns too.
+bool takes_heads(const at::Tensor& x, const at::Tensor& cos_TE, const at::Tensor& sin_TE);
+
+/// Like the functions of ops.h.
+at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, at::Tensor* rstd_T);
+at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T,
+                             const at::Tensor& residual_TD);
+at::Tensor swiglu(const at::Tensor& gate_up_T2F);
+at::Tensor swiglu_backward(const at::Tensor& dact_TF, const at::Tensor& gate_up_T2F, at::Tensor* act_TF);
+void rotate(at::Tensor x_TD, const at::Tensor& cos_TE, const at::Tensor& sin_TE, bool inverse);
+at::Tensor dropout(const at::Tensor& x_TD, double p, std::uint64_t key, std::int64_t first_row);
+void add_dropout(at::Tensor sum_TD, const at::Tensor& x_TD, double p, std::uint64_t key, std::int64_t first_row);
 
 }  // namespace dmoerm::nn::cuda

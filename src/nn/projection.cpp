@@ -108,7 +108,7 @@ void adapter_backward(const AdapterRows& rows, const LayerCall& call, const at::
   if (rows.dropout_key == 0 || p <= 0) {
     own.addmm_(g, lora.a_qv);
   } else {
-    own.add_(dropout(at::mm(g, lora.a_qv), p, mix64(rows.dropout_key + call.layer), 0));
+    add_dropout(own, at::mm(g, lora.a_qv), p, mix64(rows.dropout_key + call.layer), 0);
   }
 }
 
