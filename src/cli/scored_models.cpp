@@ -26,7 +26,8 @@ int cores() {
 
 void add_model_options(CLI::App& verb, ModelOptions& options) {
   verb.add_option("--model", options.models,
-                  "Model as NAME=WHAT: a bundle's folder, a folder of one reward model, scores:FILE (lines {\"id\", "
+                  "Model as NAME=WHAT: a bundle's folder, a folder of one reward model or of one for each category, scores:FILE "
+                  "(lines {\"id\", "
                   "\"scores\"}), field:KEY (scores in the data), judge:CONFIG (the judges of a run's configuration, asked in "
                   "both orders), length, "
                   "or an ensemble of models named before it: mean(A,B), wco(A,B), uwo(A,B); may be repeated")

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -123,12 +124,15 @@ struct Reader {
   std::shared_ptr<const tokenizer::ChatTemplate> chat_template;
 };
 
-ModelScores score_model(const ModelSpec& spec, const Data& data, const Reader& reader, const OnScored& on_scored) {
-  moe::Bundle texts_only;  // tokenize() reads these two alone
-  texts_only.tokenizer = reader.tokenizer;
-  texts_only.chat_template = reader.chat_template;
+/// @param reader_of  the model that scores an item
+ModelScores score_model(const ModelSpec& spec, const Data& data, const std::function<const Reader&(const Item&)>& reader_of,
+                        const OnScored& on_scored) {
   ModelScores model{spec.name, spec.what, {}, {}};
   each_item(spec, data, on_scored, [&](const Item& item) {
+    const Reader& reader = reader_of(item);
+    moe::Bundle texts_only;  // tokenize() reads these two alone
+    texts_only.tokenizer = reader.tokenizer;
+    texts_only.chat_template = reader.chat_template;
     const moe::TokenTexts texts = moe::tokenize(texts_only, item.prompt, item.responses);
     model.items.push_back({.scores = doubles_of(reader.rewards(texts)), .tokens = tokens_of(texts)});
   });
@@ -183,19 +187,47 @@ Reader read_foreign(const fs::path& directory, const ScoringOptions& options, at
   return reader;
 }
 
+bool holds_model(const fs::path& directory) {
+  return fs::exists(directory / "adapter_config.json") || fs::exists(directory / "model.safetensors") ||
+         fs::exists(directory / "config.json");
+}
+
+Reader read_model(const fs::path& directory, const ScoringOptions& options) {
+  const at::Device device = nn::pick_device(options.device, "--device");
+  const std::optional<fs::path> around = bundle_around(directory.parent_path());
+  return around ? read_part(directory, *around, device) : read_foreign(directory, options, device);
+}
+
+/// A folder with a model for each category, as a run's folders base and category are: the model of its category scores an item.
+ModelScores score_by_category(const ModelSpec& spec, const fs::path& directory, const Data& data, const ScoringOptions& options,
+                              const OnScored& on_scored) {
+  std::map<std::string, Reader> readers;
+  for (const Item& item : data.items) {
+    if (readers.contains(item.category)) continue;
+    if (item.category.empty() || !holds_model(directory / item.category))
+      throw DataError("category-without-model",
+                      fmt::format("{}:{}: {} has the category \"{}\", for which {} has no folder with a reward model", item.file,
+                                  item.line, item.id, item.category, directory.string()));
+    readers.emplace(item.category, read_model(fs::weakly_canonical(directory / item.category), options));
+  }
+  return score_model(
+      spec, data, [&](const Item& item) -> const Reader& { return readers.at(item.category); }, on_scored);
+}
+
 }  // namespace
 
 std::vector<ModelScores> score_directory(const ModelSpec& spec, const Data& data, const ScoringOptions& options,
                                          const OnScored& on_scored) {
   fs::path directory = fs::weakly_canonical(spec.what);
-  const bool is_model = fs::exists(directory / "adapter_config.json") || fs::exists(directory / "model.safetensors") ||
-                        fs::exists(directory / "config.json");
-  if (fs::exists(directory / moe::kBundleManifest) || !is_model)
-    return score_bundle(spec, data, options, on_scored);  // which says what is wrong
-  const at::Device device = nn::pick_device(options.device, "--device");
-  const std::optional<fs::path> around = bundle_around(directory.parent_path());
-  const Reader reader = around ? read_part(directory, *around, device) : read_foreign(directory, options, device);
-  return {score_model(spec, data, reader, on_scored)};
+  const bool is_bundle = fs::exists(directory / moe::kBundleManifest);
+  if (!is_bundle && std::ranges::any_of(data.items, [&](const Item& item) {
+        return !item.category.empty() && !holds_model(directory) && holds_model(directory / item.category);
+      }))
+    return {score_by_category(spec, directory, data, options, on_scored)};
+  if (is_bundle || !holds_model(directory)) return score_bundle(spec, data, options, on_scored);  // which says what is wrong
+  const Reader reader = read_model(directory, options);
+  return {score_model(
+      spec, data, [&](const Item&) -> const Reader& { return reader; }, on_scored)};
 }
 
 }  // namespace dmoerm::eval

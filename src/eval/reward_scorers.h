@@ -8,8 +8,8 @@
 namespace dmoerm::eval {
 
 /// Score all items with what lies in a directory: a bundle, a part of one (single, experts/C/P), a task of a run (base/C,
-/// category/C, expert/C/P), or a reward model of another program (hf/foreign_model.h) with its tokenizer.
-/// A bundle gives the scores of `dmoerm score`.
+/// category/C, expert/C/P), a folder with one of these for each category (base, category), or a reward model of another program
+/// (hf/foreign_model.h) with its tokenizer. A bundle gives the scores of `dmoerm score`.
 /// @throws ConfigError, DataError, IoError; Stopped after a signal
 std::vector<ModelScores> score_directory(const ModelSpec& spec, const Data& data, const ScoringOptions& options,
                                          const OnScored& on_scored);

@@ -92,6 +92,18 @@ class Eval(unittest.TestCase):
         for picture in ("accuracy", "reliability", "length"):
             xml.dom.minidom.parse(os.path.join(self.folder, "out", picture + ".svg"))
 
+    def test_a_folder_with_a_model_for_each_category(self):
+        self.write("data.jsonl", [group(i, "chat") for i in range(6)])
+        one = os.path.join(self.folder, "bundle", "experts", "chat", "tone")
+        os.makedirs(os.path.join(self.folder, "bundle", "own"))
+        os.symlink(one, os.path.join(self.folder, "bundle", "own", "chat"))
+        self.dmoerm("eval", "--model", "own=bundle/own", "--model", "one=" + one, "data.jsonl", "--out", "out", "--resamples", "100")
+        self.assertTrue(all(g["scores"]["own"] == g["scores"]["one"] for g in self.read("out/eval.json")["groups"]))
+        self.write("data.jsonl", [group(0, "chat"), group(1, "other")])
+        said = self.dmoerm("eval", "--model", "own=bundle/own", "data.jsonl", code=2)
+        self.assertIn("[category-without-model]", said)
+        self.assertIn("data.jsonl:2", said)
+
     def test_what_score_writes_can_be_evaluated(self):
         self.dmoerm("score", "--bundle", "bundle", "--input", "data.jsonl", "--output", "scores.jsonl")
         self.dmoerm("eval", "--bundle", "bundle", "--model", "given=scores:scores.jsonl", "data.jsonl", "--out", "out", "--resamples", "100")
