@@ -1,10 +1,17 @@
 #include "evidence/category_arms.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/argmin.h>
+#include <ATen/ops/bincount.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/cdist.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
@@ -15,6 +22,7 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "moe/fit_groups.h"
 #include "nn/pairwise_loss.h"
 
 namespace dmoerm::evidence {
@@ -25,6 +33,27 @@ constexpr std::size_t kPairsMax = 12;       // of a group, in training: nine res
 constexpr int kEnsemble = 5;                // about as many members as a category has experts
 constexpr double kVarianceWeight = 0.5;     // of standardised members
 constexpr double kLoose = 0.1;              // penalty of a single factor
+constexpr std::int64_t kClusters = 4;       // of prompts
+constexpr int kClusterSteps = 50;
+
+/// Centres of k-means, which starts from points far apart: each the farthest from those before it.
+at::Tensor cluster_centres(const at::Tensor& x_ND, std::int64_t count) {
+  at::Tensor centre_CD = x_ND.mean(0, true);
+  for (std::int64_t c = 0; c < count; ++c) {
+    const at::Tensor farthest = at::cdist(x_ND, centre_CD).amin(1).argmax();
+    const at::Tensor next_1D = x_ND.select(0, farthest.item<std::int64_t>()).unsqueeze(0);
+    centre_CD = c == 0 ? next_1D : at::cat({centre_CD, next_1D});
+  }
+  for (int step = 0; step < kClusterSteps; ++step) {
+    const at::Tensor own_N = at::cdist(x_ND, centre_CD).argmin(1);
+    const at::Tensor sum_CD = at::zeros_like(centre_CD).index_add_(0, own_N, x_ND);
+    const at::Tensor count_C1 = at::bincount(own_N, {}, count).unsqueeze(1);
+    const at::Tensor next_CD = at::where(count_C1 > 0, sum_CD / count_C1.clamp_min(1), centre_CD);
+    if (at::equal(next_CD, centre_CD)) break;
+    centre_CD = next_CD;
+  }
+  return centre_CD;
+}
 
 /// Rewards divided by their spread within the groups.
 at::Tensor standardised(const at::Tensor& reward_N, const std::vector<moe::ExpertFeatures::Group>& groups) {
@@ -33,7 +62,7 @@ at::Tensor standardised(const at::Tensor& reward_N, const std::vector<moe::Exper
 
 /// Rewards weighted by a ridge regression that shrinks to a target, for the strength that predicts groups left out best.
 struct Stack {
-  at::Tensor reward_N;
+  at::Tensor reward_N, weight_K;
   double loss = 0;  ///< Of a group left out
 };
 
@@ -45,7 +74,7 @@ Stack fit_stack(const std::vector<at::Tensor>& columns, const std::vector<double
   const double scale = std::max(0.02, moe::fit_ridge(along, {}, 0.1).item<double>());
   const moe::RidgeChoice choice = moe::choose_ridge(moe::pair_differences(z_NK, labelled.groups), {.towards_F = target_K * scale},
                                                     {300, 100, 30, 10, 3, 1, 0.3});
-  return {at::mv(z_NK, choice.weight_F), *std::ranges::min_element(choice.held_out_loss)};
+  return {at::mv(z_NK, choice.weight_F), choice.weight_F, *std::ranges::min_element(choice.held_out_loss)};
 }
 
 /// Every n-th pair of a long list.
@@ -79,6 +108,16 @@ std::vector<moe::ExpertFeatures::Group> CategoryData::tested(std::int64_t fold) 
   return found;
 }
 
+std::vector<moe::ExpertFeatures::Group> CategoryData::tested_at_equal_length(std::int64_t fold) const {
+  std::vector<moe::ExpertFeatures::Group> found;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    if (outer[g] != fold || overall[g].empty()) continue;
+    found.push_back(rows[g]);
+    found.back().pairs = equal_length[g];
+  }
+  return found;
+}
+
 std::vector<std::int64_t> CategoryData::tested_groups(std::int64_t fold) const {
   std::vector<std::int64_t> found;
   for (std::size_t g = 0; g < groups.size(); ++g) {
@@ -107,13 +146,27 @@ CategoryArms::CategoryArms(const data::TokenStore& store, const StoreScores& sco
   for (std::size_t g = 0; g < category_.groups.size(); ++g) {
     if (category_.outer[g] != fold_) training_.push_back(category_.rows[g]);
   }
+  cluster_N_ = clusters();
 }
 
-const CategoryArms::Points& CategoryArms::points_with(double noise, std::uint64_t seed) {
-  const auto key = std::make_pair(noise, noise > 0 ? seed : 0);
+at::Tensor CategoryArms::clusters() const {
+  std::vector<std::int64_t> seen;
+  for (std::size_t g = 0; g < category_.groups.size(); ++g) {
+    if (category_.outer[g] != fold_) seen.push_back(static_cast<std::int64_t>(g));
+  }
+  const at::Tensor centre_CD = cluster_centres(category_.topic_GD.index_select(0, moe::longs(seen)), kClusters);
+  const at::Tensor nearest_G = at::cdist(category_.topic_GD, centre_CD).argmin(1);
+  std::vector<std::int64_t> counts;
+  for (const auto& group : category_.rows) counts.push_back(group.count);
+  return nearest_G.repeat_interleave(moe::longs(counts), 0);
+}
+
+const CategoryArms::Points& CategoryArms::points_with(const Regime& regime, std::uint64_t seed) {
+  const double noise = regime.point_noise;
+  const auto key = std::make_tuple(noise, regime.ties, noise > 0 ? seed : 0);
   if (const auto found = points_.find(key); found != points_.end()) return found->second;
   Points points;
-  for (const auto& [name, pairs] : category_.points) {
+  for (const auto& [name, pairs] : category_.taught(regime)) {
     const LabelledGroups labelled =
         category_.training(flipped(pairs, store_, category_.groups, noise, mix64(seed ^ stable_hash(name))), fold_);
     if (labelled.groups.size() < kPointGroupsMin) continue;
@@ -122,7 +175,7 @@ const CategoryArms::Points& CategoryArms::points_with(double noise, std::uint64_
     points.heap.append(labelled);
   }
   if (!points.names.empty()) points.universal = fit_heads(x_NF_, points.heap, head_strengths());
-  if (noise > 0) std::erase_if(points_, [](const auto& kept) { return kept.first.first > 0; });
+  if (noise > 0) std::erase_if(points_, [](const auto& kept) { return std::get<0>(kept.first) > 0; });
   return points_[key] = std::move(points);
 }
 
@@ -175,8 +228,8 @@ void CategoryArms::shallow(const LabelledGroups& labelled, ArmTable& table) cons
   table.add("bag", at::mv(bag_NB_.to(at::kDouble), fit_heads(bag_NB_, labelled, head_strengths()).all_F));
 }
 
-nlohmann::json CategoryArms::experts() {
-  const Points& points = points_with(0, 0);
+nlohmann::json CategoryArms::experts(const Regime& regime) {
+  const Points& points = points_with({.ties = regime.ties}, 0);
   nlohmann::json figures = nlohmann::json::object();
   for (std::size_t p = 0; p < points.names.size(); ++p) {
     std::vector<moe::ExpertFeatures::Group> tested;
@@ -204,7 +257,7 @@ nlohmann::json CategoryArms::experts() {
 void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table) {
   const LabelledGroups labelled = labelled_overall(store_, scores_, category_, fold_, regime, seed);
   if (labelled.groups.size() < 2) return;
-  const Points& points = points_with(regime.point_noise, seed);
+  const Points& points = points_with(regime, seed);
   const Heads own = fit_heads(x_NF_, labelled, head_strengths());
   const at::Tensor own_N = standardised(out_of_fold(own), training_);
   table.add("own", own_N);
@@ -228,7 +281,12 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
   const at::Tensor linear_N = standardised(linear.reward_N, training_);
   table.add("linear", linear_N);
   columns.push_back(own_N), target.push_back(0);
-  table.add("stack", fit_stack(columns, target, labelled).reward_N);
+  const Stack stack = fit_stack(columns, target, labelled);
+  table.add("stack", stack.reward_N);
+  std::vector<std::string> features = points.names;
+  features.emplace_back("(base)");
+  table.weigh("stack", features, {stack.weight_K.const_data_ptr<double>(), stack.weight_K.const_data_ptr<double>() + k + 1});
+  variants(columns, target, labelled, table);
   columns.push_back(universal_N), std::ranges::fill(target, 0.0), target.push_back(1);
   table.add("stack_universal", fit_stack(columns, target, labelled).reward_N);
 
@@ -242,6 +300,27 @@ void CategoryArms::run(const Regime& regime, std::uint64_t seed, ArmTable& table
 
   mixtures({{"own", own_N}, {"pooled", pooled_N}, {"linear", linear_N}, {"warm", warm_N}, {"residual", residual_N}}, labelled,
            linear.loss, table);
+}
+
+void CategoryArms::variants(std::vector<at::Tensor> columns, std::vector<double> target, const LabelledGroups& labelled,
+                            ArmTable& table) const {
+  const std::size_t k = columns.size();
+  const at::Tensor expert_NK = at::stack(at::TensorList(columns).slice(0, k - 1), 1);
+  for (const moe::ExpertFeatures::Group& group : category_.rows) {  // experts differ by any offset from prompt to prompt
+    const at::Tensor own_NK = expert_NK.narrow(0, group.first, group.count);
+    own_NK.sub_(own_NK.mean(0));
+  }
+  std::vector<at::Tensor> wider = columns;
+  std::vector<double> wider_target = target;
+  if (k > 2) {
+    wider.push_back(standardised(expert_NK.std(1), training_)), wider_target.push_back(0);
+    table.add("stack_doubt", fit_stack(wider, wider_target, labelled).reward_N);
+  }
+  for (std::int64_t cluster = 0; cluster < kClusters; ++cluster) {
+    const at::Tensor inside_N = cluster_N_.eq(cluster).to(at::kDouble);
+    for (std::size_t i = 0; i < k; ++i) columns.push_back(columns[i] * inside_N), target.push_back(0);
+  }
+  table.add("stack_clusters", fit_stack(columns, target, labelled).reward_N);
 }
 
 void CategoryArms::mixtures(const std::vector<std::pair<std::string, at::Tensor>>& members, const LabelledGroups& labelled,

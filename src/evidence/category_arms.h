@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "evidence/arm_table.h"
@@ -22,13 +23,22 @@ struct CategoryData {
   std::vector<moe::ExpertFeatures::Group> rows;  ///< Rows within the category and prompt, without pairs
   std::vector<std::int64_t> outer, inner;        ///< Fold of each group
   std::int64_t first_row = 0, row_count = 0;     ///< Rows of the category among those of all
+  at::Tensor topic_GD;                           ///< Of each group the mean state of its responses
   PairLists overall;                             ///< What is tested
-  std::map<std::string, PairLists> points;
+  PairLists equal_length;                        ///< Those of the tested pairs whose responses are equally long
+  std::map<std::string, PairLists> points;       ///< Pairs of each point
+  std::map<std::string, PairLists> tied_points;  ///< The same and the ties, whose target is 0.5
 
   /// Groups outside an outer fold that have pairs.
   [[nodiscard]] LabelledGroups training(const PairLists& pairs, std::int64_t fold) const;
+  /// What the experts learn from.
+  [[nodiscard]] const std::map<std::string, PairLists>& taught(const Regime& regime) const {
+    return regime.ties ? tied_points : points;
+  }
   /// Tested groups of an outer fold.
   [[nodiscard]] std::vector<moe::ExpertFeatures::Group> tested(std::int64_t fold) const;
+  /// The same groups, perhaps without pairs.
+  [[nodiscard]] std::vector<moe::ExpertFeatures::Group> tested_at_equal_length(std::int64_t fold) const;
   [[nodiscard]] std::vector<std::int64_t> tested_groups(std::int64_t fold) const;
 };
 
@@ -45,7 +55,7 @@ class CategoryArms {
   void run(const Regime& regime, std::uint64_t seed, ArmTable& table);
   /// How the experts of clean points order the tested groups: point -> {groups, own, universal, length: shares of pairs of the
   /// point; overall: share of overall pairs that its expert orders correctly}.
-  [[nodiscard]] nlohmann::json experts();
+  [[nodiscard]] nlohmann::json experts(const Regime& regime);
 
  private:
   struct Points {
@@ -55,7 +65,7 @@ class CategoryArms {
     Heads universal;
   };
   /// The heads of the points, and one of all their pairs as one heap. Those without noise are the same for all seeds.
-  const Points& points_with(double noise, std::uint64_t seed);
+  const Points& points_with(const Regime& regime, std::uint64_t seed);
   /// Rewards of all responses: those of training groups by heads that have not seen them.
   [[nodiscard]] at::Tensor out_of_fold(const Heads& heads) const;
   /// The factor with which rewards explain the labels best.
@@ -64,6 +74,12 @@ class CategoryArms {
   /// Length and bag of tokens.
   void shallow(const LabelledGroups& labelled, ArmTable& table) const;
   [[nodiscard]] at::Tensor lengths() const;
+  /// The cluster of prompts that each response belongs to, [N]; the clusters are those of the training groups.
+  [[nodiscard]] at::Tensor clusters() const;
+  /// The weighted sum of experts and base with weights that differ from cluster to cluster of the prompts, and with the experts'
+  /// disagreement as one more reward. @param columns  rewards of the experts, then of the base
+  void variants(std::vector<at::Tensor> columns, std::vector<double> target, const LabelledGroups& labelled,
+                ArmTable& table) const;
   /// Members weighted by how likely the labels of prompts left out are under each; equally; and the best alone.
   void mixtures(const std::vector<std::pair<std::string, at::Tensor>>& members, const LabelledGroups& labelled,
                 double linear_loss, ArmTable& table) const;
@@ -74,7 +90,8 @@ class CategoryArms {
   std::int64_t fold_;
   at::Tensor x_NF_, bag_NB_;
   std::vector<moe::ExpertFeatures::Group> training_;  ///< Groups outside the fold, without pairs
-  std::map<std::pair<double, std::uint64_t>, Points> points_;
+  at::Tensor cluster_N_;                              ///< Cluster of each response's prompt
+  std::map<std::tuple<double, bool, std::uint64_t>, Points> points_;
 };
 
 }  // namespace dmoerm::evidence

@@ -27,6 +27,10 @@ void add_arms(const json& cell, std::size_t groups_before, std::size_t groups, C
     const auto seeds = arm.at("seeds").get<std::vector<double>>();
     if (of_groups.size() != groups) continue;
     own.groups.insert(own.groups.end(), of_groups.begin(), of_groups.end());
+    own.at_equal_length.resize(groups_before, std::nan(""));
+    for (const json& share : arm.value("at_equal_length", json::array()))
+      own.at_equal_length.push_back(share.is_null() ? std::nan("") : share.get<double>());
+    own.at_equal_length.resize(own.groups.size(), std::nan(""));
     own.seeds.resize(std::max(own.seeds.size(), seeds.size()));
     for (std::size_t s = 0; s < seeds.size(); ++s) own.seeds[s] += seeds[s] * static_cast<double>(groups);
   }
@@ -49,6 +53,18 @@ void add_experts(const json& cell, CategoryResult& result) {
   }
 }
 
+void add_weights(const json& cell, std::int64_t folds, CategoryResult& result) {
+  if (!cell.contains("weights")) return;
+  for (const auto& [arm, features] : cell.at("weights").items()) {
+    for (const auto& [feature, weights] : features.items()) {
+      const auto seeds = weights.get<std::vector<double>>();
+      std::vector<double>& own = result.weights[arm][feature];
+      own.resize(std::max(own.size(), seeds.size()));
+      for (std::size_t s = 0; s < seeds.size(); ++s) own[s] += seeds[s] / static_cast<double>(folds);
+    }
+  }
+}
+
 std::optional<CategoryResult> read_category(const fs::path& folder, const std::string& category, std::int64_t folds) {
   CategoryResult result;
   for (std::int64_t fold = 0; fold < folds; ++fold) {
@@ -63,6 +79,7 @@ std::optional<CategoryResult> read_category(const fs::path& folder, const std::s
     }
     add_arms(cell, before, result.ids.size() - before, result);
     add_experts(cell, result);
+    add_weights(cell, folds, result);
     const fs::path single = folder / fmt::format("{}-{}.json", kSingle, fold);
     if (!fs::exists(single)) continue;
     const json all = read_json(single);
@@ -132,6 +149,20 @@ Estimate macro(const std::vector<const CategoryResult*>& categories, const std::
   for (const double value : drawn) estimate.error += (value - mean) * (value - mean) / resamples;
   estimate.error = std::sqrt(estimate.error);
   return estimate;
+}
+
+double macro_at_equal_length(const std::vector<const CategoryResult*>& categories, const std::string& arm) {
+  double sum = 0, count = 0;
+  for (const CategoryResult* category : categories) {
+    const auto found = category->arms.find(arm);
+    if (found == category->arms.end()) return std::nan("");
+    double own = 0, groups = 0;
+    for (const double share : found->second.at_equal_length) {
+      if (!std::isnan(share)) own += share, ++groups;
+    }
+    if (groups > 0) sum += own / groups, ++count;
+  }
+  return count > 0 ? sum / count : std::nan("");
 }
 
 double p_of_difference(const Estimate& difference) {

@@ -11,7 +11,8 @@ namespace dmoerm::evidence {
 /// An arm on the tested groups of a category: the share of pairs that it orders correctly, averaged over seeds.
 struct ArmResult {
   std::vector<double> groups;
-  std::vector<double> seeds;  ///< Mean over groups for each seed
+  std::vector<double> at_equal_length;  ///< The same of pairs of equally long responses; NaN for a group without one
+  std::vector<double> seeds;            ///< Mean over groups for each seed
 };
 
 /// An expert on the tested groups that have pairs of its point, over folds.
@@ -26,9 +27,10 @@ struct CategoryResult {
   std::vector<std::string> ids;
   std::vector<std::int64_t> clusters;  ///< Groups of one cluster are drawn together
   std::vector<std::int64_t> pairs;
-  std::map<std::string, ArmResult> arms;                              ///< Only those that every fold has
-  std::map<std::string, ExpertResult> experts;                        ///< By point
-  std::map<std::string, std::map<std::string, std::int64_t>> counts;  ///< What arms chose, over folds and seeds
+  std::map<std::string, ArmResult> arms;                                      ///< Only those that every fold has
+  std::map<std::string, ExpertResult> experts;                                ///< By point
+  std::map<std::string, std::map<std::string, std::vector<double>>> weights;  ///< Arm -> feature -> of each seed, over folds
+  std::map<std::string, std::map<std::string, std::int64_t>> counts;          ///< What arms chose, over folds and seeds
 };
 
 /// Category -> its result, for the categories of which every fold is there. @throws IoError, DataError
@@ -45,6 +47,10 @@ struct Estimate {
 /// @return zeros if a category lacks an arm
 Estimate macro(const std::vector<const CategoryResult*>& categories, const std::string& arm, const std::string& other,
                int resamples = 10000);
+
+/// The mean over categories of the mean over those groups that have pairs of equally long responses.
+/// @return NaN if no category has such a group, or one lacks the arm
+double macro_at_equal_length(const std::vector<const CategoryResult*>& categories, const std::string& arm);
 
 /// Two-sided p-value of no difference, by the normal approximation of the bootstrap.
 double p_of_difference(const Estimate& difference);

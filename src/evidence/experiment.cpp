@@ -4,6 +4,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/mv.h>
+#include <ATen/ops/stack.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -87,6 +88,11 @@ Experiment::Experiment(const config::RunConfig& config, const data::TokenStore& 
   for (const CategoryData& category : categories_) std::ranges::copy(rows_of(category), std::back_inserter(all));
   std::vector<at::Tensor> whole;
   for (const auto& parts : readings) whole.push_back(at::cat(parts));
+  for (CategoryData& category : categories_) {
+    std::vector<at::Tensor> means;
+    for (const Rows& rows : rows_of(category)) means.push_back(whole.front().narrow(0, rows.first, rows.count).mean(0));
+    category.topic_GD = at::stack(means);
+  }
   centred_NB_ = within_groups(whole, all);
   bag_NB_ = within_groups({token_bag(ids, kBagWidth)}, all) * std::sqrt(static_cast<double>(kBagWidth));
 }
@@ -113,7 +119,11 @@ void Experiment::add_category(const config::CategoryConfig& config, std::size_t 
   for (std::size_t g = 0; apart > 0 && g < groups.size(); ++g) data.outer[g] = g + apart < groups.size() ? 1 : 0;
   data.inner = deal(data.rows, kInnerFolds, settings_.seed + 1);
   data.overall = pairs_of(store_, groups, config, std::string(preference::kOverall));
-  for (const std::string& point : points_of(config)) data.points[point] = pairs_of(store_, groups, config, point);
+  data.equal_length = of_equal_length(data.overall, store_, groups);
+  for (const std::string& point : points_of(config)) {
+    data.points[point] = pairs_of(store_, groups, config, point);
+    data.tied_points[point] = pairs_of(store_, groups, config, point, preference::Ties::kept);
+  }
   categories_.push_back(std::move(data));
 }
 
@@ -165,17 +175,18 @@ void Experiment::run(const std::vector<Regime>& regimes, const fs::path& folder,
 
 void Experiment::category_cell(const Regime& regime, CategoryArms& arms, const CategoryData& category, std::int64_t fold,
                                const fs::path& path) const {
-  ArmTable table(category.tested(fold));
+  ArmTable table(category.tested(fold), category.tested_at_equal_length(fold));
   for (std::int64_t s = 0; s < settings_.seeds; ++s) arms.run(regime, settings_.seed + static_cast<std::uint64_t>(s), table);
   json result = table.to_json();
-  result["experts"] = arms.experts();
+  result["experts"] = arms.experts(regime);
   result["groups"] = group_list(store_, category, category.tested_groups(fold));
   write_json_atomically(path, result);
 }
 
 void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::Tensor& x_NF, const fs::path& path) const {
   std::vector<ArmTable> tables;
-  for (const CategoryData& category : categories_) tables.emplace_back(category.tested(fold));
+  for (const CategoryData& category : categories_)
+    tables.emplace_back(category.tested(fold), category.tested_at_equal_length(fold));
   const auto shifted = [](LabelledGroups labelled, std::int64_t rows) {
     for (auto& group : labelled.groups) group.first += rows, group.prompt = -1;
     return labelled;
@@ -189,7 +200,7 @@ void Experiment::single_cell(const Regime& regime, std::int64_t fold, const at::
       own.push_back(shifted(labelled_overall(store_, scores_, category, fold, regime, seed), category.first_row));
       overall.append(own.back());
       heap.append(own.back());
-      for (const auto& [name, pairs] : category.points) {
+      for (const auto& [name, pairs] : category.taught(regime)) {
         const PairLists noisy = flipped(pairs, store_, category.groups, regime.point_noise, mix64(seed ^ stable_hash(name)));
         heap.append(shifted(category.training(noisy, fold), category.first_row));
       }

@@ -16,6 +16,7 @@ namespace dmoerm::evidence {
 namespace {
 
 constexpr double kFlippedWithoutRater = 0.3;
+constexpr double kEqualLength = 0.1;  // of the longer response
 
 bool is_flipped(std::uint64_t group, const preference::Preference& pair, double share, std::uint64_t seed) {
   const auto low = static_cast<std::uint64_t>(std::min(pair.winner, pair.loser)),
@@ -32,7 +33,8 @@ std::uint64_t key_of(const data::TokenStore& store, std::int64_t group) { return
 
 std::string Regime::name() const {
   const std::string many = prompts == 0 ? "all" : std::to_string(prompts);
-  return fmt::format("{}-{}{}", many, noise, point_noise > 0 ? fmt::format("-points{:.0f}", 100 * point_noise) : "");
+  return fmt::format("{}-{}{}{}", many, noise, point_noise > 0 ? fmt::format("-points{:.0f}", 100 * point_noise) : "",
+                     ties ? "-ties" : "");
 }
 
 Regime regime_from(const std::string& name) {
@@ -42,14 +44,15 @@ Regime regime_from(const std::string& name) {
   if (dash != std::string::npos) {
     std::from_chars(many.data(), many.data() + many.size(), regime.prompts);
     regime.noise = name.substr(dash + 1, next == std::string::npos ? next : next - dash - 1);
-    if (next != std::string::npos && name.substr(next) == "-points30") regime.point_noise = 0.3;
+    const std::string_view rest = next == std::string::npos ? std::string_view() : std::string_view(name).substr(next);
+    if (rest.starts_with("-points30")) regime.point_noise = 0.3;
+    regime.ties = rest.ends_with("-ties");
   }
   static const std::vector<std::string> kNoises = {"none", "rater", "flip30", "flip40"};
   if (std::ranges::find(kNoises, regime.noise) == kNoises.end() || regime.name() != name)
-    throw ConfigError("unknown-regime",
-                      fmt::format("--regimes {}: expected PROMPTS-NOISE such as 80-rater, all-none, 20-flip40 or "
-                                  "80-rater-points30; NOISE is one of {}",
-                                  name, fmt::join(kNoises, ", ")));
+    throw ConfigError("unknown-regime", fmt::format("--regimes {}: expected PROMPTS-NOISE such as 80-rater, all-none, 20-flip40, "
+                                                    "80-rater-points30 or 80-rater-ties; NOISE is one of {}",
+                                                    name, fmt::join(kNoises, ", ")));
   return regime;
 }
 
@@ -60,9 +63,24 @@ std::vector<std::string> points_of(const config::CategoryConfig& category) {
 }
 
 PairLists pairs_of(const data::TokenStore& store, const std::vector<std::int64_t>& groups, const config::CategoryConfig& category,
-                   const std::string& label) {
+                   const std::string& label, preference::Ties ties) {
   PairLists pairs;
-  for (const std::int64_t group : groups) pairs.push_back(store.preferences(group, label, category.score_gap_min.of(label)));
+  for (const std::int64_t group : groups)
+    pairs.push_back(store.preferences(group, label, category.score_gap_min.of(label), ties));
+  return pairs;
+}
+
+PairLists of_equal_length(PairLists pairs, const data::TokenStore& store, const std::vector<std::int64_t>& groups) {
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    const data::TokenGroup group = store.group(groups[g]);
+    const auto length = [&](std::int32_t response) {
+      return static_cast<double>(group.responses[static_cast<std::size_t>(response)].size());
+    };
+    std::erase_if(pairs[g], [&](const preference::Preference& p) {
+      const double a = length(p.winner), b = length(p.loser);
+      return std::abs(a - b) > kEqualLength * std::max(a, b);
+    });
+  }
   return pairs;
 }
 

@@ -7,6 +7,7 @@
 #include "config/run_config.h"
 #include "data/token_store.h"
 #include "evidence/store_scores.h"
+#include "preference/ordered_pairs.h"
 
 namespace dmoerm::evidence {
 
@@ -18,8 +19,9 @@ struct Regime {
   std::string noise =
       "rater";  ///< "none"; "rater": one rater's label, else 30 % flipped; "flip30", "flip40": share of pairs turned round
   double point_noise = 0;  ///< Share of the capability pairs that are turned round
+  bool ties = false;       ///< Whether the experts also learn from equal scores, as experts.train.ties does
 
-  [[nodiscard]] std::string name() const;  ///< "80-rater", "all-none", "80-rater-points30"
+  [[nodiscard]] std::string name() const;  ///< "80-rater", "all-none", "80-rater-points30", "80-rater-ties"
 };
 /// @throws ConfigError for a text that name() does not write
 Regime regime_from(const std::string& name);
@@ -29,7 +31,9 @@ std::vector<std::string> points_of(const config::CategoryConfig& category);
 
 /// Pairs of one label with the category's gap, nothing turned round.
 PairLists pairs_of(const data::TokenStore& store, const std::vector<std::int64_t>& groups, const config::CategoryConfig& category,
-                   const std::string& label);
+                   const std::string& label, preference::Ties ties = preference::Ties::left_out);
+/// The pairs of responses whose lengths differ by at most a tenth of the longer one.
+PairLists of_equal_length(PairLists pairs, const data::TokenStore& store, const std::vector<std::int64_t>& groups);
 /// The same with a share of the pairs turned round, which a hash of seed, group and responses chooses.
 PairLists flipped(PairLists pairs, const data::TokenStore& store, const std::vector<std::int64_t>& groups, double share,
                   std::uint64_t seed);

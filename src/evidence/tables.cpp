@@ -38,6 +38,8 @@ constexpr ArmText kArms[] = {
     {"mean", "mean of experts"},
     {"linear", "experts, ridge to the mean"},
     {"stack", "DMoERM: experts and base, ridge to the mean"},
+    {"stack_clusters", "the same with weights for each of four clusters of prompts"},
+    {"stack_doubt", "DMoERM with the experts' disagreement as one more reward"},
     {"stack_universal", "experts, base and universal expert, ridge to the universal"},
     {"warm", "head that shrinks to the universal expert"},
     {"residual", "head that shrinks to the pooled model"},
@@ -90,7 +92,8 @@ std::string table_of_arms(const Results& results, const std::vector<std::string>
     if (!results.contains(name)) continue;
     rows[0].push_back(fmt::format("{} ({})", name, results.at(name).ids.size()));
   }
-  for (const char* column : {"macro", "less single [95 %]", "less pooled [95 %]", "SD of seeds"}) rows[0].emplace_back(column);
+  for (const char* column : {"macro", "macro at equal length", "less single [95 %]", "less pooled [95 %]", "SD of seeds"})
+    rows[0].emplace_back(column);
   for (const ArmText& arm : kArms) {
     if (std::ranges::none_of(categories, [&](const auto* c) { return c->arms.contains(arm.name); })) continue;
     std::vector<std::string> row = {arm.text};
@@ -98,13 +101,15 @@ std::string table_of_arms(const Results& results, const std::vector<std::string>
       row.push_back(c->arms.contains(arm.name) ? fmt::format("{:.3f}", macro({c}, arm.name, "", 1).value) : "-");
     if (all_have(categories, arm.name)) {
       row.push_back(fmt::format("{:.3f}", macro(categories, arm.name, "", 1).value));
+      const double equal = macro_at_equal_length(categories, arm.name);
+      row.push_back(std::isnan(equal) ? "-" : fmt::format("{:.3f}", equal));
       for (const char* other : {"single", "pooled"})
         row.push_back(
             arm.name == std::string(other) || !all_have(categories, other) ? "-" : text_of(macro(categories, arm.name, other)));
       row.push_back(fmt::format("{:.3f}", seed_spread(categories, arm.name)));
       figures[arm.name] = json_of(macro(categories, arm.name, ""));
     } else {
-      row.insert(row.end(), {"-", "-", "-", "-"});
+      row.insert(row.end(), {"-", "-", "-", "-", "-"});
     }
     rows.push_back(row);
   }
@@ -166,23 +171,53 @@ void label_table(const TableRequest& request, const std::map<std::string, Result
   tables.curves_svg = curve_chart(panels, "Accuracy by overall-labelled prompts");
 }
 
-/// Table 5: what the experts of the points know.
-std::string expert_table(const std::map<std::string, Results>& results) {
-  std::vector<std::vector<std::string>> rows = {
-      {"category", "point", "prompts", "its expert", "universal expert", "longer is better", "its expert on overall labels"}};
-  std::set<std::string> shown;
-  for (const auto& [regime, of_regime] : results) {
-    for (const auto& [name, category] : of_regime) {
-      if (category.experts.empty() || !shown.insert(name).second) continue;
-      for (const auto& [point, expert] : category.experts)
-        rows.push_back({name, point, fmt::format("{:.0f}", expert.groups), fmt::format("{:.3f}", expert.own),
-                        fmt::format("{:.3f}", expert.universal), fmt::format("{:.3f}", expert.length),
-                        fmt::format("{:.3f}", expert.overall)});
+/// Mean and standard deviation over seeds of the weight that DMoERM gives a feature; "-" where cells have none.
+std::string weight_text(const CategoryResult& category, const std::string& feature) {
+  const auto arm = category.weights.find(kMethod);
+  if (arm == category.weights.end() || !arm->second.contains(feature)) return "-";
+  const std::vector<double>& seeds = arm->second.at(feature);
+  const auto n = static_cast<double>(seeds.size());
+  double mean = 0, squares = 0;
+  for (const double w : seeds) mean += w / n;
+  for (const double w : seeds) squares += (w - mean) * (w - mean);
+  return fmt::format("{:+.2f} ({:.2f})", mean, n > 1 ? std::sqrt(squares / (n - 1)) : 0);
+}
+
+/// Table 5: what the experts of the points know, and what they weigh.
+std::string expert_table(const Results& results, json& figures) {
+  std::vector<std::vector<std::string>> rows = {{"category", "point", "prompts", "its expert", "universal expert",
+                                                 "longer is better", "its expert on overall labels", "weight (SD over seeds)"}};
+  for (const auto& [name, category] : results) {
+    for (const auto& [point, expert] : category.experts)
+      rows.push_back({name, point, fmt::format("{:.0f}", expert.groups), fmt::format("{:.3f}", expert.own),
+                      fmt::format("{:.3f}", expert.universal), fmt::format("{:.3f}", expert.length),
+                      fmt::format("{:.3f}", expert.overall), weight_text(category, point)});
+    if (const auto arm = category.weights.find(kMethod); arm != category.weights.end()) {
+      rows.push_back({name, "(base)", "-", "-", "-", "-", "-", weight_text(category, "(base)")});
+      figures[name] = arm->second;
     }
   }
-  return rows.size() < 2 ? ""
-                         : "## Experts\n\nShare of the point's pairs that are ordered correctly, on tested prompts.\n\n" +
-                               markdown_table(rows) + "\n";
+  if (rows.size() < 2) return "";
+  return "## Experts\n\nShare of the point's pairs that are ordered correctly, on tested prompts, and the weight in DMoERM: "
+         "rewards have "
+         "the same spread, and the sizes of a category's weights add up to 1.\n\n" +
+         markdown_table(rows) + "\n";
+}
+
+/// Regimes that stand in no other table: with noisy points, or experts that learn from ties.
+std::string other_table(const TableRequest& request, const std::map<std::string, Results>& results, json& figures) {
+  const std::vector<std::string> arms = {"single", "own", "pooled", "mean", kMethod};
+  std::vector<std::vector<std::string>> rows = {{"regime", "single", "own", "pooled", "mean of experts", "DMoERM"}};
+  for (const auto& [regime, of_regime] : results) {
+    const auto categories = those(of_regime, request.main);
+    if (noise_of(regime).find('-') == std::string::npos || categories.size() != request.main.size()) continue;
+    rows.push_back({regime});
+    for (const std::string& arm : arms) {
+      rows.back().push_back(all_have(categories, arm) ? fmt::format("{:.3f}", macro(categories, arm, "", 1).value) : "-");
+      if (all_have(categories, arm)) figures[regime][arm] = json_of(macro(categories, arm, ""));
+    }
+  }
+  return rows.size() < 2 ? "" : "## Other labels of the points\n\n" + markdown_table(rows) + "\n";
 }
 
 }  // namespace
@@ -211,7 +246,14 @@ Tables make_tables(const TableRequest& request) {
     tables.markdown += table_of_arms(of_regime, shown, tables.figures["small"][regime]) + "\n";
   }
   label_table(request, results, tables);
-  tables.markdown += expert_table(results);
+  tables.markdown += other_table(request, results, tables.figures["labels"]);
+  Results shown = results[request.primary];  // a small category that it lacks stands there under the next regime that has it
+  for (const auto& [regime, of_regime] : results) {
+    for (const auto& [name, category] : of_regime) {
+      if (const auto at = shown.find(name); at == shown.end() || at->second.experts.empty()) shown[name] = category;
+    }
+  }
+  tables.markdown += expert_table(shown, tables.figures["weights"]);
 
   std::vector<std::vector<std::string>> rows = {{"DMoERM less", "difference [95 %]", "p", "p (Holm)", "p of 0.02 apart"}};
   const std::vector<std::string> others = {"single", "pooled", "own", "ensemble_mean", "ensemble_wco", "ensemble_uwo"};

@@ -1,9 +1,11 @@
 #include "evidence/experiment.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -22,8 +24,8 @@ namespace {
 constexpr std::int64_t kVocab = 96;
 constexpr int kPrompts = 60;
 
-/// Prompts with three responses. The more often a response says "please", the better it is; a first rater exists for even prompts
-/// and says the opposite.
+/// Prompts with three responses. The more often a response says "please", the better it is; the first two are equally calm. A
+/// first rater exists for even prompts and says the opposite.
 std::string rows() {
   std::string text;
   for (int i = 0; i < kPrompts; ++i) {
@@ -37,7 +39,7 @@ std::string rows() {
       std::string words = fmt::format("word{} ", rng.below(40));
       for (int n = 0; n < r; ++n) words += "please ";
       nlohmann::json response = {
-          {"text", words + fmt::format("word{}", rng.below(40))}, {"overall", r}, {"scores", {{"polite", r}}}};
+          {"text", words + fmt::format("word{}", rng.below(40))}, {"overall", r}, {"scores", {{"polite", r}, {"calm", r / 2}}}};
       if (i % 2 == 0) response["overall_raters"] = {2 - r, 3 * r - 2};
       row["responses"].push_back(response);
     }
@@ -49,7 +51,7 @@ std::string rows() {
 class ExperimentTest : public test::Scratch {
  protected:
   ExperimentTest() {
-    config_.categories = {{.name = "chat", .points = {"polite", "first_rater"}, .score_gap_min = 1}};
+    config_.categories = {{.name = "chat", .points = {"polite", "calm", "first_rater"}, .score_gap_min = 1}};
     data::IngestRequest request;
     request.data.inputs.push_back({write("rows.jsonl", rows()), "auto", "", config::InputSplit::own, 1.0});
     request.categories = config_.categories;
@@ -115,8 +117,9 @@ TEST_F(ExperimentTest, OneRaterCountsWhereSeveralGaveALabel) {
 }
 
 TEST_F(ExperimentTest, NamesOfRegimesAreReadBack) {
-  for (const char* name : {"80-rater", "all-none", "20-flip40", "80-rater-points30"}) EXPECT_EQ(regime_from(name).name(), name);
-  for (const char* name : {"80", "80-", "x-none", "80-noise", "80-rater-points", "-none"})
+  for (const char* name : {"80-rater", "all-none", "20-flip40", "80-rater-points30", "80-rater-ties", "20-none-points30-ties"})
+    EXPECT_EQ(regime_from(name).name(), name);
+  for (const char* name : {"80", "80-", "x-none", "80-noise", "80-rater-points", "80-rater-tie", "-none"})
     EXPECT_THROW((void)regime_from(name), ConfigError) << name;
 }
 
@@ -132,13 +135,57 @@ TEST_F(ExperimentTest, EveryArmLearnsAnEasyPreferenceAndCellsAreDoneOnce) {
     const auto file = Experiment::file(directory_ / "cells", regime, "chat", fold);
     const nlohmann::json cell = read_json(file);
     tested += cell.at("groups").size();
-    for (const char* arm : {"own", "pooled", "mean", "stack", "vote"})
+    for (const char* arm : {"own", "pooled", "mean", "stack", "stack_clusters", "stack_doubt", "vote"})
       EXPECT_GT(cell.at("arms").at(arm).at("seeds").at(0).get<double>(), 0.6) << arm;
+    double sizes = 0;
+    for (const auto& [feature, weights] : cell.at("weights").at("stack").items()) sizes += std::abs(weights.at(0).get<double>());
+    EXPECT_NEAR(sizes, 1, 1e-9) << "weights are shares";
+    EXPECT_EQ(cell.at("weights").at("stack").size(), 3U) << "two experts and the base";
     write_file_atomically(file, "{}");
   }
   EXPECT_EQ(tested, groups.front().size());
   experiment.run({regime}, directory_ / "cells", *ranks_);
   EXPECT_EQ(read_file(Experiment::file(directory_ / "cells", regime, "chat", 0)), "{}");
+}
+
+TEST_F(ExperimentTest, ExpertsLearnFromTiesWhereARegimeSaysSo) {
+  const auto groups = choose_groups(*store_, {});
+  const auto with = [&](preference::Ties ties) {
+    return pairs_of(*store_, groups.front(), config_.categories.front(), "calm", ties).front();
+  };
+  ASSERT_EQ(with(preference::Ties::left_out).size(), 2U);
+  ASSERT_EQ(with(preference::Ties::kept).size(), 3U);
+  fill(groups);
+  Experiment experiment(config_, *store_, *scores_, cache(), groups, {}, {.readings = {{1, true}}, .components = 8, .seeds = 1});
+  const Regime strict = regime_from("20-none"), tied = regime_from("20-none-ties");
+  experiment.run({strict, tied}, directory_ / "cells", *ranks_);
+  const auto cell = [&](const Regime& regime) { return read_json(Experiment::file(directory_ / "cells", regime, "chat", 0)); };
+  EXPECT_NE(cell(strict).at("weights"), cell(tied).at("weights")) << "other experts";
+  EXPECT_EQ(cell(strict).at("arms").at("own"), cell(tied).at("arms").at("own")) << "the overall labels are the same";
+  EXPECT_EQ(cell(strict).at("experts").at("calm").at("groups"), cell(tied).at("experts").at("calm").at("groups"));
+}
+
+TEST_F(ExperimentTest, PairsOfEqualLengthAreThoseWithinATenth) {
+  const auto groups = choose_groups(*store_, {}).front();
+  const data::TokenGroup group = store_->group(groups.front());
+  ASSERT_LT(group.responses[0].size() * 10, group.responses[1].size() * 9);
+  PairLists pairs(groups.size());
+  pairs[0] = {{0, 1, 0.0F}, {1, 1, 0.0F}};
+  const PairLists equal = of_equal_length(pairs, *store_, groups);
+  ASSERT_EQ(equal[0].size(), 1U);
+  EXPECT_EQ(equal[0][0].winner, 1);
+}
+
+TEST(ArmTable, CountsPairsOfEqualLengthApart) {
+  const moe::ExpertFeatures::Group first{0, 2, {{1, 0, 0.0F}}, 0}, second{2, 2, {{0, 1, 0.0F}}, 1};
+  moe::ExpertFeatures::Group without = second;
+  without.pairs.clear();
+  ArmTable table({first, second}, {first, without});
+  table.add("arm", at::arange(4));
+  table.add("arm", -at::arange(4));
+  const nlohmann::json arm = table.to_json().at("arms").at("arm");
+  EXPECT_EQ(arm.at("groups"), nlohmann::json({0.5, 0.5}));
+  EXPECT_EQ(arm.at("at_equal_length"), nlohmann::json({0.5, nullptr}));
 }
 
 TEST_F(ExperimentTest, TheTestSplitIsTestedByModelsOfTheOthers) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -23,10 +24,13 @@ class TablesTest : public test::Scratch {
       for (int g = 0; g < 4; ++g)
         cell["groups"].push_back({{"id", fmt::format("{}-{}", fold, g)}, {"cluster", 4 * fold + g}, {"pairs", 2}});
       const auto arm = [](double share) -> nlohmann::json {
-        return {{"groups", std::vector<double>(4, share)}, {"seeds", {share, share}}};
+        return {{"groups", std::vector<double>(4, share)},
+                {"at_equal_length", {nullptr, share - 0.1, nullptr, share - 0.1}},
+                {"seeds", {share, share}}};
       };
       for (const auto& [name, share] : own) cell["arms"][name] = arm(share);
       cell["experts"]["polite"] = {{"groups", 4}, {"own", 0.9}, {"universal", 0.8}, {"length", 0.5}, {"overall", 0.6}};
+      cell["weights"]["stack"] = {{"polite", {0.7, 0.5}}, {"(base)", {-0.3, 0.5}}};
       all[category] = {{"arms", {{"single", arm(single)}}}, {"counts", nlohmann::json::object()}};
       write_json_atomically(directory_ / regime / fmt::format("{}-{}.json", category, fold), cell);
       write_json_atomically(directory_ / regime / fmt::format("all-{}.json", fold), all);
@@ -49,7 +53,25 @@ TEST_F(TablesTest, ContrastsAreDifferencesOfTheArms) {
   EXPECT_NEAR(tables.figures["labels"]["20-rater"]["stack"][0].get<double>(), 0.7, 1e-9);
   EXPECT_NE(tables.markdown.find("chat (20)"), std::string::npos) << tables.markdown;
   EXPECT_NE(tables.markdown.find("polite"), std::string::npos) << "the table of experts";
+  EXPECT_NE(tables.markdown.find("| 0.750 | 0.650 "), std::string::npos) << "at equal length\n" << tables.markdown;
+  EXPECT_NE(tables.markdown.find("+0.60 (0.14)"), std::string::npos) << "a weight and its spread over seeds";
   EXPECT_NE(tables.curves_svg.find("fill=\"none\" stroke="), std::string::npos) << "a curve";
+}
+
+TEST_F(TablesTest, CellsOfAnEarlierVersionHaveNoFiguresAtEqualLengthAndNoWeights) {
+  write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.7}}, 0.5);
+  for (int fold = 0; fold < 5; ++fold) {
+    for (const char* name : {"chat", "all"}) {
+      const auto file = directory_ / "80-rater" / fmt::format("{}-{}.json", name, fold);
+      nlohmann::json cell = read_json(file);
+      cell.erase("weights");
+      for (auto& arm : (std::string(name) == "all" ? cell["chat"] : cell)["arms"]) arm.erase("at_equal_length");
+      write_json_atomically(file, cell);
+    }
+  }
+  const Tables tables = make_tables(request());
+  EXPECT_NE(tables.markdown.find("| 0.750 | -  "), std::string::npos) << tables.markdown;
+  EXPECT_EQ(tables.markdown.find("(base)"), std::string::npos);
 }
 
 TEST_F(TablesTest, CellsThatAreMissingAreNamed) {
