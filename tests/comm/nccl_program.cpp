@@ -1,9 +1,11 @@
-// Compares sums and chunks over NCCL with a serial computation, bit for bit. Run it under mpirun on a machine with a GPU for each
-// rank. Exit code 0 means that all checks passed, 77 that there are not enough GPUs.
+// Compares sums and chunks over NCCL with a serial computation, bit for bit, and lets ranks stay away, leave and give up. Run it
+// under mpirun on a machine with a GPU for each rank, or linked with the NCCL and CUDA of fake_nccl/. Exit code 0 means that all
+// checks passed, 77 that there are not enough GPUs.
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 
@@ -57,7 +59,7 @@ std::vector<float> part_of(int rank, std::size_t count) {
 bool same(const std::vector<float>& a, const float* b) { return std::memcmp(a.data(), b, a.size() * sizeof(float)) == 0; }
 
 void check_sums(Communicator& gpus) {
-  for (const std::size_t count : {std::size_t{1}, std::size_t{1000}, std::size_t{4'200'001}}) {
+  for (const std::size_t count : {std::size_t{1}, std::size_t{1000}, std::size_t{1'050'001}}) {
     for (int contributors = 1; contributors <= gpus.size(); ++contributors) {
       std::vector<std::vector<float>> parts;
       for (int r = 0; r < contributors; ++r) parts.push_back(part_of(r, count));
@@ -82,30 +84,93 @@ void check_sums(Communicator& gpus) {
   }
 }
 
-/// Lets one rank never join a collective: the others must report it within the time limit.
-void check_limit(Communicator& gpus) {
-  gpus.limit_waits(2);
-  if (gpus.size() == 1 || gpus.rank() + 1 == gpus.size()) return;
-  const DeviceFloats values({1.0F});
+/// The sums of the host's tree over MPI and of the GPUs' have the same bits.
+void check_same_as_host(Communicator& host, Communicator& gpus) {
+  std::vector<float> values = part_of(host.rank(), 5000);
+  const DeviceFloats on_gpu(values);
+  host.tree_sum(values, host.size());
+  gpus.tree_sum(on_gpu.span(), gpus.size());
+  expect(same(on_gpu.host(), values.data()), "GPUs and hosts sum to the same bits");
+}
+
+/// Without a GPU of its own for each rank there is no such group.
+void check_refusals(Communicator& host) {
+  const bool alone = host.size() == 1;
+  expect(alone || make_nccl_communicator(host, 0) == nullptr, "ranks that share a GPU use the hosts");
+  expect(make_nccl_communicator(host, host.rank() + 1 == host.size() ? -1 : host.rank()) == nullptr,
+         "a group with a rank without a GPU uses the hosts");
+}
+
+/// All but the last rank start a sum that it never joins, and must get an error with this code. The last but one waits for it;
+/// others may hear from NCCL first that a rank has given up.
+template <class Meanwhile>
+void expect_error_without_last_rank(Communicator& gpus, const std::string& expected, const Meanwhile& meanwhile) {
+  if (gpus.rank() + 1 == gpus.size()) return;
+  const DeviceFloats values(part_of(gpus.rank(), 1000));
+  std::string code = "none";
+  try {
+    Pending pending = gpus.start_tree_sum(values.span(), gpus.size());
+    meanwhile();
+    pending.wait();
+  } catch (const CommError& e) {
+    code = e.code().text();
+  }
   try {
     gpus.tree_sum(values.span(), gpus.size());
-    expect(false, "a sum without one of its ranks ends");
+    expect(false, "a group that has failed sums again");
   } catch (const CommError& e) {
-    fmt::print("timed out as it should: {}\n", e.what());
+    expect(std::string_view(e.code().text()) == "earlier-collective-failed", "a group that has failed says so");
   }
+  const bool heard = gpus.rank() + 2 < gpus.size() && code == "nccl-call-failed";
+  expect(code == expected || heard, fmt::format("a sum without its last rank ends with {}, not {}", code, expected));
+}
+
+/// One rank never joins a collective: the others report it within the time limit.
+void check_limit(Communicator& host, int device) {
+  const auto gpus = make_nccl_communicator(host, device);
+  expect_error_without_last_rank(*gpus, "wait-too-long", [&] { gpus->limit_waits(1); });
+  gpus->limit_waits(600);
+  host.barrier();
+}
+
+/// One rank leaves, as if it had died: the others learn it from NCCL, without waiting for the limit.
+void check_rank_leaves(Communicator& host, int device) {
+  auto gpus = make_nccl_communicator(host, device);
+  if (host.rank() + 1 == host.size()) gpus.reset();
+  host.barrier();
+  if (gpus) expect_error_without_last_rank(*gpus, "nccl-call-failed", [] {});
+  host.barrier();
+}
+
+/// A rank outside of the group has failed: whoever waits gives up.
+void check_given_up(Communicator& host, int device) {
+  static std::atomic<bool> given_up = false;
+  const auto gpus = make_nccl_communicator(host, device);
+  gpus->break_when(given_up);
+  expect_error_without_last_rank(*gpus, "rank-failed", [] { given_up = true; });
+  given_up = false;
+  host.barrier();
 }
 
 }  // namespace
 
 int main() {
   const auto world = init_world();
-  const auto gpus = make_nccl_communicator(world->all(), world->rank());
-  if (!gpus) return 77;
-  cudaSetDevice(world->rank());
-  check_sums(*gpus);
-  world->all().barrier();
-  check_limit(*gpus);
-  world->all().barrier();
+  Communicator& host = world->all();
+  const int device = world->rank();
+  {
+    const auto gpus = make_nccl_communicator(host, device);
+    if (!gpus) return 77;
+    cudaSetDevice(device);
+    check_sums(*gpus);
+    check_same_as_host(host, *gpus);
+  }
+  check_refusals(host);
+  if (host.size() > 1) {
+    check_limit(host, device);
+    check_rank_leaves(host, device);
+    check_given_up(host, device);
+  }
   if (world->rank() == 0) fmt::print("{} GPUs, {} failures\n", world->size(), failures);
   return failures == 0 ? 0 : 1;
 }
