@@ -17,8 +17,11 @@
 namespace dmoerm::moe {
 namespace {
 
+constexpr double kFar = 1e30;                 // distance to a category without a prompt
 constexpr std::int64_t kDirectionsMax = 256;  // bounds the size of a bundle; the others share one variance
-constexpr std::size_t kFolds = 5, kOwnThresholdFrom = 20;
+constexpr std::size_t kFolds = 5;
+constexpr std::size_t kOwnThresholdFrom = 20;  // held-out prompts of a category whose own distances count
+constexpr double kCategoryLoss = 5;            // a category loses at most this multiple of the share that all lose together
 
 at::Tensor rows_of(const at::Tensor& states_ND, const std::vector<std::int64_t>& rows) {
   return states_ND.index_select(0, at::tensor(at::ArrayRef<std::int64_t>(rows), at::TensorOptions().dtype(at::kLong)));
@@ -98,8 +101,9 @@ OodDetector OodDetector::fit(const RoutedPrompts& train, const RoutedPrompts& va
     const at::Tensor distances_NC = fitted.distances(rows_of(prompts.states_ND, rows));
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const std::int32_t own = prompts.labels[static_cast<std::size_t>(rows[i])];
-      const double distance = distances_NC[static_cast<std::int64_t>(i)][own].item<double>();
-      if (std::isfinite(distance)) unseen[static_cast<std::size_t>(own)].push_back(distance);
+      const at::Tensor distance_C = distances_NC[static_cast<std::int64_t>(i)];
+      if (std::isfinite(distance_C[own].item<double>()))  // else the fit knows nothing of its category
+        unseen[static_cast<std::size_t>(own)].push_back(distance_C.nan_to_num(kFar, kFar).min().item<double>());
     }
   };
   const std::vector<std::size_t> folds = folds_of(train);
@@ -121,14 +125,16 @@ OodDetector OodDetector::fit(const RoutedPrompts& train, const RoutedPrompts& va
   detector.thresholds_C = at::zeros({categories}, at::kDouble);
   for (std::int64_t c = 0; c < categories; ++c) {
     const std::vector<double>& own = unseen[static_cast<std::size_t>(c)];
-    detector.thresholds_C[c] = std::max(quantile(own.size() < kOwnThresholdFrom ? together : own, keep_share), 1e-12);
+    const double at_least =
+        own.size() < kOwnThresholdFrom ? 0 : quantile(own, std::max(0.0, 1 - kCategoryLoss * (1 - keep_share)));
+    detector.thresholds_C[c] = std::max({quantile(together, keep_share), at_least, 1e-12});
   }
   return detector;
 }
 
 double OodDetector::distance(const at::Tensor& state_D) const {
   if (!fitted()) return 0;
-  const at::Tensor relative_C = (distances(state_D.unsqueeze(0))[0] / thresholds_C).nan_to_num(1e30, 1e30);
+  const at::Tensor relative_C = (distances(state_D.unsqueeze(0))[0] / thresholds_C).nan_to_num(kFar, kFar);
   return std::sqrt(relative_C.min().item<double>());
 }
 

@@ -14,7 +14,7 @@ namespace dmoerm::run {
 namespace {
 
 /// Version of the rule by which the temperature is found. A changed rule gets a new word, so that routers are fitted again.
-constexpr const char* kCalibrationRuleVersion = "one more error";
+constexpr const char* kCalibrationRuleVersion = "one more error, one distance for all categories";
 
 /// Pooled base states of the groups' prompts, one row each. What is done is kept in pieces.
 at::Tensor pooled_prompts(RunContext& context, const std::vector<std::int64_t>& groups, TaskParts& parts,

@@ -140,6 +140,51 @@ TEST(OodDetector, CountsAPromptOnceHoweverManyRowsHaveIt) {
   EXPECT_TRUE((OodDetector::fit(repeated, {}, 3, 0.95).thresholds_C < known * 0.9).all().item<bool>());
 }
 
+/// Prompts of three categories around centres of their own. @param many  of each category @param spread  of each category
+RoutedPrompts around_centres(const std::vector<std::int64_t>& many, const std::vector<double>& spread, std::uint64_t seed) {
+  at::manual_seed(seed);
+  std::vector<at::Tensor> states;
+  RoutedPrompts prompts;
+  for (std::size_t c = 0; c < many.size(); ++c) {
+    at::Tensor own_ND = at::randn({many[c], 10}) * spread[c];
+    own_ND.select(1, static_cast<std::int64_t>(c)) += 40.0;
+    states.push_back(own_ND);
+    prompts.labels.insert(prompts.labels.end(), static_cast<std::size_t>(many[c]), static_cast<std::int32_t>(c));
+  }
+  prompts.states_ND = at::cat(states);
+  return prompts;
+}
+
+/// Share of the prompts of one category that lie within a threshold.
+double kept_of(const OodDetector& detector, const RoutedPrompts& prompts, std::int32_t category) {
+  double kept = 0, all = 0;
+  for (std::size_t i = 0; i < prompts.labels.size(); ++i) {
+    if (prompts.labels[i] != category) continue;
+    kept += detector.distance(prompts.states_ND[static_cast<std::int64_t>(i)]) <= 1 ? 1 : 0, ++all;
+  }
+  return kept / all;
+}
+
+TEST(OodDetector, AStrayPromptOfASmallCategoryDoesNotOpenItToEverything) {
+  RoutedPrompts train = around_centres({40, 300, 300}, {1, 1, 1}, 9);
+  train.states_ND[7] += 8.0;  // the farthest of forty is what a quantile of this category alone would be
+  const OodDetector detector = OodDetector::fit(train, {}, 3, 0.98);
+  const RoutedPrompts fresh = around_centres({200, 200, 200}, {1, 1, 1}, 10);
+  RoutedPrompts strange = fresh;
+  strange.states_ND = fresh.states_ND + 4.0;
+  for (std::int32_t c = 0; c < 3; ++c) {
+    EXPECT_GT(kept_of(detector, fresh, c), 0.93) << c;
+    EXPECT_LT(kept_of(detector, strange, c), 0.05) << c;
+  }
+}
+
+TEST(OodDetector, ACategoryThatLiesWideKeepsMostOfItsPrompts) {
+  const OodDetector detector = OodDetector::fit(around_centres({300, 300, 60}, {1, 1, 2.5}, 11), {}, 3, 0.95);
+  const RoutedPrompts fresh = around_centres({300, 300, 300}, {1, 1, 2.5}, 12);
+  EXPECT_GT(kept_of(detector, fresh, 0), 0.95);
+  EXPECT_GT(kept_of(detector, fresh, 2), 0.65) << "it may lose five times the share of all";
+}
+
 TEST(OodDetector, NeedsNoSpreadAndNoSecondPrompt) {
   const at::Tensor same_ND = at::ones({12, 4});
   std::vector<std::int32_t> labels(12, 0);
