@@ -38,8 +38,12 @@ Group conversation_of(const json& row) {
 
 /// Refuses responses that are no texts. @throws RowError showing what stands there
 void expect_texts(const json& row) {
-  const json several = row.value("responses", json());
-  if (several.is_array() && !several.empty() && several[0].is_primitive() && !several[0].is_string())
+  const json several = row.value("responses", json()), one = row.value("response", json());
+  if (!one.is_null() && !is_text(one)) {
+    const char* more = one.is_array() && !one.empty() ? "; several stand under \"responses\"" : "";
+    throw RowError("field-of-wrong-type", fmt::format("\"response\": expected one text, found {}{}", shown(one), more));
+  }
+  if (!several.is_null() && !several.is_string() && !(several.is_array() && !several.empty() && is_text(several[0])))
     throw RowError("field-of-wrong-type", fmt::format("\"responses\": expected texts, found {}", shown(several)));
 }
 
@@ -66,6 +70,15 @@ Group group_of(const json& row) {
 }
 
 }  // namespace
+
+const std::vector<std::string>& question_keys() {
+  static const std::vector<std::string> kKeys = {"prompt",        "question",         "instruction",   "query",     "input",
+                                                 "context",       "context_messages", "conversations", "messages",  "system",
+                                                 "system_prompt", "history",          "response",      "responses", "id"};
+  return kKeys;
+}
+
+bool is_row_of_data(const json& row) { return detect_format(row) != nullptr; }
 
 Question question_of(const json& row) {
   if (!row.is_object()) throw RowError("row-is-not-an-object", fmt::format("expected a JSON object, found {}", shown(row)));

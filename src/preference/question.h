@@ -14,6 +14,11 @@ struct Question {
   std::vector<std::string> responses;  ///< at least one
 };
 
+/// The keys that a row without a preference may have.
+const std::vector<std::string>& question_keys();
+/// Whether a row has the columns of a data format, and so perhaps others that say nothing here.
+bool is_row_of_data(const nlohmann::json& row);
+
 /// Reads "prompt" (or "messages", or another common name) with "response" or "responses", "messages" that end with the response,
 /// or a row of any data format. Each text shows something. @throws RowError
 Question question_of(const nlohmann::json& row);

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 
+#include "base/text.h"
+#include "config/nearest.h"
 #include "wire/request_error.h"
+#include "wire/tensors.h"
 
 namespace dmoerm::wire {
 
@@ -15,11 +18,13 @@ namespace {
 const ModelFacts& find_model(const Endpoint& endpoint, const ServerFacts& server) {
   const auto found = std::ranges::find(server.models, endpoint.model, &ModelFacts::name);
   if (found != server.models.end()) return *found;
-  std::string names;
-  for (const ModelFacts& model : server.models) names += (names.empty() ? "" : ", ") + model.name;
-  throw RequestError("unknown-model", 404, family_of(endpoint.path),
-                     fmt::format("the model \"{}\" is unknown; expected {}", endpoint.model, names));
+  std::vector<std::string> names;
+  for (const ModelFacts& model : server.models) names.push_back(model.name);
+  throw RequestError("unknown-model", 404, family_of(endpoint.path), unknown_model(endpoint.model, names));
 }
+
+const char* triton_type(const KnownInput& input) { return input.texts ? "TYPE_STRING" : "TYPE_INT64"; }
+const char* datatype_of(const KnownInput& input) { return input.texts ? "BYTES" : "INT64"; }
 
 json openai_model(const ModelFacts& model) {
   return {{"id", model.name},   {"object", "model"}, {"created", model.created},         {"owned_by", "dmoerm"},
@@ -33,19 +38,10 @@ json openai_models(const Endpoint& endpoint, const ServerFacts& server) {
   return {{"object", "list"}, {"data", std::move(data)}};
 }
 
-/// The inputs that a client may send: either "sentences", or "tokens" with "sequence_lengths", or "prompts" with "responses".
-struct Input {
-  const char *name, *datatype, *triton;
-};
-constexpr Input kInputs[] = {{"sentences", "BYTES", "TYPE_STRING"},
-                             {"tokens", "INT64", "TYPE_INT64"},
-                             {"sequence_lengths", "INT64", "TYPE_INT64"},
-                             {"prompts", "BYTES", "TYPE_STRING"},
-                             {"responses", "BYTES", "TYPE_STRING"}};
-
 json kserve_model(const ModelFacts& model) {
   json inputs = json::array();
-  for (const Input& input : kInputs) inputs.push_back({{"name", input.name}, {"datatype", input.datatype}, {"shape", {-1, -1}}});
+  for (const KnownInput& input : kInputs)
+    inputs.push_back({{"name", input.name}, {"datatype", datatype_of(input)}, {"shape", {-1, -1}}});
   return {{"name", model.name},
           {"versions", {"1"}},
           {"platform", "dmoerm"},
@@ -56,8 +52,8 @@ json kserve_model(const ModelFacts& model) {
 /// As Triton writes its models' configurations.
 json triton_config(const ModelFacts& model, std::size_t texts_max) {
   json inputs = json::array();
-  for (const Input& input : kInputs)
-    inputs.push_back({{"name", input.name}, {"data_type", input.triton}, {"dims", {-1}}, {"optional", true}});
+  for (const KnownInput& input : kInputs)
+    inputs.push_back({{"name", input.name}, {"data_type", triton_type(input)}, {"dims", {-1}}, {"optional", true}});
   return {{"name", model.name},
           {"platform", ""},
           {"backend", "dmoerm"},
@@ -72,6 +68,14 @@ json triton_config(const ModelFacts& model, std::size_t texts_max) {
 }
 
 }  // namespace
+
+std::string unknown_model(std::string_view name, const std::vector<std::string>& known) {
+  std::string names;
+  for (const std::string& one : known) names += (names.empty() ? "" : ", ") + one;
+  const auto meant = config::nearest(name, known);
+  return fmt::format("the model \"{}\" is unknown{}; the server has {}", utf8_prefix(name, 100),
+                     meant ? fmt::format(", did you mean {}?", *meant) : "", names);
+}
 
 Described describe(const Endpoint& endpoint, const ServerFacts& server) {
   switch (endpoint.path) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "wire/endpoint.h"
@@ -27,6 +28,9 @@ struct Described {
   int status = 200;
   nlohmann::json body;
 };
+/// What is said of a model that the server does not have: its name, a known one that it resembles, and all known ones.
+std::string unknown_model(std::string_view name, const std::vector<std::string>& known);
+
 /// The reply to an endpoint without texts. @throws RequestError 404 for a model that is not among the server's
 Described describe(const Endpoint& endpoint, const ServerFacts& server);
 

@@ -9,7 +9,7 @@ namespace dmoerm::wire {
 namespace {
 
 struct Row {
-  std::string_view method, path;  // {} in a path stands for a model's name
+  std::string_view method, path;  // {model} and {version} in a path stand for any name
   Path kind;
 };
 
@@ -30,32 +30,32 @@ constexpr std::array<Row, 29> kRows = {{
     {"POST", "/predict", Path::predict},
     {"POST", "/", Path::predict},
     {"POST", "/v1/score/evaluation", Path::score_evaluation},
-    {"POST", "/v2/models/{}/infer", Path::infer},
-    {"POST", "/v2/models/{}/versions/{}/infer", Path::infer},
+    {"POST", "/v2/models/{model}/infer", Path::infer},
+    {"POST", "/v2/models/{model}/versions/{version}/infer", Path::infer},
     {"GET", "/v1/models", Path::models},
-    {"GET", "/v1/models/{}", Path::models},
+    {"GET", "/v1/models/{model}", Path::models},
     {"GET", "/v2", Path::server},
     {"GET", "/v2/", Path::server},
     {"GET", "/v2/health/live", Path::live},
     {"GET", "/v2/health/ready", Path::ready},
-    {"GET", "/v2/models/{}", Path::model},
-    {"GET", "/v2/models/{}/versions/{}", Path::model},
-    {"GET", "/v2/models/{}/config", Path::model_config},
-    {"GET", "/v2/models/{}/versions/{}/config", Path::model_config},
-    {"GET", "/v2/models/{}/ready", Path::model_ready},
-    {"GET", "/v2/models/{}/versions/{}/ready", Path::model_ready},
+    {"GET", "/v2/models/{model}", Path::model},
+    {"GET", "/v2/models/{model}/versions/{version}", Path::model},
+    {"GET", "/v2/models/{model}/config", Path::model_config},
+    {"GET", "/v2/models/{model}/versions/{version}/config", Path::model_config},
+    {"GET", "/v2/models/{model}/ready", Path::model_ready},
+    {"GET", "/v2/models/{model}/versions/{version}/ready", Path::model_ready},
 }};
 
-/// Whether a path has the form of a pattern. The first {} is the model's name, the second its version.
+/// Whether a path has the form of a pattern. The first name in braces is the model's, the second its version.
 bool fits(std::string_view path, std::string_view pattern, std::vector<std::string>& names) {
   names.clear();
   while (!pattern.empty() && !path.empty()) {
-    if (pattern.starts_with("{}")) {
+    if (pattern.front() == '{') {
       const std::size_t end = std::min(path.find('/'), path.size());
       if (end == 0) return false;
       names.emplace_back(path.substr(0, end));
       path.remove_prefix(end);
-      pattern.remove_prefix(2);
+      pattern.remove_prefix(pattern.find('}') + 1);
     } else {
       if (pattern.front() != path.front()) return false;
       path.remove_prefix(1);
@@ -103,6 +103,14 @@ std::optional<Endpoint> find_endpoint(std::string_view method, std::string_view 
     return Endpoint{row.kind, names.empty() ? "" : names.front(), path.starts_with("/v1/")};
   }
   return std::nullopt;
+}
+
+std::string_view pattern_of(std::string_view path) {
+  std::vector<std::string> names;
+  for (const Row& row : kRows) {
+    if (fits(path, row.path, names)) return row.path;
+  }
+  return "";
 }
 
 std::vector<std::string> endpoint_names() {

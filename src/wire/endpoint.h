@@ -45,6 +45,9 @@ Family family_of(Path path);
 /// The endpoint of a path without its query, or nothing if it is none of these. @throws RequestError 405 for another method
 std::optional<Endpoint> find_endpoint(std::string_view method, std::string_view path);
 
+/// A path with names in braces where it may have any: "/v2/models/{model}/infer"; "" if it is none of these.
+std::string_view pattern_of(std::string_view path);
+
 /// The paths that are answered, with their methods, for an error or a document: "POST /classify".
 std::vector<std::string> endpoint_names();
 

@@ -75,9 +75,13 @@ json parse_body(std::string_view body, int depth_max, Family family) {
 
 int status_of_unfit(Family family) { return family == Family::fastapi || family == Family::tei ? 422 : 400; }
 
-bool JsonPart::has(const char* key) const { return value_->is_object() && value_->contains(key) && !value_->at(key).is_null(); }
+bool JsonPart::has(const char* key) const {
+  if (asked_ != nullptr) asked_->insert(key);
+  return value_->is_object() && value_->contains(key) && !value_->at(key).is_null();
+}
 
 JsonPart JsonPart::at(const char* key) const {
+  if (asked_ != nullptr) asked_->insert(key);
   if (!value_->is_object()) refuse("body-field-wrong-type", fmt::format("an object with the key {}", key));
   const auto found = value_->find(key);
   const std::string path = path_.empty() ? key : path_ + "." + key;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,13 +19,15 @@ nlohmann::json parse_body(std::string_view body, int depth_max, Family family);
 /// One value inside a body. It refers to the body, which must outlive it.
 class JsonPart {
  public:
-  JsonPart(const nlohmann::json& value, Family family) : JsonPart(value, family, "") {}
+  /// @param asked  gets each key of this object that is asked for
+  JsonPart(const nlohmann::json& value, Family family, std::set<std::string>* asked = nullptr)
+      : JsonPart(value, family, "", asked) {}
 
   [[nodiscard]] const nlohmann::json& value() const { return *value_; }
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] Family family() const { return family_; }
   /// The same part, whose refusals have another form.
-  [[nodiscard]] JsonPart in(Family family) const { return {*value_, family, path_}; }
+  [[nodiscard]] JsonPart in(Family family) const { return {*value_, family, path_, asked_}; }
 
   /// A value that was read otherwise, as the element of this part. The value must outlive it.
   [[nodiscard]] JsonPart element(const nlohmann::json& value, std::size_t index) const;
@@ -55,11 +58,12 @@ class JsonPart {
   [[noreturn]] void complain(ErrorCode code, const std::string& sentence) const;
 
  private:
-  JsonPart(const nlohmann::json& value, Family family, std::string path)
-      : value_(&value), family_(family), path_(std::move(path)) {}
+  JsonPart(const nlohmann::json& value, Family family, std::string path, std::set<std::string>* asked = nullptr)
+      : value_(&value), family_(family), path_(std::move(path)), asked_(asked) {}
   const nlohmann::json* value_;
   Family family_;
   std::string path_;
+  std::set<std::string>* asked_;  ///< null = nobody wants to know
 };
 
 /// The status with which a family refuses a body of JSON that does not fit.

@@ -4,8 +4,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
+#include <set>
 
 #include "base/text.h"
+#include "config/nearest.h"
+#include "preference/question.h"
 #include "wire/json_part.h"
 #include "wire/tensors.h"
 #include "wire/texts.h"
@@ -86,36 +90,107 @@ Normalise normalise_of(const JsonPart& word) {
   word.refuse("body-value-unknown", "none, sigmoid, softmax or standard");
 }
 
+/// Refuses a key that nothing reads, as a misspelt setting would change scores without a word.
+void refuse_unknown_key(const std::string& path, const std::string& key, const std::vector<std::string>& known) {
+  const auto meant = config::nearest(key, known);
+  std::string names;
+  for (const std::string& one : known) names += (names.empty() ? "" : ", ") + one;
+  throw RequestError("body-key-unknown", 400, Family::own,
+                     fmt::format("{}{}{}: this key is not read here{}; those that are: {}", path, path.empty() ? "" : ".",
+                                 utf8_prefix(key, 100), meant ? fmt::format(", did you mean {}?", *meant) : "", names));
+}
+
+/// Refuses unknown keys of a row. A row of a data set may have columns of its own.
+void expect_row_keys(const JsonPart& row) {
+  if (!row.is_object() || preference::is_row_of_data(row.value())) return;
+  std::vector<std::string> known = preference::question_keys();
+  for (const char* key : {"category", "split", "label", "task_name"}) known.emplace_back(key);
+  for (const auto& [key, value] : row.value().items()) {
+    if (std::ranges::find(known, key) == known.end()) refuse_unknown_key(row.path(), key, known);
+  }
+}
+
+/// Refuses keys of the whole body that were not asked for.
+void expect_body_keys(const JsonPart& body, const std::set<std::string>& asked, const Request& request) {
+  const bool row = !request.groups.empty() && !request.nested && request.groups[0].form == Form::messages;
+  const bool columns = row && preference::is_row_of_data(body.value());
+  const std::vector<std::string> settings = {"use_category", "normalise", "normalize", "truncate"};
+  std::vector<std::string> known(asked.begin(), asked.end());
+  if (row) {
+    const std::vector<std::string>& keys = preference::question_keys();
+    known.insert(known.end(), keys.begin(), keys.end());
+  }
+  for (const auto& [key, value] : body.value().items()) {
+    if (std::ranges::find(known, key) != known.end()) continue;
+    if (!columns || config::nearest(key, settings)) refuse_unknown_key("", key, known);
+  }
+}
+
 void read_reward(const JsonPart& body, const Limits& limits, Request& request) {
   TextCollector texts(request, limits);
+  request.category = body.text_or("use_category", "");
+  request.refuse_overlong = !body.boolean_or("truncate", true);
   if (body.has("items")) {
     request.nested = true;
-    for (const JsonPart& row : body.at("items").items()) texts.add_row(row);
+    for (const JsonPart& row : body.at("items").items()) {
+      texts.add_row(row);
+      expect_row_keys(row);
+    }
   } else if (body.has("texts")) {
     for (const JsonPart& text : body.at("texts").items()) texts.add_text(text);
   } else if (body.has("input_ids")) {
-    texts.add_input(body.at("input_ids"));
+    const JsonPart ids = body.at("input_ids");
+    if (!ids.is_list() || !ids.value().empty()) texts.add_input(ids);
   } else {
     texts.add_row(body);
   }
-  request.category = body.text_or("use_category", "");
-  request.refuse_overlong = !body.boolean_or("truncate", true);
 }
 
 // --- OpenRLHF ---
 
+/// The elements of a list, or one that stands by itself.
+std::vector<JsonPart> one_or_more(const JsonPart& part) { return part.is_list() ? part.items() : std::vector{part}; }
+
+/// The word with which a text begins if it looks like a special token: "<s>", "[CLS]", "<|begin_of_text|>".
+std::string_view leading_token(std::string_view text) {
+  constexpr std::size_t kLongest = 40;
+  if (text.empty() || (text[0] != '<' && text[0] != '[')) return {};
+  const std::size_t end = text.find(text[0] == '<' ? '>' : ']');
+  if (end >= kLongest || text.substr(0, end).find_first_of(" \n") != std::string_view::npos) return {};
+  return text.substr(0, end + 1);
+}
+
+/// Bytes of a text that are its prompt. Of both, one alone may begin with the token that begins every text.
+/// @return nothing if the text begins with something else
+std::optional<std::size_t> prompt_bytes_of(std::string_view text, std::string_view prompt) {
+  if (text.starts_with(prompt)) return prompt.size();
+  if (const std::string_view token = leading_token(text); !token.empty() && text.substr(token.size()).starts_with(prompt))
+    return token.size() + prompt.size();
+  if (const std::string_view token = leading_token(prompt);
+      !token.empty() && token.size() < prompt.size() && text.starts_with(prompt.substr(token.size())))
+    return prompt.size() - token.size();
+  return std::nullopt;
+}
+
 void read_openrlhf(const JsonPart& body, const Limits& limits, Request& request) {
   const char* key = first_key(body, {"query", "queries"});
   if (key == nullptr) nothing_to_score(body, "the key query, a list of texts");
+  (void)body.has("labels");  // its trainer sends them, and no score depends on them
   TextCollector texts(request, limits);
-  const JsonPart query = body.at(key);
-  if (query.is_text()) return texts.add_text(query);
-  const std::vector<JsonPart> queries = query.items();
-  std::vector<JsonPart> prompts;
-  if (body.has("prompts") && body.at("prompts").is_list()) prompts = body.at("prompts").items();
+  const std::vector<JsonPart> queries = one_or_more(body.at(key));
+  if (!body.has("prompts")) {
+    for (const JsonPart& query : queries) texts.add_text(query);
+    return;
+  }
+  const std::vector<JsonPart> prompts = one_or_more(body.at("prompts"));
+  if (prompts.size() != queries.size())
+    body.at("prompts").complain("lists-of-other-lengths",
+                                fmt::format("expected as many as {} has ({}), found {}", key, queries.size(), prompts.size()));
   for (std::size_t i = 0; i < queries.size(); ++i) {
-    const bool has_prompt = prompts.size() == queries.size() && prompts[i].is_text();
-    texts.add_text(queries[i], has_prompt ? prompts[i].text() : "");
+    const bool says_nothing = prompts[i].value().is_null();
+    const auto bytes = prompt_bytes_of(queries[i].text(), says_nothing ? "" : prompts[i].text());
+    if (!bytes) prompts[i].refuse("prompt-not-beginning", fmt::format("the beginning of {}", queries[i].path()));
+    texts.add_text(queries[i], *bytes);
   }
 }
 
@@ -317,7 +392,8 @@ void add_token_rows(const Tensor& tokens, const std::vector<Tensor>& tensors, Te
 void read_infer(const JsonPart& body, std::string_view binary, const Limits& limits, Request& request) {
   request.reply = Reply::kserve;
   request.id = body.text_or("id", "");
-  const std::vector<Tensor> tensors = tensors_of(body, binary, limits.text_bytes_max);
+  std::vector<std::string> unknown;
+  const std::vector<Tensor> tensors = tensors_of(body, binary, limits.text_bytes_max, unknown);
   TextCollector texts(request, limits);
   const Tensor *sentences = find_tensor(tensors, "sentences"), *tokens = find_tensor(tensors, "tokens");
   const Tensor *prompts = find_tensor(tensors, "prompts"), *responses = find_tensor(tensors, "responses");
@@ -341,6 +417,14 @@ void read_infer(const JsonPart& body, std::string_view binary, const Limits& lim
                                "expected the input sentences, the inputs tokens and sequence_lengths, or the inputs prompts and "
                                "responses");
   }
+  const auto used = [&](const std::string& name) {
+    if (sentences != nullptr) return name == "sentences";
+    return tokens != nullptr ? name == "tokens" || name == "sequence_lengths" : name == "prompts" || name == "responses";
+  };
+  for (const Tensor& tensor : tensors) {
+    if (!used(tensor.name)) unknown.push_back(tensor.name);
+  }
+  for (const std::string& name : unknown) request.unread.push_back("the input " + name);
   if (!body.has("outputs")) return;
   for (const JsonPart& output : body.at("outputs").items()) {
     if (output.at("name").text() != "rewards") output.at("name").refuse("body-value-unknown", "the output rewards");
@@ -383,7 +467,8 @@ Request parse(const Endpoint& endpoint, std::string_view body, const Limits& lim
     throw RequestError("tensor-data-too-short", 400, request.family,
                        fmt::format("the header announces {} bytes of JSON, the body has {} bytes", length, body.size()));
   const json document = parse_body(body.substr(0, length), limits.depth_max, request.family);
-  const JsonPart root(document, request.family);
+  std::set<std::string> asked;
+  const JsonPart root(document, request.family, &asked);
   if (!root.is_object()) root.refuse("body-field-wrong-type", "a JSON object");
   request.model = endpoint.model.empty() ? root.text_or("model", "") : endpoint.model;
   read(endpoint, root, body.substr(length), limits, request);
@@ -394,6 +479,10 @@ Request parse(const Endpoint& endpoint, std::string_view body, const Limits& lim
     const bool texts_alone = std::ranges::any_of(request.groups, [](const Group& g) { return g.form != Form::messages; });
     if (request.normalise == Normalise::softmax && texts_alone)
       word.complain("setting-not-supported", "a softmax is over the responses to one prompt; send a prompt and its responses");
+  }
+  if (endpoint.path == Path::reward) expect_body_keys(root, asked, request);
+  for (const auto& [key, value] : document.items()) {
+    if (endpoint.path != Path::reward && !asked.contains(key)) request.unread.push_back(key);
   }
   return request;
 }

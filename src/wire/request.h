@@ -67,6 +67,7 @@ struct Request {
   bool base64 = false;           ///< numbers as base64 of float32 (OpenAI's encoding_format)
   std::vector<std::string> outputs;        ///< KServe: the tensors asked for; none = all
   std::vector<std::int64_t> shape;         ///< KServe: shape of the input's first dimensions
+  std::vector<std::string> unread;         ///< keys and inputs of the body that nothing here reads
   [[nodiscard]] std::size_t size() const;  ///< number of texts
 };
 

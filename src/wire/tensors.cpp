@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <limits>
+#include <optional>
 
 #include "base/utf8.h"
 
@@ -71,22 +74,46 @@ void read_binary(std::string_view bytes, const JsonPart& input, Tensor& tensor, 
     input.complain("tensor-data-too-long", fmt::format("{} bytes of binary data follow its last element", bytes.size()));
 }
 
+/// The binary data that an input announces, taken from those that are left; nothing if its data stand in the JSON.
+std::optional<std::string_view> take_binary(const JsonPart& input, std::string_view& left) {
+  if (!input.has("parameters") || !input.at("parameters").has("binary_data_size")) return std::nullopt;
+  const JsonPart size = input.at("parameters").at("binary_data_size");
+  const auto bytes = static_cast<std::size_t>(size.integer(0, std::numeric_limits<std::int32_t>::max()));
+  if (bytes > left.size())
+    size.complain("tensor-data-too-short", fmt::format("{} bytes are announced, {} follow the JSON", bytes, left.size()));
+  const std::string_view taken = left.substr(0, bytes);
+  left.remove_prefix(bytes);
+  return taken;
+}
+
+/// Bytes of one number of an input, 0 for texts. Refuses a datatype that this input cannot have.
+std::size_t width_of(const JsonPart& input, const KnownInput& known) {
+  const std::string& datatype = input.at("datatype").text();
+  const std::size_t width = width_of(datatype);
+  if (known.texts ? datatype != "BYTES" : width == 0)
+    input.at("datatype")
+        .refuse("tensor-of-wrong-type", fmt::format("{} for the input {}", known.texts ? "BYTES" : "INT64 or INT32", known.name));
+  return width;
+}
+
 }  // namespace
 
-std::vector<Tensor> tensors_of(const JsonPart& body, std::string_view binary, std::size_t elements_max) {
+std::vector<Tensor> tensors_of(const JsonPart& body, std::string_view binary, std::size_t elements_max,
+                               std::vector<std::string>& unknown) {
   std::vector<Tensor> tensors;
   for (const JsonPart& input : body.at("inputs").items()) {
     Tensor tensor{input.at("name").text(), {}, {}, {}, input};
-    const std::string& datatype = input.at("datatype").text();
-    const std::size_t width = width_of(datatype), count = elements_of(input, tensor.shape, elements_max);
-    if (width == 0 && datatype != "BYTES") input.at("datatype").refuse("tensor-of-wrong-type", "BYTES, INT64 or INT32");
-    if (input.has("parameters") && input.at("parameters").has("binary_data_size")) {
-      const JsonPart size = input.at("parameters").at("binary_data_size");
-      const auto bytes = static_cast<std::size_t>(size.integer(0, std::numeric_limits<std::int32_t>::max()));
-      if (bytes > binary.size())
-        size.complain("tensor-data-too-short", fmt::format("{} bytes are announced, {} follow the JSON", bytes, binary.size()));
-      read_binary(binary.substr(0, bytes), input, tensor, width, count);
-      binary.remove_prefix(bytes);
+    const auto* known = std::ranges::find(kInputs, std::string_view(tensor.name), &KnownInput::name);
+    if (known == std::end(kInputs)) {
+      (void)take_binary(input, binary);
+      unknown.push_back(std::move(tensor.name));
+      continue;
+    }
+    if (std::ranges::find(tensors, tensor.name, &Tensor::name) != tensors.end())
+      input.complain("key-given-twice", fmt::format("the input {} comes twice", tensor.name));
+    const std::size_t width = width_of(input, *known), count = elements_of(input, tensor.shape, elements_max);
+    if (const auto bytes = take_binary(input, binary); bytes) {
+      read_binary(*bytes, input, tensor, width, count);
     } else {
       read_json(input.at("data"), tensor, width == 0, count);
     }

@@ -18,9 +18,19 @@ struct Tensor {
   JsonPart place;                     ///< the input in the body
 };
 
-/// The inputs of an infer request, of at most `elements_max` elements each.
+/// An input that a client may send: either "sentences", or "tokens" with "sequence_lengths", or "prompts" with "responses".
+struct KnownInput {
+  std::string_view name;
+  bool texts;  ///< BYTES; else integers
+};
+inline constexpr KnownInput kInputs[] = {
+    {"sentences", true}, {"tokens", false}, {"sequence_lengths", false}, {"prompts", true}, {"responses", true}};
+
+/// The known inputs of an infer request, of at most `elements_max` elements each.
 /// @param binary  what follows the JSON
-/// @throws RequestError for a datatype, shape or length that does not fit
-std::vector<Tensor> tensors_of(const JsonPart& body, std::string_view binary, std::size_t elements_max);
+/// @param unknown  gets the names of the other inputs, whose data are passed over
+/// @throws RequestError for a datatype, shape or length that does not fit, and for an input that comes twice
+std::vector<Tensor> tensors_of(const JsonPart& body, std::string_view binary, std::size_t elements_max,
+                               std::vector<std::string>& unknown);
 
 }  // namespace dmoerm::wire

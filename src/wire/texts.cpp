@@ -68,15 +68,11 @@ Item TextCollector::item(const JsonPart& part) {
   return item;
 }
 
-void TextCollector::add_text(const JsonPart& text, const std::string& prompt) {
+void TextCollector::add_text(const JsonPart& text, std::size_t prompt_bytes) {
   const JsonPart part = text_part(text);
-  add_text(part, checked_text(part, limits_), prompt);
-}
-
-void TextCollector::add_text(const JsonPart& part, std::string text, const std::string& prompt) {
   Item one = item(part);
-  if (!prompt.empty() && text.size() > prompt.size() && text.starts_with(prompt)) one.prompt_bytes = prompt.size();
-  one.text = std::move(text);
+  one.text = checked_text(part, limits_);
+  if (prompt_bytes < one.text.size()) one.prompt_bytes = prompt_bytes;
   request_.groups.push_back({Form::text, {}, {std::move(one)}, {}});
 }
 

@@ -20,10 +20,8 @@ class TextCollector {
  public:
   TextCollector(Request& request, const Limits& limits) : request_(request), limits_(limits) {}
 
-  /// A text that prompt and response share. @param prompt  what the client calls its prompt; "" = nothing
-  void add_text(const JsonPart& text, const std::string& prompt = "");
-  /// A text put together from parts of the body, which `part` names in a refusal.
-  void add_text(const JsonPart& part, std::string text, const std::string& prompt);
+  /// A text that prompt and response share. @param prompt_bytes  as in Item
+  void add_text(const JsonPart& text, std::size_t prompt_bytes = 0);
   /// A list of token ids.
   void add_tokens(const JsonPart& ids);
   void add_tokens(const JsonPart& part, std::vector<std::int32_t> ids);

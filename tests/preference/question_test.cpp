@@ -44,6 +44,12 @@ TEST(Question, RefusalsNameTheKeyThatTheRowHas) {
   EXPECT_TRUE(said(R"({"messages": [{"role": "user"}], "response": "A"})").starts_with("\"messages\": expected messages"));
   EXPECT_EQ(said(R"({"prompt": "Q", "responses": [null]})"), "\"responses\": expected texts, found [null]");
   EXPECT_EQ(said(R"({"prompt": "Q", "responses": [1, 2]})"), "\"responses\": expected texts, found [1,2]");
+  EXPECT_EQ(said(R"({"prompt": "Q", "responses": [["A"]]})"), "\"responses\": expected texts, found [[\"A\"]]");
+  EXPECT_EQ(said(R"({"prompt": "Q", "responses": {"text": "A"}})"), "\"responses\": expected texts, found {\"text\":\"A\"}");
+  EXPECT_EQ(said(R"({"prompt": "Q", "response": ["A", "B"]})"),
+            "\"response\": expected one text, found [\"A\",\"B\"]; several stand under \"responses\"");
+  EXPECT_EQ(said(R"({"prompt": "Q", "response": 5})"), "\"response\": expected one text, found 5");
+  EXPECT_EQ(said(R"({"prompt": "Q", "response": []})"), "\"response\": expected one text, found []");
   EXPECT_NE(said(R"({"prompt": "Q", "answer": "A"})").find("found the keys answer, prompt"), std::string::npos);
 }
 

@@ -98,6 +98,46 @@ TEST(Kserve, ShapesThatDoNotFitAreRefused) {
   EXPECT_EQ(path.status, 400);
 }
 
+TEST(Kserve, ADatatypeThatAnInputCannotHaveIsNamed) {
+  const auto said = [](const char* name, const char* datatype, const char* data) {
+    return refused(kPath, std::string(R"({"inputs": [{"name": ")") + name + R"(", "shape": [1], "datatype": ")" + datatype +
+                              R"(", "data": )" + data + "}]}");
+  };
+  EXPECT_EQ(said("sentences", "INT64", "[5]").sentence,
+            "inputs[0].datatype: expected BYTES for the input sentences, found \"INT64\"");
+  EXPECT_EQ(said("tokens", "BYTES", "[\"a\"]").sentence,
+            "inputs[0].datatype: expected INT64 or INT32 for the input tokens, found \"BYTES\"");
+  EXPECT_EQ(said("tokens", "FP32", "[1.5]").code, "tensor-of-wrong-type");
+  EXPECT_EQ(said("sequence_lengths", "BYTES", "[\"1\"]").code, "tensor-of-wrong-type");
+  EXPECT_EQ(said("prompts", "INT32", "[1]").code, "tensor-of-wrong-type");
+  EXPECT_EQ(said("responses", "bytes", "[\"a\"]").code, "tensor-of-wrong-type");
+}
+
+TEST(Kserve, InputsThatNothingReadsAreListed) {
+  const Request request = asked(kPath, R"({"parameters": {"a": 1}, "inputs": [
+    {"name": "add_EOS", "shape": [1], "datatype": "BOOL", "data": [true]},
+    {"name": "sentences", "shape": [1], "datatype": "BYTES", "data": ["x"]},
+    {"name": "prompts", "shape": [1], "datatype": "BYTES", "data": ["p"]}]})");
+  EXPECT_EQ(request.size(), 1U);
+  EXPECT_EQ(request.unread, (std::vector<std::string>{"the input add_EOS", "the input prompts", "parameters"}));
+  using namespace std::string_view_literals;
+  const Request behind = binary(R"({"name": "add_EOS", "shape": [1], "datatype": "BOOL", "parameters": {"binary_data_size": 1}},
+    {"name": "sentences", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 5}})",
+                                "\x01\x01\0\0\0a"sv);
+  EXPECT_EQ(behind.groups[0].items[0].text, "a");
+  EXPECT_EQ(refused(kPath, R"({"inputs": [{"name": "sentences", "shape": [1], "datatype": "BYTES", "data": ["a"]},
+    {"name": "sentences", "shape": [1], "datatype": "BYTES", "data": ["b"]}]})")
+                .code,
+            "key-given-twice");
+}
+
+TEST(Describe, AnUnknownModelIsToldWithAllNames) {
+  EXPECT_EQ(unknown_model("mian", {"main", "alias"}),
+            "the model \"mian\" is unknown, did you mean main?; the server has main, alias");
+  EXPECT_EQ(unknown_model("x", {"main"}), "the model \"x\" is unknown; the server has main");
+  EXPECT_LT(unknown_model(std::string(100000, 'x'), {"main"}).size(), 200U);
+}
+
 TEST(Describe, ModelsAndHealth) {
   ServerFacts server{"1.0", false, 64, {{"reward_model", "other", 5, 512, true}, {"other", "other", 6, 512, false}}};
   const auto asks = [&](std::string_view path) { return describe(find_endpoint("GET", path).value(), server); };

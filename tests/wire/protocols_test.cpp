@@ -33,8 +33,47 @@ TEST(OpenRlhf, AnEmptyListGivesEmptyLists) {
 TEST(OpenRlhf, OlderClientsSayQueriesAndNoPrompts) {
   EXPECT_EQ(answered("/get_reward", R"({"queries": ["a b", "c d"]})")["rewards"], json::parse("[1.5, -0.5]"));
   EXPECT_EQ(answered("/get_reward", R"({"query": "a b"})")["rewards"], json::parse("[1.5]"));
-  EXPECT_EQ(asked("/get_reward", R"({"query": ["a b"], "prompts": ["x"]})").groups[0].items[0].prompt_bytes, 0U);
   EXPECT_EQ(asked("/get_reward", R"({"query": ["a b"], "prompts": null})").groups[0].items[0].prompt_bytes, 0U);
+}
+
+TEST(OpenRlhf, APromptMayLackTheTokenThatBeginsEveryText) {
+  const auto bytes = [](const char* query, const char* prompt) {
+    return asked("/get_reward", json({{"query", {query}}, {"prompts", {prompt}}}).dump()).groups[0].items[0].prompt_bytes;
+  };
+  EXPECT_EQ(bytes("<s>Q: A", "<s>Q:"), 5U);
+  EXPECT_EQ(bytes("<s>Q: A", "Q:"), 5U);
+  EXPECT_EQ(bytes("Q: A", "<s>Q:"), 2U);
+  EXPECT_EQ(bytes("[CLS]Q: A", "Q:"), 7U);
+  EXPECT_EQ(bytes("Q: A", "Q: A"), 0U);  // it leaves no response, so that it says nothing
+  EXPECT_EQ(bytes("Q: A", ""), 0U);
+  EXPECT_EQ(asked("/get_reward", R"({"query": ["a b"], "prompts": [null]})").groups[0].items[0].prompt_bytes, 0U);
+  EXPECT_EQ(asked("/get_reward", R"({"query": "Q: A", "prompts": "Q:"})").groups[0].items[0].prompt_bytes, 2U);
+}
+
+TEST(OpenRlhf, PromptsThatBelongToOtherTextsAreRefused) {
+  const auto said = [](const char* body) { return refused("/get_reward", body); };
+  EXPECT_EQ(said(R"({"query": ["a b", "c d"], "prompts": ["a", "x"]})").sentence,
+            "prompts[1]: expected the beginning of query[1], found \"x\"");
+  EXPECT_EQ(said(R"({"query": ["a b"], "prompts": ["x"]})").code, "prompt-not-beginning");
+  EXPECT_EQ(said(R"({"query": ["a b"], "prompts": ["x"]})").status, 422);
+  EXPECT_EQ(said(R"({"query": ["a b"], "prompts": ["<s>"]})").code, "prompt-not-beginning");
+  EXPECT_EQ(said(R"({"query": ["<s> a b"], "prompts": ["b"]})").code, "prompt-not-beginning");
+  EXPECT_EQ(said(R"({"query": ["a b", "c d"], "prompts": ["a"]})").sentence,
+            "prompts: expected as many as query has (2), found 1");
+  EXPECT_EQ(said(R"({"query": [], "prompts": ["a"]})").code, "lists-of-other-lengths");
+  EXPECT_EQ(said(R"({"query": ["a b"], "prompts": [7]})").sentence, "prompts[0]: expected a text, found 7");
+  EXPECT_EQ(said(R"({"query": ["a b"], "prompts": {"0": "a"}})").code, "body-field-wrong-type");
+}
+
+TEST(Foreign, KeysThatNothingReadsAreListed) {
+  using Keys = std::vector<std::string>;
+  EXPECT_EQ(asked("/get_reward", R"({"query": ["a"], "prompts": null, "labels": ["l"]})").unread, Keys());
+  EXPECT_EQ(asked("/get_reward", R"({"query": ["a"], "promtps": ["a"]})").unread, Keys{"promtps"});
+  EXPECT_EQ(asked("/classify", R"({"model": "m", "input": "a", "use_activation": false, "priority": 3, "text": "b"})").unread,
+            (Keys{"priority", "text"}));
+  EXPECT_EQ(asked("/classify", R"({"text": "a", "rid": "7"})").unread, Keys{"rid"});
+  EXPECT_EQ(asked("/rerank", R"({"query": "q", "texts": ["a"], "top_n": 1})").unread, Keys{"top_n"});
+  EXPECT_EQ(asked("/predict", R"({"inputs": "a", "truncate": true, "wait": 1})").unread, Keys{"wait"});
 }
 
 TEST(Vllm, ClassifyOfTexts) {
@@ -229,6 +268,46 @@ TEST(Ours, TakesEveryFormOfARow) {
     EXPECT_EQ(request.groups[0].prompt[0].content, "Q") << body;
     EXPECT_EQ(request.groups[0].items[0].text, "A") << body;
   }
+}
+
+TEST(Ours, UnknownKeysAreRefusedWithTheNearestKnownOne) {
+  const auto said = [](const char* body) { return refused("/v1/reward", body); };
+  const Refusal misspelt = said(R"({"prompt": "Q", "response": "A", "use_categroy": "chat"})");
+  EXPECT_EQ(misspelt.code, "body-key-unknown");
+  EXPECT_EQ(misspelt.status, 400);
+  EXPECT_TRUE(misspelt.sentence.starts_with("use_categroy: this key is not read here, did you mean use_category?"))
+      << misspelt.sentence;
+  EXPECT_NE(misspelt.sentence.find("truncate"), std::string::npos);
+  EXPECT_NE(said(R"({"prompt": "Q", "response": "A", "category": "chat"})").sentence.find("mean use_category?"),
+            std::string::npos);
+  EXPECT_EQ(said(R"({"texts": ["a"], "normalize_": true})").code, "body-key-unknown");
+  EXPECT_EQ(said(R"({"texts": ["a"], "prompt": "Q"})").code, "body-key-unknown");
+  EXPECT_EQ(said(R"({"items": [], "texts": ["a"]})").code, "body-key-unknown");
+  EXPECT_EQ(said(R"({"input_ids": [[1]], "modle": "m"})").code, "body-key-unknown");
+  EXPECT_TRUE(said(R"({"items": [{"prompt": "Q", "response": "A"}, {"prompt": "Q", "response": "A", "sytem": "S"}]})")
+                  .sentence.starts_with("items[1].sytem: this key is not read here, did you mean system?"));
+  EXPECT_EQ(said(R"({"items": [{"prompt": "Q", "response": "A", "truncate": false}]})").code, "body-key-unknown");
+  EXPECT_EQ(said(R"({"prompt": "Q", "chosen": "A", "rejected": "B", "trunctate": false})").code, "body-key-unknown");
+}
+
+TEST(Ours, RowsOfDataMayHaveColumnsOfTheirOwn) {
+  EXPECT_EQ(asked("/v1/reward", R"({"prompt": "Q", "chosen": "A", "rejected": "B", "source": "x", "text": 1})").size(), 2U);
+  EXPECT_EQ(asked("/v1/reward", R"({"items": [{"prompt": "Q", "chosen": "A", "rejected": "B", "source": "x"}]})").size(), 2U);
+  EXPECT_EQ(asked("/v1/reward", R"({"items": [{"id": 1, "category": "chat", "split": "train", "prompt": "Q", "response": "A",
+    "system": "S"}], "model": "m", "use_category": "chat", "normalise": "none", "truncate": true})")
+                .size(),
+            1U);
+}
+
+TEST(Ours, ListsWithoutTextsGetEmptyLists) {
+  for (const char* body : {R"({"texts": []})", R"({"input_ids": []})"}) {
+    EXPECT_EQ(answered("/v1/reward", body)["scores"], json::array()) << body;
+    EXPECT_EQ(answered("/v1/reward", body)["routes"], json::array()) << body;
+  }
+  EXPECT_EQ(answered("/v1/reward", R"({"items": []})")["items"], json::array());
+  // A prompt without responses asks for nothing, by itself or among others.
+  EXPECT_EQ(refused("/v1/reward", R"({"prompt": "Q", "responses": []})").code, "no-responses");
+  EXPECT_EQ(refused("/v1/reward", R"({"items": [{"prompt": "Q", "responses": []}]})").code, "no-responses");
 }
 
 TEST(Ours, ItemsKeepTheirOrderAndTheirNames) {

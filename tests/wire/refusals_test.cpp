@@ -113,6 +113,9 @@ TEST(Endpoints, ArePathsAndMethods) {
   EXPECT_EQ(find_endpoint("HEAD", "/v2/health/live")->path, Path::live);
   EXPECT_FALSE(find_endpoint("GET", "/v2/models//ready").has_value());
   EXPECT_FALSE(find_endpoint("POST", "/classify/").has_value());
+  EXPECT_EQ(pattern_of("/v2/models/a.b-c/versions/3/infer"), "/v2/models/{model}/versions/{version}/infer");
+  EXPECT_EQ(pattern_of("/classify"), "/classify");
+  EXPECT_EQ(pattern_of("/v2/models//infer"), "");
   try {
     (void)find_endpoint("GET", "/classify");
     ADD_FAILURE();
