@@ -79,6 +79,10 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_licences(app);
   dmoerm::cli::add_completion(app);
   dmoerm::cli::add_man(app);
+  app.failure_message([](const CLI::App*, const CLI::Error& e) {
+    return fmt::format("dmoerm: {}\nRun with --help for more information.\n",
+                       dmoerm::with_code(e.what(), dmoerm::ErrorCode("bad-command-line")));
+  });
   try {
     app.parse(argc, argv);
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
@@ -89,7 +93,8 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     const auto called = [&](const CLI::App* verb) { return verb->check_name(argv[1]); };
     if (argc > 1 && argv[1][0] != '-' && std::ranges::none_of(app.get_subcommands({}), called)) {
-      std::fprintf(stderr, "dmoerm: there is no verb %s; `dmoerm --help` lists all verbs\n", argv[1]);
+      const std::string said = fmt::format("there is no verb {}; `dmoerm --help` lists all verbs", argv[1]);
+      std::fprintf(stderr, "dmoerm: %s\n", dmoerm::with_code(said, dmoerm::ErrorCode("bad-command-line")).c_str());
       return 2;
     }
     return app.exit(e) == 0 ? 0 : 2;

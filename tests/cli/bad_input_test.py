@@ -179,7 +179,7 @@ class Labelling(Tiny):
 
     def test_names_a_verb_that_does_not_exist(self):
         done = self.dmoerm("nope", "--config", "x")
-        self.assertEqual((done.returncode, done.stderr), (2, "dmoerm: there is no verb nope; `dmoerm --help` lists all verbs\n"))
+        self.assertEqual((done.returncode, done.stderr), (2, "dmoerm: there is no verb nope; `dmoerm --help` lists all verbs [bad-command-line]\n"))
 
     def test_says_that_csv_cannot_be_imported(self):
         self.assertIn("which cannot be imported", self.dmoerm("label-store", "export", "--help").stdout)
