@@ -15,8 +15,9 @@
 #include "cli/verbs.h"
 #include "cli/version.h"
 #include "nn/device.h"
-#include "serve/callers.h"
-#include "serve/ranks.h"
+#include "serve/clock.h"
+#include "serve/front.h"
+#include "serve/rank.h"
 #include "serve/service.h"
 
 namespace dmoerm::cli {
@@ -102,23 +103,31 @@ std::string address_of(const Options& options, int port) {
 /// A line a minute while requests come.
 class MinuteLine {
  public:
-  void show(const serve::Service& service) {
-    const double spent = std::chrono::duration<double>(Clock::now() - shown_).count();
+  void show(const serve::Totals& now, std::size_t under_way) {
+    const double spent = serve::seconds_since(shown_);
     if (spent < 60) return;
-    const serve::Metrics::Totals now = service.metrics().totals();
-    const serve::Engine::State queue = service.queue();
-    if (now.requests != before_.requests || queue.requests > 0)
-      spdlog::info("[serve] {:.1f} requests and {:.1f} texts a second, {} texts in the queue, {} answered with 429",
+    if (now.requests != before_.requests || under_way > 0)
+      spdlog::info("[serve] {:.1f} requests and {:.1f} texts a second, {} requests under way, {} answered with 429",
                    static_cast<double>(now.requests - before_.requests) / spent,
-                   static_cast<double>(now.texts - before_.texts) / spent, queue.texts, now.refused - before_.refused);
+                   static_cast<double>(now.texts - before_.texts) / spent, under_way, now.refused - before_.refused);
     shown_ = Clock::now();
     before_ = now;
   }
 
  private:
   Clock::time_point shown_ = Clock::now();
-  serve::Metrics::Totals before_;
+  serve::Totals before_;
 };
+
+/// What was answered, and in how long: "served 3 requests (5 texts, 80 tokens) in 2 s".
+std::string served(const serve::Totals& totals, Clock::time_point begun) {
+  return fmt::format("served {} requests ({} texts, {} tokens) in {}", totals.requests, totals.texts, totals.tokens,
+                     duration_text(serve::seconds_since(begun)));
+}
+std::string outcomes(const serve::Totals& totals) {
+  return fmt::format("{} answered, {} refused for lack of room, {} wrong or failed", totals.answered, totals.refused,
+                     totals.failed);
+}
 
 /// Wait until no request is under way, at most `seconds`. @return whether all were answered
 bool drain(serve::HttpServer& server, double seconds) {
@@ -126,7 +135,7 @@ bool drain(serve::HttpServer& server, double seconds) {
   server.stop_accepting();
   const Clock::time_point begun = Clock::now();
   while (server.under_way() > 0) {
-    if (std::chrono::duration<double>(Clock::now() - begun).count() > seconds) return false;
+    if (serve::seconds_since(begun) > seconds) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   return true;
@@ -171,7 +180,7 @@ void run_rank(const Options& options) {
     std::signal(signal, SIG_IGN);  // the front has them
   serve::Bundles bundles = load(options);
   serve::Service service(options.service, options.engine, bundles);
-  serve::serve_front(
+  serve::work_for_front(
       options.rank_socket, [&](const serve::HttpRequest& request) { return service.check(request); },
       [&](std::shared_ptr<serve::Exchange> exchange) { service.handle(std::move(exchange)); }, [&] { service.reload(""); });
 }
@@ -196,37 +205,30 @@ std::vector<std::string> rank_command(const Options& options) {
 void run_front(const Options& options) {
   catch_signals();
   const Clock::time_point begun = Clock::now();
-  std::atomic<bool> draining{false};
-  std::atomic<std::int64_t> requests{0};
   bool all_answered = false;
   std::int64_t restarts = 0;
+  serve::Totals totals;
   {
-    serve::Ranks ranks(rank_command(options), options.ranks);
+    serve::Front front(options.service.api_keys, rank_command(options), options.ranks);
     serve::HttpServer server(
-        options.http,
-        [&](const serve::HttpRequest& request) -> std::optional<serve::HttpAnswer> {
-          if (request.path == "/ready" && draining) return serve::HttpAnswer{503, "{\"status\": \"draining\"}\n"};
-          if (request.path == "/health") return serve::HttpAnswer{200, "{\"status\": \"alive\"}\n"};
-          if (request.path == "/" || request.path == "/ready") return std::nullopt;
-          if (auto refused = serve::refuse_caller(request, options.service.api_keys); refused) return refused;
-          if (draining && request.method == "POST") return serve::stopping(request);
-          return std::nullopt;
-        },
-        [&](std::shared_ptr<serve::Exchange> exchange) {
-          ++requests;
-          ranks.handle(std::move(exchange));
-        },
-        serve::refusal_of);
+        options.http, [&](const serve::HttpRequest& request) { return front.check(request); },
+        [&](std::shared_ptr<serve::Exchange> exchange) { front.handle(std::move(exchange)); },
+        [&](const serve::HttpRequest& request, int status, ErrorCode code, const std::string& message) {
+          return front.refuse(request, status, code, message);
+        });
+    front.watch(&server);
     spdlog::info("[serve] {} ranks at {}; ready after {}", options.ranks, address_of(options, server.port()),
-                 duration_text(std::chrono::duration<double>(Clock::now() - begun).count()));
-    wait_for_stop([] {}, [&] { ranks.reload(); });
-    draining = true;
+                 duration_text(serve::seconds_since(begun)));
+    MinuteLine line;
+    wait_for_stop([&] { line.show(front.totals(), server.under_way()); }, [&] { front.reload(); });
+    front.drain();
     all_answered = drain(server, options.drain_s);
-    restarts = ranks.restarts();
-    ranks.abandon();
+    restarts = front.restarts();
+    front.abandon();
+    totals = front.totals();
   }
-  fmt::print(stderr, "served {} requests in {} by {} ranks, of which {} were started again\n", requests.load(),
-             duration_text(std::chrono::duration<double>(Clock::now() - begun).count()), options.ranks, restarts);
+  fmt::print(stderr, "{} by {} ranks, of which {} were started again: {}\n", served(totals, begun), options.ranks, restarts,
+             outcomes(totals));
   expect_answered(all_answered, options);
 }
 
@@ -239,7 +241,7 @@ void run(Options options) {
   const Clock::time_point begun = Clock::now();
   serve::Bundles bundles = load(options);
   bool all_answered = false;
-  serve::Metrics::Totals totals;
+  serve::Totals totals;
   {
     serve::Service service(options.service, options.engine, bundles);
     serve::HttpServer server(
@@ -250,18 +252,15 @@ void run(Options options) {
         });
     service.watch(&server);
     spdlog::info("[serve] {} at {}; ready after {}", bundles.names(), address_of(options, server.port()),
-                 duration_text(std::chrono::duration<double>(Clock::now() - begun).count()));
+                 duration_text(serve::seconds_since(begun)));
     MinuteLine line;
-    wait_for_stop([&] { line.show(service); }, [&] { service.reload(""); });
+    wait_for_stop([&] { line.show(service.metrics().totals(), server.under_way()); }, [&] { service.reload(""); });
     service.drain();
     all_answered = drain(server, options.drain_s);
     service.abandon();
     totals = service.metrics().totals();
   }
-  fmt::print(
-      stderr, "served {} requests ({} texts, {} tokens) in {}: {} answered, {} refused for lack of room, {} wrong or failed\n",
-      totals.requests, totals.texts, totals.tokens, duration_text(std::chrono::duration<double>(Clock::now() - begun).count()),
-      totals.answered, totals.refused, totals.failed);
+  fmt::print(stderr, "{}: {}\n", served(totals, begun), outcomes(totals));
   expect_answered(all_answered, options);
 }
 

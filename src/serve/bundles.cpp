@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "moe/load_bundle.h"
+#include "wire/describe.h"
 
 namespace dmoerm::serve {
 namespace {
@@ -68,8 +69,7 @@ Bundles::Bundles(const std::vector<BundlePlace>& places, const std::map<std::str
   }
   for (const auto& [alias, name] : aliases_) {
     if (std::ranges::find(places_, name, &BundlePlace::name) == places_.end())
-      throw ConfigError("unknown-model",
-                        fmt::format("--alias {}={}: no bundle is called {}; there are: {}", alias, name, name, names()));
+      throw ConfigError("unknown-model", fmt::format("--alias {}={}: {}", alias, name, wire::unknown_model(name, own_names())));
   }
   for (const BundlePlace& place : places_) loaded_.push_back(load(place));
 }
@@ -96,17 +96,21 @@ std::vector<std::shared_ptr<const Loaded>> Bundles::all() const {
   return loaded_;
 }
 
+std::vector<std::string> Bundles::own_names() const {
+  std::vector<std::string> names;
+  for (const BundlePlace& place : places_) names.push_back(place.name);
+  return names;
+}
+
 std::vector<std::string> Bundles::all_names() const {
-  std::vector<std::string> all;
-  for (const BundlePlace& place : places_) all.push_back(place.name);
+  std::vector<std::string> all = own_names();
   for (const auto& [alias, name] : aliases_) all.push_back(alias);
   return all;
 }
 
 void Bundles::reload(const std::string& name) {
   const std::lock_guard one_at_a_time(reloading_);
-  if (find(name) == nullptr)
-    throw ConfigError("unknown-model", fmt::format("no bundle is called {}; there are: {}", name, names()));
+  if (find(name) == nullptr) throw ConfigError("unknown-model", wire::unknown_model(name, all_names()));
   const std::string own = name.empty() ? "" : find(name)->name;
   for (std::size_t i = 0; i < places_.size(); ++i) {
     if (!own.empty() && places_[i].name != own) continue;

@@ -45,6 +45,7 @@ class Bundles {
   /// The bundle of a name or alias; "" = the default; null = there is none.
   [[nodiscard]] std::shared_ptr<const Loaded> find(const std::string& name) const;
   [[nodiscard]] std::vector<std::shared_ptr<const Loaded>> all() const;
+  [[nodiscard]] std::vector<std::string> own_names() const;
   /// All names, those of the bundles first, and then the aliases.
   [[nodiscard]] std::vector<std::string> all_names() const;
   /// Read a bundle again and check its golden scores, then let new requests use it; "" = all of them. If one cannot be read, the

@@ -33,15 +33,17 @@ std::string key_of(const HttpRequest& request) {
   return request.header("x-api-key");
 }
 
-HttpAnswer refusal_of(const HttpRequest& request, int status, ErrorCode code, const std::string& message) {
-  wire::Family family = wire::Family::own;
+wire::Family family_of(const HttpRequest& request) {
   try {
-    if (const auto endpoint = wire::find_endpoint(request.method, request.path); endpoint)
-      family = wire::family_of(endpoint->path);
+    const auto endpoint = wire::find_endpoint(request.method, request.path);
+    return endpoint ? wire::family_of(endpoint->path) : wire::Family::own;
   } catch (const wire::RequestError& e) {
-    family = e.family();
+    return e.family();
   }
-  return {status, json_line(wire::render_error(family, status, code, message)) + "\n"};
+}
+
+HttpAnswer refusal_of(const HttpRequest& request, int status, ErrorCode code, const std::string& message) {
+  return {status, json_line(wire::render_error(family_of(request), status, code, message)) + "\n"};
 }
 
 std::optional<HttpAnswer> refuse_caller(const HttpRequest& request, const std::vector<std::string>& keys) {
@@ -70,9 +72,10 @@ HttpAnswer with_retry(HttpAnswer answer, double seconds) {
   return answer;
 }
 
-HttpAnswer stopping(const HttpRequest& request) {
-  return with_retry(
-      refusal_of(request, 503, ErrorCode("server-is-stopping"), "the server is stopping: ask another, or try again later"), 5);
+HttpAnswer stopping(wire::Family family) {
+  const auto body =
+      wire::render_error(family, 503, ErrorCode("server-is-stopping"), "the server is stopping: ask another, or try again later");
+  return with_retry({503, json_line(body) + "\n"}, 5);
 }
 
 }  // namespace dmoerm::serve

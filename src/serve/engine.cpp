@@ -8,13 +8,12 @@
 
 #include "base/error.h"
 #include "base/thread.h"
+#include "serve/problem.h"
 
 namespace dmoerm::serve {
 namespace {
 
 constexpr double kNewSpeed = 0.2;  // weight of the last batch in the speed
-
-double seconds_between(Clock::time_point from, Clock::time_point to) { return std::chrono::duration<double>(to - from).count(); }
 
 std::uint64_t hash_of(const Work& work) {
   auto hash =
@@ -82,7 +81,11 @@ Engine::Admission Engine::submit(Ask ask, Done done) {
   const bool full = tokens_ > 0 && (tokens_ + tokens > options_.queue_tokens_max || texts_ + texts > options_.queue_texts_max);
   const double wait_s = seconds_for(tokens_ + computing_);
   const double left_s = seconds_between(Clock::now(), ask.deadline);
-  if (ends_ || full || wait_s > left_s || left_s <= 0) return {0, std::clamp(wait_s, 1.0, 60.0)};
+  const Refused refused = ends_                            ? Refused::stopped
+                          : full                           ? Refused::full
+                          : wait_s > left_s || left_s <= 0 ? Refused::deadline
+                                                           : Refused::no;
+  if (refused != Refused::no) return {0, std::clamp(wait_s, 1.0, 60.0), refused, wait_s, seconds_for(tokens)};
   auto request = std::make_shared<Request>();
   request->ticket = ++tickets_;
   request->done = std::move(done);
@@ -121,6 +124,11 @@ std::size_t Engine::add_items(const std::shared_ptr<Request>& request, std::size
 bool Engine::full() const {
   const std::lock_guard lock(mutex_);
   return tokens_ >= options_.queue_tokens_max || texts_ >= options_.queue_texts_max;
+}
+
+double Engine::retry_after_s() const {
+  const std::lock_guard lock(mutex_);
+  return std::clamp(seconds_for(tokens_ + computing_), 1.0, 60.0);
 }
 
 std::int64_t Engine::budget_of(const Work& work) const {
@@ -222,7 +230,7 @@ std::vector<Engine::Shared> Engine::next_batch(std::unique_lock<std::mutex>& loc
     const std::int64_t budget = budget_of(first.request->ask.works[first.work]);
     Clock::time_point oldest = Clock::now();
     for (const auto& [client, queue] : queues_) oldest = std::min(oldest, queue.front().request->came);
-    const auto until = oldest + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(options_.batch_wait_s));
+    const auto until = oldest + duration_of(options_.batch_wait_s);
     more_.wait_until(lock, until, [&] { return ends_ || queues_.empty() || tokens_ >= budget; });
     if (ends_) return {};
     if (std::vector<Shared> batch = pick(budget); !batch.empty()) return batch;
@@ -291,7 +299,7 @@ std::vector<std::optional<moe::GroupScore>> Engine::score_each(const moe::Bundle
       scores.emplace_back(score_(bundle, {&calls[c], 1}).at(0));
     } catch (const std::exception& e) {
       scores.emplace_back();
-      problems[c] = failure_of(e).message;
+      problems[c] = problem_of(e).words;
     }
   }
   return scores;

@@ -1,7 +1,6 @@
 // The engine scores texts of many requests at a time: a bounded queue in which clients take turns, and one thread that computes.
 // A score has the bits that `dmoerm score` gives the text, whatever is computed beside it.
 #pragma once
-#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -16,10 +15,9 @@
 #include <vector>
 
 #include "moe/bundle.h"
+#include "serve/clock.h"
 
 namespace dmoerm::serve {
-
-using Clock = std::chrono::steady_clock;
 
 /// A prompt with its responses, for one bundle.
 struct Work {
@@ -73,9 +71,12 @@ class Engine {
   /// Queue a request. `done` is called once, by any thread, and must not wait.
   /// @return the ticket; or seconds after which to try again, if the queue is full or the deadline would pass. Then `done` is not
   ///         called
+  enum class Refused : std::uint8_t { no, full, deadline, stopped };
   struct Admission {
     Ticket ticket = 0;
     double retry_after_s = 0;  ///< above 0: refused
+    Refused refused = Refused::no;
+    double queue_s = 0, own_s = 0;  ///< About how long what waits takes, and this request alone; 0 before the first batch
   };
   Admission submit(Ask ask, Done done);
   /// Take no more requests, and end those that are left as stopped.
@@ -85,6 +86,8 @@ class Engine {
 
   /// Whether the queue has no room at all, so that a request need not even be read.
   [[nodiscard]] bool full() const;
+  /// Seconds after which to try again if it is full.
+  [[nodiscard]] double retry_after_s() const;
 
   struct State {
     std::int64_t requests = 0, texts = 0, tokens = 0;  ///< In the queue

@@ -56,11 +56,8 @@ bool read_frame(int socket, Frame& frame) {
 }
 
 nlohmann::json header_of(const HttpRequest& request) {
-  return {{"method", request.method},
-          {"path", request.path},
-          {"headers", request.headers},
-          {"peer", request.peer},
-          {"connection", request.connection}};
+  return {{"method", request.method},         {"path", request.path},      {"headers", request.headers}, {"peer", request.peer},
+          {"connection", request.connection}, {"counted", request.counted}};
 }
 
 HttpRequest request_of(Frame frame) {
@@ -70,16 +67,22 @@ HttpRequest request_of(Frame frame) {
   request.headers = frame.header.at("headers");
   request.peer = frame.header.at("peer");
   request.connection = frame.header.at("connection");
+  request.counted = frame.header.at("counted");
   request.body = std::move(frame.body);
   return request;
 }
 
 nlohmann::json header_of(const HttpAnswer& answer) {
-  return {{"status", answer.status}, {"type", answer.type}, {"headers", answer.headers}};
+  return {{"status", answer.status},
+          {"type", answer.type},
+          {"headers", answer.headers},
+          {"texts", answer.texts},
+          {"tokens", answer.tokens}};
 }
 
 HttpAnswer answer_of(Frame frame) {
-  return {frame.header.at("status"), std::move(frame.body), frame.header.at("type"), frame.header.at("headers")};
+  return {frame.header.at("status"),  std::move(frame.body),    frame.header.at("type"),
+          frame.header.at("headers"), frame.header.at("texts"), frame.header.at("tokens")};
 }
 
 }  // namespace dmoerm::serve

@@ -23,16 +23,13 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/thread.h"
+#include "serve/clock.h"
 
 namespace dmoerm::serve {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr std::size_t kMemoryPerConnection = 64 << 10;  // headers, and a piece of the body
 constexpr auto kSweep = std::chrono::milliseconds(50);  // how often clients that left or stall are looked for
-
-double seconds_since(Clock::time_point then) { return std::chrono::duration<double>(Clock::now() - then).count(); }
 
 /// A listening socket. Without SO_REUSEPORT, with which a second server would share the port of the first.
 int listen_at(const std::string& host, int port) {
@@ -442,11 +439,11 @@ std::size_t HttpServer::under_way() const {
   }));
 }
 
-std::size_t HttpServer::connections() const {
+ConnectionGauges HttpServer::gauges() const {
+  ConnectionGauges gauges{.under_way = under_way(), .timed_out = state_->cut};
   const std::lock_guard lock(state_->mutex);
-  return state_->connections.size();
+  gauges.connections = state_->connections.size();
+  return gauges;
 }
-
-std::uint64_t HttpServer::timed_out() const { return state_->cut; }
 
 }  // namespace dmoerm::serve

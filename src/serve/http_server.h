@@ -22,6 +22,7 @@ struct HttpRequest {
   std::string peer;                 ///< Address of the client
   std::uint64_t connection = 0;     ///< Number of the connection
   std::int64_t stated_length = -1;  ///< Content-Length; -1: the client stated none
+  bool counted = false;             ///< whether the front of this rank counts it
   [[nodiscard]] std::string header(const std::string& name) const;
 };
 
@@ -29,6 +30,7 @@ struct HttpAnswer {
   int status = 200;
   std::string body, type = "application/json";
   std::vector<std::pair<std::string, std::string>> headers{};
+  std::int64_t texts = 0, tokens = 0;  ///< What was scored for it
 };
 
 struct HttpOptions {
@@ -65,6 +67,12 @@ class Exchange {
   bool gone_ = false;
 };
 
+/// The connections of a server at the moment.
+struct ConnectionGauges {
+  std::size_t connections = 0, under_way = 0;
+  std::uint64_t timed_out = 0;  ///< Closed because a client took too long
+};
+
 class HttpServer {
  public:
   /// Gives an answer that needs no body, or refuses: called after the headers, before the body is read. Must not wait.
@@ -87,9 +95,7 @@ class HttpServer {
   void stop_accepting();
   /// Requests that wait for an answer, whose answer is being read, or whose body has been coming for less than a second.
   [[nodiscard]] std::size_t under_way() const;
-  [[nodiscard]] std::size_t connections() const;
-  /// Connections that were closed because a client took too long.
-  [[nodiscard]] std::uint64_t timed_out() const;
+  [[nodiscard]] ConnectionGauges gauges() const;
 
  private:
   struct State;

@@ -43,16 +43,6 @@ void Histogram::add(double value) {
   sum_ += value;
 }
 
-double Histogram::quantile(double share) const {
-  std::int64_t below = 0;
-  for (std::size_t b = 0; b < counts_.size(); ++b) {
-    below += counts_[b];
-    if (count_ > 0 && static_cast<double>(below) >= share * static_cast<double>(count_))
-      return bounds_[std::min(b, bounds_.size() - 1)];
-  }
-  return 0;
-}
-
 std::string Histogram::text(const std::string& name, const std::string& labels) const {
   const std::string comma = labels.empty() ? "" : labels + ",", braces = labels.empty() ? "" : "{" + labels + "}";
   std::string out;
@@ -65,17 +55,47 @@ std::string Histogram::text(const std::string& name, const std::string& labels) 
                            name, braces, count_);
 }
 
-std::vector<double> Metrics::latency_bounds() {
+std::vector<double> Histogram::latency_bounds() {
   return {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60};
 }
 
-void Metrics::request(const std::string& endpoint, int status, double seconds) {
+void Totals::add(int status, std::int64_t count) {
+  requests += count;
+  (status < 300 ? answered : status == 429 ? refused : failed) += count;
+}
+
+void RequestCounts::add(const std::string& endpoint, int status, double seconds) {
   const std::lock_guard lock(mutex_);
   ++requests_[{endpoint, status}];
-  if (status != 200) return;
-  seconds_.try_emplace(endpoint, latency_bounds()).first->second.add(seconds);
-  all_seconds_.add(seconds);
+  if (status == 200) seconds_.try_emplace(endpoint, Histogram::latency_bounds()).first->second.add(seconds);
 }
+
+std::string RequestCounts::text() const {
+  const std::lock_guard lock(mutex_);
+  std::string out = head("dmoerm_requests_total", "counter", "Requests by endpoint and HTTP status");
+  for (const auto& [key, count] : requests_)
+    out += fmt::format("dmoerm_requests_total{{endpoint=\"{}\",status=\"{}\"}} {}\n", escaped(key.first), key.second, count);
+  out += head("dmoerm_request_seconds", "histogram", "Time from the end of a request to its answer, of answered requests");
+  for (const auto& [endpoint, histogram] : seconds_)
+    out += histogram.text("dmoerm_request_seconds", fmt::format("endpoint=\"{}\"", escaped(endpoint)));
+  return out;
+}
+
+Totals RequestCounts::totals() const {
+  const std::lock_guard lock(mutex_);
+  Totals totals;
+  for (const auto& [key, count] : requests_) totals.add(key.second, count);
+  return totals;
+}
+
+std::string text_of(const ConnectionGauges& gauges) {
+  return single("dmoerm_connections", "gauge", "Open connections", gauges.connections) +
+         single("dmoerm_requests_under_way", "gauge", "Requests whose answer is not sent yet", gauges.under_way) +
+         single("dmoerm_connections_timed_out_total", "counter", "Connections closed because the client was too slow",
+                gauges.timed_out);
+}
+
+std::string text_of_ready(bool ready) { return single("dmoerm_ready", "gauge", "1 if requests are accepted", ready ? 1 : 0); }
 
 void Metrics::batch(const BatchFacts& batch) {
   const std::lock_guard lock(mutex_);
@@ -109,13 +129,11 @@ void Metrics::scored(const std::string& model, const moe::Model& bundle, const s
   }
 }
 
-Metrics::Totals Metrics::totals() const {
+Totals Metrics::totals() const {
+  Totals totals = requests_.totals();
   const std::lock_guard lock(mutex_);
-  Totals totals{.texts = texts_, .tokens = tokens_, .p50_s = all_seconds_.quantile(0.5), .p99_s = all_seconds_.quantile(0.99)};
-  for (const auto& [key, count] : requests_) {
-    totals.requests += count;
-    (key.second < 300 ? totals.answered : key.second == 429 ? totals.refused : totals.failed) += count;
-  }
+  totals.texts = texts_;
+  totals.tokens = tokens_;
   return totals;
 }
 
@@ -166,13 +184,8 @@ std::string Metrics::drift_text() const {
 }
 
 std::string Metrics::text(const Gauges& gauges) const {
+  std::string out = requests_.text();
   const std::lock_guard lock(mutex_);
-  std::string out = head("dmoerm_requests_total", "counter", "Requests by endpoint and HTTP status");
-  for (const auto& [key, count] : requests_)
-    out += fmt::format("dmoerm_requests_total{{endpoint=\"{}\",status=\"{}\"}} {}\n", escaped(key.first), key.second, count);
-  out += head("dmoerm_request_seconds", "histogram", "Time from the end of a request to its answer, of answered requests");
-  for (const auto& [endpoint, histogram] : seconds_)
-    out += histogram.text("dmoerm_request_seconds", fmt::format("endpoint=\"{}\"", escaped(endpoint)));
   out += head("dmoerm_queue_seconds", "histogram", "Time that requests waited for their batch");
   out += queue_seconds_.text("dmoerm_queue_seconds", "");
   out += head("dmoerm_batch_texts", "histogram", "Texts of a batch") + batch_texts_.text("dmoerm_batch_texts", "");
@@ -186,13 +199,9 @@ std::string Metrics::text(const Gauges& gauges) const {
   out += single("dmoerm_queue_tokens", "gauge", "Tokens in the queue", gauges.queue.tokens);
   out += single("dmoerm_queue_oldest_seconds", "gauge", "Age of the oldest request in the engine", gauges.queue.oldest_s);
   out += single("dmoerm_tokens_per_second", "gauge", "Recent speed while computing", gauges.queue.tokens_per_s);
-  out += single("dmoerm_connections", "gauge", "Open connections", gauges.connections);
-  out += single("dmoerm_requests_under_way", "gauge", "Requests whose answer is not sent yet", gauges.under_way);
-  out += single("dmoerm_connections_timed_out_total", "counter", "Connections closed because the client was too slow",
-                gauges.timed_out);
+  if (gauges.connections) out += text_of(*gauges.connections);
   out += single("dmoerm_reloads_total", "counter", "Bundles that were read again", gauges.reloads);
-  out += single("dmoerm_ready", "gauge", "1 if requests are accepted", gauges.ready ? 1 : 0);
-  return out + drift_text();
+  return out + text_of_ready(gauges.ready) + drift_text();
 }
 
 }  // namespace dmoerm::serve

@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "moe/model.h"
 #include "serve/engine.h"
+#include "serve/http_server.h"
 
 namespace dmoerm::serve {
 
@@ -16,9 +18,9 @@ namespace dmoerm::serve {
 class Histogram {
  public:
   explicit Histogram(std::vector<double> bounds);
+  /// Bounds for times in seconds.
+  static std::vector<double> latency_bounds();
   void add(double value);
-  /// The value below which a share of all lies, at most; 0 without values.
-  [[nodiscard]] double quantile(double share) const;
   /// Its lines. @param labels  "" or as in `a="b"`
   [[nodiscard]] std::string text(const std::string& name, const std::string& labels) const;
 
@@ -32,26 +34,43 @@ class Histogram {
 /// What a server holds at the moment.
 struct Gauges {
   Engine::State queue;
-  std::size_t connections = 0, under_way = 0;
-  std::uint64_t timed_out = 0;
+  std::optional<ConnectionGauges> connections{};  ///< nothing where another process has them
   std::int64_t reloads = 0;
   bool ready = true;
 };
 
+/// Sums for the log.
+struct Totals {
+  std::int64_t requests = 0, answered = 0, refused = 0, failed = 0, texts = 0, tokens = 0;
+  void add(int status, std::int64_t count = 1);
+};
+
+/// Requests by address and status, and how long the answered ones took.
+class RequestCounts {
+ public:
+  void add(const std::string& endpoint, int status, double seconds);
+  [[nodiscard]] std::string text() const;
+  /// Without texts and tokens.
+  [[nodiscard]] Totals totals() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::pair<std::string, int>, std::int64_t> requests_;  ///< By endpoint and status
+  std::map<std::string, Histogram> seconds_;                      ///< By endpoint, of answered requests
+};
+
+std::string text_of(const ConnectionGauges& gauges);
+std::string text_of_ready(bool ready);
+
 class Metrics {
  public:
-  void request(const std::string& endpoint, int status, double seconds);
+  void request(const std::string& endpoint, int status, double seconds) { requests_.add(endpoint, status, seconds); }
   void batch(const BatchFacts& batch);
   void queued(double seconds);
   /// Scores that a bundle gave.
   void scored(const std::string& model, const moe::Model& bundle, const std::vector<moe::GroupScore>& groups);
   [[nodiscard]] std::string text(const Gauges& gauges) const;
 
-  /// Sums for the log.
-  struct Totals {
-    std::int64_t requests = 0, answered = 0, refused = 0, failed = 0, texts = 0, tokens = 0;
-    double p50_s = 0, p99_s = 0;
-  };
   [[nodiscard]] Totals totals() const;
 
  private:
@@ -64,16 +83,13 @@ class Metrics {
   };
   [[nodiscard]] std::string drift_text() const;
 
+  RequestCounts requests_;
   mutable std::mutex mutex_;
-  std::map<std::pair<std::string, int>, std::int64_t> requests_;  ///< By endpoint and status
-  std::map<std::string, Histogram> seconds_;                      ///< By endpoint, of answered requests
-  Histogram all_seconds_{latency_bounds()}, queue_seconds_{latency_bounds()}, batch_seconds_{latency_bounds()};
+  Histogram queue_seconds_{Histogram::latency_bounds()}, batch_seconds_{Histogram::latency_bounds()};
   Histogram batch_texts_{{1, 2, 4, 8, 16, 32, 64, 128, 256}}, batch_tokens_{{64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384}};
   std::int64_t texts_ = 0, tokens_ = 0, shared_ = 0;
   std::map<std::pair<std::string, std::string>, Drift> drift_;          ///< By bundle and category that scored
   std::map<std::pair<std::string, std::string>, std::int64_t> routes_;  ///< By bundle and likeliest category
-
-  static std::vector<double> latency_bounds();
 };
 
 }  // namespace dmoerm::serve

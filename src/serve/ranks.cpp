@@ -18,11 +18,13 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "serve/callers.h"
+#include "serve/clock.h"
 
 namespace dmoerm::serve {
 namespace {
 
-constexpr int kTriesMax = 3;  // ranks that may die of one request
+constexpr int kTriesMax = 3;                               // ranks that may die of one request
+constexpr double kFirstPauseS = 0.5, kLongestPauseS = 30;  // before a rank is started again that was never ready
 
 /// The value of CUDA_VISIBLE_DEVICES that shows a rank its own GPU.
 std::string device_of(int rank) {
@@ -54,61 +56,12 @@ pid_t spawn(const std::vector<std::string>& command, const std::string& variable
 
 }  // namespace
 
-void serve_front(int socket, const HttpServer::Check& check, const HttpServer::Handler& handle,
-                 const std::function<void()>& reload) {
-  std::mutex writing, waiting_mutex;
-  std::map<std::uint64_t, std::weak_ptr<Exchange>> waiting;
-  std::size_t under_way = 0;
-  std::condition_variable none_left;
-  write_frame(socket, {{"ready", true}}, "");
-  for (Frame frame; read_frame(socket, frame);) {
-    if (frame.header.contains("reload")) {
-      reload();
-      continue;
-    }
-    const std::uint64_t number = frame.header.at("number");
-    if (frame.header.contains("cancel")) {
-      std::shared_ptr<Exchange> exchange;
-      {
-        const std::lock_guard lock(waiting_mutex);
-        if (const auto found = waiting.find(number); found != waiting.end()) exchange = found->second.lock();
-      }
-      if (exchange) exchange->hang_up();
-      continue;
-    }
-    auto deliver = [&, number](HttpAnswer answer) {
-      nlohmann::json header = header_of(answer);
-      header["number"] = number;
-      {
-        const std::lock_guard lock(writing);
-        write_frame(socket, header, answer.body);
-      }
-      const std::lock_guard lock(waiting_mutex);
-      waiting.erase(number);
-      --under_way;
-      none_left.notify_all();
-    };
-    const std::shared_ptr<Exchange> exchange = Exchange::make(request_of(std::move(frame)), std::move(deliver));
-    {
-      const std::lock_guard lock(waiting_mutex);
-      waiting[number] = exchange;
-      ++under_way;
-    }
-    if (auto answer = check(exchange->request); answer) {
-      exchange->answer(std::move(*answer));
-    } else {
-      handle(exchange);
-    }
-  }
-  std::unique_lock lock(waiting_mutex);
-  none_left.wait(lock, [&] { return under_way == 0; });
-}
-
-Ranks::Ranks(std::vector<std::string> command, int count)
-    : command_(std::move(command)), ranks_(static_cast<std::size_t>(count)) {
+Ranks::Ranks(std::vector<std::string> command, int count, OnAnswer on_answer)
+    : command_(std::move(command)), on_answer_(std::move(on_answer)), ranks_(static_cast<std::size_t>(count)) {
   for (int rank = 0; rank < count; ++rank) start(rank);
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return failed_ || std::ranges::all_of(ranks_, &Rank::ready); });
+  started_ = true;
   if (!failed_) return;
   lock.unlock();
   end();
@@ -121,6 +74,7 @@ void Ranks::end() {
   {
     const std::lock_guard lock(mutex_);
     ends_ = true;
+    changed_.notify_all();
     for (Rank& rank : ranks_) ::shutdown(rank.socket, SHUT_WR);
   }
   for (Rank& rank : ranks_) {
@@ -154,10 +108,11 @@ void Ranks::start(int number) {
 /// Reads a rank's answers; if it dies, starts another in its place and reads on.
 void Ranks::read_answers(int number) {
   Rank& rank = ranks_[static_cast<std::size_t>(number)];
-  for (;;) {
+  for (double pause = kFirstPauseS;;) {
     for (Frame frame; read_frame(rank.socket, frame);) {
       std::unique_lock lock(mutex_);
       if (frame.header.contains("ready")) {
+        pause = kFirstPauseS;
         rank.ready = true;
         changed_.notify_all();
         std::vector<std::uint64_t> left;  // requests that came when no rank was there
@@ -174,55 +129,69 @@ void Ranks::read_answers(int number) {
       --rank.waiting;
       lock.unlock();
       HttpAnswer answer = answer_of(std::move(frame));
-      if (request.done) {
-        request.done(number, std::move(answer));
-      } else {
-        request.exchange->answer(std::move(answer));
-      }
+      deliver(request, number, std::move(answer));
     }
     int status = 0;
     ::waitpid(rank.process, &status, 0);
     const bool killed = WIFSIGNALED(status);
     const std::string how =
         killed ? fmt::format("signal {}", WTERMSIG(status)) : fmt::format("exit code {}", WEXITSTATUS(status));
+    bool was_ready = false;
     {
       const std::lock_guard lock(mutex_);
       if (ends_) return;
-      const bool failed = !rank.ready && !killed;
-      failed_ = failed_ || failed;
+      was_ready = rank.ready;
+      failed_ = failed_ || (!started_ && !was_ready && !killed);
       changed_.notify_all();
-      if (failed) {
-        spdlog::error("[serve] rank {} does not start ({}); the others do its work", number, how);
-        return;
-      }
+      if (failed_) return;
     }
-    spdlog::warn("[serve] rank {} is gone ({}); the others do its work, and a new one starts", number, how);
+    if (was_ready) {
+      spdlog::warn("[serve] rank {} is gone ({}); the others do its work, and a new one starts", number, how);
+    } else {
+      spdlog::error("[serve] rank {} does not start ({}); it is tried again in {} s", number, how, pause);
+    }
     ++restarts_;
-    lose(number);
+    lose(number, was_ready);
     std::unique_ptr<Workers> writer;
     {
-      const std::lock_guard lock(mutex_);
+      std::unique_lock lock(mutex_);
       writer = std::move(rank.writer);
       ::close(std::exchange(rank.socket, -1));
+      if (!was_ready && changed_.wait_for(lock, duration_of(pause), [this] { return ends_; })) return;
     }
     writer.reset();
-    start(number);
+    if (!was_ready) pause = std::min(2 * pause, kLongestPauseS);
+    if (!start_again(number)) return;
   }
 }
 
-/// Hand the requests of a dead rank to others.
-void Ranks::lose(int number) {
+/// Start a rank in the place of one that is gone, as soon as the system allows it. @return false if all end
+bool Ranks::start_again(int number) {
+  for (;;) {
+    try {
+      start(number);
+      return true;
+    } catch (const Error& e) {
+      spdlog::error("[serve] {}; it is tried again in {} s", with_code(e.what(), e.code()), kLongestPauseS);
+    }
+    std::unique_lock lock(mutex_);
+    if (changed_.wait_for(lock, duration_of(kLongestPauseS), [this] { return ends_; })) return false;
+  }
+}
+
+/// Hand the requests of a dead rank to others. Where none is ready they wait for the next, unless that one did not start.
+void Ranks::lose(int number, bool was_ready) {
   std::vector<Request> given_up;
   {
     const std::lock_guard lock(mutex_);
     ranks_[static_cast<std::size_t>(number)].ready = false;
     std::vector<std::uint64_t> mine;
     for (const auto& [request, state] : requests_) {
-      if (state.rank == number) mine.push_back(request);
+      if (state.rank == number || (state.rank < 0 && !was_ready && idlest() < 0)) mine.push_back(request);
     }
     for (const std::uint64_t request : mine) {
       Request& state = requests_[request];
-      if (state.done || ++state.tries >= kTriesMax) {
+      if (state.done || state.rank < 0 || ++state.tries >= kTriesMax) {
         given_up.push_back(std::move(state));
         requests_.erase(request);
       } else {
@@ -234,13 +203,28 @@ void Ranks::lose(int number) {
 }
 
 void Ranks::give_up(const Request& request, int rank) {
-  HttpAnswer answer = refusal_of(request.exchange->request, 503, ErrorCode("rank-gone"),
-                                 "the process that worked on this request is gone: try again");
-  if (request.done) {
-    request.done(rank, std::move(answer));
-  } else {
-    request.exchange->answer(std::move(answer));
-  }
+  const HttpAnswer answer = refusal_of(request.exchange->request, 503, ErrorCode("rank-gone"),
+                                       "the process that worked on this request is gone: try again");
+  if (request.done) return request.done(rank, answer);
+  deliver(request, -1, with_retry(answer, 1));
+}
+
+/// Answer a request, which is counted first. @param rank  whose answer it is; -1 = the front's
+void Ranks::deliver(const Request& request, int rank, HttpAnswer answer) {
+  if (request.done) return request.done(rank, std::move(answer));
+  if (on_answer_) on_answer_(request.exchange->request, answer, rank);
+  request.exchange->answer(std::move(answer));
+}
+
+bool Ranks::ready() const {
+  const std::lock_guard lock(mutex_);
+  return idlest() >= 0;
+}
+
+HttpAnswer Ranks::not_ready(const HttpRequest& request) {
+  return with_retry(refusal_of(request, 503, ErrorCode("no-rank-ready"),
+                               "none of the processes that score is ready, and new ones are starting: try again in 1 s"),
+                    1);
 }
 
 void Ranks::abandon() {
@@ -277,32 +261,16 @@ void Ranks::give(std::uint64_t number, int to) {
 }
 
 void Ranks::handle(std::shared_ptr<Exchange> exchange) {
-  const std::string& path = exchange->request.path;
-  if (path == "/metrics")
-    return ask_all(std::move(exchange), [this](std::map<int, HttpAnswer> answers) {
-      std::map<int, std::string> texts;
-      for (auto& [rank, answer] : answers) {
-        if (answer.status != 200) return answer;
-        texts[rank] = std::move(answer.body);
-      }
-      HttpAnswer whole = answers.begin()->second;
-      whole.body = join_metrics(texts) + fmt::format(
-                                             "# HELP dmoerm_rank_restarts_total Ranks that died and were started again\n"
-                                             "# TYPE dmoerm_rank_restarts_total counter\ndmoerm_rank_restarts_total {}\n",
-                                             restarts_.load());
-      return whole;
-    });
-  if (path == "/admin/reload")
-    return ask_all(std::move(exchange), [](const std::map<int, HttpAnswer>& answers) {
-      return std::ranges::max_element(answers, {}, [](const auto& a) { return a.second.status; })->second;
-    });
   std::uint64_t number = 0;
   {
     const std::lock_guard lock(mutex_);
-    number = ++numbers_;
-    requests_[number] = {exchange};
-    give(number, idlest());
+    if (const int rank = idlest(); rank >= 0) {
+      number = ++numbers_;
+      requests_[number] = {exchange};
+      give(number, rank);
+    }
   }
+  if (number == 0) return deliver({exchange}, -1, not_ready(exchange->request));
   exchange->when_gone([this, number] {
     const std::lock_guard lock(mutex_);
     const auto found = requests_.find(number);
@@ -312,29 +280,30 @@ void Ranks::handle(std::shared_ptr<Exchange> exchange) {
   });
 }
 
-/// Ask all ranks that are there, and answer with what `join` makes of it.
-void Ranks::ask_all(std::shared_ptr<Exchange> exchange, std::function<HttpAnswer(std::map<int, HttpAnswer>)> join) {
+void Ranks::ask_all(std::shared_ptr<Exchange> exchange, Join join) {
   struct Gathered {
     std::mutex mutex;
     std::size_t left = 0;
     std::map<int, HttpAnswer> answers{};  // by rank
   };
   auto gathered = std::make_shared<Gathered>();
-  const std::lock_guard lock(mutex_);
+  exchange->request.counted = true;  // here, and not by each rank
+  std::unique_lock lock(mutex_);
   std::vector<int> ready;
   for (int rank = 0; rank < static_cast<int>(ranks_.size()); ++rank) {
     if (ranks_[static_cast<std::size_t>(rank)].ready) ready.push_back(rank);
   }
-  if (ready.empty())
-    return exchange->answer(
-        refusal_of(exchange->request, 503, ErrorCode("rank-gone"), "no process that scores is ready: try again"));
+  if (ready.empty()) {
+    lock.unlock();
+    return deliver({exchange}, -1, join({}));
+  }
   gathered->left = ready.size();
   for (const int rank : ready) {
     const std::uint64_t number = ++numbers_;
-    requests_[number] = {exchange, rank, 0, [gathered, exchange, join](int from, HttpAnswer answer) {
+    requests_[number] = {exchange, rank, 0, [this, gathered, exchange, join](int from, HttpAnswer answer) {
                            const std::lock_guard own(gathered->mutex);
                            gathered->answers.emplace(from, std::move(answer));
-                           if (--gathered->left == 0) exchange->answer(join(std::move(gathered->answers)));
+                           if (--gathered->left == 0) deliver({exchange}, -1, join(std::move(gathered->answers)));
                          }};
     give(number, rank);
   }
@@ -345,35 +314,6 @@ void Ranks::reload() {
   for (Rank& rank : ranks_) {
     if (rank.ready) rank.writer->post([socket = rank.socket] { write_frame(socket, {{"reload", true}}, ""); });
   }
-}
-
-std::string join_metrics(const std::map<int, std::string>& texts) {
-  struct Family {
-    std::string name, head, lines;
-  };
-  std::vector<Family> families;
-  for (const auto& [rank, own] : texts) {
-    std::stringstream text(own);
-    Family* family = nullptr;
-    for (std::string line; std::getline(text, line);) {
-      if (line.starts_with("# HELP ")) {
-        const std::string name = line.substr(7, line.find(' ', 7) - 7);
-        const auto found = std::ranges::find(families, name, &Family::name);
-        family = found == families.end() ? &families.emplace_back(Family{name, line + "\n", ""}) : &*found;
-      } else if (line.starts_with("# TYPE ")) {
-        if (family->head.find("# TYPE") == std::string::npos) family->head += line + "\n";
-      } else if (family != nullptr) {
-        const std::size_t brace = line.find('{'), space = line.find(' ');
-        const bool labelled = brace < space;
-        const std::size_t at = labelled ? brace : space;
-        family->lines += line.substr(0, at) + fmt::format("{{rank=\"{}\"{}", rank, labelled ? "," : "}") +
-                         line.substr(labelled ? at + 1 : at) + "\n";
-      }
-    }
-  }
-  std::string out;
-  for (const Family& family : families) out += family.head + family.lines;
-  return out;
 }
 
 }  // namespace dmoerm::serve

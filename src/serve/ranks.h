@@ -20,25 +20,30 @@
 
 namespace dmoerm::serve {
 
-/// What a rank does: read requests from the front's socket, have them handled, and write the answers, until the front is gone.
-/// @param check, handle  as those of HttpServer
-/// @param reload  has the bundles read again
-void serve_front(int socket, const HttpServer::Check& check, const HttpServer::Handler& handle,
-                 const std::function<void()>& reload);
-
 class Ranks {
  public:
+  /// Told of each answer before its client gets it. @param rank  whose it is; -1 = made here
+  using OnAnswer = std::function<void(const HttpRequest& request, const HttpAnswer& answer, int rank)>;
+  /// Makes one answer of those of the ranks, of which there may be none.
+  using Join = std::function<HttpAnswer(std::map<int, HttpAnswer> answers)>;
+
   /// Start the ranks and wait until each has its bundles.
   /// @param command  program and arguments of a rank, to which "--rank-socket N" is added
   /// @throws Error if a rank ends before it is ready; it has said why
-  Ranks(std::vector<std::string> command, int count);
+  Ranks(std::vector<std::string> command, int count, OnAnswer on_answer = {});
   /// Lets the ranks end.
   ~Ranks();
   Ranks(const Ranks&) = delete;
   Ranks& operator=(const Ranks&) = delete;
 
-  /// Have a request answered by a rank, or by all of them where it concerns all: GET /metrics and POST /admin/reload.
+  /// Have a request answered by a rank; with 503 if none is ready.
   void handle(std::shared_ptr<Exchange> exchange);
+  /// Ask all ranks that are ready, and answer with what `join` makes of it.
+  void ask_all(std::shared_ptr<Exchange> exchange, Join join);
+  /// Whether there is a rank that takes requests.
+  [[nodiscard]] bool ready() const;
+  /// 503 for a request that comes while none does.
+  static HttpAnswer not_ready(const HttpRequest& request);
   /// Have all ranks read their bundles again.
   void reload();
   /// Answer what still waits with 503.
@@ -60,25 +65,24 @@ class Ranks {
     std::thread reader;
   };
   void start(int rank);
+  bool start_again(int rank);
   void end();
   void read_answers(int rank);
   void give(std::uint64_t number, int rank);
-  void lose(int rank);
-  static void give_up(const Request& request, int rank);
-  void ask_all(std::shared_ptr<Exchange> exchange, std::function<HttpAnswer(std::map<int, HttpAnswer>)> join);
+  void lose(int rank, bool was_ready);
+  void give_up(const Request& request, int rank);
+  void deliver(const Request& request, int rank, HttpAnswer answer);
   [[nodiscard]] int idlest() const;
 
   const std::vector<std::string> command_;
+  const OnAnswer on_answer_;
   std::vector<Rank> ranks_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::uint64_t, Request> requests_;
   std::uint64_t numbers_ = 0;
   std::atomic<std::int64_t> restarts_{0};
-  bool ends_ = false, failed_ = false;
+  bool started_ = false, ends_ = false, failed_ = false;
 };
-
-/// The texts of several ranks' /metrics as one, each line with its rank.
-std::string join_metrics(const std::map<int, std::string>& texts);
 
 }  // namespace dmoerm::serve

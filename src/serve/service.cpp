@@ -12,7 +12,9 @@
 #include "base/json_text.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "serve/addresses.h"
 #include "serve/callers.h"
+#include "serve/problem.h"
 #include "serve/scored_texts.h"
 #include "wire/describe.h"
 #include "wire/page.h"
@@ -24,19 +26,6 @@ namespace {
 
 using nlohmann::json;
 
-double seconds_since(Clock::time_point then) { return std::chrono::duration<double>(Clock::now() - then).count(); }
-
-/// A path as /metrics names it: those that exist, so that strangers cannot make new names.
-std::string label_of(const std::string& path) {
-  for (const char* own : {"/", "/health", "/ready", "/info", "/metrics", "/admin/reload"}) {
-    if (path == own) return path;
-  }
-  for (const std::string& known : wire::endpoint_names()) {
-    if (known.ends_with(" " + path)) return path;
-  }
-  return path.starts_with("/v2/models/") && path.ends_with("/infer") ? "/v2/models/{model}/infer" : "other";
-}
-
 /// All capability points of a model, each once.
 std::vector<std::string> points_of(const moe::Model& model) {
   std::set<std::string> points;
@@ -45,6 +34,9 @@ std::vector<std::string> points_of(const moe::Model& model) {
 }
 
 HttpAnswer json_answer(const json& body, int status = 200) { return {status, json_line(body) + "\n"}; }
+
+/// The status for a deadline that does not suffice, as the protocols' own servers answer it.
+int status_of_late(wire::Family family) { return family == wire::Family::tei || family == wire::Family::kserve ? 503 : 504; }
 
 /// The whole of a header as a number that is not negative, or nothing.
 std::optional<double> number_of(const std::string& text) {
@@ -66,6 +58,7 @@ struct Service::Call {
   Ask ask;
   std::vector<Found> found{};  ///< For each group
   std::int64_t tokens = 0;
+  double patience_s = 0;  ///< Seconds from its coming to its deadline
   std::uint64_t number = 0;
   Clock::time_point came = Clock::now();
 };
@@ -85,7 +78,7 @@ HttpAnswer Service::refuse(const HttpRequest& request, int status, ErrorCode cod
 }
 
 void Service::count(const HttpRequest& request, int status, double seconds) {
-  metrics_.request(label_of(request.path), status, seconds);
+  if (!request.counted) metrics_.request(label_of(request.path), status, seconds);
   if (options_.verbose)
     spdlog::info("[serve] {} {} from {}: {} in {:.1f} ms", request.method, request.path, request.peer, status, seconds * 1e3);
 }
@@ -127,7 +120,7 @@ std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
   }
   if (draining_) {
     count(request, 503, 0);
-    return stopping(request);
+    return stopping(family_of(request));
   }
   return std::nullopt;
 }
@@ -161,7 +154,7 @@ HttpAnswer Service::serve_get(const HttpRequest& request) {
                           {"max_request_tokens", options_.request_tokens_max},
                           {"deadline_s", options_.deadline_s},
                           {"draining", draining_.load()},
-                          {"endpoints", wire::endpoint_names()},
+                          {"endpoints", address_names()},
                           {"models", bundles_.info()}});
   }
   count(request, answer.status, 0);
@@ -170,11 +163,7 @@ HttpAnswer Service::serve_get(const HttpRequest& request) {
 
 Gauges Service::gauges() const {
   Gauges gauges{.queue = engine_.state(), .reloads = bundles_.reloads(), .ready = !draining_};
-  if (const HttpServer* server = server_; server != nullptr) {
-    gauges.connections = server->connections();
-    gauges.under_way = server->under_way();
-    gauges.timed_out = server->timed_out();
-  }
+  if (const HttpServer* server = server_; server != nullptr) gauges.connections = server->gauges();
   return gauges;
 }
 
@@ -202,13 +191,10 @@ void Service::reload(const std::string& name, std::shared_ptr<Exchange> exchange
       bundles_.reload(name);
       answer = json_answer({{"status", "reloaded"}, {"seconds", seconds_since(begun)}, {"models", bundles_.info()}});
     } catch (const std::exception& e) {
-      const auto* known = dynamic_cast<const Error*>(&e);
-      const bool unknown = dynamic_cast<const ConfigError*>(&e) != nullptr;
-      const std::string said = failure_of(e).message;
-      spdlog::error("[serve] the bundle was not read again, the old one stays: {}", said);
-      answer = json_answer(
-          wire::render_error(wire::Family::own, unknown ? 404 : 409, known == nullptr ? ErrorCode() : known->code(), said),
-          unknown ? 404 : 409);
+      const int status = dynamic_cast<const ConfigError*>(&e) != nullptr ? 404 : 409;
+      const Problem problem = problem_of(e);
+      spdlog::error("[serve] the bundle was not read again, the old one stays: {}", with_code(problem.words, problem.code));
+      answer = json_answer(wire::render_error(wire::Family::own, status, problem.code, problem.words), status);
     }
     if (exchange == nullptr) return;
     count(exchange->request, answer.status, seconds_since(begun));
@@ -225,25 +211,19 @@ void Service::prepare(const std::shared_ptr<Call>& call) {
   try {
     call->endpoint = wire::find_endpoint(request.method, request.path).value();
     call->family = wire::family_of(call->endpoint.path);
-    if (engine_.full()) return refuse_for_now(*call, 1);
+    if (engine_.full()) return refuse_as_full(*call, engine_.retry_after_s());
     std::optional<std::size_t> json_length;
     if (const auto length = number_of(request.header("inference-header-content-length")); length)
       json_length = static_cast<std::size_t>(std::min(*length, 1e15));
     call->request = wire::parse(call->endpoint, request.body, options_.limits, json_length);
     call->family = call->request.family;
+    unread_.tell(label_of(request.path), call->request.unread);
     const std::string& model = call->request.model;
     call->loaded = bundles_.find(model);
     if (call->loaded == nullptr)
-      throw wire::RequestError(
-          "unknown-model", 404, call->family,
-          fmt::format("the model \"{}\" does not exist; the server has: {}", utf8_prefix(model, 100), bundles_.names()));
-    const std::string timeout = request.header("x-request-timeout");
-    const auto seconds = number_of(timeout);
-    if (!timeout.empty() && !seconds)
-      throw wire::RequestError("bad-timeout", 400, call->family,
-                               fmt::format("X-Request-Timeout: expected seconds, found \"{}\"", utf8_prefix(timeout, 40)));
-    const double patience = std::min(seconds.value_or(options_.deadline_s), options_.deadline_s);
-    call->ask.deadline = call->came + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(patience));
+      throw wire::RequestError("unknown-model", 404, call->family, wire::unknown_model(model, bundles_.all_names()));
+    call->patience_s = patience_of(request, call->family);
+    call->ask.deadline = call->came + duration_of(call->patience_s);
     // With several keys they take turns, else the connections do.
     call->ask.client = options_.api_keys.size() > 1 ? key_of(request) : fmt::format("{}", request.connection);
     read_texts(*call);
@@ -255,8 +235,19 @@ void Service::prepare(const std::shared_ptr<Call>& call) {
     refuse(422, e.code(), e.what());
   } catch (const std::exception& e) {
     spdlog::error("[serve] {}: {}", request.path, failure_of(e).message);
-    refuse(500, ErrorCode("internal-error"), failure_of(e).message);
+    refuse(500, ErrorCode("internal-error"), problem_of(e).words);
   }
+}
+
+/// Seconds that a request may wait: those that its header states, and never more than the server allows.
+double Service::patience_of(const HttpRequest& request, wire::Family family) const {
+  if (!request.headers.contains("x-request-timeout")) return options_.deadline_s;
+  const std::string timeout = request.header("x-request-timeout");
+  const auto seconds = number_of(timeout);
+  if (!seconds || *seconds == 0)
+    throw wire::RequestError("bad-timeout", 400, family,
+                             fmt::format("X-Request-Timeout: expected seconds above 0, found \"{}\"", utf8_prefix(timeout, 40)));
+  return std::min(*seconds, options_.deadline_s);
 }
 
 /// Token ids of all groups.
@@ -295,9 +286,46 @@ void Service::read_texts(Call& call) const {
   }
 }
 
-void Service::refuse_for_now(const Call& call, double seconds) {
+void Service::refuse_as_full(const Call& call, double seconds) {
   const std::string said = fmt::format("the queue is full: try again in {:.0f} s", std::ceil(seconds));
   answer(call, with_retry(json_answer(wire::render_error(call.family, 429, ErrorCode("server-is-busy"), said), 429), seconds));
+}
+
+void Service::refuse_admission(const Call& call, const Engine::Admission& admission) {
+  switch (admission.refused) {
+    case Engine::Refused::stopped:
+      return answer(call, stopping(call.family));
+    case Engine::Refused::deadline: {
+      if (call.patience_s <= admission.own_s || admission.queue_s == 0) {
+        const int status = status_of_late(call.family);
+        const std::string said =
+            fmt::format("the deadline of {:.3g} s does not suffice: {}", call.patience_s,
+                        admission.own_s > 0 ? fmt::format("the request alone takes about {:.2g} s", admission.own_s)
+                                            : "it passed before the request was read");
+        return answer(call, json_answer(wire::render_error(call.family, status, ErrorCode("deadline-too-short"), said), status));
+      }
+      const std::string said = fmt::format(
+          "the queue takes about {:.2g} s and the request may wait {:.3g} s: try again in {:.0f} s, or allow more time",
+          admission.queue_s, call.patience_s, std::ceil(admission.retry_after_s));
+      return answer(call, with_retry(json_answer(wire::render_error(call.family, 429, ErrorCode("server-is-busy"), said), 429),
+                                     admission.retry_after_s));
+    }
+    default:
+      return refuse_as_full(call, admission.retry_after_s);
+  }
+}
+
+/// The answer to a request whose deadline passed. If it waited for others most of its time, a later try may succeed.
+HttpAnswer Service::too_late(const Call& call, const Outcome& outcome) const {
+  if (outcome.queue_s > call.patience_s / 2) {
+    const std::string said = fmt::format(
+        "the request waited {:.2g} s in the queue, until its deadline: try again later, or allow more time", outcome.queue_s);
+    return with_retry(json_answer(wire::render_error(call.family, 429, ErrorCode("deadline-passed"), said), 429), 1);
+  }
+  const int status = status_of_late(call.family);
+  const std::string said =
+      fmt::format("the deadline of {:.3g} s does not suffice: the texts were not scored until then", call.patience_s);
+  return json_answer(wire::render_error(call.family, status, ErrorCode("deadline-too-short"), said), status);
 }
 
 void Service::submit(const std::shared_ptr<Call>& call) {
@@ -306,9 +334,7 @@ void Service::submit(const std::shared_ptr<Call>& call) {
   const Engine::Admission admission = engine_.submit(std::move(ask), [this, call](Outcome outcome) {
     workers_->post([this, call, outcome = std::move(outcome)]() mutable { finish(call, std::move(outcome)); });
   });
-  if (admission.retry_after_s > 0) {
-    return refuse_for_now(*call, admission.retry_after_s);
-  }
+  if (admission.retry_after_s > 0) return refuse_admission(*call, admission);
   call->exchange->when_gone([this, ticket = admission.ticket] { engine_.cancel(ticket); });
 }
 
@@ -330,6 +356,8 @@ HttpAnswer Service::reply(const Call& call, const Outcome& outcome) {
                     {"X-Inference-Time", fmt::format("{:.0f}", outcome.compute_s * 1e3)},
                     {"X-Total-Time", fmt::format("{:.0f}", seconds_since(call.came) * 1e3)},
                     {"X-Prompt-Found", read}};
+  answer.texts = std::ssize(scored);
+  answer.tokens = call.tokens;
   metrics_.queued(outcome.queue_s);
   metrics_.scored(call.loaded->name, bundle.model, outcome.groups);
   return answer;
@@ -344,22 +372,18 @@ void Service::finish(const std::shared_ptr<Call>& call, Outcome outcome) {
       case End::scored:
         return answer(*call, reply(*call, outcome));
       case End::expired:
-        return answer(*call, with_retry(problem(429, ErrorCode("deadline-passed"),
-                                                "the request could not be scored before its deadline: try again later"),
-                                        1));
+        return answer(*call, too_late(*call, outcome));
       case End::cancelled:
         return answer(*call, problem(499, ErrorCode("request-cancelled"), "the client hung up"));
       case End::stopped:
-        return answer(*call, with_retry(problem(503, ErrorCode("server-is-stopping"),
-                                                "the server is stopping: ask another, or try again later"),
-                                        5));
+        return answer(*call, stopping(call->family));
       case End::failed:
         spdlog::error("[serve] scoring failed: {}", outcome.problem);
         return answer(*call, problem(500, ErrorCode("scoring-failed"), "the texts could not be scored: " + outcome.problem));
     }
   } catch (const std::exception& e) {
     spdlog::error("[serve] {}: {}", call->exchange->request.path, failure_of(e).message);
-    answer(*call, problem(500, ErrorCode("internal-error"), failure_of(e).message));
+    answer(*call, problem(500, ErrorCode("internal-error"), problem_of(e).words));
   }
 }
 

@@ -11,6 +11,7 @@
 #include "serve/engine.h"
 #include "serve/http_server.h"
 #include "serve/metrics.h"
+#include "serve/unread_keys.h"
 #include "serve/workers.h"
 #include "wire/endpoint.h"
 #include "wire/reply.h"
@@ -58,9 +59,12 @@ class Service {
   [[nodiscard]] HttpAnswer serve_get(const HttpRequest& request);
   [[nodiscard]] HttpAnswer describe(const HttpRequest& request, const wire::Endpoint& endpoint);
   void prepare(const std::shared_ptr<Call>& call);
+  [[nodiscard]] double patience_of(const HttpRequest& request, wire::Family family) const;
   void read_texts(Call& call) const;
   void submit(const std::shared_ptr<Call>& call);
-  void refuse_for_now(const Call& call, double seconds);
+  void refuse_as_full(const Call& call, double seconds);
+  void refuse_admission(const Call& call, const Engine::Admission& admission);
+  [[nodiscard]] HttpAnswer too_late(const Call& call, const Outcome& outcome) const;
   void finish(const std::shared_ptr<Call>& call, Outcome outcome);
   [[nodiscard]] HttpAnswer reply(const Call& call, const Outcome& outcome);
   void answer(const Call& call, HttpAnswer answer);
@@ -72,6 +76,7 @@ class Service {
   Metrics metrics_;
   std::atomic<bool> draining_{false};
   std::atomic<std::uint64_t> requests_{0};
+  UnreadKeys unread_;
   std::atomic<const HttpServer*> server_{nullptr};
   Workers reloader_;
   std::unique_ptr<Workers> workers_;

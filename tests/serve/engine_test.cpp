@@ -153,7 +153,10 @@ TEST_F(EngineWithoutModel, RefusesWhatDoesNotFitTheQueueAndSaysWhenToComeBack) {
   Asked first = ask({work({1, 2}, {1, 2, 3})}), second = ask({work({3, 4}, {1, 2, 3})});
   EXPECT_EQ(first.admission.retry_after_s, 0);
   EXPECT_EQ(second.admission.retry_after_s, 0);
-  EXPECT_GE(ask({work({5}, {1})}).admission.retry_after_s, 1);
+  const Asked third = ask({work({5}, {1})});
+  EXPECT_GE(third.admission.retry_after_s, 1);
+  EXPECT_EQ(third.admission.refused, Engine::Refused::full);
+  EXPECT_GE(engine_->retry_after_s(), 1);
   EXPECT_TRUE(engine_->full());
   open();
   EXPECT_EQ(second.outcome.get().end, End::scored);
@@ -168,7 +171,22 @@ TEST_F(EngineWithoutModel, DropsARequestWhoseDeadlinePassesInTheQueue) {
   open();
   EXPECT_EQ(patient.outcome.get().end, End::scored);
   for (const auto& batch : batches_) EXPECT_NE(batch.front(), Ids{1});
-  EXPECT_GT(ask({work({1}, {1})}, "a", 0).admission.retry_after_s, 0);
+  const Asked none = ask({work({1}, {1})}, "a", 0);
+  EXPECT_GT(none.admission.retry_after_s, 0);
+  EXPECT_EQ(none.admission.refused, Engine::Refused::deadline);
+  EXPECT_GT(none.admission.own_s, 0);  // it knows its speed by now
+}
+
+TEST_F(EngineWithoutModel, RefusesWhatTheQueueWouldHoldUpBeyondItsDeadline) {
+  start();
+  (void)ask({work({1}, {1})}).outcome.get();
+  Asked held = hold();
+  Asked first = ask({work({1, 2}, {1, 2, 3})});
+  const Asked hurried = ask({work({3}, {1})}, "a", 1e-9);
+  EXPECT_EQ(hurried.admission.refused, Engine::Refused::deadline);
+  EXPECT_GT(hurried.admission.queue_s, 0);
+  open();
+  EXPECT_EQ(first.outcome.get().end, End::scored);
 }
 
 TEST_F(EngineWithoutModel, DoesNotComputeWhatWasCancelled) {
@@ -207,7 +225,7 @@ TEST_F(EngineWithoutModel, AnswersEverybodyWhenItStops) {
   engine_->stop();
   EXPECT_EQ(waits.outcome.get().end, End::stopped);
   EXPECT_EQ(held.outcome.get().end, End::stopped);
-  EXPECT_GT(ask({work({1}, {1})}).admission.retry_after_s, 0);
+  EXPECT_EQ(ask({work({1}, {1})}).admission.refused, Engine::Refused::stopped);
 }
 
 TEST_F(EngineWithoutModel, KeepsBundlesOfAReloadApart) {

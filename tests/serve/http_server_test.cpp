@@ -125,7 +125,7 @@ TEST(HttpServer, ClosesConnectionsThatSendNothing) {
   char byte = 0;
   EXPECT_LE(::read(socket, &byte, 1), 0);  // until the server closes it
   ::close(socket);
-  EXPECT_EQ((*server).timed_out(), 1U);
+  EXPECT_EQ((*server).gauges().timed_out, 1U);
 }
 
 TEST(HttpServer, CountsARequestWhoseBodyIsOnItsWay) {

@@ -7,13 +7,16 @@
 
 #include <thread>
 
+#include "serve/front.h"
+#include "serve/rank.h"
+
 namespace dmoerm::serve {
 namespace {
 
 TEST(Ranks, JoinTheirMetricsWithANumberOnEachLine) {
   const std::string zero = "# HELP a What a is\n# TYPE a counter\na 1\n# HELP b What b is\n# TYPE b gauge\nb{x=\"y z\"} 2\n",
                     one = "# HELP a What a is\n# TYPE a counter\na 3\n# HELP b What b is\n# TYPE b gauge\nb{x=\"q\"} 4\n";
-  EXPECT_EQ(join_metrics({{0, zero}, {1, one}}),
+  EXPECT_EQ(join_metrics({{"0", zero}, {"1", one}}),
             "# HELP a What a is\n# TYPE a counter\na{rank=\"0\"} 1\na{rank=\"1\"} 3\n"
             "# HELP b What b is\n# TYPE b gauge\nb{rank=\"0\",x=\"y z\"} 2\nb{rank=\"1\",x=\"q\"} 4\n");
 }
@@ -24,7 +27,7 @@ TEST(Ranks, GetRequestsWholeAndAnswerEachUntilTheFrontIsGone) {
   int reloads = 0;
   bool cancelled = false;
   std::thread rank([&] {
-    serve_front(
+    work_for_front(
         sockets[1],
         [](const HttpRequest& request) {
           return request.path == "/early" ? std::optional<HttpAnswer>({404, "no"}) : std::nullopt;

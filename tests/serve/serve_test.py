@@ -99,6 +99,7 @@ def test_what_it_is_and_how_it_fares(server):
     expect(status == 200 and model["name"] == "earlier" and model["template"]["sha256"] == manifest["template"]["sha256"], info)
     expect(model["max_length"] == 96 and model["categories"][0]["points"] == ["tone", "fact"], info)
     expect(model["categories"][0]["score_stats"] == manifest["score_stats"]["chat"], info)
+    expect({"GET /metrics", "POST /admin/reload", "POST /v1/reward", "GET /"} <= set(info["endpoints"]), info["endpoints"])
     status, text, headers = server.ask("GET", "/metrics", raw=True)
     expect(status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4"), headers)
     for name in ("dmoerm_requests_total", "dmoerm_request_seconds_bucket", "dmoerm_batch_texts_count", "dmoerm_queue_texts", "dmoerm_tokens_total", "dmoerm_score_drift", "dmoerm_fallback_share", "dmoerm_routes_total"):
@@ -120,7 +121,20 @@ def test_bad_requests_get_a_sentence(server):
         expect(400 <= status < 500 and wanted in (None, status), (path, str(body)[:80], status, reply))
         expect(re.search(r"[a-z]+ [a-z]+", json.dumps(reply)) and "internal" not in json.dumps(reply), (path, reply))
     expect(server.ask("GET", "/classify")[0] == 405 and server.ask("DELETE", "/v1/reward")[0] == 405, "methods")
-    expect(server.post("/v1/reward", ROWS[0], headers={"X-Request-Timeout": "soon"})[0] == 400, "a timeout that is not a number")
+    for timeout in ("soon", "0", "-1", "0.0", "", "nan", "inf", "1e999", "5s"):
+        status, reply = server.post("/v1/reward", ROWS[0], headers={"X-Request-Timeout": timeout})
+        expect(status == 400 and reply["error"]["code"] == "bad-timeout", (timeout, reply))
+    status, reply = server.post("/v1/reward", ROWS[0], headers={"X-Request-Timeout": "0.000001"})
+    expect(status == 504 and reply["error"]["code"] == "deadline-too-short" and "deadline" in reply["error"]["message"] and "full" not in reply["error"]["message"], reply)
+    status, reply = server.post("/predict", {"inputs": "text"}, headers={"X-Request-Timeout": "0.000001"})
+    expect(status == 503 and reply["reason"] == "deadline-too-short", reply)
+    status, reply = server.post("/v1/reward", {**ROWS[0], "use_categroy": "chat"})
+    expect(status == 400 and "use_category" in reply["error"]["message"], reply)
+    for body in ({"query": [template_of("a", "b")], "prompts": ["other"]}, {"query": [template_of("a", "b")], "prompts": []}):
+        status, reply = server.post("/get_reward", body)
+        expect(status == 422 and "prompts" in reply["detail"], reply)
+    said = [server.post("/v1/reward", {**ROWS[0], "model": "earleir"})[1]["error"]["message"], server.ask("GET", "/v1/models/earleir")[1]["error"]["message"], server.post("/admin/reload", {"model": "earleir"})[1]["error"]["message"]]
+    expect(len(set(said)) == 1 and "did you mean earlier?" in said[0], said)
     expect(server.post("/v1/reward", ROWS[0], headers={"Origin": "http://evil.example"})[0] == 403, "a foreign page")
     expect(server.post("/v1/reward", ROWS[0], headers={"Host": "evil.example"})[0] == 403, "a foreign name")
     expect(server.post("/v1/reward", ROWS[0])[0] == 200, "a good one after the bad ones")
@@ -155,6 +169,8 @@ def test_keys_and_hosts():
             env["DMOERM_API_KEY"] = "k"
         done = subprocess.run([DMOERM, "serve", "--port", "0", "--bundle", BUNDLE, *options], capture_output=True, text=True, env=env, timeout=60)
         expect(done.returncode == 2 and f"[{code}]" in done.stderr, done.stderr)
+    done = subprocess.run([DMOERM, "serve"], capture_output=True, text=True, timeout=60)
+    expect(done.returncode == 2 and "--bundle is required [bad-command-line]" in done.stderr, done.stderr)
     done = subprocess.run([DMOERM, "serve", "--bundle", os.path.join(ROOT, "docs")], capture_output=True, text=True, timeout=60)
     expect(done.returncode == 2, done.stderr)
 
@@ -207,8 +223,6 @@ def test_overload_gets_answers_or_429():
         for thread in threads:
             thread.join()
         expect(set(counts) <= {200, 429} and counts.get(429, 0) > 0 and counts.get(200, 0) > 0, counts)
-        status, _, headers = server.post("/v1/reward", ROWS[0], headers={"X-Request-Timeout": "0"}, raw=True)
-        expect(status == 429 and int(headers["retry-after"]) >= 1, (status, headers))
         expect(server.post("/v1/reward", ROWS[0])[0] == 200, "after the overload")
 
 
@@ -225,7 +239,7 @@ def test_reload_loses_nothing(folder):
         with open(os.path.join(copy, "dmoerm.json"), "a", encoding="utf-8") as f:
             f.write("damage")
         status, reply = server.post("/admin/reload", {})
-        expect(status == 409 and "dmoerm.json" in json.dumps(reply), reply)
+        expect(status == 409 and "dmoerm.json" in reply["error"]["message"] and reply["error"]["code"] not in reply["error"]["message"], reply)
         expect(server.post("/admin/reload", {"model": "third"})[0] == 404, "an unknown name")
         for body in ({"model": 3}, {"modle": "main"}, ["main"]):
             expect(server.post("/admin/reload", body)[0] == 400, f"a reload of {body}")
@@ -290,9 +304,37 @@ def test_ranks_give_the_same_answers_and_one_may_die():
         expect("dmoerm_rank_restarts_total 1" in metrics and len(children_of(server.process)) == 2, metrics)
         expect(server.post("/admin/reload", {})[0] == 200 and server.ask("GET", "/info")[1]["models"][0]["name"] == "earlier", "reload")
         expect(server.post("/v1/reward", "{")[0] == 400 and server.ask("GET", "/nothing")[0] == 404, "bad requests")
+        for line in ('dmoerm_connections{rank="front"} ', 'dmoerm_ready{rank="front"} 1', 'dmoerm_queue_texts{rank="1"} 0'):
+            expect(line in metrics, (line, metrics))
+        expect('dmoerm_connections{rank="0"}' not in metrics and 'endpoint="/metrics",status="200"} ' in metrics, metrics)
         code, said = server.stop()
         expect(code == 0 and "1 were started again" in said, said)
+        found = re.search(r"served (\d+) requests \((\d+) texts, (\d+) tokens\) .* (\d+) answered", said)
+        expect(found and int(found[2]) >= 2 * sum(len(row["responses"]) for row in ROWS) and int(found[3]) > int(found[2]), said)
         expect(not [pid for pid in ranks if os.path.exists(f"/proc/{pid}")], "ranks are left")
+
+
+def test_no_rank_is_ready(folder):
+    copy = os.path.join(folder, "for-ranks")
+    shutil.copytree(BUNDLE, copy)
+    with Server("--np", "2", bundles=(f"main={copy}",)) as server:
+        shutil.move(os.path.join(copy, "dmoerm.json"), os.path.join(folder, "dmoerm.json"))  # no rank can start again
+        for rank in children_of(server.process):
+            os.kill(rank, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while server.ask("GET", "/ready")[0] != 503:
+            expect(time.monotonic() < deadline, "the ranks are not missed")
+        for path in ("/v1/reward", "/classify", "/v2/models/main/infer"):
+            status, text, headers = server.post(path, ROWS[0], raw=True, timeout=20)
+            expect(status == 503 and "no-rank-ready" in text and headers["retry-after"] == "1", (path, status, text))
+        metrics = server.ask("GET", "/metrics", raw=True)[1]
+        expect('dmoerm_requests_total{rank="front",endpoint="/classify",status="503"} 1' in metrics and 'dmoerm_ready{rank="front"} 0' in metrics, metrics)
+        expect(server.ask("GET", "/health")[0] == 200, "health")
+        shutil.move(os.path.join(folder, "dmoerm.json"), os.path.join(copy, "dmoerm.json"))
+        while server.ask("GET", "/ready")[0] != 200:
+            expect(time.monotonic() < deadline + 60, "the ranks do not come back")
+            time.sleep(0.1)
+        expect(server.post("/v1/reward", ROWS[0])[1]["scores"] == offline(ROWS[:1])[0]["scores"], "scores after the ranks came back")
 
 
 def main():
@@ -307,7 +349,7 @@ def main():
         for test in (test_keys_and_hosts, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_ranks_give_the_same_answers_and_one_may_die):
             test()
             print("held:", test.__name__, flush=True)
-        for test in (test_tls, test_reload_loses_nothing):
+        for test in (test_tls, test_reload_loses_nothing, test_no_rank_is_ready):
             test(folder)
             print("held:", test.__name__, flush=True)
     finally:

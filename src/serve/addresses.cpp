@@ -1,0 +1,33 @@
+#include "serve/addresses.h"
+
+#include <string_view>
+
+#include "wire/endpoint.h"
+
+namespace dmoerm::serve {
+namespace {
+
+struct Own {
+  std::string_view method, path;
+};
+constexpr Own kOwn[] = {{"GET", "/"},     {"GET", "/health"},  {"GET", "/ready"},
+                        {"GET", "/info"}, {"GET", "/metrics"}, {"POST", "/admin/reload"}};
+
+}  // namespace
+
+std::vector<std::string> address_names() {
+  std::vector<std::string> names;
+  for (const Own& own : kOwn) names.push_back(std::string(own.method) + " " + std::string(own.path));
+  for (std::string& name : wire::endpoint_names()) names.push_back(std::move(name));
+  return names;
+}
+
+std::string label_of(const std::string& path) {
+  for (const Own& own : kOwn) {
+    if (path == own.path) return path;
+  }
+  const std::string_view pattern = wire::pattern_of(path);
+  return pattern.empty() ? "other" : std::string(pattern);
+}
+
+}  // namespace dmoerm::serve

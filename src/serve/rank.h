@@ -1,0 +1,15 @@
+// What a rank does for the front of a server.
+#pragma once
+#include <functional>
+
+#include "serve/http_server.h"
+
+namespace dmoerm::serve {
+
+/// Read requests from the front's socket, have them handled, and write the answers, until the front is gone.
+/// @param check, handle  as those of HttpServer
+/// @param reload  has the bundles read again
+void work_for_front(int socket, const HttpServer::Check& check, const HttpServer::Handler& handle,
+                    const std::function<void()>& reload);
+
+}  // namespace dmoerm::serve
