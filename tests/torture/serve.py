@@ -65,10 +65,10 @@ def mangled(draw, body):
 
 
 class World:
-    def __init__(self, server, requests, seed):
-        self.server, self.requests, self.seed = server, requests, seed
+    def __init__(self, server, requests, seed, ranks):
+        self.server, self.requests, self.seed, self.ranks = server, requests, seed, ranks
         self.lock, self.ends = threading.Lock(), threading.Event()
-        self.line = {"wrong": 0, "lost": 0, "requests": 0, "scored": 0, "refused": 0, "reloads": 0, "hung_up": 0, "ranks_killed": 0}
+        self.line = {"wrong": 0, "lost": 0, "requests": 0, "scored": 0, "refused": 0, "reloads": 0, "hung_up": 0, "ranks_killed": 0, "unavailable": 0}
         self.stopping, self.examples = False, []
 
     def count(self, key, example=None):
@@ -94,6 +94,10 @@ class World:
                 if not self.stopping:
                     self.count("lost", f"{path} {body[:100]!r}: {type(e).__name__} {e}")
                 client = None
+                continue
+            if status == 503 and "retry-after" in headers and self.ranks > 1:  # both processes that score were killed
+                self.count("unavailable")
+                time.sleep(0.05)
                 continue
             self.judge(bad, status, text, path, body, read, expected)
 
@@ -168,7 +172,7 @@ def main():
     program = os.path.join(os.environ["DMOERM_BUILD"], "dmoerm")
     rows = [{"prompt": f"Question {i // 2}", "responses": [f"Answer {i} " + "word " * (1 + 4 * r) for r in range(1 + i % 4)]} for i in range(12)]
     requests = good_requests(rows, [row["scores"] for row in offline_scores(program, BUNDLE, rows)])
-    total = {"name": "serve", "runs": 0, "wrong": 0, "lost": 0, "crashed": 0, "requests": 0, "scored": 0, "refused": 0, "reloads": 0, "hung_up": 0, "ranks_killed": 0, "killed": 0}
+    total = {"name": "serve", "runs": 0, "wrong": 0, "lost": 0, "crashed": 0, "requests": 0, "scored": 0, "refused": 0, "reloads": 0, "hung_up": 0, "ranks_killed": 0, "unavailable": 0, "killed": 0}
     folder = tempfile.mkdtemp(prefix="dmoerm-serve-")
     try:
         copy = os.path.join(folder, "copy")
@@ -176,7 +180,7 @@ def main():
         for run in range(arguments.runs):
             ranks = 2 if run % 4 >= 2 else 1
             with RewardServer(program, [f"main={BUNDLE}", f"other={copy}"], "--header-s", "2", "--body-s", "2", "--np", str(ranks)) as server:
-                world = World(server, requests, arguments.seed + run)
+                world = World(server, requests, arguments.seed + run, ranks)
                 threads = world.run(arguments.clients, arguments.seconds, ranks)
                 crashed = server.process.poll() is not None
                 world.stopping = True
