@@ -23,7 +23,7 @@ mpi_settings() {
 
 # Names of the variables that every host gets.
 forwarded_variables() {
-  compgen -e | grep -E '^(DMOERM|NCCL|FI|UCX|OMP|MKL|MALLOC|TORCH)_' || true
+  compgen -e | grep -E '^(DMOERM|NCCL|FI|UCX|OMP|MKL|MALLOC|TORCH|PYTORCH)_' || true
   compgen -e | grep -x LD_LIBRARY_PATH || true
   local name
   for name in ${DMOERM_FORWARD-}; do printf '%s\n' "$name"; done

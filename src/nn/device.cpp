@@ -31,8 +31,11 @@ c10::Device pick_device(const std::string& wanted, const std::string& setting) {
                       fmt::format("{}: cuda, but this build of dmoerm or this machine has no CUDA; use auto or cpu", setting));
   if (!cuda) return {c10::kCPU};
   at::globalContext().setAllowBF16ReductionCuBLAS(false);  // keeps partial sums of bfloat16 products in float32
-  const auto gpus = static_cast<int>(c10::impl::VirtualGuardImpl(c10::kCUDA).deviceCount());
-  return {c10::kCUDA, static_cast<c10::DeviceIndex>(gpus > 0 ? local_rank() % gpus : 0)};
+  const c10::impl::VirtualGuardImpl cuda_devices(c10::kCUDA);
+  const int gpus = cuda_devices.deviceCount();
+  const c10::Device device(c10::kCUDA, static_cast<c10::DeviceIndex>(gpus > 0 ? local_rank() % gpus : 0));
+  cuda_devices.setDevice(device);
+  return device;
 }
 
 bool built_for_cuda() {

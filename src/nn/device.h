@@ -7,7 +7,8 @@
 
 namespace dmoerm::nn {
 
-/// The device that a setting names. Each rank of a node takes the GPU whose number is the rank's number on that node.
+/// The device that a setting names. Each rank of a node takes the GPU whose number is the rank's number on that node, and makes
+/// it the current one of the calling thread, so that nothing is set up on another rank's.
 /// @param wanted  "cpu", "cuda", or "auto": CUDA where this build and machine have it
 /// @param setting  names the setting in the message
 /// @throws ConfigError for another word, or for "cuda" where there is none

@@ -48,7 +48,7 @@ expect "mpirun's exit code is dmoerm's" 3 "--np 2" "${with_mpirun[@]}" "$root/la
 expect "one machine may be oversubscribed" 3 "--map-by slot -np 2 --oversubscribe" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 run
 expect "settings are given, the caller's stay" 3 "probes=4 pml=ucx" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 run
 expect "a list of hosts is passed on" 3 "--map-by node --host n1:2,n2 " "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts n1:2,n2 --map-by node run
-for variable in DMOERM_BUILD NCCL_DEBUG OMP_NUM_THREADS MALLOC_TRIM_THRESHOLD_ MY_KEY; do
+for variable in DMOERM_BUILD NCCL_DEBUG OMP_NUM_THREADS MALLOC_TRIM_THRESHOLD_ PYTORCH_ALLOC_CONF MY_KEY; do
   expect "$variable goes to all hosts" 3 "-x $variable " "${with_mpirun[@]}" "$root/launch/dmoerm" --hosts n1:2,n2 run
 done
 touch "$scratch/host file"
