@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "nn/adamw_fused.h"
 
 namespace dmoerm::nn {
 
@@ -40,6 +41,8 @@ void AdamW::step(const std::vector<at::Tensor>& parameters, const std::vector<at
                  std::int64_t step, double gradient_scale) {
   const Update update{lr, 1.0 - std::pow(options_.beta1, static_cast<double>(step)),
                       1.0 - std::pow(options_.beta2, static_cast<double>(step)), gradient_scale};
+  if (parameters.front().is_cuda() && options_.first_moment == FirstMoment::interpolated)
+    return step_fused(parameters, gradients, update, step);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     if (!gradients[i].defined()) continue;
     DMOERM_CHECK(parameters[i].is_contiguous(), "optimizer parameters are contiguous");
@@ -49,6 +52,26 @@ void AdamW::step(const std::vector<at::Tensor>& parameters, const std::vector<at
       step_by_operations(i, parameters[i], gradients[i], update);
     }
   }
+}
+
+void AdamW::step_fused(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients, const Update& update,
+                       std::int64_t step) {
+  AdamWLists decayed, kept;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (!gradients[i].defined()) continue;
+    for (const Stretch& s : stretches(i, parameters[i].numel(), update.lr)) {
+      const auto part = [&](const at::Tensor& whole) {
+        return whole.view({-1}).narrow(0, s.elements.begin, s.elements.end - s.elements.begin);
+      };
+      AdamWLists& lists = s.keep != 1.0 ? decayed : kept;
+      lists.parameters.push_back(part(parameters[i]));
+      lists.gradients.push_back(part(gradients[i]));
+      lists.first.push_back(part(first[i]));
+      lists.second.push_back(part(second[i]));
+    }
+  }
+  fused_adamw(decayed, options_, options_.weight_decay, update.lr, step, update.gradient_scale);
+  fused_adamw(kept, options_, 0, update.lr, step, update.gradient_scale);
 }
 
 void AdamW::step_in_one_pass(std::size_t i, const at::Tensor& parameter, const at::Tensor& gradient, const Update& update) {

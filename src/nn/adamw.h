@@ -32,8 +32,9 @@ class AdamW {
   AdamW(const std::vector<at::Tensor>& parameters, const AdamWOptions& options,
         std::vector<std::vector<Elements>> undecayed = {});
 
-  /// One update in place. On the CPU, moments that are interpolated and parameters change in one pass over the memory.
-  /// @param gradients  same shapes, scaled by `gradient_scale` (from clipping); a parameter whose gradient is undefined stays
+  /// One update in place. Moments that are interpolated and parameters change in one pass over the memory.
+  /// @param gradients  same shapes, scaled by `gradient_scale` (from clipping), on GPUs in place; a parameter whose gradient is
+  /// undefined stays
   /// @param step  1 for the first update
   void step(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients, double lr, std::int64_t step,
             double gradient_scale);
@@ -51,6 +52,8 @@ class AdamW {
     double lr, correction1, correction2, gradient_scale;
   };
   [[nodiscard]] std::vector<Stretch> stretches(std::size_t parameter, std::int64_t size, double lr) const;
+  void step_fused(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients, const Update& update,
+                  std::int64_t step);
   void step_in_one_pass(std::size_t i, const at::Tensor& parameter, const at::Tensor& gradient, const Update& update);
   void step_by_operations(std::size_t i, const at::Tensor& parameter, const at::Tensor& gradient, const Update& update);
 

@@ -3,7 +3,7 @@
 namespace dmoerm::nn {
 
 AttentionPlan plan_all_rows(const data::PackedBatch& batch, data::PackingRule rule, const HeadShape& shape) {
-  AttentionPlan plan{{}, shape, rule == data::PackingRule::causal};
+  AttentionPlan plan{{}, shape, rule == data::PackingRule::causal, {}};
   for (const data::Span& prefix : batch.prefixes) plan.clusters.push_back({{prefix.begin, prefix.length, {}, prefix}});
   std::size_t cluster = 0;  // prefixes come in the order of their responses
   for (const data::PackedResponse& response : batch.responses) {
@@ -19,7 +19,7 @@ AttentionPlan plan_all_rows(const data::PackedBatch& batch, data::PackingRule ru
 }
 
 AttentionPlan plan_read_rows(const data::PackedBatch& batch, data::PackingRule rule, const HeadShape& shape) {
-  AttentionPlan plan{{}, shape, rule == data::PackingRule::causal};
+  AttentionPlan plan{{}, shape, rule == data::PackingRule::causal, {}};
   std::int32_t last_prefix = -1;
   for (std::size_t i = 0; i < batch.responses.size(); ++i) {
     const data::PackedResponse& response = batch.responses[i];

@@ -1,5 +1,8 @@
 // Which queries of a packed batch see which keys.
 #pragma once
+#include <ATen/core/Tensor.h>
+
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -22,10 +25,18 @@ struct HeadShape {
   std::int64_t heads = 1, kv_heads = 1, head_dim = 1;
 };
 
+/// The sequences of one call of a variable-length kernel, see attention_flash.h, on the device; undefined if there is no such
+/// call.
+struct Sequences {
+  at::Tensor q, k;  ///< int32, [sequences + 1]
+  std::int64_t q_longest = 0, k_longest = 0;
+};
+
 struct AttentionPlan {
   std::vector<AttentionCluster> clusters;
   HeadShape shape;
-  bool causal = true;  ///< Whether a query sees only keys up to its own place
+  bool causal = true;                    ///< Whether a query sees only keys up to its own place
+  std::array<Sequences, 2> sequences{};  ///< On GPUs: rows that see their own sequence, and rows that see a prefix
 };
 
 /// Every row is a query.

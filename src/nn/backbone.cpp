@@ -4,29 +4,27 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/pow.h>
 #include <ATen/ops/stack.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
 #include <optional>
 
 #include "base/activity.h"
 #include "base/error.h"
+#include "nn/attention_flash.h"
 #include "nn/decoder_layer.h"
 #include "nn/encoder_layer.h"
 #include "nn/masked_weights.h"
 #include "nn/ops.h"
+#include "nn/transfer.h"
 
 namespace dmoerm::nn {
 namespace {
-
-at::Tensor to_device_long(const std::vector<std::int32_t>& values, at::Device device) {
-  return at::tensor(at::ArrayRef<std::int32_t>(values), at::TensorOptions().dtype(at::kInt)).to(device, at::kLong);
-}
 
 /// Frequencies of the rotary embedding in float32, computed in the same steps as in transformers, because the position multiplies
 /// a difference in the last bit.
@@ -81,6 +79,28 @@ at::Tensor response_means_backward(const at::Tensor& grad_RD, const std::vector<
   }
   return grad_TD;
 }
+
+/// The plans' offsets for flash kernels, on their way to the device.
+class OffsetsUpload {
+ public:
+  void add(IntegerUpload& upload, const AttentionPlan& plan, std::int64_t queries, std::int64_t keys) {
+    offsets_ = flash::offsets_of(plan, queries, keys);
+    for (const flash::Offsets* call : {&offsets_.own, &offsets_.prefix}) {
+      lists_.push_back(upload.add(call->q));
+      lists_.push_back(upload.add(call->k));
+    }
+  }
+  [[nodiscard]] std::array<Sequences, 2> sent(const IntegerUpload& upload) const {
+    const auto sequences = [&](const flash::Offsets& call, std::size_t i) -> Sequences {
+      return {upload.list(lists_[i]), upload.list(lists_[i + 1]), call.q_longest, call.k_longest};
+    };
+    return {sequences(offsets_.own, 0), offsets_.prefixed ? sequences(offsets_.prefix, 2) : Sequences{}};
+  }
+
+ private:
+  flash::PlanOffsets offsets_;
+  std::vector<std::size_t> lists_;
+};
 
 void check_batch(const data::PackedBatch& batch, const BackboneSpec& spec) {
   for (const std::int32_t id : batch.ids) {
@@ -143,15 +163,38 @@ void Backbone::embed_backward(const at::Tensor& dx_TD, const ForwardState& state
   add_rows(sink.embed_tokens, state.ids_T, dx.to(at::kFloat));
 }
 
+void Backbone::take_adapters(std::span<const AdapterRows> adapters, ForwardState& state) const {
+  state.adapters.assign(adapters.begin(), adapters.end());
+  state.narrowed.clear();
+  state.narrowed.reserve(adapters.size());  // so that they stay where they are
+  for (AdapterRows& rows : state.adapters) {
+    if (rows.adapter == nullptr || rows.adapter->flat.scalar_type() == dtype()) continue;
+    state.narrowed.push_back(rows.adapter->in(dtype()));
+    rows.adapter = &state.narrowed.back();
+  }
+}
+
 void Backbone::prepare(const data::PackedBatch& batch, ForwardState& state) const {
   check_batch(batch, spec_);
-  state.ids_T = to_device_long(batch.ids, device());
-  state.positions_T = to_device_long(batch.positions, device());
   state.batch.adapters = state.adapters;
   const HeadShape shape{spec_.heads, spec_.kv_heads, spec_.head_dim};
   state.batch.all = plan_all_rows(batch, packing(), shape);
   state.batch.reads = plan_read_rows(batch, packing(), shape);
-  state.batch.read_rows_R = to_device_long(batch.read_rows, device());
+  IntegerUpload upload;
+  const std::size_t ids = upload.add(batch.ids), positions = upload.add(batch.positions), reads = upload.add(batch.read_rows);
+  OffsetsUpload all_offsets, reads_offsets;
+  if (device().is_cuda()) {
+    all_offsets.add(upload, state.batch.all, batch.tokens(), batch.tokens());
+    reads_offsets.add(upload, state.batch.reads, std::ssize(batch.responses), batch.tokens());
+  }
+  upload.send(device());
+  state.ids_T = upload.list(ids).to(at::kLong);
+  state.positions_T = upload.list(positions).to(at::kLong);
+  state.batch.read_rows_R = upload.list(reads).to(at::kLong);
+  if (device().is_cuda()) {
+    state.batch.all.sequences = all_offsets.sent(upload);
+    state.batch.reads.sequences = reads_offsets.sent(upload);
+  }
   if (spec_.encoder()) return;
   const at::Tensor angles_TE = state.positions_T.to(at::kFloat).unsqueeze(1) * inverse_frequencies_E.unsqueeze(0);
   state.batch.cos_TE = angles_TE.cos();
@@ -167,7 +210,7 @@ at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const Ada
                              const Trunk& trunk) const {
   ForwardState local;
   ForwardState& state = keep != nullptr ? *keep : local;
-  state.adapters.assign(adapters.begin(), adapters.end());
+  take_adapters(adapters, state);
   prepare(batch, state);
   state.first_layer = adapters.empty() ? 0 : weights_.layers.size();
   for (const AdapterRows& rows : adapters)

@@ -18,7 +18,8 @@ namespace dmoerm::nn {
 /// What a forward pass keeps for its backward pass.
 struct ForwardState {
   LayerBatch batch;
-  std::vector<AdapterRows> adapters;
+  std::vector<AdapterRows> adapters;  ///< In the dtype of the states; those of another dtype are replaced by
+  std::vector<LoraAdapter> narrowed;  ///< copies, made once a pass
   std::vector<LayerSaved> layers;
   bool recompute = false;       ///< Set before forward(): keep only the layers' inputs; backward() recomputes the rest, same bits
   std::size_t first_layer = 0;  ///< Lowest layer that is trained or adapted; nothing below it is kept
@@ -82,6 +83,8 @@ class Backbone {
  private:
   /// A decoder's final norm, in float32.
   [[nodiscard]] at::Tensor final_norm(const at::Tensor& x, at::Tensor* rstd) const;
+  /// Give the pass its adapters in the dtype of the states.
+  void take_adapters(std::span<const AdapterRows> adapters, ForwardState& state) const;
   /// The tables that the layers need for a batch.
   void prepare(const data::PackedBatch& batch, ForwardState& state) const;
   /// @param may_end  whether the pass reads nothing but what leaves this layer, if it is the last

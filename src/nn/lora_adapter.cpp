@@ -34,6 +34,8 @@ LoraAdapter::LoraAdapter(const BackboneSpec& spec, const LoraSpec& lora, at::Ten
 LoraAdapter::LoraAdapter(const BackboneSpec& spec, const LoraSpec& lora, at::Device device)
     : LoraAdapter(spec, lora, at::zeros({parameters(spec, lora)}, at::TensorOptions().dtype(at::kFloat).device(device))) {}
 
+LoraAdapter LoraAdapter::in(at::ScalarType dtype) const { return {spec_, lora_, flat.to(dtype)}; }
+
 void LoraAdapter::initialise(std::uint64_t seed) {
   flat.zero_();
   const double bound = 1.0 / std::sqrt(static_cast<double>(spec_.width));

@@ -32,7 +32,7 @@ class LoraAdapter {
   /// Numbers that an adapter of this shape holds.
   static std::int64_t parameters(const BackboneSpec& spec, const LoraSpec& lora);
 
-  /// Views of `flat`, whose content stays. @param flat  [parameters(spec, lora)], float32
+  /// Views of `flat`, whose content stays. @param flat  [parameters(spec, lora)]; float32 for what is trained
   LoraAdapter(const BackboneSpec& spec, const LoraSpec& lora, at::Tensor flat);
   /// An adapter of zeros.
   LoraAdapter(const BackboneSpec& spec, const LoraSpec& lora, at::Device device = at::kCPU);
@@ -41,7 +41,10 @@ class LoraAdapter {
   /// the base model's states unchanged until it is trained.
   void initialise(std::uint64_t seed);
 
-  at::Tensor flat;                ///< [parameters], float32
+  /// A copy in another dtype, for products with states of that dtype.
+  [[nodiscard]] LoraAdapter in(at::ScalarType dtype) const;
+
+  at::Tensor flat;                ///< [parameters], float32 unless the adapter is a copy in another dtype
   std::vector<LoraLayer> layers;  ///< One entry per layer of the backbone; its tensors are undefined below lora().first_layer
 
   [[nodiscard]] const LoraSpec& lora() const { return lora_; }

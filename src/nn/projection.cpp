@@ -33,14 +33,11 @@ at::Tensor widen(const at::Tensor& first, std::int64_t columns) {
 void add_product(at::Tensor sink, const at::Tensor& a, const at::Tensor& b, double scale = 1) {
   if (sink.scalar_type() == a.scalar_type()) {
     sink.addmm_(a, b, 1, scale);
+  } else if (sink.is_cuda()) {  // the product itself adds
+    at::addmm_out(sink, sink, a, b, at::kFloat, 1, scale);
   } else {
     sink.add_(product_in_float(a, b), scale);
   }
-}
-
-/// An adapter's matrices of one layer in the dtype of the states.
-LoraLayer in_dtype(const LoraLayer& lora, at::ScalarType dtype) {
-  return {lora.a_qv.to(dtype), lora.b_q.to(dtype), lora.b_v.to(dtype)};
 }
 
 /// Gradients of q, k and v in the dtype of the states, for the products.
@@ -68,7 +65,7 @@ at::Tensor own_leaving(const at::Tensor& q, const AdapterRows& rows, const Layer
 }
 
 void add_adapter(const AdapterRows& rows, const LayerCall& call, const at::Tensor& n_TD, bool steady, const Qkv& out) {
-  const LoraLayer lora = in_dtype(rows.adapter->layers[call.layer], n_TD.scalar_type());
+  const LoraLayer& lora = rows.adapter->layers[call.layer];
   const std::int64_t r = rows.adapter->lora().rank;
   const double scale = rows.adapter->lora().scale();
   const at::Tensor u = linear(adapter_input(rows, call.layer, n_TD), lora.a_qv, {}, steady);
@@ -79,7 +76,7 @@ void add_adapter(const AdapterRows& rows, const LayerCall& call, const at::Tenso
 /// Adds the gradients of one adapter, and its share of the gradient in n to `dn_TD` if that is defined.
 void adapter_backward(const AdapterRows& rows, const LayerCall& call, const at::Tensor& n_TD, const Qkv& d, LoraAdapter* sink,
                       const at::Tensor& dn_TD) {
-  const LoraLayer lora = in_dtype(rows.adapter->layers[call.layer], n_TD.scalar_type());
+  const LoraLayer& lora = rows.adapter->layers[call.layer];
   const std::int64_t r = rows.adapter->lora().rank;
   const double scale = rows.adapter->lora().scale();
   const at::Tensor dq = own_leaving(d.q, rows, call);

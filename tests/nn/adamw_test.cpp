@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "nn/adamw_fused.h"
 #include "nn/safetensors.h"
 #include "support/shared.h"
 
@@ -48,6 +49,25 @@ TEST(AdamW, BothWaysOfTheFirstMomentAreOneMeanButForRounding) {
   EXPECT_TRUE(a[0].allclose(b[0], 1e-5, 1e-6));
   EXPECT_GT((a[0] - start).abs().max().item<double>(), 0.01);
   EXPECT_TRUE(a[1].equal(at::ones({2})) && b[1].equal(at::ones({2}))) << "a parameter without a gradient stays";
+}
+
+TEST(AdamW, TheFusedUpdateOfGpusIsTheSameButForRounding) {
+  at::manual_seed(4);
+  const at::Tensor start = at::randn({3, 7});
+  const std::vector<at::Tensor> p = {start.clone()};
+  const AdamWOptions options{.weight_decay = 0.1};
+  AdamW one(p, options);
+  AdamWLists fused{{start.clone()}, {at::zeros({3, 7})}, {at::zeros({3, 7})}, {at::zeros({3, 7})}};
+  for (int step = 1; step <= 20; ++step) {
+    const at::Tensor g = at::randn({3, 7});
+    const double scale = step % 2 == 0 ? 0.5 : 1.0;
+    fused.gradients[0].copy_(g);
+    one.step(p, {g}, 0.01, step, scale);
+    fused_adamw(fused, options, 0.1, 0.01, step, scale);
+  }
+  EXPECT_TRUE(p[0].allclose(fused.parameters[0], 1e-5, 1e-6));
+  EXPECT_TRUE(one.first[0].allclose(fused.first[0], 1e-5, 1e-6) && one.second[0].allclose(fused.second[0], 1e-5, 1e-6));
+  EXPECT_GT((p[0] - start).abs().max().item<double>(), 0.01);
 }
 
 TEST(AdamW, TreatsTheClippingScaleLikeSmallerGradients) {

@@ -1,0 +1,33 @@
+// Small copies between the host and a GPU that hold the host up as little as they can: from pinned memory a copy to the GPU runs
+// beside it, and into pinned memory a copy back waits for the GPU but needs no second buffer. On the CPU nothing is copied twice.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace dmoerm::nn {
+
+/// The values on the device, [values], float32.
+at::Tensor upload(std::span<const float> values, at::Device device);
+/// The values on the host, contiguous; the tensor itself if it is there already.
+at::Tensor download(const at::Tensor& values);
+
+/// Lists of integers that go to a device in one copy.
+class IntegerUpload {
+ public:
+  /// @return the list's number
+  std::size_t add(std::span<const std::int32_t> values);
+  void send(at::Device device);
+  /// A list on the device, int32, after send().
+  [[nodiscard]] at::Tensor list(std::size_t number) const;
+
+ private:
+  std::vector<std::int32_t> values_;
+  std::vector<std::size_t> begins_ = {0};
+  at::Tensor sent_;
+};
+
+}  // namespace dmoerm::nn

@@ -1,0 +1,118 @@
+#include "nn/attention_flash.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "nn/attention_generic.h"
+#include "support/test_device.h"
+
+namespace dmoerm::nn {
+namespace {
+
+constexpr HeadShape kShape{12, 2, 128};
+
+/// Groups by the tokens of their prefix and of their responses.
+using Lengths = std::vector<std::pair<std::int64_t, std::vector<std::int64_t>>>;
+
+data::PackedBatch batch_of(const Lengths& groups, data::PackingRule rule) {
+  const std::vector<std::int32_t> ids(512, 1);
+  data::PackedBatch batch;
+  for (const auto& [prefix, responses] : groups) {
+    data::TokenGroup group;
+    group.prefix = std::span(ids).first(static_cast<std::size_t>(prefix));
+    std::vector<std::int32_t> all;
+    for (const std::int64_t length : responses) {
+      all.push_back(static_cast<std::int32_t>(all.size()));
+      group.responses.emplace_back(std::span(ids).first(static_cast<std::size_t>(length)));
+    }
+    data::append_group(batch, group, all, rule);
+  }
+  return batch;
+}
+
+AttentionPlan with_offsets(AttentionPlan plan, std::int64_t queries, std::int64_t keys) {
+  const flash::PlanOffsets offsets = flash::offsets_of(plan, queries, keys);
+  const auto sequences = [&](const flash::Offsets& call) -> Sequences {
+    const auto sent = [&](const std::vector<std::int32_t>& list) { return at::tensor(list, at::kInt).to(test::test_device()); };
+    return {sent(call.q), sent(call.k), call.q_longest, call.k_longest};
+  };
+  plan.sequences = {sequences(offsets.own), offsets.prefixed ? sequences(offsets.prefix) : Sequences{}};
+  return plan;
+}
+
+double error(const at::Tensor& found, const at::Tensor& expected) {
+  const at::Tensor e = expected.to(at::kDouble);
+  return ((found.to(at::kDouble) - e).norm() / e.norm()).item<double>();
+}
+
+void expect_generic(const AttentionPlan& plan, std::int64_t queries, std::int64_t keys, at::ScalarType dtype, double limit) {
+  const auto options = at::TensorOptions().dtype(dtype).device(test::test_device());
+  const std::int64_t q_width = kShape.heads * kShape.head_dim, kv = kShape.kv_heads * kShape.head_dim;
+  const at::Tensor all = at::randn({keys, q_width + 2 * kv}, options);  // side by side, as a projection writes them
+  const Qkv in{queries == keys ? all.narrow(1, 0, q_width) : at::randn({queries, q_width}, options), all.narrow(1, q_width, kv),
+               all.narrow(1, q_width + kv, kv)};
+  const at::Tensor dout = at::randn({queries, q_width}, options);
+  const auto floats = options.dtype(at::kFloat);
+  const Qkv expected_d{at::empty({queries, q_width}, floats), at::zeros({keys, kv}, floats), at::zeros({keys, kv}, floats)};
+  const Attended expected = generic::attention(in, plan);
+  generic::attention_backward(dout, in, expected, plan, expected_d);
+
+  const Attended found = flash::attention(in, plan);
+  const auto parts = flash::attention_backward(dout, in, found, plan);
+  const auto sum = [&](const at::Tensor Qkv::*member) {
+    return parts[1].q.defined() ? (parts[0].*member).to(at::kFloat) + parts[1].*member : parts[0].*member;
+  };
+  EXPECT_EQ(found.out.scalar_type(), dtype);
+  EXPECT_LT(error(found.out, expected.out), limit);
+  EXPECT_LT(error(found.lse_HT, expected.lse_HT), limit);
+  EXPECT_LT(error(sum(&Qkv::q), expected_d.q), limit);
+  EXPECT_LT(error(sum(&Qkv::k_TC), expected_d.k_TC), limit);
+  EXPECT_LT(error(sum(&Qkv::v_TC), expected_d.v_TC), limit);
+}
+
+class FlashAttention : public testing::TestWithParam<std::tuple<at::ScalarType, data::PackingRule, bool>> {};
+
+TEST_P(FlashAttention, EqualsTheGenericWay) {
+  const auto [dtype, rule, reads] = GetParam();
+  if (test::test_device().is_cuda() && dtype == at::kFloat) GTEST_SKIP() << "the kernels take no float32";
+  at::manual_seed(1);
+  const Lengths some = {{37, {5, 1, 9, 20}}, {64, {3, 70}}, {0, {50}}, {2, {1, 1}}, {128, {128, 2}}};
+  Lengths experts = some;  // three experts have the same groups in one batch
+  experts.insert(experts.end(), some.begin(), some.end());
+  experts.insert(experts.end(), some.begin(), some.begin() + 2);
+  for (const Lengths& groups : {some, experts, Lengths{{0, {7}}, {0, {1}}}, Lengths{{1, {1}}}}) {
+    const data::PackedBatch batch = batch_of(groups, rule);
+    const std::int64_t tokens = batch.tokens(), queries = reads ? std::ssize(batch.responses) : tokens;
+    const AttentionPlan plan = reads ? plan_read_rows(batch, rule, kShape) : plan_all_rows(batch, rule, kShape);
+    expect_generic(with_offsets(plan, queries, tokens), queries, tokens, dtype, dtype == at::kFloat ? 4e-6 : 1e-2);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, FlashAttention,
+                         testing::Combine(testing::Values(at::kFloat, at::kBFloat16),
+                                          testing::Values(data::PackingRule::causal, data::PackingRule::bidirectional),
+                                          testing::Bool()));
+
+TEST(FlashOffsets, CoverAllRowsAndLeaveOutWhatACallDoesNotSee) {
+  // Rows: prefix 0-3, responses 4-5 and 6-8; a group without a prefix 9-10. A plan has the latter last or not: the order is kept.
+  const data::PackedBatch batch = batch_of({{4, {2, 3}}, {0, {2}}}, data::PackingRule::causal);
+  const auto offsets = flash::offsets_of(plan_all_rows(batch, data::PackingRule::causal, kShape), 11, 11);
+  EXPECT_EQ(offsets.own.q, (std::vector<std::int32_t>{0, 4, 6, 9, 11}));
+  EXPECT_EQ(offsets.own.k, offsets.own.q);
+  ASSERT_TRUE(offsets.prefixed);
+  EXPECT_EQ(offsets.prefix.q, (std::vector<std::int32_t>{0, 4, 9, 11, 11}));  // the prefix's own rows see no key,
+  EXPECT_EQ(offsets.prefix.k, (std::vector<std::int32_t>{0, 0, 4, 4, 11}));   // and nobody sees the responses' keys
+  EXPECT_EQ(offsets.prefix.q_longest, 5);
+  EXPECT_EQ(offsets.prefix.k_longest, 7);
+  const auto single = flash::offsets_of(plan_read_rows(batch, data::PackingRule::causal, kShape), 3, 11);
+  EXPECT_EQ(single.own.q_longest, 2) << "libtorch takes another path with 1";
+}
+
+TEST(FlashAttention, IsForNarrowTypesOnGpus) {
+  const data::PackedBatch batch = batch_of({{4, {2}}}, data::PackingRule::causal);
+  const AttentionPlan plan = with_offsets(plan_all_rows(batch, data::PackingRule::causal, kShape), 6, 6);
+  EXPECT_FALSE(flash::takes(at::zeros({6, 1536}, at::kBFloat16), plan));
+}
+
+}  // namespace
+}  // namespace dmoerm::nn
