@@ -21,6 +21,7 @@
 #include "base/json_problem.h"
 #include "moe/adam_fit.h"
 #include "nn/safetensors.h"
+#include "nn/transfer.h"
 
 namespace dmoerm::moe {
 namespace {
@@ -156,7 +157,7 @@ at::Tensor pool_prompts(const nn::Backbone& backbone, const std::vector<std::vec
     } while (end < prompts.size() && batch.tokens() + static_cast<std::int64_t>(prompts[end].size()) <= batch_tokens);
     const at::Tensor states_TD =
         reading.layers == 0 ? backbone.hidden(batch) : backbone.trunk(batch, static_cast<std::size_t>(reading.layers));
-    const at::Tensor hidden_TD = states_TD.cpu().to(at::kFloat);
+    const at::Tensor hidden_TD = nn::download(states_TD).to(at::kFloat);
     for (std::size_t i = begin; i < end; ++i) {
       const data::Span own = batch.responses[i - begin].own;
       const at::Tensor rows = hidden_TD.narrow(0, own.begin, own.length);

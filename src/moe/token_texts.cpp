@@ -7,6 +7,7 @@
 #include <map>
 
 #include "data/packed_batch.h"
+#include "nn/transfer.h"
 
 namespace dmoerm::moe {
 
@@ -95,7 +96,7 @@ void PackedTexts::run(std::span<const Unit> units, const std::vector<const nn::L
       adapter_rows.push_back({adapters[static_cast<std::size_t>(begin + a)], a * rows, rows, a * reads, reads, 0});
     }
     const nn::Trunk trunk = frozen > 0 ? nn::Trunk{frozen, trunk_TD.repeat({count, 1})} : nn::Trunk{};
-    const at::Tensor states = backbone_.forward(batch, adapter_rows, nullptr, trunk).view({count, reads, -1});
+    const at::Tensor states = nn::download(backbone_.forward(batch, adapter_rows, nullptr, trunk)).view({count, reads, -1});
     std::int64_t first = 0;
     for (const Unit& unit : units) {
       const std::int64_t own = unit.states_MKH.size(0);

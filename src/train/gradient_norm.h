@@ -10,8 +10,9 @@ namespace dmoerm::train {
 /// Elements per block of a norm's sum. Squares are summed over each block and then over the blocks in order, so that buffers that
 /// are cut at blocks give the same sum.
 constexpr std::int64_t kNormBlock = 1 << 12;
-/// The sum of squares of each block of a flat buffer, in float64.
-std::vector<double> block_squares(const at::Tensor& gradient);
+/// The sum of squares of each block of a flat float32 buffer, float64, on the buffer's device. A block's sum depends on nothing
+/// else.
+at::Tensor block_squares(const at::Tensor& gradient);
 /// Euclidean norm over all buffers, summed in float64 in a fixed order.
 double gradient_norm(const std::vector<at::Tensor>& gradients);
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/stop.h"
 #include "nn/pairwise_loss.h"
+#include "nn/transfer.h"
 
 namespace dmoerm::train {
 
@@ -71,7 +72,7 @@ class Batches {
 };
 
 void append(std::vector<float>& floats, const at::Tensor& values) {
-  const at::Tensor local = values.cpu().contiguous();
+  const at::Tensor local = nn::download(values);
   floats.insert(floats.end(), local.const_data_ptr<float>(), local.const_data_ptr<float>() + local.numel());
 }
 

@@ -1,9 +1,9 @@
 #include "train/micro_batch_pass.h"
 
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/outer.h>
-#include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
 #include <cmath>
@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "nn/pairwise_loss.h"
+#include "nn/transfer.h"
 
 namespace dmoerm::train {
 
@@ -46,24 +47,27 @@ void MicroBatchPass::run() {
   nn::ForwardState keep;
   keep.recompute = context_.train.gradient_checkpointing;
   const at::Tensor states_RD = backbone.forward(batch_, rows(), &keep, trunk());
-  const at::Tensor grad_RD = at::zeros_like(states_RD);
-  std::vector<double> losses;
-  for (Slice& slice : slices_)
-    losses.push_back(head_pass(slice, states_RD.narrow(0, slice.rows.first_read, slice.rows.reads),
-                               grad_RD.narrow(0, slice.rows.first_read, slice.rows.reads)));
+  const auto [losses, slopes] = pushes(states_RD);
+  const at::Tensor grad_RD = at::empty_like(states_RD), slopes_R = nn::upload(slopes, states_RD.device());
+  for (const Slice& slice : slices_) {
+    const auto own = [&](const at::Tensor& x) { return x.narrow(0, slice.rows.first_read, slice.rows.reads); };
+    slice.trainee->gradients().head_D().add_(at::mv(own(states_RD).t(), own(slopes_R)));
+    own(grad_RD).copy_(at::outer(own(slopes_R), slice.trainee->model().head().w_D));
+  }
   backbone.backward(grad_RD, keep, sinks);
   for (std::size_t i = 0; i < slices_.size(); ++i) slices_[i].trainee->end_micro_batch(losses[i]);
 }
 
 std::vector<float> MicroBatchPass::rewards() {
-  const at::Tensor states_RD = slices_.front().trainee->model().backbone().forward(batch_, rows(), nullptr, trunk());
-  std::vector<float> all;
-  for (const Slice& slice : slices_) {
-    const at::Tensor own = states_RD.narrow(0, slice.rows.first_read, slice.rows.reads);
-    const at::Tensor rewards = slice.trainee->model().rewards(own).cpu().contiguous();
-    all.insert(all.end(), rewards.const_data_ptr<float>(), rewards.const_data_ptr<float>() + rewards.numel());
-  }
-  return all;
+  const at::Tensor all = rewards_of(slices_.front().trainee->model().backbone().forward(batch_, rows(), nullptr, trunk()));
+  return {all.const_data_ptr<float>(), all.const_data_ptr<float>() + all.numel()};
+}
+
+at::Tensor MicroBatchPass::rewards_of(const at::Tensor& states_RD) const {
+  std::vector<at::Tensor> rewards;
+  for (const Slice& slice : slices_)
+    rewards.push_back(slice.trainee->model().rewards(states_RD.narrow(0, slice.rows.first_read, slice.rows.reads)));
+  return nn::download(rewards.size() == 1 ? rewards.front() : at::cat(rewards));
 }
 
 std::vector<nn::AdapterRows> MicroBatchPass::rows() const {
@@ -79,12 +83,10 @@ nn::Trunk MicroBatchPass::trunk() const {
                             context_.store, portions, context_.compute.micro_batch_tokens);
 }
 
-Push MicroBatchPass::push_of_groups(const Slice& slice, const at::Tensor& states_RD) {
-  const at::Tensor rewards = at::mv(states_RD, slice.trainee->model().head().w_D).cpu();
+Push MicroBatchPass::push_of_groups(const Slice& slice, std::span<const float> rewards) {
   Push all;
   for (const Portion& portion : slice.portions) {
-    const std::span<const float> own(rewards.const_data_ptr<float>() + all.slopes.size(), portion.count);
-    const Push push = push_of(context_.train, *portion.of, own);
+    const Push push = push_of(context_.train, *portion.of, rewards.subspan(all.slopes.size(), portion.count));
     if (!std::isfinite(push.loss) && bad_group_.empty()) bad_group_ = std::string(context_.store.group(portion.of->group).id);
     all.loss += push.loss;
     std::ranges::copy(push.slopes, std::back_inserter(all.slopes));
@@ -92,12 +94,20 @@ Push MicroBatchPass::push_of_groups(const Slice& slice, const at::Tensor& states
   return all;
 }
 
-double MicroBatchPass::head_pass(Slice& slice, const at::Tensor& states_RD, const at::Tensor& grad_RD) {
-  const Push push = slice.known != nullptr ? *slice.known : push_of_groups(slice, states_RD);
-  const at::Tensor push_R = at::tensor(at::ArrayRef<float>(push.slopes)).to(states_RD.device());
-  slice.trainee->gradients().head_D().add_(at::mv(states_RD.t(), push_R));
-  grad_RD.copy_(at::outer(push_R, slice.trainee->model().head().w_D));
-  return push.loss;
+std::pair<std::vector<double>, std::vector<float>> MicroBatchPass::pushes(const at::Tensor& states_RD) {
+  at::Tensor rewards_R;  // a pass of portions alone needs none
+  if (std::ranges::any_of(slices_, [](const Slice& slice) { return slice.known == nullptr; })) rewards_R = rewards_of(states_RD);
+  std::vector<double> losses;
+  std::vector<float> slopes;
+  for (const Slice& slice : slices_) {
+    const auto own = [&] {
+      return std::span(rewards_R.const_data_ptr<float>() + slopes.size(), static_cast<std::size_t>(slice.rows.reads));
+    };
+    const Push push = slice.known != nullptr ? *slice.known : push_of_groups(slice, own());
+    losses.push_back(push.loss);
+    slopes.insert(slopes.end(), push.slopes.begin(), push.slopes.end());
+  }
+  return {losses, slopes};
 }
 
 }  // namespace dmoerm::train

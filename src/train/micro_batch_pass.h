@@ -1,7 +1,9 @@
 // One forward and backward pass of training, which several trainees over one backbone may share.
 #pragma once
 #include <cstdint>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/packed_batch.h"
@@ -49,10 +51,12 @@ class MicroBatchPass {
   [[nodiscard]] std::vector<nn::AdapterRows> rows() const;
   /// States of all rows below the adapted layers, which are the same for every trainee.
   [[nodiscard]] nn::Trunk trunk() const;
-  /// Compute the loss of one trainee's responses, and its gradients in the head and the states. @return the loss
-  double head_pass(Slice& slice, const at::Tensor& states_RD, const at::Tensor& grad_RD);
-  /// The loss of whole groups and its slopes.
-  Push push_of_groups(const Slice& slice, const at::Tensor& states_RD);
+  /// The rewards of all responses, which leave the device in one copy.
+  [[nodiscard]] at::Tensor rewards_of(const at::Tensor& states_RD) const;
+  /// The loss of one trainee's whole groups and its slopes.
+  Push push_of_groups(const Slice& slice, std::span<const float> rewards);
+  /// The loss of each slice and all slopes, one for each response.
+  std::pair<std::vector<double>, std::vector<float>> pushes(const at::Tensor& states_RD);
 
   const TrainerContext& context_;
   std::int64_t step_, number_;

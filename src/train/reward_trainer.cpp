@@ -1,5 +1,6 @@
 #include "train/reward_trainer.h"
 
+#include <ATen/ops/cat.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 
@@ -16,6 +17,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/stop.h"
+#include "nn/transfer.h"
 #include "train/checkpoint.h"
 #include "train/portion_push.h"
 #include "train/trainee_state.h"
@@ -199,8 +201,15 @@ class Training {
     }
     for (TraineeState* trainee : active) trainee->sums().start();
     const auto step_groups = static_cast<double>(context_.train.groups_per_step * static_cast<std::int64_t>(active.size()));
-    for (TraineeState* trainee : active) {
-      const double loss = trainee->update(context_, step_) / step_groups;
+    std::vector<at::Tensor> measured;
+    for (TraineeState* trainee : active) measured.push_back(trainee->measure());
+    const at::Tensor all_measured = nn::download(measured.size() == 1 ? measured.front() : at::cat(measured));
+    const double* next = all_measured.const_data_ptr<double>();
+    for (std::size_t c = 0; c < active.size(); ++c) {
+      TraineeState* trainee = active[c];
+      const auto count = static_cast<std::size_t>(measured[c].numel());
+      const double loss = trainee->update(context_, step_, {next, count}) / step_groups;
+      next += count;
       if (trainee->active()) loss_since_ += loss;  // the loss of a failed trainee may be NaN
       if (!trainee->active()) name_failure(*trainee, bad_group);
     }

@@ -1,6 +1,8 @@
 #include "train/trainee_state.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -127,11 +129,10 @@ void TraineeState::end_micro_batch(double loss) {
   sums_.end_micro_batch();
 }
 
-double TraineeState::norm_of(const std::vector<at::Tensor>& gradients, double& loss) const {
-  if (!sharded_) return gradient_norm(gradients);
+double TraineeState::norm_of(std::span<const double> squares, double& loss) const {
+  if (!sharded_) return std::sqrt(std::accumulate(squares.begin(), squares.end(), 0.0));
   // Every rank gets all ranks' blocks, and the loss, which the last rank holds, and adds them in the order of a single rank.
-  std::vector<double> own;
-  for (const at::Tensor& gradient : gradients) std::ranges::copy(block_squares(gradient), std::back_inserter(own));
+  std::vector<double> own(squares.begin(), squares.end());
   own.push_back(loss);
   std::vector<std::vector<double>> all;
   for (const auto& bytes : ranks_.all_gather(std::as_bytes(std::span<const double>(own)))) {
@@ -152,17 +153,27 @@ double TraineeState::norm_of(const std::vector<at::Tensor>& gradients, double& l
   return std::sqrt(sum);
 }
 
-double TraineeState::update(const TrainerContext& context, std::int64_t step) {
+at::Tensor TraineeState::measure() {
   sums_.finish();
-  std::vector<at::Tensor> gradients;
-  double loss = 0;
+  std::vector<at::Tensor> squares;
+  at::Tensor loss;
   for (std::size_t slice = 0; slice < whole_.size(); ++slice) {
     const at::Tensor sum = sums_.take(slice);
     const std::int64_t own = parameters_[slice].numel();
-    if (slice + 1 == whole_.size() && sum.numel() > own) loss = sum.narrow(0, own, 1).item<float>();
-    gradients.push_back(sum.narrow(0, 0, own).to(parameters_[slice].device()));
+    if (slice + 1 == whole_.size() && sum.numel() > own) loss = sum.narrow(0, own, 1);
+    measured_.push_back(sum.narrow(0, 0, own).to(parameters_[slice].device()));
+    squares.push_back(block_squares(measured_.back()));
   }
-  const double norm = norm_of(gradients, loss);
+  if (!loss.defined()) loss = at::zeros({1}, squares.back().options());
+  squares.push_back(loss.to(squares.back().device(), at::kDouble));
+  return at::cat(squares);
+}
+
+double TraineeState::update(const TrainerContext& context, std::int64_t step, std::span<const double> measured) {
+  const std::vector<at::Tensor> gradients = std::move(measured_);
+  measured_.clear();
+  double loss = measured.back();
+  const double norm = norm_of(measured.first(measured.size() - 1), loss);
   if (!std::isfinite(norm) || !std::isfinite(loss)) {
     fail("the loss or its gradient is not finite", step);
     return loss;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,9 +37,13 @@ class TraineeState {
   void begin_micro_batch(nn::BackboneGradients& sinks);
   /// Add the last slice of the gradients to sums(), with the loss. @param loss  sum over the micro batch's groups
   void end_micro_batch(double loss);
-  /// One optimizer step with the gradients of sums(). If they are not finite, the trainee fails on all ranks. Collective.
+  /// Wait for the gradients of sums(). @return what an update must know of this rank's: the sums of squares of their blocks, and
+  /// the loss, [blocks + 1], float64, on their device
+  at::Tensor measure();
+  /// One optimizer step with those gradients. If they are not finite, the trainee fails on all ranks. Collective.
+  /// @param measured  what measure() returned
   /// @return sum of the loss over the step's groups
-  double update(const TrainerContext& context, std::int64_t step);
+  double update(const TrainerContext& context, std::int64_t step, std::span<const double> measured);
   [[nodiscard]] bool evaluated_at(std::int64_t step) const { return !history_.empty() && history_.back().at("step") == step; }
   void fail(const std::string& why, std::int64_t step);
   /// Why the trainee failed; "" if it did not.
@@ -75,7 +80,8 @@ class TraineeState {
   [[nodiscard]] comm::Pending gather(std::size_t slice) const;
   /// Copy the new parameters_ into all ranks' models.
   void publish_parameters();
-  [[nodiscard]] double norm_of(const std::vector<at::Tensor>& gradients, double& loss) const;
+  /// The norm of all ranks' gradients. @param loss  this rank's; receives that of the rank that has it
+  [[nodiscard]] double norm_of(std::span<const double> squares, double& loss) const;
 
   Trainee& trainee_;
   comm::Communicator& ranks_;
@@ -89,6 +95,7 @@ class TraineeState {
   /// This rank's chunks of the slices (whole slices unless sharded) in float32, and their best values so far. parameters_ views
   /// the model's own slice if that is float32, and is a master copy if it is bfloat16.
   std::vector<at::Tensor> parameters_, best_;
+  std::vector<at::Tensor> measured_;  ///< This rank's gradients between measure() and update()
   std::unique_ptr<nn::AdamW> optimizer_;
   TrainOutcome outcome_;
   bool active_ = true;

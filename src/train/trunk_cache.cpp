@@ -7,12 +7,20 @@
 #include <vector>
 
 #include "data/packed_batch.h"
+#include "nn/device.h"
+#include "nn/transfer.h"
 
 namespace dmoerm::train {
+namespace {
+
+constexpr double kGpuShare = 0.25;
+
+}  // namespace
 
 void TrunkCache::clear() {
   kept_.clear();
-  bytes_ = 0;
+  bytes_ = gpu_bytes_ = 0;
+  gpu_bytes_max_.reset();
   backbone_ = nullptr;
 }
 
@@ -42,7 +50,8 @@ nn::Trunk TrunkCache::of(const nn::Backbone& backbone, const nn::LoraAdapter* ad
       parts.push_back(x_TD.narrow(0, begins[i], before + static_cast<std::int64_t>(group.responses[i].size())));
     }
   }
-  return {layer, at::cat(parts).to(backbone.device())};
+  for (at::Tensor& part : parts) part = part.to(backbone.device(), /*non_blocking=*/true);
+  return {layer, at::cat(parts)};
 }
 
 at::Tensor TrunkCache::whole(const nn::Backbone& backbone, std::size_t layer, const data::TokenStore& store, std::int64_t index,
@@ -59,7 +68,7 @@ at::Tensor TrunkCache::whole(const nn::Backbone& backbone, std::size_t layer, co
   for (const MicroBatch& portions : cut_micro_batches(store, {&all}, backbone.packing(), tokens_max)) {
     data::PackedBatch batch;
     data::append_group(batch, group, portions.front().responses(), backbone.packing());
-    const at::Tensor rows_TD = backbone.trunk(batch, layer).cpu();
+    const at::Tensor rows_TD = backbone.trunk(batch, layer);
     const bool repeated = backbone.packing() == data::PackingRule::causal && !passes.empty();
     const std::int64_t again = repeated ? std::ssize(group.prefix) : 0;
     passes.push_back(rows_TD.narrow(0, again, rows_TD.size(0) - again));
@@ -77,11 +86,20 @@ void TrunkCache::keep(std::int64_t index, const at::Tensor& x_TD) {
     const auto oldest = std::ranges::min_element(kept_, {}, [](const auto& entry) { return entry.second.used; });
     if (clock_ - oldest->second.used < 4 * kept_.size()) return;
     bytes_ -= oldest->second.x_TD.nbytes();
+    if (oldest->second.x_TD.is_cuda()) gpu_bytes_ -= oldest->second.x_TD.nbytes();
     kept_.erase(oldest);
   }
   if (bytes_ + bytes > bytes_max_) return;
   bytes_ += bytes;
-  kept_[index] = {x_TD, clock_};
+  kept_[index] = {placed(x_TD), clock_};
+}
+
+at::Tensor TrunkCache::placed(const at::Tensor& x_TD) {
+  if (!x_TD.is_cuda()) return x_TD;
+  if (!gpu_bytes_max_) gpu_bytes_max_ = static_cast<std::size_t>(nn::free_gpu_memory_mib(x_TD.device()) * (1 << 20) * kGpuShare);
+  if (gpu_bytes_ + x_TD.nbytes() > *gpu_bytes_max_) return nn::download(x_TD);
+  gpu_bytes_ += x_TD.nbytes();
+  return x_TD;
 }
 
 }  // namespace dmoerm::train

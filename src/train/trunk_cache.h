@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <unordered_map>
 
@@ -15,6 +16,8 @@ namespace dmoerm::train {
 
 class TrunkCache {
  public:
+  /// @param bytes_max  most bytes to keep. On a GPU the first of them stay there, up to a quarter of its memory that is free when
+  /// the first trunk is computed; the others go to the host's memory, pinned.
   explicit TrunkCache(std::size_t bytes_max) : bytes_max_(bytes_max) {}
 
   /// The trunk of the rows that append_group() lays out for these portions in this order, for an adapter of this frozen backbone.
@@ -30,14 +33,18 @@ class TrunkCache {
 
  private:
   struct Kept {
-    at::Tensor x_TD;  ///< States of all the group's rows, on the CPU
+    at::Tensor x_TD;  ///< States of all the group's rows
     std::uint64_t used = 0;
   };
   at::Tensor whole(const nn::Backbone& backbone, std::size_t layer, const data::TokenStore& store, std::int64_t index,
                    std::int64_t tokens_max);
   void keep(std::int64_t index, const at::Tensor& x_TD);
+  /// Where a trunk that was computed on a device is kept.
+  [[nodiscard]] at::Tensor placed(const at::Tensor& x_TD);
 
   std::size_t bytes_max_, bytes_ = 0, layer_ = 0;
+  std::optional<std::size_t> gpu_bytes_max_;  ///< Known from the first trunk on
+  std::size_t gpu_bytes_ = 0;
   const nn::Backbone* backbone_ = nullptr;
   std::uint64_t clock_ = 0;
   std::unordered_map<std::int64_t, Kept> kept_;
