@@ -1,7 +1,8 @@
 # Imported targets for the torch wheel from PyPI. find_package(Torch) would pick a CUDA toolkit's NCCL and fails
 # without a toolkit, so the libraries are named here one by one.
 #   torchwheel::torch       CPU libtorch, always
-#   torchwheel::torch_cuda  registers the CUDA back end, when the wheel carries it
+#   torchwheel::torch_cuda  registers the CUDA back end, when the wheel carries it and DMOERM_CUDA is on
+#   torchwheel::cuda_headers  headers of the CUDA runtime and of cuBLAS, when the wheel carries CUDA
 set(DMOERM_PYTHON "python3" CACHE STRING "Python whose site-packages hold the pinned torch wheel")
 if(NOT TORCHWHEEL_DIR)
   execute_process(
@@ -33,6 +34,21 @@ target_link_libraries(torchwheel::torch INTERFACE torchwheel::c10 torchwheel::go
 target_link_options(torchwheel::torch INTERFACE
   "LINKER:--allow-shlib-undefined" "LINKER:--disable-new-dtags,-rpath,${torch_lib}")
 
+# Headers of the CUDA runtime, where the wheel carries CUDA. They want those of crt/ and, where there is no toolkit, find them in the packages
+# nvidia-cuda-crt and nvidia-cuda-cccl (launch/requirements.txt).
+get_filename_component(torch_site "${TORCHWHEEL_DIR}" DIRECTORY)
+set(torch_nvidia "${torch_site}/nvidia")
+if(EXISTS "${torch_lib}/libtorch_cuda.so")
+  file(GLOB cuda_folders "${torch_nvidia}/cu*")
+  list(APPEND cuda_folders /usr/local/cuda)
+  find_path(TORCHWHEEL_CUDA_INCLUDE cuda_runtime_api.h PATHS ${cuda_folders} PATH_SUFFIXES include NO_DEFAULT_PATH)
+  find_path(TORCHWHEEL_CUDA_CRT crt/host_config.h PATHS ${cuda_folders} PATH_SUFFIXES include NO_DEFAULT_PATH)
+  if(TORCHWHEEL_CUDA_INCLUDE AND TORCHWHEEL_CUDA_CRT)
+    add_library(torchwheel::cuda_headers INTERFACE IMPORTED GLOBAL)
+    target_compile_options(torchwheel::cuda_headers INTERFACE "SHELL:-isystem ${TORCHWHEEL_CUDA_INCLUDE}" "SHELL:-isystem ${TORCHWHEEL_CUDA_CRT}")
+  endif()
+endif()
+
 if(DMOERM_CUDA)
   if(NOT EXISTS "${torch_lib}/libtorch_cuda.so")
     message(FATAL_ERROR "DMOERM_CUDA is on, but the wheel in ${TORCHWHEEL_DIR} has no CUDA libraries")
@@ -41,20 +57,12 @@ if(DMOERM_CUDA)
   torchwheel_import(torchwheel::torch_cuda "${torch_lib}/libtorch_cuda.so")
   target_link_libraries(torchwheel::torch_cuda INTERFACE torchwheel::torch torchwheel::c10_cuda)
   target_link_options(torchwheel::torch_cuda INTERFACE "LINKER:--no-as-needed,${torch_lib}/libtorch_cuda.so,--as-needed")
-  # The NCCL that libtorch_cuda loads. Its header wants those of the CUDA runtime and, where there is no toolkit, crt/ and cccl/
-  # of the packages nvidia-cuda-crt and nvidia-cuda-cccl (launch/requirements.txt).
-  get_filename_component(torch_site "${TORCHWHEEL_DIR}" DIRECTORY)
-  set(torch_nvidia "${torch_site}/nvidia")
-  file(GLOB cuda_folders "${torch_nvidia}/cu*")
-  list(APPEND cuda_folders /usr/local/cuda)
-  find_path(TORCHWHEEL_CUDA_INCLUDE cuda_runtime_api.h PATHS ${cuda_folders} PATH_SUFFIXES include NO_DEFAULT_PATH)
-  find_path(TORCHWHEEL_CUDA_CRT crt/host_config.h PATHS ${cuda_folders} PATH_SUFFIXES include NO_DEFAULT_PATH)
+  # The NCCL that libtorch_cuda loads. Its header wants those of the CUDA runtime.
   find_library(TORCHWHEEL_CUDART NAMES libcudart.so.13 libcudart.so.12 cudart PATHS ${cuda_folders} PATH_SUFFIXES lib lib64 NO_DEFAULT_PATH)
-  if(EXISTS "${torch_nvidia}/nccl/include/nccl.h" AND TORCHWHEEL_CUDA_INCLUDE AND TORCHWHEEL_CUDA_CRT AND TORCHWHEEL_CUDART)
+  if(EXISTS "${torch_nvidia}/nccl/include/nccl.h" AND TARGET torchwheel::cuda_headers AND TORCHWHEEL_CUDART)
     torchwheel_import(torchwheel::nccl "${torch_nvidia}/nccl/lib/libnccl.so.2")
-    target_compile_options(torchwheel::nccl INTERFACE "SHELL:-isystem ${torch_nvidia}/nccl/include" "SHELL:-isystem ${TORCHWHEEL_CUDA_INCLUDE}"
-      "SHELL:-isystem ${TORCHWHEEL_CUDA_CRT}")
-    target_link_libraries(torchwheel::nccl INTERFACE "${TORCHWHEEL_CUDART}")
+    target_compile_options(torchwheel::nccl INTERFACE "SHELL:-isystem ${torch_nvidia}/nccl/include")
+    target_link_libraries(torchwheel::nccl INTERFACE torchwheel::cuda_headers "${TORCHWHEEL_CUDART}")
     get_filename_component(cudart_folder "${TORCHWHEEL_CUDART}" DIRECTORY)
     target_link_options(torchwheel::nccl INTERFACE "LINKER:--allow-shlib-undefined" "LINKER:--disable-new-dtags,-rpath,${torch_nvidia}/nccl/lib:${cudart_folder}")
   else()

@@ -1,0 +1,244 @@
+// Counts what training steps and scoring passes ask of a GPU, on a runtime that counts (support/fake_cuda): the program's own
+// trainer and scorer on a base of Qwen2.5-1.5B's widths in bfloat16, 64 pairs of 119 + 45 + 45 tokens a step. Without --print it
+// checks the counts that the host's side of the GPU path keeps; with it, it prints one JSON line. Exits 77 where the torch wheel
+// has no CUDA.
+#include <dlfcn.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/files.h"
+#include "comm/single_process.h"
+#include "data/ingest.h"
+#include "nn/device.h"
+#include "support/expect.h"
+#include "support/fake_cuda/fake_cuda.h"
+#include "support/word_renderer.h"
+#include "train/group_scorer.h"
+#include "train/reward_trainer.h"
+
+namespace {
+
+using namespace dmoerm;
+using test::expect;
+using test::GpuCounts;
+
+struct Case {
+  std::string what = "train";  ///< "train": a step of LoRA experts; "all": a step of all weights; "score": a scoring pass
+  std::int64_t layers = 2, experts = 1, pairs = 64, micro_batch_tokens = 16384, first_layer = 0;
+  double dropout = 0.05;
+  bool recompute = false;
+};
+
+nn::BackboneSpec spec_of(std::int64_t layers) {
+  nn::BackboneSpec spec;
+  spec.family = nn::Family::qwen2;
+  spec.vocab = 151936, spec.width = 1536, spec.intermediate = 8960, spec.layers = layers, spec.heads = 12, spec.kv_heads = 2,
+  spec.head_dim = 128, spec.max_positions = 32768, spec.qkv_bias = true, spec.rope.theta = 1e6, spec.norm_eps = 1e-6;
+  return spec;
+}
+
+/// `count` words that no other call gives.
+std::string words(int count) {
+  static int next = 0;
+  std::string text;
+  for (int i = 0; i < count; ++i) text += fmt::format("w{} ", next++);
+  return text;
+}
+
+/// A token store of pairs with the mean lengths of HH's.
+class Pairs {
+ public:
+  explicit Pairs(std::int64_t count) {
+    std::filesystem::create_directories(folder_);
+    std::ofstream file(folder_ / "pairs.jsonl");
+    for (std::int64_t i = 0; i < count; ++i)
+      file << nlohmann::json{{"prompt", words(118)}, {"chosen", words(44)}, {"rejected", words(44)}}.dump() << "\n";
+    file.close();
+    data::IngestRequest request;
+    request.data.inputs.push_back({(folder_ / "pairs.jsonl").string(), "auto", "", config::InputSplit::train, 1.0});
+    request.data.validation_share = 0, request.data.test_share = 0;
+    request.renderer = test::word_renderer(151936);
+    request.output = folder_ / "store.h5";
+    data::ingest(request);
+    store_.emplace(data::TokenStore::open(request.output));
+  }
+  ~Pairs() { std::filesystem::remove_all(folder_); }
+  Pairs(const Pairs&) = delete;
+  Pairs& operator=(const Pairs&) = delete;
+
+  [[nodiscard]] const data::TokenStore& store() const { return *store_; }
+  [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
+
+ private:
+  std::filesystem::path folder_ = std::filesystem::temp_directory_path() / fmt::format("dmoerm_gpu_launches_{}", ::getpid());
+  std::optional<data::TokenStore> store_;
+};
+
+/// Runs a case. What one more step or pass asks is the difference of a run of two and a run of one.
+class Measurement {
+ public:
+  Measurement(const Case& wanted, const Pairs& pairs)
+      : case_(wanted), pairs_(pairs), device_(nn::pick_device("cuda", "device")), spec_(spec_of(wanted.layers)) {
+    for (const std::string& name : pairs.store().categories()) config_.categories.push_back({name, {}, 0.0});
+    compute_.micro_batch_tokens = case_.micro_batch_tokens;
+    train_.lr = 1e-4, train_.groups_per_step = case_.pairs, train_.eval_every_steps = 1000000, train_.checkpoint_every_s = 1e9;
+    train_.lora_dropout = case_.dropout, train_.gradient_checkpointing = case_.recompute, train_.warmup_steps = 0;
+    backbone_ = std::make_shared<nn::Backbone>(spec_, nn::Weights(spec_, device_, 0, at::kBFloat16));
+  }
+
+  GpuCounts run() {
+    const auto asked = [&](std::int64_t times) {
+      const GpuCounts before = test::gpu_counts();
+      case_.what == "score" ? score(times) : train(times);
+      return test::gpu_counts() - before;
+    };
+    asked(1);  // handles, workspaces, blocks of memory
+    const GpuCounts once = asked(1);
+    const auto calls_once = test::gpu_calls();
+    const GpuCounts twice = asked(2);
+    calls_ = test::gpu_calls();
+    for (auto& [name, count] : calls_) {
+      const auto found = calls_once.find(name);
+      count -= found == calls_once.end() ? 0 : found->second;
+    }
+    return twice - once;
+  }
+  /// The calls of the run of two, by name.
+  [[nodiscard]] const std::map<std::string, std::int64_t>& calls() const { return calls_; }
+
+ private:
+  [[nodiscard]] nn::RewardModel model(std::int64_t number) const {
+    nn::RewardModel made = case_.what == "all"
+                               ? nn::RewardModel(backbone_)
+                               : nn::RewardModel(backbone_, nn::LoraSpec{32, 32.0, case_.dropout, case_.first_layer});
+    if (made.adapter() != nullptr) made.adapter()->initialise(static_cast<std::uint64_t>(number));
+    return made;
+  }
+  [[nodiscard]] std::vector<train::LabelledGroup> groups() const {
+    return train::labelled_groups(pairs_.store(), -1, train::Subset::train, preference::kOverall, config_);
+  }
+
+  void train(std::int64_t steps) {
+    train_.steps_max = steps;
+    std::vector<train::Trainee> trainees;
+    for (std::int64_t e = 0; e < (case_.what == "all" ? 1 : case_.experts); ++e)
+      trainees.push_back({fmt::format("expert/{}", e), model(e), groups(), {}});
+    const std::filesystem::path directory = pairs_.folder() / "run";
+    std::filesystem::remove_all(directory);
+    const auto alone = comm::single();
+    train::TrunkCache trunks(std::size_t{1} << 30);
+    const auto outcomes =
+        train::train_rewards({pairs_.store(), train_, compute_, 17, *alone, directory, "key", trunks}, trainees);
+    for (const auto& outcome : outcomes) expect(outcome.failure.empty(), outcome.failure);
+    expect(outcomes.front().steps == steps, fmt::format("{} steps instead of {}", outcomes.front().steps, steps));
+  }
+
+  void score(std::int64_t times) {
+    const auto alone = comm::single();
+    train::TrunkCache trunks(std::size_t{1} << 30);
+    const nn::RewardModel scored = model(0);
+    const train::GroupScorer scorer{pairs_.store(), compute_.micro_batch_tokens, trunks, *alone};
+    for (std::int64_t i = 0; i < times; ++i) expect(!scorer.rewards(scored, groups()).rewards.empty(), "nothing was scored");
+  }
+
+  Case case_;
+  const Pairs& pairs_;
+  at::Device device_;
+  nn::BackboneSpec spec_;
+  config::RunConfig config_;
+  config::TrainConfig train_;
+  config::ComputeConfig compute_;
+  std::shared_ptr<nn::Backbone> backbone_;
+  std::map<std::string, std::int64_t> calls_;
+};
+
+void print_calls(const Measurement& measurement) {
+  std::vector<std::pair<std::int64_t, std::string>> sorted;
+  for (const auto& [name, count] : measurement.calls()) sorted.emplace_back(count, name);
+  std::ranges::sort(sorted, std::greater());
+  for (const auto& [count, name] : sorted)
+    if (count > 0) fmt::print(stderr, "{:8} {}\n", count, name.substr(0, 200));
+}
+
+GpuCounts counts_of(const Case& wanted, const Pairs& pairs) { return Measurement(wanted, pairs).run(); }
+
+struct Limits {
+  std::int64_t per_layer, beside_layers, syncs;
+};
+
+/// The launches of a layer are the difference of three layers and two, what remains of two layers is beside them.
+void check(const std::string& title, Case wanted, const Pairs& pairs, const Limits& limits) {
+  const GpuCounts two = counts_of(wanted, pairs);
+  wanted.layers = 3;
+  const GpuCounts three = counts_of(wanted, pairs);
+  const std::int64_t layer = three.launches() - two.launches(), rest = two.launches() - 2 * layer;
+  fmt::print("{}: {} launches a layer, {} beside them; {} syncs, {} uploads, {} downloads, {} pageable\n", title, layer, rest,
+             two.syncs, two.uploads, two.downloads, two.pageable);
+  expect(two.kernels > 0 && two.products > 0, title + ": nothing ran on the GPU");
+  expect(layer <= limits.per_layer, fmt::format("{}: {} launches a layer, at most {}", title, layer, limits.per_layer));
+  expect(rest <= limits.beside_layers,
+         fmt::format("{}: {} launches beside the layers, at most {}", title, rest, limits.beside_layers));
+  expect(two.syncs <= limits.syncs, fmt::format("{}: {} syncs, at most {}", title, two.syncs, limits.syncs));
+  expect(two.syncs == three.syncs, title + ": layers wait for the host");
+  expect(two.pageable == 0, fmt::format("{}: {} copies from or to memory that is not pinned", title, two.pageable));
+}
+
+int check_all(const Pairs& pairs) {
+  Case score, all, experts, small;
+  score.what = "score", all.what = "all";
+  experts.experts = 6, experts.pairs = 8;
+  check("a step of one expert", {.dropout = 0}, pairs, {200, 80, 2});
+  check("a scoring pass", score, pairs, {80, 50, 1});
+  check("a step of all weights", all, pairs, {200, 120, 2});
+  return test::failures > 0 ? 1 : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Case wanted;
+  bool print = false, names = false;
+  CLI::App app{"Counts what is asked of a GPU"};
+  app.add_flag("--print", print, "print the counts of one case instead of checking those of several");
+  app.add_flag("--names", names, "print the calls by name too");
+  app.add_option("--what", wanted.what)->check(CLI::IsMember({"train", "all", "score"}));
+  app.add_option("--layers", wanted.layers);
+  app.add_option("--experts", wanted.experts);
+  app.add_option("--pairs", wanted.pairs);
+  app.add_option("--first-layer", wanted.first_layer);
+  app.add_option("--micro-batch-tokens", wanted.micro_batch_tokens);
+  app.add_option("--dropout", wanted.dropout);
+  app.add_flag("--recompute", wanted.recompute);
+  CLI11_PARSE(app, argc, argv);
+  if (dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_GLOBAL) == nullptr) {
+    fmt::print("skipped: the torch wheel has no CUDA: {}\n", dlerror());
+    return 77;
+  }
+  const Pairs pairs(wanted.pairs);
+  if (!print) return check_all(pairs);
+  Measurement measurement(wanted, pairs);
+  const GpuCounts counts = measurement.run();
+  if (names) print_calls(measurement);
+  fmt::print("{}\n", nlohmann::json{{"what", wanted.what},
+                                    {"layers", wanted.layers},
+                                    {"launches", counts.launches()},
+                                    {"kernels", counts.kernels},
+                                    {"products", counts.products},
+                                    {"copies", counts.copies},
+                                    {"fills", counts.fills},
+                                    {"syncs", counts.syncs},
+                                    {"uploads", counts.uploads},
+                                    {"downloads", counts.downloads},
+                                    {"uploaded_bytes", counts.uploaded_bytes},
+                                    {"downloaded_bytes", counts.downloaded_bytes},
+                                    {"pageable", counts.pageable},
+                                    {"product_tflops", counts.product_flops * 1e-12},
+                                    {"memory_peak_gib", static_cast<double>(test::gpu_memory_peak()) / (1 << 30)}}
+                         .dump());
+  return test::failures > 0 ? 1 : 0;
+}
