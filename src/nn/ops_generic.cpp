@@ -4,7 +4,6 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/bitwise_right_shift.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/sigmoid.h>
@@ -15,24 +14,36 @@
 namespace dmoerm::nn::generic {
 namespace {
 
+/// x ^= x >> bits, with a logical shift. @param width  bits of an element
+void xor_shift(const at::Tensor& x, std::int64_t bits, std::int64_t width) {
+  x.bitwise_xor_(at::bitwise_right_shift(x, bits).bitwise_and_((std::int64_t{1} << (width - bits)) - 1));
+}
+
+/// row_key() of some rows, computed on their device as mix64() does; int64 wraps like uint64. int32, [rows, 1].
+at::Tensor row_keys(std::int64_t rows, std::uint64_t key, std::int64_t first_row, at::Device device) {
+  const auto wrapped = [](std::uint64_t u) { return static_cast<std::int64_t>(u); };
+  const at::Tensor x = at::arange(rows, at::TensorOptions().dtype(at::kLong).device(device)) +
+                       wrapped(key + static_cast<std::uint64_t>(first_row) + 0x9e3779b97f4a7c15ULL);
+  xor_shift(x, 30, 64);
+  x.mul_(wrapped(0xbf58476d1ce4e5b9ULL));
+  xor_shift(x, 27, 64);
+  x.mul_(wrapped(0x94d049bb133111ebULL));
+  xor_shift(x, 31, 64);
+  return x.to(at::kInt).unsqueeze(1);
+}
+
 /// The elements that cpu::dropout() drops, computed by ATen operations on the rows' device; int32 wraps like uint32.
 at::Tensor dropped(std::int64_t rows, std::int64_t columns, std::uint32_t threshold, std::uint64_t key, std::int64_t first_row,
                    at::Device device) {
-  const auto signed_ = [](std::uint32_t u) { return static_cast<std::int64_t>(static_cast<std::int32_t>(u)); };
-  const at::TensorOptions whole = at::TensorOptions().dtype(at::kInt);
-  const at::Tensor keys = at::empty({rows, 1}, whole);
-  for (std::int64_t t = 0; t < rows; ++t)
-    keys.data_ptr<std::int32_t>()[t] = static_cast<std::int32_t>(row_key(key, first_row + t));
-  at::Tensor h = keys.to(device) + at::arange(columns, whole.device(device)) * signed_(kGolden);
-  const auto mix = [&](std::int64_t bits) {  // h ^= h >> bits, with a logical shift
-    h.bitwise_xor_(at::bitwise_right_shift(h, bits).bitwise_and_((std::int64_t{1} << (32 - bits)) - 1));
-  };
-  mix(16);
-  h.mul_(signed_(kMix1));
-  mix(13);
-  h.mul_(signed_(kMix2));
-  mix(16);
-  return h.bitwise_xor_(signed_(0x80000000U)) < signed_(threshold ^ 0x80000000U);  // unsigned order
+  const auto wrapped = [](std::uint32_t u) { return static_cast<std::int64_t>(static_cast<std::int32_t>(u)); };
+  const at::Tensor columns_C = at::arange(columns, at::TensorOptions().dtype(at::kInt).device(device)) * wrapped(kGolden);
+  const at::Tensor h = row_keys(rows, key, first_row, device) + columns_C;
+  xor_shift(h, 16, 32);
+  h.mul_(wrapped(kMix1));
+  xor_shift(h, 13, 32);
+  h.mul_(wrapped(kMix2));
+  xor_shift(h, 16, 32);
+  return h.bitwise_xor_(wrapped(0x80000000U)) < wrapped(threshold ^ 0x80000000U);  // unsigned order
 }
 
 }  // namespace
