@@ -1,17 +1,14 @@
 #include "nn/attention_flash.h"
 
 #include <ATen/Context.h>
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/_flash_attention_backward.h>
 #include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/full_like.h>
-#include <ATen/ops/logaddexp.h>
-#include <ATen/ops/where.h>
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+
+#include "nn/attention_parts.h"
 
 namespace dmoerm::nn::flash {
 namespace {
@@ -64,7 +61,7 @@ struct Heads {
 Attended call(const Heads& in, const Sequences& s, bool causal) {
   auto [out, lse, seed, offset, mask] =
       at::_flash_attention_forward(in.q, in.k, in.v, s.q, s.k, s.q_longest, s.k_longest, 0.0, causal, false, in.scale);
-  return {out, lse};
+  return {out.flatten(1), lse};
 }
 
 /// Adds up dq in a fixed order while it lives; without it the kernel adds with atomic operations.
@@ -87,14 +84,6 @@ class Deterministic {
  private:
   bool before_, warns_, fills_;
 };
-
-Attended merge(const Attended& own, const Attended& prefix) {
-  const double inf = std::numeric_limits<double>::infinity();
-  const at::Tensor seen = at::where(prefix.lse_HT == inf, at::full_like(prefix.lse_HT, -inf), prefix.lse_HT);
-  const at::Tensor lse_HT = at::logaddexp(own.lse_HT, seen);
-  const at::Tensor share = (own.lse_HT - lse_HT).exp().t().unsqueeze(-1);
-  return {(own.out * share + prefix.out * (1 - share)).to(own.out.scalar_type()), lse_HT};
-}
 
 }  // namespace
 
@@ -125,8 +114,7 @@ Attended attention(const Qkv& in, const AttentionPlan& plan) {
   const Heads heads(in, plan.shape);
   const auto& [own, prefix] = plan.sequences;
   Attended result = call(heads, own, plan.causal);
-  if (prefix.q.defined()) result = merge(result, call(heads, prefix, false));
-  result.out = result.out.flatten(1);
+  if (prefix.q.defined()) result = merge_halves(result, call(heads, prefix, false), plan.shape.heads);
   return result;
 }
 

@@ -4,6 +4,8 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/mm.h>
 
+#include "nn/attention_flash.h"
+#include "nn/attention_parts.h"
 #include "nn/projection.h"
 
 namespace dmoerm::nn {
@@ -28,11 +30,30 @@ at::Tensor add_linear(const at::Tensor& x, const at::Tensor& a, const at::Tensor
   return b.defined() ? y.add_(b) : y;
 }
 
-struct Tables {
-  at::Tensor cos_q, sin_q;
-};
+Turns turns_of_queries(const LayerCall& call) { return {call.leaving(call.batch.cos_TE), call.leaving(call.batch.sin_TE)}; }
 
-Tables query_tables(const LayerCall& call) { return {call.leaving(call.batch.cos_TE), call.leaving(call.batch.sin_TE)}; }
+/// Gradients in what project_qkv() made, from that in attention's result.
+/// @param g  receives the gradients in Qwen3's norms of heads unless it is null
+Qkv qkv_gradients(const LayerCall& call, const at::Tensor& dout, const LayerSaved& s, const LayerWeights* g) {
+  const BackboneSpec& spec = call.spec;
+  const LayerWeights& w = call.weights;
+  const Turns q_turns = turns_of_queries(call), k_turns{call.batch.cos_TE, call.batch.sin_TE};
+  if (flash::takes(s.qkv.q, call.attention()) && !spec.qk_norm) {
+    const Qkv d = qkv_buffer(call, s.x_TD.size(0), dout.options());
+    combine_gradients(flash::attention_backward(dout, s.qkv, s.attended, call.attention()), q_turns, k_turns, d);
+    return d;
+  }
+  const Qkv d = empty_qkv(call, s.x_TD.size(0), dout.options());
+  attention_backward(dout, s.qkv, s.attended, call.attention(), d);
+  rotate(d.q, q_turns.cos, q_turns.sin, true);
+  rotate(d.k_TC, k_turns.cos, k_turns.sin, true);
+  if (!spec.qk_norm) return d;
+  const at::Tensor none, q_raw = s.qk_raw.narrow(0, 0, d.q.numel()).view(d.q.sizes()),
+                         k_raw = s.qk_raw.narrow(0, d.q.numel(), d.k_TC.numel()).view(d.k_TC.sizes());
+  d.q.copy_(norm_heads_backward(d.q, q_raw, w.q_norm_w, spec.norm_eps, g != nullptr ? g->q_norm_w : none));
+  d.k_TC.copy_(norm_heads_backward(d.k_TC, k_raw, w.k_norm_w, spec.norm_eps, g != nullptr ? g->k_norm_w : none));
+  return d;
+}
 
 }  // namespace
 
@@ -50,8 +71,8 @@ at::Tensor decoder_forward(const LayerCall& call, const at::Tensor& x_TD, LayerS
     qkv.q = norm_heads(qkv.q, w.q_norm_w, spec.norm_eps);
     qkv.k_TC = norm_heads(qkv.k_TC, w.k_norm_w, spec.norm_eps);
   }
-  const Tables tables = query_tables(call);
-  rotate(qkv.q, tables.cos_q, tables.sin_q, false);
+  const Turns turns = turns_of_queries(call);
+  rotate(qkv.q, turns.cos, turns.sin, false);
   rotate(qkv.k_TC, call.batch.cos_TE, call.batch.sin_TE, false);
   s.attended = attention(qkv, call.attention());
   s.h = add_linear(call.leaving(x_TD), s.attended.out, w.o_w, w.o_b, steady);
@@ -76,17 +97,7 @@ at::Tensor decoder_backward(const LayerCall& call, const at::Tensor& dy, const L
     dh = rms_norm_backward(at::mm(dup, w.up_w), s.h, w.norm2_w, s.rstd2, dy, g != nullptr ? g->norm2_w : none);
   }
   if (g != nullptr) add_linear_gradient(dh, s.attended.out, g->o_w, g->o_b);
-  Qkv d = empty_qkv(call, s.x_TD.size(0), dy.options());
-  attention_backward(at::mm(dh, w.o_w), s.qkv, s.attended, call.attention(), d);
-  const Tables tables = query_tables(call);
-  rotate(d.q, tables.cos_q, tables.sin_q, true);
-  rotate(d.k_TC, call.batch.cos_TE, call.batch.sin_TE, true);
-  if (spec.qk_norm) {
-    const at::Tensor q_raw = s.qk_raw.narrow(0, 0, d.q.numel()).view(d.q.sizes()),
-                     k_raw = s.qk_raw.narrow(0, d.q.numel(), d.k_TC.numel()).view(d.k_TC.sizes());
-    d.q.copy_(norm_heads_backward(d.q, q_raw, w.q_norm_w, spec.norm_eps, g != nullptr ? g->q_norm_w : none));
-    d.k_TC.copy_(norm_heads_backward(d.k_TC, k_raw, w.k_norm_w, spec.norm_eps, g != nullptr ? g->k_norm_w : none));
-  }
+  const Qkv d = qkv_gradients(call, at::mm(dh, w.o_w), s, g);
   const at::Tensor n1_TD = rms_norm(s.x_TD, w.norm1_w, spec.norm_eps, nullptr);
   LayerGradients below = gradients;
   below.input = gradients.input || g != nullptr;  // the gradient of the norm's weight needs it too

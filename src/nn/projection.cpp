@@ -129,12 +129,17 @@ void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& 
   if (db.defined()) db.add_(dy.sum(at::IntArrayRef{0}, false, at::kFloat));
 }
 
-Qkv empty_qkv(const LayerCall& call, std::int64_t rows, const at::TensorOptions& options) {
+Qkv qkv_buffer(const LayerCall& call, std::int64_t rows, const at::TensorOptions& options) {
   const std::int64_t q = call.spec.q_width(), kv = call.spec.kv_width(), begin = call.ends_at_reads ? 0 : q;
-  at::Tensor all = at::empty({rows, begin + 2 * kv}, options.dtype(at::kFloat));
-  all.narrow(1, begin, 2 * kv).zero_();
-  return {call.ends_at_reads ? at::empty({call.batch.read_rows_R.size(0), q}, all.options()) : all.narrow(1, 0, q),
+  const at::Tensor all = at::empty({rows, begin + 2 * kv}, options);
+  return {call.ends_at_reads ? at::empty({call.batch.read_rows_R.size(0), q}, options) : all.narrow(1, 0, q),
           all.narrow(1, begin, kv), all.narrow(1, begin + kv, kv)};
+}
+
+Qkv empty_qkv(const LayerCall& call, std::int64_t rows, const at::TensorOptions& options) {
+  Qkv d = qkv_buffer(call, rows, options.dtype(at::kFloat));
+  widen(d.k_TC, 2 * call.spec.kv_width()).zero_();
+  return d;
 }
 
 Qkv project_qkv(const LayerCall& call, const at::Tensor& n_TD, bool steady) {

@@ -26,8 +26,9 @@ Qkv project_qkv(const LayerCall& call, const at::Tensor& n_TD, bool steady);
 /// @return gradient in n; undefined if nothing needs it
 at::Tensor project_qkv_backward(const LayerCall& call, const at::Tensor& n_TD, const Qkv& d, const LayerGradients& gradients);
 
-/// Gradients of q, k, v laid out as project_qkv_backward() expects them, float32: q uninitialised, k and v zero.
-/// @param rows  T
+/// Memory for gradients of q, k, v, laid out as project_qkv_backward() expects them. @param rows  T
+Qkv qkv_buffer(const LayerCall& call, std::int64_t rows, const at::TensorOptions& options);
+/// The same in float32, with zeros in k and v, to which attention adds.
 Qkv empty_qkv(const LayerCall& call, std::int64_t rows, const at::TensorOptions& options);
 
 }  // namespace dmoerm::nn

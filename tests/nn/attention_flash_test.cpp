@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "nn/attention_generic.h"
+#include "nn/attention_parts.h"
 #include "support/test_device.h"
 
 namespace dmoerm::nn {
@@ -106,6 +107,31 @@ TEST(FlashOffsets, CoverAllRowsAndLeaveOutWhatACallDoesNotSee) {
   EXPECT_EQ(offsets.prefix.k_longest, 7);
   const auto single = flash::offsets_of(plan_read_rows(batch, data::PackingRule::causal, kShape), 3, 11);
   EXPECT_EQ(single.own.q_longest, 2) << "libtorch takes another path with 1";
+}
+
+TEST(FlashAttention, GradientsOfBothCallsAreAddedAndRotatedBackIntoOneBuffer) {
+  at::manual_seed(2);
+  const auto options = at::TensorOptions().dtype(at::kBFloat16).device(test::test_device());
+  const auto part = [&] { return Qkv{at::randn({9, 32}, options), at::randn({9, 16}, options), at::randn({9, 16}, options)}; };
+  const std::array<Qkv, 2> both = {part(), part()};
+  const at::Tensor angles = at::randn({9, 4}, options.dtype(at::kFloat));
+  const Turns turns{angles.cos(), angles.sin()};
+  const at::Tensor all = at::empty({9, 64}, options);
+  const Qkv d{all.narrow(1, 0, 32), all.narrow(1, 32, 16), all.narrow(1, 48, 16)};
+  for (const bool prefixed : {true, false}) {
+    combine_gradients({both[0], prefixed ? both[1] : Qkv{}}, turns, turns, d);
+    const auto expected = [&](const at::Tensor Qkv::*member, bool rotated) {
+      at::Tensor sum = (both[0].*member).to(at::kDouble);
+      if (prefixed) sum += both[1].*member;
+      if (!rotated) return sum;
+      const at::Tensor x = sum.view({9, -1, 2, 4}), a = x.select(2, 0), b = x.select(2, 1);
+      const at::Tensor c = turns.cos.unsqueeze(1), s = turns.sin.unsqueeze(1);
+      return at::stack({a * c + b * s, b * c - a * s}, 2).flatten(1);
+    };
+    EXPECT_LT(error(d.q, expected(&Qkv::q, true)), 4e-3);
+    EXPECT_LT(error(d.k_TC, expected(&Qkv::k_TC, true)), 4e-3);
+    EXPECT_LT(error(d.v_TC, expected(&Qkv::v_TC, false)), 4e-3);
+  }
 }
 
 TEST(FlashAttention, IsForNarrowTypesOnGpus) {
