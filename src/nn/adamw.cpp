@@ -70,8 +70,10 @@ void AdamW::step_fused(const std::vector<at::Tensor>& parameters, const std::vec
       lists.second.push_back(part(second[i]));
     }
   }
-  fused_adamw(decayed, options_, options_.weight_decay, update.lr, step, update.gradient_scale);
-  fused_adamw(kept, options_, 0, update.lr, step, update.gradient_scale);
+  AdamWUpdate fused{update.lr, options_.beta1, options_.beta2, options_.eps, options_.weight_decay, step, update.gradient_scale};
+  fused_adamw(decayed, fused);
+  fused.weight_decay = 0;
+  fused_adamw(kept, fused);
 }
 
 void AdamW::step_in_one_pass(std::size_t i, const at::Tensor& parameter, const at::Tensor& gradient, const Update& update) {

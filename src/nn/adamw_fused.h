@@ -5,8 +5,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "nn/adamw.h"
-
 namespace dmoerm::nn {
 
 /// Parameters that have the same weight decay, and what belongs to each of them: contiguous, float32, on one device.
@@ -14,9 +12,13 @@ struct AdamWLists {
   std::vector<at::Tensor> parameters, gradients, first, second;
 };
 
+struct AdamWUpdate {
+  double lr, beta1, beta2, eps, weight_decay;
+  std::int64_t step;      ///< 1 for the first update
+  double gradient_scale;  ///< from clipping
+};
+
 /// The update of AdamW with FirstMoment::interpolated, rounded in another order. Gradients are scaled in place.
-/// @param weight_decay  instead of that of `options`
-void fused_adamw(const AdamWLists& lists, const AdamWOptions& options, double weight_decay, double lr, std::int64_t step,
-                 double gradient_scale);
+void fused_adamw(const AdamWLists& lists, const AdamWUpdate& update);
 
 }  // namespace dmoerm::nn

@@ -63,7 +63,7 @@ TEST(AdamW, TheFusedUpdateOfGpusIsTheSameButForRounding) {
     const double scale = step % 2 == 0 ? 0.5 : 1.0;
     fused.gradients[0].copy_(g);
     one.step(p, {g}, 0.01, step, scale);
-    fused_adamw(fused, options, 0.1, 0.01, step, scale);
+    fused_adamw(fused, {0.01, options.beta1, options.beta2, options.eps, 0.1, step, scale});
   }
   EXPECT_TRUE(p[0].allclose(fused.parameters[0], 1e-5, 1e-6));
   EXPECT_TRUE(one.first[0].allclose(fused.first[0], 1e-5, 1e-6) && one.second[0].allclose(fused.second[0], 1e-5, 1e-6));
