@@ -54,18 +54,26 @@ void compare_with_notes(label_store::LabelStore& store, std::span<const judge::J
   for (const judge::Judge& judge : judges) {
     const std::string way = way_of(judge.config);
     JudgeNote* note = find(notes, judge);
-    if (note == nullptr) note = &notes.emplace_back(judge.config.model, template_of(judge), "", 0, 0);
+    if (note == nullptr) note = &notes.emplace_back(judge.config.model, template_of(judge), "", 0, 0, 0);
     if (note->way != way) {
       differ = true;
       if (!note->way.empty()) note->since_ms = now_ms();
       note->way = way;
-      JudgeWatch earlier(judge.config, useless_max);
-      for (const Label& label : store.latest(JudgeWatch::kWindow, judge.config.model, template_of(judge)))
-        earlier.recall(label.verdict);
-      if (note->since_ms > 0 && earlier.known_useless()) note->ask_again_before_ms = note->since_ms;
+      const std::vector<Label> latest = store.latest(JudgeWatch::kWindow, judge.config.model, template_of(judge));
+      const std::size_t probe = std::min<std::size_t>(latest.size(), JudgeWatch::kProbe);
+      const auto were_useless = [&](std::size_t count) {
+        JudgeWatch earlier(judge.config, useless_max);
+        for (const Label& label : std::span(latest).last(count)) earlier.recall(label.verdict);
+        return earlier.known_useless();
+      };
+      if (note->since_ms > 0 && were_useless(probe)) {
+        note->ask_again_from_ms = were_useless(latest.size()) ? 0 : latest.front().time_ms;  // or it was of use before
+        note->ask_again_before_ms = note->since_ms;
+      }
     }
     if (note->ask_again_before_ms == 0) continue;
-    const std::int64_t again = store.ask_again(judge.config.model, template_of(judge), note->ask_again_before_ms);
+    const std::int64_t again =
+        store.ask_again(judge.config.model, template_of(judge), note->ask_again_from_ms, note->ask_again_before_ms);
     if (again > 0)
       spdlog::info(
           "[label] judge={} its address or settings have changed since most of its replies were of no use: {} without a verdict "

@@ -25,7 +25,7 @@ std::vector<JudgeNote> read_judge_notes(const std::filesystem::path& directory) 
     for (const json& note : stored.at("judges")) {
       notes.push_back({note.at("judge").get<std::string>(), note.at("template").get<std::string>(),
                        note.at("way").get<std::string>(), note.at("since_ms").get<std::int64_t>(),
-                       note.at("ask_again_before_ms").get<std::int64_t>()});
+                       note.at("ask_again_from_ms").get<std::int64_t>(), note.at("ask_again_before_ms").get<std::int64_t>()});
     }
   } catch (const json::exception&) {
     throw DataError(
@@ -44,6 +44,7 @@ void write_judge_notes(const std::filesystem::path& directory, const std::vector
                       {"template", note.template_name},
                       {"way", note.way},
                       {"since_ms", note.since_ms},
+                      {"ask_again_from_ms", note.ask_again_from_ms},
                       {"ask_again_before_ms", note.ask_again_before_ms}});
   }
   write_json_atomically(file_of(directory), {{"judges", std::move(judges)}});

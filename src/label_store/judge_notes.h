@@ -9,9 +9,10 @@ namespace dmoerm::label_store {
 
 struct JudgeNote {
   std::string judge, template_name;
-  std::string way;                       ///< Digest of the judge's address and of the settings of its requests
-  std::int64_t since_ms = 0;             ///< Time since which it is asked in this way, as Label::time_ms; 0 = always
-  std::int64_t ask_again_before_ms = 0;  ///< Its replies without a verdict before this time are asked for again; 0 = none
+  std::string way;            ///< Digest of the judge's address and of the settings of its requests
+  std::int64_t since_ms = 0;  ///< Time since which it is asked in this way, as Label::time_ms; 0 = always
+  std::int64_t ask_again_from_ms = 0, ask_again_before_ms = 0;  ///< Its replies without a verdict from the one time to before the
+                                                                ///< other are asked for again
 };
 
 /// The notes of a store; none if it has no such file, as those of earlier versions.

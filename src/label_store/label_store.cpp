@@ -216,13 +216,14 @@ std::int64_t LabelStore::read_again(const std::function<std::optional<Verdict>(c
   return changed;
 }
 
-std::int64_t LabelStore::ask_again(const std::string& judge, const std::string& template_name, std::int64_t before_ms) {
+std::int64_t LabelStore::ask_again(const std::string& judge, const std::string& template_name, std::int64_t from_ms,
+                                   std::int64_t before_ms) {
   std::int64_t marked = 0;
   impl_->each_of(
       judge, template_name,
       [&](const LabelColumns& rows, std::size_t i) {
         VerdictIndex& index = impl_->index;
-        if (rows.time_ms[i] >= before_ms || index.sequence(rows.key[i]) != rows.sequence[i]) return;
+        if (rows.time_ms[i] < from_ms || rows.time_ms[i] >= before_ms || index.sequence(rows.key[i]) != rows.sequence[i]) return;
         CachedVerdict verdict = *index.find(rows.key[i]);
         if (verdict.verdict != Verdict::unparsable && verdict.verdict != Verdict::refused) return;
         verdict.ask_again = true;

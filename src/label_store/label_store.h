@@ -45,10 +45,11 @@ class LabelStore {
   /// Show the replies whose latest label is unparsable to a newer reader. Where it finds a verdict, find() returns that from now
   /// on; what is stored stays as it is. @return how many. @throws DataError if a segment is damaged
   std::int64_t read_again(const std::function<std::optional<Verdict>(const Label&)>& read);
-  /// Mark the replies without a verdict (unparsable or refused) that a judge gave to a template before `before_ms`, a time as in
-  /// Label::time_ms: find() returns them with ask_again. What is stored stays as it is. @return how many.
+  /// Mark the replies without a verdict (unparsable or refused) that a judge gave to a template from one time to before another,
+  /// as in Label::time_ms: find() returns them with ask_again. What is stored stays as it is. @return how many.
   /// @throws DataError if a segment is damaged
-  std::int64_t ask_again(const std::string& judge, const std::string& template_name, std::int64_t before_ms);
+  std::int64_t ask_again(const std::string& judge, const std::string& template_name, std::int64_t from_ms,
+                         std::int64_t before_ms);
   /// Turn the journal into a segment. @throws IoError; then the labels stay in the journal
   void seal();
   /// Costs of all labels ever stored, superseded ones included.

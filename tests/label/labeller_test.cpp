@@ -520,6 +520,24 @@ TEST_F(LabellerTest, AJudgeWhoseAddressWasCorrectedIsAskedForWhatTheOldOneLeftOp
   EXPECT_EQ(label(labels(right)).run.requests, 0) << "what has a verdict now is known";
 }
 
+TEST_F(LabellerTest, AJudgeThatTurnedBadIsAskedAgainAboutWhatItLeftOpenThenAndNotBefore) {
+  write_groups({9, 9, 9, 9, 9});  // 360 questions
+  const auto refused = static_cast<std::size_t>(preference::Verdict::refused);
+  Run first;
+  {
+    const test::JudgeProcess server(directory_, options({"--misbehave", "prose=from:250", "refusal=0.1", "--latency-ms", "2"}));
+    first = label(labels(server));
+    EXPECT_EQ(first.end.exit_code(), 2);
+  }
+  const test::JudgeProcess right(directory_, options());
+  const Run run = label(labels(right));
+  EXPECT_EQ(run.end.exit_code(), 0) << run.end.message;
+  EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(preference::SwapOutcome::unparsable)], 0);
+  const std::int64_t again = first.progress.points[0].answered + run.run.requests - 360;
+  EXPECT_LT(again, 32 + first.progress.points[0].verdicts[refused]) << "refusals from when it was of use stand";
+  EXPECT_GE(again, 26);
+}
+
 TEST_F(LabellerTest, AJudgeOfUseThatMovedIsNotAskedAgain) {
   write_groups({9});
   Run first;

@@ -15,13 +15,14 @@ class JudgeNotes : public dmoerm::test::Scratch {};
 
 TEST_F(JudgeNotes, ReadBackAsWrittenAndAreNoneInAnEarlierStore) {
   EXPECT_TRUE(read_judge_notes(directory_).empty());
-  write_judge_notes(directory_, {{"judge", "mine@1", "abc", 5, 0}, {"other", "mine@1", "def", 0, 9}});
+  write_judge_notes(directory_, {{"judge", "mine@1", "abc", 5, 0, 0}, {"other", "mine@1", "def", 0, 3, 9}});
   const std::vector<JudgeNote> notes = read_judge_notes(directory_);
   ASSERT_EQ(notes.size(), 2U);
   EXPECT_EQ(notes[0].judge, "judge");
   EXPECT_EQ(notes[0].template_name, "mine@1");
   EXPECT_EQ(notes[0].way, "abc");
   EXPECT_EQ(notes[0].since_ms, 5);
+  EXPECT_EQ(notes[1].ask_again_from_ms, 3);
   EXPECT_EQ(notes[1].ask_again_before_ms, 9);
 }
 
@@ -42,7 +43,8 @@ TEST_F(JudgeNotes, RepliesWithoutAVerdictOfOneJudgeAreMarkedUpToATime) {
     LabelStore store = LabelStore::open(directory_ / (sealed ? "sealed" : "open"));
     store.append(labels);
     if (sealed) store.seal();
-    EXPECT_EQ(store.ask_again(labels[0].judge, labels[0].template_name, labels[6].time_ms), 2);
+    EXPECT_EQ(store.ask_again(labels[0].judge, labels[0].template_name, labels[3].time_ms, labels[6].time_ms), 0);
+    EXPECT_EQ(store.ask_again(labels[0].judge, labels[0].template_name, 0, labels[6].time_ms), 2);
     EXPECT_TRUE(store.find(labels[0].key)->ask_again);
     EXPECT_TRUE(store.find(labels[2].key)->ask_again);
     EXPECT_FALSE(store.find(labels[1].key)->ask_again) << "it has a verdict";

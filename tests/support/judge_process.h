@@ -35,10 +35,11 @@ class JudgeProcess {
       ::execv(arguments[0], arguments.data());
       ::_exit(127);
     }
-    for (int i = 0; i < 2000 && !std::filesystem::exists(port_file_); ++i)
+    while (!std::filesystem::exists(port_file_)) {
+      if (::waitpid(pid_, nullptr, WNOHANG) != 0) throw Error("the test judge does not start");
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
     std::ifstream(port_file_) >> port_;
-    if (port_ == 0) throw Error("the test judge does not start");
   }
   ~JudgeProcess() { stop(); }
   JudgeProcess(const JudgeProcess&) = delete;
