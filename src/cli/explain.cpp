@@ -51,7 +51,8 @@ void explain(const std::string& word, bool list) {
   if (found == rows.end()) {
     std::string near;
     for (const std::string& like : similar_codes(rows, code, 3)) near += (near.empty() ? "" : ", ") + like;
-    throw ConfigError("no-such-code", fmt::format("{}: no message has this code; similar codes: {}", word, near));
+    throw ConfigError("no-such-code", fmt::format("{}: no message has this code; {}", word,
+                                                  near.empty() ? "--list shows all codes" : "similar codes: " + near));
   }
   fmt::print("{}\n\n{}\nWhat to do: {}\n", found->code, found->meaning, found->advice);
 }
@@ -84,6 +85,7 @@ std::vector<std::string> similar_codes(const std::vector<ErrorRow>& rows, std::s
     const auto far = static_cast<std::ptrdiff_t>(changes_between(word, code));
     return far - 4 * static_cast<std::ptrdiff_t>(shared_words(word, code));
   });
+  std::erase_if(codes, [&](const std::string& code) { return changes_between(word, code) > 3 && shared_words(word, code) == 0; });
   codes.resize(std::min(codes.size(), most));
   return codes;
 }

@@ -15,6 +15,7 @@ namespace {
 struct Options {
   std::string bundle, out, format = "peft", compress;
   std::vector<std::string> experts;
+  hf::CardFacts facts;
 };
 
 void compress(const Options& options) {
@@ -36,7 +37,7 @@ void run(const Options& options) {
                                                          : hf::Layout::vllm;
   const bool terminal = watch::stderr_is_terminal();
   const std::vector<hf::Exported> exported =
-      hf::export_bundle({options.bundle, out, layout, options.experts}, [&](std::size_t done, std::size_t all) {
+      hf::export_bundle({options.bundle, out, layout, options.experts, options.facts}, [&](std::size_t done, std::size_t all) {
         if (terminal) fmt::print(stderr, "\r\033[K{} of {} models written{}", done, all, done == all ? "\n" : "");
       });
   for (const hf::Exported& one : exported) fmt::print("{:30}  {}\n", one.name, (out / one.directory).string());
@@ -66,13 +67,20 @@ void add_export(CLI::App& app) {
               "--expert", options->experts,
               "Model to export: CATEGORY/POINT, CATEGORY for its overall model, or single; may be repeated; default: all")
           ->allow_extra_args(false);
+  CLI::Option* license =
+      verb->add_option("--license", options->facts.license, "Licence that the cards name, as the Hugging Face Hub spells it");
+  CLI::Option* base_model =
+      verb->add_option("--base-model", options->facts.base_model,
+                       "Name of the pretrained model on the Hub, as OWNER/NAME; default: as config.json says");
   verb->add_option(
           "--compress", options->compress,
           "Write a smaller bundle instead: emr (backbones that were trained whole become masks over one vector of changes; "
           "scores change a little)")
       ->check(CLI::IsMember({"emr"}))
       ->excludes(format)
-      ->excludes(expert);
+      ->excludes(expert)
+      ->excludes(license)
+      ->excludes(base_model);
   verb->callback([options] { run(*options); });
 }
 

@@ -11,10 +11,10 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/hub_name.h"
 #include "hf/fold.h"
 #include "hf/golden_texts.h"
 #include "hf/jinja_template.h"
-#include "hf/model_card.h"
 #include "hf/out_folder.h"
 #include "moe/bundle_files.h"
 #include "moe/classifier_files.h"
@@ -42,6 +42,7 @@ class Export {
   Export(const moe::Bundle& bundle, const ExportOptions& options, const fs::path& folder)
       : bundle_(bundle),
         layout_(options.layout),
+        facts_(facts_of(options)),
         folder_(folder),
         golden_(golden_ids(bundle)),
         pad_(moe::pad_id(bundle.directory / "base", *bundle.tokenizer, *bundle.chat_template)),
@@ -66,14 +67,26 @@ class Export {
     const bool whole = adapter == nullptr || layout_ != Layout::peft;
     if (whole) {
       write_classifier(directory, {part.model.backbone().spec(), fold(part.model.backbone(), adapter), part.model.head().w_D});
-      write_file_atomically(directory / "README.md", model_card(bundle_, layout_, {part}, {"."}));
+      write_file_atomically(directory / "README.md", model_card(bundle_, layout_, {part}, {"."}, facts_));
     } else {
       write_adapter(part, directory);
     }
     compare(part, directory);
   }
 
+  /// Write the card of the whole export.
+  void write_card(const std::vector<Part>& parts, const std::vector<std::string>& places) const {
+    write_file_atomically(folder_ / "README.md", model_card(bundle_, layout_, parts, places, facts_));
+  }
+
  private:
+  [[nodiscard]] CardFacts facts_of(const ExportOptions& options) const {
+    CardFacts facts = options.facts;
+    const json name = read_json(bundle_.directory / "base" / "config.json").value("_name_or_path", json());
+    if (facts.base_model.empty() && name.is_string() && is_hub_name(name.get<std::string>())) facts.base_model = name;
+    return facts;
+  }
+
   /// Whether every text ends with the same token.
   [[nodiscard]] bool has_end() const {
     const auto last = [&](const char* response) {
@@ -132,7 +145,7 @@ class Export {
       if (!config.contains(key)) config[key] = value;
     }
     write_json_atomically(file, config);
-    write_file_atomically(directory / "README.md", adapter_card(part, base));
+    write_file_atomically(directory / "README.md", adapter_card(part, base, facts_));
   }
 
   /// Read what was written and compare its rewards with the part's. @throws DataError
@@ -168,6 +181,7 @@ class Export {
 
   const moe::Bundle& bundle_;
   Layout layout_;
+  CardFacts facts_;
   fs::path folder_;
   std::vector<moe::TokenTexts> golden_;
   std::int64_t pad_;
@@ -191,7 +205,7 @@ std::vector<Exported> export_bundle(const ExportOptions& options, const OnExport
     exported.push_back({part.name, alone ? "" : part.folder});
     on_exported(exported.size(), parts.size());
   }
-  write_file_atomically(folder.path() / "README.md", model_card(bundle, options.layout, parts, places));
+  writer.write_card(parts, places);
   folder.publish();
   return exported;
 }

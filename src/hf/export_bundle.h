@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "hf/model_card.h"
 #include "hf/parts.h"
 
 namespace dmoerm::hf {
@@ -15,6 +16,7 @@ struct ExportOptions {
   std::filesystem::path out;  ///< A folder that is empty or does not exist
   Layout layout = Layout::peft;
   std::vector<std::string> parts;  ///< Names as in hf/parts.h; empty: all
+  CardFacts facts;                 ///< For the cards; the bundle's config.json may know the base model
 };
 
 struct Exported {

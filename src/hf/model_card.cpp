@@ -4,12 +4,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "base/text_table.h"
 #include "nn/value_head.h"
 
 namespace dmoerm::hf {
 namespace {
+
+/// The card's lines for a hub, between dashes.
+std::string metadata(const char* library, const CardFacts& facts) {
+  std::string yaml = "---\n";
+  if (!facts.license.empty()) yaml += fmt::format("license: {}\n", nlohmann::json(facts.license).dump());
+  if (!facts.base_model.empty()) yaml += fmt::format("base_model: {}\n", nlohmann::json(facts.base_model).dump());
+  return yaml +
+         fmt::format("library_name: {}\npipeline_tag: text-classification\ntags:\n- reward-model\n- dmoerm\n---\n\n", library);
+}
 
 std::string number(double value) { return fmt::format("{:.9g}", value); }
 
@@ -29,16 +40,19 @@ std::string table_of(const std::vector<Part>& parts, const std::vector<std::stri
 }
 
 /// How the experts' rewards make the reward of the whole, where that is a weighted sum.
-std::string sums_of(const moe::Bundle& bundle) {
+std::string sums_of(const moe::Bundle& bundle, const std::vector<Part>& parts) {
   std::string text;
   for (const moe::Category& c : bundle.model.categories) {
+    if (std::ranges::find(parts, &c, &Part::category) == parts.end()) continue;
     const std::string& kind = c.aggregator.kind();
     if (kind != "mean" && kind != "stack") continue;
     std::string terms;
     for (std::int64_t k = 0; k < c.aggregator.weight_K.numel(); ++k) {
       const bool point = k < static_cast<std::int64_t>(c.points.size());
-      terms += fmt::format("{}{} z({})", terms.empty() ? "" : " + ", number(c.aggregator.weight_K[k].item<double>()),
-                           point ? c.points[static_cast<std::size_t>(k)] : "overall");
+      const auto weight = c.aggregator.weight_K[k].item<double>();
+      const char* sign = weight < 0 ? (terms.empty() ? "-" : " - ") : (terms.empty() ? "" : " + ");
+      terms +=
+          fmt::format("{}{} z({})", sign, number(std::abs(weight)), point ? c.points[static_cast<std::size_t>(k)] : "overall");
     }
     text += fmt::format("- {}: {}\n", c.name, terms);
   }
@@ -64,11 +78,11 @@ std::string code_of(const moe::Bundle& bundle, Layout layout, const Part& part, 
                  "AutoTokenizer.from_pretrained(folder)\n",
                  place);
   return fmt::format(
-      "```python\n{}import torch\nfrom transformers import AutoModelForSequenceClassification, "
-      "AutoTokenizer\n\n{}{}model.eval()\n"
-      "conversation = [{{\"role\": \"user\", \"content\": \"Where is my order?\"}}, {{\"role\": \"assistant\", \"content\": \"On "
-      "its "
-      "way.\"}}]\ntext = tokenizer.apply_chat_template(conversation, tokenize=False)\n"
+      "```python\n{}import torch\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+      "{}{}model.eval()\n"
+      "conversation = [{{\"role\": \"user\", \"content\": \"Where is my order?\"}},\n"
+      "                {{\"role\": \"assistant\", \"content\": \"On its way.\"}}]\n"
+      "text = tokenizer.apply_chat_template(conversation, tokenize=False)\n"
       "inputs = tokenizer([text], add_special_tokens=False, padding=True, return_tensors=\"pt\")\n"
       "with torch.no_grad():\n    reward = model(**inputs).logits[:, 0]\n```\n",
       peft && part.model.adapter() != nullptr ? "from peft import PeftModel\n" : "",
@@ -79,25 +93,25 @@ std::string vllm_code(const std::string& place) {
   return fmt::format(
       "```sh\nvllm serve {} --runner pooling --convert classify --dtype float32\n```\n\n"
       "`POST /classify` with messages or rendered texts then answers the raw reward in `data[].probs`: `problem_type: "
-      "regression` in "
-      "config.json keeps vLLM from squashing it. Keep `--dtype float32`, because vLLM would otherwise turn the weights into half "
-      "precision and change the rewards.\n",
+      "regression` "
+      "in config.json keeps vLLM from squashing it. Keep `--dtype float32`, because vLLM would otherwise turn the weights into "
+      "half precision and change the rewards.\n",
       place == "." ? "DIR" : "DIR/" + place);
 }
 
 }  // namespace
 
 std::string model_card(const moe::Bundle& bundle, Layout layout, const std::vector<Part>& parts,
-                       const std::vector<std::string>& places) {
+                       const std::vector<std::string>& places, const CardFacts& facts) {
   const moe::ScoringLimits& limits = bundle.model.limits;
   const bool encoder = parts.front().model.backbone().spec().encoder();
-  std::string card = fmt::format(
-      "---\nlibrary_name: {}\npipeline_tag: text-classification\ntags:\n- reward-model\n- dmoerm\n---\n\n"
+  std::string card = metadata(layout == Layout::peft ? "peft" : "transformers", facts);
+  card += fmt::format(
       "# Reward models out of a dmoerm bundle\n\n"
       "Each of these models gives one number to a conversation: larger is better, and only differences within a prompt mean "
       "something. They are the single models inside a double-layer mixture of experts. The mixture itself (router, experts, "
       "aggregator) is not a classifier: `dmoerm score`, `dmoerm serve` and the Python package `dmoerm_hf` run it.\n\n{}\n",
-      layout == Layout::peft ? "peft" : "transformers", table_of(parts, places));
+      table_of(parts, places));
   card += "## Load\n\n" + code_of(bundle, layout, parts.front(), places.front()) + "\n";
   if (layout == Layout::vllm) card += vllm_code(places.front()) + "\n";
   card += fmt::format(
@@ -113,7 +127,7 @@ std::string model_card(const moe::Bundle& bundle, Layout layout, const std::vect
           ? "The head reads the first token. The pooler divides the state by 4096, where its tanh changes nothing that float32 "
             "keeps, and the head has the factor: compute in float32."
           : "The head reads the last token that is not padding. The padding token ends no text.");
-  const std::string sums = sums_of(bundle);
+  const std::string sums = sums_of(bundle, parts);
   card +=
       "\n## From a model's reward to the mixture's\n\nThe mixture reads z = (reward - mean) / deviation, with the figures above.";
   card += sums.empty() ? " It combines them in a way that is not a sum.\n"
@@ -121,13 +135,14 @@ std::string model_card(const moe::Bundle& bundle, Layout layout, const std::vect
   return card;
 }
 
-std::string adapter_card(const Part& part, const std::string& base) {
+std::string adapter_card(const Part& part, const std::string& base, const CardFacts& facts) {
   const std::string standard =
       part.category == nullptr ? "" : fmt::format(" The mixture reads (reward - {}) / {}.", number(part.mean), number(part.std));
-  return fmt::format(
-      "---\nlibrary_name: peft\nbase_model: {}\ntags:\n- reward-model\n- dmoerm\n---\n\n# {}\n\nA LoRA adapter with its value "
-      "head: {}. Its base is `{}` in the folder of this export, whose README.md says how both are loaded.{}\n",
-      base, part.name, what_of(part), base, standard);
+  return metadata("peft", facts) + fmt::format(
+                                       "# {}\n\nA LoRA adapter with its value head: {}. Its base is `{}` in the folder of this "
+                                       "export, whose README.md says "
+                                       "how both are loaded.{}\n",
+                                       part.name, what_of(part), base, standard);
 }
 
 }  // namespace dmoerm::hf

@@ -27,6 +27,8 @@ void check(const fs::path& bundle, const fs::path& out) {
 
 OutFolder::OutFolder(const fs::path& bundle, const fs::path& out) : out_(out.has_filename() ? out : out.parent_path()) {
   check(bundle, out_);
+  for (fs::path above = out_.parent_path(); !above.empty() && !fs::exists(above); above = above.parent_path())
+    made_.push_back(above);
   if (out_.has_parent_path()) fs::create_directories(out_.parent_path());
   remove_stale_temporaries_of(out_);
   temporary_ = temporary_name(out_);
@@ -35,7 +37,9 @@ OutFolder::OutFolder(const fs::path& bundle, const fs::path& out) : out_(out.has
 
 OutFolder::~OutFolder() {
   std::error_code ignored;
-  if (!published_) fs::remove_all(temporary_, ignored);
+  if (published_) return;
+  fs::remove_all(temporary_, ignored);
+  for (const fs::path& above : made_) fs::remove(above, ignored);  // only if nobody has put anything there
 }
 
 void OutFolder::publish() {

@@ -1,6 +1,7 @@
 // The folder that an export writes: it appears when it is complete.
 #pragma once
 #include <filesystem>
+#include <vector>
 
 namespace dmoerm::hf {
 
@@ -8,7 +9,7 @@ class OutFolder {
  public:
   /// @param out  absent or an empty folder, not inside `bundle`. @throws ConfigError, IoError
   OutFolder(const std::filesystem::path& bundle, const std::filesystem::path& out);
-  /// Removes what was written if it was not published.
+  /// If it was not published, removes what was written and the empty folders that were made for it.
   ~OutFolder();
   OutFolder(const OutFolder&) = delete;
   OutFolder& operator=(const OutFolder&) = delete;
@@ -19,6 +20,7 @@ class OutFolder {
 
  private:
   std::filesystem::path out_, temporary_;
+  std::vector<std::filesystem::path> made_;  // folders above `out_` that were not there, innermost first
   bool published_ = false;
 };
 

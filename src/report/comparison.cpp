@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
 #include "base/chart.h"
+#include "base/error.h"
 #include "base/text.h"
 #include "base/text_table.h"
 #include "config/tree.h"
@@ -174,7 +176,11 @@ std::vector<std::string> Comparison::sentences() const {
 Comparison compare_runs(const std::vector<std::string>& folders) {
   Comparison comparison;
   std::map<std::string, int> names;
+  std::map<std::filesystem::path, std::string> given;
   for (const std::string& folder : folders) {
+    const auto [before, first] = given.emplace(std::filesystem::weakly_canonical(folder), folder);
+    if (!first)
+      throw ConfigError("run-given-twice", fmt::format("{} and {} are the same run: name each run once", before->second, folder));
     ComparedRun run{"", read_run(folder), {}, 0, 0, 0, 0, ""};
     run.title = run.run.name;
     ++names[run.title];

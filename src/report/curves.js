@@ -4,6 +4,8 @@
   const box = document.getElementById("curve-box"), legend = document.getElementById("curve-legend");
   const group = document.getElementById("curve-group"), measure = document.getElementById("curve-measure");
   const colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#9a6fb8", "#8a8a8a"];
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const colour = i => dark.matches && i % colours.length === 0 ? "#3f9fe0" : colours[i % colours.length];  // as the page's own charts
   const style = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const option = (select, value, text) => select.add(new Option(text, value));
   data.groups.forEach((g, i) => option(group, i, g.name));
@@ -21,7 +23,7 @@
     legend.textContent = "";
     if (rows.length === 0) return;
     graph = new Dygraph(box, rows, {
-      labels: ["step", ...runs.map(run => safe(run.name))], colors: runs.map((run, i) => colours[i % colours.length]),
+      labels: ["step", ...runs.map(run => safe(run.name))], colors: runs.map((run, i) => colour(i)),
       connectSeparatedPoints: true, drawPoints: true, pointSize: 2.5, strokeWidth: 2, highlightCircleSize: 5,
       highlightSeriesOpts: {strokeWidth: 3}, highlightSeriesBackgroundAlpha: 0.55, legend: "always", labelsDiv: legend,
       labelsSeparateLines: false, axisLabelColor: style("--text"), axisLineColor: style("--line"), gridLineColor: style("--line"),
@@ -30,7 +32,7 @@
   }
   group.addEventListener("change", draw);
   measure.addEventListener("change", draw);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  dark.addEventListener("change", draw);
   document.getElementById("curve-panel").hidden = false;
   draw();
 })();

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/counted.h"
+#include "base/hub_name.h"
 #include "base/text_table.h"
 #include "report/accuracies.h"
 
@@ -13,8 +14,50 @@ namespace {
 
 using nlohmann::json;
 
-/// A text as YAML reads it, whatever it holds.
-std::string quoted(const std::string& text) { return json(text).dump(-1, ' ', false, json::error_handler_t::replace); }
+constexpr const char* kWhatItIs = R"(
+## What it is
+
+A double-layer mixture-of-experts reward model (DMoERM, [arXiv 2403.01197](https://arxiv.org/abs/2403.01197)). A router sends the
+prompt to the model of its category; there one expert for each capability point judges the response, and an aggregator makes one
+reward of what they say. A prompt of no category is scored by a single model. Larger is better; rewards can be compared within a
+prompt, and only roughly between prompts.
+
+)";
+
+constexpr const char* kUse = R"(
+## How to use it
+
+```sh
+launch/dmoerm score --bundle bundle --prompt "Where is my order?" --response "On its way." --response "No idea."
+```
+
+In Python, with the package `dmoerm_hf` (`pip install ./launch/python` in the repository of dmoerm):
+
+```python
+from dmoerm_hf import DmoermRewardModel
+
+model = DmoermRewardModel.from_pretrained("bundle")
+for result in model.score("Where is my order?", ["On its way.", "No idea."]):
+    print(result.reward, result.scored_by, result.points)
+```
+)";
+
+constexpr const char* kLimits = R"(
+## Limits
+
+The model learnt what its labels prefer, with their faults: see the sections on length and calibration of the run's report before the
+scores drive training of another model.
+)";
+
+constexpr const char* kLimitsOfFigures =
+    "The figures hold for prompts like those of the test split.
+    ";
+
+    /// A text as YAML reads it, whatever it holds.
+    std::string
+    quoted(const std::string& text) {
+  return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 /// Text that Markdown and HTML show as it is.
 std::string plain(std::string text) {
@@ -32,11 +75,7 @@ std::string base_model_of(const Run& run) {
     if (!config.there() || !config.value.is_object()) continue;
     const json name = config.value.value("_name_or_path", json());
     if (!name.is_string()) continue;
-    const std::string text = name;
-    const auto slash = text.find('/');
-    if (slash != std::string::npos && slash > 0 && text.find('/', slash + 1) == std::string::npos && text[0] != '.' &&
-        text[0] != '~')
-      return text;
+    if (is_hub_name(name.get<std::string>())) return name;
   }
   return "";
 }
@@ -46,16 +85,17 @@ std::string metadata(const Run& run, const Accuracies& accuracies, const CardOpt
   const std::string base = options.base_model.empty() ? base_model_of(run) : options.base_model;
   if (!base.empty()) yaml += fmt::format("base_model: {}\n", quoted(base));
   yaml +=
-      "pipeline_tag: text-classification\ntags:\n- reward-model\n- preference\n- mixture-of-experts\n- dmoerm\nmetrics:\n- "
-      "accuracy\n";
+      "pipeline_tag: text-classification\n"
+      "tags:\n- reward-model\n- preference\n- mixture-of-experts\n- dmoerm\n"
+      "metrics:\n- accuracy\n";
   std::string metrics;
   for (const std::string& row : accuracies.rows) {
     const auto accuracy = accuracies.accuracy(row, kMixture);
     if (!accuracy) continue;
     metrics += fmt::format(
-        "  - task:\n      type: text-classification\n      name: Reward modelling\n    dataset:\n      type: {0}\n      name: "
-        "{1}\n      split: "
-        "test\n    metrics:\n    - type: accuracy\n      name: Pairs in the right order\n      value: {2:.4f}\n",
+        "  - task:\n      type: text-classification\n      name: Reward modelling\n"
+        "    dataset:\n      type: {0}\n      name: {1}\n      split: test\n"
+        "    metrics:\n    - type: accuracy\n      name: Pairs in the right order\n      value: {2:.4f}\n",
         quoted("preference-pairs/" + row), quoted(run.name + ": " + (row == kAllRow ? "all categories" : row)), accuracy->value);
   }
   if (!metrics.empty()) yaml += fmt::format("model-index:\n- name: {}\n  results:\n{}", quoted(run.name), metrics);
@@ -103,7 +143,8 @@ std::string data_text(const Run& run) {
       groups += counts.at("groups").get<double>(), responses += counts.at("responses").get<double>();
   }
   for (const auto& [reason, n] : rows.items()) dropped += n.get<double>();
-  std::string text = fmt::format("{} prompts with {} responses; {} rows were dropped.", groups, responses, dropped);
+  std::string text =
+      fmt::format("{} groups (a prompt and its responses) with {} responses; {} rows were dropped.", groups, responses, dropped);
   if (run.labels.there()) {
     const json spent = run.labels.value.value("spent", json::object());
     text += fmt::format(" LLM judges were asked {} times about single capability points, in both orders of each pair.",
@@ -120,15 +161,7 @@ std::string model_card(const Run& run, const CardOptions& options) {
   std::string text = metadata(run, accuracies, options);
   text += fmt::format("\n# {}\n\n{}\n", plain(run.name), plain(headline.sentence));
   for (const std::string& sentence : headline.further) text += "\n" + plain(sentence) + "\n";
-  text +=
-      "\n## What it is\n\nA double-layer mixture-of-experts reward model (DMoERM, [arXiv "
-      "2403.01197](https://arxiv.org/abs/2403.01197)). "
-      "A router sends the prompt to the model of its category; there one expert for each capability point judges the response, "
-      "and an "
-      "aggregator makes one reward of what they say. A prompt of no category is scored by a single model. Larger is better; "
-      "rewards can "
-      "be compared within a prompt, and only roughly between prompts.\n\n" +
-      structure_text(run);
+  text += kWhatItIs + structure_text(run);
   text += "\n## How good it is\n\n" + accuracy_text(accuracies);
   std::string data = "The data are not known: the report of their ingest is damaged.\n";
   try {
@@ -136,13 +169,9 @@ std::string model_card(const Run& run, const CardOptions& options) {
   } catch (const json::exception&) {  // the sentence above says so
   }
   text += "\n## Data\n\n" + data;
-  text +=
-      "\n## How to use it\n\n```sh\nlaunch/dmoerm score --bundle bundle --prompt \"Where is my order?\" --response \"On its "
-      "way.\" "
-      "--response \"No idea.\"\n```\n\n## Limits\n\nThe figures hold for prompts like those of the test split. The model learnt "
-      "what its labels prefer, with their faults: see the sections on length and calibration of the run's report before the "
-      "scores "
-      "drive training of another model.\n";
+  if (run.bundle.there()) text += kUse;
+  text += kLimits;
+  if (!accuracies.empty()) text += kLimitsOfFigures;
   return text;
 }
 
