@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up, builds, and runs the main job on embedded data: three categories, nine experts, two ranks. Run it again to continue, or to see the result.
+# Sets up, builds, and runs the main job on embedded data: three categories, twelve experts, two ranks. Run it again to continue, or to see the result.
 set -euo pipefail
 # shellcheck source=launch/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"

@@ -49,15 +49,10 @@ The model learnt what its labels prefer, with their faults: see the sections on 
 scores drive training of another model.
 )";
 
-constexpr const char* kLimitsOfFigures =
-    "The figures hold for prompts like those of the test split.
-    ";
+constexpr const char* kLimitsOfFigures = "The figures hold for prompts like those of the test split.\n";
 
-    /// A text as YAML reads it, whatever it holds.
-    std::string
-    quoted(const std::string& text) {
-  return json(text).dump(-1, ' ', false, json::error_handler_t::replace);
-}
+/// A text as YAML reads it, whatever it holds.
+std::string quoted(const std::string& text) { return json(text).dump(-1, ' ', false, json::error_handler_t::replace); }
 
 /// Text that Markdown and HTML show as it is.
 std::string plain(std::string text) {

@@ -156,6 +156,12 @@ class Export(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         float(done.stdout)
 
+    def test_cards_name_licence_and_base_model_for_a_hub(self):
+        out = self.export(self.bundles["llama"], "--expert", "chat/fact", "--license", "apache-2.0", "--base-model", "owner/small")
+        for card in ("README.md", "experts/chat/fact/README.md"):
+            with self.subTest(card), open(os.path.join(out, card), encoding="utf-8") as file:
+                self.assertTrue(file.read().startswith('---\nlicense: "apache-2.0"\nbase_model: "owner/small"\nlibrary_name: peft\n'))
+
     def test_a_compressed_bundle_is_smaller_and_scores_the_same_everywhere(self):
         bundle, out = self.bundles["mistral"], os.path.join(self.folder, "compressed")
         self.assertIn("2 backbones", run("export", "--bundle", bundle, "--out", out, "--compress", "emr"))
@@ -181,12 +187,12 @@ class Export(unittest.TestCase):
         os.makedirs(os.path.join(filled, "x"))
         self.assertIn("[output-not-empty]", run("export", "--bundle", bundle, "--out", filled, code=2))
         self.assertIn("[output-lies-in-bundle]", run("export", "--bundle", bundle, "--out", os.path.join(bundle, "out"), code=2))
-        out = os.path.join(self.folder, "absent")
+        out = os.path.join(self.folder, "above", "absent")
         said = run("export", "--bundle", bundle, "--out", out, "--expert", "chat/humour", code=2)
         self.assertIn("chat/tone, chat/fact", said)
         self.assertIn("[unknown-expert]", said)
         self.assertIn("[not-a-bundle]", run("export", "--bundle", os.path.join(self.folder, "llama", "model"), "--out", out, code=2))
-        self.assertFalse(os.path.exists(out))
+        self.assertFalse(os.path.exists(os.path.dirname(out)), "a refused export leaves a folder")
 
 
 if __name__ == "__main__":

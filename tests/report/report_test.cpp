@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "report/accuracies.h"
+#include "report/comparison.h"
 #include "report/model_card.h"
 #include "report/report_page.h"
 #include "report/score_figures.h"
@@ -142,6 +143,23 @@ TEST_F(ReportTest, ModelCardHasTheResultsOfEveryCategory) {
   EXPECT_THAT(card, HasSubstr("value: 1.0000"));
   put("bundle/base/config.json", R"({"_name_or_path": "/models/own/small"})");
   EXPECT_THAT(model_card(run(), {}), Not(HasSubstr("base_model")));
+}
+
+TEST_F(ReportTest, ModelCardOfAnUnfinishedRunNamesNoFiguresAndNoUse) {
+  put("config.yaml", "name: young\n");
+  const std::string unfinished = model_card(run(), {});
+  EXPECT_THAT(unfinished, Not(HasSubstr("How to use it")));
+  EXPECT_THAT(unfinished, Not(HasSubstr("test split")));
+  put_results("chat", std::vector<int>(50, 1), std::vector<int>(50, 3));
+  put("bundle/dmoerm.json", "{}");
+  const std::string finished = model_card(run(), {});
+  EXPECT_THAT(finished, HasSubstr("DmoermRewardModel.from_pretrained"));
+  EXPECT_THAT(finished, HasSubstr("test split"));
+}
+
+TEST_F(ReportTest, TheSameRunIsNotComparedWithItself) {
+  put_results("chat", std::vector<int>(50, 1), std::vector<int>(50, 3));
+  EXPECT_THROW((void)compare_runs({directory_.string(), (directory_ / "." / "").string()}), ConfigError);
 }
 
 json group(const std::vector<double>& lengths, const json& scores, const json& pairs) {
