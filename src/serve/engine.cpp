@@ -14,6 +14,7 @@ namespace dmoerm::serve {
 namespace {
 
 constexpr double kNewSpeed = 0.2;  // weight of the last batch in the speed
+constexpr double kCaution = 1.25;  // the speed is an estimate, and what is scored too late was scored in vain
 
 std::uint64_t hash_of(const Work& work) {
   auto hash =
@@ -79,11 +80,14 @@ Engine::Admission Engine::submit(Ask ask, Done done) {
   const std::lock_guard lock(mutex_);
   // A request that alone is larger than the queue is taken when the queue is empty.
   const bool full = tokens_ > 0 && (tokens_ + tokens > options_.queue_tokens_max || texts_ + texts > options_.queue_texts_max);
-  const double wait_s = seconds_for(tokens_ + computing_);
-  const double left_s = seconds_between(Clock::now(), ask.deadline);
+  const std::int64_t ahead = tokens_ + computing_;
+  const double wait_s = seconds_for(ahead), left_s = seconds_between(Clock::now(), ask.deadline);
+  // A score is there when its whole batch is. Where nobody waits, a request is taken whatever the speed was.
+  const std::int64_t own = ask.works.empty() ? 0 : std::max(tokens, budget_of(ask.works[0]));
+  const double done_s = ahead > 0 ? kCaution * seconds_for(ahead + own) : 0;
   const Refused refused = ends_                            ? Refused::stopped
                           : full                           ? Refused::full
-                          : wait_s > left_s || left_s <= 0 ? Refused::deadline
+                          : done_s > left_s || left_s <= 0 ? Refused::deadline
                                                            : Refused::no;
   if (refused != Refused::no) return {0, std::clamp(wait_s, 1.0, 60.0), refused, wait_s, seconds_for(tokens)};
   auto request = std::make_shared<Request>();

@@ -35,6 +35,9 @@ std::vector<std::string> points_of(const moe::Model& model) {
 
 HttpAnswer json_answer(const json& body, int status = 200) { return {status, json_line(body) + "\n"}; }
 
+// A request is given up a little before its deadline, so that its client hears of it in time.
+constexpr double kMargin = 0.05, kMarginMaxS = 0.25;
+
 /// The status for a deadline that does not suffice, as the protocols' own servers answer it.
 int status_of_late(wire::Family family) { return family == wire::Family::tei || family == wire::Family::kserve ? 503 : 504; }
 
@@ -202,6 +205,12 @@ void Service::reload(const std::string& name, std::shared_ptr<Exchange> exchange
   });
 }
 
+/// Whether a request spent most of its time waiting for others. @param computing_s  seconds in which it was scored
+bool Service::waited_long(const Call& call, double computing_s) {
+  constexpr double kShortS = 0.1;  // such a deadline passes without any others
+  return call.patience_s > kShortS && seconds_since(call.came) - computing_s > call.patience_s / 2;
+}
+
 /// Read a request and queue it, or refuse it.
 void Service::prepare(const std::shared_ptr<Call>& call) {
   const HttpRequest& request = call->exchange->request;
@@ -211,7 +220,9 @@ void Service::prepare(const std::shared_ptr<Call>& call) {
   try {
     call->endpoint = wire::find_endpoint(request.method, request.path).value();
     call->family = wire::family_of(call->endpoint.path);
-    if (engine_.full()) return refuse_as_full(*call, engine_.retry_after_s());
+    call->patience_s = patience_of(request, call->family);
+    call->ask.deadline = call->came + duration_of(call->patience_s - std::min(kMargin * call->patience_s, kMarginMaxS));
+    if (engine_.full() || waited_long(*call, 0)) return refuse_as_full(*call, engine_.retry_after_s());
     std::optional<std::size_t> json_length;
     if (const auto length = number_of(request.header("inference-header-content-length")); length)
       json_length = static_cast<std::size_t>(std::min(*length, 1e15));
@@ -222,8 +233,6 @@ void Service::prepare(const std::shared_ptr<Call>& call) {
     call->loaded = bundles_.find(model);
     if (call->loaded == nullptr)
       throw wire::RequestError("unknown-model", 404, call->family, wire::unknown_model(model, bundles_.all_names()));
-    call->patience_s = patience_of(request, call->family);
-    call->ask.deadline = call->came + duration_of(call->patience_s);
     // With several keys they take turns, else the connections do.
     call->ask.client = options_.api_keys.size() > 1 ? key_of(request) : fmt::format("{}", request.connection);
     read_texts(*call);
@@ -296,7 +305,7 @@ void Service::refuse_admission(const Call& call, const Engine::Admission& admiss
     case Engine::Refused::stopped:
       return answer(call, stopping(call.family));
     case Engine::Refused::deadline: {
-      if (call.patience_s <= admission.own_s || admission.queue_s == 0) {
+      if (call.patience_s <= admission.own_s || (admission.queue_s == 0 && !waited_long(call, 0))) {
         const int status = status_of_late(call.family);
         const std::string said =
             fmt::format("the deadline of {:.3g} s does not suffice: {}", call.patience_s,
@@ -316,10 +325,10 @@ void Service::refuse_admission(const Call& call, const Engine::Admission& admiss
 }
 
 /// The answer to a request whose deadline passed. If it waited for others most of its time, a later try may succeed.
-HttpAnswer Service::too_late(const Call& call, const Outcome& outcome) const {
-  if (outcome.queue_s > call.patience_s / 2) {
+HttpAnswer Service::too_late(const Call& call, const Outcome& outcome) {
+  if (waited_long(call, outcome.compute_s)) {
     const std::string said = fmt::format(
-        "the request waited {:.2g} s in the queue, until its deadline: try again later, or allow more time", outcome.queue_s);
+        "the request waited for others until its deadline of {:.3g} s: try again later, or allow more time", call.patience_s);
     return with_retry(json_answer(wire::render_error(call.family, 429, ErrorCode("deadline-passed"), said), 429), 1);
   }
   const int status = status_of_late(call.family);
@@ -332,7 +341,7 @@ void Service::submit(const std::shared_ptr<Call>& call) {
   if (call->ask.works.empty()) return finish(call, {});
   Ask ask = call->ask;
   const Engine::Admission admission = engine_.submit(std::move(ask), [this, call](Outcome outcome) {
-    workers_->post([this, call, outcome = std::move(outcome)]() mutable { finish(call, std::move(outcome)); });
+    workers_->post_first([this, call, outcome = std::move(outcome)]() mutable { finish(call, std::move(outcome)); });
   });
   if (admission.retry_after_s > 0) return refuse_admission(*call, admission);
   call->exchange->when_gone([this, ticket = admission.ticket] { engine_.cancel(ticket); });

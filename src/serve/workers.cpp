@@ -27,13 +27,22 @@ void Workers::post(std::function<void()> job) {
   more_.notify_one();
 }
 
+void Workers::post_first(std::function<void()> job) {
+  {
+    const std::lock_guard lock(mutex_);
+    first_.push_back(std::move(job));
+  }
+  more_.notify_one();
+}
+
 void Workers::loop() {
   for (;;) {
     std::unique_lock lock(mutex_);
-    more_.wait(lock, [this] { return ends_ || !jobs_.empty(); });
-    if (jobs_.empty()) return;
-    const std::function<void()> job = std::move(jobs_.front());
-    jobs_.pop_front();
+    more_.wait(lock, [this] { return ends_ || !jobs_.empty() || !first_.empty(); });
+    std::deque<std::function<void()>>& next = first_.empty() ? jobs_ : first_;
+    if (next.empty()) return;
+    const std::function<void()> job = std::move(next.front());
+    next.pop_front();
     lock.unlock();
     job();
   }

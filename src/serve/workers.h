@@ -19,12 +19,14 @@ class Workers {
   Workers& operator=(const Workers&) = delete;
   /// Have a job done. It must not throw.
   void post(std::function<void()> job);
+  /// The same, before all jobs that were given to post().
+  void post_first(std::function<void()> job);
 
  private:
   void loop();
   std::mutex mutex_;
   std::condition_variable more_;
-  std::deque<std::function<void()>> jobs_;
+  std::deque<std::function<void()>> jobs_, first_;
   bool ends_ = false;
   std::vector<std::thread> threads_;
 };
