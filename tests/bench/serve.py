@@ -1,16 +1,23 @@
-"""serve: throughput and latency of `dmoerm serve` beside the offline scorer.
+"""serve: throughput and latency of `dmoerm serve` beside the offline scorer, and how it bears overload, slow clients, a kill and time.
 
-    serve.py [--bundle DIR] [--connections 64] [--responses 8] [--prompt-words 150] [--response-words 45] [--seconds 30] [--threads N] [--slow 0]
+    serve.py [--part rate overload slow restart memory] [--bundle DIR] [--connections 64] [--responses 8] [--seconds 30] [--threads N] [options of dmoerm serve]
 
-First `dmoerm score` scores the bodies once; its texts a second after the first ones are the offline rate. Then `--connections` connections send best-of-`--responses` bodies as fast as they are
-answered: `ratio` is their rate to the offline one. Then bodies arrive at random times at 70 % of that rate: `p99_over_p50`. Every score is compared with the offline one: `wrong`, and what got no answer
-is `lost`. `--slow` connections read and write slowly all the while. The default bundle is the quick start's if there is one, else the tests' tiny one.
+rate: `dmoerm score` scores the bodies; its texts a second after the first ones are the offline rate. Then `--connections` connections send best-of-`--responses` bodies as fast as they are answered: `ratio` is
+their rate to the offline one. Then bodies arrive at random times at 70 % of that rate: `p99_over_p50`. Every score is compared with the offline one: `wrong`, and what got no answer is `lost`.
+overload: bodies arrive at four times the rate for `--overload-seconds`, each with a deadline of `--deadline-s`. `overload.late` are answers after it, `overload.others` statuses other than 200 and 429,
+`overload.recovery_s` the time from the last arrival until a new client is answered with 200.
+slow: one normal client, first alone and then beside `--slow` connections of which half send a byte a second and half read one: `slow.p99_ratio`.
+restart: kill -9, and the time from the next start to the first 200 of GET /ready: `restart.ready_s`, the median of `--restarts`.
+memory: the load of `rate` for `--minutes`: `memory.grown_mib` is the resident memory at the end less that after a tenth of the time.
+The parts rate, overload and slow run by default. The default bundle is the quick start's if there is one, else the tests' tiny one.
 """
 import argparse
 import asyncio
 import json
 import os
 import random
+import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,14 +27,9 @@ from bench_common import ROOT
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
 from reward_server import RewardServer  # noqa: E402
+from serve_load import Load, make_rows, quantile  # noqa: E402
 
-WORDS = "the parcel order kettle torn box answer phone please help late refund story garden river night slowly mix flour water bake train town letter friend".split()
-
-
-def make_rows(args):
-    draw = random.Random(args.seed)
-    text = lambda count: " ".join(draw.choice(WORDS) for _ in range(count))
-    return [{"prompt": text(args.prompt_words), "responses": [text(args.response_words) for _ in range(args.responses)]} for _ in range(args.bodies)]
+PARTS = ("rate", "overload", "slow", "restart", "memory")
 
 
 def offline(program, args, rows):
@@ -44,93 +46,118 @@ def offline(program, args, rows):
     return scores, (len(rows) - 1) * args.responses / (times[-1] - times[0])
 
 
-class Load:
-    def __init__(self, port, rows, scores):
-        self.port, self.scores = port, scores
-        self.requests = []
-        for row in rows:
-            body = json.dumps(row).encode()
-            self.requests.append(b"POST /v1/reward HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        self.times, self.wrong, self.lost, self.refused = [], 0, 0, 0
-        self.idle = []
-
-    async def ask(self, which):
-        begun = time.perf_counter()
-        try:
-            reader, writer = self.idle.pop() if self.idle else await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
-            writer.write(self.requests[which])
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length"))
-            reply = json.loads(await reader.readexactly(length))
-            self.idle.append((reader, writer))
-        except (OSError, EOFError):
-            self.lost += 1
-            return
-        status = int(head.split(b" ")[1])
-        if status == 429:
-            self.refused += 1
-        elif status != 200 or reply["scores"] != self.scores[which]:
-            self.wrong += 1
-        else:
-            self.times.append(time.perf_counter() - begun)
-
-    async def closed(self, connections, seconds):
-        until = time.perf_counter() + seconds
-
-        async def client(number):
-            which = number
-            while time.perf_counter() < until:
-                await self.ask(which % len(self.requests))
-                which += connections
-        begun = time.perf_counter()
-        await asyncio.gather(*(client(i) for i in range(connections)))
-        return len(self.times) / (time.perf_counter() - begun)
-
-    async def random_arrivals(self, rate, seconds, draw):
-        tasks, until = [], time.perf_counter() + seconds
-        when = time.perf_counter()
-        while when < until:
-            when += draw.expovariate(rate)
-            await asyncio.sleep(max(0, when - time.perf_counter()))
-            tasks.append(asyncio.create_task(self.ask(draw.randrange(len(self.requests)))))
-        await asyncio.gather(*tasks)
-
-
 async def slow_client(port, number):
-    request = b"POST /v1/reward HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n\r\n" + b"{"
+    """Half of them write a request slowly, half read an answer slowly: GET / is the longest."""
+    writes = number % 2 == 0
     while True:
         try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-            for byte in request if number % 2 else request[:20]:
-                writer.write(bytes([byte]))
-                await asyncio.sleep(1)
-            writer.close()
+            if writes:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                for byte in b"POST /v1/reward HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n\r\n{":
+                    writer.write(bytes([byte]))
+                    await asyncio.sleep(1)
+                writer.close()
+                continue
+            narrow = socket.socket()
+            narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            narrow.setblocking(False)
+            loop = asyncio.get_running_loop()
+            with narrow:
+                await loop.sock_connect(narrow, ("127.0.0.1", port))
+                await loop.sock_sendall(narrow, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                while await loop.sock_recv(narrow, 1):
+                    await asyncio.sleep(1)
         except OSError:
             await asyncio.sleep(1)
 
 
-def quantile(times, share):
-    times = sorted(times)
-    return times[min(len(times) - 1, int(share * len(times)))] if times else float("nan")
-
-
-async def measure(args, server, rows, scores):
-    slow = [asyncio.create_task(slow_client(server.port, i)) for i in range(args.slow)]
-    await asyncio.sleep(2 if slow else 0)
-    warm = Load(server.port, rows, scores)
-    await warm.closed(args.connections, 2)
-    full = Load(server.port, rows, scores)
-    rate = await full.closed(args.connections, args.seconds)
+async def rate_part(args, server, rows, scores, found):
+    await (warm := Load(server.port, rows, scores)).closed(args.connections, args.warm_seconds)
+    rate = await (full := Load(server.port, rows, scores)).closed(args.connections, args.seconds)
     calm = Load(server.port, rows, scores)
-    await calm.random_arrivals(0.7 * rate, args.seconds, random.Random(args.seed))
+    await asyncio.gather(*await calm.random_arrivals(0.7 * rate, args.seconds, random.Random(args.seed)))
+    p50, p99 = quantile(calm.times, 0.5), quantile(calm.times, 0.99)
+    found.update(ours=round(rate * args.responses, 2), p50_ms=round(p50 * 1e3, 1), p99_ms=round(p99 * 1e3, 1), p99_over_p50=round(p99 / p50, 2),
+                 refused=full.refused + calm.refused, requests=len(full.times) + len(calm.times))
+    return [warm, full, calm], rate
+
+
+async def overload_part(args, server, rows, scores, found, rate):
+    loads = []
+    if rate is None:
+        loads.append(Load(server.port, rows, scores))
+        rate = await loads[0].closed(args.connections, max(args.warm_seconds, 3))
+    load = Load(server.port, rows, scores, deadline_s=args.deadline_s)
+    tasks = await load.random_arrivals(4 * rate, args.overload_seconds, random.Random(args.seed))
+    over = time.perf_counter()
+    after = Load(server.port, rows, scores, deadline_s=args.deadline_s)
+    while await after.ask(0) != 200:
+        after.idle.clear()
+        await asyncio.sleep(0.02)
+    recovery = time.perf_counter() - over
+    await asyncio.gather(*tasks)
+    found["overload"] = {"requests": len(tasks), "answered": len(load.times), "refused": load.refused, "late": load.late, "others": load.others, "recovery_s": round(recovery, 2)}
+    return [*loads, load]
+
+
+async def slow_part(args, server, rows, scores, found):
+    async def one_client():
+        load = Load(server.port, rows, scores)
+        await load.closed(1, args.seconds)
+        return load
+    alone = await one_client()
+    slow = [asyncio.create_task(slow_client(server.port, i)) for i in range(args.slow)]
+    await asyncio.sleep(2)
+    beside = await one_client()
     for task in slow:
         task.cancel()
-    return rate, warm, full, calm
+    await asyncio.gather(*slow, return_exceptions=True)
+    before, after = (quantile(load.times, 0.99) for load in (alone, beside))
+    found["slow"] = {"connections": args.slow, "p99_alone_ms": round(before * 1e3, 1), "p99_beside_ms": round(after * 1e3, 1), "p99_ratio": round(after / before, 2)}
+    return [alone, beside]
+
+
+async def memory_part(args, server, rows, scores, found):
+    loads, seen, until = [], [], time.perf_counter() + 60 * args.minutes
+    while time.perf_counter() < until:
+        load = Load(server.port, rows, scores)
+        await load.closed(args.connections, min(10, max(1, until - time.perf_counter())))
+        loads.append(load)
+        seen.append(server.memory_mib())
+    found["memory"] = {"minutes": args.minutes, "start_mib": round(seen[len(seen) // 10], 1), "end_mib": round(seen[-1], 1), "grown_mib": round(seen[-1] - seen[len(seen) // 10], 1)}
+    return loads
+
+
+def restart_part(args, program, options, found):
+    times = []
+    for _ in range(args.restarts):
+        begun = time.perf_counter()
+        with RewardServer(program, [args.bundle], *options, threads=args.threads) as server:
+            while server.ask("GET", "/ready")[0] != 200:
+                pass
+            times.append(time.perf_counter() - begun)
+            server.process.kill()
+            server.process.wait()
+    found["restart"] = {"ready_s": round(statistics.median(times), 2), "spread": [round(min(times), 2), round(max(times), 2)]}
+
+
+async def measure(args, server, rows, scores, found):
+    loads, rate = [], None
+    if "rate" in args.part:
+        loads, rate = await rate_part(args, server, rows, scores, found)
+    if "overload" in args.part:
+        loads += await overload_part(args, server, rows, scores, found, rate)
+    if "slow" in args.part:
+        loads += await slow_part(args, server, rows, scores, found)
+    if "memory" in args.part:
+        loads += await memory_part(args, server, rows, scores, found)
+    return loads
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     quickstart = os.path.join(ROOT, "runs", "quickstart", "bundle")
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS[:3]))
     parser.add_argument("--bundle", default=quickstart if os.path.exists(quickstart) else os.path.join(ROOT, "tests", "golden", "earlier", "bundle"))
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--responses", type=int, default=8)
@@ -138,25 +165,32 @@ def main():
     parser.add_argument("--response-words", type=int, default=45)
     parser.add_argument("--bodies", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--slow", type=int, default=0)
+    parser.add_argument("--warm-seconds", type=float, default=2)
+    parser.add_argument("--overload-seconds", type=float, default=60)
+    parser.add_argument("--deadline-s", type=float, default=10)
+    parser.add_argument("--slow", type=int, default=512)
+    parser.add_argument("--restarts", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--seed", type=int, default=5)
     args, options = parser.parse_known_args()
     program = os.path.join(os.environ["DMOERM_BUILD"], "dmoerm")
-    rows = make_rows(args)
-    scores, offline_rate = offline(program, args, rows)
-    with RewardServer(program, [args.bundle], *options, threads=args.threads) as server:
-        memory = server.memory_mib()
-        rate, warm, full, calm = asyncio.run(measure(args, server, rows, scores))
-        grown = server.memory_mib() - memory
-        code, said = server.stop()
-    again = offline(program, args, rows)[1]  # the machine may have become slower or faster
-    baseline = (offline_rate + again) / 2
-    p50, p99 = quantile(calm.times, 0.5), quantile(calm.times, 0.99)
-    print(said.splitlines()[-1])
-    print(json.dumps({"name": "serve", "unit": "texts/s", "ours": round(rate * args.responses, 2), "offline": round(baseline, 2), "ratio": round(rate * args.responses / baseline, 3), "p50_ms": round(p50 * 1e3, 1),
-                      "p99_ms": round(p99 * 1e3, 1), "p99_over_p50": round(p99 / p50, 2), "wrong": warm.wrong + full.wrong + calm.wrong, "lost": warm.lost + full.lost + calm.lost,
-                      "refused": full.refused + calm.refused, "requests": len(full.times) + len(calm.times), "grown_mib": round(grown, 1), "exit_code": code}))
+    found = {"name": "serve", "unit": "texts/s"}
+    if "restart" in args.part:
+        restart_part(args, program, options, found)
+    if set(args.part) - {"restart"}:
+        rows = make_rows(args.bodies, args.responses, args.prompt_words, args.response_words, args.seed)
+        scores, before = offline(program, args, rows)
+        with RewardServer(program, [args.bundle], *options, threads=args.threads) as server:
+            loads = asyncio.run(measure(args, server, rows, scores, found))
+            code, said = server.stop()
+        print(said.splitlines()[-1])
+        if "rate" in args.part:  # the machine may have become slower or faster meanwhile
+            baseline = (before + offline(program, args, rows)[1]) / 2
+            found.update(offline=round(baseline, 2), ratio=round(found["ours"] / baseline, 3))
+        others = sum(count for load in loads for count in load.others.values())
+        found.update(wrong=sum(load.wrong for load in loads) + others, lost=sum(load.lost for load in loads), exit_code=code)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,105 @@
+"""A bundle over a real decoder with made-up weights, for measurements of speed.
+
+    made_up_bundle.py --model DIR --out DIR --program DMOERM [--categories 2 --points 3 --rank 16 --max-length 512]
+
+Every category has `--points` experts, LoRA adapters on q and v with random values; the router and the aggregators (kind stack) are random too, and no prompt goes to the single model.
+"""
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+
+import torch
+from safetensors.torch import load_file, save_file
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+EARLIER = os.path.join(HERE, "..", "..", "golden", "earlier", "bundle", "dmoerm.json")
+GOLDEN = {"prompt": [{"role": "user", "content": "How do I keep bread fresh for longer?"}], "responses": ["Store it in a paper bag at room temperature.", "Bread is bread."]}
+
+
+def write_json(path, value):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1)
+
+
+def make_base(model, out):
+    """The model as a sequence classifier. -> its configuration"""
+    shutil.copytree(model, out, ignore=shutil.ignore_patterns("*.safetensors", "PROVENANCE.json"))
+    tensors = {name: tensor for name, tensor in load_file(os.path.join(model, "model.safetensors")).items() if name.startswith("model.")}
+    with open(os.path.join(model, "config.json"), encoding="utf-8") as file:
+        config = json.load(file)
+    tensors["score.weight"] = torch.randn(1, config["hidden_size"]) * 0.02
+    save_file(tensors, os.path.join(out, "model.safetensors"), {"format": "pt"})
+    config.update(architectures=["LlamaForSequenceClassification"], num_labels=1, id2label={"0": "LABEL_0"}, label2id={"LABEL_0": 0}, pad_token_id=config["vocab_size"] - 1)
+    write_json(os.path.join(out, "config.json"), config)
+    return config
+
+
+def make_adapter(config, rank, out):
+    heads, hidden = config["num_attention_heads"], config["hidden_size"]
+    wide = {"q_proj": hidden, "v_proj": hidden // heads * config.get("num_key_value_heads", heads)}
+    tensors = {"base_model.model.score.weight": torch.randn(1, hidden) * 0.02}
+    for layer in range(config["num_hidden_layers"]):
+        for name, width in wide.items():
+            at = f"base_model.model.model.layers.{layer}.self_attn.{name}"
+            tensors[at + ".lora_A.weight"] = torch.randn(rank, hidden) * 0.02
+            tensors[at + ".lora_B.weight"] = torch.randn(width, rank) * 0.02
+    write_json(os.path.join(out, "adapter_config.json"), {
+        "base_model_name_or_path": None, "bias": "none", "fan_in_fan_out": False, "inference_mode": True, "init_lora_weights": True, "lora_alpha": 2.0 * rank, "lora_dropout": 0.0,
+        "modules_to_save": ["score"], "peft_type": "LORA", "r": rank, "target_modules": list(wide), "task_type": "SEQ_CLS"})
+    save_file(tensors, os.path.join(out, "adapter_model.safetensors"), {"format": "pt"})
+
+
+def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length=512, seed=7):
+    """Writes the bundle unless the folder exists."""
+    if os.path.exists(os.path.join(out, "dmoerm.json")):
+        return
+    torch.manual_seed(seed)
+    part = out + ".part"
+    shutil.rmtree(part, ignore_errors=True)
+    config = make_base(model, os.path.join(part, "base"))
+    names = [f"category_{c}" for c in range(categories)]
+    hidden, path = config["hidden_size"], lambda *words: os.path.join(part, *words)
+    write_json(path("router", "router.json"), {"categories": names, "confidence_min": 0.0, "pooling": "mean", "temperature": 1.0})
+    save_file({"mean": torch.zeros(hidden), "std": torch.ones(hidden), "weight": torch.randn(categories, hidden) * 0.1, "bias": torch.zeros(categories)}, path("router", "router.safetensors"), {"format": "pt"})
+    make_adapter(config, rank, path("single"))
+    os.makedirs(path("aggregator"))
+    for name in names:
+        for point in range(points):
+            make_adapter(config, rank, path("experts", name, f"point_{point}"))
+        meta = {"format": "pt", "kind": "stack", "version": "2", "reads_base": "false", "variance_price": "0", "best_step": "0", "validation_accuracy": "0"}
+        save_file({"reward_mean": torch.zeros(points), "reward_std": torch.ones(points), "weight": torch.rand(points)}, path("aggregator", name + ".safetensors"), meta)
+    with open(EARLIER, encoding="utf-8") as file:
+        manifest = json.load(file)
+    manifest.update(schema_version=2, dtype="float32", batch_tokens=2048, max_length=max_length, min_prompt_tokens=32, golden=[], single="adapter", provenance={"run": "made up", "seed": seed},
+                    categories=[{"name": name, "base": "base", "aggregator": "stack", "points": [f"point_{p}" for p in range(points)]} for name in names],
+                    single_stats={"count": 2, "mean": 0.0, "std": 1.0}, score_stats={name: {"count": 2, "mean": 0.0, "std": 1.0} for name in names}, files={})
+    for folder, _, files in os.walk(part):
+        for file in files:
+            whole = os.path.join(folder, file)
+            with open(whole, "rb") as stream:
+                manifest["files"][os.path.relpath(whole, part)] = hashlib.file_digest(stream, "sha256").hexdigest()
+    write_json(path("dmoerm.json"), manifest)
+    manifest["golden"] = [golden_of(program, part, category) for category in ["", *names]]
+    write_json(path("dmoerm.json"), manifest)
+    os.rename(part, out)
+
+
+def golden_of(program, bundle, category):
+    command = [program, "score", "--bundle", bundle, "--threads", "1"] + (["--category", category] if category else [])
+    done = subprocess.run(command, input=json.dumps(GOLDEN) + "\n", capture_output=True, text=True, check=True)
+    return {**GOLDEN, "category": category, "scores": json.loads(done.stdout)["scores"]}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--program", required=True)
+    for name, number in (("categories", 2), ("points", 3), ("rank", 16), ("max-length", 512)):
+        parser.add_argument("--" + name, type=int, default=number)
+    given = parser.parse_args()
+    make_bundle(**vars(given))
