@@ -561,6 +561,17 @@ TEST_F(LabellerTest, AJudgeWhoseSettingsWereChangedMayFailAFewTimesBeforeOldRepl
   EXPECT_EQ(label(config).run.requests, 1) << "known again";
 }
 
+TEST_F(LabellerTest, SoftLabelsLetAJudgePassThatGoesByThePlaceAndNoneWithoutVerdicts) {  // as an audit does
+  write_groups({9, 9});                                                                  // 144 questions
+  for (const auto& [rule, asked] : {std::pair("bias=1", 144), std::pair("blank=0.95", 32)}) {
+    std::filesystem::remove_all(directory_ / "store");
+    const test::JudgeProcess server(directory_, options({"--misbehave", rule}));
+    config::LabelsConfig config = labels(server);
+    config.soft = true;
+    EXPECT_EQ(label(config).run.requests, asked) << rule;
+  }
+}
+
 TEST_F(LabellerTest, GoesOnWithAJudgeThatRefusesManyQuestions) {
   write_groups({9, 9});
   for (const char* way : {"moderated", "moderated_451", "moderated_azure", "moderated_prompt", "guardrail", "declined"}) {
