@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "nn/ops.h"
+#include "nn/ops_cuda.h"
 
 namespace dmoerm::nn {
 namespace {
@@ -22,6 +23,7 @@ void combine(const at::Tensor& own, const at::Tensor& prefix, const Turns& turns
 }  // namespace
 
 Attended merge_halves(const Attended& own, const Attended& prefix, std::int64_t heads) {
+  if (cuda::takes({own.out, prefix.out})) return cuda::merge_halves(own, prefix);
   const double inf = std::numeric_limits<double>::infinity();
   const auto by_head = [&](const at::Tensor& out) { return out.unflatten(1, {heads, out.size(1) / heads}); };
   const at::Tensor seen = at::where(prefix.lse_HT == inf, at::full_like(prefix.lse_HT, -inf), prefix.lse_HT);
@@ -32,6 +34,7 @@ Attended merge_halves(const Attended& own, const Attended& prefix, std::int64_t 
 }
 
 void combine_gradients(const std::array<Qkv, 2>& parts, const Turns& q, const Turns& k, const Qkv& d) {
+  if (cuda::takes_gradients(parts, d)) return cuda::combine_gradients(parts, q, k, d);
   combine(parts[0].q, parts[1].q, q, d.q);
   combine(parts[0].k_TC, parts[1].k_TC, k, d.k_TC);
   combine(parts[0].v_TC, parts[1].v_TC, {}, d.v_TC);

@@ -13,11 +13,6 @@ namespace dmoerm::nn {
 /// @param own, prefix  out is [rows, heads * head_dim], contiguous; a log-sum-exp of plus infinity says that the query saw no key
 Attended merge_halves(const Attended& own, const Attended& prefix, std::int64_t heads);
 
-/// Rotary tables of some rows, [rows, head_dim / 2], float32; undefined where nothing was rotated.
-struct Turns {
-  at::Tensor cos, sin;
-};
-
 /// The gradients of projections from those of attention: the sum of its calls' parts, rotated back.
 /// @param parts  contiguous; the second is undefined if there was one call
 /// @param d  receives the sums; its rows may be strided

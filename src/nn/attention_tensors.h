@@ -10,6 +10,11 @@ struct Qkv {
   at::Tensor k_TC, v_TC;  ///< [T, kv_heads * head_dim]
 };
 
+/// Rotary tables of some rows, [rows, head_dim / 2], float32; undefined where nothing is rotated.
+struct Turns {
+  at::Tensor cos, sin;
+};
+
 /// The result of attention.
 struct Attended {
   at::Tensor out;     ///< [query rows, heads * head_dim]

@@ -30,7 +30,26 @@ at::Tensor add_linear(const at::Tensor& x, const at::Tensor& a, const at::Tensor
   return b.defined() ? y.add_(b) : y;
 }
 
+/// The residual stream after attention, s.h, and its norm. On a GPU the norm adds, so that the product need not copy the stream.
+at::Tensor join_attention(const LayerCall& call, const at::Tensor& x, LayerSaved& s, bool steady) {
+  const LayerWeights& w = call.weights;
+  const double eps = call.spec.norm_eps;
+  if (x.is_cuda()) return rms_norm_of_sum(x, linear(s.attended.out, w.o_w, w.o_b, steady), w.norm2_w, eps, &s.h, &s.rstd2);
+  s.h = add_linear(x, s.attended.out, w.o_w, w.o_b, steady);
+  return rms_norm(s.h, w.norm2_w, eps, &s.rstd2);
+}
+
 Turns turns_of_queries(const LayerCall& call) { return {call.leaving(call.batch.cos_TE), call.leaving(call.batch.sin_TE)}; }
+
+/// Rotate queries and keys. Where they lie side by side they are one matrix.
+void rotate_queries_and_keys(const LayerCall& call, const Qkv& qkv) {
+  const std::int64_t q = qkv.q.size(1), kv = qkv.k_TC.size(1), stride = qkv.q.stride(0);
+  const bool together = !call.ends_at_reads && !call.spec.qk_norm;
+  const at::Tensor first = together ? qkv.q.as_strided({qkv.q.size(0), q + kv}, {stride, 1}) : qkv.q;
+  const Turns turns = turns_of_queries(call);
+  rotate(first, turns.cos, turns.sin, false);
+  if (!together) rotate(qkv.k_TC, call.batch.cos_TE, call.batch.sin_TE, false);
+}
 
 /// Gradients in what project_qkv() made, from that in attention's result.
 /// @param g  receives the gradients in Qwen3's norms of heads unless it is null
@@ -71,12 +90,9 @@ at::Tensor decoder_forward(const LayerCall& call, const at::Tensor& x_TD, LayerS
     qkv.q = norm_heads(qkv.q, w.q_norm_w, spec.norm_eps);
     qkv.k_TC = norm_heads(qkv.k_TC, w.k_norm_w, spec.norm_eps);
   }
-  const Turns turns = turns_of_queries(call);
-  rotate(qkv.q, turns.cos, turns.sin, false);
-  rotate(qkv.k_TC, call.batch.cos_TE, call.batch.sin_TE, false);
+  rotate_queries_and_keys(call, qkv);
   s.attended = attention(qkv, call.attention());
-  s.h = add_linear(call.leaving(x_TD), s.attended.out, w.o_w, w.o_b, steady);
-  s.up = linear(rms_norm(s.h, w.norm2_w, spec.norm_eps, &s.rstd2), w.up_w, w.up_b, steady);
+  s.up = linear(join_attention(call, call.leaving(x_TD), s, steady), w.up_w, w.up_b, steady);
   at::Tensor y = add_linear(s.h, swiglu(s.up), w.down_w, w.down_b, steady);
   if (saved != nullptr) *saved = std::move(s);
   return y;

@@ -20,6 +20,13 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, a
   return (cpu::takes(x_TD) ? cpu::rms_norm : generic::rms_norm)(x_TD, w_D, eps, rstd_T);
 }
 
+at::Tensor rms_norm_of_sum(const at::Tensor& x_TD, const at::Tensor& r_TD, const at::Tensor& w_D, double eps, at::Tensor* sum_TD,
+                           at::Tensor* rstd_T) {
+  if (cuda::takes_norm({x_TD, r_TD, w_D})) return cuda::rms_norm_of_sum(x_TD, r_TD, w_D, eps, sum_TD, rstd_T);
+  *sum_TD = x_TD + r_TD;
+  return rms_norm(*sum_TD, w_D, eps, rstd_T);
+}
+
 at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T,
                              const at::Tensor& residual_TD, const at::Tensor& grad_w_D) {
   if (grad_w_D.defined()) grad_w_D.add_((dy_TD.to(at::kFloat) * x_TD * rstd_T.unsqueeze(-1)).sum(0));

@@ -15,6 +15,10 @@ at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b);
 /// @param rstd_T  receives 1 / sqrt(mean(x^2) + eps) of each row; may be null
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, at::Tensor* rstd_T);
 
+/// The norm of x + r. @param sum_TD  receives the sum, rounded to the dtype of x; @param rstd_T  as above, not null
+at::Tensor rms_norm_of_sum(const at::Tensor& x_TD, const at::Tensor& r_TD, const at::Tensor& w_D, double eps, at::Tensor* sum_TD,
+                           at::Tensor* rstd_T);
+
 /// Gradient of rms_norm() in x, plus `residual_TD` if defined (the gradient that bypasses the norm).
 /// @param grad_w_D  if defined, the gradient in w is added to it
 at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T,

@@ -7,6 +7,7 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "kernels/kernels.h"
 #include "nn/dropout_hash.h"
@@ -49,6 +50,12 @@ bool takes_norm(std::initializer_list<at::Tensor> matrices) {
   return takes(matrices) && matrices.begin()->size(1) <= kernels::kNormWidthMax;
 }
 
+bool takes_gradients(const std::array<Qkv, 2>& parts, const Qkv& d) {
+  const auto sink = [](const at::Tensor& x) { return narrow_on_gpu(x) && x.stride(1) == 1; };
+  return takes({parts[0].q, parts[0].k_TC, parts[0].v_TC, parts[1].q, parts[1].k_TC, parts[1].v_TC}) && sink(d.q) &&
+         sink(d.k_TC) && sink(d.v_TC);
+}
+
 bool takes_heads(const at::Tensor& x, const at::Tensor& cos_TE, const at::Tensor& sin_TE) {
   return narrow_on_gpu(x) && x.stride(1) == 1 && cos_TE.is_contiguous() && sin_TE.is_contiguous() &&
          cos_TE.scalar_type() == at::kFloat;
@@ -59,6 +66,16 @@ at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, a
   if (rstd_T != nullptr) *rstd_T = at::empty({x_TD.size(0)}, x_TD.options().dtype(at::kFloat));
   kernels::rms_norm(address(y_TD), nullptr, rstd_T != nullptr ? rstd_T->data_ptr<float>() : nullptr, address(x_TD), nullptr,
                     address(w_D), x_TD.size(0), width_of(x_TD), static_cast<float>(eps), stream_of(x_TD));
+  return y_TD;
+}
+
+at::Tensor rms_norm_of_sum(const at::Tensor& x_TD, const at::Tensor& r_TD, const at::Tensor& w_D, double eps, at::Tensor* sum_TD,
+                           at::Tensor* rstd_T) {
+  at::Tensor y_TD = at::empty_like(x_TD);
+  *sum_TD = at::empty_like(x_TD);
+  *rstd_T = at::empty({x_TD.size(0)}, x_TD.options().dtype(at::kFloat));
+  kernels::rms_norm(address(y_TD), address(*sum_TD), rstd_T->data_ptr<float>(), address(x_TD), address(r_TD), address(w_D),
+                    x_TD.size(0), width_of(x_TD), static_cast<float>(eps), stream_of(x_TD));
   return y_TD;
 }
 
@@ -101,6 +118,30 @@ at::Tensor dropout(const at::Tensor& x_TD, double p, std::uint64_t key, std::int
 void add_dropout(at::Tensor sum_TD, const at::Tensor& x_TD, double p, std::uint64_t key, std::int64_t first_row) {
   kernels::dropout(address(sum_TD), address(x_TD), dropping(p, key, first_row), true, x_TD.size(0), width_of(x_TD),
                    stream_of(x_TD));
+}
+
+Attended merge_halves(const Attended& own, const Attended& prefix) {
+  Attended merged{at::empty_like(own.out), at::empty_like(own.lse_HT)};
+  const auto heads = static_cast<int>(own.lse_HT.size(0));
+  const auto half = [](const Attended& a) -> kernels::Half { return {address(a.out), a.lse_HT.const_data_ptr<float>()}; };
+  kernels::merge_halves(address(merged.out), merged.lse_HT.data_ptr<float>(), half(own), half(prefix), own.out.size(0), heads,
+                        width_of(own.out) / heads, stream_of(own.out));
+  return merged;
+}
+
+void combine_gradients(const std::array<Qkv, 2>& parts, const Turns& q, const Turns& k, const Qkv& d) {
+  // Without tables nothing depends on where a head ends: any even width that divides all does.
+  const int head_dim = k.cos.defined() ? 2 * width_of(k.cos) : std::gcd(width_of(d.q), width_of(d.k_TC));
+  const auto part = [&](const at::Tensor Qkv::*member, const Turns& turns) -> kernels::HeadGradients {
+    const at::Tensor& sum = d.*member;
+    return {.sum = {address(sum), sum.stride(0), width_of(sum) / head_dim},
+            .own = address(parts[0].*member),
+            .prefix = address(parts[1].*member),
+            .turns = {turns.cos.defined() ? turns.cos.const_data_ptr<float>() : nullptr,
+                      turns.sin.defined() ? turns.sin.const_data_ptr<float>() : nullptr},
+            .rows = sum.size(0)};
+  };
+  kernels::combine_gradients({part(&Qkv::q, q), part(&Qkv::k_TC, k), part(&Qkv::v_TC, {})}, head_dim, stream_of(d.k_TC));
 }
 
 }  // namespace dmoerm::nn::cuda

@@ -5,7 +5,11 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "kernels/kernels.h"
+#include "nn/attention_parts.h"
+#include "nn/ops.h"
 #include "nn/ops_generic.h"
 
 namespace dmoerm::nn {
@@ -67,6 +71,47 @@ TEST_P(OpsOnEmulatedKernels, Dropout) {
   const at::Tensor got = sum.clone();
   cuda::add_dropout(got, x, 0.3, 42, 5);
   expect_close(got, sum + want, "added");
+}
+
+TEST_P(OpsOnEmulatedKernels, NormOfASum) {
+  const at::Tensor x = random_rows(rows, width), r = random_rows(rows, width), w = at::randn({width}).to(at::kBFloat16);
+  at::Tensor sum, rstd, rstd_ref;
+  const at::Tensor y = cuda::rms_norm_of_sum(x, r, w, 1e-5, &sum, &rstd);
+  EXPECT_TRUE(sum.equal(x + r));
+  at::Tensor sum_ref;
+  expect_close(y, rms_norm_of_sum(x, r, w, 1e-5, &sum_ref, &rstd_ref), "norm of a sum");
+  EXPECT_TRUE(sum.equal(sum_ref));
+  expect_close(rstd, rstd_ref, "rstd of a sum");
+}
+
+TEST_P(OpsOnEmulatedKernels, MergesHalves) {
+  constexpr std::int64_t kHeads = 3;
+  const auto half = [&] { return Attended{random_rows(rows, kHeads * width), at::randn({kHeads, rows}) * 3}; };
+  const Attended own = half(), prefix = half();
+  prefix.lse_HT.select(1, 2).fill_(std::numeric_limits<float>::infinity());  // a query that sees no key of the prefix
+  const Attended got = cuda::merge_halves(own, prefix), want = merge_halves(own, prefix, kHeads);
+  expect_close(got.out, want.out, "merged");
+  expect_close(got.lse_HT, want.lse_HT, "merged log-sum-exp");
+}
+
+TEST_P(OpsOnEmulatedKernels, CombinesGradients) {
+  const std::int64_t kv = 2 * width, q = 3 * kv;  // one head of keys and three of queries, of 2 * width columns
+  const auto part = [&] { return Qkv{random_rows(rows, q), random_rows(rows, kv), random_rows(rows, kv)}; };
+  const std::array<Qkv, 2> both = {part(), part()};
+  const Turns turns{at::randn({rows, width}), at::randn({rows, width})};
+  for (const bool prefixed : {true, false}) {
+    for (const bool turned : {true, false}) {
+      const at::Tensor got = random_rows(rows, q + 2 * kv), want = random_rows(rows, q + 2 * kv);
+      const auto columns = [&](const at::Tensor& all) {
+        return Qkv{all.narrow(1, 0, q), all.narrow(1, q, kv), all.narrow(1, q + kv, kv)};
+      };
+      const std::array<Qkv, 2> parts = {both[0], prefixed ? both[1] : Qkv{}};
+      const Turns t = turned ? turns : Turns{};
+      cuda::combine_gradients(parts, t, t, columns(got));
+      combine_gradients(parts, t, t, columns(want));
+      expect_close(got, want, "combined gradients");
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Widths, OpsOnEmulatedKernels, testing::Values(1, 12, 64, 576));
