@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include "base/error.h"
@@ -14,6 +15,7 @@ namespace dmoerm::serve {
 namespace {
 
 constexpr double kNewSpeed = 0.2;  // weight of the last batch in the speed
+constexpr int kLongOnes = 4;       // requests of several batches that take turns at a time
 constexpr double kCaution = 1.25;  // the speed is an estimate, and what is scored too late was scored in vain
 
 std::uint64_t hash_of(const Work& work) {
@@ -174,6 +176,7 @@ void Engine::end(const std::shared_ptr<Request>& request, Outcome outcome, std::
   const bool begun = request->begun != Clock::time_point{};
   outcome.queue_s = seconds_between(request->came, begun ? request->begun : Clock::now());
   outcome.compute_s = begun ? seconds_between(request->begun, Clock::now()) : 0;
+  outcome.busy_s = request->busy_s;
   remove_items_of(*request);
   requests_.erase(request->ticket);
   ended.push_back({request, std::move(outcome)});
@@ -241,18 +244,30 @@ std::vector<Engine::Shared> Engine::next_batch(std::unique_lock<std::mutex>& loc
   }
 }
 
+/// Requests of several batches take turns with others, but only the oldest of them: if all did, none would be finished in time.
+/// @return the newest of those that do
+Engine::Ticket Engine::newest_of_long() const {
+  int count = 0;
+  for (const auto& [ticket, request] : requests_) {
+    if (request->left > 1 && ++count == kLongOnes) return ticket;
+  }
+  return tickets_;
+}
+
 /// Take works of one bundle up to the budget, one of each client in turn, and those that share their prompts.
 std::vector<Engine::Shared> Engine::pick(std::int64_t budget) {
   std::vector<Shared> batch;
   std::int64_t tokens = 0;
   const moe::Bundle* bundle = nullptr;
+  const Ticket newest = newest_of_long();
   auto turn = queues_.upper_bound(last_client_);
   for (std::size_t passed = 0; !queues_.empty() && passed < queues_.size();) {
     if (turn == queues_.end()) turn = queues_.begin();
     Queue& queue = turn->second;
     const Item item = queue.front();
     const Work& work = item.request->ask.works[item.work];
-    if (!batch.empty() && (work.bundle.get() != bundle || tokens + item.tokens > budget)) {
+    const bool later = item.request->left > 1 && item.request->ticket > newest;
+    if (later || (!batch.empty() && (work.bundle.get() != bundle || tokens + item.tokens > budget))) {
       ++passed;  // a smaller work of another client may fit
       ++turn;
       continue;
@@ -352,6 +367,11 @@ void Engine::compute(std::vector<Shared> batch) {
     const std::lock_guard lock(mutex_);
     computing_ = 0;
     const double speed = static_cast<double>(facts.tokens) / std::max(facts.seconds, 1e-6);
+    std::set<Request*> busy;
+    for (const Shared& shared : batch) {
+      for (const Item& item : shared.items) busy.insert(item.request.get());
+    }
+    for (Request* request : busy) request->busy_s += facts.seconds;
     tokens_per_s_ += (tokens_per_s_ > 0 ? kNewSpeed : 1) * (speed - tokens_per_s_);
     for (std::size_t c = 0; c < batch.size(); ++c) {
       std::size_t first = 0;

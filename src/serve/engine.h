@@ -40,6 +40,7 @@ struct Outcome {
   std::vector<moe::GroupScore> groups{};  ///< One for each work
   std::string problem{};                  ///< End::failed: what went wrong
   double queue_s = 0, compute_s = 0;      ///< Waiting for the first batch, and from there to the last score
+  double busy_s = 0;                      ///< Time of the batches that it had a part in
 };
 
 struct EngineOptions {
@@ -106,6 +107,7 @@ class Engine {
     Clock::time_point came = Clock::now(), begun{};
     std::vector<moe::GroupScore> groups;
     std::size_t left = 0;  ///< Items without a score
+    double busy_s = 0;     ///< Time of the batches that it had a part in
     bool ended = false;
   };
   /// Some responses of a work: as many as a batch holds, so that a long request does not hold up the others.
@@ -132,6 +134,7 @@ class Engine {
   void expire_loop();
   [[nodiscard]] std::vector<Shared> next_batch(std::unique_lock<std::mutex>& lock);
   [[nodiscard]] std::vector<Shared> pick(std::int64_t budget);
+  [[nodiscard]] Ticket newest_of_long() const;
   [[nodiscard]] std::int64_t join(Shared& shared, std::int64_t budget, std::int64_t tokens);
   void take(Queue& queue, Queue::iterator item);
   void compute(std::vector<Shared> batch);

@@ -205,7 +205,7 @@ void Service::reload(const std::string& name, std::shared_ptr<Exchange> exchange
   });
 }
 
-/// Whether a request spent most of its time waiting for others. @param computing_s  seconds in which it was scored
+/// Whether a request spent most of its time waiting for others. @param computing_s  seconds of the batches in which it was scored
 bool Service::waited_long(const Call& call, double computing_s) {
   constexpr double kShortS = 0.1;  // such a deadline passes without any others
   return call.patience_s > kShortS && seconds_since(call.came) - computing_s > call.patience_s / 2;
@@ -326,7 +326,7 @@ void Service::refuse_admission(const Call& call, const Engine::Admission& admiss
 
 /// The answer to a request whose deadline passed. If it waited for others most of its time, a later try may succeed.
 HttpAnswer Service::too_late(const Call& call, const Outcome& outcome) {
-  if (waited_long(call, outcome.compute_s)) {
+  if (waited_long(call, outcome.busy_s)) {
     const std::string said = fmt::format(
         "the request waited for others until its deadline of {:.3g} s: try again later, or allow more time", call.patience_s);
     return with_retry(json_answer(wire::render_error(call.family, 429, ErrorCode("deadline-passed"), said), 429), 1);

@@ -147,6 +147,23 @@ TEST_F(EngineWithoutModel, DividesALongRequestSoThatAShortOneNeedNotWaitForItsEn
   EXPECT_LE(place - batches_.begin(), 2);
 }
 
+TEST_F(EngineWithoutModel, FinishesTheOldestOfManyLongRequestsFirstAndHoldsUpNoShortOne) {
+  start({.batch_tokens = 4});
+  Asked held = hold();
+  std::vector<Asked> asked;
+  for (std::int32_t i = 0; i < 20; ++i)
+    asked.push_back(ask({work({100 + i, 1}, {1, 2, 3, 4, 5, 6})}, std::to_string(100 + i)));  // three batches each
+  Asked small = ask({work({7}, {8})}, "small");
+  open();
+  for (Asked& one : asked) EXPECT_EQ(rewards(one.outcome.get()).size(), 6U);
+  (void)small.outcome.get();
+  std::map<std::int32_t, std::size_t> last;  // prompt -> its last batch
+  for (std::size_t b = 0; b < batches_.size(); ++b) last[batches_[b].front().front()] = b;
+  EXPECT_LE(last[100], 16U);  // four take turns, and the small one; if all did, it would be 42 or later
+  EXPECT_LE(last[7], 6U);
+  EXPECT_GE(last[119], 50U);
+}
+
 TEST_F(EngineWithoutModel, RefusesWhatDoesNotFitTheQueueAndSaysWhenToComeBack) {
   start({.queue_tokens_max = 10});
   Asked held = hold();
