@@ -192,7 +192,7 @@ TEST_F(GroupReaderFile, CallsOfToolsInMarksAreLeftOut) {
     EXPECT_TRUE(read(row).empty()) << text;
     ASSERT_EQ(dropped_.size(), 1U);
     EXPECT_FALSE(dropped_[0].bad) << text;
-    EXPECT_EQ(dropped_[0].code.text(), "tool-call-in-text");
+    EXPECT_STREQ(dropped_[0].code.text(), "tool-call-in-text");
   }
   EXPECT_EQ(read(json{{"prompt", "What is <tool_call>?"}, {"chosen", "a"}, {"rejected", "b"}}.dump()).size(), 1U) << "spoken of";
 }
