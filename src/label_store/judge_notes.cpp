@@ -12,6 +12,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::int64_t kSchema = 1;
+
 std::filesystem::path file_of(const std::filesystem::path& directory) { return directory / "judges.json"; }
 
 }  // namespace
@@ -22,6 +24,11 @@ std::vector<JudgeNote> read_judge_notes(const std::filesystem::path& directory) 
   const json stored = read_json(file);
   std::vector<JudgeNote> notes;
   try {
+    if (const auto schema = stored.value("schema", json(kSchema)).get<std::int64_t>(); schema > kSchema) {
+      throw ConfigError("label-store-newer",
+                        fmt::format("{}: expected a label store's notes of schema {} or older, found {}: use a newer dmoerm",
+                                    file.string(), kSchema, schema));
+    }
     for (const json& note : stored.at("judges")) {
       notes.push_back({note.at("judge").get<std::string>(), note.at("template").get<std::string>(),
                        note.at("way").get<std::string>(), note.at("since_ms").get<std::int64_t>(),
@@ -47,7 +54,7 @@ void write_judge_notes(const std::filesystem::path& directory, const std::vector
                       {"ask_again_from_ms", note.ask_again_from_ms},
                       {"ask_again_before_ms", note.ask_again_before_ms}});
   }
-  write_json_atomically(file_of(directory), {{"judges", std::move(judges)}});
+  write_json_atomically(file_of(directory), {{"schema", kSchema}, {"judges", std::move(judges)}});
 }
 
 }  // namespace dmoerm::label_store

@@ -16,7 +16,7 @@ struct JudgeNote {
 };
 
 /// The notes of a store; none if it has no such file, as those of earlier versions.
-/// @throws IoError, DataError naming the file if it is damaged
+/// @throws IoError, ConfigError if a newer version wrote them, DataError naming the file if it is damaged
 std::vector<JudgeNote> read_judge_notes(const std::filesystem::path& directory);
 /// Replace the notes. The caller holds the store's lock. @throws IoError
 void write_judge_notes(const std::filesystem::path& directory, const std::vector<JudgeNote>& notes);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "label_store/label_maker.h"
@@ -26,8 +28,49 @@ TEST_F(JudgeNotes, ReadBackAsWrittenAndAreNoneInAnEarlierStore) {
   EXPECT_EQ(notes[1].ask_again_before_ms, 9);
 }
 
+TEST_F(JudgeNotes, OfTheFirstSchemaAreRead) {  // the text stays as it is: files like this one exist
+  write_file_atomically(directory_ / "judges.json", R"({
+    "judges": [{"ask_again_before_ms": 1764300000000, "ask_again_from_ms": 3, "judge": "judge-a", "since_ms": 1764300000000,
+                "template": "pairwise@1", "way": "0123456789abcdef"}],
+    "schema": 1})");
+  const std::vector<JudgeNote> notes = read_judge_notes(directory_);
+  ASSERT_EQ(notes.size(), 1U);
+  EXPECT_EQ(notes[0].judge, "judge-a");
+  EXPECT_EQ(notes[0].template_name, "pairwise@1");
+  EXPECT_EQ(notes[0].way, "0123456789abcdef");
+  EXPECT_EQ(notes[0].since_ms, 1764300000000);
+  EXPECT_EQ(notes[0].ask_again_from_ms, 3);
+  EXPECT_EQ(notes[0].ask_again_before_ms, 1764300000000);
+  write_judge_notes(directory_, notes);
+  EXPECT_EQ(read_json(directory_ / "judges.json").at("schema"), 1);
+}
+
+TEST_F(JudgeNotes, WithoutASchemaAreOfTheFirst) {
+  write_judge_notes(directory_, {{"judge", "mine@1", "abc", 5, 0, 0}});
+  nlohmann::json text = read_json(directory_ / "judges.json");
+  text.erase("schema");
+  write_json_atomically(directory_ / "judges.json", text);
+  EXPECT_EQ(read_judge_notes(directory_).size(), 1U);
+}
+
+TEST_F(JudgeNotes, OfANewerVersionAreRefused) {
+  for (const char* text : {R"({"schema": 2, "judges": []})", R"({"schema": 2, "notes": {}})"}) {
+    write_file_atomically(directory_ / "judges.json", text);
+    try {
+      (void)read_judge_notes(directory_);
+      FAIL() << text;
+    } catch (const ConfigError& e) {
+      EXPECT_STREQ(e.code().text(), "label-store-newer");
+      EXPECT_NE(std::string(e.what()).find("judges.json: expected a label store's notes of schema 1 or older, found 2"),
+                std::string::npos)
+          << e.what();
+    }
+  }
+}
+
 TEST_F(JudgeNotes, AreNamedIfDamaged) {
-  for (const char* text : {"{}", "[]", R"({"judges": [{"judge": 1}]})", R"({"judges": [7]})"}) {
+  for (const char* text : {"{}", "[]", R"({"schema": "1", "judges": []})", R"({"schema": null, "judges": []})",
+                           R"({"judges": [{"judge": 1}]})", R"({"judges": [7]})"}) {
     write_file_atomically(directory_ / "judges.json", text);
     const std::string said = dmoerm::test::message_of<DataError>([&] { (void)read_judge_notes(directory_); });
     EXPECT_NE(said.find("judges.json: expected a list of judges"), std::string::npos) << text << ": " << said;
