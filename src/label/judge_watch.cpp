@@ -233,8 +233,8 @@ std::string JudgeWatch::advice() const {
 
 std::string JudgeWatch::why() const {
   const std::string again =
-      "; stored replies are asked for again if the judge's address or settings change: if only the server behind the address has "
-      "changed, name another labels.store";
+      "; stored replies without a verdict are asked for again once the judge's address or settings are corrected: if only the "
+      "server behind the address has changed, name another labels.store";
   const std::string anyway = useless_max_ < 1 ? "; to go on all the same, set labels.useless_max to 1" : "";
   const std::int64_t useless = replies() - useful_;
   const bool most = replies() > 0 && mostly_useless(useful_, replies());
@@ -266,9 +266,10 @@ std::string JudgeWatch::why() const {
   return fmt::format(
       "{}: of {} pairs with a verdict in both orders {} have the same verdict both times, and {} prefer the same place both "
       "times ({} the first shown, {} the second){}: the judge goes by the place and not by the texts, or sees no difference; ask "
-      "another model, or use a template of your own (labels.prompt_file){}{}",
+      "another model, or use a template of your own (labels.prompt_file); stored verdicts stand while the same is asked: if "
+      "another model answers behind the same name now, name another labels.store{}",
       judge_.model, asked_pairs_.good + met_pairs_.good, asked_pairs_.believed + met_pairs_.believed, first_twice + second_twice,
-      first_twice, second_twice, latest, again, anyway);
+      first_twice, second_twice, latest, anyway);
 }
 
 std::string JudgeWatch::summary() const {

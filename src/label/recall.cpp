@@ -76,9 +76,10 @@ void compare_with_notes(label_store::LabelStore& store, std::span<const judge::J
         store.ask_again(judge.config.model, template_of(judge), note->ask_again_from_ms, note->ask_again_before_ms);
     if (again > 0)
       spdlog::info(
-          "[label] judge={} its address or settings have changed since most of its replies were of no use: {} without a verdict "
-          "no longer counts, and its questions are asked again",
-          judge.config.model, counted(again, "stored reply", "stored replies"));
+          "[label] judge={}: its address or settings have changed since most of its replies were of no use; the {} of {} without "
+          "a verdict {} asked again",
+          judge.config.model, again == 1 ? "question" : "questions", counted(again, "stored reply", "stored replies"),
+          again == 1 ? "is" : "are");
   }
   if (remember && differ) label_store::write_judge_notes(store.directory(), notes);
 }

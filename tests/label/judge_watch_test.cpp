@@ -165,6 +165,7 @@ TEST_F(JudgeWatchTest, AJudgeThatGoesByThePlaceAloneIsOfNoUse) {
   EXPECT_TRUE(watch.was_in_vain());
   EXPECT_NE(watch.why().find("16 prefer the same place both times (16 the first shown, 0 the second)"), std::string::npos)
       << watch.why();
+  EXPECT_EQ(watch.why().find("asked for again"), std::string::npos) << "its replies have verdicts\n" << watch.why();
   JudgeWatch soft(judge_, 0.8, true), patient(judge_, 1);
   pairs(soft, 100, first, first);
   pairs(patient, 100, first, first);
