@@ -21,7 +21,8 @@ constexpr const char* kSingle = "all";
 /// Adds a fold's arms. An arm that a fold lacks is removed, since its groups would not be those of the others.
 void add_arms(const json& cell, std::size_t groups_before, std::size_t groups, CategoryResult& result) {
   for (const auto& [name, arm] : cell.at("arms").items()) {
-    ArmResult& own = result.arms[name];
+    const auto [known, is_new] = result.arms.try_emplace(name);
+    ArmResult& own = known->second;
     if (own.groups.size() != groups_before) continue;
     const auto of_groups = arm.at("groups").get<std::vector<double>>();
     const auto seeds = arm.at("seeds").get<std::vector<double>>();
@@ -31,8 +32,8 @@ void add_arms(const json& cell, std::size_t groups_before, std::size_t groups, C
     for (const json& share : arm.value("at_equal_length", json::array()))
       own.at_equal_length.push_back(share.is_null() ? std::nan("") : share.get<double>());
     own.at_equal_length.resize(own.groups.size(), std::nan(""));
-    own.seeds.resize(std::max(own.seeds.size(), seeds.size()));
-    for (std::size_t s = 0; s < seeds.size(); ++s) own.seeds[s] += seeds[s] * static_cast<double>(groups);
+    own.seeds.resize(is_new ? seeds.size() : std::min(own.seeds.size(), seeds.size()));
+    for (std::size_t s = 0; s < own.seeds.size(); ++s) own.seeds[s] += seeds[s] * static_cast<double>(groups);
   }
   for (const auto& [what, words] : cell.at("counts").items()) {
     for (const auto& [word, count] : words.items()) result.counts[what][word] += count.get<std::int64_t>();
@@ -53,20 +54,21 @@ void add_experts(const json& cell, CategoryResult& result) {
   }
 }
 
-void add_weights(const json& cell, std::int64_t folds, CategoryResult& result) {
-  if (!cell.contains("weights")) return;
+void add_weights(const json& cell, CategoryResult& result) {
+  if (!cell.contains("weights")) return;  // of an earlier version
   for (const auto& [arm, features] : cell.at("weights").items()) {
-    for (const auto& [feature, weights] : features.items()) {
-      const auto seeds = weights.get<std::vector<double>>();
-      std::vector<double>& own = result.weights[arm][feature];
-      own.resize(std::max(own.size(), seeds.size()));
-      for (std::size_t s = 0; s < seeds.size(); ++s) own[s] += seeds[s] / static_cast<double>(folds);
+    for (const auto& [feature, of_seeds] : features.items()) {
+      const auto seeds = of_seeds.get<std::vector<double>>();
+      FeatureWeights& own = result.weights[arm][feature];
+      own.values.insert(own.values.end(), seeds.begin(), seeds.end());
+      ++own.folds;
     }
   }
 }
 
 std::optional<CategoryResult> read_category(const fs::path& folder, const std::string& category, std::int64_t folds) {
   CategoryResult result;
+  result.folds = folds;
   for (std::int64_t fold = 0; fold < folds; ++fold) {
     const fs::path file = folder / fmt::format("{}-{}.json", category, fold);
     if (!fs::exists(file)) return std::nullopt;
@@ -79,7 +81,7 @@ std::optional<CategoryResult> read_category(const fs::path& folder, const std::s
     }
     add_arms(cell, before, result.ids.size() - before, result);
     add_experts(cell, result);
-    add_weights(cell, folds, result);
+    add_weights(cell, result);
     const fs::path single = folder / fmt::format("{}-{}.json", kSingle, fold);
     if (!fs::exists(single)) continue;
     const json all = read_json(single);

@@ -12,7 +12,7 @@ namespace dmoerm::evidence {
 struct ArmResult {
   std::vector<double> groups;
   std::vector<double> at_equal_length;  ///< The same of pairs of equally long responses; NaN for a group without one
-  std::vector<double> seeds;            ///< Mean over groups for each seed
+  std::vector<double> seeds;            ///< Mean over groups for each seed that every fold has
 };
 
 /// An expert on the tested groups that have pairs of its point, over folds.
@@ -22,15 +22,22 @@ struct ExpertResult {
   double overall = 0;                         ///< Share of overall pairs that the expert orders correctly
 };
 
+/// What an arm weights a feature by, as a share of the sizes of all its weights in the same fold.
+struct FeatureWeights {
+  std::vector<double> values;  ///< One for each seed of each fold that has the feature
+  std::int64_t folds = 0;      ///< Number of these folds
+};
+
 /// The tested groups of a category under one regime.
 struct CategoryResult {
+  std::int64_t folds = 0;
   std::vector<std::string> ids;
   std::vector<std::int64_t> clusters;  ///< Groups of one cluster are drawn together
   std::vector<std::int64_t> pairs;
-  std::map<std::string, ArmResult> arms;                                      ///< Only those that every fold has
-  std::map<std::string, ExpertResult> experts;                                ///< By point
-  std::map<std::string, std::map<std::string, std::vector<double>>> weights;  ///< Arm -> feature -> of each seed, over folds
-  std::map<std::string, std::map<std::string, std::int64_t>> counts;          ///< What arms chose, over folds and seeds
+  std::map<std::string, ArmResult> arms;                                 ///< Only those that every fold has
+  std::map<std::string, ExpertResult> experts;                           ///< By point
+  std::map<std::string, std::map<std::string, FeatureWeights>> weights;  ///< By arm and feature
+  std::map<std::string, std::map<std::string, std::int64_t>> counts;     ///< What arms chose, over folds and seeds
 };
 
 /// Category -> its result, for the categories of which every fold is there. @throws IoError, DataError

@@ -171,22 +171,25 @@ void label_table(const TableRequest& request, const std::map<std::string, Result
   tables.curves_svg = curve_chart(panels, "Accuracy by overall-labelled prompts");
 }
 
-/// Mean and standard deviation over seeds of the weight that DMoERM gives a feature; "-" where cells have none.
+/// Mean and standard deviation, over seeds and folds, of the weight that DMoERM gives a feature; "-" where cells have none.
 std::string weight_text(const CategoryResult& category, const std::string& feature) {
   const auto arm = category.weights.find(kMethod);
   if (arm == category.weights.end() || !arm->second.contains(feature)) return "-";
-  const std::vector<double>& seeds = arm->second.at(feature);
-  const auto n = static_cast<double>(seeds.size());
+  const auto& [values, folds] = arm->second.at(feature);
+  if (values.empty()) return "-";
+  const auto n = static_cast<double>(values.size());
   double mean = 0, squares = 0;
-  for (const double w : seeds) mean += w / n;
-  for (const double w : seeds) squares += (w - mean) * (w - mean);
-  return fmt::format("{:+.2f} ({:.2f})", mean, n > 1 ? std::sqrt(squares / (n - 1)) : 0);
+  for (const double w : values) mean += w / n;
+  for (const double w : values) squares += (w - mean) * (w - mean);
+  return fmt::format("{:+.2f} ({}){}", mean, n > 1 ? fmt::format("{:.2f}", std::sqrt(squares / (n - 1))) : "-",
+                     folds < category.folds ? fmt::format(", {} of {} folds", folds, category.folds) : "");
 }
 
 /// Table 5: what the experts of the points know, and what they weigh.
 std::string expert_table(const Results& results, json& figures) {
   std::vector<std::vector<std::string>> rows = {{"category", "point", "prompts", "its expert", "universal expert",
-                                                 "longer is better", "its expert on overall labels", "weight (SD over seeds)"}};
+                                                 "longer is better", "its expert on overall labels",
+                                                 "weight (SD over seeds and folds)"}};
   for (const auto& [name, category] : results) {
     for (const auto& [point, expert] : category.experts)
       rows.push_back({name, point, fmt::format("{:.0f}", expert.groups), fmt::format("{:.3f}", expert.own),
@@ -194,13 +197,14 @@ std::string expert_table(const Results& results, json& figures) {
                       fmt::format("{:.3f}", expert.overall), weight_text(category, point)});
     if (const auto arm = category.weights.find(kMethod); arm != category.weights.end()) {
       rows.push_back({name, "(base)", "-", "-", "-", "-", "-", weight_text(category, "(base)")});
-      figures[name] = arm->second;
+      for (const auto& [feature, weights] : arm->second) figures[name][feature] = weights.values;
     }
   }
   if (rows.size() < 2) return "";
   return "## Experts\n\nShare of the point's pairs that are ordered correctly, on tested prompts, and the weight in DMoERM: "
          "rewards have "
-         "the same spread, and the sizes of a category's weights add up to 1.\n\n" +
+         "the same spread, and the sizes of a category's weights add up to 1 in each fold. A weight that names fewer "
+         "folds is the mean over these: in the others its point has too few pairs, or an earlier version computed them.\n\n" +
          markdown_table(rows) + "\n";
 }
 

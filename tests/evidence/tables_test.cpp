@@ -4,10 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "evidence/cell_results.h"
 #include "support/scratch.h"
 
 namespace dmoerm::evidence {
@@ -36,6 +38,13 @@ class TablesTest : public test::Scratch {
       write_json_atomically(directory_ / regime / fmt::format("all-{}.json", fold), all);
     }
   }
+  /// Change the cell of "chat" in one fold.
+  void change_cell(const std::string& regime, int fold, const std::function<void(nlohmann::json&)>& change) {
+    const auto file = directory_ / regime / fmt::format("chat-{}.json", fold);
+    nlohmann::json cell = read_json(file);
+    change(cell);
+    write_json_atomically(file, cell);
+  }
   [[nodiscard]] TableRequest request() const {
     return {.folder = directory_, .main = {"chat"}, .small = {}, .regimes = {"20-rater", "80-rater"}, .primary = "80-rater"};
   }
@@ -54,7 +63,9 @@ TEST_F(TablesTest, ContrastsAreDifferencesOfTheArms) {
   EXPECT_NE(tables.markdown.find("chat (20)"), std::string::npos) << tables.markdown;
   EXPECT_NE(tables.markdown.find("polite"), std::string::npos) << "the table of experts";
   EXPECT_NE(tables.markdown.find("| 0.750 | 0.650 "), std::string::npos) << "at equal length\n" << tables.markdown;
-  EXPECT_NE(tables.markdown.find("+0.60 (0.14)"), std::string::npos) << "a weight and its spread over seeds";
+  EXPECT_NE(tables.markdown.find("+0.60 (0.11)  "), std::string::npos) << "a weight of five folds and two seeds\n"
+                                                                       << tables.markdown;
+  EXPECT_EQ(tables.figures["weights"]["chat"]["polite"].size(), 10U) << "one for each seed and fold";
   EXPECT_NE(tables.curves_svg.find("fill=\"none\" stroke="), std::string::npos) << "a curve";
 }
 
@@ -72,6 +83,41 @@ TEST_F(TablesTest, CellsOfAnEarlierVersionHaveNoFiguresAtEqualLengthAndNoWeights
   const Tables tables = make_tables(request());
   EXPECT_NE(tables.markdown.find("| 0.750 | -  "), std::string::npos) << tables.markdown;
   EXPECT_EQ(tables.markdown.find("(base)"), std::string::npos);
+}
+
+TEST_F(TablesTest, AWeightIsTheMeanOverTheFoldsThatHaveIt) {
+  write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.7}}, 0.5);
+  for (int fold = 0; fold < 4; ++fold) {
+    change_cell("80-rater", fold, [fold](nlohmann::json& cell) {
+      if (fold == 3) return cell["weights"]["stack"].erase("polite"), void();  // its point had too few pairs
+      cell["weights"]["stack"]["polite"] = {fold + 0.1, fold + 0.1};
+      if (fold < 2) cell.erase("weights");  // of an earlier version
+    });
+  }
+  const Tables tables = make_tables(request());
+  // Fold 2 says 2.1 twice, and fold 4 0.7 and 0.5.
+  EXPECT_NE(tables.markdown.find("+1.35 (0.87), 2 of 5 folds  "), std::string::npos) << tables.markdown;
+  EXPECT_NE(tables.markdown.find("+0.10 (0.44), 3 of 5 folds  "), std::string::npos) << "the base\n" << tables.markdown;
+  EXPECT_EQ(tables.figures["weights"]["chat"]["polite"], nlohmann::json({2.1, 2.1, 0.7, 0.5}));
+}
+
+TEST_F(TablesTest, TheSpreadOfAWeightIsThatOverFoldsToo) {
+  write_cells("80-rater", "chat", {{"stack", 0.75}, {"pooled", 0.7}}, 0.5);
+  for (int fold = 0; fold < 5; ++fold) {
+    change_cell("80-rater", fold,
+                [fold](nlohmann::json& cell) { cell["weights"]["stack"]["polite"] = nlohmann::json::array({0.1 * fold}); });
+  }
+  EXPECT_NE(make_tables(request()).markdown.find("+0.20 (0.16)  "), std::string::npos) << "one seed";
+}
+
+TEST_F(TablesTest, OnlySeedsThatEveryFoldHasCount) {
+  write_cells("80-rater", "chat", {{"stack", 0.75}}, 0.5);
+  change_cell("80-rater", 1, [](nlohmann::json& cell) { cell["arms"]["stack"]["seeds"] = nlohmann::json::array({0.75}); });
+  change_cell("80-rater", 4, [](nlohmann::json& cell) { cell["arms"]["stack"]["seeds"] = {0.75, 0.7, 0.7}; });
+  const auto results = read_cells(directory_, "80-rater", {"chat"}, 5);
+  const std::vector<double>& seeds = results.at("chat").arms.at("stack").seeds;
+  ASSERT_EQ(seeds.size(), 1U);
+  EXPECT_NEAR(seeds[0], 0.75, 1e-9);
 }
 
 TEST_F(TablesTest, CellsThatAreMissingAreNamed) {
