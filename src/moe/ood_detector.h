@@ -23,7 +23,8 @@ class OodDetector {
  public:
   /// Fit the means and the covariance on `train`. The threshold is the distance to the nearest category within which `keep_share`
   /// of the prompts lie that the fit has not seen: those of `validation`, and each fifth of `train` under a fit of the others. A
-  /// category has a larger one if it would otherwise lose more than five times the share that all lose together.
+  /// category has a larger one if it would otherwise lose more than five times the share that all lose together. A category with
+  /// fewer than 20 of them has none of its own.
   /// @param categories  number of categories
   static OodDetector fit(const RoutedPrompts& train, const RoutedPrompts& validation, std::int64_t categories, double keep_share);
 
