@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iterator>
 #include <set>
+#include <string_view>
 #include <utility>
 
 #include "base/error.h"
@@ -14,9 +15,9 @@
 namespace dmoerm::serve {
 namespace {
 
-constexpr double kNewSpeed = 0.2;  // weight of the last batch in the speed
-constexpr int kLongOnes = 4;       // requests of several batches that take turns at a time
-constexpr double kCaution = 1.25;  // the speed is an estimate, and what is scored too late was scored in vain
+constexpr double kNewSpeed = 0.2;     // weight of the last batch in the speed
+constexpr std::size_t kLongOnes = 4;  // requests of several batches that take turns at a time
+constexpr double kCaution = 1.25;     // the speed is an estimate, and what is scored too late was scored in vain
 
 std::uint64_t hash_of(const Work& work) {
   auto hash =
@@ -121,6 +122,7 @@ std::size_t Engine::add_items(const std::shared_ptr<Request>& request, std::size
       ++first;
     }
     tokens_ += item.tokens;
+    request->tokens_left += item.tokens;
     texts_ += static_cast<std::int64_t>(item.count);
     queue.push_back(std::move(item));
   }
@@ -244,47 +246,68 @@ std::vector<Engine::Shared> Engine::next_batch(std::unique_lock<std::mutex>& loc
   }
 }
 
-/// Requests of several batches take turns with others, but only the oldest of them: if all did, none would be finished in time.
-/// @return the newest of those that do
-Engine::Ticket Engine::newest_of_long() const {
-  int count = 0;
-  for (const auto& [ticket, request] : requests_) {
-    if (request->left > 1 && ++count == kLongOnes) return ticket;
-  }
-  return tickets_;
+/// Whether a request needs several batches. Many short texts that fit one are no reason to wait.
+bool Engine::is_long(const Request& request) const {
+  return request.left > 1 && request.tokens_left > budget_of(request.ask.works[0]);
 }
 
-/// Take works of one bundle up to the budget, one of each client in turn, and those that share their prompts.
+/// Long requests take turns with others, but only a few of them at a time: if all did, none would be finished in time. Each
+/// client's oldest comes first, in the order in which they became that, so that no client waits for all that another sent.
+void Engine::choose_long_ones() {
+  std::vector<Request*> chosen, others;
+  std::set<std::string_view> clients;
+  for (const auto& [ticket, request] : requests_) {
+    request->stands_back = is_long(*request);
+    if (!request->stands_back) continue;
+    const bool oldest = clients.insert(request->ask.client).second;
+    if (oldest && request->place == 0) request->place = ++places_;
+    (oldest ? chosen : others).push_back(request.get());
+  }
+  std::ranges::sort(chosen, {}, &Request::place);
+  chosen.insert(chosen.end(), others.begin(), others.end());
+  if (chosen.size() > kLongOnes) chosen.resize(kLongOnes);
+  for (Request* request : chosen) request->stands_back = false;
+}
+
+/// Take works of one bundle up to the budget. What stands back gets the room that the others leave.
 std::vector<Engine::Shared> Engine::pick(std::int64_t budget) {
-  std::vector<Shared> batch;
-  std::int64_t tokens = 0;
-  const moe::Bundle* bundle = nullptr;
-  const Ticket newest = newest_of_long();
+  choose_long_ones();
+  Filling filling{.budget = budget};
+  fill(filling, false);
+  fill(filling, true);
+  computing_ = filling.tokens;
+  return std::move(filling.batch);
+}
+
+/// Add works, one of each client in turn, and those that share their prompts.
+void Engine::fill(Filling& filling, bool with_those_that_stand_back) {
+  std::vector<Shared>& batch = filling.batch;
+  const auto fits = [&](const Item& item) {
+    if (item.request->stands_back && !with_those_that_stand_back) return false;
+    if (batch.empty()) return true;
+    const Item& first = batch.front().items.front();
+    return item.request->ask.works[item.work].bundle == first.request->ask.works[first.work].bundle &&
+           filling.tokens + item.tokens <= filling.budget;
+  };
   auto turn = queues_.upper_bound(last_client_);
-  for (std::size_t passed = 0; !queues_.empty() && passed < queues_.size();) {
+  for (std::size_t passed = 0; passed < queues_.size() && filling.tokens < filling.budget;) {
     if (turn == queues_.end()) turn = queues_.begin();
     Queue& queue = turn->second;
-    const Item item = queue.front();
-    const Work& work = item.request->ask.works[item.work];
-    const bool later = item.request->left > 1 && item.request->ticket > newest;
-    if (later || (!batch.empty() && (work.bundle.get() != bundle || tokens + item.tokens > budget))) {
+    const auto found = std::ranges::find_if(queue, fits);
+    if (found == queue.end()) {
       ++passed;  // a smaller work of another client may fit
       ++turn;
       continue;
     }
     passed = 0;
-    bundle = work.bundle.get();
-    tokens += item.tokens;
     last_client_ = turn->first;
-    take(queue, queue.begin());
+    filling.tokens += found->tokens;
+    batch.push_back({{*found}, {}});
+    take(queue, found);
     if (queue.empty()) queues_.erase(turn);
-    batch.push_back({{item}, {}});
-    tokens = join(batch.back(), budget, tokens);
+    filling.tokens = join(batch.back(), filling.budget, filling.tokens);
     turn = queues_.upper_bound(last_client_);
-    if (tokens >= budget) break;
   }
-  computing_ = tokens;
-  return batch;
 }
 
 /// Let queued works with the same prompt join, as long as their responses fit the budget too. @return the batch's tokens
@@ -399,6 +422,7 @@ void Engine::settle(const Item& item, std::optional<moe::GroupScore> score, cons
   group.category = score->category;
   group.route = score->route;
   std::ranges::move(score->responses, group.responses.begin() + static_cast<std::ptrdiff_t>(item.first));
+  request.tokens_left -= item.tokens;
   if (--request.left == 0) end(item.request, {.end = End::scored, .groups = std::move(request.groups)}, ended);
 }
 

@@ -69,9 +69,6 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  /// Queue a request. `done` is called once, by any thread, and must not wait.
-  /// @return the ticket; or seconds after which to try again, if the queue is full or the deadline would pass. Then `done` is not
-  ///         called
   enum class Refused : std::uint8_t { no, full, deadline, stopped };
   struct Admission {
     Ticket ticket = 0;
@@ -79,6 +76,9 @@ class Engine {
     Refused refused = Refused::no;
     double queue_s = 0, own_s = 0;  ///< About how long what waits takes, and this request alone; 0 before the first batch
   };
+  /// Queue a request. `done` is called once, by any thread, and must not wait.
+  /// @return the ticket; or seconds after which to try again, if the queue is full or the deadline would pass. Then `done` is not
+  ///         called
   Admission submit(Ask ask, Done done);
   /// Take no more requests, and end those that are left as stopped.
   void stop();
@@ -106,8 +106,11 @@ class Engine {
     Done done;
     Clock::time_point came = Clock::now(), begun{};
     std::vector<moe::GroupScore> groups;
-    std::size_t left = 0;  ///< Items without a score
-    double busy_s = 0;     ///< Time of the batches that it had a part in
+    std::size_t left = 0;          ///< Items without a score
+    std::int64_t tokens_left = 0;  ///< Those of these items
+    std::uint64_t place = 0;       ///< Of the first long request of a client, among those of all clients
+    bool stands_back = false;      ///< Long, while others are finished before it
+    double busy_s = 0;             ///< Time of the batches that it had a part in
     bool ended = false;
   };
   /// Some responses of a work: as many as a batch holds, so that a long request does not hold up the others.
@@ -134,7 +137,14 @@ class Engine {
   void expire_loop();
   [[nodiscard]] std::vector<Shared> next_batch(std::unique_lock<std::mutex>& lock);
   [[nodiscard]] std::vector<Shared> pick(std::int64_t budget);
-  [[nodiscard]] Ticket newest_of_long() const;
+  /// A batch that is being filled.
+  struct Filling {
+    std::int64_t budget = 0, tokens = 0;
+    std::vector<Shared> batch{};
+  };
+  void fill(Filling& filling, bool with_those_that_stand_back);
+  [[nodiscard]] bool is_long(const Request& request) const;
+  void choose_long_ones();
   [[nodiscard]] std::int64_t join(Shared& shared, std::int64_t budget, std::int64_t tokens);
   void take(Queue& queue, Queue::iterator item);
   void compute(std::vector<Shared> batch);
@@ -155,6 +165,7 @@ class Engine {
   std::string last_client_;              ///< Whose turn was the last
   std::map<Ticket, std::shared_ptr<Request>> requests_;
   Ticket tickets_ = 0;
+  std::uint64_t places_ = 0;
   std::int64_t tokens_ = 0, texts_ = 0, computing_ = 0;  ///< Queued tokens and texts, and tokens of the batch under way
   double tokens_per_s_ = 0;
   bool ends_ = false;

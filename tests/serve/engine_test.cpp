@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <future>
+#include <thread>
+#include <utility>
 
 #include "support/bundle.h"
 
@@ -26,6 +28,7 @@ class EngineWithoutModel : public testing::Test {
     for (const moe::ScoreCall& call : calls) texts_.back() += call.texts->responses.size();
     changed_.notify_all();
     changed_.wait(lock, [this] { return open_; });
+    std::this_thread::sleep_for(std::exchange(delay_, {}));
     std::vector<moe::GroupScore> scores;
     for (const moe::ScoreCall& call : calls) {
       if (call.texts->prompt == Ids{13}) throw std::runtime_error("this prompt cannot be scored");
@@ -78,6 +81,17 @@ class EngineWithoutModel : public testing::Test {
     open_ = true;
     changed_.notify_all();
   }
+  /// The batch in which the last text of a request was scored whose prompts begin with this id.
+  std::size_t last_batch_of(std::int32_t id) const {
+    std::size_t last = 0;
+    for (std::size_t b = 0; b < batches_.size(); ++b) {
+      if (std::ranges::any_of(batches_[b], [&](const Ids& prompt) { return prompt.front() == id; })) last = b;
+    }
+    return last;
+  }
+  /// A work of five tokens, as three of them need three batches of eight.
+  Work five(std::int32_t id, std::int32_t number) const { return work({id, number, 0, 0}, {1}); }
+  Asked ask_long(std::int32_t id, const std::string& client) { return ask({five(id, 1), five(id, 2), five(id, 3)}, client); }
   static std::vector<double> rewards(const Outcome& outcome, std::size_t work = 0) {
     std::vector<double> values;
     for (const moe::Score& score : outcome.groups.at(work).responses) values.push_back(score.reward);
@@ -89,6 +103,7 @@ class EngineWithoutModel : public testing::Test {
   std::condition_variable changed_;
   std::vector<std::vector<Ids>> batches_;  ///< Prompts of each batch
   std::vector<std::size_t> texts_;
+  std::chrono::milliseconds delay_{0};  ///< Of the next batch
   bool open_ = true;
   std::unique_ptr<Engine> engine_;
 };
@@ -157,11 +172,86 @@ TEST_F(EngineWithoutModel, FinishesTheOldestOfManyLongRequestsFirstAndHoldsUpNoS
   open();
   for (Asked& one : asked) EXPECT_EQ(rewards(one.outcome.get()).size(), 6U);
   (void)small.outcome.get();
-  std::map<std::int32_t, std::size_t> last;  // prompt -> its last batch
-  for (std::size_t b = 0; b < batches_.size(); ++b) last[batches_[b].front().front()] = b;
-  EXPECT_LE(last[100], 16U);  // four take turns, and the small one; if all did, it would be 42 or later
-  EXPECT_LE(last[7], 6U);
-  EXPECT_GE(last[119], 50U);
+  EXPECT_LE(last_batch_of(100), 16U);  // four take turns, and the small one; if all did, it would be 42 or later
+  EXPECT_LE(last_batch_of(7), 6U);
+  EXPECT_GE(last_batch_of(119), 50U);
+}
+
+TEST_F(EngineWithoutModel, FillsABatchWithRequestsOfManyShortTexts) {
+  start({.batch_tokens = 64});
+  Asked held = hold();
+  std::vector<Asked> asked;
+  for (std::int32_t client = 0; client < 8; ++client) {
+    std::vector<Work> works;
+    for (std::int32_t prompt = 0; prompt < 4; ++prompt) works.push_back(work({100 + 4 * client + prompt}, {1}));  // two tokens
+    asked.push_back(ask(std::move(works), std::to_string(client)));
+  }
+  open();
+  for (Asked& one : asked) EXPECT_EQ(one.outcome.get().end, End::scored);
+  ASSERT_EQ(batches_.size(), 2U);
+  EXPECT_EQ(batches_[1].size(), 32U);
+}
+
+TEST_F(EngineWithoutModel, GivesTheRoomThatLongRequestsLeaveToThoseThatStandBack) {
+  start({.batch_tokens = 8});
+  Asked held = hold();
+  std::vector<Asked> asked;
+  for (std::int32_t id = 100; id < 104; ++id) asked.push_back(ask_long(id, std::to_string(id)));
+  asked.push_back(ask({work({104}, {1}), five(104, 1), five(104, 2)}, "104"));  // the fifth that is long; two tokens first
+  open();
+  for (Asked& one : asked) EXPECT_EQ(one.outcome.get().end, End::scored);
+  EXPECT_EQ(batches_[1], (std::vector<Ids>{{100, 1, 0, 0}, {104}}));
+}
+
+TEST_F(EngineWithoutModel, FindsAWorkThatFitsBehindOneThatDoesNot) {
+  start({.batch_tokens = 8});
+  Asked held = hold();
+  Asked one = ask({five(1, 1)}), two = ask({five(2, 1)}), three = ask({work({3}, {1})});
+  open();
+  for (Asked* asked : {&one, &two, &three}) EXPECT_EQ(asked->outcome.get().end, End::scored);
+  ASSERT_EQ(batches_.size(), 3U);
+  EXPECT_EQ(batches_[1], (std::vector<Ids>{{1, 1, 0, 0}, {3}}));
+}
+
+TEST_F(EngineWithoutModel, LetsALongRequestTakeTurnsWithTheManyOfAnotherClient) {
+  start({.batch_tokens = 8});
+  Asked held = hold();
+  std::vector<Asked> asked;
+  for (std::int32_t id = 100; id < 112; ++id) asked.push_back(ask_long(id, "greedy"));
+  Asked modest = ask_long(7, "modest"), behind = ask({five(8, 1)}, "modest");
+  open();
+  for (Asked& one : asked) EXPECT_EQ(one.outcome.get().end, End::scored);
+  EXPECT_EQ(modest.outcome.get().end, End::scored);
+  EXPECT_EQ(behind.outcome.get().end, End::scored);
+  ASSERT_EQ(batches_.size(), 41U);  // one work each
+  EXPECT_LE(last_batch_of(7), 6U);  // every second one is of this client
+  EXPECT_LE(last_batch_of(8), 8U);
+}
+
+TEST_F(EngineWithoutModel, LetsAShortRequestPassALongOneOfItsClientThatStandsBack) {
+  start({.batch_tokens = 8});
+  Asked held = hold();
+  std::vector<Asked> asked;
+  for (std::int32_t client = 0; client < 4; ++client) asked.push_back(ask_long(100 + client, std::to_string(client)));
+  Asked fifth = ask_long(7, "z"), behind = ask({five(8, 1)}, "z");
+  open();
+  for (Asked& one : asked) EXPECT_EQ(one.outcome.get().end, End::scored);
+  EXPECT_EQ(fifth.outcome.get().end, End::scored);
+  EXPECT_EQ(behind.outcome.get().end, End::scored);
+  EXPECT_LE(last_batch_of(8), 5U);  // each of the other clients has one turn before
+  EXPECT_GT(last_batch_of(7), last_batch_of(103));
+}
+
+TEST_F(EngineWithoutModel, LetsAFifthClientInWhenARequestOfTheFirstFourIsFinished) {
+  start({.batch_tokens = 8});
+  Asked held = hold();
+  std::vector<Asked> asked;
+  for (std::int32_t i = 0; i < 20; ++i) asked.push_back(ask_long(100 + i, std::to_string(i % 4)));
+  Asked fifth = ask_long(7, "z");
+  open();
+  for (Asked& one : asked) EXPECT_EQ(one.outcome.get().end, End::scored);
+  EXPECT_EQ(fifth.outcome.get().end, End::scored);
+  EXPECT_LE(last_batch_of(7), 26U);  // of 64: the first four, and then every fourth batch or more
 }
 
 TEST_F(EngineWithoutModel, RefusesWhatDoesNotFitTheQueueAndSaysWhenToComeBack) {
@@ -195,15 +285,26 @@ TEST_F(EngineWithoutModel, DropsARequestWhoseDeadlinePassesInTheQueue) {
 }
 
 TEST_F(EngineWithoutModel, RefusesWhatTheQueueWouldHoldUpBeyondItsDeadline) {
-  start();
+  start({.batch_tokens = 8});
+  delay_ = std::chrono::milliseconds(50);  // two tokens: at most 40 a second
   (void)ask({work({1}, {1})}).outcome.get();
   Asked held = hold();
-  Asked first = ask({work({1, 2}, {1, 2, 3})});
-  const Asked hurried = ask({work({3}, {1})}, "a", 1e-9);
+  Asked first = ask({work(Ids(999, 2), {1})}, "a", 1e6);
+  const Asked hurried = ask({work({3}, {1})}, "a", 10);
   EXPECT_EQ(hurried.admission.refused, Engine::Refused::deadline);
-  EXPECT_GT(hurried.admission.queue_s, 0);
+  EXPECT_GE(hurried.admission.queue_s, 25);
+  EXPECT_LT(hurried.admission.own_s, hurried.admission.queue_s);
   open();
   EXPECT_EQ(first.outcome.get().end, End::scored);
+}
+
+TEST_F(EngineWithoutModel, TakesARequestWhateverItsDeadlineWhereNobodyWaits) {
+  start({.batch_tokens = 8});
+  delay_ = std::chrono::milliseconds(50);
+  (void)ask({work({1}, {1})}).outcome.get();
+  Asked alone = ask({work(Ids(999, 2), {1})}, "a", 10);  // 25 s or more at the speed of before
+  EXPECT_EQ(alone.admission.refused, Engine::Refused::no);
+  EXPECT_EQ(alone.outcome.get().end, End::scored);
 }
 
 TEST_F(EngineWithoutModel, DoesNotComputeWhatWasCancelled) {
