@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "base/json_text.h"
 #include "base/secrets.h"
 #include "base/text.h"
 #include "wire/endpoint.h"
+#include "wire/page.h"
 #include "wire/render_error.h"
 
 namespace dmoerm::serve {
@@ -23,27 +25,6 @@ std::string host_of(const std::string& authority) {
 bool is_local(const std::string& host) {
   const bool address = host.find_first_not_of("0123456789.") == std::string::npos;  // and no name such as 127.example
   return host.empty() || host == "localhost" || (host.starts_with("127.") && address) || host == "[::1]";
-}
-
-}  // namespace
-
-std::string key_of(const HttpRequest& request) {
-  const std::string authorization = request.header("authorization"), bearer = "bearer ";
-  if (lower(authorization.substr(0, bearer.size())) == bearer) return authorization.substr(bearer.size());
-  return request.header("x-api-key");
-}
-
-wire::Family family_of(const HttpRequest& request) {
-  try {
-    const auto endpoint = wire::find_endpoint(request.method, request.path);
-    return endpoint ? wire::family_of(endpoint->path) : wire::Family::own;
-  } catch (const wire::RequestError& e) {
-    return e.family();
-  }
-}
-
-HttpAnswer refusal_of(const HttpRequest& request, int status, ErrorCode code, const std::string& message) {
-  return {status, json_line(wire::render_error(family_of(request), status, code, message)) + "\n"};
 }
 
 std::optional<HttpAnswer> refuse_caller(const HttpRequest& request, const std::vector<std::string>& keys) {
@@ -67,6 +48,44 @@ std::optional<HttpAnswer> refuse_caller(const HttpRequest& request, const std::v
       "without an API key this server answers programs and pages of its own machine only: start it with --api-key-file");
 }
 
+HttpAnswer page() {
+  return {200,
+          std::string(wire::kPageHtml),
+          "text/html; charset=utf-8",
+          {{"Content-Security-Policy", std::string(wire::kPagePolicy)},
+           {"X-Content-Type-Options", "nosniff"},
+           {"Referrer-Policy", "no-referrer"}}};
+}
+
+HttpAnswer readiness(Standing standing) {
+  if (standing == Standing::draining) return {503, "{\"status\":\"draining\"}\n"};
+  if (standing == Standing::starting) return with_retry({503, "{\"status\":\"starting\"}\n"}, 1);
+  return {200, "{\"status\":\"ready\"}\n"};
+}
+
+}  // namespace
+
+std::string key_of(const HttpRequest& request) {
+  const std::string authorization = request.header("authorization"), bearer = "bearer ";
+  if (lower(authorization.substr(0, bearer.size())) == bearer) return authorization.substr(bearer.size());
+  return request.header("x-api-key");
+}
+
+wire::Family family_of(const HttpRequest& request) {
+  try {
+    const auto endpoint = wire::find_endpoint(request.method, request.path);
+    return endpoint ? wire::family_of(endpoint->path) : wire::Family::own;
+  } catch (const wire::RequestError& e) {
+    return e.family();
+  }
+}
+
+HttpAnswer refusal_of(const HttpRequest& request, int status, ErrorCode code, const std::string& message) {
+  return json_answer(wire::render_error(family_of(request), status, code, message), status);
+}
+
+HttpAnswer json_answer(const nlohmann::json& body, int status) { return {status, json_line(body) + "\n"}; }
+
 HttpAnswer with_retry(HttpAnswer answer, double seconds) {
   answer.headers.emplace_back("Retry-After", fmt::format("{:.0f}", std::clamp(std::ceil(seconds), 1.0, 60.0)));
   return answer;
@@ -75,7 +94,17 @@ HttpAnswer with_retry(HttpAnswer answer, double seconds) {
 HttpAnswer stopping(wire::Family family) {
   const auto body =
       wire::render_error(family, 503, ErrorCode("server-is-stopping"), "the server is stopping: ask another, or try again later");
-  return with_retry({503, json_line(body) + "\n"}, 5);
+  return with_retry(json_answer(body, 503), 5);
+}
+
+std::optional<HttpAnswer> answer_at_once(const HttpRequest& request, const std::vector<std::string>& keys, Standing standing) {
+  const bool reads = request.method == "GET" || request.method == "HEAD";
+  if (reads && request.path == "/") return page();
+  if (reads && request.path == "/health") return HttpAnswer{200, "{\"status\":\"alive\"}\n"};
+  if (reads && request.path == "/ready") return readiness(standing);
+  if (auto refused = refuse_caller(request, keys); refused) return refused;
+  if (standing == Standing::draining && request.method == "POST") return stopping(family_of(request));
+  return std::nullopt;
 }
 
 }  // namespace dmoerm::serve

@@ -92,7 +92,7 @@ Engine::Admission Engine::submit(Ask ask, Done done) {
                           : full                           ? Refused::full
                           : done_s > left_s || left_s <= 0 ? Refused::deadline
                                                            : Refused::no;
-  if (refused != Refused::no) return {0, std::clamp(wait_s, 1.0, 60.0), refused, wait_s, seconds_for(tokens)};
+  if (refused != Refused::no) return {0, std::clamp(wait_s, 1.0, 60.0), refused, wait_s, seconds_for(tokens), done_s};
   auto request = std::make_shared<Request>();
   request->ticket = ++tickets_;
   request->done = std::move(done);

@@ -75,6 +75,7 @@ class Engine {
     double retry_after_s = 0;  ///< above 0: refused
     Refused refused = Refused::no;
     double queue_s = 0, own_s = 0;  ///< About how long what waits takes, and this request alone; 0 before the first batch
+    double done_s = 0;              ///< About how long its scores would take with what waits; 0 if nothing waits
   };
   /// Queue a request. `done` is called once, by any thread, and must not wait.
   /// @return the ticket; or seconds after which to try again, if the queue is full or the deadline would pass. Then `done` is not

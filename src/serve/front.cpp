@@ -13,11 +13,12 @@ namespace dmoerm::serve {
 
 Front::Front(std::vector<std::string> keys, std::vector<std::string> command, int ranks)
     : keys_(std::move(keys)),
-      ranks_(std::move(command), ranks,
-             [this](const HttpRequest& request, const HttpAnswer& answer, int rank) { count(request, answer, rank); }) {}
+      ranks_(std::move(command), ranks, [this](const HttpRequest& request, const HttpAnswer& answer, int rank, double seconds) {
+        count(request, answer, rank, seconds);
+      }) {}
 
-void Front::count(const HttpRequest& request, const HttpAnswer& answer, int rank) {
-  if (rank < 0) own_.add(label_of(request.path), answer.status, 0);
+void Front::count(const HttpRequest& request, const HttpAnswer& answer, int rank, double seconds) {
+  if (rank < 0) own_.add(label_of(request.path), answer.status, seconds);
   const std::lock_guard lock(mutex_);
   totals_.add(answer.status);
   totals_.texts += answer.texts;
@@ -25,7 +26,7 @@ void Front::count(const HttpRequest& request, const HttpAnswer& answer, int rank
 }
 
 HttpAnswer Front::counted(const HttpRequest& request, HttpAnswer answer) {
-  count(request, answer, -1);
+  count(request, answer, -1, 0);
   return answer;
 }
 
@@ -39,19 +40,10 @@ Totals Front::totals() const {
 }
 
 std::optional<HttpAnswer> Front::check(const HttpRequest& request) {
-  const bool reads = request.method == "GET" || request.method == "HEAD", ready = ranks_.ready();
-  if (reads && request.path == "/health") return counted(request, {200, "{\"status\":\"alive\"}\n"});
-  if (reads && request.path == "/ready") {
-    if (draining_) return counted(request, {503, "{\"status\":\"draining\"}\n"});
-    if (!ready) return counted(request, with_retry({503, "{\"status\":\"starting\"}\n"}, 1));
-    return counted(request, {200, "{\"status\":\"ready\"}\n"});
-  }
-  const bool page = reads && request.path == "/";
-  if (!page) {
-    if (auto refused = refuse_caller(request, keys_); refused) return counted(request, std::move(*refused));
-  }
-  if (draining_ && (request.method == "POST" || request.path.ends_with("/ready")))
-    return counted(request, stopping(family_of(request)));
+  const bool draining = draining_, ready = ranks_.ready();
+  const Standing standing = draining ? Standing::draining : ready ? Standing::ready : Standing::starting;
+  if (auto answer = answer_at_once(request, keys_, standing); answer) return counted(request, std::move(*answer));
+  if (draining && request.path.ends_with("/ready")) return counted(request, stopping(family_of(request)));
   if (!ready && request.path != "/metrics") return counted(request, Ranks::not_ready(request));
   return std::nullopt;
 }

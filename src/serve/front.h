@@ -41,7 +41,7 @@ class Front {
   [[nodiscard]] std::int64_t restarts() const { return ranks_.restarts(); }
 
  private:
-  void count(const HttpRequest& request, const HttpAnswer& answer, int rank);
+  void count(const HttpRequest& request, const HttpAnswer& answer, int rank, double seconds);
   HttpAnswer counted(const HttpRequest& request, HttpAnswer answer);
   [[nodiscard]] HttpAnswer join_metrics_of(std::map<int, HttpAnswer> answers) const;
 

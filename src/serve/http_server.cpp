@@ -24,6 +24,7 @@
 #include "base/text.h"
 #include "base/thread.h"
 #include "serve/clock.h"
+#include "serve/problem.h"
 
 namespace dmoerm::serve {
 namespace {
@@ -336,7 +337,8 @@ struct HttpServer::State {
     try {
       handler(exchange);
     } catch (const std::exception& e) {
-      exchange->answer(refusal(request, 500, ErrorCode("internal-error"), failure_of(e).message));
+      const Problem problem = problem_of(e);
+      exchange->answer(refusal(request, 500, problem.code, problem.words));
     }
     return MHD_YES;
   }

@@ -18,7 +18,6 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "serve/callers.h"
-#include "serve/clock.h"
 
 namespace dmoerm::serve {
 namespace {
@@ -212,7 +211,7 @@ void Ranks::give_up(const Request& request, int rank) {
 /// Answer a request, which is counted first. @param rank  whose answer it is; -1 = the front's
 void Ranks::deliver(const Request& request, int rank, HttpAnswer answer) {
   if (request.done) return request.done(rank, std::move(answer));
-  if (on_answer_) on_answer_(request.exchange->request, answer, rank);
+  on_answer_(request.exchange->request, answer, rank, seconds_since(request.came));
   request.exchange->answer(std::move(answer));
 }
 
@@ -297,13 +296,14 @@ void Ranks::ask_all(std::shared_ptr<Exchange> exchange, Join join) {
     lock.unlock();
     return deliver({exchange}, -1, join({}));
   }
+  const Request whole{exchange};
   gathered->left = ready.size();
   for (const int rank : ready) {
     const std::uint64_t number = ++numbers_;
-    requests_[number] = {exchange, rank, 0, [this, gathered, exchange, join](int from, HttpAnswer answer) {
+    requests_[number] = {exchange, rank, 0, [this, gathered, whole, join](int from, HttpAnswer answer) {
                            const std::lock_guard own(gathered->mutex);
                            gathered->answers.emplace(from, std::move(answer));
-                           if (--gathered->left == 0) deliver({exchange}, -1, join(std::move(gathered->answers)));
+                           if (--gathered->left == 0) deliver(whole, -1, join(std::move(gathered->answers)));
                          }};
     give(number, rank);
   }

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "serve/clock.h"
 #include "serve/frames.h"
 #include "serve/http_server.h"
 #include "serve/workers.h"
@@ -22,15 +23,17 @@ namespace dmoerm::serve {
 
 class Ranks {
  public:
-  /// Told of each answer before its client gets it. @param rank  whose it is; -1 = made here
-  using OnAnswer = std::function<void(const HttpRequest& request, const HttpAnswer& answer, int rank)>;
+  /// Told of each answer before its client gets it.
+  /// @param rank  whose it is; -1 = made here
+  /// @param seconds  since the request came
+  using OnAnswer = std::function<void(const HttpRequest& request, const HttpAnswer& answer, int rank, double seconds)>;
   /// Makes one answer of those of the ranks, of which there may be none.
   using Join = std::function<HttpAnswer(std::map<int, HttpAnswer> answers)>;
 
   /// Start the ranks and wait until each has its bundles.
   /// @param command  program and arguments of a rank, to which "--rank-socket N" is added
   /// @throws Error if a rank ends before it is ready; it has said why
-  Ranks(std::vector<std::string> command, int count, OnAnswer on_answer = {});
+  Ranks(std::vector<std::string> command, int count, OnAnswer on_answer);
   /// Lets the ranks end.
   ~Ranks();
   Ranks(const Ranks&) = delete;
@@ -55,6 +58,7 @@ class Ranks {
     std::shared_ptr<Exchange> exchange;
     int rank = -1, tries = 0;
     std::function<void(int rank, HttpAnswer answer)> done{};  ///< Instead of the exchange's answer
+    Clock::time_point came = Clock::now();
   };
   struct Rank {
     pid_t process = 0;

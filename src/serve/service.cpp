@@ -9,15 +9,14 @@
 #include <set>
 
 #include "base/error.h"
-#include "base/json_text.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "serve/addresses.h"
 #include "serve/callers.h"
+#include "serve/patience.h"
 #include "serve/problem.h"
 #include "serve/scored_texts.h"
 #include "wire/describe.h"
-#include "wire/page.h"
 #include "wire/parse.h"
 #include "wire/render_error.h"
 
@@ -32,14 +31,6 @@ std::vector<std::string> points_of(const moe::Model& model) {
   for (const moe::Category& category : model.categories) points.insert(category.points.begin(), category.points.end());
   return {points.begin(), points.end()};
 }
-
-HttpAnswer json_answer(const json& body, int status = 200) { return {status, json_line(body) + "\n"}; }
-
-// A request is given up a little before its deadline, so that its client hears of it in time.
-constexpr double kMargin = 0.05, kMarginMaxS = 0.25;
-
-/// The status for a deadline that does not suffice, as the protocols' own servers answer it.
-int status_of_late(wire::Family family) { return family == wire::Family::tei || family == wire::Family::kserve ? 503 : 504; }
 
 /// The whole of a header as a number that is not negative, or nothing.
 std::optional<double> number_of(const std::string& text) {
@@ -61,9 +52,11 @@ struct Service::Call {
   Ask ask;
   std::vector<Found> found{};  ///< For each group
   std::int64_t tokens = 0;
-  double patience_s = 0;  ///< Seconds from its coming to its deadline
+  double patience_s = 0;  ///< Seconds that its client waits
   std::uint64_t number = 0;
   Clock::time_point came = Clock::now();
+
+  [[nodiscard]] Patience patience() const { return {family, patience_s, seconds_since(came)}; }
 };
 
 Service::Service(const ServiceOptions& options, const EngineOptions& engine, Bundles& bundles)
@@ -88,20 +81,10 @@ void Service::count(const HttpRequest& request, int status, double seconds) {
 
 std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
   const bool reads = request.method == "GET" || request.method == "HEAD";
-  if (reads && request.path == "/") {
-    count(request, 200, 0);
-    return HttpAnswer{200,
-                      std::string(wire::kPageHtml),
-                      "text/html; charset=utf-8",
-                      {{"Content-Security-Policy", std::string(wire::kPagePolicy)},
-                       {"X-Content-Type-Options", "nosniff"},
-                       {"Referrer-Policy", "no-referrer"}}};
-  }
-  if (reads && request.path == "/health") return serve_get(request);
-  if (reads && request.path == "/ready") return serve_get(request);
-  if (auto refused = refuse_caller(request, options_.api_keys); refused) {
-    count(request, refused->status, 0);
-    return refused;
+  const Standing standing = draining_ ? Standing::draining : Standing::ready;
+  if (auto answer = answer_at_once(request, options_.api_keys, standing); answer) {
+    count(request, answer->status, 0);
+    return answer;
   }
   if (request.path == "/info" || request.path == "/metrics" || request.path == "/health" || request.path == "/ready")
     return reads ? serve_get(request)
@@ -121,18 +104,15 @@ std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
   } catch (const wire::RequestError& e) {
     return refuse(request, e.status(), e.code(), e.what());
   }
-  if (draining_) {
-    count(request, 503, 0);
-    return stopping(family_of(request));
-  }
   return std::nullopt;
 }
 
 HttpAnswer Service::describe(const HttpRequest& request, const wire::Endpoint& endpoint) {
-  wire::ServerFacts facts{options_.version, !draining_, options_.limits.texts_max, {}};
+  const bool ready = !draining_;
+  wire::ServerFacts facts{options_.version, ready, options_.limits.texts_max, {}};
   for (const std::string& name : bundles_.all_names()) {
     const auto loaded = bundles_.find(name);
-    facts.models.push_back({name, loaded->name, loaded->created, loaded->bundle->model.limits.layout.max_length, true});
+    facts.models.push_back({name, loaded->name, loaded->created, loaded->bundle->model.limits.layout.max_length, ready});
   }
   wire::Described described = wire::describe(endpoint, facts);
   count(request, described.status, 0);
@@ -141,11 +121,7 @@ HttpAnswer Service::describe(const HttpRequest& request, const wire::Endpoint& e
 
 HttpAnswer Service::serve_get(const HttpRequest& request) {
   HttpAnswer answer;
-  if (request.path == "/health") {
-    answer = json_answer({{"status", "alive"}});
-  } else if (request.path == "/ready") {
-    answer = draining_ ? json_answer({{"status", "draining"}}, 503) : json_answer({{"status", "ready"}});
-  } else if (request.path == "/metrics") {
+  if (request.path == "/metrics") {
     answer = {200, metrics_.text(gauges()), "text/plain; version=0.0.4; charset=utf-8"};
   } else {
     const auto first = bundles_.find("");
@@ -205,12 +181,6 @@ void Service::reload(const std::string& name, std::shared_ptr<Exchange> exchange
   });
 }
 
-/// Whether a request spent most of its time waiting for others. @param computing_s  seconds of the batches in which it was scored
-bool Service::waited_long(const Call& call, double computing_s) {
-  constexpr double kShortS = 0.1;  // such a deadline passes without any others
-  return call.patience_s > kShortS && seconds_since(call.came) - computing_s > call.patience_s / 2;
-}
-
 /// Read a request and queue it, or refuse it.
 void Service::prepare(const std::shared_ptr<Call>& call) {
   const HttpRequest& request = call->exchange->request;
@@ -221,8 +191,9 @@ void Service::prepare(const std::shared_ptr<Call>& call) {
     call->endpoint = wire::find_endpoint(request.method, request.path).value();
     call->family = wire::family_of(call->endpoint.path);
     call->patience_s = patience_of(request, call->family);
-    call->ask.deadline = call->came + duration_of(call->patience_s - std::min(kMargin * call->patience_s, kMarginMaxS));
-    if (engine_.full() || waited_long(*call, 0)) return refuse_as_full(*call, engine_.retry_after_s());
+    call->ask.deadline = call->came + duration_of(usable_s(call->patience_s));
+    if (engine_.full()) return answer(*call, queue_full(call->family, engine_.retry_after_s()));
+    if (const Patience patience = call->patience(); waited_long(patience, 0)) return answer(*call, too_late(patience, 0));
     std::optional<std::size_t> json_length;
     if (const auto length = number_of(request.header("inference-header-content-length")); length)
       json_length = static_cast<std::size_t>(std::min(*length, 1e15));
@@ -243,8 +214,9 @@ void Service::prepare(const std::shared_ptr<Call>& call) {
   } catch (const DataError& e) {
     refuse(422, e.code(), e.what());
   } catch (const std::exception& e) {
-    spdlog::error("[serve] {}: {}", request.path, failure_of(e).message);
-    refuse(500, ErrorCode("internal-error"), problem_of(e).words);
+    const Problem problem = problem_of(e);
+    spdlog::error("[serve] {}: {}", request.path, with_code(problem.words, problem.code));
+    refuse(500, problem.code, problem.words);
   }
 }
 
@@ -295,55 +267,13 @@ void Service::read_texts(Call& call) const {
   }
 }
 
-void Service::refuse_as_full(const Call& call, double seconds) {
-  const std::string said = fmt::format("the queue is full: try again in {:.0f} s", std::ceil(seconds));
-  answer(call, with_retry(json_answer(wire::render_error(call.family, 429, ErrorCode("server-is-busy"), said), 429), seconds));
-}
-
-void Service::refuse_admission(const Call& call, const Engine::Admission& admission) {
-  switch (admission.refused) {
-    case Engine::Refused::stopped:
-      return answer(call, stopping(call.family));
-    case Engine::Refused::deadline: {
-      if (call.patience_s <= admission.own_s || (admission.queue_s == 0 && !waited_long(call, 0))) {
-        const int status = status_of_late(call.family);
-        const std::string said =
-            fmt::format("the deadline of {:.3g} s does not suffice: {}", call.patience_s,
-                        admission.own_s > 0 ? fmt::format("the request alone takes about {:.2g} s", admission.own_s)
-                                            : "it passed before the request was read");
-        return answer(call, json_answer(wire::render_error(call.family, status, ErrorCode("deadline-too-short"), said), status));
-      }
-      const std::string said = fmt::format(
-          "the queue takes about {:.2g} s and the request may wait {:.3g} s: try again in {:.0f} s, or allow more time",
-          admission.queue_s, call.patience_s, std::ceil(admission.retry_after_s));
-      return answer(call, with_retry(json_answer(wire::render_error(call.family, 429, ErrorCode("server-is-busy"), said), 429),
-                                     admission.retry_after_s));
-    }
-    default:
-      return refuse_as_full(call, admission.retry_after_s);
-  }
-}
-
-/// The answer to a request whose deadline passed. If it waited for others most of its time, a later try may succeed.
-HttpAnswer Service::too_late(const Call& call, const Outcome& outcome) {
-  if (waited_long(call, outcome.busy_s)) {
-    const std::string said = fmt::format(
-        "the request waited for others until its deadline of {:.3g} s: try again later, or allow more time", call.patience_s);
-    return with_retry(json_answer(wire::render_error(call.family, 429, ErrorCode("deadline-passed"), said), 429), 1);
-  }
-  const int status = status_of_late(call.family);
-  const std::string said =
-      fmt::format("the deadline of {:.3g} s does not suffice: the texts were not scored until then", call.patience_s);
-  return json_answer(wire::render_error(call.family, status, ErrorCode("deadline-too-short"), said), status);
-}
-
 void Service::submit(const std::shared_ptr<Call>& call) {
   if (call->ask.works.empty()) return finish(call, {});
   Ask ask = call->ask;
   const Engine::Admission admission = engine_.submit(std::move(ask), [this, call](Outcome outcome) {
     workers_->post_first([this, call, outcome = std::move(outcome)]() mutable { finish(call, std::move(outcome)); });
   });
-  if (admission.retry_after_s > 0) return refuse_admission(*call, admission);
+  if (admission.retry_after_s > 0) return answer(*call, not_admitted(call->patience(), admission));
   call->exchange->when_gone([this, ticket = admission.ticket] { engine_.cancel(ticket); });
 }
 
@@ -373,26 +303,27 @@ HttpAnswer Service::reply(const Call& call, const Outcome& outcome) {
 }
 
 void Service::finish(const std::shared_ptr<Call>& call, Outcome outcome) {
-  const auto problem = [&](int status, ErrorCode code, const std::string& message) {
-    return json_answer(wire::render_error(call->family, status, code, message), status);
+  const auto refuse = [&](int status, ErrorCode code, const std::string& message) {
+    answer(*call, json_answer(wire::render_error(call->family, status, code, message), status));
   };
   try {
     switch (outcome.end) {
       case End::scored:
         return answer(*call, reply(*call, outcome));
       case End::expired:
-        return answer(*call, too_late(*call, outcome));
+        return answer(*call, too_late(call->patience(), outcome.busy_s));
       case End::cancelled:
-        return answer(*call, problem(499, ErrorCode("request-cancelled"), "the client hung up"));
+        return refuse(499, ErrorCode("request-cancelled"), "the client hung up");
       case End::stopped:
         return answer(*call, stopping(call->family));
       case End::failed:
         spdlog::error("[serve] scoring failed: {}", outcome.problem);
-        return answer(*call, problem(500, ErrorCode("scoring-failed"), "the texts could not be scored: " + outcome.problem));
+        return refuse(500, ErrorCode("scoring-failed"), "the texts could not be scored: " + outcome.problem);
     }
   } catch (const std::exception& e) {
-    spdlog::error("[serve] {}: {}", call->exchange->request.path, failure_of(e).message);
-    answer(*call, problem(500, ErrorCode("internal-error"), problem_of(e).words));
+    const Problem problem = problem_of(e);
+    spdlog::error("[serve] {}: {}", call->exchange->request.path, with_code(problem.words, problem.code));
+    refuse(500, problem.code, problem.words);
   }
 }
 

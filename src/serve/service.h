@@ -62,10 +62,6 @@ class Service {
   [[nodiscard]] double patience_of(const HttpRequest& request, wire::Family family) const;
   void read_texts(Call& call) const;
   void submit(const std::shared_ptr<Call>& call);
-  void refuse_as_full(const Call& call, double seconds);
-  void refuse_admission(const Call& call, const Engine::Admission& admission);
-  [[nodiscard]] static bool waited_long(const Call& call, double computing_s);
-  [[nodiscard]] static HttpAnswer too_late(const Call& call, const Outcome& outcome);
   void finish(const std::shared_ptr<Call>& call, Outcome outcome);
   [[nodiscard]] HttpAnswer reply(const Call& call, const Outcome& outcome);
   void answer(const Call& call, HttpAnswer answer);

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "config/nearest.h"
+#include "wire/known_names.h"
 #include "wire/request_error.h"
 #include "wire/tensors.h"
 
@@ -70,11 +70,7 @@ json triton_config(const ModelFacts& model, std::size_t texts_max) {
 }  // namespace
 
 std::string unknown_model(std::string_view name, const std::vector<std::string>& known) {
-  std::string names;
-  for (const std::string& one : known) names += (names.empty() ? "" : ", ") + one;
-  const auto meant = config::nearest(name, known);
-  return fmt::format("the model \"{}\" is unknown{}; the server has {}", utf8_prefix(name, 100),
-                     meant ? fmt::format(", did you mean {}?", *meant) : "", names);
+  return fmt::format("the model \"{}\" is unknown{}", utf8_prefix(name, 100), known_instead(name, known, "the server has"));
 }
 
 Described describe(const Endpoint& endpoint, const ServerFacts& server) {

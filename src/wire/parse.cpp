@@ -11,6 +11,7 @@
 #include "config/nearest.h"
 #include "preference/question.h"
 #include "wire/json_part.h"
+#include "wire/known_names.h"
 #include "wire/tensors.h"
 #include "wire/texts.h"
 
@@ -92,12 +93,9 @@ Normalise normalise_of(const JsonPart& word) {
 
 /// Refuses a key that nothing reads, as a misspelt setting would change scores without a word.
 void refuse_unknown_key(const std::string& path, const std::string& key, const std::vector<std::string>& known) {
-  const auto meant = config::nearest(key, known);
-  std::string names;
-  for (const std::string& one : known) names += (names.empty() ? "" : ", ") + one;
   throw RequestError("body-key-unknown", 400, Family::own,
-                     fmt::format("{}{}{}: this key is not read here{}; those that are: {}", path, path.empty() ? "" : ".",
-                                 utf8_prefix(key, 100), meant ? fmt::format(", did you mean {}?", *meant) : "", names));
+                     fmt::format("{}{}{}: this key is not read here{}", path, path.empty() ? "" : ".", utf8_prefix(key, 100),
+                                 known_instead(key, known, "those that are:")));
 }
 
 /// Refuses unknown keys of a row. A row of a data set may have columns of its own.
@@ -424,7 +422,7 @@ void read_infer(const JsonPart& body, std::string_view binary, const Limits& lim
   for (const Tensor& tensor : tensors) {
     if (!used(tensor.name)) unknown.push_back(tensor.name);
   }
-  for (const std::string& name : unknown) request.unread.push_back("the input " + name);
+  for (const std::string& name : unknown) request.unread.push_back("inputs." + name);
   if (!body.has("outputs")) return;
   for (const JsonPart& output : body.at("outputs").items()) {
     if (output.at("name").text() != "rewards") output.at("name").refuse("body-value-unknown", "the output rewards");

@@ -13,11 +13,12 @@
 namespace dmoerm::serve {
 namespace {
 
-std::vector<std::string> rank_that_ends(const std::filesystem::path& marker) {
+/// @param pause  seconds from its first request to its end
+std::vector<std::string> rank_that_ends(const std::filesystem::path& marker, const std::string& pause = "0") {
   // A frame is the sizes of header and body, the header, and the body.
   const std::string script = R"(if [ -e "$0" ]; then exit 2; fi; touch "$0"
-    printf '\016\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0{"ready":true}' >&$2; head -c 1 <&$2 >/dev/null)";
-  return {"/bin/bash", "-c", script, marker.string()};
+    printf '\016\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0{"ready":true}' >&$3; head -c 1 <&$3 >/dev/null; sleep $1)";
+  return {"/bin/bash", "-c", script, marker.string(), pause};
 }
 
 HttpRequest request_to(const std::string& path, const std::string& method = "POST") {
@@ -64,6 +65,7 @@ TEST_F(FrontOfOneRank, AnswersAtOnceWhileNoRankIsReady) {
     EXPECT_EQ(header_of(refused, "Retry-After"), "1");
   }
   EXPECT_EQ(front.check(request_to("/health", "GET")).value().status, 200);
+  EXPECT_EQ(front.check(request_to("/", "GET")).value().type, "text/html; charset=utf-8");
 }
 
 TEST_F(FrontOfOneRank, CountsWhatItAnswersItself) {
@@ -85,6 +87,16 @@ TEST_F(FrontOfOneRank, CountsWhatItAnswersItself) {
   EXPECT_EQ(totals.requests, 4);
   EXPECT_EQ(totals.failed, 3);
   EXPECT_EQ(totals.answered, 1);
+}
+
+TEST_F(FrontOfOneRank, CountsTheSecondsThatItsOwnAnswersTake) {
+  Front front({}, rank_that_ends(directory_ / "started", "0.1"), 1);
+  EXPECT_EQ(answer_to(front, request_to("/metrics", "GET")).status, 200);  // when the rank ends
+  const std::string text = answer_to(front, request_to("/metrics", "GET")).body,
+                    line = R"(dmoerm_request_seconds_sum{rank="front",endpoint="/metrics"} )";
+  const std::size_t at = text.find(line);
+  ASSERT_NE(at, std::string::npos) << text;
+  EXPECT_GE(std::stod(text.substr(at + line.size())), 0.1);
 }
 
 TEST_F(FrontOfOneRank, SaysThatItStops) {

@@ -119,7 +119,7 @@ TEST(Kserve, InputsThatNothingReadsAreListed) {
     {"name": "sentences", "shape": [1], "datatype": "BYTES", "data": ["x"]},
     {"name": "prompts", "shape": [1], "datatype": "BYTES", "data": ["p"]}]})");
   EXPECT_EQ(request.size(), 1U);
-  EXPECT_EQ(request.unread, (std::vector<std::string>{"the input add_EOS", "the input prompts", "parameters"}));
+  EXPECT_EQ(request.unread, (std::vector<std::string>{"inputs.add_EOS", "inputs.prompts", "parameters"}));
   using namespace std::string_view_literals;
   const Request behind = binary(R"({"name": "add_EOS", "shape": [1], "datatype": "BOOL", "parameters": {"binary_data_size": 1}},
     {"name": "sentences", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 5}})",
