@@ -19,7 +19,7 @@ void launch(void (*kernel)(P...), dim3 grid, dim3 block, Stream stream, A&&... a
   if (grid.x == 0) return;
   kernel<<<grid, block, 0, stream>>>(static_cast<P>(arguments)...);
   if (const cudaError_t code = cudaGetLastError(); code != cudaSuccess)
-    throw std::runtime_error(std::string("a CUDA kernel cannot be started: ") + cudaGetErrorString(code));
+    throw std::runtime_error(std::string("a CUDA kernel, or one before it, failed: ") + cudaGetErrorString(code));
 }
 
 /// Two floats rounded to bfloat16, the first in the lower half.

@@ -11,4 +11,10 @@ cmake -S "$source" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FL
 mapfile -t pieces < <(sed -n 's/^foreach(folder \(base .*\))$/\1/p' "$source/src/cmake/BuildOnce.cmake" | tr ' ' '\n')
 [ ${#pieces[@]} -gt 5 ] || { echo "BuildOnce.cmake: the list of folders that are compiled in one piece was not found"; exit 1; }
 ninja -C "$folder" "${pieces[@]/#/dmoerm_}" >"$folder/build.log" || { grep -A5 error: "$folder/build.log"; exit 1; }
+# tests/CMakeLists.txt links the communicator's file into a test once more.
+members=$(ar t "$folder/libdmoerm_comm.a")
+[[ $members == *nccl_communicator* ]] || {
+  echo "src/comm/nccl_communicator.cpp is compiled in one piece with its folder: the test nccl_on_sockets would define it twice"
+  exit 1
+}
 echo "compiled in one piece: ${pieces[*]}"

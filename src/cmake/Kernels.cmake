@@ -13,14 +13,19 @@ get_filename_component(torch_site "${TORCHWHEEL_DIR}" DIRECTORY)
 find_program(DMOERM_NVCC nvcc HINTS "${torch_site}/nvidia/cu13/bin" PATHS /usr/local/cuda/bin)
 # The runtime that libtorch loads, with or without a GPU.
 find_library(DMOERM_CUDART NAMES libcudart.so.13 PATHS "${torch_site}/nvidia/cu13/lib" NO_DEFAULT_PATH)
-if(NOT DMOERM_NVCC OR NOT DMOERM_CUDART)
-  message(STATUS "no nvcc, or a torch wheel without CUDA 13: GPUs do without the kernels of kernels/ (launch/setup.sh installs both)")
+set(nvcc_version "")
+if(DMOERM_NVCC)
+  execute_process(COMMAND "${DMOERM_NVCC}" --version OUTPUT_VARIABLE nvcc_version ERROR_QUIET)
+endif()
+if(NOT nvcc_version MATCHES "release 13\\." OR NOT DMOERM_CUDART)
+  message(STATUS "no nvcc of CUDA 13, or a torch wheel without CUDA 13: GPUs do without the kernels of kernels/ (launch/setup.sh installs both)")
   target_sources(dmoerm_nn PRIVATE $<TARGET_OBJECTS:dmoerm_kernels_emulated>)
   return()
 endif()
 # A100, H100 and H200, and code that the driver translates for what comes later.
 set(nvcc_options -std=c++20 -O3 -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90a,code=sm_90a
-  -gencode=arch=compute_90,code=compute_90 -Werror all-warnings -Xptxas -warn-spills,-warn-lmem-usage -Xcompiler -Wall,-Wextra,-fPIC)
+  -gencode=arch=compute_90,code=compute_90 -Werror all-warnings -Xptxas -warn-spills,-warn-lmem-usage -Xcompiler -Wall,-Wextra,-fPIC
+  -ccbin "${CMAKE_CXX_COMPILER}")
 
 # compile_with_nvcc(OBJECT FILE OPTIONS...): a rule that makes OBJECT.
 function(compile_with_nvcc object file)

@@ -41,7 +41,7 @@ void AdamW::step(const std::vector<at::Tensor>& parameters, const std::vector<at
                  std::int64_t step, double gradient_scale) {
   const Update update{lr, 1.0 - std::pow(options_.beta1, static_cast<double>(step)),
                       1.0 - std::pow(options_.beta2, static_cast<double>(step)), gradient_scale};
-  if (parameters.front().is_cuda() && options_.first_moment == FirstMoment::interpolated)
+  if ((options_.fused || parameters.front().is_cuda()) && options_.first_moment == FirstMoment::interpolated)
     return step_fused(parameters, gradients, update, step);
   for (std::size_t i = 0; i < parameters.size(); ++i) {
     if (!gradients[i].defined()) continue;

@@ -22,6 +22,7 @@ enum class FirstMoment {
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, weight_decay = 0;
   FirstMoment first_moment = FirstMoment::interpolated;
+  bool fused = false;  ///< Whether CPUs take the update of GPUs too, so that it can be compared there
 };
 
 /// Moments of some float32 parameters.
@@ -33,8 +34,8 @@ class AdamW {
         std::vector<std::vector<Elements>> undecayed = {});
 
   /// One update in place. Moments that are interpolated and parameters change in one pass over the memory.
-  /// @param gradients  same shapes, scaled by `gradient_scale` (from clipping), on GPUs in place; a parameter whose gradient is
-  /// undefined stays
+  /// @param gradients  tensors of the same shapes. They are scaled by `gradient_scale` (from clipping); on a GPU this changes
+  ///     them. A parameter whose gradient is undefined stays.
   /// @param step  1 for the first update
   void step(const std::vector<at::Tensor>& parameters, const std::vector<at::Tensor>& gradients, double lr, std::int64_t step,
             double gradient_scale);

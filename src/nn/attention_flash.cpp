@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.h"
 #include "nn/attention_parts.h"
+#include "nn/device.h"
 
 namespace dmoerm::nn::flash {
 namespace {
@@ -20,6 +22,7 @@ struct Sequence {
 };
 
 void push(Offsets& offsets, std::int64_t q_end, std::int64_t k_end) {
+  DMOERM_CHECK(q_end >= offsets.q.back() && k_end >= offsets.k.back(), "sequences are in the order of their rows");
   offsets.q_longest = std::max(offsets.q_longest, q_end - offsets.q.back());
   offsets.k_longest = std::max(offsets.k_longest, k_end - offsets.k.back());
   offsets.q.push_back(static_cast<std::int32_t>(q_end));
@@ -106,8 +109,8 @@ PlanOffsets offsets_of(const AttentionPlan& plan, std::int64_t queries, std::int
 }
 
 bool takes(const at::Tensor& q, const AttentionPlan& plan) {
-  const bool narrow = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
-  return q.is_cuda() && narrow && plan.sequences[0].q.defined() && plan.shape.head_dim % 8 == 0 && plan.shape.head_dim <= 256;
+  return q.is_cuda() && q.scalar_type() == at::kBFloat16 && plan.sequences[0].q.defined() && plan.shape.head_dim % 8 == 0 &&
+         plan.shape.head_dim <= 256 && computes_in_bfloat16(q.device());
 }
 
 Attended attention(const Qkv& in, const AttentionPlan& plan) {

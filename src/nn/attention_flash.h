@@ -1,4 +1,4 @@
-// Attention on a GPU by libtorch's flash kernels, for bfloat16 and float16: two calls for a whole batch, whatever it holds. In
+// Attention on a GPU by libtorch's flash kernels, in bfloat16: two calls for a whole batch, whatever it holds. In
 // the first, each prefix and each response is a sequence that sees its own rows. In the second, the queries of a group see its
 // prefix. Their results are merged by their log-sum-exps. Nothing is gathered, copied or masked.
 #pragma once
@@ -29,7 +29,7 @@ struct PlanOffsets {
 /// @param queries, keys  rows of the query and key matrices
 PlanOffsets offsets_of(const AttentionPlan& plan, std::int64_t queries, std::int64_t keys);
 
-/// Whether flash kernels take these queries: on a GPU, in bfloat16 or float16, with a plan whose offsets are on the GPU.
+/// Whether flash kernels take these queries: on a GPU that computes in it, in bfloat16, with a plan whose offsets are on the GPU.
 bool takes(const at::Tensor& q, const AttentionPlan& plan);
 
 /// Like nn::attention(). `plan.sequences` are on the tensors' device.

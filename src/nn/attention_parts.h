@@ -10,7 +10,8 @@
 namespace dmoerm::nn {
 
 /// Attention over two disjoint sets of keys, merged into attention over both.
-/// @param own, prefix  out is [rows, heads * head_dim], contiguous; a log-sum-exp of plus infinity says that the query saw no key
+/// @param own     out is [rows, heads * head_dim], contiguous, lse_HT [heads, rows] in float32; each query saw a key
+/// @param prefix  likewise, but a log-sum-exp of plus infinity says that the query saw no key of this set
 Attended merge_halves(const Attended& own, const Attended& prefix, std::int64_t heads);
 
 /// The gradients of projections from those of attention: the sum of its calls' parts, rotated back.

@@ -36,7 +36,7 @@ struct AttentionPlan {
   std::vector<AttentionCluster> clusters;
   HeadShape shape;
   bool causal = true;                    ///< Whether a query sees only keys up to its own place
-  std::array<Sequences, 2> sequences{};  ///< On GPUs: rows that see their own sequence, and rows that see a prefix
+  std::array<Sequences, 2> sequences{};  ///< Rows that see their own sequence, and rows that see a prefix; undefined on the CPU
 };
 
 /// Every row is a query.

@@ -18,8 +18,8 @@ namespace dmoerm::nn {
 /// What a forward pass keeps for its backward pass.
 struct ForwardState {
   LayerBatch batch;
-  std::vector<AdapterRows> adapters;  ///< In the dtype of the states; those of another dtype are replaced by
-  std::vector<LoraAdapter> narrowed;  ///< copies, made once a pass
+  std::vector<AdapterRows> adapters;  ///< Adapters of the pass, in the dtype of the states
+  std::vector<LoraAdapter> narrowed;  ///< Copies that stand in for adapters of another dtype
   std::vector<LayerSaved> layers;
   bool recompute = false;       ///< Set before forward(): keep only the layers' inputs; backward() recomputes the rest, same bits
   std::size_t first_layer = 0;  ///< Lowest layer that is trained or adapted; nothing below it is kept

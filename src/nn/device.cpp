@@ -5,6 +5,8 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <array>
+#include <atomic>
 #include <cstdlib>
 
 #include "base/error.h"
@@ -58,6 +60,20 @@ std::string gpu_address(c10::Device device) {
   char address[64] = "";
   if (address_of == nullptr || address_of(address, sizeof address, device.index()) != 0) return "";
   return address;
+}
+
+bool computes_in_bfloat16(c10::Device device) {
+  constexpr int kCapabilityMajor = 75;  // cudaDevAttrComputeCapabilityMajor
+  constexpr std::size_t kMost = 64;
+  static std::array<std::atomic<int>, kMost> known{};  // 0: not asked yet; else the major number + 1
+  if (!device.is_cuda()) return false;
+  std::atomic<int>& own = known.at(static_cast<std::size_t>(device.index()));
+  if (own == 0) {
+    int major = 0;
+    const auto ask = reinterpret_cast<int (*)(int*, int, int)>(::dlsym(RTLD_DEFAULT, "cudaDeviceGetAttribute"));
+    own = 1 + (ask != nullptr && ask(&major, kCapabilityMajor, device.index()) == 0 ? major : 0);
+  }
+  return own > 8;
 }
 
 double free_gpu_memory_mib(c10::Device device) {

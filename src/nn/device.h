@@ -19,6 +19,9 @@ bool built_for_cuda();
 c10::ScalarType pick_dtype(const std::string& name);
 /// Address of a GPU on its machine's bus, by which two processes find out whether they use the same GPU; "" for a CPU.
 std::string gpu_address(c10::Device device);
+/// Whether a GPU multiplies matrices of bfloat16 itself (compute capability 8.0 or later: A100, H100), which flash attention and
+/// the kernels of kernels/ are made for. False for a CPU.
+bool computes_in_bfloat16(c10::Device device);
 /// Memory of a GPU in MiB that is free now; 0 for a CPU, or if it is not known.
 double free_gpu_memory_mib(c10::Device device);
 

@@ -19,7 +19,7 @@ struct LayerBatch {
   AttentionPlan all, reads;               ///< Plans whose queries are every row, and only the read rows
   at::Tensor cos_TE, sin_TE;              ///< Rotary tables of the rows (decoders)
   at::Tensor read_rows_R;                 ///< Indices of the read rows, int64
-  std::span<const AdapterRows> adapters;  ///< In the dtype of the states
+  std::span<const AdapterRows> adapters;  ///< Adapters, in the dtype of the states
 };
 
 /// One layer and the batch that goes through it.

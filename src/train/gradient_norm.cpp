@@ -28,8 +28,9 @@ at::Tensor squares_on_host(const at::Tensor& gradient) {
   return squares;
 }
 
-/// A GPU's reduction chooses its order by the shape, so every call has the same one, filled up with zeros.
-at::Tensor squares_on_gpu(const at::Tensor& gradient) {
+}  // namespace
+
+at::Tensor block_squares_in_chunks(const at::Tensor& gradient) {
   constexpr std::int64_t kBlocks = 4096, kChunk = kBlocks * kNormBlock;
   const std::int64_t size = gradient.numel();
   const at::Tensor chunk = at::zeros({kChunk}, gradient.options().dtype(at::kDouble));
@@ -43,10 +44,8 @@ at::Tensor squares_on_gpu(const at::Tensor& gradient) {
   return squares.size() == 1 ? squares.front() : squares.empty() ? chunk.narrow(0, 0, 0) : at::cat(squares);
 }
 
-}  // namespace
-
 at::Tensor block_squares(const at::Tensor& gradient) {
-  return gradient.is_cpu() ? squares_on_host(gradient) : squares_on_gpu(gradient);
+  return gradient.is_cpu() ? squares_on_host(gradient) : block_squares_in_chunks(gradient);
 }
 
 double gradient_norm(const std::vector<at::Tensor>& gradients) {

@@ -51,7 +51,7 @@ class MicroBatchPass {
   [[nodiscard]] std::vector<nn::AdapterRows> rows() const;
   /// States of all rows below the adapted layers, which are the same for every trainee.
   [[nodiscard]] nn::Trunk trunk() const;
-  /// The rewards of all responses, which leave the device in one copy.
+  /// The rewards of all responses, [responses], float32, on the host: they leave the device in one copy.
   [[nodiscard]] at::Tensor rewards_of(const at::Tensor& states_RD) const;
   /// The loss of one trainee's whole groups and its slopes.
   Push push_of_groups(const Slice& slice, std::span<const float> rewards);

@@ -43,7 +43,7 @@ class TrunkCache {
   [[nodiscard]] at::Tensor placed(const at::Tensor& x_TD);
 
   std::size_t bytes_max_, bytes_ = 0, layer_ = 0;
-  std::optional<std::size_t> gpu_bytes_max_;  ///< Known from the first trunk on
+  std::optional<std::size_t> gpu_bytes_max_;  ///< The first trunk sets it
   std::size_t gpu_bytes_ = 0;
   const nn::Backbone* backbone_ = nullptr;
   std::uint64_t clock_ = 0;

@@ -16,10 +16,9 @@ ACCESS = re.compile(r"\b(LDG|STG|LDL|STL|LD|ST)\.([A-Z0-9.]*)")
 
 
 def cuobjdump():
-    """The program of a toolkit, or the one in Triton's wheel, which torch brings; None without either."""
-    packages = os.path.dirname(os.__file__) + "/site-packages"
-    wheel = next((p for p in sys.path if os.path.isdir(f"{p}/triton/backends/nvidia/bin")), packages)
-    return shutil.which("cuobjdump", path=f"{os.environ['PATH']}:/usr/local/cuda/bin:{wheel}/triton/backends/nvidia/bin")
+    """The program in Triton's wheel, which torch brings, or that of a toolkit, which may be too old; None without either."""
+    wheels = [f"{p}/triton/backends/nvidia/bin" for p in sys.path]
+    return shutil.which("cuobjdump", path=":".join([*wheels, os.environ["PATH"], "/usr/local/cuda/bin"]))
 
 
 def accesses(sass):

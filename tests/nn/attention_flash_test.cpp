@@ -95,7 +95,7 @@ INSTANTIATE_TEST_SUITE_P(Kinds, FlashAttention,
                                           testing::Bool()));
 
 TEST(FlashOffsets, CoverAllRowsAndLeaveOutWhatACallDoesNotSee) {
-  // Rows: prefix 0-3, responses 4-5 and 6-8; a group without a prefix 9-10. A plan has the latter last or not: the order is kept.
+  // Rows: prefix 0-3, responses 4-5 and 6-8; a group without a prefix 9-10.
   const data::PackedBatch batch = batch_of({{4, {2, 3}}, {0, {2}}}, data::PackingRule::causal);
   const auto offsets = flash::offsets_of(plan_all_rows(batch, data::PackingRule::causal, kShape), 11, 11);
   EXPECT_EQ(offsets.own.q, (std::vector<std::int32_t>{0, 4, 6, 9, 11}));

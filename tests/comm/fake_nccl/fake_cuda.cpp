@@ -13,7 +13,8 @@ struct CUstream_st {
   dmoerm::comm::OrderedQueue queue;
 };
 struct CUevent_st {
-  std::shared_ptr<std::atomic<bool>> passed = std::make_shared<std::atomic<bool>>(true);  ///< of the latest record
+  std::shared_ptr<std::atomic<bool>> passed =
+      std::make_shared<std::atomic<bool>>(true);  ///< Whether the latest record has passed
 };
 
 namespace dmoerm::test {

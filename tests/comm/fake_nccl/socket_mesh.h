@@ -51,7 +51,7 @@ class SocketMesh {
   int rank_, size_;
   int listener_ = -1;
   std::mutex mutex_;          ///< guards sockets_ while they are made
-  std::vector<int> sockets_;  ///< by rank; -1 for this one
+  std::vector<int> sockets_;  ///< One a rank; this rank's is -1
   std::atomic<bool> aborted_ = false;
 };
 

@@ -11,9 +11,9 @@ namespace dmoerm::test::fake_cuda {
 struct State {
   std::mutex mutex;
   GpuCounts counts;
-  std::map<const void*, std::string> kernel_names;  ///< by the host's function
+  std::map<const void*, std::string> kernel_names;  ///< Names, keyed by the host's function
   std::map<std::string, std::int64_t> calls;
-  std::map<const char*, std::size_t> device, pinned;  ///< memory by its first byte
+  std::map<const char*, std::size_t> device, pinned;  ///< Sizes, keyed by the first byte
   std::int64_t memory = 0, memory_peak = 0;
 };
 
