@@ -31,6 +31,9 @@ Memory& memory() {
   return all;
 }
 
+/// Pieces of work that were queued in streams and are not done.
+std::atomic<int> unfinished = 0;
+
 /// Work in the default stream is done when the call returns.
 bool immediate(cudaStream_t stream) { return stream == nullptr || stream == cudaStreamLegacy; }
 
@@ -38,7 +41,11 @@ bool immediate(cudaStream_t stream) { return stream == nullptr || stream == cuda
 
 void post(cudaStream_t stream, std::function<void()> work) {
   if (immediate(stream)) return work();
-  (void)stream->queue.post(std::move(work));
+  ++unfinished;
+  (void)stream->queue.post([work = std::move(work)] {
+    work();
+    if (--unfinished == 0) unfinished.notify_all();
+  });
 }
 
 bool on_device(const void* first, std::size_t bytes) {
@@ -76,7 +83,9 @@ cudaError_t cudaMalloc(void** pointer, std::size_t bytes) {
   memory().blocks[static_cast<char*>(*pointer)] = bytes;
   return cudaSuccess;
 }
+/// Waits for the device, as CUDA's does: what is queued may still use the memory.
 cudaError_t cudaFree(void* pointer) {
+  for (int left = dmoerm::test::unfinished; left > 0; left = dmoerm::test::unfinished) dmoerm::test::unfinished.wait(left);
   const std::scoped_lock lock(memory().mutex);
   memory().blocks.erase(static_cast<char*>(pointer));
   std::free(pointer);
