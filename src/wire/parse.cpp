@@ -184,12 +184,15 @@ void read_openrlhf(const JsonPart& body, const Limits& limits, Request& request)
   if (prompts.size() != queries.size())
     body.at("prompts").complain("lists-of-other-lengths",
                                 fmt::format("expected as many as {} has ({}), found {}", key, queries.size(), prompts.size()));
+  bool begins = true;
   for (std::size_t i = 0; i < queries.size(); ++i) {
     const bool says_nothing = prompts[i].value().is_null();
     const auto bytes = prompt_bytes_of(queries[i].text(), says_nothing ? "" : prompts[i].text());
-    if (!bytes) prompts[i].refuse("prompt-not-beginning", fmt::format("the beginning of {}", queries[i].path()));
-    texts.add_text(queries[i], *bytes);
+    // Its trainer also sends prompts that were cut, or without the template that the text has: the text itself tells then.
+    if (!bytes) begins = false;
+    texts.add_text(queries[i], bytes.value_or(0));
   }
+  if (!begins) request.unread.emplace_back("prompts that do not begin their texts");
 }
 
 // --- vLLM and SGLang ---
