@@ -130,9 +130,10 @@ def test_bad_requests_get_a_sentence(server):
     expect(status == 503 and reply["reason"] == "deadline-too-short", reply)
     status, reply = server.post("/v1/reward", {**ROWS[0], "use_categroy": "chat"})
     expect(status == 400 and "use_category" in reply["error"]["message"], reply)
-    for body in ({"query": [template_of("a", "b")], "prompts": ["other"]}, {"query": [template_of("a", "b")], "prompts": []}):
-        status, reply = server.post("/get_reward", body)
-        expect(status == 422 and "prompts" in reply["detail"], reply)
+    status, reply = server.post("/get_reward", {"query": [template_of("a", "b")], "prompts": []})
+    expect(status == 422 and "prompts" in reply["detail"], reply)
+    foreign = {"query": [template_of("a", "b")], "prompts": ["other"]}  # as of a trainer that cut it
+    expect(server.post("/get_reward", foreign)[1] == server.post("/get_reward", {"query": foreign["query"]})[1], "a prompt that does not begin its text counts for nothing")
     said = [server.post("/v1/reward", {**ROWS[0], "model": "earleir"})[1]["error"]["message"], server.ask("GET", "/v1/models/earleir")[1]["error"]["message"], server.post("/admin/reload", {"model": "earleir"})[1]["error"]["message"]]
     expect(len(set(said)) == 1 and "did you mean earlier?" in said[0], said)
     expect(server.post("/v1/reward", ROWS[0], headers={"Origin": "http://evil.example"})[0] == 403, "a foreign page")
