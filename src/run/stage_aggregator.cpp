@@ -8,7 +8,6 @@
 #include <map>
 
 #include "base/log.h"
-#include "moe/held_out.h"
 #include "run/stage_features.h"
 #include "run/task_parts.h"
 #include "run/task_settings.h"
@@ -20,7 +19,7 @@ using nlohmann::json;
 
 /// Versions of the rules by which the kind `best` chooses and by which rewards are standardised. A changed rule gets a new word,
 /// so that aggregators of the old rule are made again.
-constexpr const char* kChoiceRuleVersion = "prompts held out, by a standard error; stack, gate, mlp";
+constexpr const char* kChoiceRuleVersion = "prompts held out, by a standard error; stack or mean, gate, mlp";
 constexpr const char* kSpreadRuleVersion = "within groups";
 
 /// Kinds that are held out, so that they can be compared, and of these the ones that `best` chooses from, from the smallest up.
@@ -36,6 +35,16 @@ json weights_of(const moe::Aggregator& aggregator) {
 }
 
 }  // namespace
+
+std::string best_kind(const std::map<std::string, moe::HeldOut>& held_out) {
+  // The stack shrinks to the mean as far as prompts left out advise. Few labels cannot tell whether it is better, but they can
+  // show that noise has turned its weights round.
+  std::string best = moe::clearly_better(held_out.at("mean"), held_out.at("stack")) ? "mean" : "stack";
+  for (const char* larger : kLargerThanStack) {
+    if (moe::clearly_better(held_out.at(larger), held_out.at(best))) best = larger;
+  }
+  return best;
+}
 
 nlohmann::json aggregator_settings(const config::RunConfig& config) {
   nlohmann::json fit = result_settings(config.aggregator);
@@ -83,12 +92,7 @@ void run_aggregator(RunContext& context, const plan::TaskId& task, const TaskIde
     if (aggregator.weight_K.defined()) figures["weights"] = weights_of(aggregator);
   }
   std::string chosen = config::word(config.kind);
-  if (config.kind == config::AggregatorKind::best) {
-    chosen = "stack";  // shrinks to the mean as far as prompts left out advise; few labels cannot tell whether it is better
-    for (const char* larger : kLargerThanStack) {
-      if (moe::clearly_better(held_out[larger], held_out[chosen])) chosen = larger;
-    }
-  }
+  if (config.kind == config::AggregatorKind::best) chosen = best_kind(held_out);
   metrics["chosen"] = chosen;
   metrics["groups"] = train.groups.size();
   if (held_out["mean"].pairs.empty())
