@@ -340,7 +340,8 @@ void describe(Visit& visit, Section& c) {
       "Function that makes one reward of the experts' outputs: their mean; stack, a weighted sum of them and the base's reward; "
       "gate, the same with weights that depend on the prompt; mlp, the stack and a small network; paper_mlp, the paper's "
       "network; "
-      "wco, the smallest; uwo, the mean less a price of the variance. The value best takes the stack, unless gate or mlp orders "
+      "wco, the smallest; uwo, the mean less a price of the variance. The value best takes the stack, unless the mean, gate or "
+      "mlp orders "
       "held-out groups better by more than one standard error.");
   visit("base_reward", c.base_reward, any(), result,
         "Whether stack, gate and mlp also read the overall reward of the category's phase-1 model.");
