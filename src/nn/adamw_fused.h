@@ -15,7 +15,7 @@ struct AdamWLists {
 struct AdamWUpdate {
   double lr, beta1, beta2, eps, weight_decay;
   std::int64_t step;      ///< 1 for the first update
-  double gradient_scale;  ///< from clipping
+  double gradient_scale;  ///< Factor by which clipping shrinks the gradients
 };
 
 /// The update of AdamW with FirstMoment::interpolated, rounded in another order. Gradients are scaled in place.

@@ -170,8 +170,8 @@ void print_calls(const Measurement& measurement) {
 GpuCounts counts_of(const Case& wanted, const Pairs& pairs) { return Measurement(wanted, pairs).run(); }
 
 struct Limits {
-  std::int64_t per_layer;        ///< with the kernels of kernels/
-  std::int64_t per_layer_plain;  ///< in a build without nvcc
+  std::int64_t per_layer;        ///< Launches of a layer with the kernels of kernels/
+  std::int64_t per_layer_plain;  ///< Launches of a layer in a build without nvcc
   std::int64_t beside_layers, syncs;
 };
 
