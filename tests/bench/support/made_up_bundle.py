@@ -1,8 +1,9 @@
 """A bundle over a real decoder with made-up weights, for measurements of speed.
 
-    made_up_bundle.py --model DIR --out DIR --program DMOERM [--categories 2 --points 3 --rank 16 --max-length 512]
+    made_up_bundle.py --model DIR --out DIR --program DMOERM [--categories 2 --points 3 --rank 16 --max-length 512 --top-layers 0 --router-layers 0]
 
-Every category has `--points` experts, LoRA adapters on q and v with random values; the router and the aggregators (kind stack) are random too, and no prompt goes to the single model.
+Every category has `--points` experts, LoRA adapters on q and v of all layers or of the top ones, with random values; the router and the aggregators (kind stack) are random too, and no prompt goes to the
+single model. The router reads the mean state of a prompt after `--router-layers` layers, or after all of them.
 """
 import argparse
 import hashlib
@@ -38,22 +39,24 @@ def make_base(model, out):
     return config
 
 
-def make_adapter(config, rank, out):
+def make_adapter(config, rank, out, top_layers=0):
     heads, hidden = config["num_attention_heads"], config["hidden_size"]
     wide = {"q_proj": hidden, "v_proj": hidden // heads * config.get("num_key_value_heads", heads)}
     tensors = {"base_model.model.score.weight": torch.randn(1, hidden) * 0.02}
-    for layer in range(config["num_hidden_layers"]):
+    layers = config["num_hidden_layers"]
+    adapted = list(range(layers - top_layers if top_layers else 0, layers))
+    for layer in adapted:
         for name, width in wide.items():
             at = f"base_model.model.model.layers.{layer}.self_attn.{name}"
             tensors[at + ".lora_A.weight"] = torch.randn(rank, hidden) * 0.02
             tensors[at + ".lora_B.weight"] = torch.randn(width, rank) * 0.02
     write_json(os.path.join(out, "adapter_config.json"), {
         "base_model_name_or_path": None, "bias": "none", "fan_in_fan_out": False, "inference_mode": True, "init_lora_weights": True, "lora_alpha": 2.0 * rank, "lora_dropout": 0.0,
-        "modules_to_save": ["score"], "peft_type": "LORA", "r": rank, "target_modules": list(wide), "task_type": "SEQ_CLS"})
+        "layers_to_transform": adapted if top_layers else None, "modules_to_save": ["score"], "peft_type": "LORA", "r": rank, "target_modules": list(wide), "task_type": "SEQ_CLS"})
     save_file(tensors, os.path.join(out, "adapter_model.safetensors"), {"format": "pt"})
 
 
-def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length=512, seed=7):
+def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length=512, top_layers=0, router_layers=0, seed=7):
     """Writes the bundle unless the folder exists."""
     if os.path.exists(os.path.join(out, "dmoerm.json")):
         return
@@ -63,13 +66,13 @@ def make_bundle(model, out, program, categories=2, points=3, rank=16, max_length
     config = make_base(model, os.path.join(part, "base"))
     names = [f"category_{c}" for c in range(categories)]
     hidden, path = config["hidden_size"], lambda *words: os.path.join(part, *words)
-    write_json(path("router", "router.json"), {"categories": names, "confidence_min": 0.0, "pooling": "mean", "temperature": 1.0})
+    write_json(path("router", "router.json"), {"categories": names, "confidence_min": 0.0, "pooling": "mean", "temperature": 1.0, "layers": router_layers})
     save_file({"mean": torch.zeros(hidden), "std": torch.ones(hidden), "weight": torch.randn(categories, hidden) * 0.1, "bias": torch.zeros(categories)}, path("router", "router.safetensors"), {"format": "pt"})
-    make_adapter(config, rank, path("single"))
+    make_adapter(config, rank, path("single"), top_layers)
     os.makedirs(path("aggregator"))
     for name in names:
         for point in range(points):
-            make_adapter(config, rank, path("experts", name, f"point_{point}"))
+            make_adapter(config, rank, path("experts", name, f"point_{point}"), top_layers)
         meta = {"format": "pt", "kind": "stack", "version": "2", "reads_base": "false", "variance_price": "0", "best_step": "0", "validation_accuracy": "0"}
         save_file({"reward_mean": torch.zeros(points), "reward_std": torch.ones(points), "weight": torch.rand(points)}, path("aggregator", name + ".safetensors"), meta)
     with open(EARLIER, encoding="utf-8") as file:
@@ -99,7 +102,7 @@ if __name__ == "__main__":
     parser.add_argument("--model", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--program", required=True)
-    for name, number in (("categories", 2), ("points", 3), ("rank", 16), ("max-length", 512)):
+    for name, number in (("categories", 2), ("points", 3), ("rank", 16), ("max-length", 512), ("top-layers", 0), ("router-layers", 0)):
         parser.add_argument("--" + name, type=int, default=number)
     given = parser.parse_args()
     make_bundle(**vars(given))

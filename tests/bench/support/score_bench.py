@@ -1,0 +1,162 @@
+"""What score-best-of and score-latency share: one request at a time to `dmoerm serve`, in turns with the peer, on a bundle with made-up weights."""
+import argparse
+import importlib.util
+import json
+import os
+import re
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from bench_common import DEFAULT_MODEL, ROOT
+
+sys.path.insert(0, os.path.join(ROOT, "tests", "support"))
+sys.path.insert(0, os.path.join(ROOT, "launch", "python"))
+from made_up_bundle import make_bundle  # noqa: E402
+from reward_server import Client, RewardServer  # noqa: E402
+from serve_load import make_rows  # noqa: E402
+
+NEEDED = ("torch", "transformers", "peft")
+TOLERANCE = 1e-3
+
+
+def parse(doc, responses, prompt_words, response_words, rounds=3):
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--part", choices=["all", "top"], default="all", help="layers with adapters")
+    parser.add_argument("--top-layers", type=int, help="number of the top layers; implies --part top (default: 6)")
+    parser.add_argument("--experts", type=int, default=6)
+    parser.add_argument("--rank", type=int, default=32)
+    parser.add_argument("--responses", type=int, default=responses)
+    parser.add_argument("--prompt-words", type=int, default=prompt_words, help="a word is about a token")
+    parser.add_argument("--response-words", type=int, default=response_words)
+    parser.add_argument("--weights", choices=["float32", "int8"], default="float32", help="int8: ours with int8 weights, against ours with float32")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peer-batch", type=int, default=0, help="texts of a padded batch; default: the fastest of 1, 4 and 16")
+    parser.add_argument("--ours-only", action="store_true", help="without the peer, and without a comparison of scores")
+    parser.add_argument("--work", default=os.path.join(ROOT, "runs", "score-bench"))
+    parser.add_argument("--seed", type=int, default=5)
+    args = parser.parse_args()
+    if args.top_layers:
+        args.part = "top"
+    args.top_layers = (args.top_layers or 6) if args.part == "top" else 0
+    return args
+
+
+class Ours:
+    def __init__(self, program, bundle, threads, weights):
+        options = [] if weights == "float32" else ["--weights", weights]
+        self.server = RewardServer(program, [bundle], *options, threads=threads)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.__exit__()
+
+    def score(self, row):
+        client = Client(self.server.port, timeout=3600)  # a new one each time: the server closes those that idle
+        status, reply = client.ask("POST", "/v1/reward", row, {"X-Request-Timeout": "3600"})
+        client.close()
+        if status != 200:
+            raise SystemExit(f"the server answered {status}: {reply}")
+        return reply["scores"]
+
+    def peak_mib(self):
+        with open(f"/proc/{self.server.process.pid}/status", encoding="utf-8") as file:
+            return int(re.search(r"VmHWM:\s*(\d+)", file.read())[1]) // 1024
+
+
+class Peer:
+    def __init__(self, bundle, manifest, args, row):
+        from dmoerm_hf.chat_template import ChatTemplate
+        from dmoerm_hf.texts import messages_of
+        from dmoerm_hf.tokens import Tokenizer
+        from peer_scorer import PeerScorer
+        template = ChatTemplate.of(manifest, Tokenizer(Path(bundle) / "base" / "tokenizer.json"), bundle)
+        self.ids = lambda row: (template.ids(messages_of(row["prompt"]), None), [template.ids(messages_of(row["prompt"]), one) for one in row["responses"]])
+        self.scorer = PeerScorer(bundle, {c["name"]: c["points"] for c in manifest["categories"]}, args.threads, args.peer_batch)
+        tried = self.scorer.choose_batch(self.ids(row)[1])
+        print("peer: seconds of one expert by texts of a batch:", {size: round(seconds, 2) for size, seconds in tried.items()}, flush=True)
+
+    def peak_mib(self):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def timed(work):
+    begun = time.perf_counter()
+    result = work()
+    return time.perf_counter() - begun, result
+
+
+def differences(ours, others):
+    """Largest difference of a score; the same as a multiple of the deviation within its group; share of all pairs of a group that both order alike."""
+    worst, relative, alike, pairs = 0.0, 0.0, 0, 0
+    for a, b in zip(ours, others):
+        most = max(abs(x - y) for x, y in zip(a, b))
+        worst = max(worst, most)
+        if len(b) > 1:
+            relative = max(relative, most / max(statistics.pstdev(b), 1e-9))
+        for i in range(len(a)):
+            for j in range(i):
+                pairs += 1
+                alike += (a[i] > a[j]) == (b[i] > b[j])
+    return {"largest_difference": worst, "of_deviation": round(relative, 4), "same_order": round(alike / pairs, 4) if pairs else None}
+
+
+def measure(name, args):
+    program = os.path.join(os.environ["DMOERM_BUILD"], "dmoerm")
+    against_peer = args.weights == "float32" and not args.ours_only
+    absent = [package for package in NEEDED if importlib.util.find_spec(package) is None]
+    if absent:
+        return print(f"skipped: {', '.join(absent)} not installed: launch/setup.sh --with tests")
+    os.makedirs(args.work, exist_ok=True)
+    bundle = os.path.join(args.work, f"{args.part}-{args.top_layers}-{args.experts}-{args.rank}")
+    with open(os.path.join(args.model, "config.json"), encoding="utf-8") as file:
+        layers = json.load(file)["num_hidden_layers"]
+    make_bundle(args.model, bundle, program, categories=2, points=args.experts, rank=args.rank, max_length=1024, top_layers=args.top_layers, router_layers=-(-2 * layers // 3))
+    with open(os.path.join(bundle, "dmoerm.json"), encoding="utf-8") as file:
+        manifest = json.load(file)
+    rows = make_rows(args.rounds + 1, args.responses, args.prompt_words, args.response_words, args.seed)
+    seconds, scores = {"ours": [], "peer": []}, {"ours": [], "peer": []}
+    with Ours(program, bundle, args.threads, args.weights) as ours:
+        ours.score(rows[0])
+        tokens = None
+        if against_peer:
+            peer = Peer(bundle, manifest, args, rows[0])
+            prompt, texts = peer.ids(rows[1])
+            tokens = {"prompt": len(prompt), "texts": sum(map(len, texts))}
+        elif args.weights != "float32":
+            peer = Ours(program, bundle, args.threads, "float32")
+            peer.score(rows[0])
+        for which, row in enumerate(rows[1:]):
+            turns = {"ours": lambda row=row: ours.score(row)}
+            if against_peer:
+                ids = peer.ids(row)
+                turns["peer"] = lambda ids=ids: peer.scorer.score(*ids)
+            elif args.weights != "float32":
+                turns["peer"] = lambda row=row: peer.score(row)
+            for side in turns if which % 2 else reversed(turns):
+                spent, found = timed(turns[side])
+                seconds[side].append(spent)
+                scores[side].append(found)
+            print(", ".join(f"{side} {seconds[side][-1]:.3f} s" for side in turns), flush=True)
+        memory = {"ours": ours.peak_mib()}
+        if seconds["peer"]:
+            memory["peer"] = peer.peak_mib()
+        if args.weights != "float32":
+            peer.__exit__()
+    result = {"name": name, "unit": "s", "part": args.part, "top_layers": args.top_layers, "experts": args.experts, "responses": args.responses, "weights": args.weights, "threads": args.threads,
+              "ours": round(statistics.median(seconds["ours"]), 4), "spread": {side: [round(min(own), 4), round(max(own), 4)] for side, own in seconds.items() if own}, "peak_mib": memory}
+    if seconds["peer"]:
+        found = differences(scores["ours"], scores["peer"])
+        result |= {"peer": round(statistics.median(seconds["peer"]), 4), "ratio": round(statistics.median(seconds["peer"]) / statistics.median(seconds["ours"]), 3), **found}
+        if against_peer:
+            result |= {"peer_batch": peer.scorer.batch, "tokens": tokens}
+            if found["largest_difference"] > TOLERANCE:
+                print(json.dumps(result))
+                raise SystemExit(f"the scores differ by {found['largest_difference']:.2g}, more than {TOLERANCE:g}")
+    print(json.dumps(result))
