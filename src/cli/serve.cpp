@@ -278,6 +278,11 @@ void add_limits(CLI::App& verb, Options& options) {
   verb.add_option("--queue-texts", options.engine.queue_texts_max, "Texts that may wait")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  verb.add_option(
+          "--queue-s", options.engine.queue_s_max,
+          "Longest time that a request is let wait for those before it, as far as the speed so far tells; 0 = its deadline")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   verb.add_option("--deadline-s", options.service.deadline_s,
                   "Longest time for an answer; a request may ask for less with the header X-Request-Timeout")
       ->check(CLI::PositiveNumber)

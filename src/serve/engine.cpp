@@ -81,10 +81,11 @@ Engine::Admission Engine::submit(Ask ask, Done done) {
     texts += std::ssize(work.texts.responses);
   }
   const std::lock_guard lock(mutex_);
-  // A request that alone is larger than the queue is taken when the queue is empty.
-  const bool full = tokens_ > 0 && (tokens_ + tokens > options_.queue_tokens_max || texts_ + texts > options_.queue_texts_max);
   const std::int64_t ahead = tokens_ + computing_;
   const double wait_s = seconds_for(ahead), left_s = seconds_between(Clock::now(), ask.deadline);
+  // A request that alone is larger than the queue is taken when the queue is empty.
+  const bool full = tokens_ > 0 && (tokens_ + tokens > options_.queue_tokens_max || texts_ + texts > options_.queue_texts_max ||
+                                    (options_.queue_s_max > 0 && wait_s > options_.queue_s_max));
   // A score is there when its whole batch is. Where nobody waits, a request is taken whatever the speed was.
   const std::int64_t own = ask.works.empty() ? 0 : std::max(tokens, budget_of(ask.works[0]));
   const double done_s = ahead > 0 ? kCaution * seconds_for(ahead + own) : 0;

@@ -47,7 +47,8 @@ struct EngineOptions {
   std::int64_t batch_tokens = 0;  ///< Tokens of one batch; 0: those of the bundle's passes
   double batch_wait_s = 0.002;    ///< Longest time that the first request waits for others to fill a batch
   std::int64_t queue_tokens_max = 1 << 18, queue_texts_max = 4096;
-  int threads = 1;  ///< Threads that compute
+  double queue_s_max = 0;  ///< Longest time that a request is let wait for those before it; 0: its deadline
+  int threads = 1;         ///< Threads that compute
 };
 
 /// One batch, for metrics.

@@ -4,7 +4,7 @@
 
 rate: `dmoerm score` scores the bodies; its texts a second after the first ones are the offline rate. Then `--connections` connections send best-of-`--responses` bodies as fast as they are answered: `ratio` is
 their rate to the offline one. Then bodies arrive at random times at 70 % of that rate: `p99_over_p50`. Every score is compared with the offline one: `wrong`, and what got no answer is `lost`.
-overload: bodies arrive at four times the rate for `--overload-seconds`, each with a deadline of `--deadline-s`. `overload.late` are answers after it, `overload.others` statuses other than 200 and 429,
+overload: with `--queue-s`, bodies arrive at four times the rate for `--overload-seconds`, each with a deadline of `--deadline-s`. `overload.late` are answers after it, `overload.others` statuses other than 200 and 429,
 `overload.recovery_s` the time from the last arrival until a new client is answered with 200.
 slow: one normal client, first alone and then beside `--slow` connections of which half send a byte a second and half read one: `slow.p99_ratio`.
 restart: kill -9, and the time from the next start to the first 200 of GET /ready: `restart.ready_s`, the median of `--restarts`.
@@ -79,14 +79,12 @@ async def rate_part(args, server, rows, scores, found):
     p50, p99 = quantile(calm.times, 0.5), quantile(calm.times, 0.99)
     found.update(ours=round(rate * args.responses, 2), p50_ms=round(p50 * 1e3, 1), p99_ms=round(p99 * 1e3, 1), p99_over_p50=round(p99 / p50, 2),
                  refused=full.refused + calm.refused, requests=len(full.times) + len(calm.times))
-    return [warm, full, calm], rate
+    return [warm, full, calm]
 
 
-async def overload_part(args, server, rows, scores, found, rate):
-    loads = []
-    if rate is None:
-        loads.append(Load(server.port, rows, scores))
-        rate = await loads[0].closed(args.connections, max(args.warm_seconds, 3))
+async def overload_part(args, server, rows, scores, found):
+    calm = Load(server.port, rows, scores)
+    rate = await calm.closed(4, args.calm_seconds)  # as many as the queue lets in
     load = Load(server.port, rows, scores, deadline_s=args.deadline_s)
     tasks = await load.random_arrivals(4 * rate, args.overload_seconds, random.Random(args.seed))
     over = time.perf_counter()
@@ -96,8 +94,8 @@ async def overload_part(args, server, rows, scores, found, rate):
         await asyncio.sleep(0.02)
     recovery = time.perf_counter() - over
     await asyncio.gather(*tasks)
-    found["overload"] = {"requests": len(tasks), "answered": len(load.times), "refused": load.refused, "late": load.late, "others": load.others, "recovery_s": round(recovery, 2)}
-    return [*loads, load]
+    found["overload"] = {"requests": len(tasks), "answered": len(load.times), "refused": load.refused, "late": load.late, "others": load.others, "recovery_s": round(recovery, 2), "queue_s": args.queue_s}
+    return [calm, load]
 
 
 async def slow_part(args, server, rows, scores, found):
@@ -141,16 +139,18 @@ def restart_part(args, program, options, found):
     found["restart"] = {"ready_s": round(statistics.median(times), 2), "spread": [round(min(times), 2), round(max(times), 2)]}
 
 
-async def measure(args, server, rows, scores, found):
-    loads, rate = [], None
-    if "rate" in args.part:
-        loads, rate = await rate_part(args, server, rows, scores, found)
-    if "overload" in args.part:
-        loads += await overload_part(args, server, rows, scores, found, rate)
-    if "slow" in args.part:
-        loads += await slow_part(args, server, rows, scores, found)
-    if "memory" in args.part:
-        loads += await memory_part(args, server, rows, scores, found)
+def run_parts(args, program, options, rows, scores, found):
+    """Overload has a server of its own, with a short queue. -> loads"""
+    loads, code = [], 0
+    parts = {"rate": rate_part, "overload": overload_part, "slow": slow_part, "memory": memory_part}
+    for part in (p for p in args.part if p in parts):
+        own = ["--queue-s", str(args.queue_s)] if part == "overload" else []
+        with RewardServer(program, [args.bundle], *options, *own, threads=args.threads) as server:
+            loads += asyncio.run(parts[part](args, server, rows, scores, found))
+            stopped, said = server.stop()
+            code = code or stopped
+        print(said.splitlines()[-1])
+    found["exit_code"] = code
     return loads
 
 
@@ -167,7 +167,9 @@ def main():
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--warm-seconds", type=float, default=2)
     parser.add_argument("--overload-seconds", type=float, default=60)
+    parser.add_argument("--calm-seconds", type=float, default=5)
     parser.add_argument("--deadline-s", type=float, default=10)
+    parser.add_argument("--queue-s", type=float, default=1)
     parser.add_argument("--slow", type=int, default=512)
     parser.add_argument("--restarts", type=int, default=5)
     parser.add_argument("--minutes", type=float, default=60)
@@ -181,15 +183,12 @@ def main():
     if set(args.part) - {"restart"}:
         rows = make_rows(args.bodies, args.responses, args.prompt_words, args.response_words, args.seed)
         scores, before = offline(program, args, rows)
-        with RewardServer(program, [args.bundle], *options, threads=args.threads) as server:
-            loads = asyncio.run(measure(args, server, rows, scores, found))
-            code, said = server.stop()
-        print(said.splitlines()[-1])
+        loads = run_parts(args, program, options, rows, scores, found)
         if "rate" in args.part:  # the machine may have become slower or faster meanwhile
             baseline = (before + offline(program, args, rows)[1]) / 2
             found.update(offline=round(baseline, 2), ratio=round(found["ours"] / baseline, 3))
         others = sum(count for load in loads for count in load.others.values())
-        found.update(wrong=sum(load.wrong for load in loads) + others, lost=sum(load.lost for load in loads), exit_code=code)
+        found.update(wrong=sum(load.wrong for load in loads) + others, lost=sum(load.lost for load in loads))
     print(json.dumps(found))
 
 

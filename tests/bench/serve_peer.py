@@ -1,6 +1,6 @@
 """serve-peer: throughput of `dmoerm serve` beside a server of transformers and PEFT behind FastAPI, on the same bundle, for the same clients.
 
-    serve_peer.py [--bundle DIR | --smollm2] [--rounds 3] [--seconds 30] [--connections 64] [--threads N]
+    serve_peer.py [--bundle DIR | --smollm2] [--rounds 3] [--seconds 30] [--connections N] [--threads N]
 
 The peer is support/peer_server.py on what `dmoerm export` writes. The bodies are best-of-8: prompts of about 200 tokens, responses of about 60. Both servers run all the time, and are asked in turns; the one
 that is not asked waits without work. Answers are compared with those of `dmoerm score`: ours bit for bit, the peer's within 1e-3 (`peer_wrong`, `peer_worst`). `ratio` is that of the medians. `--smollm2`
@@ -82,11 +82,11 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--warm-seconds", type=float, default=5)
-    parser.add_argument("--connections", type=int, default=64)
+    parser.add_argument("--connections", type=int, help="default: 64, of SmolLM2 8, as the peer needs 14 s for each answer")
     parser.add_argument("--responses", type=int, default=8)
     parser.add_argument("--prompt-words", type=int, default=None)
     parser.add_argument("--response-words", type=int, default=None)
-    parser.add_argument("--bodies", type=int, default=40)
+    parser.add_argument("--bodies", type=int, help="default: 40, of SmolLM2 8")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--peer-batch-tokens", type=int, default=4096)
     parser.add_argument("--seed", type=int, default=5)
@@ -95,18 +95,21 @@ def main():
     if absent:
         return print(f"skipped: {', '.join(absent)} not installed: launch/setup.sh --with tests")
     program = os.path.join(os.environ["DMOERM_BUILD"], "dmoerm")
+    args.connections, args.bodies = args.connections or (8 if args.smollm2 else 64), args.bodies or (8 if args.smollm2 else 40)
     os.makedirs(args.work, exist_ok=True)
     if args.smollm2:
         args.bundle = os.path.join(args.work, "smollm2")
         make_bundle(args.model, args.bundle, program)
     with open(os.path.join(args.bundle, "dmoerm.json"), encoding="utf-8") as file:
         longest = json.load(file)["max_length"]
-    # Each of the words is about one token. A model that reads 256 has room for what stands around them.
-    prompt_words, response_words = args.prompt_words or min(195, longest - 80), args.response_words or 58
-    if prompt_words + response_words + 20 > longest:
-        prompt_words = longest - response_words - 20
+    # Most of the words are one token. The rest and what stands around the texts take less than 40.
+    response_words = args.response_words or 58
+    prompt_words = args.prompt_words or min(195, longest - response_words - 40)
     rows = make_rows(args.bodies, args.responses, prompt_words, response_words, args.seed)
-    scores = [row["scores"] for row in offline_scores(program, args.bundle, rows, threads=args.threads)]
+    offline = offline_scores(program, args.bundle, rows, threads=args.threads)
+    if any(cut for row in offline for cut in row["cut_tokens"]):
+        raise SystemExit(f"{prompt_words} and {response_words} words are more than the bundle's {longest} tokens: give --prompt-words and --response-words")
+    scores = [row["scores"] for row in offline]
     exported = args.exported
     if exported is None:
         exported = os.path.join(args.work, "exported")

@@ -270,6 +270,20 @@ TEST_F(EngineWithoutModel, RefusesWhatDoesNotFitTheQueueAndSaysWhenToComeBack) {
   EXPECT_EQ(rewards(ask({work(Ids(40, 6), {1})}).outcome.get()), std::vector<double>{1});  // larger than the queue, but alone
 }
 
+TEST_F(EngineWithoutModel, RefusesWhatWouldWaitLongerThanItIsLet) {
+  start({.batch_tokens = 8, .queue_s_max = 20});
+  delay_ = std::chrono::milliseconds(50);  // two tokens: at most 40 a second
+  (void)ask({work({1}, {1})}).outcome.get();
+  Asked held = hold();
+  Asked first = ask({work(Ids(999, 2), {1})}, "a", 1e6);  // taken, as nothing waits before it: 25 s or more
+  const Asked second = ask({work({3}, {1})}, "a", 1e6);
+  EXPECT_EQ(first.admission.refused, Engine::Refused::no);
+  EXPECT_EQ(second.admission.refused, Engine::Refused::full);
+  open();
+  EXPECT_EQ(first.outcome.get().end, End::scored);
+  EXPECT_EQ(ask({work({3}, {1})}, "a", 1e6).outcome.get().end, End::scored);
+}
+
 TEST_F(EngineWithoutModel, DropsARequestWhoseDeadlinePassesInTheQueue) {
   start();
   Asked held = hold();
