@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <fstream>
 #include <limits>
 #include <map>
@@ -19,6 +18,7 @@
 #include "data/group_layout.h"
 #include "data/group_selection.h"
 #include "data/store_builder.h"
+#include "data/text_notes.h"
 #include "preference/swap_check.h"
 
 namespace dmoerm::data {
@@ -38,29 +38,6 @@ std::int64_t contradictions(const preference::Group& group) {
     const auto& [label, winner, loser] = s;
     return winner < loser && said.contains({label, loser, winner});
   });
-}
-
-/// Whether a text holds a byte-order mark, which joined files leave in texts.
-bool holds_mark(const preference::Group& group) {
-  const auto marked = [](const std::string& text) { return text.find("\uFEFF") != std::string::npos; };
-  return std::ranges::any_of(group.prompt, marked, &preference::Message::content) ||
-         std::ranges::any_of(group.responses, marked, &preference::Response::text);
-}
-
-/// Whether the prompt begins with a mark of a chat template, so that a template has been written into the text already.
-bool begins_as_template(const preference::Group& group) {
-  constexpr std::array<std::string_view, 10> kMarks = {
-      "<|im_start|>", "<|begin_of_text|>",      "<|start_header_id|>",  "<s>[INST]",
-      "[INST]",       "<start_of_turn>",        "<bos><start_of_turn>", "<|user|>",
-      "<|system|>",   "<｜begin▁of▁sentence｜>"};
-  const std::string_view text = group.prompt.empty() ? std::string_view() : trim(group.prompt.front().content);
-  return std::ranges::any_of(kMarks, [&](std::string_view mark) { return text.starts_with(mark); });
-}
-
-/// Whether a text is what programs write for an empty cell of a table.
-bool is_empty_cell(const preference::Response& response) {
-  constexpr std::array<std::string_view, 8> kWords = {"None", "nan", "NaN", "null", "NULL", "N/A", "<NA>", "undefined"};
-  return std::ranges::find(kWords, trim(response.text)) != kWords.end();
 }
 
 /// Output files that appear together at the end, or not at all.
@@ -187,16 +164,7 @@ class Ingest {
     const bool moved = stated != Split::unset && stated != group.split;
     note(group, "rows moved to the split that another row states for their prompt", moved ? 1 : 0);
     note(group, "pairs stated in both orders, which cancel out", contradictions(group));
-    note(group, "rows with a byte-order mark (U+FEFF) inside a text", holds_mark(group) ? 1 : 0);
-    note(group,
-         "rows whose prompt begins with a mark of a chat template (<|im_start|>, [INST], ...), so that it is written twice: give "
-         "messages, or the bare text",
-         begins_as_template(group) ? 1 : 0);
-    note(group,
-         "rows with a response that is nothing but None, nan, NaN, null, NULL or N/A, as tables write an empty cell: leave these "
-         "rows "
-         "out, if they are empty",
-         std::ranges::any_of(group.responses, is_empty_cell) ? 1 : 0);
+    for (const std::string& words : text_notes(group)) note(group, words, 1);
     count(group, layout, group.split);
     return true;
   }

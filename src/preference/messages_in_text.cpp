@@ -143,6 +143,16 @@ bool is_printed_object(std::string_view text) {
 /// The columns that hold lists of answers, whatever else a row may have.
 constexpr std::array kListKeys = {"completions", "responses", "answers", "history"};
 
+/// The columns that hold messages.
+constexpr std::array kMessageColumns = {"messages",       "conversations",  "conversation",     "prompt",
+                                        "chosen",         "rejected",       "context",          "response",
+                                        "conversation_a", "conversation_b", "context_messages", "rejected_response"};
+
+/// Whether a column holds several texts, so that a list in it is no list of parts of one.
+bool holds_several(std::string_view key) {
+  return std::ranges::find(kListKeys, key) != kListKeys.end() || key == "messages" || key.starts_with("conversation");
+}
+
 std::optional<json> parsed(std::string_view text) {
   struct TooDeep {};
   const auto limit = [](int depth, json::parse_event_t /*event*/, json& /*value*/) {
@@ -156,6 +166,32 @@ std::optional<json> parsed(std::string_view text) {
   } catch (const json::exception&) {
     return std::nullopt;
   }
+}
+
+/// Write a message whose speaker or text has another usual name, such as {"role", "parts"} of Gemini or {"speaker", "text"}, as
+/// {"role", "content"}, if its role is known. Other values stay.
+void name_as_usual(json& value) {
+  constexpr std::array kSpeakers = {"role", "from", "speaker"};
+  constexpr std::array kContents = {"content", "value", "parts", "text", "message"};
+  if (!value.is_object() || value.contains("tool_calls") || value.contains("function_call")) return;
+  const auto holds = [&](const char* key) { return value.contains(key); };
+  const auto *const speaker = std::ranges::find_if(kSpeakers, holds), *const content = std::ranges::find_if(kContents, holds);
+  if (speaker == kSpeakers.end() || content == kContents.end() || !value[*speaker].is_string()) return;
+  const bool usual = (*speaker == std::string_view("role") && *content == std::string_view("content")) ||
+                     (*speaker == std::string_view("from") && *content == std::string_view("value"));
+  if (usual || role_kind(value[*speaker].get_ref<const std::string&>()) == RoleKind::unknown) return;
+  if (!value[*content].is_string() && !value[*content].is_array()) return;
+  json role = std::move(value[*speaker]), text = std::move(value[*content]);
+  value.erase(*speaker);
+  value.erase(*content);
+  value["role"] = std::move(role), value["content"] = std::move(text);
+}
+
+/// The same for a message, or the messages of a list.
+void name_all_as_usual(json& value) {
+  name_as_usual(value);
+  if (!value.is_array()) return;
+  for (json& element : value) name_as_usual(element);
 }
 
 bool is_message(const json& value) {
@@ -203,6 +239,18 @@ bool is_parts(const json& value) {
   return value.is_array() && !value.empty() && std::ranges::all_of(value, is_part);
 }
 
+/// The text of a list of parts. @throws RowError if one is no text
+json text_of_parts(const json& parts, const char* key) {
+  std::string text;
+  for (const json& part : parts) {
+    if (!part.contains("text") || !part["text"].is_string())
+      throw RowError::unusable("part-is-not-text", fmt::format("\"{}\" with a part of type {}: only text is read", key,
+                                                               part["type"].get_ref<const std::string&>()));
+    text += part["text"].get_ref<const std::string&>();
+  }
+  return text;
+}
+
 /// The conversation that an object holds beside nothing else, or the message of a chat interface's reply.
 const json* conversation_inside(const json& value) {
   if (!value.is_object()) return nullptr;
@@ -240,6 +288,7 @@ std::optional<json> json_in(const std::string& text, const char* key, bool (*wan
     return once && once->is_string() ? json_in(once->get_ref<const std::string&>(), key, wanted) : std::nullopt;
   }
   if (auto value = parsed(inner)) {
+    name_all_as_usual(*value);
     if (wanted == is_conversation && is_half_a_conversation(*value)) throw damaged(key, text);
     if (const json* inside = wanted == is_conversation ? conversation_inside(*value) : nullptr; inside != nullptr) return *inside;
     return wanted(*value) ? std::move(value) : std::nullopt;
@@ -258,10 +307,13 @@ std::optional<json> json_in(const std::string& text, const char* key, bool (*wan
 void unpack(json& value, const char* key) {
   if (value.is_string()) {
     auto messages = json_in(value.get_ref<const std::string&>(), key, is_conversation);
+    if (!messages) messages = json_in(value.get_ref<const std::string&>(), key, is_parts);
     if (!messages) return;
     value = std::move(*messages);
   }
-  if (value.is_array()) {
+  if (is_parts(value) && !holds_several(key)) {
+    value = text_of_parts(value, key);
+  } else if (value.is_array()) {
     for (json& element : value) unpack(element, key);
   } else if (is_message(value)) {
     json& content = value[value.contains("content") ? "content" : "value"];
@@ -284,6 +336,9 @@ void unpack_messages(json& row) {
     const auto& text = row[key].get_ref<const std::string&>();
     if (trim(text).starts_with("[{'")) throw printed_by_python(key, text);
     if (auto list = parsed(text); list && list->is_array()) row[key] = std::move(*list);
+  }
+  for (const char* key : kMessageColumns) {
+    if (const auto found = row.find(key); found != row.end()) name_all_as_usual(*found);
   }
   const bool extra_input = has(row, {"instruction"});  // the input of an instruction is what the instruction is about
   for (const char* key : kTextKeys) {

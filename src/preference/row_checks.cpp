@@ -43,13 +43,44 @@ bool names_media(std::string_view key) {
   }
   while (!key.empty() && key.back() >= '0' && key.back() <= '9') key.remove_suffix(1);
   cut_end(key, "_");
-  for (const std::string_view end : {"_path", "_paths", "_url", "_urls", "_file", "_files", "_bytes"}) {
+  for (const std::string_view end :
+       {"_path", "_paths", "_url", "_urls", "_file", "_files", "_bytes", "_base64", "_b64", "_list", "_name", "_names"}) {
     if (cut_end(key, end)) break;
   }
   cut_end(key, "s");
-  constexpr std::array<std::string_view, 8> kMedia = {"image", "img",      "picture",     "video",
-                                                      "audio", "waveform", "pixel_value", "multi_modal_data"};
+  constexpr std::array<std::string_view, 10> kMedia = {
+      "image", "img", "picture", "video", "audio", "waveform", "pixel_value", "multi_modal_data", "multimodal_data", "mm_data"};
   return std::ranges::find(kMedia, key) != kMedia.end();
+}
+
+/// The beginning of an image, video or sound that a text holds itself, data:image/png;base64,...; else "".
+std::string_view media_inside(std::string_view begin) {
+  for (const std::string_view type : {"data:image/", "data:audio/", "data:video/"}) {
+    if (begin.starts_with(type) && begin.find(";base64,") != std::string_view::npos) return type;
+  }
+  return {};
+}
+
+/// Whether a value is the path, address or content of an image, video or sound, or has one within it.
+bool is_media(const json& value) {
+  if (value.is_structured()) return std::ranges::any_of(value, is_media);
+  if (!value.is_string()) return false;
+  const auto& whole = value.get_ref<const std::string&>();
+  constexpr std::size_t kLongest = 2000;  // of a path or an address
+  if (!media_inside(lower(std::string_view(whole).substr(0, 64))).empty()) return true;
+  std::string text = whole.size() <= kLongest ? lower(trim(whole)) : "";
+  text.resize(std::min({text.size(), text.find('?'), text.find('#')}));
+  return std::ranges::any_of(std::array{".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".mp4", ".webm",
+                                        ".mov", ".avi", ".mkv", ".wav", ".mp3", ".flac", ".ogg", ".m4a"},
+                             [&](std::string_view end) { return text.ends_with(end); });
+}
+
+/// Whether a key may name media, which its value then shows: a row's "media" may also be a newspaper.
+bool may_name_media(std::string_view key) {
+  while (!key.empty() && ((key.back() >= '0' && key.back() <= '9') || key.back() == '_')) key.remove_suffix(1);
+  cut_end(key, "s");
+  return std::ranges::any_of(std::array{"media", "attachment", "photo", "screenshot", "frame", "figure", "file", "clip", "sound"},
+                             [&](std::string_view name) { return key == name || key == std::string(name) + "_path"; });
 }
 
 bool names_tools(std::string_view key) {
@@ -65,14 +96,6 @@ constexpr std::array<std::string_view, 14> kMarks = {"<start_of_image>",   "<ima
                                                      "<|video_start|>",    "<|media_pad|>",
                                                      "<|media_start|>",    "<imagehere>",
                                                      "<image_here>",       "[img]"};
-
-/// The beginning of an image, video or sound that a text holds itself, data:image/png;base64,...; else "".
-std::string_view media_inside(std::string_view begin) {
-  for (const std::string_view type : {"data:image/", "data:audio/", "data:video/"}) {
-    if (begin.starts_with(type) && begin.find(";base64,") != std::string_view::npos) return type;
-  }
-  return {};
-}
 
 /// The mark of an image, video or sound that begins at `at`, such as <image>, <video> or <|image_1|>; else "".
 std::string_view mark_at(std::string_view text, std::size_t at) {
@@ -122,12 +145,34 @@ void expect_no_mark(std::string_view text) {
   }
 }
 
+/// Whether a text is wholly {"name": ..., "arguments": {...}}, or a list of such, as models write calls without marks.
+bool is_bare_call(std::string_view text) {
+  if (!text.starts_with('{') && !text.starts_with('[')) return false;
+  if (text.find("\"arguments\"") == std::string_view::npos && text.find("\"parameters\"") == std::string_view::npos) return false;
+  const auto is_call = [](const json& value) {
+    if (!value.is_object() || !value.contains("name") || !value["name"].is_string()) return false;
+    const char* key = value.contains("arguments") ? "arguments" : "parameters";
+    const std::size_t others = value.contains("id") + value.contains("type");
+    return value.size() == 2 + others && value.contains(key) && value[key].is_object();
+  };
+  const json value = json::parse(text, nullptr, false);
+  if (!value.is_array()) return is_call(value);
+  return !value.empty() && std::ranges::all_of(value, is_call);
+}
+
 /// Refuse a text that is a call of a tool, or its result, in the marks of a model family.
 void expect_no_call(std::string_view text) {
-  constexpr std::array<std::string_view, 10> kCalls = {
-      "<tool_call>",  "<tool_calls>",   "<tool_response>", "<|tool_call|>",  "<|tool_calls|>", "<|tool_calls_section_begin|>",
-      "[TOOL_CALLS]", "[TOOL_RESULTS]", "<|python_tag|>",  "<function_call>"};
+  constexpr std::array<std::string_view, 18> kCalls = {
+      "<tool_call>",         "<tool_calls>",           "<tool_response>",
+      "<|tool_call|>",       "<|tool_calls|>",         "<|tool_calls_section_begin|>",
+      "<|tool_call_start|>", "[TOOL_CALLS]",           "[TOOL_RESULTS]",
+      "<|python_tag|>",      "<function_call>",        "<function_calls>",
+      "<function=",          "<invoke name=",          "<tool_use>",
+      "functools[{",         "<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"};
   const std::string_view start = trim(text);
+  if (is_bare_call(start))
+    throw RowError::unusable("tool-call-in-text",
+                             "a text that is a tool's name with its arguments: no chat template here writes tools");
   for (const std::string_view call : kCalls) {
     if (start.starts_with(call))
       throw RowError::unusable("tool-call-in-text",
@@ -141,7 +186,7 @@ void expect_text_only(const json& object) {
   if (!object.is_object()) return;
   for (const auto& [key, value] : object.items()) {
     const std::string name = lower(key);
-    if (names_media(name) && holds_something(value))
+    if ((names_media(name) && holds_something(value)) || (may_name_media(name) && is_media(value)))
       throw RowError::unusable("row-with-images", fmt::format("\"{}\" beside the text: only text is read", key));
     if (names_tools(name) && holds_something(value))
       throw RowError::unusable("row-with-tools", fmt::format("\"{}\" beside the text: no chat template here writes them", key));

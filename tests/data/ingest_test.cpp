@@ -142,12 +142,40 @@ TEST_F(IngestFolder, NotesPromptsThatATemplateHasWritten) {
   EXPECT_EQ(report.noted.begin()->second, 2);
 }
 
-TEST_F(IngestFolder, NotesResponsesThatAnEmptyCellBecame) {
-  const IngestReport report = ingest(request({write("p.jsonl", row("a", "c", "nan") + row("b", "None", "d") + row("e", "c", "d") +
-                                                                   row("f", "None of them", "d") + row("g", " null\n", "d"))}));
+TEST_F(IngestFolder, NotesResponsesThatEndAsATemplateEndsThem) {
+  const IngestReport report = ingest(request({write(
+      "p.jsonl", row("a", "c<|im_end|>", "d") + row("b", "c", "d </s>\n") + row("e", "c </s> f", "d") + row("f", "</s>", "d"))}));
   ASSERT_EQ(report.noted.size(), 1U);
-  EXPECT_NE(report.noted.begin()->first.find("empty cell"), std::string::npos);
-  EXPECT_EQ(report.noted.begin()->second, 3);
+  EXPECT_NE(report.noted.begin()->first.find("response that ends with a mark"), std::string::npos);
+  EXPECT_EQ(report.noted.begin()->second, 2);
+}
+
+TEST_F(IngestFolder, NotesTextsThatWereDecodedWrongly) {
+  const IngestReport report =
+      ingest(request({write("p.jsonl", row("a", "itâ€™s", "d") + row("cafÃ©", "c", "d") + row("b", "c\uFFFD", "d") +
+                                           row("e", "Ça va, São João", "d"))}));
+  ASSERT_EQ(report.noted.size(), 2U);
+  EXPECT_EQ(report.noted.at("rows with the character U+FFFD, which stands for what a program could not decode"), 1);
+  EXPECT_EQ(report.noted.begin()->second, 2) << report.noted.begin()->first;
+}
+
+TEST_F(IngestFolder, NotesRowsWhoseCellsAreLists) {
+  const auto list = [](const std::string& text) { return "[\"" + text + "\"]"; };
+  const IngestReport report = ingest(request({write(
+      "p.jsonl", row(list("a"), list("c"), list("d")) + row("['b']", "['c']", "['d']") +
+                     row("Give a list", list("c"), list("d")) + row(list("e"), list("c"), "d") + row("[1]", "[2]", "[3]"))}));
+  ASSERT_EQ(report.noted.size(), 1U);
+  EXPECT_NE(report.noted.begin()->first.find("lists or objects"), std::string::npos);
+  EXPECT_EQ(report.noted.begin()->second, 2);
+}
+
+TEST_F(IngestFolder, NotesResponsesThatAnEmptyCellBecame) {
+  const IngestReport report = ingest(
+      request({write("p.jsonl", row("a", "c", "nan") + row("b", "None", "d") + row("e", "c", "d") +
+                                    row("f", "None of them", "d") + row("g", " null\n", "d") + row("h", "[deleted]", "d"))}));
+  ASSERT_EQ(report.noted.size(), 1U);
+  EXPECT_NE(report.noted.begin()->first.find("nothing but None"), std::string::npos);
+  EXPECT_EQ(report.noted.begin()->second, 4);
 }
 
 TEST_F(IngestFolder, ListsTheFirstThousandRowsOfAKind) {

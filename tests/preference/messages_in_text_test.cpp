@@ -63,6 +63,40 @@ TEST(MessagesInText, AreUnpackedWhereverAPromptOrResponseStands) {
   EXPECT_EQ(parse_unlabelled(parse_row(json{{"prompt", hi}, {"response", turn("a")}}.dump())).responses.at(0).text, "a");
 }
 
+TEST(MessagesInText, AreReadUnderOtherUsualNames) {
+  const std::string expected = "user: Hi -> Hello | No |";
+  const json gemini{{{"role", "user"}, {"parts", {{{"text", "Hi"}}}}}, {{"role", "model"}, {"parts", {"Hello"}}}};
+  const json speakers{{{"speaker", "Human"}, {"text", "Hi"}}, {{"speaker", "AI"}, {"text", "No"}}};
+  const json mixed{{{"from", "human"}, {"content", "Hi"}}, {{"role", "assistant"}, {"value", "No"}}};
+  for (const json& rejected : {speakers, mixed}) {
+    EXPECT_EQ(read({{"chosen", gemini}, {"rejected", rejected}}), expected);
+    EXPECT_EQ(read({{"chosen", gemini.dump()}, {"rejected", rejected.dump()}}), expected);
+  }
+  EXPECT_EQ(read({{"prompt", R"([{"role": "user", "parts": [{"text": "Hi"}]}])"}, {"chosen", "Hello"}, {"rejected", "No"}}),
+            expected);
+  const json hamlet{{{"speaker", "Hamlet"}, {"text", "To be"}}};
+  EXPECT_EQ(read({{"prompt", "Hi"}, {"chosen", hamlet.dump()}, {"rejected", "No"}}), "user: Hi -> " + hamlet.dump() + " | No |");
+  EXPECT_EQ(read({{"prompt", "Hi"},
+                  {"responses", {{{"role", "assistant"}, {"text", "Hello"}, {"overall", 1}}, {{"text", "No"}, {"overall", 0}}}}}),
+            expected)
+      << "a response may say whose it is";
+}
+
+TEST(MessagesInText, PartsOfATextAreItsText) {
+  const auto parts = [](const char* text) { return json{{{"type", "text"}, {"text", text}}}; };
+  const json image{{{"type", "text"}, {"text", "Hi"}}, {{"type", "image_url"}, {"image_url", {{"url", "a.png"}}}}};
+  const std::string expected = "user: Hi -> Hello | No |";
+  EXPECT_EQ(read({{"prompt", parts("Hi").dump()}, {"chosen", parts("Hello").dump()}, {"rejected", "No"}}), expected);
+  EXPECT_EQ(read({{"prompt", parts("Hi")}, {"chosen", parts("Hello")}, {"rejected", parts("No")}}), expected);
+  for (const json& prompt : {image, json(image.dump())})
+    EXPECT_EQ(read({{"prompt", prompt}, {"chosen", "a"}, {"rejected", "b"}}), "dropped part-is-not-text");
+  EXPECT_EQ(read({{"prompt", "Hi"},
+                  {"responses",
+                   {{{"type", "text"}, {"text", "Hello"}, {"overall", 1}}, {{"type", "text"}, {"text", "No"}, {"overall", 0}}}}}),
+            expected)
+      << "a list of responses is no list of parts";
+}
+
 TEST(MessagesInText, StayTextsIfTheyOnlyContainOrResembleThem) {
   for (const char* text :
        {R"({"name": "Bob", "age": 3})", R"([{"name": "role"}, {"name": "content"}])", R"(["role", "user"])", "[1, 2]", "{}", "[]",
@@ -168,6 +202,33 @@ TEST(Media, BesideTheTextDropsTheRow) {
        {"<img src=a>", "<img>", "[img-1]", "The data: images", "url(data:image/svg+xml;utf8,x)", "What is the <video> tag?",
         "Use `<image>`.", "<audio src=x>", "<video><source></video>", "a < b", "<imagery>"})
     EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), std::string("user: ") + text + " -> a | b |");
+}
+
+TEST(Media, InColumnsOfOtherNamesAreKnownByTheirValue) {
+  for (const auto& [key, value] : {std::pair("media", json{"cat.png"}),
+                                   {"attachments", json{{{"type", "image"}, {"url", "https://x.org/cat.JPG?width=3"}}}},
+                                   {"screenshot", json("shots/1.webp")},
+                                   {"photo_path", json("cat.jpeg")},
+                                   {"files", json{"talk.wav", "a.txt"}},
+                                   {"frames", json{"data:image/png;base64,AAAA"}}})
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, value}}), "dropped row-with-images") << key;
+  for (const auto& [key, value] : {std::pair("media", json("The Times")),
+                                   {"files", json{"a.py", "b.txt"}},
+                                   {"figure", json(3)},
+                                   {"source", json("cat.png")},
+                                   {"attachments", json::array()}})
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, value}}), "user: Q -> a | b |") << key;
+}
+
+TEST(ToolUse, InTheMarksOfModelFamiliesOrWithoutIsDropped) {
+  for (const char* text : {"<function=get>{}</function>", "<function_calls>\n<invoke name=\"x\">", "<invoke name=\"x\">",
+                           "functools[{\"name\": \"x\"}]", "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function",
+                           R"({"name": "get", "arguments": {"city": "X"}})", R"({"name": "get", "parameters": {}})",
+                           R"([{"name": "get", "arguments": {"city": "X"}, "id": "1"}])"})
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), "dropped tool-call-in-text") << text;
+  for (const char* text : {R"({"name": "Bob", "parameters": 3})", R"({"name": "f", "arguments": {}, "returns": "int"})",
+                           "Call {\"name\": \"get\", \"arguments\": {}}", "{\"arguments\"", "[]"})
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), std::string("user: Q -> ") + text + " | b |");
 }
 
 TEST(Texts, WithoutAnythingToSeeAreNotTrainedOn) {

@@ -1,0 +1,121 @@
+#include "data/text_notes.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "base/text.h"
+
+namespace dmoerm::data {
+namespace {
+
+using preference::Group;
+using preference::Response;
+
+template <class Is>
+bool any_text(const Group& group, const Is& is) {
+  return std::ranges::any_of(group.prompt, is, &preference::Message::content) ||
+         std::ranges::any_of(group.responses, is, &Response::text);
+}
+
+/// Whether a text holds a byte-order mark, which joined files leave in texts.
+bool holds_mark(std::string_view text) { return text.find("\uFEFF") != std::string_view::npos; }
+
+/// Whether a text holds characters that a program could not read.
+bool holds_unread(std::string_view text) { return text.find("\uFFFD") != std::string_view::npos; }
+
+/// Whether a text holds UTF-8 that was read as Latin-1 or Windows-1252 and written as UTF-8 again, as â€™ for a quotation mark.
+bool is_read_wrongly(std::string_view text) {
+  for (const std::string_view sequence : {"â€™", "â€œ", "â€“", "â€¦", "Ã©", "Ã¨", "Ã¼", "Ã¶", "Ã¤", "Ã±", "Ã¡", "Ã³"}) {
+    if (text.find(sequence) != std::string_view::npos) return true;
+  }
+  return false;
+}
+
+/// Whether a text begins with a mark of a chat template, so that a template has been written into it already.
+bool begins_as_template(std::string_view text) {
+  constexpr std::array<std::string_view, 18> kMarks = {"<|im_start|>",
+                                                       "<|begin_of_text|>",
+                                                       "<|start_header_id|>",
+                                                       "<s>[INST]",
+                                                       "[INST]",
+                                                       "<start_of_turn>",
+                                                       "<bos><start_of_turn>",
+                                                       "<|user|>",
+                                                       "<|system|>",
+                                                       "<|assistant|>",
+                                                       "<|prompter|>",
+                                                       "<|startoftext|>",
+                                                       "<|START_OF_TURN_TOKEN|>",
+                                                       "<|start|>",
+                                                       "<|channel|>",
+                                                       "<<SYS>>",
+                                                       "[gMASK]",
+                                                       "<｜begin▁of▁sentence｜>"};
+  text = trim(text);
+  return std::ranges::any_of(kMarks, [&](std::string_view mark) { return text.starts_with(mark); });
+}
+
+/// Whether a response ends with the mark by which a chat template ends a turn or a text.
+bool ends_as_template(std::string_view text) {
+  constexpr std::array<std::string_view, 11> kMarks = {
+      "<|im_end|>",    "<|eot_id|>", "<|endoftext|>", "<|end_of_text|>", "<|END_OF_TURN_TOKEN|>", "<|end|>",
+      "<end_of_turn>", "<|return|>", "</s>",          "<eos>",           "<｜end▁of▁sentence｜>"};
+  text = trim(text);
+  return std::ranges::any_of(kMarks, [&](std::string_view mark) { return text.size() > mark.size() && text.ends_with(mark); });
+}
+
+/// Whether a text is wholly a list or an object, as JSON or Python write it.
+bool is_written_list(std::string_view text) {
+  text = trim(text);
+  if (text.size() < 4) return false;
+  const char first = text.front(), last = text.back(),
+             inner = text[std::min(text.find_first_not_of(" \t\r\n", 1), text.size() - 1)];
+  return (inner == '"' || inner == '\'') && ((first == '[' && last == ']') || (first == '{' && last == '}'));
+}
+
+/// Whether the prompt and all responses are such texts, as of a table whose cells are lists.
+bool has_written_lists(const Group& group) {
+  return group.prompt.size() == 1 && is_written_list(group.prompt.front().content) &&
+         std::ranges::all_of(group.responses, is_written_list, &Response::text);
+}
+
+/// Whether a text is what programs write for an empty cell of a table, or a site for a text that is gone.
+bool stands_for_nothing(std::string_view text) {
+  constexpr std::array<std::string_view, 16> kWords = {"None",      "nan",       "NaN",  "null",      "NULL", "N/A",
+                                                       "<NA>",      "undefined", "NA",   "[deleted]", "NIL",  "[removed]",
+                                                       "[no text]", "&nbsp;",    "<br>", "\"\""};
+  text = trim(text);
+  return text.size() <= 9 && std::ranges::find(kWords, text) != kWords.end();
+}
+
+}  // namespace
+
+std::vector<std::string> text_notes(const Group& group) {
+  std::vector<std::string> notes;
+  const auto note_if = [&](bool odd, const char* words) {
+    if (odd) notes.emplace_back(words);
+  };
+  note_if(any_text(group, holds_mark), "rows with a byte-order mark (U+FEFF) inside a text");
+  note_if(any_text(group, holds_unread), "rows with the character U+FFFD, which stands for what a program could not decode");
+  note_if(any_text(group, is_read_wrongly),
+          "rows with a text like \"itâ€™s\" or \"cafÃ©\", which is UTF-8 that was read in another encoding: read the source as "
+          "UTF-8");
+  const bool prompt_begins = !group.prompt.empty() && begins_as_template(group.prompt.front().content);
+  note_if(
+      prompt_begins || std::ranges::any_of(group.responses, begins_as_template, &Response::text),
+      "rows whose prompt or response begins with a mark of a chat template (<|im_start|>, [INST], ...), so that it is written "
+      "twice: give messages, or the bare text");
+  note_if(std::ranges::any_of(group.responses, ends_as_template, &Response::text),
+          "rows with a response that ends with a mark of a chat template (<|im_end|>, </s>, ...), so that it is written twice: "
+          "give the bare text");
+  note_if(has_written_lists(group),
+          "rows whose prompt and responses are all lists or objects in JSON or Python, such as [\"Hello\"], which are read as "
+          "texts: write the texts themselves, or messages");
+  note_if(std::ranges::any_of(group.responses, stands_for_nothing, &Response::text),
+          "rows with a response that is nothing but None, nan, null, N/A, [deleted] or the like, as tables and sites write an "
+          "empty one: leave these rows out, if they are empty");
+  return notes;
+}
+
+}  // namespace dmoerm::data
