@@ -168,11 +168,11 @@ void check_control(World& world) {
   expect(!world.receive_control(false, 10), "no further message arrives");
 }
 
-/// Lets one rank never join a collective: the others must report it within the time limit, and their next collective must fail at
-/// once.
+/// Lets one rank never join a collective or a group: the others must report it within the time limit, and their next collective
+/// must fail at once.
 int check_timeout(World& world) {
   if (world.rank() == world.size() - 1) {
-    (void)world.receive_control(false, 4000);  // this rank never joins the barrier; the others end the job
+    (void)world.receive_control(false, 60'000);  // this rank never joins the barrier; the others end the job
     return 1;
   }
   try {
@@ -185,6 +185,11 @@ int check_timeout(World& world) {
       later.wait();
     } catch (const CommError& second) {
       fmt::print("and then: {}\n", second.what());
+    }
+    try {
+      (void)world.make_group({0, world.size() - 1}, 77);
+    } catch (const CommError& third) {
+      fmt::print("and at last: {}\n", third.what());
     }
     std::fflush(stdout);
     world.abort(0);

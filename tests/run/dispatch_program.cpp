@@ -209,6 +209,20 @@ void check_stop(comm::World& world) {
   expect(summary.skipped.size() == static_cast<std::size_t>(world.size()) + 1, "all are left for later");
 }
 
+/// The first rank writes the result for longer than a collective may take, while the others have ended their part.
+void check_slow_writer(comm::World& world) {
+  plan::TaskGraph graph;
+  graph.add(task("slow", world.size(), 100));
+  run::TasksToRun tasks{graph, {}, {}};
+  tasks.limit_s = 1;
+  tasks.run = [&](const std::string&, comm::Communicator& group, const train::TaskProgress&) {
+    group.barrier();
+    if (group.rank() == 0) work_for(2.5);
+  };
+  const run::RunSummary summary = run::run_tasks(world, tasks, {});
+  expect(summary.done == std::set<std::string>{"slow"}, "the others wait for the rank that writes");
+}
+
 /// Messages of the first rank after the tasks reach the ranks: no thread of the tasks receives them any more.
 void check_after_quit(comm::World& world) {
   for (int turn = 0; turn < 5; ++turn) {
@@ -261,6 +275,7 @@ int main(int argc, char** argv) {
   check_retry_helps(*world);
   check_regroup(*world);
   check_refused_pause(*world);
+  check_slow_writer(*world);
   check_after_quit(*world);
   check_stop(*world);
   const int all = comm::largest_of(world->all(), failures > 0 ? 1 : 0);
