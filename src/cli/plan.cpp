@@ -117,7 +117,9 @@ class Planning {
 
   void choose_cluster() {
     if (options_.ranks > 0 && (options_.nodes > 0 || options_.per_node > 0))
-      throw ConfigError("no-cluster-size-given", "give --ranks (of one node), or --nodes and --gpus-per-node");
+      throw ConfigError(
+          "cluster-size-given-twice",
+          "--ranks already says the size of the cluster: give --ranks (of one node), or --nodes and --gpus-per-node");
     nodes_ = options_.ranks > 0 ? 1 : options_.nodes > 0 ? options_.nodes : static_cast<int>(config_.slurm.nodes);
     per_node_ = options_.ranks > 0      ? options_.ranks
                 : options_.per_node > 0 ? options_.per_node

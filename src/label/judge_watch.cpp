@@ -47,6 +47,20 @@ void PairCounts::add(const Ballot& ballot) {
   if (ballot.first_order == ballot.second_order && ballot.first_order == preference::Verdict::second) ++second_twice;
 }
 
+PairCounts& PairCounts::operator+=(const PairCounts& more) {
+  good += more.good, bad += more.bad;
+  first_twice += more.first_twice, second_twice += more.second_twice;
+  believed += more.believed, unsettled += more.unsettled;
+  return *this;
+}
+
+PairCounts& PairCounts::operator-=(const PairCounts& fewer) {
+  good -= fewer.good, bad -= fewer.bad;
+  first_twice -= fewer.first_twice, second_twice -= fewer.second_twice;
+  believed -= fewer.believed, unsettled -= fewer.unsettled;
+  return *this;
+}
+
 void JudgeWatch::recall(preference::Verdict verdict) {
   ++recalled_;
   ++recalled_uses_[static_cast<std::size_t>(verdict)];
@@ -171,17 +185,21 @@ bool JudgeWatch::hopeless() const {
 }
 
 bool JudgeWatch::was_in_vain() const {
-  const std::int64_t all = replies() + met_;
-  if (all > 0 && mostly_useless(useful_ + met_useful_, all)) return true;
-  const std::int64_t good = asked_pairs_.good + met_pairs_.good;
-  if (good == 0) return asked_pairs_.bad + met_pairs_.bad >= kPairsProbe;
-  if (!watches_pairs_ || good < kPairsAtEnd) return false;
-  const std::int64_t places =
-      asked_pairs_.first_twice + asked_pairs_.second_twice + met_pairs_.first_twice + met_pairs_.second_twice;
-  if (places == good) return true;
-  if (good < kPairsProbe) return false;
-  const bool none = asked_pairs_.believed + met_pairs_.believed == 0;
-  return none || mostly_useless(good - asked_pairs_.unsettled - met_pairs_.unsettled, good);
+  const std::int64_t all = replies() - earlier_.replies + met_;
+  if (all > 0 && mostly_useless(useful_ - earlier_.useful + met_useful_, all)) return true;
+  PairCounts pairs = asked_pairs_;
+  (pairs -= earlier_.pairs) += met_pairs_;
+  if (pairs.good == 0) return pairs.bad >= kPairsProbe;
+  if (!watches_pairs_ || pairs.good < kPairsAtEnd) return false;
+  if (pairs.first_twice + pairs.second_twice == pairs.good) return true;
+  if (pairs.good < kPairsProbe) return false;
+  return pairs.believed == 0 || mostly_useless(pairs.good - pairs.unsettled, pairs.good);
+}
+
+void JudgeWatch::go_on() {
+  earlier_ = {replies(), useful_, asked_pairs_};
+  met_ = met_useful_ = in_flight_ = 0;
+  met_pairs_ = {};
 }
 
 std::int64_t JudgeWatch::replies() const {

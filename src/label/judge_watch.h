@@ -31,6 +31,8 @@ struct PairCounts {
   std::int64_t first_twice = 0, second_twice = 0;  ///< Pairs whose verdict was the same place in both orders
   std::int64_t believed = 0, unsettled = 0;        ///< Pairs with a believed verdict, and those where it changed with the order
   void add(const Ballot& ballot);
+  PairCounts& operator+=(const PairCounts& more);
+  PairCounts& operator-=(const PairCounts& fewer);
 };
 
 class JudgeWatch {
@@ -49,6 +51,9 @@ class JudgeWatch {
   /// @param soft  whether pairs train whose verdict changed with the order (`labels.soft`)
   JudgeWatch(const config::JudgeConfig& judge, double useless_max, bool soft = false);
 
+  /// Go on with a further labelling of the same run. The judge need not show again that it is of use, and useless replies since
+  /// its last useful one count on; was_in_vain() looks at the questions of the new labelling alone.
+  void go_on();
   /// One of the judge's latest stored replies, before anything is asked; the oldest comes first.
   void recall(preference::Verdict verdict);
   /// The judge's address or settings have changed since the stored replies, so that one more of no use says little.
@@ -89,6 +94,8 @@ class JudgeWatch {
   /// "model: 400 replies, 380 with a verdict, 20 cut at max_tokens ..." with an example of a useless one; "" if all have
   /// verdicts.
   [[nodiscard]] std::string summary() const;
+  /// Whether some reply since go_on() has no verdict.
+  [[nodiscard]] bool some_useless() const { return replies() - useful_ > earlier_.replies - earlier_.useful; }
 
   /// A sentence about a setting that has no effect on this server, about what the server leaves out, or about tries that are paid
   /// for in vain, once it is clear.
@@ -129,6 +136,11 @@ class JudgeWatch {
   std::int64_t known_probe_ = 1;    ///< Replies without use after which stored ones of no use are believed
   bool otherwise_useless_ = false;  ///< Whether a reply was useless in another way than the stored ones
   PairCounts asked_pairs_, met_pairs_;
+  /// Of asked questions, what was counted before go_on().
+  struct {
+    std::int64_t replies = 0, useful = 0;
+    PairCounts pairs;
+  } earlier_;
   std::deque<preference::SwapOutcome> pairs_;                 ///< Outcomes of the latest pairs with a verdict in both orders
   std::int64_t recalled_pairs_ = 0, recalled_unsettled_ = 0;  ///< Stored pairs, and those whose verdict changed with the order
   std::int64_t with_probability_ = 0, answered_ = 0, without_usage_ = 0;

@@ -324,7 +324,7 @@ struct Labeller::Impl {
   }
 
   void recall_all() {
-    for (std::size_t i = 0; stored_before > 0 && i < judges.size(); ++i) recall(store, judges[i], watches[i]);
+    for (std::size_t i = 0; stored_before > 0 && !goes_on && i < judges.size(); ++i) recall(store, judges[i], watches[i]);
   }
 
   /// At the end, say what became of the replies, and end as refused if they were of no use.
@@ -332,7 +332,7 @@ struct Labeller::Impl {
     for (JudgeWatch& replies : watches) {
       if (const std::string notice = replies.notice(true); !notice.empty()) spdlog::warn("[label] {}", notice);
       if (const std::string summary = replies.summary(); !summary.empty()) {
-        spdlog::warn("[label] {}", summary);
+        if (replies.some_useless()) spdlog::warn("[label] {}", summary);
         progress.notes.push_back(summary);
       }
       const bool enough = result.why == LabellingEnd::Why::complete || result.why == LabellingEnd::Why::limit;
@@ -384,7 +384,7 @@ struct Labeller::Impl {
     budget = &limits;
     watch = &watcher;
     for (judge::Judge& judge : judges) {
-      watches.emplace_back(judge.config, config.useless_max, config.soft);
+      if (!goes_on) watches.emplace_back(judge.config, config.useless_max, config.soft);
       judge.backend->ask_before_repeating([this](std::uint64_t ticket) {
         Asked& asked = in_progress.at(ticket);
         JudgeWatch& replies = watches[asked.slot.judge];
@@ -461,6 +461,7 @@ struct Labeller::Impl {
   LabellingEnd result;
   std::exception_ptr failure;
   std::vector<JudgeWatch> watches;  ///< By judge
+  bool goes_on = false;             ///< Whether they are those of an earlier labelling of this run
   std::set<std::size_t> doubtful;   ///< Answered points, while most replies of a judge are of no use
   bool recalled = false;
   std::chrono::steady_clock::time_point answered_at = std::chrono::steady_clock::now();  ///< Time of the last answer
@@ -476,5 +477,12 @@ Labeller::~Labeller() = default;
 
 LabellingEnd Labeller::run(Budget& budget, const Watch& watch) { return impl_->run(budget, watch); }
 const LabelProgress& Labeller::progress() const { return impl_->progress; }
+
+void Labeller::go_on_with(std::vector<JudgeWatch> watches) {
+  for (JudgeWatch& watch : watches) watch.go_on();
+  impl_->watches = std::move(watches);
+  impl_->goes_on = !impl_->watches.empty();
+}
+const std::vector<JudgeWatch>& Labeller::watches() const { return impl_->watches; }
 
 }  // namespace dmoerm::label

@@ -12,6 +12,7 @@
 
 #include "judge/judge.h"
 #include "label/budget.h"
+#include "label/judge_watch.h"
 #include "label/labelling_end.h"
 #include "label/point_questions.h"
 #include "label_store/label_store.h"
@@ -47,6 +48,12 @@ class Labeller {
   Labeller(std::vector<Target> targets, std::vector<std::vector<GroupPairs>> pairs, GroupFile& groups,
            std::vector<judge::Judge>& judges, label_store::LabelStore& store, const config::LabelsConfig& config);
   ~Labeller();
+
+  /// Before run(): take over what an earlier labelling of the same run has learnt of the judges, so that none is paid again until
+  /// it has shown that it is of no use. @param watches  of watches(), or empty
+  void go_on_with(std::vector<JudgeWatch> watches);
+  /// After run(): what is known of each judge's replies.
+  [[nodiscard]] const std::vector<JudgeWatch>& watches() const;
 
   struct Watch {
     std::function<bool()> stop;                          ///< Returns true to end the run; answers in flight are still collected

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <utility>
 
 #include "base/counted.h"
 #include "base/error.h"
@@ -329,6 +330,7 @@ label::Budget LabelStage::budget(const label::SpendLimits& limits) const {
 label::LabellingEnd LabelStage::ask(const Asked& asked, label::Budget& budget, const Run& how,
                                     const config::LabelsConfig& settings, const std::function<void(std::size_t)>& point_done) {
   label::Labeller labeller(asked.targets, asked.pairs, *groups_, judges_, *store_, settings);
+  labeller.go_on_with(std::exchange(watches_, {}));
   label::ProgressLine line(config_.labels.currency, how.terminal);
   label::Labeller::Watch watch;
   watch.stop = how.stop;
@@ -340,6 +342,7 @@ label::LabellingEnd LabelStage::ask(const Asked& asked, label::Budget& budget, c
   const label::LabellingEnd end = labeller.run(budget, watch);
   line.update(labeller.progress(), true);
   notes_ = labeller.progress().notes;
+  watches_ = labeller.watches();
   return end;
 }
 

@@ -128,6 +128,7 @@ class LabelStage {
   std::optional<std::map<std::string, label::Gaps>> bundle_gaps_;  ///< Of labels.pairs.bundle, by category/point
   TaskIdentity selection_;
   std::map<std::string, TaskIdentity> identities_;
+  std::vector<label::JudgeWatch> watches_;                 ///< What the last run() has learnt of the judges
   std::vector<std::string> notes_;                         ///< LabelProgress::notes of the last run
   std::map<std::size_t, label::PointVerdicts> summaries_;  ///< Verdicts by asking, for the report, without their groups
 };

@@ -95,6 +95,37 @@ TEST_F(JudgeWatchTest, AJudgeThatStopsBeingOfUseIsNotPaidForLong) {
       << watch.why();
 }
 
+TEST_F(JudgeWatchTest, UselessRepliesInARowCountOnInTheNextRound) {
+  JudgeWatch watch(judge_, 0.8);
+  for (int i = 0; i < 10; ++i) answer(watch, 0);
+  judge::JudgeReply cut;
+  cut.status = judge::JudgeReply::ok;
+  cut.finish_reason = "length";
+  label_store::Label unparsable;
+  unparsable.verdict = preference::Verdict::unparsable;
+  const auto ask = [&] {
+    watch.sent();
+    watch.take(cut, unparsable, 1, 1);
+  };
+  for (int i = 0; i < 20; ++i) ask();
+  EXPECT_FALSE(watch.hopeless());
+  EXPECT_FALSE(watch.was_in_vain());
+  watch.sent();  // it ended with a request in flight
+  watch.go_on();
+  EXPECT_FALSE(watch.some_useless());
+  EXPECT_FALSE(watch.was_in_vain()) << "nothing was asked yet";
+  EXPECT_NE(watch.summary().find("30 replies, 10 with a verdict"), std::string::npos) << "of both rounds: " << watch.summary();
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_TRUE(watch.may_send()) << i;
+    ask();
+  }
+  EXPECT_TRUE(watch.some_useless());
+  EXPECT_FALSE(watch.hopeless());
+  EXPECT_TRUE(watch.was_in_vain()) << "no reply of this round has a verdict";
+  ask();
+  EXPECT_TRUE(watch.hopeless()) << "26 of the last 32";
+}
+
 TEST_F(JudgeWatchTest, MoreRequestsMayBeInFlightTheMoreRepliesWereUseful) {
   JudgeWatch watch(judge_, 0.8), patient(judge_, 1);
   EXPECT_EQ(watch.in_flight_max(), 16U);

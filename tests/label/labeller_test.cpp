@@ -99,6 +99,7 @@ class LabellerTest : public test::Scratch {
     Budget budget(store.spent());
     budget.limit_run(limits);
     Labeller labeller(targets, pairs, groups, judges, store, labels);
+    if (rounds_) labeller.go_on_with(watches_);
     Run result;
     Labeller::Watch watch;
     watch.stop = stop;
@@ -107,6 +108,7 @@ class LabellerTest : public test::Scratch {
       result.done.push_back(target);
     };
     result.end = labeller.run(budget, watch);
+    if (rounds_) watches_ = labeller.watches();
     result.progress = labeller.progress();
     result.run = budget.run();
     result.verdicts =
@@ -150,6 +152,8 @@ class LabellerTest : public test::Scratch {
 
   std::string groups_;
   std::function<void()> point_done_;
+  bool rounds_ = false;  ///< Whether the labellings of a test are rounds of one run
+  std::vector<JudgeWatch> watches_;
 };
 
 constexpr std::size_t kQuestions = 2 * (1 + 3 + 6);
@@ -441,6 +445,30 @@ TEST_F(LabellerTest, PaysAtMost32RepliesOfAJudgeThatTurnsBad) {
         EXPECT_EQ(label(config).end.exit_code(), 2);
         EXPECT_LE(misbehaved(kind) - paid, 2) << "one question, or one pair, shows that nothing has changed";
       }
+    }
+  }
+}
+
+TEST_F(LabellerTest, PaysAtMost32RepliesOverAllRoundsOfAJudgeThatTurnsBad) {
+  write_groups({9});  // 72 questions a round
+  rounds_ = true;
+  for (const char* kind : {"prose", "cut", "blank"}) {
+    for (const int good : {50, 60, 71}) {
+      SCOPED_TRACE(fmt::format("{} after {}", kind, good));
+      std::filesystem::remove(directory_ / "log");
+      std::filesystem::remove_all(directory_ / "store");
+      watches_.clear();
+      const test::JudgeProcess server(directory_,
+                                      options({"--misbehave", fmt::format("{}=from:{}", kind, good), "--latency-ms", "3"}));
+      const config::LabelsConfig config = labels(server);
+      const Run first = label(config);
+      EXPECT_EQ(first.end.exit_code(), 0) << first.end.message;
+      EXPECT_EQ(first.done.size(), 1U) << "most of its verdicts are there";
+      const Run second = label(config, {"relevance"});
+      EXPECT_EQ(second.end.exit_code(), 2);
+      EXPECT_EQ(second.progress.notes.size(), 1U);
+      EXPECT_LE(misbehaved(kind), 32) << second.end.message;
+      EXPECT_GE(misbehaved(kind), 12);
     }
   }
 }

@@ -1,0 +1,88 @@
+// Tests the stage that labels, with a judge in a process of its own.
+#include "run/stage_label.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "support/judge_process.h"
+#include "support/scratch.h"
+#include "synth/synth.h"
+
+namespace dmoerm::run {
+namespace {
+
+class LabelStageTest : public test::Scratch {
+ protected:
+  LabelStageTest() {
+    ::setenv("DMOERM_JUDGE_DIR", DMOERM_SOURCE "/configs/judge", 1);
+    synth::SynthOptions options;
+    options.groups = 40;
+    options.categories = 2;
+    config_.data.inputs.push_back(
+        {write("rows.jsonl", synth::synthesize(options).jsonl), "auto", "", config::InputSplit::own, 1.0});
+    config_.backbone.dir = directory_.string();
+    config_.categories.resize(1);
+    config_.categories[0].name = "customer_support";
+    config_.categories[0].points = {"empathy", "next_step", "professional"};
+    config_.labels.store = (directory_ / "labels").string();
+  }
+
+  void ask(const test::JudgeProcess& server) {
+    config::JudgeConfig judge;
+    judge.model = "judge";
+    judge.endpoints.emplace_back().url = server.url();
+    config_.labels.judges = {judge};
+  }
+  static LabelStage::Run only(const std::string& task) {
+    LabelStage::Run run;
+    run.tasks = {task};
+    run.stop = [] { return false; };
+    return run;
+  }
+  /// Number of lines in the judge's log with a kind of misbehaviour.
+  [[nodiscard]] int misbehaved(const std::string& kind) const {
+    int count = 0;
+    std::ifstream log(directory_ / "log");
+    for (std::string line; std::getline(log, line);) count += line.ends_with(" " + kind) ? 1 : 0;
+    return count;
+  }
+
+  config::RunConfig config_;
+};
+
+TEST_F(LabelStageTest, PaysAtMost32RepliesOverAllRoundsOfAJudgeThatTurnsBad) {
+  int questions = 0;
+  {
+    const test::JudgeProcess server(directory_, {});
+    ask(server);
+    LabelStage stage(config_, RunDirectory(directory_ / "whole"), {});
+    LabelStage::Run run = only("label/customer_support/empathy");
+    run.progress = [&](const label::LabelProgress& progress, const auto&) {
+      questions = static_cast<int>(progress.points.front().total);
+    };
+    ASSERT_EQ(stage.run(run).why, label::LabellingEnd::Why::complete);
+    ASSERT_GT(questions, 60);
+  }
+  std::filesystem::remove_all(directory_ / "labels");
+  // The judge turns bad 20 questions before the first call ends, as at the end of a round.
+  const test::JudgeProcess server(
+      directory_, {"--misbehave", fmt::format("prose=from:{}", questions - 20), "--log", (directory_ / "log").string()});
+  ask(server);
+  LabelStage stage(config_, RunDirectory(directory_ / "run"), {});
+  EXPECT_EQ(stage.run(only("label/customer_support/empathy")).why, label::LabellingEnd::Why::complete);
+  stage.close();
+  EXPECT_EQ(misbehaved("prose"), 20);
+  const label::LabellingEnd end = stage.run(only("label/customer_support/next_step"));
+  EXPECT_EQ(end.why, label::LabellingEnd::Why::refused);
+  EXPECT_LE(misbehaved("prose"), 32) << end.message;
+  const std::filesystem::path report = directory_ / "run" / "label" / "report.md";
+  std::ifstream file(report);
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_NE(page.find("without a verdict that can be read"), std::string::npos) << page;
+}
+
+}  // namespace
+}  // namespace dmoerm::run
