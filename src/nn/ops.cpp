@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/native_layer_norm.h>
 #include <ATen/ops/native_layer_norm_backward.h>
+#include <ATen/record_function.h>
 
 #include "nn/ops_cpu.h"
 #include "nn/ops_cuda.h"
@@ -16,12 +17,14 @@ at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b) {
 }
 
 at::Tensor rms_norm(const at::Tensor& x_TD, const at::Tensor& w_D, double eps, at::Tensor* rstd_T) {
+  RECORD_FUNCTION("nn::rms_norm", {});
   if (cuda::takes_norm({x_TD, w_D})) return cuda::rms_norm(x_TD, w_D, eps, rstd_T);
   return (cpu::takes(x_TD) ? cpu::rms_norm : generic::rms_norm)(x_TD, w_D, eps, rstd_T);
 }
 
 at::Tensor rms_norm_of_sum(const at::Tensor& x_TD, const at::Tensor& r_TD, const at::Tensor& w_D, double eps, at::Tensor* sum_TD,
                            at::Tensor* rstd_T) {
+  RECORD_FUNCTION("nn::rms_norm_of_sum", {});
   if (cuda::takes_norm({x_TD, r_TD, w_D})) return cuda::rms_norm_of_sum(x_TD, r_TD, w_D, eps, sum_TD, rstd_T);
   *sum_TD = x_TD + r_TD;
   return rms_norm(*sum_TD, w_D, eps, rstd_T);
@@ -29,6 +32,7 @@ at::Tensor rms_norm_of_sum(const at::Tensor& x_TD, const at::Tensor& r_TD, const
 
 at::Tensor rms_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, const at::Tensor& w_D, const at::Tensor& rstd_T,
                              const at::Tensor& residual_TD, const at::Tensor& grad_w_D) {
+  RECORD_FUNCTION("nn::rms_norm_backward", {});
   if (grad_w_D.defined()) grad_w_D.add_((dy_TD.to(at::kFloat) * x_TD * rstd_T.unsqueeze(-1)).sum(0));
   if (cuda::takes_norm({x_TD, dy_TD, w_D, residual_TD})) return cuda::rms_norm_backward(dy_TD, x_TD, w_D, rstd_T, residual_TD);
   const bool loops = cpu::takes(x_TD) && dy_TD.is_contiguous() && (!residual_TD.defined() || residual_TD.is_contiguous());
@@ -52,27 +56,32 @@ at::Tensor layer_norm_backward(const at::Tensor& dy_TD, const at::Tensor& x_TD, 
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up_T2F) {
+  RECORD_FUNCTION("nn::swiglu", {});
   if (cuda::takes({gate_up_T2F})) return cuda::swiglu(gate_up_T2F);
   return (cpu::takes(gate_up_T2F) ? cpu::swiglu : generic::swiglu)(gate_up_T2F);
 }
 
 at::Tensor swiglu_backward(const at::Tensor& dact_TF, const at::Tensor& gate_up_T2F, at::Tensor* act_TF) {
+  RECORD_FUNCTION("nn::swiglu_backward", {});
   if (cuda::takes({gate_up_T2F, dact_TF})) return cuda::swiglu_backward(dact_TF, gate_up_T2F, act_TF);
   const bool loops = cpu::takes(gate_up_T2F) && dact_TF.is_contiguous();
   return (loops ? cpu::swiglu_backward : generic::swiglu_backward)(dact_TF, gate_up_T2F, act_TF);
 }
 
 void rotate(at::Tensor x_TD, const at::Tensor& cos_TE, const at::Tensor& sin_TE, bool inverse) {
+  RECORD_FUNCTION("nn::rotate", {});
   if (cuda::takes_heads(x_TD, cos_TE, sin_TE)) return cuda::rotate(std::move(x_TD), cos_TE, sin_TE, inverse);
   (cpu::takes(x_TD) ? cpu::rotate : generic::rotate)(std::move(x_TD), cos_TE, sin_TE, inverse);
 }
 
 at::Tensor dropout(const at::Tensor& x_TD, double p, std::uint64_t key, std::int64_t first_row) {
+  RECORD_FUNCTION("nn::dropout", {});
   if (cuda::takes({x_TD})) return cuda::dropout(x_TD, p, key, first_row);
   return (cpu::takes(x_TD) ? cpu::dropout : generic::dropout)(x_TD, p, key, first_row);
 }
 
 void add_dropout(at::Tensor sum_TD, const at::Tensor& x_TD, double p, std::uint64_t key, std::int64_t first_row) {
+  RECORD_FUNCTION("nn::add_dropout", {});
   if (cuda::takes({sum_TD, x_TD})) return cuda::add_dropout(std::move(sum_TD), x_TD, p, key, first_row);
   sum_TD.add_(dropout(x_TD, p, key, first_row));
 }

@@ -15,12 +15,13 @@ def main():
     parser.add_argument("--pairs", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--micro-batch-tokens", type=int, default=1024, help="of ours; the default is that of compute.micro_batch_tokens")
     a = parser.parse_args()
     ours, peer = [], []
     with tempfile.TemporaryDirectory() as folder:
         pairs, groups = write_inputs(a.model, a.pairs, 512, folder)
         for _ in range(a.repeats):
-            ours.append(run_ours(a.model, groups, a.threads, "--groups-per-step", 8, "--repeats", 1, "--experts", 6)["peak_mib"])
+            ours.append(run_ours(a.model, groups, a.threads, "--groups-per-step", 8, "--repeats", 1, "--experts", 6, "--micro-batch-tokens", a.micro_batch_tokens)["peak_mib"])
             peer.append(run_peer("peer_train.py", a.model, a.threads, "--data", pairs, "--peer", "loop", "--micro-pairs", 2, "--experts", 1, "--pairs", a.pairs)["peak_rss_mib"])
             print(f"ours {ours[-1]} MiB, peer {peer[-1]} MiB", flush=True)
     verdict("expert-memory", "MiB", ours, peer)

@@ -1,13 +1,14 @@
 """train-tokens: real tokens a second of training one LoRA expert where no prompt can be shared: every sequence runs in full, in ours as in the best peer loop.
 
 The peer's own synthetic pairs (lognormal lengths), batches of 8 pairs, same threads; they run in turns. Medians. Needs ../shared and DMOERM_PEER_PYTHON. Ends
-with one JSON line.
+with one JSON line; `share_of_peak` is ours against fused multiply-adds in registers on the same threads, measured in each turn.
 """
 import argparse
 import os
+import statistics
 import tempfile
 
-from bench_common import DEFAULT_MODEL, run_ours, run_peer, verdict, write_lines
+from bench_common import DEFAULT_MODEL, machine_peaks, run_ours, run_peer, verdict, write_lines
 
 
 def write_inputs(model, count, path):
@@ -27,14 +28,16 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     a = parser.parse_args()
-    ours, peer = [], []
+    ours, peer, shares = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         groups = write_inputs(a.model, a.pairs, os.path.join(folder, "groups.jsonl"))
         for _ in range(a.repeats):
-            ours.append(run_ours(a.model, groups, a.threads, "--groups-per-step", 8, "--repeats", 3)["packed_tokens_per_s"])
+            own = run_ours(a.model, groups, a.threads, "--groups-per-step", 8, "--repeats", 3)
+            ours.append(own["packed_tokens_per_s"])
+            shares.append(own["gflops"] / machine_peaks("--quick", "--threads", a.threads)["on"][str(a.threads)]["fma"])
             peer.append(run_peer("peer_train.py", a.model, a.threads, "--peer", "loop", "--micro-pairs", 2, "--experts", 1, "--pairs", a.pairs)["summary"]["real_tokens_per_s"])
             print(f"ours {ours[-1]:.1f} tokens/s, peer {peer[-1]:.1f} tokens/s", flush=True)
-    verdict("train-tokens", "real tokens/s", ours, peer)
+    verdict("train-tokens", "real tokens/s", ours, peer, share_of_peak=round(statistics.median(shares), 3))
 
 
 if __name__ == "__main__":

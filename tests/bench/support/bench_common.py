@@ -21,6 +21,11 @@ def run_ours(model, groups, threads, *options):
     return last_json(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
+def machine_peaks(*options):
+    """What tests/bench/peaks.cpp measures."""
+    return last_json(subprocess.run([os.path.join(os.environ["DMOERM_BUILD"], "tests", "bench", "bench_peaks"), *map(str, options)], check=True, capture_output=True, text=True).stdout)
+
+
 def run_peer(script, model, threads, *options):
     """A script of ../shared/peers; its result. It sets the allocator up for itself."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
