@@ -8,6 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <utility>
 
 #include "base/cannot_write.h"
 #include "base/error.h"
@@ -17,6 +18,7 @@
 #include "base/text.h"
 #include "data/group_layout.h"
 #include "data/group_selection.h"
+#include "data/row_batches.h"
 #include "data/store_builder.h"
 #include "data/text_notes.h"
 #include "preference/swap_check.h"
@@ -60,6 +62,34 @@ class Outputs {
   std::size_t published_ = 0;
 };
 
+/// A group on its way into the store, or a row that is left out.
+struct Passing {
+  InputGroup item;
+  Split stated = Split::unset;  ///< the split that the row states
+  std::string kind, detail;     ///< why it is left out; "" if it is not
+  preference::Dropped dropped;  ///< the row, if the reader left it out
+  GroupLayout layout;
+  std::vector<std::int32_t> prompt;
+  std::vector<std::pair<std::string, std::int64_t>> notes;  ///< what is worth telling about it, and how often
+};
+
+/// What is worth telling about a group that is kept. @param stated  the split that its row states
+std::vector<std::pair<std::string, std::int64_t>> notes_on(const preference::Group& group, Split stated) {
+  const bool moved = stated != Split::unset && stated != group.split;
+  std::vector<std::pair<std::string, std::int64_t>> notes{
+      {"rows moved to the split that another row states for their prompt", moved ? 1 : 0},
+      {"pairs stated in both orders, which cancel out", contradictions(group)}};
+  for (const std::string& words : text_notes(group)) notes.emplace_back(words, 1);
+  return notes;
+}
+
+RenderedGroup render(const Renderer& renderer, const preference::Group& group) {
+  if (renderer.render_group) return renderer.render_group(group.prompt, group.responses);
+  RenderedGroup rendered{renderer.render_prompt(group.prompt), {}};
+  for (const preference::Response& r : group.responses) rendered.texts.push_back(renderer.render(group.prompt, r.text));
+  return rendered;
+}
+
 /// The second pass over the inputs, in which groups become tokens in the store.
 class Ingest {
  public:
@@ -91,9 +121,30 @@ class Ingest {
       throw IoError("cannot-create-file",
                     fmt::format("{}: cannot create this file: does its directory exist?", report_.dropped_file.string()));
     StoreBuilder builder(path, selection_.categories());
-    report_.inputs = read_inputs(
-        request_, [&](InputGroup&& item) { return add(std::move(item), builder); },
-        [&](const preference::Dropped& d) { drop(d, d.bad ? "bad line" : d.reason); });
+    {
+      Workers workers(request_.threads);
+      RowBatches<Passing> rows(
+          workers, [this](Passing& row) { tokenise(row); }, [&](Passing&& row) { add(std::move(row), builder); });
+      const auto pass = [&](InputGroup&& item) {
+        const std::size_t bytes = text_bytes(item.group);
+        rows.add(chosen(std::move(item)), bytes);
+        return false;  // it is counted when it is in the store
+      };
+      const auto pass_dropped = [&](const preference::Dropped& d) {
+        Passing row;
+        row.kind = d.reason;
+        row.dropped = d;
+        rows.add(std::move(row), d.reason.size());
+      };
+      try {
+        report_.inputs = read_inputs(request_, pass, pass_dropped);
+      } catch (...) {  // after what was read before the failure
+        rows.flush();
+        throw;
+      }
+      rows.flush();
+    }
+    for (std::size_t i = 0; i < report_.inputs.size(); ++i) report_.inputs[i].groups = kept_[i];
     report_.pairs = builder.pairs();
     if (builder.groups_without_pairs() > 0) report_.noted["groups without any ordered pair"] = builder.groups_without_pairs();
     json provenance = json::parse(request_.renderer.provenance);
@@ -129,28 +180,25 @@ class Ingest {
     write_log(what, group.file, group.line, what, {}, true);
   }
 
-  bool add(InputGroup&& item, StoreBuilder& builder) {
-    preference::Group& group = item.group;
-    if (request_.progress) request_.progress("tokenising", ++groups_, selection_.groups());
-    const auto refuse = [&](const std::string& kind, const std::string& detail = "") {
-      drop({group.file, group.line, kind + detail, {}, false}, kind);
-      return false;
-    };
-    const Split stated = group.split;
-    if (const std::string why = selection_.select(item); !why.empty())
-      return refuse(why, item.configured ? "" : ": " + group.category);
-
-    std::vector<std::vector<std::int32_t>> texts;
-    for (const preference::Response& r : group.responses) texts.push_back(request_.renderer.render(group.prompt, r.text));
-    std::vector<std::int32_t> prompt = request_.renderer.render_prompt(group.prompt);
+  /// Tokenise a group and lay it out; on any thread.
+  void tokenise(Passing& row) const {
+    if (!row.kind.empty()) return;
+    const preference::Group& group = row.item.group;
+    auto [prompt, texts] = render(request_.renderer, group);
     const bool wordless = prompt.empty() || std::ranges::any_of(texts, [](const auto& ids) { return ids.empty(); });
-    if (wordless) return refuse("a text has no tokens in this vocabulary");
+    if (wordless) {
+      row.kind = "a text has no tokens in this vocabulary";
+      return;
+    }
     // Test texts stay whole: they are cut when they are scored, one by one, as a user's texts are.
     std::vector<std::vector<std::int32_t>> whole;
     if (group.split == Split::test) whole = texts;
     GroupLayout layout = lay_out_group(std::move(texts), static_cast<std::int64_t>(prompt.size()), limits_);
     const bool equal = std::ranges::all_of(layout.responses, [&](const auto& ids) { return ids == layout.responses.front(); });
-    if (equal) return refuse("all responses have the same tokens (after the cut to data.max_length)");
+    if (equal) {
+      row.kind = "all responses have the same tokens (after the cut to data.max_length)";
+      return;
+    }
     if (whole.empty()) {
       prompt = cut_prompt(std::move(prompt), layout, limits_);
     } else {
@@ -159,14 +207,31 @@ class Ingest {
       layout.prefix = shared.prefix;
       layout.responses = shared.responses;
     }
-    builder.add(group, layout, prompt, group.split, std::max(1.0, item.weight), score_gap_min(group.category));
+    row.layout = std::move(layout);
+    row.prompt = std::move(prompt);
+    row.notes = notes_on(group, row.stated);
+  }
 
-    const bool moved = stated != Split::unset && stated != group.split;
-    note(group, "rows moved to the split that another row states for their prompt", moved ? 1 : 0);
-    note(group, "pairs stated in both orders, which cancel out", contradictions(group));
-    for (const std::string& words : text_notes(group)) note(group, words, 1);
-    count(group, layout, group.split);
-    return true;
+  /// Choose whether a group is used, before it is tokenised.
+  [[nodiscard]] Passing chosen(InputGroup&& item) {
+    Passing row;
+    row.stated = item.group.split;
+    row.kind = selection_.select(item);
+    if (!row.kind.empty() && !item.configured) row.detail = ": " + item.group.category;
+    row.item = std::move(item);
+    return row;
+  }
+
+  /// Put a group into the store, or list it as left out.
+  void add(Passing&& row, StoreBuilder& builder) {
+    if (!row.dropped.file.empty()) return drop(row.dropped, row.dropped.bad ? "bad line" : row.dropped.reason);
+    const preference::Group& group = row.item.group;
+    if (request_.progress) request_.progress("tokenising", ++groups_, selection_.groups());
+    if (!row.kind.empty()) return drop({group.file, group.line, row.kind + row.detail, {}, false}, row.kind);
+    builder.add(group, row.layout, row.prompt, group.split, std::max(1.0, row.item.weight), score_gap_min(group.category));
+    for (const auto& [what, times] : row.notes) note(group, what, times);
+    count(group, row.layout, group.split);
+    ++kept_[row.item.input];
   }
 
   [[nodiscard]] config::ScoreGap score_gap_min(const std::string& category) const {
@@ -191,7 +256,8 @@ class Ingest {
   const IngestRequest& request_;
   const LayoutLimits limits_;
   GroupSelection selection_;
-  std::int64_t groups_ = 0;  ///< groups that the second pass has come to
+  std::map<std::size_t, std::int64_t> kept_;  ///< groups in the store, by the number of their input
+  std::int64_t groups_ = 0;                   ///< groups that the second pass has come to
   std::ofstream log_;
   std::map<std::string, std::int64_t> listed_;  ///< rows of each kind, by code or reason, that were listed or would have been
   IngestReport report_;
@@ -226,6 +292,13 @@ IngestReport ingest_for_run(const config::RunConfig& config, const tokenizer::To
   };
   request.renderer.render_prompt = [&](std::span<const preference::Message> prompt) {
     return chat_template.render_prompt(prompt);
+  };
+  request.renderer.render_group = [&](std::span<const preference::Message> prompt,
+                                      std::span<const preference::Response> responses) {
+    std::vector<std::string_view> texts;
+    for (const preference::Response& r : responses) texts.emplace_back(r.text);
+    auto [prompt_ids, ids] = chat_template.render_group(prompt, texts);
+    return RenderedGroup{std::move(prompt_ids), std::move(ids)};
   };
   request.renderer.head_tokens = chat_template.head_tokens();
   request.renderer.provenance =

@@ -7,10 +7,12 @@
 #include <filesystem>
 #include <map>
 #include <set>
+#include <variant>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "data/row_batches.h"
 #include "preference/session_key.h"
 
 namespace dmoerm::data {
@@ -97,6 +99,10 @@ void apply(const config::InputConfig& input, const std::vector<config::CategoryC
   item.configured = categories.empty() || known != categories.end();
   if (known != categories.end()) keep_points(group, known->points);
   item.weight = input.weight;
+}
+
+void make_keys(InputGroup& item) {
+  const preference::Group& group = item.group;
   const std::string prompt = preference::prompt_text(group.prompt);
   item.prompt = key_of(prompt);
   item.session = key_of(preference::session_text(group.prompt));
@@ -120,22 +126,52 @@ void refuse_file_given_twice(const std::vector<config::InputConfig>& inputs) {
   }
 }
 
+using InputRow = std::variant<InputGroup, preference::Dropped>;
+
+void make_keys_of(InputRow& row) {
+  if (auto* item = std::get_if<InputGroup>(&row)) make_keys(*item);
+}
+
 }  // namespace
+
+std::size_t text_bytes(const preference::Group& group) {
+  std::size_t bytes = 0;
+  for (const preference::Message& m : group.prompt) bytes += m.content.size();
+  for (const preference::Response& r : group.responses) bytes += r.text.size();
+  return bytes;
+}
 
 double place_of(std::uint64_t key, std::uint64_t seed) { return static_cast<double>(mix64(key ^ mix64(seed)) >> 11) * 0x1.0p-53; }
 
 std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const std::function<bool(InputGroup&&)>& on_group,
                                              const std::function<void(const preference::Dropped&)>& on_dropped) {
   refuse_file_given_twice(request.data.inputs);
+  Workers workers(request.threads);
   std::vector<IngestReport::Input> inputs;
   for (const config::InputConfig& input : request.data.inputs) {
-    preference::GroupReader reader(input.path, input.format, on_dropped, request.data.bad_lines_max);
     IngestReport::Input about{input.path, "(no rows)", 0, {}};
-    while (auto group = reader.next()) {
-      InputGroup item{std::move(*group), {}, {}, {}, {}};
-      apply(input, request.categories, item, about.labels);
-      if (on_group(std::move(item))) ++about.groups;
+    RowBatches<InputRow> rows(workers, make_keys_of, [&](InputRow&& row) {
+      if (const auto* dropped = std::get_if<preference::Dropped>(&row)) return on_dropped(*dropped);
+      if (on_group(std::move(std::get<InputGroup>(row)))) ++about.groups;
+    });
+    preference::GroupReader reader(
+        input.path, input.format, [&](const preference::Dropped& d) { rows.add(InputRow(d), d.reason.size()); },
+        request.data.bad_lines_max);
+    reader.read_on(workers);
+    try {
+      while (auto group = reader.next()) {
+        InputGroup item;
+        item.group = std::move(*group);
+        item.input = inputs.size();
+        apply(input, request.categories, item, about.labels);
+        const std::size_t bytes = text_bytes(item.group);
+        rows.add(InputRow(std::move(item)), bytes);
+      }
+    } catch (...) {  // after what was read before the failure
+      rows.flush();
+      throw;
     }
+    rows.flush();
     if (reader.format() != nullptr) about.format = reader.format()->name;
     inputs.push_back(std::move(about));
   }

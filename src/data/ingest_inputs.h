@@ -32,12 +32,16 @@ struct InputGroup {
   TextKey statement;       ///< key of content and values of the labels; duplicates have equal ones
   bool configured = true;  ///< whether the request names its category
   double weight = 1.0;     ///< weight of its input file
+  std::size_t input = 0;   ///< number of that file among the inputs
 
   /// Whether the weight of its input file leaves this group out of the train split.
   [[nodiscard]] bool beyond_weight(std::uint64_t seed) const { return weight < 1 && place_of(content.high, seed) >= weight; }
 };
 
-/// Read all inputs in order.
+/// Bytes of the prompt and the responses.
+std::size_t text_bytes(const preference::Group& group);
+
+/// Read all inputs in order. Rows are parsed and hashed on IngestRequest::threads threads; the callbacks are called on this one.
 /// @param on_group    called with each group; returns whether the group is used
 /// @param on_dropped  called with each row that cannot become a group
 /// @return path, format and number of groups taken of each input

@@ -8,17 +8,26 @@
 #include <string_view>
 #include <vector>
 
+#include "base/workers.h"
 #include "config/run_config.h"
 #include "preference/group.h"
 
 namespace dmoerm::data {
 
-/// How texts become ids. A run uses a ChatTemplate; tests number words by themselves.
+/// Ids of a prompt alone, and of the prompt with each response.
+struct RenderedGroup {
+  std::vector<std::int32_t> prompt;
+  std::vector<std::vector<std::int32_t>> texts;
+};
+
+/// How texts become ids. A run uses a ChatTemplate; tests number words by themselves. Several threads call it at a time.
 struct Renderer {
   /// The prompt and one response.
   std::function<std::vector<std::int32_t>(std::span<const preference::Message>, std::string_view)> render;
   /// The prompt alone.
   std::function<std::vector<std::int32_t>(std::span<const preference::Message>)> render_prompt;
+  /// Both for a group, if that is faster than one by one; may be empty.
+  std::function<RenderedGroup(std::span<const preference::Message>, std::span<const preference::Response>)> render_group = {};
   std::int64_t head_tokens = 0;   ///< tokens at the start of every text that are never cut
   std::string provenance = "{}";  ///< JSON about tokenizer and template
 };
@@ -33,6 +42,7 @@ struct IngestRequest {
   Renderer renderer;
   std::filesystem::path output;
   IngestProgress progress = {};
+  int threads = processors();  ///< threads beside the caller's; the result does not depend on them
 };
 
 }  // namespace dmoerm::data

@@ -21,6 +21,7 @@ namespace dmoerm::preference {
 namespace {
 
 using nlohmann::json;
+constexpr std::size_t kBlocksAhead = 8, kBlockBytes = std::size_t{64} << 10;  // what is read before it is asked for
 
 /// The format that a row would have if its keys were written as usual; null if it has none then either.
 const Format* format_but_for_names(const json& row) {
@@ -122,37 +123,95 @@ RowError GroupReader::other_format(const json& row) const {
           fmt::format("expected a row of the format {}: {}; {}", format_->name, format_->example, found)};
 }
 
+void GroupReader::read_on(Workers& workers) { parsing_ = std::make_unique<InOrder<std::vector<Row>>>(workers, kBlocksAhead); }
+
 std::optional<Group> GroupReader::next_row() {
-  std::string line;
-  while (lines_.next(line)) {
+  for (;;) {
     if (stop_requested())
       throw Stopped("stopped-while-reading", fmt::format("reading {} was stopped by {}", path_, stop_signal()));
-    if (is_blank(line)) continue;
-    const bool is_first = format_ == nullptr || !any_;
-    if (is_first) refuse_other_layout(line, {path_, lines_.number()});
-    try {
-      const json row = parse_row(line);
-      if (is_first) refuse_table_in_row(row, {path_, lines_.number()});
-      if (format_ == nullptr) detect(row);
-      if (!row.is_object() || !fits(row)) throw other_format(row);
-      Group group = parse_group(*format_, row);
-      if (const auto cluster = row.find(cluster_key_); !cluster_key_.empty() && cluster != row.end()) {
-        if (cluster->is_string()) group.cluster = cluster->get<std::string>();
-        if (cluster->is_number_integer()) group.cluster = cluster->dump();
-      }
-      check_group(group);
-      group.file = path_;
-      group.line = lines_.number();
+    std::optional<Row> row = read_row();
+    if (!row) break;
+    if (auto* group = std::get_if<Group>(&*row)) {
       any_ = true;
-      return group;
-    } catch (const RowError& e) {
-      on_dropped_({path_, lines_.number(), e.what(), e.code(), e.bad()});
-    } catch (const json::exception& e) {
-      on_dropped_({path_, lines_.number(), json_mismatch(e), "field-of-wrong-type", true});
+      return std::move(*group);
     }
+    on_dropped_(std::move(std::get<Dropped>(*row)));
   }
   if (format_ == nullptr && unknown_ > 0) refuse_unknown();
   return std::nullopt;
+}
+
+std::optional<GroupReader::Row> GroupReader::read_row() {
+  const bool is_first = format_ == nullptr || !any_;
+  if (!is_first && parsing_) return take_parsed();
+  std::string line;
+  do {
+    if (!lines_.next(line)) return std::nullopt;
+  } while (is_blank(line));
+  if (is_first) refuse_other_layout(line, {path_, lines_.number()});
+  return parse(line, lines_.number(), [&](const json& row) {
+    if (is_first) refuse_table_in_row(row, {path_, lines_.number()});
+    if (format_ == nullptr) detect(row);
+  });
+}
+
+std::optional<GroupReader::Row> GroupReader::take_parsed() {
+  while (parsed_.empty()) {
+    read_ahead();
+    if (parsing_->empty()) {
+      if (failure_) std::rethrow_exception(failure_);
+      return std::nullopt;
+    }
+    for (Row& row : parsing_->take()) parsed_.push_back(std::move(row));
+  }
+  Row row = std::move(parsed_.front());
+  parsed_.pop_front();
+  return row;
+}
+
+void GroupReader::read_ahead() {
+  while (!all_read_ && !parsing_->full()) {
+    std::vector<std::pair<std::int64_t, std::string>> block;
+    try {
+      std::string line;
+      for (std::size_t bytes = 0; bytes < kBlockBytes; bytes += line.size()) {
+        all_read_ = !lines_.next(line);
+        if (all_read_) break;
+        if (!is_blank(line)) block.emplace_back(lines_.number(), line);
+      }
+    } catch (...) {  // it is thrown after the rows before it
+      failure_ = std::current_exception();
+      all_read_ = true;
+    }
+    if (block.empty()) continue;
+    parsing_->give([this, lines = std::move(block)] {
+      std::vector<Row> rows;
+      for (const auto& [number, line] : lines) rows.push_back(parse(line, number, {}));
+      return rows;
+    });
+  }
+}
+
+GroupReader::Row GroupReader::parse(const std::string& line, std::int64_t number,
+                                    const std::function<void(const json&)>& look) const {
+  try {
+    const json row = parse_row(line);
+    if (look) look(row);
+    if (!row.is_object() || !fits(row)) throw other_format(row);
+    Group group = parse_group(*format_, row);
+    if (const auto cluster = row.find(cluster_key_); !cluster_key_.empty() && cluster != row.end()) {
+      if (cluster->is_string()) group.cluster = cluster->get<std::string>();
+      if (cluster->is_number_integer()) group.cluster = cluster->dump();
+    }
+    check_group(group);
+    group.file = path_;
+    group.line = number;
+    return group;
+  } catch (const RowError& e) {
+    return Dropped{path_, number, e.what(), e.code(), e.bad()};
+  } catch (const json::exception& e) {
+    return Dropped{path_, number, json_mismatch(e), "field-of-wrong-type", true};
+  }
 }
 
 bool GroupReader::finish(Group& group) {

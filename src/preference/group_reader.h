@@ -1,9 +1,17 @@
 // Reads the groups of a file one at a time and checks them. Rows that cannot be used are reported with their lines.
 #pragma once
+#include <deque>
+#include <exception>
 #include <functional>
+#include <memory>
 #include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
 
 #include "base/error.h"
+#include "base/workers.h"
 #include "preference/formats.h"
 #include "preference/line_reader.h"
 #include "preference/row_error.h"
@@ -27,6 +35,8 @@ class GroupReader {
   GroupReader(const std::filesystem::path& path, const std::string& format, std::function<void(const Dropped&)> on_dropped,
               std::int64_t unknown_max = 0);
 
+  /// Parse the rows on these threads, as soon as the format is known. Groups, dropped rows and errors come in the same order.
+  void read_on(Workers& workers);
   /// Read into Group::cluster what each row says under `key`, a text or a whole number. "" = nothing
   void read_cluster(const std::string& key) { cluster_key_ = key; }
   /// The next group that can be used: its prompt and responses are not blank, and at least two responses differ.
@@ -36,7 +46,15 @@ class GroupReader {
   [[nodiscard]] const Format* format() const { return format_; }
 
  private:
+  using Row = std::variant<Group, Dropped>;
   std::optional<Group> next_row();
+  /// The next row that is not blank, read and parsed here or on other threads.
+  std::optional<Row> read_row();
+  std::optional<Row> take_parsed();
+  void read_ahead();
+  /// @param look  called with the JSON of the row before its format counts; may be empty
+  [[nodiscard]] Row parse(const std::string& line, std::int64_t number,
+                          const std::function<void(const nlohmann::json&)>& look) const;
   void detect(const nlohmann::json& row);
   [[noreturn]] void refuse_unknown() const;
   [[nodiscard]] bool fits(const nlohmann::json& row) const;
@@ -52,6 +70,11 @@ class GroupReader {
   const Format* format_ = nullptr;
   std::function<void(const Dropped&)> on_dropped_;
   std::optional<Group> held_;  ///< first row of the next group, if consecutive rows are merged
+  // Rows that other threads parse:
+  std::deque<Row> parsed_;
+  bool all_read_ = false;
+  std::exception_ptr failure_;                          ///< why no more lines could be read
+  std::unique_ptr<InOrder<std::vector<Row>>> parsing_;  ///< null: rows are parsed here
 };
 
 /// Merge responses with equal texts into the first of them, with their labels; Group::places then says where each went. Exposed

@@ -332,6 +332,43 @@ std::vector<std::int32_t> ChatTemplate::render(std::span<const preference::Messa
   return out.finish();
 }
 
+ChatTemplate::GroupIds ChatTemplate::render_group(std::span<const preference::Message> prompt,
+                                                  std::span<const std::string_view> responses) const {
+  Rendering begin(*this, false);  // what all renderings begin with
+  GroupIds group;
+  const auto finished = [&](const auto& add_rest) {
+    Rendering one(begin);
+    add_rest(one);
+    return one.finish();
+  };
+  if (!form_) {
+    render_prompt(prompt, begin);
+    group.prompt = finished([](Rendering&) {});
+    for (const std::string_view response : responses)
+      group.texts.push_back(finished([&](Rendering& out) { out.add(line("response"), "", response); }));
+    return group;
+  }
+  const std::vector<ChatForm::Turn> alone = form_->turns(prompt, std::nullopt);
+  std::size_t shared = alone.size();
+  std::vector<std::vector<ChatForm::Turn>> all;
+  const auto same = [](const ChatForm::Turn& a, const ChatForm::Turn& b) { return a.edge == b.edge && a.content == b.content; };
+  for (const std::string_view response : responses) {
+    all.push_back(form_->turns(prompt, response));
+    const auto end = alone.begin() + static_cast<std::ptrdiff_t>(shared);
+    shared = static_cast<std::size_t>(std::mismatch(alone.begin(), end, all.back().begin(), all.back().end(), same).first -
+                                      alone.begin());
+  }
+  for (std::size_t i = 0; i < shared; ++i) begin.add(alone[i]);
+  const auto rest_of = [&](const std::vector<ChatForm::Turn>& turns) {
+    return finished([&](Rendering& out) {
+      for (std::size_t i = shared; i < turns.size(); ++i) out.add(turns[i]);
+    });
+  };
+  group.prompt = rest_of(alone);
+  for (const auto& turns : all) group.texts.push_back(rest_of(turns));
+  return group;
+}
+
 std::string ChatTemplate::render_text(std::span<const preference::Message> prompt,
                                       std::optional<std::string_view> response) const {
   Rendering out(*this, true);

@@ -33,6 +33,14 @@ class ChatTemplate {
   [[nodiscard]] std::vector<std::int32_t> render(std::span<const preference::Message> prompt, std::string_view response) const;
   /// Ids of the prompt alone, which the router reads.
   [[nodiscard]] std::vector<std::int32_t> render_prompt(std::span<const preference::Message> prompt) const;
+  /// Ids of a prompt alone and with each of several responses.
+  struct GroupIds {
+    std::vector<std::int32_t> prompt;
+    std::vector<std::vector<std::int32_t>> texts;
+  };
+  /// The results of render_prompt() and of render() for each response. What the prompt has alone is tokenised once.
+  [[nodiscard]] GroupIds render_group(std::span<const preference::Message> prompt,
+                                      std::span<const std::string_view> responses) const;
   /// The text of render() or, without a response, of render_prompt(), tokens written out.
   [[nodiscard]] std::string render_text(std::span<const preference::Message> prompt,
                                         std::optional<std::string_view> response) const;

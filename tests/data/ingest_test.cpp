@@ -225,6 +225,48 @@ TEST_F(IngestFolder, LeavesNothingAndKeepsTheOldStoreAfterAFailure) {
   EXPECT_EQ(store().digest(), digest);
 }
 
+TEST_F(IngestFolder, WritesTheSameFilesWithAnyNumberOfThreads) {
+  Rng rng(8);
+  std::string text;
+  for (int i = 0; i < 3000; ++i) {
+    const std::string words = "w" + std::to_string(rng.next() % 1000) + " " + std::string(rng.next() % 200, 'y');
+    text += row("prompt " + std::to_string(i % 2500), words, "worse " + words, {{"split", i % 5 == 0 ? "test" : "train"}});
+    if (i % 97 == 0) text += "no JSON\n" + row("a prompt", "same", "same") + row("None", "None", "b c");
+    if (i % 41 == 0) text += R"({"prompt":"q )" + words + R"(","responses":[{"text":"only one"}]})" + "\n";
+  }
+  std::map<int, std::vector<std::string>> found;
+  for (const int threads : {0, 1, 4}) {
+    IngestRequest r = request({write("a.jsonl", text), write("b.jsonl", text + row("end", "a b", "c d"))});
+    r.data.bad_lines_max = 1000;
+    r.data.groups_per_category_max = 1500;
+    r.data.inputs[0].weight = 0.7;
+    r.threads = threads;
+    const IngestReport report = ingest(r);
+    EXPECT_GT(report.inputs[1].groups, 0);
+    found[threads] = {report.digest, read_file(report.dropped_file), read_file(directory_ / "store.h5.report.json"),
+                      std::to_string(report.inputs[0].groups) + " " + std::to_string(report.inputs[1].groups)};
+    fs::remove(directory_ / "store.h5");
+  }
+  EXPECT_EQ(found[1], found[0]);
+  EXPECT_EQ(found[4], found[0]);
+}
+
+TEST_F(IngestFolder, SaysTheFirstFailureWithAnyNumberOfThreads) {
+  std::string text;
+  for (int i = 0; i < 500; ++i) text += row("prompt " + std::to_string(i), "a b", "c d");
+  const std::string cut = text + "no JSON\n" + text + std::string((std::size_t{64} << 20) + 1, 'x');
+  std::set<std::string> said;
+  for (const int threads : {0, 1, 4}) {
+    IngestRequest r = request({write("p.jsonl", cut)});
+    r.threads = threads;
+    r.data.bad_lines_max = 1;
+    said.insert(refusal(r));
+    r.data.bad_lines_max = 0;
+    said.insert(refusal(r));
+  }
+  EXPECT_EQ(said.size(), 1U) << "the line that is too long comes before bad lines are counted";
+}
+
 using IngestFolderDeathTest = IngestFolder;
 
 TEST_F(IngestFolderDeathTest, ReportsAFullDiskAndLeavesNothing) {

@@ -39,6 +39,52 @@ TEST_F(GroupReaderFile, GivesGroupsWithTheirLines) {
   EXPECT_EQ(groups[1].line, 4);
 }
 
+/// Everything that a reader gives, in order: groups by line and text, dropped rows with their reasons, and the error at the end.
+std::vector<std::string> all_of(const std::string& file, Workers* workers) {
+  std::vector<std::string> all;
+  GroupReader reader(
+      file, "auto", [&](const Dropped& d) { all.push_back(fmt::format("{} {} {}", d.line, d.reason, d.code.text())); }, 1000);
+  if (workers != nullptr) reader.read_on(*workers);
+  try {
+    while (const auto group = reader.next())
+      all.push_back(fmt::format("{} {} {}", group->line, group->id, group->responses[0].text));
+  } catch (const Error& e) {
+    all.push_back(e.what());
+  }
+  return all;
+}
+
+TEST_F(GroupReaderFile, GivesTheSameInTheSameOrderOnSeveralThreads) {
+  Rng rng(3);
+  std::string pairs = "no JSON\n", scored;
+  for (int i = 0; i < 4000; ++i) {
+    const std::string long_text(1 + rng.next() % 300, 'x');
+    if (i % 7 == 0) pairs += "\n";
+    if (i % 11 == 0) pairs += "{\"prompt\":\n";
+    if (i % 13 == 0) pairs += R"({"prompt":"p","chosen":"same","rejected":"same"})" + std::string("\n");
+    pairs += json{{"prompt", fmt::format("p{}", i)}, {"chosen", long_text}, {"rejected", "b"}}.dump() + "\n";
+    scored += json{{"prompt", fmt::format("p{}", i / 3)},
+                   {"response", fmt::format("{}{}", long_text, i)},
+                   {"helpfulness", i % 5},
+                   {"correctness", 1},
+                   {"coherence", 1},
+                   {"complexity", 1},
+                   {"verbosity", 1}}
+                  .dump() +
+              "\n";
+  }
+  const std::string broken = pairs.substr(0, pairs.size() / 2) + std::string((std::size_t{64} << 20) + 1, 'x');
+  for (const std::string& text :
+       {pairs, scored, pairs + kGood, broken, std::string(), std::string("{}\n"), std::string("x\ny\n")}) {
+    const std::string file = write("f.jsonl", text);
+    const std::vector<std::string> alone = all_of(file, nullptr);
+    for (const int threads : {0, 1, 3}) {
+      Workers workers(threads);
+      EXPECT_EQ(all_of(file, &workers), alone) << threads << " threads, " << text.substr(0, 60);
+    }
+  }
+}
+
 TEST_F(GroupReaderFile, ReportsBadLinesAndReadsTheRest) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {R"({"prompt":"a b","chosen":"c"})", "expected a row of the format standard"},

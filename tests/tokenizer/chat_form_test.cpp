@@ -116,6 +116,20 @@ TEST(ChatForm, LeadsToTheResponseAsAfterAUserWhereItKnowsNoOther) {
   EXPECT_EQ(render(form, {{"user", "a"}, {"assistant", "b"}}, "x"), "<s>[U:a][A:b x]</s>");
 }
 
+TEST(ChatForm, RendersAGroupAsItsTextsOneByOne) {
+  const Tokenizer tokenizer = ascii({{{"content", "<s>"}, {"rstrip", true}}, {{"content", "</s>"}, {"lstrip", true}}});
+  const ChatTemplate chat(ChatForm::parse(small_form(), "small", "small.json"), tokenizer, false);
+  const std::vector<std::string_view> responses = {"Yes", "", "\n No ", "Yes"};
+  const std::vector<Prompt> prompts = {
+      {{"user", " Hi "}}, {{"user", "a"}, {"assistant", "b"}}, {{"system", "s"}}, {{"user", "a"}, {"user", "b"}}};
+  for (const Prompt& prompt : prompts) {
+    const ChatTemplate::GroupIds group = chat.render_group(prompt, responses);
+    EXPECT_EQ(group.prompt, chat.render_prompt(prompt));
+    ASSERT_EQ(group.texts.size(), responses.size());
+    for (std::size_t i = 0; i < responses.size(); ++i) EXPECT_EQ(group.texts[i], chat.render(prompt, responses[i]));
+  }
+}
+
 TEST(ChatForm, StepsMeanWhatPythonsMethodsMean) {
   using Kind = ContentStep::Kind;
   const std::string text = "\u2003\n a\u00a0b \u3000\x1c\u0085";

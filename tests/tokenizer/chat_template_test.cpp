@@ -105,6 +105,23 @@ TEST(ChatTemplate, StartsEveryRenderingWithThePromptWhereATokenEndsIt) {
   }
 }
 
+TEST(ChatTemplate, RendersAGroupAsItsTextsOneByOne) {
+  const Tokenizer bert = ascii({"[CLS]", "[SEP]"}, around({"[CLS]", 200}, {"[SEP]", 201})),
+                  decoder = ascii({"<|im_start|>", "<|im_end|>"});
+  const std::vector<std::string_view> responses = {"So long", "", " So ", "So long"};
+  for (const Tokenizer* tokenizer : {&bert, &decoder}) {
+    for (const std::string& name : ChatTemplate::names()) {
+      const ChatTemplate chat(name, *tokenizer, true);
+      for (const auto& prompt : {kTalk, std::vector<preference::Message>{}, std::vector<preference::Message>{{"user", " a"}}}) {
+        const ChatTemplate::GroupIds group = chat.render_group(prompt, responses);
+        EXPECT_EQ(group.prompt, chat.render_prompt(prompt)) << name;
+        ASSERT_EQ(group.texts.size(), responses.size());
+        for (std::size_t i = 0; i < responses.size(); ++i) EXPECT_EQ(group.texts[i], chat.render(prompt, responses[i])) << name;
+      }
+    }
+  }
+}
+
 TEST(ChatTemplate, KeepsSpecialTokensInContentsAsDataByDefault) {
   const Tokenizer tokenizer = ascii({"<|im_start|>", "<|im_end|>"});
   const std::vector<preference::Message> prompt = {{"user", "a"}};
