@@ -3,7 +3,7 @@
 #include "preference/group.h"
 
 namespace dmoerm::data {
-std::vector<double> scores_of(const StoreColumns& c, const StoreIndex& index, std::int64_t group, std::int32_t label) {
+std::vector<double> scores_of(const StoreView& c, const IndexView& index, std::int64_t group, std::int32_t label) {
   const auto g = static_cast<std::size_t>(group);
   std::vector<double> scores;
   for (auto r = static_cast<std::size_t>(index.responses[g]); r < static_cast<std::size_t>(index.responses[g + 1]); ++r) {
@@ -16,7 +16,7 @@ std::vector<double> scores_of(const StoreColumns& c, const StoreIndex& index, st
   return scores;
 }
 
-std::vector<preference::Preference> preferences_of(const StoreColumns& c, const StoreIndex& index, std::int64_t group,
+std::vector<preference::Preference> preferences_of(const StoreView& c, const IndexView& index, std::int64_t group,
                                                    std::int32_t label, double score_gap_min, preference::Ties ties) {
   if (label < 0) return {};
   const auto g = static_cast<std::size_t>(group);

@@ -83,7 +83,7 @@ void StoreBuilder::count_pairs(const StoreColumns& one, const std::string& categ
   for (const std::int32_t label : labels) {
     const std::string& name = labels_.list()[static_cast<std::size_t>(label)];
     const std::string point = label == kOverallLabel ? name : name.substr(category.size() + 1);
-    const std::size_t pairs = preferences_of(one, index, 0, label, score_gap_min.of(point)).size();
+    const std::size_t pairs = preferences_of(view_of(one), index.view(), 0, label, score_gap_min.of(point)).size();
     total += pairs;
     pairs_[category][point][static_cast<std::size_t>(split)] += static_cast<std::int64_t>(pairs);
   }

@@ -26,7 +26,7 @@ bool same_size(std::size_t size, const Columns&... columns) {
 }
 
 /// Where the values 0, 1, 2, ... begin in a sorted column; one more entry than values.
-std::vector<std::int64_t> runs(const std::vector<std::int64_t>& sorted, std::size_t count) {
+std::vector<std::int64_t> runs(std::span<const std::int64_t> sorted, std::size_t count) {
   std::vector<std::int64_t> begin(count + 1, 0);
   for (const std::int64_t value : sorted) ++begin[static_cast<std::size_t>(value) + 1];
   for (std::size_t i = 0; i < count; ++i) begin[i + 1] += begin[i];
@@ -34,8 +34,8 @@ std::vector<std::int64_t> runs(const std::vector<std::int64_t>& sorted, std::siz
 }
 
 /// Whether every entry names two different responses of its group.
-bool name_two(const StoreColumns& c, const std::vector<std::int64_t>& group, const std::vector<std::int32_t>& a,
-              const std::vector<std::int32_t>& b) {
+bool name_two(const StoreView& c, std::span<const std::int64_t> group, std::span<const std::int32_t> a,
+              std::span<const std::int32_t> b) {
   for (std::size_t i = 0; i < group.size(); ++i) {
     const std::int32_t count = c.response_count[static_cast<std::size_t>(group[i])];
     if (a[i] < 0 || a[i] >= count || b[i] < 0 || b[i] >= count || a[i] == b[i]) return false;
@@ -45,7 +45,8 @@ bool name_two(const StoreColumns& c, const std::vector<std::int64_t>& group, con
 
 }  // namespace
 
-StoreIndex::StoreIndex(const StoreColumns& c, const StoreAttributes& attributes) : tokens{0}, responses{0}, ids{0} {
+StoreIndex::StoreIndex(const StoreView& c, const StoreAttributes& attributes) {
+  tokens = responses = ids = {0};
   const std::size_t n = c.category.size(), labels = attributes.labels.size();
   check(labels > 0 && attributes.labels[0] == preference::kOverall, "the first label is not overall");
   check(same_size(n, c.prefix_length, c.response_count, c.prompt_shared, c.prompt_extra, c.id_length, c.file, c.line,
@@ -87,6 +88,20 @@ StoreIndex::StoreIndex(const StoreColumns& c, const StoreAttributes& attributes)
   pairs = runs(c.pair_group, n);
   verdicts = runs(c.verdict_group, n);
   scores = runs(c.score_response, response_total);
+}
+
+StoreIndex index_of_file(const std::filesystem::path& file, const StoreView& columns, const StoreAttributes& attributes) {
+  try {
+    return {columns, attributes};
+  } catch (const DataError& e) {
+    throw DataError(e.code(), fmt::format("{}: {}: damaged; ingest again", file.string(), e.what()));
+  }
+}
+
+IndexView StoreIndex::view() const {
+  IndexView view;
+  IndexView::each([](const char*, auto& seen, const auto& own) { seen = own; }, view, *this);
+  return view;
 }
 
 }  // namespace dmoerm::data

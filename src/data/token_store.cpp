@@ -3,48 +3,76 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/log.h"
+#include "data/columns_file.h"
 #include "data/preference_rule.h"
 #include "data/token_store_hdf5.h"
 
 namespace dmoerm::data {
 
 struct TokenStore::Impl {
-  StoreColumns columns;
+  StoreColumns own;  // empty if the store is mapped
+  std::optional<StoreIndex> own_index;
+  std::shared_ptr<const void> mapping;
+  StoreView columns;
+  IndexView index;
   StoreAttributes attributes;
   std::string digest;
-  StoreIndex index;
 };
 
 TokenStore::TokenStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 TokenStore::~TokenStore() = default;
 TokenStore::TokenStore(TokenStore&&) noexcept = default;
 
-TokenStore TokenStore::open(const std::filesystem::path& path) {
-  StoreColumns columns;
-  StoreAttributes attributes;
-  std::string digest;
-  read_store(path, columns, attributes, digest);
-  const bool without_keys = attributes.schema == kStoreSchemaWithoutKeys;
-  if (without_keys) columns.prompt_key.resize(columns.category.size()), columns.session_key.resize(columns.category.size());
+namespace {
+
+/// The store mapped from its columns file, which is made if needed. Empty if the store is small, or the file cannot be written.
+std::optional<MappedStore> map_store(const std::filesystem::path& path, std::uintmax_t mapped_from) {
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  if (error || size < mapped_from) return std::nullopt;
+  if (auto mapped = open_columns_file(path)) return mapped;
   try {
-    StoreIndex index(columns, attributes);
-    TokenStore store(
-        std::unique_ptr<Impl>(new Impl{std::move(columns), std::move(attributes), std::move(digest), std::move(index)}));
-    if (without_keys) store.make_keys();
-    return store;
-  } catch (const DataError& e) {
-    throw DataError(e.code(), fmt::format("{}: {}: damaged; ingest again", path.string(), e.what()));
+    return make_columns_file(path);
+  } catch (const IoError& e) {
+    spdlog::warn("[data] the store is read into memory, because its columns file cannot be written: {}", e.what());
+    return std::nullopt;
   }
+}
+
+}  // namespace
+
+TokenStore TokenStore::open(const std::filesystem::path& path, std::uintmax_t mapped_from) {
+  auto impl = std::make_unique<Impl>();
+  if (auto mapped = map_store(path, mapped_from)) {
+    impl->mapping = std::move(mapped->mapping);
+    impl->columns = mapped->columns;
+    impl->index = mapped->index;
+    impl->attributes = std::move(mapped->attributes);
+    impl->digest = std::move(mapped->digest);
+    return TokenStore(std::move(impl));
+  }
+  read_store(path, impl->own, impl->attributes, impl->digest);
+  const bool without_keys = impl->attributes.schema == kStoreSchemaWithoutKeys;
+  StoreColumns& own = impl->own;
+  if (without_keys) own.prompt_key.resize(own.category.size()), own.session_key.resize(own.category.size());
+  impl->columns = view_of(own);
+  impl->own_index = index_of_file(path, impl->columns, impl->attributes);
+  impl->index = impl->own_index->view();
+  TokenStore store(std::move(impl));
+  if (without_keys) store.make_keys();
+  return store;
 }
 
 void TokenStore::make_keys() {
   for (std::int64_t i = 0; i < size(); ++i) {
     const std::span<const std::int32_t> ids = group(i).prompt;
     const std::uint64_t key = stable_hash({reinterpret_cast<const char*>(ids.data()), ids.size_bytes()});
-    impl_->columns.prompt_key[static_cast<std::size_t>(i)] = impl_->columns.session_key[static_cast<std::size_t>(i)] = key;
+    impl_->own.prompt_key[static_cast<std::size_t>(i)] = impl_->own.session_key[static_cast<std::size_t>(i)] = key;
   }
 }
 
@@ -58,8 +86,8 @@ std::int64_t TokenStore::head_tokens() const { return impl_->attributes.head_tok
 TokenGroup TokenStore::group(std::int64_t number) const {
   DMOERM_CHECK(number >= 0 && number < size(), "group number is in range");
   const auto g = static_cast<std::size_t>(number);
-  const StoreColumns& c = impl_->columns;
-  const StoreIndex& index = impl_->index;
+  const StoreView& c = impl_->columns;
+  const IndexView& index = impl_->index;
   TokenGroup group;
   group.id = {reinterpret_cast<const char*>(c.id_bytes.data()) + index.ids[g], static_cast<std::size_t>(c.id_length[g])};
   group.category = c.category[g];

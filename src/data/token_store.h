@@ -28,12 +28,17 @@ struct TokenGroup {
   std::int64_t prompt_tokens = 0;                        ///< tokens of prefix and response together that are the prompt's
 };
 
-/// The store as its readers see it. Schema, checksums and ranges are verified when it is opened.
+/// Stores of so many bytes are mapped and not read into memory: opening them again takes no time.
+inline constexpr std::uintmax_t kMappedFrom = std::uintmax_t{16} << 20;
+
+/// The store as its readers see it. Schema, checksums and ranges are verified when it is opened; for a store that is mapped, when
+/// it is opened for the first time since it changed (columns_file.h).
 class TokenStore {
  public:
+  /// @param mapped_from  size in bytes of the file from which on it is mapped
   /// @throws IoError if the file cannot be read, DataError if it is damaged or of another schema
   /// A store of 0.1 has no keys: the stored ids of a prompt make both, as 0.1 split by them.
-  static TokenStore open(const std::filesystem::path& path);
+  static TokenStore open(const std::filesystem::path& path, std::uintmax_t mapped_from = kMappedFrom);
   ~TokenStore();
   TokenStore(TokenStore&&) noexcept;
 

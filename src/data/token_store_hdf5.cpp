@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <type_traits>
 #include <utility>
 
 #include "base/cannot_write.h"
@@ -105,8 +106,10 @@ PieceDigest read_column(hid_t file, const std::string& name, std::uintmax_t file
   return digest;
 }
 
-/// Read a store into `columns`, or only verify it if `columns` is null. @return the content digest
-std::string read(const std::filesystem::path& file_path, StoreColumns* columns, StoreAttributes& attributes) {
+/// Read and verify a store. @param take  called with the name of a column, the number of its values, and each piece of them
+/// @return the content digest
+template <class Take>
+std::string read(const std::filesystem::path& file_path, StoreAttributes& attributes, const Take& take) {
   Library::get();
   check_seal(file_path, kTokenStoreSeal);
   const std::string path = file_path.string();
@@ -133,18 +136,15 @@ std::string read(const std::filesystem::path& file_path, StoreColumns* columns, 
     // Stores of earlier programs say it among the provenance.
     attributes.head_tokens = stored.value("head_tokens", provenance.value("head_tokens", std::int64_t{0}));
     std::map<std::string, PieceDigest> digests;
-    StoreColumns unused;
+    const StoreColumns types;
     StoreColumns::each(
         [&](const char* name, auto& column) {
           using T = typename std::decay_t<decltype(column)>::value_type;
           if (attributes.schema == kStoreSchemaWithoutKeys && std::string_view(name).ends_with("_key")) return;
-          digests[name] = read_column<T>(file, name, file_size, path, [&](std::size_t size, std::span<const T> piece) {
-            if (columns == nullptr) return;
-            column.reserve(size);
-            column.insert(column.end(), piece.begin(), piece.end());
-          });
+          digests[name] = read_column<T>(file, name, file_size, path,
+                                         [&](std::size_t size, std::span<const T> piece) { take(name, size, piece); });
         },
-        columns != nullptr ? *columns : unused);
+        types);
     const std::string digest = content_digest(digests, attributes), expected = stored.value("digest", "");
     if (digest == expected) return digest;
     throw DataError("token-store-damaged",
@@ -235,12 +235,28 @@ void StoreFile::finish(StoreColumns& columns, const StoreAttributes& attributes)
 }
 
 void read_store(const std::filesystem::path& path, StoreColumns& columns, StoreAttributes& attributes, std::string& digest) {
-  digest = read(path, &columns, attributes);
+  digest = read(path, attributes, [&](std::string_view wanted, std::size_t size, const auto& piece) {
+    StoreColumns::each(
+        [&](std::string_view name, auto& column) {
+          if constexpr (std::is_same_v<std::span<const typename std::decay_t<decltype(column)>::value_type>,
+                                       std::decay_t<decltype(piece)>>) {
+            if (name != wanted) return;
+            column.reserve(size);
+            column.insert(column.end(), piece.begin(), piece.end());
+          }
+        },
+        columns);
+  });
+}
+
+std::string stream_store(const std::filesystem::path& path, StoreAttributes& attributes, const TakePiece& take) {
+  return read(path, attributes,
+              [&](const char* name, std::size_t size, const auto& piece) { take(name, size, std::as_bytes(piece)); });
 }
 
 std::string verify_store(const std::filesystem::path& path) {
   StoreAttributes attributes;
-  return read(path, nullptr, attributes);
+  return read(path, attributes, [](const char*, std::size_t, const auto&) {});
 }
 
 }  // namespace dmoerm::data

@@ -1,7 +1,10 @@
 // Writing and reading the HDF5 file of a token store.
 #pragma once
+#include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 
 #include "base/file_seal.h"
@@ -34,6 +37,11 @@ class StoreFile {
 /// Read a whole store and verify its schema, checksums and content digest. @param digest  receives the content digest
 /// @throws IoError, DataError naming what is wrong
 void read_store(const std::filesystem::path& path, StoreColumns& columns, StoreAttributes& attributes, std::string& digest);
+
+/// Called with the name of a column, the number of all its values, and the bytes of the next ones.
+using TakePiece = std::function<void(const char* column, std::size_t values, std::span<const std::byte> piece)>;
+/// read_store() without keeping what was read: columns one after the other, each in pieces. Columns without values are skipped.
+std::string stream_store(const std::filesystem::path& path, StoreAttributes& attributes, const TakePiece& take);
 
 /// Check that a store can be read, with everything that read_store() verifies. @return the content digest
 std::string verify_store(const std::filesystem::path& path);

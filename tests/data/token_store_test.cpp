@@ -186,6 +186,61 @@ TEST_F(TokenStoreFile, RefusesAStoreThatWasDamagedBeforeItWasSealed) {
   EXPECT_EQ(TokenStore::open(path()).size(), 2);
 }
 
+TEST_F(TokenStoreFile, IsMappedAndNotReadAgainWhileItStaysAsItIs) {
+  namespace fs = std::filesystem;
+  std::vector<preference::Group> groups{group("one", 3), group("two", 2)};
+  groups[0].responses[0].overall = 1, groups[0].responses[1].overall = 2;
+  groups[0].responses[1].scores["logic"] = 4;
+  groups[1].pairs = {{"logic", 0, 1, 0.5}};
+  groups[1].verdicts = {{"tone", 1, 0, preference::Verdict::first, preference::Verdict::second}};
+  const TokenStore read = store_of(groups);
+  const fs::path columns = path().string() + ".columns";
+  const auto same = [&](const TokenStore& mapped) {
+    ASSERT_EQ(mapped.size(), read.size());
+    EXPECT_EQ(mapped.digest(), read.digest());
+    EXPECT_EQ(mapped.labels(), read.labels());
+    EXPECT_EQ(mapped.head_tokens(), read.head_tokens());
+    EXPECT_EQ(mapped.provenance(), read.provenance());
+    for (std::int64_t i = 0; i < read.size(); ++i) {
+      const TokenGroup a = read.group(i), b = mapped.group(i);
+      EXPECT_EQ(b.id, a.id);
+      EXPECT_EQ(b.prompt_key, a.prompt_key);
+      EXPECT_TRUE(std::ranges::equal(b.prefix, a.prefix) && std::ranges::equal(b.prompt, a.prompt));
+      ASSERT_EQ(b.responses.size(), a.responses.size());
+      for (std::size_t r = 0; r < a.responses.size(); ++r) EXPECT_TRUE(std::ranges::equal(b.responses[r], a.responses[r]));
+      EXPECT_EQ(mapped.source(i), read.source(i));
+      for (const char* label : {"overall", "logic", "tone"})
+        EXPECT_EQ(mapped.preferences(i, label, 0), read.preferences(i, label, 0));
+    }
+  };
+  same(TokenStore::open(path(), 0));
+  EXPECT_FALSE(fs::exists(columns)) << "the store changed in this moment, so a change could not be told later";
+  const auto long_ago = fs::last_write_time(path()) - std::chrono::hours(1);
+  fs::last_write_time(path(), long_ago);
+  same(TokenStore::open(path(), 0));
+  ASSERT_TRUE(fs::exists(columns));
+  const std::string whole = read_file(path()), kept = read_file(columns);
+  std::fstream(path(), std::ios::in | std::ios::out | std::ios::binary).seekp(600).put('x');  // in place: the same size and inode
+  fs::last_write_time(path(), long_ago);
+  same(TokenStore::open(path(), 0));
+  fs::last_write_time(path(), long_ago + std::chrono::seconds(1));
+  EXPECT_THROW((void)TokenStore::open(path(), 0), DataError) << "it has changed, so it is verified";
+  EXPECT_THROW((void)TokenStore::open(path()), DataError) << "a small store is read";
+  (void)write("store.h5", whole);
+  fs::last_write_time(path(), long_ago);
+  for (const std::string& damaged : {std::string(), kept.substr(0, kept.size() / 2), kept.substr(kept.size() / 2), kept + "x"}) {
+    std::ofstream(columns, std::ios::binary) << damaged;
+    same(TokenStore::open(path(), 0));
+    EXPECT_EQ(read_file(columns).size(), kept.size()) << "it is made again";
+  }
+}
+
+TEST(TokenStoreOf01, IsMappedNever) {
+  const TokenStore store = TokenStore::open(test::golden("earlier/store.h5"), 0);
+  EXPECT_EQ(store.size(), 6);
+  EXPECT_FALSE(std::filesystem::exists(test::golden("earlier/store.h5.columns")));
+}
+
 TEST(TokenStoreOf01, IsReadWithKeysFromItsStoredPrompts) {
   const TokenStore store = TokenStore::open(test::golden("earlier/store.h5"));
   ASSERT_EQ(store.size(), 6);
