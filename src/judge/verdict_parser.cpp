@@ -50,7 +50,9 @@ std::string_view without_thoughts(std::string_view reply) {
        {"<thought>", "</thought>"},
        {"<reasoning>", "</reasoning>"},
        {"<|channel|>analysis", "<|channel|>final<|message|>"}}};
+  constexpr std::string_view kByteOrderMark = "\uFEFF";
   reply = trim(reply);
+  if (reply.starts_with(kByteOrderMark)) reply = trim(reply.substr(kByteOrderMark.size()));
   for (const auto& [begin, end] : kThoughts) {
     if (!reply.starts_with(begin)) continue;
     const std::size_t place = reply.rfind(end);

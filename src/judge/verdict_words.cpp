@@ -80,7 +80,9 @@ std::optional<Side> read_side(std::string_view whole) {
   const auto side = [&](int number, std::string_view value, bool named) {
     return Side{number, static_cast<std::size_t>(value.data() - whole.data()), named};
   };
-  if (const auto number = index_in(kNumbers, text)) return side(*number, text, false);
+  std::string_view number_alone = text;  // "1", "#1", "no. 1"
+  if (drop_front(number_alone, {"#", "no.", "no ", "nr.", "number "})) skip_around(number_alone);
+  if (const auto number = index_in(kNumbers, number_alone)) return side(*number, number_alone, false);
   if (const auto place = index_in(kPlaces, text)) return side(*place, text, true);
   if (drop_back(text, kBetter)) {
     skip_around_back(text);

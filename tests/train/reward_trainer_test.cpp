@@ -4,6 +4,7 @@
 #include <csignal>
 #include <set>
 
+#include "base/activity.h"
 #include "base/error.h"
 #include "base/stop.h"
 #include "comm/single_process.h"
@@ -97,6 +98,26 @@ TEST_F(TinyTraining, GathersStatesOfSeveralModelsOnTheFirstRankAlone) {
     EXPECT_TRUE(part.states_NKD.equal(whole.states_NKD));
     EXPECT_TRUE(part.rewards_NK.equal(whole.rewards_NK));
   });
+}
+
+TEST_F(TinyTraining, ComputesLayersBelowTheAdaptersOnceForAllModels) {
+  first_layer_ = 1;
+  const std::vector<LabelledGroup> groups = trainee("x").training;
+  const std::vector<nn::RewardModel> models = {trainee("a").model, trainee("bb").model, trainee("ccc").model};
+  TrunkCache trunks(0);  // keeps nothing from one batch to the next
+  const auto alone = comm::single();
+  std::uint64_t batches = 0;
+  StatesUnderWay counted;
+  counted.look = [&](const GroupStates&, std::int64_t, bool) { ++batches; };
+  const auto layers_run = [&](const std::vector<nn::RewardModel>& some) {
+    batches = 0;
+    const std::uint64_t before = activity();  // every layer counts
+    (void)GroupScorer{*store_, 300, trunks, *alone}.states(some, groups, counted);
+    return activity() - before;
+  };
+  const std::uint64_t one = layers_run({models[0]}), three = layers_run(models);
+  ASSERT_GT(batches, 5U);
+  EXPECT_EQ(three - one, 2 * batches * (static_cast<std::uint64_t>(backbone_->spec().layers) - 1));
 }
 
 TEST_F(TinyTraining, GathersTheRestOfTheStatesThatASignalInterrupted) {
