@@ -5,9 +5,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <memory>
-#include <new>
 
+#include "nn/attention_panels.h"
+#include "nn/attention_tiles.h"
+#include "nn/panel_sum.h"
 #include "nn/simd_math.h"
 
 extern "C" void sgemm_(const char* transa, const char* transb, const int* m, const int* n, const int* k, const float* alpha,
@@ -17,17 +18,7 @@ extern "C" void sgemm_(const char* transa, const char* transb, const int* m, con
 namespace dmoerm::nn {
 namespace {
 
-constexpr std::int64_t kTile = 64;  // queries per tile; their scores for 1,000 keys take 256 kB
-
-/// The rows of a matrix in memory; head() narrows them to the columns of one head.
-struct Rows {
-  float* data;
-  std::int64_t stride;
-  [[nodiscard]] float* at(std::int64_t row) const { return data + row * stride; }
-  [[nodiscard]] Rows head(std::int64_t h, std::int64_t dim) const { return {data + h * dim, stride}; }
-};
-
-Rows rows_of(const at::Tensor& x) { return {const_cast<float*>(x.const_data_ptr<float>()), x.stride(0)}; }
+constexpr std::int64_t kTile = 64;  // queries per tile of a backward pass; their scores for 1,000 keys take 256 kB
 
 /// Row-major C[m, n] = alpha op(A) op(B) + beta C.
 void gemm(bool trans_a, bool trans_b, std::int64_t m, std::int64_t n, std::int64_t k, float alpha, const float* a,
@@ -37,40 +28,23 @@ void gemm(bool trans_a, bool trans_b, std::int64_t m, std::int64_t n, std::int64
   sgemm_(trans_b ? "T" : "N", trans_a ? "T" : "N", &mi, &ni, &ki, &alpha, b, &la, a, &lb, &beta, c, &lc);
 }
 
-/// One tile of one item: `count` queries from `first`, of which query i sees the first keys(i) keys.
-struct Tile {
-  std::int64_t first, count;
-  std::int64_t prefix, own;  ///< Numbers of keys that the tile reads: the whole prefix, and own keys up to the tile's end
-  std::int64_t offset;       ///< Place of the item's query 0 among its own keys
-  bool causal;
-  [[nodiscard]] std::int64_t keys() const { return prefix + own; }
-  [[nodiscard]] std::int64_t visible(std::int64_t i) const { return causal ? prefix + offset + first + i + 1 : keys(); }
-};
-
-Tile make_tile(const AttentionItem& item, std::int64_t first, bool causal) {
-  const std::int64_t count = std::min(kTile, item.q_count - first), offset = causal ? item.own.length - item.q_count : 0;
-  return {first, count, item.prefix.length, causal ? offset + first + count : item.own.length, offset, causal};
-}
-
-/// scores[count, keys] = scale * q k' over the keys of prefix and own.
-void tile_scores(const Tile& tile, const AttentionItem& item, const Rows& q, const Rows& k, std::int64_t dim, float scale,
-                 float* scores) {
-  const float* queries = q.at(item.q_begin + tile.first);
+/// scores[rows, keys] = scale * q k' over the keys of prefix and own. @param q  `rows` queries
+void tile_scores(const Tile& tile, const AttentionItem& item, const Rows& q, std::int64_t rows, const Rows& k, std::int64_t dim,
+                 float scale, float* scores) {
   if (tile.prefix > 0)
-    gemm(false, true, tile.count, tile.prefix, dim, scale, queries, q.stride, k.at(item.prefix.begin), k.stride, 0, scores,
-         tile.keys());
-  gemm(false, true, tile.count, tile.own, dim, scale, queries, q.stride, k.at(item.own.begin), k.stride, 0, scores + tile.prefix,
+    gemm(false, true, rows, tile.prefix, dim, scale, q.data, q.stride, k.at(item.prefix.begin), k.stride, 0, scores, tile.keys());
+  gemm(false, true, rows, tile.own, dim, scale, q.data, q.stride, k.at(item.own.begin), k.stride, 0, scores + tile.prefix,
        tile.keys());
 }
 
-/// out[count, dim] = weights[count, keys] * rows of the prefix and own.
-void weigh_rows(const Tile& tile, const AttentionItem& item, const float* weights, const Rows& v, std::int64_t dim, float* out,
-                std::int64_t out_stride) {
+/// out[rows, dim] = weights[rows, keys] * rows of the prefix and own.
+void weigh_rows(const Tile& tile, const AttentionItem& item, const float* weights, std::int64_t rows, const Rows& v,
+                std::int64_t dim, const Rows& out) {
   if (tile.prefix > 0)
-    gemm(false, false, tile.count, dim, tile.prefix, 1, weights, tile.keys(), v.at(item.prefix.begin), v.stride, 0, out,
-         out_stride);
-  gemm(false, false, tile.count, dim, tile.own, 1, weights + tile.prefix, tile.keys(), v.at(item.own.begin), v.stride,
-       tile.prefix > 0 ? 1 : 0, out, out_stride);
+    gemm(false, false, rows, dim, tile.prefix, 1, weights, tile.keys(), v.at(item.prefix.begin), v.stride, 0, out.data,
+         out.stride);
+  gemm(false, false, rows, dim, tile.own, 1, weights + tile.prefix, tile.keys(), v.at(item.own.begin), v.stride,
+       tile.prefix > 0 ? 1 : 0, out.data, out.stride);
 }
 
 /// rows of the prefix and own += weights' * x[count, dim].
@@ -81,44 +55,6 @@ void scatter_rows(const Tile& tile, const AttentionItem& item, const float* weig
          sink.stride);
   gemm(true, false, tile.own, dim, tile.count, 1, weights + tile.prefix, tile.keys(), x, x_stride, 1, sink.at(item.own.begin),
        sink.stride);
-}
-
-float softmax_row(float* row, std::int64_t visible, std::int64_t keys) {
-  float top = row[0];
-#pragma omp simd reduction(max : top)
-  for (std::int64_t j = 0; j < visible; ++j) top = std::max(top, row[j]);
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t j = 0; j < visible; ++j) {
-    row[j] = fast_exp(row[j] - top);
-    sum += row[j];
-  }
-  const float inverse = 1.0F / sum;
-#pragma omp simd
-  for (std::int64_t j = 0; j < visible; ++j) row[j] *= inverse;
-  std::fill(row + visible, row + keys, 0.0F);
-  return top + std::log(sum);
-}
-
-constexpr std::align_val_t kCacheLine{64};
-
-struct FreeAligned {
-  void operator()(float* floats) const { ::operator delete[](floats, kCacheLine); }
-};
-
-/// A thread's own memory, aligned as tensors are: a BLAS may round differently for other alignments.
-float* scratch(std::size_t slot, std::int64_t floats) {
-  struct Buffer {
-    std::unique_ptr<float, FreeAligned> memory;
-    std::int64_t floats = 0;
-  };
-  thread_local Buffer buffers[2];
-  Buffer& buffer = buffers[slot];
-  if (buffer.floats < floats) {
-    buffer.memory.reset(static_cast<float*>(::operator new[](static_cast<std::size_t>(floats) * sizeof(float), kCacheLine)));
-    buffer.floats = floats;
-  }
-  return buffer.memory.get();
 }
 
 /// Run `work(cluster, kv_head)` for all clusters and key heads in parallel; each writes to rows and columns of its own.
@@ -137,7 +73,8 @@ void for_each_tile(const AttentionCluster& cluster, std::int64_t kv_head, const 
   const std::int64_t repeat = plan.shape.heads / plan.shape.kv_heads;
   for (const AttentionItem& item : cluster) {
     for (std::int64_t h = kv_head * repeat; h < (kv_head + 1) * repeat; ++h) {
-      for (std::int64_t first = 0; first < item.q_count; first += kTile) work(item, make_tile(item, first, plan.causal), h);
+      for (std::int64_t first = 0; first < item.q_count; first += kTile)
+        work(item, make_tile(item, first, kTile, plan.causal), h);
     }
   }
 }
@@ -147,22 +84,30 @@ void for_each_tile(const AttentionCluster& cluster, std::int64_t kv_head, const 
 namespace cpu {
 
 Attended attention(const Qkv& in, const AttentionPlan& plan) {
+  if (kPanelsAreFast && plan.shape.head_dim % kPanel == 0) return attention_by_panels(in, plan);
   const HeadShape& shape = plan.shape;
   const std::int64_t dim = shape.head_dim, queries = in.q.size(0);
   Attended result{at::empty({queries, shape.heads * dim}, in.q.options()), at::empty({shape.heads, queries}, in.q.options())};
   const Rows all_q = rows_of(in.q), all_k = rows_of(in.k_TC), all_v = rows_of(in.v_TC), all_out = rows_of(result.out);
   float* lse = result.lse_HT.data_ptr<float>();
   const auto scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(dim)));
-  for_each_task(plan, [&](const AttentionCluster& cluster, std::int64_t kv_head) {
-    const Rows kh = all_k.head(kv_head, dim), vh = all_v.head(kv_head, dim);
-    for_each_tile(cluster, kv_head, plan, [&](const AttentionItem& item, const Tile& tile, std::int64_t h) {
-      float* scores = scratch(0, tile.count * tile.keys());
-      tile_scores(tile, item, all_q.head(h, dim), kh, dim, scale, scores);
-      for (std::int64_t i = 0; i < tile.count; ++i) {
-        lse[h * queries + item.q_begin + tile.first + i] = softmax_row(scores + i * tile.keys(), tile.visible(i), tile.keys());
-      }
-      weigh_rows(tile, item, scores, vh, dim, all_out.head(h, dim).at(item.q_begin + tile.first), all_out.stride);
-    });
+  const std::int64_t repeat = shape.heads / shape.kv_heads;
+  for_each_in_turn(forward_tasks(plan), [&](const ForwardTask& task) {
+    const Tile& tile = task.tile;
+    const std::int64_t rows = repeat * tile.count, row = task.item->q_begin + tile.first, first_head = task.kv_head * repeat;
+    const Rows kh = all_k.head(task.kv_head, dim), vh = all_v.head(task.kv_head, dim);
+    // The heads' queries one under the other, so that one product has enough rows; afterwards their results.
+    const Rows own{scratch(1, rows * dim), dim};
+    float* scores = scratch(0, rows * tile.keys());
+    for (std::int64_t i = 0; i < rows; ++i)
+      std::copy_n(all_q.head(first_head + i / tile.count, dim).at(row + i % tile.count), dim, own.at(i));
+    tile_scores(tile, *task.item, own, rows, kh, dim, scale, scores);
+    for (std::int64_t i = 0; i < rows; ++i)
+      lse[(first_head + i / tile.count) * queries + row + i % tile.count] =
+          softmax_row(scores + i * tile.keys(), tile.visible(i % tile.count), tile.keys());
+    weigh_rows(tile, *task.item, scores, rows, vh, dim, own);
+    for (std::int64_t i = 0; i < rows; ++i)
+      std::copy_n(own.at(i), dim, all_out.head(first_head + i / tile.count, dim).at(row + i % tile.count));
   });
   return result;
 }
@@ -181,8 +126,8 @@ void attention_backward(const at::Tensor& dout, const Qkv& in, const Attended& r
       const std::int64_t keys = tile.keys(), row = item.q_begin + tile.first;
       float *p = scratch(0, tile.count * keys), *dp = scratch(1, tile.count * keys);
       const Rows qh = all_q.head(h, dim), gh = all_dout.head(h, dim), oh = all_out.head(h, dim);
-      tile_scores(tile, item, qh, kh, dim, scale, p);
-      tile_scores(tile, item, gh, vh, dim, 1, dp);
+      tile_scores(tile, item, {qh.at(row), qh.stride}, tile.count, kh, dim, scale, p);
+      tile_scores(tile, item, {gh.at(row), gh.stride}, tile.count, vh, dim, 1, dp);
       for (std::int64_t i = 0; i < tile.count; ++i) {
         float *pi = p + i * keys, *dpi = dp + i * keys;
         const float *g = gh.at(row + i), *o = oh.at(row + i);
@@ -199,7 +144,7 @@ void attention_backward(const at::Tensor& dout, const Qkv& in, const Attended& r
         std::fill(pi + visible, pi + keys, 0.0F);
         std::fill(dpi + visible, dpi + keys, 0.0F);
       }
-      weigh_rows(tile, item, dp, kh, dim, all_dq.head(h, dim).at(row), all_dq.stride);
+      weigh_rows(tile, item, dp, tile.count, kh, dim, {all_dq.head(h, dim).at(row), all_dq.stride});
       scatter_rows(tile, item, dp, qh.at(row), qh.stride, dim, dkh);
       scatter_rows(tile, item, p, gh.at(row), gh.stride, dim, dvh);
     });

@@ -223,8 +223,11 @@ at::Tensor Backbone::forward(const data::PackedBatch& batch, std::span<const Ada
   for (std::size_t i = trunk.x_TD.defined() ? trunk.layer : 0; i < weights_.layers.size(); ++i) {
     const bool last = i + 1 == weights_.layers.size(), wanted = keep != nullptr && i >= state.first_layer;
     const bool input_only = wanted && state.recompute && !last;  // the backward pass needs the last layer at once
-    if (input_only) state.layers[i].x_TD = x;
-    x = layer_forward(call_of(state, i, true), x, wanted && !input_only ? &state.layers[i] : nullptr);
+    LayerSaved dropped;  // computed as the backward pass will again, which needs the same bits
+    LayerSaved* saved = input_only ? &dropped : wanted ? &state.layers[i] : nullptr;
+    const at::Tensor input = x;
+    x = layer_forward(call_of(state, i, true), input, saved);
+    if (input_only) state.layers[i].x_TD = input;
   }
   state.last = x.to(at::kFloat);
   const at::Tensor states = spec_.encoder() ? state.last : final_norm(state.last, &state.rstd);

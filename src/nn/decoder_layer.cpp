@@ -1,6 +1,5 @@
 #include "nn/decoder_layer.h"
 
-#include <ATen/ops/addmm.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/mm.h>
 
@@ -24,18 +23,12 @@ at::Tensor norm_heads_backward(const at::Tensor& dy, const at::Tensor& x, const 
   return rms_norm_backward(dy.reshape({-1, w.size(0)}), heads, w, rstd, {}, grad_w).view({x.size(0), -1});
 }
 
-/// x + a w' (+ b)
-at::Tensor add_linear(const at::Tensor& x, const at::Tensor& a, const at::Tensor& w, const at::Tensor& b, bool steady) {
-  at::Tensor y = at::addmm(steady_rows(x, steady), steady_rows(a, steady), w.t()).narrow(0, 0, x.size(0));
-  return b.defined() ? y.add_(b) : y;
-}
-
 /// The residual stream after attention, s.h, and its norm. On a GPU the norm adds, so that the product need not copy the stream.
 at::Tensor join_attention(const LayerCall& call, const at::Tensor& x, LayerSaved& s, bool steady) {
   const LayerWeights& w = call.weights;
   const double eps = call.spec.norm_eps;
   if (x.is_cuda()) return rms_norm_of_sum(x, linear(s.attended.out, w.o_w, w.o_b, steady), w.norm2_w, eps, &s.h, &s.rstd2);
-  s.h = add_linear(x, s.attended.out, w.o_w, w.o_b, steady);
+  s.h = layer_linear(s.attended.out, w.o_w, w.o_b, steady, x);
   return rms_norm(s.h, w.norm2_w, eps, &s.rstd2);
 }
 
@@ -92,8 +85,8 @@ at::Tensor decoder_forward(const LayerCall& call, const at::Tensor& x_TD, LayerS
   }
   rotate_queries_and_keys(call, qkv);
   s.attended = attention(qkv, call.attention());
-  s.up = linear(join_attention(call, call.leaving(x_TD), s, steady), w.up_w, w.up_b, steady);
-  at::Tensor y = add_linear(s.h, swiglu(s.up), w.down_w, w.down_b, steady);
+  s.up = layer_linear(join_attention(call, call.leaving(x_TD), s, steady), w.up_w, w.up_b, steady);
+  at::Tensor y = layer_linear(swiglu(s.up), w.down_w, w.down_b, steady, s.h);
   if (saved != nullptr) *saved = std::move(s);
   return y;
 }

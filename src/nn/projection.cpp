@@ -7,10 +7,17 @@
 #include <ATen/ops/zeros.h>
 
 #include "base/rng.h"
+#include "nn/low_rank_cpu.h"
 #include "nn/ops.h"
+#include "nn/ops_cpu.h"
+#include "nn/panel_product.h"
+#include "nn/panel_sum.h"
 
 namespace dmoerm::nn {
 namespace {
+
+/// Whether a product is one of panel_product.h.
+bool by_panels(const at::Tensor& x, bool steady) { return kPanelsAreFast && steady && cpu::takes(x); }
 
 /// The adapter's input in one layer: an expert's rows after dropout.
 at::Tensor adapter_input(const AdapterRows& rows, std::size_t layer, const at::Tensor& n_TD) {
@@ -68,9 +75,16 @@ void add_adapter(const AdapterRows& rows, const LayerCall& call, const at::Tenso
   const LoraLayer& lora = rows.adapter->layers[call.layer];
   const std::int64_t r = rows.adapter->lora().rank;
   const double scale = rows.adapter->lora().scale();
+  const at::Tensor q = own_leaving(out.q, rows, call), v = out.v_TC.narrow(0, rows.first_row, rows.rows);
+  if (by_panels(n_TD, steady) && rows.dropout_key == 0 && cpu::takes(q) && cpu::takes(v)) {
+    const at::Tensor own = n_TD.narrow(0, rows.first_row, rows.rows);
+    cpu::add_low_rank(leaving(own, rows, call), lora.a_qv.narrow(0, 0, r), lora.b_q, scale, q);
+    cpu::add_low_rank(own, lora.a_qv.narrow(0, r, r), lora.b_v, scale, v);
+    return;
+  }
   const at::Tensor u = linear(adapter_input(rows, call.layer, n_TD), lora.a_qv, {}, steady);
-  add_scaled(own_leaving(out.q, rows, call), leaving(u.narrow(1, 0, r), rows, call), lora.b_q, scale, steady);
-  add_scaled(out.v_TC.narrow(0, rows.first_row, rows.rows), u.narrow(1, r, r), lora.b_v, scale, steady);
+  add_scaled(q, leaving(u.narrow(1, 0, r), rows, call), lora.b_q, scale, steady);
+  add_scaled(v, u.narrow(1, r, r), lora.b_v, scale, steady);
 }
 
 /// Adds the gradients of one adapter, and its share of the gradient in n to `dn_TD` if that is defined.
@@ -124,6 +138,13 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b,
   return y.narrow(0, 0, x.size(0));
 }
 
+at::Tensor layer_linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, bool steady, const at::Tensor& residual) {
+  if (by_panels(x, steady)) return PanelMatrix(w).product(x, b, residual);
+  if (!residual.defined()) return linear(x, w, b, steady);
+  const at::Tensor y = at::addmm(steady_rows(residual, steady), steady_rows(x, steady), w.t()).narrow(0, 0, x.size(0));
+  return b.defined() ? y.add_(b) : y;
+}
+
 void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& dw, at::Tensor& db) {
   if (dw.defined()) add_product(dw, dy.t(), x);
   if (db.defined()) db.add_(dy.sum(at::IntArrayRef{0}, false, at::kFloat));
@@ -149,7 +170,11 @@ Qkv project_qkv(const LayerCall& call, const at::Tensor& n_TD, bool steady) {
     return x.defined() ? x.narrow(0, begin, count) : x;
   };
   Qkv out;
-  if (call.ends_at_reads) {
+  if (by_panels(n_TD, steady)) {
+    out = qkv_buffer(call, n_TD.size(0), n_TD.options());
+    PanelMatrix(part(w.qkv_w, 0, q)).multiply(call.leaving(n_TD), part(w.qkv_b, 0, q), {}, out.q);
+    PanelMatrix(part(w.qkv_w, q, 2 * kv)).multiply(n_TD, part(w.qkv_b, q, 2 * kv), {}, widen(out.k_TC, 2 * kv));
+  } else if (call.ends_at_reads) {
     const at::Tensor both = linear(n_TD, part(w.qkv_w, q, 2 * kv), part(w.qkv_b, q, 2 * kv), steady);
     out = {linear(call.leaving(n_TD), part(w.qkv_w, 0, q), part(w.qkv_b, 0, q), steady), both.narrow(1, 0, kv),
            both.narrow(1, kv, kv)};

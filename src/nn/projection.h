@@ -13,6 +13,10 @@ at::Tensor steady_rows(const at::Tensor& x, bool steady);
 /// x w' + b; b may be undefined.
 /// @param steady  whether a row of the result shall have the same bits whatever rows are beside it (inference)
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, bool steady = false);
+/// x w' + b (+ residual); bias and residual may be undefined. In inference on a CPU it is a product of panel_product.h where that
+/// is fast.
+at::Tensor layer_linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, bool steady,
+                        const at::Tensor& residual = {});
 /// dw += dy' x and db += sum of dy over rows, both float32; undefined sinks are skipped.
 void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& dw, at::Tensor& db);
 

@@ -1,0 +1,12 @@
+// The forward pass of attention for float32 on processors with wide registers: keys are laid out in panels once, for all queries
+// and responses that see them.
+#pragma once
+#include "nn/attention_plan.h"
+#include "nn/attention_tensors.h"
+
+namespace dmoerm::nn::cpu {
+
+/// Like nn::attention(), for matrices that takes() accepts and heads of a multiple of kPanel columns.
+Attended attention_by_panels(const Qkv& in, const AttentionPlan& plan);
+
+}  // namespace dmoerm::nn::cpu

@@ -1,0 +1,70 @@
+#include "nn/panel_product.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+
+#include <algorithm>
+
+#include "nn/panel_sum.h"
+
+namespace dmoerm::nn {
+namespace {
+
+constexpr std::int64_t kPartFloats = 112 * 1024;  // of rows that stay in a core's cache while it goes through the weights
+
+template <int kRows>
+void finish_panel(const float* x, std::int64_t stride, const float* panel, std::int64_t depth, const ProductSink& sink,
+                  std::int64_t row, std::int64_t begin, std::int64_t count) {
+  alignas(64) float sums[kRows][kPanel];
+  sum_panel<kRows>(x + row * stride, stride, panel, kPanel, depth, sums);
+  for (int i = 0; i < kRows; ++i) {
+    std::copy_n(sums[i], count, sink.out + (row + i) * sink.out_stride + begin);
+    sink.finish(row + i, begin, count);
+  }
+}
+
+}  // namespace
+
+at::Tensor panels_of(const at::Tensor& w) {
+  const at::Tensor own = w.contiguous();
+  const std::int64_t outputs = w.size(0), inputs = w.size(1), panels = (outputs + kPanel - 1) / kPanel;
+  at::Tensor out = outputs % kPanel == 0 ? at::empty({panels, inputs, kPanel}) : at::zeros({panels, inputs, kPanel});
+  const float* from = own.const_data_ptr<float>();
+  float* to = out.data_ptr<float>();
+  constexpr std::int64_t kLine = 16;  // floats of a line of the cache
+  at::parallel_for(0, panels, std::max<std::int64_t>(1, 65536 / (inputs * kPanel)), [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t p = first; p < last; ++p) {
+      const std::int64_t count = std::min(kPanel, outputs - p * kPanel);
+      for (std::int64_t begin = 0; begin < inputs; begin += kLine) {
+        const std::int64_t end = std::min(inputs, begin + kLine);
+        for (std::int64_t c = 0; c < count; ++c) {
+          for (std::int64_t k = begin; k < end; ++k) to[(p * inputs + k) * kPanel + c] = from[(p * kPanel + c) * inputs + k];
+        }
+      }
+    }
+  });
+  return out;
+}
+
+void PanelMatrix::multiply(const at::Tensor& x, const at::Tensor& bias, const at::Tensor& residual, const at::Tensor& out) const {
+  const ProductSink sink(bias, residual, out);
+  const float *rows = x.const_data_ptr<float>(), *panels = panels_.const_data_ptr<float>();
+  const std::int64_t all = x.size(0), stride = x.stride(0), part = part_rows(all, kPartFloats / inputs_, kPanelRowsMost);
+  at::parallel_for(0, (all + part - 1) / part, 1, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t p = first; p < last; ++p) {
+      const std::int64_t end = std::min(all, (p + 1) * part);
+      for (std::int64_t begin = 0; begin < outputs_; begin += kPanel) {
+        const float* panel = panels + begin * inputs_;
+        const std::int64_t count = std::min(kPanel, outputs_ - begin);
+        std::int64_t row = p * part;
+        for (; row + kPanelRowsMost <= end; row += kPanelRowsMost)
+          finish_panel<kPanelRowsMost>(rows, stride, panel, inputs_, sink, row, begin, count);
+        for (; row + 4 <= end; row += 4) finish_panel<4>(rows, stride, panel, inputs_, sink, row, begin, count);
+        for (; row < end; ++row) finish_panel<1>(rows, stride, panel, inputs_, sink, row, begin, count);
+      }
+    }
+  });
+}
+
+}  // namespace dmoerm::nn
