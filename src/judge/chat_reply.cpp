@@ -31,6 +31,26 @@ std::int32_t tokens_of(const json& value) {
   return tokens >= 0 && tokens <= kTokensMax ? static_cast<std::int32_t>(tokens) : -1;
 }
 
+/// Read the tokens that the server counted. Nothing has a prompt of 0 tokens, nor an answer with a text: a 0 there says that the
+/// server, or a gateway before it, does not count. What a total has beyond its two parts are thoughts, which are paid for as the
+/// answer is.
+void read_usage(ChatReply& reply, const json& usage) {
+  std::int32_t prompt = tokens_of(member(usage, "prompt_tokens")), completion = tokens_of(member(usage, "completion_tokens"));
+  const std::int32_t total = tokens_of(member(usage, "total_tokens"));
+  if (prompt == 0) prompt = -1;
+  if (completion == 0 && (prompt < 0 || !is_blank(reply.text))) completion = -1;
+  if (prompt < 0 && completion >= 0 && total > completion) prompt = total - completion;
+  if (prompt > 0 && total - prompt > completion && total > prompt) completion = total - prompt;
+  reply.prompt_tokens = prompt;
+  reply.completion_tokens = completion;
+}
+
+/// Whether a finish_reason says that the server failed in the middle of its answer.
+bool has_failed(std::string_view finish_reason) {
+  constexpr std::array<std::string_view, 5> kWords = {"error", "failed", "server_error", "internal_error", "upstream_error"};
+  return std::ranges::find(kWords, lower(finish_reason)) != kWords.end();
+}
+
 /// Text of a message's content: a string, or a list of parts whose texts are joined. Nothing if it is of another type.
 std::optional<std::string> content_of(const json& content) {
   if (content.is_null()) return "";
@@ -192,13 +212,15 @@ ChatReply parse_chat_reply(std::string_view body) {
   reply.text = std::move(*content);
   reply.finish_reason = finish_reason;
   reply.logprobs = member(choices[0], "logprobs");
-  const json& usage = member(*parsed, "usage");
-  reply.prompt_tokens = tokens_of(member(usage, "prompt_tokens"));
-  reply.completion_tokens = tokens_of(member(usage, "completion_tokens"));
+  read_usage(reply, member(*parsed, "usage"));
   const std::string refusal = text_of(member(message, "refusal"));
   if (!refusal.empty() || filtered) {
     reply.kind = ChatReply::Kind::refused;
     if (!refusal.empty()) reply.text = refusal;
+  } else if (has_failed(finish_reason) && is_blank(reply.text)) {
+    reply.kind = ChatReply::Kind::none;
+    reply.problem =
+        fmt::format("an answer without a text and finish_reason \"{}\": the provider of the model failed", finish_reason);
   }
   return reply;
 }

@@ -15,14 +15,14 @@ struct ChatReply {
     ok,       ///< The judge's text is there
     refused,  ///< The judge or its content filter declines to answer
     failed,   ///< The body is an error report of the server: see ApiProblem
-    none,     ///< The list of choices is empty: the server gave no answer, and may give one when it is asked again
+    none,     ///< The list of choices is empty, or the provider failed: there may be an answer when it is asked again
     bad       ///< The body is not a chat completion with exactly one choice: `problem` says why
   };
   Kind kind = Kind::bad;
   std::string text;           ///< Text of the answer, or of the refusal
   std::string finish_reason;  ///< "stop", "length", "content_filter", ...
   std::string problem;
-  std::int32_t prompt_tokens = -1, completion_tokens = -1;  ///< -1 if the server did not say
+  std::int32_t prompt_tokens = -1, completion_tokens = -1;  ///< -1 if the server did not count
   nlohmann::json logprobs;                                  ///< choices[0].logprobs; null if there are none
 };
 

@@ -50,10 +50,42 @@ bool is_unsupported(int status, const ApiProblem& report) {
        "unknown parameter", "unrecognized request argument", "extra_forbidden", "extra inputs are not permitted"});
 }
 
+/// Whether the report says that the provider does not serve the place that the request came from.
+bool is_about_place(int status, const ApiProblem& report) {
+  const std::string text = lower(report.code + " " + report.type + " " + report.message);
+  if (holds_any(text, {"unsupported_country", "region, or territory", "user location is not supported"})) return true;
+  return (status == 401 || status == 403 || status == 451) && holds_any(text, {"country", "region", "territory", "location"}) &&
+         holds_any(text,
+                   {"not supported", "unsupported", "not available", "unavailable", "not allowed", "restricted", "blocked"});
+}
+
+/// What to do where a server lets no request through; "" if the key is to blame, as far as can be seen.
+std::string access_advice(int status, const ApiProblem& report) {
+  const std::string text = lower(report.code + " " + report.type + " " + report.message);
+  if (is_about_place(status, report))
+    return "; the provider does not serve the country or region that the request came from, whatever the key: ask another "
+           "provider "
+           "or model, or one that serves it";
+  if (holds_any(text, {"ip address", "ip_address", "your ip", "allowlist", "whitelist"}))
+    return "; the server does not accept requests from the address of this machine: have it allowed, or send from another "
+           "machine";
+  if (status == 403 && report.message.starts_with('<'))
+    return "; that is the page of a firewall or proxy: check the endpoint's url, and whether this machine may reach it";
+  if (holds_any(text, {"account", "organization", "organisation"}) &&
+      holds_any(text, {"suspended", "deactivated", "disabled", "terminated", "blocked", "flagged"}))
+    return "; the account of the key is blocked: ask its provider, or use a key of another account";
+  return "";
+}
+
 /// The setting to change where the server objects to a request parameter; "" if none is clear.
-std::string setting_of(const ApiProblem& report) {
+std::string setting_of(int status, const ApiProblem& report) {
   if (is_about_length(report))
     return "; lower context_tokens of this judge, so that long texts are cut, or set labels.too_long: skip";
+  if (status == 413)
+    return "; the texts are too long for the server, or for a gateway or proxy before it, which may allow more bytes (nginx: "
+           "client_max_body_size): raise its limit, lower context_tokens of this judge, so that long texts are cut, or set "
+           "labels.too_long: skip";
+  if (is_about_place(status, report)) return access_advice(status, report);
   const std::string text = lower(report.param + " " + report.message);
   std::string advice;
   const auto add = [&](const char* words) { advice += advice.empty() ? std::string("; in labels.judges: ") + words : ""; };
@@ -168,10 +200,13 @@ RetryDecision EndpointErrors::decide_on_report(int status, const ApiProblem& rep
       if (key_accepted_) return finish(JudgeReply::error, "; the key worked before, so this counts for the one question alone");
       decision.unclear = !is_about_access(report);
       [[fallthrough]];
-    case 401:
+    case 401: {
+      const std::string advice = access_advice(status, report);
+      if (!advice.empty()) return finish(JudgeReply::unauthorised, advice);
       return finish(JudgeReply::unauthorised,
                     key_.empty() ? "; no API key was sent: name the variable or file that holds it (key_env, key_file)"
                                  : "; check the API key in " + key_place_);
+    }
     case 402:
       return finish(JudgeReply::quota_exhausted);
     case 404:
@@ -198,8 +233,9 @@ RetryDecision EndpointErrors::decide_on_report(int status, const ApiProblem& rep
       break;
   }
   if (status >= 500) return retry(Next::retry, Outcome::failed);
-  const bool of_all = decision.reason == JudgeReply::Reason::other && is_unsupported(status, report);
-  return finish(of_all ? JudgeReply::unusable : JudgeReply::error, setting_of(report));
+  const bool of_all = decision.reason == JudgeReply::Reason::other &&
+                      (is_unsupported(status, report) || (status == 400 && is_about_place(status, report)));
+  return finish(of_all ? JudgeReply::unusable : JudgeReply::error, setting_of(status, report));
 }
 
 RetryDecision EndpointErrors::decide_on_report_inside(const ApiProblem& report, const RateHeaders& headers,

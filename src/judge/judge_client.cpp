@@ -21,7 +21,8 @@
 namespace dmoerm::judge {
 namespace {
 
-constexpr int kUnclearRefusals = 3;  // 403 without a reason, after which the key counts as refused
+constexpr double kTokenBytesMax = 64;  // bytes of a request for each token that a server can have counted
+constexpr int kUnclearRefusals = 3;    // 403 without a reason, after which the key counts as refused
 
 /// One submitted request.
 struct Request {
@@ -249,7 +250,8 @@ struct JudgeClient::Impl {
     const auto before = server.gate.circuit().state();
     const JudgeReply& reply = request.reply;
     const bool counted = decision.next == RetryDecision::Next::finish && reply.prompt_tokens >= 0 && reply.completion_tokens >= 0;
-    const double used = counted ? static_cast<double>(reply.prompt_tokens) + reply.completion_tokens : -1;
+    double used = counted ? static_cast<double>(reply.prompt_tokens) + reply.completion_tokens : -1;
+    if (used * kTokenBytesMax < static_cast<double>(request.body.size())) used = -1;  // the limit per minute must hold
     server.gate.done({decision.outcome, request.sent_at, request.tokens, used, headers}, now);
     const auto state = server.gate.circuit().state();
     if (decision.outcome == EndpointGate::Outcome::answered || decision.outcome == EndpointGate::Outcome::throttled) met = true;

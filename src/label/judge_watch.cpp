@@ -13,11 +13,38 @@ namespace dmoerm::label {
 namespace {
 
 constexpr std::size_t kExampleBytes = 300;
-constexpr std::int64_t kNoticed = 8;  // replies after which it is clear what a server leaves out
+constexpr std::int64_t kManyShare = 20;  // replies of which one useless one is many
+constexpr std::int64_t kNoticed = 8;     // replies after which it is clear what a server leaves out
 constexpr std::int64_t kNoLimit = 1 << 20;
 
 bool is_verdict(preference::Verdict verdict) {
   return verdict == preference::Verdict::first || verdict == preference::Verdict::second || verdict == preference::Verdict::tie;
+}
+
+/// The first bytes of a text without a visible character: "\\0\\0\\n".
+std::string escaped(std::string_view text) {
+  constexpr std::size_t kShown = 16;
+  std::string shown;
+  for (const char c : text.substr(0, kShown)) {
+    const auto byte = static_cast<unsigned char>(c);
+    shown += c == '\0' ? "\\0" : c == '\n' ? "\\n" : c == ' ' ? " " : fmt::format("\\x{:02x}", byte);
+  }
+  return fmt::format("\"{}\"{}", shown, text.size() > kShown ? "..." : "");
+}
+
+/// Whether a line has nothing but blanks and marks of no width.
+bool is_invisible(std::string line) {
+  for (const std::string_view mark : {"\u200b", "\u200c", "\u200d", "\u200e", "\u200f", "\u2060", "\ufeff", "\u00a0"}) {
+    for (std::size_t at = line.find(mark); at != std::string::npos; at = line.find(mark)) line.erase(at, mark.size());
+  }
+  return is_blank(line);
+}
+
+std::string example_of(const std::string& text) {
+  if (text.empty()) return "an empty text";
+  std::string line = judge::one_line(text, kExampleBytes);
+  if (!is_invisible(line)) return line;
+  return fmt::format("{} without a visible character: {}", counted(std::ssize(text), "byte"), escaped(text));
 }
 
 }  // namespace
@@ -77,10 +104,31 @@ void JudgeWatch::recall_pair(const Ballot& ballot) {
 void JudgeWatch::pair(const Ballot& ballot) {
   asked_pairs_.add(ballot);
   const preference::SwapOutcome outcome = outcome_of(ballot);
+  open_pairs_.push_back(outcome == preference::SwapOutcome::unparsable);
+  open_ += open_pairs_.back() ? 1 : 0;
+  if (open_pairs_.size() > kFormWindow) {
+    open_ -= open_pairs_.front() ? 1 : 0;
+    open_pairs_.pop_front();
+  }
   if (outcome > preference::SwapOutcome::inconsistent) return;
   recent_pairs_.add(outcome == preference::SwapOutcome::inconsistent);
   pairs_.push_back(outcome);
   if (pairs_.size() > kPairsWindow) pairs_.pop_front();
+}
+
+void JudgeWatch::recall_form(const Ballot& ballot) {
+  ++recalled_forms_;
+  if (outcome_of(ballot) == preference::SwapOutcome::unparsable) ++recalled_open_;
+}
+
+bool JudgeWatch::mostly_open() const {
+  const std::int64_t pairs = std::ssize(open_pairs_);
+  return useless_max_ < 1 && pairs >= kFormProbe && mostly_useless(pairs - open_, pairs);
+}
+
+bool JudgeWatch::known_open() const {
+  return useless_max_ < 1 && recalled_forms_ >= kFormRecalled &&
+         mostly_useless(recalled_forms_ - recalled_open_, recalled_forms_);
 }
 
 bool JudgeWatch::known_undecided() const {
@@ -133,8 +181,8 @@ bool JudgeWatch::may_send() const {
   const bool decides = !watches_pairs_ || pairs.believed >= enough(kPairsProbe) || (paid_ >= kProbe && !undecided());
   if (useful_ >= enough(kProbe) && decides) return true;
   const bool useless = known_useless() && useful_ == 0;
-  const bool unsettled = known_undecided() && pairs.good + pairs.bad == 0;
-  if (!known_useless() && !known_undecided() && recalled_useful_ >= enough(kProbe)) return true;
+  const bool unsettled = (known_undecided() || known_open()) && pairs.good + pairs.bad == 0;
+  if (!known_useless() && !known_undecided() && !known_open() && recalled_useful_ >= enough(kProbe)) return true;
   return paid_ + in_flight_ < (useless ? known_probe_ : unsettled ? std::max<std::int64_t>(2, known_probe_) : kProbe);
 }
 
@@ -165,7 +213,7 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
     if (recalled_uses_[static_cast<std::size_t>(label.verdict)] == 0) otherwise_useless_ = true;
     ++finishes_[reply.finish_reason.empty() ? "none" : reply.finish_reason];
     example_ = use == ReplyUse::error || reply.text.empty() ? reply.detail : reply.text;
-    example_ = example_.empty() ? "an empty text" : judge::one_line(example_, kExampleBytes);
+    example_ = example_of(example_);
   }
   if (reply.status == judge::JudgeReply::ok) {
     ++answered_;
@@ -181,6 +229,8 @@ bool JudgeWatch::hopeless() const {
   if (useless_max_ < 1 && (streak_ >= kProbe || recent_.too_bad())) return true;
   const PairCounts& pairs = asked_pairs_;
   if (known_undecided() && pairs.believed == 0 && pairs.good >= (known_probe_ + 1) / 2) return true;
+  if (known_open() && pairs.good == 0 && open_ >= (known_probe_ + 1) / 2) return true;
+  if (mostly_open()) return true;
   return undecided() || (pairs.good == 0 && pairs.bad >= kPairsProbe);
 }
 
@@ -225,7 +275,17 @@ std::string JudgeWatch::counts() const {
   return text + (reasons.empty() ? "" : "; finish_reason " + reasons);
 }
 
+std::string JudgeWatch::open_text() const {
+  const std::string known = known_open() ? fmt::format(", as {} of {} stored ones", recalled_open_, recalled_forms_) : "";
+  return fmt::format("{} of {} have no verdict that can be read in both orders{}", open_,
+                     counted(std::ssize(open_pairs_), "pair"), known);
+}
+
 std::string JudgeWatch::advice() const {
+  std::int64_t failed = 0;
+  for (const auto& [reason, count] : finishes_) failed += lower(reason) == "error" || lower(reason) == "failed" ? count : 0;
+  if (2 * failed > replies() - useful_)
+    return "the server says that the provider of the model failed within its answer: try again later, or ask another one";
   const ReplyUse most = static_cast<ReplyUse>(std::max_element(uses_.begin() + 1, uses_.end()) - uses_.begin());
   const char* other_form = judge_.answer == config::AnswerMode::verdict_line ? "json_schema" : "verdict_line";
   switch (most) {
@@ -268,6 +328,9 @@ std::string JudgeWatch::why() const {
                        replies() == 1 ? "its reply is" : fmt::format("{} of {} replies are", useless, replies()), known, latest,
                        counts(), example_, advice(), of(ReplyUse::error) == replies() ? "" : again, anyway);
   }
+  if (mostly_open() || (known_open() && asked_pairs_.good == 0 && open_ > 0))
+    return fmt::format("{}: {}, and {} of {} are of no use: {}; the last: {}; {}{}{}", judge_.model, open_text(), useless,
+                       counted(replies(), "reply", "replies"), counts(), example_, advice(), again, anyway);
   if (met_ > 0 && mostly_useless(useful_ + met_useful_, replies() + met_))
     return fmt::format("{}: {} of the {} stored replies to these questions have no verdict: change the judge's settings{}{}",
                        judge_.model, met_ - met_useful_, met_, again, anyway);
@@ -292,8 +355,11 @@ std::string JudgeWatch::why() const {
 
 std::string JudgeWatch::summary() const {
   if (useful_ == replies()) return "";
-  return fmt::format("{}: {}, {} with a verdict, {}; the last of these: {}", judge_.model, counted(replies(), "reply", "replies"),
-                     useful_, counts(), example_);
+  const std::int64_t useless = replies() - useful_;
+  const bool many = useless * kManyShare >= replies();
+  return fmt::format("{}: {}, {} with a verdict, {} ({}) without: {}; the last of these: {}{}{}", judge_.model,
+                     counted(replies(), "reply", "replies"), useful_, useless, percent_text(useless, replies()), counts(),
+                     example_, many ? "; " : "", many ? advice() : "");
 }
 
 std::string JudgeWatch::notice(bool last) {
@@ -314,12 +380,12 @@ std::string JudgeWatch::notice(bool last) {
                     counted(repeated_, "try", "tries"), counted(replies(), "reply", "replies"), repeated_ == 1 ? "was" : "were",
                     repeated_ == 1 ? "it was" : "they were", judge::one_line(repeated_problem_, kExampleBytes)));
   }
-  if (!usage_said_ && without_usage_ > 0 && without_usage_ == answered_ && (last || answered_ >= kNoticed)) {
+  if (!usage_said_ && (last ? without_usage_ * kManyShare > answered_ : without_usage_ >= kNoticed)) {
     usage_said_ = true;
-    add(judge_.tokenizer.empty()
-            ? "the server does not say how many tokens it used: the budget books an estimate, which is rather "
-              "too high (name the judge's tokenizer for a count)"
-            : "the server does not say how many tokens it used: the budget books the tokenizer's count");
+    add(fmt::format("for {} of {} the server does not say how many tokens it used, or says 0 or far too few: the budget books {}",
+                    without_usage_, counted(answered_, "reply", "replies"),
+                    judge_.tokenizer.empty() ? "an estimate, which is rather too high (name the judge's tokenizer for a count)"
+                                             : "the tokenizer's count"));
   }
   return text.empty() ? "" : judge_.model + ": " + text;
 }

@@ -45,6 +45,9 @@ class JudgeWatch {
   static constexpr std::size_t kWindow = 128;               ///< Latest replies that count for the share of useless ones
   static constexpr std::int64_t kPairsProbe = kProbe / 2;   ///< Pairs in both orders that are as many replies
   static constexpr std::size_t kPairsWindow = kWindow / 2;  ///< Latest pairs that count for the share of undecided ones
+  static constexpr std::int64_t kFormProbe = 64;            ///< Pairs in both orders that show how many of them have no verdict
+  static constexpr std::size_t kFormWindow = 256;           ///< Latest pairs that count for that
+  static constexpr std::int64_t kFormRecalled = 48;         ///< Stored pairs in both orders that show it
   static constexpr std::int64_t kPairsAtEnd = 5;            ///< Pairs that show a judge without use at the end of a small run
 
   /// @param useless_max  `labels.useless_max`
@@ -60,8 +63,12 @@ class JudgeWatch {
   void changed() { known_probe_ = kStreak; }
   /// Whether most of the latest stored replies are of no use, and no reply of another kind has come.
   [[nodiscard]] bool known_useless() const;
+  /// Whether most stored pairs have no verdict in both orders, because it was cut off or cannot be read.
+  [[nodiscard]] bool known_open() const;
   /// One of the latest pairs with stored replies in both orders, before anything is asked.
   void recall_pair(const Ballot& ballot);
+  /// One of the latest pairs with stored replies in both orders, of more pairs than recall_pair() is told of.
+  void recall_form(const Ballot& ballot);
   /// A question has a stored answer and is not asked.
   void met(preference::Verdict verdict);
   /// A pair has stored answers in both orders.
@@ -91,8 +98,8 @@ class JudgeWatch {
   [[nodiscard]] bool was_in_vain() const;
   /// Why, with an example and the setting to change: one line for the user.
   [[nodiscard]] std::string why() const;
-  /// "model: 400 replies, 380 with a verdict, 20 cut at max_tokens ..." with an example of a useless one; "" if all have
-  /// verdicts.
+  /// "model: 400 replies, 380 with a verdict, 20 (5.0 %) without: 20 cut off at max_tokens ..." with an example of a useless one
+  /// and, if they are many, the setting to change; "" if all have verdicts.
   [[nodiscard]] std::string summary() const;
   /// Whether some reply since go_on() has no verdict.
   [[nodiscard]] bool some_useless() const { return replies() - useful_ > earlier_.replies - earlier_.useful; }
@@ -109,6 +116,9 @@ class JudgeWatch {
   [[nodiscard]] bool mostly_useless(std::int64_t useful, std::int64_t all) const;
   /// Whether most stored pairs got another verdict in the other order.
   [[nodiscard]] bool known_undecided() const;
+  /// Whether most of the latest pairs have no verdict in both orders, because it was cut off or cannot be read. A setting of the
+  /// judge cures that, so they are not all paid for; refusals and errors are another matter.
+  [[nodiscard]] bool mostly_open() const;
   /// Whether most of the latest replies are of no use.
   [[nodiscard]] bool window_useless() const;
   /// Whether the latest pairs show that the judge decides hardly any.
@@ -118,6 +128,8 @@ class JudgeWatch {
   /// Requests without a reply that are allowed once replies are doubted; a large number before.
   [[nodiscard]] std::int64_t left_in_doubt() const;
   [[nodiscard]] std::string counts() const;
+  /// "16 of 64 pairs".
+  [[nodiscard]] std::string open_text() const;
   [[nodiscard]] std::string advice() const;
 
   config::JudgeConfig judge_;
@@ -141,7 +153,10 @@ class JudgeWatch {
     std::int64_t replies = 0, useful = 0;
     PairCounts pairs;
   } earlier_;
-  std::deque<preference::SwapOutcome> pairs_;                 ///< Outcomes of the latest pairs with a verdict in both orders
+  std::deque<preference::SwapOutcome> pairs_;  ///< Outcomes of the latest pairs with a verdict in both orders
+  std::deque<bool> open_pairs_;  ///< Whether each of the latest pairs has no verdict that can be read in both orders
+  std::int64_t open_ = 0;        ///< Those that have none
+  std::int64_t recalled_open_ = 0, recalled_forms_ = 0;
   std::int64_t recalled_pairs_ = 0, recalled_unsettled_ = 0;  ///< Stored pairs, and those whose verdict changed with the order
   std::int64_t with_probability_ = 0, answered_ = 0, without_usage_ = 0;
   std::int64_t repeated_ = 0;     ///< Tries that may have been paid for and whose question was asked again

@@ -245,6 +245,8 @@ struct Labeller::Impl {
       answered_at = std::chrono::steady_clock::now();
       throttled_then = progress.throttled;
     }
+    forget_impossible_counts(reply, asked.built);
+    if (is_about_texts(reply)) reply.detail += fmt::format(" ({})", points[asked.point].pair_name(asked.slot));
     const judge::Usage used = cost_of(judge, asked.built, reply);
     settle(asked, used);
     batch.push_back(label_of(judge, asked.built.question, asked.answer_form, reply, used));

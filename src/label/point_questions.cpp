@@ -1,5 +1,9 @@
 #include "label/point_questions.h"
 
+#include <fmt/format.h>
+
+#include "judge/untrusted_text.h"
+
 namespace dmoerm::label {
 
 std::optional<Slot> PointQuestions::next() {
@@ -63,6 +67,12 @@ const preference::Group& PointQuestions::group(std::size_t number) {
     loaded_number_ = number;
   }
   return loaded_;
+}
+
+std::string PointQuestions::pair_name(const Slot& slot) const {
+  constexpr std::size_t kIdBytes = 80;
+  return fmt::format("responses {} and {} of group {}", slot.a, slot.b,
+                     judge::one_line(groups_.entries().at(slot.group).id, kIdBytes));
 }
 
 std::int64_t PointQuestions::size() const {

@@ -62,6 +62,8 @@ class PointQuestions {
                                                   const label_store::LabelStore& store, bool retry, bool other_forms);
   /// Group number `number`; the last one read is kept.
   const preference::Group& group(std::size_t number);
+  /// "responses 0 and 3 of group g17", for messages. It reads no file.
+  [[nodiscard]] std::string pair_name(const Slot& slot) const;
   [[nodiscard]] const Target& target() const { return target_; }
   /// Number of slots.
   [[nodiscard]] std::int64_t size() const;

@@ -46,6 +46,23 @@ std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+/// The pairs of which the labels have both orders, by the time of the second.
+std::vector<Ballot> ballots_of(const std::vector<Label>& latest) {
+  std::map<std::tuple<std::string, std::string, Digest, std::int32_t>, const Label*> one_order;
+  std::vector<Ballot> ballots;
+  for (const Label& label : latest) {
+    const auto [other, alone] = one_order.try_emplace({label.category, label.point, label.pair, label.sample}, &label);
+    if (alone || other->second->swapped == label.swapped) {
+      other->second = &label;
+      continue;
+    }
+    const auto [first, second] = label.swapped ? std::pair(other->second, &label) : std::pair(&label, other->second);
+    ballots.push_back({first->verdict, second->verdict});
+    one_order.erase(other);
+  }
+  return ballots;
+}
+
 }  // namespace
 
 void compare_with_notes(label_store::LabelStore& store, std::span<const judge::Judge> judges, double useless_max, bool remember) {
@@ -66,8 +83,11 @@ void compare_with_notes(label_store::LabelStore& store, std::span<const judge::J
         for (const Label& label : std::span(latest).last(count)) earlier.recall(label.verdict);
         return earlier.known_useless();
       };
-      if (note->since_ms > 0 && were_useless(probe)) {
-        note->ask_again_from_ms = were_useless(latest.size()) ? 0 : latest.front().time_ms;  // or it was of use before
+      JudgeWatch pairs(judge.config, useless_max);
+      for (const Ballot& ballot : ballots_of(latest)) pairs.recall_form(ballot);
+      if (note->since_ms > 0 && (were_useless(probe) || pairs.known_open())) {
+        const bool always = were_useless(latest.size()) || pairs.known_open();
+        note->ask_again_from_ms = always ? 0 : latest.front().time_ms;  // or it was of use before
         note->ask_again_before_ms = note->since_ms;
       }
     }
@@ -97,18 +117,8 @@ void recall(const label_store::LabelStore& store, const judge::Judge& judge, Jud
   }
   const std::size_t count = std::min<std::size_t>(latest.size(), JudgeWatch::kProbe);
   for (std::size_t i = latest.size() - count; i < latest.size(); ++i) watch.recall(latest[i].verdict);
-  std::map<std::tuple<std::string, std::string, Digest, std::int32_t>, const Label*> one_order;
-  std::vector<Ballot> ballots;
-  for (const Label& label : latest) {
-    const auto [other, alone] = one_order.try_emplace({label.category, label.point, label.pair, label.sample}, &label);
-    if (alone || other->second->swapped == label.swapped) {
-      other->second = &label;
-      continue;
-    }
-    const auto [first, second] = label.swapped ? std::pair(other->second, &label) : std::pair(&label, other->second);
-    ballots.push_back({first->verdict, second->verdict});
-    one_order.erase(other);
-  }
+  const std::vector<Ballot> ballots = ballots_of(latest);
+  for (const Ballot& ballot : ballots) watch.recall_form(ballot);
   const auto pairs = std::min<std::size_t>(ballots.size(), JudgeWatch::kPairsProbe);
   for (std::size_t i = ballots.size() - pairs; i < ballots.size(); ++i) watch.recall_pair(ballots[i]);
 }

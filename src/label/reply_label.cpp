@@ -6,19 +6,36 @@
 #include <chrono>
 #include <string_view>
 
+#include "base/text.h"
 #include "judge/chat_reply.h"
+#include "judge/context_rule.h"
 #include "judge/verdict_parser.h"
 
 namespace dmoerm::label {
 namespace {
 
+constexpr std::int64_t kEstimateShare = 8;  // a server cannot have counted fewer tokens than an eighth of the estimate
 constexpr std::string_view kFinishMark = "[finish_reason: ";
 
 std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
+/// Tokens of an answer whose server did not count them. One that was cut off, or has no text, may have all that were allowed.
+std::int64_t uncounted_answer(const judge::JudgeReply& reply, std::int64_t most) {
+  const bool unseen = is_blank(reply.text) || judge::is_cut_off(reply.finish_reason);
+  return reply.status == judge::JudgeReply::ok && unseen ? most : judge::estimate_tokens(reply.text);
+}
+
 }  // namespace
+
+void forget_impossible_counts(judge::JudgeReply& reply, const judge::BuiltQuestion& question) {
+  const auto forget = [](std::int32_t& counted, std::int64_t estimate) {
+    if (counted * kEstimateShare < estimate) counted = -1;
+  };
+  forget(reply.prompt_tokens, question.prompt_tokens);
+  forget(reply.completion_tokens, judge::estimate_tokens(reply.text));
+}
 
 judge::Usage cost_of(const judge::Judge& judge, const judge::BuiltQuestion& question, const judge::JudgeReply& reply) {
   const judge::Usage max_cost = judge.max_cost(question);
@@ -26,7 +43,8 @@ judge::Usage cost_of(const judge::Judge& judge, const judge::BuiltQuestion& ques
   judge::Usage used{1, 0, 0, 0};
   if (answered) {
     used.prompt_tokens = reply.prompt_tokens >= 0 ? reply.prompt_tokens : max_cost.prompt_tokens;
-    used.completion_tokens = reply.completion_tokens >= 0 ? reply.completion_tokens : judge::estimate_tokens(reply.text);
+    used.completion_tokens =
+        reply.completion_tokens >= 0 ? reply.completion_tokens : uncounted_answer(reply, max_cost.completion_tokens);
   }
   used.prompt_tokens += reply.billed_tries * max_cost.prompt_tokens;
   used.completion_tokens += reply.billed_tries * max_cost.completion_tokens;
@@ -80,6 +98,11 @@ std::optional<preference::Verdict> read_again(const std::vector<judge::Judge>& j
     found = verdict;
   }
   return found;
+}
+
+bool is_about_texts(const judge::JudgeReply& reply) {
+  return reply.status == judge::JudgeReply::error &&
+         (reply.http_status == 400 || reply.http_status == 413 || reply.http_status == 422);
 }
 
 bool refuses_answer_form(const judge::JudgeReply& reply) {

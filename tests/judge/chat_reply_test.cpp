@@ -166,6 +166,41 @@ TEST(ChatReply, IgnoresImpossibleTokenCounts) {
   }
 }
 
+TEST(ChatReply, TakesACountOfZeroForNone) {
+  const auto counts = [](const std::string& text, const std::string& usage) {
+    const ChatReply reply = parse_chat_reply(R"({"choices":[{"message":{"content":")" + text + R"("}}],"usage":)" + usage + "}");
+    return std::pair(reply.prompt_tokens, reply.completion_tokens);
+  };
+  using Counts = std::pair<std::int32_t, std::int32_t>;
+  EXPECT_EQ(counts("1", R"({"prompt_tokens":0,"completion_tokens":0,"total_tokens":0})"), Counts(-1, -1));
+  EXPECT_EQ(counts("", R"({"prompt_tokens":0,"completion_tokens":0})"), Counts(-1, -1));
+  EXPECT_EQ(counts("1", R"({"prompt_tokens":0,"completion_tokens":3})"), Counts(-1, 3));
+  EXPECT_EQ(counts("1", R"({"prompt_tokens":12,"completion_tokens":0})"), Counts(12, -1));
+  EXPECT_EQ(counts("", R"({"prompt_tokens":12,"completion_tokens":0})"), Counts(12, 0)) << "it may have said nothing";
+}
+
+TEST(ChatReply, CountsThoughtsThatOnlyTheTotalHas) {
+  const auto counts = [](const std::string& usage) {
+    const ChatReply reply = parse_chat_reply(R"({"choices":[{"message":{"content":"1"}}],"usage":)" + usage + "}");
+    return std::pair(reply.prompt_tokens, reply.completion_tokens);
+  };
+  using Counts = std::pair<std::int32_t, std::int32_t>;
+  EXPECT_EQ(counts(R"({"prompt_tokens":100,"completion_tokens":5,"total_tokens":905})"), Counts(100, 805));
+  EXPECT_EQ(counts(R"({"prompt_tokens":100,"total_tokens":905})"), Counts(100, 805));
+  EXPECT_EQ(counts(R"({"completion_tokens":5,"total_tokens":905})"), Counts(900, 5));
+  EXPECT_EQ(counts(R"({"prompt_tokens":100,"completion_tokens":5,"total_tokens":7})"), Counts(100, 5));
+  EXPECT_EQ(counts(R"({"prompt_tokens":100,"completion_tokens":5,"total_tokens":1000000000000})"), Counts(100, 5));
+}
+
+TEST(ChatReply, AFailureOfTheProviderIsNoAnswer) {
+  for (const char* reason : {"error", "ERROR", "failed", "server_error"}) {
+    const ChatReply reply = parse_chat_reply(with_message(R"({"content":""})", reason));
+    EXPECT_EQ(reply.kind, Kind::none) << reason;
+    EXPECT_NE(reply.problem.find("the provider of the model failed"), std::string::npos) << reply.problem;
+    EXPECT_EQ(parse_chat_reply(with_message(R"({"content":"Verdict: 1"})", reason)).kind, Kind::ok) << reason;
+  }
+}
+
 TEST(ChatReply, RefusesDeepNestingWithoutRecursion) {
   for (const std::string bracket : {"[]", "{}"}) {
     std::string deep;

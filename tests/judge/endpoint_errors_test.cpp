@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <initializer_list>
+#include <tuple>
+
 namespace dmoerm::judge {
 namespace {
 
@@ -173,6 +176,41 @@ TEST(EndpointErrors, NamesTheSettingThatTheServerObjectsTo) {
   EXPECT_NE(problem(R"({"error": {"message": "json_schema is not supported"}})").find("answer: verdict_line"), std::string::npos);
   EXPECT_EQ(decide(400, R"({"error": {"message": "x", "code": "unsupported_value"}})").status, JudgeReply::unusable);
   EXPECT_EQ(decide(400, R"({"error": {"message": "max_tokens: maximum context length is 8"}})").status, JudgeReply::error);
+}
+
+TEST(EndpointErrors, AdvisesByWhatTheServerSaysOfAccess) {
+  const auto advice = [](int status, const char* body) { return decide(status, body).problem; };
+  for (
+      const auto& [status, body, words] : std::initializer_list<std::tuple<int, const char*, const char*>>{
+          {403,
+           R"({"error":{"code":"unsupported_country_region_territory","message":"Country, region, or territory not supported"}})",
+           "does not serve the country or region"},
+          {401, R"({"error":{"message":"This model is not available in your region"}})", "does not serve the country or region"},
+          {451, R"({"error":{"message":"This service is not available in your country"}})",
+           "does not serve the country or region"},
+          {400,
+           R"([{"error":{"code":400,"message":"User location is not supported for the API use.","status":"FAILED_PRECONDITION"}}])",
+           "does not serve the country or region"},
+          {403, R"({"error":{"message":"Requests from your IP address are blocked"}})", "the address of this machine"},
+          {403, "<html>Sorry, you have been blocked</html>", "page of a firewall or proxy"},
+          {403, R"({"error":{"message":"Your account was flagged and is suspended"}})", "the account of the key is blocked"}}) {
+    const std::string said = advice(status, body);
+    EXPECT_NE(said.find(words), std::string::npos) << said;
+    EXPECT_EQ(said.find("no API key was sent"), std::string::npos) << said;
+  }
+  for (const char* body :
+       {R"({"error":{"message":"Incorrect API key provided"}})", "<html>401 Authorization Required</html>", "{}"})
+    EXPECT_NE(advice(401, body).find("no API key was sent: name the variable or file"), std::string::npos) << body;
+  EXPECT_EQ(decide(400, R"({"error":{"message":"User location is not supported for the API use."}})").status,
+            JudgeReply::unusable)
+      << "it is so for every question";
+}
+
+TEST(EndpointErrors, SaysWhatToDoAboutTextsThatAreTooLongForAGateway) {
+  const RetryDecision decision = decide(413, "<html>413 Request Entity Too Large</html>");
+  EXPECT_EQ(decision.status, JudgeReply::error);
+  for (const char* words : {"gateway or proxy", "context_tokens", "labels.too_long: skip"})
+    EXPECT_NE(decision.problem.find(words), std::string::npos) << decision.problem;
 }
 
 TEST(EndpointErrors, ShowsTheAddressThatWasAsked) {

@@ -183,6 +183,9 @@ HttpReply JudgeAnswer::complete(const HttpRequest& http, const std::string& kind
     choice["finish_reason"] = kind == "cut" ? "length" : "stop";
   } else if (kind == "no_usage") {
     body.erase("usage");
+  } else if (kind == "zero_usage" || kind == "small_usage") {
+    const int count = kind == "zero_usage" ? 0 : 1;
+    body["usage"] = {{"prompt_tokens", count}, {"completion_tokens", count}, {"total_tokens", 2 * count}};
   } else if (kind == "no_choices") {
     body["choices"] = json::array();
   } else if (kind == "two_choices") {

@@ -222,6 +222,117 @@ TEST_F(JudgeWatchTest, AJudgeThatComesToGoByThePlaceIsAskedAboutFewPairs) {
   EXPECT_FALSE(torn.hopeless()) << "half of the pairs changed before";
 }
 
+TEST_F(JudgeWatchTest, AJudgeWhosePairsHardlyEverHaveBothVerdictsIsNotPaidForLong) {
+  using enum preference::Verdict;
+  JudgeWatch watch(judge_, 0.8), refusing(judge_, 0.8), failing(judge_, 0.8), half(judge_, 0.8), patient(judge_, 1);
+  for (int i = 0; i < 16; ++i) {
+    EXPECT_EQ(watch.hopeless(), 5 * i >= JudgeWatch::kFormProbe) << i;
+    for (JudgeWatch* w : {&watch, &patient}) {
+      pairs(*w, 2, first, unparsable);
+      pairs(*w, 2, unparsable, second);
+    }
+    pairs(refusing, 4, first, refused);
+    pairs(failing, 4, first, error);
+    pairs(half, 3, first, unparsable);
+    for (JudgeWatch* w : {&watch, &patient, &refusing, &failing, &half}) pairs(*w, 1, first, second);
+  }
+  EXPECT_TRUE(watch.hopeless());
+  EXPECT_NE(watch.why().find("64 of 80 pairs have no verdict that can be read in both orders"), std::string::npos) << watch.why();
+  EXPECT_NE(watch.why().find("labels.useless_max to 1"), std::string::npos) << watch.why();
+  EXPECT_FALSE(half.hopeless());
+  EXPECT_FALSE(refusing.hopeless()) << "no setting changes what a judge refuses";
+  EXPECT_FALSE(failing.hopeless()) << "errors are asked again";
+  EXPECT_FALSE(patient.hopeless()) << "labels.useless_max is 1";
+}
+
+TEST_F(JudgeWatchTest, StoredPairsWithoutVerdictsLetANewRunTryOnePair) {
+  using enum preference::Verdict;
+  JudgeWatch watch(judge_, 0.8), better(judge_, 0.8), changed(judge_, 0.8);
+  for (JudgeWatch* w : {&watch, &better, &changed}) {
+    for (int i = 0; i < 60; ++i) w->recall_form({first, i % 6 == 0 ? second : unparsable, -1, -1, 1});
+    for (int i = 0; i < 32; ++i) w->recall(i % 2 == 0 ? first : unparsable);
+  }
+  changed.changed();
+  EXPECT_FALSE(watch.hopeless());
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(watch.may_send());
+    watch.sent();
+  }
+  EXPECT_FALSE(watch.may_send());
+  pairs(watch, 1, first, unparsable);
+  EXPECT_TRUE(watch.hopeless());
+  EXPECT_NE(watch.why().find("as 50 of 60 stored ones"), std::string::npos) << watch.why();
+  pairs(better, 1, first, second);
+  pairs(better, 1, first, unparsable);
+  EXPECT_FALSE(better.hopeless());
+  pairs(changed, 3, first, unparsable);
+  EXPECT_FALSE(changed.hopeless()) << "some may still fail";
+  pairs(changed, 1, first, unparsable);
+  EXPECT_TRUE(changed.hopeless());
+}
+
+/// The watch takes `count` replies without a verdict.
+void useless(JudgeWatch& watch, int count, const std::string& text, const std::string& finish_reason) {
+  judge::JudgeReply reply;
+  reply.status = judge::JudgeReply::ok;
+  reply.text = text;
+  reply.finish_reason = finish_reason;
+  label_store::Label label;
+  label.verdict = preference::Verdict::unparsable;
+  for (int i = 0; i < count; ++i) {
+    watch.sent();
+    watch.take(reply, label, 1, 1);
+  }
+}
+
+TEST_F(JudgeWatchTest, TheSummaryNamesTheShareAndTheSettingOnlyWhereManyRepliesAreOfNoUse) {
+  judge_.max_tokens = 64;
+  JudgeWatch many(judge_, 0.8), few(judge_, 0.8);
+  for (int i = 0; i < 3; ++i) answer(many, 0);
+  useless(many, 7, "Let me th", "length");
+  EXPECT_EQ(
+      many.summary(),
+      "judge: 10 replies, 3 with a verdict, 7 (70.0 %) without: 7 cut off at max_tokens; finish_reason length (7); the last of "
+      "these: Let me th; raise max_tokens of this judge (it is 64); a model that thinks needs some thousands, or switch its "
+      "thinking off (extra)");
+  for (int i = 0; i < 99; ++i) answer(few, 0);
+  useless(few, 1, "Let me th", "length");
+  EXPECT_NE(few.summary().find("1 (1.0 %) without"), std::string::npos) << few.summary();
+  EXPECT_EQ(few.summary().find("raise max_tokens"), std::string::npos) << few.summary();
+}
+
+TEST_F(JudgeWatchTest, ShowsRepliesThatCannotBeSeen) {
+  for (const auto& [text, shown] : std::initializer_list<std::pair<std::string, std::string>>{
+           {std::string(3, '\0'), "3 bytes without a visible character: \"\\0\\0\\0\""},
+           {"\n \n", "3 bytes without a visible character: \"\\n \\n\""},
+           {"\u200b", "3 bytes without a visible character: \"\\xe2\\x80\\x8b\""},
+           {"", "an empty text"}}) {
+    JudgeWatch watch(judge_, 0.8);
+    useless(watch, 1, text, "stop");
+    EXPECT_NE(watch.summary().find("the last of these: " + shown), std::string::npos) << watch.summary();
+  }
+}
+
+TEST_F(JudgeWatchTest, AFailureOfTheProviderIsNotBlamedOnASetting) {
+  JudgeWatch watch(judge_, 0.8);
+  useless(watch, 32, "Let me", "error");
+  EXPECT_TRUE(watch.hopeless());
+  EXPECT_NE(watch.why().find("the provider of the model failed"), std::string::npos) << watch.why();
+  EXPECT_EQ(watch.why().find("lower its temperature"), std::string::npos) << watch.why();
+}
+
+TEST_F(JudgeWatchTest, SaysOnceThatTheServerDoesNotCountTokens) {
+  JudgeWatch watch(judge_, 0.8);
+  useless(watch, 7, "Let me", "stop");
+  for (int i = 0; i < 7; ++i) answer(watch, 0);
+  EXPECT_EQ(watch.notice(false), "");
+  useless(watch, 1, "Let me", "stop");
+  EXPECT_NE(
+      watch.notice(false).find("for 8 of 15 replies the server does not say how many tokens it used, or says 0 or far too few"),
+      std::string::npos);
+  EXPECT_EQ(watch.notice(true), "");
+}
+
 TEST_F(JudgeWatchTest, AStoredReplyOfNoUseInAnotherWayDoesNotCondemn) {
   const auto recalled = [&](preference::Verdict verdict) {
     JudgeWatch watch(judge_, 0.8);

@@ -202,6 +202,28 @@ TEST_F(LabellerTest, NeverSpendsMoreThanTheLimit) {
   EXPECT_LE(run.run.cost_micros, 3000);
 }
 
+TEST_F(LabellerTest, LimitsHoldWhereTheServerCountsNoTokens) {
+  write_groups({9, 9});
+  for (const char* kind : {"no_usage", "zero_usage", "small_usage"}) {
+    std::filesystem::remove_all(directory_ / "store");
+    const test::JudgeProcess server(directory_, options({"--misbehave", fmt::format("{}=1", kind)}));
+    test::CapturedLog log;
+    const Run run = label(labels(server), {"coherence"}, {.tokens = 10'000, .source = "test"});
+    EXPECT_EQ(run.end.exit_code(), 3) << kind;
+    EXPECT_GT(run.run.prompt_tokens, 5000) << kind;
+    EXPECT_LE(run.run.prompt_tokens + run.run.completion_tokens, 10'000) << kind;
+    EXPECT_NE(log.text().find("does not say how many tokens it used"), std::string::npos) << log.text();
+  }
+}
+
+TEST_F(LabellerTest, NamesThePairThatAServerRefuses) {
+  write_groups({9});
+  const test::JudgeProcess server(directory_, options({"--misbehave", "400=1"}));
+  const Run run = label(labels(server));
+  EXPECT_EQ(run.end.exit_code(), 2);
+  EXPECT_NE(run.end.message.find("of group g0)"), std::string::npos) << run.end.message;
+}
+
 TEST_F(LabellerTest, AsksEqualQuestionsOnce) {
   write_groups({2});
   std::ifstream file(groups_);
@@ -550,6 +572,26 @@ TEST_F(LabellerTest, AJudgeWhoseAddressWasCorrectedIsAskedForWhatTheOldOneLeftOp
   EXPECT_EQ(run.run.requests, 20);
   EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(preference::SwapOutcome::unparsable)], 0);
   EXPECT_EQ(label(labels(right)).run.requests, 0) << "what has a verdict now is known";
+}
+
+TEST_F(LabellerTest, StopsAJudgeMostOfWhosePairsHaveNoVerdictInBothOrders) {
+  write_groups({9, 9, 9, 9, 9});  // 360 questions
+  {
+    const test::JudgeProcess server(directory_, options({"--misbehave", "cut=0.6"}));
+    const Run run = label(labels(server));
+    EXPECT_EQ(run.end.exit_code(), 2);
+    EXPECT_GE(run.run.requests, 2 * JudgeWatch::kFormProbe);
+    EXPECT_LE(run.run.requests, 200);
+    for (const char* words : {"have no verdict that can be read in both orders", "raise max_tokens of this judge (it is 64)"})
+      EXPECT_NE(run.end.message.find(words), std::string::npos) << run.end.message;
+    EXPECT_TRUE(run.done.empty());
+  }
+  const test::JudgeProcess right(directory_, options());
+  const test::CapturedLog log;
+  const Run run = label(labels(right));
+  EXPECT_TRUE(log.has("without a verdict are asked again")) << log.text();
+  EXPECT_EQ(run.end.exit_code(), 0) << run.end.message;
+  EXPECT_EQ(run.verdicts.vote.outcomes[static_cast<std::size_t>(preference::SwapOutcome::unparsable)], 0);
 }
 
 TEST_F(LabellerTest, AJudgeThatTurnedBadIsAskedAgainAboutWhatItLeftOpenThenAndNotBefore) {

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "judge/context_rule.h"
+
 namespace dmoerm::label {
 namespace {
 
@@ -19,6 +21,39 @@ TEST(RefusesAnswerForm, DependsOnTheReasonAndNotOnTheMessage) {
   EXPECT_TRUE(refuses_answer_form(reply));
   reply.status = JudgeReply::cancelled;
   EXPECT_FALSE(refuses_answer_form(reply));
+}
+
+TEST(CostOf, IsEstimatedWhereTheServerCannotHaveCounted) {
+  config::LabelsConfig labels;
+  labels.judges.resize(1);
+  labels.judges[0].model = "judge";
+  labels.judges[0].max_tokens = 64;
+  const std::vector<judge::Judge> judges = judge::make_judges(labels, DMOERM_SOURCE "/configs/judge", {});
+  judge::BuiltQuestion question;
+  question.prompt_tokens = 800;
+  const auto cost = [&](std::int32_t prompt, std::int32_t completion, const std::string& text,
+                        const std::string& finish = "stop") {
+    JudgeReply reply;
+    reply.status = JudgeReply::ok;
+    reply.prompt_tokens = prompt;
+    reply.completion_tokens = completion;
+    reply.text = text;
+    reply.finish_reason = finish;
+    forget_impossible_counts(reply, question);
+    const judge::Usage used = cost_of(judges[0], question, reply);
+    return std::pair(used.prompt_tokens, used.completion_tokens);
+  };
+  using Tokens = std::pair<std::int64_t, std::int64_t>;
+  const std::string words = "The first response is more accurate, and names the year. Verdict: 1";
+  const std::int64_t estimate = judge::estimate_tokens(words);
+  EXPECT_EQ(cost(500, 12, words), Tokens(500, 12));
+  EXPECT_EQ(cost(100, 12, words), Tokens(100, 12)) << "the estimate may be much too high";
+  EXPECT_EQ(cost(1, 1, words), Tokens(800, estimate));
+  EXPECT_EQ(cost(0, 0, words), Tokens(800, estimate));
+  EXPECT_EQ(cost(-1, -1, words), Tokens(800, estimate));
+  EXPECT_EQ(cost(-1, -1, "", "stop"), Tokens(800, 64)) << "it may have thought";
+  EXPECT_EQ(cost(-1, -1, "Let me th", "length"), Tokens(800, 64));
+  EXPECT_EQ(cost(500, 900, words), Tokens(500, 900)) << "what the server says of thoughts";
 }
 
 TEST(LabelOf, HasTheIdOfItsQuestion) {
