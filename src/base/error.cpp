@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "base/dangling_link.h"
 #include "base/json_mismatch.h"
 #include "base/thread_limits.h"
 
@@ -18,10 +19,9 @@ namespace {
 std::string in_the_way(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
   std::error_code unknown;
+  if (std::string link = dangling_link(path); !link.empty()) return link;
   for (fs::path part = path; !part.empty(); part = part.parent_path()) {
     const fs::file_status own = fs::symlink_status(part, unknown);
-    if (fs::is_symlink(own) && !fs::exists(part, unknown))
-      return fmt::format("; {} is a link to {}, which does not exist", part.string(), fs::read_symlink(part, unknown).string());
     if (fs::exists(own) && !fs::is_symlink(own) && !fs::is_directory(own) && part != path)
       return fmt::format("; {} is a file, not a folder", part.string());
     if (part == part.root_path()) break;

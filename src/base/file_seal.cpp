@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/cannot_write.h"
+#include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/hash.h"
 
@@ -28,7 +29,8 @@ std::string seal(const PieceDigest& digest, const SealKind& kind) {
 std::fstream open(const std::filesystem::path& path, std::ios::openmode mode, const SealKind& kind) {
   std::fstream file(path, mode | std::ios::binary);
   if (!file)
-    throw IoError("cannot-open-file", fmt::format("{}: cannot open the {}: {}", path.string(), kind.what, std::strerror(errno)));
+    throw IoError("cannot-open-file",
+                  fmt::format("{}: cannot open the {}: {}", path.string(), kind.what, why_not_opened(path, errno)));
   return file;
 }
 

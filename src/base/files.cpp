@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/flush.h"
 #include "base/host.h"
@@ -40,7 +41,8 @@ std::string temporary_suffix() {
 class Descriptor {
  public:
   Descriptor(const std::filesystem::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0644)) {
-    if (fd_ < 0) fail("cannot-open-file", path, "open");
+    if (fd_ < 0)
+      throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}", path.string(), why_not_opened(path, errno)));
   }
   ~Descriptor() { ::close(fd_); }
   Descriptor(const Descriptor&) = delete;

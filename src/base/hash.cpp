@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/activity.h"
+#include "base/dangling_link.h"
 #include "base/error.h"
 
 namespace dmoerm {
@@ -47,7 +48,7 @@ std::string sha256_hex(std::string_view bytes) { return to_hex(sha256(bytes)); }
 
 std::string sha256_file(const std::filesystem::path& path) {
   std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "rb"), std::fclose);
-  if (!file) throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}", path.string(), std::strerror(errno)));
+  if (!file) throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}", path.string(), why_not_opened(path, errno)));
   Hasher hasher;
   std::vector<char> buffer(1 << 20);
   while (std::size_t got = std::fread(buffer.data(), 1, buffer.size(), file.get())) {

@@ -4,6 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/dangling_link.h"
 #include "base/error.h"
 #include "cli/verbs.h"
 #include "nn/backbone.h"
@@ -33,7 +34,7 @@ std::vector<std::int32_t> parse_ids(const std::string& line, const std::string& 
 
 void run(const Options& options) {
   std::ifstream file(options.ids);
-  if (!file) throw IoError("cannot-open-file", fmt::format("{}: cannot open", options.ids));
+  if (!file) throw IoError("cannot-open-file", fmt::format("{}: cannot open{}", options.ids, dangling_link(options.ids)));
   const auto backbone = nn::Backbone::load(options.model, nn::pick_device(options.device, "--device"), options.layers,
                                            nn::pick_dtype(options.dtype));
   nn::NamedTensors states;

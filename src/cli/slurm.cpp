@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "base/counted.h"
+#include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -87,7 +88,8 @@ std::string local_file_system(const fs::path& path) {
 void check(const config::RunConfig& config, const fs::path& run) {
   std::vector<std::string> problems = run::slurm_problems(config);
   for (const config::InputConfig& input : config.data.inputs) {
-    if (!fs::exists(input.path)) problems.push_back(fmt::format("data.inputs: there is no {}", input.path));
+    if (!fs::exists(input.path))
+      problems.push_back(fmt::format("data.inputs: there is no {}{}", input.path, dangling_link(input.path)));
   }
   if (!fs::exists(fs::path(config.backbone.dir) / "config.json"))
     problems.push_back(fmt::format("backbone.dir: there is no config.json in {}", config.backbone.dir));

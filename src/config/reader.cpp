@@ -10,6 +10,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -276,7 +277,7 @@ RunConfig read_run_config(const std::string& path, const std::vector<std::string
   if (std::filesystem::is_directory(file, ignored))
     throw ConfigError("is-a-directory", path + ": is a directory, not a configuration file");
   if (!std::filesystem::exists(file, ignored))
-    throw ConfigError("no-such-configuration", path + ": this configuration file does not exist");
+    throw ConfigError("no-such-configuration", path + ": this configuration file does not exist" + dangling_link(file));
   return parse_run_config(read_file(file), path, file.parent_path().string(), overrides, warnings);
 }
 

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/activity.h"
+#include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/flush.h"
@@ -63,7 +64,7 @@ class SafetensorsReader::Mapping {
  public:
   explicit Mapping(const std::filesystem::path& file) : file_(file.string()) {
     const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}", file_, std::strerror(errno)));
+    if (fd < 0) throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}", file_, why_not_opened(file, errno)));
     struct stat status {};
     const bool known = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
     bytes_ = known ? static_cast<std::size_t>(status.st_size) : 0;

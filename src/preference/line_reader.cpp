@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/json_problem.h"
 
@@ -28,8 +29,9 @@ class Source {
 };
 
 /// What to do about a path that is a shell's pattern, an address, or perhaps the name of a data set.
-std::string_view path_advice(const std::filesystem::path& path) {
+std::string path_advice(const std::filesystem::path& path) {
   const std::string text = path.string();
+  if (std::string link = dangling_link(path); !link.empty()) return link;
   if (text.find_first_of("*?[") != std::string::npos) return "; patterns are not expanded here: name each file";
   for (const char* scheme : {"http:/", "https:/", "hf:/", "s3:/", "gs:/"}) {
     if (text.find(scheme) != std::string::npos) return "; addresses are not read: download the file first";
@@ -44,8 +46,9 @@ class PlainSource final : public Source {
  public:
   explicit PlainSource(const std::filesystem::path& path)
       : path_(path.string()), file_(std::fopen(path.c_str(), "rb"), std::fclose) {
-    if (!file_)
-      throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}{}", path_, std::strerror(errno), path_advice(path)));
+    if (file_) return;
+    const std::string why = std::strerror(errno);
+    throw IoError("cannot-open-file", fmt::format("{}: cannot open: {}{}", path_, why, path_advice(path)));
   }
   std::size_t read(char* out) override {
     const std::size_t got = std::fread(out, 1, kBlock, file_.get());

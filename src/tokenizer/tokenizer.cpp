@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/hash.h"
@@ -157,7 +158,7 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) refuse_missing(path);
+  if (!std::filesystem::exists(path) && dangling_link(path).empty()) refuse_missing(path);
   return parse(read_file(path), path.string());
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "support/scratch.h"
 
 namespace dmoerm {
@@ -78,6 +79,21 @@ TEST_F(FilesFolder, TakesAProcessWhoseCodeNobodyAskedForAsEnded) {
   name.resize(name.rfind('-') + 1);
   EXPECT_TRUE(is_stale_temporary(name + std::to_string(child)));
   ::waitpid(child, nullptr, 0);
+}
+
+TEST_F(FilesFolder, SaysOfALinkThatItsTargetIsNotThere) {
+  fs::create_symlink(".git/annex/objects/x", directory_ / "rows.jsonl");
+  fs::create_directory_symlink("gone", directory_ / "cache");
+  const auto said = [&](const char* file) { return test::message_of<IoError>([&] { read_file(directory_ / file); }); };
+  const std::string whole = (directory_ / "rows.jsonl").string();
+  EXPECT_EQ(said("rows.jsonl")
+                .find(whole + ": cannot open: No such file or directory; " + whole +
+                      " is a link to .git/annex/objects/x, which does not exist: fetch what it stands for"),
+            0U)
+      << said("rows.jsonl");
+  EXPECT_NE(said("cache/rows.jsonl").find("/cache is a link to gone, which does not exist"), std::string::npos);
+  EXPECT_EQ(said("rows.json").find("link"), std::string::npos) << "there is nothing of this name";
+  EXPECT_EQ(test::message_of<IoError>([&] { sha256_file(directory_ / "rows.jsonl"); }), said("rows.jsonl"));
 }
 
 TEST_F(FilesFolder, KeepsTheOldFileWhenTheDiskIsFull) {
