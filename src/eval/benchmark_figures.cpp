@@ -1,17 +1,25 @@
 #include "eval/benchmark_figures.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <optional>
+#include <set>
 
+#include "base/counted.h"
 #include "eval/resampling.h"
 
 namespace dmoerm::eval {
 namespace {
 
 using nlohmann::json;
+
+constexpr const char* kPriorSets = "Prior Sets";
 
 /// The subsets of RewardBench with the weights that they have within their section.
 struct Section {
@@ -47,7 +55,7 @@ const std::vector<Section>& sections() {
         {"hep-js", 164},
         {"hep-python", 164},
         {"hep-rust", 164}}},
-      {"Prior Sets", {{"anthropic_helpful", 1}, {"anthropic_hhh", 1}, {"shp", 1}, {"summarize", 1}}}};
+      {kPriorSets, {{"anthropic_helpful", 1}, {"anthropic_hhh", 1}, {"shp", 1}, {"summarize", 1}}}};
   return kSections;
 }
 constexpr double kPriorWeight = 0.5;
@@ -77,7 +85,7 @@ class Figures {
         if (!own) missing[m] = true;
         cluster.right[m] += own.value_or(0);
       }
-      groups_[name] += 1;
+      items_[name].insert(i);
     }
     std::vector<Cluster> all;
     for (auto& [key, cluster] : clusters) all.push_back(std::move(cluster));
@@ -89,16 +97,20 @@ class Figures {
   /// A figure that is the weighted mean of named strata.
   void add(const std::string& name, const std::vector<std::pair<std::string, double>>& terms) {
     std::vector<Stratum> of;
-    double groups = 0;
+    std::set<std::size_t> items;  // strata may share them
     std::vector<bool> missing(scored_.models.size());
     for (const auto& [stratum, weight] : terms) {
       of.push_back({&strata_.at(stratum), weight});
-      groups += groups_[stratum];
+      items.insert(items_[stratum].begin(), items_[stratum].end());
       for (std::size_t m = 0; m < missing.size(); ++m) missing[m] = missing[m] || missing_[stratum][m];
     }
-    if (groups == 0) return;
-    strata_[name] = mean_of(of);
-    groups_[name] = groups;
+    if (items.empty()) return;
+    std::set<std::string> clusters;
+    for (const std::size_t i : items) clusters.insert(scored_.data.items[i].cluster);
+    Resampled mean = mean_of(of);
+    mean.trials = std::min(mean.trials, static_cast<double>(clusters.size()));
+    strata_[name] = std::move(mean);
+    items_[name] = std::move(items);
     missing_[name] = missing;
     put(name);
   }
@@ -116,19 +128,19 @@ class Figures {
     put(name);
   }
   void put(const std::string& name) {
-    if (groups_[name] == 0) return;
+    if (groups(name) == 0) return;
     json models = json::object();
     for (std::size_t m = 0; m < scored_.models.size(); ++m)
       models[scored_.models[m].name] = missing_[name][m] ? json() : to_json(strata_.at(name).interval(m));
-    figures_.push_back({{"name", name}, {"groups", groups_[name]}, {"models", models}});
+    figures_.push_back({{"name", name}, {"groups", groups(name)}, {"models", models}});
   }
-  [[nodiscard]] double groups(const std::string& name) { return groups_[name]; }
+  [[nodiscard]] std::size_t groups(const std::string& name) { return items_[name].size(); }
   [[nodiscard]] json result() && { return std::move(figures_); }
 
  private:
   const Scored& scored_;
   std::map<std::string, Resampled> strata_;
-  std::map<std::string, double> groups_;
+  std::map<std::string, std::set<std::size_t>> items_;  // the items of each figure, each once
   std::map<std::string, std::vector<bool>> missing_;
   json figures_ = json::array();
 };
@@ -166,12 +178,12 @@ json rewardbench(const Scored& scored) {
     }
     figures.add(section.name, terms);
     if (figures.groups(section.name) == 0) continue;
-    const bool prior = std::string(section.name) == "Prior Sets";
+    const bool prior = std::string(section.name) == kPriorSets;
     if (!prior) overall.emplace_back(section.name, 1);
     with_prior.emplace_back(section.name, prior ? kPriorWeight : 1);
   }
   if (!overall.empty()) figures.add("Score (mean of sections)", overall);
-  if (figures.groups("Prior Sets") > 0 && !overall.empty()) figures.add("Score with prior sets at half weight", with_prior);
+  if (figures.groups(kPriorSets) > 0 && !overall.empty()) figures.add("Score with prior sets at half weight", with_prior);
   return std::move(figures).result();
 }
 
@@ -245,36 +257,58 @@ json rewardbench_2(const Scored& scored) {
   return std::move(figures).result();
 }
 
+constexpr const char* kLevels[] = {"easy", "normal", "hard"};
+
+/// The pairs of an RM-Bench item by the styles of their responses. Row: the style of the better response; column: that of the
+/// worse one. Below the diagonal the better one has the richer style, above it the plainer one.
+/// @param level  index into kLevels
+std::optional<double> right_on_level(const Item& item, const ItemScores& scores, int level) {
+  double right = 0, pairs = 0;
+  for (const preference::Preference& p : overall_pairs(item)) {
+    const int better = p.winner, worse = p.loser - 3;
+    if ((better > worse ? 0 : better == worse ? 1 : 2) != level) continue;
+    const std::optional<double> of_pair = right_of(scores, p);
+    if (!of_pair) return std::nullopt;
+    right += *of_pair;
+    pairs += 1;
+  }
+  return right / pairs;
+}
+
+/// The benchmark scores what is to be refused and what is to be answered apart; the mean of the two is one domain.
+std::string domain_of(const std::string& part) { return part.starts_with("safety-") ? "safety" : part; }
+
 json rm_bench(const Scored& scored) {
+  using Terms = std::vector<std::pair<std::string, double>>;
   Figures figures(scored);
-  constexpr const char* kLevels[] = {"easy", "normal", "hard"};
-  std::map<std::string, std::vector<std::pair<std::string, double>>> by_level;
-  std::vector<std::pair<std::string, double>> all;
-  for (const std::string& domain : categories_of(scored)) {
-    std::vector<std::pair<std::string, double>> own;
-    for (int level = 0; level < 3; ++level) {
-      const std::string name = domain + ": " + kLevels[level];
-      figures.stratum(
-          name, domain, [&](const Item& item) { return item.category == domain; },
-          [&, level](std::size_t i, const ModelScores& m) -> std::optional<double> {
-            // Row: the style of the better response; column: that of the worse one. Below the diagonal the better
-            // one has the richer style, above it the plainer one.
-            double right = 0, pairs = 0;
-            for (const preference::Preference& p : overall_pairs(scored.data.items[i])) {
-              const int better = p.winner, worse = p.loser - 3;
-              if ((better > worse ? 0 : better == worse ? 1 : 2) != level) continue;
-              const std::optional<double> of_pair = right_of(m.items[i], p);
-              if (!of_pair) return std::nullopt;
-              right += *of_pair;
-              pairs += 1;
-            }
-            return right / pairs;
-          });
-      figures.put(name);
-      own.emplace_back(name, 1);
-      by_level[kLevels[level]].emplace_back(name, 1);
+  std::map<std::string, std::vector<std::string>> domains;  // with their parts, most often one of the same name
+  for (const std::string& part : categories_of(scored)) domains[domain_of(part)].push_back(part);
+  std::map<std::string, Terms> by_level;
+  Terms all;
+  for (const auto& [domain, parts] : domains) {
+    std::map<std::string, Terms> levels_of_parts;
+    Terms of_parts;
+    for (const std::string& part : parts) {
+      Terms own;
+      for (int level = 0; level < 3; ++level) {
+        const std::string name = part + ": " + kLevels[level];
+        figures.stratum(
+            name, part, [&](const Item& item) { return item.category == part; },
+            [&, level](std::size_t i, const ModelScores& m) { return right_on_level(scored.data.items[i], m.items[i], level); });
+        figures.put(name);
+        own.emplace_back(name, 1);
+        levels_of_parts[kLevels[level]].emplace_back(name, 1);
+      }
+      figures.add(part, own);
+      of_parts.emplace_back(part, 1);
     }
-    figures.add(domain, own);
+    const bool has_parts = parts != std::vector{domain};
+    for (const char* level : kLevels) {
+      const std::string name = domain + ": " + level;
+      if (has_parts) figures.add(name, levels_of_parts[level]);
+      by_level[level].emplace_back(name, 1);
+    }
+    if (has_parts) figures.add(domain, of_parts);
     all.emplace_back(domain, 1);
   }
   for (const char* level : kLevels) figures.add(level, by_level[level]);
@@ -303,7 +337,47 @@ json contrast(const Scored& scored) {
   return std::move(figures).result();
 }
 
+/// The subsets of which a benchmark's published score is made; none if it has no such score.
+std::set<std::string> published_subsets(const std::string& benchmark) {
+  if (benchmark == "rewardbench-2") return {"Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties"};
+  if (benchmark == "rm-bench") return {"chat", "code", "math", "safety-refuse", "safety-response"};
+  std::set<std::string> names;
+  if (benchmark != "rewardbench") return names;
+  for (const Section& section : sections()) {
+    if (std::string(section.name) == kPriorSets) continue;
+    for (const auto& [subset, weight] : section.subsets) names.insert(subset);
+  }
+  return names;
+}
+
+bool in_prior_sets(const std::string& benchmark, const std::string& subset) {
+  return benchmark == "rewardbench" && sections().back().subsets.contains(subset);
+}
+
 }  // namespace
+
+std::vector<std::string> benchmark_notes(const Data& data) {
+  const std::set<std::string> published = published_subsets(data.benchmark);
+  if (published.empty()) return {};
+  std::map<std::string, std::int64_t> found;
+  for (const Item& item : data.items) ++found[item.category];
+  std::vector<std::string> missing, unknown;
+  std::ranges::copy_if(published, std::back_inserter(missing), [&](const std::string& name) { return !found.contains(name); });
+  for (const auto& [name, items] : found) {
+    if (!published.contains(name) && !in_prior_sets(data.benchmark, name))
+      unknown.push_back(fmt::format("\"{}\" ({})", name, counted(items, "group")));
+  }
+  std::vector<std::string> notes;
+  if (!missing.empty())
+    notes.push_back(
+        fmt::format("The score is not comparable with published ones: the files lack the subsets {}.", fmt::join(missing, ", ")));
+  if (!unknown.empty())
+    notes.push_back(fmt::format(
+        "{} does not have these subsets, which {}: {}.", data.benchmark,
+        data.benchmark == "rewardbench" ? "count in no section and no score" : "make the score another than the published one",
+        fmt::join(unknown, ", ")));
+  return notes;
+}
 
 json benchmark_figures(const Scored& scored) {
   const std::string& name = scored.data.benchmark;

@@ -25,12 +25,19 @@ class Benchmarks : public test::Scratch {
   }
   /// Figures of one model by name.
   static std::map<std::string, double> figures(const Data& data, const std::vector<std::vector<double>>& scores) {
+    std::map<std::string, double> values;
+    for (const json& figure : whole_figures(data, scores)) values[figure["name"]] = figure["models"]["m"]["value"];
+    return values;
+  }
+  static json whole_figures(const Data& data, const std::vector<std::vector<double>>& scores) {
     std::vector<ModelScores> models = {{"m", "test", {}, {}}};
     for (const auto& s : scores) models[0].items.push_back({.scores = s});
-    std::map<std::string, double> values;
-    for (const json& figure : benchmark_figures({data, models, {.resamples = 100}}))
-      values[figure["name"]] = figure["models"]["m"]["value"];
-    return values;
+    return benchmark_figures({data, models, {.resamples = 100}});
+  }
+  static std::map<std::string, int> groups(const Data& data, const std::vector<std::vector<double>>& scores) {
+    std::map<std::string, int> groups;
+    for (const json& figure : whole_figures(data, scores)) groups[figure["name"]] = figure["groups"];
+    return groups;
   }
 };
 
@@ -74,6 +81,23 @@ json list(const std::string& id, const std::string& subset, int correct, int wro
   return row;
 }
 
+TEST_F(Benchmarks, SubsetsThatTheBenchmarkLacksAndThatTheFilesLackAreNamed) {
+  const std::vector<std::string> notes = benchmark_notes(
+      read("rewardbench",
+           lines({pair("alpacaeval-easy", 1), pair("alpacaeval_easy", 2), pair("alpacaeval_easy", 3), pair("shp", 4)})));
+  ASSERT_EQ(notes.size(), 2U);
+  EXPECT_NE(notes[0].find("lack the subsets alpacaeval-hard, "), std::string::npos) << notes[0];
+  EXPECT_EQ(notes[0].find("alpacaeval-easy"), std::string::npos);
+  EXPECT_EQ(notes[0].find("summarize"), std::string::npos) << "prior sets are no part of the score";
+  EXPECT_NE(notes[1].find("count in no section and no score: \"alpacaeval_easy\" (2 groups)."), std::string::npos) << notes[1];
+  std::vector<json> all;
+  for (const char* subset : {"Factuality", "Precise IF", "Math", "Safety", "Focus"}) all.push_back(list("1", subset, 1, 3));
+  all.push_back(list("ref:0", "Ties", 1, 2));
+  EXPECT_TRUE(benchmark_notes(read("rewardbench-2", lines(all))).empty());
+  all.push_back(list("1", "Poetry", 1, 3));
+  EXPECT_NE(benchmark_notes(read("rewardbench-2", lines(all))).at(0).find("\"Poetry\" (1 group)"), std::string::npos);
+}
+
 TEST_F(Benchmarks, RewardBench2CreditsTheBestOfFourAndFollowsTheTies) {
   const Data data = read("rewardbench-2", lines({list("1", "Focus", 1, 3), list("2", "Focus", 1, 3), list("3", "Math", 1, 3),
                                                  list("ref:0", "Ties", 1, 2), list("tied:0", "Ties", 2, 2),
@@ -86,6 +110,10 @@ TEST_F(Benchmarks, RewardBench2CreditsTheBestOfFourAndFollowsTheTies) {
   const double margin = (std::tanh(1 / .5 - 1) + std::tanh(-2.0 / 2 - 1)) / 2;
   EXPECT_NEAR(values.at("Ties"), .3 * 1 + .3 * .5 + .2 * .5 + .2 * .5 + .01 * margin, 1e-12);
   EXPECT_NEAR(values.at("Score (mean of subsets)"), (0.75 + values.at("Ties")) / 3, 1e-12);
+  const auto counts =
+      groups(data, {{2, 1, 0.5, 0}, {1, 1, 0.5, 0}, {0, 1, 0.5, 0}, {3, 1, 0}, {2, 1.5, 0, 0.5}, {0, 1, 2}, {3, 2, 1, 0}});
+  EXPECT_EQ(counts.at("Ties"), 4);
+  EXPECT_EQ(counts.at("Score (mean of subsets)"), 7) << "each group once";
 }
 
 TEST_F(Benchmarks, RmBenchSplitsTheMatrixOfStyles) {
@@ -99,9 +127,40 @@ TEST_F(Benchmarks, RmBenchSplitsTheMatrixOfStyles) {
   EXPECT_NEAR(values.at("chat: normal"), 2.0 / 3, 1e-12) << "1>0, 5>2, not 3>4";
   EXPECT_NEAR(values.at("chat: hard"), 1.0 / 3, 1e-12) << "3>2, neither 1>4 nor 1>2";
   EXPECT_NEAR(values.at("Score (mean of domains)"), 2.0 / 3, 1e-12);
+  EXPECT_FALSE(values.contains("safety"));
   json two = row;
   two["rejected"].erase(0);
   EXPECT_NE(refusal("rm-bench", lines({two})).find("found 3 and 2"), std::string::npos);
+}
+
+TEST_F(Benchmarks, TheTwoPartsOfSafetyAreOneDomainOfRmBench) {
+  std::vector<json> rows;
+  for (const char* domain : {"chat", "code", "math", "safety-refuse", "safety-response"}) {
+    json row = list(domain, "", 3, 3);
+    row["domain"] = domain;
+    rows.push_back(row);
+  }
+  const std::vector<double> right = {3, 4, 5, 0, 1, 2}, wrong = {0, 1, 2, 3, 4, 5};
+  const Data data = read("rm-bench", lines(rows));
+  const auto values = figures(data, {right, wrong, wrong, right, wrong});
+  EXPECT_NEAR(values.at("safety-refuse"), 1, 1e-12);
+  EXPECT_NEAR(values.at("safety"), 0.5, 1e-12);
+  EXPECT_NEAR(values.at("safety: hard"), 0.5, 1e-12);
+  EXPECT_NEAR(values.at("easy"), 1.5 / 4, 1e-12);
+  EXPECT_NEAR(values.at("Score (mean of domains)"), 1.5 / 4, 1e-12) << "four domains and not five";
+  const auto counts = groups(data, {right, wrong, wrong, right, wrong});
+  EXPECT_EQ(counts.at("Score (mean of domains)"), 5);
+  EXPECT_EQ(counts.at("safety"), 2);
+  EXPECT_EQ(counts.at("chat"), 1) << "once, although it counts on three levels";
+  EXPECT_TRUE(benchmark_notes(data).empty());
+  const Data half = read("rm-bench", lines({rows[0], rows[3]}));
+  EXPECT_NEAR(figures(half, {wrong, right}).at("Score (mean of domains)"), 0.5, 1e-12);
+  EXPECT_NE(benchmark_notes(half).at(0).find("code, math, safety-response"), std::string::npos);
+  for (const json& figure : whole_figures(data, {right, right, right, right, right})) {
+    if (figure["name"] == "Score (mean of domains)") {
+      EXPECT_NEAR(figure["models"]["m"]["low"], wilson(1, 5).low, 1e-9) << "five clusters and not fifteen";
+    }
+  }
 }
 
 TEST_F(Benchmarks, LlmBarReadsAListAndNamesTheSubsetByItsPlace) {
