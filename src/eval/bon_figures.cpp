@@ -11,8 +11,8 @@
 #include "base/text.h"
 #include "base/text_table.h"
 #include "eval/best_of_n.h"
+#include "eval/paired_difference.h"
 #include "eval/resampling.h"
-#include "eval/significance.h"
 
 namespace dmoerm::eval {
 namespace {
@@ -120,7 +120,7 @@ class Curves {
       }
     }
     for (std::size_t a = 0; a + 1 < names_.size(); ++a) {
-      for (std::size_t b = a + 1; b + 1 < names_.size(); ++b) add_differences(result["differences"], drawn, a, b);
+      for (std::size_t b = a + 1; b + 1 < names_.size(); ++b) add_differences(result["differences"], drawn, clusters, a, b);
     }
     result["prompts"] = std::move(prompts);
     return result;
@@ -134,11 +134,26 @@ class Curves {
     while (spreads_.size() <= model) spreads_.push_back(spread_within(proxies_[spreads_.size()]));
     return spreads_[model];
   }
-  void add_differences(json& to, const Resampled& drawn, std::size_t a, std::size_t b) const {
+  /// The largest difference of two gold gains: picks lie between the worst and the best of their list.
+  [[nodiscard]] double widest_gain() const {
+    double widest = 0;
+    for (const std::vector<double>& list : gold_) {
+      const auto [worst, best] = std::ranges::minmax(list);
+      widest = std::max(widest, best - worst);
+    }
+    return widest > 0 ? widest / spread_within(gold_) : 1;
+  }
+  void add_differences(json& to, const Resampled& drawn, const std::vector<Cluster>& clusters, std::size_t a,
+                       std::size_t b) const {
     for (std::size_t s = 1; s < sizes_.size(); ++s) {
-      const std::vector<double> draws = drawn.differences(at(a, s, kGoldGain), at(b, s, kGoldGain));
-      json one = to_json(percentile_interval(drawn.value[at(a, s, kGoldGain)] - drawn.value[at(b, s, kGoldGain)], draws));
-      one.update({{"n", sizes_[s]}, {"a", names_[a]}, {"b", names_[b]}, {"p", bootstrap_p(draws)}});
+      const std::size_t first = at(a, s, kGoldGain), second = at(b, s, kGoldGain);
+      std::vector<PairedCluster> paired;
+      for (const Cluster& c : clusters) paired.push_back({c.pairs, (c.right[first] - c.right[second]) / c.pairs});
+      const PairedDifference found =
+          paired_difference(drawn.value[first] - drawn.value[second], paired, drawn.differences(first, second), widest_gain());
+      json one = to_json(found.interval);
+      one.update({{"n", sizes_[s]}, {"a", names_[a]}, {"b", names_[b]}, {"p", found.p}});
+      one["interval"] = found.bounded ? "bounds" : "bootstrap";
       to.push_back(std::move(one));
     }
   }
@@ -200,7 +215,8 @@ std::string bon_text(const json& result) {
     const auto n = d["n"].get<std::int64_t>();
     if (n != 16 && n != 64 && n != result["n"].back().get<std::int64_t>()) continue;
     rows.push_back({fmt::format("{}", n),
-                    fmt::format("{} minus {}: {}", d["a"].get<std::string>(), d["b"].get<std::string>(), cell(d, "{:+.3f}")),
+                    fmt::format("{} minus {}: {}{}", d["a"].get<std::string>(), d["b"].get<std::string>(), cell(d, "{:+.3f}"),
+                                d["interval"] == "bounds" ? " (bounds)" : ""),
                     fmt::format("{:.4f}", d["p"].get<double>())});
   }
   return rows.size() == 1 ? text : text + "\n## Differences\n\n" + markdown_table(rows);

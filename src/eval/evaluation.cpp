@@ -11,6 +11,7 @@
 #include "eval/correlation.h"
 #include "eval/expert_figures.h"
 #include "eval/pair_figures.h"
+#include "eval/paired_difference.h"
 #include "eval/resampling.h"
 #include "eval/significance.h"
 
@@ -76,25 +77,47 @@ std::pair<std::int64_t, std::int64_t> better_clusters(const std::vector<Cluster>
   return better;
 }
 
+std::vector<PairedCluster> paired(const std::vector<Cluster>& clusters, std::size_t a, std::size_t b) {
+  std::vector<PairedCluster> differences;
+  for (const Cluster& c : clusters) {
+    if (c.pairs > 0) differences.push_back({c.pairs, (c.right[a] - c.right[b]) / c.pairs});
+  }
+  return differences;
+}
+
+/// The clusters of a category, weighted so that all categories count the same.
+void append_weighted(std::vector<Cluster>& to, const std::vector<Cluster>& clusters) {
+  double pairs = 0;
+  for (const Cluster& c : clusters) pairs += c.pairs;
+  for (Cluster c : clusters) {
+    c.pairs /= pairs;
+    for (double& right : c.right) right /= pairs;
+    to.push_back(std::move(c));
+  }
+}
+
 /// All pairs of models on one row, with p-values adjusted over the row.
+/// @param weighted  the clusters with the weights that they have in the mean
 void add_differences(json& differences, const Scored& scored, const std::string& row, const std::string& mean,
-                     const Resampled& resampled, const std::vector<Cluster>& clusters) {
+                     const Resampled& resampled, const std::vector<Cluster>& clusters, const std::vector<Cluster>& weighted) {
   json own = json::array();
   std::vector<double> p, mcnemar_p;
   for (std::size_t a = 0; a < scored.models.size(); ++a) {
     for (std::size_t b = a + 1; b < scored.models.size(); ++b) {
       const std::vector<double> draws = resampled.differences(a, b);
-      const Interval interval = percentile_interval(resampled.value[a] - resampled.value[b], draws);
-      const double level_p = equivalence_p(draws, scored.options.margin);
+      const std::vector<PairedCluster> of_clusters = paired(weighted, a, b);
+      const PairedDifference found = paired_difference(resampled.value[a] - resampled.value[b], of_clusters, draws);
+      const double equal_p = level_p(of_clusters, draws, scored.options.margin);
       json one = {{"category", row},
                   {"mean", mean},
                   {"a", scored.models[a].name},
                   {"b", scored.models[b].name},
-                  {"value", interval.value},
-                  {"low", interval.low},
-                  {"high", interval.high},
-                  {"equivalence", {{"margin", scored.options.margin}, {"p", level_p}, {"level", level_p < 0.05}}}};
-      p.push_back(bootstrap_p(draws));
+                  {"value", found.interval.value},
+                  {"low", found.interval.low},
+                  {"high", found.interval.high},
+                  {"interval", found.bounded ? "bounds" : "bootstrap"},
+                  {"equivalence", {{"margin", scored.options.margin}, {"p", equal_p}, {"level", equal_p < 0.05}}}};
+      p.push_back(found.p);
       one["p"] = p.back();
       const auto [a_better, b_better] = better_clusters(clusters, a, b);
       mcnemar_p.push_back(mcnemar(a_better, b_better));
@@ -167,6 +190,7 @@ json evaluate(const Scored& scored) {
   const auto rows = scored.rows();
   std::map<std::string, Accuracies> overall;
   std::vector<Stratum> categories;
+  std::vector<Cluster> of_categories;
   for (const auto& [row, items] : rows) {
     std::set<std::string> labels;
     for (const std::size_t i : items) {
@@ -179,7 +203,8 @@ json evaluate(const Scored& scored) {
           resample(clusters, scored.models.size(), scored.options.seed, "eval/" + row + "/" + label, scored.options.resamples);
       result["accuracy"][row][label] = accuracy_json(scored, clusters, accuracies);
       if (label != kOverallLabel) continue;
-      add_differences(result["differences"], scored, row, "pooled", accuracies.pooled, clusters);
+      add_differences(result["differences"], scored, row, "pooled", accuracies.pooled, clusters, clusters);
+      if (row != kAll) append_weighted(of_categories, clusters);
       overall[row] = std::move(accuracies);
     }
   }
@@ -191,7 +216,7 @@ json evaluate(const Scored& scored) {
     for (std::size_t m = 0; m < scored.models.size(); ++m) result["macro"][scored.models[m].name] = to_json(macro.interval(m));
     std::vector<std::size_t> all(data.items.size());
     for (std::size_t i = 0; i < all.size(); ++i) all[i] = i;
-    add_differences(result["differences"], scored, kAll, "macro", macro, clusters_of(scored, all, kOverallLabel));
+    add_differences(result["differences"], scored, kAll, "macro", macro, clusters_of(scored, all, kOverallLabel), of_categories);
   }
   for (const ModelScores& model : scored.models) {
     std::int64_t tokens = 0, pairs = 0;
@@ -214,7 +239,10 @@ json evaluate(const Scored& scored) {
   }
   add_pair_figures(result, scored);
   add_expert_figures(result, scored);
-  if (!data.benchmark.empty()) result["figures"] = benchmark_figures(scored);
+  if (!data.benchmark.empty()) {
+    result["figures"] = benchmark_figures(scored);
+    result["notes"] = benchmark_notes(data);
+  }
   result["groups"] = json::array();
   for (std::size_t i = 0; i < data.items.size(); ++i) result["groups"].push_back(group_json(scored, i));
   return result;

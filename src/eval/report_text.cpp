@@ -96,15 +96,24 @@ std::string points_section(const json& result) {
                                 markdown_table(rows);
 }
 
+constexpr const char* kBoundsNote =
+    "\nBounds: resamples say nothing here, as too few clusters tell the two models apart or all of them say the same.\n";
+bool has_bounds(const json& difference) { return difference["interval"] == "bounds"; }
+
+std::string difference_text(const json& d) {
+  return fmt::format("{} minus {}: {:+.3f} [{:+.3f}, {:+.3f}]{}", d["a"].get<std::string>(), d["b"].get<std::string>(),
+                     d["value"].get<double>(), d["low"].get<double>(), d["high"].get<double>(), has_bounds(d) ? " (bounds)" : "");
+}
+
 std::string differences_section(const json& result) {
   Rows rows = {{"category", "mean", "difference", "p (Holm)", "prompts better / worse", "McNemar p (Holm)",
                 fmt::format("level within {}", number(result["margin"], "{}"))}};
   const std::string first = names_of(result).front();
+  bool bounds = false;
   for (const json& d : result["differences"]) {
     if (d["category"] != kAll && d["a"] != first) continue;  // eval.json has all of them
-    rows.push_back({d["category"], d["mean"],
-                    fmt::format("{} minus {}: {:+.3f} [{:+.3f}, {:+.3f}]", d["a"].get<std::string>(), d["b"].get<std::string>(),
-                                d["value"].get<double>(), d["low"].get<double>(), d["high"].get<double>()),
+    bounds = bounds || has_bounds(d);
+    rows.push_back({d["category"], d["mean"], difference_text(d),
                     fmt::format("{} ({})", number(d["p"], "{:.4f}"), number(d["p_holm"], "{:.4f}")),
                     fmt::format("{} / {}", d["mcnemar"]["a_better"].get<int>(), d["mcnemar"]["b_better"].get<int>()),
                     fmt::format("{} ({})", number(d["mcnemar"]["p"], "{:.4f}"), number(d["mcnemar"]["p_holm"], "{:.4f}")),
@@ -114,7 +123,7 @@ std::string differences_section(const json& result) {
   return rows.size() == 1 ? ""
                           : "\n## Differences\n\nPaired over the same clusters; p-values are adjusted over all pairs of models "
                             "of a row; single categories show the first model alone.\n\n" +
-                                markdown_table(rows);
+                                markdown_table(rows) + (bounds ? kBoundsNote : "");
 }
 
 /// The row over all categories, or the only one.
@@ -214,14 +223,17 @@ std::string routes_section(const json& result) {
 }
 
 std::string figures_section(const json& result) {
-  if (!result.contains("figures") || result["figures"].empty()) return "";
+  std::string notes;
+  const json told = result.value("notes", json::array());
+  for (const json& note : told) notes += "\n" + note.get<std::string>() + "\n";
+  if (!result.contains("figures") || result["figures"].empty()) return notes;
   Rows rows = table_with({"figure", "groups"}, result);
   for (const json& figure : result["figures"]) {
     std::vector<std::string> cells = {figure["name"], number(figure["groups"], "{:.0f}")};
     add_models(cells, result, figure["models"], interval);
     rows.push_back(std::move(cells));
   }
-  return fmt::format("\n## Figures of {}\n\n{}", result["benchmark"].get<std::string>(), markdown_table(rows));
+  return fmt::format("\n## Figures of {}\n\n{}{}", result["benchmark"].get<std::string>(), markdown_table(rows), notes);
 }
 
 /// What asking a judge took: requests, tokens and money.

@@ -30,15 +30,6 @@ struct Sums {
 
 }  // namespace
 
-Interval percentile_interval(double value, std::vector<double> draws, double confidence) {
-  if (draws.empty()) return {value, value, value};
-  std::ranges::sort(draws);
-  const auto at = [&](double q) {
-    return draws[static_cast<std::size_t>(std::lround(q * static_cast<double>(draws.size() - 1)))];
-  };
-  return {value, at((1 - confidence) / 2), at((1 + confidence) / 2)};
-}
-
 Interval Resampled::interval(std::size_t model) const {
   if (draws.empty()) return {value[model], 0, 1};
   std::vector<double> own;

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "eval/statistics.h"
+#include "eval/interval.h"
 
 namespace dmoerm::eval {
 
@@ -46,8 +46,5 @@ struct Stratum {
   double weight = 1;
 };
 Resampled mean_of(const std::vector<Stratum>& strata);
-
-/// Percentile interval of draws around `value`. {value, value, value} without draws.
-Interval percentile_interval(double value, std::vector<double> draws, double confidence = 0.95);
 
 }  // namespace dmoerm::eval

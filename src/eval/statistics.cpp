@@ -6,35 +6,34 @@
 #include <cmath>
 #include <iterator>
 #include <map>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "eval/paired_difference.h"
 
 namespace dmoerm::eval {
 namespace {
 
 double share(double right, double pairs) { return pairs > 0 ? right / pairs : 0.5; }
 
-/// 95 % percentile interval of `statistic(indices)` over resampled indices of prompts.
+/// `statistic(indices)` of resampled indices of prompts.
 template <class Statistic>
-Interval bootstrap(std::size_t prompts, std::uint64_t seed, int resamples, const Statistic& statistic) {
+std::vector<double> draws_of(std::size_t prompts, std::uint64_t seed, int resamples, const Statistic& statistic) {
   std::vector<std::size_t> drawn(prompts);
-  for (std::size_t i = 0; i < prompts; ++i) drawn[i] = i;
-  Interval interval;
-  interval.value = statistic(drawn);
   Rng rng(seed, "bootstrap");
   std::vector<double> values;
   for (int r = 0; r < resamples; ++r) {
     for (std::size_t& i : drawn) i = rng.below(prompts);
     values.push_back(statistic(drawn));
   }
-  std::ranges::sort(values);
-  const auto at = [&](double q) {
-    return values[static_cast<std::size_t>(std::lround(q * static_cast<double>(values.size() - 1)))];
-  };
-  interval.low = at(0.025);
-  interval.high = at(0.975);
-  return interval;
+  return values;
+}
+
+std::vector<std::size_t> each_of(std::size_t prompts) {
+  std::vector<std::size_t> indices(prompts);
+  std::iota(indices.begin(), indices.end(), 0);
+  return indices;
 }
 
 double accuracy_of(const std::vector<GroupResult>& results, const std::vector<std::size_t>& drawn) {
@@ -44,13 +43,6 @@ double accuracy_of(const std::vector<GroupResult>& results, const std::vector<st
 }
 
 }  // namespace
-
-Interval wilson(double share, double n) {
-  constexpr double kZ = 1.959964;
-  const double spread = kZ * std::sqrt(share * (1 - share) / n + kZ * kZ / (4 * n * n)), weight = 1 + kZ * kZ / n;
-  const double middle = share + kZ * kZ / (2 * n);
-  return {share, std::max(0.0, (middle - spread) / weight), std::min(1.0, (middle + spread) / weight)};
-}
 
 std::vector<GroupResult> by_prompt(const std::vector<GroupResult>& results) {
   std::vector<GroupResult> sums;
@@ -72,8 +64,9 @@ Interval bootstrap_accuracy(const std::vector<GroupResult>& groups, std::uint64_
   std::vector<GroupResult> counted;
   std::ranges::copy_if(results, std::back_inserter(counted), [](const GroupResult& r) { return r.pairs > 0; });
   if (counted.empty()) return {0.5, 0.0, 1.0};
-  const Interval interval = bootstrap(counted.size(), seed, resamples,
-                                      [&](const std::vector<std::size_t>& drawn) { return accuracy_of(counted, drawn); });
+  const auto accuracy = [&](const std::vector<std::size_t>& drawn) { return accuracy_of(counted, drawn); };
+  const Interval interval =
+      percentile_interval(accuracy(each_of(counted.size())), draws_of(counted.size(), seed, resamples, accuracy));
   return interval.low < interval.high ? interval : wilson(interval.value, static_cast<double>(counted.size()));
 }
 
@@ -82,9 +75,13 @@ Interval bootstrap_difference(const std::vector<GroupResult>& groups_a, const st
   DMOERM_CHECK(groups_a.size() == groups_b.size(), "a paired difference compares the same groups");
   const std::vector<GroupResult> a = by_prompt(groups_a), b = by_prompt(groups_b);
   DMOERM_CHECK(a.size() == b.size(), "a paired difference compares the same prompts");
-  if (a.empty()) return {0.0, -1.0, 1.0};
-  return bootstrap(a.size(), seed, resamples,
-                   [&](const std::vector<std::size_t>& drawn) { return accuracy_of(a, drawn) - accuracy_of(b, drawn); });
+  std::vector<PairedCluster> clusters;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i].pairs > 0) clusters.push_back({a[i].pairs, (a[i].right - b[i].right) / a[i].pairs});
+  }
+  if (clusters.empty()) return {0.0, -1.0, 1.0};
+  const auto difference = [&](const std::vector<std::size_t>& drawn) { return accuracy_of(a, drawn) - accuracy_of(b, drawn); };
+  return paired_difference(difference(each_of(a.size())), clusters, draws_of(a.size(), seed, resamples, difference)).interval;
 }
 
 double calibration_error(const std::vector<double>& confidence, const std::vector<bool>& right, int bins) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/text_table.h"
+#include "eval/interval.h"
 
 namespace dmoerm::eval {
 
@@ -16,22 +17,15 @@ struct GroupResult {
   std::int64_t prompt = -1;  ///< Number of its prompt: groups with one number are drawn together; -1 = none has the same
 };
 
-struct Interval {
-  double value = 0, low = 0, high = 0;
-};
-
 /// The results summed over the groups of each prompt, in the order of the prompts' first groups.
 std::vector<GroupResult> by_prompt(const std::vector<GroupResult>& results);
-
-/// Wilson's 95 % interval of a share over `n` independent trials.
-Interval wilson(double share, double n);
 
 /// Share of pairs ordered correctly, with the percentile bootstrap interval (95 %) over prompts; where all resamples agree
 /// (everything correct, a single prompt), with Wilson's interval, counting a prompt as one trial. {0.5, 0, 1} without pairs.
 Interval bootstrap_accuracy(const std::vector<GroupResult>& results, std::uint64_t seed, int resamples = 2000);
 
-/// Accuracy of `a` minus that of `b` on the same groups, whose prompts are drawn for both together. @throws std::logic_error if
-/// their lengths differ
+/// Accuracy of `a` minus that of `b` on the same groups, whose prompts are drawn for both together; with bounds instead of
+/// resamples where few prompts tell the two apart (paired_difference). @throws std::logic_error if their lengths differ
 Interval bootstrap_difference(const std::vector<GroupResult>& a, const std::vector<GroupResult>& b, std::uint64_t seed,
                               int resamples = 2000);
 

@@ -106,6 +106,22 @@ std::vector<std::pair<double, double>> by_cluster(const CategoryResult& category
   return list;
 }
 
+/// Bounds instead of resamples, where these do not tell.
+void bound(Estimate& difference, const std::vector<std::vector<std::pair<double, double>>>& categories,
+           const std::vector<double>& drawn) {
+  std::vector<eval::PairedCluster> paired;
+  for (const auto& category : categories) {
+    double groups = 0;
+    for (const auto& [sum, count] : category) groups += count;
+    for (const auto& [sum, count] : category) paired.push_back({count / groups, sum / count});
+  }
+  const eval::PairedDifference found = eval::paired_difference(difference.value, paired, drawn);
+  if (!found.bounded) return;
+  difference.low = found.interval.low, difference.high = found.interval.high;
+  difference.least_p = found.p;
+  difference.few = std::move(paired);
+}
+
 double upper_tail(double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)); }
 
 }  // namespace
@@ -150,6 +166,7 @@ Estimate macro(const std::vector<const CategoryResult*>& categories, const std::
   const double mean = std::reduce(drawn.begin(), drawn.end()) / resamples;
   for (const double value : drawn) estimate.error += (value - mean) * (value - mean) / resamples;
   estimate.error = std::sqrt(estimate.error);
+  if (!other.empty()) bound(estimate, clusters, drawn);
   return estimate;
 }
 
@@ -168,11 +185,12 @@ double macro_at_equal_length(const std::vector<const CategoryResult*>& categorie
 }
 
 double p_of_difference(const Estimate& difference) {
-  return difference.error > 0 ? 2 * upper_tail(std::abs(difference.value) / difference.error) : 1;
+  return difference.error > 0 ? std::max(difference.least_p, 2 * upper_tail(std::abs(difference.value) / difference.error)) : 1;
 }
 
 double p_of_distance(const Estimate& difference, double margin) {
-  if (!(difference.error > 0)) return std::abs(difference.value) < margin ? 0 : 1;
+  if (!difference.few.empty()) return eval::level_p(difference.few, {}, margin);
+  if (!(difference.error > 0)) return 1;
   return std::max(upper_tail((difference.value + margin) / difference.error),
                   upper_tail((margin - difference.value) / difference.error));
 }

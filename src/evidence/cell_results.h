@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "eval/paired_difference.h"
+
 namespace dmoerm::evidence {
 
 /// An arm on the tested groups of a category: the share of pairs that it orders correctly, averaged over seeds.
@@ -46,11 +48,14 @@ std::map<std::string, CategoryResult> read_cells(const std::filesystem::path& fo
 
 struct Estimate {
   double value = 0, low = 0, high = 0;
-  double error = 0;  ///< Standard deviation over the resamples
+  double error = 0;    ///< Standard deviation over the resamples
+  double least_p = 0;  ///< Of no difference; more than 0 where resamples do not tell (eval::paired_difference)
+  std::vector<eval::PairedCluster> few = {};  ///< The clusters, where resamples do not tell
 };
 
 /// The mean over categories of the mean over groups of one arm less another, with the percentile interval (95 %) of a bootstrap
-/// that draws clusters within each category. @param other  "" for the arm itself
+/// that draws clusters within each category; a difference that few clusters show has bounds instead. @param other  "" for the arm
+/// itself
 /// @return zeros if a category lacks an arm
 Estimate macro(const std::vector<const CategoryResult*>& categories, const std::string& arm, const std::string& other,
                int resamples = 10000);
@@ -59,7 +64,8 @@ Estimate macro(const std::vector<const CategoryResult*>& categories, const std::
 /// @return NaN if no category has such a group, or one lacks the arm
 double macro_at_equal_length(const std::vector<const CategoryResult*>& categories, const std::string& arm);
 
-/// Two-sided p-value of no difference, by the normal approximation of the bootstrap.
+/// Two-sided p-value of no difference, by the normal approximation of the bootstrap; that of eval::paired_difference where few
+/// clusters show a difference.
 double p_of_difference(const Estimate& difference);
 /// The larger p-value of two one-sided tests that the difference is at least `margin` away from 0.
 double p_of_distance(const Estimate& difference, double margin);

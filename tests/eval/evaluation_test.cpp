@@ -99,7 +99,8 @@ TEST_F(Evaluation, ComparesModelsPairedAndAgainstTheMargin) {
     if (d["b"] == "again") {
       EXPECT_EQ(d["value"], 0);
       EXPECT_EQ(d["p"], 1.0);
-      EXPECT_TRUE(d["equivalence"]["level"].get<bool>()) << "the same model is level with itself";
+      EXPECT_FALSE(d["equivalence"]["level"].get<bool>()) << "four prompts cannot show that";
+      EXPECT_EQ(d["interval"], "bounds");
     } else {
       EXPECT_EQ(d["mcnemar"]["a_better"], 3);
       EXPECT_EQ(d["mcnemar"]["b_better"], 0);
@@ -108,6 +109,26 @@ TEST_F(Evaluation, ComparesModelsPairedAndAgainstTheMargin) {
     }
   }
   EXPECT_EQ(seen, 3);
+}
+
+TEST_F(Evaluation, TheSameModelIsLevelWithItselfOnManyPrompts) {
+  std::string text;
+  for (int i = 0; i < 200; ++i) text += group("p" + std::to_string(i), "chat", {1, 2}).dump() + "\n";
+  const json d = figures(read(text), {"length", "again=length"}, {.resamples = 100})["differences"][0];
+  EXPECT_TRUE(d["equivalence"]["level"].get<bool>());
+  EXPECT_GT(d["high"], 0);
+}
+
+TEST_F(Evaluation, CategoriesOfOnePromptShowNoDifference) {
+  const json result = figures(read(group("a1", "chat", {1, 2}).dump() + "\n" + group("b1", "math", {1, 2}).dump() + "\n"),
+                              {"length", "tone=field:tone"});
+  EXPECT_EQ(result["differences"].size(), 4U);
+  for (const json& d : result["differences"]) {
+    EXPECT_EQ(d["value"], 1);
+    EXPECT_LT(d["low"], 0) << d.dump();
+    EXPECT_GT(d["p"], 0.4) << d.dump();
+    EXPECT_FALSE(d["equivalence"]["level"].get<bool>());
+  }
 }
 
 TEST_F(Evaluation, MeasuresLengthApart) {

@@ -5,6 +5,7 @@
 
 #include "eval/calibration.h"
 #include "eval/correlation.h"
+#include "eval/paired_difference.h"
 #include "eval/resampling.h"
 #include "eval/significance.h"
 
@@ -104,6 +105,96 @@ TEST(Resample, IsDefinedWithoutPairs) {
   EXPECT_EQ(none.pooled.interval(1).high, 1);
   const Accuracies perfect = resample(clusters_of(std::vector<std::vector<double>>(8, {1}), 1), 1, 1, "test", 100);
   EXPECT_NEAR(perfect.pooled.interval(0).low, 0.6756, 1e-4) << "Wilson's interval of eight clusters";
+}
+
+TEST(BetaShare, EqualsSumsOfBinomials) {
+  EXPECT_NEAR(beta_share(0.3, 2, 5), 0.579825, 1e-12);
+  EXPECT_NEAR(beta_share(0.98, 497, 4), 0.009812155535351053, 1e-12);
+  EXPECT_NEAR(beta_share(0.5, 0.5, 0.5), 0.5, 1e-12);
+  EXPECT_EQ(beta_share(0, 1, 1), 0);
+  EXPECT_EQ(beta_share(1, 1, 1), 1);
+}
+
+/// As eval finds them: clusters of one pair each, and 2000 resamples.
+PairedDifference difference_of(const std::vector<double>& differences, double* level = nullptr) {
+  std::vector<std::vector<double>> right;
+  std::vector<PairedCluster> paired;
+  for (const double d : differences) {
+    right.push_back({std::max(d, 0.0), std::max(-d, 0.0)});
+    paired.push_back({1, d});
+  }
+  const Resampled resampled = resample(clusters_of(right, 1), 2, 3, "test", 2000).pooled;
+  const std::vector<double> draws = resampled.differences(0, 1);
+  if (level != nullptr) *level = level_p(paired, draws, 0.02);
+  return paired_difference(resampled.value[0] - resampled.value[1], paired, draws);
+}
+
+TEST(PairedDifference, FewClustersShowNothingHoweverTheyAgree) {
+  for (std::size_t n = 1; n < 6; ++n) {
+    const PairedDifference d = difference_of(std::vector<double>(n, 1.0));
+    EXPECT_TRUE(d.bounded);
+    EXPECT_LT(d.interval.low, 0) << n;
+    EXPECT_EQ(d.interval.high, 1);
+    EXPECT_NEAR(d.p, 2 * std::pow(0.5, static_cast<double>(n)), 1e-12) << "that of McNemar's test";
+    const PairedDifference worse = difference_of(std::vector<double>(n, -0.4));
+    EXPECT_GT(worse.interval.high, 0) << n;
+    EXPECT_GT(worse.p, 0.05) << n;
+    std::vector<double> among_equals(40, 0);
+    for (std::size_t i = 0; i < n; ++i) among_equals[i] = 1 - 0.1 * static_cast<double>(i);
+    const PairedDifference some = difference_of(among_equals);
+    EXPECT_LE(some.interval.low, 0) << n;
+    EXPECT_GT(some.p, 0.05) << n;
+  }
+}
+
+TEST(PairedDifference, ManyClustersThatAgreeShowADifferenceWithAnInterval) {
+  for (const double d : {1.0, 0.25, -0.5}) {
+    for (const std::size_t n : {6U, 20U}) {
+      const PairedDifference found = difference_of(std::vector<double>(n, d));
+      EXPECT_NEAR(found.interval.value, d, 1e-12);
+      EXPECT_GT(found.interval.low * found.interval.high, 0) << d << " in " << n;
+      EXPECT_GT(found.interval.high - found.interval.low, 0.05) << d << " in " << n;
+      EXPECT_LT(found.p, 0.05);
+      EXPECT_GE(found.p, 2 * std::pow(0.5, static_cast<double>(n)));
+    }
+  }
+}
+
+TEST(PairedDifference, OtherwiseIsThatOfTheResamples) {
+  std::vector<double> differences;
+  for (int i = 0; i < 60; ++i) differences.push_back(i % 3 == 0 ? 0 : i % 3 == 1 ? 1 : -0.5);
+  const PairedDifference found = difference_of(differences);
+  EXPECT_FALSE(found.bounded);
+  EXPECT_GT(found.interval.low, -0.05);
+  EXPECT_LT(found.interval.high, 0.4);
+}
+
+TEST(PairedDifference, AClusterThatOutweighsTheOthersIsOneCluster) {
+  std::vector<PairedCluster> clusters(100, {0.005, 0});
+  for (std::size_t i = 0; i < clusters.size(); ++i) clusters[i].difference = i % 2 == 0 ? 0.5 : -0.5;
+  clusters.push_back({0.5, 1});  // a category of one prompt beside one of a hundred
+  const PairedDifference found = paired_difference(0.5, clusters, std::vector<double>{0.45, 0.5, 0.5, 0.55});
+  EXPECT_TRUE(found.bounded);
+  EXPECT_LT(found.interval.low, 0);
+  EXPECT_GT(found.p, 0.05);
+}
+
+TEST(PairedDifference, NoClusterSaysNothing) {
+  EXPECT_EQ(paired_difference(0, {}, {}).interval.low, -1);
+  EXPECT_EQ(paired_difference(0, {}, {}).p, 1);
+  EXPECT_EQ(level_p({}, {}, 0.02), 1);
+}
+
+TEST(LevelP, TiesOfFewClustersDoNotShowThatModelsAreLevel) {
+  double level = 0;
+  difference_of(std::vector<double>(6, 0), &level);
+  EXPECT_NEAR(level, std::pow(0.98, 6), 1e-9) << "none of six clusters differs although 2 % do";
+  difference_of({0.0}, &level);
+  EXPECT_NEAR(level, 0.98, 1e-9);
+  difference_of({0.01}, &level);
+  EXPECT_GT(level, 0.9);
+  difference_of(std::vector<double>(200, 0), &level);
+  EXPECT_LT(level, 0.05) << "200 clusters would hold one that differs";
 }
 
 TEST(MeanOf, WeighsStrataAndLeavesOutEmptyOnes) {

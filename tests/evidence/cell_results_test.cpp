@@ -52,6 +52,16 @@ TEST(CellResults, AnArmThatACategoryLacksHasNoFigure) {
   EXPECT_EQ(e.high, 0);
 }
 
+TEST(CellResults, FewGroupsShowNeitherADifferenceNorThatThereIsNone) {
+  const CategoryResult better = category({1, 1, 1}, {0, 0, 0}), equal = category({1, 1, 1}, {1, 1, 1});
+  const Estimate difference = macro({&better}, "a", "b"), none = macro({&equal}, "a", "b");
+  EXPECT_LT(difference.low, 0);
+  EXPECT_GT(p_of_difference(difference), 0.05);
+  EXPECT_LT(none.low, -0.5);
+  EXPECT_GT(none.high, 0.5);
+  EXPECT_GT(p_of_distance(none, 0.02), 0.9);
+}
+
 TEST(CellResults, ProbabilitiesAreThoseOfTheNormalDistribution) {
   const Estimate e{.value = 0.0196, .low = 0, .high = 0, .error = 0.01};
   EXPECT_NEAR(p_of_difference(e), 0.05, 1e-4);

@@ -1,0 +1,17 @@
+// Intervals of figures.
+#pragma once
+#include <vector>
+
+namespace dmoerm::eval {
+
+struct Interval {
+  double value = 0, low = 0, high = 0;
+};
+
+/// Wilson's 95 % interval of a share over `n` independent trials.
+Interval wilson(double share, double n);
+
+/// Percentile interval of draws around `value`. {value, value, value} without draws.
+Interval percentile_interval(double value, std::vector<double> draws, double confidence = 0.95);
+
+}  // namespace dmoerm::eval

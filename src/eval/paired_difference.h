@@ -1,0 +1,39 @@
+// Differences of two models on the same clusters. Resampling tells how they vary only if enough clusters tell the models apart:
+// one prompt drawn again and again is always the same prompt.
+#pragma once
+#include <vector>
+
+#include "eval/interval.h"
+
+namespace dmoerm::eval {
+
+/// What one cluster says about two models.
+struct PairedCluster {
+  double weight = 1;      ///< Its share of the mean, in any unit; a cluster without weight does not count
+  double difference = 0;  ///< First model minus second
+};
+
+struct PairedDifference {
+  Interval interval;     ///< 95 %, around the value given
+  double p = 1;          ///< Of no difference, two-sided
+  bool bounded = false;  ///< The interval is one of bounds and not of resamples
+};
+
+/// The resampled interval and p-value, where resamples can give them. `p` is at least that of a sign test in which all clusters
+/// that differ agree. Where that is above 0.05, or all resamples are equal, the interval has the exact bounds (Clopper and
+/// Pearson) of how much the first model gains and loses, so it is [-range, range] without clusters and never excludes 0 while p
+/// is above 0.05. Clusters of unequal weights count as many as have the same sum of squared weights (Kish).
+/// @param value  the difference of the two models
+/// @param draws  the difference in each resample
+/// @param range  the largest difference that a cluster can have
+PairedDifference paired_difference(double value, const std::vector<PairedCluster>& clusters, const std::vector<double>& draws,
+                                   double range = 1);
+
+/// p-value of "the difference is at least `margin` either way". Where resamples do not tell (as above): the probability of gains,
+/// and of losses, as small as these if a share `margin` of the clusters had one. Below 0.05 the models are level.
+double level_p(const std::vector<PairedCluster>& clusters, const std::vector<double>& draws, double margin);
+
+/// Regularised incomplete beta function: the distribution function of Beta(a, b) at x.
+double beta_share(double x, double a, double b);
+
+}  // namespace dmoerm::eval
