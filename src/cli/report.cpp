@@ -26,13 +26,19 @@ struct Options {
   bool no_script = false;
 };
 
+/// The card has the page's name, so that the reports of several runs can lie in one folder.
+std::filesystem::path card_of(const Options& options, const std::filesystem::path& page) {
+  if (!options.card.empty()) return options.card;
+  if (options.out.empty()) return page.parent_path() / "MODEL_CARD.md";
+  return page.parent_path() / (page.stem().string() + "-MODEL_CARD.md");
+}
+
 void run(const Options& options) {
   init_log(0, 1, "warn");
   const report::Run run = report::read_run(options.run);
   const std::filesystem::path folder = std::filesystem::path(options.run) / "report";
   const std::filesystem::path page = options.out.empty() ? folder / "report.html" : std::filesystem::path(options.out);
-  const std::filesystem::path card =
-      options.card.empty() ? page.parent_path() / "MODEL_CARD.md" : std::filesystem::path(options.card);
+  const std::filesystem::path card = card_of(options, page);
   expect_output_file("--out", page, ".html");
   expect_output_file("--card", card, ".md");
   if (std::filesystem::weakly_canonical(page) == std::filesystem::weakly_canonical(card))
@@ -75,7 +81,8 @@ void add_report(CLI::App& app) {
   verb->footer(example("report runs/quickstart"));
   verb->add_option("run", options->run, "Directory of the run")->type_name(kFolder)->required();
   verb->add_option("--out", options->out, "HTML file to write (default: report/report.html in the run)")->type_name(kFile);
-  verb->add_option("--card", options->card, "Model card to write (default: MODEL_CARD.md beside the HTML file)")
+  verb->add_option("--card", options->card,
+                   "Model card to write (default: report/MODEL_CARD.md in the run; with --out X.html, X-MODEL_CARD.md)")
       ->type_name(kFile);
   verb->add_option("--eval", options->evaluated, "Folder that `dmoerm eval --out` wrote, to be shown too; may be repeated")
       ->type_name(kFolder)

@@ -14,6 +14,7 @@
 #include "base/files.h"
 #include "base/json_text.h"
 #include "cli/verbs.h"
+#include "report/run_directory.h"
 #include "watch/screen_text.h"
 #include "watch/status_file.h"
 #include "watch/terminal.h"
@@ -64,11 +65,12 @@ Look look(const Options& options) {
   auto status = watch::read_status(run);
   const std::string owner = starting_owner(run, status);
   if (!status) {
+    if (owner.empty()) report::expect_run_directory(run);
     Look found;
     found.state = watch::state_from_directory(run);
     if (found.state.tasks().empty() && owner.empty())
       throw ConfigError("not-a-run-directory",
-                        fmt::format("{}: not a run directory: it has neither status.json nor a task's manifest", run.string()));
+                        fmt::format("{}: the run has not begun: it has neither status.json nor a task's manifest", run.string()));
     found.liveness = {Life::silent,
                       "there is no status.json: this is what the directory holds; whether a job is working on it is unknown"};
     if (!owner.empty()) found.liveness = {Life::alive, owner};

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "plan/task_id.h"
+#include "report/run_directory.h"
 #include "watch/status_file.h"
 #include "watch/timeline.h"
 
@@ -188,14 +189,10 @@ std::string Run::unfinished() const {
 
 Run read_run(const fs::path& folder) {
   std::error_code failed;
-  if (!fs::is_directory(folder, failed))
-    throw ConfigError("no-such-run", fmt::format("{}: there is no such run directory", folder.string()));
+  expect_run_directory(folder);
   Run run;
   run.folder = folder;
   read_folders(run);
-  if (!fs::exists(folder / "config.yaml", failed) && run.manifests.empty() && run.trainings.empty())
-    throw ConfigError("not-a-run-directory",
-                      fmt::format("{}: not a run directory: it has neither config.yaml nor a task's manifest", folder.string()));
   find_categories(run);
   try {
     run.config = read_file(folder / "config.yaml");

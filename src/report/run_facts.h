@@ -62,7 +62,7 @@ struct Run {
   [[nodiscard]] std::string unfinished() const;
 };
 
-/// @throws ConfigError if the directory does not exist or holds nothing of a run
+/// @throws ConfigError if the directory does not exist or is not that of a run (expect_run_directory)
 Run read_run(const std::filesystem::path& folder);
 
 }  // namespace dmoerm::report

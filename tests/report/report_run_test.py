@@ -132,7 +132,7 @@ class Reports(unittest.TestCase):
             from huggingface_hub import ModelCard
         except ImportError:
             self.skipTest("huggingface_hub is not installed")
-        card = ModelCard.load(self.path("MODEL_CARD.md"))
+        card = ModelCard.load(self.path("page-MODEL_CARD.md"))
         self.assertEqual(card.data.license, "apache-2.0")
         self.assertEqual(card.data.base_model, "HuggingFaceTB/SmolLM2-135M-Instruct")
         self.assertEqual(card.data.pipeline_tag, "text-classification")
@@ -234,6 +234,38 @@ class Reports(unittest.TestCase):
             pass
         self.assertIn("output-is-another-file", dmoerm("report", self.run_path, "--out", self.path("page.html"), "--mlflow", self.path("home-of-others"), code=2))
         self.assertEqual(os.listdir(self.path("home-of-others")), ["thesis.tex"])
+
+    def test_reports_in_one_folder_leave_each_others_cards_and_other_files_alone(self):
+        fabricate(self.path("first"), categories=1, points=1, groups=10, steps=10, seed=1)
+        fabricate(self.path("second"), categories=1, points=1, groups=10, steps=10, seed=2)
+        os.makedirs(self.path("reports"))
+        with open(self.path("reports", "MODEL_CARD.md"), "w", encoding="utf-8") as f:
+            f.write("written by hand")
+        for run in ("first", "second"):
+            self.assertIn(f"{run}-MODEL_CARD.md", dmoerm("report", self.path(run), "--out", self.path("reports", f"{run}.html"), "--no-script"))
+        for name, wanted in (("MODEL_CARD.md", "written by hand"), ("first-MODEL_CARD.md", "# first"), ("second-MODEL_CARD.md", "# second")):
+            with open(self.path("reports", name), encoding="utf-8") as f:
+                self.assertIn(wanted, f.read())
+
+    def test_folders_above_and_inside_runs_are_no_runs(self):
+        fabricate(self.path("above", "one"), categories=1, points=1, groups=10, steps=10, seed=1)
+        fabricate(self.path("above", "deeper", "two"), categories=1, points=1, groups=10, steps=10, seed=2)
+        os.makedirs(self.path("above", "project"))
+        with open(self.path("above", "project", "config.yaml"), "w", encoding="utf-8") as f:
+            f.write("title: a page of another program\n")
+        one, two = self.path("above", "one"), self.path("above", "deeper", "two")
+        for verb in ("report", "compare", "status"):
+            said = dmoerm(verb, self.path("above"), code=2)
+            self.assertIn("[not-a-run-directory]", said)
+            self.assertIn(f"name a run below it: {two}, {one}", said)
+            said = dmoerm(verb, os.path.join(one, "base"), code=2)
+            self.assertIn(f"it lies in the run {os.path.realpath(one)}", said)
+            self.assertIn("[not-a-run-directory]", dmoerm(verb, self.path("above", "project"), code=2))
+        self.assertFalse(os.path.exists(self.path("above", "report")))
+
+    def test_one_prompt_proves_nothing(self):
+        fabricate(self.path("tiny"), categories=1, points=1, groups=1, steps=10, seed=1)
+        self.assertIn("It is not certain that the mixture and the single model differ", dmoerm("report", self.path("tiny"), "--no-script"))
 
     def test_refusals(self):
         self.assertIn("no-such-run", dmoerm("report", self.path("nothing"), code=2))
