@@ -99,6 +99,13 @@ std::string vllm_code(const std::string& place) {
       place == "." ? "DIR" : "DIR/" + place);
 }
 
+constexpr const char* kAutoClasses =
+    "PEFT and `transformers` look for an adapter's base, which adapter_config.json names by its folder here, from the working "
+    "directory and not from the adapter. `AutoPeftModelForSequenceClassification` and `pipeline` therefore find it only in a "
+    "process "
+    "that runs in {}; elsewhere load the base and the adapter as {}, or export with `--format merged`. `pipeline` also "
+    "needs `function_to_apply=\"none\"` and `add_special_tokens=False` to give the reward.\n";
+
 }  // namespace
 
 std::string model_card(const moe::Bundle& bundle, Layout layout, const std::vector<Part>& parts,
@@ -113,6 +120,8 @@ std::string model_card(const moe::Bundle& bundle, Layout layout, const std::vect
       "aggregator) is not a classifier: `dmoerm score`, `dmoerm serve` and the Python package `dmoerm_hf` run it.\n\n{}\n",
       table_of(parts, places));
   card += "## Load\n\n" + code_of(bundle, layout, parts.front(), places.front()) + "\n";
+  if (layout == Layout::peft && std::ranges::any_of(parts, [](const Part& p) { return p.model.adapter() != nullptr; }))
+    card += fmt::format(kAutoClasses, "the folder of this card", "above") + "\n";
   if (layout == Layout::vllm) card += vllm_code(places.front()) + "\n";
   card += fmt::format(
       "## What it read in training\n\n"
@@ -138,11 +147,13 @@ std::string model_card(const moe::Bundle& bundle, Layout layout, const std::vect
 std::string adapter_card(const Part& part, const std::string& base, const CardFacts& facts) {
   const std::string standard =
       part.category == nullptr ? "" : fmt::format(" The mixture reads (reward - {}) / {}.", number(part.mean), number(part.std));
-  return metadata("peft", facts) + fmt::format(
-                                       "# {}\n\nA LoRA adapter with its value head: {}. Its base is `{}` in the folder of this "
-                                       "export, whose README.md says "
-                                       "how both are loaded.{}\n",
-                                       part.name, what_of(part), base, standard);
+  return metadata("peft", facts) +
+         fmt::format(
+             "# {}\n\nA LoRA adapter with its value head: {}. Its base is `{}` in the folder of this "
+             "export, whose README.md says "
+             "how both are loaded.{}\n\n",
+             part.name, what_of(part), base, standard) +
+         fmt::format(kAutoClasses, "the folder of this export", "that README.md says");
 }
 
 }  // namespace dmoerm::hf

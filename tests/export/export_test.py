@@ -115,6 +115,23 @@ class Export(unittest.TestCase):
                     self.assertLessEqual(set(stored), {key.replace(".default.weight", ".weight") for key in places})
                     self.check(model, transformers.AutoTokenizer.from_pretrained(base), wanted, folder)
 
+    def test_auto_classes_find_the_base_in_the_folder_of_the_export(self):
+        out = self.export(self.bundles["earlier"])
+        for card in ("README.md", "experts/chat/tone/README.md"):
+            with open(os.path.join(out, card), encoding="utf-8") as file:
+                self.assertIn("`AutoPeftModelForSequenceClassification` and `pipeline` therefore find it only in a process that runs in the folder", file.read())
+        before = os.getcwd()
+        os.chdir(out)
+        self.addCleanup(os.chdir, before)
+        model = peft.AutoPeftModelForSequenceClassification.from_pretrained("experts/chat/tone").eval()
+        wanted = self.wanted(self.bundles["earlier"])["chat/tone"]
+        tokenizer = transformers.AutoTokenizer.from_pretrained("base")
+        self.check(model, tokenizer, wanted, "AutoPeftModelForSequenceClassification")
+        pipe = transformers.pipeline("text-classification", model="experts/chat/tone", tokenizer=tokenizer, function_to_apply="none")
+        prompt, response = CONVERSATIONS[0]
+        text = tokenizer.apply_chat_template([*prompt, {"role": "assistant", "content": response}], tokenize=False)
+        self.assertAlmostEqual(pipe(text, add_special_tokens=False)[0]["score"], wanted[0], places=4)
+
     def test_merged(self):
         for name, bundle in self.bundles.items():
             out = self.export(bundle, "--format", "merged")

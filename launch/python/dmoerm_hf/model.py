@@ -45,7 +45,7 @@ class Result:
     base_contribution: float | None
     """What the base adds; with the contributions it gives the reward."""
     expert_rewards: list[float]
-    """The experts' rewards before they are standardised, and then the base's where it is read."""
+    """The experts' rewards before they are standardised, in the order of `points`, and then the base's where it is read; empty if the single model scored."""
     cut_tokens: int
     """Tokens beyond the model's length that it did not read: the start of the prompt, then the end of the response."""
 
