@@ -24,6 +24,8 @@
 #include "base/text.h"
 #include "base/thread.h"
 #include "serve/clock.h"
+#include "serve/framing.h"
+#include "serve/lingering.h"
 #include "serve/problem.h"
 
 namespace dmoerm::serve {
@@ -31,6 +33,7 @@ namespace {
 
 constexpr std::size_t kMemoryPerConnection = 64 << 10;  // headers, and a piece of the body
 constexpr auto kSweep = std::chrono::milliseconds(50);  // how often clients that left or stall are looked for
+constexpr auto kReadOn = std::chrono::milliseconds(1);  // how often those are read that have their answer and still send
 
 /// A listening socket. Without SO_REUSEPORT, with which a second server would share the port of the first.
 int listen_at(const std::string& host, int port) {
@@ -145,13 +148,14 @@ struct HttpServer::State {
     enum class Phase { first_headers, headers, body, waits, writes } phase = Phase::first_headers;
     Clock::time_point since = Clock::now();
     std::weak_ptr<Exchange> exchange{};
-    bool cut = false;
+    bool cut = false, sends_on = false;
   };
   /// A request that is being read or answered; the library's memory of it.
   struct Pending {
     std::shared_ptr<Exchange> exchange = std::make_shared<Exchange>();
     int socket = -1;
     bool too_long = false, too_many = false, handed_over = false;
+    std::optional<HttpAnswer> at_once{};  ///< The answer to a request without a body, for when it is read to its end
   };
 
   HttpOptions options;
@@ -164,6 +168,7 @@ struct HttpServer::State {
   mutable std::mutex mutex;
   std::condition_variable changed;
   std::unordered_map<int, Connection> connections;  // by socket
+  std::optional<Lingering> lingering{};
   std::uint64_t numbers = 0;
   std::size_t waiting = 0;  // exchanges that were handed over and have no answer
   bool ends = false, closes = false;
@@ -197,7 +202,8 @@ struct HttpServer::State {
   /// Close connections of clients that take too long, and tell exchanges whose clients hung up.
   void sweep() {
     std::unique_lock lock(mutex);
-    while (!changed.wait_for(lock, kSweep, [this] { return ends; })) {
+    while (!changed.wait_for(lock, lingering->empty() ? kSweep : kReadOn, [this] { return ends; })) {
+      lingering->read_on();
       std::vector<pollfd> waits;
       for (auto& [socket, connection] : connections) {
         if (connection.cut) continue;
@@ -229,6 +235,8 @@ struct HttpServer::State {
     const int socket = socket_of(connection);
     const std::lock_guard lock(state.mutex);
     if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+      const auto found = state.connections.find(socket);
+      if (found != state.connections.end() && found->second.sends_on && !found->second.cut) state.lingering->keep(socket);
       state.connections.erase(socket);
       return;
     }
@@ -251,17 +259,18 @@ struct HttpServer::State {
     return MHD_YES;
   }
 
-  static MHD_Result on_access(void* self, MHD_Connection* connection, const char* url, const char* method, const char*,
+  static MHD_Result on_access(void* self, MHD_Connection* connection, const char* url, const char* method, const char* version,
                               const char* data, std::size_t* size, void** context) {
     auto& state = *static_cast<State*>(self);
     try {
-      if (*context == nullptr) return state.begin(connection, url, method, context);
+      if (*context == nullptr) return state.begin(connection, {method, url, version}, context);
       Pending& pending = *static_cast<Pending*>(*context);
       if (*size > 0) {
         state.append(pending, {data, *size});
         *size = 0;
         return MHD_YES;
       }
+      if (pending.at_once) return state.send(connection, pending, std::move(*std::exchange(pending.at_once, std::nullopt)));
       return pending.handed_over ? state.send(connection, pending) : state.hand_over(connection, pending);
     } catch (const std::exception& e) {
       spdlog::error("[serve] a request was dropped: {}", failure_of(e).message);
@@ -269,12 +278,16 @@ struct HttpServer::State {
     }
   }
 
-  MHD_Result begin(MHD_Connection* connection, const char* url, const char* method, void** context) {
+  struct Line {
+    const char *method, *path, *version;
+  };
+
+  MHD_Result begin(MHD_Connection* connection, const Line& line, void** context) {
     auto pending = std::make_unique<Pending>();
     pending->socket = socket_of(connection);
     HttpRequest& request = pending->exchange->request;
-    request.method = method;
-    request.path = url;
+    request.method = line.method;
+    request.path = line.path;
     request.peer = name_of(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr);
     request.connection =
         reinterpret_cast<std::uintptr_t>(MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context);
@@ -283,7 +296,10 @@ struct HttpServer::State {
     std::from_chars(length.data(), length.data() + length.size(), request.stated_length);
     enter(pending->socket, Connection::Phase::body);
     std::optional<HttpAnswer> refused;
-    if (request.stated_length > options.body_bytes_max) {
+    const auto problem = framing_problem(request.headers, line.version);
+    if (problem) {
+      refused = refusal(request, 400, ErrorCode("bad-http-headers"), *problem);
+    } else if (request.stated_length > options.body_bytes_max) {
       refused = too_long(request);
     } else if (bytes + std::max<std::int64_t>(request.stated_length, 0) > options.bodies_bytes_max) {
       refused = too_many(request);
@@ -292,7 +308,11 @@ struct HttpServer::State {
     }
     *context = pending.release();
     if (!refused) return MHD_YES;
-    return send(connection, *static_cast<Pending*>(*context), std::move(*refused), names_a_body(request));
+    // The library closes a connection that is answered now, whose client may still send.
+    if (problem || names_a_body(request))
+      return send_and_close(connection, *static_cast<Pending*>(*context), std::move(*refused));
+    static_cast<Pending*>(*context)->at_once = std::move(refused);
+    return MHD_YES;
   }
 
   HttpAnswer too_long(const HttpRequest& request) const {
@@ -353,6 +373,13 @@ struct HttpServer::State {
     return send(connection, pending, std::move(*answer));
   }
 
+  MHD_Result send_and_close(MHD_Connection* connection, const Pending& pending, HttpAnswer answer) {
+    const MHD_Result result = send(connection, pending, std::move(answer), true);
+    const std::lock_guard lock(mutex);
+    connections[pending.socket].sends_on = true;
+    return result;
+  }
+
   MHD_Result send(MHD_Connection* connection, const Pending& pending, HttpAnswer answer, bool close = false) {
     enter(pending.socket, Connection::Phase::writes);
     auto body = std::make_unique<std::string>(std::move(answer.body));
@@ -377,6 +404,7 @@ HttpServer::HttpServer(const HttpOptions& options, Check check, Handler handler,
     : state_(std::make_unique<State>()) {
   State& state = *state_;
   state.options = options;
+  state.lingering.emplace(options.body_s);
   state.check = std::move(check);
   state.handler = std::move(handler);
   state.refusal = std::move(refusal);

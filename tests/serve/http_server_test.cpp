@@ -119,6 +119,67 @@ int connection_with(int port, std::string_view text) {
   return socket;
 }
 
+/// All that a server sends until it closes the connection.
+std::string rest_of(int socket) {
+  std::string all;
+  char piece[4096];
+  for (ssize_t got = 0; (got = ::read(socket, piece, sizeof piece)) > 0;) all.append(piece, static_cast<std::size_t>(got));
+  ::close(socket);
+  return all;
+}
+
+std::size_t count_of(const std::string& text, const std::string& part) {
+  std::size_t count = 0;
+  for (std::size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+TEST(HttpServer, RefusesHeadersThatCouldBeReadInTwoWays) {
+  Server server;
+  const std::string smuggled = "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n", host = "POST /x HTTP/1.1\r\nHost: h\r\n";
+  for (const std::string& head :
+       {host + "Content-Length: 3\r\nContent-Length: 40\r\n\r\n", host + "Content-Length: 40\r\nContent-Length: 40\r\n\r\n",
+        host + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        host + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", host + "Transfer-Encoding: gzip\r\n\r\n",
+        host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+        host + "Host: other\r\nContent-Length: 0\r\n\r\n", std::string("POST /x HTTP/1.1\r\nContent-Length: 0\r\n\r\n"),
+        std::string("POST /x HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+        std::string("GET /refused HTTP/1.1\r\n\r\n")}) {
+    const int socket = connection_with((*server).port(), head + smuggled);
+    ::shutdown(socket, SHUT_WR);
+    const std::string answer = rest_of(socket);
+    EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 ")) << head << answer;
+    EXPECT_NE(answer.find("bad-http-headers"), std::string::npos) << head << answer;
+    EXPECT_EQ(count_of(answer, "Content-Type: "), 1U) << head << answer;
+  }
+}
+
+TEST(HttpServer, KeepsAConnectionThatAsksWithoutABody) {
+  Server server;
+  const std::string ask = "GET /refused HTTP/1.1\r\nHost: h\r\n";
+  const std::string answers =
+      rest_of(connection_with((*server).port(), ask + "\r\n" + ask + "\r\n" + ask + "Connection: close\r\n\r\n"));
+  EXPECT_EQ(count_of(answers, "HTTP/1.1 403"), 3U) << answers;
+}
+
+TEST(HttpServer, LetsAClientThatStillSendsSeeItsRefusal) {
+  Server server({.body_bytes_max = 1000});
+  const std::string body(9 << 20, 'x');
+  for (const char* path : {"/x", "/refused"}) {
+    const std::string length = std::string(path) == "/x" ? std::to_string(body.size()) : "1000";
+    const int socket = connection_with(
+        (*server).port(), std::string("POST ") + path + " HTTP/1.1\r\nHost: h\r\nContent-Length: " + length + "\r\n\r\n");
+    for (std::size_t at = 0; at < body.size();) {
+      const ssize_t sent = ::send(socket, body.data() + at, body.size() - at, MSG_NOSIGNAL);
+      ASSERT_GT(sent, 0) << path << " after " << at << " bytes";
+      at += static_cast<std::size_t>(sent);
+    }
+    const std::string answer = rest_of(socket);
+    EXPECT_NE(answer.find(std::string(path) == "/x" ? " 413 " : " 403 "), std::string::npos) << answer;
+    EXPECT_TRUE(answer.ends_with(std::string(path) == "/x" ? "in a request" : "no")) << answer;
+  }
+}
+
 TEST(HttpServer, ClosesConnectionsThatSendNothing) {
   Server server({.header_s = 0.1});
   const int socket = connection_with((*server).port(), "POST /x HT");
