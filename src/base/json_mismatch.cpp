@@ -25,7 +25,10 @@ std::string json_mismatch(const json::exception& error) {
     return fmt::format("expected a value with keys or elements, found one of type {}", said.substr(said.rfind("with ") + 5));
   if (error.id == 403) return fmt::format("the key \"{}\" is missing", between("key '", "'"));
   if (error.id == 401) return "a list has too few elements";
-  if (error.id == 406) return fmt::format("the number {} is too large", between("parsing '", "'"));
+  if (error.id == 406) {
+    const std::string_view digits = between("parsing '", "'");
+    return fmt::format("the number {}{} is too large", digits.substr(0, 40), digits.size() > 40 ? "..." : "");
+  }
   return "a value of another type than expected";
 }
 

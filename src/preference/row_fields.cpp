@@ -67,7 +67,7 @@ Message message_of(const json& m, const char* key) {
 std::string shown(const json& value) { return shorten(json_line(value), 80); }
 
 std::string keys_of(const json& row) {
-  if (!row.is_object()) return "none: it is " + shown(row);
+  if (!row.is_object() || row.empty()) return "none: it is " + shown(row);
   std::string keys;
   for (const auto& [key, value] : row.items()) {
     const char* what = value.is_null() ? " (null)" : value.is_array() && value.empty() ? " (empty)" : "";

@@ -22,6 +22,19 @@ std::vector<std::string> address_names() {
   return names;
 }
 
+std::string methods_of(std::string_view path) {
+  std::string all;
+  const auto add = [&all](std::string_view method) {
+    if (!all.empty()) all += ", ";
+    all += method == "GET" ? "GET, HEAD" : method;
+  };
+  for (const Own& own : kOwn) {
+    if (path == own.path) add(own.method);
+  }
+  for (const std::string_view method : wire::methods_of(path)) add(method);
+  return all;
+}
+
 std::string label_of(const std::string& path) {
   for (const Own& own : kOwn) {
     if (path == own.path) return path;

@@ -9,6 +9,7 @@
 #include "base/json_text.h"
 #include "base/secrets.h"
 #include "base/text.h"
+#include "serve/addresses.h"
 #include "wire/endpoint.h"
 #include "wire/page.h"
 #include "wire/render_error.h"
@@ -81,7 +82,9 @@ wire::Family family_of(const HttpRequest& request) {
 }
 
 HttpAnswer refusal_of(const HttpRequest& request, int status, ErrorCode code, const std::string& message) {
-  return json_answer(wire::render_error(family_of(request), status, code, message), status);
+  HttpAnswer answer = json_answer(wire::render_error(family_of(request), status, code, message), status);
+  if (status == 405) answer.headers.emplace_back("Allow", methods_of(request.path));
+  return answer;
 }
 
 HttpAnswer json_answer(const nlohmann::json& body, int status) { return {status, json_line(body) + "\n"}; }

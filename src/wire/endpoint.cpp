@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/text.h"
+
 namespace dmoerm::wire {
 namespace {
 
@@ -12,6 +14,9 @@ struct Row {
   std::string_view method, path;  // {model} and {version} in a path stand for any name
   Path kind;
 };
+
+constexpr std::string_view kVersion = "1";
+constexpr std::size_t kShown = 100;  // bytes of a path in a message
 
 // TEI answers POST / as it answers the task of its model.
 constexpr std::array<Row, 29> kRows = {{
@@ -96,10 +101,14 @@ std::optional<Endpoint> find_endpoint(std::string_view method, std::string_view 
     if (!fits(path, row.path, names)) continue;
     const bool head = method == "HEAD" && row.method == "GET";
     if (method != row.method && !head) {
-      if (path == "/") return std::nullopt;  // the page
+      if (path == "/" && (method == "GET" || method == "HEAD")) return std::nullopt;  // the page
       throw RequestError("method-not-allowed", 405, family_of(row.kind),
-                         fmt::format("{} is asked with {}, not with {}", path, row.method, method));
+                         fmt::format("{} is asked with {}, not with {}", utf8_prefix(path, kShown), row.method, method));
     }
+    if (names.size() > 1 && names[1] != kVersion)
+      throw RequestError("unknown-model-version", 404, family_of(row.kind),
+                         fmt::format("the version \"{}\" is unknown; each model of the server has the version {}",
+                                     utf8_prefix(names[1], kShown), kVersion));
     return Endpoint{row.kind, names.empty() ? "" : names.front(), path.starts_with("/v1/")};
   }
   return std::nullopt;
@@ -111,6 +120,15 @@ std::string_view pattern_of(std::string_view path) {
     if (fits(path, row.path, names)) return row.path;
   }
   return "";
+}
+
+std::vector<std::string_view> methods_of(std::string_view path) {
+  std::vector<std::string> names;
+  std::vector<std::string_view> methods;
+  for (const Row& row : kRows) {
+    if (fits(path, row.path, names)) methods.push_back(row.method);
+  }
+  return methods;
 }
 
 std::vector<std::string> endpoint_names() {

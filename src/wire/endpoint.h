@@ -42,11 +42,15 @@ bool scores_texts(Path path);
 /// The form of its errors where the body does not show another.
 Family family_of(Path path);
 
-/// The endpoint of a path without its query, or nothing if it is none of these. @throws RequestError 405 for another method
+/// The endpoint of a path without its query, or nothing if it is none of these.
+/// @throws RequestError 405 for another method, 404 for a version of a model that the server does not have
 std::optional<Endpoint> find_endpoint(std::string_view method, std::string_view path);
 
 /// A path with names in braces where it may have any: "/v2/models/{model}/infer"; "" if it is none of these.
 std::string_view pattern_of(std::string_view path);
+
+/// The methods with which a path is asked; none if it is none of these.
+std::vector<std::string_view> methods_of(std::string_view path);
 
 /// The paths that are answered, with their methods, for an error or a document: "POST /classify".
 std::vector<std::string> endpoint_names();

@@ -57,6 +57,12 @@ bool not_finite(std::string_view body, std::size_t column) {
   return false;
 }
 
+/// A sentence that may repeat a very long value of the body.
+std::string shortened(const std::string& sentence) {
+  constexpr std::size_t kMost = 120;
+  return sentence.size() <= kMost ? sentence : std::string(utf8_prefix(sentence, kMost)) + "...";
+}
+
 }  // namespace
 
 json parse_body(std::string_view body, int depth_max, Family family) {
@@ -69,7 +75,7 @@ json parse_body(std::string_view body, int depth_max, Family family) {
   } catch (const json::parse_error& e) {
     if (not_finite(body, e.byte))
       throw RequestError("number-not-finite", 400, family, fmt::format("byte {} of the body: expected a finite number", e.byte));
-    throw RequestError("body-not-json", 400, family, fmt::format("the body is not JSON: {}", json_complaint(body, e)));
+    throw RequestError("body-not-json", 400, family, fmt::format("the body is not JSON: {}", shortened(json_complaint(body, e))));
   }
 }
 

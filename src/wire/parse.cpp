@@ -12,7 +12,7 @@
 #include "preference/question.h"
 #include "wire/json_part.h"
 #include "wire/known_names.h"
-#include "wire/tensors.h"
+#include "wire/parse_kserve.h"
 #include "wire/texts.h"
 
 namespace dmoerm::wire {
@@ -21,12 +21,16 @@ using nlohmann::json;
 
 namespace {
 
-/// The first of the keys that the body has; null if it has none.
-const char* first_key(const JsonPart& body, std::initializer_list<const char*> keys) {
+/// The one of the keys that the body has; null if it has none. Refuses two, as only one of them would be read.
+const char* only_key(const JsonPart& body, std::initializer_list<const char*> keys) {
+  const char* found = nullptr;
   for (const char* key : keys) {
-    if (body.has(key)) return key;
+    if (!body.has(key)) continue;
+    if (found != nullptr)
+      body.complain("two-forms-at-once", fmt::format("{} and {} are two ways to say one thing: send one of them", found, key));
+    found = key;
   }
-  return nullptr;
+  return found;
 }
 
 [[noreturn]] void nothing_to_score(const JsonPart& body, const std::string& expected) {
@@ -68,13 +72,10 @@ void read_vllm(const JsonPart& body, Request& request) {
 
 /// "input" or "messages" of vLLM and OpenAI.
 void read_input(const JsonPart& body, TextCollector& texts) {
-  if (body.has("input")) {
-    texts.add_input(body.at("input"));
-  } else if (body.has("messages")) {
-    texts.add_conversation(body.at("messages"));
-  } else {
-    nothing_to_score(body, "the key input (texts or token ids) or messages (a conversation)");
-  }
+  const char* key = only_key(body, {"input", "messages"});
+  if (key == nullptr) nothing_to_score(body, "the key input (texts or token ids) or messages (a conversation)");
+  if (std::string_view(key) == "input") return texts.add_input(body.at(key));
+  texts.add_conversation(body.at(key));
 }
 
 // --- ours ---
@@ -91,11 +92,26 @@ Normalise normalise_of(const JsonPart& word) {
   word.refuse("body-value-unknown", "none, sigmoid, softmax or standard");
 }
 
+/// Keys of a row, or of a request with one, that say nothing of its texts.
+constexpr std::string_view kOtherKeys[] = {"category",     "split",     "label",     "task_name", "model",
+                                           "use_category", "normalise", "normalize", "truncate"};
+
 /// Refuses a key that nothing reads, as a misspelt setting would change scores without a word.
 void refuse_unknown_key(const std::string& path, const std::string& key, const std::vector<std::string>& known) {
   throw RequestError("body-key-unknown", 400, Family::own,
                      fmt::format("{}{}{}: this key is not read here{}", path, path.empty() ? "" : ".", utf8_prefix(key, 100),
                                  known_instead(key, known, "those that are:")));
+}
+
+/// Refuses a misspelt key of a row that lacks the one that is meant, before the row is found to say nothing.
+void expect_no_misspelling(const JsonPart& row) {
+  if (!row.is_object() || preference::is_row_of_data(row.value())) return;
+  const std::vector<std::string>& known = preference::question_keys();
+  for (const auto& [key, value] : row.value().items()) {
+    if (std::ranges::find(known, key) != known.end() || std::ranges::find(kOtherKeys, key) != std::end(kOtherKeys)) continue;
+    if (const auto meant = config::nearest(key, known); meant && !row.value().contains(*meant))
+      refuse_unknown_key(row.path(), key, known);
+  }
 }
 
 /// Refuses unknown keys of a row. A row of a data set may have columns of its own.
@@ -131,6 +147,7 @@ void read_reward(const JsonPart& body, const Limits& limits, Request& request) {
   if (body.has("items")) {
     request.nested = true;
     for (const JsonPart& row : body.at("items").items()) {
+      expect_no_misspelling(row);
       texts.add_row(row);
       expect_row_keys(row);
     }
@@ -140,6 +157,7 @@ void read_reward(const JsonPart& body, const Limits& limits, Request& request) {
     const JsonPart ids = body.at("input_ids");
     if (!ids.is_list() || !ids.value().empty()) texts.add_input(ids);
   } else {
+    expect_no_misspelling(body);
     texts.add_row(body);
   }
 }
@@ -171,7 +189,7 @@ std::optional<std::size_t> prompt_bytes_of(std::string_view text, std::string_vi
 }
 
 void read_openrlhf(const JsonPart& body, const Limits& limits, Request& request) {
-  const char* key = first_key(body, {"query", "queries"});
+  const char* key = only_key(body, {"query", "queries"});
   if (key == nullptr) nothing_to_score(body, "the key query, a list of texts");
   (void)body.has("labels");  // its trainer sends them, and no score depends on them
   TextCollector texts(request, limits);
@@ -199,8 +217,8 @@ void read_openrlhf(const JsonPart& body, const Limits& limits, Request& request)
 
 void read_classify(const JsonPart& body, const Limits& limits, Request& request) {
   TextCollector texts(request, limits);
-  const char* own = body.has("input") || body.has("messages") ? nullptr : first_key(body, {"text", "conv", "input_ids"});
-  if (own == nullptr) {
+  const char* own = only_key(body, {"input", "messages", "text", "conv", "input_ids"});
+  if (own == nullptr || std::string_view(own) == "input" || std::string_view(own) == "messages") {
     request.reply = Reply::vllm_classify;
     read_vllm(body, request);
     return read_input(body, texts);
@@ -262,12 +280,12 @@ void read_sglang_score(const JsonPart& body, const Limits& limits, Request& requ
 }
 
 void read_score(const JsonPart& body, const Limits& limits, Request& request) {
+  const char* first = only_key(body, {"query", "queries", "data_1", "text_1"});
+  const char* second = only_key(body, {"documents", "items", "data_2", "text_2"});
   if (body.has("query") && body.has("items")) return read_sglang_score(body.in(Family::sglang), limits, request);
   request.reply = Reply::vllm_score;
   read_vllm(body, request);
-  const char* first = first_key(body, {"queries", "data_1", "text_1"});
-  const char* second = first_key(body, {"documents", "items", "data_2", "text_2"});
-  if (first == nullptr || second == nullptr)
+  if (first == nullptr || second == nullptr || body.has("query"))
     nothing_to_score(body, "queries and documents (or items), data_1 and data_2, or text_1 and text_2");
   const JsonPart queries = body.at(first), documents = body.at(second);
   TextCollector texts(request, limits);
@@ -283,7 +301,8 @@ void read_score(const JsonPart& body, const Limits& limits, Request& request) {
 void read_tei_rerank(const JsonPart& body, const Limits& limits, Request& request);
 
 void read_rerank(const JsonPart& body, bool as_sglang, const Limits& limits, Request& request) {
-  if (body.has("texts") && !body.has("documents")) return read_tei_rerank(body.in(Family::tei), limits, request);
+  const char* key = only_key(body, {"documents", "texts"});
+  if (key != nullptr && std::string_view(key) == "texts") return read_tei_rerank(body.in(Family::tei), limits, request);
   request.reply = as_sglang ? Reply::sglang_rerank : Reply::vllm_rerank;
   request.family = as_sglang ? Family::sglang : Family::vllm;
   const JsonPart ask = body.in(request.family);
@@ -306,6 +325,7 @@ void read_tei(const JsonPart& body, Request& request) {
     const std::string direction = lower(body.at("truncation_direction").text());
     if (direction != "left" && direction != "right")
       body.at("truncation_direction").refuse("body-value-unknown", "left or right");
+    request.unread.emplace_back("truncation_direction");  // texts are cut where the model's training cut them
   }
   if (!body.has("parameters") || !body.at("parameters").has("function_to_apply")) return;
   const JsonPart function = body.at("parameters").at("function_to_apply");  // as the Hub's clients say it
@@ -337,7 +357,8 @@ void add_sequence(const JsonPart& sequence, TextCollector& texts) {
 
 void read_predict(const JsonPart& body, const Limits& limits, Request& request) {
   request.reply = Reply::tei_predict;
-  if (body.has("texts") && body.has("query")) return read_tei_rerank(body, limits, request);
+  if (only_key(body, {"inputs", "texts"}) != nullptr && body.has("texts") && body.has("query"))
+    return read_tei_rerank(body, limits, request);
   read_tei(body, request);
   TextCollector texts(request, limits);
   const JsonPart inputs = body.at("inputs");
@@ -356,80 +377,6 @@ void read_score_evaluation(const JsonPart& body, const Limits& limits, Request& 
   const std::vector<JsonPart> list = messages.some_items();
   TextCollector texts(request, limits);
   for (const JsonPart& one : list) texts.add_text(one);
-}
-
-// --- KServe v2 ---
-
-const Tensor* find_tensor(const std::vector<Tensor>& tensors, std::string_view name) {
-  const auto found = std::ranges::find(tensors, name, &Tensor::name);
-  return found == tensors.end() ? nullptr : &*found;
-}
-
-/// Rows of token ids, each as long as its entry of sequence_lengths says.
-void add_token_rows(const Tensor& tokens, const std::vector<Tensor>& tensors, TextCollector& texts) {
-  if (tokens.numbers.empty()) tokens.place.complain("no-token-ids", "expected at least one token id");
-  const auto width = static_cast<std::size_t>(tokens.shape.back());
-  const std::size_t rows = tokens.numbers.size() / width;
-  const Tensor* lengths = find_tensor(tensors, "sequence_lengths");
-  if (lengths != nullptr && lengths->numbers.size() != rows)
-    lengths->place.complain("lists-of-other-lengths",
-                            fmt::format("expected {} lengths, as tokens has rows, found {}", rows, lengths->numbers.size()));
-  for (std::size_t row = 0; row < rows; ++row) {
-    const std::int64_t length = lengths == nullptr ? static_cast<std::int64_t>(width) : lengths->numbers[row];
-    if (length < 1 || length > static_cast<std::int64_t>(width))
-      lengths->place.complain("sequence-of-wrong-length",
-                              fmt::format("expected lengths from 1 to {}, found {} in row {}", width, length, row));
-    std::vector<std::int32_t> ids;
-    for (std::size_t i = 0; i < static_cast<std::size_t>(length); ++i) {
-      const std::int64_t id = tokens.numbers[row * width + i];
-      if (id < 0 || id > std::numeric_limits<std::int32_t>::max())
-        tokens.place.complain("body-number-out-of-range", fmt::format("expected token ids, found {} in row {}", id, row));
-      ids.push_back(static_cast<std::int32_t>(id));
-    }
-    texts.add_tokens(tokens.place, std::move(ids));
-  }
-}
-
-void read_infer(const JsonPart& body, std::string_view binary, const Limits& limits, Request& request) {
-  request.reply = Reply::kserve;
-  request.id = body.text_or("id", "");
-  std::vector<std::string> unknown;
-  const std::vector<Tensor> tensors = tensors_of(body, binary, limits.text_bytes_max, unknown);
-  TextCollector texts(request, limits);
-  const Tensor *sentences = find_tensor(tensors, "sentences"), *tokens = find_tensor(tensors, "tokens");
-  const Tensor *prompts = find_tensor(tensors, "prompts"), *responses = find_tensor(tensors, "responses");
-  if (sentences != nullptr) {
-    for (std::size_t i = 0; i < sentences->texts.size(); ++i) {
-      const json text = sentences->texts[i];
-      texts.add_text(sentences->place.element(text, i));
-    }
-  } else if (tokens != nullptr) {
-    add_token_rows(*tokens, tensors, texts);
-  } else if (prompts != nullptr && responses != nullptr) {
-    if (prompts->texts.size() != responses->texts.size())
-      responses->place.complain("lists-of-other-lengths", fmt::format("expected {} elements, as prompts has, found {}",
-                                                                      prompts->texts.size(), responses->texts.size()));
-    for (std::size_t i = 0; i < prompts->texts.size(); ++i) {
-      const json prompt = prompts->texts[i], response = responses->texts[i];
-      texts.add_pair(prompts->place.element(prompt, i), responses->place.element(response, i));
-    }
-  } else {
-    body.at("inputs").complain("nothing-to-score",
-                               "expected the input sentences, the inputs tokens and sequence_lengths, or the inputs prompts and "
-                               "responses");
-  }
-  const auto used = [&](const std::string& name) {
-    if (sentences != nullptr) return name == "sentences";
-    return tokens != nullptr ? name == "tokens" || name == "sequence_lengths" : name == "prompts" || name == "responses";
-  };
-  for (const Tensor& tensor : tensors) {
-    if (!used(tensor.name)) unknown.push_back(tensor.name);
-  }
-  for (const std::string& name : unknown) request.unread.push_back("inputs." + name);
-  if (!body.has("outputs")) return;
-  for (const JsonPart& output : body.at("outputs").items()) {
-    if (output.at("name").text() != "rewards") output.at("name").refuse("body-value-unknown", "the output rewards");
-  }
 }
 
 void read(const Endpoint& endpoint, const JsonPart& body, std::string_view binary, const Limits& limits, Request& request) {
@@ -452,7 +399,7 @@ void read(const Endpoint& endpoint, const JsonPart& body, std::string_view binar
     case Path::score_evaluation:
       return read_score_evaluation(body, limits, request);
     case Path::infer:
-      return read_infer(body, binary, limits, request);
+      return read_kserve(body, binary, limits, request);
     default:
       return read_reward(body, limits, request);
   }
@@ -473,8 +420,7 @@ Request parse(const Endpoint& endpoint, std::string_view body, const Limits& lim
   if (!root.is_object()) root.refuse("body-field-wrong-type", "a JSON object");
   request.model = endpoint.model.empty() ? root.text_or("model", "") : endpoint.model;
   read(endpoint, root, body.substr(length), limits, request);
-  for (const char* key : {"normalise", "normalize"}) {
-    if (!root.has(key)) continue;
+  if (const char* key = only_key(root, {"normalise", "normalize"}); key != nullptr) {
     const JsonPart word = root.at(key).in(request.family);
     request.normalise = normalise_of(word);
     const bool texts_alone = std::ranges::any_of(request.groups, [](const Group& g) { return g.form != Form::messages; });

@@ -1,5 +1,7 @@
 #include "wire/render_error.h"
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 namespace dmoerm::wire {
@@ -20,6 +22,7 @@ constexpr StatusWords kWords[] = {
     {404, "NotFoundError", "not_found_error", "Validation"},
     {405, "MethodNotAllowedError", "invalid_request_error", "Validation"},
     {408, "TimeoutError", "timeout_error", "Validation"},
+    {409, "ConflictError", "invalid_request_error", "Validation"},
     {413, "RequestEntityTooLargeError", "invalid_request_error", "Validation"},
     {422, "UnprocessableEntityError", "invalid_request_error", "Tokenizer"},
     {429, "RateLimitError", "rate_limit_error", "Overloaded"},
@@ -27,13 +30,13 @@ constexpr StatusWords kWords[] = {
     {503, "ServiceUnavailableError", "server_error", "Unhealthy"},
     {504, "GatewayTimeoutError", "timeout_error", "Overloaded"},
 };
+constexpr StatusWords kClient = {400, "BadRequestError", "invalid_request_error", "Validation"};
+constexpr StatusWords kServer = {500, "InternalServerError", "server_error", "Backend"};
 
+/// The words of a status, or of its kind: the client's mistake, or the server's.
 const StatusWords& words_of(int status) {
-  const StatusWords* words = &kWords[0];
-  for (const StatusWords& row : kWords) {
-    if (row.status <= status) words = &row;
-  }
-  return *words;
+  const StatusWords* found = std::ranges::find(kWords, status, &StatusWords::status);
+  return found != std::end(kWords) ? *found : status < 500 ? kClient : kServer;
 }
 
 }  // namespace

@@ -30,6 +30,14 @@ TEST(Addresses, HaveOneLabelWhateverTheModel) {
   EXPECT_EQ(label_of("/.env"), "other");
 }
 
+TEST(Addresses, HaveMethods) {
+  EXPECT_EQ(methods_of("/classify"), "POST");
+  EXPECT_EQ(methods_of("/health"), "GET, HEAD");
+  EXPECT_EQ(methods_of("/"), "GET, HEAD, POST");
+  EXPECT_EQ(methods_of("/v2/models/a"), "GET, HEAD");
+  EXPECT_EQ(methods_of("/nowhere"), "");
+}
+
 TEST(Problem, HasItsCodeBesideTheWords) {
   const Problem known = problem_of(DataError("bundle-damaged", "the bundle [x] is damaged"));
   EXPECT_STREQ(known.code.text(), "bundle-damaged");

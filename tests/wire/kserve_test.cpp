@@ -28,6 +28,40 @@ TEST(Kserve, TokensAreAsLongAsTheirLengths) {
   EXPECT_EQ(request.groups[1].items[0].tokens, (std::vector<std::int32_t>{8}));
 }
 
+TEST(Kserve, RowsOfTokensNeedTheirLengths) {
+  const auto with = [](const char* shape, const char* data) {
+    return std::string(R"({"inputs": [{"name": "tokens", "datatype": "INT64", "shape": )") + shape + R"(, "data": )" + data +
+           "}]}";
+  };
+  const Refusal padded = refused(kPath, with("[2, 3]", "[[5, 6, 7], [8, 0, 0]]"));
+  EXPECT_EQ(padded.status, 400);
+  EXPECT_EQ(padded.code, "body-field-missing");
+  EXPECT_NE(padded.sentence.find("sequence_lengths"), std::string::npos) << padded.sentence;
+  EXPECT_EQ(refused(kPath, with("[3, 1]", "[5, 6, 7]")).code, "body-field-missing");
+  EXPECT_EQ(asked(kPath, with("[1, 3]", "[5, 6, 7]")).groups[0].items[0].tokens.size(),
+            3U);  // one row has nothing to be padded to
+  EXPECT_EQ(asked(kPath, with("[3]", "[5, 6, 7]")).size(), 1U);
+}
+
+TEST(Kserve, OtherVersionsOfAModelDoNotExist) {
+  for (const char* path : {"/v2/models/m/versions/99/infer", "/v2/models/m/versions/01/infer", "/v2/models/m/versions/2/infer"}) {
+    try {
+      (void)find_endpoint("POST", path);
+      ADD_FAILURE() << path;
+    } catch (const RequestError& e) {
+      EXPECT_EQ(e.status(), 404);
+      EXPECT_EQ(e.family(), Family::kserve);
+      EXPECT_STREQ(e.code().text(), "unknown-model-version");
+    }
+  }
+  for (const char* path : {"/v2/models/m/versions/99", "/v2/models/m/versions/99/ready", "/v2/models/m/versions/99/config"}) {
+    EXPECT_THROW((void)find_endpoint("GET", path), RequestError) << path;
+    EXPECT_THROW((void)find_endpoint("HEAD", path), RequestError) << path;
+  }
+  EXPECT_EQ(find_endpoint("POST", "/v2/models/m/versions/1/infer")->model, "m");
+  EXPECT_EQ(find_endpoint("GET", "/v2/models/m/versions/1/ready")->path, Path::model_ready);
+}
+
 TEST(Kserve, PromptsWithResponses) {
   const Request request = asked(kPath, R"({"inputs": [
     {"name": "prompts", "shape": [2], "datatype": "BYTES", "data": ["P", "P"]},

@@ -72,8 +72,8 @@ TEST(Foreign, KeysThatNothingReadsAreListed) {
   using Keys = std::vector<std::string>;
   EXPECT_EQ(asked("/get_reward", R"({"query": ["a"], "prompts": null, "labels": ["l"]})").unread, Keys());
   EXPECT_EQ(asked("/get_reward", R"({"query": ["a"], "promtps": ["a"]})").unread, Keys{"promtps"});
-  EXPECT_EQ(asked("/classify", R"({"model": "m", "input": "a", "use_activation": false, "priority": 3, "text": "b"})").unread,
-            (Keys{"priority", "text"}));
+  EXPECT_EQ(asked("/classify", R"({"model": "m", "input": "a", "use_activation": false, "priority": 3, "user": "b"})").unread,
+            (Keys{"priority", "user"}));
   EXPECT_EQ(asked("/classify", R"({"text": "a", "rid": "7"})").unread, Keys{"rid"});
   EXPECT_EQ(asked("/rerank", R"({"query": "q", "texts": ["a"], "top_n": 1})").unread, Keys{"top_n"});
   EXPECT_EQ(asked("/predict", R"({"inputs": "a", "truncate": true, "wait": 1})").unread, Keys{"wait"});
@@ -221,6 +221,8 @@ TEST(Tei, RawScoresAndTruncation) {
       squashed);
   EXPECT_TRUE(asked("/predict", R"({"inputs": "x"})").refuse_overlong);
   EXPECT_FALSE(asked("/predict", R"({"inputs": "x", "truncate": true})").refuse_overlong);
+  EXPECT_EQ(asked("/predict", R"({"inputs": "x", "truncate": true, "truncation_direction": "left"})").unread,
+            (std::vector<std::string>{"truncation_direction"}));
 }
 
 TEST(Tei, Rerank) {
@@ -291,6 +293,20 @@ TEST(Ours, UnknownKeysAreRefusedWithTheNearestKnownOne) {
                   .sentence.starts_with("items[1].sytem: this key is not read here, did you mean system?"));
   EXPECT_EQ(said(R"({"items": [{"prompt": "Q", "response": "A", "truncate": false}]})").code, "body-key-unknown");
   EXPECT_EQ(said(R"({"prompt": "Q", "chosen": "A", "rejected": "B", "trunctate": false})").code, "body-key-unknown");
+}
+
+TEST(Ours, AMisspeltKeyOfTheTextsIsNamed) {
+  for (const char* body : {R"({"prompt": "Hi", "respones": ["a"]})", R"({"items": [{"prompt": "Hi", "respones": ["a"]}]})",
+                           R"({"prompt": "Hi", "reponses": ["a"], "normalise": "none"})"}) {
+    const Refusal said = refused("/v1/reward", body);
+    EXPECT_EQ(said.code, "body-key-unknown") << body;
+    EXPECT_NE(said.sentence.find(", did you mean response"), std::string::npos) << said.sentence;
+  }
+  EXPECT_NE(refused("/v1/reward", R"({"promt": "Hi", "response": "a"})").sentence.find("did you mean prompt?"),
+            std::string::npos);
+  EXPECT_EQ(refused("/v1/reward", R"({"prompt": "Hi"})").code, "nothing-to-score");
+  EXPECT_TRUE(refused("/v1/reward", "{}").sentence.ends_with("found the keys none: it is {}"))
+      << refused("/v1/reward", "{}").sentence;
 }
 
 TEST(Ours, RowsOfDataMayHaveColumnsOfTheirOwn) {

@@ -37,6 +37,44 @@ TEST(Refusals, NumbersThatAreNone) {
   EXPECT_EQ(refused("/classify", R"({"input": [1, 2147483648]})").code, "body-number-out-of-range");
 }
 
+TEST(Refusals, TwoFormsAtOnce) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"/rerank", R"({"query": "q", "texts": ["a"], "documents": ["b"]})"},
+      {"/score", R"({"text_1": "a", "text_2": ["b"], "queries": "c", "documents": ["d"]})"},
+      {"/score", R"({"query": "a", "items": ["b"], "documents": ["c"]})"},
+      {"/score", R"({"query": "a", "items": ["b"], "text_1": "c"})"},
+      {"/score", R"({"data_1": "a", "data_2": "b", "text_2": "c"})"},
+      {"/classify", R"({"input": "a", "messages": []})"},
+      {"/classify", R"({"input": "a", "text": "b"})"},
+      {"/classify", R"({"text": "a", "input_ids": [1]})"},
+      {"/pooling", R"({"input": "a", "messages": [{"role": "user", "content": "x"}]})"},
+      {"/v1/embeddings", R"({"input": "a", "messages": []})"},
+      {"/predict", R"({"inputs": "a", "query": "q", "texts": ["b"]})"},
+      {"/get_reward", R"({"query": ["a"], "queries": ["b"]})"},
+      {"/v1/reward", R"({"texts": ["a"], "normalise": "none", "normalize": "sigmoid"})"}};
+  for (const auto& [path, body] : cases) {
+    const Refusal said = refused(path, body);
+    EXPECT_EQ(said.code, "two-forms-at-once") << path << body;
+    EXPECT_TRUE(said.status == 400 || said.status == 422) << body;
+  }
+  EXPECT_EQ(refused(cases[0].first, cases[0].second).sentence,
+            "the body: documents and texts are two ways to say one thing: send one of them");
+  EXPECT_EQ(asked("/classify", R"({"input": "a", "messages": null})").size(), 1U);
+  EXPECT_EQ(asked("/score", R"({"queries": "a", "items": ["b"]})").size(), 1U);
+}
+
+TEST(Refusals, RepeatLittleOfALongValue) {
+  const std::string nines(400, '9');
+  EXPECT_LT(refused("/get_reward", R"({"query": ["a"], "x": )" + nines + "}").sentence.size(), 200U);
+  EXPECT_LT(refused("/get_reward", "{" + std::string(9000, 'k') + ": 1}").sentence.size(), 200U);
+  try {
+    (void)find_endpoint("GET", "/v2/models/" + std::string(9000, 'a') + "/infer");
+    ADD_FAILURE();
+  } catch (const RequestError& e) {
+    EXPECT_LT(std::string(e.what()).size(), 200U);
+  }
+}
+
 TEST(Refusals, NestingAndRepeatedKeys) {
   const std::string deep = std::string(200000, '[') + std::string(200000, ']');
   EXPECT_EQ(refused("/v1/reward", deep).code, "body-nested-too-deep");
@@ -109,6 +147,7 @@ TEST(Endpoints, ArePathsAndMethods) {
   EXPECT_FALSE(find_endpoint("POST", "/v1/chat/completions").has_value());
   EXPECT_FALSE(find_endpoint("GET", "/").has_value());  // the page
   EXPECT_EQ(find_endpoint("POST", "/")->path, Path::predict);
+  EXPECT_THROW((void)find_endpoint("PUT", "/"), RequestError);
   EXPECT_EQ(find_endpoint("POST", "/v2/models/a.b-c/infer")->model, "a.b-c");
   EXPECT_EQ(find_endpoint("HEAD", "/v2/health/live")->path, Path::live);
   EXPECT_FALSE(find_endpoint("GET", "/v2/models//ready").has_value());
@@ -137,6 +176,10 @@ TEST(Errors, HaveTheFormOfTheirFamily) {
   EXPECT_EQ(render_error(Family::tei, 413, code, "S")["error_type"], "Validation");
   EXPECT_EQ(render_error(Family::fastapi, 422, code, "S")["detail"], "S");
   EXPECT_EQ(render_error(Family::kserve, 404, code, "S")["error"], "S");
+  EXPECT_EQ(render_error(Family::own, 409, code, "S")["error"]["type"], "invalid_request_error");
+  EXPECT_EQ(render_error(Family::own, 499, code, "S")["error"]["type"], "invalid_request_error");
+  EXPECT_EQ(render_error(Family::own, 408, code, "S")["error"]["type"], "timeout_error");
+  EXPECT_EQ(render_error(Family::vllm, 502, code, "S")["error"]["type"], "InternalServerError");
   EXPECT_EQ(render_error(Family::sglang, 400, code, "S")["object"], "error");
   EXPECT_EQ(render_error(Family::sglang, 400, code, "S")["error"]["message"], "S");
 }
