@@ -80,11 +80,34 @@ def check_reasons(page):
     assert "distance 1.50" in text(page, "route") and page.evaluate("document.getElementById('meter').hidden"), text(page, "route")
 
 
+def check_question(page):
+    """The judge is asked about what was scored: with the system message, and with the texts that were sent, not those that stand in the boxes by now."""
+    page.evaluate("document.getElementById('system').value = 'Be brief and kind.'; document.getElementById('prompt').value = 'The first prompt'")
+    page.evaluate("window.plain_fetch = window.fetch; window.fetch = (path, o) => { document.getElementById('prompt').value = 'An edited prompt';"
+                  " document.getElementById('system').value = ''; return plain_fetch(path, o); }")
+    page.evaluate("window.last_before = last")
+    page.press("Enter", control=True)
+    page.wait("last !== last_before && !document.getElementById('go').disabled")
+    page.evaluate("window.fetch = window.plain_fetch")
+    question = page.evaluate("document.getElementById('question').value")
+    assert "System message:\nBe brief and kind.\n\nPrompt:\nThe first prompt\n" in question and "edited" not in question, question
+    page.evaluate("document.getElementById('model').dispatchEvent(new Event('change'))")
+    assert page.evaluate("document.getElementById('result').hidden && !document.getElementById('empty').hidden"), "a result beside another model's name"
+    page.press("Enter", control=True)
+    page.wait("!document.getElementById('result').hidden && !document.getElementById('go').disabled")
+
+
+def check_numbers(page):
+    shown = page.evaluate("[signed(-0.004), signed(-0.006), signed(0), plain(-0.0004), plain(-0.0006), plain(0.5)]")
+    assert shown == ["+0.00", "\u22120.01", "+0.00", "0.000", "\u22120.001", "0.500"], shown
+
+
 def check_refusals(page):
     page.evaluate("document.getElementById('prompt').value = '\\u200b'")
     page.press("Enter", control=True)
     page.wait("!document.getElementById('error').hidden")
     assert "[" in text(page, "error"), text(page, "error")
+    assert page.evaluate("document.getElementById('result').hidden"), "an earlier result stands beside the error"
 
 
 def check_markup_stays_text(page):
@@ -113,6 +136,8 @@ def main():
                 assert page.complaints() == [], page.complaints()
         check_category(page)
         check_reasons(page)
+        check_question(page)
+        check_numbers(page)
         check_refusals(page)
         check_markup_stays_text(page)
     with RewardServer(program, ["earlier=" + bundle], env={"DMOERM_API_KEY": "secret-key-of-tests"}) as server, chromium.Chromium() as browser:
