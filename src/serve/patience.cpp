@@ -68,6 +68,7 @@ HttpAnswer not_admitted(const Patience& patience, const Engine::Admission& admis
     case Engine::Refused::deadline:
       return no_time(patience, admission);
     default:
+      if (patience.patience_s <= admission.own_s) return no_time(patience, admission);  // it would never fit
       return queue_full(patience.family, admission.retry_after_s);
   }
 }

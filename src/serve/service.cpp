@@ -99,7 +99,7 @@ std::optional<HttpAnswer> Service::check(const HttpRequest& request) {
     const auto endpoint = wire::find_endpoint(request.method, request.path);
     if (!endpoint)
       return refuse(request, 404, ErrorCode("unknown-endpoint"),
-                    fmt::format("{} is no endpoint of this server; GET /info lists them", request.path));
+                    fmt::format("{} is not an address of this server; GET /info lists them", utf8_prefix(request.path, 100)));
     if (!wire::scores_texts(endpoint->path)) return describe(request, *endpoint);
   } catch (const wire::RequestError& e) {
     return refuse(request, e.status(), e.code(), e.what());
@@ -192,7 +192,7 @@ void Service::prepare(const std::shared_ptr<Call>& call) {
     call->family = wire::family_of(call->endpoint.path);
     call->patience_s = patience_of(request, call->family);
     call->ask.deadline = call->came + duration_of(usable_s(call->patience_s));
-    if (engine_.full()) return answer(*call, queue_full(call->family, engine_.retry_after_s()));
+    if (engine_.full() && fits_alone(*call)) return answer(*call, queue_full(call->family, engine_.retry_after_s()));
     if (const Patience patience = call->patience(); waited_long(patience, 0)) return answer(*call, too_late(patience, 0));
     std::optional<std::size_t> json_length;
     if (const auto length = number_of(request.header("inference-header-content-length")); length)
@@ -229,6 +229,12 @@ double Service::patience_of(const HttpRequest& request, wire::Family family) con
     throw wire::RequestError("bad-timeout", 400, family,
                              fmt::format("X-Request-Timeout: expected seconds above 0, found \"{}\"", utf8_prefix(timeout, 40)));
   return std::min(*seconds, options_.deadline_s);
+}
+
+/// Whether the bytes of a request show, without reading it, that it could be answered in time if nobody else asked.
+bool Service::fits_alone(const Call& call) const {
+  const double tokens_per_s = engine_.state().tokens_per_s;  // a token has a byte at least
+  return tokens_per_s == 0 || static_cast<double>(call.exchange->request.body.size()) / tokens_per_s < call.patience_s;
 }
 
 /// Token ids of all groups.

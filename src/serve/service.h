@@ -60,6 +60,7 @@ class Service {
   [[nodiscard]] HttpAnswer describe(const HttpRequest& request, const wire::Endpoint& endpoint);
   void prepare(const std::shared_ptr<Call>& call);
   [[nodiscard]] double patience_of(const HttpRequest& request, wire::Family family) const;
+  [[nodiscard]] bool fits_alone(const Call& call) const;
   void read_texts(Call& call) const;
   void submit(const std::shared_ptr<Call>& call);
   void finish(const std::shared_ptr<Call>& call, Outcome outcome);

@@ -57,6 +57,17 @@ TEST(Patience, ThatTheQueueWouldUseUp) {
       "time");
 }
 
+TEST(Patience, ThatAFullQueueCannotMakeLonger) {
+  const Engine::Admission admission{
+      .retry_after_s = 18, .refused = Engine::Refused::full, .queue_s = 18, .own_s = 9, .done_s = 27};
+  const HttpAnswer never = not_admitted({wire::Family::own, 0.5, 0.01}, admission);
+  EXPECT_EQ(told(never).code, "deadline-too-short");
+  EXPECT_EQ(never.status, 504);
+  EXPECT_TRUE(never.headers.empty());  // no Retry-After
+  EXPECT_EQ(not_admitted({wire::Family::tei, 0.5, 0.01}, admission).status, 503);
+  EXPECT_EQ(told(not_admitted({wire::Family::own, 30, 0.01}, admission)).code, "server-is-busy");
+}
+
 TEST(Patience, LeavesTimeToTellTheClient) {
   EXPECT_DOUBLE_EQ(usable_s(1), 0.95);
   EXPECT_DOUBLE_EQ(usable_s(100), 99.75);
