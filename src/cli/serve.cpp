@@ -31,7 +31,7 @@ struct Options {
   serve::HttpOptions http;
   serve::EngineOptions engine;
   serve::ServiceOptions service;
-  int threads = 0, ranks = 1, rank_socket = -1;
+  int threads = 0, ranks = 1, rank_socket = -1, rank = 0;
   double drain_s = 30, batch_wait_ms = 2;
 };
 
@@ -119,14 +119,17 @@ class MinuteLine {
   serve::Totals before_;
 };
 
+std::string counted(std::int64_t count, const char* what) { return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s"); }
+
 /// What was answered, and in how long: "served 3 requests (5 texts, 80 tokens) in 2 s".
 std::string served(const serve::Totals& totals, Clock::time_point begun) {
-  return fmt::format("served {} requests ({} texts, {} tokens) in {}", totals.requests, totals.texts, totals.tokens,
-                     duration_text(serve::seconds_since(begun)));
+  return fmt::format("served {} ({}, {}) in {}", counted(totals.requests, "request"), counted(totals.texts, "text"),
+                     counted(totals.tokens, "token"), duration_text(serve::seconds_since(begun)));
 }
 std::string outcomes(const serve::Totals& totals) {
-  return fmt::format("{} answered, {} refused for lack of room, {} wrong or failed", totals.answered, totals.refused,
-                     totals.failed);
+  const std::string left = totals.left > 0 ? fmt::format(", {} given up by clients", totals.left) : "";
+  return fmt::format("{} answered, {} refused for lack of room, {} with mistakes of clients{}, {} failed here", totals.answered,
+                     totals.refused, totals.mistaken, left, totals.failed);
 }
 
 /// Wait until no request is under way, at most `seconds`. @return whether all were answered
@@ -233,7 +236,7 @@ void run_front(const Options& options) {
 }
 
 void run(Options options) {
-  init_log(0, 1, "info");
+  init_log(options.rank, options.rank_socket >= 0 ? 2 : 1, "info");  // a rank's lines have its number
   complete(options);
   if (options.rank_socket >= 0) return run_rank(options);
   if (options.ranks > 1) return run_front(options);
@@ -345,6 +348,7 @@ void add_serve(CLI::App& app) {
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
   verb->add_option("--rank-socket", options->rank_socket)->group("");  // how a front starts its ranks
+  verb->add_option("--rank-number", options->rank)->group("");
   add_limits(*verb, *options);
   verb->add_flag("--sglang", options->service.limits.sglang, "Answer /v1/rerank as SGLang does, not as vLLM");
   verb->add_flag("--verbose", options->service.verbose, "Log a line a request");

@@ -61,7 +61,7 @@ std::vector<double> Histogram::latency_bounds() {
 
 void Totals::add(int status, std::int64_t count) {
   requests += count;
-  (status < 300 ? answered : status == 429 ? refused : failed) += count;
+  (status < 300 ? answered : status == 429 ? refused : status == 499 ? left : status < 500 ? mistaken : failed) += count;
 }
 
 void RequestCounts::add(const std::string& endpoint, int status, double seconds) {

@@ -41,7 +41,12 @@ struct Gauges {
 
 /// Sums for the log.
 struct Totals {
-  std::int64_t requests = 0, answered = 0, refused = 0, failed = 0, texts = 0, tokens = 0;
+  std::int64_t requests = 0, answered = 0;
+  std::int64_t refused = 0;   ///< 429
+  std::int64_t mistaken = 0;  ///< Other 4xx: what the client sent cannot be answered
+  std::int64_t left = 0;      ///< 499: the client hung up before
+  std::int64_t failed = 0;    ///< 5xx
+  std::int64_t texts = 0, tokens = 0;
   void add(int status, std::int64_t count = 1);
 };
 

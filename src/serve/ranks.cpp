@@ -88,7 +88,7 @@ void Ranks::start(int number) {
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0)
     throw Error("rank-did-not-start", fmt::format("a rank cannot be started: {}", std::strerror(errno)));
   std::vector<std::string> command = command_;
-  command.insert(command.end(), {"--rank-socket", std::to_string(sockets[1])});
+  command.insert(command.end(), {"--rank-socket", std::to_string(sockets[1]), "--rank-number", std::to_string(number)});
   const pid_t process = spawn(command, "CUDA_VISIBLE_DEVICES=" + device_of(number), sockets[1]);
   ::close(sockets[1]);
   if (process < 0) throw Error("rank-did-not-start", fmt::format("a rank cannot be started: {}", std::strerror(errno)));

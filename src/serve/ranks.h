@@ -31,7 +31,7 @@ class Ranks {
   using Join = std::function<HttpAnswer(std::map<int, HttpAnswer> answers)>;
 
   /// Start the ranks and wait until each has its bundles.
-  /// @param command  program and arguments of a rank, to which "--rank-socket N" is added
+  /// @param command  program and arguments of a rank, to which "--rank-socket N --rank-number N" are added
   /// @throws Error if a rank ends before it is ready; it has said why
   Ranks(std::vector<std::string> command, int count, OnAnswer on_answer);
   /// Lets the ranks end.

@@ -85,7 +85,8 @@ TEST_F(FrontOfOneRank, CountsWhatItAnswersItself) {
     EXPECT_NE(text.find(line), std::string::npos) << line << "\n" << text;
   const Totals totals = front.totals();
   EXPECT_EQ(totals.requests, 4);
-  EXPECT_EQ(totals.failed, 3);
+  EXPECT_EQ(totals.mistaken, 2);
+  EXPECT_EQ(totals.failed, 1);
   EXPECT_EQ(totals.answered, 1);
 }
 

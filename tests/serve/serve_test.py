@@ -120,7 +120,19 @@ def test_bad_requests_get_a_sentence(server):
         status, reply = server.post(path, body)
         expect(400 <= status < 500 and wanted in (None, status), (path, str(body)[:80], status, reply))
         expect(re.search(r"[a-z]+ [a-z]+", json.dumps(reply)) and "internal" not in json.dumps(reply), (path, reply))
-    expect(server.ask("GET", "/classify")[0] == 405 and server.ask("DELETE", "/v1/reward")[0] == 405, "methods")
+    for method, path, allowed in (("GET", "/classify", "POST"), ("DELETE", "/v1/reward", "POST"), ("POST", "/health", "GET, HEAD"), ("PUT", "/", "GET, HEAD, POST"), ("OPTIONS", "/v2/health/live", "GET, HEAD"),
+                                  ("GET", "/admin/reload", "POST")):
+        status, _, headers = server.ask(method, path, raw=True)
+        expect(status == 405 and headers.get("allow") == allowed, (method, path, status, headers))
+    status, text, headers = server.ask("GET", "/" + "a" * 9000, raw=True)
+    expect(status == 404 and len(text) < 400, text)
+    for path in ("/health", "/metrics", "/info", "/v1/models", "/", "/nothing"):
+        expect("close" not in server.ask("GET", path, raw=True)[2].get("connection", ""), f"{path} closes the connection")
+    for path in ("/v2/models/earlier/versions/99", "/v2/models/earlier/versions/99/ready"):
+        status, reply = server.ask("GET", path)
+        expect(status == 404 and reply["reason"] == "unknown-model-version", (path, reply))
+    status, reply = server.post("/get_reward", json.dumps({"query": ["a" * 9000000]}))  # http.client sends all of it before it reads
+    expect(status == 413 and reply["reason"] == "body-too-long", reply)
     for timeout in ("soon", "0", "-1", "0.0", "", "nan", "inf", "1e999", "5s"):
         status, reply = server.post("/v1/reward", ROWS[0], headers={"X-Request-Timeout": timeout})
         expect(status == 400 and reply["error"]["code"] == "bad-timeout", (timeout, reply))
@@ -188,6 +200,17 @@ def test_tls(folder):
         expect(json.loads(connection.getresponse().read())["scores"] == offline(ROWS[:1])[0]["scores"], "scores over TLS")
 
 
+def test_the_last_line_tells_mistakes_from_failures():
+    with Server() as server:
+        expect(server.post("/v1/reward", ROWS[0])[0] == 200 and server.post("/v1/reward", "{")[0] == 400 and server.ask("GET", "/nothing")[0] == 404, "requests")
+        said = server.stop()[1].splitlines()[-1]
+        expect(re.match(r"served 3 requests \(\d+ texts?, \d+ tokens\) in .*: 1 answered, 0 refused for lack of room, 2 with mistakes of clients, 0 failed here$", said), said)
+    with Server() as server:
+        expect(server.post("/v1/reward", {"prompt": "x", "response": "y"})[0] == 200, "one request")
+        said = server.stop()[1].splitlines()[-1]
+        expect("served 1 request (1 text, " in said, said)
+
+
 def test_limits():
     with Server("--body-bytes", "20000", "--request-texts", "4", "--request-tokens", "300") as server:
         expect(server.post("/v1/reward", {"prompt": "x", "responses": ["y" * 30000]})[0] == 413, "a long body")
@@ -240,6 +263,7 @@ def test_reload_loses_nothing(folder):
         with open(os.path.join(copy, "dmoerm.json"), "a", encoding="utf-8") as f:
             f.write("damage")
         status, reply = server.post("/admin/reload", {})
+        expect(reply["error"]["type"] == "invalid_request_error", reply)
         expect(status == 409 and "dmoerm.json" in reply["error"]["message"] and reply["error"]["code"] not in reply["error"]["message"], reply)
         expect(server.post("/admin/reload", {"model": "third"})[0] == 404, "an unknown name")
         for body in ({"model": 3}, {"modle": "main"}, ["main"]):
@@ -305,6 +329,7 @@ def test_ranks_give_the_same_answers_and_one_may_die():
         expect("dmoerm_rank_restarts_total 1" in metrics and len(children_of(server.process)) == 2, metrics)
         expect(server.post("/admin/reload", {})[0] == 200 and server.ask("GET", "/info")[1]["models"][0]["name"] == "earlier", "reload")
         expect(server.post("/v1/reward", "{")[0] == 400 and server.ask("GET", "/nothing")[0] == 404, "bad requests")
+        expect(server.ask("GET", "/v1/reward", raw=True)[2].get("allow") == "POST", "a rank's headers")
         for line in ('dmoerm_connections{rank="front"} ', 'dmoerm_ready{rank="front"} 1', 'dmoerm_queue_texts{rank="1"} 0'):
             expect(line in metrics, (line, metrics))
         expect('dmoerm_connections{rank="0"}' not in metrics, metrics)
@@ -323,6 +348,11 @@ def test_no_rank_is_ready(folder):
     shutil.copytree(BUNDLE, copy)
     with Server("--np", "2", bundles=(f"main={copy}",)) as server:
         shutil.move(os.path.join(copy, "dmoerm.json"), os.path.join(folder, "dmoerm.json"))  # no rank can start again
+        expect(server.post("/admin/reload", {})[0] == 409, "a reload without a bundle")
+        deadline = time.monotonic() + 60
+        while not all(any(f"rank={rank} " in line and "was not read again" in line for line in server.lines) for rank in (0, 1)):
+            expect(time.monotonic() < deadline, server.lines)  # each rank says so, with its number
+            time.sleep(0.05)
         for rank in children_of(server.process):
             os.kill(rank, signal.SIGKILL)
         deadline = time.monotonic() + 60
@@ -350,7 +380,7 @@ def main():
                 print("held:", test.__name__, flush=True)
             code, said = server.stop()
             expect(code == 0 and "served" in said, said)
-        for test in (test_keys_and_hosts, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_ranks_give_the_same_answers_and_one_may_die):
+        for test in (test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_ranks_give_the_same_answers_and_one_may_die):
             test()
             print("held:", test.__name__, flush=True)
         for test in (test_tls, test_reload_loses_nothing, test_no_rank_is_ready):
