@@ -41,6 +41,10 @@ constexpr std::array kTextKeys = {"prompt",
                                   "response1",
                                   "response2",
                                   "rejected_response",
+                                  "human_ref_A",
+                                  "human_ref_B",
+                                  "answer_0",
+                                  "answer_1",
                                   "conversation_a",
                                   "conversation_b",
                                   "text_chosen",
@@ -140,6 +144,41 @@ bool is_printed_object(std::string_view text) {
   return holds("role=") || type.starts_with("AI") || type.starts_with("Human") || type.starts_with("System");
 }
 
+/// The types of parts that are texts, and those that never are anything but parts of a message.
+constexpr std::array<std::string_view, 3> kTextParts = {"text", "input_text", "output_text"};
+constexpr std::array<std::string_view, 6> kMediaParts = {"image_url", "image",     "input_image",
+                                                         "video_url", "audio_url", "input_audio"};
+
+bool is_one_of(std::string_view word, auto words) { return std::ranges::find(words, word) != words.end(); }
+
+/// What stands in single quotes behind a key of Python's print, as text in 'type': 'text'; "" if nothing does.
+std::string_view printed_value(std::string_view text, std::string_view key) {
+  const std::size_t at = text.find(key);
+  if (at == std::string_view::npos) return {};
+  std::string_view rest = after_space(text.substr(at + key.size()));
+  if (!drop_front(rest, ":") || !rest.starts_with('\'')) return {};
+  rest.remove_prefix(1);
+  return rest.substr(0, rest.find('\''));
+}
+
+/// Whether a text is wholly a list of parts of a message as Python prints it: [{'type': 'text', 'text': 'Hi'}], or
+/// [TextBlock(text='Hi', type='text')].
+bool is_printed_parts(std::string_view text) {
+  constexpr std::array<std::string_view, 10> kFirstKeys = {"type",      "text",      "image_url", "image",         "input_image",
+                                                           "citations", "video_url", "audio_url", "cache_control", "annotations"};
+  text = trim(text);
+  std::string_view rest = text;
+  bool is_list = false;
+  while (drop_front(rest, "array(") || drop_front(rest, "[") || drop_front(rest, "(")) is_list = true;
+  const bool has_text = text.find("text='") != std::string_view::npos || text.find("text=\"") != std::string_view::npos;
+  if (rest.starts_with("TextBlock(") && has_text) return end_of_brackets(text, "'\"") == End::whole;
+  if (!is_list || !drop_front(rest, "{") || !drop_front(rest, "'")) return false;
+  if (!is_one_of(rest.substr(0, rest.find('\'')), kFirstKeys)) return false;
+  const std::string_view type = printed_value(text, "'type'");
+  const bool is_text = is_one_of(type, kTextParts) && text.find("'text'") != std::string_view::npos;
+  return (is_text || is_one_of(type, kMediaParts)) && end_of_brackets(text, "'\"") != End::text_follows;
+}
+
 /// The columns that hold lists of answers, whatever else a row may have.
 constexpr std::array kListKeys = {"completions", "responses", "answers", "history"};
 
@@ -229,14 +268,20 @@ json messages_in_lines(std::string_view text) {
   return is_conversation(messages) ? messages : json();
 }
 
-/// Whether a value is a list of OpenAI's parts of a message.
+/// Whether a value is a list of OpenAI's parts of a message: texts and media, and beside a text whatever else has a type.
 bool is_parts(const json& value) {
-  const auto is_part = [](const json& part) {
-    if (!part.is_object() || !part.contains("type") || !part["type"].is_string()) return false;
-    const auto& type = part["type"].get_ref<const std::string&>();
-    return type == "text" || type == "image_url" || type == "image" || type == "input_text" || type == "output_text";
+  const auto type = [](const json& part) {
+    return part.is_object() && part.contains("type") && part["type"].is_string() ? part["type"].get<std::string>() : "";
   };
-  return value.is_array() && !value.empty() && std::ranges::all_of(value, is_part);
+  const auto is_text = [&](const json& part) {
+    return is_one_of(type(part), kTextParts) && part.contains("text") && part["text"].is_string();
+  };
+  const auto is_known = [&](const json& part) { return is_text(part) || is_one_of(type(part), kMediaParts); };
+  const auto is_typed = [&](const json& part) { return !type(part).empty(); };
+  if (!value.is_array() || value.empty()) return false;
+  if (std::ranges::all_of(value, is_known)) return true;
+  return std::ranges::any_of(value, is_text) && std::ranges::all_of(value, is_typed) &&
+         std::ranges::none_of(value, [&](const json& part) { return is_one_of(type(part), kTextParts) && !is_text(part); });
 }
 
 /// The text of a list of parts. @throws RowError if one is no text
@@ -264,11 +309,11 @@ const json* conversation_inside(const json& value) {
   return choice.contains("message") && is_conversation(choice["message"]) ? &choice["message"] : nullptr;
 }
 
-RowError printed_by_python(const char* key, const std::string& text) {
+RowError printed_by_python(const char* key, const std::string& text, const char* what = "messages") {
   return RowError("messages-printed-by-python",
-                  fmt::format("\"{}\": expected messages or a text, found messages as Python prints them: {}; write them with "
+                  fmt::format("\"{}\": expected messages or a text, found {} as Python prints them: {}; write them with "
                               "json.dumps",
-                              key, shown(json(text))));
+                              key, what, shown(json(text))));
 }
 
 RowError damaged(const char* key, const std::string& text) {
@@ -282,6 +327,7 @@ RowError damaged(const char* key, const std::string& text) {
 std::optional<json> json_in(const std::string& text, const char* key, bool (*wanted)(const json&)) {
   const std::string_view inner = after_space(text);
   if (wanted == is_conversation && is_printed_object(inner)) throw printed_by_python(key, text);
+  if (wanted == is_parts && is_printed_parts(inner)) throw printed_by_python(key, text, "parts of a message");
   if (inner.empty() || std::string_view("[{\"a(").find(inner.front()) == std::string_view::npos) return std::nullopt;
   if (inner.front() == '"' && inner.size() > 1 && (inner[1] == '[' || inner[1] == '{')) {  // a string that was written twice
     const auto once = parsed(text);
@@ -304,17 +350,18 @@ std::optional<json> json_in(const std::string& text, const char* key, bool (*wan
   return std::nullopt;
 }
 
-void unpack(json& value, const char* key) {
+/// @param several  whether the value is a list of several texts, so that a list is no list of parts of one
+void unpack(json& value, const char* key, bool several) {
   if (value.is_string()) {
     auto messages = json_in(value.get_ref<const std::string&>(), key, is_conversation);
     if (!messages) messages = json_in(value.get_ref<const std::string&>(), key, is_parts);
     if (!messages) return;
     value = std::move(*messages);
   }
-  if (is_parts(value) && !holds_several(key)) {
+  if (is_parts(value) && !several) {
     value = text_of_parts(value, key);
   } else if (value.is_array()) {
-    for (json& element : value) unpack(element, key);
+    for (json& element : value) unpack(element, key, false);
   } else if (is_message(value)) {
     json& content = value[value.contains("content") ? "content" : "value"];
     if (content.is_string()) {
@@ -322,7 +369,7 @@ void unpack(json& value, const char* key) {
     }
   } else if (value.is_object()) {
     for (const char* inner : kTextKeys) {
-      if (const auto found = value.find(inner); found != value.end()) unpack(*found, inner);
+      if (const auto found = value.find(inner); found != value.end()) unpack(*found, inner, holds_several(inner));
     }
   }
 }
@@ -343,7 +390,7 @@ void unpack_messages(json& row) {
   const bool extra_input = has(row, {"instruction"});  // the input of an instruction is what the instruction is about
   for (const char* key : kTextKeys) {
     if (extra_input && std::string_view(key) == "input") continue;
-    if (const auto found = row.find(key); found != row.end()) unpack(*found, key);
+    if (const auto found = row.find(key); found != row.end()) unpack(*found, key, holds_several(key));
   }
 }
 

@@ -97,6 +97,43 @@ TEST(MessagesInText, PartsOfATextAreItsText) {
       << "a list of responses is no list of parts";
 }
 
+TEST(MessagesInText, PartsAreReadTheSameWhereverTheyStand) {
+  const std::string hello = R"([{"type": "text", "text": "Hello"}])";
+  const std::string image = R"([{"type": "text", "text": "Hello"}, {"type": "image_url", "image_url": {"url": "a.png"}}])";
+  const std::string thought = R"([{"type": "thinking", "thinking": "Hm"}, {"type": "text", "text": "Hello"}])";
+  const auto places = [](const std::string& text) {
+    const json turn{{"role", "assistant"}, {"content", text}};
+    return std::vector<json>{{{"prompt", "Hi"}, {"chosen", text}, {"rejected", "No"}},
+                             {{"prompt", "Hi"}, {"chosen", {turn}}, {"rejected", "No"}},
+                             {{"prompt", "Hi"}, {"responses", {{{"text", text}}, {{"text", "No"}}}}},
+                             {{"prompt", "Hi"}, {"response_1", text}, {"response_2", "No"}, {"preference_strength", 0}}};
+  };
+  const std::string printed = "[{'type': 'text', 'text': 'Hello'}]";
+  for (const json& row : places(hello)) EXPECT_EQ(read(row), "user: Hi -> Hello | No |") << row;
+  for (const json& row : places(image)) EXPECT_EQ(read(row), "dropped part-is-not-text") << row;
+  for (const json& row : places(thought)) EXPECT_EQ(read(row), "dropped part-is-not-text") << row;
+  for (const json& row : places(printed)) EXPECT_EQ(read(row), "bad messages-printed-by-python") << row;
+  const auto of_list = [](const json& text) {
+    return parse_unlabelled(parse_row(json{{"prompt", "a"}, {"responses", {text, "b"}}}.dump())).responses.at(0).text;
+  };
+  EXPECT_EQ(of_list(hello), "Hello");
+  EXPECT_EQ(of_list(json::parse(hello)), "Hello");
+  EXPECT_THROW(of_list(image), RowError);
+  EXPECT_THROW(of_list(printed), RowError);
+  for (const char* text :
+       {"[{'text': \"It's\", 'type': 'text'}]", "[{'type': 'text', 'text': 'a'}\n {'type': 'text', 'text': 'b'}]",
+        "array([{'type': 'text', 'text': 'a', 'image_url': None}], dtype=object)", "({'type': 'input_text', 'text': 'a'},)",
+        "[{'annotations': [], 'text': 'a', 'type': 'output_text'}]", "[{'type': 'image_url', 'image_url': {'url': 'a.png'}}]",
+        "[TextBlock(citations=None, text='a', type='text')]", "TextBlock(text=\"It's\", type='text')",
+        "[{'type': 'text', 'text': 'cut of"})
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), "bad messages-printed-by-python") << text;
+  for (const char* text :
+       {"[{'type': 'text', 'text': 'a'}] is a list of parts.", "Write [{'type': 'text', 'text': 'a'}]", "[{'type': 'circle'}]",
+        "{'type': 'text', 'size': 3}", "[{'type': 'text', 'name': 'x'}]", "TextBlock(text='a') is a class",
+        R"([{"type": "text", "name": "x"}])", R"([{"type": "file", "name": "a.txt"}])", R"([{"type": "tool_use", "id": 3}])"})
+    EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}), std::string("user: Q -> ") + text + " | b |");
+}
+
 TEST(MessagesInText, StayTextsIfTheyOnlyContainOrResembleThem) {
   for (const char* text :
        {R"({"name": "Bob", "age": 3})", R"([{"name": "role"}, {"name": "content"}])", R"(["role", "user"])", "[1, 2]", "{}", "[]",
