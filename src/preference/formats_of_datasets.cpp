@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/text.h"
 #include "preference/row_error.h"
 #include "preference/row_fields.h"
 
@@ -20,12 +21,31 @@ constexpr std::pair<std::string_view, Split> kDomainEnds[] = {
 
 void prefer(int winner, Group& group) { group.pairs.push_back({std::string(kOverall), winner, 1 - winner, 0.0}); }
 
+/// Whether a value says that a completion is good or bad: true, false, 1, 0, or, as it should not, another number or a word.
+bool is_verdict(const json& value) {
+  constexpr std::array<std::string_view, 29> kWords = {
+      "true",    "false",     "yes",         "no",     "y",        "n",        "t",        "f",        "good",   "bad",
+      "1",       "0",         "1.0",         "0.0",    "-1",       "desired",  "liked",    "up",       "down",   "like",
+      "dislike", "desirable", "undesirable", "chosen", "rejected", "positive", "negative", "accepted", "correct"};
+  if (value.is_boolean() || value.is_number()) return true;
+  return value.is_string() && std::ranges::find(kWords, lower(trim(value.get_ref<const std::string&>()))) != kWords.end();
+}
+
 /// The key of a row that says whether its completion is good; null if there is none.
 const char* verdict_key(const json& row) {
   for (const char* key : {"label", "kto_tag"}) {
-    if (row.contains(key) && (row[key].is_boolean() || row[key] == 0 || row[key] == 1)) return key;
+    if (row.contains(key) && is_verdict(row[key])) return key;
   }
   return nullptr;
+}
+
+/// What a row's verdict says. @throws RowError for other words and numbers than true, false, 1 and 0
+bool is_good(const json& row, const char* key) {
+  const json& verdict = row[key];
+  if (verdict.is_boolean()) return verdict.get<bool>();
+  if (verdict == 0 || verdict == 1) return verdict == 1;
+  throw RowError("field-of-wrong-type", fmt::format("\"{}\": expected true or false{}, found {}", key,
+                                                    verdict.is_string() ? " without quotes" : "", shown(verdict)));
 }
 
 /// The question about a text: a post with its title and subreddit, or an article with its title.
@@ -66,6 +86,17 @@ std::string names_of_pair(const json& row) {
     const std::string other =
         std::string_view(rejected) == "rejected" ? "" : fmt::format(" and \"{}\" to \"rejected\"", rejected);
     return fmt::format("rename \"{}\" to \"chosen\"{}, if these are the better and the worse response", chosen, other);
+  }
+  return "";
+}
+
+/// What keeps a row with a verdict on one answer from the format unpaired; "" if it has no such verdict.
+std::string names_of_unpaired(const json& row) {
+  if (verdict_key(row) == nullptr || prompt_column(row) == nullptr) return "";
+  for (const char* name : {"response", "output", "answer", "text"}) {
+    if (row.contains(name))
+      return fmt::format("rename \"{}\" to \"completion\", if \"{}\" says true or false of it (format unpaired)", name,
+                         verdict_key(row));
   }
   return "";
 }
@@ -156,8 +187,7 @@ Group parse_unpaired(const json& row) {
     group.prompt = std::move(completion.before);
     add_system(row, group.prompt);
   }
-  const json& verdict = row[verdict_key(row)];
-  const bool good = verdict.is_boolean() ? verdict.get<bool>() : verdict == 1;
+  const bool good = is_good(row, verdict_key(row));
   group.responses.push_back({std::move(completion.text), good ? 1.0 : 0.0, {}});
   return group;
 }
@@ -167,6 +197,7 @@ std::string known_otherwise(const json& row) {
   if (const std::string names = names_of_pair(row); !names.empty()) return names;
   if (const std::string error = error_of_server(row); !error.empty())
     return fmt::format("this is perhaps the error of a server that sent no data, {}: download the file again", error);
+  if (const std::string names = names_of_unpaired(row); !names.empty()) return names;
   if (has_one_answer(row))
     return "this is a row for training on one answer; preference data have two or more answers to a prompt, and say which is "
            "better";

@@ -392,6 +392,11 @@ TEST(Formats, SaysWhatItExpectedAndFoundInBadRows) {
        "\"annotations\": expected an object, found []"},
       {R"({"instruction":"i","completions":[{"response":"a","annotations":{"honesty":{"Rating":"1e39"}}}]})",
        "\"honesty.Rating\": expected a number that float32 can hold"},
+      {R"({"prompt":"p","completion":"a","label":"true"})", "\"label\": expected true or false without quotes, found \"true\""},
+      {R"({"prompt":"p","completion":"a","label":"Good"})", "\"label\": expected true or false without quotes, found \"Good\""},
+      {R"({"prompt":"p","completion":"a","label":-1})", "\"label\": expected true or false, found -1"},
+      {R"({"messages":[{"role":"user","content":"p"},{"role":"assistant","content":"a"}],"kto_tag":"0"})",
+       "\"kto_tag\": expected true or false without quotes, found \"0\""},
       {R"({"query":"q","responses":["a"],"rank":[1],"point":"x"})", "expected two \"responses\" and two ranks, found 1 and 1"},
   };
   for (const auto& [row, expected] : cases) {
