@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/repeated_keys.h"
 #include "base/text.h"
 
 namespace dmoerm {
@@ -200,8 +201,15 @@ std::string json_complaint(std::string_view text, const json::exception& error) 
 }
 
 json parse_json(std::string_view text, const std::string& name) {
+  RepeatedKeys keys;
+  const auto watch = [&](int /*depth*/, json::parse_event_t event, const json& value) {
+    if (keys.repeats(event, value))
+      throw DataError("key-given-twice",
+                      fmt::format("{}: the key {} stands twice in one object: remove one of the two", name, value.dump()));
+    return true;
+  };
   try {
-    return json::parse(text);
+    return json::parse(text, watch);
   } catch (const json::parse_error& e) {
     if (is_blank(text)) throw DataError("json-file-empty", fmt::format("{}: expected JSON, found an empty file", name));
     if (const std::string type = foreign_type(text.substr(0, 4096)); !type.empty())

@@ -23,7 +23,8 @@ JsonProblem json_problem(std::string_view text, const nlohmann::json::parse_erro
 /// json_mismatch(), or where `text` stops being JSON: "found a comment: JSON has none, remove it (column 7)".
 std::string json_complaint(std::string_view text, const nlohmann::json::exception& error);
 
-/// The value of a whole file. @param name  name of the file for messages. @throws DataError "name:line: ..."
+/// The value of a whole file, in which no object has a key twice. @param name  name of the file for messages.
+/// @throws DataError "name:line: ..."
 nlohmann::json parse_json(std::string_view text, const std::string& name);
 
 }  // namespace dmoerm

@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <set>
-
 #include "base/json_problem.h"
+#include "base/repeated_keys.h"
 #include "base/text.h"
 #include "base/utf8.h"
 #include "preference/row_fields.h"
@@ -23,9 +22,7 @@ class Guard {
     if (depth > depth_max_)
       throw RequestError("body-nested-too-deep", 400, family_,
                          fmt::format("the body is nested deeper than {} lists and objects", depth_max_));
-    if (event == json::parse_event_t::object_start) keys_.emplace_back();
-    if (event == json::parse_event_t::object_end) keys_.pop_back();
-    if (event == json::parse_event_t::key && !keys_.back().insert(value.get_ref<const std::string&>()).second)
+    if (keys_.repeats(event, value))
       throw RequestError("key-given-twice", 400, family_,
                          fmt::format("the key {} stands twice in one object", preference::shown(value)));
     return true;
@@ -34,7 +31,7 @@ class Guard {
  private:
   int depth_max_;
   Family family_;
-  std::vector<std::set<std::string>> keys_;
+  RepeatedKeys keys_;
 };
 
 void check_utf8(std::string_view body, Family family) {
