@@ -31,6 +31,8 @@ bool is_layer_type(const std::string& name) { return name.ends_with("_attention"
 
 /// One set of rope parameters. `all` are the keys of the whole file.
 RopeSpec read_rope_section(const ConfigKeys& section, const ConfigKeys& all, RopeSpec rope) {
+  all.refuse_contradiction("rope_theta", section, "rope_theta");
+  section.refuse_contradiction("type", section, "rope_type");
   rope.theta = section.get("rope_theta", rope.theta);
   const auto old_type = section.get<std::string>("type", "default");
   rope.type = section.get("rope_type", old_type);
@@ -46,6 +48,7 @@ RopeSpec read_rope_section(const ConfigKeys& section, const ConfigKeys& all, Rop
   if (rope.type == "llama3") {
     rope.low_freq_factor = section.factor("low_freq_factor");
     rope.high_freq_factor = section.factor("high_freq_factor");
+    all.refuse_contradiction(original, section, original);
     const std::int64_t most = all.size("max_position_embeddings", kPositions);
     rope.original_max_positions = all.has(original) ? all.size(original) : section.size(original, most);
     if (!(rope.high_freq_factor > rope.low_freq_factor)) {
@@ -82,17 +85,26 @@ RopeSpec read_rope_by_layer_type(const ConfigKeys& section, const ConfigKeys& al
   return common.value_or(base);
 }
 
-/// transformers 5 writes rope_parameters; older versions write rope_theta and rope_scaling (with "type" or "rope_type"), which
-/// take precedence if both are present. Defaults are those of transformers.
+/// Rope parameters in the section of that name.
+RopeSpec read_named_rope(const ConfigKeys& keys, const char* name, const RopeSpec& base) {
+  const ConfigKeys section = keys.child(name);
+  const bool nested = std::ranges::any_of(section.json(), [](const json& value) { return value.is_object(); });
+  return nested ? read_rope_by_layer_type(section, keys, base) : read_rope_section(section, keys, base);
+}
+
+/// transformers 5 writes rope_parameters; older versions write rope_theta and rope_scaling (with "type" or "rope_type"). A file
+/// that has both must say the same in both. Defaults are those of transformers.
 RopeSpec read_rope(const ConfigKeys& keys) {
   RopeSpec rope;
   rope.theta = keys.get("rope_theta", rope.theta);
   keys.know({"original_max_position_embeddings"});
   const bool old = keys.is_object("rope_scaling"), now = keys.is_object("rope_parameters");
-  if (old || now) {
-    const ConfigKeys section = keys.child(old ? "rope_scaling" : "rope_parameters");
-    const bool nested = std::ranges::any_of(section.json(), [](const json& value) { return value.is_object(); });
-    rope = nested ? read_rope_by_layer_type(section, keys, rope) : read_rope_section(section, keys, rope);
+  const RopeSpec base = rope;
+  if (old) rope = read_named_rope(keys, "rope_scaling", base);
+  if (now) {
+    const RopeSpec of_parameters = read_named_rope(keys, "rope_parameters", base);
+    if (old && of_parameters != rope) keys.refuse_contradiction("rope_scaling", keys, "rope_parameters");
+    rope = of_parameters;
   }
   if (!(rope.theta > 0) || !std::isfinite(rope.theta))
     throw DataError("model-config-out-of-range",
@@ -134,6 +146,16 @@ void refuse_quantised(const ConfigKeys& keys) {
                                 "the model that it was made from",
                                 keys.place(), key, method.is_string() ? method.get<std::string>() : method.dump()));
   }
+}
+
+/// The type of the stored numbers has an old name and a new one, and may be written as torch.float32.
+void check_dtype(const ConfigKeys& keys) {
+  const auto name = [&](const char* key) {
+    const auto value = keys.get<std::string>(key, "");
+    return value.starts_with("torch.") ? value.substr(6) : value;
+  };
+  const std::string now = name("dtype"), old = name("torch_dtype");
+  if (!now.empty() && !old.empty() && now != old) keys.refuse_contradiction("dtype", keys, "torch_dtype");
 }
 
 double read_norm_eps(const ConfigKeys& keys, const char* key, double fallback) {
@@ -207,6 +229,7 @@ BackboneSpec parse_backbone_spec(const json& config, const std::string& file) {
                                 file, type, hint));
   }
   refuse_quantised(keys);
+  check_dtype(keys);
   BackboneSpec spec;
   spec.family = found->second;
   spec.vocab = keys.size("vocab_size");

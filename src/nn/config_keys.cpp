@@ -68,6 +68,13 @@ double ConfigKeys::factor(const char* key) const {
   return value;
 }
 
+void ConfigKeys::refuse_contradiction(const char* key, const ConfigKeys& others, const char* other) const {
+  if (!has(key) || !others.has(other) || object_[key] == others.object_[other]) return;
+  throw DataError("model-config-contradiction",
+                  fmt::format("{}: {} is {}, but {}: {} is {}; both say the same thing: remove the one that is wrong", place_,
+                              key, object_[key].dump(), others.place_, other, others.object_[other].dump()));
+}
+
 void ConfigKeys::refuse_unless(const char* key, const nlohmann::json& only) const {
   if (has(key) && object_[key] != only)
     throw DataError("model-config-unsupported",

@@ -35,6 +35,8 @@ class ConfigKeys {
   [[nodiscard]] std::int64_t size(const char* key, std::int64_t fallback = 0, std::int64_t most = std::int64_t{1} << 31) const;
   /// A required positive number. @throws DataError
   [[nodiscard]] double factor(const char* key) const;
+  /// Refuse two keys of one meaning that have different values. @param others  what holds the second one. @throws DataError
+  void refuse_contradiction(const char* key, const ConfigKeys& others, const char* other) const;
   /// @throws DataError if the key has another value than the only supported one
   void refuse_unless(const char* key, const nlohmann::json& only) const;
   [[nodiscard]] ConfigKeys child(const char* key) const { return {object_[key], place_ + ": " + key}; }

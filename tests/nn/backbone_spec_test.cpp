@@ -28,13 +28,46 @@ BackboneSpec parse(json config, const json& more = json::object()) {
   return parse_backbone_spec(config, "config.json");
 }
 
-TEST(BackboneSpec, PrefersTheOldSectionOfRotaryEmbeddings) {
+TEST(BackboneSpec, ReadsTheOldOrTheNewSectionOfRotaryEmbeddings) {
   const json old = {{"type", "linear"}, {"factor", 2.0}}, fresh = {{"rope_type", "linear"}, {"factor", 4.0}, {"rope_theta", 5e5}};
   EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}}).rope.theta, 5e5);
   EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}}).rope.factor, 4.0);
   EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}, {"rope_scaling", nullptr}}).rope.factor, 4.0);
   EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}, {"rope_scaling", json::object()}}).rope.factor, 4.0);
-  EXPECT_EQ(parse(decoder("llama"), {{"rope_parameters", fresh}, {"rope_scaling", old}}).rope.factor, 2.0);
+  EXPECT_EQ(parse(decoder("llama"), {{"rope_scaling", old}, {"rope_theta", 5e5}}).rope.theta, 5e5);
+}
+
+TEST(BackboneSpec, RefusesTwoNamesOfOneThingWithDifferentValues) {
+  const json linear = {{"rope_type", "linear"}, {"factor", 4.0}, {"rope_theta", 5e5}};
+  const json by_type = {{"full_attention", {{"rope_type", "default"}, {"rope_theta", 1e6}}}};
+  const json llama3 = {{"rope_type", "llama3"},
+                       {"factor", 8.0},
+                       {"low_freq_factor", 1.0},
+                       {"high_freq_factor", 4.0},
+                       {"original_max_position_embeddings", 64}};
+  const json scaled = {{"type", "linear"}, {"factor", 2.0}}, plain = {{"rope_type", "default"}, {"rope_theta", 1e4}};
+  const json twice = {{"type", "linear"}, {"rope_type", "default"}, {"factor", 2.0}};
+  const std::vector<std::pair<json, std::vector<const char*>>> cases = {
+      {{{"rope_theta", 1e4}, {"rope_parameters", linear}}, {"rope_theta is 10000.0", "rope_parameters: rope_theta is 500000.0"}},
+      {{{"rope_theta", 1e4}, {"rope_scaling", linear}}, {"rope_theta is 10000.0", "rope_scaling: rope_theta is 500000.0"}},
+      {{{"rope_theta", 1e4}, {"rope_parameters", by_type}}, {"rope_theta is 10000.0", "full_attention: rope_theta is 1000000.0"}},
+      {{{"rope_scaling", scaled}, {"rope_parameters", plain}}, {"rope_scaling is {", "rope_parameters is {"}},
+      {{{"rope_scaling", scaled}, {"rope_parameters", linear}}, {"rope_scaling is {", "rope_parameters is {"}},
+      {{{"rope_scaling", twice}}, {"type is \"linear\"", "rope_type is \"default\""}},
+      {{{"rope_scaling", llama3}, {"original_max_position_embeddings", 128}},
+       {"original_max_position_embeddings is 128", "original_max_position_embeddings is 64"}},
+      {{{"dtype", "float32"}, {"torch_dtype", "torch.bfloat16"}}, {"dtype is \"float32\"", "torch_dtype is \"torch.bfloat16\""}},
+  };
+  for (const auto& [more, parts] : cases) {
+    const std::string said = test::message_of<DataError>([&, &wrong = more] { (void)parse(decoder("llama"), wrong); });
+    for (const char* part : parts) EXPECT_NE(said.find(part), std::string::npos) << more << " gives: " << said;
+  }
+  const json agreed = {{"rope_theta", 500000}, {"rope_scaling", linear}, {"rope_parameters", linear}};
+  EXPECT_EQ(parse(decoder("llama"), agreed).rope.factor, 4.0);
+  const json same = {{"rope_scaling", {{"type", "linear"}, {"factor", 2}}},
+                     {"rope_parameters", {{"rope_type", "linear"}, {"factor", 2.0}, {"rope_theta", 1e4}}}};
+  EXPECT_EQ(parse(decoder("llama"), same).rope.factor, 2.0) << "the theta that one of them leaves out is the usual one";
+  EXPECT_EQ(parse(decoder("llama"), {{"dtype", "bfloat16"}, {"torch_dtype", "torch.bfloat16"}}).width, 24);
 }
 
 TEST(BackboneSpec, ReadsLlama3sOriginalContextAsTransformersDoes) {
@@ -47,6 +80,8 @@ TEST(BackboneSpec, ReadsLlama3sOriginalContextAsTransformersDoes) {
   EXPECT_EQ(original(json::object()), 512);
   rope["original_max_position_embeddings"] = 64;
   EXPECT_EQ(original(json::object()), 64);
+  EXPECT_EQ(original({{"original_max_position_embeddings", 64}}), 64);
+  rope.erase("original_max_position_embeddings");
   EXPECT_EQ(original({{"original_max_position_embeddings", 128}}), 128);
 }
 
