@@ -1,5 +1,7 @@
 #include "data/text_notes.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <string_view>
@@ -115,6 +117,11 @@ std::vector<std::string> text_notes(const Group& group) {
   note_if(std::ranges::any_of(group.responses, stands_for_nothing, &Response::text),
           "rows with a response that is nothing but None, nan, null, N/A, [deleted] or the like, as tables and sites write an "
           "empty one: leave these rows out, if they are empty");
+  for (const std::string& key : group.unread)
+    notes.push_back(
+        fmt::format("rows with a message that has \"{}\" beside its text, which is not read: put it into the text, if "
+                    "it belongs to the response",
+                    key));
   return notes;
 }
 

@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
-#include <set>
+#include <algorithm>
+#include <array>
 #include <string_view>
 
 #include "base/error.h"
 #include "base/json_problem.h"
+#include "base/repeated_keys.h"
+#include "base/text.h"
 #include "base/utf8.h"
 #include "preference/formats_of_datasets.h"
 #include "preference/formats_of_groups.h"
@@ -35,14 +38,25 @@ std::string_view not_finite(std::string_view line, std::size_t column) {
   return {};
 }
 
+/// Whether a line is what a server sends in place of a file that it does not give.
+bool is_refusal_of_server(std::string_view line) {
+  constexpr std::array<std::string_view, 13> kBeginnings = {
+      "entry not found", "not found", "404",          "file not found", "repository not found",  "invalid username or password",
+      "access to ",      "forbidden", "unauthorized", "access denied",  "internal server error", "too many requests",
+      "bad gateway"};
+  const std::string text = lower(trim(line.substr(0, 200)));
+  return std::ranges::any_of(kBeginnings, [&](std::string_view beginning) { return text.starts_with(beginning); });
+}
+
 }  // namespace
 
 json parse_row(const std::string& line) {
-  std::set<std::string> keys;
+  RepeatedKeys keys;
   const auto limit = [&](int depth, json::parse_event_t event, json& value) {
     if (depth > kDepthMax) throw RowError("row-nested-too-deep", fmt::format("nested deeper than {} levels", kDepthMax));
-    if (event == json::parse_event_t::key && depth == 1 && !keys.insert(value.get_ref<const std::string&>()).second)
-      throw RowError("key-given-twice", fmt::format("the key \"{}\" stands twice in the row", value.get<std::string>()));
+    if (keys.repeats(event, value))
+      throw RowError("key-given-twice", fmt::format("the key {} stands twice in {}", shown(value),
+                                                    depth == 1 ? "the row" : "one object of the row"));
     return true;
   };
   try {
@@ -54,11 +68,14 @@ json parse_row(const std::string& line) {
   } catch (const json::parse_error& e) {
     if (const std::string_view word = not_finite(line, e.byte); !word.empty())
       throw RowError("number-not-finite", fmt::format("expected finite numbers, found {} at column {}", word, e.byte));
+    const char* error_of_server =
+        is_refusal_of_server(line) ? ", perhaps the error of a server that sent no data: download the file again" : "";
     const JsonProblem problem = json_problem(line, e);
     if (problem.column == 1 && problem.what.starts_with('\'') && is_utf8(line))
-      throw RowError("row-not-json", fmt::format("expected one JSON object in one line, found the text {}", shown(json(line))));
-    throw RowError("row-not-json",
-                   fmt::format("expected one JSON object in one line, found {} (column {})", problem.what, problem.column));
+      throw RowError("row-not-json", fmt::format("expected one JSON object in one line, found the text {}{}", shown(json(line)),
+                                                 error_of_server));
+    throw RowError("row-not-json", fmt::format("expected one JSON object in one line, found {} (column {}){}", problem.what,
+                                               problem.column, error_of_server));
   } catch (const json::exception& e) {
     throw RowError("row-not-json", fmt::format("expected one JSON object: {}", json_mismatch(e)));
   }
@@ -203,6 +220,7 @@ const Format* detect_format(const json& row) {
 Group parse_group(const Format& format, const json& row) {
   expect_text_only(row);
   Group group = format.parse(row);
+  group.unread = reasoning_keys(row);
   check_texts(group);
   return group;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <string_view>
 #include <utility>
@@ -23,20 +24,12 @@ void prefer(int winner, Group& group) { group.pairs.push_back({std::string(kOver
 
 /// Whether a value says that a completion is good or bad: true, false, 1, 0, or, as it should not, another number or a word.
 bool is_verdict(const json& value) {
-  constexpr std::array<std::string_view, 29> kWords = {
-      "true",    "false",     "yes",         "no",     "y",        "n",        "t",        "f",        "good",   "bad",
-      "1",       "0",         "1.0",         "0.0",    "-1",       "desired",  "liked",    "up",       "down",   "like",
-      "dislike", "desirable", "undesirable", "chosen", "rejected", "positive", "negative", "accepted", "correct"};
+  constexpr std::array<std::string_view, 30> kWords = {
+      "true",    "false",     "yes",         "no",     "y",        "n",        "t",        "f",        "good",    "bad",
+      "1",       "0",         "1.0",         "0.0",    "-1",       "desired",  "liked",    "up",       "down",    "like",
+      "dislike", "desirable", "undesirable", "chosen", "rejected", "positive", "negative", "accepted", "correct", "incorrect"};
   if (value.is_boolean() || value.is_number()) return true;
   return value.is_string() && std::ranges::find(kWords, lower(trim(value.get_ref<const std::string&>()))) != kWords.end();
-}
-
-/// The key of a row that says whether its completion is good; null if there is none.
-const char* verdict_key(const json& row) {
-  for (const char* key : {"label", "kto_tag"}) {
-    if (row.contains(key) && is_verdict(row[key])) return key;
-  }
-  return nullptr;
 }
 
 /// What a row's verdict says. @throws RowError for other words and numbers than true, false, 1 and 0
@@ -65,63 +58,14 @@ std::string text_to_summarise(const json& info) {
   return text + "TL;DR:";
 }
 
-/// "rename accepted to chosen" where the two texts of a pair have names of another program; "" if they have not.
-std::string names_of_pair(const json& row) {
-  constexpr std::array<std::pair<const char*, const char*>, 14> kNames = {{{"accepted", "rejected"},
-                                                                           {"chosen_response", "rejected_response"},
-                                                                           {"response_chosen", "response_rejected"},
-                                                                           {"chosen_text", "rejected_text"},
-                                                                           {"output_chosen", "output_rejected"},
-                                                                           {"preferred", "rejected"},
-                                                                           {"preferred", "dispreferred"},
-                                                                           {"preferred", "non_preferred"},
-                                                                           {"preferred_response", "rejected_response"},
-                                                                           {"positive", "negative"},
-                                                                           {"pos", "neg"},
-                                                                           {"better", "worse"},
-                                                                           {"good", "bad"},
-                                                                           {"win", "lose"}}};
-  for (const auto& [chosen, rejected] : kNames) {
-    if (!row.contains(chosen) || !row.contains(rejected)) continue;
-    const std::string other =
-        std::string_view(rejected) == "rejected" ? "" : fmt::format(" and \"{}\" to \"rejected\"", rejected);
-    return fmt::format("rename \"{}\" to \"chosen\"{}, if these are the better and the worse response", chosen, other);
-  }
-  return "";
-}
-
-/// What keeps a row with a verdict on one answer from the format unpaired; "" if it has no such verdict.
-std::string names_of_unpaired(const json& row) {
-  if (verdict_key(row) == nullptr || prompt_column(row) == nullptr) return "";
-  for (const char* name : {"response", "output", "answer", "text"}) {
-    if (row.contains(name))
-      return fmt::format("rename \"{}\" to \"completion\", if \"{}\" says true or false of it (format unpaired)", name,
-                         verdict_key(row));
-  }
-  return "";
-}
-
-/// Whether the row is what training on one answer takes: it prefers nothing.
-bool has_one_answer(const json& row) {
-  if (row.size() > 8 || verdict_key(row) != nullptr) return false;
-  for (const char* several : {"chosen", "rejected", "responses", "completions", "answers", "winner", "rejected_response"})
-    if (row.contains(several)) return false;
-  if (has_objects(row, "messages") || has_objects(row, "conversations")) return true;
-  const bool asked = prompt_column(row) != nullptr || row.contains("instruction");
-  return asked && (row.contains("output") || row.contains("completion") || row.contains("response") || row.contains("answer"));
-}
-
-/// The words of a server that sent an error in place of data; "" if the row is none.
-std::string error_of_server(const json& row) {
-  if (row.empty() || row.size() > 4) return "";
-  for (const char* key : {"error", "detail", "message", "errorMessage"}) {
-    const bool says = row.contains(key) && (row[key].is_string() || (row[key].is_object() && row[key].contains("message")));
-    if (says) return shown(row[key].is_string() ? row[key] : row[key]["message"]);
-  }
-  return "";
-}
-
 }  // namespace
+
+const char* verdict_key(const json& row) {
+  for (const char* key : {"label", "kto_tag"}) {
+    if (row.contains(key) && is_verdict(row[key])) return key;
+  }
+  return nullptr;
+}
 
 Group parse_shp(const json& row) {
   Group group;
@@ -190,25 +134,6 @@ Group parse_unpaired(const json& row) {
   const bool good = is_good(row, verdict_key(row));
   group.responses.push_back({std::move(completion.text), good ? 1.0 : 0.0, {}});
   return group;
-}
-
-std::string known_otherwise(const json& row) {
-  if (!row.is_object()) return "";
-  if (const std::string names = names_of_pair(row); !names.empty()) return names;
-  if (const std::string error = error_of_server(row); !error.empty())
-    return fmt::format("this is perhaps the error of a server that sent no data, {}: download the file again", error);
-  if (const std::string names = names_of_unpaired(row); !names.empty()) return names;
-  if (has_one_answer(row))
-    return "this is a row for training on one answer; preference data have two or more answers to a prompt, and say which is "
-           "better";
-  const bool message = has(row, {"message_id", "text", "role"});
-  const bool tree = row.contains("prompt") && row["prompt"].is_object() && row["prompt"].contains("replies");
-  if (!message && !tree) return "";
-  return fmt::format(
-      "this is {} of OASST: the ranked replies to one message are a group, and only the whole file shows them; convert it with "
-      "the "
-      "script of docs/data.md (\"Trees of messages\")",
-      message ? "one message of a tree" : "a tree of messages");
 }
 
 }  // namespace dmoerm::preference

@@ -15,7 +15,7 @@ Group parse_unpaired(const nlohmann::json& row);
 
 /// Whether a row rates a single completion with true or false, as data for KTO does.
 bool is_unpaired(const nlohmann::json& row);
-/// What a row of no known format is, with a way to convert it, for a message; "" if that is not known.
-std::string known_otherwise(const nlohmann::json& row);
+/// The key of a row that says whether its completion is good: label or kto_tag; null if there is none.
+const char* verdict_key(const nlohmann::json& row);
 
 }  // namespace dmoerm::preference

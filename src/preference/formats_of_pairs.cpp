@@ -89,18 +89,39 @@ double margin_of(const json& row) {
   return margin;
 }
 
+/// Refuse a pair whose ratings, under a usual name such as chosen_rating or chosen-score, say that the rejected response is the
+/// better one.
+void expect_ratings_agree(const json& row) {
+  constexpr std::array<std::string_view, 10> kStems = {"score",         "rating",    "reward",         "avg_rating",
+                                                       "overall_score", "avg_score", "overall_rating", "mean_score",
+                                                       "mean_rating",   "rank"};
+  constexpr std::string_view kChosen = "chosen";
+  for (const auto& [key, value] : row.items()) {
+    const std::size_t at = key.find(kChosen);
+    if (at == std::string::npos || !value.is_number()) continue;
+    std::string other = key, stem = lower(key);
+    other.replace(at, kChosen.size(), "rejected");
+    stem.erase(at, kChosen.size());
+    std::ranges::replace(stem, '-', '_');
+    const std::string_view name = trim(stem, "_. ");
+    if (!row.contains(other) || !row[other].is_number() || std::ranges::find(kStems, name) == kStems.end()) continue;
+    const double chosen = value.get<double>(), rejected = row[other].get<double>();
+    const bool by_rank = name == "rank";
+    if (by_rank ? chosen > rejected : chosen < rejected)
+      throw RowError("scores-contradict-pair", fmt::format("\"{}\": expected at {} \"{}\" = {}, found {}", key,
+                                                           by_rank ? "most" : "least", other, rejected, chosen));
+  }
+}
+
 /// Add the two responses, the better one first, with the margin and scores that the row states.
 void add_pair(const json& row, std::string chosen, std::string rejected, Group& group) {
   group.responses.push_back({std::move(chosen), kMissing, {}});
   group.responses.push_back({std::move(rejected), kMissing, {}});
   group.pairs.push_back({std::string(kOverall), 0, 1, margin_of(row)});
+  expect_ratings_agree(row);
   if (!has(row, {"score_chosen", "score_rejected"})) return;
   group.responses[0].overall = number_of(row["score_chosen"], "score_chosen");
   group.responses[1].overall = number_of(row["score_rejected"], "score_rejected");
-  if (group.responses[0].overall < group.responses[1].overall) {
-    throw RowError("scores-contradict-pair", fmt::format("\"score_chosen\": expected at least \"score_rejected\" = {}, found {}",
-                                                         group.responses[1].overall, group.responses[0].overall));
-  }
 }
 
 /// Two responses and a number that is negative if the first one is better, positive if the second one is, and zero for a tie.

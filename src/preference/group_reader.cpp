@@ -12,7 +12,8 @@
 #include "base/stop.h"
 #include "base/text.h"
 #include "preference/file_layout.h"
-#include "preference/formats_of_datasets.h"
+#include "preference/row_advice.h"
+#include "preference/row_checks.h"
 #include "preference/row_error.h"
 #include "preference/row_fields.h"
 #include "preference/session_key.h"
@@ -47,6 +48,9 @@ void check_group(const Group& group) {
 /// validation over train.
 void append_row(Group& group, Group& row) {
   if (group.split == Split::unset || (row.split != Split::unset && row.split > group.split)) group.split = row.split;
+  for (std::string& key : row.unread) {
+    if (std::ranges::find(group.unread, key) == group.unread.end()) group.unread.push_back(std::move(key));
+  }
   const auto shift = static_cast<int>(group.responses.size());
   for (Response& r : row.responses) group.responses.push_back(std::move(r));
   for (StatedPair& p : row.pairs) group.pairs.push_back({std::move(p.label), p.winner + shift, p.loser + shift, p.margin});
@@ -220,7 +224,8 @@ bool GroupReader::finish(Group& group) {
   if (group.id.empty()) group.id = fmt::format("{}:{}", std::filesystem::path(path_).filename().string(), group.line);
   if (group.responses.size() >= 2) return true;
   if (given >= 2) {
-    on_dropped_({path_, group.line, fmt::format("expected different responses, found {} equal ones", given),
+    on_dropped_({path_, group.line,
+                 fmt::format("expected different responses, found {} equal ones{}", given, unread_words(group)),
                  "responses-are-equal", true});
   } else {
     std::string why = "a single response: nothing to prefer it to";

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "base/repeated_keys.h"
 #include "base/text.h"
 #include "preference/role.h"
 #include "preference/row_error.h"
@@ -151,14 +152,13 @@ constexpr std::array<std::string_view, 6> kMediaParts = {"image_url", "image",  
 
 bool is_one_of(std::string_view word, auto words) { return std::ranges::find(words, word) != words.end(); }
 
-/// What stands in single quotes behind a key of Python's print, as text in 'type': 'text'; "" if nothing does.
-std::string_view printed_value(std::string_view text, std::string_view key) {
-  const std::size_t at = text.find(key);
-  if (at == std::string_view::npos) return {};
-  std::string_view rest = after_space(text.substr(at + key.size()));
-  if (!drop_front(rest, ":") || !rest.starts_with('\'')) return {};
-  rest.remove_prefix(1);
-  return rest.substr(0, rest.find('\''));
+/// What stands behind a key of Python's print, as 'text'}] in [{'type': 'text'}]; "" if nothing does.
+std::string_view after_printed_key(std::string_view text, std::string_view key) {
+  for (std::size_t at = text.find(key); at != std::string_view::npos; at = text.find(key, at + 1)) {
+    std::string_view rest = after_space(text.substr(at + key.size()));
+    if (drop_front(rest, ":")) return rest;
+  }
+  return {};
 }
 
 /// Whether a text is wholly a list of parts of a message as Python prints it: [{'type': 'text', 'text': 'Hi'}], or
@@ -174,8 +174,10 @@ bool is_printed_parts(std::string_view text) {
   if (rest.starts_with("TextBlock(") && has_text) return end_of_brackets(text, "'\"") == End::whole;
   if (!is_list || !drop_front(rest, "{") || !drop_front(rest, "'")) return false;
   if (!is_one_of(rest.substr(0, rest.find('\'')), kFirstKeys)) return false;
-  const std::string_view type = printed_value(text, "'type'");
-  const bool is_text = is_one_of(type, kTextParts) && text.find("'text'") != std::string_view::npos;
+  std::string_view type = after_printed_key(text, "'type'");
+  if (!drop_front(type, "'")) return false;
+  type = type.substr(0, type.find('\''));
+  const bool is_text = is_one_of(type, kTextParts) && !after_printed_key(text, "'text'").empty();
   return (is_text || is_one_of(type, kMediaParts)) && end_of_brackets(text, "'\"") != End::text_follows;
 }
 
@@ -192,10 +194,13 @@ bool holds_several(std::string_view key) {
   return std::ranges::find(kListKeys, key) != kListKeys.end() || key == "messages" || key.starts_with("conversation");
 }
 
-std::optional<json> parsed(std::string_view text) {
+/// The value of a text that is JSON. @param twice  is set to a key that an object in it has twice
+std::optional<json> parsed(std::string_view text, std::string* twice = nullptr) {
   struct TooDeep {};
-  const auto limit = [](int depth, json::parse_event_t /*event*/, json& /*value*/) {
+  RepeatedKeys keys;
+  const auto limit = [&](int depth, json::parse_event_t event, json& value) {
     if (depth > kDepthMax) throw TooDeep();
+    if (keys.repeats(event, value) && twice != nullptr) *twice = value.get<std::string>();
     return true;
   };
   try {
@@ -255,12 +260,19 @@ bool is_half_a_conversation(const json& value) {
   return value.is_array() && std::ranges::any_of(value, known) && !std::ranges::all_of(value, is_message);
 }
 
+/// A text was taken for JSON that has a key twice.
+void refuse_repeated(const char* key, const std::string& twice) {
+  if (!twice.empty())
+    throw RowError("key-given-twice", fmt::format("\"{}\": the key {} stands twice in one object of the JSON in this text", key,
+                                                  shown(json(twice))));
+}
+
 /// Messages of a text that has one on each line; null if it is another text.
-json messages_in_lines(std::string_view text) {
+json messages_in_lines(std::string_view text, std::string& twice) {
   json messages = json::array();
   for (text = trim(text); !text.empty();) {
     const std::size_t end = std::min(text.find('\n'), text.size());
-    auto message = parsed(text.substr(0, end));
+    auto message = parsed(text.substr(0, end), &twice);
     if (!message || !is_message(*message)) return {};
     messages.push_back(std::move(*message));
     text = after_space(text.substr(end));
@@ -333,14 +345,23 @@ std::optional<json> json_in(const std::string& text, const char* key, bool (*wan
     const auto once = parsed(text);
     return once && once->is_string() ? json_in(once->get_ref<const std::string&>(), key, wanted) : std::nullopt;
   }
-  if (auto value = parsed(inner)) {
+  std::string twice;
+  if (auto value = parsed(inner, &twice)) {
     name_all_as_usual(*value);
     if (wanted == is_conversation && is_half_a_conversation(*value)) throw damaged(key, text);
-    if (const json* inside = wanted == is_conversation ? conversation_inside(*value) : nullptr; inside != nullptr) return *inside;
-    return wanted(*value) ? std::move(value) : std::nullopt;
+    if (const json* inside = wanted == is_conversation ? conversation_inside(*value) : nullptr; inside != nullptr) {
+      refuse_repeated(key, twice);
+      return *inside;
+    }
+    if (!wanted(*value)) return std::nullopt;
+    refuse_repeated(key, twice);
+    return value;
   }
   if (inner.front() == '{' && wanted == is_conversation) {
-    if (json lines = messages_in_lines(inner); !lines.is_null()) return lines;
+    if (json lines = messages_in_lines(inner, twice); !lines.is_null()) {
+      refuse_repeated(key, twice);
+      return lines;
+    }
   }
   const bool escaped =
       begins_as_messages(text, "\\\"") || begins_as_messages(text, "&quot;") || begins_as_messages(text, "&#34;");
@@ -382,7 +403,11 @@ void unpack_messages(json& row) {
     if (!row.contains(key) || !row[key].is_string()) continue;
     const auto& text = row[key].get_ref<const std::string&>();
     if (trim(text).starts_with("[{'")) throw printed_by_python(key, text);
-    if (auto list = parsed(text); list && list->is_array()) row[key] = std::move(*list);
+    std::string twice;
+    if (auto list = parsed(text, &twice); list && list->is_array()) {
+      refuse_repeated(key, twice);
+      row[key] = std::move(*list);
+    }
   }
   for (const char* key : kMessageColumns) {
     if (const auto found = row.find(key); found != row.end()) name_all_as_usual(*found);

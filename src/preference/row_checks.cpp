@@ -180,7 +180,34 @@ void expect_no_call(std::string_view text) {
   }
 }
 
+/// Add the keys of reasoning in the objects within a value.
+void collect_reasoning(const json& value, std::vector<std::string>& keys) {
+  constexpr std::array<std::string_view, 9> kReasoning = {"reasoning_content", "reasoning",        "reasoning_details",
+                                                          "reasoning_text",    "thinking",         "thinking_blocks",
+                                                          "thinking_content",  "chain_of_thought", "thought"};
+  if (!value.is_structured()) return;
+  const bool has_text =
+      value.is_object() && std::ranges::any_of(std::array{"content", "value", "text", "response", "completion", "answer"},
+                                               [&](const char* key) { return value.contains(key); });
+  for (const auto& [key, inner] : value.items()) {
+    const bool reasons = has_text && std::ranges::find(kReasoning, key) != kReasoning.end() && holds_something(inner);
+    if (reasons && std::ranges::find(keys, key) == keys.end()) keys.push_back(key);
+    if (!reasons) collect_reasoning(inner, keys);
+  }
+}
+
 }  // namespace
+
+std::vector<std::string> reasoning_keys(const json& row) {
+  std::vector<std::string> keys;
+  for (const auto& column : row) collect_reasoning(column, keys);  // a column of the row itself may be about the pair
+  return keys;
+}
+
+std::string unread_words(const Group& group) {
+  if (group.unread.empty()) return "";
+  return fmt::format("; \"{}\" is not read", fmt::join(group.unread, "\" and \""));
+}
 
 void expect_text_only(const json& object) {
   if (!object.is_object()) return;
@@ -205,7 +232,8 @@ void check_texts(const Group& group) {
   }
   for (std::size_t i = 0; i < group.responses.size(); ++i) {
     if (is_blank(group.responses[i].text))
-      throw RowError("empty-response", fmt::format("expected a text in response {}, found an empty one", i));
+      throw RowError("empty-response",
+                     fmt::format("expected a text in response {}, found an empty one{}", i, unread_words(group)));
     if (shows_nothing(group.responses[i].text)) throw RowError::unusable("invisible-text", kInvisible);
   }
   const auto check = [](std::string_view text) {

@@ -1,6 +1,8 @@
 // What every format refuses: rows that are more than text, and texts in which there is nothing to read.
 #pragma once
 #include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
 
 #include "preference/group.h"
 
@@ -9,6 +11,12 @@ namespace dmoerm::preference {
 /// Refuse an object (a row or a message) whose keys hold images, videos, sounds or tools beside its text. Null, "", [] and the
 /// like hold nothing. @throws RowError that does not count as bad
 void expect_text_only(const nlohmann::json& object);
+
+/// The keys under which messages and responses of a row hold reasoning beside their text, such as reasoning_content or thinking.
+/// Nothing reads it.
+std::vector<std::string> reasoning_keys(const nlohmann::json& row);
+/// "; "reasoning_content" is not read" for a message about a group that has such keys; else "".
+std::string unread_words(const Group& group);
 
 /// Refuse a group whose prompt, or one of whose responses, is blank or shows nothing (U+3000, zero-width characters), and texts
 /// with marks of images, videos or sounds, or that begin with those of a tool's call. @throws RowError, which counts as bad for

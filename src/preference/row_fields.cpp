@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <string_view>
@@ -62,6 +63,23 @@ Message message_of(const json& m, const char* key) {
   return {name, content_of(m[content], content)};
 }
 
+/// Refuse a text that stands in place of a number. Spreadsheets may write a comma for the point.
+[[noreturn]] void refuse_text(const std::string& text, const char* key) {
+  std::string digits(trim(text));
+  std::ranges::replace(digits, ',', '.');
+  double value = 0;
+  const char* begin = digits.data() + (digits.starts_with('+') ? 1 : 0);
+  const auto [end, error] = std::from_chars(begin, digits.data() + digits.size(), value);
+  const bool is_number = error == std::errc() && end == digits.data() + digits.size();
+  if (is_number && std::isfinite(value))
+    throw RowError("number-in-quotes", fmt::format("\"{}\": expected a number, found the text {}: write {} without quotes, as "
+                                                   "pd.to_numeric does for columns of pandas",
+                                                   key, shown(json(text)), value));
+  const std::string why = fmt::format("\"{}\": expected a finite number, found the text {}", key, shown(json(text)));
+  if (is_number) throw RowError("number-not-finite", why);
+  throw RowError("field-of-wrong-type", why);
+}
+
 }  // namespace
 
 std::string shown(const json& value) { return shorten(json_line(value), 80); }
@@ -107,7 +125,10 @@ std::string text_of(const json& value, const char* key) {
 }
 
 double number_of(const json& value, const char* key) {
-  if (!value.is_number() || !std::isfinite(value.get<double>())) {
+  if (value.is_string()) refuse_text(value.get_ref<const std::string&>(), key);
+  if (!value.is_number())
+    throw RowError("field-of-wrong-type", fmt::format("\"{}\": expected a finite number, found {}", key, shown(value)));
+  if (!std::isfinite(value.get<double>())) {
     throw RowError("number-not-finite", fmt::format("\"{}\": expected a finite number, found {}", key, shown(value)));
   }
   const double number = value.get<double>();

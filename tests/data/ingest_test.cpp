@@ -134,6 +134,15 @@ TEST_F(IngestFolder, NotesByteOrderMarksInsideTexts) {
   EXPECT_EQ(report.noted.at("rows with a byte-order mark (U+FEFF) inside a text"), 1);
 }
 
+TEST_F(IngestFolder, NotesReasoningThatItDoesNotRead) {
+  const json turn{{"role", "assistant"}, {"content", "c"}, {"reasoning_content", "R"}};
+  const IngestReport report =
+      ingest(request({write("p.jsonl", row("a", "b", "c") + row("b", "", "d", {{"chosen", json::array({turn})}}))}));
+  ASSERT_EQ(report.noted.size(), 1U);
+  EXPECT_NE(report.noted.begin()->first.find("\"reasoning_content\" beside its text, which is not read"), std::string::npos);
+  EXPECT_EQ(report.noted.begin()->second, 1);
+}
+
 TEST_F(IngestFolder, NotesPromptsThatATemplateHasWritten) {
   const IngestReport report = ingest(request({write(
       "p.jsonl", row("<|im_start|>user a", "c", "d") + row(" [INST] a [/INST]", "c", "d") + row("What is [INST] ?", "c", "d"))}));

@@ -1,6 +1,7 @@
 // Every data format by a row as its authors write it.
 #include "preference/formats.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -357,11 +358,28 @@ TEST(Formats, SaysWhatItExpectedAndFoundInBadRows) {
   const std::vector<std::pair<const char*, const char*>> cases = {
       {R"({"prompt":"p","chosen":"a","rejected":3})", "\"rejected\": expected a string or a list of messages, found 3"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","margin":-1})", "\"margin\": expected a number >= 0, found -1"},
-      {R"({"prompt":"p","chosen":"a","rejected":"b","margin":"1"})", "\"margin\": expected a finite number, found \"1\""},
+      {R"({"prompt":"p","chosen":"a","rejected":"b","margin":"1.5"})",
+       "\"margin\": expected a number, found the text \"1.5\": write 1.5 without quotes"},
+      {R"({"instruction":"i","completions":[{"response":"a","annotations":{},"overall_score":"7,5"}]})",
+       "write 7.5 without quotes"},
+      {R"({"prompt":"p","response_0":"a","response_1":"b","better_response_id":"1"})",
+       "\"better_response_id\": expected a number, found the text \"1\""},
+      {R"({"prompt":"p","chosen":"a","rejected":"b","margin":"wide"})",
+       "\"margin\": expected a finite number, found the text \"wide\""},
+      {R"({"prompt":"p","chosen":"a","rejected":"b","margin":" nan"})", "expected a finite number, found the text \" nan\""},
       {R"({"prompt":"p","chosen":"a","rejected":"b","margin":1e39})",
        "\"margin\": expected a number that float32 can hold, found 1e+39"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","score_chosen":1,"score_rejected":2})",
-       "\"score_chosen\": expected at least"},
+       "\"score_chosen\": expected at least \"score_rejected\" = 2, found 1"},
+      {R"({"prompt":"p","chosen":"a","rejected":"b","chosen_rating":2.5,"rejected_rating":5})",
+       "\"chosen_rating\": expected at least \"rejected_rating\" = 5, found 2.5"},
+      {R"({"prompt":"p","chosen":"a","rejected":"b","chosen-rating":2,"rejected-rating":5})", "at least \"rejected-rating\" = 5"},
+      {R"({"prompt":"p","chosen":"a","rejected":"b","reward_chosen":-1,"reward_rejected":0.5})", "at least \"reward_rejected\""},
+      {R"({"messages":[{"role":"user","content":"p"},{"role":"assistant","content":"a"}],"rejected_response":"b",
+          "chosen_score":1,"rejected_score":2})",
+       "at least \"rejected_score\" = 2, found 1"},
+      {R"({"prompt":"p","chosen":"a","rejected":"b","chosen_rank":2,"rejected_rank":1})",
+       "at most \"rejected_rank\" = 1, found 2"},
       {R"({"prompt":"p","chosen":"a","rejected":"b","split":"later"})",
        "\"split\": expected train, validation or test, found \"later\""},
       {R"({"prompt":[{"role":"robot","content":"p"}],"chosen":"a","rejected":"b"})",
@@ -404,6 +422,19 @@ TEST(Formats, SaysWhatItExpectedAndFoundInBadRows) {
     EXPECT_TRUE(said.starts_with("bad: ")) << row << " gives " << said;
     EXPECT_NE(said.find(expected), std::string::npos) << row << " gives " << said;
   }
+}
+
+TEST(Formats, TakesRatingsThatDoNotContradictThePairOrSayNothingOfIt) {
+  for (const char* more : {R"("chosen_rating":5,"rejected_rating":5)", R"("chosen_rank":1,"rejected_rank":2)",
+                           R"("chosen_rating":null,"rejected_rating":5)", R"("chosen_length":3,"rejected_length":9)",
+                           R"("chosen_toxicity_score":0.1,"rejected_toxicity_score":0.9)", R"("chosen_rating":2)"}) {
+    const std::string row = fmt::format(R"({{"prompt":"p","chosen":"a","rejected":"b",{}}})", more);
+    EXPECT_EQ(refusal(row.c_str()), "") << row;
+  }
+  EXPECT_TRUE(std::isnan(read("standard", R"({"prompt":"p","chosen":"a","rejected":"b","chosen_rating":5,"rejected_rating":1})")
+                             .responses[0]
+                             .overall))
+      << "only score_chosen is read as a score";
 }
 
 TEST(Formats, ReadsThePromptsOfUnlabelledRowsAsInTraining) {

@@ -101,6 +101,14 @@ TEST_F(GroupReaderFile, ReportsBadLinesAndReadsTheRest) {
       {std::string("{\"prompt\":\"a\0\"}", 14), "expected one JSON object"},
       {kGood + kGood, "found another value after the first: write one a line, as jq -c . FILE does"},
       {R"({"prompt":"a","chosen":"c","rejected":"d","prompt":"e"})", "the key \"prompt\" stands twice in the row"},
+      {R"({"prompt":[{"role":"user","content":"a","content":"b"}],"chosen":"c","rejected":"d"})",
+       "the key \"content\" stands twice in one object of the row"},
+      {R"({"prompt":"a","chosen":"c","rejected":"d","meta":[{"x":{"y":1,"y":1}}]})", "the key \"y\" stands twice in one object"},
+      {R"({"prompt":"[{\"role\":\"user\",\"content\":\"a\",\"content\":\"b\"}]","chosen":"c","rejected":"d"})",
+       "\"prompt\": the key \"content\" stands twice in one object of the JSON in this text"},
+      {R"({"prompt":"a","chosen":"[{\"type\":\"text\",\"text\":\"c\",\"text\":\"e\"}]","rejected":"d"})",
+       "\"chosen\": the key \"text\" stands twice"},
+      {R"({"prompt":"a","responses":"[{\"text\":\"a\",\"text\":\"b\"}]"})", "the key \"text\" stands twice"},
       {std::string(600, '\0'), "600 zero bytes, as a power cut"},
       {R"({'prompt': 'a'})", "single quotes, as Python prints them"},
       {R"({"prompt":"a",} )", "a comma before the closing bracket"},
@@ -223,6 +231,12 @@ TEST_F(GroupReaderFile, SaysWhatKeepsARowFromItsFormat) {
       {R"({"prompt":"p","completion":"a","label":"maths"})", "training on one answer"},
       {R"({"prompt":"p","response":"a","label":true})", "rename \"response\" to \"completion\", if \"label\" says true or false"},
       {R"({"prompt":"p","output":"a","kto_tag":"good"})", "rename \"output\" to \"completion\", if \"kto_tag\" says"},
+      {R"({"question":"q","answer_chosen":"a","answer_rejected":"b"})",
+       R"(rename "answer_chosen" to "chosen" and "answer_rejected" to "rejected")"},
+      {R"({"row_idx":0,"row":{"prompt":"p","chosen":"a","rejected":"b"},"truncated_cells":[]})", R"(jq -c '.["row"]' FILE)"},
+      {R"({"instruction":"i","generations":["a","b"],"ratings":[1,2]})", "jq -c '{prompt: .instruction, responses: [["},
+      {R"({"prompt":"p","response_a":"a","response_b":"b","winner_model_a":1,"winner_model_b":0,"winner_tie":0})",
+       "jq -c '{prompt, response_1: .response_a"},
       {R"({"error":"Invalid username or password."})", "the error of a server that sent no data, \"Invalid username"},
       {R"({"error":{"message":"Not Found","code":404}})", "sent no data, \"Not Found\""},
       {R"({"detail":"Not authenticated"})", "sent no data, \"Not authenticated\""},
@@ -233,6 +247,43 @@ TEST_F(GroupReaderFile, SaysWhatKeepsARowFromItsFormat) {
   };
   for (const auto& [text, words] : cases) EXPECT_NE(said(text).find(words), std::string::npos) << text << "\n" << said(text);
   EXPECT_EQ(said(R"({"a":1})").find("one answer"), std::string::npos);
+}
+
+TEST_F(GroupReaderFile, KnowsTheRefusalOfAServer) {
+  for (const char* text :
+       {"Entry not found", "404: Not Found", "Invalid username or password.", "Access to dataset x is restricted."}) {
+    (void)read(kGood + "\n" + text);
+    ASSERT_EQ(dropped_.size(), 1U) << text;
+    EXPECT_NE(dropped_[0].reason.find("perhaps the error of a server that sent no data: download"), std::string::npos)
+        << dropped_[0].reason;
+  }
+  (void)read(kGood + "\nHello");
+  EXPECT_EQ(dropped_.at(0).reason, "expected one JSON object in one line, found the text \"Hello\"");
+}
+
+TEST_F(GroupReaderFile, SaysWhichReasoningItDidNotRead) {
+  const auto row = [](json first, json second) {
+    first["role"] = second["role"] = "assistant";
+    return json{{"prompt", {{{"role", "user"}, {"content", "p"}}}}, {"chosen", {first}}, {"rejected", {second}}}.dump() + "\n";
+  };
+  const json details = json::array({{{"type", "reasoning.text"}, {"text", "z"}}});
+  auto groups = read(row({{"content", "a"}, {"thinking", "T"}}, {{"content", "b"}, {"reasoning_details", details}}) +
+                     row({{"content", "a"}, {"reasoning_content", ""}}, {{"content", "c"}, {"reasoning_content", nullptr}}) +
+                     R"({"prompt":[{"role":"user","content":"q"}],"chosen":"a","rejected":"b","reasoning":"a is shorter"})");
+  ASSERT_EQ(groups.size(), 3U);
+  EXPECT_EQ(groups[0].unread, (std::vector<std::string>{"thinking", "reasoning_details"}));
+  EXPECT_TRUE(groups[1].unread.empty()) << "nothing is in it";
+  EXPECT_TRUE(groups[2].unread.empty()) << "a column of the row is about the pair";
+  groups = read(R"({"prompt":"p","responses":[{"text":"a","reasoning":"R"},{"text":"b"}]})");
+  EXPECT_EQ(groups.at(0).unread, std::vector<std::string>{"reasoning"});
+  groups = read(R"({"prompt":"p","completion":{"role":"assistant","content":"a"},"label":true})"
+                "\n"
+                R"({"prompt":"p","completion":{"role":"assistant","content":"b","thinking":"T"},"label":false})");
+  EXPECT_EQ(groups.at(0).unread, std::vector<std::string>{"thinking"}) << "a row that is joined to another";
+  EXPECT_TRUE(read(row({{"content", "a"}, {"reasoning_content", "A"}}, {{"content", "a"}, {"reasoning_content", "B"}})).empty());
+  EXPECT_EQ(dropped_.at(0).reason, "expected different responses, found 2 equal ones; \"reasoning_content\" is not read");
+  EXPECT_TRUE(read(row({{"content", "a"}}, {{"content", ""}, {"reasoning", "B"}})).empty());
+  EXPECT_EQ(dropped_.at(0).reason, "expected a text in response 1, found an empty one; \"reasoning\" is not read");
 }
 
 TEST_F(GroupReaderFile, CallsOfToolsInMarksAreLeftOut) {
