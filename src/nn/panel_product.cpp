@@ -24,6 +24,21 @@ void finish_panel(const float* x, std::int64_t stride, const float* panel, std::
   }
 }
 
+/// Outputs [begin, begin + kOutputs) of all rows, which are in panels.
+template <int kOutputs>
+void finish_outputs(const at::Tensor& w, std::int64_t begin, const float* panels, std::int64_t rows, const ProductSink& sink) {
+  alignas(64) float sums[kOutputs][kPanel];
+  const std::int64_t inputs = w.size(1);
+  for (std::int64_t first = 0; first < rows; first += kPanel) {
+    sum_panel<kOutputs>(w.const_data_ptr<float>() + begin * w.stride(0), w.stride(0), panels + first * inputs, kPanel, inputs,
+                        sums);
+    for (std::int64_t row = first; row < std::min(rows, first + kPanel); ++row) {
+      for (int o = 0; o < kOutputs; ++o) sink.out[row * sink.out_stride + begin + o] = sums[o][row - first];
+      sink.finish(row, begin, kOutputs);
+    }
+  }
+}
+
 }  // namespace
 
 at::Tensor panels_of(const at::Tensor& w) {
@@ -64,6 +79,22 @@ void PanelMatrix::multiply(const at::Tensor& x, const at::Tensor& bias, const at
         for (; row < end; ++row) finish_panel<1>(rows, stride, panel, inputs_, sink, row, begin, count);
       }
     }
+  });
+}
+
+void multiply_by_panels(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias, const at::Tensor& residual,
+                        const at::Tensor& out) {
+  const std::int64_t rows = x.size(0), outputs = w.size(0);
+  if (rows >= outputs || w.stride(1) != 1) return PanelMatrix(w).multiply(x, bias, residual, out);
+  const at::Tensor laid_out = panels_of(x);
+  const float* panels = laid_out.const_data_ptr<float>();
+  const ProductSink sink(bias, residual, out);
+  at::parallel_for(0, (outputs + kPanelRowsMost - 1) / kPanelRowsMost, 1, [&](std::int64_t first, std::int64_t last) {
+    std::int64_t output = first * kPanelRowsMost;
+    const std::int64_t end = std::min(outputs, last * kPanelRowsMost);
+    for (; output + kPanelRowsMost <= end; output += kPanelRowsMost)
+      finish_outputs<kPanelRowsMost>(w, output, panels, rows, sink);
+    for (; output < end; ++output) finish_outputs<1>(w, output, panels, rows, sink);
   });
 }
 

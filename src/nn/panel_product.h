@@ -22,4 +22,8 @@ class PanelMatrix : public FrozenMatrix {
   at::Tensor panels_;
 };
 
+/// PanelMatrix(w).multiply() with the same bits. Of few rows the rows are laid out in panels, not the weights.
+void multiply_by_panels(const at::Tensor& x, const at::Tensor& w, const at::Tensor& bias, const at::Tensor& residual,
+                        const at::Tensor& out);
+
 }  // namespace dmoerm::nn

@@ -139,7 +139,11 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b,
 }
 
 at::Tensor layer_linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, bool steady, const at::Tensor& residual) {
-  if (by_panels(x, steady)) return PanelMatrix(w).product(x, b, residual);
+  if (by_panels(x, steady)) {
+    at::Tensor out = at::empty({x.size(0), w.size(0)}, x.options());
+    multiply_by_panels(x, w, b, residual, out);
+    return out;
+  }
   if (!residual.defined()) return linear(x, w, b, steady);
   const at::Tensor y = at::addmm(steady_rows(residual, steady), steady_rows(x, steady), w.t()).narrow(0, 0, x.size(0));
   return b.defined() ? y.add_(b) : y;
@@ -172,8 +176,8 @@ Qkv project_qkv(const LayerCall& call, const at::Tensor& n_TD, bool steady) {
   Qkv out;
   if (by_panels(n_TD, steady)) {
     out = qkv_buffer(call, n_TD.size(0), n_TD.options());
-    PanelMatrix(part(w.qkv_w, 0, q)).multiply(call.leaving(n_TD), part(w.qkv_b, 0, q), {}, out.q);
-    PanelMatrix(part(w.qkv_w, q, 2 * kv)).multiply(n_TD, part(w.qkv_b, q, 2 * kv), {}, widen(out.k_TC, 2 * kv));
+    multiply_by_panels(call.leaving(n_TD), part(w.qkv_w, 0, q), part(w.qkv_b, 0, q), {}, out.q);
+    multiply_by_panels(n_TD, part(w.qkv_w, q, 2 * kv), part(w.qkv_b, q, 2 * kv), {}, widen(out.k_TC, 2 * kv));
   } else if (call.ends_at_reads) {
     const at::Tensor both = linear(n_TD, part(w.qkv_w, q, 2 * kv), part(w.qkv_b, q, 2 * kv), steady);
     out = {linear(call.leaving(n_TD), part(w.qkv_w, 0, q), part(w.qkv_b, 0, q), steady), both.narrow(1, 0, kv),

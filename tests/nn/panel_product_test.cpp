@@ -41,6 +41,17 @@ TEST(PanelProduct, GivesARowTheSameBitsAloneAndInAnyCompany) {
   }
 }
 
+TEST(PanelProduct, HasTheSameBitsWhetherRowsOrWeightsAreLaidOut) {
+  at::manual_seed(5);
+  const at::Tensor w = at::randn({77, 60}), bias = at::randn({77});
+  for (const std::int64_t rows : {1, 5, 32, 33, 76, 77, 100}) {
+    const at::Tensor x = at::randn({rows, 60}), residual = at::randn({rows, 77}), out = at::zeros({rows, 90});
+    multiply_by_panels(x, w, bias, residual, out.narrow(1, 3, 77));
+    EXPECT_TRUE(out.narrow(1, 3, 77).equal(PanelMatrix(w).product(x, bias, residual))) << rows;
+    EXPECT_EQ(out.narrow(1, 0, 3).abs().max().item<float>() + out.narrow(1, 80, 10).abs().max().item<float>(), 0);
+  }
+}
+
 TEST(PanelProduct, ReadsAndWritesRowsOfWiderMatrices) {
   at::manual_seed(3);
   const at::Tensor x = at::randn({20, 50}), w = at::randn({40, 24}), out = at::zeros({20, 90});
