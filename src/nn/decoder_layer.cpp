@@ -1,7 +1,6 @@
 #include "nn/decoder_layer.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/mm.h>
 
 #include "nn/attention_flash.h"
 #include "nn/attention_parts.h"
@@ -98,15 +97,15 @@ at::Tensor decoder_backward(const LayerCall& call, const at::Tensor& dy, const L
   at::Tensor none, dh;
   {
     at::Tensor act;
-    const at::Tensor dup = swiglu_backward(at::mm(dy, w.down_w), s.up, g != nullptr ? &act : nullptr);
+    const at::Tensor dup = swiglu_backward(times(dy, w.down_w), s.up, g != nullptr ? &act : nullptr);
     if (g != nullptr) {
       add_linear_gradient(dy, act, g->down_w, g->down_b);
       add_linear_gradient(dup, rms_norm(s.h, w.norm2_w, spec.norm_eps, nullptr), g->up_w, g->up_b);
     }
-    dh = rms_norm_backward(at::mm(dup, w.up_w), s.h, w.norm2_w, s.rstd2, dy, g != nullptr ? g->norm2_w : none);
+    dh = rms_norm_backward(times(dup, w.up_w), s.h, w.norm2_w, s.rstd2, dy, g != nullptr ? g->norm2_w : none);
   }
   if (g != nullptr) add_linear_gradient(dh, s.attended.out, g->o_w, g->o_b);
-  const Qkv d = qkv_gradients(call, at::mm(dh, w.o_w), s, g);
+  const Qkv d = qkv_gradients(call, times(dh, w.o_w), s, g);
   const at::Tensor n1_TD = rms_norm(s.x_TD, w.norm1_w, spec.norm_eps, nullptr);
   LayerGradients below = gradients;
   below.input = gradients.input || g != nullptr;  // the gradient of the norm's weight needs it too

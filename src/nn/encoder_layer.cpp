@@ -2,7 +2,6 @@
 
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/gelu_backward.h>
-#include <ATen/ops/mm.h>
 
 #include "nn/projection.h"
 
@@ -43,16 +42,16 @@ at::Tensor encoder_backward(const LayerCall& call, const at::Tensor& dy, const L
   LayerWeights* g = gradients.weights;
   const NormWeights none;
   const at::Tensor dsum2 = layer_norm_backward(dy, s.sum2, norm2_of(w), s.stats2, g != nullptr ? norm2_of(*g) : none);
-  const at::Tensor dup = at::gelu_backward(at::mm(dsum2, w.down_w), s.up, gelu_kind(spec));
+  const at::Tensor dup = at::gelu_backward(times(dsum2, w.down_w), s.up, gelu_kind(spec));
   if (g != nullptr) {
     add_linear_gradient(dsum2, at::gelu(s.up, gelu_kind(spec)), g->down_w, g->down_b);
     add_linear_gradient(dup, s.h, g->up_w, g->up_b);
   }
-  const at::Tensor dh = at::mm(dup, w.up_w).add_(dsum2);
+  const at::Tensor dh = times(dup, w.up_w).add_(dsum2);
   const at::Tensor dsum1 = layer_norm_backward(dh, s.sum1, norm1_of(w), s.stats1, g != nullptr ? norm1_of(*g) : none);
   if (g != nullptr) add_linear_gradient(dsum1, s.attended.out, g->o_w, g->o_b);
   const Qkv d = empty_qkv(call, s.x_TD.size(0), dy.options());
-  attention_backward(at::mm(dsum1, w.o_w), s.qkv, s.attended, call.attention(), d);
+  attention_backward(times(dsum1, w.o_w), s.qkv, s.attended, call.attention(), d);
   at::Tensor dx_TD = project_qkv_backward(call, s.x_TD, d, gradients);
   if (!dx_TD.defined()) return {};
   return call.ends_at_reads ? dx_TD.index_add_(0, call.batch.read_rows_R, dsum1) : dx_TD.add_(dsum1);

@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/record_function.h>
 
 #include "base/rng.h"
 #include "nn/low_rank_cpu.h"
@@ -12,6 +13,7 @@
 #include "nn/ops_cpu.h"
 #include "nn/panel_product.h"
 #include "nn/panel_sum.h"
+#include "nn/product_cpu.h"
 
 namespace dmoerm::nn {
 namespace {
@@ -38,6 +40,8 @@ at::Tensor widen(const at::Tensor& first, std::int64_t columns) {
 
 /// sink += scale * a b, in float32.
 void add_product(at::Tensor sink, const at::Tensor& a, const at::Tensor& b, double scale = 1) {
+  if (cpu::multiplies_itself() && cpu::takes_product(sink, a, b))
+    return cpu::product(sink, a, b, static_cast<float>(scale), true);
   if (sink.scalar_type() == a.scalar_type()) {
     sink.addmm_(a, b, 1, scale);
   } else if (sink.is_cuda()) {  // the product itself adds
@@ -47,6 +51,19 @@ void add_product(at::Tensor sink, const at::Tensor& a, const at::Tensor& b, doub
   }
 }
 
+/// The same for a product with LoRA's rank on one side.
+void add_thin_product(const at::Tensor& sink, const at::Tensor& a, const at::Tensor& b, double scale = 1) {
+  if (cpu::takes_product(sink, a, b)) return cpu::product(sink, a, b, static_cast<float>(scale), true);
+  add_product(sink, a, b, scale);
+}
+
+/// out = scale * a b for such a product.
+void thin_product(at::Tensor out, const at::Tensor& a, const at::Tensor& b, double scale) {
+  if (cpu::takes_product(out, a, b)) return cpu::product(out, a, b, static_cast<float>(scale), false);
+  at::mm_out(out, a, b);
+  if (scale != 1) out.mul_(scale);
+}
+
 /// Gradients of q, k and v in the dtype of the states, for the products.
 Qkv in_dtype(const LayerCall& call, const Qkv& d, at::ScalarType dtype) {
   const std::int64_t q = call.spec.q_width(), kv = call.spec.kv_width(), begin = call.ends_at_reads ? 0 : q;
@@ -54,8 +71,17 @@ Qkv in_dtype(const LayerCall& call, const Qkv& d, at::ScalarType dtype) {
   return {call.ends_at_reads ? d.q.to(dtype) : all.narrow(1, 0, q), all.narrow(1, begin, kv), all.narrow(1, begin + kv, kv)};
 }
 
+/// x a', of which each row has the same bits whatever rows are beside it, if `steady`.
+at::Tensor into_rank(const at::Tensor& x, const at::Tensor& a, bool steady) {
+  const at::Tensor u = at::empty({x.size(0), a.size(0)}, x.options());
+  if (!cpu::takes_product(u, x, a.t())) return linear(x, a, {}, steady);
+  cpu::product(u, x, a.t(), 1, false);
+  return u;
+}
+
 /// out += scale * u b'
 void add_scaled(at::Tensor out, const at::Tensor& u, const at::Tensor& b, double scale, bool steady) {
+  if (cpu::takes_product(out, u, b.t())) return cpu::product(out, u, b.t(), static_cast<float>(scale), true);
   const at::Tensor all = steady_rows(out, steady);
   all.addmm_(steady_rows(u, steady), b.t(), 1, scale);
   if (!all.is_same(out)) out.copy_(all.narrow(0, 0, out.size(0)));
@@ -72,6 +98,7 @@ at::Tensor own_leaving(const at::Tensor& q, const AdapterRows& rows, const Layer
 }
 
 void add_adapter(const AdapterRows& rows, const LayerCall& call, const at::Tensor& n_TD, bool steady, const Qkv& out) {
+  RECORD_FUNCTION("nn::lora", {});
   const LoraLayer& lora = rows.adapter->layers[call.layer];
   const std::int64_t r = rows.adapter->lora().rank;
   const double scale = rows.adapter->lora().scale();
@@ -82,7 +109,7 @@ void add_adapter(const AdapterRows& rows, const LayerCall& call, const at::Tenso
     cpu::add_low_rank(own, lora.a_qv.narrow(0, r, r), lora.b_v, scale, v);
     return;
   }
-  const at::Tensor u = linear(adapter_input(rows, call.layer, n_TD), lora.a_qv, {}, steady);
+  const at::Tensor u = into_rank(adapter_input(rows, call.layer, n_TD), lora.a_qv, steady);
   add_scaled(q, leaving(u.narrow(1, 0, r), rows, call), lora.b_q, scale, steady);
   add_scaled(v, u.narrow(1, r, r), lora.b_v, scale, steady);
 }
@@ -90,6 +117,7 @@ void add_adapter(const AdapterRows& rows, const LayerCall& call, const at::Tenso
 /// Adds the gradients of one adapter, and its share of the gradient in n to `dn_TD` if that is defined.
 void adapter_backward(const AdapterRows& rows, const LayerCall& call, const at::Tensor& n_TD, const Qkv& d, LoraAdapter* sink,
                       const at::Tensor& dn_TD) {
+  RECORD_FUNCTION("nn::lora_backward", {});
   const LoraLayer& lora = rows.adapter->layers[call.layer];
   const std::int64_t r = rows.adapter->lora().rank;
   const double scale = rows.adapter->lora().scale();
@@ -99,27 +127,30 @@ void adapter_backward(const AdapterRows& rows, const LayerCall& call, const at::
   at::Tensor g_q = g.narrow(1, 0, r), g_v = g.narrow(1, r, r);
   if (call.ends_at_reads) {
     g_q.zero_();
-    g_q.index_copy_(0, own_reads(rows, call.batch), at::mm(dq, lora.b_q));
+    const at::Tensor read = at::empty({dq.size(0), r}, g.options());
+    thin_product(read, dq, lora.b_q, scale);
+    g_q.index_copy_(0, own_reads(rows, call.batch), read);
   } else {
-    at::mm_out(g_q, dq, lora.b_q);
+    thin_product(g_q, dq, lora.b_q, scale);
   }
-  at::mm_out(g_v, dv, lora.b_v);
-  g.mul_(scale);
+  thin_product(g_v, dv, lora.b_v, scale);
   if (sink != nullptr) {
     const at::Tensor input = adapter_input(rows, call.layer, n_TD);
-    const at::Tensor u = at::mm(input, lora.a_qv.t());
+    const at::Tensor u = into_rank(input, lora.a_qv, false);
     LoraLayer& into = sink->layers[call.layer];
-    add_product(into.a_qv, g.t(), input);
-    add_product(into.b_q, dq.t(), leaving(u.narrow(1, 0, r), rows, call), scale);
-    add_product(into.b_v, dv.t(), u.narrow(1, r, r), scale);
+    add_thin_product(into.a_qv, g.t(), input);
+    add_thin_product(into.b_q, dq.t(), leaving(u.narrow(1, 0, r), rows, call), scale);
+    add_thin_product(into.b_v, dv.t(), u.narrow(1, r, r), scale);
   }
   if (!dn_TD.defined()) return;
   at::Tensor own = dn_TD.narrow(0, rows.first_row, rows.rows);
   const double p = rows.adapter->lora().dropout;
   if (rows.dropout_key == 0 || p <= 0) {
-    own.addmm_(g, lora.a_qv);
+    add_thin_product(own, g, lora.a_qv);
   } else {
-    add_dropout(own, at::mm(g, lora.a_qv), p, mix64(rows.dropout_key + call.layer), 0);
+    const at::Tensor share = at::empty({g.size(0), lora.a_qv.size(1)}, g.options());
+    thin_product(share, g, lora.a_qv, 1);
+    add_dropout(own, share, p, mix64(rows.dropout_key + call.layer), 0);
   }
 }
 
@@ -132,7 +163,24 @@ at::Tensor steady_rows(const at::Tensor& x, bool steady) {
   return padded;
 }
 
+at::Tensor times(const at::Tensor& x, const at::Tensor& w) {
+  if (!x.is_cpu() || !cpu::multiplies_itself()) return at::mm(x, w);
+  const at::Tensor y = at::empty({x.size(0), w.size(1)}, x.options());
+  if (!cpu::takes_product(y, x, w)) return at::mm(x, w);
+  RECORD_FUNCTION("nn::product", {});
+  cpu::product(y, x, w, 1, false);
+  return y;
+}
+
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, bool steady) {
+  at::Tensor own;
+  if (x.is_cpu() && cpu::multiplies_itself()) own = at::empty({x.size(0), w.size(0)}, x.options());
+  if (own.defined() && cpu::takes_product(own, x, w.t())) {
+    RECORD_FUNCTION("nn::product", {});
+    if (b.defined()) own.copy_(b.expand_as(own));
+    cpu::product(own, x, w.t(), 1, b.defined());
+    return own;
+  }
   const at::Tensor rows = steady_rows(x, steady);
   const at::Tensor y = b.defined() ? at::addmm(b, rows, w.t()) : at::mm(rows, w.t());
   return y.narrow(0, 0, x.size(0));
@@ -145,7 +193,14 @@ at::Tensor layer_linear(const at::Tensor& x, const at::Tensor& w, const at::Tens
     return out;
   }
   if (!residual.defined()) return linear(x, w, b, steady);
-  const at::Tensor y = at::addmm(steady_rows(residual, steady), steady_rows(x, steady), w.t()).narrow(0, 0, x.size(0));
+  at::Tensor y;
+  if (x.is_cpu() && cpu::multiplies_itself() && cpu::takes_product(residual, x, w.t())) {
+    RECORD_FUNCTION("nn::product", {});
+    y = residual.clone();
+    cpu::product(y, x, w.t(), 1, true);
+  } else {
+    y = at::addmm(steady_rows(residual, steady), steady_rows(x, steady), w.t()).narrow(0, 0, x.size(0));
+  }
   return b.defined() ? y.add_(b) : y;
 }
 
@@ -213,10 +268,10 @@ at::Tensor project_qkv_backward(const LayerCall& call, const at::Tensor& n_TD, c
   at::Tensor dn_TD;
   if (gradients.input) {
     if (call.ends_at_reads) {
-      dn_TD = at::mm(d_all, w.qkv_w.narrow(0, q, 2 * kv));
-      dn_TD.index_add_(0, call.batch.read_rows_R, at::mm(d.q, w.qkv_w.narrow(0, 0, q)));
+      dn_TD = times(d_all, w.qkv_w.narrow(0, q, 2 * kv));
+      dn_TD.index_add_(0, call.batch.read_rows_R, times(d.q, w.qkv_w.narrow(0, 0, q)));
     } else {
-      dn_TD = at::mm(d_all, w.qkv_w);
+      dn_TD = times(d_all, w.qkv_w);
     }
   }
   for (std::size_t i = 0; i < adapters.size(); ++i) {

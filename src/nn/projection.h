@@ -17,6 +17,8 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b,
 /// is fast.
 at::Tensor layer_linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, bool steady,
                         const at::Tensor& residual = {});
+/// x w
+at::Tensor times(const at::Tensor& x, const at::Tensor& w);
 /// dw += dy' x and db += sum of dy over rows, both float32; undefined sinks are skipped.
 void add_linear_gradient(const at::Tensor& dy, const at::Tensor& x, at::Tensor& dw, at::Tensor& db);
 

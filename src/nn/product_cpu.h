@@ -1,0 +1,18 @@
+// Products of float32 matrices on the CPU where the BLAS of libtorch falls short: where one side is thin, as with LoRA's rank,
+// and all products on AMD processors, whose registers of 512 bits that BLAS leaves unused. Each element is summed by one thread
+// in the order of the inner index, so its bits depend neither on the number of threads nor on the rows beside it.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+namespace dmoerm::nn::cpu {
+
+/// Whether product() takes these matrices: float32, on the CPU, a number of columns that fills vector registers.
+/// @param a  [m, k], any strides; @param b  [k, n], adjacent columns or adjacent rows; @param c  [m, n], adjacent columns
+bool takes_product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b);
+/// Whether this processor multiplies faster with product() than with the BLAS even if no side is thin.
+bool multiplies_itself();
+
+/// c = scale a b, or c += scale a b.
+void product(const at::Tensor& c, const at::Tensor& a, const at::Tensor& b, float scale, bool add);
+
+}  // namespace dmoerm::nn::cpu
