@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <utility>
 
 #include "base/text.h"
+#include "tokenizer/unicode.h"
 
 namespace dmoerm::data {
 namespace {
@@ -82,6 +84,50 @@ bool has_written_lists(const Group& group) {
          std::ranges::all_of(group.responses, is_written_list, &Response::text);
 }
 
+/// Whether a text may have letters whose accents, voicing marks or parts are characters of their own.
+bool may_be_decomposed(std::string_view text) {
+  for (const std::string_view mark : {"\xCC", "\xCD", "\xE1\x84", "\xE1\x85", "\xE3\x82\x99", "\xE3\x82\x9A"}) {
+    if (text.find(mark) != std::string_view::npos) return true;
+  }
+  return false;
+}
+
+/// The text with one space for each run of white space, none at its ends, and letters as one character each (NFC).
+std::string plain(std::string_view text) {
+  std::string squeezed;
+  squeezed.reserve(text.size());
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t width = 1;
+    const std::string_view rest = text.substr(at);
+    bool space = text[at] == ' ' || (text[at] >= '\t' && text[at] <= '\r');
+    for (const std::string_view wide : {"\u00A0", "\u3000", "\u200B", "\uFEFF"}) {
+      if (!rest.starts_with(wide)) continue;
+      space = true;
+      width = wide.size();
+    }
+    if (!space) {
+      squeezed += text[at];
+    } else if (!squeezed.empty() && squeezed.back() != ' ') {
+      squeezed += ' ';
+    }
+    at += width;
+  }
+  if (squeezed.ends_with(' ')) squeezed.pop_back();
+  if (!may_be_decomposed(squeezed)) return squeezed;
+  std::string composed;
+  tokenizer::unicode::append_normalized(composed, tokenizer::unicode::repair(squeezed), tokenizer::unicode::Form::nfc);
+  return composed;
+}
+
+/// Whether two responses are different texts that a reader cannot tell apart.
+bool has_twins(const Group& group) {
+  std::vector<std::pair<std::string, std::string_view>> texts;
+  for (const Response& r : group.responses) texts.emplace_back(plain(r.text), r.text);
+  std::ranges::sort(texts);
+  return std::ranges::adjacent_find(
+             texts, [](const auto& a, const auto& b) { return a.first == b.first && a.second != b.second; }) != texts.end();
+}
+
 /// Whether a text is what programs write for an empty cell of a table, or a site for a text that is gone.
 bool stands_for_nothing(std::string_view text) {
   constexpr std::array<std::string_view, 16> kWords = {"None",      "nan",       "NaN",  "null",      "NULL", "N/A",
@@ -122,6 +168,10 @@ std::vector<std::string> text_notes(const Group& group) {
         fmt::format("rows with a message that has \"{}\" beside its text, which is not read: put it into the text, if "
                     "it belongs to the response",
                     key));
+  note_if(
+      has_twins(group),
+      "rows with two responses that differ only in white space, or in how accents are written (é as one character or as two): "
+      "a reader cannot tell them apart, so leave these rows out");
   return notes;
 }
 

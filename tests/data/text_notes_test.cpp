@@ -1,0 +1,37 @@
+// Tests what is noted about texts. The notes that ingest counts are tested in ingest_test.cpp.
+#include "data/text_notes.h"
+
+#include <gtest/gtest.h>
+
+#include <initializer_list>
+#include <utility>
+
+namespace dmoerm::data {
+namespace {
+
+preference::Group group_of(const std::vector<std::string>& responses) {
+  preference::Group group;
+  for (const std::string& text : responses) group.responses.push_back({text, preference::kMissing, {}});
+  return group;
+}
+
+TEST(TextNotes, NameResponsesThatNobodyCanTellApart) {
+  for (const auto& [a, b] : std::initializer_list<std::pair<std::string, std::string>>{{"It is four.", "It is four. "},
+                                                                                       {"c  d", "c\nd"},
+                                                                                       {"c\u00a0d", "c d"},
+                                                                                       {"cd\u200b", "cd"},
+                                                                                       {"caf\u00e9", "cafe\u0301"},
+                                                                                       {"\u304c", "\u304b\u3099"},
+                                                                                       {"\ud55c", "\u1112\u1161\u11ab"}}) {
+    for (const preference::Group& group : {group_of({a, b}), group_of({a, "another", b})}) {
+      ASSERT_EQ(text_notes(group).size(), 1U) << a;
+      EXPECT_NE(text_notes(group)[0].find("differ only in white space"), std::string::npos) << text_notes(group)[0];
+    }
+  }
+  for (const auto& [a, b] : std::initializer_list<std::pair<std::string, std::string>>{
+           {"It is four.", "It is four"}, {"c d", "cd"}, {"caf\u00e9", "cafe"}, {"cafe\u0301", "cafe\u0300"}, {"same", "same"}})
+    EXPECT_TRUE(text_notes(group_of({a, b})).empty()) << a;
+}
+
+}  // namespace
+}  // namespace dmoerm::data
