@@ -44,6 +44,46 @@ bool is_memory(std::string_view text) {
                              std::ranges::all_of(letters, [](char c) { return lower(c) >= 'a' && lower(c) <= 'z'; }));
 }
 
+/// An amount of memory as Slurm's manual writes it: GB and GiB are G, of 1024 MB each.
+std::string memory_of(const std::string& text) {
+  const std::size_t unit = text.find_first_not_of("0123456789");
+  if (unit == std::string::npos) return text;
+  return text.substr(0, unit) + static_cast<char>(lower(text[unit]) - 'a' + 'A');
+}
+
+/// "2-01:30:00".
+std::string duration_of(long long seconds) {
+  const std::string clock = fmt::format("{:02}:{:02}:{:02}", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+  return seconds < 86400 ? clock : fmt::format("{}-{}", seconds / 86400, clock);
+}
+
+/// "25 hours beside days", if a part of the duration that is not its first exceeds what the part before counts; "" if none does.
+std::string overflow_of(std::string_view time) {
+  struct Part {
+    std::string_view digits;
+    int unit;  ///< 0 = days, 1 = hours, 2 = minutes, 3 = seconds
+  };
+  constexpr std::array<const char*, 4> kUnits = {"days", "hours", "minutes", "seconds"};
+  constexpr std::array<long long, 4> kMost = {0, 23, 59, 59};
+  std::vector<Part> parts;
+  const std::size_t dash = time.find('-');
+  if (dash != std::string_view::npos) parts.push_back({time.substr(0, dash), 0});
+  std::string_view rest = dash == std::string_view::npos ? time : time.substr(dash + 1);
+  const bool from_hours = dash != std::string_view::npos || std::ranges::count(rest, ':') == 2;
+  for (int unit = from_hours ? 1 : 2;; ++unit) {
+    const std::size_t colon = rest.find(':');
+    parts.push_back({rest.substr(0, colon), unit});
+    if (colon == std::string_view::npos) break;
+    rest.remove_prefix(colon + 1);
+  }
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    const auto unit = static_cast<std::size_t>(parts[i].unit);
+    const auto value = number(parts[i].digits);
+    if (value && *value > kMost.at(unit)) return fmt::format("{} {} beside {}", *value, kUnits.at(unit), kUnits.at(unit - 1));
+  }
+  return "";
+}
+
 /// A value of an #SBATCH option in quotes. sbatch reads a quoted word like the shell, but without quotes inside.
 std::string option_value(std::string_view what, std::string_view value) {
   if (!value.empty() && std::all_of(value.begin(), value.end(), is_safe)) return std::string(value);
@@ -88,7 +128,7 @@ std::string options_of(const config::RunConfig& config, const SlurmJob& job) {
   options.push_back(fmt::format("--ntasks-per-node={}", s.ranks_per_node));
   options.push_back(fmt::format("--cpus-per-task={}", cpus_of_a_rank(config)));
   if (s.gpus_per_node > 0) options.push_back(fmt::format("--gres=gpu:{}", s.gpus_per_node));
-  add("mem", s.memory);
+  add("mem", memory_of(s.memory));
   add("time", s.time);
   options.push_back(fmt::format("--signal=B:USR2@{}", s.signal_before_s));
   options.emplace_back(s.requeue ? "--requeue" : "--no-requeue");
@@ -190,6 +230,8 @@ std::vector<std::string> slurm_problems(const config::RunConfig& config) {
         "slurm.time: \"{}\" is not a duration: write minutes, hours:minutes:seconds or days-hours:minutes:seconds, e.g. "
         "1-00:00:00 for a day",
         s.time));
+  } else if (const std::string overflow = overflow_of(s.time); !overflow.empty()) {
+    problem(fmt::format("slurm.time: \"{}\" has {}: write {}, if that is meant", s.time, overflow, duration_of(*limit)));
   } else if (*limit > 0 && s.signal_before_s >= *limit) {
     problem(fmt::format(
         "slurm.signal_before_s: {} s before the end of a job of {} s (slurm.time: {}) leaves no time to train; lower it",
@@ -232,6 +274,11 @@ std::vector<std::string> slurm_hints(const config::RunConfig& config) {
     hints.push_back(
         fmt::format("slurm.signal_before_s: {} is less than cluster.timeout_s: {}: a run with a silent rank may not end in time",
                     s.signal_before_s, config.cluster.timeout_s));
+  if (slurm_seconds(s.time) == 0)
+    hints.push_back(fmt::format(
+        "slurm.time: {} asks for no limit, which many partitions refuse or replace by their own; a limit lets the job "
+        "start earlier",
+        s.time));
   if (s.nodes > 1 && s.constraint.empty())
     hints.emplace_back("slurm.constraint is empty: on nodes with different processors a resumed run may not have the same bits");
   return hints;

@@ -217,6 +217,43 @@ TEST(SlurmChecks, TakesAmountsOfMemoryThatSlurmReads) {
   }
 }
 
+TEST(SlurmScript, WritesMemoryAsSlurmsManualDoes) {
+  config::RunConfig config = small();
+  for (const auto& [given, written] : {std::pair("64GiB", "64G"), std::pair("64gb", "64G"), std::pair("900k", "900K"),
+                                       std::pair("200000", "200000"), std::pair("0", "0")}) {
+    config.slurm.memory = given;
+    EXPECT_TRUE(has_line(script(config), std::string("#SBATCH --mem=") + written)) << given;
+  }
+}
+
+TEST(SlurmChecks, RefusesDurationsWhosePartsOverflow) {
+  config::RunConfig config = small();
+  for (const auto& [given, said] : {std::pair("1-25:00:00", "has 25 hours beside days: write 2-01:00:00"),
+                                    std::pair("1-25", "has 25 hours beside days: write 2-01:00:00"),
+                                    std::pair("12:60:00", "has 60 minutes beside hours: write 13:00:00"),
+                                    std::pair("12:00:90", "has 90 seconds beside minutes: write 12:01:30"),
+                                    std::pair("30:75", "has 75 seconds beside minutes: write 00:31:15"),
+                                    std::pair("1-01:99", "has 99 minutes beside hours: write 1-02:39:00")}) {
+    config.slurm.time = given;
+    ASSERT_EQ(slurm_problems(config).size(), 1U) << given;
+    EXPECT_NE(slurm_problems(config)[0].find(said), std::string::npos) << slurm_problems(config)[0];
+  }
+  for (const char* right : {"90", "2880", "90:30", "72:00:00", "100-00", "1-23:59:59", "UNLIMITED"}) {
+    config.slurm.time = right;
+    EXPECT_TRUE(slurm_problems(config).empty()) << right;
+  }
+}
+
+TEST(SlurmChecks, HintsThatAZeroIsNoLimit) {
+  config::RunConfig config = small();
+  for (const char* time : {"0", "00:00:00", "infinite"}) {
+    config.slurm.time = time;
+    EXPECT_TRUE(slurm_problems(config).empty()) << time;
+    ASSERT_EQ(slurm_hints(config).size(), 1U) << time;
+    EXPECT_NE(slurm_hints(config)[0].find("asks for no limit"), std::string::npos);
+  }
+}
+
 TEST(SlurmChecks, OnlyHintsAtIdleGpus) {
   config::RunConfig config = small();
   config.slurm.gpus_per_node = 8;
