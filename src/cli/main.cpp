@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "cli/unexpected.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
 #include "comm/mpi_world.h"
@@ -79,9 +80,10 @@ int main(int argc, char** argv) {
   dmoerm::cli::add_licences(app);
   dmoerm::cli::add_completion(app);
   dmoerm::cli::add_man(app);
-  app.failure_message([](const CLI::App*, const CLI::Error& e) {
+  app.failure_message([](const CLI::App* program, const CLI::Error& e) {
+    const std::string unexpected = dmoerm::cli::unexpected_text(*program);
     return fmt::format("dmoerm: {}\nRun with --help for more information.\n",
-                       dmoerm::with_code(e.what(), dmoerm::ErrorCode("bad-command-line")));
+                       dmoerm::with_code(unexpected.empty() ? e.what() : unexpected, dmoerm::ErrorCode("bad-command-line")));
   });
   try {
     app.parse(argc, argv);

@@ -181,6 +181,23 @@ class Labelling(Tiny):
         done = self.dmoerm("nope", "--config", "x")
         self.assertEqual((done.returncode, done.stderr), (2, "dmoerm: there is no verb nope; `dmoerm --help` lists all verbs [bad-command-line]\n"))
 
+    def test_names_what_a_verb_does_not_take_and_what_it_has_for_that(self):
+        for arguments, wanted in (
+                (("score", "--bundle", "T", "--data", "x.jsonl"), "score: not expected: --data x.jsonl; score has --input"),
+                (("eval", "--model", "length", "--input", "x.jsonl", "--out", "y"), "eval: not expected: --input x.jsonl; eval has --data and --benchmark"),
+                (("score", "--bundel", "T"), "score: not expected: --bundel T; score has --bundle"),
+                (("report", "run", "--output", "x.html"), "report: not expected: --output x.html; report has --out"),
+                (("status", "run", "one", "two"), "status: not expected: one two"),
+                (("label-store", "stats", "x", "--entirely-unknown"), "label-store stats: not expected: --entirely-unknown"),
+        ):
+            done = self.dmoerm(*arguments)
+            self.assertEqual((done.returncode, done.stderr.splitlines()[0]), (2, f"dmoerm: {wanted} [bad-command-line]"))
+
+    def test_licences_are_told_without_markup_of_links(self):
+        said = self.dmoerm("licences").stdout
+        self.assertIn("in the file LICENSE.", said)
+        self.assertNotIn("](", said)
+
     def test_says_that_csv_cannot_be_imported(self):
         self.assertIn("which cannot be imported", self.dmoerm("label-store", "export", "--help").stdout)
         self.assertIn("CSV is not read", self.dmoerm("label-store", "import", "--help").stdout)
