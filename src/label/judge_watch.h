@@ -91,7 +91,8 @@ class JudgeWatch {
   void pair(const Ballot& ballot);
 
   /// Whether asking goes on in vain: enough replies have come, and at least the share `useless_max` of them is of no use; or
-  /// as many as kProbe in a row are; or as many pairs got another verdict in the other order, or none was decided. `useless_max`
+  /// as many as kProbe in a row are; or as many pairs got another verdict in the other order, or none was decided; or too many of
+  /// the latest pairs were left open by replies that were cut off, empty or unreadable. `useless_max`
   /// 1 lets undecided pairs pass.
   [[nodiscard]] bool hopeless() const;
   /// The same once all questions are answered, however few they are, with stored answers counted.
