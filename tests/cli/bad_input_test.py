@@ -184,7 +184,7 @@ class Labelling(Tiny):
     def test_names_what_a_verb_does_not_take_and_what_it_has_for_that(self):
         for arguments, wanted in (
                 (("score", "--bundle", "T", "--data", "x.jsonl"), "score: not expected: --data x.jsonl; score has --input"),
-                (("eval", "--model", "length", "--input", "x.jsonl", "--out", "y"), "eval: not expected: --input x.jsonl; eval has --data and --benchmark"),
+                (("eval", "--model", "length", "--input", "x.jsonl", "--out", "y"), "eval: not expected: --input; eval has --data and --benchmark"),
                 (("score", "--bundel", "T"), "score: not expected: --bundel T; score has --bundle"),
                 (("report", "run", "--output", "x.html"), "report: not expected: --output x.html; report has --out"),
                 (("status", "run", "one", "two"), "status: not expected: one two"),
