@@ -16,42 +16,51 @@ int processors() {
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-Workers::Workers(int threads) {
+Workers::Workers(int threads, const char* what, int least) {
   try {
-    for (int i = 0; i < threads; ++i) threads_.push_back(start_thread("a thread that reads data", [this] { run(); }));
+    for (int t = 0; t < threads; ++t) threads_.push_back(start_thread(what, [this] { loop(); }));
   } catch (const Error& e) {
+    if (std::ssize(threads_) < least) {
+      end();
+      throw;
+    }
     spdlog::debug("[threads] {} of {}: {}", threads_.size(), threads, e.what());
   }
 }
 
-Workers::~Workers() {
+Workers::~Workers() { end(); }
+
+void Workers::end() {
   {
     const std::lock_guard lock(mutex_);
-    stopping_ = true;
-    waiting_.clear();
+    ends_ = true;
   }
-  changed_.notify_all();
+  more_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
-void Workers::post(std::function<void()> work) {
+void Workers::post(std::function<void()> job) { add(jobs_, std::move(job)); }
+void Workers::post_first(std::function<void()> job) { add(first_, std::move(job)); }
+
+void Workers::add(Jobs& jobs, std::function<void()> job) {
   if (threads_.empty()) return;
   {
     const std::lock_guard lock(mutex_);
-    waiting_.push_back(std::move(work));
+    jobs.push_back(std::move(job));
   }
-  changed_.notify_one();
+  more_.notify_one();
 }
 
-void Workers::run() {
+void Workers::loop() {
   for (;;) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
-    if (stopping_) return;
-    const std::function<void()> work = std::move(waiting_.front());
-    waiting_.pop_front();
+    more_.wait(lock, [this] { return ends_ || !jobs_.empty() || !first_.empty(); });
+    Jobs& next = first_.empty() ? jobs_ : first_;
+    if (next.empty()) return;
+    const std::function<void()> job = std::move(next.front());
+    next.pop_front();
     lock.unlock();
-    work();
+    job();
   }
 }
 

@@ -1,4 +1,4 @@
-// Threads that do pieces of work side by side, and queues that hand the results back in the order of the pieces.
+// Threads that do jobs side by side, and queues that hand the results of pieces of work back in the order of the pieces.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -16,22 +16,31 @@ namespace dmoerm {
 /// Number of processors that this process may use.
 int processors();
 
-/// A pool of threads. Work that has not begun when the pool goes away is dropped.
+/// Some threads that do jobs in the order in which they come.
 class Workers {
  public:
-  /// @param threads  0: whoever waits for a result computes it. If the system gives fewer threads, the pool has fewer.
-  explicit Workers(int threads);
+  /// @param what  a thread of these, for messages: "a thread that reads requests"
+  /// @param least  so many are enough if the system does not give all. With no thread, jobs are not done.
+  /// @throws Error if it gives fewer
+  Workers(int threads, const char* what, int least = 1);
+  /// Does the jobs that are left.
   ~Workers();
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
-  void post(std::function<void()> work);
+  /// Have a job done. It must not throw.
+  void post(std::function<void()> job);
+  /// The same, before all jobs that were given to post().
+  void post_first(std::function<void()> job);
 
  private:
-  void run();
+  using Jobs = std::deque<std::function<void()>>;
+  void add(Jobs& jobs, std::function<void()> job);
+  void loop();
+  void end();
   std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<std::function<void()>> waiting_;
-  bool stopping_ = false;
+  std::condition_variable more_;
+  Jobs jobs_, first_;
+  bool ends_ = false;
   std::vector<std::thread> threads_;
 };
 

@@ -1,7 +1,6 @@
 // dmoerm score: scores responses with a bundle.
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -22,6 +21,7 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "base/text_table.h"
+#include "base/workers.h"
 #include "cli/verbs.h"
 #include "moe/load_bundle.h"
 #include "nn/device.h"
@@ -115,12 +115,6 @@ std::string table_of(const json& line, const std::vector<std::string>& responses
 constexpr double kSpokenS = 5;             // work that took longer says at its end what it did
 constexpr std::int64_t kWarningsMax = 10;  // bad lines that are told; the output has an error for each
 
-/// Cores that this process may use.
-int cores() {
-  cpu_set_t set;
-  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
 /// Lines of a file that are not blank; 0 if it can be read only once, or not to its end. Reading them takes little beside
 /// scoring.
 std::int64_t lines_of(const std::string& file) {
@@ -193,7 +187,7 @@ void run(const Options& options) {
   check_output(options);
   if (options.output != "-") remove_stale_temporaries_of(options.output);
   Answers answers(options.output);
-  at::set_num_threads(options.threads > 0 ? options.threads : cores());
+  at::set_num_threads(options.threads > 0 ? options.threads : processors());
   const moe::Bundle bundle = moe::load_bundle(options.bundle, nn::pick_device(options.device, "--device"));
   if (!options.category.empty()) (void)bundle.model.category(options.category);  // refuse an unknown one before anything is read
   if (!options.responses.empty()) {

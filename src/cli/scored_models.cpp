@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <sched.h>
 
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -10,19 +9,11 @@
 #include "base/error.h"
 #include "base/json_text.h"
 #include "base/progress.h"
+#include "base/workers.h"
 #include "cli/verbs.h"
 #include "watch/terminal.h"
 
 namespace dmoerm::cli {
-namespace {
-
-/// Cores that this process may use.
-int cores() {
-  cpu_set_t set;
-  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
-
-}  // namespace
 
 void add_model_options(CLI::App& verb, ModelOptions& options) {
   verb.add_option("--model", options.models,
@@ -72,7 +63,7 @@ std::vector<eval::ModelSpec> models_of(const ModelOptions& options) {
 
 std::vector<eval::ModelScores> score(const std::vector<eval::ModelSpec>& models, const eval::Data& data,
                                      const ModelOptions& options) {
-  at::set_num_threads(options.threads > 0 ? options.threads : cores());
+  at::set_num_threads(options.threads > 0 ? options.threads : processors());
   Progress progress("groups", watch::stderr_is_terminal());
   return eval::score_all(models, data, options.scoring, [&](const std::string& model, std::size_t done, std::size_t all) {
     progress.show(model, static_cast<std::int64_t>(done), static_cast<std::int64_t>(all));

@@ -1,17 +1,18 @@
 // dmoerm serve: scores over HTTP.
 #include <fmt/format.h>
-#include <sched.h>
 
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <thread>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/stop.h"
 #include "base/text.h"
+#include "base/workers.h"
 #include "cli/verbs.h"
 #include "cli/version.h"
 #include "nn/device.h"
@@ -36,12 +37,6 @@ struct Options {
 };
 
 volatile std::sig_atomic_t hang_ups = 0;
-
-/// Cores that this process may use.
-int cores() {
-  cpu_set_t set;
-  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-}
 
 /// The keys of a file, one a line, or of DMOERM_API_KEY.
 std::vector<std::string> read_keys(const std::string& file) {
@@ -89,7 +84,7 @@ void complete(Options& options) {
     options.http.certificate = read_file(options.certificate);
     options.http.key = read_file(options.key);
   }
-  options.engine.threads = options.threads > 0 ? options.threads : cores();
+  options.engine.threads = options.threads > 0 ? options.threads : processors();
   options.engine.batch_wait_s = options.batch_wait_ms / 1e3;
   options.service.version = std::string(version());
 }
@@ -118,8 +113,6 @@ class MinuteLine {
   Clock::time_point shown_ = Clock::now();
   serve::Totals before_;
 };
-
-std::string counted(std::int64_t count, const char* what) { return fmt::format("{} {}{}", count, what, count == 1 ? "" : "s"); }
 
 /// What was answered, and in how long: "served 3 requests (5 texts, 80 tokens) in 2 s".
 std::string served(const serve::Totals& totals, Clock::time_point begun) {
@@ -200,7 +193,7 @@ std::vector<std::string> rank_command(const Options& options) {
       words.push_back(word);
     }
   }
-  if (options.threads == 0) words.push_back(fmt::format("--threads={}", std::max(1, cores() / options.ranks)));
+  if (options.threads == 0) words.push_back(fmt::format("--threads={}", std::max(1, processors() / options.ranks)));
   return words;
 }
 

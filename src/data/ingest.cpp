@@ -122,7 +122,7 @@ class Ingest {
                     fmt::format("{}: cannot create this file: does its directory exist?", report_.dropped_file.string()));
     StoreBuilder builder(path, selection_.categories());
     {
-      Workers workers(request_.threads);
+      Workers workers(request_.threads, kReadsData, 0);
       RowBatches<Passing> rows(
           workers, [this](Passing& row) { tokenise(row); }, [&](Passing&& row) { add(std::move(row), builder); });
       const auto pass = [&](InputGroup&& item) {

@@ -146,7 +146,7 @@ double place_of(std::uint64_t key, std::uint64_t seed) { return static_cast<doub
 std::vector<IngestReport::Input> read_inputs(const IngestRequest& request, const std::function<bool(InputGroup&&)>& on_group,
                                              const std::function<void(const preference::Dropped&)>& on_dropped) {
   refuse_file_given_twice(request.data.inputs);
-  Workers workers(request.threads);
+  Workers workers(request.threads, kReadsData, 0);
   std::vector<IngestReport::Input> inputs;
   for (const config::InputConfig& input : request.data.inputs) {
     IngestReport::Input about{input.path, "(no rows)", 0, {}};

@@ -8,6 +8,8 @@
 
 namespace dmoerm::data {
 
+inline constexpr const char* kReadsData = "a thread that reads data";  // what the workers of an ingest are, for messages
+
 /// Gathers rows into batches, lets the workers do `work` on each row, and delivers the rows in the order in which they came.
 template <class Row>
 class RowBatches {

@@ -101,7 +101,7 @@ std::string plain(std::string_view text) {
     const std::string_view rest = text.substr(at);
     bool space = text[at] == ' ' || (text[at] >= '\t' && text[at] <= '\r');
     for (const std::string_view wide : {"\u00A0", "\u3000", "\u200B", "\uFEFF"}) {
-      if (!rest.starts_with(wide)) continue;
+      if (text[at] != wide[0] || !rest.starts_with(wide)) continue;
       space = true;
       width = wide.size();
     }

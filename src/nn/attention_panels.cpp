@@ -58,20 +58,11 @@ class KeyPanels {
   at::Tensor keys_;
 };
 
-/// Call `work` with groups of rows: std::integral_constant<int, count>, first row.
-template <class Work>
-void for_row_groups(std::int64_t rows, const Work& work) {
-  std::int64_t row = 0;
-  for (; row + kPanelRowsMost <= rows; row += kPanelRowsMost) work(std::integral_constant<int, kPanelRowsMost>(), row);
-  for (; row + 4 <= rows; row += 4) work(std::integral_constant<int, 4>(), row);
-  for (; row < rows; ++row) work(std::integral_constant<int, 1>(), row);
-}
-
 /// scores[rows, keys] of a tile from column `column` on: those of `count` keys in panels.
 void score_keys(const Rows& q, std::int64_t rows, const float* panels, std::int64_t count, std::int64_t dim, const Rows& scores,
                 std::int64_t column) {
   for (std::int64_t begin = 0; begin < count; begin += kPanel, panels += dim * kPanel) {
-    for_row_groups(rows, [&](auto group, std::int64_t row) {
+    for_row_groups(0, rows, [&](auto group, std::int64_t row) {
       alignas(64) float sums[group.value][kPanel];
       sum_panel<group.value>(q.at(row), q.stride, panels, kPanel, dim, sums);
       for (int i = 0; i < group.value; ++i)
@@ -111,7 +102,7 @@ Attended attention_by_panels(const Qkv& in, const AttentionPlan& plan) {
           softmax_row(scores.at(i), tile.visible(i % tile.count), tile.keys());
     const Rows v = all_v.head(task.kv_head, dim);
     for (std::int64_t column = 0; column < dim; column += kPanel) {
-      for_row_groups(rows, [&](auto group, std::int64_t row) {
+      for_row_groups(0, rows, [&](auto group, std::int64_t row) {
         alignas(64) float prefix[group.value][kPanel], own[group.value][kPanel];
         sum_panel<group.value>(scores.at(row), scores.stride, v.at(item.prefix.begin) + column, v.stride, tile.prefix, prefix);
         sum_panel<group.value>(scores.at(row) + tile.prefix, scores.stride, v.at(item.own.begin) + column, v.stride, tile.own,

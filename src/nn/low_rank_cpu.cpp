@@ -56,11 +56,8 @@ void add_low_rank(const at::Tensor& x, const at::Tensor& a, const at::Tensor& b,
   const std::int64_t width = a_panels.size(0) * kPanel;
   at::parallel_for(0, tasks, 4, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> narrow(static_cast<std::size_t>(kPanelRowsMost * width));
-    std::int64_t row = begin * kPanelRowsMost;
-    const std::int64_t last = std::min(rows, end * kPanelRowsMost);
-    for (; row + kPanelRowsMost <= last; row += kPanelRowsMost) add_rows<kPanelRowsMost>(product, row, narrow.data());
-    for (; row + 4 <= last; row += 4) add_rows<4>(product, row, narrow.data());
-    for (; row < last; ++row) add_rows<1>(product, row, narrow.data());
+    for_row_groups(begin * kPanelRowsMost, std::min(rows, end * kPanelRowsMost),
+                   [&](auto group, std::int64_t row) { add_rows<group.value>(product, row, narrow.data()); });
   });
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
@@ -18,6 +19,15 @@ inline constexpr bool kPanelsAreFast = false;
 
 inline constexpr std::int64_t kPanel = 32;          // columns of a panel: two registers of 16
 inline constexpr std::int64_t kPanelRowsMost = 12;  // rows that are summed together: 24 registers of sums
+
+/// Call `work` with groups of the rows [begin, end) that are summed together: std::integral_constant<int, count>, first row.
+template <class Work>
+void for_row_groups(std::int64_t begin, std::int64_t end, const Work& work) {
+  std::int64_t row = begin;
+  for (; row + kPanelRowsMost <= end; row += kPanelRowsMost) work(std::integral_constant<int, kPanelRowsMost>(), row);
+  for (; row + 4 <= end; row += 4) work(std::integral_constant<int, 4>(), row);
+  for (; row < end; ++row) work(std::integral_constant<int, 1>(), row);
+}
 
 /// sums[rows, kPanel] = x[rows, depth] panel[depth, kPanel].
 /// @param stride, panel_stride  from row to row of x and of the panel

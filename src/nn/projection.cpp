@@ -21,6 +21,17 @@ namespace {
 /// Whether a product is one of panel_product.h.
 bool by_panels(const at::Tensor& x, bool steady) { return kPanelsAreFast && steady && cpu::takes(x); }
 
+/// x w (+ addend) by product_cpu.h; undefined where that is not faster. @param addend  [rows, outputs], [outputs] or undefined
+at::Tensor own_product(const at::Tensor& x, const at::Tensor& w, const at::Tensor& addend = {}) {
+  if (!x.is_cpu() || !cpu::multiplies_itself()) return {};
+  const at::Tensor y = at::empty({x.size(0), w.size(1)}, x.options());
+  if (!cpu::takes_product(y, x, w)) return {};
+  RECORD_FUNCTION("nn::product", {});
+  if (addend.defined()) y.copy_(addend.expand_as(y));
+  cpu::product(y, x, w, 1, addend.defined());
+  return y;
+}
+
 /// The adapter's input in one layer: an expert's rows after dropout.
 at::Tensor adapter_input(const AdapterRows& rows, std::size_t layer, const at::Tensor& n_TD) {
   const at::Tensor own = n_TD.narrow(0, rows.first_row, rows.rows);
@@ -164,23 +175,12 @@ at::Tensor steady_rows(const at::Tensor& x, bool steady) {
 }
 
 at::Tensor times(const at::Tensor& x, const at::Tensor& w) {
-  if (!x.is_cpu() || !cpu::multiplies_itself()) return at::mm(x, w);
-  const at::Tensor y = at::empty({x.size(0), w.size(1)}, x.options());
-  if (!cpu::takes_product(y, x, w)) return at::mm(x, w);
-  RECORD_FUNCTION("nn::product", {});
-  cpu::product(y, x, w, 1, false);
-  return y;
+  const at::Tensor y = own_product(x, w);
+  return y.defined() ? y : at::mm(x, w);
 }
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, bool steady) {
-  at::Tensor own;
-  if (x.is_cpu() && cpu::multiplies_itself()) own = at::empty({x.size(0), w.size(0)}, x.options());
-  if (own.defined() && cpu::takes_product(own, x, w.t())) {
-    RECORD_FUNCTION("nn::product", {});
-    if (b.defined()) own.copy_(b.expand_as(own));
-    cpu::product(own, x, w.t(), 1, b.defined());
-    return own;
-  }
+  if (at::Tensor y = own_product(x, w.t(), b); y.defined()) return y;
   const at::Tensor rows = steady_rows(x, steady);
   const at::Tensor y = b.defined() ? at::addmm(b, rows, w.t()) : at::mm(rows, w.t());
   return y.narrow(0, 0, x.size(0));
@@ -193,14 +193,8 @@ at::Tensor layer_linear(const at::Tensor& x, const at::Tensor& w, const at::Tens
     return out;
   }
   if (!residual.defined()) return linear(x, w, b, steady);
-  at::Tensor y;
-  if (x.is_cpu() && cpu::multiplies_itself() && cpu::takes_product(residual, x, w.t())) {
-    RECORD_FUNCTION("nn::product", {});
-    y = residual.clone();
-    cpu::product(y, x, w.t(), 1, true);
-  } else {
-    y = at::addmm(steady_rows(residual, steady), steady_rows(x, steady), w.t()).narrow(0, 0, x.size(0));
-  }
+  at::Tensor y = own_product(x, w.t(), residual);
+  if (!y.defined()) y = at::addmm(steady_rows(residual, steady), steady_rows(x, steady), w.t()).narrow(0, 0, x.size(0));
   return b.defined() ? y.add_(b) : y;
 }
 

@@ -296,7 +296,7 @@ bool is_parts(const json& value) {
          std::ranges::none_of(value, [&](const json& part) { return is_one_of(type(part), kTextParts) && !is_text(part); });
 }
 
-/// The text of a list of parts. @throws RowError if one is no text
+/// The texts of a list of parts, joined. @throws RowError if a part has no text
 json text_of_parts(const json& parts, const char* key) {
   std::string text;
   for (const json& part : parts) {

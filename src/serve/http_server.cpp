@@ -202,8 +202,11 @@ struct HttpServer::State {
   /// Close connections of clients that take too long, and tell exchanges whose clients hung up.
   void sweep() {
     std::unique_lock lock(mutex);
+    Clock::time_point swept = Clock::now();
     while (!changed.wait_for(lock, lingering->empty() ? kSweep : kReadOn, [this] { return ends; })) {
       lingering->read_on();
+      if (Clock::now() - swept < kSweep) continue;
+      swept = Clock::now();
       std::vector<pollfd> waits;
       for (auto& [socket, connection] : connections) {
         if (connection.cut) continue;

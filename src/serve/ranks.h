@@ -14,10 +14,10 @@
 #include <thread>
 #include <vector>
 
+#include "base/workers.h"
 #include "serve/clock.h"
 #include "serve/frames.h"
 #include "serve/http_server.h"
-#include "serve/workers.h"
 
 namespace dmoerm::serve {
 

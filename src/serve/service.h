@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
+#include "base/workers.h"
 #include "serve/bundles.h"
 #include "serve/engine.h"
 #include "serve/http_server.h"
 #include "serve/metrics.h"
 #include "serve/unread_keys.h"
-#include "serve/workers.h"
 #include "wire/endpoint.h"
 #include "wire/reply.h"
 #include "wire/request.h"

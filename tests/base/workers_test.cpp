@@ -2,16 +2,37 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <numeric>
+#include <string>
 
 #include "base/error.h"
 
 namespace dmoerm {
 namespace {
 
+TEST(Workers, DoUrgentJobsBeforeTheOthersAndAllAtTheEnd) {
+  std::string order;
+  std::promise<void> begun, open;
+  {
+    Workers workers(1, "a thread of a test");
+    workers.post([&] {
+      begun.set_value();
+      open.get_future().wait();
+    });
+    begun.get_future().wait();
+    workers.post([&] { order += "a"; });
+    workers.post_first([&] { order += "1"; });
+    workers.post([&] { order += "b"; });
+    workers.post_first([&] { order += "2"; });
+    open.set_value();
+  }
+  EXPECT_EQ(order, "12ab");
+}
+
 TEST(Workers, GiveResultsInTheOrderOfThePieces) {
   for (const int threads : {0, 1, 4}) {
-    Workers workers(threads);
+    Workers workers(threads, "a thread of a test", 0);
     InOrder<int> squares(workers, 5);
     std::vector<int> found;
     for (int i = 0; i < 1000; ++i) {
@@ -26,7 +47,7 @@ TEST(Workers, GiveResultsInTheOrderOfThePieces) {
 
 TEST(Workers, ThrowWhatAPieceThrewInItsTurn) {
   for (const int threads : {0, 3}) {
-    Workers workers(threads);
+    Workers workers(threads, "a thread of a test", 0);
     InOrder<int> numbers(workers, 10);
     for (int i = 0; i < 4; ++i) {
       numbers.give([i]() -> int {
@@ -44,7 +65,7 @@ TEST(Workers, ThrowWhatAPieceThrewInItsTurn) {
 TEST(Workers, DropWhatNobodyTakes) {
   std::atomic<int> done = 0;
   {
-    Workers workers(2);
+    Workers workers(2, "a thread of a test");
     InOrder<std::unique_ptr<int>> pieces(workers, 100);
     for (int i = 0; i < 100; ++i) {
       pieces.give([&done, own = std::make_unique<int>(i)]() mutable {  // work and results may be objects that only move

@@ -69,7 +69,7 @@ float multiply_add(std::int64_t rounds, float start) {
 
 template <int Floats>
 double fma_gflops(int threads) {
-  constexpr std::int64_t kRounds = 20'000'000;
+  constexpr std::int64_t kRounds = 200'000'000;  // so long that the threads have found cores of their own
   volatile float start = 1.0F;
   std::vector<float> sums(static_cast<std::size_t>(threads) * 64);
   const double s =

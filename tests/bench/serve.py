@@ -3,7 +3,7 @@
     serve.py [--part rate overload slow restart memory] [--bundle DIR] [--connections 64] [--responses 8] [--seconds 30] [--threads N] [options of dmoerm serve]
 
 rate: `dmoerm score` scores the bodies; its texts a second after the first ones are the offline rate. Then `--connections` connections send best-of-`--responses` bodies as fast as they are answered: `ratio` is
-their rate to the offline one. Then bodies arrive at random times at 70 % of that rate: `p99_over_p50`. Every score is compared with the offline one: `wrong`, and what got no answer is `lost`.
+their rate to the offline one. Then bodies arrive at random times at 70 % of that rate: `p99_over_p50`, beside that of a queue with equal service times, `queue_p99_over_p50`. Every score is compared with the offline one: `wrong`, and what got no answer is `lost`.
 overload: with `--queue-s`, bodies arrive at four times the rate for `--overload-seconds`, each with a deadline of `--deadline-s`. `overload.late` are answers after it, `overload.others` statuses other than 200 and 429,
 `overload.recovery_s` the time from the last arrival until a new client is answered with 200.
 slow: one normal client, first alone and then beside `--slow` connections of which half send a byte a second and half read one: `slow.p99_ratio`.
@@ -71,13 +71,24 @@ async def slow_client(port, number):
             await asyncio.sleep(1)
 
 
+def queue_ratio(load, draw, arrivals=100000):
+    """p99 over p50 of a queue that serves one request after the other, each in the same time, at `load` of its rate with arrivals at random times."""
+    now = free = 0.0
+    times = []
+    for _ in range(arrivals):
+        now += draw.expovariate(load)
+        free = max(free, now) + 1
+        times.append(free - now)
+    return quantile(times, 0.99) / quantile(times, 0.5)
+
+
 async def rate_part(args, server, rows, scores, found):
     await (warm := Load(server.port, rows, scores)).closed(args.connections, args.warm_seconds)
     rate = await (full := Load(server.port, rows, scores)).closed(args.connections, args.seconds)
     calm = Load(server.port, rows, scores)
     await asyncio.gather(*await calm.random_arrivals(0.7 * rate, args.seconds, random.Random(args.seed)))
     p50, p99 = quantile(calm.times, 0.5), quantile(calm.times, 0.99)
-    found.update(ours=round(rate * args.responses, 2), p50_ms=round(p50 * 1e3, 1), p99_ms=round(p99 * 1e3, 1), p99_over_p50=round(p99 / p50, 2),
+    found.update(ours=round(rate * args.responses, 2), p50_ms=round(p50 * 1e3, 1), p99_ms=round(p99 * 1e3, 1), p99_over_p50=round(p99 / p50, 2), queue_p99_over_p50=round(queue_ratio(0.7, random.Random(args.seed)), 2),
                  refused=full.refused + calm.refused, requests=len(full.times) + len(calm.times))
     return [warm, full, calm]
 

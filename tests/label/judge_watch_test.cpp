@@ -32,6 +32,17 @@ class JudgeWatchTest : public testing::Test {
     watch.take(reply, label, 1 + late, 1 + late);
   }
 
+  /// A reply that was cut off at max_tokens.
+  static void answer_cut_off(JudgeWatch& watch) {
+    judge::JudgeReply cut;
+    cut.status = judge::JudgeReply::ok;
+    cut.finish_reason = "length";
+    label_store::Label unparsable;
+    unparsable.verdict = preference::Verdict::unparsable;
+    watch.sent();
+    watch.take(cut, unparsable, 1, 1);
+  }
+
   config::JudgeConfig judge_;
 };
 
@@ -67,15 +78,7 @@ TEST_F(JudgeWatchTest, TriesThatCameTooLateCountAsPaidInVain) {
 TEST_F(JudgeWatchTest, AJudgeThatStopsBeingOfUseIsNotPaidForLong) {
   JudgeWatch watch(judge_, 0.8);
   for (int i = 0; i < 100; ++i) answer(watch, 0);
-  judge::JudgeReply cut;
-  cut.status = judge::JudgeReply::ok;
-  cut.finish_reason = "length";
-  label_store::Label unparsable;
-  unparsable.verdict = preference::Verdict::unparsable;
-  const auto ask = [&] {
-    watch.sent();
-    watch.take(cut, unparsable, 1, 1);
-  };
+  const auto ask = [&] { answer_cut_off(watch); };
   EXPECT_EQ(watch.in_flight_max(), 16U);
   for (int i = 0; i < 20; ++i) ask();
   EXPECT_EQ(watch.in_flight_max(), 6U) << "six more are four fifths of 32";
@@ -98,15 +101,7 @@ TEST_F(JudgeWatchTest, AJudgeThatStopsBeingOfUseIsNotPaidForLong) {
 TEST_F(JudgeWatchTest, UselessRepliesInARowCountOnInTheNextRound) {
   JudgeWatch watch(judge_, 0.8);
   for (int i = 0; i < 10; ++i) answer(watch, 0);
-  judge::JudgeReply cut;
-  cut.status = judge::JudgeReply::ok;
-  cut.finish_reason = "length";
-  label_store::Label unparsable;
-  unparsable.verdict = preference::Verdict::unparsable;
-  const auto ask = [&] {
-    watch.sent();
-    watch.take(cut, unparsable, 1, 1);
-  };
+  const auto ask = [&] { answer_cut_off(watch); };
   for (int i = 0; i < 20; ++i) ask();
   EXPECT_FALSE(watch.hopeless());
   EXPECT_FALSE(watch.was_in_vain());

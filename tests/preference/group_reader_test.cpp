@@ -79,7 +79,7 @@ TEST_F(GroupReaderFile, GivesTheSameInTheSameOrderOnSeveralThreads) {
     const std::string file = write("f.jsonl", text);
     const std::vector<std::string> alone = all_of(file, nullptr);
     for (const int threads : {0, 1, 3}) {
-      Workers workers(threads);
+      Workers workers(threads, "a thread of a test", 0);
       EXPECT_EQ(all_of(file, &workers), alone) << threads << " threads, " << text.substr(0, 60);
     }
   }

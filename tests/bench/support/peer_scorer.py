@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import torch
+from peer_batches import padded
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
@@ -39,21 +40,12 @@ class PeerScorer:
         self.model.eval()
         self.pad = base.config.pad_token_id
 
-    def padded(self, texts):
-        longest = max(map(len, texts))
-        ids = torch.full((len(texts), longest), self.pad, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, text in enumerate(texts):
-            ids[row, :len(text)] = torch.tensor(text)
-            mask[row, :len(text)] = 1
-        return ids, None if bool(mask.all()) else mask
-
     def rewards(self, adapter, texts, batch):
         self.model.set_adapter(adapter)
         parts = []
         for begin in range(0, len(texts), batch):
-            ids, mask = self.padded(texts[begin:begin + batch])
-            parts.append(self.model(input_ids=ids, attention_mask=mask, use_cache=False).logits[:, 0].float())
+            ids, mask = padded(texts[begin:begin + batch], self.pad)
+            parts.append(self.model(input_ids=ids, attention_mask=None if bool(mask.all()) else mask, use_cache=False).logits[:, 0].float())
         return torch.cat(parts)
 
     def prompt_state(self, prompt):

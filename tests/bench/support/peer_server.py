@@ -18,6 +18,7 @@ from pathlib import Path
 import fastapi
 import torch
 import uvicorn
+from peer_batches import padded
 from peft import PeftModel
 from transformers import AutoModelForSequenceClassification
 
@@ -72,20 +73,11 @@ class Mixture:
         self.model.eval()
         self.pad = base.config.pad_token_id
 
-    def padded(self, texts):
-        longest = max(map(len, texts))
-        ids = torch.full((len(texts), longest), self.pad, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, text in enumerate(texts):
-            ids[row, :len(text)] = torch.tensor(text)
-            mask[row, :len(text)] = 1
-        return ids, mask
-
     def rewards(self, adapter, texts):
         self.model.set_adapter(adapter)
         rewards = torch.empty(len(texts))
         for rows in passes_of(texts, self.budget):
-            ids, mask = self.padded([texts[i] for i in rows])
+            ids, mask = padded([texts[i] for i in rows], self.pad)
             options = {} if self.model.config.model_type == "bert" else {"use_cache": False}
             rewards[rows] = self.model(input_ids=ids, attention_mask=mask, **options).logits[:, 0].float()
         return rewards
@@ -96,7 +88,7 @@ class Mixture:
         options = {} if self.model.config.model_type == "bert" else {"use_cache": False}
         with self.model.disable_adapter():
             for rows in passes_of(prompts, self.budget):
-                ids, mask = self.padded([prompts[i] for i in rows])
+                ids, mask = padded([prompts[i] for i in rows], self.pad)
                 out = model(input_ids=ids, attention_mask=mask, output_hidden_states=self.router.layers > 0, **options)
                 states = out.hidden_states[self.router.layers] if self.router.layers > 0 else out.last_hidden_state
                 for row, i in enumerate(rows):

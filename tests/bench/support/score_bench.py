@@ -32,7 +32,6 @@ def parse(doc, responses, prompt_words, response_words, rounds=3):
     parser.add_argument("--responses", type=int, default=responses)
     parser.add_argument("--prompt-words", type=int, default=prompt_words, help="a word is about a token")
     parser.add_argument("--response-words", type=int, default=response_words)
-    parser.add_argument("--weights", choices=["float32", "int8"], default="float32", help="int8: ours with int8 weights, against ours with float32")
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peer-batch", type=int, default=0, help="texts of a padded batch; default: the fastest of 1, 4 and 16")
@@ -47,9 +46,8 @@ def parse(doc, responses, prompt_words, response_words, rounds=3):
 
 
 class Ours:
-    def __init__(self, program, bundle, threads, weights):
-        options = [] if weights == "float32" else ["--weights", weights]
-        self.server = RewardServer(program, [bundle], *options, threads=threads)
+    def __init__(self, program, bundle, threads):
+        self.server = RewardServer(program, [bundle], threads=threads)
 
     def __enter__(self):
         return self
@@ -71,7 +69,7 @@ class Ours:
 
 
 class Peer:
-    def __init__(self, bundle, manifest, args, row):
+    def __init__(self, bundle, manifest, args):
         from dmoerm_hf.chat_template import ChatTemplate
         from dmoerm_hf.texts import messages_of
         from dmoerm_hf.tokens import Tokenizer
@@ -109,7 +107,6 @@ def differences(ours, others):
 
 def measure(name, args):
     program = os.path.join(os.environ["DMOERM_BUILD"], "dmoerm")
-    against_peer = args.weights == "float32" and not args.ours_only
     absent = [package for package in NEEDED if importlib.util.find_spec(package) is None]
     if absent:
         return print(f"skipped: {', '.join(absent)} not installed: launch/setup.sh --with tests")
@@ -122,23 +119,18 @@ def measure(name, args):
         manifest = json.load(file)
     rows = make_rows(args.rounds + 1, args.responses, args.prompt_words, args.response_words, args.seed)
     seconds, scores = {"ours": [], "peer": []}, {"ours": [], "peer": []}
-    with Ours(program, bundle, args.threads, args.weights) as ours:
+    with Ours(program, bundle, args.threads) as ours:
         ours.score(rows[0])
         tokens = None
-        if against_peer:
-            peer = Peer(bundle, manifest, args, rows[0])
+        if not args.ours_only:
+            peer = Peer(bundle, manifest, args)
             prompt, texts = peer.ids(rows[1])
             tokens = {"prompt": len(prompt), "texts": sum(map(len, texts))}
-        elif args.weights != "float32":
-            peer = Ours(program, bundle, args.threads, "float32")
-            peer.score(rows[0])
         for which, row in enumerate(rows[1:]):
             turns = {"ours": lambda row=row: ours.score(row)}
-            if against_peer:
+            if not args.ours_only:
                 ids = peer.ids(row)
                 turns["peer"] = lambda ids=ids: peer.scorer.score(*ids)
-            elif args.weights != "float32":
-                turns["peer"] = lambda row=row: peer.score(row)
             for side in turns if which % 2 else reversed(turns):
                 spent, found = timed(turns[side])
                 seconds[side].append(spent)
@@ -147,16 +139,13 @@ def measure(name, args):
         memory = {"ours": ours.peak_mib()}
         if seconds["peer"]:
             memory["peer"] = peer.peak_mib()
-        if args.weights != "float32":
-            peer.__exit__()
-    result = {"name": name, "unit": "s", "part": args.part, "top_layers": args.top_layers, "experts": args.experts, "responses": args.responses, "weights": args.weights, "threads": args.threads,
+    result = {"name": name, "unit": "s", "part": args.part, "top_layers": args.top_layers, "experts": args.experts, "responses": args.responses, "threads": args.threads,
               "ours": round(statistics.median(seconds["ours"]), 4), "spread": {side: [round(min(own), 4), round(max(own), 4)] for side, own in seconds.items() if own}, "peak_mib": memory}
     if seconds["peer"]:
         found = differences(scores["ours"], scores["peer"])
         result |= {"peer": round(statistics.median(seconds["peer"]), 4), "ratio": round(statistics.median(seconds["peer"]) / statistics.median(seconds["ours"]), 3), **found}
-        if against_peer:
-            result |= {"peer_batch": peer.scorer.batch, "tokens": tokens}
-            if found["largest_difference"] > TOLERANCE:
-                print(json.dumps(result))
-                raise SystemExit(f"the scores differ by {found['largest_difference']:.2g}, more than {TOLERANCE:g}")
+        result |= {"peer_batch": peer.scorer.batch, "tokens": tokens}
+        if found["largest_difference"] > TOLERANCE:
+            print(json.dumps(result))
+            raise SystemExit(f"the scores differ by {found['largest_difference']:.2g}, more than {TOLERANCE:g}")
     print(json.dumps(result))
