@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The folders that DMOERM_BUILD_ONCE compiles in one piece still compile so: no two files of a folder give one name to two things.
+# The build that DMOERM_BUILD_ONCE shortens still works: folders that are compiled in one piece do not give one name to two things,
+# and the files of all folders can read the headers that were precompiled for them.
 # Usage: build_once.sh SOURCE BUILD, the build's folder for its settings.
 set -euo pipefail
 source=$1 build=$2
@@ -11,6 +12,8 @@ cmake -S "$source" -B "$folder" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FL
 mapfile -t pieces < <(sed -n 's/^foreach(folder \(base .*\))$/\1/p' "$source/src/cmake/BuildOnce.cmake" | tr ' ' '\n')
 [ ${#pieces[@]} -gt 5 ] || { echo "BuildOnce.cmake: the list of folders that are compiled in one piece was not found"; exit 1; }
 ninja -C "$folder" "${pieces[@]/#/dmoerm_}" >"$folder/build.log" || { grep -A5 error: "$folder/build.log"; exit 1; }
+if grep -A5 "src/.*warning:" "$folder/build.log"; then exit 1; fi
+python3 "$source/tests/precompiled_headers.py" "$folder"
 # tests/CMakeLists.txt links the communicator's file into a test once more.
 members=$(ar t "$folder/libdmoerm_comm.a")
 [[ $members == *nccl_communicator* ]] || {

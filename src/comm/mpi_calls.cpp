@@ -31,15 +31,14 @@ bool Patience::over(double waited_s) const {
 }
 
 void wait_all(std::vector<MPI_Request>& requests, const char* what, const std::string& who, const Patience& patience) {
-  using Clock = std::chrono::steady_clock;
-  const auto start = Clock::now();
+  const auto start = std::chrono::steady_clock::now();
   for (;;) {
     int done = 0;
     DMOERM_MPI(MPI_Testall(static_cast<int>(requests.size()), requests.data(), &done, MPI_STATUSES_IGNORE));
     if (done != 0) return;
     if (patience.given_up != nullptr && *patience.given_up)
       throw CommError("rank-failed", fmt::format("{} on {} cannot end: another rank of the group has failed", what, who));
-    const double waited = std::chrono::duration<double>(Clock::now() - start).count();
+    const double waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (waited < 50e-6) {
       ::sched_yield();
     } else if (patience.over(waited)) {
