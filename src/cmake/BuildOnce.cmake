@@ -3,12 +3,13 @@
 #    torch and once for the others, which are compiled with other options. g++ 12 then no longer knows which headers are the system's,
 #    and warns about them.
 # 2. The files of a small folder are compiled in one piece, so that a template is instantiated once. tests/build_once.sh checks it.
+#    g++ takes them for headers then, and warns about classes with parts that only one file knows (subobject-linkage).
 # 3. Folders without hot loops are compiled with -O1.
 if(NOT DMOERM_BUILD_ONCE)
   return()
 endif()
 target_compile_options(dmoerm_options INTERFACE -Wno-error -Werror=invalid-pch -Wno-stringop-overflow -Wno-stringop-overread
-  -Wno-array-bounds -Wno-maybe-uninitialized)
+  -Wno-array-bounds -Wno-maybe-uninitialized -Wno-subobject-linkage)
 set(plain_headers <algorithm> <array> <chrono> <cmath> <filesystem> <functional> <map> <memory> <mutex> <optional> <set> <span> <string>
   <thread> <unordered_map> <vector> <fmt/format.h> <fmt/ranges.h> <nlohmann/json.hpp>)
 set(tensor_headers <ATen/core/Tensor.h> <ATen/TensorOperators.h> <ATen/Parallel.h> <ATen/ops/empty.h> <ATen/ops/zeros.h>)
