@@ -206,7 +206,7 @@ void run(const Options& options) {
   const bool quiet = options.output == "-" && ::isatty(STDOUT_FILENO) == 1;
   Progress progress("lines", watch::stderr_is_terminal());
   const std::string source = file ? options.input : "stdin";
-  bool is_first = true;
+  bool is_first = true, said_category = !options.category.empty();
   for (std::int64_t number = 1; next(line); ++number) {
     if (number == 1 && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
     if (is_blank(line)) continue;
@@ -224,6 +224,12 @@ void run(const Options& options) {
     try {
       const json row = preference::parse_row(line);
       if (row.is_object()) id = row.value("id", json());
+      if (!said_category && row.is_object() && row.contains("category")) {
+        said_category = true;
+        spdlog::warn(
+            "[score] {}:{}: \"category\" of a row is not read: the router picks the category; --category names one for all rows",
+            source, number);
+      }
       result = answer(bundle, preference::question_of(row), options);
     } catch (const preference::RowError& e) {
       tolerate(e);

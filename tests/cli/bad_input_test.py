@@ -371,6 +371,8 @@ class AfterARefusal(Tiny):
         self.assertEqual(column, turn)
         columns = dict(json.loads(question), chosen="good", rejected="poor")
         self.assertEqual(self.dmoerm(*bundle, input=json.dumps(columns) + "\n").stdout, self.dmoerm(*bundle, input=question).stdout)
+        named = self.dmoerm(*bundle, input=2 * (json.dumps(dict(json.loads(question), category="stories")) + "\n"))
+        self.assertEqual(named.stderr.count('"category" of a row is not read'), 1, named.stderr)
         lines = question + json.dumps({"id": 7, "prompt": "say it", "responses": ["poor", " "]}) + "\n" + '{"prompt": "x", "responses": [NaN]}\n' + question
         self.assert_refused(self.dmoerm(*bundle, "--bad-lines", "1", input=lines), "stdin:3: expected finite numbers, found NaN", "more than --bad-lines 1")
         tolerated = self.dmoerm(*bundle, "--bad-lines", "2", input=lines)
