@@ -22,6 +22,34 @@ constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kTensorFile = "adapter_model.safetensors";
 constexpr std::string_view kDown = ".lora_A.weight", kUp = ".lora_B.weight";
 
+/// Keys of PEFT's file that the arithmetic below has in it, or that have no part in it.
+constexpr std::string_view kUnderstood[] = {"auto_mapping",
+                                            "base_model_name_or_path",
+                                            "bias",
+                                            "eva_config",
+                                            "exclude_modules",
+                                            "inference_mode",
+                                            "init_lora_weights",
+                                            "layers_pattern",
+                                            "layers_to_transform",
+                                            "lora_alpha",
+                                            "lora_dropout",
+                                            "megatron_core",
+                                            "modules_to_save",
+                                            "peft_type",
+                                            "peft_version",
+                                            "qalora_group_size",
+                                            "r",
+                                            "rank_pattern",
+                                            "revision",
+                                            "runtime_config",
+                                            "target_modules",
+                                            "task_type",
+                                            "use_rslora"};
+/// Ways to initialise an adapter that leave the base's weights as they are.
+constexpr std::string_view kStartsThatKeepTheBase[] = {"gaussian", "eva", "orthogonal"};
+constexpr const char* kMerge = "merge the adapter with merge_and_unload() in peft, and give the merged model";
+
 /// A name without what PEFT puts in front of it and into it.
 std::string plain(std::string name) {
   constexpr std::string_view prefix = "base_model.model.";
@@ -40,13 +68,18 @@ class Scale {
     try {
       if (config.value("peft_type", "") != "LORA")
         refuse(fmt::format("peft_type {}: only LORA is read", config.value("peft_type", "")));
-      for (const char* key : {"use_dora", "fan_in_fan_out", "lora_bias", "use_qalora"}) {
-        if (config.value(key, json()) == true) refuse(fmt::format("{}: true is not supported", key));
-      }
       if (config.value("bias", "none") != "none")
         refuse(fmt::format("bias: {} is not supported, only none", config.value("bias", "")));
-      if (const json own = config.value("alpha_pattern", json()); own.is_object() && !own.empty())
-        refuse("alpha_pattern is not supported: merge the adapter with merge_and_unload() in peft and give the result");
+      const json start = config.value("init_lora_weights", json(true));
+      if (start.is_string() &&
+          std::ranges::find(kStartsThatKeepTheBase, start.get<std::string>()) == std::end(kStartsThatKeepTheBase))
+        refuse(fmt::format("init_lora_weights: {} makes peft change the base's weights when it loads the adapter: {}",
+                           start.dump(), kMerge));
+      for (const auto& [key, value] : config.items()) {
+        const bool says_nothing = value.is_null() || value == false || value == "" || (value.is_structured() && value.empty());
+        if (!says_nothing && std::ranges::find(kUnderstood, key) == std::end(kUnderstood))
+          refuse(fmt::format("{}: {} is not supported, and may change what the adapter computes: {}", key, value.dump(), kMerge));
+      }
       alpha_ = config.at("lora_alpha").get<double>();
       root_ = config.value("use_rslora", json()) == true;
     } catch (const json::exception& e) {

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 
+#include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json_problem.h"
@@ -20,14 +22,27 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+/// What a file is instead of that of which the manifest has the checksum.
+std::string what_else(const fs::path& file) {
+  std::string head(4096, '\0');
+  std::ifstream in(file, std::ios::binary);
+  in.read(head.data(), static_cast<std::streamsize>(head.size()));
+  head.resize(static_cast<std::size_t>(in.gcount()));
+  if (head.empty()) return "it is empty: copy the bundle again";
+  if (const std::string other = foreign_type(head); !other.empty()) return "it is " + other;
+  return fmt::format("it was damaged or edited, or not copied whole ({} bytes)", fs::file_size(file));
+}
+
 void check_files(const fs::path& directory, const json& expected) {
   const json found = file_sums(directory);
   for (const auto& [file, sum] : expected.items()) {
-    if (!found.contains(file)) throw DataError("bundle-file-missing", fmt::format("{}: {} is missing", directory.string(), file));
+    if (!found.contains(file))
+      throw DataError("bundle-file-missing",
+                      fmt::format("{}: {} is missing{}", directory.string(), file, dangling_link(directory / file)));
     if (found[file] != sum)
       throw DataError("bundle-file-damaged",
-                      fmt::format("{}: {} has checksum {}, {} says {}: damaged or edited", directory.string(), file,
-                                  found[file].dump(), kBundleManifest, sum.dump()));
+                      fmt::format("{}: {} has checksum {}, {} says {}: {}", directory.string(), file, found[file].dump(),
+                                  kBundleManifest, sum.dump(), what_else(directory / file)));
   }
 }
 
@@ -149,7 +164,7 @@ Bundle read(const fs::path& directory, const json& manifest, at::Device device) 
 
 /// What lies in a place that is no bundle, and what to do.
 std::string why_no_bundle(const fs::path& directory) {
-  if (!fs::exists(directory)) return "there is no such directory; give that of a bundle";
+  if (!fs::exists(directory)) return "there is no such directory; give that of a bundle" + dangling_link(directory);
   if (!fs::is_directory(directory)) return "this is a file; give the directory of a bundle";
   const std::string no_manifest = fmt::format("there is no {}", kBundleManifest);
   if (fs::exists(directory / "bundle" / kBundleManifest))

@@ -11,21 +11,24 @@ namespace dmoerm::nn {
 namespace {
 
 /// Parts of key names that speak of what a model computes.
-constexpr std::string_view kArithmetic[] = {"rope",       "rotary",     "alibi",   "softcap",   "multipl", "scal",    "window",
-                                            "norm",       "attn",       "attent",  "bias",      "expert",  "moe",     "residual",
-                                            "qkv",        "qk_",        "relativ", "bidirec",   "spars",   "pruned",  "mup",
-                                            "layer_type", "activation", "logit",   "position_", "quant",   "compress"};
+constexpr std::string_view kArithmetic[] = {
+    "rope", "rotary",     "alibi",      "softcap",  "multipl",   "scal",  "window",   "norm",    "attn",  "attent",
+    "bias", "expert",     "moe",        "residual", "qkv",       "qk_",   "relativ",  "bidirec", "spars", "pruned",
+    "mup",  "layer_type", "activation", "logit",    "position_", "quant", "compress", "gate",    "share", "skip"};
+/// Words of key names, between underscores, that do.
+constexpr std::string_view kArithmeticWords[] = {"act", "cla", "ln"};
 /// Parts of key names that speak of training, of speed, or of heads that are not read.
-constexpr std::string_view kHarmless[] = {
-    "dropout", "pdrop", "flash",    "implementation", "memory_efficient", "sdpa",    "initializer", "reward", "output_",
-    "pooler_", "unpad", "xformers", "cache",          "checkpoint",       "offload", "loss",        "label"};
+constexpr std::string_view kHarmless[] = {"dropout", "pdrop", "flash",       "implementation", "memory_efficient",
+                                          "sdpa",    "unpad", "initializer", "xformers",       "checkpoint",
+                                          "reward",  "loss",  "pooler_",     "offload",        "label"};
 
 bool holds(std::string_view name, std::string_view part) { return name.find(part) != std::string_view::npos; }
 
-bool sounds_arithmetic(std::string_view name) {
+bool sounds_arithmetic(const std::string& name) {
   const auto inside = [&](std::string_view part) { return holds(name, part); };
-  const bool act = name.starts_with("act_") || name.ends_with("_act") || holds(name, "_act_") || holds(name, "glu_");
-  return (act || std::ranges::any_of(kArithmetic, inside)) && std::ranges::none_of(kHarmless, inside);
+  const auto word = [words = "_" + name + "_"](std::string_view part) { return holds(words, fmt::format("_{}_", part)); };
+  if (name == "use_cache" || name.starts_with("output_") || std::ranges::any_of(kHarmless, inside)) return false;
+  return holds(name, "glu_") || std::ranges::any_of(kArithmetic, inside) || std::ranges::any_of(kArithmeticWords, word);
 }
 
 /// Whether a key that nobody understands says nothing: off, empty, or a factor of one.

@@ -106,6 +106,11 @@ class ForeignModels(unittest.TestCase):
                 config = self.path(f"{family}_adapter", "adapter_config.json")
                 with open(config, encoding="utf-8") as file:
                     text = json.load(file)
+                for key, value in (("init_lora_weights", "pissa"), ("init_lora_weights", "olora"), ("alora_invocation_tokens", [5]), ("layer_replication", [[0, 1]]),
+                                   ("use_dora", True), ("alpha_pattern", {"q_proj": 3}), ("a_setting_of_tomorrow", 1)):
+                    with open(config, "w", encoding="utf-8") as file:
+                        json.dump(dict(text, **{key: value}), file)
+                    self.assertIn(f"{key}: ", self.eval(f"{family}_adapter", "--base", self.path(base), code=2))
                 with open(config, "w", encoding="utf-8") as file:
                     json.dump(dict(text, base_model_name_or_path=base), file)
                 self.same(adapted, f"{family}_adapter", base)

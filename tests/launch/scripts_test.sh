@@ -44,6 +44,8 @@ mkdir "$scratch/bin"
 printf '#!/bin/sh\necho "mpirun: $* probes=$OMPI_MCA_oob_tcp_keepalive_probes pml=$OMPI_MCA_pml"\nexit 3\n' >"$scratch/bin/mpirun"
 chmod +x "$scratch/bin/mpirun"
 with_mpirun=(env -u SLURM_JOB_ID PATH="$scratch/bin:$PATH" DMOERM_BUILD="$scratch/empty" OMPI_MCA_pml=ucx NCCL_DEBUG=INFO MY_KEY=k DMOERM_FORWARD=MY_KEY)
+expect "score has no ranks, of which each would write all answers or none" 2 "score is one process" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 score
+expect "serve starts ranks itself" 2 "serve --np RANKS" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 serve
 expect "mpirun's exit code is dmoerm's" 3 "--np 2" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 run --np 2
 expect "one machine may be oversubscribed" 3 "--map-by slot -np 2 --oversubscribe" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 run
 expect "settings are given, the caller's stay" 3 "probes=4 pml=ucx" "${with_mpirun[@]}" "$root/launch/dmoerm" --np 2 run

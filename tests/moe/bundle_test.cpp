@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -341,6 +342,22 @@ TEST_F(BundleFolder, FollowsLinkedFilesAndNamesADamagedManifest) {
   EXPECT_EQ(load_bundle(linked, at::kCPU).model.categories.size(), 2U);  // download caches lay files out like this
   std::ofstream(bundle / "dmoerm.json") << "[]";
   EXPECT_NE(refusal().find("dmoerm.json"), std::string::npos) << refusal();
+}
+
+TEST_F(BundleFolder, FollowsAFolderThatWasMovedAwayAndSaysWhatLiesInPlaceOfAFile) {
+  const fs::path bundle = save();
+  fs::rename(bundle / "base", folder_ / "base elsewhere");
+  fs::create_directory_symlink(folder_ / "base elsewhere", bundle / "base");
+  EXPECT_EQ(load_bundle(bundle, at::kCPU).model.categories.size(), 2U);
+  const fs::path weights = bundle / "base" / "model.safetensors";
+  const auto size = fs::file_size(weights);
+  fs::resize_file(weights, size / 2);
+  EXPECT_NE(refusal().find(fmt::format("not copied whole ({} bytes)", size / 2)), std::string::npos) << refusal();
+  std::ofstream(weights) << "version https://git-lfs.github.com/spec/v1\n";
+  EXPECT_NE(refusal().find("a Git LFS pointer"), std::string::npos) << refusal();
+  fs::remove(bundle / "base");
+  fs::create_directory_symlink(folder_ / "nowhere", bundle / "base");
+  EXPECT_NE(refusal().find("nowhere, which does not exist"), std::string::npos) << refusal();
 }
 
 TEST_F(BundleFolder, KeepsAModelsOwnTemplate) {

@@ -178,7 +178,15 @@ TEST(BackboneSpec, RefusesKeysThatMayChangeTheArithmeticAndIgnoresTheOthers) {
                                                              {"norm_type", "layernorm"},
                                                              {"scale_depth", 1.4},
                                                              {"pruned_heads", {{"0", {1}}}},
-                                                             {"attention_window", 128}};
+                                                             {"attention_window", 128},
+                                                             {"attention_output_scale", 0.5},
+                                                             {"attn_output_gate", true},
+                                                             {"attn_cache_scale", 0.5},
+                                                             {"num_kv_shared_layers", 2},
+                                                             {"use_cla", true},
+                                                             {"cla_share_factor", 2},
+                                                             {"skip_layers", {1}},
+                                                             {"post_block_ln", true}};
   for (const char* type : {"llama", "mistral", "qwen2", "qwen3", "bert"}) {
     for (const auto& [key, value] : unknown) {
       const std::string said = refused(type, {{key, value}});
@@ -203,6 +211,8 @@ TEST(BackboneSpec, RefusesKeysThatMayChangeTheArithmeticAndIgnoresTheOthers) {
                          {"transformers_version", "4.8.2"},
                          {"architectures", {"X"}},
                          {"output_attentions", true},
+                         {"output_router_logits", true},
+                         {"cache_implementation", "static"},
                          {"rope_interleaved", false},
                          {"task_specific_params", {{"a", 1}}},
                          {"unsloth_version", "1"}};
