@@ -18,7 +18,7 @@ namespace {
 
 class Hasher {
  public:
-  Hasher() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) { EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr); }
+  Hasher() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) { EVP_DigestInit_ex(context_.get(), algorithm(), nullptr); }
   void update(const void* data, std::size_t bytes) { EVP_DigestUpdate(context_.get(), data, bytes); }
   Digest finish() {
     Digest digest{};
@@ -27,6 +27,11 @@ class Hasher {
   }
 
  private:
+  /// SHA-256, looked up once: OpenSSL 3 searches its providers, under a lock, wherever EVP_sha256() is used.
+  static const EVP_MD* algorithm() {
+    static const EVP_MD* const found = EVP_MD_fetch(nullptr, "SHA256", nullptr);
+    return found;
+  }
   std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context_;
 };
 

@@ -108,7 +108,7 @@ class Ingest {
     }
     Outputs outputs({report_.dropped_file, summary, store});  // the store comes last: if it is there, so are the others
     write_store(temporary_name(store));
-    report_.digest = verify_store(temporary_name(store));
+    report_.digest = verify_store(temporary_name(store), request_.threads);
     write_file_atomically(temporary_name(summary), to_json(report_).dump(2) + "\n");
     outputs.publish();
     return report_;
@@ -228,7 +228,8 @@ class Ingest {
     const preference::Group& group = row.item.group;
     if (request_.progress) request_.progress("tokenising", ++groups_, selection_.groups());
     if (!row.kind.empty()) return drop({group.file, group.line, row.kind + row.detail, {}, false}, row.kind);
-    builder.add(group, row.layout, row.prompt, group.split, std::max(1.0, row.item.weight), score_gap_min(group.category));
+    builder.add(group, {row.item.prompt.stable(), row.item.session.stable()}, row.layout, row.prompt, group.split,
+                std::max(1.0, row.item.weight), score_gap_min(group.category));
     for (const auto& [what, times] : row.notes) note(group, what, times);
     count(group, row.layout, group.split);
     ++kept_[row.item.input];

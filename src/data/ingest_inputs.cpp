@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 #include <set>
+#include <string_view>
 #include <variant>
 
 #include "base/error.h"
@@ -51,17 +52,17 @@ void keep_points(preference::Group& group, const std::vector<std::string>& point
 }
 
 TextKey content_key(const preference::Group& group, const std::string& prompt) {
-  std::vector<std::string> texts;
+  std::vector<std::string_view> texts;
   std::set<std::string> labels;
   for (const preference::Response& r : group.responses) {
-    texts.push_back(r.text);
+    texts.emplace_back(r.text);
     for (const auto& [point, score] : r.scores) labels.insert(point);
   }
   for (const preference::StatedPair& p : group.pairs) labels.insert(p.label);
   for (const preference::RecordedVerdict& v : group.verdicts) labels.insert(v.point);
   std::ranges::sort(texts);
   std::string content = group.category + "\x1d" + prompt;
-  for (const std::string& text : texts) content += "\x1d" + text;
+  for (const std::string_view text : texts) (content += '\x1d') += text;
   for (const std::string& label : labels) content += "\x1c" + label;
   return key_of(content);
 }
@@ -83,7 +84,9 @@ TextKey statement_key(const preference::Group& group, const TextKey& content) {
                                to_string(turned ? v.first_order : v.second_order)));
   }
   std::ranges::sort(said);
-  return key_of(fmt::format("{:x}{:x}\x1c{}", content.high, content.low, fmt::join(said, "\x1c")));
+  std::string all = fmt::format("{:x}{:x}", content.high, content.low);
+  for (const std::string& what : said) (all += '\x1c') += what;
+  return key_of(said.empty() ? all + '\x1c' : all);
 }
 
 void apply(const config::InputConfig& input, const std::vector<config::CategoryConfig>& categories, InputGroup& item,
@@ -105,7 +108,8 @@ void make_keys(InputGroup& item) {
   const preference::Group& group = item.group;
   const std::string prompt = preference::prompt_text(group.prompt);
   item.prompt = key_of(prompt);
-  item.session = key_of(preference::session_text(group.prompt));
+  const std::string session = preference::session_text(group.prompt);
+  item.session = session == prompt ? item.prompt : key_of(session);
   item.content = content_key(group, prompt);
   item.statement = statement_key(group, item.content);
 }

@@ -15,6 +15,8 @@ namespace dmoerm::data {
 struct TextKey {
   std::uint64_t high = 0, low = 0;
   bool operator==(const TextKey&) const = default;
+  /// stable_hash() of the text.
+  [[nodiscard]] std::uint64_t stable() const { return __builtin_bswap64(high); }
 };
 struct TextKeyHash {
   std::size_t operator()(const TextKey& key) const { return key.low; }
@@ -26,8 +28,8 @@ double place_of(std::uint64_t key, std::uint64_t seed);
 /// A group with the settings of its input applied: category, split, points.
 struct InputGroup {
   preference::Group group;
-  TextKey prompt;          ///< key of the prompt
-  TextKey session;         ///< key of its conversation: of the beginning up to the first message of the user
+  TextKey prompt;          ///< key of preference::prompt_text()
+  TextKey session;         ///< key of its conversation, preference::session_text()
   TextKey content;         ///< key of category, prompt, responses and names of labels; it decides random choices
   TextKey statement;       ///< key of content and values of the labels; duplicates have equal ones
   bool configured = true;  ///< whether the request names its category

@@ -1,12 +1,15 @@
 #include "data/store_builder.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <iterator>
+#include <numeric>
 #include <set>
 
 #include "base/error.h"
 #include "data/preference_rule.h"
-#include "preference/session_key.h"
+#include "data/store_index.h"
 #include "preference/swap_check.h"
 
 namespace dmoerm::data {
@@ -27,7 +30,7 @@ std::int32_t StoreBuilder::label_of(const preference::Group& group, const std::s
 }
 
 /// The columns of a store with this group only: the group and its responses are numbered from 0.
-StoreColumns StoreBuilder::columns_of(const preference::Group& group, const GroupLayout& layout,
+StoreColumns StoreBuilder::columns_of(const preference::Group& group, const PromptKeys& keys, const GroupLayout& layout,
                                       const std::vector<std::int32_t>& prompt) {
   StoreColumns c;
   c.tokens = layout.prefix;
@@ -54,8 +57,8 @@ StoreColumns StoreBuilder::columns_of(const preference::Group& group, const Grou
   c.id_bytes.assign(group.id.begin(), group.id.end());
   c.file = {files_.number_of(group.file)};
   c.line = {group.line};
-  c.prompt_key = {preference::prompt_key(group.prompt)};
-  c.session_key = {preference::session_key(group.prompt)};
+  c.prompt_key = {keys.prompt};
+  c.session_key = {keys.session};
   for (const preference::StatedPair& p : group.pairs) {
     c.pair_group.push_back(0);
     c.pair_label.push_back(label_of(group, p.label));
@@ -75,7 +78,13 @@ StoreColumns StoreBuilder::columns_of(const preference::Group& group, const Grou
 
 void StoreBuilder::count_pairs(const StoreColumns& one, const std::string& category, preference::Split split,
                                const config::ScoreGap& score_gap_min) {
-  const StoreIndex index(one, {categories_.list(), files_.list(), labels_.list(), {}});
+  const std::array<std::int64_t, 2> responses{0, std::ssize(one.response_length)}, pairs{0, std::ssize(one.pair_group)},
+      verdicts{0, std::ssize(one.verdict_group)};
+  std::vector<std::int64_t> scores(one.response_length.size() + 1, 0);  // where each response's begin
+  for (const std::int64_t response : one.score_response) ++scores[static_cast<std::size_t>(response) + 1];
+  std::partial_sum(scores.begin(), scores.end(), scores.begin());
+  IndexView index;
+  index.responses = responses, index.pairs = pairs, index.verdicts = verdicts, index.scores = scores;
   std::set<std::int32_t> labels{kOverallLabel};
   for (const auto* column : {&one.score_label, &one.pair_label, &one.verdict_label})
     labels.insert(column->begin(), column->end());
@@ -83,9 +92,9 @@ void StoreBuilder::count_pairs(const StoreColumns& one, const std::string& categ
   for (const std::int32_t label : labels) {
     const std::string& name = labels_.list()[static_cast<std::size_t>(label)];
     const std::string point = label == kOverallLabel ? name : name.substr(category.size() + 1);
-    const std::size_t pairs = preferences_of(view_of(one), index.view(), 0, label, score_gap_min.of(point)).size();
-    total += pairs;
-    pairs_[category][point][static_cast<std::size_t>(split)] += static_cast<std::int64_t>(pairs);
+    const std::size_t ordered = preferences_of(view_of(one), index, 0, label, score_gap_min.of(point)).size();
+    total += ordered;
+    pairs_[category][point][static_cast<std::size_t>(split)] += static_cast<std::int64_t>(ordered);
   }
   groups_without_pairs_ += total == 0 ? 1 : 0;
 }
@@ -100,9 +109,10 @@ void StoreBuilder::append(StoreColumns& one) {
                      one);
 }
 
-void StoreBuilder::add(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt,
-                       preference::Split split, double weight, const config::ScoreGap& score_gap_min) {
-  StoreColumns one = columns_of(group, layout, prompt);
+void StoreBuilder::add(const preference::Group& group, const PromptKeys& keys, const GroupLayout& layout,
+                       const std::vector<std::int32_t>& prompt, preference::Split split, double weight,
+                       const config::ScoreGap& score_gap_min) {
+  StoreColumns one = columns_of(group, keys, layout, prompt);
   one.split = {static_cast<std::uint8_t>(split)};
   one.weight = {static_cast<float>(weight)};
   count_pairs(one, group.category, split, score_gap_min);

@@ -1,5 +1,6 @@
 // Turns groups into rows of a token store and streams them to its file.
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <unordered_map>
@@ -24,6 +25,11 @@ class NumberedNames {
   std::unordered_map<std::string, std::int32_t> numbers_;
 };
 
+/// preference::prompt_key() and session_key() of a group's prompt.
+struct PromptKeys {
+  std::uint64_t prompt = 0, session = 0;
+};
+
 class StoreBuilder {
  public:
   /// @param categories  names of all categories in the order of their numbers. @throws IoError
@@ -33,8 +39,9 @@ class StoreBuilder {
   /// @param layout        tokens of the group
   /// @param prompt        ids of the prompt alone, already cut
   /// @param score_gap_min  of the category, for the counts of pairs
-  void add(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt,
-           preference::Split split, double weight, const config::ScoreGap& score_gap_min);
+  void add(const preference::Group& group, const PromptKeys& keys, const GroupLayout& layout,
+           const std::vector<std::int32_t>& prompt, preference::Split split, double weight,
+           const config::ScoreGap& score_gap_min);
   /// Number of strictly ordered pairs so far.
   [[nodiscard]] const PairCounts& pairs() const { return pairs_; }
   /// Number of groups without any such pair.
@@ -43,7 +50,8 @@ class StoreBuilder {
   void finish(const std::string& provenance, std::int64_t head_tokens);
 
  private:
-  StoreColumns columns_of(const preference::Group& group, const GroupLayout& layout, const std::vector<std::int32_t>& prompt);
+  StoreColumns columns_of(const preference::Group& group, const PromptKeys& keys, const GroupLayout& layout,
+                          const std::vector<std::int32_t>& prompt);
   std::int32_t label_of(const preference::Group& group, const std::string& label);
   void count_pairs(const StoreColumns& one, const std::string& category, preference::Split split,
                    const config::ScoreGap& score_gap_min);

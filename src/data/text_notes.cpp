@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <array>
+#include <compare>
+#include <string>
 #include <string_view>
-#include <utility>
+#include <vector>
 
 #include "base/text.h"
 #include "tokenizer/unicode.h"
@@ -92,40 +94,67 @@ bool may_be_decomposed(std::string_view text) {
   return false;
 }
 
-/// The text with one space for each run of white space, none at its ends, and letters as one character each (NFC).
-std::string plain(std::string_view text) {
-  std::string squeezed;
-  squeezed.reserve(text.size());
-  for (std::size_t at = 0; at < text.size();) {
-    std::size_t width = 1;
-    const std::string_view rest = text.substr(at);
-    bool space = text[at] == ' ' || (text[at] >= '\t' && text[at] <= '\r');
-    for (const std::string_view wide : {"\u00A0", "\u3000", "\u200B", "\uFEFF"}) {
-      if (text[at] != wide[0] || !rest.starts_with(wide)) continue;
-      space = true;
-      width = wide.size();
-    }
-    if (!space) {
-      squeezed += text[at];
-    } else if (!squeezed.empty() && squeezed.back() != ' ') {
-      squeezed += ' ';
-    }
-    at += width;
+/// Number of bytes of the white space or the character without width at text[at]; 0 if there is neither.
+std::size_t space_at(std::string_view text, std::size_t at) {
+  if (text[at] == ' ' || (text[at] >= '\t' && text[at] <= '\r')) return 1;
+  for (const std::string_view wide : {"\u00A0", "\u3000", "\u200B", "\uFEFF"}) {
+    if (text[at] == wide[0] && text.substr(at).starts_with(wide)) return wide.size();
   }
-  if (squeezed.ends_with(' ')) squeezed.pop_back();
-  if (!may_be_decomposed(squeezed)) return squeezed;
-  std::string composed;
-  tokenizer::unicode::append_normalized(composed, tokenizer::unicode::repair(squeezed), tokenizer::unicode::Form::nfc);
-  return composed;
+  return 0;
 }
+
+/// A text as a reader sees it: one space for each run of white space, none at its ends, and letters as one character each (NFC).
+/// It is read byte by byte, because most texts differ soon.
+class PlainText {
+ public:
+  explicit PlainText(std::string_view text) : text_(text) {
+    if (may_be_decomposed(text))
+      tokenizer::unicode::append_normalized(composed_, tokenizer::unicode::repair(text), tokenizer::unicode::Form::nfc);
+  }
+  [[nodiscard]] std::string_view given() const { return text_; }
+
+  friend std::strong_ordering operator<=>(const PlainText& a, const PlainText& b) {
+    Bytes left{a.seen()}, right{b.seen()};
+    for (;;) {
+      const int l = left.next(), r = right.next();
+      if (l != r || l == Bytes::kEnd) return l <=> r;
+    }
+  }
+  friend bool operator==(const PlainText& a, const PlainText& b) { return (a <=> b) == 0; }
+
+ private:
+  struct Bytes {
+    static constexpr int kEnd = -1;
+    std::string_view text;
+    std::size_t at = 0;
+    bool begun = false;
+
+    int next() {
+      const std::size_t before = at;
+      while (at < text.size()) {
+        const std::size_t width = space_at(text, at);
+        if (width == 0) break;
+        at += width;
+      }
+      if (at == text.size()) return kEnd;
+      if (at > before && begun) return ' ';
+      begun = true;
+      return static_cast<unsigned char>(text[at++]);
+    }
+  };
+  [[nodiscard]] std::string_view seen() const { return composed_.empty() ? text_ : composed_; }
+
+  std::string_view text_;
+  std::string composed_;  ///< if composing may change the text
+};
 
 /// Whether two responses are different texts that a reader cannot tell apart.
 bool has_twins(const Group& group) {
-  std::vector<std::pair<std::string, std::string_view>> texts;
-  for (const Response& r : group.responses) texts.emplace_back(plain(r.text), r.text);
+  std::vector<PlainText> texts;
+  for (const Response& r : group.responses) texts.emplace_back(r.text);
   std::ranges::sort(texts);
   return std::ranges::adjacent_find(
-             texts, [](const auto& a, const auto& b) { return a.first == b.first && a.second != b.second; }) != texts.end();
+             texts, [](const PlainText& a, const PlainText& b) { return a == b && a.given() != b.given(); }) != texts.end();
 }
 
 /// Whether a text is what programs write for an empty cell of a table, or a site for a text that is gone.

@@ -43,7 +43,8 @@ using TakePiece = std::function<void(const char* column, std::size_t values, std
 /// read_store() without keeping what was read: columns one after the other, each in pieces. Columns without values are skipped.
 std::string stream_store(const std::filesystem::path& path, StoreAttributes& attributes, const TakePiece& take);
 
-/// Check that a store can be read, with everything that read_store() verifies. @return the content digest
-std::string verify_store(const std::filesystem::path& path);
+/// Check that a store can be read, with everything that read_store() verifies. @param threads  threads beside the caller's
+/// @return the content digest
+std::string verify_store(const std::filesystem::path& path, int threads);
 
 }  // namespace dmoerm::data

@@ -4,13 +4,16 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string_view>
+#include <utility>
 
 #include "base/error.h"
 #include "base/json_problem.h"
 #include "base/repeated_keys.h"
 #include "base/text.h"
 #include "base/utf8.h"
+#include "preference/fast_json.h"
 #include "preference/formats_of_datasets.h"
 #include "preference/formats_of_groups.h"
 #include "preference/formats_of_pairs.h"
@@ -48,9 +51,8 @@ bool is_refusal_of_server(std::string_view line) {
   return std::ranges::any_of(kBeginnings, [&](std::string_view beginning) { return text.starts_with(beginning); });
 }
 
-}  // namespace
-
-json parse_row(const std::string& line) {
+/// Parse a line by the parser that knows what is wrong with it, and where. @throws RowError
+json parse_with_reasons(const std::string& line) {
   RepeatedKeys keys;
   const auto limit = [&](int depth, json::parse_event_t event, json& value) {
     if (depth > kDepthMax) throw RowError("row-nested-too-deep", fmt::format("nested deeper than {} levels", kDepthMax));
@@ -60,9 +62,7 @@ json parse_row(const std::string& line) {
     return true;
   };
   try {
-    json row = json::parse(line, limit);
-    unpack_messages(row);
-    return row;
+    return json::parse(line, limit);
   } catch (const json::out_of_range& e) {  // 1e999
     throw RowError("number-not-finite", fmt::format("expected finite numbers: {}", json_mismatch(e)));
   } catch (const json::parse_error& e) {
@@ -79,6 +79,19 @@ json parse_row(const std::string& line) {
   } catch (const json::exception& e) {
     throw RowError("row-not-json", fmt::format("expected one JSON object: {}", json_mismatch(e)));
   }
+}
+
+}  // namespace
+
+json parse_row(const std::string& line) {
+  std::optional<json> fast = fast_json(line, kDepthMax);
+  json row = fast ? *std::move(fast) : parse_with_reasons(line);
+  try {
+    unpack_messages(row);
+  } catch (const json::exception& e) {
+    throw RowError("row-not-json", fmt::format("expected one JSON object: {}", json_mismatch(e)));
+  }
+  return row;
 }
 
 const std::vector<Format>& formats() {

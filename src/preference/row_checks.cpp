@@ -97,6 +97,8 @@ constexpr std::array<std::string_view, 14> kMarks = {"<start_of_image>",   "<ima
                                                      "<|media_start|>",    "<imagehere>",
                                                      "<image_here>",       "[img]"};
 
+bool may_begin_mark(char c) { return c == '<' || c == '[' || c == 'd' || c == 'D'; }
+
 /// The mark of an image, video or sound that begins at `at`, such as <image>, <video> or <|image_1|>; else "".
 std::string_view mark_at(std::string_view text, std::size_t at) {
   constexpr std::size_t kLongest = 64, kElement = 4096;
@@ -138,7 +140,8 @@ bool is_spoken_of(std::string_view text, std::size_t at, std::string_view mark) 
 }
 
 void expect_no_mark(std::string_view text) {
-  for (std::size_t at = text.find_first_of("<[dD"); at != std::string_view::npos; at = text.find_first_of("<[dD", at + 1)) {
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (!may_begin_mark(text[at])) continue;
     const std::string_view mark = mark_at(text, at);
     if (!mark.empty() && !is_spoken_of(text, at, mark))
       throw RowError::unusable("mark-of-image", fmt::format("a text with the mark {}: only text is read", mark));

@@ -1,5 +1,7 @@
 // The "model" of tokenizer.json, which turns one word into token ids.
 #pragma once
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,20 +20,25 @@ struct StringHash {
 };
 using TokenMap = std::unordered_map<std::string, std::int32_t, StringHash, std::equal_to<>>;
 
-/// A cache of the ids of words. It has one slot per hash and holds only short words with few ids, so that it never allocates; a
-/// new word replaces the old one in its slot.
+/// A cache of the ids of words. It holds only short words with few ids, so that it never allocates. Words whose hashes fall
+/// together share a row of places; a new word replaces the one that came first.
 class WordCache {
  public:
   /// The ids of a word, or nullptr if it is not in the cache.
   [[nodiscard]] const std::int32_t* find(std::string_view word, std::size_t hash, std::size_t& count) const {
-    const Entry& entry = entries_[hash % kEntries];
-    if (word.size() > kBytes || entry.length != word.size() || word.compare({entry.word, entry.length}) != 0) return nullptr;
-    count = entry.count;
-    return entry.ids;
+    if (word.empty() || word.size() > kBytes) return nullptr;
+    for (const Entry& entry : rows_[hash % kRows]) {
+      if (entry.length != word.size() || word.compare({entry.word, entry.length}) != 0) continue;
+      count = entry.count;
+      return entry.ids;
+    }
+    return nullptr;
   }
   void keep(std::string_view word, std::size_t hash, const std::int32_t* ids, std::size_t count) {
     if (word.size() > kBytes || count > kIds) return;
-    Entry& entry = entries_[hash % kEntries];
+    Row& row = rows_[hash % kRows];
+    std::copy_backward(row.begin(), row.end() - 1, row.end());
+    Entry& entry = row.front();
     entry.length = static_cast<std::uint8_t>(word.size());
     entry.count = static_cast<std::uint8_t>(count);
     word.copy(entry.word, word.size());
@@ -39,13 +46,14 @@ class WordCache {
   }
 
  private:
-  static constexpr std::size_t kEntries = 1 << 15, kBytes = 30, kIds = 8;
+  static constexpr std::size_t kRows = 1 << 13, kBytes = 30, kIds = 8;
   struct Entry {
-    std::uint8_t length = 0, count = 0;  // length 0: empty slot, which no word matches
+    std::uint8_t length = 0, count = 0;  // length 0: empty place, which no word matches
     char word[kBytes];
     std::int32_t ids[kIds];
   };
-  std::vector<Entry> entries_ = std::vector<Entry>(kEntries);
+  using Row = std::array<Entry, 4>;
+  std::vector<Row> rows_ = std::vector<Row>(kRows);
 };
 
 /// Buffers for the word that is being encoded.

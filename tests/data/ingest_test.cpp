@@ -14,6 +14,7 @@
 #include "data/group_layout.h"
 #include "data/token_store.h"
 #include "preference/group_reader.h"
+#include "preference/session_key.h"
 #include "support/scratch.h"
 #include "support/shared.h"
 #include "support/word_renderer.h"
@@ -530,6 +531,8 @@ TEST_F(IngestFolder, KeysOfAPromptDoNotDependOnHowItIsCut) {
   ASSERT_NE(whole.prompt.size(), cut.prompt.size());
   EXPECT_EQ(whole.prompt_key, cut.prompt_key);
   EXPECT_EQ(whole.session_key, cut.session_key);
+  EXPECT_EQ(whole.prompt_key, preference::prompt_key({{"user", prompt}})) << "as folds compute it";
+  EXPECT_EQ(whole.session_key, preference::session_key({{"user", prompt}}));
 }
 
 TEST_F(IngestFolder, KeepsOnlyConfiguredCategoriesAndPoints) {

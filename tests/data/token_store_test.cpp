@@ -37,7 +37,7 @@ class TokenStoreFile : public test::Scratch {
   TokenStore store_of(const std::vector<preference::Group>& groups, const config::ScoreGap& score_gap_min = 0) {
     StoreBuilder builder(path(), {"chat", "code"});
     for (const preference::Group& g : groups) {
-      builder.add(g, layout(g.responses.size()), {5, 6}, preference::Split::validation, 2.0, score_gap_min);
+      builder.add(g, {}, layout(g.responses.size()), {5, 6}, preference::Split::validation, 2.0, score_gap_min);
     }
     counted_ = builder.pairs();
     without_ = builder.groups_without_pairs();
@@ -52,10 +52,10 @@ using Pairs = std::vector<preference::Preference>;
 
 TEST_F(TokenStoreFile, GivesBackTheGroupsPutIn) {
   StoreBuilder builder(path(), {"chat", "code"});
-  builder.add(group("one", 3), layout(3), {5, 6}, preference::Split::validation, 2.0, 0);
+  builder.add(group("one", 3), {11, 12}, layout(3), {5, 6}, preference::Split::validation, 2.0, 0);
   preference::Group other = group("två", 2);
   other.category = "code";
-  builder.add(other, layout(2), {5, 9, 9, 9}, preference::Split::test, 1.0, 0);
+  builder.add(other, {13, 14}, layout(2), {5, 9, 9, 9}, preference::Split::test, 1.0, 0);
   builder.finish(R"({"made":"here"})", 1);
   const TokenStore store = TokenStore::open(path());
   ASSERT_EQ(store.size(), 2);
@@ -66,6 +66,8 @@ TEST_F(TokenStoreFile, GivesBackTheGroupsPutIn) {
   EXPECT_EQ(b.category, 1);
   EXPECT_EQ(a.split, preference::Split::validation);
   EXPECT_EQ(a.weight, 2.0F);
+  EXPECT_EQ(a.prompt_key, 11U);
+  EXPECT_EQ(b.session_key, 14U);
   EXPECT_EQ(std::vector<int>(a.prefix.begin(), a.prefix.end()), (std::vector<int>{5, 6, 7}));
   EXPECT_EQ(std::vector<int>(a.prompt.begin(), a.prompt.end()), (std::vector<int>{5, 6})) << "the prefix begins with it";
   EXPECT_EQ(std::vector<int>(b.prompt.begin(), b.prompt.end()), (std::vector<int>{5, 9, 9, 9})) << "it is stored separately";
@@ -96,6 +98,7 @@ TEST_F(TokenStoreFile, StoresMoreThanOneChunkOfEveryColumn) {
   for (std::int64_t i = 0; i < store.size(); ++i) pairs += static_cast<std::int64_t>(store.preferences(i, "overall", 0).size());
   EXPECT_EQ(pairs, counted_["chat"]["overall"][1]);
   EXPECT_NEAR(static_cast<double>(pairs), 60000, 1000);  // two of three pairs differ
+  for (const int threads : {0, 1, 3}) EXPECT_EQ(verify_store(path(), threads), store.digest());
 }
 
 TEST_F(TokenStoreFile, OrdersScoresByTheirGap) {

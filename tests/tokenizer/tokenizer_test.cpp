@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "support/shared.h"
+#include "tokenizer/model.h"
 #include "tokenizer/unicode.h"
 
 namespace dmoerm::tokenizer {
@@ -46,6 +47,24 @@ void expect_golden_ids(const std::string& name, const std::filesystem::path& pat
 }
 
 class GoldenTokenizer : public testing::TestWithParam<const char*> {};
+
+TEST(WordCache, HoldsFourWordsOfOneHash) {
+  WordCache cache;
+  const std::vector<std::string> words = {"one", "two", "three", "four", "five"};
+  for (std::size_t w = 0; w < words.size(); ++w) {
+    const Ids ids(w + 1, static_cast<std::int32_t>(w));
+    cache.keep(words[w], 17, ids.data(), ids.size());
+  }
+  std::size_t count = 0;
+  EXPECT_EQ(cache.find("one", 17, count), nullptr) << "the oldest one went";
+  for (std::size_t w = 1; w < words.size(); ++w) {
+    const std::int32_t* ids = cache.find(words[w], 17, count);
+    ASSERT_NE(ids, nullptr) << words[w];
+    EXPECT_EQ(Ids(ids, ids + count), Ids(w + 1, static_cast<std::int32_t>(w)));
+  }
+  EXPECT_EQ(cache.find("two", 18, count), nullptr);
+  EXPECT_EQ(cache.find("", 18, count), nullptr) << "an empty place is no word";
+}
 
 TEST_P(GoldenTokenizer, GivesTheIdsOfTheTokenizersPackage) {
   DMOERM_NEEDS(golden());
