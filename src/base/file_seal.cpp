@@ -12,6 +12,7 @@
 #include "base/dangling_link.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/json_problem.h"
 
 namespace dmoerm {
 namespace {
@@ -80,6 +81,8 @@ void check_seal(const std::filesystem::path& path, const SealKind& kind) {
   std::fstream file = open(path, std::ios::in, kind);
   std::string found(kSealBytes, '\0');
   file.read(found.data(), kSealBytes);
+  if (const std::string other = foreign_type(found); other.find("pointer") != std::string::npos)
+    throw DataError("seal-missing", fmt::format("{}: not a {}, but {}", path.string(), kind.what, other));
   if (!file || !found.starts_with(title(kind))) {
     throw DataError("seal-missing",
                     fmt::format("{}: not a {}, or one of an older version; {}", path.string(), kind.what, kind.advice));

@@ -113,11 +113,12 @@ void verify(const Options& options) {
 void repair(const Options& options) {
   const auto repaired = label_store::repair_store(options.directory);
   for (const label_store::RepairedFile& file : repaired) {
-    fmt::print("{}\n  {} labels saved in {}, {} lost; the damaged file is now {}\n", file.damage, file.saved,
+    fmt::print("{}\n  {} labels saved in {}, {} lost{}\n", file.damage, file.saved,
                file.segment.empty() ? "no segment" : file.segment.string(),
-               file.lost < 0 ? "an unknown number" : std::to_string(file.lost), file.moved_to.string());
+               file.lost < 0 ? "an unknown number" : std::to_string(file.lost),
+               file.moved_to.empty() ? "" : fmt::format("; the damaged file is now {}", file.moved_to.string()));
   }
-  fmt::print("{}: {} damaged files\n", options.directory, repaired.size());
+  fmt::print("{}: {} damaged or missing files\n", options.directory, repaired.size());
 }
 
 void compact(const Options& options) {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "config/nearest.h"
 
 namespace dmoerm::config {
@@ -92,7 +93,8 @@ class Checker {
       }
       for (std::size_t e = 0; e < judge.endpoints.size(); ++e) {
         const EndpointConfig& endpoint = judge.endpoints[e];
-        if (!endpoint.url.empty() && !endpoint.url.starts_with("http://") && !endpoint.url.starts_with("https://")) {
+        const std::string url = lower(endpoint.url);
+        if (!url.empty() && !url.starts_with("http://") && !url.starts_with("https://")) {
           fail(fmt::format("{}.endpoints.{}.url", key, e), "endpoint-is-not-http",
                fmt::format("\"{}\" must start with http:// or https://", endpoint.url));
         }

@@ -8,11 +8,13 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/counted.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "judge/batch_files.h"
 #include "judge/batch_state.h"
+#include "judge/batch_status.h"
 #include "judge/endpoint_errors.h"
 #include "judge/http_multi.h"
 #include "judge/rate_limit.h"
@@ -24,7 +26,8 @@ using nlohmann::json;
 constexpr const char* kNameField = "dmoerm_batch";  // field of the batch's metadata that holds our name for it
 constexpr int kLooks = 2;                           // searches for a batch that may have been created
 constexpr int kEmptyEnds = 3;                       // times that the status "completed" without files is polled again
-constexpr int kPause_s = 3600;                      // longest pause that a server may ask for
+constexpr int kReadings = 3;    // readings after which a result that is not there, or a line that is damaged, counts as lost
+constexpr int kPause_s = 3600;  // longest pause that a server may ask for
 
 enum class Stage : std::uint8_t { upload, create, look, poll, output, errors, delivered };
 
@@ -34,7 +37,7 @@ struct Job {
   Stage stage = Stage::upload;
   TimePoint due = TimePoint::min();
   std::string content;  ///< Body of the upload, or of the creation
-  int failures = 0, looks = 0, polls = 0, empty_ends = 0;
+  int failures = 0, looks = 0, polls = 0, empty_ends = 0, readings = 0;
   std::string page;  ///< Last id on the previous page of the list of batches
   BatchProgress progress;
   std::string output_file, error_file;
@@ -49,18 +52,6 @@ std::string text_at(const json& object, const char* name) {
 std::int64_t count_at(const json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_number_unsigned() && *found < 1'000'000'000 ? found->get<std::int64_t>() : 0;
-}
-
-/// Whether a provider refuses a batch because of a limit that passes. @param words  codes and messages of its report
-bool is_temporary(std::string words) {
-  for (char& c : words) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  for (const char* sign : {"token_limit", "enqueued", "rate_limit", "rate limit", "quota", "billing", "try again", "overloaded",
-                           "temporarily", "capacity", "internal_error", "server_error", "internal error"}) {
-    if (words.find(sign) != std::string::npos) return true;
-  }
-  return false;
 }
 
 /// Whether a provider's id can be part of an address.
@@ -231,12 +222,17 @@ struct BatchClient::Impl {
       progress.failed = count_at(*counts, "failed");
     }
     if (progress.status.empty()) return "a batch without a status";
-    const bool partial = progress.status == "expired" || progress.status == "cancelled";
-    if (progress.status != "completed" && progress.status != "failed" && !partial) {
+    const std::string end = batch_end(progress.status);
+    if (end.empty()) {
+      if (!is_batch_under_way(progress.status) && unknown.insert(progress.status).second)
+        spdlog::warn(
+            "[label] batch={} provider_id={} status=\"{}\": not known to this program, which takes the batch to be under way",
+            job.record.name, job.record.batch_id, progress.status);
       const double pause = std::min(policy.poll_max_s, policy.poll_min_s * std::pow(1.5, std::min(++job.polls, 40)));
       go(job, Stage::poll, pause * (0.9 + 0.2 * rng.uniform()));
       return "";
     }
+    progress.status = end;
     job.output_file = text_at(body, "output_file_id");
     job.error_file = text_at(body, "error_file_id");
     for (const std::string& id : {job.output_file, job.error_file}) {
@@ -246,6 +242,8 @@ struct BatchClient::Impl {
       go(job, Stage::poll, policy.poll_min_s);
       return "";
     }
+    if (progress.status == "completed" && job.output_file.empty() && job.error_file.empty() && progress.completed > 0)
+      return fmt::format("a batch that has {} and no file of results", counted(progress.completed, "answer"));
     if (progress.status == "failed") refuse_all(job, body);
     go(job, !job.output_file.empty() ? Stage::output : !job.error_file.empty() ? Stage::errors : Stage::delivered);
     return "";
@@ -264,7 +262,7 @@ struct BatchClient::Impl {
     }
     std::string detail = errors.key().redact(fmt::format("{} refused batch {}: {}", errors.shown(), job.record.batch_id,
                                                          why.empty() ? "it does not say why" : one_line(why)));
-    if (is_temporary(codes + why)) {
+    if (passes_by_itself(codes + why)) {
       detail += "; nothing of it was asked or paid for: run again later";
       return stop(JudgeReply::quota_exhausted, detail);
     }
@@ -272,13 +270,33 @@ struct BatchClient::Impl {
     for (const std::string& id : job.record.ids) job.found.replies[id].detail = detail;
   }
 
-  std::string answered(Job& job, const HttpResult& result) {
-    if (job.stage == Stage::output || job.stage == Stage::errors) {
-      const bool more = job.stage == Stage::output && !job.error_file.empty();
-      read_batch_results(errors.key().redact_data(result.body), errors, job.found);
-      go(job, more ? Stage::errors : Stage::delivered);
+  /// The results in the files, unless these are damaged: whoever forgot the batch then would pay for its answers again.
+  std::string read(Job& job, const HttpResult& result) {
+    if (std::string problem = read_batch_results(errors.key().redact_data(result.body), errors, job.found); !problem.empty()) {
+      return problem;
+    }
+    if (job.stage == Stage::output && !job.error_file.empty()) {
+      go(job, Stage::errors);
       return "";
     }
+    const BatchProgress& progress = job.progress;
+    const std::int64_t expected = progress.status == "completed" ? std::ssize(job.record.ids) : progress.completed;
+    const std::int64_t found = std::ssize(job.found.replies);
+    const bool any = found > 0 || (progress.total > 0 && progress.completed == 0);
+    const bool undamaged = job.found.bad_lines == 0 || found + job.found.cut_lines >= expected;
+    if (found >= expected || (++job.readings >= kReadings && any && undamaged)) {
+      go(job, Stage::delivered);
+      return "";
+    }
+    const std::int64_t bad = job.found.bad_lines;
+    job.found = {};
+    job.stage = job.output_file.empty() ? Stage::errors : Stage::output;
+    return fmt::format("files of batch {} that have {} of {}, and {}", job.record.batch_id, found, counted(expected, "result"),
+                       counted(bad, "damaged line"));
+  }
+
+  std::string answered(Job& job, const HttpResult& result) {
+    if (job.stage == Stage::output || job.stage == Stage::errors) return read(job, result);
     const auto body = parse_json(result.body);
     if (!body || !body->is_object()) return "a body that is not a JSON object";
     switch (job.stage) {
@@ -318,23 +336,23 @@ struct BatchClient::Impl {
     return results;
   }
 
+  /// Where a batch that was created is recorded.
+  [[nodiscard]] std::string where(const Job& job) const {
+    if (job.record.batch_id.empty()) return "";
+    return fmt::format(
+        " (batch {} with {} requests is still recorded in {}/batch-{}.json; remove that file to ask and pay for them again)",
+        job.record.batch_id, job.record.ids.size(), folder.string(), job.record.name);
+  }
+
   void failed(Job& job, const RetryDecision& decision, const RateHeaders& headers) {
     using Next = RetryDecision::Next;
     const TimePoint now = Clock::now();
-    if (decision.next == Next::finish) {
-      std::string where;
-      if (!job.record.batch_id.empty()) {
-        where = fmt::format(
-            " (batch {} with {} requests is still recorded in {}/batch-{}.json; remove that file to ask and pay for them again)",
-            job.record.batch_id, job.record.ids.size(), folder.string(), job.record.name);
-      }
-      return stop(decision.status, decision.problem + where);
-    }
+    if (decision.next == Next::finish) return stop(decision.status, decision.problem + where(job));
     failing_since = failing_since.value_or(now);
     if (seconds_between(*failing_since, now) > policy.outage_max_s) {
       return stop(JudgeReply::unreachable,
-                  fmt::format("no call to the provider has worked for {:.0f} s, the last problem: {}; run again when it works",
-                              policy.outage_max_s, decision.problem));
+                  fmt::format("no call to the provider has worked for {:.0f} s, the last problem: {}; run again when it works{}",
+                              policy.outage_max_s, decision.problem, where(job)));
     }
     spdlog::debug("[label] batch={} problem=\"{}\": trying again", job.record.name, decision.problem);
     double delay = Backoff{policy.backoff_base_s, policy.backoff_cap_s}.delay_s(job.failures++, rng);
@@ -372,9 +390,11 @@ struct BatchClient::Impl {
         failed(job, ok ? errors.decide_on_bad_body(problem, result.asked) : errors.decide(result), result.headers);
         continue;
       }
-      failing_since.reset();
       errors.accept_key();
-      job.failures = 0;
+      if (job.readings == 0 || job.stage == Stage::delivered) {  // reading damaged files again is no success
+        failing_since.reset();
+        job.failures = 0;
+      }
       if (job.stage == Stage::delivered) results.push_back(deliver(job));
     }
     return results;
@@ -395,10 +415,11 @@ struct BatchClient::Impl {
   std::shared_ptr<SharedRates> rates;       ///< nullptr: not shared
   int files = -1, batches = -1, base = -1;  ///< Targets of http
   std::vector<std::unique_ptr<Job>> jobs;
-  std::unordered_set<std::string> ids;  ///< Ids in all jobs and in the open file
-  std::string lines;                    ///< Lines of the open file
-  std::vector<std::string> added;       ///< Ids in the open file
-  Job* calling = nullptr;               ///< Job whose call has no reply yet
+  std::unordered_set<std::string> ids;      ///< Ids in all jobs and in the open file
+  std::string lines;                        ///< Lines of the open file
+  std::vector<std::string> added;           ///< Ids in the open file
+  std::unordered_set<std::string> unknown;  ///< Statuses that are warned about
+  Job* calling = nullptr;                   ///< Job whose call has no reply yet
   std::optional<TimePoint> failing_since;
   std::optional<JudgeReply> stopped;
   HttpMulti http;  ///< Last member, so destroyed first: it points at the contents in `jobs`

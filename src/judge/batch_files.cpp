@@ -19,6 +19,22 @@ std::string text_at(const json& object, const char* name) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+/// The HTTP status of a result, which some servers write as a text, or leave out where it is 200. 0 if it is something else.
+int status_of(const json& response) {
+  const auto found = response.find("status_code");
+  if (found == response.end() || found->is_null()) return response.contains("body") ? 200 : 0;
+  if (found->is_number_unsigned() && *found < 1000) return found->get<int>();
+  const std::string text = found->is_string() ? found->get<std::string>() : "";
+  return text.size() == 3 && text.find_first_not_of("0123456789") == std::string::npos ? std::stoi(text) : 0;
+}
+
+/// The body of a result as JSON text: some servers write it as a text already.
+std::string body_of(const json& response) {
+  const auto found = response.find("body");
+  if (found == response.end()) return "";
+  return found->is_string() ? found->get<std::string>() : found->dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 /// One result, apart from its id.
 JudgeReply reply_of(const json& result, const EndpointErrors& errors) {
   JudgeReply reply;
@@ -34,10 +50,8 @@ JudgeReply reply_of(const json& result, const EndpointErrors& errors) {
         fmt::format("not answered: {}", one_line(text_at(report, "code") + " " + text_at(report, "message"))));
     return reply;
   }
-  const auto status = response->find("status_code");
-  const auto body = response->find("body");
-  const int code = status != response->end() && status->is_number_unsigned() && *status < 1000 ? status->get<int>() : 0;
-  const std::string text = body == response->end() ? "" : body->dump(-1, ' ', false, json::error_handler_t::replace);
+  const int code = status_of(*response);
+  const std::string text = body_of(*response);
   ChatReply chat;
   if (code == 200) chat = parse_chat_reply(text);
   if (chat.kind == ChatReply::Kind::ok || chat.kind == ChatReply::Kind::refused) {
@@ -65,6 +79,15 @@ JudgeReply reply_of(const json& result, const EndpointErrors& errors) {
   return reply;
 }
 
+void read_result(const json& result, const EndpointErrors& errors, BatchFound& found) {
+  const std::string id = text_at(result, "custom_id");
+  if (id.empty()) {
+    ++found.bad_lines;
+  } else {
+    found.replies.emplace(id, reply_of(result, errors));
+  }
+}
+
 }  // namespace
 
 std::string batch_line(const std::string& id, std::string_view body) {
@@ -89,20 +112,29 @@ std::string upload_body(std::string_view lines) {
       kBoundary, lines);
 }
 
-void read_batch_results(std::string_view content, const EndpointErrors& errors, BatchFound& found) {
-  for (std::size_t start = 0; start < content.size();) {
+std::string read_batch_results(std::string_view content, const EndpointErrors& errors, BatchFound& found) {
+  const std::size_t begin = std::min(content.find_first_not_of(" \t\r\n"), content.size());
+  if (content.substr(begin).starts_with('[')) {
+    if (const auto list = parse_json(content); list && list->is_array()) {
+      for (const json& result : *list) read_result(result, errors, found);
+      return "";
+    }
+  }
+  if (begin < content.size() && content[begin] != '{')
+    return fmt::format("a file that has no results, but begins \"{}\"", one_line(content.substr(begin), 60));
+  for (std::size_t start = begin; start < content.size();) {
     const std::size_t end = std::min(content.find('\n', start), content.size());
     const std::string_view line = content.substr(start, end - start);
     start = end + 1;
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const auto result = parse_json(line);
-    const std::string id = result ? text_at(*result, "custom_id") : "";
-    if (id.empty()) {
-      ++found.bad_lines;
+    if (const auto result = parse_json(line)) {
+      read_result(*result, errors, found);
       continue;
     }
-    found.replies.emplace(id, reply_of(*result, errors));
+    ++found.bad_lines;
+    if (line.find("\"custom_id\"") != std::string_view::npos) ++found.cut_lines;
   }
+  return "";
 }
 
 }  // namespace dmoerm::judge

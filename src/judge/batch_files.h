@@ -24,11 +24,14 @@ std::string upload_body(std::string_view lines);
 struct BatchFound {
   std::unordered_map<std::string, JudgeReply> replies;
   std::int64_t bad_lines = 0;  ///< Lines that are not results
+  std::int64_t cut_lines = 0;  ///< Those of them that were results, and are damaged
 };
 
 /// Read a file of results line by line. Of two results with one id the first counts. A request that was not answered and not paid
 /// for (expired, cancelled, refused for its rate, failed in the server) is `cancelled`: it may be asked again.
+/// A JSON list of results is read like lines.
 /// @param content  untrusted bytes; unreadable lines are counted and skipped
-void read_batch_results(std::string_view content, const EndpointErrors& errors, BatchFound& found);
+/// @return what the content is if it is no file of results, such as a web page; "" if it is one, or empty
+[[nodiscard]] std::string read_batch_results(std::string_view content, const EndpointErrors& errors, BatchFound& found);
 
 }  // namespace dmoerm::judge

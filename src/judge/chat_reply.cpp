@@ -51,17 +51,35 @@ bool has_failed(std::string_view finish_reason) {
   return std::ranges::find(kWords, lower(finish_reason)) != kWords.end();
 }
 
-/// Text of a message's content: a string, or a list of parts whose texts are joined. Nothing if it is of another type.
+std::string json_text(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+/// Text of a message's content: a string, a list of parts whose texts are joined, or the object that was asked for. Nothing if
+/// it is of another type.
 std::optional<std::string> content_of(const json& content) {
   if (content.is_null()) return "";
   if (content.is_string()) return content.get<std::string>();
+  if (content.is_object()) return member(content, "text").is_string() ? text_of(member(content, "text")) : json_text(content);
   if (!content.is_array()) return std::nullopt;
   std::string text;
   for (const json& part : content) {
     const json& type = member(part, "type");
-    if (type == "text" || type == "output_text") text += text_of(member(part, "text"));
+    if (part.is_string()) {
+      text += part.get<std::string>();
+    } else if (type.is_null() || type == "text" || type == "output_text") {
+      text += text_of(member(part, "text"));
+    }
   }
   return text;
+}
+
+/// The answer of a message without content: the object that the server has parsed already, or the arguments of its one call of a
+/// tool. "" if there is neither.
+std::string answer_beside_content(const json& message) {
+  if (const json& parsed = member(message, "parsed"); parsed.is_object()) return json_text(parsed);
+  const json& calls = member(message, "tool_calls");
+  const bool one = calls.is_array() && calls.size() == 1;
+  const json& arguments = member(one ? member(calls[0], "function") : member(message, "function_call"), "arguments");
+  return arguments.is_object() ? json_text(arguments) : text_of(arguments);
 }
 
 /// What a body is that is not JSON.
@@ -103,6 +121,14 @@ std::string what_answered(const json& body, std::string_view shown) {
       "a body without a list \"choices\"{} (\"{}\")",
       name.empty() ? "" : fmt::format(", as {} answers: set the url to the server's OpenAI-compatible address", name),
       one_line(shown, 80));
+}
+
+/// An HTTP status of an error, as a number or its digits; 0 if it is something else.
+int error_status(const json& value) {
+  const std::string text = text_of(value);
+  const bool digits = text.size() == 3 && text.find_first_not_of("0123456789") == std::string::npos;
+  const int status = digits ? std::stoi(text) : 0;
+  return status >= 400 && status <= 599 ? status : 0;
 }
 
 /// The error report inside a body; null if it has none.
@@ -162,7 +188,9 @@ ApiProblem parse_api_problem(std::string_view body) {
   problem.param = one_line(text_of(member(source, "param")), 80);
   const json& code = member(source, member(source, "code").is_null() ? "status_code" : "code");
   problem.code = one_line(text_of(code), 80);
-  if (code.is_number_integer() && code >= 400 && code <= 599) problem.status = code.get<int>();
+  for (const json* value : {&code, &member(source, "status")}) {
+    if (problem.status == 0) problem.status = error_status(*value);
+  }
   return problem;
 }
 
@@ -206,6 +234,9 @@ ChatReply parse_chat_reply(std::string_view body) {
             : "a choice with a text and no message, as /completions answers: set the url to the part before /chat/completions");
   auto content = content_of(member(message, "content"));
   if (!content) return bad("a message whose content is neither text nor a list of parts");
+  if (is_blank(*content)) {
+    if (std::string beside = answer_beside_content(message); !beside.empty()) content = std::move(beside);
+  }
 
   ChatReply reply;
   reply.kind = ChatReply::Kind::ok;

@@ -29,11 +29,29 @@ bool mentions_quota(const ApiProblem& problem) {
 bool refuses_response_format(int status, const ApiProblem& report) {
   if (status != 400 && status != 422 && status != 501) return false;
   for (const std::string* text : {&report.param, &report.code, &report.type, &report.message}) {
-    for (const char* word : {"response_format", "schema", "guided", "grammar", "structured"}) {
+    for (const char* word : {"response_format", "schema", "guided", "grammar", "structured", "json_validate_failed"}) {
       if (text->find(word) != std::string::npos) return true;
     }
   }
   return false;
+}
+
+std::string words_of(const ApiProblem& report) { return lower(report.code + " " + report.type + " " + report.message); }
+
+/// The status that a report with an unspecific one (400, 422) belongs to: providers refuse keys, models and empty accounts so,
+/// and every question would be refused alike.
+int status_meant(int status, const ApiProblem& report) {
+  if (status != 400 && status != 422) return status;
+  const std::string text = words_of(report);
+  if (holds_any(text, {"api key not valid", "api_key_invalid", "invalid api key", "invalid_api_key", "incorrect api key"}))
+    return 401;
+  if (holds_any(text, {"credit balance is too low", "insufficient balance", "insufficient_balance", "insufficient credit",
+                       "insufficient_quota", "billing_hard_limit_reached"}))
+    return 402;
+  if (holds_any(text, {"not a valid model", "model not exist", "model does not exist", "no models loaded", "no model loaded",
+                       "model_not_found", "model not found", "unknown model", "invalid model name"}))
+    return 404;
+  return status;
 }
 
 /// Whether the report is about a length that this question alone exceeds.
@@ -44,15 +62,14 @@ bool is_about_length(const ApiProblem& report) {
 /// Whether the server does not know a parameter, or not with this value, so that it will refuse every question.
 bool is_unsupported(int status, const ApiProblem& report) {
   if ((status != 400 && status != 422) || is_about_length(report)) return false;
-  return holds_any(
-      lower(report.code + " " + report.type + " " + report.message),
-      {"unsupported_parameter", "unsupported_value", "unknown_parameter", "unsupported parameter", "unsupported value",
-       "unknown parameter", "unrecognized request argument", "extra_forbidden", "extra inputs are not permitted"});
+  return holds_any(words_of(report), {"unsupported_parameter", "unsupported_value", "unknown_parameter", "unsupported parameter",
+                                      "unsupported value", "unknown parameter", "unrecognized request argument",
+                                      "extra_forbidden", "extra inputs are not permitted"});
 }
 
 /// Whether the report says that the provider does not serve the place that the request came from.
 bool is_about_place(int status, const ApiProblem& report) {
-  const std::string text = lower(report.code + " " + report.type + " " + report.message);
+  const std::string text = words_of(report);
   if (holds_any(text, {"unsupported_country", "region, or territory", "user location is not supported"})) return true;
   return (status == 401 || status == 403 || status == 451) && holds_any(text, {"country", "region", "territory", "location"}) &&
          holds_any(text,
@@ -61,7 +78,7 @@ bool is_about_place(int status, const ApiProblem& report) {
 
 /// What to do where a server lets no request through; "" if the key is to blame, as far as can be seen.
 std::string access_advice(int status, const ApiProblem& report) {
-  const std::string text = lower(report.code + " " + report.type + " " + report.message);
+  const std::string text = words_of(report);
   if (is_about_place(status, report))
     return "; the provider does not serve the country or region that the request came from, whatever the key: ask another "
            "provider "
@@ -81,6 +98,9 @@ std::string access_advice(int status, const ApiProblem& report) {
 std::string setting_of(int status, const ApiProblem& report) {
   if (is_about_length(report))
     return "; lower context_tokens of this judge, so that long texts are cut, or set labels.too_long: skip";
+  if (status == 413 && holds_any(words_of(report), {"tokens per minute", "(tpm)"}))
+    return "; this one request has more tokens than the provider allows in a minute: lower context_tokens or max_tokens of this "
+           "judge, or have the limit raised";
   if (status == 413)
     return "; the texts are too long for the server, or for a gateway or proxy before it, which may allow more bytes (nginx: "
            "client_max_body_size): raise its limit, lower context_tokens of this judge, so that long texts are cut, or set "
@@ -92,7 +112,8 @@ std::string setting_of(int status, const ApiProblem& report) {
   if (holds_any(text, {"max_completion_tokens"}))
     add("extra: '{\"max_tokens\": null, \"max_completion_tokens\": 2000}' (and temperature: 1, if the model wants that)");
   if (holds_any(text, {"temperature"})) add("temperature: 1");
-  if (holds_any(text, {"response_format", "json_schema", "guided"})) add("answer: verdict_line");
+  if (holds_any(text, {"response_format", "json_schema", "guided"}) || report.code == "json_validate_failed")
+    add("answer: verdict_line");
   if (holds_any(text, {"logprobs"})) add("probabilities: false");
   if (holds_any(text, {"top_p"})) add("top_p: 1");
   if (holds_any(text, {"seed"})) add("seed: -1");
@@ -178,9 +199,15 @@ RetryDecision EndpointErrors::decide(const HttpResult& result) const {
 
 RetryDecision EndpointErrors::decide_on_report(int status, const ApiProblem& report, const RateHeaders& headers,
                                                const std::string& asked) const {
+  return decide_as(status, std::to_string(status), report, headers, asked);
+}
+
+RetryDecision EndpointErrors::decide_as(int said, const std::string& shown_status, const ApiProblem& report,
+                                        const RateHeaders& headers, const std::string& asked) const {
+  const int status = status_meant(said, report);
   RetryDecision decision;
-  decision.http_status = status;
-  decision.problem = key_.redact(fmt::format("{} answered {}{}{}", asked.empty() ? shown_ : asked, status,
+  decision.http_status = said;
+  decision.problem = key_.redact(fmt::format("{} answered {}{}{}", asked.empty() ? shown_ : asked, shown_status,
                                              report.message.empty() ? "" : ": ", report.message));
   if (refuses_response_format(status, report)) decision.reason = JudgeReply::Reason::response_format;
   const auto finish = [&](JudgeReply::Status end, const std::string& advice = "") {
@@ -240,8 +267,15 @@ RetryDecision EndpointErrors::decide_on_report(int status, const ApiProblem& rep
 
 RetryDecision EndpointErrors::decide_on_report_inside(const ApiProblem& report, const RateHeaders& headers,
                                                       const std::string& asked) const {
-  const int unnamed = is_moderation(400, report) ? 400 : 500;
-  return decide_on_report(report.status != 0 ? report.status : unnamed, report, headers, asked);
+  int status = report.status;
+  if (status == 0 && is_moderation(400, report)) status = 400;
+  if (status == 0 && holds_any(words_of(report), {"unexpected endpoint", "no such endpoint", "unknown endpoint"})) status = 404;
+  if (status == 0 && holds_any(words_of(report), {"resource_exhausted", "rate_limit", "rate limit", "too many requests"}))
+    status = 429;
+  if (status == 0) status = status_meant(400, report) == 400 ? 500 : status_meant(400, report);
+  const std::string shown_status =
+      report.status != 0 ? fmt::format("200 with an error report of status {}", report.status) : "200 with an error report";
+  return decide_as(status, shown_status, report, headers, asked);
 }
 
 RetryDecision EndpointErrors::decide_on_no_answer(const std::string& problem, bool charged, const std::string& asked) const {

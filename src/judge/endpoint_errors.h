@@ -56,7 +56,7 @@ class EndpointErrors {
                                                const std::string& asked = "") const;
   /// Decide on a reply with status 200 and no answer in it. @param charged  whether it may have cost money
   [[nodiscard]] RetryDecision decide_on_no_answer(const std::string& problem, bool charged, const std::string& asked = "") const;
-  /// Decide on a 200 whose body is an error report: its own status, else that of a server that fails.
+  /// Decide on a 200 whose body is an error report: by its own status, else by what it says, else as by a server that fails.
   [[nodiscard]] RetryDecision decide_on_report_inside(const ApiProblem& report, const RateHeaders& headers,
                                                       const std::string& asked = "") const;
   /// The key was accepted: a later 403 is about one question.
@@ -65,6 +65,10 @@ class EndpointErrors {
   [[nodiscard]] RetryDecision decide_on_bad_body(const std::string& problem, const std::string& asked = "") const;
 
  private:
+  /// @param shown_status  what the message says of the status
+  [[nodiscard]] RetryDecision decide_as(int said, const std::string& shown_status, const ApiProblem& report,
+                                        const RateHeaders& headers, const std::string& asked) const;
+
   std::string shown_, key_place_;
   double pause_max_s_;
   ApiKey key_;

@@ -272,6 +272,8 @@ struct HttpMulti::Impl {
       result.problem = "the connection was closed after the request was sent, without a reply";
     } else if (code != CURLE_OK) {
       result.problem = transfer.error[0] ? transfer.error.data() : curl_easy_strerror(code);
+      if (result.problem.find("wrong version number") != std::string::npos)
+        result.problem += ": does the server speak http there, and not https? Set the endpoint's url accordingly";
     }
     return result;
   }

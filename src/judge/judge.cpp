@@ -45,7 +45,7 @@ std::int64_t Judge::cost_micros(std::int64_t prompt_tokens, std::int64_t complet
 }
 
 Usage Judge::max_cost(const BuiltQuestion& question) const {
-  const std::int64_t answer = answer_forms.front().answer_tokens_max();
+  const std::int64_t answer = std::max(answer_forms.front().answer_tokens_max(), answer_tokens_seen);
   return {1, question.prompt_tokens, answer, cost_micros(question.prompt_tokens, answer)};
 }
 

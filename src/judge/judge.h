@@ -22,10 +22,11 @@ struct Judge {
       answer_forms;                       ///< Builders for each answer form that the judge may be asked for, the preferred first
   std::size_t answer_form = 0;            ///< Index of the one in use
   bool answer_form_known = true;          ///< False: the first reply decides (`answer: auto`)
+  std::int64_t answer_tokens_seen = 0;    ///< Largest answer that the server has counted: it may not heed the limit
   double price_share = 1;                 ///< Share of the online price that is charged
   std::unique_ptr<JudgeBackend> backend;  ///< Empty until connect()
 
-  /// The most that a question can cost.
+  /// The most that a question can cost, as far as is known: with the longest answer allowed, or the longest seen if that is more.
   [[nodiscard]] Usage max_cost(const BuiltQuestion& question) const;
   /// Price of tokens in millionths of the currency, rounded up.
   [[nodiscard]] std::int64_t cost_micros(std::int64_t prompt_tokens, std::int64_t completion_tokens) const;

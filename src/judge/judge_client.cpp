@@ -205,6 +205,7 @@ struct JudgeClient::Impl {
     std::unique_ptr<Request> request = std::move(node.mapped());
     Server& server = *servers[static_cast<std::size_t>(request->endpoint)];
     request->reply.seconds = result.seconds;
+    if (servers.size() > 1) request->reply.endpoint = server.errors.shown();
     const RetryDecision decision = decide(*request, server.errors, result);
     const std::string& problem = decision.problem;
     count(decision, result);
@@ -240,6 +241,7 @@ struct JudgeClient::Impl {
     ++stats.sent;
     if (decision.next == Next::retry_throttled) {
       ++stats.throttled;
+      stats.throttled_problem = decision.problem;
     } else if (decision.next != Next::finish || (decision.status != JudgeReply::ok && decision.status != JudgeReply::refused)) {
       ++stats.failed;
     }

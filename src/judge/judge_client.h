@@ -40,6 +40,7 @@ struct ClientStats {
   std::int64_t failed = 0;        ///< Other failed tries
   std::int64_t not_reached = 0;   ///< Failed connections; nothing was sent
   std::int64_t maybe_billed = 0;  ///< Tries of unknown cost
+  std::string throttled_problem;  ///< What the server said to the last of `throttled`
 };
 
 class JudgeClient {

@@ -32,6 +32,7 @@ struct JudgeReply {
   int http_status =
       0;  ///< HTTP status of the last try; 0 if no reply came. An error report inside a 200 counts as its own status
   std::string text, finish_reason;
+  std::string endpoint;                                     ///< Address of the last try, if the judge has several; else empty
   std::string detail;                                       ///< Description for the user; empty if the status is ok
   std::int32_t prompt_tokens = -1, completion_tokens = -1;  ///< Tokens by the server's count; -1 if it did not say
   nlohmann::json logprobs;                                  ///< choices[0].logprobs

@@ -168,7 +168,13 @@ std::optional<ObjectVerdict> take_object(std::string_view& text) {
 
 std::optional<ObjectVerdict> find_verdict_object(std::string_view text) {
   text = trim(text);
+  if (text.size() > 2 && text.starts_with('[') && text.ends_with(']')) {  // a list of one object
+    std::string_view rest = trim(text.substr(1, text.size() - 2));
+    if (auto found = take_object(rest); found && trim(rest).empty()) return found;
+  }
   if (std::string_view rest = text; auto found = take_object(rest)) {
+    const std::string_view object = text.substr(0, text.size() - rest.size());
+    for (rest = trim(rest); rest.starts_with(object); rest = trim(rest)) rest.remove_prefix(object.size());  // said again
     found->after = trim(rest);
     return found;
   }

@@ -44,11 +44,15 @@ constexpr std::string_view kThoughtEnd = "</think>";
 
 /// The text after the thoughts. Nothing is left of an unclosed thought: the judge did not reach its answer.
 std::string_view without_thoughts(std::string_view reply) {
-  constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kThoughts = {
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kThoughts = {
       {{"<think>", kThoughtEnd},
        {"<thinking>", "</thinking>"},
        {"<thought>", "</thought>"},
        {"<reasoning>", "</reasoning>"},
+       {"<seed:think>", "</seed:think>"},
+       {"◁think▷", "◁/think▷"},
+       {"[THINK]", "[/THINK]"},
+       {"<unused94>", "<unused95>"},
        {"<|channel|>analysis", "<|channel|>final<|message|>"}}};
   constexpr std::string_view kByteOrderMark = "\uFEFF";
   reply = trim(reply);
@@ -166,6 +170,21 @@ bool has_quoted_key(const std::string& low) {
   return low.find("verdict\"") != std::string::npos || low.find("verdict'") != std::string::npos;
 }
 
+/// The verdict in "<verdict>1</verdict>", if that is the last line and the text has no other such mark.
+Found find_marked(std::string_view text, std::string_view whole, bool allow_tie) {
+  constexpr std::string_view kBegin = "<verdict>", kEnd = "</verdict>";
+  const std::string low = lower(text);
+  const std::string_view all = trim(low);
+  const std::string_view line = all.substr(all.find_last_of("\r\n") + 1);
+  const std::size_t begin = low.find(kBegin);
+  if (begin == std::string::npos || low.find(kBegin, begin + 1) != std::string::npos || !line.starts_with(kBegin) ||
+      !line.ends_with(kEnd) || line.size() < kBegin.size() + kEnd.size())
+    return {};
+  Found found = read_value(line.substr(kBegin.size(), line.size() - kBegin.size() - kEnd.size()), allow_tie);
+  found.at += begin + kBegin.size() + static_cast<std::size_t>(text.data() - whole.data());
+  return found;
+}
+
 /// Finds the verdict in the form that the request named, or else in the other one, as a server may ignore the form.
 /// @param text  the part of `whole` after the thoughts
 Found find_verdict(std::string_view text, std::string_view whole, AnswerForm form, bool allow_tie) {
@@ -179,6 +198,7 @@ Found find_verdict(std::string_view text, std::string_view whole, AnswerForm for
     if (const Found line = find_line(text, whole, allow_tie); known(line)) return line;
   }
   if (has_label(low)) return {};
+  if (const Found marked = find_marked(text, whole, allow_tie); known(marked)) return marked;
   for (const Words* labels : {&kJudgements, &kAnswers}) {
     if (const Found line = find_line(text, whole, allow_tie, *labels); known(line)) return line;
   }
@@ -273,7 +293,12 @@ std::string_view to_string(AnswerForm form) { return form == AnswerForm::json_sc
 preference::Verdict parse_verdict(std::string_view reply, AnswerForm form, bool allow_tie, bool cut) {
   const std::string_view text = without_thoughts(reply);
   const Found found = cut ? find_json(text, reply, allow_tie) : find_verdict(text, reply, form, allow_tie);
-  const preference::Verdict verdict = found.verdict;
+  preference::Verdict verdict = found.verdict;
+  if (verdict == preference::Verdict::unparsable && text.starts_with('"')) {  // an object within a JSON string
+    const auto string = nlohmann::json::parse(text, nullptr, false);
+    const std::string inner = string.is_string() ? string.get<std::string>() : "";
+    if (trim(inner).starts_with('{')) verdict = find_json(inner, inner, allow_tie).verdict;
+  }
   return verdict == preference::Verdict::unparsable && declines(text) ? preference::Verdict::refused : verdict;
 }
 

@@ -26,6 +26,9 @@ std::string_view to_string(AnswerForm form);
 /// the form that the request names, so a reply in the other form is read too. Letters and scores are not read, because no
 /// template asks for them and they may mean anything.
 ///
+/// A reply may also be a list of one object, an object in a JSON string, the same object several times, or end with a line
+/// "<verdict>1</verdict>".
+///
 /// An object has one key "verdict" in any case, or else one like "winner", and a string or one of the numbers 1 and 2 as its
 /// value; other keys and comments may stand beside it. The object, or a code fence around it, begins the reply, or ends it from
 /// the beginning of a line. No other text of the reply has a word "verdict" with a colon.

@@ -158,6 +158,11 @@ Found read_value(std::string_view value, bool allow_tie) {
   if (contains(kTie, value) || contains(kEqual, value)) return allow_tie ? Found{Verdict::tie, start, true} : Found{};
   if (const auto side = read_side(value))
     return {side->number == 0 ? Verdict::first : Verdict::second, start + side->at, side->named};
+  if (const std::size_t bracket = value.find('('); bracket != std::string_view::npos) {  // "1 (response 1)"
+    const auto said = read_side(value.substr(0, bracket)), again = read_side(value.substr(bracket));
+    if (said && again && said->number == again->number)
+      return {said->number == 0 ? Verdict::first : Verdict::second, start + said->at, said->named || again->named};
+  }
   auto order = read_order(value, allow_tie);
   if (!order) return {};
   order->at += start;

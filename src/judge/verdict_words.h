@@ -20,8 +20,8 @@ std::size_t skip_around(std::string_view& text);
 void skip_around_back(std::string_view& text);
 
 /// Read a value in lower case, which may have quotes, emphasis and a stop around it: a number 1 or 2, a response by its number or
-/// place ("response (1)", "the first response", "réponse 2", "第一个回答"), also as "... is better", an order ("1 > 2"), or a
-/// tie.
+/// place ("response (1)", "the first response", "réponse 2", "第一个回答"), also as "... is better" or said twice ("1 (response
+/// 1)"), an order ("1 > 2"), or a tie.
 Found read_value(std::string_view value, bool allow_tie);
 
 /// The verdict that one token in lower case stands for: a number, "first" or "second", or the beginning of a word for a tie.

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace dmoerm::label {
 
 bool Budget::reserve(const judge::Usage& max_cost) {
@@ -39,6 +41,10 @@ std::string Budget::shortage(const judge::Usage& max_cost, const judge::Usage& i
     }
   }
   return "";
+}
+
+bool Budget::limits_length() const {
+  return std::ranges::any_of(limits_, [](const Limit& l) { return l.limits.cost_micros > 0 || l.limits.tokens > 0; });
 }
 
 std::string money(std::int64_t micros, const std::string& currency) {

@@ -33,6 +33,9 @@ class Budget {
   /// The limit that forbids a request, with both values; "" if none does.
   [[nodiscard]] std::string shortage(const judge::Usage& max_cost) const { return shortage(max_cost, reserved_); }
 
+  /// Whether a limit depends on how long answers are.
+  [[nodiscard]] bool limits_length() const;
+
   /// Cost of this run so far.
   [[nodiscard]] const judge::Usage& run() const { return run_; }
   [[nodiscard]] const judge::Usage& before() const { return before_; }

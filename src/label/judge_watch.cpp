@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kExampleBytes = 300;
 constexpr std::int64_t kManyShare = 20;  // replies of which one useless one is many
+constexpr std::int64_t kSlackShare = 8;  // tokens beyond the limit that are not spoken of, as a share of it
 constexpr std::int64_t kNoticed = 8;     // replies after which it is clear what a server leaves out
 constexpr std::int64_t kNoLimit = 1 << 20;
 
@@ -119,6 +120,7 @@ void JudgeWatch::pair(const Ballot& ballot) {
 void JudgeWatch::recall_form(const Ballot& ballot) {
   ++recalled_forms_;
   if (outcome_of(ballot) == preference::SwapOutcome::unparsable) ++recalled_open_;
+  if (outcome_of(ballot) <= preference::SwapOutcome::inconsistent) ++recalled_closed_;
 }
 
 bool JudgeWatch::mostly_open() const {
@@ -127,8 +129,9 @@ bool JudgeWatch::mostly_open() const {
 }
 
 bool JudgeWatch::known_open() const {
-  return useless_max_ < 1 && recalled_forms_ >= kFormRecalled &&
-         mostly_useless(recalled_forms_ - recalled_open_, recalled_forms_);
+  if (useless_max_ >= 1) return false;
+  if (recalled_closed_ == 0 && recalled_forms_ >= kPairsProbe && recalled_open_ > 0) return true;
+  return recalled_forms_ >= kFormRecalled && mostly_useless(recalled_forms_ - recalled_open_, recalled_forms_);
 }
 
 bool JudgeWatch::known_undecided() const {
@@ -215,15 +218,36 @@ void JudgeWatch::take(const judge::JudgeReply& reply, const label_store::Label& 
     example_ = use == ReplyUse::error || reply.text.empty() ? reply.detail : reply.text;
     example_ = example_of(example_);
   }
+  if (!reply.endpoint.empty()) {
+    Address& address = addresses_[reply.endpoint];
+    ++address.replies;
+    if (useful) ++address.useful;
+    if (!useful) address.example = example_;
+  }
   if (reply.status == judge::JudgeReply::ok) {
     ++answered_;
     if (reply.prompt_tokens < 0 || reply.completion_tokens < 0) ++without_usage_;
   }
 }
 
+void JudgeWatch::exceeded(std::int64_t tokens, std::int64_t allowed) {
+  longest_ = std::max(longest_, tokens);
+  allowed_ = allowed;
+}
+
 bool JudgeWatch::window_useless() const { return paid_ >= kProbe && mostly_useless(window_useful_, std::ssize(window_)); }
 
+std::string JudgeWatch::bad_address(std::int64_t count) const {
+  if (useless_max_ >= 1) return "";
+  const bool any_good = std::ranges::any_of(
+      addresses_, [](const auto& a) { return a.second.replies >= kNoticed && 2 * a.second.useful >= a.second.replies; });
+  const auto bad = std::ranges::find_if(
+      addresses_, [&](const auto& a) { return a.second.replies >= count && mostly_useless(a.second.useful, a.second.replies); });
+  return any_good && bad != addresses_.end() ? bad->first : "";
+}
+
 bool JudgeWatch::hopeless() const {
+  if (!bad_address(kProbe).empty()) return true;
   if (known_useless() && useful_ == 0 && paid_ >= known_probe_) return true;
   if (window_useless()) return true;
   if (useless_max_ < 1 && (streak_ >= kProbe || recent_.too_bad())) return true;
@@ -281,7 +305,15 @@ std::string JudgeWatch::open_text() const {
                      counted(std::ssize(open_pairs_), "pair"), known);
 }
 
+std::string JudgeWatch::useless_text() const {
+  const std::int64_t useless = replies() - useful_;
+  if (useless == 0) return ", because of stored replies";
+  return fmt::format(", and {} of {} are of no use: {}; the last: {}", useless, counted(replies(), "reply", "replies"), counts(),
+                     example_);
+}
+
 std::string JudgeWatch::advice() const {
+  if (useful_ == replies()) return "change the judge's settings, so that what is stored is asked for again";
   std::int64_t failed = 0;
   for (const auto& [reason, count] : finishes_) failed += lower(reason) == "error" || lower(reason) == "failed" ? count : 0;
   if (2 * failed > replies() - useful_)
@@ -315,6 +347,14 @@ std::string JudgeWatch::why() const {
       "server behind the address has changed, name another labels.store";
   const std::string anyway = useless_max_ < 1 ? "; to go on all the same, set labels.useless_max to 1" : "";
   const std::int64_t useless = replies() - useful_;
+  if (const std::string bad = bad_address(kNoticed); !bad.empty()) {
+    const Address& address = addresses_.at(bad);
+    return fmt::format(
+        "{}: {} of {} of its endpoint {} are of no use, unlike those of another endpoint; the last: {}; mend or "
+        "remove this endpoint{}{}",
+        judge_.model, address.replies - address.useful, counted(address.replies, "reply", "replies"), bad, address.example, again,
+        anyway);
+  }
   const bool most = replies() > 0 && mostly_useless(useful_, replies());
   if (most || window_useless() || streak_ >= kProbe || recent_.too_bad()) {
     const std::string known =
@@ -329,15 +369,13 @@ std::string JudgeWatch::why() const {
                        counts(), example_, advice(), of(ReplyUse::error) == replies() ? "" : again, anyway);
   }
   if (mostly_open() || (known_open() && asked_pairs_.good == 0 && open_ > 0))
-    return fmt::format("{}: {}, and {} of {} are of no use: {}; the last: {}; {}{}{}", judge_.model, open_text(), useless,
-                       counted(replies(), "reply", "replies"), counts(), example_, advice(), again, anyway);
+    return fmt::format("{}: {}{}; {}{}{}", judge_.model, open_text(), useless_text(), advice(), again, anyway);
   if (met_ > 0 && mostly_useless(useful_ + met_useful_, replies() + met_))
     return fmt::format("{}: {} of the {} stored replies to these questions have no verdict: change the judge's settings{}{}",
                        judge_.model, met_ - met_useful_, met_, again, anyway);
   if (asked_pairs_.good + met_pairs_.good == 0)
-    return fmt::format("{}: none of {} has a verdict in both orders, and {} of {} are of no use: {}; the last: {}; {}",
-                       judge_.model, counted(asked_pairs_.bad + met_pairs_.bad, "pair"), useless,
-                       counted(replies(), "reply", "replies"), counts(), example_, advice());
+    return fmt::format("{}: none of {} has a verdict in both orders{}; {}", judge_.model,
+                       counted(asked_pairs_.bad + met_pairs_.bad, "pair"), useless_text(), advice());
   const std::int64_t first_twice = asked_pairs_.first_twice + met_pairs_.first_twice;
   const std::int64_t second_twice = asked_pairs_.second_twice + met_pairs_.second_twice;
   const std::string latest =
@@ -379,6 +417,13 @@ std::string JudgeWatch::notice(bool last) {
                     "the server is slow, raise request_timeout_s of its endpoint",
                     counted(repeated_, "try", "tries"), counted(replies(), "reply", "replies"), repeated_ == 1 ? "was" : "were",
                     repeated_ == 1 ? "it was" : "they were", judge::one_line(repeated_problem_, kExampleBytes)));
+  }
+  if (!longest_said_ && longest_ > allowed_ + allowed_ / kSlackShare) {  // some servers count the end of a text, too
+    longest_said_ = true;
+    add(fmt::format(
+        "the server does not heed max_tokens, or its count has other tokens too: {} in an answer that may have {}; the "
+        "budget reserves the longest answer seen from now on, and only a longer one can go beyond a limit",
+        longest_, allowed_));
   }
   if (!usage_said_ && (last ? without_usage_ * kManyShare > answered_ : without_usage_ >= kNoticed)) {
     usage_said_ = true;

@@ -47,7 +47,7 @@ class JudgeWatch {
   static constexpr std::size_t kPairsWindow = kWindow / 2;  ///< Latest pairs that count for the share of undecided ones
   static constexpr std::int64_t kFormProbe = 64;            ///< Pairs in both orders that show how many of them have no verdict
   static constexpr std::size_t kFormWindow = 256;           ///< Latest pairs that count for that
-  static constexpr std::int64_t kFormRecalled = 48;         ///< Stored pairs in both orders that show it
+  static constexpr std::int64_t kFormRecalled = 48;         ///< Stored pairs in both orders that show it, if one has a verdict
   static constexpr std::int64_t kPairsAtEnd = 5;            ///< Pairs that show a judge without use at the end of a small run
 
   /// @param useless_max  `labels.useless_max`
@@ -63,7 +63,7 @@ class JudgeWatch {
   void changed() { known_probe_ = kStreak; }
   /// Whether most of the latest stored replies are of no use, and no reply of another kind has come.
   [[nodiscard]] bool known_useless() const;
-  /// Whether most stored pairs have no verdict in both orders, because it was cut off or cannot be read.
+  /// Whether most stored pairs, or all of a few, have no verdict in both orders, because it was cut off or cannot be read.
   [[nodiscard]] bool known_open() const;
   /// One of the latest pairs with stored replies in both orders, before anything is asked.
   void recall_pair(const Ballot& ballot);
@@ -87,6 +87,8 @@ class JudgeWatch {
   void returned(int requests) { in_flight_ -= requests; }
   /// A question is answered. @param requests  tries that were sent for it  @param paid  tries that count as paid, at least 1
   void take(const judge::JudgeReply& reply, const label_store::Label& label, int requests, int paid);
+  /// The server counted more tokens in an answer than the request allowed.
+  void exceeded(std::int64_t tokens, std::int64_t allowed);
   /// Both orders of a pair are answered.
   void pair(const Ballot& ballot);
 
@@ -124,6 +126,9 @@ class JudgeWatch {
   [[nodiscard]] bool window_useless() const;
   /// Whether the latest pairs show that the judge decides hardly any.
   [[nodiscard]] bool undecided() const;
+  /// The judge's address of which at least `count` replies came and most are of no use, unlike those of another; "" if none is
+  /// so.
+  [[nodiscard]] std::string bad_address(std::int64_t count) const;
   /// Useful replies among `all` that show that a judge is of use.
   [[nodiscard]] std::int64_t enough(std::int64_t all) const;
   /// Requests without a reply that are allowed once replies are doubted; a large number before.
@@ -131,6 +136,8 @@ class JudgeWatch {
   [[nodiscard]] std::string counts() const;
   /// "16 of 64 pairs".
   [[nodiscard]] std::string open_text() const;
+  /// ", and 16 of 64 replies are of no use: ..." with the last of them.
+  [[nodiscard]] std::string useless_text() const;
   [[nodiscard]] std::string advice() const;
 
   config::JudgeConfig judge_;
@@ -157,13 +164,20 @@ class JudgeWatch {
   std::deque<preference::SwapOutcome> pairs_;  ///< Outcomes of the latest pairs with a verdict in both orders
   std::deque<bool> open_pairs_;  ///< Whether each of the latest pairs has no verdict that can be read in both orders
   std::int64_t open_ = 0;        ///< Those that have none
-  std::int64_t recalled_open_ = 0, recalled_forms_ = 0;
+  std::int64_t recalled_open_ = 0, recalled_forms_ = 0, recalled_closed_ = 0;
   std::int64_t recalled_pairs_ = 0, recalled_unsettled_ = 0;  ///< Stored pairs, and those whose verdict changed with the order
   std::int64_t with_probability_ = 0, answered_ = 0, without_usage_ = 0;
-  std::int64_t repeated_ = 0;     ///< Tries that may have been paid for and whose question was asked again
-  std::string repeated_problem_;  ///< What was wrong with the last of them
-  std::string example_;           ///< Latest useless reply
-  bool probabilities_said_ = false, usage_said_ = false, repeated_said_ = false;
+  /// Replies of one of several addresses.
+  struct Address {
+    std::int64_t replies = 0, useful = 0;
+    std::string example;  ///< Latest useless reply
+  };
+  std::map<std::string, Address> addresses_;
+  std::int64_t longest_ = 0, allowed_ = 0;  ///< Tokens of the longest answer beyond the limit, and the limit
+  std::int64_t repeated_ = 0;               ///< Tries that may have been paid for and whose question was asked again
+  std::string repeated_problem_;            ///< What was wrong with the last of them
+  std::string example_;                     ///< Latest useless reply
+  bool probabilities_said_ = false, usage_said_ = false, repeated_said_ = false, longest_said_ = false;
 };
 
 /// What a reply is good for, by its label.

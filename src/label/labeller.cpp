@@ -18,6 +18,7 @@
 #include "label/pair_orders.h"
 #include "label/recall.h"
 #include "label/reply_label.h"
+#include "label/throttling.h"
 
 namespace dmoerm::label {
 namespace {
@@ -27,7 +28,6 @@ constexpr milliseconds kPollWait{20};
 constexpr std::size_t kPendingMax = 2048;  // most questions without a reply, of all online judges
 constexpr int kSlotsPerTurn = 256;         // slots processed before replies are collected again
 constexpr int kUnansweredMax = 3;          // batches without an answer to a question after which the run ends
-constexpr double kRefusedS = 600;          // time of nothing but "too many requests" after which the run ends
 
 }  // namespace
 
@@ -111,6 +111,12 @@ struct Labeller::Impl {
     judge.backend->submit(ticket, key, std::move(body), tokens);
   }
 
+  /// Whether the first reply decides the answer form, or how long answers are where that is limited.
+  [[nodiscard]] bool awaits_first_reply(std::size_t number) const {
+    const bool online = judges[number].config.api == config::JudgeApi::online;
+    return !judges[number].answer_form_known || (online && budget->limits_length() && watches[number].replies() == 0);
+  }
+
   /// Send all questions that may be sent now. @return whether there may be more
   bool fill() {
     for (int sent = 0; !ended() && sent < kSlotsPerTurn; ++sent) {
@@ -123,8 +129,8 @@ struct Labeller::Impl {
       judge::Judge& judge = judges[held->slot.judge];
       if (judge.backend->full() || (judge.config.api == config::JudgeApi::online && online_pending() >= kPendingMax))
         return false;
-      if (!judge.answer_form_known && judge.backend->pending() > 0) return false;  // the first reply decides the answer form
-      if (held->answer_form != judge.answer_form) {                                // it was built before that was decided
+      if (awaits_first_reply(held->slot.judge) && judge.backend->pending() > 0) return false;
+      if (held->answer_form != judge.answer_form) {  // it was built before that was decided
         ++progress.points[held->point].outstanding;
         again.push_front(*held);
         held.reset();
@@ -200,11 +206,20 @@ struct Labeller::Impl {
     again.insert(again.end(), asked.waiting.begin(), asked.waiting.end());
   }
 
-  /// Replace the reservation of a question and its repeated tries by its cost.
-  void settle(const Asked& asked, const judge::Usage& used) {
-    judge::Usage reserved = asked.max_cost;
-    for (int i = 0; i < asked.repeated; ++i) reserved += asked.max_cost;
-    budget->settle(reserved, used);
+  /// Replace the reservation of a question by its cost.
+  void settle(const Asked& asked, const judge::Usage& used) { budget->settle(reserved_for(asked), used); }
+
+  /// Reserve more for each question of a judge whose server answers with more tokens than a request allows.
+  void see_length(const Asked& asked, const judge::JudgeReply& reply) {
+    judge::Judge& judge = judges[asked.slot.judge];
+    const std::int64_t allowed = judge.answer_forms.front().answer_tokens_max();
+    if (reply.completion_tokens <= std::max(allowed, judge.answer_tokens_seen)) return;
+    judge.answer_tokens_seen = reply.completion_tokens;
+    watches[asked.slot.judge].exceeded(reply.completion_tokens, allowed);
+    for (auto& [ticket, other] : in_progress) {
+      if (other.slot.judge == asked.slot.judge) budget->reserve_paid(raise_cost(other, judge));
+    }
+    if (held && held->slot.judge == asked.slot.judge) raise_cost(*held, judge);
   }
 
   void take(judge::JudgeReply&& reply) {
@@ -240,12 +255,10 @@ struct Labeller::Impl {
       return;
     }
     const bool answer = reply.status == judge::JudgeReply::ok || reply.status == judge::JudgeReply::refused;
-    if (answer) {
-      judge.answer_form_known = true;
-      answered_at = std::chrono::steady_clock::now();
-      throttled_then = progress.throttled;
-    }
+    judge.answer_form_known = judge.answer_form_known || answer;
+    if (answer) throttling.answered(progress.throttled, std::chrono::steady_clock::now());
     forget_impossible_counts(reply, asked.built);
+    see_length(asked, reply);
     if (is_about_texts(reply)) reply.detail += fmt::format(" ({})", points[asked.point].pair_name(asked.slot));
     const judge::Usage used = cost_of(judge, asked.built, reply);
     settle(asked, used);
@@ -259,12 +272,12 @@ struct Labeller::Impl {
 
   /// End the run if all replies for a long time are "too many requests": the daily quota is probably used up.
   void check_throttling() {
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - answered_at).count();
-    if (seconds < kRefusedS || progress.throttled <= throttled_then ||
-        progress.in_flight + static_cast<std::int64_t>(online_pending()) == 0)
-      return;
-    end(LabellingEnd::Why::quota,
-        fmt::format("all replies for {:.0f} s are \"too many requests\": the quota is probably used up", seconds));
+    if (progress.in_flight + static_cast<std::int64_t>(online_pending()) == 0) return;
+    const std::string text = throttling.check(progress.throttled, std::chrono::steady_clock::now());
+    if (text.empty() && !throttling.too_long()) return;
+    const std::string said = throttling_problems(judges);
+    if (!text.empty()) spdlog::warn("[label] {}: asking goes on, more slowly{}", text, said);
+    if (throttling.too_long()) end(LabellingEnd::Why::quota, throttling.text() + ": the quota is probably used up" + said);
   }
 
   /// Store the answers; only then do they count.
@@ -429,15 +442,13 @@ struct Labeller::Impl {
       if (!batch.empty()) spdlog::error("[label] {} paid answers could not be stored", batch.size());
       std::rethrow_exception(failure);
     }
-    if (!ended()) {
-      for (const PointProgress& point : progress.points)
-        DMOERM_CHECK(point.done(), "every question of a complete labelling is answered");
-    }
+    DMOERM_CHECK(ended() || std::ranges::all_of(progress.points, &PointProgress::done),
+                 "every question of a complete labelling is answered");
     std::size_t in_batches = 0;
     for (const judge::Judge& judge : judges) in_batches += judge.backend->answers_soon() ? 0 : judge.backend->in_flight();
     if (ended() && in_batches > 0)
-      result.message += fmt::format("; {} in batches at the provider",
-                                    counted(static_cast<std::int64_t>(in_batches), "question is", "questions are"));
+      result.message +=
+          "; " + counted(static_cast<std::int64_t>(in_batches), "question is", "questions are") + " in batches at the provider";
     return result;
   }
 
@@ -466,8 +477,7 @@ struct Labeller::Impl {
   bool goes_on = false;             ///< Whether they are those of an earlier labelling of this run
   std::set<std::size_t> doubtful;   ///< Answered points, while most replies of a judge are of no use
   bool recalled = false;
-  std::chrono::steady_clock::time_point answered_at = std::chrono::steady_clock::now();  ///< Time of the last answer
-  std::int64_t throttled_then = 0;
+  Throttling throttling{std::chrono::steady_clock::now()};
   std::unordered_map<Digest, int, KeyHash> unanswered;  ///< Batches that came back without an answer, by question
   std::unordered_set<Digest, KeyHash> reserved_keys;    ///< Questions in earlier batches whose cost is reserved
 };

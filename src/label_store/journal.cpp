@@ -67,6 +67,12 @@ class Database {
                           "folder on another, such as a disk of this host; {}",
                           path_, action, kKept));
         }
+        if (system == ESTALE) {
+          throw IoError("label-store-not-written",
+                        fmt::format("{}: cannot {}: the file server has lost or replaced the file (stale file handle): mount it "
+                                    "again; {}",
+                                    path_, action, kKept));
+        }
         if (result == SQLITE_IOERR_WRITE) {  // SQLite does not always report the reason
           throw IoError(
               "label-store-not-written",
@@ -300,6 +306,8 @@ void Journal::append(std::span<const Label> labels, std::int64_t first_sequence)
 }
 
 std::int64_t Journal::size() const { return impl_->last - impl_->cleared; }
+std::int64_t Journal::cleared() const { return impl_->cleared; }
+std::int64_t Journal::last() const { return impl_->last; }
 
 LabelColumns Journal::rows() const {
   LabelColumns rows;
@@ -372,6 +380,7 @@ Journal::Salvaged Journal::salvage(const fs::path& path) {
   try {
     const Journal journal(copy);
     result.rows = journal.rows();
+    result.cleared = journal.cleared();
     return result;
   } catch (const Error& e) {
     result.damage = e.what();

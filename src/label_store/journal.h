@@ -28,12 +28,16 @@ class Journal {
   /// All labels in the order of their numbers. @throws IoError, DataError if a row is damaged or missing
   [[nodiscard]] LabelColumns rows() const;
   [[nodiscard]] std::int64_t size() const;
+  /// Highest number that clear() has removed, and that append() has added; 0 in a new journal.
+  [[nodiscard]] std::int64_t cleared() const;
+  [[nodiscard]] std::int64_t last() const;
   /// Remove the labels up to number `through`, which a segment holds now. @throws IoError
   void clear(std::int64_t through);
 
   struct Salvaged {
     LabelColumns rows;
-    std::string damage;  ///< What is wrong with the journal; "" if nothing is
+    std::int64_t cleared = 0;  ///< As Journal::cleared(); 0 if the journal is damaged
+    std::string damage;        ///< What is wrong with the journal; "" if nothing is
   };
   /// The undamaged labels of a journal that may be damaged, and what is wrong with it. A missing journal is empty. @throws
   /// IoError

@@ -16,14 +16,18 @@ constexpr std::int64_t kSchema = 1;
 
 std::filesystem::path file_of(const std::filesystem::path& directory) { return directory / "judges.json"; }
 
+DataError damaged(const std::string& what) {
+  return DataError("judge-notes-damaged", what + ": remove the file, the next labelling writes it again");
+}
+
 }  // namespace
 
 std::vector<JudgeNote> read_judge_notes(const std::filesystem::path& directory) {
   const std::filesystem::path file = file_of(directory);
   if (!std::filesystem::exists(file)) return {};
-  const json stored = read_json(file);
   std::vector<JudgeNote> notes;
   try {
+    const json stored = read_json(file);
     if (const auto schema = stored.value("schema", json(kSchema)).get<std::int64_t>(); schema > kSchema) {
       throw ConfigError("label-store-newer",
                         fmt::format("{}: expected a label store's notes of schema {} or older, found {}: use a newer dmoerm",
@@ -35,11 +39,9 @@ std::vector<JudgeNote> read_judge_notes(const std::filesystem::path& directory) 
                        note.at("ask_again_from_ms").get<std::int64_t>(), note.at("ask_again_before_ms").get<std::int64_t>()});
     }
   } catch (const json::exception&) {
-    throw DataError(
-        "judge-notes-damaged",
-        fmt::format("{}: expected a list of judges and how they are asked: remove the file, the next labelling writes "
-                    "it again",
-                    file.string()));
+    throw damaged(fmt::format("{}: expected a list of judges and how they are asked", file.string()));
+  } catch (const DataError& e) {  // no JSON
+    throw damaged(e.what());
   }
   return notes;
 }

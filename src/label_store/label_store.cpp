@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "label_store/journal.h"
+#include "label_store/missing_labels.h"
 #include "label_store/segment.h"
 #include "label_store/store_directory.h"
 #include "label_store/store_lock.h"
@@ -33,6 +34,8 @@ struct LabelStore::Impl {
   Impl(const std::filesystem::path& path, const Options& wanted)
       : directory(path), options(wanted), lock(path), journal(journal_path(path)), seal_at(wanted.seal_rows) {
     const StoreSegments found = open_whole_segments(directory);
+    if (const MissingLabels missing = find_missing_labels(directory, found, journal.cleared()); missing.labels > 0)
+      throw DataError("label-store-incomplete", missing.what);
     tidy(directory, found);
     read_segments(found);
     read_journal();
@@ -109,12 +112,12 @@ struct LabelStore::Impl {
   /// up to the last one that a segment holds under the same key and number.
   void read_journal() {
     const LabelColumns columns = journal.rows();
+    next = std::max(next, journal.last() + 1);  // the segment with the highest number may be lost
     for (std::size_t i = 0; i < columns.size(); ++i) {
       if (index.sequence(columns.key[i]) == columns.sequence[i]) sealed = columns.sequence[i];
     }
     journal.clear(sealed);
     for (std::size_t i = 0; i < columns.size(); ++i) {
-      next = std::max(next, columns.sequence[i] + 1);
       if (columns.sequence[i] <= sealed) continue;
       take(columns, i);
       spent += columns.spent(i);

@@ -23,7 +23,7 @@ class LabelStore {
   };
   /// Open a store for writing, creating it in an empty or missing directory. What a killed writer left is tidied up.
   /// @throws ConfigError if another process writes to it, it is not a label store or one of a newer version; IoError if it cannot
-  ///   be written; DataError if a segment or the journal is damaged
+  ///   be written; DataError if a segment or the journal is damaged, or labels are missing
   static LabelStore open(const std::filesystem::path& directory, const Options& options);
   static LabelStore open(const std::filesystem::path& directory) { return open(directory, Options{}); }
   ~LabelStore();

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "label_store/journal.h"
+#include "label_store/missing_labels.h"
 #include "label_store/store_directory.h"
 #include "label_store/store_lock.h"
 #include "label_store/verify.h"
@@ -112,6 +113,10 @@ std::vector<RepairedFile> repair_store(const fs::path& directory) {
     for (const fs::path& file : Journal::files(journal_path(directory))) done.moved_to = put_aside(directory, file);
     repaired.push_back(std::move(done));
   }
+  const StoreSegments now = open_segments(directory);
+  const MissingLabels missing = find_missing_labels(directory, now, journal.cleared);
+  if (repaired.empty() && missing.labels > 0) repaired.push_back({{}, missing.what, {}, 0, missing.labels});
+  give_up_missing_labels(directory, now, journal.cleared);
   return repaired;
 }
 

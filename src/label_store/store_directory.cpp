@@ -21,8 +21,6 @@ constexpr std::int64_t kStoreSchema = 1;
 constexpr const char* kWhat = "dmoerm label store";
 constexpr std::string_view kPrefix = "segment-", kSuffix = ".h5";
 
-fs::path mark_of(const fs::path& directory) { return directory / "store.json"; }
-
 /// Number of a segment from its file name.
 std::optional<std::int64_t> number_of(const fs::path& file) {
   const std::string name = file.filename().string();
@@ -90,6 +88,17 @@ std::optional<StoreSegments> try_open_segments(const fs::path& directory) {
   return result;
 }
 
+/// Refuse a directory that has segments or a journal, but not the mark of a store: its labels are paid for.
+void require_no_labels(const fs::path& directory) {
+  for (const fs::path& file : entries(directory)) {
+    if (!number_of(file) && file.filename() != journal_path(directory).filename()) continue;
+    throw ConfigError("label-store-mark-missing",
+                      fmt::format("{0}: expected the mark of a label store, found {1} without it: copy store.json from where the "
+                                  "store came from, or, if it is lost, write {{\"what\": \"{2}\", \"schema\": {3}}} into it",
+                                  mark_path(directory).string(), file.filename().string(), kWhat, kStoreSchema));
+  }
+}
+
 bool is_leftover(const fs::path& file) { return file.filename() == "LOCK" || is_temporary_name(file.filename().string()); }
 
 /// Whether a labeller was killed before it wrote store.json: there are files of its start, and no others.
@@ -100,6 +109,10 @@ bool is_half_created(const fs::path& directory) {
 
 }  // namespace
 
+fs::path mark_path(const fs::path& directory) { return directory / "store.json"; }
+fs::path segment_path(const fs::path& directory, std::int64_t number) {
+  return directory / fmt::format("{}{:06}{}", kPrefix, number, kSuffix);
+}
 fs::path journal_path(const fs::path& directory) { return directory / "journal.sqlite"; }
 fs::path damaged_path(const fs::path& directory) { return directory / "damaged"; }
 
@@ -109,13 +122,14 @@ fs::path next_segment_path(const fs::path& directory) {
     if (!fs::exists(folder)) continue;
     for (const fs::path& file : segment_files(folder)) last = std::max(last, *number_of(file));
   }
-  return directory / fmt::format("{}{:06}{}", kPrefix, last + 1, kSuffix);
+  return segment_path(directory, last + 1);
 }
 
 void require_store(const fs::path& directory) {
-  const fs::path mark = mark_of(directory);
+  const fs::path mark = mark_path(directory);
   if (!fs::is_directory(directory) || !fs::exists(mark)) {
     if (fs::is_directory(directory) && is_half_created(directory)) return;
+    if (fs::is_directory(directory)) require_no_labels(directory);
     throw ConfigError("label-store-missing",
                       fmt::format("{}: expected a label store (a directory with store.json), found {}", directory.string(),
                                   !fs::exists(directory)        ? "nothing"
@@ -142,7 +156,8 @@ void create_store(const fs::path& directory) {
   if (error)
     throw IoError("label-store-not-created",
                   fmt::format("{}: cannot create the label store: {}", directory.string(), error.message()));
-  if (fs::exists(mark_of(directory))) return require_store(directory);
+  if (fs::exists(mark_path(directory))) return require_store(directory);
+  require_no_labels(directory);
   for (const fs::path& file : entries(directory)) {
     if (is_leftover(file)) continue;
     throw ConfigError(
@@ -150,7 +165,7 @@ void create_store(const fs::path& directory) {
         fmt::format("{}: not a label store, and it contains {}: name an empty directory or one that does not exist yet",
                     directory.string(), file.filename().string()));
   }
-  write_json_atomically(mark_of(directory), {{"what", kWhat}, {"schema", kStoreSchema}});
+  write_json_atomically(mark_path(directory), {{"what", kWhat}, {"schema", kStoreSchema}});
 }
 
 StoreSegments open_segments(const fs::path& directory) {

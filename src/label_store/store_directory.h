@@ -10,6 +10,8 @@
 namespace dmoerm::label_store {
 
 /// Paths in a store.
+std::filesystem::path mark_path(const std::filesystem::path& directory);
+std::filesystem::path segment_path(const std::filesystem::path& directory, std::int64_t number);
 std::filesystem::path journal_path(const std::filesystem::path& directory);
 std::filesystem::path damaged_path(const std::filesystem::path& directory);
 /// Path for a new segment, numbered after all existing and damaged ones.

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "label_store/journal.h"
+#include "label_store/missing_labels.h"
 #include "label_store/store_lock.h"
 
 namespace dmoerm::label_store {
@@ -63,6 +64,8 @@ Verification verify_store(const std::filesystem::path& directory) {
   Verification result;
   StoreSegments found = open_segments(directory);
   result.damaged = std::move(found.damaged);
+  const bool all_readable = result.damaged.empty();
+  std::int64_t cleared = 0;
   for (const Segment& segment : found.segments) {
     try {
       check_segment(segment);
@@ -82,10 +85,13 @@ Verification verify_store(const std::filesystem::path& directory) {
     const Journal::Salvaged journal = Journal::salvage(journal_path(directory));
     in_use = is_held(directory);  // a labeller that has started meanwhile changes the files
     if (!in_use) {
+      cleared = journal.cleared;
       result.journal_rows = static_cast<std::int64_t>(journal.rows.size());
       if (!journal.damage.empty()) result.damaged.push_back({journal_path(directory), journal.damage});
     }
   }
+  if (const MissingLabels missing = find_missing_labels(directory, found, cleared); all_readable && missing.labels > 0)
+    result.damaged.push_back({directory, missing.what});
   if (in_use) {
     result.remarks.push_back(fmt::format("{}: not checked, because it is in use by {}", journal_path(directory).string(),
                                          StoreLock::read(directory).value_or(LockNote{}).holder));

@@ -18,7 +18,8 @@ struct Verification {
 };
 
 /// Check the segments: each seal, each chunk, the checksum of each row, and that rows and attributes agree. Check the journal:
-/// with SQLite's integrity_check, its write-ahead log, and the checksum of each row. It changes nothing and takes no lock.
+/// with SQLite's integrity_check, its write-ahead log, and the checksum of each row. Check that no segment is missing. It changes
+/// nothing and takes no lock.
 /// @throws ConfigError if it is not a label store, IoError
 Verification verify_store(const std::filesystem::path& directory);
 

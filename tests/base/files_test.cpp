@@ -6,10 +6,12 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "base/cannot_write.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "support/scratch.h"
@@ -18,6 +20,15 @@ namespace dmoerm {
 namespace {
 
 namespace fs = std::filesystem;
+
+TEST(CannotWrite, NamesTheReasonThatTheSystemGave) {
+  errno = ESTALE;
+  EXPECT_NE(cannot_write("f").find("stale file handle"), std::string::npos);
+  errno = EDQUOT;
+  EXPECT_NE(cannot_write("f").find("disk quota"), std::string::npos);
+  errno = 0;
+  EXPECT_NE(cannot_write("f").find("is the disk full"), std::string::npos);
+}
 
 class FilesFolder : public test::Scratch {
  protected:

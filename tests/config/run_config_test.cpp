@@ -168,6 +168,10 @@ TEST(RunConfig, ReadsTheExamplesOfTheLabellingPage) {
   const RunConfig config = parse_run_config(smallest, "c.yaml", "/nowhere", {});
   EXPECT_EQ(config.backbone.dir, "/nowhere/model");  // need not exist
   EXPECT_EQ(config.labels.judges.at(0).endpoints.at(0).url, "http://127.0.0.1:8000/v1");
+  std::string upper = smallest;
+  upper.replace(upper.find("http:"), 4, "HTTP");
+  EXPECT_EQ(parse_run_config(upper, "c.yaml", "/nowhere", {}).labels.judges.at(0).endpoints.at(0).url,
+            "HTTP://127.0.0.1:8000/v1");
   const std::string without_labels = smallest.substr(0, smallest.find("labels:\n"));
   const RunConfig limited =
       parse_run_config(without_labels + yaml_after(page, "Several judges, with limits:"), "c.yaml", "/", {});

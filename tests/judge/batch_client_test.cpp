@@ -187,6 +187,32 @@ TEST_F(BatchClientTest, DistinguishesUnansweredRequestsFromErrors) {
   }
 }
 
+TEST_F(BatchClientTest, ReadsDamagedResultsAgainBeforeItForgetsTheBatch) {
+  for (const char* rule : {"batch_page=1", "batch_half=1", "batch_dialect=1"}) {
+    SCOPED_TRACE(rule);
+    JudgeProcess server(directory_, options({"--misbehave", rule}));
+    BatchClient client(endpoint(server), folder(), quick());
+    add(client, 26);
+    const auto replies = collect(client);
+    EXPECT_EQ(count(replies, JudgeReply::ok), 26);
+    EXPECT_EQ(records(), 0);
+  }
+}
+
+TEST_F(BatchClientTest, KeepsItsRecordWhileTheResultsAreDamaged) {
+  JudgeProcess server(directory_, options({"--misbehave", "batch_half_always=1"}));
+  BatchPolicy policy = quick();
+  policy.outage_max_s = 0.5;
+  BatchClient client(endpoint(server), folder(), policy);
+  add(client, 26);
+  EXPECT_TRUE(collect(client).empty());
+  ASSERT_TRUE(client.stopped());
+  EXPECT_EQ(client.stopped()->status, JudgeReply::unreachable);
+  EXPECT_NE(client.stopped()->detail.find("of 26 results, and 1 damaged line"), std::string::npos) << client.stopped()->detail;
+  EXPECT_NE(client.stopped()->detail.find("with 26 requests is still recorded in"), std::string::npos);
+  EXPECT_EQ(records(), 1);
+}
+
 TEST_F(BatchClientTest, SearchesForABatchWhoseCreationHadNoReplyAndDoesNotPayAgain) {
   JudgeProcess server(directory_,
                       options({"--misbehave", "batch_lost=first:1", "get_500=0.2", "get_cut=0.1", "upload_cut=first:1"}));
@@ -339,15 +365,38 @@ TEST(BatchFiles, ReadsResultsAndSkipsBadLines) {
   BatchFound found;
   const std::string good =
       R"({"custom_id":"a","response":{"status_code":200,"body":{"choices":[{"message":{"content":"Verdict: 1"}}]}},"error":null})";
-  read_batch_results(good + "\n\n{\"custom_id\":7}\nnonsense\n" + std::string(100'000, '[') + "\n" +
-                         R"({"custom_id":"a","response":null})" + "\n" + R"({"custom_id":"b","error":{"code":"batch_expired"}})" +
-                         "\n" + R"({"custom_id":"c","response":{"status_code":"200","body":[]}})" + "\n" + good.substr(0, 90),
-                     words, found);
+  const std::string problem = read_batch_results(
+      good + "\n\n{\"custom_id\":7}\nnonsense\n" + std::string(100'000, '[') + "\n" + R"({"custom_id":"a","response":null})" +
+          "\n" + R"({"custom_id":"b","error":{"code":"batch_expired"}})" + "\n" +
+          R"({"custom_id":"c","response":{"status_code":"200","body":[]}})" + "\n" + good.substr(0, 90),
+      words, found);
+  EXPECT_EQ(problem, "");
   EXPECT_EQ(found.bad_lines, 4);
+  EXPECT_EQ(found.cut_lines, 1);
   ASSERT_EQ(found.replies.size(), 3U);
   EXPECT_EQ(found.replies.at("a").text, "Verdict: 1") << "the first of two stands";
   EXPECT_EQ(found.replies.at("b").status, JudgeReply::cancelled);
   EXPECT_EQ(found.replies.at("c").status, JudgeReply::error);
+}
+
+TEST(BatchFiles, ReadsAListAndTheSpellingsOfOtherServers) {
+  config::EndpointConfig endpoint;
+  endpoint.url = "http://127.0.0.1/v1";
+  const EndpointErrors words(endpoint, 1);
+  const std::string body = R"({"choices":[{"message":{"content":"Verdict: 1"}}]})";
+  for (const std::string& response :
+       {R"("response":{"body":)" + body + "}", R"("response":{"status_code":"200","body":)" + body + "}",
+        R"("response":{"status_code":200,"body":"{\"choices\":[{\"message\":{\"content\":\"Verdict: 1\"}}]}"})" +
+            std::string()}) {
+    for (const char* form : {"{{\"custom_id\":\"a\",{}}}", "[\n  {{\"custom_id\":\"a\",{}}}\n]\n"}) {
+      BatchFound found;
+      EXPECT_EQ(read_batch_results(fmt::format(fmt::runtime(form), response), words, found), "");
+      ASSERT_TRUE(found.replies.contains("a")) << response;
+      EXPECT_EQ(found.replies.at("a").text, "Verdict: 1") << response << found.replies.at("a").detail;
+    }
+  }
+  BatchFound none;
+  EXPECT_NE(read_batch_results("\n<html>Sign in</html>", words, none).find("<html>Sign in"), std::string::npos);
 }
 
 }  // namespace

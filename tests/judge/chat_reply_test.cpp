@@ -266,5 +266,19 @@ TEST(OneLine, RemovesControlCharactersAndCutsLongText) {
   EXPECT_EQ(one_line("aaaaaaaaa\xc3\xa9", 10), "aaaaaaaaa...") << "cut between characters";
 }
 
+TEST(ChatReply, FindsTheAnswerWhereverServersPutIt) {
+  for (const char* message : {R"({"content":["{\"verdict\":\"1\"}"]})", R"({"content":[{"text":"{\"verdict\":\"1\"}"}]})",
+                              R"({"content":{"verdict":"1"}})", R"({"content":{"type":"text","text":"{\"verdict\":\"1\"}"}})",
+                              R"({"content":null,"parsed":{"verdict":"1"}})",
+                              R"({"content":"","tool_calls":[{"function":{"name":"v","arguments":"{\"verdict\":\"1\"}"}}]})",
+                              R"({"content":null,"function_call":{"name":"v","arguments":{"verdict":"1"}}})"}) {
+    const ChatReply reply = parse_chat_reply(std::string(R"({"choices":[{"message":)") + message + "}]}");
+    EXPECT_EQ(reply.kind, ChatReply::Kind::ok) << message << reply.problem;
+    EXPECT_EQ(reply.text, R"({"verdict":"1"})") << message;
+  }
+  EXPECT_EQ(parse_chat_reply(R"({"choices":[{"message":{"content":"so","parsed":{"verdict":"1"}}}]})").text, "so");
+  EXPECT_EQ(parse_chat_reply(R"({"choices":[{"message":{"content":[{"type":"thinking","text":"so"}]}}]})").text, "");
+}
+
 }  // namespace
 }  // namespace dmoerm::judge

@@ -5,7 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <initializer_list>
+#include <nlohmann/json.hpp>
 #include <tuple>
+#include <vector>
+
+#include "judge/chat_reply.h"
 
 namespace dmoerm::judge {
 namespace {
@@ -229,6 +233,54 @@ TEST(EndpointErrors, RepeatsOnlyWhereARepetitionCanHelp) {
   for (const int status : {408, 409, 425, 500, 502}) EXPECT_EQ(decide(status, "{}").next, Next::retry) << status;
   for (const int status : {429, 503}) EXPECT_EQ(decide(status, "{}").next, Next::retry_throttled) << status;
   for (const int status : {302, 400, 401, 402, 403, 404, 422}) EXPECT_EQ(decide(status, "{}").next, Next::finish) << status;
+}
+
+TEST(EndpointErrors, KnowsReportsOfStatus400ThatConcernAllQuestions) {
+  struct Case {
+    const char* message;
+    JudgeReply::Status status;
+    const char* advice;
+  };
+  for (const auto& [message, status, advice] : std::vector<Case>{
+           {"API key not valid. Please pass a valid API key.", JudgeReply::unauthorised, "no API key was sent"},
+           {"Your credit balance is too low to access the Anthropic API.", JudgeReply::quota_exhausted, ""},
+           {"foo/bar is not a valid model ID", JudgeReply::model_unknown, "check the judge's model name"},
+           {"Model Not Exist", JudgeReply::model_unknown, "check the judge's model name"},
+           {"No models loaded. Please load a model in the developer page", JudgeReply::model_unknown, "model name"}}) {
+    const std::string body = nlohmann::json{{"error", {{"message", message}}}}.dump();
+    const RetryDecision decision = decide(400, body);
+    EXPECT_EQ(decision.next, Next::finish) << message;
+    EXPECT_EQ(decision.status, status) << message;
+    EXPECT_EQ(decision.http_status, 400);
+    EXPECT_NE(decision.problem.find("answered 400"), std::string::npos) << decision.problem;
+    EXPECT_NE(decision.problem.find(advice), std::string::npos) << decision.problem;
+  }
+}
+
+TEST(EndpointErrors, NamesTheSettingForGroqsReports) {
+  const RetryDecision json = decide(
+      400, R"({"error":{"message":"Failed to generate JSON.","type":"invalid_request_error","code":"json_validate_failed"}})");
+  EXPECT_EQ(json.reason, Reason::response_format);
+  EXPECT_NE(json.problem.find("answer: verdict_line"), std::string::npos) << json.problem;
+  const RetryDecision large = decide(
+      413, R"({"error":{"message":"Request too large on tokens per minute (TPM): Limit 6000, Requested 7000","type":"tokens"}})");
+  EXPECT_NE(large.problem.find("more tokens than the provider allows in a minute"), std::string::npos) << large.problem;
+  EXPECT_EQ(large.problem.find("nginx"), std::string::npos);
+}
+
+TEST(EndpointErrors, ReadsTheStatusOfAReportInsideAReply) {
+  const auto inside = [](const std::string& body) { return errors().decide_on_report_inside(parse_api_problem(body), {}); };
+  const RetryDecision endpoint = inside(R"-({"error":"Unexpected endpoint or method. (POST /chat/completions)"})-");
+  EXPECT_EQ(endpoint.next, Next::finish);
+  EXPECT_EQ(endpoint.status, JudgeReply::model_unknown);
+  EXPECT_NE(endpoint.problem.find("answered 200 with an error report: Unexpected endpoint"), std::string::npos)
+      << endpoint.problem;
+  for (const char* body : {R"({"error":{"code":"429","message":"slow down"}})", R"({"error":{"message":"x","status":429}})",
+                           R"({"error":{"message":"x","status":"RESOURCE_EXHAUSTED"}})"})
+    EXPECT_EQ(inside(body).next, Next::retry_throttled) << body;
+  const RetryDecision unnamed = inside(R"({"error":{"message":"it broke"}})");
+  EXPECT_EQ(unnamed.next, Next::retry);
+  EXPECT_NE(unnamed.problem.find("answered 200 with an error report: it broke"), std::string::npos) << unnamed.problem;
 }
 
 }  // namespace

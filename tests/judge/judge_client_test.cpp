@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <spdlog/spdlog.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -229,6 +231,47 @@ TEST_F(JudgeClientTest, EndsEachFaultWithItsStatusAndNumberOfTries) {
     EXPECT_TRUE(!answered || reply.http_status == 200) << reply.http_status;
     EXPECT_EQ(reply.detail.empty(), answered);
   }
+}
+
+TEST_F(JudgeClientTest, NamesTheAddressOfEachReplyOfSeveralAndWhatAThrottlingServerSays) {
+  Server good(directory_, {}), throttled(directory_, misbehave("429_bare=1"));
+  RetryPolicy policy = quick();
+  policy.throttled_tries_max = 2;
+  JudgeClient client({endpoint(good), endpoint(throttled)}, policy);
+  for (const auto& [ticket, reply] : ask(client, 8)) {
+    if (reply.status == JudgeReply::ok) EXPECT_EQ(reply.endpoint, good.url());
+  }
+  EXPECT_NE(client.stats().throttled_problem.find("Rate limit reached"), std::string::npos) << client.stats().throttled_problem;
+  EXPECT_EQ(ask_one("500=first:1", policy).endpoint, "") << "there is only one";
+}
+
+TEST_F(JudgeClientTest, SaysThatAServerSpeaksHttp) {
+  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(listener, 8), 0);
+  ASSERT_EQ(::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  std::thread server([listener] {
+    constexpr std::string_view kReply = "HTTP/1.1 400 Bad Request\r\n\r\n";
+    for (int connection = 0; (connection = ::accept(listener, nullptr, nullptr)) >= 0; ::close(connection)) {
+      char hello[4096];
+      if (::recv(connection, hello, sizeof hello, 0) > 0) ::send(connection, kReply.data(), kReply.size(), MSG_NOSIGNAL);
+    }
+  });
+  config::EndpointConfig e;
+  e.url = fmt::format("https://127.0.0.1:{}/v1", ntohs(address.sin_port));
+  RetryPolicy policy = quick();
+  policy.first_contact_max_s = 0.2;
+  JudgeClient client({e}, policy);
+  const auto replies = ask(client, 1);
+  ::shutdown(listener, SHUT_RDWR);
+  server.join();
+  ::close(listener);
+  ASSERT_EQ(replies.size(), 1U);
+  EXPECT_NE(replies.at(0).detail.find("does the server speak http there"), std::string::npos) << replies.at(0).detail;
 }
 
 TEST_F(JudgeClientTest, CutsOffSlowServersAtTheTimeLimit) {

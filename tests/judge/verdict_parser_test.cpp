@@ -118,6 +118,26 @@ TEST(VerdictLine, IsReadAfterTheThoughtsOnly) {
              kLine);
 }
 
+TEST(Verdict, IsReadInWrappingsThatLeaveNoDoubt) {
+  for (const AnswerForm form : {kJson, kLine}) {
+    expect_all({{R"([{"verdict":"1"}])", preference::Verdict::first},
+                {R"("{\"verdict\": \"2\"}")", preference::Verdict::second},
+                {"{\"verdict\": \"2\"}\n\n{\"verdict\": \"2\"}", preference::Verdict::second},
+                {"<verdict>1</verdict>", preference::Verdict::first},
+                {"Both are good.\n<verdict> Response 2 </verdict>\n", preference::Verdict::second},
+                {"Verdict: 1 (Response 1)", preference::Verdict::first},
+                {"<seed:think>Verdict: 1</seed:think>{\"verdict\":\"2\"}", preference::Verdict::second},
+                {"◁think▷Verdict: 1◁/think▷{\"verdict\":\"2\"}", preference::Verdict::second},
+                {"[THINK]Verdict: 1[/THINK]Verdict: 2", preference::Verdict::second},
+                {"<unused94>thought\nVerdict: 1<unused95>Verdict: 2", preference::Verdict::second},
+                {"Verdict: 1 (Response 2)", preference::Verdict::unparsable},
+                {"<verdict>1</verdict>, says response 1", preference::Verdict::unparsable},
+                {"<verdict>1</verdict>\n<verdict>2</verdict>", preference::Verdict::unparsable},
+                {"[THINK]Verdict: 1", preference::Verdict::unparsable}},
+               form);
+  }
+}
+
 TEST(VerdictJson, IsOneObjectWithOneKey) {
   expect_all({{R"({"verdict":"1"})", preference::Verdict::first},
               {R"( {"verdict" : "2" } )", preference::Verdict::second},
@@ -147,7 +167,9 @@ TEST(VerdictJson, IsOneObjectWithOneKey) {
               {R"({"verdict":true})", preference::Verdict::unparsable},
               {R"({"verdict":["1"]})", preference::Verdict::unparsable},
               {R"({"verdict":{"verdict":"1"}})", preference::Verdict::unparsable},
-              {R"([{"verdict":"1"}])", preference::Verdict::unparsable},
+              {R"([{"verdict":"1"},{"verdict":"1"}])", preference::Verdict::unparsable},
+              {R"({"verdict":"1"} {"verdict":"2"})", preference::Verdict::unparsable},
+              {R"("{\"verdict\": \"12\"}")", preference::Verdict::unparsable},
               {R"({"verdict":"1","verdict":"2"})", preference::Verdict::unparsable},
               {R"({"verdict":"1","Verdict":"1"})", preference::Verdict::unparsable},
               {R"({"verdict":"1","quoted":{"verdict":"2"}})", preference::Verdict::unparsable},

@@ -73,6 +73,7 @@ HttpReply BatchStore::upload(const HttpRequest& request) {
 
 void BatchStore::run(Batch& batch, const std::string& kind) {
   const std::vector<std::string> lines = lines_of(files_.at(batch.input));
+  batch.kind = kind;
   batch.total = lines.size();
   batch.end = kind == "batch_fails" || kind == "batch_full" ? "failed" : kind == "batch_expires" ? "expired" : "completed";
   if (lines.size() > kLinesMax) batch.failures.push_back("more than 50,000 requests");
@@ -101,13 +102,23 @@ void BatchStore::run(Batch& batch, const std::string& kind) {
     const HttpReply reply = answer_(request_body(lines[i]));
     const json body = json::parse(reply.body, nullptr, false);
     result["response"] = {{"status_code", reply.status}, {"request_id", "q"}, {"body", body.is_discarded() ? json() : body}};
+    if (kind == "batch_dialect") {
+      json& response = result["response"];
+      response["body"] = response["body"].dump();
+      if (i % 2 == 0) response.erase("status_code");
+      if (i % 2 == 1) response["status_code"] = std::to_string(reply.status);
+    }
     if (kind == "batch_missing_line" && i + 1 == lines.size()) continue;
     const std::string written = result.dump(-1, ' ', false, json::error_handler_t::replace);
     (reply.status == 200 ? output : errors) +=
         (kind == "batch_bad_line" && i == 0 ? written.substr(0, written.size() / 2) : written) + "\n";
     ++(reply.status == 200 ? batch.completed : batch.failed);
   }
+  const std::string half = output.substr(0, output.size() / 2);
+  if (kind == "batch_half_always") output = half;
   if (!output.empty()) batch.output = keep(std::move(output));
+  if (kind == "batch_half") once_[batch.output] = half;
+  if (kind == "batch_page") once_[batch.output] = "<html>\n<body>Sign in</body>\n</html>\n";
   if (!errors.empty()) batch.errors = keep(std::move(errors));
 }
 
@@ -140,7 +151,9 @@ json BatchStore::shown(const Batch& batch) const {
   return {{"id", batch.id},
           {"object", "batch"},
           {"input_file_id", batch.input},
-          {"status", over ? batch.end : until},
+          {"status", over && batch.kind == "batch_dialect" ? "COMPLETED"
+                     : over                                ? batch.end
+                                                           : until},
           {"output_file_id", id_or_null(batch.output)},
           {"error_file_id", id_or_null(batch.errors)},
           {"errors", over && !batch.failures.empty() ? json{{"object", "list"}, {"data", failures}} : json()},
@@ -173,7 +186,8 @@ HttpReply BatchStore::get(const std::string& target) {
   for (const auto& [id, content] : files_) {
     if (path != "/v1/files/" + id + "/content") continue;
     HttpReply reply;
-    reply.body = content;
+    const auto once = once_.extract(id);
+    reply.body = once.empty() ? content : once.mapped();
     return reply;
   }
   return problem(404, "no such batch or file");

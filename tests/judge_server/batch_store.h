@@ -22,7 +22,9 @@ class BatchStore {
   /// POST /v1/files with a multipart body of the fields "purpose" and "file".
   HttpReply upload(const HttpRequest& request);
   /// POST /v1/batches. All lines are answered, and charged, at once; the results become visible after the delay.
-  /// @param kind  "", or a misbehaviour: batch_fails, batch_expires (with half of its lines), batch_missing_line, batch_bad_line
+  /// @param kind  "", or a misbehaviour: batch_fails, batch_expires (with half of its lines), batch_missing_line, batch_bad_line;
+  /// batch_page and batch_half (the first reading of its results is a web page, or cut off), batch_half_always,
+  /// batch_dialect (another server's spelling of status, status_code and body)
   HttpReply create(const std::string& body, const std::string& kind);
   /// GET below /v1/batches and /v1/files.
   HttpReply get(const std::string& target);
@@ -31,7 +33,8 @@ class BatchStore {
   struct Batch {
     std::string id, input, output, errors, end;  ///< `end` is the status at its end
     std::string metadata;                        ///< JSON
-    std::vector<std::string> failures;           ///< Failures of the validation
+    std::string kind;
+    std::vector<std::string> failures;  ///< Failures of the validation
     std::size_t total = 0, completed = 0, failed = 0;
     std::chrono::steady_clock::time_point created;
   };
@@ -44,6 +47,7 @@ class BatchStore {
   std::function<HttpReply(const std::string& body)> answer_;
   std::mutex mutex_;
   std::map<std::string, std::string> files_;  ///< Content by id
+  std::map<std::string, std::string> once_;   ///< Content of the first reading, if that is another
   std::vector<Batch> batches_;                ///< Batches, the newest last
 };
 

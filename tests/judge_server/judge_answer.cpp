@@ -186,6 +186,9 @@ HttpReply JudgeAnswer::complete(const HttpRequest& http, const std::string& kind
   } else if (kind == "zero_usage" || kind == "small_usage") {
     const int count = kind == "zero_usage" ? 0 : 1;
     body["usage"] = {{"prompt_tokens", count}, {"completion_tokens", count}, {"total_tokens", 2 * count}};
+  } else if (kind == "long_usage") {
+    body["usage"]["completion_tokens"] = 900;
+    body["usage"].erase("total_tokens");
   } else if (kind == "no_choices") {
     body["choices"] = json::array();
   } else if (kind == "two_choices") {

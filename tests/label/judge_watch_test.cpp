@@ -266,6 +266,65 @@ TEST_F(JudgeWatchTest, StoredPairsWithoutVerdictsLetANewRunTryOnePair) {
   EXPECT_TRUE(changed.hopeless());
 }
 
+TEST_F(JudgeWatchTest, AFewStoredPairsOfWhichNoneHasVerdictsLetANewRunTryOnePair) {
+  using enum preference::Verdict;
+  JudgeWatch watch(judge_, 0.8), better(judge_, 0.8);
+  for (int i = 0; i < 16; ++i) {
+    watch.recall_form({i % 2 == 0 ? first : unparsable, unparsable, -1, -1, 1});
+    better.recall_form({i % 2 == 0 ? first : unparsable, i == 0 ? second : unparsable, -1, -1, 1});
+  }
+  EXPECT_FALSE(better.known_open());
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(watch.may_send());
+    watch.sent();
+  }
+  EXPECT_FALSE(watch.may_send());
+  pairs(watch, 1, first, unparsable);
+  EXPECT_TRUE(watch.hopeless());
+  EXPECT_NE(watch.why().find("as 16 of 16 stored ones"), std::string::npos) << watch.why();
+}
+
+TEST_F(JudgeWatchTest, NamesTheOneAddressWhoseRepliesAreOfNoUse) {
+  JudgeWatch watch(judge_, 0.8);
+  judge::JudgeReply reply;
+  reply.status = judge::JudgeReply::ok;
+  label_store::Label label;
+  for (int i = 0; i < 32; ++i) {
+    EXPECT_FALSE(watch.hopeless()) << i;
+    for (const bool good : {true, false}) {
+      reply.endpoint = good ? "http://good/v1" : "http://bad/v1";
+      reply.text = good ? "Verdict: 1" : "garbage";
+      label.verdict = good ? preference::Verdict::first : preference::Verdict::unparsable;
+      watch.sent();
+      watch.take(reply, label, 1, 1);
+    }
+  }
+  EXPECT_TRUE(watch.hopeless());
+  EXPECT_NE(watch.why().find("32 of 32 replies of its endpoint http://bad/v1 are of no use"), std::string::npos) << watch.why();
+  EXPECT_NE(watch.why().find("the last: garbage; mend or remove this endpoint"), std::string::npos) << watch.why();
+}
+
+TEST_F(JudgeWatchTest, CountsNoRepliesOfNoUseWhereThereAreNone) {
+  using enum preference::Verdict;
+  JudgeWatch watch(judge_, 0.8);
+  for (int i = 0; i < 16; ++i) watch.recall_form({first, unparsable, -1, -1, 1});
+  answer(watch, 0);  // the other order is stored, without a verdict
+  pairs(watch, 1, first, unparsable);
+  ASSERT_TRUE(watch.hopeless());
+  EXPECT_EQ(watch.why().find("0 of 1"), std::string::npos) << watch.why();
+  EXPECT_EQ(watch.why().find("the last: ;"), std::string::npos) << watch.why();
+}
+
+TEST_F(JudgeWatchTest, SaysOnceThatAnswersAreLongerThanAllowed) {
+  JudgeWatch watch(judge_, 0.8), nearly(judge_, 0.8);
+  nearly.exceeded(65, 64);
+  EXPECT_EQ(nearly.notice(true), "") << "with the end of the text";
+  watch.exceeded(900, 64);
+  EXPECT_NE(watch.notice(false).find("900 in an answer that may have 64"), std::string::npos);
+  watch.exceeded(901, 64);
+  EXPECT_EQ(watch.notice(true), "");
+}
+
 /// The watch takes `count` replies without a verdict.
 void useless(JudgeWatch& watch, int count, const std::string& text, const std::string& finish_reason) {
   judge::JudgeReply reply;

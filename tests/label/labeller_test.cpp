@@ -216,6 +216,19 @@ TEST_F(LabellerTest, LimitsHoldWhereTheServerCountsNoTokens) {
   }
 }
 
+TEST_F(LabellerTest, ReservesTheLongestAnswerOfAServerThatDoesNotHeedMaxTokens) {
+  const test::JudgeProcess server(directory_, options({"--misbehave", "long_usage=1"}));
+  config::LabelsConfig config = labels(server);
+  config.judges[0].max_tokens = 64;
+  config.judges[0].endpoints[0].concurrency_max = 1;
+  const test::CapturedLog log;
+  const Run run = label(config, {"coherence"}, {.cost_micros = 36'000, .source = "test"});
+  EXPECT_EQ(run.end.why, LabellingEnd::Why::limit);
+  EXPECT_GT(run.run.cost_micros, 18'000);
+  EXPECT_LE(run.run.cost_micros, 36'000) << "each costs more than 9000, and 64 tokens would cost 640";
+  EXPECT_TRUE(log.has("900 in an answer that may have 64")) << log.text();
+}
+
 TEST_F(LabellerTest, NamesThePairThatAServerRefuses) {
   write_groups({9});
   const test::JudgeProcess server(directory_, options({"--misbehave", "400=1"}));

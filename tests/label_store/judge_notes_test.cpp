@@ -75,6 +75,11 @@ TEST_F(JudgeNotes, AreNamedIfDamaged) {
     const std::string said = dmoerm::test::message_of<DataError>([&] { (void)read_judge_notes(directory_); });
     EXPECT_NE(said.find("judges.json: expected a list of judges"), std::string::npos) << text << ": " << said;
   }
+  for (const char* text : {"", R"({"schema": 1, "jud)"}) {
+    write_file_atomically(directory_ / "judges.json", text);
+    const std::string said = dmoerm::test::message_of<DataError>([&] { (void)read_judge_notes(directory_); });
+    EXPECT_NE(said.find("remove the file, the next labelling writes it again"), std::string::npos) << text << ": " << said;
+  }
 }
 
 TEST_F(JudgeNotes, RepliesWithoutAVerdictOfOneJudgeAreMarkedUpToATime) {

@@ -257,6 +257,23 @@ TEST_F(Store, RefusesADirectoryThatIsNotAStore) {
   EXPECT_FALSE(std::filesystem::exists(directory_ / "absent"));
 }
 
+TEST_F(Store, ThatLostItsMarkIsNotTakenForAnotherFolder) {
+  LabelStore::open(path()).append(make_labels(0, 3));
+  std::filesystem::remove(path() / "store.json");
+  for (const std::string& said :
+       {message_of<ConfigError>([&] { LabelStore::open(path()); }), message_of<ConfigError>([&] { LabelReader reader(path()); })})
+    EXPECT_NE(said.find("found journal.sqlite without it: copy store.json"), std::string::npos) << said;
+  write_file_atomically(path() / "store.json", R"({"what": "dmoerm label store", "schema": 1})");
+  expect_labels(3);
+}
+
+TEST_F(Store, NamesAPointerInPlaceOfASegment) {
+  LabelStore::open(path());
+  std::ignore = write("labels/segment-000001.h5", "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 7\n");
+  EXPECT_NE(message_of<DataError>([&] { LabelStore::open(path()); }).find("a Git LFS pointer, not the file itself"),
+            std::string::npos);
+}
+
 TEST_F(Store, RefusesAStoreOfANewerVersion) {
   LabelStore::open(path()).append(make_labels(0, 3));
   write_file_atomically(path() / "store.json", R"({"what": "dmoerm label store", "schema": 2})");

@@ -209,6 +209,78 @@ TEST_F(Tools, NoticesEveryHarmfulDamageToTheJournal) {
   std::printf("of 40 damaged journals: %d noticed, %d harmless\n", noticed, harmless);
 }
 
+// ---- missing files ----
+
+TEST_F(Tools, RefusesToGoOnWithoutASegmentAndNamesIt) {
+  for (const int gone : {1, 2, 3}) {
+    fs::remove_all(path());
+    make_store(300, 100);
+    fs::remove(segment(gone));
+    const std::string message = message_of<DataError>([&] { LabelStore::open(path()); });
+    EXPECT_NE(message.find(fmt::format("expected 300 labels in its segments, found 200: not there: segment-{:06}.h5;", gone)),
+              std::string::npos)
+        << message;
+    EXPECT_FALSE(verify_store(path()).whole());
+    EXPECT_EQ(LabelReader(path()).rows(), 200) << "what is there stays readable";
+  }
+}
+
+TEST_F(Tools, RefusesToGoOnWithTheJournalAlone) {
+  make_store(100, 100);
+  fs::remove(segment(1));
+  EXPECT_NE(message_of<DataError>([&] { LabelStore::open(path()); }).find("found 0: not there: segment-000001.h5;"),
+            std::string::npos);
+}
+
+TEST_F(Tools, RepairGivesUpMissingSegmentsAndLabellingGoesOn) {
+  for (const int gone : {1, 3}) {
+    fs::remove_all(path());
+    make_store(300, 100);
+    fs::remove(segment(gone));
+    const auto repaired = repair_store(path());
+    ASSERT_EQ(repaired.size(), 1U);
+    EXPECT_EQ(repaired[0].lost, 100);
+    EXPECT_TRUE(repair_store(path()).empty());
+    EXPECT_TRUE(verify_store(path()).whole());
+    {
+      auto store = LabelStore::open(path());
+      EXPECT_EQ(store.size(), 200U);
+      store.append(make_labels(300, 50));
+      store.seal();
+    }
+    EXPECT_EQ(LabelReader(path()).rows(), 250);
+    fs::remove(segment(2));  // another one
+    EXPECT_NE(message_of<DataError>([&] { LabelStore::open(path()); }), "");
+  }
+}
+
+TEST_F(Tools, GoesOnAfterCompactionsAndRepairs) {
+  make_store(300, 50);
+  LabelStore::open(path()).append(std::vector{make_label(3, Verdict::error)});
+  compact_store(path(), 120);
+  LabelStore::open(path()).append(make_labels(300, 10));
+  compact_store(path(), 1000);
+  LabelStore::open(path()).seal();
+  const fs::path last = segment(static_cast<int>(fs::exists(segment(12)) ? 12 : 11));
+  ASSERT_TRUE(fs::exists(last)) << last;
+  EXPECT_TRUE(verify_store(path()).whole());
+  fs::permissions(last, fs::perms::owner_all);
+  fs::resize_file(last, 2000);  // nothing of it can be read, not even how many labels it had
+  ASSERT_EQ(repair_store(path()).size(), 1U);
+  LabelStore::open(path()).append(make_labels(400, 10));
+  fs::remove_all(path() / "damaged");
+  LabelStore::open(path()).append(make_labels(410, 10));
+  EXPECT_TRUE(verify_store(path()).whole());
+}
+
+TEST_F(Tools, TakesAStoreThatAnEarlierVersionRepairedAsItIs) {
+  make_store(300, 100);
+  fs::create_directory(path() / "damaged");
+  fs::rename(segment(2), path() / "damaged" / "segment-000002.h5");
+  EXPECT_TRUE(verify_store(path()).whole());
+  EXPECT_EQ(LabelStore::open(path()).size(), 200U);
+}
+
 // ---- compaction ----
 
 TEST_F(Tools, CompactKeepsLabelsAndCosts) {
