@@ -39,15 +39,22 @@ namespace {
 using nlohmann::json;
 
 struct Options {
-  std::string bundle, input = "-", output = "-", category, prompt, device = "cpu";
+  std::string bundle, input = "-", output = "-", category, prompt, device = "cpu", weights = "float32";
   std::vector<std::string> responses;
   int threads = 0;
   std::int64_t bad_lines_max = 0;
-  bool normalise = false;
+  bool normalise = false, compare_float32 = false;
+};
+
+/// The bundle that scores, and the same with float32 weights if its scores are compared with those.
+struct Scorer {
+  moe::Bundle bundle;
+  std::optional<moe::Bundle> float32;
+  moe::ScoreDrift drift;
 };
 
 double normalised(const moe::Bundle& bundle, const std::string& category, double reward) {
-  const moe::ScoreStats& stats = category.empty() ? bundle.model.fallback_stats : bundle.model.category(category).stats;
+  const moe::ScoreStats& stats = bundle.model.stats(category);
   return (reward - stats.mean) / std::max(stats.std, 1e-6);
 }
 
@@ -59,11 +66,19 @@ json parts_of(const moe::Category& category, const moe::Score& score) {
   return parts;
 }
 
-json answer(const moe::Bundle& bundle, const preference::Question& question, const Options& options) {
+std::vector<double> scores_of(const moe::Bundle& bundle, const moe::GroupScore& scored, bool normalise) {
+  std::vector<double> scores;
+  for (const moe::Score& s : scored.responses)
+    scores.push_back(normalise ? normalised(bundle, scored.category, s.reward) : s.reward);
+  return scores;
+}
+
+json answer(Scorer& scorer, const preference::Question& question, const Options& options) {
+  const moe::Bundle& bundle = scorer.bundle;
   const moe::GroupScore scored = moe::score_texts(bundle, question.prompt, question.responses, options.category);
-  json scores = json::array(), points = json::array(), cut = json::array(), base = json::array(), contributions = json::array();
+  const std::vector<double> scores = scores_of(bundle, scored, options.normalise);
+  json points = json::array(), cut = json::array(), base = json::array(), contributions = json::array();
   for (const moe::Score& s : scored.responses) {
-    scores.push_back(options.normalise ? normalised(bundle, scored.category, s.reward) : s.reward);
     points.push_back(s.points);
     if (s.base) base.push_back(*s.base);
     if (!s.contributions.empty()) contributions.push_back(parts_of(bundle.model.category(scored.category), s));
@@ -81,6 +96,14 @@ json answer(const moe::Bundle& bundle, const preference::Question& question, con
   if (!base.empty()) line["base"] = base;
   if (!contributions.empty()) line["contributions"] = contributions;
   if (!question.id.is_null()) line["id"] = question.id;
+  if (bundle.int8_drift) line["weights"] = options.weights;
+  if (scorer.float32) {
+    const moe::GroupScore other = moe::score_texts(*scorer.float32, question.prompt, question.responses, options.category);
+    const std::vector<double> float32 = scores_of(*scorer.float32, other, options.normalise);
+    scorer.drift.add(float32, scores, options.normalise ? 1 : bundle.model.stats(other.category).std);
+    scorer.drift.add_route(scored.category == other.category);
+    line["scores_float32"] = float32;
+  }
   return line;
 }
 
@@ -107,9 +130,10 @@ std::string table_of(const json& line, const std::vector<std::string>& responses
   const double distance = route["distance"];
   const std::string why =
       distance > 1 ? fmt::format(", as the prompt is far from those of every category (distance {:.2f})", distance) : "";
-  return fmt::format("route: {} (confidence {:.3f}), scored by: {}{}\n{}", route["category"].get<std::string>(),
+  return fmt::format("route: {} (confidence {:.3f}), scored by: {}{}{}\n{}", route["category"].get<std::string>(),
                      route["confidence"].get<double>(), line["scored_by"].get<std::string>(),
-                     route["fallback"].get<bool>() ? why : "", markdown_table(rows));
+                     route["fallback"].get<bool>() ? why : "", line.contains("weights") ? ", with int8 weights" : "",
+                     markdown_table(rows));
 }
 
 constexpr double kSpokenS = 5;             // work that took longer says at its end what it did
@@ -182,19 +206,33 @@ void check_layout(const std::string& line, const preference::LinePlace& place) {
   preference::refuse_other_layout(line, place);
 }
 
+Scorer load(const Options& options) {
+  const at::Device device = nn::pick_device(options.device, "--device");
+  Scorer scorer{moe::load_bundle(options.bundle, device, nn::pick_weights(options.weights)), {}, {}};
+  if (options.compare_float32) scorer.float32 = moe::load_bundle(options.bundle, device);
+  return scorer;
+}
+
+/// What int8 weights did to the scores, where that was asked.
+void tell_drift(const Scorer& scorer) {
+  if (scorer.float32) fmt::print(stderr, "int8 weights: {}\n", scorer.drift.text());
+}
+
 void run(const Options& options) {
   init_log(0, 1, "warn");
+  if (options.compare_float32 && options.weights == "float32")
+    throw ConfigError("nothing-to-compare", "--compare-float32: these are the scores of float32: give --weights int8 too");
   check_output(options);
   if (options.output != "-") remove_stale_temporaries_of(options.output);
   Answers answers(options.output);
   at::set_num_threads(options.threads > 0 ? options.threads : processors());
-  const moe::Bundle bundle = moe::load_bundle(options.bundle, nn::pick_device(options.device, "--device"));
-  if (!options.category.empty()) (void)bundle.model.category(options.category);  // refuse an unknown one before anything is read
+  Scorer scorer = load(options);
+  if (!options.category.empty()) (void)scorer.bundle.model.category(options.category);  // refuse an unknown one before reading
   if (!options.responses.empty()) {
     check_words(options);
     const preference::Question question{{}, {{"user", options.prompt}}, options.responses};
-    answers.write(table_of(answer(bundle, question, options), options.responses));
-    return;
+    answers.write(table_of(answer(scorer, question, options), options.responses));
+    return tell_drift(scorer);
   }
   std::optional<preference::LineReader> file;
   if (options.input != "-") file.emplace(options.input);
@@ -230,7 +268,7 @@ void run(const Options& options) {
             "[score] {}:{}: \"category\" of a row is not read: the router picks the category; --category names one for all rows",
             source, number);
       }
-      result = answer(bundle, preference::question_of(row), options);
+      result = answer(scorer, preference::question_of(row), options);
     } catch (const preference::RowError& e) {
       tolerate(e);
     } catch (const DataError& e) {
@@ -246,6 +284,7 @@ void run(const Options& options) {
     fmt::print(stderr, "{} scored in {}{}{}\n", counted(scored, "line"), duration_text(progress.seconds()),
                bad_lines > 0 ? fmt::format(", {} of them answered by an error", bad_lines) : "",
                options.output == "-" ? "" : ": " + options.output);
+  tell_drift(scorer);
 }
 
 }  // namespace
@@ -278,6 +317,11 @@ void add_score(CLI::App& app) {
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
   verb->add_flag("--normalise", options->normalise,
                  "Subtract the mean of the category's training scores and divide by their standard deviation within a prompt");
+  verb->add_option("--weights", options->weights,
+                   "Numbers in which the backbone's matrices are multiplied: float32, or int8, which is faster and less exact")
+      ->check(CLI::IsMember({"float32", "int8"}));
+  verb->add_flag("--compare-float32", options->compare_float32,
+                 "With --weights int8: score with float32 weights too, and say at the end how far the scores are apart");
   verb->callback([options] { run(*options); });
 }
 

@@ -39,6 +39,11 @@ void add_model_options(CLI::App& verb, ModelOptions& options) {
   verb.add_option("--device", options.scoring.device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}))
       ->capture_default_str();
+  verb.add_option("--weights", options.weights,
+                  "Numbers in which backbones' matrices are multiplied: float32; int8, which is faster and less exact; or both, "
+                  "which shows each bundle and reward model as NAME and as NAME:int8")
+      ->check(CLI::IsMember({"float32", "int8", "both"}))
+      ->capture_default_str();
   verb.add_option("--threads", options.threads, "Number of threads; 0 = one per core")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -65,7 +70,10 @@ std::vector<eval::ModelScores> score(const std::vector<eval::ModelSpec>& models,
                                      const ModelOptions& options) {
   at::set_num_threads(options.threads > 0 ? options.threads : processors());
   Progress progress("groups", watch::stderr_is_terminal());
-  return eval::score_all(models, data, options.scoring, [&](const std::string& model, std::size_t done, std::size_t all) {
+  eval::ScoringOptions scoring = options.scoring;
+  if (options.weights == "int8") scoring.weights = {nn::BaseWeights::int8};
+  if (options.weights == "both") scoring.weights = {nn::BaseWeights::float32, nn::BaseWeights::int8};
+  return eval::score_all(models, data, scoring, [&](const std::string& model, std::size_t done, std::size_t all) {
     progress.show(model, static_cast<std::int64_t>(done), static_cast<std::int64_t>(all));
   });
 }

@@ -13,6 +13,7 @@ namespace dmoerm::cli {
 struct ModelOptions {
   std::vector<std::string> bundles, models;
   eval::ScoringOptions scoring;
+  std::string weights = "float32";
   int threads = 0;
 };
 

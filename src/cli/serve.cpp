@@ -28,7 +28,7 @@ using serve::Clock;
 
 struct Options {
   std::vector<std::string> bundles, aliases;
-  std::string key_file, certificate, key, device = "cpu";
+  std::string key_file, certificate, key, device = "cpu", weights = "float32";
   serve::HttpOptions http;
   serve::EngineOptions engine;
   serve::ServiceOptions service;
@@ -167,7 +167,8 @@ void expect_answered(bool all, const Options& options) {
 serve::Bundles load(const Options& options) {
   std::vector<serve::BundlePlace> places;
   for (const std::string& text : options.bundles) places.push_back(serve::parse_place(text));
-  return {places, aliases_of(options), nn::pick_device(options.device, "--device"), options.engine.threads};
+  return {places, aliases_of(options), nn::pick_device(options.device, "--device"), options.engine.threads,
+          nn::pick_weights(options.weights)};
 }
 
 /// A process that scores for a front.
@@ -336,6 +337,9 @@ void add_serve(CLI::App& app) {
       ->check(CLI::NonNegativeNumber);
   verb->add_option("--device", options->device, "Device to compute on: cpu, cuda, or auto (cuda if there is one)")
       ->check(CLI::IsMember({"cpu", "cuda", "auto"}));
+  verb->add_option("--weights", options->weights,
+                   "Numbers in which the backbones' matrices are multiplied: float32, or int8, which is faster and less exact")
+      ->check(CLI::IsMember({"float32", "int8"}));
   verb->add_option("--np", options->ranks,
                    "Number of processes that score, each with the bundles and, where there are GPUs, a GPU of its own")
       ->check(CLI::Range(1, 256))

@@ -371,6 +371,10 @@ void describe(Visit& visit, Section& c) {
   visit("per_task", c.per_task, at_least(1), result | by_content,
         "Number of experts of one category that one task trains together over one copy of the base. More share the work of the "
         "base, need more memory, and fail together.");
+  visit("base_weights", c.base_weights, one_of(c.base_weights), result,
+        "Numbers in which the frozen base is multiplied while experts train: float32, or int8 on a CPU, which makes the forward "
+        "pass "
+        "faster and less exact. The backward pass and everything after the training read float32.");
   visit("labels_min", c.labels_min, at_least(1), nothing,
         "Smallest number of ordered pairs that a capability point needs in the groups of phase 1; the run is refused if one has "
         "fewer. The groups outside of each fold need half as many.");

@@ -144,6 +144,7 @@ struct HeadConfig {
 struct ExpertsConfig {
   TrainConfig train{.tuning = Tuning::lora, .lr = 1e-4, .ties = true};
   std::int64_t per_task = 1;
+  BaseWeights base_weights = BaseWeights::float32;
   std::int64_t labels_min = 8;
 };
 

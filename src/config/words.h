@@ -13,6 +13,8 @@ namespace dmoerm::config {
 enum class LogLevel { debug, info, warn, error };
 enum class Device { automatic, cpu, cuda };
 enum class Dtype { float32, bfloat16 };
+/// The numbers in which a frozen backbone's matrices are multiplied in forward passes.
+enum class BaseWeights { float32, int8 };
 /// The split of a file's rows; `own` leaves it to the rows.
 enum class InputSplit { own, train, validation, test };
 enum class Split { train, validation, test };
@@ -46,6 +48,9 @@ constexpr auto word_table(Device) {
 }
 constexpr auto word_table(Dtype) {
   return std::to_array<Word<Dtype>>({{Dtype::float32, "float32"}, {Dtype::bfloat16, "bfloat16"}});
+}
+constexpr auto word_table(BaseWeights) {
+  return std::to_array<Word<BaseWeights>>({{BaseWeights::float32, "float32"}, {BaseWeights::int8, "int8"}});
 }
 constexpr auto word_table(InputSplit) {
   using enum InputSplit;

@@ -5,6 +5,9 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "nn/base_weights.h"
 
 namespace dmoerm::eval {
 
@@ -21,6 +24,7 @@ inline constexpr std::string_view kJudges = "judge:";
 struct ModelSpec {
   std::string name;  ///< Letters, digits and ._:-+
   std::string what;  ///< A directory, scores:FILE, field:KEY, judge:CONFIG, length, mean(A,B), wco(A,B), uwo(A,B)
+  nn::BaseWeights weights = nn::BaseWeights::float32;  ///< Weights of a directory's backbone
 };
 
 /// "NAME=WHAT", or WHAT alone, which is then named by its last part. @throws ConfigError
@@ -33,6 +37,9 @@ struct ScoringOptions {
   std::string adapter_base;        ///< Directory of the model that a PEFT adapter adapts; "" = the one that it names
   std::int64_t max_length = 2048;  ///< Longest text of such a model, in tokens
   std::int64_t batch_tokens = 4096;
+  /// Weights of bundles and reward models. With several each of them becomes several models, of which those with int8 weights are
+  /// called NAME:int8.
+  std::vector<nn::BaseWeights> weights = {nn::BaseWeights::float32};
   bool parts = false;  ///< Whether a bundle's parts are models of their own: NAME:true-category, NAME:mean, NAME:single
 };
 

@@ -85,15 +85,20 @@ std::vector<double> mean_of_experts(const std::vector<moe::Score>& scores) {
   return means;
 }
 
+/// What the tables say that a model was made from.
+std::string source_of(const ModelSpec& spec) {
+  return spec.weights == nn::BaseWeights::int8 ? spec.what + " (int8 weights)" : spec.what;
+}
+
 std::vector<ModelScores> score_bundle(const ModelSpec& spec, const Data& data, const ScoringOptions& options,
                                       const OnScored& on_scored) {
-  const moe::Bundle bundle = moe::load_bundle(spec.what, nn::pick_device(options.device, "--device"));
+  const moe::Bundle bundle = moe::load_bundle(spec.what, nn::pick_device(options.device, "--device"), spec.weights);
   const moe::Model& model = bundle.model;
   const std::vector<std::string>& categories = model.router.categories();
   std::vector<ModelScores> all(options.parts ? 4 : 1);
   for (std::size_t part = 0; part < all.size(); ++part) {
     constexpr const char* kParts[] = {"", ":true-category", ":mean", ":single"};
-    all[part] = {spec.name + kParts[part], spec.what, {}, {}};
+    all[part] = {spec.name + kParts[part], source_of(spec), {}, {}};
   }
   all[0].categories = categories;
   each_item(spec, data, on_scored, [&](const Item& item) {
@@ -127,7 +132,7 @@ struct Reader {
 /// @param reader_of  the model that scores an item
 ModelScores score_model(const ModelSpec& spec, const Data& data, const std::function<const Reader&(const Item&)>& reader_of,
                         const OnScored& on_scored) {
-  ModelScores model{spec.name, spec.what, {}, {}};
+  ModelScores model{spec.name, source_of(spec), {}, {}};
   each_item(spec, data, on_scored, [&](const Item& item) {
     const Reader& reader = reader_of(item);
     moe::Bundle texts_only;  // tokenize() reads these two alone
@@ -157,20 +162,21 @@ std::string category_of_expert(const fs::path& directory) {
 }
 
 /// A part of a bundle or a task of a run. An expert adapts the base of its category.
-Reader read_part(const fs::path& directory, const fs::path& around, at::Device device) {
-  const moe::Bundle bundle = moe::load_bundle(around, device);
+Reader read_part(const fs::path& directory, const fs::path& around, at::Device device, nn::BaseWeights weights) {
+  const moe::Bundle bundle = moe::load_bundle(around, device, weights);
   std::shared_ptr<nn::Backbone> shared = bundle.model.backbone;
   const std::string category = category_of_expert(directory);
   if (has_category(bundle.model, category)) shared = bundle.model.category(category).experts.front().shared_backbone();
   const auto own = [&] { return nn::Backbone::load(around / "base", device, 0, bundle.model.backbone->dtype()); };
   const nn::RewardModel model = nn::RewardModel::load(directory, {[&] { return shared; }, own});
+  model.shared_backbone()->use(weights);
   const moe::ScoringLimits limits = bundle.model.limits;
   const auto rewards = [model, limits](const moe::TokenTexts& texts) { return moe::rewards_of(model, texts, limits); };
   return {rewards, bundle.tokenizer, bundle.chat_template};
 }
 
 /// A reward model that another program trained.
-Reader read_foreign(const fs::path& directory, const ScoringOptions& options, at::Device device) {
+Reader read_foreign(const fs::path& directory, const ScoringOptions& options, at::Device device, nn::BaseWeights weights) {
   if (options.chat_template.empty())
     throw ConfigError(
         "no-chat-template",
@@ -178,6 +184,7 @@ Reader read_foreign(const fs::path& directory, const ScoringOptions& options, at
                     "name, or the file that launch/pin_chat_template.py makes of the model's own",
                     directory.string()));
   const auto model = std::make_shared<hf::ForeignModel>(hf::ForeignModel::load(directory, options.adapter_base, device));
+  model->use(weights);
   Reader reader;
   reader.tokenizer =
       std::make_shared<tokenizer::Tokenizer>(tokenizer::Tokenizer::load(model->tokenizer_directory() / "tokenizer.json"));
@@ -192,10 +199,10 @@ bool holds_model(const fs::path& directory) {
          fs::exists(directory / "config.json");
 }
 
-Reader read_model(const fs::path& directory, const ScoringOptions& options) {
+Reader read_model(const fs::path& directory, const ScoringOptions& options, nn::BaseWeights weights) {
   const at::Device device = nn::pick_device(options.device, "--device");
   const std::optional<fs::path> around = bundle_around(directory.parent_path());
-  return around ? read_part(directory, *around, device) : read_foreign(directory, options, device);
+  return around ? read_part(directory, *around, device, weights) : read_foreign(directory, options, device, weights);
 }
 
 /// A folder with a model for each category, as a run's folders base and category are: the model of its category scores an item.
@@ -208,7 +215,7 @@ ModelScores score_by_category(const ModelSpec& spec, const fs::path& directory, 
       throw DataError("category-without-model",
                       fmt::format("{}:{}: {} has the category \"{}\", for which {} has no folder with a reward model", item.file,
                                   item.line, item.id, item.category, directory.string()));
-    readers.emplace(item.category, read_model(fs::weakly_canonical(directory / item.category), options));
+    readers.emplace(item.category, read_model(fs::weakly_canonical(directory / item.category), options, spec.weights));
   }
   return score_model(
       spec, data, [&](const Item& item) -> const Reader& { return readers.at(item.category); }, on_scored);
@@ -225,7 +232,7 @@ std::vector<ModelScores> score_directory(const ModelSpec& spec, const Data& data
       }))
     return {score_by_category(spec, directory, data, options, on_scored)};
   if (is_bundle || !holds_model(directory)) return score_bundle(spec, data, options, on_scored);  // which says what is wrong
-  const Reader reader = read_model(directory, options);
+  const Reader reader = read_model(directory, options, spec.weights);
   return {score_model(
       spec, data, [&](const Item&) -> const Reader& { return reader; }, on_scored)};
 }

@@ -40,6 +40,14 @@ ModelScores field_scores(const std::string& name, const std::string& key, const 
   return model;
 }
 
+/// A directory with each of the weights that are asked for.
+std::vector<ModelSpec> with_weights(const ModelSpec& spec, const std::vector<nn::BaseWeights>& all) {
+  std::vector<ModelSpec> specs;
+  for (const nn::BaseWeights weights : all)
+    specs.push_back({spec.name + (all.size() > 1 && weights == nn::BaseWeights::int8 ? ":int8" : ""), spec.what, weights});
+  return specs;
+}
+
 }  // namespace
 
 std::vector<ModelScores> score_all(const std::vector<ModelSpec>& specs, const Data& data, const ScoringOptions& options,
@@ -63,7 +71,9 @@ std::vector<ModelScores> score_all(const std::vector<ModelSpec>& specs, const Da
     } else if (is_ensemble(spec.what)) {
       models.push_back(ensemble(spec.name, spec.what, models));
     } else {
-      for (ModelScores& part : score_directory(spec, data, options, on_scored)) models.push_back(std::move(part));
+      for (const ModelSpec& own : with_weights(spec, options.weights)) {
+        for (ModelScores& part : score_directory(own, data, options, on_scored)) models.push_back(std::move(part));
+      }
     }
   }
   return models;

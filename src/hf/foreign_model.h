@@ -29,6 +29,8 @@ class ForeignModel {
   /// cannot be folded, and a base that is not found; what nn::Backbone::load() throws
   static ForeignModel load(const std::filesystem::path& directory, const std::filesystem::path& base, at::Device device);
 
+  /// What forward passes read from now on. @throws as nn::Backbone::use()
+  void use(nn::BaseWeights weights) { backbone_->use(weights); }
   /// Rewards of all responses, [N], float32. Each is computed by itself.
   [[nodiscard]] at::Tensor rewards(const moe::TokenTexts& texts, const moe::ScoringLimits& limits) const;
   /// The directory that has the tokenizer: the model's own, or that of the base.

@@ -4,10 +4,12 @@
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "moe/model.h"
+#include "moe/score_drift.h"
 #include "preference/group.h"
 #include "tokenizer/chat_template.h"
 #include "tokenizer/tokenizer.h"
@@ -19,7 +21,8 @@ struct Bundle {
   Model model;
   std::shared_ptr<const tokenizer::Tokenizer> tokenizer;
   std::shared_ptr<const tokenizer::ChatTemplate> chat_template;
-  nlohmann::json provenance;  ///< Run, report key, data digest and seed
+  nlohmann::json provenance;                  ///< Run, report key, data digest and seed
+  std::optional<ScoreDrift> int8_drift = {};  ///< With int8 weights: how far its golden scores are from the stored ones
 };
 
 /// A prompt and its responses as token ids of a bundle's tokenizer. @throws DataError for an empty prompt or response

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <set>
 
 #include "base/dangling_link.h"
 #include "base/error.h"
@@ -46,6 +47,13 @@ void check_files(const fs::path& directory, const json& expected) {
   }
 }
 
+/// Scores of a golden text's responses.
+GroupScore score_golden(const Bundle& bundle, const json& item) {
+  std::vector<preference::Message> prompt;
+  for (const json& m : item.at("prompt")) prompt.push_back({m.at("role"), m.at("content")});
+  return score_texts(bundle, prompt, item.at("responses").get<std::vector<std::string>>(), item.at("category"));
+}
+
 /// How far figures of one response may be from the stored ones. Rounding differs between processors and libraries.
 struct Tolerance {
   double told, refused;    ///< Differences that are logged and refused, relative to 1 + |figure|
@@ -61,11 +69,8 @@ class GoldenCheck {
 
   /// The experts' rewards, where the bundle has them, and the final score of each response. @throws DataError
   void compare(const json& item) {
-    std::vector<preference::Message> prompt;
-    for (const json& m : item.at("prompt")) prompt.push_back({m.at("role"), m.at("content")});
-    const std::string category = item.at("category");
-    const GroupScore scored = score_texts(bundle_, prompt, item.at("responses").get<std::vector<std::string>>(), category);
-    const std::string model = category.empty() ? "routed" : category;
+    const GroupScore scored = score_golden(bundle_, item);
+    const std::string category = item.at("category"), model = category.empty() ? "routed" : category;
     const json rewards = item.value("expert_rewards", json::array());
     for (std::size_t i = 0; i < scored.responses.size(); ++i) {
       const Score& got = scored.responses[i];
@@ -109,6 +114,25 @@ class GoldenCheck {
   Tolerance tolerance_;
   double largest_ = 0;
 };
+
+/// Turn all backbones of a bundle to int8 weights, and find out what that does to its golden scores.
+void use_int8(Bundle& bundle, const json& golden) {
+  std::set<nn::Backbone*> backbones = {bundle.model.backbone.get(), bundle.model.fallback.shared_backbone().get()};
+  for (const Category& category : bundle.model.categories) {
+    backbones.insert(category.base.shared_backbone().get());
+    for (const nn::RewardModel& expert : category.experts) backbones.insert(expert.shared_backbone().get());
+  }
+  backbones.erase(nullptr);
+  for (nn::Backbone* backbone : backbones) backbone->use(nn::BaseWeights::int8);
+  ScoreDrift& drift = bundle.int8_drift.emplace();
+  for (const json& item : golden) {
+    const GroupScore scored = score_golden(bundle, item);
+    std::vector<double> scores;
+    for (const Score& score : scored.responses) scores.push_back(score.reward);
+    drift.add(item.at("scores").get<std::vector<double>>(), scores, bundle.model.stats(scored.category).std);
+  }
+  spdlog::warn("[bundle] {}: int8 weights: on the golden texts {}", bundle.directory.string(), drift.text());
+}
 
 ModelFiles files_of(const fs::path& directory, const json& manifest) {
   ModelFiles files;
@@ -178,7 +202,7 @@ std::string why_no_bundle(const fs::path& directory) {
 
 }  // namespace
 
-Bundle load_bundle(const fs::path& directory, at::Device device) {
+Bundle load_bundle(const fs::path& directory, at::Device device, nn::BaseWeights weights) {
   if (!fs::exists(directory / kBundleManifest))
     throw DataError("not-a-bundle", fmt::format("{}: {}", directory.string(), why_no_bundle(directory)));
   const json manifest = read_json(directory / kBundleManifest);
@@ -188,11 +212,14 @@ Bundle load_bundle(const fs::path& directory, at::Device device) {
       throw DataError("unknown-bundle-schema",
                       fmt::format("{}: schema version {}, this program reads {} to {}: use the program that wrote it",
                                   directory.string(), version.dump(), kBundleSchemaBefore, kBundleSchemaMasked));
+    if (weights == nn::BaseWeights::int8)
+      nn::Backbone::expect_int8_possible(directory.string(), device, nn::pick_dtype(manifest.value("dtype", "float32")));
     check_files(directory, manifest.at("files"));
     Bundle bundle = read(directory, manifest, device);
     GoldenCheck check(bundle);
     for (const json& item : manifest.at("golden")) check.compare(item);
     check.tell();
+    if (weights == nn::BaseWeights::int8) use_int8(bundle, manifest.at("golden"));
     return bundle;
   } catch (const json::exception& e) {
     throw DataError("bundle-manifest-damaged", fmt::format("{}: {}", (directory / kBundleManifest).string(), json_mismatch(e)));

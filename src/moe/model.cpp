@@ -183,6 +183,8 @@ const Category& Model::category(const std::string& name) const {
   throw DataError("unknown-category", fmt::format("category \"{}\" is unknown; the model has: {}", name, names));
 }
 
+const ScoreStats& Model::stats(const std::string& name) const { return name.empty() ? fallback_stats : category(name).stats; }
+
 at::Tensor prompt_states(const nn::Backbone& backbone, const std::vector<std::vector<std::int32_t>>& prompts,
                          const ScoringLimits& limits) {
   return pool_prompts(backbone, prompts, {config::Pooling::mean, 0}, limits.batch_tokens).to(at::kFloat);

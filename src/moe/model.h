@@ -99,6 +99,8 @@ class Model {
 
   /// @throws DataError for an unknown category (lists the known ones)
   [[nodiscard]] const Category& category(const std::string& name) const;
+  /// Statistics of the rewards of a category's model, or of the fallback if `category` is "".
+  [[nodiscard]] const ScoreStats& stats(const std::string& category) const;
 };
 
 /// Rewards of all responses under one model, [N], on the CPU.

@@ -142,6 +142,25 @@ std::shared_ptr<Backbone> Backbone::load(const std::filesystem::path& directory,
       spec, masked ? std::move(*masked) : Weights::load(spec, directory, device, dtype, layers_of_config));
 }
 
+void Backbone::expect_int8_possible(const std::string& model, at::Device device, at::ScalarType dtype) {
+  if (device.is_cpu() && dtype == at::kFloat) return;
+  throw ConfigError(
+      "int8-not-possible",
+      fmt::format("{}: int8 weights are made of float32 weights and multiplied on the CPU, but this model is in {} on "
+                  "{}: leave int8 out, or use a model in float32 on the device cpu",
+                  model, dtype == at::kFloat ? "float32" : "bfloat16", device.str()));
+}
+
+void Backbone::use(BaseWeights weights) {
+  std::vector<Int8Layer> in_int8;
+  if (weights == BaseWeights::int8) {
+    expect_int8_possible("the backbone", device(), dtype());
+    in_int8.reserve(weights_.layers.size());
+    for (const LayerWeights& layer : weights_.layers) in_int8.emplace_back(spec_, layer);
+  }
+  in_int8_ = std::move(in_int8);
+}
+
 at::Tensor Backbone::embed(ForwardState& state) const {
   at::Tensor x_TD = weights_.embed_tokens.index_select(0, state.ids_T);
   if (!spec_.encoder()) return x_TD;

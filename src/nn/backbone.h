@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/packed_batch.h"
+#include "nn/base_weights.h"
 #include "nn/layer.h"
 #include "nn/lora_adapter.h"
 #include "nn/weights.h"
@@ -55,6 +56,15 @@ class Backbone {
                                         at::ScalarType dtype = at::kFloat, std::optional<HeadReads> reads = {});
   Backbone(const BackboneSpec& spec, Weights weights);
 
+  /// What forward passes read from now on. For int8 the matrices of the layers are laid out in eight bits (int8_product.h), which
+  /// do not see later changes of weights(); embeddings, norms and adapters stay in float32, and so does the backward pass.
+  /// @throws ConfigError as expect_int8_possible()
+  void use(BaseWeights weights);
+  /// @param model  names the model in the message
+  /// @throws ConfigError unless weights of `dtype` on `device` can be used in eight bits: float32 on the CPU
+  static void expect_int8_possible(const std::string& model, at::Device device, at::ScalarType dtype);
+  [[nodiscard]] BaseWeights base_weights() const { return in_int8_.empty() ? BaseWeights::float32 : BaseWeights::int8; }
+
   /// Final states (after the last norm) of each response as heads read them, [R, D], float32: that of its read row, or the mean
   /// over its text's rows (BackboneSpec::head_reads).
   /// @param experts  adapters by rows; empty: the base model
@@ -90,7 +100,8 @@ class Backbone {
   /// @param may_end  whether the pass reads nothing but what leaves this layer, if it is the last
   [[nodiscard]] LayerCall call_of(const ForwardState& state, std::size_t layer, bool may_end) const {
     const bool ends_at_reads = may_end && layer + 1 == weights_.layers.size() && spec_.head_reads == HeadReads::last;
-    return {spec_, weights_.layers[layer], state.batch, layer, ends_at_reads};
+    const Int8Layer* in_int8 = in_int8_.empty() ? nullptr : &in_int8_[layer];
+    return {spec_, weights_.layers[layer], state.batch, layer, in_int8, ends_at_reads};
   }
   [[nodiscard]] NormWeights embed_norm() const { return {weights_.embed_norm_w, weights_.embed_norm_b}; }
   static at::Tensor layer_forward(const LayerCall& call, const at::Tensor& x_TD, LayerSaved* saved);
@@ -100,6 +111,7 @@ class Backbone {
   void embed_backward(const at::Tensor& dx_TD, const ForwardState& state, Weights& sink) const;
   BackboneSpec spec_;
   Weights weights_;
+  std::vector<Int8Layer> in_int8_;   ///< The layers' matrices in eight bits; empty: forward passes read weights_
   at::Tensor inverse_frequencies_E;  ///< Frequencies of the rotary embedding, float32
 };
 

@@ -27,7 +27,7 @@ at::Tensor join_attention(const LayerCall& call, const at::Tensor& x, LayerSaved
   const LayerWeights& w = call.weights;
   const double eps = call.spec.norm_eps;
   if (x.is_cuda()) return rms_norm_of_sum(x, linear(s.attended.out, w.o_w, w.o_b, steady), w.norm2_w, eps, &s.h, &s.rstd2);
-  s.h = layer_linear(s.attended.out, w.o_w, w.o_b, steady, x);
+  s.h = layer_linear(s.attended.out, call.o(), steady, x);
   return rms_norm(s.h, w.norm2_w, eps, &s.rstd2);
 }
 
@@ -66,6 +66,17 @@ Qkv qkv_gradients(const LayerCall& call, const at::Tensor& dout, const LayerSave
   return d;
 }
 
+/// The MLP of normed rows, added to s.h. In inference nobody reads s.up, which may stay undefined then.
+at::Tensor mlp(const LayerCall& call, const at::Tensor& n2, LayerSaved& s, bool steady) {
+  const LayerWeights& w = call.weights;
+  if (const Int8Layer* in_int8 = call.in_int8; in_int8 != nullptr && steady) {
+    if (const Int8Rows rows(n2); takes_gated_mlp(rows, in_int8->up))
+      return gated_mlp(rows, {in_int8->up, w.up_b}, {in_int8->down, w.down_b}, s.h);
+  }
+  s.up = layer_linear(n2, call.up(), steady);
+  return layer_linear(swiglu(s.up), call.down(), steady, s.h);
+}
+
 }  // namespace
 
 at::Tensor decoder_forward(const LayerCall& call, const at::Tensor& x_TD, LayerSaved* saved) {
@@ -84,8 +95,7 @@ at::Tensor decoder_forward(const LayerCall& call, const at::Tensor& x_TD, LayerS
   }
   rotate_queries_and_keys(call, qkv);
   s.attended = attention(qkv, call.attention());
-  s.up = layer_linear(join_attention(call, call.leaving(x_TD), s, steady), w.up_w, w.up_b, steady);
-  at::Tensor y = layer_linear(swiglu(s.up), w.down_w, w.down_b, steady, s.h);
+  at::Tensor y = mlp(call, join_attention(call, call.leaving(x_TD), s, steady), s, steady);
   if (saved != nullptr) *saved = std::move(s);
   return y;
 }

@@ -52,6 +52,13 @@ c10::ScalarType pick_dtype(const std::string& name) {
   throw ConfigError("dtype-unsupported", fmt::format("dtype {} is not supported (float32, bfloat16)", name));
 }
 
+BaseWeights pick_weights(const std::string& name) {
+  for (const BaseWeights weights : {BaseWeights::float32, BaseWeights::int8}) {
+    if (name == name_of(weights)) return weights;
+  }
+  throw ConfigError("invalid-value", fmt::format("weights {} are not supported (float32, int8)", name));
+}
+
 std::string gpu_address(c10::Device device) {
   if (!device.is_cuda()) return "";
   // Looks the function up in the runtime that libtorch has loaded, because its header needs a CUDA toolkit.

@@ -1,9 +1,11 @@
-// The device and element type that a setting names.
+// The device and the numbers that a setting names.
 #pragma once
 #include <c10/core/Device.h>
 #include <c10/core/ScalarType.h>
 
 #include <string>
+
+#include "nn/base_weights.h"
 
 namespace dmoerm::nn {
 
@@ -17,6 +19,8 @@ c10::Device pick_device(const std::string& wanted, const std::string& setting);
 bool built_for_cuda();
 /// The element type that `compute.dtype` names: float32 or bfloat16.
 c10::ScalarType pick_dtype(const std::string& name);
+/// "float32" or "int8". @throws ConfigError for another word
+BaseWeights pick_weights(const std::string& name);
 /// Address of a GPU on its machine's bus, by which two processes find out whether they use the same GPU; "" for a CPU.
 std::string gpu_address(c10::Device device);
 /// Whether a GPU multiplies matrices of bfloat16 itself (compute capability 8.0 or later: A100, H100), which flash attention and

@@ -23,13 +23,13 @@ at::Tensor encoder_forward(const LayerCall& call, const at::Tensor& x_TD, LayerS
   const bool steady = saved == nullptr;
   s.qkv = project_qkv(call, x_TD, steady);
   s.attended = attention(s.qkv, call.attention());
-  s.sum1 = layer_linear(s.attended.out, w.o_w, w.o_b, steady).add_(call.leaving(x_TD));
+  s.sum1 = layer_linear(s.attended.out, call.o(), steady).add_(call.leaving(x_TD));
   const Normed first = layer_norm(s.sum1, norm1_of(w), spec.norm_eps);
   s.h = first.y_TD;
   s.stats1 = first.stats;
-  s.up = layer_linear(s.h, w.up_w, w.up_b, steady);
+  s.up = layer_linear(s.h, call.up(), steady);
   const at::Tensor act = at::gelu(s.up, gelu_kind(spec));
-  s.sum2 = layer_linear(act, w.down_w, w.down_b, steady).add_(s.h);
+  s.sum2 = layer_linear(act, call.down(), steady).add_(s.h);
   const Normed second = layer_norm(s.sum2, norm2_of(w), spec.norm_eps);
   s.stats2 = second.stats;
   if (saved != nullptr) *saved = std::move(s);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "nn/attention.h"
+#include "nn/int8_layer.h"
 #include "nn/lora_adapter.h"
 #include "nn/ops.h"
 #include "nn/weights.h"
@@ -22,16 +23,26 @@ struct LayerBatch {
   std::span<const AdapterRows> adapters;  ///< Adapters, in the dtype of the states
 };
 
+/// A linear layer: x w' + b.
+struct Linear {
+  const at::Tensor &w, &b;              ///< b may be undefined
+  const Int8Matrix* in_int8 = nullptr;  ///< w in eight bits, if the forward pass reads that
+};
+
 /// One layer and the batch that goes through it.
 struct LayerCall {
   const BackboneSpec& spec;
   const LayerWeights& weights;
   const LayerBatch& batch;
-  std::size_t layer = 0;  ///< Number of the layer
+  std::size_t layer = 0;               ///< Number of the layer
+  const Int8Layer* in_int8 = nullptr;  ///< Its matrices in eight bits, if the forward pass reads those
   /// Which rows leave the layer: in the last one only the read rows, for which alone it computes queries and MLP.
   bool ends_at_reads = false;
 
   [[nodiscard]] const AttentionPlan& attention() const { return ends_at_reads ? batch.reads : batch.all; }
+  [[nodiscard]] Linear o() const { return {weights.o_w, weights.o_b, in_int8 == nullptr ? nullptr : &in_int8->o}; }
+  [[nodiscard]] Linear up() const { return {weights.up_w, weights.up_b, in_int8 == nullptr ? nullptr : &in_int8->up}; }
+  [[nodiscard]] Linear down() const { return {weights.down_w, weights.down_b, in_int8 == nullptr ? nullptr : &in_int8->down}; }
   /// The rows of `x_TD` that leave the layer.
   [[nodiscard]] at::Tensor leaving(const at::Tensor& x_TD) const {
     return ends_at_reads ? x_TD.index_select(0, batch.read_rows_R) : x_TD;

@@ -8,6 +8,7 @@
 #include <ATen/record_function.h>
 
 #include "base/rng.h"
+#include "nn/int8_product.h"
 #include "nn/low_rank_cpu.h"
 #include "nn/ops.h"
 #include "nn/ops_cpu.h"
@@ -186,7 +187,9 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b,
   return y.narrow(0, 0, x.size(0));
 }
 
-at::Tensor layer_linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, bool steady, const at::Tensor& residual) {
+at::Tensor layer_linear(const at::Tensor& x, const Linear& by, bool steady, const at::Tensor& residual) {
+  const at::Tensor &w = by.w, &b = by.b;
+  if (by.in_int8 != nullptr) return by.in_int8->product(Int8Rows(x), b, residual);
   if (by_panels(x, steady)) {
     at::Tensor out = at::empty({x.size(0), w.size(0)}, x.options());
     multiply_by_panels(x, w, b, residual, out);
@@ -223,7 +226,12 @@ Qkv project_qkv(const LayerCall& call, const at::Tensor& n_TD, bool steady) {
     return x.defined() ? x.narrow(0, begin, count) : x;
   };
   Qkv out;
-  if (by_panels(n_TD, steady)) {
+  if (const Int8Layer* in_int8 = call.in_int8) {
+    out = qkv_buffer(call, n_TD.size(0), n_TD.options());
+    const Int8Rows rows(n_TD);
+    in_int8->q.multiply(call.ends_at_reads ? Int8Rows(call.leaving(n_TD)) : rows, part(w.qkv_b, 0, q), {}, out.q);
+    in_int8->kv.multiply(rows, part(w.qkv_b, q, 2 * kv), {}, widen(out.k_TC, 2 * kv));
+  } else if (by_panels(n_TD, steady)) {
     out = qkv_buffer(call, n_TD.size(0), n_TD.options());
     multiply_by_panels(call.leaving(n_TD), part(w.qkv_w, 0, q), part(w.qkv_b, 0, q), {}, out.q);
     multiply_by_panels(n_TD, part(w.qkv_w, q, 2 * kv), part(w.qkv_b, q, 2 * kv), {}, widen(out.k_TC, 2 * kv));

@@ -13,10 +13,9 @@ at::Tensor steady_rows(const at::Tensor& x, bool steady);
 /// x w' + b; b may be undefined.
 /// @param steady  whether a row of the result shall have the same bits whatever rows are beside it (inference)
 at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, bool steady = false);
-/// x w' + b (+ residual); bias and residual may be undefined. In inference on a CPU it is a product of panel_product.h where that
-/// is fast.
-at::Tensor layer_linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor& b, bool steady,
-                        const at::Tensor& residual = {});
+/// x w' + b (+ residual); the residual may be undefined. In inference on a CPU it is a product of panel_product.h where that is
+/// fast; with weights in eight bits it is one of int8_product.h, which is always steady.
+at::Tensor layer_linear(const at::Tensor& x, const Linear& by, bool steady, const at::Tensor& residual = {});
 /// x w
 at::Tensor times(const at::Tensor& x, const at::Tensor& w);
 /// dw += dy' x and db += sum of dy over rows, both float32; undefined sinks are skipped.

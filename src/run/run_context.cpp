@@ -84,6 +84,8 @@ ComputedOn check_backbone(const config::RunConfig& config, HashCache& hashes) {
                                   spec.max_positions, config.backbone.dir));
   }
   for (const config::TrainConfig* train : {&config.base, &config.experts.train}) first_adapted(config, *train, spec.layers);
+  if (config.experts.base_weights == config::BaseWeights::int8)
+    nn::Backbone::expect_int8_possible("experts.base_weights", device, backbone->dtype());
   return {kept_digest(config, *backbone, hashes), device.is_cuda() ? "cuda" : "cpu"};
 }
 

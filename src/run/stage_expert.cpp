@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/rng.h"
+#include "nn/device.h"
 #include "plan/graph_builder.h"
 #include "run/check_labels.h"
 #include "run/task_settings.h"
@@ -65,12 +66,38 @@ PointLabels labels_of(const RunContext& context, const plan::TaskId& experts, co
   return labels;
 }
 
+/// Lets a base read int8 weights while experts train, if the configuration says so.
+class BaseInInt8 {
+ public:
+  BaseInInt8(RunContext& context, const plan::TaskId& task, nn::Backbone& base) : context_(context), base_(base) {
+    const nn::BaseWeights weights = nn::pick_weights(config::word(context.config().experts.base_weights));
+    if (weights == nn::BaseWeights::float32) return;
+    spdlog::info("[{}] the base is multiplied in int8 while its experts train (experts.base_weights)", task.text());
+    use(weights);
+  }
+  ~BaseInInt8() {
+    if (base_.base_weights() != nn::BaseWeights::float32) use(nn::BaseWeights::float32);
+  }
+  BaseInInt8(const BaseInInt8&) = delete;
+  BaseInInt8& operator=(const BaseInInt8&) = delete;
+
+ private:
+  void use(nn::BaseWeights weights) {
+    context_.trunks().clear();  // the states in it are those of other weights
+    base_.use(weights);
+  }
+  RunContext& context_;
+  nn::Backbone& base_;
+};
+
 }  // namespace
 
 nlohmann::json expert_settings(const config::RunConfig& config, const config::CategoryConfig& category, std::int32_t fold) {
   nlohmann::json settings{{"train", training_settings(config.experts.train)}, {"category", result_settings(category)}};
   settings.update(phase1_settings(config, fold));
   settings.update(head_settings(config));
+  if (config.experts.base_weights != config::BaseWeights::float32)
+    settings["base_weights"] = config::word(config.experts.base_weights);
   if (!config.labels.judges.empty()) settings["labels"] = result_settings(config.labels);
   return settings;
 }
@@ -78,6 +105,7 @@ nlohmann::json expert_settings(const config::RunConfig& config, const config::Ca
 void run_experts(RunContext& context, const plan::TaskId& task, const TaskIdentity& identity, comm::Communicator& ranks) {
   const nn::RewardModel base = context.load_model(plan::TaskId::base(task.category, task.fold));
   const config::TrainConfig& train = context.config().experts.train;
+  const BaseInInt8 in_int8(context, task, *base.shared_backbone());
   std::vector<train::Trainee> trainees;
   for (const std::string& point : task.points) {
     PointLabels labels = labels_of(context, task, point);

@@ -26,16 +26,19 @@ json facts_of(const Loaded& loaded) {
                           {"points", category.points},
                           {"aggregator", category.aggregator.kind()},
                           {"score_stats", stats_json(category.stats)}});
-  return {{"name", loaded.name},
-          {"created", loaded.created},
-          {"template", {{"name", bundle.chat_template->name()}, {"sha256", bundle.chat_template->digest()}}},
-          {"tokenizer_sha256", bundle.tokenizer->digest()},
-          {"max_length", bundle.model.limits.layout.max_length},
-          {"dtype", bundle.model.backbone->dtype() == at::kFloat ? "float32" : "bfloat16"},
-          {"categories", categories},
-          {"single", {{"score_stats", stats_json(bundle.model.fallback_stats)}}},
-          {"confidence_min", bundle.model.router.confidence_min()},
-          {"provenance", bundle.provenance}};
+  json facts = {{"name", loaded.name},
+                {"created", loaded.created},
+                {"template", {{"name", bundle.chat_template->name()}, {"sha256", bundle.chat_template->digest()}}},
+                {"tokenizer_sha256", bundle.tokenizer->digest()},
+                {"max_length", bundle.model.limits.layout.max_length},
+                {"dtype", bundle.model.backbone->dtype() == at::kFloat ? "float32" : "bfloat16"},
+                {"categories", categories},
+                {"single", {{"score_stats", stats_json(bundle.model.fallback_stats)}}},
+                {"confidence_min", bundle.model.router.confidence_min()},
+                {"weights", nn::name_of(bundle.model.backbone->base_weights())},
+                {"provenance", bundle.provenance}};
+  if (bundle.int8_drift) facts["int8_drift"] = bundle.int8_drift->to_json();
+  return facts;
 }
 
 }  // namespace
@@ -57,8 +60,8 @@ BundlePlace parse_place(const std::string& text) {
 }
 
 Bundles::Bundles(const std::vector<BundlePlace>& places, const std::map<std::string, std::string>& aliases, c10::Device device,
-                 int threads)
-    : places_(places), aliases_(aliases), device_(device), threads_(threads) {
+                 int threads, nn::BaseWeights weights)
+    : places_(places), aliases_(aliases), device_(device), threads_(threads), weights_(weights) {
   for (const BundlePlace& place : places_) {
     const auto same = [&](const BundlePlace& other) { return other.name == place.name; };
     if (std::ranges::count_if(places_, same) > 1)
@@ -76,7 +79,7 @@ Bundles::Bundles(const std::vector<BundlePlace>& places, const std::map<std::str
 
 std::shared_ptr<const Loaded> Bundles::load(const BundlePlace& place) const {
   at::set_num_threads(threads_);  // of this thread; libraries take it as everybody's, so that it is the same for all
-  const auto bundle = std::make_shared<const moe::Bundle>(moe::load_bundle(place.directory, device_));
+  const auto bundle = std::make_shared<const moe::Bundle>(moe::load_bundle(place.directory, device_, weights_));
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   return std::make_shared<const Loaded>(
       Loaded{place.name, bundle, TemplatedTextReader(bundle), std::chrono::duration_cast<std::chrono::seconds>(now).count()});

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "moe/bundle.h"
+#include "nn/base_weights.h"
 #include "serve/templated_text.h"
 
 namespace dmoerm::serve {
@@ -38,9 +39,10 @@ class Bundles {
   /// Read all of them. The first is the default.
   /// @param aliases  other name -> name
   /// @param threads  threads that compute golden scores
+  /// @param weights  of all bundles, as load_bundle() takes them
   /// @throws ConfigError for a name that is given twice or an alias of no bundle; DataError, IoError as load_bundle()
   Bundles(const std::vector<BundlePlace>& places, const std::map<std::string, std::string>& aliases, c10::Device device,
-          int threads);
+          int threads, nn::BaseWeights weights = nn::BaseWeights::float32);
 
   /// The bundle of a name or alias; "" = the default; null = there is none.
   [[nodiscard]] std::shared_ptr<const Loaded> find(const std::string& name) const;
@@ -65,6 +67,7 @@ class Bundles {
   const std::map<std::string, std::string> aliases_;
   const c10::Device device_;
   const int threads_;
+  const nn::BaseWeights weights_;
   std::mutex reloading_;
   mutable std::mutex mutex_;
   std::vector<std::shared_ptr<const Loaded>> loaded_;  ///< In the order of places_

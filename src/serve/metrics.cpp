@@ -117,7 +117,7 @@ void Metrics::scored(const std::string& model, const moe::Model& bundle, const s
   for (const moe::GroupScore& group : groups) {
     ++routes_[{model, bundle.router.categories()[static_cast<std::size_t>(group.route.likeliest)]}];
     Drift& drift = drift_[{model, group.category.empty() ? "single" : group.category}];
-    drift.trained = group.category.empty() ? bundle.fallback_stats : bundle.category(group.category).stats;
+    drift.trained = bundle.stats(group.category);
     for (const moe::Score& score : group.responses) {
       const double weight = std::max(kRecent, 1.0 / static_cast<double>(++drift.count));
       drift.sum += score.reward;

@@ -61,9 +61,13 @@ class Eval(unittest.TestCase):
             file.writelines(json.dumps(row) + "\n" for row in rows)
 
     def dmoerm(self, *arguments, code=0):
+        done = self.run_program(*arguments, code=code)
+        return done.stdout if code == 0 else done.stderr
+
+    def run_program(self, *arguments, code=0):
         done = subprocess.run([PROGRAM, *arguments], cwd=self.folder, capture_output=True, text=True, check=False, env=dict(os.environ, OMP_NUM_THREADS="1"))
         self.assertEqual(done.returncode, code, done.stderr)
-        return done.stdout if code == 0 else done.stderr
+        return done
 
     def read(self, name):
         with open(os.path.join(self.folder, name), encoding="utf-8") as file:
@@ -112,6 +116,28 @@ class Eval(unittest.TestCase):
         again = self.dmoerm("eval", "--bundle", "bundle", "--model", "given=scores:scores.jsonl", "data.jsonl", "--resamples", "100")
         with open(os.path.join(self.folder, "out", "eval.md"), encoding="utf-8") as file:
             self.assertEqual(file.read(), again, "the same input gives the same bytes")
+
+    def test_int8_weights_stand_beside_float32(self):
+        self.dmoerm("eval", "--bundle", "bundle", "--model", "one=bundle/single", "--model", "length", "data.jsonl", "--weights", "both", "--out", "out", "--resamples", "100")
+        result = self.read("out/eval.json")
+        sources = {m["name"]: m["source"] for m in result["models"]}
+        self.assertEqual(list(sources), ["bundle", "bundle:int8", "one", "one:int8", "length"])
+        self.assertEqual(sources["bundle:int8"], "bundle (int8 weights)")
+        groups = result["groups"]
+        self.assertTrue(all(a != b for g in groups for a, b in zip(g["scores"]["bundle"], g["scores"]["bundle:int8"])))
+        self.assertTrue(all(a != b for g in groups for a, b in zip(g["scores"]["one"], g["scores"]["one:int8"])))
+        done = self.run_program("score", "--bundle", "bundle", "--input", "data.jsonl", "--weights", "int8", "--compare-float32")
+        scored = [json.loads(line) for line in done.stdout.splitlines()][:len(groups)]
+        self.assertEqual([s["scores"] for s in scored], [g["scores"]["bundle:int8"] for g in groups], "bit by bit")
+        self.assertEqual([s["scores_float32"] for s in scored], [g["scores"]["bundle"] for g in groups])
+        self.assertEqual({s["weights"] for s in scored}, {"int8"})
+        self.assertRegex(done.stderr, r"int8 weights: on the golden texts scores differ from float32 by")
+        self.assertRegex(done.stderr, r"\nint8 weights: scores differ from float32 by \S+ on average, at most \S+ .*; \d+ of 126 pairs of responses ordered otherwise; 0 of 21 prompts routed otherwise\n")
+        table = self.dmoerm("score", "--bundle", "bundle", "--weights", "int8", "--prompt", "Why?", "--response", "Because.")
+        self.assertIn(", with int8 weights\n", table)
+        self.dmoerm("eval", "--bundle", "bundle", "data.jsonl", "--weights", "int8", "--out", "out", "--resamples", "100")
+        self.assertEqual(self.read("out/eval.json")["models"][0], {**self.read("out/eval.json")["models"][0], "name": "bundle", "source": "bundle (int8 weights)"})
+        self.assertIn("[nothing-to-compare]", self.dmoerm("score", "--bundle", "bundle", "--input", "data.jsonl", "--compare-float32", code=2))
 
     def test_a_benchmark(self):
         self.write("rows.jsonl", [{"id": i, "prompt": f"q {i}", "chosen": "good", "rejected": "bad", "subset": "donotanswer"} for i in range(6)])

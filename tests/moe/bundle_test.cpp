@@ -12,6 +12,7 @@
 #include "moe/bundle_files.h"
 #include "moe/load_bundle.h"
 #include "moe/save_bundle.h"
+#include "support/captured_log.h"
 #include "support/scratch.h"
 
 namespace dmoerm::moe {
@@ -179,12 +180,38 @@ TEST_F(BundleFolder, KeepsAndLoadsBfloat16) {
   const GroupScore before = score_texts(bundle_, {{"user", "why"}}, {"because", "so it is"}, "chat");
   const Bundle loaded = load_bundle(save(), at::kCPU);
   EXPECT_EQ(loaded.model.backbone->dtype(), at::kBFloat16);
+  EXPECT_THROW(load_bundle(folder_ / "bundle", at::kCPU, nn::BaseWeights::int8), ConfigError);
   EXPECT_EQ(read_json(folder_ / "bundle" / "base" / "config.json").at("dtype"), "bfloat16");
   EXPECT_EQ(rewards(score_texts(loaded, {{"user", "why"}}, {"because", "so it is"}, "chat")), rewards(before));
   for (std::size_t i = 0; i < 2; ++i) {
     EXPECT_NEAR(rewards(before)[i], rewards(in_float)[i], 0.05);
     EXPECT_NE(rewards(before)[i], rewards(in_float)[i]);
   }
+}
+
+TEST_F(BundleFolder, ScoresNearlyTheSameWithInt8WeightsAndWarnsHowNear) {
+  const std::shared_ptr<nn::Backbone> own = nn::Backbone::load(folder_ / "model", at::kCPU);
+  bundle_.model.categories[1].base = nn::RewardModel(own);
+  for (nn::RewardModel& expert : bundle_.model.categories[1].experts) expert = over(own, expert);
+  save();
+  test::CapturedLog log;
+  const Bundle loaded = load_bundle(folder_ / "bundle", at::kCPU, nn::BaseWeights::int8);
+  EXPECT_EQ(loaded.model.category("code").backbone().base_weights(), nn::BaseWeights::int8);
+  ASSERT_TRUE(loaded.int8_drift);
+  const json drift = loaded.int8_drift->to_json();
+  EXPECT_EQ(drift["scores"], 6) << "two responses, routed and under two categories";
+  EXPECT_GT(drift["largest"], 1e-5);
+  EXPECT_LT(drift["largest"], 0.3);
+  EXPECT_TRUE(log.has("int8 weights: on the golden texts " + loaded.int8_drift->text())) << log.text();
+  for (const char* category : {"chat", "code"}) {
+    const auto before = rewards(score_texts(bundle_, {{"user", "why"}}, {"because", "so it is"}, category)),
+               after = rewards(score_texts(loaded, {{"user", "why"}}, {"because", "so it is"}, category));
+    for (std::size_t i = 0; i < 2; ++i) {
+      EXPECT_NEAR(after[i], before[i], 0.3) << category;
+      EXPECT_NE(after[i], before[i]) << category;
+    }
+  }
+  EXPECT_FALSE(load_bundle(folder_ / "bundle", at::kCPU).int8_drift);
 }
 
 TEST_F(BundleFolder, ScoresAResponseIndependentlyOfTheOthers) {

@@ -224,6 +224,30 @@ TEST_P(Tasks, StartsExpertsFromTheirBase) {
   EXPECT_FALSE(moved.head().w_D.equal(base.head().w_D)) << "the expert trains the head too";
 }
 
+TEST_P(Tasks, TrainExpertsOnInt8WeightsAndLeaveTheBaseInFloat32) {
+  const std::string point = context_.category(0).points[1];
+  const plan::TaskId id = context_.expert_task(0, 1);
+  const fs::path kept = folder() / "kept", expert = context_.directory().task(id);
+  fs::rename(expert, kept);
+  run_.config.experts.base_weights = config::BaseWeights::int8;
+  const test::CapturedLog log;
+  redo(run_, id.text());
+  EXPECT_TRUE(log.has("the base is multiplied in int8 while its experts train")) << log.text();
+  const auto manifest = [](const fs::path& folder) { return read_json(folder / "manifest.json"); };
+  EXPECT_EQ(manifest(expert).at("settings").at("base_weights"), "int8");
+  EXPECT_FALSE(manifest(kept).at("settings").contains("base_weights"));
+  run_.config.experts.base_weights = config::BaseWeights::float32;
+  const nn::RewardModel base = context_.load_model(plan::TaskId::base(context_.category(0).name));
+  EXPECT_EQ(base.backbone().base_weights(), nn::BaseWeights::float32);
+  const nn::BackboneSource over_base{[&] { return base.shared_backbone(); }, {}};
+  const at::Tensor in_int8 = nn::RewardModel::load(expert / point, over_base).adapter()->flat,
+                   exact = nn::RewardModel::load(kept / point, over_base).adapter()->flat;
+  EXPECT_FALSE(in_int8.equal(exact));
+  EXPECT_LT(((in_int8 - exact).norm() / exact.norm()).item<double>(), 0.5) << "it learns about the same";
+  fs::remove_all(expert);
+  fs::rename(kept, expert);
+}
+
 TEST_P(Tasks, SayWhenTheDataDecideWhenAnExpertStopsBecauseTheJudgesDoNot) {
   const std::string id = context_.expert_task(0, 0).text(), point = context_.category(0).points[0];
   const fs::path kept = folder() / "kept", expert = context_.directory().task(id),

@@ -97,6 +97,7 @@ def test_what_it_is_and_how_it_fares(server):
     with open(os.path.join(BUNDLE, "dmoerm.json"), encoding="utf-8") as f:
         manifest = json.load(f)
     expect(status == 200 and model["name"] == "earlier" and model["template"]["sha256"] == manifest["template"]["sha256"], info)
+    expect(model["weights"] == "float32" and "int8_drift" not in model, model)
     expect(model["max_length"] == 96 and model["categories"][0]["points"] == ["tone", "fact"], info)
     expect(model["categories"][0]["score_stats"] == manifest["score_stats"]["chat"], info)
     expect({"GET /metrics", "POST /admin/reload", "POST /v1/reward", "GET /"} <= set(info["endpoints"]), info["endpoints"])
@@ -107,6 +108,18 @@ def test_what_it_is_and_how_it_fares(server):
     for line in text.splitlines():
         expect(re.fullmatch(r'# (HELP|TYPE) \S+ .+|[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? \S+', line), line)
     expect(server.ask("GET", "/v1/models")[1]["data"][0]["id"] == "earlier", "models")
+
+
+def test_int8_weights_are_never_silent():
+    with Server("--weights", "int8") as server:
+        wanted, exact = [[row["scores"] for row in offline(ROWS, *options)] for options in (("--weights", "int8"), ())]
+        expect(wanted != exact, wanted)
+        for row, scores in zip(ROWS, wanted):
+            expect(server.post("/v1/reward", row)[1]["scores"] == scores, scores)
+        model = server.ask("GET", "/info")[1]["models"][0]
+        expect(model["weights"] == "int8" and model["int8_drift"]["scores"] > 0 and model["int8_drift"]["largest"] > 0, model)
+        code, said = server.stop()
+    expect(code == 0 and "int8 weights: on the golden texts scores differ from float32 by" in said, said)
 
 
 def test_bad_requests_get_a_sentence(server):
@@ -380,7 +393,7 @@ def main():
                 print("held:", test.__name__, flush=True)
             code, said = server.stop()
             expect(code == 0 and "served" in said, said)
-        for test in (test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_ranks_give_the_same_answers_and_one_may_die):
+        for test in (test_keys_and_hosts, test_the_last_line_tells_mistakes_from_failures, test_limits, test_overload_gets_answers_or_429, test_stop_answers_what_waits, test_clients_that_hang_up_cost_nothing, test_int8_weights_are_never_silent, test_ranks_give_the_same_answers_and_one_may_die):
             test()
             print("held:", test.__name__, flush=True)
         for test in (test_tls, test_reload_loses_nothing, test_no_rank_is_ready):

@@ -1,5 +1,6 @@
 """What score-best-of and score-latency share: one request at a time to `dmoerm serve`, in turns with the peer, on a bundle with made-up weights."""
 import argparse
+import contextlib
 import importlib.util
 import json
 import os
@@ -32,6 +33,7 @@ def parse(doc, responses, prompt_words, response_words, rounds=3):
     parser.add_argument("--responses", type=int, default=responses)
     parser.add_argument("--prompt-words", type=int, default=prompt_words, help="a word is about a token")
     parser.add_argument("--response-words", type=int, default=response_words)
+    parser.add_argument("--weights", choices=["float32", "int8"], default="float32", help="int8: ours with int8 weights in turns with ours with float32, without the peer")
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--peer-batch", type=int, default=0, help="texts of a padded batch; default: the fastest of 1, 4 and 16")
@@ -46,14 +48,18 @@ def parse(doc, responses, prompt_words, response_words, rounds=3):
 
 
 class Ours:
-    def __init__(self, program, bundle, threads):
-        self.server = RewardServer(program, [bundle], threads=threads)
+    def __init__(self, program, bundle, threads, weights):
+        options = [] if weights == "float32" else ["--weights", weights]  # older programs do not know the option
+        self.server = RewardServer(program, [bundle], *options, threads=threads)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.server.__exit__()
+
+    def reads(self, row):
+        return row
 
     def score(self, row):
         client = Client(self.server.port, timeout=3600)  # a new one each time: the server closes those that idle
@@ -69,16 +75,19 @@ class Ours:
 
 
 class Peer:
-    def __init__(self, bundle, manifest, args):
+    def __init__(self, bundle, manifest, args, row):
         from dmoerm_hf.chat_template import ChatTemplate
         from dmoerm_hf.texts import messages_of
         from dmoerm_hf.tokens import Tokenizer
         from peer_scorer import PeerScorer
         template = ChatTemplate.of(manifest, Tokenizer(Path(bundle) / "base" / "tokenizer.json"), bundle)
-        self.ids = lambda row: (template.ids(messages_of(row["prompt"]), None), [template.ids(messages_of(row["prompt"]), one) for one in row["responses"]])
+        self.reads = lambda row: (template.ids(messages_of(row["prompt"]), None), [template.ids(messages_of(row["prompt"]), one) for one in row["responses"]])
         self.scorer = PeerScorer(bundle, {c["name"]: c["points"] for c in manifest["categories"]}, args.threads, args.peer_batch)
-        tried = self.scorer.choose_batch(self.ids(row)[1])
+        tried = self.scorer.choose_batch(self.reads(row)[1])
         print("peer: seconds of one expert by texts of a batch:", {size: round(seconds, 2) for size, seconds in tried.items()}, flush=True)
+
+    def score(self, ids):
+        return self.scorer.score(*ids)
 
     def peak_mib(self):
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
@@ -118,34 +127,33 @@ def measure(name, args):
     with open(os.path.join(bundle, "dmoerm.json"), encoding="utf-8") as file:
         manifest = json.load(file)
     rows = make_rows(args.rounds + 1, args.responses, args.prompt_words, args.response_words, args.seed)
-    seconds, scores = {"ours": [], "peer": []}, {"ours": [], "peer": []}
-    with Ours(program, bundle, args.threads) as ours:
-        ours.score(rows[0])
-        tokens = None
-        if not args.ours_only:
-            peer = Peer(bundle, manifest, args)
-            prompt, texts = peer.ids(rows[1])
-            tokens = {"prompt": len(prompt), "texts": sum(map(len, texts))}
+    other = "float32" if args.weights == "int8" else None if args.ours_only else "peer"
+    sides = ["ours", other] if other else ["ours"]
+    seconds, scores = {side: [] for side in sides}, {side: [] for side in sides}
+    with contextlib.ExitStack() as servers:
+        scorers = {"ours": servers.enter_context(Ours(program, bundle, args.threads, args.weights))}
+        if other == "float32":
+            scorers[other] = servers.enter_context(Ours(program, bundle, args.threads, "float32"))
+        for ours in scorers.values():
+            ours.score(rows[0])
+        if other == "peer":
+            scorers[other] = Peer(bundle, manifest, args, rows[1])
         for which, row in enumerate(rows[1:]):
-            turns = {"ours": lambda row=row: ours.score(row)}
-            if not args.ours_only:
-                ids = peer.ids(row)
-                turns["peer"] = lambda ids=ids: peer.scorer.score(*ids)
-            for side in turns if which % 2 else reversed(turns):
-                spent, found = timed(turns[side])
+            given = {side: scorers[side].reads(row) for side in sides}
+            for side in sides if which % 2 else reversed(sides):
+                spent, found = timed(lambda side=side, given=given: scorers[side].score(given[side]))
                 seconds[side].append(spent)
                 scores[side].append(found)
-            print(", ".join(f"{side} {seconds[side][-1]:.3f} s" for side in turns), flush=True)
-        memory = {"ours": ours.peak_mib()}
-        if seconds["peer"]:
-            memory["peer"] = peer.peak_mib()
-    result = {"name": name, "unit": "s", "part": args.part, "top_layers": args.top_layers, "experts": args.experts, "responses": args.responses, "threads": args.threads,
-              "ours": round(statistics.median(seconds["ours"]), 4), "spread": {side: [round(min(own), 4), round(max(own), 4)] for side, own in seconds.items() if own}, "peak_mib": memory}
-    if seconds["peer"]:
-        found = differences(scores["ours"], scores["peer"])
-        result |= {"peer": round(statistics.median(seconds["peer"]), 4), "ratio": round(statistics.median(seconds["peer"]) / statistics.median(seconds["ours"]), 3), **found}
-        result |= {"peer_batch": peer.scorer.batch, "tokens": tokens}
-        if found["largest_difference"] > TOLERANCE:
-            print(json.dumps(result))
-            raise SystemExit(f"the scores differ by {found['largest_difference']:.2g}, more than {TOLERANCE:g}")
+            print(", ".join(f"{side} {seconds[side][-1]:.3f} s" for side in sides), flush=True)
+        memory = {side: scorers[side].peak_mib() for side in sides}
+    medians = {side: round(statistics.median(own), 4) for side, own in seconds.items()}
+    result = {"name": name, "unit": "s", "part": args.part, "top_layers": args.top_layers, "experts": args.experts, "responses": args.responses, "weights": args.weights, "threads": args.threads,
+              **medians, "spread": {side: [round(min(own), 4), round(max(own), 4)] for side, own in seconds.items()}, "peak_mib": memory}
+    if other:
+        result |= {"ratio": round(medians[other] / medians["ours"], 3), **differences(scores["ours"], scores[other])}
+    if other == "peer":
+        prompt, texts = scorers["peer"].reads(rows[1])
+        result |= {"peer_batch": scorers["peer"].scorer.batch, "tokens": {"prompt": len(prompt), "texts": sum(map(len, texts))}}
     print(json.dumps(result))
+    if other == "peer" and result["largest_difference"] > TOLERANCE:
+        raise SystemExit(f"the scores differ by {result['largest_difference']:.2g}, more than {TOLERANCE:g}")

@@ -1,0 +1,90 @@
+// The inner loop of products in eight bits: some rows with a panel of 32 outputs. Within a block of inputs whole numbers are
+// summed, which every processor finds alike; the blocks' sums are added as float32 in their order.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "nn/panel_sum.h"
+
+namespace dmoerm::nn {
+
+inline constexpr std::int64_t kQuad = 4;        // inputs that lie side by side in a panel, whose products one instruction adds
+inline constexpr std::int64_t kBlock = 96;      // inputs that share the scale of a row: 24 quads
+inline constexpr std::int32_t kByteZero = 128;  // the byte of a row that stands for 0
+
+/// A block of rows as the loops read it. @param scales  of the first row; `scale_stride` from row to row
+struct ByteBlock {
+  const std::uint8_t* bytes;
+  std::int64_t stride;
+  const float* scales;
+  std::int64_t scale_stride;
+};
+
+/// sums[r, o] += scale[r] * (start[o] + sum over the block's inputs of x[r, input] * panel[input, o]), by plain loops. The
+/// product and the sum outside of the brackets are one fused operation.
+/// @param x      [rows, 4 * quads], of which each number is a byte from 0 to 255
+/// @param panel  [quads, kPanel, kQuad], of which each number is a byte from -127 to 127; at most kBlock / kQuad quads
+/// @param start  [kPanel]
+template <int kRows>
+void add_block_plain(const ByteBlock& x, const std::int8_t* panel, const std::int32_t* start, std::int64_t quads,
+                     float (*sums)[kPanel]) {
+  for (int i = 0; i < kRows; ++i) {
+    alignas(64) std::int32_t whole[kPanel];
+    std::copy_n(start, kPanel, whole);
+    for (std::int64_t q = 0; q < quads; ++q) {
+      const std::uint8_t* own = x.bytes + i * x.stride + q * kQuad;
+      const std::int8_t* weights = panel + q * kPanel * kQuad;
+#pragma omp simd
+      for (std::int64_t o = 0; o < kPanel; ++o) {
+        const std::int8_t* w = weights + o * kQuad;
+        whole[o] += own[0] * w[0] + own[1] * w[1] + own[2] * w[2] + own[3] * w[3];
+      }
+    }
+    const float scale = x.scales[i * x.scale_stride];
+#pragma omp simd
+    for (std::int64_t o = 0; o < kPanel; ++o) sums[i][o] = __builtin_fmaf(static_cast<float>(whole[o]), scale, sums[i][o]);
+  }
+}
+
+#if defined(__AVX512VNNI__)
+/// sums += the products of each four bytes. As an instruction in words, because g++ 12 makes copies of the sums around the
+/// intrinsic function, for which there are not enough registers.
+inline void add_products(__m512i& sums, __m512i bytes, __m512i weights) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(bytes), "v"(weights));
+}
+#endif
+
+/// add_block_plain() by the processor's instruction (AVX-512 VNNI) where there is one, with the same bits.
+template <int kRows>
+void add_block(const ByteBlock& x, const std::int8_t* panel, const std::int32_t* start, std::int64_t quads,
+               float (*sums)[kPanel]) {
+#if defined(__AVX512VNNI__)
+  __m512i low[kRows], high[kRows];
+  const __m512i low_start = _mm512_loadu_si512(start), high_start = _mm512_loadu_si512(start + 16);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) low[i] = low_start, high[i] = high_start;
+  for (std::int64_t q = 0; q < quads; ++q) {
+    const std::int8_t* weights = panel + q * kPanel * kQuad;
+    const __m512i w_low = _mm512_loadu_si512(weights), w_high = _mm512_loadu_si512(weights + 64);
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) {
+      std::int32_t four = 0;
+      std::memcpy(&four, x.bytes + i * x.stride + q * kQuad, sizeof four);
+      const __m512i own = _mm512_set1_epi32(four);
+      add_products(low[i], own, w_low);
+      add_products(high[i], own, w_high);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    const __m512 scale = _mm512_set1_ps(x.scales[i * x.scale_stride]);
+    _mm512_storeu_ps(sums[i], _mm512_fmadd_ps(_mm512_cvtepi32_ps(low[i]), scale, _mm512_loadu_ps(sums[i])));
+    _mm512_storeu_ps(sums[i] + 16, _mm512_fmadd_ps(_mm512_cvtepi32_ps(high[i]), scale, _mm512_loadu_ps(sums[i] + 16)));
+  }
+#else
+  add_block_plain<kRows>(x, panel, start, quads, sums);
+#endif
+}
+
+}  // namespace dmoerm::nn
