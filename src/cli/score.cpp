@@ -58,11 +58,13 @@ double normalised(const moe::Bundle& bundle, const std::string& category, double
   return (reward - stats.mean) / std::max(stats.std, 1e-6);
 }
 
-/// What each expert, and the base, adds to a raw score: {"points": {point: part, ...}, "base": part}.
+/// What each expert, the base, and a second category add to a raw score: {"points": {point: part, ...}, "base": part, "second":
+/// part}.
 json parts_of(const moe::Category& category, const moe::Score& score) {
   json parts;
   for (std::size_t p = 0; p < category.points.size(); ++p) parts["points"][category.points[p]] = score.contributions[p];
   if (score.contributions.size() > category.points.size()) parts["base"] = score.contributions.back();
+  if (score.second) parts["second"] = *score.second;
   return parts;
 }
 
@@ -71,6 +73,17 @@ std::vector<double> scores_of(const moe::Bundle& bundle, const moe::GroupScore& 
   for (const moe::Score& s : scored.responses)
     scores.push_back(normalise ? normalised(bundle, scored.category, s.reward) : s.reward);
   return scores;
+}
+
+json route_of(const std::vector<std::string>& categories, const moe::GroupScore& scored) {
+  const auto name = [&](std::int32_t category) { return categories[static_cast<std::size_t>(category)]; };
+  const moe::Route& route = scored.route;
+  json found = {{"category", name(route.likeliest)},
+                {"confidence", route.confidence},
+                {"distance", route.distance},
+                {"fallback", scored.category.empty()}};
+  if (route.second >= 0) found["second"] = {{"category", name(route.second)}, {"share", route.second_share}};
+  return found;
 }
 
 json answer(Scorer& scorer, const preference::Question& question, const Options& options) {
@@ -88,11 +101,7 @@ json answer(Scorer& scorer, const preference::Question& question, const Options&
                {"points", points},
                {"cut_tokens", cut},
                {"scored_by", scored.category.empty() ? "single" : scored.category},
-               {"route",
-                {{"category", bundle.model.router.categories()[static_cast<std::size_t>(scored.route.likeliest)]},
-                 {"confidence", scored.route.confidence},
-                 {"distance", scored.route.distance},
-                 {"fallback", scored.category.empty()}}}};
+               {"route", route_of(bundle.model.router.categories(), scored)}};
   if (!base.empty()) line["base"] = base;
   if (!contributions.empty()) line["contributions"] = contributions;
   if (!question.id.is_null()) line["id"] = question.id;

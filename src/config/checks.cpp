@@ -122,6 +122,14 @@ class Checker {
     }
   }
 
+  void router(const RouterConfig& c, std::size_t categories) {
+    if (c.kind == RouterKind::clusters && c.clusters < static_cast<std::int64_t>(categories)) {
+      fail("router.clusters", "too-few-clusters",
+           fmt::format("{} clusters cannot lead to {} categories: set it to {} or more, better to several for each category",
+                       c.clusters, categories, categories));
+    }
+  }
+
   void train(const std::string& path, const TrainConfig& c) {
     if (c.schedule != Schedule::constant && c.epochs_max == 0 && c.steps_max == 0) {
       fail(path + ".schedule", "schedule-needs-an-end",
@@ -200,6 +208,7 @@ void check_together(const RunConfig& config, const std::map<std::string, Positio
     check.fail("watch.address", "status-page-without-token",
                fmt::format("{} can be reached from other machines: set watch.token_env, or use 127.0.0.1", watch.address));
   }
+  check.router(config.router, config.categories.size());
   check.train("base", config.base);
   check.train("experts.train", config.experts.train);
   if (config.experts.train.tuning == Tuning::full) {

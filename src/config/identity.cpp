@@ -63,6 +63,7 @@ template json settings_that_affect(const TrainConfig&, Affects);
 template json settings_that_affect(const LabelsConfig&, Affects);
 template json settings_that_affect(const RouterConfig&, Affects);
 template json settings_that_affect(const AggregatorConfig&, Affects);
+template json settings_that_affect(const HeadConfig&, Affects);
 template json settings_that_affect(const ClusterConfig&, Affects);
 template json settings_that_affect(const RunConfig&, Affects);
 

@@ -134,6 +134,18 @@ class IdleSettings {
            because + ", which is not fitted in steps", on);
   }
 
+  void router() {
+    const RouterConfig& router = config_.router;
+    const std::string because = fmt::format("router.kind is {}", word(router.kind));
+    if (router.kind == RouterKind::clusters)
+      idle("router", {"lr", "steps_max", "weight_decay"}, because + ", which is not fitted in steps");
+    else
+      idle("router.clusters", because);
+    if (router.kind != RouterKind::reward) idle("router", {"own_share", "reward_temperature"}, because);
+    if (router.mix_top == 1) idle("router.mix_gap", "router.mix_top is 1: the rewards of one category are never mixed");
+    if (config_.categories.size() == 1) idle("router.mix_top", "there is one category");
+  }
+
   void devices() {
     const ComputeConfig& compute = config_.compute;
     if (compute.device == Device::cpu) idle("cluster.share_gpu", "compute.device is cpu");
@@ -175,6 +187,7 @@ std::vector<std::string> settings_without_effect(const RunConfig& config, const 
   settings.layers();
   settings.labels();
   settings.aggregator();
+  settings.router();
   settings.devices();
   return settings.said();
 }

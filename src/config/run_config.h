@@ -94,6 +94,7 @@ struct TrainConfig {
   std::int64_t patience = 20;
   std::int64_t eval_groups_max = 200;
   SelectBy select_by = SelectBy::accuracy;
+  double average_decay = 0.0;
   double soft_gaps = 0.0;
   bool ties = false;
   double center_rewards_coefficient = 0.0;
@@ -109,6 +110,7 @@ struct TrainConfig {
 
 /// The classifier that finds a prompt's category.
 struct RouterConfig {
+  RouterKind kind = RouterKind::trained;
   double lr = 1e-2;
   std::int64_t steps_max = 400;
   double weight_decay = 1e-3;
@@ -116,6 +118,11 @@ struct RouterConfig {
   double keep_share = 0.99;
   double depth = 2.0 / 3;
   Pooling pooling = Pooling::mean;
+  std::int64_t clusters = 16;
+  double own_share = 0.3;
+  double reward_temperature = 0.1;
+  std::int64_t mix_top = 1;
+  double mix_gap = 0.5;
 };
 
 /// Phase 3: what makes one reward of the experts' outputs.
@@ -135,9 +142,10 @@ struct AggregatorConfig {
   std::int64_t patience = 20;
 };
 
-/// What value heads read.
+/// What value heads read, and where they begin.
 struct HeadConfig {
   Pooling reads = Pooling::last;
+  HeadStart start = HeadStart::random;
 };
 
 /// Phase 2. Experts are always adapters, as those of a category share one frozen base.

@@ -29,6 +29,10 @@ enum class PairChoice { all, per_group, uncertain };
 enum class TooLong { truncate, skip };
 enum class Vote { majority, weights };
 enum class Pooling { mean, last };
+/// What the router is: a linear head trained on the categories, clusters of prompts, or a linear head trained on rewards.
+enum class RouterKind { trained, clusters, reward };
+/// Where a value head begins.
+enum class HeadStart { random, ridge };
 enum class AggregatorKind { mean, stack, gate, mlp, paper_mlp, wco, uwo, best };
 /// Whose recipe the defaults are: this program's, or that of arXiv 2403.01197.
 enum class Method { dmoerm, paper };
@@ -83,6 +87,13 @@ constexpr auto word_table(TooLong) {
 }
 constexpr auto word_table(Vote) { return std::to_array<Word<Vote>>({{Vote::majority, "majority"}, {Vote::weights, "weights"}}); }
 constexpr auto word_table(Pooling) { return std::to_array<Word<Pooling>>({{Pooling::mean, "mean"}, {Pooling::last, "last"}}); }
+constexpr auto word_table(RouterKind) {
+  using enum RouterKind;
+  return std::to_array<Word<RouterKind>>({{trained, "trained"}, {clusters, "clusters"}, {reward, "reward"}});
+}
+constexpr auto word_table(HeadStart) {
+  return std::to_array<Word<HeadStart>>({{HeadStart::random, "random"}, {HeadStart::ridge, "ridge"}});
+}
 constexpr auto word_table(AggregatorKind) {
   using enum AggregatorKind;
   return std::to_array<Word<AggregatorKind>>({{mean, "mean"},

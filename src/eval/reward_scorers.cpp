@@ -113,7 +113,8 @@ std::vector<ModelScores> score_bundle(const ModelSpec& spec, const Data& data, c
     // What the router would reach without errors; where the category is not known, what it does reach.
     const bool known = has_category(model, item.category);
     const std::string& category = known ? item.category : scored.category;
-    const std::vector<moe::Score> within = category == scored.category ? scored.responses : model.scores_in(category, texts);
+    const bool same = category == scored.category && scored.route.second < 0;
+    const std::vector<moe::Score> within = same ? scored.responses : model.scores_in(category, texts);
     const std::vector<double> single = scored.category.empty() ? own.scores : rewards_of(model.scores_in("", texts));
     all[1].items.push_back({.scores = rewards_of(within), .experts = experts_of(within), .tokens = own.tokens});
     all[2].items.push_back({.scores = category.empty() ? single : mean_of_experts(within), .tokens = own.tokens});

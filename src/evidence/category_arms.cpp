@@ -2,16 +2,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/argmax.h>
-#include <ATen/ops/argmin.h>
-#include <ATen/ops/bincount.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cdist.h>
-#include <ATen/ops/equal.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
@@ -22,6 +18,7 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "moe/clusters.h"
 #include "moe/fit_groups.h"
 #include "nn/pairwise_loss.h"
 
@@ -34,23 +31,14 @@ constexpr int kEnsemble = 5;                // about as many members as a catego
 constexpr double kVarianceWeight = 0.5;     // of standardised members
 constexpr double kLoose = 0.1;              // penalty of a single factor
 constexpr std::int64_t kClusters = 4;       // of prompts
-constexpr int kClusterSteps = 50;
 
-/// Centres of k-means, which starts from points far apart: each the farthest from those before it.
-at::Tensor cluster_centres(const at::Tensor& x_ND, std::int64_t count) {
+/// Points far apart: the one farthest from the mean of all, then each the farthest from those before it.
+at::Tensor far_points(const at::Tensor& x_ND, std::int64_t count) {
   at::Tensor centre_CD = x_ND.mean(0, true);
   for (std::int64_t c = 0; c < count; ++c) {
     const at::Tensor farthest = at::cdist(x_ND, centre_CD).amin(1).argmax();
     const at::Tensor next_1D = x_ND.select(0, farthest.item<std::int64_t>()).unsqueeze(0);
     centre_CD = c == 0 ? next_1D : at::cat({centre_CD, next_1D});
-  }
-  for (int step = 0; step < kClusterSteps; ++step) {
-    const at::Tensor own_N = at::cdist(x_ND, centre_CD).argmin(1);
-    const at::Tensor sum_CD = at::zeros_like(centre_CD).index_add_(0, own_N, x_ND);
-    const at::Tensor count_C1 = at::bincount(own_N, {}, count).unsqueeze(1);
-    const at::Tensor next_CD = at::where(count_C1 > 0, sum_CD / count_C1.clamp_min(1), centre_CD);
-    if (at::equal(next_CD, centre_CD)) break;
-    centre_CD = next_CD;
   }
   return centre_CD;
 }
@@ -154,8 +142,9 @@ at::Tensor CategoryArms::clusters() const {
   for (std::size_t g = 0; g < category_.groups.size(); ++g) {
     if (category_.outer[g] != fold_) seen.push_back(static_cast<std::int64_t>(g));
   }
-  const at::Tensor centre_CD = cluster_centres(category_.topic_GD.index_select(0, moe::longs(seen)), kClusters);
-  const at::Tensor nearest_G = at::cdist(category_.topic_GD, centre_CD).argmin(1);
+  const at::Tensor seen_GD = category_.topic_GD.index_select(0, moe::longs(seen));
+  const at::Tensor centre_CD = moe::settled_centres(seen_GD, far_points(seen_GD, kClusters));
+  const at::Tensor nearest_G = moe::nearest_centres(category_.topic_GD, centre_CD);
   std::vector<std::int64_t> counts;
   for (const auto& group : category_.rows) counts.push_back(group.count);
   return nearest_G.repeat_interleave(moe::longs(counts), 0);

@@ -1,8 +1,6 @@
 #include "evidence/heads.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/mv.h>
-#include <ATen/ops/softplus.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
@@ -10,16 +8,6 @@
 #include <limits>
 
 namespace dmoerm::evidence {
-namespace {
-
-/// Summed loss of the groups, each counting once.
-double loss_of(const moe::PairDifferences& pairs, const at::Tensor& weight_F) {
-  const at::Tensor gap_P = at::mv(pairs.difference_PF, weight_F) - pairs.margin_P;
-  return ((at::softplus(-gap_P, 1, 40) + (1 - pairs.target_P) * gap_P) * pairs.weight_P).sum().item<double>();
-}
-
-}  // namespace
-
 void LabelledGroups::append(const LabelledGroups& other) {
   groups.insert(groups.end(), other.groups.begin(), other.groups.end());
   fold.insert(fold.end(), other.fold.begin(), other.fold.end());
@@ -66,7 +54,7 @@ Heads fit_heads(const at::Tensor& x_NF, const LabelledGroups& labelled, const st
       of_folds[k] =
           moe::fit_ridge(seen[k], penalty(towards == nullptr ? at::Tensor() : towards->without_KF[static_cast<std::int64_t>(k)]),
                          strength, of_folds[k]);
-      loss += loss_of(unseen[k], of_folds[k]);
+      loss += moe::summed_loss(unseen[k], of_folds[k]);
     }
     if (loss < best.held_out_loss) {
       best.held_out_loss = loss;

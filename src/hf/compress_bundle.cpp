@@ -103,7 +103,7 @@ Compressed compress_bundle(const fs::path& directory, const fs::path& out) {
   write_masks(folder.path(), bundle, tuned);
   Compressed result;
   const json before = std::exchange(manifest["golden"], json::array());
-  manifest["schema_version"] = moe::kBundleSchemaMasked;
+  manifest["schema_version"] = std::max(moe::kBundleSchemaMasked, manifest.at("schema_version").get<std::int64_t>());
   manifest["files"] = moe::file_sums(folder.path());
   write_json_atomically(folder.path() / moe::kBundleManifest, manifest);
   {

@@ -141,6 +141,10 @@ std::string model_card(const moe::Bundle& bundle, Layout layout, const std::vect
       "\n## From a model's reward to the mixture's\n\nThe mixture reads z = (reward - mean) / deviation, with the figures above.";
   card += sums.empty() ? " It combines them in a way that is not a sum.\n"
                        : " In these categories the score is a weighted sum:\n\n" + sums;
+  if (bundle.model.router.mixes())
+    card +=
+        "\nWhere two categories are nearly as likely, the mixture's score is a mean of both their scores, in proportion to their "
+        "probabilities and at the mean and deviation of the likelier one's.\n";
   return card;
 }
 

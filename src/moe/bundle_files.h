@@ -7,8 +7,9 @@
 namespace dmoerm::moe {
 
 /// Version 2 may hold the base's reward and aggregators of any kind; version 1 knew mean, linear and mlp. In version 3 the
-/// categories' backbones are masks over one vector of changes (nn/masked_weights.h).
-inline constexpr std::int64_t kBundleSchema = 2, kBundleSchemaBefore = 1, kBundleSchemaMasked = 3;
+/// categories' backbones are masks over one vector of changes (nn/masked_weights.h). In version 4 the router may mix the rewards
+/// of two categories; the backbones may be masks. A bundle has the lowest version that suffices.
+inline constexpr std::int64_t kBundleSchema = 2, kBundleSchemaBefore = 1, kBundleSchemaMasked = 3, kBundleSchemaMixed = 4;
 inline constexpr const char* kBundleManifest = "dmoerm.json";
 
 /// SHA-256 of every file of a bundle but its manifest, by relative path.

@@ -4,6 +4,7 @@
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/mv.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/softmax.h>
@@ -20,6 +21,7 @@
 #include "base/files.h"
 #include "base/json_problem.h"
 #include "moe/adam_fit.h"
+#include "moe/clusters.h"
 #include "nn/safetensors.h"
 #include "nn/transfer.h"
 
@@ -33,13 +35,19 @@ at::Tensor label_tensor(const std::vector<std::int32_t>& labels) {
   return at::tensor(at::ArrayRef<std::int32_t>(labels), at::TensorOptions().dtype(at::kInt)).to(at::kLong);
 }
 
+/// What a head learns of prompts: probabilities [N, C], float32, or the numbers of their categories [N].
+at::Tensor targets_of(const RoutedPrompts& prompts) {
+  return prompts.targets_NC.defined() ? prompts.targets_NC.to(at::kFloat) : label_tensor(prompts.labels);
+}
+
 /// The temperature in [1/20, 20] that minimises the cross-entropy of logits / temperature: golden-section search on its
 /// logarithm. One of M + 1 answers counts as wrong, spread over the categories: no number of right answers makes the router sure.
-double best_temperature(const at::Tensor& logits_MC, const at::Tensor& labels_M) {
-  const at::Tensor wide = logits_MC.to(at::kDouble);
+/// @param targets  as targets_of() gives them
+double best_temperature(const at::Tensor& logits_MC, const at::Tensor& targets) {
+  const at::Tensor wide = logits_MC.to(at::kDouble), wanted = targets.is_floating_point() ? targets.to(at::kDouble) : targets;
   const auto rows = static_cast<double>(wide.size(0));
   const auto loss = [&](double log_t) {
-    return at::cross_entropy_loss(wide / std::exp(log_t), labels_M, {}, at::Reduction::Mean, -100, 1 / (rows + 1)).item<double>();
+    return at::cross_entropy_loss(wide / std::exp(log_t), wanted, {}, at::Reduction::Mean, -100, 1 / (rows + 1)).item<double>();
   };
   const double ratio = (std::sqrt(5.0) - 1) / 2;
   double low = -std::log(20.0), high = std::log(20.0);
@@ -50,22 +58,54 @@ double best_temperature(const at::Tensor& logits_MC, const at::Tensor& labels_M)
   return std::exp(0.5 * (low + high));
 }
 
+/// The value of a setting that is a word. @throws DataError for an unknown one
+template <class E>
+E known_word(const nlohmann::json& settings, const char* key, const std::filesystem::path& directory) {
+  const std::string word = settings.at(key);
+  if (const auto known = config::from_word<E>(word)) return *known;
+  throw DataError("router-damaged", fmt::format("{}: {} \"{}\" is not one of {}", (directory / kSettingsFile).string(), key, word,
+                                                fmt::join(config::words<E>(), ", ")));
+}
+
 }  // namespace
 
 CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const RoutedPrompts& train,
                                    const RoutedPrompts& validation, const config::RouterConfig& config,
-                                   const PromptReading& reading) {
+                                   const PromptReading& reading, std::uint64_t seed) {
   CategoryRouter router;
   router.categories_ = std::move(categories);
   router.reading_ = reading;
   router.confidence_min_ = config.confidence_min;
-  const std::int64_t d = train.states_ND.size(1), c = static_cast<std::int64_t>(router.categories_.size());
+  router.mix_top_ = config.mix_top;
+  router.mix_gap_ = config.mix_gap;
   router.mean_D = train.states_ND.mean(0);
-  router.std_D = train.states_ND.size(0) > 1 ? train.states_ND.std(0).clamp_min(1e-6) : at::ones({d});
-  const auto standard = [&](const at::Tensor& x) { return (x - router.mean_D) / router.std_D; };
-  const at::Tensor x = standard(train.states_ND), y = label_tensor(train.labels);
+  router.std_D = train.states_ND.size(0) > 1 ? train.states_ND.std(0).clamp_min(1e-6) : at::ones({train.states_ND.size(1)});
+  const auto standard = [&](const RoutedPrompts& prompts) {
+    RoutedPrompts own = prompts;
+    if (!own.labels.empty()) own.states_ND = (own.states_ND - router.mean_D) / router.std_D;
+    return own;
+  };
+  RoutedPrompts seen = standard(train), held_out = standard(validation);
+  std::int64_t places = std::ssize(router.categories_);  // that distances are measured to
+  if (config.kind == config::RouterKind::clusters) {
+    router.fit_clusters(seen, config.clusters, seed);
+    places = router.centres_KD.size(0);
+    for (RoutedPrompts* prompts : {&seen, &held_out}) {
+      for (std::size_t i = 0; i < prompts->labels.size(); ++i)
+        prompts->labels[i] = router.cluster_of(prompts->states_ND[static_cast<std::int64_t>(i)]);
+    }
+  } else {
+    router.fit_head(seen, held_out, config);
+  }
+  if (config.keep_share < 1) router.ood_ = OodDetector::fit(seen, held_out, places, config.keep_share);
+  return router;
+}
+
+void CategoryRouter::fit_head(const RoutedPrompts& train, const RoutedPrompts& validation, const config::RouterConfig& config) {
+  const std::int64_t d = train.states_ND.size(1), c = std::ssize(categories_);
+  const at::Tensor x = train.states_ND, y = targets_of(train);
   const bool validated = !validation.labels.empty();
-  const at::Tensor vx = validated ? standard(validation.states_ND) : x, vy = validated ? label_tensor(validation.labels) : y;
+  const at::Tensor vx = validated ? validation.states_ND : x, vy = validated ? targets_of(validation) : y;
   std::vector<at::Tensor> parameters = {at::zeros({c, d}), at::zeros({c})};  // the loss is convex, so zeros are a good start
   const auto logits = [&](const at::Tensor& features) { return at::addmm(parameters[1], features, parameters[0].t()); };
   const FitOptions options{config.lr, config.weight_decay, 0.0, config.steps_max, 10, 20};
@@ -74,19 +114,31 @@ CategoryRouter CategoryRouter::fit(std::vector<std::string> categories, const Ro
       [&]() -> std::pair<double, double> {
         return {-at::cross_entropy_loss(logits(vx), vy).item<double>(), 0.0};
       });
-  router.w_CD = parameters[0];
-  router.b_C = parameters[1];
-  if (validated) router.temperature_ = best_temperature(logits(vx).detach(), vy);
-  if (config.keep_share < 1) {
-    router.ood_ =
-        OodDetector::fit({x, train.labels, train.numbers}, {vx, validation.labels, validation.numbers}, c, config.keep_share);
-  }
-  return router;
+  w_CD = parameters[0];
+  b_C = parameters[1];
+  if (validated) temperature_ = best_temperature(logits(vx).detach(), vy);
+}
+
+void CategoryRouter::fit_clusters(const RoutedPrompts& train, std::int64_t clusters, std::uint64_t seed) {
+  centres_KD = cluster_centres(train.states_ND, clusters, seed);
+  const std::int64_t c = std::ssize(categories_);
+  shares_KC = at::full({centres_KD.size(0), c}, 1 / static_cast<double>(c), at::kDouble);
+  for (std::size_t i = 0; i < train.labels.size(); ++i)
+    shares_KC[cluster_of(train.states_ND[static_cast<std::int64_t>(i)])][train.labels[i]] += 1;
+  shares_KC /= shares_KC.sum(1, true);
+}
+
+std::int32_t CategoryRouter::cluster_of(const at::Tensor& x_D) const {
+  return static_cast<std::int32_t>((centres_KD - x_D).square().sum(1).argmin().item<std::int64_t>());
+}
+
+at::Tensor CategoryRouter::probabilities(const at::Tensor& x_D) const {
+  if (centres_KD.defined()) return shares_KC[cluster_of(x_D)];
+  return at::softmax((at::mv(w_CD, x_D) + b_C).to(at::kDouble) / temperature_, 0);
 }
 
 Route CategoryRouter::route(const at::Tensor& pooled_D) const {
-  const at::Tensor x = (pooled_D.cpu().to(at::kFloat) - mean_D) / std_D;
-  const at::Tensor p = at::softmax((at::mv(w_CD, x) + b_C).to(at::kDouble) / temperature_, 0);
+  const at::Tensor x = (pooled_D.cpu().to(at::kFloat) - mean_D) / std_D, p = probabilities(x);
   Route route;
   route.probabilities.assign(p.const_data_ptr<double>(), p.const_data_ptr<double>() + p.numel());
   const auto top = std::ranges::max_element(route.probabilities);
@@ -94,46 +146,71 @@ Route CategoryRouter::route(const at::Tensor& pooled_D) const {
   route.confidence = *top;
   route.distance = ood_.distance(x);
   route.category = route.confidence >= confidence_min_ && route.distance <= 1 ? route.likeliest : -1;
+  if (mixes() && route.category >= 0) choose_second(route);
   return route;
+}
+
+void CategoryRouter::choose_second(Route& route) const {
+  double highest = 0;
+  for (std::size_t c = 0; c < route.probabilities.size(); ++c) {
+    const auto category = static_cast<std::int32_t>(c);
+    const double p = route.probabilities[c];
+    if (category == route.category || p <= highest || route.confidence - p > mix_gap_) continue;
+    highest = p;
+    route.second = category;
+    route.second_share = p / (route.confidence + p);
+  }
 }
 
 void CategoryRouter::save(const std::filesystem::path& directory) const {
   std::filesystem::create_directories(directory);
-  nn::NamedTensors tensors = {{"mean", mean_D}, {"std", std_D}, {"weight", w_CD}, {"bias", b_C}};
+  const bool clusters = centres_KD.defined();
+  nn::NamedTensors tensors = {{"mean", mean_D}, {"std", std_D}};
+  if (clusters)
+    tensors.insert(tensors.end(), {{"centres", centres_KD}, {"shares", shares_KC}});
+  else
+    tensors.insert(tensors.end(), {{"weight", w_CD}, {"bias", b_C}});
   for (auto& tensor : ood_.tensors()) tensors.push_back(std::move(tensor));
   nn::save_safetensors(directory / kTensorFile, tensors);
-  write_json_atomically(directory / kSettingsFile, {{"categories", categories_},
-                                                    {"pooling", config::word(reading_.pooling)},
-                                                    {"layers", reading_.layers},
-                                                    {"temperature", temperature_},
-                                                    {"confidence_min", confidence_min_}});
+  nlohmann::json settings = {{"categories", categories_},
+                             {"pooling", config::word(reading_.pooling)},
+                             {"layers", reading_.layers},
+                             {"temperature", temperature_},
+                             {"confidence_min", confidence_min_}};
+  if (clusters) settings["kind"] = config::word(config::RouterKind::clusters);
+  if (mixes()) settings.update({{"mix_top", mix_top_}, {"mix_gap", mix_gap_}});
+  write_json_atomically(directory / kSettingsFile, settings);
 }
 
 CategoryRouter CategoryRouter::load(const std::filesystem::path& directory) {
   const nlohmann::json settings = read_json(directory / kSettingsFile);
   const auto reader = nn::SafetensorsReader::open(directory / kTensorFile);
   CategoryRouter router;
+  bool clusters = false;
   try {
     router.categories_ = settings.at("categories").get<std::vector<std::string>>();
-    const std::string pooling = settings.at("pooling");
-    const auto known = config::from_word<config::Pooling>(pooling);
-    if (!known)
-      throw DataError("router-damaged", fmt::format("{}: pooling \"{}\" is not one of {}", (directory / kSettingsFile).string(),
-                                                    pooling, fmt::join(config::words<config::Pooling>(), ", ")));
-    router.reading_ = {*known, settings.value("layers", std::int64_t{0})};
+    router.reading_ = {known_word<config::Pooling>(settings, "pooling", directory), settings.value("layers", std::int64_t{0})};
+    if (settings.contains("kind"))  // linear heads have none
+      clusters = known_word<config::RouterKind>(settings, "kind", directory) == config::RouterKind::clusters;
     router.temperature_ = settings.at("temperature");
     router.confidence_min_ = settings.at("confidence_min");
+    router.mix_top_ = settings.value("mix_top", std::int64_t{1});
+    router.mix_gap_ = settings.value("mix_gap", 0.0);
   } catch (const nlohmann::json::exception& e) {
     throw DataError("router-damaged", fmt::format("{}: {}", (directory / kSettingsFile).string(), json_mismatch(e)));
   }
   router.mean_D = reader.load("mean");
   router.std_D = reader.load("std");
-  router.w_CD = reader.load("weight");
-  router.b_C = reader.load("bias");
+  if (clusters)
+    router.centres_KD = reader.load("centres"), router.shares_KC = reader.load("shares");
+  else
+    router.w_CD = reader.load("weight"), router.b_C = reader.load("bias");
   if (reader.has("ood_means")) router.ood_ = OodDetector::of([&](const char* name) { return reader.load(name); });
-  if (router.w_CD.size(0) != static_cast<std::int64_t>(router.categories_.size())) {
-    throw DataError("router-damaged", fmt::format("{}: {} categories, but weights for {}", directory.string(),
-                                                  router.categories_.size(), router.w_CD.size(0)));
+  const auto categories = static_cast<std::int64_t>(router.categories_.size()),
+             known = clusters ? router.shares_KC.size(1) : router.w_CD.size(0);
+  if (known != categories || (clusters && router.centres_KD.size(0) != router.shares_KC.size(0))) {
+    throw DataError("router-damaged",
+                    fmt::format("{}: {} categories, but weights for {}", directory.string(), categories, known));
   }
   return router;
 }

@@ -79,7 +79,7 @@ class GoldenCheck {
           expect(fmt::format("reward {} of {} ({})", i, e < got.points.size() ? fmt::format("expert {}", e) : "the base", model),
                  got.expert_rewards[e], rewards[i][e], 0);
       }
-      expect(fmt::format("score {} ({})", i, model), got.reward, item.at("scores").at(i), rounding(scored.category));
+      expect(fmt::format("score {} ({})", i, model), got.reward, item.at("scores").at(i), rounding(scored));
     }
   }
 
@@ -94,9 +94,16 @@ class GoldenCheck {
  private:
   /// The difference that rounding of the experts' rewards may make in a final score. Standardising divides by the deviation of an
   /// expert's rewards, which is tiny for one that tells no responses apart.
-  [[nodiscard]] double rounding(const std::string& category) const {
-    if (category.empty()) return 0;
-    return tolerance_.expert_rounding * bundle_.model.category(category).aggregator.sensitivity();
+  [[nodiscard]] double rounding(const GroupScore& scored) const {
+    if (scored.category.empty()) return 0;
+    const Category& first = bundle_.model.category(scored.category);
+    double sensitivity = first.aggregator.sensitivity();
+    if (scored.route.second >= 0) {
+      const Category& second = bundle_.model.categories[static_cast<std::size_t>(scored.route.second)];
+      const double scale = at_scale_of(first.stats, 1, second.stats) - at_scale_of(first.stats, 0, second.stats);
+      sensitivity += second.aggregator.sensitivity() * scale;
+    }
+    return tolerance_.expert_rounding * sensitivity;
   }
 
   void expect(const std::string& what, double got, double expected, double allowed) {
@@ -208,10 +215,10 @@ Bundle load_bundle(const fs::path& directory, at::Device device, nn::BaseWeights
   const json manifest = read_json(directory / kBundleManifest);
   try {
     const json version = manifest.value("schema_version", json());
-    if (version != kBundleSchema && version != kBundleSchemaBefore && version != kBundleSchemaMasked)
+    if (!version.is_number_integer() || version < kBundleSchemaBefore || version > kBundleSchemaMixed)
       throw DataError("unknown-bundle-schema",
                       fmt::format("{}: schema version {}, this program reads {} to {}: use the program that wrote it",
-                                  directory.string(), version.dump(), kBundleSchemaBefore, kBundleSchemaMasked));
+                                  directory.string(), version.dump(), kBundleSchemaBefore, kBundleSchemaMixed));
     if (weights == nn::BaseWeights::int8)
       nn::Backbone::expect_int8_possible(directory.string(), device, nn::pick_dtype(manifest.value("dtype", "float32")));
     check_files(directory, manifest.at("files"));

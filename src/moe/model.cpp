@@ -5,6 +5,7 @@
 #include <ATen/ops/zeros.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -13,6 +14,8 @@
 
 namespace dmoerm::moe {
 namespace {
+
+constexpr double kSpreadMin = 1e-6;  // of a category whose rewards do not differ within a group
 
 std::vector<Score> without_rewards(const PackedTexts& packed) {
   std::vector<Score> scores;
@@ -70,6 +73,16 @@ std::vector<ExpertFeatures> features_of(const Category& category, std::span<cons
   return all;
 }
 
+/// Mix the rewards of a second category into those of the first.
+void mix(const Category& first, std::vector<Score>& scores, const Category& second, const std::vector<Score>& others,
+         double share) {
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    scores[i].second = share * at_scale_of(first.stats, others[i].reward, second.stats);
+    scores[i].reward = (1 - share) * scores[i].reward + *scores[i].second;
+    for (double& part : scores[i].contributions) part *= 1 - share;
+  }
+}
+
 /// Write the results of a category into scores that hold nothing yet.
 void fill_scores(const Category& category, const ExpertFeatures& features, const at::Tensor& final_N,
                  std::vector<Score>& scores) {
@@ -95,6 +108,10 @@ void fill_scores(const Category& category, const ExpertFeatures& features, const
 }  // namespace
 
 ScoreStats stats_of(const nlohmann::json& score) { return {score.at("mean"), score.at("std"), score.at("count")}; }
+
+double at_scale_of(const ScoreStats& other, double reward, const ScoreStats& own) {
+  return other.mean + other.std * (reward - own.mean) / std::max(own.std, kSpreadMin);
+}
 
 at::Tensor rewards_of(const nn::RewardModel& model, const TokenTexts& texts, const ScoringLimits& limits) {
   return rewards_by_row(model.head(), PackedTexts(texts, model.backbone(), limits).states({model.adapter()}).select(1, 0));
@@ -127,21 +144,36 @@ std::vector<GroupScore> Model::score(std::span<const ScoreCall> calls) const {
   std::vector<std::vector<std::int32_t>> prompts;
   for (const ScoreCall& call : calls) prompts.push_back(routed_prompt(call.texts->prompt, limits));
   const at::Tensor pooled_ND = pool_prompts(*backbone, prompts, router.reading(), limits.batch_tokens);
+  struct Asked {
+    std::size_t call;
+    bool second;
+  };
   std::vector<GroupScore> results(calls.size());
-  std::map<std::string, std::vector<std::size_t>> by_category;
+  std::map<std::string, std::vector<Asked>> by_category;
+  const auto name_of = [&](std::int32_t number) { return router.categories()[static_cast<std::size_t>(number)]; };
   for (std::size_t c = 0; c < calls.size(); ++c) {
     GroupScore& result = results[c];
     result.route = router.route(pooled_ND[static_cast<std::int64_t>(c)]);
     result.category = calls[c].category;
-    if (result.category.empty() && result.route.category >= 0)
-      result.category = router.categories()[static_cast<std::size_t>(result.route.category)];
-    by_category[result.category].push_back(c);
+    if (!result.category.empty())
+      result.route.second = -1, result.route.second_share = 0;
+    else if (result.route.category >= 0)
+      result.category = name_of(result.route.category);
+    by_category[result.category].push_back({c, false});
+    if (result.route.second >= 0) by_category[name_of(result.route.second)].push_back({c, true});
   }
-  for (const auto& [name, which] : by_category) {
+  std::vector<std::vector<Score>> seconds(calls.size());
+  for (const auto& [name, asked] : by_category) {
     std::vector<const TokenTexts*> texts;
-    for (const std::size_t c : which) texts.push_back(calls[c].texts);
+    for (const Asked& a : asked) texts.push_back(calls[a.call].texts);
     std::vector<std::vector<Score>> scores = scores_in(name, texts);
-    for (std::size_t i = 0; i < which.size(); ++i) results[which[i]].responses = std::move(scores[i]);
+    for (std::size_t i = 0; i < asked.size(); ++i)
+      (asked[i].second ? seconds[asked[i].call] : results[asked[i].call].responses) = std::move(scores[i]);
+  }
+  for (std::size_t c = 0; c < calls.size(); ++c) {
+    const Route& route = results[c].route;
+    if (route.second >= 0)
+      mix(category(results[c].category), results[c].responses, category(name_of(route.second)), seconds[c], route.second_share);
   }
   return results;
 }

@@ -1,6 +1,7 @@
 // The double-layer mixture of experts (arXiv 2403.01197, section 3). The outer, sparse layer routes a prompt to the model of its
 // category. In that model every capability point has an expert, and an aggregator makes one reward of the experts' states or
-// rewards. If the router is not sure, the prompt goes to the fallback, a single model for all categories.
+// rewards. If the router is not sure, the prompt goes to the fallback, a single model for all categories. Where it takes two
+// categories for nearly as likely, it may mix their rewards.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -28,6 +29,8 @@ struct ScoreStats {
 };
 /// Reads {"mean", "std", "count"} from a task's metrics or a bundle's manifest.
 ScoreStats stats_of(const nlohmann::json& score);
+/// A reward of one model at the mean and spread of another's rewards, so that both can be mixed.
+double at_scale_of(const ScoreStats& other, double reward, const ScoreStats& own);
 
 /// The inner layer of one category.
 struct Category {
@@ -53,12 +56,14 @@ struct Score {
   std::optional<double> base{};            ///< The base's overall reward, standardised, where the aggregator reads it
   std::vector<double> contributions{};     ///< What each of them adds to the reward, in that order; they add up to it. Empty for
                                            ///< aggregators that are no sums
+  std::optional<double> second{};          ///< What Route::second adds to the reward, where two categories are mixed. The
+                                           ///< contributions are then those to the rest, and all of them add up to the reward
 };
 
 /// A prompt with its responses, scored.
 struct GroupScore {
-  std::string category;  ///< Category whose model scored; "" = the fallback
-  Route route;
+  std::string category;  ///< Category whose model scored, the first of two that are mixed; "" = the fallback
+  Route route;           ///< Has no `second` where the category was given
   std::vector<Score> responses;
 };
 
@@ -83,8 +88,9 @@ class Model {
   [[nodiscard]] ExpertFeatures experts(const Category& category, const TokenTexts& texts) const;
   /// One reward per response, [N].
   [[nodiscard]] at::Tensor aggregate(const Category& category, const ExpertFeatures& features) const;
-  /// Route the prompt, run the experts, aggregate. If a response is too long with its prompt, only that response's copy of the
-  /// prompt is cut: neither the route nor any score depends on the other responses.
+  /// Route the prompt, run the experts, aggregate, and mix the rewards of two categories if the route names a second one: both at
+  /// the mean and spread of the first one's rewards, in proportion to their probabilities. If a response is too long with its
+  /// prompt, only that response's copy of the prompt is cut: neither the route nor any score depends on the other responses.
   /// @param category  name of the category to use instead of the router's choice; "" = route
   /// @throws DataError for an unknown category (lists the known ones)
   [[nodiscard]] GroupScore score(const TokenTexts& texts, const std::string& category = "") const;

@@ -16,6 +16,7 @@ struct RoutedPrompts {
   at::Tensor states_ND;               ///< Pooled states
   std::vector<std::int32_t> labels;   ///< Category of each
   std::vector<std::int64_t> numbers;  ///< Number of each prompt's conversation: equal ones are in one fold; empty: all differ
+  at::Tensor targets_NC = {};         ///< Probability with which each category should have it; undefined: its own category alone
 };
 
 /// A Gaussian a category, all with one covariance, over prompt states of width D.

@@ -240,6 +240,11 @@ at::Tensor fit_ridge(const PairDifferences& pairs, const RidgePenalty& penalty, 
   return problem.to_weights(minimum(problem, problem.penalty_RR(strength), problem.to_coordinates(start)));
 }
 
+double summed_loss(const PairDifferences& pairs, const at::Tensor& weight_F) {
+  const at::Tensor gap_P = at::mv(pairs.difference_PF, weight_F) - pairs.margin_P;
+  return (losses(gap_P, pairs.target_P) * pairs.weight_P).sum().item<double>();
+}
+
 at::Tensor gaps_without_prompt(const PairDifferences& pairs, const RidgePenalty& penalty, double strength,
                                const at::Tensor& weight_F, bool exact) {
   DMOERM_CHECK(pairs.difference_PF.size(1) <= kFeaturesLeftOut, "few features, so that each prompt may be left out");

@@ -41,6 +41,9 @@ struct RidgePenalty {
 /// @throws NumericError if the penalty leaves a direction free
 at::Tensor fit_ridge(const PairDifferences& pairs, const RidgePenalty& penalty, double strength, const at::Tensor& start = {});
 
+/// Summed loss of the pairs under weights [F], as fit_ridge() minimises it without the penalty.
+double summed_loss(const PairDifferences& pairs, const at::Tensor& weight_F);
+
 /// Gaps [P] that the fits without each pair's own prompt give, up to 64 features. @param weight_F  the fit on all prompts
 /// @param exact  whether each fit goes on until it converges; otherwise it is one step of Newton's method from `weight_F`, whose
 ///   error falls with the square of the number of prompts

@@ -61,7 +61,7 @@ void save_bundle(const Bundle& bundle, const fs::path& directory, const fs::path
     const std::int64_t pad = pad_id(source_model, *bundle.tokenizer, *bundle.chat_template);
     save_classifier(temporary / "base", source_model, {model.backbone->spec(), model.backbone->weights(), zero_D}, pad);
     copy_tokenizer(source_model, temporary / "base", bundle.tokenizer->token_of(static_cast<std::int32_t>(pad)));
-    json manifest = {{"schema_version", kBundleSchema},
+    json manifest = {{"schema_version", model.router.mixes() ? kBundleSchemaMixed : kBundleSchema},
                      {"template",
                       {{"name", bundle.chat_template->name()},
                        {"sha256", bundle.chat_template->digest()},

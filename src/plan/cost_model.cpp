@@ -159,7 +159,10 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
   const double per_token =  // a task without training has no tokens of its own
       own_tokens > 0 ? seconds_per_token(model, device, passes_over, load.group_tokens, own_tokens * together) : 0;
   s.passes = per_token * load.groups_per_step * load.group_tokens * load.models;
-  s.update = device.memory_gb_s > 0 ? trained * load.models * (load.all_weights ? 28 : 24) / (device.memory_gb_s * 1e9) : 0;
+  const double of_average = load.averages ? 12 : 0;  // bytes that an update reads and writes of it
+  s.update = device.memory_gb_s > 0
+                 ? trained * load.models * ((load.all_weights ? 28 : 24) + of_average) / (device.memory_gb_s * 1e9)
+                 : 0;
   const double read = load.read_groups * load.models * adapted + load.trunk_groups * (1 - adapted) + load.whole_read_groups;
   s.read = read * load.group_tokens * seconds_per_token(model, device, 1, load.group_tokens, limit);
   s.rest = load.seconds + fitting_seconds(load, model, device);
@@ -189,9 +192,10 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
 
   constexpr double kMib = 1024.0 * 1024.0;
   const double weights = model.parameters * device.weight_bytes;
-  // Per trained number, float32: gradient, both moments, the best so far; and the weights themselves where the forward pass uses
-  // fewer bits.
-  const double state = trained * load.models * (16.0 + (load.all_weights && device.weight_bytes >= 4 ? 0.0 : 4.0));
+  // Per trained number, float32: gradient, both moments, the best so far, and an average if there is one; and the weights
+  // themselves where the forward pass uses fewer bits.
+  const double average = load.averages ? 4.0 : 0.0;
+  const double state = trained * load.models * (16.0 + average + (load.all_weights && device.weight_bytes >= 4 ? 0.0 : 4.0));
   const double kept_layers = adapted * model.layers;
   const double of_a_layer = 4 * model.width + model.qkv_width + 3 * model.intermediate;
   const double kept = load.steps <= 0  ? of_a_layer
@@ -203,7 +207,8 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
       load.shard && load.steps > 0 ? 4 * (2 * model.linear_macs / model.layers + (model.parameters - model.linear_macs)) : 0;
   task.memory_mib = (weights + activations + buffers + (load.shard ? 0 : load.steps > 0 ? state : 0)) / kMib;
   task.sharded_mib = load.shard && load.steps > 0 ? state / kMib : 0;
-  task.checkpoint_mib = load.steps > 0 ? trained * load.models * 16.0 / kMib : 0;  // weights, both moments, the best so far
+  // Weights, both moments, the best so far, and an average if there is one.
+  task.checkpoint_mib = load.steps > 0 ? trained * load.models * (16.0 + average) / kMib : 0;
   const double of_a_model = load.all_weights ? model.parameters * device.weight_bytes + 4 * model.width : 4 * trained;
   task.output_mib = (load.steps > 0 ? of_a_model * load.models : load.kept_rows * load.models * 4 * (model.width + 1)) / kMib;
   task.pauses = load.steps > 0;

@@ -61,6 +61,7 @@ struct Load {
   double trunk_groups = 0;        ///< Groups whose layers below the adapter are computed
   double adapter_rank = 0;
   bool shard = false, recompute = false;
+  bool averages = false;       ///< Whether an average of the weights is kept beside them
   double bytes_sent = 4;       ///< Bytes of a gradient's number between ranks
   double seconds = 0;          ///< Further seconds, not shared among ranks
   double fit_steps = 0;        ///< Steps of the paper's MLP, which is fitted once; not shared among ranks

@@ -55,12 +55,11 @@ std::vector<TaskNode> GraphBuilder::build() {
         add_external(TaskId::label(c.name, point, round_in_id(config_, 1)), {TaskId::selection()});
     }
   }
-  GroupSizes prompts = sizes_.overall("", Subset::train);
-  prompts.tokens *= kPromptShare * config_.router.depth;
-  prompts.plain_tokens = prompts.tokens;
-  add(TaskId::router(), {}, kBackbone, 1, reading_load(config_.base, prompts, 1));
+  const bool by_rewards = config_.router.kind == config::RouterKind::reward;
+  if (!by_rewards) add_router();
   double tokens = 0;
   for (const config::CategoryConfig& c : config_.categories) tokens += add_category(c);
+  if (by_rewards) add_rated_router();
   add_model(TaskId::single(), Subset::train, steps_for(config_, tokens, sizes_.overall("", Subset::train)));
   std::vector<TaskId> evals;
   for (const config::CategoryConfig& c : config_.categories) {
@@ -101,8 +100,33 @@ void GraphBuilder::add_model(TaskId id, Subset subset, std::int64_t steps) {
                    validation = sizes_.overall(id.category, Subset::validation);
   if (steps == 0) steps = training_steps(config_.base, training.epoch_groups);
   add(std::move(id), {}, kBackbone, kRanksMax,
-      training_load(config_.base, config_.cluster, training, validation, static_cast<double>(steps), 1));
+      training_load(config_.base, config_.cluster, training, validation, static_cast<double>(steps), 1, config_.head.start));
   nodes_.back().steps = steps;
+}
+
+/// The router that reads prompts alone.
+void GraphBuilder::add_router() {
+  GroupSizes prompts = sizes_.overall("", Subset::train);
+  prompts.tokens *= kPromptShare * config_.router.depth;
+  prompts.plain_tokens = prompts.tokens;
+  add(TaskId::router(), {}, kBackbone, 1, reading_load(config_.base, prompts, 1));
+}
+
+/// The router that also reads what the bases of all categories say of the groups that they were not trained on.
+void GraphBuilder::add_rated_router() {
+  std::vector<TaskId> bases;
+  double rated = 0;
+  for (const config::CategoryConfig& c : config_.categories) {
+    for (std::int64_t fold = 0; fold <= config_.folds; ++fold)
+      bases.push_back(TaskId::base(c.name, static_cast<std::int32_t>(fold)));
+    rated += sizes_.overall(c.name, Subset::phase3).groups + sizes_.overall(c.name, Subset::validation).groups;
+  }
+  GroupSizes read = sizes_.overall("", Subset::train);
+  const double prompts = read.groups * kPromptShare * config_.router.depth;
+  read.groups = rated;
+  Load load = reading_load(config_.base, read, static_cast<int>(config_.categories.size()));
+  load.whole_read_groups = prompts;
+  add(TaskId::router(), std::move(bases), kBackbone, kRanksMax, load);
 }
 
 /// Base, experts, features, aggregator and baseline of a category. @return tokens that base and experts may take together, and so
@@ -186,7 +210,7 @@ double GraphBuilder::add_experts(const config::CategoryConfig& c, const TaskId& 
   }
   add(experts, std::move(reads), base, kRanksMax,
       training_load(config_.experts.train, config_.cluster, mean, sizes_.overall(c.name, Subset::validation), mean_steps,
-                    static_cast<int>(experts.points.size())));
+                    static_cast<int>(experts.points.size()), config_.head.start));
   // The labels wait for these gaps. A plan, in which labels cost no time, needs to know it too.
   const int before = experts.round > 0 ? experts.round - 1 : label_rounds(config_) - 1;
   if (before > 0) nodes_.back().task.inputs.push_back(TaskId::gaps(c.name, experts.points, before).text());
@@ -205,7 +229,7 @@ void GraphBuilder::add_eval(const config::CategoryConfig& c) {
   add(TaskId::eval(c.name), std::move(reads), kBackbone, kRanksMax,
       evaluation_load(config_.experts.train, sizes_.overall(c.name, Subset::test),
                       static_cast<int>(c.points.size()) + base_rewards(config_), other_models,
-                      (config_.baselines ? 3 : 2) - base_rewards(config_)));
+                      (config_.baselines ? 3 : 2) - base_rewards(config_), config_.router.mix_top));
 }
 
 int label_rounds(const config::RunConfig& config) {

@@ -32,6 +32,8 @@ class GraphBuilder {
  private:
   void add(TaskId id, std::vector<TaskId> reads, const std::string& base, int ranks_max, const Load& load);
   void add_external(TaskId id, const std::vector<TaskId>& waits_for, std::vector<TaskId> reads = {});
+  void add_router();
+  void add_rated_router();
   void add_model(TaskId id, Subset subset, std::int64_t steps);
   double add_category(const config::CategoryConfig& category);
   double add_experts(const config::CategoryConfig& category, const TaskId& experts, const std::string& base);

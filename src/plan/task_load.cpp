@@ -6,13 +6,18 @@
 namespace dmoerm::plan {
 
 Load training_load(const config::TrainConfig& train, const config::ClusterConfig& cluster, const GroupSizes& training,
-                   const GroupSizes& validation, double steps, int models) {
+                   const GroupSizes& validation, double steps, int models, config::HeadStart head) {
   Load load;
   load.steps = steps, load.groups_per_step = static_cast<double>(train.groups_per_step);
   load.group_tokens = training.tokens, load.plain_group_tokens = training.plain_tokens;
   const double evaluated =
       train.eval_groups_max > 0 ? std::min(validation.groups, static_cast<double>(train.eval_groups_max)) : validation.groups;
   load.read_groups = (1 + std::ceil(steps / static_cast<double>(train.eval_every_steps))) * evaluated;
+  if (head == config::HeadStart::ridge) {
+    const auto most = static_cast<double>(kHeadStartGroups);
+    load.read_groups += std::min(training.groups, most) + std::min(validation.groups, most);
+  }
+  load.averages = train.average_decay > 0;
   load.models = models, load.all_weights = train.tuning == config::Tuning::full,
   load.adapted_layers = train.tuning == config::Tuning::full ? 0 : static_cast<double>(train.lora_layers);
   load.trunk_groups = std::min(training.groups, steps * load.groups_per_step) + evaluated;
@@ -31,12 +36,13 @@ Load reading_load(const config::TrainConfig& train, const GroupSizes& groups, in
   return load;
 }
 
-Load evaluation_load(const config::TrainConfig& train, const GroupSizes& test, int models, double other_models, int alone) {
-  constexpr double kRoutedAway = 0.1;
+Load evaluation_load(const config::TrainConfig& train, const GroupSizes& test, int models, double other_models, int alone,
+                     std::int64_t mix_top) {
+  const double routed_away = 0.1 * static_cast<double>(mix_top);
   Load load = reading_load(train, test, models);
   if (other_models > 0) {
-    load.read_groups += kRoutedAway * test.groups * other_models / models;
-    load.trunk_groups += kRoutedAway * test.groups;
+    load.read_groups += routed_away * test.groups * other_models / models;
+    load.trunk_groups += routed_away * test.groups;
   }
   load.whole_read_groups = test.groups * (alone + kPromptShare);
   return load;

@@ -137,11 +137,15 @@ nn::RewardModel RunContext::fresh_model(const plan::TaskId& task) {
     fresh = nn::RewardModel(pretrained(), lora_of(config_.base));
     fresh.adapter()->initialise(mix64(config_.seed) ^ stable_hash(name));
   }
+  at::Tensor w_D = fresh.head().w_D;
+  if (config_.head.start == config::HeadStart::ridge) {
+    w_D.zero_();
+    return fresh;
+  }
   // A small random head, because a zero head would give the adapter no gradient in the first step.
   Rng rng(config_.seed, "head/" + name);
   std::vector<float> head(static_cast<std::size_t>(fresh.backbone().spec().width));
   for (float& h : head) h = static_cast<float>(0.02 * rng.normal());
-  at::Tensor w_D = fresh.head().w_D;
   w_D.copy_(at::from_blob(head.data(), {std::ssize(head)}, at::TensorOptions().dtype(at::kFloat)));
   return fresh;
 }

@@ -29,7 +29,7 @@ class RunContext {
 
   /// The pretrained backbone, loaded once per process and shared by all who do not train it.
   std::shared_ptr<nn::Backbone> pretrained();
-  /// The untrained model of a task of phase 1, with a small random head.
+  /// The untrained model of a task of phase 1, with a small random head, or one of zeros that start_heads() replaces.
   nn::RewardModel fresh_model(const plan::TaskId& task);
   /// The model that a task of phase 1 trained. Keeps the last one it loaded.
   nn::RewardModel load_model(const plan::TaskId& task);

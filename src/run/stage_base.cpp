@@ -3,6 +3,7 @@
 #include <ATen/ops/tensor.h>
 
 #include "base/error.h"
+#include "run/head_start.h"
 #include "run/stage_aggregator.h"
 #include "run/task_settings.h"
 #include "run/training_task.h"
@@ -31,6 +32,7 @@ void run_base(RunContext& context, const plan::TaskId& task, train::Subset subse
   config::TrainConfig train = context.config().base;
   train::soften_by_gaps(context.store(), preference::kOverall, train.soft_gaps, trainees[0].training, trainees[0].validation);
   if (steps_max > 0) train.steps_max = steps_max;
+  start_heads(context, trainees, ranks);
   const auto gpus = gpu_ranks(context, ranks);
   comm::Communicator& training_ranks = gpus ? *gpus : ranks;
   ranks.use_wire(wire_of(context.config()));

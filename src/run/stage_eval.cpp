@@ -124,7 +124,8 @@ class Evaluation {
   }
 
   /// Score with the double-layer model and its own routing, and with the parts of it that the report shows separately. Categories
-  /// that have backbones of their own are loaded one after the other, because memory may not hold all of them.
+  /// that have backbones of their own are loaded one after the other, because memory may not hold all of them. What a category's
+  /// model says of a prompt of another category, or of one whose rewards are mixed, stands in a column of its own until then.
   void score_with_the_whole_model() {
     std::vector<std::string> all;
     for (const config::CategoryConfig& c : context_.config().categories) all.push_back(c.name);
@@ -132,24 +133,27 @@ class Evaluation {
     const std::string& own = context_.category(category_).name;
     const std::map<std::string, std::vector<std::int64_t>> routed =
         route(*context_.assemble_model(apart ? std::vector{own} : all));
+    std::map<std::string, moe::ScoreStats> stats;
     for (const std::string& name : all) {
       const auto found = routed.find(name);
       if (found == routed.end() && name != own) continue;
       const std::shared_ptr<const moe::Model> model = context_.assemble_model(apart ? std::vector{name} : all);
+      stats[name] = model->category(name).stats;
       if (name == own) score_with_parts(*model, model->category(own));
       if (found == routed.end()) continue;
       for (const std::int64_t index : found->second) {
         if (stop_requested()) return;
-        if (rewards_[index].contains("dmoerm")) continue;
+        if (rewards_[index].contains("dmoerm") || rewards_[index].contains("in/" + name)) continue;
+        std::vector<float>& rewards = rewards_[index]["in/" + name];
         if (name == own) {  // the aggregator has made these rewards of the same experts
-          rewards_[index]["dmoerm"] = rewards_[index].at("oracle_route");
+          rewards = rewards_[index].at("oracle_route");
           continue;
         }
-        std::vector<float>& rewards = rewards_[index]["dmoerm"];
         for (const moe::Score& score : model->scores_in(name, own_.at(index)))
           rewards.push_back(static_cast<float>(score.reward));
       }
     }
+    for (const auto& [index, route] : routes_) mix(rewards_[index], route, stats);
     models_.insert({"dmoerm", "oracle_route"});
     models_.insert(std::begin(kKinds), std::end(kKinds));
     score_with("single", plan::TaskId::single());
@@ -161,7 +165,22 @@ class Evaluation {
     }
   }
 
-  /// Groups of this rank by the category that the router picks; "" if it is unsure.
+  /// Make the reward of the double-layer model of what the categories of its route say.
+  static void mix(std::map<std::string, std::vector<float>>& rewards, const json& route,
+                  const std::map<std::string, moe::ScoreStats>& stats) {
+    const std::string name = route.at("category"), second = route.value("second", "");
+    if (name.empty() || rewards.contains("dmoerm")) return;
+    std::vector<float> mixed = std::move(rewards.at("in/" + name));
+    const double share = route.value("second_share", 0.0);
+    for (std::size_t i = 0; i < mixed.size() && !second.empty(); ++i)
+      mixed[i] = static_cast<float>((1 - share) * mixed[i] +
+                                    share * moe::at_scale_of(stats.at(name), rewards.at("in/" + second)[i], stats.at(second)));
+    rewards.erase("in/" + name);
+    rewards.erase("in/" + second);
+    rewards["dmoerm"] = std::move(mixed);
+  }
+
+  /// Groups of this rank by the category that the router picks, or by both that it mixes; "" if it is unsure.
   std::map<std::string, std::vector<std::int64_t>> route(const moe::Model& model) {
     limits_ = model.limits;
     const auto name_of = [&](std::int32_t category) {
@@ -170,16 +189,17 @@ class Evaluation {
     std::map<std::string, std::vector<std::int64_t>> routed;
     for (const auto& [index, texts] : own_) {
       if (stop_requested()) break;
-      if (const auto known = routes_.find(index); known != routes_.end()) {
-        routed[known->second.at("category")].push_back(index);
-        continue;
+      if (!routes_.contains(index)) {
+        const moe::Route route = model.route(texts.prompt);
+        routes_[index] = {{"category", name_of(route.category)},
+                          {"likeliest", name_of(route.likeliest)},
+                          {"confidence", route.confidence},
+                          {"distance", route.distance}};
+        if (route.second >= 0) routes_[index].update({{"second", name_of(route.second)}, {"second_share", route.second_share}});
       }
-      const moe::Route route = model.route(texts.prompt);
-      routed[name_of(route.category)].push_back(index);
-      routes_[index] = {{"category", name_of(route.category)},
-                        {"likeliest", name_of(route.likeliest)},
-                        {"confidence", route.confidence},
-                        {"distance", route.distance}};
+      const json& route = routes_.at(index);
+      routed[route.at("category")].push_back(index);
+      if (route.contains("second")) routed[route["second"]].push_back(index);
     }
     return routed;
   }

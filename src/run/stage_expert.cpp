@@ -9,6 +9,7 @@
 #include "nn/device.h"
 #include "plan/graph_builder.h"
 #include "run/check_labels.h"
+#include "run/head_start.h"
 #include "run/task_settings.h"
 #include "run/training_task.h"
 #include "train/checkpoint.h"
@@ -114,6 +115,7 @@ void run_experts(RunContext& context, const plan::TaskId& task, const TaskIdenti
     trainees.push_back({plan::TaskId::expert(task.category, {point}, task.round, task.fold).text(), std::move(expert),
                         std::move(labels.training), std::move(labels.validation)});
   }
+  start_heads(context, trainees, ranks);
   const auto gpus = gpu_ranks(context, ranks);
   comm::Communicator& training_ranks = gpus ? *gpus : ranks;
   ranks.use_wire(wire_of(context.config()));

@@ -6,6 +6,8 @@
 #include <map>
 
 #include "base/log.h"
+#include "moe/reward_targets.h"
+#include "run/prompt_ratings.h"
 #include "run/task_parts.h"
 #include "run/task_settings.h"
 
@@ -54,26 +56,46 @@ moe::RoutedPrompts routed_prompts(RunContext& context, const std::vector<std::in
   return prompts;
 }
 
+/// Let the router learn which category's model orders the pairs of its prompts best, instead of their categories.
+void aim_at_rewards(const RunContext& context, const PromptRatings& ratings, const std::vector<std::int64_t>& train,
+                    moe::RoutedPrompts& fitted, const std::vector<std::int64_t>& validation, moe::RoutedPrompts& known) {
+  const config::RouterConfig& config = context.config().router;
+  const auto categories = std::ssize(context.config().categories);
+  const at::Tensor train_NC = ratings_of(ratings, train, categories);
+  const at::Tensor means_CC = moe::category_means(train_NC, fitted.labels);
+  const auto targets = [&](const at::Tensor& own_NC, const moe::RoutedPrompts& prompts) {
+    return moe::reward_targets(own_NC, prompts.labels, means_CC, config.own_share, config.reward_temperature);
+  };
+  fitted.targets_NC = targets(train_NC, fitted);
+  known.targets_NC = targets(ratings_of(ratings, validation, categories), known);
+}
+
 }  // namespace
 
 nlohmann::json router_settings(const config::RunConfig& config) {
   nlohmann::json router = result_settings(config.router);
+  drop_defaults(router, result_settings(config::RouterConfig{}),
+                {"kind", "clusters", "own_share", "reward_temperature", "mix_top", "mix_gap"});
   router["calibration_rule"] = kCalibrationRuleVersion;
   return {{"router", router}};
 }
 
 void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks) {
-  if (ranks.rank() != 0) return;  // fitting a linear head is not worth sharing
-  const auto prompts_of = [&](train::Subset subset) { return train::groups_of(context.store(), -1, subset, context.config()); };
-  const auto train = prompts_of(train::Subset::train), validation = prompts_of(train::Subset::validation);
   const plan::TaskId task = plan::TaskId::router();
   const auto folder = context.directory().task(task);
   TaskParts parts(folder, identity.key());
-  const moe::RoutedPrompts known = routed_prompts(context, validation, parts, "validation"),
-                           fitted = routed_prompts(context, train, parts, "train");
+  const bool by_rewards = context.config().router.kind == config::RouterKind::reward;
+  const PromptRatings ratings = by_rewards ? rate_prompts(context, parts, ranks) : PromptRatings{};
+  if (ranks.rank() != 0) return;  // fitting a linear head is not worth sharing
+  const auto prompts_of = [&](train::Subset subset) { return train::groups_of(context.store(), -1, subset, context.config()); };
+  const auto train = prompts_of(train::Subset::train), validation = prompts_of(train::Subset::validation);
+  moe::RoutedPrompts known = routed_prompts(context, validation, parts, "validation"),
+                     fitted = routed_prompts(context, train, parts, "train");
+  if (by_rewards) aim_at_rewards(context, ratings, train, fitted, validation, known);
   const moe::KeptFits kept_fits(parts);
-  const auto router = moe::CategoryRouter::fit(context.store().categories(), fitted, known, context.config().router,
-                                               moe::reading_of(context.config().router, context.pretrained()->spec()));
+  const auto router =
+      moe::CategoryRouter::fit(context.store().categories(), fitted, known, context.config().router,
+                               moe::reading_of(context.config().router, context.pretrained()->spec()), context.config().seed);
   std::int64_t right = 0;
   for (std::size_t i = 0; i < validation.size(); ++i)
     right += router.route(known.states_ND[static_cast<std::int64_t>(i)]).likeliest == known.labels[i];

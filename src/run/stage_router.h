@@ -1,4 +1,4 @@
-// The stage "router": fits the linear head that picks a prompt's category.
+// The stage "router": fits what picks a prompt's category.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -14,8 +14,8 @@ namespace dmoerm::run {
 nlohmann::json router_settings(const config::RunConfig& config);
 
 /// Fit the router on pooled base states of the train prompts, and calibrate it on the validation prompts. Collective over
-/// `ranks`; only the first of them works. A stop keeps what was pooled and fitted, and the next call
-/// goes on from there. @throws Stopped
+/// `ranks`, which share what the categories' bases say of the prompts if the router learns from rewards; only the first of them
+/// does the rest. A stop keeps what was rated, pooled and fitted, and the next call goes on from there. @throws Stopped
 void run_router(RunContext& context, const TaskIdentity& identity, comm::Communicator& ranks);
 
 }  // namespace dmoerm::run

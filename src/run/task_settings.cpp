@@ -8,18 +8,22 @@ nlohmann::json all_categories(const config::RunConfig& config) {
   return all;
 }
 
+void drop_defaults(nlohmann::json& settings, const nlohmann::json& defaults, std::initializer_list<const char*> later) {
+  for (const char* key : later) {
+    if (settings.at(key) == defaults.at(key)) settings.erase(key);
+  }
+}
+
 nlohmann::json training_settings(const config::TrainConfig& train) {
   nlohmann::json settings = result_settings(train);
-  const nlohmann::json defaults = result_settings(config::TrainConfig{});
-  for (const char* later : {"select_by", "soft_gaps", "ties"}) {
-    if (settings.at(later) == defaults.at(later)) settings.erase(later);
-  }
+  drop_defaults(settings, result_settings(config::TrainConfig{}), {"select_by", "soft_gaps", "ties", "average_decay"});
   return settings;
 }
 
 nlohmann::json head_settings(const config::RunConfig& config) {
-  if (config.head.reads == config::HeadConfig{}.reads) return nlohmann::json::object();
-  return {{"head", result_settings(config.head)}};
+  nlohmann::json head = result_settings(config.head);
+  drop_defaults(head, result_settings(config::HeadConfig{}), {"reads", "start"});
+  return head.empty() ? head : nlohmann::json{{"head", head}};
 }
 
 nlohmann::json phase1_settings(const config::RunConfig& config, std::int32_t fold) {

@@ -12,13 +12,15 @@ template <class Section>
 nlohmann::json result_settings(const Section& section) {
   return config::settings_that_affect(section, config::Affects::result);
 }
-/// result_settings() of a training. Keys that 0.1.0 did not have count only with another value than their default, so that what
-/// was trained before stays done.
+/// result_settings() of a training, see drop_defaults().
 nlohmann::json training_settings(const config::TrainConfig& train);
+/// Leave out settings of keys that 0.1.0 did not have and that have their default, so that what was made before stays done.
+/// @param later  those keys
+void drop_defaults(nlohmann::json& settings, const nlohmann::json& defaults, std::initializer_list<const char*> later);
 /// The settings that decide on which train groups a task of phases 1 and 2 trains. Models of all train groups are the same for
 /// any number of folds. @param fold  that of the task
 nlohmann::json phase1_settings(const config::RunConfig& config, std::int32_t fold);
-/// What heads read; nothing if that is the default, which 0.1.0 had no key for.
+/// What heads read and where they begin; nothing if those are the defaults, which 0.1.0 had no keys for.
 nlohmann::json head_settings(const config::RunConfig& config);
 /// result_settings() of all categories.
 nlohmann::json all_categories(const config::RunConfig& config);

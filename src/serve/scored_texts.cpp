@@ -29,6 +29,11 @@ wire::Scored row_of(const moe::Model& model, const moe::GroupScore& group, const
     row.contributions[category->points[p]] = score.contributions[p];
   if (category != nullptr && score.contributions.size() > category->points.size())
     row.base_contribution = score.contributions.back();
+  if (score.second) {
+    row.second = model.router.categories()[static_cast<std::size_t>(group.route.second)];
+    row.second_share = group.route.second_share;
+    row.second_contribution = *score.second;
+  }
   row.spread = spread_of(score.points);
   row.scored_by = category == nullptr ? "single" : group.category;
   row.category = model.router.categories()[static_cast<std::size_t>(group.route.likeliest)];

@@ -13,7 +13,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "base/rng.h"
 #include "plan/training_steps.h"
 #include "train/gradient_norm.h"
 #include "train/group_scorer.h"
@@ -22,20 +21,6 @@
 
 namespace dmoerm::train {
 namespace {
-
-/// At most `count` of the groups, drawn by the seed, in their order.
-std::vector<LabelledGroup> draw(std::vector<LabelledGroup> groups, std::int64_t count, std::uint64_t seed,
-                                const std::string& name) {
-  if (count <= 0 || static_cast<std::int64_t>(groups.size()) <= count) return groups;
-  std::vector<std::size_t> order(groups.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  Rng(seed, "validation/" + name).shuffle(order);
-  order.resize(static_cast<std::size_t>(count));
-  std::ranges::sort(order);
-  std::vector<LabelledGroup> drawn;
-  for (const std::size_t i : order) drawn.push_back(groups[i]);
-  return drawn;
-}
 
 std::vector<std::int64_t> widths_of(const std::vector<at::Tensor>& slices) {
   std::vector<std::int64_t> widths;
@@ -69,7 +54,7 @@ double number(const nlohmann::json& value) { return value.is_null() ? std::nan("
 TraineeState::TraineeState(Trainee& trainee, const TrainerContext& context)
     : trainee_(trainee),
       ranks_(context.ranks),
-      validation_(draw(trainee.validation, context.train.eval_groups_max, context.seed, trainee.name)),
+      validation_(drawn_groups(trainee.validation, context.train.eval_groups_max, context.seed, "validation/" + trainee.name)),
       order_(copies_of(context.store, trainee.training), context.seed, trainee.name),
       steps_total_(plan::training_steps(context.train, static_cast<double>(epoch_groups(context.store, trainee.training)))),
       gradients_(trainee.model),
@@ -87,6 +72,7 @@ TraineeState::TraineeState(Trainee& trainee, const TrainerContext& context)
   for (std::size_t p = 0; p < whole_.size(); ++p) {
     parameters_.push_back(own_of(p, whole_[p]).to(at::kFloat));
     best_.push_back(parameters_.back().clone());
+    if (context.train.average_decay > 0) average_.push_back(parameters_.back().clone());
     undecayed.push_back(undecayed_elements(trainee.model, whole_[p], own_range(p)));
   }
   const nn::AdamWOptions options{context.train.beta1, context.train.beta2, context.train.eps, context.train.weight_decay};
@@ -181,6 +167,7 @@ double TraineeState::update(const TrainerContext& context, std::int64_t step, st
   const double clip =
       context.train.max_grad_norm > 0 && norm > context.train.max_grad_norm ? context.train.max_grad_norm / norm : 1.0;
   optimizer_->step(parameters_, gradients, learning_rate(context.train, step, steps_total_), step + 1, clip);
+  if (!average_.empty()) take_into_average(context.train.average_decay, step + 1);
   publish_parameters();
   last_norm_ = norm;
   return loss;
@@ -218,20 +205,59 @@ void TraineeState::fail(const std::string& why, std::int64_t step) {
   active_ = false;
 }
 
+void TraineeState::take_into_average(double decay, std::int64_t step) {
+  // The weight that makes the average one of the steps' weights alone, without those of the start.
+  const double newest = (1 - decay) / (1 - std::pow(decay, static_cast<double>(step)));
+  for (std::size_t i = 0; i < average_.size(); ++i) average_[i].lerp_(parameters_[i], newest);
+}
+
+void TraineeState::exchange_average() {
+  for (std::size_t i = 0; i < average_.size(); ++i) {
+    const at::Tensor kept = parameters_[i].clone();
+    parameters_[i].copy_(average_[i]);
+    average_[i].copy_(kept);
+  }
+}
+
+PairFigures TraineeState::measured_figures(const TrainerContext& context, const std::function<bool(const PairFigures&)>& better) {
+  const GroupScorer scorer{context.store, context.compute.micro_batch_tokens, context.trunks, context.ranks};
+  const auto judge_and_keep = [&] {
+    const PairFigures found = pair_figures(scorer.rewards(trainee_.model, validation_), validation_);
+    if (better(found)) {
+      for (std::size_t i = 0; i < best_.size(); ++i) best_[i].copy_(parameters_[i]);
+    }
+    return found;
+  };
+  if (average_.empty()) return judge_and_keep();
+  exchange_average();
+  PairFigures figures;
+  try {
+    publish_parameters();
+    figures = judge_and_keep();
+  } catch (...) {
+    exchange_average();  // what is saved is the state of the step
+    throw;
+  }
+  exchange_average();
+  publish_parameters();
+  return figures;
+}
+
 void TraineeState::evaluate(const TrainerContext& context, std::int64_t step, double train_loss, double seconds) {
   outcome_.steps = step;
-  const GroupScorer scorer{context.store, context.compute.micro_batch_tokens, context.trunks, context.ranks};
-  const PairFigures figures = pair_figures(scorer.rewards(trainee_.model, validation_), validation_);
   const bool first = history_.empty();
   const bool by_loss = context.train.select_by == config::SelectBy::loss;
-  const std::pair found{by_loss ? -figures.loss : figures.accuracy, by_loss ? figures.accuracy : -figures.loss},
-      best{by_loss ? -outcome_.loss : outcome_.accuracy, by_loss ? outcome_.accuracy : -outcome_.loss};
-  const bool higher = figures.accuracy > highest_accuracy_, better = first || figures.pairs == 0 || found > best;
+  const auto is_better = [&](const PairFigures& figures) {
+    const std::pair found{by_loss ? -figures.loss : figures.accuracy, by_loss ? figures.accuracy : -figures.loss},
+        best{by_loss ? -outcome_.loss : outcome_.accuracy, by_loss ? outcome_.accuracy : -outcome_.loss};
+    return first || figures.pairs == 0 || found > best;
+  };
+  const PairFigures figures = measured_figures(context, is_better);
+  const bool higher = figures.accuracy > highest_accuracy_, better = is_better(figures);
   if (better) {
     outcome_.accuracy = figures.accuracy;
     outcome_.loss = figures.loss;
     outcome_.best_step = step;
-    for (std::size_t i = 0; i < best_.size(); ++i) best_[i].copy_(parameters_[i]);
   }
   // The accuracy over few pairs is coarse. A falling loss shows progress too and restarts the patience.
   waited_ = better || higher || figures.loss < lowest_loss_ ? 0 : waited_ + 1;
@@ -257,7 +283,8 @@ std::int64_t TraineeState::state_bytes() const {
   std::size_t bytes = gradients_.bytes();
   for (std::size_t slice = 0; slice < whole_.size(); ++slice) {
     const bool master = whole_[slice].scalar_type() != at::kFloat;
-    bytes += whole_[slice].nbytes() + (master ? 4 : 3) * parameters_[slice].nbytes();
+    const std::size_t copies = (master ? 4 : 3) + (average_.empty() ? 0 : 1);
+    bytes += whole_[slice].nbytes() + copies * parameters_[slice].nbytes();
   }
   return static_cast<std::int64_t>(bytes) + sums_.peak_bytes();
 }
@@ -329,7 +356,10 @@ void TraineeState::read(const CheckpointReader& checkpoint, const nlohmann::json
 }
 
 std::vector<std::pair<const char*, const std::vector<at::Tensor>*>> TraineeState::slots() const {
-  return {{"parameter", &parameters_}, {"best", &best_}, {"first", &optimizer_->first}, {"second", &optimizer_->second}};
+  std::vector<std::pair<const char*, const std::vector<at::Tensor>*>> all = {
+      {"parameter", &parameters_}, {"best", &best_}, {"first", &optimizer_->first}, {"second", &optimizer_->second}};
+  if (!average_.empty()) all.emplace_back("average", &average_);
+  return all;
 }
 
 }  // namespace dmoerm::train

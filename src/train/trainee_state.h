@@ -2,6 +2,7 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -12,6 +13,7 @@
 #include "nn/adamw.h"
 #include "train/checkpoint.h"
 #include "train/gradient_sums.h"
+#include "train/group_scorer.h"
 #include "train/trainee.h"
 
 namespace dmoerm::train {
@@ -57,9 +59,10 @@ class TraineeState {
   /// The step from which on the trainee trains; 0 unless it is tried again.
   [[nodiscard]] std::int64_t resumes_at() const { return resumes_at_; }
   [[nodiscard]] bool takes_part(std::int64_t step) const { return active_ && step >= resumes_at_; }
-  /// Evaluate on the validation groups; keep the weights if they are the best so far, and stop when the patience is over.
+  /// Evaluate on the validation groups; keep the weights if they are the best so far, and stop when the patience is over. With
+  /// TrainConfig::average_decay these weights are the average over the steps so far.
   void evaluate(const TrainerContext& context, std::int64_t step, double train_loss, double seconds);
-  /// Bytes of weights, moments, best weights and gradients, and the most that their sums took so far.
+  /// Bytes of weights, moments, best weights, average and gradients, and the most that their sums took so far.
   [[nodiscard]] std::int64_t state_bytes() const;
   /// Restore the best weights and return the outcome. Collective.
   TrainOutcome finish(std::int64_t tokens, double seconds, double peak_mib);
@@ -70,6 +73,13 @@ class TraineeState {
   void read(const CheckpointReader& checkpoint, const nlohmann::json& state, const std::string& prefix);
 
  private:
+  /// Figures of the weights, or of their average, on the validation groups. Keeps them if `better` says that they are the best so
+  /// far.
+  PairFigures measured_figures(const TrainerContext& context, const std::function<bool(const PairFigures&)>& better);
+  /// Take the parameters into their average. @param step  number of the update, counted from 1
+  void take_into_average(double decay, std::int64_t step);
+  /// Exchange the parameters and their average, in this rank's chunks.
+  void exchange_average();
   /// The tensors that a checkpoint keeps of each slice, by name.
   [[nodiscard]] std::vector<std::pair<const char*, const std::vector<at::Tensor>*>> slots() const;
   /// The range of this rank's elements in a slice.
@@ -95,6 +105,7 @@ class TraineeState {
   /// This rank's chunks of the slices (whole slices unless sharded) in float32, and their best values so far. parameters_ views
   /// the model's own slice if that is float32, and is a master copy if it is bfloat16.
   std::vector<at::Tensor> parameters_, best_;
+  std::vector<at::Tensor> average_;   ///< Average of parameters_ over the steps; empty if there is none
   std::vector<at::Tensor> measured_;  ///< This rank's gradients between measure() and update()
   std::unique_ptr<nn::AdamW> optimizer_;
   TrainOutcome outcome_;

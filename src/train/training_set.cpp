@@ -150,6 +150,19 @@ std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int
   return result;
 }
 
+std::vector<LabelledGroup> drawn_groups(std::vector<LabelledGroup> groups, std::int64_t count, std::uint64_t seed,
+                                        const std::string& stream) {
+  if (count <= 0 || std::ssize(groups) <= count) return groups;
+  std::vector<std::size_t> order(groups.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  Rng(seed, stream).shuffle(order);
+  order.resize(static_cast<std::size_t>(count));
+  std::ranges::sort(order);
+  std::vector<LabelledGroup> drawn;
+  for (const std::size_t i : order) drawn.push_back(groups[i]);
+  return drawn;
+}
+
 std::vector<std::int64_t> prompt_numbers(const data::TokenStore& store, const std::vector<LabelledGroup>& groups) {
   std::map<std::uint64_t, std::int64_t> known;
   std::vector<std::int64_t> numbers;

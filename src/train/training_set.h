@@ -64,6 +64,10 @@ std::vector<LabelledGroup> judged_groups(const data::TokenStore& store, std::int
                                          const std::vector<label::JudgedGroup>& verdicts, bool soft,
                                          const config::RunConfig& config, preference::Ties ties = preference::Ties::left_out);
 
+/// At most `count` of some groups, drawn by a seed and the name of a random stream, in their order; all of them if `count` is 0.
+std::vector<LabelledGroup> drawn_groups(std::vector<LabelledGroup> groups, std::int64_t count, std::uint64_t seed,
+                                        const std::string& stream);
+
 /// A number for the prompt of each group: groups with the same prompt have the same number, and so have groups of one session.
 std::vector<std::int64_t> prompt_numbers(const data::TokenStore& store, const std::vector<LabelledGroup>& groups);
 

@@ -91,11 +91,14 @@ json number_list(const Request& request, double value) { return request.base64 ?
 json parts_of(const Scored& s) {
   json parts = {{"points", s.contributions}};
   if (s.base_contribution) parts["base"] = *s.base_contribution;
+  if (!s.second.empty()) parts["second"] = s.second_contribution;
   return parts;
 }
 
 json route_of(const Scored& s) {
-  return {{"category", s.category}, {"confidence", s.confidence}, {"distance", s.distance}, {"fallback", s.fallback}};
+  json route = {{"category", s.category}, {"confidence", s.confidence}, {"distance", s.distance}, {"fallback", s.fallback}};
+  if (!s.second.empty()) route["second"] = {{"category", s.second}, {"share", s.second_share}};
+  return route;
 }
 
 /// The scores of one prompt's responses, with the keys of `dmoerm score` and more.

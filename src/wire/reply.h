@@ -19,6 +19,9 @@ struct Scored {
   std::optional<double> base;                   ///< standardised reward of the base, where the aggregator reads it
   std::map<std::string, double> contributions;  ///< capability point -> its part of `score`; empty where there are no parts
   std::optional<double> base_contribution;      ///< the base's part of `score`
+  std::string second;                           ///< category whose rewards are mixed with those of `scored_by`; empty if none is
+  double second_share = 0;                      ///< its share of the mixture
+  double second_contribution = 0;               ///< its part of `score`
   double spread = 0;                            ///< standard deviation of `points`; 0 with fewer than two
   std::string scored_by;                        ///< category whose model scored, or "single"
   std::string category;                         ///< the router's likeliest category

@@ -545,6 +545,15 @@ TEST(RunConfig, AScoreGapOfAllLabelsIsIdentifiedAsBefore) {
             R"({"name":"chat","points":["tone","logic"],"score_gap_min":{"tone":2.0}})");
 }
 
+TEST(RunConfig, RefusesFewerClustersThanCategories) {
+  const std::string two = kSmallest + "  - {name: code, points: [style]}\nrouter: {kind: clusters, clusters: 1}\n";
+  const std::string problems = problems_with_codes(two);
+  EXPECT_NE(problems.find("too-few-clusters"), std::string::npos) << problems;
+  EXPECT_NE(problems.find("1 clusters cannot lead to 2 categories"), std::string::npos) << problems;
+  EXPECT_EQ(problems_with_codes(two, {"router.clusters=2"}), "");
+  EXPECT_EQ(problems_with_codes(two, {"router.kind=trained"}), "");
+}
+
 TEST(RunConfig, RefusesAScoreGapOfAnUnknownLabel) {
   const auto found = [](const std::string& gap) {
     return problems(
@@ -721,6 +730,12 @@ TEST(RunConfig, WarnsOfEachSettingThatOthersMakeIdle) {
       {{"aggregator.kind=mlp"}, "aggregator.gate_lr", "0.5", "aggregator.kind is mlp"},
       {{"aggregator.kind=gate"}, "aggregator.mlp_weight_decay", "0.5", "aggregator.kind is gate"},
       {{"aggregator.kind=mean"}, "aggregator.patience", "3", "aggregator.kind is mean"},
+      {{}, "router.clusters", "20", "router.kind is trained"},
+      {{"router.kind=clusters"}, "router.lr", "0.5", "router.kind is clusters, which is not fitted in steps"},
+      {{"router.kind=clusters"}, "router.own_share", "0.5", "router.kind is clusters"},
+      {{}, "router.reward_temperature", "0.5", "router.kind is trained"},
+      {{}, "router.mix_gap", "0.25", "router.mix_top is 1"},
+      {{}, "router.mix_top", "2", "there is one category"},
       {{"data.inputs.0.split=test"}, "data.inputs.0.weight", "0.5", "split is test"},
       {{"data.inputs.0.split=train"}, "data.test_share", "0.5", "each of data.inputs has a split"},
       {{"categories.0.groups_max=5"}, "data.groups_per_category_max", "7", "each category has a groups_max"},

@@ -30,13 +30,14 @@ FORM = {"starts_with_bos": True, "edges": {
     "assistant>user": [" u ", {"content": [["strip"]]}], "user>generation": [" a "], "user>response": [" a ", {"content": [["lstrip", "\n"]]}],
     "response>end": [" e ", {"token": "[SEP]"}]}}
 MEAN = {"head": {"reads": "mean"}}
-# Name: (family, settings). Together they have every family, aggregator, tuning, kind of template, depth of the router and reading of heads.
+# Name: (family, settings). Together they have every family, aggregator, tuning, kind of template, kind and depth of the router and reading of heads.
 BUNDLES = {
     "stack": ("llama", {"router": {"confidence_min": 0.4}}),
     "gate": ("mistral", {**FULL, **MEAN, "aggregator": {"kind": "gate"}, "router": {"depth": 1.0, "keep_share": 1.0, "pooling": "last"}}),
-    "mlp": ("qwen2", {"aggregator": {"kind": "mlp"}, "backbone": {"chat_template": "chatml"}}),
+    "mlp": ("qwen2", {"aggregator": {"kind": "mlp"}, "backbone": {"chat_template": "chatml"}, "router": {"kind": "reward", "confidence_min": 0.4}}),
+    "mixed": ("llama", {"router": {"confidence_min": 0.3, "mix_top": 2, "mix_gap": 0.3, "steps_max": 2, "keep_share": 1.0}}),
     "paper_mlp": ("qwen3", {**MEAN, "aggregator": {"kind": "paper_mlp"}, "base": {"lora_layers": 1}, "experts": {"train": {"lora_layers": 1}}}),
-    "uwo": ("bert", {**FULL, "aggregator": {"kind": "uwo"}, "backbone": {"chat_template": "plain"}}),
+    "uwo": ("bert", {**FULL, "aggregator": {"kind": "uwo"}, "backbone": {"chat_template": "plain"}, "router": {"kind": "clusters", "clusters": 5}}),
     "wco": ("bert", {**MEAN, "aggregator": {"kind": "wco"}, "experts": {"train": {"ties": True}}}),
     "mean": ("qwen2", {"aggregator": {"kind": "mean"}, "router": {"confidence_min": 1.0}, "backbone": {"chat_template": "FORM"}}),
 }
@@ -106,6 +107,9 @@ class DmoermHf(unittest.TestCase):
                 self.assertEqual((result.route.category, result.route.fallback), (line["route"]["category"], line["route"]["fallback"]), where)
                 self.assertEqual(result.cut_tokens, line["cut_tokens"][r], where)
                 self.near(result.route.confidence, line["route"]["confidence"], where + ", confidence")
+                second = line["route"].get("second", {})
+                self.assertEqual(result.route.second, second.get("category"), where)
+                self.near(result.route.second_share, second.get("share", 0.0), where + ", share of the second category")
                 self.near(result.route.distance, line["route"]["distance"], where + ", distance")
                 self.near(result.reward, line["scores"][r], where + ", score")
                 self.assertEqual(result.points.keys(), line["points"][r].keys(), where)
@@ -120,6 +124,7 @@ class DmoermHf(unittest.TestCase):
                     for point, value in parts["points"].items():
                         self.near(result.contributions[point], value, f"{where}, part of {point}")
                     self.near(result.base_contribution or 0.0, parts.get("base", 0.0), where + ", part of the base")
+                    self.near(result.second_contribution or 0.0, parts.get("second", 0.0), where + ", part of the second category")
         return {line["scored_by"] for line in wanted}, sum(len(line["scores"]) for line in wanted), any(max(line["cut_tokens"]) for line in wanted)
 
     def test_any_batch_gives_what_the_program_gives(self):
@@ -134,6 +139,11 @@ class DmoermHf(unittest.TestCase):
             with self.subTest(name):
                 who |= self.compare(name, 16)[0]
         self.assertGreaterEqual(who, {"single", "chat"})
+
+    def test_the_rewards_of_two_categories_are_mixed(self):
+        seconds = {line["route"].get("second", {}).get("category") for line in dmoerm_scores(self.bundles["mixed"])}
+        self.assertTrue(seconds & {"chat", "code"}, seconds)
+        self.assertEqual({line["route"].get("second") for line in dmoerm_scores(self.bundles["mixed"], "chat")}, {None})
 
     def test_a_named_category_scores(self):
         self.assertEqual(self.compare("mean", 16, "code")[0], {"code"})

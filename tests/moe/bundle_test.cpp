@@ -169,6 +169,45 @@ TEST_F(BundleFolder, ScoresInACategoryWithoutTheRouter) {
   EXPECT_EQ(static_cast<float>(bundle_.model.scores_in("", texts)[1].reward), alone_N[1].item<float>());
 }
 
+TEST_F(BundleFolder, MixesTheRewardsOfTwoCategoriesThatAreNearlyAsLikely) {
+  at::manual_seed(6);
+  const at::Tensor x = at::randn({20, 16});
+  config::RouterConfig config;
+  config.confidence_min = 0.0, config.keep_share = 1, config.mix_top = 2, config.mix_gap = 1;
+  std::vector<std::int32_t> labels(20);
+  for (std::size_t i = 0; i < 20; ++i) labels[i] = static_cast<std::int32_t>(i % 2);
+  bundle_.model.router = CategoryRouter::fit({"chat", "code"}, {x, labels, {}}, {x, labels, {}}, config);
+  bundle_.model.categories[1].stats = {-1.0, 0.25, 8};
+  const TokenTexts texts{{5, 6, 7}, {{5, 6, 7, 8}, {5, 6, 7, 9, 10}}};
+  const GroupScore mixed = bundle_.model.score(texts);
+  ASSERT_GE(mixed.route.second, 0);
+  const double share = mixed.route.second_share;
+  EXPECT_GT(share, 0);
+  EXPECT_LE(share, 0.5);
+  const Category &first = bundle_.model.category(mixed.category),
+                 &second = bundle_.model.categories[static_cast<std::size_t>(mixed.route.second)];
+  EXPECT_NE(&first, &second);
+  const std::vector<Score> own = bundle_.model.scores_in(first.name, texts), others = bundle_.model.scores_in(second.name, texts);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const double standard = (others[i].reward - second.stats.mean) / second.stats.std;
+    EXPECT_NEAR(mixed.responses[i].reward, (1 - share) * own[i].reward + share * (first.stats.mean + first.stats.std * standard),
+                1e-9);
+    double sum = mixed.responses[i].second.value();
+    for (const double part : mixed.responses[i].contributions) sum += part;
+    EXPECT_NEAR(sum, mixed.responses[i].reward, 1e-5) << "the parts add up";
+    EXPECT_EQ(mixed.responses[i].points, own[i].points);
+  }
+  const GroupScore asked = bundle_.model.score(texts, first.name);
+  EXPECT_EQ(asked.route.second, -1);
+  EXPECT_EQ(rewards(asked), (std::vector<double>{own[0].reward, own[1].reward})) << "a category that is asked for scores alone";
+  const std::vector<ScoreCall> calls = {{&texts, "code"}, {&texts, ""}, {&texts, "chat"}};
+  EXPECT_EQ(rewards(bundle_.model.score(calls)[1]), rewards(mixed));
+
+  const Bundle loaded = load_bundle(save(), at::kCPU);
+  EXPECT_EQ(rewards(loaded.model.score(texts)), rewards(mixed));
+  EXPECT_EQ(read_json(folder_ / "bundle" / "dmoerm.json").at("schema_version"), 4) << "an older program would not mix";
+}
+
 TEST_F(BundleFolder, KeepsAndLoadsBfloat16) {
   const GroupScore in_float = score_texts(bundle_, {{"user", "why"}}, {"because", "so it is"}, "chat");
   Model& model = bundle_.model;
@@ -562,7 +601,7 @@ TEST_F(BundleFolder, NamesDamageAnotherSchemaAndOtherGoldenScores) {
   json other = manifest;
   other["schema_version"] = 7;
   write_json_atomically(bundle / "dmoerm.json", other);
-  EXPECT_NE(refusal().find("schema version 7, this program reads 1 to 3"), std::string::npos) << refusal();
+  EXPECT_NE(refusal().find("schema version 7, this program reads 1 to 4"), std::string::npos) << refusal();
   other = manifest;
   other["golden"][0]["scores"][0] = 99.0;
   write_json_atomically(bundle / "dmoerm.json", other);

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <functional>
 
 namespace dmoerm::moe {
 namespace {
@@ -126,6 +128,102 @@ TEST(CategoryRouter, KeepsItsDistancesInAFile) {
     EXPECT_GT(router.route(x[i]).distance, 0);
     EXPECT_EQ(loaded.route(x[i]).distance, router.route(x[i]).distance);
   }
+}
+
+config::RouterConfig of_clusters(std::int64_t clusters) {
+  config::RouterConfig config;
+  config.kind = config::RouterKind::clusters;
+  config.clusters = clusters;
+  config.keep_share = 0.95;
+  return config;
+}
+
+TEST(CategoryRouter, FindsClustersWithoutLabelsAndSendsEachToTheCategoryOfMostOfItsPrompts) {
+  const auto [train, true_labels] = prompts(600, 1, 0.0);
+  std::vector<std::int32_t> labels = true_labels;
+  for (std::size_t i = 0; i < labels.size(); i += 4) labels[i] = (labels[i] + 1) % 3;  // a quarter is wrong
+  const auto [validation, validation_labels] = prompts(300, 2, 0.0);
+  const CategoryRouter router =
+      CategoryRouter::fit({"a", "b", "c"}, {train, labels, {}}, {validation, validation_labels, {}}, of_clusters(6), {}, 17);
+  const auto [x, wanted] = prompts(300, 3, 0.0);
+  int right = 0, inside = 0;
+  double confidence = 0;
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const Route route = router.route(x[static_cast<std::int64_t>(i)]);
+    right += route.likeliest == wanted[i] ? 1 : 0;
+    inside += route.distance <= 1 ? 1 : 0;
+    confidence += route.confidence / 300;
+  }
+  EXPECT_GT(right, 295);
+  EXPECT_NEAR(confidence, 0.75, 0.05) << "the share of a cluster's prompts that are of its category";
+  EXPECT_GT(inside, 260);
+  at::Tensor far = x[0].clone();
+  far[7] += 9;
+  EXPECT_EQ(router.route(far).category, -1) << "it is far from every cluster";
+  const std::filesystem::path dir = std::filesystem::temp_directory_path() / ("dmoerm_clusters_" + std::to_string(::getpid()));
+  router.save(dir);
+  const CategoryRouter loaded = CategoryRouter::load(dir);
+  std::filesystem::remove_all(dir);
+  for (std::int64_t i = 0; i < 20; ++i) {
+    EXPECT_EQ(loaded.route(x[i]).probabilities, router.route(x[i]).probabilities);
+    EXPECT_EQ(loaded.route(x[i]).distance, router.route(x[i]).distance);
+  }
+}
+
+TEST(CategoryRouter, IsNotSureOfAClusterOfOnePrompt) {
+  const at::Tensor x = at::eye(10);
+  const CategoryRouter router =
+      CategoryRouter::fit({"a", "b"}, {x, {0, 1, 0, 1, 0, 1, 0, 1, 0, 1}, {}}, {}, of_clusters(10), {}, 1);
+  EXPECT_DOUBLE_EQ(router.route(x[1]).probabilities[1], 0.75) << "one prompt, and one more that is of both alike";
+}
+
+TEST(CategoryRouter, LearnsProbabilitiesInPlaceOfCategories) {
+  const auto [train, labels] = prompts(600, 1, 0.0);
+  const auto [validation, validation_labels] = prompts(600, 2, 0.0);
+  const at::Tensor rows_CC =
+      at::tensor({0.6, 0.3, 0.1, 0.1, 0.8, 0.1, 0.2, 0.7, 0.1}, at::kDouble).view({3, 3});  // no prompt for c
+  const auto with_targets = [&](const at::Tensor& x, const std::vector<std::int32_t>& own) {
+    const at::Tensor which = at::tensor(at::ArrayRef<std::int32_t>(own), at::kInt).to(at::kLong);
+    return RoutedPrompts{x, own, {}, rows_CC.index_select(0, which)};
+  };
+  const CategoryRouter router = CategoryRouter::fit({"a", "b", "c"}, with_targets(train, labels),
+                                                    with_targets(validation, validation_labels), config::RouterConfig{});
+  const auto [x, wanted] = prompts(300, 3, 0.0);
+  at::Tensor mean_CC = at::zeros({3, 3}, at::kDouble);
+  for (std::int64_t i = 0; i < 300; ++i) {
+    const std::vector<double> found = router.route(x[i]).probabilities;
+    mean_CC[wanted[static_cast<std::size_t>(i)]] += at::tensor(at::ArrayRef<double>(found), at::kDouble) / 100;
+  }
+  EXPECT_TRUE(at::allclose(mean_CC, rows_CC, 0, 0.05)) << mean_CC;
+}
+
+TEST(CategoryRouter, NamesASecondCategoryOnlyWhereItIsNearlyAsLikely) {
+  const auto [train, labels] = prompts(600, 1, 0.0);
+  config::RouterConfig config;
+  config.keep_share = 1, config.mix_top = 2, config.mix_gap = 0.6, config.confidence_min = 0.2;
+  const CategoryRouter router = CategoryRouter::fit({"a", "b", "c"}, {train, labels, {}}, {train, labels, {}}, config);
+  int mixed = 0;
+  for (double toward = 0; toward <= 1.0001; toward += 0.02) {
+    at::Tensor between = at::zeros({10});
+    between[0] = 4.0 * (1 - toward), between[1] = 4.0 * toward;
+    const Route route = router.route(between);
+    std::vector<double> sorted = route.probabilities;
+    std::ranges::sort(sorted, std::greater());
+    EXPECT_EQ(route.second >= 0, sorted[0] - sorted[1] <= 0.6) << toward;
+    if (route.second < 0) continue;
+    ++mixed;
+    EXPECT_NE(route.second, route.category);
+    EXPECT_EQ(route.probabilities[static_cast<std::size_t>(route.second)], sorted[1]);
+    EXPECT_DOUBLE_EQ(route.second_share, sorted[1] / (sorted[0] + sorted[1]));
+  }
+  EXPECT_GT(mixed, 0);
+  const std::filesystem::path dir = std::filesystem::temp_directory_path() / ("dmoerm_mixes_" + std::to_string(::getpid()));
+  router.save(dir);
+  EXPECT_TRUE(CategoryRouter::load(dir).mixes());
+  std::filesystem::remove_all(dir);
+  config.confidence_min = 1;
+  const CategoryRouter unsure = CategoryRouter::fit({"a", "b", "c"}, {train, labels, {}}, {train, labels, {}}, config);
+  EXPECT_EQ(unsure.route(at::zeros({10})).second, -1) << "the fallback scores alone";
 }
 
 TEST(OodDetector, CountsAPromptOnceHoweverManyRowsHaveIt) {

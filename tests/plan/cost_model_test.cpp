@@ -74,6 +74,15 @@ TEST(Price, GroupsLargerThanAPassTakeItsMemoryAndOneMorePass) {
   EXPECT_NEAR(speedup(priced(large), 32), 32, 2);
 }
 
+TEST(Price, AnAverageOfTheWeightsTakesMemoryAndRoomInCheckpoints) {
+  Load with = adapter_training();
+  with.averages = true;
+  const Task task = priced(with), without = priced(adapter_training());
+  EXPECT_DOUBLE_EQ(task.checkpoint_mib, 20.0 / 16 * without.checkpoint_mib);
+  EXPECT_GT(task.memory_mib, without.memory_mib);
+  EXPECT_GT(task.cost, without.cost);
+}
+
 TEST(Price, SumsOverTheLinksSlowAGroupOfSeveralNodes) {
   Load load = adapter_training();
   load.all_weights = true;

@@ -191,6 +191,39 @@ TEST_F(Building, AnEvaluationReadsWithTheRouterAllModelsAndSomeExpertsOfOtherCat
   EXPECT_DOUBLE_EQ(found.at("eval/chat").load.whole_read_groups, groups * (2 + 0.5));
 }
 
+TEST_F(Building, ARouterOfRewardsWaitsForTheBasesAndReadsWithAllOfThem) {
+  const auto before = nodes();
+  EXPECT_EQ(before.at("router").task.inputs, std::vector<std::string>{"ingest"});
+  config_.router.kind = config::RouterKind::clusters;
+  EXPECT_EQ(nodes().at("router").load.read_groups, before.at("router").load.read_groups);
+  config_.router.kind = config::RouterKind::reward;
+  const auto found = nodes();
+  const TaskNode& router = found.at("router");
+  EXPECT_EQ(router.task.inputs, (std::vector<std::string>{"base/chat", "base/code"}));
+  EXPECT_DOUBLE_EQ(router.load.read_groups, 2 * (400 + 125.0)) << "phase 3 and validation";
+  EXPECT_EQ(router.load.models, 2);
+  EXPECT_DOUBLE_EQ(router.load.whole_read_groups, 2000 * 0.5 * config_.router.depth) << "the router's own reading of all prompts";
+  EXPECT_GT(router.task.ranks_max, 1);
+  EXPECT_TRUE(waits(found.at("eval/chat"), "router"));
+  config_.folds = 2;
+  const auto folds = nodes();
+  for (const char* base : {"base/chat", "base-fold-1/chat", "base-fold-2/code"})
+    EXPECT_TRUE(waits(folds.at("router"), base)) << base;
+  EXPECT_DOUBLE_EQ(folds.at("router").load.read_groups, 2 * (1000 + 125.0));
+}
+
+TEST_F(Building, WhatHeadsStartFromAndMixedRewardsAreRead) {
+  config_.base.eval_groups_max = 0;
+  const auto before = nodes();
+  config_.head.start = config::HeadStart::ridge;
+  config_.router.mix_top = 2;
+  const auto found = nodes();
+  EXPECT_DOUBLE_EQ(found.at("base/chat").load.read_groups - before.at("base/chat").load.read_groups, 600 + 125.0);
+  EXPECT_DOUBLE_EQ(found.at("single").load.read_groups - before.at("single").load.read_groups, 2000 + 250.0);
+  EXPECT_GT(found.at("expert/chat/wit").load.read_groups, before.at("expert/chat/wit").load.read_groups);
+  EXPECT_DOUBLE_EQ(found.at("eval/code").load.trunk_groups, 125 * 1.2);
+}
+
 /// Groups of phase 1 have 100 tokens, those with labels of a point 50, all train groups 200.
 struct UnequalSizes final : Sizes {
   [[nodiscard]] GroupSizes overall(const std::string& /*category*/, Subset subset) const override {

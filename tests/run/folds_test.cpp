@@ -13,6 +13,7 @@
 #include "base/stop.h"
 #include "comm/single_process.h"
 #include "run/plan_tasks.h"
+#include "run/prompt_ratings.h"
 #include "run/run_context.h"
 #include "run/stage_features.h"
 #include "support/scratch.h"
@@ -211,6 +212,24 @@ TEST_F(Folds, ServeEveryTrainGroupOnceWithTheExpertsThatDidNotSeeIt) {
     row += said_NK.size(0);
   }
   EXPECT_EQ(row, features.rewards_NK.size(0));
+}
+
+TEST_F(Folds, RatePromptsByBasesThatDidNotSeeThem) {
+  for (std::int32_t fold = 0; fold <= kFolds; ++fold) run(TaskId::base(category(), fold));
+  const auto alone = comm::single();
+  TaskParts parts(directory_ / "ratings", "key");
+  const PromptRatings ratings = rate_prompts(*context_, parts, *alone);
+  const auto expect_rated = [&](const std::vector<train::LabelledGroup>& some, std::int32_t fold) {
+    const nn::RewardModel base = context_->load_model(TaskId::base(category(), fold));
+    for (const train::LabelledGroup& g : some) {
+      const double loss = train::pair_figures(context_->scorer(*alone).rewards(base, {g}), {g}).loss;
+      EXPECT_NEAR(ratings.at(g.group).at(0), -loss, 1e-5) << fold;
+    }
+    return some.size();
+  };
+  std::size_t rated = expect_rated(groups(train::Subset::validation), 0);
+  for (std::int32_t fold = 1; fold <= kFolds; ++fold) rated += expect_rated(groups({train::Subset::phase3, fold}), fold);
+  EXPECT_EQ(ratings.size(), rated);
 }
 
 TEST_F(Folds, GoOnWhereTheyWereBrokenOff) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <fstream>
 #include <map>
@@ -18,7 +19,9 @@
 #include "base/stop.h"
 #include "comm/single_process.h"
 #include "nn/pairwise_loss.h"
+#include "run/head_start.h"
 #include "run/plan_tasks.h"
+#include "run/prompt_ratings.h"
 #include "run/run_context.h"
 #include "run/stage_aggregator.h"
 #include "run/stage_features.h"
@@ -244,6 +247,40 @@ TEST_P(Tasks, TrainExpertsOnInt8WeightsAndLeaveTheBaseInFloat32) {
                    exact = nn::RewardModel::load(kept / point, over_base).adapter()->flat;
   EXPECT_FALSE(in_int8.equal(exact));
   EXPECT_LT(((in_int8 - exact).norm() / exact.norm()).item<double>(), 0.5) << "it learns about the same";
+  fs::remove_all(expert);
+  fs::rename(kept, expert);
+}
+
+TEST_P(Tasks, MayStartHeadsFromARidgeOnTheStatesOfTheirTrainPairs) {
+  const std::string name = context_.category(0).name, point = context_.category(0).points[1];
+  const auto alone = comm::single();
+  const auto loss_of = [&](const nn::RewardModel& model, const std::vector<train::LabelledGroup>& some) {
+    return train::pair_figures(context_.scorer(*alone).rewards(model, some), some).loss;
+  };
+  run_.config.head.start = config::HeadStart::ridge;
+  run_.config.experts.train.lr = 1e-30;  // an expert stays where it starts
+  const fs::path kept = folder() / "kept", expert = context_.directory().task(context_.expert_task(0, 1));
+  fs::rename(expert, kept);
+  redo(run_, context_.expert_task(0, 1).text());
+  {
+    const nn::RewardModel base = context_.load_model(plan::TaskId::base(name));
+    const nn::RewardModel started = nn::RewardModel::load(expert / point, {[&] { return base.shared_backbone(); }, {}});
+    EXPECT_FALSE(started.head().w_D.equal(base.head().w_D));
+    const auto training = groups(0, train::Subset::phase1, point);
+    EXPECT_LT(loss_of(started, training), loss_of(base, training));
+  }
+  std::vector<train::Trainee> bases(1);
+  bases[0] = {"base", context_.fresh_model(plan::TaskId::base(name)), groups(0, train::Subset::phase1),
+              groups(0, train::Subset::validation)};
+  EXPECT_EQ(bases[0].model.head().w_D.abs().max().item<float>(), 0);
+  start_heads(context_, bases, *alone);
+  EXPECT_LT(loss_of(bases[0].model, bases[0].training), std::log(2.0) - 1e-4);
+  run_.config.head.start = config::HeadStart::random;
+  run_.config.experts.train.lr = 5e-3;
+  const at::Tensor random_D = context_.fresh_model(plan::TaskId::base(name)).head().w_D.clone();
+  bases[0].model.head().w_D.copy_(random_D);
+  start_heads(context_, bases, *alone);
+  EXPECT_TRUE(bases[0].model.head().w_D.equal(random_D)) << "by default it is left alone";
   fs::remove_all(expert);
   fs::rename(kept, expert);
 }
@@ -476,6 +513,85 @@ TEST_P(Tasks, ScoresDmoermWithTheModelOfTheRoute) {
   run_.config.router.confidence_min = 0.0;
   redo(run_, "router");
   redo(run_, "eval/" + name);
+}
+
+TEST_P(Tasks, MixTheRewardsOfTheTwoCategoriesOfARoute) {
+  const std::string name = context_.category(0).name;
+  const auto test = groups(0, train::Subset::test);
+  run_.config.router.mix_top = 2, run_.config.router.mix_gap = 1;
+  redo(run_, "router");
+  redo(run_, "eval/" + name);
+  const json found = results(name);
+  std::vector<moe::ScoreStats> stats;
+  for (std::int32_t i = 0; i < 2; ++i)
+    stats.push_back(
+        moe::stats_of(context_.directory().metrics("aggregator/" + context_.category(i).name).at(chosen(i)).at("score")));
+  for (std::size_t g = 0; g < test.size(); ++g) {
+    const json& route = found.at("routes").at(g);
+    const std::int32_t first = route.at("category") == name ? 0 : 1, second = 1 - first;
+    EXPECT_EQ(route.at("second"), context_.category(second).name);
+    const double share = route.at("second_share");
+    EXPECT_NEAR(share, 1 - route.at("confidence").get<double>(), 1e-9) << "of two categories";
+    std::vector<float> mixed = rewards(first, chosen(first), test[g]);
+    const std::vector<float> others = rewards(second, chosen(second), test[g]);
+    const moe::ScoreStats own = stats[static_cast<std::size_t>(first)], other = stats[static_cast<std::size_t>(second)];
+    for (std::size_t i = 0; i < mixed.size(); ++i)
+      mixed[i] = static_cast<float>((1 - share) * mixed[i] + share * (own.mean + own.std * (others[i] - other.mean) / other.std));
+    EXPECT_EQ(found.at("right").at("dmoerm").at(g), right(mixed, test[g])) << g;
+  }
+  run_.config.router.mix_top = 1, run_.config.router.mix_gap = 0.5;
+  redo(run_, "router");
+  redo(run_, "eval/" + name);
+  EXPECT_FALSE(results(name).at("routes").at(0).contains("second"));
+}
+
+TEST_P(Tasks, ARouterMayLearnHowWellEachBaseOrdersPromptsThatNoneWasTrainedOn) {
+  const fs::path place = context_.directory().task("router"), kept = folder() / "kept";
+  fs::rename(place, kept);
+  const auto alone = comm::single();
+  TaskParts parts(folder() / GetParam() / "ratings", "key");
+  const PromptRatings ratings = rate_prompts(context_, parts, *alone);
+  std::size_t rated = 0;
+  for (std::int32_t m = 0; m < 2; ++m) {
+    const nn::RewardModel base = context_.load_model(plan::TaskId::base(context_.category(m).name));
+    for (std::int32_t i = 0; i < 2; ++i) {
+      for (const train::Subset subset : {train::Subset::phase3, train::Subset::validation}) {
+        for (const train::LabelledGroup& group : groups(i, subset)) {
+          const std::vector<float> said = rewards(base, group);
+          double sum = 0;
+          for (const preference::Preference& p : group.pairs)
+            sum -= std::log1p(std::exp(said[static_cast<std::size_t>(p.loser)] - said[static_cast<std::size_t>(p.winner)]));
+          EXPECT_NEAR(ratings.at(group.group).at(static_cast<std::size_t>(m)), sum / static_cast<double>(group.pairs.size()),
+                      1e-4);
+          if (m == 0) ++rated;
+        }
+      }
+    }
+  }
+  EXPECT_EQ(ratings.size(), rated) << "those of phase 1 are not rated";
+
+  run_.config.router.kind = config::RouterKind::reward;
+  redo(run_, "router");
+  const std::string learnt = read_file(place / "router.safetensors");
+  EXPECT_NE(learnt, read_file(kept / "router.safetensors"));
+  fs::remove_all(place);
+  int asked = 0;
+  train::TaskProgress progress;
+  progress.doing = [&](const std::string& what) {
+    if (what.starts_with("rates") && ++asked == 2) request_stop(SIGTERM);
+  };
+  context_.set_progress(progress);
+  EXPECT_THROW(redo(run_, "router"), Stopped);
+  request_stop(0);
+  EXPECT_EQ(asked, 2);
+  redo(run_, "router");
+  EXPECT_EQ(asked, 3) << "what the first base said was kept";
+  context_.set_progress({});
+  EXPECT_EQ(read_file(place / "router.safetensors"), learnt);
+  EXPECT_FALSE(fs::exists(place / "parts"));
+  run_.config.router.kind = config::RouterKind::trained;
+  fs::remove_all(place);
+  fs::rename(kept, place);
 }
 
 TEST_P(Tasks, GoOnWhereTheyWereBrokenOff) {

@@ -494,6 +494,72 @@ TEST_F(TinyTraining, SelectsByLossWithTheSameBitsWhenResumed) {
   EXPECT_TRUE(all_of(one[0].model).equal(undisturbed));
 }
 
+TEST_F(TinyTraining, KeepsAndEvaluatesTheAverageOfItsSteps) {
+  train_.steps_max = 4, train_.eval_every_steps = 100, train_.checkpoint_every_s = 0, train_.checkpoints_kept = 10;
+  const auto weights_after = [&](double decay, std::int64_t steps, const std::string& name) {
+    train_.average_decay = decay, train_.steps_max = steps + 1;  // the last checkpoint is that of the step before the last
+    std::vector<Trainee> one = {trainee("x")};
+    fs::remove_all(*folder_ / "average");
+    train(one, "average");
+    return find_checkpoint(*folder_ / "average", "key")->load("0." + name + ".0").clone();
+  };
+  const at::Tensor first = weights_after(0, 1, "parameter"), second = weights_after(0, 2, "parameter"),
+                   third = weights_after(0, 3, "parameter");
+  EXPECT_TRUE(weights_after(0.5, 3, "parameter").equal(third)) << "the steps are those of a training without an average";
+  const at::Tensor wanted = (third + second * 0.5 + first * 0.25) / 1.75;
+  EXPECT_LT(relative_gap(weights_after(0.5, 3, "average"), wanted), 1e-6) << "and the weights of the start do not count";
+
+  // At its end a training has the average of the step that it evaluated best, with that average's figures.
+  train_.checkpoint_every_s = 1e9, train_.average_decay = 0.8, train_.steps_max = 12, train_.eval_every_steps = 4;
+  std::vector<Trainee> one = {trainee("x")};
+  const TrainOutcome outcome = train(one).front();
+  const auto group = comm::single();
+  TrunkCache trunks(0);
+  const PairFigures figures =
+      pair_figures(GroupScorer{*store_, 300, trunks, *group}.rewards(one[0].model, one[0].validation), one[0].validation);
+  EXPECT_DOUBLE_EQ(figures.accuracy, outcome.accuracy);
+  EXPECT_NEAR(figures.loss, outcome.loss, 1e-5);
+  train_.average_decay = 0;
+  EXPECT_FALSE(all_of(one[0].model).equal(trained("x")));
+}
+
+TEST_F(TinyTraining, AveragesWithTheSameBitsWhenResumed) {
+  train_.average_decay = 0.9, train_.eval_every_steps = 1;
+  for (const bool all : {false, true}) {
+    const at::Tensor undisturbed = trained("x", all);
+    int asked = 0;
+    progress_.pause_asked = [&] { return ++asked % 3 == 0; };
+    std::vector<Trainee> one;
+    for (bool done = false; !done;) {
+      one = {trainee("x", preference::kOverall, all)};
+      try {
+        train(one, "x");
+        done = true;
+      } catch (const Paused&) {
+      }
+    }
+    fs::remove_all(*folder_ / "x");
+    progress_ = {};
+    EXPECT_TRUE(all_of(one[0].model).equal(undisturbed)) << (all ? "all weights" : "adapter");
+  }
+}
+
+TEST_F(TinyTraining, SavesTheStepAndNotTheAverageOnASignalDuringAnEvaluation) {
+  train_.average_decay = 0.9, train_.eval_every_steps = 1;
+  const at::Tensor whole = trained("x");
+  int looks = 0;
+  progress_.doing = [&](const std::string& what) {
+    if (what == "step 4" && ++looks == 2) request_stop(SIGTERM);
+  };
+  std::vector<Trainee> first = {trainee("x")}, again = {trainee("x")};
+  EXPECT_THROW(train(first, "averaged"), Stopped);
+  request_stop(0);
+  progress_ = {};
+  train(again, "averaged");
+  fs::remove_all(*folder_ / "averaged");
+  EXPECT_TRUE(all_of(again[0].model).equal(whole));
+}
+
 TEST_F(TinyTraining, LowersTheRateToZeroOverTheStepsOfItsEpochs) {
   train_.schedule = config::Schedule::linear;
   train_.steps_max = 0, train_.epochs_max = 1.5, train_.eval_every_steps = 1, train_.patience = 1000;

@@ -86,6 +86,14 @@ TEST_F(ShardedTraining, GivesLossesNormsAndWeightsOfOneRankBitForBit) {
   EXPECT_FALSE(train_on(1, false).weights.equal(one.weights));  // so clipping had an effect
 }
 
+TEST_F(ShardedTraining, AveragesItsStepsWithTheSameBitsOnAnyNumberOfRanks) {
+  train_.average_decay = 0.9, train_.eval_every_steps = 1;
+  const End one = train_on(1, false);
+  for (const int ranks : {2, 4}) EXPECT_TRUE(train_on(ranks, true).weights.equal(one.weights)) << ranks;
+  train_.average_decay = 0;
+  EXPECT_FALSE(train_on(1, false).weights.equal(one.weights));
+}
+
 TEST_F(ShardedTraining, DecaysMatricesOnEveryRankAndNoNorm) {
   train_.steps_max = 4, train_.eval_every_steps = 1, train_.lr = 1e-2;
   const auto norms_and_rest = [&](const at::Tensor& weights) {

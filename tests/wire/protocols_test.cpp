@@ -258,6 +258,16 @@ TEST(Ours, AnswersARowAsScoreDoesAndMore) {
   EXPECT_EQ(reply["template_sha256"], "feed");
 }
 
+TEST(Ours, NamesTheCategoryWhoseRewardsAreMixedIn) {
+  const Request request = asked("/v1/reward", R"({"prompt": "Q", "responses": ["A"]})");
+  std::vector<Scored> scored = some_scores(request);
+  scored[0].second = "code", scored[0].second_share = 0.25, scored[0].second_contribution = -0.5;
+  const json reply = render(request, scored, {"m", "abc", 1745383065, "feed", {"clarity"}});
+  EXPECT_EQ(reply["route"]["second"], json::parse(R"({"category": "code", "share": 0.25})"));
+  EXPECT_EQ(reply["contributions"][0]["second"], -0.5);
+  EXPECT_FALSE(answered(request)["contributions"][0].contains("second"));
+}
+
 TEST(Ours, TakesEveryFormOfARow) {
   const char* bodies[] = {
       R"({"prompt": "Q", "response": "A"})",

@@ -21,7 +21,7 @@ from .texts import Prompt, messages_of, responses_of
 from .tokens import Tokenizer
 
 _MANIFEST = "dmoerm.json"
-_SCHEMAS = (1, 2, 3)
+_SCHEMAS = (1, 2, 3, 4)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -44,6 +44,8 @@ class Result:
     """What each expert adds to the reward; None where the aggregator is not a sum, or the single model scored."""
     base_contribution: float | None
     """What the base adds; with the contributions it gives the reward."""
+    second_contribution: float | None
+    """What the category `route.second` adds, at the level and spread of the rewards of `scored_by`; None where rewards are not mixed."""
     expert_rewards: list[float]
     """The experts' rewards before they are standardised, in the order of `points`, and then the base's where it is read; empty if the single model scored."""
     cut_tokens: int
@@ -145,16 +147,36 @@ class DmoermRewardModel:
         prompts = [self._cut_prompt(group.prompt) for group in read]
         states = self._backbone.pooled(prompts, self._router.pooling, self._router.layers, batch_size)
         routes = [self._router.route(state) for state in states]
-        results: list[list[Result]] = [[] for _ in groups]
+        if category is not None:
+            routes = [replace(route, second=None, second_share=0.0) for route in routes]
+        firsts: list[list[Result]] = [[] for _ in groups]
+        seconds: list[list[Result]] = [[] for _ in groups]
         for name in [*self._categories, None]:
-            chosen = [i for i, route in enumerate(routes) if (category or (None if route.fallback else route.category)) == name]
-            if not chosen:
+            first = [i for i, route in enumerate(routes) if (category or (None if route.fallback else route.category)) == name]
+            second = [i for i, route in enumerate(routes) if name is not None and route.second == name]
+            own = [(replace(routes[i], fallback=name is None), read[i]) for i in first + second]
+            if not own:
                 continue
-            own = [(replace(routes[i], fallback=name is None), read[i]) for i in chosen]
             scored = self._score_single(own, batch_size) if name is None else self._score_in(self._categories[name], own, batch_size)
-            for i, found in zip(chosen, scored):
-                results[i] = found
-        return results
+            for i, found in zip(first, scored):
+                firsts[i] = found
+            for i, found in zip(second, scored[len(first):]):
+                seconds[i] = found
+        return [self._mixed(own, others) if others else own for own, others in zip(firsts, seconds)]
+
+    def _mixed(self, own: list[Result], others: list[Result]) -> list[Result]:
+        """The results of a prompt's category with the rewards of a second one mixed in."""
+        stats = self._categories[own[0].scored_by].stats
+        share = own[0].route.second_share
+        mixed = []
+        for result, other in zip(own, others):
+            second = share * (stats.get("mean", 0.0) + stats.get("std", 1.0) * other.normalised)
+            reward = (1 - share) * result.reward + second
+            parts = result.contributions and {point: (1 - share) * part for point, part in result.contributions.items()}
+            base = None if result.base_contribution is None else (1 - share) * result.base_contribution
+            mixed.append(replace(result, reward=reward, normalised=_normalised(reward, stats), contributions=parts,
+                                 base_contribution=base, second_contribution=second))
+        return mixed
 
     def route(self, prompt: Prompt, *, batch_size: int = 32) -> Route:
         """Where the router sends a prompt."""
@@ -248,7 +270,7 @@ class DmoermRewardModel:
                 own.append(Result(reward=reward, normalised=_normalised(reward, category.stats), scored_by=category.name, route=route,
                                   points=dict(zip(category.points, z)), base=z[k] if len(z) > k else None,
                                   contributions=None if part is None else dict(zip(category.points, part)),
-                                  base_contribution=part[k] if part is not None and len(part) > k else None,
+                                  base_contribution=part[k] if part is not None and len(part) > k else None, second_contribution=None,
                                   expert_rewards=features.rewards[row].tolist(), cut_tokens=cut))
                 row += 1
         return results
@@ -261,11 +283,21 @@ class DmoermRewardModel:
         for route, group in groups:
             scored = zip(group.cut_tokens, rewards)
             results.append([Result(reward=reward, normalised=_normalised(reward, self._single_stats), scored_by="single", route=route, points={},
-                                   base=None, contributions=None, base_contribution=None, expert_rewards=[], cut_tokens=cut)
+                                   base=None, contributions=None, base_contribution=None, second_contribution=None, expert_rewards=[],
+                                   cut_tokens=cut)
                             for cut, reward in scored])
         return results
 
     # --- Checks ---
+    def _sensitivity(self, result: Result) -> float:
+        """How much a difference in the experts' rewards may change a result's reward."""
+        first = self._categories.get(result.scored_by)
+        if first is None:
+            return 0.0
+        second = self._categories.get(result.route.second or "")
+        scale = first.stats.get("std", 1.0) / max(second.stats.get("std", 1.0), 1e-6) if second else 0.0
+        return first.aggregator.sensitivity() + (scale * second.aggregator.sensitivity() if second else 0.0)
+
     def _check_golden(self) -> None:
         """Compares the bundle's golden scores with those of this machine. Raises BundleError for a difference that is not rounding."""
         half = self._dtype != torch.float32
@@ -283,9 +315,7 @@ class DmoermRewardModel:
                 if len(own) == len(result.expert_rewards):
                     for k, (got, wanted) in enumerate(zip(result.expert_rewards, own)):
                         expect(f"reward {i} of model {k} ({item['category'] or 'routed'})", got, wanted)
-                scored = self._categories.get(result.scored_by)
-                expect(f"score {i} ({item['category'] or 'routed'})", result.reward, item["scores"][i],
-                       rounding * scored.aggregator.sensitivity() if scored else 0)
+                expect(f"score {i} ({item['category'] or 'routed'})", result.reward, item["scores"][i], rounding * self._sensitivity(result))
 
 
 def _head_of_model(directory: Path) -> Tensor:
