@@ -123,8 +123,10 @@ void skip_value(std::string_view& text) {
 }
 
 /// What the first object of a text says, if it is a message: who speaks; RoleKind::unknown if it is none. Keys stand in such
-/// quotes, or, if there are two, also without.
-RoleKind first_speaker(std::string_view text, const std::vector<std::string_view>& quotes, bool bare_keys = false) {
+/// quotes, or without. @param usual_names  whether speaker and text are no keys of a message, as in what models extract from
+/// texts
+RoleKind first_speaker(std::string_view text, const std::vector<std::string_view>& quotes, bool bare_keys = false,
+                       bool usual_names = false) {
   text = inside_list(text);
   if (!drop_front(text, "{")) return RoleKind::unknown;
   RoleKind speaker = RoleKind::unknown;
@@ -139,9 +141,10 @@ RoleKind first_speaker(std::string_view text, const std::vector<std::string_view
       return RoleKind::unknown;
     }
     if (!drop_front(text, ":")) return RoleKind::unknown;
-    content = content || is_one_of(key, kContents);
+    const bool counts = !usual_names || (key != "speaker" && key != "text");
+    content = content || (counts && is_one_of(key, kContents));
     if (take_quoted(text, quotes, value)) {
-      if (is_one_of(key, kSpeakers) && is_role(value)) speaker = role_kind(value);
+      if (counts && is_one_of(key, kSpeakers) && is_role(value)) speaker = role_kind(value);
     } else {
       skip_value(text);
     }
@@ -229,14 +232,23 @@ bool is_printed_proto(std::string_view text) {
 
 /// Whether a text is wholly the reply of a library for generation, with a text in it.
 bool is_printed_reply(std::string_view text) {
-  constexpr std::array<std::string_view, 12> kReplies = {
-      "RequestOutput", "CompletionOutput",        "ChatCompletion", "Completion", "ModelResponse",  "ChatResponse",
-      "Choice",        "GenerateContentResponse", "Content",        "LLMResult",  "ChatGeneration", "Generation"};
+  constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kReplies = {
+      {{"RequestOutput", "outputs=["},
+       {"CompletionOutput", "token_ids="},
+       {"ChatCompletion", "choices=["},
+       {"Completion", "choices=["},
+       {"ModelResponse", "choices=["},
+       {"Choice", "finish_reason="},
+       {"ChatResponse", "message=Message("},
+       {"GenerateContentResponse", "candidates=["},
+       {"Content", "parts=["},
+       {"LLMResult", "generations=["}}};
   const std::string_view list = text;
   drop_front(text, "[");
   const std::string_view type = text.substr(0, text.find_first_not_of(kLetters));
-  if (!is_one_of(type, kReplies) || !text.substr(type.size()).starts_with('(')) return false;
   const auto holds = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
+  const auto is_reply = [&](const auto& reply) { return type == reply.first && holds(reply.second); };
+  if (!text.substr(type.size()).starts_with('(') || std::ranges::none_of(kReplies, is_reply)) return false;
   const bool has_text = holds("text='") || holds("text=\"") || holds("content='") || holds("content=\"");
   return has_text && end_of_brackets(list, "'\"") == End::whole;
 }
@@ -333,8 +345,8 @@ bool is_printed_parts(std::string_view text) {
 
 bool is_damaged_messages(std::string_view text) {
   if (begins_as_messages(text, "\\\"") || begins_as_messages(text, "&quot;") || begins_as_messages(text, "&#34;")) return true;
-  const bool json = begins_as_messages(text, "\"") || first_speaker(text, {"\""}) != RoleKind::unknown;
-  const bool doubled = first_speaker(text, {"\"\""}) != RoleKind::unknown || begins_as_messages(text, "\"\"");
+  const bool json = begins_as_messages(text, "\"") || first_speaker(text, {"\""}, false, true) != RoleKind::unknown;
+  const bool doubled = first_speaker(text, {"\"\""}, false, true) != RoleKind::unknown || begins_as_messages(text, "\"\"");
   return (json || doubled) && end_of_brackets(after_space(text), "\"") != End::text_follows;
 }
 

@@ -38,6 +38,9 @@ bool cut_end(std::string_view& word, std::string_view end) {
 
 /// Whether a key is one of images, videos or sounds, such as images, rejected_images, image_1, video_path or audio_url.
 bool names_media(std::string_view key) {
+  constexpr std::array<std::string_view, 8> kTypes = {"jpg", "jpeg", "png", "webp",
+                                                      "mp4", "wav",  "mp3", "flac"};  // of WebDataset
+  if (std::ranges::find(kTypes, key) != kTypes.end()) return true;
   for (const std::string_view beginning : {"rejected_", "chosen_", "prompt_", "input_", "question_", "query_"}) {
     if (key.starts_with(beginning)) key.remove_prefix(beginning.size());
   }
@@ -51,9 +54,6 @@ bool names_media(std::string_view key) {
     if (key == kind) return true;
   }
   if (key == "image_id" || key == "img_id") return true;  // a video's may be that of its transcript
-  constexpr std::array<std::string_view, 8> kTypes = {"jpg", "jpeg", "png", "webp",
-                                                      "mp4", "wav",  "mp3", "flac"};  // of WebDataset
-  if (std::ranges::find(kTypes, key) != kTypes.end()) return true;
   cut_end(key, "s");
   constexpr std::array<std::string_view, 10> kMedia = {
       "image", "img", "picture", "video", "audio", "waveform", "pixel_value", "multi_modal_data", "multimodal_data", "mm_data"};

@@ -249,9 +249,9 @@ TEST(ToolUse, InPartsItemsAndOtherRolesDropsTheRowAlone) {
 }
 
 TEST(Media, BesideTheTextDropsTheRow) {
-  for (const char* key :
-       {"images", "image", "videos", "video", "audios", "audio", "rejected_images", "image_path", "image_1", "pixel_values",
-        "pictures", "multi_modal_data", "audio_filepath", "input_image", "question_images", "image_data", "image_id", "jpg"}) {
+  for (const char* key : {"images", "image", "videos", "video", "audios", "audio", "rejected_images", "image_path", "image_1",
+                          "pixel_values", "pictures", "multi_modal_data", "audio_filepath", "input_image", "question_images",
+                          "image_data", "image_id", "jpg", "mp4"}) {
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, {"cat.png"}}}), "dropped row-with-images") << key;
     for (const json& nothing : {json(), json(""), json::array(), json("[]"), json{nullptr}, json{{"path", nullptr}}, json(false)})
       EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, nothing}}), "user: Q -> a | b |") << nothing;

@@ -105,6 +105,9 @@ TEST(PrintedMessages, StayTextsWhereMoreStandsInTheText) {
                            R"([{"name": "x", "role": "user"})",
                            R"({"model": "m", "messages": [{"role": "user", "content": "a)",
                            "[{'from': 'Berlin', 'to': 'Rome', 'value': 3}]",
+                           R"([{"text": "Hi", "speaker": "user", "intent": "gr)",
+                           "Content(text='Hello')",
+                           "Choice(text=\"a\", size=3)",
                            "He said [{''role'': ''user''}]"})
     EXPECT_EQ(read_chosen(text), std::string("user: Q -> ") + text + " | b |");
 }
