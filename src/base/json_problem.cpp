@@ -27,6 +27,10 @@ constexpr const char* kZeros = "zero bytes, as a power cut or a full disk leaves
 
 constexpr std::array kSignatures = {
     Signature{"version https://git-lfs.github.com/"sv, "a Git LFS pointer, not the file itself: fetch it with git lfs pull"},
+    Signature{"\xEF\xBB\xBFversion https://git-lfs.github.com/"sv,
+              "a Git LFS pointer, not the file itself: fetch it with git lfs pull"},
+    Signature{"# xet version "sv, "a pointer of Xet, not the file itself: fetch it with git xet, or with hf download"},
+    Signature{"\x00\x05\x16\x07"sv, "what a Mac keeps beside a file (AppleDouble, ._NAME): name the file without ._ before it"},
     Signature{"PAR1"sv, "a Parquet file: convert it in pandas with df.to_json(NAME, orient=\"records\", lines=True)"},
     Signature{"ARROW1"sv, "an Arrow file: convert it with the dataset's to_json(NAME)"},
     Signature{"FEA1"sv, "a Feather file: convert it in pandas with df.to_json(NAME, orient=\"records\", lines=True)"},
@@ -70,6 +74,20 @@ const char* inside_zip(std::string_view head) {
     return "a workbook: convert it in pandas with pd.read_excel(NAME).to_json(OTHER, orient=\"records\", lines=True)";
   if (holds("/data.pkl")) return "a torch file";
   return holds(".npy") ? "an archive of NumPy arrays" : nullptr;
+}
+
+/// A small file that stands for another one: of DVC, of git-annex, or a link that was written as a file.
+std::string type_by_pointer(std::string_view head) {
+  const std::string_view line = trim(head.substr(0, head.find('\n')));
+  if (line == "outs:" && trim(head.substr(std::min(head.find('\n'), head.size()))).starts_with("- "))
+    return "a file of DVC, not the data themselves: fetch them with dvc pull, and name them without .dvc";
+  constexpr std::size_t kLongest = 1024;  // of a path
+  if (head.size() > kLongest || line.find_first_of("{}\" ") != std::string_view::npos) return {};
+  if (line.starts_with("/annex/objects/") || line.find(".git/annex/objects/") != std::string_view::npos)
+    return "a pointer of git-annex, not the file itself: fetch it with git annex get";
+  return line.starts_with("../") && line.find("/blobs/") != std::string_view::npos
+             ? "a link of the Hub's cache that was copied as a text: fetch the file again"
+             : "";
 }
 
 /// Recognises UTF-16 and UTF-32 without a mark, and zeros. JSON begins with ASCII, so the first four bytes show where zeros are.
@@ -174,6 +192,7 @@ std::string foreign_type(std::string_view head) {
     if (head.starts_with(known.begin)) return known.what;
   }
   if (head.size() > 262 && head.substr(257, 5) == "ustar") return "a tar archive: unpack it";
+  if (std::string pointer = type_by_pointer(head); !pointer.empty()) return pointer;
   std::string markup = type_by_markup(head);
   return markup.empty() ? type_by_zeros(head) : markup;
 }

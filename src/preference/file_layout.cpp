@@ -15,6 +15,15 @@
 #include "preference/row_fields.h"
 
 namespace dmoerm::preference {
+
+bool has_typed_values(const nlohmann::json& row) {
+  const auto typed = [](const nlohmann::json& value) {
+    return value.is_object() && value.size() == 1 && value.begin().key().size() == 1 &&
+           std::string_view("SNLMB").find(value.begin().key()) != std::string_view::npos;
+  };
+  return row.is_object() && !row.empty() && std::ranges::all_of(row, typed);
+}
+
 namespace {
 
 using nlohmann::json;
@@ -53,7 +62,7 @@ std::string instead_of_rows(const LinePlace& place, const std::string& found) {
 
 /// The first row of a table that an object holds by columns, each a list or an object of numbered cells; nothing if it is none.
 std::optional<json> first_of_columns(const json& table) {
-  if (!table.is_object() || table.size() < 2) return std::nullopt;
+  if (!table.is_object() || table.size() < 2 || has_typed_values(table)) return std::nullopt;
   const json& any = table.front();
   json row = json::object();
   for (const auto& [name, column] : table.items()) {

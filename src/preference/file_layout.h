@@ -20,4 +20,7 @@ void refuse_other_layout(const std::string& line, const LinePlace& place);
 /// @throws DataError with the command that converts the file
 void refuse_table_in_row(const nlohmann::json& row, const LinePlace& place);
 
+/// Whether each value of a row is an object of a type and a value, {"prompt": {"S": "text"}}, as DynamoDB exports rows.
+bool has_typed_values(const nlohmann::json& row);
+
 }  // namespace dmoerm::preference

@@ -29,7 +29,7 @@ using nlohmann::json;
 namespace {
 
 bool prompt_is(const json& row, json::value_t type) {
-  const char* column = prompt_column(row);
+  const char* column = pair_prompt_column(row);
   return column != nullptr && row[column].type() == type;
 }
 
@@ -132,9 +132,10 @@ const std::vector<Format>& formats() {
          return has(r, {"prompt", "response", "helpfulness"});
        },
        parse_helpsteer, true},
-      {"swift", R"({"messages":[..., chosen last],"rejected_response","margin"}, ms-swift)",
+      {"swift",
+       R"({"messages":[..., chosen last],"rejected_response" or "rejected_messages":[..., rejected last],"margin"}, ms-swift)",
        [](const json& r) {
-         return has(r, {"messages", "rejected_response"});
+         return has(r, {"messages"}) && (has(r, {"rejected_response"}) || has_objects(r, "rejected_messages"));
        },
        parse_swift},
       {"rewardbench", R"({"prompt","chosen","rejected","subset","id"}, category = subset)",
@@ -151,7 +152,7 @@ const std::vector<Format>& formats() {
        parse_chosen_rejected},
       {"standard",
        R"({"prompt","chosen","rejected","margin","score_chosen","score_rejected"}, TRL, OpenRLHF, LLaMA-Factory; the prompt may )"
-       R"(also be called question, instruction (with input), query, input, context, context_messages or conversations; system and history go before it)",
+       R"(also be called question, instruction (with input), query, input, context, context_messages, conversations, messages, trajectory or conversation; system and history go before it)",
        [](const json& r) {
          return has(r, {"chosen", "rejected"}) && prompt_is(r, json::value_t::string);
        },

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "preference/implicit_prompt.h"
 #include "preference/row_error.h"
 #include "preference/row_fields.h"
 
@@ -34,18 +35,6 @@ bool holds(const std::vector<Message>& all, const std::vector<Message>& part) {
   return !part.empty() && std::search(all.begin(), all.end(), part.begin(), part.end(), same) != all.end();
 }
 
-/// Length of the beginning that two texts share, in whole words. White space between words belongs to the word behind it. In
-/// texts without white space the beginning ends between two characters.
-std::size_t shared_text(const std::string& a, const std::string& b) {
-  const auto space = [](char c) { return c == ' ' || c == '\n' || c == '\t'; };
-  const auto parted = static_cast<std::size_t>(std::ranges::mismatch(a, b).in1 - a.begin());
-  std::size_t n = parted;
-  while (n > 0 && !space(a[n - 1])) --n;
-  while (n > 0 && space(a[n - 1])) --n;
-  if (n > 0 || std::ranges::any_of(a, space) || std::ranges::any_of(b, space)) return n;
-  return utf8_prefix(a, parted).size();
-}
-
 /// The prompt in column `column`, after the turns of `history`, a column of LLaMA-Factory.
 std::vector<Message> stated_prompt(const json& row, const std::string& column) {
   std::vector<Message> prompt = prompt_messages(row[column], column.c_str());
@@ -54,7 +43,9 @@ std::vector<Message> stated_prompt(const json& row, const std::string& column) {
     std::string& text = prompt.back().content;
     if (const std::string more = text_of(row["input"], "input"); !more.empty()) text += (text.empty() ? "" : "\n") + more;
   }
-  if (!has(row, {"history"})) return prompt;
+  const bool blank =
+      has(row, {"history"}) && row["history"].is_string() && is_blank(row["history"].get_ref<const std::string&>());
+  if (blank || !has(row, {"history"})) return prompt;
   std::vector<Message> all;
   for (const json& turn : need_list(row, "history")) {
     if (!turn.is_array() || turn.size() != 2)
@@ -136,11 +127,64 @@ Group signed_preference(const json& row, const char* prompt, std::array<const ch
   return group;
 }
 
+/// What a value names if it is the name of a response: "a" of "a", "model_a" or "Response A"; the value itself otherwise.
+std::string choice_of(const json& value) {
+  if (!value.is_string() || value.get_ref<const std::string&>().size() > 64) return "";
+  std::string name = lower(trim(value.get_ref<const std::string&>()));
+  std::ranges::replace_if(
+      name, [](char c) { return c == ' ' || c == '-'; }, '_');
+  for (const std::string_view front : {"response_", "model_", "output_", "completion_", "assistant_", "answer_"}) {
+    if (name.starts_with(front)) return name.substr(front.size());
+  }
+  return name;
+}
+
+/// The columns in which the texts stand whose names "chosen" and "rejected" hold; "" if these are texts.
+std::string columns_of_texts(const json& row) {
+  const std::string good = choice_of(row["chosen"]), bad = choice_of(row["rejected"]);
+  if (good.empty() || bad.empty() || good == bad) return "";
+  const auto text = [&](const std::string& key) { return row.contains(key) && (row[key].is_string() || row[key].is_array()); };
+  for (const std::string_view stem : {"response", "output", "completion", "text", "reply", "generation", "conversation"}) {
+    for (const std::string_view joint : {"_", ""}) {
+      const std::string a = fmt::format("{}{}{}", stem, joint, good), b = fmt::format("{}{}{}", stem, joint, bad);
+      if (text(a) && text(b)) return fmt::format("\"{}\" and \"{}\"", a, b);
+    }
+  }
+  for (const auto& [key, value] : row.items()) {  // the names of the models that wrote them
+    const std::size_t at = key.find("model_");
+    if (at != 0 || value != row["chosen"]) continue;
+    for (const auto& [other, name] : row.items()) {
+      if (other != key && other.starts_with("model_") && name == row["rejected"])
+        return fmt::format("\"response_{}\" and \"response_{}\" or the like, as \"{}\" and \"{}\" say", key.substr(6),
+                           other.substr(6), key, other);
+    }
+  }
+  return "";
+}
+
+/// Refuse a row whose "chosen" and "rejected" are the names of its responses, not their texts.
+void expect_texts_not_names(const json& row) {
+  if (!row.contains("chosen") || !row.contains("rejected")) return;
+  if (const std::string columns = columns_of_texts(row); !columns.empty())
+    throw RowError("name-in-place-of-text",
+                   fmt::format("\"chosen\" and \"rejected\": expected the texts of two responses, found the names {} and {}; the "
+                               "texts stand in {}: put them in their place",
+                               shown(row["chosen"]), shown(row["rejected"]), columns));
+}
+
+/// Take an answer off the end of a prompt of several messages: whole conversations stand beside the pair that was made of them.
+void drop_answer(std::vector<Message>& prompt, const Completion& good, const Completion& bad) {
+  if (prompt.size() < 2 || prompt.back().role != "assistant" || !good.before.empty()) return;
+  const std::string_view last = trim(prompt.back().content);
+  if (last == trim(good.text) || last == trim(bad.text)) prompt.pop_back();
+}
+
 }  // namespace
 
 Group parse_chosen_rejected(const json& row) {
   Group group;
   read_common(row, group);
+  expect_texts_not_names(row);
   const json& chosen = row.contains("chosen") ? row["chosen"] : need(row, "text_chosen");
   const json& rejected = row.contains("rejected") ? row["rejected"] : need(row, "text_rejected");
   Completion good = response_of(chosen, "chosen"), bad = response_of(rejected, "rejected");
@@ -148,18 +192,14 @@ Group parse_chosen_rejected(const json& row) {
     throw RowError::unusable("pair-parts-before-last-message",
                              "\"chosen\" and \"rejected\" part before their last message: a group holds one prompt");
   }
-  const char* column = prompt_column(row);
+  const char* column = pair_prompt_column(row);
   const bool whole = !good.before.empty() && good.before.front().role != "assistant";
   if (column != nullptr && whole && std::string_view(column) != "prompt")
     column = nullptr;  // the conversation is complete; the column may hold anything
   if (column != nullptr) group.prompt = stated_prompt(row, column);
+  drop_answer(group.prompt, good, bad);
   if (column == nullptr && good.before.empty()) {
-    const std::size_t shared = shared_text(good.text, bad.text);
-    if (shared == 0) {
-      throw RowError(
-          "no-prompt",
-          "expected a column \"prompt\", or \"chosen\" and \"rejected\" that begin with the same prompt; found neither");
-    }
+    const std::size_t shared = implicit_prompt_size(row, good.text, bad.text);
     group.prompt = {{"user", good.text.substr(0, shared)}};
     good.text.erase(0, shared);
     bad.text.erase(0, shared);
@@ -209,6 +249,15 @@ Group parse_swift(const json& row) {
   read_common(row, group);
   Completion chosen = completion_of(need_list(row, "messages"), "messages");
   group.prompt = std::move(chosen.before);
+  if (!has(row, {"rejected_response"})) {
+    Completion bad = completion_of(row["rejected_messages"], "rejected_messages");
+    if (!bad.before.empty() && !equal(bad.before, group.prompt))
+      throw RowError::unusable("pair-parts-before-last-message",
+                               "\"messages\" and \"rejected_messages\" part before their last message: a group holds one prompt");
+    add_system(row, group.prompt);
+    add_pair(row, std::move(chosen.text), std::move(bad.text), group);
+    return group;
+  }
   add_system(row, group.prompt);
   std::string rejected = response_text(row["rejected_response"], "rejected_response", group.prompt);
   add_pair(row, std::move(chosen.text), std::move(rejected), group);

@@ -10,6 +10,7 @@
 
 #include "base/repeated_keys.h"
 #include "base/text.h"
+#include "preference/printed_messages.h"
 #include "preference/role.h"
 #include "preference/row_error.h"
 #include "preference/row_fields.h"
@@ -29,6 +30,8 @@ constexpr std::array kTextKeys = {"prompt",
                                   "messages",
                                   "conversations",
                                   "conversation",
+                                  "trajectory",
+                                  "rejected_messages",
                                   "completion",
                                   "completions",
                                   "context",
@@ -59,139 +62,21 @@ constexpr std::array kTextKeys = {"prompt",
                                   "tgt",
                                   "text"};
 
-constexpr std::array<std::string_view, 4> kMessageKeys = {"role", "from", "content", "value"};
-constexpr std::string_view kAfterBracket = " \t\r\n";
-
-/// The text behind white space, byte-order marks and characters without width at its beginning.
-std::string_view after_space(std::string_view text) {
-  for (;;) {
-    const std::size_t start = text.find_first_not_of(kAfterBracket);
-    text = start == std::string_view::npos ? std::string_view() : text.substr(start);
-    if (!text.starts_with("\uFEFF") && !text.starts_with("\u200B")) return text;
-    text.remove_prefix(3);
-  }
-}
-
-bool drop_front(std::string_view& text, std::string_view beginning) {
-  if (!text.starts_with(beginning)) return false;
-  text = after_space(text.substr(beginning.size()));
-  return true;
-}
-
-/// Whether a text begins as an object, or a list of objects, with a key of a message in such quotes.
-bool begins_as_messages(std::string_view text, std::string_view quote) {
-  text = after_space(text);
-  while (drop_front(text, "array(") || drop_front(text, "[") || drop_front(text, "(")) {
-  }
-  if (!drop_front(text, "{") || !drop_front(text, quote)) return false;
-  return std::ranges::any_of(kMessageKeys, [&](std::string_view key) {
-    std::string_view rest = text;
-    return drop_front(rest, key) && drop_front(rest, quote) && rest.starts_with(':');
-  });
-}
-
-enum class End { whole, text_follows, cut_off };
-
-/// Where the bracket that a text begins with is closed: at its end, before it, or nowhere.
-End end_of_brackets(std::string_view text, std::string_view quotes) {
-  int depth = 0;
-  char quote = 0;
-  bool opened = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quote != 0) {
-      if (c == '\\') ++i;
-      if (c == quote) quote = 0;
-      continue;
-    }
-    if (quotes.find(c) != std::string_view::npos) quote = c;
-    if (c == '[' || c == '{' || c == '(') ++depth, opened = true;
-    if (c == ']' || c == '}' || c == ')') --depth;
-    if (opened && depth <= 0) return is_blank(text.substr(i + 1)) ? End::whole : End::text_follows;
-  }
-  return End::cut_off;
-}
-
-/// Whether Python's print of a dictionary gives a role that is known, as in 'role': 'user'.
-bool names_a_role(std::string_view text) {
-  for (const std::string_view key : {"'role'", "'from'"}) {
-    for (std::size_t at = text.find(key); at != std::string_view::npos; at = text.find(key, at + 1)) {
-      std::string_view rest = after_space(text.substr(at + key.size()));
-      if (drop_front(rest, ":") && drop_front(rest, "'") && role_kind(rest.substr(0, rest.find('\''))) != RoleKind::unknown)
-        return true;
-    }
-  }
-  return false;
-}
-
-/// Whether a text is wholly an object of a Python library's message, or a list of such, as Python prints it:
-/// ChatCompletionMessage(content='Hi', role='assistant'), AIMessage(content='Hi'), content='Hi' additional_kwargs={}.
-bool is_printed_object(std::string_view text) {
-  text = trim(text);
-  const auto holds = [&](std::string_view part) { return text.find(part) != std::string_view::npos; };
-  if (text.starts_with("OrderedDict(")) return holds("('role', '") && holds("('content', ") && text.ends_with(")");
-  if ((text.starts_with("b'") || text.starts_with("b\"")) && text.size() > 3 && text.back() == text[1])
-    return begins_as_messages(text.substr(2), "\"") || begins_as_messages(text.substr(2), "'");
-  if (text.starts_with("content=")) return holds(" additional_kwargs={");
-  if (text.starts_with("[('role', '") || text.starts_with("[('content', '"))
-    return holds("('content', ") && holds("('role', '") && text.ends_with(")]");
-  if (drop_front(text, "[") && !text.ends_with("]")) return false;
-  const std::size_t name = text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.");
-  if (name == std::string_view::npos || name == 0 || text[name] != '(') return false;
-  if (!text.ends_with(")") && !text.ends_with(")]")) return false;
-  const std::string_view type = text.substr(0, name);
-  if (!type.ends_with("Message") && !type.ends_with("MessageChunk")) return false;
-  if (!holds("content='") && !holds("content=\"") && !holds("content=None") && !holds("content=[")) return false;
-  return holds("role=") || type.starts_with("AI") || type.starts_with("Human") || type.starts_with("System");
-}
-
-/// The types of parts that are texts, and those that never are anything but parts of a message.
-constexpr std::array<std::string_view, 3> kTextParts = {"text", "input_text", "output_text"};
-constexpr std::array<std::string_view, 6> kMediaParts = {"image_url", "image",     "input_image",
-                                                         "video_url", "audio_url", "input_audio"};
-
 bool is_one_of(std::string_view word, auto words) { return std::ranges::find(words, word) != words.end(); }
-
-/// What stands behind a key of Python's print, as 'text'}] in [{'type': 'text'}]; "" if nothing does.
-std::string_view after_printed_key(std::string_view text, std::string_view key) {
-  for (std::size_t at = text.find(key); at != std::string_view::npos; at = text.find(key, at + 1)) {
-    std::string_view rest = after_space(text.substr(at + key.size()));
-    if (drop_front(rest, ":")) return rest;
-  }
-  return {};
-}
-
-/// Whether a text is wholly a list of parts of a message as Python prints it: [{'type': 'text', 'text': 'Hi'}], or
-/// [TextBlock(text='Hi', type='text')].
-bool is_printed_parts(std::string_view text) {
-  constexpr std::array<std::string_view, 10> kFirstKeys = {"type",      "text",      "image_url", "image",         "input_image",
-                                                           "citations", "video_url", "audio_url", "cache_control", "annotations"};
-  text = trim(text);
-  std::string_view rest = text;
-  bool is_list = false;
-  while (drop_front(rest, "array(") || drop_front(rest, "[") || drop_front(rest, "(")) is_list = true;
-  const bool has_text = text.find("text='") != std::string_view::npos || text.find("text=\"") != std::string_view::npos;
-  if (rest.starts_with("TextBlock(") && has_text) return end_of_brackets(text, "'\"") == End::whole;
-  if (!is_list || !drop_front(rest, "{") || !drop_front(rest, "'")) return false;
-  if (!is_one_of(rest.substr(0, rest.find('\'')), kFirstKeys)) return false;
-  std::string_view type = after_printed_key(text, "'type'");
-  if (!drop_front(type, "'")) return false;
-  type = type.substr(0, type.find('\''));
-  const bool is_text = is_one_of(type, kTextParts) && !after_printed_key(text, "'text'").empty();
-  return (is_text || is_one_of(type, kMediaParts)) && end_of_brackets(text, "'\"") != End::text_follows;
-}
 
 /// The columns that hold lists of answers, whatever else a row may have.
 constexpr std::array kListKeys = {"completions", "responses", "answers", "history"};
 
 /// The columns that hold messages.
-constexpr std::array kMessageColumns = {"messages",       "conversations",  "conversation",     "prompt",
-                                        "chosen",         "rejected",       "context",          "response",
-                                        "conversation_a", "conversation_b", "context_messages", "rejected_response"};
+constexpr std::array kMessageColumns = {"messages",       "conversations",    "conversation",     "prompt",
+                                        "chosen",         "rejected",         "context",          "response",
+                                        "conversation_a", "conversation_b",   "context_messages", "rejected_response",
+                                        "trajectory",     "rejected_messages"};
 
 /// Whether a column holds several texts, so that a list in it is no list of parts of one.
 bool holds_several(std::string_view key) {
-  return std::ranges::find(kListKeys, key) != kListKeys.end() || key == "messages" || key.starts_with("conversation");
+  return std::ranges::find(kListKeys, key) != kListKeys.end() || key == "messages" || key == "trajectory" ||
+         key.starts_with("conversation");
 }
 
 /// The value of a text that is JSON. @param twice  is set to a key that an object in it has twice
@@ -245,9 +130,11 @@ bool is_message(const json& value) {
          (text("from") && value.contains("value"));
 }
 
-bool has_known_role(const json& message) {
-  return role_kind(message[message.contains("role") ? "role" : "from"].get_ref<const std::string&>()) != RoleKind::unknown;
+const std::string& speaker_of(const json& message) {
+  return message[message.contains("role") ? "role" : "from"].get_ref<const std::string&>();
 }
+
+bool has_known_role(const json& message) { return role_kind(speaker_of(message)) != RoleKind::unknown; }
 
 bool is_conversation(const json& value) {
   if (!value.is_array()) return is_message(value) && has_known_role(value);
@@ -308,24 +195,43 @@ json text_of_parts(const json& parts, const char* key) {
   return text;
 }
 
-/// The conversation that an object holds beside nothing else, or the message of a chat interface's reply.
+/// Whether a key beside messages says where they come from, and nothing more of the conversation.
+bool is_mark(std::string_view key) {
+  constexpr std::array<std::string_view, 10> kMarks = {"id",      "uuid",       "source",    "dataset", "metadata",
+                                                       "created", "created_at", "timestamp", "title",   "language"};
+  return is_one_of(key, kMarks) || key.ends_with("_id");
+}
+
+/// The conversation that an object holds beside nothing else but its marks, the message of a chat interface's reply, or the
+/// conversation that a pipeline of transformers returns.
 const json* conversation_inside(const json& value) {
+  if (value.is_array() && value.size() == 1 && value[0].is_object() && value[0].size() == 1 &&
+      value[0].contains("generated_text"))
+    return is_conversation(value[0]["generated_text"]) ? &value[0]["generated_text"] : nullptr;
   if (!value.is_object()) return nullptr;
   const bool reply = value.contains("object") && value["object"] == "chat.completion";
-  if (value.size() != 1 && !reply) return nullptr;
   for (const char* name : {"messages", "conversations", "conversation"}) {
-    if (value.contains(name) && is_conversation(value[name])) return &value[name];
+    if (!value.contains(name) || !is_conversation(value[name])) continue;
+    const auto fits = [&](const auto& member) { return member.key() == name || is_mark(member.key()); };
+    bool alone = true;
+    for (const auto& member : value.items()) alone = alone && fits(member);
+    if (alone) return &value[name];
   }
+  if (value.size() != 1 && !reply) return nullptr;
   if (!has_objects(value, "choices") || value["choices"].size() != 1) return nullptr;
   const json& choice = value["choices"][0];
   return choice.contains("message") && is_conversation(choice["message"]) ? &choice["message"] : nullptr;
 }
 
-RowError printed_by_python(const char* key, const std::string& text, const char* what = "messages") {
-  return RowError("messages-printed-by-python",
-                  fmt::format("\"{}\": expected messages or a text, found {} as Python prints them: {}; write them with "
-                              "json.dumps",
-                              key, what, shown(json(text))));
+RowError printed_by(const Printer& printer, const char* key, const std::string& text, const char* what = "messages") {
+  const bool python = std::string_view(printer.name) == "Python";
+  return RowError(python ? ErrorCode("messages-printed-by-python") : ErrorCode("messages-printed-by-program"),
+                  fmt::format("\"{}\": expected messages or a text, found {} as {} prints them: {}; write them with {}", key,
+                              what, printer.name, shown(json(text)), printer.instead));
+}
+
+RowError printed_by_python(const char* key, const std::string& text, const char* what) {
+  return printed_by({"Python", "json.dumps"}, key, text, what);
 }
 
 RowError damaged(const char* key, const std::string& text) {
@@ -335,10 +241,22 @@ RowError damaged(const char* key, const std::string& text) {
                               key, shown(json(text))));
 }
 
+/// The content of the one message of the assistant that a text is in JSON: a content that was packed twice.
+std::optional<json> answer_inside(const std::string& text) {
+  if (!text.starts_with('[') && !text.starts_with('{')) return std::nullopt;
+  const auto value = parsed(text);
+  if (!value || !is_conversation(*value) || (value->is_array() && value->size() != 1)) return std::nullopt;
+  const json& message = value->is_array() ? value->front() : *value;
+  const char* key = message.contains("content") ? "content" : "value";
+  if (role_kind(speaker_of(message)) != RoleKind::assistant || !message.contains(key)) return std::nullopt;
+  return message[key];
+}
+
 /// What a text says if it is wholly JSON that `wanted` accepts. @throws RowError if it was meant to be, but is something else
 std::optional<json> json_in(const std::string& text, const char* key, bool (*wanted)(const json&)) {
   const std::string_view inner = after_space(text);
-  if (wanted == is_conversation && is_printed_object(inner)) throw printed_by_python(key, text);
+  const Printer* printer = wanted == is_conversation ? printer_of_messages(inner) : nullptr;
+  if (printer != nullptr) throw printed_by(*printer, key, text);
   if (wanted == is_parts && is_printed_parts(inner)) throw printed_by_python(key, text, "parts of a message");
   if (inner.empty() || std::string_view("[{\"a(").find(inner.front()) == std::string_view::npos) return std::nullopt;
   if (inner.front() == '"' && inner.size() > 1 && (inner[1] == '[' || inner[1] == '{')) {  // a string that was written twice
@@ -363,11 +281,7 @@ std::optional<json> json_in(const std::string& text, const char* key, bool (*wan
       return lines;
     }
   }
-  const bool escaped =
-      begins_as_messages(text, "\\\"") || begins_as_messages(text, "&quot;") || begins_as_messages(text, "&#34;");
-  if (escaped || (begins_as_messages(text, "\"") && end_of_brackets(inner, "\"") != End::text_follows)) throw damaged(key, text);
-  if (begins_as_messages(text, "'") && names_a_role(text) && end_of_brackets(inner, "'\"") != End::text_follows)
-    throw printed_by_python(key, text);
+  if (is_damaged_messages(text)) throw damaged(key, text);
   return std::nullopt;
 }
 
@@ -385,8 +299,15 @@ void unpack(json& value, const char* key, bool several) {
     for (json& element : value) unpack(element, key, false);
   } else if (is_message(value)) {
     json& content = value[value.contains("content") ? "content" : "value"];
-    if (content.is_string()) {
-      if (auto parts = json_in(content.get_ref<const std::string&>(), key, is_parts)) content = std::move(*parts);
+    if (!content.is_string()) return;
+    const auto text = content.get<std::string>();
+    const bool answers = role_kind(speaker_of(value)) == RoleKind::assistant;
+    if (auto parts = json_in(text, key, is_parts)) {
+      content = std::move(*parts);
+    } else if (const Printer* printer = answers ? printer_of_answer(text) : nullptr; printer != nullptr) {
+      throw printed_by(*printer, key, text);
+    } else if (answers) {
+      if (auto answer = answer_inside(text)) content = std::move(*answer);
     }
   } else if (value.is_object()) {
     for (const char* inner : kTextKeys) {
@@ -402,7 +323,7 @@ void unpack_messages(json& row) {
   for (const char* key : kListKeys) {  // tables write a list of answers as one text
     if (!row.contains(key) || !row[key].is_string()) continue;
     const auto& text = row[key].get_ref<const std::string&>();
-    if (trim(text).starts_with("[{'")) throw printed_by_python(key, text);
+    if (trim(text).starts_with("[{'")) throw printed_by_python(key, text, "answers");
     std::string twice;
     if (auto list = parsed(text, &twice); list && list->is_array()) {
       refuse_repeated(key, twice);
@@ -411,6 +332,13 @@ void unpack_messages(json& row) {
   }
   for (const char* key : kMessageColumns) {
     if (const auto found = row.find(key); found != row.end()) name_all_as_usual(*found);
+  }
+  if (const auto prompt = row.find("prompt"); prompt != row.end() && prompt->is_object() && !prompt->contains("replies")) {
+    if (const json* inside = conversation_inside(*prompt); inside != nullptr) {
+      *prompt = json(*inside);
+    } else if (is_message(*prompt) && has_known_role(*prompt)) {
+      *prompt = json::array({*prompt});
+    }
   }
   const bool extra_input = has(row, {"instruction"});  // the input of an instruction is what the instruction is about
   for (const char* key : kTextKeys) {

@@ -14,13 +14,19 @@ RoleKind role_kind(std::string_view role) {
       name, [](char c) { return c == '-' || c == ' '; }, '_');
   if (name == "system" || name == "developer") return RoleKind::system;
   if (name == "user" || name == "human" || name == "prompter") return RoleKind::user;
-  constexpr std::array<std::string_view, 8> kModels = {"assistant", "gpt", "chatgpt", "model", "bot", "ai", "bing", "bard"};
+  constexpr std::array<std::string_view, 9> kModels = {"assistant", "gpt", "chatgpt", "chatbot", "model",
+                                                       "bot",       "ai",  "bing",    "bard"};
   if (std::ranges::find(kModels, name) != kModels.end()) return RoleKind::assistant;
-  constexpr std::array<std::string_view, 22> kTools = {
-      "tool_use",          "functions",       "plugin",          "plugins",     "action",      "tool",        "tools",
-      "tool_call",         "tool_calls",      "tool_response",   "tool_result", "tool_output", "function",    "function_call",
-      "function_response", "function_result", "function_output", "observation", "ipython",     "environment", "code_interpreter",
-      "execution"};
+  for (const std::string_view front :
+       {"functions.", "function.", "function:", "tools.", "tool.", "tool:"}) {  // and a name behind it
+    if (name.starts_with(front)) return RoleKind::tool;
+  }
+  if (name.ends_with('s')) name.pop_back();
+  constexpr std::array<std::string_view, 20> kTools = {
+      "tool_use",          "function",         "plugin",          "action",      "tool",
+      "tool_call",         "tool_response",    "tool_result",     "tool_output", "function_call",
+      "function_response", "function_result",  "function_output", "observation", "ipython",
+      "environment",       "code_interpreter", "execution",       "api",         "api_response"};
   return std::ranges::find(kTools, name) != kTools.end() ? RoleKind::tool : RoleKind::unknown;
 }
 

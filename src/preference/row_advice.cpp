@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "preference/file_layout.h"
 #include "preference/formats.h"
 #include "preference/formats_of_datasets.h"
 #include "preference/row_fields.h"
@@ -19,7 +20,7 @@ namespace {
 
 /// "rename accepted to chosen" where the two texts of a pair have names of another program; "" if they have not.
 std::string names_of_pair(const json& row) {
-  constexpr std::array<std::pair<const char*, const char*>, 14> kNames = {{{"accepted", "rejected"},
+  constexpr std::array<std::pair<const char*, const char*>, 15> kNames = {{{"accepted", "rejected"},
                                                                            {"chosen_response", "rejected_response"},
                                                                            {"response_chosen", "response_rejected"},
                                                                            {"chosen_text", "rejected_text"},
@@ -32,7 +33,8 @@ std::string names_of_pair(const json& row) {
                                                                            {"pos", "neg"},
                                                                            {"better", "worse"},
                                                                            {"good", "bad"},
-                                                                           {"win", "lose"}}};
+                                                                           {"win", "lose"},
+                                                                           {"response_j", "response_k"}}};
   for (const auto& [chosen, rejected] : kNames) {
     if (!row.contains(chosen) || !row.contains(rejected)) continue;
     const std::string other =
@@ -61,6 +63,19 @@ std::string line_of_jq(const json& row) {
     return fmt::format(
         "jq -c '{{prompt: .{}, responses: [[.generations, .ratings] | transpose[] | {{text: .[0], overall: .[1]}}]}}' FILE",
         prompt_column(row));
+  if (row.contains("input") && has_objects(row["input"], "messages") && has(row, {"preferred_output", "non_preferred_output"}))
+    return "jq -c '{messages: .input.messages, chosen: .preferred_output, rejected: .non_preferred_output}' FILE";
+  if (has_objects(row, "contents") && has_objects(row, "completions") && has(row["completions"][0], {"score", "completion"}))
+    return "jq -c '{prompt: .contents, responses: [.completions[] | {text: ([.completion.parts[].text] | add), overall: "
+           ".score}]}' "
+           "FILE";
+  if (has(row, {"conv_A", "conv_B", "conv_A_rating", "conv_B_rating"}))
+    return "jq -c '{conversation_a: .conv_A, conversation_b: .conv_B, winner: (if .conv_A_rating > .conv_B_rating then "
+           "\"model_a\" "
+           "elif .conv_A_rating < .conv_B_rating then \"model_b\" else \"tie\" end)}' FILE";
+  if (row.contains("output") && row["output"].is_array() && row["output"].size() == 2 && prompt_column(row) != nullptr)
+    return "jq -c '. + {chosen: .output[0], rejected: .output[1]} | del(.output)' FILE, if the first output is the better one";
+  if (has_typed_values(row)) return "jq -c 'map_values(.S // .N // .)' FILE";
   for (const auto& [key, value] : row.items()) {
     if (value.is_object() && detect_format(value) != nullptr) return fmt::format("jq -c '.[{}]' FILE", json(key).dump());
   }

@@ -38,15 +38,22 @@ bool cut_end(std::string_view& word, std::string_view end) {
 
 /// Whether a key is one of images, videos or sounds, such as images, rejected_images, image_1, video_path or audio_url.
 bool names_media(std::string_view key) {
-  for (const std::string_view beginning : {"rejected_", "chosen_", "prompt_"}) {
+  constexpr std::array<std::string_view, 8> kTypes = {"jpg", "jpeg", "png", "webp",
+                                                      "mp4", "wav",  "mp3", "flac"};  // of WebDataset
+  if (std::ranges::find(kTypes, key) != kTypes.end()) return true;
+  for (const std::string_view beginning : {"rejected_", "chosen_", "prompt_", "input_", "question_", "query_"}) {
     if (key.starts_with(beginning)) key.remove_prefix(beginning.size());
   }
   while (!key.empty() && key.back() >= '0' && key.back() <= '9') key.remove_suffix(1);
   cut_end(key, "_");
-  for (const std::string_view end :
-       {"_path", "_paths", "_url", "_urls", "_file", "_files", "_bytes", "_base64", "_b64", "_list", "_name", "_names"}) {
+  for (const std::string_view end : {"_path", "_paths", "_url", "_urls", "_file", "_files", "_bytes", "_base64", "_b64", "_list",
+                                     "_name", "_names", "_filepath", "_filename", "_uri"}) {
     if (cut_end(key, end)) break;
   }
+  for (const std::string_view kind : {"image_data", "img_data", "audio_data", "video_data"}) {
+    if (key == kind) return true;
+  }
+  if (key == "image_id" || key == "img_id") return true;  // a video's may be that of its transcript
   cut_end(key, "s");
   constexpr std::array<std::string_view, 10> kMedia = {
       "image", "img", "picture", "video", "audio", "waveform", "pixel_value", "multi_modal_data", "multimodal_data", "mm_data"};
@@ -67,7 +74,11 @@ bool is_media(const json& value) {
   if (!value.is_string()) return false;
   const auto& whole = value.get_ref<const std::string&>();
   constexpr std::size_t kLongest = 2000;  // of a path or an address
-  if (!media_inside(lower(std::string_view(whole).substr(0, 64))).empty()) return true;
+  const std::string start = lower(trim(std::string_view(whole).substr(0, 64)));
+  if (!media_inside(start).empty()) return true;
+  for (const std::string_view kind : {"image/", "audio/", "video/"}) {  // a type of MIME
+    if (start.starts_with(kind) && start.find_first_of(" ./", kind.size()) == std::string::npos) return true;
+  }
   std::string text = whole.size() <= kLongest ? lower(trim(whole)) : "";
   text.resize(std::min({text.size(), text.find('?'), text.find('#')}));
   return std::ranges::any_of(std::array{".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".mp4", ".webm",
@@ -79,8 +90,19 @@ bool is_media(const json& value) {
 bool may_name_media(std::string_view key) {
   while (!key.empty() && ((key.back() >= '0' && key.back() <= '9') || key.back() == '_')) key.remove_suffix(1);
   cut_end(key, "s");
-  return std::ranges::any_of(std::array{"media", "attachment", "photo", "screenshot", "frame", "figure", "file", "clip", "sound"},
-                             [&](std::string_view name) { return key == name || key == std::string(name) + "_path"; });
+  return std::ranges::any_of(
+      std::array{"media", "attachment", "photo", "screenshot", "frame", "figure", "file", "clip", "sound", "speech"},
+      [&](std::string_view name) { return key == name || key == std::string(name) + "_path"; });
+}
+
+/// The key of media within what a row tells about itself, as in {"metadata": {"images": ["a.png"]}}; "" if there is none.
+std::string media_in_metadata(std::string_view key, const json& value) {
+  constexpr std::array<std::string_view, 5> kAbout = {"metadata", "meta", "extra", "extra_info", "additional_info"};
+  if (std::ranges::find(kAbout, key) == kAbout.end() || !value.is_object()) return "";
+  for (const auto& [inner, media] : value.items()) {
+    if (names_media(lower(inner)) && is_media(media)) return inner;
+  }
+  return "";
 }
 
 bool names_tools(std::string_view key) {
@@ -89,13 +111,23 @@ bool names_tools(std::string_view key) {
 }
 
 /// Further marks of single model families, in lower case.
-constexpr std::array<std::string_view, 14> kMarks = {"<start_of_image>",   "<image_soft_token>",
-                                                     "<audio_soft_token>", "<img_context>",
-                                                     "<|vision_start|>",   "<|audio_bos|>",
-                                                     "<|audio_start|>",    "<|image_start|>",
-                                                     "<|video_start|>",    "<|media_pad|>",
-                                                     "<|media_start|>",    "<imagehere>",
-                                                     "<image_here>",       "[img]"};
+constexpr std::array<std::string_view, 17> kMarks = {"<image_placeholder>",
+                                                     "<im_patch>",
+                                                     "<speech>",
+                                                     "<start_of_image>",
+                                                     "<image_soft_token>",
+                                                     "<audio_soft_token>",
+                                                     "<img_context>",
+                                                     "<|vision_start|>",
+                                                     "<|audio_bos|>",
+                                                     "<|audio_start|>",
+                                                     "<|image_start|>",
+                                                     "<|video_start|>",
+                                                     "<|media_pad|>",
+                                                     "<|media_start|>",
+                                                     "<imagehere>",
+                                                     "<image_here>",
+                                                     "[img]"};
 
 bool may_begin_mark(char c) { return c == '<' || c == '[' || c == 'd' || c == 'D'; }
 
@@ -127,6 +159,24 @@ std::string_view mark_at(std::string_view text, std::size_t at) {
   }
   skip("|");
   return skip(">") ? text.substr(at, end) : std::string_view();
+}
+
+/// The mark of a picture before a prompt on a line of its own: [image], ![](images/1.png) or <img src="images/1.png"> with a path
+/// of a file beside the data; "" if the first line is another. Addresses of the web are what people write in texts.
+std::string_view picture_before(std::string_view prompt) {
+  prompt = trim(prompt);
+  const std::string_view line = trim(prompt.substr(0, prompt.find('\n')));
+  if (line.size() == prompt.size()) return {};
+  if (lower(line) == "[image]") return line;
+  std::string_view path;
+  if (line.starts_with("![") && line.ends_with(')') && line.find("](") != std::string_view::npos) {
+    path = line.substr(line.find("](") + 2);
+    path.remove_suffix(1);
+  } else if (line.starts_with("<img src=\"") && line.ends_with('>')) {
+    path = line.substr(10, line.substr(10).find('"'));
+  }
+  const bool beside = path.find("://") == std::string_view::npos && path.find_first_of(" ()<>") == std::string_view::npos;
+  return !path.empty() && beside && is_media(json(path)) ? line : std::string_view();
 }
 
 /// Whether a text speaks about the mark, as about an element of HTML, rather than having it in place of an image.
@@ -218,6 +268,8 @@ void expect_text_only(const json& object) {
     const std::string name = lower(key);
     if ((names_media(name) && holds_something(value)) || (may_name_media(name) && is_media(value)))
       throw RowError::unusable("row-with-images", fmt::format("\"{}\" beside the text: only text is read", key));
+    if (const std::string media = media_in_metadata(name, value); !media.empty())
+      throw RowError::unusable("row-with-images", fmt::format("\"{}\" in \"{}\": only text is read", media, key));
     if (names_tools(name) && holds_something(value))
       throw RowError::unusable("row-with-tools", fmt::format("\"{}\" beside the text: no chat template here writes them", key));
   }
@@ -243,7 +295,11 @@ void check_texts(const Group& group) {
     expect_no_mark(text);
     expect_no_call(text);
   };
-  for (const Message& m : group.prompt) check(m.content);
+  for (const Message& m : group.prompt) {
+    check(m.content);
+    if (const std::string_view mark = picture_before(m.content); m.role == "user" && !mark.empty())
+      throw RowError::unusable("mark-of-image", fmt::format("a prompt below the picture {}: only text is read", mark));
+  }
   for (const Response& r : group.responses) check(r.text);
 }
 

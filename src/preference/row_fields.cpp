@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -26,6 +28,36 @@ std::string shorten(std::string text, std::size_t most) {
   return std::string(utf8_prefix(text, most - 3)) + "...";
 }
 
+/// What a part without a type is, if it is no text: "functionCall" of {"functionCall": {...}}, as Gemini and Bedrock write them;
+/// null for other parts.
+const char* other_part(const json& part) {
+  constexpr std::array kOthers = {"functionCall", "function_call", "functionResponse", "function_response", "toolUse",
+                                  "tool_use",     "toolResult",    "tool_result",      "executableCode",    "codeExecutionResult",
+                                  "inlineData",   "inline_data",   "fileData",         "file_data",         "image",
+                                  "video",        "audio",         "document",         "reasoningContent"};
+  if (!part.is_object() || has(part, {"text"})) return nullptr;
+  const auto* const found =
+      std::ranges::find_if(kOthers, [&](const char* key) { return has(part, {key}) && part[key].is_object(); });
+  return found == kOthers.end() ? nullptr : *found;
+}
+
+/// Refuse an element of a conversation that calls a tool, or is what it returned, without a role: an item of OpenAI's responses,
+/// or a message to another recipient than the user.
+void expect_no_tool(const json& m) {
+  if (!m.is_object()) return;
+  if (has(m, {"recipient"}) && m["recipient"].is_string()) {
+    const std::string to = lower(trim(m["recipient"].get_ref<const std::string&>()));
+    if (!to.empty() && to != "all" && role_kind(to) != RoleKind::user && role_kind(to) != RoleKind::assistant)
+      throw RowError::unusable("tool-role-in-message",
+                               fmt::format("a message to the recipient {}: no chat template here writes tools", to));
+  }
+  if (has(m, {"role"}) || has(m, {"from"}) || !has(m, {"type"}) || !m["type"].is_string()) return;
+  const auto& type = m["type"].get_ref<const std::string&>();
+  if (type.ends_with("_call") || type.ends_with("_call_output") || type == "reasoning" || type.starts_with("mcp_"))
+    throw RowError::unusable("tool-role-in-message",
+                             fmt::format("an item of the type {} between messages: no chat template here writes tools", type));
+}
+
 /// The text of a message, from a string or from OpenAI's list of parts.
 std::string content_of(const json& content, const char* key) {
   if (!content.is_array()) return text_of(content, key);
@@ -35,7 +67,8 @@ std::string content_of(const json& content, const char* key) {
       text += part.get_ref<const std::string&>();
       continue;
     }
-    const std::string type = has(part, {"type"}) ? text_of(part["type"], "type") : "text";
+    const char* other = other_part(part);
+    const std::string type = has(part, {"type"}) ? text_of(part["type"], "type") : other != nullptr ? other : "text";
     if (type != "text" && type != "input_text" && type != "output_text")
       throw RowError::unusable("part-is-not-text", fmt::format("\"{}\" with a part of type {}: only text is read", key, type));
     expect_text_only(part);
@@ -48,6 +81,7 @@ Message message_of(const json& m, const char* key) {
   const bool sharegpt = m.is_object() && !has(m, {"role"}) && has(m, {"from"});
   const char *role = sharegpt ? "from" : "role", *content = sharegpt ? "value" : "content";
   expect_text_only(m);
+  expect_no_tool(m);
   const RoleKind kind = m.is_object() && has(m, {role}) ? role_kind(text_of(m[role], role)) : RoleKind::unknown;
   if (kind == RoleKind::tool)
     throw RowError::unusable("tool-role-in-message",
@@ -78,6 +112,22 @@ Message message_of(const json& m, const char* key) {
   const std::string why = fmt::format("\"{}\": expected a finite number, found the text {}", key, shown(json(text)));
   if (is_number) throw RowError("number-not-finite", why);
   throw RowError("field-of-wrong-type", why);
+}
+
+/// The split of a word in lower case. Sets of the Hub have splits for several purposes, such as train_prefs and test_sft.
+std::optional<Split> split_named(std::string_view word) {
+  for (const std::string_view purpose : {"_prefs", "_preference", "_preferences", "_sft", "_gen", "_dpo", "_rm", "_pairs"}) {
+    if (word.ends_with(purpose)) {
+      word.remove_suffix(purpose.size());
+      break;
+    }
+  }
+  if (word == "train" || word == "training") return Split::train;
+  if (word == "test" || word == "testing") return Split::test;
+  for (const std::string_view name : {"validation", "valid", "val", "dev", "valid1", "valid2", "eval"}) {
+    if (word == name) return Split::validation;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -225,6 +275,16 @@ const char* prompt_column(const json& row) {
   return nullptr;
 }
 
+const char* pair_prompt_column(const json& row) {
+  if (const char* column = prompt_column(row); column != nullptr) return column;
+  for (const char* key : {"messages", "trajectory", "conversation"}) {
+    if (row.contains(key) &&
+        ((row[key].is_string() && !is_blank(row[key].get_ref<const std::string&>())) || has_objects(row, key)))
+      return key;
+  }
+  return nullptr;
+}
+
 void read_common(const json& row, Group& group) {
   if (has(row, {"category"}) && !row["category"].is_string()) {
     if (!row["category"].is_number_integer())
@@ -238,17 +298,12 @@ void read_common(const json& row, Group& group) {
   if (has(row, {"id"}) && row["id"].is_string()) group.id = row["id"].get<std::string>();
   if (has(row, {"id"}) && row["id"].is_number_integer()) group.id = row["id"].dump();
   if (!has(row, {"split"})) return;
-  const std::string split = text_of(row["split"], "split");
-  if (split == "train") {
-    group.split = Split::train;
-  } else if (split == "validation" || split == "valid" || split == "val" || split == "dev" || split == "valid1" ||
-             split == "valid2") {
-    group.split = Split::validation;
-  } else if (split == "test") {
-    group.split = Split::test;
-  } else {
+  const std::string split = lower(trim(text_of(row["split"], "split")));
+  if (split.empty()) return;
+  const std::optional<Split> known = split_named(split);
+  if (!known)
     throw RowError("unknown-split", fmt::format("\"split\": expected train, validation or test, found {}", shown(row["split"])));
-  }
+  group.split = *known;
 }
 
 }  // namespace dmoerm::preference

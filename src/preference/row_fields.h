@@ -42,6 +42,8 @@ std::vector<Message> prompt_of(const nlohmann::json& row, const char* key);
 
 /// The column that holds the prompt of a row with two responses: "prompt" or another common name; null if there is none.
 const char* prompt_column(const nlohmann::json& row);
+/// The same for a row with "chosen" and "rejected", whose prompt may also be in "messages", "trajectory" or "conversation".
+const char* pair_prompt_column(const nlohmann::json& row);
 
 /// A response with the turns before it in the same field.
 struct Completion {

@@ -139,7 +139,7 @@ TEST(Formats, ReadsTranscriptsAsTurns) {
 }
 
 TEST(Formats, DoesNotGuessAPrompt) {
-  EXPECT_EQ(refusal(R"({"my_prompt":"Who?","chosen":"That cat sat","rejected":"This dog ran"})"),
+  EXPECT_EQ(refusal(R"({"id":"Who?","chosen":"That cat sat","rejected":"This dog ran"})"),
             "bad: expected a column \"prompt\", or \"chosen\" and \"rejected\" that begin with the same prompt; found neither");
   EXPECT_EQ(refusal(R"({"instruction":[],"input":"x","chosen":"a b","rejected":"c d"})"),
             "bad: \"instruction\": expected a prompt, found an empty list");
@@ -333,6 +333,10 @@ TEST(Formats, ReadsSwiftAndRewardBench) {
       "rejected_response":"bad","margin":1})");
   EXPECT_EQ(prompt_of(g), "user: Hi");
   EXPECT_EQ(g.responses.at(0).text, "good");
+  const Group lists = read("swift", R"({"messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"good"}],
+      "rejected_messages":[{"role":"user","content":"Hi"},{"role":"assistant","content":"bad"}]})");
+  EXPECT_EQ(prompt_of(lists), "user: Hi");
+  EXPECT_EQ(lists.responses.at(1).text, "bad");
   EXPECT_EQ(g.pairs, (std::vector<StatedPair>{{"overall", 0, 1, 1.0}}));
   g = read("rewardbench",
            R"({"prompt":"p","chosen":"a","rejected":"b","chosen_model":"x","rejected_model":"y","subset":"refusals","id":30})");

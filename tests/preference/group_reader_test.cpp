@@ -237,6 +237,17 @@ TEST_F(GroupReaderFile, SaysWhatKeepsARowFromItsFormat) {
       {R"({"instruction":"i","generations":["a","b"],"ratings":[1,2]})", "jq -c '{prompt: .instruction, responses: [["},
       {R"({"prompt":"p","response_a":"a","response_b":"b","winner_model_a":1,"winner_model_b":0,"winner_tie":0})",
        "jq -c '{prompt, response_1: .response_a"},
+      {R"({"prompt":"p","response_j":"a","response_k":"b"})", "rename \"response_j\" to \"chosen\" and \"response_k\" to"},
+      {R"({"instruction":"i","input":"","output":["a","b"]})", "{chosen: .output[0], rejected: .output[1]}"},
+      {R"({"input":{"messages":[{"role":"user","content":"q"}]},"preferred_output":[{"role":"assistant","content":"a"}],)"
+       R"("non_preferred_output":[{"role":"assistant","content":"b"}]})",
+       "jq -c '{messages: .input.messages, chosen: .preferred_output"},
+      {R"({"contents":[{"role":"user","parts":[{"text":"q"}]}],)"
+       R"("completions":[{"score":1.0,"completion":{"role":"model","parts":[{"text":"a"}]}}]})",
+       "jq -c '{prompt: .contents, responses: [.completions[]"},
+      {R"({"conv_A":[{"role":"user","content":"q"}],"conv_B":[{"role":"user","content":"q"}],"conv_A_rating":5,"conv_B_rating":1})",
+       "jq -c '{conversation_a: .conv_A, conversation_b: .conv_B"},
+      {R"({"prompt":{"S":"q"},"chosen":{"S":"a"},"rejected":{"S":"b"}})", "jq -c 'map_values(.S // .N // .)' FILE"},
       {R"({"error":"Invalid username or password."})", "the error of a server that sent no data, \"Invalid username"},
       {R"({"error":{"message":"Not Found","code":404}})", "sent no data, \"Not Found\""},
       {R"({"detail":"Not authenticated"})", "sent no data, \"Not authenticated\""},

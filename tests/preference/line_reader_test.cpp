@@ -118,6 +118,13 @@ TEST_F(LineReaderFile, NamesWhatLiesThereInPlaceOfRows) {
   using namespace std::string_literals;
   for (const auto& [bytes, expected] : {
            std::pair("version https://git-lfs.github.com/spec/v1\noid sha256:1\n"s, "a Git LFS pointer"),
+           {"\xEF\xBB\xBFversion https://git-lfs.github.com/spec/v1\r\noid sha256:1\r\n"s, "a Git LFS pointer"},
+           {"# xet version 0\nfilesize = 4096\n"s, "a pointer of Xet"},
+           {"outs:\n- md5: a304\n  path: data.jsonl\n"s, "dvc pull"},
+           {"/annex/objects/SHA256E-s1048576--aa.jsonl\n"s, "git annex get"},
+           {"../.git/annex/objects/x/y/SHA256E-s10--aa/SHA256E-s10--aa"s, "git annex get"},
+           {"../../blobs/7d865e959b24"s, "a link of the Hub's cache"},
+           {"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X"s, "AppleDouble"},
            {"PK\x03\x04....[Content_Types].xml"s, "a workbook: convert it in pandas"},
            {"PK\x03\x04....pairs/data.pkl"s, "a torch file"},
            {"PK\x03\x04....a.jsonl"s, "a zip file"},

@@ -223,21 +223,65 @@ TEST(ToolUse, IsDroppedWhateverSaysIt) {
             "system: S user: Q -> a | b |");
 }
 
+TEST(ToolUse, InPartsItemsAndOtherRolesDropsTheRowAlone) {
+  const auto behind = [](const json& more) {
+    json prompt{{{"role", "user"}, {"content", "Q"}}};
+    prompt.push_back(more);
+    return read({{"prompt", prompt}, {"chosen", "a"}, {"rejected", "b"}});
+  };
+  for (const json& part : {json{{"functionCall", {{"name", "w"}, {"args", json::object()}}}},
+                           {{"functionResponse", {{"name", "w"}}}},
+                           {{"inlineData", {{"mimeType", "image/png"}, {"data", "aGk="}}}},
+                           {{"toolUse", {{"toolUseId", "1"}}}},
+                           {{"toolResult", {{"toolUseId", "1"}}}}}) {
+    EXPECT_EQ(behind({{"role", "model"}, {"parts", {part}}}), "dropped part-is-not-text") << part;
+    EXPECT_EQ(behind({{"role", "assistant"}, {"content", {{{"text", "Hm"}}, part}}}), "dropped part-is-not-text") << part;
+  }
+  EXPECT_EQ(behind({{"role", "model"}, {"parts", {{{"other", "x"}}}}}), "bad missing-key");
+  for (const char* type : {"function_call", "function_call_output", "web_search_call", "reasoning"})
+    EXPECT_EQ(behind({{"type", type}, {"name", "w"}, {"call_id", "c"}}), "dropped tool-role-in-message") << type;
+  for (const char* role : {"tool_results", "tool_responses", "functions.get_weather", "tool:w", "api", "Function Calls"})
+    EXPECT_EQ(behind({{"role", role}, {"content", "sun"}}), "dropped tool-role-in-message") << role;
+  EXPECT_EQ(behind({{"role", "assistant"}, {"recipient", "functions.w"}, {"content", "{}"}}), "dropped tool-role-in-message");
+  EXPECT_EQ(behind({{"role", "user"}, {"recipient", "all"}, {"content", "R"}}), "user: Q user: R -> a | b |");
+  EXPECT_EQ(behind({{"role", "apiary"}, {"content", "x"}}), "bad unknown-role");
+  EXPECT_EQ(behind({{"role", "CHATBOT"}, {"message", "m"}}), "user: Q assistant: m -> a | b |") << "as Cohere writes it";
+}
+
 TEST(Media, BesideTheTextDropsTheRow) {
   for (const char* key : {"images", "image", "videos", "video", "audios", "audio", "rejected_images", "image_path", "image_1",
-                          "pixel_values", "pictures", "multi_modal_data"}) {
+                          "pixel_values", "pictures", "multi_modal_data", "audio_filepath", "input_image", "question_images",
+                          "image_data", "image_id", "jpg", "mp4"}) {
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, {"cat.png"}}}), "dropped row-with-images") << key;
     for (const json& nothing : {json(), json(""), json::array(), json("[]"), json{nullptr}, json{{"path", nullptr}}, json(false)})
       EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, nothing}}), "user: Q -> a | b |") << nothing;
   }
-  for (const char* text :
-       {"<start_of_image>What?", "[IMG]What?", "<img>a.png</img> What?", "<|AUDIO|>", "<IMAGE>What?",
-        "![x](data:image/png;base64,AAAA)", "<IMG_CONTEXT>", "<image_soft_token>", "<image>What is it?", "What is it? <image>",
-        "<video>\nWhat happens?", "<|audio|>", "<image_1> or <image 2>", "<|vision_start|><|image_pad|><|vision_end|>"})
+  for (const char* text : {"<start_of_image>What?",
+                           "[IMG]What?",
+                           "<img>a.png</img> What?",
+                           "<|AUDIO|>",
+                           "<IMAGE>What?",
+                           "![x](data:image/png;base64,AAAA)",
+                           "<IMG_CONTEXT>",
+                           "<image_soft_token>",
+                           "<image>What is it?",
+                           "What is it? <image>",
+                           "<video>\nWhat happens?",
+                           "<|audio|>",
+                           "<image_placeholder>What?",
+                           "<im_patch><im_patch> What?",
+                           "<speech>What is said?",
+                           "[image]\nWhat is this?",
+                           "![](images/1.png)\nWhat is this?",
+                           "<img src=\"images/1.png\">\nWhat is this?",
+                           "<image_1> or <image 2>",
+                           "<|vision_start|><|image_pad|><|vision_end|>"})
     EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), "dropped mark-of-image") << text;
   for (const char* text :
        {"<img src=a>", "<img>", "[img-1]", "The data: images", "url(data:image/svg+xml;utf8,x)", "What is the <video> tag?",
-        "Use `<image>`.", "<audio src=x>", "<video><source></video>", "a < b", "<imagery>"})
+        "Use `<image>`.", "Write [image]", "[image]", "Use\n[image]\nhere", "![a](https://x.org/1.png)\nThe plot.",
+        "See ![](images/1.png)\nAnd?", "<img src=\"https://x.org/1.png\">\nWhy?", "<img src=\"a\">\nWhy?", "<audio src=x>",
+        "<video><source></video>", "a < b", "<imagery>"})
     EXPECT_EQ(read({{"prompt", text}, {"chosen", "a"}, {"rejected", "b"}}), std::string("user: ") + text + " -> a | b |");
 }
 
@@ -247,12 +291,19 @@ TEST(Media, InColumnsOfOtherNamesAreKnownByTheirValue) {
                                    {"screenshot", json("shots/1.webp")},
                                    {"photo_path", json("cat.jpeg")},
                                    {"files", json{"talk.wav", "a.txt"}},
+                                   {"attachments", json{{{"mime_type", "image/png"}, {"file_id", "f"}}}},
+                                   {"metadata", json{{"images", {"a.png"}}}},
+                                   {"speech", json("a.wav")},
                                    {"frames", json{"data:image/png;base64,AAAA"}}})
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, value}}), "dropped row-with-images") << key;
   for (const auto& [key, value] : {std::pair("media", json("The Times")),
                                    {"files", json{"a.py", "b.txt"}},
                                    {"figure", json(3)},
                                    {"source", json("cat.png")},
+                                   {"attachments", json{{{"mime_type", "text/plain"}, {"file_id", "f"}}}},
+                                   {"metadata", json{{"images", 0}, {"image", "none"}}},
+                                   {"speech", json("Four score and seven years ago")},
+                                   {"video_id", json("dQw4w9WgXcQ")},
                                    {"attachments", json::array()}})
     EXPECT_EQ(read({{"prompt", "Q"}, {"chosen", "a"}, {"rejected", "b"}, {key, value}}), "user: Q -> a | b |") << key;
 }
