@@ -64,7 +64,7 @@ bool reads_as_sentence(std::string_view text) {
   return asks || words >= 3 || (words == 1 && is_script);
 }
 
-bool is_conversation(const json& value) {
+bool looks_like_messages(const json& value) {
   const json& first = value.is_array() && !value.empty() ? value.front() : value;
   if (!first.is_object()) return false;
   return (first.contains("role") || first.contains("from") || first.contains("speaker")) &&
@@ -76,7 +76,7 @@ const char* other_prompt(const json& row, std::string_view shared) {
   for (const auto& [column, value] : row.items()) {
     const std::string key = lower(column);
     if (key == "chosen" || key == "rejected" || key == "text_chosen" || key == "text_rejected" || is_about_the_row(key)) continue;
-    if (is_conversation(value)) return column.c_str();
+    if (looks_like_messages(value)) return column.c_str();
     if (!value.is_string()) continue;
     const std::string_view text = trim(value.get_ref<const std::string&>());
     if (text.empty() || shared.find(text) != std::string_view::npos) continue;

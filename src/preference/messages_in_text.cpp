@@ -62,8 +62,6 @@ constexpr std::array kTextKeys = {"prompt",
                                   "tgt",
                                   "text"};
 
-bool is_one_of(std::string_view word, auto words) { return std::ranges::find(words, word) != words.end(); }
-
 /// The columns that hold lists of answers, whatever else a row may have.
 constexpr std::array kListKeys = {"completions", "responses", "answers", "history"};
 

@@ -21,8 +21,6 @@ constexpr Printer kPython{"Python", "json.dumps"}, kDuckDb{"a cast of DuckDB to 
     kSpark{"a cast of Spark to string", "to_json(COLUMN)"}, kJava{"Java", "a library for JSON, such as Jackson"},
     kJavaScript{"JavaScript", "JSON.stringify"};
 
-bool is_one_of(std::string_view word, auto words) { return std::ranges::find(words, word) != words.end(); }
-
 bool is_role(std::string_view word) {
   const RoleKind kind = role_kind(word);
   return kind != RoleKind::unknown && kind != RoleKind::tool;
@@ -345,9 +343,9 @@ bool is_printed_parts(std::string_view text) {
 
 bool is_damaged_messages(std::string_view text) {
   if (begins_as_messages(text, "\\\"") || begins_as_messages(text, "&quot;") || begins_as_messages(text, "&#34;")) return true;
-  const bool json = begins_as_messages(text, "\"") || first_speaker(text, {"\""}, false, true) != RoleKind::unknown;
+  const bool plain = begins_as_messages(text, "\"") || first_speaker(text, {"\""}, false, true) != RoleKind::unknown;
   const bool doubled = first_speaker(text, {"\"\""}, false, true) != RoleKind::unknown || begins_as_messages(text, "\"\"");
-  return (json || doubled) && end_of_brackets(after_space(text), "\"") != End::text_follows;
+  return (plain || doubled) && end_of_brackets(after_space(text), "\"") != End::text_follows;
 }
 
 }  // namespace dmoerm::preference

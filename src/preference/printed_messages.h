@@ -1,5 +1,6 @@
 // Texts that are messages as a program prints them, in place of JSON: Python's lists, casts of databases, objects of JavaScript.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <string_view>
 
@@ -9,6 +10,9 @@ namespace dmoerm::preference {
 inline constexpr std::array<std::string_view, 3> kTextParts = {"text", "input_text", "output_text"};
 inline constexpr std::array<std::string_view, 6> kMediaParts = {"image_url", "image",     "input_image",
                                                                 "video_url", "audio_url", "input_audio"};
+
+/// Whether a word is one of a list.
+bool is_one_of(std::string_view word, const auto& words) { return std::ranges::find(words, word) != words.end(); }
 
 /// Who prints messages in a form, and what writes them as JSON instead.
 struct Printer {
