@@ -9,7 +9,7 @@ if(NOT DMOERM_BUILD_ONCE)
   return()
 endif()
 target_compile_options(dmoerm_options INTERFACE -Wno-error -Werror=invalid-pch -Wno-stringop-overflow -Wno-stringop-overread
-  -Wno-array-bounds -Wno-maybe-uninitialized -Wno-subobject-linkage)
+  -Wno-array-bounds -Wno-maybe-uninitialized -Wno-uninitialized -Wno-subobject-linkage)
 set(plain_headers <algorithm> <array> <chrono> <cmath> <filesystem> <functional> <map> <memory> <mutex> <optional> <set> <span> <string>
   <thread> <unordered_map> <vector> <fmt/format.h> <fmt/ranges.h> <nlohmann/json.hpp>)
 set(tensor_headers <ATen/core/Tensor.h> <ATen/TensorOperators.h> <ATen/Parallel.h> <ATen/ops/empty.h> <ATen/ops/zeros.h>)
