@@ -238,8 +238,7 @@ void describe(Visit& visit, Section& c) {
         "base, need more memory, and fail together.");
   visit("base_weights", c.base_weights, one_of(c.base_weights), result,
         "Numbers in which the frozen base is multiplied while experts train: float32, or int8 on a CPU, which makes the forward "
-        "pass "
-        "faster and less exact. The backward pass and everything after the training read float32.");
+        "pass faster and less exact. The backward pass and everything after the training read float32.");
   visit("labels_min", c.labels_min, at_least(1), nothing,
         "Smallest number of ordered pairs that a capability point needs in the groups of phase 1; the run is refused if one has "
         "fewer. The groups outside of each fold need half as many.");
