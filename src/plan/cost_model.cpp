@@ -6,9 +6,18 @@
 namespace dmoerm::plan {
 namespace {
 
+/// Whether the processor that this program runs on has registers of 512 bits, as its products then use (nn/product_cpu.cpp).
+bool has_512_bits() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512f") != 0;
+#else
+  return false;
+#endif
+}
+
 /// Known devices. Peaks (dense), memory and links (one way) are the makers' figures; what is reached is an assumption until a run
-/// has been measured. CPU: one thread, float32, as measured in docs/results/speed.md (what bfloat16 is on a CPU
-/// depends on its kind: the same is assumed).
+/// has been measured. CPU: one thread of a processor of this one's kind, float32, as measured in docs/results/speed.md (what
+/// bfloat16 is on a CPU depends on its kind: the same is assumed).
 std::vector<DeviceModel> devices(bool bfloat16) {
   std::vector<DeviceModel> all;
   const auto gpu = [&](const char* name, double tflops, double float32_tflops, double memory_gib, double memory_gb_s,
@@ -26,7 +35,9 @@ std::vector<DeviceModel> devices(bool bfloat16) {
   gpu("l40s", 362, 91.6, 44, 864, 25, 12);
   gpu("rtx4090", 165, 82.6, 23, 1008, 12, 3);
   DeviceModel cpu;
-  cpu.name = "cpu", cpu.peak_tflops = cpu.float32_tflops = 0.115, cpu.reached = 0.75, cpu.half_tokens = 16, cpu.memory_gb_s = 10;
+  const CpuSpeed speed = cpu_speed(has_512_bits());
+  cpu.name = "cpu", cpu.peak_tflops = cpu.float32_tflops = speed.peak_tflops, cpu.reached = speed.reached, cpu.half_tokens = 16;
+  cpu.memory_gb_s = 10, cpu.program_mib = 300;
   cpu.inside_gb_s = 4, cpu.across_gb_s = 1, cpu.load_gb_s = 0.5, cpu.weight_bytes = bfloat16 ? 2 : 4;
   all.push_back(cpu);
   return all;
@@ -119,6 +130,8 @@ std::optional<DeviceModel> find_device(const std::string& name, bool bfloat16) {
   return std::nullopt;
 }
 
+CpuSpeed cpu_speed(bool registers_of_512_bits) { return registers_of_512_bits ? CpuSpeed{0.265, 0.68} : CpuSpeed{0.115, 0.75}; }
+
 std::vector<std::string> device_names() {
   std::vector<std::string> names;
   for (const DeviceModel& device : devices(false)) names.push_back(device.name);
@@ -197,15 +210,18 @@ void price(Task& task, const Load& stated, const ModelShape& model, const Device
   const double average = load.averages ? 4.0 : 0.0;
   const double state = trained * load.models * (16.0 + average + (load.all_weights && device.weight_bytes >= 4 ? 0.0 : 4.0));
   const double kept_layers = adapted * model.layers;
-  const double of_a_layer = 4 * model.width + model.qkv_width + 3 * model.intermediate;
-  const double kept = load.steps <= 0  ? of_a_layer
-                      : load.recompute ? kept_layers * model.width + of_a_layer
-                                       : kept_layers * of_a_layer;
+  // A decoder layer keeps its input, q, k and v, what attention gives, the state after it and both halves of the MLP
+  // (nn::LayerSaved); the layer that is being computed has more in hand.
+  const double of_a_layer = 2 * model.width + model.q_width + model.qkv_width + 2 * model.intermediate;
+  const double in_hand = 4 * model.width + model.qkv_width + 3 * model.intermediate;
+  const double kept = in_hand + (load.steps <= 0  ? 0
+                                 : load.recompute ? kept_layers * model.width + of_a_layer
+                                                  : kept_layers * of_a_layer);
   const double activations = kept * std::max(own_tokens * together, limit) * device.weight_bytes;
   // Whole gradients of two layers and the embeddings, while they are summed into shards.
   const double buffers =
       load.shard && load.steps > 0 ? 4 * (2 * model.linear_macs / model.layers + (model.parameters - model.linear_macs)) : 0;
-  task.memory_mib = (weights + activations + buffers + (load.shard ? 0 : load.steps > 0 ? state : 0)) / kMib;
+  task.memory_mib = device.program_mib + (weights + activations + buffers + (load.shard ? 0 : load.steps > 0 ? state : 0)) / kMib;
   task.sharded_mib = load.shard && load.steps > 0 ? state / kMib : 0;
   // Weights, both moments, the best so far, and an average if there is one.
   task.checkpoint_mib = load.steps > 0 ? trained * load.models * (16.0 + average) / kMib : 0;

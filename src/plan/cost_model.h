@@ -34,6 +34,7 @@ struct DeviceModel {
   double reached = 0.4;       ///< Share of the peak that long passes reach
   double half_tokens = 256;   ///< Tokens of a pass at which half of that is reached
   double memory_mib = 0;      ///< Memory; 0 = unlimited
+  double program_mib = 0;     ///< Memory of the program and its libraries, where `memory_mib` is not what they leave
   double memory_gb_s = 0;     ///< Bandwidth of the device's own memory
   double inside_gb_s = 0;     ///< Bandwidth between two devices of a node, one way
   double across_gb_s = 0;     ///< Bandwidth between devices of two nodes, one way
@@ -41,6 +42,14 @@ struct DeviceModel {
   double load_gb_s = 2;       ///< Bandwidth of reading weights from the file system
   double weight_bytes = 2;    ///< Bytes of a weight in the forward pass: 2 = bfloat16, 4 = float32
 };
+/// What a thread of a CPU does in float32: the peak of multiply-adds in its registers, and the share of it that training reaches.
+struct CpuSpeed {
+  double peak_tflops = 0, reached = 0;
+};
+/// As measured on an AMD EPYC, with the products of this program or, with registers of 256 bits, of the BLAS.
+CpuSpeed cpu_speed(bool registers_of_512_bits);
+
+/// A device by name. "cpu" is a thread of a processor of the kind that this program runs on.
 /// @param bfloat16  weights and products in bfloat16, as GPUs are rated; else in float32
 std::optional<DeviceModel> find_device(const std::string& name, bool bfloat16 = false);
 std::vector<std::string> device_names();

@@ -58,6 +58,7 @@ int main(int argc, char** argv) {
   app.add_flag("--recompute", train.gradient_checkpointing);
   app.add_option("--micro-batch-tokens", compute.micro_batch_tokens);
   app.add_option("--steps", train.steps_max);
+  app.add_option("--groups-per-step", train.groups_per_step);
   app.add_option("--checkpoint-every-s", train.checkpoint_every_s);
   app.add_flag("--adapter", adapter, "train an adapter instead of all weights");
   CLI11_PARSE(app, argc, argv);
@@ -106,6 +107,7 @@ int main(int argc, char** argv) {
   const auto mib = [](std::int64_t floats) { return static_cast<double>(floats) * sizeof(float) / (1 << 20); };
   fmt::print("{}\n", nlohmann::json{{"ranks", ranks},
                                     {"seconds", outcome[0].seconds},
+                                    {"tokens", outcome[0].tokens},
                                     {"weights_mib", mib(weights.flat.numel())},
                                     {"layer_mib", mib(weights.slice(1).numel())},
                                     {"embeddings_mib", mib(weights.slice(weights.slices() - 1).numel())}}

@@ -18,13 +18,12 @@ MPI = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OM
        "OMPI_MCA_btl": "self,vader,tcp", "OMPI_MCA_pml": "ob1", "OMPI_MCA_plm_rsh_agent": "", "OMP_NUM_THREADS": "1"}
 
 
-def train(model, ranks, shard, recompute):
-    """One training; its figures and its losses."""
+def train(model, ranks, *options):
+    """One training by tests/bench/zero_memory.cpp; its figures and its losses."""
     program = os.path.join(os.environ["DMOERM_BUILD"], "tests", "bench", "bench_zero_memory")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")} | MPI
     with tempfile.TemporaryDirectory() as folder:
-        command = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", program, "--model", model, "--folder", folder]
-        command += ["--shard"] * shard + ["--recompute"] * recompute
+        command = ["mpirun", "-np", str(ranks), "--oversubscribe", "--bind-to", "none", program, "--model", model, "--folder", folder, *map(str, options)]
         found = last_json(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
         with open(os.path.join(folder, "out", "metrics.jsonl"), encoding="utf-8") as file:
             losses = [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in file]
@@ -39,11 +38,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default=DEFAULT_MODEL)
     a = parser.parse_args()
-    one, losses = train(a.model, 1, False, False)
+    one, losses = train(a.model, 1)
     rest = largest(one, "peak_mib") - largest(one, "state_mib")  # activations, program, libraries
     rows, same = [], True
     for ranks, shard, recompute in [(1, False, False), (1, False, True), (2, False, False), (2, True, False), (4, True, False), (4, True, True)]:
-        found, own = (one, losses) if (ranks, recompute) == (1, False) else train(a.model, ranks, shard, recompute)
+        found, own = (one, losses) if (ranks, recompute) == (1, False) else train(a.model, ranks, *["--shard"] * shard, *["--recompute"] * recompute)
         same = same and own == losses
         spread = ranks if shard else 1
         sums = int(math.log2(8 // ranks + 1))

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "base/error.h"
 #include "plan/calibration.h"
 #include "plan/graph_builder.h"
@@ -50,6 +52,37 @@ TEST(Price, CostsWhatTheArithmeticTakes) {
   Load all = adapter_training();
   all.all_weights = true;
   EXPECT_GT(priced(all).cost, 1.4 * priced(adapter_training()).cost);
+}
+
+TEST(Price, IsWithinAQuarterOfStepsMeasuredOnACpu) {
+  // train-hh of docs/results/speed.md: eight pairs of 209 tokens a step on two threads, with the products of this program in
+  // registers of 512 bits, and with those of the BLAS in 256.
+  for (const auto& [registers_of_512_bits, pairs_per_s] : {std::pair{true, 3.948}, {false, 2.40}}) {
+    Load load;
+    load.steps = 1, load.groups_per_step = 8, load.group_tokens = 209, load.adapter_rank = 32;
+    DeviceModel device = *find_device("cpu");
+    const CpuSpeed speed = cpu_speed(registers_of_512_bits);
+    device.peak_tflops = 2 * speed.peak_tflops, device.reached = speed.reached;
+    Task task{"expert/c/p", {}, 1, 1};
+    price(task, load, *find_shape("smollm2-135m"), device, 2048);
+    EXPECT_NEAR(8 / task.cost, pairs_per_s, 0.25 * pairs_per_s) << registers_of_512_bits;
+  }
+}
+
+TEST(Price, IsWithinATenthOfMemoryMeasuredOnACpu) {
+  // Of cost-growth: groups of so many tokens a step in one pass, experts in it, MiB of the process.
+  struct Measured {
+    double group_tokens, groups, experts, mib;
+  };
+  for (const Measured& m : {Measured{512, 4, 1, 2263}, {1280, 1, 1, 1651}, {128, 1, 1, 944}, {128, 1, 8, 1723}}) {
+    Load load;
+    load.steps = 1, load.groups_per_step = m.groups, load.group_tokens = m.group_tokens, load.adapter_rank = 32;
+    load.models = static_cast<int>(m.experts);
+    Task task{"expert/c/p", {}, 1, 1};
+    price(task, load, *find_shape("smollm2-135m"), *find_device("cpu"),
+          static_cast<std::int64_t>(m.group_tokens * m.groups * m.experts));
+    EXPECT_NEAR(task.memory_mib, m.mib, 0.1 * m.mib) << m.group_tokens << " " << m.experts;
+  }
 }
 
 TEST(Price, RanksBeyondTheMicroBatchesOfAStepGiveNothing) {
