@@ -1,9 +1,8 @@
 #include "data/store_chunk.h"
 
-#include <hdf5.h>
-
 #include <cstring>
 
+#include "base/h5.h"
 #include "base/rng.h"
 #include "data/token_store_hdf5.h"
 #include "support/scratch.h"
