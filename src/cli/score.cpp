@@ -330,7 +330,7 @@ void add_score(CLI::App& app) {
                    "Numbers in which the backbone's matrices are multiplied: float32, or int8, which is faster and less exact")
       ->check(CLI::IsMember({"float32", "int8"}));
   verb->add_flag("--compare-float32", options->compare_float32,
-                 "With --weights int8: score with float32 weights too, and say at the end how far the scores are apart");
+                 "Score with float32 weights too, besides --weights int8, and say at the end how far the scores are apart");
   verb->callback([options] { run(*options); });
 }
 

@@ -30,7 +30,8 @@ std::string what_else(const fs::path& file) {
   in.read(head.data(), static_cast<std::streamsize>(head.size()));
   head.resize(static_cast<std::size_t>(in.gcount()));
   if (head.empty()) return "it is empty: copy the bundle again";
-  if (const std::string other = foreign_type(head); !other.empty()) return "it is " + other;
+  const std::string other = foreign_type(head);
+  if (!other.empty() && other != "a safetensors file") return "it is " + other;
   return fmt::format("it was damaged or edited, or not copied whole ({} bytes)", fs::file_size(file));
 }
 
