@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 PROGRAM = os.path.abspath(sys.argv.pop(1))
-OPTION = re.compile(r"^  (?:-\w,)?(--[a-z][a-z-]*)", re.MULTILINE)
+OPTION = re.compile(r"^  (?:-\w,)?(--[a-z][a-z0-9-]*)", re.MULTILINE)
 
 # Sets up what bash gives a completion function, and prints what the function gives back.
 HARNESS = r"""
