@@ -239,7 +239,9 @@ TEST_F(JudgeClientTest, NamesTheAddressOfEachReplyOfSeveralAndWhatAThrottlingSer
   policy.throttled_tries_max = 2;
   JudgeClient client({endpoint(good), endpoint(throttled)}, policy);
   for (const auto& [ticket, reply] : ask(client, 8)) {
-    if (reply.status == JudgeReply::ok) EXPECT_EQ(reply.endpoint, good.url());
+    if (reply.status == JudgeReply::ok) {
+      EXPECT_EQ(reply.endpoint, good.url());
+    }
   }
   EXPECT_NE(client.stats().throttled_problem.find("Rate limit reached"), std::string::npos) << client.stats().throttled_problem;
   EXPECT_EQ(ask_one("500=first:1", policy).endpoint, "") << "there is only one";
