@@ -76,11 +76,13 @@ void add_block(const ByteBlock& x, const std::int8_t* panel, const std::int32_t*
       add_products(high[i], own, w_high);
     }
   }
+  constexpr __mmask16 kAll = 0xFFFF;  // without a mask g++ 12 warns about its own header
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
     const __m512 scale = _mm512_set1_ps(x.scales[i * x.scale_stride]);
-    _mm512_storeu_ps(sums[i], _mm512_fmadd_ps(_mm512_cvtepi32_ps(low[i]), scale, _mm512_loadu_ps(sums[i])));
-    _mm512_storeu_ps(sums[i] + 16, _mm512_fmadd_ps(_mm512_cvtepi32_ps(high[i]), scale, _mm512_loadu_ps(sums[i] + 16)));
+    _mm512_storeu_ps(sums[i], _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(kAll, low[i]), scale, _mm512_loadu_ps(sums[i])));
+    _mm512_storeu_ps(sums[i] + 16,
+                     _mm512_fmadd_ps(_mm512_maskz_cvtepi32_ps(kAll, high[i]), scale, _mm512_loadu_ps(sums[i] + 16)));
   }
 #else
   add_block_plain<kRows>(x, panel, start, quads, sums);
