@@ -22,13 +22,13 @@ struct Signature {
   const char* what;
 };
 
+constexpr const char* kGitLfs = "a Git LFS pointer, not the file itself: fetch it with git lfs pull";
 constexpr const char* kUtf16 = "UTF-16 text: convert it with iconv -f UTF-16 -t UTF-8";
 constexpr const char* kZeros = "zero bytes, as a power cut or a full disk leaves them: make the file again, or fetch it again";
 
 constexpr std::array kSignatures = {
-    Signature{"version https://git-lfs.github.com/"sv, "a Git LFS pointer, not the file itself: fetch it with git lfs pull"},
-    Signature{"\xEF\xBB\xBFversion https://git-lfs.github.com/"sv,
-              "a Git LFS pointer, not the file itself: fetch it with git lfs pull"},
+    Signature{"version https://git-lfs.github.com/"sv, kGitLfs},
+    Signature{"\xEF\xBB\xBFversion https://git-lfs.github.com/"sv, kGitLfs},
     Signature{"# xet version "sv, "a pointer of Xet, not the file itself: fetch it with git xet, or with hf download"},
     Signature{"\x00\x05\x16\x07"sv, "what a Mac keeps beside a file (AppleDouble, ._NAME): name the file without ._ before it"},
     Signature{"PAR1"sv, "a Parquet file: convert it in pandas with df.to_json(NAME, orient=\"records\", lines=True)"},

@@ -31,7 +31,7 @@ struct BatchFound {
 /// for (expired, cancelled, refused for its rate, failed in the server) is `cancelled`: it may be asked again.
 /// A JSON list of results is read like lines.
 /// @param content  untrusted bytes; unreadable lines are counted and skipped
-/// @return what the content is if it is no file of results, such as a web page; "" if it is one, or empty
+/// @return a description of content that holds no results, such as a web page; "" for results, and for an empty file
 [[nodiscard]] std::string read_batch_results(std::string_view content, const EndpointErrors& errors, BatchFound& found);
 
 }  // namespace dmoerm::judge

@@ -69,10 +69,9 @@ Qkv qkv_gradients(const LayerCall& call, const at::Tensor& dout, const LayerSave
 /// The MLP of normed rows, added to s.h. In inference nobody reads s.up, which may stay undefined then.
 at::Tensor mlp(const LayerCall& call, const at::Tensor& n2, LayerSaved& s, bool steady) {
   const LayerWeights& w = call.weights;
-  if (const Int8Layer* in_int8 = call.in_int8; in_int8 != nullptr && steady) {
-    if (const Int8Rows rows(n2); takes_gated_mlp(rows, in_int8->up))
-      return gated_mlp(rows, {in_int8->up, w.up_b}, {in_int8->down, w.down_b}, s.h);
-  }
+  const Int8Layer* in_int8 = call.in_int8;
+  if (in_int8 != nullptr && steady && takes_gated_mlp(n2.size(0), in_int8->up))
+    return gated_mlp(Int8Rows(n2), {in_int8->up, w.up_b}, {in_int8->down, w.down_b}, s.h);
   s.up = layer_linear(n2, call.up(), steady);
   return layer_linear(swiglu(s.up), call.down(), steady, s.h);
 }

@@ -190,8 +190,8 @@ void Int8Matrix::multiply(const Int8Rows& x, const at::Tensor& bias, const at::T
   });
 }
 
-bool takes_gated_mlp(const Int8Rows& x, const Int8Matrix& gate_up) {
-  return gate_up.panels().outputs % (2 * kPanel) == 0 && x.rows >= kPanelRowsMost * std::max(1, at::get_num_threads());
+bool takes_gated_mlp(std::int64_t rows, const Int8Matrix& gate_up) {
+  return gate_up.panels().outputs % (2 * kPanel) == 0 && rows >= kPanelRowsMost * std::max(1, at::get_num_threads());
 }
 
 at::Tensor gated_mlp(const Int8Rows& x, const Int8Linear& gate_up, const Int8Linear& down, const at::Tensor& residual) {

@@ -56,8 +56,8 @@ struct Int8Linear {
   const at::Tensor& b;
 };
 
-/// Whether gated_mlp() takes these and is worth its while: panels that do not cross the middle, and rows for all threads.
-bool takes_gated_mlp(const Int8Rows& x, const Int8Matrix& gate_up);
+/// Whether gated_mlp() takes so many rows and is worth its while: panels that do not cross the middle, and rows for all threads.
+bool takes_gated_mlp(std::int64_t rows, const Int8Matrix& gate_up);
 /// down(silu(gate(x)) * up(x)) + residual, of few rows at a time, whose activations never leave a core's cache. The bits are
 /// those of the three steps one after the other.
 /// @param gate_up  outputs of the gate, and then as many of up

@@ -293,7 +293,6 @@ bool is_printed_list(std::string_view text) {
 
 }  // namespace
 
-/// The text behind white space, byte-order marks and characters without width at its beginning.
 std::string_view after_space(std::string_view text) {
   for (;;) {
     const std::size_t start = text.find_first_not_of(" \t\r\n");

@@ -28,8 +28,8 @@ std::string shorten(std::string text, std::size_t most) {
   return std::string(utf8_prefix(text, most - 3)) + "...";
 }
 
-/// What a part without a type is, if it is no text: "functionCall" of {"functionCall": {...}}, as Gemini and Bedrock write them;
-/// null for other parts.
+/// Gemini and Bedrock write parts without a type, whose key says what they are: {"functionCall": {...}}. That key; null for a
+/// part with a text, or with a key that is not known.
 const char* other_part(const json& part) {
   constexpr std::array kOthers = {"functionCall", "function_call", "functionResponse", "function_response", "toolUse",
                                   "tool_use",     "toolResult",    "tool_result",      "executableCode",    "codeExecutionResult",

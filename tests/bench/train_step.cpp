@@ -125,7 +125,7 @@ struct Trained {
 /// How steps are laid out in passes.
 struct Passes {
   data::PackingRule rule;
-  std::int64_t tokens_max;  ///< of an expert in one pass
+  std::int64_t tokens_max;  ///< Largest number of tokens that one expert has in a pass
   bool dropout;
 };
 

@@ -32,6 +32,15 @@ class JudgeWatchTest : public testing::Test {
     watch.take(reply, label, 1 + late, 1 + late);
   }
 
+  /// Both orders of one pair may be sent, and no more.
+  static void send_one_pair(JudgeWatch& watch) {
+    for (int i = 0; i < 2; ++i) {
+      ASSERT_TRUE(watch.may_send());
+      watch.sent();
+    }
+    EXPECT_FALSE(watch.may_send());
+  }
+
   /// A reply that was cut off at max_tokens.
   static void answer_cut_off(JudgeWatch& watch) {
     judge::JudgeReply cut;
@@ -249,11 +258,7 @@ TEST_F(JudgeWatchTest, StoredPairsWithoutVerdictsLetANewRunTryOnePair) {
   }
   changed.changed();
   EXPECT_FALSE(watch.hopeless());
-  for (int i = 0; i < 2; ++i) {
-    ASSERT_TRUE(watch.may_send());
-    watch.sent();
-  }
-  EXPECT_FALSE(watch.may_send());
+  send_one_pair(watch);
   pairs(watch, 1, first, unparsable);
   EXPECT_TRUE(watch.hopeless());
   EXPECT_NE(watch.why().find("as 50 of 60 stored ones"), std::string::npos) << watch.why();
@@ -274,11 +279,7 @@ TEST_F(JudgeWatchTest, AFewStoredPairsOfWhichNoneHasVerdictsLetANewRunTryOnePair
     better.recall_form({i % 2 == 0 ? first : unparsable, i == 0 ? second : unparsable, -1, -1, 1});
   }
   EXPECT_FALSE(better.known_open());
-  for (int i = 0; i < 2; ++i) {
-    ASSERT_TRUE(watch.may_send());
-    watch.sent();
-  }
-  EXPECT_FALSE(watch.may_send());
+  send_one_pair(watch);
   pairs(watch, 1, first, unparsable);
   EXPECT_TRUE(watch.hopeless());
   EXPECT_NE(watch.why().find("as 16 of 16 stored ones"), std::string::npos) << watch.why();

@@ -135,8 +135,8 @@ TEST(Int8Product, ComputesAGatedMlpWithTheBitsOfItsSteps) {
       EXPECT_TRUE(gated_mlp(Int8Rows(x), {gate_up, up_b}, {down, own_b}, residual).equal(steps)) << rows << biased;
     }
   }
-  EXPECT_TRUE(takes_gated_mlp(Int8Rows(at::randn({400, 40})), gate_up));
-  EXPECT_FALSE(takes_gated_mlp(Int8Rows(at::randn({400, 40})), Int8Matrix(at::randn({80, 40})))) << "a panel crosses the middle";
+  EXPECT_TRUE(takes_gated_mlp(400, gate_up));
+  EXPECT_FALSE(takes_gated_mlp(400, Int8Matrix(at::randn({80, 40})))) << "a panel crosses the middle";
 }
 
 TEST(Int8Product, PassesOnWhatIsNotFiniteInItsRowAlone) {

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "preference/formats_of_pairs.h"
 #include "preference/row_error.h"
+#include "preference/rows.h"
 
 namespace dmoerm::preference {
 
@@ -19,22 +20,8 @@ bool operator==(const StatedPair& a, const StatedPair& b) {
 namespace {
 
 using nlohmann::json;
-
-/// "role: content | role: content"
-std::string prompt_of(const Group& group) {
-  std::string text;
-  for (const Message& m : group.prompt) text += (text.empty() ? "" : " | ") + m.role + ": " + m.content;
-  return text;
-}
-
-Group read(const std::string& format, const char* row) {
-  const json value = json::parse(row);
-  const Format* found = detect_format(value);
-  EXPECT_NE(found, nullptr) << row;
-  if (found == nullptr) return {};
-  EXPECT_EQ(found->name, format) << row;
-  return found->parse(value);
-}
+using test::prompt_of;
+using test::read;
 
 std::string refusal(const char* row) {
   const json value = json::parse(row);

@@ -8,31 +8,16 @@
 #include "preference/formats.h"
 #include "preference/formats_of_pairs.h"
 #include "preference/row_error.h"
+#include "preference/rows.h"
 
 namespace dmoerm::preference {
 namespace {
 
 using nlohmann::json;
+using test::read;
 
 constexpr const char* kTurns = R"([{"role":"user","content":"Hi"},{"role":"assistant","content":"Hello"}])";
 constexpr const char* kOther = R"([{"role":"user","content":"Hi"},{"role":"assistant","content":"No"}])";
-
-/// "prompt -> response | response" of a row as the reader sees it; the code of its refusal otherwise.
-std::string read(const json& row) {
-  try {
-    const json unpacked = parse_row(row.dump());
-    const Format* format = detect_format(unpacked);
-    if (format == nullptr) return "no format";
-    const Group group = parse_group(*format, unpacked);
-    std::string text;
-    for (const Message& m : group.prompt) text += m.role + ": " + m.content + " ";
-    text += "->";
-    for (const Response& r : group.responses) text += " " + r.text + " |";
-    return text;
-  } catch (const RowError& e) {
-    return std::string(e.bad() ? "bad " : "dropped ") + e.code().text();
-  }
-}
 
 TEST(MessagesInText, AreUnpackedWhereverAPromptOrResponseStands) {
   const std::string expected = "user: Hi -> Hello | No |";

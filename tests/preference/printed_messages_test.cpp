@@ -7,28 +7,13 @@
 
 #include "preference/formats.h"
 #include "preference/row_error.h"
+#include "preference/rows.h"
 
 namespace dmoerm::preference {
 namespace {
 
 using nlohmann::json;
-
-/// "prompt -> response | response" of a row as the reader sees it; the code of its refusal otherwise.
-std::string read(const json& row) {
-  try {
-    const json unpacked = parse_row(row.dump());
-    const Format* format = detect_format(unpacked);
-    if (format == nullptr) return "no format";
-    const Group group = parse_group(*format, unpacked);
-    std::string text;
-    for (const Message& m : group.prompt) text += m.role + ": " + m.content + " ";
-    text += "->";
-    for (const Response& r : group.responses) text += " " + r.text + " |";
-    return text;
-  } catch (const RowError& e) {
-    return std::string(e.bad() ? "bad " : "dropped ") + e.code().text();
-  }
-}
+using test::read;
 
 std::string read_chosen(const json& text) { return read({{"prompt", "Q"}, {"chosen", text}, {"rejected", "b"}}); }
 

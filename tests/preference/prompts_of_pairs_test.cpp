@@ -6,27 +6,14 @@
 
 #include "preference/formats.h"
 #include "preference/row_error.h"
+#include "preference/rows.h"
 
 namespace dmoerm::preference {
 namespace {
 
 using nlohmann::json;
-
-/// "role: content | role: content"
-std::string prompt_of(const Group& group) {
-  std::string text;
-  for (const Message& m : group.prompt) text += (text.empty() ? "" : " | ") + m.role + ": " + m.content;
-  return text;
-}
-
-Group read(const std::string& format, const char* row) {
-  const json value = json::parse(row);
-  const Format* found = detect_format(value);
-  EXPECT_NE(found, nullptr) << row;
-  if (found == nullptr) return {};
-  EXPECT_EQ(found->name, format) << row;
-  return found->parse(value);
-}
+using test::prompt_of;
+using test::read;
 
 /// The group of a row as the reader unpacks it.
 Group read_row(const std::string& row) {

@@ -84,6 +84,25 @@ class TinyTraining : public testing::Test {
     return all_of(one[0].model);
   }
 
+  /// trained() that pauses each `every`-th time that it is asked to, and is started as often as that takes.
+  at::Tensor trained_with_pauses(const std::string& name, int every, bool all = false) {
+    int asked = 0;
+    progress_.pause_asked = [&] { return ++asked % every == 0; };
+    std::vector<Trainee> one;
+    for (bool done = false; !done;) {
+      one = {trainee(name, preference::kOverall, all)};
+      try {
+        train(one, name);
+        done = true;
+      } catch (const Paused&) {
+      }
+    }
+    fs::remove_all(*folder_ / name);
+    progress_ = {};
+    EXPECT_GT(asked, every) << "it was paused at least once";
+    return all_of(one[0].model);
+  }
+
   inline static fs::path* folder_ = nullptr;
   inline static data::TokenStore* store_ = nullptr;
   std::shared_ptr<nn::Backbone> backbone_;

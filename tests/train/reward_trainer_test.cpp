@@ -477,21 +477,7 @@ TEST_F(TinyTraining, SelectsByLossWithTheSameBitsWhenResumed) {
   train_.select_by = config::SelectBy::loss;
   train_.lr = 0.05, train_.steps_max = 30, train_.eval_every_steps = 1, train_.patience = 3;
   const at::Tensor undisturbed = trained("x");
-  int asked = 0;
-  progress_.pause_asked = [&] { return ++asked % 4 == 0; };
-  std::vector<Trainee> one;
-  for (bool done = false; !done;) {
-    one = {trainee("x")};
-    try {
-      train(one, "x");
-      done = true;
-    } catch (const Paused&) {
-    }
-  }
-  fs::remove_all(*folder_ / "x");
-  progress_ = {};
-  EXPECT_GT(asked, 4);
-  EXPECT_TRUE(all_of(one[0].model).equal(undisturbed));
+  EXPECT_TRUE(trained_with_pauses("x", 4).equal(undisturbed));
 }
 
 TEST_F(TinyTraining, KeepsAndEvaluatesTheAverageOfItsSteps) {
@@ -527,20 +513,7 @@ TEST_F(TinyTraining, AveragesWithTheSameBitsWhenResumed) {
   train_.average_decay = 0.9, train_.eval_every_steps = 1;
   for (const bool all : {false, true}) {
     const at::Tensor undisturbed = trained("x", all);
-    int asked = 0;
-    progress_.pause_asked = [&] { return ++asked % 3 == 0; };
-    std::vector<Trainee> one;
-    for (bool done = false; !done;) {
-      one = {trainee("x", preference::kOverall, all)};
-      try {
-        train(one, "x");
-        done = true;
-      } catch (const Paused&) {
-      }
-    }
-    fs::remove_all(*folder_ / "x");
-    progress_ = {};
-    EXPECT_TRUE(all_of(one[0].model).equal(undisturbed)) << (all ? "all weights" : "adapter");
+    EXPECT_TRUE(trained_with_pauses("x", 3, all).equal(undisturbed)) << (all ? "all weights" : "adapter");
   }
 }
 
