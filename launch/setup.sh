@@ -15,7 +15,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 packages=(g++ cmake ninja-build ccache pkg-config libopenmpi-dev openmpi-bin libhdf5-dev libyaml-cpp-dev libspdlog-dev
-  nlohmann-json3-dev libcli11-dev libutf8proc-dev libpcre2-dev libzstd-dev zlib1g-dev libsimdjson-dev libssl-dev
+  nlohmann-json3-dev libcli11-dev libutf8proc-dev libpcre2-dev libzstd-dev zlib1g-dev libdeflate-dev libsimdjson-dev libssl-dev
   libcurl4-openssl-dev libsqlite3-dev libcpp-httplib-dev libmicrohttpd-dev libgtest-dev libgmock-dev
   python3 python3-venv ca-certificates)
 requirements=(requirements.txt)

@@ -120,7 +120,7 @@ class Ingest {
     if (!log_)
       throw IoError("cannot-create-file",
                     fmt::format("{}: cannot create this file: does its directory exist?", report_.dropped_file.string()));
-    StoreBuilder builder(path, selection_.categories());
+    StoreBuilder builder(path, selection_.categories(), request_.threads);
     {
       Workers workers(request_.threads, kReadsData, 0);
       RowBatches<Passing> rows(

@@ -20,7 +20,8 @@ std::int32_t NumberedNames::number_of(const std::string& name) {
   return place->second;
 }
 
-StoreBuilder::StoreBuilder(const std::filesystem::path& path, const std::vector<std::string>& categories) : file_(path) {
+StoreBuilder::StoreBuilder(const std::filesystem::path& path, const std::vector<std::string>& categories, int threads)
+    : file_(path, threads) {
   for (const std::string& name : categories) categories_.number_of(name);
   DMOERM_CHECK(labels_.number_of(std::string(preference::kOverall)) == kOverallLabel, "overall is the first label");
 }

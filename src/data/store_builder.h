@@ -32,8 +32,9 @@ struct PromptKeys {
 
 class StoreBuilder {
  public:
-  /// @param categories  names of all categories in the order of their numbers. @throws IoError
-  StoreBuilder(const std::filesystem::path& path, const std::vector<std::string>& categories);
+  /// @param categories  names of all categories in the order of their numbers
+  /// @param threads     of StoreFile. @throws IoError
+  StoreBuilder(const std::filesystem::path& path, const std::vector<std::string>& categories, int threads);
 
   /// Add one group.
   /// @param layout        tokens of the group

@@ -1,14 +1,19 @@
 #include "data/store_chunk.h"
 
-#include <zlib.h>
+#include <libdeflate.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <new>
+
+#include "base/error.h"
 
 namespace dmoerm::data {
 namespace {
 
 constexpr std::size_t kSumBytes = 4;
+constexpr int kDeflate = 1;  // level: tokens take 3 % more room than with 4, in two thirds of the time
 
 /// Fletcher's checksum as HDF5 computes it: over numbers of 16 bits, the first byte high, and a last byte alone as such a number.
 std::uint32_t fletcher32(std::span<const std::byte> bytes) {
@@ -33,35 +38,66 @@ std::uint32_t stated_sum(std::span<const std::byte, kSumBytes> bytes) {
   return sum;
 }
 
-/// Put the bytes of each value together: the first bytes of all values come first, then the second ones.
+/// Put the first bytes of all values first, then the second ones, and so on.
 template <std::size_t Width>
-void unshuffle(const std::vector<std::byte>& from, std::vector<std::byte>& to) {
-  const std::size_t values = from.size() / Width;
-  for (std::size_t v = 0; v < values; ++v) {
-    for (std::size_t b = 0; b < Width; ++b) to[v * Width + b] = from[b * values + v];
+void shuffle(std::span<const std::byte> values, std::byte* to) {
+  const std::size_t count = values.size() / Width;
+  for (std::size_t v = 0; v < count; ++v) {
+    for (std::size_t b = 0; b < Width; ++b) to[b * count + v] = values[v * Width + b];
   }
+}
+
+/// Undo shuffle().
+template <std::size_t Width>
+void unshuffle(std::span<const std::byte> shuffled, std::byte* to) {
+  const std::size_t count = shuffled.size() / Width;
+  for (std::size_t v = 0; v < count; ++v) {
+    for (std::size_t b = 0; b < Width; ++b) to[v * Width + b] = shuffled[b * count + v];
+  }
+}
+
+/// One of libdeflate's objects. @param free  frees it
+template <class T>
+std::unique_ptr<T, void (*)(T*)> owned(T* made, void (*free)(T*)) {
+  if (made == nullptr) throw std::bad_alloc();
+  return {made, free};
+}
+
+/// The bytes in the form that a zlib stream has.
+std::vector<std::byte> deflated(std::span<const std::byte> bytes, std::size_t room_behind) {
+  const auto compressor = owned(libdeflate_alloc_compressor(kDeflate), libdeflate_free_compressor);
+  const std::size_t bound = libdeflate_zlib_compress_bound(compressor.get(), bytes.size());
+  std::vector<std::byte> packed(bound + room_behind);
+  packed.resize(libdeflate_zlib_compress(compressor.get(), bytes.data(), bytes.size(), packed.data(), bound));
+  return packed;
 }
 
 }  // namespace
 
+std::vector<std::byte> pack_chunk(std::span<const std::byte> values, std::size_t width) {
+  DMOERM_CHECK(width == 1 || width == 4 || width == 8, "columns have values of 1, 4 or 8 bytes");
+  std::vector<std::byte> shuffled(width == 1 ? 0 : values.size());
+  if (width == 4) shuffle<4>(values, shuffled.data());
+  if (width == 8) shuffle<8>(values, shuffled.data());
+  std::vector<std::byte> packed = deflated(width == 1 ? values : shuffled, kSumBytes);
+  const std::uint32_t sum = fletcher32(packed);
+  for (std::size_t i = 0; i < kSumBytes; ++i) packed.push_back(static_cast<std::byte>(sum >> 8 * i));
+  return packed;
+}
+
 std::vector<std::byte> unpack_chunk(std::span<const std::byte> packed, std::size_t bytes, std::size_t width) {
-  if (packed.size() <= kSumBytes) return {};
-  const auto deflated = packed.first(packed.size() - kSumBytes);
-  if (fletcher32(deflated) != stated_sum(packed.last<kSumBytes>())) return {};
+  if (packed.size() <= kSumBytes || (width != 1 && width != 4 && width != 8)) return {};
+  const auto content = packed.first(packed.size() - kSumBytes);
+  if (fletcher32(content) != stated_sum(packed.last<kSumBytes>())) return {};
   std::vector<std::byte> shuffled(bytes);
-  uLongf size = bytes;
-  const int code = uncompress(reinterpret_cast<Bytef*>(shuffled.data()), &size, reinterpret_cast<const Bytef*>(deflated.data()),
-                              deflated.size());
-  if (code != Z_OK || size != bytes) return {};
+  const auto decompressor = owned(libdeflate_alloc_decompressor(), libdeflate_free_decompressor);
+  if (libdeflate_zlib_decompress(decompressor.get(), content.data(), content.size(), shuffled.data(), bytes, nullptr) !=
+      LIBDEFLATE_SUCCESS)
+    return {};
   if (width == 1) return shuffled;
   std::vector<std::byte> values(bytes);
-  if (width == 4) {
-    unshuffle<4>(shuffled, values);
-  } else if (width == 8) {
-    unshuffle<8>(shuffled, values);
-  } else {
-    return {};
-  }
+  if (width == 4) unshuffle<4>(shuffled, values.data());
+  if (width == 8) unshuffle<8>(shuffled, values.data());
   return values;
 }
 

@@ -25,8 +25,7 @@ namespace {
 
 using nlohmann::json;
 constexpr std::size_t kChunk = 1 << 16;     // values
-constexpr std::size_t kChunksAhead = 8;     // that are read before they are asked for
-constexpr unsigned kDeflate = 1;            // level: tokens take 3 % more room than with 4, in two thirds of the time
+constexpr std::size_t kChunksAhead = 8;     // that are read before they are asked for, or packed before they are written
 constexpr hsize_t kDeflateRatioMax = 1100;  // deflate reaches 1032
 
 using Handle = h5::Handle<IoError>;
@@ -65,19 +64,20 @@ Handle create_dataset(hid_t file, const std::string& name, hid_t type, const std
   Handle properties(H5Pcreate(H5P_DATASET_CREATE), H5Pclose, failed), links(H5Pcreate(H5P_LINK_CREATE), H5Pclose, failed);
   H5Pset_chunk(properties, 1, &chunk);
   H5Pset_shuffle(properties);
-  H5Pset_deflate(properties, kDeflate);
+  H5Pset_deflate(properties, 1);  // the level is for whoever lets HDF5 write more: pack_chunk() has its own
   H5Pset_fletcher32(properties);
   H5Pset_create_intermediate_group(links, 1);
   return {H5Dcreate2(file, name.c_str(), type, space, links, properties, H5P_DEFAULT), H5Dclose, failed};
 }
 
-/// Read or write the values [start, start + count) of a dataset. @param transfer  calls H5Dread or H5Dwrite
-template <class Transfer>
-bool move_part(hid_t dataset, hid_t type, hsize_t start, hsize_t count, const Transfer& transfer) {
+/// Let HDF5 read the values [start, start + values.size()) of a dataset.
+template <class T>
+bool read_part(hid_t dataset, hsize_t start, std::span<T> values) {
+  const hsize_t count = values.size();
   Handle all(H5Dget_space(dataset), H5Sclose, "no data space"),
       part(H5Screate_simple(1, &count, nullptr), H5Sclose, "no data space");
   return H5Sselect_hyperslab(all, H5S_SELECT_SET, &start, nullptr, &count, nullptr) >= 0 &&
-         transfer(dataset, type, part, all) >= 0;
+         H5Dread(dataset, h5::type_of(T{}), part, all, H5P_DEFAULT, values.data()) >= 0;
 }
 
 json read_json_text(hid_t file, const std::string& name, const std::string& path) {
@@ -138,10 +138,7 @@ PieceDigest read_column(hid_t file, const std::string& name, std::uintmax_t file
                              bytes.empty() ? 0 : std::min<std::size_t>(kChunk, size - at));
     if (bytes.empty()) {
       read_by_library.resize(std::min<std::size_t>(kChunk, size - at));
-      const auto read = [&](hid_t d, hid_t type, hid_t part, hid_t all) {
-        return H5Dread(d, type, part, all, H5P_DEFAULT, read_by_library.data());
-      };
-      if (!move_part(dataset, h5::type_of(T{}), at, read_by_library.size(), read)) throw DataError("token-store-damaged", failed);
+      if (!read_part<T>(dataset, at, read_by_library)) throw DataError("token-store-damaged", failed);
       piece = read_by_library;
     }
     digest.add(piece.data(), piece.size_bytes());
@@ -205,12 +202,34 @@ std::string read(const std::filesystem::path& file_path, StoreAttributes& attrib
 }  // namespace
 
 struct StoreFile::Impl {
+  /// A chunk of a column, ready to be written.
+  struct Chunk {
+    std::string column;
+    hsize_t first;  ///< its first value
+    std::vector<std::byte> packed;
+  };
+
+  Impl(std::string file_path, Handle opened, int threads)
+      : path(std::move(file_path)), file(std::move(opened)), workers(threads, "a thread that packs a token store", 0) {}
+
   std::string path;
   Handle file;
   std::map<std::string, Handle> datasets;
   std::map<std::string, PieceDigest> digests;
-  std::map<std::string, hsize_t> written;
+  std::map<std::string, hsize_t> given;  ///< values of each column that are in the file or on their way
+  Workers workers;
+  InOrder<Chunk> packing{workers, kChunksAhead};
   bool finished = false;
+
+  void write_oldest() {
+    const Chunk chunk = packing.take();
+    if (H5Dwrite_chunk(datasets.at(chunk.column), H5P_DEFAULT, 0, &chunk.first, chunk.packed.size(), chunk.packed.data()) < 0)
+      throw cannot_write_column(chunk.column);
+  }
+
+  [[nodiscard]] IoError cannot_write_column(const std::string& name) const {
+    return IoError("cannot-write-file", cannot_write(path, "write column " + name));
+  }
 
   /// Write whole chunks from the front of a column, or all of it.
   template <class T>
@@ -218,30 +237,29 @@ struct StoreFile::Impl {
     std::size_t at = 0;
     while (column.size() - at >= (all ? 1 : kChunk)) {
       const std::span<const T> piece(column.data() + at, std::min(kChunk, column.size() - at));
-      hsize_t& done = written[name];
-      const hsize_t size = done + piece.size();
-      const auto write = [&](hid_t d, hid_t type, hid_t part, hid_t space) {
-        return H5Dwrite(d, type, part, space, H5P_DEFAULT, piece.data());
-      };
-      Handle& dataset = datasets.at(name);
-      if (H5Dset_extent(dataset, &size) < 0 || !move_part(dataset, h5::type_of(T{}), done, piece.size(), write)) {
-        throw IoError("cannot-write-file", cannot_write(path, "write column " + name));
-      }
+      hsize_t& done = given[name];
+      const hsize_t first = std::exchange(done, done + piece.size());
+      if (H5Dset_extent(datasets.at(name), &done) < 0) throw cannot_write_column(name);
       digests[name].add(piece.data(), piece.size_bytes());
-      done = size;
+      std::vector<T> values(kChunk);  // a chunk is always whole in the file
+      std::ranges::copy(piece, values.begin());
+      packing.give([name, first, values = std::move(values)] {
+        return Chunk{name, first, pack_chunk(std::as_bytes(std::span(values)), sizeof(T))};
+      });
+      while (packing.full()) write_oldest();
       at += piece.size();
     }
     column.erase(column.begin(), column.begin() + static_cast<std::ptrdiff_t>(at));
   }
 };
 
-StoreFile::StoreFile(const std::filesystem::path& path) {
+StoreFile::StoreFile(const std::filesystem::path& path, int threads) {
   Library::get();
   const std::string name = path.string(), failed = fmt::format("{}: cannot create this file", name);
   Handle properties(H5Pcreate(H5P_FILE_CREATE), H5Pclose, failed);
   H5Pset_userblock(properties, kSealBytes);
   Handle file(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, properties, h5::Unlocked()), H5Fclose, failed);
-  impl_ = std::make_unique<Impl>(Impl{name, std::move(file), {}, {}, {}, false});
+  impl_ = std::make_unique<Impl>(name, std::move(file), threads);
   StoreColumns none;
   StoreColumns::each(
       [&](const char* column_name, auto& column) {
@@ -261,6 +279,7 @@ void StoreFile::write_chunks(StoreColumns& columns) {
 
 void StoreFile::finish(StoreColumns& columns, const StoreAttributes& attributes) {
   StoreColumns::each([&](const char* name, auto& column) { impl_->drain(name, column, true); }, columns);
+  while (!impl_->packing.empty()) impl_->write_oldest();
   const json names{{"categories", attributes.categories}, {"labels", attributes.labels}, {"files", attributes.files}};
   const json about{{"schema", kStoreSchema},
                    {"digest", content_digest(impl_->digests, attributes)},

@@ -18,8 +18,9 @@ inline constexpr SealKind kTokenStoreSeal{"token store", "ingest again"};
 /// "attributes" (JSON: schema, digest, names) and "provenance" (JSON) come last, then the seal over the whole file.
 class StoreFile {
  public:
-  /// Create `path`. @throws IoError
-  explicit StoreFile(const std::filesystem::path& path);
+  /// Create `path`. @param threads  threads that pack chunks, beside the caller's; the file does not depend on them. @throws
+  /// IoError
+  StoreFile(const std::filesystem::path& path, int threads);
   ~StoreFile();
   StoreFile(const StoreFile&) = delete;
   StoreFile& operator=(const StoreFile&) = delete;

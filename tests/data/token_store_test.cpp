@@ -35,7 +35,7 @@ class TokenStoreFile : public test::Scratch {
     return l;
   }
   TokenStore store_of(const std::vector<preference::Group>& groups, const config::ScoreGap& score_gap_min = 0) {
-    StoreBuilder builder(path(), {"chat", "code"});
+    StoreBuilder builder(path(), {"chat", "code"}, 1);
     for (const preference::Group& g : groups) {
       builder.add(g, {}, layout(g.responses.size()), {5, 6}, preference::Split::validation, 2.0, score_gap_min);
     }
@@ -51,7 +51,7 @@ class TokenStoreFile : public test::Scratch {
 using Pairs = std::vector<preference::Preference>;
 
 TEST_F(TokenStoreFile, GivesBackTheGroupsPutIn) {
-  StoreBuilder builder(path(), {"chat", "code"});
+  StoreBuilder builder(path(), {"chat", "code"}, 1);
   builder.add(group("one", 3), {11, 12}, layout(3), {5, 6}, preference::Split::validation, 2.0, 0);
   preference::Group other = group("två", 2);
   other.category = "code";
